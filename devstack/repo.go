@@ -1,0 +1,113 @@
+package devstack
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+const rootModule = "github.com/syncflow/textegress"
+
+// Root returns the folder of the repository: the nearest folder, from the working directory upwards, whose go.mod declares
+// the root module.
+func Root() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if m, err := moduleOf(filepath.Join(dir, "go.mod")); err == nil && m == rootModule {
+			return dir, nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", fmt.Errorf("devstack: the working directory is not inside a checkout of %s", rootModule)
+		}
+		dir = parent
+	}
+}
+
+func moduleOf(gomod string) (string, error) {
+	f, err := os.Open(gomod)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		if m, ok := strings.CutPrefix(strings.TrimSpace(s.Text()), "module "); ok {
+			return strings.TrimSpace(m), nil
+		}
+	}
+	return "", errors.New("no module line")
+}
+
+// Names of the programs in <repository>/build/bin that EnsureBinaries makes.
+const (
+	BinLiveKit    = "livekit-server"
+	BinLiveKit111 = "livekit-server-1.11.0"
+	BinS3         = "versitygw"
+	BinSyncFlow   = "syncflow-standin"
+	BinLoadgen    = "loadgen"
+)
+
+type program struct {
+	module string // folder of the Go module below the repository
+	pkg    string
+	ours   bool // built again every time: the Go tool does nothing if it is up to date
+}
+
+var programs = map[string]program{
+	BinLiveKit:    {"devstack", "github.com/livekit/livekit-server/cmd/server", false},
+	BinLiveKit111: {"devstack/livekit111", "github.com/livekit/livekit-server/cmd/server", false},
+	BinS3:         {"devstack", "github.com/versity/versitygw/cmd/versitygw", false},
+	BinSyncFlow:   {"devstack", rootModule + "/devstack/cmd/syncflow", true},
+	BinLoadgen:    {"devstack", rootModule + "/devstack/cmd/loadgen", true},
+}
+
+// EnsureBinaries makes sure that the named programs (all that a default stack needs if none is named) are in
+// <repository>/build/bin, building what is missing, and returns that folder. The first build of the LiveKit server takes
+// minutes. Concurrent calls, also from other processes, wait for each other.
+func EnsureBinaries(ctx context.Context, names ...string) (string, error) {
+	if len(names) == 0 {
+		names = []string{BinLiveKit, BinS3, BinSyncFlow, BinLoadgen}
+	}
+	root, err := Root()
+	if err != nil {
+		return "", err
+	}
+	bin := filepath.Join(root, "build", "bin")
+	if err := os.MkdirAll(bin, 0o755); err != nil {
+		return "", fmt.Errorf("devstack: %w", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(root, "build", ".bin.lock"), os.O_CREATE|os.O_RDWR, 0o666)
+	if err != nil {
+		return "", fmt.Errorf("devstack: %w", err)
+	}
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return "", fmt.Errorf("devstack: waiting for another build: %w", err)
+	}
+	for _, n := range names {
+		p, ok := programs[n]
+		if !ok {
+			return "", fmt.Errorf("devstack: unknown program %q", n)
+		}
+		out := filepath.Join(bin, n)
+		if _, err := os.Stat(out); err == nil && !p.ours {
+			continue
+		}
+		c := exec.CommandContext(ctx, "go", "build", "-o", out, p.pkg)
+		c.Dir = filepath.Join(root, p.module)
+		c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=readonly")
+		if b, err := c.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("devstack: building %s: %w\n%s", n, err, b)
+		}
+	}
+	return bin, nil
+}
