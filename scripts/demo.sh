@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# A newcomer's first minute: real servers, the real binary, a class of 20 seconds, and what was delivered.
+source "$(dirname "$0")/env.sh"
+scripts/setup.sh
+step "building (the first time takes a few minutes)"
+scripts/build.sh
+exec build/bin/demo "$@"

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Every check that is not a test. All of them run, also after one failed; the names of those that failed are listed at the end.
+source "$(dirname "$0")/env.sh"
+scripts/tools.sh
+root=$PWD
+failed=()
+
+check() { # check <name> <module directory> <command…>
+  local name=$1 dir=$2
+  shift 2
+  (cd "$dir" && "$@") || failed+=("$name in $dir")
+}
+
+check_scripts() {
+  local file
+  for file in scripts/*.sh .ci/run; do
+    bash -n "$file" || return 1
+  done
+  # Optional: it is not on every machine, and it is not worth a package of its own.
+  if command -v shellcheck >/dev/null; then
+    shellcheck -x scripts/*.sh .ci/run
+  fi
+}
+
+check scripts . check_scripts
+for module in . devstack; do
+  step "formatting, linters, modernizers, go.mod: $module"
+  check "golangci-lint fmt (make fmt mends it)" "$module" "$root/build/bin/golangci-lint" fmt --diff
+  check "go vet" "$module" go vet ./...
+  check "golangci-lint run" "$module" "$root/build/bin/golangci-lint" run
+  check "go fix (make fmt mends it)" "$module" go fix -diff ./...
+  check "go mod tidy" "$module" go mod tidy -diff
+done
+check "go mod tidy" devstack/livekit111 go mod tidy -diff
+
+[ ${#failed[@]} -eq 0 ] || fail "failed:$(printf '\n  %s' "${failed[@]}")"
