@@ -1,0 +1,316 @@
+// Package dir delivers objects to a directory: for a laboratory without Internet, or a share that something else carries
+// away. A key is the path of a file below the directory.
+package dir
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/syncflow/textegress/internal/objstore"
+)
+
+const (
+	tempPrefix = ".textegress-"
+	tempSuffix = ".tmp"
+)
+
+// Bucket stores objects as files below one directory and never outside of it, whatever the keys and whatever symbolic
+// links stand in the way. It is safe for concurrent use, also by several processes.
+type Bucket struct {
+	root *os.Root
+	path string
+}
+
+var _ objstore.Bucket = (*Bucket)(nil)
+
+// New returns the bucket in the directory at path. The directory is made if it is missing, its parents are not: a share
+// that is not mounted must not be mistaken for an empty one.
+func New(path string) (*Bucket, error) {
+	if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("directory to deliver to: %w", err)
+	}
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return nil, fmt.Errorf("directory to deliver to: %w", err)
+	}
+	return &Bucket{root: root, path: path}, nil
+}
+
+// Close releases the directory. The bucket must not be used afterwards.
+func (b *Bucket) Close() error { return b.root.Close() }
+
+// String returns "directory" and the path.
+func (b *Bucket) String() string { return "directory " + b.path }
+
+// IsNotFound implements [objstore.Bucket].
+func (b *Bucket) IsNotFound(err error) bool { return objstore.IsNotFound(err) }
+
+// IsPermanent implements [objstore.Bucket].
+func (b *Bucket) IsPermanent(err error) bool { return objstore.IsPermanent(err) }
+
+// Upload implements [objstore.Bucket]: write under a temporary name, compare size and checksum, fsync, close, rename,
+// fsync the directory. New parent directories are fsynced into their parents first.
+func (b *Bucket) Upload(ctx context.Context, key string, o objstore.Object) (err error) {
+	if err := objstore.CheckKey(key); err != nil {
+		return objstore.BadKey("upload", b.String(), key, err)
+	}
+	if err := ctx.Err(); err != nil {
+		return b.fail("upload", key, err)
+	}
+	parent := path.Dir(key)
+	if err := b.mkdirAll(parent); err != nil {
+		return b.fail("upload", key, err)
+	}
+	src, err := o.Open()
+	if err != nil {
+		return b.fail("upload", key, fmt.Errorf("open the content: %w", err))
+	}
+	defer src.Close() //nolint:errcheck // reading only
+
+	temp := path.Join(parent, tempPrefix+rand.Text()+tempSuffix)
+	f, err := b.root.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if err != nil {
+		return b.fail("upload", key, err)
+	}
+	defer func() {
+		if err != nil {
+			f.Close()           //nolint:errcheck // failed already
+			b.root.Remove(temp) //nolint:errcheck // best effort; the name says that it is ours
+		}
+	}()
+	h := sha256.New()
+	n, err := io.Copy(io.MultiWriter(f, h), &ctxReader{ctx, src})
+	if err != nil {
+		return b.fail("upload", key, err)
+	}
+	if n != o.Size || (o.SHA256 != "" && hex.EncodeToString(h.Sum(nil)) != o.SHA256) {
+		return b.fail("upload", key, errContent)
+	}
+	if err := f.Sync(); err != nil {
+		return b.fail("upload", key, err)
+	}
+	if err := f.Close(); err != nil {
+		return b.fail("upload", key, err)
+	}
+	if err := b.root.Rename(temp, key); err != nil {
+		return b.fail("upload", key, err)
+	}
+	return b.wrap("upload", key, b.syncDir(parent))
+}
+
+var errContent = errors.New("the content does not have the announced size and SHA-256")
+
+// mkdirAll is MkdirAll with an fsync of every parent in which it made something.
+func (b *Bucket) mkdirAll(dir string) error {
+	if dir == "." {
+		return nil
+	}
+	if fi, err := b.root.Stat(dir); err == nil && fi.IsDir() {
+		return nil
+	}
+	parent := path.Dir(dir)
+	if err := b.mkdirAll(parent); err != nil {
+		return err
+	}
+	if err := b.root.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return b.syncDir(parent)
+}
+
+func (b *Bucket) syncDir(dir string) error {
+	d, err := b.root.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	// Network file systems which do not know fsync of directories say so with EINVAL; there is nothing more to do there.
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
+		err = nil
+	}
+	return errors.Join(err, d.Close())
+}
+
+// Stat implements [objstore.Bucket]. A directory computes no checksum.
+func (b *Bucket) Stat(ctx context.Context, key string) (objstore.Attrs, error) {
+	if err := objstore.CheckKey(key); err != nil {
+		return objstore.Attrs{}, objstore.BadKey("stat", b.String(), key, err)
+	}
+	if err := ctx.Err(); err != nil {
+		return objstore.Attrs{}, b.fail("stat", key, err)
+	}
+	fi, err := b.root.Stat(key)
+	if err != nil {
+		return objstore.Attrs{}, b.fail("stat", key, err)
+	}
+	if !fi.Mode().IsRegular() {
+		return objstore.Attrs{}, b.fail("stat", key, fs.ErrNotExist)
+	}
+	return objstore.Attrs{Key: key, Size: fi.Size()}, nil
+}
+
+// Open implements [objstore.Bucket].
+func (b *Bucket) Open(ctx context.Context, key string) (io.ReadCloser, error) {
+	if err := objstore.CheckKey(key); err != nil {
+		return nil, objstore.BadKey("open", b.String(), key, err)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, b.fail("open", key, err)
+	}
+	f, err := b.root.Open(key)
+	if err != nil {
+		return nil, b.fail("open", key, err)
+	}
+	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
+		f.Close() //nolint:errcheck // reading only
+		return nil, b.fail("open", key, errors.Join(err, fs.ErrNotExist))
+	}
+	return &reader{b, ctx, key, f}, nil
+}
+
+type reader struct {
+	b   *Bucket
+	ctx context.Context
+	key string
+	f   *os.File
+}
+
+func (r *reader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, r.b.fail("read", r.key, err)
+	}
+	n, err := r.f.Read(p)
+	if err != nil && err != io.EOF {
+		err = r.b.fail("read", r.key, err)
+	}
+	return n, err
+}
+
+func (r *reader) Close() error { return r.f.Close() }
+
+// List implements [objstore.Bucket]. Temporary files of interrupted uploads are not objects.
+func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[objstore.Attrs, error] {
+	return func(yield func(objstore.Attrs, error) bool) {
+		var found []objstore.Attrs
+		err := fs.WalkDir(b.root.FS(), ".", func(p string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if d.IsDir() {
+				// Only directories that can hold the prefix are entered.
+				if p != "." && !strings.HasPrefix(p+"/", prefix) && !strings.HasPrefix(prefix, p+"/") {
+					return fs.SkipDir
+				}
+				return nil
+			}
+			base := path.Base(p)
+			if !strings.HasPrefix(p, prefix) || strings.HasPrefix(base, tempPrefix) && strings.HasSuffix(base, tempSuffix) {
+				return nil
+			}
+			fi, err := d.Info()
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			if fi.Mode().IsRegular() {
+				found = append(found, objstore.Attrs{Key: p, Size: fi.Size()})
+			}
+			return nil
+		})
+		if err != nil {
+			yield(objstore.Attrs{}, b.fail("list", prefix, err))
+			return
+		}
+		slices.SortFunc(found, func(x, y objstore.Attrs) int { return strings.Compare(x.Key, y.Key) })
+		for _, a := range found {
+			if !yield(a, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Delete implements [objstore.Bucket]. Directories stay.
+func (b *Bucket) Delete(ctx context.Context, key string) error {
+	if err := objstore.CheckKey(key); err != nil {
+		return objstore.BadKey("delete", b.String(), key, err)
+	}
+	if err := ctx.Err(); err != nil {
+		return b.fail("delete", key, err)
+	}
+	err := b.root.Remove(key)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil
+	}
+	if err != nil {
+		return b.fail("delete", key, err)
+	}
+	return b.wrap("delete", key, b.syncDir(path.Dir(key)))
+}
+
+func (b *Bucket) wrap(op, key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return b.fail(op, key, err)
+}
+
+func (b *Bucket) fail(op, key string, err error) *objstore.Error {
+	e := &objstore.Error{Op: op, Bucket: b.String(), Key: key, Cause: cause(err), Err: err}
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && op != "upload":
+		e.NotFound, e.Permanent = true, true
+	case errors.Is(err, syscall.ENOTDIR) && op != "upload":
+		e.NotFound, e.Permanent = true, true
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		e.Permanent, e.Remedy = true, "make room on that file system"
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		e.Permanent, e.Remedy = true, "give the service's user the right to write there"
+	case errors.Is(err, syscall.ENAMETOOLONG):
+		e.Permanent, e.Remedy = true, "deliver to a file system which allows names of 255 bytes"
+	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR), errors.Is(err, fs.ErrExist):
+		e.Permanent, e.Remedy = true, "a file and a directory have the same name there: move one of them away"
+	}
+	return e
+}
+
+// cause returns the text of err without the path in it.
+func cause(err error) string {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		return pe.Op + ": " + pe.Err.Error()
+	}
+	if le, ok := errors.AsType[*os.LinkError](err); ok {
+		return le.Op + ": " + le.Err.Error()
+	}
+	return err.Error()
+}
+
+// ctxReader lets a long copy end with its context.
+type ctxReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r *ctxReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
+}

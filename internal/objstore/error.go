@@ -1,0 +1,67 @@
+package objstore
+
+import (
+	"errors"
+	"strings"
+)
+
+// Error is a failed operation on a bucket. Its parts are kept apart because keys carry names of people: whoever logs an
+// error logs its [Error.WithoutKey].
+type Error struct {
+	Op     string // "upload", "stat", "open", "read", "list", "delete"
+	Bucket string // Bucket.String
+	Key    string // key or prefix; "" if left out
+	Cause  string // what happened; never contains the key, a secret or content
+	Remedy string // what a person can do about it, "" if nothing or unknown
+
+	NotFound  bool // there is no object under Key
+	Permanent bool // see Bucket.IsPermanent
+
+	Err error // the underlying error, for errors.Is and errors.As; its text may contain the key
+}
+
+// Error names the operation, the key, the bucket, the cause and the remedy.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.Op)
+	if e.Key != "" {
+		b.WriteString(" \"" + e.Key + "\"")
+	}
+	b.WriteString(" (" + e.Bucket + "): " + e.Cause)
+	if e.Remedy != "" {
+		b.WriteString("; " + e.Remedy)
+	}
+	return b.String()
+}
+
+// Unwrap returns the underlying error.
+func (e *Error) Unwrap() error { return e.Err }
+
+// WithoutKey returns a copy of e for logs and status pages, whose text does not contain the key and which does not lead
+// to an error whose text does.
+func (e *Error) WithoutKey() *Error {
+	c := *e
+	c.Key, c.Err = "", nil
+	return &c
+}
+
+// IsNotFound reports whether err wraps an [*Error] with NotFound set. Implementations of [Bucket] use it.
+func IsNotFound(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.NotFound
+}
+
+// IsPermanent reports whether err wraps an [*Error] with Permanent set. Implementations of [Bucket] use it.
+func IsPermanent(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Permanent
+}
+
+// Redacted returns the text of err without any key in it. An error that is not an [*Error] may say anything, so only its
+// operation would be safe; for those it returns fallback.
+func Redacted(err error, fallback string) string {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.WithoutKey().Error()
+	}
+	return fallback
+}

@@ -1,0 +1,295 @@
+// Package mem is an object store in memory, for tests. It can be told to fail before or after a call took effect, to
+// store other bytes than it was given and to break a body in the middle.
+package mem
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/syncflow/textegress/internal/objstore"
+)
+
+// Fault is what happens to one call instead of success.
+type Fault struct {
+	// Err is returned; for open it is returned by the reader after half of the content if MidBody is set. nil together
+	// with Damage is a store that lies: success, but something else is stored.
+	Err error
+	// Applied: the call takes effect all the same, the answer is lost.
+	Applied bool
+	// MidBody: the content of an upload is read to its middle only before Err; that of an open is delivered to its middle.
+	MidBody bool
+	// Damage, if not nil, changes the bytes which an applied upload stores or an open delivers.
+	Damage func([]byte) []byte
+	// Wait, if not nil, is called before anything else. It may block until ctx ends; its error is returned.
+	Wait func(ctx context.Context) error
+}
+
+// Bucket is an [objstore.Bucket] in memory. The zero value is not usable, see [New].
+type Bucket struct {
+	name string
+	// Checksums: the store computes SHA-256, as S3 does.
+	checksums bool
+
+	mu         sync.Mutex // guards all below; held for the bookkeeping of a call only, never while content is read
+	objects    map[string]object
+	fault      func(op, key string) *Fault
+	calls      []string
+	overwrites []string
+}
+
+type object struct {
+	data        []byte
+	contentType string
+}
+
+var _ objstore.Bucket = (*Bucket)(nil)
+
+// New returns an empty bucket. checksums says whether Stat fills SHA256.
+func New(name string, checksums bool) *Bucket {
+	return &Bucket{name: name, checksums: checksums, objects: map[string]object{}}
+}
+
+// SetFault lets f decide about every following call; nil from f is no fault. f is called by the goroutine of the call,
+// with op "upload", "stat", "open", "list" or "delete". A nil f ends it.
+func (b *Bucket) SetFault(f func(op, key string) *Fault) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fault = f
+}
+
+// Calls returns "<op> <key>" of every call so far.
+func (b *Bucket) Calls() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.calls)
+}
+
+// ResetCalls forgets the calls so far.
+func (b *Bucket) ResetCalls() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.calls = nil
+}
+
+// Overwrites returns the keys whose stored bytes were changed by an upload.
+func (b *Bucket) Overwrites() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.overwrites)
+}
+
+// Objects returns the content of every object by key.
+func (b *Bucket) Objects() map[string][]byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	m := map[string][]byte{}
+	for k, o := range b.objects {
+		m[k] = o.data
+	}
+	return m
+}
+
+// ContentType returns the content type with which key was stored.
+func (b *Bucket) ContentType(key string) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.objects[key].contentType
+}
+
+// Put stores data without counting as a call and without faults.
+func (b *Bucket) Put(key string, data []byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.objects[key] = object{data: bytes.Clone(data)}
+}
+
+// String implements [objstore.Bucket].
+func (b *Bucket) String() string { return "memory " + b.name }
+
+// IsNotFound implements [objstore.Bucket].
+func (b *Bucket) IsNotFound(err error) bool { return objstore.IsNotFound(err) }
+
+// IsPermanent implements [objstore.Bucket].
+func (b *Bucket) IsPermanent(err error) bool { return objstore.IsPermanent(err) }
+
+// begin counts the call and returns the fault for it, never nil.
+func (b *Bucket) begin(ctx context.Context, op, key string) (*Fault, error) {
+	if op != "list" {
+		if err := objstore.CheckKey(key); err != nil {
+			return nil, objstore.BadKey(op, b.String(), key, err)
+		}
+	}
+	b.mu.Lock()
+	b.calls = append(b.calls, op+" "+key)
+	decide := b.fault
+	b.mu.Unlock()
+	var f *Fault
+	if decide != nil {
+		f = decide(op, key)
+	}
+	if f == nil {
+		f = &Fault{Applied: true}
+	}
+	if f.Wait != nil {
+		if err := f.Wait(ctx); err != nil {
+			return f, b.fail(op, key, err)
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return f, b.fail(op, key, err)
+	}
+	return f, nil
+}
+
+func (b *Bucket) fail(op, key string, err error) error {
+	if e, ok := err.(*objstore.Error); ok { //nolint:errorlint // only as the test gave it
+		c := *e
+		c.Op, c.Key, c.Bucket = op, key, b.String()
+		return &c
+	}
+	return &objstore.Error{Op: op, Bucket: b.String(), Key: key, Cause: err.Error(), Err: err}
+}
+
+// Upload implements [objstore.Bucket].
+func (b *Bucket) Upload(ctx context.Context, key string, o objstore.Object) error {
+	f, err := b.begin(ctx, "upload", key)
+	if err != nil {
+		return err
+	}
+	r, err := o.Open()
+	if err != nil {
+		return b.fail("upload", key, err)
+	}
+	defer r.Close() //nolint:errcheck // reading only
+	if f.MidBody {
+		io.CopyN(io.Discard, r, o.Size/2) //nolint:errcheck // the connection breaks anyhow
+		return b.fail("upload", key, f.Err)
+	}
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return b.fail("upload", key, err)
+	}
+	sum := sha256.Sum256(data)
+	if int64(len(data)) != o.Size || o.SHA256 != "" && hex.EncodeToString(sum[:]) != o.SHA256 {
+		return b.fail("upload", key, fmt.Errorf("the content does not have the announced size and SHA-256"))
+	}
+	if f.Damage != nil {
+		data = f.Damage(bytes.Clone(data))
+	}
+	if f.Applied || f.Damage != nil {
+		b.mu.Lock()
+		if old, ok := b.objects[key]; ok && !bytes.Equal(old.data, data) {
+			b.overwrites = append(b.overwrites, key)
+		}
+		b.objects[key] = object{data, o.ContentType}
+		b.mu.Unlock()
+	}
+	if f.Err != nil {
+		return b.fail("upload", key, f.Err)
+	}
+	return nil
+}
+
+func (b *Bucket) get(op, key string) (object, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	o, ok := b.objects[key]
+	if !ok {
+		return o, &objstore.Error{Op: op, Bucket: b.String(), Key: key, Cause: "no such object", NotFound: true, Permanent: true}
+	}
+	return o, nil
+}
+
+// Stat implements [objstore.Bucket].
+func (b *Bucket) Stat(ctx context.Context, key string) (objstore.Attrs, error) {
+	f, err := b.begin(ctx, "stat", key)
+	if err != nil {
+		return objstore.Attrs{}, err
+	}
+	if f.Err != nil {
+		return objstore.Attrs{}, b.fail("stat", key, f.Err)
+	}
+	o, err := b.get("stat", key)
+	if err != nil {
+		return objstore.Attrs{}, err
+	}
+	a := objstore.Attrs{Key: key, Size: int64(len(o.data))}
+	if b.checksums {
+		sum := sha256.Sum256(o.data)
+		a.SHA256 = hex.EncodeToString(sum[:])
+	}
+	return a, nil
+}
+
+// Open implements [objstore.Bucket].
+func (b *Bucket) Open(ctx context.Context, key string) (io.ReadCloser, error) {
+	f, err := b.begin(ctx, "open", key)
+	if err != nil {
+		return nil, err
+	}
+	if f.Err != nil && !f.MidBody {
+		return nil, b.fail("open", key, f.Err)
+	}
+	o, err := b.get("open", key)
+	if err != nil {
+		return nil, err
+	}
+	data := o.data
+	if f.Damage != nil {
+		data = f.Damage(bytes.Clone(data))
+	}
+	if f.MidBody {
+		return io.NopCloser(io.MultiReader(bytes.NewReader(data[:len(data)/2]), errReader{b.fail("read", key, f.Err)})), nil
+	}
+	return io.NopCloser(bytes.NewReader(data)), nil
+}
+
+type errReader struct{ err error }
+
+func (r errReader) Read([]byte) (int, error) { return 0, r.err }
+
+// List implements [objstore.Bucket].
+func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[objstore.Attrs, error] {
+	return func(yield func(objstore.Attrs, error) bool) {
+		f, err := b.begin(ctx, "list", prefix)
+		if err == nil && f.Err != nil {
+			err = b.fail("list", prefix, f.Err)
+		}
+		if err != nil {
+			yield(objstore.Attrs{}, err)
+			return
+		}
+		objects := b.Objects()
+		for _, k := range slices.Sorted(maps.Keys(objects)) {
+			if strings.HasPrefix(k, prefix) && !yield(objstore.Attrs{Key: k, Size: int64(len(objects[k]))}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Delete implements [objstore.Bucket].
+func (b *Bucket) Delete(ctx context.Context, key string) error {
+	f, err := b.begin(ctx, "delete", key)
+	if err != nil {
+		return err
+	}
+	if f.Applied {
+		b.mu.Lock()
+		delete(b.objects, key)
+		b.mu.Unlock()
+	}
+	if f.Err != nil {
+		return b.fail("delete", key, f.Err)
+	}
+	return nil
+}
