@@ -1,4 +1,15 @@
 // Package textegress is the recording format of the textegress service: what
 // was said over the data channels of one LiveKit session, with a statement of
-// what was and was not captured.
+// what was and what was not captured.
+//
+// A delivered recording is a set of objects below one prefix, in a bucket or in
+// a directory. Its [Manifest] is written last and lists every other object with
+// size and SHA-256. The canonical view of it, events.jsonl, has one [Message]
+// per line, in the order in which the recorder came to know of it.
+//
+//	rec, err := textegress.Open(os.DirFS("downloaded/prefix"))
+//	for m, err := range rec.Messages() { … }
+//
+// docs/FORMAT.md specifies every object. This package needs only the standard
+// library, and none of it talks to a network.
 package textegress

@@ -1,0 +1,200 @@
+package textegress
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+)
+
+// Status is the state of a recording, in the words of LiveKit's EgressStatus
+// (protobufs/livekit_egress.proto) without its prefix.
+type Status string
+
+// The statuses; the last three are final and are what a manifest carries.
+const (
+	StatusStarting Status = "STARTING" // announced, not yet in the room
+	StatusActive   Status = "ACTIVE"   // in the room
+	StatusEnding   Status = "ENDING"   // leaving, sealing
+	StatusComplete Status = "COMPLETE" // ended as it should
+	StatusFailed   Status = "FAILED"   // ended by an error; what was captured is there
+	StatusAborted  Status = "ABORTED"  // ended before it recorded, or we were removed
+)
+
+// Names of the objects of a delivered recording, relative to its prefix.
+const (
+	ManifestName = "manifest.json"
+	MetadataName = "metadata.json"
+	EventsName   = "events.jsonl"
+	RawDir       = "raw/"   // raw/000001.seg.zst …
+	FilesDir     = "files/" // files/<identity>/<stream id>-<name>
+)
+
+// TailUnproved and TailLeft are the values of [Completeness].Tail.
+const (
+	TailUnproved = "unproved" // messages sent shortly before the end may be missing
+	TailLeft     = "left"     // we left by ourselves; what was sent later was never meant to be recorded
+)
+
+// Manifest lists the objects of one delivered recording and states what was and
+// what was not captured. It is manifest.json, the object that is written last.
+// It has no time of upload: the same recording gives the same bytes on every try.
+type Manifest struct {
+	FormatVersion int    `json:"format_version"`
+	EgressID      string `json:"egress_id"`
+	Status        Status `json:"status"`
+	Reason        string `json:"reason,omitempty"`
+	// Exporter names the program and version that derived the objects.
+	Exporter string `json:"exporter"`
+	// Revision counts exports of one recording with different bytes: 1, 2, …
+	Revision int     `json:"revision"`
+	Project  Project `json:"project"`
+	Session  Session `json:"session"`
+	// Part is 1 for the first recording of a session, Previous the egress id of
+	// the part before.
+	Part     int    `json:"part"`
+	Previous string `json:"previous,omitempty"`
+
+	StartedAt     Timestamp `json:"started_at,omitzero"`
+	StartedUnixNS int64     `json:"started_unix_ns,omitempty"`
+	EndedAt       Timestamp `json:"ended_at,omitzero"`
+	EndedUnixNS   int64     `json:"ended_unix_ns,omitempty"`
+
+	// Instance is the name of the service instance that recorded.
+	Instance       string   `json:"instance,omitempty"`
+	ServerVersions []string `json:"server_versions,omitempty"`
+
+	Counts       Counts       `json:"counts"`
+	Completeness Completeness `json:"completeness"`
+	// Objects are all objects except the manifest itself, sorted by key.
+	Objects []Object `json:"objects"`
+}
+
+// Project names the SyncFlow project.
+type Project struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+}
+
+// Session names the SyncFlow session and its room. More than one room sid means
+// that LiveKit lost the room and made it again.
+type Session struct {
+	ID       string   `json:"id"`
+	RoomName string   `json:"room_name"`
+	RoomSIDs []string `json:"room_sids,omitempty"`
+}
+
+// Counts summarises events.jsonl.
+type Counts struct {
+	Packets  int64 `json:"packets"`  // frames of type packet that were read
+	Messages int64 `json:"messages"` // lines that are not events of the recorder
+	Bytes    int64 `json:"bytes"`    // sum of the packets' raw sizes
+	// ByKind counts all lines by kind, events included.
+	ByKind       map[Kind]int64 `json:"by_kind"`
+	Participants int            `json:"participants"` // distinct identities seen
+}
+
+// Completeness states what is known about what is missing. It claims no more
+// than can be proved.
+type Completeness struct {
+	Join    Join     `json:"join"`
+	Outages []Outage `json:"outages"`
+	// UndecodablePackets are in events.jsonl as kind "unknown".
+	UndecodablePackets int64 `json:"undecodable_packets"`
+	// CorruptRanges and CorruptBytes are what could not be read in the segments;
+	// FramesMissing is how many frames are known to be lost with it.
+	CorruptRanges int64 `json:"corrupt_ranges"`
+	CorruptBytes  int64 `json:"corrupt_bytes"`
+	FramesMissing int64 `json:"frames_missing"`
+	// Tail is TailUnproved or TailLeft.
+	Tail string `json:"tail"`
+}
+
+// Join bounds what was sent before the recorder was in the room.
+type Join struct {
+	AnnouncedUnixNS   int64 `json:"announced_unix_ns,omitempty"`
+	JoinedUnixNS      int64 `json:"joined_unix_ns,omitempty"`       // absent: never joined
+	RoomCreatedUnixMS int64 `json:"room_created_unix_ms,omitempty"` // by the server's clock
+}
+
+// Outage is an interval in which the recorder was not connected and may have
+// missed data.
+type Outage struct {
+	Cause string `json:"cause"`
+	// StartedUnixNS is the reception time of the last frame before the outage.
+	StartedUnixNS int64 `json:"started_unix_ns"`
+	// EndedUnixNS is absent where the recording ended within the outage.
+	EndedUnixNS int64 `json:"ended_unix_ns,omitempty"`
+}
+
+// Object is one entry of a manifest.
+type Object struct {
+	Key         string `json:"key"` // relative to the prefix of the recording
+	Size        int64  `json:"size"`
+	SHA256      string `json:"sha256"` // lower-case hex
+	ContentType string `json:"content_type"`
+	// Messages counts the lines of a view; nil for other objects.
+	Messages *int64 `json:"messages,omitempty"`
+}
+
+// Encode returns the manifest as it is delivered: indented JSON with a newline
+// at the end, no HTML escaping, lists never null.
+func (m Manifest) Encode() ([]byte, error) {
+	if m.Objects == nil {
+		m.Objects = []Object{}
+	}
+	if m.Completeness.Outages == nil {
+		m.Completeness.Outages = []Outage{}
+	}
+	if m.Counts.ByKind == nil {
+		m.Counts.ByKind = map[Kind]int64{}
+	}
+	return encodeIndented("manifest", m)
+}
+
+// DecodeManifest parses a manifest.json. It refuses format versions that it
+// does not know; unknown keys are ignored.
+func DecodeManifest(b []byte) (Manifest, error) {
+	var m Manifest
+	if err := json.Unmarshal(b, &m); err != nil {
+		return Manifest{}, fmt.Errorf("decode manifest: %w", err)
+	}
+	if m.FormatVersion < 1 || m.FormatVersion > FormatVersion {
+		return Manifest{}, fmt.Errorf("decode manifest: format version %d, this reader knows 1 to %d",
+			m.FormatVersion, FormatVersion)
+	}
+	return m, nil
+}
+
+// Metadata is metadata.json. The first four keys are those of the predecessor
+// of this service, in its order and with its units, so that scripts for its
+// recordings keep working.
+type Metadata struct {
+	RoomName  string  `json:"room_name"`
+	Topic     *string `json:"topic"`      // null: all topics
+	StartedAt int64   `json:"started_at"` // seconds since 1970
+	EndedAt   int64   `json:"ended_at"`   // seconds since 1970
+
+	EgressID      string   `json:"egress_id"`
+	Status        Status   `json:"status"`
+	Reason        string   `json:"reason,omitempty"`
+	SessionID     string   `json:"session_id"`
+	ProjectID     string   `json:"project_id"`
+	ProjectName   string   `json:"project_name"`
+	RoomSIDs      []string `json:"room_sids,omitempty"`
+	Part          int      `json:"part"`
+	Previous      string   `json:"previous,omitempty"`
+	StartedUnixNS int64    `json:"started_unix_ns,omitempty"`
+	EndedUnixNS   int64    `json:"ended_unix_ns,omitempty"`
+}
+
+// Encode returns the metadata as it is delivered: indented JSON with a newline
+// at the end, no HTML escaping.
+func (m Metadata) Encode() ([]byte, error) { return encodeIndented("metadata", m) }
+
+func encodeIndented(what string, v any) ([]byte, error) {
+	var buf bytes.Buffer
+	if err := encodeJSON(&buf, "  ", v); err != nil {
+		return nil, fmt.Errorf("encode %s: %w", what, err)
+	}
+	return buf.Bytes(), nil
+}

@@ -1,0 +1,256 @@
+package textegress
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// FormatVersion is the version of the delivered objects that this package
+// writes. Readers accept any version up to it and ignore keys that they do not
+// know.
+const FormatVersion = 1
+
+// Kind says what a [Message] is.
+type Kind string
+
+// Kinds of what participants (or the server on their behalf) sent. The names in
+// the comments are the cases of the oneof "value" of livekit.DataPacket
+// (github.com/livekit/protocol, protobufs/livekit_models.proto).
+const (
+	KindData          Kind = "data"          // user: publishData of any client
+	KindChat          Kind = "chat"          // chat_message
+	KindTranscription Kind = "transcription" // transcription
+	KindTextStream    Kind = "text_stream"   // stream_header … stream_trailer with a text header
+	KindByteStream    Kind = "byte_stream"   // stream_header … stream_trailer with a byte header
+	KindDataTrack     Kind = "data_track"    // frames of a data track, which are not DataPackets
+	KindRPC           Kind = "rpc"           // rpc_request, rpc_ack, rpc_response
+	KindSIPDTMF       Kind = "sip_dtmf"      // sip_dtmf
+	KindEncrypted     Kind = "encrypted"     // encrypted_packet, no key
+	KindUnknown       Kind = "unknown"       // anything else, also what does not parse
+)
+
+// Kinds of the recorder's own events.
+const (
+	KindRecordingStarted  Kind = "recording_started"
+	KindJoined            Kind = "joined"
+	KindParticipantJoined Kind = "participant_joined"
+	KindParticipantLeft   Kind = "participant_left"
+	KindOutageStarted     Kind = "outage_started"
+	KindOutageEnded       Kind = "outage_ended"
+	KindRecordingEnded    Kind = "recording_ended"
+	KindCorrupt           Kind = "corrupt" // a range of a segment that could not be read
+)
+
+// IsEvent reports whether k is one of the recorder's own events, not something
+// that came over a data channel.
+func (k Kind) IsEvent() bool {
+	switch k {
+	case KindRecordingStarted, KindJoined, KindParticipantJoined, KindParticipantLeft,
+		KindOutageStarted, KindOutageEnded, KindRecordingEnded, KindCorrupt:
+		return true
+	}
+	return false
+}
+
+// Message is one line of events.jsonl: something that was received, or an event
+// of the recorder. A field with its zero value is unknown or does not apply; it
+// is absent in the JSON, never empty by accident.
+type Message struct {
+	// N counts the lines: 1, 2, 3 … without a hole.
+	N    int64 `json:"n"`
+	Kind Kind  `json:"kind"`
+	// Time is the time of reception at the recorder, in UTC. In JSON it is RFC
+	// 3339 with exactly nine fractional digits. Encoding derives it from UnixNS,
+	// so that the two cannot disagree (or UnixNS from it where that is 0).
+	Time time.Time `json:"time"`
+	// UnixNS is the same instant in nanoseconds since 1970-01-01T00:00:00Z.
+	UnixNS int64 `json:"unix_ns"`
+
+	// Identity and ParticipantSID name the sender as the server stated it.
+	Identity       string `json:"identity,omitempty"`
+	ParticipantSID string `json:"participant_sid,omitempty"`
+	Topic          string `json:"topic,omitempty"`
+	// Reliable tells which of the two data channels it came over.
+	Reliable *bool `json:"reliable,omitempty"`
+	// Sequence is the sender's DataPacket.sequence; 0 means unsequenced.
+	Sequence uint32 `json:"sequence,omitempty"`
+	// Epoch counts the recorder's connections to the room: 1, 2, 3 …
+	Epoch int `json:"epoch,omitempty"`
+
+	// Text is the payload where it is valid UTF-8 (an empty payload is ""),
+	// Base64 the payload otherwise. At most one of them is set.
+	Text   *string `json:"text,omitempty"`
+	Base64 []byte  `json:"base64,omitempty"`
+
+	// Field and FieldName are the protobuf field of the DataPacket's oneof, for
+	// kinds that are not decoded; Base64 is then the raw DataPacket.
+	Field     int    `json:"field,omitempty"`
+	FieldName string `json:"field_name,omitempty"`
+
+	User   *UserInfo   `json:"user,omitempty"`
+	Chat   *ChatInfo   `json:"chat,omitempty"`
+	Stream *StreamInfo `json:"stream,omitempty"`
+	Event  *Event      `json:"event,omitempty"`
+}
+
+// UserInfo is what a livekit.UserPacket carries beside payload and topic, as
+// sent and unchecked.
+type UserInfo struct {
+	ID    string `json:"id,omitempty"`
+	Nonce []byte `json:"nonce,omitempty"`
+	// StartTime and EndTime have no unit in the protocol; nil where not sent.
+	StartTime *uint64 `json:"start_time,omitempty"`
+	EndTime   *uint64 `json:"end_time,omitempty"`
+}
+
+// ChatInfo is what a livekit.ChatMessage carries beside its text, as sent.
+type ChatInfo struct {
+	ID string `json:"id,omitempty"`
+	// TimestampMS and EditTimestampMS are the sender's clock, in milliseconds.
+	TimestampMS     int64 `json:"timestamp_ms,omitempty"`
+	EditTimestampMS int64 `json:"edit_timestamp_ms,omitempty"`
+	Deleted         bool  `json:"deleted,omitempty"`
+	Generated       bool  `json:"generated,omitempty"`
+}
+
+// StreamInfo describes a text or byte stream that was put together again. Its
+// line stands where the last packet came or where its incompleteness became
+// known.
+type StreamInfo struct {
+	ID          string            `json:"id"`
+	MIMEType    string            `json:"mime_type,omitempty"`
+	Name        string            `json:"name,omitempty"`
+	TotalLength *uint64           `json:"total_length,omitempty"` // bytes, as announced by the sender
+	Attributes  map[string]string `json:"attributes,omitempty"`
+	Complete    bool              `json:"complete"`
+	SentMS      int64             `json:"sent_ms,omitempty"` // sender's clock, milliseconds
+	// StartedUnixNS is the reception time of the stream's header.
+	StartedUnixNS int64 `json:"started_unix_ns,omitempty"`
+	// File is the key of the received bytes, relative to the prefix.
+	File string `json:"file,omitempty"`
+}
+
+// Event holds the details of the recorder's own events; which of them are set
+// depends on the kind. It is also, as JSON, the payload of an event frame in a
+// segment.
+type Event struct {
+	// Kind repeats the kind of the line. It is written in segments, not in
+	// events.jsonl, where decoding fills it in.
+	Kind Kind `json:"kind,omitempty"`
+
+	// participant_joined, participant_left
+	Identity        string            `json:"identity,omitempty"`
+	ParticipantSID  string            `json:"participant_sid,omitempty"`
+	Name            string            `json:"name,omitempty"`
+	Metadata        string            `json:"metadata,omitempty"`
+	Attributes      map[string]string `json:"attributes,omitempty"`
+	ParticipantKind string            `json:"participant_kind,omitempty"`
+
+	// joined
+	RoomSID           string `json:"room_sid,omitempty"`
+	RoomMetadata      string `json:"room_metadata,omitempty"`
+	ServerVersion     string `json:"server_version,omitempty"`
+	Region            string `json:"region,omitempty"`
+	RoomCreatedUnixMS int64  `json:"room_created_unix_ms,omitempty"`
+	// ClockOffsetMS is the server's clock minus ours, in milliseconds.
+	ClockOffsetMS int64 `json:"clock_offset_ms,omitempty"`
+
+	// outage_started, outage_ended: why, and the reception time of the last
+	// frame before it.
+	Cause       string `json:"cause,omitempty"`
+	SinceUnixNS int64  `json:"since_unix_ns,omitempty"`
+
+	// recording_ended
+	Reason string `json:"reason,omitempty"`
+	Status string `json:"status,omitempty"`
+
+	// recording_started
+	Source          string `json:"source,omitempty"`
+	AnnouncedUnixNS int64  `json:"announced_unix_ns,omitempty"`
+	Part            int    `json:"part,omitempty"`
+	Previous        string `json:"previous,omitempty"`
+
+	// corrupt: where the unreadable range of a segment is, how long it is, and
+	// how many frames are known to be lost with it.
+	Segment       string `json:"segment,omitempty"`
+	Offset        int64  `json:"offset,omitempty"`
+	Bytes         int64  `json:"bytes,omitempty"`
+	FramesMissing int64  `json:"frames_missing,omitempty"`
+}
+
+// Payload returns the bytes of the payload, nil where the message has none. An
+// empty payload is not nil.
+func (m Message) Payload() []byte {
+	if m.Text != nil {
+		return []byte(*m.Text)
+	}
+	return m.Base64
+}
+
+// Timestamp is a time that is encoded in JSON as RFC 3339 in UTC with exactly
+// nine fractional digits, so that texts sort like times.
+type Timestamp struct{ time.Time }
+
+// UnixTimestamp returns the Timestamp of ns nanoseconds since 1970 (UTC).
+func UnixTimestamp(ns int64) Timestamp { return Timestamp{time.Unix(0, ns).UTC()} }
+
+const timestampLayout = "2006-01-02T15:04:05.000000000Z"
+
+// MarshalJSON implements [json.Marshaler].
+func (t Timestamp) MarshalJSON() ([]byte, error) {
+	return t.UTC().AppendFormat(nil, `"`+timestampLayout+`"`), nil
+}
+
+// UnmarshalJSON implements [json.Unmarshaler]. It accepts any RFC 3339 time.
+func (t *Timestamp) UnmarshalJSON(b []byte) error {
+	if err := t.Time.UnmarshalJSON(b); err != nil {
+		return fmt.Errorf("timestamp: %w", err)
+	}
+	t.Time = t.UTC()
+	return nil
+}
+
+// AppendJSON appends m as one line of events.jsonl, without the newline, to b.
+// Strings are not HTML-escaped.
+func (m Message) AppendJSON(b []byte) ([]byte, error) {
+	if m.UnixNS == 0 && !m.Time.IsZero() {
+		m.UnixNS = m.Time.UnixNano()
+	}
+	if m.Event != nil && m.Event.Kind != "" {
+		e := *m.Event
+		e.Kind = ""
+		m.Event = &e
+	}
+	buf := bytes.NewBuffer(b)
+	if err := encodeJSON(buf, "", newWireMessage(m)); err != nil {
+		return b, fmt.Errorf("encode message %d: %w", m.N, err)
+	}
+	out := buf.Bytes()
+	return out[:len(out)-1], nil // the encoder's newline
+}
+
+// MarshalJSON implements [json.Marshaler] through AppendJSON.
+func (m Message) MarshalJSON() ([]byte, error) { return m.AppendJSON(nil) }
+
+// UnmarshalJSON implements [json.Unmarshaler]. Unknown keys are ignored.
+func (m *Message) UnmarshalJSON(b []byte) error {
+	var w wireMessage
+	if err := json.Unmarshal(b, &w); err != nil {
+		return err
+	}
+	*m = w.message()
+	if m.Event != nil {
+		m.Event.Kind = m.Kind
+	}
+	return nil
+}
+
+// encodeJSON writes v and a newline to buf, without HTML escaping.
+func encodeJSON(buf *bytes.Buffer, indent string, v any) error {
+	enc := json.NewEncoder(buf)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", indent)
+	return enc.Encode(v)
+}
