@@ -1,0 +1,58 @@
+// Package durable is the only place that makes files survive a power failure.
+//
+// What survives on Linux: the content of a file after fsync (or fdatasync) of
+// the file returned nil; a name after fsync of the directory that holds it
+// returned nil. Nothing else does. A failed fsync is final: the kernel has
+// marked the pages clean and forgets the error, so a second fsync of the same
+// file that returns nil proves nothing (https://lwn.net/Articles/752063/).
+// Callers therefore never retry one.
+package durable
+
+import (
+	"io"
+	"io/fs"
+)
+
+// FS is the file system as the spool needs it. The first argument of every
+// method is the label of the call site, so that a test can fail or crash at
+// exactly one of them; the operating system ignores it. A File carries the
+// label with which it was opened. Names are ordinary paths.
+type FS interface {
+	// Create makes a new file that is opened for appending; it fails with
+	// fs.ErrExist where the name is taken.
+	Create(op, name string) (File, error)
+	// Open opens a file for reading.
+	Open(op, name string) (File, error)
+	// OpenWrite opens an existing file for truncating and syncing.
+	OpenWrite(op, name string) (File, error)
+	ReadFile(op, name string) ([]byte, error)
+	// ReadDir returns the entries sorted by name.
+	ReadDir(op, name string) ([]fs.DirEntry, error)
+	// Exists reports whether there is anything with this name.
+	Exists(op, name string) (bool, error)
+	// Mkdir makes one directory; it fails with fs.ErrExist where the name is
+	// taken.
+	Mkdir(op, name string) error
+	// Rename replaces newname where it is a file.
+	Rename(op, oldname, newname string) error
+	// Remove removes a file or an empty directory.
+	Remove(op, name string) error
+	// RemoveAll removes a tree; a missing one is no error.
+	RemoveAll(op, name string) error
+	// SyncDir makes the names in a directory durable.
+	SyncDir(op, name string) error
+	// Lock takes the lock file name for this process, see Lock.
+	Lock(op, name string) (io.Closer, error)
+}
+
+// File is an open file of an FS.
+type File interface {
+	io.Reader
+	io.Writer // at the end of the file
+	io.Closer
+	Size() (int64, error)
+	Truncate(size int64) error
+	// Sync makes the content durable, and of the metadata what is needed to
+	// read it back (fdatasync).
+	Sync() error
+}

@@ -1,0 +1,85 @@
+package durable
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+)
+
+// OS is the file system of the operating system. Files are private to the user
+// of the service (0600, directories 0700): they hold what participants said.
+type OS struct{}
+
+var _ FS = OS{}
+
+type osFile struct{ *os.File }
+
+func (f osFile) Size() (int64, error) {
+	fi, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return fi.Size(), nil
+}
+
+func (f osFile) Sync() error { return datasync(f.File) }
+
+func openFile(name string, flag int) (File, error) {
+	f, err := os.OpenFile(name, flag, 0o600)
+	if err != nil {
+		return nil, err // not a File that holds a nil *os.File
+	}
+	return osFile{f}, nil
+}
+
+// Create implements [FS]: open(O_WRONLY|O_CREAT|O_EXCL|O_APPEND).
+func (OS) Create(_, name string) (File, error) {
+	return openFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND)
+}
+
+// Open implements [FS].
+func (OS) Open(_, name string) (File, error) { return openFile(name, os.O_RDONLY) }
+
+// OpenWrite implements [FS].
+func (OS) OpenWrite(_, name string) (File, error) { return openFile(name, os.O_RDWR|os.O_APPEND) }
+
+// ReadFile implements [FS].
+func (OS) ReadFile(_, name string) ([]byte, error) { return os.ReadFile(name) }
+
+// ReadDir implements [FS].
+func (OS) ReadDir(_, name string) ([]fs.DirEntry, error) { return os.ReadDir(name) }
+
+// Exists implements [FS].
+func (OS) Exists(_, name string) (bool, error) {
+	_, err := os.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Mkdir implements [FS].
+func (OS) Mkdir(_, name string) error { return os.Mkdir(name, 0o700) }
+
+// Rename implements [FS].
+func (OS) Rename(_, oldname, newname string) error { return os.Rename(oldname, newname) }
+
+// Remove implements [FS].
+func (OS) Remove(_, name string) error { return os.Remove(name) }
+
+// RemoveAll implements [FS].
+func (OS) RemoveAll(_, name string) error { return os.RemoveAll(name) }
+
+// SyncDir implements [FS]: open(O_RDONLY|O_DIRECTORY), fsync, close.
+func (OS) SyncDir(_, name string) error {
+	d, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	return errors.Join(err, d.Close())
+}
+
+// Lock implements [FS].
+func (OS) Lock(_, name string) (io.Closer, error) { return Lock(name) }

@@ -1,0 +1,103 @@
+package durable
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+)
+
+// TempSuffix ends the name of a file that WriteFileOnce has not finished. Such
+// a file may be left by a crash and means nothing.
+const TempSuffix = ".tmp"
+
+// WriteFileOnce makes the file path with exactly data in it. When it returns
+// nil, file and name survive a power failure; when it returns an error, the file
+// is either absent or complete, and may or may not survive one. A reader never
+// sees a part of it. A file that exists with the same bytes is a success (and is
+// made durable, as the crash may have come before that); one with other bytes
+// is an error that wraps fs.ErrExist, and stays.
+//
+// The system calls, in a directory that exists durably:
+//
+//	openat(path.tmp, O_CREAT|O_EXCL), write, fdatasync, close
+//	renameat(path.tmp, path)
+//	openat(dir), fsync, close
+//
+// Only one caller at a time may write the same path: the rename would replace a
+// file that came between. The lock of the data directory sees to that between
+// processes.
+func WriteFileOnce(fsys FS, op, path string, data []byte) error {
+	if err := writeFileOnce(fsys, op, path, data); err != nil {
+		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
+	}
+	return nil
+}
+
+func writeFileOnce(fsys FS, op, path string, data []byte) error {
+	dir := filepath.Dir(path)
+	old, err := fsys.ReadFile(op, path)
+	switch {
+	case err == nil && bytes.Equal(old, data):
+		return fsys.SyncDir(op, dir)
+	case err == nil:
+		return fmt.Errorf("%w with other content", fs.ErrExist)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	tmp := path + TempSuffix
+	if err := fsys.Remove(op, tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := fsys.Create(op, tmp)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = fsys.Rename(op, tmp, path)
+	}
+	if err != nil {
+		// The name is free for the next try either way; a leftover is harmless.
+		_ = fsys.Remove(op, tmp)
+		return err
+	}
+	return fsys.SyncDir(op, dir)
+}
+
+// MkdirAll makes the directory path with all its parents and makes every new
+// name durable. An existing directory is a success; its own name is synced too,
+// because whoever made it may have crashed before.
+func MkdirAll(fsys FS, op, path string) error {
+	path = filepath.Clean(path)
+	parent := filepath.Dir(path)
+	err := fsys.Mkdir(op, path)
+	if errors.Is(err, fs.ErrNotExist) && parent != path {
+		if err := MkdirAll(fsys, op, parent); err != nil {
+			return err
+		}
+		err = fsys.Mkdir(op, path)
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if errors.Is(err, fs.ErrExist) {
+		if _, err := fsys.ReadDir(op, path); err != nil {
+			return fmt.Errorf("not a usable directory: %w", err)
+		}
+	}
+	if parent == path {
+		return nil
+	}
+	if serr := fsys.SyncDir(op, parent); serr != nil && err == nil {
+		return serr // where it existed, the parent need not be ours to open
+	}
+	return nil
+}
