@@ -1,0 +1,188 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+)
+
+// SocketName is the name of the control socket in the data directory.
+const SocketName = "control.sock"
+
+// maxSocketPath is how many bytes the path of a unix socket may have (sun_path of unix(7) is 108 bytes with its NUL).
+const maxSocketPath = 107
+
+// ErrNotRunning says that no service listens on the control socket of a data directory.
+var ErrNotRunning = errors.New("no textegress service runs on this data directory")
+
+// ListenControl opens the control socket of a data directory, readable and writable by its owner only. The caller must hold the
+// lock of the data directory: what another process left there is then certainly stale, and is replaced. Closing the listener
+// removes the socket.
+func ListenControl(dataDir string) (net.Listener, error) {
+	path := filepath.Join(dataDir, SocketName)
+	if conn, err := dialControl(context.Background(), dataDir); err == nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("control socket %s: another process answers on it", path)
+	}
+	if info, err := os.Lstat(path); err == nil {
+		if info.Mode().Type() != os.ModeSocket {
+			return nil, fmt.Errorf("control socket %s: something that is not a socket is in its place; move it away", path)
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("remove a stale control socket: %w", err)
+		}
+	}
+	addr, release, err := socketAddress(dataDir)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	// The mode is set on the socket before it gets its name, so that there is no moment in which others could open it (Linux
+	// gives the file the mode of the socket's inode).
+	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var chmodErr error
+		err := c.Control(func(fd uintptr) { chmodErr = syscall.Fchmod(int(fd), 0o600) })
+		return errors.Join(err, chmodErr)
+	}}
+	listener, err := config.Listen(context.Background(), "unix", addr)
+	if err != nil {
+		return nil, fmt.Errorf("control socket %s: %w", path, err)
+	}
+	if unix, ok := listener.(*net.UnixListener); ok {
+		unix.SetUnlinkOnClose(false) // its address may be a descriptor's, which is closed by then
+	}
+	return &controlListener{Listener: listener, path: path}, nil
+}
+
+type controlListener struct {
+	net.Listener
+
+	path  string
+	close sync.Once
+	err   error
+}
+
+// Close removes the socket's file and stops listening; the second call does nothing, for a file of that name could be someone
+// else's by then.
+func (l *controlListener) Close() error {
+	l.close.Do(func() {
+		removeErr := os.Remove(l.path)
+		if errors.Is(removeErr, os.ErrNotExist) {
+			removeErr = nil
+		}
+		l.err = errors.Join(removeErr, l.Listener.Close())
+	})
+	return l.err
+}
+
+// socketAddress returns an address for the control socket of a data directory, and a function to call once it was used. Where
+// the path is too long for a socket's address, the directory is opened and named through its descriptor.
+func socketAddress(dataDir string) (addr string, release func(), err error) {
+	path := filepath.Join(dataDir, SocketName)
+	if len(path) <= maxSocketPath {
+		return path, func() {}, nil
+	}
+	dir, err := os.Open(dataDir)
+	if err != nil {
+		return "", nil, fmt.Errorf("control socket: %w", err)
+	}
+	self := "/proc/self/fd/" + strconv.Itoa(int(dir.Fd()))
+	if _, err := os.Stat(self); err != nil {
+		_ = dir.Close()
+		return "", nil, fmt.Errorf("control socket: the path of %s is longer than %d bytes, and /proc is not there to shorten it; use a shorter DATA_DIR", path, maxSocketPath)
+	}
+	return self + "/" + SocketName, func() { _ = dir.Close() }, nil
+}
+
+func dialControl(ctx context.Context, dataDir string) (net.Conn, error) {
+	addr, release, err := socketAddress(dataDir)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	var dialer net.Dialer
+	return dialer.DialContext(ctx, "unix", addr)
+}
+
+// ControlClient talks to the service that runs on a data directory.
+type ControlClient struct {
+	dataDir string
+	http    *http.Client
+}
+
+// Dial returns a client for the service that runs on a data directory. It connects with each call: a service that is not there
+// is an [ErrNotRunning] then.
+func Dial(dataDir string) *ControlClient {
+	return &ControlClient{
+		dataDir: dataDir,
+		http: &http.Client{Transport: &http.Transport{
+			DisableKeepAlives: true,
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return dialControl(ctx, dataDir)
+			},
+		}},
+	}
+}
+
+// Status asks the service for its status.
+func (c *ControlClient) Status(ctx context.Context) (Status, error) {
+	var status Status
+	err := c.do(ctx, http.MethodGet, "/status.json", nil, &status)
+	return status, err
+}
+
+// Record asks the service to record a running session, and returns the egress id of the recording. An empty project stands for
+// whichever project knows the session.
+func (c *ControlClient) Record(ctx context.Context, sessionID, project string) (egressID string, err error) {
+	body, err := json.Marshal(recordRequest{SessionID: sessionID, Project: project})
+	if err != nil {
+		return "", fmt.Errorf("encode the request: %w", err)
+	}
+	var resp recordResponse
+	if err := c.do(ctx, http.MethodPost, "/record", body, &resp); err != nil {
+		return "", err
+	}
+	return resp.EgressID, nil
+}
+
+func (c *ControlClient) do(ctx context.Context, method, path string, body []byte, into any) error {
+	req, err := http.NewRequestWithContext(ctx, method, "http://control"+path, bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("ask the service: %w", err)
+	}
+	resp, err := c.http.Do(req)
+	switch {
+	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("%w: %s; start it with `textegress serve`, or name another with --data-dir", ErrNotRunning, c.dataDir)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("the control socket in %s may be used by the service's own user only (and root): %w", c.dataDir, err)
+	case err != nil:
+		return fmt.Errorf("ask the service: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+	if err != nil {
+		return fmt.Errorf("read the service's answer: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		var failed recordResponse
+		if json.Unmarshal(answer, &failed) == nil && failed.Error != "" {
+			return errors.New(failed.Error)
+		}
+		return fmt.Errorf("the service answered %s", resp.Status)
+	}
+	if err := json.Unmarshal(answer, into); err != nil {
+		return fmt.Errorf("the service's answer: %w", err)
+	}
+	return nil
+}

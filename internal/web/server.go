@@ -1,0 +1,155 @@
+// Package web shows the state of the service over HTTP (health, readiness, metrics, status) and takes the commands of the
+// command line over a unix socket in the data directory. It knows the service through an interface and changes nothing by
+// itself.
+package web
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Options of [New]. All three are required.
+type Options struct {
+	Service  Service
+	Gatherer prometheus.Gatherer
+	Logger   *slog.Logger
+}
+
+// Server makes the handlers for the two doors of the service: HTTP, which only shows, and the control socket, which also takes
+// commands.
+type Server struct {
+	service  Service
+	gatherer prometheus.Gatherer
+	logger   *slog.Logger
+}
+
+// New returns a Server; it starts nothing.
+func New(o Options) *Server {
+	return &Server{service: o.Service, gatherer: o.Gatherer, logger: o.Logger}
+}
+
+// HTTPServer returns a server for one of the handlers, with the time limits that keep a slow or silent peer from holding
+// connections.
+func (s *Server) HTTPServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
+	}
+}
+
+// Handler serves what may be seen: / (an index), /healthz, /readyz, /metrics and /status.json. Nothing here changes anything.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", s.index)
+	mux.HandleFunc("GET /healthz", s.healthz)
+	mux.HandleFunc("GET /readyz", s.readyz)
+	mux.HandleFunc("GET /status.json", s.status)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.gatherer, promhttp.HandlerOpts{
+		ErrorLog:      slog.NewLogLogger(s.logger.Handler(), slog.LevelError),
+		ErrorHandling: promhttp.ContinueOnError,
+	}))
+	return plain(mux)
+}
+
+// ControlHandler serves the control socket: GET /status.json and POST /record. Whoever can open the socket may use it.
+func (s *Server) ControlHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status.json", s.status)
+	mux.HandleFunc("POST /record", s.record)
+	return plain(mux)
+}
+
+// plain keeps answers out of caches, and browsers from guessing a type: texts of participants may be in them.
+func plain(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Content-Security-Policy", "default-src 'none'")
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = io.WriteString(w, `<!doctype html><title>textegress</title><h1>textegress</h1><ul>
+<li><a href="healthz">healthz</a>: the process answers
+<li><a href="readyz">readyz</a>: sessions are recorded and delivered; 503 with the reasons where not
+<li><a href="status.json">status.json</a>: projects and recordings
+<li><a href="metrics">metrics</a>: for Prometheus
+</ul>
+`)
+}
+
+func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = io.WriteString(w, "ok\n")
+}
+
+func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	reasons := s.service.NotReady()
+	if len(reasons) == 0 {
+		_, _ = io.WriteString(w, "ready\n")
+		return
+	}
+	w.WriteHeader(http.StatusServiceUnavailable)
+	_, _ = io.WriteString(w, strings.Join(reasons, "\n")+"\n")
+}
+
+func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
+	s.writeJSON(w, http.StatusOK, s.service.Status().normal())
+}
+
+type recordRequest struct {
+	SessionID string `json:"session_id"`
+	Project   string `json:"project,omitempty"`
+}
+
+// recordResponse holds one of the two.
+type recordResponse struct {
+	EgressID string `json:"egress_id,omitempty"`
+	Error    string `json:"error,omitempty"`
+}
+
+func (s *Server) record(w http.ResponseWriter, r *http.Request) {
+	var req recordRequest
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10))
+	dec.DisallowUnknownFields()
+	err := dec.Decode(&req)
+	if err == nil && req.SessionID == "" {
+		err = errors.New("session_id is missing")
+	}
+	if err != nil {
+		s.writeJSON(w, http.StatusBadRequest, recordResponse{Error: fmt.Sprintf("malformed request: %v", err)})
+		return
+	}
+	id, err := s.service.Record(r.Context(), req.SessionID, req.Project)
+	if err != nil {
+		s.writeJSON(w, http.StatusConflict, recordResponse{Error: err.Error()})
+		return
+	}
+	s.writeJSON(w, http.StatusOK, recordResponse{EgressID: id})
+}
+
+func (s *Server) writeJSON(w http.ResponseWriter, code int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(v); err != nil {
+		s.logger.Debug("an answer could not be written", "error", err)
+	}
+}

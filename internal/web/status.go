@@ -1,0 +1,114 @@
+package web
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// Service is what the service shows and takes. The composition root implements it; every method may be called at any time and
+// from any goroutine.
+type Service interface {
+	// Status is a snapshot; it must not block on the network.
+	Status() Status
+	// NotReady lists why the service cannot do its work just now, in words for an operator; empty means ready.
+	NotReady() []string
+	// Record starts the recording of a running session that nobody announced, and returns its egress id as soon as the
+	// recording's intent is durable. An empty project stands for whichever configured project knows the session.
+	Record(ctx context.Context, sessionID, project string) (egressID string, err error)
+}
+
+// Status is the document served as /status.json. docs/OPERATIONS.md explains its keys; a key is never renamed.
+type Status struct {
+	Version    string            `json:"version"`
+	Instance   string            `json:"instance"`
+	DataDir    string            `json:"data_dir"`
+	StartedAt  time.Time         `json:"started_at,omitzero"`
+	Ready      bool              `json:"ready"`
+	NotReady   []string          `json:"not_ready"`
+	Projects   []ProjectStatus   `json:"projects"`
+	Recordings []RecordingStatus `json:"recordings"`
+}
+
+// States of a project in [ProjectStatus].
+const (
+	ProjectStarting = "starting" // not yet connected to the API or the broker
+	ProjectRunning  = "running"  // sessions that are announced are recorded
+	ProjectRetrying = "retrying" // could not start or lost something it needs; tries again by itself
+	ProjectBroken   = "broken"   // its configuration is wrong; needs a change and a restart
+)
+
+// ProjectStatus is the state of one configured project.
+type ProjectStatus struct {
+	Index int    `json:"index"` // n of PROJECTS__n__
+	ID    string `json:"id"`
+	Name  string `json:"name,omitempty"` // as SyncFlow knows it; absent until it was asked
+	State string `json:"state"`          // one of the Project… constants
+	Error string `json:"error,omitempty"`
+
+	Broker         BrokerStatus `json:"broker"`
+	Bucket         string       `json:"bucket,omitempty"` // where recordings are delivered, without secrets
+	PendingUploads int          `json:"pending_uploads"`  // sealed recordings that are not yet delivered and verified
+	UploadError    string       `json:"upload_error,omitempty"`
+
+	// UnrequestedSessions are sessions that run without anybody having asked for a recording.
+	UnrequestedSessions []SessionRef `json:"unrequested_sessions"`
+	LastReconcile       time.Time    `json:"last_reconcile,omitzero"` // when the session list was last compared with what is recorded
+}
+
+// BrokerStatus is the state of the connection on which sessions are announced.
+type BrokerStatus struct {
+	Connected bool      `json:"connected"`
+	Queue     string    `json:"queue,omitempty"`
+	Exclusive bool      `json:"exclusive"` // true: the broker refused a durable queue, announcements made while disconnected are lost
+	Since     time.Time `json:"since,omitzero"`
+	Error     string    `json:"error,omitempty"`
+}
+
+// SessionRef names a session.
+type SessionRef struct {
+	SessionID string `json:"session_id"`
+	RoomName  string `json:"room_name"`
+}
+
+// RecordingStatus is the state of one recording that is still on this machine.
+type RecordingStatus struct {
+	EgressID  string `json:"egress_id"`
+	ProjectID string `json:"project_id"`
+	SessionID string `json:"session_id"`
+	RoomName  string `json:"room_name"`
+
+	Status    string    `json:"status"` // STARTING, ACTIVE, ENDING, COMPLETE, FAILED, ABORTED
+	State     string    `json:"state"`  // of the local data: open, sealed, exported, uploaded, removed
+	Reason    string    `json:"reason,omitempty"`
+	Connected bool      `json:"connected"` // in the room just now
+	Part      int       `json:"part"`
+	StartedAt time.Time `json:"started_at,omitzero"`
+
+	Packets      uint64    `json:"packets"`  // data packets received
+	Bytes        uint64    `json:"bytes"`    // of those packets
+	Recorded     uint64    `json:"recorded"` // frames written: they survive the end of the process
+	Durable      uint64    `json:"durable"`  // frames synced: they survive the loss of power
+	Participants int       `json:"participants"`
+	Outages      int       `json:"outages"`
+	LastPacketAt time.Time `json:"last_packet_at,omitzero"`
+	UploadError  string    `json:"upload_error,omitempty"`
+}
+
+// normal replaces what JSON would show as null by empty lists, so that a program can iterate without asking.
+func (s Status) normal() Status {
+	s.NotReady = nonNil(s.NotReady)
+	s.Projects = nonNil(slices.Clone(s.Projects))
+	s.Recordings = nonNil(s.Recordings)
+	for i := range s.Projects {
+		s.Projects[i].UnrequestedSessions = nonNil(s.Projects[i].UnrequestedSessions)
+	}
+	return s
+}
+
+func nonNil[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
