@@ -1,0 +1,209 @@
+package s3
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	smithy "github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/syncflow/textegress/internal/objstore"
+)
+
+// contentError is a failure on our side of an upload: the content could not be read.
+type contentError struct{ err error }
+
+func (e *contentError) Error() string { return "the content: " + e.err.Error() }
+func (e *contentError) Unwrap() error { return e.err }
+
+// fail explains err. ctx is the context of the call, from which it learns whether the call was ended from outside.
+func (b *Bucket) fail(ctx context.Context, op, key string, err error) *objstore.Error {
+	e := &objstore.Error{Op: op, Bucket: b.name, Key: key, Err: err}
+	switch {
+	case errors.Is(context.Cause(ctx), errStalled):
+		e.Err, e.Cause = errStalled, fmt.Sprintf("nothing was sent or received for %v", b.o.StallTimeout)
+	case ctx.Err() != nil:
+		// The SDK's error need not wrap the context's.
+		e.Err, e.Cause = context.Cause(ctx), context.Cause(ctx).Error()
+	default:
+		b.classify(e, err)
+	}
+	e.Cause = b.scrub(e.Cause, key)
+	return e
+}
+
+func (b *Bucket) classify(e *objstore.Error, err error) {
+	status := 0
+	if re, ok := errors.AsType[*smithyhttp.ResponseError](err); ok {
+		status = re.HTTPStatusCode()
+	}
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
+		e.Cause = api.ErrorCode()
+		if m := api.ErrorMessage(); m != "" && m != api.ErrorCode() {
+			e.Cause += ": " + m
+		}
+		if status != 0 {
+			e.Cause = fmt.Sprintf("HTTP %d, %s", status, e.Cause)
+		}
+		classifyAnswer(e, api.ErrorCode(), status)
+		return
+	}
+	if status != 0 && status/100 != 2 {
+		e.Cause = fmt.Sprintf("HTTP %d", status)
+		classifyAnswer(e, "", status)
+		return
+	}
+	if c, ok := errors.AsType[*contentError](err); ok {
+		e.Cause = "read the content: " + pathless(c.err)
+		return
+	}
+	if ue, ok := errors.AsType[*url.Error](err); ok {
+		err = ue.Err // without the URL, which contains the key
+	}
+	e.Cause = err.Error()
+	classifyTransport(e, err)
+}
+
+// permanentCodes are the error codes of S3 and its clones after which the same request fails again, with what a person
+// can do. Codes which are not here are judged by their HTTP status.
+// https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#ErrorCodeList
+var permanentCodes = map[string]string{
+	"AccessDenied":                       "allow this access key s3:PutObject and s3:GetObject on the objects and s3:ListBucket on the bucket",
+	"Forbidden":                          "allow this access key s3:PutObject and s3:GetObject on the objects and s3:ListBucket on the bucket",
+	"AllAccessDisabled":                  "ask whoever runs the store",
+	"AccountProblem":                     "ask whoever runs the store",
+	"InvalidAccessKeyId":                 "check ACCESS_KEY of the project's S3 settings",
+	"XAdminUserNotFound":                 "check ACCESS_KEY of the project's S3 settings", // versitygw's word for it
+	"SignatureDoesNotMatch":              "check SECRET_KEY of the project's S3 settings",
+	"InvalidToken":                       "check the project's S3 credentials",
+	"ExpiredToken":                       "check the project's S3 credentials",
+	"NoSuchBucket":                       "create the bucket or correct BUCKET_NAME",
+	"InvalidBucketName":                  "correct BUCKET_NAME",
+	"PermanentRedirect":                  "set REGION or ENDPOINT to where the bucket is",
+	"AuthorizationHeaderMalformed":       "set REGION to the bucket's",
+	"IllegalLocationConstraintException": "set REGION to the bucket's",
+	"KeyTooLongError":                    "",
+	"EntityTooLarge":                     "",
+	"NotImplemented":                     "if the store does not know checksum headers, turn them off in the project's S3 settings",
+	"InvalidRequest":                     "if the store does not know checksum headers, turn them off in the project's S3 settings",
+	"InvalidArgument":                    "if the store does not know checksum headers, turn them off in the project's S3 settings",
+	"QuotaExceeded":                      "make room in the store",
+	"MethodNotAllowed":                   "check ENDPOINT: this is probably not the S3 port of the store",
+	"InvalidObjectState":                 "",
+}
+
+// transientCodes come with a status of 4xx, yet repeating the request can help.
+var transientCodes = map[string]string{
+	"RequestTimeout":              "",
+	"IncompleteBody":              "",
+	"BadDigest":                   "", // bytes were damaged on their way
+	"XAmzContentSHA256Mismatch":   "",
+	"XAmzContentChecksumMismatch": "",
+	"InvalidDigest":               "",
+	"NoSuchUpload":                "",
+	"InvalidPart":                 "",
+	"OperationAborted":            "",
+	"ConditionalRequestConflict":  "",
+	"SlowDown":                    "",
+	"TooManyRequests":             "",
+	"ThrottlingException":         "",
+	"Throttling":                  "",
+	"RequestLimitExceeded":        "",
+	"BandwidthLimitExceeded":      "",
+	"RequestTimeTooSkewed":        "the clocks of this machine and of the store differ by more than 15 minutes: set them right (NTP)",
+	"RequestExpired":              "the clocks of this machine and of the store differ: set them right (NTP)",
+}
+
+func classifyAnswer(e *objstore.Error, code string, status int) {
+	if remedy, ok := permanentCodes[code]; ok {
+		e.Permanent, e.Remedy = true, remedy
+		return
+	}
+	if remedy, ok := transientCodes[code]; ok {
+		e.Remedy = remedy
+		return
+	}
+	switch code {
+	case "NoSuchKey", "NotFound":
+		e.NotFound, e.Permanent, e.Cause, e.Remedy = true, true, "no such object", ""
+		if e.Op == "list" || e.Op == "upload" {
+			e.NotFound, e.Cause, e.Remedy = false, "not found", permanentCodes["NoSuchBucket"]
+		}
+		return
+	}
+	switch {
+	case status == http.StatusNotFound && (e.Op == "stat" || e.Op == "open" || e.Op == "delete"):
+		e.NotFound, e.Permanent, e.Cause = true, true, "no such object"
+	case status == http.StatusNotFound:
+		e.Permanent, e.Remedy = true, permanentCodes["NoSuchBucket"]
+	case status == http.StatusForbidden, status == http.StatusUnauthorized:
+		e.Permanent, e.Remedy = true, permanentCodes["AccessDenied"]
+	case status/100 == 3:
+		e.Permanent, e.Remedy = true, permanentCodes["PermanentRedirect"]
+	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests,
+		status == http.StatusConflict, status == http.StatusMisdirectedRequest:
+	case status == http.StatusNotImplemented:
+		e.Permanent, e.Remedy = true, permanentCodes["NotImplemented"]
+	case status/100 == 4:
+		e.Permanent = true
+	}
+}
+
+// classifyTransport judges an error that is not an answer of the store.
+func classifyTransport(e *objstore.Error, err error) {
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		e.Permanent, e.Remedy = true, "install the certificate of the store's authority on this machine"
+	}
+	if _, ok := errors.AsType[x509.HostnameError](err); ok {
+		e.Permanent, e.Remedy = true, "use a name in ENDPOINT that the store's certificate contains"
+	}
+	if _, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
+		e.Permanent, e.Remedy = true, "renew the store's certificate, or set this machine's clock right"
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || strings.Contains(err.Error(), "server gave HTTP response to HTTPS client") {
+		e.Permanent, e.Remedy = true, "the store does not speak TLS on this port: begin ENDPOINT with http://"
+	}
+	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
+		e.Remedy = "check ENDPOINT and this machine's name service" // also during an outage, so not permanent
+	}
+}
+
+// scrub removes what must not be in a message: key, credentials, control characters, endless text.
+func (b *Bucket) scrub(s, key string) string {
+	for _, secret := range []string{b.o.SecretKey, b.o.AccessKey} {
+		if secret != "" {
+			s = strings.ReplaceAll(s, secret, "…")
+		}
+	}
+	for _, k := range []string{key, (&url.URL{Path: key}).EscapedPath(), url.PathEscape(key), url.QueryEscape(key)} {
+		if k != "" {
+			s = strings.ReplaceAll(s, k, "…")
+		}
+	}
+	s = strings.Map(func(r rune) rune {
+		if r < 0x20 || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s)
+	if len(s) > 400 {
+		s = strings.ToValidUTF8(s[:400], "") + "…"
+	}
+	return s
+}
+
+// pathless returns the text of an error of the file system without the path in it.
+func pathless(err error) string {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		return pe.Op + ": " + pe.Err.Error()
+	}
+	return err.Error()
+}

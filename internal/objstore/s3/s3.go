@@ -1,0 +1,278 @@
+// Package s3 delivers objects to anything that speaks the S3 protocol. It is the only package that knows the AWS SDK.
+//
+// Bodies are streamed from where they lie and are never held in memory; parts of a large object are sections of the same
+// file, sent one after the other. (The SDK's transfer manager copies each part into memory first.)
+package s3
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/syncflow/textegress/internal/objstore"
+)
+
+// Options describes a bucket.
+type Options struct {
+	// Endpoint is the URL of the store. Without a scheme it is https; empty is AWS.
+	Endpoint string
+	Region   string // empty: us-east-1, which stores without regions expect
+	Bucket   string
+
+	AccessKey string
+	SecretKey string
+
+	// PathStyle puts the bucket into the path of the URL instead of the host name. nil: for every endpoint but AWS's own.
+	PathStyle *bool
+	// Checksums sends x-amz-checksum-sha256 with every object and asks for it in Stat. Stores that refuse the header need
+	// false; objects are then verified by reading them back. In both cases the SHA-256 of every request body is signed
+	// (x-amz-content-sha256), so a store that checks signatures refuses a damaged one.
+	Checksums bool
+
+	// Large objects, of more than MultipartThreshold bytes [16 MiB], are uploaded in parts of PartSize bytes [16 MiB].
+	MultipartThreshold int64
+	PartSize           int64
+	// StallTimeout ends a call in which nothing was sent or received for so long [2m].
+	StallTimeout time.Duration
+	// HTTPClient replaces the SDK's, for tests.
+	HTTPClient *http.Client
+}
+
+const (
+	defaultPartSize = 16 << 20
+	maxParts        = 10000 // of the protocol
+)
+
+// Bucket is an S3 bucket. It is safe for concurrent use.
+type Bucket struct {
+	o      Options
+	name   string
+	client *s3.Client
+}
+
+var _ objstore.Bucket = (*Bucket)(nil)
+
+// New returns the bucket that o describes. It makes no request.
+func New(o Options) (*Bucket, error) {
+	if o.Bucket == "" {
+		return nil, errors.New("S3: the name of the bucket is empty")
+	}
+	if o.Region == "" {
+		o.Region = "us-east-1"
+	}
+	if o.MultipartThreshold <= 0 {
+		o.MultipartThreshold = defaultPartSize
+	}
+	if o.PartSize <= 0 {
+		o.PartSize = defaultPartSize
+	}
+	if o.StallTimeout <= 0 {
+		o.StallTimeout = 2 * time.Minute
+	}
+	where, aws1 := "AWS "+o.Region, true
+	if o.Endpoint != "" {
+		if !strings.Contains(o.Endpoint, "://") {
+			o.Endpoint = "https://" + o.Endpoint
+		}
+		u, err := url.Parse(o.Endpoint)
+		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+			return nil, errors.New("S3: the endpoint is not a URL like https://s3.example.org")
+		}
+		if u.User != nil {
+			return nil, errors.New("S3: the endpoint must not contain a user name or password")
+		}
+		where, aws1 = u.Scheme+"://"+u.Host, strings.HasSuffix(u.Hostname(), ".amazonaws.com")
+	}
+	var client s3.HTTPClient = awshttp.NewBuildableClient().
+		WithDialerOptions(func(d *net.Dialer) { d.Timeout = 10 * time.Second }).
+		WithTransportOptions(func(t *http.Transport) { t.TLSHandshakeTimeout = 10 * time.Second })
+	if o.HTTPClient != nil {
+		client = o.HTTPClient
+	}
+	so := s3.Options{
+		Region:      o.Region,
+		Credentials: credentials.NewStaticCredentialsProvider(o.AccessKey, o.SecretKey, ""),
+		HTTPClient:  client,
+		// Retrying is the business of package retry and of the uploader, which know about it.
+		Retryer: aws.NopRetryer{},
+		// Checksums are set where wanted; what the SDK would add by itself (CRC32, trailers) many clones refuse.
+		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenRequired,
+		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenRequired,
+		UsePathStyle:               !aws1,
+	}
+	if o.Endpoint != "" {
+		so.BaseEndpoint = aws.String(o.Endpoint)
+	}
+	if o.PathStyle != nil {
+		so.UsePathStyle = *o.PathStyle
+	}
+	return &Bucket{o: o, name: fmt.Sprintf("s3://%s at %s", o.Bucket, where), client: s3.New(so)}, nil
+}
+
+// String returns "s3://<bucket> at <endpoint>".
+func (b *Bucket) String() string { return b.name }
+
+// IsNotFound implements [objstore.Bucket].
+func (b *Bucket) IsNotFound(err error) bool { return objstore.IsNotFound(err) }
+
+// IsPermanent implements [objstore.Bucket].
+func (b *Bucket) IsPermanent(err error) bool { return objstore.IsPermanent(err) }
+
+// Upload implements [objstore.Bucket].
+func (b *Bucket) Upload(ctx context.Context, key string, o objstore.Object) error {
+	if err := objstore.CheckKey(key); err != nil {
+		return objstore.BadKey("upload", b.name, key, err)
+	}
+	if err := ctx.Err(); err != nil {
+		return b.fail(ctx, "upload", key, err)
+	}
+	body, err := o.Open()
+	if err != nil {
+		return b.fail(ctx, "upload", key, &contentError{err})
+	}
+	defer body.Close() //nolint:errcheck // reading only
+	if o.Size > b.o.MultipartThreshold {
+		return b.uploadParts(ctx, key, o, body)
+	}
+	ctx, w := watch(ctx, b.o.StallTimeout)
+	defer w.stop()
+	in := &s3.PutObjectInput{
+		Bucket: &b.o.Bucket, Key: &key, ContentType: &o.ContentType, ContentLength: &o.Size,
+		Body: w.body(body),
+	}
+	sum, err := hex.DecodeString(o.SHA256)
+	if err != nil || len(sum) != sha256.Size {
+		return b.fail(ctx, "upload", key, &contentError{errors.New("its SHA-256 is not known")})
+	}
+	if b.o.Checksums {
+		in.ChecksumSHA256 = aws.String(base64.StdEncoding.EncodeToString(sum))
+	}
+	if _, err := b.client.PutObject(ctx, in, signedPayload(sum)); err != nil {
+		return b.fail(ctx, "upload", key, err)
+	}
+	return nil
+}
+
+// Stat implements [objstore.Bucket]. SHA256 is filled for objects that were uploaded in one request with Checksums; of
+// one in parts, S3 knows only a checksum of checksums.
+func (b *Bucket) Stat(ctx context.Context, key string) (objstore.Attrs, error) {
+	if err := objstore.CheckKey(key); err != nil {
+		return objstore.Attrs{}, objstore.BadKey("stat", b.name, key, err)
+	}
+	ctx, w := watch(ctx, b.o.StallTimeout)
+	defer w.stop()
+	in := &s3.HeadObjectInput{Bucket: &b.o.Bucket, Key: &key}
+	if b.o.Checksums {
+		in.ChecksumMode = types.ChecksumModeEnabled
+	}
+	out, err := b.client.HeadObject(ctx, in)
+	if err != nil {
+		return objstore.Attrs{}, b.fail(ctx, "stat", key, err)
+	}
+	a := objstore.Attrs{Key: key, Size: aws.ToInt64(out.ContentLength)}
+	if b.o.Checksums && out.ChecksumType != types.ChecksumTypeComposite {
+		if sum, err := base64.StdEncoding.DecodeString(aws.ToString(out.ChecksumSHA256)); err == nil && len(sum) == sha256.Size {
+			a.SHA256 = hex.EncodeToString(sum)
+		}
+	}
+	return a, nil
+}
+
+// Open implements [objstore.Bucket].
+func (b *Bucket) Open(ctx context.Context, key string) (io.ReadCloser, error) {
+	if err := objstore.CheckKey(key); err != nil {
+		return nil, objstore.BadKey("open", b.name, key, err)
+	}
+	ctx, w := watch(ctx, b.o.StallTimeout)
+	out, err := b.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &b.o.Bucket, Key: &key})
+	if err != nil {
+		defer w.stop()
+		return nil, b.fail(ctx, "open", key, err)
+	}
+	return &reader{b: b, ctx: ctx, w: w, key: key, body: out.Body}, nil
+}
+
+// reader explains errors in the middle of a body and notices when nothing comes any more.
+type reader struct {
+	b    *Bucket
+	ctx  context.Context // of this one call
+	w    *watchdog
+	key  string
+	body io.ReadCloser
+}
+
+func (r *reader) Read(p []byte) (int, error) {
+	n, err := r.body.Read(p)
+	r.w.progress()
+	if err != nil && err != io.EOF {
+		err = r.b.fail(r.ctx, "read", r.key, err)
+	}
+	return n, err
+}
+
+func (r *reader) Close() error {
+	r.w.stop()
+	return r.body.Close()
+}
+
+// List implements [objstore.Bucket].
+func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[objstore.Attrs, error] {
+	return func(yield func(objstore.Attrs, error) bool) {
+		pages := s3.NewListObjectsV2Paginator(b.client, &s3.ListObjectsV2Input{Bucket: &b.o.Bucket, Prefix: &prefix})
+		for pages.HasMorePages() {
+			page, err := b.page(ctx, pages, prefix)
+			if err != nil {
+				yield(objstore.Attrs{}, err)
+				return
+			}
+			for _, o := range page.Contents {
+				if !yield(objstore.Attrs{Key: aws.ToString(o.Key), Size: aws.ToInt64(o.Size)}, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (b *Bucket) page(ctx context.Context, pages *s3.ListObjectsV2Paginator, prefix string) (*s3.ListObjectsV2Output, error) {
+	ctx, w := watch(ctx, b.o.StallTimeout)
+	defer w.stop()
+	page, err := pages.NextPage(ctx)
+	if err != nil {
+		return nil, b.fail(ctx, "list", prefix, err)
+	}
+	return page, nil
+}
+
+// Delete implements [objstore.Bucket].
+func (b *Bucket) Delete(ctx context.Context, key string) error {
+	if err := objstore.CheckKey(key); err != nil {
+		return objstore.BadKey("delete", b.name, key, err)
+	}
+	ctx, w := watch(ctx, b.o.StallTimeout)
+	defer w.stop()
+	_, err := b.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &b.o.Bucket, Key: &key})
+	if err == nil {
+		return nil
+	}
+	if err := b.fail(ctx, "delete", key, err); !err.NotFound {
+		return err
+	}
+	return nil
+}
