@@ -1,0 +1,141 @@
+package config
+
+import (
+	"maps"
+	"slices"
+)
+
+// build checks the collected values and makes the Config of them.
+func (l *loader) build() (*Config, error) {
+	c := &Config{}
+	l.service(c)
+	l.projects(c)
+	if len(c.Projects) == 0 && len(c.Broken) == 0 {
+		l.report(Problem{Key: "PROJECTS", Wrong: "no project is configured",
+			Remedy: "set at least PROJECTS__0__KEY, PROJECTS__0__SECRET, PROJECTS__0__PROJECT_ID and PROJECTS__0__S3_CONFIG__… or PROJECTS__0__DIRECTORY"})
+	}
+	if len(l.problems) > 0 || len(c.Projects) == 0 {
+		all := l.problems
+		for _, b := range c.Broken {
+			all = append(all, b.Problems...)
+		}
+		return nil, &ProblemsError{all}
+	}
+	c.Warnings = l.warnings
+	c.settings = l.settings()
+	return c, nil
+}
+
+// field is the way a check looks at one setting: it gives the text and takes the complaint.
+type field struct {
+	l    *loader
+	key  string
+	text string // "" = not set
+	src  string
+	def  string // the default that was used, "" if the value was set
+}
+
+func (l *loader) field(key, def string) field {
+	if v, ok := l.values[key]; ok {
+		return field{l: l, key: key, text: v.text, src: v.source}
+	}
+	return field{l: l, key: key, text: def, def: def}
+}
+
+// wrong reports a problem with the value.
+func (f field) wrong(wrong, remedy string) {
+	f.l.report(Problem{Key: f.key, Source: f.src, Wrong: wrong, Remedy: remedy})
+}
+
+// required reports a missing value, and whether there is one.
+func (f field) required(remedy string) bool {
+	if f.text != "" {
+		return true
+	}
+	p := Problem{Key: f.key, Wrong: "is missing", Remedy: remedy}
+	if src, ok := f.l.empties[f.key]; ok {
+		p.Source, p.Wrong = src, "is empty"
+	}
+	if near, ok := f.l.nearby[f.key]; ok {
+		p.Remedy = near + " is set in the environment: a spelling mistake? Otherwise " + p.Remedy
+	}
+	f.l.report(p)
+	return false
+}
+
+// settings lists every setting with its source.
+func (l *loader) settings() []Setting {
+	var out []Setting
+	faulty := map[string]bool{} // not shown: a secret may have been put into the wrong line
+	for _, problems := range l.broken {
+		for _, p := range problems {
+			faulty[p.Key] = true
+		}
+	}
+	add := func(key string, kind keyKind, def string) {
+		v, ok := l.values[key]
+		switch {
+		case !ok && def != "":
+			v = value{def, "default"}
+		case !ok:
+			v = value{"", "not set"}
+		}
+		shown := show(kind, v.text)
+		if ok && faulty[key] {
+			shown = "(faulty)"
+		}
+		out = append(out, Setting{key, shown, v.source})
+	}
+	for _, k := range globalKeys {
+		add(k.name, k.kind, k.def)
+	}
+	for _, i := range l.indices() {
+		for _, k := range projectKeys {
+			if _, ok := l.values[projectName(i, k.name)]; ok || k.def == "" {
+				add(projectName(i, k.name), k.kind, "")
+			} else {
+				add(projectName(i, k.name), k.kind, k.def)
+			}
+		}
+	}
+	return out
+}
+
+// show makes a value fit to be printed on one line.
+func show(kind keyKind, text string) string {
+	switch {
+	case text == "":
+		return ""
+	case kind == secret:
+		return mask
+	case kind == ident:
+		if r := []rune(text); len(r) > 8 {
+			return string(r[:4]) + "…"
+		}
+		return mask
+	}
+	if q := clip(text); q[1:len(q)-1] != text {
+		return q
+	}
+	return text
+}
+
+// indices are the numbers of all projects that are mentioned anywhere, in order. Numbers may have gaps: commenting one
+// project out must not rename the others.
+func (l *loader) indices() []int {
+	set := map[int]bool{}
+	for name := range l.values {
+		if i, ok := projectOf(name); ok {
+			set[i] = true
+		}
+	}
+	for name := range l.empties {
+		if i, ok := projectOf(name); ok {
+			set[i] = true
+		}
+	}
+	for i := range l.broken {
+		set[i] = true
+	}
+	return slices.Sorted(maps.Keys(set))
+}

@@ -1,0 +1,113 @@
+// Package config reads the settings of the service from the environment, YAML and `.env`, and checks them.
+//
+// docs/CONFIGURATION.md is the manual of every setting. The names of the predecessor are unchanged.
+package config
+
+import (
+	"log/slog"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Config is a checked configuration: every field is usable as it is.
+type Config struct {
+	ServerURL   string // of the SyncFlow API, http or https, without a slash at the end
+	RabbitMQ    RabbitMQ
+	DeviceGroup string // sessions created for this group are announced to us
+
+	Projects []Project       // the usable ones, in the order of their numbers; at least one
+	Broken   []BrokenProject // the others: to be reported, the service runs without them
+
+	RecordSessions RecordSessions
+	RejoinWindow   time.Duration // how long a vanished room is waited for after an unclean loss
+	Instance       string        // "" = a random name made once in the data directory
+
+	DataDir         string
+	SyncInterval    time.Duration // at most this much is lost when the power fails
+	Retention       time.Duration // how long local data outlives its verified delivery
+	ShutdownTimeout time.Duration
+
+	HTTPAddr  string
+	LogLevel  slog.Level
+	LogFormat string // "auto" (text on a terminal, else JSON), "text" or "json"
+
+	Warnings []string // things to tell the operator that do not prevent the service from running
+
+	settings []Setting
+}
+
+// RabbitMQ says where the broker is. Without Username the service logs in with its project token as the user name and the
+// device group as the password.
+type RabbitMQ struct {
+	Host     string
+	Port     int
+	VHost    string
+	TLS      bool
+	CAFile   string // PEM; "" = the system's certificates
+	Username string
+	Password Secret
+}
+
+// RecordSessions says which sessions are recorded.
+type RecordSessions string
+
+const (
+	// RecordNotified records the sessions that name our device group when they are created.
+	RecordNotified RecordSessions = "notified"
+	// RecordAll also records every other session of the projects, found by asking SyncFlow.
+	RecordAll RecordSessions = "all"
+)
+
+// Project is one SyncFlow project and where its recordings go: exactly one of S3 and Directory is set.
+type Project struct {
+	Index     int // the number in PROJECTS__<n>__…
+	Key       string
+	Secret    Secret
+	ProjectID string // UUID, lower case with hyphens: it is part of the routing key
+	S3        *S3
+	Directory string
+}
+
+// S3 is a bucket in an S3-compatible store.
+type S3 struct {
+	AccessKey string
+	SecretKey Secret
+	Endpoint  string // with scheme, without a slash at the end
+	Bucket    string
+	Region    string
+	PathStyle *bool // nil = not set, see UsePathStyle
+	Checksums bool  // ask the store to compute and check SHA-256; off for stores that refuse such requests
+}
+
+// UsePathStyle reports whether the bucket goes into the path (https://host/bucket) instead of the host name
+// (https://bucket.host). Without a setting it does, except at Amazon, since few other stores answer to bucket host names.
+func (s S3) UsePathStyle() bool {
+	if s.PathStyle != nil {
+		return *s.PathStyle
+	}
+	u, err := url.Parse(s.Endpoint)
+	if err != nil {
+		return true
+	}
+	host := strings.ToLower(u.Hostname())
+	return !strings.HasSuffix(host, ".amazonaws.com") && !strings.HasSuffix(host, ".amazonaws.com.cn")
+}
+
+// BrokenProject is a project that cannot be served as it is configured.
+type BrokenProject struct {
+	Index     int
+	ProjectID string // "" if that is what is wrong
+	Problems  []Problem
+}
+
+// Setting is one line of the effective configuration, fit to be shown.
+type Setting struct {
+	Key    string // as in the environment
+	Value  string // secrets are masked; "" = not set
+	Source string // "environment", ".env line 3", "textegress.yaml line 7", "default"
+}
+
+// Settings lists the effective configuration in the order of the manual, projects in the order of their numbers, broken
+// ones included. Secrets are masked.
+func (c *Config) Settings() []Setting { return c.settings }

@@ -1,0 +1,201 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Options says where Load looks.
+type Options struct {
+	// Environ is the environment as os.Environ returns it.
+	Environ []string
+	// Dir is the working directory: `.env` and textegress.yaml are read there, and relative paths begin there. "" is the
+	// process's own.
+	Dir string
+	// File is the YAML file of the --config flag; "" if there is none. It beats TEXTEGRESS_CONFIG_FILE.
+	File string
+}
+
+// value is one setting as text, and where it came from.
+type value struct{ text, source string }
+
+// loader collects values and problems. It lives for one call of Load.
+type loader struct {
+	o        Options
+	values   map[string]value // by environment name; the first layer that sets a name wins
+	problems []Problem        // of the service as a whole
+	broken   map[int][]Problem
+	warnings []string
+	unknown  []string          // names of `.env` that are no settings and resemble none
+	empties  map[string]string // name -> source, of values that were set to nothing
+	nearby   map[string]string // setting -> a name in the environment that looks like it
+}
+
+// Load reads the configuration. The environment beats the files; from strong to weak: environment, TEXTEGRESS_CONFIG_BODY
+// (YAML), the YAML file (--config, else TEXTEGRESS_CONFIG_FILE, else textegress.yaml in the working directory if there is
+// one), `.env` in the working directory, defaults. An empty value counts as not set. The layers are merged setting by
+// setting, the projects by their number.
+//
+// What is wrong with one project puts it in Config.Broken. Everything else, or no usable project at all, is a
+// *ProblemsError that lists all problems at once; the Config is nil then.
+func Load(o Options) (*Config, error) {
+	l := &loader{o: o, values: map[string]value{}, broken: map[int][]Problem{}, empties: map[string]string{}, nearby: map[string]string{}}
+	env := l.environment()
+	dotenv := l.dotenv(env)
+	body, bodySource := env[keyConfigBody], keyConfigBody
+	if body == "" {
+		body = dotenv[keyConfigBody].text
+	}
+	if strings.TrimSpace(body) != "" {
+		flattenYAML([]byte(body), bodySource, l.set, l.report)
+	}
+	l.yamlFile(env, dotenv)
+	for _, name := range slices.Sorted(maps.Keys(dotenv)) {
+		l.set(name, dotenv[name].text, dotenv[name].source)
+	}
+	if len(l.unknown) > 0 {
+		l.warnings = append(l.warnings, fmt.Sprintf(".env has %d names that are no settings of textegress: %s. "+
+			"They are ignored; remove them if the file is not shared.", len(l.unknown), quoteNames(l.unknown)))
+	}
+	return l.build()
+}
+
+// set keeps a value unless a stronger layer has set the name.
+func (l *loader) set(name, text, source string) {
+	if strings.TrimSpace(text) == "" {
+		if _, ok := l.empties[name]; !ok {
+			l.empties[name] = source
+		}
+		return
+	}
+	if _, ok := l.values[name]; !ok {
+		l.values[name] = value{text, source}
+	}
+}
+
+// report files a problem under its project if it has one.
+func (l *loader) report(p Problem) {
+	if i, ok := projectOf(p.Key); ok {
+		l.broken[i] = append(l.broken[i], p)
+		return
+	}
+	l.problems = append(l.problems, p)
+}
+
+// environment takes the settings out of the environment and returns all of it, for substitution in `.env`.
+func (l *loader) environment() map[string]string {
+	env := map[string]string{}
+	for _, kv := range l.o.Environ {
+		if k, v, ok := strings.Cut(kv, "="); ok {
+			env[k] = v
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		switch {
+		case name == keyConfigBody || name == keyConfigFile:
+		case isKnown(name):
+			l.set(name, env[name], "environment")
+		case strings.HasPrefix(name, projectPrefix) || strings.HasPrefix(name, ownPrefix):
+			l.report(unknownProblem(name, "environment"))
+		default:
+			// The environment is full of other programs' variables. A near miss is worth a word only if the setting
+			// that was meant turns out to be missing.
+			if s := suggest(name); s != "" {
+				l.nearby[s] = name
+			}
+		}
+	}
+	return env
+}
+
+func unknownProblem(name, source string) Problem {
+	p := Problem{Key: name, Source: source, Wrong: "is not a setting", Remedy: "remove it"}
+	if s := suggest(name); s != "" {
+		p.Remedy = fmt.Sprintf("did you mean %s?", s)
+	} else if strings.HasPrefix(name, projectPrefix) {
+		if _, _, indexed, _ := splitProject(name); !indexed {
+			p.Remedy = "project settings are called PROJECTS__<number>__<name>, the number from 0 to 9999 without leading zeros"
+		}
+	}
+	return p
+}
+
+// dotenv reads `.env` and returns its settings. Names in lower case count, as they did for the predecessor.
+func (l *loader) dotenv(env map[string]string) map[string]value {
+	out := map[string]value{}
+	text, err := os.ReadFile(filepath.Join(l.o.Dir, ".env"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return out
+	}
+	if err != nil {
+		l.report(Problem{Source: ".env", Wrong: "cannot be read: " + plainError(err), Remedy: "make it readable, or remove it"})
+		return out
+	}
+	lines, faults := parseDotenv(string(text), func(name string) (string, bool) { v, ok := env[name]; return v, ok })
+	for _, f := range faults {
+		l.report(Problem{Key: f.key, Source: fmt.Sprintf(".env line %d", f.line), Wrong: f.wrong, Remedy: f.remedy})
+	}
+	for _, line := range lines {
+		name, source := strings.ToUpper(line.key), fmt.Sprintf(".env line %d", line.line)
+		switch {
+		case isKnown(name):
+			if old, dup := out[name]; dup {
+				if old.text != line.value {
+					l.warnings = append(l.warnings, fmt.Sprintf("%s is set twice, in %s and in %s; the first one counts", name, old.source, source))
+				}
+				continue
+			}
+			out[name] = value{line.value, source}
+		case strings.HasPrefix(name, projectPrefix), strings.HasPrefix(name, ownPrefix), suggest(name) != "":
+			l.report(unknownProblem(line.key, source))
+		case !slices.Contains(l.unknown, line.key):
+			l.unknown = append(l.unknown, line.key)
+		}
+	}
+	return out
+}
+
+// yamlFile reads the YAML file, if there is one.
+func (l *loader) yamlFile(env map[string]string, dotenv map[string]value) {
+	name, key, must := l.o.File, "--config", true
+	if name == "" {
+		name, key = env[keyConfigFile], keyConfigFile
+	}
+	if name == "" {
+		name = dotenv[keyConfigFile].text
+	}
+	if name == "" {
+		name, key, must = "textegress.yaml", "", false
+	}
+	text, err := os.ReadFile(l.path(name))
+	if errors.Is(err, fs.ErrNotExist) && !must {
+		return
+	}
+	if err != nil {
+		l.report(Problem{Key: key, Source: clip(name), Wrong: "cannot be read: " + plainError(err), Remedy: "correct the path or make the file readable"})
+		return
+	}
+	flattenYAML(text, filepath.Base(name), l.set, l.report)
+}
+
+// path makes a relative path begin at the working directory.
+func (l *loader) path(p string) string {
+	if filepath.IsAbs(p) || l.o.Dir == "" {
+		return p
+	}
+	return filepath.Join(l.o.Dir, p)
+}
+
+// plainError drops the path that a file error repeats.
+func plainError(err error) string {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		return pe.Err.Error()
+	}
+	return err.Error()
+}

@@ -1,0 +1,120 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// projects checks every project and sorts them into the usable and the broken ones.
+func (l *loader) projects(c *Config) {
+	owner := map[string]int{} // project id -> number of the first project that has it
+	for _, i := range l.indices() {
+		p := l.project(i)
+		if first, dup := owner[p.ProjectID]; dup && p.ProjectID != "" {
+			l.project1(i, "PROJECT_ID").wrong("is the project of "+fmt.Sprintf("%s%d", projectPrefix, first)+" again",
+				"remove one of the two: a project is recorded once")
+		} else {
+			owner[p.ProjectID] = i
+		}
+		if problems := l.broken[i]; len(problems) > 0 {
+			c.Broken = append(c.Broken, BrokenProject{Index: i, ProjectID: p.ProjectID, Problems: problems})
+			continue
+		}
+		c.Projects = append(c.Projects, p)
+	}
+}
+
+func (l *loader) project1(index int, rest string) field {
+	for _, k := range projectKeys {
+		if k.name == rest {
+			return l.field(projectName(index, rest), k.def)
+		}
+	}
+	panic("config: no project setting " + rest)
+}
+
+func (l *loader) project(i int) Project {
+	p := Project{Index: i}
+	if f := l.project1(i, "KEY"); f.required("copy the API key of the project from the SyncFlow dashboard") {
+		p.Key = f.word()
+	}
+	if f := l.project1(i, "SECRET"); f.required("copy the API secret that belongs to the key; SyncFlow shows it only once, make a new key if it is lost") {
+		p.Secret = NewSecret(f.word())
+	}
+	if f := l.project1(i, "PROJECT_ID"); f.required("copy the project's id, a UUID, from the SyncFlow dashboard") {
+		p.ProjectID = f.uuid()
+	}
+	directory := l.project1(i, "DIRECTORY")
+	s3set := ""
+	for _, k := range projectKeys {
+		if strings.HasPrefix(k.name, "S3_CONFIG__") && s3set == "" {
+			if _, ok := l.values[projectName(i, k.name)]; ok {
+				s3set = projectName(i, k.name)
+			}
+		}
+	}
+	switch {
+	case directory.text != "" && s3set != "":
+		directory.wrong("is set together with "+s3set, "a project is delivered to one place: remove DIRECTORY or the whole S3_CONFIG")
+	case directory.text != "":
+		p.Directory = l.path(strings.TrimSpace(directory.text))
+	default:
+		p.S3 = l.s3(i)
+	}
+	return p
+}
+
+func (l *loader) s3(i int) *S3 {
+	s := &S3{}
+	if f := l.project1(i, "S3_CONFIG__ACCESS_KEY"); f.required("set the access key of the bucket, or deliver to a folder with " + projectName(i, "DIRECTORY")) {
+		s.AccessKey = f.word()
+	}
+	if f := l.project1(i, "S3_CONFIG__SECRET_KEY"); f.required("set the secret that belongs to the access key") {
+		s.SecretKey = NewSecret(f.word())
+	}
+	if f := l.project1(i, "S3_CONFIG__ENDPOINT"); f.required("set the address of the store, for example https://s3.us-east-1.amazonaws.com") {
+		// The predecessor took a bare host name and spoke https to it.
+		if !strings.Contains(f.text, "://") {
+			f.text = "https://" + strings.TrimSpace(f.text)
+		}
+		s.Endpoint = f.url("https://s3.us-east-1.amazonaws.com")
+	}
+	if f := l.project1(i, "S3_CONFIG__BUCKET_NAME"); f.required("set the name of an existing bucket") {
+		s.Bucket = f.match(bucketName, "is not a bucket name", "write the name alone, without s3:// and without a folder")
+	}
+	if f := l.project1(i, "S3_CONFIG__REGION"); f.required("set the region of the bucket; us-east-1 suits most stores that have none") {
+		s.Region = f.match(regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`), "is not a region", "write its name alone, for example us-east-1")
+	}
+	if f := l.project1(i, "S3_CONFIG__PATH_STYLE"); f.text != "" {
+		s.PathStyle = new(f.boolean())
+	}
+	s.Checksums = l.project1(i, "S3_CONFIG__CHECKSUMS").boolean()
+	return s
+}
+
+// word checks a key or a secret. It never quotes the value.
+func (f field) word() string {
+	if strings.TrimSpace(f.text) != f.text {
+		f.wrong("begins or ends with white space", "copy it again, without the white space")
+		return ""
+	}
+	for _, r := range f.text {
+		if r <= ' ' || r == 0x7f || r > 0x7e {
+			f.wrong("contains white space or a character that is not ASCII", "copy it again")
+			return ""
+		}
+	}
+	return f.text
+}
+
+// uuid returns the canonical form, because SyncFlow compares the text of the id in routing keys.
+func (f field) uuid() string {
+	s := strings.ToLower(strings.Trim(strings.TrimSpace(f.text), "{}"))
+	if !uuidForm.MatchString(s) {
+		f.wrong("is not a UUID", "copy the project's id, for example 0b7e6d1e-8a47-4c7a-9a7e-0d4f5f0f7c11")
+		return ""
+	}
+	s = strings.ReplaceAll(s, "-", "")
+	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
+}

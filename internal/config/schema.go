@@ -1,0 +1,203 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A setting has one name everywhere: its environment variable. YAML writes the same name in lower case, with nesting
+// where the variable has two underscores: PROJECTS__0__S3_CONFIG__REGION is projects: [{s3_config: {region: …}}].
+
+// keyKind says how Settings shows a value.
+type keyKind int
+
+const (
+	plain  keyKind = iota
+	ident          // an identifier that belongs to a secret: the first characters are shown
+	secret         // never shown
+)
+
+// globalKeys are the settings of the whole service, in the order of the documentation.
+var globalKeys = []struct {
+	name string
+	kind keyKind
+	def  string // "" = no default
+}{
+	{"SYNCFLOW_SERVER_URL", plain, ""},
+	{"RABBITMQ_HOST", plain, ""},
+	{"RABBITMQ_PORT", plain, ""},
+	{"RABBITMQ_VHOST_NAME", plain, ""},
+	{"RABBITMQ_TLS", plain, "true"},
+	{"RABBITMQ_CA_FILE", plain, ""},
+	{"RABBITMQ_USERNAME", plain, ""},
+	{"RABBITMQ_PASSWORD", secret, ""},
+	{"DEVICE_GROUP_NAME", plain, ""},
+	{"RECORD_SESSIONS", plain, "notified"},
+	{"REJOIN_WINDOW", plain, "10m"},
+	{"INSTANCE", plain, ""},
+	{"DATA_DIR", plain, "./textegress-data"},
+	{"SYNC_INTERVAL", plain, "200ms"},
+	{"RETENTION", plain, "72h"},
+	{"SHUTDOWN_TIMEOUT", plain, "60s"},
+	{"HTTP_ADDR", plain, "127.0.0.1:9464"},
+	{"LOG_LEVEL", plain, "info"},
+	{"LOG_FORMAT", plain, "auto"},
+}
+
+// projectKeys are the settings of one project, without the PROJECTS__<n>__ before them.
+var projectKeys = []struct {
+	name string
+	kind keyKind
+	def  string
+}{
+	{"KEY", ident, ""},
+	{"SECRET", secret, ""},
+	{"PROJECT_ID", plain, ""},
+	{"DIRECTORY", plain, ""},
+	{"S3_CONFIG__ACCESS_KEY", ident, ""},
+	{"S3_CONFIG__SECRET_KEY", secret, ""},
+	{"S3_CONFIG__ENDPOINT", plain, ""},
+	{"S3_CONFIG__BUCKET_NAME", plain, ""},
+	{"S3_CONFIG__REGION", plain, ""},
+	{"S3_CONFIG__PATH_STYLE", plain, ""},
+	{"S3_CONFIG__CHECKSUMS", plain, "on"},
+}
+
+// The two variables that say where the configuration is. They are not settings: a YAML file cannot contain them.
+const (
+	keyConfigFile = "TEXTEGRESS_CONFIG_FILE"
+	keyConfigBody = "TEXTEGRESS_CONFIG_BODY"
+)
+
+const (
+	projectPrefix = "PROJECTS__"
+	ownPrefix     = "TEXTEGRESS_"
+)
+
+var projectKey = regexp.MustCompile(`^PROJECTS__(0|[1-9][0-9]{0,3})__(.+)$`)
+
+func isGlobal(name string) bool {
+	for _, k := range globalKeys {
+		if k.name == name {
+			return true
+		}
+	}
+	return name == keyConfigFile || name == keyConfigBody
+}
+
+var projectAny = regexp.MustCompile(`^PROJECTS__(0|[1-9][0-9]{0,3})(?:__|$)`)
+
+// projectOf tells which project a name is about, for example PROJECTS__3 or PROJECTS__3__SECRETT.
+func projectOf(name string) (index int, ok bool) {
+	m := projectAny.FindStringSubmatch(name)
+	if m == nil {
+		return 0, false
+	}
+	index, _ = strconv.Atoi(m[1]) // at most four digits
+	return index, true
+}
+
+// splitProject takes a project's variable apart. known is false if the part after the index is no setting.
+func splitProject(name string) (index int, rest string, indexed, known bool) {
+	m := projectKey.FindStringSubmatch(name)
+	if m == nil {
+		return 0, "", false, false
+	}
+	index, _ = strconv.Atoi(m[1]) // at most four digits
+	for _, k := range projectKeys {
+		if k.name == m[2] {
+			return index, m[2], true, true
+		}
+	}
+	return index, m[2], true, false
+}
+
+func isKnown(name string) bool {
+	_, _, _, known := splitProject(name)
+	return known || isGlobal(name)
+}
+
+func projectName(index int, rest string) string {
+	return fmt.Sprintf("%s%d__%s", projectPrefix, index, rest)
+}
+
+// suggest returns the known setting that name was probably meant to be, or "". name may have any case.
+func suggest(name string) string {
+	name = strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+	if isKnown(name) {
+		return name
+	}
+	// A prefix of ours before a setting that has none.
+	if s, ok := strings.CutPrefix(name, ownPrefix); ok && isKnown(s) {
+		return s
+	}
+	// For a project's variable compare the part after the index, with the underscores squeezed: PROJECTS_0_S3_KEY.
+	candidates := make([]string, 0, len(globalKeys)+len(projectKeys)+2)
+	for _, k := range globalKeys {
+		candidates = append(candidates, k.name)
+	}
+	candidates = append(candidates, keyConfigFile, keyConfigBody)
+	if m := regexp.MustCompile(`^[A-Z]*_+([0-9]{1,4})_`).FindStringSubmatch(name); m != nil {
+		for _, k := range projectKeys {
+			candidates = append(candidates, projectPrefix+m[1]+"__"+k.name)
+		}
+	}
+	best, bestDistance := "", 1+min(2, len(name)/4)
+	for _, c := range candidates {
+		if d := distance(name, c); d < bestDistance {
+			best, bestDistance = c, d
+		}
+	}
+	return best
+}
+
+// distance is the number of single-character edits (insert, delete, replace, exchange of neighbours) between a and b.
+func distance(a, b string) int {
+	if len(a) > 2*len(b) || len(b) > 2*len(a) {
+		return max(len(a), len(b)) // not worth the work; also bounds it for absurd names
+	}
+	rows := make([][]int, 3) // two rows back, one row back, this row
+	for i := range rows {
+		rows[i] = make([]int, len(b)+1)
+	}
+	for j := range rows[1] {
+		rows[1][j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		rows[2][0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			d := min(rows[1][j]+1, rows[2][j-1]+1, rows[1][j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				d = min(d, rows[0][j-2]+1)
+			}
+			rows[2][j] = d
+		}
+		rows[0], rows[1], rows[2] = rows[1], rows[2], rows[0]
+	}
+	return rows[1][len(b)]
+}
+
+// quoteNames lists names for a message, sorted, at most ten.
+func quoteNames(names []string) string {
+	names = slices.Clone(names)
+	slices.Sort(names)
+	more := ""
+	if len(names) > 10 {
+		more = fmt.Sprintf(" and %d more", len(names)-10)
+		names = names[:10]
+	}
+	for i, n := range names {
+		// A line of a pasted key can look like a name.
+		if len(n) > 40 {
+			names[i] = n[:8] + "…"
+		}
+	}
+	return strings.Join(names, ", ") + more
+}

@@ -1,0 +1,264 @@
+package config
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+var (
+	groupName    = regexp.MustCompile(`^[A-Za-z0-9_-]{1,50}$`)
+	instanceName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+	hostName     = regexp.MustCompile(`^[A-Za-z0-9._-]{1,253}$`)
+	uuidForm     = regexp.MustCompile(`^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$`)
+	bucketName   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{1,253}$`)
+)
+
+// What the predecessor did instead of reading these settings.
+const (
+	predecessorGroup = "text-egress"
+	predecessorVHost = "syncflow"
+)
+
+func (l *loader) global(key string) field {
+	for _, k := range globalKeys {
+		if k.name == key {
+			return l.field(key, k.def)
+		}
+	}
+	panic("config: no setting " + key)
+}
+
+// service checks the settings of the whole service.
+func (l *loader) service(c *Config) {
+	if f := l.global("SYNCFLOW_SERVER_URL"); f.required("set it to the address of the SyncFlow API, for example https://api.syncflow.live") {
+		c.ServerURL = f.url("https://api.syncflow.live")
+	}
+	l.rabbitMQ(&c.RabbitMQ)
+	if f := l.global("DEVICE_GROUP_NAME"); f.required("set it to the device group that sessions name, usually text-egress") {
+		c.DeviceGroup = f.match(groupName, "is not a device group", "use 1 to 50 letters, digits, _ and -; dots and commas have a meaning in SyncFlow")
+		if c.DeviceGroup != "" && c.DeviceGroup != predecessorGroup {
+			l.warnings = append(l.warnings, fmt.Sprintf("DEVICE_GROUP_NAME is %s. The predecessor ignored this key and always used %s: "+
+				"sessions that are created for %s alone will not be announced.", clip(c.DeviceGroup), predecessorGroup, predecessorGroup))
+		}
+	}
+	c.RecordSessions = RecordSessions(l.global("RECORD_SESSIONS").choice("notified", "all"))
+	c.RejoinWindow = l.global("REJOIN_WINDOW").duration(0, 24*time.Hour)
+	if f := l.global("INSTANCE"); f.text != "" {
+		c.Instance = f.match(instanceName, "is not an instance name", "use 1 to 64 letters, digits, _ and -")
+	}
+	c.DataDir = l.path(strings.TrimSpace(l.global("DATA_DIR").text))
+	c.SyncInterval = l.global("SYNC_INTERVAL").duration(10*time.Millisecond, 10*time.Second)
+	c.Retention = l.global("RETENTION").duration(0, 10*365*24*time.Hour)
+	c.ShutdownTimeout = l.global("SHUTDOWN_TIMEOUT").duration(time.Second, time.Hour)
+	c.HTTPAddr = l.global("HTTP_ADDR").address()
+	c.LogLevel = l.global("LOG_LEVEL").level()
+	c.LogFormat = l.global("LOG_FORMAT").choice("auto", "text", "json")
+}
+
+func (l *loader) rabbitMQ(r *RabbitMQ) {
+	if f := l.global("RABBITMQ_HOST"); f.required("set it to the host name of the broker") {
+		r.Host = f.host()
+	}
+	if f := l.global("RABBITMQ_PORT"); f.required("set it to the broker's AMQP port, usually 5671 with TLS and 5672 without") {
+		n, err := strconv.Atoi(strings.TrimSpace(f.text))
+		if err != nil || n < 1 || n > 65535 {
+			f.wrong(clip(f.text)+" is not a port", "use a number from 1 to 65535")
+		}
+		r.Port = n
+	}
+	if f := l.global("RABBITMQ_VHOST_NAME"); f.required("set it to the virtual host of SyncFlow, usually syncflow") {
+		r.VHost = strings.TrimSpace(f.text)
+		if len(r.VHost) > 255 {
+			f.wrong("is longer than 255 bytes", "use the name that the broker knows")
+		}
+		if r.VHost != predecessorVHost {
+			l.warnings = append(l.warnings, fmt.Sprintf("RABBITMQ_VHOST_NAME is %s. The predecessor ignored this key and always used %s: "+
+				"if the login is refused, try that.", clip(r.VHost), predecessorVHost))
+		}
+	}
+	r.TLS = l.global("RABBITMQ_TLS").boolean()
+	if f := l.global("RABBITMQ_CA_FILE"); f.text != "" {
+		r.CAFile = f.certificates()
+		if !r.TLS {
+			l.warnings = append(l.warnings, "RABBITMQ_CA_FILE has no effect while RABBITMQ_TLS is false.")
+		}
+	}
+	user, pass := l.global("RABBITMQ_USERNAME"), l.global("RABBITMQ_PASSWORD")
+	r.Username = strings.TrimSpace(user.text)
+	r.Password = NewSecret(pass.text)
+	switch {
+	case user.text != "" && pass.text == "":
+		pass.required("set it too, or remove RABBITMQ_USERNAME to log in with the project's token")
+	case user.text == "" && pass.text != "":
+		user.required("set it too, or remove RABBITMQ_PASSWORD to log in with the project's token")
+	case len(user.text) > 255:
+		user.wrong("is longer than 255 bytes", "use the name that the broker knows")
+	}
+}
+
+func (f field) choice(of ...string) string {
+	s := strings.ToLower(strings.TrimSpace(f.text))
+	for _, o := range of {
+		if s == o {
+			return s
+		}
+	}
+	f.wrong(clip(f.text)+" is not possible", "use "+strings.Join(of[:len(of)-1], ", ")+" or "+of[len(of)-1])
+	return ""
+}
+
+func (f field) boolean() bool {
+	switch strings.ToLower(strings.TrimSpace(f.text)) {
+	case "true", "on", "yes", "1":
+		return true
+	case "false", "off", "no", "0":
+		return false
+	}
+	f.wrong(clip(f.text)+" is neither true nor false", "use true or false")
+	return false
+}
+
+func (f field) duration(least, most time.Duration) time.Duration {
+	s := strings.TrimSpace(f.text)
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		f.wrong(clip(f.text)+" is not a duration", "use a number with a unit: ms, s, m or h, for example "+defaultOf(f.key))
+		return 0
+	}
+	if d < least || d > most {
+		f.wrong(clip(f.text)+" is out of range", fmt.Sprintf("use %v to %v", least, most))
+	}
+	return d
+}
+
+// defaultOf gives the default of a setting, which is also a good example.
+func defaultOf(key string) string {
+	for _, k := range globalKeys {
+		if k.name == key {
+			return k.def
+		}
+	}
+	return ""
+}
+
+func (f field) match(re *regexp.Regexp, wrong, remedy string) string {
+	s := strings.TrimSpace(f.text)
+	if !re.MatchString(s) {
+		f.wrong(wrong, remedy) // not quoted: a secret may have been put into the wrong line
+		return ""
+	}
+	return s
+}
+
+// url checks an http or https address and takes the slashes off its end. Of a faulty one only the shape is told: it may
+// contain a password.
+func (f field) url(example string) string {
+	s := strings.TrimSpace(f.text)
+	u, err := url.Parse(s)
+	switch {
+	case err != nil, !strings.Contains(s, "://"):
+		f.wrong("is not a URL", "write it with its scheme, for example "+example)
+	case u.Scheme != "http" && u.Scheme != "https":
+		f.wrong("has the scheme "+clip(u.Scheme), "use http or https, for example "+example)
+	case u.Hostname() == "":
+		f.wrong("has no host name", "write it like "+example)
+	case u.User != nil:
+		f.wrong("contains a user name", "remove everything up to the @")
+	case u.RawQuery != "" || u.Fragment != "":
+		f.wrong("has a query or a fragment", "remove everything from the ? or # on")
+	case !validPort(u.Port()):
+		f.wrong("has an impossible port", "use a number from 1 to 65535")
+	default:
+		return strings.TrimRight(s, "/")
+	}
+	return ""
+}
+
+func validPort(p string) bool {
+	if p == "" {
+		return true
+	}
+	n, err := strconv.Atoi(p)
+	return err == nil && n >= 1 && n <= 65535
+}
+
+func (f field) host() string {
+	s := strings.TrimSpace(f.text)
+	if net.ParseIP(strings.Trim(s, "[]")) != nil {
+		return strings.Trim(s, "[]")
+	}
+	switch {
+	case strings.Contains(s, "://") || strings.Contains(s, "/"):
+		f.wrong("is a URL", "write the host name alone; the port goes into RABBITMQ_PORT, the virtual host into RABBITMQ_VHOST_NAME")
+	case strings.Contains(s, "@"):
+		f.wrong("contains a user name", "write the host name alone; RABBITMQ_USERNAME and RABBITMQ_PASSWORD are settings of their own")
+	case strings.Contains(s, ":"):
+		f.wrong(clip(s)+" contains a port", "write the host name alone; the port goes into RABBITMQ_PORT")
+	case !hostName.MatchString(s):
+		f.wrong(clip(s)+" is not a host name", "use letters, digits, dots and hyphens")
+	default:
+		return s
+	}
+	return ""
+}
+
+func (f field) address() string {
+	s := strings.TrimSpace(f.text)
+	_, port, err := net.SplitHostPort(s)
+	if n, perr := strconv.Atoi(port); err != nil || perr != nil || n < 0 || n > 65535 {
+		f.wrong(clip(s)+" is not an address to listen at", "write host:port, for example "+defaultOf(f.key)+"; port 0 takes a free one")
+		return ""
+	}
+	return s
+}
+
+func (f field) level() slog.Level {
+	switch strings.ToLower(strings.TrimSpace(f.text)) {
+	case "debug":
+		return slog.LevelDebug
+	case "info":
+		return slog.LevelInfo
+	case "warn", "warning":
+		return slog.LevelWarn
+	case "error":
+		return slog.LevelError
+	}
+	f.wrong(clip(f.text)+" is not a log level", "use debug, info, warn or error")
+	return slog.LevelInfo
+}
+
+// certificates checks that a file has certificates in PEM form, and returns its path.
+func (f field) certificates() string {
+	path := f.l.path(strings.TrimSpace(f.text))
+	data, err := os.ReadFile(filepath.Clean(path))
+	if err != nil {
+		f.wrong("cannot be read: "+plainError(err), "correct the path or make the file readable")
+		return ""
+	}
+	found := 0
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
+			f.wrong("has a certificate that cannot be read", "take the file from whoever runs the broker again")
+			return ""
+		}
+		found++
+	}
+	if found == 0 {
+		f.wrong("has no certificate in PEM form", "it must contain -----BEGIN CERTIFICATE-----; convert DER with openssl x509 -inform der")
+		return ""
+	}
+	return path
+}
