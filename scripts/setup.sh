@@ -2,7 +2,8 @@
 # Installs the Debian packages that the tests and the demo need and that are missing. It starts no service: the broker of the
 # development stack is a private child process on loopback, the package only brings its files.
 source "$(dirname "$0")/env.sh"
-need_go
+# Under sudo, root's PATH need not have Go; it is looked for again when something is built.
+[ -n "${SUDO_USER:-}" ] || need_go
 
 missing=()
 [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing+=(rabbitmq-server)
@@ -16,8 +17,9 @@ command -v apt-get >/dev/null || fail "Missing: ${missing[*]} (the names of the 
 sudo=()
 if [ "$(id -u)" -ne 0 ]; then
   sudo=(sudo -n)
-  sudo -n true 2>/dev/null || fail "Missing Debian packages, and no right to install them. Please run, without starting the service that comes with it:
-  sudo apt-get install --no-install-recommends ${missing[*]}"
+  sudo -n true 2>/dev/null || fail "Missing Debian packages, and no right to install them: ${missing[*]}
+Please run: sudo $PWD/scripts/setup.sh
+It installs these packages and starts no service. (\`apt-get install\` by hand would start the one of rabbitmq-server.)"
 fi
 
 # Debian starts a service when its package is installed, unless this file says no. One that is already there is the
@@ -39,4 +41,9 @@ step "installing ${missing[*]}"
 if ! install_missing >/dev/null 2>&1; then
   "${sudo[@]}" apt-get -q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 update </dev/null >&2
   install_missing >&2
+fi
+
+if [ -d /run/systemd/system ] && [[ " ${missing[*]} " == *" rabbitmq-server "* ]]; then
+  printf '%s\n' "rabbitmq-server was installed and not started. Debian starts it at the next boot, unless you run:
+  sudo systemctl disable rabbitmq-server" >&2
 fi
