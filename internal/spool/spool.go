@@ -1,10 +1,19 @@
-// Package spool keeps recordings on the local disk until they are delivered.
 package spool
 
 import (
+	"bytes"
+	"cmp"
+	"crypto/rand"
+	"encoding/json"
 	"errors"
-	"iter"
+	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,53 +21,396 @@ import (
 	"github.com/syncflow/textegress/internal/durable"
 )
 
-var errTodo = errors.ErrUnsupported
+// The defaults of Options.
+const (
+	DefaultSyncInterval = 200 * time.Millisecond
+	DefaultSegmentSize  = 64 << 20
+)
+
+// Names in the data directory.
+const (
+	lockName       = "lock"
+	instanceName   = "instance"
+	recordingsName = "recordings"
+	quarantineName = "quarantine"
+	forgetSuffix   = ".forgotten" // of a directory that is being removed
+)
 
 // Options tunes a Spool. The zero value is usable.
 type Options struct {
+	// SyncInterval is how long a written frame may wait for the fdatasync that
+	// makes it survive a power failure: the recovery point objective. 0 means
+	// DefaultSyncInterval.
 	SyncInterval time.Duration
-	SegmentSize  int64
-	Logger       *slog.Logger
-	FS           durable.FS
-	Registerer   prometheus.Registerer
+	// SegmentSize is the size in bytes at which a new segment is begun; a frame
+	// is never split. 0 means DefaultSegmentSize.
+	SegmentSize int64
+	Logger      *slog.Logger          // nil: silent
+	FS          durable.FS            // nil: the operating system's
+	Registerer  prometheus.Registerer // nil: the metrics are not exported
 }
 
-type Spool struct{}
+// Spool is the local store of recordings of one process. Its methods are safe
+// for concurrent use.
+type Spool struct {
+	dir         string
+	fs          durable.FS
+	log         *slog.Logger
+	metrics     *metrics
+	segmentSize int64
+	syncer      *syncer   // nil: read-only
+	lock        io.Closer // nil: read-only
 
-func Open(dir string, o Options) (*Spool, error)              { return nil, errTodo }
-func OpenReadOnly(dir string) (*Spool, error)                 { return nil, errTodo }
-func (s *Spool) Close() error                                 { return nil }
-func (s *Spool) Dir() string                                  { return "" }
-func (s *Spool) Instance() (string, error)                    { return "", errTodo }
-func (s *Spool) Create(info Info) (*Recording, error)         { return nil, errTodo }
-func (s *Spool) Recordings() []*Recording                     { return nil }
-func (s *Spool) Recording(egressID string) (*Recording, bool) { return nil, false }
+	mu         sync.Mutex // guards the fields below; not held over I/O, except by Instance
+	recordings map[string]*Recording
+	problems   []Problem
+	instance   string
+	closed     bool
+}
 
-type Recording struct{}
+// Problem is a directory that is not a usable recording.
+type Problem struct {
+	Path string // where it is now
+	Err  error
+}
 
-func (r *Recording) ID() string                       { return "" }
-func (r *Recording) Info() Info                       { return Info{} }
-func (r *Recording) State() State                     { return "" }
-func (r *Recording) Dir() string                      { return "" }
-func (r *Recording) Sealed() (Sealed, bool)           { return Sealed{}, false }
-func (r *Recording) Writer() (*Writer, error)         { return nil, errTodo }
-func (r *Recording) Frames() iter.Seq2[Frame, error]  { return nil }
-func (r *Recording) Segments() ([]SegmentInfo, error) { return nil, errTodo }
-func (r *Recording) LastFrame() (Frame, bool, error)  { return Frame{}, false, errTodo }
-func (r *Recording) WriteExport([]byte) error         { return errTodo }
-func (r *Recording) Export() ([]byte, bool, error)    { return nil, false, errTodo }
-func (r *Recording) WriteUploaded([]byte) error       { return errTodo }
-func (r *Recording) Uploaded() ([]byte, bool, error)  { return nil, false, errTodo }
-func (r *Recording) StagingDir() string               { return "" }
-func (r *Recording) RemoveData() error                { return errTodo }
-func (r *Recording) Forget() error                    { return errTodo }
+// Open opens the spool in the directory dir, which it makes where needed, and
+// takes its lock: at most one process records into a data directory. Opening is
+// recovering: every recording is found in the state that its files tell,
+// whatever happened before. A directory that is not a recording is moved to
+// <dir>/quarantine, logged, and keeps nobody else from working.
+func Open(dir string, o Options) (*Spool, error) {
+	s, err := newSpool(dir, o)
+	if err != nil {
+		return nil, fmt.Errorf("open spool %s: %w", dir, err)
+	}
+	if err := s.open(); err != nil {
+		s.metrics.unregister()
+		if s.lock != nil {
+			err = errors.Join(err, s.lock.Close())
+		}
+		return nil, fmt.Errorf("open spool %s: %w", dir, err)
+	}
+	interval := cmp.Or(max(o.SyncInterval, 0), DefaultSyncInterval)
+	s.syncer = startSyncer(interval, s.log)
+	return s, nil
+}
 
-type Writer struct{}
+// OpenReadOnly opens the spool in dir for reading, without its lock: another
+// process may be recording into it. It changes nothing, and what it returns is
+// the state at the time of the call.
+func OpenReadOnly(dir string) (*Spool, error) {
+	s, err := newSpool(dir, Options{})
+	if err == nil {
+		err = s.load(true)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open spool %s: %w", dir, err)
+	}
+	return s, nil
+}
 
-func (w *Writer) Append(f Frame) error                     { return errTodo }
-func (w *Writer) AppendEvent(unixNS int64, ev Event) error { return errTodo }
-func (w *Writer) Sync() error                              { return errTodo }
-func (w *Writer) Close() error                             { return errTodo }
-func (w *Writer) Seal(s Sealed) error                      { return errTodo }
-func (w *Writer) Recorded() uint64                         { return 0 }
-func (w *Writer) Durable() uint64                          { return 0 }
+func newSpool(dir string, o Options) (*Spool, error) {
+	m, err := newMetrics(o.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	s := &Spool{
+		dir: dir, fs: o.FS, log: o.Logger, metrics: m,
+		segmentSize: cmp.Or(max(o.SegmentSize, 0), DefaultSegmentSize),
+		recordings:  make(map[string]*Recording),
+	}
+	if s.fs == nil {
+		s.fs = durable.OS{}
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	return s, nil
+}
+
+func (s *Spool) open() error {
+	if err := durable.MkdirAll(s.fs, "mkdir-data", s.dir); err != nil {
+		return err
+	}
+	lock, err := s.fs.Lock("lock", filepath.Join(s.dir, lockName))
+	if err != nil {
+		return err
+	}
+	s.lock = lock
+	if err := durable.MkdirAll(s.fs, "mkdir-data", s.recordingsDir()); err != nil {
+		return err
+	}
+	return s.load(false)
+}
+
+// load fills s.recordings from the disk.
+func (s *Spool) load(readOnly bool) error {
+	entries, err := s.fs.ReadDir("load", s.recordingsDir())
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		path := filepath.Join(s.recordingsDir(), e.Name())
+		if !e.IsDir() {
+			continue
+		}
+		if strings.HasSuffix(e.Name(), forgetSuffix) {
+			if !readOnly {
+				s.logError("remove", path, s.fs.RemoveAll("forget", path))
+			}
+			continue
+		}
+		r, err := s.loadRecording(path, readOnly)
+		switch {
+		case err == nil:
+			s.recordings[r.info.EgressID] = r
+		case readOnly:
+			s.problems = append(s.problems, Problem{path, err})
+		default:
+			s.setAside(path, err)
+		}
+	}
+	return nil
+}
+
+// notRecordingError says that a directory will never be a recording, in contrast
+// to one that cannot be read now.
+type notRecordingError struct {
+	reason string
+	empty  bool // a leftover of a Create that never returned
+}
+
+func (e *notRecordingError) Error() string { return e.reason }
+
+func (s *Spool) loadRecording(dir string, readOnly bool) (*Recording, error) {
+	b, err := s.fs.ReadFile("load", filepath.Join(dir, recordingName))
+	if errors.Is(err, fs.ErrNotExist) {
+		segments, err := listSegments(s.fs, dir)
+		if err != nil {
+			return nil, err
+		}
+		return nil, &notRecordingError{reason: "no " + recordingName, empty: len(segments) == 0}
+	}
+	if err != nil {
+		return nil, err
+	}
+	var info Info
+	if err := json.Unmarshal(b, &info); err != nil {
+		return nil, &notRecordingError{reason: recordingName + " is damaged"}
+	}
+	if info.FormatVersion > FormatVersion {
+		return nil, fmt.Errorf("%s has format version %d, this program knows %d", recordingName, info.FormatVersion, FormatVersion)
+	}
+	if info.FormatVersion < 1 || info.EgressID != filepath.Base(dir) || !validEgressID(info.EgressID) {
+		return nil, &notRecordingError{reason: recordingName + " does not belong to this directory"}
+	}
+	r := &Recording{spool: s, dir: dir, info: info, readOnly: readOnly}
+	if err := r.load(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// setAside deals with a directory that could not be loaded.
+func (s *Spool) setAside(path string, err error) {
+	notRecording, ok := errors.AsType[*notRecordingError](err)
+	switch {
+	case !ok:
+		// It may be readable tomorrow, or by a newer program.
+		_ = s.metrics.count(opRead, err)
+	case notRecording.empty:
+		// Create made the directory, the process died before recording.json:
+		// nobody was told of this recording.
+		s.logError("remove", path, s.fs.RemoveAll("forget", path))
+		return
+	default:
+		moved, merr := s.quarantine(path)
+		if merr == nil {
+			path = moved
+		}
+		err = errors.Join(err, merr)
+	}
+	s.problems = append(s.problems, Problem{path, err})
+	s.log.Error("not a usable recording", "path", path, "error", err)
+}
+
+func (s *Spool) quarantine(path string) (string, error) {
+	dir := filepath.Join(s.dir, quarantineName)
+	if err := durable.MkdirAll(s.fs, "quarantine", dir); err != nil {
+		return "", err
+	}
+	to := filepath.Join(dir, filepath.Base(path))
+	for n := 2; ; n++ {
+		taken, err := s.fs.Exists("quarantine", to)
+		if err != nil {
+			return "", err
+		}
+		if !taken {
+			break
+		}
+		to = filepath.Join(dir, fmt.Sprintf("%s-%d", filepath.Base(path), n))
+	}
+	if err := s.fs.Rename("quarantine", path, to); err != nil {
+		return "", err
+	}
+	return to, errors.Join(s.fs.SyncDir("quarantine", dir), s.fs.SyncDir("quarantine", s.recordingsDir()))
+}
+
+func (s *Spool) logError(what, path string, err error) {
+	if err != nil {
+		_ = s.metrics.count(opRemove, err)
+		s.log.Error("cannot "+what, "path", path, "error", err)
+	}
+}
+
+// Close syncs and closes all writers, stops the syncer and releases the lock.
+func (s *Spool) Close() error {
+	s.mu.Lock()
+	closed := s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if closed || s.lock == nil {
+		return nil
+	}
+	s.syncer.stop()
+	var errs []error
+	for _, r := range s.Recordings() {
+		if w := r.currentWriter(); w != nil {
+			errs = append(errs, w.Close())
+		}
+	}
+	s.metrics.unregister()
+	return errors.Join(append(errs, s.lock.Close())...)
+}
+
+// Dir returns the data directory.
+func (s *Spool) Dir() string { return s.dir }
+
+func (s *Spool) recordingsDir() string { return filepath.Join(s.dir, recordingsName) }
+
+// Problems returns the directories that were no usable recordings when the spool
+// was opened.
+func (s *Spool) Problems() []Problem { return slices.Clone(s.problems) }
+
+const instanceAlphabet = "abcdefghijklmnopqrstuvwxyz234567" // 32 letters, so that b&31 is unbiased
+
+// Instance returns the name of this data directory's service: 8 random
+// characters of [a-z2-7], made once and durable when they are returned.
+func (s *Spool) Instance() (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.instance != "" {
+		return s.instance, nil
+	}
+	path := filepath.Join(s.dir, instanceName)
+	b, err := s.fs.ReadFile("instance", path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) || err != nil && s.lock == nil {
+		return "", fmt.Errorf("instance name: %w", err)
+	}
+	if err != nil {
+		b = make([]byte, 8)
+		_, _ = rand.Read(b) // never fails, see crypto/rand
+		for i := range b {
+			b[i] = instanceAlphabet[b[i]&31]
+		}
+		b = append(b, '\n')
+	}
+	if s.lock != nil { // also where it exists: its name may not be durable yet
+		if err := durable.WriteFileOnce(s.fs, "instance", path, b); err != nil {
+			return "", s.metrics.count(opState, err)
+		}
+	}
+	name := string(bytes.TrimSpace(b))
+	if !validEgressID(name) {
+		return "", fmt.Errorf("instance name: %s is damaged", path)
+	}
+	s.instance = name
+	return name, nil
+}
+
+// Create begins a recording. When it returns nil, recording.json survives a
+// power failure. It completes info: FormatVersion, and where they are missing
+// EgressID, CreatedUnixNS, Part.
+func (s *Spool) Create(info Info) (*Recording, error) {
+	if s.lock == nil {
+		return nil, fmt.Errorf("create recording: %w", ErrReadOnly)
+	}
+	info.FormatVersion = FormatVersion
+	info.EgressID = cmp.Or(info.EgressID, NewEgressID())
+	info.CreatedUnixNS = cmp.Or(info.CreatedUnixNS, time.Now().UnixNano())
+	info.Part = cmp.Or(info.Part, 1)
+	if !validEgressID(info.EgressID) {
+		return nil, errors.New("create recording: egress id is not a plain name")
+	}
+	data, err := encodeState(info)
+	if err != nil {
+		return nil, fmt.Errorf("create recording: %w", err)
+	}
+	r := &Recording{spool: s, dir: filepath.Join(s.recordingsDir(), info.EgressID), info: info, state: StateOpen}
+	if s.isClosed() {
+		return nil, fmt.Errorf("create recording: %w", ErrClosed)
+	}
+	if err := s.makeRecording(r.dir, data); err != nil {
+		return nil, fmt.Errorf("create recording: %w", s.metrics.count(opCreate, err))
+	}
+	s.mu.Lock()
+	s.recordings[info.EgressID] = r
+	s.mu.Unlock()
+	return r, nil
+}
+
+func (s *Spool) makeRecording(dir string, info []byte) error {
+	if err := s.fs.Mkdir("create", dir); err != nil {
+		return err
+	}
+	err := durable.WriteFileOnce(s.fs, "create", filepath.Join(dir, recordingName), info)
+	if err == nil {
+		err = s.fs.SyncDir("create", s.recordingsDir())
+	}
+	if err != nil {
+		// The caller is told that there is no recording, so none may be found
+		// after a restart.
+		return errors.Join(err, s.discard(dir))
+	}
+	return nil
+}
+
+// discard removes a recording's directory at one stroke: after a crash it is
+// found complete or not at all.
+func (s *Spool) discard(dir string) error {
+	gone := dir + forgetSuffix
+	if err := s.fs.Rename("forget", dir, gone); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err // not there: an earlier call got this far
+	}
+	err := s.fs.SyncDir("forget", s.recordingsDir())
+	return errors.Join(err, s.fs.RemoveAll("forget", gone))
+}
+
+// Recordings returns all recordings, the oldest first.
+func (s *Spool) Recordings() []*Recording {
+	s.mu.Lock()
+	all := make([]*Recording, 0, len(s.recordings))
+	for _, r := range s.recordings {
+		all = append(all, r)
+	}
+	s.mu.Unlock()
+	slices.SortFunc(all, func(a, b *Recording) int {
+		return cmp.Or(cmp.Compare(a.info.CreatedUnixNS, b.info.CreatedUnixNS), cmp.Compare(a.info.EgressID, b.info.EgressID))
+	})
+	return all
+}
+
+// Recording returns the recording with this id.
+func (s *Spool) Recording(egressID string) (*Recording, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, ok := s.recordings[egressID]
+	return r, ok
+}
+
+func (s *Spool) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}

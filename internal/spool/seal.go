@@ -1,0 +1,123 @@
+package spool
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/syncflow/textegress/internal/durable"
+)
+
+// Seal ends the recording for good: everything is synced, the segments are
+// measured, and when it returns nil, sealed.json survives a power failure.
+// EndedUnixNS where 0, Segments and Suspect are filled in. A failed fsync does not
+// keep a recording from being sealed, it makes it suspect.
+//
+// Nothing can be appended from the call on, whatever it returns; after an error
+// it can be called again. Where a crash or a failure came between the writing of
+// sealed.json and the success of Seal, the one that is there counts.
+func (w *Writer) Seal(s Sealed) error {
+	w.syncMu.Lock()
+	defer w.syncMu.Unlock()
+	if w.sealed {
+		return nil
+	}
+	w.mu.Lock()
+	closed := errors.Is(w.ended, ErrClosed)
+	if !closed {
+		w.ended = ErrSealed
+	}
+	w.mu.Unlock()
+	if closed {
+		return fmt.Errorf("seal recording %s: %w", w.recording.ID(), ErrClosed)
+	}
+	if err := w.seal(s); err != nil {
+		return fmt.Errorf("seal recording %s: %w", w.recording.ID(), w.spool.metrics.count(opState, err))
+	}
+	w.sealed = true
+	w.recording.release(w)
+	return nil
+}
+
+func (w *Writer) seal(s Sealed) error {
+	r := w.recording
+	r.stateMu.Lock()
+	defer r.stateMu.Unlock()
+	old, err := w.spool.fs.ReadFile("seal", r.path(sealedName))
+	switch {
+	case err == nil:
+		// Renamed into place by an earlier call whose last fsync failed.
+		var there Sealed
+		if err := json.Unmarshal(old, &there); err != nil {
+			return fmt.Errorf("%s is damaged: %w", sealedName, err)
+		}
+		if err := w.spool.fs.SyncDir("seal", r.dir); err != nil {
+			return err
+		}
+		r.setSealed(there)
+		return nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	w.mu.Lock()
+	if w.segment != nil {
+		w.left = append(w.left, w.segment)
+		w.segment = nil
+	}
+	w.mu.Unlock()
+	w.sync() // a failure makes the recording suspect
+	if s.Segments, err = r.readSegments(); err != nil {
+		return err
+	}
+	s.Suspect = s.Suspect || r.isSuspect()
+	if s.EndedUnixNS == 0 {
+		s.EndedUnixNS = time.Now().UnixNano()
+	}
+	data, err := encodeState(s)
+	if err != nil {
+		return err
+	}
+	if err := durable.WriteFileOnce(w.spool.fs, "seal", r.path(sealedName), data); err != nil {
+		return err
+	}
+	r.setSealed(s)
+	return nil
+}
+
+func (r *Recording) setSealed(s Sealed) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sealed, r.state = s, StateSealed
+}
+
+func (r *Recording) isSuspect() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.suspect
+}
+
+// markSuspect remembers a failed fsync, also over a restart. The file is written
+// as well as a failing disk allows: sealed.json says it too, if this process
+// lives to write it.
+func (r *Recording) markSuspect(segment string) {
+	r.mu.Lock()
+	first := !r.suspect
+	r.suspect = true
+	r.mu.Unlock()
+	if !first {
+		return
+	}
+	data, err := encodeState(struct {
+		Segment string `json:"segment"`
+		UnixNS  int64  `json:"unix_ns"`
+	}{segment, time.Now().UnixNano()})
+	if err == nil {
+		err = durable.WriteFileOnce(r.spool.fs, "suspect", r.path(suspectName), data)
+	}
+	if err != nil {
+		_ = r.spool.metrics.count(opState, err)
+		r.spool.log.Error("cannot note the failed fsync", "egress_id", r.ID(), "error", err)
+	}
+}

@@ -1,0 +1,120 @@
+package spool
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// syncWorkers is how many fsyncs are under way at once. More would not help one
+// disk, and one recording's slow fsync must not hold up all others.
+const syncWorkers = 4
+
+// syncer syncs the writers of a spool. A writer is queued by the first Append
+// after its last sync; interval after the first of them the queue is worked off
+// by a few workers. Idle recordings cost nothing.
+type syncer struct {
+	interval time.Duration
+	log      *slog.Logger
+	wake     chan struct{} // capacity 1
+	done     chan struct{}
+	wg       sync.WaitGroup
+
+	mu    sync.Mutex
+	queue []*Writer // each at most once, see Writer.dirty
+	since time.Time // when the first of them was queued
+}
+
+func startSyncer(interval time.Duration, log *slog.Logger) *syncer {
+	y := &syncer{interval: interval, log: log, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	y.wg.Go(y.run)
+	return y
+}
+
+// stop waits for the syncs that are under way. What is queued is left to the
+// writers' Close.
+func (y *syncer) stop() {
+	close(y.done)
+	y.wg.Wait()
+}
+
+func (y *syncer) add(w *Writer) {
+	y.mu.Lock()
+	y.queue = append(y.queue, w)
+	first := len(y.queue) == 1
+	if first {
+		y.since = time.Now()
+	}
+	y.mu.Unlock()
+	if first {
+		select {
+		case y.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// due returns how long the first writer in the queue may still wait.
+func (y *syncer) due() time.Duration {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	return y.interval - time.Since(y.since)
+}
+
+func (y *syncer) take() []*Writer {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	q := y.queue
+	y.queue = nil
+	return q
+}
+
+func (y *syncer) run() {
+	jobs := make(chan *Writer)
+	var round, workers sync.WaitGroup
+	for range syncWorkers {
+		workers.Go(func() {
+			for w := range jobs {
+				y.sync(w)
+				round.Done()
+			}
+		})
+	}
+	defer workers.Wait()
+	defer close(jobs)
+	timer := time.NewTimer(0)
+	<-timer.C
+	for {
+		select {
+		case <-y.done:
+			return
+		case <-y.wake:
+		}
+		timer.Reset(y.due())
+		select {
+		case <-y.done:
+			return
+		case <-timer.C:
+		}
+		for _, w := range y.take() {
+			round.Add(1)
+			jobs <- w
+		}
+		round.Wait()
+	}
+}
+
+func (y *syncer) sync(w *Writer) {
+	// Someone who seals holds the lock for long and syncs by himself.
+	if !w.syncMu.TryLock() {
+		y.add(w)
+		return
+	}
+	defer w.syncMu.Unlock()
+	if time.Now().Before(w.notUntil) {
+		y.add(w)
+		return
+	}
+	w.dirty.Store(false) // before the sync: what comes now is queued again
+	w.sync()
+}

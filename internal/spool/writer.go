@@ -1,0 +1,317 @@
+package spool
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/syncflow/textegress/internal/durable"
+)
+
+// keepBuffer is the size of an encoding buffer that a writer keeps between two
+// frames; with a thousand recordings a larger one would add up.
+const keepBuffer = 64 << 10
+
+// Writer appends to one recording. Its methods are safe for concurrent use.
+//
+// A writer goes from segment to segment: when one is full, when a torn frame
+// could not be cut off it, and when its fsync failed. A segment that is left is
+// synced once more (not after a failed fsync, which must not be retried on the
+// same file) and never written again.
+type Writer struct {
+	recording *Recording
+	spool     *Spool
+
+	recorded atomic.Uint64
+	durable  atomic.Uint64
+	dirty    atomic.Bool // waits in the syncer's queue
+
+	// syncMu is held by whoever syncs, seals or closes; it is taken before mu
+	// and, other than mu, held over an fsync. synced and its like in segment
+	// belong to its holder.
+	syncMu   sync.Mutex
+	sealed   bool
+	failures int       // fsyncs failed in a row
+	notUntil time.Time // the syncer leaves the writer alone until then
+
+	// mu is held over one write(2) and never over an fsync, so that an Append
+	// waits for the disk only where the kernel makes it wait.
+	mu        sync.Mutex
+	segment   *segment   // nil: the next Append begins one
+	left      []*segment // to be synced and closed
+	number    uint32     // of the next segment
+	nextIndex uint64
+	buf       []byte
+	syncErr   error // the first failed fsync
+	ended     error // why nothing can be appended any more
+}
+
+// segment is an open segment file.
+type segment struct {
+	name   string
+	file   durable.File
+	marker [4]byte
+	seed   uint32
+	began  time.Time
+
+	size   int64  // guarded by Writer.mu
+	frames uint64 // guarded by Writer.mu
+
+	synced    uint64 // frames that are durable
+	dirSynced bool   // the file's name is durable
+}
+
+// Append writes f to the recording with one write(2) and assigns its Index and
+// MonoNS. When it returns nil, the frame survives the death of the process. When
+// it returns an error, the frame is not in the recording, and the next Append
+// may succeed, on a full disk for example when room was made. The payload is not
+// kept.
+func (w *Writer) Append(f Frame) error {
+	if len(f.Payload) > MaxPayload {
+		return fmt.Errorf("append: %w: %d bytes", ErrTooLarge, len(f.Payload))
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ended != nil {
+		return fmt.Errorf("append: %w", w.ended)
+	}
+	size := int64(frameHeaderLen + len(f.Payload))
+	if w.segment != nil && w.segment.frames > 0 && w.segment.size+size > w.spool.segmentSize {
+		w.leave()
+	}
+	now := time.Now()
+	if w.segment == nil {
+		if err := w.begin(now); err != nil {
+			return fmt.Errorf("begin segment: %w", w.spool.metrics.count(opCreate, err))
+		}
+	}
+	seg := w.segment
+	f.Index = w.nextIndex
+	f.MonoNS = int64(now.Sub(seg.began))
+	if f.UnixNS == 0 {
+		f.UnixNS = now.UnixNano()
+	}
+	w.buf = appendFrame(w.buf[:0], seg.marker, seg.seed, &f)
+	n, err := seg.file.Write(w.buf)
+	if err == nil && n < len(w.buf) {
+		err = io.ErrShortWrite
+	}
+	if cap(w.buf) > keepBuffer {
+		w.buf = nil
+	}
+	if err != nil {
+		w.cut(seg)
+		return fmt.Errorf("append: %w", w.spool.metrics.count(opWrite, err))
+	}
+	seg.size += size
+	seg.frames++
+	w.nextIndex++
+	w.recorded.Add(1)
+	w.spool.metrics.recorded.Inc()
+	w.markDirty()
+	return nil
+}
+
+// AppendEvent writes one of our own events; unixNS 0 means now.
+func (w *Writer) AppendEvent(unixNS int64, ev Event) error {
+	payload, err := json.Marshal(ev)
+	if err != nil {
+		return fmt.Errorf("append event: %w", err)
+	}
+	return w.Append(Frame{Type: FrameEvent, UnixNS: unixNS, Payload: payload})
+}
+
+// begin opens the next segment and writes its header. Called with mu held.
+func (w *Writer) begin(now time.Time) error {
+	for {
+		name := segmentName(w.number)
+		file, err := w.spool.fs.Create("segment", w.recording.path(name))
+		if errors.Is(err, fs.ErrExist) {
+			w.number++
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		h := newSegmentHeader(w.number, w.nextIndex, now.UnixNano())
+		n, err := file.Write(h.encode())
+		if err == nil && n < headerLen {
+			err = io.ErrShortWrite
+		}
+		if err != nil {
+			// It holds nothing; where it cannot be removed, recovery does it.
+			return errors.Join(err, file.Close(), w.spool.fs.Remove("segment", w.recording.path(name)))
+		}
+		w.number++
+		w.segment = &segment{
+			name: name, file: file, marker: h.marker, seed: h.seed(),
+			began: now, size: headerLen,
+		}
+		return nil
+	}
+}
+
+// leave lets the next Append begin a new segment. Called with mu held.
+func (w *Writer) leave() {
+	w.left = append(w.left, w.segment)
+	w.segment = nil
+	w.markDirty()
+}
+
+// cut removes what a failed write may have left of a frame, so that it does not
+// stand before later frames; where that fails too, later frames go to another
+// segment. Called with mu held.
+func (w *Writer) cut(seg *segment) {
+	if err := seg.file.Truncate(seg.size); err != nil {
+		_ = w.spool.metrics.count(opTruncate, err)
+		w.leave()
+	}
+}
+
+func (w *Writer) markDirty() {
+	if w.dirty.CompareAndSwap(false, true) {
+		w.spool.syncer.add(w)
+	}
+}
+
+// Sync makes everything durable for which Append has returned. An error is
+// final: once an fsync has failed, every later Sync returns that error, although
+// what is appended afterwards goes to a new segment that may well be durable.
+func (w *Writer) Sync() error {
+	w.syncMu.Lock()
+	defer w.syncMu.Unlock()
+	w.sync()
+	return w.failed()
+}
+
+// failed returns the first failed fsync.
+func (w *Writer) failed() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.syncErr
+}
+
+// Suspect reports whether an fsync of this recording has ever failed, in this
+// process or one before.
+func (w *Writer) Suspect() bool { return w.recording.isSuspect() }
+
+// sync syncs the segment and those that were left. Called with syncMu held.
+func (w *Writer) sync() {
+	type job struct {
+		*segment
+		upTo uint64
+		last bool
+	}
+	var jobs []job
+	w.mu.Lock()
+	for _, seg := range w.left {
+		jobs = append(jobs, job{seg, seg.frames, true})
+	}
+	w.left = nil
+	if w.segment != nil {
+		jobs = append(jobs, job{w.segment, w.segment.frames, false})
+	}
+	w.mu.Unlock()
+	for _, j := range jobs {
+		err := w.syncSegment(j.segment, j.upTo)
+		if err != nil {
+			w.giveUp(j.segment, err)
+		}
+		if err != nil || j.last {
+			// Of a file that was synced, close has nothing to tell; of one that
+			// was not, nothing that is not known.
+			_ = j.file.Close()
+		}
+	}
+}
+
+func (w *Writer) syncSegment(seg *segment, upTo uint64) error {
+	if seg.dirSynced && seg.synced == upTo {
+		return nil
+	}
+	start := time.Now()
+	err := seg.file.Sync()
+	if err == nil && !seg.dirSynced {
+		err = w.spool.fs.SyncDir("sync-segment", w.recording.dir)
+	}
+	w.spool.metrics.fsync.Observe(time.Since(start).Seconds())
+	if err != nil {
+		return err
+	}
+	seg.dirSynced = true
+	n := upTo - seg.synced
+	seg.synced = upTo
+	w.durable.Add(n)
+	w.spool.metrics.durable.Add(float64(n))
+	w.failures = 0
+	return nil
+}
+
+// maxPause bounds the pause between two fsyncs on a disk that fails them all;
+// each one costs a new segment.
+const maxPause = time.Minute
+
+// giveUp leaves a segment after a failed fsync. Its frames never count as
+// durable, and the recording is suspect.
+func (w *Writer) giveUp(seg *segment, err error) {
+	_ = w.spool.metrics.count(opSync, err)
+	w.spool.log.Error("cannot make a segment durable, going on in a new one",
+		"egress_id", w.recording.ID(), "segment", seg.name, "error", err)
+	w.mu.Lock()
+	if w.segment == seg {
+		w.segment = nil
+	}
+	if w.syncErr == nil {
+		w.syncErr = fmt.Errorf("segment %s is not durable: %w", seg.name, err)
+	}
+	w.mu.Unlock()
+	w.failures++
+	w.notUntil = time.Now().Add(min(w.spool.syncer.interval<<min(w.failures, 16), maxPause))
+	w.recording.markSuspect(seg.name)
+}
+
+// Recorded returns the number of frames that this writer has written.
+func (w *Writer) Recorded() uint64 { return w.recorded.Load() }
+
+// Durable returns the number of frames that this writer has written and that
+// survive a power failure.
+func (w *Writer) Durable() uint64 { return w.durable.Load() }
+
+// Close syncs and releases the recording without sealing it: it stays open, and
+// a later Writer goes on with it. The error is that of Sync.
+func (w *Writer) Close() error {
+	w.syncMu.Lock()
+	defer w.syncMu.Unlock()
+	if w.sealed || !w.end(ErrClosed) {
+		return nil
+	}
+	return w.finish()
+}
+
+// end makes every later Append fail with reason; false where it did already.
+func (w *Writer) end(reason error) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	first := !errors.Is(w.ended, reason)
+	w.ended = reason
+	return first
+}
+
+// finish syncs, closes the files and releases the recording. Called with syncMu
+// held and after end.
+func (w *Writer) finish() error {
+	w.mu.Lock()
+	if w.segment != nil {
+		w.left = append(w.left, w.segment)
+		w.segment = nil
+	}
+	w.mu.Unlock()
+	w.sync()
+	w.recording.release(w)
+	return w.failed()
+}
