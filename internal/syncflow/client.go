@@ -1,0 +1,160 @@
+package syncflow
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Revealer is a secret that shows itself only when asked; config.Secret is one.
+type Revealer interface{ Reveal() string }
+
+// Options of New. All but the last three are required.
+type Options struct {
+	BaseURL   string // of the API; slashes at its end do not count
+	Key       string // API key of the project
+	Secret    Revealer
+	ProjectID string // lower case with hyphens
+
+	HTTPClient *http.Client // nil = one of our own, tuned to the server
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer // nil = no metrics; several clients may share one
+}
+
+// Client calls the API for one project. It is safe for concurrent use; at most two requests are under way at once.
+//
+// Every method retries what is worth retrying (network errors, 5xx, 429) with growing pauses, at most five tries in all,
+// and ends early with ctx.
+type Client struct {
+	base, projectID string
+	http            *http.Client
+	log             *slog.Logger
+	metrics         metrics
+	signer          *signer
+	slots           chan struct{}
+	jitter          func(most time.Duration) time.Duration // replaced by tests
+}
+
+var uuidForm = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
+
+// New makes a client. It does not call the API.
+func New(o Options) (*Client, error) {
+	switch {
+	case o.BaseURL == "" || o.Key == "" || o.Secret == nil || o.Secret.Reveal() == "":
+		return nil, errors.New("syncflow: server URL, key and secret are required")
+	case !uuidForm.MatchString(o.ProjectID):
+		return nil, errors.New("syncflow: the project id must be a UUID in lower case with hyphens")
+	}
+	h := newHTTPClient()
+	if o.HTTPClient != nil {
+		copied := *o.HTTPClient
+		h = &copied
+	}
+	// A followed redirect would turn POST into GET, and might carry the token to another place.
+	h.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	log := o.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Client{
+		base: strings.TrimRight(o.BaseURL, "/"), projectID: o.ProjectID, http: h, log: log, metrics: newMetrics(o.Registerer),
+		signer: &signer{key: o.Key, projectID: o.ProjectID, secret: o.Secret},
+		slots:  make(chan struct{}, maxInFlight), jitter: fullJitter,
+	}, nil
+}
+
+// Project returns the project itself.
+func (c *Client) Project(ctx context.Context) (Project, error) {
+	var p Project
+	err := c.do(ctx, call{endpoint: "project", method: http.MethodGet}, &p)
+	if err == nil && p.ID == "" {
+		err = errors.New("SyncFlow API, project: the answer has no id")
+	}
+	return p, err
+}
+
+// Sessions lists all sessions the project ever had, in no order. The API answers 500 when LiveKit fails for any one of the
+// running ones.
+func (c *Client) Sessions(ctx context.Context) ([]Session, error) {
+	var raw []json.RawMessage
+	if err := c.do(ctx, call{endpoint: "sessions", method: http.MethodGet, path: "/sessions", limit: listBodyLimit}, &raw); err != nil {
+		return nil, err
+	}
+	return elements(ctx, c, "sessions", raw, func(s Session) bool { return s.ID != "" }), nil
+}
+
+// elements decodes a list one by one, so that one strange element does not hide the others.
+func elements[T any](ctx context.Context, c *Client, what string, raw []json.RawMessage, good func(T) bool) []T {
+	out := make([]T, 0, len(raw))
+	skipped := 0
+	for _, r := range raw {
+		var v T
+		if bytes.Equal(bytes.TrimSpace(r), []byte("null")) || json.Unmarshal(r, &v) != nil || !good(v) {
+			skipped++
+			continue
+		}
+		out = append(out, v)
+	}
+	if skipped > 0 {
+		c.log.WarnContext(ctx, "SyncFlow API sent elements that cannot be understood, they are skipped", "list", what, "skipped", skipped, "kept", len(out))
+	}
+	return out
+}
+
+// Session returns one session. For a running one the API asks LiveKit; if LiveKit has no such room the error is
+// ErrRoomNotFound. An unknown session is ErrNotFound.
+func (c *Client) Session(ctx context.Context, id string) (Session, error) {
+	if err := checkID(id); err != nil {
+		return Session{}, err
+	}
+	var s Session
+	err := c.do(ctx, call{endpoint: "session", method: http.MethodGet, path: "/sessions/" + id}, &s)
+	if err == nil && s.ID == "" {
+		err = errors.New("SyncFlow API, session: the answer has no id")
+	}
+	return s, err
+}
+
+// Token asks for a LiveKit token that admits a hidden, passive recorder under the given identity. The API needs only its
+// database for this, not LiveKit. ErrSessionNotActive: the session has ended; ErrNotFound: it never was.
+func (c *Client) Token(ctx context.Context, sessionID, roomName, identity string) (SessionToken, error) {
+	if err := checkID(sessionID); err != nil {
+		return SessionToken{}, err
+	}
+	if identity == "" || roomName == "" {
+		return SessionToken{}, errors.New("SyncFlow API, token: room name and identity are required")
+	}
+	body := struct {
+		Identity    string `json:"identity"`
+		Name        string `json:"name"`
+		VideoGrants grants `json:"videoGrants"`
+	}{identity, identity, passive(roomName)}
+	var answer struct {
+		Token string `json:"token"`
+		URL   string `json:"livekitServerUrl"`
+	}
+	if err := c.do(ctx, call{endpoint: "token", method: http.MethodPost, path: "/sessions/" + sessionID + "/token", body: body}, &answer); err != nil {
+		return SessionToken{}, err
+	}
+	if answer.Token == "" || answer.URL == "" {
+		return SessionToken{}, errors.New("SyncFlow API, token: the answer lacks the token or the LiveKit address")
+	}
+	return SessionToken{Token: answer.Token, URL: answer.URL}, nil
+}
+
+// checkID keeps what is not a UUID out of the path; the API answers such a request with a 500 that looks transient.
+func checkID(id string) error {
+	if !uuidForm.MatchString(strings.ToLower(id)) {
+		return fmt.Errorf("SyncFlow API: %q is not a UUID", oneLine(id))
+	}
+	return nil
+}

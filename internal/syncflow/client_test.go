@@ -1,0 +1,457 @@
+package syncflow_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/syncflow/textegress/internal/config"
+	"github.com/syncflow/textegress/internal/syncflow"
+)
+
+func TestCallsFollowTheContract(t *testing.T) {
+	f := newFake(t)
+	srv := httptest.NewServer(f)
+	defer srv.Close()
+	c, err := syncflow.New(syncflow.Options{BaseURL: srv.URL + "//", Key: "aB3dE6gH9k", Secret: config.NewSecret(secretKey), ProjectID: projectID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	p, err := c.Project(ctx)
+	if err != nil || p.Name != "My Project" || p.LiveKitURL != "wss://lk" {
+		t.Errorf("Project = %+v, %v", p, err)
+	}
+	ss, err := c.Sessions(ctx)
+	if err != nil || len(ss) != 1 || !ss[0].Active() || ss[0].RoomName != "class-1" || !ss[0].StartedAt.Equal(time.Unix(1750000000, 0)) {
+		t.Errorf("Sessions = %+v, %v", ss, err)
+	}
+	tok, err := c.Token(ctx, sessionID, "class-1", "bot")
+	if err != nil || tok != (syncflow.SessionToken{Token: "lk-token", URL: "wss://lk"}) {
+		t.Errorf("Token = %v, %v", tok, err)
+	}
+	if shown := fmt.Sprintf("%v %+v", tok, tok) + slog.AnyValue(tok).Resolve().String(); strings.Contains(shown, "lk-token") {
+		t.Errorf("the token is shown: %s", shown)
+	}
+	d, err := c.EnsureDevice(ctx, "text-egress", "text-egress")
+	if err != nil || d.Exchange != "notifier" || d.BindingKey != projectID+".text-egress" {
+		t.Errorf("EnsureDevice = %+v, %v", d, err)
+	}
+	again, err := c.EnsureDevice(ctx, "text-egress", "text-egress")
+	if err != nil || again.ID != d.ID || len(f.devices) != 1 {
+		t.Errorf("the second EnsureDevice = %+v, %v with %d devices", again, err, len(f.devices))
+	}
+	if err := c.DeleteDevice(ctx, d.ID); err != nil {
+		t.Error(err)
+	}
+	if err := c.DeleteDevice(ctx, d.ID); !errors.Is(err, syncflow.ErrNotFound) {
+		t.Errorf("deleting twice: %v", err)
+	}
+}
+
+func TestDefiniteAnswersAreNotRetried(t *testing.T) {
+	f := newFake(t)
+	c := f.client(t, f)
+	ctx := t.Context()
+	check := func(name string, err, want error) {
+		t.Helper()
+		if !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", name, err, want)
+		}
+	}
+	f.room = false
+	_, err := c.Session(ctx, sessionID)
+	check("zombie", err, syncflow.ErrRoomNotFound)
+	f.status = "Stopped"
+	_, err = c.Token(ctx, sessionID, "class-1", "bot")
+	check("stopped", err, syncflow.ErrSessionNotActive)
+	_, err = c.Session(ctx, ghostID)
+	check("unknown session", err, syncflow.ErrNotFound)
+	_, err = c.Token(ctx, ghostID, "class-1", "bot")
+	check("unknown session", err, syncflow.ErrNotFound)
+	f.status = "Started"
+	_, err = c.Token(ctx, sessionID, "class-2", "bot")
+	if a, ok := errors.AsType[*syncflow.APIError](err); !ok || a.Status != 500 || a.Endpoint != "token" {
+		t.Errorf("wrong room: %v", err)
+	}
+	if n := len(f.log()); n != 5 {
+		t.Errorf("%d requests, want 5: %v", n, f.log())
+	}
+}
+
+func TestNotFoundOfAProxyIsNotTheEndOfASession(t *testing.T) {
+	f := newFake(t)
+	c := f.client(t, f)
+	f.fail(fault{status: 404, contentType: "text/html", body: "<html>\n<b>Not\x1b[31m found</b>" + strings.Repeat("x", 5000)})
+	_, err := c.Session(t.Context(), sessionID)
+	if err == nil || errors.Is(err, syncflow.ErrNotFound) || errors.Is(err, syncflow.ErrSessionNotActive) {
+		t.Errorf("error %v", err)
+	}
+	if len(err.Error()) > 400 || strings.ContainsAny(err.Error(), "\n\x1b") {
+		t.Errorf("the text of a page is not tamed: %q", err)
+	}
+}
+
+func TestPlainTextErrorOfTheRequestParser(t *testing.T) {
+	f := newFake(t)
+	c := f.client(t, f)
+	f.fail(fault{status: 400, contentType: "text/plain; charset=utf-8", body: "Json deserialize error: missing field `room`"})
+	_, err := c.Token(t.Context(), sessionID, "class-1", "bot")
+	if a, ok := errors.AsType[*syncflow.APIError](err); !ok || a.Message != "Json deserialize error: missing field `room`" {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestRetriesWithGrowingPauses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		c := f.client(t, f)
+		var pauses []time.Duration
+		c.SetJitter(whole(&pauses))
+		f.fail(fault{status: 500, body: `{"status":500,"message":"egress not connected (redis required)"}`}, fault{status: -1},
+			fault{status: 502, contentType: "text/html", body: "<html>Bad Gateway"}, fault{status: 200, contentType: "text/html", body: "<html>maintenance"})
+		begin := time.Now()
+		if _, err := c.Sessions(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		want := []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second}
+		if diff := cmp.Diff(want, pauses); diff != "" {
+			t.Error(diff)
+		}
+		if d := time.Since(begin); d != 7500*time.Millisecond {
+			t.Errorf("took %v", d)
+		}
+	})
+}
+
+func TestGivesUpAfterFiveTries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		c := f.client(t, f)
+		for range 10 {
+			f.fail(fault{status: 500, body: `{"status":500,"message":"LiveKit failed"}`})
+		}
+		_, err := c.Session(t.Context(), sessionID)
+		if a, ok := errors.AsType[*syncflow.APIError](err); !ok || a.Status != 500 || !strings.Contains(err.Error(), "5 tries") {
+			t.Errorf("error %v", err)
+		}
+		if n := len(f.log()); n != 5 {
+			t.Errorf("%d requests", n)
+		}
+	})
+}
+
+func TestRetryAfterIsObeyed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		c := f.client(t, f)
+		f.fail(fault{status: 429, header: map[string]string{"Retry-After": "7"}}, fault{status: 503, header: map[string]string{"Retry-After": "86400"}})
+		begin := time.Now()
+		if _, err := c.Project(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if d := time.Since(begin); d != 67*time.Second {
+			t.Errorf("took %v, want 7 s and the most, a minute", d)
+		}
+	})
+}
+
+func TestAStalledRequestIsGivenUpAndTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		f.hold = make(chan struct{})
+		c := f.client(t, f)
+		var pauses []time.Duration
+		c.SetJitter(whole(&pauses))
+		begin := time.Now()
+		time.AfterFunc(41*time.Second, func() { f.mu.Lock(); f.hold = nil; f.mu.Unlock() })
+		// The first try ends after 40 s. The second begins at 40.5 s and stalls as well.
+		if _, err := c.Project(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if d := time.Since(begin); d != 81500*time.Millisecond {
+			t.Errorf("took %v", d)
+		}
+	})
+}
+
+func TestCancellationEndsWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		c := f.client(t, f)
+		f.fail(fault{status: 503, header: map[string]string{"Retry-After": "60"}})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		begin := time.Now()
+		if _, err := c.Project(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v", err)
+		}
+		if d := time.Since(begin); d != time.Second {
+			t.Errorf("took %v", d)
+		}
+	})
+}
+
+func TestAtMostTwoRequestsInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		f.hold = make(chan struct{})
+		c := f.client(t, f)
+		for range 10 {
+			go func() { _, _ = c.Project(t.Context()) }()
+		}
+		synctest.Wait()
+		f.mu.Lock()
+		if f.inFlight != 2 {
+			t.Errorf("%d requests in flight", f.inFlight)
+		}
+		f.mu.Unlock()
+		close(f.hold)
+		synctest.Wait()
+		if f.most != 2 || len(f.requests) != 10 {
+			t.Errorf("at most %d in flight, %d requests", f.most, len(f.requests))
+		}
+	})
+}
+
+func TestUnauthorized(t *testing.T) {
+	refusal := fault{status: 401, body: `{"status":401,"message":"Invalid token, please login again"}`}
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		c := f.client(t, f)
+		// Two refusals may be a failing database of the API.
+		f.fail(refusal, refusal)
+		if _, err := c.Project(t.Context()); err != nil {
+			t.Errorf("after two refusals: %v", err)
+		}
+		f.fail(refusal, refusal, refusal)
+		_, err := c.Project(t.Context())
+		if !errors.Is(err, syncflow.ErrUnauthorized) || !strings.Contains(err.Error(), "clock") {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+func TestRegistrationThatFailedButTookEffectIsAdopted(t *testing.T) {
+	for name, ft := range map[string]fault{
+		"status 500":      {status: 500, body: `{"status":500,"message":"RabbitMQ failed"}`, done: true},
+		"no answer":       {status: -1, done: true},
+		"page of a proxy": {status: 200, contentType: "text/html", body: "<html>", done: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake(t)
+				c := f.client(t, f)
+				f.fail(fault{}, ft) // the list is answered, the registration is not
+				if _, err := c.EnsureDevice(t.Context(), "text-egress", "text-egress"); err != nil {
+					t.Fatal(err)
+				}
+				if len(f.devices) != 1 {
+					t.Errorf("%d rows: %v", len(f.devices), f.log())
+				}
+			})
+		})
+	}
+}
+
+func TestRegistrationThatDidNotTakeEffectIsRepeated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		c := f.client(t, f)
+		f.fail(fault{}, fault{status: 500, body: `{"status":500,"message":"RabbitMQ failed"}`})
+		if _, err := c.EnsureDevice(t.Context(), "text-egress", "text-egress"); err != nil {
+			t.Fatal(err)
+		}
+		if len(f.devices) != 1 {
+			t.Errorf("%d rows: %v", len(f.devices), f.log())
+		}
+	})
+}
+
+func TestTheOldestDeviceIsAdopted(t *testing.T) {
+	f := newFake(t)
+	for _, d := range []struct {
+		id, name, group string
+		at              any
+	}{{"c", "text-egress", "g", 30}, {"a", "text-egress", "other", 1}, {"b", "other", "g", 2}, {"d", "text-egress", "g", "20"}} {
+		f.devices = append(f.devices, map[string]any{"id": d.id, "name": d.name, "group": d.group, "registeredAt": d.at,
+			"sessionNotificationExchangeName": "x", "sessionNotificationBindingKey": "k"})
+	}
+	d, err := f.client(t, f).EnsureDevice(t.Context(), "text-egress", "g")
+	if err != nil || d.ID != "d" {
+		t.Errorf("%+v, %v", d, err)
+	}
+}
+
+func TestProjectTokensAreFreshAndApiTokensAreRenewed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		seen := map[string]bool{}
+		c := f.client(t, roundTrip(func(r *http.Request) (*http.Response, error) {
+			seen[r.Header.Get("Authorization")] = true
+			return f.RoundTrip(r)
+		}))
+		for range 12 { // two hours of a request every ten minutes; the fake refuses an expired token
+			if _, err := c.Project(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Minute)
+		}
+		if len(seen) != 3 || len(f.log()) != 12 {
+			t.Errorf("%d tokens and %d requests in two hours, want 3 and 12", len(seen), len(f.log()))
+		}
+		a, _ := c.ProjectToken(t.Context())
+		time.Sleep(time.Second)
+		b, err := c.ProjectToken(t.Context())
+		if err != nil || a == b {
+			t.Errorf("a project token was given twice, %v", err)
+		}
+		got, err := claims(b)
+		if err != nil || fmt.Sprint(got["exp"]) != fmt.Sprint(time.Now().Add(time.Hour).Unix()) {
+			t.Errorf("%v, %v", got, err)
+		}
+	})
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// TestAClosedIdleConnectionCostsNoPause uses real connections: the server closes one while the next request is sent.
+func TestAClosedIdleConnectionCostsNoPause(t *testing.T) {
+	f := newFake(t)
+	srv := httptest.NewServer(f)
+	defer srv.Close()
+	c, err := syncflow.New(syncflow.Options{BaseURL: srv.URL, Key: "aB3dE6gH9k", Secret: config.NewSecret(secretKey), ProjectID: projectID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pauses []time.Duration
+	c.SetJitter(whole(&pauses))
+	if _, err := c.Project(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.fail(fault{status: -1})
+	if _, err := c.Token(t.Context(), sessionID, "class-1", "bot"); err != nil { // POST: net/http does not repeat it
+		t.Fatal(err)
+	}
+	if len(pauses) != 0 {
+		t.Errorf("paused %v", pauses)
+	}
+}
+
+func TestRedirectIsExplainedAndNotFollowed(t *testing.T) {
+	f := newFake(t)
+	c := f.client(t, f)
+	f.fail(fault{status: 301, contentType: "text/html", body: "<html>moved", header: map[string]string{"Location": "https://syncflow.test/projects"}})
+	_, err := c.Token(t.Context(), sessionID, "class-1", "bot")
+	if err == nil || !strings.Contains(err.Error(), "redirect to https://syncflow.test/projects") || len(f.log()) != 1 {
+		t.Errorf("error %v, requests %v", err, f.log())
+	}
+}
+
+func TestStrangeElementsOfAListAreSkipped(t *testing.T) {
+	f := newFake(t)
+	c := f.client(t, f)
+	f.fail(fault{status: 200, body: `[{"id":"a","status":"Started","startedAt":"soon"},{"id":7},null,{},"x",{"id":"b","startedAt":1.5e9,"participants":null}]`})
+	ss, err := c.Sessions(t.Context())
+	if err != nil || len(ss) != 2 || ss[0].ID != "a" || ss[1].ID != "b" {
+		t.Errorf("%+v, %v", ss, err)
+	}
+}
+
+func TestMetricsAreSharedAndClosed(t *testing.T) {
+	reg := prometheus.NewPedanticRegistry()
+	f := newFake(t)
+	for range 2 {
+		c, err := syncflow.New(syncflow.Options{BaseURL: "http://x", Key: "aB3dE6gH9k", Secret: config.NewSecret(secretKey), ProjectID: projectID,
+			HTTPClient: &http.Client{Transport: f}, Registerer: reg})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Project(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Session(t.Context(), ghostID); err == nil {
+			t.Fatal("no error")
+		}
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		if f.GetName() != "livekit_data_egress_api_requests_total" {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			var labels []string
+			for _, l := range m.GetLabel() {
+				labels = append(labels, l.GetName()+"="+l.GetValue())
+			}
+			got[strings.Join(labels, ",")] = m.GetCounter().GetValue()
+		}
+	}
+	want := map[string]float64{"endpoint=project,outcome=ok": 2, "endpoint=session,outcome=server_error": 2}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestBadArgumentsDoNotReachTheAPI(t *testing.T) {
+	f := newFake(t)
+	c := f.client(t, f)
+	_, e1 := c.Session(t.Context(), "../../x")
+	_, e2 := c.Token(t.Context(), sessionID, "class-1", "")
+	_, e3 := c.EnsureDevice(t.Context(), "text-egress", "a.b")
+	_, e4 := c.EnsureDevice(t.Context(), "text-egress", strings.Repeat("a", 51))
+	if e1 == nil || e2 == nil || e3 == nil || e4 == nil || len(f.log()) != 0 {
+		t.Errorf("%v, %v, %v, %v, requests %v", e1, e2, e3, e4, f.log())
+	}
+}
+
+// FuzzAnswers feeds any bytes as answers of any status: no panic, no token in an error, errors of one line.
+func FuzzAnswers(f *testing.F) {
+	f.Add(200, []byte(`[{"id":"a"}]`))
+	f.Add(500, []byte(`{"status":500,"message":"Record not found"}`))
+	f.Add(400, []byte("Json deserialize error\x00\xff"))
+	f.Add(200, []byte(`{"token":"","livekitServerUrl":null}`))
+	f.Fuzz(func(t *testing.T, status int, body []byte) {
+		if status < 200 || status > 599 {
+			return
+		}
+		c, err := syncflow.New(syncflow.Options{BaseURL: "http://x", Key: "k", Secret: config.NewSecret(secretKey), ProjectID: projectID,
+			HTTPClient: &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+				w := httptest.NewRecorder()
+				w.WriteHeader(status)
+				_, _ = w.Write(body)
+				return w.Result(), nil
+			})}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.SetJitter(func(time.Duration) time.Duration { return 1 })
+		ctx := t.Context()
+		_, e1 := c.Sessions(ctx)
+		_, e2 := c.Session(ctx, sessionID)
+		_, e3 := c.Token(ctx, sessionID, "r", "i")
+		_, e4 := c.EnsureDevice(ctx, "n", "g")
+		_, e5 := c.Project(ctx)
+		for _, err := range []error{e1, e2, e3, e4, e5} {
+			if err != nil && (strings.ContainsAny(err.Error(), "\n\r\x00\x1b") || len(err.Error()) > 1500) {
+				t.Errorf("%q", err)
+			}
+		}
+	})
+}

@@ -1,0 +1,102 @@
+package syncflow
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+)
+
+var deviceWord = regexp.MustCompile(`^[A-Za-z0-9_-]{1,50}$`)
+
+// Devices lists the registered devices of the project, in no order.
+func (c *Client) Devices(ctx context.Context) ([]Device, error) {
+	var raw []json.RawMessage
+	if err := c.do(ctx, call{endpoint: "devices", method: http.MethodGet, path: "/devices", limit: listBodyLimit}, &raw); err != nil {
+		return nil, err
+	}
+	return elements(ctx, c, "devices", raw, func(d Device) bool { return d.ID != "" }), nil
+}
+
+// DeleteDevice removes one row. Removing the last row of a group has consequences for others: SyncFlow then refuses to
+// create sessions that name the group. ErrNotFound: there is no such row.
+func (c *Client) DeleteDevice(ctx context.Context, id string) error {
+	if err := checkID(id); err != nil {
+		return err
+	}
+	var d Device
+	return c.do(ctx, call{endpoint: "device_delete", method: http.MethodDelete, path: "/devices/" + id}, &d)
+}
+
+// EnsureDevice returns the row of the given name and group, and registers it if there is none. Name and group are 1 to 50
+// letters, digits, _ and -.
+//
+// The API never checks for duplicates, and it inserts the row before it talks to RabbitMQ: an answer of 500, or none, may
+// still have made the row. So a registration is sent once, and after any doubt the list is asked before it is sent again.
+func (c *Client) EnsureDevice(ctx context.Context, name, group string) (Device, error) {
+	if !deviceWord.MatchString(name) || !deviceWord.MatchString(group) {
+		return Device{}, errors.New("SyncFlow API, register: name and group must be 1 to 50 letters, digits, _ and -")
+	}
+	for try := 1; ; try++ {
+		if d, ok, err := c.findDevice(ctx, name, group); err != nil || ok {
+			return d, err
+		}
+		d, err := c.register(ctx, name, group)
+		if err == nil {
+			return d, nil
+		}
+		if a, ok := errors.AsType[*APIError](err); ok && !a.transient() || errors.Is(err, errNoExchange) || ctx.Err() != nil {
+			return Device{}, err
+		}
+		if try >= maxTries {
+			return Device{}, fmt.Errorf("%w (gave up after %d tries)", err, try)
+		}
+		c.log.WarnContext(ctx, "registering with SyncFlow failed, looking whether it took effect", "try", try, "error", err)
+		if err := sleep(ctx, c.jitter(min(firstPause<<(try-1), maxPause))); err != nil {
+			return Device{}, fmt.Errorf("SyncFlow API, register: %w", err)
+		}
+	}
+}
+
+var errNoExchange = errors.New("SyncFlow API, devices: the device's row does not say where announcements are published")
+
+// findDevice looks for our row. Of several it takes the oldest, so that every start finds the same.
+func (c *Client) findDevice(ctx context.Context, name, group string) (Device, bool, error) {
+	all, err := c.Devices(ctx)
+	if err != nil {
+		return Device{}, false, err
+	}
+	ours := slices.DeleteFunc(all, func(d Device) bool {
+		return d.Name != name || d.Group != group
+	})
+	if len(ours) == 0 {
+		return Device{}, false, nil
+	}
+	d := slices.MinFunc(ours, func(a, b Device) int {
+		return cmp.Or(a.RegisteredAt.Compare(b.RegisteredAt.Time), cmp.Compare(a.ID, b.ID))
+	})
+	if d.Exchange == "" || d.BindingKey == "" { // registering again would only make more such rows
+		return Device{}, false, errNoExchange
+	}
+	return d, true, nil
+}
+
+func (c *Client) register(ctx context.Context, name, group string) (Device, error) {
+	body := struct {
+		Name     string `json:"name"`
+		Group    string `json:"group"`
+		Comments string `json:"comments"`
+	}{name, group, "records the data channels of sessions"}
+	var d Device
+	if err := c.do(ctx, call{endpoint: "register", method: http.MethodPost, path: "/devices/register", body: body, once: true}, &d); err != nil {
+		return Device{}, err
+	}
+	if d.ID == "" || d.Exchange == "" || d.BindingKey == "" {
+		return Device{}, errNoExchange
+	}
+	return d, nil
+}

@@ -1,0 +1,109 @@
+package syncflow
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// What a definite answer of the API means. Test with errors.Is; the error itself is an *APIError.
+var (
+	// ErrSessionNotActive: the session is not in the state Started: it has ended.
+	ErrSessionNotActive = errors.New("the session is not active")
+	// ErrRoomNotFound: SyncFlow believes that the session runs but LiveKit has no such room.
+	ErrRoomNotFound = errors.New("the session's room does not exist")
+	// ErrNotFound: SyncFlow has no such session or device. A 404 that does not say so in SyncFlow's own words is not this
+	// error: it may come from a proxy, and a recording must not end because of that.
+	ErrNotFound = errors.New("no such record")
+	// ErrUnauthorized: the API refuses our token.
+	ErrUnauthorized = errors.New("not authorized")
+)
+
+// APIError is an answer of the API, or of a proxy before it, that is not a success.
+type APIError struct {
+	Status   int    // HTTP status
+	Message  string // what the answer said: one line, shortened, printable
+	Endpoint string // which call it was, one of the names in the metrics: "project", "sessions", …
+}
+
+func (e *APIError) Error() string {
+	s := fmt.Sprintf("SyncFlow API, %s: status %d", e.Endpoint, e.Status)
+	if e.Message != "" {
+		s += ": " + e.Message
+	}
+	switch {
+	case e.Status == http.StatusUnauthorized:
+		s += " (the API key, its secret and the project id must belong together, and this machine's clock must be right)"
+	case e.Status == http.StatusNotFound && strings.EqualFold(e.Message, "Project not found"):
+		s += " (the project id belongs to another user than the API key)"
+	case e.Status == http.StatusNotFound && !e.Is(ErrNotFound):
+		s += " (is the server URL that of the SyncFlow API?)"
+	case e.Status >= 300 && e.Status < 400:
+		s += " (use the address it redirects to as the server URL)"
+	}
+	return s
+}
+
+// Is maps SyncFlow's answers to the package's errors. The server's messages are compared in full: they are constants there.
+func (e *APIError) Is(target error) bool {
+	switch target {
+	case ErrUnauthorized:
+		return e.Status == http.StatusUnauthorized
+	case ErrSessionNotActive:
+		return e.Status == http.StatusBadRequest && strings.EqualFold(e.Message, "Session is not active")
+	case ErrRoomNotFound:
+		return e.Status == http.StatusBadRequest && strings.EqualFold(e.Message, "Room not found")
+	case ErrNotFound: // 500 for sessions, 404 for devices
+		return (e.Status == http.StatusInternalServerError || e.Status == http.StatusNotFound) &&
+			strings.EqualFold(e.Message, "Record not found")
+	}
+	return false
+}
+
+// transient reports whether the same request may succeed later without anybody changing anything.
+func (e *APIError) transient() bool {
+	if e.Status == http.StatusTooManyRequests || e.Status == http.StatusRequestTimeout {
+		return true
+	}
+	if e.Status < 500 || e.Status == http.StatusNotImplemented {
+		return false
+	}
+	m := strings.ToLower(e.Message)
+	for _, definite := range []string{"record not found", "invalid session id", "invalid room name", "value too long"} {
+		if strings.HasPrefix(m, definite) {
+			return false
+		}
+	}
+	return true
+}
+
+// oneLine makes text from outside fit for an error: valid, printable, one line, at most 200 characters.
+func oneLine(s string) string {
+	const most = 200
+	if len(s) > 8*most { // no need to look at a whole page
+		s = s[:8*most]
+	}
+	var b strings.Builder
+	n, space := 0, false
+	for _, r := range s {
+		if r == utf8.RuneError || !unicode.IsPrint(r) && !unicode.IsSpace(r) {
+			r = '?'
+		}
+		if unicode.IsSpace(r) {
+			space = b.Len() > 0
+			continue
+		}
+		if n++; n > most {
+			return b.String() + "…"
+		}
+		if space {
+			b.WriteByte(' ')
+			space = false
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}

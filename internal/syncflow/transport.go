@@ -1,0 +1,267 @@
+package syncflow
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"mime"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	// The server waits 30 seconds for a database connection; a shorter timeout would give up requests that succeed.
+	tryTimeout = 40 * time.Second
+	// actix closes idle connections after 5 seconds. We close ours before, or the next request meets a closing one.
+	idleTimeout = 4 * time.Second
+
+	maxTries   = 5
+	firstPause = 500 * time.Millisecond
+	maxPause   = 15 * time.Second
+	// A Retry-After header is believed up to this.
+	maxRetryAfter = time.Minute
+
+	maxInFlight = 2
+
+	errorBodyLimit = 64 << 10
+	bodyLimit      = 1 << 20
+	listBodyLimit  = 64 << 20 // the list of sessions is all sessions ever, some 350 bytes each
+)
+
+func newHTTPClient() *http.Client {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.IdleConnTimeout = idleTimeout
+	t.MaxIdleConnsPerHost = maxInFlight
+	return &http.Client{Transport: t}
+}
+
+// call is one request to the API.
+type call struct {
+	endpoint string // label of metrics and errors, from a closed set
+	method   string
+	path     string // below /projects/{id}
+	body     any    // nil for none
+	limit    int64  // of the answer; 0 = bodyLimit
+	once     bool   // not to be sent a second time: it may have taken effect although its answer was an error
+}
+
+// do performs a call with retries and decodes the answer into out. A definite answer of the API is an *APIError.
+func (c *Client) do(ctx context.Context, k call, out any) error {
+	var body []byte
+	if k.body != nil {
+		var err error
+		if body, err = json.Marshal(k.body); err != nil {
+			return fmt.Errorf("SyncFlow API, %s: encode the request: %w", k.endpoint, err)
+		}
+	}
+	refusals, reconnected := 0, false
+	for try := 1; ; try++ {
+		err := c.try(ctx, k, body, out)
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return fmt.Errorf("SyncFlow API, %s: %w", k.endpoint, context.Cause(ctx))
+		case errors.Is(err, ErrUnauthorized) && refusals < 2:
+			// The first remedy is a fresh token: a clock may have been set. The second is patience: the API answers 401
+			// also when its database fails while it looks the key up. Nothing has happened at the server in either case,
+			// so even a registration may be repeated.
+			c.signer.forget()
+			if refusals++; refusals == 2 {
+				if err := sleep(ctx, c.jitter(2*firstPause)); err != nil {
+					return fmt.Errorf("SyncFlow API, %s: %w", k.endpoint, err)
+				}
+			}
+			continue
+		}
+		f, ok := errors.AsType[*failure](err)
+		if !ok || k.once {
+			return unwrapFailure(err)
+		}
+		if f.reused && !reconnected {
+			reconnected = true // the server closed an idle connection just then: no reason to wait
+			continue
+		}
+		if try >= maxTries {
+			return fmt.Errorf("%w (gave up after %d tries)", f.err, try)
+		}
+		pause := max(c.jitter(min(firstPause<<(try-1), maxPause)), f.after)
+		c.log.DebugContext(ctx, "SyncFlow API request failed, trying again", "endpoint", k.endpoint, "try", try, "pause", pause, "error", f.err)
+		if err := sleep(ctx, pause); err != nil {
+			return fmt.Errorf("SyncFlow API, %s: %w", k.endpoint, err)
+		}
+	}
+}
+
+// failure is an error after which the same request may succeed.
+type failure struct {
+	err    error
+	reused bool          // the request died with a connection that had been used before
+	after  time.Duration // the server asked for this pause
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+func unwrapFailure(err error) error {
+	if f, ok := errors.AsType[*failure](err); ok {
+		return f.err
+	}
+	return err
+}
+
+// try sends the request once. An error that is worth another try is a *failure.
+func (c *Client) try(ctx context.Context, k call, body []byte, out any) (err error) {
+	select {
+	case c.slots <- struct{}{}:
+		defer func() { <-c.slots }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	begin, outcome := time.Now(), "ok"
+	defer func() {
+		c.metrics.requests.WithLabelValues(k.endpoint, outcome).Inc()
+		c.metrics.seconds.WithLabelValues(k.endpoint).Observe(time.Since(begin).Seconds())
+	}()
+
+	token, err := c.signer.current()
+	if err != nil {
+		return err
+	}
+	tryCtx, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	reused := false
+	tryCtx = httptrace.WithClientTrace(tryCtx, &httptrace.ClientTrace{
+		GotConn: func(i httptrace.GotConnInfo) { reused = i.Reused },
+	})
+	req, err := http.NewRequestWithContext(tryCtx, k.method, c.base+"/projects/"+c.projectID+k.path, bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("SyncFlow API, %s: %w", k.endpoint, err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", "textegress")
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := c.http.Do(req)
+	if err == nil {
+		defer resp.Body.Close()
+	}
+	if err != nil {
+		outcome = netOutcome(ctx, err)
+		return &failure{err: fmt.Errorf("SyncFlow API, %s: %w", k.endpoint, err), reused: reused && connectionLost(err)}
+	}
+	if resp.StatusCode != http.StatusOK {
+		data, _ := io.ReadAll(io.LimitReader(resp.Body, errorBodyLimit)) // what can be read is enough
+		apiErr := &APIError{Status: resp.StatusCode, Message: message(resp, data), Endpoint: k.endpoint}
+		switch {
+		case resp.StatusCode == http.StatusUnauthorized:
+			outcome = "unauthorized"
+		case resp.StatusCode >= 500:
+			outcome = "server_error"
+		default:
+			outcome = "client_error"
+		}
+		if apiErr.transient() {
+			return &failure{err: apiErr, after: retryAfter(resp.Header.Get("Retry-After"))}
+		}
+		return apiErr
+	}
+	limit := k.limit
+	if limit == 0 {
+		limit = bodyLimit
+	}
+	data, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	switch {
+	case err != nil:
+		outcome = netOutcome(ctx, err)
+		return &failure{err: fmt.Errorf("SyncFlow API, %s: read the answer: %w", k.endpoint, err)}
+	case int64(len(data)) > limit:
+		outcome = "bad_answer"
+		return fmt.Errorf("SyncFlow API, %s: the answer is larger than %d bytes", k.endpoint, limit)
+	}
+	if err := json.Unmarshal(data, out); err != nil {
+		outcome = "bad_answer"
+		// The decoder's error can quote the answer, and a token answer must not be quoted.
+		return &failure{err: fmt.Errorf("SyncFlow API, %s: the answer is not what the API should send (%d bytes of %s)", k.endpoint, len(data), contentType(resp))}
+	}
+	return nil
+}
+
+// message finds the reason in an error answer: the API's JSON envelope, the plain text of its request parser, or whatever
+// a proxy says.
+func message(resp *http.Response, data []byte) string {
+	var envelope struct {
+		Message *string `json:"message"`
+	}
+	if json.Unmarshal(data, &envelope) == nil && envelope.Message != nil {
+		return oneLine(*envelope.Message)
+	}
+	if loc := resp.Header.Get("Location"); loc != "" && resp.StatusCode < 400 {
+		return oneLine("redirect to " + loc)
+	}
+	if ct := contentType(resp); ct != "text/plain" && len(bytes.TrimSpace(data)) > 0 {
+		return oneLine(ct + ": " + string(data))
+	}
+	return oneLine(string(data))
+}
+
+func contentType(resp *http.Response) string {
+	ct, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if err != nil || ct == "" {
+		return "an unknown type"
+	}
+	return oneLine(ct)
+}
+
+func retryAfter(header string) time.Duration {
+	s, err := strconv.Atoi(strings.TrimSpace(header))
+	if err != nil || s < 0 { // a date is not worth the trouble of comparing clocks
+		return 0
+	}
+	if s > int(maxRetryAfter/time.Second) {
+		return maxRetryAfter
+	}
+	return time.Duration(s) * time.Second
+}
+
+// connectionLost reports whether the other side closed the connection without an answer.
+func connectionLost(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, syscall.EPIPE) || errors.Is(err, net.ErrClosed)
+}
+
+func netOutcome(ctx context.Context, err error) string {
+	var ne net.Error
+	switch {
+	case ctx.Err() != nil:
+		return "canceled"
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &ne) && ne.Timeout():
+		return "timeout"
+	}
+	return "network"
+}
+
+// fullJitter picks a pause between nothing and most, so that many clients do not come back at the same moment.
+func fullJitter(most time.Duration) time.Duration { return rand.N(most) + 1 }
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

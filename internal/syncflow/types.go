@@ -1,0 +1,97 @@
+package syncflow
+
+import (
+	"bytes"
+	"encoding/json"
+	"log/slog"
+	"math"
+	"strconv"
+	"time"
+)
+
+// Project is a SyncFlow project.
+type Project struct {
+	ID         string `json:"id"`
+	Name       string `json:"name"` // free text: spaces, slashes, anything
+	LiveKitURL string `json:"livekitServerUrl"`
+	BucketName string `json:"bucketName"` // where SyncFlow itself keeps media; our bucket is configured apart
+	Endpoint   string `json:"endpoint"`
+}
+
+// Device is one row of a project's registered devices. The same name and group may have several rows.
+type Device struct {
+	ID           string      `json:"id"`
+	Name         string      `json:"name"`
+	Group        string      `json:"group"`
+	RegisteredAt unixSeconds `json:"registeredAt"`
+	Exchange     string      `json:"sessionNotificationExchangeName"` // where announcements are published
+	BindingKey   string      `json:"sessionNotificationBindingKey"`   // "<project id>.<group>"
+}
+
+// StatusStarted is the Status of a session that runs, as far as SyncFlow knows; it can be wrong after a restart of the API.
+const StatusStarted = "Started"
+
+// Session is one run of a room.
+type Session struct {
+	ID        string      `json:"id"`
+	Name      string      `json:"name"`
+	RoomName  string      `json:"livekitRoomName"` // what tokens and announcements speak of
+	ProjectID string      `json:"projectId"`
+	Status    string      `json:"status"` // "Created", "Started", "Stopped"
+	StartedAt unixSeconds `json:"startedAt"`
+}
+
+// Active reports whether SyncFlow believes that the session runs.
+func (s Session) Active() bool { return s.Status == StatusStarted }
+
+// SessionToken admits a participant to a session's room for the next hours.
+type SessionToken struct {
+	Token string // LiveKit access token
+	URL   string // of the LiveKit server as it was typed into the project: ws, wss, http or https
+}
+
+// LogValue keeps the token out of logs.
+func (t SessionToken) LogValue() slog.Value { return slog.StringValue("token for " + t.URL) }
+
+// String keeps the token out of formatted text.
+func (t SessionToken) String() string { return "token for " + t.URL }
+
+// unixSeconds is a time in JSON as a number of seconds. It takes what other versions of the API might send (a fraction, a
+// string, null) rather than refuse a whole list of sessions for a field that is only shown.
+type unixSeconds struct{ time.Time }
+
+// UnmarshalJSON never fails: an unreadable time is the zero time.
+func (u *unixSeconds) UnmarshalJSON(b []byte) error {
+	f, err := strconv.ParseFloat(string(bytes.Trim(b, `"`)), 64)
+	if err == nil && !math.IsNaN(f) && math.Abs(f) < 1e11 {
+		u.Time = time.Unix(int64(f), 0).UTC()
+	}
+	return nil
+}
+
+// MarshalJSON writes what the API writes.
+func (u unixSeconds) MarshalJSON() ([]byte, error) { return json.Marshal(u.Unix()) }
+
+// grants are the fourteen LiveKit grants of a token request. The server has no defaults: every field must be sent.
+type grants struct {
+	RoomCreate           bool     `json:"roomCreate"`
+	RoomList             bool     `json:"roomList"`
+	RoomRecord           bool     `json:"roomRecord"`
+	RoomAdmin            bool     `json:"roomAdmin"`
+	RoomJoin             bool     `json:"roomJoin"`
+	Room                 string   `json:"room"`
+	CanPublish           bool     `json:"canPublish"`
+	CanSubscribe         bool     `json:"canSubscribe"`
+	CanPublishData       bool     `json:"canPublishData"`
+	CanPublishSources    []string `json:"canPublishSources"`
+	CanUpdateOwnMetadata bool     `json:"canUpdateOwnMetadata"`
+	IngressAdmin         bool     `json:"ingressAdmin"`
+	Hidden               bool     `json:"hidden"`
+	Recorder             bool     `json:"recorder"`
+}
+
+// passive are the grants of a hidden recorder: it takes no participant's place, does not hold the room open, is seen by no
+// other client and can publish nothing. Data packets are delivered only to participants that may subscribe.
+func passive(room string) grants {
+	return grants{RoomJoin: true, Room: room, CanSubscribe: true, CanPublishSources: []string{}, Hidden: true, Recorder: true}
+}
