@@ -1,0 +1,270 @@
+package room
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/livekit/protocol/livekit"
+)
+
+// Conn is a connection to a room. Its goroutines: run decides, readSignals reads the websocket, and each channel has its reader.
+type Conn struct {
+	client   *Client
+	o        JoinOptions
+	endpoint endpoint
+	info     Info
+	log      *slog.Logger
+	peer     *peer
+	offset   atomic.Int64 // server's clock minus ours, ns
+
+	// Of the goroutine run, and before it of Join.
+	sig       *signal // nil while the websocket is lost
+	refreshed string  // the token the server sent last
+	every     time.Duration
+	wait      time.Duration
+
+	// Of the goroutine readSignals. There is at most one; signals waits for it.
+	roster  *roster
+	signals sync.WaitGroup
+
+	inEvent atomic.Bool  // Handler.Event is being called
+	evented atomic.Int64 // when it returned last, since peer.started
+
+	inbox chan inbound
+	quit  chan End      // asks run to end, politely
+	over  chan struct{} // run has decided: no event is delivered any more, nobody reads the inbox
+	done  chan struct{}
+	end   End // valid after done
+}
+
+// inbound is what readSignals hands to run: a message, or the end of the websocket.
+type inbound struct {
+	m   *livekit.SignalResponse
+	err error
+}
+
+// Info returns what the server said when we joined.
+func (c *Conn) Info() Info { return c.info }
+
+// ClockOffset returns the server's clock minus ours as last measured, 0 before the first measurement.
+func (c *Conn) ClockOffset() time.Duration { return time.Duration(c.offset.Load()) }
+
+// Done is closed when the connection has ended. After that the Handler is not called any more, and no goroutine of ours is left.
+func (c *Conn) Done() <-chan struct{} { return c.done }
+
+// End returns how the connection ended; only valid after Done.
+func (c *Conn) End() End { return c.end }
+
+// Leave leaves the room, delivers what has been received, and returns when Done is closed or ctx ends; Done follows in any case.
+func (c *Conn) Leave(ctx context.Context) {
+	c.askEnd(End{Reason: ReasonLeft})
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+	}
+}
+
+func (c *Conn) askEnd(e End) {
+	select {
+	case c.quit <- e:
+	default: // somebody asked before
+	}
+}
+
+// run lives as long as the connection.
+func (c *Conn) run() {
+	defer close(c.done)
+	end := c.decide()
+	close(c.over)
+	if c.sig != nil && (end.Reason == ReasonLeft || end.Reason == ReasonJoinFailed) {
+		_ = c.sig.leave() // else the server keeps our ghost for 20 s
+	}
+	if c.peer.isOpen() {
+		c.peer.drain(c.client.times)
+	}
+	if c.sig != nil {
+		c.sig.close()
+	}
+	c.peer.close()
+	c.signals.Wait()
+	c.end = end
+	c.log.Debug("room connection ended", "reason", string(end.Reason), "detail", end.Detail)
+}
+
+// decide waits for the connection's end and says what it was.
+func (c *Conn) decide() End {
+	t := c.client.times
+	ping := time.NewTicker(c.every)
+	defer ping.Stop()
+	down := c.peer.down
+	var grace <-chan time.Time // running: the PeerConnection is down
+	var again *resume          // not nil: the websocket is lost
+	defer func() { again.stop() }()
+	for {
+		select {
+		case e := <-c.quit:
+			return e
+		case <-down:
+			if c.sig == nil { // no Leave can come
+				return End{ReasonConnectionLost, c.peer.cause}
+			}
+			// When a room is deleted, its PeerConnections may close before the Leave that says so is read.
+			down, grace = nil, time.After(t.leaveGrace)
+		case <-grace:
+			// The Leave may be waiting behind a slow Handler.Event.
+			if c.inEvent.Load() || time.Since(c.peer.started)-time.Duration(c.evented.Load()) < t.leaveGrace {
+				grace = time.After(t.leaveGrace)
+				continue
+			}
+			return End{ReasonConnectionLost, c.peer.cause}
+		case <-ping.C:
+			c.ping()
+		case <-again.ticks():
+			if e, over := again.tick(); over {
+				return e
+			}
+		case r := <-again.results():
+			if r.sig == nil {
+				again.failed(r)
+				continue
+			}
+			if l := r.first.GetLeave(); l != nil {
+				r.sig.close()
+				return endOf(l)
+			}
+			again.stop()
+			again = nil
+			c.startSignals(r.sig, r.first)
+		case in := <-c.inbox:
+			lost, e := c.handle(in)
+			if e != nil {
+				return *e
+			}
+			if !lost {
+				continue
+			}
+			c.sig.close()
+			c.sig = nil
+			switch {
+			case grace != nil:
+				return End{ReasonConnectionLost, c.peer.cause}
+			case !c.peer.isOpen():
+				return End{ReasonConnectionLost, "the websocket was lost while joining"}
+			}
+			again = c.newResume()
+		}
+	}
+}
+
+// handle takes a message. It returns whether the websocket is lost by it, and the end if it is one.
+func (c *Conn) handle(in inbound) (lost bool, end *End) {
+	if in.err != nil {
+		c.log.Debug("room signalling lost", "error", in.err)
+		return true, nil
+	}
+	switch m := in.m.GetMessage().(type) {
+	case *livekit.SignalResponse_Leave:
+		// With any action. A server that asks to resume has lost our PeerConnection (pkg/rtc/participant.go, onAnyTransportFailed): it
+		// discards our packets from then on, so the quickest way back is a new session.
+		e := endOf(m.Leave)
+		return false, &e
+	case *livekit.SignalResponse_RoomMoved: // LiveKit Cloud only; the packets that follow are another room's
+		return false, &End{ReasonOther, "server: moved to another room"}
+	case *livekit.SignalResponse_Answer:
+		if err := c.peer.answer(m.Answer); err != nil {
+			return false, &End{ReasonJoinFailed, "the server's answer: " + err.Error()}
+		}
+	case *livekit.SignalResponse_Trickle:
+		c.peer.candidate(m.Trickle)
+	case *livekit.SignalResponse_RefreshToken:
+		c.refreshed = m.RefreshToken
+	}
+	return false, nil
+}
+
+func (c *Conn) ping() {
+	if c.sig == nil {
+		return
+	}
+	if err := c.sig.ping(); err != nil {
+		c.sig.close() // readSignals notices
+	}
+}
+
+// startSignals begins to read a websocket. first is a message that was already read, if any.
+func (c *Conn) startSignals(s *signal, first *livekit.SignalResponse) {
+	c.signals.Wait() // of the websocket before: it has ended, perhaps a few instructions ago
+	s.wait = c.wait
+	c.sig = s
+	c.signals.Go(func() { c.readSignals(s, first) })
+	c.ping() // measures the clocks
+}
+
+// readSignals reads a websocket to its end. It calls Handler.Event itself, so that a slow handler delays nothing else.
+func (c *Conn) readSignals(s *signal, first *livekit.SignalResponse) {
+	if first != nil {
+		c.roster.full = true
+		c.event(Event{Type: SignalResumed})
+	}
+	measured := false
+	for m := first; ; m = nil {
+		var err error
+		if m == nil {
+			m, err = s.read()
+		}
+		now := time.Now()
+		switch x := m.GetMessage().(type) {
+		case *livekit.SignalResponse_Update:
+			for _, e := range c.roster.update(x.Update.GetParticipants()) {
+				c.event(e)
+			}
+			continue
+		case *livekit.SignalResponse_RoomUpdate:
+			c.event(Event{Type: RoomUpdated, RoomSID: x.RoomUpdate.GetRoom().GetSid(), RoomMetadata: x.RoomUpdate.GetRoom().GetMetadata()})
+			continue
+		case *livekit.SignalResponse_PongResp:
+			c.offset.Store(int64(clockOffset(x.PongResp, now)))
+			if !measured {
+				measured = true
+				c.event(Event{Type: ClockMeasured})
+			}
+			continue
+		case *livekit.SignalResponse_Leave:
+			c.post(inbound{m: m})
+			return // the websocket's end follows, which is no news
+		}
+		if err != nil {
+			c.event(Event{Type: SignalLost})
+			c.post(inbound{err: err})
+			return
+		}
+		c.post(inbound{m: m})
+	}
+}
+
+// event delivers an event, unless the end has been decided.
+func (c *Conn) event(e Event) {
+	select {
+	case <-c.over:
+		return
+	default:
+	}
+	e.At, e.ClockOffset = time.Now(), c.ClockOffset()
+	c.inEvent.Store(true)
+	c.o.Handler.Event(e)
+	c.evented.Store(int64(time.Since(c.peer.started)))
+	c.inEvent.Store(false)
+}
+
+// post hands something to run and reports whether run took it.
+func (c *Conn) post(in inbound) bool {
+	select {
+	case c.inbox <- in:
+		return true
+	case <-c.over:
+		return false
+	}
+}

@@ -1,0 +1,318 @@
+package room
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/livekit/protocol/livekit"
+)
+
+// Packets are bytes, of any size that a sender can get through a server and more, and each channel keeps its order.
+func TestPackets(t *testing.T) {
+	f, w := newFakeSFU(t), &witness{}
+	conn, s := join(t, quickClient(t, nil), f, w)
+	want := map[Channel][]string{}
+	for i, size := range []int{1, 2047, 2048, 2049, 15_000, 65_535, 65_536, 70_000, 200_000, 3, 60_000} {
+		for ch, label := range map[Channel]string{Reliable: "_reliable", Lossy: "_lossy"} {
+			b := bytes.Repeat([]byte{byte(i + 1)}, size)
+			want[ch] = append(want[ch], string(b))
+			s.publish(label, b)
+		}
+	}
+	s.publish("_reliable", nil)
+	want[Reliable] = append(want[Reliable], "")
+	eventually(t, "all packets", func() bool {
+		return len(w.received(Reliable)) == len(want[Reliable]) && len(w.received(Lossy)) == len(want[Lossy])
+	})
+	for ch := range want {
+		if !slices.Equal(w.received(ch), want[ch]) {
+			t.Errorf("%s differs", ch)
+		}
+	}
+	conn.Leave(t.Context())
+}
+
+// A channel that the server opens is read: data tracks are delivered, anything else is thrown away, and neither stops the others.
+func TestChannelsOfTheServer(t *testing.T) {
+	f, w := newFakeSFU(t), &witness{}
+	_, s := join(t, quickClient(t, nil), f, w)
+	opened := make(chan struct{}, 2)
+	for _, label := range []string{"_data_track", "surprise"} {
+		dc, err := s.pc.CreateDataChannel(label, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dc.OnOpen(func() {
+			raw, err := dc.Detach()
+			if err != nil {
+				t.Error(err)
+			}
+			for range 3 * receiveBuffer / 60_000 { // more than the receive window, which all channels share
+				_, _ = raw.Write(make([]byte, 60_000))
+			}
+			opened <- struct{}{}
+		})
+	}
+	<-opened
+	<-opened
+	s.publish("_reliable", []byte("still here"))
+	eventually(t, "the packet", func() bool { return len(w.received(Reliable)) == 1 })
+	if len(w.received(DataTrack)) == 0 {
+		t.Error("nothing of the data track")
+	}
+}
+
+func TestEnds(t *testing.T) {
+	for reason, want := range map[livekit.DisconnectReason]Reason{
+		livekit.DisconnectReason_ROOM_DELETED:        ReasonRoomDeleted,
+		livekit.DisconnectReason_ROOM_CLOSED:         ReasonRoomClosed,
+		livekit.DisconnectReason_PARTICIPANT_REMOVED: ReasonParticipantRemoved,
+		livekit.DisconnectReason_DUPLICATE_IDENTITY:  ReasonDuplicateIdentity,
+		livekit.DisconnectReason_SERVER_SHUTDOWN:     ReasonServerShutdown,
+		livekit.DisconnectReason_STATE_MISMATCH:      ReasonStateMismatch,
+		livekit.DisconnectReason_JOIN_FAILURE:        ReasonJoinFailed,
+		livekit.DisconnectReason_MIGRATION:           ReasonMigration,
+		livekit.DisconnectReason_SIGNAL_CLOSE:        ReasonConnectionLost,
+		livekit.DisconnectReason_CONNECTION_TIMEOUT:  ReasonConnectionLost,
+		livekit.DisconnectReason_UNKNOWN_REASON:      ReasonOther,
+		livekit.DisconnectReason(4711):               ReasonOther,
+	} {
+		for _, action := range []livekit.LeaveRequest_Action{livekit.LeaveRequest_DISCONNECT, livekit.LeaveRequest_RESUME, livekit.LeaveRequest_RECONNECT} {
+			if got := endOf(&livekit.LeaveRequest{Reason: reason, Action: action}); got.Reason != want {
+				t.Errorf("%v, %v: %v, want %v", reason, action, got, want)
+			}
+		}
+	}
+	if !ReasonRoomClosed.RoomEnded() || !ReasonRoomDeleted.RoomEnded() || ReasonConnectionLost.RoomEnded() {
+		t.Error("RoomEnded")
+	}
+}
+
+// The server says why and closes, in either order. It is not taken for a lost connection, nobody dials again, and what was sent
+// before is delivered before Done.
+func TestLeaveAndClose(t *testing.T) {
+	for name, script := range map[string]func(s *session){
+		"leave first": func(s *session) {
+			s.leave(livekit.DisconnectReason_ROOM_DELETED, livekit.LeaveRequest_DISCONNECT)
+			s.hangUp()
+			_ = s.pc.Close()
+		},
+		"leave only": func(s *session) {
+			s.leave(livekit.DisconnectReason_ROOM_DELETED, livekit.LeaveRequest_DISCONNECT)
+		},
+		"peer connection first": func(s *session) {
+			_ = s.pc.Close()
+			s.leave(livekit.DisconnectReason_ROOM_DELETED, livekit.LeaveRequest_DISCONNECT)
+			s.hangUp()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFakeSFU(t)
+			release := make(chan struct{})
+			var once sync.Once
+			w := &witness{onPacket: func(Channel, []byte) { <-release }}
+			conn, s := join(t, quickClient(t, nil), f, w)
+			const n = 500
+			for i := range n {
+				s.publish("_reliable", fmt.Appendf(nil, "%d", i))
+				s.publish("_lossy", fmt.Appendf(nil, "%d", i))
+			}
+			// All of it has arrived when the server's buffers are empty, and is not delivered yet.
+			for _, label := range []string{"_reliable", "_lossy"} {
+				eventually(t, "sent", func() bool { return s.channel(label).BufferedAmount() == 0 })
+			}
+			script(s)
+			once.Do(func() { close(release) })
+			if e := await(t, conn); e.Reason != ReasonRoomDeleted {
+				t.Errorf("end %v", e)
+			}
+			if r, l := len(w.received(Reliable)), len(w.received(Lossy)); r != n || l != n {
+				t.Errorf("%d and %d of %d packets at Done", r, l, n)
+			}
+			if len(f.sessions) != 0 {
+				t.Error("it dialed again")
+			}
+		})
+	}
+}
+
+func TestPeerConnectionClosesWithoutLeave(t *testing.T) {
+	f, w := newFakeSFU(t), &witness{}
+	conn, s := join(t, quickClient(t, nil), f, w)
+	_ = s.pc.Close()
+	if e := await(t, conn); e.Reason != ReasonConnectionLost {
+		t.Errorf("end %v", e)
+	}
+	if len(f.sessions) != 0 {
+		t.Error("it dialed again")
+	}
+}
+
+func TestChannelClosedByServer(t *testing.T) {
+	f, w := newFakeSFU(t), &witness{}
+	conn, s := join(t, quickClient(t, nil), f, w)
+	_ = s.channel("_lossy").Close()
+	if e := await(t, conn); e.Reason != ReasonConnectionLost || !strings.Contains(e.Detail, "channel") {
+		t.Errorf("end %v", e)
+	}
+}
+
+// A handler that does not return from Packet stops its channel, and nothing else.
+func TestBlockedPacket(t *testing.T) {
+	f := newFakeSFU(t)
+	release := make(chan struct{})
+	w := &witness{onPacket: func(ch Channel, _ []byte) {
+		if ch == Reliable {
+			<-release
+		}
+	}}
+	conn, s := join(t, quickClient(t, nil), f, w)
+	s.publish("_reliable", []byte("stuck"))
+	s.publish("_lossy", []byte("through"))
+	eventually(t, "the other channel", func() bool { return len(w.received(Lossy)) == 1 })
+	for range 5 {
+		s.awaitRequest("a ping", func(m *livekit.SignalRequest) bool { return m.GetPingReq() != nil })
+	}
+	s.sendUpdate(person("PA_b", "Bob", livekit.ParticipantInfo_ACTIVE))
+	eventually(t, "the event", func() bool { return w.saw("participant_joined PA_b") })
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	conn.Leave(ctx) // does not wait
+	select {
+	case <-conn.Done():
+		t.Error("done, but Packet has not returned")
+	default:
+	}
+	close(release)
+	if e := await(t, conn); e.Reason != ReasonLeft || len(w.received(Reliable)) != 1 {
+		t.Errorf("end %v, packets %q", e, w.received(Reliable))
+	}
+}
+
+// A slow Event delays neither pings nor packets, and the Leave behind it is still found.
+func TestBlockedEvent(t *testing.T) {
+	f := newFakeSFU(t)
+	release, blocked := make(chan struct{}), make(chan struct{})
+	w := &witness{onEvent: func(e Event) {
+		if e.Type == ParticipantJoined {
+			close(blocked)
+			<-release
+		}
+	}}
+	conn, s := join(t, quickClient(t, func(q *times) { q.pingWait = 200 * time.Millisecond }), f, w)
+	s.sendUpdate(person("PA_b", "Bob", livekit.ParticipantInfo_ACTIVE))
+	<-blocked
+	for range 10 { // longer than the read deadline
+		s.awaitRequest("a ping", func(m *livekit.SignalRequest) bool { return m.GetPingReq() != nil })
+	}
+	s.publish("_reliable", []byte("x"))
+	eventually(t, "the packet", func() bool { return len(w.received(Reliable)) == 1 })
+	_ = s.pc.Close()
+	s.leave(livekit.DisconnectReason_ROOM_CLOSED, livekit.LeaveRequest_DISCONNECT)
+	select {
+	case <-conn.Done():
+		t.Error("done, but Event has not returned")
+	case <-time.After(2 * quickTimes().leaveGrace):
+	}
+	close(release)
+	if e := await(t, conn); e.Reason != ReasonRoomClosed {
+		t.Errorf("end %v", e)
+	}
+	if w.saw("signal_lost") {
+		t.Errorf("events %q", w.seen())
+	}
+}
+
+// After Done nothing is delivered, whatever the server still sends.
+func TestNothingAfterDone(t *testing.T) {
+	f := newFakeSFU(t)
+	var done, late atomic.Bool
+	note := func() {
+		if done.Load() {
+			late.Store(true)
+		}
+	}
+	w := &witness{onPacket: func(Channel, []byte) { note() }, onEvent: func(Event) { note() }}
+	conn, s := join(t, quickClient(t, nil), f, w)
+	stop := make(chan struct{})
+	var sending sync.WaitGroup
+	sending.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = s.channel("_reliable").Send([]byte("x")) // fails once the client has gone
+				s.sendUpdate(person(fmt.Sprintf("PA_%d", i), "x", livekit.ParticipantInfo_ACTIVE))
+			}
+		}
+	})
+	eventually(t, "packets", func() bool { return len(w.received(Reliable)) > 10 })
+	conn.Leave(t.Context())
+	done.Store(true)
+	close(stop)
+	sending.Wait()
+	if conn.End().Reason != ReasonLeft || late.Load() {
+		t.Errorf("end %v, late %v", conn.End(), late.Load())
+	}
+}
+
+func TestLeaveSaysGoodbye(t *testing.T) {
+	f, w := newFakeSFU(t), &witness{}
+	conn, s := join(t, quickClient(t, nil), f, w)
+	conn.Leave(t.Context())
+	conn.Leave(t.Context()) // harmless
+	m := s.awaitRequest("a leave", func(m *livekit.SignalRequest) bool { return m.GetLeave() != nil })
+	if m.GetLeave().GetReason() != livekit.DisconnectReason_CLIENT_INITIATED || conn.End().Reason != ReasonLeft {
+		t.Errorf("left with %v, %v", m, conn.End())
+	}
+}
+
+func TestParticipants(t *testing.T) {
+	f, w := newFakeSFU(t), &witness{}
+	_, s := join(t, quickClient(t, nil), f, w)
+	active, gone := livekit.ParticipantInfo_ACTIVE, livekit.ParticipantInfo_DISCONNECTED
+	newer := person("PA_a", "Anna", active)
+	newer.Version, newer.Attributes = 3, map[string]string{"k": "v"}
+	older := person("PA_a", "Ann", active)
+	older.Version = 2
+	s.sendUpdate(person("PA_us", "us", active), person("PA_b", "Bob", livekit.ParticipantInfo_JOINED))
+	s.sendUpdate(person("PA_b", "Bob", active)) // its state is no news
+	s.sendUpdate(newer)
+	s.sendUpdate(older) // overtaken
+	s.sendUpdate(person("PA_x", "never seen", gone), person("PA_b", "Bob", gone))
+	s.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_RoomUpdate{RoomUpdate: &livekit.RoomUpdate{
+		Room: &livekit.Room{Sid: "RM_1", Metadata: "new"},
+	}}})
+	eventually(t, "room update", func() bool { return w.saw("room_updated") })
+	want := []string{"participant_joined PA_b", "participant_updated PA_a", "participant_left PA_b", "room_updated"}
+	got := slices.DeleteFunc(w.seen(), func(s string) bool { return s == "clock_measured" })
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+	for _, e := range w.events {
+		if e.Type == ParticipantUpdated && (e.Participant.Name != "Anna" || e.Participant.Attributes["k"] != "v") {
+			t.Errorf("updated to %+v", e.Participant)
+		}
+		if e.Type == RoomUpdated && e.RoomMetadata != "new" {
+			t.Errorf("room updated to %+v", e)
+		}
+	}
+}
+
+func TestManyJoins(t *testing.T) {
+	f, c := newFakeSFU(t), quickClient(t, nil)
+	for range 20 {
+		conn, _ := join(t, c, f, &witness{})
+		conn.Leave(t.Context())
+	}
+}

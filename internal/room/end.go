@@ -1,0 +1,159 @@
+package room
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+
+	"github.com/livekit/protocol/livekit"
+)
+
+// Reason says why a connection ended. What is not one of the constants does not occur; a caller should treat every Reason it has
+// no rule for like ReasonConnectionLost.
+type Reason string
+
+// The reasons. Only ReasonRoomDeleted and ReasonRoomClosed mean that the room is over.
+const (
+	ReasonRoomDeleted        Reason = "room_deleted"        // somebody deleted the room through the server API
+	ReasonRoomClosed         Reason = "room_closed"         // the last participant who counts left, and the server closed the room
+	ReasonParticipantRemoved Reason = "participant_removed" // an administrator removed us
+	ReasonDuplicateIdentity  Reason = "duplicate_identity"  // another client joined under our identity
+	ReasonServerShutdown     Reason = "server_shutdown"     // the server announced its end
+	ReasonConnectionLost     Reason = "connection_lost"     // the PeerConnection ended and nobody said why, or the server saw it end
+	ReasonStateMismatch      Reason = "state_mismatch"      // the server does not know our session (it was restarted) or wants a new one
+	ReasonMigration          Reason = "migration"           // the server moves the room to another node
+	ReasonJoinFailed         Reason = "join_failed"         // the connection was not established
+	ReasonLeft               Reason = "left"                // we left: Conn.Leave
+	ReasonRefused            Reason = "refused"             // Handler.Joined returned an error
+	ReasonOther              Reason = "other"               // anything else; End.Detail has the server's words
+)
+
+// RoomEnded reports whether the reason means that the room itself is over, so that joining again would create a new one.
+func (r Reason) RoomEnded() bool { return r == ReasonRoomDeleted || r == ReasonRoomClosed }
+
+// End is how a connection ended. Detail is for people: it holds neither payloads nor identities nor tokens.
+type End struct {
+	Reason Reason
+	Detail string
+}
+
+// String returns the reason with its detail.
+func (e End) String() string {
+	if e.Detail == "" {
+		return string(e.Reason)
+	}
+	return string(e.Reason) + " (" + e.Detail + ")"
+}
+
+// EndError is returned by Client.Join when the connection ended before it was established: the server said so, or Handler.Joined
+// returned an error, which Err then is.
+type EndError struct {
+	End End
+	Err error
+}
+
+// Error implements error.
+func (e *EndError) Error() string {
+	if e.Err != nil {
+		return fmt.Sprintf("room: join ended: %s: %v", e.End, e.Err)
+	}
+	return "room: join ended: " + e.End.String()
+}
+
+// Unwrap returns the error of Handler.Joined, if that was the reason.
+func (e *EndError) Unwrap() error { return e.Err }
+
+// JoinError is returned by Client.Join when no connection came about.
+type JoinError struct {
+	Phase  string // what was being done: "url", "offer", "websocket", "join response", "answer", "data channels"
+	Status int    // HTTP status with which the server refused the websocket; 0 if it did not get so far
+	Body   string // the first 500 bytes of its answer, with anything like a token removed
+	Err    error  // the cause; wraps context.DeadlineExceeded after a timeout
+}
+
+// Error implements error.
+func (e *JoinError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "room: joining: %s", e.Phase)
+	if e.Status != 0 {
+		fmt.Fprintf(&b, ": HTTP status %d", e.Status)
+		if e.tooOld() {
+			b.WriteString(": LiveKit 1.11 or later is needed (or a proxy before it does not pass on websockets)")
+		}
+		if e.Body != "" {
+			fmt.Fprintf(&b, ": %q", e.Body)
+		}
+		return b.String()
+	}
+	fmt.Fprintf(&b, ": %v", e.Err)
+	return b.String()
+}
+
+// Unwrap returns the cause.
+func (e *JoinError) Unwrap() error { return e.Err }
+
+// Unauthorized reports whether the server refused the token.
+func (e *JoinError) Unauthorized() bool {
+	return e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden
+}
+
+// RoomNotFound reports whether the server does not create rooms for those who join (room.auto_create: false) and has none of that
+// name. The text is livekit-server's ErrRoomNotFound (pkg/service/errors.go).
+func (e *JoinError) RoomNotFound() bool {
+	return e.Status == http.StatusNotFound && strings.Contains(e.Body, "room does not exist")
+}
+
+// tooOld: a server without /rtc/v1 answers 404 with the text of Go's default mux, and one with it answers 404 without a text to
+// requests that ask for no websocket.
+func (e *JoinError) tooOld() bool { return e.Status == http.StatusNotFound && !e.RoomNotFound() }
+
+// refusedBy returns the HTTP status in an error of dialing, or 0.
+func refusedBy(err error) int {
+	if je, ok := errors.AsType[*JoinError](err); ok {
+		return je.Status
+	}
+	return 0
+}
+
+const maxBody = 500
+
+var tokenLike = regexp.MustCompile(`eyJ[A-Za-z0-9_-]*(\.[A-Za-z0-9_-]*)*`)
+
+// redact makes the text of a refusal fit for logs. LiveKit repeats the token in the text of a 401 (pkg/service/auth.go), and a
+// token that was cut off is still worth hiding.
+func redact(body []byte, token string) string {
+	s := string(body)
+	if token != "" {
+		s = strings.ReplaceAll(s, token, "[token]")
+	}
+	s = tokenLike.ReplaceAllString(s, "[token]")
+	if len(s) > maxBody {
+		s = s[:maxBody]
+	}
+	return strings.TrimSpace(strings.ToValidUTF8(s, "�"))
+}
+
+// reasons follows livekit.DisconnectReason as livekit-server uses it (pkg/rtc/types/interfaces.go, ToDisconnectReason).
+var reasons = map[livekit.DisconnectReason]Reason{
+	livekit.DisconnectReason_ROOM_DELETED:        ReasonRoomDeleted,
+	livekit.DisconnectReason_ROOM_CLOSED:         ReasonRoomClosed,
+	livekit.DisconnectReason_PARTICIPANT_REMOVED: ReasonParticipantRemoved,
+	livekit.DisconnectReason_DUPLICATE_IDENTITY:  ReasonDuplicateIdentity,
+	livekit.DisconnectReason_SERVER_SHUTDOWN:     ReasonServerShutdown,
+	livekit.DisconnectReason_STATE_MISMATCH:      ReasonStateMismatch,
+	livekit.DisconnectReason_JOIN_FAILURE:        ReasonJoinFailed,
+	livekit.DisconnectReason_MIGRATION:           ReasonMigration,
+	livekit.DisconnectReason_SIGNAL_CLOSE:        ReasonConnectionLost,
+	livekit.DisconnectReason_CONNECTION_TIMEOUT:  ReasonConnectionLost,
+}
+
+// endOf translates the server's LeaveRequest.
+func endOf(l *livekit.LeaveRequest) End {
+	return End{
+		Reason: cmp.Or(reasons[l.GetReason()], ReasonOther),
+		Detail: "server: " + l.GetReason().String() + ", " + l.GetAction().String(),
+	}
+}

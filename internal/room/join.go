@@ -1,0 +1,117 @@
+package room
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/livekit/protocol/livekit"
+)
+
+// Join joins a room and returns when both data channels are open. Handler.Joined is called before; packets and events may be, too.
+// Errors are *JoinError, or *EndError if the server or Handler.Joined ended it.
+func (c *Client) Join(ctx context.Context, o JoinOptions) (*Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.times.join)
+	defer cancel()
+	e, err := parseEndpoint(o.URL)
+	if err != nil {
+		return nil, &JoinError{Phase: "url", Err: err}
+	}
+	p, offer, err := c.newPeer(ctx, networkOf(ctx, e.ws.Hostname()), o.Handler)
+	if err != nil {
+		return nil, &JoinError{Phase: "offer", Err: err}
+	}
+	sig, first, err := c.dial(ctx, e, o.Token, &livekit.JoinRequest{PublisherOffer: offer})
+	if err != nil {
+		p.close()
+		return nil, err
+	}
+	j := first.GetJoin()
+	if j == nil {
+		sig.close()
+		p.close()
+		if l := first.GetLeave(); l != nil {
+			return nil, &EndError{End: endOf(l)}
+		}
+		return nil, &JoinError{Phase: "join response", Err: fmt.Errorf("the server's first message is a %T", first.GetMessage())}
+	}
+	conn := &Conn{
+		client: c, o: o, endpoint: e, info: infoOf(j), log: c.log, peer: p, sig: sig,
+		roster: newRoster(j.GetParticipant().GetSid(), j.GetOtherParticipants()),
+		inbox:  make(chan inbound), quit: make(chan End, 1), over: make(chan struct{}), done: make(chan struct{}),
+	}
+	conn.every, conn.wait = pingTimes(j, c.times)
+	if err := conn.establish(ctx); err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
+// establish asks the handler, and then lets the PeerConnection come up. If it does not, nothing of the connection is left.
+func (c *Conn) establish(ctx context.Context) error {
+	if err := c.o.Handler.Joined(c.info); err != nil {
+		c.refuse()
+		return &EndError{End: End{ReasonRefused, ""}, Err: err}
+	}
+	c.startSignals(c.sig, nil)
+	go c.run()
+	select {
+	case <-c.peer.opened:
+		return nil
+	case <-c.done:
+		return &EndError{End: c.end}
+	case <-ctx.Done():
+	}
+	c.askEnd(End{ReasonJoinFailed, "not established in time"})
+	<-c.done
+	if c.end.Reason != ReasonJoinFailed {
+		return &EndError{End: c.end}
+	}
+	phase, hint := "data channels", "no connection over UDP"
+	if c.peer.pc.RemoteDescription() == nil {
+		phase, hint = "answer", "the server did not answer our offer"
+	}
+	return &JoinError{Phase: phase, Err: fmt.Errorf("%s: %w", hint, ctx.Err())}
+}
+
+// refuse leaves before anything has begun, and waits for the server to hang up: it has then forgotten us.
+func (c *Conn) refuse() {
+	defer c.peer.close()
+	defer c.sig.close()
+	c.sig.wait = c.client.times.leaveGrace
+	if err := c.sig.leave(); err != nil {
+		return
+	}
+	deadline := time.Now().Add(c.client.times.leaveGrace)
+	for time.Now().Before(deadline) {
+		if _, err := c.sig.read(); err != nil {
+			return
+		}
+	}
+}
+
+func infoOf(j *livekit.JoinResponse) Info {
+	r, p := j.GetRoom(), j.GetParticipant()
+	created := time.Time{}
+	switch {
+	case r.GetCreationTimeMs() != 0:
+		created = time.UnixMilli(r.GetCreationTimeMs())
+	case r.GetCreationTime() != 0:
+		created = time.Unix(r.GetCreationTime(), 0)
+	}
+	info := Info{
+		RoomSID: r.GetSid(), RoomName: r.GetName(), RoomMetadata: r.GetMetadata(), RoomCreated: created,
+		ParticipantSID: p.GetSid(), Identity: p.GetIdentity(),
+		ServerVersion: j.GetServerInfo().GetVersion(), Region: j.GetServerInfo().GetRegion(),
+	}
+	if info.ServerVersion == "" {
+		info.ServerVersion = j.GetServerVersion()
+	}
+	if info.Region == "" {
+		info.Region = j.GetServerRegion()
+	}
+	for _, o := range j.GetOtherParticipants() {
+		info.Participants = append(info.Participants, participantOf(o))
+	}
+	return info
+}

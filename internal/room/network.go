@@ -1,0 +1,122 @@
+package room
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"regexp"
+	"time"
+
+	"github.com/pion/ice/v4"
+	"github.com/pion/interceptor"
+	"github.com/pion/logging"
+	"github.com/pion/transport/v4"
+	"github.com/pion/transport/v4/stdnet"
+	"github.com/pion/webrtc/v4"
+)
+
+// receiveBuffer is how much one room may have in memory when its reader is blocked, before the server is told to wait. What is in
+// it when the room is deleted is not lost, so it is larger than SCTP's usual 1 MiB.
+const receiveBuffer = 4 << 20
+
+// network says which local addresses can reach a server. Each of them costs a socket and a goroutine per room.
+type network struct{ v4, v6, loopback bool }
+
+// networkOf chooses by the addresses of the signalling host. A name that cannot be resolved (behind an HTTP proxy) gives all.
+func networkOf(ctx context.Context, host string) network {
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil || len(ips) == 0 {
+		return network{v4: true, v6: true}
+	}
+	var n network
+	for _, ip := range ips {
+		ip = ip.Unmap()
+		n.v4 = n.v4 || ip.Is4()
+		n.v6 = n.v6 || ip.Is6()
+		n.loopback = n.loopback || ip.IsLoopback()
+	}
+	return n
+}
+
+// datedAPI is an API with the network interfaces as they were at a time. Without it, pion lists the interfaces for each
+// PeerConnection and keeps the list.
+type datedAPI struct {
+	api  *webrtc.API
+	made time.Time
+}
+
+const interfacesValid = 10 * time.Second
+
+// api returns WebRTC's settings for a network.
+func (c *Client) api(n network) (*webrtc.API, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if a, ok := c.apis[n]; ok && time.Since(a.made) < interfacesValid {
+		return a.api, nil
+	}
+	interfaces, err := stdnet.NewNet()
+	if err != nil {
+		return nil, fmt.Errorf("listing network interfaces: %w", err)
+	}
+	a := newAPI(n, c.times, interfaces)
+	c.apis[n] = datedAPI{a, time.Now()}
+	return a, nil
+}
+
+func newAPI(n network, t times, interfaces transport.Net) *webrtc.API {
+	var se webrtc.SettingEngine
+	se.LoggerFactory = noLog{}
+	se.SetNet(interfaces)
+	se.DetachDataChannels()
+	se.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
+	var types []webrtc.NetworkType
+	if n.v4 {
+		types = append(types, webrtc.NetworkTypeUDP4)
+	}
+	if n.v6 {
+		types = append(types, webrtc.NetworkTypeUDP6)
+	}
+	se.SetNetworkTypes(types)
+	se.SetIncludeLoopbackCandidate(n.loopback)
+	se.SetInterfaceFilter(interfaceFilter(interfaces))
+	se.SetICETimeouts(t.iceDisconnected, t.iceFailed, t.iceKeepalive)
+	se.SetPrflxAcceptanceMinWait(0)
+	se.SetSCTPMaxReceiveBufferSize(receiveBuffer)
+	se.EnableSCTPZeroChecksum(true)
+	return webrtc.NewAPI(webrtc.WithSettingEngine(se), webrtc.WithMediaEngine(&webrtc.MediaEngine{}),
+		webrtc.WithInterceptorRegistry(&interceptor.Registry{}))
+}
+
+// virtual matches the bridges and cables of containers and virtual machines on this host. A server behind one of them is reached
+// from the host's other addresses too.
+var virtual = regexp.MustCompile(`^(docker|br-|veth|virbr|vnet|tap|cni|cali|flannel|podman|lxc|lxd|kube)`)
+
+// interfaceFilter leaves virtual interfaces out where there are others.
+func interfaceFilter(n transport.Net) func(string) bool {
+	ifs, err := n.Interfaces()
+	if err != nil {
+		return func(string) bool { return true }
+	}
+	for _, i := range ifs {
+		addrs, err := i.Addrs()
+		if err == nil && len(addrs) > 0 && i.Flags&net.FlagUp != 0 && i.Flags&net.FlagLoopback == 0 && !virtual.MatchString(i.Name) {
+			return func(name string) bool { return !virtual.MatchString(name) }
+		}
+	}
+	return func(string) bool { return true }
+}
+
+// noLog keeps pion silent: it would log addresses and, at the finer levels, packets.
+type noLog struct{}
+
+func (noLog) NewLogger(string) logging.LeveledLogger { return noLog{} }
+func (noLog) Trace(string)                           {}
+func (noLog) Tracef(string, ...any)                  {}
+func (noLog) Debug(string)                           {}
+func (noLog) Debugf(string, ...any)                  {}
+func (noLog) Info(string)                            {}
+func (noLog) Infof(string, ...any)                   {}
+func (noLog) Warn(string)                            {}
+func (noLog) Warnf(string, ...any)                   {}
+func (noLog) Error(string)                           {}
+func (noLog) Errorf(string, ...any)                  {}

@@ -1,0 +1,201 @@
+package room
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/livekit/protocol/livekit"
+)
+
+type resumeTimes struct {
+	grace               time.Duration // after the loss: the PeerConnection may be about to end too
+	tick                time.Duration
+	stale               time.Duration // the PeerConnection lives if the server answered within this time
+	dial                time.Duration // one attempt
+	backoff, maxBackoff time.Duration
+	gone                time.Duration // silence after which the connection is lost, if nobody listens on the server's port
+	silent              time.Duration // silence after which the connection is lost in any case
+}
+
+// resume brings a lost websocket back. Asking to resume creates the room if it is gone, so it asks only when the server has
+// answered an ICE keepalive since: then the PeerConnection lives, and with it the session and the room. While the server is silent
+// it only looks whether anybody listens on its port. It belongs to the goroutine run, except where noted.
+type resume struct {
+	c     *Conn
+	t     resumeTimes
+	begun time.Time
+	timer *time.Ticker
+
+	base      uint64    // answers counted
+	counting  bool      // base is set
+	lastAlive time.Time // time of the last answer seen
+	refused   bool      // nobody listened on the port at some time since
+
+	attempts int
+	next     time.Time // of the next attempt or look
+	busy     bool      // one is under way
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	result chan resumed // capacity 1: never blocks, because one thing is under way at a time
+}
+
+// resumed is the outcome of an attempt (sig and first, or err) or of a look (probed).
+type resumed struct {
+	sig     *signal
+	first   *livekit.SignalResponse
+	err     error
+	probed  bool
+	refused bool
+}
+
+func (c *Conn) newResume() *resume {
+	t := c.client.times.resume
+	r := &resume{c: c, t: t, begun: time.Now(), timer: time.NewTicker(t.tick), result: make(chan resumed, 1)}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	return r
+}
+
+// ticks, results and stop may be called on nil: there is nothing to resume.
+func (r *resume) ticks() <-chan time.Time {
+	if r == nil {
+		return nil
+	}
+	return r.timer.C
+}
+
+func (r *resume) results() <-chan resumed {
+	if r == nil {
+		return nil
+	}
+	return r.result
+}
+
+func (r *resume) stop() {
+	if r == nil {
+		return
+	}
+	r.timer.Stop()
+	r.cancel()
+	r.wg.Wait()
+	select {
+	case late := <-r.result:
+		if late.sig != nil {
+			late.sig.close()
+		}
+	default:
+	}
+}
+
+// tick looks at the connection and starts what is due. It returns the end if the connection is given up.
+func (r *resume) tick() (End, bool) {
+	now := time.Now()
+	if now.Sub(r.begun) < r.t.grace {
+		return End{}, false
+	}
+	switch n := r.c.peer.responses(); {
+	case !r.counting:
+		r.counting, r.base = true, n
+	case n > r.base:
+		r.base, r.lastAlive, r.refused = n, now, false
+	}
+	alive := !r.lastAlive.IsZero() && now.Sub(r.lastAlive) < r.t.stale
+	silent := now.Sub(r.begun)
+	if !r.lastAlive.IsZero() {
+		silent = now.Sub(r.lastAlive)
+	}
+	switch {
+	case silent >= r.t.gone && r.refused:
+		return End{ReasonConnectionLost, "the server is gone"}, true
+	case silent >= r.t.silent:
+		return End{ReasonConnectionLost, "the server is silent"}, true
+	}
+	if r.busy || now.Before(r.next) {
+		return End{}, false
+	}
+	r.busy = true
+	if alive {
+		tokens := r.c.tokens()
+		r.wg.Go(func() { r.result <- r.attempt(tokens) })
+	} else {
+		r.wg.Go(func() { r.result <- resumed{probed: true, refused: r.c.serverRefuses(r.ctx)} })
+	}
+	return End{}, false
+}
+
+// failed notes an attempt or a look without success and sets the time of the next.
+func (r *resume) failed(x resumed) {
+	r.busy = false
+	if x.probed {
+		r.refused = r.refused || x.refused
+		r.next = time.Now().Add(r.t.backoff)
+		return
+	}
+	r.c.log.Debug("room: resuming failed", "attempt", r.attempts, "error", x.err)
+	r.next = time.Now().Add(min(r.t.backoff<<min(r.attempts, 10), r.t.maxBackoff))
+	r.attempts++
+}
+
+// tokens returns the tokens for resuming, best first: the server's own is valid for 10 minutes on LiveKit 1.11, the original one may
+// be valid for longer.
+func (c *Conn) tokens() []string {
+	ts := []string{c.refreshed, c.o.Token}
+	return slices.Compact(slices.DeleteFunc(ts, func(s string) bool { return s == "" }))
+}
+
+// attempt asks the server to attach a new websocket to our session. It runs on a goroutine of its own.
+func (r *resume) attempt(tokens []string) resumed {
+	ctx, cancel := context.WithTimeout(r.ctx, r.t.dial)
+	defer cancel()
+	var err error
+	for i := 0; ; i++ {
+		var token string
+		switch {
+		case i < len(tokens):
+			token = tokens[i]
+		case i == len(tokens) && r.c.o.NewToken != nil:
+			var tokenErr error
+			if token, tokenErr = r.c.o.NewToken(ctx); tokenErr != nil {
+				return resumed{err: errors.Join(err, tokenErr)}
+			}
+		default:
+			return resumed{err: err}
+		}
+		var sig *signal
+		var first *livekit.SignalResponse
+		sig, first, err = r.c.client.dial(ctx, r.c.endpoint, token, &livekit.JoinRequest{
+			Reconnect: true, ReconnectReason: livekit.ReconnectReason_RR_SIGNAL_DISCONNECTED, ParticipantSid: r.c.info.ParticipantSID,
+		})
+		if err == nil {
+			return resumed{sig: sig, first: first}
+		}
+		if je, ok := errors.AsType[*JoinError](err); !ok || !je.Unauthorized() {
+			return resumed{err: err}
+		}
+	}
+}
+
+// serverRefuses looks whether anybody answers for the server: not if its port is closed, or if a proxy says that there is nobody
+// behind it. It asks for the root page only, which touches no room.
+func (c *Conn) serverRefuses(ctx context.Context) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.endpoint.http.String(), nil)
+	if err != nil {
+		return false
+	}
+	resp, err := c.client.probe.Do(req)
+	if err != nil {
+		return errors.Is(err, syscall.ECONNREFUSED)
+	}
+	_ = resp.Body.Close()
+	switch resp.StatusCode {
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}

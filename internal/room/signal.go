@@ -1,0 +1,200 @@
+package room
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/livekit/protocol/livekit"
+	"google.golang.org/protobuf/proto"
+)
+
+const (
+	// maxSignal bounds a message of the server. The largest lists all participants with their metadata and attributes, of which each
+	// may have 64 kB.
+	maxSignal = 16 << 20
+	// gzipAbove: a join request is part of the URL, and proxies accept 8 kB of it.
+	gzipAbove = 3 << 10
+)
+
+// endpoint is where a LiveKit server listens.
+type endpoint struct {
+	ws   url.URL // …/rtc/v1
+	http url.URL // the server's root, which answers whether it is alive
+}
+
+func parseEndpoint(raw string) (endpoint, error) {
+	u, err := url.Parse(strings.TrimSpace(raw))
+	if err != nil {
+		var ue *url.Error // its text repeats the URL
+		if errors.As(err, &ue) {
+			err = ue.Err
+		}
+		return endpoint{}, err
+	}
+	ws, ok := map[string]string{"ws": "ws", "http": "ws", "wss": "wss", "https": "wss"}[strings.ToLower(u.Scheme)]
+	if !ok || u.Host == "" {
+		return endpoint{}, errors.New("the LiveKit URL must begin with ws://, wss://, http:// or https:// and name a host")
+	}
+	root := url.URL{Scheme: map[string]string{"ws": "http", "wss": "https"}[ws], Host: u.Host}
+	root.Path = strings.TrimRight(u.Path, "/") + "/"
+	e := endpoint{http: root, ws: root}
+	e.ws.Scheme = ws
+	e.ws.Path += "rtc/v1"
+	return e, nil
+}
+
+// clientInfo makes the server treat us like its Go SDK 2.18.1, whose capabilities we have: no ICE over TCP, SCTP with zero
+// checksums (livekit-server, pkg/rtc/clientinfo.go), protocol 17.
+func clientInfo() *livekit.ClientInfo {
+	return &livekit.ClientInfo{
+		Sdk: livekit.ClientInfo_GO, Version: "2.18.1", Protocol: 17, Os: runtime.GOOS, DeviceModel: "textegress",
+	}
+}
+
+// joinRequest returns the value of the URL parameter join_request. Never put a SyncState into it: one without a subscription
+// crashes a 1.11 server (livekit-server#4560).
+func joinRequest(jr *livekit.JoinRequest) (string, error) {
+	jr.ClientInfo = clientInfo()
+	jr.ConnectionSettings = &livekit.ConnectionSettings{AutoSubscribe: false, AutoSubscribeDataTrack: proto.Bool(false)}
+	b, err := proto.Marshal(jr)
+	if err != nil {
+		return "", err
+	}
+	w := &livekit.WrappedJoinRequest{JoinRequest: b}
+	if len(b) > gzipAbove {
+		var z bytes.Buffer
+		gz := gzip.NewWriter(&z)
+		if _, err := gz.Write(b); err != nil {
+			return "", err
+		}
+		if err := gz.Close(); err != nil {
+			return "", err
+		}
+		w = &livekit.WrappedJoinRequest{Compression: livekit.WrappedJoinRequest_GZIP, JoinRequest: z.Bytes()}
+	}
+	if b, err = proto.Marshal(w); err != nil {
+		return "", err
+	}
+	return base64.URLEncoding.EncodeToString(b), nil
+}
+
+// signal is one websocket to the server. One goroutine may read and one may write.
+type signal struct {
+	ws   *websocket.Conn
+	wait time.Duration // read deadline
+	send time.Duration // write deadline
+}
+
+// dial opens a websocket and reads the server's first message. Errors are *JoinError.
+func (c *Client) dial(ctx context.Context, e endpoint, token string, jr *livekit.JoinRequest) (*signal, *livekit.SignalResponse, error) {
+	param, err := joinRequest(jr)
+	if err != nil {
+		return nil, nil, &JoinError{Phase: "websocket", Err: err}
+	}
+	u := e.ws
+	u.RawQuery = "join_request=" + url.QueryEscape(param)
+	ws, resp, err := c.dialer.DialContext(ctx, u.String(), http.Header{
+		"Authorization": {"Bearer " + token}, "User-Agent": {"textegress"},
+	})
+	if err != nil {
+		je := &JoinError{Phase: "websocket", Err: inTime(ctx, err)}
+		if resp != nil {
+			body, _ := io.ReadAll(io.LimitReader(resp.Body, 1024)) // in memory already
+			je.Status, je.Body = resp.StatusCode, redact(body, token)
+		}
+		return nil, nil, je
+	}
+	s := &signal{ws: ws, wait: c.times.pingWait, send: c.times.write}
+	ws.SetReadLimit(maxSignal)
+	stop := context.AfterFunc(ctx, func() { _ = ws.NetConn().Close() })
+	m, err := s.read()
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		s.close()
+		return nil, nil, &JoinError{Phase: "join response", Err: inTime(ctx, err)}
+	}
+	return s, m, nil
+}
+
+// inTime makes an error that came of a deadline or of ctx's end recognisable as one.
+func inTime(ctx context.Context, err error) error {
+	cause := ctx.Err()
+	if cause == nil && errors.Is(err, os.ErrDeadlineExceeded) { // the socket's deadline was a moment faster than the context's
+		cause = context.DeadlineExceeded
+	}
+	return errors.Join(cause, err)
+}
+
+// read returns the next message.
+func (s *signal) read() (*livekit.SignalResponse, error) {
+	// Set here and not after the last message: a blocked Handler.Event must not count as silence of the server.
+	if err := s.ws.SetReadDeadline(time.Now().Add(s.wait)); err != nil {
+		return nil, err
+	}
+	_, b, err := s.ws.ReadMessage()
+	if err != nil {
+		return nil, err
+	}
+	m := &livekit.SignalResponse{}
+	if err := (proto.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(b, m); err != nil {
+		return nil, fmt.Errorf("a message that is no SignalResponse: %w", err)
+	}
+	return m, nil
+}
+
+func (s *signal) write(m *livekit.SignalRequest) error {
+	b, err := proto.Marshal(m)
+	if err != nil {
+		return err
+	}
+	if err := s.ws.SetWriteDeadline(time.Now().Add(s.send)); err != nil {
+		return err
+	}
+	return s.ws.WriteMessage(websocket.BinaryMessage, b)
+}
+
+func (s *signal) ping() error {
+	return s.write(&livekit.SignalRequest{Message: &livekit.SignalRequest_PingReq{
+		PingReq: &livekit.Ping{Timestamp: time.Now().UnixMilli()},
+	}})
+}
+
+func (s *signal) leave() error {
+	return s.write(&livekit.SignalRequest{Message: &livekit.SignalRequest_Leave{Leave: &livekit.LeaveRequest{
+		Reason: livekit.DisconnectReason_CLIENT_INITIATED, Action: livekit.LeaveRequest_DISCONNECT,
+	}}})
+}
+
+func (s *signal) close() { _ = s.ws.Close() }
+
+// clockOffset is the server's clock minus ours. The server's stamp lies in the middle between our two, as far as we can know.
+func clockOffset(p *livekit.Pong, now time.Time) time.Duration {
+	return time.Duration(2*p.GetTimestamp()-now.UnixMilli()-p.GetLastPingTimestamp()) * time.Millisecond / 2
+}
+
+// pingTimes takes over the server's wishes where they are sensible.
+func pingTimes(j *livekit.JoinResponse, t times) (every, wait time.Duration) {
+	every, wait = t.ping, t.pingWait
+	if s := time.Duration(j.GetPingInterval()) * time.Second; s >= time.Second && s <= time.Minute {
+		every = min(every, s)
+	}
+	// The server's timeout is how long it waits for us. We wait a little longer for it, so that a stalled server is not dialed needlessly.
+	if s := time.Duration(j.GetPingTimeout()) * time.Second; s > every && s <= time.Minute {
+		wait = max(wait, s+every)
+	}
+	return every, max(wait, 2*every)
+}
