@@ -111,3 +111,12 @@ type Setting struct {
 // Settings lists the effective configuration in the order of the manual, projects in the order of their numbers, broken
 // ones included. Secrets are masked.
 func (c *Config) Settings() []Setting { return c.settings }
+
+// String lists the project's problems in one line.
+func (b BrokenProject) String() string {
+	parts := make([]string, len(b.Problems))
+	for i, p := range b.Problems {
+		parts[i] = p.String()
+	}
+	return strings.Join(parts, " | ")
+}

@@ -15,14 +15,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Revealer is a secret that shows itself only when asked; config.Secret is one.
-type Revealer interface{ Reveal() string }
-
 // Options of New. All but the last three are required.
 type Options struct {
 	BaseURL   string // of the API; slashes at its end do not count
 	Key       string // API key of the project
-	Secret    Revealer
+	Secret    string
 	ProjectID string // lower case with hyphens
 
 	HTTPClient *http.Client // nil = one of our own, tuned to the server
@@ -49,7 +46,7 @@ var uuidForm = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]
 // New makes a client. It does not call the API.
 func New(o Options) (*Client, error) {
 	switch {
-	case o.BaseURL == "" || o.Key == "" || o.Secret == nil || o.Secret.Reveal() == "":
+	case o.BaseURL == "" || o.Key == "" || o.Secret == "":
 		return nil, errors.New("syncflow: server URL, key and secret are required")
 	case !uuidForm.MatchString(o.ProjectID):
 		return nil, errors.New("syncflow: the project id must be a UUID in lower case with hyphens")
@@ -67,7 +64,7 @@ func New(o Options) (*Client, error) {
 	}
 	return &Client{
 		base: strings.TrimRight(o.BaseURL, "/"), projectID: o.ProjectID, http: h, log: log, metrics: newMetrics(o.Registerer),
-		signer: &signer{key: o.Key, projectID: o.ProjectID, secret: o.Secret},
+		signer: &signer{key: o.Key, projectID: o.ProjectID, secret: []byte(o.Secret)},
 		slots:  make(chan struct{}, maxInFlight), jitter: fullJitter,
 	}, nil
 }

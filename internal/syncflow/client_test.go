@@ -15,7 +15,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/syncflow/textegress/internal/config"
 	"github.com/syncflow/textegress/internal/syncflow"
 )
 
@@ -23,7 +22,7 @@ func TestCallsFollowTheContract(t *testing.T) {
 	f := newFake(t)
 	srv := httptest.NewServer(f)
 	defer srv.Close()
-	c, err := syncflow.New(syncflow.Options{BaseURL: srv.URL + "//", Key: "aB3dE6gH9k", Secret: config.NewSecret(secretKey), ProjectID: projectID})
+	c, err := syncflow.New(syncflow.Options{BaseURL: srv.URL + "//", Key: "aB3dE6gH9k", Secret: secretKey, ProjectID: projectID})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +43,7 @@ func TestCallsFollowTheContract(t *testing.T) {
 		t.Errorf("the token is shown: %s", shown)
 	}
 	d, err := c.EnsureDevice(ctx, "text-egress", "text-egress")
-	if err != nil || d.Exchange != "notifier" || d.BindingKey != projectID+".text-egress" {
+	if err != nil || d.ExchangeName != "notifier" || d.BindingKey != projectID+".text-egress" {
 		t.Errorf("EnsureDevice = %+v, %v", d, err)
 	}
 	again, err := c.EnsureDevice(ctx, "text-egress", "text-egress")
@@ -332,7 +331,7 @@ func TestAClosedIdleConnectionCostsNoPause(t *testing.T) {
 	f := newFake(t)
 	srv := httptest.NewServer(f)
 	defer srv.Close()
-	c, err := syncflow.New(syncflow.Options{BaseURL: srv.URL, Key: "aB3dE6gH9k", Secret: config.NewSecret(secretKey), ProjectID: projectID})
+	c, err := syncflow.New(syncflow.Options{BaseURL: srv.URL, Key: "aB3dE6gH9k", Secret: secretKey, ProjectID: projectID})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -374,7 +373,7 @@ func TestMetricsAreSharedAndClosed(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
 	f := newFake(t)
 	for range 2 {
-		c, err := syncflow.New(syncflow.Options{BaseURL: "http://x", Key: "aB3dE6gH9k", Secret: config.NewSecret(secretKey), ProjectID: projectID,
+		c, err := syncflow.New(syncflow.Options{BaseURL: "http://x", Key: "aB3dE6gH9k", Secret: secretKey, ProjectID: projectID,
 			HTTPClient: &http.Client{Transport: f}, Registerer: reg})
 		if err != nil {
 			t.Fatal(err)
@@ -431,7 +430,7 @@ func FuzzAnswers(f *testing.F) {
 		if status < 200 || status > 599 {
 			return
 		}
-		c, err := syncflow.New(syncflow.Options{BaseURL: "http://x", Key: "k", Secret: config.NewSecret(secretKey), ProjectID: projectID,
+		c, err := syncflow.New(syncflow.Options{BaseURL: "http://x", Key: "k", Secret: secretKey, ProjectID: projectID,
 			HTTPClient: &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 				w := httptest.NewRecorder()
 				w.WriteHeader(status)

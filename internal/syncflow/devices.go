@@ -79,7 +79,7 @@ func (c *Client) findDevice(ctx context.Context, name, group string) (Device, bo
 	d := slices.MinFunc(ours, func(a, b Device) int {
 		return cmp.Or(a.RegisteredAt.Compare(b.RegisteredAt.Time), cmp.Compare(a.ID, b.ID))
 	})
-	if d.Exchange == "" || d.BindingKey == "" { // registering again would only make more such rows
+	if d.ExchangeName == "" || d.BindingKey == "" { // registering again would only make more such rows
 		return Device{}, false, errNoExchange
 	}
 	return d, true, nil
@@ -95,7 +95,7 @@ func (c *Client) register(ctx context.Context, name, group string) (Device, erro
 	if err := c.do(ctx, call{endpoint: "register", method: http.MethodPost, path: "/devices/register", body: body, once: true}, &d); err != nil {
 		return Device{}, err
 	}
-	if d.ID == "" || d.Exchange == "" || d.BindingKey == "" {
+	if d.ID == "" || d.ExchangeName == "" || d.BindingKey == "" {
 		return Device{}, errNoExchange
 	}
 	return d, nil

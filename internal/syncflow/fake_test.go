@@ -15,7 +15,6 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"github.com/syncflow/textegress/internal/config"
 	"github.com/syncflow/textegress/internal/syncflow"
 )
 
@@ -54,7 +53,7 @@ func newFake(t *testing.T) *fakeAPI { return &fakeAPI{t: t, status: "Started", r
 
 func (f *fakeAPI) client(t *testing.T, rt http.RoundTripper) *syncflow.Client {
 	t.Helper()
-	c, err := syncflow.New(syncflow.Options{BaseURL: "http://syncflow.test/", Key: "aB3dE6gH9k", Secret: config.NewSecret(secretKey),
+	c, err := syncflow.New(syncflow.Options{BaseURL: "http://syncflow.test/", Key: "aB3dE6gH9k", Secret: secretKey,
 		ProjectID: projectID, HTTPClient: &http.Client{Transport: rt}})
 	if err != nil {
 		t.Fatal(err)

@@ -19,7 +19,7 @@ const (
 // signer makes project tokens: JWTs with HS256 that prove the possession of a project's API key.
 type signer struct {
 	key, projectID string
-	secret         Revealer
+	secret         []byte
 
 	mu      sync.Mutex // guards the fields below
 	cached  string
@@ -36,7 +36,7 @@ func (s *signer) fresh() (string, error) {
 		"iat":       now.Unix(), // integers: the server refuses a fraction
 		"exp":       now.Add(tokenLifetime).Unix(),
 	})
-	signed, err := t.SignedString([]byte(s.secret.Reveal()))
+	signed, err := t.SignedString(s.secret)
 	if err != nil {
 		return "", fmt.Errorf("sign the project token: %w", err)
 	}

@@ -24,7 +24,7 @@ type Device struct {
 	Name         string      `json:"name"`
 	Group        string      `json:"group"`
 	RegisteredAt unixSeconds `json:"registeredAt"`
-	Exchange     string      `json:"sessionNotificationExchangeName"` // where announcements are published
+	ExchangeName string      `json:"sessionNotificationExchangeName"` // where announcements are published
 	BindingKey   string      `json:"sessionNotificationBindingKey"`   // "<project id>.<group>"
 }
 
