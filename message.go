@@ -37,10 +37,13 @@ const (
 	KindJoined            Kind = "joined"
 	KindParticipantJoined Kind = "participant_joined"
 	KindParticipantLeft   Kind = "participant_left"
-	KindOutageStarted     Kind = "outage_started"
-	KindOutageEnded       Kind = "outage_ended"
-	KindRecordingEnded    Kind = "recording_ended"
-	KindCorrupt           Kind = "corrupt" // a range of a segment that could not be read
+	// name, metadata or attributes of a participant changed; the event has all of them
+	KindParticipantUpdated Kind = "participant_updated"
+	KindRoomUpdated        Kind = "room_updated" // the room's metadata changed
+	KindOutageStarted      Kind = "outage_started"
+	KindOutageEnded        Kind = "outage_ended"
+	KindRecordingEnded     Kind = "recording_ended"
+	KindCorrupt            Kind = "corrupt" // a range of a segment that could not be read
 )
 
 // IsEvent reports whether k is one of the recorder's own events, not something
@@ -48,7 +51,7 @@ const (
 func (k Kind) IsEvent() bool {
 	switch k {
 	case KindRecordingStarted, KindJoined, KindParticipantJoined, KindParticipantLeft,
-		KindOutageStarted, KindOutageEnded, KindRecordingEnded, KindCorrupt:
+		KindParticipantUpdated, KindRoomUpdated, KindOutageStarted, KindOutageEnded, KindRecordingEnded, KindCorrupt:
 		return true
 	}
 	return false

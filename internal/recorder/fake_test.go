@@ -1,0 +1,225 @@
+package recorder_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/recorder"
+	"github.com/syncflow/textegress/internal/room"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+const session = "c1d2e3f4-0000-4000-8000-000000000001"
+
+// ours is the metadata that SyncFlow gives the room of the session.
+const ours = "|session_id:" + session + "|project_id:p|comments:x|"
+
+// fakeRoom is a LiveKit that does what a script says, one step a join.
+type fakeRoom struct {
+	mu    sync.Mutex
+	steps []step
+	joins []join
+}
+
+// step is what happens at one join.
+type step struct {
+	info room.Info
+	err  error // the join fails before the room is entered
+	// stay runs once the room accepted us; its return value ends the stay. It
+	// must return when left is closed.
+	stay func(h room.Handler, left <-chan struct{}) room.Reason
+}
+
+type join struct{ token, identity string }
+
+type fakeConn struct {
+	done chan struct{}
+	left chan struct{}
+	once sync.Once
+	end  room.End
+}
+
+func (c *fakeConn) Done() <-chan struct{} { return c.done }
+func (c *fakeConn) End() room.End         { <-c.done; return c.end }
+func (c *fakeConn) Leave(context.Context) {
+	c.once.Do(func() { close(c.left) })
+	<-c.done
+}
+
+func (f *fakeRoom) Join(_ context.Context, o room.JoinOptions) (recorder.Conn, error) {
+	f.mu.Lock()
+	n := len(f.joins)
+	f.joins = append(f.joins, join{token: o.Token})
+	if n >= len(f.steps) {
+		f.mu.Unlock()
+		return nil, errors.New("fake: nothing listens")
+	}
+	s := f.steps[n]
+	f.mu.Unlock()
+	if s.err != nil {
+		return nil, s.err
+	}
+	if err := o.Handler.Joined(s.info); err != nil {
+		return nil, fmt.Errorf("refused: %w", err)
+	}
+	c := &fakeConn{done: make(chan struct{}), left: make(chan struct{})}
+	go func() {
+		defer close(c.done)
+		reason := s.stay(o.Handler, c.left)
+		c.end = room.End{Reason: reason}
+	}()
+	return c, nil
+}
+
+func (f *fakeRoom) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.joins)
+}
+
+// fakeAuthority answers from functions; the default is a session that runs.
+type fakeAuthority struct {
+	mu         sync.Mutex
+	identities []string
+	asked      int
+	token      func(n int) error
+	state      func(n int) (recorder.SessionState, error)
+}
+
+func (a *fakeAuthority) Token(_ context.Context, identity string) (string, string, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.identities = append(a.identities, identity)
+	if a.token != nil {
+		if err := a.token(len(a.identities)); err != nil {
+			return "", "", err
+		}
+	}
+	return "ws://fake", fmt.Sprintf("token-%d", len(a.identities)), nil
+}
+
+func (a *fakeAuthority) State(context.Context) (recorder.SessionState, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.asked++
+	if a.state == nil {
+		return recorder.SessionRunning, nil
+	}
+	return a.state(a.asked)
+}
+
+// world is one spool with one recording.
+type world struct {
+	t     *testing.T
+	spool *spool.Spool
+	rec   *spool.Recording
+	room  *fakeRoom
+	auth  *fakeAuthority
+}
+
+func newWorld(t *testing.T, change func(*spool.Info), steps ...step) *world {
+	t.Helper()
+	s, err := spool.Open(t.TempDir(), spool.Options{SyncInterval: time.Hour, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	info := spool.Info{
+		EgressID: spool.NewEgressID(), SessionID: session, RoomName: "class-1", ProjectID: "p", ProjectName: "Study", Part: 1,
+		Source: "rabbitmq", AnnouncedUnixNS: time.Now().UnixNano(), CreatedUnixNS: time.Now().UnixNano(),
+	}
+	if change != nil {
+		change(&info)
+	}
+	rec, err := s.Create(info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &world{t: t, spool: s, rec: rec, room: &fakeRoom{steps: steps}, auth: &fakeAuthority{}}
+}
+
+func (w *world) options() recorder.Options {
+	return recorder.Options{
+		Room: w.room, Authority: w.auth, Fresh: true, RejoinWindow: 10 * time.Minute,
+		Logger: slog.New(slog.NewTextHandler(w.t.Output(), nil)),
+	}
+}
+
+func (w *world) run(ctx context.Context) spool.Sealed {
+	w.t.Helper()
+	if err := recorder.New(w.rec, w.options()).Run(ctx); err != nil {
+		w.t.Fatal(err)
+	}
+	sealed, ok := w.rec.Sealed()
+	if !ok {
+		w.t.Fatal("Run returned nil, but the recording is not sealed")
+	}
+	return sealed
+}
+
+// story is what the recording says, one word a frame.
+func (w *world) story() []string {
+	w.t.Helper()
+	var out []string
+	for f, err := range w.rec.Frames() {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if f.Type == spool.FramePacket {
+			out = append(out, fmt.Sprintf("packet %s epoch %d", f.Payload, f.Epoch))
+			continue
+		}
+		ev, err := spool.DecodeEvent(f.Payload)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		line := string(ev.Kind)
+		switch ev.Kind {
+		case textegress.KindJoined:
+			line += " " + ev.RoomSID
+		case textegress.KindParticipantJoined, textegress.KindParticipantLeft:
+			line += " " + ev.Identity
+		case textegress.KindOutageStarted:
+			line += " " + ev.Cause
+		case textegress.KindRecordingEnded:
+			line += " " + ev.Status + " " + ev.Reason
+		}
+		out = append(out, line)
+	}
+	return out
+}
+
+func info(sid, metadata string, who ...string) room.Info {
+	in := room.Info{RoomSID: sid, RoomName: "class-1", RoomMetadata: metadata, ServerVersion: "1.13.5"}
+	for _, w := range who {
+		in.Participants = append(in.Participants, room.Participant{SID: "PA_" + w, Identity: w})
+	}
+	return in
+}
+
+// send delivers packets and then ends the stay for the given reason.
+func send(reason room.Reason, packets ...string) func(room.Handler, <-chan struct{}) room.Reason {
+	return func(h room.Handler, _ <-chan struct{}) room.Reason {
+		for _, p := range packets {
+			h.Packet(room.Reliable, time.Now(), []byte(p))
+		}
+		return reason
+	}
+}
+
+// sit stays until we leave.
+func sit(packets ...string) func(room.Handler, <-chan struct{}) room.Reason {
+	return func(h room.Handler, left <-chan struct{}) room.Reason {
+		for _, p := range packets {
+			h.Packet(room.Reliable, time.Now(), []byte(p))
+		}
+		<-left
+		return room.ReasonLeft
+	}
+}

@@ -1,0 +1,19 @@
+package recorder
+
+import "strings"
+
+// SessionOf returns the session id that SyncFlow writes into the metadata of a
+// room it makes, `|session_id:<uuid>|project_id:<uuid>|comments:<text>|`, or ""
+// when the metadata is of another form. Only the beginning counts: the comments
+// are free text.
+func SessionOf(roomMetadata string) string {
+	rest, ok := strings.CutPrefix(roomMetadata, "|session_id:")
+	if !ok {
+		return ""
+	}
+	id, _, ok := strings.Cut(rest, "|")
+	if !ok {
+		return ""
+	}
+	return strings.ToLower(id)
+}

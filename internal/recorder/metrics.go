@@ -1,0 +1,100 @@
+package recorder
+
+import (
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/room"
+)
+
+// Metrics are shared by all recorders. Their labels come from closed sets.
+type Metrics struct {
+	packets *prometheus.CounterVec
+	bytes   *prometheus.CounterVec
+	joins   *prometheus.CounterVec
+	joinSec prometheus.Histogram
+	outages *prometheus.CounterVec
+	ends    *prometheus.CounterVec
+	// The children of packets and bytes by channel number: the hot path looks
+	// nothing up by name.
+	byChannel [4]struct{ packets, bytes prometheus.Counter }
+}
+
+// NewMetrics registers the recorders' metrics.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	const ns = "livekit_data_egress"
+	m := &Metrics{
+		packets: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: ns, Name: "packets_total",
+			Help: "Data packets written to the spool, by channel."}, []string{"channel"}),
+		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: ns, Name: "packet_bytes_total",
+			Help: "Bytes of the data packets written to the spool, by channel."}, []string{"channel"}),
+		joins: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: ns, Name: "joins_total",
+			Help: "Attempts to join a room, by result."}, []string{"result"}),
+		joinSec: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: ns, Name: "join_seconds",
+			Help:    "Time from the join request to open data channels.",
+			Buckets: []float64{.025, .05, .1, .25, .5, 1, 2.5, 5, 10}}),
+		outages: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: ns, Name: "outages_total",
+			Help: "Intervals in which a recorder was not connected, by cause."}, []string{"cause"}),
+		ends: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: ns, Name: "recordings_sealed_total",
+			Help: "Sealed recordings, by status."}, []string{"status"}),
+	}
+	for i := range m.byChannel {
+		l := channelLabel(room.Channel(i))
+		m.byChannel[i].packets, m.byChannel[i].bytes = m.packets.WithLabelValues(l), m.bytes.WithLabelValues(l)
+	}
+	if reg != nil {
+		reg.MustRegister(m.packets, m.bytes, m.joins, m.joinSec, m.outages, m.ends)
+	}
+	return m
+}
+
+func (m *Metrics) packet(ch room.Channel, n int) {
+	if m == nil {
+		return
+	}
+	c := &m.byChannel[int(ch)%len(m.byChannel)]
+	c.packets.Inc()
+	c.bytes.Add(float64(n))
+}
+
+func channelLabel(ch room.Channel) string {
+	switch ch {
+	case room.Reliable:
+		return "reliable"
+	case room.Lossy:
+		return "lossy"
+	case room.DataTrack:
+		return "data_track"
+	}
+	return "other"
+}
+
+func (m *Metrics) join(err error, took time.Duration) {
+	if m == nil {
+		return
+	}
+	switch {
+	case err == nil:
+		m.joins.WithLabelValues("ok").Inc()
+		m.joinSec.Observe(took.Seconds())
+	case errors.Is(err, errOtherSession), errors.Is(err, errEmptyRoom):
+		m.joins.WithLabelValues("refused_by_us").Inc()
+	default:
+		m.joins.WithLabelValues("failed").Inc()
+	}
+}
+
+func (m *Metrics) outage(cause string) {
+	if m != nil {
+		m.outages.WithLabelValues(cause).Inc()
+	}
+}
+
+func (m *Metrics) sealed(s textegress.Status) {
+	if m != nil {
+		m.ends.WithLabelValues(string(s)).Inc()
+	}
+}

@@ -1,0 +1,337 @@
+// Package recorder records one session: it joins the LiveKit room, appends what
+// arrives to the spool, rejoins after an outage, and seals the recording when
+// the session has ended.
+package recorder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/room"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+// Room joins LiveKit rooms. Join returns when data can be received; the
+// handler's contract is that of [room.Handler].
+type Room interface {
+	Join(ctx context.Context, o room.JoinOptions) (Conn, error)
+}
+
+// Conn is one stay in a room.
+type Conn interface {
+	// Done is closed when nothing more will be delivered.
+	Done() <-chan struct{}
+	// End says why the stay is over; valid after Done.
+	End() room.End
+	// Leave ends the stay by our own will and returns after Done.
+	Leave(ctx context.Context)
+}
+
+// SessionState is what the authority knows about a session.
+type SessionState int
+
+// The states an authority can report. An authority that cannot tell returns an
+// error instead.
+const (
+	SessionRunning SessionState = iota + 1
+	// SessionRoomMissing: the session counts as running, but LiveKit has no room
+	// of its name. It is over, unless LiveKit has just restarted.
+	SessionRoomMissing
+	SessionEnded
+)
+
+// ErrSessionEnded is returned by [Authority.Token] for a session that is over.
+var ErrSessionEnded = errors.New("session has ended")
+
+// Authority knows whether the session still runs. Asking it must not change
+// anything: above all it must not create the room.
+type Authority interface {
+	// Token returns the LiveKit URL and a join token for identity,
+	// [ErrSessionEnded] (wrapped) when the session is over, and any other error
+	// when it cannot tell.
+	Token(ctx context.Context, identity string) (url, token string, err error)
+	// State says whether the session runs; an error means that nobody knows.
+	State(ctx context.Context) (SessionState, error)
+}
+
+// Options are what a recorder needs to know beside the recording itself.
+type Options struct {
+	Room      Room
+	Authority Authority
+	// Fresh says that the announcement was made moments ago, so the room exists
+	// and the first join need not ask whether it does.
+	Fresh bool
+	// RejoinWindow is how long after an unclean loss (of the connection, of this
+	// process, of LiveKit) a missing room does not yet mean that the session is
+	// over.
+	RejoinWindow time.Duration
+	// GiveUpAfter bounds how long a recording stays open while neither LiveKit nor
+	// the authority can be reached. It is then sealed with reason "unreachable",
+	// and a session that turns out to run gets a further part. Default 1 h.
+	GiveUpAfter time.Duration
+	Logger      *slog.Logger
+	Metrics     *Metrics
+}
+
+// The reasons of a sealed recording that the recorder itself decides. The
+// others are LiveKit's, see [room.Reason].
+const (
+	ReasonServiceStopped = "service_stopped" // the session may run on; a further part follows
+	ReasonUnreachable    = "unreachable"     // likewise
+	ReasonSessionEnded   = "session_ended"   // the authority says so
+	ReasonRoomMissing    = "room_missing"    // no room of that name for the whole rejoin window
+	ReasonRoomReplaced   = "room_replaced"   // the room of that name belongs to another session
+	ReasonInternalError  = "internal_error"  // the recorder failed; a further part follows
+)
+
+// Resumable reports whether a session whose recording was sealed for this
+// reason is recorded further, in a next part, when it turns out to run still.
+func Resumable(reason string) bool {
+	switch reason {
+	case ReasonServiceStopped, ReasonUnreachable, ReasonInternalError:
+		return true
+	}
+	return false
+}
+
+// Recorder records one session into one recording. Create it with [New], call
+// [Recorder.Run] once; [Recorder.Snapshot] may be called at any time.
+type Recorder struct {
+	rec  *spool.Recording
+	info spool.Info
+	o    Options
+	log  *slog.Logger
+
+	w   *spool.Writer // set by Run before the first join
+	err chan error    // a write that failed for good; capacity 1
+
+	packets, bytes atomic.Uint64
+	participants   atomic.Int64
+	outages        atomic.Int64
+	lastPacketNS   atomic.Int64
+	lastFrameNS    atomic.Int64
+
+	mu        sync.Mutex // guards the rest; never held across I/O
+	status    textegress.Status
+	reason    string
+	connected bool
+	epoch     int               // connection epoch, 1 for the first join
+	present   map[string]member // participants in the room, by sid
+	seen      map[string]bool   // participant sids ever seen
+	roomSIDs  map[string]bool   // sids under which the room was joined
+	inOutage  bool
+	lostAt    time.Time // of the last unclean loss; zero: none
+}
+
+type member struct{ identity string }
+
+// New returns a recorder for an open recording.
+func New(rec *spool.Recording, o Options) *Recorder {
+	if o.GiveUpAfter == 0 {
+		o.GiveUpAfter = time.Hour
+	}
+	info := rec.Info()
+	return &Recorder{
+		rec: rec, info: info, o: o,
+		log:    o.Logger.With("egress_id", info.EgressID, "session_id", info.SessionID, "room", info.RoomName),
+		err:    make(chan error, 1),
+		status: textegress.StatusStarting, present: map[string]member{}, seen: map[string]bool{}, roomSIDs: map[string]bool{},
+	}
+}
+
+// Snapshot is the state of a recorder at one moment.
+type Snapshot struct {
+	Info         spool.Info
+	Status       textegress.Status
+	Reason       string
+	Connected    bool
+	Packets      uint64
+	Bytes        uint64
+	Recorded     uint64
+	Durable      uint64
+	Participants int
+	Outages      int
+	LastPacketAt time.Time
+}
+
+// Snapshot returns the state now.
+func (r *Recorder) Snapshot() Snapshot {
+	s := Snapshot{
+		Info: r.info, Packets: r.packets.Load(), Bytes: r.bytes.Load(),
+		Participants: int(r.participants.Load()), Outages: int(r.outages.Load()),
+	}
+	if ns := r.lastPacketNS.Load(); ns != 0 {
+		s.LastPacketAt = time.Unix(0, ns)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.Status, s.Reason, s.Connected = r.status, r.reason, r.connected
+	if r.w != nil {
+		s.Recorded, s.Durable = r.w.Recorded(), r.w.Durable()
+	}
+	return s
+}
+
+// Run records until the session has ended, or until ctx is done, and seals the
+// recording. When it returns nil the recording is sealed, or ctx ended before
+// the room was joined for the first time; otherwise it is still open on disk,
+// with everything that was appended. A new recorder continues an open recording.
+func (r *Recorder) Run(ctx context.Context) error {
+	w, err := r.rec.Writer()
+	if err != nil {
+		return fmt.Errorf("open recording %s: %w", r.info.EgressID, err)
+	}
+	defer w.Close() // after Seal: a no-op
+	r.mu.Lock()
+	r.w = w
+	r.mu.Unlock()
+	if err := r.begin(); err != nil {
+		return fmt.Errorf("begin recording %s: %w", r.info.EgressID, err)
+	}
+	status, reason, err := r.stay(ctx)
+	if errors.Is(err, errNotBegun) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return r.seal(status, reason)
+}
+
+// begin writes the first frame of a new recording, or, when the recording was
+// left open by a process that died, takes up its state and states the outage.
+func (r *Recorder) begin() error {
+	now := time.Now()
+	last, found, err := r.replay()
+	if err != nil {
+		return err
+	}
+	if !found {
+		err := r.event(now.UnixNano(), spool.Event{
+			Kind: textegress.KindRecordingStarted, Source: r.info.Source, AnnouncedUnixNS: r.info.AnnouncedUnixNS,
+			Part: r.info.Part, Previous: r.info.Previous,
+		})
+		if err != nil || r.info.Part < 2 {
+			return err
+		}
+		// The time between two parts is an outage of the session.
+		return r.beginOutage("service_stopped", r.info.PreviousEndedUnixNS)
+	}
+	r.lastFrameNS.Store(last)
+	r.lostAt = now
+	r.o.Fresh = false
+	if r.epoch == 0 || r.inOutage {
+		return nil
+	}
+	return r.beginOutage("process_died", last)
+}
+
+// replay reads what an earlier process wrote: the epoch, who was present, under
+// which sids the room was joined. It returns the time of the last frame.
+func (r *Recorder) replay() (lastNS int64, found bool, err error) {
+	for f, err := range r.rec.Frames() {
+		if err != nil {
+			return 0, false, err
+		}
+		found = true
+		lastNS = f.UnixNS
+		if f.Type == spool.FramePacket {
+			r.packets.Add(1)
+			r.bytes.Add(uint64(len(f.Payload)))
+			continue
+		}
+		ev, err := spool.DecodeEvent(f.Payload)
+		if err != nil {
+			continue // kept as it is; the export states it
+		}
+		switch ev.Kind {
+		case textegress.KindJoined:
+			r.epoch = int(f.Epoch)
+			r.roomSIDs[ev.RoomSID] = true
+		case textegress.KindParticipantJoined:
+			r.present[ev.ParticipantSID] = member{ev.Identity}
+			r.countParticipant(ev.ParticipantSID)
+		case textegress.KindParticipantLeft:
+			delete(r.present, ev.ParticipantSID)
+		case textegress.KindOutageStarted:
+			r.inOutage = true
+			r.outages.Add(1)
+		case textegress.KindOutageEnded:
+			r.inOutage = false
+		}
+	}
+	return lastNS, found, nil
+}
+
+func (r *Recorder) countParticipant(sid string) {
+	if !r.seen[sid] {
+		r.seen[sid] = true
+		r.participants.Add(1)
+	}
+}
+
+// beginOutage states an outage that began at sinceNS (unix), unless one is open.
+func (r *Recorder) beginOutage(cause string, sinceNS int64) error {
+	r.mu.Lock()
+	if r.inOutage {
+		r.mu.Unlock()
+		return nil
+	}
+	r.inOutage = true
+	r.mu.Unlock()
+	r.outages.Add(1)
+	r.o.Metrics.outage(cause)
+	r.log.Warn("outage began", "cause", cause)
+	return r.event(time.Now().UnixNano(), spool.Event{Kind: textegress.KindOutageStarted, Cause: cause, SinceUnixNS: sinceNS})
+}
+
+// event writes an event of our own, in the current epoch.
+func (r *Recorder) event(unixNS int64, ev spool.Event) error {
+	r.mu.Lock()
+	epoch := r.epoch
+	r.mu.Unlock()
+	f, err := eventFrame(uint16(epoch), unixNS, ev)
+	if err != nil {
+		return err
+	}
+	return r.write(f)
+}
+
+// write appends one frame. Its time begins an outage, should one follow.
+func (r *Recorder) write(f spool.Frame) error {
+	if err := r.w.Append(f); err != nil {
+		return err
+	}
+	r.lastFrameNS.Store(f.UnixNS)
+	return nil
+}
+
+// seal closes the recording for good. It is not subject to cancellation: what
+// was recorded is to be delivered.
+func (r *Recorder) seal(status textegress.Status, reason string) error {
+	r.setStatus(textegress.StatusEnding, reason)
+	now := time.Now().UnixNano()
+	err := r.event(now, spool.Event{Kind: textegress.KindRecordingEnded, Reason: reason, Status: string(status)})
+	if err != nil {
+		return fmt.Errorf("end recording %s: %w", r.info.EgressID, err)
+	}
+	if err := r.w.Seal(spool.Sealed{Status: status, Reason: reason, EndedUnixNS: now}); err != nil {
+		return fmt.Errorf("seal recording %s: %w", r.info.EgressID, err)
+	}
+	r.setStatus(status, reason)
+	r.o.Metrics.sealed(status)
+	r.log.Info("recording sealed", "status", status, "reason", reason, "packets", r.packets.Load(), "outages", r.outages.Load())
+	return nil
+}
+
+func (r *Recorder) setStatus(s textegress.Status, reason string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.status, r.reason = s, reason
+}
