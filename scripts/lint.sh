@@ -18,7 +18,7 @@ check_scripts() {
   done
   # Optional: it is not on every machine, and it is not worth a package of its own.
   if command -v shellcheck >/dev/null; then
-    shellcheck -x scripts/*.sh .ci/run
+    shellcheck -x -P SCRIPTDIR scripts/*.sh .ci/run
   fi
 }
 
