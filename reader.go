@@ -1,21 +1,33 @@
 package textegress
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"iter"
+	"unicode/utf8"
 )
 
-// Recording is a delivered recording.
+// MaxLine is the greatest length in bytes of a line of events.jsonl: a packet
+// has at most 16 MiB, and a byte of text takes at most six in JSON.
+const MaxLine = 128 << 20
+
+// Recording is a delivered recording: the objects below one prefix.
 type Recording struct {
 	fsys     fs.FS
 	manifest Manifest
 }
 
 // Open reads manifest.json of the recording whose objects are in fsys, for
-// example os.DirFS of a downloaded prefix.
+// example os.DirFS of a downloaded prefix. It does not look at the other
+// objects; see Verify.
 func Open(fsys fs.FS) (*Recording, error) {
 	b, err := fs.ReadFile(fsys, ManifestName)
 	if err != nil {
@@ -31,14 +43,170 @@ func Open(fsys fs.FS) (*Recording, error) {
 // Manifest returns the manifest of the recording.
 func (r *Recording) Manifest() Manifest { return r.manifest }
 
-// Messages streams events.jsonl.
+// Messages streams events.jsonl. It holds one line in memory, of at most MaxLine
+// bytes. An error ends the iteration. It can be called again for a new pass.
 func (r *Recording) Messages() iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
-		yield(Message{}, errors.ErrUnsupported)
+		f, err := r.fsys.Open(EventsName)
+		if err != nil {
+			yield(Message{}, fmt.Errorf("read messages: %w", err))
+			return
+		}
+		defer f.Close() // only read
+		for m, err := range ReadMessages(f) {
+			if !yield(m, err) {
+				return
+			}
+		}
 	}
 }
 
-// Verify checks every object.
+// ReadMessages streams the lines of an events.jsonl, like Messages, from
+// wherever they come. The iteration consumes r.
+func ReadMessages(r io.Reader) iter.Seq2[Message, error] {
+	return func(yield func(Message, error) bool) {
+		br := bufio.NewReaderSize(r, 64<<10)
+		var line []byte
+		for n := 1; ; n++ {
+			var err error
+			line, err = readLine(br, line[:0])
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			var m Message
+			if err == nil {
+				err = decodeLine(line, &m)
+			}
+			if err != nil {
+				yield(Message{}, fmt.Errorf("%s, line %d: %w", EventsName, n, err))
+				return
+			}
+			if !yield(m, nil) {
+				return
+			}
+		}
+	}
+}
+
+// readLine appends the next line, without its newline, to line. It returns
+// io.EOF only where there is no further line.
+func readLine(br *bufio.Reader, line []byte) ([]byte, error) {
+	for {
+		part, err := br.ReadSlice('\n')
+		if len(line)+len(part) > MaxLine+1 {
+			return line, fmt.Errorf("longer than %d bytes", MaxLine)
+		}
+		line = append(line, part...)
+		switch {
+		case err == nil:
+			return bytes.TrimSuffix(line, []byte("\n")), nil
+		case errors.Is(err, bufio.ErrBufferFull):
+		case errors.Is(err, io.EOF) && len(line) > 0:
+			return line, io.ErrUnexpectedEOF
+		default:
+			return line, err
+		}
+	}
+}
+
+func decodeLine(line []byte, m *Message) error {
+	if !utf8.Valid(line) {
+		// encoding/json would replace the bytes and thereby change the message.
+		return errors.New("not UTF-8")
+	}
+	return json.Unmarshal(line, m)
+}
+
+// Verify checks that every object of the manifest is there with its size and
+// SHA-256, and that the lines of events.jsonl are numbered 1, 2, 3 … without a
+// hole. The error joins one error per object that is not as it should be.
+// progress, which may be nil, is told how many bytes of all objects have been
+// read. Verify streams, and stops with the error of ctx when that is done.
 func (r *Recording) Verify(ctx context.Context, progress func(done, total int64)) error {
-	return errors.ErrUnsupported
+	v := verifier{ctx: ctx, progress: progress}
+	listed := false
+	for _, o := range r.manifest.Objects {
+		v.total += o.Size
+		listed = listed || o.Key == EventsName
+	}
+	var errs []error
+	if !listed {
+		errs = append(errs, fmt.Errorf("%s: not in the manifest", EventsName))
+	}
+	for _, o := range r.manifest.Objects {
+		if err := v.object(r.fsys, o); err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			errs = append(errs, fmt.Errorf("%s: %w", o.Key, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+type verifier struct {
+	ctx         context.Context
+	progress    func(done, total int64)
+	done, total int64
+}
+
+func (v *verifier) object(fsys fs.FS, o Object) (err error) {
+	f, err := fsys.Open(o.Key)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	sum := sha256.New()
+	read := &countingReader{r: f, v: v}
+	src := io.TeeReader(read, sum)
+	var lines error
+	if o.Key == EventsName {
+		lines = checkLines(src, o)
+	}
+	if _, err := io.Copy(io.Discard, src); err != nil {
+		return err
+	}
+	switch got := hex.EncodeToString(sum.Sum(nil)); {
+	case read.n != o.Size:
+		return fmt.Errorf("has %d bytes, the manifest says %d", read.n, o.Size)
+	case got != o.SHA256:
+		return fmt.Errorf("has SHA-256 %s, the manifest says %s", got, o.SHA256)
+	}
+	return lines
+}
+
+// checkLines checks the numbering of events.jsonl.
+func checkLines(r io.Reader, o Object) error {
+	n := int64(0)
+	for m, err := range ReadMessages(r) {
+		if err != nil {
+			return err
+		}
+		if n++; m.N != n {
+			return fmt.Errorf("line %d has n %d", n, m.N)
+		}
+	}
+	if o.Messages != nil && *o.Messages != n {
+		return fmt.Errorf("has %d lines, the manifest says %d", n, *o.Messages)
+	}
+	return nil
+}
+
+type countingReader struct {
+	r io.Reader
+	v *verifier
+	n int64
+}
+
+func (c *countingReader) Read(b []byte) (int, error) {
+	if err := c.v.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := c.r.Read(b)
+	c.n += int64(n)
+	c.v.done += int64(n)
+	if c.v.progress != nil && n > 0 {
+		c.v.progress(c.v.done, c.v.total)
+	}
+	return n, err
 }
