@@ -54,6 +54,7 @@ const (
 	BinS3         = "versitygw"
 	BinSyncFlow   = "syncflow-standin"
 	BinLoadgen    = "loadgen"
+	BinTextegress = "textegress"
 )
 
 type program struct {
@@ -68,6 +69,7 @@ var programs = map[string]program{
 	BinS3:         {"devstack", "github.com/versity/versitygw/cmd/versitygw", false},
 	BinSyncFlow:   {"devstack", rootModule + "/devstack/cmd/syncflow", true},
 	BinLoadgen:    {"devstack", rootModule + "/devstack/cmd/loadgen", true},
+	BinTextegress: {".", rootModule + "/cmd/textegress", true},
 }
 
 // EnsureBinaries makes sure that the named programs (all that a default stack needs if none is named) are in
