@@ -1,0 +1,427 @@
+package durabletest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/syncflow/textegress/internal/durable"
+)
+
+// ErrCrashed is the result of every call after the crash.
+var ErrCrashed = errors.New("the machine has crashed")
+
+// CrashFS is a file system in memory that knows what would survive a power
+// failure: the content of a file as of its last Sync, the names in a directory
+// as of its last SyncDir. It is stricter than real ones, which sync more than
+// they must.
+type CrashFS struct {
+	mu      sync.Mutex
+	root    *node
+	ops     int
+	crashAt int // the operation that crashes, counted from 1; 0: none
+	torn    int // how many bytes of a crashing write are written
+	crashed bool
+	locked  map[string]bool
+}
+
+// node is a file or, where entries is not nil, a directory.
+type node struct {
+	data, synced     []byte
+	entries, durable map[string]*node
+}
+
+func newDir() *node {
+	return &node{entries: map[string]*node{}, durable: map[string]*node{}}
+}
+
+// NewCrashFS returns an empty file system that crashes at the crashAt-th
+// operation that changes something: the operation has no effect (a write leaves
+// torn bytes of what it should write), and every later call fails. 0 never
+// crashes.
+func NewCrashFS(crashAt, torn int) *CrashFS {
+	return &CrashFS{root: newDir(), crashAt: crashAt, torn: torn, locked: map[string]bool{}}
+}
+
+// Crashed reports whether the crash has come.
+func (c *CrashFS) Crashed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.crashed
+}
+
+// Restart returns what the next boot finds, as a file system that does not
+// crash. With a nil rng it is exactly what was synced. Otherwise every file and
+// every directory has, by chance, its synced or its last content; a file may
+// also have a part of what was appended after its last sync, or zeros instead of
+// it.
+func (c *CrashFS) Restart(rng *rand.Rand) *CrashFS {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	after := NewCrashFS(0, 0)
+	after.root = survive(c.root, rng, map[*node]*node{})
+	return after
+}
+
+// survive copies what survives of n. A node that two directories hold is copied
+// once.
+func survive(n *node, rng *rand.Rand, seen map[*node]*node) *node {
+	if s := seen[n]; s != nil {
+		return s
+	}
+	if n.entries == nil {
+		data := surviveFile(n, rng)
+		s := &node{data: data, synced: slices.Clone(data)}
+		seen[n] = s
+		return s
+	}
+	entries := n.durable
+	if rng != nil && rng.IntN(2) == 0 {
+		entries = n.entries
+	}
+	s := newDir()
+	seen[n] = s
+	for _, name := range slices.Sorted(maps.Keys(entries)) { // sorted: the same seed gives the same result
+		s.entries[name] = survive(entries[name], rng, seen)
+	}
+	s.durable = maps.Clone(s.entries)
+	return s
+}
+
+func surviveFile(n *node, rng *rand.Rand) []byte {
+	if rng == nil {
+		return slices.Clone(n.synced)
+	}
+	grown := len(n.data) > len(n.synced) && bytes.HasPrefix(n.data, n.synced)
+	switch choice := rng.IntN(4); {
+	case choice == 0:
+		return slices.Clone(n.synced)
+	case choice == 1 && grown:
+		return slices.Clone(n.data[:len(n.synced)+rng.IntN(len(n.data)-len(n.synced))])
+	case choice == 2 && grown:
+		return append(slices.Clone(n.synced), make([]byte, len(n.data)-len(n.synced))...)
+	}
+	return slices.Clone(n.data)
+}
+
+// change counts an operation; it returns ErrCrashed from the crashing one on.
+// Called with mu held.
+func (c *CrashFS) change() error {
+	if c.crashed {
+		return ErrCrashed
+	}
+	c.ops++
+	if c.ops == c.crashAt {
+		c.crashed = true
+		return ErrCrashed
+	}
+	return nil
+}
+
+// find returns the directory that holds name, and what name is there.
+func (c *CrashFS) find(op, name string) (dir *node, base string, n *node, err error) {
+	if c.crashed {
+		return nil, "", nil, ErrCrashed
+	}
+	parts := strings.Split(strings.Trim(filepath.ToSlash(filepath.Clean(name)), "/"), "/")
+	dir = c.root
+	for _, p := range parts[:len(parts)-1] {
+		if dir = dir.entries[p]; dir == nil || dir.entries == nil {
+			return nil, "", nil, &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist}
+		}
+	}
+	base = parts[len(parts)-1]
+	if base == "" || base == "." {
+		return dir, base, dir, nil
+	}
+	return dir, base, dir.entries[base], nil
+}
+
+func (c *CrashFS) existing(op, name string) (*node, error) {
+	_, _, n, err := c.find(op, name)
+	if err == nil && n == nil {
+		err = &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist}
+	}
+	return n, err
+}
+
+// Create implements [durable.FS].
+func (c *CrashFS) Create(op, name string) (durable.File, error) {
+	n := &node{}
+	if err := c.add(op, name, n); err != nil {
+		return nil, err
+	}
+	return &crashFile{fs: c, node: n}, nil
+}
+
+// Mkdir implements [durable.FS].
+func (c *CrashFS) Mkdir(op, name string) error { return c.add(op, name, newDir()) }
+
+func (c *CrashFS) add(op, name string, n *node) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	dir, base, old, err := c.find(op, name)
+	if err != nil {
+		return err
+	}
+	if old != nil {
+		return &fs.PathError{Op: op, Path: name, Err: fs.ErrExist}
+	}
+	if err := c.change(); err != nil {
+		return err
+	}
+	dir.entries[base] = n
+	return nil
+}
+
+// Open implements [durable.FS].
+func (c *CrashFS) Open(op, name string) (durable.File, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, err := c.existing(op, name)
+	if err != nil {
+		return nil, err
+	}
+	return &crashFile{fs: c, node: n}, nil
+}
+
+// OpenWrite implements [durable.FS].
+func (c *CrashFS) OpenWrite(op, name string) (durable.File, error) { return c.Open(op, name) }
+
+// ReadFile implements [durable.FS].
+func (c *CrashFS) ReadFile(op, name string) ([]byte, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, err := c.existing(op, name)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Clone(n.data), nil
+}
+
+type dirEntry struct {
+	name string
+	dir  bool
+}
+
+func (e dirEntry) Name() string               { return e.name }
+func (e dirEntry) IsDir() bool                { return e.dir }
+func (e dirEntry) Info() (fs.FileInfo, error) { return e, nil }
+func (e dirEntry) Size() int64                { return 0 }
+func (e dirEntry) Mode() fs.FileMode          { return e.Type() }
+func (e dirEntry) ModTime() time.Time         { return time.Time{} }
+func (e dirEntry) Sys() any                   { return nil }
+func (e dirEntry) Type() fs.FileMode {
+	if e.dir {
+		return fs.ModeDir
+	}
+	return 0
+}
+
+// ReadDir implements [durable.FS].
+func (c *CrashFS) ReadDir(op, name string) ([]fs.DirEntry, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, err := c.existing(op, name)
+	if err != nil {
+		return nil, err
+	}
+	var list []fs.DirEntry
+	for _, name := range slices.Sorted(maps.Keys(n.entries)) {
+		list = append(list, dirEntry{name, n.entries[name].entries != nil})
+	}
+	return list, nil
+}
+
+// Exists implements [durable.FS].
+func (c *CrashFS) Exists(op, name string) (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, err := c.existing(op, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Rename implements [durable.FS].
+func (c *CrashFS) Rename(op, oldname, newname string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, err := c.existing(op, oldname)
+	if err != nil {
+		return err
+	}
+	to, base, old, err := c.find(op, newname)
+	if err != nil {
+		return err
+	}
+	if old != nil && old.entries != nil {
+		return &fs.PathError{Op: op, Path: newname, Err: fs.ErrExist}
+	}
+	if err := c.change(); err != nil {
+		return err
+	}
+	from, oldBase, _, err := c.find(op, oldname)
+	if err != nil {
+		return err
+	}
+	delete(from.entries, oldBase)
+	to.entries[base] = n
+	return nil
+}
+
+// Remove implements [durable.FS].
+func (c *CrashFS) Remove(op, name string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, err := c.existing(op, name)
+	if err != nil {
+		return err
+	}
+	if len(n.entries) > 0 {
+		return &fs.PathError{Op: op, Path: name, Err: errors.New("directory not empty")}
+	}
+	return c.remove(op, name)
+}
+
+// RemoveAll implements [durable.FS]; the tree goes at one stroke.
+func (c *CrashFS) RemoveAll(op, name string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, err := c.existing(op, name); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	return c.remove(op, name)
+}
+
+func (c *CrashFS) remove(op, name string) error {
+	if err := c.change(); err != nil {
+		return err
+	}
+	dir, base, _, err := c.find(op, name)
+	if err == nil {
+		delete(dir.entries, base)
+	}
+	return err
+}
+
+// SyncDir implements [durable.FS].
+func (c *CrashFS) SyncDir(op, name string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, err := c.existing(op, name)
+	if err != nil {
+		return err
+	}
+	if err := c.change(); err != nil {
+		return err
+	}
+	n.durable = maps.Clone(n.entries)
+	return nil
+}
+
+// Lock implements [durable.FS]; a restart releases all locks.
+func (c *CrashFS) Lock(_, name string) (io.Closer, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.crashed {
+		return nil, ErrCrashed
+	}
+	if c.locked[name] {
+		return nil, &durable.LockedError{Path: name}
+	}
+	c.locked[name] = true
+	return crashLock{c, name}, nil
+}
+
+type crashLock struct {
+	fs   *CrashFS
+	name string
+}
+
+func (l crashLock) Close() error {
+	l.fs.mu.Lock()
+	defer l.fs.mu.Unlock()
+	delete(l.fs.locked, l.name)
+	return nil
+}
+
+type crashFile struct {
+	fs   *CrashFS
+	node *node
+	pos  int
+}
+
+func (f *crashFile) Read(b []byte) (int, error) {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if f.fs.crashed {
+		return 0, ErrCrashed
+	}
+	if f.pos >= len(f.node.data) {
+		return 0, io.EOF
+	}
+	n := copy(b, f.node.data[f.pos:])
+	f.pos += n
+	return n, nil
+}
+
+func (f *crashFile) Write(b []byte) (int, error) {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	already := f.fs.crashed
+	if err := f.fs.change(); err != nil {
+		if already {
+			return 0, err
+		}
+		n := min(f.fs.torn, len(b))
+		f.node.data = append(f.node.data, b[:n]...)
+		return n, err
+	}
+	f.node.data = append(f.node.data, b...)
+	return len(b), nil
+}
+
+func (f *crashFile) Truncate(size int64) error {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if err := f.fs.change(); err != nil {
+		return err
+	}
+	if size > int64(len(f.node.data)) {
+		return fmt.Errorf("truncate beyond the end")
+	}
+	f.node.data = slices.Clone(f.node.data[:size])
+	return nil
+}
+
+func (f *crashFile) Sync() error {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if err := f.fs.change(); err != nil {
+		return err
+	}
+	f.node.synced = slices.Clone(f.node.data)
+	return nil
+}
+
+func (f *crashFile) Size() (int64, error) {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	return int64(len(f.node.data)), nil
+}
+
+func (f *crashFile) Close() error { return nil }
