@@ -6,6 +6,7 @@ package decode
 
 import (
 	"encoding/json"
+	"reflect"
 	"time"
 	"unicode/utf8"
 
@@ -155,15 +156,25 @@ func unknownField(b protoreflect.RawFields) int {
 }
 
 // Event makes a message out of a frame of type FrameEvent. ok is false, and the message of kind "unknown" with the raw
-// bytes, if the payload is no event. Of events about a participant, identity and participant sid are those of the
-// participant.
+// bytes, if the payload is no event. Identity and participant sid are those of the participant whom the event is about;
+// they stand in the details as well. An event without details has none.
 func Event(f spool.Frame) (m textegress.Message, ok bool) {
 	var e textegress.Event
 	if err := json.Unmarshal(f.Payload, &e); err != nil || !e.Kind.IsEvent() {
 		return raw(f, textegress.KindUnknown), false
 	}
 	m = base(f, e.Kind)
-	m.Identity, m.ParticipantSID = e.Identity, e.ParticipantSID
-	m.Event = &e
+	if m.Kind != textegress.KindJoined { // there it is the recorder itself
+		m.Identity, m.ParticipantSID = e.Identity, e.ParticipantSID
+	}
+	if !isEmpty(e) {
+		m.Event = &e
+	}
 	return m, true
+}
+
+// isEmpty reports whether an event has no details.
+func isEmpty(e textegress.Event) bool {
+	e.Kind = ""
+	return reflect.ValueOf(e).IsZero()
 }

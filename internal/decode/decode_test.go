@@ -181,6 +181,14 @@ func TestEvent(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" || !ok {
 		t.Errorf("ok %v, message (-want +got):\n%s", ok, diff)
 	}
+	f.Payload = []byte(`{"kind":"joined","identity":"text-egress-1","participant_sid":"PA_us"}`)
+	if m, ok := decode.Event(f); !ok || m.Identity != "" || m.ParticipantSID != "" {
+		t.Errorf("we are no participant: %+v, ok %v", m, ok)
+	}
+	f.Payload = []byte(`{"kind":"outage_ended"}`)
+	if m, ok := decode.Event(f); !ok || m.Event != nil {
+		t.Errorf("no details: %+v, ok %v", m, ok)
+	}
 	for _, bad := range []string{"", "null", "{}", "[1]", `{"kind":"data"}`, `{"kind":"of a later version"}`, "\xff"} {
 		f.Payload = []byte(bad)
 		if m, ok := decode.Event(f); ok || m.Kind != textegress.KindUnknown || string(m.Base64) != bad {

@@ -1,0 +1,180 @@
+package export
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/syncflow/textegress"
+)
+
+const (
+	maxOpen    = 64      // objects open at the sink at the same time
+	bufferSize = 8 << 10 // per open object
+)
+
+// output writes objects to a sink and knows size and checksum of each. Of the objects it holds open, the one used least
+// recently is closed when another is needed, and opened again to append.
+type output struct {
+	sink  Sink
+	all   []*object
+	open  []*object // the one used last at the end
+	bytes [][]byte  // free buffers
+}
+
+func newOutput(sink Sink) *output { return &output{sink: sink} }
+
+type object struct {
+	out         *output
+	key         string
+	contentType string
+	label       string // what an error says instead of the key
+
+	w     io.WriteCloser // nil: not open
+	buf   []byte         // not yet written to w; nil if not open
+	hash  hash.Hash
+	size  int64
+	lines int64
+	count bool // lines are counted in the manifest
+
+	sum string // at the end
+}
+
+func (o *output) create(key, contentType, label string) (*object, error) {
+	ob := &object{out: o, key: key, contentType: contentType, label: label, hash: sha256.New()}
+	o.all = append(o.all, ob)
+	return ob, ob.ensureOpen() // an empty object is one, too
+}
+
+// whole writes an object of which all bytes are at hand.
+func (o *output) whole(key, contentType string, data []byte) error {
+	ob, err := o.create(key, contentType, key)
+	if err != nil {
+		return err
+	}
+	if _, err := ob.Write(data); err != nil {
+		return err
+	}
+	return ob.finish()
+}
+
+// objects returns what was finished, sorted by key.
+func (o *output) objects() []textegress.Object {
+	var list []textegress.Object
+	for _, ob := range o.all {
+		entry := textegress.Object{Key: ob.key, Size: ob.size, SHA256: ob.sum, ContentType: ob.contentType}
+		if ob.count {
+			entry.Messages = &ob.lines
+		}
+		list = append(list, entry)
+	}
+	slices.SortFunc(list, func(a, b textegress.Object) int { return strings.Compare(a.Key, b.Key) })
+	return list
+}
+
+// abandon closes what an error left open.
+func (o *output) abandon() {
+	for _, ob := range o.open {
+		ob.w.Close() //nolint:errcheck // there is an error already
+	}
+	o.open = nil
+}
+
+func (ob *object) wrap(err error) error { return fmt.Errorf("export: write %s: %w", ob.label, err) }
+
+// ensureOpen also marks ob as used last.
+func (ob *object) ensureOpen() error {
+	o := ob.out
+	if ob.w != nil {
+		if o.open[len(o.open)-1] != ob {
+			i := slices.Index(o.open, ob)
+			o.open = append(slices.Delete(o.open, i, i+1), ob)
+		}
+		return nil
+	}
+	if len(o.open) >= maxOpen {
+		if err := o.open[0].close(); err != nil {
+			return err
+		}
+	}
+	w, err := o.sink.Append(ob.key)
+	if err != nil {
+		return ob.wrap(err)
+	}
+	ob.w = w
+	if n := len(o.bytes); n > 0 {
+		ob.buf, o.bytes = o.bytes[n-1], o.bytes[:n-1]
+	} else {
+		ob.buf = make([]byte, 0, bufferSize)
+	}
+	o.open = append(o.open, ob)
+	return nil
+}
+
+func (ob *object) close() error {
+	o := ob.out
+	err := ob.flush()
+	if cerr := ob.w.Close(); err == nil && cerr != nil {
+		err = ob.wrap(cerr)
+	}
+	i := slices.Index(o.open, ob)
+	o.open = slices.Delete(o.open, i, i+1)
+	o.bytes = append(o.bytes, ob.buf[:0])
+	ob.w, ob.buf = nil, nil
+	return err
+}
+
+func (ob *object) flush() error {
+	if len(ob.buf) == 0 {
+		return nil
+	}
+	_, err := ob.w.Write(ob.buf)
+	ob.buf = ob.buf[:0]
+	if err != nil {
+		return ob.wrap(err)
+	}
+	return nil
+}
+
+// Write implements [io.Writer].
+func (ob *object) Write(p []byte) (int, error) {
+	if err := ob.ensureOpen(); err != nil {
+		return 0, err
+	}
+	ob.hash.Write(p)
+	ob.size += int64(len(p))
+	if len(ob.buf)+len(p) > cap(ob.buf) {
+		if err := ob.flush(); err != nil {
+			return 0, err
+		}
+	}
+	if len(p) > cap(ob.buf) {
+		if _, err := ob.w.Write(p); err != nil {
+			return 0, ob.wrap(err)
+		}
+		return len(p), nil
+	}
+	ob.buf = append(ob.buf, p...)
+	return len(p), nil
+}
+
+func (ob *object) writeLine(p []byte) error {
+	ob.lines++
+	ob.count = true
+	_, err := ob.Write(p)
+	return err
+}
+
+func (ob *object) finish() error {
+	if ob.w != nil {
+		if err := ob.close(); err != nil {
+			return err
+		}
+	}
+	ob.sum, ob.hash = hex.EncodeToString(ob.hash.Sum(nil)), nil
+	return nil
+}

@@ -1,0 +1,90 @@
+package export
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+const compressedSuffix = ".zst"
+
+// The settings of the encoder are part of Version: other ones give other bytes. One goroutine, so that the result does
+// not depend on timing; a small window, because packets repeat themselves within short distances and it bounds memory.
+func newEncoder() (*zstd.Encoder, error) {
+	return zstd.NewWriter(nil,
+		zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithWindowSize(1<<20),
+		zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(true), zstd.WithZeroFrames(true))
+}
+
+// raw copies the state files and compresses the segments, content unchanged.
+func (b *builder) raw(ctx context.Context) error {
+	for _, name := range []string{recordingFile, sealedFile} {
+		data, err := b.src.StateFile(name)
+		if errors.Is(err, fs.ErrNotExist) && name == sealedFile {
+			continue // not sealed yet
+		}
+		if err != nil {
+			return fmt.Errorf("export: %w", err)
+		}
+		if err := b.out.whole(textegress.RawDir+name, typeJSON, data); err != nil {
+			return err
+		}
+	}
+	segments, err := b.src.Segments()
+	if err != nil {
+		return fmt.Errorf("export: %w", err)
+	}
+	z, err := newEncoder()
+	if err != nil {
+		return fmt.Errorf("export: compress: %w", err)
+	}
+	defer z.Close() //nolint:errcheck // closed for its result below
+	for _, seg := range segments {
+		if err := b.compress(ctx, z, seg); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *builder) compress(ctx context.Context, z *zstd.Encoder, seg spool.SegmentSource) (err error) {
+	r, err := seg.Open()
+	if err != nil {
+		return fmt.Errorf("export: read segment %s: %w", seg.Name, err)
+	}
+	defer r.Close() //nolint:errcheck // reading only
+	out, err := b.out.create(textegress.RawDir+seg.Name+compressedSuffix, typeZstd, "raw/"+seg.Name+compressedSuffix)
+	if err != nil {
+		return err
+	}
+	z.Reset(out)
+	if _, err := io.Copy(writerOnly{z}, &ctxReader{ctx, r}); err != nil {
+		return fmt.Errorf("export: compress segment %s: %w", seg.Name, err)
+	}
+	if err := z.Close(); err != nil {
+		return fmt.Errorf("export: compress segment %s: %w", seg.Name, err)
+	}
+	return out.finish()
+}
+
+// writerOnly hides the encoder's ReadFrom, so that a segment is always fed in the same way.
+type writerOnly struct{ io.Writer }
+
+type ctxReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r *ctxReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
+}

@@ -1,0 +1,170 @@
+package export
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// Sink takes the objects of one export.
+type Sink interface {
+	// Append opens the object named key to be written at its end. The first call for a key makes it, empty. Each writer is
+	// closed before the object is opened again.
+	Append(key string) (io.WriteCloser, error)
+}
+
+// Directory is a [Sink] that writes each object to the file of that name below a directory, for people. Names never lead
+// out of it.
+type Directory struct {
+	root *os.Root
+	made map[string]bool
+}
+
+// NewDirectory returns the sink for the directory at path, which is made if it is missing.
+func NewDirectory(path string) (*Directory, error) {
+	parent, base := filepath.Split(filepath.Clean(path))
+	if base != "" && base != "." && base != ".." {
+		if err := mkdirIn(parent, base, 0o755); err != nil {
+			return nil, fmt.Errorf("directory to export to: %w", err)
+		}
+	}
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return nil, fmt.Errorf("directory to export to: %w", err)
+	}
+	return &Directory{root: root, made: map[string]bool{}}, nil
+}
+
+// mkdirIn makes the directory base in parent unless it is there.
+func mkdirIn(parent, base string, perm os.FileMode) error {
+	if parent == "" {
+		parent = "."
+	}
+	root, err := os.OpenRoot(parent)
+	if err != nil {
+		return err
+	}
+	defer root.Close() //nolint:errcheck // nothing was written through it
+	return root.MkdirAll(base, perm)
+}
+
+// Close releases the directory.
+func (d *Directory) Close() error { return d.root.Close() }
+
+// Append implements [Sink]. An object of an earlier export is replaced.
+func (d *Directory) Append(key string) (io.WriteCloser, error) {
+	flag := os.O_WRONLY | os.O_CREATE | os.O_APPEND
+	if !d.made[key] {
+		flag |= os.O_TRUNC
+		if parent := path.Dir(key); parent != "." {
+			if err := d.root.MkdirAll(parent, 0o755); err != nil {
+				return nil, err
+			}
+		}
+	}
+	f, err := d.root.OpenFile(key, flag, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	d.made[key] = true
+	return f, nil
+}
+
+// Staging is a [Sink] in the spool, where objects wait to be delivered. Its files are numbered, so no name of a
+// participant ever becomes one, nor does the file system limit names. It is derived data: nothing is synced, and it may
+// vanish at any time. Whoever uses it after the process has ended compares checksums first.
+type Staging struct {
+	root  *os.Root
+	dir   string
+	files map[string]string // key to file name
+}
+
+const indexName = "index"
+
+// NewStaging makes an empty staging directory at dir, removing what is there. The parent exists.
+func NewStaging(dir string) (*Staging, error) {
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, fmt.Errorf("staging: %w", err)
+	}
+	if err := mkdirIn(filepath.Dir(dir), filepath.Base(dir), 0o700); err != nil {
+		return nil, fmt.Errorf("staging: %w", err)
+	}
+	return openStaging(dir)
+}
+
+func openStaging(dir string) (*Staging, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("staging: %w", err)
+	}
+	return &Staging{root: root, dir: dir, files: map[string]string{}}, nil
+}
+
+// OpenStaging opens a staging directory that was filled before, or returns an error if that is not possible. Its index,
+// like everything in it, proves nothing.
+func OpenStaging(dir string) (*Staging, error) {
+	s, err := openStaging(dir)
+	if err != nil {
+		return nil, err
+	}
+	index, err := s.root.ReadFile(indexName)
+	if err != nil {
+		s.root.Close() //nolint:errcheck // there is an error already
+		return nil, fmt.Errorf("staging: %w", err)
+	}
+	for line := range strings.Lines(string(index)) {
+		name, quoted, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		if key, err := strconv.Unquote(quoted); err == nil && !strings.ContainsAny(name, "/.") {
+			s.files[key] = name
+		}
+	}
+	return s, nil
+}
+
+// Close releases the directory. The files stay.
+func (s *Staging) Close() error { return s.root.Close() }
+
+// Append implements [Sink].
+func (s *Staging) Append(key string) (io.WriteCloser, error) {
+	name, ok := s.files[key]
+	flag := os.O_WRONLY | os.O_APPEND
+	if !ok {
+		name = fmt.Sprintf("%06d", len(s.files)+1)
+		flag |= os.O_CREATE | os.O_EXCL
+		// The index is written first: a file that it lacks would be useless, an entry without a file is harmless.
+		if err := s.note(name, key); err != nil {
+			return nil, err
+		}
+	}
+	f, err := s.root.OpenFile(name, flag, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	s.files[key] = name
+	return f, nil
+}
+
+func (s *Staging) note(name, key string) error {
+	f, err := s.root.OpenFile(indexName, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(f, "%s %s\n", name, strconv.Quote(key))
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// Path returns the file that holds the object named key, "" if there is none.
+func (s *Staging) Path(key string) string {
+	name, ok := s.files[key]
+	if !ok {
+		return ""
+	}
+	return filepath.Join(s.dir, name)
+}

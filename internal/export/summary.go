@@ -1,0 +1,144 @@
+package export
+
+import (
+	"slices"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+// summary collects what the manifest and metadata.json say while the frames go by.
+type summary struct {
+	m          textegress.Manifest
+	topic      string
+	identities map[string]bool
+	lastUnixNS int64
+}
+
+func newSummary(src Source, o Options) *summary {
+	info := src.Info()
+	s := &summary{topic: info.Topic, identities: map[string]bool{}}
+	s.m = textegress.Manifest{
+		FormatVersion: textegress.FormatVersion, EgressID: info.EgressID, Status: textegress.StatusActive,
+		Exporter: o.Exporter, Revision: o.Revision,
+		Project: textegress.Project{ID: info.ProjectID, Name: info.ProjectName},
+		Session: textegress.Session{ID: info.SessionID, RoomName: info.RoomName},
+		Part:    info.Part, Previous: info.Previous,
+		StartedUnixNS: info.CreatedUnixNS, Instance: info.Instance,
+		Counts: textegress.Counts{ByKind: map[textegress.Kind]int64{}},
+		Completeness: textegress.Completeness{
+			Join: textegress.Join{AnnouncedUnixNS: info.AnnouncedUnixNS},
+			Tail: textegress.TailUnproved,
+		},
+	}
+	if sealed, ok := src.Sealed(); ok {
+		s.m.Status, s.m.Reason, s.m.EndedUnixNS = sealed.Status, sealed.Reason, sealed.EndedUnixNS
+		s.m.Completeness.Tail = tail(sealed.Reason)
+	}
+	return s
+}
+
+// tail says what is known about what was sent last. When the server ended the room, messages that it had not forwarded
+// yet may be lost, and nothing that we receive would tell. Only if we left by ourselves the question does not arise.
+func tail(reason string) string {
+	switch reason {
+	case "left", "service_stopped":
+		return textegress.TailLeft
+	}
+	return textegress.TailUnproved
+}
+
+// add takes the next line into account. ok is what decoding said.
+func (s *summary) add(f spool.Frame, m textegress.Message, ok bool) {
+	c := &s.m.Counts
+	c.ByKind[m.Kind]++
+	s.lastUnixNS = max(s.lastUnixNS, f.UnixNS)
+	if f.Type == spool.FramePacket {
+		c.Packets++
+		c.Bytes += int64(len(f.Payload))
+	}
+	if !m.Kind.IsEvent() {
+		c.Messages++
+	}
+	if !ok {
+		s.m.Completeness.UndecodablePackets++
+	}
+	if m.Identity != "" {
+		s.identities[m.Identity] = true
+	}
+	if m.Kind.IsEvent() {
+		s.event(m)
+	}
+}
+
+func (s *summary) event(m textegress.Message) {
+	c, e := &s.m.Completeness, m.Event
+	if e == nil {
+		e = &textegress.Event{}
+	}
+	switch m.Kind {
+	case textegress.KindJoined:
+		if c.Join.JoinedUnixNS == 0 {
+			c.Join.JoinedUnixNS, c.Join.RoomCreatedUnixMS = m.UnixNS, e.RoomCreatedUnixMS
+			s.m.StartedUnixNS = m.UnixNS
+		}
+		addOnce(&s.m.Session.RoomSIDs, e.RoomSID)
+		addOnce(&s.m.ServerVersions, e.ServerVersion)
+	case textegress.KindOutageStarted:
+		started := e.SinceUnixNS
+		if started == 0 {
+			started = m.UnixNS
+		}
+		c.Outages = append(c.Outages, textegress.Outage{Cause: e.Cause, StartedUnixNS: started})
+	case textegress.KindOutageEnded:
+		if n := len(c.Outages); n > 0 && c.Outages[n-1].EndedUnixNS == 0 {
+			c.Outages[n-1].EndedUnixNS = m.UnixNS
+		} else if e.SinceUnixNS != 0 { // its beginning was in a range that cannot be read
+			c.Outages = append(c.Outages, textegress.Outage{Cause: e.Cause, StartedUnixNS: e.SinceUnixNS, EndedUnixNS: m.UnixNS})
+		}
+	case textegress.KindCorrupt:
+		c.CorruptRanges++
+		c.CorruptBytes += e.Bytes
+		c.FramesMissing += e.FramesMissing
+	}
+}
+
+func addOnce(list *[]string, s string) {
+	if s != "" && !slices.Contains(*list, s) {
+		*list = append(*list, s)
+	}
+}
+
+// finish completes the manifest.
+func (s *summary) finish(objects []textegress.Object) textegress.Manifest {
+	s.times()
+	s.m.Counts.Participants = len(s.identities)
+	s.m.Objects = objects
+	return s.m
+}
+
+func (s *summary) times() {
+	if s.m.EndedUnixNS == 0 { // not sealed
+		s.m.EndedUnixNS = s.lastUnixNS
+	}
+	if s.m.StartedUnixNS != 0 {
+		s.m.StartedAt = textegress.UnixTimestamp(s.m.StartedUnixNS)
+	}
+	if s.m.EndedUnixNS != 0 {
+		s.m.EndedAt = textegress.UnixTimestamp(s.m.EndedUnixNS)
+	}
+}
+
+func (s *summary) metadata() textegress.Metadata {
+	s.times()
+	m := textegress.Metadata{
+		RoomName: s.m.Session.RoomName, StartedAt: s.m.StartedUnixNS / 1e9, EndedAt: s.m.EndedUnixNS / 1e9,
+		EgressID: s.m.EgressID, Status: s.m.Status, Reason: s.m.Reason, SessionID: s.m.Session.ID,
+		ProjectID: s.m.Project.ID, ProjectName: s.m.Project.Name, RoomSIDs: s.m.Session.RoomSIDs,
+		Part: s.m.Part, Previous: s.m.Previous, StartedUnixNS: s.m.StartedUnixNS, EndedUnixNS: s.m.EndedUnixNS,
+	}
+	if s.topic != "" {
+		m.Topic = &s.topic
+	}
+	return m
+}

@@ -1,0 +1,161 @@
+package export
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/syncflow/textegress"
+)
+
+// views writes the text views: the predecessor's files, one for each connection of a participant, byte for byte as it
+// wrote them where the text holds no line feed, carriage return or invalid UTF-8. A line is
+//
+//	<YYYY-MM-DDTHH:MM:SSUTC>|<unix nanoseconds>|<text>
+//
+// with the time of reception.
+type views struct {
+	out   *output
+	topic string
+	byWho map[connection]*object
+	names map[string]bool
+	line  []byte
+}
+
+// connection tells files apart: a participant who comes again has a new sid and gets a new file.
+type connection struct{ identity, sid string }
+
+func newViews(out *output, topic string) *views {
+	return &views{out: out, topic: topic, byWho: map[connection]*object{}, names: map[string]bool{}}
+}
+
+const isoUTC = "2006-01-02T15:04:05UTC"
+
+func (v *views) add(m textegress.Message) error {
+	who := connection{m.Identity, m.ParticipantSID}
+	ob := v.byWho[who]
+	if ob == nil {
+		var err error
+		key := v.name(who, m.Time)
+		if ob, err = v.out.create(key, typeText, fmt.Sprintf("text view %d", len(v.byWho)+1)); err != nil {
+			return err
+		}
+		v.byWho[who] = ob
+	}
+	v.line = m.Time.UTC().AppendFormat(v.line[:0], isoUTC)
+	v.line = append(v.line, '|')
+	v.line = strconv.AppendInt(v.line, m.UnixNS, 10)
+	v.line = append(v.line, '|')
+	if m.Text != nil {
+		v.line = appendText(v.line, *m.Text)
+	} else {
+		v.line = appendText(v.line, m.Base64)
+	}
+	v.line = append(v.line, '\n')
+	return ob.writeLine(v.line)
+}
+
+// name returns a name that is not taken. Two connections of one identity whose first messages came within the same second
+// are told apart by the participant sid of the later one.
+func (v *views) name(who connection, first time.Time) string {
+	name := textegress.TextViewName(who.identity, v.topic, first)
+	if v.names[name] && who.sid != "" {
+		name = insert(name, "~"+textegress.EscapeName(who.sid))
+	}
+	for i, base := 2, name; v.names[name]; i++ {
+		name = insert(base, "~"+strconv.Itoa(i))
+	}
+	v.names[name] = true
+	return name
+}
+
+// insert puts mark before ".txt" and shortens what stands before it if the name would have more than 255 bytes, the limit
+// of the usual file systems.
+func insert(name, mark string) string {
+	const ext = ".txt"
+	const limit = 255
+	base := name[:len(name)-len(ext)]
+	mark = cut(mark, limit/2)
+	return cut(base, limit-len(mark)-len(ext)) + mark + ext
+}
+
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+func (v *views) finish() error {
+	for _, ob := range v.byWho {
+		if err := ob.finish(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// appendText appends s as one line of a text view: line feed and carriage return as \n and \r, and each maximal part of
+// an invalid sequence as one U+FFFD, like Rust's String::from_utf8_lossy, which the predecessor used, and Unicode's
+// recommended practice (Unicode 16, section 3.9.6). strings.ToValidUTF8 makes one of a whole run, ranging over a string
+// one of each byte.
+func appendText[S string | []byte](b []byte, s S) []byte {
+	for i := 0; i < len(s); {
+		switch c := s[i]; {
+		case c == '\n':
+			b = append(b, '\\', 'n')
+			i++
+		case c == '\r':
+			b = append(b, '\\', 'r')
+			i++
+		case c < utf8.RuneSelf:
+			b = append(b, c)
+			i++
+		default:
+			n, valid := sequence(s[i:])
+			if valid {
+				b = append(b, s[i:i+n]...)
+			} else {
+				b = append(b, "\uFFFD"...)
+			}
+			i += n
+		}
+	}
+	return b
+}
+
+// sequence returns the length of the UTF-8 sequence at the beginning of s, which is not ASCII, or of the longest part of
+// it that could begin a valid one (Unicode 16, table 3-7), at least 1.
+func sequence[S string | []byte](s S) (n int, valid bool) {
+	lo, hi := byte(0x80), byte(0xbf)
+	var want int
+	switch c := s[0]; {
+	case c >= 0xc2 && c <= 0xdf:
+		want = 2
+	case c == 0xe0:
+		want, lo = 3, 0xa0
+	case c == 0xed:
+		want, hi = 3, 0x9f
+	case c >= 0xe1 && c <= 0xef:
+		want = 3
+	case c == 0xf0:
+		want, lo = 4, 0x90
+	case c == 0xf4:
+		want, hi = 4, 0x8f
+	case c >= 0xf1 && c <= 0xf3:
+		want = 4
+	default:
+		return 1, false
+	}
+	for n = 1; n < want; n++ {
+		if n >= len(s) || s[n] < lo || s[n] > hi {
+			return n, false
+		}
+		lo, hi = 0x80, 0xbf
+	}
+	return n, true
+}
