@@ -1,0 +1,135 @@
+package source
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+const (
+	heartbeat = 30 * time.Second
+	// dialTimeout covers TCP, TLS and login. RabbitMQ asks SyncFlow's API about a login, which may take half a minute for it.
+	dialTimeout = 60 * time.Second
+	// closeTimeout is how long a broker may take to say goodbye.
+	closeTimeout = 3 * time.Second
+)
+
+// connection and channel are what is needed of the AMQP library; tests put a scripted broker behind them.
+type connection interface {
+	Channel() (channel, error)
+	NotifyClose(chan *amqp.Error) chan *amqp.Error
+	CloseDeadline(time.Time) error
+}
+
+type channel interface {
+	Qos(prefetchCount, prefetchSize int, global bool) error
+	QueueDeclare(name string, durable, autoDelete, exclusive, noWait bool, args amqp.Table) (amqp.Queue, error)
+	QueueDeclarePassive(name string, durable, autoDelete, exclusive, noWait bool, args amqp.Table) (amqp.Queue, error)
+	QueueBind(name, key, exchange string, noWait bool, args amqp.Table) error
+	QueueDelete(name string, ifUnused, ifEmpty, noWait bool) (int, error)
+	Consume(queue, consumer string, autoAck, exclusive, noLocal, noWait bool, args amqp.Table) (<-chan amqp.Delivery, error)
+	NotifyClose(chan *amqp.Error) chan *amqp.Error
+	Close() error
+}
+
+type amqpConnection struct{ *amqp.Connection }
+
+func (c amqpConnection) Channel() (channel, error) {
+	ch, err := c.Connection.Channel()
+	if err != nil {
+		return nil, err
+	}
+	return ch, nil
+}
+
+// dialer opens a connection with the given credentials.
+type dialer func(ctx context.Context, o RabbitMQOptions, user, password string) (connection, error)
+
+// dial connects and logs in. It ends early with ctx.
+func dial(ctx context.Context, o RabbitMQOptions, user, password string) (connection, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	tlsConfig, err := o.tlsConfig()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(o.Host, strconv.Itoa(o.Port)))
+	if err != nil {
+		return nil, err
+	}
+	if tlsConfig != nil {
+		t := tls.Client(conn, tlsConfig)
+		if err := t.HandshakeContext(ctx); err != nil {
+			return nil, errors.Join(err, ignoreClosed(conn.Close()))
+		}
+		conn = t
+	}
+	// The library cannot be told to stop, but it stops when its connection breaks.
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	c, err := amqp.Open(conn, amqp.Config{
+		SASL:  []amqp.Authentication{&amqp.PlainAuth{Username: user, Password: password}},
+		Vhost: o.VHost, Heartbeat: heartbeat, Locale: "en_US", FrameSize: 128 << 10, ChannelMax: 16,
+		Properties: amqp.Table{"product": "textegress", "connection_name": "textegress " + o.Instance},
+	})
+	if err != nil {
+		_ = conn.Close() // the first error is the one that matters
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, err
+	}
+	return amqpConnection{c}, nil
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// tlsConfig returns nil without TLS. With a CA file only certificates signed by it are accepted.
+func (o RabbitMQOptions) tlsConfig() (*tls.Config, error) {
+	if !o.TLS {
+		return nil, nil
+	}
+	roots := o.RootCAs
+	if roots == nil && o.CAFile != "" {
+		pem, err := os.ReadFile(o.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("RABBITMQ_CA_FILE: %w", err)
+		}
+		roots = x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(pem) {
+			return nil, errors.New("RABBITMQ_CA_FILE: no certificate in PEM form")
+		}
+	}
+	return &tls.Config{ServerName: o.Host, RootCAs: roots, MinVersion: tls.VersionTLS12}, nil
+}
+
+// login connects with fresh credentials. Errors are BrokerErrors without secrets.
+func (o RabbitMQOptions) login(ctx context.Context, d dialer) (connection, error) {
+	user, password := o.Username, o.Password
+	if user == "" {
+		// The token is checked when something is opened or declared, not afterwards: a connection outlives its token.
+		token, err := o.Token(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("project token for RabbitMQ: %w", err)
+		}
+		user, password = token, o.Group
+	}
+	c, err := d(ctx, o, user, password)
+	if err != nil {
+		return nil, brokerError("login", err, o)
+	}
+	return c, nil
+}

@@ -1,0 +1,442 @@
+package source
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+const testExchange = "notifier"
+
+// fakeBroker models what matters of RabbitMQ: queues with messages and bindings, an exchange that can vanish with all
+// bindings, refusals that close a channel, and connections that can be cut.
+type fakeBroker struct {
+	mu       sync.Mutex
+	exchange bool
+	queues   map[string]*fakeQueue
+	conns    []*fakeConn
+	users    []string // of every login, as sent
+	binds    int      // accepted queue.bind commands
+
+	refuseLogin   *amqp.Error
+	refuseDurable *amqp.Error
+	refuseBind    *amqp.Error
+	silent        bool // logins hang
+}
+
+type fakeQueue struct {
+	name      string
+	durable   bool
+	args      amqp.Table
+	owner     *fakeConn // of an exclusive queue
+	bound     bool
+	ready     []fakeMessage
+	consumers []*fakeConsumer
+	others    int // consumers of somebody else
+}
+
+type fakeMessage struct {
+	body        string
+	redelivered bool
+}
+
+type fakeConsumer struct {
+	ch      *fakeChannel
+	q       *fakeQueue
+	out     chan amqp.Delivery
+	unacked map[uint64]fakeMessage
+	limit   int
+	ended   bool
+}
+
+type fakeConn struct {
+	b        *fakeBroker
+	dead     bool
+	notify   []chan *amqp.Error
+	channels []*fakeChannel
+}
+
+type fakeChannel struct {
+	c        *fakeConn
+	dead     bool
+	notify   []chan *amqp.Error
+	consumer *fakeConsumer
+	limit    int
+	tag      uint64
+}
+
+func newFakeBroker() *fakeBroker {
+	return &fakeBroker{exchange: true, queues: map[string]*fakeQueue{}}
+}
+
+func (b *fakeBroker) dial(ctx context.Context, _ RabbitMQOptions, user, password string) (connection, error) {
+	b.mu.Lock()
+	silent := b.silent
+	b.users = append(b.users, user+":"+password)
+	b.mu.Unlock()
+	if silent {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e := b.refuseLogin; e != nil {
+		return nil, &amqp.Error{Code: e.Code, Reason: strings.ReplaceAll(e.Reason, "USER", user), Server: true}
+	}
+	c := &fakeConn{b: b}
+	b.conns = append(b.conns, c)
+	return c, nil
+}
+
+// publish sends a message to every bound queue.
+func (b *fakeBroker) publish(body string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, q := range b.queues {
+		if q.bound && b.exchange {
+			q.ready = append(q.ready, fakeMessage{body: body})
+			q.pump()
+		}
+	}
+}
+
+// restart loses all connections, the exchange, its bindings and transient messages, as a restart of RabbitMQ does.
+func (b *fakeBroker) restart() {
+	b.cut()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.exchange = false
+	for _, q := range b.queues {
+		q.bound, q.ready = false, nil
+	}
+}
+
+// cut ends all connections.
+func (b *fakeBroker) cut() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, c := range b.conns {
+		c.end(&amqp.Error{Code: amqp.ConnectionForced, Reason: "CONNECTION_FORCED - broker forced connection closure", Server: true})
+	}
+}
+
+// redeclare deletes the exchange and declares it again while connections stay up: nobody is told that bindings are gone.
+func (b *fakeBroker) redeclare() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, q := range b.queues {
+		q.bound = false
+	}
+	b.exchange = true
+}
+
+// deleteQueue deletes a queue under its consumers.
+func (b *fakeBroker) deleteQueue(name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	q := b.queues[name]
+	delete(b.queues, name)
+	for _, k := range q.consumers {
+		k.end()
+	}
+}
+
+func (b *fakeBroker) set(f func()) { b.mu.Lock(); defer b.mu.Unlock(); f() }
+
+func (b *fakeBroker) logins() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.users)
+}
+
+func (b *fakeBroker) bound() int { b.mu.Lock(); defer b.mu.Unlock(); return b.binds }
+
+// held is the number of messages that the broker still has, delivered or not.
+func (b *fakeBroker) held() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := 0
+	for _, q := range b.queues {
+		n += len(q.ready)
+		for _, k := range q.consumers {
+			n += len(k.unacked)
+		}
+	}
+	return n
+}
+
+func (b *fakeBroker) only() *fakeQueue {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, q := range b.queues {
+		return q
+	}
+	return nil
+}
+
+func (b *fakeBroker) open() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := 0
+	for _, c := range b.conns {
+		if !c.dead {
+			n++
+		}
+	}
+	return n
+}
+
+// pump delivers what the consumers take.
+func (q *fakeQueue) pump() {
+	for _, k := range q.consumers {
+		for !k.ended && len(q.ready) > 0 && len(k.unacked) < k.limit {
+			m := q.ready[0]
+			q.ready = q.ready[1:]
+			k.ch.tag++
+			k.unacked[k.ch.tag] = m
+			k.out <- amqp.Delivery{Acknowledger: k, DeliveryTag: k.ch.tag, Redelivered: m.redelivered, Body: []byte(m.body)}
+		}
+	}
+}
+
+func (k *fakeConsumer) end() {
+	if k.ended {
+		return
+	}
+	k.ended = true
+	close(k.out)
+	var back []fakeMessage
+	for _, tag := range sortedKeys(k.unacked) {
+		m := k.unacked[tag]
+		m.redelivered = true
+		back = append(back, m)
+	}
+	k.unacked = nil
+	k.q.ready = append(back, k.q.ready...)
+	k.q.consumers = slices.DeleteFunc(k.q.consumers, func(o *fakeConsumer) bool { return o == k })
+	k.q.pump()
+}
+
+func sortedKeys(m map[uint64]fakeMessage) []uint64 {
+	var out []uint64
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (k *fakeConsumer) settle(tag uint64, requeue bool) error {
+	k.q.ownerBroker(k).Lock()
+	defer k.q.ownerBroker(k).Unlock()
+	m, ok := k.unacked[tag]
+	if k.ended || !ok {
+		return amqp.ErrClosed
+	}
+	delete(k.unacked, tag)
+	if requeue {
+		m.redelivered = true
+		k.q.ready = append([]fakeMessage{m}, k.q.ready...)
+	}
+	k.q.pump()
+	return nil
+}
+
+func (q *fakeQueue) ownerBroker(k *fakeConsumer) *sync.Mutex { return &k.ch.c.b.mu }
+
+func (k *fakeConsumer) Ack(tag uint64, _ bool) error           { return k.settle(tag, false) }
+func (k *fakeConsumer) Nack(tag uint64, _, requeue bool) error { return k.settle(tag, requeue) }
+func (k *fakeConsumer) Reject(tag uint64, requeue bool) error  { return k.settle(tag, requeue) }
+
+func (c *fakeConn) end(e *amqp.Error) {
+	if c.dead {
+		return
+	}
+	c.dead = true
+	for _, ch := range c.channels {
+		ch.end(e)
+	}
+	for name, q := range c.b.queues {
+		if q.owner == c {
+			delete(c.b.queues, name)
+		}
+	}
+	for _, n := range c.notify {
+		if e != nil {
+			n <- e
+		}
+		close(n)
+	}
+}
+
+func (c *fakeConn) Channel() (channel, error) {
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	if c.dead {
+		return nil, amqp.ErrClosed
+	}
+	ch := &fakeChannel{c: c}
+	c.channels = append(c.channels, ch)
+	return ch, nil
+}
+
+func (c *fakeConn) NotifyClose(n chan *amqp.Error) chan *amqp.Error {
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	c.notify = append(c.notify, n)
+	return n
+}
+
+func (c *fakeConn) CloseDeadline(time.Time) error {
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	c.end(nil)
+	return nil
+}
+
+func (ch *fakeChannel) end(e *amqp.Error) {
+	if ch.dead {
+		return
+	}
+	ch.dead = true
+	if ch.consumer != nil {
+		ch.consumer.end()
+	}
+	for _, n := range ch.notify {
+		if e != nil {
+			n <- e
+		}
+		close(n)
+	}
+}
+
+// refuse closes the channel as the broker does, and returns the reason.
+func (ch *fakeChannel) refuse(code int, reason string) error {
+	e := &amqp.Error{Code: code, Reason: reason, Server: true}
+	ch.end(e)
+	return e
+}
+
+// lock begins a command.
+func (ch *fakeChannel) lock() (unlock func(), err error) {
+	ch.c.b.mu.Lock()
+	if ch.dead || ch.c.dead {
+		ch.c.b.mu.Unlock()
+		return nil, amqp.ErrClosed
+	}
+	return ch.c.b.mu.Unlock, nil
+}
+
+func (ch *fakeChannel) Qos(n, _ int, _ bool) error { ch.limit = n; return nil }
+
+func (ch *fakeChannel) QueueDeclare(name string, durable, _, exclusive, _ bool, args amqp.Table) (amqp.Queue, error) {
+	unlock, err := ch.lock()
+	if err != nil {
+		return amqp.Queue{}, err
+	}
+	defer unlock()
+	b := ch.c.b
+	if e := b.refuseDurable; e != nil && durable {
+		return amqp.Queue{}, ch.refuse(e.Code, e.Reason)
+	}
+	q := b.queues[name]
+	switch {
+	case q == nil:
+		q = &fakeQueue{name: name, durable: durable, args: args}
+		if exclusive {
+			q.owner = ch.c
+		}
+		b.queues[name] = q
+	case q.owner != nil && q.owner != ch.c:
+		return amqp.Queue{}, ch.refuse(amqp.ResourceLocked, "RESOURCE_LOCKED")
+	case fmt.Sprint(q.args) != fmt.Sprint(args) || q.durable != durable:
+		return amqp.Queue{}, ch.refuse(amqp.PreconditionFailed, "PRECONDITION_FAILED - inequivalent arg")
+	}
+	return amqp.Queue{Name: name, Messages: len(q.ready), Consumers: len(q.consumers) + q.others}, nil
+}
+
+func (ch *fakeChannel) QueueDeclarePassive(name string, _, _, _, _ bool, _ amqp.Table) (amqp.Queue, error) {
+	unlock, err := ch.lock()
+	if err != nil {
+		return amqp.Queue{}, err
+	}
+	defer unlock()
+	q := ch.c.b.queues[name]
+	if q == nil {
+		return amqp.Queue{}, ch.refuse(amqp.NotFound, "NOT_FOUND - no queue")
+	}
+	return amqp.Queue{Name: name, Messages: len(q.ready), Consumers: len(q.consumers) + q.others}, nil
+}
+
+func (ch *fakeChannel) QueueBind(name, key, exchange string, _ bool, _ amqp.Table) error {
+	unlock, err := ch.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	b := ch.c.b
+	q := b.queues[name]
+	switch {
+	case b.refuseBind != nil:
+		return ch.refuse(b.refuseBind.Code, b.refuseBind.Reason)
+	case q == nil:
+		return ch.refuse(amqp.NotFound, "NOT_FOUND - no queue")
+	case !b.exchange || exchange != testExchange:
+		return ch.refuse(amqp.NotFound, "NOT_FOUND - no exchange '"+exchange+"' in vhost 'syncflow'")
+	}
+	q.bound = true
+	b.binds++
+	return nil
+}
+
+func (ch *fakeChannel) QueueDelete(name string, ifUnused, _, _ bool) (int, error) {
+	unlock, err := ch.lock()
+	if err != nil {
+		return 0, err
+	}
+	defer unlock()
+	q := ch.c.b.queues[name]
+	if q == nil {
+		return 0, nil
+	}
+	if ifUnused && len(q.consumers) > 0 {
+		return 0, ch.refuse(amqp.PreconditionFailed, "PRECONDITION_FAILED - queue in use")
+	}
+	delete(ch.c.b.queues, name)
+	return len(q.ready), nil
+}
+
+func (ch *fakeChannel) Consume(name, _ string, _, _, _, _ bool, _ amqp.Table) (<-chan amqp.Delivery, error) {
+	unlock, err := ch.lock()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	q := ch.c.b.queues[name]
+	if q == nil {
+		return nil, ch.refuse(amqp.NotFound, "NOT_FOUND - no queue")
+	}
+	ch.consumer = &fakeConsumer{ch: ch, q: q, out: make(chan amqp.Delivery, 1000), unacked: map[uint64]fakeMessage{}, limit: ch.limit}
+	q.consumers = append(q.consumers, ch.consumer)
+	q.pump()
+	return ch.consumer.out, nil
+}
+
+func (ch *fakeChannel) NotifyClose(n chan *amqp.Error) chan *amqp.Error {
+	ch.c.b.mu.Lock()
+	defer ch.c.b.mu.Unlock()
+	ch.notify = append(ch.notify, n)
+	return n
+}
+
+func (ch *fakeChannel) Close() error {
+	ch.c.b.mu.Lock()
+	defer ch.c.b.mu.Unlock()
+	ch.end(nil)
+	return nil
+}

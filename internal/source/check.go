@@ -1,0 +1,117 @@
+package source
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// CheckResult is the outcome of one stage of Check.
+type CheckResult struct {
+	Stage   string // "login", "queue" or "binding"
+	OK      bool
+	Skipped bool   // not tried because an earlier stage failed
+	Detail  string // what was found, or what went wrong; no secrets
+}
+
+// Check tries what Run would do, stage by stage, and reports each: log in, declare a queue, bind it. It leaves nothing
+// behind at the broker: the queue it declares belongs to its connection alone. (o.Binding may register our device with
+// SyncFlow, as Run would.)
+func Check(ctx context.Context, o RabbitMQOptions) []CheckResult { return check(ctx, o, dial) }
+
+func check(ctx context.Context, o RabbitMQOptions, d dialer) []CheckResult {
+	results := []CheckResult{{Stage: "login", Skipped: true}, {Stage: "queue", Skipped: true}, {Stage: "binding", Skipped: true}}
+	end := func(i int, detail string, err error) bool {
+		results[i] = CheckResult{Stage: results[i].Stage, OK: err == nil, Detail: detail}
+		if err != nil {
+			results[i].Detail = err.Error()
+		}
+		return err == nil
+	}
+	conn, err := o.login(ctx, d)
+	how := "as user " + o.Username
+	if o.Username == "" {
+		how = "with the project token"
+	}
+	if !end(0, fmt.Sprintf("%s to %s:%d, virtual host %s", how, o.Host, o.Port, o.VHost), err) {
+		return results
+	}
+	defer func() { _ = conn.CloseDeadline(time.Now().Add(closeTimeout)) }()
+	stop := context.AfterFunc(ctx, func() { _ = conn.CloseDeadline(time.Now().Add(closeTimeout)) })
+	defer stop()
+
+	name := QueueName(o.ProjectID, o.Group, o.Instance)
+	temporary := name + ".check-" + strings.ToLower(rand.Text()[:8])
+	detail, err := checkQueue(conn, o, name, temporary)
+	if !end(1, detail, err) {
+		return results
+	}
+	b, err := o.Binding(ctx)
+	if err == nil {
+		var ch channel
+		if ch, err = conn.Channel(); err == nil {
+			err = brokerError("binding", ch.QueueBind(temporary, b.RoutingKey, b.Exchange, false, nil), o)
+		} else {
+			err = brokerError("channel", err, o)
+		}
+	}
+	end(2, fmt.Sprintf("exchange %s, routing key %s", b.Exchange, b.RoutingKey), err)
+	return results
+}
+
+// checkQueue declares the temporary queue and looks at the durable one.
+func checkQueue(conn connection, o RabbitMQOptions, name, temporary string) (string, error) {
+	ch, err := conn.Channel()
+	if err != nil {
+		return "", brokerError("channel", err, o)
+	}
+	if _, err := ch.QueueDeclare(temporary, false, true, true, false, nil); err != nil {
+		return "", brokerError("queue", err, o)
+	}
+	q, err := ch.QueueDeclarePassive(name, true, false, false, false, nil)
+	switch {
+	case err == nil && q.Consumers > 0:
+		return fmt.Sprintf("%s exists and is in use, %d announcements wait", name, q.Messages), nil
+	case err == nil:
+		return fmt.Sprintf("%s exists and nobody uses it, %d announcements wait", name, q.Messages), nil
+	case code(err) == amqp.NotFound:
+		return fmt.Sprintf("queues may be declared; %s does not exist yet", name), nil
+	case code(err) == amqp.ResourceLocked:
+		return "", brokerError("queue", err, o)
+	}
+	return fmt.Sprintf("queues may be declared; %s could not be looked at", name), nil
+}
+
+// ErrQueueInUse is returned by DeleteQueue while somebody listens on the queue.
+var ErrQueueInUse = errors.New("the queue is in use: stop the service first")
+
+// DeleteQueue deletes the durable queue with what waits in it, for a deployment that does not come back. Without this the
+// broker deletes it two weeks after its last use. A queue that does not exist is no error.
+func DeleteQueue(ctx context.Context, o RabbitMQOptions) error { return deleteQueue(ctx, o, dial) }
+
+func deleteQueue(ctx context.Context, o RabbitMQOptions, d dialer) error {
+	conn, err := o.login(ctx, d)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.CloseDeadline(time.Now().Add(closeTimeout)) }()
+	stop := context.AfterFunc(ctx, func() { _ = conn.CloseDeadline(time.Now().Add(closeTimeout)) })
+	defer stop()
+	ch, err := conn.Channel()
+	if err != nil {
+		return brokerError("channel", err, o)
+	}
+	_, err = ch.QueueDelete(QueueName(o.ProjectID, o.Group, o.Instance), true, false, false)
+	switch {
+	case err == nil, code(err) == amqp.NotFound:
+		return nil
+	case code(err) == amqp.PreconditionFailed:
+		return ErrQueueInUse
+	}
+	return brokerError("queue", err, o)
+}

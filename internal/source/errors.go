@@ -1,0 +1,133 @@
+package source
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"regexp"
+	"strings"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// BrokerError is a failure at the broker. It does not wrap the AMQP error: the broker quotes the user name in its texts, and
+// our user name is a project token.
+type BrokerError struct {
+	Op     string // what was tried: "login", "queue", "binding", "consume", …
+	Code   int    // AMQP reply code, 0 if there is none
+	Reason string // the broker's or the network's words, with everything that looks like a secret removed
+	Remedy string // what to do about it, "" if unknown
+}
+
+func (e *BrokerError) Error() string {
+	s := "RabbitMQ, " + e.Op + ": " + e.Reason
+	if e.Code != 0 {
+		s = fmt.Sprintf("RabbitMQ, %s: %d %s", e.Op, e.Code, e.Reason)
+	}
+	if e.Remedy != "" {
+		s += " (" + e.Remedy + ")"
+	}
+	return s
+}
+
+// A JWT is base64 of a JSON object, so it begins with eyJ. The broker cuts long texts: the rest of one must be found too.
+var tokenForm = regexp.MustCompile(`eyJ[A-Za-z0-9_\-.=]*`)
+
+// redact removes tokens, and the credentials we know, from text; and makes it one line.
+func redact(text string, credentials ...string) string {
+	for _, c := range credentials {
+		if c != "" {
+			text = strings.ReplaceAll(text, c, "[hidden]")
+		}
+	}
+	text = tokenForm.ReplaceAllString(text, "[token]")
+	text = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, text)
+	if len(text) > 400 {
+		text = strings.ToValidUTF8(text[:400], "") + "…"
+	}
+	return text
+}
+
+// brokerError describes an error of the AMQP library or the network.
+func brokerError(op string, err error, o RabbitMQOptions) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*BrokerError](err); ok {
+		return err
+	}
+	if errors.Is(err, context.Canceled) {
+		return fmt.Errorf("RabbitMQ, %s: %w", op, context.Canceled)
+	}
+	e := &BrokerError{Op: op, Reason: redact(err.Error(), o.Password)}
+	var ae *amqp.Error
+	var tlsRecord tls.RecordHeaderError
+	var unknown x509.UnknownAuthorityError
+	var wrongHost x509.HostnameError
+	var dns *net.DNSError
+	var ne net.Error
+	switch {
+	case errors.As(err, &ae):
+		e.Code, e.Reason = ae.Code, redact(ae.Reason, o.Password)
+		e.Remedy = remedy(op, ae, o)
+	case errors.As(err, &tlsRecord):
+		e.Remedy = "the port answers without TLS: set RABBITMQ_TLS to false, or RABBITMQ_PORT to the TLS port"
+	case errors.As(err, &unknown):
+		e.Remedy = "the broker's certificate is signed by an authority this machine does not know: set RABBITMQ_CA_FILE"
+	case errors.As(err, &wrongHost):
+		e.Remedy = "the broker's certificate is for another name: set RABBITMQ_HOST to a name in it"
+	case errors.As(err, &dns):
+		e.Remedy = "the host name cannot be resolved: check RABBITMQ_HOST and the DNS of this machine"
+	case errors.As(err, &ne) && ne.Timeout(), errors.Is(err, context.DeadlineExceeded):
+		e.Remedy = "no answer in time: check RABBITMQ_HOST, RABBITMQ_PORT and the firewall; a SyncFlow API that is down or stalled also makes logins hang"
+	case strings.Contains(err.Error(), "connection refused"):
+		e.Remedy = "nothing listens there: check RABBITMQ_HOST and RABBITMQ_PORT, and that the broker runs"
+	case errors.Is(err, io.EOF):
+		e.Remedy = "the broker closed the connection: check RABBITMQ_PORT and RABBITMQ_TLS"
+	}
+	return e
+}
+
+func remedy(op string, e *amqp.Error, o RabbitMQOptions) string {
+	switch {
+	case op == "login" && e.Code == amqp.AccessRefused && o.Username == "":
+		return "the broker asked SyncFlow and the project token was refused: check the API key, its secret, the project id and this machine's clock, and that the SyncFlow API is up"
+	case op == "login" && e.Code == amqp.AccessRefused:
+		return "check RABBITMQ_USERNAME and RABBITMQ_PASSWORD"
+	case op == "login" && (e.Code == amqp.NotAllowed || e.Code == amqp.InvalidPath):
+		return "check RABBITMQ_VHOST_NAME"
+	case op == "login" && !e.Server:
+		return "the port does not speak AMQP: check RABBITMQ_PORT, and RABBITMQ_TLS: a TLS port hangs up on a plain client"
+	case op == "binding" && e.Code == amqp.NotFound:
+		return "the exchange of SyncFlow does not exist: it appears when the SyncFlow API starts; after a restart of the broker the API must be restarted too"
+	case op == "binding" && e.Code == amqp.AccessRefused:
+		return "SyncFlow allows the binding only while a device of the group is registered: check DEVICE_GROUP_NAME and the project's devices"
+	case e.Code == amqp.AccessRefused:
+		return "the broker's user needs the permissions configure, write and read for queues named textegress.*, and read on SyncFlow's exchange"
+	case e.Code == amqp.PreconditionFailed:
+		return "a queue of this name exists with other properties: stop the service, delete the queue, start again"
+	case e.Code == amqp.ResourceLocked:
+		return "the queue belongs to another connection: is another service with the same INSTANCE running?"
+	}
+	return ""
+}
+
+// code is the AMQP reply code of an error, 0 if it has none.
+func code(err error) int {
+	if be, ok := errors.AsType[*BrokerError](err); ok {
+		return be.Code
+	}
+	if ae, ok := errors.AsType[*amqp.Error](err); ok {
+		return ae.Code
+	}
+	return 0
+}

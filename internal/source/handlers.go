@@ -1,0 +1,161 @@
+package source
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+const (
+	firstHold = time.Second
+	// maxHold bounds the time a failed announcement is held before it is given back. It is far below the 30 minutes after
+	// which brokers close the channel of a consumer that does not acknowledge.
+	maxHold = 30 * time.Second
+	// maxRemembered bounds the memory of failures.
+	maxRemembered = 1000
+)
+
+// handlers runs the handler for every announcement. It outlives connections: a handler that still runs when its connection
+// breaks finishes, and the announcement, which the broker delivers again, waits for it.
+type handlers struct {
+	ctx    context.Context // of Run
+	r      *RabbitMQ
+	handle func(context.Context, Announcement) error
+	wg     sync.WaitGroup
+
+	mu       sync.Mutex
+	busy     map[string]chan struct{} // session id -> closed when its handler has returned
+	failures map[string]int           // session id -> failures in a row
+	running  int                      // handlers at work, those that hold a failed announcement not counted
+	quiet    chan struct{}            // closed when running becomes 0; nil if nobody waits
+}
+
+func newHandlers(ctx context.Context, r *RabbitMQ, handle func(context.Context, Announcement) error) *handlers {
+	return &handlers{ctx: ctx, r: r, handle: handle, busy: map[string]chan struct{}{}, failures: map[string]int{}}
+}
+
+func (h *handlers) wait() { h.wg.Wait() }
+
+// idle waits until no handler is at work, at most d.
+func (h *handlers) idle(ctx context.Context, d time.Duration) {
+	h.mu.Lock()
+	if h.running == 0 {
+		h.mu.Unlock()
+		return
+	}
+	if h.quiet == nil {
+		h.quiet = make(chan struct{})
+	}
+	quiet := h.quiet
+	h.mu.Unlock()
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-quiet:
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// deliver takes one delivery of a connection whose life is conn.
+func (h *handlers) deliver(conn context.Context, d amqp.Delivery, backlog bool) {
+	count := h.r.metrics.notifications
+	if d.Redelivered {
+		count.WithLabelValues(resultRedelivered).Inc()
+	}
+	a, err := parse(d.Body)
+	if err != nil {
+		count.WithLabelValues(resultMalformed).Inc()
+		h.r.log.Warn("an announcement cannot be understood and is skipped", "reason", err, "bytes", len(d.Body))
+		// Rejected, not acknowledged: where the operator has set up a dead-letter exchange it can be looked at.
+		h.settled("reject", d.Reject(false))
+		return
+	}
+	a.ReceivedAt, a.Redelivered, a.Backlog = time.Now(), d.Redelivered, backlog
+	h.mu.Lock()
+	h.running++
+	h.mu.Unlock()
+	h.wg.Go(func() { h.process(conn, a, d) })
+}
+
+func (h *handlers) process(conn context.Context, a Announcement, d amqp.Delivery) {
+	err := h.call(a)
+	result := resultAccepted
+	if err != nil {
+		result = resultFailed
+	}
+	h.r.metrics.notifications.WithLabelValues(result).Inc()
+	if err == nil {
+		h.settled("acknowledge", d.Ack(false))
+		h.done()
+		return
+	}
+	h.done()
+	if h.ctx.Err() != nil {
+		return // not acknowledged: the broker keeps it
+	}
+	hold := h.hold(a.SessionID)
+	h.r.log.Warn("an announcement could not be handled, it comes again", "session_id", a.SessionID, "room", a.RoomName, "error", err, "pause", hold)
+	if sleep(conn, hold) != nil {
+		return // the broker gives it back to the queue by itself when the connection ends
+	}
+	h.settled("give back", d.Nack(false, true))
+}
+
+// call runs the handler when no other one works for the same session.
+func (h *handlers) call(a Announcement) error {
+	for {
+		h.mu.Lock()
+		other, busy := h.busy[a.SessionID]
+		if !busy {
+			mine := make(chan struct{})
+			h.busy[a.SessionID] = mine
+			h.mu.Unlock()
+			err := h.handle(h.ctx, a)
+			h.mu.Lock()
+			delete(h.busy, a.SessionID)
+			if err == nil {
+				delete(h.failures, a.SessionID)
+			}
+			h.mu.Unlock()
+			close(mine)
+			return err
+		}
+		h.mu.Unlock()
+		select {
+		case <-other:
+		case <-h.ctx.Done():
+			return context.Cause(h.ctx)
+		}
+	}
+}
+
+func (h *handlers) done() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.running--; h.running == 0 && h.quiet != nil {
+		close(h.quiet)
+		h.quiet = nil
+	}
+}
+
+// hold returns the pause after one more failure of the session's announcement.
+func (h *handlers) hold(sessionID string) time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.failures) >= maxRemembered {
+		clear(h.failures) // forgetting only shortens pauses
+	}
+	n := h.failures[sessionID]
+	h.failures[sessionID] = n + 1
+	return h.r.jitter(min(firstHold<<min(n, 10), maxHold))
+}
+
+// settled notes that the broker could not be told the outcome. It delivers the announcement again then.
+func (h *handlers) settled(what string, err error) {
+	if err != nil {
+		h.r.log.Debug("an announcement's outcome did not reach the broker", "outcome", what, "error", brokerError(what, err, h.r.o))
+	}
+}

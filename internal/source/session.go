@@ -1,0 +1,163 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+const (
+	// prefetch is how many announcements we hold at most without having acknowledged them.
+	prefetch = 32
+	// renewal is the age at which a connection that was opened with a project token is replaced. The token lasts an hour;
+	// afterwards the connection goes on, but nothing can be declared or bound on it, see binder.
+	renewal = 50 * time.Minute
+	// renewalRetry is the pause after a renewal that failed. The old connection stays in use.
+	renewalRetry = 5 * time.Minute
+	// exclusiveRetry is how long an exclusive queue is used before a durable one is tried again: what refused it may have
+	// been a SyncFlow API that was down for a moment.
+	exclusiveRetry = 15 * time.Minute
+	// setupTimeout bounds the declarations of one connection. The broker may ask SyncFlow's API about each of them.
+	setupTimeout = 2 * time.Minute
+	// goodbye is how long handlers may take after the end of a connection that could still acknowledge.
+	goodbye = 5 * time.Second
+)
+
+// errRenew ends a connection on purpose.
+var errRenew = errors.New("the connection is renewed")
+
+// session is the life of one connection: log in (unless conn is one already), open the queue, consume, keep it bound. It
+// returns when the connection has to be replaced, with the reason; and with the next connection if there is one already.
+func (r *RabbitMQ) session(ctx context.Context, conn connection, h *handlers, gap chan<- struct{}) (next connection, err error) {
+	if conn == nil {
+		if conn, err = r.o.login(ctx, r.dial); err != nil {
+			return nil, err
+		}
+	}
+	opened := time.Now()
+	ctx, cancel := context.WithCancel(ctx) // ends with the connection
+	var wg sync.WaitGroup
+	renewed := make(chan login, 1)
+	defer func() {
+		cancel()
+		_ = conn.CloseDeadline(time.Now().Add(closeTimeout)) // also ends calls that wait for the broker
+		wg.Wait()
+		select {
+		case l := <-renewed:
+			if l.conn != nil {
+				next = l.conn
+			}
+		default:
+		}
+	}()
+	closed := conn.NotifyClose(make(chan *amqp.Error, 1))
+	q, ch, deliveries, err := r.open(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	channelClosed := ch.NotifyClose(make(chan *amqp.Error, 1))
+	r.update(func(s *State) { s.Queue, s.Exclusive = q.name, q.exclusive })
+
+	b := &binder{r: r, conn: conn, queue: q, opened: opened, gap: gap}
+	unbindable := make(chan error, 1)
+	wg.Go(func() { unbindable <- b.run(ctx) })
+
+	var renew <-chan time.Time
+	switch {
+	case q.exclusive:
+		renew = time.After(exclusiveRetry)
+	case r.o.Username == "":
+		renew = time.After(renewal)
+	}
+	for backlog := q.backlog; ; {
+		select {
+		case d, ok := <-deliveries:
+			if !ok {
+				deliveries = nil // a reason follows on closed or channelClosed, except if the broker cancelled the consumer
+				select {
+				case e := <-closed:
+					return nil, r.gone("connection", e)
+				case e := <-channelClosed:
+					return nil, r.gone("channel", e)
+				case <-time.After(time.Second):
+					return nil, &BrokerError{Op: "consume", Reason: "the broker ended our subscription: the queue was deleted, or its node went down"}
+				}
+			}
+			h.deliver(ctx, d, backlog > 0)
+			backlog = max(0, backlog-1)
+		case e := <-closed:
+			return nil, r.gone("connection", e)
+		case e := <-channelClosed:
+			return nil, r.gone("channel", e)
+		case err := <-unbindable:
+			if ctx.Err() == nil {
+				return nil, err
+			}
+			unbindable = nil
+		case <-renew:
+			if q.exclusive {
+				return nil, errRenew
+			}
+			wg.Go(func() { // the old connection serves until the new one is open
+				c, err := r.o.login(ctx, r.dial)
+				renewed <- login{c, err}
+			})
+		case l := <-renewed:
+			if l.err != nil {
+				r.log.Debug("renewing the connection to the broker failed, the old one stays", "error", l.err)
+				renew = time.After(renewalRetry)
+				continue
+			}
+			h.idle(ctx, goodbye)
+			return l.conn, errRenew
+		case <-ctx.Done():
+			h.idle(context.WithoutCancel(ctx), goodbye) // what was handled is still acknowledged
+			return nil, ctx.Err()
+		}
+	}
+}
+
+type login struct {
+	conn connection
+	err  error
+}
+
+// open opens the queue and the subscription.
+func (r *RabbitMQ) open(ctx context.Context, conn connection) (queue, channel, <-chan amqp.Delivery, error) {
+	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = conn.CloseDeadline(time.Now().Add(closeTimeout)) })
+	defer stop()
+	q, ch, err := openQueue(conn, r.o)
+	if err != nil {
+		return queue{}, nil, nil, err
+	}
+	switch {
+	case q.exclusive:
+		r.log.Warn("the broker refuses a durable queue: announcements are lost while this service is not connected; "+
+			"sessions are then found by asking SyncFlow", "queue", q.name, "error", q.note)
+	case q.note != nil:
+		r.log.Warn("the queue exists with other properties than this version gives it, it is used as it is", "queue", q.name, "error", q.note)
+	}
+	if err := ch.Qos(prefetch, 0, false); err != nil {
+		return queue{}, nil, nil, brokerError("consume", err, r.o)
+	}
+	// Not an exclusive consumer: after a cut network the broker takes a minute to notice that our old one is dead, and would
+	// refuse the new one as long.
+	deliveries, err := ch.Consume(q.name, "textegress-"+r.o.Instance, false, false, false, false, nil)
+	if err != nil {
+		return queue{}, nil, nil, brokerError("consume", err, r.o)
+	}
+	return q, ch, deliveries, nil
+}
+
+// gone makes an error of a close notification; nil is an orderly end that we did not ask for.
+func (r *RabbitMQ) gone(what string, e *amqp.Error) error {
+	if e == nil {
+		return &BrokerError{Op: what, Reason: "closed"}
+	}
+	return brokerError(what, e, r.o)
+}
