@@ -1,0 +1,165 @@
+package sourcetest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/syncflow/textegress/devstack"
+	"github.com/syncflow/textegress/internal/source"
+	"github.com/syncflow/textegress/internal/syncflow"
+)
+
+// stack is shared: the tests run one after the other, each with its own instance name and so its own queue. A test that
+// restarts a server leaves it running.
+var stack *devstack.Stack
+
+func TestMain(m *testing.M) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	var err error
+	if stack, err = devstack.Start(ctx, devstack.Options{NoS3: true, TLS: true}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	if err := stack.Stop(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func project() devstack.Project { return stack.SyncFlow.Projects[0] }
+
+func api(t *testing.T, p devstack.Project) *syncflow.Client {
+	t.Helper()
+	c, err := syncflow.New(syncflow.Options{BaseURL: stack.SyncFlow.URL, Key: p.Key, Secret: p.Secret, ProjectID: p.ID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// options are those of the service, over TLS with a private authority.
+func options(t *testing.T, instance string) source.RabbitMQOptions {
+	t.Helper()
+	p := project()
+	c := api(t, p)
+	return source.RabbitMQOptions{
+		Host: stack.RabbitMQ.Host, Port: stack.RabbitMQ.TLSPort, TLS: true, CAFile: stack.RabbitMQ.CAFile, VHost: stack.RabbitMQ.VHost,
+		ProjectID: p.ID, Group: devstack.DeviceGroup, Instance: instance, ProjectIndex: "0", Token: c.ProjectToken,
+		Binding: func(ctx context.Context) (source.Binding, error) {
+			d, err := c.EnsureDevice(ctx, "text-egress", devstack.DeviceGroup)
+			return source.Binding{Exchange: d.ExchangeName, RoutingKey: d.BindingKey}, err
+		},
+	}
+}
+
+// listener runs a source and records what it says.
+type listener struct {
+	*source.RabbitMQ
+	t    *testing.T
+	stop func()
+	log  strings.Builder
+
+	mu        sync.Mutex
+	heard     []source.Announcement
+	connected int
+	fail      int // so many announcements are refused
+}
+
+func (l *listener) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.log.Write(b)
+}
+
+func listen(t *testing.T, o source.RabbitMQOptions) *listener {
+	t.Helper()
+	l := &listener{t: t}
+	o.Logger = slog.New(slog.NewTextHandler(l, nil))
+	l.RabbitMQ = source.NewRabbitMQ(o)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = l.Run(ctx, l.handle, func(context.Context) { l.mu.Lock(); l.connected++; l.mu.Unlock() }) // returns nil, by contract
+	}()
+	l.stop = sync.OnceFunc(func() { cancel(); <-done })
+	t.Cleanup(func() {
+		l.stop()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if strings.Contains(l.log.String(), "eyJ") {
+			t.Errorf("a token was logged:\n%s", &l.log)
+		}
+		if t.Failed() {
+			t.Logf("log of the listener:\n%s\nstate: %+v", &l.log, l.State())
+		}
+	})
+	return l
+}
+
+func (l *listener) handle(_ context.Context, a source.Announcement) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fail > 0 {
+		l.fail--
+		return fmt.Errorf("refused by the test")
+	}
+	l.heard = append(l.heard, a)
+	return nil
+}
+
+func (l *listener) rooms() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []string
+	for _, a := range l.heard {
+		out = append(out, a.RoomName)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (l *listener) gaps() int { l.mu.Lock(); defer l.mu.Unlock(); return l.connected }
+
+func (l *listener) ready() {
+	l.t.Helper()
+	eventually(l.t, "the listener is connected", func() bool { return l.State().Connected })
+}
+
+func (l *listener) hears(rooms ...string) {
+	l.t.Helper()
+	slices.Sort(rooms)
+	eventually(l.t, fmt.Sprintf("%v is heard", rooms), func() bool { return slices.Equal(l.rooms(), rooms) })
+}
+
+func eventually(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(90 * time.Second)
+	for !f() {
+		if time.Now().After(deadline) {
+			t.Fatalf("it did not happen that %s", what)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// create makes a session for our group; SyncFlow announces it.
+func create(t *testing.T, name string) devstack.Session {
+	t.Helper()
+	x, err := stack.SyncFlow.CreateSession(t.Context(), project(), name, devstack.DeviceGroup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = stack.SyncFlow.StopSession(context.WithoutCancel(t.Context()), project(), x.ID) }) // some have ended already
+	return x
+}
