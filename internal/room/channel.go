@@ -96,7 +96,11 @@ func (p *peer) read(ch Channel, raw datachannel.ReadWriteCloser) {
 	}
 	if ch != 0 {
 		// The server never closes a channel of a living connection, and without it the session is of no use.
-		p.fail("data channel closed: " + err.Error())
+		cause := "data channel " + ch.String() + " closed" // the error has the peer's words, and addresses
+		if errors.Is(err, io.ErrShortBuffer) {
+			cause = "a message is too large"
+		}
+		p.fail(cause)
 	}
 }
 

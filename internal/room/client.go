@@ -63,7 +63,7 @@ var defaultTimes = times{
 	leaveGrace: 1500 * time.Millisecond, quiet: 300 * time.Millisecond, drain: 5 * time.Second,
 	resume: resumeTimes{
 		grace: 300 * time.Millisecond, tick: 250 * time.Millisecond, stale: 5 * time.Second, dial: 10 * time.Second,
-		backoff: 500 * time.Millisecond, maxBackoff: 10 * time.Second, gone: 6 * time.Second, silent: 12 * time.Second,
+		backoff: 500 * time.Millisecond, maxBackoff: 10 * time.Second, gone: 5 * time.Second, silent: 12 * time.Second,
 	},
 	// The server gives a connection up after 10 + 5 s without a sign of life. Ours must not be faster: what arrives after an outage
 	// of less than that is complete.

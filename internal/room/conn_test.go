@@ -289,12 +289,19 @@ func TestParticipants(t *testing.T) {
 	s.sendUpdate(person("PA_b", "Bob", active)) // its state is no news
 	s.sendUpdate(newer)
 	s.sendUpdate(older) // overtaken
-	s.sendUpdate(person("PA_x", "never seen", gone), person("PA_b", "Bob", gone))
+	s.sendUpdate(person("PA_x", "there for a moment", gone), person("PA_b", "Bob", gone))
+	s.sendUpdate(person("PA_b", "Bob", gone), person("PA_x", "there for a moment", gone)) // told twice
+	back := person("PA_a2", "Anna", active)
+	back.Identity = "id-PA_a" // the server tells only that she came back
+	s.sendUpdate(back)
 	s.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_RoomUpdate{RoomUpdate: &livekit.RoomUpdate{
 		Room: &livekit.Room{Sid: "RM_1", Metadata: "new"},
 	}}})
 	eventually(t, "room update", func() bool { return w.saw("room_updated") })
-	want := []string{"participant_joined PA_b", "participant_updated PA_a", "participant_left PA_b", "room_updated"}
+	want := []string{
+		"participant_joined PA_b", "participant_updated PA_a", "participant_joined PA_x", "participant_left PA_x", "participant_left PA_b",
+		"participant_left PA_a", "participant_joined PA_a2", "room_updated",
+	}
 	got := slices.DeleteFunc(w.seen(), func(s string) bool { return s == "clock_measured" })
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)

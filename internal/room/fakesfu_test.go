@@ -35,6 +35,7 @@ type fakeSFU struct {
 	sessions chan *session
 	api      *webrtc.API
 	dark     atomic.Bool // nothing leaves over UDP
+	stall    atomic.Bool // the root page does not answer
 
 	mu     sync.Mutex
 	tokens []string
@@ -103,6 +104,9 @@ func (f *fakeSFU) url() string { return "ws" + strings.TrimPrefix(f.srv.URL, "ht
 
 func (f *fakeSFU) serve(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/rtc/v1" {
+		if f.stall.Load() {
+			<-r.Context().Done() // no answer: the network is down
+		}
 		return // the root page: alive
 	}
 	token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")

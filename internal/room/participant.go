@@ -63,10 +63,13 @@ func participantOf(p *livekit.ParticipantInfo) Participant {
 }
 
 // roster knows who is in the room and turns the server's updates into events. It belongs to the goroutine that reads the signals.
+// Updates of participants who publish no media come in batches, up to three seconds late (livekit-server,
+// subscriberUpdateInterval): a participant's packets may come before, and one who was there for a shorter time is only told as gone.
 type roster struct {
 	own     string // our sid: we are in the updates too
 	members map[string]member
-	full    bool // the next update that contains us lists everybody
+	gone    map[string]bool // sids that were told as left, lately
+	full    bool            // the next update that contains us lists everybody
 }
 
 type member struct {
@@ -75,52 +78,75 @@ type member struct {
 }
 
 func newRoster(own string, others []*livekit.ParticipantInfo) *roster {
-	r := &roster{own: own, members: map[string]member{}}
+	r := &roster{own: own, members: map[string]member{}, gone: map[string]bool{}}
 	for _, p := range others {
 		r.members[p.GetSid()] = member{participantOf(p), p.GetVersion()}
 	}
 	return r
 }
 
-// update takes a ParticipantUpdate. Several participants with the same identity are several participants: who reconnects has a new
-// sid, and the end of the old one may be told later.
+// update takes a ParticipantUpdate.
 func (r *roster) update(infos []*livekit.ParticipantInfo) []Event {
 	var events []Event
 	present := make(map[string]bool, len(infos))
 	for _, p := range infos {
-		sid := p.GetSid()
-		present[sid] = true
-		if sid == r.own || sid == "" {
-			continue
-		}
-		old, known := r.members[sid]
-		switch {
-		case known && p.GetVersion() < old.version: // overtaken by a newer one
-		case p.GetState() == livekit.ParticipantInfo_DISCONNECTED:
-			if known {
-				delete(r.members, sid)
-				events = append(events, Event{Type: ParticipantLeft, Participant: old.Participant})
-			}
-		default:
-			now := participantOf(p)
-			r.members[sid] = member{now, p.GetVersion()}
-			if !known {
-				events = append(events, Event{Type: ParticipantJoined, Participant: now})
-			} else if !same(old.Participant, now) {
-				events = append(events, Event{Type: ParticipantUpdated, Participant: now})
-			}
+		present[p.GetSid()] = true
+		if p.GetSid() != r.own && p.GetSid() != "" {
+			events = append(events, r.one(p)...)
 		}
 	}
 	if r.full && present[r.own] {
 		r.full = false
-		for sid, m := range r.members {
+		for sid := range r.members {
 			if !present[sid] {
-				delete(r.members, sid)
-				events = append(events, Event{Type: ParticipantLeft, Participant: m.Participant})
+				events = append(events, r.leave(sid))
 			}
 		}
 	}
 	return events
+}
+
+func (r *roster) one(p *livekit.ParticipantInfo) []Event {
+	sid, now := p.GetSid(), participantOf(p)
+	old, known := r.members[sid]
+	over := p.GetState() == livekit.ParticipantInfo_DISCONNECTED
+	switch {
+	case known && over:
+		return []Event{r.leave(sid)}
+	case known && p.GetVersion() < old.version: // overtaken by a newer one
+		return nil
+	case known:
+		r.members[sid] = member{now, p.GetVersion()}
+		if same(old.Participant, now) {
+			return nil
+		}
+		return []Event{{Type: ParticipantUpdated, Participant: now}}
+	case r.gone[sid]:
+		return nil
+	}
+	var events []Event
+	// The server does not tell the end of a session whose identity came back in a new one (SupportsIdentityBasedReconnection).
+	for other, m := range r.members {
+		if m.Identity == now.Identity && !m.JoinedAt.After(now.JoinedAt) {
+			events = append(events, r.leave(other))
+		}
+	}
+	r.members[sid] = member{now, p.GetVersion()}
+	events = append(events, Event{Type: ParticipantJoined, Participant: now})
+	if over {
+		events = append(events, r.leave(sid))
+	}
+	return events
+}
+
+func (r *roster) leave(sid string) Event {
+	m := r.members[sid]
+	delete(r.members, sid)
+	if len(r.gone) >= 1000 {
+		clear(r.gone)
+	}
+	r.gone[sid] = true
+	return Event{Type: ParticipantLeft, Participant: m.Participant}
 }
 
 func same(a, b Participant) bool {

@@ -18,13 +18,14 @@ type resumeTimes struct {
 	stale               time.Duration // the PeerConnection lives if the server answered within this time
 	dial                time.Duration // one attempt
 	backoff, maxBackoff time.Duration
-	gone                time.Duration // silence after which the connection is lost, if nobody listens on the server's port
+	gone                time.Duration // silence over UDP after which the connection is lost, if TCP works meanwhile
 	silent              time.Duration // silence after which the connection is lost in any case
 }
 
 // resume brings a lost websocket back. Asking to resume creates the room if it is gone, so it asks only when the server has
 // answered an ICE keepalive since: then the PeerConnection lives, and with it the session and the room. While the server is silent
-// it only looks whether anybody listens on its port. It belongs to the goroutine run, except where noted.
+// it only looks at the server's root page. If the network works (a page comes, or the port is closed) and the keepalives are not
+// answered, the server has been restarted or has ended. It belongs to the goroutine run, except where noted.
 type resume struct {
 	c     *Conn
 	t     resumeTimes
@@ -34,7 +35,7 @@ type resume struct {
 	base      uint64    // answers counted
 	counting  bool      // base is set
 	lastAlive time.Time // time of the last answer seen
-	refused   bool      // nobody listened on the port at some time since
+	reachable time.Time // since when, without a break, looking gave an answer; zero: not
 
 	attempts int
 	next     time.Time // of the next attempt or look
@@ -46,13 +47,12 @@ type resume struct {
 	result chan resumed // capacity 1: never blocks, because one thing is under way at a time
 }
 
-// resumed is the outcome of an attempt (sig and first, or err) or of a look (probed).
+// resumed is the outcome of an attempt (sig and first, or err) or of a look (looked, with reachable).
 type resumed struct {
-	sig     *signal
-	first   *livekit.SignalResponse
-	err     error
-	probed  bool
-	refused bool
+	sig               *signal
+	first             *livekit.SignalResponse
+	err               error
+	looked, reachable bool
 }
 
 func (c *Conn) newResume() *resume {
@@ -103,7 +103,7 @@ func (r *resume) tick() (End, bool) {
 	case !r.counting:
 		r.counting, r.base = true, n
 	case n > r.base:
-		r.base, r.lastAlive, r.refused = n, now, false
+		r.base, r.lastAlive, r.reachable = n, now, time.Time{}
 	}
 	alive := !r.lastAlive.IsZero() && now.Sub(r.lastAlive) < r.t.stale
 	silent := now.Sub(r.begun)
@@ -111,10 +111,10 @@ func (r *resume) tick() (End, bool) {
 		silent = now.Sub(r.lastAlive)
 	}
 	switch {
-	case silent >= r.t.gone && r.refused:
-		return End{ReasonConnectionLost, "the server is gone"}, true
+	case !r.reachable.IsZero() && now.Sub(r.reachable) >= r.t.gone:
+		return End{ReasonConnectionLost, "the session is gone from the server"}, true
 	case silent >= r.t.silent:
-		return End{ReasonConnectionLost, "the server is silent"}, true
+		return End{ReasonConnectionLost, "the network is silent"}, true
 	}
 	if r.busy || now.Before(r.next) {
 		return End{}, false
@@ -124,7 +124,7 @@ func (r *resume) tick() (End, bool) {
 		tokens := r.c.tokens()
 		r.wg.Go(func() { r.result <- r.attempt(tokens) })
 	} else {
-		r.wg.Go(func() { r.result <- resumed{probed: true, refused: r.c.serverRefuses(r.ctx)} })
+		r.wg.Go(func() { r.result <- resumed{looked: true, reachable: r.c.reachable(r.ctx)} })
 	}
 	return End{}, false
 }
@@ -132,8 +132,13 @@ func (r *resume) tick() (End, bool) {
 // failed notes an attempt or a look without success and sets the time of the next.
 func (r *resume) failed(x resumed) {
 	r.busy = false
-	if x.probed {
-		r.refused = r.refused || x.refused
+	if x.looked {
+		switch {
+		case !x.reachable:
+			r.reachable = time.Time{}
+		case r.reachable.IsZero():
+			r.reachable = time.Now()
+		}
 		r.next = time.Now().Add(r.t.backoff)
 		return
 	}
@@ -181,9 +186,9 @@ func (r *resume) attempt(tokens []string) resumed {
 	}
 }
 
-// serverRefuses looks whether anybody answers for the server: not if its port is closed, or if a proxy says that there is nobody
-// behind it. It asks for the root page only, which touches no room.
-func (c *Conn) serverRefuses(ctx context.Context) bool {
+// reachable reports whether packets come to the server's host and back: it, or a proxy before it, answers, or its port is closed.
+// It asks for the root page only, which touches no room.
+func (c *Conn) reachable(ctx context.Context) bool {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.endpoint.http.String(), nil)
 	if err != nil {
 		return false
@@ -193,9 +198,5 @@ func (c *Conn) serverRefuses(ctx context.Context) bool {
 		return errors.Is(err, syscall.ECONNREFUSED)
 	}
 	_ = resp.Body.Close()
-	switch resp.StatusCode {
-	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return true
-	}
-	return false
+	return true
 }

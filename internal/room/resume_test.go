@@ -145,27 +145,33 @@ func TestNoResumeAfterPeerConnection(t *testing.T) {
 	}
 }
 
-// … and not when it is silent.
+// … and not when it is silent: while the server can be reached otherwise, or its port is closed, not for long; while nothing can be
+// reached for as long as ICE would wait.
 func TestNoResumeInSilence(t *testing.T) {
-	for _, gone := range []bool{true, false} {
-		f, w := newFakeSFU(t), &witness{}
-		c := quickClient(t, func(q *times) {
-			q.resume.silent = time.Second
-			if gone { // the listening port is closed: that is enough
+	for name, c := range map[string]struct {
+		after func(f *fakeSFU)
+		want  string
+	}{
+		"restarted": {func(*fakeSFU) {}, "gone"},
+		"killed":    {func(f *fakeSFU) { f.srv.Close() }, "gone"},
+		"network":   {func(f *fakeSFU) { f.stall.Store(true) }, "silent"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, w := newFakeSFU(t), &witness{}
+			client := quickClient(t, func(q *times) {
 				q.resume.silent = time.Hour
+				if c.want == "silent" {
+					q.resume.silent = time.Second
+				}
+			})
+			conn, s := join(t, client, f, w)
+			f.dark.Store(true)
+			c.after(f)
+			s.hangUp()
+			if e := await(t, conn); e.Reason != ReasonConnectionLost || !strings.Contains(e.Detail, c.want) || len(f.sessions) != 0 {
+				t.Errorf("end %v, %d more websockets", e, len(f.sessions))
 			}
 		})
-		conn, s := join(t, c, f, w)
-		f.dark.Store(true)
-		s.hangUp()
-		want := "silent"
-		if gone {
-			f.srv.Close()
-			want = "gone"
-		}
-		if e := await(t, conn); e.Reason != ReasonConnectionLost || !strings.Contains(e.Detail, want) || len(f.sessions) != 0 {
-			t.Errorf("end %v, %d more websockets", e, len(f.sessions))
-		}
 	}
 }
 
