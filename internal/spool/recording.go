@@ -110,8 +110,8 @@ func (r *Recording) load() error {
 	if r.readOnly || r.state == StateRemoved {
 		return nil
 	}
-	// A process that died after a rename and before the fsync of the directory
-	// left a state file that we see and a power failure would not.
+	// A process that died before it came to the fsync of the directory left
+	// state files and segments that we see and that a power failure would take.
 	return r.spool.fs.SyncDir("load", r.dir)
 }
 

@@ -9,7 +9,8 @@ import (
 // cuts the torn tail of the last one, makes all of them durable (the process
 // that wrote them may not have come to that) and finds where to go on. Segments
 // are not altered otherwise. Called with syncMu held, before anybody else knows
-// the writer.
+// the writer. The names of the segments were made durable when the spool was
+// opened or when the writer before was closed.
 func (w *Writer) prepare() error {
 	names, err := w.recoverTail()
 	if err != nil {
@@ -30,7 +31,7 @@ func (w *Writer) prepare() error {
 			w.recording.markSuspect(name)
 		}
 	}
-	return w.spool.fs.SyncDir("recover", w.recording.dir)
+	return nil
 }
 
 // recoverTail cuts the torn tail and returns the segments that are left. A

@@ -136,6 +136,30 @@ func TestRecover_OldSegmentsAreSynced(t *testing.T) {
 	wantTexts(t, s3.Recordings()[0], numbers(1, 11)...)
 }
 
+// TestOpen_MakesDurableWhatItFinds: the process was killed between the renaming
+// of sealed.json and the fsync of the directory; then the power fails.
+func TestOpen_MakesDurableWhatItFinds(t *testing.T) {
+	mem, o := memory()
+	o.FS = &durabletest.Fault{FS: mem, Hook: func(c durabletest.Call) (int, error) {
+		if c.Label == "seal" && c.Name == "syncdir" {
+			return 0, syscall.EIO
+		}
+		return 0, nil
+	}}
+	r, w := newRecording(t, openSpool(t, "/data", o))
+	if err := w.Seal(Sealed{Status: textegress.StatusComplete}); err == nil {
+		t.Fatal("no error")
+	}
+	s := openSpool(t, "/data", Options{FS: unlocked{mem}, SyncInterval: quiet})
+	if r, _ := s.Recording(r.ID()); r.State() != StateSealed {
+		t.Fatalf("state %s", r.State())
+	}
+	s = openSpool(t, "/data", Options{FS: mem.Restart(nil), SyncInterval: quiet})
+	if r, _ := s.Recording(r.ID()); r.State() != StateSealed {
+		t.Errorf("state %s after a power failure, it had been %s", r.State(), StateSealed)
+	}
+}
+
 // unlocked lets a second spool stand for the process after a kill -9.
 type unlocked struct{ *durabletest.CrashFS }
 

@@ -136,6 +136,8 @@ func TestReadSegments_Damage(t *testing.T) {
 		{"only zeros", [][]byte{zeros}, nil, nil},
 		{"zeros instead of two frames", [][]byte{wiped(one, ends[0], ends[2])},
 			slices.Concat(frames1[:1], frames1[3:]), []Event{corrupt("000001.seg", ends[0], ends[2]-ends[0], 2)}},
+		{"the payloads of the last two frames", [][]byte{wiped(wiped(one, ends[2]+frameHeaderLen, ends[3]), ends[3]+frameHeaderLen, ends[4])},
+			frames1[:3], []Event{corrupt("000001.seg", ends[2], ends[4]-ends[2], 2)}},
 		{"noise behind the last frame", [][]byte{append(slices.Clone(one), "noise"...)}, frames1,
 			[]Event{corrupt("000001.seg", len(one), 5, 1)}},
 		{"last frames of a segment that is not the last", [][]byte{one[:ends[2]+50], two},

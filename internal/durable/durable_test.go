@@ -1,0 +1,192 @@
+package durable_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/syncflow/textegress/internal/durable"
+	"github.com/syncflow/textegress/internal/durable/durabletest"
+)
+
+func TestWriteFileOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.json")
+	if err := os.WriteFile(path+durable.TempSuffix, []byte("left by a crash"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name, data string
+		want       error
+	}{
+		{"new", "one", nil},
+		{"the same again", "one", nil},
+		{"other bytes", "two", fs.ErrExist},
+	} {
+		if err := durable.WriteFileOnce(durable.OS{}, "test", path, []byte(tt.data)); !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+	got, err := os.ReadFile(path)
+	if err != nil || string(got) != "one" {
+		t.Errorf("%q, %v", got, err)
+	}
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil || len(entries) != 1 {
+		t.Errorf("left behind: %v, %v", entries, err)
+	}
+	if fi, err := os.Stat(path); err != nil || fi.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", fi.Mode(), err)
+	}
+}
+
+// TestWriteFileOnce_CrashAtEveryOp: after a power failure the file is complete or
+// absent, and complete if WriteFileOnce had returned nil.
+func TestWriteFileOnce_CrashAtEveryOp(t *testing.T) {
+	for at := 1; ; at++ {
+		c := durabletest.NewCrashFS(at, 2)
+		err := durable.MkdirAll(c, "test", "/a/b")
+		if err == nil {
+			err = durable.WriteFileOnce(c, "test", "/a/b/f", []byte("content"))
+		}
+		b, rerr := c.Restart(nil).ReadFile("test", "/a/b/f")
+		switch {
+		case err == nil && (rerr != nil || string(b) != "content"):
+			t.Errorf("crash at %d: %q, %v after a success", at, b, rerr)
+		case err != nil && rerr == nil && string(b) != "content":
+			t.Errorf("crash at %d: half a file: %q", at, b)
+		}
+		if !c.Crashed() {
+			if at < 8 {
+				t.Errorf("only %d operations", at)
+			}
+			return
+		}
+	}
+}
+
+// TestWriteFileOnce_Faults: an error at any step can be followed by another try,
+// whose success is one.
+func TestWriteFileOnce_Faults(t *testing.T) {
+	for _, name := range []string{"create", "write", "sync", "rename", "syncdir"} {
+		t.Run(name, func(t *testing.T) {
+			mem := durabletest.NewCrashFS(0, 0)
+			f := &durabletest.Fault{FS: mem, Hook: func(c durabletest.Call) (int, error) {
+				if c.Name == name {
+					return 3, syscall.ENOSPC
+				}
+				return 0, nil
+			}}
+			if err := durable.WriteFileOnce(f, "test", "/f", []byte("content")); !errors.Is(err, syscall.ENOSPC) {
+				t.Fatal(err)
+			}
+			f.Hook = nil
+			if there, _ := mem.Exists("test", "/f"); there != (name == "syncdir") {
+				t.Errorf("there: %v", there)
+			}
+			if err := durable.WriteFileOnce(f, "test", "/f", []byte("content")); err != nil {
+				t.Fatal(err)
+			}
+			if b, err := mem.Restart(nil).ReadFile("test", "/f"); string(b) != "content" {
+				t.Errorf("%q, %v after a power failure", b, err)
+			}
+		})
+	}
+}
+
+func TestMkdirAll(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b", "c")
+	for range 2 {
+		if err := durable.MkdirAll(durable.OS{}, "test", dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if fi, err := os.Stat(dir); err != nil || !fi.IsDir() {
+		t.Errorf("%v, %v", fi, err)
+	}
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{file, filepath.Join(file, "below")} {
+		if err := durable.MkdirAll(durable.OS{}, "test", path); err == nil {
+			t.Errorf("%s: no error", path)
+		}
+	}
+}
+
+func TestLock(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	l, err := durable.Lock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = durable.Lock(path)
+	locked, ok := errors.AsType[*durable.LockedError](err)
+	if !ok {
+		t.Fatalf("second lock: %v", err)
+	}
+	if d := cmp.Diff(durable.LockedError{Path: path, PID: os.Getpid()}, *locked); d != "" {
+		t.Error(d)
+	}
+	if want := fmt.Sprintf("process %d", os.Getpid()); !strings.Contains(err.Error(), want) {
+		t.Errorf("%q does not say %q", err, want)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l, err = durable.Lock(path)
+	if err != nil {
+		t.Fatalf("after the release: %v", err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOS_Files(t *testing.T) {
+	var fsys durable.OS
+	path := filepath.Join(t.TempDir(), "f")
+	f, err := fsys.Create("test", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fsys.Create("test", path); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("created twice: %v", err)
+	}
+	write := func(s string) {
+		t.Helper()
+		if _, err := f.Write([]byte(s)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("one two")
+	if err := f.Truncate(3); err != nil {
+		t.Fatal(err)
+	}
+	write("!") // at the end that is, not where the file ended before
+	if err := f.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := f.Size(); n != 4 || err != nil {
+		t.Errorf("size %d, %v", n, err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := fsys.ReadFile("test", path); string(b) != "one!" || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+	if err := f.Sync(); err == nil {
+		t.Error("sync after close: no error")
+	}
+	if _, err := fsys.Open("test", path+"x"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("open: %v", err)
+	}
+}
