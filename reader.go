@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -114,7 +113,7 @@ func decodeLine(line []byte, m *Message) error {
 		// encoding/json would replace the bytes and thereby change the message.
 		return errors.New("not UTF-8")
 	}
-	return json.Unmarshal(line, m)
+	return m.UnmarshalJSON(line) // not json.Unmarshal, which would look at all of it once more
 }
 
 // Verify checks that every object of the manifest is there with its size and

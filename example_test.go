@@ -1,0 +1,51 @@
+package textegress_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+
+	"github.com/syncflow/textegress"
+)
+
+func Example() {
+	rec, err := textegress.Open(os.DirFS("testdata/delivery"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := rec.Verify(context.Background(), nil); err != nil {
+		log.Fatal(err)
+	}
+	m := rec.Manifest()
+	fmt.Printf("%s, %s: %d messages, %d outages\n", m.Session.RoomName, m.Status, m.Counts.Messages, len(m.Completeness.Outages))
+	for m, err := range rec.Messages() {
+		if err != nil {
+			log.Fatal(err)
+		}
+		if m.Kind.IsEvent() {
+			fmt.Println(m.N, m.Kind)
+			continue
+		}
+		fmt.Printf("%d %s %s %q\n", m.N, m.Kind, m.Identity, m.Payload())
+	}
+	// Output:
+	// class-1, COMPLETE: 2 messages, 0 outages
+	// 1 recording_started
+	// 2 joined
+	// 3 data alice "Hello <all> & welcome"
+	// 4 data bob "\xff\x00\x01"
+	// 5 recording_ended
+}
+
+func ExampleEscapeName() {
+	for _, name := range []string{"alice", "Müller 李", "a/b", "..", ""} {
+		fmt.Println(textegress.EscapeName(name))
+	}
+	// Output:
+	// alice
+	// Müller 李
+	// a%2Fb
+	// %2E%2E
+	// %empty
+}
