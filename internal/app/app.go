@@ -1,0 +1,243 @@
+// Package app puts the service together: it is the only place that knows every
+// part.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/syncflow/textegress/internal/config"
+	"github.com/syncflow/textegress/internal/controller"
+	"github.com/syncflow/textegress/internal/objstore"
+	"github.com/syncflow/textegress/internal/recorder"
+	"github.com/syncflow/textegress/internal/room"
+	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/internal/uploader"
+	"github.com/syncflow/textegress/internal/web"
+)
+
+// Options are what the service is made from.
+type Options struct {
+	Config  *config.Config
+	Logger  *slog.Logger
+	Version string
+}
+
+// App is the whole service as a value; several can live in one process, each on
+// its own data directory. Create it with [New], then call [App.Run], or
+// [App.Start] and [App.Stop].
+type App struct {
+	o        Options
+	log      *slog.Logger
+	started  time.Time
+	instance string
+	spool    *spool.Spool
+	uploader *uploader.Uploader
+	projects []*project
+	web      *web.Server
+	http     net.Listener
+	control  net.Listener
+
+	cleanups []cleanup // run last first, by Stop, or by New when it fails
+
+	stopIntake  context.CancelFunc // ends the controllers; set by Start
+	controllers sync.WaitGroup
+	stopUploads context.CancelFunc
+	uploads     sync.WaitGroup
+}
+
+type cleanup struct {
+	name string
+	do   func(context.Context) error
+}
+
+// project is one project of the configuration, running or broken.
+type project struct {
+	config config.Project
+	bucket objstore.Bucket
+	ctl    *controller.Controller // nil: broken
+	broken string                 // what is wrong with its configuration
+}
+
+// New opens the data directory and binds the listeners. Nothing is recorded
+// before [App.Start].
+func New(_ context.Context, o Options) (_ *App, err error) {
+	a := &App{o: o, log: o.Logger, started: time.Now()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.cleanUp(context.Background()))
+		}
+	}()
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+
+	// One straight line from the disk outwards; the order of the cleanups is its
+	// reverse.
+	c := o.Config
+	a.spool, err = spool.Open(c.DataDir, spool.Options{SyncInterval: c.SyncInterval, Logger: o.Logger, Registerer: reg})
+	if err != nil {
+		return nil, fmt.Errorf("open DATA_DIR: %w", err)
+	}
+	a.onCleanup("close the spool", func(context.Context) error { return a.spool.Close() })
+	if a.instance = c.Instance; a.instance == "" {
+		if a.instance, err = a.spool.Instance(); err != nil {
+			return nil, fmt.Errorf("name this instance: %w", err)
+		}
+	}
+	client, err := room.NewClient(room.Options{Logger: o.Logger})
+	if err != nil {
+		return nil, fmt.Errorf("set up WebRTC: %w", err)
+	}
+	if err := a.setUpProjects(reg, &limitedRoom{client: client, slots: make(chan struct{}, maxJoins)}); err != nil {
+		return nil, err
+	}
+	a.uploader = uploader.New(uploader.Options{
+		Spool: a.spool, BucketFor: a.bucketFor, Retention: c.Retention, Logger: o.Logger, Registerer: reg,
+	})
+	a.web = web.New(web.Options{Service: a, Gatherer: reg, Logger: o.Logger})
+	if a.http, err = net.Listen("tcp", c.HTTPAddr); err != nil {
+		return nil, fmt.Errorf("HTTP_ADDR: %w", err)
+	}
+	a.serve("HTTP", a.http, a.web.Handler())
+	if a.control, err = web.ListenControl(c.DataDir); err != nil {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	a.serve("control", a.control, a.web.ControlHandler())
+	return a, nil
+}
+
+// maxJoins bounds how many rooms are being joined at the same moment. A join is
+// short; the bound keeps hundreds of handshakes, after a restart of LiveKit,
+// from starving each other until all time out.
+const maxJoins = 24
+
+// limitedRoom adapts the LiveKit client to what a recorder asks for.
+type limitedRoom struct {
+	client *room.Client
+	slots  chan struct{}
+}
+
+// Join implements [recorder.Room].
+func (l *limitedRoom) Join(ctx context.Context, o room.JoinOptions) (recorder.Conn, error) {
+	select {
+	case l.slots <- struct{}{}:
+		defer func() { <-l.slots }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	conn, err := l.client.Join(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
+func (a *App) onCleanup(name string, do func(context.Context) error) {
+	a.cleanups = append(a.cleanups, cleanup{name, do})
+}
+
+func (a *App) cleanUp(ctx context.Context) error {
+	var errs []error
+	for i := len(a.cleanups) - 1; i >= 0; i-- {
+		if err := a.cleanups[i].do(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", a.cleanups[i].name, err))
+		}
+	}
+	a.cleanups = nil
+	return errors.Join(errs...)
+}
+
+// serve answers on l until the cleanup.
+func (a *App) serve(name string, l net.Listener, h http.Handler) {
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelWarn)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			a.log.Error("server ended", "server", name, "error", err)
+		}
+	}()
+	a.onCleanup("stop "+name, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		err := srv.Shutdown(ctx)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = srv.Close()
+		}
+		<-done
+		return err
+	})
+}
+
+// Addr is the address of the HTTP server, useful with port 0.
+func (a *App) Addr() string { return a.http.Addr().String() }
+
+// Start begins to record and to deliver.
+func (a *App) Start(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
+	uctx, stop := context.WithCancel(ctx)
+	a.stopUploads = stop
+	a.uploads.Go(func() {
+		if err := a.uploader.Run(uctx); err != nil && uctx.Err() == nil {
+			a.log.Error("delivery ended", "error", err)
+		}
+	})
+	cctx, stop := context.WithCancel(ctx)
+	a.stopIntake = stop
+	for _, p := range a.projects {
+		if p.ctl != nil {
+			a.controllers.Go(func() { p.ctl.Run(cctx) })
+		}
+	}
+	a.log.Info("textegress is running", "version", a.o.Version, "instance", a.instance, "http", a.Addr(),
+		"data_dir", a.spool.Dir(), "projects", len(a.o.Config.Projects))
+	return nil
+}
+
+// Stop ends the service in order: no more sessions are taken, the rooms are left
+// and the recordings sealed, and what is sealed is delivered until ctx ends. What
+// is not delivered by then stays on disk for the next start.
+func (a *App) Stop(ctx context.Context) error {
+	if a.stopIntake != nil {
+		a.stopIntake()
+		sealed := make(chan struct{})
+		go func() { a.controllers.Wait(); close(sealed) }()
+		select {
+		case <-sealed:
+			if err := a.uploader.Drain(ctx); err != nil {
+				a.log.Warn("not everything could be delivered; the next start goes on with it", "error", err)
+			}
+		case <-ctx.Done():
+			a.log.Warn("not every recording could be sealed in time; the next start continues them")
+		}
+		a.stopUploads()
+		a.uploads.Wait()
+	}
+	return a.cleanUp(context.WithoutCancel(ctx))
+}
+
+// Run starts the service, waits for ctx to end, and stops within the configured
+// time. It returns nil after an orderly stop.
+func (a *App) Run(ctx context.Context) error {
+	if err := a.Start(ctx); err != nil {
+		return errors.Join(err, a.cleanUp(context.WithoutCancel(ctx)))
+	}
+	<-ctx.Done()
+	a.log.Info("stopping", "within", a.o.Config.ShutdownTimeout)
+	sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.o.Config.ShutdownTimeout)
+	defer cancel()
+	if err := a.Stop(sctx); err != nil {
+		return fmt.Errorf("stop: %w", err)
+	}
+	a.log.Info("stopped")
+	return nil
+}

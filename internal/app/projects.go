@@ -1,0 +1,115 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/syncflow/textegress/internal/config"
+	"github.com/syncflow/textegress/internal/controller"
+	"github.com/syncflow/textegress/internal/objstore"
+	"github.com/syncflow/textegress/internal/objstore/dir"
+	"github.com/syncflow/textegress/internal/objstore/s3"
+	"github.com/syncflow/textegress/internal/recorder"
+	"github.com/syncflow/textegress/internal/source"
+	"github.com/syncflow/textegress/internal/syncflow"
+)
+
+// setUpProjects makes a controller for each project. A project that cannot be
+// set up is reported and stops no other.
+func (a *App) setUpProjects(reg prometheus.Registerer, r recorder.Room) error {
+	c := a.o.Config
+	cm, rm := controller.NewMetrics(reg), recorder.NewMetrics(reg)
+	for _, b := range c.Broken {
+		a.log.Error("a project is not recorded: its configuration is wrong", "project", b.Index, "problems", problems(b))
+		a.projects = append(a.projects, &project{config: config.Project{Index: b.Index}, broken: problems(b)})
+	}
+	for _, pc := range c.Projects {
+		p := &project{config: pc}
+		a.projects = append(a.projects, p)
+		bucket, err := Bucket(pc)
+		if err != nil {
+			p.broken = err.Error()
+			a.log.Error("a project is not recorded: its bucket cannot be set up", "project", pc.Index, "error", err)
+			continue
+		}
+		p.bucket = bucket
+		api, err := syncflow.New(syncflow.Options{
+			BaseURL: c.ServerURL, Key: pc.Key, Secret: pc.Secret.Reveal(), ProjectID: pc.ProjectID, Logger: a.log, Registerer: reg,
+		})
+		if err != nil {
+			return fmt.Errorf("project %d: %w", pc.Index, err)
+		}
+		so, err := SourceOptions(c, pc, a.instance, api)
+		if err != nil {
+			return fmt.Errorf("project %d: %w", pc.Index, err)
+		}
+		so.Logger, so.Registerer = a.log, reg
+		p.ctl = controller.New(controller.Options{
+			ProjectID: pc.ProjectID, Group: c.DeviceGroup, Instance: a.instance, RecordAll: c.RecordSessions == config.RecordAll,
+			API: api, Source: source.NewRabbitMQ(so), Spool: a.spool, Room: r, RejoinWindow: c.RejoinWindow,
+			Sealed: func() { a.uploader.Wake() }, Logger: a.log, Metrics: cm, RecorderMetrics: rm,
+		})
+	}
+	return nil
+}
+
+// problems lists what is wrong with a project's configuration in one line.
+func problems(b config.BrokenProject) string {
+	var list []string
+	for _, p := range b.Problems {
+		list = append(list, p.String())
+	}
+	return strings.Join(list, "; ")
+}
+
+// Bucket returns where a project's recordings are delivered.
+func Bucket(p config.Project) (objstore.Bucket, error) {
+	if p.Directory != "" {
+		b, err := dir.New(p.Directory)
+		if err != nil {
+			return nil, fmt.Errorf("PROJECTS__%d__DIRECTORY: %w", p.Index, err)
+		}
+		return b, nil
+	}
+	b, err := s3.New(s3.Options{
+		AccessKey: p.S3.AccessKey, SecretKey: p.S3.SecretKey.Reveal(), Endpoint: p.S3.Endpoint, Bucket: p.S3.Bucket, Region: p.S3.Region,
+		PathStyle: p.S3.PathStyle, Checksums: p.S3.Checksums,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("PROJECTS__%d__S3_CONFIG: %w", p.Index, err)
+	}
+	return b, nil
+}
+
+// SourceOptions describes a project's queue at the broker. Logger and Registerer
+// are left to the caller.
+func SourceOptions(c *config.Config, p config.Project, instance string, api *syncflow.Client) (source.RabbitMQOptions, error) {
+	q := c.RabbitMQ
+	o := source.RabbitMQOptions{
+		Host: q.Host, Port: q.Port, VHost: q.VHost, TLS: q.TLS, CAFile: q.CAFile, Username: q.Username, Password: q.Password.Reveal(),
+		Group: c.DeviceGroup, ProjectID: p.ProjectID, Instance: instance, ProjectIndex: strconv.Itoa(p.Index),
+		Token: api.ProjectToken,
+		Binding: func(ctx context.Context) (source.Binding, error) {
+			d, err := api.EnsureDevice(ctx, controller.DeviceName, c.DeviceGroup)
+			if err != nil {
+				return source.Binding{}, fmt.Errorf("register in device group %q: %w", c.DeviceGroup, err)
+			}
+			return source.Binding{Exchange: d.ExchangeName, RoutingKey: d.BindingKey}, nil
+		},
+	}
+	return o, nil
+}
+
+// bucketFor returns the bucket of a project of the configuration.
+func (a *App) bucketFor(projectID string) (objstore.Bucket, error) {
+	for _, p := range a.projects {
+		if p.config.ProjectID == projectID && p.bucket != nil {
+			return p.bucket, nil
+		}
+	}
+	return nil, fmt.Errorf("project %s is not in the configuration, or its bucket cannot be set up: its recordings wait on disk", projectID)
+}

@@ -1,0 +1,126 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/syncflow/textegress/internal/controller"
+	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/internal/syncflow"
+	"github.com/syncflow/textegress/internal/web"
+)
+
+// Status implements [web.Service].
+func (a *App) Status() web.Status {
+	s := web.Status{
+		Version: a.o.Version, Instance: a.instance, DataDir: a.spool.Dir(), StartedAt: a.started.UTC(),
+		Projects: []web.ProjectStatus{}, Recordings: []web.RecordingStatus{},
+	}
+	up := a.uploader.Snapshot()
+	live := map[string]web.RecordingStatus{}
+	for _, p := range a.projects {
+		ps := web.ProjectStatus{Index: p.config.Index, ID: p.config.ProjectID, State: "broken", Error: p.broken}
+		if p.bucket != nil {
+			ps.Bucket = p.bucket.String()
+		}
+		if p.ctl != nil {
+			snap := p.ctl.Snapshot()
+			fillProject(&ps, snap)
+			for _, r := range snap.Recorders {
+				live[r.Info.EgressID] = web.RecordingStatus{
+					EgressID: r.Info.EgressID, ProjectID: r.Info.ProjectID, SessionID: r.Info.SessionID, RoomName: r.Info.RoomName,
+					Part: r.Info.Part, StartedAt: time.Unix(0, r.Info.CreatedUnixNS).UTC(),
+					Status: string(r.Status), Reason: r.Reason, Connected: r.Connected,
+					Packets: r.Packets, Bytes: r.Bytes, Recorded: r.Recorded, Durable: r.Durable,
+					Participants: r.Participants, Outages: r.Outages, LastPacketAt: r.LastPacketAt,
+				}
+			}
+		}
+		if u, ok := up.Projects[p.config.ProjectID]; ok {
+			ps.PendingUploads, ps.UploadError = u.Pending, u.LastError
+		}
+		s.Projects = append(s.Projects, ps)
+	}
+	for _, rec := range a.spool.Recordings() {
+		rs := live[rec.ID()]
+		rs.State = string(rec.State())
+		if rs.EgressID == "" {
+			rs = sealedStatus(rec)
+		}
+		rs.UploadError = up.Errors[rec.ID()]
+		s.Recordings = append(s.Recordings, rs)
+	}
+	s.NotReady = a.NotReady()
+	s.Ready = len(s.NotReady) == 0
+	return s
+}
+
+func fillProject(ps *web.ProjectStatus, snap controller.Snapshot) {
+	ps.State, ps.Error, ps.Name, ps.LastReconcile = string(snap.State), snap.Error, snap.ProjectName, snap.Reconciled
+	if ps.Error == "" {
+		ps.Error = snap.ListError
+	}
+	ps.Broker = web.BrokerStatus{
+		Connected: snap.Source.Connected, Queue: snap.Source.Queue, Exclusive: snap.Source.Exclusive,
+		Since: snap.Source.Since, Error: snap.Source.LastError,
+	}
+	for _, u := range snap.Unrequested {
+		ps.UnrequestedSessions = append(ps.UnrequestedSessions, web.SessionRef{SessionID: u.SessionID, RoomName: u.RoomName})
+	}
+}
+
+func sealedStatus(rec *spool.Recording) web.RecordingStatus {
+	i := rec.Info()
+	rs := web.RecordingStatus{
+		EgressID: i.EgressID, ProjectID: i.ProjectID, SessionID: i.SessionID, RoomName: i.RoomName, Part: i.Part,
+		StartedAt: time.Unix(0, i.CreatedUnixNS).UTC(), State: string(rec.State()), Status: "STARTING",
+	}
+	if sealed, ok := rec.Sealed(); ok {
+		rs.Status, rs.Reason = string(sealed.Status), sealed.Reason
+	}
+	return rs
+}
+
+// NotReady implements [web.Service]: ready is a service that would record a
+// session announced now, in every project, and can deliver it.
+func (a *App) NotReady() []string {
+	var out []string
+	for _, p := range a.projects {
+		switch {
+		case p.broken != "":
+			out = append(out, fmt.Sprintf("project %d: %s", p.config.Index, p.broken))
+		case p.ctl != nil:
+			snap := p.ctl.Snapshot()
+			if snap.State != controller.StateRunning {
+				out = append(out, fmt.Sprintf("project %d is %s: %s", p.config.Index, snap.State, snap.Error))
+			} else if !snap.Source.Connected {
+				out = append(out, fmt.Sprintf("project %d: no connection to the broker: %s", p.config.Index, snap.Source.LastError))
+			}
+		}
+	}
+	return out
+}
+
+// Record implements [web.Service].
+func (a *App) Record(ctx context.Context, sessionID, projectID string) (string, error) {
+	var errs []error
+	for _, p := range a.projects {
+		if p.ctl == nil || projectID != "" && p.config.ProjectID != projectID {
+			continue
+		}
+		id, err := p.ctl.Record(ctx, sessionID)
+		if err == nil {
+			return id, nil
+		}
+		if errors.Is(err, syncflow.ErrNotFound) {
+			err = fmt.Errorf("project %d does not know it: %w", p.config.Index, err)
+		}
+		errs = append(errs, err)
+	}
+	if len(errs) == 0 {
+		return "", fmt.Errorf("no running project of this service has the id %q", projectID)
+	}
+	return "", errors.Join(errs...)
+}

@@ -1,0 +1,475 @@
+package controller_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/controller"
+	"github.com/syncflow/textegress/internal/recorder"
+	"github.com/syncflow/textegress/internal/room"
+	"github.com/syncflow/textegress/internal/source"
+	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/internal/syncflow"
+)
+
+const project = "0b7e6d1e-8a47-4c7a-9a7e-0d4f5f0f7c11"
+
+// fakeAPI is a SyncFlow with one project. Its answers follow the contract: an
+// ended session has no token, a started one whose room is gone says so.
+type fakeAPI struct {
+	mu       sync.Mutex
+	sessions map[string]syncflow.Session
+	roomless map[string]bool // started, but LiveKit has no such room
+	noRedis  bool            // the list, and any started session, are an error
+	down     int             // answers that fail before the API is back
+	calls    map[string]int
+}
+
+var errDown = errors.New("fake: the API is down")
+
+func newAPI() *fakeAPI {
+	return &fakeAPI{sessions: map[string]syncflow.Session{}, roomless: map[string]bool{}, calls: map[string]int{}}
+}
+
+func (a *fakeAPI) set(id, status string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.sessions[id] = syncflow.Session{ID: id, Name: "class", RoomName: "room-" + id, Status: status}
+}
+
+func (a *fakeAPI) call(name string) error {
+	a.calls[name]++
+	if a.down > 0 {
+		a.down--
+		return errDown
+	}
+	return nil
+}
+
+func (a *fakeAPI) Project(context.Context) (syncflow.Project, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return syncflow.Project{ID: project, Name: "Study"}, a.call("project")
+}
+
+func (a *fakeAPI) EnsureDevice(context.Context, string, string) (syncflow.Device, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return syncflow.Device{}, a.call("device")
+}
+
+func (a *fakeAPI) Sessions(context.Context) ([]syncflow.Session, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.call("sessions"); err != nil {
+		return nil, err
+	}
+	var out []syncflow.Session
+	for _, s := range a.sessions {
+		if a.noRedis && s.Status == "Started" {
+			return nil, errors.New("fake: egress not connected (redis required)")
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+func (a *fakeAPI) Session(_ context.Context, id string) (syncflow.Session, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.call("session"); err != nil {
+		return syncflow.Session{}, err
+	}
+	s, ok := a.sessions[id]
+	switch {
+	case !ok:
+		return s, syncflow.ErrNotFound
+	case s.Status != "Started":
+		return s, nil
+	case a.roomless[id]:
+		return s, syncflow.ErrRoomNotFound
+	case a.noRedis:
+		return s, errors.New("fake: egress not connected (redis required)")
+	}
+	return s, nil
+}
+
+func (a *fakeAPI) Token(_ context.Context, id, roomName, identity string) (syncflow.SessionToken, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.call("token"); err != nil {
+		return syncflow.SessionToken{}, err
+	}
+	s, ok := a.sessions[id]
+	switch {
+	case !ok:
+		return syncflow.SessionToken{}, syncflow.ErrNotFound
+	case s.RoomName != roomName:
+		return syncflow.SessionToken{}, errors.New("fake: Invalid room name")
+	case s.Status != "Started":
+		return syncflow.SessionToken{}, syncflow.ErrSessionNotActive
+	}
+	return syncflow.SessionToken{Token: id, URL: "ws://fake"}, nil
+}
+
+// fakeSource delivers what the test announces, and hands back what the
+// controller said to each.
+type fakeSource struct{ in chan announcement }
+
+type announcement struct {
+	source.Announcement
+	answer chan error
+}
+
+func (s *fakeSource) Run(ctx context.Context, handle func(context.Context, source.Announcement) error, connected func(context.Context)) error {
+	connected(ctx)
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case a := <-s.in:
+			a.answer <- handle(ctx, a.Announcement)
+		}
+	}
+}
+
+func (s *fakeSource) State() source.State { return source.State{Connected: true} }
+
+func (s *fakeSource) announce(t *testing.T, id string) {
+	t.Helper()
+	a := announcement{source.Announcement{SessionID: id, RoomName: "room-" + id, ReceivedAt: time.Now()}, make(chan error, 1)}
+	s.in <- a
+	if err := <-a.answer; err != nil {
+		t.Errorf("the announcement of %s was not accepted: %v", id, err)
+	}
+}
+
+// fakeRoom holds every room open until it is closed for the session.
+type fakeRoom struct {
+	mu     sync.Mutex
+	joined map[string]int
+	conns  map[string]*fakeConn
+	panics map[string]int // how often the join of a session panics
+}
+
+type fakeConn struct {
+	h    room.Handler
+	done chan struct{}
+	once sync.Once
+	end  room.End
+}
+
+func (c *fakeConn) stop(r room.Reason) {
+	c.once.Do(func() { c.end = room.End{Reason: r}; close(c.done) })
+}
+func (c *fakeConn) Done() <-chan struct{} { return c.done }
+func (c *fakeConn) End() room.End         { return c.end }
+func (c *fakeConn) Leave(context.Context) { c.stop(room.ReasonLeft) }
+
+func (f *fakeRoom) Join(_ context.Context, o room.JoinOptions) (recorder.Conn, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.joined[o.Token]++
+	if f.panics[o.Token] > 0 {
+		f.panics[o.Token]--
+		panic("fake: a bug")
+	}
+	in := room.Info{RoomSID: "RM_" + o.Token, RoomMetadata: "|session_id:" + o.Token + "|project_id:x|comments:|"}
+	if err := o.Handler.Joined(in); err != nil {
+		return nil, err
+	}
+	c := &fakeConn{h: o.Handler, done: make(chan struct{})}
+	f.conns[o.Token] = c
+	return c, nil
+}
+
+func (f *fakeRoom) joins(id string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.joined[id]
+}
+
+func (f *fakeRoom) closeRoom(t *testing.T, id string) {
+	t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := f.conns[id]
+	if c == nil {
+		t.Fatalf("nobody is in the room of %s", id)
+	}
+	c.stop(room.ReasonRoomDeleted)
+}
+
+type world struct {
+	t    *testing.T
+	dir  string
+	api  *fakeAPI
+	room *fakeRoom
+	all  bool
+
+	spool *spool.Spool
+	src   *fakeSource
+	ctl   *controller.Controller
+	stop  func()
+}
+
+func newWorld(t *testing.T) *world {
+	return &world{t: t, dir: t.TempDir(), api: newAPI(),
+		room: &fakeRoom{joined: map[string]int{}, conns: map[string]*fakeConn{}, panics: map[string]int{}}}
+}
+
+// start begins a process on the world's data directory.
+func (w *world) start() {
+	w.t.Helper()
+	s, err := spool.Open(w.dir, spool.Options{SyncInterval: time.Hour, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.spool, w.src = s, &fakeSource{in: make(chan announcement)}
+	w.ctl = controller.New(controller.Options{
+		ProjectID: project, Group: "text-egress", Instance: "i", RecordAll: w.all, API: w.api, Source: w.src, Spool: s, Room: w.room,
+		RejoinWindow: 10 * time.Minute, Logger: slog.New(slog.NewTextHandler(w.t.Output(), nil)),
+	})
+	ctx, cancel := context.WithCancel(w.t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); w.ctl.Run(ctx) }()
+	w.stop = func() {
+		cancel()
+		<-done
+		if err := s.Close(); err != nil {
+			w.t.Error(err)
+		}
+	}
+	synctest.Wait()
+}
+
+// recordings says what is on disk, one line a recording.
+func (w *world) recordings() []string {
+	var out []string
+	for _, r := range w.spool.Recordings() {
+		i := r.Info()
+		line := fmt.Sprintf("%s part %d %s", i.SessionID, i.Part, r.State())
+		if s, ok := r.Sealed(); ok {
+			line += fmt.Sprintf(" %s %s", s.Status, s.Reason)
+		}
+		out = append(out, line)
+	}
+	return out
+}
+
+func (w *world) want(lines ...string) {
+	w.t.Helper()
+	synctest.Wait()
+	if got := w.recordings(); fmt.Sprint(got) != fmt.Sprint(lines) {
+		w.t.Errorf("recordings:\n%q\nwant:\n%q", got, lines)
+	}
+}
+
+func TestAnnouncedSessionIsRecordedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.api.set("s1", "Started")
+		w.start()
+		defer w.stop()
+		w.src.announce(t, "s1")
+		w.src.announce(t, "s1") // the group stood twice in the request
+		synctest.Wait()
+		if n := w.room.joins("s1"); n != 1 {
+			t.Errorf("%d joins, want 1", n)
+		}
+		w.want("s1 part 1 open")
+		w.api.set("s1", "Stopped")
+		w.room.closeRoom(t, "s1")
+		w.want("s1 part 1 sealed COMPLETE room_deleted")
+		w.src.announce(t, "s1") // redelivered after the end
+		w.want("s1 part 1 sealed COMPLETE room_deleted")
+	})
+}
+
+func TestAnnouncedAndEndedBeforeWeCouldJoin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.api.set("s1", "Stopped")
+		w.start()
+		defer w.stop()
+		w.src.announce(t, "s1")
+		w.want("s1 part 1 sealed ABORTED session_ended")
+		if n := w.room.joins("s1"); n != 0 {
+			t.Errorf("%d joins: a join makes the room of an ended session again", n)
+		}
+	})
+}
+
+func TestRestartContinuesAsASecondPart(t *testing.T) {
+	for _, noRedis := range []bool{false, true} {
+		t.Run(fmt.Sprintf("without Redis: %v", noRedis), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.api.noRedis = noRedis
+				w.api.set("s1", "Started")
+				w.start()
+				w.src.announce(t, "s1")
+				synctest.Wait()
+				w.stop()
+				w.start()
+				defer func() { w.stop() }()
+				w.want("s1 part 1 sealed COMPLETE service_stopped", "s1 part 2 open")
+				w.api.set("s1", "Stopped")
+				w.room.closeRoom(t, "s1")
+				w.want("s1 part 1 sealed COMPLETE service_stopped", "s1 part 2 sealed COMPLETE room_deleted")
+				second := w.spool.Recordings()[1].Info()
+				if first := w.spool.Recordings()[0]; second.Previous != first.ID() || second.PreviousEndedUnixNS == 0 {
+					t.Errorf("part 2 names %q (ended %d) as the one before, want %q", second.Previous, second.PreviousEndedUnixNS, first.ID())
+				}
+			})
+		})
+	}
+}
+
+// An announcement that waited in the queue while we were down finds the session
+// sealed by the stop: it is the second part.
+func TestQueuedAnnouncementAfterRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.api.set("s1", "Started")
+		w.start()
+		w.src.announce(t, "s1")
+		synctest.Wait()
+		w.stop()
+		w.api.set("s1", "Stopped")
+		w.start()
+		defer func() { w.stop() }()
+		w.want("s1 part 1 sealed COMPLETE service_stopped")
+	})
+}
+
+func TestUnannouncedSessions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.api.set("s1", "Started")
+		w.api.set("s2", "Stopped")
+		w.start()
+		w.want()
+		got := w.ctl.Snapshot().Unrequested
+		if len(got) != 1 || got[0].SessionID != "s1" {
+			t.Errorf("pointed out: %v, want s1 alone", got)
+		}
+		if _, err := w.ctl.Record(t.Context(), "s1"); err != nil {
+			t.Errorf("record s1 on request: %v", err)
+		}
+		w.want("s1 part 1 open")
+		if got := w.ctl.Snapshot().Unrequested; len(got) != 0 {
+			t.Errorf("still pointed out: %v", got)
+		}
+		if _, err := w.ctl.Record(t.Context(), "s2"); !errors.Is(err, syncflow.ErrSessionNotActive) {
+			t.Errorf("record s2: %v, want ErrSessionNotActive", err)
+		}
+		if _, err := w.ctl.Record(t.Context(), "s3"); !errors.Is(err, syncflow.ErrNotFound) {
+			t.Errorf("record s3: %v, want ErrNotFound", err)
+		}
+		w.stop()
+	})
+}
+
+func TestRecordAllTakesWhatLives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.all = true
+		w.api.set("s1", "Started")
+		w.api.set("zombie", "Started")
+		w.api.roomless["zombie"] = true
+		w.start()
+		defer w.stop()
+		w.want("s1 part 1 open")
+		if n := w.room.joins("zombie"); n != 0 {
+			t.Errorf("%d joins of a session whose room is gone", n)
+		}
+		w.api.set("s2", "Started")
+		time.Sleep(6 * time.Minute) // fake time: the next look at the list
+		w.want("s1 part 1 open", "s2 part 1 open")
+	})
+}
+
+// The broker's announcements wait until the project could be read; the service
+// tries for as long as it takes.
+func TestAPIDownAtStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.api.set("s1", "Started")
+		w.api.down = 7
+		w.start()
+		defer w.stop()
+		if s := w.ctl.Snapshot(); s.State != controller.StateRetrying || s.Error == "" {
+			t.Errorf("state %s (%q), want retrying and why", s.State, s.Error)
+		}
+		w.src.announce(t, "s1")
+		w.want("s1 part 1 open")
+		if s := w.ctl.Snapshot(); s.State != controller.StateRunning || s.Error != "" {
+			t.Errorf("state %s (%q), want running", s.State, s.Error)
+		}
+	})
+}
+
+// A panic in one recorder is that session's trouble alone, and it goes on.
+func TestOneSessionsPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.api.set("s1", "Started")
+		w.api.set("s2", "Started")
+		w.room.panics["s1"] = 2
+		w.start()
+		defer w.stop()
+		w.src.announce(t, "s1")
+		w.src.announce(t, "s2")
+		time.Sleep(time.Minute) // fake time
+		w.want("s1 part 1 open", "s2 part 1 open")
+		for _, r := range w.ctl.Snapshot().Recorders {
+			if !r.Connected || r.Status != textegress.StatusActive {
+				t.Errorf("%s: connected %v, %s; want it in the room", r.Info.SessionID, r.Connected, r.Status)
+			}
+		}
+	})
+}
+
+// Nothing is begun once the service stops: the announcement goes back to the
+// queue, for the next start or another instance.
+func TestNothingBeginsWhileStopping(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.api.set("s1", "Started")
+		w.start()
+		w.stop()
+		if _, err := w.ctl.Record(t.Context(), "s1"); !errors.Is(err, controller.ErrStopping) {
+			t.Errorf("record: %v, want ErrStopping", err)
+		}
+	})
+}
+
+// An idle project asks the API for next to nothing.
+func TestLightOnTheAPI(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.api.set("s1", "Started")
+		w.start()
+		defer w.stop()
+		w.src.announce(t, "s1")
+		time.Sleep(time.Hour)
+		w.api.mu.Lock()
+		defer w.api.mu.Unlock()
+		total := 0
+		for _, n := range w.api.calls {
+			total += n
+		}
+		// Project, device, token, and the list at the start and every five minutes.
+		if total > 4+12+1 {
+			t.Errorf("%d requests in an hour: %v", total, w.api.calls)
+		}
+	})
+}
