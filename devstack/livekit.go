@@ -104,7 +104,14 @@ func startLiveKit(ctx context.Context, o LiveKitOptions, dir string, ports *port
 	l.Process, err = StartProcess(ctx, ProcessSpec{
 		Name: "livekit-server " + o.Version, Path: filepath.Join(bin, name), Args: []string{"--config", conf},
 		Dir: dir, Log: filepath.Join(dir, "livekit.log"), StopTimeout: 15 * time.Second,
-		Ready: func(ctx context.Context) error { return httpOK(ctx, l.HTTPURL) },
+		Ready: func(ctx context.Context) error {
+			if err := httpOK(ctx, l.HTTPURL); err != nil {
+				return err
+			}
+			// LiveKit answers 0.1 s before it counts as running, and a signal to end in between is lost.
+			time.Sleep(150 * time.Millisecond)
+			return nil
+		},
 	})
 	if err != nil {
 		return nil, err

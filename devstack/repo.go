@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 )
 
@@ -72,6 +73,9 @@ var programs = map[string]program{
 	BinTextegress: {".", rootModule + "/cmd/textegress", true},
 }
 
+// built remembers which of our own programs this process has built already.
+var built sync.Map
+
 // EnsureBinaries makes sure that the named programs (all that a default stack needs if none is named) are in
 // <repository>/build/bin, building what is missing, and returns that folder. The first build of the LiveKit server takes
 // minutes. Concurrent calls, also from other processes, wait for each other.
@@ -101,7 +105,8 @@ func EnsureBinaries(ctx context.Context, names ...string) (string, error) {
 			return "", fmt.Errorf("devstack: unknown program %q", n)
 		}
 		out := filepath.Join(bin, n)
-		if _, err := os.Stat(out); err == nil && !p.ours {
+		_, done := built.Load(n)
+		if _, err := os.Stat(out); err == nil && (done || !p.ours) {
 			continue
 		}
 		c := exec.CommandContext(ctx, "go", "build", "-o", out, p.pkg)
@@ -110,6 +115,7 @@ func EnsureBinaries(ctx context.Context, names ...string) (string, error) {
 		if b, err := c.CombinedOutput(); err != nil {
 			return "", fmt.Errorf("devstack: building %s: %w\n%s", n, err, b)
 		}
+		built.Store(n, true)
 	}
 	return bin, nil
 }

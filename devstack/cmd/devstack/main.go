@@ -1,13 +1,18 @@
-// Command devstack runs the development servers until it is interrupted.
+// Command devstack runs the development servers until it is interrupted:
+//
+//	devstack up [-dir D] [-projects N] [-tls] [-livekit 1.13.5] [-only livekit]
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/syncflow/textegress/devstack"
 )
@@ -20,19 +25,54 @@ func main() {
 }
 
 func run(args []string) error {
-	if len(args) == 0 || args[0] != "livekit" {
-		return fmt.Errorf("usage: devstack livekit [-version 1.13.5]")
+	if len(args) == 0 || args[0] != "up" {
+		return errors.New("usage: devstack up [flags], see devstack up -h")
 	}
-	fs := flag.NewFlagSet("devstack", flag.ExitOnError)
-	version := fs.String("version", "1.13.5", "LiveKit `version`: 1.13.5 or 1.11.0")
-	_ = fs.Parse(args[1:])
+	fs := flag.NewFlagSet("devstack up", flag.ExitOnError)
+	var o devstack.Options
+	fs.StringVar(&o.Dir, "dir", "", "`folder` that keeps everything; default is a temporary one")
+	fs.IntVar(&o.Projects, "projects", 1, "number of SyncFlow projects")
+	fs.BoolVar(&o.TLS, "tls", false, "RabbitMQ over TLS")
+	fs.StringVar(&o.LiveKit.Version, "livekit", "1.13.5", "LiveKit `version`: 1.13.5 or 1.11.0")
+	only := fs.String("only", "", "\"livekit\": only the LiveKit server")
+	_ = fs.Parse(args[1:]) // it exits on errors
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	l, err := devstack.StartLiveKit(ctx, devstack.LiveKitOptions{Version: *version})
+	if *only == "livekit" {
+		l, err := devstack.StartLiveKit(ctx, o.LiveKit)
+		if err != nil {
+			return err
+		}
+		printLiveKit(l)
+		<-ctx.Done()
+		return l.Close()
+	}
+	s, err := devstack.Start(ctx, o)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("LIVEKIT_URL=%s\nLIVEKIT_API_KEY=%s\nLIVEKIT_API_SECRET=%s\nLIVEKIT_PID=%d\n", l.URL, l.APIKey, l.APISecret, l.PID())
-	<-ctx.Done()
-	return l.Close()
+	env, err := s.DotEnv(s.Dir, "DATA_DIR="+filepath.Join(s.Dir, "textegress-data"))
+	if err == nil {
+		print(s, env)
+		<-ctx.Done()
+	}
+	end, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	return errors.Join(err, s.Stop(end))
+}
+
+func printLiveKit(l *devstack.LiveKit) {
+	fmt.Printf("LiveKit %s  %s  key %s  secret %s\n", l.Version, l.URL, l.APIKey, l.APISecret)
+}
+
+func print(s *devstack.Stack, env string) {
+	printLiveKit(s.LiveKit)
+	fmt.Printf("RabbitMQ       %s:%d (TLS port %d)  vhost %s  user %s  password %s\n", s.RabbitMQ.Host, s.RabbitMQ.Port, s.RabbitMQ.TLSPort,
+		s.RabbitMQ.VHost, s.RabbitMQ.User, s.RabbitMQ.Password)
+	fmt.Printf("S3             %s  key %s  secret %s  files in %s\n", s.S3.Endpoint, s.S3.AccessKey, s.S3.SecretKey, s.S3.DataDir)
+	fmt.Printf("SyncFlow       %s  (faults and counters: %s/_control)\n", s.SyncFlow.URL, s.SyncFlow.URL)
+	for _, p := range s.SyncFlow.Projects {
+		fmt.Printf("  project %q  %s  key %s  bucket %s\n", p.Name, p.ID, p.Key, p.Bucket)
+	}
+	fmt.Printf(".env           %s\nlogs           %s\nCtrl-C ends it.\n", env, s.Dir)
 }

@@ -52,8 +52,8 @@ type Counters struct {
 	Statuses map[string]int `json:"statuses"`
 	// MaxInFlight is the largest number of requests at once, RabbitMQ's hooks not counted.
 	MaxInFlight int `json:"max_in_flight"`
-	// Listeners is the number of rooms that this process keeps open.
-	Listeners int      `json:"listeners"`
+	// Listening has the names of the rooms that this process is in and keeps open.
+	Listening []string `json:"listening"`
 	Settings  Settings `json:"settings"`
 }
 
@@ -143,7 +143,7 @@ func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) {
 		out.Requests, out.Statuses, out.Settings = maps.Clone(out.Requests), maps.Clone(out.Statuses), c.settings
 		out.Settings.Fail = maps.Clone(out.Settings.Fail)
 		c.mu.Unlock()
-		out.Listeners = s.listeners()
+		out.Listening = s.listening()
 		reply(w, out)
 	case "PUT /_control":
 		var in Settings

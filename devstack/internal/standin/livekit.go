@@ -40,13 +40,13 @@ func (s *Server) listen(x session) {
 	cb := lksdk.NewRoomCallback()
 	gone := make(chan struct{})
 	cb.OnDisconnected = func() { close(gone) }
-	s.live.Add(1)
-	defer s.live.Add(-1)
 	room, err := lksdk.ConnectToRoomWithToken(s.cfg.LiveKitURL, token, cb)
 	if err != nil {
 		s.log.Error("room listener", "session", x.ID, "error", err)
 		return
 	}
+	s.live.Store(x.ID, x.LivekitRoomName)
+	defer s.live.Delete(x.ID)
 	if strings.Contains(x.Comments, "|") {
 		// SyncFlow's parser of the room's metadata gives up: the listener goes and the session stays Started.
 		room.Disconnect()
@@ -63,4 +63,12 @@ func (s *Server) listen(x session) {
 	}
 }
 
-func (s *Server) listeners() int { return int(s.live.Load()) }
+// listening returns the names of the rooms that this process is in.
+func (s *Server) listening() []string {
+	rooms := []string{}
+	s.live.Range(func(_, name any) bool {
+		rooms = append(rooms, name.(string))
+		return true
+	})
+	return rooms
+}

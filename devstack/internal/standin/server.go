@@ -7,7 +7,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -24,7 +24,7 @@ type Server struct {
 	rmq     *notifier
 	rooms   *lksdk.RoomServiceClient
 	mux     *http.ServeMux
-	live    atomic.Int64
+	live    sync.Map // session id -> room name
 }
 
 // New opens the state and connects to RabbitMQ, which must be up, as the real API insists too. The listeners of rooms end with
@@ -143,7 +143,7 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request, route string) {
 // pool drops a request that finds no database connection.
 func (s *Server) pool(r *http.Request) {
 	c := s.control.get()
-	if c.Pool == 0 || s.listeners() < c.Pool {
+	if c.Pool == 0 || len(s.listening()) < c.Pool {
 		return
 	}
 	ms := c.PoolWaitMS
@@ -151,7 +151,7 @@ func (s *Server) pool(r *http.Request) {
 		ms = 30000
 	}
 	wait(r, time.Duration(ms)*time.Millisecond)
-	if s.listeners() >= c.Pool {
+	if len(s.listening()) >= c.Pool {
 		panic(http.ErrAbortHandler)
 	}
 }

@@ -1,0 +1,77 @@
+package classroom
+
+import "fmt"
+
+// Received is a message as a recorder has it.
+type Received struct {
+	Topic    string
+	Payload  []byte
+	Reliable bool
+}
+
+// Difference is what distinguishes a record of one sender from what it sent.
+type Difference struct {
+	// MissingReliable and MissingLossy are the numbers that were not received. Lossy messages may be missing.
+	MissingReliable, MissingLossy []int
+	// Surplus are positions in the record, from 0, of messages that were not sent, or not that often.
+	Surplus []int
+	// DisorderReliable and DisorderLossy are positions of messages that come after a later one of the same kind (reliable or lossy). Lossy ones may.
+	DisorderReliable, DisorderLossy []int
+	// At gives, for every number received, its position in the record.
+	At map[int]int
+}
+
+// Faithful reports whether nothing is wrong with the record: all reliable messages, in order, and nothing that was not sent.
+func (d Difference) Faithful() bool {
+	return len(d.MissingReliable)+len(d.Surplus)+len(d.DisorderReliable) == 0
+}
+
+func (d Difference) String() string {
+	return fmt.Sprintf("missing %d reliable %v and %d lossy, surplus %v, out of order %v", len(d.MissingReliable), d.MissingReliable,
+		len(d.MissingLossy), d.Surplus, d.DisorderReliable)
+}
+
+// Compare compares what one sender sent with what was recorded of it, in the order of the record. It judges by content and
+// position, never by time.
+func Compare(sent []Message, got []Received) Difference {
+	type key struct {
+		topic, payload string
+		reliable       bool
+	}
+	waiting := map[key][]int{} // numbers not yet seen, in order
+	for _, m := range sent {
+		k := key{m.Topic, string(m.Payload), m.Reliable}
+		waiting[k] = append(waiting[k], m.N)
+	}
+	d := Difference{At: map[int]int{}}
+	last := map[bool]int{}
+	for i, g := range got {
+		k := key{g.Topic, string(g.Payload), g.Reliable}
+		if len(waiting[k]) == 0 {
+			d.Surplus = append(d.Surplus, i)
+			continue
+		}
+		n := waiting[k][0]
+		waiting[k] = waiting[k][1:]
+		d.At[n] = i
+		switch {
+		case n > last[g.Reliable]:
+			last[g.Reliable] = n
+		case g.Reliable:
+			d.DisorderReliable = append(d.DisorderReliable, i)
+		default:
+			d.DisorderLossy = append(d.DisorderLossy, i)
+		}
+	}
+	for _, m := range sent {
+		if _, ok := d.At[m.N]; ok {
+			continue
+		}
+		if m.Reliable {
+			d.MissingReliable = append(d.MissingReliable, m.N)
+		} else {
+			d.MissingLossy = append(d.MissingLossy, m.N)
+		}
+	}
+	return d
+}

@@ -1,0 +1,190 @@
+// Package classroom makes the data traffic of a class, with real LiveKit clients, and knows exactly what was sent. It is the
+// oracle of the tests: what a recorder has is compared with what the senders say they sent.
+package classroom
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/livekit/protocol/logger"
+	lksdk "github.com/livekit/server-sdk-go/v2"
+	"github.com/pion/webrtc/v4"
+)
+
+// Message is one data packet that a sender handed to LiveKit.
+type Message struct {
+	N        int // 1, 2, 3 … of this sender, also across its connections
+	Topic    string
+	Payload  []byte
+	Reliable bool
+	Conn     int       // 1 for the sender's first connection, 2 after its first rejoin, …
+	At       time.Time // just before it was handed to the SDK
+}
+
+// The SDK's PeerConnections log every state change to its global logger, whatever logger a room is given.
+func init() { lksdk.SetLogger(logger.GetDiscardLogger()) }
+
+// Linger is how long a sender stays after its buffer has drained. Until LiveKit has passed on what it took, which it does not
+// confirm, leaving could lose data.
+const Linger = 2 * time.Second
+
+// maxBuffered bounds what is waiting in the SDK, which itself takes any amount.
+const maxBuffered = 1 << 20
+
+// ErrInterrupted says that a sender's connection broke at least once. The SDK drops what is sent meanwhile without an error,
+// so such a sender's list is no longer what was sent.
+var ErrInterrupted = errors.New("the connection was interrupted: what was sent is not known")
+
+// Learner is a participant that sends data. Send and its relatives must be called from one goroutine at a time.
+type Learner struct {
+	Identity string
+
+	join func(ctx context.Context) (url, token string, err error)
+	room *lksdk.Room
+	conn int
+
+	interrupted atomic.Bool
+	leaving     *atomic.Bool // of the present connection
+
+	mu   sync.Mutex
+	sent []Message
+}
+
+// Enroll makes a learner who is not in a room yet. tokens is asked for a URL and a fresh token at every join.
+func Enroll(identity string, tokens func(ctx context.Context) (url, token string, err error)) *Learner {
+	return &Learner{Identity: identity, join: tokens}
+}
+
+// Join connects, for the first time or again.
+func (l *Learner) Join(ctx context.Context) error {
+	url, token, err := l.join(ctx)
+	if err != nil {
+		return fmt.Errorf("%s: getting a token: %w", l.Identity, err)
+	}
+	cb := lksdk.NewRoomCallback()
+	leaving := &atomic.Bool{} // of this connection: its last callback may come after the next join
+	cb.OnReconnecting = func() { l.interrupted.Store(true) }
+	cb.OnDisconnected = func() {
+		if !leaving.Load() {
+			l.interrupted.Store(true)
+		}
+	}
+	l.leaving = leaving
+	room := lksdk.NewRoom(cb)
+	room.SetLogger(logger.GetDiscardLogger())
+	err = room.JoinWithContextAndToken(ctx, url, token, lksdk.WithAutoSubscribe(false), lksdk.WithLogger(logger.GetDiscardLogger()), lksdk.WithDisableTURN())
+	if err != nil {
+		return fmt.Errorf("%s: joining: %w", l.Identity, err)
+	}
+	l.room = room
+	l.conn++
+	return nil
+}
+
+// SID returns the participant sid of the present connection.
+func (l *Learner) SID() string { return l.room.LocalParticipant.SID() }
+
+// Send publishes a payload and notes it as sent. It waits while more than a mebibyte is buffered.
+func (l *Learner) Send(ctx context.Context, topic string, payload []byte, reliable bool) error {
+	m := Message{N: l.Next(), Topic: topic, Payload: bytes.Clone(payload), Reliable: reliable, Conn: l.conn, At: time.Now()}
+	if err := l.publish(ctx, topic, m.Payload, reliable); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sent = append(l.sent, m)
+	return nil
+}
+
+func (l *Learner) publish(ctx context.Context, topic string, payload []byte, reliable bool) error {
+	if err := l.await(ctx, maxBuffered); err != nil {
+		return err
+	}
+	opts := []lksdk.DataPublishOption{lksdk.WithDataPublishReliable(reliable)}
+	if topic != "" {
+		opts = append(opts, lksdk.WithDataPublishTopic(topic))
+	}
+	if err := l.room.LocalParticipant.PublishDataPacket(lksdk.UserData(payload), opts...); err != nil {
+		return fmt.Errorf("%s: publishing: %w", l.Identity, err)
+	}
+	return nil
+}
+
+// Next returns the number that the next message will have, to be put into its payload.
+func (l *Learner) Next() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.sent) + 1
+}
+
+// Sent returns what was sent so far, in order.
+func (l *Learner) Sent() []Message {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]Message(nil), l.sent...)
+}
+
+// Room returns the SDK's room, for what this package has no function for.
+func (l *Learner) Room() *lksdk.Room { return l.room }
+
+// Drain waits until LiveKit has acknowledged everything (or, of lossy data, until the SDK has given it up).
+func (l *Learner) Drain(ctx context.Context) error { return l.await(ctx, 0) }
+
+// await waits until at most limit bytes are buffered. The amount is that of the SCTP association: waiting and in flight, of all
+// data channels. The SDK publishes on another PeerConnection than it receives on and makes it at the first use.
+func (l *Learner) await(ctx context.Context, limit int) error {
+	var tick *time.Ticker // made only when there is something to wait for
+	for {
+		if l.interrupted.Load() {
+			return fmt.Errorf("%s: %w", l.Identity, ErrInterrupted)
+		}
+		pc := l.room.LocalParticipant.GetPublisherPeerConnection()
+		if pc == nil || pc.ConnectionState() == webrtc.PeerConnectionStateNew || pc.SCTP().BufferedAmount() <= limit {
+			return nil
+		}
+		if tick == nil {
+			tick = time.NewTicker(5 * time.Millisecond)
+			defer tick.Stop()
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%s: draining: %w", l.Identity, ctx.Err())
+		}
+	}
+}
+
+// Leave drains, stays for Linger, and disconnects. Nil says that everything reliable in Sent reached LiveKit and had two
+// seconds to go on from there.
+func (l *Learner) Leave(ctx context.Context) error {
+	err := l.Drain(ctx)
+	if err == nil {
+		t := time.NewTimer(Linger)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	if l.interrupted.Load() && err == nil {
+		err = fmt.Errorf("%s: %w", l.Identity, ErrInterrupted)
+	}
+	l.leaving.Store(true)
+	l.room.Disconnect()
+	return err
+}
+
+// Vanish disconnects at once. What was sent last may be lost.
+func (l *Learner) Vanish() {
+	l.leaving.Store(true)
+	l.room.Disconnect()
+}
+
+// Interrupted reports whether a connection broke; see ErrInterrupted.
+func (l *Learner) Interrupted() bool { return l.interrupted.Load() }

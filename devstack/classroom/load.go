@@ -1,0 +1,155 @@
+package classroom
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/livekit/protocol/auth"
+)
+
+// Load is a plan for many senders at a steady rate. It can be sent to another process as JSON.
+type Load struct {
+	URL       string   `json:"url"` // ws://…
+	APIKey    string   `json:"api_key"`
+	APISecret string   `json:"api_secret"`
+	Rooms     []string `json:"rooms"`
+	Senders   int      `json:"senders"`  // in each room
+	Rate      float64  `json:"rate"`     // messages a second of each sender
+	Size      int      `json:"size"`     // bytes of a payload, at least about 80; see LoadPayload
+	Messages  int      `json:"messages"` // of each sender; 0: for Duration
+	Seconds   float64  `json:"seconds"`  // length if Messages is 0
+	Lossy     bool     `json:"lossy,omitempty"`
+	Topic     string   `json:"topic,omitempty"`
+}
+
+// LoadResult says what was sent.
+type LoadResult struct {
+	StartedUnixNS int64        `json:"started_unix_ns"` // when all had joined
+	SentUnixNS    int64        `json:"sent_unix_ns"`    // when all had handed over their last message
+	DrainedUnixNS int64        `json:"drained_unix_ns"` // when all buffers were empty
+	Senders       []SenderLoad `json:"senders"`
+}
+
+// SenderLoad is what one sender sent: its messages are numbered 1 to Messages without a hole.
+type SenderLoad struct {
+	Room     string `json:"room"`
+	Identity string `json:"identity"`
+	Topic    string `json:"topic"`
+	Reliable bool   `json:"reliable"`
+	Messages int    `json:"messages"`
+	Bytes    int64  `json:"bytes"`           // of payload
+	Error    string `json:"error,omitempty"` // then Messages is what was tried
+}
+
+// LoadPayload is the payload of a load message, a JSON object of exactly Size bytes if it fits.
+type LoadPayload struct {
+	N      int    `json:"n"`
+	Sender string `json:"sender"`
+	UnixNS int64  `json:"unix_ns"` // when it was handed to the SDK, for measuring latency
+	Pad    string `json:"pad"`
+}
+
+// Run joins all senders (eight at a time), calls joined, which may block, sends, drains, stays for Linger and leaves. The
+// error is about joining; trouble of a sender is in the result.
+func (p Load) Run(ctx context.Context, joined func()) (LoadResult, error) {
+	if p.Rate <= 0 || (p.Messages == 0 && p.Seconds <= 0) {
+		return LoadResult{}, errors.New("load: a rate and a number of messages or seconds are required")
+	}
+	all, err := p.joinAll(ctx)
+	defer func() {
+		for _, l := range all {
+			if l != nil && l.room != nil {
+				l.Vanish()
+			}
+		}
+	}()
+	if err != nil {
+		return LoadResult{}, err
+	}
+	if joined != nil {
+		joined()
+	}
+	res := LoadResult{StartedUnixNS: time.Now().UnixNano(), Senders: make([]SenderLoad, len(all))}
+	each(len(all), len(all), func(i int) {
+		s := SenderLoad{Room: p.Rooms[i/p.Senders], Identity: all[i].Identity, Topic: p.Topic, Reliable: !p.Lossy}
+		if err := p.send(ctx, i, len(all), all[i], &s); err != nil {
+			s.Error = err.Error()
+		}
+		res.Senders[i] = s
+	})
+	res.SentUnixNS = time.Now().UnixNano()
+	each(len(all), len(all), func(i int) {
+		if err := all[i].Drain(ctx); err != nil && res.Senders[i].Error == "" {
+			res.Senders[i].Error = err.Error()
+		}
+	})
+	res.DrainedUnixNS = time.Now().UnixNano()
+	err = sleep(ctx, Linger)
+	for i, l := range all {
+		if l.Interrupted() && res.Senders[i].Error == "" {
+			res.Senders[i].Error = ErrInterrupted.Error()
+		}
+	}
+	return res, err
+}
+
+func (p Load) joinAll(ctx context.Context) ([]*Learner, error) {
+	all := make([]*Learner, len(p.Rooms)*p.Senders)
+	errs := make([]error, len(all))
+	each(len(all), 8, func(i int) {
+		room, id := p.Rooms[i/p.Senders], fmt.Sprintf("load-%d", i%p.Senders+1)
+		all[i] = Enroll(id, func(context.Context) (string, string, error) {
+			t, err := auth.NewAccessToken(p.APIKey, p.APISecret).SetIdentity(id).
+				SetVideoGrant(&auth.VideoGrant{RoomJoin: true, Room: room}).SetValidFor(6 * time.Hour).ToJWT()
+			return p.URL, t, err
+		})
+		errs[i] = all[i].Join(ctx)
+	})
+	return all, errors.Join(errs...)
+}
+
+// send keeps to the rate on average: a sender that was late catches up. The senders are out of step with each other.
+func (p Load) send(ctx context.Context, i, of int, l *Learner, s *SenderLoad) error {
+	step := time.Duration(float64(time.Second) / p.Rate)
+	start := time.Now().Add(step * time.Duration(i) / time.Duration(of))
+	for n := 1; ; n++ {
+		at := start.Add(time.Duration(float64(n-1) / p.Rate * float64(time.Second)))
+		if p.Messages > 0 && n > p.Messages || p.Messages == 0 && at.Sub(start).Seconds() >= p.Seconds {
+			return nil
+		}
+		if err := sleep(ctx, time.Until(at)); err != nil {
+			return err
+		}
+		b := p.payload(l.Identity, n)
+		if err := l.publish(ctx, p.Topic, b, !p.Lossy); err != nil {
+			return err
+		}
+		s.Messages, s.Bytes = n, s.Bytes+int64(len(b))
+	}
+}
+
+func (p Load) payload(identity string, n int) []byte {
+	m := LoadPayload{N: n, Sender: identity, UnixNS: time.Now().UnixNano()}
+	b, _ := json.Marshal(m) // strings and numbers always marshal
+	if pad := p.Size - len(b); pad > 0 {
+		m.Pad = strings.Repeat("x", pad)
+		b, _ = json.Marshal(m)
+	}
+	return b
+}
+
+// each calls f(0), f(1), …, f(n-1), at most k at a time.
+func each(n, k int, f func(int)) {
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, k)
+	for i := range n {
+		slots <- struct{}{}
+		wg.Go(func() { defer func() { <-slots }(); f(i) })
+	}
+	wg.Wait()
+}
