@@ -1,0 +1,200 @@
+package spool
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/syncflow/textegress/internal/durable"
+)
+
+// load finds the state from the files.
+func (r *Recording) load() error {
+	entries, err := r.spool.fs.ReadDir("load", r.dir)
+	if err != nil {
+		return err
+	}
+	has := make(map[string]bool)
+	for _, e := range entries {
+		has[e.Name()] = true
+	}
+	segments := segmentNames(entries)
+	r.suspect = has[suspectName]
+	r.state = StateOpen
+	if has[sealedName] {
+		if err := r.loadSealed(has[exportName]); err != nil {
+			return err
+		}
+	}
+	if r.state != StateOpen && has[exportName] {
+		r.state = StateExported
+		if has[uploadedName] {
+			r.state = StateUploaded
+			if len(segments) == 0 && !has[stagingName] {
+				r.state = StateRemoved
+			}
+		}
+	}
+	if r.readOnly || r.state == StateRemoved {
+		return nil
+	}
+	// A process that died before it came to the fsync of the directory left
+	// state files and segments that we see and that a power failure would take.
+	return r.spool.fs.SyncDir("load", r.dir)
+}
+
+// loadSealed reads sealed.json. A damaged one is put aside, so that the
+// recording is open and will be sealed again: its segments are what counts. Once
+// an export is fixed, that would change what is delivered, so there it is an
+// error.
+func (r *Recording) loadSealed(exported bool) error {
+	b, err := r.spool.fs.ReadFile("load", r.path(sealedName))
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, &r.sealed); err == nil {
+		r.state = StateSealed
+		return nil
+	}
+	r.sealed = Sealed{}
+	if exported {
+		return &notRecordingError{reason: sealedName + " is damaged"}
+	}
+	if r.readOnly {
+		return nil
+	}
+	r.spool.log.Error("damaged state file, the recording will be sealed again", "path", r.path(sealedName))
+	return r.spool.fs.Rename("load", r.path(sealedName), r.path(sealedName+damagedSuffix))
+}
+
+// stateFile writes a state file and then sets the state, if the recording is in
+// one of the states from.
+func (r *Recording) stateFile(name string, data []byte, to State, from ...State) error {
+	r.stateMu.Lock()
+	defer r.stateMu.Unlock()
+	if r.readOnly {
+		return fmt.Errorf("recording %s: %w", r.ID(), ErrReadOnly)
+	}
+	now := r.State()
+	if now != to && !slices.Contains(from, now) {
+		return fmt.Errorf("recording %s: %s: %w: %s", r.ID(), name, ErrState, now)
+	}
+	if err := durable.WriteFileOnce(r.spool.fs, "state-"+name, r.path(name), data); err != nil {
+		return fmt.Errorf("recording %s: %w", r.ID(), r.spool.metrics.count(opState, err))
+	}
+	r.setState(to)
+	return nil
+}
+
+func (r *Recording) setState(to State) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.state = to
+}
+
+// WriteExport fixes what will be delivered: export.json, whose content this
+// package does not look at. It is written once; the same bytes again are a
+// success, others an error that wraps fs.ErrExist. The recording must be sealed.
+func (r *Recording) WriteExport(data []byte) error {
+	return r.stateFile(exportName, data, StateExported, StateSealed)
+}
+
+// WriteUploaded states that everything was verified in the bucket: uploaded.json,
+// written once like export.json. The recording must be exported.
+func (r *Recording) WriteUploaded(data []byte) error {
+	return r.stateFile(uploadedName, data, StateUploaded, StateExported)
+}
+
+// Export returns export.json, false where there is none.
+func (r *Recording) Export() ([]byte, bool, error) { return r.readState(exportName) }
+
+// Uploaded returns uploaded.json, false where there is none.
+func (r *Recording) Uploaded() ([]byte, bool, error) { return r.readState(uploadedName) }
+
+func (r *Recording) readState(name string) ([]byte, bool, error) {
+	b, err := r.spool.fs.ReadFile("read-state", r.path(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("recording %s: %w", r.ID(), err)
+	}
+	return b, true, nil
+}
+
+// RemoveData removes the segments and the staging directory of an uploaded
+// recording. The state files stay, so that a repeated announcement of the
+// session is recognised. After a failure it can be called again.
+func (r *Recording) RemoveData() error {
+	r.stateMu.Lock()
+	defer r.stateMu.Unlock()
+	if err := r.removeData(); err != nil {
+		return fmt.Errorf("recording %s: remove data: %w", r.ID(), r.spool.metrics.count(opRemove, err))
+	}
+	return nil
+}
+
+func (r *Recording) removeData() error {
+	if r.readOnly {
+		return ErrReadOnly
+	}
+	switch state := r.State(); state {
+	case StateRemoved:
+		return nil
+	case StateUploaded:
+	default:
+		return fmt.Errorf("%w: %s", ErrState, state)
+	}
+	fsys := r.spool.fs
+	if err := fsys.RemoveAll("remove-data", r.StagingDir()); err != nil {
+		return err
+	}
+	names, err := listSegments(fsys, r.dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := fsys.Remove("remove-data", r.path(name)); err != nil {
+			return err
+		}
+	}
+	if err := fsys.SyncDir("remove-data", r.dir); err != nil {
+		return err
+	}
+	r.setState(StateRemoved)
+	return nil
+}
+
+// Forget removes what RemoveData left, and with it every trace of the recording.
+func (r *Recording) Forget() error {
+	r.stateMu.Lock()
+	defer r.stateMu.Unlock()
+	if r.readOnly {
+		return fmt.Errorf("recording %s: forget: %w", r.ID(), ErrReadOnly)
+	}
+	if state := r.State(); state != StateRemoved {
+		return fmt.Errorf("recording %s: forget: %w: %s", r.ID(), ErrState, state)
+	}
+	if err := r.spool.discard(r.dir); err != nil {
+		return fmt.Errorf("recording %s: forget: %w", r.ID(), r.spool.metrics.count(opRemove, err))
+	}
+	r.spool.mu.Lock()
+	delete(r.spool.recordings, r.ID())
+	r.spool.mu.Unlock()
+	return nil
+}
+
+// encodeState encodes a state file: indented JSON, no HTML escaping.
+func encodeState(v any) ([]byte, error) {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return buf.Bytes(), nil
+}
