@@ -95,11 +95,17 @@ func revisionPath(r *spool.Recording, revision int) string {
 	return filepath.Join(r.Dir(), fmt.Sprintf("export-r%d.json", revision))
 }
 
-// LoadFrozen returns the latest revision that was saved, false if there is none.
+// LoadFrozen returns the latest revision that was saved, false if there is none. Like Save, it returns only what
+// survives a power failure: an earlier Save may have failed after the file was there.
 func LoadFrozen(r *spool.Recording) (Frozen, bool, error) {
 	data, ok, err := r.Export()
 	if err != nil || !ok {
 		return Frozen{}, false, err
+	}
+	if r.State() == spool.StateSealed {
+		if err := r.WriteExport(data); err != nil {
+			return Frozen{}, false, err
+		}
 	}
 	for revision := 2; ; revision++ {
 		later, err := os.ReadFile(revisionPath(r, revision))

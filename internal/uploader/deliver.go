@@ -1,0 +1,299 @@
+package uploader
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/export"
+	"github.com/syncflow/textegress/internal/objstore"
+)
+
+// delivery is what this process knows about the delivery of one recording. All of it can be lost: the disk and the bucket
+// hold what counts.
+type delivery struct {
+	frozen   export.Frozen // zero: not loaded
+	verified map[string]bool
+	// own are keys under which this process found nothing and then began to upload. If they hold other bytes, those are
+	// the remains of that attempt and nobody else's.
+	own map[string]bool
+}
+
+// uploaded is uploaded.json.
+type uploaded struct {
+	FormatVersion  int    `json:"format_version"`
+	Revision       int    `json:"revision"`
+	Bucket         string `json:"bucket"`
+	Prefix         string `json:"prefix"`
+	Objects        int    `json:"objects"`
+	Bytes          int64  `json:"bytes"`
+	UploadedUnixNS int64  `json:"uploaded_unix_ns"` // when the last object was verified
+}
+
+// errTaken says that a key of this revision holds other bytes, which are not ours to overwrite.
+var errTaken = errors.New("a key of this revision holds other bytes")
+
+// maxRevisionsPerAttempt bounds how fast revisions can be used up if the keys of each new one are taken, too.
+const maxRevisionsPerAttempt = 3
+
+// deliverSafely keeps a panic in one delivery from ending the service, and with it the recordings that are going on.
+func (u *Uploader) deliverSafely(ctx context.Context, j *job) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			// The value may hold data of participants; its type and the place do not.
+			what := fmt.Sprintf("%T", r)
+			if re, ok := r.(runtime.Error); ok {
+				what = re.Error()
+			}
+			u.logger(j).Error("panic while delivering a recording", "panic", what, "stack", string(debug.Stack()))
+			err = waitsForPerson{fmt.Errorf("panic: %s", what)}
+		}
+	}()
+	return u.deliver(ctx, j)
+}
+
+// deliver does what is left to do for one recording.
+func (u *Uploader) deliver(ctx context.Context, j *job) error {
+	bucket, err := u.o.BucketFor(j.rec.Info().ProjectID)
+	if err != nil {
+		return waitsForPerson{err}
+	}
+	if err := u.probe(ctx, j, bucket); err != nil {
+		return err
+	}
+	for range maxRevisionsPerAttempt {
+		staging, err := u.prepare(ctx, j)
+		if err != nil {
+			return err
+		}
+		err = u.upload(ctx, j, bucket, staging)
+		staging.Close() //nolint:errcheck // nothing is written through it any more
+		switch {
+		case errors.Is(err, errTaken):
+			u.logger(j).Warn("a key holds other bytes than this delivery's: beginning the next revision", "revision", j.frozen.Revision)
+			if err := u.nextRevision(ctx, j); err != nil {
+				return err
+			}
+			continue
+		case err != nil:
+			return err
+		}
+		return u.finish(j, bucket)
+	}
+	return waitsForPerson{errors.New("the keys of several revisions in a row hold other bytes; does something else write to this prefix?")}
+}
+
+// probe asks the bucket for something before anything is derived, so that an outage of a bucket costs neither disk nor
+// CPU for all the recordings that wait for it.
+func (u *Uploader) probe(ctx context.Context, j *job, bucket objstore.Bucket) error {
+	_, err := bucket.Stat(ctx, j.rec.Info().KeyPrefix+textegress.ManifestName)
+	if err != nil && !bucket.IsNotFound(err) {
+		return &step{"ask the bucket", err}
+	}
+	return nil
+}
+
+// prepare returns a staging directory that holds exactly what is frozen, and freezes it if nothing is.
+func (u *Uploader) prepare(ctx context.Context, j *job) (*export.Staging, error) {
+	if j.frozen.Revision == 0 {
+		frozen, ok, err := export.LoadFrozen(j.rec)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			return u.freeze(ctx, j, 1)
+		}
+		j.begin(frozen)
+	}
+	if s, err := export.OpenStaging(j.rec.StagingDir()); err == nil {
+		if u.holds(ctx, s, j) {
+			return s, nil
+		}
+		s.Close() //nolint:errcheck // it is going to be made anew
+	}
+	s, frozen, err := u.stage(ctx, j, j.frozen.Revision)
+	if err != nil {
+		return nil, err
+	}
+	if frozen.Equal(j.frozen) {
+		return s, nil
+	}
+	s.Close() //nolint:errcheck // likewise
+	u.logger(j).Warn("the frozen objects cannot be derived again: beginning the next revision",
+		"revision", j.frozen.Revision, "exporter_then", j.frozen.Exporter, "exporter_now", u.o.Exporter)
+	return u.freeze(ctx, j, j.frozen.Revision+1)
+}
+
+func (d *delivery) begin(f export.Frozen) {
+	d.frozen, d.verified, d.own = f, map[string]bool{}, map[string]bool{}
+}
+
+func (u *Uploader) nextRevision(ctx context.Context, j *job) error {
+	s, err := u.freeze(ctx, j, j.frozen.Revision+1)
+	if err != nil {
+		return err
+	}
+	return s.Close()
+}
+
+// freeze derives a revision and makes durable what it delivers.
+func (u *Uploader) freeze(ctx context.Context, j *job, revision int) (*export.Staging, error) {
+	s, frozen, err := u.stage(ctx, j, revision)
+	if err != nil {
+		return nil, err
+	}
+	if err := frozen.Save(j.rec); err != nil {
+		s.Close() //nolint:errcheck // there is an error already
+		return nil, err
+	}
+	j.begin(frozen)
+	return s, nil
+}
+
+func (u *Uploader) stage(ctx context.Context, j *job, revision int) (*export.Staging, export.Frozen, error) {
+	s, err := export.NewStaging(j.rec.StagingDir())
+	if err != nil {
+		return nil, export.Frozen{}, err
+	}
+	m, err := export.Build(ctx, export.FromSpool(j.rec), export.Options{Revision: revision, Exporter: u.o.Exporter}, s)
+	if err == nil {
+		var f export.Frozen
+		if f, err = export.Freeze(j.rec.Info(), m); err == nil {
+			return s, f, nil
+		}
+	}
+	s.Close() //nolint:errcheck // there is an error already
+	return nil, export.Frozen{}, err
+}
+
+// holds reports whether the staged files are what is frozen, as far as it is not verified in the bucket yet. They are
+// read as a whole: after a power failure, files which nobody synced may hold anything.
+func (u *Uploader) holds(ctx context.Context, s *export.Staging, j *job) bool {
+	for _, o := range j.frozen.Objects {
+		if j.verified[o.Key] {
+			continue
+		}
+		if ctx.Err() != nil || !hasContent(s.Path(o.Key), o) {
+			return false
+		}
+	}
+	return true
+}
+
+func hasContent(path string, o textegress.Object) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close() //nolint:errcheck // reading only
+	h := sha256.New()
+	n, err := io.Copy(h, f)
+	return err == nil && n == o.Size && hex.EncodeToString(h.Sum(nil)) == o.SHA256
+}
+
+// upload brings every object into the bucket and verifies it there, the manifest when all others are.
+func (u *Uploader) upload(ctx context.Context, j *job, bucket objstore.Bucket, staging *export.Staging) error {
+	for i, o := range j.frozen.Objects {
+		if j.verified[o.Key] {
+			continue
+		}
+		if err := u.uploadObject(ctx, j, bucket, o, staging.Path(o.Key)); err != nil {
+			return &step{fmt.Sprintf("object %d of %d (%s)", i+1, len(j.frozen.Objects), label(o.Key)), err}
+		}
+		j.verified[o.Key] = true
+	}
+	return nil
+}
+
+func (u *Uploader) uploadObject(ctx context.Context, j *job, bucket objstore.Bucket, o textegress.Object, path string) error {
+	key := j.frozen.Prefix + o.Key
+	err := objstore.Verify(ctx, bucket, key, o.Size, o.SHA256)
+	switch {
+	case err == nil:
+		return nil // an earlier attempt had brought it there
+	case bucket.IsNotFound(err):
+		j.own[o.Key] = true
+	case !errors.Is(err, objstore.ErrDiffers):
+		return err
+	case !j.own[o.Key]:
+		return errTaken
+	}
+	if err := bucket.Upload(ctx, key, objstore.File(path, o.Size, o.SHA256, o.ContentType)); err != nil {
+		return err
+	}
+	if err := objstore.Verify(ctx, bucket, key, o.Size, o.SHA256); err != nil {
+		return err
+	}
+	u.metrics.bytes.Add(float64(o.Size))
+	return nil
+}
+
+// finish makes durable that everything was verified.
+func (u *Uploader) finish(j *job, bucket objstore.Bucket) error {
+	data, ok, err := j.rec.Uploaded() // an earlier try may have failed after the file was there
+	if err != nil {
+		return err
+	}
+	if !ok {
+		data, err = json.MarshalIndent(uploaded{
+			FormatVersion: 1, Revision: j.frozen.Revision, Bucket: bucket.String(), Prefix: j.frozen.Prefix,
+			Objects: len(j.frozen.Objects), Bytes: j.frozen.Bytes(), UploadedUnixNS: time.Now().UnixNano(),
+		}, "", "  ")
+		if err != nil {
+			return fmt.Errorf("encode uploaded.json: %w", err)
+		}
+		data = append(data, '\n')
+	}
+	if err := j.rec.WriteUploaded(data); err != nil {
+		return err
+	}
+	u.metrics.uploads.WithLabelValues(resultOK).Inc()
+	u.mu.Lock()
+	failures := j.failures
+	u.mu.Unlock()
+	u.logger(j).Info("recording delivered", "objects", len(j.frozen.Objects), "bytes", j.frozen.Bytes(),
+		"revision", j.frozen.Revision, "recovered_after_errors", failures)
+	os.RemoveAll(j.rec.StagingDir()) //nolint:errcheck // derived data; RemoveData tries again
+	return nil
+}
+
+// step is an error with the step that failed. Its text holds no key.
+type step struct {
+	what string
+	err  error
+}
+
+func (s *step) Error() string { return s.what + ": " + redact(s.err) }
+func (s *step) Unwrap() error { return s.err }
+
+// redact returns the text of err without keys. Errors of the spool and of the export do not contain any.
+func redact(err error) string {
+	if err == nil {
+		return ""
+	}
+	if s, ok := errors.AsType[*step](err); ok {
+		return s.Error()
+	}
+	return objstore.Redacted(err, err.Error())
+}
+
+// label names an object without the names of people.
+func label(key string) string {
+	if strings.HasSuffix(key, ".txt") {
+		return "a text view"
+	}
+	if strings.HasPrefix(key, textegress.FilesDir) {
+		return "a received file"
+	}
+	return key
+}
