@@ -1,5 +1,12 @@
 package main
 
+import (
+	"errors"
+	"fmt"
+
+	"github.com/syncflow/textegress/internal/config"
+)
+
 // Exit codes are part of the interface: docs/OPERATIONS.md and --help list them.
 const (
 	exitOK      = 0
@@ -7,3 +14,31 @@ const (
 	exitUsage   = 2 // wrong arguments or configuration; nothing was tried
 	exitFound   = 3 // the command did its work and found something wrong
 )
+
+// codedError is an error with an exit code of its own.
+type codedError struct {
+	code int
+	err  error
+}
+
+func (e *codedError) Error() string { return e.err.Error() }
+func (e *codedError) Unwrap() error { return e.err }
+
+func usageError(err error) error { return &codedError{exitUsage, err} }
+
+func foundError(format string, args ...any) error {
+	return &codedError{exitFound, fmt.Errorf(format, args...)}
+}
+
+func exitCode(err error) int {
+	if err == nil {
+		return exitOK
+	}
+	if coded, ok := errors.AsType[*codedError](err); ok {
+		return coded.code
+	}
+	if _, ok := errors.AsType[*config.ProblemsError](err); ok {
+		return exitUsage
+	}
+	return exitFailure
+}

@@ -6,14 +6,104 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
 )
 
 func main() {
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-func run(_ context.Context, _ []string, _ io.Reader, _, _ io.Writer) int {
-	return exitFailure
+const description = `Record the data channels of SyncFlow sessions and deliver them to an object store.
+
+Settings come from the environment, a YAML file and .env in the working directory; "textegress config check" shows and tries them.
+
+Exit codes:
+
+    0  done; serve: stopped in order
+    1  failed; serve: also stopped at once by a second signal
+    2  wrong arguments or configuration; nothing was tried
+    3  done, and something wrong was found (verify, config check)
+`
+
+type cli struct {
+	ConfigFile string `name:"config" placeholder:"FILE" type:"path" help:"YAML file with settings. The environment beats it, and it beats .env."`
+
+	Serve  serveCmd `cmd:"" default:"withargs" help:"Record every announced session and deliver it, until SIGTERM (the default)."`
+	Config struct {
+		Check configCheckCmd `cmd:"" help:"Show the settings in force and try each part: SyncFlow, broker, bucket."`
+	} `cmd:"" help:"Show and try the settings."`
+	List       listCmd       `cmd:"" help:"List the recordings in the data directory."`
+	Record     recordCmd     `cmd:"" help:"Ask the running service to record a session that nobody announced."`
+	Export     exportCmd     `cmd:"" help:"Derive the objects of a recording into a directory."`
+	Verify     verifyCmd     `cmd:"" help:"Check a delivered recording against its manifest."`
+	Deregister deregisterCmd `cmd:"" help:"Delete our queue and our device, at the end of a deployment."`
+	Version    versionCmd    `cmd:"" help:"Show the version."`
+}
+
+// shell is what a subcommand gets from the outside.
+type shell struct {
+	ctx        context.Context // ends with the first SIGINT or SIGTERM
+	stdout     io.Writer       // answers
+	stderr     io.Writer       // messages for people, logs, progress
+	configFile string
+}
+
+// run is main without the process: it returns the exit code.
+func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) int {
+	var c cli
+	exited := -1 // set by --help
+	parser, err := kong.New(&c,
+		kong.Name("textegress"), kong.Description(description), kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
+		kong.Writers(stdout, stderr), kong.Exit(func(code int) { exited = code }))
+	if err != nil {
+		return report(stderr, err)
+	}
+	command, err := parser.Parse(args)
+	if exited >= 0 {
+		return exited
+	}
+	if err != nil {
+		return report(stderr, usageError(fmt.Errorf("%w\nSee: textegress --help", err)))
+	}
+
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	done := make(chan error, 1)
+	go func() {
+		done <- command.Run(&shell{ctx: ctx, stdout: stdout, stderr: stderr, configFile: c.ConfigFile})
+	}()
+	for stopping := false; ; {
+		select {
+		case err := <-done:
+			if cause := context.Cause(ctx); stopping && (errors.Is(err, context.Canceled) || errors.Is(err, cause)) {
+				err = cause // without what was interrupted
+			}
+			return report(stderr, err)
+		case s := <-signals:
+			if stopping {
+				return report(stderr, errors.New("stopped at once by a second signal; what is on disk is continued at the next start"))
+			}
+			stopping = true
+			cancel(fmt.Errorf("stopped by a signal: %s", s))
+		}
+	}
+}
+
+// report prints an error and returns the exit code for it.
+func report(stderr io.Writer, err error) int {
+	if err != nil {
+		fmt.Fprintln(stderr, "textegress: "+escapeLines(err.Error()))
+	}
+	return exitCode(err)
 }

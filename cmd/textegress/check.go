@@ -1,0 +1,246 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/app"
+	"github.com/syncflow/textegress/internal/config"
+	"github.com/syncflow/textegress/internal/objstore"
+	"github.com/syncflow/textegress/internal/source"
+	"github.com/syncflow/textegress/internal/syncflow"
+)
+
+type configCheckCmd struct {
+	JSON bool `name:"json" help:"Answer as JSON: ok, settings, warnings, checks."`
+}
+
+// finding is the result of trying one part of one project.
+type finding struct {
+	Project int    `json:"project"` // n of PROJECTS__n__
+	Part    string `json:"part"`    // settings, syncflow, broker login, broker queue, broker binding, bucket
+	OK      bool   `json:"ok"`
+	Skipped bool   `json:"skipped,omitempty"` // not tried, because an earlier part failed
+	Detail  string `json:"detail"`            // what was found, or what is wrong and what to do
+	Key     string `json:"key,omitempty"`     // the setting to look at, where it is not OK
+}
+
+type checkAnswer struct {
+	OK       bool          `json:"ok"`
+	Settings []settingLine `json:"settings"`
+	Warnings []string      `json:"warnings"`
+	Checks   []finding     `json:"checks"`
+}
+
+type settingLine struct {
+	Key    string `json:"key"`
+	Value  string `json:"value"` // secrets are masked
+	Source string `json:"source"`
+}
+
+// partTimeout bounds one part. SyncFlow and a broker that asks it can take half a minute for an answer.
+const partTimeout = time.Minute
+
+func (c *configCheckCmd) Run(sh *shell) error {
+	cfg, err := sh.loadConfig()
+	if err != nil {
+		return err
+	}
+	answer := checkAnswer{OK: true, Warnings: append([]string{}, cfg.Warnings...), Checks: []finding{}}
+	rows := [][]string{{"SETTING", "VALUE", "FROM"}}
+	for _, s := range cfg.Settings() {
+		answer.Settings = append(answer.Settings, settingLine(s))
+		rows = append(rows, []string{s.Key, s.Value, s.Source})
+	}
+	if !c.JSON {
+		if err := printTable(sh.stdout, rows); err != nil {
+			return err
+		}
+		for _, w := range cfg.Warnings {
+			fmt.Fprintf(sh.stdout, "\nwarning: %s\n", escape(w))
+		}
+		fmt.Fprintln(sh.stdout)
+	}
+	failed := 0
+	checkAll(sh.ctx, cfg, func(f finding) {
+		answer.Checks = append(answer.Checks, f)
+		if !f.OK && !f.Skipped {
+			failed++
+			answer.OK = false
+		}
+		if !c.JSON {
+			fmt.Fprintln(sh.stdout, f)
+		}
+	})
+	if err := sh.ctx.Err(); err != nil {
+		return fmt.Errorf("config check: %w", context.Cause(sh.ctx))
+	}
+	if c.JSON {
+		if err := printJSON(sh.stdout, answer); err != nil {
+			return err
+		}
+	}
+	if failed > 0 {
+		return foundError("%d of the checks failed", failed)
+	}
+	return nil
+}
+
+// String is one line for people.
+func (f finding) String() string {
+	mark := "FAILED "
+	switch {
+	case f.OK:
+		mark = "ok     "
+	case f.Skipped:
+		mark = "skipped"
+	}
+	line := fmt.Sprintf("%s  project %d  %-14s  %s", mark, f.Project, f.Part, escape(f.Detail))
+	if f.Key != "" {
+		line += "\n" + strings.Repeat(" ", len(mark)+2) + "look at: " + f.Key
+	}
+	return line
+}
+
+// checkAll tries all parts of all projects, also after some failed.
+func checkAll(ctx context.Context, cfg *config.Config, report func(finding)) {
+	for _, b := range cfg.Broken {
+		for _, p := range b.Problems {
+			report(finding{Project: b.Index, Part: "settings", Detail: p.String(), Key: p.Key})
+		}
+	}
+	instance, err := instanceOf(cfg)
+	if err != nil {
+		instance = "not-named-yet" // it is given at the first start
+	}
+	for _, p := range cfg.Projects {
+		report(inTime(ctx, func(ctx context.Context) finding { return checkSyncFlow(ctx, cfg, p) }))
+		checkBroker(ctx, cfg, p, instance, report)
+		report(inTime(ctx, func(ctx context.Context) finding { return checkBucket(ctx, p) }))
+	}
+}
+
+func inTime(ctx context.Context, check func(context.Context) finding) finding {
+	ctx, cancel := context.WithTimeout(ctx, partTimeout)
+	defer cancel()
+	return check(ctx)
+}
+
+func newAPI(cfg *config.Config, p config.Project) (*syncflow.Client, error) {
+	return syncflow.New(syncflow.Options{BaseURL: cfg.ServerURL, Key: p.Key, Secret: p.Secret.Reveal(), ProjectID: p.ProjectID})
+}
+
+func projectKey(p config.Project, name string) string {
+	return fmt.Sprintf("PROJECTS__%d__%s", p.Index, name)
+}
+
+func checkSyncFlow(ctx context.Context, cfg *config.Config, p config.Project) finding {
+	f := finding{Project: p.Index, Part: "syncflow"}
+	api, err := newAPI(cfg, p)
+	if err != nil {
+		f.Detail = err.Error()
+		return f
+	}
+	project, err := api.Project(ctx)
+	if err == nil {
+		f.OK, f.Detail = true, fmt.Sprintf("reached, key accepted: project %q, LiveKit at %s", project.Name, project.LiveKitURL)
+		return f
+	}
+	f.Detail, f.Key = err.Error(), "SYNCFLOW_SERVER_URL"
+	if errors.Is(err, syncflow.ErrUnauthorized) {
+		f.Key = projectKey(p, "KEY") + ", " + projectKey(p, "SECRET") + ", " + projectKey(p, "PROJECT_ID")
+	} else if a, ok := errors.AsType[*syncflow.APIError](err); ok && strings.EqualFold(a.Message, "Project not found") {
+		f.Key = projectKey(p, "PROJECT_ID")
+	}
+	return f
+}
+
+func checkBroker(ctx context.Context, cfg *config.Config, p config.Project, instance string, report func(finding)) {
+	api, err := newAPI(cfg, p)
+	var options source.RabbitMQOptions
+	if err == nil {
+		options, err = app.SourceOptions(cfg, p, instance, api)
+	}
+	if err != nil {
+		report(finding{Project: p.Index, Part: "broker login", Detail: err.Error()})
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*partTimeout)
+	defer cancel()
+	keys := map[string]string{
+		"login":   "RABBITMQ_HOST, RABBITMQ_PORT, RABBITMQ_TLS, RABBITMQ_VHOST_NAME",
+		"binding": "DEVICE_GROUP_NAME",
+	}
+	for _, r := range source.Check(ctx, options) {
+		f := finding{Project: p.Index, Part: "broker " + r.Stage, OK: r.OK, Skipped: r.Skipped, Detail: r.Detail}
+		switch {
+		case r.Skipped:
+			f.Detail = "not tried, because the step before failed"
+		case !r.OK:
+			f.Key = keys[r.Stage]
+		}
+		report(f)
+	}
+}
+
+func checkBucket(ctx context.Context, p config.Project) finding {
+	f := finding{Project: p.Index, Part: "bucket", Key: projectKey(p, "DIRECTORY")}
+	if p.S3 != nil {
+		f.Key = projectKey(p, "S3_CONFIG__…")
+	}
+	bucket, err := app.Bucket(p)
+	if err == nil {
+		f.Detail, err = probe(ctx, bucket, p.ProjectID)
+	}
+	if err != nil {
+		f.Detail = objstore.Redacted(err, err.Error()) // the probe's key helps nobody
+		return f
+	}
+	f.OK, f.Key = true, ""
+	return f
+}
+
+// probe puts an object, reads it back and deletes it. Only the deletion may fail: delivery never deletes.
+func probe(ctx context.Context, bucket objstore.Bucket, projectID string) (string, error) {
+	content := []byte("written by textegress config check, may be deleted: " + rand.Text() + "\n")
+	key := textegress.Prefix("textegress-config-check", projectID, "probe", "", rand.Text()) + "probe.txt"
+	object := objstore.Bytes(content, "text/plain; charset=utf-8")
+	if err := bucket.Upload(ctx, key, object); err != nil {
+		return "", err
+	}
+	problem := readBack(ctx, bucket, key, content, object)
+	deleteErr := bucket.Delete(ctx, key)
+	if problem != nil {
+		return "", problem
+	}
+	if deleteErr != nil {
+		return fmt.Sprintf("%s: put and read back; the probe could not be deleted, which delivery does not need either: %s", bucket, objstore.Redacted(deleteErr, deleteErr.Error())), nil
+	}
+	return fmt.Sprintf("%s: put, read back, deleted", bucket), nil
+}
+
+func readBack(ctx context.Context, bucket objstore.Bucket, key string, content []byte, object objstore.Object) error {
+	if err := objstore.Verify(ctx, bucket, key, object.Size, object.SHA256); err != nil {
+		return err
+	}
+	body, err := bucket.Open(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = body.Close() }()
+	got, err := io.ReadAll(io.LimitReader(body, 1<<20))
+	if err != nil {
+		return fmt.Errorf("read the probe back: %w", err)
+	}
+	if !bytes.Equal(got, content) {
+		return fmt.Errorf("%s gave back other bytes than were put there", bucket)
+	}
+	return nil
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/syncflow/textegress/internal/app"
+	"github.com/syncflow/textegress/internal/config"
+	"github.com/syncflow/textegress/internal/controller"
+	"github.com/syncflow/textegress/internal/source"
+	"github.com/syncflow/textegress/internal/syncflow"
+	"github.com/syncflow/textegress/internal/web"
+)
+
+type deregisterCmd struct {
+	Force bool `help:"Also delete the last device of the group. SyncFlow then refuses to create sessions that name the group."`
+}
+
+// Run goes through all projects, also after one failed.
+func (c *deregisterCmd) Run(sh *shell) error {
+	cfg, err := sh.loadConfig()
+	if err != nil {
+		return err
+	}
+	if _, err := web.Dial(cfg.DataDir).Status(sh.ctx); !errors.Is(err, web.ErrNotRunning) {
+		return fmt.Errorf("a service runs on %s and would register again: stop it first", cfg.DataDir)
+	}
+	instance, err := instanceOf(cfg)
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, project := range cfg.Projects {
+		removed, err := deregisterProject(sh.ctx, cfg, project, instance, c.Force)
+		if err != nil {
+			failed = append(failed, fmt.Errorf("project %d: %w", project.Index, err))
+			continue
+		}
+		fmt.Fprintf(sh.stdout, "project %d: %s\n", project.Index, escape(removed))
+	}
+	for _, broken := range cfg.Broken {
+		failed = append(failed, fmt.Errorf("project %d: its settings are wrong, so nothing was tried: %s", broken.Index, broken))
+	}
+	return errors.Join(failed...)
+}
+
+func deregisterProject(ctx context.Context, cfg *config.Config, p config.Project, instance string, force bool) (string, error) {
+	api, err := newAPI(cfg, p)
+	if err != nil {
+		return "", err
+	}
+	broker, err := app.SourceOptions(cfg, p, instance, api)
+	if err != nil {
+		return "", err
+	}
+	return deregister(ctx, api, cfg.DeviceGroup, force, func(ctx context.Context) error { return source.DeleteQueue(ctx, broker) })
+}
+
+// devices is what deregister needs of SyncFlow.
+type devices interface {
+	Devices(ctx context.Context) ([]syncflow.Device, error)
+	DeleteDevice(ctx context.Context, id string) error
+}
+
+// deregister deletes the queue and our devices of a group, and says what it did. The devices go last: a queue without a device is
+// found by the next call, but one that failed in the middle must not have stopped classes from starting.
+func deregister(ctx context.Context, api devices, group string, force bool, deleteQueue func(context.Context) error) (string, error) {
+	all, err := api.Devices(ctx)
+	if err != nil {
+		return "", err
+	}
+	var ours []string
+	others := 0
+	for _, d := range all {
+		switch {
+		case d.Group != group:
+		case d.Name == controller.DeviceName:
+			ours = append(ours, d.ID)
+		default:
+			others++
+		}
+	}
+	if len(ours) > 0 && others == 0 && !force {
+		return "", fmt.Errorf("our device is the last one of the group %q: without it SyncFlow refuses to create sessions that name the group, "+
+			"and classes cannot start; --force deletes it all the same", group)
+	}
+	if err := deleteQueue(ctx); err != nil {
+		return "", fmt.Errorf("delete the queue: %w", err)
+	}
+	for _, id := range ours {
+		if err := api.DeleteDevice(ctx, id); err != nil && !errors.Is(err, syncflow.ErrNotFound) {
+			return "", fmt.Errorf("the queue is deleted, the device is not: %w", err)
+		}
+	}
+	done := []string{"queue deleted"}
+	switch len(ours) {
+	case 0:
+		done = append(done, "no device of ours was registered")
+	case 1:
+		done = append(done, "device deleted")
+	default:
+		done = append(done, fmt.Sprintf("%d devices deleted", len(ours)))
+	}
+	return strings.Join(done, ", "), nil
+}

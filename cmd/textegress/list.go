@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/internal/web"
+)
+
+type listCmd struct {
+	dataDirFlag
+
+	JSON bool `name:"json" help:"Answer as JSON: service_running and recordings, with the keys of status.json."`
+}
+
+type listAnswer struct {
+	ServiceRunning bool                  `json:"service_running"`
+	Recordings     []web.RecordingStatus `json:"recordings"`
+}
+
+func (c *listCmd) Run(sh *shell) error {
+	dir, err := c.dataDir(sh)
+	if err != nil {
+		return err
+	}
+	answer, err := listRecordings(sh.ctx, dir)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(sh.stdout, answer)
+	}
+	rows := [][]string{{"EGRESS ID", "STARTED", "ROOM", "SESSION", "PART", "STATUS", "LOCAL DATA", "PACKETS", "NOTE"}}
+	for _, r := range answer.Recordings {
+		rows = append(rows, []string{
+			r.EgressID, r.StartedAt.UTC().Format(time.DateTime), r.RoomName, r.SessionID, strconv.Itoa(r.Part), r.Status, r.State,
+			packetCount(r, answer.ServiceRunning), note(r, answer.ServiceRunning),
+		})
+	}
+	if err := printTable(sh.stdout, rows); err != nil {
+		return err
+	}
+	if !answer.ServiceRunning {
+		fmt.Fprintf(sh.stderr, "No service runs on %s.\n", escape(dir))
+	}
+	return nil
+}
+
+// listRecordings asks the service, which knows more (who is connected, how much came), and else looks at the files.
+func listRecordings(ctx context.Context, dir string) (listAnswer, error) {
+	status, err := web.Dial(dir).Status(ctx)
+	if err == nil {
+		return listAnswer{ServiceRunning: true, Recordings: status.Recordings}, nil
+	}
+	if !errors.Is(err, web.ErrNotRunning) {
+		return listAnswer{}, err
+	}
+	s, err := spool.OpenReadOnly(dir)
+	if err != nil {
+		return listAnswer{}, fmt.Errorf("open the data directory: %w", err)
+	}
+	defer func() { _ = s.Close() }()
+	answer := listAnswer{Recordings: []web.RecordingStatus{}}
+	for _, r := range s.Recordings() {
+		answer.Recordings = append(answer.Recordings, storedStatus(r))
+	}
+	return answer, nil
+}
+
+// storedStatus is what the files of a recording tell.
+func storedStatus(r *spool.Recording) web.RecordingStatus {
+	info := r.Info()
+	row := web.RecordingStatus{
+		EgressID: info.EgressID, ProjectID: info.ProjectID, SessionID: info.SessionID, RoomName: info.RoomName, Part: info.Part,
+		State: string(r.State()), StartedAt: time.Unix(0, info.CreatedUnixNS).UTC(),
+	}
+	if sealed, ok := r.Sealed(); ok {
+		row.Status, row.Reason = string(sealed.Status), sealed.Reason
+	}
+	return row
+}
+
+// packetCount is known for recordings that the running service is making.
+func packetCount(r web.RecordingStatus, running bool) string {
+	if !running || r.State != string(spool.StateOpen) {
+		return "-"
+	}
+	return strconv.FormatUint(r.Packets, 10)
+}
+
+func note(r web.RecordingStatus, running bool) string {
+	switch {
+	case r.UploadError != "":
+		return "delivery: " + r.UploadError
+	case r.State == string(spool.StateOpen) && !running:
+		return "goes on at the next start"
+	case r.State == string(spool.StateOpen) && !r.Connected:
+		return "not in the room"
+	default:
+		return r.Reason
+	}
+}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+
+	"github.com/syncflow/textegress/internal/config"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+// loadConfig reads the settings. Its error lists everything that is wrong with them.
+func (sh *shell) loadConfig() (*config.Config, error) {
+	return config.Load(config.Options{Environ: os.Environ(), File: sh.configFile})
+}
+
+// dataDirFlag is for commands that need nothing of the settings but the data directory.
+type dataDirFlag struct {
+	DataDir string `placeholder:"DIR" type:"path" help:"Data directory of the service; else DATA_DIR of the settings."`
+}
+
+func (f dataDirFlag) dataDir(sh *shell) (string, error) {
+	if f.DataDir != "" {
+		return f.DataDir, nil
+	}
+	c, err := sh.loadConfig()
+	if err != nil {
+		return "", err
+	}
+	return c.DataDir, nil
+}
+
+// newLogger logs to standard error: text for people, JSON for programs. Both escape what participants chose.
+func (sh *shell) newLogger(c *config.Config) *slog.Logger {
+	options := &slog.HandlerOptions{Level: c.LogLevel}
+	if c.LogFormat == "text" || c.LogFormat != "json" && isTerminal(sh.stderr) {
+		// The text handler quotes, with escapes, every value that holds a character that is not printable.
+		return slog.New(slog.NewTextHandler(sh.stderr, options))
+	}
+	return slog.New(slog.NewJSONHandler(jsonWriter{sh.stderr}, options))
+}
+
+// instanceOf is the name that the service has on its data directory: part of the name of its queue.
+func instanceOf(c *config.Config) (string, error) {
+	if c.Instance != "" {
+		return c.Instance, nil
+	}
+	s, err := spool.OpenReadOnly(c.DataDir)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = s.Close() }()
+	name, err := s.Instance()
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("%s has no name of an instance yet: no service ever ran on it (%w)", c.DataDir, err)
+	}
+	return name, err
+}

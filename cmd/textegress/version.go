@@ -1,0 +1,62 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"strings"
+)
+
+type versionCmd struct {
+	JSON bool `name:"json" help:"Answer as JSON."`
+}
+
+func (c *versionCmd) Run(sh *shell) error {
+	v := buildVersion()
+	if c.JSON {
+		return printJSON(sh.stdout, v)
+	}
+	fmt.Fprintf(sh.stdout, "textegress %s, %s %s\n", v, v.Go, v.Platform)
+	return nil
+}
+
+// buildInfo says what this binary was made from, as far as the go command stamped it.
+type buildInfo struct {
+	Version  string `json:"version"`            // of the module; "devel" where it was not built from a released version
+	Revision string `json:"revision,omitempty"` // git commit
+	Modified bool   `json:"modified"`           // the checkout had changes
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+}
+
+func buildVersion() buildInfo {
+	v := buildInfo{Version: "devel", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return v
+	}
+	if info.Main.Version != "" && info.Main.Version != "(devel)" {
+		v.Version = info.Main.Version
+	}
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			v.Revision = s.Value
+		case "vcs.modified":
+			v.Modified = s.Value == "true"
+		}
+	}
+	return v
+}
+
+// String is the version, with the revision where the version does not tell it (a pseudo-version does).
+func (v buildInfo) String() string {
+	s := v.Version
+	if short := v.Revision[:min(12, len(v.Revision))]; short != "" && !strings.Contains(s, short) {
+		s += "+" + short
+		if v.Modified {
+			s += "-modified"
+		}
+	}
+	return s
+}
