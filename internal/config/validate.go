@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -57,7 +58,7 @@ func (l *loader) service(c *Config) {
 		c.Instance = f.match(instanceName, "is not an instance name", "use 1 to 64 letters, digits, _ and -")
 	}
 	c.DataDir = l.path(strings.TrimSpace(l.global("DATA_DIR").text))
-	c.SyncInterval = l.global("SYNC_INTERVAL").duration(10*time.Millisecond, 10*time.Second)
+	c.SyncInterval = l.global("SYNC_INTERVAL").duration(10*time.Millisecond, time.Hour)
 	c.Retention = l.global("RETENTION").duration(0, 10*365*24*time.Hour)
 	c.ShutdownTimeout = l.global("SHUTDOWN_TIMEOUT").duration(time.Second, time.Hour)
 	c.HTTPAddr = l.global("HTTP_ADDR").address()
@@ -108,10 +109,8 @@ func (l *loader) rabbitMQ(r *RabbitMQ) {
 
 func (f field) choice(of ...string) string {
 	s := strings.ToLower(strings.TrimSpace(f.text))
-	for _, o := range of {
-		if s == o {
-			return s
-		}
+	if slices.Contains(of, s) {
+		return s
 	}
 	f.wrong(clip(f.text)+" is not possible", "use "+strings.Join(of[:len(of)-1], ", ")+" or "+of[len(of)-1])
 	return ""
