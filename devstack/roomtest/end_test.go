@@ -186,3 +186,28 @@ func TestNoAutoCreate(t *testing.T) {
 		})
 	}
 }
+
+// Whoever does not want the room after all leaves no ghost in it.
+func TestRefusedByHandler(t *testing.T) {
+	onEach(t, func(t *testing.T, l *devstack.LiveKit) {
+		token, err := l.Token("recorder", devstack.RecorderGrants("refused"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sentinel := errors.New("no")
+		_, err = newClient(t).Join(t.Context(), room.JoinOptions{URL: l.URL, Token: token, Handler: refusing{sentinel}})
+		if !errors.Is(err, sentinel) {
+			t.Errorf("got %v", err)
+		}
+		ps, err := l.Participants(t.Context(), "refused")
+		if err != nil || len(ps) != 0 {
+			t.Errorf("%d participants are left, %v", len(ps), err)
+		}
+	})
+}
+
+type refusing struct{ err error }
+
+func (r refusing) Joined(room.Info) error               { return r.err }
+func (refusing) Packet(room.Channel, time.Time, []byte) {}
+func (refusing) Event(room.Event)                       {}
