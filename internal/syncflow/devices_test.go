@@ -1,0 +1,57 @@
+package syncflow_test
+
+import (
+	"testing"
+	"testing/synctest"
+)
+
+func TestRegistrationThatFailedButTookEffectIsAdopted(t *testing.T) {
+	for name, ft := range map[string]fault{
+		"status 500":      {status: 500, body: `{"status":500,"message":"RabbitMQ failed"}`, done: true},
+		"no answer":       {status: -1, done: true},
+		"page of a proxy": {status: 200, contentType: "text/html", body: "<html>", done: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake(t)
+				c := f.client(t, f)
+				f.fail(fault{}, ft) // the list is answered, the registration is not
+				if _, err := c.EnsureDevice(t.Context(), "text-egress", "text-egress"); err != nil {
+					t.Fatal(err)
+				}
+				if len(f.devices) != 1 {
+					t.Errorf("%d rows: %v", len(f.devices), f.log())
+				}
+			})
+		})
+	}
+}
+
+func TestRegistrationThatDidNotTakeEffectIsRepeated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		c := f.client(t, f)
+		f.fail(fault{}, fault{status: 500, body: `{"status":500,"message":"RabbitMQ failed"}`})
+		if _, err := c.EnsureDevice(t.Context(), "text-egress", "text-egress"); err != nil {
+			t.Fatal(err)
+		}
+		if len(f.devices) != 1 {
+			t.Errorf("%d rows: %v", len(f.devices), f.log())
+		}
+	})
+}
+
+func TestTheOldestDeviceIsAdopted(t *testing.T) {
+	f := newFake(t)
+	for _, d := range []struct {
+		id, name, group string
+		at              any
+	}{{"c", "text-egress", "g", 30}, {"a", "text-egress", "other", 1}, {"b", "other", "g", 2}, {"d", "text-egress", "g", "20"}} {
+		f.devices = append(f.devices, map[string]any{"id": d.id, "name": d.name, "group": d.group, "registeredAt": d.at,
+			"sessionNotificationExchangeName": "x", "sessionNotificationBindingKey": "k"})
+	}
+	d, err := f.client(t, f).EnsureDevice(t.Context(), "text-egress", "g")
+	if err != nil || d.ID != "d" {
+		t.Errorf("%+v, %v", d, err)
+	}
+}
