@@ -3,7 +3,6 @@ package textegress_test
 import (
 	"context"
 	"fmt"
-	"log"
 	"os"
 
 	"github.com/syncflow/textegress"
@@ -12,16 +11,19 @@ import (
 func Example() {
 	rec, err := textegress.Open(os.DirFS("testdata/delivery"))
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	if err := rec.Verify(context.Background(), nil); err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	m := rec.Manifest()
 	fmt.Printf("%s, %s: %d messages, %d outages\n", m.Session.RoomName, m.Status, m.Counts.Messages, len(m.Completeness.Outages))
 	for m, err := range rec.Messages() {
 		if err != nil {
-			log.Fatal(err)
+			fmt.Println(err)
+			return
 		}
 		if m.Kind.IsEvent() {
 			fmt.Println(m.N, m.Kind)

@@ -39,10 +39,14 @@ func TestEscapeName(t *testing.T) {
 		{"201 bytes", long, forged},
 		{"a short name with the mark stays", "a~0123456789ab", "a~0123456789ab"},
 		{"a name that is another's cut one", forged, cutName(strings.Repeat("a", 187), forged)},
-		{"no cut within a character", strings.Repeat("a", 185) + strings.Repeat("李", 20),
-			cutName(strings.Repeat("a", 185), strings.Repeat("a", 185)+strings.Repeat("李", 20))},
-		{"no cut within an escape", strings.Repeat("a", 186) + strings.Repeat("/", 20),
-			cutName(strings.Repeat("a", 186), strings.Repeat("a", 186)+strings.Repeat("/", 20))},
+		{
+			"no cut within a character", strings.Repeat("a", 185) + strings.Repeat("李", 20),
+			cutName(strings.Repeat("a", 185), strings.Repeat("a", 185)+strings.Repeat("李", 20)),
+		},
+		{
+			"no cut within an escape", strings.Repeat("a", 186) + strings.Repeat("/", 20),
+			cutName(strings.Repeat("a", 186), strings.Repeat("a", 186)+strings.Repeat("/", 20)),
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if d := cmp.Diff(tt.want, EscapeName(tt.in)); d != "" {
@@ -99,8 +103,10 @@ func unescapeName(e string) (string, bool) {
 }
 
 func FuzzEscapeName(f *testing.F) {
-	for _, s := range []string{"", ".", "..", "alice", "%2E", "a%", "a/b", "\xff\xfe", "\u202e", "\u0085",
-		strings.Repeat("é", 150), strings.Repeat("%", 67), strings.Repeat("a", 187) + "~0123456789ab"} {
+	for _, s := range []string{
+		"", ".", "..", "alice", "%2E", "a%", "a/b", "\xff\xfe", "\u202e", "\u0085",
+		strings.Repeat("é", 150), strings.Repeat("%", 67), strings.Repeat("a", 187) + "~0123456789ab",
+	} {
 		f.Add(s, s+"x")
 	}
 	check := func(t *testing.T, s string) (e string, cut bool) {

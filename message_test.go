@@ -18,19 +18,36 @@ func TestMessage_JSON(t *testing.T) {
 		in   Message
 		want string
 	}{
-		{"data", Message{N: 1, Kind: KindData, UnixNS: at, Identity: "alice", ParticipantSID: "PA_a", Topic: "t", Reliable: &yes,
-			Sequence: 7, Epoch: 1, Text: new("<b> & \u2028 \x00 \ufffd"), User: &UserInfo{ID: "i", Nonce: []byte{1}, StartTime: &start}},
+		{
+			"data",
+			Message{
+				N: 1, Kind: KindData, UnixNS: at, Identity: "alice", ParticipantSID: "PA_a", Topic: "t", Reliable: &yes,
+				Sequence: 7, Epoch: 1, Text: new("<b> & \u2028 \x00 \ufffd"), User: &UserInfo{ID: "i", Nonce: []byte{1}, StartTime: &start},
+			},
 			`{"n":1,"kind":"data","time":"2025-06-11T20:30:41.000000001Z","unix_ns":1749673841000000001,"identity":"alice",` +
 				`"participant_sid":"PA_a","topic":"t","reliable":true,"sequence":7,"epoch":1,"text":"<b> & \u2028 \u0000 ` + "\ufffd" + `",` +
-				`"user":{"id":"i","nonce":"AQ==","start_time":0}}`},
-		{"empty payload", Message{N: 2, Kind: KindData, UnixNS: at, Reliable: new(bool), Text: new(string)},
-			`{"n":2,"kind":"data","time":"2025-06-11T20:30:41.000000001Z","unix_ns":1749673841000000001,"reliable":false,"text":""}`},
-		{"not UTF-8", Message{N: 3, Kind: KindUnknown, UnixNS: at, Base64: []byte{0xff, 0}, Field: 9, FieldName: "rpc_request"},
-			`{"n":3,"kind":"unknown","time":"2025-06-11T20:30:41.000000001Z","unix_ns":1749673841000000001,"base64":"/wA=","field":9,"field_name":"rpc_request"}`},
-		{"event", Message{N: 4, Kind: KindOutageStarted, UnixNS: at, Event: &Event{Kind: KindOutageStarted, Cause: "connection_lost", SinceUnixNS: 5}},
-			`{"n":4,"kind":"outage_started","time":"2025-06-11T20:30:41.000000001Z","unix_ns":1749673841000000001,"event":{"cause":"connection_lost","since_unix_ns":5}}`},
-		{"whole second", Message{N: 5, Kind: KindChat, UnixNS: 1749673841e9, Chat: &ChatInfo{ID: "c", Deleted: true}},
-			`{"n":5,"kind":"chat","time":"2025-06-11T20:30:41.000000000Z","unix_ns":1749673841000000000,"chat":{"id":"c","deleted":true}}`},
+				`"user":{"id":"i","nonce":"AQ==","start_time":0}}`,
+		},
+		{
+			"empty payload",
+			Message{N: 2, Kind: KindData, UnixNS: at, Reliable: new(bool), Text: new(string)},
+			`{"n":2,"kind":"data","time":"2025-06-11T20:30:41.000000001Z","unix_ns":1749673841000000001,"reliable":false,"text":""}`,
+		},
+		{
+			"not UTF-8",
+			Message{N: 3, Kind: KindUnknown, UnixNS: at, Base64: []byte{0xff, 0}, Field: 9, FieldName: "rpc_request"},
+			`{"n":3,"kind":"unknown","time":"2025-06-11T20:30:41.000000001Z","unix_ns":1749673841000000001,"base64":"/wA=","field":9,"field_name":"rpc_request"}`,
+		},
+		{
+			"event",
+			Message{N: 4, Kind: KindOutageStarted, UnixNS: at, Event: &Event{Kind: KindOutageStarted, Cause: "connection_lost", SinceUnixNS: 5}},
+			`{"n":4,"kind":"outage_started","time":"2025-06-11T20:30:41.000000001Z","unix_ns":1749673841000000001,"event":{"cause":"connection_lost","since_unix_ns":5}}`,
+		},
+		{
+			"whole second",
+			Message{N: 5, Kind: KindChat, UnixNS: 1749673841e9, Chat: &ChatInfo{ID: "c", Deleted: true}},
+			`{"n":5,"kind":"chat","time":"2025-06-11T20:30:41.000000000Z","unix_ns":1749673841000000000,"chat":{"id":"c","deleted":true}}`,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := tt.in.AppendJSON([]byte("before "))
@@ -76,8 +93,8 @@ func TestWireMessage(t *testing.T) {
 	// Every field must survive both conversions: fill them all.
 	var full Message
 	v := reflect.ValueOf(&full).Elem()
-	for i := range v.NumField() {
-		switch f := v.Field(i); f.Kind() {
+	for _, f := range v.Fields() {
+		switch f.Kind() {
 		case reflect.String:
 			f.SetString("x")
 		case reflect.Int, reflect.Int64:

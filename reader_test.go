@@ -28,10 +28,14 @@ func exampleMessages() []Message {
 	yes, no := true, false
 	return []Message{
 		{N: 1, Kind: KindRecordingStarted, UnixNS: at, Event: &Event{Source: "rabbitmq", AnnouncedUnixNS: 1749673839900000000, Part: 1}},
-		{N: 2, Kind: KindJoined, UnixNS: at + 250e6, Epoch: 1,
-			Event: &Event{RoomSID: "RM_example", ServerVersion: "1.13.5", RoomCreatedUnixMS: 1749673800000}},
-		{N: 3, Kind: KindData, UnixNS: at + 1e9 + 1, Identity: "alice", ParticipantSID: "PA_alice", Topic: "lk-chat-topic",
-			Reliable: &yes, Sequence: 1, Epoch: 1, Text: new("Hello <all> & welcome")},
+		{
+			N: 2, Kind: KindJoined, UnixNS: at + 250e6, Epoch: 1,
+			Event: &Event{RoomSID: "RM_example", ServerVersion: "1.13.5", RoomCreatedUnixMS: 1749673800000},
+		},
+		{
+			N: 3, Kind: KindData, UnixNS: at + 1e9 + 1, Identity: "alice", ParticipantSID: "PA_alice", Topic: "lk-chat-topic",
+			Reliable: &yes, Sequence: 1, Epoch: 1, Text: new("Hello <all> & welcome"),
+		},
 		{N: 4, Kind: KindData, UnixNS: at + 2e9, Identity: "bob", ParticipantSID: "PA_bob", Reliable: &no, Epoch: 1, Base64: []byte{0xff, 0, 1}},
 		{N: 5, Kind: KindRecordingEnded, UnixNS: at + 3e9, Epoch: 1, Event: &Event{Reason: "room_deleted", Status: "COMPLETE"}},
 	}
@@ -71,10 +75,14 @@ func exampleDelivery(t *testing.T) map[string][]byte {
 		Session: Session{ID: "0d9e1c7a-3f0e-4c58-9a57-1f2f5f1f6a01", RoomName: "class-1", RoomSIDs: []string{"RM_example"}}, Part: 1,
 		StartedAt: UnixTimestamp(start), StartedUnixNS: start, EndedAt: UnixTimestamp(end), EndedUnixNS: end,
 		Instance: "example", ServerVersions: []string{"1.13.5"},
-		Counts: Counts{Packets: 2, Messages: 2, Bytes: 81, Participants: 2,
-			ByKind: map[Kind]int64{KindData: 2, KindRecordingStarted: 1, KindJoined: 1, KindRecordingEnded: 1}},
-		Completeness: Completeness{Tail: TailUnproved,
-			Join: Join{AnnouncedUnixNS: 1749673839900000000, JoinedUnixNS: messages[1].UnixNS, RoomCreatedUnixMS: 1749673800000}},
+		Counts: Counts{
+			Packets: 2, Messages: 2, Bytes: 81, Participants: 2,
+			ByKind: map[Kind]int64{KindData: 2, KindRecordingStarted: 1, KindJoined: 1, KindRecordingEnded: 1},
+		},
+		Completeness: Completeness{
+			Tail: TailUnproved,
+			Join: Join{AnnouncedUnixNS: 1749673839900000000, JoinedUnixNS: messages[1].UnixNS, RoomCreatedUnixMS: 1749673800000},
+		},
 	}
 	lines := int64(len(messages))
 	for _, o := range []Object{

@@ -88,11 +88,13 @@ func TestClassIsHeardCompletely(t *testing.T) {
 
 func TestClassIsDeterministic(t *testing.T) {
 	plan := func(room string) map[string][]classroom.Message {
-		c := classroom.Class{Seed: 3, Learners: 2, Messages: 30, Lossy: 0.3, Pause: time.Millisecond,
+		c := classroom.Class{
+			Seed: 3, Learners: 2, Messages: 30, Lossy: 0.3, Pause: time.Millisecond,
 			Tokens: func(_ context.Context, id string) (string, string, error) {
 				tok, err := shared.LiveKit.Token(id, Grants(room))
 				return shared.LiveKit.URL, tok, err
-			}}
+			},
+		}
 		rep, err := c.Run(t.Context())
 		if err != nil {
 			t.Fatal(err)

@@ -13,7 +13,8 @@ var shared *Stack
 
 func TestMain(m *testing.M) {
 	if os.Getenv("DEVSTACK_TEST_PARENT") != "" { // see TestChildrenDieWithParent: needs no servers
-		os.Exit(m.Run())
+		m.Run()
+		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
@@ -23,10 +24,9 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	shared = s
-	code := m.Run()
+	m.Run()
 	if err := s.Stop(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		code = 1
+		os.Exit(1)
 	}
-	os.Exit(code)
 }

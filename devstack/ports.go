@@ -39,7 +39,7 @@ func takePortBlock() (*portBlock, error) {
 	}
 	_ = os.Chmod(dir, 0o777) // several users may share the machine; not ours to change if another one made it
 	for i := range portBlocks {
-		f, err := os.OpenFile(filepath.Join(dir, fmt.Sprint(firstPort+i*portsPerBlock)), os.O_CREATE|os.O_RDWR, 0o666)
+		f, err := os.OpenFile(filepath.Join(dir, fmt.Sprint(firstPort+i*portsPerBlock)), os.O_CREATE|os.O_RDONLY, 0o666)
 		if errors.Is(err, os.ErrPermission) {
 			continue
 		}

@@ -126,7 +126,7 @@ func (r *Recorder) Until(ctx context.Context, what string, ok func(RecorderStatu
 	})
 	if err != nil {
 		b, _ := json.MarshalIndent(last, "", "  ")
-		return fmt.Errorf("waiting until %s: %w (%v)\nlast status: %s\n%s", what, err, lastErr, b, r.LogTail(6000))
+		return fmt.Errorf("waiting until %s: %w\nlast status: %s\n%s", what, errors.Join(err, lastErr), b, r.LogTail(6000))
 	}
 	return nil
 }

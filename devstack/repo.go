@@ -91,7 +91,7 @@ func EnsureBinaries(ctx context.Context, names ...string) (string, error) {
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		return "", fmt.Errorf("devstack: %w", err)
 	}
-	lock, err := os.OpenFile(filepath.Join(root, "build", ".bin.lock"), os.O_CREATE|os.O_RDWR, 0o666)
+	lock, err := os.OpenFile(filepath.Join(root, "build", ".bin.lock"), os.O_CREATE|os.O_RDONLY, 0o666)
 	if err != nil {
 		return "", fmt.Errorf("devstack: %w", err)
 	}

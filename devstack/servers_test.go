@@ -156,8 +156,7 @@ func TestBrokerLogin(t *testing.T) {
 		return ch.QueueBind(q.Name, key, exchange, false, nil)
 	}
 	code := func(err error) int {
-		var e *amqp.Error
-		if errors.As(err, &e) {
+		if e, ok := errors.AsType[*amqp.Error](err); ok {
 			return e.Code
 		}
 		return 0

@@ -304,8 +304,7 @@ func TestFaultsAndCounters(t *testing.T) {
 		}
 	}
 	status := func(err error) int {
-		var e *APIError
-		if errors.As(err, &e) {
+		if e, ok := errors.AsType[*APIError](err); ok {
 			return e.Status
 		}
 		if err != nil {
@@ -356,10 +355,12 @@ func TestFaultsAndCounters(t *testing.T) {
 
 func TestDotEnv(t *testing.T) {
 	env := strings.Join(shared.Env(), "\n")
-	for _, key := range []string{"SYNCFLOW_SERVER_URL", "RABBITMQ_HOST", "RABBITMQ_PORT", "RABBITMQ_VHOST_NAME", "DEVICE_GROUP_NAME",
+	for _, key := range []string{
+		"SYNCFLOW_SERVER_URL", "RABBITMQ_HOST", "RABBITMQ_PORT", "RABBITMQ_VHOST_NAME", "DEVICE_GROUP_NAME",
 		"PROJECTS__0__KEY", "PROJECTS__0__SECRET", "PROJECTS__0__PROJECT_ID", "PROJECTS__0__S3_CONFIG__ACCESS_KEY",
 		"PROJECTS__0__S3_CONFIG__SECRET_KEY", "PROJECTS__0__S3_CONFIG__ENDPOINT", "PROJECTS__0__S3_CONFIG__BUCKET_NAME",
-		"PROJECTS__0__S3_CONFIG__REGION", "PROJECTS__1__PROJECT_ID", "RABBITMQ_TLS", "RABBITMQ_CA_FILE"} {
+		"PROJECTS__0__S3_CONFIG__REGION", "PROJECTS__1__PROJECT_ID", "RABBITMQ_TLS", "RABBITMQ_CA_FILE",
+	} {
 		if strings.Count(env, key+"=") != 1 {
 			t.Errorf("%s is not there once:\n%s", key, env)
 		}

@@ -26,10 +26,12 @@ const (
 	DeviceGroup = "text-egress"
 )
 
-// The knobs and counters of the stand-in; see their fields.
 type (
+	// Settings are what the stand-in can be told; see its fields.
 	Settings = standin.Settings
-	Fault    = standin.Fault
+	// Fault makes requests fail.
+	Fault = standin.Fault
+	// Counters are what the stand-in counted.
 	Counters = standin.Counters
 )
 
@@ -88,8 +90,10 @@ func (e *APIError) Error() string { return fmt.Sprintf("SyncFlow answered %d: %s
 func newProjects(n int) []Project {
 	var list []Project
 	for i := range n {
-		list = append(list, Project{ID: uuid.NewString(), Name: fmt.Sprintf("Study %d", i+1), Key: rand.Text()[:10],
-			Secret: rand.Text() + "abcdef", Bucket: fmt.Sprintf("study-%d", i+1)})
+		list = append(list, Project{
+			ID: uuid.NewString(), Name: fmt.Sprintf("Study %d", i+1), Key: rand.Text()[:10],
+			Secret: rand.Text() + "abcdef", Bucket: fmt.Sprintf("study-%d", i+1),
+		})
 	}
 	return append(list, Project{ID: uuid.NewString(), Name: "Somebody else's", Key: rand.Text()[:10], Secret: rand.Text() + "abcdef", Bucket: "elsewhere"})
 }
@@ -124,8 +128,10 @@ func startSyncFlow(ctx context.Context, dir string, port int, lk *LiveKit, mq *R
 		if i == len(list)-1 {
 			user = 2
 		}
-		cfg.Projects = append(cfg.Projects, standin.Project{ID: p.ID, UserID: user, Name: p.Name, LiveKitServerURL: lk.URL,
-			Bucket: p.Bucket, Endpoint: endpoint, Keys: []standin.APIKey{{Key: p.Key, Secret: p.Secret}}})
+		cfg.Projects = append(cfg.Projects, standin.Project{
+			ID: p.ID, UserID: user, Name: p.Name, LiveKitServerURL: lk.URL,
+			Bucket: p.Bucket, Endpoint: endpoint, Keys: []standin.APIKey{{Key: p.Key, Secret: p.Secret}},
+		})
 	}
 	b, err := json.MarshalIndent(cfg, "", "  ")
 	if err != nil {

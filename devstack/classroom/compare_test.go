@@ -11,12 +11,15 @@ import (
 
 func TestCompare(t *testing.T) {
 	sent := []Message{
-		{N: 1, Topic: "a", Payload: []byte("x"), Reliable: true}, {N: 2, Topic: "a", Payload: []byte("y"), Reliable: true},
-		{N: 3, Topic: "a", Payload: []byte("z")}, {N: 4, Topic: "a", Payload: []byte("x"), Reliable: true}, {N: 5, Topic: "a", Payload: []byte("w")},
+		{N: 1, Topic: "a", Payload: []byte("x"), Reliable: true},
+		{N: 2, Topic: "a", Payload: []byte("y"), Reliable: true},
+		{N: 3, Topic: "a", Payload: []byte("z")},
+		{N: 4, Topic: "a", Payload: []byte("x"), Reliable: true},
+		{N: 5, Topic: "a", Payload: []byte("w")},
 	}
 	r := func(spec string) []Received { // "x" reliable, "z?" lossy, "b/x" another topic
 		var l []Received
-		for _, s := range strings.Fields(spec) {
+		for s := range strings.FieldsSeq(spec) {
 			topic := "a"
 			if t, rest, ok := strings.Cut(s, "/"); ok {
 				topic, s = t, rest
@@ -42,7 +45,7 @@ func TestCompare(t *testing.T) {
 func TestPayloadsDiffer(t *testing.T) {
 	seen := map[string]bool{}
 	for seed := range uint64(20) {
-		for c := JSON; c < Empty; c++ {
+		for c := range Empty {
 			id := string(rune('a' + seed))
 			for n := 1; n < 5; n++ {
 				p := string(Payload(c, id, n, rand.New(rand.NewPCG(1, seed))))

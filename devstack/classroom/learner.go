@@ -26,8 +26,8 @@ type Message struct {
 	At       time.Time // just before it was handed to the SDK
 }
 
-// The SDK's PeerConnections log every state change to its global logger, whatever logger a room is given.
-func init() { lksdk.SetLogger(logger.GetDiscardLogger()) }
+// silence turns the SDK's global logger off. Its PeerConnections log every change there, whatever logger a room is given.
+var silence = sync.OnceFunc(func() { lksdk.SetLogger(logger.GetDiscardLogger()) })
 
 // Linger is how long a sender stays after its buffer has drained. Until LiveKit has passed on what it took, which it does not
 // confirm, leaving could lose data.
@@ -66,6 +66,7 @@ func (l *Learner) Join(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s: getting a token: %w", l.Identity, err)
 	}
+	silence()
 	cb := lksdk.NewRoomCallback()
 	leaving := &atomic.Bool{} // of this connection: its last callback may come after the next join
 	cb.OnReconnecting = func() { l.interrupted.Store(true) }

@@ -189,9 +189,15 @@ func TestLiveKitRestart(t *testing.T) {
 	check(t, stack.LiveKit.Kill())
 	before.Vanish()
 	check(t, stack.LiveKit.Start(ctx))
-	// The class comes back before or after the recorder does.
 	after := join(t, p, s, "alice")
-	inRoom(t, r, s)
+	check(t, r.Until(ctx, "the recorder is in the new room", func(st devstack.RecorderStatus) bool {
+		for _, rec := range st.Recordings {
+			if rec.SessionID == s.ID && rec.Outages == 1 && rec.Connected {
+				return true
+			}
+		}
+		return false
+	}))
 	send(t, after, 30)
 	recorded(t, r, s, 60)
 	check(t, after.Leave(ctx))

@@ -23,8 +23,8 @@ func TestEveryMessage(t *testing.T) {
 		conn, r := record(t, newClient(t), l, "", name, "recorder")
 		late := enter(t, l, name, "late")
 		for i := range n {
-			late.send(true, []byte(fmt.Sprint(i)))
-			early.send(false, []byte(fmt.Sprint(i)))
+			late.send(true, fmt.Append(nil, i))
+			early.send(false, fmt.Append(nil, i))
 			if i%50 == 0 { // the senders' own buffers drop lossy packets when they are full
 				eventually(t, "the senders keep pace", func() bool { return r.count(room.Lossy) >= i-200 })
 			}
@@ -116,8 +116,8 @@ func TestWebsocketLost(t *testing.T) {
 				case <-stop:
 					return
 				case <-tick.C:
-					s.send(true, []byte(fmt.Sprint(n)))
-					s.send(false, []byte(fmt.Sprint(n)))
+					s.send(true, fmt.Append(nil, n))
+					s.send(false, fmt.Append(nil, n))
 					n++
 				}
 			}
@@ -169,7 +169,7 @@ func TestServerStalls(t *testing.T) {
 			}
 			time.AfterFunc(12*time.Second, func() { _ = l.Resume() })
 		}
-		s.send(true, []byte(fmt.Sprint(i)))
+		s.send(true, fmt.Append(nil, i))
 	}
 	eventually(t, "all messages", func() bool { return r.count(room.Reliable) == n })
 	sameOrder(t, "reliable", r.payloads(room.Reliable), numbered(n))

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -147,9 +148,9 @@ func (a *App) onCleanup(name string, do func(context.Context) error) {
 
 func (a *App) cleanUp(ctx context.Context) error {
 	var errs []error
-	for i := len(a.cleanups) - 1; i >= 0; i-- {
-		if err := a.cleanups[i].do(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", a.cleanups[i].name, err))
+	for _, c := range slices.Backward(a.cleanups) {
+		if err := c.do(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", c.name, err))
 		}
 	}
 	a.cleanups = nil

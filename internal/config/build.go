@@ -11,8 +11,10 @@ func (l *loader) build() (*Config, error) {
 	l.service(c)
 	l.projects(c)
 	if len(c.Projects) == 0 && len(c.Broken) == 0 {
-		l.report(Problem{Key: "PROJECTS", Wrong: "no project is configured",
-			Remedy: "set at least PROJECTS__0__KEY, PROJECTS__0__SECRET, PROJECTS__0__PROJECT_ID and PROJECTS__0__S3_CONFIG__… or PROJECTS__0__DIRECTORY"})
+		l.report(Problem{
+			Key: "PROJECTS", Wrong: "no project is configured",
+			Remedy: "set at least PROJECTS__0__KEY, PROJECTS__0__SECRET, PROJECTS__0__PROJECT_ID and PROJECTS__0__S3_CONFIG__… or PROJECTS__0__DIRECTORY",
+		})
 	}
 	if len(l.problems) > 0 || len(c.Projects) == 0 {
 		all := l.problems

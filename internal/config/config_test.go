@@ -92,10 +92,14 @@ func TestLoadPredecessorsEnv(t *testing.T) {
 		ServerURL:   "https://api.syncflow.live",
 		RabbitMQ:    config.RabbitMQ{Host: "rmq.example.org", Port: 5671, VHost: "syncflow", TLS: true},
 		DeviceGroup: "text-egress",
-		Projects: []config.Project{{Key: "aB3dE6gH9k", Secret: config.NewSecret("s3cr#t-32-alphanumerics"),
+		Projects: []config.Project{{
+			Key: "aB3dE6gH9k", Secret: config.NewSecret("s3cr#t-32-alphanumerics"),
 			ProjectID: "0b7e6d1e-8a47-4c7a-9a7e-0d4f5f0f7c11",
-			S3: &config.S3{AccessKey: "AKIAEXAMPLE", SecretKey: config.NewSecret("wJalr/K7MDENG+bPx$RfiCY"),
-				Endpoint: "https://s3.example.org", Bucket: "study-bucket", Region: "us-east-1", Checksums: true}}},
+			S3: &config.S3{
+				AccessKey: "AKIAEXAMPLE", SecretKey: config.NewSecret("wJalr/K7MDENG+bPx$RfiCY"),
+				Endpoint: "https://s3.example.org", Bucket: "study-bucket", Region: "us-east-1", Checksums: true,
+			},
+		}},
 		RecordSessions: config.RecordNotified, RejoinWindow: 10 * time.Minute,
 		DataDir: filepath.Join(d, "textegress-data"), SyncInterval: 200 * time.Millisecond, Retention: 72 * time.Hour,
 		ShutdownTimeout: time.Minute, HTTPAddr: "127.0.0.1:9464", LogLevel: slog.LevelInfo, LogFormat: "auto",
@@ -106,8 +110,10 @@ func TestLoadPredecessorsEnv(t *testing.T) {
 }
 
 func TestPathStyle(t *testing.T) {
-	for endpoint, want := range map[string]bool{"https://minio.lab:9000": true, "https://s3.eu-west-1.amazonaws.com": false,
-		"https://S3.amazonaws.com": false, "https://evilamazonaws.com": true} {
+	for endpoint, want := range map[string]bool{
+		"https://minio.lab:9000": true, "https://s3.eu-west-1.amazonaws.com": false,
+		"https://S3.amazonaws.com": false, "https://evilamazonaws.com": true,
+	} {
 		if got := (config.S3{Endpoint: endpoint}).UsePathStyle(); got != want {
 			t.Errorf("%s: %v, want %v", endpoint, got, want)
 		}
@@ -115,8 +121,10 @@ func TestPathStyle(t *testing.T) {
 }
 
 func TestProjectNumbersMayHaveGaps(t *testing.T) {
-	c, err := load(t, []string{"PROJECTS__7__KEY=k", "PROJECTS__7__SECRET=s", "PROJECTS__7__PROJECT_ID=1b7e6d1e-8a47-4c7a-9a7e-0d4f5f0f7c11",
-		"PROJECTS__7__DIRECTORY=/srv/out"}, map[string]string{".env": predecessorEnv})
+	c, err := load(t, []string{
+		"PROJECTS__7__KEY=k", "PROJECTS__7__SECRET=s", "PROJECTS__7__PROJECT_ID=1b7e6d1e-8a47-4c7a-9a7e-0d4f5f0f7c11",
+		"PROJECTS__7__DIRECTORY=/srv/out",
+	}, map[string]string{".env": predecessorEnv})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,8 +134,10 @@ func TestProjectNumbersMayHaveGaps(t *testing.T) {
 }
 
 func TestOneBrokenProjectDoesNotStopTheOthers(t *testing.T) {
-	c, err := load(t, []string{"PROJECTS__1__KEY=k", "PROJECTS__1__SECRT=s", "PROJECTS__2__PROJECT_ID=0b7e6d1e-8a47-4c7a-9a7e-0d4f5f0f7c11",
-		"PROJECTS__2__KEY=k", "PROJECTS__2__SECRET=s", "PROJECTS__2__DIRECTORY=x"}, map[string]string{".env": predecessorEnv})
+	c, err := load(t, []string{
+		"PROJECTS__1__KEY=k", "PROJECTS__1__SECRT=s", "PROJECTS__2__PROJECT_ID=0b7e6d1e-8a47-4c7a-9a7e-0d4f5f0f7c11",
+		"PROJECTS__2__KEY=k", "PROJECTS__2__SECRET=s", "PROJECTS__2__DIRECTORY=x",
+	}, map[string]string{".env": predecessorEnv})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,8 +46,10 @@ func TestManualNamesEverySettingAndItsDefault(t *testing.T) {
 
 // TestDefaultsAreValid: a default is a value that could be set.
 func TestDefaultsAreValid(t *testing.T) {
-	env := []string{"SYNCFLOW_SERVER_URL=http://x", "RABBITMQ_HOST=x", "RABBITMQ_PORT=1", "RABBITMQ_VHOST_NAME=syncflow", "DEVICE_GROUP_NAME=text-egress",
-		"PROJECTS__0__KEY=k", "PROJECTS__0__SECRET=s", "PROJECTS__0__PROJECT_ID=0b7e6d1e8a474c7a9a7e0d4f5f0f7c11", "PROJECTS__0__DIRECTORY=x"}
+	env := []string{
+		"SYNCFLOW_SERVER_URL=http://x", "RABBITMQ_HOST=x", "RABBITMQ_PORT=1", "RABBITMQ_VHOST_NAME=syncflow", "DEVICE_GROUP_NAME=text-egress",
+		"PROJECTS__0__KEY=k", "PROJECTS__0__SECRET=s", "PROJECTS__0__PROJECT_ID=0b7e6d1e8a474c7a9a7e0d4f5f0f7c11", "PROJECTS__0__DIRECTORY=x",
+	}
 	for _, k := range globalKeys {
 		if k.def != "" {
 			env = append(env, k.name+"="+k.def)

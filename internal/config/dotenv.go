@@ -71,8 +71,10 @@ func parseDotenv(text string, lookup func(string) (string, bool)) ([]envLine, []
 			continue
 		}
 		if !envKey.MatchString(key) {
-			faults = append(faults, envFault{line: begin, wrong: "the name before the = is not a variable name",
-				remedy: "use letters, digits and underscores"})
+			faults = append(faults, envFault{
+				line: begin, wrong: "the name before the = is not a variable name",
+				remedy: "use letters, digits and underscores",
+			})
 			continue
 		}
 		raw = strings.TrimSpace(raw)
@@ -92,8 +94,10 @@ func parseDotenv(text string, lookup func(string) (string, bool)) ([]envLine, []
 			value, fault = substitute(uncomment(raw), resolve)
 		}
 		if fault != "" {
-			faults = append(faults, envFault{line: begin, key: key, wrong: fault,
-				remedy: "put a value with $, quotes or # into single quotes"})
+			faults = append(faults, envFault{
+				line: begin, key: key, wrong: fault,
+				remedy: "put a value with $, quotes or # into single quotes",
+			})
 			continue
 		}
 		out = append(out, envLine{key, value, begin})

@@ -31,8 +31,10 @@ func TestEnvironmentBeatsFilesInOrder(t *testing.T) {
 	for _, s := range c.Settings() {
 		sources[s.Key] = s.Source
 	}
-	for key, want := range map[string]string{"RETENTION": "environment", "SYNC_INTERVAL": "TEXTEGRESS_CONFIG_BODY line 2",
-		"REJOIN_WINDOW": "textegress.yaml line 3", "SHUTDOWN_TIMEOUT": ".env line 19", "LOG_LEVEL": "default", "INSTANCE": "not set"} {
+	for key, want := range map[string]string{
+		"RETENTION": "environment", "SYNC_INTERVAL": "TEXTEGRESS_CONFIG_BODY line 2",
+		"REJOIN_WINDOW": "textegress.yaml line 3", "SHUTDOWN_TIMEOUT": ".env line 19", "LOG_LEVEL": "default", "INSTANCE": "not set",
+	} {
 		if sources[key] != want {
 			t.Errorf("source of %s = %q, want %q", key, sources[key], want)
 		}

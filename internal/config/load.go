@@ -119,7 +119,7 @@ func unknownProblem(name, source string) Problem {
 	if s := suggest(name); s != "" {
 		p.Remedy = fmt.Sprintf("did you mean %s?", s)
 	} else if strings.HasPrefix(name, projectPrefix) {
-		if _, _, indexed, _ := splitProject(name); !indexed {
+		if _, indexed, _ := splitProject(name); !indexed {
 			p.Remedy = "project settings are called PROJECTS__<number>__<name>, the number from 0 to 9999 without leading zeros"
 		}
 	}

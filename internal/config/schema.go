@@ -101,22 +101,21 @@ func projectOf(name string) (index int, ok bool) {
 }
 
 // splitProject takes a project's variable apart. known is false if the part after the index is no setting.
-func splitProject(name string) (index int, rest string, indexed, known bool) {
+func splitProject(name string) (rest string, indexed, known bool) {
 	m := projectKey.FindStringSubmatch(name)
 	if m == nil {
-		return 0, "", false, false
+		return "", false, false
 	}
-	index, _ = strconv.Atoi(m[1]) // at most four digits
 	for _, k := range projectKeys {
 		if k.name == m[2] {
-			return index, m[2], true, true
+			return m[2], true, true
 		}
 	}
-	return index, m[2], true, false
+	return m[2], true, false
 }
 
 func isKnown(name string) bool {
-	_, _, _, known := splitProject(name)
+	_, _, known := splitProject(name)
 	return known || isGlobal(name)
 }
 

@@ -68,7 +68,7 @@ func (w yamlWalk) mapping(n *yaml.Node, prefix string) {
 			continue
 		}
 		seen[name] = true
-		_, rest, indexed, _ := splitProject(name)
+		rest, indexed, _ := splitProject(name)
 		switch {
 		case name == "PROJECTS":
 			w.projects(v)

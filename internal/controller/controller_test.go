@@ -221,8 +221,10 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	return &world{t: t, dir: t.TempDir(), api: newAPI(),
-		room: &fakeRoom{joined: map[string]int{}, conns: map[string]*fakeConn{}, panics: map[string]int{}}}
+	return &world{
+		t: t, dir: t.TempDir(), api: newAPI(),
+		room: &fakeRoom{joined: map[string]int{}, conns: map[string]*fakeConn{}, panics: map[string]int{}},
+	}
 }
 
 // start begins a process on the world's data directory.

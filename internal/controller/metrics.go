@@ -13,10 +13,14 @@ type Metrics struct {
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	const ns = "livekit_data_egress"
 	m := &Metrics{
-		failures: prometheus.NewCounter(prometheus.CounterOpts{Namespace: ns, Name: "recorder_failures_total",
-			Help: "Recorders that failed and were begun again on the same recording."}),
-		strays: prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: ns, Name: "unrequested_sessions",
-			Help: "Started sessions that nobody asked this service to record."}, []string{"project"}),
+		failures: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: ns, Name: "recorder_failures_total",
+			Help: "Recorders that failed and were begun again on the same recording.",
+		}),
+		strays: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: ns, Name: "unrequested_sessions",
+			Help: "Started sessions that nobody asked this service to record.",
+		}, []string{"project"}),
 	}
 	if reg != nil {
 		reg.MustRegister(m.failures, m.strays)

@@ -44,10 +44,14 @@ func TestPacket(t *testing.T) {
 		return m
 	}
 	raw := func(p *livekit.DataPacket) []byte { return frame(t, 0, p).Payload }
-	header := &livekit.DataPacket{ParticipantIdentity: "alice", ParticipantSid: "PA_alice", Sequence: 7,
-		Value: &livekit.DataPacket_StreamHeader{StreamHeader: &livekit.DataStream_Header{StreamId: "s"}}}
-	encrypted := &livekit.DataPacket{ParticipantIdentity: "alice", ParticipantSid: "PA_alice", Sequence: 7,
-		Value: &livekit.DataPacket_EncryptedPacket{EncryptedPacket: &livekit.EncryptedPacket{EncryptedValue: []byte{1, 2}}}}
+	header := &livekit.DataPacket{
+		ParticipantIdentity: "alice", ParticipantSid: "PA_alice", Sequence: 7,
+		Value: &livekit.DataPacket_StreamHeader{StreamHeader: &livekit.DataStream_Header{StreamId: "s"}},
+	}
+	encrypted := &livekit.DataPacket{
+		ParticipantIdentity: "alice", ParticipantSid: "PA_alice", Sequence: 7,
+		Value: &livekit.DataPacket_EncryptedPacket{EncryptedPacket: &livekit.EncryptedPacket{EncryptedValue: []byte{1, 2}}},
+	}
 	for name, tc := range map[string]struct {
 		channel spool.Channel
 		packet  *livekit.DataPacket

@@ -79,8 +79,10 @@ func (r *recording) event(epoch uint16, ev spool.Event) {
 
 func (r *recording) joined(epoch uint16, room string) {
 	r.t.Helper()
-	r.event(epoch, spool.Event{Kind: textegress.KindJoined, Identity: "text-egress-1", ParticipantSID: "PA_us", RoomSID: room,
-		ServerVersion: "1.13.5", RoomCreatedUnixMS: start/1_000_000 - 1500})
+	r.event(epoch, spool.Event{
+		Kind: textegress.KindJoined, Identity: "text-egress-1", ParticipantSID: "PA_us", RoomSID: room,
+		ServerVersion: "1.13.5", RoomCreatedUnixMS: start/1_000_000 - 1500,
+	})
 }
 
 func (r *recording) packet(p *livekit.DataPacket) {

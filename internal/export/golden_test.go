@@ -94,11 +94,14 @@ func writeFixture(t *testing.T, dir string) {
 	r.say("", "", "chat", "from the server's API")
 	r.say("alice", "PA_a1", "", "")
 	r.packet(&livekit.DataPacket{ParticipantIdentity: "alice", ParticipantSid: "PA_a1", Value: &livekit.DataPacket_ChatMessage{
-		ChatMessage: &livekit.ChatMessage{Id: "m1", Timestamp: 1749673840000, Message: "a chat message"}}})
+		ChatMessage: &livekit.ChatMessage{Id: "m1", Timestamp: 1749673840000, Message: "a chat message"},
+	}})
 	r.packet(&livekit.DataPacket{ParticipantIdentity: "alice", ParticipantSid: "PA_a1", Value: &livekit.DataPacket_StreamHeader{
-		StreamHeader: &livekit.DataStream_Header{StreamId: "s1", Topic: "lk.chat"}}})
+		StreamHeader: &livekit.DataStream_Header{StreamId: "s1", Topic: "lk.chat"},
+	}})
 	r.packet(&livekit.DataPacket{ParticipantIdentity: "alice", ParticipantSid: "PA_a1", Value: &livekit.DataPacket_EncryptedPacket{
-		EncryptedPacket: &livekit.EncryptedPacket{EncryptedValue: []byte{1, 2, 3}, KeyIndex: 1}}})
+		EncryptedPacket: &livekit.EncryptedPacket{EncryptedValue: []byte{1, 2, 3}, KeyIndex: 1},
+	}})
 	r.raw([]byte{0xff, 0xff, 0xff})
 	r.event(1, spool.Event{Kind: textegress.KindParticipantLeft, Identity: "alice", ParticipantSID: "PA_a1"})
 	r.event(1, spool.Event{Kind: textegress.KindOutageStarted, Cause: "connection_lost", SinceUnixNS: r.ns - 5e7})

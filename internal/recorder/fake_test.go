@@ -36,7 +36,7 @@ type step struct {
 	stay func(h room.Handler, left <-chan struct{}) room.Reason
 }
 
-type join struct{ token, identity string }
+type join struct{ token string }
 
 type fakeConn struct {
 	done chan struct{}

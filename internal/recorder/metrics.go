@@ -27,19 +27,31 @@ type Metrics struct {
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	const ns = "livekit_data_egress"
 	m := &Metrics{
-		packets: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: ns, Name: "packets_total",
-			Help: "Data packets written to the spool, by channel."}, []string{"channel"}),
-		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: ns, Name: "packet_bytes_total",
-			Help: "Bytes of the data packets written to the spool, by channel."}, []string{"channel"}),
-		joins: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: ns, Name: "joins_total",
-			Help: "Attempts to join a room, by result."}, []string{"result"}),
-		joinSec: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: ns, Name: "join_seconds",
+		packets: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: ns, Name: "packets_total",
+			Help: "Data packets written to the spool, by channel.",
+		}, []string{"channel"}),
+		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: ns, Name: "packet_bytes_total",
+			Help: "Bytes of the data packets written to the spool, by channel.",
+		}, []string{"channel"}),
+		joins: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: ns, Name: "joins_total",
+			Help: "Attempts to join a room, by result.",
+		}, []string{"result"}),
+		joinSec: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: ns, Name: "join_seconds",
 			Help:    "Time from the join request to open data channels.",
-			Buckets: []float64{.025, .05, .1, .25, .5, 1, 2.5, 5, 10}}),
-		outages: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: ns, Name: "outages_total",
-			Help: "Intervals in which a recorder was not connected, by cause."}, []string{"cause"}),
-		ends: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: ns, Name: "recordings_sealed_total",
-			Help: "Sealed recordings, by status."}, []string{"status"}),
+			Buckets: []float64{.025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}),
+		outages: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: ns, Name: "outages_total",
+			Help: "Intervals in which a recorder was not connected, by cause.",
+		}, []string{"cause"}),
+		ends: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: ns, Name: "recordings_sealed_total",
+			Help: "Sealed recordings, by status.",
+		}, []string{"status"}),
 	}
 	for i := range m.byChannel {
 		l := channelLabel(room.Channel(i))

@@ -102,7 +102,7 @@ func (r *Recorder) attend(ctx context.Context, conn Conn, h *handler, t *tries) 
 	if h.fresh {
 		// Perhaps our own join has just made the room of a session that is over.
 		if st, err := r.state(ctx); err == nil && st == SessionEnded {
-			r.leave(ctx, conn, h)
+			r.leave(ctx, conn)
 			return r.over(ReasonSessionEnded), nil
 		}
 	}
@@ -110,10 +110,10 @@ func (r *Recorder) attend(ctx context.Context, conn Conn, h *handler, t *tries) 
 	select {
 	case <-conn.Done():
 	case <-ctx.Done():
-		r.leave(ctx, conn, h)
+		r.leave(ctx, conn)
 	case writeErr = <-r.err:
 		close(h.failed)
-		r.leave(ctx, conn, h)
+		r.leave(ctx, conn)
 	}
 	end := conn.End()
 	r.mu.Lock()
@@ -121,15 +121,16 @@ func (r *Recorder) attend(ctx context.Context, conn Conn, h *handler, t *tries) 
 	r.mu.Unlock()
 	r.log.Info("left the room", "reason", string(end.Reason))
 
-	switch {
-	case writeErr != nil:
+	if writeErr != nil {
 		return nil, r.diskOutage(ctx, writeErr)
+	}
+	switch {
 	case end.Reason == room.ReasonRoomDeleted || end.Reason == room.ReasonRoomClosed:
 		return r.over(string(end.Reason)), nil
 	case end.Reason == room.ReasonParticipantRemoved:
 		// Somebody wants us out; we respect that.
 		return &ended{textegress.StatusAborted, string(end.Reason)}, nil
-	case end.Reason == room.ReasonLeft && ctx.Err() != nil:
+	case end.Reason == room.ReasonLeft && stopped(ctx):
 		return &ended{textegress.StatusComplete, ReasonServiceStopped}, nil
 	case end.Reason == room.ReasonDuplicateIdentity:
 		t.duplicates++
@@ -142,7 +143,9 @@ func (r *Recorder) attend(ctx context.Context, conn Conn, h *handler, t *tries) 
 	return nil, r.beginOutage(string(end.Reason), r.sinceNS())
 }
 
-func (r *Recorder) leave(ctx context.Context, conn Conn, h *handler) {
+func stopped(ctx context.Context) bool { return ctx.Err() != nil }
+
+func (r *Recorder) leave(ctx context.Context, conn Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
 	defer cancel()
 	conn.Leave(ctx)

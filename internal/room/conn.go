@@ -259,12 +259,10 @@ func (c *Conn) event(e Event) {
 	c.inEvent.Store(false)
 }
 
-// post hands something to run and reports whether run took it.
-func (c *Conn) post(in inbound) bool {
+// post hands something to run, which may have decided before.
+func (c *Conn) post(in inbound) {
 	select {
 	case c.inbox <- in:
-		return true
 	case <-c.over:
-		return false
 	}
 }

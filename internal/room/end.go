@@ -2,7 +2,6 @@ package room
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -109,14 +108,6 @@ func (e *JoinError) RoomNotFound() bool {
 // tooOld: a server without /rtc/v1 answers 404 with the text of Go's default mux, and one with it answers 404 without a text to
 // requests that ask for no websocket.
 func (e *JoinError) tooOld() bool { return e.Status == http.StatusNotFound && !e.RoomNotFound() }
-
-// refusedBy returns the HTTP status in an error of dialing, or 0.
-func refusedBy(err error) int {
-	if je, ok := errors.AsType[*JoinError](err); ok {
-		return je.Status
-	}
-	return 0
-}
 
 const maxBody = 500
 

@@ -37,8 +37,7 @@ type endpoint struct {
 func parseEndpoint(raw string) (endpoint, error) {
 	u, err := url.Parse(strings.TrimSpace(raw))
 	if err != nil {
-		var ue *url.Error // its text repeats the URL
-		if errors.As(err, &ue) {
+		if ue, ok := errors.AsType[*url.Error](err); ok { // its text repeats the URL
 			err = ue.Err
 		}
 		return endpoint{}, err
@@ -67,7 +66,7 @@ func clientInfo() *livekit.ClientInfo {
 // crashes a 1.11 server (livekit-server#4560).
 func joinRequest(jr *livekit.JoinRequest) (string, error) {
 	jr.ClientInfo = clientInfo()
-	jr.ConnectionSettings = &livekit.ConnectionSettings{AutoSubscribe: false, AutoSubscribeDataTrack: proto.Bool(false)}
+	jr.ConnectionSettings = &livekit.ConnectionSettings{AutoSubscribe: false, AutoSubscribeDataTrack: new(false)}
 	b, err := proto.Marshal(jr)
 	if err != nil {
 		return "", err
@@ -105,7 +104,7 @@ func (c *Client) dial(ctx context.Context, e endpoint, token string, jr *livekit
 	}
 	u := e.ws
 	u.RawQuery = "join_request=" + url.QueryEscape(param)
-	ws, resp, err := c.dialer.DialContext(ctx, u.String(), http.Header{
+	ws, resp, err := c.dialer.DialContext(ctx, u.String(), http.Header{ //nolint:bodyclose // gorilla has read the body and needs no closing
 		"Authorization": {"Bearer " + token}, "User-Agent": {"textegress"},
 	})
 	if err != nil {

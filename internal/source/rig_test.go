@@ -52,7 +52,8 @@ func (l *lockedBuffer) String() string { l.mu.Lock(); defer l.mu.Unlock(); retur
 
 func newRig(t *testing.T) *rig {
 	g := &rig{t: t, broker: newFakeBroker(), log: &lockedBuffer{}, done: make(chan struct{})}
-	o := RabbitMQOptions{Host: "rmq", Port: 5671, VHost: "syncflow", ProjectID: testProject, Group: "text-egress", Instance: "lab", ProjectIndex: "0",
+	o := RabbitMQOptions{
+		Host: "rmq", Port: 5671, VHost: "syncflow", ProjectID: testProject, Group: "text-egress", Instance: "lab", ProjectIndex: "0",
 		Logger: slog.New(slog.NewTextHandler(g.log, nil)),
 		Token: func(context.Context) (string, error) {
 			return fmt.Sprintf("eyJhbGciOi.token%d", g.tokens.Add(1)), nil
@@ -63,7 +64,8 @@ func newRig(t *testing.T) *rig {
 				return g.binding()
 			}
 			return Binding{testExchange, testProject + ".text-egress"}, nil
-		}}
+		},
+	}
 	g.r = NewRabbitMQ(o)
 	g.r.dial = g.broker.dial
 	g.r.jitter = func(most time.Duration) time.Duration { return most }

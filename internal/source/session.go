@@ -76,7 +76,7 @@ func (r *RabbitMQ) session(ctx context.Context, conn connection, h *handlers, ga
 		select {
 		case d, ok := <-deliveries:
 			if !ok {
-				deliveries = nil // a reason follows on closed or channelClosed, except if the broker cancelled the consumer
+				// A reason follows on closed or channelClosed, except if the broker cancelled the consumer.
 				select {
 				case e := <-closed:
 					return nil, r.gone("connection", e)

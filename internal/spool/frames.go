@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -178,7 +177,7 @@ func (w *walk) finish() {
 }
 
 func (w *walk) yieldEvent(ev Event) bool {
-	payload, err := json.Marshal(ev)
+	payload, err := EncodeEvent(ev)
 	if err != nil {
 		w.yield(Frame{}, fmt.Errorf("encode event: %w", err))
 		return false

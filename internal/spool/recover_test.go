@@ -202,7 +202,7 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	os.Exit(m.Run())
+	m.Run()
 }
 
 // child appends numbered messages for ever and says so after each, as a recorder
@@ -431,20 +431,28 @@ func TestOpen_Strange(t *testing.T) {
 		{name: "damaged recording.json", files: map[string]string{recordingName: `{"egress_id`}, quarantine: true},
 		{name: "recording.json of another", files: map[string]string{recordingName: `{"format_version":1,"egress_id":"DE_other"}`}, quarantine: true},
 		{name: "of a newer program", files: map[string]string{recordingName: `{"format_version":2}`}},
-		{name: "cannot be read now", files: map[string]string{recordingName: `{}`},
+		{
+			name: "cannot be read now", files: map[string]string{recordingName: `{}`},
 			hook: func(c durabletest.Call) (int, error) {
 				if c.Name == "readfile" && strings.Contains(c.Path, "DE_strange") {
 					return 0, syscall.EIO
 				}
 				return 0, nil
-			}},
+			},
+		},
 		{name: "left by a Create that never returned", files: map[string]string{recordingName + ".tmp": `{"egr`}, gone: true},
-		{name: "damaged sealed.json", want: StateOpen,
-			files: map[string]string{recordingName: `{"format_version":1,"egress_id":"DE_strange"}`, sealedName: "{"}},
-		{name: "damaged sealed.json of an export", quarantine: true,
-			files: map[string]string{recordingName: `{"format_version":1,"egress_id":"DE_strange"}`, sealedName: "{", exportName: "{}"}},
-		{name: "unfinished state file", want: StateOpen,
-			files: map[string]string{recordingName: `{"format_version":1,"egress_id":"DE_strange"}`, sealedName + ".tmp": `{"status":"COMPLETE"}`}},
+		{
+			name: "damaged sealed.json", want: StateOpen,
+			files: map[string]string{recordingName: `{"format_version":1,"egress_id":"DE_strange"}`, sealedName: "{"},
+		},
+		{
+			name: "damaged sealed.json of an export", quarantine: true,
+			files: map[string]string{recordingName: `{"format_version":1,"egress_id":"DE_strange"}`, sealedName: "{", exportName: "{}"},
+		},
+		{
+			name: "unfinished state file", want: StateOpen,
+			files: map[string]string{recordingName: `{"format_version":1,"egress_id":"DE_strange"}`, sealedName + ".tmp": `{"status":"COMPLETE"}`},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			mem, o := memory()

@@ -79,8 +79,10 @@ func newScanner(r io.Reader, buf []byte) (*scanner, error) {
 	}
 	for i := range bad {
 		if bad[i] {
-			s.queue = append(s.queue, item{kind: itemCorrupt, offset: int64(i * headerCopyLen),
-				size: headerCopyLen, nextIndex: s.header.firstIndex})
+			s.queue = append(s.queue, item{
+				kind: itemCorrupt, offset: int64(i * headerCopyLen),
+				size: headerCopyLen, nextIndex: s.header.firstIndex,
+			})
 		}
 	}
 	s.skip(headerLen)

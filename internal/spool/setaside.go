@@ -27,7 +27,7 @@ func (s *Spool) setAside(path string, err error) {
 	case notRecording.empty:
 		// Create made the directory, the process died before recording.json:
 		// nobody was told of this recording.
-		s.logError("remove", path, s.fs.RemoveAll("forget", path))
+		s.sweep(path)
 		return
 	default:
 		moved, merr := s.quarantine(path)

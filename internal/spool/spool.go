@@ -157,7 +157,7 @@ func (s *Spool) load(readOnly bool) error {
 		}
 		if strings.HasSuffix(e.Name(), forgetSuffix) {
 			if !readOnly {
-				s.logError("remove", path, s.fs.RemoveAll("forget", path))
+				s.sweep(path)
 			}
 			continue
 		}
@@ -203,10 +203,10 @@ func (s *Spool) loadRecording(dir string, readOnly bool) (*Recording, error) {
 	return r, nil
 }
 
-func (s *Spool) logError(what, path string, err error) {
-	if err != nil {
-		_ = s.metrics.count(opRemove, err)
-		s.log.Error("cannot "+what, "path", path, "error", err)
+// sweep removes a directory that means nothing.
+func (s *Spool) sweep(path string) {
+	if err := s.fs.RemoveAll("forget", path); err != nil {
+		s.log.Error("cannot remove a directory", "path", path, "error", s.metrics.count(opRemove, err))
 	}
 }
 
@@ -333,7 +333,8 @@ func (s *Spool) discard(dir string) error {
 	return errors.Join(err, s.fs.RemoveAll("forget", gone))
 }
 
-// Recordings returns all recordings, the oldest first.
+// Recordings returns all recordings, the oldest first, those of one instant by
+// session and part.
 func (s *Spool) Recordings() []*Recording {
 	s.mu.Lock()
 	all := make([]*Recording, 0, len(s.recordings))
@@ -342,7 +343,8 @@ func (s *Spool) Recordings() []*Recording {
 	}
 	s.mu.Unlock()
 	slices.SortFunc(all, func(a, b *Recording) int {
-		return cmp.Or(cmp.Compare(a.info.CreatedUnixNS, b.info.CreatedUnixNS), cmp.Compare(a.info.EgressID, b.info.EgressID))
+		return cmp.Or(cmp.Compare(a.info.CreatedUnixNS, b.info.CreatedUnixNS), cmp.Compare(a.info.SessionID, b.info.SessionID),
+			cmp.Compare(a.info.Part, b.info.Part), cmp.Compare(a.info.EgressID, b.info.EgressID))
 	})
 	return all
 }

@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -119,7 +118,7 @@ func (w *Writer) Append(f Frame) error {
 
 // AppendEvent writes one of our own events; unixNS 0 means now.
 func (w *Writer) AppendEvent(unixNS int64, ev Event) error {
-	payload, err := json.Marshal(ev)
+	payload, err := EncodeEvent(ev)
 	if err != nil {
 		return fmt.Errorf("append event: %w", err)
 	}

@@ -177,9 +177,11 @@ func TestWriter_Faults(t *testing.T) {
 	}{
 		{name: "disk full", hook: on("segment", "write", 0, syscall.ENOSPC), segments: 1, op: opWrite},
 		{name: "disk full within the frame", hook: on("segment", "write", 20, syscall.ENOSPC), segments: 1, op: opWrite},
-		{name: "disk full within the frame, cannot be cut",
+		{
+			name:     "disk full within the frame, cannot be cut",
 			hook:     both(on("segment", "write", 20, syscall.ENOSPC), on("segment", "truncate", 0, syscall.EIO)),
-			segments: 2, corrupt: 20, op: opTruncate},
+			segments: 2, corrupt: 20, op: opTruncate,
+		},
 		{name: "no room for a segment", fresh: true, hook: on("segment", "create", 0, syscall.ENOSPC), segments: 1, op: opCreate},
 		{name: "no room for a segment's header", fresh: true, hook: on("segment", "write", 50, syscall.ENOSPC), segments: 1, op: opCreate},
 		{name: "sync fails", appends: true, hook: on("segment", "sync", 0, syscall.EIO), segments: 2, suspect: true, op: opSync},
@@ -281,12 +283,12 @@ func TestSyncer_SyncsWithinTheInterval(t *testing.T) {
 			for _, w := range writers {
 				appendText(t, w, "x")
 			}
-			time.Sleep(o.SyncInterval - 1)
+			time.Sleep(o.SyncInterval - time.Nanosecond)
 			synctest.Wait()
 			if round == 0 && writers[0].Durable() != 0 {
 				t.Error("synced too early for a test of the interval")
 			}
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			synctest.Wait()
 			for i, w := range writers {
 				if w.Durable() != w.Recorded() {

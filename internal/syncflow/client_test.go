@@ -274,8 +274,10 @@ func TestMetricsAreSharedAndClosed(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
 	f := newFake(t)
 	for range 2 {
-		c, err := syncflow.New(syncflow.Options{BaseURL: "http://x", Key: "aB3dE6gH9k", Secret: secretKey, ProjectID: projectID,
-			HTTPClient: &http.Client{Transport: f}, Registerer: reg})
+		c, err := syncflow.New(syncflow.Options{
+			BaseURL: "http://x", Key: "aB3dE6gH9k", Secret: secretKey, ProjectID: projectID,
+			HTTPClient: &http.Client{Transport: f}, Registerer: reg,
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -331,13 +333,15 @@ func FuzzAnswers(f *testing.F) {
 		if status < 200 || status > 599 {
 			return
 		}
-		c, err := syncflow.New(syncflow.Options{BaseURL: "http://x", Key: "k", Secret: secretKey, ProjectID: projectID,
+		c, err := syncflow.New(syncflow.Options{
+			BaseURL: "http://x", Key: "k", Secret: secretKey, ProjectID: projectID,
 			HTTPClient: &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 				w := httptest.NewRecorder()
 				w.WriteHeader(status)
 				_, _ = w.Write(body)
 				return w.Result(), nil
-			})}})
+			})},
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -47,8 +47,10 @@ func TestTheOldestDeviceIsAdopted(t *testing.T) {
 		id, name, group string
 		at              any
 	}{{"c", "text-egress", "g", 30}, {"a", "text-egress", "other", 1}, {"b", "other", "g", 2}, {"d", "text-egress", "g", "20"}} {
-		f.devices = append(f.devices, map[string]any{"id": d.id, "name": d.name, "group": d.group, "registeredAt": d.at,
-			"sessionNotificationExchangeName": "x", "sessionNotificationBindingKey": "k"})
+		f.devices = append(f.devices, map[string]any{
+			"id": d.id, "name": d.name, "group": d.group, "registeredAt": d.at,
+			"sessionNotificationExchangeName": "x", "sessionNotificationBindingKey": "k",
+		})
 	}
 	d, err := f.client(t, f).EnsureDevice(t.Context(), "text-egress", "g")
 	if err != nil || d.ID != "d" {

@@ -53,8 +53,10 @@ func newFake(t *testing.T) *fakeAPI { return &fakeAPI{t: t, status: "Started", r
 
 func (f *fakeAPI) client(t *testing.T, rt http.RoundTripper) *syncflow.Client {
 	t.Helper()
-	c, err := syncflow.New(syncflow.Options{BaseURL: "http://syncflow.test/", Key: "aB3dE6gH9k", Secret: secretKey,
-		ProjectID: projectID, HTTPClient: &http.Client{Transport: rt}})
+	c, err := syncflow.New(syncflow.Options{
+		BaseURL: "http://syncflow.test/", Key: "aB3dE6gH9k", Secret: secretKey,
+		ProjectID: projectID, HTTPClient: &http.Client{Transport: rt},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,12 +185,16 @@ func (f *fakeAPI) answer(w http.ResponseWriter, r *http.Request) {
 		refuse(w, 404, "Resource not found")
 		return
 	}
-	session := map[string]any{"id": sessionID, "name": "class-1", "startedAt": 1750000000, "comments": "", "livekitRoomName": "class-1",
-		"projectId": projectID, "status": f.status, "numParticipants": 3, "numRecordings": 0, "duration": 42, "somethingNew": []int{1}}
+	session := map[string]any{
+		"id": sessionID, "name": "class-1", "startedAt": 1750000000, "comments": "", "livekitRoomName": "class-1",
+		"projectId": projectID, "status": f.status, "numParticipants": 3, "numRecordings": 0, "duration": 42, "somethingNew": []int{1},
+	}
 	switch route := r.Method + " " + path; {
 	case route == "GET ":
-		reply(w, 200, map[string]any{"id": projectID, "name": "My Project", "description": nil, "livekitServerUrl": "wss://lk",
-			"storageType": "s3", "bucketName": "b", "endpoint": "https://s3", "lastUpdated": 1750000000})
+		reply(w, 200, map[string]any{
+			"id": projectID, "name": "My Project", "description": nil, "livekitServerUrl": "wss://lk",
+			"storageType": "s3", "bucketName": "b", "endpoint": "https://s3", "lastUpdated": 1750000000,
+		})
 	case route == "GET /devices":
 		reply(w, 200, f.devices)
 	case route == "POST /devices/register":

@@ -70,24 +70,32 @@ type metrics struct {
 func newMetrics(reg prometheus.Registerer, u *Uploader) *metrics {
 	const ns = "livekit_data_egress"
 	m := &metrics{
-		uploads: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: ns, Name: "uploads_total",
-			Help: "Attempts to deliver a recording, by result: ok, error (tried again soon), permanent_error (needs a person)."}, []string{"result"}),
-		bytes: prometheus.NewCounter(prometheus.CounterOpts{Namespace: ns, Name: "upload_bytes_total",
-			Help: "Bytes of objects that were uploaded and verified."}),
+		uploads: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: ns, Name: "uploads_total",
+			Help: "Attempts to deliver a recording, by result: ok, error (tried again soon), permanent_error (needs a person).",
+		}, []string{"result"}),
+		bytes: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: ns, Name: "upload_bytes_total",
+			Help: "Bytes of objects that were uploaded and verified.",
+		}),
 	}
 	for _, result := range []string{resultOK, resultError, resultPermanent} {
 		m.uploads.WithLabelValues(result)
 	}
-	pending := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Name: "pending_recordings",
-		Help: "Sealed recordings that are not delivered and verified."}, func() float64 {
+	pending := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: ns, Name: "pending_recordings",
+		Help: "Sealed recordings that are not delivered and verified.",
+	}, func() float64 {
 		n := 0
 		for _, p := range u.Snapshot().Projects {
 			n += p.Pending
 		}
 		return float64(n)
 	})
-	oldest := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Name: "oldest_pending_seconds",
-		Help: "How long the recording that waits longest for its delivery has been sealed, 0 if none waits."}, func() float64 {
+	oldest := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: ns, Name: "oldest_pending_seconds",
+		Help: "How long the recording that waits longest for its delivery has been sealed, 0 if none waits.",
+	}, func() float64 {
 		var d time.Duration
 		for _, p := range u.Snapshot().Projects {
 			d = max(d, time.Since(p.Oldest))

@@ -196,7 +196,7 @@ func (u *Uploader) work(ctx context.Context, project string, wake <-chan struct{
 	for ctx.Err() == nil {
 		j, wait := u.nextDue(project)
 		if j != nil {
-			u.attempt(ctx, j)
+			_ = u.attempt(ctx, j) // accounts for its error itself
 			continue
 		}
 		t := time.NewTimer(wait)

@@ -623,11 +623,12 @@ func gather(t *testing.T, reg *prometheus.Registry) map[string]float64 {
 	got := map[string]float64{}
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
-			name := strings.TrimPrefix(f.GetName(), "livekit_data_egress_")
+			var name strings.Builder
+			name.WriteString(strings.TrimPrefix(f.GetName(), "livekit_data_egress_"))
 			for _, l := range m.GetLabel() {
-				name += " " + l.GetValue()
+				name.WriteString(" " + l.GetValue())
 			}
-			got[name] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			got[name.String()] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
 		}
 	}
 	return got

@@ -154,7 +154,8 @@ func (w *world) record(project, id string) *spool.Recording {
 	}
 	for i := range 5 {
 		b, err := proto.Marshal(&livekit.DataPacket{ParticipantIdentity: "secret-alice", ParticipantSid: "PA_1", Value: &livekit.DataPacket_User{
-			User: &livekit.UserPacket{Payload: fmt.Appendf(nil, "message %d of %s", i, id)}}})
+			User: &livekit.UserPacket{Payload: fmt.Appendf(nil, "message %d of %s", i, id)},
+		}})
 		if err != nil {
 			w.t.Fatal(err)
 		}

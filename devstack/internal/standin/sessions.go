@@ -2,6 +2,7 @@ package standin
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -64,8 +65,14 @@ func (s *Server) createSession(w http.ResponseWriter, r *http.Request) {
 		EmptyTimeout, MaxParticipants int
 		DeviceGroups                  []string
 	}
-	if !decode(w, r, []field{{"name", isString, false}, {"comments", isString, false}, {"emptyTimeout", isInteger, false},
-		{"maxParticipants", isInteger, false}, {"autoRecording", isBool, false}, {"deviceGroups", isStrings, false}}, &in) {
+	if !decode(w, r, []field{
+		{"name", isString, false},
+		{"comments", isString, false},
+		{"emptyTimeout", isInteger, false},
+		{"maxParticipants", isInteger, false},
+		{"autoRecording", isBool, false},
+		{"deviceGroups", isStrings, false},
+	}, &in) {
 		return
 	}
 	ctx, project := r.Context(), canonical(r.PathValue("p"))
@@ -144,7 +151,7 @@ func (s *Server) listSessions(w http.ResponseWriter, r *http.Request) {
 		if x.Status == Started {
 			list, err := s.liveParticipants(r, x.LivekitRoomName)
 			if err == nil && s.control.get().NoRedis {
-				err = fmt.Errorf(msgNoEgress)
+				err = errors.New(msgNoEgress)
 			}
 			if err != nil {
 				fail(w, http.StatusInternalServerError, err.Error())
@@ -245,10 +252,22 @@ type grants struct {
 	CanUpdateOwnMetadata, IngressAdmin, Hidden, Recorder  bool
 }
 
-var grantFields = []field{{"roomCreate", isBool, true}, {"roomList", isBool, true}, {"roomRecord", isBool, true},
-	{"roomAdmin", isBool, true}, {"roomJoin", isBool, true}, {"room", isString, true}, {"canPublish", isBool, true},
-	{"canSubscribe", isBool, true}, {"canPublishData", isBool, true}, {"canPublishSources", isStrings, true},
-	{"canUpdateOwnMetadata", isBool, true}, {"ingressAdmin", isBool, true}, {"hidden", isBool, true}, {"recorder", isBool, true}}
+var grantFields = []field{
+	{"roomCreate", isBool, true},
+	{"roomList", isBool, true},
+	{"roomRecord", isBool, true},
+	{"roomAdmin", isBool, true},
+	{"roomJoin", isBool, true},
+	{"room", isString, true},
+	{"canPublish", isBool, true},
+	{"canSubscribe", isBool, true},
+	{"canPublishData", isBool, true},
+	{"canPublishSources", isStrings, true},
+	{"canUpdateOwnMetadata", isBool, true},
+	{"ingressAdmin", isBool, true},
+	{"hidden", isBool, true},
+	{"recorder", isBool, true},
+}
 
 func isGrants(v any) string {
 	m, ok := v.(map[string]any)

@@ -14,6 +14,7 @@ import (
 	"iter"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -38,7 +39,7 @@ var _ objstore.Bucket = (*Bucket)(nil)
 // New returns the bucket in the directory at path. The directory is made if it is missing, its parents are not: a share
 // that is not mounted must not be mistaken for an empty one.
 func New(path string) (*Bucket, error) {
-	if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := mkdir(path); err != nil {
 		return nil, fmt.Errorf("directory to deliver to: %w", err)
 	}
 	root, err := os.OpenRoot(path)
@@ -46,6 +47,25 @@ func New(path string) (*Bucket, error) {
 		return nil, fmt.Errorf("directory to deliver to: %w", err)
 	}
 	return &Bucket{root: root, path: path}, nil
+}
+
+func mkdir(path string) error {
+	parent, base := filepath.Split(filepath.Clean(path))
+	if base == "" || base == "." || base == ".." {
+		return nil // the root of the file system or a working directory: there
+	}
+	if parent == "" {
+		parent = "."
+	}
+	root, err := os.OpenRoot(parent)
+	if err != nil {
+		return err
+	}
+	defer root.Close() //nolint:errcheck // nothing was written through it
+	if err := root.Mkdir(base, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
 }
 
 // Close releases the directory. The bucket must not be used afterwards.

@@ -14,7 +14,9 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	objtest.Run(t, func(*testing.T) objstore.Bucket { return retry.New(mem.New("b", true), retry.Options{Base: time.Millisecond}) }, objtest.Options{Checksums: true})
+	objtest.Run(t, func(*testing.T) objstore.Bucket {
+		return retry.New(mem.New("b", true), retry.Options{Base: time.Millisecond})
+	}, objtest.Options{Checksums: true})
 }
 
 func TestTransientErrorsAreRetriedWithGrowingPauses(t *testing.T) {
@@ -28,8 +30,10 @@ func TestTransientErrorsAreRetriedWithGrowingPauses(t *testing.T) {
 			return nil
 		})
 		var pauses []time.Duration
-		b := retry.New(inner, retry.Options{Attempts: 4, Base: time.Second, Max: 3 * time.Second,
-			OnRetry: func(_ string, _ error, d time.Duration) { pauses = append(pauses, d) }})
+		b := retry.New(inner, retry.Options{
+			Attempts: 4, Base: time.Second, Max: 3 * time.Second,
+			OnRetry: func(_ string, _ error, d time.Duration) { pauses = append(pauses, d) },
+		})
 		start := time.Now()
 		if err := b.Upload(t.Context(), "k", objstore.Bytes([]byte("x"), "")); err != nil {
 			t.Fatalf("Upload: %v", err)
