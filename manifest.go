@@ -105,6 +105,10 @@ type Completeness struct {
 	CorruptRanges int64 `json:"corrupt_ranges"`
 	CorruptBytes  int64 `json:"corrupt_bytes"`
 	FramesMissing int64 `json:"frames_missing"`
+	// Suspect is set where the disk failed to make a segment durable: what is
+	// here was readable when the recording was sealed, but the disk had reported
+	// an error before.
+	Suspect bool `json:"suspect,omitempty"`
 	// Tail is TailUnproved or TailLeft.
 	Tail string `json:"tail"`
 }

@@ -277,6 +277,25 @@ func TestOpenRecording(t *testing.T) {
 	}
 }
 
+// TestSuspectRecordingIsStated: the bytes are delivered, and the manifest says
+// that the disk once failed to make them durable.
+func TestSuspectRecordingIsStated(t *testing.T) {
+	for _, suspect := range []bool{false, true} {
+		r := newRecording(t, tempSpool(t), spool.Info{}, spool.Options{})
+		r.say("alice", "PA_1", "", "hello")
+		if err := r.w.Seal(spool.Sealed{Status: textegress.StatusComplete, Suspect: suspect}); err != nil {
+			t.Fatal(err)
+		}
+		m, s := build(t, export.FromSpool(r.rec))
+		if m.Completeness.Suspect != suspect {
+			t.Errorf("the manifest says suspect %v, want %v", m.Completeness.Suspect, suspect)
+		}
+		if said := bytes.Contains(s.objects[textegress.ManifestName], []byte(`"suspect": true`)); said != suspect {
+			t.Errorf("manifest.json says it: %v, want %v", said, suspect)
+		}
+	}
+}
+
 func TestTail(t *testing.T) {
 	for reason, want := range map[string]string{"room_deleted": "unproved", "connection_lost": "unproved", "service_stopped": "left", "left": "left", "": "unproved"} {
 		r := newRecording(t, tempSpool(t), spool.Info{}, spool.Options{})

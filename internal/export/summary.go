@@ -34,6 +34,7 @@ func newSummary(src Source, o Options) *summary {
 	if sealed, ok := src.Sealed(); ok {
 		s.m.Status, s.m.Reason, s.m.EndedUnixNS = sealed.Status, sealed.Reason, sealed.EndedUnixNS
 		s.m.Completeness.Tail = tail(sealed.Reason)
+		s.m.Completeness.Suspect = sealed.Suspect
 	}
 	return s
 }
