@@ -1,6 +1,6 @@
 # An index of what can be done here; the work is in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-short race e2e lint fmt fuzz bench clean
+.PHONY: help setup build demo test test-short race e2e lint fmt fuzz bench bench-quick clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -35,8 +35,11 @@ fmt: ## Format the code and apply the modernizers
 fuzz: ## Fuzz every fuzz target for FUZZTIME (default 30s)
 	@scripts/fuzz.sh
 
-bench: ## Measure: join time, memory, CPU (figures, no thresholds)
+bench: ## Measure: join time, memory, CPU (figures, no thresholds; about 15 minutes)
 	@scripts/bench.sh
+
+bench-quick: ## The same with one run of each case and without the cases of a thousand rooms (about 3 minutes)
+	@scripts/bench.sh -quick
 
 clean: ## Remove build/bin and the test cache
 	@scripts/clean.sh

@@ -201,9 +201,9 @@ func (r *RabbitMQ) DialAs(user, password string) (*amqp.Connection, error) {
 	})
 }
 
-// Publish sends any bytes to an exchange as the internal user and waits until the broker has taken them. It is an error if
-// the exchange does not exist. That a queue received the message is not checked.
-func (r *RabbitMQ) Publish(ctx context.Context, exchange, routingKey string, body []byte) error {
+// Publish sends messages of any bytes to an exchange as the internal user and waits until the broker has taken them. It is an
+// error if the exchange does not exist. That a queue received them is not checked.
+func (r *RabbitMQ) Publish(ctx context.Context, exchange, routingKey string, bodies ...[]byte) error {
 	c, err := r.Dial()
 	if err != nil {
 		return fmt.Errorf("devstack: publishing: %w", err)
@@ -217,21 +217,27 @@ func (r *RabbitMQ) Publish(ctx context.Context, exchange, routingKey string, bod
 		return fmt.Errorf("devstack: publishing: %w", err)
 	}
 	closed := ch.NotifyClose(make(chan *amqp.Error, 1))
-	d, err := ch.PublishWithDeferredConfirmWithContext(ctx, exchange, routingKey, false, false, amqp.Publishing{Body: body})
-	if err != nil {
-		return fmt.Errorf("devstack: publishing: %w", err)
-	}
-	select {
-	case <-d.Done():
-		if d.Acked() {
-			return nil
+	var confirms []*amqp.DeferredConfirmation
+	for _, body := range bodies {
+		d, err := ch.PublishWithDeferredConfirmWithContext(ctx, exchange, routingKey, false, false, amqp.Publishing{Body: body})
+		if err != nil {
+			return fmt.Errorf("devstack: publishing: %w", err)
 		}
-		return errors.New("devstack: publishing: the broker refused the message")
-	case e := <-closed:
-		return fmt.Errorf("devstack: publishing: %w", e)
-	case <-ctx.Done():
-		return ctx.Err()
+		confirms = append(confirms, d)
 	}
+	for _, d := range confirms {
+		select {
+		case <-d.Done():
+			if !d.Acked() {
+				return errors.New("devstack: publishing: the broker refused the message")
+			}
+		case e := <-closed:
+			return fmt.Errorf("devstack: publishing: %w", e)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // Ctl runs rabbitmqctl against the node; it takes about a second.

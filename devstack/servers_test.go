@@ -248,7 +248,7 @@ func TestBrokerRestart(t *testing.T) {
 	if r, err := shared.LiveKit.Room(ctx, "deaf"); err != nil || r == nil {
 		t.Errorf("the room of the failed session: %v, %v", r, err)
 	}
-	if err := mq.Publish(ctx, Exchange, "x", nil); err == nil {
+	if err := mq.Publish(ctx, Exchange, "x", []byte{}); err == nil {
 		t.Error("the exchange survived the broker's restart")
 	}
 	if err := api.Redeclare(ctx); err != nil {

@@ -304,9 +304,9 @@ func VideoGrants(room string) map[string]any {
 }
 
 // Announce publishes any bytes where the API publishes its notifications, with the routing key of a project's group: a
-// malformed announcement, or an equal one again.
-func (s *SyncFlow) Announce(ctx context.Context, p Project, group string, body []byte) error {
-	return s.rabbit.Publish(ctx, Exchange, p.ID+"."+group, body)
+// malformed announcement, an equal one again, or many at once.
+func (s *SyncFlow) Announce(ctx context.Context, p Project, group string, bodies ...[]byte) error {
+	return s.rabbit.Publish(ctx, Exchange, p.ID+"."+group, bodies...)
 }
 
 // Announcement returns the body with which the API announces a session.

@@ -153,9 +153,12 @@ func eventually(t *testing.T, what string, f func() bool) {
 	}
 }
 
-// create makes a session for our group; SyncFlow announces it.
+// create makes a session for our group, which must have a device for that; SyncFlow announces it.
 func create(t *testing.T, name string) devstack.Session {
 	t.Helper()
+	if _, err := api(t, project()).EnsureDevice(t.Context(), "text-egress", devstack.DeviceGroup); err != nil {
+		t.Fatal(err)
+	}
 	x, err := stack.SyncFlow.CreateSession(t.Context(), project(), name, devstack.DeviceGroup)
 	if err != nil {
 		t.Fatal(err)
