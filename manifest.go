@@ -29,12 +29,6 @@ const (
 	FilesDir     = "files/" // files/<identity>/<stream id>-<name>
 )
 
-// TailUnproved and TailLeft are the values of [Completeness].Tail.
-const (
-	TailUnproved = "unproved" // messages sent shortly before the end may be missing
-	TailLeft     = "left"     // we left by ourselves; what was sent later was never meant to be recorded
-)
-
 // Manifest lists the objects of one delivered recording and states what was and
 // what was not captured. It is manifest.json, the object that is written last.
 // It has no time of upload: the same recording gives the same bytes on every try.
@@ -60,8 +54,11 @@ type Manifest struct {
 	EndedUnixNS   int64     `json:"ended_unix_ns,omitempty"`
 
 	// Instance is the name of the service instance that recorded.
-	Instance       string   `json:"instance,omitempty"`
-	ServerVersions []string `json:"server_versions,omitempty"`
+	Instance string `json:"instance,omitempty"`
+	// Merged names the recordings of which this one was made; nil where it was
+	// recorded itself.
+	Merged         []MergedRecording `json:"merged,omitempty"`
+	ServerVersions []string          `json:"server_versions,omitempty"`
 
 	Counts       Counts       `json:"counts"`
 	Completeness Completeness `json:"completeness"`
@@ -93,43 +90,6 @@ type Counts struct {
 	Participants int            `json:"participants"` // distinct identities seen
 }
 
-// Completeness states what is known about what is missing. It claims no more
-// than can be proved.
-type Completeness struct {
-	Join    Join     `json:"join"`
-	Outages []Outage `json:"outages"`
-	// UndecodablePackets are in events.jsonl as kind "unknown".
-	UndecodablePackets int64 `json:"undecodable_packets"`
-	// CorruptRanges and CorruptBytes are what could not be read in the segments;
-	// FramesMissing is how many frames are known to be lost with it.
-	CorruptRanges int64 `json:"corrupt_ranges"`
-	CorruptBytes  int64 `json:"corrupt_bytes"`
-	FramesMissing int64 `json:"frames_missing"`
-	// Suspect is set where the disk failed to make a segment durable: what is
-	// here was readable when the recording was sealed, but the disk had reported
-	// an error before.
-	Suspect bool `json:"suspect,omitempty"`
-	// Tail is TailUnproved or TailLeft.
-	Tail string `json:"tail"`
-}
-
-// Join bounds what was sent before the recorder was in the room.
-type Join struct {
-	AnnouncedUnixNS   int64 `json:"announced_unix_ns,omitempty"`
-	JoinedUnixNS      int64 `json:"joined_unix_ns,omitempty"`       // absent: never joined
-	RoomCreatedUnixMS int64 `json:"room_created_unix_ms,omitempty"` // by the server's clock
-}
-
-// Outage is an interval in which the recorder was not connected and may have
-// missed data.
-type Outage struct {
-	Cause string `json:"cause"`
-	// StartedUnixNS is the reception time of the last frame before the outage.
-	StartedUnixNS int64 `json:"started_unix_ns"`
-	// EndedUnixNS is absent where the recording ended within the outage.
-	EndedUnixNS int64 `json:"ended_unix_ns,omitempty"`
-}
-
 // Object is one entry of a manifest.
 type Object struct {
 	Key         string `json:"key"` // relative to the prefix of the recording
@@ -146,9 +106,7 @@ func (m Manifest) Encode() ([]byte, error) {
 	if m.Objects == nil {
 		m.Objects = []Object{}
 	}
-	if m.Completeness.Outages == nil {
-		m.Completeness.Outages = []Outage{}
-	}
+	m.Completeness.fill()
 	if m.Counts.ByKind == nil {
 		m.Counts.ByKind = map[Kind]int64{}
 	}

@@ -44,6 +44,11 @@ const (
 	KindOutageEnded        Kind = "outage_ended"
 	KindRecordingEnded     Kind = "recording_ended"
 	KindCorrupt            Kind = "corrupt" // a range of a segment that could not be read
+
+	// One of the two recorders of a merged recording was not connected. Where
+	// neither was, it is an outage.
+	KindRecorderAway Kind = "recorder_away"
+	KindRecorderBack Kind = "recorder_back"
 )
 
 // IsEvent reports whether k is one of the recorder's own events, not something
@@ -51,7 +56,8 @@ const (
 func (k Kind) IsEvent() bool {
 	switch k {
 	case KindRecordingStarted, KindJoined, KindParticipantJoined, KindParticipantLeft,
-		KindParticipantUpdated, KindRoomUpdated, KindOutageStarted, KindOutageEnded, KindRecordingEnded, KindCorrupt:
+		KindParticipantUpdated, KindRoomUpdated, KindOutageStarted, KindOutageEnded, KindRecordingEnded, KindCorrupt,
+		KindRecorderAway, KindRecorderBack:
 		return true
 	}
 	return false
@@ -81,6 +87,9 @@ type Message struct {
 	Sequence uint32 `json:"sequence,omitempty"`
 	// Epoch counts the recorder's connections to the room: 1, 2, 3 …
 	Epoch int `json:"epoch,omitempty"`
+	// PossibleDuplicate marks a packet of a merged recording that may be another
+	// one of it once more, heard by the other recorder.
+	PossibleDuplicate bool `json:"possible_duplicate,omitempty"`
 
 	// Text is the payload where it is valid UTF-8 (an empty payload is ""),
 	// Base64 the payload otherwise. At most one of them is set.
@@ -164,6 +173,10 @@ type Event struct {
 	// frame before it.
 	Cause       string `json:"cause,omitempty"`
 	SinceUnixNS int64  `json:"since_unix_ns,omitempty"`
+
+	// In a merged recording: which recorder an event is from.
+	EgressID string `json:"egress_id,omitempty"`
+	Instance string `json:"instance,omitempty"`
 
 	// recording_ended
 	Reason string `json:"reason,omitempty"`

@@ -3,31 +3,32 @@ package textegress
 // wireMessage is Message as it stands in JSON: same keys in the same order, the
 // time as a Timestamp. A test compares the two field by field.
 type wireMessage struct {
-	N              int64       `json:"n"`
-	Kind           Kind        `json:"kind"`
-	Time           Timestamp   `json:"time"`
-	UnixNS         int64       `json:"unix_ns"`
-	Identity       string      `json:"identity,omitempty"`
-	ParticipantSID string      `json:"participant_sid,omitempty"`
-	Topic          string      `json:"topic,omitempty"`
-	Reliable       *bool       `json:"reliable,omitempty"`
-	Sequence       uint32      `json:"sequence,omitempty"`
-	Epoch          int         `json:"epoch,omitempty"`
-	Text           *string     `json:"text,omitempty"`
-	Base64         []byte      `json:"base64,omitempty"`
-	Field          int         `json:"field,omitempty"`
-	FieldName      string      `json:"field_name,omitempty"`
-	User           *UserInfo   `json:"user,omitempty"`
-	Chat           *ChatInfo   `json:"chat,omitempty"`
-	Stream         *StreamInfo `json:"stream,omitempty"`
-	Event          *Event      `json:"event,omitempty"`
+	N                 int64       `json:"n"`
+	Kind              Kind        `json:"kind"`
+	Time              Timestamp   `json:"time"`
+	UnixNS            int64       `json:"unix_ns"`
+	Identity          string      `json:"identity,omitempty"`
+	ParticipantSID    string      `json:"participant_sid,omitempty"`
+	Topic             string      `json:"topic,omitempty"`
+	Reliable          *bool       `json:"reliable,omitempty"`
+	Sequence          uint32      `json:"sequence,omitempty"`
+	Epoch             int         `json:"epoch,omitempty"`
+	PossibleDuplicate bool        `json:"possible_duplicate,omitempty"`
+	Text              *string     `json:"text,omitempty"`
+	Base64            []byte      `json:"base64,omitempty"`
+	Field             int         `json:"field,omitempty"`
+	FieldName         string      `json:"field_name,omitempty"`
+	User              *UserInfo   `json:"user,omitempty"`
+	Chat              *ChatInfo   `json:"chat,omitempty"`
+	Stream            *StreamInfo `json:"stream,omitempty"`
+	Event             *Event      `json:"event,omitempty"`
 }
 
 func newWireMessage(m Message) *wireMessage {
 	return &wireMessage{
 		N: m.N, Kind: m.Kind, Time: UnixTimestamp(m.UnixNS), UnixNS: m.UnixNS,
 		Identity: m.Identity, ParticipantSID: m.ParticipantSID, Topic: m.Topic,
-		Reliable: m.Reliable, Sequence: m.Sequence, Epoch: m.Epoch,
+		Reliable: m.Reliable, Sequence: m.Sequence, Epoch: m.Epoch, PossibleDuplicate: m.PossibleDuplicate,
 		Text: m.Text, Base64: m.Base64, Field: m.Field, FieldName: m.FieldName,
 		User: m.User, Chat: m.Chat, Stream: m.Stream, Event: m.Event,
 	}
@@ -37,7 +38,7 @@ func (w *wireMessage) message() Message {
 	return Message{
 		N: w.N, Kind: w.Kind, Time: w.Time.Time, UnixNS: w.UnixNS,
 		Identity: w.Identity, ParticipantSID: w.ParticipantSID, Topic: w.Topic,
-		Reliable: w.Reliable, Sequence: w.Sequence, Epoch: w.Epoch,
+		Reliable: w.Reliable, Sequence: w.Sequence, Epoch: w.Epoch, PossibleDuplicate: w.PossibleDuplicate,
 		Text: w.Text, Base64: w.Base64, Field: w.Field, FieldName: w.FieldName,
 		User: w.User, Chat: w.Chat, Stream: w.Stream, Event: w.Event,
 	}
