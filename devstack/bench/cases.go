@@ -12,7 +12,7 @@ import (
 // spike are the figures of the prototype of the room client on a comparable machine: the lowest and the highest of its runs. It
 // asked nobody for a token, wrote no recording.json and kept one log for all rooms.
 var spike = map[string][2]float64{
-	"join of one room alone, mean of 20 (ms)":                  {22, 69},
+	"join of one room alone, mean of 20 (ms)":              {22, 69},
 	"join of 200 rooms at once (s)":                        {3.0, 3.9},
 	"join of 1000 rooms at once (s)":                       {17, 19},
 	"memory per idle room of 200, RSS (KB)":                {264, 270},

@@ -68,7 +68,15 @@ func run(ctx context.Context, out io.Writer, dir string, length time.Duration) (
 	if err != nil {
 		return err
 	}
-	say("Session %q was announced; six learners and a learning environment are writing:", session.Name)
+	// What is said before the recorder is in the room is not recorded: the manifest states when it joined. Learners come some seconds
+	// after their session was made; those of the demo would come in the same instant.
+	err = rec.Until(ctx, "the recorder is in the room", func(st devstack.RecorderStatus) bool {
+		return len(st.Recordings) == 1 && st.Recordings[0].Connected
+	})
+	if err != nil {
+		return err
+	}
+	say("Session %q was announced and is being recorded; six learners and a learning environment are writing:", session.Name)
 	rep, err := hold(ctx, out, stack, rec, project, session, length)
 	if err != nil {
 		return fmt.Errorf("class: %w", err)
