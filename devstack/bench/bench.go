@@ -21,6 +21,8 @@ type Options struct {
 	Dir   string // for the servers' state and the recorders
 	Quick bool   // fewer runs and fewer rooms
 	Only  string // run only cases whose name begins so; "" runs all
+	// Profile is a folder for CPU and heap profiles of the recorder under load; "" takes none.
+	Profile string
 	Out   io.Writer
 	Log   io.Writer // progress
 }

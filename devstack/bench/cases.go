@@ -3,6 +3,8 @@ package bench
 import (
 	"context"
 	"fmt"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/syncflow/textegress/devstack"
@@ -194,6 +196,12 @@ func load(what string, rooms, senders int, rate, seconds float64) func(context.C
 		}
 		if err := l.Go(); err != nil {
 			return nil, err
+		}
+		if w.o.Profile != "" {
+			name := strings.ReplaceAll(what, "/", " per ")
+			if err := profile(ctx, r, filepath.Join(w.o.Profile, name), seconds); err != nil {
+				return nil, err
+			}
 		}
 		res, err := l.Wait(ctx)
 		if err != nil {

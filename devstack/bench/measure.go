@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -126,6 +128,35 @@ func metrics(ctx context.Context, r *devstack.Recorder) (map[string]float64, err
 		out[base] += v
 	}
 	return out, nil
+}
+
+// profile writes name.cpu.pprof, of so many seconds, and name.heap.pprof.
+func profile(ctx context.Context, r *devstack.Recorder, name string, seconds float64) error {
+	c := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(r.Dir, "textegress-data", "control.sock"))
+	}}}
+	for file, path := range map[string]string{
+		name + ".cpu.pprof":  fmt.Sprintf("profile?seconds=%.0f", seconds),
+		name + ".heap.pprof": "heap",
+	} {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://control/debug/pprof/"+path, nil)
+		if err != nil {
+			return err
+		}
+		resp, err := c.Do(req)
+		if err != nil {
+			return fmt.Errorf("profile: %w", err)
+		}
+		b, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil {
+			return fmt.Errorf("profile: %w", err)
+		}
+		if err := os.WriteFile(file, b, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // until polls the metrics until ok says so.

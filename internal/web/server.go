@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/pprof"
 	"strings"
 	"time"
 
@@ -64,9 +65,14 @@ func (s *Server) Handler() http.Handler {
 	return plain(mux)
 }
 
-// ControlHandler serves the control socket: GET /status.json and POST /record. Whoever can open the socket may use it.
+// ControlHandler serves the control socket: GET /status.json, POST /record, and the profiles of net/http/pprof below
+// /debug/pprof/. Whoever can open the socket may use it. Profiles are not on the HTTP address: a heap profile is no payload, but
+// taking one costs time that anybody could make us spend.
 func (s *Server) ControlHandler() http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	mux.HandleFunc("GET /status.json", s.status)
 	mux.HandleFunc("POST /record", s.record)
 	return plain(mux)

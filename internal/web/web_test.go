@@ -216,6 +216,21 @@ func TestControl(t *testing.T) {
 	}
 }
 
+// Profiles are for whoever may open the control socket, and for nobody else.
+func TestProfiles(t *testing.T) {
+	s := newServer(t, &fakeService{})
+	for name, want := range map[string]struct {
+		handler http.Handler
+		status  int
+	}{"control": {s.ControlHandler(), http.StatusOK}, "http": {s.Handler(), http.StatusNotFound}} {
+		w := httptest.NewRecorder()
+		want.handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/debug/pprof/goroutine?debug=1", nil))
+		if w.Code != want.status {
+			t.Errorf("%s: status %d, want %d", name, w.Code, want.status)
+		}
+	}
+}
+
 func TestControlRefusesMalformedRequests(t *testing.T) {
 	service := &fakeService{record: func(string, string) (string, error) {
 		t.Error("a malformed request reached the service")
