@@ -32,9 +32,10 @@ func (a *authority) Token(ctx context.Context, identity string) (url, token stri
 
 // State implements [recorder.Authority]. Where the session cannot be read (a
 // LiveKit without Redis makes that a 500 as long as it runs), the token endpoint
-// decides: it needs nothing but the database of the API.
+// decides: it needs nothing but the database of the API. The session is asked for once only: while we wait to rejoin, a class may be
+// going on.
 func (a *authority) State(ctx context.Context) (recorder.SessionState, error) {
-	s, err := a.api.Session(ctx, a.session)
+	s, err := a.api.SessionOnce(ctx, a.session)
 	switch {
 	case err == nil && s.Active():
 		return recorder.SessionRunning, nil

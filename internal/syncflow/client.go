@@ -110,11 +110,21 @@ func elements[T any](ctx context.Context, c *Client, what string, raw []json.Raw
 // Session returns one session. For a running one the API asks LiveKit; if LiveKit has no such room the error is
 // ErrRoomNotFound. An unknown session is ErrNotFound.
 func (c *Client) Session(ctx context.Context, id string) (Session, error) {
+	return c.session(ctx, id, false)
+}
+
+// SessionOnce is Session with one try. Where LiveKit has no Redis the API answers 500 about every running session, and whoever has
+// another way to find out, as the token endpoint is one, should not wait for five of them.
+func (c *Client) SessionOnce(ctx context.Context, id string) (Session, error) {
+	return c.session(ctx, id, true)
+}
+
+func (c *Client) session(ctx context.Context, id string, once bool) (Session, error) {
 	if err := checkID(id); err != nil {
 		return Session{}, err
 	}
 	var s Session
-	err := c.do(ctx, call{endpoint: "session", method: http.MethodGet, path: "/sessions/" + id}, &s)
+	err := c.do(ctx, call{endpoint: "session", method: http.MethodGet, path: "/sessions/" + id, once: once}, &s)
 	if err == nil && s.ID == "" {
 		err = errors.New("SyncFlow API, session: the answer has no id")
 	}

@@ -133,6 +133,22 @@ func TestRetriesWithGrowingPauses(t *testing.T) {
 	})
 }
 
+func TestSessionOnceIsOneRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		c := f.client(t, f)
+		f.fail(fault{status: 500, body: `{"status":500,"message":"egress not connected (redis required)"}`})
+		begin := time.Now()
+		_, err := c.SessionOnce(t.Context(), sessionID)
+		if a, ok := errors.AsType[*syncflow.APIError](err); !ok || a.Status != 500 {
+			t.Errorf("error %v", err)
+		}
+		if n := len(f.log()); n != 1 || time.Since(begin) != 0 {
+			t.Errorf("%d requests in %v, want one at once", n, time.Since(begin))
+		}
+	})
+}
+
 func TestGivesUpAfterFiveTries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)

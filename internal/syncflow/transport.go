@@ -51,7 +51,7 @@ type call struct {
 	path     string // below /projects/{id}
 	body     any    // nil for none
 	limit    int64  // of the answer; 0 = bodyLimit
-	once     bool   // not to be sent a second time: it may have taken effect although its answer was an error
+	once     bool   // not to be sent a second time: the caller has something better to do after an error
 }
 
 // do performs a call with retries and decodes the answer into out. A definite answer of the API is an *APIError.
