@@ -23,8 +23,8 @@ type Options struct {
 	Only  string // run only cases whose name begins so; "" runs all
 	// Profile is a folder for CPU and heap profiles of the recorder under load; "" takes none.
 	Profile string
-	Out   io.Writer
-	Log   io.Writer // progress
+	Out     io.Writer
+	Log     io.Writer // progress
 }
 
 // measured is one figure of one run.

@@ -101,7 +101,9 @@ func (a *fakeAPI) Session(_ context.Context, id string) (syncflow.Session, error
 	return s, nil
 }
 
-func (a *fakeAPI) SessionOnce(ctx context.Context, id string) (syncflow.Session, error) { return a.Session(ctx, id) }
+func (a *fakeAPI) SessionOnce(ctx context.Context, id string) (syncflow.Session, error) {
+	return a.Session(ctx, id)
+}
 
 func (a *fakeAPI) Token(_ context.Context, id, roomName, identity string) (syncflow.SessionToken, error) {
 	a.mu.Lock()
