@@ -72,15 +72,17 @@ type Controller struct {
 	recorders sync.WaitGroup
 	look      chan struct{} // asks for a reconciliation; capacity 1
 
-	mu      sync.Mutex // guards the rest; never held across a network call
-	ctx     context.Context
-	state   State
-	err     string
-	project syncflow.Project
-	open    map[string]*recorder.Recorder // by session id: at most one open recording each
-	refused map[string]SessionRef         // Started sessions nobody asked us to record
-	last    time.Time                     // last successful reconciliation
-	listErr string                        // of the last reconciliation, "" after a success
+	mu        sync.Mutex // guards the rest; never held across a network call or an fsync
+	ctx       context.Context
+	stopped   bool // no recorder is launched any more
+	state     State
+	err       string
+	project   syncflow.Project
+	open      map[string]*recorder.Recorder // by session id: at most one open recording each
+	beginning map[string]chan struct{}      // by session id: a recording is being created; closed when that is done
+	refused   map[string]SessionRef         // Started sessions nobody asked us to record
+	last      time.Time                     // last successful reconciliation
+	listErr   string                        // of the last reconciliation, "" after a success
 }
 
 // State of a project.
@@ -109,7 +111,7 @@ func New(o Options) *Controller {
 	}
 	return &Controller{
 		o: o, log: o.Logger.With("project_id", o.ProjectID), state: StateStarting,
-		look: make(chan struct{}, 1), open: map[string]*recorder.Recorder{}, refused: map[string]SessionRef{},
+		look: make(chan struct{}, 1), open: map[string]*recorder.Recorder{}, beginning: map[string]chan struct{}{}, refused: map[string]SessionRef{},
 	}
 }
 
@@ -132,6 +134,9 @@ func (c *Controller) Run(ctx context.Context) {
 		wg.Wait()
 	}
 	<-ctx.Done()
+	c.mu.Lock()
+	c.stopped = true
+	c.mu.Unlock()
 	c.recorders.Wait()
 }
 
@@ -211,9 +216,17 @@ var ErrStopping = errors.New("the service is stopping")
 
 // begin makes sure that the session is being recorded, and returns the recording
 // that does so. fresh: the room is known to exist.
+//
+// Sessions begin side by side: the fsyncs of many announcements at once then share the disk's commits.
 func (c *Controller) begin(sessionID, roomName, src string, at time.Time, fresh bool) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for c.beginning[sessionID] != nil { // asked for twice at once
+		wait := c.beginning[sessionID]
+		c.mu.Unlock()
+		<-wait
+		c.mu.Lock()
+	}
 	if r := c.open[sessionID]; r != nil {
 		return r.Snapshot().Info.EgressID, nil
 	}
@@ -234,9 +247,18 @@ func (c *Controller) begin(sessionID, roomName, src string, at time.Time, fresh 
 		fresh = false
 	}
 	info.KeyPrefix = textegress.Prefix(info.ProjectName, info.ProjectID, info.RoomName, info.Topic, info.EgressID)
+	done := make(chan struct{})
+	c.beginning[sessionID] = done
+	c.mu.Unlock()
 	rec, err := c.o.Spool.Create(info)
+	c.mu.Lock()
+	delete(c.beginning, sessionID)
+	close(done)
 	if err != nil {
 		return "", fmt.Errorf("begin a recording of session %s: %w", sessionID, err)
+	}
+	if c.stopped { // the next start continues it
+		return "", ErrStopping
 	}
 	delete(c.refused, sessionID)
 	c.log.Info("recording begins", "egress_id", info.EgressID, "session_id", sessionID, "room", roomName, "source", src, "part", info.Part)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/controller"
+	"github.com/syncflow/textegress/internal/durable"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/internal/source"
@@ -217,6 +218,7 @@ type world struct {
 	api  *fakeAPI
 	room *fakeRoom
 	all  bool
+	fs   durable.FS // nil: the operating system's
 
 	spool *spool.Spool
 	src   *fakeSource
@@ -234,7 +236,7 @@ func newWorld(t *testing.T) *world {
 // start begins a process on the world's data directory.
 func (w *world) start() {
 	w.t.Helper()
-	s, err := spool.Open(w.dir, spool.Options{SyncInterval: time.Hour, Logger: slog.New(slog.DiscardHandler)})
+	s, err := spool.Open(w.dir, spool.Options{SyncInterval: time.Hour, FS: w.fs, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -476,6 +478,60 @@ func TestLightOnTheAPI(t *testing.T) {
 		// Project, device, token, and the list at the start and every five minutes.
 		if total > 4+12+1 {
 			t.Errorf("%d requests in an hour: %v", total, w.api.calls)
+		}
+	})
+}
+
+// meetingFS lets the directories of two recordings be made only at the same time.
+type meetingFS struct {
+	durable.OS
+
+	here chan struct{}
+}
+
+func (f *meetingFS) Mkdir(op, name string) error {
+	if op == "create" {
+		select {
+		case f.here <- struct{}{}:
+		case <-f.here:
+		}
+	}
+	return f.OS.Mkdir(op, name)
+}
+
+// A slow disk makes sessions that are announced together wait once, not one after the other; and a session that is asked for from
+// two sides at once gets one recording.
+func TestSessionsBeginSideBySide(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.fs = &meetingFS{here: make(chan struct{})}
+		for _, id := range []string{"s1", "s2"} {
+			w.api.set(id, "Started")
+		}
+		w.start()
+		defer func() { w.stop() }()
+		var wg sync.WaitGroup
+		ids := make(chan string, 6)
+		for range 3 {
+			for _, id := range []string{"s1", "s2"} {
+				wg.Go(func() {
+					egress, err := w.ctl.Record(t.Context(), id)
+					if err != nil {
+						t.Error(err)
+					}
+					ids <- egress
+				})
+			}
+		}
+		wg.Wait() // for ever, if one waited for the other
+		synctest.Wait()
+		w.want("s1 part 1 open", "s2 part 1 open")
+		seen := map[string]int{}
+		for range cap(ids) {
+			seen[<-ids]++
+		}
+		if len(seen) != 2 {
+			t.Errorf("egress ids and how often they were answered: %v", seen)
 		}
 	})
 }
