@@ -140,7 +140,12 @@ func idle(n int) func(context.Context, *world) ([]measured, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := pause(ctx, 20*time.Second); err != nil {
+		if w.o.Profile == "" {
+			err = pause(ctx, 20*time.Second)
+		} else {
+			err = profile(ctx, r, filepath.Join(w.o.Profile, fmt.Sprintf("idle %d", n)), 20)
+		}
+		if err != nil {
 			return nil, err
 		}
 		later, err := look(ctx, r)
