@@ -1,0 +1,53 @@
+package textegress
+
+// SelectionRules are the allow and deny lists of a project: what may be
+// recorded at all. Each entry is a name as docs/CONFIGURATION.md writes it: a
+// star at its end stands for any ending, `""` is the empty name, and a backslash
+// takes the meaning from a comma, a star, a quote or a backslash.
+type SelectionRules struct {
+	// SinceUnixNS is when the rules came into force, where they are in a manifest.
+	SinceUnixNS     int64    `json:"since_unix_ns,omitempty"`
+	TopicsAllow     []string `json:"topics_allow,omitempty"`
+	TopicsDeny      []string `json:"topics_deny,omitempty"`
+	IdentitiesAllow []string `json:"identities_allow,omitempty"`
+	IdentitiesDeny  []string `json:"identities_deny,omitempty"`
+	// EncryptedKept says that packets whose topic is encrypted are recorded in
+	// spite of lists of topics.
+	EncryptedKept bool `json:"encrypted_kept,omitempty"`
+}
+
+// IsZero reports whether the rules let everything through.
+func (r SelectionRules) IsZero() bool {
+	return len(r.TopicsAllow)+len(r.TopicsDeny)+len(r.IdentitiesAllow)+len(r.IdentitiesDeny) == 0
+}
+
+// Reasons of [Dropped].
+const (
+	DroppedIdentity      = "identity"       // the sender may not be recorded
+	DroppedTopic         = "topic"          // the topic may not be recorded
+	DroppedStreamUnknown = "stream_unknown" // part of a stream whose beginning, and so its topic, we do not know
+	DroppedTrackUnknown  = "track_unknown"  // frame of a data track that the server has not told us about
+	DroppedEncrypted     = "encrypted"      // the topic is encrypted
+	DroppedKindUnknown   = "kind_unknown"   // a kind of packet of which we do not know where its topic is
+	DroppedMalformed     = "malformed"      // sender or topic cannot be told
+)
+
+// Dropped counts packets that were received and, because of the rules, not
+// recorded. Nothing says whose they were, or when they came.
+type Dropped struct {
+	Reason  string `json:"reason"`
+	Packets int64  `json:"packets"`
+	Bytes   int64  `json:"bytes"`
+}
+
+// Selection states in a manifest what was not recorded on purpose. While rules
+// are in force, numbers that are missing in a sender's sequence may be theirs.
+type Selection struct {
+	// Rules are those in force, one after the other if they changed while the
+	// session was recorded; the last may be empty.
+	Rules []SelectionRules `json:"rules"`
+	// Dropped is sorted by reason. It says at least so many where AtLeast is set:
+	// the recorder died, and with it what it had counted since it last wrote.
+	Dropped []Dropped `json:"dropped"`
+	AtLeast bool      `json:"at_least,omitempty"`
+}
