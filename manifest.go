@@ -62,6 +62,8 @@ type Manifest struct {
 
 	Counts       Counts       `json:"counts"`
 	Completeness Completeness `json:"completeness"`
+	// Selection states what was not recorded on purpose; nil where nothing was.
+	Selection *Selection `json:"selection,omitempty"`
 	// Objects are all objects except the manifest itself, sorted by key.
 	Objects []Object `json:"objects"`
 }

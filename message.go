@@ -49,6 +49,9 @@ const (
 	// neither was, it is an outage.
 	KindRecorderAway Kind = "recorder_away"
 	KindRecorderBack Kind = "recorder_back"
+
+	KindSelection Kind = "selection" // the rules in force from here on, of what is recorded
+	KindDropped   Kind = "dropped"   // what was not recorded because of them since the last such line
 )
 
 // IsEvent reports whether k is one of the recorder's own events, not something
@@ -57,7 +60,7 @@ func (k Kind) IsEvent() bool {
 	switch k {
 	case KindRecordingStarted, KindJoined, KindParticipantJoined, KindParticipantLeft,
 		KindParticipantUpdated, KindRoomUpdated, KindOutageStarted, KindOutageEnded, KindRecordingEnded, KindCorrupt,
-		KindRecorderAway, KindRecorderBack:
+		KindRecorderAway, KindRecorderBack, KindSelection, KindDropped:
 		return true
 	}
 	return false
@@ -177,6 +180,10 @@ type Event struct {
 	// In a merged recording: which recorder an event is from.
 	EgressID string `json:"egress_id,omitempty"`
 	Instance string `json:"instance,omitempty"`
+
+	// selection: the rules (absent: there are none any more), dropped: the counts
+	Selection *SelectionRules `json:"selection,omitempty"`
+	Dropped   []Dropped       `json:"dropped,omitempty"`
 
 	// recording_ended
 	Reason string `json:"reason,omitempty"`

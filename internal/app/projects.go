@@ -8,12 +8,14 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/config"
 	"github.com/syncflow/textegress/internal/controller"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/dir"
 	"github.com/syncflow/textegress/internal/objstore/s3"
 	"github.com/syncflow/textegress/internal/recorder"
+	"github.com/syncflow/textegress/internal/selection"
 	"github.com/syncflow/textegress/internal/source"
 	"github.com/syncflow/textegress/internal/syncflow"
 )
@@ -37,6 +39,11 @@ func (a *App) setUpProjects(reg prometheus.Registerer, r recorder.Room) error {
 			continue
 		}
 		p.bucket = bucket
+		if _, err := selection.New(rules(pc)); err != nil { // checked with the configuration already
+			p.broken = err.Error()
+			a.log.Error("a project is not recorded: its lists are not understood", "project", pc.Index, "error", err)
+			continue
+		}
 		api, err := syncflow.New(syncflow.Options{
 			BaseURL: c.ServerURL, Key: pc.Key, Secret: pc.Secret.Reveal(), ProjectID: pc.ProjectID, Logger: a.log, Registerer: reg,
 		})
@@ -51,10 +58,20 @@ func (a *App) setUpProjects(reg prometheus.Registerer, r recorder.Room) error {
 		p.ctl = controller.New(controller.Options{
 			ProjectID: pc.ProjectID, Group: c.DeviceGroup, Instance: a.instance, RecordAll: c.RecordSessions == config.RecordAll,
 			API: api, Source: source.NewRabbitMQ(so), Spool: a.spool, Room: r, RejoinWindow: c.RejoinWindow,
-			Sealed: func() { a.uploader.Wake() }, Logger: a.log, Metrics: cm, RecorderMetrics: rm,
+			Selection: rules(pc),
+			Sealed:    func() { a.uploader.Wake() }, Logger: a.log, Metrics: cm, RecorderMetrics: rm,
 		})
 	}
 	return nil
+}
+
+// rules are what a project allows to be recorded.
+func rules(p config.Project) textegress.SelectionRules {
+	s := p.Selection
+	return textegress.SelectionRules{
+		TopicsAllow: s.TopicsAllow, TopicsDeny: s.TopicsDeny, IdentitiesAllow: s.IdentitiesAllow, IdentitiesDeny: s.IdentitiesDeny,
+		EncryptedKept: s.KeepEncrypted,
+	}
 }
 
 // problems lists what is wrong with a project's configuration in one line.

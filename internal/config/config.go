@@ -67,6 +67,15 @@ type Project struct {
 	ProjectID string // UUID, lower case with hyphens: it is part of the routing key
 	S3        *S3
 	Directory string
+
+	Selection Selection
+}
+
+// Selection are the lists of what is recorded. The entries are as they were written, escapes and stars included, and valid.
+type Selection struct {
+	TopicsAllow, TopicsDeny         []string
+	IdentitiesAllow, IdentitiesDeny []string
+	KeepEncrypted                   bool // record packets whose topic is encrypted in spite of lists of topics
 }
 
 // S3 is a bucket in an S3-compatible store.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/recorder"
+	"github.com/syncflow/textegress/internal/selection"
 	"github.com/syncflow/textegress/internal/source"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/syncflow"
@@ -56,6 +57,8 @@ type Options struct {
 	// ReconcileEvery is the pause between two looks at the session list. The list
 	// holds every session the project ever had, and the API is small: minutes.
 	ReconcileEvery time.Duration
+	// Selection are the rules of what is recorded; they are valid.
+	Selection textegress.SelectionRules
 	// Sealed is called after a recording was sealed.
 	Sealed          func()
 	Logger          *slog.Logger
@@ -291,6 +294,12 @@ func (c *Controller) launch(ctx context.Context, rec *spool.Recording, fresh boo
 		Room: c.o.Room, Authority: &authority{api: c.o.API, session: info.SessionID, room: info.RoomName},
 		Fresh: fresh, RejoinWindow: c.o.RejoinWindow, Logger: c.o.Logger, Metrics: c.o.RecorderMetrics,
 	}
+	filter, err := selection.New(c.o.Selection)
+	if err != nil { // see Options.Selection; recording everything instead is out of the question
+		c.log.Error("the recording is not begun: the project's lists are not understood", "egress_id", info.EgressID, "error", err)
+		return
+	}
+	o.Selection = filter
 	r := recorder.New(rec, o)
 	c.open[info.SessionID] = r
 	c.recorders.Go(func() { c.supervise(ctx, rec, r, o) })

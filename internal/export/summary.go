@@ -85,7 +85,14 @@ func (s *summary) event(m textegress.Message) {
 		}
 		addOnce(&s.m.Session.RoomSIDs, e.RoomSID)
 		addOnce(&s.m.ServerVersions, e.ServerVersion)
+	case textegress.KindSelection:
+		s.rules(m.UnixNS, e.Selection)
+	case textegress.KindDropped:
+		s.dropped(e.Dropped)
 	case textegress.KindOutageStarted:
+		if sel := s.m.Selection; e.Cause == "process_died" && sel != nil && len(sel.Rules) > 0 && !sel.Rules[len(sel.Rules)-1].IsZero() {
+			sel.AtLeast = true // it took with it what it had counted
+		}
 		started := e.SinceUnixNS
 		if started == 0 {
 			started = m.UnixNS

@@ -101,6 +101,9 @@ func (h *handler) roster(now int64, in []room.Participant) error {
 }
 
 func (h *handler) came(now int64, p room.Participant) error {
+	if !h.r.o.Selection.Identity(p.Identity) {
+		return nil
+	}
 	h.r.mu.Lock()
 	_, known := h.r.present[p.SID]
 	h.r.present[p.SID] = member{p.Identity}
@@ -117,7 +120,7 @@ func (h *handler) left(now int64, ev spool.Event) error {
 	_, known := h.r.present[ev.ParticipantSID]
 	delete(h.r.present, ev.ParticipantSID)
 	h.r.mu.Unlock()
-	if !known {
+	if !known || !h.r.o.Selection.Identity(ev.Identity) {
 		return nil
 	}
 	return h.event(now, ev)
@@ -131,8 +134,13 @@ func participantEvent(k textegress.Kind, p room.Participant) spool.Event {
 }
 
 // Packet appends one raw packet. This is the hot path: one copy into one
-// write(2), no decoding.
+// write(2), no decoding; where rules of selection are set, a look at sender,
+// topic and stream id.
 func (h *handler) Packet(ch room.Channel, at time.Time, b []byte) {
+	if reason := h.drops(ch, b); reason != "" {
+		h.r.dropped(reason, at)
+		return
+	}
 	ns := at.UnixNano()
 	f := spool.Frame{Type: spool.FramePacket, Channel: spool.Channel(ch), Epoch: h.epoch, UnixNS: ns, Payload: b}
 	if err := h.append(f); err != nil {
@@ -153,6 +161,9 @@ func (h *handler) Event(ev room.Event) {
 	case room.ParticipantLeft:
 		_ = h.left(now, participantEvent(textegress.KindParticipantLeft, ev.Participant))
 	case room.ParticipantUpdated:
+		if !h.r.o.Selection.Identity(ev.Participant.Identity) {
+			return
+		}
 		_ = h.event(now, participantEvent(textegress.KindParticipantUpdated, ev.Participant))
 	case room.RoomUpdated:
 		_ = h.event(now, spool.Event{Kind: textegress.KindRoomUpdated, RoomMetadata: ev.RoomMetadata})

@@ -18,6 +18,7 @@ type Metrics struct {
 	joinSec prometheus.Histogram
 	outages *prometheus.CounterVec
 	ends    *prometheus.CounterVec
+	drops   *prometheus.CounterVec
 	// The children of packets and bytes by channel number: the hot path looks
 	// nothing up by name.
 	byChannel [4]struct{ packets, bytes prometheus.Counter }
@@ -52,13 +53,17 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Namespace: ns, Name: "recordings_sealed_total",
 			Help: "Sealed recordings, by status.",
 		}, []string{"status"}),
+		drops: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: ns, Name: "packets_dropped_total",
+			Help: "Packets that were received and, because of a project's lists, not recorded, by reason.",
+		}, []string{"reason"}),
 	}
 	for i := range m.byChannel {
 		l := channelLabel(room.Channel(i))
 		m.byChannel[i].packets, m.byChannel[i].bytes = m.packets.WithLabelValues(l), m.bytes.WithLabelValues(l)
 	}
 	if reg != nil {
-		reg.MustRegister(m.packets, m.bytes, m.joins, m.joinSec, m.outages, m.ends)
+		reg.MustRegister(m.packets, m.bytes, m.joins, m.joinSec, m.outages, m.ends, m.drops)
 	}
 	return m
 }
@@ -102,6 +107,12 @@ func (m *Metrics) join(err error, took time.Duration) {
 func (m *Metrics) outage(cause string) {
 	if m != nil {
 		m.outages.WithLabelValues(cause).Inc()
+	}
+}
+
+func (m *Metrics) dropped(reason string) {
+	if m != nil {
+		m.drops.WithLabelValues(reason).Inc()
 	}
 }
 

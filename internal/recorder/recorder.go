@@ -14,6 +14,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/room"
+	"github.com/syncflow/textegress/internal/selection"
 	"github.com/syncflow/textegress/internal/spool"
 )
 
@@ -75,8 +76,11 @@ type Options struct {
 	// the authority can be reached. It is then sealed with reason "unreachable",
 	// and a session that turns out to run gets a further part. Default 1 h.
 	GiveUpAfter time.Duration
-	Logger      *slog.Logger
-	Metrics     *Metrics
+	// Selection decides what is recorded; nil: everything. It is this recording's
+	// own.
+	Selection *selection.Filter
+	Logger    *slog.Logger
+	Metrics   *Metrics
 }
 
 // The reasons of a sealed recording that the recorder itself decides. The
@@ -108,8 +112,12 @@ type Recorder struct {
 	o    Options
 	log  *slog.Logger
 
-	w   *spool.Writer // set by Run before the first join
-	err chan error    // a write that failed for good; capacity 1
+	w     *spool.Writer             // set by Run before the first join
+	rules textegress.SelectionRules // the last that the recording states; of Run alone
+
+	droppedAt atomic.Int64 // unix ns, when counts of dropped packets were last written
+
+	err chan error // a write that failed for good; capacity 1
 
 	packets, bytes atomic.Uint64
 	participants   atomic.Int64
@@ -217,6 +225,9 @@ func (r *Recorder) begin() error {
 			Kind: textegress.KindRecordingStarted, Source: r.info.Source, AnnouncedUnixNS: r.info.AnnouncedUnixNS,
 			Part: r.info.Part, Previous: r.info.Previous,
 		})
+		if err == nil {
+			err = r.stateSelection(now.UnixNano())
+		}
 		if err != nil || r.info.Part < 2 {
 			return err
 		}
@@ -226,10 +237,12 @@ func (r *Recorder) begin() error {
 	r.lastFrameNS.Store(last)
 	r.lostAt = now
 	r.o.Fresh = false
-	if r.epoch == 0 || r.inOutage {
-		return nil
+	if r.epoch != 0 && !r.inOutage {
+		if err := r.beginOutage("process_died", last); err != nil {
+			return err
+		}
 	}
-	return r.beginOutage("process_died", last)
+	return r.stateSelection(now.UnixNano())
 }
 
 // replay reads what an earlier process wrote: the epoch, who was present, under
@@ -244,6 +257,9 @@ func (r *Recorder) replay() (lastNS int64, found bool, err error) {
 		if f.Type == spool.FramePacket {
 			r.packets.Add(1)
 			r.bytes.Add(uint64(len(f.Payload)))
+			if f.Channel != spool.ChannelDataTrack {
+				r.o.Selection.Learn(f.Payload)
+			}
 			continue
 		}
 		ev, err := spool.DecodeEvent(f.Payload)
@@ -259,6 +275,11 @@ func (r *Recorder) replay() (lastNS int64, found bool, err error) {
 			r.countParticipant(ev.ParticipantSID)
 		case textegress.KindParticipantLeft:
 			delete(r.present, ev.ParticipantSID)
+		case textegress.KindSelection:
+			r.rules = textegress.SelectionRules{}
+			if ev.Selection != nil {
+				r.rules = *ev.Selection
+			}
 		case textegress.KindOutageStarted:
 			r.inOutage = true
 			r.outages.Add(1)
@@ -286,6 +307,9 @@ func (r *Recorder) beginOutage(cause string, sinceNS int64) error {
 	r.inOutage = true
 	r.mu.Unlock()
 	r.outages.Add(1)
+	if err := r.stateDropped(); err != nil {
+		return err
+	}
 	r.o.Metrics.outage(cause)
 	r.log.Warn("outage began", "cause", cause)
 	return r.event(time.Now().UnixNano(), spool.Event{Kind: textegress.KindOutageStarted, Cause: cause, SinceUnixNS: sinceNS})
@@ -317,6 +341,9 @@ func (r *Recorder) write(f spool.Frame) error {
 func (r *Recorder) seal(status textegress.Status, reason string) error {
 	r.setStatus(textegress.StatusEnding, reason)
 	now := time.Now().UnixNano()
+	if err := r.stateDropped(); err != nil {
+		return fmt.Errorf("end recording %s: %w", r.info.EgressID, err)
+	}
 	err := r.event(now, spool.Event{Kind: textegress.KindRecordingEnded, Reason: reason, Status: string(status)})
 	if err != nil {
 		return fmt.Errorf("end recording %s: %w", r.info.EgressID, err)

@@ -21,7 +21,7 @@ const (
 	fieldSID           = 17
 	fieldEncrypted     = 18
 
-	firstUnknown       = 19
+	firstUnknown = 19
 
 	userIdentity        = 5 // deprecated, servers fill it in all the same
 	userTopic           = 4

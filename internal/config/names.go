@@ -1,0 +1,58 @@
+package config
+
+import "strings"
+
+// names reads a list of names with commas between them: white space around an entry does not count, a star at its end
+// stands for any ending, `""` is the empty name, and a backslash takes the meaning from a comma, a star, a quote or a
+// backslash. The entries are returned as they were written. A fault is told without the entry, which may be somebody's
+// name.
+func (f field) names() []string {
+	if f.text == "" {
+		return nil
+	}
+	var out []string
+	for _, entry := range splitNames(f.text) {
+		entry = strings.TrimSpace(entry)
+		if wrong, remedy := faultOfName(entry); wrong != "" {
+			f.wrong(wrong, remedy)
+			return nil
+		}
+		out = append(out, entry)
+	}
+	return out
+}
+
+// splitNames cuts at the commas that have no backslash before them.
+func splitNames(text string) []string {
+	var out []string
+	begin := 0
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '\\':
+			i++
+		case ',':
+			out = append(out, text[begin:i])
+			begin = i + 1
+		}
+	}
+	return append(out, text[begin:])
+}
+
+func faultOfName(entry string) (wrong, remedy string) {
+	if entry == "" {
+		return "has an empty entry", `remove the superfluous comma, or write "" for the empty name`
+	}
+	for i := 0; i < len(entry); i++ {
+		switch entry[i] {
+		case '\\':
+			if i++; i == len(entry) || !strings.ContainsRune(`,*"\`, rune(entry[i])) {
+				return "has a backslash without a meaning", `write \\ for a backslash that is part of a name`
+			}
+		case '*':
+			if i != len(entry)-1 {
+				return "has a star that is not at the end of an entry", `write \* for a star that is part of a name; patterns are beginnings of names only`
+			}
+		}
+	}
+	return "", ""
+}

@@ -1,0 +1,167 @@
+package recorder_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/livekit/protocol/livekit"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/recorder"
+	"github.com/syncflow/textegress/internal/room"
+	"github.com/syncflow/textegress/internal/selection"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+const secret = "MARKER-of-bob"
+
+func says(identity, text string) []byte {
+	b, _ := proto.Marshal(&livekit.DataPacket{ParticipantIdentity: identity, ParticipantSid: "PA_" + identity, Value: &livekit.DataPacket_User{
+		User: &livekit.UserPacket{Payload: []byte(text)},
+	}})
+	return b
+}
+
+// selected runs a recording under rules and returns its events of selection; nothing of bob is anywhere on the disk.
+func selected(t *testing.T, w *world, rules textegress.SelectionRules) []spool.Event {
+	t.Helper()
+	o := w.options()
+	o.Selection, _ = selection.New(rules)
+	if err := recorder.New(w.rec, o).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var out []spool.Event
+	for f, err := range w.rec.Frames() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.Type != spool.FrameEvent {
+			continue
+		}
+		ev, err := spool.DecodeEvent(f.Payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ev.Kind == textegress.KindSelection || ev.Kind == textegress.KindDropped {
+			out = append(out, ev)
+		}
+	}
+	return out
+}
+
+func nothingOnDisk(t *testing.T, dir, marker string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if bytes.Contains(b, []byte(marker)) {
+			t.Errorf("%s contains %s", filepath.Base(path), marker)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDeniedParticipantsLeaveNoTrace(t *testing.T) {
+	rules := textegress.SelectionRules{IdentitiesDeny: []string{"bob"}}
+	bob := room.Participant{SID: "PA_bob", Identity: "bob", Name: secret, Metadata: secret, Attributes: map[string]string{"x": secret}}
+	in := info("RM_1", ours, "alice")
+	in.Participants = append(in.Participants, bob)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil, step{info: in, stay: func(h room.Handler, _ <-chan struct{}) room.Reason {
+			for range 2 {
+				h.Packet(room.Reliable, time.Now(), says("bob", secret))
+				h.Packet(room.Lossy, time.Now(), says("alice", "hello"))
+			}
+			h.Event(room.Event{Type: room.ParticipantUpdated, Participant: bob})
+			h.Event(room.Event{Type: room.ParticipantLeft, Participant: bob})
+			h.Event(room.Event{Type: room.ParticipantJoined, Participant: bob})
+			return room.ReasonRoomDeleted
+		}})
+		got := selected(t, w, rules)
+		size := int64(len(says("bob", secret)))
+		want := []spool.Event{
+			{Kind: textegress.KindSelection, Selection: &rules},
+			{Kind: textegress.KindDropped, Dropped: []textegress.Dropped{{Reason: textegress.DroppedIdentity, Packets: 2, Bytes: 2 * size}}},
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("stated (-want +got):\n%s", diff)
+		}
+		nothingOnDisk(t, w.spool.Dir(), secret)
+		nothingOnDisk(t, w.spool.Dir(), "PA_bob")
+		alice := 0
+		for _, line := range w.story() {
+			if line == "participant_joined alice" || bytes.Contains([]byte(line), []byte("hello")) {
+				alice++
+			}
+		}
+		if alice != 3 {
+			t.Errorf("of alice %d frames, want 3: %q", alice, w.story())
+		}
+	})
+}
+
+// Counts are written seldom: else they would tell when the others were active.
+func TestDroppedIsStatedSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil, step{info: info("RM_1", ours, "alice"), stay: func(h room.Handler, _ <-chan struct{}) room.Reason {
+			for range 25 * 60 {
+				h.Packet(room.Reliable, time.Now(), says("bob", secret))
+				time.Sleep(time.Second)
+			}
+			return room.ReasonRoomDeleted
+		}})
+		got := selected(t, w, textegress.SelectionRules{IdentitiesAllow: []string{"alice"}})
+		total := int64(0)
+		for _, ev := range got[1:] {
+			total += ev.Dropped[0].Packets
+		}
+		if len(got) != 4 || total != 25*60 {
+			t.Errorf("%d statements of %d packets, want 3 of 1500", len(got)-1, total)
+		}
+	})
+}
+
+// A recording that goes on follows the rules of the process that continues it, and says so.
+func TestRulesOfAContinuedRecording(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil,
+			step{info: info("RM_1", ours, "alice", "bob"), stay: send(room.ReasonRoomDeleted, string(says("bob", secret)))})
+		wr, err := w.rec.Writer()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, ev := range []spool.Event{
+			{Kind: textegress.KindRecordingStarted}, {Kind: textegress.KindSelection, Selection: &textegress.SelectionRules{TopicsDeny: []string{"x"}}},
+			{Kind: textegress.KindJoined, RoomSID: "RM_1"}, {Kind: textegress.KindParticipantJoined, Identity: "bob", ParticipantSID: "PA_bob"},
+		} {
+			if err := wr.AppendEvent(0, ev); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := wr.Close(); err != nil {
+			t.Fatal(err)
+		}
+		rules := textegress.SelectionRules{IdentitiesDeny: []string{"bob"}}
+		got := selected(t, w, rules)
+		if len(got) != 3 || got[1].Selection == nil || !cmp.Equal(*got[1].Selection, rules) {
+			t.Errorf("stated: %+v", got)
+		}
+		nothingOnDisk(t, w.spool.Dir(), secret)
+		for _, line := range w.story() {
+			if line == "participant_left bob" {
+				t.Error("bob's leaving is recorded under rules that deny him")
+			}
+		}
+	})
+}
