@@ -142,8 +142,10 @@ func TestRulesOfAContinuedRecording(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, ev := range []spool.Event{
-			{Kind: textegress.KindRecordingStarted}, {Kind: textegress.KindSelection, Selection: &textegress.SelectionRules{TopicsDeny: []string{"x"}}},
-			{Kind: textegress.KindJoined, RoomSID: "RM_1"}, {Kind: textegress.KindParticipantJoined, Identity: "bob", ParticipantSID: "PA_bob"},
+			{Kind: textegress.KindRecordingStarted},
+			{Kind: textegress.KindSelection, Selection: &textegress.SelectionRules{TopicsDeny: []string{"x"}}},
+			{Kind: textegress.KindJoined, RoomSID: "RM_1"},
+			{Kind: textegress.KindParticipantJoined, Identity: "bob", ParticipantSID: "PA_bob"},
 		} {
 			if err := wr.AppendEvent(0, ev); err != nil {
 				t.Fatal(err)

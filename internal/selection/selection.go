@@ -237,7 +237,7 @@ func (f *Filter) topic(p peeked) string {
 	case 0:
 		return textegress.DroppedMalformed
 	}
-	denied := false
+	var denied bool
 	switch {
 	case p.value == fieldUser:
 		denied = f.deniesUser(p.topic)

@@ -34,7 +34,7 @@ func marshal(t testing.TB, p *livekit.DataPacket) []byte {
 }
 
 func user(identity, topic string) *livekit.DataPacket {
-	u := &livekit.UserPacket{Payload: []byte("x"), ParticipantIdentity: identity}
+	u := &livekit.UserPacket{Payload: []byte("x"), ParticipantIdentity: identity} //nolint:staticcheck // the server fills it in
 	if topic != "" {
 		u.Topic = &topic
 	}
