@@ -57,10 +57,11 @@ type Outage struct {
 	StartedUnixNS int64 `json:"started_unix_ns"`
 	// EndedUnixNS is absent where the recording ended within the outage.
 	EndedUnixNS int64 `json:"ended_unix_ns,omitempty"`
-	// AfterIndex is the index of the last frame before the outage (0: none),
-	// BeforeIndex that of the first frame after it (absent: none).
-	AfterIndex  uint64 `json:"after_index"`
-	BeforeIndex uint64 `json:"before_index,omitempty"`
+	// StartIndex and EndIndex are the indexes of the frames that tell of its
+	// beginning and its end; the former is 0 where that frame was not readable,
+	// the latter where the recording ended within the outage.
+	StartIndex uint64 `json:"start_index,omitempty"`
+	EndIndex   uint64 `json:"end_index,omitempty"`
 	// Connections are what of each connection lies next to the outage, for those
 	// that had sent numbered packets and were not known to have left.
 	// ConnectionsOmitted counts those beyond the limit.

@@ -46,6 +46,7 @@ func TestScripts(t *testing.T) {
 			"service":   controlService,
 			"recording": spoolRecording,
 			"deliver":   deliverRecording,
+			"alter":     alterFile,
 		},
 	})
 }
@@ -201,6 +202,16 @@ func spoolRecording(ts *testscript.TestScript, _ bool, args []string) {
 		return
 	}
 	ts.Check(w.Close())
+}
+
+// alterFile replaces the first occurrence of a text in a file: alter <file> <old> <new>.
+func alterFile(ts *testscript.TestScript, _ bool, args []string) {
+	b, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if !strings.Contains(string(b), args[1]) {
+		ts.Fatalf("%s does not contain %q", args[0], args[1])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Replace(string(b), args[1], args[2], 1)), 0o600))
 }
 
 // deliverRecording writes a small delivered recording into a directory.

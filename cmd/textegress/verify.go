@@ -4,24 +4,31 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/export"
 	"github.com/syncflow/textegress/internal/objstore"
 )
 
 type verifyCmd struct {
 	Location string `arg:"" name:"directory|s3://bucket/prefix" help:"Where manifest.json of the recording is."`
-	JSON     bool   `name:"json" help:"Answer as JSON: ok, problems, egress_id, objects, bytes, messages."`
+	JSON     bool   `name:"json" help:"Answer as JSON: ok, problems, egress_id, objects, bytes, messages, derived, completeness."`
 }
 
 type verifyAnswer struct {
 	OK       bool     `json:"ok"`
-	Problems []string `json:"problems"` // one for each missing, altered or unreadable object
+	Problems []string `json:"problems"` // one for each missing, altered or unreadable object, and each part of the statement that is not true
 	EgressID string   `json:"egress_id,omitempty"`
 	Status   string   `json:"status,omitempty"`
 	Objects  int      `json:"objects"`
 	Bytes    int64    `json:"bytes"`
 	Messages int64    `json:"messages"`
+	// Derived: statement, counts and views were derived again from the raw segments and compared.
+	Derived bool `json:"derived"`
+	// Completeness is what the manifest states.
+	Completeness *textegress.Completeness     `json:"completeness,omitempty"`
+	Merged       []textegress.MergedRecording `json:"merged,omitempty"`
 
 	unread int // problems that say nothing about the recording: the store or the disk did not answer
 }
@@ -64,6 +71,7 @@ func verify(sh *shell, fsys fs.FS) (verifyAnswer, error) {
 	manifest := recording.Manifest()
 	answer.EgressID, answer.Status = manifest.EgressID, string(manifest.Status)
 	answer.Objects, answer.Messages = len(manifest.Objects), manifest.Counts.Messages
+	answer.Completeness, answer.Merged = &manifest.Completeness, manifest.Merged
 	for _, o := range manifest.Objects {
 		answer.Bytes += o.Size
 	}
@@ -73,14 +81,53 @@ func verify(sh *shell, fsys fs.FS) (verifyAnswer, error) {
 	if ctxErr := sh.ctx.Err(); ctxErr != nil {
 		return answer, fmt.Errorf("verify: %w", ctxErr)
 	}
-	answer.OK = err == nil
-	for _, problem := range parts(err) {
-		answer.Problems = append(answer.Problems, problem.Error())
-		if unreadable(problem) {
-			answer.unread++
+	answer.add(parts(err)...)
+	if answer.OK = err == nil; answer.OK {
+		if err := answer.derive(sh, fsys, manifest); err != nil {
+			return answer, err
 		}
 	}
 	return answer, nil
+}
+
+func (a *verifyAnswer) add(problems ...error) {
+	for _, problem := range problems {
+		a.Problems = append(a.Problems, problem.Error())
+		if unreadable(problem) {
+			a.unread++
+		}
+	}
+}
+
+// derive makes the statement and the views again from the raw segments, which are known to be those of the manifest, and
+// compares.
+func (a *verifyAnswer) derive(sh *shell, fsys fs.FS, stated textegress.Manifest) error {
+	hasRaw := false
+	for _, o := range stated.Objects {
+		hasRaw = hasRaw || strings.HasPrefix(o.Key, textegress.RawDir)
+	}
+	if !hasRaw {
+		return nil
+	}
+	source, err := export.FromDelivered(fsys)
+	var derived textegress.Manifest
+	if err == nil {
+		derived, err = export.Derive(sh.ctx, source, export.Options{Revision: stated.Revision})
+	}
+	if ctxErr := sh.ctx.Err(); ctxErr != nil {
+		return fmt.Errorf("verify: %w", ctxErr)
+	}
+	if err != nil {
+		a.OK = false
+		a.add(err)
+		return nil
+	}
+	a.Derived = true
+	for _, text := range export.Compare(stated, derived) {
+		a.OK = false
+		a.add(errors.New(text))
+	}
+	return nil
 }
 
 // unreadable tells what could not be read from what is missing or wrong.
@@ -111,6 +158,12 @@ func (c *verifyCmd) print(sh *shell, answer verifyAnswer) error {
 	if answer.OK {
 		fmt.Fprintf(sh.stdout, "verified: %s, %s, %d objects, %d bytes, %d messages\n",
 			escape(answer.EgressID), escape(answer.Status), answer.Objects, answer.Bytes, answer.Messages)
+		if answer.Derived {
+			fmt.Fprintln(sh.stdout, "The statement below and every view were derived again from the raw segments: they are the same.")
+		} else {
+			fmt.Fprintln(sh.stdout, "There are no raw segments; the statement below could not be derived again.")
+		}
+		printStatement(sh.stdout, *answer.Completeness, answer.Merged)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ package export
 import (
 	"context"
 	"fmt"
+	"io"
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/decode"
@@ -71,6 +72,28 @@ func Build(ctx context.Context, src Source, o Options, sink Sink) (textegress.Ma
 	return m, b.out.whole(textegress.ManifestName, typeJSON, data)
 }
 
+// Derive derives what Build does, but for the raw segments, and keeps nothing: the manifest that it returns lists the views,
+// so that what was delivered can be held against the raw segments beside it.
+func Derive(ctx context.Context, src Source, o Options) (textegress.Manifest, error) {
+	if o.Exporter == "" {
+		o.Exporter = Version
+	}
+	b := &builder{src: src, out: newOutput(nowhere{})}
+	defer b.out.abandon()
+	b.sum = newSummary(src, o)
+	if err := b.lines(ctx); err != nil {
+		return textegress.Manifest{}, err
+	}
+	return b.sum.finish(b.out.objects()), nil
+}
+
+// nowhere is a Sink that keeps nothing.
+type nowhere struct{}
+
+func (nowhere) Append(string) (io.WriteCloser, error) { return nowhere{}, nil }
+func (nowhere) Write(p []byte) (int, error)           { return len(p), nil }
+func (nowhere) Close() error                          { return nil }
+
 type builder struct {
 	src Source
 	out *output
@@ -98,9 +121,9 @@ func (b *builder) lines(ctx context.Context) error {
 			return fmt.Errorf("export: %w", context.Cause(ctx))
 		}
 		n++
-		m, ok := message(f)
+		m := message(f)
 		m.N = n
-		b.sum.add(f, m, ok)
+		b.sum.add(f, m)
 		if line, err = m.AppendJSON(line[:0]); err != nil {
 			return fmt.Errorf("export: %w", err)
 		}
@@ -121,9 +144,12 @@ func (b *builder) lines(ctx context.Context) error {
 	return v.finish()
 }
 
-func message(f spool.Frame) (textegress.Message, bool) {
+func message(f spool.Frame) textegress.Message {
 	if f.Type == spool.FrameEvent {
-		return decode.Event(f)
+		m, _ := decode.Event(f)
+		return m
 	}
-	return decode.Packet(f)
+	m, _ := decode.Packet(f)
+	m.PossibleDuplicate = f.PossibleDuplicate
+	return m
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/complete"
 	"github.com/syncflow/textegress/internal/spool"
 )
 
@@ -13,44 +14,37 @@ type summary struct {
 	topic      string
 	identities map[string]bool
 	lastUnixNS int64
+	joined     bool
+	account    *complete.Account
+	subject    complete.Subject
 }
 
 func newSummary(src Source, o Options) *summary {
 	info := src.Info()
-	s := &summary{topic: info.Topic, identities: map[string]bool{}}
+	s := &summary{
+		topic: info.Topic, identities: map[string]bool{}, account: complete.New(complete.Limits{}),
+		subject: complete.Subject{AnnouncedUnixNS: info.AnnouncedUnixNS},
+	}
 	s.m = textegress.Manifest{
 		FormatVersion: textegress.FormatVersion, EgressID: info.EgressID, Status: textegress.StatusActive,
 		Exporter: o.Exporter, Revision: o.Revision,
 		Project: textegress.Project{ID: info.ProjectID, Name: info.ProjectName},
 		Session: textegress.Session{ID: info.SessionID, RoomName: info.RoomName},
 		Part:    info.Part, Previous: info.Previous,
-		StartedUnixNS: info.CreatedUnixNS, Instance: info.Instance,
+		StartedUnixNS: info.CreatedUnixNS, Instance: info.Instance, Merged: info.Merged,
 		Counts: textegress.Counts{ByKind: map[textegress.Kind]int64{}},
-		Completeness: textegress.Completeness{
-			Join: textegress.Join{AnnouncedUnixNS: info.AnnouncedUnixNS},
-			Tail: textegress.TailUnproved,
-		},
 	}
 	if sealed, ok := src.Sealed(); ok {
 		s.m.Status, s.m.Reason, s.m.EndedUnixNS = sealed.Status, sealed.Reason, sealed.EndedUnixNS
-		s.m.Completeness.Tail = tail(sealed.Reason)
-		s.m.Completeness.Suspect = sealed.Suspect
+		s.subject.Reason, s.subject.Suspect = sealed.Reason, sealed.Suspect
 	}
 	return s
 }
 
-// tail says what is known about what was sent last. When the server ended the room, messages that it had not forwarded
-// yet may be lost, and nothing that we receive would tell. Only if we left by ourselves the question does not arise.
-func tail(reason string) string {
-	switch reason {
-	case "left", "service_stopped":
-		return textegress.TailLeft
-	}
-	return textegress.TailUnproved
-}
-
-// add takes the next line into account. ok is what decoding said.
-func (s *summary) add(f spool.Frame, m textegress.Message, ok bool) {
+// add takes the next frame and its line into account.
+func (s *summary) add(f spool.Frame, m textegress.Message) {
+	s.account.Frame(f)
+	s.account.Stream(m)
 	c := &s.m.Counts
 	c.ByKind[m.Kind]++
 	s.lastUnixNS = max(s.lastUnixNS, f.UnixNS)
@@ -61,9 +55,6 @@ func (s *summary) add(f spool.Frame, m textegress.Message, ok bool) {
 	if !m.Kind.IsEvent() {
 		c.Messages++
 	}
-	if !ok {
-		s.m.Completeness.UndecodablePackets++
-	}
 	if m.Identity != "" {
 		s.identities[m.Identity] = true
 	}
@@ -73,15 +64,14 @@ func (s *summary) add(f spool.Frame, m textegress.Message, ok bool) {
 }
 
 func (s *summary) event(m textegress.Message) {
-	c, e := &s.m.Completeness, m.Event
+	e := m.Event
 	if e == nil {
 		e = &textegress.Event{}
 	}
 	switch m.Kind {
 	case textegress.KindJoined:
-		if c.Join.JoinedUnixNS == 0 {
-			c.Join.JoinedUnixNS, c.Join.RoomCreatedUnixMS = m.UnixNS, e.RoomCreatedUnixMS
-			s.m.StartedUnixNS = m.UnixNS
+		if !s.joined {
+			s.joined, s.m.StartedUnixNS = true, m.UnixNS
 		}
 		addOnce(&s.m.Session.RoomSIDs, e.RoomSID)
 		addOnce(&s.m.ServerVersions, e.ServerVersion)
@@ -89,25 +79,10 @@ func (s *summary) event(m textegress.Message) {
 		s.rules(m.UnixNS, e.Selection)
 	case textegress.KindDropped:
 		s.dropped(e.Dropped)
-	case textegress.KindOutageStarted:
+	case textegress.KindOutageStarted, textegress.KindRecorderAway:
 		if sel := s.m.Selection; e.Cause == "process_died" && sel != nil && len(sel.Rules) > 0 && !sel.Rules[len(sel.Rules)-1].IsZero() {
 			sel.AtLeast = true // it took with it what it had counted
 		}
-		started := e.SinceUnixNS
-		if started == 0 {
-			started = m.UnixNS
-		}
-		c.Outages = append(c.Outages, textegress.Outage{Cause: e.Cause, StartedUnixNS: started})
-	case textegress.KindOutageEnded:
-		if n := len(c.Outages); n > 0 && c.Outages[n-1].EndedUnixNS == 0 {
-			c.Outages[n-1].EndedUnixNS = m.UnixNS
-		} else if e.SinceUnixNS != 0 { // its beginning was in a range that cannot be read
-			c.Outages = append(c.Outages, textegress.Outage{Cause: e.Cause, StartedUnixNS: e.SinceUnixNS, EndedUnixNS: m.UnixNS})
-		}
-	case textegress.KindCorrupt:
-		c.CorruptRanges++
-		c.CorruptBytes += e.Bytes
-		c.FramesMissing += e.FramesMissing
 	}
 }
 
@@ -121,6 +96,7 @@ func addOnce(list *[]string, s string) {
 func (s *summary) finish(objects []textegress.Object) textegress.Manifest {
 	s.times()
 	s.m.Counts.Participants = len(s.identities)
+	s.m.Completeness = s.account.Statement(s.subject)
 	s.m.Objects = objects
 	return s.m
 }

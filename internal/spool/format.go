@@ -19,6 +19,8 @@ const (
 	// headerLen: the header stands twice, as no frame can be checked without it.
 	headerLen      = 2 * headerCopyLen
 	frameHeaderLen = 44
+	// duplicateBit is set in the type of a frame that is a possible duplicate.
+	duplicateBit = 0x80
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -93,7 +95,11 @@ func appendFrame(b []byte, marker [4]byte, seed uint32, f *Frame) []byte {
 	b = append(b, 0, 0, 0, 0)
 	b = binary.LittleEndian.AppendUint32(b, payloadCRC(seed, f.Payload))
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(f.Payload)))
-	b = append(b, byte(f.Type), byte(f.Channel))
+	typ := byte(f.Type)
+	if f.PossibleDuplicate {
+		typ |= duplicateBit
+	}
+	b = append(b, typ, byte(f.Channel))
 	b = binary.LittleEndian.AppendUint16(b, f.Epoch)
 	b = binary.LittleEndian.AppendUint64(b, f.Index)
 	b = binary.LittleEndian.AppendUint64(b, uint64(f.UnixNS))
@@ -114,7 +120,7 @@ func decodeFrameHeader(b []byte, marker [4]byte, seed uint32) (f Frame, payloadC
 		return Frame{}, 0, 0, false
 	}
 	f = Frame{
-		Type: FrameType(b[16]), Channel: Channel(b[17]),
+		Type: FrameType(b[16] &^ duplicateBit), PossibleDuplicate: b[16]&duplicateBit != 0, Channel: Channel(b[17]),
 		Epoch:  binary.LittleEndian.Uint16(b[18:]),
 		Index:  binary.LittleEndian.Uint64(b[20:]),
 		UnixNS: int64(binary.LittleEndian.Uint64(b[28:])),

@@ -55,6 +55,9 @@ type Info struct {
 	Source          string `json:"source,omitempty"`
 	AnnouncedUnixNS int64  `json:"announced_unix_ns,omitempty"`
 	CreatedUnixNS   int64  `json:"created_unix_ns"` // set by Create where 0
+	// Merged names the recordings of which this one was made; nil where it was
+	// recorded.
+	Merged []textegress.MergedRecording `json:"merged,omitempty"`
 }
 
 // Sealed is how a recording ended. It is sealed.json, written once.
@@ -113,8 +116,11 @@ func (c Channel) String() string {
 
 // Frame is one record of a segment.
 type Frame struct {
-	Type    FrameType
-	Channel Channel
+	Type FrameType
+	// PossibleDuplicate marks a frame of a merged recording that may be another
+	// one once more, heard by the other recorder.
+	PossibleDuplicate bool
+	Channel           Channel
 	// Epoch counts our connections to the room: 1, 2, 3 …; 0 before the first.
 	Epoch uint16
 	// Index counts the frames of the recording over all segments: 1, 2, 3 …

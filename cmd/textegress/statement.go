@@ -1,0 +1,181 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/syncflow/textegress"
+)
+
+// maxShown is how many connections, outages and streams are shown to people; --json has all.
+const maxShown = 40
+
+// printStatement writes a completeness statement in words. Each says what docs/GUARANTEES.md proves, and no more.
+func printStatement(w io.Writer, c textegress.Completeness, merged []textegress.MergedRecording) {
+	line := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
+	line("")
+	for _, m := range merged {
+		line("Made of %s (instance %s, %s): %d packets, %d of them in this one only.",
+			escape(m.EgressID), escape(m.Instance), escape(string(m.Status)), m.Packets, m.Only)
+	}
+	if c.Join.JoinedUnixNS == 0 {
+		line("The recorder was never in the room.")
+	} else {
+		line("The recorder joined the room at %s. What was sent before is not recorded.", clock(c.Join.JoinedUnixNS))
+	}
+	printOutages(line, c)
+	printNotRead(line, c)
+	if c.Tail == textegress.TailLeft {
+		line("The recorder left by itself; what was sent later was not to be recorded.")
+	} else {
+		line("Tail unproved: what was sent shortly before the end may be missing, and nothing would tell.")
+	}
+	if n := c.Streams.Complete + c.Streams.Incomplete; n > 0 {
+		line("Streams: %d, %d of them proved complete (every chunk, the announced length), %d not.", n, c.Streams.Complete, c.Streams.Incomplete)
+	}
+	if c.PossibleDuplicates > 0 {
+		line("%d packets may be there twice; they are marked possible_duplicate.", c.PossibleDuplicates)
+	}
+	line("")
+	line("Connections: %d", len(c.Connections))
+	for i, conn := range c.Connections {
+		if i == maxShown {
+			line("  … and %d more (--json)", len(c.Connections)-i)
+			break
+		}
+		line("  %s: %s", who(conn), account(conn))
+	}
+	if o := c.ConnectionsOmitted; o != nil {
+		line("  %d packets of further connections are recorded and not accounted for one by one; nothing is claimed of them.", o.Packets)
+	}
+}
+
+func printOutages(line func(string, ...any), c textegress.Completeness) {
+	if len(c.Outages) == 0 {
+		line("No outage is known.")
+		return
+	}
+	line("Outages, in which anything may have been missed: %d", len(c.Outages))
+	for i, o := range c.Outages {
+		if i == maxShown {
+			line("  … and %d more (--json)", len(c.Outages)-i)
+			return
+		}
+		end := "to the end of the recording"
+		if o.EndedUnixNS != 0 {
+			end = fmt.Sprintf("for %s", time.Duration(o.EndedUnixNS-o.StartedUnixNS).Round(time.Millisecond))
+		}
+		whole, holes, silent := 0, 0, 0
+		for _, n := range o.Connections {
+			switch {
+			case n.FirstAfter == 0:
+				silent++
+			case n.LastBefore+1 == n.FirstAfter:
+				whole++
+			default:
+				holes++
+			}
+		}
+		line("  %d. %s, from %s %s. Connections that had sent numbered packets: %d went on without a missing number, %d with numbers missing, %d sent no more.",
+			i+1, escape(o.Cause), clock(o.StartedUnixNS), end, whole, holes, silent)
+	}
+}
+
+func printNotRead(line func(string, ...any), c textegress.Completeness) {
+	if c.Suspect {
+		line("Suspect: the disk failed to make part of the recording durable.")
+	}
+	if c.CorruptRanges > 0 {
+		line("Damaged: %d ranges of the segments (%d bytes) cannot be read; at least %d frames are lost with them.", c.CorruptRanges, c.CorruptBytes, c.FramesMissing)
+	}
+	if c.UndecodablePackets > 0 {
+		line("%d packets could not be decoded; their bytes are in the recording.", c.UndecodablePackets)
+	}
+	if c.UndecryptablePackets > 0 {
+		line("%d packets are encrypted; their bytes are in the recording.", c.UndecryptablePackets)
+	}
+}
+
+func who(c textegress.Connection) string {
+	switch {
+	case c.ParticipantSID == "" && c.Identity == "":
+		return "without a sender (through the server's API)"
+	case c.ParticipantSID == "":
+		return escape(c.Identity) + " (no sid)"
+	case c.Identity == "":
+		return "unnamed (" + escape(c.ParticipantSID) + ")"
+	}
+	return escape(c.Identity) + " (" + escape(c.ParticipantSID) + ")"
+}
+
+// account says what is known of one connection.
+func account(c textegress.Connection) string {
+	if c.Packets == 0 {
+		return "no packet"
+	}
+	parts := []string{fmt.Sprintf("%d packets", c.Packets)}
+	if s := c.Sequence; s != nil {
+		parts = append(parts, sequence(*s))
+	}
+	if n := c.Lossy + c.Unsequenced + c.DataTrack; n > 0 {
+		parts = append(parts, fmt.Sprintf("%d lossy or without a number, of which nothing can be proved", n))
+	}
+	if n := c.StreamsComplete + c.StreamsIncomplete; n > 0 {
+		parts = append(parts, fmt.Sprintf("%d of %d streams proved complete", c.StreamsComplete, n))
+	}
+	if c.Undecodable > 0 {
+		parts = append(parts, fmt.Sprintf("%d undecodable", c.Undecodable))
+	}
+	if c.Undecryptable > 0 {
+		parts = append(parts, fmt.Sprintf("%d encrypted", c.Undecryptable))
+	}
+	if c.Tail == textegress.TailUnproved {
+		parts = append(parts, "tail unproved")
+	}
+	return strings.Join(parts, "; ")
+}
+
+func sequence(s textegress.Sequence) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "numbers %d to %d", s.First, s.Last)
+	if s.Contiguous {
+		b.WriteString(" contiguous")
+	} else {
+		fmt.Fprintf(&b, " with %d gaps (%s%d numbers)", s.GapCount, atMost(s), s.MissingNumbers)
+		if n := s.GapCount - s.UnexplainedGaps; n > 0 {
+			fmt.Fprintf(&b, ", %d across an outage or damage", n)
+		}
+		if s.UnexplainedGaps > 0 {
+			fmt.Fprintf(&b, ", %d unexplained (not for us, not to be recorded, or lost)", s.UnexplainedGaps)
+		}
+	}
+	if g := s.BeforeFirst; g != nil {
+		why := "unexplained"
+		switch {
+		case g.BeforeJoin:
+			why = "from before we were in the room"
+		case g.Explained:
+			why = "across an outage or damage"
+		}
+		fmt.Fprintf(&b, ", 1 to %d not received (%s)", g.Last, why)
+	}
+	if s.Duplicates > 0 {
+		fmt.Fprintf(&b, ", %d duplicates", s.Duplicates)
+	}
+	if s.Reordered > 0 {
+		fmt.Fprintf(&b, ", %d out of order", s.Reordered)
+	}
+	return b.String()
+}
+
+// atMost qualifies figures that late packets may have made smaller.
+func atMost(s textegress.Sequence) string {
+	if s.Unjudged > 0 {
+		return "at most "
+	}
+	return ""
+}
+
+func clock(unixNS int64) string { return time.Unix(0, unixNS).UTC().Format("2006-01-02T15:04:05.000Z") }

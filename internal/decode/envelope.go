@@ -1,0 +1,76 @@
+package decode
+
+import (
+	"github.com/livekit/protocol/livekit"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+// Envelope is what a packet says about itself, whatever its content: enough to account for it and to recognise it.
+type Envelope struct {
+	Identity, ParticipantSID string
+	// Sequence is the sender's number of a packet on the reliable channel; 0: none. Numbers on other channels mean nothing.
+	Sequence uint32
+	// Reliable tells how the sender sent it.
+	Reliable bool
+	// Decodable is false where the bytes are no DataPacket, or one without content.
+	Decodable bool
+	Encrypted bool
+	// Part is set for packets of a stream.
+	Part *StreamPart
+}
+
+// StreamPart names a packet within its stream.
+type StreamPart struct {
+	StreamID string
+	Kind     StreamPartKind
+	Chunk    uint64 // of PartChunk: its index in the stream, 0, 1, 2 …
+}
+
+// StreamPartKind tells the three packets of a stream apart.
+type StreamPartKind uint8
+
+// The kinds of a StreamPart.
+const (
+	PartHeader StreamPartKind = iota + 1
+	PartChunk
+	PartTrailer
+)
+
+// Inspect reads the envelope of a frame of type FramePacket. Like Packet, it never fails.
+func Inspect(f spool.Frame) (e Envelope) {
+	// As in Packet: a hostile packet must cost nothing but itself.
+	defer func() {
+		if recover() != nil {
+			e = Envelope{Reliable: f.Channel == spool.ChannelReliable}
+		}
+	}()
+	if f.Channel == spool.ChannelDataTrack {
+		return Envelope{Decodable: true}
+	}
+	var p livekit.DataPacket
+	if err := proto.Unmarshal(f.Payload, &p); err != nil {
+		return Envelope{Reliable: f.Channel == spool.ChannelReliable}
+	}
+	var m textegress.Message
+	envelope(&m, &p, f.Channel)
+	number, name := field(&p)
+	e = Envelope{
+		Identity: m.Identity, ParticipantSID: m.ParticipantSID,
+		Reliable: m.Reliable == nil || *m.Reliable, Decodable: number != 0, Encrypted: name == encryptedField,
+	}
+	if e.Reliable {
+		e.Sequence = m.Sequence
+	}
+	switch v := p.Value.(type) {
+	case *livekit.DataPacket_StreamHeader:
+		e.Part = &StreamPart{StreamID: v.StreamHeader.GetStreamId(), Kind: PartHeader}
+	case *livekit.DataPacket_StreamChunk:
+		e.Part = &StreamPart{StreamID: v.StreamChunk.GetStreamId(), Kind: PartChunk, Chunk: v.StreamChunk.GetChunkIndex()}
+	case *livekit.DataPacket_StreamTrailer:
+		e.Part = &StreamPart{StreamID: v.StreamTrailer.GetStreamId(), Kind: PartTrailer}
+	}
+	return e
+}

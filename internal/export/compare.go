@@ -1,0 +1,86 @@
+package export
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/syncflow/textegress"
+)
+
+// Compare returns what a manifest states differently than derived, which [Derive] made of the raw segments beside it: one text
+// for each part of the completeness statement and of the counts, and, where both are of the same exporter, for each view. None
+// of the texts holds an identity.
+func Compare(stated, derived textegress.Manifest) []string {
+	var out []string
+	for _, part := range []struct {
+		name            string
+		stated, derived any
+	}{{"completeness", stated.Completeness, derived.Completeness}, {"counts", stated.Counts, derived.Counts}} {
+		for _, key := range differing(part.stated, part.derived) {
+			out = append(out, fmt.Sprintf("manifest.json: %s.%s is not what the raw segments say", part.name, key))
+		}
+	}
+	if stated.Exporter != derived.Exporter {
+		return out
+	}
+	views := map[string]textegress.Object{}
+	for _, o := range derived.Objects {
+		views[o.Key] = o
+	}
+	unlike := 0
+	for _, o := range stated.Objects {
+		if strings.HasPrefix(o.Key, textegress.RawDir) || o.Key == textegress.MetadataName {
+			continue
+		}
+		d, ok := views[o.Key]
+		delete(views, o.Key)
+		switch {
+		case o.Key == textegress.EventsName && (d.SHA256 != o.SHA256 || d.Size != o.Size):
+			out = append(out, o.Key+": is not what the raw segments give")
+		case !ok || d.SHA256 != o.SHA256 || d.Size != o.Size:
+			unlike++
+		}
+	}
+	if unlike > 0 {
+		out = append(out, fmt.Sprintf("%d text views or files are not what the raw segments give", unlike))
+	}
+	if missing := len(views); missing > 0 {
+		out = append(out, fmt.Sprintf("%d text views or files that the raw segments give are not in the manifest", missing))
+	}
+	return out
+}
+
+// differing returns the JSON keys in which two values of one struct type differ.
+func differing(a, b any) []string {
+	x, y := fields(a), fields(b)
+	keys := maps.Clone(x)
+	maps.Copy(keys, y)
+	var out []string
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		if x[key] != y[key] {
+			out = append(out, key)
+		}
+	}
+	return out
+}
+
+func fields(v any) map[string]string {
+	var m map[string]json.RawMessage
+	b, err := json.Marshal(v)
+	if err == nil {
+		err = json.Unmarshal(b, &m)
+	}
+	out := map[string]string{}
+	for k, v := range m {
+		if s := string(v); s != "null" && s != "[]" { // a list without entries is written as either
+			out[k] = s
+		}
+	}
+	if err != nil {
+		out["(not comparable)"] = err.Error()
+	}
+	return out
+}
