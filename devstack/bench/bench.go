@@ -4,6 +4,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/syncflow/textegress/devstack"
@@ -57,6 +59,10 @@ func Run(ctx context.Context, o Options) error {
 		for i := range c.runs(o.Quick) {
 			began := time.Now()
 			figures, err := c.run(ctx, w)
+			if errors.Is(err, errNoPeer) {
+				fmt.Fprintf(o.Log, "%s is left out: %v\n", c.name, err)
+				break
+			}
 			if err != nil {
 				return fmt.Errorf("%s: %w", c.name, err)
 			}
@@ -68,6 +74,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	fmt.Fprintf(o.Out, "\n%d cores, %s; LiveKit %s and everything else on the same machine\n\n", runtime.NumCPU(), runtime.Version(), w.stack.LiveKit.Version)
 	t.print(o.Out)
+	t.compare(o.Out)
 	return nil
 }
 
@@ -130,6 +137,19 @@ func (t *table) print(out io.Writer) {
 			ratio = fmt.Sprintf("%.2f", m/((s[0]+s[1])/2))
 		}
 		fmt.Fprintf(out, "%-58s %10s  %-19s %4d  %-12s %s\n", name, number(m), number(v[0])+" – "+number(v[len(v)-1]), len(v), ref, ratio)
+	}
+}
+
+// compare prints the ratios of a peer's figures to ours, where this run has both.
+func (t *table) compare(out io.Writer) {
+	for _, kind := range []string{peerGoSDK, peerRTCNode} {
+		for _, name := range t.names {
+			theirs := strings.NewReplacer(" (s)", ", "+kind+" (s)", ", RSS", ", "+kind+", RSS").Replace(name)
+			if peers, ok := t.values[theirs]; ok && theirs != name {
+				a, b := slices.Sorted(slices.Values(t.values[name])), slices.Sorted(slices.Values(peers))
+				fmt.Fprintf(out, "%s: %.3f of the %s's\n", name, median(a)/median(b), kind)
+			}
+		}
 	}
 }
 

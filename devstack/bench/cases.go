@@ -38,6 +38,13 @@ func cases() []benchCase {
 		{name: "idle-1000", runs: once, run: idle(1000), slow: true},
 		{name: "dense", runs: few, run: load("one room of 4 x 1000/s", 1, 4, 1000, 25)},
 		{name: "sparse", runs: few, run: load("100 rooms of 10/s", 100, 1, 10, 40)},
+		{name: "idle-40", runs: few, run: idle(40)},
+		{name: "peers-gosdk-idle", runs: few, run: peerIdle(peerGoSDK, 40), slow: true},
+		{name: "peers-gosdk-dense", runs: few, run: peerLoad(peerGoSDK, "one room of 4 x 1000/s", 1, 4, 1000, 25), slow: true},
+		{name: "peers-gosdk-sparse", runs: few, run: peerLoad(peerGoSDK, "100 rooms of 10/s", 100, 1, 10, 40), slow: true},
+		{name: "peers-node-idle", runs: few, run: peerIdle(peerRTCNode, 40), slow: true},
+		{name: "peers-node-dense", runs: few, run: peerLoad(peerRTCNode, "one room of 4 x 1000/s", 1, 4, 1000, 25), slow: true},
+		{name: "peers-node-sparse", runs: few, run: peerLoad(peerRTCNode, "100 rooms of 10/s", 100, 1, 10, 40), slow: true},
 		{name: "sparse-1000", runs: once, run: load("1000 rooms of 1/s", 1000, 1, 1, 60), slow: true},
 	}
 }
@@ -190,34 +197,16 @@ func load(what string, rooms, senders int, rate, seconds float64) func(context.C
 		for _, s := range sessions {
 			plan.Rooms = append(plan.Rooms, s.LivekitRoomName)
 		}
-		l, err := w.stack.LiveKit.StartLoad(ctx, plan)
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close() //nolint:errcheck // its files are in a temporary folder
-		before, err := look(ctx, r)
-		if err != nil {
-			return nil, err
-		}
-		if err := l.Go(); err != nil {
-			return nil, err
-		}
-		if w.o.Profile != "" {
-			name := strings.ReplaceAll(what, "/", " per ")
-			if err := profile(ctx, r, filepath.Join(w.o.Profile, name), seconds); err != nil {
-				return nil, err
+		var before reading
+		sent, err := w.send(ctx, plan, func() error {
+			before, err = look(ctx, r)
+			if err == nil && w.o.Profile != "" {
+				go profile(ctx, r, filepath.Join(w.o.Profile, strings.ReplaceAll(what, "/", " per ")), seconds) //nolint:errcheck // then there is none
 			}
-		}
-		res, err := l.Wait(ctx)
+			return err
+		})
 		if err != nil {
 			return nil, err
-		}
-		sent := 0
-		for _, s := range res.Senders {
-			if s.Error != "" {
-				return nil, fmt.Errorf("the load was not sent: %s", s.Error)
-			}
-			sent += s.Messages
 		}
 		if err := recorded(ctx, r, sent); err != nil {
 			return nil, err
@@ -238,6 +227,33 @@ func load(what string, rooms, senders int, rate, seconds float64) func(context.C
 			{fmt.Sprintf("memory per room, %s, RSS (KB)", what), after.rss / float64(rooms) / 1024},
 		}, r.Stop(ctx)
 	}
+}
+
+// send has a load generator carry out a plan and returns how many messages were sent. begin is called when all senders have joined.
+func (w *world) send(ctx context.Context, plan classroom.Load, begin func() error) (int, error) {
+	l, err := w.stack.LiveKit.StartLoad(ctx, plan)
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close() //nolint:errcheck // its files are in a temporary folder
+	if err := begin(); err != nil {
+		return 0, err
+	}
+	if err := l.Go(); err != nil {
+		return 0, err
+	}
+	res, err := l.Wait(ctx)
+	if err != nil {
+		return 0, err
+	}
+	sent := 0
+	for _, s := range res.Senders {
+		if s.Error != "" {
+			return 0, fmt.Errorf("the load was not sent: %s", s.Error)
+		}
+		sent += s.Messages
+	}
+	return sent, nil
 }
 
 // complete waits until the sessions are delivered and checks that each message is there.
