@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/syncflow/textegress/internal/spool"
@@ -76,7 +77,7 @@ func storedStatus(r *spool.Recording) web.RecordingStatus {
 	info := r.Info()
 	row := web.RecordingStatus{
 		EgressID: info.EgressID, ProjectID: info.ProjectID, SessionID: info.SessionID, RoomName: info.RoomName, Part: info.Part,
-		State: string(r.State()), StartedAt: time.Unix(0, info.CreatedUnixNS).UTC(),
+		State: string(r.State()), StartedAt: time.Unix(0, info.CreatedUnixNS).UTC(), Suspect: r.Suspect(),
 	}
 	if sealed, ok := r.Sealed(); ok {
 		row.Status, row.Reason = string(sealed.Status), sealed.Reason
@@ -92,7 +93,16 @@ func packetCount(r web.RecordingStatus, running bool) string {
 	return strconv.FormatUint(r.Packets, 10)
 }
 
+// note says what there is to know, what matters most first.
 func note(r web.RecordingStatus, running bool) string {
+	text := state(r, running)
+	if !r.Suspect {
+		return text
+	}
+	return strings.TrimSuffix("suspect: the disk failed to make it durable; "+text, "; ")
+}
+
+func state(r web.RecordingStatus, running bool) string {
 	switch {
 	case r.UploadError != "":
 		return "delivery: " + r.UploadError

@@ -84,7 +84,10 @@ func New(_ context.Context, o Options) (_ *App, err error) {
 	// One straight line from the disk outwards; the order of the cleanups is its
 	// reverse.
 	c := o.Config
-	a.spool, err = spool.Open(c.DataDir, spool.Options{SyncInterval: c.SyncInterval, Logger: o.Logger, Registerer: reg})
+	a.spool, err = spool.Open(c.DataDir, spool.Options{
+		SyncInterval: c.SyncInterval, SegmentSize: c.SegmentSize, SegmentAge: c.SegmentAge, DiskMinFree: c.DiskMinFree,
+		Logger: o.Logger, Registerer: reg,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("open DATA_DIR: %w", err)
 	}

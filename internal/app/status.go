@@ -18,6 +18,7 @@ func (a *App) Status() web.Status {
 		Version: a.o.Version, Instance: a.instance, DataDir: a.spool.Dir(), StartedAt: a.started.UTC(),
 		Projects: []web.ProjectStatus{}, Recordings: []web.RecordingStatus{},
 	}
+	s.Disk = diskStatus(a.spool.Disk())
 	up := a.uploader.Snapshot()
 	live := map[string]web.RecordingStatus{}
 	for _, p := range a.projects {
@@ -49,6 +50,7 @@ func (a *App) Status() web.Status {
 		if rs.EgressID == "" {
 			rs = sealedStatus(rec)
 		}
+		rs.Suspect = rec.Suspect()
 		rs.UploadError = up.Errors[rec.ID()]
 		s.Recordings = append(s.Recordings, rs)
 	}
@@ -86,7 +88,7 @@ func sealedStatus(rec *spool.Recording) web.RecordingStatus {
 // NotReady implements [web.Service]: ready is a service that would record a
 // session announced now, in every project, and can deliver it.
 func (a *App) NotReady() []string {
-	var out []string
+	out := a.diskReasons()
 	for _, p := range a.projects {
 		switch {
 		case p.broken != "":
@@ -101,6 +103,40 @@ func (a *App) NotReady() []string {
 		}
 	}
 	return out
+}
+
+// diskReasons says what is wrong with the disk, in words for an operator.
+func (a *App) diskReasons() []string {
+	var out []string
+	d := a.spool.Disk()
+	switch free := d.Free >> 20; {
+	case d.Full:
+		out = append(out, fmt.Sprintf("the disk is full: %d MiB free on the file system of DATA_DIR %s; nothing is recorded until there is room: "+
+			"make room outside of the data directory, it goes on by itself", free, a.spool.Dir()))
+	case d.Low:
+		out = append(out, fmt.Sprintf("the disk is nearly full: %d MiB free on the file system of DATA_DIR %s, DISK_MIN_FREE is %d MiB; new sessions are not taken, "+
+			"running recordings go on: make room outside of the data directory", free, a.spool.Dir(), d.MinFree>>20))
+	}
+	for _, f := range d.FailedSyncs {
+		out = append(out, fmt.Sprintf("the disk failed to make recording %s durable at %s; it goes on in a new segment and is marked suspect. "+
+			"Look for errors of the disk (dmesg, smartctl) and keep the machine powered until the recording is delivered; "+
+			"this ends 10 minutes after the last such failure", f.EgressID, f.At.UTC().Format(time.RFC3339)))
+	}
+	return out
+}
+
+func diskStatus(d spool.DiskStatus) web.DiskStatus {
+	s := web.DiskStatus{State: web.DiskOK, FreeBytes: d.Free, MinFreeBytes: d.MinFree, ReserveBytes: d.Reserve, Since: d.Since.UTC()}
+	switch {
+	case d.Full:
+		s.State = web.DiskFull
+	case d.Low:
+		s.State = web.DiskLow
+	}
+	if d.Since.IsZero() {
+		s.Since = time.Time{}
+	}
+	return s
 }
 
 // Record implements [web.Service].

@@ -23,9 +23,21 @@ type Config struct {
 	RejoinWindow   time.Duration // how long a vanished room is waited for after an unclean loss
 	Instance       string        // "" = a random name made once in the data directory
 
-	DataDir         string
-	SyncInterval    time.Duration // at most this much is lost when the power fails
-	Retention       time.Duration // how long local data outlives its verified delivery
+	DataDir string
+	// SyncInterval: what was received is written to the operating system at once, and to the disk within this time. A
+	// power failure costs at most what came in it; the end of the process costs nothing at any value.
+	SyncInterval time.Duration
+	// SegmentSize (bytes) and SegmentAge: a segment file of an open recording that has reached either is closed: synced
+	// for the last time and never written again, by anybody. So whatever befalls the file that is being written, a failed
+	// fsync above all, concerns at most this much data and this much time.
+	SegmentSize int64
+	SegmentAge  time.Duration
+	// DiskMinFree (bytes): while the file system of DataDir has less free space, no new session is taken; those that are
+	// being recorded go on, and have at least this much. A sixteenth of it is held in reserve, for stating what a full
+	// disk made us miss.
+	DiskMinFree int64
+	// Retention: local data is removed only when every object was verified in the bucket and this time has passed since.
+	Retention       time.Duration
 	ShutdownTimeout time.Duration
 
 	HTTPAddr  string

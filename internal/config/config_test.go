@@ -101,7 +101,8 @@ func TestLoadPredecessorsEnv(t *testing.T) {
 			},
 		}},
 		RecordSessions: config.RecordNotified, RejoinWindow: 10 * time.Minute,
-		DataDir: filepath.Join(d, "textegress-data"), SyncInterval: 200 * time.Millisecond, Retention: 72 * time.Hour,
+		DataDir: filepath.Join(d, "textegress-data"), SyncInterval: 200 * time.Millisecond,
+		SegmentSize: 64 << 20, SegmentAge: 15 * time.Minute, DiskMinFree: 256 << 20, Retention: 72 * time.Hour,
 		ShutdownTimeout: time.Minute, HTTPAddr: "127.0.0.1:9464", LogLevel: slog.LevelInfo, LogFormat: "auto",
 	}
 	if diff := cmp.Diff(want, c, cmpopts.IgnoreUnexported(config.Config{})); diff != "" {
@@ -202,6 +203,11 @@ func TestFaults(t *testing.T) {
 		{"password without user", "RABBITMQ_PASSWORD=hunter2", []string{"RABBITMQ_USERNAME"}},
 		{"duration without unit", "RETENTION=72", []string{"not a duration", "72h"}},
 		{"duration out of range", "SYNC_INTERVAL=1ns", []string{"out of range", "10ms to 1h"}},
+		{"bytes without a unit", "SEGMENT_SIZE=1000000", []string{"SEGMENT_SIZE", "unit", "64MiB"}},
+		{"bytes with another unit", "SEGMENT_SIZE=1MibiByte", []string{"MibiByte", "KiB, MiB"}},
+		{"bytes out of range", "SEGMENT_SIZE=63KiB", []string{"out of range", "64KiB to 1GiB"}},
+		{"bytes beyond counting", "DISK_MIN_FREE=999999999999999TiB", []string{"out of range", "1MiB to 16TiB"}},
+		{"age out of range", "SEGMENT_AGE=1ms", []string{"out of range", "1s to 24h"}},
 		{"instance", "INSTANCE=a.b", []string{"instance name"}},
 		{"addr", "HTTP_ADDR=9464", []string{"host:port"}},
 		{"level", "LOG_LEVEL=loud", []string{"debug, info, warn or error"}},

@@ -59,6 +59,9 @@ func (l *loader) service(c *Config) {
 	}
 	c.DataDir = l.path(strings.TrimSpace(l.global("DATA_DIR").text))
 	c.SyncInterval = l.global("SYNC_INTERVAL").duration(10*time.Millisecond, time.Hour)
+	c.SegmentSize = l.global("SEGMENT_SIZE").bytes(64<<10, 1<<30)
+	c.SegmentAge = l.global("SEGMENT_AGE").duration(time.Second, 24*time.Hour)
+	c.DiskMinFree = l.global("DISK_MIN_FREE").bytes(1<<20, 16<<40)
 	c.Retention = l.global("RETENTION").duration(0, 10*365*24*time.Hour)
 	c.ShutdownTimeout = l.global("SHUTDOWN_TIMEOUT").duration(time.Second, time.Hour)
 	c.HTTPAddr = l.global("HTTP_ADDR").address()

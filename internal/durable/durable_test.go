@@ -190,3 +190,64 @@ func TestOS_Files(t *testing.T) {
 		t.Errorf("open: %v", err)
 	}
 }
+
+func TestOS_AllocateTakesTheBlocks(t *testing.T) {
+	dir := t.TempDir()
+	f, err := durable.OS{}.Create("test", filepath.Join(dir, "reserve"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const size = 8 << 20
+	if err := errors.Join(f.Allocate(size), f.Sync()); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := f.Size(); n != size || err != nil {
+		t.Errorf("size %d, %v", n, err)
+	}
+	fi, err := os.Stat(filepath.Join(dir, "reserve"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok && st.Blocks*512 < size {
+		t.Errorf("%d bytes are on the disk, want %d: removing the file would not free them", st.Blocks*512, size)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOS_Space(t *testing.T) {
+	s, err := durable.OS{}.Space("test", t.TempDir())
+	if err != nil || s.Free == 0 || s.Total < s.Free {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if _, err := (durable.OS{}).Space("test", filepath.Join(t.TempDir(), "missing")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("of a missing directory: %v", err)
+	}
+}
+
+// TestCrashFS_Capacity: the file system that tests fill up behaves like a real
+// one: a write that does not fit is short, removing makes room.
+func TestCrashFS_Capacity(t *testing.T) {
+	c := durabletest.NewCrashFS(0, 0)
+	c.SetCapacity(10)
+	f, err := c.Create("test", "/f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := f.Write([]byte("1234567")); n != 7 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	if err := f.Allocate(4); !errors.Is(err, syscall.ENOSPC) || c.Used() != 7 {
+		t.Errorf("allocate: %v, %d used", err, c.Used())
+	}
+	if n, err := f.Write([]byte("1234567")); n != 3 || !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("%d, %v", n, err)
+	}
+	if s, err := c.Space("test", "/"); s.Free != 0 || s.Total != 10 || err != nil {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if err := c.Remove("test", "/f"); err != nil || c.Used() != 0 {
+		t.Errorf("%v, %d used", err, c.Used())
+	}
+}

@@ -6,6 +6,11 @@
 // marked the pages clean and forgets the error, so a second fsync of the same
 // file that returns nil proves nothing (https://lwn.net/Articles/752063/).
 // Callers therefore never retry one.
+//
+// One case is left: an fsync of a directory that failed is followed by another
+// one of the same directory when the operation is tried again, as a recording has
+// only one. Journaling file systems turn themselves read-only when that happens,
+// so that the next attempt fails too; one that did not could lose a name.
 package durable
 
 import (
@@ -41,8 +46,18 @@ type FS interface {
 	RemoveAll(op, name string) error
 	// SyncDir makes the names in a directory durable.
 	SyncDir(op, name string) error
+	// Space tells how much room the file system that holds name has for us.
+	Space(op, name string) (Space, error)
 	// Lock takes the lock file name for this process, see Lock.
 	Lock(op, name string) (io.Closer, error)
+}
+
+// Space is the room on a file system.
+type Space struct {
+	Free, Total uint64 // bytes; Free is what this user may take
+	// FreeFiles is how many more files there can be; Files is 0 where the file
+	// system has no limit to tell.
+	FreeFiles, Files uint64
 }
 
 // File is an open file of an FS.
@@ -52,6 +67,9 @@ type File interface {
 	io.Closer
 	Size() (int64, error)
 	Truncate(size int64) error
+	// Allocate makes an empty file size bytes long and gives it all its blocks, so
+	// that removing it frees as many. Only Sync makes that durable.
+	Allocate(size int64) error
 	// Sync makes the content durable, and of the metadata what is needed to
 	// read it back (fdatasync).
 	Sync() error

@@ -25,6 +25,24 @@ func (f osFile) Size() (int64, error) {
 
 func (f osFile) Sync() error { return datasync(f.File) }
 
+// Allocate implements [File]. Where the file system cannot allocate it writes
+// zeros.
+func (f osFile) Allocate(size int64) error {
+	err := allocate(f.File, size)
+	if !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	zeros := make([]byte, min(size, 1<<20))
+	for left := size; left > 0; {
+		n, err := f.Write(zeros[:min(left, int64(len(zeros)))])
+		if err != nil {
+			return err
+		}
+		left -= int64(n)
+	}
+	return nil
+}
+
 func openFile(name string, flag int) (File, error) {
 	f, err := os.OpenFile(name, flag, 0o600)
 	if err != nil {
@@ -80,6 +98,9 @@ func (OS) SyncDir(_, name string) error {
 	err = d.Sync()
 	return errors.Join(err, d.Close())
 }
+
+// Space implements [FS]: statfs(2).
+func (OS) Space(_, name string) (Space, error) { return space(name) }
 
 // Lock implements [FS].
 func (OS) Lock(_, name string) (io.Closer, error) { return Lock(name) }

@@ -27,7 +27,7 @@ type life struct {
 
 // run takes one recording through its life until something fails.
 func (l *life) run(fs *durabletest.CrashFS) error {
-	s, err := Open("/srv/data", Options{FS: fs, SyncInterval: quiet, SegmentSize: 400})
+	s, err := Open("/srv/data", Options{FS: fs, SyncInterval: quiet, SegmentSize: 400, DiskMinFree: 1600})
 	if err != nil {
 		return err
 	}

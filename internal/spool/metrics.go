@@ -16,6 +16,8 @@ const (
 	opState    = "state"    // writing a state file
 	opRead     = "read"     // reading recordings at start, segments when sealing
 	opRemove   = "remove"   // removing local data
+	opReserve  = "reserve"  // making the reserve or giving it back
+	opSpace    = "space"    // asking how much space is free
 )
 
 type metrics struct {
@@ -23,12 +25,13 @@ type metrics struct {
 	durable  prometheus.Counter
 	fsync    prometheus.Histogram
 	errors   *prometheus.CounterVec
+	refused  prometheus.Counter
 
 	reg  prometheus.Registerer
 	done []prometheus.Collector // registered, in order
 }
 
-func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+func newMetrics(reg prometheus.Registerer, s *Spool) (*metrics, error) {
 	const namespace, subsystem = "livekit_data_egress", "spool"
 	m := &metrics{
 		reg: reg,
@@ -49,14 +52,33 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Namespace: namespace, Subsystem: subsystem, Name: "errors_total",
 			Help: "Failed operations on the local disk.",
 		}, []string{"op"}),
+		refused: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: namespace, Subsystem: subsystem, Name: "refused_total",
+			Help: "Recordings that were not begun because the disk is nearly full; every try counts.",
+		}),
 	}
-	for _, op := range []string{opCreate, opWrite, opTruncate, opSync, opState, opRead, opRemove} {
+	for _, op := range []string{opCreate, opWrite, opTruncate, opSync, opState, opRead, opRemove, opReserve, opSpace} {
 		m.errors.WithLabelValues(op)
 	}
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.recorded, m.durable, m.fsync, m.errors} {
+	all := []prometheus.Collector{m.recorded, m.durable, m.fsync, m.errors, m.refused}
+	for _, g := range []struct {
+		name, help string
+		value      func(*Spool) float64
+	}{
+		{"disk_free_bytes", "Free space on the file system of the data directory.", func(s *Spool) float64 { return float64(s.Disk().Free) }},
+		{"disk_low", "1 while no new session is taken because the disk is nearly full.", func(s *Spool) float64 { return truth(s.Disk().Low) }},
+		{"disk_full", "1 while packets are refused because the disk is full.", func(s *Spool) float64 { return truth(s.Disk().Full) }},
+		{"disk_reserve_bytes", "Size of the reserve; 0 while it is given back.", func(s *Spool) float64 { return float64(s.Disk().Reserve) }},
+		{"suspect_recordings", "Recordings in the data directory of which an fsync failed.", (*Spool).countSuspect},
+	} {
+		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: namespace, Subsystem: subsystem, Name: g.name, Help: g.help,
+		}, func() float64 { return g.value(s) }))
+	}
+	for _, c := range all {
 		if err := reg.Register(c); err != nil {
 			m.unregister()
 			return nil, fmt.Errorf("register metrics: %w", err)
@@ -64,6 +86,23 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		m.done = append(m.done, c)
 	}
 	return m, nil
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (s *Spool) countSuspect() float64 {
+	n := 0
+	for _, r := range s.Recordings() {
+		if r.Suspect() && r.State() != StateRemoved {
+			n++
+		}
+	}
+	return float64(n)
 }
 
 func (m *metrics) unregister() {

@@ -28,6 +28,7 @@ func (w *Writer) prepare() error {
 			w.spool.log.Error("cannot make a recovered segment durable",
 				"egress_id", w.recording.ID(), "segment", name, "error", err)
 			w.syncErr = fmt.Errorf("segment %s is not durable: %w", name, err)
+			w.spool.syncFailed(w.recording.ID())
 			w.recording.markSuspect(name)
 		}
 	}

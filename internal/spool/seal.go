@@ -33,7 +33,7 @@ func (w *Writer) Seal(s Sealed) error {
 	if closed {
 		return fmt.Errorf("seal recording %s: %w", w.recording.ID(), ErrClosed)
 	}
-	if err := w.seal(s); err != nil {
+	if err := w.spool.withReserve(func() error { return w.seal(s) }); err != nil {
 		return fmt.Errorf("seal recording %s: %w", w.recording.ID(), w.spool.metrics.count(opState, err))
 	}
 	w.sealed = true
@@ -71,7 +71,7 @@ func (w *Writer) seal(s Sealed) error {
 	if s.Segments, err = r.readSegments(); err != nil {
 		return err
 	}
-	s.Suspect = s.Suspect || r.isSuspect()
+	s.Suspect = s.Suspect || r.Suspect()
 	if s.EndedUnixNS == 0 {
 		s.EndedUnixNS = time.Now().UnixNano()
 	}
@@ -92,10 +92,12 @@ func (r *Recording) setSealed(s Sealed) {
 	r.sealed, r.state = s, StateSealed
 }
 
-func (r *Recording) isSuspect() bool {
+// Suspect reports whether an fsync of one of its segments has ever failed, in
+// this process or one before: what can be read of it may not be on the disk.
+func (r *Recording) Suspect() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.suspect
+	return r.suspect || r.sealed.Suspect
 }
 
 // markSuspect remembers a failed fsync, also over a restart. The file is written
@@ -114,7 +116,7 @@ func (r *Recording) markSuspect(segment string) {
 		UnixNS  int64  `json:"unix_ns"`
 	}{segment, time.Now().UnixNano()})
 	if err == nil {
-		err = durable.WriteFileOnce(r.spool.fs, "suspect", r.path(suspectName), data)
+		err = r.spool.withReserve(func() error { return durable.WriteFileOnce(r.spool.fs, "suspect", r.path(suspectName), data) })
 	}
 	if err != nil {
 		_ = r.spool.metrics.count(opState, err)

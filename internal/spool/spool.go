@@ -25,12 +25,14 @@ import (
 const (
 	DefaultSyncInterval = 200 * time.Millisecond
 	DefaultSegmentSize  = 64 << 20
+	DefaultSegmentAge   = 15 * time.Minute
 )
 
 // Names in the data directory.
 const (
 	lockName       = "lock"
 	instanceName   = "instance"
+	reserveName    = "reserve"
 	recordingsName = "recordings"
 	quarantineName = "quarantine"
 	forgetSuffix   = ".forgotten" // of a directory that is being removed
@@ -42,9 +44,21 @@ type Options struct {
 	// makes it survive a power failure: the recovery point objective. 0 means
 	// DefaultSyncInterval.
 	SyncInterval time.Duration
-	// SegmentSize is the size in bytes at which a new segment is begun; a frame
-	// is never split. 0 means DefaultSegmentSize.
+	// SegmentSize is the size in bytes at which a segment is closed; a frame is
+	// never split. A closed segment was synced for the last time and is never
+	// written again, so what befalls the one that is being written, a failed fsync
+	// above all, concerns at most this much. 0 means DefaultSegmentSize.
 	SegmentSize int64
+	// SegmentAge is how long after its first frame a segment is closed however
+	// small it is, give or take a tenth: the same bound in time. A recording in
+	// which nothing happens makes no further segments. 0 means DefaultSegmentAge.
+	SegmentAge time.Duration
+	// DiskMinFree is the free space in bytes below which no recording of a new
+	// session is begun, so that so much is left to those that are open when the
+	// disk fills up. A sixteenth of it is held in reserve, to be given back when a
+	// write that cannot wait finds no space: see Writer.AppendVital. 0: the disk
+	// is not watched, and there is no reserve.
+	DiskMinFree int64
 	Logger      *slog.Logger          // nil: silent
 	FS          durable.FS            // nil: the operating system's
 	Registerer  prometheus.Registerer // nil: the metrics are not exported
@@ -58,11 +72,16 @@ type Spool struct {
 	log         *slog.Logger
 	metrics     *metrics
 	segmentSize int64
+	segmentAge  time.Duration
+	disk        *disk
 	syncer      *syncer   // nil: read-only
 	lock        io.Closer // nil: read-only
+	done        chan struct{}
+	keeper      sync.WaitGroup
 
 	mu         sync.Mutex // guards the fields below; not held over I/O, except by Instance
 	recordings map[string]*Recording
+	failed     map[string]time.Time // egress id: its last failed fsync
 	problems   []Problem
 	instance   string
 	closed     bool
@@ -93,6 +112,7 @@ func Open(dir string, o Options) (*Spool, error) {
 	}
 	interval := cmp.Or(max(o.SyncInterval, 0), DefaultSyncInterval)
 	s.syncer = startSyncer(interval, s.log)
+	s.keeper.Go(s.keep)
 	return s, nil
 }
 
@@ -111,20 +131,25 @@ func OpenReadOnly(dir string) (*Spool, error) {
 }
 
 func newSpool(dir string, o Options) (*Spool, error) {
-	m, err := newMetrics(o.Registerer)
-	if err != nil {
-		return nil, err
-	}
 	s := &Spool{
-		dir: dir, fs: o.FS, log: o.Logger, metrics: m,
+		dir: dir, fs: o.FS, log: o.Logger, done: make(chan struct{}),
 		segmentSize: cmp.Or(max(o.SegmentSize, 0), DefaultSegmentSize),
-		recordings:  make(map[string]*Recording),
+		segmentAge:  cmp.Or(max(o.SegmentAge, 0), DefaultSegmentAge),
+		recordings:  make(map[string]*Recording), failed: make(map[string]time.Time),
 	}
 	if s.fs == nil {
 		s.fs = durable.OS{}
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
+	}
+	var err error
+	if s.metrics, err = newMetrics(o.Registerer, s); err != nil {
+		return nil, err
+	}
+	s.disk = &disk{
+		fs: s.fs, dir: dir, log: s.log, metrics: s.metrics,
+		minFree: uint64(max(o.DiskMinFree, 0)), reserve: max(o.DiskMinFree, 0) / reserveShare,
 	}
 	return s, nil
 }
@@ -141,6 +166,7 @@ func (s *Spool) open() error {
 	if err := durable.MkdirAll(s.fs, "mkdir-data", s.recordingsDir()); err != nil {
 		return err
 	}
+	s.disk.prepare()
 	return s.load(false)
 }
 
@@ -219,6 +245,8 @@ func (s *Spool) Close() error {
 	if closed || s.lock == nil {
 		return nil
 	}
+	close(s.done)
+	s.keeper.Wait()
 	s.syncer.stop()
 	var errs []error
 	for _, r := range s.Recordings() {
@@ -277,7 +305,9 @@ func (s *Spool) Instance() (string, error) {
 
 // Create begins a recording. When it returns nil, recording.json survives a
 // power failure. It completes info: FormatVersion, and where they are missing
-// EgressID, CreatedUnixNS, Part.
+// EgressID, CreatedUnixNS, Part. While there is less free space than
+// Options.DiskMinFree it fails with an error that wraps ErrDiskLow; a further
+// part of a session that was being recorded is begun as long as there is any.
 func (s *Spool) Create(info Info) (*Recording, error) {
 	if s.lock == nil {
 		return nil, fmt.Errorf("create recording: %w", ErrReadOnly)
@@ -297,7 +327,12 @@ func (s *Spool) Create(info Info) (*Recording, error) {
 	if s.isClosed() {
 		return nil, fmt.Errorf("create recording: %w", ErrClosed)
 	}
+	if err := s.disk.admit(info.Part > 1); err != nil {
+		s.metrics.refused.Inc()
+		return nil, fmt.Errorf("create recording: %w", err)
+	}
 	if err := s.makeRecording(r.dir, data); err != nil {
+		s.disk.found(err)
 		return nil, fmt.Errorf("create recording: %w", s.metrics.count(opCreate, err))
 	}
 	s.mu.Lock()

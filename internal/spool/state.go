@@ -82,7 +82,8 @@ func (r *Recording) stateFile(name string, data []byte, to State, from ...State)
 	if now != to && !slices.Contains(from, now) {
 		return fmt.Errorf("recording %s: %s: %w: %s", r.ID(), name, ErrState, now)
 	}
-	if err := durable.WriteFileOnce(r.spool.fs, "state-"+name, r.path(name), data); err != nil {
+	write := func() error { return durable.WriteFileOnce(r.spool.fs, "state-"+name, r.path(name), data) }
+	if err := r.spool.withReserve(write); err != nil {
 		return fmt.Errorf("recording %s: %w", r.ID(), r.spool.metrics.count(opState, err))
 	}
 	r.setState(to)

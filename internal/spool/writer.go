@@ -18,7 +18,7 @@ const keepBuffer = 64 << 10
 
 // Writer appends to one recording. Its methods are safe for concurrent use.
 //
-// A writer goes from segment to segment: when one is full, when a torn frame
+// A writer goes from segment to segment: when one is full or old, when a torn frame
 // could not be cut off it, and when its fsync failed. A segment that is left is
 // synced once more (not after a failed fsync, which must not be retried on the
 // same file) and never written again.
@@ -68,9 +68,29 @@ type segment struct {
 // Append writes f to the recording with one write(2) and assigns its Index and
 // MonoNS. When it returns nil, the frame survives the death of the process. When
 // it returns an error, the frame is not in the recording, and the next Append
-// may succeed, on a full disk for example when room was made. The payload is not
-// kept.
+// may succeed, on a full disk (see IsDiskFull) for example when room was made.
+// The payload is not kept.
 func (w *Writer) Append(f Frame) error {
+	if err := w.spool.disk.refuse(); err != nil {
+		return fmt.Errorf("append: %w", err)
+	}
+	err := w.append(f)
+	w.spool.disk.found(err)
+	return err
+}
+
+// AppendVital is Append for the few small frames without which the recording
+// would not tell the truth, such as the beginning of an outage: where the disk is
+// full, the reserve is given back for them.
+func (w *Writer) AppendVital(f Frame) error {
+	return w.spool.withReserve(func() error { return w.append(f) })
+}
+
+// Writable returns nil if packets can be appended as far as is known, and else
+// an error that IsDiskFull recognises.
+func (w *Writer) Writable() error { return w.spool.disk.refuse() }
+
+func (w *Writer) append(f Frame) error {
 	if len(f.Payload) > MaxPayload {
 		return fmt.Errorf("append: %w: %d bytes", ErrTooLarge, len(f.Payload))
 	}
@@ -80,10 +100,10 @@ func (w *Writer) Append(f Frame) error {
 		return fmt.Errorf("append: %w", w.ended)
 	}
 	size := int64(frameHeaderLen + len(f.Payload))
-	if w.segment != nil && w.segment.frames > 0 && w.segment.size+size > w.spool.segmentSize {
+	now := time.Now()
+	if w.segment != nil && (w.segment.frames > 0 && w.segment.size+size > w.spool.segmentSize || w.tooOld(now)) {
 		w.leave()
 	}
-	now := time.Now()
 	if w.segment == nil {
 		if err := w.begin(now); err != nil {
 			return fmt.Errorf("begin segment: %w", w.spool.metrics.count(opCreate, err))
@@ -197,7 +217,7 @@ func (w *Writer) failed() error {
 
 // Suspect reports whether an fsync of this recording has ever failed, in this
 // process or one before.
-func (w *Writer) Suspect() bool { return w.recording.isSuspect() }
+func (w *Writer) Suspect() bool { return w.recording.Suspect() }
 
 // sync syncs the segment and those that were left. Called with syncMu held.
 func (w *Writer) sync() {
@@ -271,6 +291,7 @@ func (w *Writer) giveUp(seg *segment, err error) {
 	w.mu.Unlock()
 	w.failures++
 	w.notUntil = time.Now().Add(min(w.spool.syncer.interval<<min(w.failures, 16), maxPause))
+	w.spool.syncFailed(w.recording.ID())
 	w.recording.markSuspect(seg.name)
 }
 

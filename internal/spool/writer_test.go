@@ -258,7 +258,7 @@ func TestWriter_Faults(t *testing.T) {
 			}
 			// Had the power failed, the suspicion would have survived.
 			s2 := openSpool(t, "/data", Options{FS: after, SyncInterval: quiet})
-			if got := s2.Recordings()[0].isSuspect(); got != tt.suspect {
+			if got := s2.Recordings()[0].Suspect(); got != tt.suspect {
 				t.Errorf("suspect after a power failure: %v", got)
 			}
 		})

@@ -26,8 +26,25 @@ type Status struct {
 	StartedAt  time.Time         `json:"started_at,omitzero"`
 	Ready      bool              `json:"ready"`
 	NotReady   []string          `json:"not_ready"`
+	Disk       DiskStatus        `json:"disk"`
 	Projects   []ProjectStatus   `json:"projects"`
 	Recordings []RecordingStatus `json:"recordings"`
+}
+
+// States of the disk in [DiskStatus].
+const (
+	DiskOK   = "ok"
+	DiskLow  = "low"  // less than DISK_MIN_FREE: new sessions are not taken, running recordings go on
+	DiskFull = "full" // nothing can be recorded; it goes on by itself when there is room
+)
+
+// DiskStatus is the state of the file system of the data directory, as of the last look.
+type DiskStatus struct {
+	State        string    `json:"state"` // one of the Disk… constants
+	FreeBytes    uint64    `json:"free_bytes"`
+	MinFreeBytes uint64    `json:"min_free_bytes"` // DISK_MIN_FREE
+	ReserveBytes int64     `json:"reserve_bytes"`  // held in reserve for stating what a full disk made us miss; 0: given back
+	Since        time.Time `json:"since,omitzero"` // since when it is low or full
 }
 
 // States of a project in [ProjectStatus].
@@ -91,6 +108,7 @@ type RecordingStatus struct {
 	Durable      uint64    `json:"durable"`  // frames synced: they survive the loss of power
 	Participants int       `json:"participants"`
 	Outages      int       `json:"outages"`
+	Suspect      bool      `json:"suspect"` // the disk failed to make a segment durable: what is there may not survive a loss of power
 	LastPacketAt time.Time `json:"last_packet_at,omitzero"`
 	UploadError  string    `json:"upload_error,omitempty"`
 }

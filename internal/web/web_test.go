@@ -85,6 +85,7 @@ func TestStatusKeys(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
 	service := &fakeService{status: web.Status{
 		Version: "v1", Instance: "abc", DataDir: "/d", StartedAt: at, Ready: true, NotReady: []string{"r"},
+		Disk: web.DiskStatus{State: web.DiskLow, FreeBytes: 9, MinFreeBytes: 10, ReserveBytes: 11, Since: at},
 		Projects: []web.ProjectStatus{{
 			Index: 1, ID: "p", Name: "n", State: web.ProjectRunning, Error: "e",
 			Broker: web.BrokerStatus{Connected: true, Queue: "q", Exclusive: true, Since: at, Error: "be"},
@@ -94,7 +95,7 @@ func TestStatusKeys(t *testing.T) {
 		Recordings: []web.RecordingStatus{{
 			EgressID: "DE_1", ProjectID: "p", SessionID: "s", RoomName: "r", Status: "ACTIVE", State: "open", Reason: "x",
 			Connected: true, Part: 2, StartedAt: at, Packets: 3, Bytes: 4, Recorded: 5, Durable: 6, Participants: 7, Outages: 8,
-			LastPacketAt: at, UploadError: "ue",
+			Suspect: true, LastPacketAt: at, UploadError: "ue",
 		}},
 	}}
 	_, body, _ := get(t, newServer(t, service).Handler(), "GET", "/status.json", "")
@@ -105,6 +106,7 @@ func TestStatusKeys(t *testing.T) {
 	const when = "2026-01-02T03:04:05.000000006Z"
 	want := map[string]any{
 		"version": "v1", "instance": "abc", "data_dir": "/d", "started_at": when, "ready": true, "not_ready": []any{"r"},
+		"disk": map[string]any{"state": "low", "free_bytes": 9.0, "min_free_bytes": 10.0, "reserve_bytes": 11.0, "since": when},
 		"projects": []any{map[string]any{
 			"index": 1.0, "id": "p", "name": "n", "state": "running", "error": "e",
 			"broker": map[string]any{"connected": true, "queue": "q", "exclusive": true, "since": when, "error": "be"},
@@ -114,7 +116,7 @@ func TestStatusKeys(t *testing.T) {
 		"recordings": []any{map[string]any{
 			"egress_id": "DE_1", "project_id": "p", "session_id": "s", "room_name": "r", "status": "ACTIVE", "state": "open",
 			"reason": "x", "connected": true, "part": 2.0, "started_at": when, "packets": 3.0, "bytes": 4.0, "recorded": 5.0,
-			"durable": 6.0, "participants": 7.0, "outages": 8.0, "last_packet_at": when, "upload_error": "ue",
+			"durable": 6.0, "participants": 7.0, "outages": 8.0, "suspect": true, "last_packet_at": when, "upload_error": "ue",
 		}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/syncflow/textegress/internal/durable"
@@ -32,6 +33,8 @@ type CrashFS struct {
 	torn    int // how many bytes of a crashing write are written
 	crashed bool
 	locked  map[string]bool
+	// capacity is how many bytes all files together may have; 0: no limit.
+	capacity int64
 }
 
 // node is a file or, where entries is not nil, a directory.
@@ -50,6 +53,50 @@ func newDir() *node {
 // crashes.
 func NewCrashFS(crashAt, torn int) *CrashFS {
 	return &CrashFS{root: newDir(), crashAt: crashAt, torn: torn, locked: map[string]bool{}}
+}
+
+// SetCapacity makes the file system so large: what does not fit fails with
+// ENOSPC, a write after the part that does. 0 is no limit. Names take no room.
+func (c *CrashFS) SetCapacity(bytes int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.capacity = bytes
+}
+
+// Used returns how many bytes all files together have.
+func (c *CrashFS) Used() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return used(c.root)
+}
+
+func used(n *node) int64 {
+	sum := int64(len(n.data))
+	for _, e := range n.entries {
+		sum += used(e)
+	}
+	return sum
+}
+
+// room returns how much of n more bytes there is room for. Called with mu held.
+func (c *CrashFS) room(n int) int {
+	if c.capacity == 0 {
+		return n
+	}
+	return int(min(int64(n), max(c.capacity-used(c.root), 0)))
+}
+
+// Space implements [durable.FS].
+func (c *CrashFS) Space(op, name string) (durable.Space, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, err := c.existing(op, name); err != nil {
+		return durable.Space{}, err
+	}
+	if c.capacity == 0 {
+		return durable.Space{Free: 1 << 50, Total: 1 << 50}, nil
+	}
+	return durable.Space{Free: uint64(max(c.capacity-used(c.root), 0)), Total: uint64(c.capacity)}, nil
 }
 
 // Crashed reports whether the crash has come.
@@ -391,8 +438,26 @@ func (f *crashFile) Write(b []byte) (int, error) {
 		f.node.data = append(f.node.data, b[:n]...)
 		return n, err
 	}
+	if n := f.fs.room(len(b)); n < len(b) {
+		f.node.data = append(f.node.data, b[:n]...)
+		return n, syscall.ENOSPC
+	}
 	f.node.data = append(f.node.data, b...)
 	return len(b), nil
+}
+
+// Allocate implements [durable.File]; all or nothing, as fallocate(2) mostly is.
+func (f *crashFile) Allocate(size int64) error {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if err := f.fs.change(); err != nil {
+		return err
+	}
+	if f.fs.room(int(size)) < int(size) {
+		return syscall.ENOSPC
+	}
+	f.node.data = append(f.node.data, make([]byte, size)...)
+	return nil
 }
 
 func (f *crashFile) Truncate(size int64) error {

@@ -136,6 +136,14 @@ func (f *Fault) SyncDir(op, name string) error {
 	return f.FS.SyncDir(op, name)
 }
 
+// Space implements [durable.FS].
+func (f *Fault) Space(op, name string) (durable.Space, error) {
+	if err := f.hook(op, "space", name); err != nil {
+		return durable.Space{}, err
+	}
+	return f.FS.Space(op, name)
+}
+
 // Lock implements [durable.FS].
 func (f *Fault) Lock(op, name string) (io.Closer, error) {
 	if err := f.hook(op, "lock", name); err != nil {
@@ -168,6 +176,13 @@ func (f *faultFile) Truncate(size int64) error {
 		return err
 	}
 	return f.File.Truncate(size)
+}
+
+func (f *faultFile) Allocate(size int64) error {
+	if err := f.fs.hook(f.label, "allocate", f.path); err != nil {
+		return err
+	}
+	return f.File.Allocate(size)
 }
 
 func (f *faultFile) Sync() error {

@@ -1,0 +1,85 @@
+package spool
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// keep looks at the disk and closes old segments until the spool is closed.
+func (s *Spool) keep() {
+	t := time.NewTicker(max(min(diskEvery, s.segmentAge/10), time.Millisecond))
+	defer t.Stop()
+	for {
+		select {
+		case <-s.done:
+			return
+		case now := <-t.C:
+			s.closeOld(now)
+			if now.Sub(s.disk.lastLook()) >= diskEvery {
+				s.disk.check()
+			}
+		}
+	}
+}
+
+func (d *disk) lastLook() time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.checked
+}
+
+// closeOld closes the segments that were begun longer than SegmentAge ago, also
+// where nothing is appended any more.
+func (s *Spool) closeOld(now time.Time) {
+	s.mu.Lock()
+	all := make([]*Recording, 0, len(s.recordings))
+	for _, r := range s.recordings {
+		all = append(all, r)
+	}
+	s.mu.Unlock()
+	for _, r := range all {
+		if w := r.currentWriter(); w != nil {
+			w.closeOld(now)
+		}
+	}
+}
+
+func (w *Writer) closeOld(now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ended == nil && w.segment != nil && w.tooOld(now) {
+		w.leave()
+	}
+}
+
+// tooOld reports whether the segment has reached its age. Called with mu held.
+func (w *Writer) tooOld(now time.Time) bool {
+	return w.segment.frames > 0 && now.Sub(w.segment.began) >= w.spool.segmentAge
+}
+
+// failedSyncFor is how long a failed fsync counts against the disk: when no
+// other one has failed for so long, the segments begun since then were all made
+// durable.
+const failedSyncFor = 10 * time.Minute
+
+func (s *Spool) syncFailed(egressID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failed[egressID] = time.Now()
+}
+
+func (s *Spool) failedSyncs(now time.Time) []FailedSync {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []FailedSync
+	for id, at := range s.failed {
+		if now.Sub(at) >= failedSyncFor {
+			delete(s.failed, id)
+			continue
+		}
+		list = append(list, FailedSync{id, at})
+	}
+	slices.SortFunc(list, func(a, b FailedSync) int { return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.EgressID, b.EgressID)) })
+	return list
+}
