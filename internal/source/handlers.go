@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -96,8 +97,12 @@ func (h *handlers) process(conn context.Context, a Announcement, d amqp.Delivery
 	if h.ctx.Err() != nil {
 		return // not acknowledged: the broker keeps it
 	}
-	hold := h.hold(a.SessionID)
-	h.r.log.Warn("an announcement could not be handled, it comes again", "session_id", a.SessionID, "room", a.RoomName, "error", err, "pause", hold)
+	hold, first := h.hold(a.SessionID)
+	level := slog.LevelDebug // it comes again every half a minute for as long as it takes
+	if first {
+		level = slog.LevelWarn
+	}
+	h.r.log.Log(h.ctx, level, "an announcement could not be handled, it comes again", "session_id", a.SessionID, "room", a.RoomName, "error", err, "pause", hold)
 	if sleep(conn, hold) != nil {
 		return // the broker gives it back to the queue by itself when the connection ends
 	}
@@ -141,8 +146,8 @@ func (h *handlers) done() {
 	}
 }
 
-// hold returns the pause after one more failure of the session's announcement.
-func (h *handlers) hold(sessionID string) time.Duration {
+// hold returns the pause after one more failure of the session's announcement, and whether it is the first one in a row.
+func (h *handlers) hold(sessionID string) (pause time.Duration, first bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.failures) >= maxRemembered {
@@ -150,7 +155,7 @@ func (h *handlers) hold(sessionID string) time.Duration {
 	}
 	n := h.failures[sessionID]
 	h.failures[sessionID] = n + 1
-	return h.r.jitter(min(firstHold<<min(n, 10), maxHold))
+	return h.r.jitter(min(firstHold<<min(n, 10), maxHold)), n == 0
 }
 
 // settled notes that the broker could not be told the outcome. It delivers the announcement again then.
