@@ -35,6 +35,9 @@ func channelOf(label string) Channel {
 
 const (
 	firstBuffer = 2 << 10
+	// keepBuffer is the size of a read buffer that is kept after a message that needed it; what LiveKit forwards fits in. One
+	// larger message must not cost every room its megabytes for as long as it lasts.
+	keepBuffer = 128 << 10
 	// maxBuffer is more than SCTP assembles for us, so that no message is too large to be read.
 	maxBuffer = 2 * receiveBuffer
 )
@@ -119,6 +122,9 @@ func (p *peer) deliver(ch Channel, raw datachannel.ReadWriteCloser) error {
 			p.handler.Packet(ch, at, buf[:n])
 			p.last.Store(int64(time.Since(p.started)))
 			p.busy.Add(-1)
+		}
+		if err == nil && len(buf) > keepBuffer {
+			buf = make([]byte, firstBuffer)
 		}
 	}
 }
