@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"sort"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/syncflow/textegress"
@@ -74,6 +75,7 @@ type Controller struct {
 
 	recorders sync.WaitGroup
 	look      chan struct{} // asks for a reconciliation; capacity 1
+	noRoom    atomic.Bool   // a running session was found and refused for want of disk space
 
 	mu        sync.Mutex // guards the rest; never held across a network call or an fsync
 	ctx       context.Context
@@ -201,7 +203,8 @@ func (c *Controller) resumeOpen(ctx context.Context) {
 }
 
 // announced is called for every announcement. When it returns nil, the intent to
-// record the session is durable, or there is nothing to record.
+// record the session is durable, or there is nothing to record. On a disk that is
+// nearly full it is an error: the announcement stays in the queue and comes again.
 func (c *Controller) announced(ctx context.Context, a source.Announcement) error {
 	_, err := c.begin(a.SessionID, a.RoomName, "rabbitmq", a.ReceivedAt, !a.Backlog && !a.Redelivered)
 	if errors.Is(err, ErrAlreadyRecorded) {

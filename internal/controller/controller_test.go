@@ -219,6 +219,7 @@ type world struct {
 	room *fakeRoom
 	all  bool
 	fs   durable.FS // nil: the operating system's
+	min  int64      // DISK_MIN_FREE
 
 	spool *spool.Spool
 	src   *fakeSource
@@ -236,7 +237,7 @@ func newWorld(t *testing.T) *world {
 // start begins a process on the world's data directory.
 func (w *world) start() {
 	w.t.Helper()
-	s, err := spool.Open(w.dir, spool.Options{SyncInterval: time.Hour, FS: w.fs, Logger: slog.New(slog.DiscardHandler)})
+	s, err := spool.Open(w.dir, spool.Options{SyncInterval: time.Hour, FS: w.fs, DiskMinFree: w.min, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		w.t.Fatal(err)
 	}

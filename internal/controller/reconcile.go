@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress/internal/recorder"
+	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/syncflow"
 )
 
@@ -18,13 +19,47 @@ func (c *Controller) reconcileLoop(ctx context.Context) {
 	defer t.Stop()
 	for {
 		c.reconcile(ctx)
-		select {
-		case <-ctx.Done():
+		if !c.nextLook(ctx, t.C) {
 			return
-		case <-c.look:
-		case <-t.C:
 		}
 	}
+}
+
+// diskPoll is how often a controller that refused a session for want of disk
+// space looks whether there is some.
+const diskPoll = 5 * time.Second
+
+// nextLook waits until it is time to look again: every few minutes, when
+// somebody asks for it, and when there is space for a session that was refused
+// for want of it and that nobody will announce again. False: ctx is done.
+func (c *Controller) nextLook(ctx context.Context, every <-chan time.Time) bool {
+	disk := time.NewTicker(diskPoll)
+	defer disk.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-c.look:
+			return true
+		case <-every:
+			return true
+		case <-disk.C:
+			if d := c.o.Spool.Disk(); c.noRoom.Load() && !d.Low && !d.Full {
+				c.noRoom.Store(false)
+				return true
+			}
+		}
+	}
+}
+
+// cannotBegin logs why a session found by looking is not recorded yet. Of a disk
+// that is nearly full the spool has told, once.
+func (c *Controller) cannotBegin(sessionID string, err error) {
+	if errors.Is(err, spool.ErrDiskLow) {
+		c.noRoom.Store(true)
+		return
+	}
+	c.log.Error("cannot record a running session; trying again at the next look", "session_id", sessionID, "error", err)
 }
 
 // lookSoon asks the loop for a reconciliation without waiting for it.
@@ -57,7 +92,7 @@ func (c *Controller) reconcile(ctx context.Context) {
 	}
 	for _, s := range running {
 		if err := c.consider(ctx, s); err != nil && ctx.Err() == nil {
-			c.log.Error("cannot record a running session; trying again at the next look", "session_id", s.ID, "error", err)
+			c.cannotBegin(s.ID, err)
 		}
 	}
 	c.mu.Lock()
@@ -152,7 +187,7 @@ func (c *Controller) continueParts(ctx context.Context) {
 			_, err = c.begin(t.id, t.room, t.src, time.Now(), false)
 		}
 		if err != nil && ctx.Err() == nil && !errors.Is(err, ErrAlreadyRecorded) {
-			c.log.Warn("cannot continue a session; trying again at the next look", "session_id", t.id, "error", err)
+			c.cannotBegin(t.id, err)
 		}
 	}
 }

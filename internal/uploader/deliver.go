@@ -161,6 +161,9 @@ func (u *Uploader) freeze(ctx context.Context, j *job, revision int) (*export.St
 }
 
 func (u *Uploader) stage(ctx context.Context, j *job, revision int) (*export.Staging, export.Frozen, error) {
+	if err := j.rec.CheckStaging(); err != nil {
+		return nil, export.Frozen{}, err
+	}
 	s, err := export.NewStaging(j.rec.StagingDir())
 	if err != nil {
 		return nil, export.Frozen{}, err
@@ -172,7 +175,8 @@ func (u *Uploader) stage(ctx context.Context, j *job, revision int) (*export.Sta
 			return s, f, nil
 		}
 	}
-	s.Close() //nolint:errcheck // there is an error already
+	s.Close()                        //nolint:errcheck // there is an error already
+	os.RemoveAll(j.rec.StagingDir()) //nolint:errcheck // what is half done must not fill a disk that is perhaps full
 	return nil, export.Frozen{}, err
 }
 
