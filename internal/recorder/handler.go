@@ -1,8 +1,11 @@
 package recorder
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/syncflow/textegress"
@@ -26,7 +29,18 @@ type handler struct {
 	fresh bool
 	// joined is set when the room was accepted.
 	joined bool
-	failed chan struct{} // closed when appending failed for good
+
+	ctx     context.Context // of the recorder: a stop waits for no disk
+	broken  chan struct{}   // closed when a frame was given up; nothing is written after that
+	waiting atomic.Int32    // calls that wait for the disk
+
+	mu      sync.Mutex // guards the rest
+	err     error      // why a frame was given up
+	sinceNS int64      // where the outage begins
+}
+
+func newHandler(ctx context.Context, r *Recorder) *handler {
+	return &handler{r: r, ctx: ctx, broken: make(chan struct{})}
 }
 
 // Joined decides whether this is the session's room, and writes that we are in.
@@ -54,7 +68,6 @@ func (h *handler) Joined(in room.Info) error {
 	r.connected = true
 	r.status = textegress.StatusActive
 	ended := r.inOutage
-	r.inOutage = false
 	r.mu.Unlock()
 	h.joined = true
 
@@ -68,6 +81,9 @@ func (h *handler) Joined(in room.Info) error {
 		if err := h.event(now, spool.Event{Kind: textegress.KindOutageEnded}); err != nil {
 			return fmt.Errorf("write the end of the outage: %w", err)
 		}
+		r.mu.Lock()
+		r.inOutage = false // not before it is written: else it would be begun once more
+		r.mu.Unlock()
 	}
 	return h.roster(now, in.Participants)
 }
@@ -100,30 +116,32 @@ func (h *handler) roster(now int64, in []room.Participant) error {
 	return nil
 }
 
+// came and left change who is present only when it is written, so that what
+// could not be is told after the next join.
 func (h *handler) came(now int64, p room.Participant) error {
-	if !h.r.o.Selection.Identity(p.Identity) {
+	if !h.r.o.Selection.Identity(p.Identity) || h.r.isPresent(p.SID) {
 		return nil
 	}
-	h.r.mu.Lock()
-	_, known := h.r.present[p.SID]
-	h.r.present[p.SID] = member{p.Identity}
-	h.r.countParticipant(p.SID)
-	h.r.mu.Unlock()
-	if known {
-		return nil
+	if err := h.event(now, participantEvent(textegress.KindParticipantJoined, p)); err != nil {
+		return err
 	}
-	return h.event(now, participantEvent(textegress.KindParticipantJoined, p))
+	h.r.arrived(p.SID, p.Identity)
+	return nil
 }
 
 func (h *handler) left(now int64, ev spool.Event) error {
-	h.r.mu.Lock()
-	_, known := h.r.present[ev.ParticipantSID]
-	delete(h.r.present, ev.ParticipantSID)
-	h.r.mu.Unlock()
-	if !known || !h.r.o.Selection.Identity(ev.Identity) {
+	if !h.r.isPresent(ev.ParticipantSID) {
 		return nil
 	}
-	return h.event(now, ev)
+	if h.r.o.Selection.Identity(ev.Identity) {
+		if err := h.event(now, ev); err != nil {
+			return err
+		}
+	}
+	h.r.mu.Lock()
+	defer h.r.mu.Unlock()
+	delete(h.r.present, ev.ParticipantSID)
+	return nil
 }
 
 func participantEvent(k textegress.Kind, p room.Participant) spool.Event {
@@ -152,7 +170,7 @@ func (h *handler) Packet(ch room.Channel, at time.Time, b []byte) {
 	h.r.o.Metrics.packet(ch, len(b))
 }
 
-// Event writes who came and went. Errors end the stay through failed.
+// Event writes who came and went. An error has ended the stay, see giveUp.
 func (h *handler) Event(ev room.Event) {
 	now := time.Now().UnixNano()
 	switch ev.Type {
@@ -180,42 +198,6 @@ func (h *handler) event(unixNS int64, ev spool.Event) error {
 		return err
 	}
 	return h.append(f)
-}
-
-// The disk gets this long to recover while reading stands still and LiveKit
-// buffers for us; then the room is left, and an outage begins.
-const (
-	appendPatience = 30 * time.Second
-	appendPause    = 200 * time.Millisecond
-)
-
-// append writes one frame. A disk that refuses blocks the reader, so that
-// LiveKit keeps the data for us, before anything is given up.
-func (h *handler) append(f spool.Frame) error {
-	err := h.r.write(f)
-	if err == nil {
-		return nil
-	}
-	h.r.log.Error("cannot write to the spool; reading stands still", "error", err)
-	deadline := time.NewTimer(appendPatience)
-	defer deadline.Stop()
-	for {
-		select {
-		case <-h.failed:
-			return err
-		case <-deadline.C:
-			select {
-			case h.r.err <- err:
-			default:
-			}
-			return err
-		case <-time.After(appendPause):
-		}
-		if err = h.r.write(f); err == nil {
-			h.r.log.Info("the spool can be written again")
-			return nil
-		}
-	}
 }
 
 func eventFrame(epoch uint16, unixNS int64, ev spool.Event) (spool.Frame, error) {

@@ -117,8 +117,6 @@ type Recorder struct {
 
 	droppedAt atomic.Int64 // unix ns, when counts of dropped packets were last written
 
-	err chan error // a write that failed for good; capacity 1
-
 	packets, bytes atomic.Uint64
 	participants   atomic.Int64
 	outages        atomic.Int64
@@ -130,8 +128,7 @@ type Recorder struct {
 	reason    string
 	connected bool
 	epoch     int               // connection epoch, 1 for the first join
-	present   map[string]member // participants in the room, by sid
-	seen      map[string]bool   // participant sids ever seen
+	present   map[string]member // participants in the room, by sid: bounded by how many LiveKit lets in
 	roomSIDs  map[string]bool   // sids under which the room was joined
 	inOutage  bool
 	lostAt    time.Time // of the last unclean loss; zero: none
@@ -148,8 +145,7 @@ func New(rec *spool.Recording, o Options) *Recorder {
 	return &Recorder{
 		rec: rec, info: info, o: o,
 		log:    o.Logger.With("egress_id", info.EgressID, "session_id", info.SessionID, "room", info.RoomName),
-		err:    make(chan error, 1),
-		status: textegress.StatusStarting, present: map[string]member{}, seen: map[string]bool{}, roomSIDs: map[string]bool{},
+		status: textegress.StatusStarting, present: map[string]member{}, roomSIDs: map[string]bool{},
 	}
 }
 
@@ -199,7 +195,7 @@ func (r *Recorder) Run(ctx context.Context) error {
 	r.mu.Lock()
 	r.w = w
 	r.mu.Unlock()
-	if err := r.begin(); err != nil {
+	if err := r.begin(ctx); err != nil {
 		return fmt.Errorf("begin recording %s: %w", r.info.EgressID, err)
 	}
 	status, reason, err := r.stay(ctx)
@@ -209,40 +205,42 @@ func (r *Recorder) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return r.seal(status, reason)
+	return r.seal(ctx, status, reason)
 }
 
 // begin writes the first frame of a new recording, or, when the recording was
 // left open by a process that died, takes up its state and states the outage.
-func (r *Recorder) begin() error {
+func (r *Recorder) begin(ctx context.Context) error {
 	now := time.Now()
 	last, found, err := r.replay()
 	if err != nil {
 		return err
 	}
 	if !found {
-		err := r.event(now.UnixNano(), spool.Event{
-			Kind: textegress.KindRecordingStarted, Source: r.info.Source, AnnouncedUnixNS: r.info.AnnouncedUnixNS,
-			Part: r.info.Part, Previous: r.info.Previous,
+		err := r.insist(ctx, "begin the recording", func() error {
+			return r.event(now.UnixNano(), spool.Event{
+				Kind: textegress.KindRecordingStarted, Source: r.info.Source, AnnouncedUnixNS: r.info.AnnouncedUnixNS,
+				Part: r.info.Part, Previous: r.info.Previous,
+			})
 		})
 		if err == nil {
-			err = r.stateSelection(now.UnixNano())
+			err = r.insist(ctx, "state the selection", func() error { return r.stateSelection(now.UnixNano()) })
 		}
 		if err != nil || r.info.Part < 2 {
 			return err
 		}
 		// The time between two parts is an outage of the session.
-		return r.beginOutage("service_stopped", r.info.PreviousEndedUnixNS)
+		return r.stateOutage(ctx, "service_stopped", r.info.PreviousEndedUnixNS)
 	}
 	r.lastFrameNS.Store(last)
 	r.lostAt = now
 	r.o.Fresh = false
 	if r.epoch != 0 && !r.inOutage {
-		if err := r.beginOutage("process_died", last); err != nil {
+		if err := r.stateOutage(ctx, "process_died", last); err != nil {
 			return err
 		}
 	}
-	return r.stateSelection(now.UnixNano())
+	return r.insist(ctx, "state the selection", func() error { return r.stateSelection(now.UnixNano()) })
 }
 
 // replay reads what an earlier process wrote: the epoch, who was present, under
@@ -271,8 +269,7 @@ func (r *Recorder) replay() (lastNS int64, found bool, err error) {
 			r.epoch = int(f.Epoch)
 			r.roomSIDs[ev.RoomSID] = true
 		case textegress.KindParticipantJoined:
-			r.present[ev.ParticipantSID] = member{ev.Identity}
-			r.countParticipant(ev.ParticipantSID)
+			r.arrived(ev.ParticipantSID, ev.Identity)
 		case textegress.KindParticipantLeft:
 			delete(r.present, ev.ParticipantSID)
 		case textegress.KindSelection:
@@ -290,32 +287,51 @@ func (r *Recorder) replay() (lastNS int64, found bool, err error) {
 	return lastNS, found, nil
 }
 
-func (r *Recorder) countParticipant(sid string) {
-	if !r.seen[sid] {
-		r.seen[sid] = true
+func (r *Recorder) isPresent(sid string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, ok := r.present[sid]
+	return ok
+}
+
+// arrived notes that a participant is in the room. The sid is one of a
+// participant's connection, so each that arrives is counted, and none is
+// remembered after it left: somebody who comes and goes for hours costs nothing.
+func (r *Recorder) arrived(sid, identity string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, known := r.present[sid]; !known {
 		r.participants.Add(1)
 	}
+	r.present[sid] = member{identity}
 }
 
 // beginOutage states an outage that began at sinceNS (unix), unless one is open.
+// It is open when it is written.
 func (r *Recorder) beginOutage(cause string, sinceNS int64) error {
 	r.mu.Lock()
-	if r.inOutage {
-		r.mu.Unlock()
+	open := r.inOutage
+	r.mu.Unlock()
+	if open {
 		return nil
 	}
-	r.inOutage = true
-	r.mu.Unlock()
-	r.outages.Add(1)
 	if err := r.stateDropped(); err != nil {
 		return err
 	}
+	if err := r.event(time.Now().UnixNano(), spool.Event{Kind: textegress.KindOutageStarted, Cause: cause, SinceUnixNS: sinceNS}); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.inOutage = true
+	r.mu.Unlock()
+	r.outages.Add(1)
 	r.o.Metrics.outage(cause)
 	r.log.Warn("outage began", "cause", cause)
-	return r.event(time.Now().UnixNano(), spool.Event{Kind: textegress.KindOutageStarted, Cause: cause, SinceUnixNS: sinceNS})
+	return nil
 }
 
-// event writes an event of our own, in the current epoch.
+// event writes an event of our own that the record cannot do without, in the
+// current epoch.
 func (r *Recorder) event(unixNS int64, ev spool.Event) error {
 	r.mu.Lock()
 	epoch := r.epoch
@@ -324,7 +340,11 @@ func (r *Recorder) event(unixNS int64, ev spool.Event) error {
 	if err != nil {
 		return err
 	}
-	return r.write(f)
+	if err := r.w.AppendVital(f); err != nil {
+		return err
+	}
+	r.lastFrameNS.Store(f.UnixNS)
+	return nil
 }
 
 // write appends one frame. Its time begins an outage, should one follow.
@@ -336,20 +356,25 @@ func (r *Recorder) write(f spool.Frame) error {
 	return nil
 }
 
-// seal closes the recording for good. It is not subject to cancellation: what
-// was recorded is to be delivered.
-func (r *Recorder) seal(status textegress.Status, reason string) error {
+// seal closes the recording for good. A stop of the service does not keep it from
+// being sealed, only a disk that refuses: it then stays open.
+func (r *Recorder) seal(ctx context.Context, status textegress.Status, reason string) error {
 	r.setStatus(textegress.StatusEnding, reason)
 	now := time.Now().UnixNano()
-	if err := r.stateDropped(); err != nil {
-		return fmt.Errorf("end recording %s: %w", r.info.EgressID, err)
-	}
-	err := r.event(now, spool.Event{Kind: textegress.KindRecordingEnded, Reason: reason, Status: string(status)})
+	err := r.insist(ctx, "end the recording", func() error {
+		if err := r.stateDropped(); err != nil {
+			return err
+		}
+		return r.event(now, spool.Event{Kind: textegress.KindRecordingEnded, Reason: reason, Status: string(status)})
+	})
 	if err != nil {
-		return fmt.Errorf("end recording %s: %w", r.info.EgressID, err)
+		return err
 	}
-	if err := r.w.Seal(spool.Sealed{Status: status, Reason: reason, EndedUnixNS: now}); err != nil {
-		return fmt.Errorf("seal recording %s: %w", r.info.EgressID, err)
+	err = r.insist(ctx, "seal the recording", func() error {
+		return r.w.Seal(spool.Sealed{Status: status, Reason: reason, EndedUnixNS: now})
+	})
+	if err != nil {
+		return err
 	}
 	r.setStatus(status, reason)
 	r.o.Metrics.sealed(status)

@@ -57,10 +57,17 @@ func (r *Recorder) stay(ctx context.Context) (textegress.Status, string, error) 
 			}
 		}
 		check = true
-		h := &handler{r: r, failed: make(chan struct{})}
+		if !r.writable(ctx) {
+			continue
+		}
+		h := newHandler(ctx, r)
 		conn, err := t.join(ctx, h)
 		if err != nil {
-			if e := t.refused(ctx, err); e != nil {
+			e, err := t.refused(ctx, h, err)
+			if err != nil {
+				return "", "", err
+			}
+			if e != nil {
 				return e.status, e.reason, nil
 			}
 			continue
@@ -106,13 +113,11 @@ func (r *Recorder) attend(ctx context.Context, conn Conn, h *handler, t *tries) 
 			return r.over(ReasonSessionEnded), nil
 		}
 	}
-	var writeErr error
 	select {
 	case <-conn.Done():
 	case <-ctx.Done():
 		r.leave(ctx, conn)
-	case writeErr = <-r.err:
-		close(h.failed)
+	case <-h.broken:
 		r.leave(ctx, conn)
 	}
 	end := conn.End()
@@ -121,8 +126,10 @@ func (r *Recorder) attend(ctx context.Context, conn Conn, h *handler, t *tries) 
 	r.mu.Unlock()
 	r.log.Info("left the room", "reason", string(end.Reason))
 
-	if writeErr != nil {
-		return nil, r.diskOutage(ctx, writeErr)
+	if lost, since := h.lost(); lost != nil {
+		if err := r.diskOutage(ctx, lost, since); err != nil {
+			return nil, err
+		}
 	}
 	switch {
 	case end.Reason == room.ReasonRoomDeleted || end.Reason == room.ReasonRoomClosed:
@@ -140,7 +147,7 @@ func (r *Recorder) attend(ctx context.Context, conn Conn, h *handler, t *tries) 
 		t.pause(ctx)
 	}
 	r.lostAt = time.Now()
-	return nil, r.beginOutage(string(end.Reason), r.sinceNS())
+	return nil, r.stateOutage(ctx, string(end.Reason), r.sinceNS())
 }
 
 func stopped(ctx context.Context) bool { return ctx.Err() != nil }
@@ -155,24 +162,6 @@ func (r *Recorder) leave(ctx context.Context, conn Conn) {
 // sinceNS is where an outage begins: at the last frame before it. Nothing proves
 // that what was sent later would have arrived.
 func (r *Recorder) sinceNS() int64 { return r.lastFrameNS.Load() }
-
-// diskOutage waits until the spool can be written again, and states the outage.
-func (r *Recorder) diskOutage(ctx context.Context, cause error) error {
-	since := r.sinceNS()
-	r.lostAt = time.Now()
-	for p := appendPause; ; p = min(2*p, longestPause) {
-		err := r.beginOutage("disk", since)
-		if err == nil {
-			return nil
-		}
-		r.mu.Lock()
-		r.inOutage = false // it could not be stated
-		r.mu.Unlock()
-		if !sleep(ctx, p) {
-			return fmt.Errorf("recording %s stays open: %w", r.info.EgressID, errors.Join(cause, err))
-		}
-	}
-}
 
 // state asks the authority, bounded in time.
 func (r *Recorder) state(ctx context.Context) (SessionState, error) {
@@ -259,49 +248,53 @@ func (t *tries) join(ctx context.Context, h *handler) (Conn, error) {
 }
 
 // refused handles a failed try: it returns the end of the recording, or nil
-// after a pause.
-func (t *tries) refused(ctx context.Context, err error) *ended {
+// after a pause. An error means that the recording stays open on disk.
+func (t *tries) refused(ctx context.Context, h *handler, err error) (*ended, error) {
 	r := t.r
 	r.mu.Lock()
 	wasIn := r.connected
 	r.connected = false
 	r.mu.Unlock()
-	if wasIn { // the room accepted us, then the connection failed
+	if lost, since := h.lost(); lost != nil {
+		if err := r.diskOutage(ctx, lost, since); err != nil {
+			return nil, err
+		}
+	} else if wasIn { // the room accepted us, then the connection failed
 		r.lostAt = time.Now()
-		if err := r.beginOutage("join_failed", r.sinceNS()); err != nil {
-			r.log.Error("cannot state the outage", "error", err)
+		if err := r.stateOutage(ctx, "join_failed", r.sinceNS()); err != nil {
+			return nil, err
 		}
 	}
 	var end *room.EndError
 	switch {
 	case ctx.Err() != nil:
-		return nil // the loop sees it
+		return nil, nil // the loop sees it
 	case errors.Is(err, ErrSessionEnded):
-		return r.over(ReasonSessionEnded)
+		return r.over(ReasonSessionEnded), nil
 	case errors.Is(err, errOtherSession):
-		return r.over(ReasonRoomReplaced)
+		return r.over(ReasonRoomReplaced), nil
 	case errors.Is(err, errEmptyRoom):
 		r.log.Warn("the room is empty and names no session; left it again")
 		sleep(ctx, emptyRoomPause)
-		return nil
+		return nil, nil
 	case errors.As(err, &end):
 		switch end.End.Reason {
 		case room.ReasonRoomDeleted, room.ReasonRoomClosed:
-			return r.over(string(end.End.Reason))
+			return r.over(string(end.End.Reason)), nil
 		case room.ReasonParticipantRemoved:
-			return &ended{textegress.StatusAborted, string(end.End.Reason)}
+			return &ended{textegress.StatusAborted, string(end.End.Reason)}, nil
 		}
 	}
 	if time.Since(t.unknownSince) > r.o.GiveUpAfter {
 		r.log.Error("neither LiveKit nor SyncFlow could be reached; the recording is sealed, and goes on as a new part when the session turns out to run",
 			"for", time.Since(t.unknownSince).Round(time.Second), "error", err)
-		return r.over(ReasonUnreachable)
+		return r.over(ReasonUnreachable), nil
 	}
 	if t.n == 0 || t.n%20 == 0 {
 		r.log.Warn("cannot join; trying again", "tries", t.n+1, "error", err)
 	}
 	t.pause(ctx)
-	return nil
+	return nil, nil
 }
 
 // pause waits before the next try: exponential, with jitter so that the rooms of
