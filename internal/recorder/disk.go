@@ -101,12 +101,12 @@ func (h *handler) giveUp(err error, sinceNS int64) {
 	h.sinceNS = min(h.sinceNS, sinceNS)
 }
 
-// lost returns why a frame was given up, nil if none was, and where the outage
-// begins. It is valid when the handler is not called any more.
-func (h *handler) lost() (cause error, sinceNS int64) {
+// lost returns where the outage begins and why a frame was given up, nil if none
+// was. It is valid when the handler is not called any more.
+func (h *handler) lost() (sinceNS int64, why error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.err, h.sinceNS
+	return h.sinceNS, h.err
 }
 
 // diskOutage states the outage of a stay that ended because a frame could not be

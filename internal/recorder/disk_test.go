@@ -332,8 +332,7 @@ func TestDisk_FullWhileJoining(t *testing.T) {
 	for _, failing := range []string{"joined", "outage_ended", "participant_joined"} {
 		t.Run(failing, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var d *disk
-				d = newDisk(t,
+				d := newDisk(t,
 					step{info: info("RM_1", ours), stay: send(room.ReasonConnectionLost, "a")},
 					step{info: info("RM_1", ours, "alice"), stay: sit()},
 					step{info: info("RM_1", ours, "alice"), stay: send(room.ReasonRoomDeleted, "b")},
@@ -355,13 +354,13 @@ func TestDisk_FullWhileJoining(t *testing.T) {
 				d.run(t.Context())
 				open := false
 				for _, line := range d.story() {
-					switch {
-					case line == "outage_ended":
+					switch line {
+					case "outage_ended":
 						if !open {
 							t.Errorf("an outage ended that had not begun: %q", d.story())
 						}
 						open = false
-					case line == "outage_started disk" || line == "outage_started connection_lost":
+					case "outage_started disk", "outage_started connection_lost":
 						if open {
 							t.Errorf("an outage began within one: %q", d.story())
 						}

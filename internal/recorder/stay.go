@@ -126,7 +126,7 @@ func (r *Recorder) attend(ctx context.Context, conn Conn, h *handler, t *tries) 
 	r.mu.Unlock()
 	r.log.Info("left the room", "reason", string(end.Reason))
 
-	if lost, since := h.lost(); lost != nil {
+	if since, lost := h.lost(); lost != nil {
 		if err := r.diskOutage(ctx, lost, since); err != nil {
 			return nil, err
 		}
@@ -255,7 +255,7 @@ func (t *tries) refused(ctx context.Context, h *handler, err error) (*ended, err
 	wasIn := r.connected
 	r.connected = false
 	r.mu.Unlock()
-	if lost, since := h.lost(); lost != nil {
+	if since, lost := h.lost(); lost != nil {
 		if err := r.diskOutage(ctx, lost, since); err != nil {
 			return nil, err
 		}
@@ -267,7 +267,7 @@ func (t *tries) refused(ctx context.Context, h *handler, err error) (*ended, err
 	}
 	var end *room.EndError
 	switch {
-	case ctx.Err() != nil:
+	case stopped(ctx):
 		return nil, nil // the loop sees it
 	case errors.Is(err, ErrSessionEnded):
 		return r.over(ReasonSessionEnded), nil

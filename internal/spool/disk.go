@@ -15,6 +15,7 @@ import (
 	"github.com/syncflow/textegress/internal/durable"
 )
 
+// The errors of a disk without space.
 var (
 	// ErrDiskLow: there is less free space than Options.DiskMinFree, so no
 	// recording of a new session is begun. Those that are open go on.
@@ -112,7 +113,7 @@ func (d *disk) prepare() {
 	defer d.mu.Unlock()
 	d.reserved = d.findReserve()
 	d.look(time.Now())
-	if !d.reserved && d.checked == d.told && d.space.Free < 2*uint64(d.reserve) {
+	if !d.reserved && d.checked.Equal(d.told) && d.space.Free < 2*uint64(d.reserve) {
 		d.setFull("there is no room for the reserve")
 	}
 }
@@ -223,7 +224,7 @@ func (d *disk) found(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.look(time.Now())
-	if d.told == d.checked && d.reserved && !d.fewFiles() && d.space.Free >= 2*uint64(d.reserve) {
+	if d.told.Equal(d.checked) && d.reserved && !d.fewFiles() && d.space.Free >= 2*uint64(d.reserve) {
 		// Refusing packets would not help those that have no quota left either.
 		d.note("a write found no space although there is some: a quota, or somebody has just made room")
 		return
