@@ -1,6 +1,6 @@
 # An index of what can be done here; the work is in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-short race e2e lint fmt fuzz bench bench-quick clean
+.PHONY: help setup build demo test test-short race e2e lint fmt fuzz torture bench bench-quick clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ fmt: ## Format the code and apply the modernizers
 
 fuzz: ## Fuzz every fuzz target for FUZZTIME (default 30s)
 	@scripts/fuzz.sh
+
+torture: ## Kill, freeze, cut off and fill up the real binary for 15 minutes; account for every message (SEED, KILLS, DURATION, ONLY)
+	@SEED='$(SEED)' KILLS='$(KILLS)' DURATION='$(DURATION)' ONLY='$(ONLY)' scripts/torture.sh
 
 bench: ## Measure: join time, memory, CPU (figures, no thresholds; about 15 minutes)
 	@scripts/bench.sh

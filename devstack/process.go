@@ -72,12 +72,20 @@ func StartProcess(ctx context.Context, spec ProcessSpec) (*Process, error) {
 
 // Start starts a process that is not running and waits until it is ready.
 func (p *Process) Start(ctx context.Context) error {
-	if err := p.spawn(); err != nil {
-		return fmt.Errorf("starting %s: %w", p.spec.Name, err)
+	if err := p.Spawn(); err != nil {
+		return err
 	}
 	if err := p.WaitReady(ctx); err != nil {
 		_ = p.Kill()
 		return err
+	}
+	return nil
+}
+
+// Spawn starts a process that is not running and does not wait until it is ready, so that it can be killed while it starts.
+func (p *Process) Spawn() error {
+	if err := p.spawn(); err != nil {
+		return fmt.Errorf("starting %s: %w", p.spec.Name, err)
 	}
 	return nil
 }

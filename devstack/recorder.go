@@ -30,6 +30,11 @@ type Recorder struct {
 // NewRecorder prepares a recorder of all projects of the stack in dir, without starting it. Extra lines ("KEY=value") are added
 // to its .env.
 func (s *Stack) NewRecorder(ctx context.Context, dir string, extra ...string) (*Recorder, error) {
+	return s.NewRecorderOf(ctx, dir, nil, extra...)
+}
+
+// NewRecorderOf is NewRecorder for some of the projects; none: all. Several recorders of one project all record everything.
+func (s *Stack) NewRecorderOf(ctx context.Context, dir string, projects []Project, extra ...string) (*Recorder, error) {
 	bins, err := EnsureBinaries(ctx, BinTextegress)
 	if err != nil {
 		return nil, err
@@ -42,7 +47,8 @@ func (s *Stack) NewRecorder(ctx context.Context, dir string, extra ...string) (*
 		return nil, fmt.Errorf("devstack: %w", err)
 	}
 	addr := fmt.Sprintf("127.0.0.1:%d", port)
-	if _, err := s.DotEnv(dir, append([]string{"HTTP_ADDR=" + addr}, extra...)...); err != nil {
+	lines := append(s.Env(projects...), "HTTP_ADDR="+addr)
+	if _, err := writeDotEnv(dir, append(lines, extra...)); err != nil {
 		return nil, err
 	}
 	r := &Recorder{Dir: dir, URL: "http://" + addr, bin: filepath.Join(bins, BinTextegress)}

@@ -18,6 +18,8 @@ type Options struct {
 	Projects int
 	// TLS makes the recorder's configuration use RabbitMQ over TLS. The plain listener is there in any case.
 	TLS bool
+	// Proxies puts a proxy before each server, to which recorders are pointed; see Stack.Proxies.
+	Proxies bool
 	// NoRabbitMQ and NoS3 leave a server out. RabbitMQ is what takes time to start.
 	NoRabbitMQ, NoS3 bool
 
@@ -33,6 +35,7 @@ type Stack struct {
 	RabbitMQ *RabbitMQ // nil with NoRabbitMQ
 	S3       *S3       // nil with NoS3
 	SyncFlow *SyncFlow
+	Proxies  *Proxies // nil without Options.Proxies
 
 	opt   Options
 	ports *portBlock
@@ -91,7 +94,12 @@ func (s *Stack) start(ctx context.Context) error {
 	if err := errors.Join(errLK, errMQ, errS3); err != nil {
 		return err
 	}
-	s.SyncFlow, err = startSyncFlow(ctx, filepath.Join(s.Dir, "syncflow"), apiPort, s.LiveKit, s.RabbitMQ, s.S3, s.opt.Projects)
+	if s.opt.Proxies {
+		if err := s.startProxies(apiPort); err != nil {
+			return err
+		}
+	}
+	s.SyncFlow, err = startSyncFlow(ctx, filepath.Join(s.Dir, "syncflow"), apiPort, s.LiveKit, s.signalURL(), s.RabbitMQ, s.S3, s.opt.Projects)
 	if err != nil || s.S3 == nil {
 		return err
 	}
@@ -101,6 +109,40 @@ func (s *Stack) start(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+func (s *Stack) startProxies(apiPort int) (err error) {
+	s.Proxies = &Proxies{}
+	if s.Proxies.SyncFlow, err = startProxy("SyncFlow", fmt.Sprintf("127.0.0.1:%d", apiPort), s.ports); err != nil {
+		return err
+	}
+	if s.Proxies.LiveKit, err = startProxy("LiveKit", s.LiveKit.URL, s.ports); err != nil {
+		return err
+	}
+	if s.RabbitMQ != nil {
+		if s.Proxies.RabbitMQ, err = startProxy("RabbitMQ", fmt.Sprintf("127.0.0.1:%d", s.brokerPort()), s.ports); err != nil {
+			return err
+		}
+	}
+	if s.S3 != nil {
+		s.Proxies.S3, err = startProxy("S3", s.S3.Endpoint, s.ports)
+	}
+	return err
+}
+
+// signalURL is where SyncFlow sends participants to.
+func (s *Stack) signalURL() string {
+	if s.Proxies != nil {
+		return "ws://" + s.Proxies.LiveKit.Addr
+	}
+	return s.LiveKit.URL
+}
+
+func (s *Stack) brokerPort() int {
+	if s.opt.TLS {
+		return s.RabbitMQ.TLSPort
+	}
+	return s.RabbitMQ.Port
 }
 
 // Stop ends all servers. With a temporary folder they are killed, which is faster, and the folder is removed.
@@ -131,6 +173,11 @@ func (s *Stack) Stop(ctx context.Context) error {
 	}
 	if s.temp {
 		errs = append(errs, os.RemoveAll(s.Dir))
+	}
+	if s.Proxies != nil {
+		for _, p := range s.Proxies.All() {
+			p.Close()
+		}
 	}
 	s.ports.release()
 	return errors.Join(errs...)

@@ -98,7 +98,7 @@ func newProjects(n int) []Project {
 	return append(list, Project{ID: uuid.NewString(), Name: "Somebody else's", Key: rand.Text()[:10], Secret: rand.Text() + "abcdef", Bucket: "elsewhere"})
 }
 
-func startSyncFlow(ctx context.Context, dir string, port int, lk *LiveKit, mq *RabbitMQ, s3 *S3, projects int) (*SyncFlow, error) {
+func startSyncFlow(ctx context.Context, dir string, port int, lk *LiveKit, signalURL string, mq *RabbitMQ, s3 *S3, projects int) (*SyncFlow, error) {
 	bin, err := EnsureBinaries(ctx, BinSyncFlow)
 	if err != nil {
 		return nil, err
@@ -129,7 +129,7 @@ func startSyncFlow(ctx context.Context, dir string, port int, lk *LiveKit, mq *R
 			user = 2
 		}
 		cfg.Projects = append(cfg.Projects, standin.Project{
-			ID: p.ID, UserID: user, Name: p.Name, LiveKitServerURL: lk.URL,
+			ID: p.ID, UserID: user, Name: p.Name, LiveKitServerURL: signalURL,
 			Bucket: p.Bucket, Endpoint: endpoint, Keys: []standin.APIKey{{Key: p.Key, Secret: p.Secret}},
 		})
 	}

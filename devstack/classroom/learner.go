@@ -48,7 +48,8 @@ type Learner struct {
 	room *lksdk.Room
 	conn int
 
-	interrupted atomic.Bool
+	interrupted atomic.Bool  // of any connection
+	broken      *atomic.Bool // the present connection
 	leaving     *atomic.Bool // of the present connection
 
 	mu   sync.Mutex
@@ -60,7 +61,7 @@ func Enroll(identity string, tokens func(ctx context.Context) (url, token string
 	return &Learner{Identity: identity, join: tokens}
 }
 
-// Join connects, for the first time or again.
+// Join connects, for the first time or again, also after a connection that broke.
 func (l *Learner) Join(ctx context.Context) error {
 	url, token, err := l.join(ctx)
 	if err != nil {
@@ -69,20 +70,21 @@ func (l *Learner) Join(ctx context.Context) error {
 	silence()
 	cb := lksdk.NewRoomCallback()
 	leaving := &atomic.Bool{} // of this connection: its last callback may come after the next join
-	cb.OnReconnecting = func() { l.interrupted.Store(true) }
-	cb.OnDisconnected = func() {
+	broken := &atomic.Bool{}
+	interrupted := func() {
 		if !leaving.Load() {
+			broken.Store(true)
 			l.interrupted.Store(true)
 		}
 	}
-	l.leaving = leaving
+	cb.OnReconnecting, cb.OnDisconnected = interrupted, interrupted
 	room := lksdk.NewRoom(cb)
 	room.SetLogger(logger.GetDiscardLogger())
 	err = room.JoinWithContextAndToken(ctx, url, token, lksdk.WithAutoSubscribe(false), lksdk.WithLogger(logger.GetDiscardLogger()), lksdk.WithDisableTURN())
 	if err != nil {
 		return fmt.Errorf("%s: joining: %w", l.Identity, err)
 	}
-	l.room = room
+	l.room, l.leaving, l.broken = room, leaving, broken
 	l.conn++
 	return nil
 }
@@ -141,7 +143,7 @@ func (l *Learner) Drain(ctx context.Context) error { return l.await(ctx, 0) }
 func (l *Learner) await(ctx context.Context, limit int) error {
 	var tick *time.Ticker // made only when there is something to wait for
 	for {
-		if l.interrupted.Load() {
+		if l.broken.Load() {
 			return fmt.Errorf("%s: %w", l.Identity, ErrInterrupted)
 		}
 		pc := l.room.LocalParticipant.GetPublisherPeerConnection()
@@ -173,7 +175,7 @@ func (l *Learner) Leave(ctx context.Context) error {
 			err = ctx.Err()
 		}
 	}
-	if l.interrupted.Load() && err == nil {
+	if l.broken.Load() && err == nil {
 		err = fmt.Errorf("%s: %w", l.Identity, ErrInterrupted)
 	}
 	l.leaving.Store(true)
@@ -187,5 +189,5 @@ func (l *Learner) Vanish() {
 	l.room.Disconnect()
 }
 
-// Interrupted reports whether a connection broke; see ErrInterrupted.
+// Interrupted reports whether any connection broke; see ErrInterrupted.
 func (l *Learner) Interrupted() bool { return l.interrupted.Load() }

@@ -1,0 +1,64 @@
+package torture
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+)
+
+// rig is shared by all tests.
+var rig *Rig
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+		defer cancel()
+		dir, err := os.MkdirTemp("", "textegress-torture-")
+		if err == nil {
+			rig, err = NewRig(ctx, dir, 1, len(Scenarios()))
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		defer rig.Close(context.WithoutCancel(ctx))
+		// Scenarios wait far more than they compute.
+		flag.Parse()
+		if err := flag.Set("test.parallel", fmt.Sprint(len(Scenarios()))); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+// The short version of every scenario. Those that disturb only their own recorder play at the same time, each in a project of
+// its own.
+func TestTorture(t *testing.T) {
+	rig.Log = func(format string, args ...any) { t.Logf(format, args...) }
+	defer func() { rig.Log = nil }()
+	t.Run("together", func(t *testing.T) { play(t, false) })
+	t.Run("alone", func(t *testing.T) { play(t, true) })
+	t.Log(rig.Summary())
+	t.Log(rig.Details())
+}
+
+func play(t *testing.T, alone bool) {
+	for i, s := range Scenarios() {
+		if s.Alone != alone || s.LongOnly {
+			continue
+		}
+		t.Run(s.Name, func(t *testing.T) {
+			if !alone {
+				t.Parallel()
+			}
+			if err := rig.Play(t.Context(), s, 0, i); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

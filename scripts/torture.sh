@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# The long torture: real servers, the real binary, everything that may happen to it. SEED repeats a run, KILLS and DURATION make
+# it longer or shorter, ONLY names scenarios; other arguments go to the program (-h lists them).
+source "$(dirname "$0")/env.sh"
+scripts/setup.sh
+scripts/build.sh
+args=()
+[ -z "${SEED:-}" ] || args+=(-seed "$SEED")
+[ -z "${KILLS:-}" ] || args+=(-kills "$KILLS")
+[ -z "${DURATION:-}" ] || args+=(-duration "$DURATION")
+[ -z "${ONLY:-}" ] || args+=(-only "$ONLY")
+exec build/bin/torture "${args[@]}" "$@"
