@@ -93,16 +93,7 @@ func outagesOf(lines []textegress.Message) []outage {
 
 func judge(s Sent, lines []textegress.Message, outages []outage, tailUnproved bool) Verdict {
 	v := Verdict{Sent: len(s.Messages)}
-	var got []classroom.Received
-	var at []int // position of each in the record
-	for i, m := range lines {
-		if m.Kind.IsEvent() || m.Identity != s.Identity {
-			continue
-		}
-		got = append(got, classroom.Received{Topic: m.Topic, Payload: m.Payload(), Reliable: m.Reliable == nil || *m.Reliable})
-		at = append(at, i)
-	}
-	d := classroom.Compare(s.Messages, got)
+	d, at := locate(s, lines)
 	v.Recorded = len(d.At)
 	for _, i := range d.Surplus {
 		v.wrong("%s: line %d is recorded twice, or was never sent", s.Identity, lines[at[i]].N)
@@ -124,6 +115,20 @@ func judge(s Sent, lines []textegress.Message, outages []outage, tailUnproved bo
 		}, before, after)
 	}
 	return v
+}
+
+// locate compares a sender's messages with a record. at has, for each position among that sender's messages in the record, the
+// position of the line.
+func locate(s Sent, lines []textegress.Message) (d classroom.Difference, at []int) {
+	var got []classroom.Received
+	for i, m := range lines {
+		if m.Kind.IsEvent() || m.Identity != s.Identity {
+			continue
+		}
+		got = append(got, classroom.Received{Topic: m.Topic, Payload: m.Payload(), Reliable: m.Reliable == nil || *m.Reliable})
+		at = append(at, i)
+	}
+	return classroom.Compare(s.Messages, got), at
 }
 
 type excuses struct{ outage, tail bool }
@@ -196,14 +201,9 @@ func Union(sent []Sent, a, b []textegress.Message, tailUnproved bool) Verdict {
 
 // recorded are the numbers of a sender that are in a record.
 func recorded(s Sent, lines []textegress.Message) map[int]bool {
-	var got []classroom.Received
-	for _, m := range lines {
-		if !m.Kind.IsEvent() && m.Identity == s.Identity {
-			got = append(got, classroom.Received{Topic: m.Topic, Payload: m.Payload(), Reliable: m.Reliable == nil || *m.Reliable})
-		}
-	}
+	d, _ := locate(s, lines)
 	out := map[int]bool{}
-	for n := range classroom.Compare(s.Messages, got).At {
+	for n := range d.At {
 		out[n] = true
 	}
 	return out

@@ -101,3 +101,48 @@ func TestUnion(t *testing.T) {
 		}
 	}
 }
+
+func TestClaims(t *testing.T) {
+	// Two connections: 1 to 4 and 5 to 6, so the numbers are 1 2 3 4 and 1 2.
+	s := sentUpTo(6)
+	for i := range s.Messages {
+		s.Messages[i].Conn = 1 + i/4
+	}
+	lines := record("j 1 2 ( j 4 5 end")
+	for i := range lines {
+		switch m := &lines[i]; {
+		case m.Text == nil:
+		case *m.Text == "5":
+			m.ParticipantSID, m.Sequence = "PA_2", 1
+		default:
+			m.ParticipantSID, m.Sequence = "PA_1", uint32((*m.Text)[0]-'0')
+		}
+	}
+	statement := func() textegress.Completeness {
+		return textegress.Completeness{Connections: []textegress.Connection{
+			{ParticipantSID: "PA_1", Sequence: &textegress.Sequence{First: 1, Last: 4, Received: 3, GapCount: 1, MissingNumbers: 1}, Tail: "left"},
+			{ParticipantSID: "PA_2", Sequence: &textegress.Sequence{First: 1, Last: 1, Received: 1, Contiguous: true}, Tail: "unproved"},
+		}}
+	}
+	for _, c := range []struct {
+		name  string
+		spoil func(a, b *textegress.Connection)
+		wrong int
+	}{
+		{"true", func(_, _ *textegress.Connection) {}, 0},
+		{"a gap called contiguous", func(a, _ *textegress.Connection) { a.Sequence.Contiguous = true }, 1},
+		{"a gap that is not explained", func(a, _ *textegress.Connection) { a.Sequence.UnexplainedNumbers = 1 }, 1},
+		{"a beginning that is not explained", func(a, _ *textegress.Connection) { a.Sequence.BeforeFirst = &textegress.Gap{} }, 1},
+		{"a wrong count", func(a, _ *textegress.Connection) { a.Sequence.Received = 4 }, 1},
+		{"nothing received", func(a, _ *textegress.Connection) { *a = textegress.Connection{ParticipantSID: "PA_9", Tail: "left"} }, 0},
+		{"no account", func(a, _ *textegress.Connection) { a.Sequence = nil }, 1},
+		{"a tail called proved", func(_, b *textegress.Connection) { b.Tail = "left" }, 1},
+		{"nobody's connection", func(a, _ *textegress.Connection) { a.ParticipantSID, a.Sequence.Received = "PA_3", 0 }, 1},
+	} {
+		m := statement()
+		c.spoil(&m.Connections[0], &m.Connections[1])
+		if wrong := Claims([]Sent{s}, []Part{{m, lines}}); len(wrong) != c.wrong {
+			t.Errorf("%s: %q", c.name, wrong)
+		}
+	}
+}

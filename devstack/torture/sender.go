@@ -72,11 +72,10 @@ func (s *sender) stay(ctx context.Context) (finished bool, err error) {
 	for {
 		select {
 		case <-s.stop:
-			if err := s.l.Leave(ctx); err != nil {
+			if s.l.Leave(ctx) != nil { // not an error of the sender's: it is known what is not known
 				s.doubt(first, marks)
-				return true, nil
 			}
-			return true, nil
+			return true, ctx.Err()
 		case <-ctx.Done():
 			s.l.Vanish()
 			return true, ctx.Err()

@@ -241,6 +241,7 @@ func (s *session) delivered(st devstack.RecorderStatus) bool {
 // judge checks the parts of one recorder's record and accounts for every message.
 func (s *session) judge(ctx context.Context, v *victim, parts []devstack.Delivered) (Verdict, []textegress.Message, error) {
 	var lines []textegress.Message
+	var stated []Part
 	var errs []error
 	unproved := false
 	for i, d := range parts {
@@ -258,7 +259,7 @@ func (s *session) judge(ctx context.Context, v *victim, parts []devstack.Deliver
 		if code != 0 {
 			errs = append(errs, fmt.Errorf("verify %s: exit code %d\n%s%s", d.S3URL(), code, stdout, stderr))
 		}
-		outages := 0
+		outages, first := 0, len(lines)
 		for l, err := range d.Messages() {
 			if err != nil {
 				return Verdict{}, nil, fmt.Errorf("recording %s: %w", m.EgressID, err)
@@ -271,6 +272,7 @@ func (s *session) judge(ctx context.Context, v *victim, parts []devstack.Deliver
 		if outages != len(m.Completeness.Outages) {
 			errs = append(errs, fmt.Errorf("recording %s: the manifest states %d outages, the transcript %d", m.EgressID, len(m.Completeness.Outages), outages))
 		}
+		stated = append(stated, Part{m.Completeness, lines[first:]})
 		unproved = m.Completeness.Tail == textegress.TailUnproved
 	}
 	if len(parts) == 0 {
@@ -281,7 +283,7 @@ func (s *session) judge(ctx context.Context, v *victim, parts []devstack.Deliver
 		sent = append(sent, x.sent())
 	}
 	verdict := Judge(sent, lines, unproved)
-	for _, w := range verdict.Wrong {
+	for _, w := range append(verdict.Wrong, Claims(sent, stated)...) {
 		errs = append(errs, errors.New(w))
 	}
 	if err := errors.Join(errs...); err != nil {
