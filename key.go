@@ -122,6 +122,21 @@ func TextViewName(identity, topic string, first time.Time) string {
 	return sender + "-" + topicName(topic, maxTopicInView) + "-" + first.UTC().Format("2006-01-02T15:04:05UTC") + ".txt"
 }
 
+// FileName returns the key, relative to the prefix, of the content of a stream:
+// files/<identity>/<stream id>-<name>. The sender without identity is
+// "%unknown"; without a name the last component is the stream id alone. Different
+// streams can have the same FileName; whoever writes keeps them apart.
+func FileName(identity, streamID, name string) string {
+	sender := unknownSender
+	if identity != "" {
+		sender = EscapeName(identity)
+	}
+	if name != "" {
+		streamID += "-" + name
+	}
+	return FilesDir + sender + "/" + EscapeName(streamID)
+}
+
 func topicName(topic string, limit int) string {
 	if topic == "" {
 		return allTopics

@@ -27,7 +27,7 @@ const (
 	KindDataTrack     Kind = "data_track"    // frames of a data track, which are not DataPackets
 	KindRPC           Kind = "rpc"           // rpc_request, rpc_ack, rpc_response
 	KindSIPDTMF       Kind = "sip_dtmf"      // sip_dtmf
-	KindEncrypted     Kind = "encrypted"     // encrypted_packet, no key
+	KindEncrypted     Kind = "encrypted"     // encrypted_packet that could not be decrypted
 	KindUnknown       Kind = "unknown"       // anything else, also what does not parse
 )
 
@@ -104,10 +104,22 @@ type Message struct {
 	Field     int    `json:"field,omitempty"`
 	FieldName string `json:"field_name,omitempty"`
 
-	User   *UserInfo   `json:"user,omitempty"`
-	Chat   *ChatInfo   `json:"chat,omitempty"`
-	Stream *StreamInfo `json:"stream,omitempty"`
-	Event  *Event      `json:"event,omitempty"`
+	User          *UserInfo          `json:"user,omitempty"`
+	Chat          *ChatInfo          `json:"chat,omitempty"`
+	Transcription *TranscriptionInfo `json:"transcription,omitempty"`
+	RPC           *RPCInfo           `json:"rpc,omitempty"`
+	SIPDTMF       *SIPDTMFInfo       `json:"sip_dtmf,omitempty"`
+	Stream        *StreamInfo        `json:"stream,omitempty"`
+	Event         *Event             `json:"event,omitempty"`
+
+	// DestinationIdentities are the participants to whom it was addressed, the
+	// recorder being one of them; absent where it was sent to all.
+	DestinationIdentities []string `json:"destination_identities,omitempty"`
+	// Encryption is present where the packet came end-to-end encrypted.
+	Encryption *EncryptionInfo `json:"encryption,omitempty"`
+	// CopyOf is the N of the line whose message this one repeats for old
+	// clients: LiveKit's chat components send every message twice.
+	CopyOf int64 `json:"copy_of,omitempty"`
 }
 
 // UserInfo is what a livekit.UserPacket carries beside payload and topic, as
@@ -130,22 +142,149 @@ type ChatInfo struct {
 	Generated       bool  `json:"generated,omitempty"`
 }
 
+// TranscriptionInfo is what is known about transcribed speech: all of a
+// livekit.Transcription, or the attributes of a text stream on lk.transcription.
+type TranscriptionInfo struct {
+	// ParticipantIdentity is whose speech it is, TrackID the track.
+	ParticipantIdentity string `json:"participant_identity,omitempty"`
+	TrackID             string `json:"track_id,omitempty"`
+	// Segments of a stream have no text: it is the payload of the line.
+	Segments []TranscriptionSegment `json:"segments,omitempty"`
+}
+
+// TranscriptionSegment is a part of transcribed speech. A later one with the
+// same ID replaces it; after one that is Final there is none.
+type TranscriptionSegment struct {
+	ID   string `json:"id,omitempty"`
+	Text string `json:"text,omitempty"`
+	// StartTime and EndTime have no unit in the protocol.
+	StartTime uint64 `json:"start_time,omitempty"`
+	EndTime   uint64 `json:"end_time,omitempty"`
+	Final     bool   `json:"final"`
+	Language  string `json:"language,omitempty"`
+}
+
+// RPCInfo is a part of a remote procedure call; its payload is that of the line.
+type RPCInfo struct {
+	Type string `json:"type"` // "request", "ack" or "response"
+	ID   string `json:"id,omitempty"`
+	// Method, TimeoutMS and Version are those of a request.
+	Method    string `json:"method,omitempty"`
+	TimeoutMS uint32 `json:"timeout_ms,omitempty"`
+	Version   uint32 `json:"version,omitempty"`
+	// Compressed: the payload is as it was sent, compressed.
+	Compressed bool      `json:"compressed,omitempty"`
+	Error      *RPCError `json:"error,omitempty"`
+}
+
+// RPCError is the answer of a remote procedure that failed.
+type RPCError struct {
+	Code    uint32 `json:"code"`
+	Message string `json:"message,omitempty"`
+	Data    string `json:"data,omitempty"`
+}
+
+// SIPDTMFInfo is a key that was pressed on a telephone.
+type SIPDTMFInfo struct {
+	Code  uint32 `json:"code"`
+	Digit string `json:"digit,omitempty"`
+}
+
+// EncryptionInfo says how a packet was encrypted and what became of it.
+type EncryptionInfo struct {
+	Type     string `json:"type"` // "none", "gcm" or "custom"
+	KeyIndex uint32 `json:"key_index"`
+	// Decrypted: the line shows the content. Otherwise it is of kind "encrypted",
+	// and Reason says why.
+	Decrypted bool   `json:"decrypted"`
+	Reason    string `json:"reason,omitempty"`
+}
+
+// Values of [EncryptionInfo].Reason.
+const (
+	EncryptedNoKey     = "no_key"    // there was no key when the recording was exported
+	EncryptedWrongKey  = "wrong_key" // no key fits, or the ciphertext is damaged
+	EncryptedMalformed = "malformed" // it could not have been decrypted with any key
+)
+
 // StreamInfo describes a text or byte stream that was put together again. Its
 // line stands where the last packet came or where its incompleteness became
-// known.
+// known. The payload of the line, or the object File, is the content.
 type StreamInfo struct {
-	ID          string            `json:"id"`
-	MIMEType    string            `json:"mime_type,omitempty"`
-	Name        string            `json:"name,omitempty"`
-	TotalLength *uint64           `json:"total_length,omitempty"` // bytes, as announced by the sender
-	Attributes  map[string]string `json:"attributes,omitempty"`
-	Complete    bool              `json:"complete"`
-	SentMS      int64             `json:"sent_ms,omitempty"` // sender's clock, milliseconds
-	// StartedUnixNS is the reception time of the stream's header.
+	ID          string  `json:"id"`
+	MIMEType    string  `json:"mime_type,omitempty"`
+	Name        string  `json:"name,omitempty"`
+	TotalLength *uint64 `json:"total_length,omitempty"` // bytes, as announced by the sender
+	// Attributes are those of the header, with those of the trailer over them.
+	Attributes map[string]string `json:"attributes,omitempty"`
+	// Complete: the content is exactly what was sent, which is proved. Otherwise
+	// Incomplete says why not, as one of the constants below.
+	Complete   bool   `json:"complete"`
+	Incomplete string `json:"incomplete,omitempty"`
+	SentMS     int64  `json:"sent_ms,omitempty"` // sender's clock, milliseconds
+	// StartedUnixNS is the reception time of the stream's first packet.
 	StartedUnixNS int64 `json:"started_unix_ns,omitempty"`
+	// Size is how many bytes of content were received, decompressed.
+	Size int64 `json:"size"`
 	// File is the key of the received bytes, relative to the prefix.
 	File string `json:"file,omitempty"`
+
+	// Operation ("update", "delete", "reaction"; absent: "create"), Version,
+	// ReplyTo, AttachedStreamIDs and Generated are those of a text stream.
+	Operation         string   `json:"operation,omitempty"`
+	Version           int32    `json:"version,omitempty"`
+	ReplyTo           string   `json:"reply_to,omitempty"`
+	AttachedStreamIDs []string `json:"attached_stream_ids,omitempty"`
+	Generated         bool     `json:"generated,omitempty"`
+
+	// TrailerReason is why the sender closed the stream; absent: as it should.
+	TrailerReason string `json:"trailer_reason,omitempty"`
+	// Inline: the content came in the header. Compression is how it was sent;
+	// Encoding is the same where the content is still compressed here.
+	Inline      bool   `json:"inline,omitempty"`
+	Compression string `json:"compression,omitempty"`
+	Encoding    string `json:"encoding,omitempty"`
+	// Chunks counts those that are there, ChunksMissing those below the highest
+	// index that are not, ChunksIgnored the packets of chunks that changed
+	// nothing: repetitions, earlier versions.
+	Chunks        uint64 `json:"chunks,omitempty"`
+	ChunksMissing uint64 `json:"chunks_missing,omitempty"`
+	ChunksIgnored uint64 `json:"chunks_ignored,omitempty"`
 }
+
+// Values of [StreamInfo].Incomplete. Where several apply, the first one stands.
+const (
+	// StreamNoHeader: its beginning was not received, for example because it ran
+	// before the recorder joined. Whether it is text is not known, nor its name.
+	StreamNoHeader = "no_header"
+	// StreamMemoryLimit: too much was open at the same time; what came later was
+	// not put together. StreamFileLimit: there are too many files in the recording.
+	StreamMemoryLimit = "memory_limit"
+	StreamFileLimit   = "file_limit"
+	// StreamIDReused: the sender used the id again before the stream had ended,
+	// or it cannot be told which packets belong to which.
+	StreamIDReused = "id_reused"
+	// StreamConflict: the sender sent different contents as the same chunk.
+	StreamConflict = "conflicting_chunks"
+	// StreamEncryptionMixed: a part was encrypted, another was not.
+	StreamEncryptionMixed = "encryption_mixed"
+	// StreamSenderLeft, StreamRecordingEnded: there was no trailer until then.
+	StreamSenderLeft     = "sender_left"
+	StreamRecordingEnded = "recording_ended"
+	// StreamAborted: the trailer gives a reason.
+	StreamAborted       = "aborted"
+	StreamMissingChunks = "missing_chunks"
+	// StreamCompressionUnknown, StreamUndecodable, StreamInflateLimit: the content
+	// could not be decompressed, or would become too large. It is kept as it came.
+	StreamCompressionUnknown = "compression_unknown"
+	StreamUndecodable        = "undecodable"
+	StreamInflateLimit       = "decompression_limit"
+	// StreamLengthDiffers: it has not the length that the header announced.
+	StreamLengthDiffers = "length_differs"
+	// StreamUnproved: nothing is known to be missing, but the header announced no
+	// length, and the sender's sequence does not prove that there was no more.
+	StreamUnproved = "unproved"
+)
 
 // Event holds the details of the recorder's own events; which of them are set
 // depends on the kind. It is also, as JSON, the payload of an event frame in a
@@ -155,7 +294,7 @@ type Event struct {
 	// events.jsonl, where decoding fills it in.
 	Kind Kind `json:"kind,omitempty"`
 
-	// participant_joined, participant_left
+	// participant_joined, participant_left, participant_updated
 	Identity        string            `json:"identity,omitempty"`
 	ParticipantSID  string            `json:"participant_sid,omitempty"`
 	Name            string            `json:"name,omitempty"`
@@ -163,7 +302,7 @@ type Event struct {
 	Attributes      map[string]string `json:"attributes,omitempty"`
 	ParticipantKind string            `json:"participant_kind,omitempty"`
 
-	// joined
+	// joined; room_updated has the metadata
 	RoomSID           string `json:"room_sid,omitempty"`
 	RoomMetadata      string `json:"room_metadata,omitempty"`
 	ServerVersion     string `json:"server_version,omitempty"`

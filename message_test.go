@@ -104,7 +104,7 @@ func TestWireMessage(t *testing.T) {
 		case reflect.Pointer:
 			f.Set(reflect.New(f.Type().Elem()))
 		case reflect.Slice:
-			f.SetBytes([]byte{1})
+			f.Set(reflect.MakeSlice(f.Type(), 1, 1))
 		}
 	}
 	full.Time = time.Unix(0, full.UnixNS).UTC()

@@ -3,25 +3,31 @@ package textegress
 // wireMessage is Message as it stands in JSON: same keys in the same order, the
 // time as a Timestamp. A test compares the two field by field.
 type wireMessage struct {
-	N                 int64       `json:"n"`
-	Kind              Kind        `json:"kind"`
-	Time              Timestamp   `json:"time"`
-	UnixNS            int64       `json:"unix_ns"`
-	Identity          string      `json:"identity,omitempty"`
-	ParticipantSID    string      `json:"participant_sid,omitempty"`
-	Topic             string      `json:"topic,omitempty"`
-	Reliable          *bool       `json:"reliable,omitempty"`
-	Sequence          uint32      `json:"sequence,omitempty"`
-	Epoch             int         `json:"epoch,omitempty"`
-	PossibleDuplicate bool        `json:"possible_duplicate,omitempty"`
-	Text              *string     `json:"text,omitempty"`
-	Base64            []byte      `json:"base64,omitempty"`
-	Field             int         `json:"field,omitempty"`
-	FieldName         string      `json:"field_name,omitempty"`
-	User              *UserInfo   `json:"user,omitempty"`
-	Chat              *ChatInfo   `json:"chat,omitempty"`
-	Stream            *StreamInfo `json:"stream,omitempty"`
-	Event             *Event      `json:"event,omitempty"`
+	N                     int64              `json:"n"`
+	Kind                  Kind               `json:"kind"`
+	Time                  Timestamp          `json:"time"`
+	UnixNS                int64              `json:"unix_ns"`
+	Identity              string             `json:"identity,omitempty"`
+	ParticipantSID        string             `json:"participant_sid,omitempty"`
+	Topic                 string             `json:"topic,omitempty"`
+	Reliable              *bool              `json:"reliable,omitempty"`
+	Sequence              uint32             `json:"sequence,omitempty"`
+	Epoch                 int                `json:"epoch,omitempty"`
+	PossibleDuplicate     bool               `json:"possible_duplicate,omitempty"`
+	Text                  *string            `json:"text,omitempty"`
+	Base64                []byte             `json:"base64,omitempty"`
+	Field                 int                `json:"field,omitempty"`
+	FieldName             string             `json:"field_name,omitempty"`
+	User                  *UserInfo          `json:"user,omitempty"`
+	Chat                  *ChatInfo          `json:"chat,omitempty"`
+	Transcription         *TranscriptionInfo `json:"transcription,omitempty"`
+	RPC                   *RPCInfo           `json:"rpc,omitempty"`
+	SIPDTMF               *SIPDTMFInfo       `json:"sip_dtmf,omitempty"`
+	Stream                *StreamInfo        `json:"stream,omitempty"`
+	Event                 *Event             `json:"event,omitempty"`
+	DestinationIdentities []string           `json:"destination_identities,omitempty"`
+	Encryption            *EncryptionInfo    `json:"encryption,omitempty"`
+	CopyOf                int64              `json:"copy_of,omitempty"`
 }
 
 func newWireMessage(m Message) *wireMessage {
@@ -30,7 +36,9 @@ func newWireMessage(m Message) *wireMessage {
 		Identity: m.Identity, ParticipantSID: m.ParticipantSID, Topic: m.Topic,
 		Reliable: m.Reliable, Sequence: m.Sequence, Epoch: m.Epoch, PossibleDuplicate: m.PossibleDuplicate,
 		Text: m.Text, Base64: m.Base64, Field: m.Field, FieldName: m.FieldName,
-		User: m.User, Chat: m.Chat, Stream: m.Stream, Event: m.Event,
+		User: m.User, Chat: m.Chat, Transcription: m.Transcription, RPC: m.RPC, SIPDTMF: m.SIPDTMF,
+		Stream: m.Stream, Event: m.Event,
+		DestinationIdentities: m.DestinationIdentities, Encryption: m.Encryption, CopyOf: m.CopyOf,
 	}
 }
 
@@ -40,6 +48,8 @@ func (w *wireMessage) message() Message {
 		Identity: w.Identity, ParticipantSID: w.ParticipantSID, Topic: w.Topic,
 		Reliable: w.Reliable, Sequence: w.Sequence, Epoch: w.Epoch, PossibleDuplicate: w.PossibleDuplicate,
 		Text: w.Text, Base64: w.Base64, Field: w.Field, FieldName: w.FieldName,
-		User: w.User, Chat: w.Chat, Stream: w.Stream, Event: w.Event,
+		User: w.User, Chat: w.Chat, Transcription: w.Transcription, RPC: w.RPC, SIPDTMF: w.SIPDTMF,
+		Stream: w.Stream, Event: w.Event,
+		DestinationIdentities: w.DestinationIdentities, Encryption: w.Encryption, CopyOf: w.CopyOf,
 	}
 }

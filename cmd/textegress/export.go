@@ -138,6 +138,9 @@ func (s *countingSink) Append(key string) (io.WriteCloser, error) {
 	return &countingWriter{WriteCloser: w, sink: s}, nil
 }
 
+// Scratch implements [export.Sink].
+func (s *countingSink) Scratch() (export.Scratch, error) { return s.sink.Scratch() }
+
 type countingWriter struct {
 	io.WriteCloser
 

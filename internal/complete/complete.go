@@ -99,6 +99,14 @@ func (a *Account) Frame(f spool.Frame) {
 	a.lastIndex = max(a.lastIndex, f.Index)
 }
 
+// Decrypted is Frame for a packet that was encrypted and could be decrypted.
+func (a *Account) Decrypted(f spool.Frame) {
+	e := decode.Inspect(f)
+	e.Encrypted = false
+	a.packet(f, e)
+	a.lastIndex = max(a.lastIndex, f.Index)
+}
+
 func (a *Account) packet(f spool.Frame, e decode.Envelope) {
 	if e.ParticipantSID == "" {
 		e.Sequence = 0 // whose number it is cannot be told

@@ -1,180 +1,166 @@
 // Package decode makes messages out of the frames of a recording.
 //
-// It runs only after a recording, on data that is safe on disk: an error here costs a view, never data. It is pure, so
-// that the same frames always give the same messages.
+// It runs only after a recording, on data that is safe on disk: an error here costs a view, never data. It is a pure
+// function of the frames and the keys, so that the same recording always gives the same messages. What it holds in memory
+// is bounded whatever participants sent, see [Limits].
 package decode
 
 import (
-	"encoding/json"
-	"reflect"
-	"time"
-	"unicode/utf8"
-
 	"github.com/livekit/protocol/livekit"
-	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// Packet makes a message out of a frame of type FramePacket. N is left to the caller. The message keeps no reference to
-// the frame's payload.
-//
-// It never fails: of a packet that cannot be decoded, the message is of kind "unknown" with the raw bytes, and ok is
-// false. User and chat packets are decoded. Every other case of the packet's oneof, also one that this version does not
-// know yet, is of kind "unknown" (an encrypted packet: "encrypted", a frame of a data track: "data_track") with the
-// number and, if known, the name of its protobuf field and the raw bytes; that is not an error, ok is true.
-func Packet(f spool.Frame) (m textegress.Message, ok bool) {
+// Options of [New].
+type Options struct {
+	// Keys decrypt what came end-to-end encrypted; nil: there are none.
+	Keys *Keys
+	// Scratch makes the file that holds the content of streams until they end. It is asked for when it is needed for the
+	// first time, and the file is closed by [Decoder.Close].
+	Scratch func() (Scratch, error)
+	Limits  Limits
+}
+
+// Limits bound what participants can make an export do. A field that is 0 has the default.
+type Limits struct {
+	// Memory is about how many bytes the streams that are open at one time may occupy: a header at least 1 kB, each chunk
+	// in order 16 bytes, each one out of order 64. Content is not in memory. Where it is exceeded, streams of the sender
+	// who occupies most are ended [64 MiB: 65,000 open streams, or a stream of 60 GB in the chunks of LiveKit's SDKs].
+	Memory int64
+	// Inline is the greatest length of a text stream that stands in the line; longer ones are files [1 MiB].
+	Inline int64
+	// Inflate is how many bytes the content of one stream may have when it is decompressed [1 GiB], InflateAll those of all
+	// streams of the recording together [16 GiB].
+	Inflate, InflateAll int64
+}
+
+func (l Limits) withDefaults() Limits {
+	set := func(v *int64, d int64) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	set(&l.Memory, 64<<20)
+	set(&l.Inline, 1<<20)
+	set(&l.Inflate, 1<<30)
+	set(&l.InflateAll, 16<<30)
+	return l
+}
+
+// Line is a message, and what else is known about it. N is left to the caller.
+type Line struct {
+	textegress.Message
+	// Undecodable: the frame is not what it should be; the message holds its bytes.
+	Undecodable bool
+	// Content is that of a stream which does not stand in the message: the caller puts it into a file and names that in the
+	// message. It is valid until emit returns.
+	Content *Content
+}
+
+// Decoder makes lines out of frames. Create it with [New].
+type Decoder struct {
+	o       Options
+	streams streams
+	key     int  // which of the keys fitted last
+	opened  bool // the last frame was encrypted, and a key fitted
+}
+
+// New returns a decoder for the frames of one recording.
+func New(o Options) *Decoder {
+	d := &Decoder{o: o}
+	d.streams = newStreams(o.Limits.withDefaults(), o.Scratch)
+	return d
+}
+
+// Close releases the scratch file.
+func (d *Decoder) Close() error { return d.streams.store.close() }
+
+// Decrypted reports whether the last frame was a packet that came encrypted and was decrypted.
+func (d *Decoder) Decrypted() bool { return d.opened }
+
+// Late returns how many packets of streams are in no line, because their stream had ended before they came.
+func (d *Decoder) Late() int64 { return d.streams.late }
+
+// Frame takes the next frame of the recording and passes to emit the lines that it makes, of which there may be none: the
+// packets of a stream make one line together. The lines keep no reference to the frame's payload. An error is one of emit
+// or of the scratch file; whatever participants sent is no reason for one.
+func (d *Decoder) Frame(f spool.Frame, emit func(*Line) error) error {
+	d.opened = false
+	if err := d.streams.passed(f, emit); err != nil {
+		return err
+	}
+	if f.Type == spool.FrameEvent {
+		return d.event(f, emit)
+	}
+	p, line := d.packet(f)
+	if p != nil && p.isStream() {
+		return d.streams.packet(p, emit)
+	}
+	if p != nil {
+		d.streams.other(p)
+	}
+	return emit(line)
+}
+
+// End ends the streams that are still open.
+func (d *Decoder) End(emit func(*Line) error) error { return d.streams.end(emit) }
+
+func (d *Decoder) event(f spool.Frame, emit func(*Line) error) error {
+	m, ok := Event(f)
+	switch m.Kind {
+	case textegress.KindParticipantLeft:
+		d.streams.left(m.ParticipantSID, f.UnixNS)
+	case textegress.KindRecordingEnded:
+		if err := d.streams.end(emit); err != nil {
+			return err
+		}
+	}
+	return emit(&Line{Message: m, Undecodable: !ok})
+}
+
+// packet is a DataPacket that parses.
+type packet struct {
+	*livekit.DataPacket
+
+	frame      spool.Frame
+	encryption *textegress.EncryptionInfo // nil: it came in clear
+}
+
+func (p *packet) isStream() bool {
+	switch p.Value.(type) {
+	case *livekit.DataPacket_StreamHeader, *livekit.DataPacket_StreamChunk, *livekit.DataPacket_StreamTrailer:
+		return true
+	}
+	return false
+}
+
+// packet decodes a frame of type FramePacket. It returns the line, except for the packets of streams. p is nil where the
+// frame is no DataPacket.
+func (d *Decoder) packet(f spool.Frame) (p *packet, line *Line) {
 	// A hostile packet must not cost the other packets of the recording their views.
 	defer func() {
 		if recover() != nil {
-			m, ok = raw(f, textegress.KindUnknown), false
+			p, line = nil, &Line{Message: raw(f, textegress.KindUnknown), Undecodable: true}
 		}
 	}()
 	if f.Channel == spool.ChannelDataTrack {
-		m = raw(f, textegress.KindDataTrack)
+		m := raw(f, textegress.KindDataTrack)
 		m.Reliable = new(false) // the publisher's leg never is, whatever ours is
-		return m, true
+		return nil, &Line{Message: m}
 	}
-	var p livekit.DataPacket
-	if err := proto.Unmarshal(f.Payload, &p); err != nil {
-		return raw(f, textegress.KindUnknown), false
+	p = &packet{DataPacket: new(livekit.DataPacket), frame: f}
+	if err := proto.Unmarshal(f.Payload, p.DataPacket); err != nil {
+		return nil, &Line{Message: raw(f, textegress.KindUnknown), Undecodable: true}
 	}
-	switch v := p.Value.(type) {
-	case *livekit.DataPacket_User:
-		m = base(f, textegress.KindData)
-		user(&m, v.User)
-		ok = true
-	case *livekit.DataPacket_ChatMessage:
-		m = base(f, textegress.KindChat)
-		chat(&m, v.ChatMessage)
-		ok = true
-	default:
-		m = raw(f, textegress.KindUnknown)
-		m.Field, m.FieldName = field(&p)
-		if m.FieldName == encryptedField {
-			m.Kind = textegress.KindEncrypted
-		}
-		ok = m.Field != 0
+	if e := p.GetEncryptedPacket(); e != nil {
+		p.encryption = d.o.Keys.open(e, p.DataPacket, &d.key)
+		d.opened = p.encryption.Decrypted
 	}
-	envelope(&m, &p, f.Channel)
-	return m, ok
-}
-
-// encryptedField is the name of the case of the oneof for end-to-end encrypted packets, number 18.
-const encryptedField = "encrypted_packet"
-
-func base(f spool.Frame, k textegress.Kind) textegress.Message {
-	return textegress.Message{Kind: k, Time: time.Unix(0, f.UnixNS).UTC(), UnixNS: f.UnixNS, Epoch: int(f.Epoch)}
-}
-
-func raw(f spool.Frame, k textegress.Kind) textegress.Message {
-	m := base(f, k)
-	m.Base64 = append([]byte{}, f.Payload...)
-	return m
-}
-
-// envelope fills in what the server states about the packet as a whole.
-func envelope(m *textegress.Message, p *livekit.DataPacket, c spool.Channel) {
-	// The server stamps both on the packet. Servers before that did so on the user packet only, whose fields are
-	// deprecated since (livekit_models.proto, DataPacket.participant_identity and UserPacket.participant_sid).
-	m.Identity, m.ParticipantSID = p.ParticipantIdentity, p.ParticipantSid
-	if u := p.GetUser(); u != nil {
-		if m.Identity == "" {
-			m.Identity = u.ParticipantIdentity //nolint:staticcheck // deprecated, see above
-		}
-		if m.ParticipantSID == "" {
-			m.ParticipantSID = u.ParticipantSid //nolint:staticcheck // deprecated, see above
-		}
+	if p.isStream() {
+		return p, nil
 	}
-	m.Sequence = p.Sequence
-	// The kind's zero value is RELIABLE, which is the same as absent; then the channel tells.
-	switch {
-	case p.Kind == livekit.DataPacket_LOSSY: //nolint:staticcheck // deprecated, but the server fills it in
-		m.Reliable = new(false)
-	case c == spool.ChannelReliable:
-		m.Reliable = new(true)
-	case c == spool.ChannelLossy:
-		m.Reliable = new(false)
-	}
-}
-
-func user(m *textegress.Message, u *livekit.UserPacket) {
-	m.Topic = u.GetTopic()
-	payload(m, u.GetPayload())
-	if u.GetId() != "" || len(u.GetNonce()) > 0 || u.StartTime != nil || u.EndTime != nil {
-		m.User = &textegress.UserInfo{ID: u.GetId(), Nonce: u.GetNonce(), StartTime: u.StartTime, EndTime: u.EndTime}
-	}
-}
-
-func chat(m *textegress.Message, c *livekit.ChatMessage) {
-	m.Text = new(c.GetMessage())
-	m.Chat = &textegress.ChatInfo{
-		ID: c.GetId(), TimestampMS: c.GetTimestamp(), EditTimestampMS: c.GetEditTimestamp(),
-		Deleted: c.GetDeleted(), Generated: c.GetGenerated(),
-	}
-}
-
-func payload(m *textegress.Message, b []byte) {
-	if utf8.Valid(b) {
-		m.Text = new(string(b))
-		return
-	}
-	m.Base64 = b // proto.Unmarshal copied it
-}
-
-var oneof = (*livekit.DataPacket)(nil).ProtoReflect().Descriptor().Oneofs().ByName("value")
-
-// field returns number and name of the case of the packet's oneof. A case that is newer than our protocol module is
-// found among the unknown fields: the first one with a message as its value. Its name is unknown then.
-func field(p *livekit.DataPacket) (int, string) {
-	r := p.ProtoReflect()
-	if fd := r.WhichOneof(oneof); fd != nil {
-		return int(fd.Number()), string(fd.Name())
-	}
-	return unknownField(r.GetUnknown()), ""
-}
-
-func unknownField(b protoreflect.RawFields) int {
-	for len(b) > 0 {
-		num, typ, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return 0
-		}
-		if typ == protowire.BytesType {
-			return int(num)
-		}
-		m := protowire.ConsumeFieldValue(num, typ, b[n:])
-		if m < 0 {
-			return 0
-		}
-		b = b[n+m:]
-	}
-	return 0
-}
-
-// Event makes a message out of a frame of type FrameEvent. ok is false, and the message of kind "unknown" with the raw
-// bytes, if the payload is no event. Identity and participant sid are those of the participant whom the event is about;
-// they stand in the details as well. An event without details has none.
-func Event(f spool.Frame) (m textegress.Message, ok bool) {
-	var e textegress.Event
-	if err := json.Unmarshal(f.Payload, &e); err != nil || !e.Kind.IsEvent() {
-		return raw(f, textegress.KindUnknown), false
-	}
-	m = base(f, e.Kind)
-	if m.Kind != textegress.KindJoined { // there it is the recorder itself
-		m.Identity, m.ParticipantSID = e.Identity, e.ParticipantSID
-	}
-	if !isEmpty(e) {
-		m.Event = &e
-	}
-	return m, true
-}
-
-// isEmpty reports whether an event has no details.
-func isEmpty(e textegress.Event) bool {
-	e.Kind = ""
-	return reflect.ValueOf(e).IsZero()
+	m, ok := p.message()
+	return p, &Line{Message: m, Undecodable: !ok}
 }

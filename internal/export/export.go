@@ -1,15 +1,19 @@
-// Package export derives from a recording the objects that are delivered: text views, events.jsonl, metadata.json, the
-// raw segments and the manifest.
+// Package export derives from a recording the objects that are delivered: text views, events.jsonl, the files that were
+// sent, metadata.json, the raw segments and the manifest.
 //
 // Deriving is a pure function: the same recording and options give the same keys with the same bytes, on every machine
 // and at every time. It streams, so that memory does not grow with the length of a recording but only, by some hundred
-// bytes each, with the number of connections of participants.
+// bytes each, with the number of connections of participants and of files; a stream of any size goes through a scratch
+// file. See [decode.Limits] for what participants can make it do.
 package export
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"strings"
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/decode"
@@ -18,7 +22,7 @@ import (
 
 // Version names what derives the objects. It changes whenever the same recording would give other bytes, and only then,
 // so that an upgrade of the program does not make a second copy of what is being delivered.
-const Version = "textegress-export/2"
+const Version = "textegress-export/3"
 
 // Options of [Build].
 type Options struct {
@@ -26,7 +30,16 @@ type Options struct {
 	Revision int
 	// Exporter is written to the manifest; empty is Version.
 	Exporter string
+	// Keys decrypt what was sent end-to-end encrypted; nil: there are none. Other keys give other bytes: a new revision.
+	Keys *Keys
 }
+
+// Keys decrypt what was sent end-to-end encrypted.
+type Keys = decode.Keys
+
+// NewKeys returns the keys that a text names: one per line, a passphrase or "hex:" or "base64:" and a raw key. A text that
+// is binary is one raw key.
+func NewKeys(text []byte) (*Keys, error) { return decode.NewKeys(text) }
 
 // Content types of the objects.
 const (
@@ -48,7 +61,7 @@ func Build(ctx context.Context, src Source, o Options, sink Sink) (textegress.Ma
 	if o.Revision == 0 {
 		o.Revision = 1
 	}
-	b := &builder{src: src, out: newOutput(sink)}
+	b := &builder{src: src, o: o, out: newOutput(sink)}
 	defer b.out.abandon()
 	b.sum = newSummary(src, o)
 	if err := b.lines(ctx); err != nil {
@@ -78,7 +91,7 @@ func Derive(ctx context.Context, src Source, o Options) (textegress.Manifest, er
 	if o.Exporter == "" {
 		o.Exporter = Version
 	}
-	b := &builder{src: src, out: newOutput(nowhere{})}
+	b := &builder{src: src, o: o, out: newOutput(nowhere{})}
 	defer b.out.abandon()
 	b.sum = newSummary(src, o)
 	if err := b.lines(ctx); err != nil {
@@ -94,8 +107,24 @@ func (nowhere) Append(string) (io.WriteCloser, error) { return nowhere{}, nil }
 func (nowhere) Write(p []byte) (int, error)           { return len(p), nil }
 func (nowhere) Close() error                          { return nil }
 
+// Scratch makes the file in the directory of the system for such files.
+func (nowhere) Scratch() (_ Scratch, err error) {
+	dir, err := os.MkdirTemp("", "textegress-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close() //nolint:errcheck // the file that it made stays open
+	return scratchIn(root)
+}
+
 type builder struct {
 	src Source
+	o   Options
 	out *output
 	sum *summary
 }
@@ -110,9 +139,12 @@ func (b *builder) lines(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	v := newViews(b.out, b.src.Info().Topic)
-	var line []byte
-	n := int64(0)
+	w := &lineWriter{
+		sum: b.sum, events: events, views: newViews(b.out, b.src.Info().Topic), files: newFiles(b.out), copies: newCopies(),
+	}
+	d := decode.New(decode.Options{Keys: b.o.Keys, Scratch: b.out.sink.Scratch})
+	defer d.Close() //nolint:errcheck // of no consequence
+	n := 0
 	for f, err := range spool.ReadSegments(segments) {
 		if err != nil {
 			return fmt.Errorf("export: %w", err)
@@ -121,35 +153,58 @@ func (b *builder) lines(ctx context.Context) error {
 			return fmt.Errorf("export: %w", context.Cause(ctx))
 		}
 		n++
-		m := message(f)
-		m.N = n
-		b.sum.add(f, m)
-		if line, err = m.AppendJSON(line[:0]); err != nil {
-			return fmt.Errorf("export: %w", err)
+		if err := d.Frame(f, w.write); err != nil {
+			return exportError(err)
 		}
-		line = append(line, '\n')
-		if err := events.writeLine(line); err != nil {
-			return err
-		}
-		if m.Kind == textegress.KindData || m.Kind == textegress.KindChat {
-			if err := v.add(m); err != nil {
-				return err
-			}
-		}
+		b.sum.frame(f, d.Decrypted())
+	}
+	if err := d.End(w.write); err != nil {
+		return exportError(err)
 	}
 	events.count = true // also when there is no line
 	if err := events.finish(); err != nil {
 		return err
 	}
-	return v.finish()
+	return w.views.finish()
 }
 
-func message(f spool.Frame) textegress.Message {
-	if f.Type == spool.FrameEvent {
-		m, _ := decode.Event(f)
-		return m
+// exportError adds what failed, unless the error says it already.
+func exportError(err error) error {
+	if strings.HasPrefix(err.Error(), "export: ") {
+		return err
 	}
-	m, _ := decode.Packet(f)
-	m.PossibleDuplicate = f.PossibleDuplicate
-	return m
+	return fmt.Errorf("export: %w", err)
+}
+
+// lineWriter takes the lines as they are decoded.
+type lineWriter struct {
+	sum    *summary
+	events *object
+	views  *views
+	files  *files
+	copies *copies
+	n      int64
+	line   []byte
+}
+
+func (w *lineWriter) write(l *decode.Line) error {
+	w.n++
+	m := &l.Message
+	m.N = w.n
+	if l.Content != nil {
+		if err := w.files.add(m, l.Content); err != nil {
+			return err
+		}
+	}
+	w.copies.look(m)
+	w.sum.add(*m)
+	var err error
+	if w.line, err = m.AppendJSON(w.line[:0]); err != nil {
+		return fmt.Errorf("export: %w", err)
+	}
+	w.line = append(w.line, '\n')
+	if err := w.events.writeLine(w.line); err != nil {
+		return err
+	}
+	return w.views.add(*m)
 }

@@ -337,6 +337,8 @@ type discard struct{ io.Writer }
 
 func (discard) Close() error { return nil }
 
+func (discardSink) Scratch() (export.Scratch, error) { return &memScratch{}, nil }
+
 func (discardSink) Append(string) (io.WriteCloser, error) { return discard{io.Discard}, nil }
 
 // TestMemoryDoesNotGrow bounds the live heap while a long recording is exported by what a short one needs.

@@ -125,6 +125,7 @@ type memSink struct {
 	objects   map[string][]byte
 	keys      []string // in the order in which they were made
 	open, max int
+	scratch   *memScratch
 	reopened  int
 }
 
@@ -146,6 +147,33 @@ func (s *memSink) Append(key string) (io.WriteCloser, error) {
 	s.max = max(s.max, s.open)
 	return &memWriter{s, key}, nil
 }
+
+func (s *memSink) Scratch() (export.Scratch, error) {
+	s.scratch = &memScratch{}
+	return s.scratch, nil
+}
+
+// memScratch is a scratch file in memory.
+type memScratch struct {
+	data   []byte
+	closed bool
+}
+
+func (m *memScratch) WriteAt(p []byte, off int64) (int, error) {
+	if end := int(off) + len(p); end > len(m.data) {
+		m.data = append(m.data, make([]byte, end-len(m.data))...)
+	}
+	return copy(m.data[off:], p), nil
+}
+
+func (m *memScratch) ReadAt(p []byte, off int64) (int, error) {
+	if int(off)+len(p) > len(m.data) {
+		return 0, io.ErrUnexpectedEOF
+	}
+	return copy(p, m.data[off:]), nil
+}
+
+func (m *memScratch) Close() error { m.closed = true; return nil }
 
 func (w *memWriter) Write(p []byte) (int, error) {
 	w.s.objects[w.key] = append(w.s.objects[w.key], p...)

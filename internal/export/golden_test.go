@@ -20,32 +20,44 @@ import (
 
 var (
 	update  = flag.Bool("update", false, "write testdata/golden.txt anew")
-	fixture = flag.Bool("fixture", false, "write the recordings of testdata/spool anew (their segments have random parts)")
+	fixture = flag.String("fixture", "", "write this recording of testdata/spool anew (segments have random parts)")
 )
 
 const (
 	full    = "DE_golden000001"
 	aborted = "DE_golden000002"
+	kinds   = "DE_golden000003" // everything that LiveKit can carry
 )
 
 // TestGolden holds the bytes of everything that is delivered. The recordings are files, so it also holds that this
 // program reads segments of the first format version. If it fails after a change on purpose, Version must change too.
 func TestGolden(t *testing.T) {
-	if *fixture {
-		writeFixture(t, filepath.Join("testdata", "spool"))
+	if *fixture != "" {
+		writeFixture(t, *fixture)
 	}
 	sp, err := spool.OpenReadOnly(filepath.Join("testdata", "spool"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer sp.Close()
+	keys, err := export.NewKeys([]byte(passphrase))
+	if err != nil {
+		t.Fatal(err)
+	}
 	var got bytes.Buffer
-	for _, id := range []string{full, aborted} {
-		rec, ok := sp.Recording(id)
+	for _, e := range []struct {
+		id string
+		o  export.Options
+	}{{full, export.Options{}}, {aborted, export.Options{}}, {kinds, export.Options{}}, {kinds, export.Options{Keys: keys, Revision: 2}}} {
+		rec, ok := sp.Recording(e.id)
 		if !ok {
-			t.Fatalf("no recording %s in testdata/spool", id)
+			t.Fatalf("no recording %s in testdata/spool", e.id)
 		}
-		m, s := build(t, export.FromSpool(rec))
+		s := newMemSink()
+		m, err := export.Build(t.Context(), export.FromSpool(rec), e.o, s)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if last := s.keys[len(s.keys)-1]; last != textegress.ManifestName {
 			t.Errorf("the last object is %q", last)
 		}
@@ -57,7 +69,7 @@ func TestGolden(t *testing.T) {
 		}
 		for _, key := range append(keys, textegress.ManifestName) {
 			data := s.objects[key]
-			fmt.Fprintf(&got, "==== %s %q, %s, %d bytes, %x\n", id, key, types[key], len(data), sha256.Sum256(data))
+			fmt.Fprintf(&got, "==== %s %q, %s, %d bytes, %x\n", e.id, key, types[key], len(data), sha256.Sum256(data))
 			if !strings.HasSuffix(key, ".zst") {
 				got.Write(data)
 			}
@@ -78,11 +90,29 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-func writeFixture(t *testing.T, dir string) {
-	if err := os.RemoveAll(dir); err != nil {
+// writeFixture makes one recording and puts it among the others.
+func writeFixture(t *testing.T, id string) {
+	dir := tempSpool(t)
+	switch id {
+	case full:
+		writeFull(newRecording(t, dir, spool.Info{EgressID: full}, spool.Options{SegmentSize: 2048}))
+	case aborted:
+		newRecording(t, dir, spool.Info{EgressID: aborted}, spool.Options{}).seal(textegress.StatusAborted, "session_ended")
+	case kinds:
+		writeKinds(newRecording(t, dir, spool.Info{EgressID: kinds}, spool.Options{}))
+	default:
+		t.Fatalf("no recording %s", id)
+	}
+	to := filepath.Join("testdata", "spool", "recordings", id)
+	if err := os.RemoveAll(to); err != nil {
 		t.Fatal(err)
 	}
-	r := newRecording(t, dir, spool.Info{EgressID: full}, spool.Options{SegmentSize: 2048})
+	if err := os.CopyFS(to, os.DirFS(filepath.Join(dir, "recordings", id))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func writeFull(r *recording) {
 	r.joined(1, "RM_first")
 	r.event(1, spool.Event{Kind: textegress.KindParticipantJoined, Identity: "alice", ParticipantSID: "PA_a1", Name: "Alice A."})
 	r.say("alice", "PA_a1", "chat", "hello, world")
@@ -109,14 +139,4 @@ func writeFixture(t *testing.T, dir string) {
 	r.event(2, spool.Event{Kind: textegress.KindOutageEnded})
 	r.say("alice", "PA_a2", "chat", "back again")
 	r.seal(textegress.StatusComplete, "room_deleted")
-	r.sp.Close()
-
-	a := newRecording(t, dir, spool.Info{EgressID: aborted}, spool.Options{})
-	a.seal(textegress.StatusAborted, "session_ended")
-	a.sp.Close()
-	for _, pattern := range []string{"lock", "instance", "quarantine"} {
-		if err := os.RemoveAll(filepath.Join(dir, pattern)); err != nil {
-			t.Fatal(err)
-		}
-	}
 }

@@ -1,13 +1,17 @@
 package export
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/syncflow/textegress/internal/decode"
 )
 
 // Sink takes the objects of one export.
@@ -15,6 +19,30 @@ type Sink interface {
 	// Append opens the object named key to be written at its end. The first call for a key makes it, empty. Each writer is
 	// closed before the object is opened again.
 	Append(key string) (io.WriteCloser, error)
+	// Scratch makes a file that is no object and lasts no longer than the process, for what is not yet known to be one.
+	Scratch() (Scratch, error)
+}
+
+// Scratch is a file of a [Sink] that is no object.
+type Scratch = decode.Scratch
+
+// scratchIn makes a file in root that has no name any more, so that nothing is left of it whatever happens.
+func scratchIn(root *os.Root) (Scratch, error) {
+	const name = ".scratch"
+	for range 2 { // a process that died between the two steps has left one
+		f, err := root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		if err == nil {
+			if err := root.Remove(name); err != nil {
+				f.Close() //nolint:errcheck // nothing was written
+				return nil, err
+			}
+			return f, nil
+		}
+		if rerr := root.Remove(name); !errors.Is(err, fs.ErrExist) || rerr != nil {
+			return nil, err
+		}
+	}
+	return nil, fs.ErrExist
 }
 
 // Directory is a [Sink] that writes each object to the file of that name below a directory, for people. Names never lead
@@ -54,6 +82,9 @@ func mkdirIn(parent, base string, perm os.FileMode) error {
 
 // Close releases the directory.
 func (d *Directory) Close() error { return d.root.Close() }
+
+// Scratch implements [Sink].
+func (d *Directory) Scratch() (Scratch, error) { return scratchIn(d.root) }
 
 // Append implements [Sink]. An object of an earlier export is replaced.
 func (d *Directory) Append(key string) (io.WriteCloser, error) {
@@ -127,6 +158,9 @@ func OpenStaging(dir string) (*Staging, error) {
 
 // Close releases the directory. The files stay.
 func (s *Staging) Close() error { return s.root.Close() }
+
+// Scratch implements [Sink].
+func (s *Staging) Scratch() (Scratch, error) { return scratchIn(s.root) }
 
 // Append implements [Sink].
 func (s *Staging) Append(key string) (io.WriteCloser, error) {

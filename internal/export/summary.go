@@ -41,17 +41,25 @@ func newSummary(src Source, o Options) *summary {
 	return s
 }
 
-// add takes the next frame and its line into account.
-func (s *summary) add(f spool.Frame, m textegress.Message) {
-	s.account.Frame(f)
+// frame takes the next frame into account. decrypted: it was encrypted, and there was a key.
+func (s *summary) frame(f spool.Frame, decrypted bool) {
+	if decrypted {
+		s.account.Decrypted(f)
+	} else {
+		s.account.Frame(f)
+	}
+	s.lastUnixNS = max(s.lastUnixNS, f.UnixNS)
+	if f.Type == spool.FramePacket {
+		s.m.Counts.Packets++
+		s.m.Counts.Bytes += int64(len(f.Payload))
+	}
+}
+
+// add takes the next line into account.
+func (s *summary) add(m textegress.Message) {
 	s.account.Stream(m)
 	c := &s.m.Counts
 	c.ByKind[m.Kind]++
-	s.lastUnixNS = max(s.lastUnixNS, f.UnixNS)
-	if f.Type == spool.FramePacket {
-		c.Packets++
-		c.Bytes += int64(len(f.Payload))
-	}
 	if !m.Kind.IsEvent() {
 		c.Messages++
 	}

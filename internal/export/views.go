@@ -10,11 +10,12 @@ import (
 )
 
 // views writes the text views: the predecessor's files, one for each connection of a participant, byte for byte as it
-// wrote them where the text holds no line feed, carriage return or invalid UTF-8. A line is
+// wrote them where a user packet holds text without line feed and carriage return. A line is
 //
 //	<YYYY-MM-DDTHH:MM:SSUTC>|<unix nanoseconds>|<text>
 //
-// with the time of reception.
+// with the time of reception. Besides user packets there are chat messages and streams, each when it had come. What is
+// no text is shown as a reference to where it is.
 type views struct {
 	out   *output
 	topic string
@@ -32,7 +33,25 @@ func newViews(out *output, topic string) *views {
 
 const isoUTC = "2006-01-02T15:04:05UTC"
 
+// shows reports whether a message is one that people read. Left out are copies of messages, what programs say to each
+// other, and transcriptions: those of packets are sent as streams as well, and one that is not final is replaced later.
+func shows(m textegress.Message) bool {
+	switch m.Kind {
+	case textegress.KindData, textegress.KindChat, textegress.KindByteStream:
+		return m.CopyOf == 0
+	case textegress.KindTextStream:
+		if t := m.Transcription; t != nil {
+			return len(t.Segments) == 0 || t.Segments[0].Final
+		}
+		return m.RPC == nil
+	}
+	return false
+}
+
 func (v *views) add(m textegress.Message) error {
+	if !shows(m) {
+		return nil
+	}
 	who := connection{m.Identity, m.ParticipantSID}
 	ob := v.byWho[who]
 	if ob == nil {
@@ -47,13 +66,69 @@ func (v *views) add(m textegress.Message) error {
 	v.line = append(v.line, '|')
 	v.line = strconv.AppendInt(v.line, m.UnixNS, 10)
 	v.line = append(v.line, '|')
-	if m.Text != nil {
-		v.line = appendText(v.line, *m.Text)
-	} else {
-		v.line = appendText(v.line, m.Base64)
-	}
+	v.line = appendContent(v.line, m)
 	v.line = append(v.line, '\n')
 	return ob.writeLine(v.line)
+}
+
+// appendContent appends what the view shows of a message.
+func appendContent(b []byte, m textegress.Message) []byte {
+	switch {
+	case m.Text != nil:
+		b = appendText(b, *m.Text)
+	case m.Base64 != nil && isAlmostText(m.Base64):
+		b = appendText(b, m.Base64)
+	case m.Stream == nil:
+		return fmt.Appendf(b, "[binary data, %d bytes: n %d in events.jsonl]", len(m.Base64), m.N)
+	}
+	s := m.Stream
+	if s == nil {
+		return b
+	}
+	if m.Payload() == nil {
+		b = append(b, '[')
+		if s.Name != "" {
+			b = append(appendText(b, s.Name), ", "...)
+		}
+		if s.MIMEType != "" {
+			b = append(appendText(b, s.MIMEType), ", "...)
+		}
+		b = fmt.Appendf(b, "%d bytes: ", s.Size)
+		switch {
+		case s.File != "":
+			b = appendText(b, s.File)
+		default:
+			b = fmt.Appendf(b, "n %d in events.jsonl", m.N)
+		}
+		b = append(b, ']')
+	} else if m.Text == nil && !isAlmostText(m.Base64) {
+		b = fmt.Appendf(b, "[binary data, %d bytes: n %d in events.jsonl]", len(m.Base64), m.N)
+	}
+	if !s.Complete && s.Incomplete != textegress.StreamUnproved {
+		b = fmt.Appendf(b, " [incomplete: %s]", s.Incomplete)
+	}
+	return b
+}
+
+// isAlmostText reports whether a payload that is not UTF-8 is still one for people, for example in Latin-1: it has no
+// control characters, and three quarters of it at least are characters.
+func isAlmostText(b []byte) bool {
+	bad := 0
+	for i := 0; i < len(b); {
+		c := b[i]
+		if c < 0x20 && c != '\t' && c != '\n' && c != '\r' || c == 0x7f {
+			return false
+		}
+		n, valid := 1, true
+		if c >= utf8.RuneSelf {
+			n, valid = sequence(b[i:])
+		}
+		if !valid {
+			bad += n
+		}
+		i += n
+	}
+	return 4*bad <= len(b)
 }
 
 // name returns a name that is not taken. Two connections of one identity whose first messages came within the same second

@@ -1,0 +1,314 @@
+package decode
+
+import (
+	"bufio"
+	"compress/flate"
+	"errors"
+	"io"
+	"maps"
+	"strconv"
+	"strings"
+
+	"github.com/livekit/protocol/livekit"
+
+	"github.com/syncflow/textegress"
+)
+
+// end is how a sender ended a stream.
+type end struct {
+	trailer *livekit.DataStream_Trailer
+	seq     uint32
+	inline  bool // there are no other packets
+}
+
+// finish makes the line of a stream and forgets it. why, if not empty, is what ended it in place of its sender.
+func (s *streams) finish(st *stream, why string, by *end, emit func(*Line) error) error {
+	snd := st.sender
+	delete(snd.open, st.id)
+	snd.remember(ended{lastSeq: st.maxSeq, cut: why == textegress.StreamMemoryLimit}, st.id)
+	line, err := s.line(st, why, by)
+	if err == nil {
+		err = emit(line)
+	}
+	st.rec.release()
+	snd.memory -= st.memory
+	s.memory -= st.memory
+	return err
+}
+
+func (s *streams) line(st *stream, why string, by *end) (*Line, error) {
+	line := &Line{Message: base(s.last, textegress.KindByteStream)}
+	m := &line.Message
+	m.Identity, m.ParticipantSID, m.Sequence, m.Reliable = st.identity, st.sid, st.headerSeq, st.reliable
+	m.PossibleDuplicate = st.duplicate
+	m.DestinationIdentities, m.Encryption = st.destinations, st.encryption
+	m.Stream = st.info()
+	if by != nil {
+		m.Stream.Inline = by.inline
+		if t := by.trailer; t != nil {
+			m.Stream.TrailerReason = t.GetReason()
+			if len(t.GetAttributes()) > 0 && m.Stream.Attributes == nil {
+				m.Stream.Attributes = map[string]string{}
+			}
+			maps.Copy(m.Stream.Attributes, t.GetAttributes())
+		}
+	}
+	if m.Stream.Inline {
+		m.Stream.Chunks = 0
+	}
+	if h := st.header; h != nil {
+		m.Topic = h.GetTopic()
+		if h.GetTextHeader() != nil {
+			m.Kind = textegress.KindTextStream
+		}
+	}
+	problem := st.problem(why, by)
+	content, problem, err := s.content(st, m.Stream, problem)
+	if err != nil {
+		return nil, err
+	}
+	if problem == "" {
+		problem = st.unproved(by, content.Size)
+	}
+	m.Stream.Size, m.Stream.Incomplete, m.Stream.Complete = content.Size, problem, problem == ""
+	nothing := content.Size == 0 && problem != ""
+	switch {
+	case nothing:
+	case m.Kind == textegress.KindTextStream && m.Stream.Encoding == "" && content.Size <= s.limits.Inline:
+		text, err := io.ReadAll(content.Open())
+		if err != nil {
+			return nil, err
+		}
+		payload(m, text)
+	default:
+		line.Content = content
+	}
+	meaning(m)
+	return line, nil
+}
+
+// info describes the stream by its header and chunks.
+func (st *stream) info() *textegress.StreamInfo {
+	i := &textegress.StreamInfo{
+		ID: st.id, StartedUnixNS: st.startedNS,
+		Chunks: st.count(), ChunksMissing: st.missing(), ChunksIgnored: st.ignored,
+	}
+	h := st.header
+	if h == nil {
+		return i
+	}
+	i.MIMEType, i.TotalLength, i.SentMS = h.GetMimeType(), h.TotalLength, h.GetTimestamp()
+	i.Attributes = maps.Clone(h.GetAttributes())
+	i.Name = h.GetByteHeader().GetName()
+	if c := h.GetCompression(); c != livekit.DataStream_NONE {
+		i.Compression = strings.ToLower(c.String())
+	}
+	if t := h.GetTextHeader(); t != nil {
+		if o := t.GetOperationType(); o != livekit.DataStream_CREATE {
+			i.Operation = strings.ToLower(o.String())
+		}
+		i.Version, i.ReplyTo, i.AttachedStreamIDs, i.Generated =
+			t.GetVersion(), t.GetReplyToStreamId(), t.GetAttachedStreamIds(), t.GetGenerated()
+	}
+	return i
+}
+
+// problem returns why the chunks are not those of a complete stream; "" if nothing is known that speaks against it.
+func (st *stream) problem(why string, by *end) string {
+	switch {
+	case st.header == nil:
+		return textegress.StreamNoHeader
+	case why == textegress.StreamMemoryLimit:
+		return why
+	case st.failure != "":
+		return st.failure
+	case why != "":
+		return why
+	case by == nil:
+		return textegress.StreamIDReused // ended by another header
+	case by.trailer != nil && by.seq != 0 && st.chunkMax > by.seq:
+		return textegress.StreamIDReused // a chunk was sent after the trailer: it belongs to a later stream
+	case by.trailer.GetReason() != "":
+		return textegress.StreamAborted
+	case st.missing() > 0:
+		return textegress.StreamMissingChunks
+	}
+	return ""
+}
+
+// unproved returns why a stream of which all chunks up to the last one are there may still not be complete.
+//
+// The length proves that nothing is missing at the end. No sender of whom we know counts rewritten chunks in such a way
+// that the length would be right, so it does where chunks were rewritten only if every packet of the sender from header
+// to trailer is there. Where no length was announced (which many write as 0), that is the only proof.
+func (st *stream) unproved(by *end, size int64) string {
+	total := st.header.GetTotalLength()
+	if total != 0 && uint64(size) != total {
+		return textegress.StreamLengthDiffers
+	}
+	if by.inline || total != 0 && !st.rewritten || st.sender.has(st.headerSeq, by.seq) {
+		return ""
+	}
+	return textegress.StreamUnproved
+}
+
+// content returns what the line shows as the stream's content: decompressed where that is possible, else as it came.
+func (s *streams) content(st *stream, info *textegress.StreamInfo, problem string) (*Content, string, error) {
+	plain := &Content{Size: st.size, open: func() io.Reader { return &chunkReader{rec: &st.rec, parts: st.chunks()} }}
+	switch st.header.GetCompression() {
+	case livekit.DataStream_NONE:
+		return plain, problem, nil
+	case livekit.DataStream_DEFLATE_RAW:
+	default:
+		info.Encoding = info.Compression
+		return plain, or(problem, textegress.StreamCompressionUnknown), nil
+	}
+	source := func() *chunkReader { return &chunkReader{rec: &st.rec, parts: st.prefix()} }
+	size, why, err := s.measure(source(), st.header.GetTotalLength())
+	switch {
+	case err != nil:
+		return nil, "", err
+	case why == "", why == textegress.StreamMissingChunks && problem != "":
+		s.inflated += size
+		return &Content{Size: size, open: func() io.Reader {
+			return &exactly{newInflater(source(), nil), size}
+		}}, problem, nil
+	case why == textegress.StreamMissingChunks:
+		why = textegress.StreamUndecodable // all chunks are there, but it has no end
+	}
+	info.Encoding = info.Compression
+	return plain, or(problem, why), nil
+}
+
+func or(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// measure decompresses a stream and returns how long it is, and why it could not be decompressed: StreamMissingChunks if
+// only the end is missing. An error is one of the scratch file.
+func (s *streams) measure(source *chunkReader, total uint64) (size int64, why string, err error) {
+	limit := max(min(s.limits.Inflate, s.limits.InflateAll-s.inflated), 0)
+	differs := total != 0 && total < uint64(limit)
+	if differs {
+		limit = int64(total)
+	}
+	z := newInflater(source, s.flate)
+	s.flate = z.ReadCloser
+	size, bad := io.Copy(io.Discard, io.LimitReader(z, limit+1))
+	switch {
+	case source.err != nil:
+		return 0, "", source.err
+	case size > limit && differs:
+		return 0, textegress.StreamLengthDiffers, nil
+	case size > limit:
+		s.inflated += limit // it was the work of that
+		return 0, textegress.StreamInflateLimit, nil
+	case errors.Is(bad, io.ErrUnexpectedEOF):
+		return size, textegress.StreamMissingChunks, nil
+	case bad != nil:
+		return 0, textegress.StreamUndecodable, nil //nolint:nilerr // what was sent is no reason for an error
+	}
+	return size, "", nil
+}
+
+// inflater decompresses DEFLATE data that must end where its source does.
+type inflater struct {
+	io.ReadCloser
+
+	source *bufio.Reader
+}
+
+// exactly reads as many bytes as are known to be there, and not what stands behind them, an error perhaps.
+type exactly struct {
+	r    io.Reader
+	left int64
+}
+
+// Read implements [io.Reader].
+func (e *exactly) Read(p []byte) (int, error) {
+	if e.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := e.r.Read(p[:min(int64(len(p)), e.left)])
+	if e.left -= int64(n); n > 0 {
+		err = nil
+	}
+	return n, err
+}
+
+var errTrailing = errors.New("data behind the end of the compressed data")
+
+// newInflater reads from r. It uses z again if that is not nil.
+func newInflater(r io.Reader, z io.ReadCloser) *inflater {
+	source := bufio.NewReaderSize(r, 16<<10)
+	if z == nil {
+		return &inflater{flate.NewReader(source), source}
+	}
+	_ = z.(flate.Resetter).Reset(source, nil) // like NewReader, it cannot fail
+	return &inflater{z, source}
+}
+
+// Read implements [io.Reader].
+func (z *inflater) Read(p []byte) (int, error) {
+	n, err := z.ReadCloser.Read(p)
+	if errors.Is(err, io.EOF) {
+		if _, more := z.source.ReadByte(); more == nil {
+			return n, errTrailing
+		}
+	}
+	return n, err
+}
+
+// Topics and attributes by which LiveKit's SDKs give text streams a meaning: client-sdk-js, src/room/rpc/utils.ts;
+// components-js, packages/core/src/observables/dataChannel.ts; agents, livekit-agents/livekit/agents/types.py.
+const (
+	topicChat          = "lk.chat"
+	topicTranscription = "lk.transcription"
+	topicRPCRequest    = "lk.rpc_request"
+	topicRPCResponse   = "lk.rpc_response"
+
+	attrSegmentID  = "lk.segment_id"
+	attrFinal      = "lk.transcription_final"
+	attrTrackID    = "lk.transcribed_track_id"
+	attrRPCID      = "lk.rpc_request_id"
+	attrRPCMethod  = "lk.rpc_request_method"
+	attrRPCTimeout = "lk.rpc_request_response_timeout_ms"
+	attrRPCVersion = "lk.rpc_request_version"
+)
+
+// meaning adds to a text stream what its topic says that it is.
+func meaning(m *textegress.Message) {
+	if m.Kind != textegress.KindTextStream {
+		return
+	}
+	i := m.Stream
+	number := func(attr string) uint32 {
+		n, err := strconv.ParseUint(i.Attributes[attr], 10, 32)
+		if err != nil {
+			return 0
+		}
+		return uint32(n)
+	}
+	switch m.Topic {
+	case topicChat:
+		m.Chat = &textegress.ChatInfo{ID: i.ID, TimestampMS: i.SentMS, Deleted: i.Operation == "delete", Generated: i.Generated}
+		if i.Operation == "update" {
+			m.Chat.EditTimestampMS = i.SentMS
+		}
+	case topicTranscription:
+		m.Transcription = &textegress.TranscriptionInfo{TrackID: i.Attributes[attrTrackID]}
+		if id, ok := i.Attributes[attrSegmentID]; ok {
+			m.Transcription.Segments = []textegress.TranscriptionSegment{{ID: id, Final: i.Attributes[attrFinal] == "true"}}
+		}
+	case topicRPCRequest:
+		m.RPC = &textegress.RPCInfo{
+			Type: "request", ID: i.Attributes[attrRPCID], Method: i.Attributes[attrRPCMethod],
+			TimeoutMS: number(attrRPCTimeout), Version: number(attrRPCVersion),
+		}
+	case topicRPCResponse:
+		m.RPC = &textegress.RPCInfo{Type: "response", ID: i.Attributes[attrRPCID]}
+	}
+}

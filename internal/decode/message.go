@@ -1,0 +1,241 @@
+package decode
+
+import (
+	"encoding/json"
+	"reflect"
+	"time"
+	"unicode/utf8"
+
+	"github.com/livekit/protocol/livekit"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+// message decodes a packet that belongs to no stream. A case of the oneof that this version does not know is of kind
+// "unknown" with the number of its protobuf field and the raw bytes; that is not an error. ok is false where there is no
+// case at all.
+func (p *packet) message() (m textegress.Message, ok bool) {
+	m, ok = base(p.frame, textegress.KindUnknown), true
+	switch v := p.Value.(type) {
+	case *livekit.DataPacket_User:
+		m.Kind = textegress.KindData
+		user(&m, v.User)
+	case *livekit.DataPacket_ChatMessage:
+		m.Kind = textegress.KindChat
+		chat(&m, v.ChatMessage)
+	case *livekit.DataPacket_Transcription:
+		m.Kind = textegress.KindTranscription
+		transcription(&m, v.Transcription)
+	case *livekit.DataPacket_SipDtmf:
+		m.Kind = textegress.KindSIPDTMF
+		m.SIPDTMF = &textegress.SIPDTMFInfo{Code: v.SipDtmf.GetCode(), Digit: v.SipDtmf.GetDigit()}
+	case *livekit.DataPacket_RpcRequest:
+		m.Kind = textegress.KindRPC
+		rpcRequest(&m, v.RpcRequest)
+	case *livekit.DataPacket_RpcAck:
+		m.Kind = textegress.KindRPC
+		m.RPC = &textegress.RPCInfo{Type: "ack", ID: v.RpcAck.GetRequestId()}
+	case *livekit.DataPacket_RpcResponse:
+		m.Kind = textegress.KindRPC
+		rpcResponse(&m, v.RpcResponse)
+	default:
+		m = raw(p.frame, textegress.KindUnknown)
+		m.Field, m.FieldName = field(p.DataPacket)
+		if m.FieldName == encryptedField {
+			m.Kind = textegress.KindEncrypted
+		}
+		ok = m.Field != 0
+	}
+	p.envelope(&m)
+	return m, ok
+}
+
+// encryptedField is the name of the case of the oneof for end-to-end encrypted packets, number 18.
+const encryptedField = "encrypted_packet"
+
+func base(f spool.Frame, k textegress.Kind) textegress.Message {
+	return textegress.Message{
+		Kind: k, Time: time.Unix(0, f.UnixNS).UTC(), UnixNS: f.UnixNS, Epoch: int(f.Epoch), PossibleDuplicate: f.PossibleDuplicate,
+	}
+}
+
+func raw(f spool.Frame, k textegress.Kind) textegress.Message {
+	m := base(f, k)
+	m.Base64 = append([]byte{}, f.Payload...)
+	return m
+}
+
+// envelope fills in what the server states about the packet as a whole.
+func (p *packet) envelope(m *textegress.Message) {
+	envelope(m, p.DataPacket, p.frame.Channel)
+	m.Identity, m.ParticipantSID = p.sender()
+	m.DestinationIdentities = p.GetDestinationIdentities()
+	m.Encryption = p.encryption
+}
+
+// sender returns who sent the packet. What was encrypted was not seen by the server: there a sender could write any name.
+func (p *packet) sender() (identity, sid string) {
+	if p.encryption != nil {
+		return p.ParticipantIdentity, p.ParticipantSid
+	}
+	return senderOf(p.DataPacket)
+}
+
+// seq returns the sender's number on the reliable channel; 0: none. Numbers on other channels mean nothing.
+func (p *packet) seq() uint32 {
+	if r := reliable(p.DataPacket, p.frame.Channel); r != nil && !*r {
+		return 0
+	}
+	return p.Sequence
+}
+
+func envelope(m *textegress.Message, p *livekit.DataPacket, c spool.Channel) {
+	m.Identity, m.ParticipantSID = senderOf(p)
+	m.Sequence = p.Sequence
+	m.Reliable = reliable(p, c)
+}
+
+// senderOf returns who sent a packet. The server stamps both on the packet. Servers before that did so on the user packet
+// only, whose fields are deprecated since (livekit_models.proto, DataPacket.participant_identity and
+// UserPacket.participant_sid).
+func senderOf(p *livekit.DataPacket) (identity, sid string) {
+	identity, sid = p.ParticipantIdentity, p.ParticipantSid
+	if u := p.GetUser(); u != nil {
+		if identity == "" {
+			identity = u.ParticipantIdentity //nolint:staticcheck // deprecated, see above
+		}
+		if sid == "" {
+			sid = u.ParticipantSid //nolint:staticcheck // deprecated, see above
+		}
+	}
+	return identity, sid
+}
+
+// reliable tells over which channel a packet was sent; nil: unknown. The kind's zero value is RELIABLE, which is the same
+// as absent; then the channel tells.
+func reliable(p *livekit.DataPacket, c spool.Channel) *bool {
+	switch {
+	case p.Kind == livekit.DataPacket_LOSSY: //nolint:staticcheck // deprecated, but the server fills it in
+		return new(false)
+	case c == spool.ChannelReliable:
+		return new(true)
+	case c == spool.ChannelLossy:
+		return new(false)
+	}
+	return nil
+}
+
+func user(m *textegress.Message, u *livekit.UserPacket) {
+	m.Topic = u.GetTopic()
+	payload(m, u.GetPayload())
+	if u != nil && (u.GetId() != "" || len(u.GetNonce()) > 0 || u.StartTime != nil || u.EndTime != nil) {
+		m.User = &textegress.UserInfo{ID: u.GetId(), Nonce: u.GetNonce(), StartTime: u.StartTime, EndTime: u.EndTime}
+	}
+}
+
+func chat(m *textegress.Message, c *livekit.ChatMessage) {
+	m.Text = new(c.GetMessage())
+	m.Chat = &textegress.ChatInfo{
+		ID: c.GetId(), TimestampMS: c.GetTimestamp(), EditTimestampMS: c.GetEditTimestamp(),
+		Deleted: c.GetDeleted(), Generated: c.GetGenerated(),
+	}
+}
+
+func transcription(m *textegress.Message, t *livekit.Transcription) {
+	m.Transcription = &textegress.TranscriptionInfo{ParticipantIdentity: t.GetTranscribedParticipantIdentity(), TrackID: t.GetTrackId()}
+	for _, s := range t.GetSegments() {
+		m.Transcription.Segments = append(m.Transcription.Segments, textegress.TranscriptionSegment{
+			ID: s.GetId(), Text: s.GetText(), StartTime: s.GetStartTime(), EndTime: s.GetEndTime(), Final: s.GetFinal(), Language: s.GetLanguage(),
+		})
+	}
+}
+
+func rpcRequest(m *textegress.Message, r *livekit.RpcRequest) {
+	m.RPC = &textegress.RPCInfo{Type: "request", ID: r.GetId(), Method: r.GetMethod(), TimeoutMS: r.GetResponseTimeoutMs(), Version: r.GetVersion()}
+	// livekit_models.proto: "When set, this field is used instead of payload". It does not say how it is compressed.
+	if c := r.GetCompressedPayload(); len(c) > 0 {
+		m.RPC.Compressed = true
+		payload(m, c)
+		return
+	}
+	m.Text = new(r.GetPayload())
+}
+
+func rpcResponse(m *textegress.Message, r *livekit.RpcResponse) {
+	m.RPC = &textegress.RPCInfo{Type: "response", ID: r.GetRequestId()}
+	switch v := r.GetValue().(type) {
+	case *livekit.RpcResponse_Payload:
+		m.Text = new(v.Payload)
+	case *livekit.RpcResponse_CompressedPayload:
+		m.RPC.Compressed = true
+		payload(m, v.CompressedPayload)
+	case *livekit.RpcResponse_Error:
+		m.RPC.Error = &textegress.RPCError{Code: v.Error.GetCode(), Message: v.Error.GetMessage(), Data: v.Error.GetData()}
+	}
+}
+
+// payload keeps b, which must not change any more.
+func payload(m *textegress.Message, b []byte) {
+	if utf8.Valid(b) {
+		m.Text = new(string(b))
+		return
+	}
+	m.Base64 = b
+}
+
+var oneof = (*livekit.DataPacket)(nil).ProtoReflect().Descriptor().Oneofs().ByName("value")
+
+// field returns number and name of the case of the packet's oneof. A case that is newer than our protocol module is
+// found among the unknown fields: the first one with a message as its value. Its name is unknown then.
+func field(p *livekit.DataPacket) (int, string) {
+	r := p.ProtoReflect()
+	if fd := r.WhichOneof(oneof); fd != nil {
+		return int(fd.Number()), string(fd.Name())
+	}
+	return unknownField(r.GetUnknown()), ""
+}
+
+func unknownField(b protoreflect.RawFields) int {
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return 0
+		}
+		if typ == protowire.BytesType {
+			return int(num)
+		}
+		m := protowire.ConsumeFieldValue(num, typ, b[n:])
+		if m < 0 {
+			return 0
+		}
+		b = b[n+m:]
+	}
+	return 0
+}
+
+// Event makes a message out of a frame of type FrameEvent. ok is false, and the message of kind "unknown" with the raw
+// bytes, if the payload is no event. Identity and participant sid are those of the participant whom the event is about;
+// they stand in the details as well. An event without details has none.
+func Event(f spool.Frame) (m textegress.Message, ok bool) {
+	var e textegress.Event
+	if err := json.Unmarshal(f.Payload, &e); err != nil || !e.Kind.IsEvent() {
+		return raw(f, textegress.KindUnknown), false
+	}
+	m = base(f, e.Kind)
+	if m.Kind != textegress.KindJoined { // there it is the recorder itself
+		m.Identity, m.ParticipantSID = e.Identity, e.ParticipantSID
+	}
+	if !isEmpty(e) {
+		m.Event = &e
+	}
+	return m, true
+}
+
+// isEmpty reports whether an event has no details.
+func isEmpty(e textegress.Event) bool {
+	e.Kind = ""
+	return reflect.ValueOf(e).IsZero()
+}

@@ -1,0 +1,203 @@
+package decode
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"maps"
+	"slices"
+
+	"github.com/livekit/protocol/livekit"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/syncflow/textegress"
+)
+
+// stream is a stream of which not everything has come yet.
+type stream struct {
+	sender *sender
+	id     string
+	order  uint64 // in which streams were opened
+	active uint64 // when the last packet came, in packets
+
+	duplicate     bool                       // the first packet may be another one once more
+	header        *livekit.DataStream_Header // nil: it has not come
+	headerSum     headerSum
+	headerSeq     uint32
+	startedNS     int64 // the first packet's, as the next ones
+	identity, sid string
+	reliable      *bool
+	destinations  []string
+	encryption    *textegress.EncryptionInfo
+	reused        bool // the sender has used the id before
+
+	rec record
+	// dense are the chunks base, base+1, …; sparse all others. Chunks come in order, so that sparse is almost always empty.
+	dense  []chunk
+	base   uint64
+	sparse map[uint64]chunk
+	top    uint64 // the highest index
+	size   int64  // of the chunks
+
+	ignored   uint64
+	rewritten bool   // there was a version other than 0
+	minSeq    uint32 // of its chunks; 0 also if one was unsequenced
+	chunkMax  uint32 // the highest of its chunks
+	maxSeq    uint32 // of all its packets
+	failure   string // why it cannot be complete, whatever comes
+	memory    int64  // charged for it
+}
+
+// headerSum tells a repeated header from another one with the same stream id.
+type headerSum [8]byte
+
+func sumOf(h *livekit.DataStream_Header) headerSum {
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(h)
+	if err != nil {
+		return headerSum{}
+	}
+	s := sha256.Sum256(b)
+	return headerSum(s[:8])
+}
+
+func (s *stream) fail(why string) {
+	if s.failure == "" {
+		s.failure = why
+	}
+}
+
+// at returns the chunk with an index.
+func (s *stream) at(index uint64) (chunk, bool) {
+	if i := index - s.base; index >= s.base && i < uint64(len(s.dense)) {
+		return s.dense[i], true
+	}
+	c, ok := s.sparse[index]
+	return c, ok
+}
+
+func (s *stream) put(index uint64, c chunk) {
+	if s.count() == 0 {
+		s.base = index
+	}
+	s.top = max(s.top, index)
+	i := index - s.base
+	switch n := uint64(len(s.dense)); {
+	case index >= s.base && i < n:
+		s.dense[i] = c
+		return
+	case index < s.base || i > n:
+		if s.sparse == nil {
+			s.sparse = map[uint64]chunk{}
+		}
+		s.sparse[index] = c
+		return
+	}
+	s.dense = append(s.dense, c)
+	for len(s.sparse) > 0 {
+		next := s.base + uint64(len(s.dense))
+		c, ok := s.sparse[next]
+		if !ok || next < s.base {
+			return
+		}
+		delete(s.sparse, next)
+		s.dense = append(s.dense, c)
+	}
+}
+
+func (s *stream) count() uint64 { return uint64(len(s.dense)) + uint64(len(s.sparse)) }
+
+// missing returns how many chunks below the highest index are not there.
+func (s *stream) missing() uint64 {
+	n := s.count()
+	if n == 0 {
+		return 0
+	}
+	return s.top - (n - 1)
+}
+
+// add takes a chunk.
+func (s *stream) add(c *livekit.DataStream_Chunk, seq uint32) error {
+	if s.count() == 0 && s.ignored == 0 || seq < s.minSeq {
+		s.minSeq = seq
+	}
+	s.chunkMax = max(s.chunkMax, seq)
+	s.maxSeq = max(s.maxSeq, seq)
+	index, version, content := c.GetChunkIndex(), c.GetVersion(), c.GetContent()
+	s.rewritten = s.rewritten || version != 0
+	old, ok := s.at(index)
+	if ok && version <= old.version {
+		s.ignored++
+		if version < old.version {
+			return nil
+		}
+		same, err := s.holds(old, content)
+		if err == nil && !same {
+			s.fail(textegress.StreamConflict)
+		}
+		return err
+	}
+	offset, err := s.rec.append(content)
+	if err != nil {
+		return err
+	}
+	if ok {
+		s.ignored++ // the earlier version
+	}
+	s.size += int64(len(content)) - int64(old.size)
+	s.put(index, chunk{offset: offset, size: uint32(len(content)), version: version})
+	return nil
+}
+
+// holds reports whether the content of a chunk is b.
+func (s *stream) holds(c chunk, b []byte) (bool, error) {
+	if int(c.size) != len(b) {
+		return false, nil
+	}
+	var buf [4096]byte
+	for offset := c.offset; len(b) > 0; {
+		n := min(len(b), len(buf))
+		if err := s.rec.readAt(buf[:n], offset); err != nil {
+			return false, err
+		}
+		if !bytes.Equal(buf[:n], b[:n]) {
+			return false, nil
+		}
+		b, offset = b[n:], offset+int64(n)
+	}
+	return true, nil
+}
+
+// chunks returns all chunks in the order of their indexes.
+func (s *stream) chunks() [][]chunk {
+	if len(s.sparse) == 0 {
+		return [][]chunk{s.dense}
+	}
+	var below, above []chunk
+	for _, i := range slices.Sorted(maps.Keys(s.sparse)) {
+		if i < s.base {
+			below = append(below, s.sparse[i])
+		} else {
+			above = append(above, s.sparse[i])
+		}
+	}
+	return [][]chunk{below, s.dense, above}
+}
+
+// prefix returns the chunks 0, 1, 2 … up to the first one that is missing.
+func (s *stream) prefix() [][]chunk {
+	switch {
+	case s.missing() == 0:
+		return s.chunks()
+	case s.base == 0:
+		return [][]chunk{s.dense}
+	}
+	return nil
+}
+
+// cost is what the stream occupies in memory, about.
+func (s *stream) cost() int64 {
+	n := 1024 + len(s.id) + cap(s.rec.head) + 4*cap(s.rec.blocks) + 16*cap(s.dense) + 64*len(s.sparse)
+	if s.header != nil {
+		n += 2 * proto.Size(s.header)
+	}
+	return int64(n)
+}

@@ -1,0 +1,460 @@
+package decode_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/livekit/protocol/livekit"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/decode"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+// tape makes the frames of a recording, a second apart.
+type tape struct {
+	t      testing.TB
+	frames []spool.Frame
+	seq    map[string]uint32
+	ns     int64
+}
+
+func newTape(t testing.TB) *tape { return &tape{t: t, seq: map[string]uint32{}, ns: at} }
+
+func (r *tape) add(f spool.Frame) *tape {
+	f.UnixNS = r.ns
+	r.ns += 1e9
+	r.frames = append(r.frames, f)
+	return r
+}
+
+// from adds the next packet of a sender.
+func (r *tape) from(who string, p *livekit.DataPacket) *tape {
+	r.seq[who]++
+	p.ParticipantIdentity, p.ParticipantSid, p.Sequence = who, "PA_"+who, r.seq[who]
+	return r.add(frame(r.t, spool.ChannelReliable, p))
+}
+
+// skip leaves out the next number of a sender: a packet that was lost, or was not for us.
+func (r *tape) skip(who string) *tape { r.seq[who]++; return r }
+
+func (r *tape) event(json string) *tape {
+	return r.add(spool.Frame{Type: spool.FrameEvent, Payload: []byte(json)})
+}
+
+func header(h *livekit.DataStream_Header) *livekit.DataPacket {
+	return &livekit.DataPacket{Value: &livekit.DataPacket_StreamHeader{StreamHeader: h}}
+}
+
+func text(id string, total ...uint64) *livekit.DataPacket {
+	h := &livekit.DataStream_Header{
+		StreamId: id, Topic: "t", ContentHeader: &livekit.DataStream_Header_TextHeader{TextHeader: &livekit.DataStream_TextHeader{}},
+	}
+	if len(total) > 0 {
+		h.TotalLength = &total[0]
+	}
+	return header(h)
+}
+
+func file(id, name string, total uint64) *livekit.DataPacket {
+	return header(&livekit.DataStream_Header{
+		StreamId: id, MimeType: "image/png", TotalLength: &total,
+		ContentHeader: &livekit.DataStream_Header_ByteHeader{ByteHeader: &livekit.DataStream_ByteHeader{Name: name}},
+	})
+}
+
+func part(id string, index uint64, content string, version ...int32) *livekit.DataPacket {
+	c := &livekit.DataStream_Chunk{StreamId: id, ChunkIndex: index, Content: []byte(content)}
+	if len(version) > 0 {
+		c.Version = version[0]
+	}
+	return &livekit.DataPacket{Value: &livekit.DataPacket_StreamChunk{StreamChunk: c}}
+}
+
+func trailer(id, reason string, attributes ...string) *livekit.DataPacket {
+	t := &livekit.DataStream_Trailer{StreamId: id, Reason: reason}
+	for i := 0; i < len(attributes); i += 2 {
+		if t.Attributes == nil {
+			t.Attributes = map[string]string{}
+		}
+		t.Attributes[attributes[i]] = attributes[i+1]
+	}
+	return &livekit.DataPacket{Value: &livekit.DataPacket_StreamTrailer{StreamTrailer: t}}
+}
+
+const aliceLeft = `{"kind":"participant_left","participant_sid":"PA_alice","identity":"alice"}`
+
+// TestStreams: a line for each stream that is expected, as "kind id content", with what is not complete and why.
+func TestStreams(t *testing.T) {
+	compressed := func(id string, h livekit.DataStream_CompressionType, total uint64) *livekit.DataPacket {
+		p := text(id, total)
+		p.GetStreamHeader().Compression = h
+		return p
+	}
+	for name, tc := range map[string]struct {
+		tape func(r *tape)
+		want []string
+	}{
+		"text in two chunks": {func(r *tape) {
+			r.from("alice", text("s", 5)).from("alice", part("s", 0, "hel")).from("alice", part("s", 1, "lo")).from("alice", trailer("s", ""))
+		}, []string{`text_stream s "hello"`}},
+		"a file": {func(r *tape) {
+			r.from("alice", file("s", "a.png", 2)).from("alice", part("s", 0, "\xff\x00")).from("alice", trailer("s", ""))
+		}, []string{`byte_stream s "\xff\x00" in a file`}},
+		"an empty file": {func(r *tape) {
+			r.from("alice", file("s", "a.png", 0)).from("alice", trailer("s", ""))
+		}, []string{`byte_stream s "" in a file`}},
+		"an empty text": {func(r *tape) { r.from("alice", text("s")).from("alice", trailer("s", "")) }, []string{`text_stream s ""`}},
+		"text that is none": {func(r *tape) {
+			r.from("alice", text("s", 1)).from("alice", part("s", 0, "\xff")).from("alice", trailer("s", ""))
+		}, []string{`text_stream s "\xff"`}},
+		"a long text": {func(r *tape) {
+			r.from("alice", text("s", 200)).from("alice", part("s", 0, strings.Repeat("x", 200))).from("alice", trailer("s", ""))
+		}, []string{`text_stream s "` + strings.Repeat("x", 200) + `" in a file`}},
+		"unknown length, nothing missing": {func(r *tape) {
+			r.from("alice", text("s")).from("alice", part("s", 0, "hel")).from("alice", userPacket(&livekit.UserPacket{})).
+				from("bob", part("x", 0, "no")).from("alice", part("s", 1, "lo")).from("alice", trailer("s", ""))
+		}, []string{`text_stream s "hello"`, `byte_stream x "no" in a file; no_header`}},
+		"unknown length, a number missing": {func(r *tape) {
+			r.from("alice", text("s")).from("alice", part("s", 0, "hello")).skip("alice").from("alice", trailer("s", ""))
+		}, []string{`text_stream s "hello"; unproved`}},
+		"known length, a number missing": {func(r *tape) {
+			r.from("alice", text("s", 5)).from("alice", part("s", 0, "hello")).skip("alice").from("alice", trailer("s", ""))
+		}, []string{`text_stream s "hello"`}},
+		"the last chunk missing": {func(r *tape) {
+			r.from("alice", text("s", 5)).from("alice", part("s", 0, "hel")).skip("alice").from("alice", trailer("s", ""))
+		}, []string{`text_stream s "hel"; length_differs`}},
+		"too long": {func(r *tape) {
+			r.from("alice", text("s", 2)).from("alice", part("s", 0, "hel")).from("alice", trailer("s", ""))
+		}, []string{`text_stream s "hel"; length_differs`}},
+		"a chunk missing": {func(r *tape) {
+			r.from("alice", text("s", 3)).from("alice", part("s", 0, "a")).skip("alice").from("alice", part("s", 2, "c")).from("alice", trailer("s", ""))
+		}, []string{`text_stream s "ac"; missing_chunks 1`}},
+		"chunks in any order": {func(r *tape) {
+			r.from("alice", text("s", 5))
+			for _, i := range []uint64{3, 1, 4, 0, 2} {
+				r.from("alice", part("s", i, string(rune('a'+i))))
+			}
+			r.from("alice", trailer("s", ""))
+		}, []string{`text_stream s "abcde"`}},
+		"repeated chunks": {func(r *tape) {
+			r.from("alice", text("s", 2)).from("alice", part("s", 0, "a")).from("alice", part("s", 0, "a")).from("alice", part("s", 1, "b")).
+				from("alice", part("s", 0, "a")).from("alice", trailer("s", ""))
+		}, []string{`text_stream s "ab"`}},
+		"one chunk with two contents": {func(r *tape) {
+			r.from("alice", text("s", 1)).from("alice", part("s", 0, "a")).from("alice", part("s", 0, "b")).from("alice", trailer("s", ""))
+		}, []string{`text_stream s "a"; conflicting_chunks`}},
+		"a rewritten chunk": {func(r *tape) {
+			r.from("alice", text("s")).from("alice", part("s", 0, "a")).from("alice", part("s", 1, "b")).from("alice", part("s", 0, "longer", 2)).
+				from("alice", part("s", 0, "older", 1)).from("alice", trailer("s", ""))
+		}, []string{`text_stream s "longerb"`}},
+		"a rewritten chunk, a number missing": {func(r *tape) {
+			r.from("alice", text("s", 1)).from("alice", part("s", 0, "a")).skip("alice").from("alice", part("s", 0, "b", 1)).from("alice", trailer("s", ""))
+		}, []string{`text_stream s "b"; unproved`}},
+		"closed with a reason": {func(r *tape) {
+			r.from("alice", text("s")).from("alice", part("s", 0, "hel")).from("alice", trailer("s", "error"))
+		}, []string{`text_stream s "hel"; aborted`}},
+		"the sender leaves": {func(r *tape) {
+			r.from("alice", text("s")).from("alice", part("s", 0, "hel")).from("bob", text("s")).event(aliceLeft)
+			for range 6 {
+				r.from("bob", part("s", uint64(r.seq["bob"]-1), "x"))
+			}
+			r.from("bob", trailer("s", ""))
+		}, []string{`text_stream s "hel"; sender_left`, `text_stream s "xxxxxx"`}},
+		"the news of the leaving is faster than the data": {func(r *tape) {
+			r.from("alice", text("s")).event(aliceLeft).from("alice", part("s", 0, "hel")).from("alice", trailer("s", "")).from("alice", text("later"))
+		}, []string{`text_stream s "hel"`, `text_stream later ; recording_ended`}},
+		"running when we joined": {func(r *tape) {
+			r.skip("alice").from("alice", part("s", 4, "o")).from("alice", part("s", 5, "!")).from("alice", trailer("s", "", "k", "v"))
+		}, []string{`byte_stream s "o!" in a file; no_header 4`}},
+		"only the trailer": {func(r *tape) { r.from("alice", trailer("s", "")) }, []string{`byte_stream s ; no_header`}},
+		"the recording ends": {func(r *tape) {
+			r.from("alice", text("b")).from("alice", text("a")).from("alice", part("a", 0, "x")).event(`{"kind":"recording_ended"}`)
+		}, []string{`text_stream b ; recording_ended`, `text_stream a "x"; recording_ended`}},
+		"two senders, one id": {func(r *tape) {
+			r.from("alice", text("s", 1)).from("bob", text("s", 1)).from("bob", part("s", 0, "b")).from("alice", part("s", 0, "a")).
+				from("alice", trailer("s", "")).from("bob", trailer("s", ""))
+		}, []string{`text_stream s "a"`, `text_stream s "b"`}},
+		"an id again, after the end": {func(r *tape) {
+			for _, c := range []string{"a", "b"} {
+				r.from("alice", text("s", 1)).from("alice", part("s", 0, c)).from("alice", trailer("s", ""))
+			}
+		}, []string{`text_stream s "a"`, `text_stream s "b"`}},
+		"an id again, before the end": {func(r *tape) {
+			r.from("alice", text("s", 1)).from("alice", part("s", 0, "a")).from("alice", text("s", 2)).from("alice", part("s", 0, "bc")).from("alice", trailer("s", ""))
+		}, []string{`text_stream s "a"; id_reused`, `text_stream s "bc"`}},
+		"a header and its chunk exchanged": {func(r *tape) {
+			r.seq["alice"] = 1
+			r.from("alice", part("s", 0, "a"))
+			r.seq["alice"] = 0
+			r.from("alice", text("s", 1))
+			r.seq["alice"] = 2
+			r.from("alice", trailer("s", ""))
+		}, []string{`text_stream s "a"`}},
+		"in one packet": {func(r *tape) {
+			p := text("s", 5)
+			p.GetStreamHeader().InlineContent = []byte("hello")
+			r.from("alice", p)
+		}, []string{`text_stream s "hello"`}},
+		"in one packet, empty": {func(r *tape) {
+			p := text("s")
+			p.GetStreamHeader().InlineContent = []byte{}
+			r.from("alice", p)
+		}, []string{`text_stream s ""`}},
+		"in one packet, cut": {func(r *tape) {
+			p := text("s", 6)
+			p.GetStreamHeader().InlineContent = []byte("hello")
+			r.from("alice", p)
+		}, []string{`text_stream s "hello"; length_differs`}},
+		"in one packet, compressed": {func(r *tape) {
+			p := compressed("s", livekit.DataStream_DEFLATE_RAW, 100)
+			p.GetStreamHeader().InlineContent = deflate([]byte(strings.Repeat("x", 100)))
+			r.from("alice", p)
+		}, []string{`text_stream s "` + strings.Repeat("x", 100) + `"`}},
+		"compressed": {func(r *tape) {
+			z := string(deflate([]byte("hello, hello, hello")))
+			r.from("alice", compressed("s", livekit.DataStream_DEFLATE_RAW, 19)).from("alice", part("s", 0, z[:3])).from("alice", part("s", 1, z[3:])).
+				from("alice", trailer("s", ""))
+		}, []string{`text_stream s "hello, hello, hello"`}},
+		"compressed, damaged": {func(r *tape) {
+			r.from("alice", compressed("s", livekit.DataStream_DEFLATE_RAW, 19)).from("alice", part("s", 0, "\xff\xff")).from("alice", trailer("s", ""))
+		}, []string{`text_stream s "\xff\xff" in a file as deflate_raw; undecodable`}},
+		"compressed, with something behind it": {func(r *tape) {
+			z := string(deflate([]byte("hello")))
+			r.from("alice", compressed("s", livekit.DataStream_DEFLATE_RAW, 5)).from("alice", part("s", 0, z+"x")).from("alice", trailer("s", ""))
+		}, []string{fmt.Sprintf(`text_stream s %q in a file as deflate_raw; undecodable`, string(deflate([]byte("hello")))+"x")}},
+		"compressed, the sender leaves": {func(r *tape) {
+			z := deflate([]byte("hello, hello"))
+			r.from("alice", compressed("s", livekit.DataStream_DEFLATE_RAW, 12)).from("alice", part("s", 0, string(z[:7])))
+		}, []string{`text_stream s "hello,"; recording_ended`}},
+		"compressed in an unknown way": {func(r *tape) {
+			r.from("alice", compressed("s", 7, 1)).from("alice", part("s", 0, "x")).from("alice", trailer("s", ""))
+		}, []string{`text_stream s "x" in a file as 7; compression_unknown`}},
+		"a bomb": {func(r *tape) {
+			r.from("alice", compressed("s", livekit.DataStream_DEFLATE_RAW, 0)).from("alice", part("s", 0, string(bomb(2000)))).from("alice", trailer("s", ""))
+		}, []string{fmt.Sprintf(`text_stream s %q in a file as deflate_raw; decompression_limit`, bomb(2000))}},
+		"more than was announced, compressed": {func(r *tape) {
+			r.from("alice", compressed("s", livekit.DataStream_DEFLATE_RAW, 10)).from("alice", part("s", 0, string(bomb(2000)))).from("alice", trailer("s", ""))
+		}, []string{fmt.Sprintf(`text_stream s %q in a file as deflate_raw; length_differs`, bomb(2000))}},
+		"indexes at the limit": {func(r *tape) {
+			r.from("alice", text("s", 2)).from("alice", part("s", 1<<63, "a")).from("alice", part("s", math.MaxUint64, "b")).
+				from("alice", part("s", 0, "c")).from("alice", trailer("s", ""))
+		}, []string{`text_stream s "cab"; missing_chunks 18446744073709551613`}},
+		"neither text nor bytes": {func(r *tape) {
+			r.from("alice", header(&livekit.DataStream_Header{StreamId: "s", TotalLength: new(uint64(1))})).from("alice", part("s", 0, "a")).from("alice", trailer("s", ""))
+		}, []string{`byte_stream s "a" in a file`}},
+		"no id": {func(r *tape) {
+			r.from("alice", text("", 1)).from("alice", part("", 0, "a")).from("alice", trailer("", ""))
+		}, []string{`text_stream  "a"`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newTape(t)
+			tc.tape(r)
+			var got []string
+			for _, l := range lines(t, decode.Options{Limits: decode.Limits{Inline: 100, Inflate: 1000}}, r.frames...) {
+				if l.Stream == nil {
+					continue
+				}
+				s := fmt.Sprintf("%s %s ", l.Kind, l.Stream.ID)
+				if l.Payload() != nil {
+					s += fmt.Sprintf("%q", l.Payload())
+				}
+				if l.Content != nil {
+					s += " in a file"
+				}
+				if l.Stream.Encoding != "" {
+					s += " as " + l.Stream.Encoding
+				}
+				if !l.Stream.Complete {
+					s += "; " + l.Stream.Incomplete
+				}
+				if n := l.Stream.ChunksMissing; n > 0 {
+					s += fmt.Sprint(" ", n)
+				}
+				got = append(got, s)
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func bomb(n int) []byte { return deflate(make([]byte, n)) }
+
+// TestStreamLine: what a line says besides the content.
+func TestStreamLine(t *testing.T) {
+	r := newTape(t)
+	h := text("s", 2)
+	head := h.GetStreamHeader()
+	head.Timestamp, head.MimeType, head.Topic = 1749673840000, "text/plain", "lk.chat"
+	head.Attributes = map[string]string{"a": "1", "b": "2"}
+	head.ContentHeader = &livekit.DataStream_Header_TextHeader{TextHeader: &livekit.DataStream_TextHeader{
+		OperationType: livekit.DataStream_UPDATE, Version: 3, ReplyToStreamId: "r", AttachedStreamIds: []string{"f1", "f2"}, Generated: true,
+	}}
+	r.from("alice", h).from("alice", part("s", 0, "hi")).from("alice", part("s", 0, "hi")).from("alice", trailer("s", "", "b", "3", "c", "4"))
+	got := lines(t, decode.Options{}, r.frames...)
+	if len(got) != 1 {
+		t.Fatalf("%d lines", len(got))
+	}
+	b, err := got[0].AppendJSON(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"n":0,"kind":"text_stream","time":"2025-06-11T20:40:43.123456789Z","unix_ns":1749674443123456789,"identity":"alice",` +
+		`"participant_sid":"PA_alice","topic":"lk.chat","reliable":true,"sequence":1,"epoch":2,"text":"hi",` +
+		`"chat":{"id":"s","timestamp_ms":1749673840000,"edit_timestamp_ms":1749673840000,"generated":true},` +
+		`"stream":{"id":"s","mime_type":"text/plain","total_length":2,"attributes":{"a":"1","b":"3","c":"4"},"complete":true,` +
+		`"sent_ms":1749673840000,"started_unix_ns":1749674440123456789,"size":2,"operation":"update","version":3,"reply_to":"r",` +
+		`"attached_stream_ids":["f1","f2"],"generated":true,"chunks":1,"chunks_ignored":1}}`
+	if diff := cmp.Diff(want, string(b)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	var back textegress.Message
+	if err := json.Unmarshal(b, &back); err != nil || cmp.Diff(got[0].Message, back) != "" {
+		t.Errorf("%v: %s", err, cmp.Diff(got[0].Message, back))
+	}
+}
+
+// TestMeaning: streams on LiveKit's own topics are shown as what they are.
+func TestMeaning(t *testing.T) {
+	stream := func(topic string, attributes map[string]string) textegress.Message {
+		p := text("s", 2)
+		p.GetStreamHeader().Topic, p.GetStreamHeader().Attributes = topic, attributes
+		p.GetStreamHeader().InlineContent = []byte("hi")
+		return lines(t, decode.Options{}, newTape(t).from("alice", p).frames...)[0].Message
+	}
+	m := stream("lk.transcription", map[string]string{"lk.segment_id": "SG_1", "lk.transcription_final": "true", "lk.transcribed_track_id": "TR_1"})
+	if diff := cmp.Diff(&textegress.TranscriptionInfo{TrackID: "TR_1", Segments: []textegress.TranscriptionSegment{{ID: "SG_1", Final: true}}}, m.Transcription); diff != "" {
+		t.Error(diff)
+	}
+	m = stream("lk.rpc_request", map[string]string{
+		"lk.rpc_request_id": "i", "lk.rpc_request_method": "m", "lk.rpc_request_response_timeout_ms": "5000", "lk.rpc_request_version": "2",
+	})
+	if diff := cmp.Diff(&textegress.RPCInfo{Type: "request", ID: "i", Method: "m", TimeoutMS: 5000, Version: 2}, m.RPC); diff != "" {
+		t.Error(diff)
+	}
+	m = stream("lk.rpc_response", map[string]string{"lk.rpc_request_id": "i"})
+	if diff := cmp.Diff(&textegress.RPCInfo{Type: "response", ID: "i"}, m.RPC); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestUndecryptablePacketProvesNothing: what could not be read may have been the last chunk.
+func TestUndecryptablePacketProvesNothing(t *testing.T) {
+	r := newTape(t)
+	r.from("alice", text("s")).from("alice", &livekit.DataPacket{Value: &livekit.DataPacket_EncryptedPacket{EncryptedPacket: &livekit.EncryptedPacket{}}}).
+		from("alice", trailer("s", ""))
+	if got := lines(t, decode.Options{}, r.frames...); len(got) != 2 || got[1].Stream.Incomplete != textegress.StreamUnproved {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestManyBlocks: content that is not in memory comes back as it was, while blocks are used again.
+func TestManyBlocks(t *testing.T) {
+	var s scratch
+	r := newTape(t)
+	var want []string
+	for round := range 3 {
+		for id := range 5 {
+			r.from("alice", file(fmt.Sprint("s", id), "f", 60_000))
+			want = append(want, strings.Repeat(fmt.Sprintf("%d%d", round, id), 30_000))
+		}
+		for i := range 6 {
+			for id := range 5 {
+				r.from("alice", part(fmt.Sprint("s", id), uint64(i), want[5*round+id][i*10_000:(i+1)*10_000]))
+			}
+		}
+		for id := range 5 {
+			r.from("alice", trailer(fmt.Sprint("s", id), ""))
+		}
+	}
+	var got []string
+	for _, l := range lines(t, decode.Options{Scratch: func() (decode.Scratch, error) { return &s, nil }}, r.frames...) {
+		if !l.Stream.Complete {
+			t.Errorf("%+v", l.Stream)
+		}
+		got = append(got, string(l.Payload()))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error("contents differ")
+	}
+	if limit := 5 * 5 * 16 << 10; len(s.data) > limit {
+		t.Errorf("the scratch file has %d bytes, %d were needed at one time", len(s.data), limit)
+	}
+}
+
+// broken fails from an operation on.
+type broken struct {
+	scratch
+
+	after int
+}
+
+var errFull = errors.New("no space left on device")
+
+func (b *broken) WriteAt(p []byte, off int64) (int, error) {
+	if b.after--; b.after < 0 {
+		return 0, errFull
+	}
+	return b.scratch.WriteAt(p, off)
+}
+
+func (b *broken) ReadAt(p []byte, off int64) (int, error) {
+	if b.after--; b.after < 0 {
+		return 0, errFull
+	}
+	return b.scratch.ReadAt(p, off)
+}
+
+// TestScratchFileFails: an error of the disk is told, and never a stream that is said to be damaged.
+func TestScratchFileFails(t *testing.T) {
+	r := newTape(t)
+	z := deflate(bytes.Repeat([]byte("0123456789"), 9000))
+	p := text("z")
+	p.GetStreamHeader().Compression = livekit.DataStream_DEFLATE_RAW
+	r.from("alice", p).from("alice", file("f", "f", 9000)).from("alice", part("f", 0, strings.Repeat("f", 5000)))
+	for i := range z {
+		r.from("alice", part("z", uint64(i), string(z[i:i+1])))
+	}
+	r.from("alice", part("f", 0, strings.Repeat("f", 5000))).from("alice", part("f", 1, strings.Repeat("f", 4000)))
+	r.from("alice", trailer("z", "")).from("alice", trailer("f", ""))
+	for after := range 1000 {
+		d := decode.New(decode.Options{Scratch: func() (decode.Scratch, error) { return &broken{after: after}, nil }})
+		var err error
+		n := 0
+		for _, f := range r.frames {
+			if err = d.Frame(f, func(l *decode.Line) error {
+				n++
+				if !l.Stream.Complete {
+					t.Fatalf("after %d operations: %+v", after, l.Stream)
+				}
+				if l.Content == nil {
+					return nil
+				}
+				var b bytes.Buffer
+				_, err := b.ReadFrom(l.Content.Open())
+				return err
+			}); err != nil {
+				break
+			}
+		}
+		d.Close()
+		if err == nil {
+			if n != 2 || after < 4 {
+				t.Errorf("%d lines without an error after %d operations", n, after)
+			}
+			return
+		}
+		if !errors.Is(err, errFull) {
+			t.Fatalf("after %d operations: %v", after, err)
+		}
+	}
+	t.Error("it never succeeded")
+}

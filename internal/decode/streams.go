@@ -1,0 +1,373 @@
+package decode
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"io"
+	"slices"
+
+	"github.com/livekit/protocol/livekit"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+// leaveGrace is how long after the news that a participant has left a packet of theirs may still come: news and data come
+// over different connections.
+const leaveGrace = 5e9
+
+// remembered is how many of the streams that ended last are known of each sender, so that their late packets are not taken
+// for the beginning of another one.
+const remembered = 64
+
+// streams puts the streams of all senders together.
+type streams struct {
+	limits   Limits
+	store    store
+	senders  map[senderKey]*sender
+	leaving  []departure
+	last     spool.Frame // without payload
+	orders   uint64
+	packets  uint64
+	memory   int64
+	inflated int64
+	late     int64
+	flate    io.ReadCloser // of inflate, used again and again
+}
+
+func newStreams(l Limits, open func() (Scratch, error)) streams {
+	return streams{limits: l, store: store{open: open}, senders: map[senderKey]*sender{}}
+}
+
+// senderKey tells senders apart: by the participant sid or, where there is none, by the identity.
+type senderKey struct{ sid, identity string }
+
+type sender struct {
+	order  uint64
+	open   map[string]*stream
+	memory int64
+	// The sequence numbers first to last have all been seen. No packet of the sender is missing between them, on whatever
+	// stream.
+	first, last uint32
+	ended       []ended // a ring
+	next        int
+}
+
+// ended is what is remembered of a stream.
+type ended struct {
+	id      [16]byte // of its SHA-256
+	lastSeq uint32
+	cut     bool // it was ended by us; what still comes belongs to it
+}
+
+type departure struct {
+	key senderKey
+	at  int64
+}
+
+func (s *streams) sender(p *packet) *sender {
+	identity, sid := p.sender()
+	key := senderKey{sid: sid}
+	if sid == "" {
+		key.identity = identity
+	}
+	snd := s.senders[key]
+	if snd == nil {
+		s.orders++
+		snd = &sender{order: s.orders, open: map[string]*stream{}}
+		s.senders[key] = snd
+	}
+	return snd
+}
+
+// saw takes note of a sequence number; 0: unsequenced.
+func (snd *sender) saw(seq uint32) {
+	switch {
+	case seq == 0 || seq <= snd.last:
+	case seq == snd.last+1 && snd.last != 0:
+		snd.last = seq
+	default:
+		snd.first, snd.last = seq, seq
+	}
+}
+
+// has reports whether no packet of the sender is missing from one sequence number to another.
+func (snd *sender) has(from, to uint32) bool {
+	return from != 0 && from <= to && snd.first <= from && to <= snd.last
+}
+
+func (snd *sender) find(id string) *ended {
+	sum := idSum(id)
+	for i := range snd.ended {
+		// The last one of this id counts; there is at most one, see remember.
+		if snd.ended[i].id == sum {
+			return &snd.ended[i]
+		}
+	}
+	return nil
+}
+
+func (snd *sender) remember(e ended, id string) {
+	e.id = idSum(id)
+	if old := snd.find(id); old != nil {
+		*old = e
+		return
+	}
+	if len(snd.ended) < remembered {
+		snd.ended = append(snd.ended, e)
+		return
+	}
+	snd.ended[snd.next] = e
+	snd.next = (snd.next + 1) % remembered
+}
+
+func idSum(id string) [16]byte {
+	s := sha256.Sum256([]byte(id))
+	return [16]byte(s[:16])
+}
+
+// passed takes note of a frame, and ends the streams of those who have been away long enough.
+func (s *streams) passed(f spool.Frame, emit func(*Line) error) error {
+	f.Payload, f.PossibleDuplicate = nil, false
+	s.last = f
+	for len(s.leaving) > 0 && f.UnixNS >= s.leaving[0].at {
+		key := s.leaving[0].key
+		s.leaving = s.leaving[1:]
+		snd := s.senders[key]
+		if snd == nil {
+			continue
+		}
+		if err := s.endAll(snd, textegress.StreamSenderLeft, emit); err != nil {
+			return err
+		}
+		delete(s.senders, key)
+	}
+	return nil
+}
+
+func (s *streams) left(sid string, ns int64) {
+	if sid != "" {
+		s.leaving = append(s.leaving, departure{senderKey{sid: sid}, ns + leaveGrace})
+	}
+}
+
+// end ends all streams, in the order in which they began.
+func (s *streams) end(emit func(*Line) error) error {
+	var open []*stream
+	for _, snd := range s.senders {
+		for _, st := range snd.open {
+			open = append(open, st)
+		}
+	}
+	return s.endEach(open, textegress.StreamRecordingEnded, emit)
+}
+
+func (s *streams) endAll(snd *sender, why string, emit func(*Line) error) error {
+	var open []*stream
+	for _, st := range snd.open {
+		open = append(open, st)
+	}
+	return s.endEach(open, why, emit)
+}
+
+func (s *streams) endEach(open []*stream, why string, emit func(*Line) error) error {
+	slices.SortFunc(open, func(a, b *stream) int { return cmp.Compare(a.order, b.order) })
+	for _, st := range open {
+		if err := s.finish(st, why, nil, emit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// other takes note of a packet that belongs to no stream.
+func (s *streams) other(p *packet) {
+	if p.seq() == 0 {
+		return
+	}
+	snd := s.sender(p)
+	snd.saw(p.seq())
+	if p.GetEncryptedPacket() != nil && p.seq() == snd.last {
+		snd.first = snd.last + 1 // it may have been part of a stream
+	}
+}
+
+// packet takes a packet of a stream.
+func (s *streams) packet(p *packet, emit func(*Line) error) error {
+	s.packets++
+	snd := s.sender(p)
+	snd.saw(p.seq())
+	var err error
+	switch v := p.Value.(type) {
+	case *livekit.DataPacket_StreamHeader:
+		err = s.header(snd, p, v.StreamHeader, emit)
+	case *livekit.DataPacket_StreamChunk:
+		err = s.chunk(snd, p, v.StreamChunk)
+	case *livekit.DataPacket_StreamTrailer:
+		err = s.trailer(snd, p, v.StreamTrailer, emit)
+	}
+	if err != nil || s.memory <= s.limits.Memory {
+		return err
+	}
+	return s.relieve(emit)
+}
+
+func (s *streams) begin(snd *sender, id string, p *packet) *stream {
+	s.orders++
+	st := &stream{
+		sender: snd, id: id, order: s.orders, rec: record{store: &s.store}, startedNS: p.frame.UnixNS,
+		duplicate: p.frame.PossibleDuplicate,
+		reliable:  reliable(p.DataPacket, p.frame.Channel), destinations: p.GetDestinationIdentities(), encryption: p.encryption,
+	}
+	st.identity, st.sid = p.sender()
+	snd.open[id] = st
+	s.charge(st)
+	return st
+}
+
+// charge brings the account of a stream's memory up to date.
+func (s *streams) charge(st *stream) {
+	d := st.cost() - st.memory
+	st.memory += d
+	st.sender.memory += d
+	s.memory += d
+	st.active = s.packets
+}
+
+func (s *streams) header(snd *sender, p *packet, h *livekit.DataStream_Header, emit func(*Line) error) error {
+	id, sum, seq := h.GetStreamId(), sumOf(h), p.seq()
+	st := snd.open[id]
+	reused := false
+	switch e := snd.find(id); {
+	case st != nil && st.header != nil && st.headerSum == sum && st.headerSeq == seq:
+		st.ignored++
+		return nil
+	case st != nil && st.header != nil && seq != 0 && seq < st.headerSeq, e != nil && seq != 0 && seq <= e.lastSeq:
+		s.late++ // that of an earlier stream
+		return nil
+	case st != nil && st.header != nil:
+		st.fail(textegress.StreamIDReused)
+		if err := s.finish(st, "", nil, emit); err != nil {
+			return err
+		}
+		st, reused = nil, true
+	case st != nil && (h.InlineContent != nil || seq != 0 && st.minSeq != 0 && st.minSeq < seq):
+		// These chunks belong to an earlier stream.
+		if err := s.finish(st, "", nil, emit); err != nil {
+			return err
+		}
+		st, reused = nil, true
+	case st != nil && (seq == 0 || st.minSeq == 0):
+		st.fail(textegress.StreamIDReused) // perhaps they do
+	case st == nil:
+		reused = e != nil
+	}
+	if st == nil {
+		st = s.begin(snd, id, p)
+	}
+	if (st.encryption == nil) != (p.encryption == nil) {
+		st.fail(textegress.StreamEncryptionMixed)
+	}
+	st.header, st.headerSum, st.headerSeq, st.reused = h, sum, seq, reused
+	st.maxSeq = max(st.maxSeq, seq)
+	if h.InlineContent != nil {
+		st.rec.head, st.rec.size = h.InlineContent, int64(len(h.InlineContent))
+		st.size = st.rec.size
+		st.dense = []chunk{{size: uint32(len(h.InlineContent))}}
+		h.InlineContent = nil
+		return s.finish(st, "", &end{inline: true}, emit)
+	}
+	s.charge(st)
+	return nil
+}
+
+// isLate reports whether a packet with a stream id that is not open belongs to a stream that has ended.
+func (snd *sender) isLate(id string, seq uint32) bool {
+	e := snd.find(id)
+	return e != nil && (e.cut || seq == 0 || seq <= e.lastSeq)
+}
+
+// belongs reports whether a chunk or trailer can be part of the stream, and takes note of what speaks against it.
+func (st *stream) belongs(p *packet) bool {
+	if st.header != nil {
+		if p.seq() != 0 && p.seq() < st.headerSeq {
+			return false // of an earlier stream with this id
+		}
+		if st.reused && (p.seq() == 0 || st.headerSeq == 0) {
+			st.fail(textegress.StreamIDReused)
+		}
+	}
+	if (st.encryption == nil) != (p.encryption == nil) {
+		st.fail(textegress.StreamEncryptionMixed)
+	}
+	return true
+}
+
+func (s *streams) chunk(snd *sender, p *packet, c *livekit.DataStream_Chunk) error {
+	id := c.GetStreamId()
+	st := snd.open[id]
+	if st == nil {
+		if snd.isLate(id, p.seq()) {
+			s.late++
+			return nil
+		}
+		st = s.begin(snd, id, p)
+	}
+	if !st.belongs(p) {
+		s.late++
+		return nil
+	}
+	err := st.add(c, p.seq())
+	s.charge(st)
+	return err
+}
+
+func (s *streams) trailer(snd *sender, p *packet, t *livekit.DataStream_Trailer, emit func(*Line) error) error {
+	id := t.GetStreamId()
+	st := snd.open[id]
+	if st == nil {
+		if snd.isLate(id, p.seq()) {
+			s.late++
+			return nil
+		}
+		st = s.begin(snd, id, p)
+	}
+	if !st.belongs(p) {
+		s.late++
+		return nil
+	}
+	st.maxSeq = max(st.maxSeq, p.seq())
+	return s.finish(st, "", &end{trailer: t, seq: p.seq()}, emit)
+}
+
+// relieve ends streams of those who occupy most until an eighth of the memory is free, so that it is not done for every
+// packet.
+func (s *streams) relieve(emit func(*Line) error) error {
+	for s.memory > s.limits.Memory/8*7 {
+		var most *sender
+		for _, snd := range s.senders {
+			if len(snd.open) > 0 && (most == nil || snd.memory > most.memory || snd.memory == most.memory && snd.order < most.order) {
+				most = snd
+			}
+		}
+		if most == nil {
+			return nil
+		}
+		var open []*stream
+		for _, st := range most.open {
+			open = append(open, st)
+		}
+		slices.SortFunc(open, func(a, b *stream) int {
+			return cmp.Or(-cmp.Compare(a.memory, b.memory), cmp.Compare(a.active, b.active), cmp.Compare(a.order, b.order))
+		})
+		for _, st := range open {
+			if s.memory <= s.limits.Memory/8*7 {
+				break
+			}
+			if err := s.finish(st, textegress.StreamMemoryLimit, nil, emit); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
