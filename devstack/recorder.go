@@ -72,6 +72,9 @@ func (s *Stack) StartRecorder(ctx context.Context, dir string, extra ...string) 
 type RecorderStatus struct {
 	Ready      bool     `json:"ready"`
 	NotReady   []string `json:"not_ready"`
+	Disk       struct {
+		State string `json:"state"` // "ok", "low" or "full"
+	} `json:"disk"`
 	Recordings []struct {
 		EgressID  string `json:"egress_id"`
 		ProjectID string `json:"project_id"`

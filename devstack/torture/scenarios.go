@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -126,7 +127,11 @@ func killAtRandom(ctx context.Context, w *World) error {
 // begun or has got its name, that a segment is begun, that derived objects appear, that segments are removed. Another session
 // goes on meanwhile.
 func killBetweenStates(ctx context.Context, w *World) error {
-	return w.classes(ctx, 1, time.Minute, 2*time.Minute, func() error {
+	return w.classes(ctx, 1, time.Hour, 2*time.Hour, func() error {
+		begun := func(st devstack.RecorderStatus) bool { return len(st.Recordings) > 0 && st.Recordings[0].Connected }
+		if err := w.victims[0].Until(ctx, "the other session is recorded", begun); err != nil {
+			return err
+		}
 		for i := range pick(w, 1, 3) {
 			// The first walk kills at the very moment, the others a little later: what comes right after it is then perhaps done.
 			if err := w.walk(ctx, time.Duration(i)*time.Millisecond); err != nil {
@@ -139,6 +144,14 @@ func killBetweenStates(ctx context.Context, w *World) error {
 
 func (w *World) walk(ctx context.Context, latest time.Duration) error {
 	v := w.victims[0]
+	others := map[string]bool{}
+	entries, err := os.ReadDir(v.data)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		others[e.Name()] = true
+	}
 	var s *session
 	for next := 0; next < len(points); {
 		after := time.Duration(0)
@@ -148,7 +161,7 @@ func (w *World) walk(ctx context.Context, latest time.Duration) error {
 		if points[next].name == "export.json there" {
 			after += w.between(0, 30*time.Millisecond) // into the upload
 		}
-		t, err := v.killAt(next, after)
+		t, err := v.killAt(next, others, after)
 		if err != nil {
 			return err
 		}
@@ -396,7 +409,7 @@ func storeDies(ctx context.Context, w *World) error {
 			return err
 		}
 		after := w.between(0, 400*time.Millisecond)
-		t, err := setTrap(v.data, slices.IndexFunc(points, func(p point) bool { return p.name == "export.json there" }), func() {
+		t, err := setTrap(v.data, nil, slices.IndexFunc(points, func(p point) bool { return p.name == "export.json there" }), func() {
 			spin(after)
 			_ = st.S3.Kill() // it is started below, or that fails
 		})

@@ -41,6 +41,7 @@ func at(mask uint32, file string) point {
 
 // points are the moments at which a recorder is killed, in the order in which a recording comes to them.
 var points = []point{
+	{"directory made", func(uint32, string, string) bool { return false }}, // found by what happens beside the recordings
 	at(created, "recording.json.tmp"), at(named, "recording.json"), at(created, "*.seg"),
 	at(created, "sealed.json.tmp"), at(named, "sealed.json"),
 	at(created, "objects"), at(created, "export.json.tmp"), at(named, "export.json"),
@@ -48,20 +49,21 @@ var points = []point{
 }
 
 // firstSealing is the first point that needs the end of the session.
-const firstSealing = 3
+const firstSealing = 4
 
 // trap waits for something to happen in the directories of recordings, and acts at once.
 type trap struct {
 	f       *os.File
 	fd      int
 	root    string
+	ignore  map[string]bool  // names of directories
 	dirs    map[int32]string // by watch descriptor
 	springs chan int         // the index of the point that was hit
 }
 
-// setTrap watches the recordings in dir, those that will be made too. When the point with index from or a later one is reached,
-// it calls act, once, and reports the index.
-func setTrap(dir string, from int, act func()) (*trap, error) {
+// setTrap watches the recordings in dir but for those to ignore, those that will be made too. When the point with index from or a
+// later one is reached, it calls act, once, and reports the index.
+func setTrap(dir string, ignore map[string]bool, from int, act func()) (*trap, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -69,14 +71,16 @@ func setTrap(dir string, from int, act func()) (*trap, error) {
 	if err != nil {
 		return nil, fmt.Errorf("inotify: %w", err)
 	}
-	t := &trap{f: os.NewFile(uintptr(fd), "inotify"), fd: fd, root: dir, dirs: map[int32]string{}, springs: make(chan int, 1)}
+	t := &trap{f: os.NewFile(uintptr(fd), "inotify"), fd: fd, root: dir, ignore: ignore, dirs: map[int32]string{}, springs: make(chan int, 1)}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
 	t.watch(dir)
 	for _, e := range entries {
-		t.watch(filepath.Join(dir, e.Name()))
+		if !ignore[e.Name()] {
+			t.watch(filepath.Join(dir, e.Name()))
+		}
 	}
 	go t.run(from, act)
 	return t, nil
@@ -123,6 +127,9 @@ func (t *trap) match(wd int32, mask uint32, name string, from int) int {
 	}
 	sub := filepath.Join(dir, name)
 	t.watch(sub)
+	if from == 0 {
+		return 0
+	}
 	// What happened before the watch was there makes no event.
 	entries, err := os.ReadDir(sub)
 	if err != nil {

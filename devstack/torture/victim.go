@@ -93,8 +93,8 @@ func (v *victim) stop(ctx context.Context) error {
 }
 
 // killAt sets a trap that kills the recorder a little after it reaches the crash point with index from or a later one.
-func (v *victim) killAt(from int, after time.Duration) (*trap, error) {
-	return setTrap(v.data, from, func() {
+func (v *victim) killAt(from int, ignore map[string]bool, after time.Duration) (*trap, error) {
+	return setTrap(v.data, ignore, from, func() {
 		spin(after)
 		v.kill()
 	})
