@@ -70,9 +70,9 @@ func (s *Stack) StartRecorder(ctx context.Context, dir string, extra ...string) 
 
 // RecorderStatus is the part of /status.json that tests look at.
 type RecorderStatus struct {
-	Ready      bool     `json:"ready"`
-	NotReady   []string `json:"not_ready"`
-	Disk       struct {
+	Ready    bool     `json:"ready"`
+	NotReady []string `json:"not_ready"`
+	Disk     struct {
 		State string `json:"state"` // "ok", "low" or "full"
 	} `json:"disk"`
 	Recordings []struct {
