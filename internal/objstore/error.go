@@ -3,6 +3,7 @@ package objstore
 import (
 	"errors"
 	"strings"
+	"time"
 )
 
 // Error is a failed operation on a bucket. Its parts are kept apart because keys carry names of people: whoever logs an
@@ -16,6 +17,8 @@ type Error struct {
 
 	NotFound  bool // there is no object under Key
 	Permanent bool // see Bucket.IsPermanent
+
+	RetryAfter time.Duration // how long the store asks to be left alone, 0 if it does not say
 
 	Err error // the underlying error, for errors.Is and errors.As; its text may contain the key
 }
@@ -55,6 +58,14 @@ func IsNotFound(err error) bool {
 func IsPermanent(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && e.Permanent
+}
+
+// RetryAfter returns how long the store asks to be left alone, 0 if it does not say.
+func RetryAfter(err error) time.Duration {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.RetryAfter
+	}
+	return 0
 }
 
 // Redacted returns the text of err without any key in it. An error that is not an [*Error] may say anything, so only its

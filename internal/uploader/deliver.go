@@ -22,7 +22,9 @@ import (
 // delivery is what this process knows about the delivery of one recording. All of it can be lost: the disk and the bucket
 // hold what counts.
 type delivery struct {
-	frozen   export.Frozen // zero: not loaded
+	frozen export.Frozen // zero: not loaded
+	bucket string        // the one that the rest speaks of
+	// verified are the keys whose objects were right.
 	verified map[string]bool
 	// own are keys under which this process found nothing and then began to upload. If they hold other bytes, those are
 	// the remains of that attempt and nobody else's.
@@ -38,6 +40,18 @@ type uploaded struct {
 	Objects        int    `json:"objects"`
 	Bytes          int64  `json:"bytes"`
 	UploadedUnixNS int64  `json:"uploaded_unix_ns"` // when the last object was verified
+}
+
+// parseUploaded reads uploaded.json.
+func parseUploaded(data []byte) (uploaded, error) {
+	var up uploaded
+	if err := json.Unmarshal(data, &up); err != nil {
+		return uploaded{}, fmt.Errorf("read uploaded.json: %w", err)
+	}
+	if up.UploadedUnixNS <= 0 {
+		return uploaded{}, errors.New("uploaded.json does not say when it was delivered")
+	}
+	return up, nil
 }
 
 // errTaken says that a key of this revision holds other bytes, which are not ours to overwrite.
@@ -66,8 +80,9 @@ func (u *Uploader) deliverSafely(ctx context.Context, j *job) (err error) {
 func (u *Uploader) deliver(ctx context.Context, j *job) error {
 	bucket, err := u.o.BucketFor(j.rec.Info().ProjectID)
 	if err != nil {
-		return waitsForPerson{err}
+		return bucketDown{waitsForPerson{err}}
 	}
+	j.at(bucket)
 	if err := u.probe(ctx, j, bucket); err != nil {
 		return err
 	}
@@ -98,7 +113,7 @@ func (u *Uploader) deliver(ctx context.Context, j *job) error {
 func (u *Uploader) probe(ctx context.Context, j *job, bucket objstore.Bucket) error {
 	_, err := bucket.Stat(ctx, j.rec.Info().KeyPrefix+textegress.ManifestName)
 	if err != nil && !bucket.IsNotFound(err) {
-		return &step{"ask the bucket", err}
+		return bucketDown{&step{"ask the bucket", err}}
 	}
 	return nil
 }
@@ -136,6 +151,14 @@ func (u *Uploader) prepare(ctx context.Context, j *job) (*export.Staging, error)
 
 func (d *delivery) begin(f export.Frozen) {
 	d.frozen, d.verified, d.own = f, map[string]bool{}, map[string]bool{}
+}
+
+// at says where this attempt delivers. If it is another place than before, because the settings were changed, nothing of
+// what is known about the old one holds.
+func (d *delivery) at(b objstore.Bucket) {
+	if name := b.String(); d.bucket != name {
+		d.bucket, d.verified, d.own = name, map[string]bool{}, map[string]bool{}
+	}
 }
 
 func (u *Uploader) nextRevision(ctx context.Context, j *job) error {

@@ -2,9 +2,6 @@ package uploader
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/syncflow/textegress/internal/spool"
@@ -12,20 +9,23 @@ import (
 
 // removeOld removes local data whose retention time has passed, and later the last trace of it.
 func (u *Uploader) removeOld(ctx context.Context) {
-	if u.o.Retention < 0 {
+	u.mu.Lock()
+	retention := u.retention
+	u.mu.Unlock()
+	if retention < 0 {
 		return
 	}
 	for _, rec := range u.o.Spool.Recordings() {
 		if ctx.Err() != nil {
 			return
 		}
-		if err := u.removeIfOld(rec); err != nil {
+		if err := u.removeIfOld(rec, retention); err != nil {
 			u.log.Warn("local data of a delivered recording is not removed yet", "egress_id", rec.ID(), "error", err)
 		}
 	}
 }
 
-func (u *Uploader) removeIfOld(rec *spool.Recording) error {
+func (u *Uploader) removeIfOld(rec *spool.Recording, retention time.Duration) error {
 	state := rec.State()
 	if state != spool.StateUploaded && state != spool.StateRemoved {
 		return nil
@@ -34,21 +34,18 @@ func (u *Uploader) removeIfOld(rec *spool.Recording) error {
 	if err != nil || !ok {
 		return err
 	}
-	var up uploaded
-	if err := json.Unmarshal(data, &up); err != nil {
-		return fmt.Errorf("read uploaded.json: %w", err)
-	}
-	if up.UploadedUnixNS == 0 {
-		return errors.New("uploaded.json does not say when it was delivered")
+	up, err := parseUploaded(data)
+	if err != nil {
+		return err
 	}
 	age := time.Since(time.Unix(0, up.UploadedUnixNS))
-	if state == spool.StateUploaded && age >= u.o.Retention {
+	if state == spool.StateUploaded && age >= retention {
 		if err := rec.RemoveData(); err != nil {
 			return err
 		}
 		u.log.Info("local data removed", "egress_id", rec.ID(), "delivered_ago", age.Round(time.Second))
 	}
-	if rec.State() == spool.StateRemoved && age >= max(u.o.Retention, u.o.Forget) {
+	if rec.State() == spool.StateRemoved && age >= max(retention, u.o.Forget) {
 		return rec.Forget()
 	}
 	return nil

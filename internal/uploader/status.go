@@ -49,6 +49,9 @@ func (u *Uploader) Snapshot() Snapshot {
 			if j.lastFailed.After(failed[id]) {
 				failed[id] = j.lastFailed
 				p.LastError, p.FailingSince, p.NextAttempt = j.lastError, j.since, j.next
+				if out := u.outages[id]; out != nil && out.next.After(j.next) {
+					p.NextAttempt = out.next
+				}
 			}
 		}
 		s.Projects[id] = p

@@ -15,14 +15,19 @@
 // bytes is never overwritten, unless this very process found it empty and put them there in an attempt that went wrong:
 // the recording is then delivered as its next revision, under a prefix of its own. The same happens where the frozen
 // bytes cannot be derived again, because the exporter or the segments have changed.
+//
+// How often a store is asked: the recordings of a project are delivered one after the other, so a project has one request
+// under way, or two while the service stops. A store that fails is asked at growing intervals with a random part, up to
+// maxDelay, by whichever recording's turn it is: hundreds that wait ask no more often than one. A store that names a time
+// to wait (Retry-After) is given it. Attempts never end.
 package uploader
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
-	"slices"
+	"maps"
 	"sync"
 	"time"
 
@@ -54,9 +59,10 @@ type Options struct {
 }
 
 const (
-	minDelay = time.Second
-	maxDelay = 5 * time.Minute // also the one after an error that needs a person
-	logEvery = 5 * time.Minute // of an error that goes on with the same text
+	minDelay      = time.Second
+	maxDelay      = 5 * time.Minute  // also the one after an error that needs a person
+	maxRetryAfter = 15 * time.Minute // a store's wish for a longer pause is not believed
+	logEvery      = 5 * time.Minute  // of an error that goes on with the same text
 )
 
 // Uploader delivers recordings. Create it with [New].
@@ -66,9 +72,18 @@ type Uploader struct {
 	metrics *metrics
 	wake    chan struct{}
 
-	mu      sync.Mutex // guards the fields below and those of jobs; never held over I/O
-	jobs    map[string]*job
-	workers map[string]chan struct{} // by project; a send wakes the worker
+	mu        sync.Mutex // guards the fields below and those of jobs; never held over I/O
+	retention time.Duration
+	jobs      map[string]*job
+	workers   map[string]chan struct{} // by project; a send wakes the worker
+	outages   map[string]*outage       // by project; none while its bucket works
+}
+
+// outage is a bucket that does not work just now. While it lasts, the recordings of the project that wait take turns in
+// asking, so that hundreds of them ask no more often than one would; when one was delivered, all of them are due.
+type outage struct {
+	failures int // in a row, of whichever recording
+	next     time.Time
 }
 
 // New returns an uploader. Nothing happens before [Uploader.Run] or [Uploader.Drain].
@@ -87,19 +102,40 @@ func New(o Options) *Uploader {
 	}
 	u := &Uploader{
 		o: o, log: o.Logger.With("component", "uploader"), wake: make(chan struct{}, 1),
-		jobs: map[string]*job{}, workers: map[string]chan struct{}{},
+		retention: o.Retention, jobs: map[string]*job{}, workers: map[string]chan struct{}{}, outages: map[string]*outage{},
 	}
 	u.metrics = newMetrics(o.Registerer, u)
 	return u
 }
 
-// Wake hints that a recording was sealed, or that a setting was changed which may cure an error that needs a person. A
-// hint that is lost costs no more than the time to the next scan.
+// Wake hints that a recording was sealed. A hint that is lost costs no more than the time to the next scan.
 func (u *Uploader) Wake() {
 	select {
 	case u.wake <- struct{}{}:
 	default:
 	}
+}
+
+// Retry makes everything due at once that waits for the bucket of a project, for example because its settings were
+// changed. An attempt that is under way goes on with the bucket that it began with.
+func (u *Uploader) Retry(projectID string) {
+	u.mu.Lock()
+	delete(u.outages, projectID)
+	for _, j := range u.jobs {
+		if j.rec.Info().ProjectID == projectID {
+			j.next = time.Time{}
+		}
+	}
+	u.mu.Unlock()
+	u.Wake()
+}
+
+// SetRetention replaces [Options.Retention] from the next scan on.
+func (u *Uploader) SetRetention(d time.Duration) {
+	u.mu.Lock()
+	u.retention = d
+	u.mu.Unlock()
+	u.Wake()
 }
 
 // Run delivers until ctx ends, then waits for what it has begun to stop and returns the cause. Each project has a worker
@@ -114,18 +150,15 @@ func (u *Uploader) Run(ctx context.Context) error {
 	}()
 	tick := time.NewTicker(u.o.Rescan)
 	defer tick.Stop()
-	woken := true
 	for {
-		u.scan(woken)
+		u.scan()
 		u.startWorkers(ctx, &wg)
 		u.removeOld(ctx)
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-u.wake:
-			woken = true
 		case <-tick.C:
-			woken = false
 		}
 	}
 }
@@ -140,15 +173,15 @@ type job struct {
 	// Guarded by Uploader.mu.
 	failures   int // in a row
 	next       time.Time
-	permanent  bool // the last failure needs a person
+	outage     bool // the last failure was the bucket's
 	lastError  string
 	lastFailed time.Time
 	lastLogged time.Time
 	since      time.Time // of the first failure in a row
 }
 
-// scan makes jobs for the recordings that are to be delivered. woken makes those due at once whose error needs a person.
-func (u *Uploader) scan(woken bool) {
+// scan makes jobs for the recordings that are to be delivered.
+func (u *Uploader) scan() {
 	recordings := u.o.Spool.Recordings()
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -156,13 +189,8 @@ func (u *Uploader) scan(woken bool) {
 		if !isPending(rec) {
 			continue
 		}
-		j := u.jobs[rec.ID()]
-		if j == nil {
-			j = &job{rec: rec, busy: make(chan struct{}, 1)}
-			u.jobs[rec.ID()] = j
-		}
-		if woken && j.permanent {
-			j.next = time.Time{}
+		if u.jobs[rec.ID()] == nil {
+			u.jobs[rec.ID()] = &job{rec: rec, busy: make(chan struct{}, 1)}
 		}
 	}
 }
@@ -209,19 +237,38 @@ func (u *Uploader) work(ctx context.Context, project string, wake <-chan struct{
 	}
 }
 
-// nextDue returns a job that is due, or how long to wait for one.
+// nextDue returns a job of the project that is due, or how long to wait for one.
 func (u *Uploader) nextDue(project string) (*job, time.Duration) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	return u.choose(project, maps.Values(u.jobs))
+}
+
+// choose returns the job among those of the project in jobs that is to be tried now, or how long to wait for one. The
+// oldest comes first, or in an outage the one that was tried least recently: what fails by itself must not stand before
+// the others. u.mu is held.
+func (u *Uploader) choose(project string, jobs iter.Seq[*job]) (*job, time.Duration) {
+	out := u.outages[project]
+	if out != nil {
+		if d := time.Until(out.next); d > 0 {
+			return nil, min(d, u.o.Rescan)
+		}
+	}
+	before := func(a, b *job) bool {
+		if out != nil && !a.lastFailed.Equal(b.lastFailed) {
+			return a.lastFailed.Before(b.lastFailed)
+		}
+		return a.rec.Info().CreatedUnixNS < b.rec.Info().CreatedUnixNS
+	}
 	wait := u.o.Rescan
 	var found *job
-	for _, j := range u.jobs {
+	for j := range jobs {
 		if j.rec.Info().ProjectID != project {
 			continue
 		}
 		if d := time.Until(j.next); d > 0 {
 			wait = min(wait, d)
-		} else if found == nil || j.rec.Info().CreatedUnixNS < found.rec.Info().CreatedUnixNS {
+		} else if found == nil || before(j, found) {
 			found = j
 		}
 	}
@@ -248,10 +295,25 @@ func (u *Uploader) attempt(ctx context.Context, j *job) error {
 		u.failed(j, err)
 		return err
 	}
-	u.mu.Lock()
-	delete(u.jobs, j.rec.ID())
-	u.mu.Unlock()
+	u.delivered(j)
 	return nil
+}
+
+// delivered forgets a job. Its project's bucket works, so the others that waited for it are due.
+func (u *Uploader) delivered(j *job) {
+	project := j.rec.Info().ProjectID
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.jobs, j.rec.ID())
+	if u.outages[project] == nil {
+		return
+	}
+	delete(u.outages, project)
+	for _, other := range u.jobs {
+		if other.outage && other.rec.Info().ProjectID == project {
+			other.next = time.Time{}
+		}
+	}
 }
 
 // failed plans the next attempt. It never gives up.
@@ -261,12 +323,23 @@ func (u *Uploader) failed(j *job, err error) {
 	now := time.Now()
 	u.mu.Lock()
 	j.failures++
-	j.permanent = permanent
-	delay := maxDelay
-	if !permanent {
-		delay = retry.Delay(minDelay, maxDelay, j.failures)
+	j.outage = isOutage(err)
+	delay := retry.Delay(minDelay, maxDelay, j.failures)
+	if permanent {
+		delay = retry.Delay(maxDelay, maxDelay, 1)
 	}
+	delay = max(delay, min(objstore.RetryAfter(err), maxRetryAfter))
 	j.next = now.Add(delay)
+	if j.outage {
+		project := j.rec.Info().ProjectID
+		out := u.outages[project]
+		if out == nil {
+			out = &outage{}
+			u.outages[project] = out
+		}
+		out.failures++
+		out.next = now.Add(max(retry.Delay(minDelay, maxDelay, out.failures), min(objstore.RetryAfter(err), maxRetryAfter)))
+	}
 	if j.failures == 1 {
 		j.since = now
 	}
@@ -296,97 +369,4 @@ func (u *Uploader) failed(j *job, err error) {
 func (u *Uploader) logger(j *job) *slog.Logger {
 	i := j.rec.Info()
 	return u.log.With("egress_id", i.EgressID, "session_id", i.SessionID, "room_name", fmt.Sprintf("%q", i.RoomName), "project_id", i.ProjectID)
-}
-
-// Drain delivers what is sealed now, trying again and again until ctx ends. What fails in a way that needs a person is
-// tried once. It works while Run does, and without it. The error says how much is left and why.
-func (u *Uploader) Drain(ctx context.Context) error {
-	u.scan(true)
-	u.mu.Lock()
-	byProject := map[string][]*job{}
-	for _, j := range u.jobs {
-		j.next = time.Time{}
-		p := j.rec.Info().ProjectID
-		byProject[p] = append(byProject[p], j)
-	}
-	u.mu.Unlock()
-	var (
-		wg   sync.WaitGroup
-		mu   sync.Mutex
-		left int
-		last error
-	)
-	for _, jobs := range byProject {
-		wg.Go(func() {
-			n, err := u.drain(ctx, jobs)
-			mu.Lock()
-			defer mu.Unlock()
-			if left += n; n > 0 {
-				last = err
-			}
-		})
-	}
-	wg.Wait()
-	if left > 0 {
-		return fmt.Errorf("%d recordings are not delivered yet: %s", left, redact(last))
-	}
-	return nil
-}
-
-// drain returns how many jobs of one project are left, and the last error.
-func (u *Uploader) drain(ctx context.Context, jobs []*job) (left int, last error) {
-	slices.SortFunc(jobs, func(a, b *job) int { return int(a.rec.Info().CreatedUnixNS - b.rec.Info().CreatedUnixNS) })
-	for len(jobs) > 0 && ctx.Err() == nil {
-		wait := maxDelay
-		var again []*job
-		for _, j := range jobs {
-			if d := u.untilDue(j); d > 0 {
-				wait = min(wait, d)
-				again = append(again, j)
-				continue
-			}
-			err := u.attempt(ctx, j)
-			switch {
-			case err == nil:
-			case isPermanent(err):
-				left, last = left+1, err
-			default:
-				last = err
-				again = append(again, j)
-				wait = min(wait, max(u.untilDue(j), 0))
-			}
-		}
-		if jobs = again; len(jobs) == 0 {
-			break
-		}
-		t := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-		case <-t.C:
-		}
-		t.Stop()
-	}
-	if last == nil && len(jobs) > 0 {
-		last = context.Cause(ctx)
-	}
-	return left + len(jobs), last
-}
-
-func (u *Uploader) untilDue(j *job) time.Duration {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return time.Until(j.next)
-}
-
-// waitsForPerson marks an error that no retry cures.
-type waitsForPerson struct{ error }
-
-func (e waitsForPerson) Unwrap() error { return e.error }
-
-func isPermanent(err error) bool {
-	if _, ok := errors.AsType[waitsForPerson](err); ok {
-		return true
-	}
-	// Not found is permanent for a store, but for us an object that has vanished is one to upload again.
-	return objstore.IsPermanent(err) && !objstore.IsNotFound(err)
 }

@@ -5,8 +5,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -42,14 +44,22 @@ type world struct {
 	up   *uploader.Uploader
 	stop func()
 
+	verifiedBy string // "stat" where the store computes checksums, else "open"
+
 	mu      sync.Mutex
 	logs    bytes.Buffer
 	correct map[string]string // "<project> <key>" to SHA-256, of objects that were right once
+	// verified holds "<project> <key>" of objects whose verification was seen to succeed, by whichever process.
+	verified map[string]bool
 }
 
 func newWorld(t *testing.T, checksums bool, projects ...string) *world {
-	w := &world{t: t, dir: filepath.Join(t.TempDir(), "data"), buckets: map[string]*mem.Bucket{}, noBucket: map[string]bool{}, correct: map[string]string{}}
+	w := &world{t: t, dir: filepath.Join(t.TempDir(), "data"), buckets: map[string]*mem.Bucket{}, noBucket: map[string]bool{}, correct: map[string]string{}, verified: map[string]bool{}}
 	w.opts.Retention = -1
+	w.verifiedBy = "open"
+	if checksums {
+		w.verifiedBy = "stat"
+	}
 	for _, p := range projects {
 		w.buckets[p] = mem.New(p, checksums)
 	}
@@ -201,9 +211,15 @@ func (w *world) check() {
 			w.t.Errorf("%s: %v", rec.ID(), err)
 			continue
 		}
+		announced := map[string]bool{}
+		for _, f := range frozen {
+			for _, o := range f.Objects {
+				announced[f.Prefix+o.Key] = true
+			}
+		}
 		for key, data := range stored {
-			if !isFrozen && strings.HasPrefix(key, rec.Info().KeyPrefix) && string(data) != foreign {
-				w.t.Errorf("%s was stored before anything was frozen", key)
+			if !announced[key] && strings.HasPrefix(key, rec.Info().KeyPrefix) && string(data) != foreign {
+				w.t.Errorf("%s was stored and is in nothing that was frozen (frozen: %v)", key, isFrozen)
 			}
 		}
 		// What was right once stays as it is.
@@ -243,16 +259,26 @@ func (w *world) check() {
 	}
 }
 
-// loadFrozen returns all revisions.
+// loadFrozen returns all revisions, as they are on disk.
 func loadFrozen(rec *spool.Recording) (all []export.Frozen, ok bool, err error) {
-	latest, ok, err := export.LoadFrozen(rec)
-	if !ok || err != nil {
-		return nil, ok, err
+	for r := 1; ; r++ {
+		name := "export.json"
+		if r > 1 {
+			name = fmt.Sprintf("export-r%d.json", r)
+		}
+		data, err := os.ReadFile(filepath.Join(rec.Dir(), name))
+		if errors.Is(err, fs.ErrNotExist) {
+			return all, len(all) > 0, nil
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		var f export.Frozen
+		if err := json.Unmarshal(data, &f); err != nil {
+			return nil, false, fmt.Errorf("%s: %w", name, err)
+		}
+		all = append(all, f)
 	}
-	for r := 1; r < latest.Revision; r++ {
-		all = append(all, export.Frozen{}) // superseded: only that nothing right changed would matter
-	}
-	return append(all, latest), true, nil
 }
 
 // delivered checks that a recording is in its bucket as its manifest says, in the given revision.
@@ -307,14 +333,30 @@ func (w *world) log() string {
 
 // watch checks the invariant before each call of a bucket, and lets f decide about the call.
 func (w *world) watch(f func(op, key string) *mem.Fault) {
-	for _, b := range w.buckets {
+	for project, b := range w.buckets {
 		b.SetFault(func(op, key string) *mem.Fault {
 			w.check()
-			if f == nil {
-				return nil
+			var fault *mem.Fault
+			if f != nil {
+				fault = f(op, key)
 			}
-			return f(op, key)
+			w.verification(project, op, key, fault)
+			return fault
 		})
+	}
+}
+
+// verification notes what the process learns from a call, and that it does not write again what it knows to be right.
+func (w *world) verification(project, op, key string, fault *mem.Fault) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	id := project + " " + key
+	if op == "upload" && w.verified[id] {
+		w.t.Errorf("%s was verified and is uploaded again", key)
+	}
+	data, there := w.buckets[project].Objects()[key]
+	if fault == nil && there && op == w.verifiedBy && sum(data) == w.correct[id] {
+		w.verified[id] = true
 	}
 }
 
@@ -329,9 +371,12 @@ var transient = &objstore.Error{Cause: "HTTP 500, InternalError"}
 // faults are all ways in which a call fails.
 var faults = map[string]mem.Fault{
 	"500":       {Err: transient},
-	"429":       {Err: &objstore.Error{Cause: "HTTP 429, TooManyRequests"}},
 	"403":       {Err: &objstore.Error{Cause: "HTTP 403, AccessDenied", Permanent: true}},
 	"timeout":   {Err: &objstore.Error{Cause: "nothing was sent or received for 2m0s"}, Wait: slowly},
+	"redirect":  {Err: &objstore.Error{Cause: "HTTP 301, PermanentRedirect", Permanent: true}},
+	"no bucket": {Err: &objstore.Error{Cause: "HTTP 404, NoSuchBucket", Permanent: true}},
+	"clock":     {Err: &objstore.Error{Cause: "HTTP 403, RequestTimeTooSkewed"}},
+	"throttled": {Err: &objstore.Error{Cause: "HTTP 503, SlowDown", RetryAfter: 20 * time.Second}},
 	"mid-body":  {Err: &objstore.Error{Cause: "connection reset by peer"}, MidBody: true},
 	"truncated": {Damage: func(b []byte) []byte { return b[:len(b)/2] }},
 	"altered":   {Damage: func(b []byte) []byte { return append(bytes.Clone(b[:max(len(b)-1, 0)]), 'X') }},
