@@ -58,11 +58,11 @@ func (b *bucket) do(ctx context.Context, op string, call func() error) error {
 			return err
 		}
 		pause := Delay(b.o.Base, b.o.Max, attempt)
-		if wanted := objstore.RetryAfter(err); wanted > b.o.Max {
+		wanted := objstore.RetryAfter(err)
+		if wanted > b.o.Max {
 			return err // longer than a call should take; the caller's business
-		} else if wanted > pause {
-			pause = wanted
 		}
+		pause = max(pause, wanted)
 		if b.o.OnRetry != nil {
 			b.o.OnRetry(op, err, pause)
 		}

@@ -10,7 +10,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
+	"strconv"
 	"strings"
+	"time"
 
 	smithy "github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -24,15 +27,35 @@ type contentError struct{ err error }
 func (e *contentError) Error() string { return "the content: " + e.err.Error() }
 func (e *contentError) Unwrap() error { return e.err }
 
+// errNotAStore says that a success was answered by something else than a store, which gives each object an ETag. It must
+// not be taken for an object, or none, of other content.
+var errNotAStore = errors.New("the answer is not that of an S3 store")
+
+// unexplained reports whether err is a refusal without a reason, as every one of a HEAD request is.
+func unexplained(err error) bool {
+	re, ok := errors.AsType[*smithyhttp.ResponseError](err)
+	if !ok {
+		return false
+	}
+	switch re.HTTPStatusCode() {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
+		return true
+	}
+	return false
+}
+
 // fail explains err. ctx is the context of the call, from which it learns whether the call was ended from outside.
 func (b *Bucket) fail(ctx context.Context, op, key string, err error) *objstore.Error {
 	e := &objstore.Error{Op: op, Bucket: b.name, Key: key, Err: err}
 	switch {
-	case errors.Is(context.Cause(ctx), errStalled):
+	case errors.Is(context.Cause(ctx), errStalled), errors.Is(err, errStalled):
 		e.Err, e.Cause = errStalled, fmt.Sprintf("nothing was sent or received for %v", b.o.StallTimeout)
 	case ctx.Err() != nil:
 		// The SDK's error need not wrap the context's.
 		e.Err, e.Cause = context.Cause(ctx), context.Cause(ctx).Error()
+	case errors.Is(err, errNotAStore):
+		e.Err, e.Cause = errNotAStore, errNotAStore.Error()
+		e.Remedy = "check ENDPOINT, and whether a proxy or the login page of a network answers in its place"
 	default:
 		b.classify(e, err)
 	}
@@ -44,6 +67,9 @@ func (b *Bucket) classify(e *objstore.Error, err error) {
 	status := 0
 	if re, ok := errors.AsType[*smithyhttp.ResponseError](err); ok {
 		status = re.HTTPStatusCode()
+		if re.Response != nil {
+			defer hints(e, status, re.Response.Header)
+		}
 	}
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		e.Cause = api.ErrorCode()
@@ -70,6 +96,33 @@ func (b *Bucket) classify(e *objstore.Error, err error) {
 	}
 	e.Cause = err.Error()
 	classifyTransport(e, err)
+}
+
+var (
+	regionForm = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
+	hostForm   = regexp.MustCompile(`^[A-Za-z0-9.:\[\]-]{1,300}$`)
+)
+
+// hints takes from the headers of an answer what they say about the remedy.
+func hints(e *objstore.Error, status int, h http.Header) {
+	e.RetryAfter = retryAfter(h.Get("Retry-After"))
+	region := h.Get("X-Amz-Bucket-Region")
+	if (status/100 == 3 || status == http.StatusBadRequest) && regionForm.MatchString(region) {
+		e.Remedy = "the bucket is in the region " + region + ": set REGION, and ENDPOINT if it names another region"
+	} else if u, err := url.Parse(h.Get("Location")); status/100 == 3 && err == nil && hostForm.MatchString(u.Host) {
+		e.Remedy = "the store redirects to " + u.Scheme + "://" + u.Host + ": set ENDPOINT, or REGION, accordingly"
+	}
+}
+
+// retryAfter reads the header: seconds, or a date.
+func retryAfter(v string) time.Duration {
+	if n, err := strconv.ParseUint(v, 10, 20); err == nil {
+		return time.Duration(n) * time.Second
+	}
+	if t, err := http.ParseTime(v); err == nil {
+		return max(0, time.Until(t))
+	}
+	return 0
 }
 
 // permanentCodes are the error codes of S3 and its clones after which the same request fails again, with what a person
@@ -118,6 +171,7 @@ var transientCodes = map[string]string{
 	"Throttling":                  "",
 	"RequestLimitExceeded":        "",
 	"BandwidthLimitExceeded":      "",
+	"TemporaryRedirect":           "a new bucket is known everywhere only after some hours",
 	"RequestTimeTooSkewed":        "the clocks of this machine and of the store differ by more than 15 minutes: set them right (NTP)",
 	"RequestExpired":              "the clocks of this machine and of the store differ: set them right (NTP)",
 }
@@ -145,7 +199,8 @@ func classifyAnswer(e *objstore.Error, code string, status int) {
 	case status == http.StatusNotFound:
 		e.Permanent, e.Remedy = true, permanentCodes["NoSuchBucket"]
 	case status == http.StatusForbidden, status == http.StatusUnauthorized:
-		e.Permanent, e.Remedy = true, permanentCodes["AccessDenied"]
+		e.Permanent, e.Remedy = true, "check ACCESS_KEY and SECRET_KEY, and "+permanentCodes["AccessDenied"]
+	case status == http.StatusTemporaryRedirect:
 	case status/100 == 3:
 		e.Permanent, e.Remedy = true, permanentCodes["PermanentRedirect"]
 	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests,

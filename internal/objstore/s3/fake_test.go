@@ -117,6 +117,7 @@ func (f *fakeS3) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		w.Header().Set("Content-Type", o.contentType)
 		w.Header().Set("Content-Length", strconv.Itoa(len(o.data)))
+		w.Header().Set("ETag", `"x"`)
 		if r.Header.Get("X-Amz-Checksum-Mode") == "ENABLED" && o.checksum != "" {
 			w.Header().Set("X-Amz-Checksum-Sha256", o.checksum)
 		}

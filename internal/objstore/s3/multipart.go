@@ -49,7 +49,8 @@ func (b *Bucket) uploadParts(ctx context.Context, key string, o objstore.Object,
 	if n, _ := io.CopyN(io.Discard, &section{r: body, start: o.Size, size: 1}, 1); n != 0 || hex.EncodeToString(whole.Sum(nil)) != o.SHA256 {
 		return b.fail(ctx, "upload", key, &contentError{errors.New("it does not have the announced size and SHA-256")})
 	}
-	ctx, w := watch(ctx, b.o.StallTimeout)
+	// Putting the parts together takes some stores minutes, in which they send nothing but white space.
+	ctx, w := watch(ctx, 5*b.o.StallTimeout)
 	defer w.stop()
 	_, err = b.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
 		Bucket: &b.o.Bucket, Key: &key, UploadId: id,
@@ -69,6 +70,9 @@ func (b *Bucket) createUpload(ctx context.Context, key, contentType string) (id 
 		in.ChecksumAlgorithm = types.ChecksumAlgorithmSha256
 	}
 	out, err := b.client.CreateMultipartUpload(ctx, in)
+	if err == nil && out.UploadId == nil {
+		err = errNotAStore
+	}
 	if err != nil {
 		return nil, b.fail(ctx, "upload", key, err)
 	}
@@ -93,6 +97,9 @@ func (b *Bucket) uploadPart(ctx context.Context, key string, id *string, number 
 		in.ChecksumSHA256 = aws.String(base64.StdEncoding.EncodeToString(sum))
 	}
 	out, err := b.client.UploadPart(ctx, in, signedPayload(sum))
+	if err == nil && out.ETag == nil {
+		err = errNotAStore
+	}
 	if err != nil {
 		return types.CompletedPart{}, b.fail(ctx, "upload", key, err)
 	}

@@ -48,10 +48,10 @@ type Options struct {
 	// Large objects, of more than MultipartThreshold bytes [16 MiB], are uploaded in parts of PartSize bytes [16 MiB].
 	MultipartThreshold int64
 	PartSize           int64
-	// StallTimeout ends a call in which nothing was sent or received for so long [2m].
+	// StallTimeout ends a call in which nothing was sent or received for so long [2m]. A call as a whole may take any time.
 	StallTimeout time.Duration
-	// HTTPClient replaces the SDK's, for tests.
-	HTTPClient *http.Client
+	// Transport replaces the SDK's, for tests.
+	Transport http.RoundTripper
 }
 
 const (
@@ -99,16 +99,16 @@ func New(o Options) (*Bucket, error) {
 		}
 		where, aws1 = u.Scheme+"://"+u.Host, strings.HasSuffix(u.Hostname(), ".amazonaws.com")
 	}
-	var client s3.HTTPClient = awshttp.NewBuildableClient().
-		WithDialerOptions(func(d *net.Dialer) { d.Timeout = 10 * time.Second }).
-		WithTransportOptions(func(t *http.Transport) { t.TLSHandshakeTimeout = 10 * time.Second })
-	if o.HTTPClient != nil {
-		client = o.HTTPClient
+	transport := o.Transport
+	if transport == nil {
+		transport = awshttp.NewBuildableClient().
+			WithDialerOptions(func(d *net.Dialer) { d.Timeout = 10 * time.Second }).
+			WithTransportOptions(func(t *http.Transport) { t.TLSHandshakeTimeout = 10 * time.Second }).GetTransport()
 	}
 	so := s3.Options{
 		Region:      o.Region,
 		Credentials: credentials.NewStaticCredentialsProvider(o.AccessKey, o.SecretKey, ""),
-		HTTPClient:  client,
+		HTTPClient:  unredirected{transport},
 		// Retrying is the business of package retry and of the uploader, which know about it.
 		Retryer: aws.NopRetryer{},
 		// Checksums are set where wanted; what the SDK would add by itself (CRC32, trailers) many clones refuse.
@@ -124,6 +124,13 @@ func New(o Options) (*Bucket, error) {
 	}
 	return &Bucket{o: o, name: fmt.Sprintf("s3://%s at %s", o.Bucket, where), client: s3.New(so)}, nil
 }
+
+// unredirected sends requests and follows no redirect: the signature is for one host, so the request would be refused at
+// another one with an error that hides the reason. The redirect itself says what is wrong.
+type unredirected struct{ http.RoundTripper }
+
+// Do implements the SDK's HTTPClient.
+func (u unredirected) Do(r *http.Request) (*http.Response, error) { return u.RoundTrip(r) }
 
 // String returns "s3://<bucket> at <endpoint>".
 func (b *Bucket) String() string { return b.name }
@@ -163,7 +170,11 @@ func (b *Bucket) Upload(ctx context.Context, key string, o objstore.Object) erro
 	if b.o.Checksums {
 		in.ChecksumSHA256 = aws.String(base64.StdEncoding.EncodeToString(sum))
 	}
-	if _, err := b.client.PutObject(ctx, in, signedPayload(sum)); err != nil {
+	out, err := b.client.PutObject(ctx, in, signedPayload(sum))
+	if err == nil && out.ETag == nil {
+		err = errNotAStore
+	}
+	if err != nil {
 		return b.fail(ctx, "upload", key, err)
 	}
 	return nil
@@ -175,6 +186,29 @@ func (b *Bucket) Stat(ctx context.Context, key string) (objstore.Attrs, error) {
 	if err := objstore.CheckKey(key); err != nil {
 		return objstore.Attrs{}, objstore.BadKey("stat", b.name, key, err)
 	}
+	a, err := b.head(ctx, key)
+	if err == nil {
+		return a, nil
+	}
+	e := b.fail(ctx, "stat", key, err)
+	if ctx.Err() == nil && unexplained(err) {
+		// The answer to HEAD has no body, so it does not say whether it is about the key, the secret, the clock or the
+		// policy. The answer to GET does.
+		if err := b.reason(ctx, key); err != nil {
+			if why := b.fail(ctx, "stat", key, err); !why.NotFound {
+				return objstore.Attrs{}, why
+			}
+		}
+		// It was something that has passed; the SDK corrects the clock by the store's answers.
+		if a, err = b.head(ctx, key); err == nil {
+			return a, nil
+		}
+		e = b.fail(ctx, "stat", key, err)
+	}
+	return objstore.Attrs{}, e
+}
+
+func (b *Bucket) head(ctx context.Context, key string) (objstore.Attrs, error) {
 	ctx, w := watch(ctx, b.o.StallTimeout)
 	defer w.stop()
 	in := &s3.HeadObjectInput{Bucket: &b.o.Bucket, Key: &key}
@@ -182,8 +216,11 @@ func (b *Bucket) Stat(ctx context.Context, key string) (objstore.Attrs, error) {
 		in.ChecksumMode = types.ChecksumModeEnabled
 	}
 	out, err := b.client.HeadObject(ctx, in)
-	if err != nil {
-		return objstore.Attrs{}, b.fail(ctx, "stat", key, err)
+	switch {
+	case err != nil:
+		return objstore.Attrs{}, w.explain(err)
+	case out.ETag == nil:
+		return objstore.Attrs{}, errNotAStore
 	}
 	a := objstore.Attrs{Key: key, Size: aws.ToInt64(out.ContentLength)}
 	if b.o.Checksums && out.ChecksumType != types.ChecksumTypeComposite {
@@ -194,6 +231,17 @@ func (b *Bucket) Stat(ctx context.Context, key string) (objstore.Attrs, error) {
 	return a, nil
 }
 
+// reason asks for the first byte of an object, and returns the error that this gives.
+func (b *Bucket) reason(ctx context.Context, key string) error {
+	ctx, w := watch(ctx, b.o.StallTimeout)
+	defer w.stop()
+	out, err := b.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &b.o.Bucket, Key: &key, Range: aws.String("bytes=0-0")})
+	if err != nil {
+		return w.explain(err)
+	}
+	return out.Body.Close()
+}
+
 // Open implements [objstore.Bucket].
 func (b *Bucket) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 	if err := objstore.CheckKey(key); err != nil {
@@ -201,6 +249,9 @@ func (b *Bucket) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 	}
 	ctx, w := watch(ctx, b.o.StallTimeout)
 	out, err := b.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &b.o.Bucket, Key: &key})
+	if err == nil && out.ETag == nil {
+		err = errors.Join(errNotAStore, out.Body.Close())
+	}
 	if err != nil {
 		defer w.stop()
 		return nil, b.fail(ctx, "open", key, err)
