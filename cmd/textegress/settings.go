@@ -32,9 +32,11 @@ func (f dataDirFlag) dataDir(sh *shell) (string, error) {
 	return c.DataDir, nil
 }
 
-// newLogger logs to standard error: text for people, JSON for programs. Both escape what participants chose.
-func (sh *shell) newLogger(c *config.Config) *slog.Logger {
-	options := &slog.HandlerOptions{Level: c.LogLevel}
+// newLogger logs to standard error: text for people, JSON for programs. Both escape what participants chose. level is set
+// to that of the settings and can be changed later.
+func (sh *shell) newLogger(c *config.Config, level *slog.LevelVar) *slog.Logger {
+	level.Set(c.LogLevel)
+	options := &slog.HandlerOptions{Level: level}
 	if c.LogFormat == "text" || c.LogFormat != "json" && isTerminal(sh.stderr) {
 		// The text handler quotes, with escapes, every value that holds a character that is not printable.
 		return slog.New(slog.NewTextHandler(sh.stderr, options))

@@ -59,7 +59,7 @@ func TestLogsAreHarmless(t *testing.T) {
 	for _, format := range []string{"text", "json"} {
 		var buf bytes.Buffer
 		sh := &shell{stderr: &buf}
-		sh.newLogger(&config.Config{LogFormat: format}).Info("room joined", "room", "a\x1b[2J\u009b\u202eb", "error", errors.New("x\ny\u202e"),
+		sh.newLogger(&config.Config{LogFormat: format}, new(slog.LevelVar)).Info("room joined", "room", "a\x1b[2J\u009b\u202eb", "error", errors.New("x\ny\u202e"),
 			slog.Group("g", "k", "\u2066"))
 		for _, r := range buf.String() {
 			if r != '\n' && harmful(r) {

@@ -21,6 +21,7 @@ import (
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/room"
+	"github.com/syncflow/textegress/internal/source"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/uploader"
 	"github.com/syncflow/textegress/internal/web"
@@ -31,6 +32,15 @@ type Options struct {
 	Config  *config.Config
 	Logger  *slog.Logger
 	Version string
+
+	// Load reads the settings again, for [App.Reload]; nil: there is nothing to read again.
+	Load func() (*config.Config, error)
+	// LogLevel is that of Logger; nil: a reload cannot change it.
+	LogLevel *slog.LevelVar
+
+	// Room replaces the LiveKit client and Source the listener at the broker, for tests.
+	Room   recorder.Room
+	Source func(source.RabbitMQOptions) controller.Source
 }
 
 // App is the whole service as a value; several can live in one process, each on
@@ -43,12 +53,20 @@ type App struct {
 	instance string
 	spool    *spool.Spool
 	uploader *uploader.Uploader
-	projects []*project
 	web      *web.Server
+	parts    parts
 	http     net.Listener
 	control  net.Listener
 
 	cleanups []cleanup // run last first, by Stop, or by New when it fails
+
+	reloading sync.Mutex // held during a reload
+
+	mu         sync.RWMutex // guards the fields up to the next blank line; never held over I/O
+	config     *config.Config
+	projects   []*project
+	intake     context.Context // of the controllers; nil before Start and when stopping
+	lastReload *web.ReloadStatus
 
 	stopIntake  context.CancelFunc // ends the controllers; set by Start
 	controllers sync.WaitGroup
@@ -61,9 +79,10 @@ type cleanup struct {
 	do   func(context.Context) error
 }
 
-// project is one project of the configuration, running or broken.
+// project is one project of the configuration, running or broken. App.mu guards it.
 type project struct {
 	config config.Project
+	began  *config.Config // the settings with which it began
 	bucket objstore.Bucket
 	ctl    *controller.Controller // nil: broken
 	broken string                 // what is wrong with its configuration
@@ -72,7 +91,7 @@ type project struct {
 // New opens the data directory and binds the listeners. Nothing is recorded
 // before [App.Start].
 func New(_ context.Context, o Options) (_ *App, err error) {
-	a := &App{o: o, log: o.Logger, started: time.Now()}
+	a := &App{o: o, log: o.Logger, started: time.Now(), config: o.Config}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.cleanUp(context.Background()))
@@ -97,13 +116,20 @@ func New(_ context.Context, o Options) (_ *App, err error) {
 			return nil, fmt.Errorf("name this instance: %w", err)
 		}
 	}
-	client, err := room.NewClient(room.Options{Logger: o.Logger})
-	if err != nil {
-		return nil, fmt.Errorf("set up WebRTC: %w", err)
+	a.parts = parts{
+		reg: reg, room: o.Room, source: o.Source, controller: controller.NewMetrics(reg), recorder: recorder.NewMetrics(reg),
 	}
-	if err := a.setUpProjects(reg, &limitedRoom{client: client, slots: make(chan struct{}, maxJoins)}); err != nil {
-		return nil, err
+	if a.parts.source == nil {
+		a.parts.source = func(o source.RabbitMQOptions) controller.Source { return source.NewRabbitMQ(o) }
 	}
+	if a.parts.room == nil {
+		client, err := room.NewClient(room.Options{Logger: o.Logger})
+		if err != nil {
+			return nil, fmt.Errorf("set up WebRTC: %w", err)
+		}
+		a.parts.room = &limitedRoom{client: client, slots: make(chan struct{}, maxJoins)}
+	}
+	a.setUpProjects()
 	a.uploader = uploader.New(uploader.Options{
 		Spool: a.spool, BucketFor: a.bucketFor, Retention: c.Retention, Logger: o.Logger, Registerer: reg,
 	})
@@ -197,11 +223,12 @@ func (a *App) Start(ctx context.Context) error {
 	})
 	cctx, stop := context.WithCancel(ctx)
 	a.stopIntake = stop
+	a.mu.Lock()
+	a.intake = cctx
 	for _, p := range a.projects {
-		if p.ctl != nil {
-			a.controllers.Go(func() { p.ctl.Run(cctx) })
-		}
+		a.run(p)
 	}
+	a.mu.Unlock()
 	a.log.Info("textegress is running", "version", a.o.Version, "instance", a.instance, "http", a.Addr(),
 		"data_dir", a.spool.Dir(), "projects", len(a.o.Config.Projects))
 	return nil
@@ -212,6 +239,11 @@ func (a *App) Start(ctx context.Context) error {
 // is not delivered by then stays on disk for the next start.
 func (a *App) Stop(ctx context.Context) error {
 	if a.stopIntake != nil {
+		a.reloading.Lock() // one that is under way comes to its end
+		a.mu.Lock()
+		a.intake = nil // a later one begins no more projects
+		a.mu.Unlock()
+		a.reloading.Unlock()
 		a.stopIntake()
 		sealed := make(chan struct{})
 		go func() { a.controllers.Wait(); close(sealed) }()
@@ -236,8 +268,11 @@ func (a *App) Run(ctx context.Context) error {
 		return errors.Join(err, a.cleanUp(context.WithoutCancel(ctx)))
 	}
 	<-ctx.Done()
-	a.log.Info("stopping", "within", a.o.Config.ShutdownTimeout)
-	sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.o.Config.ShutdownTimeout)
+	a.mu.RLock()
+	within := a.config.ShutdownTimeout
+	a.mu.RUnlock()
+	a.log.Info("stopping", "within", within)
+	sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), within)
 	defer cancel()
 	if err := a.Stop(sctx); err != nil {
 		return fmt.Errorf("stop: %w", err)

@@ -20,48 +20,70 @@ import (
 	"github.com/syncflow/textegress/internal/syncflow"
 )
 
+// parts are what all projects share.
+type parts struct {
+	reg        prometheus.Registerer
+	room       recorder.Room
+	source     func(source.RabbitMQOptions) controller.Source
+	controller *controller.Metrics
+	recorder   *recorder.Metrics
+}
+
 // setUpProjects makes a controller for each project. A project that cannot be
 // set up is reported and stops no other.
-func (a *App) setUpProjects(reg prometheus.Registerer, r recorder.Room) error {
-	c := a.o.Config
-	cm, rm := controller.NewMetrics(reg), recorder.NewMetrics(reg)
-	for _, b := range c.Broken {
-		a.log.Error("a project is not recorded: its configuration is wrong", "project", b.Index, "problems", problems(b))
-		a.projects = append(a.projects, &project{config: config.Project{Index: b.Index}, broken: problems(b)})
+func (a *App) setUpProjects() {
+	for _, b := range a.o.Config.Broken {
+		a.projects = append(a.projects, a.brokenProject(b))
 	}
-	for _, pc := range c.Projects {
-		p := &project{config: pc}
-		a.projects = append(a.projects, p)
-		bucket, err := Bucket(pc)
-		if err != nil {
-			p.broken = err.Error()
-			a.log.Error("a project is not recorded: its bucket cannot be set up", "project", pc.Index, "error", err)
-			continue
-		}
-		p.bucket = bucket
-		if _, err := selection.New(rules(pc)); err != nil { // checked with the configuration already
-			p.broken = err.Error()
-			a.log.Error("a project is not recorded: its lists are not understood", "project", pc.Index, "error", err)
-			continue
-		}
-		api, err := syncflow.New(syncflow.Options{
-			BaseURL: c.ServerURL, Key: pc.Key, Secret: pc.Secret.Reveal(), ProjectID: pc.ProjectID, Logger: a.log, Registerer: reg,
-		})
-		if err != nil {
-			return fmt.Errorf("project %d: %w", pc.Index, err)
-		}
-		so, err := SourceOptions(c, pc, a.instance, api)
-		if err != nil {
-			return fmt.Errorf("project %d: %w", pc.Index, err)
-		}
-		so.Logger, so.Registerer = a.log, reg
-		p.ctl = controller.New(controller.Options{
-			ProjectID: pc.ProjectID, Group: c.DeviceGroup, Instance: a.instance, RecordAll: c.RecordSessions == config.RecordAll,
-			API: api, Source: source.NewRabbitMQ(so), Spool: a.spool, Room: r, RejoinWindow: c.RejoinWindow,
-			Selection: rules(pc),
-			Sealed:    func() { a.uploader.Wake() }, Logger: a.log, Metrics: cm, RecorderMetrics: rm,
-		})
+	for _, pc := range a.o.Config.Projects {
+		a.projects = append(a.projects, a.setUpProject(a.o.Config, pc))
 	}
+}
+
+func (a *App) brokenProject(b config.BrokenProject) *project {
+	a.log.Error("a project is not recorded: its configuration is wrong", "project", b.Index, "problems", problems(b))
+	return &project{config: config.Project{Index: b.Index}, broken: problems(b)}
+}
+
+// setUpProject makes the parts of a project, one of the settings c. Nothing runs
+// yet.
+func (a *App) setUpProject(c *config.Config, pc config.Project) *project {
+	p := &project{config: pc, began: c}
+	if err := a.assemble(p); err != nil {
+		p.broken = err.Error()
+		a.log.Error("a project is not recorded: it cannot be set up", "project", pc.Index, "error", err)
+	}
+	return p
+}
+
+func (a *App) assemble(p *project) error {
+	// What concerns the whole service is as it was at the start.
+	c, pc := a.o.Config, p.config
+	bucket, err := Bucket(pc)
+	if err != nil {
+		return err
+	}
+	p.bucket = bucket
+	if _, err := selection.New(rules(pc)); err != nil { // checked with the configuration already
+		return fmt.Errorf("its lists are not understood: %w", err)
+	}
+	api, err := syncflow.New(syncflow.Options{
+		BaseURL: c.ServerURL, Key: pc.Key, Secret: pc.Secret.Reveal(), ProjectID: pc.ProjectID, Logger: a.log, Registerer: a.parts.reg,
+	})
+	if err != nil {
+		return err
+	}
+	so, err := SourceOptions(c, pc, a.instance, api)
+	if err != nil {
+		return err
+	}
+	so.Logger, so.Registerer = a.log, a.parts.reg
+	p.ctl = controller.New(controller.Options{
+		ProjectID: pc.ProjectID, Group: c.DeviceGroup, Instance: a.instance, RecordAll: c.RecordSessions == config.RecordAll,
+		API: api, Source: a.parts.source(so), Spool: a.spool, Room: a.parts.room, RejoinWindow: c.RejoinWindow,
+		Selection: rules(pc),
+		Sealed:    func() { a.uploader.Wake() }, Logger: a.log, Metrics: a.parts.controller, RecorderMetrics: a.parts.recorder,
+	})
 	return nil
 }
 
@@ -72,6 +94,24 @@ func rules(p config.Project) textegress.SelectionRules {
 		TopicsAllow: s.TopicsAllow, TopicsDeny: s.TopicsDeny, IdentitiesAllow: s.IdentitiesAllow, IdentitiesDeny: s.IdentitiesDeny,
 		EncryptedKept: s.KeepEncrypted,
 	}
+}
+
+// run begins to record a project. a.mu is held and a.intake set.
+func (a *App) run(p *project) {
+	if ctl, ctx := p.ctl, a.intake; ctl != nil {
+		a.controllers.Go(func() { ctl.Run(ctx) })
+	}
+}
+
+// all returns the projects as they are now.
+func (a *App) all() []project {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	var list []project
+	for _, p := range a.projects {
+		list = append(list, *p)
+	}
+	return list
 }
 
 // problems lists what is wrong with a project's configuration in one line.
@@ -123,7 +163,7 @@ func SourceOptions(c *config.Config, p config.Project, instance string, api *syn
 
 // bucketFor returns the bucket of a project of the configuration.
 func (a *App) bucketFor(projectID string) (objstore.Bucket, error) {
-	for _, p := range a.projects {
+	for _, p := range a.all() {
 		if p.config.ProjectID == projectID && p.bucket != nil {
 			return p.bucket, nil
 		}

@@ -19,9 +19,12 @@ func (a *App) Status() web.Status {
 		Projects: []web.ProjectStatus{}, Recordings: []web.RecordingStatus{},
 	}
 	s.Disk = diskStatus(a.spool.Disk())
+	a.mu.RLock()
+	s.LastReload = a.lastReload
+	a.mu.RUnlock()
 	up := a.uploader.Snapshot()
 	live := map[string]web.RecordingStatus{}
-	for _, p := range a.projects {
+	for _, p := range a.all() {
 		ps := web.ProjectStatus{Index: p.config.Index, ID: p.config.ProjectID, State: "broken", Error: p.broken}
 		if p.bucket != nil {
 			ps.Bucket = p.bucket.String()
@@ -89,7 +92,7 @@ func sealedStatus(rec *spool.Recording) web.RecordingStatus {
 // session announced now, in every project, and can deliver it.
 func (a *App) NotReady() []string {
 	out := a.diskReasons()
-	for _, p := range a.projects {
+	for _, p := range a.all() {
 		switch {
 		case p.broken != "":
 			out = append(out, fmt.Sprintf("project %d: %s", p.config.Index, p.broken))
@@ -142,7 +145,7 @@ func diskStatus(d spool.DiskStatus) web.DiskStatus {
 // Record implements [web.Service].
 func (a *App) Record(ctx context.Context, sessionID, projectID string) (string, error) {
 	var errs []error
-	for _, p := range a.projects {
+	for _, p := range a.all() {
 		if p.ctl == nil || projectID != "" && p.config.ProjectID != projectID {
 			continue
 		}

@@ -25,6 +25,8 @@ func (l *loader) build() (*Config, error) {
 	}
 	c.Warnings = l.warnings
 	c.settings = l.settings()
+	effective := l.effective()
+	c.effective = func() map[string]string { return effective }
 	return c, nil
 }
 

@@ -3,7 +3,9 @@ package config_test
 import (
 	"errors"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -175,6 +177,48 @@ func TestWarnings(t *testing.T) {
 		}
 		if !strings.Contains(strings.Join(c.Warnings, "\n"), want) {
 			t.Errorf("%s: warnings %q lack %q", line, c.Warnings, want)
+		}
+	}
+}
+
+func TestChanges(t *testing.T) {
+	load := func(lines string) *config.Config {
+		t.Helper()
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, ".env"), []byte(lines), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := config.Load(config.Options{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	base := `SYNCFLOW_SERVER_URL=http://127.0.0.1
+RABBITMQ_HOST=127.0.0.1
+RABBITMQ_PORT=5672
+RABBITMQ_VHOST_NAME=syncflow
+DEVICE_GROUP_NAME=text-egress
+PROJECTS__0__KEY=k
+PROJECTS__0__PROJECT_ID=0b7e6d1e-8a47-4c7a-9a7e-0d4f5f0f7c11
+PROJECTS__0__DIRECTORY=/out
+`
+	one := load(base + "PROJECTS__0__SECRET=one\nLOG_LEVEL=info\n")
+	for name, tc := range map[string]struct {
+		lines string
+		want  []string
+	}{
+		"nothing, a default that is written out": {"PROJECTS__0__SECRET=one\nRETENTION=72h\n", nil},
+		"a secret":                               {"PROJECTS__0__SECRET=two\n", []string{"PROJECTS__0__SECRET"}},
+		"a default":                              {"PROJECTS__0__SECRET=one\nLOG_LEVEL=debug\n", []string{"LOG_LEVEL"}},
+		"a project that is broken":               {"PROJECTS__0__SECRET=one\nPROJECTS__2__KEY=x\n", []string{"PROJECTS__2__KEY", "PROJECTS__2__S3_CONFIG__CHECKSUMS"}},
+	} {
+		two := load(base + tc.lines)
+		if got := one.Changes(two); !slices.Equal(got, tc.want) {
+			t.Errorf("%s: %q, want %q", name, got, tc.want)
+		}
+		if got := two.Changes(one); !slices.Equal(got, tc.want) {
+			t.Errorf("%s, the other way round: %q, want %q", name, got, tc.want)
 		}
 	}
 }

@@ -29,6 +29,16 @@ type Status struct {
 	Disk       DiskStatus        `json:"disk"`
 	Projects   []ProjectStatus   `json:"projects"`
 	Recordings []RecordingStatus `json:"recordings"`
+	LastReload *ReloadStatus     `json:"last_reload,omitempty"` // absent: the settings were not read again since the start
+}
+
+// ReloadStatus is the result of reading the settings again.
+type ReloadStatus struct {
+	At    time.Time `json:"at"`
+	Error string    `json:"error,omitempty"` // what is wrong with the new settings; the old ones stay in force then
+	// Applied and NeedsRestart name the settings that differ: those now in force, and those that will be after a restart.
+	Applied      []string `json:"applied"`
+	NeedsRestart []string `json:"needs_restart"`
 }
 
 // States of the disk in [DiskStatus].
@@ -52,7 +62,7 @@ const (
 	ProjectStarting = "starting" // not yet connected to the API or the broker
 	ProjectRunning  = "running"  // sessions that are announced are recorded
 	ProjectRetrying = "retrying" // could not start or lost something it needs; tries again by itself
-	ProjectBroken   = "broken"   // its configuration is wrong; needs a change and a restart
+	ProjectBroken   = "broken"   // its configuration is wrong; needs a change and a reload
 )
 
 // ProjectStatus is the state of one configured project.
@@ -118,6 +128,11 @@ func (s Status) normal() Status {
 	s.NotReady = nonNil(s.NotReady)
 	s.Projects = nonNil(slices.Clone(s.Projects))
 	s.Recordings = nonNil(s.Recordings)
+	if s.LastReload != nil {
+		r := *s.LastReload
+		r.Applied, r.NeedsRestart = nonNil(r.Applied), nonNil(r.NeedsRestart)
+		s.LastReload = &r
+	}
 	for i := range s.Projects {
 		s.Projects[i].UnrequestedSessions = nonNil(s.Projects[i].UnrequestedSessions)
 	}

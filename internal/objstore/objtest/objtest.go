@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -364,9 +365,11 @@ func (g *generated) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	n := int(min(int64(len(p)), g.size-g.pos))
-	for i := range n {
-		x := uint64(g.pos+int64(i)) * 0x9e3779b97f4a7c15
-		p[i] = byte(x>>56) ^ g.seed
+	for i := 0; i < n; {
+		at := g.pos + int64(i)
+		var word [8]byte // the one around at; no two of an object are equal
+		binary.LittleEndian.PutUint64(word[:], (uint64(at/8)+uint64(g.seed)<<56)*0x9e3779b97f4a7c15)
+		i += copy(p[i:n], word[at%8:])
 	}
 	g.pos += int64(n)
 	return n, nil

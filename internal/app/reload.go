@@ -1,0 +1,188 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/syncflow/textegress/internal/config"
+	"github.com/syncflow/textegress/internal/objstore"
+	"github.com/syncflow/textegress/internal/web"
+)
+
+// hot are the settings of the whole service that a reload can change.
+var hot = []string{"LOG_LEVEL", "RETENTION", "SHUTDOWN_TIMEOUT"}
+
+// Reload reads the settings again and applies what can change while the service runs: where the recordings of a project
+// are delivered, projects that are new or were broken, and hot. It applies all of it, or nothing and returns an error
+// where the settings are wrong, or a project that runs would be broken by them. Every delivery that waits is then due.
+//
+// A delivery that is under way goes on with the bucket that it began with, and is complete in one bucket in any case. A
+// project that is not in the settings any more goes on until a restart, so that nothing that runs is lost by a slip.
+func (a *App) Reload() error {
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
+	status := &web.ReloadStatus{At: time.Now().UTC()}
+	err := a.reload(status)
+	if err != nil {
+		status.Error = err.Error()
+		a.log.Error("the settings are not changed: the new ones are wrong", "error", err)
+	} else {
+		a.log.Info("settings read again", "applied", status.Applied)
+		if len(status.NeedsRestart) > 0 {
+			a.log.Warn("some of the new settings need a restart", "settings", status.NeedsRestart)
+		}
+	}
+	a.mu.Lock()
+	a.lastReload = status
+	a.mu.Unlock()
+	return err
+}
+
+func (a *App) reload(status *web.ReloadStatus) error {
+	if a.o.Load == nil {
+		return errors.New("there are no settings to read again")
+	}
+	next, err := a.o.Load()
+	if err != nil {
+		return err
+	}
+	for _, warning := range next.Warnings {
+		a.log.Warn("the settings are questionable", "warning", warning)
+	}
+	// Everything that can fail comes first. Only reloads change projects, so what is seen here stays true.
+	buckets, err := a.newBuckets(next)
+	if err != nil {
+		return err
+	}
+	known := map[string]bool{}
+	for _, p := range a.all() {
+		if p.ctl != nil {
+			known[p.config.ProjectID] = true
+		}
+	}
+	var added []*project
+	for _, pc := range next.Projects {
+		if !known[pc.ProjectID] {
+			added = append(added, a.setUpProject(next, pc))
+		}
+	}
+	for _, b := range next.Broken {
+		added = append(added, a.brokenProject(b))
+	}
+	a.commit(next, buckets, added, status)
+
+	if a.o.LogLevel != nil {
+		a.o.LogLevel.Set(next.LogLevel)
+	}
+	a.uploader.SetRetention(next.Retention)
+	for _, p := range a.all() {
+		a.uploader.Retry(p.config.ProjectID)
+	}
+	return nil
+}
+
+// newBuckets returns the buckets of the running projects whose settings have changed, by project id. Its error lists
+// every running project that could not go on with the new settings.
+func (a *App) newBuckets(next *config.Config) (map[string]objstore.Bucket, error) {
+	buckets := map[string]objstore.Bucket{}
+	var errs []error
+	for _, p := range a.all() {
+		if p.ctl == nil {
+			continue
+		}
+		for _, b := range next.Broken {
+			if b.ProjectID == p.config.ProjectID || b.ProjectID == "" && b.Index == p.config.Index {
+				errs = append(errs, fmt.Errorf("project %d: %s", b.Index, problems(b)))
+			}
+		}
+		n, ok := find(next, p.config.ProjectID)
+		if !ok || sameBucket(p.config, n) {
+			continue
+		}
+		b, err := Bucket(n)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		buckets[n.ProjectID] = b
+	}
+	return buckets, errors.Join(errs...)
+}
+
+// commit puts the new settings in force and says which they are.
+func (a *App) commit(next *config.Config, buckets map[string]objstore.Bucket, added []*project, status *web.ReloadStatus) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	changed := a.config.Changes(next)
+	a.config = next
+	for _, name := range hot {
+		if slices.Contains(changed, name) {
+			status.Applied = append(status.Applied, name)
+		}
+	}
+	for _, name := range a.o.Config.Changes(next) {
+		if !strings.HasPrefix(name, "PROJECTS__") && !slices.Contains(hot, name) {
+			status.NeedsRestart = append(status.NeedsRestart, name)
+		}
+	}
+	var kept []*project
+	for _, p := range a.projects {
+		if p.ctl == nil {
+			continue // broken: added anew, if it is still there
+		}
+		kept = append(kept, p)
+		n, ok := find(next, p.config.ProjectID)
+		if !ok {
+			status.NeedsRestart = append(status.NeedsRestart, fmt.Sprintf("project %s was removed", p.config.ProjectID))
+			continue
+		}
+		if b := buckets[n.ProjectID]; b != nil {
+			p.bucket, p.config.S3, p.config.Directory = b, n.S3, n.Directory
+			status.Applied = append(status.Applied, ofProject(changed, n.Index, true)...)
+		}
+		// Under another number everything would seem to have changed.
+		if p.config.Index == n.Index {
+			status.NeedsRestart = append(status.NeedsRestart, ofProject(p.began.Changes(next), n.Index, false)...)
+		} else {
+			status.NeedsRestart = append(status.NeedsRestart, fmt.Sprintf("project %s has another number", n.ProjectID))
+		}
+	}
+	for _, p := range added {
+		if p.ctl != nil {
+			status.Applied = append(status.Applied, fmt.Sprintf("project %s was added", p.config.ProjectID))
+			if a.intake != nil {
+				a.run(p)
+			}
+		}
+	}
+	a.projects = append(kept, added...)
+}
+
+// ofProject returns the settings of one project among names: those of its bucket, or the others.
+func ofProject(names []string, index int, bucket bool) []string {
+	var found []string
+	for _, name := range names {
+		rest, ok := strings.CutPrefix(name, fmt.Sprintf("PROJECTS__%d__", index))
+		if ok && (rest == "DIRECTORY" || strings.HasPrefix(rest, "S3_CONFIG__")) == bucket {
+			found = append(found, name)
+		}
+	}
+	return found
+}
+
+func find(c *config.Config, projectID string) (config.Project, bool) {
+	i := slices.IndexFunc(c.Projects, func(p config.Project) bool { return p.ProjectID == projectID })
+	if i < 0 {
+		return config.Project{}, false
+	}
+	return c.Projects[i], true
+}
+
+// sameBucket reports whether both deliver to the same place with the same credentials.
+func sameBucket(a, b config.Project) bool {
+	return a.Directory == b.Directory && reflect.DeepEqual(a.S3, b.S3)
+}
