@@ -25,8 +25,7 @@ func (l *loader) build() (*Config, error) {
 	}
 	c.Warnings = l.warnings
 	c.settings = l.settings()
-	effective := l.effective()
-	c.effective = func() map[string]string { return effective }
+	c.values = func() map[string]value { return l.values }
 	return c, nil
 }
 

@@ -46,8 +46,8 @@ type Config struct {
 
 	Warnings []string // things to tell the operator that do not prevent the service from running
 
-	settings  []Setting
-	effective func() map[string]string // name to text, defaults included; a function, so that no %v shows the secrets
+	settings []Setting
+	values   func() map[string]value // what is set; a function, so that no %v shows the secrets
 }
 
 // RabbitMQ says where the broker is. Without Username the service logs in with its project token as the user name and the
