@@ -46,10 +46,12 @@ func TestStartRecordDeliverStopRestart(t *testing.T) {
 	// The next start goes on with it as the second part, when the session is found to run.
 	w.start()
 	w.eventually("the project runs", func() bool { return w.project(projectA).State == "running" })
-	c = w.record(projectA, 2)
-	w.eventually("the second part is being recorded", func() bool { r := w.recording(2); return r.Part == 2 && w.room.conn(sessionID(2)) != nil })
-	c = w.room.conn(sessionID(2))
-	w.eventually("the recorder is in the room again", func() bool { c = w.room.conn(sessionID(2)); return w.recording(2).Connected })
+	w.record(projectA, 2)
+	w.eventually("the recorder is in the room again", func() bool {
+		r := w.recording(2)
+		c = w.room.conn(sessionID(2))
+		return r.Part == 2 && r.Connected
+	})
 	w.send(c, "after the restart")
 	w.end(c, 2)
 	if got := w.delivered(2, out); got != "after the restart" {

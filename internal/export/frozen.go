@@ -95,8 +95,22 @@ func revisionPath(r *spool.Recording, revision int) string {
 	return filepath.Join(r.Dir(), fmt.Sprintf("export-r%d.json", revision))
 }
 
+// DamagedError says that the latest export.json cannot be understood. Nobody knows then what was promised, but nothing is
+// lost: the recording can be derived again and delivered as the revision after this one.
+type DamagedError struct {
+	Revision int // of the damaged file
+	Err      error
+}
+
+func (e *DamagedError) Error() string {
+	return fmt.Sprintf("read export.json of revision %d: %v", e.Revision, e.Err)
+}
+
+func (e *DamagedError) Unwrap() error { return e.Err }
+
 // LoadFrozen returns the latest revision that was saved, false if there is none. Like Save, it returns only what
-// survives a power failure: an earlier Save may have failed after the file was there.
+// survives a power failure: an earlier Save may have failed after the file was there. Its error is a *DamagedError if the
+// file is there and makes no sense.
 func LoadFrozen(r *spool.Recording) (Frozen, bool, error) {
 	data, ok, err := r.Export()
 	if err != nil || !ok {
@@ -107,8 +121,9 @@ func LoadFrozen(r *spool.Recording) (Frozen, bool, error) {
 			return Frozen{}, false, err
 		}
 	}
-	for revision := 2; ; revision++ {
-		later, err := os.ReadFile(revisionPath(r, revision))
+	revision := 1
+	for {
+		later, err := os.ReadFile(revisionPath(r, revision+1))
 		if errors.Is(err, fs.ErrNotExist) {
 			break
 		}
@@ -116,13 +131,49 @@ func LoadFrozen(r *spool.Recording) (Frozen, bool, error) {
 			return Frozen{}, false, fmt.Errorf("read export.json: %w", err)
 		}
 		data = later
+		revision++
+	}
+	if revision > 1 {
+		if err := durable.WriteFileOnce(durable.OS{}, "export-revision", revisionPath(r, revision), data); err != nil {
+			return Frozen{}, false, err
+		}
+	}
+	f, err := parseFrozen(data, r.Info(), revision)
+	if err != nil {
+		return Frozen{}, false, err
+	}
+	return f, true, nil
+}
+
+// parseFrozen reads what Save wrote. It accepts nothing that would deliver to other keys than this recording's.
+func parseFrozen(data []byte, info spool.Info, revision int) (Frozen, error) {
+	damaged := func(format string, args ...any) error {
+		return &DamagedError{Revision: revision, Err: fmt.Errorf(format, args...)}
 	}
 	var f Frozen
 	if err := json.Unmarshal(data, &f); err != nil {
-		return Frozen{}, false, fmt.Errorf("read export.json: %w", err)
+		return Frozen{}, damaged("%w", err)
 	}
-	if f.FormatVersion != frozenFormat || f.Revision < 1 || len(f.Objects) == 0 {
-		return Frozen{}, false, fmt.Errorf("read export.json: format version %d, this program knows %d", f.FormatVersion, frozenFormat)
+	if f.FormatVersion > frozenFormat {
+		return Frozen{}, fmt.Errorf("read export.json: format version %d, this program knows %d", f.FormatVersion, frozenFormat)
 	}
-	return f, true, nil
+	switch {
+	case f.FormatVersion != frozenFormat:
+		return Frozen{}, damaged("format version %d", f.FormatVersion)
+	case f.Revision != revision:
+		return Frozen{}, damaged("it says revision %d", f.Revision)
+	case f.Prefix != Prefix(info, revision):
+		return Frozen{}, damaged("it names another place in the bucket")
+	case len(f.Objects) == 0 || f.Objects[len(f.Objects)-1].Key != textegress.ManifestName:
+		return Frozen{}, damaged("the manifest is not its last object")
+	}
+	seen := map[string]bool{}
+	for _, o := range f.Objects {
+		sum, err := hex.DecodeString(o.SHA256)
+		if o.Key == "" || seen[o.Key] || o.Size < 0 || err != nil || len(sum) != sha256.Size {
+			return Frozen{}, damaged("an object without key, size or SHA-256, or a key twice")
+		}
+		seen[o.Key] = true
+	}
+	return f, nil
 }

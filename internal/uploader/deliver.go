@@ -122,6 +122,10 @@ func (u *Uploader) probe(ctx context.Context, j *job, bucket objstore.Bucket) er
 func (u *Uploader) prepare(ctx context.Context, j *job) (*export.Staging, error) {
 	if j.frozen.Revision == 0 {
 		frozen, ok, err := export.LoadFrozen(j.rec)
+		if damaged, is := errors.AsType[*export.DamagedError](err); is {
+			u.logger(j).Error("what was frozen cannot be read any more: beginning the next revision", "error", damaged)
+			return u.freeze(ctx, j, damaged.Revision+1)
+		}
 		if err != nil {
 			return nil, err
 		}

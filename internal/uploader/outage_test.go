@@ -318,3 +318,40 @@ func TestDrainEndsWithItsContextInTheMiddleOfAnUpload(t *testing.T) {
 		w.shutDown()
 	})
 }
+
+// A state file that the disk has damaged keeps nothing from being delivered.
+func TestDamagedExportJSONBeginsARevision(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, true, "p1")
+		w.buckets["p1"].SetFault(func(op, key string) *mem.Fault {
+			if op == "upload" && strings.HasSuffix(key, "metadata.json") {
+				return &mem.Fault{Err: transient}
+			}
+			return nil
+		})
+		rec := w.record("p1", id)
+		w.run()
+		settle(time.Second)
+		before := w.buckets["p1"].Objects()
+		w.shutDown()
+		path := rec.Dir() + "/export.json"
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, data[:len(data)/2], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		w.boot()
+		w.buckets["p1"].SetFault(nil)
+		w.run()
+		settle(time.Minute)
+		w.delivered(id, 2)
+		for key, was := range before {
+			if !slices.Equal(w.buckets["p1"].Objects()[key], was) {
+				t.Errorf("%s was changed", key)
+			}
+		}
+		w.shutDown()
+	})
+}

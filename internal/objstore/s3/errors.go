@@ -185,8 +185,7 @@ func classifyAnswer(e *objstore.Error, code string, status int) {
 		e.Remedy = remedy
 		return
 	}
-	switch code {
-	case "NoSuchKey", "NotFound":
+	if (code == "NoSuchKey" || code == "NotFound") && status/100 == 4 { // not in the answer of a broken server
 		e.NotFound, e.Permanent, e.Cause, e.Remedy = true, true, "no such object", ""
 		if e.Op == "list" || e.Op == "upload" {
 			e.NotFound, e.Cause, e.Remedy = false, "not found", permanentCodes["NoSuchBucket"]
