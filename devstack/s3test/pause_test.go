@@ -1,8 +1,11 @@
 package s3test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"io"
 	"sync"
+	"testing"
 )
 
 type readSeekCloser = io.ReadSeekCloser
@@ -28,4 +31,15 @@ func (r *pausingReader) Read(p []byte) (int, error) {
 		})
 	}
 	return r.readSeekCloser.Read(p)
+}
+
+// sum returns the hexadecimal SHA-256 of what r yields, and closes it.
+func sum(t *testing.T, r io.ReadCloser) string {
+	t.Helper()
+	defer r.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, r); err != nil {
+		t.Error(err)
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
