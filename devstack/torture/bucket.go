@@ -12,8 +12,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/syncflow/textegress/devstack"
 )
 
 // witness looks at the objects of all buckets all the time and remembers what each key held. It reads the folder of the S3
@@ -35,8 +33,9 @@ type object struct {
 	sha256 string
 }
 
-func watchBuckets(s *devstack.Stack) *witness {
-	w := &witness{root: s.S3.DataDir, stop: make(chan struct{}), done: make(chan struct{}), known: map[string]object{}}
+// watchBuckets begins to look into a folder that has one folder for each bucket.
+func watchBuckets(root string) *witness {
+	w := &witness{root: root, stop: make(chan struct{}), done: make(chan struct{}), known: map[string]object{}}
 	go func() {
 		defer close(w.done)
 		tick := time.NewTicker(200 * time.Millisecond)

@@ -48,7 +48,7 @@ func NewRig(ctx context.Context, dir string, seed uint64, projects int) (*Rig, e
 		return nil, err
 	}
 	r := &Rig{Stack: stack, Seed: seed, Dir: dir, faults: map[string]int{}, states: map[string]int{}}
-	r.bucket = watchBuckets(stack)
+	r.bucket = watchBuckets(stack.S3.DataDir)
 	return r, nil
 }
 

@@ -2,6 +2,7 @@ package torture
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -24,7 +25,6 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
-		defer os.RemoveAll(dir)
 		defer rig.Close(context.WithoutCancel(ctx))
 		// Scenarios wait far more than they compute.
 		flag.Parse()
@@ -32,7 +32,14 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
-		return m.Run()
+		code := m.Run()
+		if code != 0 {
+			fmt.Fprintf(os.Stderr, "the data is kept in %s\n", dir)
+		} else if err := errors.Join(rig.Close(ctx), os.RemoveAll(dir)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return code
 	}())
 }
 

@@ -122,7 +122,7 @@ func (t *trap) match(wd int32, mask uint32, name string, from int) int {
 		}
 		return -1
 	}
-	if mask&created == 0 || mask&syscall.IN_ISDIR == 0 {
+	if mask&created == 0 || mask&syscall.IN_ISDIR == 0 || t.ignore[name] {
 		return -1
 	}
 	sub := filepath.Join(dir, name)
