@@ -4,5 +4,5 @@ source "$(dirname "$0")/env.sh"
 need_go
 grep -rHoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . --exclude-dir=devstack --exclude-dir=build | sort -u |
   while IFS=: read -r file func; do
-    go test -run '^$' -fuzz "^${func#func }\$" -fuzztime "${FUZZTIME:-30s}" "./$(dirname "$file")" </dev/null
+    go test -run '^$' -fuzz "^${func#func }\$" -fuzztime "${FUZZTIME:-30s}" -fuzzminimizetime 10x "./$(dirname "$file")" </dev/null
   done

@@ -60,12 +60,13 @@ func TestDamagedFrozen(t *testing.T) {
 
 // FuzzFrozen: whatever stands in export.json, nothing is delivered outside of the recording's own keys.
 func FuzzFrozen(f *testing.F) {
-	f.Add(frozenJSON(nil), 1)
-	f.Add(frozenJSON(nil)[:50], 1)
-	f.Add(frozenJSON(func(f *Frozen) { f.Revision, f.Prefix = 2, Prefix(frozenInfo, 2) }), 2)
-	f.Add([]byte("null"), 1)
-	f.Add([]byte(`{"format_version":1,"revision":1,"objects":[{}]}`), 1)
-	f.Fuzz(func(t *testing.T, data []byte, revision int) {
+	f.Add(frozenJSON(nil), byte(1))
+	f.Add(frozenJSON(nil)[:50], byte(1))
+	f.Add(frozenJSON(func(f *Frozen) { f.Revision, f.Prefix = 2, Prefix(frozenInfo, 2) }), byte(2))
+	f.Add([]byte("null"), byte(1))
+	f.Add([]byte(`{"format_version":1,"revision":1,"objects":[{}]}`), byte(1))
+	f.Fuzz(func(t *testing.T, data []byte, number byte) {
+		revision := int(number)
 		got, err := parseFrozen(data, frozenInfo, revision)
 		if err != nil {
 			return

@@ -68,7 +68,7 @@ func dayOfOutage(t *testing.T, answer *objstore.Error) {
 	const latency = 50 * time.Millisecond
 	recordings := 300
 	if stride() > 1 {
-		recordings = 100
+		recordings = 60
 	}
 	w := newWorld(t, true, "p1")
 	r := &requests{perMinute: map[int64]int{}}
