@@ -6,7 +6,7 @@ help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 setup: ## Install the Debian packages that are missing (as root or with sudo); starts no service
-	@scripts/setup.sh
+	@scripts/setup.sh test
 
 build: ## Build textegress and the development servers into build/bin
 	@scripts/build.sh

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that the tests and the demo need and that are missing. It starts no service: the broker of the
-# development stack is a private child process on loopback, the package only brings its files.
+# Installs the Debian packages that are missing: those that the demo and most tests need and, with the argument "test", those of the
+# client tests too (Node.js, npm, Chromium). It starts no service: the broker of the development stack is a private child process on
+# loopback, the package only brings its files.
 source "$(dirname "$0")/env.sh"
 # Under sudo, root's PATH need not have Go; it is looked for again when something is built.
 [ -n "${SUDO_USER:-}" ] || need_go
@@ -11,14 +12,32 @@ missing=()
 command -v "${CC:-gcc}" >/dev/null || missing+=(gcc)
 [ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
 
-[ ${#missing[@]} -gt 0 ] || exit 0
-command -v apt-get >/dev/null || fail "Missing: ${missing[*]} (the names of the Debian packages). Install them with this system's package manager."
+# Nothing but the client tests needs these. Where they cannot be installed those tests say so, and are not run; in continuous
+# integration that is a failure.
+optional=()
+if [ "${1:-}" = test ]; then
+  command -v node >/dev/null || optional+=(nodejs)
+  command -v npm >/dev/null || optional+=(npm)
+  command -v "${CHROMIUM:-chromium}" >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null ||
+    optional+=(chromium)
+fi
+all=("${missing[@]}" "${optional[@]}")
+[ ${#all[@]} -gt 0 ] || exit 0
+
+# cannot <why>: without what is optional the rest goes on.
+cannot() {
+  [ ${#missing[@]} -eq 0 ] || fail "$1"
+  printf '%s\n' "$1" "Without them the tests of the JavaScript clients are not run." >&2
+  exit 0
+}
+
+command -v apt-get >/dev/null || cannot "Missing: ${all[*]} (the names of the Debian packages). Install them with this system's package manager."
 
 sudo=()
 if [ "$(id -u)" -ne 0 ]; then
   sudo=(sudo -n)
-  sudo -n true 2>/dev/null || fail "Missing Debian packages, and no right to install them: ${missing[*]}
-Please run: sudo $PWD/scripts/setup.sh
+  sudo -n true 2>/dev/null || cannot "Missing Debian packages, and no right to install them: ${all[*]}
+Please run: sudo $PWD/scripts/setup.sh $*
 It installs these packages and starts no service. (\`apt-get install\` by hand would start the one of rabbitmq-server.)"
 fi
 
@@ -31,19 +50,26 @@ if [ ! -e $policy ] && [ ! -L $policy ]; then
   "${sudo[@]}" chmod 755 $policy
 fi
 
-install_missing() {
+apt_install() {
   "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 \
-    install --no-install-recommends "${missing[@]}" </dev/null
+    install --no-install-recommends "$@" </dev/null
 }
 
-step "installing ${missing[*]}"
-# The lists are fetched only where they are missing or too old to install from.
-if ! install_missing >/dev/null 2>&1; then
+# get <package…>: the lists are fetched only where they are missing or too old to install from.
+get() {
+  step "installing $*"
+  apt_install "$@" >/dev/null 2>&1 && return
   "${sudo[@]}" apt-get -q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 update </dev/null >&2
-  install_missing >&2
-fi
+  apt_install "$@" >&2
+}
+
+[ ${#missing[@]} -eq 0 ] || get "${missing[@]}"
 
 if [ -d /run/systemd/system ] && [[ " ${missing[*]} " == *" rabbitmq-server "* ]]; then
   printf '%s\n' "rabbitmq-server was installed and not started. Debian starts it at the next boot, unless you run:
   sudo systemctl disable rabbitmq-server" >&2
 fi
+
+# Ubuntu, for one, has no package of Chromium that works without snap.
+missing=()
+[ ${#optional[@]} -eq 0 ] || get "${optional[@]}" || cannot "These packages could not be installed: ${optional[*]}"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Tests of the development stack's module: real servers, the real binary from build/bin. Arguments go to go test.
 source "$(dirname "$0")/env.sh"
-scripts/setup.sh
+scripts/setup.sh test
 scripts/build.sh
 cd devstack
 # One package at a time: each starts servers, and a machine of two cores is the measure.

@@ -133,17 +133,8 @@ func killBetweenStates(ctx context.Context, w *World) error {
 			return err
 		}
 		for i := range pick(w, 1, 3) {
-			upload := 30 * time.Millisecond
-			if i == 2 { // a slow store, so that there is a middle of an upload
-				s3 := w.rig.Stack.Proxies.S3
-				if err := s3.Add(devstack.Toxic{Type: "latency", Attributes: map[string]int64{"latency": 40, "jitter": 20}}); err != nil {
-					return err
-				}
-				defer s3.Clear() //nolint:errcheck // the delivery that follows would fail too
-				upload = 600 * time.Millisecond
-			}
 			// The first walk kills at the very moment, the others a little later: what comes right after it is then perhaps done.
-			if err := w.walk(ctx, time.Duration(i)*time.Millisecond, upload); err != nil {
+			if err := w.walk(ctx, time.Duration(i)*time.Millisecond); err != nil {
 				return err
 			}
 		}
@@ -151,8 +142,7 @@ func killBetweenStates(ctx context.Context, w *World) error {
 	})
 }
 
-// walk kills at every crash point of one recording, up to latest after it; and somewhere in the first time of its upload.
-func (w *World) walk(ctx context.Context, latest, upload time.Duration) error {
+func (w *World) walk(ctx context.Context, latest time.Duration) error {
 	v := w.victims[0]
 	others := map[string]bool{}
 	entries, err := os.ReadDir(v.data)
@@ -169,7 +159,7 @@ func (w *World) walk(ctx context.Context, latest, upload time.Duration) error {
 			after = w.between(0, latest)
 		}
 		if points[next].name == "export.json there" {
-			after += w.between(0, upload)
+			after += w.between(0, 30*time.Millisecond) // into the upload
 		}
 		t, err := v.killAt(next, others, after)
 		if err != nil {

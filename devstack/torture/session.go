@@ -180,10 +180,8 @@ func (s *session) burst(ctx context.Context, senders, messages int) error {
 	}
 	s.senders = append(s.senders, all...)
 	ready.Wait()
-	// At once, or while LiveKit is passing it on.
-	err := sleep(ctx, s.w.between(0, 150*time.Millisecond))
 	s.w.rig.fault("room deleted at the end of a burst")
-	err = errors.Join(err, s.w.rig.Stack.LiveKit.DeleteRoom(ctx, s.LivekitRoomName))
+	err := s.w.rig.Stack.LiveKit.DeleteRoom(ctx, s.LivekitRoomName)
 	close(deleted)
 	done.Wait()
 	if err = errors.Join(append(errs, err)...); err != nil {

@@ -1,0 +1,4 @@
+// An app without LiveKit's components.
+import { main } from './send.js';
+
+main({});

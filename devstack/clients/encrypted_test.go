@@ -1,0 +1,46 @@
+package clients
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/export"
+)
+
+// decrypt checks what was delivered of an encrypted room without the key, and goes on with what the key makes of it: all views are
+// derived again from the delivered raw segments.
+func (g *group) decrypt(t *testing.T) {
+	t.Helper()
+	ciphertexts := 0
+	for _, m := range g.messages {
+		if m.Kind.IsEvent() {
+			continue
+		}
+		ciphertexts++
+		if m.Kind != textegress.KindEncrypted || m.Encryption == nil || m.Encryption.Reason != textegress.EncryptedNoKey || m.Text != nil || len(m.Base64) == 0 {
+			t.Errorf("line %d is of kind %s with encryption %+v, want ciphertext without a key", m.N, m.Kind, m.Encryption)
+		}
+		if m.Identity == "" || m.ParticipantSID == "" {
+			t.Errorf("line %d has the sender %q %q", m.N, m.Identity, m.ParticipantSID)
+		}
+	}
+	if got := g.delivered.Manifest().Counts.ByKind[textegress.KindEncrypted]; ciphertexts == 0 || got != int64(ciphertexts) {
+		t.Errorf("the manifest counts %d packets that could not be decrypted, the lines are %d", got, ciphertexts)
+	}
+	b := must(os.ReadFile(filepath.Join(g.dir, textegress.EventsName)))(t)
+	if bytes.Contains(b, []byte("héllo")) {
+		t.Error("an encrypted text is in the record that was delivered without a key")
+	}
+	again := t.TempDir()
+	source := must(export.FromDelivered(os.DirFS(g.dir)))(t)
+	sink := must(export.NewDirectory(again))(t)
+	keys := must(export.NewKeys([]byte(passphrase)))(t)
+	must(export.Build(t.Context(), source, export.Options{Keys: keys, Revision: 2}, sink))(t)
+	check(t, sink.Close())
+	recording := must(textegress.Open(os.DirFS(again)))(t)
+	check(t, recording.Verify(t.Context(), nil))
+	g.look(t, recording, again)
+}

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Installs the npm packages of the client apps in devstack/clients/apps into build/npm, as their lock files say. What is installed
+# already costs only the look.
+source "$(dirname "$0")/env.sh"
+command -v npm >/dev/null || fail "npm is missing. Install it (Debian: apt-get install npm) or run scripts/setup.sh test."
+mkdir -p build/npm
+# One at a time: tests call this too.
+exec 9>build/npm/.lock
+flock 9
+
+for lock in devstack/clients/apps/*/package-lock.json; do
+  from=$(dirname "$lock")
+  to=build/npm/$(basename "$from")
+  if [ -e "$to/.complete" ] && cmp -s "$lock" "$to/package-lock.json"; then
+    continue
+  fi
+  rm -rf "$to"
+  mkdir -p "$to"
+  cp "$from/package.json" "$from/.npmrc" "$lock" "$to/"
+  # No package here needs its scripts; native parts come as packages of their own.
+  (cd "$to" && npm ci --ignore-scripts --loglevel=error) || fail "npm ci in $to failed"
+  touch "$to/.complete"
+done
