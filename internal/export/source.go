@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
-	"path/filepath"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
@@ -37,28 +35,11 @@ type Source interface {
 // FromSpool returns the recording in the spool as a source.
 func FromSpool(r *spool.Recording) Source { return spooled{r} }
 
+// spooled reads through the spool, so that what it finds is what the spool's file system has.
 type spooled struct{ *spool.Recording }
 
 // Segments returns those that are still there. One that is gone is told by the indexes of the frames around it.
-func (s spooled) Segments() ([]spool.SegmentSource, error) {
-	infos, err := s.Recording.Segments()
-	if err != nil {
-		return nil, err
-	}
-	var out []spool.SegmentSource
-	for _, info := range infos {
-		name := filepath.Join(s.Dir(), info.Name)
-		if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		out = append(out, spool.SegmentSource{Name: info.Name, Open: func() (io.ReadCloser, error) { return os.Open(name) }})
-	}
-	return out, nil
-}
-
-func (s spooled) StateFile(name string) ([]byte, error) {
-	return os.ReadFile(filepath.Join(s.Dir(), name))
-}
+func (s spooled) Segments() ([]spool.SegmentSource, error) { return s.Sources() }
 
 type delivered struct {
 	fsys     fs.FS

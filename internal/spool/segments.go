@@ -49,6 +49,21 @@ func (r *Recording) sources(names []string) []SegmentSource {
 	return sources
 }
 
+// Sources returns the segments that are there, in order.
+func (r *Recording) Sources() ([]SegmentSource, error) {
+	names, err := listSegments(r.spool.fs, r.dir)
+	if err != nil {
+		return nil, fmt.Errorf("recording %s: %w", r.ID(), err)
+	}
+	return r.sources(names), nil
+}
+
+// StateFile returns the bytes of the state file name, or an error that wraps
+// fs.ErrNotExist.
+func (r *Recording) StateFile(name string) ([]byte, error) {
+	return r.spool.fs.ReadFile("read-state", r.path(name))
+}
+
 // Frames streams the frames of all segments, see ReadSegments. It may run while
 // the recording is being written, by this process or another, and then ends at
 // the last whole frame it finds.

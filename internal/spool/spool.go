@@ -352,20 +352,21 @@ func (s *Spool) makeRecording(dir string, info []byte) error {
 	if err != nil {
 		// The caller is told that there is no recording, so none may be found
 		// after a restart.
-		return errors.Join(err, s.discard(dir))
+		_, derr := s.discard(dir)
+		return errors.Join(err, derr)
 	}
 	return nil
 }
 
 // discard removes a recording's directory at one stroke: after a crash it is
-// found complete or not at all.
-func (s *Spool) discard(dir string) error {
-	gone := dir + forgetSuffix
-	if err := s.fs.Rename("forget", dir, gone); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err // not there: an earlier call got this far
+// found complete or not at all. gone says that it has lost its name.
+func (s *Spool) discard(dir string) (gone bool, err error) {
+	to := dir + forgetSuffix
+	if err := s.fs.Rename("forget", dir, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err // not there: an earlier call got this far
 	}
-	err := s.fs.SyncDir("forget", s.recordingsDir())
-	return errors.Join(err, s.fs.RemoveAll("forget", gone))
+	err = s.fs.SyncDir("forget", s.recordingsDir())
+	return true, errors.Join(err, s.fs.RemoveAll("forget", to))
 }
 
 // Recordings returns all recordings, the oldest first, those of one instant by

@@ -179,12 +179,17 @@ func (r *Recording) Forget() error {
 	if state := r.State(); state != StateRemoved {
 		return fmt.Errorf("recording %s: forget: %w: %s", r.ID(), ErrState, state)
 	}
-	if err := r.spool.discard(r.dir); err != nil {
+	gone, err := r.spool.discard(r.dir)
+	// Once it has lost its name it is gone, whatever failed then: nothing could be
+	// asked of it any more. What is left of it goes when the spool is next opened.
+	if gone {
+		r.spool.mu.Lock()
+		delete(r.spool.recordings, r.ID())
+		r.spool.mu.Unlock()
+	}
+	if err != nil {
 		return fmt.Errorf("recording %s: forget: %w", r.ID(), r.spool.metrics.count(opRemove, err))
 	}
-	r.spool.mu.Lock()
-	delete(r.spool.recordings, r.ID())
-	r.spool.mu.Unlock()
 	return nil
 }
 

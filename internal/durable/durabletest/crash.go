@@ -119,6 +119,35 @@ func (c *CrashFS) Restart(rng *rand.Rand) *CrashFS {
 	return after
 }
 
+// Killed returns what the next process finds when only this one died: all that was
+// written, synced or not, as a file system that does not crash. What was not
+// synced is still not.
+func (c *CrashFS) Killed() *CrashFS {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	after := NewCrashFS(0, 0)
+	after.root = clone(c.root, map[*node]*node{})
+	return after
+}
+
+func clone(n *node, seen map[*node]*node) *node {
+	if s := seen[n]; s != nil {
+		return s
+	}
+	s := &node{data: slices.Clone(n.data), synced: slices.Clone(n.synced)}
+	seen[n] = s
+	if n.entries != nil {
+		s.entries, s.durable = map[string]*node{}, map[string]*node{}
+		for name, e := range n.entries {
+			s.entries[name] = clone(e, seen)
+		}
+		for name, e := range n.durable {
+			s.durable[name] = clone(e, seen)
+		}
+	}
+	return s
+}
+
 // survive copies what survives of n. A node that two directories hold is copied
 // once.
 func survive(n *node, rng *rand.Rand, seen map[*node]*node) *node {
