@@ -54,7 +54,9 @@ func crashAt(t *testing.T, at int, full bool) bool {
 	}
 	done := l.process(fsys, fsys.Crashed)
 	if done {
-		l.verify(l.session.recorded)
+		if c := l.verify(l.session.recorded); c.CorruptRanges > 0 || c.FramesMissing > 0 {
+			t.Errorf("%+v", c)
+		}
 		return true
 	}
 	for name, after := range map[string]*durabletest.CrashFS{
@@ -76,7 +78,11 @@ func crashAt(t *testing.T, at int, full bool) bool {
 				must[n] = true // by the processes after the crash, which was the last
 			}
 		}
-		next.verify(must)
+		// Where chance has written one segment and not the one before, something can
+		// be missing that nobody had counted on.
+		if c := next.verify(must); (c.CorruptRanges > 0 || c.FramesMissing > 0) && name != "chance" {
+			t.Errorf("%+v", c)
+		}
 		if t.Failed() {
 			t.Fatalf("after %q: %+v, then %+v", name, l.session, next.session)
 		}

@@ -27,7 +27,9 @@ func TestLife_FaultAtEveryOperation(t *testing.T) {
 		l := newLife(t, filepath.Join(base, "data"))
 		l.before = fillUp(disk)
 		l.finish(fault)
-		l.verify(l.session.recorded)
+		if c := l.verify(l.session.recorded); c.FramesMissing > 0 {
+			t.Errorf("%+v", c)
+		}
 	}
 	var mu sync.Mutex
 	synctest.Test(t, func(t *testing.T) {

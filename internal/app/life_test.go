@@ -336,8 +336,8 @@ func (l *life) gone(sp *spool.Spool) bool {
 }
 
 // verify compares what is in the bucket with what was sent, written and durable.
-// must are the messages that have to be there.
-func (l *life) verify(must map[int]bool) {
+// must are the messages that have to be there. It returns the manifest's statement.
+func (l *life) verify(must map[int]bool) textegress.Completeness {
 	l.t.Helper()
 	fsys := fstest.MapFS{}
 	manifests := 0
@@ -394,6 +394,7 @@ func (l *life) verify(must map[int]bool) {
 			l.t.Errorf("message %d is missing", n)
 		}
 	}
+	return rec.Manifest().Completeness
 }
 
 // finish lives on, on a disk that does not crash, until nothing is left to do.

@@ -3,7 +3,6 @@
 package app_test
 
 // stride thins out the tables of crash points and faults: the race detector makes
-// each ten times as slow, and needs none of them in particular. It has no common
-// divisor with the number of operations that a step takes, so that each kind of
-// operation comes up.
-const stride = 7
+// each several times as slow, and needs none of them in particular. Of the at least
+// four faults of an operation one is left.
+const stride = 3
