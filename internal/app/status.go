@@ -91,7 +91,7 @@ func sealedStatus(rec *spool.Recording) web.RecordingStatus {
 // NotReady implements [web.Service]: ready is a service that would record a
 // session announced now, in every project, and can deliver it.
 func (a *App) NotReady() []string {
-	out := a.diskReasons()
+	out := diskReasons(a.spool.Disk(), a.spool.Dir())
 	for _, p := range a.all() {
 		switch {
 		case p.broken != "":
@@ -109,16 +109,15 @@ func (a *App) NotReady() []string {
 }
 
 // diskReasons says what is wrong with the disk, in words for an operator.
-func (a *App) diskReasons() []string {
+func diskReasons(d spool.DiskStatus, dir string) []string {
 	var out []string
-	d := a.spool.Disk()
 	switch free := d.Free >> 20; {
 	case d.Full:
 		out = append(out, fmt.Sprintf("the disk is full: %d MiB free on the file system of DATA_DIR %s; nothing is recorded until there is room: "+
-			"make room outside of the data directory, it goes on by itself", free, a.spool.Dir()))
+			"make room outside of the data directory, it goes on by itself", free, dir))
 	case d.Low:
 		out = append(out, fmt.Sprintf("the disk is nearly full: %d MiB free on the file system of DATA_DIR %s, DISK_MIN_FREE is %d MiB; new sessions are not taken, "+
-			"running recordings go on: make room outside of the data directory", free, a.spool.Dir(), d.MinFree>>20))
+			"running recordings go on: make room outside of the data directory", free, dir, d.MinFree>>20))
 	}
 	for _, f := range d.FailedSyncs {
 		out = append(out, fmt.Sprintf("the disk failed to make recording %s durable at %s; it goes on in a new segment and is marked suspect. "+

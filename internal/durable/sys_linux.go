@@ -3,6 +3,8 @@ package durable
 import (
 	"errors"
 	"os"
+	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -55,6 +57,24 @@ func allocate(f *os.File, size int64) error {
 	return nil
 }
 
+// mayTakeReserved reports whether this process may use the blocks that ext4 and
+// its like keep for the superuser, a twentieth of the disk: it has
+// CAP_SYS_RESOURCE (capabilities(7)), or it is root also outside of its user
+// namespace (ext4_has_free_clusters).
+var mayTakeReserved = sync.OnceValue(func() bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData // the version has 64 bits
+	if err := unix.Capget(&header, &data[0]); err == nil && data[0].Effective&(1<<unix.CAP_SYS_RESOURCE) != 0 {
+		return true
+	}
+	uids, err := os.ReadFile("/proc/self/uid_map") // "inside outside count"
+	if os.Geteuid() != 0 || err != nil {
+		return false
+	}
+	first := strings.Fields(string(uids))
+	return len(first) >= 2 && first[0] == "0" && first[1] == "0"
+})
+
 func space(name string) (Space, error) {
 	var st unix.Statfs_t
 	for {
@@ -65,7 +85,11 @@ func space(name string) (Space, error) {
 		case err != nil:
 			return Space{}, &os.PathError{Op: "statfs", Path: name, Err: err}
 		}
-		block := uint64(st.Bsize) // of f_bavail and f_blocks on Linux
-		return Space{Free: st.Bavail * block, Total: st.Blocks * block, FreeFiles: st.Ffree, Files: st.Files}, nil
+		free := st.Bavail
+		if mayTakeReserved() {
+			free = st.Bfree
+		}
+		block := uint64(st.Bsize) // the unit of the counts on Linux
+		return Space{Free: free * block, Total: st.Blocks * block, FreeFiles: st.Ffree, Files: st.Files}, nil
 	}
 }

@@ -56,6 +56,9 @@ func TestFailedAnnouncementComesAgainAndOthersGoOn(t *testing.T) {
 		if n := g.broker.held(); n != 0 {
 			t.Error("not acknowledged in the end")
 		}
+		if n := strings.Count(g.log.String(), "level=WARN msg=\"an announcement could not be handled"); n != 1 {
+			t.Errorf("the failure was logged %d times, want once:\n%s", n, g.log)
+		}
 	})
 }
 

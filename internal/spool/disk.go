@@ -354,7 +354,7 @@ func (d *disk) setSince() {
 // note logs what is wrong with watching, once. Called with mu held.
 func (d *disk) note(trouble string) {
 	if trouble != "" && trouble != d.trouble {
-		d.log.Error("the disk is not watched as it should be", "data_dir", d.dir, "trouble", trouble)
+		d.log.Error("the disk does not behave as expected", "data_dir", d.dir, "trouble", trouble)
 	}
 	d.trouble = trouble
 }

@@ -1,0 +1,74 @@
+package app
+
+import (
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/syncflow/textegress/internal/config"
+	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/internal/web"
+)
+
+// TestDiskReasons: each trouble is named, with where it is and what to do.
+func TestDiskReasons(t *testing.T) {
+	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	for _, tt := range []struct {
+		name  string
+		disk  spool.DiskStatus
+		state string
+		says  [][]string // of each reason
+	}{
+		{"well", spool.DiskStatus{Free: 1 << 40, MinFree: 256 << 20}, web.DiskOK, nil},
+		{"low", spool.DiskStatus{Free: 100 << 20, MinFree: 256 << 20, Low: true, Since: at}, web.DiskLow,
+			[][]string{{"nearly full", "100 MiB", "/data", "DISK_MIN_FREE is 256 MiB", "make room outside"}}},
+		{"full", spool.DiskStatus{MinFree: 256 << 20, Low: true, Full: true, Since: at}, web.DiskFull,
+			[][]string{{"the disk is full", "0 MiB", "/data", "make room outside", "by itself"}}},
+		{"failing", spool.DiskStatus{Free: 1 << 40, FailedSyncs: []spool.FailedSync{{EgressID: "DE_a", At: at}, {EgressID: "DE_b", At: at}}}, web.DiskOK,
+			[][]string{{"DE_a", "2026-03-04T05:06:07Z", "suspect", "dmesg", "10 minutes"}, {"DE_b"}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := diskReasons(tt.disk, "/data")
+			if len(got) != len(tt.says) {
+				t.Fatalf("%q, want %d reasons", got, len(tt.says))
+			}
+			for i, parts := range tt.says {
+				for _, part := range parts {
+					if !strings.Contains(got[i], part) {
+						t.Errorf("%q does not say %q", got[i], part)
+					}
+				}
+			}
+			s := diskStatus(tt.disk)
+			if s.State != tt.state || s.FreeBytes != tt.disk.Free || s.MinFreeBytes != tt.disk.MinFree || !s.Since.Equal(tt.disk.Since) {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
+
+// TestDiskNearlyFull: the setting arrives where it works, and a service on a disk
+// that is too small for it is not ready and says why.
+func TestDiskNearlyFull(t *testing.T) {
+	for _, tt := range []struct {
+		minFree int64
+		ready   bool
+	}{{1 << 20, true}, {1 << 60, false}} {
+		dir := filepath.Join(t.TempDir(), "data")
+		a, err := New(t.Context(), Options{Logger: slog.New(slog.DiscardHandler), Config: &config.Config{
+			DataDir: dir, HTTPAddr: "127.0.0.1:0", DiskMinFree: tt.minFree,
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := a.Status()
+		if s.Ready != tt.ready || s.Disk.MinFreeBytes != uint64(tt.minFree) || (s.Disk.State == web.DiskOK) != tt.ready {
+			t.Errorf("DISK_MIN_FREE %d: ready %v, %v, %+v", tt.minFree, s.Ready, s.NotReady, s.Disk)
+		}
+		if err := a.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
