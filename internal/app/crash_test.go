@@ -24,7 +24,7 @@ func TestLife_CrashAtEveryOp(t *testing.T) {
 	for _, full := range []bool{false, true} {
 		t.Run(fmt.Sprintf("full %v", full), func(t *testing.T) {
 			points := 0
-			for at := 1; ; at += stride {
+			for at := 1; ; at += crashStride {
 				over := false
 				synctest.Test(t, func(t *testing.T) { over = crashAt(t, at, full) })
 				if t.Failed() {
@@ -36,8 +36,8 @@ func TestLife_CrashAtEveryOp(t *testing.T) {
 				points++
 			}
 			t.Logf("%d crash points, each with three restarts", points)
-			if points*stride < 70 {
-				t.Errorf("only %d operations in a life", points*stride)
+			if points*crashStride < 70 {
+				t.Errorf("only %d operations in a life", points*crashStride)
 			}
 		})
 	}

@@ -22,12 +22,24 @@ func TestDiskReasons(t *testing.T) {
 		says  [][]string // of each reason
 	}{
 		{"well", spool.DiskStatus{Free: 1 << 40, MinFree: 256 << 20}, web.DiskOK, nil},
-		{"low", spool.DiskStatus{Free: 100 << 20, MinFree: 256 << 20, Low: true, Since: at}, web.DiskLow,
-			[][]string{{"nearly full", "100 MiB", "/data", "DISK_MIN_FREE is 256 MiB", "make room outside"}}},
-		{"full", spool.DiskStatus{MinFree: 256 << 20, Low: true, Full: true, Since: at}, web.DiskFull,
-			[][]string{{"the disk is full", "0 MiB", "/data", "make room outside", "by itself"}}},
-		{"failing", spool.DiskStatus{Free: 1 << 40, FailedSyncs: []spool.FailedSync{{EgressID: "DE_a", At: at}, {EgressID: "DE_b", At: at}}}, web.DiskOK,
-			[][]string{{"DE_a", "2026-03-04T05:06:07Z", "suspect", "dmesg", "10 minutes"}, {"DE_b"}}},
+		{
+			"low",
+			spool.DiskStatus{Free: 100 << 20, MinFree: 256 << 20, Low: true, Since: at},
+			web.DiskLow,
+			[][]string{{"nearly full", "100 MiB", "/data", "DISK_MIN_FREE is 256 MiB", "make room outside"}},
+		},
+		{
+			"full",
+			spool.DiskStatus{MinFree: 256 << 20, Low: true, Full: true, Since: at},
+			web.DiskFull,
+			[][]string{{"the disk is full", "0 MiB", "/data", "make room outside", "by itself"}},
+		},
+		{
+			"failing",
+			spool.DiskStatus{Free: 1 << 40, FailedSyncs: []spool.FailedSync{{EgressID: "DE_a", At: at}, {EgressID: "DE_b", At: at}}},
+			web.DiskOK,
+			[][]string{{"DE_a", "2026-03-04T05:06:07Z", "suspect", "dmesg", "10 minutes"}, {"DE_b"}},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := diskReasons(tt.disk, "/data")

@@ -2,5 +2,9 @@
 
 package app_test
 
-// stride thins out the tables of crash points and faults: 1 is every one.
-const stride = 1
+// The tables of faults and of crash points are thinned out by these: 1 is every
+// one.
+const (
+	stride      = 1
+	crashStride = 1
+)
