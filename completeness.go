@@ -169,6 +169,8 @@ type ConnectionsOmitted struct {
 type Streams struct {
 	Complete   int64 `json:"complete"`
 	Incomplete int64 `json:"incomplete"`
+	// LatePackets came when their stream had ended, and are in no line.
+	LatePackets int64 `json:"late_packets,omitempty"`
 	// List are the first incomplete ones, in the order of the record.
 	List []IncompleteStream `json:"list,omitempty"`
 }
@@ -181,6 +183,7 @@ type IncompleteStream struct {
 	Identity       string  `json:"identity,omitempty"`
 	ParticipantSID string  `json:"participant_sid,omitempty"`
 	TotalLength    *uint64 `json:"total_length,omitempty"` // as announced
+	Incomplete     string  `json:"incomplete,omitempty"`   // why, see [StreamInfo].Incomplete
 }
 
 // MergedRecording is one of the recordings of which another was made.

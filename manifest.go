@@ -87,6 +87,9 @@ type Counts struct {
 	Packets  int64 `json:"packets"`  // frames of type packet that were read
 	Messages int64 `json:"messages"` // lines that are not events of the recorder
 	Bytes    int64 `json:"bytes"`    // sum of the packets' raw sizes
+	// DecryptedPackets came end-to-end encrypted and could be decrypted. nil: none
+	// was encrypted, or there was no key; 0: no key fitted.
+	DecryptedPackets *int64 `json:"decrypted_packets,omitempty"`
 	// ByKind counts all lines by kind, events included.
 	ByKind       map[Kind]int64 `json:"by_kind"`
 	Participants int            `json:"participants"` // distinct identities seen

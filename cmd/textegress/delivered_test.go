@@ -73,7 +73,7 @@ func TestVerifyInABucket(t *testing.T) {
 			tt.do(t, bucket)
 			var stderr bytes.Buffer
 			sh := &shell{ctx: t.Context(), stderr: &stderr}
-			answer, err := verify(sh, &bucketFS{ctx: t.Context(), bucket: bucket, prefix: testPrefix})
+			answer, err := verify(sh, &bucketFS{ctx: t.Context(), bucket: bucket, prefix: testPrefix}, "")
 			if (err != nil) != tt.fails {
 				t.Fatalf("error %v", err)
 			}

@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/app"
 	"github.com/syncflow/textegress/internal/export"
 	"github.com/syncflow/textegress/internal/spool"
 )
@@ -16,7 +17,8 @@ type exportCmd struct {
 
 	From string   `placeholder:"PLACE" help:"A delivered recording: a directory or s3://bucket/prefix. Its views are derived again from its raw segments."`
 	Args []string `arg:"" name:"egress-id directory" help:"The recording in the data directory (not with --from), and where to write: a directory that is new or empty."`
-	JSON bool     `name:"json" help:"Answer as JSON: egress_id, status, directory, objects, messages."`
+	Key  string   `name:"e2ee-key-file" type:"path" placeholder:"FILE" help:"Decrypt what was sent end-to-end encrypted, as the next revision: a file of passphrases (or hex:… or base64:…), one per line, or a binary file that is one key."`
+	JSON bool     `name:"json" help:"Answer as JSON: egress_id, status, directory, objects, messages, revision, decrypted and undecryptable packets."`
 }
 
 type exportAnswer struct {
@@ -25,6 +27,10 @@ type exportAnswer struct {
 	Directory string `json:"directory"`
 	Objects   int    `json:"objects"` // without the manifest
 	Messages  int64  `json:"messages"`
+	Revision  int    `json:"revision"`
+	// Packets that came end-to-end encrypted.
+	Decrypted     int64 `json:"decrypted"`
+	Undecryptable int64 `json:"undecryptable"`
 }
 
 func (c *exportCmd) Run(sh *shell) error {
@@ -35,6 +41,12 @@ func (c *exportCmd) Run(sh *shell) error {
 	defer done()
 	if err := newOrEmpty(directory); err != nil {
 		return err
+	}
+	if options, err = withKeys(sh, options, c.Key, source.Info().ProjectID); err != nil {
+		return err
+	}
+	if c.Key != "" {
+		options.Revision = max(options.Revision, 1) + 1 // other bytes than those that were delivered
 	}
 	sink, err := export.NewDirectory(directory)
 	if err != nil {
@@ -48,14 +60,57 @@ func (c *exportCmd) Run(sh *shell) error {
 	}
 	answer := exportAnswer{
 		EgressID: manifest.EgressID, Status: string(manifest.Status), Directory: directory,
-		Objects: len(manifest.Objects), Messages: manifest.Counts.Messages,
+		Objects: len(manifest.Objects), Messages: manifest.Counts.Messages, Revision: manifest.Revision,
+		Undecryptable: manifest.Completeness.UndecryptablePackets,
 	}
+	if n := manifest.Counts.DecryptedPackets; n != nil {
+		answer.Decrypted = *n
+	}
+	if err := c.print(sh, answer); err != nil {
+		return err
+	}
+	if c.Key != "" && answer.Decrypted == 0 && answer.Undecryptable > 0 {
+		return foundError("%s has no key that fits: none of the %d encrypted packets could be decrypted", c.Key, answer.Undecryptable)
+	}
+	return nil
+}
+
+func (c *exportCmd) print(sh *shell, answer exportAnswer) error {
 	if c.JSON {
 		return printJSON(sh.stdout, answer)
 	}
 	fmt.Fprintf(sh.stdout, "exported: %s, %s, %d objects, %d messages, to %s\n",
-		escape(answer.EgressID), answer.Status, answer.Objects, answer.Messages, escape(directory))
+		escape(answer.EgressID), answer.Status, answer.Objects, answer.Messages, escape(answer.Directory))
+	if answer.Decrypted+answer.Undecryptable > 0 {
+		fmt.Fprintf(sh.stdout, "encrypted: %d packets decrypted, %d not; this is revision %d\n", answer.Decrypted, answer.Undecryptable, answer.Revision)
+	}
 	return nil
+}
+
+// withKeys adds the keys of a file or, without one, those that the settings have for the project, with which the service
+// delivered its recordings. Settings that cannot be read have none.
+func withKeys(sh *shell, o export.Options, file, projectID string) (export.Options, error) {
+	if file != "" {
+		text, err := os.ReadFile(file)
+		if err == nil {
+			o.Keys, err = export.NewKeys(text)
+		}
+		if err != nil {
+			return o, usageError(fmt.Errorf("--e2ee-key-file: %w", err))
+		}
+		return o, nil
+	}
+	c, err := sh.loadConfig()
+	if err != nil {
+		return o, nil //nolint:nilerr // most recordings need no key, and those that do say so
+	}
+	for _, p := range c.Projects {
+		if p.ProjectID == projectID {
+			o.Keys, err = app.Keys(p)
+			return o, err
+		}
+	}
+	return o, nil
 }
 
 // open finds the recording. Its revision is kept, so that the same exporter writes the same bytes as were delivered.

@@ -47,6 +47,7 @@ func TestScripts(t *testing.T) {
 			"syncflow":  syncflowServer,
 			"service":   controlService,
 			"recording": spoolRecording,
+			"kinds":     kindsRecording,
 			"deliver":   deliverRecording,
 			"alter":     alterFile,
 		},
@@ -186,6 +187,15 @@ func controlService(ts *testscript.TestScript, _ bool, args []string) {
 	server := s.HTTPServer(s.ControlHandler())
 	go func() { _ = server.Serve(listener) }()
 	ts.Defer(func() { _ = server.Close() })
+}
+
+// kindsDir is a data directory with a recording of everything that LiveKit can carry, DE_golden000003. Some of it is
+// encrypted, most of that with "a shared secret".
+var kindsDir, _ = filepath.Abs("../../internal/export/testdata/spool")
+
+// kindsRecording copies it: kinds <dir>.
+func kindsRecording(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(os.CopyFS(ts.MkAbs(args[0]), os.DirFS(kindsDir)))
 }
 
 // spoolRecording makes recordings in a data directory: recording <dir> <egress id> [sealed].

@@ -13,6 +13,7 @@ import (
 
 type verifyCmd struct {
 	Location string `arg:"" name:"directory|s3://bucket/prefix" help:"Where manifest.json of the recording is."`
+	Key      string `name:"e2ee-key-file" type:"path" placeholder:"FILE" help:"Keys with which a recording of an encrypted room was decrypted, as for export; else those of the settings."`
 	JSON     bool   `name:"json" help:"Answer as JSON: ok, problems, egress_id, objects, bytes, messages, derived, completeness."`
 }
 
@@ -26,6 +27,8 @@ type verifyAnswer struct {
 	Messages int64    `json:"messages"`
 	// Derived: statement, counts and views were derived again from the raw segments and compared.
 	Derived bool `json:"derived"`
+	// NotDerived says why not.
+	NotDerived string `json:"not_derived,omitempty"`
 	// Completeness is what the manifest states.
 	Completeness *textegress.Completeness     `json:"completeness,omitempty"`
 	Merged       []textegress.MergedRecording `json:"merged,omitempty"`
@@ -38,7 +41,7 @@ func (c *verifyCmd) Run(sh *shell) error {
 	if err != nil {
 		return err
 	}
-	answer, err := verify(sh, fsys)
+	answer, err := verify(sh, fsys, c.Key)
 	if err != nil {
 		return err
 	}
@@ -55,7 +58,7 @@ func (c *verifyCmd) Run(sh *shell) error {
 }
 
 // verify returns an error where it could not even begin to look.
-func verify(sh *shell, fsys fs.FS) (verifyAnswer, error) {
+func verify(sh *shell, fsys fs.FS, keyFile string) (verifyAnswer, error) {
 	answer := verifyAnswer{Problems: []string{}}
 	recording, err := textegress.Open(fsys)
 	switch {
@@ -83,7 +86,7 @@ func verify(sh *shell, fsys fs.FS) (verifyAnswer, error) {
 	}
 	answer.add(parts(err)...)
 	if answer.OK = err == nil; answer.OK {
-		if err := answer.derive(sh, fsys, manifest); err != nil {
+		if err := answer.derive(sh, fsys, manifest, keyFile); err != nil {
 			return answer, err
 		}
 	}
@@ -101,18 +104,29 @@ func (a *verifyAnswer) add(problems ...error) {
 
 // derive makes the statement and the views again from the raw segments, which are known to be those of the manifest, and
 // compares.
-func (a *verifyAnswer) derive(sh *shell, fsys fs.FS, stated textegress.Manifest) error {
+func (a *verifyAnswer) derive(sh *shell, fsys fs.FS, stated textegress.Manifest, keyFile string) error {
 	hasRaw := false
 	for _, o := range stated.Objects {
 		hasRaw = hasRaw || strings.HasPrefix(o.Key, textegress.RawDir)
 	}
 	if !hasRaw {
+		a.NotDerived = "There are no raw segments."
 		return nil
 	}
 	source, err := export.FromDelivered(fsys)
 	var derived textegress.Manifest
 	if err == nil {
-		derived, err = export.Derive(sh.ctx, source, export.Options{Revision: stated.Revision})
+		o := export.Options{Revision: stated.Revision}
+		if keyFile != "" || stated.Counts.DecryptedPackets != nil {
+			if o, err = withKeys(sh, o, keyFile, source.Info().ProjectID); err != nil {
+				return err
+			}
+			if o.Keys == nil {
+				a.NotDerived = "It was decrypted with a key that is not in the settings; name it with --e2ee-key-file."
+				return nil
+			}
+		}
+		derived, err = export.Derive(sh.ctx, source, o)
 	}
 	if ctxErr := sh.ctx.Err(); ctxErr != nil {
 		return fmt.Errorf("verify: %w", ctxErr)
@@ -161,7 +175,7 @@ func (c *verifyCmd) print(sh *shell, answer verifyAnswer) error {
 		if answer.Derived {
 			fmt.Fprintln(sh.stdout, "The statement below and every view were derived again from the raw segments: they are the same.")
 		} else {
-			fmt.Fprintln(sh.stdout, "There are no raw segments; the statement below could not be derived again.")
+			fmt.Fprintf(sh.stdout, "%s The statement below could not be derived again.\n", answer.NotDerived)
 		}
 		printStatement(sh.stdout, *answer.Completeness, answer.Merged)
 	}

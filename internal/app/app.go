@@ -18,6 +18,7 @@ import (
 
 	"github.com/syncflow/textegress/internal/config"
 	"github.com/syncflow/textegress/internal/controller"
+	"github.com/syncflow/textegress/internal/export"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/room"
@@ -84,6 +85,7 @@ type project struct {
 	config config.Project
 	began  *config.Config // the settings with which it began
 	bucket objstore.Bucket
+	keys   *export.Keys           // of encrypted rooms; nil: none
 	ctl    *controller.Controller // nil: broken
 	broken string                 // what is wrong with its configuration
 }
@@ -131,7 +133,7 @@ func New(_ context.Context, o Options) (_ *App, err error) {
 	}
 	a.setUpProjects()
 	a.uploader = uploader.New(uploader.Options{
-		Spool: a.spool, BucketFor: a.bucketFor, Retention: c.Retention, Logger: o.Logger, Registerer: reg,
+		Spool: a.spool, BucketFor: a.bucketFor, KeysFor: a.keysFor, Retention: c.Retention, Logger: o.Logger, Registerer: reg,
 	})
 	a.web = web.New(web.Options{Service: a, Gatherer: reg, Logger: o.Logger})
 	if a.http, err = net.Listen("tcp", c.HTTPAddr); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/config"
 	"github.com/syncflow/textegress/internal/controller"
+	"github.com/syncflow/textegress/internal/export"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/dir"
 	"github.com/syncflow/textegress/internal/objstore/s3"
@@ -64,6 +65,9 @@ func (a *App) assemble(p *project) error {
 		return err
 	}
 	p.bucket = bucket
+	if p.keys, err = Keys(pc); err != nil { // no reason not to record
+		a.log.Error("encrypted packets of a project are delivered as they are: its key is not understood", "project", pc.Index, "error", err)
+	}
 	if _, err := selection.New(rules(pc)); err != nil { // checked with the configuration already
 		return fmt.Errorf("its lists are not understood: %w", err)
 	}
@@ -140,6 +144,35 @@ func Bucket(p config.Project) (objstore.Bucket, error) {
 		return nil, fmt.Errorf("PROJECTS__%d__S3_CONFIG: %w", p.Index, err)
 	}
 	return b, nil
+}
+
+// Keys returns what decrypts a project's encrypted rooms; nil if there is nothing.
+func Keys(p config.Project) (*export.Keys, error) {
+	var keys *export.Keys
+	for _, k := range []struct {
+		name string
+		text config.Secret
+	}{{"E2EE_KEY", p.E2EEKey}, {"E2EE_KEY_FILE", p.E2EEKeys}} {
+		if k.text.IsZero() {
+			continue
+		}
+		more, err := export.NewKeys([]byte(k.text.Reveal()))
+		if err != nil {
+			return nil, fmt.Errorf("PROJECTS__%d__%s: %w", p.Index, k.name, err)
+		}
+		keys = keys.Merge(more)
+	}
+	return keys, nil
+}
+
+// keysFor returns what decrypts the recordings of a project of the configuration.
+func (a *App) keysFor(projectID string) *export.Keys {
+	for _, p := range a.all() {
+		if p.config.ProjectID == projectID {
+			return p.keys
+		}
+	}
+	return nil
 }
 
 // SourceOptions describes a project's queue at the broker. Logger and Registerer

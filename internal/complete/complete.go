@@ -222,7 +222,7 @@ func (a *Account) Stream(m textegress.Message) {
 	if len(s.List) >= a.limits.Streams {
 		return
 	}
-	entry := textegress.IncompleteStream{N: m.N, Kind: m.Kind, TotalLength: m.Stream.TotalLength}
+	entry := textegress.IncompleteStream{N: m.N, Kind: m.Kind, TotalLength: m.Stream.TotalLength, Incomplete: m.Stream.Incomplete}
 	for _, name := range []struct {
 		to   *string
 		from string

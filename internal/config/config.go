@@ -82,6 +82,10 @@ type Project struct {
 	Directory string
 
 	Selection Selection
+
+	// E2EEKey and E2EEKeys decrypt, at export, what was sent in encrypted rooms: one key, and the content of a file of
+	// them. Either may be missing. How they are written is not this package's business.
+	E2EEKey, E2EEKeys Secret
 }
 
 // Selection are the lists of what is recorded. The entries are as they were written, escapes and stars included, and valid.

@@ -2,6 +2,8 @@ package config
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 )
@@ -50,6 +52,8 @@ func (l *loader) project(i int) Project {
 		IdentitiesAllow: l.project1(i, "IDENTITIES_ALLOW").names(), IdentitiesDeny: l.project1(i, "IDENTITIES_DENY").names(),
 		KeepEncrypted: l.project1(i, "ENCRYPTED").choice("drop", "keep") == "keep",
 	}
+	p.E2EEKey = NewSecret(l.project1(i, "E2EE_KEY").text)
+	p.E2EEKeys = l.project1(i, "E2EE_KEY_FILE").keyFile()
 	directory := l.project1(i, "DIRECTORY")
 	s3set := ""
 	for _, k := range projectKeys {
@@ -96,6 +100,27 @@ func (l *loader) s3(i int) *S3 {
 	}
 	s.Checksums = l.project1(i, "S3_CONFIG__CHECKSUMS").boolean()
 	return s
+}
+
+// maxKeyFile bounds what is read of a file of keys.
+const maxKeyFile = 64 << 10
+
+// keyFile returns the content of a file of keys. One that cannot be read is no reason not to record: what is encrypted is
+// kept as it is and can be decrypted later. So it is a warning.
+func (f field) keyFile() Secret {
+	if f.text == "" {
+		return Secret{}
+	}
+	data, err := os.ReadFile(filepath.Clean(f.l.path(strings.TrimSpace(f.text))))
+	switch {
+	case err != nil:
+		f.l.warnings = append(f.l.warnings, f.key+" cannot be read: "+plainError(err)+". Encrypted packets are delivered as they are.")
+	case len(data) > maxKeyFile:
+		f.l.warnings = append(f.l.warnings, fmt.Sprintf("%s has more than %d bytes: it is no file of keys. Encrypted packets are delivered as they are.", f.key, maxKeyFile))
+	default:
+		return NewSecret(string(data))
+	}
+	return Secret{}
 }
 
 // word checks a key or a secret. It never quotes the value.

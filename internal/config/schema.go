@@ -65,6 +65,8 @@ var projectKeys = []struct {
 	{"IDENTITIES_ALLOW", plain, ""},
 	{"IDENTITIES_DENY", plain, ""},
 	{"ENCRYPTED", plain, "drop"},
+	{"E2EE_KEY", secret, ""},
+	{"E2EE_KEY_FILE", plain, ""},
 	{"S3_CONFIG__ACCESS_KEY", ident, ""},
 	{"S3_CONFIG__SECRET_KEY", secret, ""},
 	{"S3_CONFIG__ENDPOINT", plain, ""},

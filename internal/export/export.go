@@ -161,6 +161,7 @@ func (b *builder) lines(ctx context.Context) error {
 	if err := d.End(w.write); err != nil {
 		return exportError(err)
 	}
+	b.sum.late = d.Late()
 	events.count = true // also when there is no line
 	if err := events.finish(); err != nil {
 		return err

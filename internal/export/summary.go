@@ -15,6 +15,9 @@ type summary struct {
 	identities map[string]bool
 	lastUnixNS int64
 	joined     bool
+	hasKeys    bool
+	decrypted  int64
+	late       int64 // packets of streams that are in no line
 	account    *complete.Account
 	subject    complete.Subject
 }
@@ -22,7 +25,7 @@ type summary struct {
 func newSummary(src Source, o Options) *summary {
 	info := src.Info()
 	s := &summary{
-		topic: info.Topic, identities: map[string]bool{}, account: complete.New(complete.Limits{}),
+		topic: info.Topic, hasKeys: o.Keys != nil, identities: map[string]bool{}, account: complete.New(complete.Limits{}),
 		subject: complete.Subject{AnnouncedUnixNS: info.AnnouncedUnixNS},
 	}
 	s.m = textegress.Manifest{
@@ -44,6 +47,7 @@ func newSummary(src Source, o Options) *summary {
 // frame takes the next frame into account. decrypted: it was encrypted, and there was a key.
 func (s *summary) frame(f spool.Frame, decrypted bool) {
 	if decrypted {
+		s.decrypted++
 		s.account.Decrypted(f)
 	} else {
 		s.account.Frame(f)
@@ -105,6 +109,10 @@ func (s *summary) finish(objects []textegress.Object) textegress.Manifest {
 	s.times()
 	s.m.Counts.Participants = len(s.identities)
 	s.m.Completeness = s.account.Statement(s.subject)
+	s.m.Completeness.Streams.LatePackets = s.late
+	if s.hasKeys && s.decrypted+s.m.Completeness.UndecryptablePackets > 0 {
+		s.m.Counts.DecryptedPackets = &s.decrypted
+	}
 	s.m.Objects = objects
 	return s.m
 }

@@ -195,7 +195,11 @@ func (u *Uploader) stage(ctx context.Context, j *job, revision int) (*export.Sta
 	if err != nil {
 		return nil, export.Frozen{}, err
 	}
-	m, err := export.Build(ctx, export.FromSpool(j.rec), export.Options{Revision: revision, Exporter: u.o.Exporter}, s)
+	o := export.Options{Revision: revision, Exporter: u.o.Exporter}
+	if u.o.KeysFor != nil {
+		o.Keys = u.o.KeysFor(j.rec.Info().ProjectID)
+	}
+	m, err := export.Build(ctx, export.FromSpool(j.rec), o, s)
 	if err == nil {
 		var f export.Frozen
 		if f, err = export.Freeze(j.rec.Info(), m); err == nil {

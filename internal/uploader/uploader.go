@@ -45,6 +45,8 @@ type Options struct {
 	// BucketFor returns where the recordings of a project are delivered. It is asked for each attempt. An error means that
 	// the project has none now; its recordings wait.
 	BucketFor func(projectID string) (objstore.Bucket, error)
+	// KeysFor returns what decrypts the encrypted rooms of a project, nil if there is nothing; may be nil itself.
+	KeysFor func(projectID string) *export.Keys
 	// Retention is how long the local data of a delivered recording is kept; 0 removes it at the next scan, a negative one
 	// never does.
 	Retention time.Duration
