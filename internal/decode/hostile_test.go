@@ -66,7 +66,7 @@ func (f *flood) send(who string, p *livekit.DataPacket) {
 	if err := f.d.Frame(fr, f.emit); err != nil {
 		f.t.Fatal(err)
 	}
-	if f.n++; f.n%20_000 == 0 {
+	if f.n++; f.n%10_000 == 0 {
 		f.peak = max(f.peak, heap())
 	}
 }
@@ -108,10 +108,11 @@ func TestHundredThousandOpenStreams(t *testing.T) {
 	}
 }
 
-// TestDefaultLimitHoldsManyStreams: sixty thousand open streams are within the default limit, and all are put together.
+// TestDefaultLimitHoldsManyStreams: tens of thousands of open streams are within the default limit, and all are put
+// together.
 func TestDefaultLimitHoldsManyStreams(t *testing.T) {
 	f := newFlood(t, decode.Limits{})
-	const streams = 50_000
+	const streams = 20_000
 	for i := range streams {
 		f.send("alice", text(fmt.Sprint("s", i), 2))
 	}
@@ -122,7 +123,7 @@ func TestDefaultLimitHoldsManyStreams(t *testing.T) {
 		f.send("alice", trailer(fmt.Sprint("s", i), ""))
 	}
 	f.end()
-	f.holds(96 << 20)
+	f.holds(40 << 20)
 	if f.lines["complete"] != streams {
 		t.Errorf("lines %v", f.lines)
 	}
@@ -138,16 +139,16 @@ func TestChunkFloods(t *testing.T) {
 		"from both end": func(i uint64) uint64 { return i * (math.MaxUint64 / 2) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFlood(t, decode.Limits{Memory: 1 << 20})
+			f := newFlood(t, decode.Limits{Memory: 256 << 10})
 			f.send("bob", text("s", 4))
-			for i := range uint64(floods) {
+			for i := range uint64(floods / 4) {
 				f.send("mallory", part("s", index(i), "x"))
 			}
 			f.send("bob", part("s", 0, "fine")) // of the same id
 			f.send("bob", trailer("s", ""))
 			f.end()
-			f.holds(4 << 20)
-			if f.lines["complete"] != 1 {
+			f.holds(2 << 20)
+			if f.lines["complete"] != 1 || f.d.Late() == 0 && f.lines[textegress.StreamNoHeader] < 2 {
 				t.Errorf("lines %v", f.lines)
 			}
 		})
@@ -174,7 +175,7 @@ func TestPacketFloods(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFlood(t, decode.Limits{Memory: 1 << 20})
-			for i := range floods / 5 {
+			for i := range floods / 10 {
 				f.send("mallory", tc.packet(i))
 			}
 			f.end()

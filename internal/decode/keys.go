@@ -44,21 +44,22 @@ func NewKeys(text []byte) (*Keys, error) {
 	if !isText(text) {
 		return k, k.addRaw(text)
 	}
-	n := 0
+	var named []string
 	for line := range strings.Lines(string(text)) {
-		line = strings.TrimRight(line, "\r\n")
-		if line == "" {
-			continue
-		}
-		if n++; n > maxKeys {
-			return nil, fmt.Errorf("more than %d keys", maxKeys)
-		}
-		if err := k.addLine(line); err != nil {
-			return nil, fmt.Errorf("key %d: %w", n, err)
+		if line = strings.TrimRight(line, "\r\n"); line != "" {
+			named = append(named, line)
 		}
 	}
-	if n == 0 {
+	switch {
+	case len(named) == 0:
 		return nil, errors.New("there is no key")
+	case len(named) > maxKeys:
+		return nil, fmt.Errorf("there are %d keys, at most %d are possible", len(named), maxKeys)
+	}
+	for i, line := range named {
+		if err := k.addLine(line); err != nil {
+			return nil, fmt.Errorf("key %d: %w", i+1, err)
+		}
 	}
 	return k, nil
 }

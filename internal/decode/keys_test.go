@@ -116,7 +116,7 @@ func TestNoKeys(t *testing.T) {
 		"base64:secret!":              "not base64",
 		"fine\nhex:secret":            "key 2",
 		"\x00\x01":                    "16 to 1024 bytes",
-		strings.Repeat("many\n", 100): "more than 64",
+		strings.Repeat("many\n", 100): "at most 64",
 		strings.Repeat("\x00", 5000):  "16 to 1024 bytes",
 	} {
 		_, err := decode.NewKeys([]byte(text))

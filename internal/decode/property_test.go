@@ -261,7 +261,7 @@ func play(t testing.TB, c choices, n network) {
 // TestNeverWrongAndComplete: whatever is lost, repeated or comes in another order, a stream that is said to be complete is
 // exactly what was sent; and one of which everything came is complete.
 func TestNeverWrongAndComplete(t *testing.T) {
-	const rounds = 500
+	const rounds = 300
 	for i := range 16 {
 		n := network{sequenced: i&1 == 0, loses: i&2 != 0, repeats: i&4 != 0, reorders: i&8 != 0}
 		t.Run(fmt.Sprintf("%+v", n), func(t *testing.T) {
