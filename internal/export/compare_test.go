@@ -4,8 +4,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/livekit/protocol/livekit"
+
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/export"
+	"github.com/syncflow/textegress/internal/spool"
 )
 
 // What a manifest states beyond what the raw segments say is found, whichever part of it.
@@ -41,6 +44,35 @@ func TestCompare(t *testing.T) {
 		if len(got) != 1 || !strings.Contains(got[0], tt.want) {
 			t.Errorf("%s: %q, want one with %q", name, got, tt.want)
 		}
+	}
+}
+
+// Without the key that a recording was exported with, what depends on it is not compared; the numbers are.
+func TestCompareWithoutTheKey(t *testing.T) {
+	r := newRecording(t, tempSpool(t), spool.Info{}, spool.Options{})
+	r.joined(1, "RM_1")
+	r.say("alice", "PA_1", "", "x")
+	r.packet(&livekit.DataPacket{ParticipantSid: "PA_1", Sequence: 2, Value: &livekit.DataPacket_EncryptedPacket{EncryptedPacket: &livekit.EncryptedPacket{}}})
+	rec := r.seal(textegress.StatusComplete, "room_deleted")
+	stated, _ := build(t, export.FromSpool(rec))
+	derived, err := export.Derive(t.Context(), export.FromSpool(rec), export.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stated.Completeness.UndecryptablePackets = 0 // as with a key
+	stated.Completeness.Connections[0].Undecryptable = 0
+	stated.Counts.ByKind = map[textegress.Kind]int64{textegress.KindData: 2}
+	view(&stated, textegress.EventsName).SHA256 = "other"
+	if !export.Keyed(stated, derived) {
+		t.Error("no key is noticed")
+	}
+	if got := export.Compare(stated, derived); len(got) != 0 {
+		t.Errorf("%q", got)
+	}
+	stated.Completeness.Connections[0].Sequence.Last = 9
+	stated.Counts.Packets++
+	if got := export.Compare(stated, derived); len(got) != 2 {
+		t.Errorf("%q, want the connections and the packets", got)
 	}
 }
 
