@@ -208,6 +208,8 @@ type MergedRecording struct {
 	// Outages are its own ones; those that both had are in the completeness
 	// statement.
 	Outages int64 `json:"outages"`
+	// Merged names the recordings of which it was made itself.
+	Merged []MergedRecording `json:"merged,omitempty"`
 }
 
 // fill makes lists that are never null.

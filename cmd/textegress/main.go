@@ -42,6 +42,7 @@ type cli struct {
 	List       listCmd       `cmd:"" help:"List the recordings in the data directory."`
 	Record     recordCmd     `cmd:"" help:"Ask the running service to record a session that nobody announced."`
 	Export     exportCmd     `cmd:"" help:"Derive the objects of a recording into a directory."`
+	Merge      mergeCmd      `cmd:"" help:"Make one recording of two that two deployments made of the same session."`
 	Verify     verifyCmd     `cmd:"" help:"Check a delivered recording against its manifest."`
 	Deregister deregisterCmd `cmd:"" help:"Delete our queue and our device, at the end of a deployment."`
 	Version    versionCmd    `cmd:"" help:"Show the version."`

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -198,14 +199,18 @@ func kindsRecording(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.CopyFS(ts.MkAbs(args[0]), os.DirFS(kindsDir)))
 }
 
-// spoolRecording makes recordings in a data directory: recording <dir> <egress id> [sealed].
+// spoolRecording makes recordings in a data directory: recording <dir> <egress id> [sealed [instance]].
 func spoolRecording(ts *testscript.TestScript, _ bool, args []string) {
 	s, err := spool.Open(ts.MkAbs(args[0]), spool.Options{Logger: slog.New(slog.DiscardHandler)})
 	ts.Check(err)
 	defer func() { ts.Check(s.Close()) }()
 	prefix := textegress.Prefix("Study", testProject, "room\x1b[2J", "", args[1])
+	instance := ""
+	if len(args) > 3 {
+		instance = args[3]
+	}
 	rec, err := s.Create(spool.Info{
-		EgressID: args[1], SessionID: "s-1", RoomName: "room\x1b[2J", ProjectID: testProject, ProjectName: "Study", KeyPrefix: prefix,
+		Instance: instance, EgressID: args[1], SessionID: "s-1", RoomName: "room\x1b[2J", ProjectID: testProject, ProjectName: "Study", KeyPrefix: prefix,
 		Part: 1, Source: "command", CreatedUnixNS: 1_767_322_800_000_000_000,
 	})
 	ts.Check(err)
@@ -213,7 +218,7 @@ func spoolRecording(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	ts.Check(w.AppendEvent(0, spool.Event{Kind: textegress.KindRecordingStarted}))
 	for i := range 3 {
-		packet := []byte("\x12\x07\x12\x05hello") // DataPacket{user: {payload: "hello"}}
+		packet := fmt.Appendf(nil, "\x12\x07\x12\x05hell%d", i) // DataPacket{user: {payload: "hell0"}}
 		ts.Check(w.Append(spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelReliable, Epoch: 1, UnixNS: int64(1_767_322_800_000_000_001 + i), Payload: packet}))
 	}
 	if len(args) > 2 && args[2] == "sealed" {

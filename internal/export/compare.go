@@ -60,9 +60,9 @@ func Compare(stated, derived textegress.Manifest) []string {
 	return out
 }
 
-// Keyed reports whether a manifest was made with a key that derived was made without: fewer packets could not be decrypted.
+// Keyed reports whether a manifest was made with a key that derived was made without.
 func Keyed(stated, derived textegress.Manifest) bool {
-	return stated.Completeness.UndecryptablePackets < derived.Completeness.UndecryptablePackets
+	return stated.Counts.DecryptedPackets != nil && derived.Counts.DecryptedPackets == nil
 }
 
 // withoutKey returns what a key changes nothing of.

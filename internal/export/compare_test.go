@@ -59,7 +59,7 @@ func TestCompareWithoutTheKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stated.Completeness.UndecryptablePackets = 0 // as with a key
+	stated.Completeness.UndecryptablePackets, stated.Counts.DecryptedPackets = 0, new(int64(1)) // as with a key
 	stated.Completeness.Connections[0].Undecryptable = 0
 	stated.Counts.ByKind = map[textegress.Kind]int64{textegress.KindData: 2}
 	view(&stated, textegress.EventsName).SHA256 = "other"

@@ -1,0 +1,69 @@
+package merge
+
+import (
+	"iter"
+
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+// maxSample is how many frames of a recording are remembered to find the difference of the clocks.
+const maxSample = 1 << 14
+
+// clocks compares the clocks of two recordings: the median difference of the times at which both received the same packet. ok
+// is false where they have nothing in common that is certain to be the same.
+//
+// It samples evenly by the packets' keys, of which more and more are left out, so that memory is bounded and both recordings
+// are sampled alike.
+func clocks(a, b iter.Seq2[spool.Frame, error]) (offset int64, ok bool, err error) {
+	sample := map[key]seen{}
+	mask := byte(0)
+	for f, err := range a {
+		if err != nil {
+			return 0, false, err
+		}
+		it := newItem(f)
+		if it.class == classOwn || it.key[0]&mask != 0 {
+			continue
+		}
+		old := sample[it.key]
+		sample[it.key] = seen{class: it.class, at: it.place, times: old.times + 1}
+		for len(sample) > maxSample && mask != 0xff {
+			mask = mask<<1 | 1
+			for k := range sample {
+				if k[0]&mask != 0 {
+					delete(sample, k)
+				}
+			}
+		}
+	}
+	other := map[key]seen{}
+	for f, err := range b {
+		if err != nil {
+			return 0, false, err
+		}
+		it := newItem(f)
+		if s, in := sample[it.key]; in && s.class == it.class {
+			old := other[it.key]
+			other[it.key] = seen{class: it.class, at: it.place, times: old.times + 1}
+		}
+	}
+	// What is numbered is certain; content only where there is none better, events of the room last of all.
+	for _, c := range []class{classNumbered, classPart, classContent, classParticipant} {
+		var differences []int64
+		for k, x := range other {
+			if y := sample[k]; x.class == c && x.times == 1 && y.times == 1 {
+				differences = append(differences, x.at-y.at)
+			}
+		}
+		if len(differences) > 0 {
+			return median(differences), c != classParticipant, nil
+		}
+	}
+	return 0, false, nil
+}
+
+type seen struct {
+	class class
+	at    int64
+	times int
+}

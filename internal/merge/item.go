@@ -1,0 +1,123 @@
+package merge
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"hash"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/decode"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+// class says how a frame is recognised in the other recording.
+type class uint8
+
+const (
+	classOwn         class = iota // an event of one recorder about itself: never
+	classNumbered                 // by participant sid and sequence: exactly
+	classPart                     // a packet of a stream without number: by stream id, kind, chunk index and bytes
+	classContent                  // any other packet: by sender, channel, bytes, and order and time
+	classParticipant              // an event about the room, which both recorders were told
+)
+
+// key names what a frame is; two frames of one class with the same key may be the same.
+type key [16]byte
+
+// item is one frame of one recording on its way through the merge.
+type item struct {
+	frame spool.Frame // with a payload of its own
+	class class
+	key   key
+	sid   string // of classNumbered
+	seq   uint32
+	event textegress.Event // of classOwn and classParticipant
+	// place is the time by which it is ordered where nothing better is known: that of its reception, by its recorder's
+	// clock; of the beginning of an outage, that of the last frame before it.
+	place int64
+	// twin is the same packet in the other recording, once that is certain. taken: the twin was written.
+	twin     *item
+	taken    bool
+	resolved bool // of classContent: it was decided whether there is a twin
+	mark     bool // it is written as a possible duplicate
+	// reliable: it was sent on the reliable channel.
+	reliable bool
+}
+
+// newItem copies what it keeps.
+func newItem(f spool.Frame) *item {
+	f.Payload = append([]byte(nil), f.Payload...)
+	it := &item{frame: f, place: f.UnixNS, mark: f.PossibleDuplicate}
+	if f.Type == spool.FrameEvent {
+		it.fromEvent()
+		return it
+	}
+	e := decode.Inspect(f)
+	it.reliable = e.Reliable
+	h := newKeyHash()
+	switch {
+	case e.Sequence != 0 && e.ParticipantSID != "":
+		it.class, it.sid, it.seq = classNumbered, e.ParticipantSID, e.Sequence
+		h.text("numbered", e.ParticipantSID)
+		h.number(uint64(e.Sequence))
+	case e.Part != nil:
+		it.class = classPart
+		h.text("part", e.ParticipantSID, e.Identity, e.Part.StreamID)
+		h.number(uint64(e.Part.Kind))
+		h.number(e.Part.Chunk)
+		h.text(string(f.Payload))
+	case f.Channel == spool.ChannelDataTrack:
+		it.class = classContent
+		payload := append([]byte(nil), f.Payload...)
+		if len(payload) >= 4 {
+			payload[2], payload[3] = 0, 0 // the handle: each subscriber has its own (livekit-server, pkg/rtc/datatrack/packet.go)
+		}
+		h.text("track", string(payload))
+	default:
+		it.class = classContent
+		h.text("content", f.Channel.String(), e.ParticipantSID, e.Identity, string(f.Payload))
+	}
+	it.key = h.sum()
+	return it
+}
+
+func (it *item) fromEvent() {
+	m, ok := decode.Event(it.frame)
+	if !ok { // kept as it is
+		return
+	}
+	if m.Event != nil {
+		it.event = *m.Event
+	}
+	it.event.Kind = m.Kind
+	switch m.Kind {
+	case textegress.KindParticipantJoined, textegress.KindParticipantLeft, textegress.KindParticipantUpdated, textegress.KindRoomUpdated:
+		it.class = classParticipant
+		h := newKeyHash()
+		h.text("event", string(it.frame.Payload))
+		it.key = h.sum()
+	case textegress.KindOutageStarted:
+		if s := it.event.SinceUnixNS; s != 0 && s < it.place {
+			it.place = s
+		}
+	}
+}
+
+// keyHash makes keys; every part is preceded by its length.
+type keyHash struct{ hash.Hash }
+
+func newKeyHash() keyHash { return keyHash{sha256.New()} }
+
+func (h keyHash) number(n uint64) { h.Write(binary.LittleEndian.AppendUint64(nil, n)) }
+
+func (h keyHash) text(parts ...string) {
+	for _, p := range parts {
+		h.number(uint64(len(p)))
+		h.Write([]byte(p))
+	}
+}
+
+func (h keyHash) sum() (k key) {
+	copy(k[:], h.Sum(nil))
+	return k
+}

@@ -1,0 +1,117 @@
+package merge
+
+import (
+	"iter"
+	"slices"
+
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+// Bounds of what is looked ahead in each recording. Nothing beyond them is kept in memory.
+const (
+	maxItems = 4096
+	maxBytes = 32 << 20
+)
+
+// side is one of the two recordings, with a window over the frames that come next.
+type side struct {
+	next   func() (spool.Frame, error, bool)
+	stop   func()
+	window []*item // window[head:] are the frames that come next
+	head   int
+	bytes  int
+	end    bool
+	limit  int
+
+	byKey map[key][]*item     // frames in the window that have no twin, in order
+	bySID map[string][]uint32 // numbers in the window, in order
+
+	packets, only, duplicates, marked, outages int64
+}
+
+func newSide(frames iter.Seq2[spool.Frame, error], limit int) *side {
+	s := &side{byKey: map[key][]*item{}, bySID: map[string][]uint32{}, limit: limit}
+	s.next, s.stop = iter.Pull2(frames)
+	return s
+}
+
+func (s *side) len() int { return len(s.window) - s.head }
+
+// first returns the frame that comes next, nil at the end.
+func (s *side) first() *item {
+	if s.head == len(s.window) {
+		return nil
+	}
+	return s.window[s.head]
+}
+
+// fill reads ahead. met is called with each new frame, before it can be found by its key.
+func (s *side) fill(met func(*item)) error {
+	for !s.end && s.len() < s.limit && (s.bytes < maxBytes || s.len() == 0) {
+		f, err, ok := s.next()
+		if !ok {
+			s.end = true
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		it := newItem(f)
+		if f.Type == spool.FramePacket {
+			s.packets++
+		}
+		if s.head > len(s.window)/2 && s.head > 64 {
+			s.window = slices.Delete(s.window, 0, s.head)
+			s.head = 0
+		}
+		s.window = append(s.window, it)
+		s.bytes += len(it.frame.Payload)
+		met(it)
+		if it.class != classOwn && it.twin == nil {
+			s.byKey[it.key] = append(s.byKey[it.key], it)
+		}
+		if it.class == classNumbered {
+			s.bySID[it.sid] = append(s.bySID[it.sid], it.seq)
+		}
+	}
+	return nil
+}
+
+// pop removes the first frame.
+func (s *side) pop() {
+	it := s.window[s.head]
+	s.window[s.head] = nil
+	s.head++
+	s.bytes -= len(it.frame.Payload)
+	if it.class == classNumbered {
+		// The first one of the sid in the window is this one.
+		if rest := s.bySID[it.sid][1:]; len(rest) > 0 {
+			s.bySID[it.sid] = rest
+		} else {
+			delete(s.bySID, it.sid)
+		}
+	}
+	s.forget(it)
+}
+
+// forget keeps a frame from being found by its key.
+func (s *side) forget(it *item) {
+	list := s.byKey[it.key]
+	i := slices.Index(list, it)
+	if i < 0 {
+		return
+	}
+	if list = slices.Delete(list, i, i+1); len(list) > 0 {
+		s.byKey[it.key] = list
+	} else {
+		delete(s.byKey, it.key)
+	}
+}
+
+// nextNumber returns the next number of a sid in the window, 0 if there is none.
+func (s *side) nextNumber(sid string) uint32 {
+	if list := s.bySID[sid]; len(list) > 0 {
+		return list[0]
+	}
+	return 0
+}
