@@ -24,7 +24,7 @@ func TestClients(t *testing.T) {
 			t.Run(string(k.id), func(t *testing.T) { absent(t, err) })
 		}
 	}
-	r := must(stack.StartRecorder(ctx, t.TempDir()))(t)
+	r := must(stack.StartRecorder(ctx, t.TempDir(), "PROJECTS__1__E2EE_KEY="+passphrase))(t)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
 		defer cancel()
@@ -45,7 +45,9 @@ func TestClients(t *testing.T) {
 		}
 		groups = append(groups, &group{setting: s.name, members: s.members, project: p})
 	}
-	groups = append(groups, &group{setting: encrypted, members: encryptedMembers, project: p, passphrase: passphrase})
+	groups = append(groups,
+		&group{setting: encrypted, members: encryptedMembers, project: stack.SyncFlow.Projects[1], passphrase: passphrase},
+		&group{setting: encryptedNoKey, members: encryptedMembers, project: p, passphrase: passphrase})
 	groups = slices.DeleteFunc(groups, func(g *group) bool {
 		g.members = slices.DeleteFunc(slices.Clone(g.members), func(id sdkID) bool { return have.lacks(id) != nil })
 		return len(g.members) == 0
@@ -55,8 +57,8 @@ func TestClients(t *testing.T) {
 	found := newFindings()
 	for _, g := range groups {
 		t.Run(strings.ReplaceAll(g.name(), " ", "/"), func(t *testing.T) {
-			if g.passphrase != "" {
-				g.decrypt(t)
+			if g.setting == encryptedNoKey {
+				g.decrypt(t, r)
 			}
 			for _, j := range g.jobs {
 				t.Run(string(j.sdk.id), func(t *testing.T) { g.judge(t, j, d.results[j.ID], found) })

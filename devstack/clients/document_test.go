@@ -151,8 +151,9 @@ func (f *findings) markdown(t *testing.T) []byte {
 	line(``)
 	line("## End-to-end encrypted rooms")
 	line(``)
-	line("With the SDK's encryption of data and a shared passphrase. Without the key the record has a line of kind `encrypted` for every packet,")
-	line("with sender and time, and the ciphertext in the raw segments. With the key all is derived again from these, and every byte compared:")
+	line("With the SDKs' encryption of data and a shared passphrase. Where the project's configuration has the key (`E2EE_KEY`), the record is what")
+	line("it is without encryption. Where it has not, there is a line of kind `encrypted` for every packet, with sender and time, and the ciphertext")
+	line("in the raw segments; `textegress export --from … --e2ee-key-file` makes the same of these later. Every byte of both was compared:")
 	line(``)
 	line("| sent with | %s | %s | %s |\n|---|---|---|---|", title(encryptedMembers[0]), title(encryptedMembers[1]), title(encryptedMembers[2]))
 	for _, r := range rows {

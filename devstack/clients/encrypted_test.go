@@ -7,12 +7,12 @@ import (
 	"testing"
 
 	"github.com/syncflow/textegress"
-	"github.com/syncflow/textegress/internal/export"
+	"github.com/syncflow/textegress/devstack"
 )
 
 // decrypt checks what was delivered of an encrypted room without the key, and goes on with what the key makes of it: all views are
 // derived again from the delivered raw segments.
-func (g *group) decrypt(t *testing.T) {
+func (g *group) decrypt(t *testing.T, r *devstack.Recorder) {
 	t.Helper()
 	ciphertexts := 0
 	for _, m := range g.messages {
@@ -34,12 +34,14 @@ func (g *group) decrypt(t *testing.T) {
 	if bytes.Contains(b, []byte("héllo")) {
 		t.Error("an encrypted text is in the record that was delivered without a key")
 	}
-	again := t.TempDir()
-	source := must(export.FromDelivered(os.DirFS(g.dir)))(t)
-	sink := must(export.NewDirectory(again))(t)
-	keys := must(export.NewKeys([]byte(passphrase)))(t)
-	must(export.Build(t.Context(), source, export.Options{Keys: keys, Revision: 2}, sink))(t)
-	check(t, sink.Close())
+	keys := filepath.Join(t.TempDir(), "keys.txt")
+	check(t, os.WriteFile(keys, []byte("another passphrase\n"+passphrase+"\n"), 0o600))
+	again := filepath.Join(t.TempDir(), "decrypted")
+	stdout, stderr, code, err := r.CLI(t.Context(), "export", "--from", g.delivered.S3URL(), "--e2ee-key-file", keys, again)
+	check(t, err)
+	if code != 0 {
+		t.Fatalf("export: exit code %d\n%s%s", code, stdout, stderr)
+	}
 	recording := must(textegress.Open(os.DirFS(again)))(t)
 	check(t, recording.Verify(t.Context(), nil))
 	g.look(t, recording, again)

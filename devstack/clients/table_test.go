@@ -133,10 +133,12 @@ var settings = []setting{
 	{"all", "with older clients", []sdkID{web223, web215, web25, node, agent, goSDK, server}},
 }
 
-// encrypted is the setting of a room that is encrypted end to end with a shared key, by everybody who can.
+// The settings of rooms that are encrypted end to end with a shared key, by everybody who can: of a project whose configuration has
+// the key, and of one that has not.
 const (
-	encrypted  = "encrypted"
-	passphrase = "the passphrase of the class"
+	encrypted      = "encrypted"
+	encryptedNoKey = "encrypted no key"
+	passphrase     = "the passphrase of the class"
 )
 
 var (
