@@ -315,7 +315,7 @@ func (r *Recorder) beginOutage(cause string, sinceNS int64) error {
 	if open {
 		return nil
 	}
-	if err := r.stateDropped(); err != nil {
+	if err := r.stateDropped(r.w.AppendVital); err != nil {
 		return err
 	}
 	if err := r.event(time.Now().UnixNano(), spool.Event{Kind: textegress.KindOutageStarted, Cause: cause, SinceUnixNS: sinceNS}); err != nil {
@@ -333,6 +333,10 @@ func (r *Recorder) beginOutage(cause string, sinceNS int64) error {
 // event writes an event of our own that the record cannot do without, in the
 // current epoch.
 func (r *Recorder) event(unixNS int64, ev spool.Event) error {
+	return r.eventBy(r.w.AppendVital, unixNS, ev)
+}
+
+func (r *Recorder) eventBy(write func(spool.Frame) error, unixNS int64, ev spool.Event) error {
 	r.mu.Lock()
 	epoch := r.epoch
 	r.mu.Unlock()
@@ -340,7 +344,7 @@ func (r *Recorder) event(unixNS int64, ev spool.Event) error {
 	if err != nil {
 		return err
 	}
-	if err := r.w.AppendVital(f); err != nil {
+	if err := write(f); err != nil {
 		return err
 	}
 	r.lastFrameNS.Store(f.UnixNS)
@@ -362,7 +366,7 @@ func (r *Recorder) seal(ctx context.Context, status textegress.Status, reason st
 	r.setStatus(textegress.StatusEnding, reason)
 	now := time.Now().UnixNano()
 	err := r.insist(ctx, "end the recording", func() error {
-		if err := r.stateDropped(); err != nil {
+		if err := r.stateDropped(r.w.AppendVital); err != nil {
 			return err
 		}
 		return r.event(now, spool.Event{Kind: textegress.KindRecordingEnded, Reason: reason, Status: string(status)})

@@ -34,12 +34,13 @@ func (r *Recorder) stateSelection(unixNS int64) error {
 const dropPause = 10 * time.Minute
 
 // stateDropped writes how much was dropped since the last time, if anything was.
-func (r *Recorder) stateDropped() error {
+// write is AppendVital at an end, else Append.
+func (r *Recorder) stateDropped(write func(spool.Frame) error) error {
 	dropped := r.o.Selection.Take()
 	if dropped == nil {
 		return nil
 	}
-	err := r.event(time.Now().UnixNano(), spool.Event{Kind: textegress.KindDropped, Dropped: dropped})
+	err := r.eventBy(write, time.Now().UnixNano(), spool.Event{Kind: textegress.KindDropped, Dropped: dropped})
 	if err != nil {
 		r.o.Selection.Return(dropped)
 	}
@@ -53,7 +54,7 @@ func (r *Recorder) dropped(reason string, at time.Time) {
 	if now-last < int64(dropPause) || !r.droppedAt.CompareAndSwap(last, now) || last == 0 {
 		return
 	}
-	if err := r.stateDropped(); err != nil {
+	if err := r.stateDropped(r.w.Append); err != nil { // what is dropped may not cost the reserve of a full disk
 		r.log.Error("cannot write how much was dropped; it is written later", "error", err)
 	}
 }
