@@ -32,6 +32,8 @@ type Options struct {
 	Exporter string
 	// Keys decrypt what was sent end-to-end encrypted; nil: there are none. Other keys give other bytes: a new revision.
 	Keys *Keys
+
+	maxFiles int // of streams; 0: maxFiles
 }
 
 // Keys decrypt what was sent end-to-end encrypted.
@@ -140,7 +142,7 @@ func (b *builder) lines(ctx context.Context) error {
 		return err
 	}
 	w := &lineWriter{
-		sum: b.sum, events: events, views: newViews(b.out, b.src.Info().Topic), files: newFiles(b.out), copies: newCopies(),
+		sum: b.sum, events: events, views: newViews(b.out, b.src.Info().Topic), files: newFiles(b.out, b.o.maxFiles), copies: newCopies(),
 	}
 	d := decode.New(decode.Options{Keys: b.o.Keys, Scratch: b.out.sink.Scratch})
 	defer d.Close() //nolint:errcheck // of no consequence

@@ -1,4 +1,7 @@
 package export
 
-// MaxFiles is how many contents of streams are objects.
-const MaxFiles = maxFiles
+// WithMaxFiles returns o with another limit of the contents of streams that are objects.
+func (o Options) WithMaxFiles(n int) Options {
+	o.maxFiles = n
+	return o
+}

@@ -27,7 +27,12 @@ type files struct {
 	max   int
 }
 
-func newFiles(out *output) *files { return &files{out: out, names: map[string]int{}, max: maxFiles} }
+func newFiles(out *output, limit int) *files {
+	if limit == 0 {
+		limit = maxFiles
+	}
+	return &files{out: out, names: map[string]int{}, max: limit}
+}
 
 // add writes the content of m's stream and names the file in it. Where there are too many files already, the content
 // stands in the line if it is short, and is left out otherwise.

@@ -153,8 +153,9 @@ func TestScratchFile(t *testing.T) {
 // TestTooManyFiles: beyond the limit a short content stands in the line, and a long one is left out and said to be.
 func TestTooManyFiles(t *testing.T) {
 	r := newRecording(t, tempSpool(t), spool.Info{}, spool.Options{})
+	const limit = 50
 	long := strings.Repeat("x", 70_000)
-	for i := range export.MaxFiles + 1 {
+	for i := range limit + 1 {
 		h := byteHeader(fmt.Sprint("s", i), "f", "", 1)
 		h.InlineContent = []byte("1")
 		r.from("alice", "PA_1", streamHeader(h))
@@ -163,16 +164,20 @@ func TestTooManyFiles(t *testing.T) {
 	r.from("alice", "PA_1", streamChunk("long", 0, long[:60_000]))
 	r.from("alice", "PA_1", streamChunk("long", 1, long[60_000:]))
 	r.from("alice", "PA_1", streamTrailer("long", "", nil))
-	m, s := build(t, export.FromSpool(r.seal(textegress.StatusComplete, "")))
+	s := newMemSink()
+	m, err := export.Build(t.Context(), export.FromSpool(r.seal(textegress.StatusComplete, "")), export.Options{}.WithMaxFiles(limit), s)
+	if err != nil {
+		t.Fatal(err)
+	}
 	lines := streamLines(t, s)
-	short, last := lines[export.MaxFiles], lines[export.MaxFiles+1]
+	short, last := lines[limit], lines[limit+1]
 	if short.Stream.File != "" || string(short.Base64) != "1" || !short.Stream.Complete {
 		t.Errorf("%+v, %q", short.Stream, short.Base64)
 	}
 	if last.Stream.File != "" || last.Base64 != nil || last.Stream.Complete || last.Stream.Incomplete != textegress.StreamFileLimit {
 		t.Errorf("%+v, %q", last.Stream, last.Base64)
 	}
-	if c := m.Completeness.Streams; c.Complete != export.MaxFiles+1 || c.Incomplete != 1 || c.List[0].Incomplete != textegress.StreamFileLimit {
+	if c := m.Completeness.Streams; c.Complete != limit+1 || c.Incomplete != 1 || c.List[0].Incomplete != textegress.StreamFileLimit {
 		t.Errorf("%+v", c)
 	}
 }
