@@ -31,6 +31,11 @@ type LiveKitOptions struct {
 	EmptyTimeout, DepartureTimeout time.Duration
 	// NoAutoCreate makes joining a room that does not exist an error.
 	NoAutoCreate bool
+	// TURN runs LiveKit's TURN server, over UDP and over TLS. Clients are told to find the latter at TURNDomain:443, which does
+	// not resolve: they must be led to LiveKit.TURNTLS. Its certificate is signed by CertDir/ca.pem.
+	TURN bool
+	// CertDir holds the certificates for TURN, or gets them. Empty: Dir.
+	CertDir string
 	// LogLevel of the server; default "info".
 	LogLevel string
 	// RoomConfig and RTCConfig are further lines of YAML for the sections room and rtc, each "key: value".
@@ -44,9 +49,14 @@ type LiveKit struct {
 	HTTPURL           string // http://127.0.0.1:port, for the server API
 	APIKey, APISecret string
 	Version           string
+	TURNTLS           string // 127.0.0.1:port of TURN over TLS; empty without LiveKitOptions.TURN
+	TURNUDP           int    // port of TURN over UDP
 
 	cleanup func()
 }
+
+// TURNDomain is the name of LiveKit's TURN server.
+const TURNDomain = "turn.textegress.test"
 
 // StartLiveKit starts a LiveKit server and waits until it answers.
 func StartLiveKit(ctx context.Context, o LiveKitOptions) (*LiveKit, error) {
@@ -97,8 +107,16 @@ func startLiveKit(ctx context.Context, o LiveKitOptions, dir string, ports *port
 	if o.UDPRange != [2]int{} {
 		first, last = o.UDPRange[0], o.UDPRange[1]
 	}
+	yaml := liveKitYAML(o, l, port, first, last)
+	if o.TURN {
+		turn, err := turnYAML(orDefault(o.CertDir, dir), l, ports)
+		if err != nil {
+			return nil, err
+		}
+		yaml += turn
+	}
 	conf := filepath.Join(dir, "livekit.yaml")
-	if err := os.WriteFile(conf, []byte(liveKitYAML(o, l, port, first, last)), 0o600); err != nil {
+	if err := os.WriteFile(conf, []byte(yaml), 0o600); err != nil {
 		return nil, err
 	}
 	l.Process, err = StartProcess(ctx, ProcessSpec{
@@ -146,6 +164,34 @@ func liveKitYAML(o LiveKitOptions, l *LiveKit, port, firstUDP, lastUDP int) stri
 		fmt.Fprintf(&b, "  %s\n", line)
 	}
 	return b.String()
+}
+
+// turnYAML writes the section for LiveKit's TURN server. Since 1.13 it refuses to relay to loopback unless told otherwise; 1.11 does
+// not know the setting.
+func turnYAML(certs string, l *LiveKit, ports *portBlock) (string, error) {
+	if err := os.MkdirAll(certs, 0o755); err != nil {
+		return "", err
+	}
+	if err := writeCertificates(certs); err != nil {
+		return "", err
+	}
+	tlsPort, err := ports.tcp()
+	if err != nil {
+		return "", err
+	}
+	udpPort, err := ports.tcp() // the number is ours for UDP too
+	if err != nil {
+		return "", err
+	}
+	first, last := ports.relayRange()
+	l.TURNTLS, l.TURNUDP = fmt.Sprintf("127.0.0.1:%d", tlsPort), udpPort
+	s := fmt.Sprintf("turn:\n  enabled: true\n  domain: %s\n  bind_addresses: [127.0.0.1]\n  udp_port: %d\n  tls_port: %d\n"+
+		"  cert_file: %s\n  key_file: %s\n  relay_range_start: %d\n  relay_range_end: %d\n",
+		TURNDomain, udpPort, tlsPort, filepath.Join(certs, "server.pem"), filepath.Join(certs, "server.key"), first, last)
+	if l.Version != "1.11.0" {
+		s += "  allow_restricted_peer_cidrs: [127.0.0.0/8]\n"
+	}
+	return s, nil
 }
 
 // Close kills the server (a LiveKit that is told to end waits for its participants) and removes its folder if it was temporary.

@@ -16,7 +16,7 @@ const (
 	firstPort     = 10000
 	portsPerBlock = 1000
 	portBlocks    = 22
-	tcpPerBlock   = 60 // the first ports of a block are for TCP listeners, the others are LiveKit's UDP range
+	tcpPerBlock   = 60 // the first ports of a block are for TCP listeners, those from 100 on are LiveKit's UDP range
 )
 
 // portBlock is a range of ports that belongs to this process until it ends (or calls release). Other processes that use this
@@ -74,5 +74,8 @@ func (b *portBlock) tcp() (int, error) {
 
 // udpRange returns the first and the last port that LiveKit may use for WebRTC.
 func (b *portBlock) udpRange() (first, last int) { return b.first + 100, b.first + portsPerBlock - 1 }
+
+// relayRange returns the first and the last port that LiveKit's TURN server may use for its relays.
+func (b *portBlock) relayRange() (first, last int) { return b.first + tcpPerBlock, b.first + 99 }
 
 func (b *portBlock) release() { b.lock.Close() }

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// writeCertificates makes a certificate authority and a server certificate for 127.0.0.1 and localhost in dir: ca.pem,
+// writeCertificates makes a certificate authority and a server certificate for 127.0.0.1, localhost and TURNDomain in dir: ca.pem,
 // server.pem and server.key. It keeps the ones that are there, so that clients survive a restart.
 func writeCertificates(dir string) error {
 	caFile := filepath.Join(dir, "ca.pem")
@@ -44,7 +44,7 @@ func writeCertificates(dir string) error {
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "localhost"},
 		NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(10, 0, 0),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		DNSNames: []string{"localhost", TURNDomain}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, server, ca, &key.PublicKey, caKey)
 	if err != nil {

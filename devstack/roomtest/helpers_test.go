@@ -3,8 +3,10 @@ package roomtest
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -24,9 +26,21 @@ var versions = []string{"1.13.5", "1.11.0"}
 // servers are shared by the tests that do not harm them. Rooms close a second after the last participant left.
 var servers = map[string]*devstack.LiveKit{}
 
+// relays are servers with TURN. Their certificates are trusted by this process.
+var relays = map[string]*devstack.LiveKit{}
+
 func TestMain(m *testing.M) {
 	lksdk.SetLogger(protologger.GetDiscardLogger())
+	// Tests that run side by side spend their time waiting, so the number of processors does not matter.
+	flag.Parse()
+	_ = flag.Set("test.parallel", "64")
 	os.Exit(func() int {
+		certs, err := os.MkdirTemp("", "textegress-roomtest-")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(certs)
 		for _, v := range versions {
 			l, err := devstack.StartLiveKit(context.Background(), options(v))
 			if err != nil {
@@ -35,7 +49,17 @@ func TestMain(m *testing.M) {
 			}
 			defer l.Close()
 			servers[v] = l
+			o := options(v)
+			o.TURN, o.CertDir = true, certs
+			if l, err = devstack.StartLiveKit(context.Background(), o); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				return 1
+			}
+			defer l.Close()
+			relays[v] = l
 		}
+		// As an operator with a private certificate authority does it.
+		_ = os.Setenv("SSL_CERT_FILE", filepath.Join(certs, "ca.pem"))
 		return m.Run()
 	}())
 }
@@ -212,16 +236,31 @@ func await(t testing.TB, c *room.Conn) room.End {
 	}
 }
 
-// noRoom fails if the server has a room of that name now.
+// nobody fails unless a room is empty soon. The server keeps the ghost of somebody who left without a word for longer.
+func nobody(t testing.TB, l *devstack.LiveKit, name string) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		ps, err := l.Participants(context.Background(), name)
+		if err == nil && len(ps) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d participants are left, %v", len(ps), err)
+		}
+	}
+}
+
+// noRoom fails unless the server has no room of that name. (A busy one says goodbye before it has forgotten a room. A room that is made
+// again stays for longer than is waited here.)
 func noRoom(t testing.TB, l *devstack.LiveKit, name string) {
 	t.Helper()
-	r, err := l.Room(context.Background(), name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r != nil {
-		t.Errorf("room %s is there (sid %s)", name, r.Sid)
-	}
+	eventually(t, "room "+name+" is gone", func() bool {
+		r, err := l.Room(context.Background(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r == nil
+	})
 }
 
 func sameOrder(t testing.TB, what string, got, want []string) {

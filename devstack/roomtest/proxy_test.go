@@ -1,7 +1,6 @@
 package roomtest
 
 import (
-	"io"
 	"net"
 	"strings"
 	"sync"
@@ -17,6 +16,8 @@ type proxy struct {
 	l     net.Listener
 	conns map[net.Conn]bool
 	taken int
+	dark  chan struct{} // not nil: nothing passes until it is closed
+	lost  map[net.Conn]bool
 }
 
 func newProxy(t testing.TB, wsURL string) *proxy {
@@ -25,9 +26,9 @@ func newProxy(t testing.TB, wsURL string) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{target: strings.TrimPrefix(wsURL, "ws://"), url: "ws://" + l.Addr().String(), l: l, conns: map[net.Conn]bool{}}
+	p := &proxy{target: strings.TrimPrefix(wsURL, "ws://"), url: "ws://" + l.Addr().String(), l: l, conns: map[net.Conn]bool{}, lost: map[net.Conn]bool{}}
 	go p.accept(l)
-	t.Cleanup(func() { p.close(); p.cut() })
+	t.Cleanup(func() { p.close(); p.thaw(); p.cut() })
 	return p
 }
 
@@ -43,6 +44,7 @@ func (p *proxy) accept(l net.Listener) {
 
 func (p *proxy) serve(c net.Conn) {
 	defer c.Close()
+	p.pass(c)
 	s, err := net.Dial("tcp", p.target)
 	if err != nil {
 		return
@@ -52,11 +54,65 @@ func (p *proxy) serve(c net.Conn) {
 	p.conns[c] = true
 	p.taken++
 	p.mu.Unlock()
-	go func() { _, _ = io.Copy(s, c); s.Close() }()
-	_, _ = io.Copy(c, s)
+	go func() { p.copy(s, c, c); s.Close() }()
+	p.copy(c, s, c)
 	p.mu.Lock()
 	delete(p.conns, c)
 	p.mu.Unlock()
+}
+
+func (p *proxy) copy(to, from, client net.Conn) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		if err != nil {
+			return
+		}
+		if !p.pass(client) {
+			continue
+		}
+		if _, err := to.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// pass waits while nothing passes, and reports whether the connection still leads anywhere.
+func (p *proxy) pass(client net.Conn) bool {
+	p.mu.Lock()
+	dark := p.dark
+	p.mu.Unlock()
+	if dark != nil {
+		<-dark
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.lost[client]
+}
+
+// freeze lets nothing pass until thaw: TCP sends it then.
+func (p *proxy) freeze() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dark = make(chan struct{})
+}
+
+func (p *proxy) thaw() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.dark != nil {
+		close(p.dark)
+		p.dark = nil
+	}
+}
+
+// moved is a change of the client's address: what it has open leads nowhere from now on, without anybody being told.
+func (p *proxy) moved() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		p.lost[c] = true
+	}
 }
 
 // cut ends all connections.

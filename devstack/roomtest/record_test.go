@@ -99,7 +99,9 @@ func TestServerAPIMessage(t *testing.T) {
 
 // A lost websocket costs no packet, in whichever way it is lost.
 func TestWebsocketLost(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, l *devstack.LiveKit) {
+		t.Parallel()
 		const name = "websocket lost"
 		p := newProxy(t, l.URL)
 		conn, r := record(t, newClient(t), l, p.url, name, "recorder")
@@ -155,9 +157,7 @@ func TestWebsocketLost(t *testing.T) {
 
 // A server that stands still for 12 s loses nothing: neither side has given the connection up.
 func TestServerStalls(t *testing.T) {
-	if testing.Short() {
-		t.Skip("12 s")
-	}
+	t.Parallel()
 	l := own(t, "1.13.5")
 	conn, r := record(t, newClient(t), l, "", "stall", "recorder")
 	s := enter(t, l, "stall", "sender")

@@ -125,7 +125,7 @@ func New(_ context.Context, o Options) (_ *App, err error) {
 		a.parts.source = func(o source.RabbitMQOptions) controller.Source { return source.NewRabbitMQ(o) }
 	}
 	if a.parts.room == nil {
-		client, err := room.NewClient(room.Options{Logger: o.Logger})
+		client, err := room.NewClient(room.Options{Logger: o.Logger, RelayOnly: c.RelayOnly})
 		if err != nil {
 			return nil, fmt.Errorf("set up WebRTC: %w", err)
 		}

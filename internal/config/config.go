@@ -21,6 +21,7 @@ type Config struct {
 
 	RecordSessions RecordSessions
 	RejoinWindow   time.Duration // how long a vanished room is waited for after an unclean loss
+	RelayOnly      bool          // LiveKit is reached through its TURN servers and in no other way
 	Instance       string        // "" = a random name made once in the data directory
 
 	DataDir string

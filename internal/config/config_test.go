@@ -212,6 +212,7 @@ func TestFaults(t *testing.T) {
 		{"addr", "HTTP_ADDR=9464", []string{"host:port"}},
 		{"level", "LOG_LEVEL=loud", []string{"debug, info, warn or error"}},
 		{"format", "LOG_FORMAT=xml", []string{"auto, text or json"}},
+		{"transport", "ICE_TRANSPORT=turn", []string{"all or relay"}},
 		{"sessions", "RECORD_SESSIONS=some", []string{"notified or all"}},
 		{"project id", "PROJECTS__0__PROJECT_ID=hunter2", []string{"not a UUID"}},
 		{"secret with space", "PROJECTS__0__SECRET=\"hunter2 \"", []string{"white space"}},

@@ -37,6 +37,7 @@ var globalKeys = []struct {
 	{"DEVICE_GROUP_NAME", plain, ""},
 	{"RECORD_SESSIONS", plain, "notified"},
 	{"REJOIN_WINDOW", plain, "10m"},
+	{"ICE_TRANSPORT", plain, "all"},
 	{"INSTANCE", plain, ""},
 	{"DATA_DIR", plain, "./textegress-data"},
 	{"SYNC_INTERVAL", plain, "200ms"},

@@ -54,6 +54,7 @@ func (l *loader) service(c *Config) {
 	}
 	c.RecordSessions = RecordSessions(l.global("RECORD_SESSIONS").choice("notified", "all"))
 	c.RejoinWindow = l.global("REJOIN_WINDOW").duration(0, 24*time.Hour)
+	c.RelayOnly = l.global("ICE_TRANSPORT").choice("all", "relay") == "relay"
 	if f := l.global("INSTANCE"); f.text != "" {
 		c.Instance = f.match(instanceName, "is not an instance name", "use 1 to 64 letters, digits, _ and -")
 	}

@@ -360,7 +360,7 @@ func TestDisk_FullWhileJoining(t *testing.T) {
 							t.Errorf("an outage ended that had not begun: %q", d.story())
 						}
 						open = false
-					case "outage_started disk", "outage_started connection_lost":
+					case "outage_started disk", "outage_started connection_lost", "outage_started slow_join":
 						if open {
 							t.Errorf("an outage began within one: %q", d.story())
 						}

@@ -34,9 +34,16 @@ type step struct {
 	// stay runs once the room accepted us; its return value ends the stay. It
 	// must return when left is closed.
 	stay func(h room.Handler, left <-chan struct{}) room.Reason
+	// heard is when the server was last heard, opens how long the channels take.
+	heard time.Time
+	opens time.Duration
 }
 
-type join struct{ token string }
+type join struct {
+	token string
+	at    time.Time
+	o     room.JoinOptions
+}
 
 type fakeConn struct {
 	done chan struct{}
@@ -55,7 +62,7 @@ func (c *fakeConn) Leave(context.Context) {
 func (f *fakeRoom) Join(_ context.Context, o room.JoinOptions) (recorder.Conn, error) {
 	f.mu.Lock()
 	n := len(f.joins)
-	f.joins = append(f.joins, join{token: o.Token})
+	f.joins = append(f.joins, join{token: o.Token, at: time.Now(), o: o})
 	if n >= len(f.steps) {
 		f.mu.Unlock()
 		return nil, errors.New("fake: nothing listens")
@@ -72,8 +79,9 @@ func (f *fakeRoom) Join(_ context.Context, o room.JoinOptions) (recorder.Conn, e
 	go func() {
 		defer close(c.done)
 		reason := s.stay(o.Handler, c.left)
-		c.end = room.End{Reason: reason}
+		c.end = room.End{Reason: reason, Heard: s.heard}
 	}()
+	time.Sleep(s.opens)
 	return c, nil
 }
 

@@ -26,9 +26,8 @@ type handler struct {
 	epoch uint16
 	// fresh is set when the room is new to us, names no session and is empty, so
 	// the authority is to be asked whether the session still runs.
-	fresh bool
-	// joined is set when the room was accepted.
-	joined bool
+	fresh    bool
+	joinedNS int64 // when the room was accepted, unix
 
 	ctx     context.Context // of the recorder: a stop waits for no disk
 	broken  chan struct{}   // closed when a frame was given up; nothing is written after that
@@ -69,7 +68,7 @@ func (h *handler) Joined(in room.Info) error {
 	r.status = textegress.StatusActive
 	ended := r.inOutage
 	r.mu.Unlock()
-	h.joined = true
+	h.joinedNS = now
 
 	if err := h.event(now, spool.Event{
 		Kind: textegress.KindJoined, RoomSID: in.RoomSID, RoomMetadata: in.RoomMetadata, RoomCreatedUnixMS: unixMS(in.RoomCreated),

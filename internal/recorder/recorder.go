@@ -230,13 +230,13 @@ func (r *Recorder) begin(ctx context.Context) error {
 			return err
 		}
 		// The time between two parts is an outage of the session.
-		return r.stateOutage(ctx, "service_stopped", r.info.PreviousEndedUnixNS)
+		return r.stateOutage(ctx, causeServiceStopped, r.info.PreviousEndedUnixNS)
 	}
 	r.lastFrameNS.Store(last)
 	r.lostAt = now
 	r.o.Fresh = false
 	if r.epoch != 0 && !r.inOutage {
-		if err := r.stateOutage(ctx, "process_died", last); err != nil {
+		if err := r.stateOutage(ctx, causeProcessDied, last); err != nil {
 			return err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/room"
+	"github.com/syncflow/textegress/internal/spool"
 )
 
 // The pauses of the rejoin loop. API and LiveKit are both asked at most once a
@@ -29,6 +30,21 @@ const (
 	// How often in a row another participant may take our identity, which is
 	// random, before this recording counts as failed.
 	maxDuplicates = 5
+	// A stay of less than this counts as a failed try: a server that lets us in and
+	// throws us out again is not asked without a pause.
+	goodStay = time.Minute
+	// LiveKit keeps reliable packets for a participant who joins, 2 s long (1.13:
+	// 10 s). Channels that open later than that have missed something.
+	keptForJoining = 2 * time.Second
+)
+
+// The causes of outages that are not the reason of a stay's end, see [room.Reason].
+// docs/FORMAT.md lists all of them.
+const (
+	causeJoinFailed     = "join_failed"
+	causeSlowJoin       = "slow_join"
+	causeProcessDied    = "process_died"
+	causeServiceStopped = "service_stopped"
 )
 
 // errNotBegun: the service stopped before the room was joined for the first time.
@@ -61,6 +77,7 @@ func (r *Recorder) stay(ctx context.Context) (textegress.Status, string, error) 
 			continue
 		}
 		h := newHandler(ctx, r)
+		began := time.Now()
 		conn, err := t.join(ctx, h)
 		if err != nil {
 			e, err := t.refused(ctx, h, err)
@@ -72,13 +89,18 @@ func (r *Recorder) stay(ctx context.Context) (textegress.Status, string, error) 
 			}
 			continue
 		}
-		t.reset()
+		t.unknownSince = time.Now()
 		e, err := r.attend(ctx, conn, h, t)
 		if err != nil {
 			return "", "", err
 		}
 		if e != nil {
 			return e.status, e.reason, nil
+		}
+		if time.Since(began) >= goodStay {
+			t.n = 0
+		} else {
+			t.pause(ctx)
 		}
 	}
 }
@@ -106,6 +128,12 @@ func (r *Recorder) over(reason string) *ended {
 // session, or nil for an outage, which it has then stated.
 func (r *Recorder) attend(ctx context.Context, conn Conn, h *handler, t *tries) (*ended, error) {
 	r.log.Info("joined", "epoch", h.epoch)
+	if opened := time.Now(); opened.UnixNano()-h.joinedNS > keptForJoining.Nanoseconds() {
+		if err := r.slowJoin(ctx, opened, h.joinedNS); err != nil {
+			r.leave(ctx, conn)
+			return nil, err
+		}
+	}
 	if h.fresh {
 		// Perhaps our own join has just made the room of a session that is over.
 		if st, err := r.state(ctx); err == nil && st == SessionEnded {
@@ -140,14 +168,36 @@ func (r *Recorder) attend(ctx context.Context, conn Conn, h *handler, t *tries) 
 	case end.Reason == room.ReasonLeft && stopped(ctx):
 		return &ended{textegress.StatusComplete, ReasonServiceStopped}, nil
 	case end.Reason == room.ReasonDuplicateIdentity:
-		t.duplicates++
-		if t.duplicates >= maxDuplicates {
+		if t.duplicates++; t.duplicates >= maxDuplicates {
 			return &ended{textegress.StatusFailed, string(end.Reason)}, nil
 		}
-		t.pause(ctx)
+	default:
+		t.duplicates = 0
 	}
 	r.lostAt = time.Now()
-	return nil, r.stateOutage(ctx, string(end.Reason), r.sinceNS())
+	since := r.sinceNS()
+	if !end.Heard.IsZero() {
+		// Who came and went may have been told over the websocket while the data channels were silent.
+		since = min(since, end.Heard.UnixNano())
+	}
+	return nil, r.stateOutage(ctx, string(end.Reason), since)
+}
+
+// slowJoin states the time between the join and the opening of the data channels
+// as an outage of its own. Where its end cannot be written it lasts until the next
+// join: rather too much is said to be missing than too little.
+func (r *Recorder) slowJoin(ctx context.Context, opened time.Time, joinedNS int64) error {
+	if err := r.stateOutage(ctx, causeSlowJoin, joinedNS); err != nil {
+		return err
+	}
+	if err := r.event(opened.UnixNano(), spool.Event{Kind: textegress.KindOutageEnded}); err != nil {
+		r.log.Error("cannot write that the data channels have opened", "error", err)
+		return nil
+	}
+	r.mu.Lock()
+	r.inOutage = false
+	r.mu.Unlock()
+	return nil
 }
 
 func stopped(ctx context.Context) bool { return ctx.Err() != nil }
@@ -173,13 +223,11 @@ func (r *Recorder) state(ctx context.Context) (SessionState, error) {
 // tries is the state of the joining loop between two stays.
 type tries struct {
 	r            *Recorder
-	n            int       // failed tries since the last stay
+	n            int       // failed tries and short stays since the last good stay
 	duplicates   int       // stays in a row that ended with DUPLICATE_IDENTITY
 	unknownSince time.Time // since when nobody could tell whether the session runs
 	url, token   string    // of the last stay, usable while the authority is away
 }
-
-func (t *tries) reset() { t.n, t.unknownSince = 0, time.Now() }
 
 // check asks whether there is a room to join, because joining would make it. It
 // returns the end of the recording, or again after a pause if it is to be asked
@@ -238,6 +286,10 @@ func (t *tries) join(ctx context.Context, h *handler) (Conn, error) {
 			_, tok, err := r.o.Authority.Token(ctx, identity)
 			return tok, err
 		},
+		StillThere: func(ctx context.Context) (bool, error) {
+			st, err := r.state(ctx)
+			return st == SessionRunning, err
+		},
 	})
 	r.o.Metrics.join(err, time.Since(started))
 	if err != nil {
@@ -261,7 +313,7 @@ func (t *tries) refused(ctx context.Context, h *handler, err error) (*ended, err
 		}
 	} else if wasIn { // the room accepted us, then the connection failed
 		r.lostAt = time.Now()
-		if err := r.stateOutage(ctx, "join_failed", r.sinceNS()); err != nil {
+		if err := r.stateOutage(ctx, causeJoinFailed, r.sinceNS()); err != nil {
 			return nil, err
 		}
 	}
@@ -283,6 +335,10 @@ func (t *tries) refused(ctx context.Context, h *handler, err error) (*ended, err
 			return r.over(string(end.End.Reason)), nil
 		case room.ReasonParticipantRemoved:
 			return &ended{textegress.StatusAborted, string(end.End.Reason)}, nil
+		case room.ReasonDuplicateIdentity:
+			if t.duplicates++; t.duplicates >= maxDuplicates {
+				return &ended{textegress.StatusFailed, string(end.End.Reason)}, nil
+			}
 		}
 	}
 	if time.Since(t.unknownSince) > r.o.GiveUpAfter {

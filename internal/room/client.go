@@ -4,8 +4,9 @@
 // mode (/rtc/v1, LiveKit 1.11 and later), where the client opens the data channels and so decides how reliable the way from the
 // server to us is: both channels are ordered and reliable, also the one for packets that senders sent as lossy.
 //
-// The session lives as long as the PeerConnection. A lost websocket is resumed behind it, without a gap in the packets. When the
-// PeerConnection ends, the Conn ends, with a Reason; joining again is the caller's decision, because joining a room that has
+// The session lives as long as the PeerConnection. A lost websocket is resumed behind it, without a gap in the packets. A lost
+// network path is replaced by an ICE restart, under which the SCTP association lives on: what the server had for us meanwhile
+// arrives then. It gives up after 15 s without a sign of us (livekit-server, pkg/rtc/transport.go). When the PeerConnection ends, the Conn ends, with a Reason; joining again is the caller's decision, because joining a room that has
 // ended creates it again.
 package room
 
@@ -22,6 +23,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	"github.com/pion/transport/v4"
+	"github.com/pion/transport/v4/stdnet"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -29,7 +32,12 @@ import (
 type Options struct {
 	Logger      *slog.Logger  // nil: nothing is logged
 	TLSConfig   *tls.Config   // for wss; nil: the system's certificates
-	JoinTimeout time.Duration // for the whole of Join, besides its context; default 10 s
+	JoinTimeout time.Duration // for the whole of Join, besides its context; default 15 s
+	// RelayOnly takes the way through the TURN servers that the LiveKit server names, and no other. Without it they are tried when
+	// no direct way works.
+	RelayOnly bool
+	// Net is the network below WebRTC; nil: this machine's. Signalling does not use it.
+	Net transport.Net
 }
 
 // Client makes connections to rooms. It holds what they share: the DTLS certificate, the settings of WebRTC, buffers.
@@ -39,9 +47,11 @@ type Client struct {
 	dialer websocket.Dialer
 	probe  *http.Client
 	rtc    webrtc.Configuration
+	relay  bool
+	net    transport.Net
 
 	mu   sync.Mutex
-	apis map[network]datedAPI
+	apis map[network]*webrtc.API
 }
 
 // times are the client's patience, in one place so that tests can shorten it.
@@ -54,20 +64,25 @@ type times struct {
 	quiet      time.Duration // draining ends after so long without a packet
 	drain      time.Duration // draining ends in any case
 	resume     resumeTimes
+	mend       mendTimes
 
 	iceDisconnected, iceFailed, iceKeepalive time.Duration
 }
 
 var defaultTimes = times{
-	join: 10 * time.Second, ping: 5 * time.Second, pingWait: 20 * time.Second, write: 3 * time.Second,
+	join: 15 * time.Second, ping: 5 * time.Second, pingWait: 20 * time.Second, write: 3 * time.Second,
 	leaveGrace: 1500 * time.Millisecond, quiet: 300 * time.Millisecond, drain: 5 * time.Second,
 	resume: resumeTimes{
 		grace: 300 * time.Millisecond, tick: 250 * time.Millisecond, stale: 5 * time.Second, dial: 10 * time.Second,
-		backoff: 500 * time.Millisecond, maxBackoff: 10 * time.Second, gone: 5 * time.Second, silent: 12 * time.Second,
+		backoff: 500 * time.Millisecond, maxBackoff: 10 * time.Second, ask: 3 * time.Second, gone: 5 * time.Second, silent: 12 * time.Second,
+	},
+	mend: mendTimes{
+		tick: 250 * time.Millisecond, patience: 2500 * time.Millisecond, again: 3 * time.Second, gather: time.Second,
+		fallback: 5 * time.Second, safe: 13 * time.Second, lost: 16 * time.Second, credentials: 4 * time.Minute,
 	},
 	// The server gives a connection up after 10 + 5 s without a sign of life. Ours must not be faster: what arrives after an outage
-	// of less than that is complete.
-	iceDisconnected: 10 * time.Second, iceFailed: 10 * time.Second, iceKeepalive: 2 * time.Second,
+	// of less than that is complete. After iceDisconnected we look for another path; it is more than two keepalives, which may get lost.
+	iceDisconnected: 5 * time.Second, iceFailed: 15 * time.Second, iceKeepalive: 2 * time.Second,
 }
 
 // NewClient returns a client.
@@ -89,10 +104,21 @@ func newClient(o Options, t times) (*Client, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
+	sockets := o.Net
+	if sockets == nil {
+		std, err := stdnet.NewNet()
+		if err != nil {
+			return nil, fmt.Errorf("room: listing network interfaces: %w", err)
+		}
+		sockets = &host{Net: std}
+	}
+	rtc := webrtc.Configuration{Certificates: []webrtc.Certificate{*cert}}
+	if o.RelayOnly {
+		rtc.ICETransportPolicy = webrtc.ICETransportPolicyRelay
+	}
 	noRedirect := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &Client{
-		log: log, times: t, apis: map[network]datedAPI{},
-		rtc: webrtc.Configuration{Certificates: []webrtc.Certificate{*cert}},
+		log: log, times: t, apis: map[network]*webrtc.API{}, rtc: rtc, relay: o.RelayOnly, net: sockets,
 		dialer: websocket.Dialer{
 			Proxy: http.ProxyFromEnvironment, TLSClientConfig: o.TLSConfig,
 			ReadBufferSize: 1024, WriteBufferSize: 1024, WriteBufferPool: &sync.Pool{},
@@ -112,6 +138,10 @@ type JoinOptions struct {
 	// NewToken makes another token for the same room and identity. It is asked when a lost websocket is to be resumed and the server
 	// accepts neither the token it sent us last nor Token. Optional.
 	NewToken func(context.Context) (string, error)
+	// StillThere reports whether the room exists, without creating it. It is asked when websocket and PeerConnection are both silent
+	// and the server can be reached again: only where it says yes the connection is saved, because asking the server to resume
+	// creates the room if it is gone. Optional; without it, such a connection is lost.
+	StillThere func(context.Context) (bool, error)
 }
 
 // Handler receives what happens in a room.

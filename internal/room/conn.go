@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/livekit/protocol/livekit"
+	"github.com/pion/webrtc/v4"
 )
 
 // Conn is a connection to a room. Its goroutines: run decides, readSignals reads the websocket, and each channel has its reader.
@@ -21,8 +22,11 @@ type Conn struct {
 	offset   atomic.Int64 // server's clock minus ours, ns
 
 	// Of the goroutine run, and before it of Join.
-	sig       *signal // nil while the websocket is lost
-	refreshed string  // the token the server sent last
+	sig       *signal            // nil while the websocket is lost
+	refreshed string             // the token the server sent last
+	servers   []webrtc.ICEServer // TURN
+	serversAt time.Time
+	stall     stall
 	every     time.Duration
 	wait      time.Duration
 
@@ -32,6 +36,7 @@ type Conn struct {
 
 	inEvent atomic.Bool  // Handler.Event is being called
 	evented atomic.Int64 // when it returned last, since peer.started
+	spoke   atomic.Int64 // when the server last said something over the websocket, since peer.started
 
 	inbox chan inbound
 	quit  chan End      // asks run to end, politely
@@ -46,13 +51,14 @@ type inbound struct {
 	err error
 }
 
-// Info returns what the server said when we joined.
+// Info returns what the server said when we joined, without the participants.
 func (c *Conn) Info() Info { return c.info }
 
 // ClockOffset returns the server's clock minus ours as last measured, 0 before the first measurement.
 func (c *Conn) ClockOffset() time.Duration { return time.Duration(c.offset.Load()) }
 
-// Done is closed when the connection has ended. After that the Handler is not called any more, and no goroutine of ours is left.
+// Done is closed when the connection has ended. After that the Handler is not called any more, and no goroutine of ours is left, save
+// one that waits for a TURN server that does not answer, for some seconds.
 func (c *Conn) Done() <-chan struct{} { return c.done }
 
 // End returns how the connection ended; only valid after Done.
@@ -82,6 +88,7 @@ func (c *Conn) run() {
 	if c.sig != nil && (end.Reason == ReasonLeft || end.Reason == ReasonJoinFailed) {
 		_ = c.sig.leave() // else the server keeps our ghost for 20 s
 	}
+	end.Heard = c.stall.before(time.Now(), c.peer.heard())
 	if c.peer.isOpen() {
 		c.peer.drain(c.client.times)
 	}
@@ -97,19 +104,24 @@ func (c *Conn) run() {
 // decide waits for the connection's end and says what it was.
 func (c *Conn) decide() End {
 	t := c.client.times
+	c.stall.every = c.every
+	c.stall.tick(time.Now())
 	ping := time.NewTicker(c.every)
 	defer ping.Stop()
 	down := c.peer.down
 	var grace <-chan time.Time // running: the PeerConnection is down
 	var again *resume          // not nil: the websocket is lost
-	defer func() { again.stop() }()
+	var path *mend             // not nil: there is no path to the server
+	defer func() { again.stop(); path.stop() }()
+	fallback := time.NewTimer(t.mend.fallback)
+	defer fallback.Stop()
 	for {
 		select {
 		case e := <-c.quit:
 			return e
 		case <-down:
 			if c.sig == nil { // no Leave can come
-				return End{ReasonConnectionLost, c.peer.cause}
+				return lost(c.peer.cause)
 			}
 			// When a room is deleted, its PeerConnections may close before the Leave that says so is read.
 			down, grace = nil, time.After(t.leaveGrace)
@@ -119,17 +131,44 @@ func (c *Conn) decide() End {
 				grace = time.After(t.leaveGrace)
 				continue
 			}
-			return End{ReasonConnectionLost, c.peer.cause}
+			return lost(c.peer.cause)
 		case <-ping.C:
+			c.stall.tick(time.Now())
 			c.ping()
+		case <-fallback.C:
+			if !c.peer.isOpen() && len(c.servers) > 0 && path == nil {
+				path = c.newMend(0)
+			}
+		case <-c.peer.trouble:
+			if path == nil && c.peer.isOpen() && c.peer.silent.Load() != 0 {
+				path = c.newMend(t.mend.patience)
+			}
+		case <-path.ticks():
+			done, e := path.tick()
+			if e != nil {
+				return *e
+			}
+			if done {
+				path.stop()
+				path = nil
+			}
+		case o := <-path.results():
+			path.made(o)
+		case ci := <-c.peer.late:
+			c.trickle(ci)
 		case <-again.ticks():
-			if e, over := again.tick(); over {
+			if e, over := again.tick(path.worthwhile()); over {
 				return e
 			}
 		case r := <-again.results():
 			if r.sig == nil {
-				again.failed(r)
+				if e, over := again.failed(r); over {
+					return e
+				}
 				continue
+			}
+			if s := turnServers(r.first.GetReconnect().GetIceServers()); len(s) > 0 {
+				c.servers, c.serversAt = s, time.Now()
 			}
 			if l := r.first.GetLeave(); l != nil {
 				r.sig.close()
@@ -139,28 +178,33 @@ func (c *Conn) decide() End {
 			again = nil
 			c.startSignals(r.sig, r.first)
 		case in := <-c.inbox:
-			lost, e := c.handle(in)
+			gone, e := c.handle(in)
+			if e == nil && in.m.GetAnswer() != nil {
+				e = path.answered()
+			}
 			if e != nil {
 				return *e
 			}
-			if !lost {
+			if !gone {
 				continue
 			}
 			c.sig.close()
 			c.sig = nil
 			switch {
 			case grace != nil:
-				return End{ReasonConnectionLost, c.peer.cause}
+				return lost(c.peer.cause)
 			case !c.peer.isOpen():
-				return End{ReasonConnectionLost, "the websocket was lost while joining"}
+				return lost("the websocket was lost while joining")
 			}
 			again = c.newResume()
 		}
 	}
 }
 
+func lost(detail string) End { return End{Reason: ReasonConnectionLost, Detail: detail} }
+
 // handle takes a message. It returns whether the websocket is lost by it, and the end if it is one.
-func (c *Conn) handle(in inbound) (lost bool, end *End) {
+func (c *Conn) handle(in inbound) (gone bool, end *End) {
 	if in.err != nil {
 		c.log.Debug("room signalling lost", "error", in.err)
 		return true, nil
@@ -172,15 +216,21 @@ func (c *Conn) handle(in inbound) (lost bool, end *End) {
 		e := endOf(m.Leave)
 		return false, &e
 	case *livekit.SignalResponse_RoomMoved: // LiveKit Cloud only; the packets that follow are another room's
-		return false, &End{ReasonOther, "server: moved to another room"}
+		return false, &End{Reason: ReasonOther, Detail: "server: moved to another room"}
 	case *livekit.SignalResponse_Answer:
 		if err := c.peer.answer(m.Answer); err != nil {
-			return false, &End{ReasonJoinFailed, "the server's answer: " + err.Error()}
+			e := End{Reason: ReasonJoinFailed, Detail: "the server's answer: " + err.Error()}
+			if c.peer.isOpen() {
+				e.Reason = ReasonConnectionLost
+			}
+			return false, &e
 		}
 	case *livekit.SignalResponse_Trickle:
 		c.peer.candidate(m.Trickle)
 	case *livekit.SignalResponse_RefreshToken:
-		c.refreshed = m.RefreshToken
+		if len(m.RefreshToken) <= maxToken {
+			c.refreshed = m.RefreshToken
+		}
 	}
 	return false, nil
 }
@@ -190,6 +240,16 @@ func (c *Conn) ping() {
 		return
 	}
 	if err := c.sig.ping(); err != nil {
+		c.sig.close() // readSignals notices
+	}
+}
+
+// trickle sends one of our candidates that was found after the offer was sent.
+func (c *Conn) trickle(ci webrtc.ICECandidateInit) {
+	if c.sig == nil {
+		return
+	}
+	if err := c.sig.trickle(ci); err != nil {
 		c.sig.close() // readSignals notices
 	}
 }
@@ -206,6 +266,7 @@ func (c *Conn) startSignals(s *signal, first *livekit.SignalResponse) {
 // readSignals reads a websocket to its end. It calls Handler.Event itself, so that a slow handler delays nothing else.
 func (c *Conn) readSignals(s *signal, first *livekit.SignalResponse) {
 	if first != nil {
+		c.spoke.Store(int64(time.Since(c.peer.started)))
 		c.roster.full = true
 		c.event(Event{Type: SignalResumed})
 	}
@@ -216,33 +277,43 @@ func (c *Conn) readSignals(s *signal, first *livekit.SignalResponse) {
 			m, err = s.read()
 		}
 		now := time.Now()
-		switch x := m.GetMessage().(type) {
-		case *livekit.SignalResponse_Update:
-			for _, e := range c.roster.update(x.Update.GetParticipants()) {
-				c.event(e)
-			}
-			continue
-		case *livekit.SignalResponse_RoomUpdate:
-			c.event(Event{Type: RoomUpdated, RoomSID: x.RoomUpdate.GetRoom().GetSid(), RoomMetadata: x.RoomUpdate.GetRoom().GetMetadata()})
-			continue
-		case *livekit.SignalResponse_PongResp:
-			c.offset.Store(int64(clockOffset(x.PongResp, now)))
-			if !measured {
-				measured = true
-				c.event(Event{Type: ClockMeasured})
-			}
-			continue
-		case *livekit.SignalResponse_Leave:
-			c.post(inbound{m: m})
-			return // the websocket's end follows, which is no news
+		if err == nil {
+			c.spoke.Store(int64(now.Sub(c.peer.started)))
 		}
-		if err != nil {
+		switch {
+		case err != nil:
 			c.event(Event{Type: SignalLost})
 			c.post(inbound{err: err})
 			return
+		case m.GetLeave() != nil:
+			c.post(inbound{m: m})
+			return // the websocket's end follows, which is no news
+		case c.told(m, now, &measured):
+		default:
+			c.post(inbound{m: m})
 		}
-		c.post(inbound{m: m})
 	}
+}
+
+// told delivers the events of a message, and reports whether that was all about it.
+func (c *Conn) told(m *livekit.SignalResponse, now time.Time, measured *bool) bool {
+	switch x := m.GetMessage().(type) {
+	case *livekit.SignalResponse_Update:
+		for _, e := range c.roster.update(x.Update.GetParticipants()) {
+			c.event(e)
+		}
+	case *livekit.SignalResponse_RoomUpdate:
+		c.event(Event{Type: RoomUpdated, RoomSID: x.RoomUpdate.GetRoom().GetSid(), RoomMetadata: x.RoomUpdate.GetRoom().GetMetadata()})
+	case *livekit.SignalResponse_PongResp:
+		c.offset.Store(int64(clockOffset(x.PongResp, now)))
+		if !*measured {
+			*measured = true
+			c.event(Event{Type: ClockMeasured})
+		}
+	default:
+		return false
+	}
+	return true
 }
 
 // event delivers an event, unless the end has been decided.

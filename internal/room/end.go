@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/livekit/protocol/livekit"
 )
@@ -37,6 +38,9 @@ func (r Reason) RoomEnded() bool { return r == ReasonRoomDeleted || r == ReasonR
 type End struct {
 	Reason Reason
 	Detail string
+	// Heard is when the server was last heard over the data channels' path, or when this process fell asleep; zero if that is not
+	// known. What the server sent later has not arrived; what it sent shortly before may be missing too.
+	Heard time.Time
 }
 
 // String returns the reason with its detail.
@@ -67,7 +71,7 @@ func (e *EndError) Unwrap() error { return e.Err }
 
 // JoinError is returned by Client.Join when no connection came about.
 type JoinError struct {
-	Phase  string // what was being done: "url", "offer", "websocket", "join response", "answer", "data channels"
+	Phase  string // what was being done: "url", "offer", "websocket", "join response", "relay", "answer", "data channels"
 	Status int    // HTTP status with which the server refused the websocket; 0 if it did not get so far
 	Body   string // the first 500 bytes of its answer, with anything like a token removed
 	Err    error  // the cause; wraps context.DeadlineExceeded after a timeout

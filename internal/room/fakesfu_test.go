@@ -94,7 +94,7 @@ func newFakeSFU(t *testing.T) *fakeSFU {
 		t.Fatal(err)
 	}
 	f := &fakeSFU{t: t, sessions: make(chan *session, 16)}
-	f.api = newAPI(network{v4: true, loopback: true}, quickTimes(), muteNet{interfaces, &f.dark})
+	f.api = newAPI(network{v4: true, loopback: true}, quickTimes(), muteNet{interfaces, &f.dark}, false)
 	f.srv = httptest.NewServer(http.HandlerFunc(f.serve))
 	t.Cleanup(f.srv.Close)
 	return f
@@ -384,7 +384,11 @@ func quickTimes() times {
 	q.iceKeepalive = 50 * time.Millisecond
 	q.resume = resumeTimes{
 		grace: 30 * time.Millisecond, tick: 10 * time.Millisecond, stale: 5 * time.Second, dial: 5 * time.Second,
-		backoff: 10 * time.Millisecond, maxBackoff: 50 * time.Millisecond, gone: 500 * time.Millisecond, silent: 3 * time.Second,
+		backoff: 10 * time.Millisecond, maxBackoff: 50 * time.Millisecond, ask: 100 * time.Millisecond, gone: 500 * time.Millisecond, silent: 3 * time.Second,
+	}
+	q.mend = mendTimes{
+		tick: 10 * time.Millisecond, patience: 500 * time.Millisecond, again: 500 * time.Millisecond, gather: time.Second,
+		fallback: 500 * time.Millisecond, safe: 13 * time.Second, lost: 16 * time.Second, credentials: time.Minute,
 	}
 	return q
 }
@@ -405,13 +409,18 @@ func quickClient(t *testing.T, change func(*times)) *Client {
 // join joins the fake SFU with a session that accepts.
 func join(t *testing.T, c *Client, f *fakeSFU, w *witness) (*Conn, *session) {
 	t.Helper()
+	return joinWith(t, c, f, w, nil)
+}
+
+func joinWith(t *testing.T, c *Client, f *fakeSFU, w *witness, there func(context.Context) (bool, error)) (*Conn, *session) {
+	t.Helper()
 	type result struct {
 		conn *Conn
 		err  error
 	}
 	ch := make(chan result, 1)
 	go func() {
-		conn, err := c.Join(context.Background(), JoinOptions{URL: f.url(), Token: "token", Handler: w})
+		conn, err := c.Join(context.Background(), JoinOptions{URL: f.url(), Token: "token", Handler: w, StillThere: there})
 		ch <- result{conn, err}
 	}()
 	s := f.next()

@@ -2,10 +2,12 @@ package room
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/livekit/protocol/livekit"
+	"github.com/pion/webrtc/v4"
 )
 
 // Join joins a room and returns when both data channels are open. Handler.Joined is called before; packets and events may be, too.
@@ -17,9 +19,16 @@ func (c *Client) Join(ctx context.Context, o JoinOptions) (*Conn, error) {
 	if err != nil {
 		return nil, &JoinError{Phase: "url", Err: err}
 	}
-	p, offer, err := c.newPeer(ctx, networkOf(ctx, e.ws.Hostname()), o.Handler)
+	p, err := c.newPeer(networkOf(ctx, e.ws.Hostname()), o.Handler)
 	if err != nil {
 		return nil, &JoinError{Phase: "offer", Err: err}
+	}
+	var offer *livekit.SessionDescription
+	if !c.relay { // else the TURN servers must be known before
+		if offer, err = p.offer(ctx, 0); err != nil {
+			p.close()
+			return nil, &JoinError{Phase: "offer", Err: err}
+		}
 	}
 	sig, first, err := c.dial(ctx, e, o.Token, &livekit.JoinRequest{PublisherOffer: offer})
 	if err != nil {
@@ -41,6 +50,7 @@ func (c *Client) Join(ctx context.Context, o JoinOptions) (*Conn, error) {
 		inbox:  make(chan inbound), quit: make(chan End, 1), over: make(chan struct{}), done: make(chan struct{}),
 	}
 	conn.every, conn.wait = pingTimes(j, c.times)
+	conn.servers, conn.serversAt = turnServers(j.GetIceServers()), time.Now()
 	if err := conn.establish(ctx); err != nil {
 		return nil, err
 	}
@@ -49,9 +59,17 @@ func (c *Client) Join(ctx context.Context, o JoinOptions) (*Conn, error) {
 
 // establish asks the handler, and then lets the PeerConnection come up. If it does not, nothing of the connection is left.
 func (c *Conn) establish(ctx context.Context) error {
-	if err := c.o.Handler.Joined(c.info); err != nil {
+	err := c.o.Handler.Joined(c.info)
+	c.info.Participants = nil // with their metadata, for as long as we stay
+	if err != nil {
 		c.refuse()
-		return &EndError{End: End{ReasonRefused, ""}, Err: err}
+		return &EndError{End: End{Reason: ReasonRefused}, Err: err}
+	}
+	if c.client.relay {
+		if err := c.offerRelay(ctx); err != nil {
+			c.refuse()
+			return err
+		}
 	}
 	c.startSignals(c.sig, nil)
 	go c.run()
@@ -62,16 +80,38 @@ func (c *Conn) establish(ctx context.Context) error {
 		return &EndError{End: c.end}
 	case <-ctx.Done():
 	}
-	c.askEnd(End{ReasonJoinFailed, "not established in time"})
+	c.askEnd(End{Reason: ReasonJoinFailed, Detail: "not established in time"})
 	<-c.done
 	if c.end.Reason != ReasonJoinFailed {
 		return &EndError{End: c.end}
 	}
-	phase, hint := "data channels", "no connection over UDP"
+	phase, hint := "data channels", "no connection over UDP, and the server names no TURN server"
+	if c.peer.relays {
+		hint = "no connection over UDP, nor through the server's TURN servers"
+	}
 	if c.peer.pc.RemoteDescription() == nil {
 		phase, hint = "answer", "the server did not answer our offer"
 	}
 	return &JoinError{Phase: phase, Err: fmt.Errorf("%s: %w", hint, ctx.Err())}
+}
+
+// offerRelay makes the first offer of a connection that may only go through TURN servers.
+func (c *Conn) offerRelay(ctx context.Context) error {
+	if len(c.servers) == 0 {
+		return &JoinError{Phase: "relay", Err: errors.New("only TURN servers are to be used, and the server names none")}
+	}
+	err := c.peer.useServers(c.servers, webrtc.ICETransportPolicyRelay)
+	var offer *livekit.SessionDescription
+	if err == nil {
+		offer, err = c.peer.offer(ctx, c.client.times.mend.gather)
+	}
+	if err == nil {
+		err = c.sig.offer(offer)
+	}
+	if err != nil {
+		return &JoinError{Phase: "relay", Err: err}
+	}
+	return nil
 }
 
 // refuse leaves before anything has begun, and waits for the server to hang up: it has then forgotten us.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"regexp"
+	"sync"
 	"time"
 
 	"github.com/pion/ice/v4"
@@ -18,6 +19,12 @@ import (
 // receiveBuffer is how much one room may have in memory when its reader is blocked, before the server is told to wait. What is in
 // it when the room is deleted is not lost, so it is larger than SCTP's usual 1 MiB.
 const receiveBuffer = 4 << 20
+
+// relayWait is how long a TURN server's way is not taken although it works.
+const relayWait = 300 * time.Millisecond
+
+// bindingRequests of one every 0.2 s last for a minute, longer than any search for a path.
+const bindingRequests = 300
 
 // network says which local addresses can reach a server. Each of them costs a socket and a goroutine per room.
 type network struct{ v4, v6, loopback bool }
@@ -38,32 +45,47 @@ func networkOf(ctx context.Context, host string) network {
 	return n
 }
 
-// datedAPI is an API with the network interfaces as they were at a time. Without it, pion lists the interfaces for each
-// PeerConnection and keeps the list.
-type datedAPI struct {
-	api  *webrtc.API
-	made time.Time
+// host is the network of this machine. Without it, pion lists the interfaces for each PeerConnection and keeps the list for as long
+// as it lives, and an ICE restart would look for a path from addresses that are gone.
+type host struct {
+	*stdnet.Net
+
+	mu     sync.Mutex
+	list   []*transport.Interface
+	listed time.Time
 }
 
-const interfacesValid = 10 * time.Second
+const interfacesValid = 2 * time.Second
 
-// api returns WebRTC's settings for a network.
-func (c *Client) api(n network) (*webrtc.API, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if a, ok := c.apis[n]; ok && time.Since(a.made) < interfacesValid {
-		return a.api, nil
+// Interfaces returns the network interfaces with their addresses as they were at most two seconds ago.
+func (h *host) Interfaces() ([]*transport.Interface, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.list != nil && time.Since(h.listed) < interfacesValid {
+		return h.list, nil
 	}
-	interfaces, err := stdnet.NewNet()
+	now, err := stdnet.NewNet()
 	if err != nil {
 		return nil, fmt.Errorf("listing network interfaces: %w", err)
 	}
-	a := newAPI(n, c.times, interfaces)
-	c.apis[n] = datedAPI{a, time.Now()}
-	return a, nil
+	if h.list, err = now.Interfaces(); err != nil {
+		return nil, err
+	}
+	h.listed = time.Now()
+	return h.list, nil
 }
 
-func newAPI(n network, t times, interfaces transport.Net) *webrtc.API {
+// api returns WebRTC's settings for a network.
+func (c *Client) api(n network) *webrtc.API {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.apis[n] == nil {
+		c.apis[n] = newAPI(n, c.times, c.net, c.relay)
+	}
+	return c.apis[n]
+}
+
+func newAPI(n network, t times, interfaces transport.Net, relayOnly bool) *webrtc.API {
 	var se webrtc.SettingEngine
 	se.LoggerFactory = noLog{}
 	se.SetNet(interfaces)
@@ -81,6 +103,14 @@ func newAPI(n network, t times, interfaces transport.Net) *webrtc.API {
 	se.SetInterfaceFilter(interfaceFilter(interfaces))
 	se.SetICETimeouts(t.iceDisconnected, t.iceFailed, t.iceKeepalive)
 	se.SetPrflxAcceptanceMinWait(0)
+	// A relay is only there when it is needed; the direct ways, which are asked again beside it, get a moment's advantage.
+	if !relayOnly {
+		se.SetRelayAcceptanceMinWait(relayWait)
+	} else {
+		se.SetRelayAcceptanceMinWait(0)
+	}
+	// A path that does not answer is asked for as long as the connection may yet be saved, not only seven times (1.4 s).
+	se.SetICEMaxBindingRequests(bindingRequests)
 	se.SetSCTPMaxReceiveBufferSize(receiveBuffer)
 	se.EnableSCTPZeroChecksum(true)
 	return webrtc.NewAPI(webrtc.WithSettingEngine(se), webrtc.WithMediaEngine(&webrtc.MediaEngine{}),
@@ -93,17 +123,22 @@ var virtual = regexp.MustCompile(`^(docker|br-|veth|virbr|vnet|tap|cni|cali|flan
 
 // interfaceFilter leaves virtual interfaces out where there are others.
 func interfaceFilter(n transport.Net) func(string) bool {
-	ifs, err := n.Interfaces()
-	if err != nil {
-		return func(string) bool { return true }
-	}
-	for _, i := range ifs {
-		addrs, err := i.Addrs()
-		if err == nil && len(addrs) > 0 && i.Flags&net.FlagUp != 0 && i.Flags&net.FlagLoopback == 0 && !virtual.MatchString(i.Name) {
-			return func(name string) bool { return !virtual.MatchString(name) }
+	return func(name string) bool {
+		if !virtual.MatchString(name) {
+			return true
 		}
+		ifs, err := n.Interfaces()
+		if err != nil {
+			return true
+		}
+		for _, i := range ifs {
+			addrs, err := i.Addrs()
+			if err == nil && len(addrs) > 0 && i.Flags&net.FlagUp != 0 && i.Flags&net.FlagLoopback == 0 && !virtual.MatchString(i.Name) {
+				return false
+			}
+		}
+		return true
 	}
-	return func(string) bool { return true }
 }
 
 // noLog keeps pion silent: it would log addresses and, at the finer levels, packets.

@@ -1,7 +1,10 @@
 package room
 
 import (
+	"hash/maphash"
 	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/livekit/protocol/livekit"
@@ -21,7 +24,7 @@ type EventType uint8
 // The types of events.
 const (
 	ParticipantJoined  EventType = iota + 1 // Participant came after us
-	ParticipantLeft                         // Participant has gone; the fields are the last ones known
+	ParticipantLeft                         // Participant has gone; without metadata and attributes if the server did not tell it itself
 	ParticipantUpdated                      // name, metadata, attributes or kind of Participant changed
 	RoomUpdated                             // RoomSID, RoomMetadata changed
 	SignalLost                              // the websocket is lost; packets still come
@@ -72,15 +75,47 @@ type roster struct {
 	full    bool            // the next update that contains us lists everybody
 }
 
+// maxMembers is more than LiveKit has in a room. Those beyond are not told.
+const maxMembers = 20_000
+
+// member is what is kept of a participant: not the metadata and attributes, which may be 64 kB each, only whether they changed.
 type member struct {
-	Participant
-	version uint32
+	sid, identity, name, kind string
+	joined                    time.Time
+	version                   uint32
+	rest                      uint64 // hash of metadata and attributes
+}
+
+var seed = maphash.MakeSeed()
+
+func memberOf(p Participant, version uint32) member {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	maphash.WriteComparable(&h, p.Metadata)
+	for _, k := range slices.Sorted(maps.Keys(p.Attributes)) {
+		maphash.WriteComparable(&h, k)
+		maphash.WriteComparable(&h, p.Attributes[k])
+	}
+	// Cloned: a string of a protobuf message may keep all of it.
+	return member{
+		sid: strings.Clone(p.SID), identity: strings.Clone(p.Identity), name: strings.Clone(p.Name), kind: p.Kind,
+		joined: p.JoinedAt, version: version, rest: h.Sum64(),
+	}
+}
+
+// same reports whether a participant has changed, apart from the version.
+func (m member) same(o member) bool {
+	o.version, o.joined = m.version, m.joined
+	return m == o
 }
 
 func newRoster(own string, others []*livekit.ParticipantInfo) *roster {
 	r := &roster{own: own, members: map[string]member{}, gone: map[string]bool{}}
 	for _, p := range others {
-		r.members[p.GetSid()] = member{participantOf(p), p.GetVersion()}
+		if len(r.members) < maxMembers {
+			m := memberOf(participantOf(p), p.GetVersion())
+			r.members[m.sid] = m
+		}
 	}
 	return r
 }
@@ -112,26 +147,31 @@ func (r *roster) one(p *livekit.ParticipantInfo) []Event {
 	over := p.GetState() == livekit.ParticipantInfo_DISCONNECTED
 	switch {
 	case known && over:
-		return []Event{r.leave(sid)}
+		r.leave(sid)
+		return []Event{{Type: ParticipantLeft, Participant: now}}
 	case known && p.GetVersion() < old.version: // overtaken by a newer one
 		return nil
 	case known:
-		r.members[sid] = member{now, p.GetVersion()}
-		if same(old.Participant, now) {
+		m := memberOf(now, p.GetVersion())
+		r.members[old.sid] = m
+		if m.same(old) {
 			return nil
 		}
 		return []Event{{Type: ParticipantUpdated, Participant: now}}
 	case r.gone[sid]:
 		return nil
+	case len(r.members) >= maxMembers:
+		return nil
 	}
 	var events []Event
 	// The server does not tell the end of a session whose identity came back in a new one (SupportsIdentityBasedReconnection).
 	for other, m := range r.members {
-		if m.Identity == now.Identity && !m.JoinedAt.After(now.JoinedAt) {
+		if m.identity == now.Identity && !m.joined.After(now.JoinedAt) {
 			events = append(events, r.leave(other))
 		}
 	}
-	r.members[sid] = member{now, p.GetVersion()}
+	m := memberOf(now, p.GetVersion())
+	r.members[m.sid] = m
 	events = append(events, Event{Type: ParticipantJoined, Participant: now})
 	if over {
 		events = append(events, r.leave(sid))
@@ -145,11 +185,6 @@ func (r *roster) leave(sid string) Event {
 	if len(r.gone) >= 1000 {
 		clear(r.gone)
 	}
-	r.gone[sid] = true
-	return Event{Type: ParticipantLeft, Participant: m.Participant}
-}
-
-func same(a, b Participant) bool {
-	return a.Name == b.Name && a.Metadata == b.Metadata && a.Kind == b.Kind && a.Identity == b.Identity &&
-		maps.Equal(a.Attributes, b.Attributes)
+	r.gone[m.sid] = true
+	return Event{Type: ParticipantLeft, Participant: Participant{SID: m.sid, Identity: m.identity, Name: m.name, Kind: m.kind, JoinedAt: m.joined}}
 }

@@ -18,13 +18,15 @@ type resumeTimes struct {
 	stale               time.Duration // the PeerConnection lives if the server answered within this time
 	dial                time.Duration // one attempt
 	backoff, maxBackoff time.Duration
+	ask                 time.Duration // between two questions whether the room is still there
 	gone                time.Duration // silence over UDP after which the connection is lost, if TCP works meanwhile
 	silent              time.Duration // silence after which the connection is lost in any case
 }
 
 // resume brings a lost websocket back. Asking to resume creates the room if it is gone, so it asks only when the server has
-// answered an ICE keepalive since: then the PeerConnection lives, and with it the session and the room. While the server is silent
-// it only looks at the server's root page. If the network works (a page comes, or the port is closed) and the keepalives are not
+// answered an ICE keepalive since: then the PeerConnection lives, and with it the session and the room; or when
+// JoinOptions.StillThere says that the room lives: then a lost path may yet be replaced, see mend. While the server is silent it
+// looks at the server's root page. If the network works (a page comes, or the port is closed) and the keepalives are not
 // answered, the server has been restarted or has ended. It belongs to the goroutine run, except where noted.
 type resume struct {
 	c     *Conn
@@ -37,6 +39,8 @@ type resume struct {
 	lastAlive time.Time // time of the last answer seen
 	reachable time.Time // since when, without a break, looking gave an answer; zero: not
 
+	vouched  bool      // the room was there a moment ago, so one attempt may be made although the server is silent
+	asked    time.Time // when StillThere was asked last
 	attempts int
 	next     time.Time // of the next attempt or look
 	busy     bool      // one is under way
@@ -47,12 +51,13 @@ type resume struct {
 	result chan resumed // capacity 1: never blocks, because one thing is under way at a time
 }
 
-// resumed is the outcome of an attempt (sig and first, or err) or of a look (looked, with reachable).
+// resumed is the outcome of an attempt (sig and first, or err) or of a look (looked, with reachable; asked: and with there).
 type resumed struct {
 	sig               *signal
 	first             *livekit.SignalResponse
 	err               error
 	looked, reachable bool
+	asked, there      bool
 }
 
 func (c *Conn) newResume() *resume {
@@ -93,8 +98,9 @@ func (r *resume) stop() {
 	}
 }
 
-// tick looks at the connection and starts what is due. It returns the end if the connection is given up.
-func (r *resume) tick() (End, bool) {
+// tick looks at the connection and starts what is due; mendable says whether a silent path may yet be replaced. It returns the end if
+// the connection is given up.
+func (r *resume) tick(mendable bool) (End, bool) {
 	now := time.Now()
 	if now.Sub(r.begun) < r.t.grace {
 		return End{}, false
@@ -112,39 +118,61 @@ func (r *resume) tick() (End, bool) {
 	}
 	switch {
 	case !r.reachable.IsZero() && now.Sub(r.reachable) >= r.t.gone:
-		return End{ReasonConnectionLost, "the session is gone from the server"}, true
+		return lost("the session is gone from the server"), true
 	case silent >= r.t.silent:
-		return End{ReasonConnectionLost, "the network is silent"}, true
+		return lost("the network is silent"), true
 	}
 	if r.busy || now.Before(r.next) {
 		return End{}, false
 	}
 	r.busy = true
-	if alive {
+	if vouched := r.vouched && mendable; alive || vouched {
+		r.vouched = false
 		tokens := r.c.tokens()
 		r.wg.Go(func() { r.result <- r.attempt(tokens) })
 	} else {
-		r.wg.Go(func() { r.result <- resumed{looked: true, reachable: r.c.reachable(r.ctx)} })
+		ask := mendable && r.c.o.StillThere != nil && now.Sub(r.asked) >= r.t.ask
+		r.wg.Go(func() { r.result <- r.look(ask) })
 	}
 	return End{}, false
 }
 
-// failed notes an attempt or a look without success and sets the time of the next.
-func (r *resume) failed(x resumed) {
+// look finds out whether the network works, and if it does and ask is set, whether the room is still there. It runs on a goroutine
+// of its own.
+func (r *resume) look(ask bool) resumed {
+	x := resumed{looked: true, reachable: r.c.reachable(r.ctx)}
+	if ask && x.reachable {
+		there, err := r.c.o.StillThere(r.ctx)
+		x.asked, x.there = err == nil, there
+	}
+	return x
+}
+
+// failed notes an attempt or a look without success and sets the time of the next. It returns the end if the room is gone.
+func (r *resume) failed(x resumed) (End, bool) {
 	r.busy = false
 	if x.looked {
+		if x.asked {
+			r.asked, r.vouched = time.Now(), x.there
+			if !x.there {
+				return lost("the room is gone"), true
+			}
+		}
 		switch {
 		case !x.reachable:
 			r.reachable = time.Time{}
 		case r.reachable.IsZero():
 			r.reachable = time.Now()
 		}
-		r.next = time.Now().Add(r.t.backoff)
-		return
+		if !r.vouched {
+			r.next = time.Now().Add(r.t.backoff)
+		}
+		return End{}, false
 	}
 	r.c.log.Debug("room: resuming failed", "attempt", r.attempts, "error", x.err)
 	r.next = time.Now().Add(min(r.t.backoff<<min(r.attempts, 10), r.t.maxBackoff))
 	r.attempts++
+	return End{}, false
 }
 
 // tokens returns the tokens for resuming, best first: the server's own is valid for 10 minutes on LiveKit 1.11, the original one may

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/gorilla/websocket"
 	"github.com/livekit/protocol/livekit"
+	"github.com/pion/webrtc/v4"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -24,6 +26,8 @@ const (
 	// maxSignal bounds a message of the server. The largest lists all participants with their metadata and attributes, of which each
 	// may have 64 kB.
 	maxSignal = 16 << 20
+	// maxToken is more than a server accepts in a header.
+	maxToken = 64 << 10
 	// gzipAbove: a join request is part of the URL, and proxies accept 8 kB of it.
 	gzipAbove = 3 << 10
 )
@@ -148,6 +152,10 @@ func (s *signal) read() (*livekit.SignalResponse, error) {
 	if err != nil {
 		return nil, err
 	}
+	return decodeSignal(b)
+}
+
+func decodeSignal(b []byte) (*livekit.SignalResponse, error) {
 	m := &livekit.SignalResponse{}
 	if err := (proto.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(b, m); err != nil {
 		return nil, fmt.Errorf("a message that is no SignalResponse: %w", err)
@@ -170,6 +178,20 @@ func (s *signal) ping() error {
 	return s.write(&livekit.SignalRequest{Message: &livekit.SignalRequest_PingReq{
 		PingReq: &livekit.Ping{Timestamp: time.Now().UnixMilli()},
 	}})
+}
+
+func (s *signal) offer(o *livekit.SessionDescription) error {
+	return s.write(&livekit.SignalRequest{Message: &livekit.SignalRequest_Offer{Offer: o}})
+}
+
+func (s *signal) trickle(ci webrtc.ICECandidateInit) error {
+	b, err := json.Marshal(ci)
+	if err != nil {
+		return err
+	}
+	return s.write(&livekit.SignalRequest{Message: &livekit.SignalRequest_Trickle{Trickle: &livekit.TrickleRequest{
+		CandidateInit: string(b), Target: livekit.SignalTarget_PUBLISHER,
+	}}})
 }
 
 func (s *signal) leave() error {
