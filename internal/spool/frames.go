@@ -58,6 +58,9 @@ type walk struct {
 	// whether its header was readable.
 	torn     int64
 	headerOK bool
+	created  int64 // of the last readable header
+	// inventing: what is being yielded stands for a corrupt range.
+	inventing bool
 }
 
 type pendingRange struct {
@@ -91,6 +94,7 @@ func (w *walk) scan(r io.Reader, name string, last bool) (goOn bool, err error) 
 	}
 	defer func() { w.buf = s.buffer() }()
 	if w.headerOK = s.ok; s.ok {
+		w.created = s.header.createdUnixNS
 		if w.unknownStart {
 			w.expect, w.unknownStart = s.header.firstIndex, false
 		}
@@ -182,5 +186,7 @@ func (w *walk) yieldEvent(ev Event) bool {
 		w.yield(Frame{}, fmt.Errorf("encode event: %w", err))
 		return false
 	}
+	w.inventing = true
+	defer func() { w.inventing = false }()
 	return w.yield(Frame{Type: FrameEvent, Epoch: w.epoch, Index: w.expect, UnixNS: w.unixNS, Payload: payload}, nil)
 }

@@ -176,9 +176,23 @@ func (s *Spool) load(readOnly bool) error {
 	if err != nil {
 		return err
 	}
+	if !readOnly {
+		changed, err := s.recoverReplacements(entries, "")
+		if err != nil {
+			return err
+		}
+		if changed {
+			if entries, err = s.fs.ReadDir("load", s.recordingsDir()); err != nil {
+				return err
+			}
+		}
+	}
 	for _, e := range entries {
 		path := filepath.Join(s.recordingsDir(), e.Name())
 		if !e.IsDir() {
+			continue
+		}
+		if strings.HasSuffix(e.Name(), replacementSuffix) { // reading only: it is somebody else's work
 			continue
 		}
 		if strings.HasSuffix(e.Name(), forgetSuffix) {

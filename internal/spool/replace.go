@@ -1,0 +1,338 @@
+package spool
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/syncflow/textegress/internal/durable"
+)
+
+const (
+	replacementSuffix = ".replacement" // of a directory that is to take a recording's place
+	replacedName      = "replaced.json"
+	// fillerEvent stands for one of several frames that are missing; the first
+	// of them tells of all.
+	fillerEvent = `{"kind":"forgotten"}`
+	settledName = "settled.json"
+)
+
+// Edit changes a frame before it is written. It keeps Index; the payload may be
+// changed in place or be another one, which need not stay valid. A frame that
+// ReadSegments makes of a damaged range comes here too, and is written in its
+// place. An error ends the replacement.
+type Edit func(f *Frame) error
+
+// Replace makes a sealed recording of the frames of segments, each as edit
+// leaves it, and puts it in the place of the recording with the same egress id,
+// if there is one. info and sealed are those of the recording; the segments of
+// sealed are measured anew. note is kept as replaced.json.
+//
+// When it returns nil, the new recording, in the state sealed, survives a power
+// failure, and the old one with all its files is gone. After an error or a crash
+// there is one or the other, whole. No frame that was readable is missing
+// afterwards, and where frames were damaged there is one that says so.
+//
+// Nobody may work with the old recording meanwhile; its methods fail afterwards.
+// A recording that is open is an error that wraps ErrState. The same segments,
+// edit and sealed give the same bytes.
+func (s *Spool) Replace(info Info, sealed Sealed, segments []SegmentSource, note []byte, edit Edit) (*Recording, error) {
+	r, err := s.replace(info, sealed, segments, note, edit)
+	if err != nil {
+		return nil, fmt.Errorf("replace recording %s: %w", info.EgressID, err)
+	}
+	return r, nil
+}
+
+func (s *Spool) replace(info Info, sealed Sealed, segments []SegmentSource, note []byte, edit Edit) (*Recording, error) {
+	if s.lock == nil {
+		return nil, ErrReadOnly
+	}
+	if !validEgressID(info.EgressID) || info.FormatVersion != FormatVersion {
+		return nil, errors.New("it is of another format")
+	}
+	old, exists := s.Recording(info.EgressID)
+	if exists && old.State() == StateOpen {
+		return nil, fmt.Errorf("%w: %s", ErrState, StateOpen)
+	}
+	entries, err := s.fs.ReadDir("replace", s.recordingsDir())
+	if err != nil {
+		return nil, err
+	}
+	// An earlier call may have stopped between the two renames.
+	if _, err := s.recoverReplacements(entries, info.EgressID); err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(s.recordingsDir(), info.EgressID)
+	tmp := dir + replacementSuffix
+	if err := s.fs.RemoveAll("replace", tmp); err != nil {
+		return nil, err
+	}
+	if err := s.fs.Mkdir("replace", tmp); err != nil {
+		return nil, err
+	}
+	if err := s.fillReplacement(tmp, info, sealed, segments, note, edit); err != nil {
+		return nil, errors.Join(s.metrics.count(opState, err), s.fs.RemoveAll("replace", tmp))
+	}
+	if exists {
+		old.stateMu.Lock()
+		defer old.stateMu.Unlock()
+		old.mu.Lock()
+		old.readOnly = true // whoever still has it changes nothing any more
+		old.mu.Unlock()
+	}
+	if err := s.swapIn(dir, tmp, exists); err != nil {
+		return nil, s.metrics.count(opState, err)
+	}
+	r := &Recording{spool: s, dir: dir, info: info}
+	if err := r.load(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.recordings[info.EgressID] = r
+	s.mu.Unlock()
+	return r, nil
+}
+
+// swapIn gives a complete replacement the name of what it replaces. A crash
+// between the two renames is mended by load.
+func (s *Spool) swapIn(dir, tmp string, exists bool) error {
+	if err := s.fs.SyncDir("replace", s.recordingsDir()); err != nil {
+		return err
+	}
+	gone := dir + forgetSuffix
+	if exists {
+		if err := s.fs.RemoveAll("replace", gone); err != nil {
+			return err
+		}
+		if err := s.fs.Rename("replace", dir, gone); err != nil {
+			return err
+		}
+		if err := s.fs.SyncDir("replace", s.recordingsDir()); err != nil {
+			return err
+		}
+	}
+	if err := s.fs.Rename("replace", tmp, dir); err != nil {
+		return err
+	}
+	if err := s.fs.SyncDir("replace", s.recordingsDir()); err != nil {
+		return err
+	}
+	return s.fs.RemoveAll("replace", gone)
+}
+
+// recoverReplacements finishes, for each replacement that is found, what a crash
+// interrupted: one whose recording is there was not complete, or at least not
+// yet in its place, and is made again by whoever wanted it; one whose recording
+// is gone was about to take its name. It returns whether a name has changed. An
+// empty only means all.
+func (s *Spool) recoverReplacements(entries []fs.DirEntry, only string) (changed bool, err error) {
+	for _, e := range entries {
+		id, ok := strings.CutSuffix(e.Name(), replacementSuffix)
+		if !ok || !e.IsDir() || only != "" && only != id {
+			continue
+		}
+		path := filepath.Join(s.recordingsDir(), e.Name())
+		if slices.ContainsFunc(entries, func(o fs.DirEntry) bool { return o.Name() == id }) {
+			s.sweep(path)
+			continue
+		}
+		sealed, err := s.fs.Exists("load", filepath.Join(path, sealedName))
+		if err != nil {
+			return changed, err
+		}
+		if !sealed { // a recording that was not there before, and was not finished
+			s.sweep(path)
+			continue
+		}
+		if err := s.fs.Rename("load", path, filepath.Join(s.recordingsDir(), id)); err != nil {
+			return changed, err
+		}
+		changed = true
+	}
+	if changed {
+		err = s.fs.SyncDir("load", s.recordingsDir())
+	}
+	return changed, err
+}
+
+// fillReplacement writes everything of a replacement durably, but not its own
+// name. sealed.json is last: with it, it is complete.
+func (s *Spool) fillReplacement(dir string, info Info, sealed Sealed, segments []SegmentSource, note []byte, edit Edit) error {
+	data, err := encodeState(info)
+	if err != nil {
+		return err
+	}
+	if err := durable.WriteFileOnce(s.fs, "replace", filepath.Join(dir, recordingName), data); err != nil {
+		return err
+	}
+	if err := durable.WriteFileOnce(s.fs, "replace", filepath.Join(dir, replacedName), note); err != nil {
+		return err
+	}
+	before, err := encodeState(sealed)
+	if err != nil {
+		return err
+	}
+	re := replacer{spool: s, dir: dir, edit: edit, seed: sha256.Sum256(append(before, info.EgressID...))}
+	if err := re.run(segments); err != nil {
+		return err
+	}
+	r := &Recording{spool: s, dir: dir, info: info}
+	if sealed.Segments, err = r.readSegments(); err != nil {
+		return err
+	}
+	if data, err = encodeState(sealed); err != nil {
+		return err
+	}
+	return durable.WriteFileOnce(s.fs, "replace", filepath.Join(dir, sealedName), data)
+}
+
+// replacer copies frames segment by segment.
+type replacer struct {
+	spool *Spool
+	dir   string
+	edit  Edit
+	// seed is of what nobody outside can know; markers and salts are made from
+	// it, so that the same replacement gives the same bytes.
+	seed [sha256.Size]byte
+
+	walk   walk
+	name   string // of the segment that is being read
+	out    durable.File
+	header segmentHeader
+	buf    []byte
+	err    error
+}
+
+func (p *replacer) run(segments []SegmentSource) error {
+	p.walk = walk{expect: 1, yield: p.frame}
+	w := &p.walk
+	for i, seg := range segments {
+		p.name = seg.Name
+		ok := w.segment(seg, i == len(segments)-1)
+		if p.err == nil && i == len(segments)-1 {
+			w.finish()
+		}
+		if err := p.closeSegment(); err != nil {
+			return err
+		}
+		if !ok {
+			return errors.New("reading stopped")
+		}
+	}
+	return p.err
+}
+
+func (p *replacer) frame(f Frame, err error) bool {
+	if err == nil {
+		err = p.write(f)
+	}
+	if err != nil && p.err == nil {
+		p.err = err
+	}
+	return p.err == nil
+}
+
+// write writes one frame, and, where it stands for several that are missing, a
+// frame for each of them, so that the indexes stay without a hole.
+func (p *replacer) write(f Frame) error {
+	missing := int64(1)
+	if p.walk.inventing {
+		ev, err := DecodeEvent(f.Payload)
+		if err != nil {
+			return err
+		}
+		if missing = ev.FramesMissing; missing == 0 {
+			return nil // it has no index, so there is no place for it
+		}
+	}
+	index := f.Index
+	if err := p.edit(&f); err != nil {
+		return err
+	}
+	f.Index = index
+	if err := p.append(&f); err != nil {
+		return err
+	}
+	for i := int64(1); i < missing; i++ {
+		filler := f
+		filler.Index, filler.Payload = index+uint64(i), []byte(fillerEvent)
+		if err := p.append(&filler); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *replacer) append(f *Frame) error {
+	if p.out == nil {
+		if err := p.begin(f); err != nil {
+			return err
+		}
+	}
+	p.buf = appendFrame(p.buf[:0], p.header.marker, p.header.seed(), f)
+	_, err := p.out.Write(p.buf)
+	return err
+}
+
+func (p *replacer) begin(f *Frame) error {
+	number, _ := segmentNumber(p.name)
+	h := segmentHeader{firstIndex: f.Index, createdUnixNS: p.walk.created, number: number}
+	for try := byte(0); h.marker[0] == 0 || h.marker[1] == 0 || h.marker[2] == 0 || h.marker[3] == 0; try++ {
+		sum := sha256.Sum256(append(binary.LittleEndian.AppendUint32(append([]byte{try}, p.seed[:]...), number), "segment"...))
+		copy(h.marker[:], sum[:])
+		copy(h.salt[:], sum[8:])
+	}
+	var err error
+	if p.out, err = p.spool.fs.Create("replace", filepath.Join(p.dir, p.name)); err != nil {
+		return err
+	}
+	p.header = h
+	_, err = p.out.Write(h.encode())
+	return err
+}
+
+func (p *replacer) closeSegment() error {
+	if p.out == nil {
+		return p.err
+	}
+	err := p.err
+	if err == nil {
+		err = p.out.Sync()
+	}
+	err = errors.Join(err, p.out.Close())
+	p.out = nil
+	return err
+}
+
+// Replaced returns the note of the Replace that made this recording, false where
+// it was recorded as it is.
+func (r *Recording) Replaced() ([]byte, bool, error) { return r.readState(replacedName) }
+
+// Settle states that nothing is left to be done after a Replace. It is durable
+// when it returns nil.
+func (r *Recording) Settle() error {
+	r.stateMu.Lock()
+	defer r.stateMu.Unlock()
+	err := durable.WriteFileOnce(r.spool.fs, "settle", r.path(settledName), []byte("{}\n"))
+	if err != nil {
+		return fmt.Errorf("recording %s: %w", r.ID(), r.spool.metrics.count(opState, err))
+	}
+	return nil
+}
+
+// Unsettled reports whether the recording was replaced and Settle was not
+// called.
+func (r *Recording) Unsettled() (bool, error) {
+	_, replaced, err := r.Replaced()
+	if err != nil || !replaced {
+		return false, err
+	}
+	_, settled, err := r.readState(settledName)
+	return !settled && err == nil, err
+}
