@@ -64,6 +64,8 @@ type Manifest struct {
 	Completeness Completeness `json:"completeness"`
 	// Selection states what was not recorded on purpose; nil where nothing was.
 	Selection *Selection `json:"selection,omitempty"`
+	// Forgotten states that participants were removed from the recording.
+	Forgotten *Forgotten `json:"forgotten,omitempty"`
 	// Objects are all objects except the manifest itself, sorted by key.
 	Objects []Object `json:"objects"`
 }

@@ -52,6 +52,9 @@ const (
 
 	KindSelection Kind = "selection" // the rules in force from here on, of what is recorded
 	KindDropped   Kind = "dropped"   // what was not recorded because of them since the last such line
+	// KindForgotten stands in the place of a line of a participant who was
+	// removed from the recording. Its time is that of the line before it.
+	KindForgotten Kind = "forgotten"
 )
 
 // IsEvent reports whether k is one of the recorder's own events, not something
@@ -60,7 +63,7 @@ func (k Kind) IsEvent() bool {
 	switch k {
 	case KindRecordingStarted, KindJoined, KindParticipantJoined, KindParticipantLeft,
 		KindParticipantUpdated, KindRoomUpdated, KindOutageStarted, KindOutageEnded, KindRecordingEnded, KindCorrupt,
-		KindRecorderAway, KindRecorderBack, KindSelection, KindDropped:
+		KindRecorderAway, KindRecorderBack, KindSelection, KindDropped, KindForgotten:
 		return true
 	}
 	return false
@@ -286,6 +289,13 @@ const (
 	StreamUnproved = "unproved"
 )
 
+// LateLines says that lines of a removed participant stood before those of the
+// frame with this index, or, where it is 0, after those of the last frame.
+type LateLines struct {
+	Index uint64 `json:"index,omitempty"`
+	Lines int64  `json:"lines"`
+}
+
 // Event holds the details of the recorder's own events; which of them are set
 // depends on the kind. It is also, as JSON, the payload of an event frame in a
 // segment.
@@ -323,6 +333,11 @@ type Event struct {
 	// selection: the rules (absent: there are none any more), dropped: the counts
 	Selection *SelectionRules `json:"selection,omitempty"`
 	Dropped   []Dropped       `json:"dropped,omitempty"`
+
+	// forgotten, in segments only: how many lines stood for this frame, and for
+	// how many lines it stands that came to be at later ones.
+	Lines int64       `json:"lines,omitempty"`
+	Late  []LateLines `json:"late,omitempty"`
 
 	// recording_ended
 	Reason string `json:"reason,omitempty"`

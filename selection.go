@@ -51,3 +51,12 @@ type Selection struct {
 	Dropped []Dropped `json:"dropped"`
 	AtLeast bool      `json:"at_least,omitempty"`
 }
+
+// Forgotten counts what was removed from a recording with participants who were
+// forgotten: frames of the segments, and lines of events.jsonl, which are of kind
+// "forgotten" now. Frames of damaged ranges, which cannot be searched, are among
+// them.
+type Forgotten struct {
+	Frames int64 `json:"frames"`
+	Lines  int64 `json:"lines"`
+}

@@ -144,7 +144,7 @@ func (b *builder) lines(ctx context.Context) error {
 	w := &lineWriter{
 		sum: b.sum, events: events, views: newViews(b.out, b.src.Info().Topic), files: newFiles(b.out, b.o.maxFiles), copies: newCopies(),
 	}
-	d := decode.New(decode.Options{Keys: b.o.Keys, Scratch: b.out.sink.Scratch})
+	d := newLines(decode.Options{Keys: b.o.Keys, Scratch: b.out.sink.Scratch})
 	defer d.Close() //nolint:errcheck // of no consequence
 	n := 0
 	for f, err := range spool.ReadSegments(segments) {
@@ -155,15 +155,16 @@ func (b *builder) lines(ctx context.Context) error {
 			return fmt.Errorf("export: %w", context.Cause(ctx))
 		}
 		n++
-		if err := d.Frame(f, w.write); err != nil {
+		if err := d.frame(f, w.write); err != nil {
 			return exportError(err)
 		}
 		b.sum.frame(f, d.Decrypted())
 	}
-	if err := d.End(w.write); err != nil {
+	if err := d.end(w.write); err != nil {
 		return exportError(err)
 	}
 	b.sum.late = d.Late()
+	b.sum.forgotten(d.tombs.count)
 	events.count = true // also when there is no line
 	if err := events.finish(); err != nil {
 		return err

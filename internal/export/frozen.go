@@ -75,7 +75,8 @@ func (f Frozen) Bytes() int64 {
 	return n
 }
 
-// Save writes f durably and once: the first revision as export.json, later ones beside it as export-r<revision>.json.
+// Save writes f durably and once: the first one that is saved as export.json, later ones beside it as
+// export-r<revision>.json.
 // When it returns nil, f survives a power failure.
 func (f Frozen) Save(r *spool.Recording) error {
 	var buf bytes.Buffer
@@ -85,7 +86,7 @@ func (f Frozen) Save(r *spool.Recording) error {
 	if err := enc.Encode(f); err != nil {
 		return fmt.Errorf("encode export.json: %w", err)
 	}
-	if f.Revision <= 1 {
+	if f.Revision <= 1 || r.State() == spool.StateSealed {
 		return r.WriteExport(buf.Bytes())
 	}
 	return durable.WriteFileOnce(durable.OS{}, "export-revision", revisionPath(r, f.Revision), buf.Bytes())
@@ -121,7 +122,11 @@ func LoadFrozen(r *spool.Recording) (Frozen, bool, error) {
 			return Frozen{}, false, err
 		}
 	}
-	revision := 1
+	first, err := FirstRevision(r)
+	if err != nil {
+		return Frozen{}, false, err
+	}
+	revision := first
 	for {
 		later, err := os.ReadFile(revisionPath(r, revision+1))
 		if errors.Is(err, fs.ErrNotExist) {
@@ -133,7 +138,7 @@ func LoadFrozen(r *spool.Recording) (Frozen, bool, error) {
 		data = later
 		revision++
 	}
-	if revision > 1 {
+	if revision > first {
 		if err := durable.WriteFileOnce(durable.OS{}, "export-revision", revisionPath(r, revision), data); err != nil {
 			return Frozen{}, false, err
 		}

@@ -39,3 +39,10 @@ func (s *summary) selection() *textegress.Selection {
 	}
 	return s.m.Selection
 }
+
+// forgotten notes how much was removed.
+func (s *summary) forgotten(f textegress.Forgotten) {
+	if f.Frames > 0 {
+		s.m.Forgotten = &f
+	}
+}

@@ -141,3 +141,11 @@ func (p *peeked) field(kind, num protowire.Number) *[]byte {
 	}
 	return nil
 }
+
+// Sender returns who a raw livekit.DataPacket is from: the identity and participant sid that the server stamped on it,
+// and about whom else it is (whom a transcription quotes; the second place where a user packet names its sender). ok is
+// false where that cannot be told.
+func Sender(b []byte) (identity, sid, about string, ok bool) {
+	p, ok := peek(b)
+	return string(p.identity), string(p.sid), string(p.inner), ok
+}

@@ -130,7 +130,11 @@ func (u *Uploader) prepare(ctx context.Context, j *job) (*export.Staging, error)
 			return nil, err
 		}
 		if !ok {
-			return u.freeze(ctx, j, 1)
+			revision, err := export.FirstRevision(j.rec)
+			if err != nil {
+				return nil, waitsForPerson{err}
+			}
+			return u.freeze(ctx, j, revision)
 		}
 		j.begin(frozen)
 	}

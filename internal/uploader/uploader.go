@@ -170,6 +170,7 @@ type job struct {
 	rec *spool.Recording
 
 	busy chan struct{} // holds one value while somebody works at it, who owns the delivery
+	gone bool          // the recording was replaced; of whoever holds busy
 	delivery
 
 	// Guarded by Uploader.mu.
@@ -285,6 +286,9 @@ func (u *Uploader) attempt(ctx context.Context, j *job) error {
 		defer func() { <-j.busy }()
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+	if j.gone {
+		return nil
 	}
 	var err error
 	if isPending(j.rec) {
