@@ -1,19 +1,14 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
-	"path"
 	"strings"
-	"time"
 
 	"github.com/syncflow/textegress/internal/app"
 	"github.com/syncflow/textegress/internal/config"
-	"github.com/syncflow/textegress/internal/objstore"
+	"github.com/syncflow/textegress/internal/objstore/objfs"
 )
 
 // openDelivered opens the objects of a delivered recording: a directory, or s3://bucket/prefix with the access of the project
@@ -47,7 +42,7 @@ func (sh *shell) openDelivered(location string) (fs.FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &bucketFS{ctx: sh.ctx, bucket: bucket, prefix: prefix}, nil
+	return objfs.New(sh.ctx, bucket, prefix+"/"), nil
 }
 
 // projectOfBucket finds whose access to use. Where several projects share a bucket, the first does.
@@ -60,52 +55,3 @@ func projectOfBucket(c *config.Config, bucket string) (config.Project, error) {
 	return config.Project{}, usageError(fmt.Errorf("no project of the configuration delivers to the bucket %q, so there is no access to it; "+
 		"set PROJECTS__<n>__S3_CONFIG__… for it, or download the objects and name the directory", bucket))
 }
-
-// bucketFS shows the objects below a prefix as files. It reads and does not list.
-type bucketFS struct {
-	ctx    context.Context // of the command: fs.FS has no place for one
-	bucket objstore.Bucket
-	prefix string // without a slash at its end
-}
-
-// Open implements [fs.FS].
-func (b *bucketFS) Open(name string) (fs.File, error) {
-	if !fs.ValidPath(name) || name == "." {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
-	}
-	key := b.prefix + "/" + name
-	body, err := b.bucket.Open(b.ctx, key)
-	if err != nil {
-		if b.bucket.IsNotFound(err) {
-			err = errors.Join(fs.ErrNotExist, err)
-		}
-		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
-	}
-	return &bucketFile{ReadCloser: body, fs: b, key: key}, nil
-}
-
-type bucketFile struct {
-	io.ReadCloser
-
-	fs  *bucketFS
-	key string
-}
-
-// Stat implements [fs.File].
-func (f *bucketFile) Stat() (fs.FileInfo, error) {
-	attrs, err := f.fs.bucket.Stat(f.fs.ctx, f.key)
-	if err != nil {
-		return nil, err
-	}
-	return objectInfo{attrs}, nil
-}
-
-// objectInfo shows the attributes of an object as those of a file.
-type objectInfo struct{ attrs objstore.Attrs }
-
-func (i objectInfo) Name() string     { return path.Base(i.attrs.Key) }
-func (i objectInfo) Size() int64      { return i.attrs.Size }
-func (objectInfo) Mode() fs.FileMode  { return 0o444 }
-func (objectInfo) ModTime() time.Time { return time.Time{} }
-func (objectInfo) IsDir() bool        { return false }
-func (objectInfo) Sys() any           { return nil }

@@ -12,6 +12,7 @@ import (
 	"github.com/syncflow/textegress/internal/config"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/mem"
+	"github.com/syncflow/textegress/internal/objstore/objfs"
 )
 
 const testPrefix = "Study-1/room/text-egress/all-topics/DE_done"
@@ -73,7 +74,7 @@ func TestVerifyInABucket(t *testing.T) {
 			tt.do(t, bucket)
 			var stderr bytes.Buffer
 			sh := &shell{ctx: t.Context(), stderr: &stderr}
-			answer, err := verify(sh, &bucketFS{ctx: t.Context(), bucket: bucket, prefix: testPrefix}, "")
+			answer, err := verify(sh, objfs.New(t.Context(), bucket, testPrefix+"/"), "")
 			if (err != nil) != tt.fails {
 				t.Fatalf("error %v", err)
 			}
@@ -85,7 +86,7 @@ func TestVerifyInABucket(t *testing.T) {
 }
 
 func TestBucketFSOpensNothingElse(t *testing.T) {
-	fsys := &bucketFS{ctx: t.Context(), bucket: deliveredBucket(t), prefix: testPrefix}
+	fsys := objfs.New(t.Context(), deliveredBucket(t), testPrefix+"/")
 	for _, name := range []string{"../DE_other/manifest.json", "/manifest.json", "", ".", "raw/../manifest.json"} {
 		if _, err := fsys.Open(name); !errors.Is(err, fs.ErrInvalid) {
 			t.Errorf("Open(%q): %v", name, err)

@@ -44,6 +44,7 @@ type cli struct {
 	Export     exportCmd     `cmd:"" help:"Derive the objects of a recording into a directory."`
 	Merge      mergeCmd      `cmd:"" help:"Make one recording of two that two deployments made of the same session."`
 	Verify     verifyCmd     `cmd:"" help:"Check a delivered recording against its manifest."`
+	Forget     forgetCmd     `cmd:"" help:"Remove one participant from recordings, on the disk and in the bucket."`
 	Deregister deregisterCmd `cmd:"" help:"Delete our queue and our device, at the end of a deployment."`
 	Version    versionCmd    `cmd:"" help:"Show the version."`
 }

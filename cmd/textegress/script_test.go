@@ -166,6 +166,10 @@ func (fakeService) Status() web.Status {
 }
 
 // Record of the session "slow" makes a file when it begins, and never ends by itself.
+func (f fakeService) Forget(context.Context, []byte) ([]byte, error) {
+	return []byte(`{"dry_run":true,"recordings":[]}`), nil
+}
+
 func (f fakeService) Record(ctx context.Context, sessionID, project string) (string, error) {
 	if sessionID == "slow" {
 		_ = os.WriteFile(f.asked, nil, 0o600)

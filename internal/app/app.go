@@ -19,6 +19,7 @@ import (
 	"github.com/syncflow/textegress/internal/config"
 	"github.com/syncflow/textegress/internal/controller"
 	"github.com/syncflow/textegress/internal/export"
+	"github.com/syncflow/textegress/internal/forget"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/room"
@@ -54,6 +55,8 @@ type App struct {
 	instance string
 	spool    *spool.Spool
 	uploader *uploader.Uploader
+
+	forgetter *forget.Forgetter
 	web      *web.Server
 	parts    parts
 	http     net.Listener
@@ -135,6 +138,7 @@ func New(_ context.Context, o Options) (_ *App, err error) {
 	a.uploader = uploader.New(uploader.Options{
 		Spool: a.spool, BucketFor: a.bucketFor, KeysFor: a.keysFor, Retention: c.Retention, Logger: o.Logger, Registerer: reg,
 	})
+	a.forgetter = forget.New(forget.Options{Spool: a.spool, BucketFor: a.bucketFor, Uploader: a.uploader, Logger: o.Logger})
 	a.web = web.New(web.Options{Service: a, Gatherer: reg, Logger: o.Logger})
 	if a.http, err = net.Listen("tcp", c.HTTPAddr); err != nil {
 		return nil, fmt.Errorf("HTTP_ADDR: %w", err)
@@ -223,6 +227,7 @@ func (a *App) Start(ctx context.Context) error {
 			a.log.Error("delivery ended", "error", err)
 		}
 	})
+	a.uploads.Go(func() { a.settle(uctx) })
 	cctx, stop := context.WithCancel(ctx)
 	a.stopIntake = stop
 	a.mu.Lock()

@@ -155,6 +155,16 @@ func (c *ControlClient) Record(ctx context.Context, sessionID, project string) (
 	return resp.EgressID, nil
 }
 
+// Forget asks the service to remove a participant from its recordings. request and into are of package forget. It takes as long as
+// deriving, delivering and verifying those recordings does.
+func (c *ControlClient) Forget(ctx context.Context, request, into any) error {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return fmt.Errorf("encode the request: %w", err)
+	}
+	return c.do(ctx, http.MethodPost, "/forget", body, into)
+}
+
 func (c *ControlClient) do(ctx context.Context, method, path string, body []byte, into any) error {
 	req, err := http.NewRequestWithContext(ctx, method, "http://control"+path, bytes.NewReader(body))
 	if err != nil {

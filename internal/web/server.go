@@ -65,7 +65,7 @@ func (s *Server) Handler() http.Handler {
 	return plain(mux)
 }
 
-// ControlHandler serves the control socket: GET /status.json, POST /record, and the profiles of net/http/pprof below
+// ControlHandler serves the control socket: GET /status.json, POST /record, POST /forget, and the profiles of net/http/pprof below
 // /debug/pprof/. Whoever can open the socket may use it. Profiles are not on the HTTP address: a heap profile is no payload, but
 // taking one costs time that anybody could make us spend.
 func (s *Server) ControlHandler() http.Handler {
@@ -75,6 +75,7 @@ func (s *Server) ControlHandler() http.Handler {
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	mux.HandleFunc("GET /status.json", s.status)
 	mux.HandleFunc("POST /record", s.record)
+	mux.HandleFunc("POST /forget", s.forget)
 	return plain(mux)
 }
 
@@ -148,6 +149,20 @@ func (s *Server) record(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.writeJSON(w, http.StatusOK, recordResponse{EgressID: id})
+}
+
+func (s *Server) forget(w http.ResponseWriter, r *http.Request) {
+	request, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
+	if err != nil {
+		s.writeJSON(w, http.StatusBadRequest, recordResponse{Error: fmt.Sprintf("malformed request: %v", err)})
+		return
+	}
+	answer, err := s.service.Forget(r.Context(), request)
+	if err != nil {
+		s.writeJSON(w, http.StatusConflict, recordResponse{Error: err.Error()})
+		return
+	}
+	s.writeJSON(w, http.StatusOK, json.RawMessage(answer))
 }
 
 func (s *Server) writeJSON(w http.ResponseWriter, code int, v any) {

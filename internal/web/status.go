@@ -16,6 +16,8 @@ type Service interface {
 	// Record starts the recording of a running session that nobody announced, and returns its egress id as soon as the
 	// recording's intent is durable. An empty project stands for whichever configured project knows the session.
 	Record(ctx context.Context, sessionID, project string) (egressID string, err error)
+	// Forget removes a participant from the recordings. Request and answer are JSON, of package forget.
+	Forget(ctx context.Context, request []byte) (answer []byte, err error)
 }
 
 // Status is the document served as /status.json. docs/OPERATIONS.md explains its keys; a key is never renamed.

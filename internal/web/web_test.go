@@ -29,6 +29,13 @@ type fakeService struct {
 
 func (f *fakeService) Status() web.Status { return f.status }
 func (f *fakeService) NotReady() []string { return f.notReady }
+func (f *fakeService) Forget(_ context.Context, request []byte) ([]byte, error) {
+	if string(request) == "{}" {
+		return nil, errors.New("name the participant's identity")
+	}
+	return request, nil
+}
+
 func (f *fakeService) Record(_ context.Context, sessionID, project string) (string, error) {
 	return f.record(sessionID, project)
 }

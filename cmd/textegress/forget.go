@@ -1,0 +1,150 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/syncflow/textegress/internal/app"
+	"github.com/syncflow/textegress/internal/forget"
+	"github.com/syncflow/textegress/internal/objstore"
+	"github.com/syncflow/textegress/internal/objstore/dir"
+	"github.com/syncflow/textegress/internal/web"
+)
+
+type forgetCmd struct {
+	Identity  string `arg:"" help:"The participant's identity, exactly."`
+	Project   string `placeholder:"ID" help:"Only in recordings of this project."`
+	Session   string `placeholder:"ID" help:"Only in recordings of this session."`
+	Recording string `placeholder:"EGRESS-ID" help:"Only in this recording."`
+	From      string `placeholder:"PLACE" help:"In recordings that the data directory does not have any more: a directory or s3://bucket/prefix with one recording or many."`
+	DryRun    bool   `help:"Only look, and say what there is."`
+	Yes       bool   `help:"Remove it. Without this flag the command only looks, too."`
+	JSON      bool   `name:"json" help:"Answer as JSON: dry_run, recordings, problems."`
+}
+
+func (c *forgetCmd) Run(sh *shell) error {
+	if c.DryRun && c.Yes {
+		return usageError(errors.New("--dry-run and --yes exclude each other"))
+	}
+	if c.Identity == "" {
+		return usageError(errors.New("the identity is empty"))
+	}
+	q := forget.Request{Identity: c.Identity, Project: c.Project, Session: c.Session, Recording: c.Recording, DryRun: !c.Yes}
+	var answer forget.Answer
+	var err error
+	if c.From != "" {
+		answer, err = c.from(sh, q)
+	} else {
+		answer, err = c.local(sh, q)
+	}
+	if err != nil {
+		return fmt.Errorf("forget: %w", err)
+	}
+	if c.JSON {
+		err = printJSON(sh.stdout, answer)
+	} else {
+		err = c.print(sh, answer)
+	}
+	if err == nil && !answer.Complete() {
+		err = foundError("not everything was done; see the problems")
+	}
+	return err
+}
+
+// local asks the service, which has the data directory; where none runs, it does the work itself.
+func (c *forgetCmd) local(sh *shell, q forget.Request) (answer forget.Answer, err error) {
+	cfg, err := sh.loadConfig()
+	if err != nil {
+		return answer, err
+	}
+	err = web.Dial(cfg.DataDir).Forget(sh.ctx, q, &answer)
+	if !errors.Is(err, web.ErrNotRunning) {
+		return answer, err
+	}
+	if _, err := os.Stat(cfg.DataDir); err != nil {
+		return answer, fmt.Errorf("the data directory: %w", err)
+	}
+	return app.Forget(sh.ctx, cfg, sh.newLogger(cfg), q)
+}
+
+func (c *forgetCmd) from(sh *shell, q forget.Request) (answer forget.Answer, err error) {
+	place := forget.Place{}
+	if rest, ok := strings.CutPrefix(c.From, "s3://"); ok {
+		name, prefix, _ := strings.Cut(rest, "/")
+		prefix = strings.Trim(strings.TrimSuffix(prefix, "manifest.json"), "/")
+		if name == "" || prefix == "" {
+			return answer, usageError(fmt.Errorf("%s: write s3://bucket/prefix; a whole bucket is not taken", c.From))
+		}
+		place.Prefix = prefix + "/"
+		place.Bucket, err = bucketOf(sh, name)
+	} else {
+		var info os.FileInfo
+		if info, err = os.Stat(c.From); err == nil && !info.IsDir() {
+			err = usageError(fmt.Errorf("%s is not a directory", c.From))
+		}
+		if err == nil {
+			place.Bucket, err = dir.New(c.From)
+		}
+	}
+	if err != nil {
+		return answer, err
+	}
+	if place.Scratch, err = os.MkdirTemp("", "textegress-forget-"); err != nil {
+		return answer, err
+	}
+	defer func() {
+		if rerr := os.RemoveAll(place.Scratch); err == nil {
+			err = rerr
+		}
+	}()
+	return forget.From(sh.ctx, place, q)
+}
+
+func bucketOf(sh *shell, name string) (objstore.Bucket, error) {
+	c, err := sh.loadConfig()
+	if err != nil {
+		return nil, err
+	}
+	project, err := projectOfBucket(c, name)
+	if err != nil {
+		return nil, err
+	}
+	return app.Bucket(project)
+}
+
+func (c *forgetCmd) print(sh *shell, a forget.Answer) error {
+	rows := [][]string{{"EGRESS ID", "ROOM", "SESSION", "OUTCOME", "FRAMES", "LINES", "REVISION", "DELETED"}}
+	for _, r := range a.Recordings {
+		if r.Outcome == forget.Nothing {
+			continue
+		}
+		revision := "-"
+		if r.Revision > 0 {
+			revision = fmt.Sprint(r.Revision)
+		}
+		rows = append(rows, []string{
+			r.EgressID, r.RoomName, r.SessionID, string(r.Outcome), fmt.Sprint(r.Frames), fmt.Sprint(r.Lines), revision, fmt.Sprint(r.Deleted),
+		})
+	}
+	if len(rows) > 1 {
+		if err := printTable(sh.stdout, rows); err != nil {
+			return err
+		}
+	}
+	for _, r := range a.Recordings {
+		for _, p := range r.Problems {
+			fmt.Fprintf(sh.stdout, "%s: %s\n", escape(r.EgressID), escape(p))
+		}
+	}
+	for _, p := range a.Problems {
+		fmt.Fprintln(sh.stdout, escape(p))
+	}
+	fmt.Fprintf(sh.stdout, "searched %d recordings, found the participant in %d\n", len(a.Recordings), len(rows)-1)
+	if a.DryRun && len(rows) > 1 && !c.DryRun {
+		fmt.Fprintln(sh.stderr, "Nothing was changed. Repeat the command with --yes to remove it for good.")
+	}
+	fmt.Fprintln(sh.stderr, "Audio, video and screens of the session are SyncFlow's recordings and are not touched.")
+	return nil
+}

@@ -1,0 +1,75 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/syncflow/textegress/internal/config"
+	"github.com/syncflow/textegress/internal/forget"
+	"github.com/syncflow/textegress/internal/objstore"
+	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/internal/uploader"
+)
+
+// settleEvery is how often removals that could not be finished are tried again.
+const settleEvery = time.Minute
+
+// settle finishes removals of participants that were begun, until ctx ends.
+func (a *App) settle(ctx context.Context) {
+	tick := time.NewTicker(settleEvery)
+	defer tick.Stop()
+	for {
+		a.forgetter.Settle(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// Forget implements [web.Service].
+func (a *App) Forget(ctx context.Context, request []byte) ([]byte, error) {
+	var q forget.Request
+	if err := json.Unmarshal(request, &q); err != nil {
+		return nil, fmt.Errorf("malformed request: %w", err)
+	}
+	answer, err := a.forgetter.Forget(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	b, err := json.Marshal(answer)
+	if err != nil {
+		return nil, fmt.Errorf("encode the answer: %w", err)
+	}
+	return b, nil
+}
+
+// Forget removes a participant from the recordings in the data directory, on which no service runs.
+func Forget(ctx context.Context, c *config.Config, logger *slog.Logger, q forget.Request) (_ forget.Answer, err error) {
+	sp, err := spool.Open(c.DataDir, spool.Options{SyncInterval: c.SyncInterval, Logger: logger})
+	if err != nil {
+		return forget.Answer{}, fmt.Errorf("open DATA_DIR: %w", err)
+	}
+	defer func() {
+		if cerr := sp.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	bucketFor := func(projectID string) (objstore.Bucket, error) {
+		for _, p := range c.Projects {
+			if p.ProjectID == projectID {
+				return Bucket(p)
+			}
+		}
+		return nil, fmt.Errorf("project %s is not in the configuration, so there is no access to its bucket", projectID)
+	}
+	f := forget.New(forget.Options{
+		Spool: sp, BucketFor: bucketFor, Logger: logger,
+		Uploader: uploader.New(uploader.Options{Spool: sp, BucketFor: bucketFor, Retention: c.Retention, Logger: logger}),
+	})
+	return f.Forget(ctx, q)
+}

@@ -1,0 +1,228 @@
+package forget
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/export"
+	"github.com/syncflow/textegress/internal/objstore"
+	"github.com/syncflow/textegress/internal/objstore/objfs"
+	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/internal/uploader"
+)
+
+// Place is where delivered recordings are that no data directory knows any more.
+type Place struct {
+	Bucket objstore.Bucket
+	// Prefix is that of one recording or of many, with a slash at its end; empty: the whole bucket.
+	Prefix string
+	// Scratch is an empty directory for this call alone. It holds recordings while they are rewritten; the caller removes it.
+	Scratch string
+	Logger  *slog.Logger
+}
+
+var revisionDir = regexp.MustCompile(`^(.*?)r([1-9][0-9]{0,8})/$`)
+
+// From removes a participant from the recordings that were delivered below a prefix, from their raw segments there. The
+// rest is as for [Forgetter.Forget]; a recording that a service still has in its data directory is better removed there,
+// for the service would not know of it.
+func From(ctx context.Context, p Place, q Request) (Answer, error) {
+	if q.Identity == "" {
+		return Answer{}, errors.New("name the participant's identity")
+	}
+	revisions, err := p.find(ctx)
+	if err != nil {
+		return Answer{}, err
+	}
+	if len(revisions) == 0 {
+		return Answer{}, errors.New("there is no manifest.json below this place")
+	}
+	sp, err := spool.Open(p.Scratch, spool.Options{})
+	if err != nil {
+		return Answer{}, err
+	}
+	defer sp.Close() //nolint:errcheck // it is thrown away
+	a := Answer{DryRun: q.DryRun, Recordings: []Recording{}}
+	for _, base := range slices.Sorted(maps.Keys(revisions)) {
+		r := Recording{Outcome: Unchecked}
+		if err := p.one(ctx, sp, base, slices.Max(revisions[base]), q, &r); err != nil {
+			if ctx.Err() != nil {
+				return a, context.Cause(ctx)
+			}
+			r.Problems = append(r.Problems, objstore.Redacted(err, plain(err)))
+		}
+		if matches(q.Project, r.project) && matches(q.Session, r.SessionID) && matches(q.Recording, r.EgressID) {
+			a.Recordings = append(a.Recordings, r)
+		}
+	}
+	return a, nil
+}
+
+// find returns the revisions that have a manifest, by the prefix of their recording.
+func (p Place) find(ctx context.Context) (map[string][]int, error) {
+	found := map[string][]int{}
+	for o, err := range p.Bucket.List(ctx, p.Prefix) {
+		if err != nil {
+			return nil, err
+		}
+		dir, ok := strings.CutSuffix(o.Key, textegress.ManifestName)
+		if !ok || dir != "" && !strings.HasSuffix(dir, "/") {
+			continue
+		}
+		base, revision := dir, 1
+		if m := revisionDir.FindStringSubmatch(dir); m != nil && (m[1] == "" || strings.HasSuffix(m[1], "/")) {
+			base = m[1]
+			revision, _ = strconv.Atoi(m[2]) // at most nine digits
+		}
+		found[base] = append(found[base], revision)
+	}
+	return found, nil
+}
+
+func revisionPrefix(base string, revision int) string {
+	if revision == 1 {
+		return base
+	}
+	return fmt.Sprintf("%sr%d/", base, revision)
+}
+
+func (p Place) one(ctx context.Context, sp *spool.Spool, base string, latest int, q Request, r *Recording) error {
+	fsys := objfs.New(ctx, p.Bucket, revisionPrefix(base, latest))
+	opened, err := textegress.Open(fsys)
+	if err != nil {
+		return err
+	}
+	m := opened.Manifest()
+	r.EgressID, r.SessionID, r.RoomName, r.project = m.EgressID, m.Session.ID, m.Session.RoomName, m.Project.ID
+	if !matches(q.Project, r.project) || !matches(q.Session, r.SessionID) || !matches(q.Recording, r.EgressID) {
+		return nil
+	}
+	src, err := delivered(ctx, fsys)
+	if err != nil {
+		return err
+	}
+	info := src.Info()
+	bucket := &moved{Bucket: p.Bucket, from: info.KeyPrefix, to: base}
+	bucketFor := func(string) (objstore.Bucket, error) { return bucket, nil }
+	f := New(Options{
+		Spool: sp, BucketFor: bucketFor, Logger: p.Logger,
+		Uploader: uploader.New(uploader.Options{Spool: sp, BucketFor: bucketFor, Retention: -1}),
+	})
+	rec, err := replace(ctx, sp, src, latest+1, q, r)
+	switch {
+	case err != nil:
+		return err
+	case q.DryRun && r.Frames > 0:
+		r.Outcome = Found
+		return nil
+	case rec != nil:
+		r.Outcome = Incomplete
+		return f.settle(ctx, rec, r)
+	case q.DryRun || m.Forgotten == nil || latest == 1:
+		r.Outcome = Nothing
+		return nil
+	}
+	// Somebody was removed from the latest revision: perhaps the older ones are still to be deleted.
+	frozen, err := export.Freeze(info, m)
+	if err != nil {
+		return err
+	}
+	r.Outcome, r.Revision = Incomplete, latest
+	complete, err := purge(ctx, bucket, info, frozen, r)
+	if err != nil || !complete {
+		return err
+	}
+	if r.Outcome = Forgotten; r.Deleted == 0 {
+		r.Outcome = Nothing
+	}
+	return nil
+}
+
+// moved is a bucket in which a recording lies at another place than it was delivered to: a copy in a directory.
+type moved struct {
+	objstore.Bucket
+
+	from, to string
+}
+
+func (b *moved) key(key string) string {
+	if rest, ok := strings.CutPrefix(key, b.from); ok {
+		return b.to + rest
+	}
+	return key
+}
+
+func (b *moved) back(key string) string {
+	if rest, ok := strings.CutPrefix(key, b.to); ok {
+		return b.from + rest
+	}
+	return key
+}
+
+func (b *moved) Upload(ctx context.Context, key string, o objstore.Object) error {
+	return b.Bucket.Upload(ctx, b.key(key), o)
+}
+
+func (b *moved) Stat(ctx context.Context, key string) (objstore.Attrs, error) {
+	a, err := b.Bucket.Stat(ctx, b.key(key))
+	a.Key = key
+	return a, err
+}
+
+func (b *moved) Open(ctx context.Context, key string) (io.ReadCloser, error) {
+	return b.Bucket.Open(ctx, b.key(key))
+}
+
+func (b *moved) Delete(ctx context.Context, key string) error {
+	return b.Bucket.Delete(ctx, b.key(key))
+}
+
+func (b *moved) List(ctx context.Context, prefix string) iter.Seq2[objstore.Attrs, error] {
+	return func(yield func(objstore.Attrs, error) bool) {
+		for a, err := range b.Bucket.List(ctx, b.key(prefix)) {
+			a.Key = b.back(a.Key)
+			if !yield(a, err) {
+				return
+			}
+		}
+	}
+}
+
+// Versions implements [objstore.Versioned]: without it in the bucket below, what List yields.
+func (b *moved) Versions(ctx context.Context, prefix string) iter.Seq2[objstore.Version, error] {
+	return func(yield func(objstore.Version, error) bool) {
+		v, ok := b.Bucket.(objstore.Versioned)
+		if !ok {
+			for a, err := range b.List(ctx, prefix) {
+				if !yield(objstore.Version{Key: a.Key}, err) {
+					return
+				}
+			}
+			return
+		}
+		for version, err := range v.Versions(ctx, b.key(prefix)) {
+			version.Key = b.back(version.Key)
+			if !yield(version, err) {
+				return
+			}
+		}
+	}
+}
+
+// DeleteVersion implements [objstore.Versioned].
+func (b *moved) DeleteVersion(ctx context.Context, key, id string) error {
+	if v, ok := b.Bucket.(objstore.Versioned); ok {
+		return v.DeleteVersion(ctx, b.key(key), id)
+	}
+	return b.Bucket.Delete(ctx, b.key(key))
+}

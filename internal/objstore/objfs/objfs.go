@@ -1,0 +1,67 @@
+// Package objfs shows the objects of a bucket as files. It reads and does not list.
+package objfs
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"path"
+	"time"
+
+	"github.com/syncflow/textegress/internal/objstore"
+)
+
+type bucketFS struct {
+	ctx    context.Context // fs.FS has no place for one
+	bucket objstore.Bucket
+	prefix string // with a slash at its end
+}
+
+// New returns the objects below a prefix, which ends in a slash or is empty, as files. ctx bounds all reading. Errors about
+// objects that are not there wrap fs.ErrNotExist.
+func New(ctx context.Context, bucket objstore.Bucket, prefix string) fs.FS {
+	return &bucketFS{ctx: ctx, bucket: bucket, prefix: prefix}
+}
+
+// Open implements [fs.FS].
+func (b *bucketFS) Open(name string) (fs.File, error) {
+	if !fs.ValidPath(name) || name == "." {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
+	}
+	key := b.prefix + name
+	body, err := b.bucket.Open(b.ctx, key)
+	if err != nil {
+		if b.bucket.IsNotFound(err) {
+			err = errors.Join(fs.ErrNotExist, err)
+		}
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	return &bucketFile{ReadCloser: body, fs: b, key: key}, nil
+}
+
+type bucketFile struct {
+	io.ReadCloser
+
+	fs  *bucketFS
+	key string
+}
+
+// Stat implements [fs.File].
+func (f *bucketFile) Stat() (fs.FileInfo, error) {
+	attrs, err := f.fs.bucket.Stat(f.fs.ctx, f.key)
+	if err != nil {
+		return nil, err
+	}
+	return objectInfo{attrs}, nil
+}
+
+// objectInfo shows the attributes of an object as those of a file.
+type objectInfo struct{ attrs objstore.Attrs }
+
+func (i objectInfo) Name() string     { return path.Base(i.attrs.Key) }
+func (i objectInfo) Size() int64      { return i.attrs.Size }
+func (objectInfo) Mode() fs.FileMode  { return 0o444 }
+func (objectInfo) ModTime() time.Time { return time.Time{} }
+func (objectInfo) IsDir() bool        { return false }
+func (objectInfo) Sys() any           { return nil }
