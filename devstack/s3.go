@@ -28,6 +28,7 @@ type S3 struct {
 	AccessKey, SecretKey string
 	Region               string
 	DataDir              string // folder with one sub-folder for each bucket
+	VersionsDir          string // folder with earlier versions of objects; "" where the file system cannot hold them
 }
 
 func startS3(ctx context.Context, o S3Options, ports *portBlock) (*S3, error) {
@@ -53,6 +54,12 @@ func startS3(ctx context.Context, o S3Options, ports *portBlock) (*S3, error) {
 			return nil, err
 		}
 		args = append(args, "--sidecar", sidecar)
+	} else {
+		s.VersionsDir = filepath.Join(o.Dir, "versions")
+		if err := os.MkdirAll(s.VersionsDir, 0o755); err != nil {
+			return nil, err
+		}
+		args = append(args, "--versioning-dir", s.VersionsDir)
 	}
 	s.Process, err = StartProcess(ctx, ProcessSpec{
 		Name: "versitygw", Path: filepath.Join(bin, BinS3), Args: append(args, s.DataDir),
@@ -96,6 +103,20 @@ func (s *S3) CreateBucket(ctx context.Context, name string) error {
 		return nil
 	}
 	return fmt.Errorf("devstack: creating bucket %s: %w", name, err)
+}
+
+// KeepVersions lets a bucket keep every version of its objects, also of those that are deleted.
+func (s *S3) KeepVersions(ctx context.Context, bucket string) error {
+	if s.VersionsDir == "" {
+		return fmt.Errorf("devstack: the file system of %s has no extended attributes, in which versitygw keeps versions", s.DataDir)
+	}
+	_, err := s.Client().PutBucketVersioning(ctx, &s3.PutBucketVersioningInput{
+		Bucket: &bucket, VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled},
+	})
+	if err != nil {
+		return fmt.Errorf("devstack: versions of bucket %s: %w", bucket, err)
+	}
+	return nil
 }
 
 // BucketDir returns the folder that holds the objects of a bucket as plain files, to be read with os.DirFS.

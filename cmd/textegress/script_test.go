@@ -203,7 +203,7 @@ func kindsRecording(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.CopyFS(ts.MkAbs(args[0]), os.DirFS(kindsDir)))
 }
 
-// spoolRecording makes recordings in a data directory: recording <dir> <egress id> [sealed [instance]].
+// spoolRecording makes recordings in a data directory: recording <dir> <egress id> [sealed [instance [identity]]].
 func spoolRecording(ts *testscript.TestScript, _ bool, args []string) {
 	s, err := spool.Open(ts.MkAbs(args[0]), spool.Options{Logger: slog.New(slog.DiscardHandler)})
 	ts.Check(err)
@@ -224,6 +224,10 @@ func spoolRecording(ts *testscript.TestScript, _ bool, args []string) {
 	for i := range 3 {
 		packet := fmt.Appendf(nil, "\x12\x07\x12\x05hell%d", i) // DataPacket{user: {payload: "hell0"}}
 		ts.Check(w.Append(spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelReliable, Epoch: 1, UnixNS: int64(1_767_322_800_000_000_001 + i), Payload: packet}))
+	}
+	if len(args) > 4 { // a packet of somebody
+		packet := append([]byte("\x12\x07\x12\x05hello\x22"), append([]byte{byte(len(args[4]))}, args[4]...)...)
+		ts.Check(w.Append(spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelReliable, Epoch: 1, Payload: packet}))
 	}
 	if len(args) > 2 && args[2] == "sealed" {
 		ts.Check(w.Seal(spool.Sealed{Status: textegress.StatusComplete, Reason: "room_deleted"}))

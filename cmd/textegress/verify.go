@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"strings"
 
@@ -32,6 +33,10 @@ type verifyAnswer struct {
 	// Completeness is what the manifest states.
 	Completeness *textegress.Completeness     `json:"completeness,omitempty"`
 	Merged       []textegress.MergedRecording `json:"merged,omitempty"`
+
+	// What was not recorded on purpose, and what was removed later.
+	Selection *textegress.Selection `json:"selection,omitempty"`
+	Forgotten *textegress.Forgotten `json:"forgotten,omitempty"`
 
 	unread int // problems that say nothing about the recording: the store or the disk did not answer
 }
@@ -75,6 +80,7 @@ func verify(sh *shell, fsys fs.FS, keyFile string) (verifyAnswer, error) {
 	answer.EgressID, answer.Status = manifest.EgressID, string(manifest.Status)
 	answer.Objects, answer.Messages = len(manifest.Objects), manifest.Counts.Messages
 	answer.Completeness, answer.Merged = &manifest.Completeness, manifest.Merged
+	answer.Selection, answer.Forgotten = manifest.Selection, manifest.Forgotten
 	for _, o := range manifest.Objects {
 		answer.Bytes += o.Size
 	}
@@ -177,7 +183,26 @@ func (c *verifyCmd) print(sh *shell, answer verifyAnswer) error {
 		} else {
 			fmt.Fprintf(sh.stdout, "%s The statement below could not be derived again as a whole.\n", answer.NotDerived)
 		}
+		printConsent(sh.stdout, answer)
 		printStatement(sh.stdout, *answer.Completeness, answer.Merged)
 	}
 	return nil
+}
+
+// printConsent says what is missing on purpose.
+func printConsent(w io.Writer, a verifyAnswer) {
+	if f := a.Forgotten; f != nil {
+		fmt.Fprintf(w, "Participants were removed from this recording: %d lines of kind forgotten stand in their place.\n", f.Lines)
+	}
+	if s := a.Selection; s != nil {
+		packets := int64(0)
+		for _, d := range s.Dropped {
+			packets += d.Packets
+		}
+		atLeast := ""
+		if s.AtLeast {
+			atLeast = "at least "
+		}
+		fmt.Fprintf(w, "Lists of topics or identities were in force: %s%d packets were received and not recorded.\n", atLeast, packets)
+	}
 }

@@ -123,3 +123,67 @@ func TestListsKeepTheExcludedOffTheDisk(t *testing.T) {
 		t.Errorf("dropped: %+v", sel)
 	}
 }
+
+// Who is forgotten is gone: from the disk, from the bucket, from the versions that it keeps, while the service runs.
+func TestForgetLeavesNoTrace(t *testing.T) {
+	ctx := testContext(t)
+	p := stack.SyncFlow.Projects[1]
+	check(t, stack.S3.KeepVersions(ctx, p.Bucket))
+	r := record(t)
+	s := begin(t, p, "forget")
+	inRoom(t, r, s)
+	alice, bob := enroll(t, p, s, "alice-kept"), enroll(t, p, s, "bob-FORGET")
+	for range 3 {
+		talk(t, bob, "FORGET", "open")
+		talk(t, alice, "KEPT", "open")
+	}
+	forget := func(args ...string) string {
+		t.Helper()
+		stdout, stderr, code, err := r.CLI(ctx, append([]string{"forget", "bob-FORGET", "--project", p.ID}, args...)...)
+		check(t, err)
+		return fmt.Sprintf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	if got := forget("--session", s.ID, "--yes"); !strings.Contains(got, "exit code 3") || !strings.Contains(got, "is being recorded") {
+		t.Errorf("in the session: %s", got)
+	}
+	leave(t, alice, bob)
+	end(t, p, s)
+	d := delivered(t, r, p, s, 1)[0]
+	before := messages(t, d)
+	places := append(where(r, p), stack.S3.VersionsDir)
+	had := traces(t, "FORGET", places...)
+	kept := len(traces(t, "KEPT", places...))
+	if got := forget(); !strings.Contains(got, "exit code 0") || !strings.Contains(got, "found") || !strings.Contains(got, "--yes") {
+		t.Errorf("without --yes: %s", got)
+	}
+	if got := traces(t, "FORGET", places...); len(got) != len(had) || len(had) < 4 {
+		t.Errorf("without --yes it is in %q, before in %q", got, had)
+	}
+	if got := forget("--yes"); !strings.Contains(got, "exit code 0") || !strings.Contains(got, "forgotten") {
+		t.Errorf("with --yes: %s", got)
+	}
+	if got := traces(t, "FORGET", places...); len(got) > 0 {
+		t.Errorf("still in %q", got)
+	}
+	if got := len(traces(t, "KEPT", places...)); got < kept {
+		t.Errorf("of those who stay %d files, before %d", got, kept)
+	}
+	after := delivered(t, r, p, s, 1)[0] // verified by the command line
+	if m := after.Manifest(); m.Revision != 2 || m.Forgotten == nil {
+		t.Errorf("revision %d, forgotten %+v", m.Revision, m.Forgotten)
+	}
+	now := messages(t, after)
+	if len(now) != len(before) {
+		t.Fatalf("%d lines, before %d", len(now), len(before))
+	}
+	for i := range now {
+		if now[i].Identity != "bob-FORGET" && before[i].Identity != "bob-FORGET" && (now[i].Kind != before[i].Kind || now[i].UnixNS != before[i].UnixNS) {
+			t.Errorf("line %d was %s, is %s", i+1, before[i].Kind, now[i].Kind)
+		}
+	}
+	// Once more, without the service.
+	check(t, r.Stop(ctx))
+	if got := forget("--yes"); !strings.Contains(got, "exit code 0") || !strings.Contains(got, "found the participant in 0") {
+		t.Errorf("once more: %s", got)
+	}
+}

@@ -71,6 +71,29 @@ func TestConformance(t *testing.T) {
 	}
 }
 
+func TestVersions(t *testing.T) {
+	o := options(t)
+	if err := stack.S3.KeepVersions(t.Context(), o.Bucket); err != nil {
+		t.Fatal(err)
+	}
+	objtest.Versions(t, open(t, o))
+}
+
+// A bucket that keeps no versions yields each object once.
+func TestVersionsOfNone(t *testing.T) {
+	b := open(t, options(t))
+	if err := b.Upload(t.Context(), "a", objstore.Bytes([]byte("x"), "text/plain")); err != nil {
+		t.Fatal(err)
+	}
+	p, err := objstore.Purge(t.Context(), b, "", "", func(string) bool { return false })
+	if err != nil || !p.Complete() || p.Deleted != 1 {
+		t.Errorf("purged: %+v, %v", p, err)
+	}
+	if _, err := b.Stat(t.Context(), "a"); !b.IsNotFound(err) {
+		t.Errorf("still there: %v", err)
+	}
+}
+
 // TestMistakes shows what an operator sees who made one.
 func TestMistakes(t *testing.T) {
 	for name, tc := range map[string]struct {

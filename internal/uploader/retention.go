@@ -45,6 +45,10 @@ func (u *Uploader) removeIfOld(rec *spool.Recording, retention time.Duration) er
 		}
 		u.log.Info("local data removed", "egress_id", rec.ID(), "delivered_ago", age.Round(time.Second))
 	}
+	// What is left of it says which older revisions are still to be deleted.
+	if unsettled, err := rec.Unsettled(); err != nil || unsettled {
+		return err
+	}
 	if rec.State() == spool.StateRemoved && age >= max(retention, u.o.Forget) {
 		return rec.Forget()
 	}
