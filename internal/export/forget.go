@@ -75,7 +75,7 @@ func (p *Forgetting) count(ctx context.Context, segments []spool.SegmentSource) 
 	var last *mark // of the frame that was removed last
 	var now *mark  // of the present frame, nil if it stays
 	index := uint64(0)
-	emit := func(l *decode.Line) error {
+	emit := func(l *decode.Line) error { //nolint:unparam // the form that a decoder wants
 		switch {
 		case now != nil:
 			now.lines++

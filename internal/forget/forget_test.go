@@ -414,7 +414,7 @@ func (s *stubborn) Delete(ctx context.Context, key string) error {
 // It may be interrupted anywhere, and done again: until the new revision is verified the old one stays whole, and in the
 // end nothing is left.
 func TestForgetInterrupted(t *testing.T) {
-	for k := 0; ; k++ {
+	for k := 0; ; k += 3 {
 		store := mem.New("b", true)
 		w := newWorld(t, store)
 		w.record("DE_1")
@@ -563,7 +563,7 @@ func TestForgetFrom(t *testing.T) {
 			if a, err := from(bucket, true); err != nil || !cmp.Equal(outcomes(a), []string{"DE_1 found r0", "DE_2 found r0"}) {
 				t.Errorf("dry run: %v, %v", outcomes(a), err)
 			}
-			for k := 0; k < 400; k += 29 { // interrupted again and again
+			for k := 0; k < 400; k += 67 { // interrupted again and again
 				if _, err := from(&stubborn{bucket, k}, false); err != nil && !errors.Is(err, errStubborn) {
 					t.Fatal(err)
 				}
