@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 
@@ -66,7 +67,7 @@ func (c *forgetCmd) local(sh *shell, q forget.Request) (answer forget.Answer, er
 	if _, err := os.Stat(cfg.DataDir); err != nil {
 		return answer, fmt.Errorf("the data directory: %w", err)
 	}
-	return app.Forget(sh.ctx, cfg, sh.newLogger(cfg), q)
+	return app.Forget(sh.ctx, cfg, sh.newLogger(cfg, new(slog.LevelVar)), q)
 }
 
 func (c *forgetCmd) from(sh *shell, q forget.Request) (answer forget.Answer, err error) {

@@ -57,10 +57,10 @@ type App struct {
 	uploader *uploader.Uploader
 
 	forgetter *forget.Forgetter
-	web      *web.Server
-	parts    parts
-	http     net.Listener
-	control  net.Listener
+	web       *web.Server
+	parts     parts
+	http      net.Listener
+	control   net.Listener
 
 	cleanups []cleanup // run last first, by Stop, or by New when it fails
 
@@ -138,7 +138,7 @@ func New(_ context.Context, o Options) (_ *App, err error) {
 	a.uploader = uploader.New(uploader.Options{
 		Spool: a.spool, BucketFor: a.bucketFor, KeysFor: a.keysFor, Retention: c.Retention, Logger: o.Logger, Registerer: reg,
 	})
-	a.forgetter = forget.New(forget.Options{Spool: a.spool, BucketFor: a.bucketFor, Uploader: a.uploader, Logger: o.Logger})
+	a.forgetter = forget.New(forget.Options{Spool: a.spool, BucketFor: a.bucketFor, Uploader: a.uploader, KeysFor: a.keysFor, Logger: o.Logger})
 	a.web = web.New(web.Options{Service: a, Gatherer: reg, Logger: o.Logger})
 	if a.http, err = net.Listen("tcp", c.HTTPAddr); err != nil {
 		return nil, fmt.Errorf("HTTP_ADDR: %w", err)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress/internal/config"
+	"github.com/syncflow/textegress/internal/export"
 	"github.com/syncflow/textegress/internal/forget"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/spool"
@@ -67,9 +68,21 @@ func Forget(ctx context.Context, c *config.Config, logger *slog.Logger, q forget
 		}
 		return nil, fmt.Errorf("project %s is not in the configuration, so there is no access to its bucket", projectID)
 	}
+	keysFor := func(projectID string) *export.Keys {
+		for _, p := range c.Projects {
+			if p.ProjectID == projectID {
+				keys, err := Keys(p)
+				if err != nil {
+					logger.Error("encrypted packets of a project are delivered as they are: its key is not understood", "project", p.Index, "error", err)
+				}
+				return keys
+			}
+		}
+		return nil
+	}
 	f := forget.New(forget.Options{
-		Spool: sp, BucketFor: bucketFor, Logger: logger,
-		Uploader: uploader.New(uploader.Options{Spool: sp, BucketFor: bucketFor, Retention: c.Retention, Logger: logger}),
+		Spool: sp, BucketFor: bucketFor, KeysFor: keysFor, Logger: logger,
+		Uploader: uploader.New(uploader.Options{Spool: sp, BucketFor: bucketFor, KeysFor: keysFor, Retention: c.Retention, Logger: logger}),
 	})
 	return f.Forget(ctx, q)
 }

@@ -35,8 +35,8 @@ type mark struct {
 	late  []textegress.LateLines
 }
 
-// PlanForget finds the frames of a participant. Frames is 0 where there are none.
-func PlanForget(ctx context.Context, src Source, identity string) (*Forgetting, error) {
+// PlanForget finds the frames of a participant. Frames is 0 where there are none. keys are those of the export.
+func PlanForget(ctx context.Context, src Source, keys *Keys, identity string) (*Forgetting, error) {
 	p := &Forgetting{identity: identity, sids: map[string]bool{}, tracks: map[uint16]bool{}, marks: map[uint64]*mark{}}
 	segments, err := src.Segments()
 	if err != nil {
@@ -51,7 +51,7 @@ func PlanForget(ctx context.Context, src Source, identity string) (*Forgetting, 
 		}
 		p.learn(f)
 	}
-	if err := p.count(ctx, segments); err != nil {
+	if err := p.count(ctx, segments, keys); err != nil {
 		return nil, fmt.Errorf("look for the participant: %w", err)
 	}
 	p.tracks = map[uint16]bool{}
@@ -71,7 +71,7 @@ func (p *Forgetting) learn(f spool.Frame) {
 }
 
 // count goes over the frames as an export does, and notes for each frame that goes how many lines go with it.
-func (p *Forgetting) count(ctx context.Context, segments []spool.SegmentSource) error {
+func (p *Forgetting) count(ctx context.Context, segments []spool.SegmentSource, keys *Keys) error {
 	var last *mark // of the frame that was removed last
 	var now *mark  // of the present frame, nil if it stays
 	index := uint64(0)
@@ -86,7 +86,7 @@ func (p *Forgetting) count(ctx context.Context, segments []spool.SegmentSource) 
 		}
 		return nil
 	}
-	d := newLines(decode.Options{Scratch: nowhere{}.Scratch})
+	d := newLines(decode.Options{Keys: keys, Scratch: nowhere{}.Scratch})
 	defer d.Close() //nolint:errcheck // of no consequence
 	for f, err := range spool.ReadSegments(segments) {
 		if err == nil {

@@ -39,7 +39,10 @@ type Options struct {
 	Spool     *spool.Spool
 	BucketFor func(projectID string) (objstore.Bucket, error)
 	Uploader  Uploader
-	Logger    *slog.Logger
+	// KeysFor returns the keys with which a project's recordings are decrypted at their export; nil: there are none. Which
+	// lines a participant has depends on them.
+	KeysFor func(projectID string) *export.Keys
+	Logger  *slog.Logger
 }
 
 // Forgetter removes participants from the recordings of a spool. Create it with [New].
@@ -212,11 +215,15 @@ func (f *Forgetter) replace(ctx context.Context, rec *spool.Recording, q Request
 	if err != nil {
 		return nil, err
 	}
-	return replace(ctx, f.o.Spool, src, revision, q, r)
+	var keys *export.Keys
+	if f.o.KeysFor != nil {
+		keys = f.o.KeysFor(rec.Info().ProjectID)
+	}
+	return replace(ctx, f.o.Spool, src, keys, revision, q, r)
 }
 
-func replace(ctx context.Context, sp *spool.Spool, src export.Source, revision int, q Request, r *Recording) (*spool.Recording, error) {
-	plan, err := export.PlanForget(ctx, src, q.Identity)
+func replace(ctx context.Context, sp *spool.Spool, src export.Source, keys *export.Keys, revision int, q Request, r *Recording) (*spool.Recording, error) {
+	plan, err := export.PlanForget(ctx, src, keys, q.Identity)
 	if err != nil {
 		return nil, err
 	}
