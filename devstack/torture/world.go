@@ -186,7 +186,7 @@ func (w *World) reckon(ctx context.Context) (v Verdict, outages []int, err error
 		if len(w.victims) == 2 {
 			one, err := s.union(lines[0], lines[1])
 			v.add(one)
-			errs = append(errs, err)
+			errs = append(errs, err, s.merged(ctx, w.victims[0], by[w.victims[0].instance], by[w.victims[1].instance]))
 		}
 		for _, x := range s.senders {
 			if n := x.interruptions(); n > 0 {
@@ -241,6 +241,48 @@ func (s *session) union(a, b []textegress.Message) (Verdict, error) {
 		errs = append(errs, errors.New(m))
 	}
 	return v, errors.Join(errs...)
+}
+
+// merged has the command line make one recording of two, which must have everything that one of the two has, once and in order.
+func (s *session) merged(ctx context.Context, v *victim, a, b []devstack.Delivered) error {
+	if len(a) != 1 || len(b) != 1 {
+		return fmt.Errorf("session %q: %d and %d recordings to merge, want one of each", s.Name, len(a), len(b))
+	}
+	dir := filepath.Join(s.w.dir, "merged-"+s.ID)
+	for _, args := range [][]string{{"merge", a[0].S3URL(), b[0].S3URL(), dir}, {"verify", dir}} {
+		stdout, stderr, code, err := v.CLI(ctx, args...)
+		if err != nil {
+			return err
+		}
+		if code != 0 {
+			return fmt.Errorf("textegress %s: exit code %d\n%s%s", args[0], code, stdout, stderr)
+		}
+	}
+	rec, err := textegress.Open(os.DirFS(dir))
+	if err != nil {
+		return err
+	}
+	var lines []textegress.Message
+	for m, err := range rec.Messages() {
+		if err != nil {
+			return fmt.Errorf("merged recording: %w", err)
+		}
+		lines = append(lines, m)
+	}
+	var sent []Sent
+	for _, x := range s.senders {
+		sent = append(sent, x.sent())
+	}
+	c := rec.Manifest().Completeness
+	verdict := Judge(sent, lines, c.Tail == textegress.TailUnproved)
+	errs := []error{}
+	for _, m := range append(verdict.Wrong, Claims(sent, []Part{{c, lines}})...) {
+		errs = append(errs, errors.New("merged: "+m))
+	}
+	if verdict.Recorded != verdict.Sent || len(c.Outages) > 0 || c.PossibleDuplicates > 0 {
+		errs = append(errs, fmt.Errorf("merged: %s, %d outages, %d possible duplicates; want all messages once", verdict, len(c.Outages), c.PossibleDuplicates))
+	}
+	return errors.Join(errs...)
 }
 
 // close ends the recorders in order, which must succeed.
