@@ -128,7 +128,14 @@ func killAtRandom(ctx context.Context, w *World) error {
 // goes on meanwhile.
 func killBetweenStates(ctx context.Context, w *World) error {
 	return w.classes(ctx, 1, time.Hour, 2*time.Hour, func() error {
-		begun := func(st devstack.RecorderStatus) bool { return len(st.Recordings) > 0 && st.Recordings[0].Connected }
+		begun := func(st devstack.RecorderStatus) bool {
+			for _, r := range st.Recordings {
+				if r.Connected {
+					return true
+				}
+			}
+			return false
+		}
 		if err := w.victims[0].Until(ctx, "the other session is recorded", begun); err != nil {
 			return err
 		}

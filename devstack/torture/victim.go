@@ -27,12 +27,14 @@ type victim struct {
 
 func (w *World) newVictim(ctx context.Context, instance string, env []string) (*victim, error) {
 	dir := filepath.Join(w.dir, instance)
-	env = append([]string{"INSTANCE=" + w.name + "-" + instance, "RETENTION=0s", "REJOIN_WINDOW=1m"}, env...)
+	// A name of its own in each round: the queue of an earlier one would have announcements that nobody took since.
+	instance = filepath.Base(w.dir) + "-" + instance
+	env = append([]string{"INSTANCE=" + instance, "RETENTION=0s", "REJOIN_WINDOW=1m"}, env...)
 	rec, err := w.rig.Stack.NewRecorderOf(ctx, dir, []devstack.Project{w.project}, env...)
 	if err != nil {
 		return nil, err
 	}
-	return &victim{Recorder: rec, w: w, instance: w.name + "-" + instance, data: filepath.Join(dir, "textegress-data", "recordings")}, nil
+	return &victim{Recorder: rec, w: w, instance: instance, data: filepath.Join(dir, "textegress-data", "recordings")}, nil
 }
 
 // start starts the recorder without waiting for anything. Should it end by itself, that is wrong.
