@@ -3,6 +3,7 @@ package spool
 import (
 	"errors"
 	"math/rand/v2"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -450,5 +451,47 @@ func TestShowSize(t *testing.T) {
 		if got := showSize(n); got != want {
 			t.Errorf("%d: %q, want %q", n, got, want)
 		}
+	}
+}
+
+// TestFailedSync_IsNeverRetried: whatever follows a failed fsync, going on, closing,
+// opening again, sealing, that file is not synced once more.
+func TestFailedSync_IsNeverRetried(t *testing.T) {
+	mem, o := memory()
+	syncs := map[string]int{}
+	failing := true
+	o.FS = &durabletest.Fault{FS: mem, Hook: func(c durabletest.Call) (int, error) {
+		if c.Name != "sync" || !strings.HasSuffix(c.Path, segmentSuffix) {
+			return 0, nil
+		}
+		syncs[filepath.Base(c.Path)]++
+		if failing {
+			return 0, syscall.EIO
+		}
+		return 0, nil
+	}}
+	s := openSpool(t, "/data", o)
+	r, w := newRecording(t, s)
+	appendText(t, w, "one")
+	if err := w.Sync(); err == nil {
+		t.Fatal("no error")
+	}
+	failing = false
+	appendText(t, w, "two")
+	if err := w.Sync(); err == nil {
+		t.Error("the failure is forgotten")
+	}
+	if err := w.Close(); err == nil {
+		t.Error("the failure is forgotten")
+	}
+	w = openWriter(t, r)
+	appendText(t, w, "three")
+	seal(t, w)
+	if syncs["000001.seg"] != 1 || syncs["000002.seg"] < 1 || syncs["000003.seg"] < 1 {
+		t.Errorf("syncs by file: %v", syncs)
+	}
+	wantTexts(t, r, "one", "two", "three")
+	if sealed, _ := r.Sealed(); !sealed.Suspect {
+		t.Error("not suspect")
 	}
 }

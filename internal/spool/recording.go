@@ -35,6 +35,9 @@ type Recording struct {
 	sealed  Sealed
 	suspect bool
 	writer  *Writer
+	// unsyncable are the segments of which an fsync failed in this process: another
+	// one that succeeded would prove nothing.
+	unsyncable map[string]bool
 }
 
 // ID returns the egress id.

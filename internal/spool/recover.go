@@ -23,6 +23,9 @@ func (w *Writer) prepare() error {
 	for _, name := range names {
 		n, _ := segmentNumber(name)
 		w.number = n + 1
+		if w.recording.isUnsyncable(name) {
+			continue
+		}
 		if err := w.syncOld(name); err != nil {
 			_ = w.spool.metrics.count(opSync, err)
 			w.spool.log.Error("cannot make a recovered segment durable",

@@ -100,6 +100,12 @@ func (r *Recording) Suspect() bool {
 	return r.suspect || r.sealed.Suspect
 }
 
+func (r *Recording) isUnsyncable(segment string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.unsyncable[segment]
+}
+
 // markSuspect remembers a failed fsync, also over a restart. The file is written
 // as well as a failing disk allows: sealed.json says it too, if this process
 // lives to write it.
@@ -107,6 +113,10 @@ func (r *Recording) markSuspect(segment string) {
 	r.mu.Lock()
 	first := !r.suspect
 	r.suspect = true
+	if r.unsyncable == nil {
+		r.unsyncable = make(map[string]bool)
+	}
+	r.unsyncable[segment] = true
 	r.mu.Unlock()
 	if !first {
 		return
