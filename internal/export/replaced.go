@@ -12,6 +12,8 @@ type Replaced struct {
 	FormatVersion int `json:"format_version"`
 	// Revision is the first one that may be delivered: nothing was ever delivered under its prefix.
 	Revision int `json:"revision"`
+	// Bucket is where it had been delivered, "" if it had not; the revisions to be deleted are there.
+	Bucket string `json:"bucket,omitempty"`
 }
 
 const replacedFormat = 1
@@ -29,16 +31,25 @@ func (r Replaced) Note() ([]byte, error) {
 // FirstRevision returns the revision with which the delivery of a recording begins: 1, or a later one where others were
 // delivered before somebody was removed from it.
 func FirstRevision(rec *spool.Recording) (int, error) {
-	b, ok, err := rec.Replaced()
+	r, ok, err := LoadReplaced(rec)
 	if err != nil || !ok {
 		return 1, err
 	}
+	return r.Revision, nil
+}
+
+// LoadReplaced returns replaced.json, false where there is none.
+func LoadReplaced(rec *spool.Recording) (Replaced, bool, error) {
+	b, ok, err := rec.Replaced()
+	if err != nil || !ok {
+		return Replaced{}, false, err
+	}
 	var r Replaced
 	if err := json.Unmarshal(b, &r); err != nil {
-		return 0, fmt.Errorf("read replaced.json: %w", err)
+		return Replaced{}, false, fmt.Errorf("read replaced.json: %w", err)
 	}
 	if r.FormatVersion != replacedFormat || r.Revision < 1 {
-		return 0, fmt.Errorf("read replaced.json: format version %d, this program knows %d", r.FormatVersion, replacedFormat)
+		return Replaced{}, false, fmt.Errorf("read replaced.json: format version %d, this program knows %d", r.FormatVersion, replacedFormat)
 	}
-	return r.Revision, nil
+	return r, true, nil
 }

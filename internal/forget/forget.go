@@ -10,6 +10,7 @@ package forget
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -219,10 +220,14 @@ func (f *Forgetter) replace(ctx context.Context, rec *spool.Recording, q Request
 	if f.o.KeysFor != nil {
 		keys = f.o.KeysFor(rec.Info().ProjectID)
 	}
-	return replace(ctx, f.o.Spool, src, keys, revision, q, r)
+	where, err := deliveredTo(rec)
+	if err != nil {
+		return nil, err
+	}
+	return replace(ctx, f.o.Spool, src, keys, export.Replaced{Revision: revision, Bucket: where}, q, r)
 }
 
-func replace(ctx context.Context, sp *spool.Spool, src export.Source, keys *export.Keys, revision int, q Request, r *Recording) (*spool.Recording, error) {
+func replace(ctx context.Context, sp *spool.Spool, src export.Source, keys *export.Keys, next export.Replaced, q Request, r *Recording) (*spool.Recording, error) {
 	plan, err := export.PlanForget(ctx, src, keys, q.Identity)
 	if err != nil {
 		return nil, err
@@ -231,7 +236,7 @@ func replace(ctx context.Context, sp *spool.Spool, src export.Source, keys *expo
 	if q.DryRun || plan.Frames == 0 {
 		return nil, nil //nolint:nilnil // nothing was replaced
 	}
-	note, err := export.Replaced{Revision: revision}.Note()
+	note, err := next.Note()
 	if err != nil {
 		return nil, err
 	}
@@ -244,6 +249,31 @@ func replace(ctx context.Context, sp *spool.Spool, src export.Source, keys *expo
 		return nil, errors.New("the recording is not sealed")
 	}
 	return sp.Replace(src.Info(), sealed, segments, note, plan.Edit)
+}
+
+// deliveredTo returns the bucket that holds older revisions, "" if none does.
+func deliveredTo(rec *spool.Recording) (string, error) {
+	unsettled, err := rec.Unsettled()
+	if err != nil {
+		return "", err
+	}
+	if unsettled { // then what is older than the one before is still to be deleted, too
+		r, _, err := export.LoadReplaced(rec)
+		if err != nil || r.Bucket != "" {
+			return r.Bucket, err
+		}
+	}
+	b, ok, err := rec.Uploaded()
+	if err != nil || !ok {
+		return "", err
+	}
+	var up struct {
+		Bucket string `json:"bucket"`
+	}
+	if err := json.Unmarshal(b, &up); err != nil {
+		return "", fmt.Errorf("read uploaded.json: %w", err)
+	}
+	return up.Bucket, nil
 }
 
 // nextRevision returns the number of a revision under whose prefix nothing was delivered.
@@ -323,6 +353,13 @@ func (f *Forgetter) settle(ctx context.Context, rec *spool.Recording, r *Recordi
 	bucket, err := f.o.BucketFor(rec.Info().ProjectID)
 	if err != nil {
 		return err
+	}
+	if was, ok, err := export.LoadReplaced(rec); err != nil {
+		return err
+	} else if ok && was.Bucket != "" && was.Bucket != bucket.String() {
+		// Deleting needs the access to that bucket, which is not configured any more.
+		return fmt.Errorf("it had been delivered to %s, which is not the project's bucket now: what is there is not deleted; "+
+			"use --from with the settings of that bucket, or delete it there", was.Bucket)
 	}
 	complete, err := purge(ctx, bucket, rec.Info(), frozen, r)
 	if err != nil || !complete {

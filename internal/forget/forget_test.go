@@ -610,3 +610,26 @@ func TestForgetFromACopy(t *testing.T) {
 	}
 	w.lines("r2/")
 }
+
+// Whoever delivers somewhere else now is told that the old place still has it.
+func TestForgetAfterAChangeOfBucket(t *testing.T) {
+	old := mem.New("old", true)
+	w := newWorld(t, old)
+	w.record("DE_1")
+	w.deliver()
+	w.bucket = mem.New("new", true)
+	a := w.forget(forget.Request{})
+	if got := outcomes(a); !cmp.Equal(got, []string{"DE_1 incomplete r2"}) || !strings.Contains(strings.Join(a.Recordings[0].Problems, ""), "memory old") {
+		t.Errorf("%v %+v", got, a)
+	}
+	if got := w.traces(); len(got) > 0 {
+		t.Errorf("on the disk and in the new bucket: %q", got)
+	}
+	w.bucket = old // the settings of before
+	if a := w.forget(forget.Request{}); a.Complete() {
+		t.Errorf("the new revision is not in this bucket, so nothing may be deleted: %+v", a)
+	}
+	if _, err := old.Stat(t.Context(), prefix+"manifest.json"); err != nil {
+		t.Error(err)
+	}
+}

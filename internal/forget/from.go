@@ -118,7 +118,7 @@ func (p Place) one(ctx context.Context, sp *spool.Spool, base string, latest int
 		Spool: sp, BucketFor: bucketFor, Logger: p.Logger,
 		Uploader: uploader.New(uploader.Options{Spool: sp, BucketFor: bucketFor, Retention: -1}),
 	})
-	rec, err := replace(ctx, sp, src, nil, latest+1, q, r)
+	rec, err := replace(ctx, sp, src, nil, export.Replaced{Revision: latest + 1}, q, r)
 	switch {
 	case err != nil:
 		return err
