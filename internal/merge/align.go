@@ -52,7 +52,11 @@ func (al *aligner) fill() error {
 			if it.class == classOwn || it.class == classContent {
 				return
 			}
-			if list := other.byKey[it.key]; len(list) > 0 {
+			list := other.byKey[it.key]
+			if it.repeats() {
+				list = al.within(1-i, list, al.place(i, it), alone)
+			}
+			if len(list) > 0 {
 				pair(other, it, list[0])
 			}
 		}); err != nil {
@@ -108,6 +112,8 @@ func (al *aligner) choose(a, b *item) int {
 		return 1
 	case a.twin != nil && b.twin == nil:
 		return 1 // b lies before the twin of a
+	case a.twin != nil && b.class == classParticipant && a.class != classParticipant:
+		return 1 // an event keeps no packet from its place: the server tells of them when it likes
 	case a.twin != nil:
 		return 0 // they are twins, or the two recorders heard them in another order
 	case b.twin != nil:

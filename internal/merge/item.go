@@ -103,6 +103,12 @@ func (it *item) fromEvent() {
 	}
 }
 
+// repeats reports whether the same event may come again, so that only those are one that both recorders were told at about the
+// same time.
+func (it *item) repeats() bool {
+	return it.class == classParticipant && (it.event.Kind == textegress.KindRoomUpdated || it.event.Kind == textegress.KindParticipantUpdated)
+}
+
 // keyHash makes keys; every part is preceded by its length.
 type keyHash struct{ hash.Hash }
 
