@@ -40,10 +40,12 @@ const (
 	// name, metadata or attributes of a participant changed; the event has all of them
 	KindParticipantUpdated Kind = "participant_updated"
 	KindRoomUpdated        Kind = "room_updated" // the room's metadata changed
-	KindOutageStarted      Kind = "outage_started"
-	KindOutageEnded        Kind = "outage_ended"
-	KindRecordingEnded     Kind = "recording_ended"
-	KindCorrupt            Kind = "corrupt" // a range of a segment that could not be read
+	// frames of a data track are received, or its name has become known; the frames name their track by its handle
+	KindDataTrackSubscribed Kind = "data_track_subscribed"
+	KindOutageStarted       Kind = "outage_started"
+	KindOutageEnded         Kind = "outage_ended"
+	KindRecordingEnded      Kind = "recording_ended"
+	KindCorrupt             Kind = "corrupt" // a range of a segment that could not be read
 
 	// One of the two recorders of a merged recording was not connected. Where
 	// neither was, it is an outage.
@@ -62,7 +64,7 @@ const (
 func (k Kind) IsEvent() bool {
 	switch k {
 	case KindRecordingStarted, KindJoined, KindParticipantJoined, KindParticipantLeft,
-		KindParticipantUpdated, KindRoomUpdated, KindOutageStarted, KindOutageEnded, KindRecordingEnded, KindCorrupt,
+		KindParticipantUpdated, KindRoomUpdated, KindDataTrackSubscribed, KindOutageStarted, KindOutageEnded, KindRecordingEnded, KindCorrupt,
 		KindRecorderAway, KindRecorderBack, KindSelection, KindDropped, KindForgotten:
 		return true
 	}
@@ -311,6 +313,11 @@ type Event struct {
 	Metadata        string            `json:"metadata,omitempty"`
 	Attributes      map[string]string `json:"attributes,omitempty"`
 	ParticipantKind string            `json:"participant_kind,omitempty"`
+
+	// data_track_subscribed, with identity, sid of its publisher and the track's
+	// name. Handle is what the frames of this epoch say.
+	TrackSID string `json:"track_sid,omitempty"`
+	Handle   uint16 `json:"handle,omitempty"`
 
 	// joined; room_updated has the metadata
 	RoomSID           string `json:"room_sid,omitempty"`

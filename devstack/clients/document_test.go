@@ -60,10 +60,6 @@ var reasons = map[string][2]string{
 		"LiveKit's server forwards a transcription packet only from a participant of kind *agent*.",
 		"Send text on the topic `lk.transcription`, as current agents do: it is recorded from anybody.",
 	},
-	"data-track": {
-		"The recorder does not subscribe to data tracks yet.",
-		"Publish what should be on record as data, lossy if need be.",
-	},
 	"metrics": {
 		"LiveKit's server sends metrics only to participants with the grant canSubscribeMetrics who also receive the sender's media.",
 		"Collect metrics from LiveKit's server, or publish what the study needs as data.",
@@ -123,6 +119,7 @@ func (f *findings) markdown(t *testing.T) []byte {
 	line("- The chat box sends every message twice, for old clients. Both are recorded; the copy has `copy_of`, and the text view leaves it out.")
 	line("- An edited chat message is a line of its own with the `id` of the first one and `edit_timestamp_ms`.")
 	line("- Lossy data, and data tracks, can be lost on the way from the sender to the server. Between server and recorder nothing is.")
+	line("- The frames of a data track name it by a number; the line `data_track_subscribed` says which track of whom that is.")
 	line("- `RoomService.SendData` has no sender: the lines have no `identity`.")
 	line("- Files attached to a text are `byte_stream` lines; the text's line names them in `attached_stream_ids`. The Go SDK sends no name for them.")
 	line("- A stream of unknown length (`streamText`, `streamBytes`) can be `\"complete\": false` with the reason `unproved` although nothing is")

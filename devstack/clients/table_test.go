@@ -97,7 +97,7 @@ var rows = []row{
 	{"transcription", "`publishTranscription`", and(by(none, node, goSDK), by(transcription, agent))},
 	{"transcription-stream", "interim and final text on topic `lk.transcription`", by(textStream, node, agent)},
 	{"dtmf", "`publishDtmf`", by(dtmf, web223, web215, node, agent, goSDK)},
-	{"data-track", "`publishDataTrack`, frames of a data track", by(none, web223)},
+	{"data-track", "`publishDataTrack`, frames of a data track", by(dataTrack, web223)},
 	{"rpc", "`performRpc`: request and response", by(none, web223, web215, node, agent, goSDK)},
 	{"metrics", "metrics packets", by(none, goSDK)},
 }

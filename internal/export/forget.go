@@ -135,11 +135,18 @@ func (p *Forgetting) is(f spool.Frame) bool {
 			return false
 		case textegress.KindForgotten:
 			return false
+		case textegress.KindDataTrackSubscribed:
+			p.tracks[ev.Handle] = ev.Identity == p.identity || p.sids[ev.ParticipantSID]
 		}
 		return ev.Identity == p.identity || p.sids[ev.ParticipantSID]
 	}
 	if f.Channel == spool.ChannelDataTrack {
-		return len(f.Payload) >= 4 && p.tracks[uint16(f.Payload[2])<<8|uint16(f.Payload[3])]
+		if len(f.Payload) < 4 {
+			return false
+		}
+		// Whose they are can be told a moment after the first frames: rather too much than too little.
+		own, known := p.tracks[uint16(f.Payload[2])<<8|uint16(f.Payload[3])]
+		return own || !known
 	}
 	identity, sid, about, ok := selection.Sender(f.Payload)
 	if !ok {

@@ -45,6 +45,7 @@ func newHandler(ctx context.Context, r *Recorder) *handler {
 // Joined decides whether this is the session's room, and writes that we are in.
 func (h *handler) Joined(in room.Info) error {
 	r := h.r
+	r.o.Selection.ForgetTracks() // their handles were those of another connection
 	named := SessionOf(in.RoomMetadata)
 	r.mu.Lock()
 	known, rejoin := r.roomSIDs[in.RoomSID], len(r.roomSIDs) > 0
@@ -182,6 +183,14 @@ func (h *handler) Event(ev room.Event) {
 			return
 		}
 		_ = h.event(now, participantEvent(textegress.KindParticipantUpdated, ev.Participant))
+	case room.DataTrackSubscribed:
+		t := ev.Track
+		if !h.r.o.Selection.Track(t.Handle, t.Identity, t.Name) {
+			return
+		}
+		_ = h.event(now, spool.Event{
+			Kind: textegress.KindDataTrackSubscribed, Identity: t.Identity, ParticipantSID: t.ParticipantSID, Name: t.Name, TrackSID: t.SID, Handle: t.Handle,
+		})
 	case room.RoomUpdated:
 		_ = h.event(now, spool.Event{Kind: textegress.KindRoomUpdated, RoomMetadata: ev.RoomMetadata})
 	case room.SignalLost:

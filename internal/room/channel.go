@@ -12,7 +12,7 @@ import (
 // Channel is a LiveKit data channel. The numbers are those of the recording format.
 type Channel uint8
 
-// The channels. DataTrack is only received if the server opens it by itself: we do not subscribe to data tracks yet.
+// The channels. What comes over DataTrack is no livekit.DataPacket but a frame of a data track.
 const (
 	Reliable  Channel = 1
 	Lossy     Channel = 2
@@ -42,11 +42,11 @@ const (
 	maxBuffer = 2 * receiveBuffer
 )
 
-// openChannels creates the two channels the server asks for. It must be us who do it: the server sends with the reliability that the
+// openChannels creates the channels on which the server sends; one without data tracks leaves the third unused. It must be us who do it: the server sends with the reliability that the
 // opener declared, and declared like this not even lossy packets are lost between the server and us.
 func (p *peer) openChannels() error {
 	ordered := true
-	for _, ch := range []Channel{Reliable, Lossy} {
+	for _, ch := range []Channel{Reliable, Lossy, DataTrack} {
 		dc, err := p.pc.CreateDataChannel(ch.String(), &webrtc.DataChannelInit{Ordered: &ordered})
 		if err != nil {
 			return err

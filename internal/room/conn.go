@@ -32,6 +32,7 @@ type Conn struct {
 
 	// Of the goroutine readSignals. There is at most one; signals waits for it.
 	roster  *roster
+	tracks  *dataTracks
 	signals sync.WaitGroup
 
 	inEvent atomic.Bool  // Handler.Event is being called
@@ -299,7 +300,11 @@ func (c *Conn) readSignals(s *signal, first *livekit.SignalResponse) {
 func (c *Conn) told(m *livekit.SignalResponse, now time.Time, measured *bool) bool {
 	switch x := m.GetMessage().(type) {
 	case *livekit.SignalResponse_Update:
-		for _, e := range c.roster.update(x.Update.GetParticipants()) {
+		for _, e := range append(c.roster.update(x.Update.GetParticipants()), c.tracks.update(x.Update.GetParticipants())...) {
+			c.event(e)
+		}
+	case *livekit.SignalResponse_DataTrackSubscriberHandles:
+		for _, e := range c.tracks.subscribed(x.DataTrackSubscriberHandles.GetSubHandles()) {
 			c.event(e)
 		}
 	case *livekit.SignalResponse_RoomUpdate:

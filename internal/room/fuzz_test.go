@@ -80,7 +80,7 @@ func FuzzSignal(f *testing.F) {
 				j := m.GetJoin()
 				conn = &Conn{
 					client: c, o: JoinOptions{Handler: w}, info: infoOf(j), log: c.log, peer: p, over: make(chan struct{}),
-					roster: newRoster(j.GetParticipant().GetSid(), j.GetOtherParticipants()),
+					roster: newRoster(j.GetParticipant().GetSid(), j.GetOtherParticipants()), tracks: newDataTracks(j.GetOtherParticipants()),
 				}
 				conn.every, conn.wait = pingTimes(j, c.times)
 				if conn.every < time.Second && conn.every != c.times.ping || conn.every > time.Minute || conn.wait < 2*conn.every || conn.wait > 3*time.Minute {

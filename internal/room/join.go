@@ -46,8 +46,8 @@ func (c *Client) Join(ctx context.Context, o JoinOptions) (*Conn, error) {
 	}
 	conn := &Conn{
 		client: c, o: o, endpoint: e, info: infoOf(j), log: c.log, peer: p, sig: sig,
-		roster: newRoster(j.GetParticipant().GetSid(), j.GetOtherParticipants()),
-		inbox:  make(chan inbound), quit: make(chan End, 1), over: make(chan struct{}), done: make(chan struct{}),
+		roster: newRoster(j.GetParticipant().GetSid(), j.GetOtherParticipants()), tracks: newDataTracks(j.GetOtherParticipants()),
+		inbox: make(chan inbound), quit: make(chan End, 1), over: make(chan struct{}), done: make(chan struct{}),
 	}
 	conn.every, conn.wait = pingTimes(j, c.times)
 	conn.servers, conn.serversAt = turnServers(j.GetIceServers()), time.Now()

@@ -23,13 +23,14 @@ type EventType uint8
 
 // The types of events.
 const (
-	ParticipantJoined  EventType = iota + 1 // Participant came after us
-	ParticipantLeft                         // Participant has gone; without metadata and attributes if the server did not tell it itself
-	ParticipantUpdated                      // name, metadata, attributes or kind of Participant changed
-	RoomUpdated                             // RoomSID, RoomMetadata changed
-	SignalLost                              // the websocket is lost; packets still come
-	SignalResumed                           // the websocket is there again; participants who came and went meanwhile are not known
-	ClockMeasured                           // ClockOffset was measured (once per websocket)
+	ParticipantJoined   EventType = iota + 1 // Participant came after us
+	ParticipantLeft                          // Participant has gone; without metadata and attributes if the server did not tell it itself
+	ParticipantUpdated                       // name, metadata, attributes or kind of Participant changed
+	RoomUpdated                              // RoomSID, RoomMetadata changed
+	SignalLost                               // the websocket is lost; packets still come
+	SignalResumed                            // the websocket is there again; participants who came and went meanwhile are not known
+	ClockMeasured                            // ClockOffset was measured (once per websocket)
+	DataTrackSubscribed                      // frames with Track.Handle are those of Track; again when its name becomes known
 )
 
 // String returns the name of the type, in snake case.
@@ -37,6 +38,7 @@ func (t EventType) String() string {
 	return map[EventType]string{
 		ParticipantJoined: "participant_joined", ParticipantLeft: "participant_left", ParticipantUpdated: "participant_updated",
 		RoomUpdated: "room_updated", SignalLost: "signal_lost", SignalResumed: "signal_resumed", ClockMeasured: "clock_measured",
+		DataTrackSubscribed: "data_track_subscribed",
 	}[t]
 }
 
@@ -46,6 +48,7 @@ type Event struct {
 	Type         EventType
 	At           time.Time // reception
 	Participant  Participant
+	Track        Track
 	RoomSID      string
 	RoomMetadata string
 	ClockOffset  time.Duration

@@ -70,7 +70,7 @@ func clientInfo() *livekit.ClientInfo {
 // crashes a 1.11 server (livekit-server#4560).
 func joinRequest(jr *livekit.JoinRequest) (string, error) {
 	jr.ClientInfo = clientInfo()
-	jr.ConnectionSettings = &livekit.ConnectionSettings{AutoSubscribe: false, AutoSubscribeDataTrack: new(false)}
+	jr.ConnectionSettings = &livekit.ConnectionSettings{AutoSubscribe: false, AutoSubscribeDataTrack: new(true)}
 	b, err := proto.Marshal(jr)
 	if err != nil {
 		return "", err
