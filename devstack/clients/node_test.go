@@ -20,7 +20,7 @@ func (d *desk) startNode(t *testing.T, npm string, jobs []job) {
 	}
 	dir := t.TempDir()
 	p, err := devstack.StartProcess(t.Context(), devstack.ProcessSpec{
-		Name: "node", Path: "/usr/bin/env", Args: append([]string{"node"}, args...), Dir: dir, Log: filepath.Join(dir, "node.log"),
+		Name: "node", Path: "/usr/bin/env", Args: append([]string{"node"}, args...), Dir: dir, Log: filepath.Join(dir, "node.log"), Env: []string{"TMPDIR=" + dir}, // removed with it
 	})
 	check(t, err)
 	t.Cleanup(func() {
