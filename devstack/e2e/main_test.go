@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -98,10 +99,17 @@ func must[T any](v T, err error) func(*testing.T) T {
 	}
 }
 
-// begin creates a session that is announced to the device group.
+// begin creates a session that is announced to the device group, and waits until SyncFlow's own listener is in its room: where the
+// session ends before that, it is the listener that makes the room again.
 func begin(t *testing.T, p devstack.Project, name string) devstack.Session {
 	t.Helper()
-	return must(stack.SyncFlow.CreateSession(testContext(t), p, name, devstack.DeviceGroup))(t)
+	ctx := testContext(t)
+	s := must(stack.SyncFlow.CreateSession(ctx, p, name, devstack.DeviceGroup))(t)
+	check(t, devstack.Poll(ctx, func() bool {
+		c, err := stack.SyncFlow.Counters(ctx)
+		return err == nil && slices.Contains(c.Listening, s.LivekitRoomName)
+	}))
+	return s
 }
 
 // inRoom waits until the recorder is in the room of the session.

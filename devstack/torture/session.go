@@ -252,7 +252,7 @@ func (s *session) judge(ctx context.Context, v *victim, parts []devstack.Deliver
 		if c := m.Completeness; c.CorruptRanges+c.FramesMissing+c.UndecodablePackets > 0 {
 			errs = append(errs, fmt.Errorf("recording %s: %d corrupt ranges, %d frames missing, %d undecodable packets", m.EgressID, c.CorruptRanges, c.FramesMissing, c.UndecodablePackets))
 		}
-		stdout, stderr, code, err := v.CLI(ctx, "verify", d.S3URL())
+		stdout, stderr, code, err := v.reads(ctx, func(int) []string { return []string{"verify", d.S3URL()} })
 		if err != nil {
 			return Verdict{}, nil, err
 		}

@@ -243,19 +243,36 @@ func (s *session) union(a, b []textegress.Message) (Verdict, error) {
 	return v, errors.Join(errs...)
 }
 
+// reads runs a command that reads from the store, which another scenario may be killing just then: exit code 1 says that it could
+// not do its work, and it is repeated. What it finds wrong is another code.
+func (v *victim) reads(ctx context.Context, args func(try int) []string) (stdout, stderr string, code int, err error) {
+	for try := range 20 {
+		stdout, stderr, code, err = v.CLI(ctx, args(try)...)
+		if err != nil || code != 1 || sleep(ctx, time.Second) != nil {
+			break
+		}
+	}
+	return stdout, stderr, code, err
+}
+
 // merged has the command line make one recording of two, which must have everything that one of the two has, once and in order.
 func (s *session) merged(ctx context.Context, v *victim, a, b []devstack.Delivered) error {
 	if len(a) != 1 || len(b) != 1 {
 		return fmt.Errorf("session %q: %d and %d recordings to merge, want one of each", s.Name, len(a), len(b))
 	}
-	dir := filepath.Join(s.w.dir, "merged-"+s.ID)
-	for _, args := range [][]string{{"merge", a[0].S3URL(), b[0].S3URL(), dir}, {"verify", dir}} {
-		stdout, stderr, code, err := v.CLI(ctx, args...)
+	var dir string
+	merge := func(try int) []string {
+		dir = filepath.Join(s.w.dir, fmt.Sprintf("merged-%s-%d", s.ID, try))
+		return []string{"merge", a[0].S3URL(), b[0].S3URL(), dir}
+	}
+	verify := func(int) []string { return []string{"verify", dir} }
+	for _, args := range []func(int) []string{merge, verify} {
+		stdout, stderr, code, err := v.reads(ctx, args)
 		if err != nil {
 			return err
 		}
 		if code != 0 {
-			return fmt.Errorf("textegress %s: exit code %d\n%s%s", args[0], code, stdout, stderr)
+			return fmt.Errorf("merging and verifying: exit code %d\n%s%s", code, stdout, stderr)
 		}
 	}
 	rec, err := textegress.Open(os.DirFS(dir))
