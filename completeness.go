@@ -128,6 +128,9 @@ type Sequence struct {
 	// neither an outage nor a damaged range.
 	UnexplainedGaps    int64  `json:"unexplained_gaps"`
 	UnexplainedNumbers uint64 `json:"unexplained_numbers"`
+	// SelectionGaps are how many of the unexplained ones may be packets that were
+	// not to be recorded, see [Gap].Selection.
+	SelectionGaps int64 `json:"selection_gaps,omitempty"`
 	// Duplicates had a number that was there already, Reordered one that is lower
 	// than that of a packet before. Unjudged are one or the other: their numbers
 	// are lower than Last and no gap that is still remembered holds them; where
@@ -156,6 +159,10 @@ type Gap struct {
 	LastOutage  int  `json:"last_outage,omitempty"`
 	Damage      bool `json:"damage,omitempty"`
 	BeforeJoin  bool `json:"before_join,omitempty"`
+	// Selection: rules of what is recorded were in force at some time within this
+	// place, and packets were dropped because of them somewhere in the recording,
+	// so these may have been. It is no explanation: who was dropped is not known.
+	Selection bool `json:"selection,omitempty"`
 }
 
 // ConnectionsOmitted sums up the connections that were too many to be listed, or

@@ -88,7 +88,8 @@ type Message struct {
 	// Identity and ParticipantSID name the sender as the server stated it.
 	Identity       string `json:"identity,omitempty"`
 	ParticipantSID string `json:"participant_sid,omitempty"`
-	Topic          string `json:"topic,omitempty"`
+	// Topic of a data track is its name.
+	Topic string `json:"topic,omitempty"`
 	// Reliable tells which of the two data channels it came over.
 	Reliable *bool `json:"reliable,omitempty"`
 	// Sequence is the sender's DataPacket.sequence; 0 means unsequenced.
@@ -115,6 +116,7 @@ type Message struct {
 	RPC           *RPCInfo           `json:"rpc,omitempty"`
 	SIPDTMF       *SIPDTMFInfo       `json:"sip_dtmf,omitempty"`
 	Stream        *StreamInfo        `json:"stream,omitempty"`
+	Track         *TrackInfo         `json:"track,omitempty"`
 	Event         *Event             `json:"event,omitempty"`
 
 	// DestinationIdentities are the participants to whom it was addressed, the
@@ -200,7 +202,7 @@ type EncryptionInfo struct {
 	Type     string `json:"type"` // "none", "gcm" or "custom"
 	KeyIndex uint32 `json:"key_index"`
 	// Decrypted: the line shows the content. Otherwise it is of kind "encrypted",
-	// and Reason says why.
+	// or of kind "data_track" with the ciphertext, and Reason says why.
 	Decrypted bool   `json:"decrypted"`
 	Reason    string `json:"reason,omitempty"`
 }
@@ -210,6 +212,7 @@ const (
 	EncryptedNoKey     = "no_key"    // there was no key when the recording was exported
 	EncryptedWrongKey  = "wrong_key" // no key fits, or the ciphertext is damaged
 	EncryptedMalformed = "malformed" // it could not have been decrypted with any key
+	EncryptedPart      = "part"      // of a data track: one of several packets of a frame, which is encrypted as a whole
 )
 
 // StreamInfo describes a text or byte stream that was put together again. Its
@@ -290,6 +293,41 @@ const (
 	// length, and the sender's sequence does not prove that there was no more.
 	StreamUnproved = "unproved"
 )
+
+// TrackInfo is the header of a packet of a data track. An application's frame is
+// one packet, or several that follow each other: each is a line, and the payload
+// of the line is that of the packet.
+type TrackInfo struct {
+	// SID is the server's name of the track; absent where it is not known whose
+	// packet it is, because it came before the server told.
+	SID string `json:"sid,omitempty"`
+	// Handle is the server's name of the track within one epoch.
+	Handle uint16 `json:"handle"`
+	// Sequence counts the packets of the track, Frame its frames, both from 65535
+	// on to 0.
+	Sequence uint16 `json:"sequence"`
+	Frame    uint16 `json:"frame"`
+	// Start and Final tell whether it is the first and the last packet of its
+	// frame; a frame in one packet has both.
+	Start bool `json:"start"`
+	Final bool `json:"final"`
+	// Timestamp is the sender's clock: 90000 per second, from a random beginning,
+	// from 4294967295 on to 0.
+	Timestamp uint32 `json:"timestamp"`
+	// UserTimestamp is what the application gave with the frame, in its own unit.
+	UserTimestamp *uint64 `json:"user_timestamp,omitempty"`
+	// ParticipantSID stands in the packet itself, unchecked. No server and no SDK
+	// of LiveKit writes it so far.
+	ParticipantSID string `json:"participant_sid,omitempty"`
+	// Extensions are further parts of the header, which are not decoded.
+	Extensions []TrackExtension `json:"extensions,omitempty"`
+}
+
+// TrackExtension is a part of the header of a data track's packet.
+type TrackExtension struct {
+	ID   uint8  `json:"id"`
+	Data []byte `json:"base64"`
+}
 
 // LateLines says that lines of a removed participant stood before those of the
 // frame with this index, or, where it is 0, after those of the last frame.

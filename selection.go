@@ -26,7 +26,7 @@ const (
 	DroppedIdentity      = "identity"       // the sender may not be recorded
 	DroppedTopic         = "topic"          // the topic may not be recorded
 	DroppedStreamUnknown = "stream_unknown" // part of a stream whose beginning, and so its topic, we do not know
-	DroppedTrackUnknown  = "track_unknown"  // frame of a data track that the server has not told us about
+	DroppedTrackUnknown  = "track_unknown"  // frame of a data track of which the server has not told us whose it is, or its name
 	DroppedEncrypted     = "encrypted"      // the topic is encrypted
 	DroppedKindUnknown   = "kind_unknown"   // a kind of packet of which we do not know where its topic is
 	DroppedMalformed     = "malformed"      // sender or topic cannot be told

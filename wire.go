@@ -24,6 +24,7 @@ type wireMessage struct {
 	RPC                   *RPCInfo           `json:"rpc,omitempty"`
 	SIPDTMF               *SIPDTMFInfo       `json:"sip_dtmf,omitempty"`
 	Stream                *StreamInfo        `json:"stream,omitempty"`
+	Track                 *TrackInfo         `json:"track,omitempty"`
 	Event                 *Event             `json:"event,omitempty"`
 	DestinationIdentities []string           `json:"destination_identities,omitempty"`
 	Encryption            *EncryptionInfo    `json:"encryption,omitempty"`
@@ -37,7 +38,7 @@ func newWireMessage(m Message) *wireMessage {
 		Reliable: m.Reliable, Sequence: m.Sequence, Epoch: m.Epoch, PossibleDuplicate: m.PossibleDuplicate,
 		Text: m.Text, Base64: m.Base64, Field: m.Field, FieldName: m.FieldName,
 		User: m.User, Chat: m.Chat, Transcription: m.Transcription, RPC: m.RPC, SIPDTMF: m.SIPDTMF,
-		Stream: m.Stream, Event: m.Event,
+		Stream: m.Stream, Track: m.Track, Event: m.Event,
 		DestinationIdentities: m.DestinationIdentities, Encryption: m.Encryption, CopyOf: m.CopyOf,
 	}
 }
@@ -49,7 +50,7 @@ func (w *wireMessage) message() Message {
 		Reliable: w.Reliable, Sequence: w.Sequence, Epoch: w.Epoch, PossibleDuplicate: w.PossibleDuplicate,
 		Text: w.Text, Base64: w.Base64, Field: w.Field, FieldName: w.FieldName,
 		User: w.User, Chat: w.Chat, Transcription: w.Transcription, RPC: w.RPC, SIPDTMF: w.SIPDTMF,
-		Stream: w.Stream, Event: w.Event,
+		Stream: w.Stream, Track: w.Track, Event: w.Event,
 		DestinationIdentities: w.DestinationIdentities, Encryption: w.Encryption, CopyOf: w.CopyOf,
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/syncflow/textegress/internal/app"
+	"github.com/syncflow/textegress/internal/export"
 	"github.com/syncflow/textegress/internal/forget"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/dir"
@@ -20,6 +21,7 @@ type forgetCmd struct {
 	Session   string `placeholder:"ID" help:"Only in recordings of this session."`
 	Recording string `placeholder:"EGRESS-ID" help:"Only in this recording."`
 	From      string `placeholder:"PLACE" help:"In recordings that the data directory does not have any more: a directory or s3://bucket/prefix with one recording or many."`
+	Key       string `name:"e2ee-key-file" type:"path" placeholder:"FILE" help:"With --from: the keys with which the recordings of encrypted rooms were decrypted, as for export; else those of the settings."`
 	DryRun    bool   `help:"Only look, and say what there is."`
 	Yes       bool   `help:"Remove it. Without this flag the command only looks, too."`
 	JSON      bool   `name:"json" help:"Answer as JSON: dry_run, recordings, problems."`
@@ -31,6 +33,9 @@ func (c *forgetCmd) Run(sh *shell) error {
 	}
 	if c.Identity == "" {
 		return usageError(errors.New("the identity is empty"))
+	}
+	if c.Key != "" && c.From == "" {
+		return usageError(errors.New("--e2ee-key-file belongs to --from: without it, the keys are those of the settings"))
 	}
 	q := forget.Request{Identity: c.Identity, Project: c.Project, Session: c.Session, Recording: c.Recording, DryRun: !c.Yes}
 	var answer forget.Answer
@@ -91,6 +96,10 @@ func (c *forgetCmd) from(sh *shell, q forget.Request) (answer forget.Answer, err
 	}
 	if err != nil {
 		return answer, err
+	}
+	place.KeysFor = func(projectID string) (*export.Keys, error) {
+		o, err := withKeys(sh, export.Options{}, c.Key, projectID)
+		return o.Keys, err
 	}
 	if place.Scratch, err = os.MkdirTemp("", "textegress-forget-"); err != nil {
 		return answer, err

@@ -148,7 +148,7 @@ func sequence(s textegress.Sequence) string {
 			fmt.Fprintf(&b, ", %d across an outage or damage", n)
 		}
 		if s.UnexplainedGaps > 0 {
-			fmt.Fprintf(&b, ", %d unexplained (not for us, not to be recorded, or lost)", s.UnexplainedGaps)
+			fmt.Fprintf(&b, ", %d unexplained (%s)", s.UnexplainedGaps, unexplained(s))
 		}
 	}
 	if g := s.BeforeFirst; g != nil {
@@ -158,6 +158,8 @@ func sequence(s textegress.Sequence) string {
 			why = "from before we were in the room"
 		case g.Explained:
 			why = "across an outage or damage"
+		case g.Selection:
+			why = "unexplained, perhaps not to be recorded"
 		}
 		fmt.Fprintf(&b, ", 1 to %d not received (%s)", g.Last, why)
 	}
@@ -168,6 +170,17 @@ func sequence(s textegress.Sequence) string {
 		fmt.Fprintf(&b, ", %d out of order", s.Reordered)
 	}
 	return b.String()
+}
+
+// unexplained says what may have become of the packets in gaps that nothing explains.
+func unexplained(s textegress.Sequence) string {
+	switch s.SelectionGaps {
+	case 0:
+		return "not for us, or lost"
+	case s.UnexplainedGaps:
+		return "not for us, not to be recorded, or lost"
+	}
+	return fmt.Sprintf("not for us, or lost; %d of them perhaps not to be recorded", s.SelectionGaps)
 }
 
 // atMost qualifies figures that late packets may have made smaller.

@@ -1,7 +1,6 @@
 package clients
 
 import (
-	"encoding/binary"
 	"fmt"
 	"testing"
 
@@ -10,36 +9,49 @@ import (
 	"github.com/syncflow/textegress"
 )
 
-// frames are those of the sender's data track, found by the handle that the recording says it has.
-func (j job) frames(messages []textegress.Message) []textegress.Message {
-	var lines []textegress.Message
-	for _, e := range messages {
-		if e.Kind != textegress.KindDataTrackSubscribed || e.Identity != j.identity() || e.Event.Name != "positions" {
-			continue
-		}
-		for _, m := range messages {
-			if m.Kind == textegress.KindDataTrack && m.Epoch == e.Epoch && len(m.Base64) > 4 && binary.BigEndian.Uint16(m.Base64[2:]) == e.Event.Handle {
-				lines = append(lines, m)
-			}
-		}
-	}
-	return lines
-}
-
-// dataTrack reads the frames with the server's own code. The first ones are lost if they came before the recorder was subscribed.
-func (j job) dataTrack(t *testing.T, lines []textegress.Message) {
+// dataTrack checks the frames of a data track. The first ones are lost if they came before the recorder was subscribed, or are
+// nobody's if they came before the server told whose they are.
+func (g *group) dataTrack(t *testing.T, j job, lines []textegress.Message) {
 	t.Helper()
 	last := 0
 	for _, m := range lines {
-		var p datatrack.Packet
-		check(t, p.Unmarshal(m.Base64))
 		n := 0
-		if _, err := fmt.Sscanf(string(p.Payload), "frame %d", &n); err != nil || n <= last || n > j.Frames {
-			t.Errorf("frame %q after %d", p.Payload, last)
+		if _, err := fmt.Sscanf(string(m.Payload()), "frame %d", &n); err != nil || n <= last || n > j.Frames {
+			t.Errorf("frame %q after %d", m.Payload(), last)
 		}
 		last = n
+		h := m.Track
+		if h.UserTimestamp == nil || *h.UserTimestamp != uint64(n) || !h.Start || !h.Final || h.SID == "" || int(h.Frame) != n-1 || len(h.Extensions) > 0 {
+			t.Errorf("frame %d is described as %+v", n, *h)
+		}
 	}
 	if last != j.Frames {
 		t.Errorf("the last frame is %d of %d", last, j.Frames)
+	}
+	g.sameHeaders(t, lines)
+}
+
+// sameHeaders holds what the record says of the packets against what the server's own code reads in the raw ones.
+func (g *group) sameHeaders(t *testing.T, lines []textegress.Message) {
+	t.Helper()
+	type header struct {
+		Epoch                   int
+		Handle, Sequence, Frame uint16
+		Timestamp               uint32
+		Start, Final            bool
+	}
+	raw := map[header]int{}
+	for _, f := range g.wire.tracks {
+		var p datatrack.Packet
+		check(t, p.Unmarshal(f.Payload))
+		raw[header{
+			int(f.Epoch), p.Handle, p.SequenceNumber, p.FrameNumber, p.Timestamp, p.IsStartOfFrame, p.IsFinalOfFrame,
+		}]++
+	}
+	for _, m := range lines {
+		h := m.Track
+		if n := raw[header{m.Epoch, h.Handle, h.Sequence, h.Frame, h.Timestamp, h.Start, h.Final}]; n != 1 {
+			t.Errorf("line %d: %d packets have the header %+v", m.N, n, *h)
+		}
 	}
 }

@@ -14,9 +14,16 @@ import (
 // derived again from the delivered raw segments.
 func (g *group) decrypt(t *testing.T, r *devstack.Recorder) {
 	t.Helper()
-	ciphertexts := 0
+	ciphertexts, frames := 0, 0
 	for _, m := range g.messages {
 		if m.Kind.IsEvent() {
+			continue
+		}
+		if m.Kind == textegress.KindDataTrack { // only the payload of a frame is encrypted, the header is not
+			frames++
+			if m.Encryption == nil || m.Encryption.Reason != textegress.EncryptedNoKey || m.Text != nil || len(m.Base64) == 0 {
+				t.Errorf("line %d has encryption %+v, want a frame without a key", m.N, m.Encryption)
+			}
 			continue
 		}
 		ciphertexts++
@@ -26,6 +33,9 @@ func (g *group) decrypt(t *testing.T, r *devstack.Recorder) {
 		if m.Identity == "" || m.ParticipantSID == "" {
 			t.Errorf("line %d has the sender %q %q", m.N, m.Identity, m.ParticipantSID)
 		}
+	}
+	if got := g.delivered.Manifest().Completeness.UndecryptablePackets; frames == 0 || got != int64(ciphertexts+frames) {
+		t.Errorf("the manifest states %d packets that could not be decrypted, the lines are %d and %d frames", got, ciphertexts, frames)
 	}
 	if got := g.delivered.Manifest().Counts.ByKind[textegress.KindEncrypted]; ciphertexts == 0 || got != int64(ciphertexts) {
 		t.Errorf("the manifest counts %d packets that could not be decrypted, the lines are %d", got, ciphertexts)

@@ -21,8 +21,8 @@ import (
 func (j job) lines(messages []textegress.Message, method string) []textegress.Message {
 	belongs := func(m textegress.Message) bool { return m.Topic == method }
 	switch method {
-	case "data-track": // frames have no sender but a handle
-		return j.frames(messages)
+	case "data-track":
+		belongs = func(m textegress.Message) bool { return m.Kind == textegress.KindDataTrack && m.Topic == "positions" }
 	case "publish-no-topic":
 		belongs = func(m textegress.Message) bool { return m.Kind == textegress.KindData && m.Topic == "" }
 	case "chat":
@@ -127,7 +127,7 @@ func (g *group) content(t *testing.T, j job, method string, lines []textegress.M
 		if encrypted := m.Encryption != nil && m.Encryption.Decrypted; encrypted != (j.Passphrase != "") {
 			t.Errorf("line %d: decrypted %v", m.N, encrypted)
 		}
-		if (m.ParticipantSID == "") != (j.sdk.id == server || method == "data-track") {
+		if (m.ParticipantSID == "") != (j.sdk.id == server) {
 			t.Errorf("line %d: sid %q", m.N, m.ParticipantSID)
 		}
 	}
@@ -178,7 +178,7 @@ func (g *group) content(t *testing.T, j job, method string, lines []textegress.M
 			t.Error(diff)
 		}
 	case "data-track":
-		j.dataTrack(t, lines)
+		g.dataTrack(t, j, lines)
 	default:
 		t.Errorf("nothing is known of the content of %s", method)
 	}

@@ -145,7 +145,7 @@ var (
 	encryptedMembers = []sdkID{web223, node, goSDK}
 	encryptedMethods = map[string]bool{
 		"publish-reliable": true, "publish-lossy": true, "publish-bytes": true, "publish-no-topic": true, "send-text-short": true, "send-text-long": true,
-		"stream-text": true, "send-file": true, "stream-bytes": true, "chat": true,
+		"stream-text": true, "send-file": true, "stream-bytes": true, "chat": true, "data-track": true,
 	}
 )
 

@@ -1,6 +1,7 @@
 package clients
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -22,6 +23,7 @@ import (
 type wire struct {
 	ends    map[string]bool
 	streams []*wireStream
+	tracks  []spool.Frame // of data tracks
 }
 
 // wireStream is a stream as packets. An inline stream is one packet.
@@ -116,7 +118,12 @@ func (w *wire) read(segments []spool.SegmentSource, passphrase string) error {
 		if err != nil {
 			return err
 		}
-		if f.Type != spool.FramePacket || f.Channel == spool.ChannelDataTrack {
+		if f.Type != spool.FramePacket {
+			continue
+		}
+		if f.Channel == spool.ChannelDataTrack {
+			f.Payload = bytes.Clone(f.Payload)
+			w.tracks = append(w.tracks, f)
 			continue
 		}
 		var p livekit.DataPacket

@@ -53,12 +53,16 @@ type Account struct {
 	gapsLeft   int
 	neighbours int
 	omitted    int64
+	tracks     decode.Tracks
+	ruling     map[string]bool // recorders that have rules of what is recorded in force; "" where there is one
+	ruled      int             // how often rules came into force
+	dropped    bool            // something was dropped because of them, or may have been
 }
 
 // New returns an empty account.
 func New(l Limits) *Account {
 	l.fill()
-	return &Account{limits: l, joinedNS: map[uint16]int64{}, byKey: map[string]*connection{}, gapsLeft: l.Gaps}
+	return &Account{limits: l, joinedNS: map[uint16]int64{}, byKey: map[string]*connection{}, gapsLeft: l.Gaps, ruling: map[string]bool{}}
 }
 
 // place is a position in the record: a frame, and what lay before it.
@@ -67,10 +71,15 @@ type place struct {
 	outages    int // outages that had begun
 	damage     int64
 	beforeJoin bool // the recorder had not been in the room
+	ruled      int  // how often rules had come into force
+	ruling     bool // some were in force
 }
 
 func (a *Account) here(index uint64) place {
-	return place{index: index, outages: len(a.c.Outages), damage: a.damage, beforeJoin: a.c.Join.JoinedUnixNS == 0}
+	return place{
+		index: index, outages: len(a.c.Outages), damage: a.damage, beforeJoin: a.c.Join.JoinedUnixNS == 0,
+		ruled: a.ruled, ruling: len(a.ruling) > 0,
+	}
 }
 
 // connection is one entry of the statement while it grows.
@@ -92,6 +101,7 @@ func (a *Account) Frame(f spool.Frame) {
 		if !ok {
 			a.c.UndecodablePackets++
 		}
+		a.tracks.Event(f.Epoch, m.Event)
 		a.event(f, m)
 	} else {
 		a.packet(f, decode.Inspect(f))
@@ -119,6 +129,10 @@ func (a *Account) packet(f spool.Frame, e decode.Envelope) {
 	}
 	if f.PossibleDuplicate {
 		a.c.PossibleDuplicates++
+	}
+	if f.Channel == spool.ChannelDataTrack {
+		t, _ := a.tracks.Of(f)
+		e.Identity, e.ParticipantSID = t.Identity, t.ParticipantSID
 	}
 	c := a.connection(e.ParticipantSID, e.Identity, place{beforeJoin: true})
 	if c == nil {
@@ -260,7 +274,7 @@ func (a *Account) Statement(s Subject) textegress.Completeness {
 	out.Connections = make([]textegress.Connection, 0, len(a.order))
 	for _, c := range a.order {
 		entry := c.Connection
-		entry.Sequence = c.seq.statement()
+		entry.Sequence = c.seq.statement(a.dropped)
 		entry.Tail = out.Tail
 		if c.outagesAfter(c.last.outages, len(out.Outages)) > 0 {
 			entry.Tail = textegress.TailUnproved

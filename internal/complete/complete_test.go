@@ -313,12 +313,18 @@ func TestWhatNothingCanBeProvedOf(t *testing.T) {
 	r.packet(spool.ChannelReliable, &livekit.DataPacket{ParticipantSid: "A", Sequence: 1, Value: &livekit.DataPacket_EncryptedPacket{EncryptedPacket: &livekit.EncryptedPacket{}}})
 	r.packet(spool.ChannelReliable, &livekit.DataPacket{}) // through the server's API
 	r.frame(spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelReliable, Payload: []byte{0xff}})
-	r.frame(spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelDataTrack, Payload: []byte{1, 2}})
+	track := func(handle byte) {
+		r.frame(spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelDataTrack, Payload: []byte{0x18, 0, 0, handle, 0, 1, 0, 1, 0, 0, 0, 1, 'x'}})
+	}
+	r.event(spool.Event{Kind: textegress.KindDataTrackSubscribed, ParticipantSID: "A", Identity: "of A", TrackSID: "DTR", Handle: 1})
+	track(1)
+	track(2)                                                                                                       // whose it is, nobody has told
+	r.frame(spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelDataTrack, Payload: []byte{0x18, 0, 0, 1}}) // no header
 	c := r.statement()
 	got := connection(t, c, "A")
 	got.Sequence = nil
 	if diff := cmp.Diff(textegress.Connection{
-		ParticipantSID: "A", Identity: "of A", Packets: 4, Reliable: 2, Unsequenced: 1, Lossy: 2, Undecryptable: 1, Tail: textegress.TailLeft,
+		ParticipantSID: "A", Identity: "of A", Packets: 6, Reliable: 2, Unsequenced: 1, Lossy: 2, DataTrack: 2, Undecodable: 1, Undecryptable: 1, Tail: textegress.TailLeft,
 	}, got); diff != "" {
 		t.Error(diff)
 	}
@@ -327,8 +333,61 @@ func TestWhatNothingCanBeProvedOf(t *testing.T) {
 	}, connection(t, c, "")); diff != "" {
 		t.Error(diff)
 	}
-	if c.UndecodablePackets != 1 || c.UndecryptablePackets != 1 {
+	if c.UndecodablePackets != 2 || c.UndecryptablePackets != 1 {
 		t.Errorf("%d undecodable, %d undecryptable", c.UndecodablePackets, c.UndecryptablePackets)
+	}
+}
+
+// A gap may be what rules left out only where some were in force, and only if anything was left out.
+func TestGapsUnderSelection(t *testing.T) {
+	rules := &textegress.SelectionRules{TopicsDeny: []string{"x"}}
+	for name, tc := range map[string]struct {
+		end       func(r *record)
+		selection []bool // of the gaps 3, 5, 7, 9, 11
+		gaps      int64
+	}{
+		"nothing was dropped": {func(*record) {}, []bool{false, false, false, false, false}, 0},
+		"dropped": {func(r *record) {
+			r.event(spool.Event{Kind: textegress.KindDropped, Dropped: []textegress.Dropped{{Reason: textegress.DroppedTopic, Packets: 1}}})
+		}, []bool{false, true, true, true, false}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRecord(t, complete.Limits{})
+			r.join()
+			r.arrive("A")
+			r.say("A", 2)
+			r.say("A", 4)
+			r.event(spool.Event{Kind: textegress.KindSelection, Selection: rules}) // in the middle of a gap
+			r.say("A", 6)
+			r.lose("connection_lost")
+			r.join()
+			r.say("A", 8)
+			r.event(spool.Event{Kind: textegress.KindSelection})
+			r.say("A", 10) // began while the rules were in force
+			r.say("A", 12)
+			tc.end(r)
+			s := connection(t, r.statement(), "A").Sequence
+			if s.BeforeFirst == nil || s.BeforeFirst.Selection {
+				t.Errorf("before the first: %+v", s.BeforeFirst)
+			}
+			var got []bool
+			for _, g := range s.Gaps {
+				got = append(got, g.Selection)
+			}
+			if diff := cmp.Diff(tc.selection, got); diff != "" || s.SelectionGaps != tc.gaps || s.UnexplainedGaps != 4 {
+				t.Errorf("%s, %d of %d unexplained gaps", diff, s.SelectionGaps, s.UnexplainedGaps)
+			}
+		})
+	}
+	// A recorder that dies takes its count along: then it may have been more than nothing.
+	r := newRecord(t, complete.Limits{GapsPerConnection: 1})
+	r.event(spool.Event{Kind: textegress.KindSelection, Selection: rules})
+	r.join()
+	r.arrive("A")
+	r.say("A", 1, 3, 5)
+	r.lose("process_died")
+	if s := connection(t, r.statement(), "A").Sequence; s.SelectionGaps != 2 || s.UnexplainedGaps != 2 || !s.Gaps[0].Selection {
+		t.Errorf("%+v", s)
 	}
 }
 

@@ -24,11 +24,14 @@ func (a *Account) event(f spool.Frame, m textegress.Message) {
 			c.left, c.leftOutages = true, len(a.c.Outages)
 		}
 	case textegress.KindOutageStarted:
+		a.died(e)
 		started := e.SinceUnixNS
 		if started == 0 {
 			started = m.UnixNS
 		}
 		a.c.Outages = append(a.c.Outages, textegress.Outage{Cause: e.Cause, StartedUnixNS: started, StartIndex: f.Index})
+	case textegress.KindRecorderAway:
+		a.died(e)
 	case textegress.KindOutageEnded:
 		if n := len(a.c.Outages); n > 0 && a.c.Outages[n-1].EndedUnixNS == 0 {
 			a.c.Outages[n-1].EndedUnixNS, a.c.Outages[n-1].EndIndex = m.UnixNS, f.Index
@@ -37,12 +40,25 @@ func (a *Account) event(f spool.Frame, m textegress.Message) {
 				Cause: e.Cause, StartedUnixNS: e.SinceUnixNS, EndedUnixNS: m.UnixNS, EndIndex: f.Index,
 			})
 		}
+	case textegress.KindSelection:
+		delete(a.ruling, e.EgressID)
+		if e.Selection != nil && !e.Selection.IsZero() {
+			a.ruling[e.EgressID] = true
+			a.ruled++
+		}
+	case textegress.KindDropped:
+		a.dropped = a.dropped || len(e.Dropped) > 0
 	case textegress.KindCorrupt:
 		a.damage++
 		a.c.CorruptRanges++
 		a.c.CorruptBytes += e.Bytes
 		a.c.FramesMissing += e.FramesMissing
 	}
+}
+
+// died takes into account that a recorder which dies takes with it what it had counted of packets that it dropped.
+func (a *Account) died(e *textegress.Event) {
+	a.dropped = a.dropped || e.Cause == "process_died" && len(a.ruling) > 0
 }
 
 // arrived notes since when a participant is in the room. One that came while we were there cannot have sent anything before;

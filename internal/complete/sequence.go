@@ -17,6 +17,7 @@ type sequence struct {
 
 	unlisted, unlistedUnexplained               int64
 	unlistedNumbers, unlistedUnexplainedNumbers uint64
+	unlistedSelection                           int64
 	low, high                                   uint32 // the unlisted gaps lie within
 
 	duplicates, reordered, unjudged int64
@@ -41,6 +42,7 @@ func gapAt(first, last uint32, after, before place) textegress.Gap {
 	if before.outages > after.outages {
 		g.FirstOutage, g.LastOutage = after.outages+1, before.outages
 	}
+	g.Selection = after.ruling || before.ruled > after.ruled
 	g.Explained = g.FirstOutage > 0 || g.Damage || g.BeforeJoin
 	return g
 }
@@ -80,6 +82,9 @@ func (a *Account) add(s *sequence, i int, g textegress.Gap) {
 	if !g.Explained {
 		s.unlistedUnexplained++
 		s.unlistedUnexplainedNumbers += numbers(g)
+		if g.Selection {
+			s.unlistedSelection++
+		}
 	}
 }
 
@@ -129,7 +134,8 @@ func (a *Account) late(s *sequence, n uint32) {
 	}
 }
 
-func (s *sequence) statement() *textegress.Sequence {
+// statement describes the sequence. dropped: something was not recorded on purpose, without which no gap can be due to that.
+func (s *sequence) statement(dropped bool) *textegress.Sequence {
 	if s == nil {
 		return nil
 	}
@@ -139,16 +145,25 @@ func (s *sequence) statement() *textegress.Sequence {
 		UnexplainedGaps: s.unlistedUnexplained, UnexplainedNumbers: s.unlistedUnexplainedNumbers,
 		Duplicates: s.duplicates, Reordered: s.reordered, Unjudged: s.unjudged,
 	}
-	for _, g := range s.gaps {
-		out.MissingNumbers += numbers(g)
+	if dropped {
+		out.SelectionGaps = s.unlistedSelection
+	}
+	for i := range out.Gaps {
+		g := &out.Gaps[i]
+		g.Selection = g.Selection && dropped
+		out.MissingNumbers += numbers(*g)
 		if !g.Explained {
 			out.UnexplainedGaps++
-			out.UnexplainedNumbers += numbers(g)
+			out.UnexplainedNumbers += numbers(*g)
+			if g.Selection {
+				out.SelectionGaps++
+			}
 		}
 	}
 	out.Contiguous = out.GapCount == 0
 	if s.head != nil {
 		head := *s.head
+		head.Selection = head.Selection && dropped
 		out.BeforeFirst = &head
 	}
 	return out

@@ -63,6 +63,7 @@ type Line struct {
 type Decoder struct {
 	o       Options
 	streams streams
+	tracks  Tracks
 	key     int  // which of the keys fitted last
 	opened  bool // the last frame was encrypted, and a key fitted
 }
@@ -109,6 +110,7 @@ func (d *Decoder) End(emit func(*Line) error) error { return d.streams.end(emit)
 
 func (d *Decoder) event(f spool.Frame, emit func(*Line) error) error {
 	m, ok := Event(f)
+	d.tracks.Event(f.Epoch, m.Event)
 	switch m.Kind {
 	case textegress.KindParticipantLeft:
 		d.streams.left(m.ParticipantSID, f.UnixNS)
@@ -142,17 +144,15 @@ func (d *Decoder) packet(f spool.Frame) (p *packet, line *Line) {
 	// A hostile packet must not cost the other packets of the recording their views.
 	defer func() {
 		if recover() != nil {
-			p, line = nil, &Line{Message: raw(f, textegress.KindUnknown), Undecodable: true}
+			p, line = nil, &Line{Message: raw(f), Undecodable: true}
 		}
 	}()
 	if f.Channel == spool.ChannelDataTrack {
-		m := raw(f, textegress.KindDataTrack)
-		m.Reliable = new(false) // the publisher's leg never is, whatever ours is
-		return nil, &Line{Message: m}
+		return nil, d.track(f)
 	}
 	p = &packet{DataPacket: new(livekit.DataPacket), frame: f}
 	if err := proto.Unmarshal(f.Payload, p.DataPacket); err != nil {
-		return nil, &Line{Message: raw(f, textegress.KindUnknown), Undecodable: true}
+		return nil, &Line{Message: raw(f), Undecodable: true}
 	}
 	if e := p.GetEncryptedPacket(); e != nil {
 		p.encryption = d.o.Keys.open(e, p.DataPacket, &d.key)

@@ -268,14 +268,6 @@ func TestUndecodable(t *testing.T) {
 	}
 }
 
-func TestDataTrack(t *testing.T) {
-	f := spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelDataTrack, UnixNS: at, Payload: []byte{0x20, 1, 2}}
-	got, ok := packetMessage(t, f)
-	if !ok || got.Kind != textegress.KindDataTrack || !bytes.Equal(got.Base64, f.Payload) || *got.Reliable {
-		t.Errorf("got %+v, ok %v", got, ok)
-	}
-}
-
 func TestEvent(t *testing.T) {
 	f := spool.Frame{Type: spool.FrameEvent, UnixNS: at, Epoch: 1, Payload: []byte(`{"kind":"participant_joined","identity":"bob","participant_sid":"PA_b","attributes":{"a":"b"}}`)}
 	got, ok := decode.Event(f)
@@ -341,7 +333,7 @@ func FuzzPacket(f *testing.F) {
 			if !bytes.Equal(back.Payload(), want) || (m.Text != nil) != utf8.Valid(want) {
 				t.Fatalf("payload %q became %q", want, back.Payload())
 			}
-		case textegress.KindUnknown, textegress.KindEncrypted, textegress.KindDataTrack:
+		case textegress.KindUnknown, textegress.KindEncrypted:
 			if !bytes.Equal(back.Base64, b) {
 				t.Fatalf("raw packet %x became %x", b, back.Base64)
 			}

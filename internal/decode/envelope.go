@@ -10,6 +10,7 @@ import (
 
 // Envelope is what a packet says about itself, whatever its content: enough to account for it and to recognise it.
 type Envelope struct {
+	// Identity and ParticipantSID are empty for a frame of a data track: [Tracks] knows them, if anybody.
 	Identity, ParticipantSID string
 	// Sequence is the sender's number of a packet on the reliable channel; 0: none. Numbers on other channels mean nothing.
 	Sequence uint32
@@ -48,7 +49,8 @@ func Inspect(f spool.Frame) (e Envelope) {
 		}
 	}()
 	if f.Channel == spool.ChannelDataTrack {
-		return Envelope{Decodable: true}
+		p, ok := parseTrack(f.Payload)
+		return Envelope{Decodable: ok, Encrypted: ok && p.iv != nil}
 	}
 	var p livekit.DataPacket
 	if err := proto.Unmarshal(f.Payload, &p); err != nil {

@@ -42,7 +42,7 @@ func (p *packet) message() (m textegress.Message, ok bool) {
 		m.Kind = textegress.KindRPC
 		rpcResponse(&m, v.RpcResponse)
 	default:
-		m = raw(p.frame, textegress.KindUnknown)
+		m = raw(p.frame)
 		m.Field, m.FieldName = field(p.DataPacket)
 		if m.FieldName == encryptedField {
 			m.Kind = textegress.KindEncrypted
@@ -62,8 +62,9 @@ func base(f spool.Frame, k textegress.Kind) textegress.Message {
 	}
 }
 
-func raw(f spool.Frame, k textegress.Kind) textegress.Message {
-	m := base(f, k)
+// raw keeps the bytes of what is not decoded.
+func raw(f spool.Frame) textegress.Message {
+	m := base(f, textegress.KindUnknown)
 	m.Base64 = append([]byte{}, f.Payload...)
 	return m
 }
@@ -222,7 +223,7 @@ func unknownField(b protoreflect.RawFields) int {
 func Event(f spool.Frame) (m textegress.Message, ok bool) {
 	var e textegress.Event
 	if err := json.Unmarshal(f.Payload, &e); err != nil || !e.Kind.IsEvent() {
-		return raw(f, textegress.KindUnknown), false
+		return raw(f), false
 	}
 	m = base(f, e.Kind)
 	if m.Kind != textegress.KindJoined { // there it is the recorder itself

@@ -19,10 +19,12 @@ import (
 type Forgetting struct {
 	Frames int64 // that are removed
 	Lines  int64 // of events.jsonl that become tombstones
+	// Decrypted is how many packets of the recording, before the removal, the keys decrypted.
+	Decrypted int64
 
 	identity string
 	sids     map[string]bool
-	tracks   map[uint16]bool // handles of data tracks, as of the frame that was looked at last
+	tracks   decode.Tracks // as of the frame that was looked at last
 	marks    map[uint64]*mark
 	// Of the last frame that stays: a tombstone does not tell when the participant was active.
 	unixNS, monoNS int64
@@ -37,7 +39,7 @@ type mark struct {
 
 // PlanForget finds the frames of a participant. Frames is 0 where there are none. keys are those of the export.
 func PlanForget(ctx context.Context, src Source, keys *Keys, identity string) (*Forgetting, error) {
-	p := &Forgetting{identity: identity, sids: map[string]bool{}, tracks: map[uint16]bool{}, marks: map[uint64]*mark{}}
+	p := &Forgetting{identity: identity, sids: map[string]bool{}, marks: map[uint64]*mark{}}
 	segments, err := src.Segments()
 	if err != nil {
 		return nil, fmt.Errorf("look for the participant: %w", err)
@@ -54,7 +56,7 @@ func PlanForget(ctx context.Context, src Source, keys *Keys, identity string) (*
 	if err := p.count(ctx, segments, keys); err != nil {
 		return nil, fmt.Errorf("look for the participant: %w", err)
 	}
-	p.tracks = map[uint16]bool{}
+	p.tracks = decode.Tracks{}
 	return p, nil
 }
 
@@ -105,6 +107,9 @@ func (p *Forgetting) count(ctx context.Context, segments []spool.SegmentSource, 
 		if err := d.frame(f, emit); err != nil {
 			return err
 		}
+		if d.Decrypted() {
+			p.Decrypted++
+		}
 	}
 	now, index = nil, 0
 	return d.end(emit)
@@ -129,14 +134,10 @@ func (p *Forgetting) is(f spool.Frame) bool {
 		if err != nil {
 			return p.mentioned(f.Payload)
 		}
+		p.tracks.Event(f.Epoch, &ev)
 		switch ev.Kind {
-		case textegress.KindJoined:
-			clear(p.tracks)
+		case textegress.KindJoined, textegress.KindForgotten:
 			return false
-		case textegress.KindForgotten:
-			return false
-		case textegress.KindDataTrackSubscribed:
-			p.tracks[ev.Handle] = ev.Identity == p.identity || p.sids[ev.ParticipantSID]
 		}
 		return ev.Identity == p.identity || p.sids[ev.ParticipantSID]
 	}
@@ -145,8 +146,8 @@ func (p *Forgetting) is(f spool.Frame) bool {
 			return false
 		}
 		// Whose they are can be told a moment after the first frames: rather too much than too little.
-		own, known := p.tracks[uint16(f.Payload[2])<<8|uint16(f.Payload[3])]
-		return own || !known
+		t, known := p.tracks.Of(f)
+		return !known || t.Identity == p.identity || p.sids[t.ParticipantSID]
 	}
 	identity, sid, about, ok := selection.Sender(f.Payload)
 	if !ok {

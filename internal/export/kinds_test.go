@@ -28,6 +28,13 @@ func (r *recording) from(identity, sid string, p *livekit.DataPacket) {
 	r.packet(p)
 }
 
+// track appends a packet of a data track: its flags, and what stands behind the fixed part of the header.
+func (r *recording) track(handle, sequence byte, flags byte, rest string) {
+	r.t.Helper()
+	header := []byte{flags, 0, 0, handle, 0, sequence, 0, sequence, 0, 0, sequence, 0}
+	r.append(spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelDataTrack, Epoch: 1, Payload: append(header, rest...)})
+}
+
 func streamHeader(h *livekit.DataStream_Header) *livekit.DataPacket {
 	return &livekit.DataPacket{Value: &livekit.DataPacket_StreamHeader{StreamHeader: h}}
 }
@@ -231,6 +238,22 @@ func writeKinds(r *recording) {
 	r.from(alice, a, encrypted(passphrase, 5, &livekit.EncryptedPacketPayload{Value: &livekit.EncryptedPacketPayload_StreamTrailer{
 		StreamTrailer: &livekit.DataStream_Trailer{StreamId: "e"},
 	}}))
+
+	// Data tracks: a packet before the server told whose it is, a frame in one packet and one in two, and what is none.
+	r.track(7, 0, 0x18, "early")
+	r.event(1, spool.Event{
+		Kind: textegress.KindDataTrackSubscribed, Identity: alice, ParticipantSID: a, TrackSID: "DTR_1", Name: "positions", Handle: 7,
+	})
+	r.track(7, 1, 0x18, `{"x":1}`)
+	r.track(7, 2, 0x10, "\xff\x00\x01")
+	r.track(7, 3, 0x08, "the rest")
+	r.track(7, 4, 0x1c, "\x00\x02\x02\x08\x00\x00\x00\x00\x00\x00\x00\x2awith a time")
+	iv := strings.Repeat("\x06", 12)
+	sealed := encrypted(passphrase, 6, &livekit.EncryptedPacketPayload{Value: &livekit.EncryptedPacketPayload_User{
+		User: &livekit.UserPacket{Payload: []byte("between us")},
+	}}).GetEncryptedPacket().GetEncryptedValue()
+	r.track(7, 5, 0x1c, "\x00\x04\x01\x0d\x00"+iv+"\x00\x00\x00"+string(sealed))
+	r.track(7, 6, 0x1c, "\xff")
 
 	// Those that are under way when something ends.
 	r.event(1, spool.Event{Kind: textegress.KindParticipantUpdated, Identity: alice, ParticipantSID: a, Metadata: `{"hand":"up"}`, Attributes: map[string]string{"group": "3"}})

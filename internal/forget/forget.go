@@ -224,13 +224,21 @@ func (f *Forgetter) replace(ctx context.Context, rec *spool.Recording, q Request
 	if err != nil {
 		return nil, err
 	}
-	return replace(ctx, f.o.Spool, src, keys, export.Replaced{Revision: revision, Bucket: where}, q, r)
+	return replace(ctx, f.o.Spool, src, keys, export.Replaced{Revision: revision, Bucket: where}, q, r, nil)
 }
 
-func replace(ctx context.Context, sp *spool.Spool, src export.Source, keys *export.Keys, next export.Replaced, q Request, r *Recording) (*spool.Recording, error) {
+func replace(
+	ctx context.Context, sp *spool.Spool, src export.Source, keys *export.Keys, next export.Replaced, q Request, r *Recording,
+	check func(*export.Forgetting) error, // may refuse the plan; nil: it does not
+) (*spool.Recording, error) {
 	plan, err := export.PlanForget(ctx, src, keys, q.Identity)
 	if err != nil {
 		return nil, err
+	}
+	if plan.Frames > 0 && check != nil {
+		if err := check(plan); err != nil {
+			return nil, err
+		}
 	}
 	r.Frames, r.Lines = plan.Frames, plan.Lines
 	if q.DryRun || plan.Frames == 0 {

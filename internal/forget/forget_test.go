@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/export"
 	"github.com/syncflow/textegress/internal/forget"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/dir"
@@ -41,6 +42,8 @@ type world struct {
 	bucket objstore.Bucket
 	up     *uploader.Uploader
 	f      *forget.Forgetter
+	key    string // of the encrypted room; "": it is none
+	keys   *export.Keys
 }
 
 func newWorld(t *testing.T, bucket objstore.Bucket) *world {
@@ -58,18 +61,23 @@ func (w *world) open() {
 	w.t.Cleanup(func() { sp.Close() })
 	w.spool = sp
 	bucketFor := func(string) (objstore.Bucket, error) { return w.bucket, nil }
-	w.up = uploader.New(uploader.Options{Spool: sp, BucketFor: bucketFor, Retention: -1})
-	w.f = forget.New(forget.Options{Spool: sp, BucketFor: bucketFor, Uploader: w.up})
+	keysFor := func(string) *export.Keys { return w.keys }
+	w.up = uploader.New(uploader.Options{Spool: sp, BucketFor: bucketFor, KeysFor: keysFor, Retention: -1})
+	w.f = forget.New(forget.Options{Spool: sp, BucketFor: bucketFor, KeysFor: keysFor, Uploader: w.up})
 }
 
 // record makes a sealed recording in which bob and others did everything.
-func (w *world) record(id string) *spool.Recording {
+func (w *world) record(id string, change ...func(*spool.Info)) *spool.Recording {
 	t := w.t
 	t.Helper()
-	rec, err := w.spool.Create(spool.Info{
+	info := spool.Info{
 		EgressID: id, SessionID: "s-" + id, RoomName: "room", ProjectID: "p", ProjectName: "Study",
 		KeyPrefix: textegress.Prefix("Study", "p", "room", "", id), CreatedUnixNS: 1_749_673_840_000_000_000,
-	})
+	}
+	for _, c := range change {
+		c(&info)
+	}
+	rec, err := w.spool.Create(info)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,6 +129,17 @@ func (w *world) record(id string) *spool.Recording {
 			StreamTrailer: &livekit.DataStream_Trailer{StreamId: id},
 		}})
 	}
+	track := func(handle byte, identity string) {
+		event(spool.Event{
+			Kind: textegress.KindDataTrackSubscribed, Identity: identity, ParticipantSID: "PA_" + identity, TrackSID: "DTR_" + identity, Name: "of " + identity,
+			Handle: uint16(handle),
+		})
+	}
+	pushed := byte(0)
+	push := func(handle byte, text string) {
+		pushed++
+		frame(spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelDataTrack, Payload: append([]byte{0x18, 0, 0, handle, 0, pushed, 0, pushed, 0, 0, 0, 0}, text...)})
+	}
 	event(spool.Event{Kind: textegress.KindRecordingStarted})
 	event(spool.Event{Kind: textegress.KindJoined, Identity: "textegress-1", ParticipantSID: "PA_us", RoomSID: "RM_1"})
 	event(spool.Event{Kind: textegress.KindParticipantJoined, Identity: "alice", ParticipantSID: "PA_alice"})
@@ -145,6 +164,36 @@ func (w *world) record(id string) *spool.Recording {
 	}}})
 	packet(&livekit.DataPacket{ParticipantSid: "PA_" + bob, Value: &livekit.DataPacket_ChatMessage{ChatMessage: &livekit.ChatMessage{Message: marker}}})
 	frame(spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelReliable, Payload: []byte("\xff not a packet: " + bob)})
+	// Handles are each recorder's own.
+	hers, his := byte(1), byte(2)
+	if info.Instance == "second" {
+		hers, his = his, hers
+	}
+	track(hers, "alice")
+	push(hers, "x: 1")
+	track(his, bob)
+	push(his, marker)
+	push(hers, "x: 2")
+	track(3, "alice")
+	push(3, "y: 1")
+	track(3, bob) // the handle is another track's now
+	push(3, marker)
+	track(3, "alice")
+	push(3, "y: 2")
+	if w.key != "" {
+		for _, identity := range []string{"alice", bob} { // of which a key makes one line, and without there are three
+			text := "secret of " + identity
+			for nth, inner := range []*livekit.EncryptedPacketPayload{
+				{Value: &livekit.EncryptedPacketPayload_StreamHeader{StreamHeader: &livekit.DataStream_Header{
+					StreamId: "e", Topic: text, ContentHeader: &livekit.DataStream_Header_TextHeader{TextHeader: &livekit.DataStream_TextHeader{}},
+				}}},
+				{Value: &livekit.EncryptedPacketPayload_StreamChunk{StreamChunk: &livekit.DataStream_Chunk{StreamId: "e", Content: []byte(text)}}},
+				{Value: &livekit.EncryptedPacketPayload_StreamTrailer{StreamTrailer: &livekit.DataStream_Trailer{StreamId: "e"}}},
+			} {
+				packet(encrypted(t, w.key, byte(nth+1), identity, inner))
+			}
+		}
+	}
 	say("alice", "last")
 	event(spool.Event{Kind: textegress.KindRecordingEnded, Status: "COMPLETE"})
 	if err := wr.Seal(spool.Sealed{Status: textegress.StatusComplete, Reason: "room_deleted", EndedUnixNS: ns}); err != nil {

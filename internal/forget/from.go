@@ -28,6 +28,10 @@ type Place struct {
 	Prefix string
 	// Scratch is an empty directory for this call alone. It holds recordings while they are rewritten; the caller removes it.
 	Scratch string
+	// KeysFor returns the keys that a project's recordings were decrypted with when they were delivered; nil: there are none. A
+	// revision whose manifest says that other packets were decrypted than these keys do is left alone, with a problem: its
+	// lines would get other numbers. One that was delivered without keys is not decrypted now.
+	KeysFor func(projectID string) (*export.Keys, error)
 	Logger  *slog.Logger
 }
 
@@ -112,13 +116,19 @@ func (p Place) one(ctx context.Context, sp *spool.Spool, base string, latest int
 		return err
 	}
 	info := src.Info()
+	keys, err := p.keys(m)
+	if err != nil {
+		return err
+	}
 	bucket := &moved{Bucket: p.Bucket, from: info.KeyPrefix, to: base}
 	bucketFor := func(string) (objstore.Bucket, error) { return bucket, nil }
 	f := New(Options{
 		Spool: sp, BucketFor: bucketFor, Logger: p.Logger,
-		Uploader: uploader.New(uploader.Options{Spool: sp, BucketFor: bucketFor, Retention: -1}),
+		Uploader: uploader.New(uploader.Options{Spool: sp, BucketFor: bucketFor, KeysFor: func(string) *export.Keys { return keys }, Retention: -1}),
 	})
-	rec, err := replace(ctx, sp, src, nil, export.Replaced{Revision: latest + 1}, q, r)
+	rec, err := replace(ctx, sp, src, keys, export.Replaced{Revision: latest + 1}, q, r, func(plan *export.Forgetting) error {
+		return sameKeys(m, plan)
+	})
 	switch {
 	case err != nil:
 		return err
@@ -146,6 +156,27 @@ func (p Place) one(ctx context.Context, sp *spool.Spool, base string, latest int
 		r.Outcome = Nothing
 	}
 	return nil
+}
+
+// keys returns the keys with which a revision was derived.
+func (p Place) keys(m textegress.Manifest) (*export.Keys, error) {
+	if m.Counts.DecryptedPackets == nil || p.KeysFor == nil {
+		return nil, nil //nolint:nilnil // it was derived without
+	}
+	return p.KeysFor(m.Project.ID)
+}
+
+// sameKeys reports an error where the keys are not those with which the revision was derived.
+func sameKeys(m textegress.Manifest, plan *export.Forgetting) error {
+	var was int64
+	if m.Counts.DecryptedPackets != nil {
+		was = *m.Counts.DecryptedPackets
+	}
+	if was == plan.Decrypted {
+		return nil
+	}
+	return fmt.Errorf("nothing was changed: %d encrypted packets of this revision were decrypted when it was delivered, and with the keys that are given %d can be; "+
+		"name the keys of that time with --e2ee-key-file, or in the settings of the project", was, plan.Decrypted)
 }
 
 // moved is a bucket in which a recording lies at another place than it was delivered to: a copy in a directory.

@@ -167,3 +167,59 @@ func TestRulesOfAContinuedRecording(t *testing.T) {
 		}
 	})
 }
+
+// The frames of a data track name a handle, which is the server's for one connection. What is not known to be allowed does
+// not reach the disk.
+func TestDataTracksUnderRules(t *testing.T) {
+	frame := func(handle byte, text string) []byte {
+		return append([]byte{0x18, 0, 0, handle, 0, 1, 0, 1, 0, 0, 0, 1}, text...)
+	}
+	subscribed := func(handle uint16, who, name string) room.Event {
+		return room.Event{Type: room.DataTrackSubscribed, Track: room.Track{Handle: handle, SID: "DTR_" + who + name, Name: name, Identity: who, ParticipantSID: "PA_" + who}}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		stay := func(reason room.Reason, alice, bob byte) func(room.Handler, <-chan struct{}) room.Reason {
+			return func(h room.Handler, _ <-chan struct{}) room.Reason {
+				push := func(handle byte, text string) { h.Packet(room.DataTrack, time.Now(), frame(handle, text)) }
+				push(alice, secret+" before it is told")
+				push(bob, secret)
+				h.Event(subscribed(uint16(alice), "alice", ""))
+				push(alice, secret+" before its name is told")
+				h.Event(subscribed(uint16(alice), "alice", "open"))
+				h.Event(subscribed(uint16(bob), "bob", secret))
+				push(alice, "kept")
+				push(bob, secret)
+				h.Event(subscribed(9, "alice", "closed"))
+				push(9, secret)
+				h.Event(subscribed(9, "alice", "open"))
+				push(9, "kept")
+				h.Event(subscribed(9, "bob", secret)) // used again
+				push(9, secret)
+				h.Packet(room.DataTrack, time.Now(), []byte{0x18})
+				return reason
+			}
+		}
+		w := newWorld(t, nil,
+			step{info: info("RM_1", ours, "alice"), stay: stay(room.ReasonConnectionLost, 1, 2)},
+			step{info: info("RM_1", ours, "alice"), stay: stay(room.ReasonRoomDeleted, 2, 1)}) // the other way round
+		got := selected(t, w, textegress.SelectionRules{IdentitiesDeny: []string{"bob"}, TopicsDeny: []string{"closed"}})
+		nothingOnDisk(t, w.spool.Dir(), secret)
+		nothingOnDisk(t, w.spool.Dir(), "PA_bob")
+		kept := 0
+		for _, line := range w.story() {
+			if bytes.Contains([]byte(line), []byte("kept")) {
+				kept++
+			}
+		}
+		sum := map[string]int64{}
+		for _, ev := range got {
+			for _, d := range ev.Dropped {
+				sum[d.Reason] += d.Packets
+			}
+		}
+		want := map[string]int64{textegress.DroppedIdentity: 4, textegress.DroppedTopic: 2, textegress.DroppedTrackUnknown: 8}
+		if diff := cmp.Diff(want, sum); diff != "" || kept != 4 {
+			t.Errorf("kept %d, dropped (-want +got):\n%s", kept, diff)
+		}
+	})
+}

@@ -126,7 +126,8 @@ func (f *Filter) Frame(handle uint16, size int) string {
 }
 
 // Track notes what the server said about a data track: whose frames, under which name, arrive with this handle. The
-// name is the track's topic. It reports whether the track may be recorded.
+// name is the track's topic, "" as long as it is not known. It reports whether the track may be recorded. A handle that is
+// told again is another track's from there on.
 func (f *Filter) Track(handle uint16, identity, name string) bool {
 	if f == nil {
 		return true
@@ -135,6 +136,8 @@ func (f *Filter) Track(handle uint16, identity, name string) bool {
 	switch {
 	case f.byIdentity && f.identities.denies([]byte(identity)):
 		reason = textegress.DroppedIdentity
+	case f.byTopic && name == "": // every track has a name; it is not known yet
+		reason = textegress.DroppedTrackUnknown
 	case f.byTopic && f.topics.denies([]byte(name)):
 		reason = textegress.DroppedTopic
 	}

@@ -222,6 +222,21 @@ func TestTracks(t *testing.T) {
 			t.Errorf("frame of track %d: %q, want %q", tt.handle, got, tt.want)
 		}
 	}
+	// As long as its name is not known, its topic is not; a handle that is told again is another track's.
+	if f.Track(1, "alice", "") || f.Frame(1, 1) != textegress.DroppedTrackUnknown || !f.Track(1, "alice", "pose") || f.Frame(1, 1) != "" {
+		t.Error("a track without a name is kept, or one with is not")
+	}
+	if f.Track(1, "bob", "pose") || f.Frame(1, 1) != textegress.DroppedIdentity || !f.Track(1, "alice", "pose") {
+		t.Error("the handle means the track of before")
+	}
+	for _, rules := range []textegress.SelectionRules{{TopicsDeny: []string{"gaze"}}, {TopicsAllow: []string{`""`}}} {
+		if f := filter(t, rules); f.Track(1, "alice", "") || f.Frame(1, 1) != textegress.DroppedTrackUnknown {
+			t.Errorf("%+v: a track without a name is kept", rules)
+		}
+	}
+	if f := filter(t, textegress.SelectionRules{IdentitiesDeny: []string{"bob"}}); !f.Track(1, "alice", "") || f.Frame(1, 1) != "" {
+		t.Error("lists of identities need no name")
+	}
 	if got := f.Frame(9, 1); got != textegress.DroppedTrackUnknown {
 		t.Errorf("frame of an unknown track: %q", got)
 	}

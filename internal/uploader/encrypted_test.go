@@ -41,7 +41,7 @@ func TestEncryptedRoom(t *testing.T) {
 					manifest = string(data)
 				}
 			}
-			if got := strings.Contains(manifest, `"decrypted_packets": 4`); got != want {
+			if got := strings.Contains(manifest, `"decrypted_packets": 5`); got != want {
 				t.Errorf("key of project %s: decrypted %v; %s", project, got, manifest)
 			}
 			w.shutDown()
