@@ -301,6 +301,18 @@ func twins(ctx context.Context, w *World) error {
 		}
 		all = append(all, s)
 	}
+	// An outage begins at the last frame before it: both must have heard something before the first of them dies, or the time until
+	// the second one has joined is an outage of both.
+	for _, v := range w.victims {
+		if err := v.Until(ctx, "it is in the rooms", v.in(all...)); err != nil {
+			return err
+		}
+	}
+	for _, s := range all {
+		if err := s.advance(ctx, 5); err != nil {
+			return err
+		}
+	}
 	for i := range pick(w, 2, 8) {
 		if err := sleep(ctx, w.between(300*time.Millisecond, 2*time.Second)); err != nil {
 			return err

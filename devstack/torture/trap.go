@@ -135,12 +135,18 @@ func (t *trap) match(wd int32, mask uint32, name string, from int) int {
 	if err != nil {
 		return -1
 	}
+	delivered, segments := false, false
 	for i, p := range points[from:] {
 		for _, e := range entries {
 			if p.hit(created|named, sub, e.Name()) {
 				return from + i
 			}
+			delivered = delivered || e.Name() == "uploaded.json"
+			segments = segments || strings.HasSuffix(e.Name(), ".seg")
 		}
+	}
+	if delivered && !segments {
+		return len(points) - 1 // the last point, which leaves nothing to be found
 	}
 	return -1
 }
