@@ -42,8 +42,10 @@ const (
 	maxBuffer = 2 * receiveBuffer
 )
 
-// openChannels creates the channels on which the server sends; one without data tracks leaves the third unused. It must be us who do it: the server sends with the reliability that the
-// opener declared, and declared like this not even lossy packets are lost between the server and us.
+// openChannels creates the channels on which the server sends; one without data tracks leaves the third unused. It must be us who do
+// it: the server sends with the reliability that the opener declared, and declared like this not even lossy packets are lost between
+// the server and us. Packets of data tracks are not lost on the way, but a server of 1.13 drops what it cannot send at once
+// (livekit-server, NewDataChannelWriterUnreliable; datachannel_data_track_target_latency).
 func (p *peer) openChannels() error {
 	ordered := true
 	for _, ch := range []Channel{Reliable, Lossy, DataTrack} {

@@ -71,6 +71,7 @@ function methods(room, job, extra) {
         await track.tryPush({ payload: text(`frame ${n}`), userTimestamp: BigInt(n) });
         await sleep(40);
       }
+      await track.tryPush({ payload: text(job.long) }); // in several packets
       await track.flush();
     }),
   };
