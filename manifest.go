@@ -66,6 +66,11 @@ type Manifest struct {
 	Selection *Selection `json:"selection,omitempty"`
 	// Forgotten states that participants were removed from the recording.
 	Forgotten *Forgotten `json:"forgotten,omitempty"`
+	// Pseudonyms: every identity is replaced by a pseudonym, also in the keys of
+	// objects, and LeftOut names what was not delivered because of that. What
+	// people wrote is as they wrote it.
+	Pseudonyms bool     `json:"pseudonyms,omitempty"`
+	LeftOut    []string `json:"left_out,omitempty"`
 	// Objects are all objects except the manifest itself, sorted by key.
 	Objects []Object `json:"objects"`
 }

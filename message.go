@@ -104,6 +104,9 @@ type Message struct {
 	// Base64 the payload otherwise. At most one of them is set.
 	Text   *string `json:"text,omitempty"`
 	Base64 []byte  `json:"base64,omitempty"`
+	// Withheld is how many bytes of payload are left out, in a recording that was
+	// delivered under pseudonyms: a packet that was not decoded may name its sender.
+	Withheld int64 `json:"withheld,omitempty"`
 
 	// Field and FieldName are the protobuf field of the DataPacket's oneof, for
 	// kinds that are not decoded; Base64 is then the raw DataPacket.

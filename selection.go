@@ -11,6 +11,10 @@ type SelectionRules struct {
 	TopicsDeny      []string `json:"topics_deny,omitempty"`
 	IdentitiesAllow []string `json:"identities_allow,omitempty"`
 	IdentitiesDeny  []string `json:"identities_deny,omitempty"`
+	// IdentitiesAllowCount and IdentitiesDenyCount stand for those two lists where
+	// a recording is delivered under pseudonyms, for the lists name identities.
+	IdentitiesAllowCount int `json:"identities_allow_count,omitempty"`
+	IdentitiesDenyCount  int `json:"identities_deny_count,omitempty"`
 	// EncryptedKept says that packets whose topic is encrypted are recorded in
 	// spite of lists of topics.
 	EncryptedKept bool `json:"encrypted_kept,omitempty"`
@@ -18,7 +22,7 @@ type SelectionRules struct {
 
 // IsZero reports whether the rules let everything through.
 func (r SelectionRules) IsZero() bool {
-	return len(r.TopicsAllow)+len(r.TopicsDeny)+len(r.IdentitiesAllow)+len(r.IdentitiesDeny) == 0
+	return len(r.TopicsAllow)+len(r.TopicsDeny)+len(r.IdentitiesAllow)+len(r.IdentitiesDeny)+r.IdentitiesAllowCount+r.IdentitiesDenyCount == 0
 }
 
 // Reasons of [Dropped].

@@ -9,6 +9,7 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/app"
 	"github.com/syncflow/textegress/internal/export"
+	"github.com/syncflow/textegress/internal/pseudonym"
 	"github.com/syncflow/textegress/internal/spool"
 )
 
@@ -160,6 +161,11 @@ func (c *exportCmd) open(sh *shell) (_ export.Source, o export.Options, director
 	}
 	if ok {
 		o.Revision = frozen.Revision
+	}
+	if info := recording.Info(); info.Pseudonyms {
+		if o.Pseudonyms, err = app.PseudonymsFor(pseudonym.OpenReadOnly(dir))(info); err != nil {
+			return nil, o, "", done, err
+		}
 	}
 	return export.FromSpool(recording), o, c.Args[1], done, nil
 }

@@ -45,6 +45,7 @@ type cli struct {
 	Merge      mergeCmd      `cmd:"" help:"Make one recording of two that two deployments made of the same session."`
 	Verify     verifyCmd     `cmd:"" help:"Check a delivered recording against its manifest."`
 	Forget     forgetCmd     `cmd:"" help:"Remove one participant from recordings, on the disk and in the bucket."`
+	Pseudonyms pseudonymsCmd `cmd:"" help:"Print the pseudonyms under which recordings were delivered, and whose they are."`
 	Deregister deregisterCmd `cmd:"" help:"Delete our queue and our device, at the end of a deployment."`
 	Version    versionCmd    `cmd:"" help:"Show the version."`
 }

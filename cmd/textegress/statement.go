@@ -91,10 +91,10 @@ func printNotRead(line func(string, ...any), c textegress.Completeness) {
 		line("Damaged: %d ranges of the segments (%d bytes) cannot be read; at least %d frames are lost with them.", c.CorruptRanges, c.CorruptBytes, c.FramesMissing)
 	}
 	if c.UndecodablePackets > 0 {
-		line("%d packets could not be decoded; their bytes are in the recording.", c.UndecodablePackets)
+		line("%d packets could not be decoded; their bytes are in the raw segments.", c.UndecodablePackets)
 	}
 	if c.UndecryptablePackets > 0 {
-		line("%d packets are encrypted; their bytes are in the recording.", c.UndecryptablePackets)
+		line("%d packets are encrypted; their bytes are in the raw segments.", c.UndecryptablePackets)
 	}
 }
 

@@ -38,6 +38,10 @@ type verifyAnswer struct {
 	Selection *textegress.Selection `json:"selection,omitempty"`
 	Forgotten *textegress.Forgotten `json:"forgotten,omitempty"`
 
+	// Pseudonyms: identities are replaced, and LeftOut was not delivered.
+	Pseudonyms bool     `json:"pseudonyms,omitempty"`
+	LeftOut    []string `json:"left_out,omitempty"`
+
 	unread int // problems that say nothing about the recording: the store or the disk did not answer
 }
 
@@ -81,6 +85,7 @@ func verify(sh *shell, fsys fs.FS, keyFile string) (verifyAnswer, error) {
 	answer.Objects, answer.Messages = len(manifest.Objects), manifest.Counts.Messages
 	answer.Completeness, answer.Merged = &manifest.Completeness, manifest.Merged
 	answer.Selection, answer.Forgotten = manifest.Selection, manifest.Forgotten
+	answer.Pseudonyms, answer.LeftOut = manifest.Pseudonyms, manifest.LeftOut
 	for _, o := range manifest.Objects {
 		answer.Bytes += o.Size
 	}
@@ -111,6 +116,10 @@ func (a *verifyAnswer) add(problems ...error) {
 // derive makes the statement and the views again from the raw segments, which are known to be those of the manifest, and
 // compares.
 func (a *verifyAnswer) derive(sh *shell, fsys fs.FS, stated textegress.Manifest, keyFile string) error {
+	if stated.Pseudonyms {
+		a.NotDerived = "It was delivered under pseudonyms, without the raw segments; those are on the disk of the recorder until RETENTION has passed."
+		return nil
+	}
 	hasRaw := false
 	for _, o := range stated.Objects {
 		hasRaw = hasRaw || strings.HasPrefix(o.Key, textegress.RawDir)
@@ -191,6 +200,9 @@ func (c *verifyCmd) print(sh *shell, answer verifyAnswer) error {
 
 // printConsent says what is missing on purpose.
 func printConsent(w io.Writer, a verifyAnswer) {
+	if a.Pseudonyms {
+		fmt.Fprintf(w, "Identities are replaced by pseudonyms. Left out: %s. What people wrote was not searched for names.\n", escape(strings.Join(a.LeftOut, "; ")))
+	}
 	if f := a.Forgotten; f != nil {
 		fmt.Fprintf(w, "Participants were removed from this recording: %d lines of kind forgotten stand in their place.\n", f.Lines)
 	}

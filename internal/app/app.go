@@ -20,6 +20,7 @@ import (
 	"github.com/syncflow/textegress/internal/controller"
 	"github.com/syncflow/textegress/internal/export"
 	"github.com/syncflow/textegress/internal/forget"
+	"github.com/syncflow/textegress/internal/pseudonym"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/room"
@@ -57,6 +58,9 @@ type App struct {
 	uploader *uploader.Uploader
 
 	forgetter *forget.Forgetter
+
+	pseudonyms *pseudonym.Store
+
 	web       *web.Server
 	parts     parts
 	http      net.Listener
@@ -134,11 +138,15 @@ func New(_ context.Context, o Options) (_ *App, err error) {
 		}
 		a.parts.room = &limitedRoom{client: client, slots: make(chan struct{}, maxJoins)}
 	}
+	a.pseudonyms = pseudonym.Open(c.DataDir)
 	a.setUpProjects()
 	a.uploader = uploader.New(uploader.Options{
-		Spool: a.spool, BucketFor: a.bucketFor, KeysFor: a.keysFor, Retention: c.Retention, Logger: o.Logger, Registerer: reg,
+		Spool: a.spool, BucketFor: a.bucketFor, KeysFor: a.keysFor, PseudonymsFor: PseudonymsFor(a.pseudonyms), Retention: c.Retention, Logger: o.Logger, Registerer: reg,
 	})
-	a.forgetter = forget.New(forget.Options{Spool: a.spool, BucketFor: a.bucketFor, Uploader: a.uploader, KeysFor: a.keysFor, Logger: o.Logger})
+	a.forgetter = forget.New(forget.Options{
+		Spool: a.spool, BucketFor: a.bucketFor, Uploader: a.uploader, KeysFor: a.keysFor,
+		PseudonymsFor: PseudonymsFor(a.pseudonyms), ForgetPseudonym: a.pseudonyms.Forget, Logger: o.Logger,
+	})
 	a.web = web.New(web.Options{Service: a, Gatherer: reg, Logger: o.Logger})
 	if a.http, err = net.Listen("tcp", c.HTTPAddr); err != nil {
 		return nil, fmt.Errorf("HTTP_ADDR: %w", err)

@@ -11,6 +11,7 @@ import (
 	"github.com/syncflow/textegress/internal/export"
 	"github.com/syncflow/textegress/internal/forget"
 	"github.com/syncflow/textegress/internal/objstore"
+	"github.com/syncflow/textegress/internal/pseudonym"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/uploader"
 )
@@ -80,9 +81,12 @@ func Forget(ctx context.Context, c *config.Config, logger *slog.Logger, q forget
 		}
 		return nil
 	}
+	names := pseudonym.Open(c.DataDir)
 	f := forget.New(forget.Options{
-		Spool: sp, BucketFor: bucketFor, KeysFor: keysFor, Logger: logger,
-		Uploader: uploader.New(uploader.Options{Spool: sp, BucketFor: bucketFor, KeysFor: keysFor, Retention: c.Retention, Logger: logger}),
+		Spool: sp, BucketFor: bucketFor, KeysFor: keysFor, PseudonymsFor: PseudonymsFor(names), ForgetPseudonym: names.Forget, Logger: logger,
+		Uploader: uploader.New(uploader.Options{
+			Spool: sp, BucketFor: bucketFor, KeysFor: keysFor, PseudonymsFor: PseudonymsFor(names), Retention: c.Retention, Logger: logger,
+		}),
 	})
 	return f.Forget(ctx, q)
 }

@@ -15,9 +15,11 @@ import (
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/dir"
 	"github.com/syncflow/textegress/internal/objstore/s3"
+	"github.com/syncflow/textegress/internal/pseudonym"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/selection"
 	"github.com/syncflow/textegress/internal/source"
+	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/syncflow"
 )
 
@@ -85,10 +87,42 @@ func (a *App) assemble(p *project) error {
 	p.ctl = controller.New(controller.Options{
 		ProjectID: pc.ProjectID, Group: c.DeviceGroup, Instance: a.instance, RecordAll: c.RecordSessions == config.RecordAll,
 		API: api, Source: a.parts.source(so), Spool: a.spool, Room: a.parts.room, RejoinWindow: c.RejoinWindow,
-		Selection: rules(pc),
+		Selection: rules(pc), Pseudonyms: pc.Pseudonyms, PseudonymKey: a.pseudonymKey(pc),
 		Sealed:    func() { a.uploader.Wake() }, Logger: a.log, Metrics: a.parts.controller, RecorderMetrics: a.parts.recorder,
 	})
 	return nil
+}
+
+// pseudonymKey names the key of a project's pseudonyms. Where it cannot be had, that is no reason not to record: what is
+// recorded waits on disk until it can.
+func (a *App) pseudonymKey(pc config.Project) string {
+	if !pc.Pseudonyms {
+		return ""
+	}
+	key, err := a.pseudonyms.Key(pc.ProjectID)
+	if err != nil {
+		a.log.Error("recordings of a project will wait on disk: the key of its pseudonyms cannot be had", "project", pc.Index, "error", err)
+		return ""
+	}
+	for _, rec := range a.spool.Recordings() {
+		if i := rec.Info(); i.ProjectID == pc.ProjectID && i.PseudonymKey != "" && i.PseudonymKey != key {
+			a.log.Error("a project has another key for pseudonyms than before, so participants have other pseudonyms: restore the old one from a backup",
+				"project", pc.Index, "egress_id", i.EgressID, "key_then", i.PseudonymKey, "key_now", key)
+			break
+		}
+	}
+	return key
+}
+
+// PseudonymsFor returns how an exporter finds the pseudonyms of a recording.
+func PseudonymsFor(s *pseudonym.Store) func(spool.Info) (export.Pseudonyms, error) {
+	return func(info spool.Info) (export.Pseudonyms, error) {
+		names, err := s.Names(info.ProjectID, info.PseudonymKey)
+		if err != nil {
+			return nil, err
+		}
+		return names, nil
+	}
 }
 
 // rules are what a project allows to be recorded.

@@ -84,6 +84,9 @@ type Project struct {
 
 	Selection Selection
 
+	// Pseudonyms: recordings are delivered with pseudonyms in the place of identities.
+	Pseudonyms bool
+
 	// E2EEKey and E2EEKeys decrypt, at export, what was sent in encrypted rooms: one key, and the content of a file of
 	// them. Either may be missing. How they are written is not this package's business.
 	E2EEKey, E2EEKeys Secret

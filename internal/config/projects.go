@@ -52,6 +52,7 @@ func (l *loader) project(i int) Project {
 		IdentitiesAllow: l.project1(i, "IDENTITIES_ALLOW").names(), IdentitiesDeny: l.project1(i, "IDENTITIES_DENY").names(),
 		KeepEncrypted: l.project1(i, "ENCRYPTED").choice("drop", "keep") == "keep",
 	}
+	p.Pseudonyms = l.project1(i, "PSEUDONYMS").boolean()
 	p.E2EEKey = NewSecret(l.project1(i, "E2EE_KEY").text)
 	p.E2EEKeys = l.project1(i, "E2EE_KEY_FILE").keyFile()
 	directory := l.project1(i, "DIRECTORY")

@@ -66,6 +66,7 @@ var projectKeys = []struct {
 	{"IDENTITIES_ALLOW", plain, ""},
 	{"IDENTITIES_DENY", plain, ""},
 	{"ENCRYPTED", plain, "drop"},
+	{"PSEUDONYMS", plain, "false"},
 	{"E2EE_KEY", secret, ""},
 	{"E2EE_KEY_FILE", plain, ""},
 	{"S3_CONFIG__ACCESS_KEY", ident, ""},

@@ -60,6 +60,10 @@ type Options struct {
 	ReconcileEvery time.Duration
 	// Selection are the rules of what is recorded; they are valid.
 	Selection textegress.SelectionRules
+	// Pseudonyms: what begins now is delivered under pseudonyms, made with the key
+	// that PseudonymKey names.
+	Pseudonyms   bool
+	PseudonymKey string
 	// Sealed is called after a recording was sealed.
 	Sealed          func()
 	Logger          *slog.Logger
@@ -243,6 +247,7 @@ func (c *Controller) begin(sessionID, roomName, src string, at time.Time, fresh 
 		EgressID: spool.NewEgressID(), SessionID: sessionID, RoomName: roomName,
 		ProjectID: c.o.ProjectID, ProjectName: c.project.Name, Instance: c.o.Instance,
 		Part: 1, Source: src, AnnouncedUnixNS: at.UnixNano(), CreatedUnixNS: time.Now().UnixNano(),
+		Pseudonyms: c.o.Pseudonyms, PseudonymKey: c.o.PseudonymKey,
 	}
 	if prev, ok := c.latest(sessionID); ok {
 		sealed, ok := prev.Sealed()

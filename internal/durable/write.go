@@ -46,6 +46,20 @@ func writeFileOnce(fsys FS, op, path string, data []byte) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
+	return replace(fsys, op, path, data)
+}
+
+// ReplaceFile is WriteFileOnce for a file that may be there already: its content
+// is then the old one or, whenever nil was returned, the new one, and never a part
+// of either.
+func ReplaceFile(fsys FS, op, path string, data []byte) error {
+	if err := replace(fsys, op, path, data); err != nil {
+		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
+	}
+	return nil
+}
+
+func replace(fsys FS, op, path string, data []byte) error {
 	tmp := path + TempSuffix
 	if err := fsys.Remove(op, tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -69,7 +83,7 @@ func writeFileOnce(fsys FS, op, path string, data []byte) error {
 		_ = fsys.Remove(op, tmp)
 		return err
 	}
-	return fsys.SyncDir(op, dir)
+	return fsys.SyncDir(op, filepath.Dir(path))
 }
 
 // MkdirAll makes the directory path with all its parents and makes every new

@@ -32,6 +32,8 @@ type Options struct {
 	Exporter string
 	// Keys decrypt what was sent end-to-end encrypted; nil: there are none. Other keys give other bytes: a new revision.
 	Keys *Keys
+	// Pseudonyms are needed for a recording that is to be delivered under them (spool.Info.Pseudonyms), and used for no other.
+	Pseudonyms Pseudonyms
 
 	maxFiles int // of streams; 0: maxFiles
 }
@@ -63,14 +65,20 @@ func Build(ctx context.Context, src Source, o Options, sink Sink) (textegress.Ma
 	if o.Revision == 0 {
 		o.Revision = 1
 	}
-	b := &builder{src: src, o: o, out: newOutput(sink)}
+	hide, err := newVeil(src, o)
+	if err != nil {
+		return textegress.Manifest{}, err
+	}
+	b := &builder{src: src, o: o, out: newOutput(sink), veil: hide}
 	defer b.out.abandon()
 	b.sum = newSummary(src, o)
 	if err := b.lines(ctx); err != nil {
 		return textegress.Manifest{}, err
 	}
-	if err := b.raw(ctx); err != nil {
-		return textegress.Manifest{}, err
+	if b.veil == nil { // raw segments are full of identities
+		if err := b.raw(ctx); err != nil {
+			return textegress.Manifest{}, err
+		}
 	}
 	metadata, err := b.sum.metadata().Encode()
 	if err != nil {
@@ -80,6 +88,12 @@ func Build(ctx context.Context, src Source, o Options, sink Sink) (textegress.Ma
 		return textegress.Manifest{}, err
 	}
 	m := b.sum.finish(b.out.objects())
+	if b.veil != nil {
+		m = b.veil.manifest(m)
+	}
+	if err := b.veil.remember(); err != nil {
+		return textegress.Manifest{}, fmt.Errorf("export: %w", err)
+	}
 	data, err := m.Encode()
 	if err != nil {
 		return textegress.Manifest{}, err
@@ -92,6 +106,9 @@ func Build(ctx context.Context, src Source, o Options, sink Sink) (textegress.Ma
 func Derive(ctx context.Context, src Source, o Options) (textegress.Manifest, error) {
 	if o.Exporter == "" {
 		o.Exporter = Version
+	}
+	if src.Info().Pseudonyms { // what was delivered of it cannot be held against raw segments
+		return textegress.Manifest{}, errNoPseudonyms
 	}
 	b := &builder{src: src, o: o, out: newOutput(nowhere{})}
 	defer b.out.abandon()
@@ -129,6 +146,8 @@ type builder struct {
 	o   Options
 	out *output
 	sum *summary
+
+	veil *veil
 }
 
 // lines reads all frames once and writes events.jsonl and the text views.
@@ -143,6 +162,7 @@ func (b *builder) lines(ctx context.Context) error {
 	}
 	w := &lineWriter{
 		sum: b.sum, events: events, views: newViews(b.out, b.src.Info().Topic), files: newFiles(b.out, b.o.maxFiles), copies: newCopies(),
+		veil: b.veil,
 	}
 	d := newLines(decode.Options{Keys: b.o.Keys, Scratch: b.out.sink.Scratch})
 	defer d.Close() //nolint:errcheck // of no consequence
@@ -187,6 +207,7 @@ type lineWriter struct {
 	views  *views
 	files  *files
 	copies *copies
+	veil   *veil
 	n      int64
 	line   []byte
 }
@@ -195,13 +216,20 @@ func (w *lineWriter) write(l *decode.Line) error {
 	w.n++
 	m := &l.Message
 	m.N = w.n
+	w.copies.look(m)
+	out := m // what is delivered
+	if w.veil != nil {
+		veiled := w.veil.message(*m)
+		out = &veiled
+	}
 	if l.Content != nil {
-		if err := w.files.add(m, l.Content); err != nil {
+		if err := w.files.add(out, l.Content); err != nil {
 			return err
 		}
+		m.Stream.Complete, m.Stream.Incomplete = out.Stream.Complete, out.Stream.Incomplete
 	}
-	w.copies.look(m)
-	w.sum.add(*m)
+	w.sum.add(*m) // which accounts for connections as they were, and is veiled as a whole
+	m = out
 	var err error
 	if w.line, err = m.AppendJSON(w.line[:0]); err != nil {
 		return fmt.Errorf("export: %w", err)

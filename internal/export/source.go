@@ -41,6 +41,10 @@ type spooled struct{ *spool.Recording }
 // Segments returns those that are still there. One that is gone is told by the indexes of the frames around it.
 func (s spooled) Segments() ([]spool.SegmentSource, error) { return s.Sources() }
 
+// ErrPseudonyms says that a delivered recording cannot be a source.
+var ErrPseudonyms = errors.New("it was delivered under pseudonyms, without its raw segments, from which alone it could be derived again; " +
+	"those are on the disk of the recorder until RETENTION has passed")
+
 type delivered struct {
 	fsys     fs.FS
 	info     spool.Info
@@ -56,6 +60,9 @@ func FromDelivered(fsys fs.FS) (Source, error) {
 	rec, err := textegress.Open(fsys)
 	if err != nil {
 		return nil, err
+	}
+	if rec.Manifest().Pseudonyms {
+		return nil, ErrPseudonyms
 	}
 	d := &delivered{fsys: fsys}
 	for _, o := range rec.Manifest().Objects {

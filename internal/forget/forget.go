@@ -43,7 +43,11 @@ type Options struct {
 	// KeysFor returns the keys with which a project's recordings are decrypted at their export; nil: there are none. Which
 	// lines a participant has depends on them.
 	KeysFor func(projectID string) *export.Keys
-	Logger  *slog.Logger
+	// PseudonymsFor is that of the uploader. ForgetPseudonym removes the identity from the list of pseudonyms, of one project
+	// or, where that is empty, of all. Both may be nil.
+	PseudonymsFor   func(info spool.Info) (export.Pseudonyms, error)
+	ForgetPseudonym func(projectID, identity string) error
+	Logger          *slog.Logger
 }
 
 // Forgetter removes participants from the recordings of a spool. Create it with [New].
@@ -145,6 +149,12 @@ func (f *Forgetter) Forget(ctx context.Context, q Request) (Answer, error) {
 	for _, p := range f.o.Spool.Problems() {
 		a.Problems = append(a.Problems, "not searched: "+p.Path+", which is no usable recording")
 	}
+	// While something is left of them, the list is what leads to it.
+	if f.o.ForgetPseudonym != nil && !q.DryRun && q.Session == "" && q.Recording == "" && a.Complete() {
+		if err := f.o.ForgetPseudonym(q.Project, q.Identity); err != nil {
+			a.Problems = append(a.Problems, "remove the participant from the list of pseudonyms: "+err.Error())
+		}
+	}
 	return a, nil
 }
 
@@ -213,6 +223,9 @@ func (f *Forgetter) replace(ctx context.Context, rec *spool.Recording, q Request
 		return nil, err
 	}
 	src, err := f.source(ctx, rec)
+	if errors.Is(err, export.ErrPseudonyms) {
+		return nil, f.veiled(ctx, rec, q.Identity)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -313,6 +326,48 @@ func (f *Forgetter) source(ctx context.Context, rec *spool.Recording) (export.So
 		return nil, err
 	}
 	return delivered(ctx, objfs.New(ctx, bucket, frozen.Prefix))
+}
+
+// errVeiled says that nothing can be done to one participant's part of a delivered recording.
+var errVeiled = errors.New("it was delivered under pseudonyms, without raw segments, and the recorder does not have those any more: one participant " +
+	"cannot be removed from it; delete it in the bucket as a whole, or what bears the pseudonym, which `textegress pseudonyms` tells")
+
+// veiled looks for the participant's pseudonym in what was delivered of a recording that the disk does not have any more.
+func (f *Forgetter) veiled(ctx context.Context, rec *spool.Recording, identity string) error {
+	if f.o.PseudonymsFor == nil {
+		return errVeiled
+	}
+	names, err := f.o.PseudonymsFor(rec.Info())
+	if err != nil {
+		return errors.Join(errVeiled, err)
+	}
+	frozen, ok, err := export.LoadFrozen(rec)
+	if err != nil || !ok {
+		return errors.Join(errVeiled, err)
+	}
+	bucket, err := f.o.BucketFor(rec.Info().ProjectID)
+	if err != nil {
+		return err
+	}
+	recording, err := textegress.Open(objfs.New(ctx, bucket, frozen.Prefix))
+	if err != nil {
+		return err
+	}
+	name := names.Of(identity)
+	for _, c := range recording.Manifest().Completeness.Connections {
+		if c.Identity == name {
+			return errVeiled
+		}
+	}
+	for m, err := range recording.Messages() {
+		if err != nil {
+			return err
+		}
+		if m.Identity == name || m.Transcription != nil && m.Transcription.ParticipantIdentity == name {
+			return errVeiled
+		}
+	}
+	return nil // there is nothing of them
 }
 
 // delivered opens a delivered recording after it was compared with its manifest: what is damaged there must not take the

@@ -112,6 +112,9 @@ func (p Place) one(ctx context.Context, sp *spool.Spool, base string, latest int
 		return nil
 	}
 	src, err := delivered(ctx, fsys)
+	if errors.Is(err, export.ErrPseudonyms) {
+		return errVeiled
+	}
 	if err != nil {
 		return err
 	}

@@ -91,6 +91,9 @@ func check(a, b export.Source) error {
 			return refuse("recording %s is not sealed: it is still being recorded, or was exported before it ended", s.Info().EgressID)
 		}
 	}
+	if x.Pseudonyms || y.Pseudonyms {
+		return refuse("recordings %s and %s: one of them may leave the recorder under pseudonyms only; such recordings are not merged", x.EgressID, y.EgressID)
+	}
 	ids := map[string]bool{}
 	for _, id := range append(made(x), made(y)...) {
 		if ids[id] {

@@ -58,6 +58,11 @@ type Info struct {
 	// Merged names the recordings of which this one was made; nil where it was
 	// recorded.
 	Merged []textegress.MergedRecording `json:"merged,omitempty"`
+	// Pseudonyms: it may be delivered under pseudonyms only, whatever the settings
+	// are by then. PseudonymKey names the key that they are made with; empty: it
+	// could not be read when the recording began, and the project's key is meant.
+	Pseudonyms   bool   `json:"pseudonyms,omitempty"`
+	PseudonymKey string `json:"pseudonym_key,omitempty"`
 }
 
 // Sealed is how a recording ended. It is sealed.json, written once.

@@ -203,6 +203,12 @@ func (u *Uploader) stage(ctx context.Context, j *job, revision int) (*export.Sta
 	if u.o.KeysFor != nil {
 		o.Keys = u.o.KeysFor(j.rec.Info().ProjectID)
 	}
+	if info := j.rec.Info(); info.Pseudonyms && u.o.PseudonymsFor != nil {
+		if o.Pseudonyms, err = u.o.PseudonymsFor(info); err != nil {
+			s.Close() //nolint:errcheck // nothing was written
+			return nil, export.Frozen{}, waitsForPerson{err}
+		}
+	}
 	m, err := export.Build(ctx, export.FromSpool(j.rec), o, s)
 	if err == nil {
 		var f export.Frozen

@@ -47,6 +47,9 @@ type Options struct {
 	BucketFor func(projectID string) (objstore.Bucket, error)
 	// KeysFor returns what decrypts the encrypted rooms of a project, nil if there is nothing; may be nil itself.
 	KeysFor func(projectID string) *export.Keys
+	// PseudonymsFor returns the pseudonyms under which a recording is delivered; it is asked for those only that were begun
+	// so. An error means that there are none now; the recording waits. May be nil: all such recordings wait.
+	PseudonymsFor func(info spool.Info) (export.Pseudonyms, error)
 	// Retention is how long the local data of a delivered recording is kept; 0 removes it at the next scan, a negative one
 	// never does.
 	Retention time.Duration

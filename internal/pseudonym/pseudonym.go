@@ -1,0 +1,318 @@
+// Package pseudonym makes the pseudonyms under which recordings are delivered, and keeps on the recorder's disk what leads
+// back from them.
+//
+// A project has one key, random, made once in the data directory. A pseudonym is a function of key and identity: the same
+// participant has the same one in all recordings of a project, and another one in every other project. Without the key and
+// the list beside it nothing leads from a pseudonym to an identity; whoever has the key can try identities.
+//
+// The guarantee: key and list are on the disk, durably, before anything that was made with them can be delivered, and a key
+// that is lost or damaged is never replaced for the recordings that were begun with it: asking for it is an error.
+package pseudonym
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/durable"
+)
+
+// Dir is where they are in the data directory: one file for each project.
+const Dir = "pseudonyms"
+
+const (
+	formatVersion = 1
+	keySize       = 32
+	suffix        = ".json"
+	op            = "pseudonyms"
+)
+
+// Store keeps the keys and lists of a data directory. Its methods are safe for concurrent use. One process at a time may
+// change a data directory, see the lock of the spool; a read-only store changes nothing.
+type Store struct {
+	dir      string
+	readOnly bool
+
+	mu       sync.Mutex
+	projects map[string]*project
+}
+
+// project is the file of one project.
+type project struct {
+	key        []byte
+	identities map[string]bool
+}
+
+// file is a project's file as JSON.
+type file struct {
+	FormatVersion int      `json:"format_version"`
+	ProjectID     string   `json:"project_id"`
+	Key           []byte   `json:"key"`
+	Entries       []listed `json:"pseudonyms"`
+}
+
+type listed struct {
+	Pseudonym string `json:"pseudonym"`
+	Identity  string `json:"identity"`
+}
+
+// Open returns the store of a data directory that this process has the lock of.
+func Open(dataDir string) *Store {
+	return &Store{dir: filepath.Join(dataDir, Dir), projects: map[string]*project{}}
+}
+
+// OpenReadOnly returns the store of a data directory that another process may be using.
+func OpenReadOnly(dataDir string) *Store {
+	s := Open(dataDir)
+	s.readOnly = true
+	return s
+}
+
+// Key returns the name of the project's key, and makes the key where there is none. When it returns nil, the key survives
+// a power failure.
+func (s *Store) Key(projectID string) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, err := s.load(projectID)
+	if errors.Is(err, fs.ErrNotExist) && !s.readOnly {
+		p = &project{key: make([]byte, keySize), identities: map[string]bool{}}
+		_, _ = rand.Read(p.key) // never fails, see crypto/rand
+	} else if err != nil {
+		return "", err
+	}
+	if !s.readOnly {
+		// Also one that was there: whoever made it may have died before it was durable.
+		if err := s.save(projectID, p); err != nil {
+			return "", err
+		}
+	}
+	return keyName(p.key), nil
+}
+
+// Names returns the pseudonyms of a project. key is the name that [Store.Key] gave when the recording began; empty: any.
+// An error says that there is no such key, and what to do.
+func (s *Store) Names(projectID, key string) (*Names, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, err := s.load(projectID)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("the key of the project's pseudonyms is missing: restore %s from a backup", s.path(projectID))
+	case err != nil:
+		return nil, err
+	case key != "" && key != keyName(p.key):
+		return nil, fmt.Errorf("the recording was begun with another key for pseudonyms (%s) than the one in %s (%s): restore that file from a backup",
+			key, s.path(projectID), keyName(p.key))
+	}
+	return &Names{store: s, projectID: projectID, key: p.key}, nil
+}
+
+// Entry is a pseudonym and whose it is.
+type Entry struct {
+	ProjectID string `json:"project_id"`
+	Pseudonym string `json:"pseudonym"`
+	Identity  string `json:"identity"`
+}
+
+// List returns what is known of a project, sorted by pseudonym, or of all where projectID is empty.
+func (s *Store) List(projectID string) ([]Entry, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	names, err := durable.OS{}.ReadDir(op, s.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read the pseudonyms: %w", err)
+	}
+	list := []Entry{}
+	for _, e := range names {
+		if !strings.HasSuffix(e.Name(), suffix) {
+			continue
+		}
+		id, p, err := read(filepath.Join(s.dir, e.Name()))
+		if err != nil {
+			return nil, err
+		}
+		if projectID != "" && projectID != id {
+			continue
+		}
+		for _, l := range p.entries() {
+			list = append(list, Entry{ProjectID: id, Pseudonym: l.Pseudonym, Identity: l.Identity})
+		}
+	}
+	slices.SortStableFunc(list, func(a, b Entry) int { return cmp.Compare(a.ProjectID, b.ProjectID) })
+	return list, nil
+}
+
+// Forget removes an identity from the lists, of one project or, where projectID is empty, of all. When it returns nil it
+// is gone from them. The key stays: other recordings need it.
+func (s *Store) Forget(projectID, identity string) error {
+	list, err := s.List(projectID)
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		if e.Identity != identity {
+			continue
+		}
+		if err := s.change(e.ProjectID, func(p *project) { delete(p.identities, identity) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) change(projectID string, f func(*project)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, err := s.load(projectID)
+	if err != nil {
+		return err
+	}
+	next := &project{key: p.key, identities: map[string]bool{}}
+	for identity := range p.identities {
+		next.identities[identity] = true
+	}
+	f(next)
+	if len(next.identities) == len(p.identities) {
+		return nil // what is loaded is durable, see load
+	}
+	return s.save(projectID, next)
+}
+
+func (s *Store) path(projectID string) string {
+	return filepath.Join(s.dir, textegress.EscapeName(projectID)+suffix)
+}
+
+// load returns a project's file. A store that may write makes sure that what it returns is durable.
+func (s *Store) load(projectID string) (*project, error) {
+	if p := s.projects[projectID]; p != nil {
+		return p, nil
+	}
+	id, p, err := read(s.path(projectID))
+	if err != nil {
+		return nil, err
+	}
+	if id != projectID {
+		return nil, fmt.Errorf("%s is not the file of the project %s: restore it from a backup", s.path(projectID), projectID)
+	}
+	if !s.readOnly {
+		if err := s.save(projectID, p); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// save makes p durable and keeps it in memory.
+func (s *Store) save(projectID string, p *project) error {
+	if err := durable.MkdirAll(durable.OS{}, op, s.dir); err != nil {
+		return fmt.Errorf("keep the pseudonyms: %w", err)
+	}
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(file{FormatVersion: formatVersion, ProjectID: projectID, Key: p.key, Entries: p.entries()}); err != nil {
+		return fmt.Errorf("keep the pseudonyms: %w", err)
+	}
+	if err := durable.ReplaceFile(durable.OS{}, op, s.path(projectID), buf.Bytes()); err != nil {
+		return fmt.Errorf("keep the pseudonyms: %w", err)
+	}
+	s.projects[projectID] = p
+	return nil
+}
+
+// read does not say what is in a file: a key, and identities.
+func read(path string) (projectID string, _ *project, err error) {
+	b, err := durable.OS{}.ReadFile(op, path)
+	if err != nil {
+		return "", nil, fmt.Errorf("read the pseudonyms: %w", err)
+	}
+	var f file
+	if json.Unmarshal(b, &f) != nil || f.FormatVersion < 1 || len(f.Key) != keySize {
+		return "", nil, fmt.Errorf("%s is damaged: restore it from a backup", path)
+	}
+	if f.FormatVersion > formatVersion {
+		return "", nil, fmt.Errorf("%s has format version %d, this program knows %d", path, f.FormatVersion, formatVersion)
+	}
+	p := &project{key: f.Key, identities: map[string]bool{}}
+	for _, l := range f.Entries {
+		p.identities[l.Identity] = true
+	}
+	return f.ProjectID, p, nil
+}
+
+func (p *project) entries() []listed {
+	list := []listed{}
+	for identity := range p.identities {
+		list = append(list, listed{Pseudonym: pseudonym(p.key, identity), Identity: identity})
+	}
+	slices.SortFunc(list, func(a, b listed) int { return cmp.Or(cmp.Compare(a.Pseudonym, b.Pseudonym), cmp.Compare(a.Identity, b.Identity)) })
+	return list
+}
+
+// keyName tells keys apart and does not lead to them: the key is random and has 256 bits.
+func keyName(key []byte) string {
+	sum := sha256.Sum256(append([]byte("textegress pseudonym key\x00"), key...))
+	return hex.EncodeToString(sum[:8])
+}
+
+// Names are the pseudonyms of one project.
+type Names struct {
+	store     *Store
+	projectID string
+	key       []byte
+}
+
+// Of returns the pseudonym of an identity: "P-" and ten characters of A to Z and 2 to 7. Nobody has the empty identity, and
+// it stays empty. Two of a hundred thousand participants have the same one with a probability of one in 200,000.
+func (n *Names) Of(identity string) string {
+	if identity == "" {
+		return ""
+	}
+	return pseudonym(n.key, identity)
+}
+
+// ID returns what stands for the id of a message or stream that a sender chose: "I-" and ten characters.
+func (n *Names) ID(id string) string {
+	if id == "" {
+		return ""
+	}
+	return "I-" + short(n.key, "id", id)
+}
+
+// Remember notes whose pseudonyms were used. When it returns nil, they are in the list after a power failure too. A
+// read-only store notes nothing.
+func (n *Names) Remember(identities []string) error {
+	if n.store.readOnly {
+		return nil
+	}
+	return n.store.change(n.projectID, func(p *project) {
+		for _, identity := range identities {
+			if identity != "" {
+				p.identities[identity] = true
+			}
+		}
+	})
+}
+
+func pseudonym(key []byte, identity string) string { return "P-" + short(key, "identity", identity) }
+
+// short returns 50 bits of an HMAC-SHA256.
+func short(key []byte, what, text string) string {
+	h := hmac.New(sha256.New, key)
+	h.Write([]byte(what + "\x00" + text))
+	return base32.StdEncoding.EncodeToString(h.Sum(nil))[:10]
+}
