@@ -24,6 +24,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/pseudonym"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/web"
 )
@@ -48,6 +49,7 @@ func TestScripts(t *testing.T) {
 			"syncflow":  syncflowServer,
 			"service":   controlService,
 			"recording": spoolRecording,
+			"veiled":    veiledRecording,
 			"kinds":     kindsRecording,
 			"deliver":   deliverRecording,
 			"alter":     alterFile,
@@ -234,6 +236,32 @@ func spoolRecording(ts *testscript.TestScript, _ bool, args []string) {
 		return
 	}
 	ts.Check(w.Close())
+}
+
+// veiledRecording makes a sealed recording under pseudonyms in which a participant sends something, and remembers theirs:
+// veiled <dir> <egress id> <identity>.
+func veiledRecording(ts *testscript.TestScript, _ bool, args []string) {
+	dir := ts.MkAbs(args[0])
+	store := pseudonym.Open(dir)
+	key, err := store.Key(testProject)
+	ts.Check(err)
+	names, err := store.Names(testProject, key)
+	ts.Check(err)
+	ts.Check(names.Remember([]string{args[2]}))
+	s, err := spool.Open(dir, spool.Options{Logger: slog.New(slog.DiscardHandler)})
+	ts.Check(err)
+	defer func() { ts.Check(s.Close()) }()
+	rec, err := s.Create(spool.Info{
+		EgressID: args[1], SessionID: "s-1", RoomName: "room", ProjectID: testProject, ProjectName: "Study", Part: 1, Instance: "lab",
+		KeyPrefix: textegress.Prefix("Study", testProject, "room", "", args[1]), CreatedUnixNS: 1_767_322_800_000_000_000,
+		Pseudonyms: true, PseudonymKey: key,
+	})
+	ts.Check(err)
+	w, err := rec.Writer()
+	ts.Check(err)
+	packet := append([]byte("\x12\x07\x12\x05hello\x22"), append([]byte{byte(len(args[2]))}, args[2]...)...)
+	ts.Check(w.Append(spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelReliable, Epoch: 1, UnixNS: 1_767_322_800_000_000_001, Payload: packet}))
+	ts.Check(w.Seal(spool.Sealed{Status: textegress.StatusComplete, Reason: "room_deleted"}))
 }
 
 // alterFile replaces the first occurrence of a text in a file: alter <file> <old> <new>.

@@ -20,8 +20,8 @@ import (
 	"github.com/syncflow/textegress/internal/controller"
 	"github.com/syncflow/textegress/internal/export"
 	"github.com/syncflow/textegress/internal/forget"
-	"github.com/syncflow/textegress/internal/pseudonym"
 	"github.com/syncflow/textegress/internal/objstore"
+	"github.com/syncflow/textegress/internal/pseudonym"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/internal/source"
@@ -61,10 +61,10 @@ type App struct {
 
 	pseudonyms *pseudonym.Store
 
-	web       *web.Server
-	parts     parts
-	http      net.Listener
-	control   net.Listener
+	web     *web.Server
+	parts   parts
+	http    net.Listener
+	control net.Listener
 
 	cleanups []cleanup // run last first, by Stop, or by New when it fails
 

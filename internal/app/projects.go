@@ -88,7 +88,7 @@ func (a *App) assemble(p *project) error {
 		ProjectID: pc.ProjectID, Group: c.DeviceGroup, Instance: a.instance, RecordAll: c.RecordSessions == config.RecordAll,
 		API: api, Source: a.parts.source(so), Spool: a.spool, Room: a.parts.room, RejoinWindow: c.RejoinWindow,
 		Selection: rules(pc), Pseudonyms: pc.Pseudonyms, PseudonymKey: a.pseudonymKey(pc),
-		Sealed:    func() { a.uploader.Wake() }, Logger: a.log, Metrics: a.parts.controller, RecorderMetrics: a.parts.recorder,
+		Sealed: func() { a.uploader.Wake() }, Logger: a.log, Metrics: a.parts.controller, RecorderMetrics: a.parts.recorder,
 	})
 	return nil
 }

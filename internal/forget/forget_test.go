@@ -26,6 +26,7 @@ import (
 	"github.com/syncflow/textegress/internal/objstore/dir"
 	"github.com/syncflow/textegress/internal/objstore/mem"
 	"github.com/syncflow/textegress/internal/objstore/objfs"
+	"github.com/syncflow/textegress/internal/pseudonym"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/uploader"
 )
@@ -44,6 +45,8 @@ type world struct {
 	f      *forget.Forgetter
 	key    string // of the encrypted room; "": it is none
 	keys   *export.Keys
+
+	names *pseudonym.Store // nil: recordings are delivered with identities
 }
 
 func newWorld(t *testing.T, bucket objstore.Bucket) *world {
@@ -62,8 +65,16 @@ func (w *world) open() {
 	w.spool = sp
 	bucketFor := func(string) (objstore.Bucket, error) { return w.bucket, nil }
 	keysFor := func(string) *export.Keys { return w.keys }
-	w.up = uploader.New(uploader.Options{Spool: sp, BucketFor: bucketFor, KeysFor: keysFor, Retention: -1})
-	w.f = forget.New(forget.Options{Spool: sp, BucketFor: bucketFor, KeysFor: keysFor, Uploader: w.up})
+	uo, fo := uploader.Options{Spool: sp, BucketFor: bucketFor, KeysFor: keysFor, Retention: -1}, forget.Options{Spool: sp, BucketFor: bucketFor, KeysFor: keysFor}
+	if w.names != nil {
+		uo.PseudonymsFor = func(info spool.Info) (export.Pseudonyms, error) {
+			return w.names.Names(info.ProjectID, info.PseudonymKey)
+		}
+		fo.PseudonymsFor, fo.ForgetPseudonym = uo.PseudonymsFor, w.names.Forget
+	}
+	w.up = uploader.New(uo)
+	fo.Uploader = w.up
+	w.f = forget.New(fo)
 }
 
 // record makes a sealed recording in which bob and others did everything.
@@ -72,7 +83,7 @@ func (w *world) record(id string, change ...func(*spool.Info)) *spool.Recording 
 	t.Helper()
 	info := spool.Info{
 		EgressID: id, SessionID: "s-" + id, RoomName: "room", ProjectID: "p", ProjectName: "Study",
-		KeyPrefix: textegress.Prefix("Study", "p", "room", "", id), CreatedUnixNS: 1_749_673_840_000_000_000,
+		KeyPrefix: textegress.Prefix("Study", "p", "room", "", id), CreatedUnixNS: 1_749_673_840_000_000_000, Pseudonyms: w.names != nil,
 	}
 	for _, c := range change {
 		c(&info)

@@ -259,7 +259,9 @@ func (p *project) entries() []listed {
 	for identity := range p.identities {
 		list = append(list, listed{Pseudonym: pseudonym(p.key, identity), Identity: identity})
 	}
-	slices.SortFunc(list, func(a, b listed) int { return cmp.Or(cmp.Compare(a.Pseudonym, b.Pseudonym), cmp.Compare(a.Identity, b.Identity)) })
+	slices.SortFunc(list, func(a, b listed) int {
+		return cmp.Or(cmp.Compare(a.Pseudonym, b.Pseudonym), cmp.Compare(a.Identity, b.Identity))
+	})
 	return list
 }
 

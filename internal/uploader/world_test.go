@@ -34,6 +34,8 @@ import (
 
 // world is a data directory and buckets that outlive the processes working on them.
 type world struct {
+	pseudonyms bool // of the recordings that are made
+
 	t        *testing.T
 	dir      string
 	opts     uploader.Options
@@ -152,7 +154,7 @@ func (w *world) record(project, id string) *spool.Recording {
 	w.t.Helper()
 	info := spool.Info{
 		EgressID: id, SessionID: "s-" + id, RoomName: "class 1", ProjectID: project, ProjectName: "P", Part: 1,
-		KeyPrefix: textegress.Prefix("P", project, "class 1", "", id),
+		KeyPrefix: textegress.Prefix("P", project, "class 1", "", id), Pseudonyms: w.pseudonyms,
 	}
 	rec, err := w.sp.Create(info)
 	if err != nil {
