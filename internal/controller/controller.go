@@ -256,6 +256,10 @@ func (c *Controller) begin(sessionID, roomName, src string, at time.Time, fresh 
 		}
 		info.Part, info.Previous, info.PreviousEndedUnixNS = prev.Info().Part+1, prev.ID(), sealed.EndedUnixNS
 		fresh = false
+		// Whoever stays connected has one sid in both parts: identities in this one would give away those of the other.
+		if was := prev.Info(); was.Pseudonyms && !info.Pseudonyms {
+			info.Pseudonyms, info.PseudonymKey = true, was.PseudonymKey
+		}
 	}
 	info.KeyPrefix = textegress.Prefix(info.ProjectName, info.ProjectID, info.RoomName, info.Topic, info.EgressID)
 	done := make(chan struct{})

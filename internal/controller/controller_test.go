@@ -221,6 +221,8 @@ type world struct {
 	fs   durable.FS // nil: the operating system's
 	min  int64      // DISK_MIN_FREE
 
+	pseudonyms string // name of the key; empty: with identities
+
 	spool *spool.Spool
 	src   *fakeSource
 	ctl   *controller.Controller
@@ -245,6 +247,7 @@ func (w *world) start() {
 	w.ctl = controller.New(controller.Options{
 		ProjectID: project, Group: "text-egress", Instance: "i", RecordAll: w.all, API: w.api, Source: w.src, Spool: s, Room: w.room,
 		RejoinWindow: 10 * time.Minute, Logger: slog.New(slog.NewTextHandler(w.t.Output(), nil)),
+		Pseudonyms: w.pseudonyms != "", PseudonymKey: w.pseudonyms,
 	})
 	ctx, cancel := context.WithCancel(w.t.Context())
 	done := make(chan struct{})
@@ -338,6 +341,29 @@ func TestRestartContinuesAsASecondPart(t *testing.T) {
 					t.Errorf("part 2 names %q (ended %d) as the one before, want %q", second.Previous, second.PreviousEndedUnixNS, first.ID())
 				}
 			})
+		})
+	}
+}
+
+// TestPseudonymsGoOnInTheNextPart: a sid that is in both parts would give away who is who.
+func TestPseudonymsGoOnInTheNextPart(t *testing.T) {
+	for _, c := range []struct{ before, after, want string }{{"k1", "", "k1"}, {"k1", "k2", "k2"}, {"", "k2", "k2"}, {"", "", ""}} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.pseudonyms = c.before
+			w.api.set("s1", "Started")
+			w.start()
+			w.src.announce(t, "s1")
+			synctest.Wait()
+			w.stop()
+			w.pseudonyms = c.after
+			w.start()
+			defer func() { w.stop() }()
+			w.want("s1 part 1 sealed COMPLETE service_stopped", "s1 part 2 open")
+			first, second := w.spool.Recordings()[0].Info(), w.spool.Recordings()[1].Info()
+			if first.Pseudonyms != (c.before != "") || first.PseudonymKey != c.before || second.Pseudonyms != (c.want != "") || second.PseudonymKey != c.want {
+				t.Errorf("%+v: part 1 %v %q, part 2 %v %q", c, first.Pseudonyms, first.PseudonymKey, second.Pseudonyms, second.PseudonymKey)
+			}
 		})
 	}
 }

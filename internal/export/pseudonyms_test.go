@@ -500,8 +500,8 @@ func fill(t *testing.T, v reflect.Value, n *int64, depth int) {
 		if v.Type() == reflect.TypeFor[time.Time]() || v.Type() == reflect.TypeFor[textegress.Timestamp]() {
 			return
 		}
-		for i := range v.NumField() {
-			fill(t, v.Field(i), n, depth+1)
+		for _, field := range v.Fields() {
+			fill(t, field, n, depth+1)
 		}
 	default:
 		t.Fatalf("a field of kind %s", v.Kind())

@@ -90,14 +90,10 @@ func (s *Store) Key(projectID string) (string, error) {
 	if errors.Is(err, fs.ErrNotExist) && !s.readOnly {
 		p = &project{key: make([]byte, keySize), identities: map[string]bool{}}
 		_, _ = rand.Read(p.key) // never fails, see crypto/rand
-	} else if err != nil {
-		return "", err
+		err = s.save(projectID, p)
 	}
-	if !s.readOnly {
-		// Also one that was there: whoever made it may have died before it was durable.
-		if err := s.save(projectID, p); err != nil {
-			return "", err
-		}
+	if err != nil {
+		return "", err
 	}
 	return keyName(p.key), nil
 }
@@ -208,9 +204,11 @@ func (s *Store) load(projectID string) (*project, error) {
 		return nil, fmt.Errorf("%s is not the file of the project %s: restore it from a backup", s.path(projectID), projectID)
 	}
 	if !s.readOnly {
-		if err := s.save(projectID, p); err != nil {
-			return nil, err
+		// Its content was durable before it had this name; whoever gave it that may have died before the name was.
+		if err := (durable.OS{}).SyncDir(op, s.dir); err != nil {
+			return nil, fmt.Errorf("read the pseudonyms: %w", err)
 		}
+		s.projects[projectID] = p
 	}
 	return p, nil
 }

@@ -74,14 +74,14 @@ func TestRemembered(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text := ""
+		var text strings.Builder
 		for _, e := range entries {
 			if e.Pseudonym != names(t, s, e.ProjectID).Of(e.Identity) {
 				t.Errorf("%+v", e)
 			}
-			text += e.ProjectID + ":" + e.Identity + ","
+			text.WriteString(e.ProjectID + ":" + e.Identity + ",")
 		}
-		return text
+		return text.String()
 	}
 	read := pseudonym.OpenReadOnly(dir)
 	got := list(read, "p1")
