@@ -24,7 +24,7 @@ var errNoPseudonyms = errors.New("export: the recording may be delivered under p
 
 // leftOut is what the manifest says that a delivery under pseudonyms does not have.
 var leftOut = []string{
-	"raw segments", "names, metadata and attributes of participants", "metadata of the room", "names and attributes of streams",
+	"raw segments", "names, metadata and attributes of participants", "metadata of the room", "names and attributes of streams and data tracks",
 	"packets that were not decoded", "lists of identities",
 }
 
@@ -108,7 +108,8 @@ func (v *veil) message(m textegress.Message) textegress.Message {
 	}
 	switch m.Kind {
 	case textegress.KindData, textegress.KindChat, textegress.KindTranscription, textegress.KindTextStream, textegress.KindByteStream,
-		textegress.KindRPC, textegress.KindSIPDTMF:
+		textegress.KindRPC, textegress.KindSIPDTMF, textegress.KindDataTrack:
+		// A frame of a data track names its track by number, and nobody.
 		out.Text, out.Base64 = m.Text, m.Base64
 	default: // raw packets, with the identities in them
 		out.Withheld = int64(len(m.Payload()))
@@ -186,10 +187,13 @@ func (v *veil) event(kind textegress.Kind, e *textegress.Event) *textegress.Even
 		RoomSID: e.RoomSID, ServerVersion: e.ServerVersion, Region: e.Region, RoomCreatedUnixMS: e.RoomCreatedUnixMS, ClockOffsetMS: e.ClockOffsetMS,
 		Cause: e.Cause, SinceUnixNS: e.SinceUnixNS, EgressID: e.EgressID, Instance: e.Instance, Reason: e.Reason, Status: e.Status,
 		Source: e.Source, AnnouncedUnixNS: e.AnnouncedUnixNS, Part: e.Part, Previous: e.Previous,
-		Segment: e.Segment, Offset: e.Offset, Bytes: e.Bytes, FramesMissing: e.FramesMissing, Dropped: v.dropped(e.Dropped),
+		TrackSID: e.TrackSID, Handle: e.Handle, Segment: e.Segment, Offset: e.Offset, Bytes: e.Bytes, FramesMissing: e.FramesMissing, Dropped: v.dropped(e.Dropped),
 	}
 	if kind != textegress.KindJoined { // there it is the recorder itself, in every recording under another name
 		out.Identity = v.identity(e.Identity)
+	}
+	if kind == textegress.KindDataTrackSubscribed { // the name of the track: who has two of one name is told so
+		out.Name = v.names.ID(e.Name)
 	}
 	if e.Selection != nil {
 		rules := v.rules(*e.Selection)

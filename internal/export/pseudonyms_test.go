@@ -131,7 +131,8 @@ func writeSecrets(r *recording) {
 	r.raw(protowire.AppendBytes(protowire.AppendTag(later, 99, protowire.BytesType), []byte(secretName)))
 	r.raw([]byte("\xff\xff" + secretIdentity))
 	r.append(spool.Frame{Type: spool.FrameEvent, Epoch: 1, Payload: []byte(`{"kind":"` + secretIdentity + `"}`)})
-	r.append(spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelDataTrack, Epoch: 1, Payload: []byte("\x00\x00\x00\x01" + secretIdentity)})
+	r.append(spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelDataTrack, Epoch: 1, Payload: []byte("\x00\x00\x00\x01STAY-frame")})
+	r.event(1, spool.Event{Kind: textegress.KindDataTrackSubscribed, Identity: secretIdentity, ParticipantSID: a, Name: secretName, TrackSID: "DTR_1", Handle: 1})
 	r.from(secretIdentity, a, encrypted("another secret", 2, &livekit.EncryptedPacketPayload{Value: &livekit.EncryptedPacketPayload_User{
 		User: &livekit.UserPacket{Payload: []byte("for others")},
 	}}))
@@ -203,9 +204,9 @@ func TestPseudonyms_NoIdentity(t *testing.T) {
 		}
 		all := string(s.objects[textegress.EventsName])
 		for _, want := range []string{
-			"STAY-payload", "STAY-topic", "STAY-chat", "STAY-speech", "STAY-method", "STAY-error", "STAY-text-topic", "STAY-topic-list",
+			"STAY-payload", "STAY-topic", "STAY-chat", "STAY-speech", "STAY-method", "STAY-error", "STAY-text-topic", "STAY-topic-list", `"track_sid":"DTR_1"`,
 			`"identity":"` + names.of[secretIdentity] + `"`, `"participant_sid":"PA_a"`, `"withheld":`, `"file":"files/P-`,
-			base64.StdEncoding.EncodeToString([]byte("\xff\xfeSTAY-binary")),
+			base64.StdEncoding.EncodeToString([]byte("\xff\xfeSTAY-binary")), base64.StdEncoding.EncodeToString([]byte("\x00\x00\x00\x01STAY-frame")),
 		} {
 			if !strings.Contains(all, want) {
 				t.Errorf("events.jsonl has no %q", want)
@@ -379,7 +380,7 @@ var fates = map[string]map[string]fate{
 		"Kind": kept, "Identity": replaced, "ParticipantSID": kept, "Name": dropped, "Metadata": dropped, "Attributes": dropped,
 		"ParticipantKind": kept, "RoomSID": kept, "RoomMetadata": dropped, "ServerVersion": kept, "Region": kept, "RoomCreatedUnixMS": kept,
 		"ClockOffsetMS": kept, "Cause": kept, "SinceUnixNS": kept, "EgressID": kept, "Instance": kept, "Selection": nested, "Dropped": nested,
-		"Lines": dropped, "Late": dropped, "Reason": kept, "Status": kept, "Source": kept, "AnnouncedUnixNS": kept, "Part": kept,
+		"TrackSID": kept, "Handle": kept, "Lines": dropped, "Late": dropped, "Reason": kept, "Status": kept, "Source": kept, "AnnouncedUnixNS": kept, "Part": kept,
 		"Previous": kept, "Segment": kept, "Offset": kept, "Bytes": kept, "FramesMissing": kept,
 	},
 	"LateLines": {"Index": dropped, "Lines": dropped},
@@ -458,7 +459,7 @@ func TestPseudonyms_EveryFieldIsClassified(t *testing.T) {
 			t.Errorf("there is no type %s any more", name)
 		}
 	}
-	for _, k := range []textegress.Kind{textegress.KindUnknown, textegress.KindEncrypted, textegress.KindDataTrack, "of a later version"} {
+	for _, k := range []textegress.Kind{textegress.KindUnknown, textegress.KindEncrypted, "of a later version"} {
 		out := export.VeilMessage(names, textegress.Message{Kind: k, Base64: []byte("SECRET"), Event: m.Event})
 		if out.Base64 != nil || out.Text != nil || out.Withheld != 6 {
 			t.Errorf("kind %s: %+v", k, out)
@@ -479,7 +480,7 @@ func fill(t *testing.T, v reflect.Value, n *int64, depth int) {
 		v.SetInt(1000 + *n)
 	case reflect.Uint8:
 		v.SetUint(uint64(*n % 256))
-	case reflect.Uint32, reflect.Uint64:
+	case reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		v.SetUint(uint64(1000 + *n))
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))

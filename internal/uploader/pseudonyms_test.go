@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,9 +44,9 @@ func TestPseudonyms(t *testing.T) {
 		}
 		w.shutDown()
 
-		locked := true
+		var open atomic.Bool
 		w.opts.PseudonymsFor = func(info spool.Info) (export.Pseudonyms, error) {
-			if locked {
+			if !open.Load() {
 				return nil, errors.New("the key is missing")
 			}
 			return store.Names(info.ProjectID, info.PseudonymKey)
@@ -56,7 +57,7 @@ func TestPseudonyms(t *testing.T) {
 		if got := delivered(); len(got) > 0 {
 			t.Errorf("without the key %d objects are delivered", len(got))
 		}
-		locked = false
+		open.Store(true)
 		settle(10 * time.Minute)
 		first := delivered()
 		if len(first) != 4 { // a text view, events.jsonl, metadata.json, manifest.json
