@@ -24,7 +24,7 @@ var errNoPseudonyms = errors.New("export: the recording may be delivered under p
 
 // leftOut is what the manifest says that a delivery under pseudonyms does not have.
 var leftOut = []string{
-	"raw segments", "names, metadata and attributes of participants", "metadata of the room", "names and attributes of streams and data tracks",
+	"raw segments", "names, metadata and attributes of participants", "metadata of the room", "names and attributes of streams",
 	"packets that were not decoded", "lists of identities",
 }
 
@@ -109,10 +109,18 @@ func (v *veil) message(m textegress.Message) textegress.Message {
 	switch m.Kind {
 	case textegress.KindData, textegress.KindChat, textegress.KindTranscription, textegress.KindTextStream, textegress.KindByteStream,
 		textegress.KindRPC, textegress.KindSIPDTMF, textegress.KindDataTrack:
-		// A frame of a data track names its track by number, and nobody.
 		out.Text, out.Base64 = m.Text, m.Base64
+		if e := m.Encryption; e != nil && !e.Decrypted { // of a data track
+			out.Text, out.Base64, out.Withheld = nil, nil, int64(len(m.Payload()))
+		}
 	default: // raw packets, with the identities in them
 		out.Withheld = int64(len(m.Payload()))
+	}
+	if t := m.Track; t != nil { // what the sender wrote into the header besides is left out
+		out.Track = &textegress.TrackInfo{
+			SID: t.SID, Handle: t.Handle, Sequence: t.Sequence, Frame: t.Frame, Start: t.Start, Final: t.Final, Timestamp: t.Timestamp,
+			UserTimestamp: t.UserTimestamp,
+		}
 	}
 	if u := m.User; u != nil {
 		out.User = &textegress.UserInfo{ID: v.id(u.ID), StartTime: u.StartTime, EndTime: u.EndTime}
@@ -192,8 +200,8 @@ func (v *veil) event(kind textegress.Kind, e *textegress.Event) *textegress.Even
 	if kind != textegress.KindJoined { // there it is the recorder itself, in every recording under another name
 		out.Identity = v.identity(e.Identity)
 	}
-	if kind == textegress.KindDataTrackSubscribed { // the name of the track: who has two of one name is told so
-		out.Name = v.names.ID(e.Name)
+	if kind == textegress.KindDataTrackSubscribed { // the name of the track, which is the topic of its lines
+		out.Name = e.Name
 	}
 	if e.Selection != nil {
 		rules := v.rules(*e.Selection)

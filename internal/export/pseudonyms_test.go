@@ -131,8 +131,10 @@ func writeSecrets(r *recording) {
 	r.raw(protowire.AppendBytes(protowire.AppendTag(later, 99, protowire.BytesType), []byte(secretName)))
 	r.raw([]byte("\xff\xff" + secretIdentity))
 	r.append(spool.Frame{Type: spool.FrameEvent, Epoch: 1, Payload: []byte(`{"kind":"` + secretIdentity + `"}`)})
-	r.append(spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelDataTrack, Epoch: 1, Payload: []byte("\x00\x00\x00\x01STAY-frame")})
-	r.event(1, spool.Event{Kind: textegress.KindDataTrackSubscribed, Identity: secretIdentity, ParticipantSID: a, Name: secretName, TrackSID: "DTR_1", Handle: 1})
+	r.track(8, 1, 0x18, "before the server told whose it is")
+	r.event(1, spool.Event{Kind: textegress.KindDataTrackSubscribed, Identity: secretIdentity, ParticipantSID: a, Name: "STAY-track", TrackSID: "DTR_1", Handle: 7})
+	r.track(7, 2, 0x1c, "\x00\x06\x09\x06SECRET\x01\x0fPA_SECRETSECRET\x00STAY-frame") // with two extensions
+	r.track(7, 3, 0xff, secretIdentity)
 	r.from(secretIdentity, a, encrypted("another secret", 2, &livekit.EncryptedPacketPayload{Value: &livekit.EncryptedPacketPayload_User{
 		User: &livekit.UserPacket{Payload: []byte("for others")},
 	}}))
@@ -148,7 +150,7 @@ func writeSecrets(r *recording) {
 }
 
 var (
-	notText  = regexp.MustCompile(`[A-Za-z0-9+/]{16,}={0,2}`)
+	notText  = regexp.MustCompile(`[A-Za-z0-9+/]{8,}={0,2}`)
 	identity = regexp.MustCompile(`SECRET[^"]{0,20}`)
 )
 
@@ -206,7 +208,7 @@ func TestPseudonyms_NoIdentity(t *testing.T) {
 		for _, want := range []string{
 			"STAY-payload", "STAY-topic", "STAY-chat", "STAY-speech", "STAY-method", "STAY-error", "STAY-text-topic", "STAY-topic-list", `"track_sid":"DTR_1"`,
 			`"identity":"` + names.of[secretIdentity] + `"`, `"participant_sid":"PA_a"`, `"withheld":`, `"file":"files/P-`,
-			base64.StdEncoding.EncodeToString([]byte("\xff\xfeSTAY-binary")), base64.StdEncoding.EncodeToString([]byte("\x00\x00\x00\x01STAY-frame")),
+			base64.StdEncoding.EncodeToString([]byte("\xff\xfeSTAY-binary")), `"text":"STAY-frame"`, `"topic":"STAY-track"`,
 		} {
 			if !strings.Contains(all, want) {
 				t.Errorf("events.jsonl has no %q", want)
@@ -357,7 +359,7 @@ var fates = map[string]map[string]fate{
 	"Message": {
 		"N": kept, "Kind": kept, "Time": kept, "UnixNS": kept, "Identity": replaced, "ParticipantSID": kept, "Topic": kept, "Reliable": kept,
 		"Sequence": kept, "Epoch": kept, "PossibleDuplicate": kept, "Text": kept, "Base64": kept, "Withheld": stated, "Field": kept,
-		"FieldName": kept, "User": nested, "Chat": nested, "Transcription": nested, "RPC": nested, "SIPDTMF": nested, "Stream": nested,
+		"FieldName": kept, "User": nested, "Chat": nested, "Transcription": nested, "RPC": nested, "SIPDTMF": nested, "Stream": nested, "Track": nested,
 		"Event": nested, "DestinationIdentities": replaced, "Encryption": nested, "CopyOf": kept,
 	},
 	"UserInfo":          {"ID": replaced, "Nonce": dropped, "StartTime": kept, "EndTime": kept},
@@ -383,7 +385,12 @@ var fates = map[string]map[string]fate{
 		"TrackSID": kept, "Handle": kept, "Lines": dropped, "Late": dropped, "Reason": kept, "Status": kept, "Source": kept, "AnnouncedUnixNS": kept, "Part": kept,
 		"Previous": kept, "Segment": kept, "Offset": kept, "Bytes": kept, "FramesMissing": kept,
 	},
-	"LateLines": {"Index": dropped, "Lines": dropped},
+	"TrackInfo": {
+		"SID": kept, "Handle": kept, "Sequence": kept, "Frame": kept, "Start": kept, "Final": kept, "Timestamp": kept, "UserTimestamp": kept,
+		"ParticipantSID": dropped, "Extensions": dropped,
+	},
+	"TrackExtension": {"ID": dropped, "Data": dropped},
+	"LateLines":      {"Index": dropped, "Lines": dropped},
 	"SelectionRules": {
 		"SinceUnixNS": kept, "TopicsAllow": kept, "TopicsDeny": kept, "IdentitiesAllow": dropped, "IdentitiesDeny": dropped,
 		"IdentitiesAllowCount": stated, "IdentitiesDenyCount": stated, "EncryptedKept": kept,
@@ -417,12 +424,12 @@ var fates = map[string]map[string]fate{
 		"Undecodable": kept, "Undecryptable": kept, "StreamsComplete": kept, "StreamsIncomplete": kept, "Sequence": nested, "Tail": kept,
 	},
 	"Sequence": {
-		"First": kept, "Last": kept, "Received": kept, "Contiguous": kept, "BeforeFirst": nested, "Gaps": nested, "GapCount": kept,
+		"First": kept, "Last": kept, "Received": kept, "Contiguous": kept, "BeforeFirst": nested, "Gaps": nested, "GapCount": kept, "SelectionGaps": kept,
 		"MissingNumbers": kept, "UnexplainedGaps": kept, "UnexplainedNumbers": kept, "Duplicates": kept, "Reordered": kept, "Unjudged": kept,
 	},
 	"Gap": {
 		"First": kept, "Last": kept, "AfterIndex": kept, "BeforeIndex": kept, "Explained": kept, "FirstOutage": kept, "LastOutage": kept,
-		"Damage": kept, "BeforeJoin": kept,
+		"Damage": kept, "BeforeJoin": kept, "Selection": kept,
 	},
 	"Streams": {"Complete": kept, "Incomplete": kept, "LatePackets": kept, "List": nested},
 	"IncompleteStream": {
@@ -451,7 +458,7 @@ func TestPseudonyms_EveryFieldIsClassified(t *testing.T) {
 	fill(t, reflect.ValueOf(&manifest).Elem(), new(int64), 0)
 	compare(t, types, reflect.ValueOf(manifest), reflect.ValueOf(export.VeilManifest(names, manifest)))
 	compare(t, types, reflect.ValueOf(textegress.Metadata{}), reflect.ValueOf(textegress.Metadata{}))
-	for _, below := range []any{textegress.MergedRecording{}, textegress.LateLines{}} { // of fields that are dropped
+	for _, below := range []any{textegress.MergedRecording{}, textegress.LateLines{}, textegress.TrackExtension{}} { // of fields that are dropped
 		compare(t, types, reflect.ValueOf(below), reflect.Value{})
 	}
 	for name := range fates {
