@@ -85,6 +85,7 @@ type RecorderStatus struct {
 		Connected bool   `json:"connected"`
 		Part      int    `json:"part"`
 		Packets   uint64 `json:"packets"`
+		Bytes     uint64 `json:"bytes"`
 		Recorded  uint64 `json:"recorded"`
 		Durable   uint64 `json:"durable"`
 		Outages   int    `json:"outages"`

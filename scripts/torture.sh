@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The long torture: real servers, the real binary, everything that may happen to it. SEED repeats a run, KILLS and DURATION make
-# it longer or shorter, ONLY names scenarios; other arguments go to the program (-h lists them).
+# it longer or shorter, ONLY names scenarios; other arguments go to the program (-h lists them). Before it a file of a gigabyte is
+# sent, unless ONLY is set.
 source "$(dirname "$0")/env.sh"
 scripts/setup.sh
 scripts/build.sh
@@ -9,4 +10,8 @@ args=()
 [ -z "${KILLS:-}" ] || args+=(-kills "$KILLS")
 [ -z "${DURATION:-}" ] || args+=(-duration "$DURATION")
 [ -z "${ONLY:-}" ] || args+=(-only "$ONLY")
+if [ -z "${ONLY:-}" ]; then
+  step "a file of a gigabyte"
+  (cd devstack && go test -count=1 -timeout 30m -run 'TestLargeFile$' -v ./e2e -large-mib=1024)
+fi
 exec build/bin/torture "${args[@]}" "$@"
