@@ -29,7 +29,7 @@ Exit codes:
     0  done; serve: stopped in order
     1  failed; serve: also stopped at once by a second signal
     2  wrong arguments or configuration; nothing was tried
-    3  done, and something wrong was found (verify, config check)
+    3  done, and something wrong was found or is left to do (verify, config check, forget)
 `
 
 type cli struct {

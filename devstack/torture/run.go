@@ -43,6 +43,10 @@ type Rig struct {
 
 // NewRig starts servers below dir. projects bounds how many scenarios may run at the same time.
 func NewRig(ctx context.Context, dir string, seed uint64, projects int) (*Rig, error) {
+	dir, err := filepath.Abs(dir) // the command line runs in the recorders' folders
+	if err != nil {
+		return nil, err
+	}
 	stack, err := devstack.Start(ctx, devstack.Options{Dir: filepath.Join(dir, "servers"), Projects: projects, TLS: true, Proxies: true})
 	if err != nil {
 		return nil, err
