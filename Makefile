@@ -35,13 +35,13 @@ fmt: ## Format the code and apply the modernizers
 fuzz: ## Fuzz every fuzz target for FUZZTIME (default 30s)
 	@scripts/fuzz.sh
 
-torture: ## Kill, freeze, cut off and fill up the real binary for 15 minutes; account for every message (SEED, KILLS, DURATION, ONLY)
+torture: ## Kill, freeze, cut off and fill up the real binary for about 20 minutes; account for every message (SEED, KILLS, DURATION, ONLY)
 	@SEED='$(SEED)' KILLS='$(KILLS)' DURATION='$(DURATION)' ONLY='$(ONLY)' scripts/torture.sh
 
-bench: ## Measure: join time, memory, CPU (figures, no thresholds; about 15 minutes)
+bench: ## Measure: join time, memory, CPU (figures, no thresholds; about half an hour)
 	@scripts/bench.sh
 
-bench-quick: ## The same with one run of each case and without the cases of a thousand rooms (about 3 minutes)
+bench-quick: ## The same with one run of each case and without the cases of a thousand rooms (about 4 minutes)
 	@scripts/bench.sh -quick
 
 clean: ## Remove build/bin and the test cache
