@@ -440,20 +440,15 @@ func (t *Timestamp) UnmarshalJSON(b []byte) error {
 // AppendJSON appends m as one line of events.jsonl, without the newline, to b.
 // Strings are not HTML-escaped.
 func (m Message) AppendJSON(b []byte) ([]byte, error) {
-	if m.UnixNS == 0 && !m.Time.IsZero() {
-		m.UnixNS = m.Time.UnixNano()
+	ns := m.UnixNS
+	if ns == 0 && !m.Time.IsZero() {
+		ns = m.Time.UnixNano()
 	}
-	if m.Event != nil && m.Event.Kind != "" {
-		e := *m.Event
-		e.Kind = ""
-		m.Event = &e
-	}
-	buf := bytes.NewBuffer(b)
-	if err := encodeJSON(buf, "", newWireMessage(m)); err != nil {
+	out, err := appendMessage(b, &m, ns)
+	if err != nil {
 		return b, fmt.Errorf("encode message %d: %w", m.N, err)
 	}
-	out := buf.Bytes()
-	return out[:len(out)-1], nil // the encoder's newline
+	return out, nil
 }
 
 // MarshalJSON implements [json.Marshaler] through AppendJSON.
