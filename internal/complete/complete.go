@@ -96,23 +96,21 @@ type connection struct {
 
 // Frame takes the next frame of the record into account. Frames come in the order of [spool.ReadSegments].
 func (a *Account) Frame(f spool.Frame) {
-	if f.Type == spool.FrameEvent {
-		m, ok := decode.Event(f)
-		if !ok {
-			a.c.UndecodablePackets++
-		}
-		a.tracks.Event(f.Epoch, m.Event)
-		a.event(f, m)
-	} else {
-		a.packet(f, decode.Inspect(f))
+	if f.Type != spool.FrameEvent {
+		a.Packet(f, decode.Inspect(f))
+		return
 	}
+	m, ok := decode.Event(f)
+	if !ok {
+		a.c.UndecodablePackets++
+	}
+	a.tracks.Event(f.Epoch, m.Event)
+	a.event(f, m)
 	a.lastIndex = max(a.lastIndex, f.Index)
 }
 
-// Decrypted is Frame for a packet that was encrypted and could be decrypted.
-func (a *Account) Decrypted(f spool.Frame) {
-	e := decode.Inspect(f)
-	e.Encrypted = false
+// Packet is Frame for a packet of which the envelope is known. One that came encrypted and was decrypted is not Encrypted here.
+func (a *Account) Packet(f spool.Frame, e decode.Envelope) {
 	a.packet(f, e)
 	a.lastIndex = max(a.lastIndex, f.Index)
 }

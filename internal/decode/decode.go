@@ -66,6 +66,12 @@ type Decoder struct {
 	tracks  Tracks
 	key     int  // which of the keys fitted last
 	opened  bool // the last frame was encrypted, and a key fitted
+
+	// Used again for each frame.
+	parser   parser
+	last     packet
+	line     Line
+	envelope Envelope // of the last frame
 }
 
 // New returns a decoder for the frames of one recording.
@@ -81,12 +87,16 @@ func (d *Decoder) Close() error { return d.streams.store.close() }
 // Decrypted reports whether the last frame was a packet that came encrypted and was decrypted.
 func (d *Decoder) Decrypted() bool { return d.opened }
 
+// Envelope returns what [Inspect] returns of the last frame, which was a packet, without reading it again.
+func (d *Decoder) Envelope() Envelope { return d.envelope }
+
 // Late returns how many packets of streams are in no line, because their stream had ended before they came.
 func (d *Decoder) Late() int64 { return d.streams.late }
 
 // Frame takes the next frame of the recording and passes to emit the lines that it makes, of which there may be none: the
-// packets of a stream make one line together. The lines keep no reference to the frame's payload. An error is one of emit
-// or of the scratch file; whatever participants sent is no reason for one.
+// packets of a stream make one line together. A line is valid until emit returns; what it points to stays as it is, and keeps no
+// reference to the frame's payload. An error is one of emit or of the scratch file; whatever participants sent is no reason
+// for one.
 func (d *Decoder) Frame(f spool.Frame, emit func(*Line) error) error {
 	d.opened = false
 	if err := d.streams.passed(f, emit); err != nil {
@@ -126,6 +136,8 @@ func (d *Decoder) event(f spool.Frame, emit func(*Line) error) error {
 type packet struct {
 	*livekit.DataPacket
 
+	// borrowed: it is the parser's and shares its bytes with the frame; what is kept must be copied.
+	borrowed   bool
 	frame      spool.Frame
 	encryption *textegress.EncryptionInfo // nil: it came in clear
 }
@@ -147,13 +159,20 @@ func (d *Decoder) packet(f spool.Frame) (p *packet, line *Line) {
 			p, line = nil, &Line{Message: raw(f), Undecodable: true}
 		}
 	}()
+	d.envelope = unreadable(f)
 	if f.Channel == spool.ChannelDataTrack {
+		d.envelope = Inspect(f)
 		return nil, d.track(f)
 	}
-	p = &packet{DataPacket: new(livekit.DataPacket), frame: f}
-	if err := proto.Unmarshal(f.Payload, p.DataPacket); err != nil {
-		return nil, &Line{Message: raw(f), Undecodable: true}
+	p = &d.last
+	*p = packet{frame: f}
+	if p.DataPacket, p.borrowed = d.parser.parse(f.Payload); !p.borrowed {
+		p.DataPacket = new(livekit.DataPacket)
+		if err := proto.Unmarshal(f.Payload, p.DataPacket); err != nil {
+			return nil, &Line{Message: raw(f), Undecodable: true}
+		}
 	}
+	d.envelope = envelopeOf(p.DataPacket, f.Channel)
 	if e := p.GetEncryptedPacket(); e != nil {
 		p.encryption = d.o.Keys.open(e, p.DataPacket, &d.key)
 		d.opened = p.encryption.Decrypted
@@ -161,6 +180,7 @@ func (d *Decoder) packet(f spool.Frame) (p *packet, line *Line) {
 	if p.isStream() {
 		return p, nil
 	}
-	m, ok := p.message()
-	return p, &Line{Message: m, Undecodable: !ok}
+	d.line = Line{}
+	d.line.Undecodable = !p.message(&d.line.Message)
+	return p, &d.line
 }

@@ -46,7 +46,8 @@ func lines(t testing.TB, o decode.Options, frames ...spool.Frame) []*decode.Line
 			}
 			l.Base64 = b
 		}
-		got = append(got, l)
+		kept := *l // it is valid until emit returns
+		got = append(got, &kept)
 		return nil
 	}
 	for _, f := range frames {

@@ -4,7 +4,6 @@ import (
 	"github.com/livekit/protocol/livekit"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/spool"
 )
 
@@ -45,7 +44,7 @@ func Inspect(f spool.Frame) (e Envelope) {
 	// As in Packet: a hostile packet must cost nothing but itself.
 	defer func() {
 		if recover() != nil {
-			e = Envelope{Reliable: f.Channel == spool.ChannelReliable}
+			e = unreadable(f)
 		}
 	}()
 	if f.Channel == spool.ChannelDataTrack {
@@ -54,17 +53,25 @@ func Inspect(f spool.Frame) (e Envelope) {
 	}
 	var p livekit.DataPacket
 	if err := proto.Unmarshal(f.Payload, &p); err != nil {
-		return Envelope{Reliable: f.Channel == spool.ChannelReliable}
+		return unreadable(f)
 	}
-	var m textegress.Message
-	envelope(&m, &p, f.Channel)
-	number, name := field(&p)
-	e = Envelope{
-		Identity: m.Identity, ParticipantSID: m.ParticipantSID,
-		Reliable: m.Reliable == nil || *m.Reliable, Decodable: number != 0, Encrypted: name == encryptedField,
+	return envelopeOf(&p, f.Channel)
+}
+
+// unreadable is the envelope of what is no DataPacket.
+func unreadable(f spool.Frame) Envelope {
+	return Envelope{Reliable: f.Channel == spool.ChannelReliable}
+}
+
+func envelopeOf(p *livekit.DataPacket, c spool.Channel) Envelope {
+	r := reliable(p, c)
+	e := Envelope{
+		Reliable: r == nil || *r, Decodable: p.Value != nil || unknownField(p.ProtoReflect().GetUnknown()) != 0,
+		Encrypted: p.GetEncryptedPacket() != nil,
 	}
+	e.Identity, e.ParticipantSID = senderOf(p)
 	if e.Reliable {
-		e.Sequence = m.Sequence
+		e.Sequence = p.Sequence
 	}
 	switch v := p.Value.(type) {
 	case *livekit.DataPacket_StreamHeader:

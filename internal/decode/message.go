@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"bytes"
 	"encoding/json"
 	"reflect"
 	"time"
@@ -16,50 +17,57 @@ import (
 
 // message decodes a packet that belongs to no stream. A case of the oneof that this version does not know is of kind
 // "unknown" with the number of its protobuf field and the raw bytes; that is not an error. ok is false where there is no
-// case at all.
-func (p *packet) message() (m textegress.Message, ok bool) {
-	m, ok = base(p.frame, textegress.KindUnknown), true
+// case at all. m is empty before.
+func (p *packet) message(m *textegress.Message) (ok bool) {
+	setBase(m, p.frame, textegress.KindUnknown)
+	ok = true
 	switch v := p.Value.(type) {
 	case *livekit.DataPacket_User:
 		m.Kind = textegress.KindData
-		user(&m, v.User)
+		user(m, v.User)
+		if p.borrowed {
+			m.Base64 = bytes.Clone(m.Base64)
+		}
 	case *livekit.DataPacket_ChatMessage:
 		m.Kind = textegress.KindChat
-		chat(&m, v.ChatMessage)
+		chat(m, v.ChatMessage)
 	case *livekit.DataPacket_Transcription:
 		m.Kind = textegress.KindTranscription
-		transcription(&m, v.Transcription)
+		transcription(m, v.Transcription)
 	case *livekit.DataPacket_SipDtmf:
 		m.Kind = textegress.KindSIPDTMF
 		m.SIPDTMF = &textegress.SIPDTMFInfo{Code: v.SipDtmf.GetCode(), Digit: v.SipDtmf.GetDigit()}
 	case *livekit.DataPacket_RpcRequest:
 		m.Kind = textegress.KindRPC
-		rpcRequest(&m, v.RpcRequest)
+		rpcRequest(m, v.RpcRequest)
 	case *livekit.DataPacket_RpcAck:
 		m.Kind = textegress.KindRPC
 		m.RPC = &textegress.RPCInfo{Type: "ack", ID: v.RpcAck.GetRequestId()}
 	case *livekit.DataPacket_RpcResponse:
 		m.Kind = textegress.KindRPC
-		rpcResponse(&m, v.RpcResponse)
+		rpcResponse(m, v.RpcResponse)
 	default:
-		m = raw(p.frame)
+		m.Base64 = append([]byte{}, p.frame.Payload...)
 		m.Field, m.FieldName = field(p.DataPacket)
 		if m.FieldName == encryptedField {
 			m.Kind = textegress.KindEncrypted
 		}
 		ok = m.Field != 0
 	}
-	p.envelope(&m)
-	return m, ok
+	p.envelope(m)
+	return ok
 }
 
 // encryptedField is the name of the case of the oneof for end-to-end encrypted packets, number 18.
 const encryptedField = "encrypted_packet"
 
-func base(f spool.Frame, k textegress.Kind) textegress.Message {
-	return textegress.Message{
-		Kind: k, Time: time.Unix(0, f.UnixNS).UTC(), UnixNS: f.UnixNS, Epoch: int(f.Epoch), PossibleDuplicate: f.PossibleDuplicate,
-	}
+func base(f spool.Frame, k textegress.Kind) (m textegress.Message) {
+	setBase(&m, f, k)
+	return m
+}
+
+func setBase(m *textegress.Message, f spool.Frame, k textegress.Kind) {
+	m.Kind, m.Time, m.UnixNS, m.Epoch, m.PossibleDuplicate = k, time.Unix(0, f.UnixNS).UTC(), f.UnixNS, int(f.Epoch), f.PossibleDuplicate
 }
 
 // raw keeps the bytes of what is not decoded.
@@ -120,14 +128,17 @@ func senderOf(p *livekit.DataPacket) (identity, sid string) {
 func reliable(p *livekit.DataPacket, c spool.Channel) *bool {
 	switch {
 	case p.Kind == livekit.DataPacket_LOSSY: //nolint:staticcheck // deprecated, but the server fills it in
-		return new(false)
+		return &no
 	case c == spool.ChannelReliable:
-		return new(true)
+		return &yes
 	case c == spool.ChannelLossy:
-		return new(false)
+		return &no
 	}
 	return nil
 }
+
+// Nobody changes them: messages share them.
+var yes, no = true, false
 
 func user(m *textegress.Message, u *livekit.UserPacket) {
 	m.Topic = u.GetTopic()

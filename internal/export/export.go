@@ -178,7 +178,7 @@ func (b *builder) lines(ctx context.Context) error {
 		if err := d.frame(f, w.write); err != nil {
 			return exportError(err)
 		}
-		b.sum.frame(f, d.Decrypted())
+		b.sum.frame(f, d)
 	}
 	if err := d.end(w.write); err != nil {
 		return exportError(err)

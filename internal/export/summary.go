@@ -44,13 +44,17 @@ func newSummary(src Source, o Options) *summary {
 	return s
 }
 
-// frame takes the next frame into account. decrypted: it was encrypted, and there was a key.
-func (s *summary) frame(f spool.Frame, decrypted bool) {
-	if decrypted {
-		s.decrypted++
-		s.account.Decrypted(f)
-	} else {
+// frame takes the next frame into account, which d has just decoded.
+func (s *summary) frame(f spool.Frame, d *lineDecoder) {
+	if f.Type == spool.FrameEvent {
 		s.account.Frame(f)
+	} else {
+		e := d.Envelope()
+		if d.Decrypted() {
+			s.decrypted++
+			e.Encrypted = false
+		}
+		s.account.Packet(f, e)
 	}
 	s.lastUnixNS = max(s.lastUnixNS, f.UnixNS)
 	if f.Type == spool.FramePacket {
