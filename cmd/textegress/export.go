@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
+	"sync"
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/app"
@@ -49,6 +51,7 @@ func (c *exportCmd) Run(sh *shell) error {
 	if c.Key != "" {
 		options.Revision = max(options.Revision, 1) + 1 // other bytes than those that were delivered
 	}
+	options.Workers = runtime.GOMAXPROCS(0)
 	sink, err := export.NewDirectory(directory)
 	if err != nil {
 		return err
@@ -186,9 +189,11 @@ func newOrEmpty(directory string) error {
 
 // countingSink shows how much has been written.
 type countingSink struct {
-	sink    export.Sink
+	sink export.Sink
+	show func(done, total int64)
+
+	mu      sync.Mutex // guards the fields below, and show
 	written int64
-	show    func(done, total int64)
 }
 
 func (s *countingSink) Append(key string) (io.WriteCloser, error) {
@@ -210,6 +215,8 @@ type countingWriter struct {
 
 func (w *countingWriter) Write(p []byte) (int, error) {
 	n, err := w.WriteCloser.Write(p)
+	w.sink.mu.Lock()
+	defer w.sink.mu.Unlock()
 	w.sink.written += int64(n)
 	w.sink.show(w.sink.written, -1) // nobody knows how much it will be
 	return n, err

@@ -34,9 +34,15 @@ type Options struct {
 	Keys *Keys
 	// Pseudonyms are needed for a recording that is to be delivered under them (spool.Info.Pseudonyms), and used for no other.
 	Pseudonyms Pseudonyms
+	// Workers is how many cores an export may occupy [1]. Segments are compressed while lines are derived; neither what is
+	// derived nor its order depends on it. See MaxWorkers.
+	Workers int
 
 	maxFiles int // of streams; 0: maxFiles
 }
+
+// MaxWorkers bounds Options.Workers: each one holds a window and tables of some megabytes.
+const MaxWorkers = 8
 
 // Keys decrypt what was sent end-to-end encrypted.
 type Keys = decode.Keys
@@ -69,16 +75,13 @@ func Build(ctx context.Context, src Source, o Options, sink Sink) (textegress.Ma
 	if err != nil {
 		return textegress.Manifest{}, err
 	}
+	sink = &oneAtATime{sink: sink}
 	b := &builder{src: src, o: o, out: newOutput(sink), veil: hide}
 	defer b.out.abandon()
 	b.sum = newSummary(src, o)
-	if err := b.lines(ctx); err != nil {
+	outputs, err := b.derive(ctx)
+	if err != nil {
 		return textegress.Manifest{}, err
-	}
-	if b.veil == nil { // raw segments are full of identities
-		if err := b.raw(ctx); err != nil {
-			return textegress.Manifest{}, err
-		}
 	}
 	metadata, err := b.sum.metadata().Encode()
 	if err != nil {
@@ -87,7 +90,7 @@ func Build(ctx context.Context, src Source, o Options, sink Sink) (textegress.Ma
 	if err := b.out.whole(textegress.MetadataName, typeJSON, metadata); err != nil {
 		return textegress.Manifest{}, err
 	}
-	m := b.sum.finish(b.out.objects())
+	m := b.sum.finish(objects(outputs...))
 	if b.veil != nil {
 		m = b.veil.manifest(m)
 	}
@@ -116,7 +119,7 @@ func Derive(ctx context.Context, src Source, o Options) (textegress.Manifest, er
 	if err := b.lines(ctx); err != nil {
 		return textegress.Manifest{}, err
 	}
-	return b.sum.finish(b.out.objects()), nil
+	return b.sum.finish(objects(b.out)), nil
 }
 
 // nowhere is a Sink that keeps nothing.
@@ -150,13 +153,43 @@ type builder struct {
 	veil *veil
 }
 
+// derive writes everything but metadata.json and the manifest. The outputs that it returns hold what it has written.
+func (b *builder) derive(ctx context.Context) ([]*output, error) {
+	if b.veil != nil { // raw segments are full of identities
+		return []*output{b.out}, b.lines(ctx)
+	}
+	c, err := newCompression(b.src)
+	if err != nil {
+		return nil, err
+	}
+	helpers := newGroup(ctx)
+	defer helpers.stop() // also where this goroutine panics
+	outputs := []*output{b.out}
+	for range min(b.o.Workers, MaxWorkers, len(c.segments)) - 1 {
+		out := newOutput(b.out.sink)
+		outputs = append(outputs, out)
+		helpers.run(func(ctx context.Context) error {
+			defer out.abandon()
+			return c.work(ctx, out)
+		})
+	}
+	err = b.lines(helpers.ctx)
+	if err == nil {
+		err = b.state()
+	}
+	if err == nil {
+		err = c.work(helpers.ctx, b.out)
+	}
+	return outputs, helpers.wait(err)
+}
+
 // lines reads all frames once and writes events.jsonl and the text views.
 func (b *builder) lines(ctx context.Context) error {
 	segments, err := b.src.Segments()
 	if err != nil {
 		return fmt.Errorf("export: %w", err)
 	}
-	events, err := b.out.create(textegress.EventsName, typeNDJSON, "events.jsonl")
+	events, err := b.out.createLarge(textegress.EventsName, typeNDJSON, "events.jsonl")
 	if err != nil {
 		return err
 	}
@@ -228,7 +261,7 @@ func (w *lineWriter) write(l *decode.Line) error {
 		}
 		m.Stream.Complete, m.Stream.Incomplete = out.Stream.Complete, out.Stream.Incomplete
 	}
-	w.sum.add(*m) // which accounts for connections as they were, and is veiled as a whole
+	w.sum.add(m) // which accounts for connections as they were, and is veiled as a whole
 	m = out
 	var err error
 	if w.line, err = m.AppendJSON(w.line[:0]); err != nil {
@@ -238,5 +271,5 @@ func (w *lineWriter) write(l *decode.Line) error {
 	if err := w.events.writeLine(w.line); err != nil {
 		return err
 	}
-	return w.views.add(*m)
+	return w.views.add(m)
 }

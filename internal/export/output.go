@@ -15,6 +15,7 @@ import (
 const (
 	maxOpen    = 64      // objects open at the sink at the same time
 	bufferSize = 8 << 10 // per open object
+	largeSize  = 256 << 10
 )
 
 // output writes objects to a sink and knows size and checksum of each. Of the objects it holds open, the one used least
@@ -22,11 +23,16 @@ const (
 type output struct {
 	sink  Sink
 	all   []*object
-	open  []*object // the one used last at the end
-	bytes [][]byte  // free buffers
+	open  object   // the ring of those that are open, in both directions: next is the one used last
+	count int      // how many they are
+	bytes [][]byte // free buffers
 }
 
-func newOutput(sink Sink) *output { return &output{sink: sink} }
+func newOutput(sink Sink) *output {
+	o := &output{sink: sink}
+	o.open.next, o.open.prev = &o.open, &o.open
+	return o
+}
 
 type object struct {
 	out         *output
@@ -36,6 +42,9 @@ type object struct {
 
 	w     io.WriteCloser // nil: not open
 	buf   []byte         // not yet written to w; nil if not open
+	large bool           // buf is of largeSize
+	next  *object        // in the ring of open ones
+	prev  *object
 	hash  hash.Hash
 	size  int64
 	lines int64
@@ -45,7 +54,16 @@ type object struct {
 }
 
 func (o *output) create(key, contentType, label string) (*object, error) {
-	ob := &object{out: o, key: key, contentType: contentType, label: label, hash: sha256.New()}
+	return o.add(&object{key: key, contentType: contentType, label: label})
+}
+
+// createLarge is create for the few objects into which most of the bytes go.
+func (o *output) createLarge(key, contentType, label string) (*object, error) {
+	return o.add(&object{key: key, contentType: contentType, label: label, large: true})
+}
+
+func (o *output) add(ob *object) (*object, error) {
+	ob.out, ob.hash = o, sha256.New()
 	o.all = append(o.all, ob)
 	return ob, ob.ensureOpen() // an empty object is one, too
 }
@@ -63,9 +81,13 @@ func (o *output) whole(key, contentType string, data []byte) error {
 }
 
 // objects returns what was finished, sorted by key.
-func (o *output) objects() []textegress.Object {
+func objects(outputs ...*output) []textegress.Object {
+	var all []*object
+	for _, o := range outputs {
+		all = append(all, o.all...)
+	}
 	var list []textegress.Object
-	for _, ob := range o.all {
+	for _, ob := range all {
 		entry := textegress.Object{Key: ob.key, Size: ob.size, SHA256: ob.sum, ContentType: ob.contentType}
 		if ob.count {
 			entry.Messages = &ob.lines
@@ -78,10 +100,10 @@ func (o *output) objects() []textegress.Object {
 
 // abandon closes what an error left open.
 func (o *output) abandon() {
-	for _, ob := range o.open {
+	for ob := o.open.next; ob != &o.open; ob = ob.next {
 		ob.w.Close() //nolint:errcheck // there is an error already
 	}
-	o.open = nil
+	o.open.next, o.open.prev, o.count = &o.open, &o.open, 0
 }
 
 func (ob *object) wrap(err error) error { return fmt.Errorf("export: write %s: %w", ob.label, err) }
@@ -90,14 +112,14 @@ func (ob *object) wrap(err error) error { return fmt.Errorf("export: write %s: %
 func (ob *object) ensureOpen() error {
 	o := ob.out
 	if ob.w != nil {
-		if o.open[len(o.open)-1] != ob {
-			i := slices.Index(o.open, ob)
-			o.open = append(slices.Delete(o.open, i, i+1), ob)
+		if o.open.next != ob {
+			ob.unlink()
+			ob.link()
 		}
 		return nil
 	}
-	if len(o.open) >= maxOpen {
-		if err := o.open[0].close(); err != nil {
+	if o.count >= maxOpen {
+		if err := o.open.prev.close(); err != nil {
 			return err
 		}
 	}
@@ -106,14 +128,26 @@ func (ob *object) ensureOpen() error {
 		return ob.wrap(err)
 	}
 	ob.w = w
-	if n := len(o.bytes); n > 0 {
+	switch n := len(o.bytes); {
+	case ob.large:
+		ob.buf = make([]byte, 0, largeSize)
+	case n > 0:
 		ob.buf, o.bytes = o.bytes[n-1], o.bytes[:n-1]
-	} else {
+	default:
 		ob.buf = make([]byte, 0, bufferSize)
 	}
-	o.open = append(o.open, ob)
+	ob.link()
+	o.count++
 	return nil
 }
+
+func (ob *object) link() {
+	first := &ob.out.open
+	ob.prev, ob.next = first, first.next
+	ob.prev.next, ob.next.prev = ob, ob
+}
+
+func (ob *object) unlink() { ob.prev.next, ob.next.prev = ob.next, ob.prev }
 
 func (ob *object) close() error {
 	o := ob.out
@@ -121,9 +155,11 @@ func (ob *object) close() error {
 	if cerr := ob.w.Close(); err == nil && cerr != nil {
 		err = ob.wrap(cerr)
 	}
-	i := slices.Index(o.open, ob)
-	o.open = slices.Delete(o.open, i, i+1)
-	o.bytes = append(o.bytes, ob.buf[:0])
+	ob.unlink()
+	o.count--
+	if !ob.large {
+		o.bytes = append(o.bytes, ob.buf[:0])
+	}
 	ob.w, ob.buf = nil, nil
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"sync/atomic"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -23,8 +24,8 @@ func newEncoder() (*zstd.Encoder, error) {
 		zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(true), zstd.WithZeroFrames(true))
 }
 
-// raw copies the state files and compresses the segments, content unchanged.
-func (b *builder) raw(ctx context.Context) error {
+// state copies the state files.
+func (b *builder) state() error {
 	for _, name := range []string{recordingFile, sealedFile} {
 		data, err := b.src.StateFile(name)
 		if errors.Is(err, fs.ErrNotExist) && name == sealedFile {
@@ -37,35 +38,54 @@ func (b *builder) raw(ctx context.Context) error {
 			return err
 		}
 	}
-	segments, err := b.src.Segments()
+	return nil
+}
+
+// compression compresses the segments, content unchanged. Several goroutines can share the work: each takes the next segment.
+type compression struct {
+	segments []spool.SegmentSource
+	next     atomic.Int64
+}
+
+func newCompression(src Source) (*compression, error) {
+	segments, err := src.Segments()
 	if err != nil {
-		return fmt.Errorf("export: %w", err)
+		return nil, fmt.Errorf("export: %w", err)
 	}
+	return &compression{segments: segments}, nil
+}
+
+// work compresses segments until none is left.
+func (c *compression) work(ctx context.Context, out *output) error {
 	z, err := newEncoder()
 	if err != nil {
 		return fmt.Errorf("export: compress: %w", err)
 	}
 	defer z.Close() //nolint:errcheck // closed for its result below
-	for _, seg := range segments {
-		if err := b.compress(ctx, z, seg); err != nil {
+	buf := make([]byte, largeSize)
+	for {
+		i := int(c.next.Add(1)) - 1
+		if i >= len(c.segments) {
+			return nil
+		}
+		if err := compress(ctx, z, buf, out, c.segments[i]); err != nil {
 			return err
 		}
 	}
-	return nil
 }
 
-func (b *builder) compress(ctx context.Context, z *zstd.Encoder, seg spool.SegmentSource) (err error) {
+func compress(ctx context.Context, z *zstd.Encoder, buf []byte, o *output, seg spool.SegmentSource) (err error) {
 	r, err := seg.Open()
 	if err != nil {
 		return fmt.Errorf("export: read segment %s: %w", seg.Name, err)
 	}
 	defer r.Close() //nolint:errcheck // reading only
-	out, err := b.out.create(textegress.RawDir+seg.Name+compressedSuffix, typeZstd, "raw/"+seg.Name+compressedSuffix)
+	out, err := o.create(textegress.RawDir+seg.Name+compressedSuffix, typeZstd, "raw/"+seg.Name+compressedSuffix)
 	if err != nil {
 		return err
 	}
 	z.Reset(out)
-	if _, err := io.Copy(writerOnly{z}, &ctxReader{ctx, r}); err != nil {
+	if _, err := io.CopyBuffer(writerOnly{z}, &ctxReader{ctx, r}, buf); err != nil {
 		return fmt.Errorf("export: compress segment %s: %w", seg.Name, err)
 	}
 	if err := z.Close(); err != nil {

@@ -10,11 +10,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/syncflow/textegress/internal/decode"
 )
 
-// Sink takes the objects of one export.
+// Sink takes the objects of one export. Its methods are called by one goroutine at a time; with Options.Workers above 1,
+// writers of different objects are used at the same time.
 type Sink interface {
 	// Append opens the object named key to be written at its end. The first call for a key makes it, empty. Each writer is
 	// closed before the object is opened again.
@@ -201,4 +203,22 @@ func (s *Staging) Path(key string) string {
 		return ""
 	}
 	return filepath.Join(s.dir, name)
+}
+
+// oneAtATime is a Sink for several goroutines.
+type oneAtATime struct {
+	mu   sync.Mutex
+	sink Sink
+}
+
+func (s *oneAtATime) Append(key string) (io.WriteCloser, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sink.Append(key)
+}
+
+func (s *oneAtATime) Scratch() (Scratch, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sink.Scratch()
 }

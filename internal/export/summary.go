@@ -64,14 +64,16 @@ func (s *summary) frame(f spool.Frame, d *lineDecoder) {
 }
 
 // add takes the next line into account.
-func (s *summary) add(m textegress.Message) {
-	s.account.Stream(m)
+func (s *summary) add(m *textegress.Message) {
+	if m.Stream != nil {
+		s.account.Stream(*m)
+	}
 	c := &s.m.Counts
 	c.ByKind[m.Kind]++
 	if !m.Kind.IsEvent() {
 		c.Messages++
 	}
-	if m.Identity != "" {
+	if m.Identity != "" && !s.identities[m.Identity] {
 		s.identities[m.Identity] = true
 	}
 	if m.Kind.IsEvent() {
@@ -79,7 +81,7 @@ func (s *summary) add(m textegress.Message) {
 	}
 }
 
-func (s *summary) event(m textegress.Message) {
+func (s *summary) event(m *textegress.Message) {
 	e := m.Event
 	if e == nil {
 		e = &textegress.Event{}

@@ -22,6 +22,9 @@ type views struct {
 	byWho map[connection]*object
 	names map[string]bool
 	line  []byte
+
+	second int64  // since 1970
+	stamp  []byte // how a line of that second begins
 }
 
 // connection tells files apart: a participant who comes again has a new sid and gets a new file.
@@ -35,7 +38,7 @@ const isoUTC = "2006-01-02T15:04:05UTC"
 
 // shows reports whether a message is one that people read. Left out are copies of messages, what programs say to each
 // other, and transcriptions: those of packets are sent as streams as well, and one that is not final is replaced later.
-func shows(m textegress.Message) bool {
+func shows(m *textegress.Message) bool {
 	switch m.Kind {
 	case textegress.KindData, textegress.KindChat, textegress.KindByteStream:
 		return m.CopyOf == 0
@@ -48,7 +51,7 @@ func shows(m textegress.Message) bool {
 	return false
 }
 
-func (v *views) add(m textegress.Message) error {
+func (v *views) add(m *textegress.Message) error {
 	if !shows(m) {
 		return nil
 	}
@@ -62,8 +65,11 @@ func (v *views) add(m textegress.Message) error {
 		}
 		v.byWho[who] = ob
 	}
-	v.line = m.Time.UTC().AppendFormat(v.line[:0], isoUTC)
-	v.line = append(v.line, '|')
+	if second := m.Time.Unix(); second != v.second || v.stamp == nil {
+		v.second = second
+		v.stamp = append(m.Time.UTC().AppendFormat(v.stamp[:0], isoUTC), '|')
+	}
+	v.line = append(v.line[:0], v.stamp...)
 	v.line = strconv.AppendInt(v.line, m.UnixNS, 10)
 	v.line = append(v.line, '|')
 	v.line = appendContent(v.line, m)
@@ -72,7 +78,7 @@ func (v *views) add(m textegress.Message) error {
 }
 
 // appendContent appends what the view shows of a message.
-func appendContent(b []byte, m textegress.Message) []byte {
+func appendContent(b []byte, m *textegress.Message) []byte {
 	switch {
 	case m.Text != nil:
 		b = appendText(b, *m.Text)
@@ -180,15 +186,19 @@ func (v *views) finish() error {
 // one of each byte.
 func appendText[S string | []byte](b []byte, s S) []byte {
 	for i := 0; i < len(s); {
-		switch c := s[i]; {
-		case c == '\n':
+		from := i
+		for i < len(s) && s[i] < utf8.RuneSelf && s[i] != '\n' && s[i] != '\r' {
+			i++
+		}
+		if b = append(b, s[from:i]...); i == len(s) {
+			break
+		}
+		switch s[i] {
+		case '\n':
 			b = append(b, '\\', 'n')
 			i++
-		case c == '\r':
+		case '\r':
 			b = append(b, '\\', 'r')
-			i++
-		case c < utf8.RuneSelf:
-			b = append(b, c)
 			i++
 		default:
 			n, valid := sequence(s[i:])
