@@ -71,7 +71,7 @@ var programs = map[string]program{
 	BinS3:         {"devstack", "github.com/versity/versitygw/cmd/versitygw", false},
 	BinSyncFlow:   {"devstack", rootModule + "/devstack/cmd/syncflow", true},
 	BinLoadgen:    {"devstack", rootModule + "/devstack/cmd/loadgen", true},
-	BinPeerGoSDK:  {"devstack", rootModule + "/devstack/cmd/peer-gosdk", true},
+	BinPeerGoSDK:  {"devstack", rootModule + "/devstack/bench/peers/gosdk", true},
 	BinTextegress: {".", rootModule + "/cmd/textegress", true},
 }
 

@@ -1,6 +1,16 @@
 #!/usr/bin/env bash
-# Figures without thresholds: join time, memory per room, CPU per message. Arguments go to bench (-h lists them).
+# Figures without thresholds: join time, memory per room, CPU per message, beside those of the peers. Arguments go to bench (-h lists
+# them).
 source "$(dirname "$0")/env.sh"
+peers=yes
+for arg in "$@"; do
+  case $arg in
+    -quick | --quick | -read* | --read* | -h | --help) peers= ;;
+  esac
+done
+[ -z "$peers" ] || scripts/setup.sh bench
 scripts/setup.sh
 scripts/build.sh
+# Without its packages the peer on Node.js is left out, which the table and the exit code say.
+[ -z "$peers" ] || scripts/npm.sh node || true
 exec build/bin/bench "$@"

@@ -18,6 +18,7 @@ build devstack github.com/livekit/livekit-server/cmd/server livekit-server
 build devstack github.com/versity/versitygw/cmd/versitygw
 # A module of its own: LiveKit 1.11 and 1.13 need different versions of LiveKit's other modules.
 build devstack/livekit111 github.com/livekit/livekit-server/cmd/server livekit-server-1.11.0
+build devstack ./bench/peers/gosdk peer-gosdk
 for main in devstack/cmd/*/main.go; do
   [ -e "$main" ] || continue
   dir=$(dirname "$main")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that are missing: those that the demo and most tests need and, with the argument "test", those of the
-# client tests too (Node.js, npm, Chromium). It starts no service: the broker of the development stack is a private child process on
+# Installs the Debian packages that are missing: those that the demo and most tests need and, with the argument "bench", those of the
+# benchmark's peer (Node.js, npm) too; with "test" those of the client tests (Node.js, npm, Chromium). It starts no service: the broker of the development stack is a private child process on
 # loopback, the package only brings its files.
 source "$(dirname "$0")/env.sh"
 # Under sudo, root's PATH need not have Go; it is looked for again when something is built.
@@ -12,12 +12,14 @@ missing=()
 command -v "${CC:-gcc}" >/dev/null || missing+=(gcc)
 [ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
 
-# Nothing but the client tests needs these. Where they cannot be installed those tests say so, and are not run; in continuous
-# integration that is a failure.
+# Nothing but the client tests and the benchmark's peer needs these. Where they cannot be installed those say so, and are not run; in
+# continuous integration that is a failure.
 optional=()
-if [ "${1:-}" = test ]; then
+if [ "${1:-}" = test ] || [ "${1:-}" = bench ]; then
   command -v node >/dev/null || optional+=(nodejs)
   command -v npm >/dev/null || optional+=(npm)
+fi
+if [ "${1:-}" = test ]; then
   command -v "${CHROMIUM:-chromium}" >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null ||
     optional+=(chromium)
 fi
@@ -27,7 +29,7 @@ all=("${missing[@]}" "${optional[@]}")
 # cannot <why>: without what is optional the rest goes on.
 cannot() {
   [ ${#missing[@]} -eq 0 ] || fail "$1"
-  printf '%s\n' "$1" "Without them the tests of the JavaScript clients are not run." >&2
+  printf '%s\n' "$1" "Without them what runs on Node.js (client tests, a peer of the benchmark) is left out." >&2
   exit 0
 }
 

@@ -13,17 +13,14 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress/devstack"
-	"github.com/syncflow/textegress/devstack/classroom"
 )
 
 // Peers are what people would use instead, each written as a user of the SDK would write it. They join with tokens that they are
 // given, keep nothing but text files, and never fsync: what they cost is less than what a recorder has to do.
 const (
-	peerGoSDK   = "Go SDK peer"   // devstack/cmd/peer-gosdk
+	peerGoSDK   = "Go SDK peer"   // peers/gosdk
 	peerRTCNode = "rtc-node peer" // peers/rtc-node.mjs; the engine of the predecessor
 )
-
-var errNoPeer = errors.New("not here")
 
 // peer is a running peer.
 type peer struct {
@@ -31,10 +28,9 @@ type peer struct {
 	out string // folder of its text files
 }
 
-// startPeer starts a peer and returns when it has joined the rooms. errNoPeer: it cannot run on this machine.
+// startPeer starts a peer and returns when it has joined the rooms.
 func (w *world) startPeer(ctx context.Context, kind string, rooms []string) (*peer, error) {
-	w.n++
-	dir := filepath.Join(w.o.Dir, fmt.Sprintf("peer-%d", w.n))
+	dir := filepath.Join(w.o.Dir, w.name("peer"))
 	in := func(name string) string { return filepath.Join(dir, name) }
 	if err := os.MkdirAll(in("out"), 0o755); err != nil {
 		return nil, err
@@ -76,15 +72,16 @@ func (w *world) peerCommand(ctx context.Context, kind string) (path string, args
 	}
 	node, err := exec.LookPath("node")
 	if err != nil {
-		return "", nil, fmt.Errorf("%w: no node on the PATH", errNoPeer)
+		return "", nil, errors.New("node is not on the PATH (Debian: apt-get install nodejs npm; scripts/setup.sh bench does it)")
 	}
 	// Its packages are those of the client tests; a module finds them beside itself.
-	home, err := filepath.Abs(filepath.Join("build", "npm", "node"))
+	root, err := devstack.Root()
 	if err != nil {
 		return "", nil, err
 	}
+	home := filepath.Join(root, "build", "npm", "node")
 	if _, err := os.Stat(filepath.Join(home, "node_modules", "@livekit", "rtc-node")); err != nil {
-		return "", nil, fmt.Errorf("%w: @livekit/rtc-node is not installed (scripts/npm.sh)", errNoPeer)
+		return "", nil, errors.New("@livekit/rtc-node is not installed (scripts/npm.sh node installs it)")
 	}
 	script := filepath.Join(home, "peer.mjs")
 	return node, []string{script}, os.WriteFile(script, rtcNode, 0o644)
@@ -104,87 +101,92 @@ func (p *peer) lines() (int, error) {
 	return n, err
 }
 
-func (p *peer) look() (reading, error) {
-	cpu, err := p.CPUTime()
-	if err != nil {
-		return reading{}, err
-	}
-	rss, err := rssOf(p.PID())
-	return reading{at: time.Now(), cpu: cpu, rss: rss}, err
-}
-
 // peerIdle is idle for a peer. Its memory without rooms is that of one that was given none.
-func peerIdle(kind string, n int) func(context.Context, *world) ([]measured, error) {
+func peerIdle(kind string, n int) runFunc {
 	return func(ctx context.Context, w *world) ([]measured, error) {
-		ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
-		defer cancel()
 		none, err := w.startPeer(ctx, kind, nil)
 		if err != nil {
 			return nil, err
 		}
+		defer none.Kill() //nolint:errcheck // it has nothing to say
 		if err := pause(ctx, 2*time.Second); err != nil {
 			return nil, err
 		}
-		empty, err := none.look()
+		empty, err := lookAt(none.Process)
 		if err != nil {
 			return nil, err
 		}
 		if err := none.Stop(ctx); err != nil {
 			return nil, err
 		}
-		p, err := w.startPeer(ctx, kind, w.rooms(n))
+		p, err := w.startPeer(ctx, kind, w.peerRooms(n))
 		if err != nil {
 			return nil, err
 		}
-		defer p.Kill() //nolint:errcheck // the next case starts another
-		if err := pause(ctx, 30*time.Second); err != nil {
+		defer p.Kill() //nolint:errcheck // it has nothing to say
+		if err := pause(ctx, settle); err != nil {
 			return nil, err
 		}
-		full, err := p.look()
+		full, err := lookAt(p.Process)
 		if err != nil {
 			return nil, err
 		}
-		return []measured{{fmt.Sprintf("memory per idle room of %d, %s, RSS (KB)", n, kind), (full.rss - empty.rss) / float64(n) / 1024}}, nil
+		if err := pause(ctx, w.quiet()); err != nil {
+			return nil, err
+		}
+		later, err := lookAt(p.Process)
+		if err != nil {
+			return nil, err
+		}
+		return []measured{
+			{ofPeer(idleMemory(n), kind), (full.rss - empty.rss) / float64(n) / 1024},
+			{ofPeer(idleCPU(n), kind), msPerSecond(full, later) / float64(n)},
+		}, nil
 	}
 }
 
-// peerLoad is load for a peer.
-func peerLoad(kind, what string, rooms, senders int, rate, seconds float64) func(context.Context, *world) ([]measured, error) {
+// peer is load for a peer. What it has written is counted like ours.
+func (t traffic) peer(kind string) runFunc {
 	return func(ctx context.Context, w *world) ([]measured, error) {
-		ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
-		defer cancel()
-		plan := classroom.Load{Rooms: w.rooms(rooms), Senders: senders, Rate: rate, Seconds: seconds, Size: 200, Topic: "log"}
+		plan := t.plan(w, w.peerRooms(t.rooms))
 		p, err := w.startPeer(ctx, kind, plan.Rooms)
 		if err != nil {
 			return nil, err
 		}
-		defer p.Kill() //nolint:errcheck // the next case starts another
+		defer p.Kill() //nolint:errcheck // it has nothing to say
 		var before reading
-		sent, err := w.send(ctx, plan, func() error { before, err = p.look(); return err })
+		res, _, err := w.send(ctx, plan, func() (err error) { before, err = lookAt(p.Process); return err })
 		if err != nil {
 			return nil, err
 		}
-		err = devstack.Poll(ctx, func() bool { n, err := p.lines(); return err == nil && n >= sent })
-		if err != nil {
-			n, _ := p.lines()
-			return nil, fmt.Errorf("%s wrote %d of %d messages: %w", kind, n, sent, err)
-		}
-		after, err := p.look()
+		sent, err := allSent(res)
 		if err != nil {
 			return nil, err
 		}
-		return []measured{{
-			fmt.Sprintf("CPU for 100,000 messages, %s, %s (s)", what, kind), (after.cpu - before.cpu).Seconds() / (float64(sent) / 100_000),
-		}}, nil
+		// A peer that is slower than the senders gets time to catch up; one that loses messages does not come to an end.
+		within, cancel := context.WithTimeout(ctx, 2*time.Minute)
+		defer cancel()
+		n := 0
+		err = devstack.Poll(within, func() bool { n, err = p.lines(); return err == nil && n >= sent })
+		if err != nil {
+			return nil, fmt.Errorf("it wrote %d of %d messages: %w", n, sent, err)
+		}
+		if n != sent {
+			return nil, fmt.Errorf("it wrote %d messages, %d were sent", n, sent)
+		}
+		after, err := lookAt(p.Process)
+		if err != nil {
+			return nil, err
+		}
+		return []measured{{ofPeer(loadCPU(t.name), kind), (after.cpu - before.cpu).Seconds() / (float64(sent) / 100_000)}}, nil
 	}
 }
 
-// rooms returns names of rooms that nobody has used.
-func (w *world) rooms(n int) []string {
+// peerRooms returns names of rooms that nobody has used.
+func (w *world) peerRooms(n int) []string {
 	var out []string
 	for range n {
-		w.n++
-		out = append(out, fmt.Sprintf("peer-room-%d", w.n))
+		out = append(out, w.name("peer-room"))
 	}
 	return out
 }

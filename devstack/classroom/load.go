@@ -12,19 +12,23 @@ import (
 	"github.com/livekit/protocol/auth"
 )
 
-// Load is a plan for many senders at a steady rate. It can be sent to another process as JSON.
+// Load is a plan for many senders. It can be sent to another process as JSON.
 type Load struct {
 	URL       string   `json:"url"` // ws://…
 	APIKey    string   `json:"api_key"`
 	APISecret string   `json:"api_secret"`
 	Rooms     []string `json:"rooms"`
 	Senders   int      `json:"senders"`  // in each room
-	Rate      float64  `json:"rate"`     // messages a second of each sender
+	Rate      float64  `json:"rate"`     // messages a second of each sender; 0: as fast as it goes
 	Size      int      `json:"size"`     // bytes of a payload, at least about 80; see LoadPayload
 	Messages  int      `json:"messages"` // of each sender; 0: for Duration
 	Seconds   float64  `json:"seconds"`  // length if Messages is 0
 	Lossy     bool     `json:"lossy,omitempty"`
 	Topic     string   `json:"topic,omitempty"`
+	// FileBytes is the size of one file that each sender sends as a byte stream, instead of messages.
+	FileBytes int64 `json:"file_bytes,omitempty"`
+	// DrainSeconds is how long the senders' buffers may take to empty after the last message; 0: as long as it takes.
+	DrainSeconds float64 `json:"drain_seconds,omitempty"`
 }
 
 // LoadResult says what was sent.
@@ -42,7 +46,10 @@ type SenderLoad struct {
 	Topic    string `json:"topic"`
 	Reliable bool   `json:"reliable"`
 	Messages int    `json:"messages"`
-	Bytes    int64  `json:"bytes"`           // of payload
+	Bytes    int64  `json:"bytes"`            // of payload
+	SHA256   string `json:"sha256,omitempty"` // of a file, in hex
+	// Drained: LiveKit had acknowledged all of it before the sender left. Of one that was not, part may never have been sent.
+	Drained bool `json:"drained"`
 	Error    string `json:"error,omitempty"` // then Messages is what was tried
 }
 
@@ -57,8 +64,8 @@ type LoadPayload struct {
 // Run joins all senders (eight at a time), calls joined, which may block, sends, drains, stays for Linger and leaves. The
 // error is about joining; trouble of a sender is in the result.
 func (p Load) Run(ctx context.Context, joined func()) (LoadResult, error) {
-	if p.Rate <= 0 || (p.Messages == 0 && p.Seconds <= 0) {
-		return LoadResult{}, errors.New("load: a rate and a number of messages or seconds are required")
+	if p.FileBytes == 0 && p.Messages == 0 && (p.Rate <= 0 || p.Seconds <= 0) {
+		return LoadResult{}, errors.New("load: a number of messages, a rate with seconds, or the size of a file is required")
 	}
 	all, err := p.joinAll(ctx)
 	defer func() {
@@ -77,22 +84,36 @@ func (p Load) Run(ctx context.Context, joined func()) (LoadResult, error) {
 	res := LoadResult{StartedUnixNS: time.Now().UnixNano(), Senders: make([]SenderLoad, len(all))}
 	each(len(all), len(all), func(i int) {
 		s := SenderLoad{Room: p.Rooms[i/p.Senders], Identity: all[i].Identity, Topic: p.Topic, Reliable: !p.Lossy}
-		if err := p.send(ctx, i, len(all), all[i], &s); err != nil {
+		send := p.send
+		if p.FileBytes > 0 {
+			send = func(ctx context.Context, i, _ int, l *Learner, s *SenderLoad) error { return p.sendFile(ctx, i, l, s) }
+		}
+		if err := send(ctx, i, len(all), all[i], &s); err != nil {
 			s.Error = err.Error()
 		}
 		res.Senders[i] = s
 	})
 	res.SentUnixNS = time.Now().UnixNano()
+	within, cancel := ctx, context.CancelFunc(func() {})
+	if p.DrainSeconds > 0 {
+		within, cancel = context.WithTimeout(ctx, time.Duration(p.DrainSeconds*float64(time.Second)))
+	}
+	defer cancel()
 	each(len(all), len(all), func(i int) {
-		if err := all[i].Drain(ctx); err != nil && res.Senders[i].Error == "" {
+		err := all[i].Drain(within)
+		res.Senders[i].Drained = err == nil
+		if err != nil && res.Senders[i].Error == "" {
 			res.Senders[i].Error = err.Error()
 		}
 	})
 	res.DrainedUnixNS = time.Now().UnixNano()
 	err = sleep(ctx, Linger)
 	for i, l := range all {
-		if l.Interrupted() && res.Senders[i].Error == "" {
-			res.Senders[i].Error = ErrInterrupted.Error()
+		if l.Interrupted() {
+			res.Senders[i].Drained = false
+			if res.Senders[i].Error == "" {
+				res.Senders[i].Error = ErrInterrupted.Error()
+			}
 		}
 	}
 	return res, err
@@ -113,8 +134,19 @@ func (p Load) joinAll(ctx context.Context) ([]*Learner, error) {
 	return all, errors.Join(errs...)
 }
 
-// send keeps to the rate on average: a sender that was late catches up. The senders are out of step with each other.
+// send keeps to the rate on average: a sender that was late catches up. The senders are out of step with each other. Without a rate
+// a sender waits only for its own buffer.
 func (p Load) send(ctx context.Context, i, of int, l *Learner, s *SenderLoad) error {
+	if p.Rate <= 0 {
+		for n := 1; n <= p.Messages; n++ {
+			b := p.payload(l.Identity, n)
+			if err := l.publish(ctx, p.Topic, b, !p.Lossy); err != nil {
+				return err
+			}
+			s.Messages, s.Bytes = n, s.Bytes+int64(len(b))
+		}
+		return nil
+	}
 	step := time.Duration(float64(time.Second) / p.Rate)
 	start := time.Now().Add(step * time.Duration(i) / time.Duration(of))
 	for n := 1; ; n++ {

@@ -1,9 +1,13 @@
 package classroom
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"hash"
+	"io"
 	"math/rand/v2"
 	"strings"
 )
@@ -53,6 +57,18 @@ func Payload(c Content, identity string, n int, r *rand.Rand) []byte {
 		return []byte{}
 	}
 }
+
+// random returns endless bytes, always the same for the same number.
+func random(i int) io.Reader { return rand.NewChaCha8([32]byte{7, byte(i), byte(i >> 8)}) }
+
+// Sum is the SHA-256 of what is written to it.
+type Sum struct{ hash.Hash }
+
+// NewSum returns the sum of nothing.
+func NewSum() Sum { return Sum{sha256.New()} }
+
+// Hex returns the sum of what was written.
+func (s Sum) Hex() string { return hex.EncodeToString(s.Sum(nil)) }
 
 func pick(r *rand.Rand, from ...string) string { return from[r.IntN(len(from))] }
 

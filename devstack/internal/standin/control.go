@@ -40,6 +40,9 @@ type Settings struct {
 	// authenticated request that finds none waits PoolWaitMS (30 s if 0) and loses its connection. 0: no limit.
 	Pool       int `json:"pool,omitempty"`
 	PoolWaitMS int `json:"pool_wait_ms,omitempty"`
+	// NoListener makes sessions without the API's own listener in their room: nothing but a stop through the API makes them
+	// Stopped, nobody holds the room open, and a thousand of them cost this process nothing.
+	NoListener bool `json:"no_listener,omitempty"`
 	// RevokedKeys are API keys that no longer exist.
 	RevokedKeys []string `json:"revoked_keys,omitempty"`
 }

@@ -124,7 +124,9 @@ func (s *Server) createSession(w http.ResponseWriter, r *http.Request) {
 		internal(err)
 		return
 	}
-	go s.listen(x)
+	if !s.control.get().NoListener {
+		go s.listen(x)
+	}
 	for _, g := range in.DeviceGroups {
 		// The project as the caller spelled it in the URL.
 		if err := s.rmq.announce(ctx, r.PathValue("p")+"."+g, x.ID, x.LivekitRoomName); err != nil {

@@ -44,13 +44,17 @@ var (
 	errTooLong        = errors.New("value too long for type character varying(50)")
 )
 
-// state is the database: a JSON file that is written as a whole after every change.
+// state is the database: a JSON file that is written as a whole after every change, once for those that come together.
 type state struct {
 	path string
 
 	mu       sync.Mutex
 	Devices  []device  `json:"devices"`
 	Sessions []session `json:"sessions"`
+	changes  int
+
+	writing sync.Mutex // taken before mu
+	stored  int        // how many changes the file has
 }
 
 func openState(dir string) (*state, error) {
@@ -65,21 +69,43 @@ func openState(dir string) (*state, error) {
 	return s, json.Unmarshal(b, s)
 }
 
-// update runs f and stores what it changed. An error of f leaves the file as it was.
+// update runs f and stores what it changed before it returns. An error of f leaves the file as it was.
 func (s *state) update(f func() error) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := f(); err != nil {
+	err := f()
+	if err == nil {
+		s.changes++
+	}
+	mine := s.changes
+	s.mu.Unlock()
+	if err != nil {
 		return err
 	}
-	b, err := json.MarshalIndent(s, "", " ")
+	return s.store(mine)
+}
+
+// store writes the file unless it has so many changes already.
+func (s *state) store(changes int) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if s.stored >= changes {
+		return nil
+	}
+	s.mu.Lock()
+	all := s.changes
+	b, err := json.Marshal(s)
+	s.mu.Unlock()
 	if err != nil {
 		return err
 	}
 	if err := os.WriteFile(s.path+".tmp", b, 0o600); err != nil {
 		return err
 	}
-	return os.Rename(s.path+".tmp", s.path)
+	if err := os.Rename(s.path+".tmp", s.path); err != nil {
+		return err
+	}
+	s.stored = all
+	return nil
 }
 
 func varchar50(texts ...string) error {
@@ -156,8 +182,10 @@ func (s *state) sessions(project string) []session {
 }
 
 func (s *state) session(project, id string) (session, error) {
-	for _, x := range s.sessions(project) {
-		if x.ID == id {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, x := range s.Sessions {
+		if x.ID == id && x.ProjectID == project {
 			return x, nil
 		}
 	}

@@ -1,4 +1,4 @@
-// Command peer-gosdk is a recorder as somebody would write it on the callbacks of LiveKit's Go SDK: the benchmark's yardstick, not
+// Command gosdk is a recorder as somebody would write it on the callbacks of LiveKit's Go SDK: the benchmark's yardstick, not
 // a thing to use. It joins rooms and appends one line per message to one text file per room and sender, without fsync.
 package main
 
