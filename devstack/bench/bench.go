@@ -19,6 +19,7 @@ type Options struct {
 	Dir   string // for the servers' state and the recorders; what a run puts there it removes
 	Quick bool   // fewer and shorter runs, fewer rooms
 	Peers bool   // run the peers beside our cases
+	Runs  int    // of each case; 0: as many as the case says
 	Only  string // run only cases whose name begins so; "" runs all
 	// Profile is a folder for CPU and heap profiles of the recorder under load; "" takes none.
 	Profile string
@@ -85,6 +86,9 @@ func (w *world) runCase(ctx context.Context, c benchCase) error {
 	runs := c.runs
 	if w.o.Quick {
 		runs = c.quick
+	}
+	if w.o.Runs > 0 && (runs > 0 || w.o.Only != "") {
+		runs = w.o.Runs
 	}
 	var spent time.Duration
 	left := map[string]bool{} // peers that failed

@@ -33,7 +33,7 @@ func deliveryMedian(w string) string {
 	return "end of a room to verified delivery, " + w + ", median (ms)"
 }
 func deliveryP99(w string) string   { return "end of a room to verified delivery, " + w + ", p99 (ms)" }
-func loadCPU(name string) string    { return "CPU for 100,000 messages, " + name + " (s)" }
+func loadCPU(name string) string    { return "CPU per 100k messages, " + name + " (s)" }
 func loadMemory(name string) string { return "memory per room, " + name + ", RSS (KB)" }
 
 const (

@@ -62,7 +62,7 @@ func Compare(out io.Writer, before, now *Report) (worse int) {
 	if before.Quick != now.Quick {
 		fmt.Fprintln(out, "One of the two is a quick run and the other is not: their runs have different lengths.")
 	}
-	fmt.Fprintf(out, "\n%-60s %8s %8s %11s\n", "figure", "before", "now", "now/before")
+	fmt.Fprintf(out, "\n%-67s %8s %8s %11s\n", "figure", "before", "now", "now/before")
 	for _, f := range now.Figures {
 		b, ok := before.figure(f.Name)
 		if !ok {
@@ -76,7 +76,7 @@ func Compare(out io.Writer, before, now *Report) (worse int) {
 		if c == "WORSE" {
 			worse++
 		}
-		fmt.Fprintf(out, "%-60s %8s %8s %11s  %s\n", f.Name, number(b.Median), number(f.Median), ratio, c)
+		fmt.Fprintf(out, "%-67s %8s %8s %11s  %s\n", f.Name, number(b.Median), number(f.Median), ratio, c)
 	}
 	return worse
 }

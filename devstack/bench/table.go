@@ -109,7 +109,7 @@ func (t target) verdict(name string, v float64) string {
 	case t.aim != 0 && reached(t.aim) && (t.least == 0 || reached(t.least)):
 		return "aim met"
 	case t.least == 0:
-		return "below aim"
+		return "under"
 	case reached(t.least):
 		return "ok"
 	}
@@ -125,7 +125,7 @@ func moreIsBetter(name string) bool {
 // Print writes the table, and below it what was left out.
 func (r *Report) Print(out io.Writer) {
 	line := func(cells ...any) {
-		fmt.Fprintln(out, strings.TrimRight(fmt.Sprintf("%-62s %8s  %-17s %4v  %6s %6s  %s", cells...), " "))
+		fmt.Fprintln(out, strings.TrimRight(fmt.Sprintf("%-67s %7s  %-15s %4v %6s %5s  %s", cells...), " "))
 	}
 	fmt.Fprintf(out, "%s\n\n", r.Machine)
 	line("figure", "median", "min – max", "runs", "target", "aim", "")
