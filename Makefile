@@ -1,6 +1,6 @@
 # An index of what can be done here; the work is in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-short race e2e lint fmt fuzz torture bench bench-quick clean
+.PHONY: help setup build demo test test-short race e2e lint fmt fuzz torture soak bench bench-quick clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -38,11 +38,14 @@ fuzz: ## Fuzz every fuzz target for FUZZTIME (default 30s)
 torture: ## Kill, freeze, cut off and fill up the real binary for about 20 minutes; account for every message (SEED, KILLS, DURATION, ONLY)
 	@SEED='$(SEED)' KILLS='$(KILLS)' DURATION='$(DURATION)' ONLY='$(ONLY)' scripts/torture.sh
 
-bench: ## Measure: join time, memory, CPU (figures, no thresholds; about half an hour)
-	@scripts/bench.sh
+soak: ## Sessions begin and end for 30 minutes; memory, goroutines, files and disk end where they began (DURATION, RATE)
+	@DURATION='$(DURATION)' RATE='$(RATE)' scripts/soak.sh
 
-bench-quick: ## The same with one run of each case and without the cases of a thousand rooms (about 4 minutes)
-	@scripts/bench.sh -quick
+bench: ## Measure what it costs, beside recorders on LiveKit's Go and Node SDKs (about 45 minutes; COMPARE=file of an earlier run)
+	@scripts/bench.sh $(if $(COMPARE),-compare '$(COMPARE)')
+
+bench-quick: ## The same in five minutes: one shorter run of each case, none of a thousand rooms, no peers
+	@scripts/bench.sh -quick $(if $(COMPARE),-compare '$(COMPARE)')
 
 clean: ## Remove build/bin and the test cache
 	@scripts/clean.sh

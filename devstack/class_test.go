@@ -147,3 +147,29 @@ func TestLoad(t *testing.T) {
 		t.Errorf("CPU time %v, %v", d, err)
 	}
 }
+
+// Without a rate the senders wait only for their own buffers, and say that these were empty before they left.
+func TestLoadAsFastAsItGoes(t *testing.T) {
+	ctx := t.Context()
+	rec := listen(t, "burst")
+	load, err := shared.LiveKit.StartLoad(ctx, classroom.Load{Rooms: []string{"burst"}, Senders: 2, Messages: 2000, Size: 200, Topic: "log"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer load.Close()
+	if err := load.Go(); err != nil {
+		t.Fatal(err)
+	}
+	res, err := load.Wait(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range res.Senders {
+		if got := len(rec.from(s.Identity)); s.Error != "" || !s.Drained || s.Messages != 2000 || got != 2000 {
+			t.Errorf("%+v, received %d", s, got)
+		}
+	}
+	if len(res.Senders) != 2 {
+		t.Errorf("%d senders, want 2", len(res.Senders))
+	}
+}

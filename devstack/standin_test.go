@@ -339,6 +339,30 @@ func TestFaultsAndCounters(t *testing.T) {
 	if status(err1) != 500 || status(err2) != 500 || status(err3) != 200 {
 		t.Errorf("without Redis: list %v, get %v, token %v", err1, err2, err3)
 	}
+	set(Settings{NoListener: true})
+	quiet, err := api.CreateSession(ctx, p, "no-listener")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set(Settings{})
+	heard, err := api.CreateSession(ctx, p, "listener-again")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var listening []string
+	if err := Poll(ctx, func() bool {
+		c, err := api.Counters(ctx)
+		listening = c.Listening
+		return err == nil && slices.Contains(listening, heard.LivekitRoomName)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if slices.Contains(listening, quiet.LivekitRoomName) {
+		t.Error("a session that was to be left alone is listened to")
+	}
+	if quiet, err = api.StopSession(ctx, p, quiet.ID); err != nil || quiet.Status != "Stopped" {
+		t.Errorf("stopped without a listener: %+v, %v", quiet, err)
+	}
 	set(Settings{RevokedKeys: []string{p.Key}})
 	if _, err := api.Devices(ctx, p); status(err) != 401 {
 		t.Errorf("revoked key: %v", err)

@@ -46,7 +46,8 @@ type peerCase struct {
 	run  runFunc
 }
 
-// Run runs the cases. With an error the report has what was measured until then; ErrIncomplete only says that something was left out.
+// Run runs the cases. A case or a peer that fails is named in the report, and the others go on; the error is ErrIncomplete then. With any
+// other error the report has what was measured until then.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	began := time.Now()
 	rep := &Report{Taken: began, Quick: o.Quick}
@@ -63,9 +64,12 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 			continue
 		}
 		found = true
-		if err := w.runCase(ctx, c); err != nil {
+		if err := w.runCase(ctx, c); ctx.Err() != nil {
 			rep.addRatios()
-			return rep, err
+			return rep, ctx.Err()
+		} else if err != nil {
+			fmt.Fprintf(o.Log, "%s FAILED: %v\n", c.name, err)
+			rep.LeftOut = append(rep.LeftOut, fmt.Sprintf("%s: %v", c.name, err))
 		}
 	}
 	if !found {
@@ -79,7 +83,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	return rep, nil
 }
 
-// ErrIncomplete says that everything of ours was measured, and that something beside it could not be.
+// ErrIncomplete says that some cases or peers failed: a message that was sent was not delivered, or a peer could not be run.
 var ErrIncomplete = errors.New("not everything was measured")
 
 func (w *world) runCase(ctx context.Context, c benchCase) error {
@@ -95,7 +99,7 @@ func (w *world) runCase(ctx context.Context, c benchCase) error {
 	for i := range runs {
 		began := time.Now()
 		if err := w.measure(ctx, c.run); err != nil {
-			return fmt.Errorf("%s: %w", c.name, err)
+			return err
 		}
 		for _, p := range c.peers {
 			if !w.o.Peers || left[p.kind] {
@@ -105,6 +109,7 @@ func (w *world) runCase(ctx context.Context, c benchCase) error {
 				return ctx.Err()
 			} else if err != nil {
 				left[p.kind] = true
+				fmt.Fprintf(w.o.Log, "%s, %s FAILED: %v\n", c.name, p.kind, err)
 				w.rep.LeftOut = append(w.rep.LeftOut, fmt.Sprintf("%s, %s: %v", c.name, p.kind, err))
 			}
 		}

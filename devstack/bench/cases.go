@@ -20,11 +20,13 @@ const (
 
 func joiningRooms(n int) string { return fmt.Sprintf("joining %d rooms announced at once (s)", n) }
 func idleMemory(n int) string   { return fmt.Sprintf("memory per idle room, %d rooms, RSS (KB)", n) }
-func idleHeap(n int) string     { return fmt.Sprintf("heap in use per idle room, %d rooms (KB)", n) }
-func idleCPU(n int) string      { return fmt.Sprintf("CPU per idle room, %d rooms (ms/s)", n) }
+
+func idleHeap(n int) string { return fmt.Sprintf("heap in use per idle room, %d rooms (KB)", n) }
+func idleCPU(n int) string  { return fmt.Sprintf("CPU per idle room, %d rooms (ms/s)", n) }
 func idleCPUWith(present int) string {
 	return fmt.Sprintf("CPU per idle room, %d participants (ms/s)", present)
 }
+
 func joiningMedian(where string) string {
 	return "announcement to recording, " + where + ", median (ms)"
 }
@@ -32,6 +34,7 @@ func joiningP99(where string) string { return "announcement to recording, " + wh
 func deliveryMedian(w string) string {
 	return "end of a room to verified delivery, " + w + ", median (ms)"
 }
+
 func deliveryP99(w string) string   { return "end of a room to verified delivery, " + w + ", p99 (ms)" }
 func loadCPU(name string) string    { return "CPU per 100k messages, " + name + " (s)" }
 func loadMemory(name string) string { return "memory per room, " + name + ", RSS (KB)" }

@@ -119,7 +119,9 @@ func peerIdle(kind string, n int) runFunc {
 		if err := none.Stop(ctx); err != nil {
 			return nil, err
 		}
-		p, err := w.startPeer(ctx, kind, w.peerRooms(n))
+		rooms, remove := w.peerRooms(ctx, n)
+		defer remove()
+		p, err := w.startPeer(ctx, kind, rooms)
 		if err != nil {
 			return nil, err
 		}
@@ -148,7 +150,9 @@ func peerIdle(kind string, n int) runFunc {
 // peer is load for a peer. What it has written is counted like ours.
 func (t traffic) peer(kind string) runFunc {
 	return func(ctx context.Context, w *world) ([]measured, error) {
-		plan := t.plan(w, w.peerRooms(t.rooms))
+		rooms, remove := w.peerRooms(ctx, t.rooms)
+		defer remove()
+		plan := t.plan(w, rooms)
 		p, err := w.startPeer(ctx, kind, plan.Rooms)
 		if err != nil {
 			return nil, err
@@ -182,11 +186,14 @@ func (t traffic) peer(kind string) runFunc {
 	}
 }
 
-// peerRooms returns names of rooms that nobody has used.
-func (w *world) peerRooms(n int) []string {
-	var out []string
+// peerRooms returns names of rooms that nobody has used, which begin when the first one joins, and a function that ends them.
+func (w *world) peerRooms(ctx context.Context, n int) (names []string, remove func()) {
 	for range n {
-		out = append(out, w.name("peer-room"))
+		names = append(names, w.name("peer-room"))
 	}
-	return out
+	return names, func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		_ = each(n, func(i int) error { return w.stack.LiveKit.DeleteRoom(ctx, names[i]) }) // one that never began is no matter
+	}
 }

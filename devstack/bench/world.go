@@ -127,6 +127,7 @@ type campus struct {
 	joined   time.Duration // from the first announcement until all rooms were open
 	sent     int           // messages that are to be delivered
 	ended    bool          // the sessions are
+	removed  bool          // likewise
 	others   int           // sessions that are delivered and no longer in sessions
 }
 
@@ -141,9 +142,18 @@ func (w *world) withRooms(ctx context.Context, n int, f func(*campus) ([]measure
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(r.Dir)
-	defer r.Kill() //nolint:errcheck // an error has been reported before
 	c := &campus{world: w, r: r, sessions: sessions}
+	defer os.RemoveAll(r.Dir)
+	defer func() {
+		if c.removed {
+			return
+		}
+		// The cases after one that failed are not to pay for it.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		_ = w.remove(ctx, c.sessions)
+	}()
+	defer r.Kill() //nolint:errcheck // an error has been reported before
 	if c.empty, err = look(ctx, r); err != nil {
 		return nil, err
 	}
@@ -170,6 +180,7 @@ func (w *world) withRooms(ctx context.Context, n int, f func(*campus) ([]measure
 	if err := r.Stop(ctx); err != nil {
 		return nil, err
 	}
+	c.removed = true
 	return figures, w.remove(ctx, c.sessions)
 }
 

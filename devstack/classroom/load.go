@@ -49,8 +49,8 @@ type SenderLoad struct {
 	Bytes    int64  `json:"bytes"`            // of payload
 	SHA256   string `json:"sha256,omitempty"` // of a file, in hex
 	// Drained: LiveKit had acknowledged all of it before the sender left. Of one that was not, part may never have been sent.
-	Drained bool `json:"drained"`
-	Error    string `json:"error,omitempty"` // then Messages is what was tried
+	Drained bool   `json:"drained"`
+	Error   string `json:"error,omitempty"` // then Messages is what was tried
 }
 
 // LoadPayload is the payload of a load message, a JSON object of exactly Size bytes if it fits.

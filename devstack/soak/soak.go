@@ -133,8 +133,8 @@ func (s *soak) churn(ctx context.Context, d time.Duration) error {
 	for _, x := range s.stay {
 		wg.Go(func() {
 			for within.Err() == nil && !s.hasFailed() {
-				s.note(x.visit(ctx, s)) // to its end: what it sends is to be known
-				wait(within, 5*time.Second)
+				s.note(x.visit(ctx, s))         // to its end: what it sends is to be known
+				_ = wait(within, 5*time.Second) // over is over
 			}
 		})
 	}

@@ -1,0 +1,49 @@
+package devstack
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// A line counts when it is whole.
+func TestFollowLog(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "log")
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r := &Recorder{Process: &Process{spec: ProcessSpec{Log: name}}}
+	log, err := r.FollowLog()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	for _, step := range []struct {
+		written string
+		want    []string // sessions
+	}{
+		{"", nil},
+		{`{"msg":"joined","session_`, nil},
+		{"id\":\"a\"}\nnot JSON\n{\"session_id\":\"b\"}\n{", []string{"a", "b"}},
+		{"}\n", []string{""}},
+		{"", nil},
+	} {
+		if _, err := f.WriteString(step.written); err != nil {
+			t.Fatal(err)
+		}
+		got, err := log.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got) != len(step.want) {
+			t.Fatalf("after %q there are %d lines, want %d", step.written, len(got), len(step.want))
+		}
+		for i, e := range got {
+			if e.SessionID != step.want[i] {
+				t.Errorf("after %q line %d is of session %q, want %q", step.written, i, e.SessionID, step.want[i])
+			}
+		}
+	}
+}
