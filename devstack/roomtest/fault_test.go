@@ -11,6 +11,8 @@ import (
 
 	"github.com/pion/transport/v4"
 	"github.com/pion/transport/v4/stdnet"
+
+	"github.com/syncflow/textegress/internal/udp"
 )
 
 // faultNet is the network below one client's WebRTC. What it does to packets it does in both directions, on our side of the
@@ -86,7 +88,7 @@ func (n *faultNet) wrap(c transport.UDPConn) *faultConn {
 }
 
 func (n *faultNet) ListenUDP(network string, a *net.UDPAddr) (transport.UDPConn, error) {
-	c, err := n.Net.ListenUDP(network, a)
+	c, err := udp.Listen(network, a) // as the client does without this network
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/pion/datachannel"
-	"github.com/pion/webrtc/v4"
 )
 
 // Channel is a LiveKit data channel. The numbers are those of the recording format.
@@ -42,44 +41,19 @@ const (
 	maxBuffer = 2 * receiveBuffer
 )
 
-// openChannels creates the channels on which the server sends; one without data tracks leaves the third unused. It must be us who do
-// it: the server sends with the reliability that the opener declared, and declared like this not even lossy packets are lost between
-// the server and us. Packets of data tracks are not lost on the way, but a server of 1.13 drops what it cannot send at once
-// (livekit-server, NewDataChannelWriterUnreliable; datachannel_data_track_target_latency).
-func (p *peer) openChannels() error {
-	ordered := true
-	for _, ch := range []Channel{Reliable, Lossy, DataTrack} {
-		dc, err := p.pc.CreateDataChannel(ch.String(), &webrtc.DataChannelInit{Ordered: &ordered})
-		if err != nil {
-			return err
-		}
-		p.attach(dc)
+// attach starts reading a channel, unless the connection is being closed.
+func (p *peer) attach(ch Channel, raw datachannel.ReadWriteCloser) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closing {
+		return
 	}
-	return nil
-}
-
-// attach starts reading once the channel is open. A channel that the server opens is read as well, whatever it is: unread data
-// would fill the receive window, which all channels share.
-func (p *peer) attach(dc *webrtc.DataChannel) {
-	dc.OnOpen(func() {
-		raw, err := dc.Detach()
-		if err != nil {
-			p.fail("data channel: " + err.Error())
-			return
-		}
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if p.closing {
-			return
-		}
-		ch := channelOf(dc.Label())
-		p.reading++
-		p.readers.Go(func() { p.read(ch, raw) })
-		p.have[ch] = true
-		if p.have[Reliable] && p.have[Lossy] {
-			p.openOnce.Do(func() { close(p.opened) })
-		}
-	})
+	p.reading++
+	p.readers.Go(func() { p.read(ch, raw) })
+	p.have[ch] = true
+	if p.have[Reliable] && p.have[Lossy] {
+		p.openOnce.Do(func() { close(p.opened) })
+	}
 }
 
 func (p *peer) isOpen() bool {
@@ -110,13 +84,13 @@ func (p *peer) read(ch Channel, raw datachannel.ReadWriteCloser) {
 }
 
 func (p *peer) deliver(ch Channel, raw datachannel.ReadWriteCloser) error {
-	buf := make([]byte, firstBuffer)
+	var buf []byte // a channel on which nothing comes needs none
 	for {
 		n, _, err := raw.ReadDataChannel(buf)
 		at := time.Now()
 		switch {
 		case errors.Is(err, io.ErrShortBuffer) && len(buf) < maxBuffer: // the message stays where it is
-			buf = make([]byte, 2*len(buf))
+			buf = make([]byte, max(firstBuffer, 2*len(buf)))
 		case err != nil:
 			return err
 		case ch != 0:

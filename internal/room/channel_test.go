@@ -46,9 +46,9 @@ func TestReadBuffersShrink(t *testing.T) {
 		kept  int // the buffer at the end
 		reads int
 	}{
-		{"small", []int{1, 2000, 2}, firstBuffer, 4},
-		{"the largest that LiveKit forwards, again and again", []int{66_000, 66_000, 66_000}, keepBuffer, 3 + 6 + 1},
-		{"more than LiveKit forwards", []int{4_000_000, 1}, firstBuffer, 2 + 11 + 1},
+		{"small", []int{1, 2000, 2}, firstBuffer, 5},
+		{"the largest that LiveKit forwards, again and again", []int{66_000, 66_000, 66_000}, keepBuffer, 1 + 3 + 6 + 1},
+		{"more than LiveKit forwards", []int{4_000_000, 1}, firstBuffer, 1 + 2 + 11 + 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := &peer{handler: &witness{}, started: time.Now()}

@@ -1,7 +1,7 @@
 // Package room is a LiveKit client that does one thing: it joins a room and hands over every data packet that arrives, unread.
 //
-// It publishes nothing and subscribes to no media. One PeerConnection has a data section only, in LiveKit's single-PeerConnection
-// mode (/rtc/v1, LiveKit 1.11 and later), where the client opens the data channels and so decides how reliable the way from the
+// It publishes nothing and subscribes to no media. It is a WebRTC peer with a data section only, made of ICE, DTLS and SCTP, in
+// LiveKit's single-PeerConnection mode (/rtc/v1, LiveKit 1.11 and later), where the client opens the data channels and so decides how reliable the way from the
 // server to us is: both channels are ordered and reliable, also the one for packets that senders sent as lossy.
 //
 // The session lives as long as the PeerConnection. A lost websocket is resumed behind it, without a gap in the packets. A lost
@@ -12,9 +12,6 @@ package room
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
@@ -25,7 +22,6 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/pion/transport/v4"
 	"github.com/pion/transport/v4/stdnet"
-	"github.com/pion/webrtc/v4"
 )
 
 // Options configures a Client. The zero value works.
@@ -40,18 +36,16 @@ type Options struct {
 	Net transport.Net
 }
 
-// Client makes connections to rooms. It holds what they share: the DTLS certificate, the settings of WebRTC, buffers.
+// Client makes connections to rooms. It holds what they share: the DTLS certificate, buffers.
 type Client struct {
 	log    *slog.Logger
 	times  times
 	dialer websocket.Dialer
 	probe  *http.Client
-	rtc    webrtc.Configuration
 	relay  bool
 	net    transport.Net
 
-	mu   sync.Mutex
-	apis map[network]*webrtc.API
+	certificate certificate
 }
 
 // times are the client's patience, in one place so that tests can shorten it.
@@ -92,11 +86,7 @@ func newClient(o Options, t times) (*Client, error) {
 	if o.JoinTimeout > 0 {
 		t.join = o.JoinTimeout
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("room: making a key: %w", err)
-	}
-	cert, err := webrtc.GenerateCertificate(key)
+	cert, err := newCertificate()
 	if err != nil {
 		return nil, fmt.Errorf("room: making a certificate: %w", err)
 	}
@@ -112,13 +102,9 @@ func newClient(o Options, t times) (*Client, error) {
 		}
 		sockets = &host{Net: std}
 	}
-	rtc := webrtc.Configuration{Certificates: []webrtc.Certificate{*cert}}
-	if o.RelayOnly {
-		rtc.ICETransportPolicy = webrtc.ICETransportPolicyRelay
-	}
 	noRedirect := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &Client{
-		log: log, times: t, apis: map[network]*webrtc.API{}, rtc: rtc, relay: o.RelayOnly, net: sockets,
+		log: log, times: t, relay: o.RelayOnly, net: sockets, certificate: cert,
 		dialer: websocket.Dialer{
 			Proxy: http.ProxyFromEnvironment, TLSClientConfig: o.TLSConfig,
 			ReadBufferSize: 1024, WriteBufferSize: 1024, WriteBufferPool: &sync.Pool{},

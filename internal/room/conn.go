@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/livekit/protocol/livekit"
-	"github.com/pion/webrtc/v4"
 )
 
 // Conn is a connection to a room. Its goroutines: run decides, readSignals reads the websocket, and each channel has its reader.
@@ -22,9 +21,9 @@ type Conn struct {
 	offset   atomic.Int64 // server's clock minus ours, ns
 
 	// Of the goroutine run, and before it of Join.
-	sig       *signal            // nil while the websocket is lost
-	refreshed string             // the token the server sent last
-	servers   []webrtc.ICEServer // TURN
+	sig       *signal // nil while the websocket is lost
+	refreshed string  // the token the server sent last
+	servers   []turnServer
 	serversAt time.Time
 	stall     stall
 	every     time.Duration
@@ -246,7 +245,7 @@ func (c *Conn) ping() {
 }
 
 // trickle sends one of our candidates that was found after the offer was sent.
-func (c *Conn) trickle(ci webrtc.ICECandidateInit) {
+func (c *Conn) trickle(ci candidateInit) {
 	if c.sig == nil {
 		return
 	}

@@ -19,6 +19,8 @@ import (
 
 	"github.com/gorilla/websocket"
 	"github.com/livekit/protocol/livekit"
+	"github.com/pion/ice/v4"
+	"github.com/pion/interceptor"
 	"github.com/pion/transport/v4"
 	"github.com/pion/transport/v4/stdnet"
 	"github.com/pion/webrtc/v4"
@@ -94,10 +96,28 @@ func newFakeSFU(t *testing.T) *fakeSFU {
 		t.Fatal(err)
 	}
 	f := &fakeSFU{t: t, sessions: make(chan *session, 16)}
-	f.api = newAPI(network{v4: true, loopback: true}, quickTimes(), muteNet{interfaces, &f.dark}, false)
+	f.api = serverAPI(quickTimes(), muteNet{interfaces, &f.dark})
 	f.srv = httptest.NewServer(http.HandlerFunc(f.serve))
 	t.Cleanup(f.srv.Close)
 	return f
+}
+
+// serverAPI is WebRTC as a server has it: pion's own PeerConnection.
+func serverAPI(t times, n transport.Net) *webrtc.API {
+	var se webrtc.SettingEngine
+	se.LoggerFactory = noLog{}
+	se.SetNet(n)
+	se.DetachDataChannels()
+	se.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
+	se.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
+	se.SetIncludeLoopbackCandidate(true)
+	se.SetICETimeouts(t.iceDisconnected, t.iceFailed, t.iceKeepalive)
+	se.SetPrflxAcceptanceMinWait(0)
+	se.SetICEMaxBindingRequests(bindingRequests)
+	se.SetSCTPMaxReceiveBufferSize(receiveBuffer)
+	se.EnableSCTPZeroChecksum(true)
+	return webrtc.NewAPI(webrtc.WithSettingEngine(se), webrtc.WithMediaEngine(&webrtc.MediaEngine{}),
+		webrtc.WithInterceptorRegistry(&interceptor.Registry{}))
 }
 
 func (f *fakeSFU) url() string { return "ws" + strings.TrimPrefix(f.srv.URL, "http") }

@@ -87,7 +87,7 @@ func FuzzSignal(f *testing.F) {
 					t.Errorf("pings every %v, wait %v", conn.every, conn.wait)
 				}
 				conn.servers = turnServers(j.GetIceServers())
-				_ = p.useServers(conn.servers, 0)
+				_ = p.useServers(conn.servers)
 				continue
 			}
 			if m.GetAnswer() != nil && !offered {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/livekit/protocol/livekit"
-	"github.com/pion/webrtc/v4"
 )
 
 // Join joins a room and returns when both data channels are open. Handler.Joined is called before; packets and events may be, too.
@@ -86,10 +85,10 @@ func (c *Conn) establish(ctx context.Context) error {
 		return &EndError{End: c.end}
 	}
 	phase, hint := "data channels", "no connection over UDP, and the server names no TURN server"
-	if c.peer.relays {
+	if c.peer.hasRelays() {
 		hint = "no connection over UDP, nor through the server's TURN servers"
 	}
-	if c.peer.pc.RemoteDescription() == nil {
+	if !c.peer.answered.Load() {
 		phase, hint = "answer", "the server did not answer our offer"
 	}
 	return &JoinError{Phase: phase, Err: fmt.Errorf("%s: %w", hint, ctx.Err())}
@@ -100,7 +99,7 @@ func (c *Conn) offerRelay(ctx context.Context) error {
 	if len(c.servers) == 0 {
 		return &JoinError{Phase: "relay", Err: errors.New("only TURN servers are to be used, and the server names none")}
 	}
-	err := c.peer.useServers(c.servers, webrtc.ICETransportPolicyRelay)
+	err := c.peer.useServers(c.servers)
 	var offer *livekit.SessionDescription
 	if err == nil {
 		offer, err = c.peer.offer(ctx, c.client.times.mend.gather)

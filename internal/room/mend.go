@@ -2,13 +2,15 @@ package room
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/livekit/protocol/livekit"
-	"github.com/pion/webrtc/v4"
+	"github.com/pion/stun/v3"
 )
 
 type mendTimes struct {
@@ -119,21 +121,21 @@ func (m *mend) tick() (done bool, end *End) {
 		}
 		return false, nil
 	}
-	first := m.tries == 0 && c.peer.isOpen() && !c.peer.relays
+	first := m.tries == 0 && c.peer.isOpen() && !c.peer.hasRelays()
 	if !first && len(c.servers) > 0 {
 		if c.o.StillThere != nil && now.Sub(c.serversAt) > m.t.credentials {
 			c.serversAt = now // once is enough
 			c.sig.close()     // the server sends new credentials when it resumes
 			return false, nil
 		}
-		if err := c.peer.useServers(c.servers, c.client.rtc.ICETransportPolicy); err != nil {
+		if err := c.peer.useServers(c.servers); err != nil {
 			c.log.Debug("room: the server's TURN servers cannot be used", "error", err)
 			c.servers = nil
 		}
 	}
 	m.tries++
 	m.busy, m.next = true, now.Add(m.t.again)
-	c.log.Debug("room: looking for another path", "try", m.tries, "turn", c.peer.relays)
+	c.log.Debug("room: looking for another path", "try", m.tries, "turn", c.peer.hasRelays())
 	m.wg.Go(func() {
 		o, err := c.peer.offer(m.ctx, m.t.gather)
 		m.offers <- offered{o, err}
@@ -174,17 +176,41 @@ func (m *mend) answered() *End {
 	return nil
 }
 
+// turnServer is a TURN server with what it is to be told.
+type turnServer struct {
+	urls                 []string
+	username, credential string
+}
+
 // turnServers are those of the server's ICE servers that relay. Its STUN servers would tell us our own address, which the server
 // sees for itself.
-func turnServers(ss []*livekit.ICEServer) []webrtc.ICEServer {
-	var out []webrtc.ICEServer
+func turnServers(ss []*livekit.ICEServer) []turnServer {
+	var out []turnServer
 	for _, s := range ss {
 		urls := slices.DeleteFunc(slices.Clone(s.GetUrls()), func(u string) bool {
 			return !strings.HasPrefix(u, "turn:") && !strings.HasPrefix(u, "turns:")
 		})
 		if len(urls) > 0 {
-			out = append(out, webrtc.ICEServer{URLs: urls, Username: s.GetUsername(), Credential: s.GetCredential()})
+			out = append(out, turnServer{urls: urls, username: s.GetUsername(), credential: s.GetCredential()})
 		}
 	}
 	return out
+}
+
+func turnURIs(ss []turnServer) ([]*stun.URI, error) {
+	var out []*stun.URI
+	for _, s := range ss {
+		if s.username == "" || s.credential == "" {
+			return nil, errors.New("a TURN server without user name or password")
+		}
+		for _, u := range s.urls {
+			uri, err := stun.ParseURI(u)
+			if err != nil {
+				return nil, fmt.Errorf("the address of a TURN server: %w", err)
+			}
+			uri.Username, uri.Password = s.username, s.credential
+			out = append(out, uri)
+		}
+	}
+	return out, nil
 }

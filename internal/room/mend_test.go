@@ -84,6 +84,23 @@ func TestPathReplaced(t *testing.T) {
 	}
 }
 
+// A room in which nothing was said for long is not taken for one that has been silent so long.
+func TestIdlePathReplaced(t *testing.T) {
+	f, w := newFakeSFU(t), &witness{}
+	conn, s := join(t, quickClient(t, nervous(func(q *times) { q.mend.safe, q.mend.lost = 4*time.Second, 5*time.Second })), f, w)
+	joined := time.Now()
+	eventually(t, "time goes by", func() bool { return time.Since(joined) > 6*time.Second })
+	if h := time.Since(conn.peer.heard()); h > 2*time.Second {
+		t.Errorf("the server was heard %v ago, ICE asks it every %v", h, quickTimes().iceKeepalive)
+	}
+	f.dark.Store(true)
+	o := s.awaitOffer()
+	f.dark.Store(false)
+	s.reanswer(s.pc, o)
+	s.publish("_reliable", []byte("after"))
+	eventually(t, "the packet", func() bool { return len(w.received(Reliable)) == 1 })
+}
+
 // An offer without an answer is followed by another, which ends when an answer comes to any of them, or the time is over.
 func TestOfferRepeated(t *testing.T) {
 	f, w := newFakeSFU(t), &witness{}
@@ -194,8 +211,8 @@ func TestTURNServers(t *testing.T) {
 		{Urls: []string{"turn:192.0.2.1:3478?transport=udp", "stun:192.0.2.1", "turns:turn.example:443?transport=tcp"}, Username: "u", Credential: "c"},
 		nil,
 	})
-	want := []webrtc.ICEServer{{URLs: []string{"turn:192.0.2.1:3478?transport=udp", "turns:turn.example:443?transport=tcp"}, Username: "u", Credential: "c"}}
-	if diff := cmp.Diff(want, got); diff != "" {
+	want := []turnServer{{urls: []string{"turn:192.0.2.1:3478?transport=udp", "turns:turn.example:443?transport=tcp"}, username: "u", credential: "c"}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(turnServer{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -9,11 +9,11 @@ import (
 	"time"
 
 	"github.com/pion/ice/v4"
-	"github.com/pion/interceptor"
 	"github.com/pion/logging"
 	"github.com/pion/transport/v4"
 	"github.com/pion/transport/v4/stdnet"
-	"github.com/pion/webrtc/v4"
+
+	"github.com/syncflow/textegress/internal/udp"
 )
 
 // receiveBuffer is how much one room may have in memory when its reader is blocked, before the server is told to wait. What is in
@@ -75,46 +75,36 @@ func (h *host) Interfaces() ([]*transport.Interface, error) {
 	return h.list, nil
 }
 
-// api returns WebRTC's settings for a network.
-func (c *Client) api(n network) *webrtc.API {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.apis[n] == nil {
-		c.apis[n] = newAPI(n, c.times, c.net, c.relay)
-	}
-	return c.apis[n]
+// ListenUDP opens a socket of package udp: with many rooms, one waking for all of them costs far less than one for each packet.
+func (h *host) ListenUDP(network string, a *net.UDPAddr) (transport.UDPConn, error) {
+	return udp.Listen(network, a)
 }
 
-func newAPI(n network, t times, interfaces transport.Net, relayOnly bool) *webrtc.API {
-	var se webrtc.SettingEngine
-	se.LoggerFactory = noLog{}
-	se.SetNet(interfaces)
-	se.DetachDataChannels()
-	se.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
-	var types []webrtc.NetworkType
+// iceOptions are the settings of ICE for a network. What comes for DTLS goes to in.
+func (c *Client) iceOptions(n network, in *datagrams) []ice.AgentOption {
+	var types []ice.NetworkType
 	if n.v4 {
-		types = append(types, webrtc.NetworkTypeUDP4)
+		types = append(types, ice.NetworkTypeUDP4)
 	}
 	if n.v6 {
-		types = append(types, webrtc.NetworkTypeUDP6)
+		types = append(types, ice.NetworkTypeUDP6)
 	}
-	se.SetNetworkTypes(types)
-	se.SetIncludeLoopbackCandidate(n.loopback)
-	se.SetInterfaceFilter(interfaceFilter(interfaces))
-	se.SetICETimeouts(t.iceDisconnected, t.iceFailed, t.iceKeepalive)
-	se.SetPrflxAcceptanceMinWait(0)
+	o := []ice.AgentOption{
+		ice.WithLoggerFactory(noLog{}), ice.WithNet(sockets{c.net, in}), ice.WithNetworkTypes(types), ice.WithInterfaceFilter(interfaceFilter(c.net)),
+		ice.WithMulticastDNSMode(ice.MulticastDNSModeDisabled),
+		ice.WithDisconnectedTimeout(c.times.iceDisconnected), ice.WithFailedTimeout(c.times.iceFailed), ice.WithKeepaliveInterval(c.times.iceKeepalive),
+		ice.WithPrflxAcceptanceMinWait(0),
+		// A path that does not answer is asked for as long as the connection may yet be saved, not only seven times (1.4 s).
+		ice.WithMaxBindingRequests(bindingRequests),
+	}
+	if n.loopback {
+		o = append(o, ice.WithIncludeLoopback())
+	}
+	if c.relay {
+		return append(o, ice.WithRelayAcceptanceMinWait(0), ice.WithCandidateTypes([]ice.CandidateType{ice.CandidateTypeRelay}))
+	}
 	// A relay is only there when it is needed; the direct ways, which are asked again beside it, get a moment's advantage.
-	if !relayOnly {
-		se.SetRelayAcceptanceMinWait(relayWait)
-	} else {
-		se.SetRelayAcceptanceMinWait(0)
-	}
-	// A path that does not answer is asked for as long as the connection may yet be saved, not only seven times (1.4 s).
-	se.SetICEMaxBindingRequests(bindingRequests)
-	se.SetSCTPMaxReceiveBufferSize(receiveBuffer)
-	se.EnableSCTPZeroChecksum(true)
-	return webrtc.NewAPI(webrtc.WithSettingEngine(se), webrtc.WithMediaEngine(&webrtc.MediaEngine{}),
-		webrtc.WithInterceptorRegistry(&interceptor.Registry{}))
+	return append(o, ice.WithRelayAcceptanceMinWait(relayWait))
 }
 
 // virtual matches the bridges and cables of containers and virtual machines on this host. A server behind one of them is reached

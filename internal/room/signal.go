@@ -18,7 +18,6 @@ import (
 
 	"github.com/gorilla/websocket"
 	"github.com/livekit/protocol/livekit"
-	"github.com/pion/webrtc/v4"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -184,7 +183,7 @@ func (s *signal) offer(o *livekit.SessionDescription) error {
 	return s.write(&livekit.SignalRequest{Message: &livekit.SignalRequest_Offer{Offer: o}})
 }
 
-func (s *signal) trickle(ci webrtc.ICECandidateInit) error {
+func (s *signal) trickle(ci candidateInit) error {
 	b, err := json.Marshal(ci)
 	if err != nil {
 		return err
