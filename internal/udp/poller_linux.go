@@ -16,6 +16,7 @@ type poller struct {
 	file *os.File
 	raw  syscall.RawConn
 	fd   int
+	done chan struct{} // closed with the last socket
 
 	mu    sync.Mutex
 	conns map[int32]*Conn
@@ -62,7 +63,7 @@ func newPoller() (*poller, error) {
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("epoll: %w", err)
 	}
-	p := &poller{file: os.NewFile(uintptr(fd), "epoll"), fd: fd, conns: map[int32]*Conn{}}
+	p := &poller{file: os.NewFile(uintptr(fd), "epoll"), fd: fd, done: make(chan struct{}), conns: map[int32]*Conn{}}
 	if p.raw, err = p.file.SyscallConn(); err != nil {
 		_ = p.file.Close()
 		return nil, fmt.Errorf("epoll: %w", err)
@@ -78,6 +79,7 @@ func (p *poller) remove(c *Conn) {
 	p.mu.Unlock()
 	if last {
 		shared = nil
+		close(p.done)
 		_ = p.file.Close()
 	}
 }
@@ -85,6 +87,9 @@ func (p *poller) remove(c *Conn) {
 func (p *poller) run() {
 	var events [128]unix.EpollEvent
 	var pc pacer
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	<-timer.C
 	for {
 		n := 0
 		err := p.raw.Read(func(fd uintptr) bool {
@@ -96,8 +101,16 @@ func (p *poller) run() {
 		}
 		now := time.Now()
 		p.wake(events[:n])
-		if n < len(events) { // else there may be more
-			time.Sleep(pc.wait(now))
+		if n == len(events) { // there may be more
+			continue
+		}
+		if d := pc.wait(now); d > 0 {
+			timer.Reset(d)
+			select {
+			case <-timer.C:
+			case <-p.done:
+				return
+			}
 		}
 	}
 }

@@ -77,7 +77,7 @@ func TestEcho(t *testing.T) {
 				wg.Go(func() {
 					buf := make([]byte, 2000)
 					for j := range packets {
-						want := bytes.Repeat([]byte(fmt.Sprintf("%d/%d ", i, j)), 1+j)
+						want := bytes.Repeat(fmt.Appendf(nil, "%d/%d ", i, j), 1+j)
 						if _, err := c.WriteTo(want, server.addr()); err != nil {
 							t.Error(err)
 							return
