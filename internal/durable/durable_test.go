@@ -251,3 +251,30 @@ func TestCrashFS_Capacity(t *testing.T) {
 		t.Errorf("%v, %d used", err, c.Used())
 	}
 }
+
+// TestOS_StartSync: beginning a write-back fails for no file that Sync would sync,
+// and leaves nothing for it to complain of.
+func TestOS_StartSync(t *testing.T) {
+	f, err := durable.OS{}.Create("test", filepath.Join(t.TempDir(), "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for range 3 {
+		if _, err := f.Write(make([]byte, 10000)); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.StartSync(); err != nil {
+			t.Error(err)
+		}
+		if err := f.Sync(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.StartSync(); err == nil {
+		t.Error("a closed file has begun to be written back")
+	}
+}

@@ -7,6 +7,16 @@
 // file that returns nil proves nothing (https://lwn.net/Articles/752063/).
 // Callers therefore never retry one.
 //
+// syncfs(2) would be a cheap way to sync many files at once, and is not used: it
+// does not tell every failure. Where ext4 cannot allocate the blocks of delayed
+// writes, it drops the pages and reports that to whoever asked for the writing
+// ("Delayed block allocation failed … Data will be lost", fs/ext4/inode.c); for
+// syncfs that is the kernel's flusher, which tells nobody. On Linux 6.18, with a
+// block bitmap that is damaged, syncfs returned 0 for a file that was lost, and an
+// fdatasync of it afterwards too, where fdatasync or sync_file_range alone returned
+// EBADMSG. On a file system that has become read-only syncfs returns 0 as well
+// (sync_filesystem, fs/sync.c).
+//
 // One case is left: an fsync of a directory that failed is followed by another
 // one of the same directory when the operation is tried again, as a recording has
 // only one. Journaling file systems turn themselves read-only when that happens,
@@ -70,6 +80,12 @@ type File interface {
 	// Allocate makes an empty file size bytes long and gives it all its blocks, so
 	// that removing it frees as many. Only Sync makes that durable.
 	Allocate(size int64) error
+	// StartSync asks the system to begin writing the content back and does not wait
+	// for it; it makes nothing durable. Before several files are synced one after
+	// the other it is called on each: the first Sync then takes most of what the
+	// others need with it. An error is as final as one of Sync, which may return nil
+	// afterwards for what is lost: see the package comment. nil promises nothing.
+	StartSync() error
 	// Sync makes the content durable, and of the metadata what is needed to
 	// read it back (fdatasync).
 	Sync() error

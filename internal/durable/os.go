@@ -23,6 +23,10 @@ func (f osFile) Size() (int64, error) {
 	return fi.Size(), nil
 }
 
+// StartSync implements [File]: sync_file_range(SYNC_FILE_RANGE_WRITE).
+func (f osFile) StartSync() error { return startSync(f.File) }
+
+// Sync implements [File]: fdatasync(2).
 func (f osFile) Sync() error { return datasync(f.File) }
 
 // Allocate implements [File]. Where the file system cannot allocate it writes

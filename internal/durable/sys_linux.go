@@ -11,31 +11,32 @@ import (
 
 // datasync is fdatasync(2): unlike fsync it does not write the inode for a
 // changed modification time alone, which halves the writes of an appended file.
-func datasync(f *os.File) error {
-	c, err := f.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var serr error
-	err = c.Control(func(fd uintptr) {
-		for {
-			if serr = unix.Fdatasync(int(fd)); serr != unix.EINTR {
-				return
-			}
-		}
+func datasync(f *os.File) error { return onFD(f, "fdatasync", unix.Fdatasync) }
+
+// startSync is sync_file_range(2) of the whole file, which begins to write its dirty
+// pages and gives delayed ones their blocks. Without memory for that they stay dirty
+// (mpage_map_and_submit_extent, fs/ext4/inode.c), and fdatasync will tell; where the
+// call is not known, or not for this file, nothing is begun.
+func startSync(f *os.File) error {
+	err := onFD(f, "sync_file_range", func(fd int) error {
+		return unix.SyncFileRange(fd, 0, 0, unix.SYNC_FILE_RANGE_WRITE)
 	})
-	if err == nil {
-		err = serr
+	for _, harmless := range []error{unix.ENOMEM, unix.ENOSYS, unix.EINVAL, unix.ESPIPE, unix.EPERM} {
+		if errors.Is(err, harmless) {
+			return nil
+		}
 	}
-	if err != nil {
-		return &os.PathError{Op: "fdatasync", Path: f.Name(), Err: err}
-	}
-	return nil
+	return err
 }
 
 // allocate is fallocate(2); it fails with errors.ErrUnsupported where the file
 // system does not know it.
 func allocate(f *os.File, size int64) error {
+	return onFD(f, "fallocate", func(fd int) error { return unix.Fallocate(fd, 0, 0, size) })
+}
+
+// onFD makes a system call on the descriptor of f, again where a signal came.
+func onFD(f *os.File, op string, call func(fd int) error) error {
 	c, err := f.SyscallConn()
 	if err != nil {
 		return err
@@ -43,7 +44,7 @@ func allocate(f *os.File, size int64) error {
 	var serr error
 	err = c.Control(func(fd uintptr) {
 		for {
-			if serr = unix.Fallocate(int(fd), 0, 0, size); serr != unix.EINTR {
+			if serr = call(int(fd)); !errors.Is(serr, unix.EINTR) {
 				return
 			}
 		}
@@ -52,7 +53,7 @@ func allocate(f *os.File, size int64) error {
 		err = serr
 	}
 	if err != nil {
-		return &os.PathError{Op: "fallocate", Path: f.Name(), Err: err}
+		return &os.PathError{Op: op, Path: f.Name(), Err: err}
 	}
 	return nil
 }

@@ -10,6 +10,13 @@ import (
 // disk, and one recording's slow fsync must not hold up all others.
 const syncWorkers = 4
 
+// startFirst is the number of writers in a round from which on all are told to
+// begin writing back before the first is synced: the journal and the disk then work
+// for all of them at once. On ext4 that takes a third to a half of the CPU time off
+// a round of a hundred files or more (BenchmarkRound); with fewer than about eight
+// it makes no difference.
+const startFirst = 8
+
 // syncer syncs the writers of a spool. A writer is queued by the first Append
 // after its last sync; interval after the first of them the queue is worked off
 // by a few workers. Idle recordings cost nothing.
@@ -96,12 +103,29 @@ func (y *syncer) run() {
 			return
 		case <-timer.C:
 		}
-		for _, w := range y.take() {
+		queue := y.take()
+		if len(queue) >= startFirst {
+			for _, w := range queue {
+				y.start(w)
+			}
+		}
+		for _, w := range queue {
 			round.Add(1)
 			jobs <- w
 		}
 		round.Wait()
 	}
+}
+
+func (y *syncer) start(w *Writer) {
+	if !w.syncMu.TryLock() {
+		return // see sync
+	}
+	defer w.syncMu.Unlock()
+	if time.Now().Before(w.notUntil) {
+		return
+	}
+	w.startSync()
 }
 
 func (y *syncer) sync(w *Writer) {

@@ -63,6 +63,7 @@ type segment struct {
 
 	synced    uint64 // frames that are durable
 	dirSynced bool   // the file's name is durable
+	startErr  error  // StartSync failed, which is as final as a failed Sync
 }
 
 // Append writes f to the recording with one write(2) and assigns its Index and
@@ -219,6 +220,22 @@ func (w *Writer) failed() error {
 // process or one before.
 func (w *Writer) Suspect() bool { return w.recording.Suspect() }
 
+// startSync begins to write back what sync will make durable. Called with syncMu
+// held.
+func (w *Writer) startSync() {
+	w.mu.Lock()
+	segments := append(make([]*segment, 0, len(w.left)+1), w.left...)
+	if w.segment != nil {
+		segments = append(segments, w.segment)
+	}
+	w.mu.Unlock()
+	for _, seg := range segments {
+		if seg.startErr == nil {
+			seg.startErr = seg.file.StartSync()
+		}
+	}
+}
+
 // sync syncs the segment and those that were left. Called with syncMu held.
 func (w *Writer) sync() {
 	type job struct {
@@ -250,6 +267,9 @@ func (w *Writer) sync() {
 }
 
 func (w *Writer) syncSegment(seg *segment, upTo uint64) error {
+	if seg.startErr != nil {
+		return seg.startErr
+	}
 	if seg.dirSynced && seg.synced == upTo {
 		return nil
 	}

@@ -185,6 +185,13 @@ func (f *faultFile) Allocate(size int64) error {
 	return f.File.Allocate(size)
 }
 
+func (f *faultFile) StartSync() error {
+	if err := f.fs.hook(f.label, "startsync", f.path); err != nil {
+		return err
+	}
+	return f.File.StartSync()
+}
+
 func (f *faultFile) Sync() error {
 	if err := f.fs.hook(f.label, "sync", f.path); err != nil {
 		return err
