@@ -249,7 +249,7 @@ func (c *Controller) begin(sessionID, roomName, src string, at time.Time, fresh 
 		Part: 1, Source: src, AnnouncedUnixNS: at.UnixNano(), CreatedUnixNS: time.Now().UnixNano(),
 		Pseudonyms: c.o.Pseudonyms, PseudonymKey: c.o.PseudonymKey,
 	}
-	if prev, ok := c.latest(sessionID); ok {
+	if prev, ok := c.o.Spool.Latest(c.o.ProjectID, sessionID); ok {
 		sealed, ok := prev.Sealed()
 		if !ok || !recorder.Resumable(sealed.Reason) {
 			return prev.ID(), ErrAlreadyRecorded
@@ -279,18 +279,6 @@ func (c *Controller) begin(sessionID, roomName, src string, at time.Time, fresh 
 	c.log.Info("recording begins", "egress_id", info.EgressID, "session_id", sessionID, "room", roomName, "source", src, "part", info.Part)
 	c.launch(c.ctx, rec, fresh)
 	return info.EgressID, nil
-}
-
-// latest returns the newest recording of the session.
-func (c *Controller) latest(sessionID string) (*spool.Recording, bool) {
-	var found *spool.Recording
-	for _, rec := range c.o.Spool.Recordings() {
-		i := rec.Info()
-		if i.ProjectID == c.o.ProjectID && i.SessionID == sessionID && (found == nil || i.Part > found.Info().Part) {
-			found = rec
-		}
-	}
-	return found, found != nil
 }
 
 // launch starts the recorder of an open recording. c.mu is held.

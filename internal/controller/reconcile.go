@@ -122,7 +122,7 @@ func (c *Controller) listFailed(err error) {
 func (c *Controller) consider(ctx context.Context, s syncflow.Session) error {
 	c.mu.Lock()
 	_, open := c.open[s.ID]
-	prev, recorded := c.latest(s.ID)
+	prev, recorded := c.o.Spool.Latest(c.o.ProjectID, s.ID)
 	c.mu.Unlock()
 	if open {
 		return nil
@@ -172,7 +172,7 @@ func (c *Controller) continueParts(ctx context.Context) {
 			continue
 		}
 		seen[i.SessionID] = true
-		prev, _ := c.latest(i.SessionID)
+		prev, _ := c.o.Spool.Latest(c.o.ProjectID, i.SessionID)
 		sealed, ok := prev.Sealed()
 		// A token lives six hours; a session that was left longer ago is not
 		// asked for one by one at every look.

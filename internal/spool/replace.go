@@ -94,7 +94,7 @@ func (s *Spool) replace(info Info, sealed Sealed, segments []SegmentSource, note
 		return nil, err
 	}
 	s.mu.Lock()
-	s.recordings[info.EgressID] = r
+	s.know(r)
 	s.mu.Unlock()
 	return r, nil
 }

@@ -81,11 +81,15 @@ type Spool struct {
 
 	mu         sync.Mutex // guards the fields below; not held over I/O, except by Instance
 	recordings map[string]*Recording
-	failed     map[string]time.Time // egress id: its last failed fsync
+	sessions   map[sessionOf][]*Recording // the same, by session
+	failed     map[string]time.Time       // egress id: its last failed fsync
 	problems   []Problem
 	instance   string
 	closed     bool
 }
+
+// sessionOf names a session: its id is that of its project.
+type sessionOf struct{ project, session string }
 
 // Problem is a directory that is not a usable recording.
 type Problem struct {
@@ -135,7 +139,7 @@ func newSpool(dir string, o Options) (*Spool, error) {
 		dir: dir, fs: o.FS, log: o.Logger, done: make(chan struct{}),
 		segmentSize: cmp.Or(max(o.SegmentSize, 0), DefaultSegmentSize),
 		segmentAge:  cmp.Or(max(o.SegmentAge, 0), DefaultSegmentAge),
-		recordings:  make(map[string]*Recording), failed: make(map[string]time.Time),
+		recordings:  make(map[string]*Recording), sessions: make(map[sessionOf][]*Recording), failed: make(map[string]time.Time),
 	}
 	if s.fs == nil {
 		s.fs = durable.OS{}
@@ -204,7 +208,7 @@ func (s *Spool) load(readOnly bool) error {
 		r, err := s.loadRecording(path, readOnly)
 		switch {
 		case err == nil:
-			s.recordings[r.info.EgressID] = r
+			s.know(r)
 		case readOnly:
 			s.problems = append(s.problems, Problem{path, err})
 		default:
@@ -350,9 +354,34 @@ func (s *Spool) Create(info Info) (*Recording, error) {
 		return nil, fmt.Errorf("create recording: %w", s.metrics.count(opCreate, err))
 	}
 	s.mu.Lock()
-	s.recordings[info.EgressID] = r
+	s.know(r)
 	s.mu.Unlock()
 	return r, nil
+}
+
+// know makes r the recording of its id, in the place of another where there is one.
+// Called with mu held, or before anybody else knows the spool.
+func (s *Spool) know(r *Recording) {
+	s.unknow(r.ID())
+	s.recordings[r.ID()] = r
+	of := sessionOf{r.info.ProjectID, r.info.SessionID}
+	s.sessions[of] = append(s.sessions[of], r)
+}
+
+// unknow forgets the recording with this id, if there is one. Called with mu held.
+func (s *Spool) unknow(id string) {
+	r, ok := s.recordings[id]
+	if !ok {
+		return
+	}
+	delete(s.recordings, id)
+	of := sessionOf{r.info.ProjectID, r.info.SessionID}
+	left := slices.DeleteFunc(s.sessions[of], func(other *Recording) bool { return other == r })
+	if len(left) == 0 {
+		delete(s.sessions, of)
+		return
+	}
+	s.sessions[of] = left
 }
 
 func (s *Spool) makeRecording(dir string, info []byte) error {
@@ -397,6 +426,20 @@ func (s *Spool) Recordings() []*Recording {
 			cmp.Compare(a.info.Part, b.info.Part), cmp.Compare(a.info.EgressID, b.info.EgressID))
 	})
 	return all
+}
+
+// Latest returns the recording of a project's session that has the highest part,
+// false where there is none. It costs the same with any number of recordings.
+func (s *Spool) Latest(projectID, sessionID string) (*Recording, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var found *Recording
+	for _, r := range s.sessions[sessionOf{projectID, sessionID}] {
+		if found == nil || r.info.Part > found.info.Part {
+			found = r
+		}
+	}
+	return found, found != nil
 }
 
 // Recording returns the recording with this id.

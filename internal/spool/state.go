@@ -184,7 +184,7 @@ func (r *Recording) Forget() error {
 	// asked of it any more. What is left of it goes when the spool is next opened.
 	if gone {
 		r.spool.mu.Lock()
-		delete(r.spool.recordings, r.ID())
+		r.spool.unknow(r.ID())
 		r.spool.mu.Unlock()
 	}
 	if err != nil {
