@@ -3,6 +3,7 @@ package devstack
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -113,4 +114,27 @@ func (r *Recorder) Pprof(ctx context.Context, what string) ([]byte, error) {
 		return nil, fmt.Errorf("profile: %w", err)
 	}
 	return b, nil
+}
+
+// LiveHeap returns the bytes of the recorder's heap that are reachable: allocated just after a collection that it forces. What a
+// pool has let go of goes with the second one.
+func (r *Recorder) LiveHeap(ctx context.Context) (int64, error) {
+	var text []byte
+	for range 2 {
+		var err error
+		// As text the profile ends with the statistics, which were read before it was written: writing it takes memory, too.
+		if text, err = r.Pprof(ctx, "heap?gc=1&debug=1"); err != nil {
+			return 0, err
+		}
+	}
+	return heapAlloc(text)
+}
+
+func heapAlloc(profile []byte) (int64, error) {
+	for line := range strings.Lines(string(profile)) {
+		if n, ok := strings.CutPrefix(strings.TrimSpace(line), "# HeapAlloc = "); ok {
+			return strconv.ParseInt(n, 10, 64)
+		}
+	}
+	return 0, errors.New("the heap profile does not say how much is allocated")
 }

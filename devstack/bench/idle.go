@@ -63,7 +63,7 @@ func participants(rooms, present int) func(context.Context, *world) ([]measured,
 	return func(ctx context.Context, w *world) ([]measured, error) {
 		return w.withRooms(ctx, rooms, func(c *campus) ([]measured, error) {
 			// What is made at the first use, by whom it may be, is not a participant's.
-			before, err := liveHeap(ctx, c.r)
+			before, err := c.r.LiveHeap(ctx)
 			if err != nil {
 				return nil, err
 			}
@@ -83,7 +83,7 @@ func participants(rooms, present int) func(context.Context, *world) ([]measured,
 			if err != nil {
 				return nil, err
 			}
-			after, err := liveHeap(ctx, c.r)
+			after, err := c.r.LiveHeap(ctx)
 			if err != nil {
 				return nil, err
 			}
@@ -100,7 +100,7 @@ func participants(rooms, present int) func(context.Context, *world) ([]measured,
 			}
 			all := float64(rooms * present)
 			return []measured{
-				{participantHeap, (after - before) / all / 1024},
+				{participantHeap, float64(after-before) / all / 1024},
 				{participantCPU, float64((joined.cpu - joining.cpu).Microseconds()) / 1000 / all},
 				{idleCPUWith(present), msPerSecond(from, to) / float64(rooms)},
 			}, nil

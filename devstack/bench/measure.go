@@ -15,7 +15,6 @@ const (
 	uploadsOK = "livekit_data_egress_uploads_total ok"
 	packets   = "livekit_data_egress_packets_total"
 	heapInUse = "go_memstats_heap_inuse_bytes"
-	heapAlloc = "go_memstats_heap_alloc_bytes"
 )
 
 // reading is one look at a process.
@@ -45,18 +44,6 @@ func lookAt(p *devstack.Process) (reading, error) {
 	}
 	rss, peak, err := p.RSS()
 	return reading{at: time.Now(), cpu: cpu, rss: float64(rss), peak: float64(peak)}, err
-}
-
-// liveHeap returns the bytes of the recorder's heap that are reachable. Two collections: what a pool has let go of goes with the
-// second one.
-func liveHeap(ctx context.Context, r *devstack.Recorder) (float64, error) {
-	for range 2 {
-		if _, err := r.Pprof(ctx, "heap?gc=1"); err != nil {
-			return 0, err
-		}
-	}
-	m, err := r.Metrics(ctx)
-	return m[heapAlloc], err
 }
 
 // msPerSecond is the processor time between two readings.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,12 +23,25 @@ func (p packet) ToProto() *livekit.DataPacket { return p.DataPacket }
 // SendFile sends a file of size bytes from r as a byte stream, in the packets that the SDKs make, but as fast as it goes: the Go
 // SDK's own writer waits between any two chunks. It is not among Sent. When it returns nil, LiveKit has acknowledged all of it.
 func (l *Learner) SendFile(ctx context.Context, topic, name string, size int64, r io.Reader) error {
-	id := uuid.NewString()
-	total := uint64(size)
-	err := l.sendPacket(ctx, &livekit.DataPacket{Value: &livekit.DataPacket_StreamHeader{StreamHeader: &livekit.DataStream_Header{
-		StreamId: id, Timestamp: time.Now().UnixMilli(), Topic: topic, MimeType: "application/octet-stream", TotalLength: &total,
+	return l.sendStream(ctx, r, &livekit.DataStream_Header{
+		Topic: topic, MimeType: "application/octet-stream", TotalLength: new(uint64(size)),
 		ContentHeader: &livekit.DataStream_Header_ByteHeader{ByteHeader: &livekit.DataStream_ByteHeader{Name: name}},
-	}}})
+	})
+}
+
+// SendText sends ASCII text as a text stream. SendFile says the rest: the SDK's own function returns before all is sent, and does not say
+// when it is.
+func (l *Learner) SendText(ctx context.Context, topic, text string) error {
+	return l.sendStream(ctx, strings.NewReader(text), &livekit.DataStream_Header{
+		Topic: topic, MimeType: "text/plain", TotalLength: new(uint64(len(text))),
+		ContentHeader: &livekit.DataStream_Header_TextHeader{TextHeader: &livekit.DataStream_TextHeader{}},
+	})
+}
+
+func (l *Learner) sendStream(ctx context.Context, r io.Reader, h *livekit.DataStream_Header) error {
+	h.StreamId, h.Timestamp = uuid.NewString(), time.Now().UnixMilli()
+	err := l.sendPacket(ctx, &livekit.DataPacket{Value: &livekit.DataPacket_StreamHeader{StreamHeader: h}})
+	size := int64(h.GetTotalLength())
 	for at, i := int64(0), uint64(0); err == nil && at < size; i++ {
 		chunk := make([]byte, min(chunkBytes, size-at))
 		if _, err := io.ReadFull(r, chunk); err != nil {
@@ -35,11 +49,11 @@ func (l *Learner) SendFile(ctx context.Context, topic, name string, size int64, 
 		}
 		at += int64(len(chunk))
 		err = l.sendPacket(ctx, &livekit.DataPacket{Value: &livekit.DataPacket_StreamChunk{
-			StreamChunk: &livekit.DataStream_Chunk{StreamId: id, ChunkIndex: i, Content: chunk},
+			StreamChunk: &livekit.DataStream_Chunk{StreamId: h.StreamId, ChunkIndex: i, Content: chunk},
 		}})
 	}
 	if err == nil {
-		err = l.sendPacket(ctx, &livekit.DataPacket{Value: &livekit.DataPacket_StreamTrailer{StreamTrailer: &livekit.DataStream_Trailer{StreamId: id}}})
+		err = l.sendPacket(ctx, &livekit.DataPacket{Value: &livekit.DataPacket_StreamTrailer{StreamTrailer: &livekit.DataStream_Trailer{StreamId: h.StreamId}}})
 	}
 	if err != nil {
 		return err

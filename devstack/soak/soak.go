@@ -47,7 +47,8 @@ type soak struct {
 	active      atomic.Int64 // sessions that come and go, now
 	messages    atomic.Int64 // sent, and found in what was delivered
 	files       atomic.Int64 // likewise, streams of texts too
-	unknown     atomic.Int64 // senders whose connection broke, so that what they sent is not known
+	came        atomic.Int64 // participants
+	unknown     atomic.Int64 // of these, whose connection broke, so that what they sent is not known
 	mu          sync.Mutex
 	failures    []error
 	failed      chan struct{} // closed at the first failure
@@ -119,9 +120,14 @@ func (s *soak) run(ctx context.Context) error {
 	fmt.Fprintf(s.o.Out, "\n%d sessions have begun and ended, %d messages and %d streams and files were sent and are delivered.\n",
 		s.ended.Load(), s.messages.Load(), s.files.Load())
 	if n := s.unknown.Load(); n > 0 {
-		fmt.Fprintf(s.o.Out, "The connection of %d participants broke: of these it is not known what they sent, and they do not count.\n", n)
+		fmt.Fprintf(s.o.Out, "%d of %d participants could not join or lost their connection: what these sent is not known, and does not count.\n",
+			n, s.came.Load())
 	}
-	return verdict(s.o.Out, begin, end)
+	err = verdict(s.o.Out, begin, end)
+	if s.unknown.Load() > s.came.Load()/5 {
+		err = errors.Join(err, errors.New("of too many participants it is not known what they sent; try a lower -rate"))
+	}
+	return err
 }
 
 // churn begins sessions at the rate, and has participants come and go in the rooms that stay, until the time is over and all of

@@ -79,9 +79,17 @@ const header = "after     live heap      RSS  goroutines  files  data dir  sessi
 // look reads and prints the state.
 func (s *soak) look(ctx context.Context, what string) (state, error) {
 	var st state
-	// What a pool has let go of goes with the second collection.
-	for range 2 {
-		if _, err := s.r.Pprof(ctx, "heap?gc=1"); err != nil {
+	heap, err := s.r.LiveHeap(ctx)
+	if err != nil {
+		return st, err
+	}
+	if what != "" {
+		// Of use where it grew: go tool pprof -diff_base begins.pprof … ends.pprof
+		b, err := s.r.Pprof(ctx, "heap")
+		if err != nil {
+			return st, err
+		}
+		if err := os.WriteFile(filepath.Join(s.o.Dir, what+".pprof"), b, 0o644); err != nil {
 			return st, err
 		}
 	}
@@ -89,7 +97,7 @@ func (s *soak) look(ctx context.Context, what string) (state, error) {
 	if err != nil {
 		return st, err
 	}
-	st.heap, st.goroutines = m["go_memstats_heap_alloc_bytes"], int(m["go_goroutines"])
+	st.heap, st.goroutines = float64(heap), int(m["go_goroutines"])
 	rss, _, err := s.r.RSS()
 	if err != nil {
 		return st, err

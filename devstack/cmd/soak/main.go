@@ -28,6 +28,7 @@ func run() error {
 	flag.Float64Var(&o.Rate, "rate", 30, "sessions that begin in a minute")
 	flag.IntVar(&o.Rooms, "rooms", 10, "rooms that stay for the whole time")
 	dir := flag.String("dir", filepath.Join("build", "soak"), "`folder` for the servers' and the recorder's data; kept when something is wrong")
+	keep := flag.Bool("keep", false, "keep the data in any case")
 	flag.Parse()
 	if flag.NArg() > 0 || o.Duration < time.Minute || o.Rate <= 0 || o.Rooms < 0 {
 		return fmt.Errorf("a duration of at least a minute, a rate above 0 and a number of rooms are wanted, and no other argument")
@@ -38,6 +39,9 @@ func run() error {
 	fmt.Printf("data in %s\n", o.Dir)
 	if err := soak.Run(ctx, o); err != nil {
 		return fmt.Errorf("%w\nThe data is kept in %s", err, o.Dir)
+	}
+	if *keep {
+		return nil
 	}
 	return os.RemoveAll(o.Dir)
 }
