@@ -61,6 +61,9 @@ var targets = map[string]target{
 	loadCPU(sparse.name):             {11, 6},
 	joiningP99(alone):                {300, 100},
 	joiningP99(beside200):            {300, 100},
+	exportRate(10):                   {aim: 200},
+	exportPeak(10):                   {least: 200},
+	deliveryPeak(10):                 {least: 200},
 	besideNode(idleMemory(40)):       {1. / 10, 1. / 30},
 	besideNode(loadCPU(dense.name)):  {1. / 5, 1. / 10},
 	besideNode(loadCPU(sparse.name)): {1. / 5, 1. / 10},
@@ -83,6 +86,7 @@ func cases() []benchCase {
 		{name: "sparse-100", runs: 3, quick: 1, takes: 180 * s, quickTakes: 40 * s, run: load(sparse), peers: bothPeers(sparse.peer)},
 		{name: "sparse-1000", runs: 3, takes: 120 * s, run: load(sparse1000)},
 		{name: "file", runs: 3, quick: 1, takes: 20 * s, quickTakes: 20 * s, run: file(100_000_000)},
+		{name: "export-10m", runs: 1, quick: 1, takes: 300 * s, quickTakes: 35 * s, run: export(10, 1)},
 	}
 }
 
