@@ -350,7 +350,7 @@ func TestMemoryDoesNotGrow(t *testing.T) {
 			r.say(fmt.Sprintf("p%d", i%100), fmt.Sprintf("PA_%d", i%100), "log", payload)
 		}
 		rec := r.seal(textegress.StatusComplete, "")
-		src := &sampledSource{Source: export.FromSpool(rec)}
+		src := &sampledSource{Source: export.FromSpool(rec), every: 100}
 		if _, err := export.Build(t.Context(), src, export.Options{}, discardSink{}); err != nil {
 			t.Fatal(err)
 		}
@@ -367,6 +367,7 @@ func TestMemoryDoesNotGrow(t *testing.T) {
 type sampledSource struct {
 	export.Source
 	reads int
+	every int // reads
 	peak  uint64
 }
 
@@ -391,7 +392,7 @@ type sampledReader struct {
 }
 
 func (r sampledReader) Read(p []byte) (int, error) {
-	if r.s.reads++; r.s.reads%100 == 1 {
+	if r.s.reads++; r.s.reads%r.s.every == 1 {
 		runtime.GC()
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
