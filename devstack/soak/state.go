@@ -64,7 +64,7 @@ func verdict(out io.Writer, begin, end state) error {
 	row("data directory (KB)", begin.disk/1024, end.disk/1024, fmt.Sprintf("%.0f KB, and %.0f KB for each of these", tolerance.diskBytes/1024, tolerance.diskPerTrace/1024))
 	row("resident memory (KB)", begin.rss/1024, end.rss/1024, "not judged: it depends on the last collection")
 	if n > 0 {
-		fmt.Fprintf(out, "\nA recording whose data was removed leaves %.1f KB of heap and %.1f KB on disk, for 30 days.\n",
+		fmt.Fprintf(out, "\nFor each recording whose data was removed that is %.1f KB of heap and %.1f KB on disk; its state files are kept for 30 days.\n",
 			(end.heap-begin.heap)/1024/float64(n), (end.disk-begin.disk)/1024/float64(n))
 	}
 	err := judge(begin, end)
