@@ -76,16 +76,16 @@ func cases() []benchCase {
 	const s = time.Second
 	return []benchCase{
 		{name: "latency-alone", runs: 3, quick: 1, takes: 30 * s, quickTakes: 30 * s, run: latency(0, alone)},
-		{name: "latency-beside-200", runs: 3, takes: 40 * s, run: latency(200, beside200)},
-		{name: "idle-40", runs: 3, takes: 180 * s, run: idle(40), peers: bothPeers(func(kind string) runFunc { return peerIdle(kind, 40) })},
+		{name: "latency-beside-200", runs: 3, takes: 110 * s, run: latency(200, beside200)},
+		{name: "idle-40", runs: 3, takes: 165 * s, run: idle(40), peers: bothPeers(func(kind string) runFunc { return peerIdle(kind, 40) })},
 		{name: "idle-200", runs: 3, quick: 1, takes: 65 * s, quickTakes: 55 * s, run: idle(200)},
-		{name: "idle-1000", runs: 3, takes: 100 * s, run: idle(1000)},
+		{name: "idle-1000", runs: 3, takes: 90 * s, run: idle(1000)},
 		{name: "participants", runs: 1, takes: 60 * s, run: participants(5, 100)},
-		{name: "dense", runs: 3, quick: 1, takes: 110 * s, quickTakes: 20 * s, run: load(dense), peers: bothPeers(dense.peer)},
+		{name: "dense", runs: 3, quick: 1, takes: 95 * s, quickTakes: 20 * s, run: load(dense), peers: bothPeers(dense.peer)},
 		{name: "burst", runs: 3, quick: 1, takes: 15 * s, quickTakes: 15 * s, run: load(burst)},
 		{name: "sparse-100", runs: 3, quick: 1, takes: 180 * s, quickTakes: 40 * s, run: load(sparse), peers: bothPeers(sparse.peer)},
-		{name: "sparse-1000", runs: 3, takes: 120 * s, run: load(sparse1000)},
-		{name: "file", runs: 3, quick: 1, takes: 20 * s, quickTakes: 20 * s, run: file(100_000_000)},
+		{name: "sparse-1000", runs: 3, takes: 95 * s, run: load(sparse1000)},
+		{name: "file", runs: 3, quick: 1, takes: 15 * s, quickTakes: 15 * s, run: file(100_000_000)},
 		{name: "export-10m", runs: 1, quick: 1, takes: 300 * s, quickTakes: 35 * s, run: export(10, 1)},
 	}
 }
