@@ -4,15 +4,23 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/syncflow/textegress/internal/app"
 )
 
+// gcPercent is GOGC where nobody set it. A storm of joins leaves twice as much garbage as the rooms then need, and what an idle room
+// allocates does not make the collector run for many minutes: with Go's own 100 a thousand rooms keep all of that resident. With 50
+// they take an eighth less (226 KB for each instead of 259), and rooms in which messages come cost no more than the spread of such
+// figures. The price is some three seconds of processor time while a thousand rooms are joined at once.
+const gcPercent = 50
+
 type serveCmd struct{}
 
 // Run returns nil after an orderly stop.
 func (c *serveCmd) Run(sh *shell) error {
+	setGCPercent()
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
 	defer signal.Stop(reload)
@@ -44,4 +52,10 @@ func (c *serveCmd) Run(sh *shell) error {
 		}
 	}()
 	return a.Run(sh.ctx)
+}
+
+func setGCPercent() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 }
