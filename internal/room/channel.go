@@ -33,6 +33,9 @@ func channelOf(label string) Channel {
 }
 
 const (
+	// idleBuffer is the size of a read buffer until the first message. The answer to the channel's opening fits in.
+	idleBuffer = 64
+	// firstBuffer is what a message gets that does not.
 	firstBuffer = 2 << 10
 	// keepBuffer is the size of a read buffer that is kept after a message that needed it; what LiveKit forwards fits in. One
 	// larger message must not cost every room its megabytes for as long as it lasts.
@@ -84,7 +87,7 @@ func (p *peer) read(ch Channel, raw datachannel.ReadWriteCloser) {
 }
 
 func (p *peer) deliver(ch Channel, raw datachannel.ReadWriteCloser) error {
-	var buf []byte // a channel on which nothing comes needs none
+	buf := make([]byte, idleBuffer)
 	for {
 		n, _, err := raw.ReadDataChannel(buf)
 		at := time.Now()

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/pion/transport/v4/deadline"
@@ -66,9 +67,9 @@ func (c *Conn) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 		switch {
 		case err == nil:
 			return n, addrPort(from), nil
-		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, syscall.EINTR):
 			continue
-		case !errors.Is(err, unix.EAGAIN):
+		case !errors.Is(err, syscall.EAGAIN):
 			return 0, netip.AddrPort{}, err
 		}
 		select {
@@ -79,13 +80,13 @@ func (c *Conn) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 	}
 }
 
-func (c *Conn) receive(b []byte) (int, unix.Sockaddr, error) {
+func (c *Conn) receive(b []byte) (int, syscall.Sockaddr, error) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	if c.closed {
 		return 0, nil, net.ErrClosed
 	}
-	return unix.Recvfrom(c.fd, b, unix.MSG_DONTWAIT)
+	return syscall.Recvfrom(c.fd, b, syscall.MSG_DONTWAIT) // that of package unix makes a second call, for the socket's protocol
 }
 
 // WriteToAddrPort sends one packet. One for which the kernel has no room at the moment is lost, as it may be on its way.
@@ -100,10 +101,10 @@ func (c *Conn) WriteToAddrPort(b []byte, to netip.AddrPort) (int, error) {
 		if c.closed {
 			return 0, net.ErrClosed
 		}
-		switch err := unix.Sendto(c.fd, b, unix.MSG_DONTWAIT, sa); {
-		case err == nil, errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ENOBUFS):
+		switch err := syscall.Sendto(c.fd, b, syscall.MSG_DONTWAIT, sa); {
+		case err == nil, errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.ENOBUFS):
 			return len(b), nil
-		case !errors.Is(err, unix.EINTR):
+		case !errors.Is(err, syscall.EINTR):
 			return 0, &net.OpError{Op: "write", Net: "udp", Err: os.NewSyscallError("sendto", err)}
 		}
 	}
@@ -139,11 +140,11 @@ func (c *Conn) SetWriteDeadline(time.Time) error { return nil }
 // LocalAddr returns the address, a *net.UDPAddr.
 func (c *Conn) LocalAddr() net.Addr { return c.local }
 
-func addrPort(sa unix.Sockaddr) netip.AddrPort {
+func addrPort(sa syscall.Sockaddr) netip.AddrPort {
 	switch a := sa.(type) {
-	case *unix.SockaddrInet4:
+	case *syscall.SockaddrInet4:
 		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
-	case *unix.SockaddrInet6:
+	case *syscall.SockaddrInet6:
 		ip := netip.AddrFrom16(a.Addr)
 		if a.ZoneId != 0 {
 			ip = ip.WithZone(zoneName(a.ZoneId))
@@ -161,18 +162,18 @@ func zoneName(id uint32) string {
 }
 
 // sockaddr is the address for a socket of the family of local.
-func sockaddr(to netip.AddrPort, local *net.UDPAddr) (unix.Sockaddr, error) {
+func sockaddr(to netip.AddrPort, local *net.UDPAddr) (syscall.Sockaddr, error) {
 	ip := to.Addr()
 	if local.IP.To4() != nil {
 		if ip = ip.Unmap(); !ip.Is4() {
 			return nil, &net.AddrError{Err: "not an IPv4 address", Addr: to.String()}
 		}
-		return &unix.SockaddrInet4{Port: int(to.Port()), Addr: ip.As4()}, nil
+		return &syscall.SockaddrInet4{Port: int(to.Port()), Addr: ip.As4()}, nil
 	}
 	if !ip.IsValid() {
 		return nil, &net.AddrError{Err: "no address", Addr: to.String()}
 	}
-	sa := &unix.SockaddrInet6{Port: int(to.Port()), Addr: ip.As16()}
+	sa := &syscall.SockaddrInet6{Port: int(to.Port()), Addr: ip.As16()}
 	if zone := ip.Zone(); zone != "" {
 		i, err := net.InterfaceByName(zone)
 		if err != nil {
