@@ -8,6 +8,7 @@ for arg in "$@"; do
     -quick | --quick | -read* | --read* | -h | --help) peers= ;;
   esac
 done
+case " $* " in *" -peers "* | *" --peers "*) peers=yes ;; esac
 [ -z "$peers" ] || scripts/setup.sh bench
 scripts/setup.sh
 scripts/build.sh
