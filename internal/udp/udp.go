@@ -13,7 +13,7 @@ import "time"
 // pace is how long a packet may wait in its socket's buffer while many arrive, and burst how many looks at the sockets are taken
 // without waiting after a time of rest: more than the handshakes of one room need.
 const (
-	pace  = 5 * time.Millisecond
+	pace  = 10 * time.Millisecond
 	burst = 64
 )
 
