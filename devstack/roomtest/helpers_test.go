@@ -263,6 +263,13 @@ func noRoom(t testing.TB, l *devstack.LiveKit, name string) {
 	})
 }
 
+// sameMessages is sameOrder without the order: a sender's lossy channel is unordered, and the first packets on it may overtake each other
+// on their way to the server.
+func sameMessages(t testing.TB, what string, got, want []string) {
+	t.Helper()
+	sameOrder(t, what, slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want)))
+}
+
 func sameOrder(t testing.TB, what string, got, want []string) {
 	t.Helper()
 	if !slices.Equal(got, want) {

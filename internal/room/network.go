@@ -75,9 +75,17 @@ func (h *host) Interfaces() ([]*transport.Interface, error) {
 	return h.list, nil
 }
 
+// socketBuffer is what may wait in the kernel between two looks at a socket. A system may allow less (net.core.rmem_max).
+const socketBuffer = 1 << 20
+
 // ListenUDP opens a socket of package udp: with many rooms, one waking for all of them costs far less than one for each packet.
 func (h *host) ListenUDP(network string, a *net.UDPAddr) (transport.UDPConn, error) {
-	return udp.Listen(network, a)
+	c, err := udp.Listen(network, a)
+	if err != nil {
+		return nil, err
+	}
+	_ = c.SetReadBuffer(socketBuffer) // what the system allows is what there is
+	return c, nil
 }
 
 // iceOptions are the settings of ICE for a network. What comes for DTLS goes to in.

@@ -312,7 +312,7 @@ func (p *peer) close() {
 	go func() {
 		defer close(closed)
 		if assoc != nil {
-			assoc.Abort("") // tells the server
+			p.hangUp(assoc)
 			_ = secure.Close()
 		}
 		_ = p.data.Close()
@@ -330,3 +330,13 @@ func (p *peer) close() {
 }
 
 const closeWait = time.Second
+
+// hangUp ends the association, and tells the server unless it was the server that ended it: to tell nobody takes pion 0.4 s.
+func (p *peer) hangUp(assoc *sctp.Association) {
+	select {
+	case <-p.ended:
+		_ = assoc.Close()
+	default:
+		assoc.Abort("")
+	}
+}

@@ -66,6 +66,7 @@ func (c *Conn) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 		n, from, err := c.receive(b)
 		switch {
 		case err == nil:
+			c.poller.read.Add(1)
 			return n, addrPort(from), nil
 		case errors.Is(err, syscall.EINTR):
 			continue

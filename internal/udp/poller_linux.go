@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -17,6 +18,7 @@ type poller struct {
 	raw  syscall.RawConn
 	fd   int
 	done chan struct{} // closed with the last socket
+	read atomic.Int64  // packets since the last look
 
 	mu    sync.Mutex
 	conns map[int32]*Conn
@@ -104,7 +106,7 @@ func (p *poller) run() {
 		if n == len(events) { // there may be more
 			continue
 		}
-		if d := pc.wait(now); d > 0 {
+		if d := pc.wait(now, int(p.read.Swap(0))); d > 0 {
 			timer.Reset(d)
 			select {
 			case <-timer.C:

@@ -12,19 +12,23 @@ import "time"
 
 // pace is how long a packet may wait in its socket's buffer while many arrive, and burst how many looks at the sockets are taken
 // without waiting after a time of rest: more than the handshakes of one room need.
+//
+// Where a look finds more than crowd packets, the wake is paid for, and waiting would only fill sockets' buffers, which hold some
+// hundred: the looks come as often as crowd packets do.
 const (
 	pace  = 10 * time.Millisecond
 	burst = 64
+	crowd = 32
 )
 
 // pacer spaces the looks at the sockets. It is a token bucket: one look every pace, and after a rest burst of them at once.
 type pacer struct{ next time.Time }
 
-// wait returns how long the look after the one at now is to be put off.
-func (p *pacer) wait(now time.Time) time.Duration {
+// wait returns how long the look after the one at now is to be put off, if so many packets were read since the look before.
+func (p *pacer) wait(now time.Time, packets int) time.Duration {
 	if rested := now.Add(-burst * pace); p.next.Before(rested) {
 		p.next = rested
 	}
-	p.next = p.next.Add(pace)
+	p.next = p.next.Add(pace * crowd / time.Duration(max(packets, crowd)))
 	return max(0, p.next.Sub(now))
 }

@@ -184,20 +184,30 @@ func TestPacer(t *testing.T) {
 	var p pacer
 	now := time.Unix(1000, 0)
 	for i := range burst {
-		if d := p.wait(now); d != 0 {
+		if d := p.wait(now, 1); d != 0 {
 			t.Fatalf("look %d after a rest waits %v", i+1, d)
 		}
 	}
 	for i := range 10 * burst {
-		d := p.wait(now)
+		d := p.wait(now, 1)
 		if d <= 0 || d > pace {
 			t.Fatalf("look %d of many waits %v", i+1, d)
 		}
 		now = now.Add(d)
 	}
+	for i := range 10 * burst { // a file: each look finds many
+		d := p.wait(now, 10*crowd)
+		if d <= 0 || d > pace {
+			t.Fatalf("look %d of a crowd waits %v", i+1, d)
+		}
+		if i == burst && d > pace/5 {
+			t.Errorf("a crowd waits %v", d)
+		}
+		now = now.Add(d)
+	}
 	for i := range 100 { // at leisure
 		now = now.Add(2 * pace)
-		if d := p.wait(now); d != 0 {
+		if d := p.wait(now, 1); d != 0 {
 			t.Fatalf("look %d at leisure waits %v", i+1, d)
 		}
 	}
