@@ -28,7 +28,7 @@ var tolerance = struct {
 	goroutines, files                  int
 	diskBytes, diskPerTrace            float64
 }{
-	heapShare: 0.05, heapBytes: 512 << 10, heapPerTrace: 4 << 10,
+	heapShare: 0.05, heapBytes: 512 << 10, heapPerTrace: 2 << 10,
 	goroutines: 8, files: 8,
 	diskBytes: 512 << 10, diskPerTrace: 16 << 10,
 }
