@@ -52,8 +52,6 @@ func export(whole, quick int) runFunc {
 		if w.o.Quick {
 			millions = quick
 		}
-		ctx, cancel := context.WithTimeout(ctx, 20*time.Minute)
-		defer cancel()
 		name := w.name("long")
 		dir := filepath.Join(w.o.Dir, name)
 		defer os.RemoveAll(dir) //nolint:errcheck // all of the folder is removed at the end
@@ -66,7 +64,7 @@ func export(whole, quick int) runFunc {
 			egressID: fmt.Sprintf("DE_long%08d", w.n), instance: "bench", messages: millions * 1_000_000, participants: 24,
 			project: textegress.Project{ID: p.ID, Name: p.Name}, session: textegress.Session{ID: name, RoomName: name},
 		}
-		made, err := long.write(filepath.Join(dir, "textegress-data"))
+		made, err := long.write(ctx, filepath.Join(dir, "textegress-data"))
 		if err != nil {
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -33,7 +34,7 @@ type synthesised struct {
 
 // write writes the recording through the spool of the data directory dir, and seals it. Two with the same session differ only in
 // the ids, as two recorders that hear the same.
-func (s synthetic) write(dir string) (out synthesised, err error) {
+func (s synthetic) write(ctx context.Context, dir string) (out synthesised, err error) {
 	// Nobody waits for what is written here.
 	sp, err := spool.Open(dir, spool.Options{SyncInterval: time.Minute})
 	if err != nil {
@@ -58,7 +59,7 @@ func (s synthetic) write(dir string) (out synthesised, err error) {
 		return out, err
 	}
 	g := &generator{synthetic: s, w: w, rnd: rand.New(rand.NewPCG(1, 2)), now: began}
-	if err := g.class(); err != nil {
+	if err := g.class(ctx); err != nil {
 		return out, err
 	}
 	if err := w.Seal(spool.Sealed{Status: textegress.StatusComplete, Reason: "room_ended", EndedUnixNS: g.now}); err != nil {
@@ -93,7 +94,7 @@ type person struct {
 	x, y          int
 }
 
-func (g *generator) class() error {
+func (g *generator) class(ctx context.Context) error {
 	want := g.synthetic.messages
 	if err := g.event(spool.Event{Kind: textegress.KindRecordingStarted, Source: "command", Part: 1}); err != nil {
 		return err
@@ -112,6 +113,9 @@ func (g *generator) class() error {
 		}
 	}
 	for g.messages < want {
+		if err := ctx.Err(); err != nil { // it takes a minute
+			return err
+		}
 		g.now += int64(g.rnd.IntN(500_000))
 		p := g.people[g.rnd.IntN(len(g.people))]
 		var err error

@@ -1,13 +1,14 @@
 // Package room is a LiveKit client that does one thing: it joins a room and hands over every data packet that arrives, unread.
 //
 // It publishes nothing and subscribes to no media. It is a WebRTC peer with a data section only, made of ICE, DTLS and SCTP, in
-// LiveKit's single-PeerConnection mode (/rtc/v1, LiveKit 1.11 and later), where the client opens the data channels and so decides how reliable the way from the
-// server to us is: both channels are ordered and reliable, also the one for packets that senders sent as lossy.
+// LiveKit's single-PeerConnection mode (/rtc/v1, LiveKit 1.11 and later), where the client opens the data channels and so decides
+// how reliable the way from the server to us is: both channels are ordered and reliable, also the one for packets that senders sent
+// as lossy. What this package calls the PeerConnection is that WebRTC connection, on the server's side a real one; see peer.
 //
 // The session lives as long as the PeerConnection. A lost websocket is resumed behind it, without a gap in the packets. A lost
 // network path is replaced by an ICE restart, under which the SCTP association lives on: what the server had for us meanwhile
-// arrives then. It gives up after 15 s without a sign of us (livekit-server, pkg/rtc/transport.go). When the PeerConnection ends, the Conn ends, with a Reason; joining again is the caller's decision, because joining a room that has
-// ended creates it again.
+// arrives then. It gives up after 15 s without a sign of us (livekit-server, pkg/rtc/transport.go). When the PeerConnection
+// ends, the Conn ends, with a Reason; joining again is the caller's decision, because joining a room that has ended creates it again.
 package room
 
 import (

@@ -45,7 +45,7 @@ func networkOf(ctx context.Context, host string) network {
 	return n
 }
 
-// host is the network of this machine. Without it, pion lists the interfaces for each PeerConnection and keeps the list for as long
+// host is the network of this machine. Without it, pion lists the interfaces for each connection and keeps the list for as long
 // as it lives, and an ICE restart would look for a path from addresses that are gone.
 type host struct {
 	*stdnet.Net

@@ -1,6 +1,7 @@
 package udp
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -95,8 +96,12 @@ func (p *poller) run() {
 	for {
 		n := 0
 		err := p.raw.Read(func(fd uintptr) bool {
-			n, _ = unix.EpollWait(int(fd), events[:], 0) // an interrupted call says -1, and is repeated when there is something
-			return n > 0
+			var err error
+			for { // what is there must be fetched now: nothing tells of it again
+				if n, err = unix.EpollWait(int(fd), events[:], 0); !errors.Is(err, unix.EINTR) {
+					return n > 0
+				}
+			}
 		})
 		if err != nil {
 			return // the poller was closed
