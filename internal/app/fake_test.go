@@ -79,6 +79,8 @@ func (f *fakeSyncFlow) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		reply(200, session(rest[1]))
 	case f.status[rest[1]] != "Started":
 		reply(400, map[string]any{"message": "Session is not active"})
+	case rest[2] == "participants":
+		reply(200, []any{map[string]any{"sid": "PA_l", "identity": "room_listener"}})
 	default:
 		reply(200, map[string]any{"token": rest[1], "livekitServerUrl": "ws://fake"})
 	}

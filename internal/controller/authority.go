@@ -2,10 +2,8 @@ package controller
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/syncflow"
@@ -30,28 +28,19 @@ func (a *authority) Token(ctx context.Context, identity string) (url, token stri
 	return t.URL, t.Token, nil
 }
 
-// State implements [recorder.Authority]. Where the session cannot be read (a
-// LiveKit without Redis makes that a 500 as long as it runs), the token endpoint
-// decides: it needs nothing but the database of the API. The session is asked for once only: while we wait to rejoin, a class may be
-// going on.
+// State implements [recorder.Authority]. Who is in the room is the gentlest question that tells an
+// ended session, a room that is gone and a room that is in use apart. The API answers that a
+// session is over without asking LiveKit; where it cannot ask LiveKit nobody knows, and the token
+// decides.
 func (a *authority) State(ctx context.Context) (recorder.SessionState, error) {
-	s, err := a.api.SessionOnce(ctx, a.session)
+	n, err := a.api.Participants(ctx, a.session)
 	switch {
-	case err == nil && s.Active():
-		return recorder.SessionRunning, nil
-	case err == nil, errors.Is(err, syncflow.ErrNotFound):
+	case errors.Is(err, syncflow.ErrSessionNotActive), errors.Is(err, syncflow.ErrNotFound):
 		return recorder.SessionEnded, nil
-	case errors.Is(err, syncflow.ErrRoomNotFound):
-		return recorder.SessionRoomMissing, nil
-	case ctx.Err() != nil:
+	case err != nil:
 		return 0, err
+	case n == 0:
+		return recorder.SessionRoomMissing, nil
 	}
-	_, _, terr := a.Token(ctx, "textegress-probe-"+strings.ToLower(rand.Text()[:6]))
-	switch {
-	case terr == nil:
-		return recorder.SessionRunning, nil
-	case errors.Is(terr, recorder.ErrSessionEnded):
-		return recorder.SessionEnded, nil
-	}
-	return 0, errors.Join(err, terr)
+	return recorder.SessionRunning, nil
 }

@@ -28,7 +28,7 @@ type API interface {
 	EnsureDevice(ctx context.Context, name, group string) (syncflow.Device, error)
 	Sessions(ctx context.Context) ([]syncflow.Session, error)
 	Session(ctx context.Context, id string) (syncflow.Session, error)
-	SessionOnce(ctx context.Context, id string) (syncflow.Session, error)
+	Participants(ctx context.Context, id string) (int, error)
 	Token(ctx context.Context, sessionID, roomName, identity string) (syncflow.SessionToken, error)
 }
 

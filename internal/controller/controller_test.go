@@ -102,8 +102,22 @@ func (a *fakeAPI) Session(_ context.Context, id string) (syncflow.Session, error
 	return s, nil
 }
 
-func (a *fakeAPI) SessionOnce(ctx context.Context, id string) (syncflow.Session, error) {
-	return a.Session(ctx, id)
+func (a *fakeAPI) Participants(_ context.Context, id string) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.call("participants"); err != nil {
+		return 0, err
+	}
+	s, ok := a.sessions[id]
+	switch {
+	case !ok:
+		return 0, syncflow.ErrNotFound
+	case s.Status != "Started":
+		return 0, syncflow.ErrSessionNotActive
+	case a.roomless[id]:
+		return 0, nil
+	}
+	return 2, nil
 }
 
 func (a *fakeAPI) Token(_ context.Context, id, roomName, identity string) (syncflow.SessionToken, error) {
@@ -343,6 +357,35 @@ func TestRestartContinuesAsASecondPart(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Whether a session runs is asked with the gentlest question: for details of a session the API
+// needs two of its few database connections at once, so that a recorder of four sessions stalls it
+// for everybody.
+func TestStateIsAskedGently(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		for i := range 4 {
+			w.api.set(fmt.Sprintf("s%d", i), "Started")
+		}
+		w.start()
+		for i := range 4 {
+			w.src.announce(t, fmt.Sprintf("s%d", i))
+		}
+		synctest.Wait()
+		w.stop()
+		w.start()
+		defer func() { w.stop() }()
+		synctest.Wait()
+		if n := w.room.joins("s3"); n != 2 {
+			t.Errorf("%d joins, want one before and one after the restart", n)
+		}
+		w.api.mu.Lock()
+		defer w.api.mu.Unlock()
+		if w.api.calls["session"] != 0 || w.api.calls["participants"] == 0 {
+			t.Errorf("asked %v, want participants only", w.api.calls)
+		}
+	})
 }
 
 // TestPseudonymsGoOnInTheNextPart: a sid that is in both parts would give away who is who.

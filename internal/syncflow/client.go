@@ -108,27 +108,38 @@ func elements[T any](ctx context.Context, c *Client, what string, raw []json.Raw
 }
 
 // Session returns one session. For a running one the API asks LiveKit; if LiveKit has no such room the error is
-// ErrRoomNotFound. An unknown session is ErrNotFound.
+// ErrRoomNotFound. An unknown session is ErrNotFound. The API needs two database connections at
+// once for this and Redis at its LiveKit: whoever wants to know only whether the session runs uses
+// [Client.Participants].
 func (c *Client) Session(ctx context.Context, id string) (Session, error) {
-	return c.session(ctx, id, false)
-}
-
-// SessionOnce is Session with one try. Where LiveKit has no Redis the API answers 500 about every running session, and whoever has
-// another way to find out, as the token endpoint is one, should not wait for five of them.
-func (c *Client) SessionOnce(ctx context.Context, id string) (Session, error) {
-	return c.session(ctx, id, true)
-}
-
-func (c *Client) session(ctx context.Context, id string, once bool) (Session, error) {
 	if err := checkID(id); err != nil {
 		return Session{}, err
 	}
 	var s Session
-	err := c.do(ctx, call{endpoint: "session", method: http.MethodGet, path: "/sessions/" + id, once: once}, &s)
+	err := c.do(ctx, call{endpoint: "session", method: http.MethodGet, path: "/sessions/" + id}, &s)
 	if err == nil && s.ID == "" {
 		err = errors.New("SyncFlow API, session: the answer has no id")
 	}
 	return s, err
+}
+
+// Participants returns how many participants are in the room of a session that runs: hidden ones
+// count too, a recorder among them. 0: LiveKit has no such room, or nobody is in it.
+// ErrSessionNotActive: the session is over; ErrNotFound: it never was. The request is sent once,
+// because whoever asks has something better to do after an error.
+//
+// The API needs one database connection for this, which it also holds while it asks LiveKit; it
+// does not need Redis.
+func (c *Client) Participants(ctx context.Context, id string) (int, error) {
+	if err := checkID(id); err != nil {
+		return 0, err
+	}
+	var n elementCount
+	err := c.do(ctx, call{
+		endpoint: "participants", method: http.MethodGet, path: "/sessions/" + id + "/participants",
+		limit: participantsLimit, once: true,
+	}, &n)
+	return int(n), err
 }
 
 // Token asks for a LiveKit token that admits a hidden, passive recorder under the given identity. The API needs only its

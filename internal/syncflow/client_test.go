@@ -133,13 +133,62 @@ func TestRetriesWithGrowingPauses(t *testing.T) {
 	})
 }
 
-func TestSessionOnceIsOneRequest(t *testing.T) {
+// One question of one request tells a session that is over, a room that is gone and a room in use
+// apart.
+func TestParticipants(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*fakeAPI)
+		id     string
+		want   int
+		err    error
+	}{
+		"somebody is there": {want: 2},
+		"the room is gone":  {change: func(f *fakeAPI) { f.room = false }},
+		"never was":         {id: ghostID, err: syncflow.ErrNotFound},
+		"over": {
+			change: func(f *fakeAPI) { f.status = "Stopped" },
+			err:    syncflow.ErrSessionNotActive,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t)
+			if c.change != nil {
+				c.change(f)
+			}
+			id := sessionID
+			if c.id != "" {
+				id = c.id
+			}
+			n, err := f.client(t, f).Participants(t.Context(), id)
+			if n != c.want || !errors.Is(err, c.err) {
+				t.Errorf("%d, %v; want %d, %v", n, err, c.want, c.err)
+			}
+			if log := f.log(); len(log) != 1 || !strings.HasSuffix(log[0], "/participants") {
+				t.Errorf("requests %q, want one", log)
+			}
+		})
+	}
+}
+
+// What is not a list of objects says nothing about the room: an answer of a proxy must not end a
+// recording.
+func TestParticipantsThatAreNone(t *testing.T) {
+	for _, body := range []string{"null", "{}", "3", `"x"`, "[1]", `[{}] x`, "", "[{}"} {
+		f := newFake(t)
+		f.fail(fault{status: 200, body: body})
+		if n, err := f.client(t, f).Participants(t.Context(), sessionID); err == nil {
+			t.Errorf("%q counts as %d participants", body, n)
+		}
+	}
+}
+
+func TestParticipantsAreAskedForOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		c := f.client(t, f)
-		f.fail(fault{status: 500, body: `{"status":500,"message":"egress not connected (redis required)"}`})
+		f.fail(fault{status: 500, body: `{"status":500,"message":"LiveKit failed"}`})
 		begin := time.Now()
-		_, err := c.SessionOnce(t.Context(), sessionID)
+		_, err := c.Participants(t.Context(), sessionID)
 		if a, ok := errors.AsType[*syncflow.APIError](err); !ok || a.Status != 500 {
 			t.Errorf("error %v", err)
 		}

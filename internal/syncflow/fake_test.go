@@ -231,6 +231,18 @@ func (f *fakeAPI) answer(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		reply(w, 200, session)
+	case route == "GET /sessions/"+sessionID+"/participants":
+		switch {
+		case f.status != "Started":
+			refuse(w, 400, "Session is not active")
+		case !f.room:
+			reply(w, 200, []any{})
+		default:
+			reply(w, 200, []any{
+				map[string]any{"sid": "PA_l", "identity": "room_listener", "joinedAt": "1750000000"},
+				map[string]any{"sid": "PA_a", "identity": "alice", "isPublisher": true},
+			})
+		}
 	case route == "POST /sessions/"+sessionID+"/token":
 		f.token(w, body)
 	default:

@@ -32,9 +32,10 @@ const (
 
 	maxInFlight = 2
 
-	errorBodyLimit = 64 << 10
-	bodyLimit      = 1 << 20
-	listBodyLimit  = 64 << 20 // the list of sessions is all sessions ever, some 350 bytes each
+	errorBodyLimit    = 64 << 10
+	bodyLimit         = 1 << 20
+	participantsLimit = 8 << 20  // hundreds, some kilobytes each
+	listBodyLimit     = 64 << 20 // the list of sessions is all sessions ever, some 350 bytes each
 )
 
 func newHTTPClient() *http.Client {
@@ -84,12 +85,15 @@ func (c *Client) do(ctx context.Context, k call, out any) error {
 			continue
 		}
 		f, ok := errors.AsType[*failure](err)
-		if !ok || k.once {
-			return unwrapFailure(err)
+		if !ok {
+			return err
 		}
 		if f.reused && !reconnected {
 			reconnected = true // the server closed an idle connection just then: no reason to wait
 			continue
+		}
+		if k.once {
+			return f.err
 		}
 		if try >= maxTries {
 			return fmt.Errorf("%w (gave up after %d tries)", f.err, try)
@@ -111,13 +115,6 @@ type failure struct {
 
 func (f *failure) Error() string { return f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
-
-func unwrapFailure(err error) error {
-	if f, ok := errors.AsType[*failure](err); ok {
-		return f.err
-	}
-	return err
-}
 
 // try sends the request once. An error that is worth another try is a *failure.
 func (c *Client) try(ctx context.Context, k call, body []byte, out any) (err error) {

@@ -3,6 +3,8 @@ package syncflow
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"strconv"
@@ -43,6 +45,23 @@ type Session struct {
 
 // Active reports whether SyncFlow believes that the session runs.
 func (s Session) Active() bool { return s.Status == StatusStarted }
+
+// elementCount is the number of objects in a list, of which nothing else is kept.
+type elementCount int
+
+// UnmarshalJSON refuses whatever is not a list of objects: nobody in the room is a statement that
+// must not be guessed.
+func (n *elementCount) UnmarshalJSON(b []byte) error {
+	if b = bytes.TrimSpace(b); len(b) == 0 || b[0] != '[' {
+		return errors.New("not a list")
+	}
+	var list []struct{}
+	if err := json.Unmarshal(b, &list); err != nil {
+		return fmt.Errorf("not a list of objects: %w", err)
+	}
+	*n = elementCount(len(list))
+	return nil
+}
 
 // SessionToken admits a participant to a session's room for the next hours.
 type SessionToken struct {
