@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -40,8 +41,9 @@ func sessionID(n int) string { return fmt.Sprintf("c1d2e3f4-0000-4000-8000-%012d
 
 // fakeSyncFlow knows every project, and the sessions that the test sets.
 type fakeSyncFlow struct {
-	mu     sync.Mutex
-	status map[string]string // by session id
+	mu      sync.Mutex
+	status  map[string]string // by session id
+	livekit string            // URL of the LiveKit server; empty: "ws://fake"
 }
 
 func (f *fakeSyncFlow) set(session, status string) {
@@ -82,7 +84,7 @@ func (f *fakeSyncFlow) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case rest[2] == "participants":
 		reply(200, []any{map[string]any{"sid": "PA_l", "identity": "room_listener"}})
 	default:
-		reply(200, map[string]any{"token": rest[1], "livekitServerUrl": "ws://fake"})
+		reply(200, map[string]any{"token": rest[1], "livekitServerUrl": cmp.Or(f.livekit, "ws://fake")})
 	}
 }
 
@@ -214,6 +216,7 @@ type world struct {
 	syncflow *fakeSyncFlow
 	api      string // URL of syncflow
 	room     *fakeRoom
+	realRoom bool // the service uses its own LiveKit client, not room
 	s3       *fakeS3
 	store    string // URL of s3
 	level    *slog.LevelVar
@@ -305,9 +308,13 @@ func (w *world) make() (*app.App, error) {
 		w.t.Fatal(err)
 	}
 	w.level.Set(c.LogLevel)
+	var joins recorder.Room
+	if !w.realRoom {
+		joins = w.room
+	}
 	return app.New(w.t.Context(), app.Options{
 		Config: c, Logger: slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: w.level})), Version: "test",
-		Load: w.load, LogLevel: w.level, Room: w.room,
+		Load: w.load, LogLevel: w.level, Room: joins,
 		Source: func(o source.RabbitMQOptions) controller.Source {
 			s := &fakeSource{in: make(chan announcement)}
 			w.mu.Lock()
@@ -345,6 +352,14 @@ func (w *world) start() {
 // record announces a session and waits for the recorder in its room.
 func (w *world) record(projectID string, n int) *fakeConn {
 	w.t.Helper()
+	id := w.announce(projectID, n)
+	w.eventually("the recorder is in the room", func() bool { return w.room.conn(id) != nil })
+	return w.room.conn(id)
+}
+
+// announce announces a session, and returns its id.
+func (w *world) announce(projectID string, n int) string {
+	w.t.Helper()
 	id := sessionID(n)
 	w.syncflow.set(id, "Started")
 	a := announcement{source.Announcement{SessionID: id, RoomName: "room-" + id, ReceivedAt: time.Now()}, make(chan error, 1)}
@@ -358,8 +373,7 @@ func (w *world) record(projectID string, n int) *fakeConn {
 	if err := <-a.answer; err != nil {
 		w.t.Fatalf("session %d was not taken: %v", n, err)
 	}
-	w.eventually("the recorder is in the room", func() bool { return w.room.conn(id) != nil })
-	return w.room.conn(id)
+	return id
 }
 
 // send lets a participant say something.

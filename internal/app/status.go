@@ -1,12 +1,14 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/syncflow/textegress/internal/controller"
+	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/syncflow"
 	"github.com/syncflow/textegress/internal/web"
@@ -36,7 +38,7 @@ func (a *App) Status() web.Status {
 				live[r.Info.EgressID] = web.RecordingStatus{
 					EgressID: r.Info.EgressID, ProjectID: r.Info.ProjectID, SessionID: r.Info.SessionID, RoomName: r.Info.RoomName,
 					Part: r.Info.Part, StartedAt: time.Unix(0, r.Info.CreatedUnixNS).UTC(),
-					Status: string(r.Status), Reason: r.Reason, Connected: r.Connected,
+					Status: string(r.Status), Reason: cmp.Or(r.Reason, r.JoinError), Connected: r.Connected,
 					Packets: r.Packets, Bytes: r.Bytes, Recorded: r.Recorded, Durable: r.Durable,
 					Participants: r.Participants, Outages: r.Outages, LastPacketAt: r.LastPacketAt,
 				}
@@ -103,7 +105,37 @@ func (a *App) NotReady() []string {
 			} else if !snap.Source.Connected {
 				out = append(out, fmt.Sprintf("project %d: no connection to the broker: %s", p.config.Index, snap.Source.LastError))
 			}
+			out = append(out, awayReasons(p.config.Index, snap.Recorders, time.Now())...)
 		}
+	}
+	return out
+}
+
+// mostAway bounds the sessions of a project that [awayReasons] names.
+const mostAway = 10
+
+// awayReasons names the sessions that should be recorded at this moment and are not, because their
+// recorder is not in the room and has tried for longer than is usual.
+func awayReasons(index int, recorders []recorder.Snapshot, now time.Time) []string {
+	var out []string
+	more := 0
+	for _, r := range recorders {
+		if r.AwaySince.IsZero() || now.Sub(r.AwaySince) < recorder.Patience {
+			continue
+		}
+		if len(out) == mostAway {
+			more++
+			continue
+		}
+		what := "was announced and has not been joined"
+		if r.Packets > 0 || r.Outages > 0 || r.Info.Part > 1 {
+			what = "is not being recorded any more"
+		}
+		out = append(out, fmt.Sprintf("project %d: session %s, room %q, %s, since %s: %s",
+			index, r.Info.SessionID, r.Info.RoomName, what, r.AwaySince.UTC().Format(time.RFC3339), r.JoinError))
+	}
+	if more > 0 {
+		out = append(out, fmt.Sprintf("project %d: likewise %d more sessions", index, more))
 	}
 	return out
 }

@@ -3,11 +3,13 @@ package app
 import (
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/syncflow/textegress/internal/config"
+	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/web"
 )
@@ -56,6 +58,45 @@ func TestDiskReasons(t *testing.T) {
 			s := diskStatus(tt.disk)
 			if s.State != tt.state || s.FreeBytes != tt.disk.Free || s.MinFreeBytes != tt.disk.MinFree || !s.Since.Equal(tt.disk.Since) {
 				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
+
+// TestAwayReasons: what is announced and not joined is named after 15 s, a room that was lost too,
+// and of very many only the first.
+func TestAwayReasons(t *testing.T) {
+	now := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	out := func(d time.Duration, packets uint64) recorder.Snapshot {
+		return recorder.Snapshot{
+			Info:      spool.Info{SessionID: "c1d2", RoomName: "class-1", Part: 1},
+			AwaySince: now.Add(-d), JoinError: "room: joining: no way", Packets: packets,
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		in   []recorder.Snapshot
+		says [][]string // of each reason
+	}{
+		{"in the room", []recorder.Snapshot{{}}, nil},
+		{"not yet", []recorder.Snapshot{out(recorder.Patience-1, 0)}, nil},
+		{"never joined", []recorder.Snapshot{out(recorder.Patience, 0)}, [][]string{
+			{"project 3", "session c1d2", `room "class-1"`, "has not been joined", "since 2026-03-04T05:05:52Z", "no way"},
+		}},
+		{"lost", []recorder.Snapshot{{}, out(time.Hour, 7)}, [][]string{{"is not being recorded any more"}}},
+		{"many", slices.Repeat([]recorder.Snapshot{out(time.Hour, 0)}, 50), append(slices.Repeat([][]string{{"session c1d2"}}, 10), []string{"40 more"})},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := awayReasons(3, tt.in, now)
+			if len(got) != len(tt.says) {
+				t.Fatalf("%q, want %d reasons", got, len(tt.says))
+			}
+			for i, parts := range tt.says {
+				for _, part := range parts {
+					if !strings.Contains(got[i], part) {
+						t.Errorf("%q does not say %q", got[i], part)
+					}
+				}
 			}
 		})
 	}

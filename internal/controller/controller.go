@@ -316,11 +316,12 @@ func (c *Controller) supervise(ctx context.Context, rec *spool.Recording, r *rec
 		}
 		c.log.Error("the recorder failed; what it wrote is on disk", "egress_id", info.EgressID, "session_id", info.SessionID, "error", err)
 		c.o.Metrics.recorderFailed()
+		since := r.Snapshot().AwaySince
 		select {
 		case <-ctx.Done():
 			// Stays open: the next start continues it.
 		case <-time.After(pause):
-			o.Fresh = false
+			o.Fresh, o.AwaySince = false, since
 			r = recorder.New(rec, o)
 			c.mu.Lock()
 			c.open[info.SessionID] = r

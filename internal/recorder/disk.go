@@ -127,9 +127,11 @@ func (r *Recorder) diskOutage(ctx context.Context, why error, sinceNS int64) err
 // only mean to leave again.
 func (r *Recorder) writable(ctx context.Context) bool {
 	for range writablePolls {
-		if r.w.Writable() == nil {
+		err := r.w.Writable()
+		if err == nil {
 			return true
 		}
+		r.cannotJoin("DATA_DIR takes no packets: " + err.Error())
 		if !sleep(ctx, writablePoll) {
 			return false
 		}

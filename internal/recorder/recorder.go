@@ -79,6 +79,9 @@ type Options struct {
 	// Selection decides what is recorded; nil: everything. It is this recording's
 	// own.
 	Selection *selection.Filter
+	// AwaySince, if not zero, is since when an earlier recorder of the same recording was out of the
+	// room, see [Snapshot].
+	AwaySince time.Time
 	Logger    *slog.Logger
 	Metrics   *Metrics
 }
@@ -132,6 +135,8 @@ type Recorder struct {
 	roomSIDs  map[string]bool   // sids under which the room was joined
 	inOutage  bool
 	lostAt    time.Time // of the last unclean loss; zero: none
+	away      away
+	ended     bool // the recording is being sealed: there is no room to be in
 }
 
 type member struct{ identity string }
@@ -162,6 +167,11 @@ type Snapshot struct {
 	Participants int
 	Outages      int
 	LastPacketAt time.Time
+	// AwaySince is since when the recorder is out of its room though it should be in it: since it
+	// began, or since it lost the room; zero: it is in. JoinError says why; it holds neither
+	// identities nor tokens.
+	AwaySince time.Time
+	JoinError string
 }
 
 // Snapshot returns the state now.
@@ -176,6 +186,9 @@ func (r *Recorder) Snapshot() Snapshot {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s.Status, s.Reason, s.Connected = r.status, r.reason, r.connected
+	if !r.away.since.IsZero() {
+		s.AwaySince, s.JoinError = r.away.since, r.away.why()
+	}
 	if r.w != nil {
 		s.Recorded, s.Durable = r.w.Recorded(), r.w.Durable()
 	}
@@ -198,6 +211,8 @@ func (r *Recorder) Run(ctx context.Context) error {
 	if err := r.begin(ctx); err != nil {
 		return fmt.Errorf("begin recording %s: %w", r.info.EgressID, err)
 	}
+	r.goAway()
+	defer r.endWatch()
 	status, reason, err := r.stay(ctx)
 	if errors.Is(err, errNotBegun) {
 		return nil
@@ -363,6 +378,10 @@ func (r *Recorder) write(f spool.Frame) error {
 // seal closes the recording for good. A stop of the service does not keep it from
 // being sealed, only a disk that refuses: it then stays open.
 func (r *Recorder) seal(ctx context.Context, status textegress.Status, reason string) error {
+	r.mu.Lock()
+	r.ended = true
+	r.mu.Unlock()
+	r.comeBack()
 	r.setStatus(textegress.StatusEnding, reason)
 	now := time.Now().UnixNano()
 	err := r.insist(ctx, "end the recording", func() error {

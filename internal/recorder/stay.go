@@ -128,6 +128,7 @@ func (r *Recorder) over(reason string) *ended {
 // session, or nil for an outage, which it has then stated.
 func (r *Recorder) attend(ctx context.Context, conn Conn, h *handler, t *tries) (*ended, error) {
 	r.log.Info("joined", "epoch", h.epoch)
+	r.comeBack()
 	if opened := time.Now(); opened.UnixNano()-h.joinedNS > keptForJoining.Nanoseconds() {
 		if err := r.slowJoin(ctx, opened, h.joinedNS); err != nil {
 			r.leave(ctx, conn)
@@ -152,6 +153,7 @@ func (r *Recorder) attend(ctx context.Context, conn Conn, h *handler, t *tries) 
 	r.mu.Lock()
 	r.connected = false
 	r.mu.Unlock()
+	r.goAway()
 	r.log.Info("left the room", "reason", string(end.Reason))
 
 	if since, lost := h.lost(); lost != nil {
@@ -250,6 +252,7 @@ func (t *tries) check(ctx context.Context) (e *ended, again bool) {
 		if time.Since(since) > r.o.RejoinWindow {
 			return r.over(ReasonRoomMissing), false
 		}
+		r.cannotJoin("LiveKit has no room of this name; waiting for REJOIN_WINDOW whether it comes back")
 		sleep(ctx, roomMissingPoll)
 		return nil, true
 	}
@@ -303,6 +306,7 @@ func (t *tries) join(ctx context.Context, h *handler) (Conn, error) {
 // after a pause. An error means that the recording stays open on disk.
 func (t *tries) refused(ctx context.Context, h *handler, err error) (*ended, error) {
 	r := t.r
+	r.cannotJoin(err.Error())
 	r.mu.Lock()
 	wasIn := r.connected
 	r.connected = false

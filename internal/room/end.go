@@ -83,8 +83,9 @@ func (e *JoinError) Error() string {
 	fmt.Fprintf(&b, "room: joining: %s", e.Phase)
 	if e.Status != 0 {
 		fmt.Fprintf(&b, ": HTTP status %d", e.Status)
-		if e.tooOld() {
-			b.WriteString(": LiveKit 1.11 or later is needed (or a proxy before it does not pass on websockets)")
+		if e.Unsupported() {
+			b.WriteString(": the server has no /rtc/v1: LiveKit 1.11 or later is needed " +
+				"(or a proxy in front of it does not pass /rtc/v1 on as a websocket)")
 		}
 		if e.Body != "" {
 			fmt.Fprintf(&b, ": %q", e.Body)
@@ -109,9 +110,9 @@ func (e *JoinError) RoomNotFound() bool {
 	return e.Status == http.StatusNotFound && strings.Contains(e.Body, "room does not exist")
 }
 
-// tooOld: a server without /rtc/v1 answers 404 with the text of Go's default mux, and one with it answers 404 without a text to
-// requests that ask for no websocket.
-func (e *JoinError) tooOld() bool { return e.Status == http.StatusNotFound && !e.RoomNotFound() }
+// Unsupported reports whether the server lacks what we join with, /rtc/v1: LiveKit has it since 1.11. A server without it answers
+// 404 with the text of Go's default mux, and one with it answers 404 without a text to requests that ask for no websocket.
+func (e *JoinError) Unsupported() bool { return e.Status == http.StatusNotFound && !e.RoomNotFound() }
 
 const maxBody = 500
 

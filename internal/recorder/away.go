@@ -1,0 +1,89 @@
+package recorder
+
+import "time"
+
+// Patience is how long a recorder may be out of its room before that counts as a failure which
+// somebody should look at. A join takes a fraction of a second, and LiveKit needs 15 s to give up
+// a connection.
+const Patience = 15 * time.Second
+
+// away is the time in which a recorder is not in its room though it should be.
+type away struct {
+	since    time.Time   // zero: it is in the room, or there is no room to be in any more
+	err      string      // of the last try to join, "" before the first one has failed
+	reporter *time.Timer // reports in the log what lasts longer than Patience
+	reported bool
+}
+
+// goAway notes that the recorder is out of its room from now on.
+func (r *Recorder) goAway() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.away.since.IsZero() {
+		return
+	}
+	r.away = away{since: time.Now(), reporter: time.AfterFunc(Patience, r.reportAway)}
+	if !r.o.AwaySince.IsZero() { // an earlier recorder of this recording did not get in either
+		r.away.since, r.o.AwaySince = r.o.AwaySince, time.Time{}
+	}
+}
+
+// comeBack notes that the recorder is in its room, or that its recording has ended.
+func (r *Recorder) comeBack() {
+	r.mu.Lock()
+	was := r.away
+	r.away = away{}
+	r.mu.Unlock()
+	if was.reporter != nil {
+		was.reporter.Stop()
+	}
+	if was.reported {
+		r.log.Info("no longer out of the room", "out_of_it_since", was.since)
+	}
+}
+
+// cannotJoin notes why the last try to join has failed.
+func (r *Recorder) cannotJoin(why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.away.since.IsZero() {
+		r.away.err = why
+	}
+}
+
+// endWatch is the end of Run. A recorder that has failed counts as out of its room until the next
+// one of the same recording has joined.
+func (r *Recorder) endWatch() {
+	r.mu.Lock()
+	sealed := r.ended
+	r.mu.Unlock()
+	if !sealed {
+		r.goAway()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.away.reporter != nil {
+		r.away.reporter.Stop()
+	}
+}
+
+func (r *Recorder) reportAway() {
+	r.mu.Lock()
+	if r.away.since.IsZero() {
+		r.mu.Unlock()
+		return
+	}
+	r.away.reported = true
+	a := r.away
+	r.mu.Unlock()
+	r.log.Error("the session is not being recorded: the recorder is not in the room, and goes on trying",
+		"out_of_it_since", a.since, "error", a.why())
+}
+
+// why is the last error, or what is known before there is one.
+func (a away) why() string {
+	if a.err == "" {
+		return "the first try to join has not ended yet: SyncFlow or LiveKit does not answer"
+	}
+	return a.err
+}
