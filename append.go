@@ -157,6 +157,7 @@ func appendStream(b []byte, s *StreamInfo) []byte {
 	b = textIf(b, `,"mime_type":`, s.MIMEType)
 	b = textIf(b, `,"name":`, s.Name)
 	b = uintOf(b, `,"total_length":`, s.TotalLength)
+	b = textIf(b, `,"length_unit":`, s.LengthUnit)
 	if len(s.Attributes) > 0 {
 		b = append(b, `,"attributes":{`...)
 		for i, k := range slices.Sorted(maps.Keys(s.Attributes)) {
@@ -186,6 +187,7 @@ func appendStream(b []byte, s *StreamInfo) []byte {
 	b = uintIf(b, `,"chunks":`, s.Chunks)
 	b = uintIf(b, `,"chunks_missing":`, s.ChunksMissing)
 	b = uintIf(b, `,"chunks_ignored":`, s.ChunksIgnored)
+	b = uintIf(b, `,"first_chunk":`, s.FirstChunk)
 	return append(b, '}')
 }
 

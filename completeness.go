@@ -172,7 +172,8 @@ type ConnectionsOmitted struct {
 }
 
 // Streams is the account of text and byte streams. A stream is complete where
-// its end was received, no chunk is missing and the length is the announced one.
+// header and trailer were received, no chunk between them is missing, and the
+// sender's numbers or the announced length prove that there were no others.
 type Streams struct {
 	Complete   int64 `json:"complete"`
 	Incomplete int64 `json:"incomplete"`

@@ -225,7 +225,10 @@ type StreamInfo struct {
 	ID          string  `json:"id"`
 	MIMEType    string  `json:"mime_type,omitempty"`
 	Name        string  `json:"name,omitempty"`
-	TotalLength *uint64 `json:"total_length,omitempty"` // bytes, as announced by the sender
+	TotalLength *uint64 `json:"total_length,omitempty"` // as announced by the sender, see LengthUnit
+	// LengthUnit is present where the stream is complete and TotalLength is not its
+	// size in bytes, see LengthUTF16.
+	LengthUnit string `json:"length_unit,omitempty"`
 	// Attributes are those of the header, with those of the trailer over them.
 	Attributes map[string]string `json:"attributes,omitempty"`
 	// Complete: the content is exactly what was sent, which is proved. Otherwise
@@ -261,7 +264,16 @@ type StreamInfo struct {
 	Chunks        uint64 `json:"chunks,omitempty"`
 	ChunksMissing uint64 `json:"chunks_missing,omitempty"`
 	ChunksIgnored uint64 `json:"chunks_ignored,omitempty"`
+	// FirstChunk is the index of the first chunk of a complete stream, where its
+	// sender did not count from 0.
+	FirstChunk uint64 `json:"first_chunk,omitempty"`
 }
+
+// Values of [StreamInfo].LengthUnit.
+const (
+	LengthUTF16   = "utf16"   // UTF-16 code units: some senders count the length of a string
+	LengthUnknown = "unknown" // neither bytes nor UTF-16 code units
+)
 
 // Values of [StreamInfo].Incomplete. Where several apply, the first one stands.
 const (
@@ -292,8 +304,8 @@ const (
 	StreamInflateLimit       = "decompression_limit"
 	// StreamLengthDiffers: it has not the length that the header announced.
 	StreamLengthDiffers = "length_differs"
-	// StreamUnproved: nothing is known to be missing, but the header announced no
-	// length, and the sender's sequence does not prove that there was no more.
+	// StreamUnproved: nothing is known to be missing, but neither the announced
+	// length nor the sender's sequence proves that there was no more.
 	StreamUnproved = "unproved"
 )
 

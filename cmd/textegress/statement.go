@@ -33,7 +33,7 @@ func printStatement(w io.Writer, c textegress.Completeness, merged []textegress.
 		line("Tail unproved: what was sent shortly before the end may be missing, and nothing would tell.")
 	}
 	if n := c.Streams.Complete + c.Streams.Incomplete; n > 0 {
-		line("Streams: %d, %d of them proved complete (every chunk, the announced length), %d not.", n, c.Streams.Complete, c.Streams.Incomplete)
+		line("Streams: %d, %d of them proved complete (every chunk, and the sender's numbers or the length), %d not.", n, c.Streams.Complete, c.Streams.Incomplete)
 	}
 	if c.PossibleDuplicates > 0 {
 		line("%d packets may be there twice; they are marked possible_duplicate.", c.PossibleDuplicates)

@@ -151,6 +151,11 @@ func (a *verifyAnswer) derive(sh *shell, fsys fs.FS, stated textegress.Manifest,
 		a.add(err)
 		return nil
 	}
+	if stated.Exporter != derived.Exporter {
+		a.NotDerived = strings.TrimSpace(a.NotDerived + fmt.Sprintf(
+			" It was exported by %s, and this is %s, which judges streams by other rules: views and streams were not compared. By them %d streams are proved complete and %d are not.",
+			stated.Exporter, derived.Exporter, derived.Completeness.Streams.Complete, derived.Completeness.Streams.Incomplete))
+	}
 	a.Derived = a.NotDerived == ""
 	for _, text := range export.Compare(stated, derived) {
 		a.OK = false
@@ -190,7 +195,7 @@ func (c *verifyCmd) print(sh *shell, answer verifyAnswer) error {
 		if answer.Derived {
 			fmt.Fprintln(sh.stdout, "The statement below and every view were derived again from the raw segments: they are the same.")
 		} else {
-			fmt.Fprintf(sh.stdout, "%s The statement below could not be derived again as a whole.\n", answer.NotDerived)
+			fmt.Fprintf(sh.stdout, "%s The statement below could not be derived again as a whole.\n", escape(answer.NotDerived))
 		}
 		printConsent(sh.stdout, answer)
 		printStatement(sh.stdout, *answer.Completeness, answer.Merged)

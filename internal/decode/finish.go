@@ -62,13 +62,16 @@ func (s *streams) line(st *stream, why string, by *end) (*Line, error) {
 			m.Kind = textegress.KindTextStream
 		}
 	}
-	problem := st.problem(why, by)
+	numbers := st.numbered(by)
+	problem := st.problem(why, by, numbers)
 	content, problem, err := s.content(st, m.Stream, problem)
 	if err != nil {
 		return nil, err
 	}
 	if problem == "" {
-		problem = st.unproved(by, content.Size)
+		if problem, err = st.judge(m, by, numbers, content); err != nil {
+			return nil, err
+		}
 	}
 	m.Stream.Size, m.Stream.Incomplete, m.Stream.Complete = content.Size, problem, problem == ""
 	nothing := content.Size == 0 && problem != ""
@@ -113,45 +116,6 @@ func (st *stream) info() *textegress.StreamInfo {
 	return i
 }
 
-// problem returns why the chunks are not those of a complete stream; "" if nothing is known that speaks against it.
-func (st *stream) problem(why string, by *end) string {
-	switch {
-	case st.header == nil:
-		return textegress.StreamNoHeader
-	case why == textegress.StreamMemoryLimit:
-		return why
-	case st.failure != "":
-		return st.failure
-	case why != "":
-		return why
-	case by == nil:
-		return textegress.StreamIDReused // ended by another header
-	case by.trailer != nil && by.seq != 0 && st.chunkMax > by.seq:
-		return textegress.StreamIDReused // a chunk was sent after the trailer: it belongs to a later stream
-	case by.trailer.GetReason() != "":
-		return textegress.StreamAborted
-	case st.missing() > 0:
-		return textegress.StreamMissingChunks
-	}
-	return ""
-}
-
-// unproved returns why a stream of which all chunks up to the last one are there may still not be complete.
-//
-// The length proves that nothing is missing at the end. No sender of whom we know counts rewritten chunks in such a way
-// that the length would be right, so it does where chunks were rewritten only if every packet of the sender from header
-// to trailer is there. Where no length was announced (which many write as 0), that is the only proof.
-func (st *stream) unproved(by *end, size int64) string {
-	total := st.header.GetTotalLength()
-	if total != 0 && uint64(size) != total {
-		return textegress.StreamLengthDiffers
-	}
-	if by.inline || total != 0 && !st.rewritten || st.sender.has(st.headerSeq, by.seq) {
-		return ""
-	}
-	return textegress.StreamUnproved
-}
-
 // content returns what the line shows as the stream's content: decompressed where that is possible, else as it came.
 func (s *streams) content(st *stream, info *textegress.StreamInfo, problem string) (*Content, string, error) {
 	plain := &Content{Size: st.size, open: func() io.Reader { return &chunkReader{rec: &st.rec, parts: st.chunks()} }}
@@ -163,8 +127,12 @@ func (s *streams) content(st *stream, info *textegress.StreamInfo, problem strin
 		info.Encoding = info.Compression
 		return plain, or(problem, textegress.StreamCompressionUnknown), nil
 	}
-	source := func() *chunkReader { return &chunkReader{rec: &st.rec, parts: st.prefix()} }
-	size, why, err := s.measure(source(), st.header.GetTotalLength())
+	first := uint64(0)
+	if problem == "" {
+		first = st.low // the numbers say that there is none below it
+	}
+	source := func() *chunkReader { return &chunkReader{rec: &st.rec, parts: st.prefix(first)} }
+	size, why, err := s.measure(source())
 	switch {
 	case err != nil:
 		return nil, "", err
@@ -188,21 +156,16 @@ func or(a, b string) string {
 }
 
 // measure decompresses a stream and returns how long it is, and why it could not be decompressed: StreamMissingChunks if
-// only the end is missing. An error is one of the scratch file.
-func (s *streams) measure(source *chunkReader, total uint64) (size int64, why string, err error) {
+// only the end is missing. An error is one of the scratch file. The announced length is no limit: some senders count in
+// other units.
+func (s *streams) measure(source *chunkReader) (size int64, why string, err error) {
 	limit := max(min(s.limits.Inflate, s.limits.InflateAll-s.inflated), 0)
-	differs := total != 0 && total < uint64(limit)
-	if differs {
-		limit = int64(total)
-	}
 	z := newInflater(source, s.flate)
 	s.flate = z.ReadCloser
 	size, bad := io.Copy(io.Discard, io.LimitReader(z, limit+1))
 	switch {
 	case source.err != nil:
 		return 0, "", source.err
-	case size > limit && differs:
-		return 0, textegress.StreamLengthDiffers, nil
 	case size > limit:
 		s.inflated += limit // it was the work of that
 		return 0, textegress.StreamInflateLimit, nil

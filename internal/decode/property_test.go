@@ -8,7 +8,10 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/livekit/protocol/livekit"
 	"google.golang.org/protobuf/proto"
@@ -60,7 +63,26 @@ func (r *room) content() []byte {
 	for i := range b {
 		b[i] = "abc"[r.c.below(3)] // few letters: other chunks are easily taken for the right ones
 	}
+	if r.c.below(3) == 0 { // of one byte, two and four, of one UTF-16 unit and two
+		b = []byte(strings.NewReplacer("b", "é", "c", "😀").Replace(string(b)))
+	}
 	return b
+}
+
+// total is the length that the header announces. A sender without numbers counts bytes: else what is missing at the end
+// could make up for the difference, and nothing would tell.
+func (r *room) total(h *livekit.DataStream_Header, content []byte) uint64 {
+	if h.GetTextHeader() != nil && r.n.sequenced {
+		switch r.c.below(4) {
+		case 1:
+			return uint64(len(utf16.Encode([]rune(string(content)))))
+		case 2:
+			if !r.n.loses {
+				return uint64(r.c.below(50)) // anything
+			}
+		}
+	}
+	return uint64(len(content))
 }
 
 // stream adds the packets of one stream of a sender.
@@ -85,14 +107,15 @@ func (r *room) stream(sender int, id string) {
 		r.owner[p] = nth
 	}
 	var chunks []*livekit.DataStream_Chunk
+	first := uint64(r.c.below(2)) // old clients count from 1
 	for rest := wire; len(rest) > 0; {
 		n := min(1+r.c.below(6), len(rest))
-		chunks = append(chunks, &livekit.DataStream_Chunk{StreamId: id, ChunkIndex: uint64(len(chunks)), Content: rest[:n]})
+		chunks = append(chunks, &livekit.DataStream_Chunk{StreamId: id, ChunkIndex: first + uint64(len(chunks)), Content: rest[:n]})
 		rest = rest[n:]
 	}
 	rewrites := !announced && r.c.below(3) == 0 && len(chunks) > 0
 	if announced {
-		h.TotalLength = new(uint64(len(content)))
+		h.TotalLength = new(r.total(h, content))
 	}
 	if r.c.below(5) == 0 {
 		h.InlineContent = append([]byte{}, wire...)
@@ -313,4 +336,36 @@ func FuzzFrames(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestEveryLossOfEveryText goes over all short texts, in both units of length, counted from 0 and from 1, and over
+// everything that can be lost of them: what is said to be complete is the text, and without a loss it is complete.
+func TestEveryLossOfEveryText(t *testing.T) {
+	texts := []string{""}
+	for i := 0; utf8.RuneCountInString(texts[i]) < 4; i++ {
+		for _, c := range []string{"a", "é", "😀"} {
+			texts = append(texts, texts[i]+c)
+		}
+	}
+	for _, content := range texts {
+		runes := []rune(content)
+		for _, total := range []int{len(content), len(utf16.Encode(runes))} {
+			for first := range uint64(2) {
+				for lost := range 1 << len(runes) {
+					r := newTape(t).from("alice", text("s", uint64(total)))
+					for i, c := range runes {
+						if lost&(1<<i) != 0 {
+							r.skip("alice")
+							continue
+						}
+						r.from("alice", part("s", first+uint64(i), string(c)))
+					}
+					s := lines(t, decode.Options{}, r.from("alice", trailer("s", "")).frames...)[0]
+					if s.Stream.Complete != (lost == 0) {
+						t.Fatalf("%q, length %d, counted from %d, lost %b: %q, %+v", content, total, first, lost, s.Payload(), s.Stream)
+					}
+				}
+			}
+		}
+	}
 }

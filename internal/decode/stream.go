@@ -35,6 +35,7 @@ type stream struct {
 	dense  []chunk
 	base   uint64
 	sparse map[uint64]chunk
+	low    uint64 // the lowest index
 	top    uint64 // the highest index
 	size   int64  // of the chunks
 
@@ -76,9 +77,9 @@ func (s *stream) at(index uint64) (chunk, bool) {
 
 func (s *stream) put(index uint64, c chunk) {
 	if s.count() == 0 {
-		s.base = index
+		s.base, s.low = index, index
 	}
-	s.top = max(s.top, index)
+	s.low, s.top = min(s.low, index), max(s.top, index)
 	i := index - s.base
 	switch n := uint64(len(s.dense)); {
 	case index >= s.base && i < n:
@@ -112,6 +113,14 @@ func (s *stream) missing() uint64 {
 		return 0
 	}
 	return s.top - (n - 1)
+}
+
+// holes returns how many chunks between the lowest and the highest index are not there.
+func (s *stream) holes() uint64 {
+	if s.count() == 0 {
+		return 0
+	}
+	return s.missing() - s.low
 }
 
 // add takes a chunk.
@@ -182,10 +191,10 @@ func (s *stream) chunks() [][]chunk {
 	return [][]chunk{below, s.dense, above}
 }
 
-// prefix returns the chunks 0, 1, 2 … up to the first one that is missing.
-func (s *stream) prefix() [][]chunk {
+// prefix returns the chunks from the first one up to the first one that is missing. first is the index of the first one.
+func (s *stream) prefix(first uint64) [][]chunk {
 	switch {
-	case s.missing() == 0:
+	case s.low == first && s.holes() == 0:
 		return s.chunks()
 	case s.base == 0:
 		return [][]chunk{s.dense}

@@ -56,6 +56,7 @@ func (f *files) inLine(m *textegress.Message, c *decode.Content) error {
 	if c.Size > maxInLine {
 		if m.Stream.Complete {
 			m.Stream.Complete, m.Stream.Incomplete = false, textegress.StreamFileLimit
+			m.Stream.LengthUnit, m.Stream.FirstChunk = "", 0
 		}
 		return nil
 	}

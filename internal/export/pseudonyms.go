@@ -175,10 +175,11 @@ func (v *veil) stream(s *textegress.StreamInfo) *textegress.StreamInfo {
 		return nil
 	}
 	out := &textegress.StreamInfo{
-		ID: v.id(s.ID), TotalLength: s.TotalLength, Complete: s.Complete, Incomplete: s.Incomplete, SentMS: s.SentMS,
+		ID: v.id(s.ID), TotalLength: s.TotalLength, LengthUnit: s.LengthUnit, Complete: s.Complete, Incomplete: s.Incomplete, SentMS: s.SentMS,
 		StartedUnixNS: s.StartedUnixNS, Size: s.Size, Operation: s.Operation, Version: s.Version, ReplyTo: v.id(s.ReplyTo),
 		AttachedStreamIDs: v.ids(s.AttachedStreamIDs), Generated: s.Generated, Inline: s.Inline, Compression: s.Compression,
 		Encoding: s.Encoding, Chunks: s.Chunks, ChunksMissing: s.ChunksMissing, ChunksIgnored: s.ChunksIgnored,
+		FirstChunk: s.FirstChunk,
 	}
 	if slices.Contains(mimeTypes, s.MIMEType) {
 		out.MIMEType = s.MIMEType
