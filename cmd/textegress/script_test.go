@@ -191,9 +191,9 @@ func controlService(ts *testscript.TestScript, _ bool, args []string) {
 	listener, err := web.ListenControl(dir)
 	ts.Check(err)
 	s := web.New(web.Options{Service: fakeService{asked: ts.MkAbs("asked")}, Gatherer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler)})
-	server := s.HTTPServer(s.ControlHandler())
-	go func() { _ = server.Serve(listener) }()
-	ts.Defer(func() { _ = server.Close() })
+	server := s.Control(listener)
+	go func() { _ = server.Run() }()
+	ts.Defer(func() { _ = server.Close(context.Background()) })
 }
 
 // kindsDir is a data directory with a recording of everything that LiveKit can carry, DE_golden000003. Some of it is

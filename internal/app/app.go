@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -151,11 +150,11 @@ func New(_ context.Context, o Options) (_ *App, err error) {
 	if a.http, err = net.Listen("tcp", c.HTTPAddr); err != nil {
 		return nil, fmt.Errorf("HTTP_ADDR: %w", err)
 	}
-	a.serve("HTTP", a.http, a.web.Handler())
+	a.serve("HTTP", a.web.HTTP(a.http, c.HTTPAddr))
 	if a.control, err = web.ListenControl(c.DataDir); err != nil {
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
-	a.serve("control", a.control, a.web.ControlHandler())
+	a.serve("control", a.web.Control(a.control))
 	return a, nil
 }
 
@@ -200,23 +199,19 @@ func (a *App) cleanUp(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// serve answers on l until the cleanup.
-func (a *App) serve(name string, l net.Listener, h http.Handler) {
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelWarn)}
+// serve answers until the cleanup.
+func (a *App) serve(name string, e *web.Endpoint) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		if err := e.Run(); err != nil {
 			a.log.Error("server ended", "server", name, "error", err)
 		}
 	}()
 	a.onCleanup("stop "+name, func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
-		err := srv.Shutdown(ctx)
-		if errors.Is(err, context.DeadlineExceeded) {
-			err = srv.Close()
-		}
+		err := e.Close(ctx)
 		<-done
 		return err
 	})

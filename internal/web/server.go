@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"strings"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -36,19 +35,6 @@ type Server struct {
 // New returns a Server; it starts nothing.
 func New(o Options) *Server {
 	return &Server{service: o.Service, gatherer: o.Gatherer, logger: o.Logger}
-}
-
-// HTTPServer returns a server for one of the handlers, with the time limits that keep a slow or silent peer from holding
-// connections.
-func (s *Server) HTTPServer(h http.Handler) *http.Server {
-	return &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       30 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
-	}
 }
 
 // Handler serves what may be seen: / (an index), /healthz, /readyz, /metrics and /status.json. Nothing here changes anything.

@@ -169,13 +169,14 @@ func serveControl(t *testing.T, dir string, service web.Service) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newServer(t, service)
-	server := s.HTTPServer(s.ControlHandler())
+	e := newServer(t, service).Control(listener)
 	done := make(chan error, 1)
-	go func() { done <- server.Serve(listener) }()
+	go func() { done <- e.Run() }()
 	t.Cleanup(func() {
-		_ = server.Close()
-		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+		if err := e.Close(context.Background()); err != nil {
+			t.Errorf("close: %v", err)
+		}
+		if err := <-done; err != nil {
 			t.Errorf("serve: %v", err)
 		}
 		if _, err := os.Lstat(filepath.Join(dir, web.SocketName)); !errors.Is(err, os.ErrNotExist) {

@@ -1,0 +1,100 @@
+package web
+
+import (
+	"net"
+	"net/http"
+	"sync"
+)
+
+// boundedListener accepts at most max connections at a time. Where that many are open, the next one takes the place of the one that
+// has waited longest for a request of its peer: connections that ask for nothing keep nobody out. Only where all are being answered
+// does the next one wait.
+type boundedListener struct {
+	net.Listener
+
+	max int
+
+	mu      sync.Mutex // guards the rest
+	changed *sync.Cond
+	closed  bool
+	conns   map[net.Conn]*boundedConn
+	ticks   uint64
+}
+
+// boundedConn is what is known of an open connection.
+type boundedConn struct {
+	waiting bool   // for a request; false while one is being answered
+	since   uint64 // the tick at which it began to wait
+}
+
+func newBoundedListener(l net.Listener, maxConns int) *boundedListener {
+	b := &boundedListener{Listener: l, max: maxConns, conns: make(map[net.Conn]*boundedConn)}
+	b.changed = sync.NewCond(&b.mu)
+	return b
+}
+
+// Accept implements [net.Listener].
+func (b *boundedListener) Accept() (net.Conn, error) {
+	conn, err := b.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for len(b.conns) >= b.max {
+		if b.closed {
+			_ = conn.Close()
+			return nil, net.ErrClosed
+		}
+		if oldest := b.longestWaiting(); oldest != nil {
+			delete(b.conns, oldest)
+			_ = oldest.Close()
+			continue
+		}
+		b.changed.Wait()
+	}
+	b.ticks++
+	b.conns[conn] = &boundedConn{waiting: true, since: b.ticks}
+	return conn, nil
+}
+
+// longestWaiting returns nil where no connection waits for a request.
+func (b *boundedListener) longestWaiting() (oldest net.Conn) {
+	for conn, c := range b.conns {
+		if c.waiting && (oldest == nil || c.since < b.conns[oldest].since) {
+			oldest = conn
+		}
+	}
+	return oldest
+}
+
+// Close implements [net.Listener].
+func (b *boundedListener) Close() error {
+	b.mu.Lock()
+	b.closed = true
+	b.changed.Broadcast()
+	b.mu.Unlock()
+	return b.Listener.Close()
+}
+
+// connState is the hook of the [http.Server] that serves the connections.
+func (b *boundedListener) connState(conn net.Conn, state http.ConnState) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.conns[conn]
+	if c == nil {
+		return // it has lost its place already
+	}
+	switch state {
+	case http.StateNew: // waits since it was accepted
+	case http.StateActive: // the header of a request has been read
+		c.waiting = false
+	case http.StateIdle:
+		b.ticks++
+		c.waiting, c.since = true, b.ticks
+		b.changed.Broadcast()
+	case http.StateClosed, http.StateHijacked:
+		delete(b.conns, conn)
+		b.changed.Broadcast()
+	}
+}

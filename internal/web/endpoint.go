@@ -1,0 +1,72 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// How many connections each of the two servers holds. They are counted apart, so that whoever fills one leaves the other free.
+const (
+	maxHTTPConns    = 64
+	maxControlConns = 32
+)
+
+// Endpoint is one of the two servers with its listener. It bounds how long a slow or silent peer holds a connection, and how many
+// connections there are.
+type Endpoint struct {
+	server   *http.Server
+	listener *boundedListener
+}
+
+// HTTP returns the server of [Server.Handler] at l, which listens at addr, the value of HTTP_ADDR. Where l is on loopback, requests
+// must name a local host.
+func (s *Server) HTTP(l net.Listener, addr string) *Endpoint {
+	e := s.endpoint(l, localOnly(s.Handler(), l.Addr(), addr), maxHTTPConns)
+	e.server.ReadTimeout = 10 * time.Second // nothing here takes a body
+	e.server.WriteTimeout = 30 * time.Second
+	return e
+}
+
+// Control returns the server of [Server.ControlHandler] at l. Its answers have no time limit: a profile takes as long as it was
+// asked to, and an erasure as long as the store does.
+func (s *Server) Control(l net.Listener) *Endpoint {
+	e := s.endpoint(l, s.ControlHandler(), maxControlConns)
+	e.server.ReadTimeout = 30 * time.Second
+	return e
+}
+
+func (s *Server) endpoint(l net.Listener, h http.Handler, maxConns int) *Endpoint {
+	e := &Endpoint{
+		listener: newBoundedListener(l, maxConns),
+		server: &http.Server{
+			Handler:           h,
+			ReadHeaderTimeout: 10 * time.Second,
+			IdleTimeout:       2 * time.Minute,
+			MaxHeaderBytes:    64 << 10,
+			ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
+		},
+	}
+	e.server.ConnState = e.listener.connState
+	return e
+}
+
+// Run serves until [Endpoint.Close], and then returns nil.
+func (e *Endpoint) Run() error {
+	if err := e.server.Serve(e.listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// Close stops listening and waits for the requests under way, until ctx ends: then it cuts them off.
+func (e *Endpoint) Close(ctx context.Context) error {
+	err := e.server.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = e.server.Close()
+	}
+	return err
+}
