@@ -24,6 +24,9 @@ type Options struct {
 	NoRabbitMQ, NoS3 bool
 
 	LiveKit LiveKitOptions
+	// SyncFlow is what the stand-in has little of. The zero value is as the real API: four sessions that run at once are
+	// trouble, and with five nothing works any more. See [Crowd].
+	SyncFlow SyncFlowLimits
 	// RabbitMQConf is appended to rabbitmq.conf.
 	RabbitMQConf []string
 }
@@ -99,7 +102,7 @@ func (s *Stack) start(ctx context.Context) error {
 			return err
 		}
 	}
-	s.SyncFlow, err = startSyncFlow(ctx, filepath.Join(s.Dir, "syncflow"), apiPort, s.LiveKit, s.signalURL(), s.RabbitMQ, s.S3, s.opt.Projects)
+	s.SyncFlow, err = startSyncFlow(ctx, filepath.Join(s.Dir, "syncflow"), apiPort, s.LiveKit, s.signalURL(), s.RabbitMQ, s.S3, s.opt)
 	if err != nil || s.S3 == nil {
 		return err
 	}
@@ -145,12 +148,12 @@ func (s *Stack) brokerPort() int {
 	return s.RabbitMQ.Port
 }
 
-// Stop ends all servers. With a temporary folder they are killed, which is faster, and the folder is removed.
+// Stop ends all servers, SyncFlow by a kill. With a temporary folder they are killed, which is faster, and the folder is removed.
 func (s *Stack) Stop(ctx context.Context) error {
 	var all []*Process
 	var errs []error
-	if s.SyncFlow != nil {
-		all = append(all, s.SyncFlow.Process)
+	if s.SyncFlow != nil { // what it answered is on disk, and it would wait for its clients
+		errs = append(errs, s.SyncFlow.Kill())
 	}
 	if s.S3 != nil {
 		all = append(all, s.S3.Process)

@@ -256,6 +256,26 @@ func TestSessionLifeCycle(t *testing.T) {
 	})
 }
 
+// TestListenerRemoved ends the stay of SyncFlow's listener: the session is Stopped while its room lives.
+func TestListenerRemoved(t *testing.T) {
+	ctx, api, p := t.Context(), shared.SyncFlow, shared.SyncFlow.Projects[0]
+	x := start(t, p, "listener-removed")
+	eventually(t, "room_listener joined", func() bool {
+		c, err := api.Counters(ctx)
+		return err == nil && slices.Contains(c.Listening, x.LivekitRoomName)
+	})
+	if err := shared.LiveKit.RemoveParticipant(ctx, x.LivekitRoomName, "room_listener"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the session is stopped", func() bool {
+		s, err := api.Session(ctx, p, x.ID)
+		return err == nil && s.Status == "Stopped"
+	})
+	if room, err := shared.LiveKit.Room(ctx, x.LivekitRoomName); err != nil || room == nil {
+		t.Errorf("the room is gone: %v", err)
+	}
+}
+
 // TestZombies has the API lose its listeners: the room ends and the session stays Started.
 func TestZombies(t *testing.T) {
 	ctx, api, p := t.Context(), shared.SyncFlow, shared.SyncFlow.Projects[0]
@@ -345,10 +365,7 @@ func TestFaultsAndCounters(t *testing.T) {
 		t.Fatal(err)
 	}
 	set(Settings{})
-	heard, err := api.CreateSession(ctx, p, "listener-again")
-	if err != nil {
-		t.Fatal(err)
-	}
+	heard := start(t, p, "listener-again")
 	var listening []string
 	if err := Poll(ctx, func() bool {
 		c, err := api.Counters(ctx)

@@ -33,7 +33,13 @@ type (
 	Fault = standin.Fault
 	// Counters are what the stand-in counted.
 	Counters = standin.Counters
+	// SyncFlowLimits are what the stand-in has little of, and its times; see its fields. The zero value is the real API.
+	SyncFlowLimits = standin.Limits
 )
+
+// Crowd are the limits of an API that has enough for any number of running sessions, as the real one has not: for tests that are
+// about something else and need more of them than three.
+var Crowd = SyncFlowLimits{Connections: 10_000, Threads: 100, Query: time.Nanosecond}
 
 // SyncFlow is a running SyncFlow stand-in with a small client for tests. The client is not the one under test.
 type SyncFlow struct {
@@ -44,6 +50,7 @@ type SyncFlow struct {
 	Foreign Project
 
 	rabbit *RabbitMQ // nil without
+	config string    // file
 }
 
 // Project is a SyncFlow project: what stands in a recorder's configuration.
@@ -98,7 +105,7 @@ func newProjects(n int) []Project {
 	return append(list, Project{ID: uuid.NewString(), Name: "Somebody else's", Key: rand.Text()[:10], Secret: rand.Text() + "abcdef", Bucket: "elsewhere"})
 }
 
-func startSyncFlow(ctx context.Context, dir string, port int, lk *LiveKit, signalURL string, mq *RabbitMQ, s3 *S3, projects int) (*SyncFlow, error) {
+func startSyncFlow(ctx context.Context, dir string, port int, lk *LiveKit, signalURL string, mq *RabbitMQ, s3 *S3, o Options) (*SyncFlow, error) {
 	bin, err := EnsureBinaries(ctx, BinSyncFlow)
 	if err != nil {
 		return nil, err
@@ -107,13 +114,13 @@ func startSyncFlow(ctx context.Context, dir string, port int, lk *LiveKit, signa
 		return nil, err
 	}
 	file := filepath.Join(dir, "config.json")
-	list, err := keptProjects(file, projects)
+	list, err := keptProjects(file, o.Projects)
 	if err != nil {
 		return nil, err
 	}
 	cfg := standin.Config{
 		Addr: fmt.Sprintf("127.0.0.1:%d", port), Dir: dir, LiveKitURL: lk.HTTPURL, LiveKitKey: lk.APIKey, LiveKitSecret: lk.APISecret,
-		Exchange: Exchange, Queue: serverQueue, LoginSecret: rand.Text(),
+		Exchange: Exchange, Queue: serverQueue, LoginSecret: rand.Text(), Limits: o.SyncFlow,
 		Users: []standin.User{{ID: 1, Name: "teacher", Password: "teacher"}, {ID: 2, Name: "somebody", Password: "somebody"}},
 	}
 	endpoint := "https://s3.invalid"
@@ -133,23 +140,43 @@ func startSyncFlow(ctx context.Context, dir string, port int, lk *LiveKit, signa
 			Bucket: p.Bucket, Endpoint: endpoint, Keys: []standin.APIKey{{Key: p.Key, Secret: p.Secret}},
 		})
 	}
-	b, err := json.MarshalIndent(cfg, "", "  ")
-	if err != nil {
+	if err := writeConfig(file, cfg); err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(file, b, 0o600); err != nil {
-		return nil, err
-	}
-	s := &SyncFlow{URL: "http://" + cfg.Addr, Projects: list[:len(list)-1], Foreign: list[len(list)-1], rabbit: mq}
+	s := &SyncFlow{URL: "http://" + cfg.Addr, Projects: list[:len(list)-1], Foreign: list[len(list)-1], rabbit: mq, config: file}
 	s.Process, err = StartProcess(ctx, ProcessSpec{
 		Name: "syncflow", Path: filepath.Join(bin, BinSyncFlow), Args: []string{"-config", file}, Dir: dir,
-		Log: filepath.Join(dir, "syncflow.log"), StopTimeout: 5 * time.Second,
+		Log: filepath.Join(dir, "syncflow.log"), StopTimeout: 30 * time.Second,
 		Ready: func(ctx context.Context) error { return httpOK(ctx, s.URL+"/_control") },
 	})
 	if err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+func writeConfig(file string, cfg standin.Config) error {
+	b, err := json.MarshalIndent(cfg, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, b, 0o600)
+}
+
+// Limit kills the API and starts it again with other limits, without its listeners.
+func (s *SyncFlow) Limit(ctx context.Context, l SyncFlowLimits) error {
+	cfg, err := standin.LoadConfig(s.config)
+	if err != nil {
+		return err
+	}
+	cfg.Limits = l
+	if err := writeConfig(s.config, cfg); err != nil {
+		return err
+	}
+	if err := s.Kill(); err != nil {
+		return err
+	}
+	return s.Start(ctx)
 }
 
 // keptProjects returns the projects of an earlier run in the same folder if there are as many, so that their ids and keys stay.

@@ -30,7 +30,7 @@ func newWorld(ctx context.Context, o Options) (*world, error) {
 	}
 	o.Dir = dir
 	s, err := devstack.Start(ctx, devstack.Options{
-		Dir: filepath.Join(dir, "servers"),
+		Dir: filepath.Join(dir, "servers"), SyncFlow: devstack.Crowd,
 		LiveKit: devstack.LiveKitOptions{
 			LogLevel: "error", EmptyTimeout: 6 * time.Hour, DepartureTimeout: 6 * time.Hour,
 			// More rooms than a stack's own range has ports; nothing else runs beside a benchmark.

@@ -105,6 +105,8 @@ func begin(t *testing.T, p devstack.Project, name string) devstack.Session {
 	t.Helper()
 	ctx := testContext(t)
 	s := must(stack.SyncFlow.CreateSession(ctx, p, name, devstack.DeviceGroup))(t)
+	// One that runs on would keep one of SyncFlow's few database connections from the tests to come.
+	t.Cleanup(func() { _ = stack.SyncFlow.DeleteSession(context.Background(), p, s.ID) })
 	check(t, devstack.Poll(ctx, func() bool {
 		c, err := stack.SyncFlow.Counters(ctx)
 		return err == nil && slices.Contains(c.Listening, s.LivekitRoomName)

@@ -64,7 +64,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	o.Dir = dir
 	st, err := devstack.Start(ctx, devstack.Options{
-		Dir:     filepath.Join(dir, "servers"),
+		Dir: filepath.Join(dir, "servers"), SyncFlow: devstack.Crowd,
 		LiveKit: devstack.LiveKitOptions{LogLevel: "error", EmptyTimeout: 6 * time.Hour, DepartureTimeout: 6 * time.Hour},
 	})
 	if err != nil {

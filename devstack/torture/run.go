@@ -47,7 +47,9 @@ func NewRig(ctx context.Context, dir string, seed uint64, projects int) (*Rig, e
 	if err != nil {
 		return nil, err
 	}
-	stack, err := devstack.Start(ctx, devstack.Options{Dir: filepath.Join(dir, "servers"), Projects: projects, TLS: true, Proxies: true})
+	stack, err := devstack.Start(ctx, devstack.Options{
+		Dir: filepath.Join(dir, "servers"), Projects: projects, TLS: true, Proxies: true, SyncFlow: devstack.Crowd,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,6 @@
 // Command devstack runs the development servers until it is interrupted:
 //
-//	devstack up [-dir D] [-projects N] [-tls] [-livekit 1.13.5] [-only livekit]
+//	devstack up [-dir D] [-projects N] [-tls] [-livekit 1.13.5] [-pool 5] [-only livekit]
 package main
 
 import (
@@ -34,6 +34,7 @@ func run(args []string) error {
 	fs.IntVar(&o.Projects, "projects", 1, "number of SyncFlow projects")
 	fs.BoolVar(&o.TLS, "tls", false, "RabbitMQ over TLS")
 	fs.StringVar(&o.LiveKit.Version, "livekit", "1.13.5", "LiveKit `version`: 1.13.5 or 1.11.0")
+	fs.IntVar(&o.SyncFlow.Connections, "pool", 5, "database connections of SyncFlow, one for each running session")
 	only := fs.String("only", "", "\"livekit\": only the LiveKit server")
 	_ = fs.Parse(args[1:]) // it exits on errors
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -3,14 +3,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"log/slog"
-	"net/http"
+	"net"
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"github.com/syncflow/textegress/devstack/internal/standin"
 )
@@ -30,20 +28,16 @@ func run(log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	handler, err := standin.New(ctx, cfg, log)
+	stop, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	// Listeners stay in their rooms until the process ends.
+	api, err := standin.New(context.Background(), cfg, log)
 	if err != nil {
 		return err
 	}
-	// The real server closes idle connections after five seconds, which a client has to expect.
-	srv := &http.Server{Addr: cfg.Addr, Handler: handler, IdleTimeout: 5 * time.Second, ReadHeaderTimeout: 10 * time.Second}
-	go func() {
-		<-ctx.Done()
-		srv.Close()
-	}()
-	if err := srv.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+	l, err := net.Listen("tcp", cfg.Addr)
+	if err != nil {
 		return err
 	}
-	return nil
+	return api.Serve(stop, l)
 }

@@ -100,6 +100,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 	if !decode(w, r, []field{{"username_or_email", isString, true}, {"password", isString, true}}, &in) {
 		return
 	}
+	s.query()
 	for _, u := range s.cfg.Users {
 		if u.Name != in.Name || u.Password != in.Password {
 			continue

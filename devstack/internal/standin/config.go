@@ -1,6 +1,12 @@
 // Package standin is a stand-in for the SyncFlow API. It keeps to the wire contract of the part that a recorder uses,
 // including status codes, texts and defects that a client must live with, works with a real LiveKit server and a real
 // RabbitMQ, and can be told to misbehave through /_control.
+//
+// It also has as little as the real API; see [Limits]. A pool of five database connections, one of which every running session
+// holds; GET /sessions/{s}, which holds one while it waits for another; four threads, each of which a wait for a database
+// connection blocks as a whole, together with handlers that hold one and only wait for LiveKit; RabbitMQ's questions, which are
+// answered by the same threads. With four running sessions every GET /sessions/{s} stalls the API for half a minute, and with
+// five nothing works any more until a session ends or the API is started again. Clients see closed connections and 408.
 package standin
 
 import (
@@ -22,6 +28,8 @@ type Config struct {
 	VHost    string `json:"vhost"`
 	Exchange string `json:"exchange"`
 	Queue    string `json:"queue"` // the API's own durable queue
+
+	Limits Limits `json:"limits"`
 
 	LoginSecret string    `json:"login_secret"` // signs dashboard tokens
 	Users       []User    `json:"users"`

@@ -36,12 +36,11 @@ type Settings struct {
 	StallMS int `json:"stall_ms,omitempty"`
 	// NoRedis is a LiveKit without Redis: listing egresses fails, and with it every answer about a running session.
 	NoRedis bool `json:"no_redis,omitempty"`
-	// Pool is the size of the database pool. Every session that this process started holds one connection while it runs; an
-	// authenticated request that finds none waits PoolWaitMS (30 s if 0) and loses its connection. 0: no limit.
+	// Pool and PoolWaitMS take the place of Limits.Connections and Limits.PoolWait of the configuration. 0: they do not.
 	Pool       int `json:"pool,omitempty"`
 	PoolWaitMS int `json:"pool_wait_ms,omitempty"`
 	// NoListener makes sessions without the API's own listener in their room: nothing but a stop through the API makes them
-	// Stopped, nobody holds the room open, and a thousand of them cost this process nothing.
+	// Stopped, nobody holds the room open, and a thousand of them cost this process nothing, nor a connection of its pool.
 	NoListener bool `json:"no_listener,omitempty"`
 	// RevokedKeys are API keys that no longer exist.
 	RevokedKeys []string `json:"revoked_keys,omitempty"`
@@ -57,7 +56,9 @@ type Counters struct {
 	MaxInFlight int `json:"max_in_flight"`
 	// Listening has the names of the rooms that this process is in and keeps open.
 	Listening []string `json:"listening"`
-	Settings  Settings `json:"settings"`
+	// Connections is the number of database connections in use.
+	Connections int      `json:"connections"`
+	Settings    Settings `json:"settings"`
 }
 
 type control struct {
@@ -146,7 +147,7 @@ func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) {
 		out.Requests, out.Statuses, out.Settings = maps.Clone(out.Requests), maps.Clone(out.Statuses), c.settings
 		out.Settings.Fail = maps.Clone(out.Settings.Fail)
 		c.mu.Unlock()
-		out.Listening = s.listening()
+		out.Listening, out.Connections = s.listening(), s.pool.inUse()
 		reply(w, out)
 	case "PUT /_control":
 		var in Settings
@@ -161,12 +162,14 @@ func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) {
 			fail(w, http.StatusBadRequest, err.Error())
 			return
 		}
+		s.limit()
 		reply(w, in)
 	case "DELETE /_control":
 		c.mu.Lock()
 		c.counters = Counters{Requests: map[string]int{}, Statuses: map[string]int{}}
 		c.settings, c.patterns = Settings{}, nil
 		c.mu.Unlock()
+		s.limit()
 		reply(w, nil)
 	case "POST /_control/redeclare":
 		if err := s.rmq.connect(); err != nil {

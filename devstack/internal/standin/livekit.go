@@ -2,24 +2,66 @@ package standin
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/livekit/protocol/auth"
 	"github.com/livekit/protocol/livekit"
 	lksdk "github.com/livekit/server-sdk-go/v2"
 )
 
+// rooms is what the API asks of LiveKit.
+type rooms interface {
+	ListRooms(context.Context, *livekit.ListRoomsRequest) (*livekit.ListRoomsResponse, error)
+	CreateRoom(context.Context, *livekit.CreateRoomRequest) (*livekit.Room, error)
+	UpdateRoomMetadata(context.Context, *livekit.UpdateRoomMetadataRequest) (*livekit.Room, error)
+	ListParticipants(context.Context, *livekit.ListParticipantsRequest) (*livekit.ListParticipantsResponse, error)
+	DeleteRoom(context.Context, *livekit.DeleteRoomRequest) (*livekit.DeleteRoomResponse, error)
+	// Join joins a room. gone is closed when the stay is over.
+	Join(token string) (gone <-chan struct{}, leave func(), err error)
+}
+
+// server is a LiveKit server.
+type server struct {
+	*lksdk.RoomServiceClient
+	url string
+}
+
+func (l server) Join(token string) (<-chan struct{}, func(), error) {
+	cb := lksdk.NewRoomCallback()
+	gone := make(chan struct{})
+	cb.OnDisconnected = func() { close(gone) }
+	room, err := lksdk.ConnectToRoomWithToken(l.url, token, cb)
+	if err != nil {
+		return nil, nil, err
+	}
+	return gone, room.Disconnect, nil
+}
+
 func roomMetadata(x session) string {
 	return "|session_id:" + x.ID + "|project_id:" + x.ProjectID + "|comments:" + x.Comments + "|"
 }
 
-func (s *Server) room(ctx context.Context, name string) (*livekit.Room, error) {
-	r, err := s.rooms.ListRooms(ctx, &livekit.ListRoomsRequest{Names: []string{name}})
-	if err != nil || len(r.Rooms) == 0 {
-		return nil, err
+// sessionIn reads the metadata of a room the way SyncFlow does, which cannot read all it writes.
+func sessionIn(metadata string) (id string, err error) {
+	parts := strings.Split(strings.Trim(metadata, "|"), "|")
+	if len(parts) != 3 {
+		return "", errors.New("Invalid metadata format")
 	}
-	return r.Rooms[0], nil
+	u, err := uuid.Parse(parts[0][strings.LastIndexByte(parts[0], ':')+1:])
+	return u.String(), err
+}
+
+func (s *Server) room(ctx context.Context, name string) (*livekit.Room, error) {
+	return await(ctx, func() (*livekit.Room, error) {
+		r, err := s.rooms.ListRooms(ctx, &livekit.ListRoomsRequest{Names: []string{name}})
+		if err != nil || len(r.Rooms) == 0 {
+			return nil, err
+		}
+		return r.Rooms[0], nil
+	})
 }
 
 func (s *Server) token(identity, name string, g *auth.VideoGrant) (string, error) {
@@ -28,38 +70,85 @@ func (s *Server) token(identity, name string, g *auth.VideoGrant) (string, error
 }
 
 // listen joins the room of a session like SyncFlow's own listener: hidden but not as a recorder, so it holds the room open and
-// takes a participant's place. When it is disconnected, the session is Stopped. It dies with this process and is never
-// started again.
-func (s *Server) listen(x session) {
+// takes a participant's place. Whatever ends its stay, the session is Stopped then, also while the room lives. It has a database
+// connection all the time, dies with this process and is never started again.
+func (s *Server) listen(t *thread, x session) {
+	t.enter()
+	ok := s.pool.take(s.poolWait())
+	t.leave()
+	if !ok {
+		s.log.Error("room listener: no database connection", "session", x.ID)
+		return
+	}
+	defer s.pool.give()
+	if err := s.attend(x); err != nil {
+		s.log.Error("room listener", "session", x.ID, "error", err) // the session stays Started
+	}
+}
+
+func (s *Server) attend(x session) error {
+	if err := s.findRoom(x); err != nil {
+		return err
+	}
 	g := &auth.VideoGrant{RoomJoin: true, Room: x.LivekitRoomName, RoomAdmin: true, Hidden: true}
+	g.SetCanPublish(false)
+	g.SetCanPublishData(true)
+	g.SetCanSubscribe(true)
 	token, err := s.token("room_listener", "room_listener", g)
 	if err != nil {
-		s.log.Error("room listener", "session", x.ID, "error", err)
-		return
+		return err
 	}
-	cb := lksdk.NewRoomCallback()
-	gone := make(chan struct{})
-	cb.OnDisconnected = func() { close(gone) }
-	room, err := lksdk.ConnectToRoomWithToken(s.cfg.LiveKitURL, token, cb)
+	gone, leave, err := s.rooms.Join(token)
 	if err != nil {
-		s.log.Error("room listener", "session", x.ID, "error", err)
-		return
+		return err
 	}
 	s.live.Store(x.ID, x.LivekitRoomName)
-	defer s.live.Delete(x.ID)
-	if strings.Contains(x.Comments, "|") {
-		// SyncFlow's parser of the room's metadata gives up: the listener goes and the session stays Started.
-		room.Disconnect()
-		return
-	}
 	select {
 	case <-gone:
+		s.live.Delete(x.ID)
 	case <-s.ctx.Done():
-		room.Disconnect()
-		return
+		s.live.Delete(x.ID)
+		leave()
+		return nil
 	}
 	if _, err := s.state.stopSession(x.ID); err != nil {
-		s.log.Warn("room ended", "session", x.ID, "error", err)
+		return err
+	}
+	s.pause(s.cfg.Limits.ListenerLinger)
+	return nil
+}
+
+// findRoom waits until the room of the session is there and says so. Where there is none for a long time the listener joins, and
+// thereby makes it.
+func (s *Server) findRoom(x session) error {
+	for try := 1; ; try++ {
+		room, err := s.room(s.ctx, x.LivekitRoomName)
+		if err != nil {
+			return err
+		}
+		if room != nil {
+			id, err := sessionIn(room.Metadata)
+			if err != nil || id == x.ID {
+				return err
+			}
+		} else if try >= 10 {
+			return nil
+		}
+		if !s.pause(s.cfg.Limits.ListenerPoll) {
+			return s.ctx.Err()
+		}
+	}
+}
+
+// pause reports whether this process goes on.
+func (s *Server) pause(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-s.ctx.Done():
+		return false
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 )
 
 func (s *Server) getProject(w http.ResponseWriter, r *http.Request) {
+	s.query()
 	p, _ := s.project(canonical(r.PathValue("p"))) // the ownership check found it
 	reply(w, map[string]any{
 		"id": p.ID, "name": p.Name, "description": nil, "livekitServerUrl": p.LiveKitServerURL, "storageType": "s3",
@@ -40,12 +41,14 @@ func (s *Server) registerDevice(w http.ResponseWriter, r *http.Request) {
 		ID: uuid.NewString(), Name: in.Name, Group: in.Group, Comments: in.Comments, RegisteredAt: time.Now().Unix(),
 		RegisteredBy: who.UserID, ProjectID: canonical(r.PathValue("p")),
 	}
+	s.query()
 	if err := s.state.addDevice(d); err != nil {
 		fail(w, http.StatusInternalServerError, err.Error())
 		return
 	}
 	v := s.view(d)
-	if err := s.rmq.bind(v.BindingKey); err != nil {
+	bind := func() (any, error) { return nil, s.rmq.bind(v.BindingKey) }
+	if _, err := await(r.Context(), bind); err != nil {
 		fail(w, http.StatusInternalServerError, err.Error())
 		return
 	}
@@ -53,6 +56,7 @@ func (s *Server) registerDevice(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) listDevices(w http.ResponseWriter, r *http.Request) {
+	s.query()
 	views := []deviceView{}
 	for _, d := range s.state.devices(canonical(r.PathValue("p"))) {
 		views = append(views, s.view(d))
@@ -69,6 +73,7 @@ func (s *Server) oneDevice(w http.ResponseWriter, r *http.Request, remove bool) 
 		fail(w, http.StatusBadRequest, "Invalid device id")
 		return
 	}
+	s.query()
 	d, err := s.state.device(canonical(r.PathValue("p")), id.String(), remove)
 	if err != nil {
 		fail(w, http.StatusNotFound, err.Error())

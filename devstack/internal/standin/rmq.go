@@ -77,7 +77,7 @@ func (n *notifier) announce(ctx context.Context, routingKey string, sessionID, r
 	return n.ch.PublishWithContext(ctx, n.exchange, routingKey, false, false, amqp.Publishing{Body: body})
 }
 
-// hook answers RabbitMQ's questions. A denial is a 401 without a body, which RabbitMQ takes for a failure of the backend and
+// hook answers RabbitMQ's questions, on the same threads and with the same database connections as everything else. A denial is a 401 without a body, which RabbitMQ takes for a failure of the backend and
 // refuses too.
 func (s *Server) hook(w http.ResponseWriter, r *http.Request) {
 	params := map[string][]string{
@@ -108,13 +108,18 @@ func (s *Server) hook(w http.ResponseWriter, r *http.Request) {
 // allow has the rules that are really implemented, which are laxer than they look: the group in the password is not checked,
 // and any resource is allowed.
 func (s *Server) allow(kind string, param func(string) string) bool {
+	s.query()
 	who, err := s.verify(param("username"))
 	if err != nil {
 		return false
 	}
 	switch kind {
 	case "user":
-		return who.Project != ""
+		if who.Project == "" {
+			return false
+		}
+		s.query()
+		return true
 	case "vhost":
 		return param("vhost") == s.cfg.VHost
 	case "resource":
@@ -126,6 +131,7 @@ func (s *Server) allow(kind string, param func(string) string) bool {
 	if param("permission") != "read" || param("name") != s.cfg.Exchange {
 		return true
 	}
+	s.query()
 	for _, d := range s.state.devices(canonical(who.Project)) {
 		if param("routing_key") == who.Project+"."+d.Group { // the project as the token spells it
 			return true

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,14 +23,18 @@ type Server struct {
 	state   *state
 	control *control
 	rmq     *notifier
-	rooms   *lksdk.RoomServiceClient
+	rooms   rooms
 	mux     *http.ServeMux
-	live    sync.Map // session id -> room name
+	pool    *pool
+	threads []*thread
+	next    atomic.Uint64 // threads that a connection was given to
+	live    sync.Map      // session id -> room name
 }
 
 // New opens the state and connects to RabbitMQ, which must be up, as the real API insists too. The listeners of rooms end with
 // ctx.
 func New(ctx context.Context, cfg Config, log *slog.Logger) (*Server, error) {
+	cfg.Limits = cfg.Limits.withDefaults()
 	st, err := openState(cfg.Dir)
 	if err != nil {
 		return nil, err
@@ -37,8 +42,9 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*Server, error) {
 	s := &Server{
 		cfg: cfg, log: log, ctx: ctx, state: st, control: newControl(),
 		rmq:   &notifier{url: cfg.AMQPURL, exchange: cfg.Exchange, queue: cfg.Queue},
-		rooms: lksdk.NewRoomServiceClient(cfg.LiveKitURL, cfg.LiveKitKey, cfg.LiveKitSecret),
+		rooms: server{lksdk.NewRoomServiceClient(cfg.LiveKitURL, cfg.LiveKitKey, cfg.LiveKitSecret), cfg.LiveKitURL},
 		mux:   http.NewServeMux(),
+		pool:  &pool{size: cfg.Limits.Connections}, threads: newThreads(cfg.Limits.Threads),
 	}
 	if err := s.rmq.connect(); err != nil {
 		return nil, err
@@ -99,21 +105,23 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if after != nil {
-		s.handle(&nowhere{http.Header{}}, r, route)
+		s.run(&nowhere{http.Header{}}, r, route)
 		wait(r, time.Duration(after.StallMS)*time.Millisecond)
 		if !after.apply(rec) {
 			fail(rec, http.StatusInternalServerError, "injected fault")
 		}
 		return
 	}
-	s.handle(rec, r, route)
+	s.run(rec, r, route)
 }
 
 // handle is authentication, ownership, and then the endpoint.
 func (s *Server) handle(w http.ResponseWriter, r *http.Request, route string) {
 	public := strings.HasPrefix(r.URL.Path, "/rmq/auth/") || r.URL.Path == "/users/login"
 	if !public {
-		s.pool(r)
+		if bearer(r) != "" {
+			s.query()
+		}
 		who, err := s.verify(bearer(r))
 		if err != nil {
 			fail(w, http.StatusUnauthorized, errToken.Error())
@@ -122,6 +130,7 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request, route string) {
 		r = r.WithContext(context.WithValue(r.Context(), callerKey{}, who))
 		if rest, ok := strings.CutPrefix(r.URL.Path, "/projects/"); ok && route != "" {
 			named, _, _ := strings.Cut(rest, "/")
+			s.query()
 			id, err := uuid.Parse(named)
 			if err != nil {
 				fail(w, http.StatusBadRequest, "Invalid project id")
@@ -138,22 +147,6 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request, route string) {
 		return
 	}
 	s.mux.ServeHTTP(w, r)
-}
-
-// pool drops a request that finds no database connection.
-func (s *Server) pool(r *http.Request) {
-	c := s.control.get()
-	if c.Pool == 0 || len(s.listening()) < c.Pool {
-		return
-	}
-	ms := c.PoolWaitMS
-	if ms == 0 {
-		ms = 30000
-	}
-	wait(r, time.Duration(ms)*time.Millisecond)
-	if len(s.listening()) >= c.Pool {
-		panic(http.ErrAbortHandler)
-	}
 }
 
 // canonical returns the usual spelling of a UUID that was checked before.

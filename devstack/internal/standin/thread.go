@@ -1,0 +1,125 @@
+package standin
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"time"
+)
+
+// thread is one of the API's worker threads. Every client connection belongs to one of them for
+// its life, and all requests of these connections run there, one at a time: a handler gives its
+// turn up while it waits for LiveKit or RabbitMQ, but not while it waits for a database connection.
+// A handler that holds a database connection and comes back from LiveKit to a thread that waits for
+// one cannot finish; where it was the last connection, everybody waits.
+type thread struct{ turn chan struct{} }
+
+func newThreads(n int) []*thread {
+	all := make([]*thread, n)
+	for i := range all {
+		all[i] = &thread{make(chan struct{}, 1)}
+	}
+	return all
+}
+
+func (t *thread) enter()     { t.turn <- struct{}{} }
+func (t *thread) leave()     { <-t.turn }
+func (t *thread) busy() bool { return len(t.turn) > 0 }
+
+// client is the connection of a client.
+type client struct {
+	thread *thread
+	// looked is when the thread first looked at the connection, before a request was there. Zero: the
+	// thread was busy then.
+	looked time.Time
+	// answered is when the last answer was complete. Requests of one connection come one by one.
+	answered time.Time
+}
+
+type (
+	clientKey struct{}
+	threadKey struct{}
+)
+
+// ConnContext gives a new connection to the next thread, whether that is busy or not. It is a
+// field of http.Server.
+func (s *Server) ConnContext(ctx context.Context, _ net.Conn) context.Context {
+	c := &client{thread: s.nextThread()}
+	if !c.thread.busy() {
+		c.looked = time.Now()
+	}
+	return context.WithValue(ctx, clientKey{}, c)
+}
+
+func (s *Server) nextThread() *thread { return s.threads[s.next.Add(1)%uint64(len(s.threads))] }
+
+// run handles a request on the thread of its connection, even if the client has gone meanwhile.
+// Where the request had to wait for the thread, timers have run out that are looked at first.
+func (s *Server) run(w http.ResponseWriter, r *http.Request, route string) {
+	c, ok := r.Context().Value(clientKey{}).(*client)
+	if !ok {
+		c = &client{thread: s.nextThread()}
+	}
+	// The thread does not wait for the rest of a request.
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	ctx := context.WithValue(context.WithoutCancel(r.Context()), threadKey{}, c.thread)
+	r = r.WithContext(ctx)
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	c.thread.enter()
+	defer c.thread.leave()
+	switch {
+	case !c.answered.IsZero() && time.Since(c.answered) > s.cfg.Limits.KeepAlive:
+		panic(http.ErrAbortHandler)
+	case c.answered.IsZero() && !c.looked.IsZero() && time.Since(c.looked) > s.cfg.Limits.HeadTimeout:
+		w.Header().Set("Connection", "close")
+		w.WriteHeader(http.StatusRequestTimeout)
+		return
+	}
+	s.handle(w, r, route)
+	c.answered = time.Now()
+}
+
+// await calls another server. The thread is free for others meanwhile, and has to be waited for
+// afterwards.
+func await[T any](ctx context.Context, call func() (T, error)) (T, error) {
+	if t, ok := ctx.Value(threadKey{}).(*thread); ok {
+		t.leave()
+		defer t.enter()
+	}
+	return call()
+}
+
+// connect takes a database connection and asks for something; what it returns gives it back. The
+// thread is blocked until there is one. Where none gets free the request dies, and the client sees its connection closed.
+func (s *Server) connect() (release func()) {
+	if !s.pool.take(s.poolWait()) {
+		panic(http.ErrAbortHandler) // net/http's way to close a connection without an answer
+	}
+	time.Sleep(s.cfg.Limits.Query)
+	return s.pool.give
+}
+
+// query is a look into the database that holds its connection for nothing else.
+func (s *Server) query() { s.connect()() }
+
+// poolWait is how long a thread waits for a database connection.
+func (s *Server) poolWait() time.Duration {
+	if ms := s.control.get().PoolWaitMS; ms > 0 {
+		return time.Duration(ms) * time.Millisecond
+	}
+	return s.cfg.Limits.PoolWait
+}
+
+// limit sets the size of the pool to what control says, or else the configuration.
+func (s *Server) limit() {
+	if n := s.control.get().Pool; n > 0 {
+		s.pool.resize(n)
+		return
+	}
+	s.pool.resize(s.cfg.Limits.Connections)
+}
