@@ -25,6 +25,7 @@ import (
 	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/internal/source"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/internal/syncflow"
 	"github.com/syncflow/textegress/internal/uploader"
 	"github.com/syncflow/textegress/internal/web"
 )
@@ -125,7 +126,7 @@ func New(_ context.Context, o Options) (_ *App, err error) {
 		}
 	}
 	a.parts = parts{
-		reg: reg, room: o.Room, source: o.Source, controller: controller.NewMetrics(reg), recorder: recorder.NewMetrics(reg),
+		reg: reg, gate: new(syncflow.Gate), room: o.Room, source: o.Source, controller: controller.NewMetrics(reg), recorder: recorder.NewMetrics(reg),
 	}
 	if a.parts.source == nil {
 		a.parts.source = func(o source.RabbitMQOptions) controller.Source { return source.NewRabbitMQ(o) }

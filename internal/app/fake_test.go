@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,6 +45,9 @@ type fakeSyncFlow struct {
 	mu      sync.Mutex
 	status  map[string]string // by session id
 	livekit string            // URL of the LiveKit server; empty: "ws://fake"
+
+	takes       time.Duration // of each request
+	under, most atomic.Int32  // requests at this moment, and at most
 }
 
 func (f *fakeSyncFlow) set(session, status string) {
@@ -53,6 +57,11 @@ func (f *fakeSyncFlow) set(session, status string) {
 }
 
 func (f *fakeSyncFlow) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	n := f.under.Add(1)
+	defer f.under.Add(-1)
+	for most := f.most.Load(); n > most && !f.most.CompareAndSwap(most, n); most = f.most.Load() {
+	}
+	time.Sleep(f.takes) //nolint:forbidigo // a server that takes its time
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/") // projects, id, …

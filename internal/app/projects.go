@@ -26,6 +26,7 @@ import (
 // parts are what all projects share.
 type parts struct {
 	reg        prometheus.Registerer
+	gate       *syncflow.Gate // of the SyncFlow server, which is one for all projects
 	room       recorder.Room
 	source     func(source.RabbitMQOptions) controller.Source
 	controller *controller.Metrics
@@ -74,7 +75,8 @@ func (a *App) assemble(p *project) error {
 		return fmt.Errorf("its lists are not understood: %w", err)
 	}
 	api, err := syncflow.New(syncflow.Options{
-		BaseURL: c.ServerURL, Key: pc.Key, Secret: pc.Secret.Reveal(), ProjectID: pc.ProjectID, Logger: a.log, Registerer: a.parts.reg,
+		BaseURL: c.ServerURL, Key: pc.Key, Secret: pc.Secret.Reveal(), ProjectID: pc.ProjectID,
+		Gate: a.parts.gate, Logger: a.log, Registerer: a.parts.reg,
 	})
 	if err != nil {
 		return err

@@ -15,19 +15,22 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Options of New. All but the last three are required.
+// Options of New. All but the last four are required.
 type Options struct {
 	BaseURL   string // of the API; slashes at its end do not count
 	Key       string // API key of the project
 	Secret    string
 	ProjectID string // lower case with hyphens
 
+	// Gate is that of the server, which all its clients share; nil: this one is the only one.
+	Gate       *Gate
 	HTTPClient *http.Client // nil = one of our own, tuned to the server
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer // nil = no metrics; several clients may share one
 }
 
-// Client calls the API for one project. It is safe for concurrent use; at most two requests are under way at once.
+// Client calls the API for one project. It is safe for concurrent use; see [Gate] for what is under
+// way at once.
 //
 // Every method retries what is worth retrying (network errors, 5xx, 429) with growing pauses, at most five tries in all,
 // and ends early with ctx.
@@ -37,7 +40,7 @@ type Client struct {
 	log             *slog.Logger
 	metrics         metrics
 	signer          *signer
-	slots           chan struct{}
+	gate            *Gate
 	jitter          func(most time.Duration) time.Duration // replaced by tests
 }
 
@@ -62,10 +65,14 @@ func New(o Options) (*Client, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
+	gate := o.Gate
+	if gate == nil {
+		gate = new(Gate)
+	}
 	return &Client{
 		base: strings.TrimRight(o.BaseURL, "/"), projectID: o.ProjectID, http: h, log: log, metrics: newMetrics(o.Registerer),
 		signer: &signer{key: o.Key, projectID: o.ProjectID, secret: []byte(o.Secret)},
-		slots:  make(chan struct{}, maxInFlight), jitter: fullJitter,
+		gate:   gate, jitter: fullJitter,
 	}, nil
 }
 
@@ -83,7 +90,9 @@ func (c *Client) Project(ctx context.Context) (Project, error) {
 // running ones.
 func (c *Client) Sessions(ctx context.Context) ([]Session, error) {
 	var raw []json.RawMessage
-	if err := c.do(ctx, call{endpoint: "sessions", method: http.MethodGet, path: "/sessions", limit: listBodyLimit}, &raw); err != nil {
+	if err := c.do(ctx, call{
+		endpoint: "sessions", method: http.MethodGet, path: "/sessions", limit: listBodyLimit,
+	}, &raw); err != nil {
 		return nil, err
 	}
 	return elements(ctx, c, "sessions", raw, func(s Session) bool { return s.ID != "" }), nil
@@ -116,7 +125,7 @@ func (c *Client) Session(ctx context.Context, id string) (Session, error) {
 		return Session{}, err
 	}
 	var s Session
-	err := c.do(ctx, call{endpoint: "session", method: http.MethodGet, path: "/sessions/" + id}, &s)
+	err := c.do(ctx, call{endpoint: "session", method: http.MethodGet, path: "/sessions/" + id, urgency: asking}, &s)
 	if err == nil && s.ID == "" {
 		err = errors.New("SyncFlow API, session: the answer has no id")
 	}
@@ -137,7 +146,7 @@ func (c *Client) Participants(ctx context.Context, id string) (int, error) {
 	var n elementCount
 	err := c.do(ctx, call{
 		endpoint: "participants", method: http.MethodGet, path: "/sessions/" + id + "/participants",
-		limit: participantsLimit, once: true,
+		limit: participantsLimit, once: true, urgency: asking,
 	}, &n)
 	return int(n), err
 }
@@ -160,7 +169,9 @@ func (c *Client) Token(ctx context.Context, sessionID, roomName, identity string
 		Token string `json:"token"`
 		URL   string `json:"livekitServerUrl"`
 	}
-	if err := c.do(ctx, call{endpoint: "token", method: http.MethodPost, path: "/sessions/" + sessionID + "/token", body: body}, &answer); err != nil {
+	if err := c.do(ctx, call{
+		endpoint: "token", method: http.MethodPost, path: "/sessions/" + sessionID + "/token", body: body, urgency: urgent,
+	}, &answer); err != nil {
 		return SessionToken{}, err
 	}
 	if answer.Token == "" || answer.URL == "" {

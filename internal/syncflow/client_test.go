@@ -266,28 +266,6 @@ func TestCancellationEndsWaiting(t *testing.T) {
 	})
 }
 
-func TestAtMostTwoRequestsInFlight(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFake(t)
-		f.hold = make(chan struct{})
-		c := f.client(t, f)
-		for range 10 {
-			go func() { _, _ = c.Project(t.Context()) }()
-		}
-		synctest.Wait()
-		f.mu.Lock()
-		if f.inFlight != 2 {
-			t.Errorf("%d requests in flight", f.inFlight)
-		}
-		f.mu.Unlock()
-		close(f.hold)
-		synctest.Wait()
-		if f.most != 2 || len(f.requests) != 10 {
-			t.Errorf("at most %d in flight, %d requests", f.most, len(f.requests))
-		}
-	})
-}
-
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

@@ -30,8 +30,6 @@ const (
 	// A Retry-After header is believed up to this.
 	maxRetryAfter = time.Minute
 
-	maxInFlight = 2
-
 	errorBodyLimit    = 64 << 10
 	bodyLimit         = 1 << 20
 	participantsLimit = 8 << 20  // hundreds, some kilobytes each
@@ -41,7 +39,7 @@ const (
 func newHTTPClient() *http.Client {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.IdleConnTimeout = idleTimeout
-	t.MaxIdleConnsPerHost = maxInFlight
+	t.MaxIdleConnsPerHost = gateMost
 	return &http.Client{Transport: t}
 }
 
@@ -53,6 +51,7 @@ type call struct {
 	body     any    // nil for none
 	limit    int64  // of the answer; 0 = bodyLimit
 	once     bool   // not to be sent a second time: the caller has something better to do after an error
+	urgency  urgency
 }
 
 // do performs a call with retries and decodes the answer into out. A definite answer of the API is an *APIError.
@@ -88,12 +87,15 @@ func (c *Client) do(ctx context.Context, k call, out any) error {
 		if !ok {
 			return err
 		}
+		if k.once {
+			return f.err
+		}
 		if f.reused && !reconnected {
 			reconnected = true // the server closed an idle connection just then: no reason to wait
 			continue
 		}
-		if k.once {
-			return f.err
+		if f.gaveWay && try < maxTries {
+			continue // the gate knows when it may be sent again
 		}
 		if try >= maxTries {
 			return fmt.Errorf("%w (gave up after %d tries)", f.err, try)
@@ -111,6 +113,8 @@ type failure struct {
 	err    error
 	reused bool          // the request died with a connection that had been used before
 	after  time.Duration // the server asked for this pause
+	// gaveWay: it was not the server's fault, a recording had to wait
+	gaveWay bool
 }
 
 func (f *failure) Error() string { return f.err.Error() }
@@ -118,12 +122,18 @@ func (f *failure) Unwrap() error { return f.err }
 
 // try sends the request once. An error that is worth another try is a *failure.
 func (c *Client) try(ctx context.Context, k call, body []byte, out any) (err error) {
-	select {
-	case c.slots <- struct{}{}:
-		defer func() { <-c.slots }()
-	case <-ctx.Done():
-		return ctx.Err()
+	tryCtx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	turn := &turn{
+		urgency: k.urgency, giveUp: giveUp,
+		once: k.urgency == housekeeping && k.method != http.MethodGet,
 	}
+	if err := c.gate.enter(tryCtx, turn); err != nil {
+		return err
+	}
+	tryCtx, cancel := context.WithTimeout(tryCtx, tryTimeout)
+	defer cancel()
+	defer func() { c.gate.leave(turn, tryCtx.Err() == nil) }()
 	begin, outcome := time.Now(), "ok"
 	defer func() {
 		c.metrics.requests.WithLabelValues(k.endpoint, outcome).Inc()
@@ -134,8 +144,6 @@ func (c *Client) try(ctx context.Context, k call, body []byte, out any) (err err
 	if err != nil {
 		return err
 	}
-	tryCtx, cancel := context.WithTimeout(ctx, tryTimeout)
-	defer cancel()
 	reused := false
 	tryCtx = httptrace.WithClientTrace(tryCtx, &httptrace.ClientTrace{
 		GotConn: func(i httptrace.GotConnInfo) { reused = i.Reused },
@@ -155,8 +163,11 @@ func (c *Client) try(ctx context.Context, k call, body []byte, out any) (err err
 		defer resp.Body.Close()
 	}
 	if err != nil {
-		outcome = netOutcome(ctx, err)
-		return &failure{err: fmt.Errorf("SyncFlow API, %s: %w", k.endpoint, err), reused: reused && connectionLost(err)}
+		outcome = netOutcome(ctx, tryCtx, err)
+		return &failure{
+			err: fmt.Errorf("SyncFlow API, %s: %w", k.endpoint, err), reused: reused && connectionLost(err),
+			gaveWay: outcome == gaveWay,
+		}
 	}
 	if resp.StatusCode != http.StatusOK {
 		data, _ := io.ReadAll(io.LimitReader(resp.Body, errorBodyLimit)) // what can be read is enough
@@ -181,8 +192,11 @@ func (c *Client) try(ctx context.Context, k call, body []byte, out any) (err err
 	data, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	switch {
 	case err != nil:
-		outcome = netOutcome(ctx, err)
-		return &failure{err: fmt.Errorf("SyncFlow API, %s: read the answer: %w", k.endpoint, err)}
+		outcome = netOutcome(ctx, tryCtx, err)
+		return &failure{
+			err:     fmt.Errorf("SyncFlow API, %s: read the answer: %w", k.endpoint, err),
+			gaveWay: outcome == gaveWay,
+		}
 	case int64(len(data)) > limit:
 		outcome = "bad_answer"
 		return fmt.Errorf("SyncFlow API, %s: the answer is larger than %d bytes", k.endpoint, limit)
@@ -238,11 +252,17 @@ func connectionLost(err error) bool {
 		errors.Is(err, syscall.EPIPE) || errors.Is(err, net.ErrClosed)
 }
 
-func netOutcome(ctx context.Context, err error) string {
+// gaveWay is the outcome of a request that kept one of a recording waiting.
+const gaveWay = "gave_way"
+
+// netOutcome tells why there is no answer. ctx is that of the caller, tryCtx that of the request.
+func netOutcome(ctx, tryCtx context.Context, err error) string {
 	var ne net.Error
 	switch {
 	case ctx.Err() != nil:
 		return "canceled"
+	case errors.Is(context.Cause(tryCtx), errGaveWay):
+		return gaveWay
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &ne) && ne.Timeout():
 		return "timeout"
 	}
