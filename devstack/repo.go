@@ -113,7 +113,7 @@ func EnsureBinaries(ctx context.Context, names ...string) (string, error) {
 		}
 		c := exec.CommandContext(ctx, "go", "build", "-o", out, p.pkg)
 		c.Dir = filepath.Join(root, p.module)
-		c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=readonly")
+		c.Env = append(os.Environ(), "CGO_ENABLED=0") // as in scripts/env.sh: other flags would compile all of it again
 		if b, err := c.CombinedOutput(); err != nil {
 			return "", fmt.Errorf("devstack: building %s: %w\n%s", n, err, b)
 		}

@@ -1,26 +1,42 @@
 #!/usr/bin/env bash
-# Builds textegress and the servers of the development stack into build/bin. What is up to date costs only the look.
+# Builds programs into build/bin: those that are named, or all. The name "product" stands for textegress, "stack" for it and the
+# servers of the development stack. What is up to date costs only the look.
 source "$(dirname "$0")/env.sh"
 need_go
-mkdir -p build/bin
 
-# build <module directory> <package> [name]: every main package lands in build/bin under the last part of its path, or under the name.
-build() {
-  local name=${3:-${2##*/}}
-  (cd "$1" && go build -o "$root/build/bin/$name" "$2") || fail "building $name failed"
-}
-root=$PWD
-
-build . ./cmd/textegress
-[ "${1:-}" = product ] && exit 0
-
-build devstack github.com/livekit/livekit-server/cmd/server livekit-server
-build devstack github.com/versity/versitygw/cmd/versitygw
-# A module of its own: LiveKit 1.11 and 1.13 need different versions of LiveKit's other modules.
-build devstack/livekit111 github.com/livekit/livekit-server/cmd/server livekit-server-1.11.0
-build devstack ./bench/peers/gosdk peer-gosdk
+# Name in build/bin, directory of the module, package.
+stack="
+textegress . ./cmd/textegress
+livekit-server devstack github.com/livekit/livekit-server/cmd/server
+versitygw devstack github.com/versity/versitygw/cmd/versitygw
+syncflow-standin devstack ./cmd/syncflow
+"
+# LiveKit 1.11 has a module of its own: it and 1.13 need different versions of LiveKit's other modules.
+others="
+livekit-server-1.11.0 devstack/livekit111 github.com/livekit/livekit-server/cmd/server
+peer-gosdk devstack ./bench/peers/gosdk
+"
 for main in devstack/cmd/*/main.go; do
-  [ -e "$main" ] || continue
-  dir=$(dirname "$main")
-  build devstack "./${dir#devstack/}"
+  dir=$(basename "$(dirname "$main")")
+  [ "$dir" = syncflow ] || others+="$dir devstack ./cmd/$dir"$'\n'
+done
+
+programs=()
+[ $# -gt 0 ] || programs=("$stack$others")
+for name in "$@"; do
+  case $name in
+    stack) programs+=("$stack") ;;
+    product) programs+=("$(grep '^textegress ' <<<"$stack")") ;;
+    *) programs+=("$(grep "^$name " <<<"$stack$others")") || fail "scripts/build.sh knows no program $name" ;;
+  esac
+done
+mapfile -t programs < <(printf '%s\n' "${programs[@]}" | grep .)
+
+for i in "${!programs[@]}"; do
+  read -r name module package <<<"${programs[i]}"
+  # What is not ours changes with these two files only; go build takes half a second to find that out.
+  if [ "${package#./}" = "$package" ] && [ "build/bin/$name" -nt "$module/go.mod" ] && [ "build/bin/$name" -nt "$module/go.sum" ]; then
+    continue
+  fi
+  scripts/go-build.sh "$module" "$package" "$name" "$((i + 1)) of ${#programs[@]}"
 done

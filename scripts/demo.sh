@@ -2,6 +2,6 @@
 # A newcomer's first minute: real servers, the real binary, a class of 20 seconds, and what was delivered.
 source "$(dirname "$0")/env.sh"
 scripts/setup.sh
-step "building (the first time takes a few minutes)"
-scripts/build.sh
+step "building (the first time takes about five minutes)"
+scripts/build.sh stack demo
 exec build/bin/demo "$@"

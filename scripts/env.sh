@@ -25,8 +25,9 @@ step() {
 # unless GOTOOLCHAIN=local forbids it.
 need_go() {
   command -v go >/dev/null || fail "Go is missing. Install Go 1.26 or later (https://go.dev/doc/install) and put it on the PATH."
+  # What it says of downloading a toolchain, or of failing to, is on stderr.
   local out
-  out=$(go version 2>&1) || fail "Go 1.26 or later is needed, and this go command cannot get it: $out
+  out=$(go version) || fail "Go 1.26 or later is needed, and this go command cannot get it.
 Install it (https://go.dev/doc/install), or unset GOTOOLCHAIN so that go fetches it."
   local version=${out#go version go} major minor
   version=${version%% *}

@@ -3,7 +3,7 @@
 # longer or shorter, RATE is how many sessions begin in a minute; other arguments go to the program (-h lists them).
 source "$(dirname "$0")/env.sh"
 scripts/setup.sh
-scripts/build.sh
+scripts/build.sh stack loadgen soak
 args=()
 [ -z "${DURATION:-}" ] || args+=(-duration "$DURATION")
 [ -z "${RATE:-}" ] || args+=(-rate "$RATE")

@@ -4,7 +4,7 @@
 # sent, unless ONLY is set.
 source "$(dirname "$0")/env.sh"
 scripts/setup.sh
-scripts/build.sh
+scripts/build.sh stack loadgen torture
 args=()
 [ -z "${SEED:-}" ] || args+=(-seed "$SEED")
 [ -z "${KILLS:-}" ] || args+=(-kills "$KILLS")

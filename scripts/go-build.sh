@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Builds one program into build/bin, and shows how far it is: go-build.sh <module directory> <package> <name> [<which> of <how many>].
+# A terminal gets one line that changes, anything else a line now and one every ten seconds. What is up to date makes no output.
+source "$(dirname "$0")/env.sh"
+module=$1 package=$2 name=$3
+label="building $name${4:+ ($4)}"
+out=$PWD/build/bin/$name
+mkdir -p build/bin
+
+# stale counts the packages that the build cache does not have.
+stale() {
+  go list -C "$module" -deps -f '{{if .Stale}}{{.ImportPath}}{{end}}' "$package" 2>/dev/null | grep -c . || true
+}
+
+# show <text>
+show() {
+  if [ -t 2 ]; then
+    local columns
+    columns=$(stty size <&2 2>/dev/null) || columns="24 80"
+    columns=${columns#* }
+    printf '\r\e[K%s' "${1:0:columns > 1 ? columns - 1 : 79}" >&2
+  elif [ $((SECONDS - shown)) -ge 10 ]; then
+    printf '%s\n' "$1" >&2
+    shown=$SECONDS
+  fi
+}
+shown=-10
+
+# follow reads what go build -v says: modules that are downloaded, packages that are compiled, and errors, which it passes on.
+follow() {
+  local line text=$label modules=0 packages=0 total=0
+  while true; do
+    if IFS= read -r -t 5 line; then
+      case $line in
+        "go: downloading "*)
+          modules=$((modules + 1))
+          text="$label: downloading, $modules modules so far: ${line#go: downloading }"
+          ;;
+        *[!A-Za-z0-9._~/+-]* | '')
+          [ ! -t 2 ] || printf '\r\e[K' >&2
+          printf '%s\n' "$line" >&2
+          continue
+          ;;
+        *)
+          [ "$total" -gt 0 ] || total=$(stale)
+          packages=$((packages + 1))
+          [ "$total" -ge "$packages" ] || total=$packages
+          text="$label: package $packages of $total, $line"
+          ;;
+      esac
+    elif [ $? -le 128 ]; then
+      break # the end, and not a silence
+    elif [ "$packages" -gt 0 ] && [ "$packages" -eq "$total" ]; then
+      text="$label: linking"
+    fi
+    show "$text"
+  done
+  [ ! -t 2 ] || printf '\r\e[K' >&2
+}
+
+go build -C "$module" -v -o "$out" "$package" 2>&1 | follow || fail "building $name failed"
