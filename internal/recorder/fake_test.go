@@ -98,9 +98,34 @@ type fakeAuthority struct {
 	asked      int
 	token      func(n int) error
 	state      func(n int) (recorder.SessionState, error)
+	// How long the n-th answer takes; nil: no time.
+	tokenTakes, stateTakes func(n int) time.Duration
+	givenUp                int // questions that were given up
 }
 
-func (a *fakeAuthority) Token(_ context.Context, identity string) (string, string, error) {
+// take lets time pass, unless the question is given up.
+func (a *fakeAuthority) take(ctx context.Context, n int, takes func(n int) time.Duration) error {
+	if takes == nil {
+		return nil
+	}
+	select {
+	case <-time.After(takes(n)):
+		return nil
+	case <-ctx.Done():
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.givenUp++
+		return context.Cause(ctx)
+	}
+}
+
+func (a *fakeAuthority) Token(ctx context.Context, identity string) (string, string, error) {
+	a.mu.Lock()
+	n := len(a.identities) + 1
+	a.mu.Unlock()
+	if err := a.take(ctx, n, a.tokenTakes); err != nil {
+		return "", "", err
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.identities = append(a.identities, identity)
@@ -112,14 +137,20 @@ func (a *fakeAuthority) Token(_ context.Context, identity string) (string, strin
 	return "ws://fake", fmt.Sprintf("token-%d", len(a.identities)), nil
 }
 
-func (a *fakeAuthority) State(context.Context) (recorder.SessionState, error) {
+func (a *fakeAuthority) State(ctx context.Context) (recorder.SessionState, error) {
+	a.mu.Lock()
+	a.asked++
+	n := a.asked
+	a.mu.Unlock()
+	if err := a.take(ctx, n, a.stateTakes); err != nil {
+		return 0, err
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.asked++
 	if a.state == nil {
 		return recorder.SessionRunning, nil
 	}
-	return a.state(a.asked)
+	return a.state(n)
 }
 
 // world is one spool with one recording.
@@ -129,6 +160,8 @@ type world struct {
 	rec   *spool.Recording
 	room  *fakeRoom
 	auth  *fakeAuthority
+	own   func(identity string) (url, token string, err error)
+	stale bool // the announcement was not made moments ago
 }
 
 func newWorld(t *testing.T, change func(*spool.Info), steps ...step) *world {
@@ -154,8 +187,9 @@ func newWorld(t *testing.T, change func(*spool.Info), steps ...step) *world {
 
 func (w *world) options() recorder.Options {
 	return recorder.Options{
-		Room: w.room, Authority: w.auth, Fresh: true, RejoinWindow: 10 * time.Minute,
-		Logger: slog.New(slog.NewTextHandler(w.t.Output(), nil)),
+		Room: w.room, Authority: w.auth, OwnToken: w.own, Fresh: !w.stale,
+		RejoinWindow: 10 * time.Minute,
+		Logger:       slog.New(slog.NewTextHandler(w.t.Output(), nil)),
 	}
 }
 

@@ -65,6 +65,8 @@ type Authority interface {
 type Options struct {
 	Room      Room
 	Authority Authority
+	// OwnToken makes a join token for identity without the authority; nil: we have no key for that.
+	OwnToken func(identity string) (url, token string, err error)
 	// Fresh says that the announcement was made moments ago, so the room exists
 	// and the first join need not ask whether it does.
 	Fresh bool

@@ -2,11 +2,8 @@ package recorder
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
-	"fmt"
 	mrand "math/rand/v2"
-	"strings"
 	"time"
 
 	"github.com/syncflow/textegress"
@@ -26,7 +23,8 @@ const (
 	leaveTimeout    = 5 * time.Second
 	// A room that was empty and unnamed when we joined was probably made by our
 	// join. It is left at once and not touched again for this long.
-	emptyRoomPause = 30 * time.Second
+	emptyRoomPause    = 30 * time.Second
+	longestEmptyPause = 10 * time.Minute
 	// How often in a row another participant may take our identity, which is
 	// random, before this recording counts as failed.
 	maxDuplicates = 5
@@ -60,25 +58,26 @@ type ended struct {
 // ctx is done. An error means that the recording stays open on disk.
 func (r *Recorder) stay(ctx context.Context) (textegress.Status, string, error) {
 	t := &tries{r: r, unknownSince: time.Now()}
+	defer t.drop()
 	check := !r.o.Fresh
 	for {
 		if ctx.Err() != nil {
 			return r.stopped()
 		}
-		if check {
-			if e, again := t.check(ctx); e != nil {
-				return e.status, e.reason, nil
-			} else if again {
-				continue
-			}
-		}
+		h := newHandler(ctx, r)
+		g, e, err := t.admission(ctx, check)
 		check = true
-		if !r.writable(ctx) {
+		if e != nil {
+			return e.status, e.reason, nil
+		}
+		if err == nil && (g.token == "" || !r.writable(ctx)) {
 			continue
 		}
-		h := newHandler(ctx, r)
 		began := time.Now()
-		conn, err := t.join(ctx, h)
+		var conn Conn
+		if err == nil {
+			conn, err = t.join(ctx, h, g)
+		}
 		if err != nil {
 			e, err := t.refused(ctx, h, err)
 			if err != nil {
@@ -90,7 +89,7 @@ func (r *Recorder) stay(ctx context.Context) (textegress.Status, string, error) 
 			continue
 		}
 		t.unknownSince = time.Now()
-		e, err := r.attend(ctx, conn, h, t)
+		e, err = r.attend(ctx, conn, h, t)
 		if err != nil {
 			return "", "", err
 		}
@@ -135,19 +134,11 @@ func (r *Recorder) attend(ctx context.Context, conn Conn, h *handler, t *tries) 
 			return nil, err
 		}
 	}
-	if h.fresh {
-		// Perhaps our own join has just made the room of a session that is over.
-		if st, err := r.state(ctx); err == nil && st == SessionEnded {
-			r.leave(ctx, conn)
-			return r.over(ReasonSessionEnded), nil
-		}
+	if !h.fresh {
+		t.drop()
 	}
-	select {
-	case <-conn.Done():
-	case <-ctx.Done():
-		r.leave(ctx, conn)
-	case <-h.broken:
-		r.leave(ctx, conn)
+	if e := r.wait(ctx, conn, h, t); e != nil {
+		return e, nil
 	}
 	end := conn.End()
 	r.mu.Lock()
@@ -183,6 +174,48 @@ func (r *Recorder) attend(ctx context.Context, conn Conn, h *handler, t *tries) 
 		since = min(since, end.Heard.UnixNano())
 	}
 	return nil, r.stateOutage(ctx, string(end.Reason), since)
+}
+
+// wait waits for the end of a stay. In a room that our own join has perhaps made it asks meanwhile
+// whether the session is over, and leaves at once if it is.
+func (r *Recorder) wait(ctx context.Context, conn Conn, h *handler, t *tries) *ended {
+	doubt := h.fresh
+	var again <-chan time.Time
+	for {
+		var answers <-chan answer
+		if doubt && again == nil {
+			if t.question == nil {
+				t.question = r.ask(ctx, asked{state: true})
+			}
+			answers = t.question.answer
+		}
+		select {
+		case <-conn.Done():
+			return nil
+		case <-ctx.Done():
+			r.leave(ctx, conn)
+			return nil
+		case <-h.broken:
+			r.leave(ctx, conn)
+			return nil
+		case <-again:
+			again = nil
+		case a := <-answers:
+			t.drop()
+			switch {
+			case a.panicked != nil:
+				r.leave(ctx, conn)
+				panic(a.panicked)
+			case a.state == SessionEnded:
+				r.leave(ctx, conn)
+				return r.over(ReasonSessionEnded)
+			case a.state == 0 && a.grant.token == "": // nobody knows
+				again = time.After(emptyRoomPause)
+			default:
+				doubt = false
+			}
+		}
+	}
 }
 
 // slowJoin states the time between the join and the opening of the data channels
@@ -222,86 +255,6 @@ func (r *Recorder) state(ctx context.Context) (SessionState, error) {
 	return r.o.Authority.State(ctx)
 }
 
-// tries is the state of the joining loop between two stays.
-type tries struct {
-	r            *Recorder
-	n            int       // failed tries and short stays since the last good stay
-	duplicates   int       // stays in a row that ended with DUPLICATE_IDENTITY
-	unknownSince time.Time // since when nobody could tell whether the session runs
-	url, token   string    // of the last stay, usable while the authority is away
-}
-
-// check asks whether there is a room to join, because joining would make it. It
-// returns the end of the recording, or again after a pause if it is to be asked
-// once more.
-func (t *tries) check(ctx context.Context) (e *ended, again bool) {
-	r := t.r
-	st, err := r.state(ctx)
-	switch {
-	case err != nil:
-		// Nobody knows. The token decides: it is asked for next, and only what
-		// the authority grants, or granted for this very room, is used.
-		return nil, false
-	case st == SessionEnded:
-		return r.over(ReasonSessionEnded), false
-	case st == SessionRoomMissing:
-		since := r.lostAt
-		if since.IsZero() {
-			since = time.Unix(0, r.info.CreatedUnixNS)
-		}
-		if time.Since(since) > r.o.RejoinWindow {
-			return r.over(ReasonRoomMissing), false
-		}
-		r.cannotJoin("LiveKit has no room of this name; waiting for REJOIN_WINDOW whether it comes back")
-		sleep(ctx, roomMissingPoll)
-		return nil, true
-	}
-	t.unknownSince = time.Now()
-	return nil, false
-}
-
-// join asks for a token and joins under a new identity.
-func (t *tries) join(ctx context.Context, h *handler) (Conn, error) {
-	r := t.r
-	identity := "textegress-" + strings.TrimPrefix(r.info.EgressID, "DE_") + "-" + strings.ToLower(rand.Text()[:6])
-	jctx, cancel := context.WithTimeout(ctx, stateTimeout)
-	defer cancel()
-	url, token, err := r.o.Authority.Token(jctx, identity)
-	switch {
-	case err == nil:
-		t.unknownSince = time.Now()
-	case errors.Is(err, ErrSessionEnded) || ctx.Err() != nil:
-		return nil, err
-	case t.token != "" && time.Since(r.lostAt) < r.o.RejoinWindow:
-		// The authority is away, LiveKit perhaps is not: the earlier token is good
-		// for hours, and our earlier self under that identity is gone.
-		url, token = t.url, t.token
-		r.log.Warn("no new token; joining again with the earlier one", "error", err)
-	default:
-		return nil, fmt.Errorf("ask for a token: %w", err)
-	}
-	rctx, cancel2 := context.WithTimeout(ctx, joinTimeout)
-	defer cancel2()
-	started := time.Now()
-	conn, err := r.o.Room.Join(rctx, room.JoinOptions{
-		URL: url, Token: token, Handler: h,
-		NewToken: func(ctx context.Context) (string, error) {
-			_, tok, err := r.o.Authority.Token(ctx, identity)
-			return tok, err
-		},
-		StillThere: func(ctx context.Context) (bool, error) {
-			st, err := r.state(ctx)
-			return st == SessionRunning, err
-		},
-	})
-	r.o.Metrics.join(err, time.Since(started))
-	if err != nil {
-		return nil, fmt.Errorf("join: %w", err)
-	}
-	t.url, t.token = url, token
-	return conn, nil
-}
-
 // refused handles a failed try: it returns the end of the recording, or nil
 // after a pause. An error means that the recording stays open on disk.
 func (t *tries) refused(ctx context.Context, h *handler, err error) (*ended, error) {
@@ -331,6 +284,7 @@ func (t *tries) refused(ctx context.Context, h *handler, err error) (*ended, err
 		return r.over(ReasonRoomReplaced), nil
 	case errors.Is(err, errEmptyRoom):
 		r.log.Warn("the room is empty and names no session; left it again")
+		t.leftEmpty()
 		sleep(ctx, emptyRoomPause)
 		return nil, nil
 	case errors.As(err, &end):

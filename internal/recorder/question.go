@@ -1,0 +1,119 @@
+package recorder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+)
+
+// silence is how long the authority may take before a recorder that has another way into its room
+// uses it. The authority is asked on meanwhile.
+const silence = 2 * time.Second
+
+// grant admits to the room, under an identity.
+type grant struct {
+	url, token, identity string
+	own                  bool // we made the token ourselves
+}
+
+// answer is what the authority said. state is 0 where nobody knows, err says why; an authority that
+// grants a token has said that the session runs, and knows nothing of the room.
+type answer struct {
+	state    SessionState
+	grant    grant // not empty: a new token
+	err      error
+	panicked any
+}
+
+// question is one that the authority is being asked, in the background: whether there is a room to
+// join, and for a token. It may outlast several tries to join with an earlier token.
+type question struct {
+	began  time.Time
+	cancel context.CancelFunc
+	answer chan answer // takes one
+}
+
+// what a question asks for.
+type asked struct {
+	state, token bool
+	identity     string
+}
+
+// ask begins a question.
+func (r *Recorder) ask(ctx context.Context, what asked) *question {
+	ctx, cancel := context.WithTimeout(ctx, stateTimeout)
+	q := &question{began: time.Now(), cancel: cancel, answer: make(chan answer, 1)}
+	aside(q.answer, func() answer { return r.find(ctx, what) })
+	return q
+}
+
+// aside runs f in a goroutine of its own. A panic in it is one of the recorder: whoever takes the
+// answer panics with it, and the recorder alone fails.
+func aside(to chan<- answer, f func() answer) {
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				to <- answer{panicked: fmt.Sprintf("%v\n%s", p, debug.Stack())}
+			}
+		}()
+		to <- f()
+	}()
+}
+
+// find asks for the state and, unless the session is over or its room is gone, for a token. The token
+// is asked for beside the state when that takes long: where the authority cannot ask LiveKit, it can
+// still tell whether the session runs.
+func (r *Recorder) find(ctx context.Context, what asked) answer {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var known answer
+	var states, tokens chan answer
+	if what.state {
+		states = make(chan answer, 1)
+		aside(states, func() answer {
+			st, err := r.o.Authority.State(ctx)
+			return answer{state: st, err: err}
+		})
+		patience := time.NewTimer(silence)
+		defer patience.Stop()
+		select {
+		case known = <-states:
+			states = nil
+			if known.panicked != nil || known.err == nil && known.state != SessionRunning || !what.token {
+				return known
+			}
+		case <-patience.C:
+		}
+	}
+	if what.token {
+		tokens = make(chan answer, 1)
+		aside(tokens, func() answer {
+			url, token, err := r.o.Authority.Token(ctx, what.identity)
+			return answer{grant: grant{url: url, token: token, identity: what.identity}, err: err}
+		})
+	}
+	for {
+		select {
+		case st := <-states:
+			states = nil
+			if st.panicked != nil || st.err == nil && st.state != SessionRunning || tokens == nil {
+				return st
+			}
+			known = st
+		case tok := <-tokens:
+			switch {
+			case tok.err == nil || tok.panicked != nil:
+				return tok
+			case errors.Is(tok.err, ErrSessionEnded):
+				return answer{state: SessionEnded, err: tok.err}
+			case known.state == SessionRunning:
+				return answer{state: SessionRunning, err: fmt.Errorf("ask for a token: %w", tok.err)}
+			}
+			return answer{err: errors.Join(known.err, fmt.Errorf("ask for a token: %w", tok.err))}
+		case <-ctx.Done():
+			return answer{err: fmt.Errorf("ask whether the session runs: %w", context.Cause(ctx))}
+		}
+	}
+}
