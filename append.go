@@ -188,6 +188,7 @@ func appendStream(b []byte, s *StreamInfo) []byte {
 	b = uintIf(b, `,"chunks_missing":`, s.ChunksMissing)
 	b = uintIf(b, `,"chunks_ignored":`, s.ChunksIgnored)
 	b = uintIf(b, `,"first_chunk":`, s.FirstChunk)
+	b = listIf(b, `,"continued_by":`, s.ContinuedBy)
 	return append(b, '}')
 }
 

@@ -267,6 +267,9 @@ type StreamInfo struct {
 	// FirstChunk is the index of the first chunk of a complete stream, where its
 	// sender did not count from 0.
 	FirstChunk uint64 `json:"first_chunk,omitempty"`
+	// ContinuedBy are the participant sids of later connections of the sender, who
+	// had to join the room again, over which the rest of the stream came.
+	ContinuedBy []string `json:"continued_by,omitempty"`
 }
 
 // Values of [StreamInfo].LengthUnit.

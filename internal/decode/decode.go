@@ -122,8 +122,10 @@ func (d *Decoder) event(f spool.Frame, emit func(*Line) error) error {
 	m, ok := Event(f)
 	d.tracks.Event(f.Epoch, m.Event)
 	switch m.Kind {
+	case textegress.KindParticipantJoined:
+		d.streams.people.came(m.ParticipantSID, m.Identity, f.UnixNS)
 	case textegress.KindParticipantLeft:
-		d.streams.left(m.ParticipantSID, f.UnixNS)
+		d.streams.people.left(m.ParticipantSID, f.UnixNS)
 	case textegress.KindRecordingEnded:
 		if err := d.streams.end(emit); err != nil {
 			return err

@@ -25,6 +25,9 @@ type end struct {
 func (s *streams) finish(st *stream, why string, by *end, emit func(*Line) error) error {
 	snd := st.sender
 	delete(snd.open, st.id)
+	if key := (streamKey{st.identity, st.id}); s.latest[key] == st {
+		delete(s.latest, key)
+	}
 	snd.remember(ended{lastSeq: st.maxSeq, cut: why == textegress.StreamMemoryLimit}, st.id)
 	line, err := s.line(st, why, by)
 	if err == nil {
@@ -39,7 +42,7 @@ func (s *streams) finish(st *stream, why string, by *end, emit func(*Line) error
 func (s *streams) line(st *stream, why string, by *end) (*Line, error) {
 	line := &Line{Message: base(s.last, textegress.KindByteStream)}
 	m := &line.Message
-	m.Identity, m.ParticipantSID, m.Sequence, m.Reliable = st.identity, st.sid, st.headerSeq, st.reliable
+	m.Identity, m.ParticipantSID, m.Sequence, m.Reliable = st.identity, st.sid, st.sequence, st.reliable
 	m.PossibleDuplicate = st.duplicate
 	m.DestinationIdentities, m.Encryption = st.destinations, st.encryption
 	m.Stream = st.info()
@@ -94,7 +97,7 @@ func (s *streams) line(st *stream, why string, by *end) (*Line, error) {
 func (st *stream) info() *textegress.StreamInfo {
 	i := &textegress.StreamInfo{
 		ID: st.id, StartedUnixNS: st.startedNS,
-		Chunks: st.count(), ChunksMissing: st.missing(), ChunksIgnored: st.ignored,
+		Chunks: st.count(), ChunksMissing: st.missing(), ChunksIgnored: st.ignored, ContinuedBy: st.continuedBy,
 	}
 	h := st.header
 	if h == nil {

@@ -100,7 +100,10 @@ func (st *stream) isCompressed() bool {
 // after the last one. Of a sender without numbers nothing is known.
 func (st *stream) endsMayMiss(by *end) bool {
 	last := max(st.headerSeq, st.chunkMax)
-	return by.seq != 0 && last != 0 && (st.low > 0 || !st.sender.has(last, by.seq))
+	if last == 0 && len(st.continuedBy) == 0 {
+		return false
+	}
+	return by.seq != 0 && (st.low > 0 || !st.sender.has(last, by.seq))
 }
 
 // lengths are how long a text is.

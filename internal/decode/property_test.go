@@ -41,7 +41,7 @@ func (s *script) below(n int) int {
 }
 
 // network is what happens to the packets on their way.
-type network struct{ sequenced, loses, repeats, reorders bool }
+type network struct{ sequenced, loses, repeats, reorders, rejoins bool }
 
 // sentStream is a stream as its sender meant it.
 type sentStream struct {
@@ -172,7 +172,18 @@ func (r *room) mix(sender, from int) {
 func (r *room) arrive(t testing.TB) []spool.Frame {
 	var order []*livekit.DataPacket
 	for _, q := range r.queue {
-		for i, p := range q {
+		stay := q
+		if r.n.rejoins { // with another sid, and numbers from 1
+			n := r.c.below(len(q) + 1)
+			stay = q[n:]
+			for i, p := range q[:n] {
+				p.ParticipantSid += "-"
+				if r.n.sequenced {
+					p.Sequence = uint32(i + 1)
+				}
+			}
+		}
+		for i, p := range stay {
 			if r.n.sequenced {
 				p.Sequence = uint32(i + 1)
 			}
@@ -231,7 +242,7 @@ func play(t testing.TB, c choices, n network) {
 			from := len(r.queue[sender])
 			id := fmt.Sprint("s", i) // both senders use the same ids
 			// A stream id is unique. Where packets have numbers, or keep their order, that is not even needed.
-			again := i > 0 && (n.sequenced || !n.reorders) && c.below(3) == 0
+			again := i > 0 && (n.sequenced || !n.reorders) && !n.rejoins && c.below(3) == 0
 			if again {
 				id = fmt.Sprint("s", i-1)
 			}
@@ -263,12 +274,12 @@ func play(t testing.TB, c choices, n network) {
 		if !bytes.Equal(l.Payload(), r.sent[nth].content) {
 			t.Fatalf("stream %d is said to be complete with %q, sent was %q; %+v, network %+v", nth, l.Payload(), r.sent[nth].content, l.Stream, n)
 		}
-		if l.Identity == "" || l.ParticipantSID != "PA_"+l.Identity[1:] {
+		if l.Identity == "" || strings.TrimSuffix(l.ParticipantSID, "-") != "PA_"+l.Identity[1:] {
 			t.Fatalf("sender %q, %q", l.Identity, l.ParticipantSID)
 		}
 		complete[nth] = true
 	}
-	if n.loses || n.reorders || !n.sequenced {
+	if n.loses || n.reorders || n.rejoins || !n.sequenced {
 		return
 	}
 	for i := range r.sent {
@@ -285,8 +296,8 @@ func play(t testing.TB, c choices, n network) {
 // exactly what was sent; and one of which everything came is complete.
 func TestNeverWrongAndComplete(t *testing.T) {
 	const rounds = 300
-	for i := range 16 {
-		n := network{sequenced: i&1 == 0, loses: i&2 != 0, repeats: i&4 != 0, reorders: i&8 != 0}
+	for i := range 32 {
+		n := network{sequenced: i&1 == 0, loses: i&2 != 0, repeats: i&4 != 0, reorders: i&8 != 0, rejoins: i&16 != 0}
 		t.Run(fmt.Sprintf("%+v", n), func(t *testing.T) {
 			for seed := range uint64(rounds) {
 				play(t, random{rand.New(rand.NewPCG(seed, uint64(i)))}, n)
@@ -297,11 +308,11 @@ func TestNeverWrongAndComplete(t *testing.T) {
 
 // FuzzStreams is the same, driven by the fuzzer.
 func FuzzStreams(f *testing.F) {
-	for i := range uint8(16) {
+	for i := range uint8(32) {
 		f.Add(i, []byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 250, 240, 230, 1, 1, 1, 0, 0, 0, 99})
 	}
 	f.Fuzz(func(t *testing.T, n uint8, b []byte) {
-		play(t, &script{b}, network{sequenced: n&1 == 0, loses: n&2 != 0, repeats: n&4 != 0, reorders: n&8 != 0})
+		play(t, &script{b}, network{sequenced: n&1 == 0, loses: n&2 != 0, repeats: n&4 != 0, reorders: n&8 != 0, rejoins: n&16 != 0})
 	})
 }
 
@@ -338,11 +349,12 @@ func FuzzFrames(f *testing.F) {
 	})
 }
 
-// TestEveryLossOfEveryText goes over all short texts, in both units of length, counted from 0 and from 1, and over
-// everything that can be lost of them: what is said to be complete is the text, and without a loss it is complete.
+// TestEveryLossOfEveryText goes over all short texts, in both units of length, counted from 0 and from 1, over everything
+// that can be lost of them, and over every place where the sender may join again: what is said to be complete is the text.
+// Without a loss it is complete, but where the sender joined again and its units cannot be told apart.
 func TestEveryLossOfEveryText(t *testing.T) {
 	texts := []string{""}
-	for i := 0; utf8.RuneCountInString(texts[i]) < 4; i++ {
+	for i := 0; utf8.RuneCountInString(texts[i]) < 3; i++ {
 		for _, c := range []string{"a", "é", "😀"} {
 			texts = append(texts, texts[i]+c)
 		}
@@ -352,20 +364,37 @@ func TestEveryLossOfEveryText(t *testing.T) {
 		for _, total := range []int{len(content), len(utf16.Encode(runes))} {
 			for first := range uint64(2) {
 				for lost := range 1 << len(runes) {
-					r := newTape(t).from("alice", text("s", uint64(total)))
-					for i, c := range runes {
-						if lost&(1<<i) != 0 {
-							r.skip("alice")
-							continue
-						}
-						r.from("alice", part("s", first+uint64(i), string(c)))
-					}
-					s := lines(t, decode.Options{}, r.from("alice", trailer("s", "")).frames...)[0]
-					if s.Stream.Complete != (lost == 0) {
-						t.Fatalf("%q, length %d, counted from %d, lost %b: %q, %+v", content, total, first, lost, s.Payload(), s.Stream)
+					for again := range len(runes) + 2 { // 0: not
+						everyLoss(t, runes, total, first, lost, again)
 					}
 				}
 			}
 		}
+	}
+}
+
+func everyLoss(t *testing.T, runes []rune, total int, first uint64, lost, again int) {
+	t.Helper()
+	r := newTape(t).from("alice", text("s", uint64(total)))
+	for i := 0; ; i++ {
+		if i+1 == again {
+			r.again("alice")
+		}
+		if i == len(runes) {
+			break
+		}
+		if lost&(1<<i) != 0 {
+			r.skip("alice")
+			continue
+		}
+		r.from("alice", part("s", first+uint64(i), string(runes[i])))
+	}
+	s := lines(t, decode.Options{}, r.from("alice", trailer("s", "")).frames...)[0]
+	switch ascii := len(runes) == len(string(runes)); {
+	case s.Stream.Complete && lost == 0 && string(s.Payload()) == string(runes):
+	case !s.Stream.Complete && (lost != 0 || again != 0 && (!ascii || total == 0)):
+	default:
+		t.Fatalf("%q, length %d, counted from %d, lost %b, joined again %d: %q, %+v",
+			string(runes), total, first, lost, again, s.Payload(), s.Stream)
 	}
 }

@@ -22,13 +22,15 @@ type stream struct {
 	duplicate     bool                       // the first packet may be another one once more
 	header        *livekit.DataStream_Header // nil: it has not come
 	headerSum     headerSum
-	headerSeq     uint32
-	startedNS     int64 // the first packet's, as the next ones
+	headerSeq     uint32 // as its sender's present connection counts; 0 also: sent over an earlier one
+	sequence      uint32 // the header's
+	startedNS     int64  // the first packet's, as the next ones
 	identity, sid string
 	reliable      *bool
 	destinations  []string
 	encryption    *textegress.EncryptionInfo
-	reused        bool // the sender has used the id before
+	reused        bool     // the sender has used the id before
+	continuedBy   []string // the sids of its sender's later connections
 
 	rec record
 	// dense are the chunks base, base+1, …; sparse all others. Chunks come in order, so that sparse is almost always empty.
@@ -204,7 +206,7 @@ func (s *stream) prefix(first uint64) [][]chunk {
 
 // cost is what the stream occupies in memory, about.
 func (s *stream) cost() int64 {
-	n := 1024 + len(s.id) + cap(s.rec.head) + 4*cap(s.rec.blocks) + 16*cap(s.dense) + 64*len(s.sparse)
+	n := 1024 + len(s.id) + cap(s.rec.head) + 4*cap(s.rec.blocks) + 16*cap(s.dense) + 64*len(s.sparse) + 64*len(s.continuedBy)
 	if s.header != nil {
 		n += 2 * proto.Size(s.header)
 	}

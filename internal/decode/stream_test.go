@@ -23,10 +23,33 @@ type tape struct {
 	t      testing.TB
 	frames []spool.Frame
 	seq    map[string]uint32
+	stays  map[string]string // what is behind the sid of who joined again
 	ns     int64
 }
 
-func newTape(t testing.TB) *tape { return &tape{t: t, seq: map[string]uint32{}, ns: at} }
+func newTape(t testing.TB) *tape {
+	return &tape{t: t, seq: map[string]uint32{}, stays: map[string]string{}, ns: at}
+}
+
+// wait lets time pass.
+func (r *tape) wait(seconds int64) *tape { r.ns += seconds * 1e9; return r }
+
+func (r *tape) sid(who string) string { return "PA_" + who + r.stays[who] }
+
+func (r *tape) left(who string) *tape {
+	return r.event(fmt.Sprintf(`{"kind":"participant_left","participant_sid":%q,"identity":%q}`, r.sid(who), who))
+}
+
+func (r *tape) joined(who string) *tape {
+	return r.event(fmt.Sprintf(`{"kind":"participant_joined","participant_sid":%q,"identity":%q}`, r.sid(who), who))
+}
+
+// again gives a sender another sid, and lets it number its packets anew.
+func (r *tape) again(who string) *tape {
+	r.stays[who] += "+"
+	r.seq[who] = 0
+	return r
+}
 
 func (r *tape) add(f spool.Frame) *tape {
 	f.UnixNS = r.ns
@@ -38,7 +61,7 @@ func (r *tape) add(f spool.Frame) *tape {
 // from adds the next packet of a sender.
 func (r *tape) from(who string, p *livekit.DataPacket) *tape {
 	r.seq[who]++
-	p.ParticipantIdentity, p.ParticipantSid, p.Sequence = who, "PA_"+who, r.seq[who]
+	p.ParticipantIdentity, p.ParticipantSid, p.Sequence = who, r.sid(who), r.seq[who]
 	return r.add(frame(r.t, spool.ChannelReliable, p))
 }
 
@@ -270,19 +293,98 @@ func TestStreams(t *testing.T) {
 			r.from("alice", text("s")).from("alice", part("s", 0, "hel")).from("alice", trailer("s", "error"))
 		}, []string{`text_stream s "hel"; aborted`}},
 		"the sender leaves": {func(r *tape) {
-			r.from("alice", text("s")).from("alice", part("s", 0, "hel")).from("bob", text("s")).event(aliceLeft)
-			for range 6 {
-				r.from("bob", part("s", uint64(r.seq["bob"]-1), "x"))
-			}
-			r.from("bob", trailer("s", ""))
-		}, []string{`text_stream s "hel"; sender_left`, `text_stream s "xxxxxx"`}},
+			r.from("alice", text("s")).from("alice", part("s", 0, "hel")).from("bob", text("s")).event(aliceLeft).
+				wait(60).from("bob", part("s", 0, "x")).from("bob", trailer("s", ""))
+		}, []string{`text_stream s "hel"; sender_left`, `text_stream s "x"`}},
 		"the news of the leaving is faster than the data": {func(r *tape) {
 			r.from("alice", text("s")).event(aliceLeft).from("alice", part("s", 0, "hel")).from("alice", trailer("s", "")).from("alice", text("later"))
-		}, []string{`text_stream s "hel"`, `text_stream later ; recording_ended`}},
+		}, []string{`text_stream s "hel"`, `text_stream later ; sender_left`}},
 		"running when we joined": {func(r *tape) {
 			r.skip("alice").from("alice", part("s", 4, "o")).from("alice", part("s", 5, "!")).from("alice", trailer("s", "", "k", "v"))
 		}, []string{`byte_stream s "o!" in a file; no_header 4`}},
 		"only the trailer": {func(r *tape) { r.from("alice", trailer("s", "")) }, []string{`byte_stream s ; no_header`}},
+		"the sender joins again": {func(r *tape) {
+			r.joined("alice").from("alice", file("s", "f", 12)).from("alice", part("s", 0, "first ")).
+				left("alice").again("alice").joined("alice").from("alice", part("s", 1, "second")).from("alice", trailer("s", ""))
+		}, []string{`byte_stream s "first second" in a file over PA_alice[PA_alice+]`}},
+		"the sender joins again, news and data in another order": {func(r *tape) {
+			r.joined("alice").from("alice", file("s", "f", 12)).from("alice", part("s", 0, "first ")).
+				again("alice").from("alice", part("s", 1, "second")).joined("alice").event(aliceLeft).wait(6).from("alice", trailer("s", ""))
+		}, []string{`byte_stream s "first second" in a file over PA_alice[PA_alice+]`}},
+		"the sender joins again, of which there is no news": {func(r *tape) {
+			r.from("alice", text("s", 12)).from("alice", part("s", 0, "first ")).
+				again("alice").from("alice", part("s", 1, "second")).from("alice", trailer("s", ""))
+		}, []string{`text_stream s "first second" over PA_alice[PA_alice+]`}},
+		"the sender joins again after most of a minute": {func(r *tape) {
+			r.joined("alice").from("alice", file("s", "f", 12)).from("alice", part("s", 0, "first ")).
+				left("alice").wait(50).again("alice").joined("alice").from("alice", part("s", 1, "second")).from("alice", trailer("s", ""))
+		}, []string{`byte_stream s "first second" in a file over PA_alice[PA_alice+]`}},
+		"the sender joins again after more than a minute": {func(r *tape) {
+			r.joined("alice").from("alice", file("s", "f", 12)).from("alice", part("s", 0, "first ")).
+				left("alice").wait(60).again("alice").joined("alice").from("alice", part("s", 1, "second")).from("alice", trailer("s", ""))
+		}, []string{`byte_stream s "first " in a file; sender_left`, `byte_stream s "second" in a file; no_header 1`}},
+		"the sender joins again and does not go on": {func(r *tape) {
+			r.joined("alice").from("alice", text("s", 12)).from("alice", part("s", 0, "first ")).left("alice").again("alice").joined("alice").
+				wait(5).from("alice", text("new", 2)).from("alice", part("new", 0, "hi")).from("alice", trailer("new", ""))
+		}, []string{`text_stream s "first "; sender_left`, `text_stream new "hi"`}},
+		"the sender joins twice again": {func(r *tape) {
+			r.from("alice", text("s", 3)).from("alice", part("s", 0, "a")).again("alice").from("alice", part("s", 1, "b")).
+				again("alice").from("alice", part("s", 2, "c")).from("alice", trailer("s", ""))
+		}, []string{`text_stream s "abc" over PA_alice[PA_alice+ PA_alice++]`}},
+		"the sender joins again, length in UTF-16 units": {func(r *tape) {
+			r.from("alice", text("s", 4)).from("alice", part("s", 0, "😀")).again("alice").from("alice", part("s", 1, "😀")).from("alice", trailer("s", ""))
+		}, []string{`text_stream s "😀😀" over PA_alice[PA_alice+] of utf16 length`}},
+		"the sender joins again, unknown length": {func(r *tape) {
+			r.from("alice", text("s")).from("alice", part("s", 0, "first ")).again("alice").from("alice", part("s", 1, "second")).from("alice", trailer("s", ""))
+		}, []string{`text_stream s "first second" over PA_alice[PA_alice+]; unproved`}},
+		"the sender joins again, a chunk lost": {func(r *tape) {
+			r.from("alice", text("s", 3)).from("alice", part("s", 0, "a")).again("alice").from("alice", part("s", 2, "c")).from("alice", trailer("s", ""))
+		}, []string{`text_stream s "ac" over PA_alice[PA_alice+]; missing_chunks 1`}},
+		"the sender joins again, the last chunk lost": {func(r *tape) {
+			r.from("alice", text("s", 3)).from("alice", part("s", 0, "ab")).again("alice").from("alice", trailer("s", ""))
+		}, []string{`text_stream s "ab" over PA_alice[PA_alice+]; length_differs`}},
+		"the sender joins again, as many bytes as there should be UTF-16 units, the last chunk lost": {func(r *tape) {
+			r.from("alice", text("s", 3)).from("alice", part("s", 0, "aé")).again("alice").from("alice", trailer("s", ""))
+		}, []string{`text_stream s "aé" over PA_alice[PA_alice+]; unproved`}},
+		"the sender joins again, a chunk twice": {func(r *tape) {
+			r.from("alice", text("s", 2)).from("alice", part("s", 0, "a")).from("alice", part("s", 1, "b")).
+				again("alice").from("alice", part("s", 1, "b")).from("alice", trailer("s", ""))
+		}, []string{`text_stream s "ab" over PA_alice[PA_alice+]`}},
+		"the sender joins again, a late chunk of before": {func(r *tape) {
+			r.from("alice", text("s", 2)).from("alice", part("s", 0, "a")).again("alice").from("alice", part("s", 1, "b"))
+			r.stays["alice"], r.seq["alice"] = "", 1
+			r.from("alice", part("s", 0, "a"))
+			r.stays["alice"], r.seq["alice"] = "+", 1
+			r.from("alice", trailer("s", ""))
+		}, []string{`text_stream s "ab" over PA_alice[PA_alice+]`}},
+		"the recording ends after the sender has left": {func(r *tape) {
+			r.from("alice", text("s", 12)).from("alice", part("s", 0, "first ")).event(aliceLeft).from("bob", text("x"))
+		}, []string{`text_stream s "first "; sender_left`, `text_stream x ; recording_ended`}},
+		"the sender joins again with a new stream of the same id": {func(r *tape) {
+			r.joined("alice").from("alice", text("s", 12)).from("alice", part("s", 0, "first ")).left("alice").again("alice").joined("alice").
+				from("alice", text("s", 6)).from("alice", part("s", 0, "second")).from("alice", trailer("s", "")).wait(5).from("bob", text("x", 0))
+		}, []string{`text_stream s "second"`, `text_stream s "first "; sender_left`, `text_stream x ; recording_ended`}},
+		"somebody else goes on": {func(r *tape) {
+			r.joined("alice").from("alice", file("s", "f", 12)).from("alice", part("s", 0, "first ")).left("alice").
+				joined("mallory").from("mallory", part("s", 1, "second")).from("mallory", trailer("s", "")).from("alice", trailer("s", ""))
+		}, []string{`byte_stream s "second" in a file; no_header 1`, `byte_stream s "first " in a file of unknown length`}},
+		"somebody who names another one goes on": {func(r *tape) {
+			r.joined("alice").from("alice", file("s", "f", 12)).from("alice", part("s", 0, "first ")).
+				event(`{"kind":"participant_joined","participant_sid":"PA_alice+","identity":"mallory"}`).
+				again("alice").from("alice", part("s", 1, "second")).from("alice", trailer("s", ""))
+		}, []string{`byte_stream s "second" in a file; no_header 1`, `byte_stream s "first " in a file; recording_ended`}},
+		"an agent that sends for another one joins again": {func(r *tape) {
+			r.event(`{"kind":"participant_joined","participant_sid":"PA_alice","identity":"agent"}`).
+				from("alice", text("s", 12)).from("alice", part("s", 0, "first ")).
+				event(`{"kind":"participant_joined","participant_sid":"PA_alice+","identity":"agent"}`).
+				again("alice").from("alice", part("s", 1, "second")).from("alice", trailer("s", ""))
+		}, []string{`text_stream s "first second" over PA_alice[PA_alice+]`}},
+		"nobody joins again": {func(r *tape) { // hidden participants have no identity
+			for i, p := range []*livekit.DataPacket{text("s", 2), part("s", 0, "a"), part("s", 1, "b"), trailer("s", "")} {
+				p.ParticipantSid = []string{"PA_1", "PA_2"}[i/2]
+				r.add(frame(r.t, spool.ChannelReliable, p))
+			}
+		}, []string{`byte_stream s "b" in a file; no_header 1`, `text_stream s "a"; recording_ended`}},
 		"the recording ends": {func(r *tape) {
 			r.from("alice", text("b")).from("alice", text("a")).from("alice", part("a", 0, "x")).event(`{"kind":"recording_ended"}`)
 		}, []string{`text_stream b ; recording_ended`, `text_stream a "x"; recording_ended`}},
@@ -379,6 +481,9 @@ func TestStreams(t *testing.T) {
 				}
 				if l.Stream.Encoding != "" {
 					s += " as " + l.Stream.Encoding
+				}
+				if len(l.Stream.ContinuedBy) > 0 {
+					s += fmt.Sprint(" over ", l.ParticipantSID, l.Stream.ContinuedBy)
 				}
 				if l.Stream.FirstChunk > 0 {
 					s += fmt.Sprint(" from ", l.Stream.FirstChunk)

@@ -12,9 +12,14 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// leaveGrace is how long after the news that a participant has left a packet of theirs may still come: news and data come
-// over different connections.
-const leaveGrace = 5e9
+const (
+	// leaveGrace is how long after the news that a participant has left, or has come again, a packet of the earlier connection
+	// may still come: news and data come over different connections.
+	leaveGrace = 5e9
+	// returnGrace is how long after they left a participant may come again and go on with a stream. LiveKit's SDKs try for
+	// less than a minute.
+	returnGrace = 60e9
+)
 
 // remembered is how many of the streams that ended last are known of each sender, so that their late packets are not taken
 // for the beginning of another one.
@@ -25,7 +30,8 @@ type streams struct {
 	limits   Limits
 	store    store
 	senders  map[senderKey]*sender
-	leaving  []departure
+	latest   map[streamKey]*stream // the one that was opened last, of those that are open
+	people   people
 	last     spool.Frame // without payload
 	orders   uint64
 	packets  uint64
@@ -36,13 +42,14 @@ type streams struct {
 }
 
 func newStreams(l Limits, open func() (Scratch, error)) streams {
-	return streams{limits: l, store: store{open: open}, senders: map[senderKey]*sender{}}
+	return streams{limits: l, store: store{open: open}, senders: map[senderKey]*sender{}, latest: map[streamKey]*stream{}, people: newPeople()}
 }
 
 // senderKey tells senders apart: by the participant sid or, where there is none, by the identity.
 type senderKey struct{ sid, identity string }
 
 type sender struct {
+	sid    string
 	order  uint64
 	open   map[string]*stream
 	memory int64
@@ -60,11 +67,6 @@ type ended struct {
 	cut     bool // it was ended by us; what still comes belongs to it
 }
 
-type departure struct {
-	key senderKey
-	at  int64
-}
-
 func (s *streams) sender(p *packet) *sender {
 	identity, sid := p.sender()
 	key := senderKey{sid: sid}
@@ -74,7 +76,7 @@ func (s *streams) sender(p *packet) *sender {
 	snd := s.senders[key]
 	if snd == nil {
 		s.orders++
-		snd = &sender{order: s.orders, open: map[string]*stream{}}
+		snd = &sender{sid: sid, order: s.orders, open: map[string]*stream{}}
 		s.senders[key] = snd
 	}
 	return snd
@@ -130,25 +132,18 @@ func idSum(id string) [16]byte {
 func (s *streams) passed(f spool.Frame, emit func(*Line) error) error {
 	f.Payload, f.PossibleDuplicate = nil, false
 	s.last = f
-	for len(s.leaving) > 0 && f.UnixNS >= s.leaving[0].at {
-		key := s.leaving[0].key
-		s.leaving = s.leaving[1:]
+	for sid, ok := s.people.gone(f.UnixNS); ok; sid, ok = s.people.gone(f.UnixNS) {
+		key := senderKey{sid: sid}
 		snd := s.senders[key]
 		if snd == nil {
 			continue
 		}
-		if err := s.endAll(snd, textegress.StreamSenderLeft, emit); err != nil {
+		if err := s.endAll(snd, emit); err != nil {
 			return err
 		}
 		delete(s.senders, key)
 	}
 	return nil
-}
-
-func (s *streams) left(sid string, ns int64) {
-	if sid != "" {
-		s.leaving = append(s.leaving, departure{senderKey{sid: sid}, ns + leaveGrace})
-	}
 }
 
 // end ends all streams, in the order in which they began.
@@ -159,21 +154,26 @@ func (s *streams) end(emit func(*Line) error) error {
 			open = append(open, st)
 		}
 	}
-	return s.endEach(open, textegress.StreamRecordingEnded, emit)
+	return s.endEach(open, func(st *stream) string {
+		if s.people.members[st.sender.sid].left {
+			return textegress.StreamSenderLeft
+		}
+		return textegress.StreamRecordingEnded
+	}, emit)
 }
 
-func (s *streams) endAll(snd *sender, why string, emit func(*Line) error) error {
+func (s *streams) endAll(snd *sender, emit func(*Line) error) error {
 	var open []*stream
 	for _, st := range snd.open {
 		open = append(open, st)
 	}
-	return s.endEach(open, why, emit)
+	return s.endEach(open, func(*stream) string { return textegress.StreamSenderLeft }, emit)
 }
 
-func (s *streams) endEach(open []*stream, why string, emit func(*Line) error) error {
+func (s *streams) endEach(open []*stream, why func(*stream) string, emit func(*Line) error) error {
 	slices.SortFunc(open, func(a, b *stream) int { return cmp.Compare(a.order, b.order) })
 	for _, st := range open {
-		if err := s.finish(st, why, nil, emit); err != nil {
+		if err := s.finish(st, why(st), nil, emit); err != nil {
 			return err
 		}
 	}
@@ -221,6 +221,7 @@ func (s *streams) begin(snd *sender, id string, p *packet) *stream {
 	}
 	st.identity, st.sid = p.sender()
 	snd.open[id] = st
+	s.latest[streamKey{st.identity, id}] = st
 	s.charge(st)
 	return st
 }
@@ -269,6 +270,7 @@ func (s *streams) header(snd *sender, p *packet, h *livekit.DataStream_Header, e
 		st.fail(textegress.StreamEncryptionMixed)
 	}
 	st.header, st.headerSum, st.headerSeq, st.reused = h, sum, seq, reused
+	st.sequence = seq
 	st.maxSeq = max(st.maxSeq, seq)
 	if h.InlineContent != nil {
 		st.rec.head, st.rec.size = h.InlineContent, int64(len(h.InlineContent))
@@ -311,7 +313,9 @@ func (s *streams) chunk(snd *sender, p *packet, c *livekit.DataStream_Chunk) err
 			s.late++
 			return nil
 		}
-		st = s.begin(snd, id, p)
+		if st = s.resume(snd, id, p); st == nil {
+			st = s.begin(snd, id, p)
+		}
 	}
 	if !st.belongs(p) {
 		s.late++
@@ -330,7 +334,9 @@ func (s *streams) trailer(snd *sender, p *packet, t *livekit.DataStream_Trailer,
 			s.late++
 			return nil
 		}
-		st = s.begin(snd, id, p)
+		if st = s.resume(snd, id, p); st == nil {
+			st = s.begin(snd, id, p)
+		}
 	}
 	if !st.belongs(p) {
 		s.late++

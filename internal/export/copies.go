@@ -31,6 +31,9 @@ func newCopies() *copies { return &copies{chats: map[connection]*recent{}} }
 // that there is.
 func (c *copies) look(m *textegress.Message) {
 	who := connection{m.Identity, m.ParticipantSID}
+	if m.Stream != nil && len(m.Stream.ContinuedBy) > 0 {
+		who.sid = m.Stream.ContinuedBy[len(m.Stream.ContinuedBy)-1] // whose copy is still to come
+	}
 	id := ""
 	switch {
 	case m.Kind == textegress.KindChat && m.Chat != nil:

@@ -179,7 +179,7 @@ func (v *veil) stream(s *textegress.StreamInfo) *textegress.StreamInfo {
 		StartedUnixNS: s.StartedUnixNS, Size: s.Size, Operation: s.Operation, Version: s.Version, ReplyTo: v.id(s.ReplyTo),
 		AttachedStreamIDs: v.ids(s.AttachedStreamIDs), Generated: s.Generated, Inline: s.Inline, Compression: s.Compression,
 		Encoding: s.Encoding, Chunks: s.Chunks, ChunksMissing: s.ChunksMissing, ChunksIgnored: s.ChunksIgnored,
-		FirstChunk: s.FirstChunk,
+		FirstChunk: s.FirstChunk, ContinuedBy: s.ContinuedBy,
 	}
 	if slices.Contains(mimeTypes, s.MIMEType) {
 		out.MIMEType = s.MIMEType

@@ -376,7 +376,7 @@ var fates = map[string]map[string]fate{
 		"ID": replaced, "MIMEType": checked, "Name": dropped, "TotalLength": kept, "Attributes": dropped, "Complete": kept, "Incomplete": kept,
 		"SentMS": kept, "StartedUnixNS": kept, "Size": kept, "File": dropped, "Operation": kept, "Version": kept, "ReplyTo": replaced,
 		"AttachedStreamIDs": replaced, "Generated": kept, "TrailerReason": dropped, "Inline": kept, "Compression": kept, "Encoding": kept,
-		"Chunks": kept, "ChunksMissing": kept, "ChunksIgnored": kept, "LengthUnit": kept, "FirstChunk": kept,
+		"Chunks": kept, "ChunksMissing": kept, "ChunksIgnored": kept, "LengthUnit": kept, "FirstChunk": kept, "ContinuedBy": kept,
 	},
 	"Event": {
 		"Kind": kept, "Identity": replaced, "ParticipantSID": kept, "Name": dropped, "Metadata": dropped, "Attributes": dropped,

@@ -305,7 +305,11 @@ func (f *Filter) stream(p peeked) string {
 	return ""
 }
 
+// key names a stream by its sender's identity and its id: whoever has to join again goes on with a stream under another sid.
 func (f *Filter) key(p peeked) streamKey {
+	if len(p.identity) > 0 {
+		p.sid = nil
+	}
 	return streamKey{hash(f.seed1, p), hash(f.seed2, p)}
 }
 

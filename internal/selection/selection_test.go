@@ -137,6 +137,35 @@ func TestPacket(t *testing.T) {
 	}
 }
 
+// TestStreamsOfWhoJoinsAgain: a sender who has to join the room again goes on with a stream under another sid. What was
+// allowed stays allowed, and what was denied denied, for this identity alone.
+func TestStreamsOfWhoJoinsAgain(t *testing.T) {
+	f := filter(t, textegress.SelectionRules{TopicsAllow: []string{"log"}})
+	again := func(p *livekit.DataPacket) *livekit.DataPacket { p.ParticipantSid += "+"; return p }
+	hidden := func(p *livekit.DataPacket) *livekit.DataPacket { p.ParticipantIdentity = ""; return p }
+	for i, step := range []struct {
+		p    *livekit.DataPacket
+		want string
+	}{
+		{header("alice", "s", "log"), ""},
+		{header("alice", "t", "secret"), textegress.DroppedTopic},
+		{header("alice", "u", "log"), ""},
+		{hidden(header("alice", "s", "log")), ""},
+		{again(chunk("alice", "s")), ""},
+		{again(chunk("alice", "t")), textegress.DroppedTopic},
+		{chunk("bob", "s"), textegress.DroppedStreamUnknown},
+		{hidden(again(chunk("alice", "s"))), textegress.DroppedStreamUnknown},
+		{again(trailer("alice", "s")), ""},
+		{chunk("alice", "s"), textegress.DroppedStreamUnknown},
+		{again(header("alice", "u", "secret")), textegress.DroppedTopic},
+		{again(chunk("alice", "u")), textegress.DroppedTopic},
+	} {
+		if got := f.Packet(marshal(t, step.p)); got != step.want {
+			t.Errorf("packet %d: %q, want %q", i+1, got, step.want)
+		}
+	}
+}
+
 func TestMalformed(t *testing.T) {
 	good := marshal(t, user("alice", "log"))
 	field := func(n protowire.Number, v string) []byte {

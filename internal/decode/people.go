@@ -1,0 +1,122 @@
+package decode
+
+import (
+	"cmp"
+	"slices"
+)
+
+// people is what the record tells of who is in the room.
+type people struct {
+	members map[string]member // by sid, until gone returns it
+	here    map[string]int    // connections of each identity that are in the room
+	// leaving are the connections that left, in this order, for as long as their identity may come again;
+	// away has those of each identity that has not. replaced are those of which it has.
+	leaving, replaced []departure
+	away              map[string][]string
+}
+
+type member struct {
+	identity string // "": the record does not tell
+	left     bool
+}
+
+type departure struct {
+	sid, identity string
+	at            int64
+}
+
+func newPeople() people {
+	return people{members: map[string]member{}, here: map[string]int{}, away: map[string][]string{}}
+}
+
+// came takes note of a participant_joined.
+func (p *people) came(sid, identity string, ns int64) {
+	if sid == "" || identity == "" {
+		return
+	}
+	if _, known := p.members[sid]; known {
+		return
+	}
+	p.members[sid] = member{identity: identity}
+	p.here[identity]++
+	for _, earlier := range p.away[identity] {
+		p.replaced = append(p.replaced, departure{earlier, identity, ns + leaveGrace})
+	}
+	delete(p.away, identity)
+}
+
+// left takes note of a participant_left.
+func (p *people) left(sid string, ns int64) {
+	m := p.members[sid]
+	if sid == "" || m.left {
+		return
+	}
+	p.members[sid] = member{m.identity, true}
+	if m.identity != "" {
+		if p.here[m.identity]--; p.here[m.identity] == 0 {
+			delete(p.here, m.identity)
+		}
+	}
+	if p.here[m.identity] > 0 {
+		p.replaced = append(p.replaced, departure{sid, m.identity, ns + leaveGrace})
+		return
+	}
+	p.leaving = append(p.leaving, departure{sid, m.identity, ns + returnGrace})
+	p.away[m.identity] = append(p.away[m.identity], sid)
+}
+
+// gone returns, one after the other, the sids of which nothing more is to be expected.
+func (p *people) gone(ns int64) (sid string, ok bool) {
+	for _, queue := range []*[]departure{&p.replaced, &p.leaving} {
+		if q := *queue; len(q) > 0 && ns >= q[0].at {
+			*queue = q[1:]
+			d := q[0]
+			delete(p.members, d.sid)
+			if p.away[d.identity] = without(p.away[d.identity], d.sid); len(p.away[d.identity]) == 0 {
+				delete(p.away, d.identity)
+			}
+			return d.sid, true
+		}
+	}
+	return "", false
+}
+
+func without(sids []string, sid string) []string {
+	return slices.DeleteFunc(sids, func(s string) bool { return s == sid })
+}
+
+// streamKey names a stream across the connections of its sender.
+type streamKey struct{ identity, id string }
+
+// resume returns the stream that a packet of a later connection of its sender goes on with, and makes it that
+// connection's: a client that joins again after its connection failed goes on sending. nil: there is none.
+func (s *streams) resume(snd *sender, id string, p *packet) *stream {
+	identity, sid := p.sender()
+	if identity == "" || sid == "" {
+		return nil // nobody can tell whose it is
+	}
+	st := s.latest[streamKey{identity, id}]
+	if st == nil || st.sender.sid == "" || st.sender.order >= snd.order || !s.people.same(st.sender.sid, sid, identity) {
+		return nil
+	}
+	old := st.sender
+	delete(old.open, id)
+	old.remember(ended{lastSeq: st.maxSeq}, id)
+	old.memory -= st.memory
+	snd.memory += st.memory
+	snd.open[id] = st
+	st.sender = snd
+	st.continuedBy = append(st.continuedBy, sid)
+	// What was known by the numbers of the earlier connection says nothing about those of this one.
+	st.headerSeq, st.minSeq, st.chunkMax, st.maxSeq = 0, 0, 0, 0
+	return st
+}
+
+// same reports whether two connections, whose packets name one identity, are of one participant as far as
+// the record tells. The packets of an agent may name the participant on whose behalf it sends.
+func (p *people) same(a, b, identity string) bool {
+	told := func(sid string) string {
+		return cmp.Or(p.members[sid].identity, identity)
+	}
+	return told(a) == told(b)
+}
