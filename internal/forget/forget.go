@@ -458,6 +458,9 @@ func purge(ctx context.Context, bucket objstore.Bucket, info spool.Info, frozen 
 	if p.Versions != "" {
 		r.Problems = append(r.Problems, "earlier versions could not be looked for: "+p.Versions)
 	}
+	if p.Uploads != "" {
+		r.Problems = append(r.Problems, "parts of interrupted uploads could not be looked for or removed: "+p.Uploads)
+	}
 	var why []string
 	for text, n := range p.Failed {
 		why = append(why, fmt.Sprintf("%d objects or versions could not be deleted: %s", n, text))

@@ -260,3 +260,12 @@ func (b *moved) DeleteVersion(ctx context.Context, key, id string) error {
 	}
 	return b.Bucket.Delete(ctx, b.key(key))
 }
+
+// AbortUploads implements [objstore.Unfinished].
+func (b *moved) AbortUploads(ctx context.Context, prefix string, keep func(key string) bool) (int, error) {
+	u, ok := b.Bucket.(objstore.Unfinished)
+	if !ok {
+		return 0, nil
+	}
+	return u.AbortUploads(ctx, b.key(prefix), func(key string) bool { return keep(b.back(key)) })
+}

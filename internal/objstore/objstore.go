@@ -54,11 +54,15 @@ type Bucket interface {
 // Attrs describes a stored object.
 type Attrs struct {
 	Key  string
-	Size int64 // bytes
+	Size int64 // bytes, or UnknownSize
 	// SHA256 is the lower-case hexadecimal SHA-256 of the content as the store itself computed it over the bytes that it
 	// received, or "" where the store computes none. It is never a value that a client merely attached.
 	SHA256 string
 }
+
+// UnknownSize is the size of an object of which the store does not tell it: no statement about it at all, least of all that
+// the object is empty.
+const UnknownSize = -1
 
 // Object is content to be uploaded.
 type Object struct {

@@ -17,6 +17,15 @@ type Versioned interface {
 	DeleteVersion(ctx context.Context, key, id string) error
 }
 
+// Unfinished is implemented by buckets whose store keeps the parts of an upload that was never completed, where nobody sees
+// them and somebody pays for them.
+type Unfinished interface {
+	// AbortUploads removes the parts of uploads to keys which begin with prefix, except those for which keep returns true and
+	// those that this Bucket is just making, and returns of how many uploads. A store that cannot list such uploads is no
+	// error. It goes on after an upload that cannot be removed, and returns the first error.
+	AbortUploads(ctx context.Context, prefix string, keep func(key string) bool) (int, error)
+}
+
 // Version is one version of an object, or the mark of its deletion.
 type Version struct {
 	Key string
@@ -25,20 +34,41 @@ type Version struct {
 
 // Purged is what [Purge] did.
 type Purged struct {
-	Deleted int // objects and versions that are gone
+	Deleted int // objects, versions and interrupted uploads that are gone
 	// Failed are those that could not be deleted, and why: the store's words, without keys.
 	Failed map[string]int
 	// Versions says why earlier versions could not be looked for; "" where they were, or where the store has none.
 	Versions string
+	// Uploads says why parts of interrupted uploads could not be looked for or removed; "" where they were, or where the store
+	// has none.
+	Uploads string
 }
 
 // Complete reports whether everything is gone that was there.
-func (p Purged) Complete() bool { return len(p.Failed) == 0 && p.Versions == "" }
+func (p Purged) Complete() bool { return len(p.Failed) == 0 && p.Versions == "" && p.Uploads == "" }
 
 // Purge deletes, with all their versions, the objects whose keys begin with prefix, except those for which keep returns
-// true. first is deleted before all others, so that what is left, should it be interrupted, is not taken for whole. It
-// goes on after an object that cannot be deleted. The error is one of listing the objects or of ctx.
+// true, and the parts of uploads to such keys that were interrupted. first is deleted before all others, so that what is
+// left, should it be interrupted, is not taken for whole. It goes on after an object that cannot be deleted. The error is
+// one of listing the objects or of ctx.
 func Purge(ctx context.Context, b Bucket, prefix, first string, keep func(key string) bool) (Purged, error) {
+	p, err := purgeObjects(ctx, b, prefix, first, keep)
+	u, ok := b.(Unfinished)
+	if err != nil || !ok {
+		return p, err
+	}
+	n, err := u.AbortUploads(ctx, prefix, keep)
+	p.Deleted += n
+	if err != nil && ctx.Err() != nil {
+		return p, err
+	}
+	if err != nil {
+		p.Uploads = Redacted(err, "an error of the store")
+	}
+	return p, nil
+}
+
+func purgeObjects(ctx context.Context, b Bucket, prefix, first string, keep func(key string) bool) (Purged, error) {
 	p := Purged{Failed: map[string]int{}}
 	note := func(err error) error {
 		switch {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -44,6 +45,16 @@ func unexplained(err error) bool {
 	return false
 }
 
+func hasCode(err error, code string) bool {
+	api, ok := errors.AsType[smithy.APIError](err)
+	return ok && api.ErrorCode() == code
+}
+
+func hasStatus(err error, statuses ...int) bool {
+	re, ok := errors.AsType[*smithyhttp.ResponseError](err)
+	return ok && slices.Contains(statuses, re.HTTPStatusCode())
+}
+
 // fail explains err. ctx is the context of the call, from which it learns whether the call was ended from outside.
 func (b *Bucket) fail(ctx context.Context, op, key string, err error) *objstore.Error {
 	e := &objstore.Error{Op: op, Bucket: b.name, Key: key, Err: err}
@@ -56,6 +67,12 @@ func (b *Bucket) fail(ctx context.Context, op, key string, err error) *objstore.
 	case errors.Is(err, errNotAStore):
 		e.Err, e.Cause = errNotAStore, errNotAStore.Error()
 		e.Remedy = "check ENDPOINT, and whether a proxy or the login page of a network answers in its place"
+	case errors.Is(err, errNoETag):
+		e.Err, e.Cause = errNoETag, errNoETag.Error()
+		e.Remedy = "let what stands between here and the store pass the header ETag"
+	case errors.Is(err, errListEndless), errors.Is(err, errListCut), errors.Is(err, errListForeign):
+		e.Err, e.Cause = err, err.Error()
+		e.Remedy = "check what stands between here and the store, or ask whoever runs it"
 	default:
 		b.classify(e, err)
 	}
@@ -125,6 +142,9 @@ func retryAfter(v string) time.Duration {
 	return 0
 }
 
+const badSignature = "check SECRET_KEY of the project's S3 settings; if it is right, a proxy or front end changes the request on its way: " +
+	"it must leave method, host, path, query and the x-amz-* headers as they are"
+
 // permanentCodes are the error codes of S3 and its clones after which the same request fails again, with what a person
 // can do. Codes which are not here are judged by their HTTP status.
 // https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#ErrorCodeList
@@ -135,7 +155,7 @@ var permanentCodes = map[string]string{
 	"AccountProblem":                     "ask whoever runs the store",
 	"InvalidAccessKeyId":                 "check ACCESS_KEY of the project's S3 settings",
 	"XAdminUserNotFound":                 "check ACCESS_KEY of the project's S3 settings", // versitygw's word for it
-	"SignatureDoesNotMatch":              "check SECRET_KEY of the project's S3 settings",
+	"SignatureDoesNotMatch":              badSignature,
 	"InvalidToken":                       "check the project's S3 credentials",
 	"ExpiredToken":                       "check the project's S3 credentials",
 	"NoSuchBucket":                       "create the bucket or correct BUCKET_NAME",

@@ -17,8 +17,8 @@ import (
 	"testing"
 )
 
-// fakeS3 is as much of an S3 server as the tests need. It checks the hash of each body, not the signatures; the run
-// against a real server is in the development stack's module.
+// fakeS3 is as much of an S3 server as the tests need. It checks signatures and the hash of each body; the run against a real
+// server is in the development stack's module.
 type fakeS3 struct {
 	// before may answer a request itself (true) instead of the server.
 	before func(w http.ResponseWriter, r *http.Request) bool
@@ -26,6 +26,7 @@ type fakeS3 struct {
 	mu       sync.Mutex
 	objects  map[string]fakeObject
 	uploads  map[string]map[int][]byte
+	to       map[string]string // key of an upload
 	requests []*http.Request
 }
 
@@ -35,7 +36,7 @@ type fakeObject struct {
 }
 
 func newFakeS3(t *testing.T) (*fakeS3, *httptest.Server) {
-	f := &fakeS3{objects: map[string]fakeObject{}, uploads: map[string]map[int][]byte{}}
+	f := &fakeS3{objects: map[string]fakeObject{}, uploads: map[string]map[int][]byte{}, to: map[string]string{}}
 	srv := httptest.NewServer(f)
 	t.Cleanup(srv.Close)
 	return f, srv
@@ -52,6 +53,10 @@ func (f *fakeS3) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.requests = append(f.requests, r.Clone(r.Context()))
 	f.mu.Unlock()
 	if f.before != nil && f.before(w, r) {
+		return
+	}
+	if err := signatureError(r); err != nil {
+		answer(w, 403, "SignatureDoesNotMatch", err.Error())
 		return
 	}
 	bucket, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
@@ -78,9 +83,11 @@ func (f *fakeS3) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	switch {
 	case r.Method == "POST" && q.Has("uploads"):
-		id := fmt.Sprintf("upload-%d", len(f.uploads)+1)
-		f.uploads[id] = map[int][]byte{}
+		id := fmt.Sprintf("upload-%d", len(f.to)+1)
+		f.uploads[id], f.to[id] = map[int][]byte{}, key
 		fmt.Fprintf(w, `<InitiateMultipartUploadResult><UploadId>%s</UploadId></InitiateMultipartUploadResult>`, id)
+	case r.Method == "PUT" && q.Has("uploadId") && f.uploads[q.Get("uploadId")] == nil:
+		answer(w, 404, "NoSuchUpload", "The specified upload does not exist.")
 	case r.Method == "PUT" && q.Has("uploadId"):
 		n, _ := strconv.Atoi(q.Get("partNumber"))
 		f.uploads[q.Get("uploadId")][n] = body
@@ -107,6 +114,8 @@ func (f *fakeS3) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == "PUT":
 		f.objects[key] = fakeObject{body, r.Header.Get("Content-Type"), checksum}
 		w.Header().Set("ETag", `"x"`)
+	case r.Method == "GET" && q.Has("uploads"):
+		f.listUploads(w, q.Get("prefix"), q.Get("upload-id-marker"))
 	case r.Method == "GET" && key == "":
 		f.list(w, q.Get("prefix"), q.Get("continuation-token"))
 	case r.Method == "GET" || r.Method == "HEAD":
@@ -151,6 +160,30 @@ func (f *fakeS3) list(w http.ResponseWriter, prefix, after string) {
 			break
 		}
 		out.Contents = append(out.Contents, content{k, len(f.objects[k].data)})
+	}
+	xml.NewEncoder(w).Encode(out)
+}
+
+// listUploads answers in pages of one.
+func (f *fakeS3) listUploads(w http.ResponseWriter, prefix, after string) {
+	type upload struct{ Key, UploadId string }
+	var out struct {
+		XMLName                           xml.Name `xml:"ListMultipartUploadsResult"`
+		Bucket                            string
+		Upload                            []upload
+		IsTruncated                       bool
+		NextKeyMarker, NextUploadIdMarker string
+	}
+	out.Bucket = "bucket"
+	for _, id := range slices.Sorted(maps.Keys(f.uploads)) {
+		if !strings.HasPrefix(f.to[id], prefix) || id <= after {
+			continue
+		}
+		if len(out.Upload) == 1 {
+			out.IsTruncated, out.NextKeyMarker, out.NextUploadIdMarker = true, out.Upload[0].Key, out.Upload[0].UploadId
+			break
+		}
+		out.Upload = append(out.Upload, upload{f.to[id], id})
 	}
 	xml.NewEncoder(w).Encode(out)
 }

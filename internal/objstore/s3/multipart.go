@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
@@ -26,14 +25,18 @@ func (b *Bucket) uploadParts(ctx context.Context, key string, o objstore.Object,
 	if (o.Size+partSize-1)/partSize > maxParts {
 		partSize = (o.Size + maxParts - 1) / maxParts
 	}
+	// An earlier try, perhaps of a process that was killed, may have left parts. Where they cannot be listed they stay.
+	b.AbortUploads(ctx, key, func(k string) bool { return k != key }) //nolint:errcheck // see above
 	id, err := b.createUpload(ctx, key, o.ContentType)
 	if err != nil {
 		return err
 	}
+	b.making(*id, true)
 	defer func() {
 		if err != nil {
 			b.abort(ctx, key, id)
 		}
+		b.making(*id, false)
 	}()
 
 	whole := sha256.New()
@@ -52,10 +55,13 @@ func (b *Bucket) uploadParts(ctx context.Context, key string, o objstore.Object,
 	// Putting the parts together takes some stores minutes, in which they send nothing but white space.
 	ctx, w := watch(ctx, 5*b.o.StallTimeout)
 	defer w.stop()
-	_, err = b.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
+	out, err := b.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
 		Bucket: &b.o.Bucket, Key: &key, UploadId: id,
 		MultipartUpload: &types.CompletedMultipartUpload{Parts: parts},
 	})
+	if err == nil && out.Key == nil && out.Location == nil && !isStores(out.ETag, out.ResultMetadata) {
+		err = errNotAStore
+	}
 	if err != nil {
 		return b.fail(ctx, "upload", key, err)
 	}
@@ -70,7 +76,7 @@ func (b *Bucket) createUpload(ctx context.Context, key, contentType string) (id 
 		in.ChecksumAlgorithm = types.ChecksumAlgorithmSha256
 	}
 	out, err := b.client.CreateMultipartUpload(ctx, in)
-	if err == nil && out.UploadId == nil {
+	if err == nil && aws.ToString(out.UploadId) == "" {
 		err = errNotAStore
 	}
 	if err != nil {
@@ -97,21 +103,16 @@ func (b *Bucket) uploadPart(ctx context.Context, key string, id *string, number 
 		in.ChecksumSHA256 = aws.String(base64.StdEncoding.EncodeToString(sum))
 	}
 	out, err := b.client.UploadPart(ctx, in, signedPayload(sum))
-	if err == nil && out.ETag == nil {
+	switch {
+	case err == nil && !isStores(out.ETag, out.ResultMetadata):
 		err = errNotAStore
+	case err == nil && aws.ToString(out.ETag) == "":
+		err = errNoETag
 	}
 	if err != nil {
 		return types.CompletedPart{}, b.fail(ctx, "upload", key, err)
 	}
 	return types.CompletedPart{ETag: out.ETag, PartNumber: &number, ChecksumSHA256: in.ChecksumSHA256}, nil
-}
-
-// abort frees the parts of a failed upload in the store, also when ctx has ended. It is best effort: a rule of the bucket
-// that removes incomplete uploads after some days catches what it misses.
-func (b *Bucket) abort(ctx context.Context, key string, id *string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	b.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &b.o.Bucket, Key: &key, UploadId: id}) //nolint:errcheck // see above
 }
 
 // signedPayload signs the known SHA-256 of the body with the request instead of letting the SDK read the body once more

@@ -12,11 +12,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -64,6 +64,9 @@ type Bucket struct {
 	o      Options
 	name   string
 	client *s3.Client
+
+	mu      sync.Mutex
+	uploads map[string]bool // in parts, being made; by upload id
 }
 
 var _ objstore.Bucket = (*Bucket)(nil)
@@ -103,12 +106,16 @@ func New(o Options) (*Bucket, error) {
 	if transport == nil {
 		transport = awshttp.NewBuildableClient().
 			WithDialerOptions(func(d *net.Dialer) { d.Timeout = 10 * time.Second }).
-			WithTransportOptions(func(t *http.Transport) { t.TLSHandshakeTimeout = 10 * time.Second }).GetTransport()
+			WithTransportOptions(func(t *http.Transport) {
+				t.TLSHandshakeTimeout, t.MaxResponseHeaderBytes = 10*time.Second, maxHeader
+			}).GetTransport()
 	}
 	so := s3.Options{
 		Region:      o.Region,
 		Credentials: credentials.NewStaticCredentialsProvider(o.AccessKey, o.SecretKey, ""),
-		HTTPClient:  unredirected{transport},
+		HTTPClient:  client{transport},
+		// What intermediaries change is not signed.
+		HTTPSignerV4: newSigner(),
 		// Retrying is the business of package retry and of the uploader, which know about it.
 		Retryer: aws.NopRetryer{},
 		// Checksums are set where wanted; what the SDK would add by itself (CRC32, trailers) many clones refuse.
@@ -122,15 +129,8 @@ func New(o Options) (*Bucket, error) {
 	if o.PathStyle != nil {
 		so.UsePathStyle = *o.PathStyle
 	}
-	return &Bucket{o: o, name: fmt.Sprintf("s3://%s at %s", o.Bucket, where), client: s3.New(so)}, nil
+	return &Bucket{o: o, name: fmt.Sprintf("s3://%s at %s", o.Bucket, where), client: s3.New(so), uploads: map[string]bool{}}, nil
 }
-
-// unredirected sends requests and follows no redirect: the signature is for one host, so the request would be refused at
-// another one with an error that hides the reason. The redirect itself says what is wrong.
-type unredirected struct{ http.RoundTripper }
-
-// Do implements the SDK's HTTPClient.
-func (u unredirected) Do(r *http.Request) (*http.Response, error) { return u.RoundTrip(r) }
 
 // String returns "s3://<bucket> at <endpoint>".
 func (b *Bucket) String() string { return b.name }
@@ -171,7 +171,7 @@ func (b *Bucket) Upload(ctx context.Context, key string, o objstore.Object) erro
 		in.ChecksumSHA256 = aws.String(base64.StdEncoding.EncodeToString(sum))
 	}
 	out, err := b.client.PutObject(ctx, in, signedPayload(sum))
-	if err == nil && out.ETag == nil {
+	if err == nil && !isStores(out.ETag, out.ResultMetadata) {
 		err = errNotAStore
 	}
 	if err != nil {
@@ -219,16 +219,24 @@ func (b *Bucket) head(ctx context.Context, key string) (objstore.Attrs, error) {
 	switch {
 	case err != nil:
 		return objstore.Attrs{}, w.explain(err)
-	case out.ETag == nil:
+	case !isStores(out.ETag, out.ResultMetadata):
 		return objstore.Attrs{}, errNotAStore
 	}
-	a := objstore.Attrs{Key: key, Size: aws.ToInt64(out.ContentLength)}
+	a := objstore.Attrs{Key: key, Size: size(out.ContentLength)}
 	if b.o.Checksums && out.ChecksumType != types.ChecksumTypeComposite {
 		if sum, err := base64.StdEncoding.DecodeString(aws.ToString(out.ChecksumSHA256)); err == nil && len(sum) == sha256.Size {
 			a.SHA256 = hex.EncodeToString(sum)
 		}
 	}
 	return a, nil
+}
+
+// size is what an answer says of the size of an object, which need not be there: HTTP lets the answer to HEAD leave it out.
+func size(n *int64) int64 {
+	if n == nil || *n < 0 {
+		return objstore.UnknownSize
+	}
+	return *n
 }
 
 // reason asks for the first byte of an object, and returns the error that this gives.
@@ -247,9 +255,9 @@ func (b *Bucket) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 	if err := objstore.CheckKey(key); err != nil {
 		return nil, objstore.BadKey("open", b.name, key, err)
 	}
-	ctx, w := watch(ctx, b.o.StallTimeout)
+	ctx, w := watch(withObject(ctx), b.o.StallTimeout)
 	out, err := b.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &b.o.Bucket, Key: &key})
-	if err == nil && out.ETag == nil {
+	if err == nil && !isStores(out.ETag, out.ResultMetadata) {
 		err = errors.Join(errNotAStore, out.Body.Close())
 	}
 	if err != nil {
@@ -282,35 +290,6 @@ func (r *reader) Close() error {
 	return r.body.Close()
 }
 
-// List implements [objstore.Bucket].
-func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[objstore.Attrs, error] {
-	return func(yield func(objstore.Attrs, error) bool) {
-		pages := s3.NewListObjectsV2Paginator(b.client, &s3.ListObjectsV2Input{Bucket: &b.o.Bucket, Prefix: &prefix})
-		for pages.HasMorePages() {
-			page, err := b.page(ctx, pages, prefix)
-			if err != nil {
-				yield(objstore.Attrs{}, err)
-				return
-			}
-			for _, o := range page.Contents {
-				if !yield(objstore.Attrs{Key: aws.ToString(o.Key), Size: aws.ToInt64(o.Size)}, nil) {
-					return
-				}
-			}
-		}
-	}
-}
-
-func (b *Bucket) page(ctx context.Context, pages *s3.ListObjectsV2Paginator, prefix string) (*s3.ListObjectsV2Output, error) {
-	ctx, w := watch(ctx, b.o.StallTimeout)
-	defer w.stop()
-	page, err := pages.NextPage(ctx)
-	if err != nil {
-		return nil, b.fail(ctx, "list", prefix, err)
-	}
-	return page, nil
-}
-
 // Delete implements [objstore.Bucket].
 func (b *Bucket) Delete(ctx context.Context, key string) error {
 	if err := objstore.CheckKey(key); err != nil {
@@ -318,7 +297,10 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 	}
 	ctx, w := watch(ctx, b.o.StallTimeout)
 	defer w.stop()
-	_, err := b.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &b.o.Bucket, Key: &key})
+	out, err := b.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &b.o.Bucket, Key: &key})
+	if err == nil && !isDeleted(out.ResultMetadata) {
+		err = errNotAStore
+	}
 	if err == nil {
 		return nil
 	}

@@ -165,9 +165,18 @@ func TestAnAnswerThatIsNotAStores(t *testing.T) {
 	_, err = b.Open(t.Context(), "k")
 	check("Open", err)
 	check("Verify", objstore.Verify(t.Context(), b, "k", obj.Size, obj.SHA256))
-	for _, err := range b.List(t.Context(), "") {
-		check("List", err)
+	var last error
+	for _, last = range b.List(t.Context(), "") {
+		continue
 	}
+	check("List", last)
+	last = nil
+	for _, last = range b.Versions(t.Context(), "") {
+		continue
+	}
+	check("Versions", last)
+	check("Delete", b.Delete(t.Context(), "k"))
+	check("DeleteVersion", b.DeleteVersion(t.Context(), "k", "1"))
 	check("Upload in parts", b.Upload(t.Context(), "k", objtest.Generated(17<<20, 1)))
 }
 

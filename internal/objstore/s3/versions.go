@@ -16,23 +16,35 @@ var _ objstore.Versioned = (*Bucket)(nil)
 func (b *Bucket) Versions(ctx context.Context, prefix string) iter.Seq2[objstore.Version, error] {
 	return func(yield func(objstore.Version, error) bool) {
 		in := &s3.ListObjectVersionsInput{Bucket: &b.o.Bucket, Prefix: &prefix}
+		pages := pages{b: b, prefix: prefix}
 		for {
 			out, err := b.versionsPage(ctx, in, prefix)
 			if err != nil {
 				yield(objstore.Version{}, err)
 				return
 			}
+			var found []objstore.Version
 			for _, v := range out.Versions {
-				if !yield(objstore.Version{Key: aws.ToString(v.Key), ID: aws.ToString(v.VersionId)}, nil) {
-					return
-				}
+				found = append(found, objstore.Version{Key: aws.ToString(v.Key), ID: aws.ToString(v.VersionId)})
 			}
 			for _, m := range out.DeleteMarkers {
-				if !yield(objstore.Version{Key: aws.ToString(m.Key), ID: aws.ToString(m.VersionId)}, nil) {
+				found = append(found, objstore.Version{Key: aws.ToString(m.Key), ID: aws.ToString(m.VersionId)})
+			}
+			for _, v := range found {
+				if err := pages.key(ctx, v.Key); err != nil {
+					yield(objstore.Version{}, err)
+					return
+				}
+				if !yield(v, nil) {
 					return
 				}
 			}
-			if !aws.ToBool(out.IsTruncated) || aws.ToString(out.NextKeyMarker) == "" {
+			isList := out.Name != nil || out.IsTruncated != nil || out.MaxKeys != nil || len(found) > 0
+			more, err := pages.next(ctx, isList, out.IsTruncated, len(found), out.NextKeyMarker, out.NextVersionIdMarker)
+			if err != nil {
+				yield(objstore.Version{}, err)
+			}
+			if !more {
 				return
 			}
 			in.KeyMarker, in.VersionIdMarker = out.NextKeyMarker, out.NextVersionIdMarker
@@ -66,7 +78,10 @@ func (b *Bucket) DeleteVersion(ctx context.Context, key, id string) error {
 	if id != "" {
 		in.VersionId = &id
 	}
-	_, err := b.client.DeleteObject(ctx, in)
+	out, err := b.client.DeleteObject(ctx, in)
+	if err == nil && !isDeleted(out.ResultMetadata) {
+		err = errNotAStore
+	}
 	if err == nil {
 		return nil
 	}
