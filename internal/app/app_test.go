@@ -138,6 +138,12 @@ func TestReloadCorrectsCredentials(t *testing.T) {
 	running := w.record(projectA, 2)
 	w.send(running, "before")
 	w.eventually("the status says what is wrong", func() bool { return strings.Contains(w.project(projectA).UploadError, "ACCESS_KEY") })
+	notReady := strings.Join(w.app.NotReady(), "\n")
+	for _, part := range []string{"project 0", w.recording(1).EgressID, "ACCESS_KEY"} {
+		if !strings.Contains(notReady, part) {
+			t.Errorf("/readyz does not say %q:\n%s", part, notReady)
+		}
+	}
 
 	w.env(w.bucket(0, projectA, "AKGOOD"), "LOG_LEVEL=debug", "RETENTION=1h", "SHUTDOWN_TIMEOUT=30s", "RABBITMQ_HOST=localhost", "REJOIN_WINDOW=5m", "PROJECTS__0__TOPICS_DENY=private")
 	if err := w.app.Reload(); err != nil {
@@ -155,6 +161,9 @@ func TestReloadCorrectsCredentials(t *testing.T) {
 	w.eventually("session 2 is delivered", func() bool { return w.recording(2).State == "uploaded" })
 	if got := w.delivered(2, filepath.Join(w.s3.dump(t), "bucket")); got != "before, after" {
 		t.Errorf("delivered %q", got)
+	}
+	if notReady := w.app.NotReady(); len(notReady) != 0 {
+		t.Errorf("not ready though everything is delivered: %q", notReady)
 	}
 	r := w.app.Status().LastReload
 	if r == nil || r.Error != "" {

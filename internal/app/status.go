@@ -108,7 +108,7 @@ func (a *App) NotReady() []string {
 			out = append(out, awayReasons(p.config.Index, snap.Recorders, time.Now())...)
 		}
 	}
-	return out
+	return append(out, undelivered(a.all(), a.uploader.Snapshot())...)
 }
 
 // mostAway bounds the sessions of a project that [awayReasons] names.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,6 +30,8 @@ type delivery struct {
 	// own are keys under which this process found nothing and then began to upload. If they hold other bytes, those are
 	// the remains of that attempt and nobody else's.
 	own map[string]bool
+	// resumed: an earlier process had begun, and may have left parts of uploads.
+	resumed bool
 }
 
 // uploaded is uploaded.json.
@@ -54,11 +57,16 @@ func parseUploaded(data []byte) (uploaded, error) {
 	return up, nil
 }
 
+// errAllTaken says that no further revision is made.
+var errAllTaken = errors.New("its keys, and those of the revisions before it, hold other bytes than this recording's; no further revision is made. " +
+	"Does something else write below this recording's prefix, or can the place not tell names apart? Move away what is there: the delivery goes on by itself")
+
 // errTaken says that a key of this revision holds other bytes, which are not ours to overwrite.
 var errTaken = errors.New("a key of this revision holds other bytes")
 
-// maxRevisionsPerAttempt bounds how fast revisions can be used up if the keys of each new one are taken, too.
-const maxRevisionsPerAttempt = 3
+// maxRevisions is how many revisions after the first one a delivery makes because keys were taken. When those of the last
+// one are taken, too, something is wrong that more revisions do not mend, and each leaves objects in the bucket for ever.
+const maxRevisions = 3
 
 // deliverSafely keeps a panic in one delivery from ending the service, and with it the recordings that are going on.
 func (u *Uploader) deliverSafely(ctx context.Context, j *job) (err error) {
@@ -86,26 +94,49 @@ func (u *Uploader) deliver(ctx context.Context, j *job) error {
 	if err := u.probe(ctx, j, bucket); err != nil {
 		return err
 	}
-	for range maxRevisionsPerAttempt {
+	for {
 		staging, err := u.prepare(ctx, j)
 		if err != nil {
 			return err
 		}
+		u.abortEarlier(ctx, j, bucket)
 		err = u.upload(ctx, j, bucket, staging)
 		staging.Close() //nolint:errcheck // nothing is written through it any more
-		switch {
-		case errors.Is(err, errTaken):
-			u.logger(j).Warn("a key holds other bytes than this delivery's: beginning the next revision", "revision", j.frozen.Revision)
-			if err := u.nextRevision(ctx, j); err != nil {
-				return err
-			}
-			continue
-		case err != nil:
+		if err == nil {
+			return u.finish(j, bucket)
+		}
+		if !errors.Is(err, errTaken) {
 			return err
 		}
-		return u.finish(j, bucket)
+		first, ferr := export.FirstRevision(j.rec)
+		if ferr != nil {
+			return waitsForPerson{ferr}
+		}
+		if j.frozen.Revision-first >= maxRevisions {
+			return waitsForPerson{&step{"revision " + strconv.Itoa(j.frozen.Revision), errAllTaken}}
+		}
+		u.logger(j).Warn("a key holds other bytes than this delivery's: beginning the next revision", "revision", j.frozen.Revision)
+		if err := u.nextRevision(ctx, j); err != nil {
+			return err
+		}
 	}
-	return waitsForPerson{errors.New("the keys of several revisions in a row hold other bytes; does something else write to this prefix?")}
+}
+
+// abortEarlier removes what an earlier process, which was killed, may have left of uploads in parts. Where that is not
+// possible, a rule of the bucket must do it: the delivery does not depend on it.
+func (u *Uploader) abortEarlier(ctx context.Context, j *job, bucket objstore.Bucket) {
+	b, ok := bucket.(objstore.Unfinished)
+	if !ok || !j.resumed {
+		return
+	}
+	j.resumed = false
+	n, err := b.AbortUploads(ctx, j.rec.Info().KeyPrefix, func(string) bool { return false })
+	if n > 0 {
+		u.logger(j).Info("parts of uploads were removed that an earlier process had begun", "uploads", n)
+	}
+	if err != nil && ctx.Err() == nil {
+		u.logger(j).Info("parts of uploads that an earlier process may have begun could not be looked for", "error", redact(err))
+	}
 }
 
 // probe asks the bucket for something before anything is derived, so that an outage of a bucket costs neither disk nor
@@ -137,6 +168,7 @@ func (u *Uploader) prepare(ctx context.Context, j *job) (*export.Staging, error)
 			return u.freeze(ctx, j, revision)
 		}
 		j.begin(frozen)
+		j.resumed = true
 	}
 	if s, err := export.OpenStaging(j.rec.StagingDir()); err == nil {
 		if u.holds(ctx, s, j) {

@@ -170,7 +170,7 @@ func TestARefusedRecordingDelaysNoOther(t *testing.T) {
 }
 
 func TestRetryAfter(t *testing.T) {
-	for wanted, want := range map[time.Duration]time.Duration{time.Minute: time.Minute, 24 * time.Hour: 15 * time.Minute} {
+	for wanted, want := range map[time.Duration]time.Duration{time.Minute: time.Minute, 24 * time.Hour: 5 * time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, true, "p1")
 			var at []time.Time

@@ -23,6 +23,20 @@ type ProjectSnapshot struct {
 	LastError    string
 	FailingSince time.Time
 	NextAttempt  time.Time
+	// Failing are the deliveries that need somebody's attention: those that fail in a way which no retry cures, and those that
+	// have been failing for longer than [FailingAfter]. One for each text, the one that has failed for the longest time.
+	Failing []Failure
+}
+
+// FailingAfter is how long a delivery may fail in a way that can pass before it counts as failing.
+const FailingAfter = time.Minute
+
+// Failure is what one or more deliveries fail with.
+type Failure struct {
+	EgressID string // of the one that has failed for the longest time
+	Others   int    // further deliveries that fail in the same way
+	Error    string // cause and remedy, without names of participants
+	Since    time.Time
 }
 
 // Snapshot returns the state of this moment.
@@ -46,6 +60,9 @@ func (u *Uploader) Snapshot() Snapshot {
 		}
 		if j := u.jobs[rec.ID()]; j != nil && j.failures > 0 {
 			s.Errors[rec.ID()] = j.lastError
+			if j.failing && (j.permanent || time.Since(j.since) >= FailingAfter) {
+				p.Failing = addFailure(p.Failing, Failure{EgressID: rec.ID(), Error: j.lastError, Since: j.since})
+			}
 			if j.lastFailed.After(failed[id]) {
 				failed[id] = j.lastFailed
 				p.LastError, p.FailingSince, p.NextAttempt = j.lastError, j.since, j.next
@@ -57,6 +74,21 @@ func (u *Uploader) Snapshot() Snapshot {
 		s.Projects[id] = p
 	}
 	return s
+}
+
+// addFailure adds f to a list with one entry for each text, which has that of the longest standing.
+func addFailure(list []Failure, f Failure) []Failure {
+	for i, g := range list {
+		if g.Error != f.Error {
+			continue
+		}
+		f.Others, g.Others = g.Others+1, g.Others+1
+		if list[i] = g; f.Since.Before(g.Since) {
+			list[i] = f
+		}
+		return list
+	}
+	return append(list, f)
 }
 
 const (
@@ -101,7 +133,9 @@ func newMetrics(reg prometheus.Registerer, u *Uploader) *metrics {
 	}, func() float64 {
 		var d time.Duration
 		for _, p := range u.Snapshot().Projects {
-			d = max(d, time.Since(p.Oldest))
+			if !p.Oldest.IsZero() { // not known of a recording whose state cannot be read
+				d = max(d, time.Since(p.Oldest))
+			}
 		}
 		return d.Seconds()
 	})

@@ -19,11 +19,12 @@
 // How often a store is asked: the recordings of a project are delivered one after the other, so a project has one request
 // under way, or two while the service stops. A store that fails is asked at growing intervals with a random part, up to
 // maxDelay, by whichever recording's turn it is: hundreds that wait ask no more often than one. A store that names a time
-// to wait (Retry-After) is given it. Attempts never end.
+// to wait (Retry-After) is given it, up to maxDelay. Attempts never end.
 package uploader
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
@@ -64,10 +65,9 @@ type Options struct {
 }
 
 const (
-	minDelay      = time.Second
-	maxDelay      = 5 * time.Minute  // also the one after an error that needs a person
-	maxRetryAfter = 15 * time.Minute // a store's wish for a longer pause is not believed
-	logEvery      = 5 * time.Minute  // of an error that goes on with the same text
+	minDelay = time.Second
+	maxDelay = 5 * time.Minute // also where the store asks for more
+	logEvery = 5 * time.Minute // of an error that goes on with the same text
 )
 
 // Uploader delivers recordings. Create it with [New].
@@ -180,6 +180,9 @@ type job struct {
 	failures   int // in a row
 	next       time.Time
 	outage     bool // the last failure was the bucket's
+	down       bool // likewise, before anything of this recording was tried
+	permanent  bool // the last failure needs a person
+	failing    bool // the last failure is still true, as far as is known
 	lastError  string
 	lastFailed time.Time
 	lastLogged time.Time
@@ -314,14 +317,16 @@ func (u *Uploader) delivered(j *job) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	delete(u.jobs, j.rec.ID())
-	if u.outages[project] == nil {
-		return
-	}
+	outage := u.outages[project] != nil
 	delete(u.outages, project)
 	for _, other := range u.jobs {
-		if other.outage && other.rec.Info().ProjectID == project {
+		if !other.outage || other.rec.Info().ProjectID != project {
+			continue
+		}
+		if outage {
 			other.next = time.Time{}
 		}
+		other.failing = other.failing && !other.down
 	}
 }
 
@@ -333,11 +338,8 @@ func (u *Uploader) failed(j *job, err error) {
 	u.mu.Lock()
 	j.failures++
 	j.outage = isOutage(err)
-	delay := retry.Delay(minDelay, maxDelay, j.failures)
-	if permanent {
-		delay = retry.Delay(maxDelay, maxDelay, 1)
-	}
-	delay = max(delay, min(objstore.RetryAfter(err), maxRetryAfter))
+	// A refusal that needs a person grows no faster: new keys, policies and clocks heal within seconds.
+	delay := pause(j.failures, err)
 	j.next = now.Add(delay)
 	if j.outage {
 		project := j.rec.Info().ProjectID
@@ -347,12 +349,13 @@ func (u *Uploader) failed(j *job, err error) {
 			u.outages[project] = out
 		}
 		out.failures++
-		out.next = now.Add(max(retry.Delay(minDelay, maxDelay, out.failures), min(objstore.RetryAfter(err), maxRetryAfter)))
+		out.next = now.Add(pause(out.failures, err))
 	}
 	if j.failures == 1 {
 		j.since = now
 	}
-	j.lastFailed = now
+	_, down := errors.AsType[bucketDown](err)
+	j.lastFailed, j.failing, j.down, j.permanent = now, true, down, permanent
 	tell := text != j.lastError || now.Sub(j.lastLogged) >= logEvery
 	j.lastError = text
 	if tell {
@@ -373,6 +376,11 @@ func (u *Uploader) failed(j *job, err error) {
 		}
 		u.logger(j).Log(context.Background(), level, "recording is not delivered yet", "error", text, "failures", failures, "next_attempt_in", delay)
 	}
+}
+
+// pause returns how long to wait after so many failures in a row, of which err is the last.
+func pause(failures int, err error) time.Duration {
+	return max(retry.Delay(minDelay, maxDelay, failures), min(objstore.RetryAfter(err), maxDelay))
 }
 
 func (u *Uploader) logger(j *job) *slog.Logger {

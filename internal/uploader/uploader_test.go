@@ -238,7 +238,7 @@ func TestBackoff(t *testing.T) {
 	})
 }
 
-func TestWhatNeedsAPersonIsTriedSeldomAndWhenSettingsChange(t *testing.T) {
+func TestWhatNeedsAPersonIsTriedWhenSettingsChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, true, "p1")
 		w.noBucket["p1"] = true
@@ -248,6 +248,9 @@ func TestWhatNeedsAPersonIsTriedSeldomAndWhenSettingsChange(t *testing.T) {
 		if e := w.up.Snapshot().Errors[id]; !strings.Contains(e, "not configured") {
 			t.Errorf("error %q", e)
 		}
+		settle(time.Hour) // the pauses are minutes by now
+		next := w.up.Snapshot().Projects["p1"].NextAttempt
+		settle(time.Until(next) + time.Second)
 		w.noBucket["p1"] = false
 		settle(2 * time.Minute)
 		w.up.Wake() // somebody else was sealed; that changes nothing here
@@ -383,13 +386,36 @@ func TestAllKeysTaken(t *testing.T) {
 			w.buckets["p1"].Put(export.Prefix(rec.Info(), r)+"events.jsonl", []byte(foreign))
 		}
 		w.run()
+		revisions := func(when string) {
+			t.Helper()
+			if f, _, _ := export.LoadFrozen(rec); f.Revision != 4 {
+				t.Errorf("%s: revision %d, want 4", when, f.Revision)
+			}
+			s := w.up.Snapshot()
+			if e := s.Errors[id]; !strings.Contains(e, "other bytes") || !strings.Contains(e, "no further revision is made") {
+				t.Errorf("%s: error %q", when, e)
+			}
+			if f := s.Projects["p1"].Failing; len(f) != 1 || f[0].EgressID != id || f[0].Error != s.Errors[id] {
+				t.Errorf("%s: failing %+v", when, f)
+			}
+		}
 		settle(2 * time.Minute)
-		if f, _, _ := export.LoadFrozen(rec); f.Revision > 4 {
-			t.Errorf("%d revisions within one attempt", f.Revision)
+		revisions("after the first attempts")
+		uploaded := len(w.buckets["p1"].Objects())
+		settle(5 * time.Hour)
+		revisions("after hours")
+		w.restart()
+		settle(time.Hour)
+		revisions("after a restart")
+		if n := len(w.buckets["p1"].Objects()); n != uploaded {
+			t.Errorf("%d objects, and hours later %d", uploaded, n)
 		}
-		if e := w.up.Snapshot().Errors[id]; !strings.Contains(e, "other bytes") {
-			t.Errorf("error %q", e)
+		// When what is in the way is gone, it is delivered.
+		if err := w.buckets["p1"].Delete(t.Context(), export.Prefix(rec.Info(), 4)+"events.jsonl"); err != nil {
+			t.Fatal(err)
 		}
+		settle(6 * time.Minute)
+		w.delivered(id, 4)
 		w.shutDown()
 	})
 }

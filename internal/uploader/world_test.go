@@ -41,6 +41,7 @@ type world struct {
 	opts     uploader.Options
 	buckets  map[string]*mem.Bucket
 	noBucket map[string]bool
+	wrap     func(objstore.Bucket) objstore.Bucket // of every bucket, may be nil
 
 	sp   *spool.Spool
 	up   *uploader.Uploader
@@ -101,6 +102,9 @@ func (w *world) boot() {
 	o.Logger = slog.New(slog.NewTextHandler(&lockedWriter{w}, nil))
 	o.BucketFor = func(p string) (objstore.Bucket, error) {
 		if b := w.buckets[p]; b != nil && !w.noBucket[p] {
+			if w.wrap != nil {
+				return w.wrap(b), nil
+			}
 			return b, nil
 		}
 		return nil, fmt.Errorf("project %s is not configured", p)

@@ -1,0 +1,46 @@
+package app
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/syncflow/textegress/internal/uploader"
+)
+
+// maxFailures bounds how many different failures of one project's deliveries are listed.
+const maxFailures = 5
+
+// undelivered says which deliveries fail, and why, in words for an operator: those that need a person at once, others when
+// they have been failing for [uploader.FailingAfter]. Recordings of a project that is not in the configuration any more are
+// among them: nobody will deliver those.
+func undelivered(projects []project, s uploader.Snapshot) []string {
+	names := map[string]string{}
+	for _, p := range projects {
+		if p.config.ProjectID != "" {
+			names[p.config.ProjectID] = fmt.Sprintf("project %d", p.config.Index)
+		}
+	}
+	var out []string
+	for _, id := range slices.Sorted(maps.Keys(s.Projects)) {
+		name := names[id]
+		if name == "" {
+			name = "project " + id
+		}
+		failing := slices.SortedFunc(slices.Values(s.Projects[id].Failing), func(a, b uploader.Failure) int { return a.Since.Compare(b.Since) })
+		for i, f := range failing {
+			if i == maxFailures {
+				out = append(out, fmt.Sprintf("%s: %d more deliveries fail, see upload_error in /status.json", name, len(failing)-i))
+				break
+			}
+			others := ""
+			if f.Others > 0 {
+				others = fmt.Sprintf(" and %d others", f.Others)
+			}
+			out = append(out, fmt.Sprintf("%s: recording %s%s not delivered since %s: %s",
+				name, f.EgressID, others, f.Since.UTC().Format(time.RFC3339), f.Error))
+		}
+	}
+	return out
+}
