@@ -30,8 +30,9 @@ type Rig struct {
 	// Log receives one line for every step. Nil: none.
 	Log func(format string, args ...any)
 
-	bucket *witness
-	closed sync.Once
+	bucket  *witness
+	closed  sync.Once
+	limited bool // SyncFlow has as little as the real one; heal gives it more
 
 	mu      sync.Mutex
 	kills   int

@@ -135,6 +135,10 @@ func (r *Rig) heal(ctx context.Context) error {
 			errs = append(errs, p.Start(ctx))
 		}
 	}
+	if r.limited {
+		r.limited = false
+		errs = append(errs, s.SyncFlow.Limit(ctx, devstack.Crowd))
+	}
 	errs = append(errs, s.SyncFlow.ResetControl(ctx))
 	if redeclare {
 		errs = append(errs, s.SyncFlow.Redeclare(ctx))
