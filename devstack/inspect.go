@@ -54,8 +54,8 @@ func (p *Process) OpenFiles() (int, error) {
 // DataDir is the recorder's spool.
 func (r *Recorder) DataDir() string { return filepath.Join(r.Dir, "textegress-data") }
 
-// Metrics reads the recorder's metrics, summed over their labels. What has the label result="ok" is there a second time, as
-// "name ok".
+// Metrics reads the recorder's metrics, summed over their labels, and each one by its name with the labels as it is written. What
+// has the label result="ok" is there once more, as "name ok".
 func (r *Recorder) Metrics(ctx context.Context) (map[string]float64, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.URL+"/metrics", nil)
 	if err != nil {
@@ -80,6 +80,9 @@ func (r *Recorder) Metrics(ctx context.Context) (map[string]float64, error) {
 		base, labels, _ := strings.Cut(name, "{")
 		if strings.Contains(labels, `result="ok"`) {
 			out[base+" ok"] += v
+		}
+		if labels != "" {
+			out[name] = v
 		}
 		out[base] += v
 	}

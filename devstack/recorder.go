@@ -99,6 +99,10 @@ type RecorderStatus struct {
 		UnrequestedSessions []struct {
 			SessionID string `json:"session_id"`
 		} `json:"unrequested_sessions"`
+		UnrecordedSessions []struct {
+			SessionID string `json:"session_id"`
+			Reason    string `json:"reason"`
+		} `json:"unrecorded_sessions"`
 		Broker struct {
 			Connected bool   `json:"connected"`
 			Queue     string `json:"queue"`

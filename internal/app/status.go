@@ -76,6 +76,11 @@ func fillProject(ps *web.ProjectStatus, snap controller.Snapshot) {
 	for _, u := range snap.Unrequested {
 		ps.UnrequestedSessions = append(ps.UnrequestedSessions, web.SessionRef{SessionID: u.SessionID, RoomName: u.RoomName})
 	}
+	for _, u := range snap.Unrecorded {
+		ps.UnrecordedSessions = append(ps.UnrecordedSessions, web.UnrecordedSession{
+			SessionRef: web.SessionRef{SessionID: u.SessionID, RoomName: u.RoomName}, Reason: u.Reason, Since: u.Since.UTC(),
+		})
+	}
 }
 
 func sealedStatus(rec *spool.Recording) web.RecordingStatus {
@@ -106,12 +111,13 @@ func (a *App) NotReady() []string {
 				out = append(out, fmt.Sprintf("project %d: no connection to the broker: %s", p.config.Index, snap.Source.LastError))
 			}
 			out = append(out, awayReasons(p.config.Index, snap.Recorders, time.Now())...)
+			out = append(out, unrecordedReasons(p.config.Index, snap.Unrecorded)...)
 		}
 	}
 	return append(out, undelivered(a.all(), a.uploader.Snapshot())...)
 }
 
-// mostAway bounds the sessions of a project that [awayReasons] names.
+// mostAway bounds the sessions of a project that each of [awayReasons] and [unrecordedReasons] names.
 const mostAway = 10
 
 // awayReasons names the sessions that should be recorded at this moment and are not, because their
@@ -136,6 +142,19 @@ func awayReasons(index int, recorders []recorder.Snapshot, now time.Time) []stri
 	}
 	if more > 0 {
 		out = append(out, fmt.Sprintf("project %d: likewise %d more sessions", index, more))
+	}
+	return out
+}
+
+// unrecordedReasons names the sessions that run without us because an administrator wanted it so.
+func unrecordedReasons(index int, sessions []controller.UnrecordedSession) []string {
+	var out []string
+	for i, u := range sessions {
+		if i == mostAway {
+			return append(out, fmt.Sprintf("project %d: likewise %d more sessions", index, len(sessions)-mostAway))
+		}
+		out = append(out, fmt.Sprintf("project %d: session %s, room %q, runs and is not being recorded: an administrator removed the recorder at %s. "+
+			"If that was a mistake: textegress record %s", index, u.SessionID, u.RoomName, u.Since.UTC().Format(time.RFC3339), u.SessionID))
 	}
 	return out
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress/internal/config"
+	"github.com/syncflow/textegress/internal/controller"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/web"
@@ -99,6 +100,19 @@ func TestAwayReasons(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestUnrecordedReasons: however many sessions run without us, the list is short.
+func TestUnrecordedReasons(t *testing.T) {
+	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	one := controller.UnrecordedSession{SessionRef: controller.SessionRef{SessionID: "c1d2", RoomName: "class-1"}, Since: at}
+	got := unrecordedReasons(3, slices.Repeat([]controller.UnrecordedSession{one}, 50))
+	if len(got) != 11 || !strings.Contains(got[0], "2026-03-04T05:06:07Z") || !strings.Contains(got[0], `room "class-1"`) || !strings.Contains(got[10], "40 more") {
+		t.Errorf("%q", got)
+	}
+	if got := unrecordedReasons(3, nil); got != nil {
+		t.Errorf("%q", got)
 	}
 }
 

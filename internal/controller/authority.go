@@ -22,6 +22,8 @@ func (a *authority) Token(ctx context.Context, identity string) (url, token stri
 	switch {
 	case errors.Is(err, syncflow.ErrSessionNotActive), errors.Is(err, syncflow.ErrNotFound):
 		return "", "", fmt.Errorf("%w: %w", recorder.ErrSessionEnded, err)
+	case errors.Is(err, syncflow.ErrWrongRoom):
+		return "", "", fmt.Errorf("%w: %w", recorder.ErrWrongRoom, err)
 	case err != nil:
 		return "", "", err
 	}

@@ -5,10 +5,8 @@ package controller
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -16,7 +14,6 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/recorder"
-	"github.com/syncflow/textegress/internal/selection"
 	"github.com/syncflow/textegress/internal/source"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/syncflow"
@@ -79,6 +76,7 @@ type Controller struct {
 
 	recorders sync.WaitGroup
 	look      chan struct{} // asks for a reconciliation; capacity 1
+	wake      chan struct{} // says that a watched session is to be asked about; capacity 1
 	noRoom    atomic.Bool   // a running session was found and refused for want of disk space
 
 	mu        sync.Mutex // guards the rest; never held across a network call or an fsync
@@ -87,9 +85,12 @@ type Controller struct {
 	state     State
 	err       string
 	project   syncflow.Project
-	open      map[string]*recorder.Recorder // by session id: at most one open recording each
+	open      map[string]*stay              // by session id: at most one recorder each
+	second    map[string][]*spool.Recording // by session id: open recordings whose turn comes when the recorder of the session has ended
 	beginning map[string]chan struct{}      // by session id: a recording is being created; closed when that is done
+	watched   map[string]*watch             // by session id: sessions that nobody records just now and that may run
 	refused   map[string]SessionRef         // Started sessions nobody asked us to record
+	empty     map[string]bool               // Started sessions without anybody in their room, by id
 	last      time.Time                     // last successful reconciliation
 	listErr   string                        // of the last reconciliation, "" after a success
 }
@@ -106,8 +107,17 @@ const (
 
 // SessionRef names a session.
 type SessionRef struct {
-	SessionID string `json:"session_id"`
-	RoomName  string `json:"room_name"`
+	SessionID string
+	RoomName  string
+}
+
+// UnrecordedSession is a session that runs, with somebody in its room, and that is not recorded
+// although it was announced: an administrator removed the recorder.
+type UnrecordedSession struct {
+	SessionRef
+
+	Reason string
+	Since  time.Time
 }
 
 // New returns a controller. Nothing runs yet.
@@ -120,7 +130,9 @@ func New(o Options) *Controller {
 	}
 	return &Controller{
 		o: o, log: o.Logger.With("project_id", o.ProjectID), state: StateStarting,
-		look: make(chan struct{}, 1), open: map[string]*recorder.Recorder{}, beginning: map[string]chan struct{}{}, refused: map[string]SessionRef{},
+		look: make(chan struct{}, 1), wake: make(chan struct{}, 1),
+		open: map[string]*stay{}, second: map[string][]*spool.Recording{}, beginning: map[string]chan struct{}{},
+		watched: map[string]*watch{}, refused: map[string]SessionRef{}, empty: map[string]bool{},
 	}
 }
 
@@ -131,18 +143,22 @@ func (c *Controller) Run(ctx context.Context) {
 	c.mu.Lock()
 	c.ctx = ctx
 	c.mu.Unlock()
-	// What was left open goes on first, before anything is asked of anybody.
+	// What was left open goes on first, before anything is asked of anybody; then
+	// the sessions that we recorded until we were stopped.
 	c.resumeOpen(ctx)
+	c.restoreWatched()
+	var wg sync.WaitGroup
+	ready := make(chan struct{})
+	wg.Go(func() { c.loop(ctx, ready) })
 	if c.setUp(ctx) {
-		var wg sync.WaitGroup
-		wg.Go(func() { c.reconcileLoop(ctx) })
+		close(ready)
 		connected := func(context.Context) { c.lookSoon() }
 		if err := c.o.Source.Run(ctx, c.announced, connected); err != nil && ctx.Err() == nil {
 			c.fail(fmt.Errorf("announcements: %w", err))
 		}
-		wg.Wait()
 	}
 	<-ctx.Done()
+	wg.Wait()
 	c.mu.Lock()
 	c.stopped = true
 	c.mu.Unlock()
@@ -201,150 +217,9 @@ func (c *Controller) resumeOpen(ctx context.Context) {
 			continue
 		}
 		c.mu.Lock()
-		c.launch(ctx, rec, false)
+		c.launch(ctx, rec, false, 0)
 		c.mu.Unlock()
 	}
-}
-
-// announced is called for every announcement. When it returns nil, the intent to
-// record the session is durable, or there is nothing to record. On a disk that is
-// nearly full it is an error: the announcement stays in the queue and comes again.
-func (c *Controller) announced(ctx context.Context, a source.Announcement) error {
-	_, err := c.begin(a.SessionID, a.RoomName, "rabbitmq", a.ReceivedAt, !a.Backlog && !a.Redelivered)
-	if errors.Is(err, ErrAlreadyRecorded) {
-		return nil
-	}
-	return err
-}
-
-// ErrAlreadyRecorded is returned by [Controller.Record] for a session that was
-// recorded to its end.
-var ErrAlreadyRecorded = errors.New("the session was recorded to its end already")
-
-// ErrStopping is returned while the service stops: nothing new is begun.
-var ErrStopping = errors.New("the service is stopping")
-
-// begin makes sure that the session is being recorded, and returns the recording
-// that does so. fresh: the room is known to exist.
-//
-// Sessions begin side by side: the fsyncs of many announcements at once then share the disk's commits.
-func (c *Controller) begin(sessionID, roomName, src string, at time.Time, fresh bool) (string, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for c.beginning[sessionID] != nil { // asked for twice at once
-		wait := c.beginning[sessionID]
-		c.mu.Unlock()
-		<-wait
-		c.mu.Lock()
-	}
-	if r := c.open[sessionID]; r != nil {
-		return r.Snapshot().Info.EgressID, nil
-	}
-	if c.ctx == nil || c.ctx.Err() != nil {
-		return "", ErrStopping
-	}
-	info := spool.Info{
-		EgressID: spool.NewEgressID(), SessionID: sessionID, RoomName: roomName,
-		ProjectID: c.o.ProjectID, ProjectName: c.project.Name, Instance: c.o.Instance,
-		Part: 1, Source: src, AnnouncedUnixNS: at.UnixNano(), CreatedUnixNS: time.Now().UnixNano(),
-		Pseudonyms: c.o.Pseudonyms, PseudonymKey: c.o.PseudonymKey,
-	}
-	if prev, ok := c.o.Spool.Latest(c.o.ProjectID, sessionID); ok {
-		sealed, ok := prev.Sealed()
-		if !ok || !recorder.Resumable(sealed.Reason) {
-			return prev.ID(), ErrAlreadyRecorded
-		}
-		info.Part, info.Previous, info.PreviousEndedUnixNS = prev.Info().Part+1, prev.ID(), sealed.EndedUnixNS
-		fresh = false
-		// Whoever stays connected has one sid in both parts: identities in this one would give away those of the other.
-		if was := prev.Info(); was.Pseudonyms && !info.Pseudonyms {
-			info.Pseudonyms, info.PseudonymKey = true, was.PseudonymKey
-		}
-	}
-	info.KeyPrefix = textegress.Prefix(info.ProjectName, info.ProjectID, info.RoomName, info.Topic, info.EgressID)
-	done := make(chan struct{})
-	c.beginning[sessionID] = done
-	c.mu.Unlock()
-	rec, err := c.o.Spool.Create(info)
-	c.mu.Lock()
-	delete(c.beginning, sessionID)
-	close(done)
-	if err != nil {
-		return "", fmt.Errorf("begin a recording of session %s: %w", sessionID, err)
-	}
-	if c.stopped { // the next start continues it
-		return "", ErrStopping
-	}
-	delete(c.refused, sessionID)
-	c.log.Info("recording begins", "egress_id", info.EgressID, "session_id", sessionID, "room", roomName, "source", src, "part", info.Part)
-	c.launch(c.ctx, rec, fresh)
-	return info.EgressID, nil
-}
-
-// launch starts the recorder of an open recording. c.mu is held.
-func (c *Controller) launch(ctx context.Context, rec *spool.Recording, fresh bool) {
-	info := rec.Info()
-	if c.open[info.SessionID] != nil {
-		// Two open recordings of one session: only by a fault of ours. Both are
-		// kept; the second is taken up when the first has ended.
-		c.log.Error("a second open recording of the session waits", "egress_id", info.EgressID, "session_id", info.SessionID)
-		return
-	}
-	o := recorder.Options{
-		Room: c.o.Room, Authority: &authority{api: c.o.API, session: info.SessionID, room: info.RoomName},
-		Fresh: fresh, RejoinWindow: c.o.RejoinWindow, Logger: c.o.Logger, Metrics: c.o.RecorderMetrics,
-	}
-	filter, err := selection.New(c.o.Selection)
-	if err != nil { // see Options.Selection; recording everything instead is out of the question
-		c.log.Error("the recording is not begun: the project's lists are not understood", "egress_id", info.EgressID, "error", err)
-		return
-	}
-	o.Selection = filter
-	r := recorder.New(rec, o)
-	c.open[info.SessionID] = r
-	c.recorders.Go(func() { c.supervise(ctx, rec, r, o) })
-}
-
-// supervise runs a recorder until its recording is sealed, and begins again
-// after a failure: one session's trouble stays its own.
-func (c *Controller) supervise(ctx context.Context, rec *spool.Recording, r *recorder.Recorder, o recorder.Options) {
-	info := rec.Info()
-	for pause := time.Second; ; pause = min(2*pause, time.Minute) {
-		err := run(ctx, r)
-		if err == nil {
-			break
-		}
-		c.log.Error("the recorder failed; what it wrote is on disk", "egress_id", info.EgressID, "session_id", info.SessionID, "error", err)
-		c.o.Metrics.recorderFailed()
-		since := r.Snapshot().AwaySince
-		select {
-		case <-ctx.Done():
-			// Stays open: the next start continues it.
-		case <-time.After(pause):
-			o.Fresh, o.AwaySince = false, since
-			r = recorder.New(rec, o)
-			c.mu.Lock()
-			c.open[info.SessionID] = r
-			c.mu.Unlock()
-			continue
-		}
-		break
-	}
-	c.mu.Lock()
-	delete(c.open, info.SessionID)
-	c.mu.Unlock()
-	c.o.Sealed()
-}
-
-// run is one of the three places that recover: the data of the other rooms could
-// not be asked for again if one session took the process down.
-func run(ctx context.Context, r *recorder.Recorder) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-		}
-	}()
-	return r.Run(ctx)
 }
 
 // Snapshot is the state of a project at one moment.
@@ -355,6 +230,7 @@ type Snapshot struct {
 	Source      source.State
 	Recorders   []recorder.Snapshot // sorted by creation
 	Unrequested []SessionRef
+	Unrecorded  []UnrecordedSession
 	Reconciled  time.Time
 	ListError   string
 }
@@ -365,13 +241,14 @@ func (c *Controller) Snapshot() Snapshot {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := Snapshot{State: c.state, Error: c.err, ProjectName: c.project.Name, Source: src, Reconciled: c.last, ListError: c.listErr}
-	for _, r := range c.open {
-		s.Recorders = append(s.Recorders, r.Snapshot())
+	for _, st := range c.open {
+		s.Recorders = append(s.Recorders, st.recorder.Snapshot())
 	}
 	sort.Slice(s.Recorders, func(i, j int) bool { return s.Recorders[i].Info.CreatedUnixNS < s.Recorders[j].Info.CreatedUnixNS })
 	for _, ref := range c.refused {
 		s.Unrequested = append(s.Unrequested, ref)
 	}
+	s.Unrecorded = c.unrecorded()
 	sort.Slice(s.Unrequested, func(i, j int) bool { return s.Unrequested[i].SessionID < s.Unrequested[j].SessionID })
 	return s
 }

@@ -29,8 +29,14 @@ type fakeAPI struct {
 	sessions map[string]syncflow.Session
 	roomless map[string]bool // started, but LiveKit has no such room
 	noRedis  bool            // the list, and any started session, are an error
-	down     int             // answers that fail before the API is back
-	calls    map[string]int
+	// detailsFail makes the details of a session an error, but not the list.
+	detailsFail bool
+	down        int // answers that fail before the API is back
+	calls       map[string]int
+	order       []string // the calls in their order
+	// hook is called with each call, without the lock, when its answer is fixed; nil: none. The
+	// answer waits for it.
+	hook func(name, id string)
 }
 
 var errDown = errors.New("fake: the API is down")
@@ -45,8 +51,39 @@ func (a *fakeAPI) set(id, status string) {
 	a.sessions[id] = syncflow.Session{ID: id, Name: "class", RoomName: "room-" + id, Status: status}
 }
 
+// everybodyLeaves closes the room of a session that goes on being Started; comeBack opens it again.
+func (a *fakeAPI) everybodyLeaves(id string) { a.setRoomless(id, true) }
+func (a *fakeAPI) comeBack(id string)        { a.setRoomless(id, false) }
+
+func (a *fakeAPI) setRoomless(id string, is bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.roomless[id] = is
+}
+
+// inUse reports whether a session has a room with somebody in it.
+func (a *fakeAPI) inUse(id string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.sessions[id].Status == "Started" && !a.roomless[id]
+}
+
+// count returns how often something was called.
+func (a *fakeAPI) count(name string) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.calls[name]
+}
+
+func (a *fakeAPI) setHook(f func(name, id string)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.hook = f
+}
+
 func (a *fakeAPI) call(name string) error {
 	a.calls[name]++
+	a.order = append(a.order, name)
 	if a.down > 0 {
 		a.down--
 		return errDown
@@ -67,6 +104,17 @@ func (a *fakeAPI) EnsureDevice(context.Context, string, string) (syncflow.Device
 }
 
 func (a *fakeAPI) Sessions(context.Context) ([]syncflow.Session, error) {
+	list, err := a.list()
+	a.mu.Lock()
+	hook := a.hook
+	a.mu.Unlock()
+	if hook != nil {
+		hook("sessions", "")
+	}
+	return list, err
+}
+
+func (a *fakeAPI) list() ([]syncflow.Session, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err := a.call("sessions"); err != nil {
@@ -76,6 +124,12 @@ func (a *fakeAPI) Sessions(context.Context) ([]syncflow.Session, error) {
 	for _, s := range a.sessions {
 		if a.noRedis && s.Status == "Started" {
 			return nil, errors.New("fake: egress not connected (redis required)")
+		}
+		if s.Status == "Started" {
+			s.NumParticipants = syncflow.Count{N: 2, Known: true}
+			if a.roomless[s.ID] {
+				s.NumParticipants.N = 0
+			}
 		}
 		out = append(out, s)
 	}
@@ -96,13 +150,24 @@ func (a *fakeAPI) Session(_ context.Context, id string) (syncflow.Session, error
 		return s, nil
 	case a.roomless[id]:
 		return s, syncflow.ErrRoomNotFound
-	case a.noRedis:
+	case a.noRedis || a.detailsFail:
 		return s, errors.New("fake: egress not connected (redis required)")
 	}
 	return s, nil
 }
 
 func (a *fakeAPI) Participants(_ context.Context, id string) (int, error) {
+	n, err := a.participants(id)
+	a.mu.Lock()
+	hook := a.hook
+	a.mu.Unlock()
+	if hook != nil {
+		hook("participants", id)
+	}
+	return n, err
+}
+
+func (a *fakeAPI) participants(id string) (int, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err := a.call("participants"); err != nil {
@@ -131,7 +196,7 @@ func (a *fakeAPI) Token(_ context.Context, id, roomName, identity string) (syncf
 	case !ok:
 		return syncflow.SessionToken{}, syncflow.ErrNotFound
 	case s.RoomName != roomName:
-		return syncflow.SessionToken{}, errors.New("fake: Invalid room name")
+		return syncflow.SessionToken{}, syncflow.ErrWrongRoom
 	case s.Status != "Started":
 		return syncflow.SessionToken{}, syncflow.ErrSessionNotActive
 	}
@@ -163,15 +228,23 @@ func (s *fakeSource) State() source.State { return source.State{Connected: true}
 
 func (s *fakeSource) announce(t *testing.T, id string) {
 	t.Helper()
-	a := announcement{source.Announcement{SessionID: id, RoomName: "room-" + id, ReceivedAt: time.Now()}, make(chan error, 1)}
+	s.announceRoom(t, id, "room-"+id)
+}
+
+func (s *fakeSource) announceRoom(t *testing.T, id, roomName string) {
+	t.Helper()
+	a := announcement{source.Announcement{SessionID: id, RoomName: roomName, ReceivedAt: time.Now()}, make(chan error, 1)}
 	s.in <- a
 	if err := <-a.answer; err != nil {
 		t.Errorf("the announcement of %s was not accepted: %v", id, err)
 	}
 }
 
-// fakeRoom holds every room open until it is closed for the session.
+// fakeRoom holds every room open until it is closed for the session. A join of a room that is gone
+// would bring it back, and fails the test.
 type fakeRoom struct {
+	t      *testing.T
+	api    *fakeAPI
 	mu     sync.Mutex
 	joined map[string]int
 	conns  map[string]*fakeConn
@@ -196,6 +269,9 @@ func (f *fakeRoom) Join(_ context.Context, o room.JoinOptions) (recorder.Conn, e
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.joined[o.Token]++
+	if !f.api.inUse(o.Token) {
+		f.t.Errorf("a join brings back the room of %s", o.Token)
+	}
 	if f.panics[o.Token] > 0 {
 		f.panics[o.Token]--
 		panic("fake: a bug")
@@ -217,13 +293,19 @@ func (f *fakeRoom) joins(id string) int {
 
 func (f *fakeRoom) closeRoom(t *testing.T, id string) {
 	t.Helper()
+	f.end(t, id, room.ReasonRoomDeleted)
+}
+
+// end ends our stay in the room of a session.
+func (f *fakeRoom) end(t *testing.T, id string, reason room.Reason) {
+	t.Helper()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	c := f.conns[id]
 	if c == nil {
-		t.Fatalf("nobody is in the room of %s", id)
+		t.Fatalf("we are not in the room of %s", id)
 	}
-	c.stop(room.ReasonRoomDeleted)
+	c.stop(reason)
 }
 
 type world struct {
@@ -234,6 +316,7 @@ type world struct {
 	all  bool
 	fs   durable.FS // nil: the operating system's
 	min  int64      // DISK_MIN_FREE
+	log  *slog.Logger
 
 	pseudonyms string // name of the key; empty: with identities
 
@@ -244,15 +327,20 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
+	api := newAPI()
 	return &world{
-		t: t, dir: t.TempDir(), api: newAPI(),
-		room: &fakeRoom{joined: map[string]int{}, conns: map[string]*fakeConn{}, panics: map[string]int{}},
+		t: t, dir: t.TempDir(), api: api,
+		room: &fakeRoom{t: t, api: api, joined: map[string]int{}, conns: map[string]*fakeConn{}, panics: map[string]int{}},
 	}
 }
 
 // start begins a process on the world's data directory.
 func (w *world) start() {
 	w.t.Helper()
+	log := w.log
+	if log == nil {
+		log = slog.New(slog.NewTextHandler(w.t.Output(), nil))
+	}
 	s, err := spool.Open(w.dir, spool.Options{SyncInterval: time.Hour, FS: w.fs, DiskMinFree: w.min, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		w.t.Fatal(err)
@@ -260,7 +348,7 @@ func (w *world) start() {
 	w.spool, w.src = s, &fakeSource{in: make(chan announcement)}
 	w.ctl = controller.New(controller.Options{
 		ProjectID: project, Group: "text-egress", Instance: "i", RecordAll: w.all, API: w.api, Source: w.src, Spool: s, Room: w.room,
-		RejoinWindow: 10 * time.Minute, Logger: slog.New(slog.NewTextHandler(w.t.Output(), nil)),
+		RejoinWindow: 10 * time.Minute, Logger: log,
 		Pseudonyms: w.pseudonyms != "", PseudonymKey: w.pseudonyms,
 	})
 	ctx, cancel := context.WithCancel(w.t.Context())

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/syncflow/textegress/internal/recorder"
@@ -12,43 +11,76 @@ import (
 	"github.com/syncflow/textegress/internal/syncflow"
 )
 
-// reconcileLoop compares with the session list at the start, whenever the broker
-// was away, and every few minutes, whether or not the broker is there.
-func (c *Controller) reconcileLoop(ctx context.Context) {
-	t := time.NewTicker(c.o.ReconcileEvery)
-	defer t.Stop()
-	for {
-		c.reconcile(ctx)
-		if !c.nextLook(ctx, t.C) {
-			return
-		}
-	}
-}
-
 // diskPoll is how often a controller that refused a session for want of disk
 // space looks whether there is some.
 const diskPoll = 5 * time.Second
 
-// nextLook waits until it is time to look again: every few minutes, when
-// somebody asks for it, and when there is space for a session that was refused
-// for want of it and that nobody will announce again. False: ctx is done.
-func (c *Controller) nextLook(ctx context.Context, every <-chan time.Time) bool {
+// loop asks the platform: about each watched session when its time has come, and for the session
+// list at the start, whenever the broker was away, every few minutes whether or not the broker is
+// there, and when there is space for a session that was refused for want of it. It asks one
+// question at a time. The list waits for the first questions about sessions that are to be recorded
+// further, because they are quick, and because on some servers the list fails as long as any
+// session runs; and it waits for ready.
+func (c *Controller) loop(ctx context.Context, ready <-chan struct{}) {
+	every := time.NewTicker(c.o.ReconcileEvery)
+	defer every.Stop()
 	disk := time.NewTicker(diskPoll)
 	defer disk.Stop()
-	for {
+	list := true // it is time for the list
+	for ctx.Err() == nil {
+		w, due := c.nextQuestion(time.Now())
+		switch {
+		case w != nil && !w.asked:
+			sleep(ctx, min(c.ask(ctx, w), restAtMost))
+			continue
+		case list && ready == nil:
+			list = false
+			c.reconcile(ctx)
+			continue
+		case w != nil:
+			due = time.Now()
+		}
+		next := time.NewTimer(untilOr(due, time.Hour))
 		select {
 		case <-ctx.Done():
-			return false
+		case <-ready:
+			ready = nil
 		case <-c.look:
-			return true
-		case <-every:
-			return true
+			list = true
+		case <-c.wake:
+		case <-every.C:
+			list = true
 		case <-disk.C:
 			if d := c.o.Spool.Disk(); c.noRoom.Load() && !d.Low && !d.Full {
 				c.noRoom.Store(false)
-				return true
+				list = true
+			}
+		case <-next.C:
+			if w != nil {
+				sleep(ctx, min(c.ask(ctx, w), restAtMost))
 			}
 		}
+		next.Stop()
+	}
+}
+
+// untilOr is the time until t, or otherwise where t is zero.
+func untilOr(t time.Time, otherwise time.Duration) time.Duration {
+	if t.IsZero() {
+		return otherwise
+	}
+	return max(0, time.Until(t))
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
 	}
 }
 
@@ -70,18 +102,17 @@ func (c *Controller) lookSoon() {
 	}
 }
 
-// reconcile compares what we record with what runs. Sessions that we recorded
-// until we were stopped go on as a new part; open recordings need nothing here,
-// their recorders ask for themselves whenever they are not in the room; sessions
-// that nobody asked us to record are pointed out, or recorded too.
+// reconcile compares what we record with what runs. Open recordings need nothing
+// here, their recorders ask for themselves whenever they are not in the room;
+// sessions that nobody asked us to record are pointed out, or recorded too; of
+// watched ones the list tells which are over, and which are to be asked about.
 func (c *Controller) reconcile(ctx context.Context) {
+	asked := time.Now()
 	sessions, err := c.o.API.Sessions(ctx)
 	if err != nil {
-		if ctx.Err() != nil {
-			return
+		if ctx.Err() == nil {
+			c.listFailed(err)
 		}
-		c.listFailed(err)
-		c.continueParts(ctx)
 		return
 	}
 	running := map[string]syncflow.Session{}
@@ -90,15 +121,21 @@ func (c *Controller) reconcile(ctx context.Context) {
 			running[s.ID] = s
 		}
 	}
+	c.tellWatched(asked, running)
 	for _, s := range running {
-		if err := c.consider(ctx, s); err != nil && ctx.Err() == nil {
+		if err := c.consider(ctx, asked, s); err != nil && ctx.Err() == nil {
 			c.cannotBegin(s.ID, err)
 		}
 	}
 	c.mu.Lock()
 	for id := range c.refused {
-		if _, ok := running[id]; !ok {
+		if s, ok := running[id]; !ok || s.Empty() {
 			delete(c.refused, id)
+		}
+	}
+	for id := range c.empty {
+		if s, ok := running[id]; !ok || !s.Empty() {
+			delete(c.empty, id)
 		}
 	}
 	c.o.Metrics.unrequested(c.o.ProjectID, len(c.refused))
@@ -107,118 +144,124 @@ func (c *Controller) reconcile(ctx context.Context) {
 }
 
 // listFailed notes that the list could not be had: on a LiveKit without Redis
-// that is so whenever a session runs.
+// that is so whenever a session runs. Watched sessions are then asked about one by one.
 func (c *Controller) listFailed(err error) {
 	c.mu.Lock()
 	first := c.listErr == ""
 	c.listErr = err.Error()
+	for id, w := range c.watched {
+		switch {
+		case !w.next.IsZero():
+		case time.Since(w.since) > watchAtAll:
+			delete(c.watched, id)
+		default:
+			w.next = time.Now()
+		}
+	}
 	c.mu.Unlock()
 	if first {
 		c.log.Warn("the session list cannot be had; sessions that nobody announced are not noticed", "error", err)
 	}
 }
 
-// consider handles one session that runs.
-func (c *Controller) consider(ctx context.Context, s syncflow.Session) error {
+// tellWatched applies the list to the watched sessions. A recording that ended after the list was
+// asked for is not what the list speaks of.
+func (c *Controller) tellWatched(asked time.Time, running map[string]syncflow.Session) {
 	c.mu.Lock()
-	_, open := c.open[s.ID]
-	prev, recorded := c.o.Spool.Latest(c.o.ProjectID, s.ID)
-	c.mu.Unlock()
-	if open {
+	defer c.mu.Unlock()
+	for id, w := range c.watched {
+		s, ok := running[id]
+		switch {
+		case !w.since.Before(asked):
+		case !ok:
+			delete(c.watched, id)
+		case s.Empty():
+			w.present = false
+		case w.removed && s.InUse():
+			w.present = true
+		case w.next.IsZero():
+			w.next = time.Now() // the list may have taken a while
+		}
+	}
+}
+
+// consider handles one session that runs, as of asked.
+func (c *Controller) consider(ctx context.Context, asked time.Time, s syncflow.Session) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.open[s.ID] != nil || c.watched[s.ID] != nil {
 		return nil
 	}
-	src := "reconcile"
-	if recorded {
-		sealed, ok := prev.Sealed()
-		if !ok || !recorder.Resumable(sealed.Reason) {
+	if rec, ok := c.o.Spool.Latest(c.o.ProjectID, s.ID); ok {
+		c.watchAgain(rec, asked, s)
+		return nil
+	}
+	switch {
+	case c.taken(s.RoomName): // its end was missed, and the room's name belongs to the next session
+	case c.o.RecordAll && !s.Empty():
+		c.mu.Unlock()
+		err := c.recordUnasked(ctx, s)
+		c.mu.Lock()
+		return err
+	case c.o.RecordAll && time.Since(s.StartedAt.Time) < watchFor:
+		// Nobody is in its room, or nobody any more: the first one to come begins it.
+		now := time.Now()
+		c.watched[s.ID] = &watch{sessionID: s.ID, room: s.RoomName, source: "reconcile", since: s.StartedAt.Time, asked: true, next: now.Add(watchEvery)}
+	case s.Empty():
+		if !c.empty[s.ID] {
+			c.empty[s.ID] = true
+			c.log.Info("a session counts as started, but nobody is in its room", "session_id", s.ID)
+		}
+	default:
+		c.pointOut(s)
+	}
+	return nil
+}
+
+// watchAgain watches a session that counts as started although we have taken it for over: SyncFlow
+// said so, or it was left long ago. c.mu is held.
+func (c *Controller) watchAgain(rec *spool.Recording, asked time.Time, s syncflow.Session) {
+	sealed, ok := rec.Sealed()
+	if !ok || s.Empty() || !time.Unix(0, sealed.EndedUnixNS).Before(asked) {
+		return
+	}
+	w := watchOf(rec)
+	if w == nil {
+		if sealed.Reason != recorder.ReasonSessionEnded {
+			return // the room is another session's now
+		}
+		w = &watch{sessionID: s.ID, room: s.RoomName, source: rec.Info().Source, egressID: rec.ID(), reason: sealed.Reason}
+	}
+	w.since, w.present, w.next = time.Now(), true, time.Now()
+	c.watched[s.ID] = w
+}
+
+// recordUnasked records a session that nobody announced. One whose end the API missed counts as
+// started for ever, and joining would bring its room back.
+func (c *Controller) recordUnasked(ctx context.Context, s syncflow.Session) error {
+	if n, err := c.o.API.Participants(ctx, s.ID); err != nil || n == 0 {
+		if errors.Is(err, syncflow.ErrSessionNotActive) || errors.Is(err, syncflow.ErrNotFound) {
 			return nil
 		}
-		src = prev.Info().Source
-	} else if !c.o.RecordAll {
-		c.pointOut(s)
+		if err != nil {
+			return fmt.Errorf("ask for session %s: %w", s.ID, err)
+		}
 		return nil
 	}
-	if ok, err := c.live(ctx, s.ID, s.RoomName); err != nil || !ok {
-		return err
-	}
-	_, err := c.begin(s.ID, s.RoomName, src, time.Now(), false)
+	_, err := c.begin(request{sessionID: s.ID, room: s.RoomName, platform: true, source: "reconcile", at: time.Now(), fresh: true})
 	if errors.Is(err, ErrAlreadyRecorded) {
 		return nil
 	}
 	return err
 }
 
-// live asks whether a session that counts as started has a room. One whose end
-// the API missed counts as started for ever.
-func (c *Controller) live(ctx context.Context, sessionID, room string) (bool, error) {
-	a := &authority{api: c.o.API, session: sessionID, room: room}
-	st, err := a.State(ctx)
-	if err != nil {
-		return false, fmt.Errorf("ask for session %s: %w", sessionID, err)
-	}
-	return st == recorder.SessionRunning, nil
-}
-
-// continueParts continues, without the list, the sessions we recorded until we
-// were stopped. The token endpoint says whether they run.
-func (c *Controller) continueParts(ctx context.Context) {
-	c.mu.Lock()
-	type todo struct{ id, room, src string }
-	var ask []todo
-	seen := map[string]bool{}
-	for _, rec := range c.o.Spool.Recordings() {
-		i := rec.Info()
-		if i.ProjectID != c.o.ProjectID || seen[i.SessionID] || c.open[i.SessionID] != nil {
-			continue
-		}
-		seen[i.SessionID] = true
-		prev, _ := c.o.Spool.Latest(c.o.ProjectID, i.SessionID)
-		sealed, ok := prev.Sealed()
-		// A token lives six hours; a session that was left longer ago is not
-		// asked for one by one at every look.
-		if ok && recorder.Resumable(sealed.Reason) && time.Since(time.Unix(0, sealed.EndedUnixNS)) < 24*time.Hour {
-			ask = append(ask, todo{i.SessionID, i.RoomName, i.Source})
-		}
-	}
-	c.mu.Unlock()
-	for _, t := range ask {
-		ok, err := c.live(ctx, t.id, t.room)
-		if err == nil && ok {
-			_, err = c.begin(t.id, t.room, t.src, time.Now(), false)
-		}
-		if err != nil && ctx.Err() == nil && !errors.Is(err, ErrAlreadyRecorded) {
-			c.cannotBegin(t.id, err)
-		}
-	}
-}
-
 // pointOut warns, once per session, that a session runs which nobody asked us to
-// record.
+// record. c.mu is held.
 func (c *Controller) pointOut(s syncflow.Session) {
-	c.mu.Lock()
 	_, known := c.refused[s.ID]
 	c.refused[s.ID] = SessionRef{SessionID: s.ID, RoomName: s.RoomName}
-	c.mu.Unlock()
 	if !known {
 		c.log.Warn("a session runs that nobody asked us to record; record it with `textegress record`, or all such with RECORD_SESSIONS=all",
 			"session_id", s.ID, "room", s.RoomName)
 	}
-}
-
-// Record begins a recording of a running session that nobody announced, and
-// returns its egress id; for a session that is being recorded, that of the
-// running recording.
-func (c *Controller) Record(ctx context.Context, sessionID string) (string, error) {
-	s, err := c.o.API.Session(ctx, sessionID)
-	switch {
-	case errors.Is(err, syncflow.ErrNotFound):
-		return "", fmt.Errorf("session %s: %w", sessionID, syncflow.ErrNotFound)
-	case errors.Is(err, syncflow.ErrRoomNotFound):
-		return "", fmt.Errorf("session %s counts as started, but its room is gone: %w", sessionID, err)
-	case err != nil:
-		return "", fmt.Errorf("ask for session %s: %w", sessionID, err)
-	case !s.Active():
-		return "", fmt.Errorf("session %s is %s, not Started: %w", sessionID, strings.ToLower(s.Status), syncflow.ErrSessionNotActive)
-	}
-	return c.begin(s.ID, s.RoomName, "command", time.Now(), false)
 }

@@ -4,6 +4,7 @@
 package recorder
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,12 +51,17 @@ const (
 // ErrSessionEnded is returned by [Authority.Token] for a session that is over.
 var ErrSessionEnded = errors.New("session has ended")
 
+// ErrWrongRoom is returned by [Authority.Token] where the session's room has another name, and by
+// [Recorder.Run] for a recording that was never in a room and is therefore to be given the right
+// one. Whoever announced the session was mistaken, or lied.
+var ErrWrongRoom = errors.New("the session's room has another name")
+
 // Authority knows whether the session still runs. Asking it must not change
 // anything: above all it must not create the room.
 type Authority interface {
 	// Token returns the LiveKit URL and a join token for identity,
-	// [ErrSessionEnded] (wrapped) when the session is over, and any other error
-	// when it cannot tell.
+	// [ErrSessionEnded] (wrapped) when the session is over, [ErrWrongRoom] when its
+	// room has another name, and any other error when it cannot tell.
 	Token(ctx context.Context, identity string) (url, token string, err error)
 	// State says whether the session runs; an error means that nobody knows.
 	State(ctx context.Context) (SessionState, error)
@@ -78,6 +84,9 @@ type Options struct {
 	// the authority can be reached. It is then sealed with reason "unreachable",
 	// and a session that turns out to run gets a further part. Default 1 h.
 	GiveUpAfter time.Duration
+	// Excluded seals the recording without joining: an administrator removed the
+	// recorder from this session before.
+	Excluded bool
 	// Selection decides what is recorded; nil: everything. It is this recording's
 	// own.
 	Selection *selection.Filter
@@ -100,14 +109,24 @@ const (
 )
 
 // Resumable reports whether a session whose recording was sealed for this
-// reason is recorded further, in a next part, when it turns out to run still.
+// reason is recorded further, in a next part, when it turns out to run still: a
+// room is not the session, which goes on when people come back after a break.
+// The others are verdicts: of the platform that the session is over, of an
+// administrator that we are not wanted, of the room itself that its name belongs
+// to another session now.
 func Resumable(reason string) bool {
 	switch reason {
-	case ReasonServiceStopped, ReasonUnreachable, ReasonInternalError:
+	case ReasonServiceStopped, ReasonUnreachable, ReasonInternalError, ReasonRoomMissing,
+		string(room.ReasonRoomClosed), string(room.ReasonRoomDeleted), string(room.ReasonDuplicateIdentity):
 		return true
 	}
 	return false
 }
+
+// Removed reports whether a recording was sealed because an administrator
+// removed the recorder from the room. That holds for the session until an
+// operator says otherwise.
+func Removed(reason string) bool { return reason == string(room.ReasonParticipantRemoved) }
 
 // Recorder records one session into one recording. Create it with [New], call
 // [Recorder.Run] once; [Recorder.Snapshot] may be called at any time.
@@ -199,8 +218,9 @@ func (r *Recorder) Snapshot() Snapshot {
 
 // Run records until the session has ended, or until ctx is done, and seals the
 // recording. When it returns nil the recording is sealed, or ctx ended before
-// the room was joined for the first time; otherwise it is still open on disk,
-// with everything that was appended. A new recorder continues an open recording.
+// the room was joined for the first time; otherwise, [ErrWrongRoom] included, it is
+// still open on disk, with everything that was appended. A new recorder continues
+// an open recording.
 func (r *Recorder) Run(ctx context.Context) error {
 	w, err := r.rec.Writer()
 	if err != nil {
@@ -247,7 +267,7 @@ func (r *Recorder) begin(ctx context.Context) error {
 			return err
 		}
 		// The time between two parts is an outage of the session.
-		return r.stateOutage(ctx, causeServiceStopped, r.info.PreviousEndedUnixNS)
+		return r.stateOutage(ctx, cmp.Or(r.info.PreviousReason, causeServiceStopped), r.info.PreviousEndedUnixNS)
 	}
 	r.lastFrameNS.Store(last)
 	r.lostAt = now

@@ -3,6 +3,7 @@ package recorder_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -197,6 +198,19 @@ func TestRecording(t *testing.T) {
 			}},
 		},
 		{
+			name: "the second part says why the first had ended",
+			info: func(i *spool.Info) {
+				i.Part, i.Previous, i.PreviousEndedUnixNS, i.PreviousReason = 2, "DE_first", 12345, "room_closed"
+			},
+			steps: []step{
+				{info: info("RM_2", "", "alice"), stay: send(room.ReasonRoomDeleted, "a")},
+			},
+			want: want{textegress.StatusComplete, "room_deleted", 1, []string{
+				"recording_started", "outage_started room_closed", "joined RM_2", "outage_ended", "participant_joined alice", "packet a epoch 1",
+				"recording_ended COMPLETE room_deleted",
+			}},
+		},
+		{
 			name: "the room is deleted while we join",
 			steps: []step{
 				{err: &room.EndError{End: room.End{Reason: room.ReasonRoomDeleted}}},
@@ -226,6 +240,49 @@ func TestRecording(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A recording that was never in a room stays open where the platform says that the room has another
+// name: it is to be corrected. One that was in its room is not ended by that.
+func TestWrongRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.auth.token = func(int) error { return fmt.Errorf("fake: %w", recorder.ErrWrongRoom) }
+		if err := recorder.New(w.rec, w.options()).Run(t.Context()); !errors.Is(err, recorder.ErrWrongRoom) {
+			t.Errorf("%v, want ErrWrongRoom", err)
+		}
+		if w.rec.State() != spool.StateOpen || w.room.count() != 0 {
+			t.Errorf("the recording is %s after %d joins", w.rec.State(), w.room.count())
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil,
+			step{info: info("RM_1", ours), stay: send(room.ReasonConnectionLost, "a")}, step{info: info("RM_1", ours), stay: send(room.ReasonRoomDeleted, "b")})
+		w.auth.token = func(n int) error {
+			if n > 1 {
+				return fmt.Errorf("fake: %w", recorder.ErrWrongRoom)
+			}
+			return nil
+		}
+		if sealed := w.run(t.Context()); sealed.Status != textegress.StatusComplete || w.room.count() != 2 {
+			t.Errorf("sealed %s (%s) after %d joins", sealed.Status, sealed.Reason, w.room.count())
+		}
+	})
+}
+
+// Of a session from which the recorder was removed, another open recording ends without a join.
+func TestExcluded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil, step{info: info("RM_1", ours), stay: send(room.ReasonRoomDeleted, "a")})
+		o := w.options()
+		o.Excluded = true
+		if err := recorder.New(w.rec, o).Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if s, ok := w.rec.Sealed(); !ok || s.Status != textegress.StatusAborted || s.Reason != "participant_removed" || w.room.count() != 0 {
+			t.Errorf("sealed %v: %s (%s) after %d joins", ok, s.Status, s.Reason, w.room.count())
+		}
+	})
 }
 
 func TestEveryAttemptHasItsOwnIdentity(t *testing.T) {

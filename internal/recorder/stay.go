@@ -57,6 +57,9 @@ type ended struct {
 // stay joins, waits for the end, and joins again, until the session is over or
 // ctx is done. An error means that the recording stays open on disk.
 func (r *Recorder) stay(ctx context.Context) (textegress.Status, string, error) {
+	if r.o.Excluded {
+		return textegress.StatusAborted, string(room.ReasonParticipantRemoved), nil
+	}
 	t := &tries{r: r, unknownSince: time.Now()}
 	defer t.drop()
 	check := !r.o.Fresh
@@ -115,12 +118,23 @@ func (r *Recorder) stopped() (textegress.Status, string, error) {
 
 // over is the end of the session: COMPLETE if we were ever in the room.
 func (r *Recorder) over(reason string) *ended {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.roomSIDs) == 0 {
+	if !r.everJoined() {
 		return &ended{textegress.StatusAborted, reason}
 	}
 	return &ended{textegress.StatusComplete, reason}
+}
+
+func (r *Recorder) everJoined() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.roomSIDs) > 0
+}
+
+// removed is the end by the will of an administrator, which we respect.
+func (r *Recorder) removed() *ended {
+	r.log.Warn("an administrator removed the recorder from the room: the session is not recorded any more, " +
+		"unless an operator asks for it with `textegress record`")
+	return &ended{textegress.StatusAborted, string(room.ReasonParticipantRemoved)}
 }
 
 // attend waits for the end of one stay and says what it means: the end of the
@@ -156,8 +170,7 @@ func (r *Recorder) attend(ctx context.Context, conn Conn, h *handler, t *tries) 
 	case end.Reason == room.ReasonRoomDeleted || end.Reason == room.ReasonRoomClosed:
 		return r.over(string(end.Reason)), nil
 	case end.Reason == room.ReasonParticipantRemoved:
-		// Somebody wants us out; we respect that.
-		return &ended{textegress.StatusAborted, string(end.Reason)}, nil
+		return r.removed(), nil
 	case end.Reason == room.ReasonLeft && stopped(ctx):
 		return &ended{textegress.StatusComplete, ReasonServiceStopped}, nil
 	case end.Reason == room.ReasonDuplicateIdentity:
@@ -280,6 +293,8 @@ func (t *tries) refused(ctx context.Context, h *handler, err error) (*ended, err
 		return nil, nil // the loop sees it
 	case errors.Is(err, ErrSessionEnded):
 		return r.over(ReasonSessionEnded), nil
+	case errors.Is(err, ErrWrongRoom) && !r.everJoined():
+		return nil, err
 	case errors.Is(err, errOtherSession):
 		return r.over(ReasonRoomReplaced), nil
 	case errors.Is(err, errEmptyRoom):
@@ -292,7 +307,7 @@ func (t *tries) refused(ctx context.Context, h *handler, err error) (*ended, err
 		case room.ReasonRoomDeleted, room.ReasonRoomClosed:
 			return r.over(string(end.End.Reason)), nil
 		case room.ReasonParticipantRemoved:
-			return &ended{textegress.StatusAborted, string(end.End.Reason)}, nil
+			return r.removed(), nil
 		case room.ReasonDuplicateIdentity:
 			if t.duplicates++; t.duplicates >= maxDuplicates {
 				return &ended{textegress.StatusFailed, string(end.End.Reason)}, nil

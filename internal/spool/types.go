@@ -32,7 +32,8 @@ var (
 )
 
 // Info is what is known of a recording when it begins. It is recording.json,
-// written once; finishing the recording needs nothing that is not in it.
+// written once, but for what [Spool.Correct] says; finishing the recording needs
+// nothing that is not in it.
 type Info struct {
 	FormatVersion int    `json:"format_version"` // set by Create
 	EgressID      string `json:"egress_id"`      // set by Create where empty
@@ -46,11 +47,12 @@ type Info struct {
 	KeyPrefix string `json:"key_prefix"`
 	// Instance is the name of the service instance.
 	Instance string `json:"instance,omitempty"`
-	// Part is 1 for the first recording of a session; Previous and
-	// PreviousEndedUnixNS tell of the part before.
+	// Part is 1 for the first recording of a session; Previous, its end and the
+	// reason of that tell of the part before.
 	Part                int    `json:"part"`
 	Previous            string `json:"previous,omitempty"`
 	PreviousEndedUnixNS int64  `json:"previous_ended_unix_ns,omitempty"`
+	PreviousReason      string `json:"previous_reason,omitempty"`
 	// Source is what announced the session: "rabbitmq", "reconcile", "command".
 	Source          string `json:"source,omitempty"`
 	AnnouncedUnixNS int64  `json:"announced_unix_ns,omitempty"`

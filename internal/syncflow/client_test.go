@@ -2,6 +2,7 @@ package syncflow_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -83,8 +84,31 @@ func TestDefiniteAnswersAreNotRetried(t *testing.T) {
 	if a, ok := errors.AsType[*syncflow.APIError](err); !ok || a.Status != 500 || a.Endpoint != "token" {
 		t.Errorf("wrong room: %v", err)
 	}
+	check("wrong room", err, syncflow.ErrWrongRoom)
 	if n := len(f.log()); n != 5 {
 		t.Errorf("%d requests, want 5: %v", n, f.log())
+	}
+}
+
+// The list says who is in each room. What another version of the API might say is no statement, and
+// no reason to take a session for another.
+func TestParticipantsInTheList(t *testing.T) {
+	for said, want := range map[string]struct{ empty, inUse bool }{
+		`"numParticipants":0`: {empty: true}, `"numParticipants":3`: {inUse: true}, `"other":1`: {},
+		`"numParticipants":null`: {}, `"numParticipants":"3"`: {}, `"numParticipants":-1`: {}, `"numParticipants":1.5`: {},
+	} {
+		var s syncflow.Session
+		if err := json.Unmarshal([]byte(`{"id":"s","status":"Started",`+said+`}`), &s); err != nil {
+			t.Errorf("%s: %v", said, err)
+		}
+		if s.ID != "s" || !s.Active() || s.Empty() != want.empty || s.InUse() != want.inUse {
+			t.Errorf("%s: empty %v, in use %v: %+v", said, s.Empty(), s.InUse(), s)
+		}
+	}
+	f := newFake(t)
+	list, err := f.client(t, f).Sessions(t.Context())
+	if err != nil || len(list) == 0 || !list[0].InUse() {
+		t.Errorf("%+v, %v", list, err)
 	}
 }
 

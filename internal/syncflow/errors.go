@@ -18,6 +18,8 @@ var (
 	// ErrNotFound: SyncFlow has no such session or device. A 404 that does not say so in SyncFlow's own words is not this
 	// error: it may come from a proxy, and a recording must not end because of that.
 	ErrNotFound = errors.New("no such record")
+	// ErrWrongRoom: the session runs, and its room has another name than the one asked for.
+	ErrWrongRoom = errors.New("the session's room has another name")
 	// ErrUnauthorized: the API refuses our token.
 	ErrUnauthorized = errors.New("not authorized")
 )
@@ -56,11 +58,19 @@ func (e *APIError) Is(target error) bool {
 		return e.Status == http.StatusBadRequest && strings.EqualFold(e.Message, "Session is not active")
 	case ErrRoomNotFound:
 		return e.Status == http.StatusBadRequest && strings.EqualFold(e.Message, "Room not found")
+	case ErrWrongRoom: // the message goes on in brackets
+		return e.Status == http.StatusInternalServerError && hasPrefixFold(e.Message, msgWrongRoom)
 	case ErrNotFound: // 500 for sessions, 404 for devices
 		return (e.Status == http.StatusInternalServerError || e.Status == http.StatusNotFound) &&
 			strings.EqualFold(e.Message, "Record not found")
 	}
 	return false
+}
+
+const msgWrongRoom = "invalid room name"
+
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
 // transient reports whether the same request may succeed later without anybody changing anything.
@@ -72,7 +82,7 @@ func (e *APIError) transient() bool {
 		return false
 	}
 	m := strings.ToLower(e.Message)
-	for _, definite := range []string{"record not found", "invalid session id", "invalid room name", "value too long"} {
+	for _, definite := range []string{"record not found", "invalid session id", msgWrongRoom, "value too long"} {
 		if strings.HasPrefix(m, definite) {
 			return false
 		}

@@ -41,6 +41,31 @@ type Session struct {
 	ProjectID string      `json:"projectId"`
 	Status    string      `json:"status"` // "Created", "Started", "Stopped"
 	StartedAt unixSeconds `json:"startedAt"`
+	// NumParticipants is how many participants LiveKit has in the room of a session that runs,
+	// hidden ones too. Only the list has it.
+	NumParticipants Count `json:"numParticipants"`
+}
+
+// Empty reports whether nobody is in the room of a session, or whether there is none: it may count
+// as started for ever, because the API missed its end. It is for elements of the list.
+func (s Session) Empty() bool { return s.NumParticipants.Known && s.NumParticipants.N == 0 }
+
+// InUse reports whether somebody is in the room, for elements of the list. Where nothing is said
+// neither Empty nor InUse is true.
+func (s Session) InUse() bool { return s.NumParticipants.Known && s.NumParticipants.N > 0 }
+
+// Count is a number that may be absent: Known is false then. Like [unixSeconds] it takes what other
+// versions of the API might send; what is not a whole number says nothing.
+type Count struct {
+	N     int
+	Known bool
+}
+
+// UnmarshalJSON never fails.
+func (c *Count) UnmarshalJSON(b []byte) error {
+	n, err := strconv.Atoi(string(b))
+	*c = Count{n, err == nil && n >= 0}
+	return nil
 }
 
 // Active reports whether SyncFlow believes that the session runs.

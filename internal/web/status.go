@@ -82,7 +82,9 @@ type ProjectStatus struct {
 
 	// UnrequestedSessions are sessions that run without anybody having asked for a recording.
 	UnrequestedSessions []SessionRef `json:"unrequested_sessions"`
-	LastReconcile       time.Time    `json:"last_reconcile,omitzero"` // when the session list was last compared with what is recorded
+	// UnrecordedSessions are sessions that run without being recorded although somebody asked for it.
+	UnrecordedSessions []UnrecordedSession `json:"unrecorded_sessions"`
+	LastReconcile      time.Time           `json:"last_reconcile,omitzero"` // when the session list was last compared with what is recorded
 }
 
 // BrokerStatus is the state of the connection on which sessions are announced.
@@ -98,6 +100,14 @@ type BrokerStatus struct {
 type SessionRef struct {
 	SessionID string `json:"session_id"`
 	RoomName  string `json:"room_name"`
+}
+
+// UnrecordedSession is a session from which the recorder was removed, and that runs on.
+type UnrecordedSession struct {
+	SessionRef
+
+	Reason string    `json:"reason"` // why it is not recorded any more: "participant_removed", an administrator removed the recorder
+	Since  time.Time `json:"since,omitzero"`
 }
 
 // RecordingStatus is the state of one recording that is still on this machine.
@@ -137,6 +147,7 @@ func (s Status) normal() Status {
 	}
 	for i := range s.Projects {
 		s.Projects[i].UnrequestedSessions = nonNil(s.Projects[i].UnrequestedSessions)
+		s.Projects[i].UnrecordedSessions = nonNil(s.Projects[i].UnrecordedSessions)
 	}
 	return s
 }

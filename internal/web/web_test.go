@@ -98,6 +98,7 @@ func TestStatusKeys(t *testing.T) {
 			Broker: web.BrokerStatus{Connected: true, Queue: "q", Exclusive: true, Since: at, Error: "be"},
 			Bucket: "s3://b", PendingUploads: 2, UploadError: "ue",
 			UnrequestedSessions: []web.SessionRef{{SessionID: "s", RoomName: "r"}}, LastReconcile: at,
+			UnrecordedSessions: []web.UnrecordedSession{{SessionRef: web.SessionRef{SessionID: "s", RoomName: "r"}, Reason: "participant_removed", Since: at}},
 		}},
 		Recordings: []web.RecordingStatus{{
 			EgressID: "DE_1", ProjectID: "p", SessionID: "s", RoomName: "r", Status: "ACTIVE", State: "open", Reason: "x",
@@ -119,6 +120,7 @@ func TestStatusKeys(t *testing.T) {
 			"broker": map[string]any{"connected": true, "queue": "q", "exclusive": true, "since": when, "error": "be"},
 			"bucket": "s3://b", "pending_uploads": 2.0, "upload_error": "ue",
 			"unrequested_sessions": []any{map[string]any{"session_id": "s", "room_name": "r"}}, "last_reconcile": when,
+			"unrecorded_sessions": []any{map[string]any{"session_id": "s", "room_name": "r", "reason": "participant_removed", "since": when}},
 		}},
 		"recordings": []any{map[string]any{
 			"egress_id": "DE_1", "project_id": "p", "session_id": "s", "room_name": "r", "status": "ACTIVE", "state": "open",

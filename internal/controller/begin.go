@@ -1,0 +1,304 @@
+package controller
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/recorder"
+	"github.com/syncflow/textegress/internal/selection"
+	"github.com/syncflow/textegress/internal/source"
+	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/internal/syncflow"
+)
+
+// ErrAlreadyRecorded says that a recording of the session has ended, and that what is known does not suffice to
+// begin the next part.
+var ErrAlreadyRecorded = errors.New("the session was recorded already")
+
+// ErrStopping is returned while the service stops: nothing new is begun.
+var ErrStopping = errors.New("the service is stopping")
+
+// request says why a session is to be recorded.
+type request struct {
+	sessionID string
+	room      string // name of its room
+	platform  bool   // the platform itself said that name
+	source    string // of the recording, see [spool.Info]
+	at        time.Time
+	fresh     bool // the room was there moments ago
+	// after is the recording that had ended when the platform said that the session runs and that
+	// somebody is in its room; empty: nobody said so. Where another one has begun since, the answer
+	// is out of date.
+	after string
+	// ordered: an operator asked for it, which no verdict outweighs.
+	ordered bool
+}
+
+// stay is the recorder of one session.
+type stay struct {
+	recorder *recorder.Recorder
+	done     chan struct{} // closed when the recording has ended
+	short    int           // parts in a row before this one that lasted for moments only
+	names    *names        // of the session's room, as others say
+}
+
+// announced is called for every announcement. When it returns nil, the intent to
+// record the session is durable, or there is nothing to record. On a disk that is
+// nearly full it is an error: the announcement stays in the queue and comes again.
+func (c *Controller) announced(_ context.Context, a source.Announcement) error {
+	_, err := c.begin(request{
+		sessionID: a.SessionID, room: a.RoomName, source: "rabbitmq", at: a.ReceivedAt, fresh: !a.Backlog && !a.Redelivered,
+	})
+	if errors.Is(err, ErrAlreadyRecorded) {
+		// The same announcement again, or the session goes on after a break: only the platform knows.
+		c.askSoon(a.SessionID)
+		return nil
+	}
+	return err
+}
+
+// begin makes sure that the session is being recorded, and returns the recording
+// that does so.
+//
+// Sessions begin side by side: the fsyncs of many announcements at once then share the disk's commits.
+func (c *Controller) begin(q request) (string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.beginning[q.sessionID] != nil { // asked for twice at once
+		wait := c.beginning[q.sessionID]
+		c.mu.Unlock()
+		<-wait
+		c.mu.Lock()
+	}
+	if st := c.open[q.sessionID]; st != nil {
+		st.names.add(q.room, q.platform)
+		return st.recorder.Snapshot().Info.EgressID, nil
+	}
+	if c.ctx == nil || c.ctx.Err() != nil {
+		return "", ErrStopping
+	}
+	info := spool.Info{
+		EgressID: spool.NewEgressID(), SessionID: q.sessionID, RoomName: q.room,
+		ProjectID: c.o.ProjectID, ProjectName: c.project.Name, Instance: c.o.Instance,
+		Part: 1, Source: q.source, AnnouncedUnixNS: q.at.UnixNano(), CreatedUnixNS: time.Now().UnixNano(),
+		Pseudonyms: c.o.Pseudonyms, PseudonymKey: c.o.PseudonymKey,
+	}
+	prev, recorded := c.o.Spool.Latest(c.o.ProjectID, q.sessionID)
+	switch {
+	case recorded && !c.mayFollow(prev, q):
+		return prev.ID(), ErrAlreadyRecorded
+	case recorded:
+		follow(&info, prev, q)
+	case q.after != "":
+		return "", ErrAlreadyRecorded // it was, and has been removed since
+	}
+	info.KeyPrefix = textegress.Prefix(info.ProjectName, info.ProjectID, info.RoomName, info.Topic, info.EgressID)
+	done := make(chan struct{})
+	c.beginning[q.sessionID] = done
+	c.mu.Unlock()
+	rec, err := c.o.Spool.Create(info)
+	c.mu.Lock()
+	delete(c.beginning, q.sessionID)
+	close(done)
+	if err != nil {
+		return "", fmt.Errorf("begin a recording of session %s: %w", q.sessionID, err)
+	}
+	if c.stopped { // the next start continues it
+		return "", ErrStopping
+	}
+	delete(c.refused, q.sessionID)
+	short := 0
+	if w := c.watched[q.sessionID]; w != nil {
+		short = w.short
+		delete(c.watched, q.sessionID)
+	}
+	c.log.Info("recording begins", "egress_id", info.EgressID, "session_id", q.sessionID, "room", info.RoomName, "source", q.source, "part", info.Part)
+	c.launch(c.ctx, rec, q.fresh, short)
+	return info.EgressID, nil
+}
+
+// mayFollow reports whether the next part of a session may begin, prev being the latest. c.mu is
+// held.
+func (c *Controller) mayFollow(prev *spool.Recording, q request) bool {
+	sealed, ok := prev.Sealed()
+	switch {
+	case !ok: // open without a recorder: it is continued at the next start
+		return false
+	case q.ordered:
+		return true
+	case recorder.Removed(sealed.Reason):
+		return false
+	}
+	return q.after == prev.ID()
+}
+
+// follow makes info that of the part after prev.
+func follow(info *spool.Info, prev *spool.Recording, q request) {
+	was := prev.Info()
+	sealed, _ := prev.Sealed()
+	info.Part, info.Previous, info.PreviousEndedUnixNS, info.PreviousReason = was.Part+1, prev.ID(), sealed.EndedUnixNS, sealed.Reason
+	info.ProjectName = cmp.Or(was.ProjectName, info.ProjectName) // the parts lie beside each other
+	if !q.platform {
+		info.RoomName = was.RoomName // whatever an announcement says
+	}
+	// Whoever stays connected has one sid in both parts: identities in this one would give away those of the other.
+	if was.Pseudonyms && !info.Pseudonyms {
+		info.Pseudonyms, info.PseudonymKey = true, was.PseudonymKey
+	}
+}
+
+// launch starts the recorder of an open recording. short: how many parts in a row before it lasted
+// for moments only. c.mu is held.
+func (c *Controller) launch(ctx context.Context, rec *spool.Recording, fresh bool, short int) {
+	info := rec.Info()
+	if c.open[info.SessionID] != nil {
+		// Two open recordings of one session: only by a fault of ours. Both are
+		// kept; supervise takes up the second when the first has ended.
+		c.log.Error("a second open recording of the session waits", "egress_id", info.EgressID, "session_id", info.SessionID)
+		c.second[info.SessionID] = append(c.second[info.SessionID], rec)
+		return
+	}
+	o := recorder.Options{
+		Room: c.o.Room, Authority: c.authority(info), Fresh: fresh, RejoinWindow: c.o.RejoinWindow,
+		Excluded: c.excluded(info.SessionID), Logger: c.o.Logger, Metrics: c.o.RecorderMetrics,
+	}
+	filter, err := selection.New(c.o.Selection)
+	if err != nil { // see Options.Selection; recording everything instead is out of the question
+		c.log.Error("the recording is not begun: the project's lists are not understood", "egress_id", info.EgressID, "error", err)
+		return
+	}
+	o.Selection = filter
+	st := &stay{recorder: recorder.New(rec, o), done: make(chan struct{}), short: short, names: newNames(info.RoomName)}
+	c.open[info.SessionID] = st
+	c.recorders.Go(func() { c.supervise(ctx, rec, st, o) })
+}
+
+func (c *Controller) authority(info spool.Info) *authority {
+	return &authority{api: c.o.API, session: info.SessionID, room: info.RoomName}
+}
+
+// excluded reports whether we were removed from the session after the recording that is to be
+// launched had begun: a second one that waited. c.mu is held.
+func (c *Controller) excluded(sessionID string) bool {
+	w := c.watched[sessionID]
+	return w != nil && w.removed
+}
+
+// supervise runs a recorder until its recording is sealed, and begins again
+// after a failure: one session's trouble stays its own.
+func (c *Controller) supervise(ctx context.Context, rec *spool.Recording, st *stay, o recorder.Options) {
+	info := rec.Info()
+	for pause := time.Second; ; pause = min(2*pause, time.Minute) {
+		err := run(ctx, st.recorder)
+		switch {
+		case err == nil:
+		case errors.Is(err, recorder.ErrWrongRoom):
+			rec = c.rightRoom(ctx, rec, st)
+			o.Authority = c.authority(rec.Info())
+		default:
+			c.log.Error("the recorder failed; what it wrote is on disk", "egress_id", info.EgressID, "session_id", info.SessionID, "error", err)
+			c.o.Metrics.recorderFailed()
+			sleep(ctx, pause)
+		}
+		if err == nil || ctx.Err() != nil { // where it stays open, the next start continues it
+			break
+		}
+		o.Fresh, o.AwaySince = false, st.recorder.Snapshot().AwaySince
+		r := recorder.New(rec, o)
+		c.mu.Lock()
+		st.recorder = r
+		c.mu.Unlock()
+	}
+	c.mu.Lock()
+	delete(c.open, info.SessionID)
+	close(st.done)
+	c.watchAfter(rec, st)
+	if list := c.second[info.SessionID]; len(list) > 0 && !c.stopped && ctx.Err() == nil {
+		c.second[info.SessionID] = list[1:]
+		c.launch(ctx, list[0], false, st.short)
+	}
+	c.mu.Unlock()
+	c.o.Sealed()
+}
+
+// run is one of the three places that recover: the data of the other rooms could
+// not be asked for again if one session took the process down.
+func run(ctx context.Context, r *recorder.Recorder) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return r.Run(ctx)
+}
+
+// Record begins a recording of a session that runs, because an operator asks for it: one that
+// nobody announced, one that was recorded before, and one from which the recorder was removed. It
+// returns its egress id; for a session that is being recorded, that of the running recording.
+func (c *Controller) Record(ctx context.Context, sessionID string) (string, error) {
+	for {
+		c.mu.Lock()
+		st := c.open[sessionID]
+		prev, recorded := c.o.Spool.Latest(c.o.ProjectID, sessionID)
+		c.mu.Unlock()
+		if st == nil {
+			if recorded {
+				return c.recordAgain(ctx, prev)
+			}
+			return c.recordUnknown(ctx, sessionID)
+		}
+		switch s := st.recorder.Snapshot(); s.Status {
+		case textegress.StatusStarting: // it may have been announced with a room that is not its own
+			id, err := c.recordUnknown(ctx, sessionID)
+			if err != nil && !errors.Is(err, syncflow.ErrSessionNotActive) && !errors.Is(err, syncflow.ErrNotFound) && ctx.Err() == nil {
+				return s.Info.EgressID, nil
+			}
+			return id, err
+		case textegress.StatusActive:
+			return s.Info.EgressID, nil
+		}
+		select { // it is being sealed
+		case <-st.done:
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+	}
+}
+
+// recordAgain begins the next part of a session after prev.
+func (c *Controller) recordAgain(ctx context.Context, prev *spool.Recording) (string, error) {
+	info := prev.Info()
+	_, err := c.o.API.Participants(ctx, info.SessionID)
+	switch {
+	case errors.Is(err, syncflow.ErrNotFound):
+		return "", fmt.Errorf("session %s: %w", info.SessionID, syncflow.ErrNotFound)
+	case errors.Is(err, syncflow.ErrSessionNotActive):
+		return "", fmt.Errorf("session %s is not Started any more: %w", info.SessionID, err)
+	case err != nil:
+		return "", fmt.Errorf("ask for session %s: %w", info.SessionID, err)
+	}
+	// Where nobody is in the room just now, the recorder waits for the first one to come.
+	return c.begin(request{sessionID: info.SessionID, room: info.RoomName, source: "command", at: time.Now(), ordered: true})
+}
+
+// recordUnknown begins a recording of a session of which we know nothing but the id.
+func (c *Controller) recordUnknown(ctx context.Context, sessionID string) (string, error) {
+	s, err := c.o.API.Session(ctx, sessionID)
+	switch {
+	case errors.Is(err, syncflow.ErrNotFound):
+		return "", fmt.Errorf("session %s: %w", sessionID, syncflow.ErrNotFound)
+	case errors.Is(err, syncflow.ErrRoomNotFound):
+		return "", fmt.Errorf("session %s counts as started, but its room is gone: %w", sessionID, err)
+	case err != nil:
+		return "", fmt.Errorf("ask for session %s: %w", sessionID, err)
+	case !s.Active():
+		return "", fmt.Errorf("session %s is %s, not Started: %w", sessionID, strings.ToLower(s.Status), syncflow.ErrSessionNotActive)
+	}
+	return c.begin(request{sessionID: s.ID, room: s.RoomName, platform: true, source: "command", at: time.Now(), ordered: true})
+}

@@ -1,0 +1,133 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+// maxNames bounds what announcements that contradict each other can make us remember.
+const maxNames = 8
+
+// How often the platform is asked for the true name of a room.
+const (
+	firstNamePause   = 5 * time.Second
+	longestNamePause = 5 * time.Minute
+)
+
+// names are the names that a session's room may have. Every device of a project can announce
+// anything; the token endpoint knows.
+type names struct {
+	came chan struct{} // a name to be tried has come; capacity 1
+
+	pause time.Duration // of wait
+
+	mu    sync.Mutex // guards the rest
+	tried []string
+	next  []string
+}
+
+func newNames(first string) *names {
+	return &names{came: make(chan struct{}, 1), tried: []string{first}}
+}
+
+// add takes a name to be tried, that of the platform first.
+func (n *names) add(name string, platform bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case name == "" || slices.Contains(n.next, name) || !platform && slices.Contains(n.tried, name):
+		return
+	case platform:
+		n.next = slices.Insert(n.next, 0, name)
+	case len(n.tried)+len(n.next) < maxNames:
+		n.next = append(n.next, name)
+	default:
+		return
+	}
+	select {
+	case n.came <- struct{}{}:
+	default:
+	}
+}
+
+// take returns the next name to be tried.
+func (n *names) take() (string, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.next) == 0 {
+		return "", false
+	}
+	name := n.next[0]
+	n.next = n.next[1:]
+	n.tried = append(n.tried, name)
+	return name, true
+}
+
+// wait waits for a name, or until it is time to ask the platform again.
+func (n *names) wait(ctx context.Context) {
+	n.pause = max(firstNamePause, min(2*n.pause, longestNamePause))
+	t := time.NewTimer(n.pause)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-n.came:
+	case <-t.C:
+	}
+}
+
+// rightRoom gives a recording that was never in a room another name of its room, because the
+// platform says that it is not the one that was announced: one that somebody else said, otherwise
+// that of the platform. Where there is none it waits, and returns the recording as it is: its
+// recorder then asks once more whether the session runs.
+func (c *Controller) rightRoom(ctx context.Context, rec *spool.Recording, st *stay) *spool.Recording {
+	info := rec.Info()
+	log := c.log.With("egress_id", info.EgressID, "session_id", info.SessionID)
+	name, ok := st.names.take()
+	if !ok {
+		log.Warn("the session was announced with a room that is not its own; asking SyncFlow for the right one")
+		var err error
+		if name, err = c.roomOf(ctx, info.SessionID); err != nil && ctx.Err() == nil {
+			log.Warn("SyncFlow does not say which room the session has; it is asked again", "error", err)
+		}
+	}
+	if name != "" && name != info.RoomName {
+		prefix := textegress.Prefix(info.ProjectName, info.ProjectID, name, info.Topic, info.EgressID)
+		corrected, err := c.o.Spool.Correct(rec, name, prefix)
+		if err == nil {
+			log.Info("the recording has the session's room now", "room", name)
+			return corrected
+		}
+		st.names.add(name, true)
+		log.Error("cannot give the recording its room; trying again", "error", err)
+	}
+	st.names.wait(ctx)
+	return rec
+}
+
+// roomOf asks the platform for the name of a session's room. The list has it in every case, where
+// it can be had: also for a session whose room is gone.
+func (c *Controller) roomOf(ctx context.Context, sessionID string) (string, error) {
+	s, err := c.o.API.Session(ctx, sessionID)
+	if err == nil && s.RoomName != "" {
+		return s.RoomName, nil
+	}
+	list, lerr := c.o.API.Sessions(ctx)
+	if lerr != nil {
+		return "", fmt.Errorf("ask for session %s: %w", sessionID, lerr)
+	}
+	for _, s := range list {
+		if s.ID == sessionID {
+			return s.RoomName, nil
+		}
+	}
+	if err == nil {
+		err = fmt.Errorf("session %s is not in the list", sessionID)
+	}
+	return "", err
+}

@@ -1,0 +1,267 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"sort"
+	"time"
+
+	"github.com/syncflow/textegress/internal/recorder"
+	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/internal/syncflow"
+)
+
+// A session is over when its platform says so, not when its room closes. Sessions whose recording
+// ended for another reason are watched: asked about every 15 seconds for an hour, because a class
+// goes on after a break, and then whenever the session list is looked at. Each question costs the
+// API one of its few database connections, so there is one at a time.
+const (
+	watchEvery = 15 * time.Second
+	watchFor   = time.Hour
+	// watchAtAll is how long a session is asked about where the list cannot be had. It is also how
+	// far back a start looks.
+	watchAtAll = 24 * time.Hour
+	// firstQuestion is how long after the end of a recording the first question is put: SyncFlow
+	// deletes the room first and then says that the session is over.
+	firstQuestion = 5 * time.Second
+	// shortPart: a part that lasted for less makes us wait longer before the next one, twice as long
+	// each time, so that whoever throws us out again and again does not make hundreds of recordings.
+	shortPart    = time.Minute
+	longestWatch = 5 * time.Minute
+	// restAtMost bounds the rest after a question, which is as long as the answer took.
+	restAtMost = 5 * time.Second
+)
+
+// watch is a session that nobody records just now and that may run. Its fields are guarded by the
+// controller's mu.
+type watch struct {
+	sessionID string
+	room      string
+	source    string
+	egressID  string // the recording that has ended; "" where there is none yet
+	reason    string // why it has
+	since     time.Time
+	removed   bool // by an administrator: asked about only to be shown
+	present   bool // somebody was in its room at the last answer
+	short     int  // parts in a row that lasted for moments only
+
+	next   time.Time // when to ask; zero: when the list is looked at
+	asked  bool
+	failed int  // questions in a row without an answer
+	begun  bool // it could not be begun, and that is in the log
+}
+
+// watchOf makes the watch of a session from its latest recording; nil where that ended with a
+// verdict that is nobody's to see.
+func watchOf(rec *spool.Recording) *watch {
+	info := rec.Info()
+	sealed, ok := rec.Sealed()
+	if !ok || !recorder.Resumable(sealed.Reason) && !recorder.Removed(sealed.Reason) {
+		return nil
+	}
+	return &watch{
+		sessionID: info.SessionID, room: info.RoomName, source: info.Source, egressID: rec.ID(), reason: sealed.Reason,
+		since: time.Unix(0, sealed.EndedUnixNS), removed: recorder.Removed(sealed.Reason),
+	}
+}
+
+// watchAfter watches a session whose recorder has just ended. c.mu is held.
+func (c *Controller) watchAfter(rec *spool.Recording, st *stay) {
+	w := watchOf(rec)
+	if w == nil {
+		return
+	}
+	w.present = true
+	pause := firstQuestion
+	if w.since.Sub(time.Unix(0, rec.Info().CreatedUnixNS)) < shortPart {
+		w.short = st.short + 1
+		pause = min(firstQuestion<<min(w.short, 10), longestWatch)
+	}
+	w.next = time.Now().Add(pause)
+	c.watched[w.sessionID] = w
+	c.wakeLoop()
+}
+
+// restoreWatched watches the sessions that earlier processes recorded. Those that we left by our
+// own will, and those whose break may not be over, are asked about at once; of the others the
+// session list tells.
+func (c *Controller) restoreWatched() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	for _, rec := range c.o.Spool.Recordings() {
+		info := rec.Info()
+		if info.ProjectID != c.o.ProjectID || c.open[info.SessionID] != nil || c.watched[info.SessionID] != nil {
+			continue
+		}
+		latest, ok := c.o.Spool.Latest(c.o.ProjectID, info.SessionID)
+		if !ok {
+			continue
+		}
+		w := watchOf(latest)
+		if w == nil || now.Sub(w.since) > watchAtAll {
+			continue
+		}
+		if w.reason == recorder.ReasonServiceStopped || w.removed || now.Sub(w.since) < watchFor {
+			w.next = now
+		}
+		c.watched[w.sessionID] = w
+	}
+}
+
+// askSoon has the platform asked about a session that was announced although its recording has
+// ended. A removal is a verdict that no announcement outweighs.
+func (c *Controller) askSoon(sessionID string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.watched[sessionID]
+	if w == nil {
+		rec, ok := c.o.Spool.Latest(c.o.ProjectID, sessionID)
+		if !ok || c.open[sessionID] != nil {
+			return
+		}
+		if w = watchOf(rec); w == nil {
+			return // over
+		}
+		w.since = time.Now() // it may begin again
+		c.watched[sessionID] = w
+	}
+	if !w.removed {
+		w.next = time.Now()
+		c.wakeLoop()
+	}
+}
+
+// wakeLoop says that what is to be asked next has changed.
+func (c *Controller) wakeLoop() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// nextQuestion returns the session that is to be asked about now, and when the next one is due;
+// zero: none. A session that was never asked about goes first.
+func (c *Controller) nextQuestion(now time.Time) (w *watch, due time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, x := range c.watched {
+		switch {
+		case x.next.IsZero():
+		case x.next.After(now):
+			if due.IsZero() || x.next.Before(due) {
+				due = x.next
+			}
+		case w == nil || !x.asked && w.asked || x.asked == w.asked && x.before(w):
+			w = x
+		}
+	}
+	return w, due
+}
+
+// before orders questions: those of one instant as the sessions ended, so that what is left of a
+// service that was stopped is asked about in a fixed order.
+func (w *watch) before(other *watch) bool {
+	switch {
+	case !w.next.Equal(other.next):
+		return w.next.Before(other.next)
+	case !w.since.Equal(other.since):
+		return w.since.Before(other.since)
+	}
+	return w.sessionID < other.sessionID
+}
+
+// ask asks whether a session runs and whether somebody is in its room, and records it if so. It
+// returns how long the answer took.
+func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
+	began := time.Now()
+	n, err := c.o.API.Participants(ctx, w.sessionID)
+	took := time.Since(began)
+	c.mu.Lock()
+	if c.watched[w.sessionID] != w || ctx.Err() != nil { // a recording has begun meanwhile, or we stop
+		c.mu.Unlock()
+		return 0
+	}
+	w.asked = true
+	if errors.Is(err, syncflow.ErrSessionNotActive) || errors.Is(err, syncflow.ErrNotFound) {
+		delete(c.watched, w.sessionID)
+		c.mu.Unlock()
+		c.log.Debug("the session is over", "session_id", w.sessionID, "after", w.reason)
+		return took
+	}
+	if err != nil { // nobody knows
+		w.next = time.Now().Add(min(time.Second<<min(w.failed, 4), watchEvery))
+		w.failed++
+		first := w.failed == 1
+		c.mu.Unlock()
+		if first {
+			c.log.Warn("SyncFlow does not say whether a session goes on; it is asked again", "session_id", w.sessionID, "after", w.reason, "error", err)
+		}
+		return took
+	}
+	w.failed = 0
+	w.present = n > 0
+	w.next = time.Now().Add(watchEvery)
+	if time.Since(w.since) > watchFor {
+		w.next = time.Time{}
+	}
+	goesOn := w.present && !w.removed && !c.taken(w.room)
+	q := request{
+		sessionID: w.sessionID, room: w.room, source: w.source, at: time.Now(), after: w.egressID,
+		fresh: took < firstQuestion,
+	}
+	c.mu.Unlock()
+	if goesOn {
+		c.goOn(ctx, w, q)
+	}
+	return took
+}
+
+// taken reports whether a room of that name is recorded for another session than the one that
+// somebody asks about, which then counts as started because its end was missed: SyncFlow gives a
+// name again, and who is in the room it only knows by the name. c.mu is held.
+func (c *Controller) taken(room string) bool {
+	for _, st := range c.open {
+		if s := st.recorder.Snapshot(); s.Info.RoomName == room && s.Connected {
+			return true
+		}
+	}
+	return false
+}
+
+// goOn records a watched session that the platform says runs.
+func (c *Controller) goOn(ctx context.Context, w *watch, q request) {
+	_, err := c.begin(q)
+	if ctx.Err() != nil {
+		return
+	}
+	c.mu.Lock()
+	first := !w.begun
+	switch {
+	case err == nil, errors.Is(err, ErrAlreadyRecorded): // it is being recorded, or was by somebody else
+		if c.watched[w.sessionID] == w {
+			delete(c.watched, w.sessionID)
+		}
+		first = false
+	default:
+		w.begun = true
+		w.next = time.Now().Add(watchEvery)
+	}
+	c.mu.Unlock()
+	if first {
+		c.cannotBegin(w.sessionID, err)
+	}
+}
+
+// unrecorded are the sessions that run without us because an administrator removed the recorder.
+// c.mu is held.
+func (c *Controller) unrecorded() []UnrecordedSession {
+	var list []UnrecordedSession
+	for _, w := range c.watched {
+		if w.removed && w.present {
+			list = append(list, UnrecordedSession{SessionRef{w.sessionID, w.room}, w.reason, w.since})
+		}
+	}
+	sort.Slice(list, func(i, j int) bool { return list[i].SessionID < list[j].SessionID })
+	return list
+}
