@@ -28,12 +28,17 @@ type part struct {
 	restart func(ctx context.Context) error
 }
 
+// scarce gives SyncFlow as little as the real one has, until the rig is healed.
+func (w *World) scarce(ctx context.Context) error {
+	w.senders = 1
+	w.rig.limited = true
+	return w.rig.Stack.SyncFlow.Limit(ctx, devstack.SyncFlowLimits{})
+}
+
 // crowd has n sessions run while the recorder, LiveKit, the broker and SyncFlow itself are killed and stopped.
 func (w *World) crowd(ctx context.Context, n int) error {
-	w.senders = 1
 	st, v := w.rig.Stack, w.victims[0]
-	w.rig.limited = true
-	if err := st.SyncFlow.Limit(ctx, devstack.SyncFlowLimits{}); err != nil {
+	if err := w.scarce(ctx); err != nil {
 		return err
 	}
 	api := part{"SyncFlow killed and restarted", func(ctx context.Context) error {
@@ -143,6 +148,41 @@ func lastPart(st devstack.RecorderStatus, s *session) (part int, packets uint64,
 		}
 	}
 	return part, packets, connected
+}
+
+// fifth has a fifth session run while SyncFlow answers nothing, without LiveKit's keys. The recorder says that it is not in it,
+// and joins when another one has ended.
+func fifth(ctx context.Context, w *World) error {
+	if err := w.scarce(ctx); err != nil {
+		return err
+	}
+	var all []*session
+	for range 4 {
+		s, err := w.begin(ctx, false)
+		if err != nil {
+			return err
+		}
+		all = append(all, s)
+	}
+	late, err := w.announce(ctx)
+	if err != nil {
+		return err
+	}
+	late.send(ctx)
+	unready := func(st devstack.RecorderStatus) bool { return !st.Ready }
+	if err := w.victims[0].Until(ctx, "the recorder says that it is not in the fifth room", unready); err != nil {
+		return err
+	}
+	if err := all[0].closeRoom(ctx); err != nil {
+		return err
+	}
+	if err := late.inRoom(ctx); err != nil {
+		return err
+	}
+	for _, x := range late.senders {
+		x.setEarly()
+	}
+	return late.advance(ctx, 10)
 }
 
 // announcedToNobody makes a session before the recorder can have bound its queue again.

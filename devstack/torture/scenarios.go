@@ -28,6 +28,7 @@ func Scenarios() []Scenario {
 		{Name: "syncflow", Alone: true, Run: apiDies},
 		{Name: "network", Alone: true, Run: badNetwork},
 		pooled(1), pooled(2), pooled(3), pooled(4),
+		{Name: "pool-full", Alone: true, Run: fifth},
 		{Name: "everything", Alone: true, LongOnly: true, Run: everything},
 	}
 }
