@@ -72,7 +72,47 @@ type listener struct {
 	mu        sync.Mutex
 	heard     []source.Announcement
 	connected int
+	missed    []source.Gap
 	fail      int // so many announcements are refused
+}
+
+// called is the owner's reaction to a connection.
+func (l *listener) called(_ context.Context, missed []source.Gap) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.connected++
+	l.missed = append(l.missed, missed...)
+	return nil
+}
+
+// lost returns the times in which announcements may have been lost, as the owner was told them.
+func (l *listener) lost() []source.Gap {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.missed)
+}
+
+// covers waits until the owner has been told of a loss that the given time lies in.
+func (l *listener) covers(at time.Time) {
+	l.t.Helper()
+	eventually(l.t, "the loss is told", func() bool {
+		return slices.ContainsFunc(l.lost(), func(g source.Gap) bool { return !at.Before(g.From) && !at.After(g.To) })
+	})
+}
+
+// memory keeps a mark over listeners.
+type memory struct {
+	mu   sync.Mutex
+	mark source.Mark
+}
+
+func (m *memory) Load() (source.Mark, error) { m.mu.Lock(); defer m.mu.Unlock(); return m.mark, nil }
+
+func (m *memory) Save(k source.Mark) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mark = k
+	return nil
 }
 
 func (l *listener) Write(b []byte) (int, error) {
@@ -90,7 +130,7 @@ func listen(t *testing.T, o source.RabbitMQOptions) *listener {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = l.Run(ctx, l.handle, func(context.Context) { l.mu.Lock(); l.connected++; l.mu.Unlock() }) // returns nil, by contract
+		_ = l.Run(ctx, l.handle, l.called) // returns nil, by contract
 	}()
 	l.stop = sync.OnceFunc(func() { cancel(); <-done })
 	t.Cleanup(func() {

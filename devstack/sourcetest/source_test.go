@@ -156,16 +156,16 @@ func TestExpiredTokenDoesNotCutTheConnection(t *testing.T) {
 	}
 }
 
-func TestConnectionsClosedByTheBroker(t *testing.T) {
-	l := listen(t, options(t, "closed"))
-	l.ready()
+// closeConnection lets the broker close the connection of a listener.
+func closeConnection(t *testing.T, instance string) {
+	t.Helper()
 	out, err := stack.RabbitMQ.Ctl(t.Context(), "list_connections", "pid", "client_properties")
 	if err != nil {
 		t.Fatal(err)
 	}
 	pid := ""
 	for line := range strings.Lines(out) {
-		if strings.Contains(line, "textegress closed") {
+		if strings.Contains(line, "textegress "+instance) {
 			pid = strings.Fields(line)[0]
 		}
 	}
@@ -175,9 +175,18 @@ func TestConnectionsClosedByTheBroker(t *testing.T) {
 	if _, err := stack.RabbitMQ.Ctl(t.Context(), "close_connection", pid, "test"); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestConnectionsClosedByTheBroker(t *testing.T) {
+	l := listen(t, options(t, "closed"))
+	l.ready()
+	closeConnection(t, "closed")
 	eventually(t, "the listener is bound again", func() bool { return l.gaps() == 2 })
 	create(t, "closed-1")
 	l.hears("closed-1")
+	if lost := l.lost(); len(lost) != 0 {
+		t.Errorf("queue and binding were there, and announcements count as lost: %v", lost)
+	}
 }
 
 func TestDeletedQueueIsDeclaredAgain(t *testing.T) {
@@ -187,8 +196,35 @@ func TestDeletedQueueIsDeclaredAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the listener is bound again", func() bool { return l.gaps() == 2 })
+	if len(l.lost()) == 0 {
+		t.Error("the owner was not told that announcements may be lost")
+	}
 	create(t, "deleted-1")
 	l.hears("deleted-1")
+}
+
+// TestQueueDeletedWhileWeAreDown: the next process says since when announcements may be lost.
+func TestQueueDeletedWhileWeAreDown(t *testing.T) {
+	o := options(t, "gone")
+	o.Memory = &memory{}
+	l := listen(t, o)
+	l.ready()
+	queue := l.State().Queue
+	l.stop()
+	again := listen(t, o)
+	again.ready()
+	if lost := again.lost(); len(lost) != 0 {
+		t.Errorf("the queue was there, and announcements count as lost: %v", lost)
+	}
+	again.stop()
+	if _, err := stack.RabbitMQ.Ctl(t.Context(), "delete_queue", "--vhost", stack.RabbitMQ.VHost, queue); err != nil {
+		t.Fatal(err)
+	}
+	create(t, "gone-1")
+	at := time.Now()
+	third := listen(t, o)
+	third.ready()
+	third.covers(at)
 }
 
 func TestExclusiveQueueWhereADurableOneIsRefused(t *testing.T) {
@@ -209,6 +245,12 @@ func TestExclusiveQueueWhereADurableOneIsRefused(t *testing.T) {
 	}
 	create(t, "limited-1")
 	l.hears("limited-1")
+	// What is announced while the connection is away is lost with the queue.
+	closeConnection(t, "limited")
+	eventually(t, "the listener is bound again", func() bool { return l.gaps() == 2 })
+	if len(l.lost()) == 0 {
+		t.Error("the owner was not told that announcements may be lost")
+	}
 }
 
 func TestQueueWithOtherPropertiesIsUsed(t *testing.T) {
@@ -261,27 +303,110 @@ func TestLastDeviceOfTheGroupIsDeleted(t *testing.T) {
 	}
 }
 
-// TestZBrokerRestart is the last one: it kills the broker, which loses the exchange until SyncFlow declares it again.
-func TestZBrokerRestart(t *testing.T) {
-	ctx := t.Context()
-	l := listen(t, options(t, "restart"))
-	l.ready()
+// restartBroker kills the broker and starts it again. SyncFlow's exchange, and the API's connection, are
+// gone after that.
+func restartBroker(t *testing.T, l *listener) {
+	t.Helper()
 	if err := stack.RabbitMQ.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the loss is noticed", func() bool { return !l.State().Connected })
-	if err := stack.RabbitMQ.Restart(ctx); err != nil {
+	if err := stack.RabbitMQ.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the exchange is missed", func() bool { return strings.Contains(l.State().LastError, "API must be restarted") })
-	if l.gaps() != 1 {
-		t.Errorf("%d calls of connected while nothing is bound", l.gaps())
-	}
-	if err := stack.SyncFlow.Redeclare(ctx); err != nil {
-		t.Fatal(err)
-	}
+}
+
+// TestZBrokerRestart is one of the last: it kills the broker, which loses the exchange until SyncFlow
+// declares it again. We declare it before, as SyncFlow does, so that the first announcement reaches us.
+func TestZBrokerRestart(t *testing.T) {
+	ctx := t.Context()
+	o := options(t, "restart")
+	o.Memory = &memory{}
+	l := listen(t, o)
 	l.ready()
-	eventually(t, "the gap is reported", func() bool { return l.gaps() == 2 })
+	killed := time.Now()
+	restartBroker(t, l)
+	up := time.Now()
+	l.ready()
+	t.Logf("bound %v after the broker was up", time.Since(up).Round(time.Millisecond))
+	l.covers(killed)
+	if s := l.State(); s.Silent.IsZero() {
+		t.Errorf("SyncFlow announces nothing, and the state does not say so: %+v", s)
+	}
+	announces := func(want bool) {
+		t.Helper()
+		if got, err := api(t, project()).Announces(ctx, devstack.DeviceGroup); got != want {
+			t.Errorf("SyncFlow announces: %v (%v), want %v", got, err, want)
+		}
+	}
+	announces(false)
+	// The API is restarted, and a session is created in the moment it is there.
+	if err := stack.SyncFlow.Redeclare(ctx); err != nil {
+		t.Fatalf("SyncFlow cannot declare its exchange any more: %v", err)
+	}
+	announces(true)
+	if d, err := stack.SyncFlow.Devices(ctx, project()); err != nil || len(d) != 1 {
+		t.Errorf("%d devices are left, %v", len(d), err)
+	}
 	create(t, "restart-1")
 	l.hears("restart-1")
+	eventually(t, "SyncFlow counts as announcing", func() bool { return l.State().Silent.IsZero() })
+	if len(l.heard) != 1 {
+		t.Errorf("%+v", l.heard)
+	}
+}
+
+// TestZBrokerRestartWhileWeAreDown: the queue is still there, its binding is not, and the canary tells.
+func TestZBrokerRestartWhileWeAreDown(t *testing.T) {
+	o := options(t, "rebooted")
+	o.Memory = &memory{}
+	l := listen(t, o)
+	l.ready()
+	restartBroker(t, l)
+	l.stop()
+	if err := stack.SyncFlow.Redeclare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	create(t, "rebooted-1") // announced to nobody
+	at := time.Now()
+	again := listen(t, o)
+	again.ready()
+	again.covers(at)
+	create(t, "rebooted-2")
+	again.hears("rebooted-2")
+}
+
+// TestZExchangeWithOtherProperties: somebody else has declared SyncFlow's exchange differently. That is
+// survived, and what is announced there is heard.
+func TestZExchangeWithOtherProperties(t *testing.T) {
+	o := options(t, "flags")
+	real, err := o.Binding(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := stack.RabbitMQ.Dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ch, err := c.Channel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Binding = func(context.Context) (source.Binding, error) {
+		return source.Binding{Exchange: "textegress.flags", RoutingKey: real.RoutingKey}, nil
+	}
+	if err := ch.ExchangeDeclare("textegress.flags", amqp.ExchangeTopic, true, false, false, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	l := listen(t, o)
+	l.ready()
+	body := devstack.Announcement("c1d2e3f4-0000-4000-8000-000000000001", "flags-1")
+	if err := ch.PublishWithContext(t.Context(), "textegress.flags", real.RoutingKey, false, false, amqp.Publishing{Body: body}); err != nil {
+		t.Fatal(err)
+	}
+	l.hears("flags-1")
+	if err := ch.ExchangeDelete("textegress.flags", false, false); err != nil {
+		t.Fatal(err)
+	}
 }

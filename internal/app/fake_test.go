@@ -105,8 +105,10 @@ type announcement struct {
 	answer chan error
 }
 
-func (s *fakeSource) Run(ctx context.Context, handle func(context.Context, source.Announcement) error, connected func(context.Context)) error {
-	connected(ctx)
+func (s *fakeSource) Run(ctx context.Context, handle func(context.Context, source.Announcement) error, connected func(context.Context, []source.Gap) error) error {
+	if err := connected(ctx, nil); err != nil {
+		return err
+	}
 	for {
 		select {
 		case <-ctx.Done():

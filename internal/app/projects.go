@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -86,11 +87,13 @@ func (a *App) assemble(p *project) error {
 		return err
 	}
 	so.Logger, so.Registerer = a.log, a.parts.reg
+	so.Memory = newMarks(a.spool.Dir(), pc.ProjectID, c.DeviceGroup)
 	p.ctl = controller.New(controller.Options{
 		ProjectID: pc.ProjectID, Group: c.DeviceGroup, Instance: a.instance, RecordAll: c.RecordSessions == config.RecordAll,
 		API: api, Source: a.parts.source(so), Spool: a.spool, Room: a.parts.room, RejoinWindow: c.RejoinWindow,
 		Selection: rules(pc), Pseudonyms: pc.Pseudonyms, PseudonymKey: a.pseudonymKey(pc),
-		Sealed: func() { a.uploader.Wake() }, Logger: a.log, Metrics: a.parts.controller, RecorderMetrics: a.parts.recorder,
+		ClockOffset: func() time.Duration { offset, _ := api.ClockOffset(); return offset },
+		Sealed:      func() { a.uploader.Wake() }, Logger: a.log, Metrics: a.parts.controller, RecorderMetrics: a.parts.recorder,
 	})
 	return nil
 }
@@ -226,6 +229,7 @@ func SourceOptions(c *config.Config, p config.Project, instance string, api *syn
 			}
 			return source.Binding{Exchange: d.ExchangeName, RoutingKey: d.BindingKey}, nil
 		},
+		Announces: func(ctx context.Context) (bool, error) { return api.Announces(ctx, c.DeviceGroup) },
 	}
 	return o, nil
 }

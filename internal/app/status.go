@@ -110,11 +110,31 @@ func (a *App) NotReady() []string {
 			} else if !snap.Source.Connected {
 				out = append(out, fmt.Sprintf("project %d: no connection to the broker: %s", p.config.Index, snap.Source.LastError))
 			}
+			out = append(out, missedReasons(p.config.Index, snap)...)
 			out = append(out, awayReasons(p.config.Index, snap.Recorders, time.Now())...)
 			out = append(out, unrecordedReasons(p.config.Index, snap.Unrecorded)...)
 		}
 	}
 	return append(out, undelivered(a.all(), a.uploader.Snapshot())...)
+}
+
+// missedReasons says what is known of announcements that did not reach us.
+func missedReasons(index int, snap controller.Snapshot) []string {
+	var out []string
+	if at := snap.Source.Silent; !at.IsZero() {
+		out = append(out, fmt.Sprintf("project %d: SyncFlow's exchange was missing at the broker and was declared by this service at %s. "+
+			"SyncFlow announces no session until its API has been restarted too; this ends when it can announce again",
+			index, at.UTC().Format(time.RFC3339)))
+	}
+	if snap.ListError == "" {
+		return out // they are being looked for
+	}
+	for _, g := range snap.Source.Missed {
+		out = append(out, fmt.Sprintf("project %d: announcements between %s and %s may have been lost, and the sessions that began then "+
+			"cannot be looked for; `textegress record <session id>` records one: %s",
+			index, g.From.UTC().Format(time.RFC3339), g.To.UTC().Format(time.RFC3339), snap.ListError))
+	}
+	return out
 }
 
 // mostAway bounds the sessions of a project that each of [awayReasons] and [unrecordedReasons] names.

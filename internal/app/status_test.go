@@ -11,6 +11,7 @@ import (
 	"github.com/syncflow/textegress/internal/config"
 	"github.com/syncflow/textegress/internal/controller"
 	"github.com/syncflow/textegress/internal/recorder"
+	"github.com/syncflow/textegress/internal/source"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/web"
 )
@@ -113,6 +114,37 @@ func TestUnrecordedReasons(t *testing.T) {
 	}
 	if got := unrecordedReasons(3, nil); got != nil {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestMissedReasons: announcements that were lost are a reason only where the sessions cannot be
+// looked for; that SyncFlow announces nothing is one.
+func TestMissedReasons(t *testing.T) {
+	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	gaps := []source.Gap{{From: at, To: at.Add(time.Minute)}}
+	for _, tt := range []struct {
+		name string
+		in   controller.Snapshot
+		says []string // of the only reason
+	}{
+		{"well", controller.Snapshot{ListError: "no list"}, nil},
+		{"looked for", controller.Snapshot{Source: source.State{Missed: gaps}}, nil},
+		{"not looked for", controller.Snapshot{Source: source.State{Missed: gaps}, ListError: "no list"}, []string{
+			"project 2", "between 2026-03-04T05:06:07Z and 2026-03-04T05:07:07Z", "textegress record", "no list",
+		}},
+		{"silent", controller.Snapshot{Source: source.State{Connected: true, Silent: at}}, []string{"2026-03-04T05:06:07Z", "API has been restarted"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := strings.Join(missedReasons(2, tt.in), "\n")
+			if (got == "") != (tt.says == nil) {
+				t.Errorf("%q", got)
+			}
+			for _, part := range tt.says {
+				if !strings.Contains(got, part) {
+					t.Errorf("%q does not say %q", got, part)
+				}
+			}
+		})
 	}
 }
 

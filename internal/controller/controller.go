@@ -31,7 +31,7 @@ type API interface {
 
 // Source announces sessions. See [source.RabbitMQ.Run] for the contract.
 type Source interface {
-	Run(ctx context.Context, handle func(context.Context, source.Announcement) error, connected func(context.Context)) error
+	Run(ctx context.Context, handle func(context.Context, source.Announcement) error, connected func(context.Context, []source.Gap) error) error
 	State() source.State
 }
 
@@ -55,6 +55,8 @@ type Options struct {
 	// ReconcileEvery is the pause between two looks at the session list. The list
 	// holds every session the project ever had, and the API is small: minutes.
 	ReconcileEvery time.Duration
+	// ClockOffset, if not nil, is how far SyncFlow's clock is ahead of ours, as far as that is known.
+	ClockOffset func() time.Duration
 	// Selection are the rules of what is recorded; they are valid.
 	Selection textegress.SelectionRules
 	// Pseudonyms: what begins now is delivered under pseudonyms, made with the key
@@ -93,6 +95,7 @@ type Controller struct {
 	empty     map[string]bool               // Started sessions without anybody in their room, by id
 	last      time.Time                     // last successful reconciliation
 	listErr   string                        // of the last reconciliation, "" after a success
+	missed    missed
 }
 
 // State of a project.
@@ -152,8 +155,7 @@ func (c *Controller) Run(ctx context.Context) {
 	wg.Go(func() { c.loop(ctx, ready) })
 	if c.setUp(ctx) {
 		close(ready)
-		connected := func(context.Context) { c.lookSoon() }
-		if err := c.o.Source.Run(ctx, c.announced, connected); err != nil && ctx.Err() == nil {
+		if err := c.o.Source.Run(ctx, c.announced, c.connected); err != nil && ctx.Err() == nil {
 			c.fail(fmt.Errorf("announcements: %w", err))
 		}
 	}

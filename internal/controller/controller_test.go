@@ -205,21 +205,33 @@ func (a *fakeAPI) Token(_ context.Context, id, roomName, identity string) (syncf
 
 // fakeSource delivers what the test announces, and hands back what the
 // controller said to each.
-type fakeSource struct{ in chan announcement }
+type fakeSource struct {
+	in   chan announcement
+	call chan call // calls of connected
+}
+
+type call struct {
+	gaps   []source.Gap
+	answer chan error
+}
 
 type announcement struct {
 	source.Announcement
 	answer chan error
 }
 
-func (s *fakeSource) Run(ctx context.Context, handle func(context.Context, source.Announcement) error, connected func(context.Context)) error {
-	connected(ctx)
+func (s *fakeSource) Run(ctx context.Context, handle func(context.Context, source.Announcement) error, connected func(context.Context, []source.Gap) error) error {
+	if err := connected(ctx, nil); err != nil {
+		return err
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case a := <-s.in:
 			a.answer <- handle(ctx, a.Announcement)
+		case k := <-s.call:
+			go func() { k.answer <- connected(ctx, k.gaps) }()
 		}
 	}
 }
@@ -320,6 +332,8 @@ type world struct {
 
 	pseudonyms string // name of the key; empty: with identities
 
+	ahead time.Duration // SyncFlow's clock
+
 	spool *spool.Spool
 	src   *fakeSource
 	ctl   *controller.Controller
@@ -345,11 +359,11 @@ func (w *world) start() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.spool, w.src = s, &fakeSource{in: make(chan announcement)}
+	w.spool, w.src = s, &fakeSource{in: make(chan announcement), call: make(chan call)}
 	w.ctl = controller.New(controller.Options{
 		ProjectID: project, Group: "text-egress", Instance: "i", RecordAll: w.all, API: w.api, Source: w.src, Spool: s, Room: w.room,
 		RejoinWindow: 10 * time.Minute, Logger: log,
-		Pseudonyms: w.pseudonyms != "", PseudonymKey: w.pseudonyms,
+		Pseudonyms: w.pseudonyms != "", PseudonymKey: w.pseudonyms, ClockOffset: func() time.Duration { return w.ahead },
 	})
 	ctx, cancel := context.WithCancel(w.t.Context())
 	done := make(chan struct{})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress/internal/recorder"
+	"github.com/syncflow/textegress/internal/source"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/syncflow"
 )
@@ -17,7 +18,8 @@ const diskPoll = 5 * time.Second
 
 // loop asks the platform: about each watched session when its time has come, and for the session
 // list at the start, whenever the broker was away, every few minutes whether or not the broker is
-// there, and when there is space for a session that was refused for want of it. It asks one
+// there, when there is space for a session that was refused for want of it, and soon while sessions
+// whose announcements were lost could not be looked for. It asks one
 // question at a time. The list waits for the first questions about sessions that are to be recorded
 // further, because they are quick, and because on some servers the list fails as long as any
 // session runs; and it waits for ready.
@@ -27,6 +29,7 @@ func (c *Controller) loop(ctx context.Context, ready <-chan struct{}) {
 	disk := time.NewTicker(diskPoll)
 	defer disk.Stop()
 	list := true // it is time for the list
+	var looked time.Time
 	for ctx.Err() == nil {
 		w, due := c.nextQuestion(time.Now())
 		switch {
@@ -34,7 +37,7 @@ func (c *Controller) loop(ctx context.Context, ready <-chan struct{}) {
 			sleep(ctx, min(c.ask(ctx, w), restAtMost))
 			continue
 		case list && ready == nil:
-			list = false
+			list, looked = false, time.Now()
 			c.reconcile(ctx)
 			continue
 		case w != nil:
@@ -55,6 +58,7 @@ func (c *Controller) loop(ctx context.Context, ready <-chan struct{}) {
 				c.noRoom.Store(false)
 				list = true
 			}
+			list = list || time.Since(looked) >= gapPoll && len(c.gaps()) > 0
 		case <-next.C:
 			if w != nil {
 				sleep(ctx, min(c.ask(ctx, w), restAtMost))
@@ -108,6 +112,7 @@ func (c *Controller) lookSoon() {
 // watched ones the list tells which are over, and which are to be asked about.
 func (c *Controller) reconcile(ctx context.Context) {
 	asked := time.Now()
+	gaps := c.gaps()
 	sessions, err := c.o.API.Sessions(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
@@ -122,10 +127,15 @@ func (c *Controller) reconcile(ctx context.Context) {
 		}
 	}
 	c.tellWatched(asked, running)
+	all := true
 	for _, s := range running {
-		if err := c.consider(ctx, asked, s); err != nil && ctx.Err() == nil {
+		if err := c.consider(ctx, asked, s, gaps); err != nil && ctx.Err() == nil {
 			c.cannotBegin(s.ID, err)
+			all = false
 		}
+	}
+	if all && ctx.Err() == nil {
+		c.settle(gaps)
 	}
 	c.mu.Lock()
 	for id := range c.refused {
@@ -136,6 +146,11 @@ func (c *Controller) reconcile(ctx context.Context) {
 	for id := range c.empty {
 		if s, ok := running[id]; !ok || !s.Empty() {
 			delete(c.empty, id)
+		}
+	}
+	for id := range c.missed.counted {
+		if _, ok := running[id]; !ok {
+			delete(c.missed.counted, id)
 		}
 	}
 	c.o.Metrics.unrequested(c.o.ProjectID, len(c.refused))
@@ -186,7 +201,7 @@ func (c *Controller) tellWatched(asked time.Time, running map[string]syncflow.Se
 }
 
 // consider handles one session that runs, as of asked.
-func (c *Controller) consider(ctx context.Context, asked time.Time, s syncflow.Session) error {
+func (c *Controller) consider(ctx context.Context, asked time.Time, s syncflow.Session, gaps []source.Gap) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.open[s.ID] != nil || c.watched[s.ID] != nil {
@@ -196,17 +211,22 @@ func (c *Controller) consider(ctx context.Context, asked time.Time, s syncflow.S
 		c.watchAgain(rec, asked, s)
 		return nil
 	}
+	missed, src, since := c.countsAsAnnounced(s, gaps), "reconcile", s.StartedAt.Time
+	if missed {
+		src, since = sourceMissed, time.Now()
+	}
+	take := missed || c.o.RecordAll
 	switch {
 	case c.taken(s.RoomName): // its end was missed, and the room's name belongs to the next session
-	case c.o.RecordAll && !s.Empty():
+	case take && !s.Empty():
 		c.mu.Unlock()
-		err := c.recordUnasked(ctx, s)
+		err := c.recordUnasked(ctx, s, src)
 		c.mu.Lock()
 		return err
-	case c.o.RecordAll && time.Since(s.StartedAt.Time) < watchFor:
+	case take && time.Since(since) < watchFor:
 		// Nobody is in its room, or nobody any more: the first one to come begins it.
 		now := time.Now()
-		c.watched[s.ID] = &watch{sessionID: s.ID, room: s.RoomName, source: "reconcile", since: s.StartedAt.Time, asked: true, next: now.Add(watchEvery)}
+		c.watched[s.ID] = &watch{sessionID: s.ID, room: s.RoomName, source: src, since: since, asked: true, next: now.Add(watchEvery)}
 	case s.Empty():
 		if !c.empty[s.ID] {
 			c.empty[s.ID] = true
@@ -236,9 +256,9 @@ func (c *Controller) watchAgain(rec *spool.Recording, asked time.Time, s syncflo
 	c.watched[s.ID] = w
 }
 
-// recordUnasked records a session that nobody announced. One whose end the API missed counts as
+// recordUnasked records a session whose announcement has not reached us. One whose end the API missed counts as
 // started for ever, and joining would bring its room back.
-func (c *Controller) recordUnasked(ctx context.Context, s syncflow.Session) error {
+func (c *Controller) recordUnasked(ctx context.Context, s syncflow.Session, src string) error {
 	if n, err := c.o.API.Participants(ctx, s.ID); err != nil || n == 0 {
 		if errors.Is(err, syncflow.ErrSessionNotActive) || errors.Is(err, syncflow.ErrNotFound) {
 			return nil
@@ -248,7 +268,7 @@ func (c *Controller) recordUnasked(ctx context.Context, s syncflow.Session) erro
 		}
 		return nil
 	}
-	_, err := c.begin(request{sessionID: s.ID, room: s.RoomName, platform: true, source: "reconcile", at: time.Now(), fresh: true})
+	_, err := c.begin(request{sessionID: s.ID, room: s.RoomName, platform: true, source: src, at: time.Now(), fresh: true})
 	if errors.Is(err, ErrAlreadyRecorded) {
 		return nil
 	}

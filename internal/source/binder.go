@@ -3,19 +3,25 @@ package source
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
 const (
-	// assertEvery is how often the binding is made again although it should be there.
+	// assertEvery is how often the binding is made again although it should be there. It is also the
+	// pause after a refusal that says nothing about the binding: each try costs the API requests.
 	assertEvery = time.Minute
-	// While the binding fails it is tried this often at most; every try may cost SyncFlow's API two small requests.
+	// While there is no binding it is tried this often.
 	firstBindPause = 500 * time.Millisecond
 	maxBindPause   = 5 * time.Second
-	// The device is looked up again after this many failures, or at once after a refusal.
+	// askAgain is after how many failures SyncFlow is asked again where to bind.
 	askAgain = 12
+	// confirmTimeout bounds the question to SyncFlow's API whether the binding is still the right one.
+	confirmTimeout = 30 * time.Second
+	// slow is how long an answer takes that the broker could not give by itself: the API stalls.
+	slow = 5 * time.Second
 	// tokenStale is the age of a connection from which on the broker may refuse a binding because the project token that
 	// opened it has expired. (It may also not ask: it caches permissions while a channel is busy.)
 	tokenStale = 55 * time.Minute
@@ -23,68 +29,67 @@ const (
 
 // binder keeps a queue bound to SyncFlow's exchange.
 //
-// The exchange is not durable. When the broker restarts it is gone, with our binding, until the SyncFlow API restarts and
-// declares it. Our connection is back long before that, so a binding that fails with 404 is tried until it succeeds.
+// The exchange is not durable. When the broker restarts it is gone, with our binding, until the
+// SyncFlow API restarts and declares it. Our connection is back before that, so we declare it, with
+// the properties that SyncFlow gives it: announcements then reach the queue from the first one on.
+// SyncFlow's own declaration succeeds as long as the properties are the same.
 //
-// Declaring the exchange ourselves would close the small hole between the API's start and our next try. We do not, for two
-// reasons. Nothing is published in between that asking SyncFlow afterwards would not find. And if a later version of
-// SyncFlow declares its exchange differently, ours would make the API fail at its start: a recorder must not be able to
-// break what it records.
+// The broker tells nobody when an exchange is deleted and declared again while the connection stays
+// up, and the binding is lost then too. So it is made again every minute: queue.bind changes nothing
+// where the binding exists.
 //
-// The broker tells nobody when an exchange is deleted and declared again while the connection stays up, and the binding is
-// lost then too. So it is made again every minute: queue.bind changes nothing where the binding exists. What was missed in
-// that minute is found by asking SyncFlow.
+// That the binding was lost while we were not connected shows in the canary: a transient exchange of
+// our own, which nobody uses, and which a restart of the broker removes as it removes SyncFlow's.
 type binder struct {
 	r      *RabbitMQ
 	conn   connection
 	queue  queue
 	opened time.Time
-	gap    chan<- struct{}
 
 	ch      channel // nil after a refusal: the broker closes a channel with it
-	binding Binding // zero: to be asked for
+	canary  bool    // it exists
+	fresh   bool    // the binding cannot be there: queue, exchange or broker are new
+	bound   bool    // we have made the binding and nothing speaks against it
+	told    bool    // State says that we are connected, and the owner has been called
+	unsaid  bool    // the last trouble has not been logged
+	renew   bool    // SyncFlow has to be asked for the binding
+	tries   int     // failures in a row
 	crowded int     // how many times in a row the queue had more consumers than ours
 }
 
 // run returns when the connection has to be replaced; ctx ends with the connection.
 func (b *binder) run(ctx context.Context) error {
-	bound, failures := false, 0
+	b.unsaid = true
+	if err := b.look(); err != nil {
+		return err
+	}
 	for {
-		if bound && b.stale() {
+		if b.bound && b.stale() {
 			// Nothing can be asserted any more. The connection is about to be renewed.
 			if sleep(ctx, assertEvery) != nil {
 				return ctx.Err()
 			}
 			continue
 		}
+		begin := time.Now()
 		err := b.bind(ctx)
+		if err == nil {
+			b.established(begin)
+			err = b.confirm(ctx)
+		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err == nil {
-			if !bound {
-				b.established(failures > 0)
+		pause := assertEvery
+		if err != nil {
+			if pause, err = b.failed(err, time.Since(begin)); err != nil {
+				return err
 			}
-			bound, failures = true, 0
+		} else {
+			b.tries, b.unsaid = 0, true
 			b.crowd()
-			if sleep(ctx, assertEvery) != nil {
-				return ctx.Err()
-			}
-			continue
 		}
-		failures++
-		if bound || failures == 1 {
-			b.r.log.Warn("the queue is not bound to SyncFlow's announcements, trying again", "queue", b.queue.name, "error", err)
-		}
-		bound = false
-		b.r.update(func(s *State) { s.Connected, s.LastError = false, err.Error() })
-		switch {
-		case errors.Is(err, amqp.ErrClosed), b.stale():
-			return err
-		case code(err) != amqp.NotFound || failures%askAgain == 0:
-			b.binding = Binding{}
-		}
-		if sleep(ctx, b.r.jitter(min(firstBindPause<<min(failures-1, 10), maxBindPause))) != nil {
+		if sleep(ctx, pause) != nil {
 			return ctx.Err()
 		}
 	}
@@ -95,27 +100,115 @@ func (b *binder) stale() bool {
 	return b.r.o.Username == "" && time.Since(b.opened) > tokenStale
 }
 
-// bind makes the binding. An error has closed the channel.
+// look finds out whether an earlier binding can still be there.
+func (b *binder) look() error {
+	if b.queue.exclusive {
+		b.fresh = true
+		return nil
+	}
+	ch, err := b.channel()
+	if err != nil {
+		return err
+	}
+	err = ch.ExchangeDeclarePassive(canaryOf(b.queue.name), amqp.ExchangeFanout, false, false, false, false, nil)
+	switch {
+	case err == nil:
+		b.canary = true
+	case code(err) == amqp.NotFound:
+		b.ch = nil
+	default:
+		b.ch = nil
+		return &closedError{brokerError("exchange", err, b.r.o)}
+	}
+	b.fresh = b.queue.created || !b.canary
+	return nil
+}
+
+// canaryOf is the name of the canary of a queue; queues and exchanges have names of their own.
+func canaryOf(queue string) string { return queue + ".canary" }
+
+// channel returns the channel on which the binding is made.
+func (b *binder) channel() (channel, error) {
+	if b.ch == nil {
+		ch, err := b.conn.Channel()
+		if err != nil {
+			return nil, &closedError{brokerError("channel", err, b.r.o)}
+		}
+		b.ch = ch
+	}
+	return b.ch, nil
+}
+
+// do gives a command. An error has closed the channel.
+func (b *binder) do(op string, command func(channel) error) error {
+	ch, err := b.channel()
+	if err != nil {
+		return err
+	}
+	if err := command(ch); err != nil {
+		_ = ch.Close()
+		b.ch = nil
+		return brokerError(op, err, b.r.o)
+	}
+	return nil
+}
+
+// bind makes the binding, and before it the exchange if that is missing.
 func (b *binder) bind(ctx context.Context) error {
-	if b.binding == (Binding{}) {
+	if b.r.binding == (Binding{}) || b.renew {
 		binding, err := b.r.o.Binding(ctx)
 		if err != nil {
 			return err
 		}
-		b.binding = binding
+		b.r.binding, b.r.confirmed, b.renew = binding, b.conn, false
 	}
-	if b.ch == nil {
-		ch, err := b.conn.Channel()
-		if err != nil {
-			return &closedError{brokerError("channel", err, b.r.o)}
-		}
-		b.ch = ch
+	at := b.r.binding
+	bind := func(ch channel) error { return ch.QueueBind(b.queue.name, at.RoutingKey, at.Exchange, false, nil) }
+	err := b.do("binding", bind)
+	if err == nil || code(err) != amqp.NotFound {
+		return err
 	}
-	if err := b.ch.QueueBind(b.queue.name, b.binding.RoutingKey, b.binding.Exchange, false, nil); err != nil {
-		_ = b.ch.Close()
-		b.ch = nil
-		return brokerError("binding", err, b.r.o)
+	b.bound, b.fresh = false, true
+	if strings.Contains(err.Error(), "no queue") {
+		return &closedError{err}
 	}
+	declared := b.do("exchange", func(ch channel) error {
+		return ch.ExchangeDeclare(at.Exchange, amqp.ExchangeTopic, false, false, false, false, nil)
+	})
+	if declared != nil && code(declared) != amqp.PreconditionFailed { // else SyncFlow was faster, with properties of its own
+		return errors.Join(err, declared)
+	}
+	if err := b.do("binding", bind); err != nil {
+		return err
+	}
+	if declared == nil {
+		b.r.declared()
+	}
+	return nil
+}
+
+// confirm asks SyncFlow whether the binding of an earlier connection is still the right one, once for
+// each connection: its configuration may name another exchange, and our device may be gone.
+func (b *binder) confirm(ctx context.Context) error {
+	if b.r.confirmed == b.conn {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
+	defer cancel()
+	binding, err := b.r.o.Binding(ctx)
+	if err != nil {
+		return err
+	}
+	b.r.confirmed = b.conn
+	if binding == b.r.binding {
+		return nil
+	}
+	b.r.binding, b.bound, b.fresh = binding, false, true
+	begin := time.Now()
+	if err := b.bind(ctx); err != nil {
+		return err
+	}
+	b.established(begin)
 	return nil
 }
 
@@ -124,19 +217,89 @@ type closedError struct{ error }
 
 func (e *closedError) Is(target error) bool { return target == amqp.ErrClosed }
 
-// established tells everybody that announcements arrive from now on.
-func (b *binder) established(late bool) {
+// failed decides what a failure means: the pause before the next try, or an error if the connection
+// has to be replaced.
+//
+// Where an earlier binding can still be there, announcements go on arriving on the consumer. Then a
+// failure to make it again is no reason to report that they do not, nor to press an API that stalls.
+func (b *binder) failed(err error, took time.Duration) (time.Duration, error) {
+	b.tries++
+	deaf := b.fresh && !b.bound
+	switch {
+	case !b.unsaid:
+	case deaf:
+		b.r.log.Warn("the queue is not bound to SyncFlow's announcements, trying again", "queue", b.queue.name, "error", err)
+	default:
+		b.r.log.Warn("the binding of the queue could not be made again; announcements still arrive", "queue", b.queue.name, "error", err)
+	}
+	b.unsaid = false
+	if errors.Is(err, amqp.ErrClosed) || deaf && b.stale() {
+		return 0, err
+	}
+	if deaf {
+		b.told = false
+		b.r.update(func(s *State) { s.Connected, s.LastError = false, err.Error() })
+	} else {
+		b.tell(err)
+	}
+	pause := min(firstBindPause<<min(b.tries-1, 10), maxBindPause)
+	switch what := refusalOf(err); {
+	case what == refusedTopic:
+		b.renew = true // which registers our device
+	case !deaf:
+		return assertEvery, nil
+	case took > slow:
+		pause = max(pause, min(took, assertEvery))
+	case b.tries%askAgain == 0:
+		b.renew = true // there may be another exchange now
+	}
+	return b.r.jitter(pause), nil
+}
+
+// established notes a binding that was made now; at is when that was begun.
+func (b *binder) established(at time.Time) {
+	if !b.fresh {
+		b.r.heard(at)
+	} else if b.r.lost(time.Now(), time.Time{}) {
+		b.told = false
+	}
+	if b.fresh || !b.bound {
+		b.fresh, b.bound = false, true
+		b.hatch()
+	}
+	b.tell(nil)
+}
+
+// hatch makes the canary. Without it each connection counts as one after a restart of the broker.
+func (b *binder) hatch() {
+	if b.queue.exclusive || b.canary {
+		return
+	}
+	err := b.do("exchange", func(ch channel) error {
+		return ch.ExchangeDeclare(canaryOf(b.queue.name), amqp.ExchangeFanout, false, false, false, false, nil)
+	})
+	if b.canary = err == nil; err != nil {
+		b.r.log.Debug("a restart of the broker will not be noticed", "error", err)
+	}
+}
+
+// tell says that announcements arrive. trouble, if not nil, is what is wrong all the same.
+func (b *binder) tell(trouble error) {
 	b.r.update(func(s *State) {
 		s.Connected, s.LastError = true, ""
-		if b.queue.note != nil {
+		switch {
+		case trouble != nil:
+			s.LastError = trouble.Error()
+		case b.queue.note != nil:
 			s.LastError = b.queue.note.Error()
 		}
 	})
-	b.r.log.Info("listening for sessions", "queue", b.queue.name, "durable", !b.queue.exclusive, "waiting", b.queue.backlog, "bound_late", late)
-	select {
-	case b.gap <- struct{}{}:
-	default: // one call is due already, and it begins after this moment
+	if b.told {
+		return
 	}
+	b.told = true
+	b.r.log.Info("listening for sessions", "queue", b.queue.name, "durable", !b.queue.exclusive, "waiting", b.queue.backlog)
+	b.r.wake()
 }
 
 // crowd warns when somebody else consumes our queue: announcements are then divided between the two.

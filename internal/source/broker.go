@@ -18,6 +18,9 @@ const (
 	heartbeat = 30 * time.Second
 	// dialTimeout covers TCP, TLS and login. RabbitMQ asks SyncFlow's API about a login, which may take half a minute for it.
 	dialTimeout = 60 * time.Second
+	// connectTimeout covers TCP alone. A machine that is being restarted does not answer at all, and the kernel asks it again
+	// at growing intervals only.
+	connectTimeout = 5 * time.Second
 	// closeTimeout is how long a broker may take to say goodbye.
 	closeTimeout = 3 * time.Second
 )
@@ -34,6 +37,9 @@ type channel interface {
 	QueueDeclare(name string, durable, autoDelete, exclusive, noWait bool, args amqp.Table) (amqp.Queue, error)
 	QueueDeclarePassive(name string, durable, autoDelete, exclusive, noWait bool, args amqp.Table) (amqp.Queue, error)
 	QueueBind(name, key, exchange string, noWait bool, args amqp.Table) error
+	ExchangeDeclare(name, kind string, durable, autoDelete, internal, noWait bool, args amqp.Table) error
+	ExchangeDeclarePassive(name, kind string, durable, autoDelete, internal, noWait bool, args amqp.Table) error
+	ExchangeDelete(name string, ifUnused, noWait bool) error
 	QueueDelete(name string, ifUnused, ifEmpty, noWait bool) (int, error)
 	Consume(queue, consumer string, autoAck, exclusive, noLocal, noWait bool, args amqp.Table) (<-chan amqp.Delivery, error)
 	NotifyClose(chan *amqp.Error) chan *amqp.Error
@@ -61,7 +67,7 @@ func dial(ctx context.Context, o RabbitMQOptions, user, password string) (connec
 	if err != nil {
 		return nil, err
 	}
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(o.Host, strconv.Itoa(o.Port)))
+	conn, err := (&net.Dialer{Timeout: connectTimeout}).DialContext(ctx, "tcp", net.JoinHostPort(o.Host, strconv.Itoa(o.Port)))
 	if err != nil {
 		return nil, err
 	}

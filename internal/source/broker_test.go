@@ -26,6 +26,12 @@ type fakeBroker struct {
 	refuseDurable *amqp.Error
 	refuseBind    *amqp.Error
 	silent        bool // logins hang
+
+	refuseExchange *amqp.Error
+	refuseAfter    time.Duration   // how long a refused login or binding takes
+	canaries       map[string]bool // exchanges of ours
+	declares       int             // of SyncFlow's exchange, by us
+	tried          int             // queue.bind commands, also refused ones
 }
 
 type fakeQueue struct {
@@ -61,7 +67,7 @@ type fakeConn struct {
 }
 
 func newFakeBroker() *fakeBroker {
-	return &fakeBroker{exchange: true, queues: map[string]*fakeQueue{}}
+	return &fakeBroker{exchange: true, queues: map[string]*fakeQueue{}, canaries: map[string]bool{}}
 }
 
 func (b *fakeBroker) dial(ctx context.Context, _ RabbitMQOptions, user, password string) (connection, error) {
@@ -73,6 +79,13 @@ func (b *fakeBroker) dial(ctx context.Context, _ RabbitMQOptions, user, password
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
+	b.mu.Lock()
+	wait := b.refuseAfter
+	if b.refuseLogin == nil {
+		wait = 0
+	}
+	b.mu.Unlock()
+	time.Sleep(wait)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if e := b.refuseLogin; e != nil {
@@ -101,6 +114,7 @@ func (b *fakeBroker) restart() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.exchange = false
+	clear(b.canaries)
 	for _, q := range b.queues {
 		q.bound, q.ready = false, nil
 	}
@@ -143,6 +157,10 @@ func (b *fakeBroker) logins() []string {
 	defer b.mu.Unlock()
 	return slices.Clone(b.users)
 }
+
+func (b *fakeBroker) attempts() int { b.mu.Lock(); defer b.mu.Unlock(); return b.tried }
+
+func (b *fakeBroker) declared() int { b.mu.Lock(); defer b.mu.Unlock(); return b.declares }
 
 func (b *fakeBroker) bound() int { b.mu.Lock(); defer b.mu.Unlock(); return b.binds }
 

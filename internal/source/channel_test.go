@@ -96,17 +96,65 @@ func (ch *fakeChannel) QueueBind(name, key, exchange string, _ bool, _ amqp.Tabl
 	}
 	defer unlock()
 	b := ch.c.b
+	b.tried++
 	q := b.queues[name]
 	switch {
 	case b.refuseBind != nil:
 		return ch.refuse(b.refuseBind.Code, b.refuseBind.Reason)
 	case q == nil:
 		return ch.refuse(amqp.NotFound, "NOT_FOUND - no queue")
+	case b.canaries[exchange]: // exists, and nobody publishes there
+		return nil
 	case !b.exchange || exchange != testExchange:
 		return ch.refuse(amqp.NotFound, "NOT_FOUND - no exchange '"+exchange+"' in vhost 'syncflow'")
 	}
 	q.bound = true
 	b.binds++
+	return nil
+}
+
+func (ch *fakeChannel) ExchangeDeclare(name, kind string, durable, autoDelete, internal, _ bool, _ amqp.Table) error {
+	unlock, err := ch.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	b := ch.c.b
+	if e := b.refuseExchange; e != nil {
+		return ch.refuse(e.Code, e.Reason)
+	}
+	if name != testExchange {
+		b.canaries[name] = true
+		return nil
+	}
+	if kind != "topic" || durable || autoDelete || internal {
+		return ch.refuse(amqp.PreconditionFailed, "PRECONDITION_FAILED - inequivalent arg")
+	}
+	b.exchange = true
+	b.declares++
+	return nil
+}
+
+func (ch *fakeChannel) ExchangeDeclarePassive(name, _ string, _, _, _, _ bool, _ amqp.Table) error {
+	unlock, err := ch.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	b := ch.c.b
+	if name == testExchange && b.exchange || b.canaries[name] {
+		return nil
+	}
+	return ch.refuse(amqp.NotFound, "NOT_FOUND - no exchange '"+name+"'")
+}
+
+func (ch *fakeChannel) ExchangeDelete(name string, _, _ bool) error {
+	unlock, err := ch.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	delete(ch.c.b.canaries, name)
 	return nil
 }
 

@@ -90,7 +90,7 @@ func checkQueue(conn connection, o RabbitMQOptions, name, temporary string) (str
 // ErrQueueInUse is returned by DeleteQueue while somebody listens on the queue.
 var ErrQueueInUse = errors.New("the queue is in use: stop the service first")
 
-// DeleteQueue deletes the durable queue with what waits in it, for a deployment that does not come back. Without this the
+// DeleteQueue deletes the durable queue with what waits in it, and the canary, for a deployment that does not come back. Without this the
 // broker deletes it two weeks after its last use. A queue that does not exist is no error.
 func DeleteQueue(ctx context.Context, o RabbitMQOptions) error { return deleteQueue(ctx, o, dial) }
 
@@ -108,10 +108,17 @@ func deleteQueue(ctx context.Context, o RabbitMQOptions, d dialer) error {
 	}
 	_, err = ch.QueueDelete(QueueName(o.ProjectID, o.Group, o.Instance), true, false, false)
 	switch {
-	case err == nil, code(err) == amqp.NotFound:
-		return nil
 	case code(err) == amqp.PreconditionFailed:
 		return ErrQueueInUse
+	case code(err) == amqp.NotFound:
+		if ch, err = conn.Channel(); err != nil {
+			return brokerError("channel", err, o)
+		}
+	case err != nil:
+		return brokerError("queue", err, o)
 	}
-	return brokerError("queue", err, o)
+	if err := ch.ExchangeDelete(canaryOf(QueueName(o.ProjectID, o.Group, o.Instance)), false, false); err != nil && code(err) != amqp.NotFound {
+		return brokerError("exchange", err, o)
+	}
+	return nil
 }

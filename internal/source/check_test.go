@@ -22,7 +22,7 @@ func TestCheck(t *testing.T) {
 	}{
 		{"all well", func(*fakeBroker) {}, "+++", ""},
 		{"login", func(b *fakeBroker) { b.refuseLogin = denied }, "-..", "API key"},
-		{"binding", func(b *fakeBroker) { b.refuseBind = denied }, "++-", "DEVICE_GROUP_NAME"},
+		{"binding", func(b *fakeBroker) { b.refuseBind = topicRefused }, "++-", "DEVICE_GROUP_NAME"},
 		{"no exchange", func(b *fakeBroker) { b.exchange = false }, "++-", "API must be restarted"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

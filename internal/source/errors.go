@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"regexp"
+	"strconv"
 	"strings"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -17,6 +18,7 @@ import (
 // BrokerError is a failure at the broker. It does not wrap the AMQP error: the broker quotes the user name in its texts, and
 // our user name is a project token.
 type BrokerError struct {
+	Addr   string // host and port of the broker
 	Op     string // what was tried: "login", "queue", "binding", "consume", …
 	Code   int    // AMQP reply code, 0 if there is none
 	Reason string // the broker's or the network's words, with everything that looks like a secret removed
@@ -24,10 +26,15 @@ type BrokerError struct {
 }
 
 func (e *BrokerError) Error() string {
-	s := "RabbitMQ, " + e.Op + ": " + e.Reason
-	if e.Code != 0 {
-		s = fmt.Sprintf("RabbitMQ, %s: %d %s", e.Op, e.Code, e.Reason)
+	s := "RabbitMQ"
+	if e.Addr != "" {
+		s += " at " + e.Addr
 	}
+	s += ", " + e.Op + ": "
+	if e.Code != 0 {
+		s += fmt.Sprintf("%d ", e.Code)
+	}
+	s += e.Reason
 	if e.Remedy != "" {
 		s += " (" + e.Remedy + ")"
 	}
@@ -68,7 +75,7 @@ func brokerError(op string, err error, o RabbitMQOptions) error {
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("RabbitMQ, %s: %w", op, context.Canceled)
 	}
-	e := &BrokerError{Op: op, Reason: redact(err.Error(), o.Password)}
+	e := &BrokerError{Addr: o.addr(), Op: op, Reason: redact(err.Error(), o.Password)}
 	var ae *amqp.Error
 	var tlsRecord tls.RecordHeaderError
 	var unknown x509.UnknownAuthorityError
@@ -108,9 +115,14 @@ func remedy(op string, e *amqp.Error, o RabbitMQOptions) string {
 	case op == "login" && !e.Server:
 		return "the port does not speak AMQP: check RABBITMQ_PORT, and RABBITMQ_TLS: a TLS port hangs up on a plain client"
 	case op == "binding" && e.Code == amqp.NotFound:
-		return "the exchange of SyncFlow does not exist: it appears when the SyncFlow API starts; after a restart of the broker the API must be restarted too"
-	case op == "binding" && e.Code == amqp.AccessRefused:
+		return "the exchange of SyncFlow does not exist: the SyncFlow API declares it when it starts; after a restart of the broker the API must be restarted too"
+	case op == "exchange" && e.Code == amqp.PreconditionFailed:
+		return "the exchange exists with other properties: nothing is to be done if it can be bound"
+	case e.Code == amqp.AccessRefused && ofTopic(e.Reason):
 		return "SyncFlow allows the binding only while a device of the group is registered: check DEVICE_GROUP_NAME and the project's devices"
+	case e.Code == amqp.AccessRefused && o.Username == "":
+		return "the broker asked the SyncFlow API, which did not answer it: it stalls or is down. If that lasts, the broker denies our user the " +
+			"permissions configure, write and read for queues named textegress.*"
 	case e.Code == amqp.AccessRefused:
 		return "the broker's user needs the permissions configure, write and read for queues named textegress.*, and read on SyncFlow's exchange"
 	case e.Code == amqp.PreconditionFailed:
@@ -119,6 +131,38 @@ func remedy(op string, e *amqp.Error, o RabbitMQOptions) string {
 		return "the queue belongs to another connection: is another service with the same INSTANCE running?"
 	}
 	return ""
+}
+
+// ofTopic reports whether a refusal is about the routing key: SyncFlow has no device of the group then. Refusals of a queue or an
+// exchange have another cause. SyncFlow allows these to every project token, so it did not answer.
+func ofTopic(reason string) bool { return strings.Contains(reason, "access to topic") }
+
+// refusal is what a refused command says about the other side.
+type refusal int
+
+const (
+	refusedNothing    refusal = iota // the error is no refusal
+	refusedTopic                     // no device of the group is registered
+	refusedUnanswered                // the broker asked SyncFlow's API and got no answer
+)
+
+func refusalOf(err error) refusal {
+	e, ok := errors.AsType[*BrokerError](err)
+	switch {
+	case !ok || e.Code != amqp.AccessRefused:
+		return refusedNothing
+	case ofTopic(e.Reason):
+		return refusedTopic
+	}
+	return refusedUnanswered
+}
+
+// addr is the broker's host and port.
+func (o RabbitMQOptions) addr() string {
+	if o.Host == "" {
+		return ""
+	}
+	return net.JoinHostPort(o.Host, strconv.Itoa(o.Port))
 }
 
 // code is the AMQP reply code of an error, 0 if it has none.

@@ -28,13 +28,19 @@ type handlers struct {
 
 	mu       sync.Mutex
 	busy     map[string]chan struct{} // session id -> closed when its handler has returned
-	failures map[string]int           // session id -> failures in a row
+	failures map[string]failures      // by session id
 	running  int                      // handlers at work, those that hold a failed announcement not counted
 	quiet    chan struct{}            // closed when running becomes 0; nil if nobody waits
 }
 
+// failures are those of one session's announcement, in a row.
+type failures struct {
+	n     int
+	since time.Time
+}
+
 func newHandlers(ctx context.Context, r *RabbitMQ, handle func(context.Context, Announcement) error) *handlers {
-	return &handlers{ctx: ctx, r: r, handle: handle, busy: map[string]chan struct{}{}, failures: map[string]int{}}
+	return &handlers{ctx: ctx, r: r, handle: handle, busy: map[string]chan struct{}{}, failures: map[string]failures{}}
 }
 
 func (h *handlers) wait() { h.wg.Wait() }
@@ -153,9 +159,28 @@ func (h *handlers) hold(sessionID string) (pause time.Duration, first bool) {
 	if len(h.failures) >= maxRemembered {
 		clear(h.failures) // forgetting only shortens pauses
 	}
-	n := h.failures[sessionID]
-	h.failures[sessionID] = n + 1
-	return h.r.jitter(min(firstHold<<min(n, 10), maxHold)), n == 0
+	f := h.failures[sessionID]
+	if f.n == 0 {
+		f.since = time.Now()
+	}
+	f.n++
+	h.failures[sessionID] = f
+	return h.r.jitter(min(firstHold<<min(f.n-1, 10), maxHold)), f.n == 1
+}
+
+// forgetFailures returns since when an announcement waits that could not be handled, zero if none does,
+// and forgets all of them: the broker may have done so too.
+func (h *handlers) forgetFailures() time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var oldest time.Time
+	for _, f := range h.failures {
+		if oldest.IsZero() || f.since.Before(oldest) {
+			oldest = f.since
+		}
+	}
+	clear(h.failures)
+	return oldest
 }
 
 // settled notes that the broker could not be told the outcome. It delivers the announcement again then.

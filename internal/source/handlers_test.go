@@ -146,7 +146,7 @@ func TestSlowReconciliationDoesNotStopListening(t *testing.T) {
 		go func() {
 			defer close(finished)
 			_ = g.r.Run(ctx, func(context.Context, Announcement) error { heard.Add(1); return nil },
-				func(ctx context.Context) { calls.Add(1); _ = sleep(ctx, time.Hour) })
+				func(ctx context.Context, _ []Gap) error { calls.Add(1); return sleep(ctx, time.Hour) })
 		}()
 		synctest.Wait()
 		g.broker.publish(body(1))

@@ -35,38 +35,47 @@ func queueArguments() amqp.Table {
 type queue struct {
 	name      string
 	exclusive bool
+	created   bool  // it was not there before this connection
 	backlog   int   // messages that were waiting when it was opened
 	note      error // why it is not the queue we wanted, nil if it is
 }
 
-// openQueue makes sure that our queue exists, and returns it with the channel on which it was done. A channel does not
-// survive a refusal, hence the several.
+// openQueue makes sure that our queue exists, and returns it with the channel on which it was done.
+// A channel does not survive a refusal, hence the several.
 //
-// What the broker can answer to the declaration:
+// A queue that exists is found passively first: the broker asks SyncFlow's API about a declaration,
+// and refuses it while the API does not answer, but not about that.
+//
+// What the broker can answer to a declaration:
 //   - it has the queue or makes it;
-//   - 406: a queue of this name has other properties, left by another version or made by hand. It may hold announcements,
-//     so it is used as it is;
-//   - a refusal (403, 405, 540): an exclusive queue takes its place. Then announcements are lost while we are away; asking
-//     SyncFlow after every connect has to find those sessions.
+//   - 406: a queue of this name has other properties, left by another version or made by hand. It may
+//     hold announcements, so it is used as it is;
+//   - a refusal (403, 405, 540): an exclusive queue takes its place. Then announcements are lost while
+//     we are away, which is a [Gap].
 func openQueue(c connection, o RabbitMQOptions) (queue, channel, error) {
 	name := QueueName(o.ProjectID, o.Group, o.Instance)
 	ch, err := c.Channel()
 	if err != nil {
 		return queue{}, nil, brokerError("channel", err, o)
 	}
+	found, err := ch.QueueDeclarePassive(name, true, false, false, false, nil)
+	switch {
+	case err == nil:
+		q := queue{name: found.Name, backlog: found.Messages}
+		q.note, err = otherProperties(c, o, name)
+		return q, ch, err
+	case code(err) != amqp.NotFound && code(err) != amqp.ResourceLocked:
+		return queue{}, nil, brokerError("queue", err, o)
+	}
+	if ch, err = c.Channel(); err != nil {
+		return queue{}, nil, brokerError("channel", err, o)
+	}
 	q, err := ch.QueueDeclare(name, true, false, false, false, queueArguments())
 	if err == nil {
-		return queue{name: q.Name, backlog: q.Messages}, ch, nil
+		return queue{name: q.Name, created: true, backlog: q.Messages}, ch, nil
 	}
 	refusal := brokerError("queue", err, o)
 	switch code(refusal) {
-	case amqp.PreconditionFailed:
-		if ch, err = c.Channel(); err != nil {
-			return queue{}, nil, brokerError("channel", err, o)
-		}
-		if q, err = ch.QueueDeclarePassive(name, true, false, false, false, nil); err == nil {
-			return queue{name: q.Name, backlog: q.Messages, note: refusal}, ch, nil
-		}
 	case amqp.AccessRefused, amqp.ResourceLocked, amqp.NotImplemented:
 	default:
 		return queue{}, nil, refusal
@@ -80,4 +89,22 @@ func openQueue(c connection, o RabbitMQOptions) (queue, channel, error) {
 		return queue{}, nil, brokerError("queue", err, o)
 	}
 	return queue{name: q.Name, exclusive: true, note: refusal}, ch, nil
+}
+
+// otherProperties returns what is wrong with the properties of a queue that exists, nil if nothing is
+// or the broker does not say.
+func otherProperties(c connection, o RabbitMQOptions, name string) (note, err error) {
+	ch, err := c.Channel()
+	if err != nil {
+		return nil, brokerError("channel", err, o)
+	}
+	_, err = ch.QueueDeclare(name, true, false, false, false, queueArguments())
+	if err == nil {
+		_ = ch.Close()
+		return nil, nil
+	}
+	if refusal := brokerError("queue", err, o); code(refusal) == amqp.PreconditionFailed {
+		return refusal, nil
+	}
+	return nil, nil
 }

@@ -7,16 +7,21 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
 
 const (
-	firstPause = time.Second
+	firstPause = 500 * time.Millisecond
 	// maxPause bounds the time between two tries to connect. Announcements wait in the queue meanwhile, but their sessions
-	// are running.
-	maxPause = 30 * time.Second
+	// are running; and if the binding is gone they are lost.
+	maxPause = 2 * time.Second
+	// maxSlowPause bounds the pause after a refusal for which the broker had to wait, see [RabbitMQ.pause].
+	maxSlowPause = 30 * time.Second
+	// probeEvery is how often it is tried whether SyncFlow announces sessions again. It costs the API three requests.
+	probeEvery = 15 * time.Second
 	// A connection that lived this long is not counted as a failure when it breaks.
 	steady = time.Minute
 	// The same failure is logged again after this.
@@ -52,8 +57,13 @@ type RabbitMQOptions struct {
 	// Token returns a fresh project token. It is called for every connection.
 	Token func(ctx context.Context) (string, error)
 	// Binding returns where announcements are published, registering our device if there is none. It is called for every
-	// connection, and again while binding fails: without a registered device of the group a binding is refused.
+	// connection, and again when a binding is refused because no device of the group is registered.
 	Binding func(ctx context.Context) (Binding, error)
+	// Announces reports whether SyncFlow can announce sessions. It is called from time to time after its exchange was missing;
+	// nil: only an announcement shows that.
+	Announces func(ctx context.Context) (bool, error)
+	// Memory outlives this process; nil: what is lost while it is away is not noticed.
+	Memory Memory
 
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -65,7 +75,12 @@ type State struct {
 	Queue     string    // name of the queue, "" before the first connection
 	Exclusive bool      // the queue is lost with the connection: the broker refused a durable one
 	Since     time.Time // when Connected became what it is
-	LastError string    // why it is not connected, or why the queue is not what it should be; no secrets
+	LastError string    // why it is not connected, or what else is wrong; no secrets
+	// Missed are times in which announcements may have been lost, and whose sessions have not been looked for yet.
+	Missed []Gap
+	// Silent, if not zero, is when we had to declare SyncFlow's exchange. SyncFlow's API loses its own connection with the
+	// broker and announces nothing until it is restarted.
+	Silent time.Time
 }
 
 // RabbitMQ listens to one project's announcements.
@@ -77,12 +92,24 @@ type RabbitMQ struct {
 	dial   dialer                                 // replaced by tests
 	jitter func(most time.Duration) time.Duration // replaced by tests
 
+	ledger   ledger
+	gap      chan struct{} // the owner is to be called; capacity 1
+	silenced chan struct{} // SyncFlow announces nothing, see State.Silent; capacity 1
+
 	mu    sync.Mutex // guards state
 	state State
 
 	// Owned by the goroutine of Run.
 	lastLogged   string
 	lastLoggedAt time.Time
+	opened       bool // the last connection was logged in and consumed
+
+	handlers *handlers   // set by Run
+	unnoted  atomic.Bool // the mark could not be written
+
+	// Owned by the goroutine of the binder, of which there is one at a time.
+	binding   Binding    // the last that SyncFlow gave; zero: none yet
+	confirmed connection // the connection on which SyncFlow was asked for it last
 }
 
 // NewRabbitMQ makes a listener. It does not connect.
@@ -94,14 +121,18 @@ func NewRabbitMQ(o RabbitMQOptions) *RabbitMQ {
 	return &RabbitMQ{
 		o: o, log: log.With("project", o.ProjectIndex), metrics: newMetrics(o.Registerer, o.ProjectIndex),
 		dial: dial, jitter: equalJitter, state: State{Since: time.Now()},
+		ledger: ledger{memory: o.Memory}, gap: make(chan struct{}, 1), silenced: make(chan struct{}, 1),
 	}
 }
 
 // State returns what the listener does at the moment. It may be called at any time.
 func (r *RabbitMQ) State() State {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.state
+	s := r.state
+	r.mu.Unlock()
+	m := r.ledger.now()
+	s.Missed, s.Silent = m.Missed, m.Silent
+	return s
 }
 
 // update changes the state and keeps Since and the metric in step.
@@ -127,23 +158,21 @@ func (r *RabbitMQ) update(change func(*State)) {
 // grows, and comes again, while others go on. An announcement can come more than once in any case.
 //
 // connected is called whenever the queue has been bound after a time in which it was not, or in which we cannot be sure
-// that it was: announcements may have been missed, so it is the time to ask SyncFlow for running sessions. It is called by
-// one goroutine; a call that is due during another one follows it.
-func (r *RabbitMQ) Run(ctx context.Context, handle func(context.Context, Announcement) error, connected func(ctx context.Context)) error {
+// that it was. missed are the times in which announcements may have been lost, since the last call that returned nil: it
+// is to return nil when sessions that began then have been looked for. Those times outlive the process in o.Memory. It is
+// called by one goroutine; a call that is due during another one follows it.
+func (r *RabbitMQ) Run(ctx context.Context, handle func(context.Context, Announcement) error, connected func(ctx context.Context, missed []Gap) error) error {
+	if err := r.ledger.load(); err != nil {
+		r.log.Error("it is not known until when announcements were heard: those that were lost since are not looked for", "error", err)
+	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	gap := make(chan struct{}, 1)
-	wg.Go(func() {
-		for {
-			select {
-			case <-gap:
-				connected(ctx)
-			case <-ctx.Done():
-				return
-			}
-		}
-	})
+	wg.Go(func() { r.call(ctx, connected) })
+	if r.o.Announces != nil {
+		wg.Go(func() { r.probe(ctx) })
+	}
 	h := newHandlers(ctx, r, handle)
+	r.handlers = h
 	defer h.wait()
 	var next connection // already logged in, if the previous connection was replaced in time
 	for first, failures := true, 0; ; first = false {
@@ -152,7 +181,8 @@ func (r *RabbitMQ) Run(ctx context.Context, handle func(context.Context, Announc
 		}
 		begin := time.Now()
 		var err error
-		next, err = r.session(ctx, next, h, gap)
+		r.opened = false
+		next, err = r.session(ctx, next, h)
 		r.update(func(s *State) { s.Connected = false })
 		if ctx.Err() != nil {
 			if next != nil {
@@ -163,12 +193,132 @@ func (r *RabbitMQ) Run(ctx context.Context, handle func(context.Context, Announc
 		if errors.Is(err, errRenew) {
 			continue // on purpose: no pause, nothing to report
 		}
-		if failures++; time.Since(begin) > steady {
+		lasted := time.Since(begin)
+		if failures++; r.opened && lasted > steady {
 			failures = 1
 		}
 		r.failed(err)
-		if sleep(ctx, r.jitter(min(firstPause<<min(failures-1, 10), maxPause))) != nil {
+		if sleep(ctx, r.jitter(r.pause(failures, lasted))) != nil {
 			return nil
+		}
+	}
+}
+
+// pause is how long to wait after so many failures in a row, the last of which took so long. A broker that is down, or
+// that refuses at once, is asked again soon. One that waits before it refuses has asked SyncFlow's API in vain, and each
+// further try occupies a part of that for half a minute.
+func (r *RabbitMQ) pause(failures int, lasted time.Duration) time.Duration {
+	p := min(firstPause<<min(failures-1, 10), maxPause)
+	if !r.opened && lasted > connectTimeout+slow {
+		p = min(lasted, maxSlowPause)
+	}
+	return p
+}
+
+// call calls the owner when that is due.
+func (r *RabbitMQ) call(ctx context.Context, connected func(context.Context, []Gap) error) {
+	if len(r.ledger.now().Missed) > 0 {
+		r.wake()
+	}
+	for {
+		select {
+		case <-r.gap:
+		case <-ctx.Done():
+			return
+		}
+		for {
+			missed := r.ledger.now().Missed
+			err := connected(ctx, missed)
+			if ctx.Err() != nil {
+				return
+			}
+			if err == nil {
+				r.noted(r.ledger.settle(missed))
+				break
+			}
+			r.log.Warn("sessions whose announcements were perhaps lost could not be looked for, trying again", "error", err)
+			if sleep(ctx, r.jitter(maxSlowPause)) != nil {
+				return
+			}
+		}
+	}
+}
+
+// wake makes a call of the owner due.
+func (r *RabbitMQ) wake() {
+	select {
+	case r.gap <- struct{}{}:
+	default: // one call is due already, and it begins after this moment
+	}
+}
+
+// heard notes that the binding was there at the given time.
+func (r *RabbitMQ) heard(at time.Time) { r.noted(r.ledger.heard(at)) }
+
+// lost notes that announcements until to have perhaps been lost: since they were heard last or, if that is not zero, since.
+// What waited in the queue may be lost too. It reports whether the owner has to be called.
+func (r *RabbitMQ) lost(to, since time.Time) bool {
+	g, is, err := r.ledger.missed(to, since, r.handlers.forgetFailures())
+	if !is {
+		r.heard(to)
+		return false
+	}
+	r.noted(err)
+	r.log.Warn("announcements may have been lost; sessions that began meanwhile are looked for", "from", g.From, "to", g.To)
+	return true
+}
+
+// noted logs the first of several failures in a row to write the mark: the disk is perhaps full, and others say so too.
+func (r *RabbitMQ) noted(err error) {
+	if again := r.unnoted.Swap(err != nil); err != nil && !again {
+		r.log.Warn("cannot note until when announcements were heard", "error", err)
+	}
+}
+
+// declared notes that SyncFlow's exchange was missing and that we have declared it.
+func (r *RabbitMQ) declared() {
+	_, err := r.ledger.silent(time.Now())
+	r.noted(err)
+	r.log.Warn("SyncFlow's exchange was missing and has been declared: was the broker restarted? " +
+		"SyncFlow announces sessions again when its API has been restarted too")
+	select {
+	case r.silenced <- struct{}{}:
+	default:
+	}
+}
+
+// probe finds out when SyncFlow announces sessions again.
+func (r *RabbitMQ) probe(ctx context.Context) {
+	for {
+		for pause := probeEvery; !r.ledger.now().Silent.IsZero(); {
+			if sleep(ctx, pause) != nil {
+				return
+			}
+			begin := time.Now()
+			if does, err := r.o.Announces(ctx); does {
+				r.announcing()
+			} else {
+				r.log.Debug("SyncFlow announces nothing", "error", err)
+			}
+			pause = min(max(probeEvery, time.Since(begin)), assertEvery)
+		}
+		select {
+		case <-r.silenced:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// announcing notes that SyncFlow announces sessions. Those that began since its exchange was missing, and were not
+// announced, are looked for.
+func (r *RabbitMQ) announcing() {
+	since, err := r.ledger.silent(time.Time{})
+	r.noted(err)
+	if !since.IsZero() {
+		r.log.Info("SyncFlow announces sessions again")
+		if r.lost(time.Now(), since) {
+			r.wake()
 		}
 	}
 }

@@ -3,9 +3,12 @@ package source
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -35,6 +38,58 @@ type rig struct {
 	binding func() (Binding, error)  // nil: the test exchange
 
 	connected, tokens, bindings atomic.Int64
+
+	missed []string // gaps that the owner was told, in seconds since the start of the test: "10-70"
+	refuse int      // so many calls of connected fail
+	begin  time.Time
+}
+
+// change changes the rig while it runs.
+func (g *rig) change(f func()) { g.mu.Lock(); defer g.mu.Unlock(); f() }
+
+// called is the owner's reaction to a connection.
+func (g *rig) called(_ context.Context, missed []Gap) error {
+	g.connected.Add(1)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.refuse > 0 {
+		g.refuse--
+		return errors.New("the list cannot be had")
+	}
+	for _, m := range missed {
+		g.missed = append(g.missed, fmt.Sprintf("%.0f-%.0f", m.From.Sub(g.begin).Seconds(), m.To.Sub(g.begin).Seconds()))
+	}
+	return nil
+}
+
+// told returns the gaps that the owner was told.
+func (g *rig) told() string {
+	synctest.Wait()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return strings.Join(g.missed, " ")
+}
+
+// memory keeps a mark as a disk does.
+type memory struct {
+	mu   sync.Mutex
+	data []byte
+}
+
+func (m *memory) Load() (mark Mark, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.data == nil {
+		return Mark{}, nil
+	}
+	return mark, json.Unmarshal(m.data, &mark)
+}
+
+func (m *memory) Save(mark Mark) (err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.data, err = json.Marshal(mark)
+	return err
 }
 
 // lockedBuffer is a log that can be read while it is written.
@@ -51,7 +106,7 @@ func (l *lockedBuffer) Write(p []byte) (int, error) {
 func (l *lockedBuffer) String() string { l.mu.Lock(); defer l.mu.Unlock(); return l.b.String() }
 
 func newRig(t *testing.T) *rig {
-	g := &rig{t: t, broker: newFakeBroker(), log: &lockedBuffer{}, done: make(chan struct{})}
+	g := &rig{t: t, broker: newFakeBroker(), log: &lockedBuffer{}, done: make(chan struct{}), begin: time.Now()}
 	o := RabbitMQOptions{
 		Host: "rmq", Port: 5671, VHost: "syncflow", ProjectID: testProject, Group: "text-egress", Instance: "lab", ProjectIndex: "0",
 		Logger: slog.New(slog.NewTextHandler(g.log, nil)),
@@ -60,8 +115,11 @@ func newRig(t *testing.T) *rig {
 		},
 		Binding: func(context.Context) (Binding, error) {
 			g.bindings.Add(1)
-			if g.binding != nil {
-				return g.binding()
+			g.mu.Lock()
+			f := g.binding
+			g.mu.Unlock()
+			if f != nil {
+				return f()
 			}
 			return Binding{testExchange, testProject + ".text-egress"}, nil
 		},
@@ -86,7 +144,7 @@ func (g *rig) start() {
 				return f(a)
 			}
 			return nil
-		}, func(context.Context) { g.connected.Add(1) }); err != nil {
+		}, g.called); err != nil {
 			g.t.Errorf("Run = %v", err)
 		}
 	}()

@@ -31,7 +31,7 @@ var errRenew = errors.New("the connection is renewed")
 
 // session is the life of one connection: log in (unless conn is one already), open the queue, consume, keep it bound. It
 // returns when the connection has to be replaced, with the reason; and with the next connection if there is one already.
-func (r *RabbitMQ) session(ctx context.Context, conn connection, h *handlers, gap chan<- struct{}) (next connection, err error) {
+func (r *RabbitMQ) session(ctx context.Context, conn connection, h *handlers) (next connection, err error) {
 	if conn == nil {
 		if conn, err = r.o.login(ctx, r.dial); err != nil {
 			return nil, err
@@ -59,9 +59,10 @@ func (r *RabbitMQ) session(ctx context.Context, conn connection, h *handlers, ga
 		return nil, err
 	}
 	channelClosed := ch.NotifyClose(make(chan *amqp.Error, 1))
+	r.opened = true
 	r.update(func(s *State) { s.Queue, s.Exclusive = q.name, q.exclusive })
 
-	b := &binder{r: r, conn: conn, queue: q, opened: opened, gap: gap}
+	b := &binder{r: r, conn: conn, queue: q, opened: opened}
 	unbindable := make(chan error, 1)
 	wg.Go(func() { unbindable <- b.run(ctx) })
 
@@ -83,10 +84,13 @@ func (r *RabbitMQ) session(ctx context.Context, conn connection, h *handlers, ga
 				case e := <-channelClosed:
 					return nil, r.gone("channel", e)
 				case <-time.After(time.Second):
-					return nil, &BrokerError{Op: "consume", Reason: "the broker ended our subscription: the queue was deleted, or its node went down"}
+					return nil, &BrokerError{Addr: r.o.addr(), Op: "consume", Reason: "the broker ended our subscription: the queue was deleted, or its node went down"}
 				}
 			}
 			h.deliver(ctx, d, backlog > 0)
+			if backlog == 0 && !d.Redelivered {
+				r.announcing()
+			}
 			backlog = max(0, backlog-1)
 		case e := <-closed:
 			return nil, r.gone("connection", e)
@@ -157,7 +161,7 @@ func (r *RabbitMQ) open(ctx context.Context, conn connection) (queue, channel, <
 // gone makes an error of a close notification; nil is an orderly end that we did not ask for.
 func (r *RabbitMQ) gone(what string, e *amqp.Error) error {
 	if e == nil {
-		return &BrokerError{Op: what, Reason: "closed"}
+		return &BrokerError{Addr: r.o.addr(), Op: what, Reason: "closed"}
 	}
 	return brokerError(what, e, r.o)
 }

@@ -41,6 +41,7 @@ type Client struct {
 	metrics         metrics
 	signer          *signer
 	gate            *Gate
+	clock           clock
 	jitter          func(most time.Duration) time.Duration // replaced by tests
 }
 

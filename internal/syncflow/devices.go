@@ -85,6 +85,41 @@ func (c *Client) findDevice(ctx context.Context, name, group string) (Device, bo
 	return d, true, nil
 }
 
+// probeName is the name of the device that [Client.Announces] registers for a moment.
+const probeName = "text-egress-probe"
+
+// Announces reports whether SyncFlow's API can announce sessions, which its other answers do not show: it
+// has a connection with the broker that it makes at its start and never again. For a device that is
+// registered it binds a queue, over that connection. So one is registered and deleted again. The error
+// says why not, or why it is not known.
+func (c *Client) Announces(ctx context.Context, group string) (bool, error) {
+	_, err := c.register(ctx, probeName, group)
+	// The API inserts the row first: it is there after a failure too.
+	if cerr := c.deleteAll(context.WithoutCancel(ctx), probeName, group); cerr != nil {
+		c.log.WarnContext(ctx, "a device that was registered for a moment could not be deleted", "name", probeName, "group", group, "error", cerr)
+	}
+	return err == nil, err
+}
+
+// deleteAll deletes the devices of a name and group.
+func (c *Client) deleteAll(ctx context.Context, name, group string) error {
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	all, err := c.Devices(ctx)
+	if err != nil {
+		return err
+	}
+	for _, d := range all {
+		if d.Name != name || d.Group != group {
+			continue
+		}
+		if err := c.DeleteDevice(ctx, d.ID); err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
 func (c *Client) register(ctx context.Context, name, group string) (Device, error) {
 	body := struct {
 		Name     string `json:"name"`

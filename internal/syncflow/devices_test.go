@@ -57,3 +57,35 @@ func TestTheOldestDeviceIsAdopted(t *testing.T) {
 		t.Errorf("%+v, %v", d, err)
 	}
 }
+
+// TestAnnounces: whether the API can announce sessions shows in a registration, of which nothing is left.
+func TestAnnounces(t *testing.T) {
+	for name, tc := range map[string]struct {
+		ft   *fault
+		want bool
+	}{
+		"it does":             {nil, true},
+		"its connection died": {&fault{status: 500, body: `{"status":500,"message":"RabbitMQ error"}`, done: true}, false},
+		"no answer":           {&fault{status: -1, done: true}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake(t)
+				c := f.client(t, f)
+				if _, err := c.EnsureDevice(t.Context(), "text-egress", "g"); err != nil {
+					t.Fatal(err)
+				}
+				if tc.ft != nil {
+					f.fail(*tc.ft)
+				}
+				got, err := c.Announces(t.Context(), "g")
+				if got != tc.want || (err == nil) != tc.want {
+					t.Errorf("%v, %v, want %v", got, err, tc.want)
+				}
+				if len(f.devices) != 1 || f.devices[0]["name"] != "text-egress" {
+					t.Errorf("left behind: %v", f.devices)
+				}
+			})
+		})
+	}
+}

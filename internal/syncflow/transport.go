@@ -158,9 +158,11 @@ func (c *Client) try(ctx context.Context, k call, body []byte, out any) (err err
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	sent := time.Now()
 	resp, err := c.http.Do(req)
 	if err == nil {
 		defer resp.Body.Close()
+		c.clock.measure(resp.Header.Get("Date"), sent, time.Now())
 	}
 	if err != nil {
 		outcome = netOutcome(ctx, tryCtx, err)

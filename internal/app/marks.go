@@ -1,0 +1,67 @@
+package app
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"github.com/syncflow/textegress/internal/durable"
+	"github.com/syncflow/textegress/internal/source"
+)
+
+const (
+	marksDir     = "listening" // below DATA_DIR
+	marksVersion = 1
+	marksOp      = "listening"
+)
+
+// marks keeps in the data directory until when the announcements of a project were heard. It
+// implements [source.Memory].
+type marks struct {
+	path  string
+	group string
+}
+
+// markFile is the file, see docs/FORMAT.md, section 1.
+type markFile struct {
+	FormatVersion int    `json:"format_version"`
+	Group         string `json:"group"`
+	source.Mark
+}
+
+func newMarks(dataDir, projectID, group string) *marks {
+	return &marks{path: filepath.Join(dataDir, marksDir, projectID+".json"), group: group}
+}
+
+// Load implements [source.Memory]. What was announced to another group was not for us.
+func (m *marks) Load() (source.Mark, error) {
+	b, err := durable.OS{}.ReadFile(marksOp, m.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return source.Mark{}, nil
+	}
+	if err != nil {
+		return source.Mark{}, fmt.Errorf("read until when announcements were heard: %w", err)
+	}
+	var f markFile
+	if err := json.Unmarshal(b, &f); err != nil || f.FormatVersion != marksVersion {
+		return source.Mark{}, fmt.Errorf("%s is damaged, or of a later version: it is replaced", m.path)
+	}
+	if f.Group != m.group {
+		return source.Mark{}, nil
+	}
+	return f.Mark, nil
+}
+
+// Save implements [source.Memory].
+func (m *marks) Save(mark source.Mark) error {
+	b, err := json.MarshalIndent(markFile{FormatVersion: marksVersion, Group: m.group, Mark: mark}, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", m.path, err)
+	}
+	if err := durable.MkdirAll(durable.OS{}, marksOp, filepath.Dir(m.path)); err != nil {
+		return fmt.Errorf("make %s: %w", filepath.Dir(m.path), err)
+	}
+	return durable.ReplaceFile(durable.OS{}, marksOp, m.path, append(b, '\n'))
+}

@@ -1,0 +1,102 @@
+package controller
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/syncflow/textegress/internal/source"
+	"github.com/syncflow/textegress/internal/syncflow"
+)
+
+const (
+	// sourceMissed is the source of a recording of a session that began while announcements were lost.
+	// It counts as announced: whether it was cannot be known.
+	sourceMissed = "missed"
+	// gapMargin is how far apart SyncFlow's clock and ours may be where their difference has been
+	// taken into account, or cannot be. SyncFlow gives the time of a session in whole seconds.
+	gapMargin = 5 * time.Second
+	// gapPoll is how soon the list is asked for again while it could not be had.
+	gapPoll = 30 * time.Second
+)
+
+// missed are the times in which announcements may have been lost. Controller.mu guards it.
+type missed struct {
+	gaps    []source.Gap
+	settled chan struct{}   // closed when gaps has become empty
+	counted map[string]bool // session ids that count as announced, though nobody is in the room yet
+}
+
+// connected is called when the source hears announcements again. It returns when the sessions that
+// began in gaps, and that still run, are recorded.
+func (c *Controller) connected(ctx context.Context, gaps []source.Gap) error {
+	if len(gaps) == 0 {
+		c.lookSoon()
+		return nil
+	}
+	c.mu.Lock()
+	if c.missed.settled == nil {
+		c.missed.settled = make(chan struct{})
+	}
+	for _, g := range gaps {
+		if !slices.Contains(c.missed.gaps, g) {
+			c.missed.gaps = append(c.missed.gaps, g)
+		}
+	}
+	settled := c.missed.settled
+	c.mu.Unlock()
+	c.lookSoon()
+	select {
+	case <-settled:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// gaps returns the gaps whose sessions are to be looked for.
+func (c *Controller) gaps() []source.Gap {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.missed.gaps)
+}
+
+// settle forgets gaps whose sessions have been looked for.
+func (c *Controller) settle(gaps []source.Gap) {
+	if len(gaps) == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.missed.gaps = slices.DeleteFunc(c.missed.gaps, func(g source.Gap) bool { return slices.Contains(gaps, g) })
+	if len(c.missed.gaps) == 0 && c.missed.settled != nil {
+		close(c.missed.settled)
+		c.missed.settled = nil
+	}
+}
+
+// countsAsAnnounced reports whether the announcement of a running session may be among those that
+// were lost. c.mu is held.
+func (c *Controller) countsAsAnnounced(s syncflow.Session, gaps []source.Gap) bool {
+	if c.missed.counted[s.ID] {
+		return true
+	}
+	if s.StartedAt.IsZero() {
+		return false
+	}
+	began := s.StartedAt.Time
+	if c.o.ClockOffset != nil {
+		began = began.Add(-c.o.ClockOffset())
+	}
+	in := slices.ContainsFunc(gaps, func(g source.Gap) bool {
+		return !began.Before(g.From.Add(-gapMargin)) && !began.After(g.To.Add(gapMargin))
+	})
+	if in {
+		if c.missed.counted == nil {
+			c.missed.counted = map[string]bool{}
+		}
+		c.missed.counted[s.ID] = true
+		c.log.Warn("a session began while announcements were lost; it counts as announced", "session_id", s.ID, "room", s.RoomName)
+	}
+	return in
+}

@@ -1,0 +1,124 @@
+package controller_test
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/syncflow/textegress/internal/source"
+)
+
+// begin lets a session begin at a time of our clock.
+func (w *world) begin(id string, at time.Time) {
+	w.api.set(id, "Started")
+	w.api.mu.Lock()
+	defer w.api.mu.Unlock()
+	s := w.api.sessions[id]
+	s.StartedAt.Time = at.Add(w.ahead).Truncate(time.Second) // as SyncFlow tells it
+	w.api.sessions[id] = s
+}
+
+// gap tells the controller of a time in which announcements may have been lost. The channel yields its
+// answer.
+func (w *world) gap(from, to time.Time) <-chan error {
+	k := call{[]source.Gap{{From: from, To: to}}, make(chan error, 1)}
+	w.src.call <- k
+	synctest.Wait()
+	return k.answer
+}
+
+// sources says where the recordings come from, by session.
+func (w *world) sources() []string {
+	var out []string
+	for _, r := range w.spool.Recordings() {
+		out = append(out, r.Info().SessionID+" "+r.Info().Source)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (w *world) recorded(want ...string) {
+	w.t.Helper()
+	synctest.Wait()
+	if got := w.sources(); !slices.Equal(got, want) {
+		w.t.Errorf("recorded: %q, want %q", got, want)
+	}
+}
+
+// TestMissed: sessions that began while announcements were lost count as announced, by SyncFlow's clock
+// too; others do not, nor does one whose room nobody is in, until somebody is.
+func TestMissed(t *testing.T) {
+	for _, ahead := range []time.Duration{0, time.Hour, -90 * time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.ahead = ahead
+			w.start()
+			defer func() { w.stop() }()
+			now := time.Now()
+			w.begin("before", now)
+			time.Sleep(time.Minute)
+			from := time.Now()
+			w.begin("first", from)
+			time.Sleep(time.Minute)
+			w.begin("announced", time.Now())
+			w.begin("empty", time.Now())
+			w.api.mu.Lock()
+			w.api.roomless["empty"] = true
+			w.api.mu.Unlock()
+			time.Sleep(time.Minute)
+			to := time.Now()
+			w.begin("last", to)
+			w.src.announce(t, "announced")
+			select {
+			case err := <-w.gap(from, to):
+				if err != nil {
+					t.Error(err)
+				}
+			default:
+				t.Error("the gap is not settled")
+			}
+			w.recorded("announced rabbitmq", "first missed", "last missed")
+			if got := w.ctl.Snapshot().Unrequested; len(got) != 1 || got[0].SessionID != "before" {
+				t.Errorf("pointed out: %v, want the one from before", got)
+			}
+			w.api.mu.Lock()
+			w.api.roomless["empty"] = false
+			w.api.mu.Unlock()
+			time.Sleep(10 * time.Minute)
+			w.begin("after", time.Now())
+			time.Sleep(10 * time.Minute)
+			w.recorded("announced rabbitmq", "empty missed", "first missed", "last missed")
+		})
+	}
+}
+
+// TestMissed_ListFails: a gap is settled when the list could be had, and not before; it is asked for
+// soon.
+func TestMissed_ListFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start()
+		defer func() { w.stop() }()
+		w.begin("s1", time.Now())
+		w.api.mu.Lock()
+		w.api.noRedis = true
+		w.api.mu.Unlock()
+		answer := w.gap(time.Now(), time.Now())
+		time.Sleep(time.Hour)
+		select {
+		case err := <-answer:
+			t.Fatalf("settled without the list: %v", err)
+		default:
+		}
+		w.recorded()
+		w.api.mu.Lock()
+		w.api.noRedis = false
+		w.api.mu.Unlock()
+		time.Sleep(time.Minute)
+		if err := <-answer; err != nil {
+			t.Error(err)
+		}
+		w.recorded("s1 missed")
+	})
+}
