@@ -158,12 +158,14 @@ type TranscriptionInfo struct {
 	// ParticipantIdentity is whose speech it is, TrackID the track.
 	ParticipantIdentity string `json:"participant_identity,omitempty"`
 	TrackID             string `json:"track_id,omitempty"`
-	// Segments of a stream have no text: it is the payload of the line.
+	// Segments of a stream have no text: it is the payload of the line. There is
+	// one, with the id of the stream where the sender names no segment.
 	Segments []TranscriptionSegment `json:"segments,omitempty"`
 }
 
-// TranscriptionSegment is a part of transcribed speech. A later one with the
-// same ID replaces it; after one that is Final there is none.
+// TranscriptionSegment is a version of a part of transcribed speech. A later one
+// of the same sender with the same ID replaces it; after one that is Final there
+// should be none. The last one counts also where the sender marks none as Final.
 type TranscriptionSegment struct {
 	ID   string `json:"id,omitempty"`
 	Text string `json:"text,omitempty"`

@@ -266,9 +266,11 @@ func meaning(m *textegress.Message) {
 		}
 	case topicTranscription:
 		m.Transcription = &textegress.TranscriptionInfo{TrackID: i.Attributes[attrTrackID]}
-		if id, ok := i.Attributes[attrSegmentID]; ok {
-			m.Transcription.Segments = []textegress.TranscriptionSegment{{ID: id, Final: i.Attributes[attrFinal] == "true"}}
+		id := i.Attributes[attrSegmentID]
+		if id == "" {
+			id = i.ID
 		}
+		m.Transcription.Segments = []textegress.TranscriptionSegment{{ID: id, Final: i.Attributes[attrFinal] == "true"}}
 	case topicRPCRequest:
 		m.RPC = &textegress.RPCInfo{
 			Type: "request", ID: i.Attributes[attrRPCID], Method: i.Attributes[attrRPCMethod],

@@ -554,6 +554,11 @@ func TestMeaning(t *testing.T) {
 	if diff := cmp.Diff(&textegress.TranscriptionInfo{TrackID: "TR_1", Segments: []textegress.TranscriptionSegment{{ID: "SG_1", Final: true}}}, m.Transcription); diff != "" {
 		t.Error(diff)
 	}
+	// Without an id of its segment, a stream is one by itself.
+	m = stream("lk.transcription", map[string]string{"lk.transcription_final": "true"})
+	if diff := cmp.Diff(&textegress.TranscriptionInfo{Segments: []textegress.TranscriptionSegment{{ID: "s", Final: true}}}, m.Transcription); diff != "" {
+		t.Error(diff)
+	}
 	m = stream("lk.rpc_request", map[string]string{
 		"lk.rpc_request_id": "i", "lk.rpc_request_method": "m", "lk.rpc_request_response_timeout_ms": "5000", "lk.rpc_request_version": "2",
 	})

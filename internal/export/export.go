@@ -197,6 +197,7 @@ func (b *builder) lines(ctx context.Context) error {
 		sum: b.sum, events: events, views: newViews(b.out, b.src.Info().Topic), files: newFiles(b.out, b.o.maxFiles), copies: newCopies(),
 		veil: b.veil,
 	}
+	defer w.views.speech.close()
 	d := newLines(decode.Options{Keys: b.o.Keys, Scratch: b.out.sink.Scratch})
 	defer d.Close() //nolint:errcheck // of no consequence
 	n := 0

@@ -14,67 +14,118 @@ import (
 //
 //	<YYYY-MM-DDTHH:MM:SSUTC>|<unix nanoseconds>|<text>
 //
-// with the time of reception. Besides user packets there are chat messages and streams, each when it had come. What is
-// no text is shown as a reference to where it is.
+// with the time of reception. Besides user packets there are chat messages and streams, each when it had come, and what
+// was said. What is no text is shown as a reference to where it is.
 type views struct {
-	out   *output
-	topic string
-	byWho map[connection]*object
-	names map[string]bool
-	line  []byte
+	out    *output
+	topic  string
+	byWho  map[connection]*view
+	all    []*view
+	names  map[string]bool
+	line   []byte
+	speech *speech
 
 	second int64  // since 1970
 	stamp  []byte // how a line of that second begins
+}
+
+type view struct {
+	who   connection
+	nth   int     // in views.all
+	ob    *object // nil: it has no line yet
+	heard bool    // its lines are held back, see speech
 }
 
 // connection tells files apart: a participant who comes again has a new sid and gets a new file.
 type connection struct{ identity, sid string }
 
 func newViews(out *output, topic string) *views {
-	return &views{out: out, topic: topic, byWho: map[connection]*object{}, names: map[string]bool{}}
+	return &views{
+		out: out, topic: topic, byWho: map[connection]*view{}, names: map[string]bool{}, speech: newSpeech(out.sink.Scratch),
+	}
 }
 
 const isoUTC = "2006-01-02T15:04:05UTC"
 
 // shows reports whether a message is one that people read. Left out are copies of messages, what programs say to each
-// other, and transcriptions: those of packets are sent as streams as well, and one that is not final is replaced later.
+// other, and transcription packets, for which see speech.
 func shows(m *textegress.Message) bool {
 	switch m.Kind {
 	case textegress.KindData, textegress.KindChat, textegress.KindByteStream:
 		return m.CopyOf == 0
 	case textegress.KindTextStream:
-		if t := m.Transcription; t != nil {
-			return len(t.Segments) == 0 || t.Segments[0].Final
-		}
 		return m.RPC == nil
 	}
 	return false
 }
 
 func (v *views) add(m *textegress.Message) error {
+	if segments := packetSegments(m); len(segments) > 0 {
+		who := v.of(m)
+		who.heard = true
+		for _, seg := range segments {
+			v.line = append(appendText(v.begin(m), seg.Text), '\n')
+			if err := v.speech.addSegment(linePacket, keyOf(m, seg.ID), who.nth, v.line); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	if !shows(m) {
 		return nil
 	}
-	who := connection{m.Identity, m.ParticipantSID}
-	ob := v.byWho[who]
-	if ob == nil {
-		var err error
-		key := v.name(who, m.Time)
-		if ob, err = v.out.create(key, typeText, fmt.Sprintf("text view %d", len(v.byWho)+1)); err != nil {
-			return err
-		}
-		v.byWho[who] = ob
+	who := v.of(m)
+	v.line = append(appendContent(v.begin(m), m), '\n')
+	if !isSpeech(m) {
+		return v.write(who, v.line)
 	}
+	who.heard = true
+	v.speech.streamers[who.who.speaker()] = true
+	key := keyOf(m, m.Transcription.Segments[0].ID)
+	if _, ok := v.speech.last[key]; ok && saysNothing(m) {
+		return nil
+	}
+	return v.speech.addSegment(lineShown, key, who.nth, v.line)
+}
+
+func (v *views) of(m *textegress.Message) *view {
+	who := connection{m.Identity, m.ParticipantSID}
+	vw := v.byWho[who]
+	if vw == nil {
+		vw = &view{who: who, nth: len(v.all)}
+		v.byWho[who] = vw
+		v.all = append(v.all, vw)
+	}
+	return vw
+}
+
+// begin returns the beginning of a line.
+func (v *views) begin(m *textegress.Message) []byte {
 	if second := m.Time.Unix(); second != v.second || v.stamp == nil {
 		v.second = second
 		v.stamp = append(m.Time.UTC().AppendFormat(v.stamp[:0], isoUTC), '|')
 	}
-	v.line = append(v.line[:0], v.stamp...)
-	v.line = strconv.AppendInt(v.line, m.UnixNS, 10)
-	v.line = append(v.line, '|')
-	v.line = appendContent(v.line, m)
-	v.line = append(v.line, '\n')
-	return ob.writeLine(v.line)
+	line := append(v.line[:0], v.stamp...)
+	return append(strconv.AppendInt(line, m.UnixNS, 10), '|')
+}
+
+func (v *views) write(vw *view, line []byte) error {
+	if vw.heard {
+		return v.speech.add(lineShown, vw.nth, line)
+	}
+	return v.show(vw, line)
+}
+
+// show writes a line to its view.
+func (v *views) show(vw *view, line []byte) error {
+	if vw.ob == nil {
+		key := v.name(vw.who, timeOf(line))
+		var err error
+		if vw.ob, err = v.out.create(key, typeText, fmt.Sprintf("text view %d", vw.nth+1)); err != nil {
+			return err
+		}
+	}
+	return vw.ob.writeLine(line)
 }
 
 // appendContent appends what the view shows of a message.
@@ -172,8 +223,20 @@ func cut(s string, n int) string {
 }
 
 func (v *views) finish() error {
-	for _, ob := range v.byWho {
-		if err := ob.finish(); err != nil {
+	err := v.speech.finish(func(nth int, packet bool, line []byte) error {
+		if vw := v.all[nth]; !packet || !v.speech.streamers[vw.who.speaker()] {
+			return v.show(vw, line)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, vw := range v.all {
+		if vw.ob == nil {
+			continue
+		}
+		if err := vw.ob.finish(); err != nil {
 			return err
 		}
 	}
