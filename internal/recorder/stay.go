@@ -62,6 +62,7 @@ func (r *Recorder) stay(ctx context.Context) (textegress.Status, string, error) 
 	}
 	t := &tries{r: r, unknownSince: time.Now()}
 	defer t.drop()
+	t.kept()
 	check := !r.o.Fresh
 	for {
 		if ctx.Err() != nil {
@@ -193,7 +194,13 @@ func (r *Recorder) attend(ctx context.Context, conn Conn, h *handler, t *tries) 
 // whether the session is over, and leaves at once if it is.
 func (r *Recorder) wait(ctx context.Context, conn Conn, h *handler, t *tries) *ended {
 	doubt := h.fresh
-	var again <-chan time.Time
+	var again, keep <-chan time.Time
+	if pause := r.keepPause(); pause > 0 {
+		t.keep()
+		every := time.NewTicker(pause)
+		defer every.Stop()
+		keep = every.C
+	}
 	for {
 		var answers <-chan answer
 		if doubt && again == nil {
@@ -211,6 +218,8 @@ func (r *Recorder) wait(ctx context.Context, conn Conn, h *handler, t *tries) *e
 		case <-h.broken:
 			r.leave(ctx, conn)
 			return nil
+		case <-keep:
+			t.keep()
 		case <-again:
 			again = nil
 		case a := <-answers:

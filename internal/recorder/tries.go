@@ -28,6 +28,8 @@ type tries struct {
 	unknownSince time.Time // since when nobody could tell whether the session runs
 	missing      int       // answers in a row that the room is gone
 	earlier      grant     // of the last stay, usable while the authority is away
+	earlierUntil time.Time // not zero: an earlier process had it, and it may be used until then
+	notKept      bool      // the last try to keep it for a restart has failed
 	question     *question // the one that the authority is being asked; nil: none
 	ownRefused   bool      // LiveKit has refused a token that we made
 	empty        int       // joins that found an empty room without a name
@@ -166,7 +168,7 @@ func (t *tries) unasked() (grant, bool) {
 	if g, ok := t.own(); ok {
 		return g, true
 	}
-	if t.earlier.token != "" && t.duplicates == 0 && time.Since(r.lostAt) < r.o.RejoinWindow {
+	if t.earlierUsable() {
 		return t.earlier, true
 	}
 	if r.o.OwnToken != nil { // it was refused; perhaps a clock was wrong
@@ -207,7 +209,7 @@ func (t *tries) join(ctx context.Context, h *handler, g grant) (Conn, error) {
 		t.refusedOwn(g, err)
 		return nil, fmt.Errorf("join: %w", err)
 	}
-	t.earlier, t.empty, t.emptyUntil = g, 0, time.Time{}
+	t.earlier, t.earlierUntil, t.empty, t.emptyUntil = g, time.Time{}, 0, time.Time{}
 	return conn, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/durable"
 	"github.com/syncflow/textegress/internal/durable/durabletest"
 )
 
@@ -21,6 +22,7 @@ type life struct {
 	recorded int      // of them acknowledged
 	durable  int      // of them before a Sync that succeeded
 	state    State    // acknowledged; "" before Create
+	join     Join     // the last that was kept
 	forget   bool     // Forget was called
 	forgot   bool     // and acknowledged
 }
@@ -62,6 +64,11 @@ func (l *life) run(fs *durabletest.CrashFS) error {
 			return err
 		}
 		l.durable = l.recorded
+		join := Join{URL: "wss://lk", Token: fmt.Sprintf("secret %02d", l.recorded), InRoomUnixNS: 1}
+		if err := r.KeepJoin(join); err != nil {
+			return err
+		}
+		l.join = join
 	}
 	w, err := r.Writer()
 	if err != nil {
@@ -91,6 +98,22 @@ func (l *life) run(fs *durabletest.CrashFS) error {
 
 var stateOrder = map[State]int{StateOpen: 1, StateSealed: 2, StateExported: 3, StateUploaded: 4, StateRemoved: 5}
 
+// checkJoin: a token that was kept is there as long as the recording is open, and no longer.
+func (l *life) checkJoin(t *testing.T, fs *durabletest.CrashFS, r *Recording) {
+	t.Helper()
+	if r.State() == StateOpen {
+		if j, ok := r.Join(); l.join.Token != "" && (!ok || j.Token < l.join.Token) {
+			t.Errorf("kept %v %v, want %v", ok, j.Token, l.join.Token)
+		}
+		return
+	}
+	for _, name := range []string{joinName, joinName + durable.TempSuffix} {
+		if there, err := fs.Exists("test", r.path(name)); there || err != nil {
+			t.Errorf("%s of a recording that is %s: %v, %v", name, r.State(), there, err)
+		}
+	}
+}
+
 // check opens what the crash left, compares it with what was acknowledged, and
 // lives on.
 func (l *life) check(t *testing.T, fs *durabletest.CrashFS) {
@@ -116,6 +139,7 @@ func (l *life) check(t *testing.T, fs *durabletest.CrashFS) {
 	if l.forgot {
 		t.Fatal("a forgotten recording is back")
 	}
+	l.checkJoin(t, fs, r)
 	if stateOrder[r.State()] < stateOrder[l.state] {
 		t.Errorf("state %s, it was %s", r.State(), l.state)
 	}

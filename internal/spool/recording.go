@@ -14,6 +14,7 @@ const (
 	exportName    = "export.json"
 	uploadedName  = "uploaded.json"
 	suspectName   = "suspect.json"
+	joinName      = "join.json"
 	stagingName   = "objects"
 	damagedSuffix = ".damaged"
 )

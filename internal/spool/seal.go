@@ -37,6 +37,7 @@ func (w *Writer) Seal(s Sealed) error {
 		return fmt.Errorf("seal recording %s: %w", w.recording.ID(), w.spool.metrics.count(opState, err))
 	}
 	w.sealed = true
+	w.recording.dropJoin()
 	w.recording.release(w)
 	return nil
 }

@@ -38,7 +38,13 @@ func (r *Recording) load() error {
 			}
 		}
 	}
-	if r.readOnly || r.state == StateRemoved {
+	if r.readOnly {
+		return nil
+	}
+	if r.state != StateOpen && (has[joinName] || has[joinName+durable.TempSuffix]) {
+		r.dropJoin() // the process died between the sealing and this
+	}
+	if r.state == StateRemoved {
 		return nil
 	}
 	// A process that died before it came to the fsync of the directory left

@@ -1,0 +1,83 @@
+package spool
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+
+	"github.com/syncflow/textegress/internal/durable"
+)
+
+// Join is what admitted an open recording to its room. It is join.json, which is there only while the
+// recording is open: the token is a secret, and nothing delivers it.
+type Join struct {
+	URL      string `json:"url"`
+	Token    string `json:"token"`
+	Identity string `json:"identity"`
+	// InRoomUnixNS is when the recorder was in the room for certain, the last time it was written.
+	InRoomUnixNS int64 `json:"in_room_unix_ns"`
+}
+
+// LogValue keeps the token out of logs.
+func (j Join) LogValue() slog.Value { return slog.StringValue(j.String()) }
+
+// String keeps the token out of formatted text.
+func (j Join) String() string { return "join of " + j.URL }
+
+// KeepJoin keeps j for the next process, in the place of what was kept before. It is nothing that a
+// recording needs: whoever calls it goes on after an error, and no reserve is used for it.
+func (r *Recording) KeepJoin(j Join) error {
+	data, err := encodeState(j)
+	if err != nil {
+		return fmt.Errorf("recording %s: %s: %w", r.ID(), joinName, err)
+	}
+	r.stateMu.Lock()
+	defer r.stateMu.Unlock()
+	if r.readOnly {
+		return fmt.Errorf("recording %s: %s: %w", r.ID(), joinName, ErrReadOnly)
+	}
+	if r.State() != StateOpen {
+		return fmt.Errorf("recording %s: %s: %w", r.ID(), joinName, ErrSealed)
+	}
+	if err := durable.ReplaceFile(r.spool.fs, "join", r.path(joinName), data); err != nil {
+		return fmt.Errorf("recording %s: %w", r.ID(), r.spool.metrics.count(opState, err))
+	}
+	return nil
+}
+
+// Join returns what was kept, false where there is nothing that can be used.
+func (r *Recording) Join() (Join, bool) {
+	b, found, err := r.readState(joinName)
+	var j Join
+	if err != nil || !found || r.State() != StateOpen || json.Unmarshal(b, &j) != nil {
+		return Join{}, false
+	}
+	return j, j.URL != "" && j.Token != ""
+}
+
+// dropJoin removes what was kept, and what a crash left of it. It is called when the recording is
+// sealed, and when a sealed one is found with it. The removal is made durable, so that no token comes
+// back after a power failure.
+func (r *Recording) dropJoin() {
+	there := false
+	for _, name := range []string{joinName, joinName + durable.TempSuffix} {
+		err := r.spool.fs.Remove("join", r.path(name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		there = true
+		if err != nil {
+			r.spool.log.Error("cannot remove the join token of a recording that has ended; it is tried again at the next start",
+				"egress_id", r.ID(), "error", r.spool.metrics.count(opRemove, err))
+		}
+	}
+	if !there {
+		return
+	}
+	if err := r.spool.fs.SyncDir("join", r.dir); err != nil {
+		r.spool.log.Error("cannot make the removal of a join token durable",
+			"egress_id", r.ID(), "error", r.spool.metrics.count(opRemove, err))
+	}
+}
