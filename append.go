@@ -12,8 +12,9 @@ import (
 
 // A line of events.jsonl is written by hand: with encoding/json, writing the
 // lines took a third of the time of an export. The result is what encoding/json
-// makes of wireMessage, byte for byte; tests hold the two against each other for
-// every field.
+// makes of wireMessage, byte for byte but for U+0085, which is escaped here: many
+// readers of lines split at it. Tests hold the two against each other for every
+// field.
 
 // appendMessage appends m as one line, without the newline. unixNS is m.UnixNS,
 // or what stands for it.
@@ -270,8 +271,15 @@ func appendEncoded(b []byte, v any) ([]byte, error) {
 		return b, err
 	}
 	out := buf.Bytes()
-	return out[:len(out)-1], nil // the encoder's newline
+	out = out[:len(out)-1] // the encoder's newline
+	if value := out[len(b):]; bytes.Contains(value, nextLine) {
+		out = append(b, bytes.ReplaceAll(value, nextLine, []byte(`\u0085`))...)
+	}
+	return out, nil
 }
+
+// nextLine is U+0085. In JSON it can only be a part of a string.
+var nextLine = []byte("\u0085")
 
 // appendTimestamp appends a [Timestamp].
 func appendTimestamp(b []byte, unixNS int64) []byte {
@@ -309,7 +317,7 @@ var asIs = func() (t [256]bool) {
 
 // appendString appends s as a JSON string: like encoding/json without HTML
 // escaping, bytes that are not UTF-8 become \ufffd, and U+2028 and U+2029 are
-// escaped.
+// escaped; U+0085 is, too.
 func appendString(b []byte, s string) []byte {
 	const hexDigits = "0123456789abcdef"
 	b = append(b, '"')
@@ -347,6 +355,9 @@ func appendString(b []byte, s string) []byte {
 		switch {
 		case r == utf8.RuneError && n == 1:
 			b = append(append(b, s[from:i]...), `\ufffd`...)
+			from = i + n
+		case r == '\u0085':
+			b = append(append(b, s[from:i]...), `\u0085`...)
 			from = i + n
 		case r == '\u2028' || r == '\u2029':
 			b = append(append(b, s[from:i]...), `\u202`...)

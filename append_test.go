@@ -21,8 +21,11 @@ func appendSlowly(m Message) ([]byte, error) {
 	}
 	var buf bytes.Buffer
 	err := encodeJSON(&buf, "", newWireMessage(m))
-	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), err
+	return bytes.ReplaceAll(bytes.TrimSuffix(buf.Bytes(), []byte("\n")), []byte("\u0085"), []byte(`\u0085`)), err
 }
+
+// splitters are the characters at which readers split lines: those of Python's str.splitlines.
+const splitters = "\n\r\v\f\x1c\x1d\x1e\u0085\u2028\u2029"
 
 func agree(t *testing.T, m Message) {
 	t.Helper()
@@ -34,6 +37,9 @@ func agree(t *testing.T, m Message) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if bytes.ContainsAny(got, splitters) {
+		t.Fatalf("a reader would split this line:\n%q", got)
+	}
 	if got, ok := bytes.CutPrefix(got, []byte("before ")); !ok || !bytes.Equal(got, want) {
 		t.Fatalf("AppendJSON and encoding/json differ:\n%s\n%s", got, want)
 	}
@@ -43,7 +49,7 @@ func agree(t *testing.T, m Message) {
 type filler struct{ decide func() byte }
 
 var awkward = []string{
-	"", "a", "\"\\/<>&'", "\x00\x01\b\f\n\r\t\x1f \x7f", "\u2028\u2029\u202a", "é👍", "\xff", "a\xc3", "\xe2\x80", "\xed\xa0\x80", "\ufffd", "k", "z",
+	"", "a", "\"\\/<>&'", "\x00\x01\b\f\n\r\t\x1f \x7f", "\u2028\u2029\u202a", "\u0085\u0084\u00c2", "é👍", "\xff", "a\xc3", "\xe2\x80", "\xed\xa0\x80", "\ufffd", "k", "z",
 	strings.Repeat("long ", 50),
 }
 

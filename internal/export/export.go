@@ -22,7 +22,7 @@ import (
 
 // Version names what derives the objects. It changes whenever the same recording would give other bytes, and only then,
 // so that an upgrade of the program does not make a second copy of what is being delivered.
-const Version = "textegress-export/5"
+const Version = "textegress-export/6"
 
 // Options of [Build].
 type Options struct {

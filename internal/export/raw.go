@@ -21,7 +21,9 @@ const compressedSuffix = ".zst"
 func newEncoder() (*zstd.Encoder, error) {
 	return zstd.NewWriter(nil,
 		zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithWindowSize(1<<20),
-		zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(true), zstd.WithZeroFrames(true))
+		zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(true), zstd.WithZeroFrames(true),
+		// Without it a frame of less than 256 bytes has no content size. It has no effect on those of more than one block.
+		zstd.WithSingleSegment(true))
 }
 
 // state copies the state files.
@@ -74,7 +76,13 @@ func (c *compression) work(ctx context.Context, out *output) error {
 	}
 }
 
+// compress makes one frame of a segment. It states the size of its content: readers that decompress a whole frame at once, such as
+// zstandard.decompress in Python, ask for it.
 func compress(ctx context.Context, z *zstd.Encoder, buf []byte, o *output, seg spool.SegmentSource) (err error) {
+	size, err := contentSize(ctx, seg, buf)
+	if err != nil {
+		return fmt.Errorf("export: read segment %s: %w", seg.Name, err)
+	}
 	r, err := seg.Open()
 	if err != nil {
 		return fmt.Errorf("export: read segment %s: %w", seg.Name, err)
@@ -84,14 +92,31 @@ func compress(ctx context.Context, z *zstd.Encoder, buf []byte, o *output, seg s
 	if err != nil {
 		return err
 	}
-	z.Reset(out)
-	if _, err := io.CopyBuffer(writerOnly{z}, &ctxReader{ctx, r}, buf); err != nil {
+	if size == 0 { // the stream would not state it
+		if _, err := out.Write(z.EncodeAll(nil, nil)); err != nil {
+			return err
+		}
+		return out.finish()
+	}
+	z.ResetContentSize(out, size)
+	// What was appended meanwhile, to a recording that is not sealed, is not a part of it.
+	if _, err := io.CopyBuffer(writerOnly{z}, &ctxReader{ctx, io.LimitReader(r, size)}, buf); err != nil {
 		return fmt.Errorf("export: compress segment %s: %w", seg.Name, err)
 	}
 	if err := z.Close(); err != nil {
 		return fmt.Errorf("export: compress segment %s: %w", seg.Name, err)
 	}
 	return out.finish()
+}
+
+// contentSize reads a segment to its end: what lies compressed in a bucket need not state its size.
+func contentSize(ctx context.Context, seg spool.SegmentSource, buf []byte) (int64, error) {
+	r, err := seg.Open()
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close() //nolint:errcheck // reading only
+	return io.CopyBuffer(writerOnly{io.Discard}, &ctxReader{ctx, r}, buf)
 }
 
 // writerOnly hides the encoder's ReadFrom, so that a segment is always fed in the same way.

@@ -10,7 +10,7 @@ import (
 )
 
 // views writes the text views: the predecessor's files, one for each connection of a participant, byte for byte as it
-// wrote them where a user packet holds text without line feed and carriage return. A line is
+// wrote them where a user packet holds text without a character that ends a line. A line is
 //
 //	<YYYY-MM-DDTHH:MM:SSUTC>|<unix nanoseconds>|<text>
 //
@@ -243,37 +243,45 @@ func (v *views) finish() error {
 	return nil
 }
 
-// appendText appends s as one line of a text view: line feed and carriage return as \n and \r, and each maximal part of
-// an invalid sequence as one U+FFFD, like Rust's String::from_utf8_lossy, which the predecessor used, and Unicode's
+// appendText appends s as one line of a text view: line feed and carriage return as \n and \r, everything else at which readers
+// split lines (Python's str.splitlines and Unicode's line boundaries: VT, FF, FS, GS, RS, U+0085, U+2028 and U+2029) as \u and four
+// hexadecimal digits, and each maximal part of an invalid sequence as one U+FFFD, like Rust's String::from_utf8_lossy, which the predecessor used, and Unicode's
 // recommended practice (Unicode 16, section 3.9.6). strings.ToValidUTF8 makes one of a whole run, ranging over a string
 // one of each byte.
 func appendText[S string | []byte](b []byte, s S) []byte {
 	for i := 0; i < len(s); {
 		from := i
-		for i < len(s) && s[i] < utf8.RuneSelf && s[i] != '\n' && s[i] != '\r' {
+		for i < len(s) && s[i] < utf8.RuneSelf && !endsLine(rune(s[i])) {
 			i++
 		}
 		if b = append(b, s[from:i]...); i == len(s) {
 			break
 		}
-		switch s[i] {
-		case '\n':
-			b = append(b, '\\', 'n')
-			i++
-		case '\r':
-			b = append(b, '\\', 'r')
-			i++
-		default:
-			n, valid := sequence(s[i:])
-			if valid {
-				b = append(b, s[i:i+n]...)
-			} else {
-				b = append(b, "\uFFFD"...)
-			}
-			i += n
+		n, valid := 1, true
+		if s[i] >= utf8.RuneSelf {
+			n, valid = sequence(s[i:])
 		}
+		r, _ := utf8.DecodeRuneInString(string(s[i : i+n]))
+		switch {
+		case !valid:
+			b = append(b, "\uFFFD"...)
+		case r == '\n':
+			b = append(b, '\\', 'n')
+		case r == '\r':
+			b = append(b, '\\', 'r')
+		case endsLine(r):
+			b = fmt.Appendf(b, `\u%04x`, r)
+		default:
+			b = append(b, s[i:i+n]...)
+		}
+		i += n
 	}
 	return b
+}
+
+// endsLine reports whether readers of text split lines at r.
+func endsLine(r rune) bool {
+	return r >= '\n' && r <= '\r' || r >= 0x1c && r <= 0x1e || r == '\u0085' || r == '\u2028' || r == '\u2029'
 }
 
 // sequence returns the length of the UTF-8 sequence at the beginning of s, which is not ASCII, or of the longest part of
