@@ -93,6 +93,7 @@ type project struct {
 	began  *config.Config // the settings with which it began
 	bucket objstore.Bucket
 	keys   *export.Keys           // of encrypted rooms; nil: none
+	api    *syncflow.Client       // nil: broken
 	ctl    *controller.Controller // nil: broken
 	broken string                 // what is wrong with its configuration
 }

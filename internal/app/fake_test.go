@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/livekit/protocol/livekit"
 	"google.golang.org/protobuf/proto"
 
@@ -45,9 +46,23 @@ type fakeSyncFlow struct {
 	mu      sync.Mutex
 	status  map[string]string // by session id
 	livekit string            // URL of the LiveKit server; empty: "ws://fake"
+	secret  string            // with which tokens must be signed; empty: any
 
 	takes       time.Duration // of each request
 	under, most atomic.Int32  // requests at this moment, and at most
+}
+
+// signed reports whether a token is signed with the secret.
+func (f *fakeSyncFlow) signed(token string) bool {
+	_, err := jwt.Parse(token, func(*jwt.Token) (any, error) { return []byte(f.secret), nil })
+	return err == nil
+}
+
+// setSecret makes every other secret a wrong one.
+func (f *fakeSyncFlow) setSecret(secret string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.secret = secret
 }
 
 func (f *fakeSyncFlow) set(session, status string) {
@@ -75,6 +90,8 @@ func (f *fakeSyncFlow) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return map[string]any{"id": id, "name": "class", "livekitRoomName": "room-" + id, "projectId": project, "status": f.status[id], "startedAt": 1}
 	}
 	switch {
+	case f.secret != "" && !f.signed(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")):
+		reply(401, map[string]any{"message": "Invalid token, please login again"})
 	case len(rest) == 0:
 		reply(200, map[string]any{"id": project, "name": "Study"})
 	case rest[0] == "devices":

@@ -82,6 +82,7 @@ func (a *App) assemble(p *project) error {
 	if err != nil {
 		return err
 	}
+	p.api = api
 	so, err := SourceOptions(c, pc, a.instance, api)
 	if err != nil {
 		return err

@@ -17,7 +17,7 @@ import (
 var hot = []string{"LOG_LEVEL", "RETENTION", "SHUTDOWN_TIMEOUT"}
 
 // Reload reads the settings again and applies what can change while the service runs: where the recordings of a project
-// are delivered, projects that are new or were broken, and hot. It applies all of it, or nothing and returns an error
+// are delivered, its keys, projects that are new or were broken, and hot. It applies all of it, or nothing and returns an error
 // where the settings are wrong, or a project that runs would be broken by them. Every delivery that waits is then due.
 //
 // A delivery that is under way goes on with the bucket that it began with, and is complete in one bucket in any case. A
@@ -142,11 +142,16 @@ func (a *App) commit(next *config.Config, buckets map[string]objstore.Bucket, ad
 		}
 		if b := buckets[n.ProjectID]; b != nil {
 			p.bucket, p.config.S3, p.config.Directory = b, n.S3, n.Directory
-			status.Applied = append(status.Applied, ofProject(changed, n.Index, true)...)
+			status.Applied = append(status.Applied, ofProject(changed, n.Index, ofBucket)...)
+		}
+		if names, err := p.setKeys(n, changed); err != nil {
+			a.log.Error("the keys of a project are not changed", "project", n.Index, "error", err)
+		} else {
+			status.Applied = append(status.Applied, names...)
 		}
 		// Under another number everything would seem to have changed.
 		if p.config.Index == n.Index {
-			status.NeedsRestart = append(status.NeedsRestart, ofProject(p.began.Changes(next), n.Index, false)...)
+			status.NeedsRestart = append(status.NeedsRestart, ofProject(p.began.Changes(next), n.Index, ofStart)...)
 		} else {
 			status.NeedsRestart = append(status.NeedsRestart, fmt.Sprintf("project %s has another number", n.ProjectID))
 		}
@@ -162,16 +167,51 @@ func (a *App) commit(next *config.Config, buckets map[string]objstore.Bucket, ad
 	a.projects = append(kept, added...)
 }
 
-// ofProject returns the settings of one project among names: those of its bucket, or the others.
-func ofProject(names []string, index int, bucket bool) []string {
+// Which settings of a project change together.
+const (
+	ofBucket = iota // where it is delivered
+	ofKeys          // with which SyncFlow is asked
+	ofStart         // all others: they need a restart
+)
+
+func kindOf(name string) int {
+	switch {
+	case name == "DIRECTORY", strings.HasPrefix(name, "S3_CONFIG__"):
+		return ofBucket
+	case name == "KEY", name == "SECRET":
+		return ofKeys
+	}
+	return ofStart
+}
+
+// ofProject returns the settings of one project and kind among names.
+func ofProject(names []string, index, kind int) []string {
 	var found []string
 	for _, name := range names {
 		rest, ok := strings.CutPrefix(name, fmt.Sprintf("PROJECTS__%d__", index))
-		if ok && (rest == "DIRECTORY" || strings.HasPrefix(rest, "S3_CONFIG__")) == bucket {
+		if ok && kindOf(rest) == kind {
 			found = append(found, name)
 		}
 	}
 	return found
+}
+
+// setKeys makes a running project use the keys of n. Its connection with the broker and its recordings
+// go on. It returns what was changed. a.mu is held.
+func (p *project) setKeys(n config.Project, changed []string) ([]string, error) {
+	if p.config.Key == n.Key && p.config.Secret == n.Secret {
+		return nil, nil
+	}
+	if err := p.api.SetKey(n.Key, n.Secret.Reveal()); err != nil {
+		return nil, err
+	}
+	moved := p.config.Index != n.Index
+	p.config.Key, p.config.Secret = n.Key, n.Secret
+	p.ctl.Retry()
+	if moved {
+		return []string{fmt.Sprintf("keys of project %s", n.ProjectID)}, nil
+	}
+	return ofProject(changed, n.Index, ofKeys), nil
 }
 
 func find(c *config.Config, projectID string) (config.Project, bool) {

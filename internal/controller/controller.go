@@ -5,6 +5,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sort"
@@ -77,6 +78,7 @@ type Controller struct {
 	log *slog.Logger
 
 	recorders sync.WaitGroup
+	retry     chan struct{} // asks to set the project up without a pause; capacity 1
 	look      chan struct{} // asks for a reconciliation; capacity 1
 	wake      chan struct{} // says that a watched session is to be asked about; capacity 1
 	noRoom    atomic.Bool   // a running session was found and refused for want of disk space
@@ -133,7 +135,7 @@ func New(o Options) *Controller {
 	}
 	return &Controller{
 		o: o, log: o.Logger.With("project_id", o.ProjectID), state: StateStarting,
-		look: make(chan struct{}, 1), wake: make(chan struct{}, 1),
+		look: make(chan struct{}, 1), retry: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 		open: map[string]*stay{}, second: map[string][]*spool.Recording{}, beginning: map[string]chan struct{}{},
 		watched: map[string]*watch{}, refused: map[string]SessionRef{}, empty: map[string]bool{},
 	}
@@ -167,9 +169,21 @@ func (c *Controller) Run(ctx context.Context) {
 	c.recorders.Wait()
 }
 
+// The pauses between two tries to set a project up. A session that is created meanwhile is announced
+// to nobody if our queue is not bound. A wrong key does not become right by itself.
+const (
+	firstSetUpPause = time.Second
+	maxSetUpPause   = 5 * time.Second
+	wrongKeyPause   = 30 * time.Second
+	// setUpLogEvery is how often the same failure is logged.
+	setUpLogEvery = 10 * time.Minute
+)
+
 // setUp reads the project and registers the device, for as long as it takes.
 func (c *Controller) setUp(ctx context.Context) bool {
-	for pause := time.Second; ; pause = min(2*pause, time.Minute) {
+	var logged string
+	var loggedAt time.Time
+	for pause := firstSetUpPause; ; pause = min(2*pause, maxSetUpPause) {
 		err := c.register(ctx)
 		if err == nil {
 			c.mu.Lock()
@@ -182,12 +196,29 @@ func (c *Controller) setUp(ctx context.Context) bool {
 			return false
 		}
 		c.fail(err)
-		c.log.Error("the project cannot start; trying again", "in", pause, "error", err)
+		if err.Error() != logged || time.Since(loggedAt) >= setUpLogEvery {
+			logged, loggedAt = err.Error(), time.Now()
+			c.log.Error("the project cannot start; trying again until it can", "error", err)
+		}
+		wait := pause
+		if errors.Is(err, syncflow.ErrUnauthorized) {
+			wait = wrongKeyPause
+		}
 		select {
 		case <-ctx.Done():
 			return false
-		case <-time.After(pause):
+		case <-c.retry:
+			pause = firstSetUpPause
+		case <-time.After(wait):
 		}
+	}
+}
+
+// Retry tries to set a project up at once that could not be: its key has been corrected.
+func (c *Controller) Retry() {
+	select {
+	case c.retry <- struct{}{}:
+	default:
 	}
 }
 

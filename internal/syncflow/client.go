@@ -77,6 +77,15 @@ func New(o Options) (*Client, error) {
 	}, nil
 }
 
+// SetKey makes the client use another API key, with its secret, from the next request on.
+func (c *Client) SetKey(key, secret string) error {
+	if key == "" || secret == "" {
+		return errors.New("syncflow: key and secret are required")
+	}
+	c.signer.replace(key, secret)
+	return nil
+}
+
 // Project returns the project itself.
 func (c *Client) Project(ctx context.Context) (Project, error) {
 	var p Project

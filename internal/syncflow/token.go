@@ -18,10 +18,11 @@ const (
 
 // signer makes project tokens: JWTs with HS256 that prove the possession of a project's API key.
 type signer struct {
-	key, projectID string
-	secret         []byte
+	projectID string
 
 	mu      sync.Mutex // guards the fields below
+	key     string
+	secret  []byte
 	cached  string
 	renewAt time.Time
 }
@@ -29,6 +30,13 @@ type signer struct {
 // fresh makes a new token. Its claims are exactly those of SyncFlow's own clients: the server tells kinds of tokens apart
 // by trying to read their claims, so one more claim can make it take ours for another kind, and aud makes it refuse.
 func (s *signer) fresh() (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sign()
+}
+
+// sign is fresh with s.mu held.
+func (s *signer) sign() (string, error) {
 	now := time.Now()
 	t := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
 		"iss":       s.key,
@@ -48,13 +56,20 @@ func (s *signer) current() (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if now := time.Now(); s.cached == "" || !now.Before(s.renewAt) || now.Before(s.renewAt.Add(tokenRenewal-tokenLifetime)) {
-		t, err := s.fresh() // also when the clock was set back
+		t, err := s.sign() // also when the clock was set back
 		if err != nil {
 			return "", err
 		}
 		s.cached, s.renewAt = t, now.Add(tokenLifetime-tokenRenewal)
 	}
 	return s.cached, nil
+}
+
+// replace signs with another key from now on.
+func (s *signer) replace(key, secret string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.key, s.secret, s.cached = key, []byte(secret), ""
 }
 
 // forget drops the cached token after the API refused it.

@@ -1,0 +1,69 @@
+package app_test
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestReloadCorrectsSecret: a project whose key or secret was wrong works after a reload, and one whose
+// secret is replaced at SyncFlow goes on; no recording is disturbed, nothing needs a restart.
+func TestReloadCorrectsSecret(t *testing.T) {
+	w := newWorld(t)
+	settings := func(secret string) string {
+		return strings.Join([]string{
+			w.directory(0, projectA, "out"), "PROJECTS__1__KEY=key", "PROJECTS__1__SECRET=" + secret,
+			"PROJECTS__1__PROJECT_ID=" + projectB, "PROJECTS__1__DIRECTORY=" + filepath.Join(w.dir, "out"),
+		}, "\n")
+	}
+	w.env(settings("wrong"))
+	w.syncflow.setSecret("secret")
+	w.start()
+	running := w.record(projectA, 1)
+	w.send(running, "before")
+	w.eventually("project 1 says what is wrong", func() bool {
+		p := w.project(projectB)
+		return p.State == "retrying" && strings.Contains(p.Error, "401")
+	})
+
+	w.env(settings("secret"))
+	if err := w.app.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	r := w.app.Status().LastReload
+	if diff := cmp.Diff([]string{"PROJECTS__1__SECRET"}, r.Applied); diff != "" || len(r.NeedsRestart) != 0 {
+		t.Errorf("needs a restart: %q, applied (-want +got):\n%s", r.NeedsRestart, diff)
+	}
+	w.eventually("project 1 works", func() bool { return w.project(projectB).State == "running" })
+	w.class(projectB, 2)
+	if got := w.delivered(2, filepath.Join(w.dir, "out")); got != "said in 2" {
+		t.Errorf("delivered %q", got)
+	}
+	if c := w.room.conn(sessionID(1)); c != running {
+		t.Error("the reload disturbed a recording")
+	}
+
+	// The secret of both is replaced at SyncFlow.
+	w.syncflow.setSecret("new")
+	w.env(strings.ReplaceAll(settings("new"), "SECRET=secret", "SECRET=new"))
+	if err := w.app.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.app.Status().LastReload; len(r.Applied) != 2 || len(r.NeedsRestart) != 0 {
+		t.Errorf("%+v", r)
+	}
+	w.class(projectA, 3)
+	if got := w.delivered(3, filepath.Join(w.dir, "out")); got != "said in 3" {
+		t.Errorf("delivered %q", got)
+	}
+	w.send(running, "after")
+	w.end(running, 1)
+	if got := w.delivered(1, filepath.Join(w.dir, "out")); got != "before, after" {
+		t.Errorf("delivered %q", got)
+	}
+	if log := w.logged(); strings.Contains(log, "eyJ") || strings.Contains(log, "secret=") {
+		t.Errorf("the log says too much:\n%s", log)
+	}
+}
