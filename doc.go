@@ -7,7 +7,8 @@
 // size and SHA-256. The canonical view of it, events.jsonl, has one [Message]
 // per line, in the order in which the recorder came to know of it.
 //
-//	rec, err := textegress.Open(os.DirFS("downloaded/prefix"))
+//	root, err := os.OpenRoot("downloaded/prefix")
+//	rec, err := textegress.Open(root.FS())
 //	for m, err := range rec.Messages() { … }
 //
 // docs/FORMAT.md specifies every object. This package needs only the standard

@@ -9,7 +9,13 @@ import (
 )
 
 func Example() {
-	rec, err := textegress.Open(os.DirFS("testdata/delivery"))
+	root, err := os.OpenRoot("testdata/delivery")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer root.Close()
+	rec, err := textegress.Open(root.FS())
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -2,8 +2,11 @@ package textegress
 
 import (
 	"bytes"
-	"encoding/json"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"io/fs"
+	"strings"
 )
 
 // Status is the state of a recording, in the words of LiveKit's EgressStatus
@@ -125,18 +128,44 @@ func (m Manifest) Encode() ([]byte, error) {
 	return encodeIndented("manifest", m)
 }
 
-// DecodeManifest parses a manifest.json. It refuses format versions that it
-// does not know; unknown keys are ignored.
+// DecodeManifest parses a manifest.json with the rules of [DecodeJSON]. It
+// refuses format versions that it does not know, and objects that no recording
+// has: with a key that is not a plain relative path or that stands twice, without
+// a size or a SHA-256.
 func DecodeManifest(b []byte) (Manifest, error) {
 	var m Manifest
-	if err := json.Unmarshal(b, &m); err != nil {
+	if err := DecodeJSON(b, &m); err != nil {
 		return Manifest{}, fmt.Errorf("decode manifest: %w", err)
 	}
 	if m.FormatVersion < 1 || m.FormatVersion > FormatVersion {
 		return Manifest{}, fmt.Errorf("decode manifest: format version %d, this reader knows 1 to %d",
 			m.FormatVersion, FormatVersion)
 	}
+	seen := make(map[string]bool, len(m.Objects))
+	for i, o := range m.Objects {
+		if err := o.check(); err != nil {
+			return Manifest{}, fmt.Errorf("decode manifest: object %d: %w", i+1, err)
+		}
+		if seen[o.Key] {
+			return Manifest{}, fmt.Errorf("decode manifest: object %d: its key stands twice", i+1)
+		}
+		seen[o.Key] = true
+	}
 	return m, nil
+}
+
+// check refuses an object that is none of a recording.
+func (o Object) check() error {
+	sum, err := hex.DecodeString(o.SHA256)
+	switch {
+	case !fs.ValidPath(o.Key) || o.Key == "." || strings.Contains(o.Key, `\`) || o.Key == ManifestName:
+		return fmt.Errorf("%q is not the key of an object of a recording", o.Key)
+	case o.Size < 0:
+		return fmt.Errorf("%q has the size %d", o.Key, o.Size)
+	case err != nil || len(sum) != sha256.Size || strings.ToLower(o.SHA256) != o.SHA256:
+		return fmt.Errorf("%q has no SHA-256", o.Key)
+	}
+	return nil
 }
 
 // Metadata is metadata.json. The first four keys are those of the predecessor

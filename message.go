@@ -471,10 +471,11 @@ func (m Message) AppendJSON(b []byte) ([]byte, error) {
 // MarshalJSON implements [json.Marshaler] through AppendJSON.
 func (m Message) MarshalJSON() ([]byte, error) { return m.AppendJSON(nil) }
 
-// UnmarshalJSON implements [json.Unmarshaler]. Unknown keys are ignored.
+// UnmarshalJSON implements [json.Unmarshaler] with the rules of [DecodeJSON].
+// Unknown keys are ignored.
 func (m *Message) UnmarshalJSON(b []byte) error {
 	var w wireMessage
-	if err := json.Unmarshal(b, &w); err != nil {
+	if err := DecodeJSON(b, &w); err != nil {
 		return err
 	}
 	*m = w.message()

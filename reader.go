@@ -11,12 +11,15 @@ import (
 	"io"
 	"io/fs"
 	"iter"
-	"unicode/utf8"
 )
 
 // MaxLine is the greatest length in bytes of a line of events.jsonl: a packet
 // has at most 16 MiB, and a byte of text takes at most six in JSON.
 const MaxLine = 128 << 20
+
+// MaxState is the greatest size in bytes of a manifest.json and of the other JSON
+// files of a recording that a reader takes into memory.
+const MaxState = 64 << 20
 
 // Recording is a delivered recording: the objects below one prefix.
 type Recording struct {
@@ -25,10 +28,10 @@ type Recording struct {
 }
 
 // Open reads manifest.json of the recording whose objects are in fsys, for
-// example os.DirFS of a downloaded prefix. It does not look at the other
-// objects; see Verify.
+// example the FS of an [os.Root] of a downloaded prefix, out of which no symbolic
+// link leads. It does not look at the other objects; see Verify.
 func Open(fsys fs.FS) (*Recording, error) {
-	b, err := fs.ReadFile(fsys, ManifestName)
+	b, err := ReadObject(fsys, ManifestName, MaxState)
 	if err != nil {
 		return nil, fmt.Errorf("open recording: %w", err)
 	}
@@ -39,6 +42,42 @@ func Open(fsys fs.FS) (*Recording, error) {
 	return &Recording{fsys: fsys, manifest: m}, nil
 }
 
+// ErrNotRegular says that what bears the name of an object is no regular file.
+var ErrNotRegular = errors.New("not a regular file")
+
+// OpenObject opens an object of a recording. Where fsys can tell before opening
+// (see [fs.StatFS]) that it is not a regular file, it is not opened: a named pipe
+// would wait for a writer, a device never end.
+func OpenObject(fsys fs.FS, key string) (fs.File, error) {
+	if s, ok := fsys.(fs.StatFS); ok {
+		info, err := s.Stat(key)
+		if err != nil {
+			return nil, err
+		}
+		if !info.Mode().IsRegular() {
+			return nil, fmt.Errorf("%s: %w", key, ErrNotRegular)
+		}
+	}
+	return fsys.Open(key)
+}
+
+// ReadObject reads an object of at most limit bytes.
+func ReadObject(fsys fs.FS, key string, limit int64) ([]byte, error) {
+	f, err := OpenObject(fsys, key)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() // only read
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(b)) > limit {
+		return nil, fmt.Errorf("%s: has more than %d bytes", key, limit)
+	}
+	return b, nil
+}
+
 // Manifest returns the manifest of the recording.
 func (r *Recording) Manifest() Manifest { return r.manifest }
 
@@ -46,7 +85,7 @@ func (r *Recording) Manifest() Manifest { return r.manifest }
 // bytes. An error ends the iteration. It can be called again for a new pass.
 func (r *Recording) Messages() iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
-		f, err := r.fsys.Open(EventsName)
+		f, err := OpenObject(r.fsys, EventsName)
 		if err != nil {
 			yield(Message{}, fmt.Errorf("read messages: %w", err))
 			return
@@ -109,10 +148,6 @@ func readLine(br *bufio.Reader, line []byte) ([]byte, error) {
 }
 
 func decodeLine(line []byte, m *Message) error {
-	if !utf8.Valid(line) {
-		// encoding/json would replace the bytes and thereby change the message.
-		return errors.New("not UTF-8")
-	}
 	return m.UnmarshalJSON(line) // not json.Unmarshal, which would look at all of it once more
 }
 
@@ -150,14 +185,15 @@ type verifier struct {
 }
 
 func (v *verifier) object(fsys fs.FS, o Object) (err error) {
-	f, err := fsys.Open(o.Key)
+	f, err := OpenObject(fsys, o.Key)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	sum := sha256.New()
 	read := &countingReader{r: f, v: v}
-	src := io.TeeReader(read, sum)
+	// What is longer than it should be need not end.
+	src := io.TeeReader(io.LimitReader(read, o.Size+1), sum)
 	var lines error
 	if o.Key == EventsName {
 		lines = checkLines(src, o)
@@ -166,6 +202,8 @@ func (v *verifier) object(fsys fs.FS, o Object) (err error) {
 		return err
 	}
 	switch got := hex.EncodeToString(sum.Sum(nil)); {
+	case read.n > o.Size:
+		return fmt.Errorf("has more than the %d bytes that the manifest says", o.Size)
 	case read.n != o.Size:
 		return fmt.Errorf("has %d bytes, the manifest says %d", read.n, o.Size)
 	case got != o.SHA256:

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/fstest"
 
@@ -234,13 +235,16 @@ func TestVerify(t *testing.T) {
 		}
 	}
 	gone := func(key string) func(fstest.MapFS) { return func(m fstest.MapFS) { delete(m, key) } }
-	hole := func(m fstest.MapFS) { // with a manifest that fits
-		old := m[EventsName].Data
-		new := bytes.Replace(old, []byte(`{"n":4,`), []byte(`{"n":6,`), 1)
-		a, b := sha256.Sum256(old), sha256.Sum256(new)
-		replace(ManifestName, hex.EncodeToString(a[:]), hex.EncodeToString(b[:]))(m)
-		m[EventsName] = &fstest.MapFile{Data: new}
+	line := func(was, is string) func(fstest.MapFS) { // with a manifest that fits
+		return func(m fstest.MapFS) {
+			old := m[EventsName].Data
+			new := bytes.Replace(old, []byte(was), []byte(is), 1)
+			a, b := sha256.Sum256(old), sha256.Sum256(new)
+			replace(ManifestName, hex.EncodeToString(a[:]), hex.EncodeToString(b[:]))(m)
+			m[EventsName] = &fstest.MapFile{Data: new}
+		}
 	}
+	hole := line(`{"n":4,`, `{"n":6,`)
 	for _, tt := range []struct {
 		name   string
 		change func(fstest.MapFS)
@@ -253,8 +257,8 @@ func TestVerify(t *testing.T) {
 		{"longer", replace(EventsName, "\n", "\n\n"), []string{"events.jsonl: has"}},
 		{"a hole in n", hole, []string{"events.jsonl: line 4 has n 6"}},
 		{"other number of lines", replace(ManifestName, `"messages": 5`, `"messages": 6`), []string{"events.jsonl: has 5 lines"}},
-		{"a key that leads outside", replace(ManifestName, `"metadata.json"`, `"../metadata.json"`), []string{"../metadata.json: "}},
-		{"no events", replace(ManifestName, `"events.jsonl"`, `"metadata.json"`), []string{"events.jsonl: not in the manifest", "metadata.json: "}},
+		{"no events", replace(ManifestName, `"events.jsonl"`, `"other.jsonl"`), []string{"events.jsonl: not in the manifest", "other.jsonl: "}},
+		{"keys of a line in another case", line(`"kind"`, `"Kind"`), []string{`events.jsonl: events.jsonl, line 1: the key "kind" is written "Kind"`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			fsys := exampleFS(t)
@@ -307,4 +311,112 @@ func TestOpen_NotARecording(t *testing.T) {
 	if _, err := Open(fstest.MapFS{ManifestName: {Data: []byte("{")}}); err == nil {
 		t.Error("no error")
 	}
+	huge := append(exampleDelivery(t)[ManifestName], bytes.Repeat([]byte(" "), MaxState)...)
+	if _, err := Open(fstest.MapFS{ManifestName: {Data: huge}}); err == nil || !strings.Contains(err.Error(), "more than") {
+		t.Errorf("a manifest of %d bytes: %v", len(huge), err)
+	}
 }
+
+func TestOpen_ObjectsOfNoRecording(t *testing.T) {
+	for was, is := range map[string]string{
+		`"metadata.json"`:        `"../metadata.json"`,
+		`"raw/000001.seg.zst"`:   `"/raw/000001.seg.zst"`,
+		`"events.jsonl"`:         `"metadata.json"`,
+		`"key": "metadata.json"`: `"key": "a\\b"`,
+		`"key": "events.jsonl"`:  `"key": "manifest.json"`,
+		`"key": "raw/000001.seg`: `"key": "raw/./000001.seg`,
+		`"sha256": "`:            `"sha256": "A`,
+		`"size": `:               `"size": -`,
+		`"format_version": 1`:    `"format_version": 1, "Status": "FAILED"`,
+		`"status": "COMPLETE"`:   `"status": "FAILED", "status": "COMPLETE"`,
+	} {
+		fsys := exampleFS(t)
+		old := fsys[ManifestName].Data
+		fsys[ManifestName] = &fstest.MapFile{Data: bytes.Replace(old, []byte(was), []byte(is), 1)}
+		if bytes.Equal(old, fsys[ManifestName].Data) {
+			t.Fatalf("%s does not occur", was)
+		}
+		if _, err := Open(fsys); err == nil {
+			t.Errorf("%s instead of %s was accepted", is, was)
+		}
+	}
+}
+
+// TestNotRegular: what bears the name of an object is not waited for, never ends
+// or leads elsewhere. Without the check it would hang.
+func TestNotRegular(t *testing.T) {
+	for _, name := range []string{ManifestName, EventsName, MetadataName} {
+		for kind, make := range map[string]func(path string) error{
+			"fifo":      func(path string) error { return syscall.Mkfifo(path, 0o600) },
+			"device":    func(path string) error { return os.Symlink("/dev/zero", path) },
+			"directory": func(path string) error { return os.Mkdir(path, 0o700) },
+			"elsewhere": func(path string) error { return os.Symlink("/etc/passwd", path) },
+		} {
+			t.Run(kind+" "+name, func(t *testing.T) {
+				dir := t.TempDir()
+				if err := os.CopyFS(dir, exampleFS(t)); err != nil {
+					t.Fatal(err)
+				}
+				path := filepath.Join(dir, name)
+				if err := errors.Join(os.Remove(path), make(path)); err != nil {
+					t.Fatal(err)
+				}
+				root, err := os.OpenRoot(dir)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer root.Close()
+				for what, fsys := range map[string]fs.FS{"root": root.FS(), "DirFS": os.DirFS(dir)} {
+					rec, err := Open(fsys)
+					if err == nil {
+						err = rec.Verify(t.Context(), nil)
+					}
+					if err == nil {
+						t.Errorf("%s: it is what it should be", what)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestVerify_Endless: an object that is longer than the manifest says need not end.
+func TestVerify_Endless(t *testing.T) {
+	for _, name := range []string{EventsName, MetadataName} {
+		e := &endless{}
+		rec, err := Open(endlessFS{exampleFS(t), name, e})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := rec.Verify(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "more than") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if e.read > 1<<20 {
+			t.Errorf("%s: %d bytes read", name, e.read)
+		}
+	}
+}
+
+// endlessFS has one file that does not end.
+type endlessFS struct {
+	fstest.MapFS
+
+	name string
+	e    *endless
+}
+
+func (f endlessFS) Open(name string) (fs.File, error) {
+	file, err := f.MapFS.Open(name)
+	if err != nil || name != f.name {
+		return file, err
+	}
+	return endlessFile{file, f.e}, nil
+}
+
+type endlessFile struct {
+	fs.File
+
+	e *endless
+}
+
+func (f endlessFile) Read(b []byte) (int, error) { return f.e.Read(b) }
