@@ -278,3 +278,38 @@ func TestOS_StartSync(t *testing.T) {
 		t.Error("a closed file has begun to be written back")
 	}
 }
+
+// TestRegularFilesOnly: what has the name of a file and is none is neither waited for nor read without end.
+func TestRegularFilesOnly(t *testing.T) {
+	for kind, make := range map[string]func(path string) error{
+		"pipe":      func(path string) error { return syscall.Mkfifo(path, 0o600) },
+		"device":    func(path string) error { return os.Symlink("/dev/zero", path) },
+		"directory": func(path string) error { return os.Mkdir(path, 0o700) },
+	} {
+		t.Run(kind, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "f")
+			if err := make(path); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := (durable.OS{}).Open("test", path); !errors.Is(err, durable.ErrNotRegular) {
+				t.Errorf("Open: %v", err)
+			}
+			if _, err := (durable.OS{}).ReadFile("test", path); !errors.Is(err, durable.ErrNotRegular) {
+				t.Errorf("ReadFile: %v", err)
+			}
+			if _, err := (durable.OS{}).OpenWrite("test", path); err == nil {
+				t.Error("OpenWrite: no error")
+			}
+		})
+	}
+	huge := filepath.Join(t.TempDir(), "huge")
+	if err := os.WriteFile(huge, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(huge, 1<<40); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (durable.OS{}).ReadFile("test", huge); err == nil || !strings.Contains(err.Error(), "more than") {
+		t.Errorf("a state file of a terabyte: %v", err)
+	}
+}

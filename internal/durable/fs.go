@@ -36,10 +36,12 @@ type FS interface {
 	// Create makes a new file that is opened for appending; it fails with
 	// fs.ErrExist where the name is taken.
 	Create(op, name string) (File, error)
-	// Open opens a file for reading.
+	// Open opens a regular file for reading; anything else is an error that wraps
+	// ErrNotRegular, and is not waited for.
 	Open(op, name string) (File, error)
-	// OpenWrite opens an existing file for truncating and syncing.
+	// OpenWrite opens an existing regular file for truncating and syncing.
 	OpenWrite(op, name string) (File, error)
+	// ReadFile reads a regular file of bounded size.
 	ReadFile(op, name string) ([]byte, error)
 	// ReadDir returns the entries sorted by name.
 	ReadDir(op, name string) ([]fs.DirEntry, error)

@@ -2,9 +2,11 @@ package durable
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 )
 
 // OS is the file system of the operating system. Files are private to the user
@@ -47,10 +49,27 @@ func (f osFile) Allocate(size int64) error {
 	return nil
 }
 
+// ErrNotRegular says that what has the name of a file is something else: a named
+// pipe, a device, a directory.
+var ErrNotRegular = errors.New("not a regular file")
+
+// maxState bounds what ReadFile takes into memory. The largest state file is an
+// export.json with some hundred bytes for each object.
+const maxState = 64 << 20
+
+// openFile opens a regular file. With O_NONBLOCK a named pipe is found out without
+// waiting for its other end; on regular files it has no effect.
 func openFile(name string, flag int) (File, error) {
-	f, err := os.OpenFile(name, flag, 0o600)
+	f, err := os.OpenFile(name, flag|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
 		return nil, err // not a File that holds a nil *os.File
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "open", Path: name, Err: ErrNotRegular}
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
 	return osFile{f}, nil
 }
@@ -67,7 +86,17 @@ func (OS) Open(_, name string) (File, error) { return openFile(name, os.O_RDONLY
 func (OS) OpenWrite(_, name string) (File, error) { return openFile(name, os.O_RDWR|os.O_APPEND) }
 
 // ReadFile implements [FS].
-func (OS) ReadFile(_, name string) ([]byte, error) { return os.ReadFile(name) }
+func (OS) ReadFile(_, name string) ([]byte, error) {
+	f, err := openFile(name, os.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxState+1))
+	if len(b) > maxState {
+		err = &fs.PathError{Op: "read", Path: name, Err: fmt.Errorf("more than %d bytes", maxState)}
+	}
+	return b, errors.Join(err, f.Close())
+}
 
 // ReadDir implements [FS].
 func (OS) ReadDir(_, name string) ([]fs.DirEntry, error) { return os.ReadDir(name) }

@@ -28,7 +28,7 @@ const (
 )
 
 // Bucket stores objects as files below one directory and never outside of it, whatever the keys and whatever symbolic
-// links stand in the way. It is safe for concurrent use, also by several processes.
+// links stand in the way. What it makes only its own user can read (0600, directories 0700). It is safe for concurrent use, also by several processes.
 type Bucket struct {
 	root *os.Root
 	path string
@@ -62,7 +62,7 @@ func mkdir(path string) error {
 		return err
 	}
 	defer root.Close() //nolint:errcheck // nothing was written through it
-	if err := root.Mkdir(base, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := root.Mkdir(base, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	return nil
@@ -100,7 +100,7 @@ func (b *Bucket) Upload(ctx context.Context, key string, o objstore.Object) (err
 	defer src.Close() //nolint:errcheck // reading only
 
 	temp := path.Join(parent, tempPrefix+rand.Text()+tempSuffix)
-	f, err := b.root.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	f, err := b.root.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return b.fail("upload", key, err)
 	}
@@ -144,7 +144,7 @@ func (b *Bucket) mkdirAll(dir string) error {
 	if err := b.mkdirAll(parent); err != nil {
 		return err
 	}
-	if err := b.root.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := b.root.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	return b.syncDir(parent)
@@ -189,7 +189,8 @@ func (b *Bucket) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, b.fail("open", key, err)
 	}
-	f, err := b.root.Open(key)
+	// Without O_NONBLOCK a named pipe would be waited for.
+	f, err := b.root.OpenFile(key, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, b.fail("open", key, err)
 	}

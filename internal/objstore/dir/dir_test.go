@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/syncflow/textegress/internal/objstore"
@@ -118,5 +119,35 @@ func TestReadStopsWithItsContext(t *testing.T) {
 	defer r.Close()
 	if n, err := io.Copy(io.Discard, r); n != 1<<20 || err != nil {
 		t.Errorf("read %d bytes, %v", n, err)
+	}
+}
+
+// TestPrivate: what is delivered to a directory is for the user alone who runs the service.
+func TestPrivate(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "out")
+	b := open(t, root)
+	if err := b.Upload(t.Context(), "a/b/c", objstore.Bytes([]byte("x"), "text/plain")); err != nil {
+		t.Fatal(err)
+	}
+	err := filepath.Walk(root, func(path string, info os.FileInfo, err error) error {
+		if err == nil && info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s has the mode %v", path, info.Mode())
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestPipe: a named pipe in the place of an object is no object, and is not waited for.
+func TestPipe(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "out")
+	b := open(t, root)
+	if err := syscall.Mkfifo(filepath.Join(root, "pipe"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Open(t.Context(), "pipe"); !b.IsNotFound(err) {
+		t.Error(err)
 	}
 }
