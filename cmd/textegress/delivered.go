@@ -1,11 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"strings"
+	"syscall"
 
+	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/app"
 	"github.com/syncflow/textegress/internal/config"
 	"github.com/syncflow/textegress/internal/objstore/objfs"
@@ -23,7 +26,11 @@ func (sh *shell) openDelivered(location string) (fs.FS, error) {
 		if !info.IsDir() {
 			return nil, usageError(fmt.Errorf("%s is not a directory; name the one that holds manifest.json", location))
 		}
-		return os.DirFS(location), nil
+		root, err := os.OpenRoot(location)
+		if err != nil {
+			return nil, fmt.Errorf("open the recording: %w", err)
+		}
+		return localFS{root}, nil // for the life of the process
 	}
 	name, prefix, _ := strings.Cut(rest, "/")
 	prefix = strings.TrimSuffix(strings.TrimSuffix(prefix, "manifest.json"), "/")
@@ -43,6 +50,31 @@ func (sh *shell) openDelivered(location string) (fs.FS, error) {
 		return nil, err
 	}
 	return objfs.New(sh.ctx, bucket, prefix+"/"), nil
+}
+
+// localFS shows the regular files below a directory, and nothing that a symbolic link outside of it leads to.
+type localFS struct{ root *os.Root }
+
+// Stat implements [fs.StatFS].
+func (l localFS) Stat(name string) (fs.FileInfo, error) { return l.root.Stat(name) }
+
+// Open implements [fs.FS]. With O_NONBLOCK nothing is waited for that has become a named pipe since it was looked at.
+func (l localFS) Open(name string) (fs.File, error) {
+	if !fs.ValidPath(name) {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
+	}
+	f, err := l.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s: %w", name, textegress.ErrNotRegular)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // projectOfBucket finds whose access to use. Where several projects share a bucket, the first does.

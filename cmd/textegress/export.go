@@ -56,6 +56,7 @@ func (c *exportCmd) Run(sh *shell) error {
 	if err != nil {
 		return err
 	}
+	sink.KeepFree(sh.keepFree())
 	show, finish := progress(sh.stderr, "exporting")
 	manifest, err := export.Build(sh.ctx, source, options, &countingSink{sink: sink, show: show})
 	finish()

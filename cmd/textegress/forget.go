@@ -76,7 +76,7 @@ func (c *forgetCmd) local(sh *shell, q forget.Request) (answer forget.Answer, er
 }
 
 func (c *forgetCmd) from(sh *shell, q forget.Request) (answer forget.Answer, err error) {
-	place := forget.Place{}
+	place := forget.Place{DiskMinFree: sh.diskMinFree()}
 	if rest, ok := strings.CutPrefix(c.From, "s3://"); ok {
 		name, prefix, _ := strings.Cut(rest, "/")
 		prefix = strings.Trim(strings.TrimSuffix(prefix, "manifest.json"), "/")

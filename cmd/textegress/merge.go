@@ -45,7 +45,7 @@ func (c *mergeCmd) Run(sh *shell) error {
 		defer done()
 		sources[i] = source
 	}
-	manifest, err := merge.Merge(sh.ctx, sources[0], sources[1], c.Directory)
+	manifest, err := merge.Merge(sh.ctx, sources[0], sources[1], c.Directory, sh.keepFree())
 	if _, refused := errors.AsType[*merge.InputError](err); refused {
 		return usageError(err)
 	}

@@ -53,6 +53,8 @@ func TestScripts(t *testing.T) {
 			"kinds":     kindsRecording,
 			"deliver":   deliverRecording,
 			"alter":     alterFile,
+			"forge":     forgeObject,
+			"fifo":      makePipe,
 		},
 	})
 }
@@ -272,6 +274,27 @@ func alterFile(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("%s does not contain %q", args[0], args[1])
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Replace(string(b), args[1], args[2], 1)), 0o600))
+}
+
+// forgeObject is alterFile for an object of a delivered recording, with a manifest that fits: forge <dir> <object> <old> <new>.
+func forgeObject(ts *testscript.TestScript, neg bool, args []string) {
+	name, manifest := args[0]+"/"+args[1], args[0]+"/manifest.json"
+	was, err := os.ReadFile(ts.MkAbs(name))
+	ts.Check(err)
+	alterFile(ts, neg, []string{name, args[2], args[3]})
+	is, err := os.ReadFile(ts.MkAbs(name))
+	ts.Check(err)
+	entry := func(b []byte) string {
+		sum := sha256.Sum256(b)
+		return fmt.Sprintf("\"size\": %d,\n      \"sha256\": %q", len(b), hex.EncodeToString(sum[:]))
+	}
+	alterFile(ts, neg, []string{manifest, entry(was), entry(is)})
+}
+
+// makePipe makes a named pipe, which blocks whoever opens it, in the place of a file.
+func makePipe(ts *testscript.TestScript, _ bool, args []string) {
+	_ = os.Remove(ts.MkAbs(args[0]))
+	ts.Check(syscall.Mkfifo(ts.MkAbs(args[0]), 0o600))
 }
 
 // deliverRecording writes a small delivered recording into a directory.

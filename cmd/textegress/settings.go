@@ -16,6 +16,13 @@ func (sh *shell) loadConfig() (*config.Config, error) {
 	return config.Load(config.Options{Environ: os.Environ(), File: sh.configFile})
 }
 
+// diskMinFree is DISK_MIN_FREE, whatever else is set, and keepFree the part of it that is left free where recordings are derived.
+func (sh *shell) diskMinFree() int64 {
+	return config.DiskMinFree(config.Options{Environ: os.Environ(), File: sh.configFile})
+}
+
+func (sh *shell) keepFree() int64 { return sh.diskMinFree() / 4 }
+
 // dataDirFlag is for commands that need nothing of the settings but the data directory.
 type dataDirFlag struct {
 	DataDir string `placeholder:"DIR" type:"path" help:"Data directory of the service; else DATA_DIR of the settings."`

@@ -6,20 +6,30 @@ import (
 	"io"
 	"io/fs"
 	"strings"
+	"syscall"
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/export"
 	"github.com/syncflow/textegress/internal/objstore"
+	"github.com/syncflow/textegress/internal/spool"
 )
 
 type verifyCmd struct {
 	Location string `arg:"" name:"directory|s3://bucket/prefix" help:"Where manifest.json of the recording is."`
 	Key      string `name:"e2ee-key-file" type:"path" placeholder:"FILE" help:"Keys with which a recording of an encrypted room was decrypted, as for export; else those of the settings."`
-	JSON     bool   `name:"json" help:"Answer as JSON: ok, problems, egress_id, objects, bytes, messages, derived, completeness."`
+	JSON     bool   `name:"json" help:"Answer as JSON: ok, result (verified, not_derived, failed), problems, egress_id, objects, bytes, messages, derived, completeness."`
 }
+
+// What verify can find. ok in the answer says that there is no problem, which is less than verified.
+const (
+	resultVerified   = "verified"    // every object is what the manifest says, and all of it was derived again and is the same
+	resultNotDerived = "not_derived" // every object is what the manifest says, and whether that is true could not be derived
+	resultFailed     = "failed"      // see the problems
+)
 
 type verifyAnswer struct {
 	OK       bool     `json:"ok"`
+	Result   string   `json:"result"`
 	Problems []string `json:"problems"` // one for each missing, altered or unreadable object, and each part of the statement that is not true
 	EgressID string   `json:"egress_id,omitempty"`
 	Status   string   `json:"status,omitempty"`
@@ -53,6 +63,14 @@ func (c *verifyCmd) Run(sh *shell) error {
 	answer, err := verify(sh, fsys, c.Key)
 	if err != nil {
 		return err
+	}
+	switch {
+	case !answer.OK:
+		answer.Result = resultFailed
+	case answer.Derived:
+		answer.Result = resultVerified
+	default:
+		answer.Result = resultNotDerived
 	}
 	if err := c.print(sh, answer); err != nil {
 		return err
@@ -116,22 +134,27 @@ func (a *verifyAnswer) add(problems ...error) {
 // derive makes the statement and the views again from the raw segments, which are known to be those of the manifest, and
 // compares.
 func (a *verifyAnswer) derive(sh *shell, fsys fs.FS, stated textegress.Manifest, keyFile string) error {
-	if stated.Pseudonyms {
-		a.NotDerived = "It was delivered under pseudonyms, without the raw segments; those are on the disk of the recorder until RETENTION has passed."
-		return nil
-	}
-	hasRaw := false
-	for _, o := range stated.Objects {
-		hasRaw = hasRaw || strings.HasPrefix(o.Key, textegress.RawDir)
-	}
-	if !hasRaw {
-		a.NotDerived = "There are no raw segments."
+	if !export.HasRaw(stated) {
+		if a.NotDerived = "There are no raw segments."; stated.Pseudonyms {
+			a.NotDerived = "It was delivered under pseudonyms, without the raw segments; those are on the disk of the recorder until RETENTION has passed."
+		}
+		// What a manifest leaves out cannot be held against it, but it must not be there.
+		f, err := textegress.OpenObject(fsys, rawInfo)
+		if err == nil {
+			a.OK = false
+			a.add(fmt.Errorf("%s is there, and the manifest lists nothing in raw/: it is not the manifest of this recording", rawInfo))
+			return f.Close()
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			a.OK = false
+			a.add(fmt.Errorf("%s: %w", rawInfo, err))
+		}
 		return nil
 	}
 	source, err := export.FromDelivered(fsys)
 	var derived textegress.Manifest
 	if err == nil {
-		o := export.Options{Revision: stated.Revision}
+		o := export.Options{Revision: stated.Revision, KeepFree: sh.keepFree()}
 		if keyFile != "" || stated.Counts.DecryptedPackets != nil {
 			if o, err = withKeys(sh, o, keyFile, source.Info().ProjectID); err != nil {
 				return err
@@ -145,6 +168,9 @@ func (a *verifyAnswer) derive(sh *shell, fsys fs.FS, stated textegress.Manifest,
 	}
 	if ctxErr := sh.ctx.Err(); ctxErr != nil {
 		return fmt.Errorf("verify: %w", ctxErr)
+	}
+	if errors.Is(err, spool.ErrDiskLow) {
+		return err
 	}
 	if err != nil {
 		a.OK = false
@@ -164,9 +190,11 @@ func (a *verifyAnswer) derive(sh *shell, fsys fs.FS, stated textegress.Manifest,
 	return nil
 }
 
-// unreadable tells what could not be read from what is missing or wrong.
+const rawInfo = textegress.RawDir + "recording.json"
+
+// unreadable tells what could not be read from what is missing or wrong: a link that leads out of the recording is wrong.
 func unreadable(err error) bool {
-	_, file := errors.AsType[*fs.PathError](err)
+	_, file := errors.AsType[syscall.Errno](err)
 	_, object := errors.AsType[*objstore.Error](err)
 	return (file || object) && !errors.Is(err, fs.ErrNotExist)
 }
@@ -190,12 +218,13 @@ func (c *verifyCmd) print(sh *shell, answer verifyAnswer) error {
 		fmt.Fprintln(sh.stdout, escape(problem))
 	}
 	if answer.OK {
-		fmt.Fprintf(sh.stdout, "verified: %s, %s, %d objects, %d bytes, %d messages\n",
+		fmt.Fprintf(sh.stdout, "%s: %s, %s, %d objects, %d bytes, %d messages\n", strings.ReplaceAll(answer.Result, "_", " "),
 			escape(answer.EgressID), escape(answer.Status), answer.Objects, answer.Bytes, answer.Messages)
 		if answer.Derived {
 			fmt.Fprintln(sh.stdout, "The statement below and every view were derived again from the raw segments: they are the same.")
 		} else {
-			fmt.Fprintf(sh.stdout, "%s The statement below could not be derived again as a whole.\n", escape(answer.NotDerived))
+			fmt.Fprintf(sh.stdout, "Every object is the one that the manifest names. %s The statement below could not be derived again as a whole: "+
+				"it is what the manifest says.\n", escape(answer.NotDerived))
 		}
 		printConsent(sh.stdout, answer)
 		printStatement(sh.stdout, *answer.Completeness, answer.Merged)

@@ -146,7 +146,7 @@ func New(_ context.Context, o Options) (_ *App, err error) {
 	})
 	a.forgetter = forget.New(forget.Options{
 		Spool: a.spool, BucketFor: a.bucketFor, Uploader: a.uploader, KeysFor: a.keysFor,
-		PseudonymsFor: PseudonymsFor(a.pseudonyms), ForgetPseudonym: a.pseudonyms.Forget, Logger: o.Logger,
+		PseudonymsFor: PseudonymsFor(a.pseudonyms), ForgetPseudonym: a.pseudonyms.Forget, KeepFree: c.DiskMinFree / 4, Logger: o.Logger,
 	})
 	a.web = web.New(web.Options{Service: a, Gatherer: reg, Logger: o.Logger})
 	if a.http, err = net.Listen("tcp", c.HTTPAddr); err != nil {

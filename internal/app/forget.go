@@ -52,7 +52,7 @@ func (a *App) Forget(ctx context.Context, request []byte) ([]byte, error) {
 
 // Forget removes a participant from the recordings in the data directory, on which no service runs.
 func Forget(ctx context.Context, c *config.Config, logger *slog.Logger, q forget.Request) (_ forget.Answer, err error) {
-	sp, err := spool.Open(c.DataDir, spool.Options{SyncInterval: c.SyncInterval, Logger: logger})
+	sp, err := spool.Open(c.DataDir, spool.Options{SyncInterval: c.SyncInterval, DiskMinFree: c.DiskMinFree, Logger: logger})
 	if err != nil {
 		return forget.Answer{}, fmt.Errorf("open DATA_DIR: %w", err)
 	}
@@ -84,6 +84,7 @@ func Forget(ctx context.Context, c *config.Config, logger *slog.Logger, q forget
 	names := pseudonym.Open(c.DataDir)
 	f := forget.New(forget.Options{
 		Spool: sp, BucketFor: bucketFor, KeysFor: keysFor, PseudonymsFor: PseudonymsFor(names), ForgetPseudonym: names.Forget, Logger: logger,
+		KeepFree: c.DiskMinFree / 4,
 		Uploader: uploader.New(uploader.Options{
 			Spool: sp, BucketFor: bucketFor, KeysFor: keysFor, PseudonymsFor: PseudonymsFor(names), Retention: c.Retention, Logger: logger,
 		}),

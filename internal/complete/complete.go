@@ -43,20 +43,22 @@ func (l *Limits) fill() {
 // Account is the account of one recording. Its memory is bounded by the Limits, and grows beside them only with the number of
 // outages and of the recorder's connections.
 type Account struct {
-	limits     Limits
-	c          textegress.Completeness
-	lastIndex  uint64
-	damage     int64            // damaged ranges so far
-	joinedNS   map[uint16]int64 // time of the joined event of each epoch
-	byKey      map[string]*connection
-	order      []*connection
-	gapsLeft   int
-	neighbours int
-	omitted    int64
-	tracks     decode.Tracks
-	ruling     map[string]bool // recorders that have rules of what is recorded in force; "" where there is one
-	ruled      int             // how often rules came into force
-	dropped    bool            // something was dropped because of them, or may have been
+	limits    Limits
+	c         textegress.Completeness
+	lastIndex uint64
+	damage    int64 // damaged ranges so far
+	// damagedLast: nothing that could be read follows the last of them.
+	damagedLast bool
+	joinedNS    map[uint16]int64 // time of the joined event of each epoch
+	byKey       map[string]*connection
+	order       []*connection
+	gapsLeft    int
+	neighbours  int
+	omitted     int64
+	tracks      decode.Tracks
+	ruling      map[string]bool // recorders that have rules of what is recorded in force; "" where there is one
+	ruled       int             // how often rules came into force
+	dropped     bool            // something was dropped because of them, or may have been
 }
 
 // New returns an empty account.
@@ -91,7 +93,8 @@ type connection struct {
 	numbered    place // of the last numbered packet
 	seq         *sequence
 	left        bool
-	leftOutages int // outages that had begun when it left
+	leftOutages int   // outages that had begun when it left
+	leftDamage  int64 // damaged ranges before it left
 }
 
 // Frame takes the next frame of the record into account. Frames come in the order of [spool.ReadSegments].
@@ -116,6 +119,7 @@ func (a *Account) Packet(f spool.Frame, e decode.Envelope) {
 }
 
 func (a *Account) packet(f spool.Frame, e decode.Envelope) {
+	a.damagedLast = false
 	if e.ParticipantSID == "" {
 		e.Sequence = 0 // whose number it is cannot be told
 	}
@@ -259,7 +263,7 @@ func (a *Account) Statement(s Subject) textegress.Completeness {
 	out.Join.AnnouncedUnixNS = s.AnnouncedUnixNS
 	out.Suspect = s.Suspect
 	out.Tail = tail(s.Reason)
-	if n := len(out.Outages); n > 0 && out.Outages[n-1].EndedUnixNS == 0 {
+	if n := len(out.Outages); n > 0 && out.Outages[n-1].EndedUnixNS == 0 || a.damagedLast {
 		out.Tail = textegress.TailUnproved
 	}
 	out.Outages = make([]textegress.Outage, len(a.c.Outages))
@@ -274,7 +278,7 @@ func (a *Account) Statement(s Subject) textegress.Completeness {
 		entry := c.Connection
 		entry.Sequence = c.seq.statement(a.dropped)
 		entry.Tail = out.Tail
-		if c.outagesAfter(c.last.outages, len(out.Outages)) > 0 {
+		if c.outagesAfter(c.last.outages, len(out.Outages)) > 0 || c.damageAfter(c.last.damage, a.damage) {
 			entry.Tail = textegress.TailUnproved
 		}
 		if c.seq != nil {

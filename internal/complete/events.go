@@ -1,6 +1,8 @@
 package complete
 
 import (
+	"math"
+
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/spool"
 )
@@ -11,6 +13,7 @@ func (a *Account) event(f spool.Frame, m textegress.Message) {
 	if e == nil {
 		e = &textegress.Event{}
 	}
+	a.damagedLast = m.Kind == textegress.KindCorrupt
 	switch m.Kind {
 	case textegress.KindJoined:
 		a.joinedNS[f.Epoch] = f.UnixNS
@@ -21,7 +24,7 @@ func (a *Account) event(f spool.Frame, m textegress.Message) {
 		a.arrived(f, e)
 	case textegress.KindParticipantLeft:
 		if c := a.byKey[e.ParticipantSID]; c != nil && e.ParticipantSID != "" && !c.left {
-			c.left, c.leftOutages = true, len(a.c.Outages)
+			c.left, c.leftOutages, c.leftDamage = true, len(a.c.Outages), a.damage
 		}
 	case textegress.KindOutageStarted:
 		a.died(e)
@@ -51,9 +54,17 @@ func (a *Account) event(f spool.Frame, m textegress.Message) {
 	case textegress.KindCorrupt:
 		a.damage++
 		a.c.CorruptRanges++
-		a.c.CorruptBytes += e.Bytes
-		a.c.FramesMissing += e.FramesMissing
+		a.c.CorruptBytes = add(a.c.CorruptBytes, e.Bytes)
+		a.c.FramesMissing = add(a.c.FramesMissing, e.FramesMissing)
 	}
+}
+
+// add adds what a record says, which need not be true, within what can be counted.
+func add(sum, n int64) int64 {
+	if n <= 0 {
+		return sum
+	}
+	return min(sum, math.MaxInt64-n) + n
 }
 
 // died takes into account that a recorder which dies takes with it what it had counted of packets that it dropped.
@@ -84,4 +95,12 @@ func (c *connection) outagesAfter(n, total int) int {
 		total = c.leftOutages
 	}
 	return max(0, total-n)
+}
+
+// damageAfter reports whether a damaged range lies behind the first n, of total, and before the connection is known to have left.
+func (c *connection) damageAfter(n, total int64) bool {
+	if c.left {
+		total = c.leftDamage
+	}
+	return total > n
 }

@@ -44,7 +44,20 @@ type loader struct {
 //
 // What is wrong with one project puts it in Config.Broken. Everything else, or no usable project at all, is a
 // *ProblemsError that lists all problems at once; the Config is nil then.
-func Load(o Options) (*Config, error) {
+func Load(o Options) (*Config, error) { return read(o).build() }
+
+// DiskMinFree returns DISK_MIN_FREE alone, its default where it is wrong: for commands that need no other setting.
+func DiskMinFree(o Options) int64 {
+	l := read(o)
+	if n := l.global("DISK_MIN_FREE").bytes(minDiskMinFree, maxDiskMinFree); n != 0 {
+		return n
+	}
+	delete(l.values, "DISK_MIN_FREE")
+	return l.global("DISK_MIN_FREE").bytes(minDiskMinFree, maxDiskMinFree)
+}
+
+// read collects the values of all layers.
+func read(o Options) *loader {
 	l := &loader{o: o, values: map[string]value{}, broken: map[int][]Problem{}, empties: map[string]string{}, nearby: map[string]string{}}
 	env := l.environment()
 	dotenv := l.dotenv(env)
@@ -63,7 +76,7 @@ func Load(o Options) (*Config, error) {
 		l.warnings = append(l.warnings, fmt.Sprintf(".env has %d names that are no settings of textegress: %s. "+
 			"They are ignored; remove them if the file is not shared.", len(l.unknown), quoteNames(l.unknown)))
 	}
-	return l.build()
+	return l
 }
 
 // set keeps a value unless a stronger layer has set the name.

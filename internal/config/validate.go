@@ -39,6 +39,9 @@ func (l *loader) global(key string) field {
 	panic("config: no setting " + key)
 }
 
+// Bounds of DISK_MIN_FREE.
+const minDiskMinFree, maxDiskMinFree = 1 << 20, 16 << 40
+
 // service checks the settings of the whole service.
 func (l *loader) service(c *Config) {
 	if f := l.global("SYNCFLOW_SERVER_URL"); f.required("set it to the address of the SyncFlow API, for example https://api.syncflow.live") {
@@ -62,7 +65,7 @@ func (l *loader) service(c *Config) {
 	c.SyncInterval = l.global("SYNC_INTERVAL").duration(10*time.Millisecond, time.Hour)
 	c.SegmentSize = l.global("SEGMENT_SIZE").bytes(64<<10, 1<<30)
 	c.SegmentAge = l.global("SEGMENT_AGE").duration(time.Second, 24*time.Hour)
-	c.DiskMinFree = l.global("DISK_MIN_FREE").bytes(1<<20, 16<<40)
+	c.DiskMinFree = l.global("DISK_MIN_FREE").bytes(minDiskMinFree, maxDiskMinFree)
 	c.Retention = l.global("RETENTION").duration(0, 10*365*24*time.Hour)
 	c.ShutdownTimeout = l.global("SHUTDOWN_TIMEOUT").duration(time.Second, time.Hour)
 	c.HTTPAddr = l.global("HTTP_ADDR").address()

@@ -37,6 +37,8 @@ type Options struct {
 	// Workers is how many cores an export may occupy [1]. Segments are compressed while lines are derived; neither what is
 	// derived nor its order depends on it. See MaxWorkers.
 	Workers int
+	// KeepFree is how many bytes [Derive] leaves free on the file system of its scratch file.
+	KeepFree int64
 
 	maxFiles int // of streams; 0: maxFiles
 }
@@ -83,11 +85,7 @@ func Build(ctx context.Context, src Source, o Options, sink Sink) (textegress.Ma
 	if err != nil {
 		return textegress.Manifest{}, err
 	}
-	metadata, err := b.sum.metadata().Encode()
-	if err != nil {
-		return textegress.Manifest{}, err
-	}
-	if err := b.out.whole(textegress.MetadataName, typeJSON, metadata); err != nil {
+	if err := b.metadata(); err != nil {
 		return textegress.Manifest{}, err
 	}
 	m := b.sum.finish(objects(outputs...))
@@ -113,24 +111,35 @@ func Derive(ctx context.Context, src Source, o Options) (textegress.Manifest, er
 	if src.Info().Pseudonyms { // what was delivered of it cannot be held against raw segments
 		return textegress.Manifest{}, errNoPseudonyms
 	}
-	b := &builder{src: src, o: o, out: newOutput(nowhere{})}
+	b := &builder{src: src, o: o, out: newOutput(nowhere{o.KeepFree})}
 	defer b.out.abandon()
 	b.sum = newSummary(src, o)
 	if err := b.lines(ctx); err != nil {
 		return textegress.Manifest{}, err
 	}
+	if err := b.metadata(); err != nil {
+		return textegress.Manifest{}, err
+	}
 	return b.sum.finish(objects(b.out)), nil
 }
 
-// nowhere is a Sink that keeps nothing.
-type nowhere struct{}
+func (b *builder) metadata() error {
+	data, err := b.sum.metadata().Encode()
+	if err != nil {
+		return err
+	}
+	return b.out.whole(textegress.MetadataName, typeJSON, data)
+}
 
-func (nowhere) Append(string) (io.WriteCloser, error) { return nowhere{}, nil }
-func (nowhere) Write(p []byte) (int, error)           { return len(p), nil }
-func (nowhere) Close() error                          { return nil }
+// nowhere is a Sink that keeps nothing.
+type nowhere struct{ keepFree int64 }
+
+func (n nowhere) Append(string) (io.WriteCloser, error) { return n, nil }
+func (nowhere) Write(p []byte) (int, error)             { return len(p), nil }
+func (nowhere) Close() error                            { return nil }
 
 // Scratch makes the file in the directory of the system for such files.
-func (nowhere) Scratch() (_ Scratch, err error) {
+func (n nowhere) Scratch() (_ Scratch, err error) {
 	dir, err := os.MkdirTemp("", "textegress-")
 	if err != nil {
 		return nil, err
@@ -141,7 +150,11 @@ func (nowhere) Scratch() (_ Scratch, err error) {
 		return nil, err
 	}
 	defer root.Close() //nolint:errcheck // the file that it made stays open
-	return scratchIn(root)
+	s, err := scratchIn(root)
+	if err != nil {
+		return nil, err
+	}
+	return roomScratch{s, newRoom(os.TempDir(), n.keepFree)}, nil
 }
 
 type builder struct {
@@ -195,20 +208,18 @@ func (b *builder) lines(ctx context.Context) error {
 	}
 	w := &lineWriter{
 		sum: b.sum, events: events, views: newViews(b.out, b.src.Info().Topic), files: newFiles(b.out, b.o.maxFiles), copies: newCopies(),
-		veil: b.veil,
+		veil: b.veil, ctx: ctx,
 	}
 	defer w.views.speech.close()
 	d := newLines(decode.Options{Keys: b.o.Keys, Scratch: b.out.sink.Scratch})
 	defer d.Close() //nolint:errcheck // of no consequence
-	n := 0
-	for f, err := range spool.ReadSegments(segments) {
+	for f, err := range spool.ReadSegments(Under(ctx, segments)) {
+		if err == nil && ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
 		if err != nil {
 			return fmt.Errorf("export: %w", err)
 		}
-		if n%256 == 0 && ctx.Err() != nil {
-			return fmt.Errorf("export: %w", context.Cause(ctx))
-		}
-		n++
 		if err := d.frame(f, w.write); err != nil {
 			return exportError(err)
 		}
@@ -242,11 +253,15 @@ type lineWriter struct {
 	files  *files
 	copies *copies
 	veil   *veil
+	ctx    context.Context // one frame can stand for many lines
 	n      int64
 	line   []byte
 }
 
 func (w *lineWriter) write(l *decode.Line) error {
+	if w.ctx.Err() != nil {
+		return fmt.Errorf("export: %w", context.Cause(w.ctx))
+	}
 	w.n++
 	m := &l.Message
 	m.N = w.n

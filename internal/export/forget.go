@@ -37,13 +37,15 @@ type mark struct {
 	late  []textegress.LateLines
 }
 
-// PlanForget finds the frames of a participant. Frames is 0 where there are none. keys are those of the export.
-func PlanForget(ctx context.Context, src Source, keys *Keys, identity string) (*Forgetting, error) {
+// PlanForget finds the frames of a participant. Frames is 0 where there are none. Of o, the keys are those of the export, and
+// KeepFree counts.
+func PlanForget(ctx context.Context, src Source, o Options, identity string) (*Forgetting, error) {
 	p := &Forgetting{identity: identity, sids: map[string]bool{}, marks: map[uint64]*mark{}}
 	segments, err := src.Segments()
 	if err != nil {
 		return nil, fmt.Errorf("look for the participant: %w", err)
 	}
+	segments = Under(ctx, segments)
 	for f, err := range spool.ReadSegments(segments) {
 		if err == nil {
 			err = ctx.Err()
@@ -53,7 +55,7 @@ func PlanForget(ctx context.Context, src Source, keys *Keys, identity string) (*
 		}
 		p.learn(f)
 	}
-	if err := p.count(ctx, segments, keys); err != nil {
+	if err := p.count(ctx, segments, o); err != nil {
 		return nil, fmt.Errorf("look for the participant: %w", err)
 	}
 	p.tracks = decode.Tracks{}
@@ -73,11 +75,11 @@ func (p *Forgetting) learn(f spool.Frame) {
 }
 
 // count goes over the frames as an export does, and notes for each frame that goes how many lines go with it.
-func (p *Forgetting) count(ctx context.Context, segments []spool.SegmentSource, keys *Keys) error {
+func (p *Forgetting) count(ctx context.Context, segments []spool.SegmentSource, o Options) error {
 	var last *mark // of the frame that was removed last
 	var now *mark  // of the present frame, nil if it stays
 	index := uint64(0)
-	emit := func(l *decode.Line) error { //nolint:unparam // the form that a decoder wants
+	emit := func(l *decode.Line) error {
 		switch {
 		case now != nil:
 			now.lines++
@@ -86,9 +88,12 @@ func (p *Forgetting) count(ctx context.Context, segments []spool.SegmentSource, 
 			last.late = addLate(last.late, index)
 			p.Lines++
 		}
+		if ctx.Err() != nil { // one frame can stand for many lines
+			return context.Cause(ctx)
+		}
 		return nil
 	}
-	d := newLines(decode.Options{Keys: keys, Scratch: nowhere{}.Scratch})
+	d := newLines(decode.Options{Keys: o.Keys, Scratch: nowhere{o.KeepFree}.Scratch})
 	defer d.Close() //nolint:errcheck // of no consequence
 	for f, err := range spool.ReadSegments(segments) {
 		if err == nil {

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/syncflow/textegress"
@@ -128,7 +127,7 @@ func LoadFrozen(r *spool.Recording) (Frozen, bool, error) {
 	}
 	revision := first
 	for {
-		later, err := os.ReadFile(revisionPath(r, revision+1))
+		later, err := durable.OS{}.ReadFile("export-revision", revisionPath(r, revision+1))
 		if errors.Is(err, fs.ErrNotExist) {
 			break
 		}
@@ -156,7 +155,7 @@ func parseFrozen(data []byte, info spool.Info, revision int) (Frozen, error) {
 		return &DamagedError{Revision: revision, Err: fmt.Errorf(format, args...)}
 	}
 	var f Frozen
-	if err := json.Unmarshal(data, &f); err != nil {
+	if err := textegress.DecodeJSON(data, &f); err != nil {
 		return Frozen{}, damaged("%w", err)
 	}
 	if f.FormatVersion > frozenFormat {
@@ -175,8 +174,8 @@ func parseFrozen(data []byte, info spool.Info, revision int) (Frozen, error) {
 	seen := map[string]bool{}
 	for _, o := range f.Objects {
 		sum, err := hex.DecodeString(o.SHA256)
-		if o.Key == "" || seen[o.Key] || o.Size < 0 || err != nil || len(sum) != sha256.Size {
-			return Frozen{}, damaged("an object without key, size or SHA-256, or a key twice")
+		if !fs.ValidPath(o.Key) || o.Key == "." || seen[o.Key] || o.Size < 0 || err != nil || len(sum) != sha256.Size {
+			return Frozen{}, damaged("an object without a plain key, size or SHA-256, or a key twice")
 		}
 		seen[o.Key] = true
 	}

@@ -1,6 +1,7 @@
 package export
 
 import (
+	"math"
 	"time"
 
 	"github.com/syncflow/textegress"
@@ -14,6 +15,20 @@ type tombstones struct {
 	late  map[uint64]int64 // by the index of the frame before whose lines they stand; 0: at the end
 	count textegress.Forgotten
 	last  spool.Frame // without its payload
+	// room is how many lines there may be: each line came of a frame, so they are never more than the frames so far. What
+	// tells of more is not from us, or its frames are lost.
+	room int64
+}
+
+// linesPerFrame is more than any frame makes, and firstLines a beginning, so that lost frames shorten nothing.
+const linesPerFrame, firstLines = 4, 64
+
+// take returns how many of n lines there is room for.
+func (t *tombstones) take(n int64) int64 {
+	n = max(0, min(n, t.room))
+	t.room -= n
+	t.count.Lines += n
+	return n
 }
 
 // frame returns how many lines of kind forgotten stand before those of the frame, and whether the frame has none of its
@@ -21,33 +36,32 @@ type tombstones struct {
 func (t *tombstones) frame(f spool.Frame) (lines int64, gone bool) {
 	t.last = f
 	t.last.Payload = nil
-	lines = t.late[f.Index]
+	t.room += linesPerFrame
+	lines = t.take(t.late[f.Index])
 	delete(t.late, f.Index)
 	if f.Type == spool.FrameEvent {
 		if ev, err := spool.DecodeEvent(f.Payload); err == nil && ev.Kind == textegress.KindForgotten {
 			gone = true
 			t.count.Frames++
-			lines += ev.Lines
+			lines += t.take(ev.Lines)
 			for _, l := range ev.Late {
 				if t.late == nil {
 					t.late = map[uint64]int64{}
 				}
-				t.late[l.Index] += l.Lines
+				t.late[l.Index] = min(t.late[l.Index]+min(max(l.Lines, 0), math.MaxInt32), math.MaxInt32)
 			}
 		}
 	}
-	t.count.Lines += lines
 	return lines, gone
 }
 
 // end returns how many stand after the last frame's lines.
 func (t *tombstones) end() (lines int64) {
 	for _, n := range t.late { // also those whose frame is missing: n stays whole
-		lines += n
+		lines = min(lines+n, math.MaxInt32)
 	}
 	t.late = nil
-	t.count.Lines += lines
-	return lines
+	return t.take(lines)
 }
 
 // line is one of them.
@@ -68,7 +82,9 @@ type lineDecoder struct {
 // Decrypted reports whether the last frame came encrypted and was decrypted.
 func (d *lineDecoder) Decrypted() bool { return !d.gone && d.Decoder.Decrypted() }
 
-func newLines(o decode.Options) *lineDecoder { return &lineDecoder{Decoder: decode.New(o)} }
+func newLines(o decode.Options) *lineDecoder {
+	return &lineDecoder{Decoder: decode.New(o), tombs: tombstones{room: firstLines}}
+}
 
 func (d *lineDecoder) frame(f spool.Frame, emit func(*decode.Line) error) error {
 	n, gone := d.tombs.frame(f)

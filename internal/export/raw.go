@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"sync/atomic"
 
 	"github.com/klauspost/compress/zstd"
@@ -54,7 +55,8 @@ func newCompression(src Source) (*compression, error) {
 	if err != nil {
 		return nil, fmt.Errorf("export: %w", err)
 	}
-	return &compression{segments: segments}, nil
+	there := slices.DeleteFunc(slices.Clone(segments), func(s spool.SegmentSource) bool { return s.Open == nil })
+	return &compression{segments: there}, nil
 }
 
 // work compresses segments until none is left.
@@ -122,14 +124,35 @@ func contentSize(ctx context.Context, seg spool.SegmentSource, buf []byte) (int6
 // writerOnly hides the encoder's ReadFrom, so that a segment is always fed in the same way.
 type writerOnly struct{ io.Writer }
 
+// Under returns segments of which reading ends with ctx, also where nothing in them can be read.
+func Under(ctx context.Context, segments []spool.SegmentSource) []spool.SegmentSource {
+	out := slices.Clone(segments)
+	for i, seg := range segments {
+		if seg.Open == nil {
+			continue
+		}
+		out[i].Open = func() (io.ReadCloser, error) {
+			r, err := seg.Open()
+			if err != nil {
+				return nil, err
+			}
+			return struct {
+				io.Reader
+				io.Closer
+			}{&ctxReader{ctx, r}, r}, nil
+		}
+	}
+	return out
+}
+
 type ctxReader struct {
 	ctx context.Context
 	r   io.Reader
 }
 
 func (r *ctxReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
+	if r.ctx.Err() != nil {
+		return 0, context.Cause(r.ctx)
 	}
 	return r.r.Read(p)
 }

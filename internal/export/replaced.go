@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/spool"
 )
 
@@ -45,7 +46,7 @@ func LoadReplaced(rec *spool.Recording) (Replaced, bool, error) {
 		return Replaced{}, false, err
 	}
 	var r Replaced
-	if err := json.Unmarshal(b, &r); err != nil {
+	if err := textegress.DecodeJSON(b, &r); err != nil {
 		return Replaced{}, false, fmt.Errorf("read replaced.json: %w", err)
 	}
 	if r.FormatVersion != replacedFormat || r.Revision < 1 {

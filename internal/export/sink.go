@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/syncflow/textegress/internal/decode"
+	"github.com/syncflow/textegress/internal/durable"
 )
 
 // Sink takes the objects of one export. Its methods are called by one goroutine at a time; with Options.Workers above 1,
@@ -47,18 +48,19 @@ func scratchIn(root *os.Root) (Scratch, error) {
 	return nil, fs.ErrExist
 }
 
-// Directory is a [Sink] that writes each object to the file of that name below a directory, for people. Names never lead
-// out of it.
+// Directory is a [Sink] that writes each object to the file of that name below a directory, for people: for the user alone
+// who runs it (0600, directories 0700). Names never lead out of it.
 type Directory struct {
 	root *os.Root
 	made map[string]bool
+	room *room
 }
 
 // NewDirectory returns the sink for the directory at path, which is made if it is missing.
 func NewDirectory(path string) (*Directory, error) {
 	parent, base := filepath.Split(filepath.Clean(path))
 	if base != "" && base != "." && base != ".." {
-		if err := mkdirIn(parent, base, 0o755); err != nil {
+		if err := mkdirIn(parent, base, 0o700); err != nil {
 			return nil, fmt.Errorf("directory to export to: %w", err)
 		}
 	}
@@ -66,8 +68,15 @@ func NewDirectory(path string) (*Directory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("directory to export to: %w", err)
 	}
-	return &Directory{root: root, made: map[string]bool{}}, nil
+	return &Directory{root: root, made: map[string]bool{}, room: newRoom(path, 0)}, nil
 }
+
+// KeepFree makes writing fail, with an error that wraps spool.ErrDiskLow, where less than so many bytes would be left free on
+// the file system.
+func (d *Directory) KeepFree(bytes int64) { d.room.keep = bytes }
+
+// Room returns that error for n bytes that somebody else is about to write there.
+func (d *Directory) Room(n int) error { return d.room.take(n) }
 
 // mkdirIn makes the directory base in parent unless it is there.
 func mkdirIn(parent, base string, perm os.FileMode) error {
@@ -86,7 +95,13 @@ func mkdirIn(parent, base string, perm os.FileMode) error {
 func (d *Directory) Close() error { return d.root.Close() }
 
 // Scratch implements [Sink].
-func (d *Directory) Scratch() (Scratch, error) { return scratchIn(d.root) }
+func (d *Directory) Scratch() (Scratch, error) {
+	s, err := scratchIn(d.root)
+	if err != nil {
+		return nil, err
+	}
+	return roomScratch{s, d.room}, nil
+}
 
 // Append implements [Sink]. An object of an earlier export is replaced.
 func (d *Directory) Append(key string) (io.WriteCloser, error) {
@@ -94,17 +109,17 @@ func (d *Directory) Append(key string) (io.WriteCloser, error) {
 	if !d.made[key] {
 		flag |= os.O_TRUNC
 		if parent := path.Dir(key); parent != "." {
-			if err := d.root.MkdirAll(parent, 0o755); err != nil {
+			if err := d.root.MkdirAll(parent, 0o700); err != nil {
 				return nil, err
 			}
 		}
 	}
-	f, err := d.root.OpenFile(key, flag, 0o644)
+	f, err := d.root.OpenFile(key, flag, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	d.made[key] = true
-	return f, nil
+	return roomWriter{f, d.room}, nil
 }
 
 // Staging is a [Sink] in the spool, where objects wait to be delivered. Its files are numbered, so no name of a
@@ -144,7 +159,14 @@ func OpenStaging(dir string) (*Staging, error) {
 	if err != nil {
 		return nil, err
 	}
-	index, err := s.root.ReadFile(indexName)
+	info, err := s.root.Lstat(indexName)
+	if err == nil && !info.Mode().IsRegular() {
+		err = durable.ErrNotRegular
+	}
+	var index []byte
+	if err == nil {
+		index, err = s.root.ReadFile(indexName)
+	}
 	if err != nil {
 		s.root.Close() //nolint:errcheck // there is an error already
 		return nil, fmt.Errorf("staging: %w", err)

@@ -10,7 +10,6 @@ package forget
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -47,7 +46,9 @@ type Options struct {
 	// or, where that is empty, of all. Both may be nil.
 	PseudonymsFor   func(info spool.Info) (export.Pseudonyms, error)
 	ForgetPseudonym func(projectID, identity string) error
-	Logger          *slog.Logger
+	// KeepFree is how many bytes of the file system of temporary files are left free.
+	KeepFree int64
+	Logger   *slog.Logger
 }
 
 // Forgetter removes participants from the recordings of a spool. Create it with [New].
@@ -237,14 +238,15 @@ func (f *Forgetter) replace(ctx context.Context, rec *spool.Recording, q Request
 	if err != nil {
 		return nil, err
 	}
-	return replace(ctx, f.o.Spool, src, keys, export.Replaced{Revision: revision, Bucket: where}, q, r, nil)
+	o := export.Options{Keys: keys, KeepFree: f.o.KeepFree}
+	return replace(ctx, f.o.Spool, src, o, export.Replaced{Revision: revision, Bucket: where}, q, r, nil)
 }
 
 func replace(
-	ctx context.Context, sp *spool.Spool, src export.Source, keys *export.Keys, next export.Replaced, q Request, r *Recording,
+	ctx context.Context, sp *spool.Spool, src export.Source, o export.Options, next export.Replaced, q Request, r *Recording,
 	check func(*export.Forgetting) error, // may refuse the plan; nil: it does not
 ) (*spool.Recording, error) {
-	plan, err := export.PlanForget(ctx, src, keys, q.Identity)
+	plan, err := export.PlanForget(ctx, src, o, q.Identity)
 	if err != nil {
 		return nil, err
 	}
@@ -269,7 +271,12 @@ func replace(
 	if !ok {
 		return nil, errors.New("the recording is not sealed")
 	}
-	return sp.Replace(src.Info(), sealed, segments, note, plan.Edit)
+	return sp.Replace(src.Info(), sealed, segments, note, func(f *spool.Frame) error {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return plan.Edit(f)
+	})
 }
 
 // deliveredTo returns the bucket that holds older revisions, "" if none does.
@@ -291,7 +298,7 @@ func deliveredTo(rec *spool.Recording) (string, error) {
 	var up struct {
 		Bucket string `json:"bucket"`
 	}
-	if err := json.Unmarshal(b, &up); err != nil {
+	if err := textegress.DecodeJSON(b, &up); err != nil {
 		return "", fmt.Errorf("read uploaded.json: %w", err)
 	}
 	return up.Bucket, nil
@@ -325,8 +332,25 @@ func (f *Forgetter) source(ctx context.Context, rec *spool.Recording) (export.So
 	if err != nil {
 		return nil, err
 	}
-	return delivered(ctx, objfs.New(ctx, bucket, frozen.Prefix))
+	src, err := delivered(ctx, bind(objfs.New(ctx, bucket, frozen.Prefix), frozen.Objects))
+	if err != nil {
+		return nil, err
+	}
+	return local{src, rec}, nil
 }
+
+// local is a recording of which the segments are in the bucket, and all else is on the disk: what it is, where it lies and how
+// it ended is not the bucket's to say.
+type local struct {
+	export.Source
+
+	rec *spool.Recording
+}
+
+func (l local) Info() spool.Info             { return l.rec.Info() }
+func (l local) Sealed() (spool.Sealed, bool) { return l.rec.Sealed() }
+
+func (l local) StateFile(name string) ([]byte, error) { return l.rec.StateFile(name) }
 
 // errVeiled says that nothing can be done to one participant's part of a delivered recording.
 var errVeiled = errors.New("it was delivered under pseudonyms, without raw segments, and the recorder does not have those any more: one participant " +
@@ -349,7 +373,7 @@ func (f *Forgetter) veiled(ctx context.Context, rec *spool.Recording, identity s
 	if err != nil {
 		return err
 	}
-	recording, err := textegress.Open(objfs.New(ctx, bucket, frozen.Prefix))
+	recording, err := textegress.Open(bind(objfs.New(ctx, bucket, frozen.Prefix), frozen.Objects))
 	if err != nil {
 		return err
 	}
@@ -381,9 +405,13 @@ func delivered(ctx context.Context, fsys fs.FS) (export.Source, error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, errors.New("what was delivered is not what its manifest describes, see `textegress verify`; nothing was changed")
+		return nil, errors.New("what lies there is not what was delivered, see `textegress verify`; nothing was changed")
 	}
-	return export.FromDelivered(fsys)
+	src, err := export.FromDelivered(fsys)
+	if err != nil && !errors.Is(err, export.ErrPseudonyms) {
+		return nil, fmt.Errorf("%w; nothing was changed", err)
+	}
+	return src, err
 }
 
 func onDisk(rec *spool.Recording) bool {

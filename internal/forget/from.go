@@ -32,7 +32,9 @@ type Place struct {
 	// revision whose manifest says that other packets were decrypted than these keys do is left alone, with a problem: its
 	// lines would get other numbers. One that was delivered without keys is not decrypted now.
 	KeysFor func(projectID string) (*export.Keys, error)
-	Logger  *slog.Logger
+	// DiskMinFree is as for [spool.Options], on the file system of Scratch.
+	DiskMinFree int64
+	Logger      *slog.Logger
 }
 
 var revisionDir = regexp.MustCompile(`^(.*?)r([1-9][0-9]{0,8})/$`)
@@ -51,7 +53,7 @@ func From(ctx context.Context, p Place, q Request) (Answer, error) {
 	if len(revisions) == 0 {
 		return Answer{}, errors.New("there is no manifest.json below this place")
 	}
-	sp, err := spool.Open(p.Scratch, spool.Options{})
+	sp, err := spool.Open(p.Scratch, spool.Options{DiskMinFree: p.DiskMinFree})
 	if err != nil {
 		return Answer{}, err
 	}
@@ -101,15 +103,17 @@ func revisionPrefix(base string, revision int) string {
 }
 
 func (p Place) one(ctx context.Context, sp *spool.Spool, base string, latest int, q Request, r *Recording) error {
-	fsys := objfs.New(ctx, p.Bucket, revisionPrefix(base, latest))
-	opened, err := textegress.Open(fsys)
+	// Whatever is read twice is the same both times.
+	fsys, m, err := bindManifest(objfs.New(ctx, p.Bucket, revisionPrefix(base, latest)))
 	if err != nil {
 		return err
 	}
-	m := opened.Manifest()
 	r.EgressID, r.SessionID, r.RoomName, r.project = m.EgressID, m.Session.ID, m.Session.RoomName, m.Project.ID
 	if !matches(q.Project, r.project) || !matches(q.Session, r.SessionID) || !matches(q.Recording, r.EgressID) {
 		return nil
+	}
+	if m.Revision != latest {
+		return fmt.Errorf("the manifest says revision %d, and lies where revision %d belongs; nothing was changed", m.Revision, latest)
 	}
 	src, err := delivered(ctx, fsys)
 	if errors.Is(err, export.ErrPseudonyms) {
@@ -118,7 +122,8 @@ func (p Place) one(ctx context.Context, sp *spool.Spool, base string, latest int
 	if err != nil {
 		return err
 	}
-	info := src.Info()
+	info := src.Info().WithOwnPrefix()
+	src = placed{src, info}
 	keys, err := p.keys(m)
 	if err != nil {
 		return err
@@ -129,7 +134,7 @@ func (p Place) one(ctx context.Context, sp *spool.Spool, base string, latest int
 		Spool: sp, BucketFor: bucketFor, Logger: p.Logger,
 		Uploader: uploader.New(uploader.Options{Spool: sp, BucketFor: bucketFor, KeysFor: func(string) *export.Keys { return keys }, Retention: -1}),
 	})
-	rec, err := replace(ctx, sp, src, keys, export.Replaced{Revision: latest + 1}, q, r, func(plan *export.Forgetting) error {
+	rec, err := replace(ctx, sp, src, export.Options{Keys: keys, KeepFree: p.DiskMinFree / 4}, export.Replaced{Revision: latest + 1}, q, r, func(plan *export.Forgetting) error {
 		return sameKeys(m, plan)
 	})
 	switch {
@@ -161,6 +166,15 @@ func (p Place) one(ctx context.Context, sp *spool.Spool, base string, latest int
 	return nil
 }
 
+// placed is a recording whose place is decided by what it is, not by what it says.
+type placed struct {
+	export.Source
+
+	info spool.Info
+}
+
+func (p placed) Info() spool.Info { return p.info }
+
 // keys returns the keys with which a revision was derived.
 func (p Place) keys(m textegress.Manifest) (*export.Keys, error) {
 	if m.Counts.DecryptedPackets == nil || p.KeysFor == nil {
@@ -189,19 +203,10 @@ type moved struct {
 	from, to string
 }
 
-func (b *moved) key(key string) string {
-	if rest, ok := strings.CutPrefix(key, b.from); ok {
-		return b.to + rest
-	}
-	return key
-}
+// key never leads out of the place.
+func (b *moved) key(key string) string { return b.to + strings.TrimPrefix(key, b.from) }
 
-func (b *moved) back(key string) string {
-	if rest, ok := strings.CutPrefix(key, b.to); ok {
-		return b.from + rest
-	}
-	return key
-}
+func (b *moved) back(key string) string { return b.from + strings.TrimPrefix(key, b.to) }
 
 func (b *moved) Upload(ctx context.Context, key string, o objstore.Object) error {
 	return b.Bucket.Upload(ctx, b.key(key), o)

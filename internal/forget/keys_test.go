@@ -157,7 +157,7 @@ func TestForgetFromMerged(t *testing.T) {
 		sources = append(sources, export.FromSpool(rec))
 	}
 	folder := t.TempDir()
-	merged, err := merge.Merge(t.Context(), sources[0], sources[1], folder)
+	merged, err := merge.Merge(t.Context(), sources[0], sources[1], folder, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,16 +39,18 @@ func refuse(format string, args ...any) error { return &InputError{fmt.Sprintf(f
 // stagingName is where the merged segments are until they are exported.
 const stagingName = ".segments"
 
-// options are changed by tests only.
+// options are changed by tests only, but for the last.
 type options struct {
 	limit       int   // frames looked ahead
 	segmentSize int64 // of the merged segments
+	keepFree    int64
 }
 
 // Merge merges two sealed recordings and writes the objects of the result, as they would be delivered, into the directory dir,
-// which is made. It returns the manifest. Recordings that do not belong together are an *InputError.
-func Merge(ctx context.Context, a, b export.Source, dir string) (textegress.Manifest, error) {
-	return merge(ctx, a, b, dir, options{limit: maxItems, segmentSize: spool.DefaultSegmentSize})
+// which is made. It returns the manifest. Recordings that do not belong together are an *InputError. keepFree bytes of the file
+// system are left free.
+func Merge(ctx context.Context, a, b export.Source, dir string, keepFree int64) (textegress.Manifest, error) {
+	return merge(ctx, a, b, dir, options{limit: maxItems, segmentSize: spool.DefaultSegmentSize, keepFree: keepFree})
 }
 
 func merge(ctx context.Context, a, b export.Source, dir string, o options) (m textegress.Manifest, err error) {
@@ -63,6 +65,7 @@ func merge(ctx context.Context, a, b export.Source, dir string, o options) (m te
 		return m, err
 	}
 	defer func() { err = errors.Join(err, sink.Close()) }()
+	sink.KeepFree(o.keepFree)
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return m, fmt.Errorf("merge: %w", err)
@@ -71,7 +74,7 @@ func merge(ctx context.Context, a, b export.Source, dir string, o options) (m te
 	if err := root.Mkdir(stagingName, 0o700); err != nil {
 		return m, fmt.Errorf("merge: %w", err)
 	}
-	merged, err := segments(ctx, root, [2]export.Source{a, b}, o)
+	merged, err := segments(ctx, root, sink, [2]export.Source{a, b}, o)
 	if err != nil {
 		return m, fmt.Errorf("merge: %w", err)
 	}
@@ -136,12 +139,15 @@ func frames(ctx context.Context, s export.Source, read hash.Hash) iter.Seq2[spoo
 			yield(spool.Frame{}, err)
 			return
 		}
+		sources = export.Under(ctx, sources)
 		for i, seg := range sources {
-			open := seg.Open
+			if seg.Open == nil || read == nil {
+				continue
+			}
 			sources[i].Open = func() (io.ReadCloser, error) {
-				r, err := open()
-				if err != nil || read == nil {
-					return r, err
+				r, err := seg.Open()
+				if err != nil {
+					return nil, err
 				}
 				return struct {
 					io.Reader
@@ -149,9 +155,8 @@ func frames(ctx context.Context, s export.Source, read hash.Hash) iter.Seq2[spoo
 				}{io.TeeReader(r, read), r}, nil
 			}
 		}
-		n := 0
 		for f, err := range spool.ReadSegments(sources) {
-			if n++; err == nil && n%256 == 0 && ctx.Err() != nil {
+			if err == nil && ctx.Err() != nil {
 				err = context.Cause(ctx)
 			}
 			if err != nil {
@@ -166,7 +171,7 @@ func frames(ctx context.Context, s export.Source, read hash.Hash) iter.Seq2[spoo
 }
 
 // segments writes the merged segments to the staging directory and returns the merged recording.
-func segments(ctx context.Context, root *os.Root, sources [2]export.Source, o options) (export.Source, error) {
+func segments(ctx context.Context, root *os.Root, sink *export.Directory, sources [2]export.Source, o options) (export.Source, error) {
 	// The first pass compares the clocks, and makes the name of the result, and the seed of its segments, of all that is read.
 	sum := sha256.New()
 	offset, known, err := clocks(frames(ctx, sources[0], sum), frames(ctx, sources[1], sum))
@@ -186,7 +191,7 @@ func segments(ctx context.Context, root *os.Root, sources [2]export.Source, o op
 	}
 	seed := sum.Sum(nil)
 
-	out := &writer{root: root, seed: seed, segmentSize: o.segmentSize}
+	out := &writer{root: root, room: sink.Room, seed: seed, segmentSize: o.segmentSize}
 	left, right := newSide(frames(ctx, sources[0], nil), o.limit), newSide(frames(ctx, sources[1], nil), o.limit)
 	defer left.stop()
 	defer right.stop()
@@ -226,6 +231,7 @@ func describe(s export.Source) textegress.MergedRecording {
 // writer writes the merged segments.
 type writer struct {
 	root        *os.Root
+	room        func(n int) error // an error where there is none
 	seed        []byte
 	segmentSize int64
 	file        *os.File
@@ -271,6 +277,9 @@ func (w *writer) begin(f spool.Frame) (err error) {
 }
 
 func (w *writer) flush() error {
+	if err := w.room(w.buf.Len()); err != nil {
+		return err
+	}
 	w.sum.Write(w.buf.Bytes())
 	_, err := w.buf.WriteTo(w.file)
 	return err

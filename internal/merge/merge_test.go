@@ -264,7 +264,7 @@ func TestMergeOfAMerge(t *testing.T) {
 	a2.info.Part = 2
 	first := mergeAll(t, a1, b, options{limit: 64, segmentSize: 1 << 20})
 	dir := filepath.Join(t.TempDir(), "out")
-	m, err := Merge(t.Context(), fromDelivered(t, first.dir), a2, dir)
+	m, err := Merge(t.Context(), fromDelivered(t, first.dir), a2, dir, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,7 +276,7 @@ func TestMergeOfAMerge(t *testing.T) {
 		t.Errorf("outages %+v", m.Completeness.Outages)
 	}
 	// Again with a part that is in it already.
-	if _, err := Merge(t.Context(), fromDelivered(t, dir), b, filepath.Join(t.TempDir(), "x")); !errors.As(err, new(*InputError)) {
+	if _, err := Merge(t.Context(), fromDelivered(t, dir), b, filepath.Join(t.TempDir(), "x"), 0); !errors.As(err, new(*InputError)) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -297,7 +297,7 @@ func TestWrongInput(t *testing.T) {
 			a, b := newSource("DE_a", "a"), newSource("DE_b", "b")
 			tt.change(a, b)
 			dir := filepath.Join(t.TempDir(), "out")
-			_, err := Merge(t.Context(), a, b, dir)
+			_, err := Merge(t.Context(), a, b, dir, 0)
 			if !errors.As(err, new(*InputError)) || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want an InputError with %q", err, tt.want)
 			}

@@ -239,7 +239,7 @@ func read(path string) (projectID string, _ *project, err error) {
 		return "", nil, fmt.Errorf("read the pseudonyms: %w", err)
 	}
 	var f file
-	if json.Unmarshal(b, &f) != nil || f.FormatVersion < 1 || len(f.Key) != keySize {
+	if textegress.DecodeJSON(b, &f) != nil || f.FormatVersion < 1 || len(f.Key) != keySize {
 		return "", nil, fmt.Errorf("%s is damaged: restore it from a backup", path)
 	}
 	if f.FormatVersion > formatVersion {

@@ -34,8 +34,8 @@ func TestCorrect_CrashAtEveryOp(t *testing.T) {
 				t.Errorf("operation %d: the recording is gone", at)
 			default:
 				got := r.Info()
-				isOld := got.RoomName == "forged" && got.KeyPrefix == "at/forged/"
-				isNew := got.RoomName == "true" && got.KeyPrefix == "at/true/"
+				isOld := got.RoomName == "forged" && got.KeyPrefix == placeOf("forged")
+				isNew := got.RoomName == "true" && got.KeyPrefix == placeOf("true")
 				if !isNew && (said || !isOld) || got.SessionID != "session" || r.State() != StateOpen {
 					t.Errorf("operation %d: %+v, %s; said %v", at, got, r.State(), said)
 				}
@@ -59,15 +59,17 @@ func correctOne(fs *durabletest.CrashFS) (id string, said bool, err error) {
 		return "", false, err
 	}
 	defer s.Close()
-	r, err := s.Create(Info{SessionID: "session", RoomName: "forged", KeyPrefix: "at/forged/"})
+	r, err := s.Create(Info{EgressID: "DE_1", SessionID: "session", RoomName: "forged", KeyPrefix: placeOf("forged")})
 	if err != nil {
 		return "", false, err
 	}
-	if _, err := s.Correct(r, "true", "at/true/"); err != nil {
+	if _, err := s.Correct(r, "true", placeOf("true")); err != nil {
 		return r.ID(), false, err
 	}
 	return r.ID(), true, nil
 }
+
+func placeOf(room string) string { return textegress.Prefix("Study", "p", room, "", "DE_1") }
 
 // TestCorrect: a recording that is being written, or that is sealed, keeps its room.
 func TestCorrect(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -375,21 +376,29 @@ func (s *Spool) withReserve(write func() error) error {
 // about as much again as the segments have, in the worst case twice; a quarter of
 // DiskMinFree is left to the recordings that go on.
 func (r *Recording) CheckStaging() error {
-	d := r.spool.disk
 	sealed, ok := r.Sealed()
-	if !ok || d.minFree == 0 {
+	if !ok {
+		return nil
+	}
+	return r.spool.disk.room(sealed.Segments, "deriving the objects of")
+}
+
+// room returns an error unless there is room for twice the segments beside what is
+// kept for the recordings that go on.
+func (d *disk) room(segments []SegmentInfo, what string) error {
+	if d.minFree == 0 {
 		return nil
 	}
 	need := uint64(0)
-	for _, seg := range sealed.Segments {
-		need += 2 * uint64(seg.Size)
+	for _, seg := range segments {
+		need += 2 * uint64(min(seg.Size, math.MaxInt64/int64(2*len(segments))))
 	}
 	d.check()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if free := d.space.Free; d.full.Load() || free < need+d.minFree/4 {
-		return fmt.Errorf("%w: deriving the objects of this recording may need %s, %s are free and %s are kept for the recordings that go on; "+
-			"it is tried again, make room outside of the data directory", ErrDiskLow, showSize(need), showSize(free), showSize(d.minFree/4))
+	if free := d.space.Free; d.full.Load() || free < d.minFree/4 || free-d.minFree/4 < need {
+		return fmt.Errorf("%w: %s this recording may need %s, %s are free and %s are kept for the recordings that go on; "+
+			"make room outside of the data directory, then it is tried again", ErrDiskLow, what, showSize(need), showSize(free), showSize(d.minFree/4))
 	}
 	return nil
 }

@@ -1,10 +1,13 @@
 package spool
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
+	"math"
 
 	"github.com/syncflow/textegress"
 )
@@ -13,7 +16,11 @@ import (
 // delivered recording.
 type SegmentSource struct {
 	Name string
+	// Open is nil where the segment is missing.
 	Open func() (io.ReadCloser, error)
+	// Sealed is what was measured of the segment when the recording was sealed; see
+	// HoldAgainst. nil: not known. Without a name: it was not there.
+	Sealed *SegmentInfo
 }
 
 // ReadSegments streams the frames of all segments of a recording, in order. It
@@ -27,6 +34,11 @@ type SegmentSource struct {
 // frame. Frames that are missing without a trace (a segment file is gone) are
 // such an event with 0 bytes. The torn tail of the last segment is not
 // mentioned: nobody was ever told that this frame had been written.
+//
+// A segment that is not as it was sealed is damaged, wherever it lies: what was
+// readable then and is not now is missing, a torn tail included; and where nothing
+// is missing, all of the segment is such a range. What is behind its sealed size is
+// not read.
 //
 // An error is yielded only where reading fails, and ends the iteration.
 func ReadSegments(segments []SegmentSource) iter.Seq2[Frame, error] {
@@ -61,6 +73,10 @@ type walk struct {
 	created  int64 // of the last readable header
 	// inventing: what is being yielded stands for a corrupt range.
 	inventing bool
+	// Of the segment that is being walked: frames that were read, that are known to
+	// be missing between them, and the ranges that are damaged.
+	read, missing, damaged int64
+	tail                   item // its torn tail that is not mentioned
 }
 
 type pendingRange struct {
@@ -70,12 +86,24 @@ type pendingRange struct {
 
 // segment returns false where the iteration is over.
 func (w *walk) segment(seg SegmentSource, last bool) bool {
+	if seg.Open == nil {
+		w.lost(seg.Name, item{}, seg.Sealed.Frames)
+		return true
+	}
 	r, err := seg.Open()
 	if err != nil {
 		w.yield(Frame{}, fmt.Errorf("read segment %s: %w", seg.Name, err))
 		return false
 	}
-	goOn, err := w.scan(r, seg.Name, last)
+	var from io.Reader = r
+	sum := digest{Hash: sha256.New()}
+	if seg.Sealed != nil {
+		if seg.Sealed.SHA256 != "" {
+			from = io.LimitReader(r, seg.Sealed.Size+1) // one more tells that it is longer
+		}
+		from = io.TeeReader(from, &sum)
+	}
+	goOn, err := w.scan(from, seg.Name, last)
 	if cerr := r.Close(); err == nil {
 		err = cerr
 	}
@@ -83,11 +111,49 @@ func (w *walk) segment(seg SegmentSource, last bool) bool {
 		w.yield(Frame{}, fmt.Errorf("read segment %s: %w", seg.Name, err))
 		return false
 	}
+	if goOn && seg.Sealed != nil {
+		w.compare(seg, sum.size, hex.EncodeToString(sum.Sum(nil)))
+	}
 	return goOn
+}
+
+// compare holds a segment against what it was when the recording was sealed.
+func (w *walk) compare(seg SegmentSource, size int64, sum string) {
+	was := seg.Sealed
+	if was.Name != "" && was.SHA256 == "" {
+		return // nothing was measured
+	}
+	if size == was.Size && sum == was.SHA256 && w.read == was.Frames {
+		return
+	}
+	lost := was.Frames - w.read - w.missing
+	for _, p := range w.pending {
+		if p.event.Segment == seg.Name {
+			lost -= int64(p.least)
+		}
+	}
+	switch {
+	case w.tail.size > 0:
+		w.hold(seg.Name, w.tail, uint64(max(lost, 0)))
+	case lost > 0:
+		w.lost(seg.Name, item{offset: size}, lost)
+	case w.damaged == 0:
+		w.hold(seg.Name, item{size: size}, 0) // which of its bytes are others, nothing tells
+	}
+}
+
+// lost adds frames of a segment to what is missing at its end.
+func (w *walk) lost(segment string, at item, frames int64) {
+	if n := len(w.pending); n > 0 {
+		w.pending[n-1].least += uint64(frames)
+		return
+	}
+	w.hold(segment, at, uint64(frames))
 }
 
 func (w *walk) scan(r io.Reader, name string, last bool) (goOn bool, err error) {
 	w.torn, w.headerOK = -1, false
+	w.read, w.missing, w.damaged, w.tail = 0, 0, 0, item{}
 	s, err := newScanner(r, w.buf)
 	if err != nil {
 		return false, err
@@ -104,6 +170,7 @@ func (w *walk) scan(r io.Reader, name string, last bool) (goOn bool, err error) 
 		if !w.resolve(s.header.firstIndex, name) {
 			return false, nil
 		}
+		w.missing, w.damaged = 0, 0 // that was before it
 	}
 	for {
 		it, err := s.next()
@@ -119,10 +186,13 @@ func (w *walk) scan(r io.Reader, name string, last bool) (goOn bool, err error) 
 				return false, nil
 			}
 			w.expect = it.frame.Index + 1
+			w.read++
 			w.unixNS, w.epoch = it.frame.UnixNS, it.frame.Epoch
 		case itemTorn:
 			w.torn = it.offset
-			if !last {
+			if last {
+				w.tail = it
+			} else {
 				w.hold(name, it, 0)
 			}
 		case itemCorrupt:
@@ -139,6 +209,7 @@ func (w *walk) scan(r io.Reader, name string, last bool) (goOn bool, err error) 
 }
 
 func (w *walk) hold(name string, it item, least uint64) {
+	w.damaged++
 	w.pending = append(w.pending, pendingRange{
 		event: Event{Kind: textegress.KindCorrupt, Segment: name, Offset: it.offset, Bytes: it.size},
 		least: least,
@@ -151,8 +222,9 @@ func (w *walk) hold(name string, it item, least uint64) {
 func (w *walk) resolve(index uint64, name string) bool {
 	missing := int64(0)
 	if index > w.expect {
-		missing = int64(index - w.expect)
+		missing = int64(min(index-w.expect, math.MaxInt64))
 	}
+	w.missing += missing
 	if missing > 0 && len(w.pending) == 0 {
 		w.hold(name, item{}, 0)
 	}
@@ -171,7 +243,7 @@ func (w *walk) resolve(index uint64, name string) bool {
 // finish yields what no later index explains.
 func (w *walk) finish() {
 	for _, p := range w.pending {
-		p.event.FramesMissing = int64(p.least)
+		p.event.FramesMissing = int64(min(p.least, math.MaxInt64))
 		if !w.yieldEvent(p.event) {
 			return
 		}

@@ -33,6 +33,12 @@ type Edit func(f *Frame) error
 // if there is one. info and sealed are those of the recording; the segments of
 // sealed are measured anew. note is kept as replaced.json.
 //
+// Where segments come from somewhere else, they decide nothing but the content:
+// info must be that of the recording in the spool to the letter, names must be
+// those of segments, in order, and no more missing frames are made good by others
+// than the segments of sealed can have held. It needs the room of
+// Recording.CheckStaging, and stops where the disk gets low.
+//
 // When it returns nil, the new recording, in the state sealed, survives a power
 // failure, and the old one with all its files is gone. After an error or a crash
 // there is one or the other, whole. No frame that was readable is missing
@@ -59,6 +65,15 @@ func (s *Spool) replace(info Info, sealed Sealed, segments []SegmentSource, note
 	old, exists := s.Recording(info.EgressID)
 	if exists && old.State() == StateOpen {
 		return nil, fmt.Errorf("%w: %s", ErrState, StateOpen)
+	}
+	if exists && !info.same(old.Info()) {
+		return nil, fmt.Errorf("%w: what is to take its place is of another recording", ErrState)
+	}
+	if err := checkOrder(segments); err != nil {
+		return nil, err
+	}
+	if err := s.disk.room(sealed.Segments, "removing somebody from"); err != nil {
+		return nil, err
 	}
 	entries, err := s.fs.ReadDir("replace", s.recordingsDir())
 	if err != nil {
@@ -178,7 +193,9 @@ func (s *Spool) fillReplacement(dir string, info Info, sealed Sealed, segments [
 	if err != nil {
 		return err
 	}
-	re := replacer{spool: s, dir: dir, edit: edit, seed: sha256.Sum256(append(before, info.EgressID...))}
+	re := replacer{
+		spool: s, dir: dir, edit: edit, seed: sha256.Sum256(append(before, info.EgressID...)), fillers: mostFillers(sealed.Segments),
+	}
 	if err := re.run(segments); err != nil {
 		return err
 	}
@@ -207,6 +224,39 @@ type replacer struct {
 	header segmentHeader
 	buf    []byte
 	err    error
+
+	fillers   int64 // how many may still be made
+	unchecked int   // bytes since the disk was looked at
+}
+
+// checkEvery is after how many bytes the disk is looked at.
+const checkEvery = 16 << 20
+
+// checkOrder refuses names that are not those of segments, in order.
+func checkOrder(segments []SegmentSource) error {
+	last := uint32(0)
+	for _, seg := range segments {
+		n, ok := segmentNumber(seg.Name)
+		if !ok || n <= last {
+			return fmt.Errorf("%q is not the name of the next segment", seg.Name)
+		}
+		last = n
+	}
+	return nil
+}
+
+// vanishedFrames is more than a segment of the usual size can hold, which may have
+// vanished before the recording was sealed.
+const vanishedFrames = 1 << 21
+
+// mostFillers returns how many frames segments can have held: so many can be
+// missing, whatever the indexes say.
+func mostFillers(sealed []SegmentInfo) int64 {
+	n := int64(vanishedFrames)
+	for _, seg := range sealed {
+		n += seg.Size / frameHeaderLen
+	}
+	return n
 }
 
 func (p *replacer) run(segments []SegmentSource) error {
@@ -251,6 +301,9 @@ func (p *replacer) write(f Frame) error {
 			return nil // it has no index, so there is no place for it
 		}
 	}
+	if p.fillers -= missing - 1; p.fillers < 0 {
+		return fmt.Errorf("the indexes in segment %s tell of %d missing frames, more than the segments of sealed.json can have held", p.name, missing)
+	}
 	index := f.Index
 	if err := p.edit(&f); err != nil {
 		return err
@@ -276,6 +329,12 @@ func (p *replacer) append(f *Frame) error {
 		}
 	}
 	p.buf = appendFrame(p.buf[:0], p.header.marker, p.header.seed(), f)
+	if p.unchecked += len(p.buf); p.unchecked >= checkEvery {
+		p.unchecked = 0
+		if err := p.spool.disk.room(nil, "removing somebody from"); err != nil {
+			return err
+		}
+	}
 	_, err := p.out.Write(p.buf)
 	return err
 }

@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -50,9 +49,9 @@ func (w *Writer) seal(s Sealed) error {
 	switch {
 	case err == nil:
 		// Renamed into place by an earlier call whose last fsync failed.
-		var there Sealed
-		if err := json.Unmarshal(old, &there); err != nil {
-			return fmt.Errorf("%s is damaged: %w", sealedName, err)
+		there, err := DecodeSealed(old)
+		if err != nil {
+			return fmt.Errorf("damaged: %w", err)
 		}
 		if err := w.spool.fs.SyncDir("seal", r.dir); err != nil {
 			return err

@@ -27,16 +27,24 @@ func listSegments(fsys durable.FS, dir string) ([]string, error) {
 func segmentNames(entries []fs.DirEntry) []string {
 	var names []string
 	for _, e := range entries {
+		// A pipe, a device or a directory with the name of a segment is none: the
+		// segment is missing. A link may lead to one.
+		if t := e.Type(); !t.IsRegular() && t&fs.ModeSymlink == 0 {
+			continue
+		}
 		if _, ok := segmentNumber(e.Name()); ok {
 			names = append(names, e.Name())
 		}
 	}
-	slices.SortFunc(names, func(a, b string) int {
-		x, _ := segmentNumber(a)
-		y, _ := segmentNumber(b)
-		return cmp.Compare(x, y)
-	})
+	slices.SortFunc(names, CompareSegments)
 	return names
+}
+
+// CompareSegments orders names of segments by their numbers.
+func CompareSegments(a, b string) int {
+	x, _ := segmentNumber(a)
+	y, _ := segmentNumber(b)
+	return cmp.Compare(x, y)
 }
 
 func (r *Recording) sources(names []string) []SegmentSource {
@@ -56,6 +64,46 @@ func (r *Recording) Sources() ([]SegmentSource, error) {
 		return nil, fmt.Errorf("recording %s: %w", r.ID(), err)
 	}
 	return r.sources(names), nil
+}
+
+// SealedSources returns the segments to be read: those that are there, held
+// against sealed.json where there is one.
+func (r *Recording) SealedSources() ([]SegmentSource, error) {
+	sources, err := r.Sources()
+	if err != nil {
+		return nil, err
+	}
+	if s, ok := r.Sealed(); ok {
+		sources = HoldAgainst(sources, s.Segments)
+	}
+	return sources, nil
+}
+
+// HoldAgainst returns sources in order, each with what sealed.json says of it, and
+// with those that it names and that are missing. nil means that it says nothing of
+// segments.
+func HoldAgainst(sources []SegmentSource, sealed []SegmentInfo) []SegmentSource {
+	if sealed == nil {
+		return sources
+	}
+	infos := make(map[string]SegmentInfo, len(sealed))
+	for _, info := range sealed {
+		infos[info.Name] = info
+	}
+	out := make([]SegmentSource, 0, len(sources))
+	for _, src := range sources {
+		info, known := infos[src.Name]
+		if delete(infos, src.Name); !known {
+			info = SegmentInfo{} // nothing of it was there
+		}
+		src.Sealed = &info
+		out = append(out, src)
+	}
+	for _, info := range infos {
+		out = append(out, SegmentSource{Name: info.Name, Sealed: &info})
+	}
+	slices.SortFunc(out, func(a, b SegmentSource) int { return CompareSegments(a.Name, b.Name) })
+	return out
 }
 
 // StateFile returns the bytes of the state file name, or an error that wraps

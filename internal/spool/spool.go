@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -230,15 +229,22 @@ func (s *Spool) loadRecording(dir string, readOnly bool) (*Recording, error) {
 	if err != nil {
 		return nil, err
 	}
-	var info Info
-	if err := json.Unmarshal(b, &info); err != nil {
-		return nil, &notRecordingError{reason: recordingName + " is damaged"}
+	info, err := DecodeInfo(b)
+	if _, newer := errors.AsType[*newerError](err); newer {
+		return nil, err
 	}
-	if info.FormatVersion > FormatVersion {
-		return nil, fmt.Errorf("%s has format version %d, this program knows %d", recordingName, info.FormatVersion, FormatVersion)
+	if err != nil {
+		return nil, &notRecordingError{reason: "damaged: " + err.Error()}
 	}
-	if info.FormatVersion < 1 || info.EgressID != filepath.Base(dir) || !validEgressID(info.EgressID) {
+	if info.EgressID != filepath.Base(dir) {
 		return nil, &notRecordingError{reason: recordingName + " does not belong to this directory"}
+	}
+	if !info.hasOwnPrefix() {
+		// Whoever edited it must not make us write over, or remove, another recording.
+		was := info.KeyPrefix
+		info = info.WithOwnPrefix()
+		s.log.Error("key_prefix in recording.json is not the recording's own: its own place is taken",
+			"egress_id", info.EgressID, "key_prefix", was, "taken", info.KeyPrefix)
 	}
 	r := &Recording{spool: s, dir: dir, info: info, readOnly: readOnly}
 	if err := r.load(); err != nil {

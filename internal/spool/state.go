@@ -61,7 +61,7 @@ func (r *Recording) loadSealed(exported bool) error {
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(b, &r.sealed); err == nil {
+	if r.sealed, err = DecodeSealed(b); err == nil {
 		r.state = StateSealed
 		return nil
 	}

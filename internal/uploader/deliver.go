@@ -48,7 +48,7 @@ type uploaded struct {
 // parseUploaded reads uploaded.json.
 func parseUploaded(data []byte) (uploaded, error) {
 	var up uploaded
-	if err := json.Unmarshal(data, &up); err != nil {
+	if err := textegress.DecodeJSON(data, &up); err != nil {
 		return uploaded{}, fmt.Errorf("read uploaded.json: %w", err)
 	}
 	if up.UploadedUnixNS <= 0 {
@@ -268,6 +268,9 @@ func (u *Uploader) holds(ctx context.Context, s *export.Staging, j *job) bool {
 }
 
 func hasContent(path string, o textegress.Object) bool {
+	if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {
+		return false
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return false

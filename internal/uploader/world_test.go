@@ -248,6 +248,8 @@ func (w *world) check() {
 				}
 			}
 		}
+		// In this order: it may be delivered, and removed, meanwhile.
+		segments, globErr := filepath.Glob(filepath.Join(rec.Dir(), "*.seg"))
 		_, uploaded, err := rec.Uploaded()
 		if err != nil {
 			w.t.Error(err)
@@ -259,8 +261,8 @@ func (w *world) check() {
 					w.t.Errorf("uploaded.json is there, %s is not right", f.Prefix+o.Key)
 				}
 			}
-		} else if segments, err := filepath.Glob(filepath.Join(rec.Dir(), "*.seg")); err != nil || len(segments) == 0 {
-			w.t.Errorf("%s is not delivered and its segments are gone (%v)", rec.ID(), err)
+		} else if globErr != nil || len(segments) == 0 {
+			w.t.Errorf("%s is not delivered and its segments are gone (%v)", rec.ID(), globErr)
 		}
 	}
 }

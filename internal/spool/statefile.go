@@ -1,0 +1,93 @@
+package spool
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/syncflow/textegress"
+)
+
+// DecodeInfo reads a recording.json, with the rules of [textegress.DecodeJSON].
+// What it returns has an egress id that is a plain name.
+func DecodeInfo(b []byte) (Info, error) {
+	var info Info
+	if err := textegress.DecodeJSON(b, &info); err != nil {
+		return Info{}, fmt.Errorf("%s: %w", recordingName, err)
+	}
+	switch {
+	case info.FormatVersion < 1:
+		return Info{}, fmt.Errorf("%s: no format version", recordingName)
+	case info.FormatVersion > FormatVersion:
+		return Info{}, fmt.Errorf("%s: %w", recordingName, &newerError{info.FormatVersion})
+	case !validEgressID(info.EgressID):
+		return Info{}, fmt.Errorf("%s: the egress id is not a plain name", recordingName)
+	}
+	return info, nil
+}
+
+// newerError says that a newer program wrote a state file.
+type newerError struct{ version int }
+
+func (e *newerError) Error() string {
+	return fmt.Sprintf("format version %d, this program knows %d", e.version, FormatVersion)
+}
+
+// maxSegment is more than a segment of the greatest size that can be configured has.
+const maxSegment = 2 << 30
+
+// DecodeSealed reads a sealed.json, with the rules of [textegress.DecodeJSON]. The
+// segments that it returns have names of segments, in order, and figures that are
+// possible.
+func DecodeSealed(b []byte) (Sealed, error) {
+	var s Sealed
+	if err := textegress.DecodeJSON(b, &s); err != nil {
+		return Sealed{}, fmt.Errorf("%s: %w", sealedName, err)
+	}
+	last := uint32(0)
+	for _, seg := range s.Segments {
+		n, ok := segmentNumber(seg.Name)
+		if !ok || n <= last {
+			return Sealed{}, fmt.Errorf("%s: %q is not the name of the next segment", sealedName, seg.Name)
+		}
+		last = n
+		sum, err := hex.DecodeString(seg.SHA256)
+		if seg.Size < 0 || seg.Size > maxSegment || seg.Frames < 0 || seg.Frames > seg.Size/frameHeaderLen || err != nil || len(sum) != 0 && len(sum) != 32 {
+			return Sealed{}, fmt.Errorf("%s: impossible figures of segment %s", sealedName, seg.Name)
+		}
+	}
+	return s, nil
+}
+
+// IsSegmentName reports whether name is that of a segment.
+func IsSegmentName(name string) bool {
+	_, ok := segmentNumber(name)
+	return ok
+}
+
+// hasOwnPrefix reports whether KeyPrefix is one of this recording alone: of the form
+// of [textegress.Prefix], with its egress id at the end.
+func (i Info) hasOwnPrefix() bool {
+	parts := strings.Split(i.KeyPrefix, "/")
+	return len(parts) == 6 && parts[2] == "text-egress" && parts[4] == textegress.EscapeName(i.EgressID) && parts[5] == "" &&
+		fs.ValidPath(strings.TrimSuffix(i.KeyPrefix, "/")) && !strings.Contains(i.KeyPrefix, `\`)
+}
+
+// WithOwnPrefix returns i with a KeyPrefix that is one of this recording alone: its own where it has one, else that of
+// [textegress.Prefix].
+func (i Info) WithOwnPrefix() Info {
+	if !i.hasOwnPrefix() {
+		i.KeyPrefix = textegress.Prefix(i.ProjectName, i.ProjectID, i.RoomName, i.Topic, i.EgressID)
+	}
+	return i
+}
+
+// same reports whether two recording.json say the same.
+func (i Info) same(other Info) bool {
+	a, err := encodeState(i)
+	b, err2 := encodeState(other)
+	return errors.Join(err, err2) == nil && bytes.Equal(a, b)
+}
