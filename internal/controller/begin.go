@@ -24,6 +24,13 @@ var ErrAlreadyRecorded = errors.New("the session was recorded already")
 // ErrStopping is returned while the service stops: nothing new is begun.
 var ErrStopping = errors.New("the service is stopping")
 
+// The sources of recordings, see [spool.Info].
+const (
+	sourceRabbitMQ  = "rabbitmq"
+	sourceReconcile = "reconcile"
+	sourceCommand   = "command"
+)
+
 // request says why a session is to be recorded.
 type request struct {
 	sessionID string
@@ -53,7 +60,7 @@ type stay struct {
 // nearly full it is an error: the announcement stays in the queue and comes again.
 func (c *Controller) announced(_ context.Context, a source.Announcement) error {
 	_, err := c.begin(request{
-		sessionID: a.SessionID, room: a.RoomName, source: "rabbitmq", at: a.ReceivedAt, fresh: !a.Backlog && !a.Redelivered,
+		sessionID: a.SessionID, room: a.RoomName, source: sourceRabbitMQ, at: a.ReceivedAt, fresh: !a.Backlog && !a.Redelivered,
 	})
 	if errors.Is(err, ErrAlreadyRecorded) {
 		// The same announcement again, or the session goes on after a break: only the platform knows.
@@ -166,7 +173,7 @@ func (c *Controller) launch(ctx context.Context, rec *spool.Recording, fresh boo
 	}
 	o := recorder.Options{
 		Room: c.o.Room, Authority: c.authority(info), Fresh: fresh, RejoinWindow: c.o.RejoinWindow,
-		Excluded: c.excluded(info.SessionID), Logger: c.o.Logger, Metrics: c.o.RecorderMetrics,
+		RoomConfirmed: c.roomConfirmed(info), Excluded: c.excluded(info.SessionID), Logger: c.o.Logger, Metrics: c.o.RecorderMetrics,
 	}
 	filter, err := selection.New(c.o.Selection)
 	if err != nil { // see Options.Selection; recording everything instead is out of the question
@@ -181,6 +188,19 @@ func (c *Controller) launch(ctx context.Context, rec *spool.Recording, fresh boo
 
 func (c *Controller) authority(info spool.Info) *authority {
 	return &authority{api: c.o.API, session: info.SessionID, room: info.RoomName}
+}
+
+// roomConfirmed reports whether more than an announcement says which room a session has.
+func (c *Controller) roomConfirmed(info spool.Info) bool {
+	if info.Part == 1 {
+		return info.Source != sourceRabbitMQ
+	}
+	prev, ok := c.o.Spool.Recording(info.Previous)
+	if !ok || prev.Info().RoomName != info.RoomName {
+		return false
+	}
+	sealed, _ := prev.Sealed()
+	return sealed.Status == textegress.StatusComplete || recorder.Removed(sealed.Reason)
 }
 
 // excluded reports whether we were removed from the session after the recording that is to be
@@ -284,7 +304,7 @@ func (c *Controller) recordAgain(ctx context.Context, prev *spool.Recording) (st
 		return "", fmt.Errorf("ask for session %s: %w", info.SessionID, err)
 	}
 	// Where nobody is in the room just now, the recorder waits for the first one to come.
-	return c.begin(request{sessionID: info.SessionID, room: info.RoomName, source: "command", at: time.Now(), ordered: true})
+	return c.begin(request{sessionID: info.SessionID, room: info.RoomName, source: sourceCommand, at: time.Now(), ordered: true})
 }
 
 // recordUnknown begins a recording of a session of which we know nothing but the id.
@@ -300,5 +320,5 @@ func (c *Controller) recordUnknown(ctx context.Context, sessionID string) (strin
 	case !s.Active():
 		return "", fmt.Errorf("session %s is %s, not Started: %w", sessionID, strings.ToLower(s.Status), syncflow.ErrSessionNotActive)
 	}
-	return c.begin(request{sessionID: s.ID, room: s.RoomName, platform: true, source: "command", at: time.Now(), ordered: true})
+	return c.begin(request{sessionID: s.ID, room: s.RoomName, platform: true, source: sourceCommand, at: time.Now(), ordered: true})
 }

@@ -211,7 +211,7 @@ func (c *Controller) consider(ctx context.Context, asked time.Time, s syncflow.S
 		c.watchAgain(rec, asked, s)
 		return nil
 	}
-	missed, src, since := c.countsAsAnnounced(s, gaps), "reconcile", s.StartedAt.Time
+	missed, src, since := c.countsAsAnnounced(s, gaps), sourceReconcile, s.StartedAt.Time
 	if missed {
 		src, since = sourceMissed, time.Now()
 	}

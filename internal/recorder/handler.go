@@ -20,10 +20,16 @@ var errOtherSession = errors.New("the room belongs to another session")
 // most likely our own join has just made it.
 var errEmptyRoom = errors.New("the room is empty and names no session")
 
+// errUnsureRoom refuses a room that names no session, where nobody but an announcement says that
+// it is the session's.
+var errUnsureRoom = errors.New("nothing but the announcement says that this is the session's room")
+
 // handler receives one stay in the room.
 type handler struct {
 	r     *Recorder
 	epoch uint16
+	// unsure: the room's name was announced, and that is all that is known of it.
+	unsure bool
 	// fresh is set when the room is new to us, names no session and is empty, so
 	// the authority is to be asked whether the session still runs.
 	fresh    bool
@@ -58,6 +64,8 @@ func (h *handler) Joined(in room.Info) error {
 			h.fresh = true
 		case named != "" && named != r.info.SessionID:
 			return errOtherSession
+		case named == "" && h.unsure:
+			return errUnsureRoom
 		}
 	}
 	now := time.Now().UnixNano()

@@ -84,6 +84,10 @@ type Options struct {
 	// the authority can be reached. It is then sealed with reason "unreachable",
 	// and a session that turns out to run gets a further part. Default 1 h.
 	GiveUpAfter time.Duration
+	// RoomConfirmed: the platform itself said which room the session has, or the part before was in
+	// it. Without that a token of our own may lead into any room; one from the authority proves the
+	// name.
+	RoomConfirmed bool
 	// Excluded seals the recording without joining: an administrator removed the
 	// recorder from this session before.
 	Excluded bool

@@ -80,6 +80,7 @@ func (r *Recorder) stay(ctx context.Context) (textegress.Status, string, error) 
 		began := time.Now()
 		var conn Conn
 		if err == nil {
+			h.unsure = g.own && !r.o.RoomConfirmed && !r.everJoined()
 			conn, err = t.join(ctx, h, g)
 		}
 		if err != nil {
@@ -304,10 +305,16 @@ func (t *tries) refused(ctx context.Context, h *handler, err error) (*ended, err
 		return r.over(ReasonSessionEnded), nil
 	case errors.Is(err, ErrWrongRoom) && !r.everJoined():
 		return nil, err
+	case errors.Is(err, errOtherSession) && h.unsure, errors.Is(err, errUnsureRoom):
+		// The announcement may have named a wrong room; the authority grants no token for that.
+		t.doubt, t.foreign = true, true
+		t.pause(ctx)
+		return nil, nil
 	case errors.Is(err, errOtherSession):
 		return r.over(ReasonRoomReplaced), nil
 	case errors.Is(err, errEmptyRoom):
 		r.log.Warn("the room is empty and names no session; left it again")
+		t.doubt = h.unsure
 		t.leftEmpty()
 		sleep(ctx, emptyRoomPause)
 		return nil, nil

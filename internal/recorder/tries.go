@@ -32,6 +32,8 @@ type tries struct {
 	notKept      bool      // the last try to keep it for a restart has failed
 	question     *question // the one that the authority is being asked; nil: none
 	ownRefused   bool      // LiveKit has refused a token that we made
+	doubt        bool      // a token that we made may have led into a wrong room: one of the authority is needed
+	foreign      bool      // it has led into one that is not known to be the session's
 	empty        int       // joins that found an empty room without a name
 	emptyUntil   time.Time // no room is joined unasked before this
 }
@@ -108,8 +110,11 @@ func (t *tries) admitted(ctx context.Context, a answer) (grant, *ended, error) {
 		return grant{}, r.over(ReasonSessionEnded), nil
 	case a.state == SessionRoomMissing:
 		return grant{}, t.roomMissing(ctx), nil
+	case errors.Is(a.err, ErrWrongRoom) && !r.everJoined():
+		return grant{}, nil, a.err
 	case a.grant.token != "":
 		t.unknownSince = time.Now()
+		t.doubt, t.foreign, r.o.RoomConfirmed = false, false, true
 		return a.grant, nil, nil
 	case a.state == SessionRunning:
 		t.unknownSince, t.emptyUntil = time.Now(), time.Time{}
@@ -142,7 +147,7 @@ func (t *tries) roomMissing(ctx context.Context) *ended {
 
 // own returns a token that we made ourselves, false where we have no key or LiveKit refuses it.
 func (t *tries) own() (grant, bool) {
-	if t.r.o.OwnToken == nil || t.ownRefused {
+	if t.r.o.OwnToken == nil || t.ownRefused || t.doubt {
 		return grant{}, false
 	}
 	return t.makeOwn()
@@ -171,7 +176,7 @@ func (t *tries) unasked() (grant, bool) {
 	if t.earlierUsable() {
 		return t.earlier, true
 	}
-	if r.o.OwnToken != nil { // it was refused; perhaps a clock was wrong
+	if r.o.OwnToken != nil && !t.foreign { // it was refused, perhaps a clock was wrong; or the room was empty
 		return t.makeOwn()
 	}
 	return grant{}, false
@@ -210,6 +215,7 @@ func (t *tries) join(ctx context.Context, h *handler, g grant) (Conn, error) {
 		return nil, fmt.Errorf("join: %w", err)
 	}
 	t.earlier, t.earlierUntil, t.empty, t.emptyUntil = g, time.Time{}, 0, time.Time{}
+	t.doubt, t.foreign = false, false
 	return conn, nil
 }
 

@@ -2,6 +2,8 @@ package recorder_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"testing"
@@ -11,6 +13,7 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/room"
+	"github.com/syncflow/textegress/internal/spool"
 )
 
 // always is the time that each answer takes; afterwards is the one of all but the first.
@@ -195,4 +198,50 @@ func TestEmptyRoomsAreMadeLessAndLessOften(t *testing.T) {
 			t.Errorf("%d joins in an hour, want pauses from 30 s to 10 min", n)
 		}
 	})
+}
+
+// A token of our own leads into whatever room was announced. Where the room does not say that it is
+// the session's, and nobody else has, the authority is asked: it grants no token for a wrong room.
+func TestOwnTokenAndAForgedRoom(t *testing.T) {
+	const others = "|session_id:c1d2e3f4-0000-4000-8000-000000000002|project_id:p|comments:x|"
+	for name, c := range map[string]struct {
+		in        room.Info
+		confirmed string // how it ends where the name is the platform's
+	}{
+		"another session's": {info("RM_9", others, "mallory"), "ABORTED room_replaced"},
+		"nobody's":          {info("RM_9", "", "mallory"), "COMPLETE room_closed"},
+		"made by our join":  {info("RM_9", ""), "COMPLETE room_deleted"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			own := func(string) (string, string, error) { return "ws://own", "own", nil }
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, nil, repeat(100, step{info: c.in, stay: sit()})...)
+				w.own = own
+				w.auth.token = func(n int) error {
+					if n < 3 { // nobody answers at first
+						return errAway
+					}
+					return fmt.Errorf("fake: %w", recorder.ErrWrongRoom)
+				}
+				if err := recorder.New(w.rec, w.options()).Run(t.Context()); !errors.Is(err, recorder.ErrWrongRoom) {
+					t.Errorf("%v, want ErrWrongRoom", err)
+				}
+				if n := w.room.count(); n > 4 || w.rec.State() != spool.StateOpen {
+					t.Errorf("%d joins, %s", n, w.rec.State())
+				}
+			})
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, nil, step{info: c.in, stay: send(room.ReasonRoomClosed)}, deleted)
+				w.own = own
+				o := w.options()
+				o.RoomConfirmed = true
+				if err := recorder.New(w.rec, o).Run(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if sealed, _ := w.rec.Sealed(); string(sealed.Status)+" "+sealed.Reason != c.confirmed {
+					t.Errorf("sealed %s %s, want %s", sealed.Status, sealed.Reason, c.confirmed)
+				}
+			})
+		})
+	}
 }
