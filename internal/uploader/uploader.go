@@ -23,6 +23,7 @@
 package uploader
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -267,7 +268,8 @@ func (u *Uploader) choose(project string, jobs iter.Seq[*job]) (*job, time.Durat
 		if out != nil && !a.lastFailed.Equal(b.lastFailed) {
 			return a.lastFailed.Before(b.lastFailed)
 		}
-		return a.rec.Info().CreatedUnixNS < b.rec.Info().CreatedUnixNS
+		x, y := a.rec.Info(), b.rec.Info()
+		return cmp.Or(cmp.Compare(x.CreatedUnixNS, y.CreatedUnixNS), cmp.Compare(x.EgressID, y.EgressID)) < 0
 	}
 	wait := u.o.Rescan
 	var found *job
