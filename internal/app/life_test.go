@@ -363,7 +363,9 @@ func (l *life) verify(must map[int]bool) textegress.Completeness {
 		l.t.Errorf("verify: %v", err)
 	}
 	var got []int
-	last, apart := 0, true // apart: since the last message there was an outage
+	// apart: since the last message there was an outage, or frames that could not be read. Where the
+	// latter may be is the caller's to judge.
+	last, apart := 0, true
 	for m, err := range rec.Messages() {
 		if err != nil {
 			l.t.Fatal(err)
@@ -371,6 +373,8 @@ func (l *life) verify(must map[int]bool) textegress.Completeness {
 		switch m.Kind {
 		case textegress.KindOutageStarted:
 			apart = true
+		case textegress.KindCorrupt:
+			apart = apart || m.Event.FramesMissing > 0
 		case textegress.KindData:
 			var n int
 			if _, err := fmt.Sscanf(*m.Text, "message %d", &n); err != nil || !l.session.offered[n] {
@@ -380,14 +384,14 @@ func (l *life) verify(must map[int]bool) textegress.Completeness {
 				l.t.Errorf("message %d is there twice, or out of order, behind %v", n, got)
 			}
 			if n != last+1 && !apart {
-				l.t.Errorf("messages %d to %d are missing, and no outage says so", last+1, n-1)
+				l.t.Errorf("messages %d to %d are missing, and nothing says so", last+1, n-1)
 			}
 			got = append(got, n)
 			last, apart = n, false
 		}
 	}
 	if last != messages && !apart {
-		l.t.Errorf("messages %d to %d are missing, and no outage says so", last+1, messages)
+		l.t.Errorf("messages %d to %d are missing, and nothing says so", last+1, messages)
 	}
 	for n := range must {
 		if !slices.Contains(got, n) {
