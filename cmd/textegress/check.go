@@ -24,8 +24,8 @@ type configCheckCmd struct {
 
 // finding is the result of trying one part of one project.
 type finding struct {
-	Project int    `json:"project"` // n of PROJECTS__n__
-	Part    string `json:"part"`    // settings, syncflow, broker login, broker queue, broker binding, bucket
+	Project int    `json:"project"` // n of PROJECTS__n__; -1: the whole service
+	Part    string `json:"part"`    // settings, data directory, syncflow, clock, device, livekit, broker …, bucket
 	OK      bool   `json:"ok"`
 	Skipped bool   `json:"skipped,omitempty"` // not tried, because an earlier part failed
 	Detail  string `json:"detail"`            // what was found, or what is wrong and what to do
@@ -102,7 +102,11 @@ func (f finding) String() string {
 	case f.Skipped:
 		mark = "skipped"
 	}
-	line := fmt.Sprintf("%s  project %d  %-14s  %s", mark, f.Project, f.Part, escape(f.Detail))
+	of := fmt.Sprintf("project %d", f.Project)
+	if f.Project == wholeService {
+		of = "service"
+	}
+	line := fmt.Sprintf("%s  %-9s  %-14s  %s", mark, of, f.Part, escape(f.Detail))
 	if f.Key != "" {
 		line += "\n" + strings.Repeat(" ", len(mark)+2) + "look at: " + f.Key
 	}
@@ -120,8 +124,9 @@ func checkAll(ctx context.Context, cfg *config.Config, report func(finding)) {
 	if err != nil {
 		instance = "not-named-yet" // it is given at the first start
 	}
+	report(checkDataDir(cfg))
 	for _, p := range cfg.Projects {
-		report(inTime(ctx, func(ctx context.Context) finding { return checkSyncFlow(ctx, cfg, p) }))
+		checkProject(ctx, cfg, p, report)
 		checkBroker(ctx, cfg, p, instance, report)
 		report(inTime(ctx, func(ctx context.Context) finding { return checkBucket(ctx, p) }))
 	}
@@ -141,25 +146,26 @@ func projectKey(p config.Project, name string) string {
 	return fmt.Sprintf("PROJECTS__%d__%s", p.Index, name)
 }
 
-func checkSyncFlow(ctx context.Context, cfg *config.Config, p config.Project) finding {
+// checkSyncFlow reads the project, and returns where its LiveKit server is.
+func checkSyncFlow(ctx context.Context, p config.Project, api *syncflow.Client) (_ finding, liveKitURL string) {
 	f := finding{Project: p.Index, Part: "syncflow"}
-	api, err := newAPI(cfg, p)
-	if err != nil {
-		f.Detail = err.Error()
-		return f
-	}
 	project, err := api.Project(ctx)
 	if err == nil {
 		f.OK, f.Detail = true, fmt.Sprintf("reached, key accepted: project %q, LiveKit at %s", project.Name, project.LiveKitURL)
-		return f
+		return f, project.LiveKitURL
 	}
 	f.Detail, f.Key = err.Error(), "SYNCFLOW_SERVER_URL"
 	if errors.Is(err, syncflow.ErrUnauthorized) {
-		f.Key = projectKey(p, "KEY") + ", " + projectKey(p, "SECRET") + ", " + projectKey(p, "PROJECT_ID")
+		f.Key = credentialKeys(p)
 	} else if a, ok := errors.AsType[*syncflow.APIError](err); ok && strings.EqualFold(a.Message, "Project not found") {
 		f.Key = projectKey(p, "PROJECT_ID")
 	}
-	return f
+	return f, ""
+}
+
+// credentialKeys are the settings that SyncFlow believes us for.
+func credentialKeys(p config.Project) string {
+	return projectKey(p, "KEY") + ", " + projectKey(p, "SECRET") + ", " + projectKey(p, "PROJECT_ID")
 }
 
 func checkBroker(ctx context.Context, cfg *config.Config, p config.Project, instance string, report func(finding)) {
@@ -183,6 +189,8 @@ func checkBroker(ctx context.Context, cfg *config.Config, p config.Project, inst
 		switch {
 		case r.Skipped:
 			f.Detail = "not tried, because the step before failed"
+		case !r.OK && r.TokenRefused:
+			f.Key = credentialKeys(p)
 		case !r.OK:
 			f.Key = keys[r.Stage]
 		}

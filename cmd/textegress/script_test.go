@@ -78,7 +78,8 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 const testProject = "0b7e6d1e-8a47-4c7a-9a7e-0d4f5f0f7c11"
 
 // syncflowServer starts a SyncFlow API with one project and the given devices (name/group), and sets SYNCFLOW_SERVER_URL.
-// What is deleted is written to deleted.txt; while there is a file named refuses, no key is accepted.
+// What is deleted is written to deleted.txt; while there is a file named refuses, no key is accepted. It is the project's LiveKit
+// server too: one that has /rtc/v1, unless there is a file named old.
 func syncflowServer(ts *testscript.TestScript, _ bool, args []string) {
 	var mu sync.Mutex
 	devices := map[string]map[string]any{}
@@ -95,10 +96,11 @@ func syncflowServer(ts *testscript.TestScript, _ bool, args []string) {
 		w.WriteHeader(code)
 		_ = json.NewEncoder(w).Encode(v)
 	}
+	var url string // of the server
 	deleted, refuses := ts.MkAbs("deleted.txt"), ts.MkAbs("refuses")
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /projects/{p}", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, 200, map[string]any{"id": testProject, "name": "Study \u202e1", "livekitServerUrl": "wss://livekit.test"})
+		answer(w, 200, map[string]any{"id": testProject, "name": "Study \u202e1", "livekitServerUrl": url})
 	})
 	mux.HandleFunc("GET /projects/{p}/devices", func(w http.ResponseWriter, _ *http.Request) {
 		mu.Lock()
@@ -128,6 +130,14 @@ func syncflowServer(ts *testscript.TestScript, _ bool, args []string) {
 		answer(w, 200, d)
 	})
 	auth := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/rtc/v1" {
+			if _, err := os.Stat(ts.MkAbs("old")); err == nil {
+				http.NotFound(w, r)
+				return
+			}
+			http.Error(w, "permissions denied", http.StatusUnauthorized)
+			return
+		}
 		if _, err := os.Stat(refuses); err == nil {
 			answer(w, 401, map[string]any{"status": 401, "message": "Invalid token, please login again"})
 			return
@@ -136,6 +146,7 @@ func syncflowServer(ts *testscript.TestScript, _ bool, args []string) {
 	})
 	server := httptest.NewServer(auth)
 	ts.Defer(server.Close)
+	url = server.URL
 	ts.Setenv("SYNCFLOW_SERVER_URL", server.URL)
 }
 

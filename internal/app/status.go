@@ -99,6 +99,7 @@ func sealedStatus(rec *spool.Recording) web.RecordingStatus {
 // session announced now, in every project, and can deliver it.
 func (a *App) NotReady() []string {
 	out := diskReasons(a.spool.Disk(), a.spool.Dir())
+	out = append(out, clockReason(a.all())...)
 	for _, p := range a.all() {
 		switch {
 		case p.broken != "":
@@ -116,6 +117,39 @@ func (a *App) NotReady() []string {
 		}
 	}
 	return append(out, undelivered(a.all(), a.uploader.Snapshot())...)
+}
+
+// clockTolerance is how far apart the clocks may be of which we compare the time of day.
+const clockTolerance = 30 * time.Second
+
+// ClockTrouble says what is wrong where SyncFlow's clock is ahead of ours by the given time, "" if
+// nothing is. Which of the two is wrong nothing tells.
+func ClockTrouble(ahead time.Duration) string {
+	if ahead.Abs() <= clockTolerance {
+		return ""
+	}
+	what := "ahead of"
+	if ahead > 0 {
+		what = "behind"
+	}
+	return fmt.Sprintf("this machine's clock is %s %s SyncFlow's: set both right (timedatectl, NTP). Our times are in the recordings, "+
+		"and tokens are refused where the clocks differ too much", ahead.Abs().Round(time.Second), what)
+}
+
+// clockReason compares our clock with SyncFlow's, by the first project whose answers told it.
+func clockReason(projects []project) []string {
+	for _, p := range projects {
+		if p.api == nil {
+			continue
+		}
+		if offset, known := p.api.ClockOffset(); known {
+			if trouble := ClockTrouble(offset); trouble != "" {
+				return []string{trouble}
+			}
+			return nil
+		}
+	}
+	return nil
 }
 
 // missedReasons says what is known of announcements that did not reach us.

@@ -107,9 +107,11 @@ func (c *Client) dial(ctx context.Context, e endpoint, token string, jr *livekit
 	}
 	u := e.ws
 	u.RawQuery = "join_request=" + url.QueryEscape(param)
-	ws, resp, err := c.dialer.DialContext(ctx, u.String(), http.Header{ //nolint:bodyclose // gorilla has read the body and needs no closing
-		"Authorization": {"Bearer " + token}, "User-Agent": {"textegress"},
-	})
+	header := http.Header{"User-Agent": {"textegress"}}
+	if token != "" {
+		header.Set("Authorization", "Bearer "+token)
+	}
+	ws, resp, err := c.dialer.DialContext(ctx, u.String(), header) //nolint:bodyclose // gorilla has read the body and needs no closing
 	if err != nil {
 		je := &JoinError{Phase: "websocket", Err: inTime(ctx, err)}
 		if resp != nil {

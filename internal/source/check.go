@@ -16,7 +16,9 @@ type CheckResult struct {
 	Stage   string // "login", "queue" or "binding"
 	OK      bool
 	Skipped bool   // not tried because an earlier stage failed
-	Detail  string // what was found, or what went wrong; no secrets
+	Detail  string // what was found, or what went wrong, with the broker's host and port; no secrets
+	// TokenRefused: the broker was reached, asked SyncFlow, and the project token was refused.
+	TokenRefused bool
 }
 
 // Check tries what Run would do, stage by stage, and reports each: log in, declare a queue, bind it. It leaves nothing
@@ -30,6 +32,7 @@ func check(ctx context.Context, o RabbitMQOptions, d dialer) []CheckResult {
 		results[i] = CheckResult{Stage: results[i].Stage, OK: err == nil, Detail: detail}
 		if err != nil {
 			results[i].Detail = err.Error()
+			results[i].TokenRefused = o.Username == "" && results[i].Stage == "login" && code(err) == amqp.AccessRefused
 		}
 		return err == nil
 	}

@@ -39,6 +39,12 @@ func TestCheck(t *testing.T) {
 					got += "-"
 					details += r.Detail
 				}
+				if !r.OK && !r.Skipped && !strings.Contains(r.Detail, "rmq:5671") {
+					t.Errorf("the broker is not named: %s", r.Detail)
+				}
+				if r.TokenRefused != (tc.name == "login" && r.Stage == "login") {
+					t.Errorf("%s: token refused: %v", r.Stage, r.TokenRefused)
+				}
 				if strings.Contains(r.Detail, "eyJ") {
 					t.Errorf("a token is shown: %s", r.Detail)
 				}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/syncflow/textegress/internal/app"
+	"github.com/syncflow/textegress/internal/config"
+	"github.com/syncflow/textegress/internal/controller"
+	"github.com/syncflow/textegress/internal/durable"
+	"github.com/syncflow/textegress/internal/room"
+	"github.com/syncflow/textegress/internal/syncflow"
+)
+
+// wholeService is the project number of what concerns all projects.
+const wholeService = -1
+
+// checkDataDir does in DATA_DIR what recording needs: make a file, write, sync, rename and remove it. A
+// directory that is not there is made, as the service does, and removed again.
+func checkDataDir(cfg *config.Config) finding {
+	f := finding{Project: wholeService, Part: "data directory", Key: "DATA_DIR"}
+	detail, err := tryDataDir(cfg.DataDir)
+	if err != nil {
+		f.Detail = err.Error()
+		if errors.Is(err, fs.ErrPermission) {
+			f.Detail += " (run this check as the user of the service, who must own the directory)"
+		}
+		return f
+	}
+	space, err := durable.OS{}.Space("check", existing(cfg.DataDir))
+	switch {
+	case err != nil:
+		f.Detail = fmt.Sprintf("free space: %v", err)
+	case space.Free < uint64(max(0, cfg.DiskMinFree)):
+		f.Key = "DATA_DIR, DISK_MIN_FREE"
+		f.Detail = fmt.Sprintf("%d MiB are free on its file system, DISK_MIN_FREE is %d MiB: no session would be taken", space.Free>>20, cfg.DiskMinFree>>20)
+	default:
+		f.OK, f.Key, f.Detail = true, "", fmt.Sprintf("%s, %d MiB free", detail, space.Free>>20)
+	}
+	return f
+}
+
+// existing is the directory itself, or the nearest one above it that is there.
+func existing(dir string) string {
+	for {
+		if _, err := os.Stat(dir); err == nil || filepath.Dir(dir) == dir {
+			return dir
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
+func tryDataDir(dir string) (detail string, err error) {
+	detail = dir + ": written, synced, renamed, removed"
+	if dir, err = filepath.Abs(dir); err != nil {
+		return "", err
+	}
+	if top := existing(dir); top != dir {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return "", err
+		}
+		defer func() {
+			for d := dir; d != top && os.Remove(d) == nil; d = filepath.Dir(d) { // not what somebody uses by now
+			}
+		}()
+		detail += "; the directory is made at the first start"
+	}
+	t, err := os.CreateTemp(dir, ".config-check-*")
+	if err != nil {
+		return "", err
+	}
+	name := t.Name()
+	defer func() { err = errors.Join(err, os.Remove(name)) }()
+	_, err = t.Write(make([]byte, 4096))
+	if err := errors.Join(err, t.Sync(), t.Close()); err != nil {
+		return "", err
+	}
+	if err := os.Rename(name, name+".renamed"); err != nil {
+		return "", err
+	}
+	name += ".renamed"
+	return detail, durable.OS{}.SyncDir("check", dir)
+}
+
+// checkClock compares our clock with SyncFlow's, as far as its answers told it.
+func checkClock(p config.Project, api *syncflow.Client) (finding, bool) {
+	offset, known := api.ClockOffset()
+	f := finding{Project: p.Index, Part: "clock", Detail: app.ClockTrouble(offset)}
+	if f.OK = f.Detail == ""; f.OK {
+		f.Detail = "agrees with SyncFlow's to a few seconds"
+	}
+	return f, known
+}
+
+// checkDevice registers our device, as the service does, so that sessions can be created for the group
+// from now on; whoever does so is refused while no device of the group is registered.
+func checkDevice(ctx context.Context, cfg *config.Config, p config.Project, api *syncflow.Client) finding {
+	f := finding{Project: p.Index, Part: "device"}
+	d, err := api.EnsureDevice(ctx, controller.DeviceName, cfg.DeviceGroup)
+	if err != nil {
+		f.Detail, f.Key = err.Error(), "DEVICE_GROUP_NAME"
+		return f
+	}
+	f.OK, f.Detail = true, fmt.Sprintf("%q is registered in group %q", d.Name, d.Group)
+	return f
+}
+
+// checkLiveKit tries what a recorder does first: to reach /rtc/v1 of the project's LiveKit server.
+func checkLiveKit(ctx context.Context, cfg *config.Config, p config.Project, url string) finding {
+	f := finding{Project: p.Index, Part: "livekit"}
+	client, err := room.NewClient(room.Options{RelayOnly: cfg.RelayOnly, JoinTimeout: partTimeout / 2})
+	if err == nil {
+		err = client.Probe(ctx, url)
+	}
+	if err != nil {
+		f.Detail, f.Key = fmt.Sprintf("%s: %v", url, err), "the LiveKit server URL of the project in SyncFlow"
+		return f
+	}
+	f.OK, f.Detail = true, url+": reached, and /rtc/v1 is there. Only signalling could be tried, not UDP"
+	return f
+}
+
+func skipped(p config.Project, part, why string) finding {
+	return finding{Project: p.Index, Part: part, Skipped: true, Detail: "not tried, because " + why}
+}
+
+// checkProject tries what SyncFlow and LiveKit have to do with a project.
+func checkProject(ctx context.Context, cfg *config.Config, p config.Project, report func(finding)) {
+	api, err := newAPI(cfg, p)
+	if err != nil {
+		report(finding{Project: p.Index, Part: "syncflow", Detail: err.Error()})
+		return
+	}
+	var url string
+	report(inTime(ctx, func(ctx context.Context) (f finding) { f, url = checkSyncFlow(ctx, p, api); return f }))
+	if f, known := checkClock(p, api); known {
+		report(f)
+	}
+	if url == "" {
+		for _, part := range []string{"device", "livekit"} {
+			report(skipped(p, part, "SyncFlow did not tell the project"))
+		}
+		return
+	}
+	report(inTime(ctx, func(ctx context.Context) finding { return checkDevice(ctx, cfg, p, api) }))
+	report(inTime(ctx, func(ctx context.Context) finding { return checkLiveKit(ctx, cfg, p, url) }))
+}
