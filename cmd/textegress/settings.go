@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/syncflow/textegress/internal/config"
 	"github.com/syncflow/textegress/internal/spool"
@@ -43,12 +44,26 @@ func (f dataDirFlag) dataDir(sh *shell) (string, error) {
 // to that of the settings and can be changed later.
 func (sh *shell) newLogger(c *config.Config, level *slog.LevelVar) *slog.Logger {
 	level.Set(c.LogLevel)
-	options := &slog.HandlerOptions{Level: level}
+	options := &slog.HandlerOptions{Level: level, ReplaceAttr: readableDuration}
 	if c.LogFormat == "text" || c.LogFormat != "json" && isTerminal(sh.stderr) {
 		// The text handler quotes, with escapes, every value that holds a character that is not printable.
 		return slog.New(slog.NewTextHandler(sh.stderr, options))
 	}
 	return slog.New(slog.NewJSONHandler(jsonWriter{sh.stderr}, options))
+}
+
+// readableDuration writes a duration with its unit, in both formats: "3m26s". The handler for JSON would write a number of
+// nanoseconds, whose unit nothing tells.
+func readableDuration(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() != slog.KindDuration {
+		return a
+	}
+	d := a.Value.Duration()
+	if d >= time.Second || d <= -time.Second {
+		d = d.Round(time.Millisecond)
+	}
+	a.Value = slog.StringValue(d.String())
+	return a
 }
 
 // instanceOf is the name that the service has on its data directory: part of the name of its queue.

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/syncflow/textegress/internal/config"
 )
@@ -68,6 +70,22 @@ func TestLogsAreHarmless(t *testing.T) {
 		}
 		if n := bytes.Count(buf.Bytes(), []byte("\n")); n != 1 {
 			t.Errorf("%s: %d lines for one record: %s", format, n, buf.String())
+		}
+	}
+}
+
+// TestLogsSayUnits: a number of nanoseconds is none that a reader of the log could know as such.
+func TestLogsSayUnits(t *testing.T) {
+	for format, want := range map[string]string{
+		"text": `level=INFO msg=x next_attempt_in=3m26s g.took=1.5ms g.ago=-1m0s within=0s room="a \"b\""` + "\n",
+		"json": `"level":"INFO","msg":"x","next_attempt_in":"3m26s","g":{"took":"1.5ms","ago":"-1m0s"},"within":"0s","room":"a \"b\""}` + "\n",
+	} {
+		var buf bytes.Buffer
+		sh := &shell{stderr: &buf}
+		sh.newLogger(&config.Config{LogFormat: format}, new(slog.LevelVar)).With("next_attempt_in", 206*time.Second+324277).Info("x",
+			slog.Group("g", "took", 1500*time.Microsecond, "ago", -time.Minute), "within", time.Duration(0), "room", `a "b"`)
+		if !strings.HasSuffix(buf.String(), want) {
+			t.Errorf("%s: %s\nwant … %s", format, buf.String(), want)
 		}
 	}
 }

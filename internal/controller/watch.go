@@ -186,7 +186,7 @@ func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 	if errors.Is(err, syncflow.ErrSessionNotActive) || errors.Is(err, syncflow.ErrNotFound) {
 		delete(c.watched, w.sessionID)
 		c.mu.Unlock()
-		c.log.Debug("the session is over", "session_id", w.sessionID, "after", w.reason)
+		c.log.Debug("the session is over", "session_id", w.sessionID, "reason", w.reason)
 		return took
 	}
 	if err != nil { // nobody knows
@@ -195,7 +195,7 @@ func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 		first := w.failed == 1
 		c.mu.Unlock()
 		if first {
-			c.log.Warn("SyncFlow does not say whether a session goes on; it is asked again", "session_id", w.sessionID, "after", w.reason, "error", err)
+			c.log.Warn("SyncFlow does not say whether a session goes on; it is asked again", "session_id", w.sessionID, "reason", w.reason, "error", err)
 		}
 		return took
 	}

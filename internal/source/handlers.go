@@ -108,7 +108,7 @@ func (h *handlers) process(conn context.Context, a Announcement, d amqp.Delivery
 	if first {
 		level = slog.LevelWarn
 	}
-	h.r.log.Log(h.ctx, level, "an announcement could not be handled, it comes again", "session_id", a.SessionID, "room", a.RoomName, "error", err, "pause", hold)
+	h.r.log.Log(h.ctx, level, "an announcement could not be handled, it comes again", "session_id", a.SessionID, "room", a.RoomName, "error", err, "next_attempt_in", hold)
 	if sleep(conn, hold) != nil {
 		return // the broker gives it back to the queue by itself when the connection ends
 	}

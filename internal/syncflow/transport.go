@@ -101,7 +101,7 @@ func (c *Client) do(ctx context.Context, k call, out any) error {
 			return fmt.Errorf("%w (gave up after %d tries)", f.err, try)
 		}
 		pause := max(c.jitter(min(firstPause<<(try-1), maxPause)), f.after)
-		c.log.DebugContext(ctx, "SyncFlow API request failed, trying again", "endpoint", k.endpoint, "try", try, "pause", pause, "error", f.err)
+		c.log.DebugContext(ctx, "SyncFlow API request failed, trying again", "endpoint", k.endpoint, "try", try, "next_attempt_in", pause, "error", f.err)
 		if err := sleep(ctx, pause); err != nil {
 			return fmt.Errorf("SyncFlow API, %s: %w", k.endpoint, err)
 		}

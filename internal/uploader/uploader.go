@@ -26,7 +26,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"log/slog"
 	"maps"
@@ -387,5 +386,5 @@ func pause(failures int, err error) time.Duration {
 
 func (u *Uploader) logger(j *job) *slog.Logger {
 	i := j.rec.Info()
-	return u.log.With("egress_id", i.EgressID, "session_id", i.SessionID, "room_name", fmt.Sprintf("%q", i.RoomName), "project_id", i.ProjectID)
+	return u.log.With("egress_id", i.EgressID, "session_id", i.SessionID, "room", i.RoomName, "project_id", i.ProjectID)
 }

@@ -614,6 +614,9 @@ func TestNoNamesInLogsAndStatus(t *testing.T) {
 		if strings.Contains(text, "secret-alice") {
 			t.Errorf("a participant is named:\n%s", text)
 		}
+		if !strings.Contains(text, ` room="class 1" `) {
+			t.Errorf("the room is not named, or in another way than elsewhere:\n%s", text)
+		}
 		if !strings.Contains(text, "a text view") || !strings.Contains(text, "SlowDown") {
 			t.Errorf("it is not said what failed:\n%s", text)
 		}

@@ -77,12 +77,12 @@ func (s *Server) listen(t *thread, x session) {
 	ok := s.pool.take(s.poolWait())
 	t.leave()
 	if !ok {
-		s.log.Error("room listener: no database connection", "session", x.ID)
+		s.log.Error("room listener: no database connection", "session_id", x.ID)
 		return
 	}
 	defer s.pool.give()
 	if err := s.attend(x); err != nil {
-		s.log.Error("room listener", "session", x.ID, "error", err) // the session stays Started
+		s.log.Error("room listener", "session_id", x.ID, "error", err) // the session stays Started
 	}
 }
 
