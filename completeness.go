@@ -15,6 +15,10 @@ const (
 type Completeness struct {
 	Join    Join     `json:"join"`
 	Outages []Outage `json:"outages"`
+	// ClockSteps are when the recorder's clock was set, the first 256 of them;
+	// ClockStepsOmitted counts the others.
+	ClockSteps        []ClockStep `json:"clock_steps,omitempty"`
+	ClockStepsOmitted int64       `json:"clock_steps_omitted,omitempty"`
 	// UndecodablePackets are in events.jsonl as kind "unknown".
 	UndecodablePackets int64 `json:"undecodable_packets"`
 	// UndecryptablePackets are in events.jsonl as kind "encrypted": they were
@@ -67,6 +71,24 @@ type Outage struct {
 	// ConnectionsOmitted counts those beyond the limit.
 	Connections        []OutageNeighbour `json:"connections,omitempty"`
 	ConnectionsOmitted int64             `json:"connections_omitted,omitempty"`
+}
+
+// ClockStep says that the recorder's clock was set, so that times before it and
+// after it cannot be compared. Frames before Index have times by the earlier clock,
+// those from it on by the later one.
+type ClockStep struct {
+	Index uint64 `json:"index"`
+	// OffsetNS is how far it was set forward, or back where it is negative.
+	OffsetNS int64 `json:"offset_ns"`
+	// BeforeUnixNS is the last time of the earlier clock that is known, AfterUnixNS
+	// the first one of the later clock.
+	BeforeUnixNS int64 `json:"before_unix_ns"`
+	AfterUnixNS  int64 `json:"after_unix_ns"`
+	// AtLeast: the recorder was not running, so that it is only known that the
+	// clock was set back, and by OffsetNS at least.
+	AtLeast bool `json:"at_least,omitempty"`
+	// EgressID is which recorder's clock it is, in a merged recording.
+	EgressID string `json:"egress_id,omitempty"`
 }
 
 // OutageNeighbour is the part of one connection that lies next to an outage. If

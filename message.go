@@ -52,6 +52,9 @@ const (
 	KindRecorderAway Kind = "recorder_away"
 	KindRecorderBack Kind = "recorder_back"
 
+	// the recorder's clock was set; times before and after it are by different clocks
+	KindClockStep Kind = "clock_step"
+
 	KindSelection Kind = "selection" // the rules in force from here on, of what is recorded
 	KindDropped   Kind = "dropped"   // what was not recorded because of them since the last such line
 	// KindForgotten stands in the place of a line of a participant who was
@@ -65,7 +68,7 @@ func (k Kind) IsEvent() bool {
 	switch k {
 	case KindRecordingStarted, KindJoined, KindParticipantJoined, KindParticipantLeft,
 		KindParticipantUpdated, KindRoomUpdated, KindDataTrackSubscribed, KindOutageStarted, KindOutageEnded, KindRecordingEnded, KindCorrupt,
-		KindRecorderAway, KindRecorderBack, KindSelection, KindDropped, KindForgotten:
+		KindRecorderAway, KindRecorderBack, KindClockStep, KindSelection, KindDropped, KindForgotten:
 		return true
 	}
 	return false
@@ -390,6 +393,12 @@ type Event struct {
 	// frame before it.
 	Cause       string `json:"cause,omitempty"`
 	SinceUnixNS int64  `json:"since_unix_ns,omitempty"`
+
+	// clock_step, see [ClockStep]
+	OffsetNS     int64 `json:"offset_ns,omitempty"`
+	BeforeUnixNS int64 `json:"before_unix_ns,omitempty"`
+	AfterUnixNS  int64 `json:"after_unix_ns,omitempty"`
+	AtLeast      bool  `json:"at_least,omitempty"`
 
 	// In a merged recording: which recorder an event is from.
 	EgressID string `json:"egress_id,omitempty"`

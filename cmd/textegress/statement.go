@@ -26,6 +26,7 @@ func printStatement(w io.Writer, c textegress.Completeness, merged []textegress.
 		line("The recorder joined the room at %s. What was sent before is not recorded.", clock(c.Join.JoinedUnixNS))
 	}
 	printOutages(line, c)
+	printClockSteps(line, c)
 	printNotRead(line, c)
 	if c.Tail == textegress.TailLeft {
 		line("The recorder left by itself; what was sent later was not to be recorded.")
@@ -63,10 +64,6 @@ func printOutages(line func(string, ...any), c textegress.Completeness) {
 			line("  … and %d more (--json)", len(c.Outages)-i)
 			return
 		}
-		end := "to the end of the recording"
-		if o.EndedUnixNS != 0 {
-			end = fmt.Sprintf("for %s", time.Duration(o.EndedUnixNS-o.StartedUnixNS).Round(time.Millisecond))
-		}
 		whole, holes, silent := 0, 0, 0
 		for _, n := range o.Connections {
 			switch {
@@ -79,7 +76,7 @@ func printOutages(line func(string, ...any), c textegress.Completeness) {
 			}
 		}
 		line("  %d. %s, from %s %s. Connections that had sent numbered packets: %d went on without a missing number, %d with numbers missing, %d sent no more.",
-			i+1, escape(o.Cause), clock(o.StartedUnixNS), end, whole, holes, silent)
+			i+1, escape(o.Cause), clock(o.StartedUnixNS), lasted(c, o), whole, holes, silent)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/syncflow/textegress"
@@ -25,5 +26,43 @@ func TestSequenceInWords(t *testing.T) {
 		if got := sequence(s); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
+	}
+}
+
+// Steps of the clock are told, and an outage is as long as it was.
+func TestClockStepsInWords(t *testing.T) {
+	const noon = 1_767_355_200_000_000_000 // 2026-01-02T12:00:00Z
+	outage := textegress.Outage{Cause: "connection_lost", StartedUnixNS: noon, EndedUnixNS: noon - 3590e9, StartIndex: 10, EndIndex: 12}
+	back := textegress.ClockStep{Index: 9, OffsetNS: -3600e9, BeforeUnixNS: noon, AfterUnixNS: noon - 3599e9}
+	for name, tt := range map[string]struct {
+		steps []textegress.ClockStep
+		want  []string
+	}{
+		"noticed with the outage": {[]textegress.ClockStep{back}, []string{
+			"from 2026-01-02T12:00:00.000Z for 10s.",
+			"Steps of the recorder's clock: 1. Times before and after a step are by different clocks.",
+			"  1. back by 1h0m0s: 2026-01-02T12:00:00.000Z was followed by 2026-01-02T11:00:01.000Z.",
+		}},
+		"within the outage": {[]textegress.ClockStep{{Index: 11, OffsetNS: -3600e9}}, []string{"from 2026-01-02T12:00:00.000Z for 10s."}},
+		"not in the outage": {[]textegress.ClockStep{{Index: 11, OffsetNS: -3600e9}, {Index: 7, OffsetNS: 5e9}, {Index: 13, OffsetNS: 5e9}}, []string{
+			"from 2026-01-02T12:00:00.000Z for 10s.", "Steps of the recorder's clock: 3.", "  3. forward by 5s: ",
+		}},
+		"while nobody recorded": {[]textegress.ClockStep{{Index: 11, OffsetNS: -3600e9, AtLeast: true}}, []string{
+			"for an unknown time (the clock was set)", "back by at least 1h0m0s",
+		}},
+		"of one of two recorders": {[]textegress.ClockStep{{Index: 30, OffsetNS: 5e9, EgressID: "DE_a\x1b"}}, []string{`(DE_a\u001b).`, "for an unknown time (the clock was set)"}},
+	} {
+		var b strings.Builder
+		printStatement(&b, textegress.Completeness{Outages: []textegress.Outage{outage}, ClockSteps: tt.steps}, nil)
+		for _, want := range tt.want {
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("%s: %q is not in\n%s", name, want, b.String())
+			}
+		}
+	}
+	var b strings.Builder
+	printStatement(&b, textegress.Completeness{}, nil)
+	if strings.Contains(b.String(), "clock") {
+		t.Errorf("there was no step: %s", b.String())
 	}
 }

@@ -6,6 +6,7 @@
 package complete
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/syncflow/textegress"
@@ -22,8 +23,8 @@ type Limits struct {
 	GapsPerConnection, Gaps int
 	// Neighbours are how many entries all outages together have; default 4096.
 	Neighbours int
-	// Streams are how many incomplete streams are listed; default 256.
-	Streams int
+	// Streams are how many incomplete streams are listed, ClockSteps how many steps of the clock; default 256.
+	Streams, ClockSteps int
 	// Name is the greatest length in bytes of a sid, an identity or a stream id that is kept; default 1024. LiveKit's own
 	// limit for identities is 256 by default.
 	Name int
@@ -33,7 +34,7 @@ func (l *Limits) fill() {
 	for _, d := range []struct {
 		n *int
 		v int
-	}{{&l.Connections, 10_000}, {&l.GapsPerConnection, 64}, {&l.Gaps, 4096}, {&l.Neighbours, 4096}, {&l.Streams, 256}, {&l.Name, 1024}} {
+	}{{&l.Connections, 10_000}, {&l.GapsPerConnection, 64}, {&l.Gaps, 4096}, {&l.Neighbours, 4096}, {&l.Streams, 256}, {&l.ClockSteps, 256}, {&l.Name, 1024}} {
 		if *d.n == 0 {
 			*d.n = d.v
 		}
@@ -271,6 +272,7 @@ func (a *Account) Statement(s Subject) textegress.Completeness {
 		o.Connections = append([]textegress.OutageNeighbour(nil), o.Connections...)
 		out.Outages[i] = o
 	}
+	out.ClockSteps = slices.Clone(a.c.ClockSteps)
 	out.Streams.List = append([]textegress.IncompleteStream(nil), a.c.Streams.List...)
 	room := a.limits.Neighbours - a.neighbours
 	out.Connections = make([]textegress.Connection, 0, len(a.order))

@@ -584,3 +584,22 @@ func FuzzFrame(f *testing.F) {
 		}
 	})
 }
+
+// Steps of the clock are stated where they were, as many as there is room for.
+func TestClockSteps(t *testing.T) {
+	r := newRecord(t, complete.Limits{ClockSteps: 2})
+	r.join("PA_1")
+	first := r.event(spool.Event{Kind: textegress.KindClockStep, OffsetNS: -5e9, BeforeUnixNS: 9e9, AfterUnixNS: 4e9})
+	second := r.event(spool.Event{Kind: textegress.KindClockStep, OffsetNS: -1, BeforeUnixNS: 5e9, AfterUnixNS: 5e9 - 1, AtLeast: true, EgressID: "DE_a"})
+	for range 3 {
+		r.event(spool.Event{Kind: textegress.KindClockStep, OffsetNS: 1e9})
+	}
+	c := r.a.Statement(complete.Subject{})
+	want := []textegress.ClockStep{
+		{Index: first, OffsetNS: -5e9, BeforeUnixNS: 9e9, AfterUnixNS: 4e9},
+		{Index: second, OffsetNS: -1, BeforeUnixNS: 5e9, AfterUnixNS: 5e9 - 1, AtLeast: true, EgressID: "DE_a"},
+	}
+	if diff := cmp.Diff(want, c.ClockSteps); diff != "" || c.ClockStepsOmitted != 3 {
+		t.Errorf("%d omitted\n%s", c.ClockStepsOmitted, diff)
+	}
+}

@@ -43,6 +43,14 @@ func (a *Account) event(f spool.Frame, m textegress.Message) {
 				Cause: e.Cause, StartedUnixNS: e.SinceUnixNS, EndedUnixNS: m.UnixNS, EndIndex: f.Index,
 			})
 		}
+	case textegress.KindClockStep:
+		if len(a.c.ClockSteps) >= a.limits.ClockSteps {
+			a.c.ClockStepsOmitted++
+			break
+		}
+		a.c.ClockSteps = append(a.c.ClockSteps, textegress.ClockStep{
+			Index: f.Index, OffsetNS: e.OffsetNS, BeforeUnixNS: e.BeforeUnixNS, AfterUnixNS: e.AfterUnixNS, AtLeast: e.AtLeast, EgressID: e.EgressID,
+		})
 	case textegress.KindSelection:
 		delete(a.ruling, e.EgressID)
 		if e.Selection != nil && !e.Selection.IsZero() {

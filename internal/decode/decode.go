@@ -99,11 +99,11 @@ func (d *Decoder) Late() int64 { return d.streams.late }
 // for one.
 func (d *Decoder) Frame(f spool.Frame, emit func(*Line) error) error {
 	d.opened = false
-	if err := d.streams.passed(f, emit); err != nil {
-		return err
-	}
 	if f.Type == spool.FrameEvent {
 		return d.event(f, emit)
+	}
+	if err := d.streams.passed(f, emit); err != nil {
+		return err
 	}
 	p, line := d.packet(f)
 	if p != nil && p.isStream() {
@@ -120,12 +120,18 @@ func (d *Decoder) End(emit func(*Line) error) error { return d.streams.end(emit)
 
 func (d *Decoder) event(f spool.Frame, emit func(*Line) error) error {
 	m, ok := Event(f)
+	if m.Kind == textegress.KindClockStep {
+		d.streams.stepped(m.Event) // the time of this frame is by the clock as it is now
+	}
+	if err := d.streams.passed(f, emit); err != nil {
+		return err
+	}
 	d.tracks.Event(f.Epoch, m.Event)
 	switch m.Kind {
 	case textegress.KindParticipantJoined:
-		d.streams.people.came(m.ParticipantSID, m.Identity, f.UnixNS)
+		d.streams.people.came(m.ParticipantSID, m.Identity, d.streams.now(f))
 	case textegress.KindParticipantLeft:
-		d.streams.people.left(m.ParticipantSID, f.UnixNS)
+		d.streams.people.left(m.ParticipantSID, d.streams.now(f))
 	case textegress.KindRecordingEnded:
 		if err := d.streams.end(emit); err != nil {
 			return err

@@ -327,6 +327,12 @@ func TestStreams(t *testing.T) {
 			r.joined("alice").from("alice", text("s", 12)).from("alice", part("s", 0, "first ")).left("alice").again("alice").joined("alice").
 				wait(5).from("alice", text("new", 2)).from("alice", part("new", 0, "hi")).from("alice", trailer("new", ""))
 		}, []string{`text_stream s "first "; sender_left`, `text_stream new "hi"`}},
+		"the sender joins again while our clock is set": {func(r *tape) {
+			r.joined("alice").from("alice", file("s", "f", 12)).from("alice", part("s", 0, "first ")).left("alice").
+				wait(3600).event(`{"kind":"clock_step","offset_ns":3600000000000}`).again("alice").joined("alice").
+				wait(-7200).event(`{"kind":"clock_step","offset_ns":-7200000000000}`).
+				from("alice", part("s", 1, "second")).from("alice", trailer("s", ""))
+		}, []string{`byte_stream s "first second" in a file over PA_alice[PA_alice+]`}},
 		"the sender joins twice again": {func(r *tape) {
 			r.from("alice", text("s", 3)).from("alice", part("s", 0, "a")).again("alice").from("alice", part("s", 1, "b")).
 				again("alice").from("alice", part("s", 2, "c")).from("alice", trailer("s", ""))

@@ -38,6 +38,7 @@ type streams struct {
 	memory   int64
 	inflated int64
 	late     int64
+	shift    int64         // how far the recorder's clock was set forward since the beginning
 	flate    io.ReadCloser // of inflate, used again and again
 }
 
@@ -132,7 +133,8 @@ func idSum(id string) [16]byte {
 func (s *streams) passed(f spool.Frame, emit func(*Line) error) error {
 	f.Payload, f.PossibleDuplicate = nil, false
 	s.last = f
-	for sid, ok := s.people.gone(f.UnixNS); ok; sid, ok = s.people.gone(f.UnixNS) {
+	now := s.now(f)
+	for sid, ok := s.people.gone(now); ok; sid, ok = s.people.gone(now) {
 		key := senderKey{sid: sid}
 		snd := s.senders[key]
 		if snd == nil {
@@ -144,6 +146,16 @@ func (s *streams) passed(f spool.Frame, emit func(*Line) error) error {
 		delete(s.senders, key)
 	}
 	return nil
+}
+
+// now returns the time of a frame by the clock of the first frame.
+func (s *streams) now(f spool.Frame) int64 { return f.UnixNS - s.shift }
+
+// stepped takes note that the recorder's clock was set. In a merged recording, times are by several clocks anyway.
+func (s *streams) stepped(e *textegress.Event) {
+	if e != nil && e.EgressID == "" {
+		s.shift += e.OffsetNS
+	}
 }
 
 // end ends all streams, in the order in which they began.

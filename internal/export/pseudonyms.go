@@ -197,6 +197,7 @@ func (v *veil) event(kind textegress.Kind, e *textegress.Event) *textegress.Even
 		Cause: e.Cause, SinceUnixNS: e.SinceUnixNS, EgressID: e.EgressID, Instance: e.Instance, Reason: e.Reason, Status: e.Status,
 		Source: e.Source, AnnouncedUnixNS: e.AnnouncedUnixNS, Part: e.Part, Previous: e.Previous,
 		TrackSID: e.TrackSID, Handle: e.Handle, Segment: e.Segment, Offset: e.Offset, Bytes: e.Bytes, FramesMissing: e.FramesMissing, Dropped: v.dropped(e.Dropped),
+		OffsetNS: e.OffsetNS, BeforeUnixNS: e.BeforeUnixNS, AfterUnixNS: e.AfterUnixNS, AtLeast: e.AtLeast,
 	}
 	if kind != textegress.KindJoined { // there it is the recorder itself, in every recording under another name
 		out.Identity = v.identity(e.Identity)
@@ -260,7 +261,7 @@ func (v *veil) completeness(c textegress.Completeness) textegress.Completeness {
 	out := textegress.Completeness{
 		Join: c.Join, UndecodablePackets: c.UndecodablePackets, UndecryptablePackets: c.UndecryptablePackets,
 		CorruptRanges: c.CorruptRanges, CorruptBytes: c.CorruptBytes, FramesMissing: c.FramesMissing, Tail: c.Tail, Suspect: c.Suspect,
-		Outages: c.Outages, ConnectionsOmitted: c.ConnectionsOmitted, PossibleDuplicates: c.PossibleDuplicates,
+		Outages: c.Outages, ClockSteps: c.ClockSteps, ClockStepsOmitted: c.ClockStepsOmitted, ConnectionsOmitted: c.ConnectionsOmitted, PossibleDuplicates: c.PossibleDuplicates,
 		Streams: textegress.Streams{Complete: c.Streams.Complete, Incomplete: c.Streams.Incomplete, LatePackets: c.Streams.LatePackets},
 	}
 	for _, n := range c.Connections {

@@ -384,6 +384,7 @@ var fates = map[string]map[string]fate{
 		"ClockOffsetMS": kept, "Cause": kept, "SinceUnixNS": kept, "EgressID": kept, "Instance": kept, "Selection": nested, "Dropped": nested,
 		"TrackSID": kept, "Handle": kept, "Lines": dropped, "Late": dropped, "Reason": kept, "Status": kept, "Source": kept, "AnnouncedUnixNS": kept, "Part": kept,
 		"Previous": kept, "Segment": kept, "Offset": kept, "Bytes": kept, "FramesMissing": kept,
+		"OffsetNS": kept, "BeforeUnixNS": kept, "AfterUnixNS": kept, "AtLeast": kept,
 	},
 	"TrackInfo": {
 		"SID": kept, "Handle": kept, "Sequence": kept, "Frame": kept, "Start": kept, "Final": kept, "Timestamp": kept, "UserTimestamp": kept,
@@ -409,10 +410,11 @@ var fates = map[string]map[string]fate{
 	"Completeness": {
 		"Join": nested, "Outages": nested, "UndecodablePackets": kept, "UndecryptablePackets": kept, "CorruptRanges": kept, "CorruptBytes": kept,
 		"FramesMissing": kept, "Tail": kept, "Suspect": kept, "Connections": nested, "ConnectionsOmitted": nested, "Streams": nested,
-		"PossibleDuplicates": kept,
+		"PossibleDuplicates": kept, "ClockSteps": nested, "ClockStepsOmitted": kept,
 	},
 	// Those whose fields are all kept are copied as a whole.
-	"Join": {"AnnouncedUnixNS": kept, "JoinedUnixNS": kept, "RoomCreatedUnixMS": kept},
+	"Join":      {"AnnouncedUnixNS": kept, "JoinedUnixNS": kept, "RoomCreatedUnixMS": kept},
+	"ClockStep": {"Index": kept, "OffsetNS": kept, "BeforeUnixNS": kept, "AfterUnixNS": kept, "AtLeast": kept, "EgressID": kept},
 	"Outage": {
 		"Cause": kept, "StartedUnixNS": kept, "EndedUnixNS": kept, "StartIndex": kept, "EndIndex": kept, "Connections": nested,
 		"ConnectionsOmitted": kept,

@@ -17,11 +17,12 @@ const maxSample = 1 << 14
 func clocks(a, b iter.Seq2[spool.Frame, error]) (offset int64, ok bool, err error) {
 	sample := map[key]seen{}
 	mask := byte(0)
+	var first, second items
 	for f, err := range a {
 		if err != nil {
 			return 0, false, err
 		}
-		it := newItem(f)
+		it := first.next(f)
 		if it.class == classOwn || it.key[0]&mask != 0 {
 			continue
 		}
@@ -41,7 +42,7 @@ func clocks(a, b iter.Seq2[spool.Frame, error]) (offset int64, ok bool, err erro
 		if err != nil {
 			return 0, false, err
 		}
-		it := newItem(f)
+		it := second.next(f)
 		if s, in := sample[it.key]; in && s.class == it.class {
 			old := other[it.key]
 			other[it.key] = seen{class: it.class, at: it.place, times: old.times + 1}

@@ -32,9 +32,9 @@ type item struct {
 	sid   string // of classNumbered
 	seq   uint32
 	event textegress.Event // of classOwn and classParticipant
-	// place is the time by which it is ordered where nothing better is known: that of its reception, by its recorder's
-	// clock; of the beginning of an outage, that of the last frame before it.
-	place int64
+	// stated is the time of its reception, by its recorder's clock; of the beginning of an outage, that of the last frame before
+	// it. place is the same by this clock as it was at the beginning; by it is ordered what nothing better is known of.
+	stated, place int64
 	// twin is the same packet in the other recording, once that is certain. taken: the twin was written.
 	twin     *item
 	taken    bool
@@ -44,7 +44,21 @@ type item struct {
 	reliable bool
 }
 
-// newItem copies what it keeps.
+// items makes items of the frames of one recorder.
+type items struct {
+	shift int64 // how far its clock was set forward since the beginning
+}
+
+// next copies what it keeps.
+func (s *items) next(f spool.Frame) *item {
+	it := newItem(f)
+	if it.event.Kind == textegress.KindClockStep && it.event.EgressID == "" {
+		s.shift += it.event.OffsetNS
+	}
+	it.stated, it.place = it.place, it.place-s.shift
+	return it
+}
+
 func newItem(f spool.Frame) *item {
 	f.Payload = append([]byte(nil), f.Payload...)
 	it := &item{frame: f, place: f.UnixNS, mark: f.PossibleDuplicate}

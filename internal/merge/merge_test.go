@@ -193,6 +193,44 @@ func TestMergeComparesClocks(t *testing.T) {
 	}
 }
 
+// A recorder whose clock was set meanwhile is compared by the clock as it was at first, so that packets without a number are
+// recognised on both sides of the step.
+func TestMergeOfAClockThatWasSet(t *testing.T) {
+	for _, offset := range []int64{-3600e9, 7e9} {
+		w := newWorld(rand.New(rand.NewPCG(3, 3)), 200, 0)
+		a, b := w.hear("DE_a", "a", 0, nil, nil), w.hear("DE_b", "b", 0, nil, nil)
+		set := newSource("DE_b", "b")
+		segments, err := b.Segments()
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for f, err := range spool.ReadSegments(segments) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n++; n > 100 {
+				if n == 101 {
+					set.event(1, f.UnixNS+offset, spool.Event{Kind: textegress.KindClockStep, OffsetNS: offset, BeforeUnixNS: f.UnixNS, AfterUnixNS: f.UnixNS + offset})
+				}
+				f.UnixNS += offset
+			}
+			set.frame(f)
+		}
+		d := mergeAll(t, a, set, options{limit: 64, segmentSize: 1 << 20})
+		if marked := judge(t, w, d); marked != 0 {
+			t.Errorf("%d packets are marked", marked)
+		}
+		if only := d.manifest.Merged[0].Only + d.manifest.Merged[1].Only; only != 0 {
+			t.Errorf("%d packets are in one only", only)
+		}
+		steps := d.manifest.Completeness.ClockSteps
+		if len(steps) != 1 || steps[0].OffsetNS != offset || steps[0].EgressID != "DE_b" {
+			t.Errorf("steps %+v", steps)
+		}
+	}
+}
+
 // Only what both missed at the same time stays an outage.
 func TestMergeCommonOutage(t *testing.T) {
 	s := func(from, to int64) span { return span{start + from*1e9, start + to*1e9} }

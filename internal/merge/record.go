@@ -170,7 +170,7 @@ func (r *record) own(i int, it *item) error {
 		return r.event(i, it.frame, spool.Event{Kind: textegress.KindOutageEnded})
 	case textegress.KindOutageStarted:
 		r.al.sides[i].outages++
-		me.here, me.lost, me.cause, me.since = false, true, ev.Cause, it.place
+		me.here, me.lost, me.cause, me.since = false, true, ev.Cause, it.stated
 		ev.Kind = textegress.KindRecorderAway
 	case textegress.KindOutageEnded:
 		ev.Kind = textegress.KindRecorderBack
@@ -179,7 +179,7 @@ func (r *record) own(i int, it *item) error {
 			break
 		}
 		if me.here && !sessionEnded(ev.Reason) {
-			me.lost, me.cause, me.since = true, ev.Reason, it.place
+			me.lost, me.cause, me.since = true, ev.Reason, it.stated
 		}
 		me.here = false
 	case textegress.KindCorrupt:

@@ -16,6 +16,7 @@ const (
 // side is one of the two recordings, with a window over the frames that come next.
 type side struct {
 	next   func() (spool.Frame, error, bool)
+	items  items
 	stop   func()
 	window []*item // window[head:] are the frames that come next
 	head   int
@@ -56,7 +57,7 @@ func (s *side) fill(met func(*item)) error {
 		if err != nil {
 			return err
 		}
-		it := newItem(f)
+		it := s.items.next(f)
 		if f.Type == spool.FramePacket {
 			s.packets++
 		}

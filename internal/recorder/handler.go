@@ -32,8 +32,8 @@ type handler struct {
 	unsure bool
 	// fresh is set when the room is new to us, names no session and is empty, so
 	// the authority is to be asked whether the session still runs.
-	fresh    bool
-	joinedNS int64 // when the room was accepted, unix
+	fresh  bool
+	joined time.Time // when the room was accepted
 
 	ctx     context.Context // of the recorder: a stop waits for no disk
 	broken  chan struct{}   // closed when a frame was given up; nothing is written after that
@@ -68,7 +68,8 @@ func (h *handler) Joined(in room.Info) error {
 			return errUnsureRoom
 		}
 	}
-	now := time.Now().UnixNano()
+	h.joined = time.Now()
+	now := h.joined.UnixNano()
 	r.mu.Lock()
 	r.epoch++
 	h.epoch = uint16(r.epoch)
@@ -77,7 +78,6 @@ func (h *handler) Joined(in room.Info) error {
 	r.status = textegress.StatusActive
 	ended := r.inOutage
 	r.mu.Unlock()
-	h.joinedNS = now
 
 	if err := h.event(now, spool.Event{
 		Kind: textegress.KindJoined, RoomSID: in.RoomSID, RoomMetadata: in.RoomMetadata, RoomCreatedUnixMS: unixMS(in.RoomCreated),

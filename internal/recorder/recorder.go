@@ -271,7 +271,11 @@ func (r *Recorder) begin(ctx context.Context) error {
 			return err
 		}
 		// The time between two parts is an outage of the session.
-		return r.stateOutage(ctx, cmp.Or(r.info.PreviousReason, causeServiceStopped), r.info.PreviousEndedUnixNS)
+		err = r.stateOutage(ctx, cmp.Or(r.info.PreviousReason, causeServiceStopped), r.info.PreviousEndedUnixNS)
+		if err != nil {
+			return err
+		}
+		return r.stateSetBack(ctx, r.info.PreviousEndedUnixNS, now)
 	}
 	r.lastFrameNS.Store(last)
 	r.lostAt = now
@@ -281,7 +285,24 @@ func (r *Recorder) begin(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := r.stateSetBack(ctx, last, now); err != nil {
+		return err
+	}
 	return r.insist(ctx, "state the selection", func() error { return r.stateSelection(now.UnixNano()) })
+}
+
+// stateSetBack states that our clock was set back while nobody recorded, where it reads an earlier time than
+// before. That it was set forward, or back by less, nothing tells.
+func (r *Recorder) stateSetBack(ctx context.Context, beforeNS int64, now time.Time) error {
+	offset := now.UnixNano() - beforeNS
+	if offset >= 0 {
+		return nil
+	}
+	return r.insist(ctx, "state that the clock was set back", func() error {
+		return r.event(now.UnixNano(), spool.Event{
+			Kind: textegress.KindClockStep, OffsetNS: offset, BeforeUnixNS: beforeNS, AfterUnixNS: now.UnixNano(), AtLeast: true,
+		})
+	})
 }
 
 // replay reads what an earlier process wrote: the epoch, who was present, under

@@ -399,6 +399,68 @@ func TestContinueAfterCrash(t *testing.T) {
 	})
 }
 
+// A clock that was set back while no process ran is stated, because the record shows it; one that was set forward cannot be.
+func TestContinueAfterTheClockWasSetBack(t *testing.T) {
+	for name, tt := range map[string]struct {
+		last time.Duration // of the last frame, after the present
+		want []string
+	}{
+		"back":    {time.Hour, []string{"recording_started", "clock_step", "joined RM_1", "participant_joined alice", "recording_ended COMPLETE room_deleted"}},
+		"forward": {-time.Hour, []string{"recording_started", "joined RM_1", "participant_joined alice", "recording_ended COMPLETE room_deleted"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, nil, step{info: info("RM_1", ours, "alice"), stay: send(room.ReasonRoomDeleted)})
+				wr, err := w.rec.Writer()
+				if err != nil {
+					t.Fatal(err)
+				}
+				last := time.Now().Add(tt.last).UnixNano()
+				if err := wr.AppendEvent(last, spool.Event{Kind: textegress.KindRecordingStarted}); err != nil {
+					t.Fatal(err)
+				}
+				if err := wr.Close(); err != nil {
+					t.Fatal(err)
+				}
+				w.run(t.Context())
+				if d := cmp.Diff(tt.want, w.story()); d != "" {
+					t.Errorf("the recording (-want +got):\n%s", d)
+				}
+				for f, err := range w.rec.Frames() {
+					if err != nil {
+						t.Fatal(err)
+					}
+					ev, err := spool.DecodeEvent(f.Payload)
+					if err != nil || ev.Kind != textegress.KindClockStep {
+						continue
+					}
+					want := spool.Event{Kind: ev.Kind, OffsetNS: f.UnixNS - last, BeforeUnixNS: last, AfterUnixNS: f.UnixNS, AtLeast: true}
+					if d := cmp.Diff(want, ev); d != "" || ev.OffsetNS >= 0 {
+						t.Errorf("%d: %s", ev.OffsetNS, d)
+					}
+				}
+			})
+		})
+	}
+}
+
+// The time between two parts is an outage also where the second one begins, by our clock, before the first one ended.
+func TestNextPartAfterTheClockWasSetBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(i *spool.Info) {
+			i.Part, i.Previous, i.PreviousEndedUnixNS = 2, "DE_before", time.Now().Add(time.Hour).UnixNano()
+		}, step{info: info("RM_1", ours, "alice"), stay: send(room.ReasonRoomDeleted)})
+		w.run(t.Context())
+		want := []string{
+			"recording_started", "outage_started service_stopped", "clock_step", "joined RM_1", "outage_ended", "participant_joined alice",
+			"recording_ended COMPLETE room_deleted",
+		}
+		if d := cmp.Diff(want, w.story()); d != "" {
+			t.Errorf("the recording (-want +got):\n%s", d)
+		}
+	})
+}
+
 func TestSessionOf(t *testing.T) {
 	tests := []struct{ metadata, want string }{
 		{ours, session},

@@ -51,7 +51,7 @@ func (r *Recorder) stateDropped(write func(spool.Frame) error) error {
 func (r *Recorder) dropped(reason string, at time.Time) {
 	r.o.Metrics.dropped(reason)
 	last, now := r.droppedAt.Load(), at.UnixNano()
-	if now-last < int64(dropPause) || !r.droppedAt.CompareAndSwap(last, now) || last == 0 {
+	if d := now - last; d >= 0 && d < int64(dropPause) || !r.droppedAt.CompareAndSwap(last, now) || last == 0 {
 		return
 	}
 	if err := r.stateDropped(r.w.Append); err != nil { // what is dropped may not cost the reserve of a full disk

@@ -144,8 +144,8 @@ func (r *Recorder) removed() *ended {
 func (r *Recorder) attend(ctx context.Context, conn Conn, h *handler, t *tries) (*ended, error) {
 	r.log.Info("joined", "epoch", h.epoch)
 	r.comeBack()
-	if opened := time.Now(); opened.UnixNano()-h.joinedNS > keptForJoining.Nanoseconds() {
-		if err := r.slowJoin(ctx, opened, h.joinedNS); err != nil {
+	if opened := time.Now(); opened.Sub(h.joined) > keptForJoining {
+		if err := r.slowJoin(ctx, opened, h.joined.UnixNano()); err != nil {
 			r.leave(ctx, conn)
 			return nil, err
 		}

@@ -15,7 +15,7 @@ func (s *Spool) keep() {
 		case <-s.done:
 			return
 		case now := <-t.C:
-			s.closeOld(now)
+			s.closeOld()
 			if now.Sub(s.disk.lastLook()) >= diskEvery {
 				s.disk.check()
 			}
@@ -31,7 +31,7 @@ func (d *disk) lastLook() time.Time {
 
 // closeOld closes the segments that were begun longer than SegmentAge ago, also
 // where nothing is appended any more.
-func (s *Spool) closeOld(now time.Time) {
+func (s *Spool) closeOld() {
 	s.mu.Lock()
 	all := make([]*Recording, 0, len(s.recordings))
 	for _, r := range s.recordings {
@@ -40,22 +40,22 @@ func (s *Spool) closeOld(now time.Time) {
 	s.mu.Unlock()
 	for _, r := range all {
 		if w := r.currentWriter(); w != nil {
-			w.closeOld(now)
+			w.closeOld()
 		}
 	}
 }
 
-func (w *Writer) closeOld(now time.Time) {
+func (w *Writer) closeOld() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.ended == nil && w.segment != nil && w.tooOld(now) {
+	if w.ended == nil && w.segment != nil && w.tooOld(w.spool.clock.Read().MonoNS) {
 		w.leave()
 	}
 }
 
 // tooOld reports whether the segment has reached its age. Called with mu held.
-func (w *Writer) tooOld(now time.Time) bool {
-	return w.segment.frames > 0 && now.Sub(w.segment.began) >= w.spool.segmentAge
+func (w *Writer) tooOld(monoNS int64) bool {
+	return w.segment.frames > 0 && time.Duration(monoNS-w.segment.began) >= w.spool.segmentAge
 }
 
 // failedSyncFor is how long a failed fsync counts against the disk: when no

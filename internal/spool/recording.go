@@ -88,7 +88,7 @@ func (r *Recording) openWriter() (*Writer, error) {
 	if r.readOnly {
 		return nil, ErrReadOnly
 	}
-	w := &Writer{recording: r, spool: r.spool}
+	w := &Writer{recording: r, spool: r.spool, steps: newSteps(r.spool.clock)}
 	r.mu.Lock()
 	switch {
 	case r.state != StateOpen:

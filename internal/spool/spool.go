@@ -60,6 +60,7 @@ type Options struct {
 	DiskMinFree int64
 	Logger      *slog.Logger          // nil: silent
 	FS          durable.FS            // nil: the operating system's
+	Clock       Clock                 // nil: the operating system's
 	Registerer  prometheus.Registerer // nil: the metrics are not exported
 }
 
@@ -68,6 +69,7 @@ type Options struct {
 type Spool struct {
 	dir         string
 	fs          durable.FS
+	clock       Clock
 	log         *slog.Logger
 	metrics     *metrics
 	segmentSize int64
@@ -135,13 +137,16 @@ func OpenReadOnly(dir string) (*Spool, error) {
 
 func newSpool(dir string, o Options) (*Spool, error) {
 	s := &Spool{
-		dir: dir, fs: o.FS, log: o.Logger, done: make(chan struct{}),
+		dir: dir, fs: o.FS, clock: o.Clock, log: o.Logger, done: make(chan struct{}),
 		segmentSize: cmp.Or(max(o.SegmentSize, 0), DefaultSegmentSize),
 		segmentAge:  cmp.Or(max(o.SegmentAge, 0), DefaultSegmentAge),
 		recordings:  make(map[string]*Recording), sessions: make(map[sessionOf][]*Recording), failed: make(map[string]time.Time),
 	}
 	if s.fs == nil {
 		s.fs = durable.OS{}
+	}
+	if s.clock == nil {
+		s.clock = systemClock{}
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

@@ -46,6 +46,7 @@ type Writer struct {
 	number    uint32     // of the next segment
 	nextIndex uint64
 	buf       []byte
+	steps     steps
 	syncErr   error // the first failed fsync
 	ended     error // why nothing can be appended any more
 }
@@ -56,7 +57,7 @@ type segment struct {
 	file   durable.File
 	marker [4]byte
 	seed   uint32
-	began  time.Time
+	began  int64 // by the monotonic clock
 
 	size   int64  // guarded by Writer.mu
 	frames uint64 // guarded by Writer.mu
@@ -100,9 +101,40 @@ func (w *Writer) append(f Frame) error {
 	if w.ended != nil {
 		return fmt.Errorf("append: %w", w.ended)
 	}
+	now := w.spool.clock.Read()
+	if w.steps.parted(now) {
+		var err error
+		if now, err = w.stateStep(f.Epoch); err != nil {
+			return err
+		}
+	}
+	return w.write(f, now)
+}
+
+// stateStep appends that the time of day was set, if it was, and returns what the clocks read then. Called
+// with mu held.
+func (w *Writer) stateStep(epoch uint16) (Reading, error) {
+	now, ev, commit := w.steps.look()
+	if ev == nil {
+		commit()
+		return now, nil
+	}
+	payload, err := EncodeEvent(*ev)
+	if err != nil {
+		return now, fmt.Errorf("append: %w", err)
+	}
+	if err := w.write(Frame{Type: FrameEvent, Epoch: epoch, Payload: payload}, now); err != nil {
+		return now, err
+	}
+	commit()
+	w.spool.log.Warn("the clock of this machine was set", "egress_id", w.recording.ID(), "by", time.Duration(ev.OffsetNS).String())
+	return now, nil
+}
+
+// write appends a frame with one write(2). Called with mu held.
+func (w *Writer) write(f Frame, now Reading) error {
 	size := int64(frameHeaderLen + len(f.Payload))
-	now := time.Now()
-	if w.segment != nil && (w.segment.frames > 0 && w.segment.size+size > w.spool.segmentSize || w.tooOld(now)) {
+	if w.segment != nil && (w.segment.frames > 0 && w.segment.size+size > w.spool.segmentSize || w.tooOld(now.MonoNS)) {
 		w.leave()
 	}
 	if w.segment == nil {
@@ -112,9 +144,9 @@ func (w *Writer) append(f Frame) error {
 	}
 	seg := w.segment
 	f.Index = w.nextIndex
-	f.MonoNS = int64(now.Sub(seg.began))
+	f.MonoNS = now.MonoNS - seg.began
 	if f.UnixNS == 0 {
-		f.UnixNS = now.UnixNano()
+		f.UnixNS = now.UnixNS
 	}
 	w.buf = appendFrame(w.buf[:0], seg.marker, seg.seed, &f)
 	n, err := seg.file.Write(w.buf)
@@ -128,6 +160,7 @@ func (w *Writer) append(f Frame) error {
 		w.cut(seg)
 		return fmt.Errorf("append: %w", w.spool.metrics.count(opWrite, err))
 	}
+	w.steps.last = now.UnixNS
 	seg.size += size
 	seg.frames++
 	w.nextIndex++
@@ -147,7 +180,7 @@ func (w *Writer) AppendEvent(unixNS int64, ev Event) error {
 }
 
 // begin opens the next segment and writes its header. Called with mu held.
-func (w *Writer) begin(now time.Time) error {
+func (w *Writer) begin(now Reading) error {
 	for {
 		name := segmentName(w.number)
 		file, err := w.spool.fs.Create("segment", w.recording.path(name))
@@ -158,7 +191,7 @@ func (w *Writer) begin(now time.Time) error {
 		if err != nil {
 			return err
 		}
-		h := newSegmentHeader(w.number, w.nextIndex, now.UnixNano())
+		h := newSegmentHeader(w.number, w.nextIndex, now.UnixNS)
 		n, err := file.Write(h.encode())
 		if err == nil && n < headerLen {
 			err = io.ErrShortWrite
@@ -170,7 +203,7 @@ func (w *Writer) begin(now time.Time) error {
 		w.number++
 		w.segment = &segment{
 			name: name, file: file, marker: h.marker, seed: h.seed(),
-			began: now, size: headerLen,
+			began: now.MonoNS, size: headerLen,
 		}
 		return nil
 	}
