@@ -72,7 +72,7 @@ func (c *compression) work(ctx context.Context, out *output) error {
 		if i >= len(c.segments) {
 			return nil
 		}
-		if err := compress(ctx, z, buf, out, c.segments[i]); err != nil {
+		if err := compress(ctx, z, buf, out, Under(ctx, c.segments[i:i+1])[0]); err != nil {
 			return err
 		}
 	}
@@ -124,11 +124,15 @@ func contentSize(ctx context.Context, seg spool.SegmentSource, buf []byte) (int6
 // writerOnly hides the encoder's ReadFrom, so that a segment is always fed in the same way.
 type writerOnly struct{ io.Writer }
 
-// Under returns segments of which reading ends with ctx, also where nothing in them can be read.
+// Under returns segments of which reading ends with ctx, also where nothing in them can be read or the disk does not answer.
 func Under(ctx context.Context, segments []spool.SegmentSource) []spool.SegmentSource {
 	out := slices.Clone(segments)
 	for i, seg := range segments {
 		if seg.Open == nil {
+			continue
+		}
+		if seg.Silent != nil {
+			out[i] = patient(ctx, seg)
 			continue
 		}
 		out[i].Open = func() (io.ReadCloser, error) {

@@ -271,7 +271,7 @@ func replace(
 	if !ok {
 		return nil, errors.New("the recording is not sealed")
 	}
-	return sp.Replace(src.Info(), sealed, segments, note, func(f *spool.Frame) error {
+	return sp.Replace(src.Info(), sealed, export.Under(ctx, segments), note, func(f *spool.Frame) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"iter"
 	"math"
+	"sync/atomic"
 
 	"github.com/syncflow/textegress"
 )
@@ -21,6 +22,9 @@ type SegmentSource struct {
 	// Sealed is what was measured of the segment when the recording was sealed; see
 	// HoldAgainst. nil: not known. Without a name: it was not there.
 	Sealed *SegmentInfo
+	// Silent counts the reads of the file that somebody has stopped waiting for, of
+	// whoever has this source of the recording. nil: nobody counts.
+	Silent *atomic.Int32
 }
 
 // ReadSegments streams the frames of all segments of a recording, in order. It

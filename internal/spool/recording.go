@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // Names in the directory of a recording.
@@ -39,6 +40,7 @@ type Recording struct {
 	// unsyncable are the segments of which an fsync failed in this process: another
 	// one that succeeded would prove nothing.
 	unsyncable map[string]bool
+	silent     map[string]*atomic.Int32 // by segment, see SegmentSource
 }
 
 // ID returns the egress id.

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"iter"
 	"slices"
+	"sync/atomic"
 
 	"github.com/syncflow/textegress/internal/durable"
 )
@@ -63,7 +64,19 @@ func (r *Recording) Sources() ([]SegmentSource, error) {
 	if err != nil {
 		return nil, fmt.Errorf("recording %s: %w", r.ID(), err)
 	}
-	return r.sources(names), nil
+	sources := r.sources(names)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.silent == nil {
+		r.silent = make(map[string]*atomic.Int32)
+	}
+	for i, name := range names {
+		if r.silent[name] == nil {
+			r.silent[name] = new(atomic.Int32)
+		}
+		sources[i].Silent = r.silent[name]
+	}
+	return sources, nil
 }
 
 // SealedSources returns the segments to be read: those that are there, held

@@ -96,6 +96,11 @@ func (w *world) boot() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.useSpool(sp)
+}
+
+// useSpool makes the uploader of a process.
+func (w *world) useSpool(sp *spool.Spool) {
 	w.sp = sp
 	o := w.opts
 	o.Spool = sp
