@@ -45,20 +45,33 @@ func Open(fsys fs.FS) (*Recording, error) {
 // ErrNotRegular says that what bears the name of an object is no regular file.
 var ErrNotRegular = errors.New("not a regular file")
 
-// OpenObject opens an object of a recording. Where fsys can tell before opening
-// (see [fs.StatFS]) that it is not a regular file, it is not opened: a named pipe
-// would wait for a writer, a device never end.
+// OpenObject opens an object of a recording. In a directory whose file system
+// cannot hold every name it lies under [PortableKey] of its key. Where fsys can
+// tell before opening (see [fs.StatFS]) that it is not a regular file, it is not
+// opened: a named pipe would wait for a writer, a device never end.
 func OpenObject(fsys fs.FS, key string) (fs.File, error) {
+	f, err := openRegular(fsys, key)
+	// Some file systems say that there cannot be such a name, others that there is none.
+	if p := PortableKey(key); err != nil && p != key && !errors.Is(err, ErrNotRegular) {
+		g, perr := openRegular(fsys, p)
+		if perr == nil || errors.Is(perr, ErrNotRegular) {
+			return g, perr
+		}
+	}
+	return f, err
+}
+
+func openRegular(fsys fs.FS, name string) (fs.File, error) {
 	if s, ok := fsys.(fs.StatFS); ok {
-		info, err := s.Stat(key)
+		info, err := s.Stat(name)
 		if err != nil {
 			return nil, err
 		}
 		if !info.Mode().IsRegular() {
-			return nil, fmt.Errorf("%s: %w", key, ErrNotRegular)
+			return nil, fmt.Errorf("%s: %w", name, ErrNotRegular)
 		}
 	}
-	return fsys.Open(key)
+	return fsys.Open(name)
 }
 
 // ReadObject reads an object of at most limit bytes.

@@ -14,6 +14,7 @@ import (
 	"github.com/syncflow/textegress/internal/app"
 	"github.com/syncflow/textegress/internal/config"
 	"github.com/syncflow/textegress/internal/objstore"
+	"github.com/syncflow/textegress/internal/objstore/dir"
 	"github.com/syncflow/textegress/internal/source"
 	"github.com/syncflow/textegress/internal/syncflow"
 )
@@ -204,8 +205,15 @@ func checkBucket(ctx context.Context, p config.Project) finding {
 		f.Key = projectKey(p, "S3_CONFIG__…")
 	}
 	bucket, err := app.Bucket(p)
+	directory, isDir := bucket.(*dir.Bucket)
+	if err == nil && isDir {
+		err = directory.Check()
+	}
 	if err == nil {
 		f.Detail, err = probe(ctx, bucket, p.ProjectID)
+	}
+	if err == nil && isDir && directory.IsPortable() {
+		f.Detail += "; its file system cannot hold every name: files are named as docs/FORMAT.md says, Names on other file systems"
 	}
 	if err != nil {
 		f.Detail = objstore.Redacted(err, err.Error()) // the probe's key helps nobody
@@ -215,10 +223,15 @@ func checkBucket(ctx context.Context, p config.Project) finding {
 	return f
 }
 
+// hardestName is an identity as they come from people: what is written to a bucket in earnest has such names.
+// Several of it make one of 255 bytes.
+const hardestName = "Zoë +1 \"学生\" <مرحبا> 👩🏽‍🎓 e\u0301?*|"
+
 // probe puts an object, reads it back and deletes it. Only the deletion may fail: delivery never deletes.
 func probe(ctx context.Context, bucket objstore.Bucket, projectID string) (string, error) {
 	content := []byte("written by textegress config check, may be deleted: " + rand.Text() + "\n")
-	key := textegress.Prefix("textegress-config-check", projectID, "probe", "", rand.Text()) + "probe.txt"
+	key := textegress.Prefix("textegress-config-check", projectID, "probe: 100%", "", rand.Text()) +
+		textegress.TextViewName(strings.Repeat(hardestName, 5), "a topic: with a long name, too", time.Now())
 	object := objstore.Bytes(content, "text/plain; charset=utf-8")
 	if err := bucket.Upload(ctx, key, object); err != nil {
 		return "", err

@@ -6,11 +6,35 @@ import (
 	"slices"
 	"time"
 
+	"github.com/syncflow/textegress/internal/objstore"
+	"github.com/syncflow/textegress/internal/objstore/dir"
 	"github.com/syncflow/textegress/internal/uploader"
 )
 
 // maxFailures bounds how many different failures of one project's deliveries are listed.
 const maxFailures = 5
+
+// unusable says which directories cannot hold recordings.
+func unusable(projects []project) []string {
+	var out []string
+	for _, p := range projects {
+		if d, ok := p.bucket.(*dir.Bucket); ok {
+			if err := d.Problem(); err != nil {
+				out = append(out, fmt.Sprintf("project %d: nothing can be delivered: %s", p.config.Index, objstore.Redacted(err, "its directory cannot be used")))
+			}
+		}
+	}
+	return out
+}
+
+// checkUnusable looks again at the directories of unusable.
+func checkUnusable(projects []project) {
+	for _, p := range projects {
+		if d, ok := p.bucket.(*dir.Bucket); ok && d.Problem() != nil {
+			d.Check() //nolint:errcheck // Problem has it
+		}
+	}
+}
 
 // undelivered says which deliveries fail, and why, in words for an operator: those that need a person at once, others when
 // they have been failing for [uploader.FailingAfter]. Recordings of a project that is not in the configuration any more are

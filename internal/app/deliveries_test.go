@@ -2,13 +2,53 @@ package app
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/syncflow/textegress/internal/config"
+	"github.com/syncflow/textegress/internal/fsname/fsnametest"
+	"github.com/syncflow/textegress/internal/objstore/dir"
 	"github.com/syncflow/textegress/internal/uploader"
 )
+
+// TestUnusableDirectory: a directory that cannot be used is said before there is anything to deliver, and no longer when it
+// is in order.
+func TestUnusableDirectory(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "out")
+	d, err := dir.New(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	projects := []project{{config: config.Project{Index: 3}, bucket: d}, {broken: "settings"}}
+	if got := unusable(projects); len(got) != 0 {
+		t.Errorf("%q", got)
+	}
+	root, err := fsnametest.Open(t.TempDir(), fsnametest.Limited{Longest: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	projects[0].bucket = dir.On(root, "/media/stick")
+	checkUnusable(projects) // nobody has found anything wrong yet
+	if got := unusable(projects); len(got) != 0 {
+		t.Errorf("%q", got)
+	}
+	if err := projects[0].bucket.(*dir.Bucket).Check(); err == nil {
+		t.Fatal("a directory with short names is in order")
+	}
+	got := unusable(projects)
+	if len(got) != 1 || !strings.HasPrefix(got[0], "project 3: ") || !strings.Contains(got[0], "/media/stick") || !strings.Contains(got[0], "names of 255 bytes") {
+		t.Errorf("%q", got)
+	}
+	root.Longest = 0
+	checkUnusable(projects)
+	if got := unusable(projects); len(got) != 0 {
+		t.Errorf("in order again: %q", got)
+	}
+}
 
 // TestUndelivered: what fails is named with its project, recording, cause and remedy, in bounded length, also where its
 // project is not configured any more.

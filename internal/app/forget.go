@@ -19,12 +19,13 @@ import (
 // settleEvery is how often removals that could not be finished are tried again.
 const settleEvery = time.Minute
 
-// settle finishes removals of participants that were begun, until ctx ends.
+// settle finishes removals of participants that were begun, and looks again at what was found unusable, until ctx ends.
 func (a *App) settle(ctx context.Context) {
 	tick := time.NewTicker(settleEvery)
 	defer tick.Stop()
 	for {
 		a.forgetter.Settle(ctx)
+		checkUnusable(a.all())
 		select {
 		case <-ctx.Done():
 			return

@@ -69,6 +69,11 @@ func (a *App) assemble(p *project) error {
 		return err
 	}
 	p.bucket = bucket
+	if d, ok := bucket.(*dir.Bucket); ok {
+		if err := d.Check(); err != nil { // no reason not to record
+			a.log.Error("recordings of a project cannot be delivered to its directory", "project", pc.Index, "error", objstore.Redacted(err, "it cannot be used"))
+		}
+	}
 	if p.keys, err = Keys(pc); err != nil { // no reason not to record
 		a.log.Error("encrypted packets of a project are delivered as they are: its key is not understood", "project", pc.Index, "error", err)
 	}

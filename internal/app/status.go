@@ -116,6 +116,7 @@ func (a *App) NotReady() []string {
 			out = append(out, unrecordedReasons(p.config.Index, snap.Unrecorded)...)
 		}
 	}
+	out = append(out, unusable(a.all())...)
 	return append(out, undelivered(a.all(), a.uploader.Snapshot())...)
 }
 

@@ -23,7 +23,8 @@ const (
 // files writes the content of streams to files/.
 type files struct {
 	out   *output
-	names map[string]int // keys that are taken, with the number that may make another one of it
+	names *names
+	next  map[string]int // the number that may make another key of one that is taken
 	max   int
 }
 
@@ -31,17 +32,17 @@ func newFiles(out *output, limit int) *files {
 	if limit == 0 {
 		limit = maxFiles
 	}
-	return &files{out: out, names: map[string]int{}, max: limit}
+	return &files{out: out, names: newNames(), next: map[string]int{}, max: limit}
 }
 
 // add writes the content of m's stream and names the file in it. Where there are too many files already, the content
 // stands in the line if it is short, and is left out otherwise.
 func (f *files) add(m *textegress.Message, c *decode.Content) error {
-	if len(f.names) >= f.max {
+	if f.names.len() >= f.max {
 		return f.inLine(m, c)
 	}
 	key := f.name(m)
-	ob, err := f.out.create(key, contentType(m.Stream), fmt.Sprintf("received file %d", len(f.names)))
+	ob, err := f.out.create(key, contentType(m.Stream), fmt.Sprintf("received file %d", f.names.len()))
 	if err != nil {
 		return err
 	}
@@ -69,15 +70,18 @@ func (f *files) inLine(m *textegress.Message, c *decode.Content) error {
 }
 
 // name returns a key that is not taken: a sender can use one stream id and name twice, and a hostile one can make two
-// names that are cut to the same.
+// names that are cut to the same. One that differs from another only in case or normal form gets a hash.
 func (f *files) name(m *textegress.Message) string {
 	key := textegress.FileName(m.Identity, m.Stream.ID, m.Stream.Name)
-	name := key
-	for i := f.names[key]; f.names[name] != 0; i++ {
-		name = key + "~" + strconv.Itoa(i)
-		f.names[key] = i + 1
+	if !f.names.has(key) && f.names.taken(key) {
+		key += hashMark(key)
 	}
-	f.names[name] = 2
+	name := key
+	for i := max(2, f.next[key]); f.names.taken(name); i++ {
+		name = key + "~" + strconv.Itoa(i)
+		f.next[key] = i + 1
+	}
+	f.names.take(name)
 	return name
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/syncflow/textegress/internal/decode"
 	"github.com/syncflow/textegress/internal/durable"
+	"github.com/syncflow/textegress/internal/fsname"
 )
 
 // Sink takes the objects of one export. Its methods are called by one goroutine at a time; with Options.Workers above 1,
@@ -30,7 +31,7 @@ type Sink interface {
 type Scratch = decode.Scratch
 
 // scratchIn makes a file in root that has no name any more, so that nothing is left of it whatever happens.
-func scratchIn(root *os.Root) (Scratch, error) {
+func scratchIn(root fsname.Root) (Scratch, error) {
 	const name = ".scratch"
 	for range 2 { // a process that died between the two steps has left one
 		f, err := root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
@@ -49,11 +50,20 @@ func scratchIn(root *os.Root) (Scratch, error) {
 }
 
 // Directory is a [Sink] that writes each object to the file of that name below a directory, for people: for the user alone
-// who runs it (0600, directories 0700). Names never lead out of it.
+// who runs it (0600, directories 0700). Names never lead out of it. What its file system cannot hold has the portable form
+// of the key.
 type Directory struct {
-	root *os.Root
-	made map[string]bool
-	room *room
+	root   sinkRoot
+	naming *fsname.Naming // nil: not known yet
+	made   map[string]bool
+	room   *room
+}
+
+// sinkRoot is what is needed of an [os.Root].
+type sinkRoot interface {
+	fsname.Root
+	MkdirAll(name string, perm os.FileMode) error
+	Close() error
 }
 
 // NewDirectory returns the sink for the directory at path, which is made if it is missing.
@@ -105,6 +115,14 @@ func (d *Directory) Scratch() (Scratch, error) {
 
 // Append implements [Sink]. An object of an earlier export is replaced.
 func (d *Directory) Append(key string) (io.WriteCloser, error) {
+	if d.naming == nil {
+		n, err := fsname.Probe(d.root)
+		if err != nil {
+			return nil, err
+		}
+		d.naming = &n
+	}
+	key = d.naming.Path(key)
 	flag := os.O_WRONLY | os.O_CREATE | os.O_APPEND
 	if !d.made[key] {
 		flag |= os.O_TRUNC

@@ -21,7 +21,7 @@ type views struct {
 	topic  string
 	byWho  map[connection]*view
 	all    []*view
-	names  map[string]bool
+	names  *names
 	line   []byte
 	speech *speech
 
@@ -41,7 +41,7 @@ type connection struct{ identity, sid string }
 
 func newViews(out *output, topic string) *views {
 	return &views{
-		out: out, topic: topic, byWho: map[connection]*view{}, names: map[string]bool{}, speech: newSpeech(out.sink.Scratch),
+		out: out, topic: topic, byWho: map[connection]*view{}, names: newNames(), speech: newSpeech(out.sink.Scratch),
 	}
 }
 
@@ -189,16 +189,19 @@ func isAlmostText(b []byte) bool {
 }
 
 // name returns a name that is not taken. Two connections of one identity whose first messages came within the same second
-// are told apart by the participant sid of the later one.
+// are told apart by the participant sid of the later one, two names that only differ in case or normal form by a hash.
 func (v *views) name(who connection, first time.Time) string {
 	name := textegress.TextViewName(who.identity, v.topic, first)
-	if v.names[name] && who.sid != "" {
+	switch {
+	case v.names.has(name) && who.sid != "":
 		name = insert(name, "~"+textegress.EscapeName(who.sid))
+	case !v.names.has(name) && v.names.taken(name):
+		name = insert(name, hashMark(name))
 	}
-	for i, base := 2, name; v.names[name]; i++ {
+	for i, base := 2, name; v.names.taken(name); i++ {
 		name = insert(base, "~"+strconv.Itoa(i))
 	}
-	v.names[name] = true
+	v.names.take(name)
 	return name
 }
 

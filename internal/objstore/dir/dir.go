@@ -17,21 +17,36 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
+	"github.com/syncflow/textegress/internal/fsname"
 	"github.com/syncflow/textegress/internal/objstore"
 )
 
-const (
-	tempPrefix = ".textegress-"
-	tempSuffix = ".tmp"
-)
-
 // Bucket stores objects as files below one directory and never outside of it, whatever the keys and whatever symbolic
-// links stand in the way. What it makes only its own user can read (0600, directories 0700). It is safe for concurrent use, also by several processes.
+// links stand in the way. What it makes only its own user can read (0600, directories 0700). It is safe for concurrent use,
+// also by several processes.
+//
+// Before its first use of a key it finds out which names the directory's file system can hold, see package fsname. Where
+// that is not every name, the files have the portable forms of the keys. A file is found under either form, as it may have
+// been copied from another file system.
 type Bucket struct {
-	root *os.Root
+	root Root
 	path string
+
+	mu      sync.Mutex
+	naming  *fsname.Naming // nil: not known yet
+	problem error          // of finding that out
+}
+
+// Root is what is needed of an [os.Root].
+type Root interface {
+	fsname.Root
+	Stat(name string) (os.FileInfo, error)
+	Rename(oldname, newname string) error
+	FS() fs.FS
+	Close() error
 }
 
 var _ objstore.Bucket = (*Bucket)(nil)
@@ -46,8 +61,12 @@ func New(path string) (*Bucket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("directory to deliver to: %w", err)
 	}
-	return &Bucket{root: root, path: path}, nil
+	return On(root, path), nil
 }
+
+// On returns the bucket in the directory root, for tests of file systems that cannot hold every name. path names it in
+// messages.
+func On(root Root, path string) *Bucket { return &Bucket{root: root, path: path} }
 
 func mkdir(path string) error {
 	parent, base := filepath.Split(filepath.Clean(path))
@@ -66,6 +85,60 @@ func mkdir(path string) error {
 		return err
 	}
 	return nil
+}
+
+// Check finds out anew which names the file system can hold, and returns an error if those of recordings are not among them,
+// or if nothing can be written there.
+func (b *Bucket) Check() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n, err := fsname.Probe(b.root)
+	if b.problem = b.wrap("upload", "", err); err != nil {
+		return b.problem
+	}
+	b.naming = &n
+	return nil
+}
+
+// IsPortable reports whether files have the portable forms of keys, as far as that is known.
+func (b *Bucket) IsPortable() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.naming != nil && *b.naming == fsname.Portable
+}
+
+// Problem returns what the latest [Bucket.Check] or use of the directory found, nil if names can be held.
+func (b *Bucket) Problem() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.problem
+}
+
+// names returns how keys become paths, and finds that out if it is not known yet.
+func (b *Bucket) names() (fsname.Naming, error) {
+	b.mu.Lock()
+	n := b.naming
+	b.mu.Unlock()
+	if n == nil {
+		if err := b.Check(); err != nil {
+			return fsname.Naming{}, err
+		}
+		b.mu.Lock()
+		n = b.naming
+		b.mu.Unlock()
+	}
+	return *n, nil
+}
+
+// find returns the path of what is there under a key. Where nothing can be written, so that names cannot be tried, both
+// forms are looked for all the same.
+func (b *Bucket) find(key string) (string, error) {
+	n, _ := b.names() //nolint:errcheck // see above
+	p, ok := n.Find(b.root, key)
+	if !ok {
+		return "", fs.ErrNotExist
+	}
+	return p, nil
 }
 
 // Close releases the directory. The bucket must not be used afterwards.
@@ -89,7 +162,12 @@ func (b *Bucket) Upload(ctx context.Context, key string, o objstore.Object) (err
 	if err := ctx.Err(); err != nil {
 		return b.fail("upload", key, err)
 	}
-	parent := path.Dir(key)
+	naming, err := b.names()
+	if err != nil {
+		return b.fail("upload", key, err)
+	}
+	target := naming.Path(key)
+	parent := path.Dir(target)
 	if err := b.mkdirAll(parent); err != nil {
 		return b.fail("upload", key, err)
 	}
@@ -99,7 +177,7 @@ func (b *Bucket) Upload(ctx context.Context, key string, o objstore.Object) (err
 	}
 	defer src.Close() //nolint:errcheck // reading only
 
-	temp := path.Join(parent, tempPrefix+rand.Text()+tempSuffix)
+	temp := path.Join(parent, fsname.TempPrefix+rand.Text()+fsname.TempSuffix)
 	f, err := b.root.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return b.fail("upload", key, err)
@@ -124,7 +202,7 @@ func (b *Bucket) Upload(ctx context.Context, key string, o objstore.Object) (err
 	if err := f.Close(); err != nil {
 		return b.fail("upload", key, err)
 	}
-	if err := b.root.Rename(temp, key); err != nil {
+	if err := b.root.Rename(temp, target); err != nil {
 		return b.fail("upload", key, err)
 	}
 	return b.wrap("upload", key, b.syncDir(parent))
@@ -171,7 +249,11 @@ func (b *Bucket) Stat(ctx context.Context, key string) (objstore.Attrs, error) {
 	if err := ctx.Err(); err != nil {
 		return objstore.Attrs{}, b.fail("stat", key, err)
 	}
-	fi, err := b.root.Stat(key)
+	p, err := b.find(key)
+	if err != nil {
+		return objstore.Attrs{}, b.fail("stat", key, err)
+	}
+	fi, err := b.root.Stat(p)
 	if err != nil {
 		return objstore.Attrs{}, b.fail("stat", key, err)
 	}
@@ -189,8 +271,12 @@ func (b *Bucket) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, b.fail("open", key, err)
 	}
+	p, err := b.find(key)
+	if err != nil {
+		return nil, b.fail("open", key, err)
+	}
 	// Without O_NONBLOCK a named pipe would be waited for.
-	f, err := b.root.OpenFile(key, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := b.root.OpenFile(p, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, b.fail("open", key, err)
 	}
@@ -221,40 +307,11 @@ func (r *reader) Read(p []byte) (int, error) {
 
 func (r *reader) Close() error { return r.f.Close() }
 
-// List implements [objstore.Bucket]. Temporary files of interrupted uploads are not objects.
+// List implements [objstore.Bucket]. Temporary files of interrupted uploads are not objects. Where a name was too long for
+// the file system and cut, the key that it yields has the cut name; it leads to the object like the whole one.
 func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[objstore.Attrs, error] {
 	return func(yield func(objstore.Attrs, error) bool) {
-		var found []objstore.Attrs
-		err := fs.WalkDir(b.root.FS(), ".", func(p string, d fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			if d.IsDir() {
-				// Only directories that can hold the prefix are entered.
-				if p != "." && !strings.HasPrefix(p+"/", prefix) && !strings.HasPrefix(prefix, p+"/") {
-					return fs.SkipDir
-				}
-				return nil
-			}
-			base := path.Base(p)
-			if !strings.HasPrefix(p, prefix) || strings.HasPrefix(base, tempPrefix) && strings.HasSuffix(base, tempSuffix) {
-				return nil
-			}
-			fi, err := d.Info()
-			if errors.Is(err, fs.ErrNotExist) {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			if fi.Mode().IsRegular() {
-				found = append(found, objstore.Attrs{Key: p, Size: fi.Size()})
-			}
-			return nil
-		})
+		found, err := b.list(ctx, prefix)
 		if err != nil {
 			yield(objstore.Attrs{}, b.fail("list", prefix, err))
 			return
@@ -268,6 +325,70 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[objstore.Att
 	}
 }
 
+func (b *Bucket) list(ctx context.Context, prefix string) ([]objstore.Attrs, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	naming, _ := b.names() //nolint:errcheck // as in find
+	// The directories that the prefix names are looked up and not compared: a file system may know them by other names.
+	start, above := ".", ""
+	if i := strings.LastIndexByte(prefix, '/'); i >= 0 {
+		if err := objstore.CheckKey(prefix[:i]); err != nil {
+			return nil, nil //nolint:nilerr // no key begins so
+		}
+		p, ok := naming.Find(b.root, prefix[:i])
+		if !ok {
+			return nil, nil
+		}
+		start, above = p, prefix[:i+1]
+	}
+	var found []objstore.Attrs
+	err := fs.WalkDir(b.root.FS(), start, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if p == start && d.IsDir() {
+			return nil
+		}
+		if fsname.IsTemp(path.Base(p)) {
+			if d.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		rest := p
+		if start != "." {
+			rest = strings.TrimPrefix(p, start+"/")
+		}
+		key := above + naming.Key(rest)
+		if d.IsDir() {
+			// Only directories that can hold the prefix are entered.
+			if !strings.HasPrefix(key+"/", prefix) && !strings.HasPrefix(prefix, key+"/") {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasPrefix(key, prefix) {
+			return nil
+		}
+		fi, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if fi.Mode().IsRegular() {
+			found = append(found, objstore.Attrs{Key: key, Size: fi.Size()})
+		}
+		return nil
+	})
+	return found, err
+}
+
 // Delete implements [objstore.Bucket]. Directories stay.
 func (b *Bucket) Delete(ctx context.Context, key string) error {
 	if err := objstore.CheckKey(key); err != nil {
@@ -276,14 +397,22 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 	if err := ctx.Err(); err != nil {
 		return b.fail("delete", key, err)
 	}
-	err := b.root.Remove(key)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-		return nil
+	for range 2 { // there may be one under each form of the key
+		p, err := b.find(key)
+		if err == nil {
+			err = b.root.Remove(p)
+		}
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+			return nil
+		}
+		if err == nil {
+			err = b.syncDir(path.Dir(p))
+		}
+		if err != nil {
+			return b.fail("delete", key, err)
+		}
 	}
-	if err != nil {
-		return b.fail("delete", key, err)
-	}
-	return b.wrap("delete", key, b.syncDir(path.Dir(key)))
+	return nil
 }
 
 func (b *Bucket) wrap(op, key string, err error) error {
@@ -294,7 +423,17 @@ func (b *Bucket) wrap(op, key string, err error) error {
 }
 
 func (b *Bucket) fail(op, key string, err error) *objstore.Error {
+	if known, ok := errors.AsType[*objstore.Error](err); ok { // of finding out which names there can be
+		e := *known
+		e.Op, e.Key = op, key
+		return &e
+	}
 	e := &objstore.Error{Op: op, Bucket: b.String(), Key: key, Cause: cause(err), Err: err}
+	if _, ok := errors.AsType[*fsname.Error](err); ok {
+		e.Cause, e.Permanent = err.Error(), true
+		e.Remedy = "deliver to a directory on another file system, or mount this one so that it takes UTF-8 names of 255 bytes"
+		return e
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && op != "upload":
 		e.NotFound, e.Permanent = true, true

@@ -1,0 +1,213 @@
+// Package fsname finds out which names a directory's file system can hold, and translates keys to paths there and back.
+package fsname
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+	"syscall"
+	"unicode"
+
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/syncflow/textegress"
+)
+
+// Root is what is needed of an [os.Root].
+type Root interface {
+	Mkdir(name string, perm os.FileMode) error
+	OpenFile(name string, flag int, perm os.FileMode) (*os.File, error)
+	Open(name string) (*os.File, error)
+	Lstat(name string) (os.FileInfo, error)
+	Remove(name string) error
+}
+
+// TempPrefix and TempSuffix are those of the names of everything that is made and does not stay.
+const (
+	TempPrefix = ".textegress-"
+	TempSuffix = ".tmp"
+)
+
+// IsTemp reports whether a name is one of what does not stay.
+func IsTemp(name string) bool {
+	return strings.HasPrefix(name, TempPrefix) && strings.HasSuffix(name, TempSuffix)
+}
+
+// Naming is how keys become paths in a directory. The zero value takes them as they are.
+type Naming struct {
+	portable bool
+}
+
+// Portable is the naming of a file system that cannot hold every name.
+var Portable = Naming{portable: true}
+
+// Path returns the path of a key.
+func (n Naming) Path(key string) string {
+	if n.portable {
+		return textegress.PortableKey(key)
+	}
+	return key
+}
+
+// Key returns the key of a path. Of a component that was cut, or that is none of ours, it returns the component.
+func (n Naming) Key(p string) string {
+	if !n.portable || !strings.Contains(p, "%") {
+		return p
+	}
+	components := strings.Split(p, "/")
+	for i, c := range components {
+		if k := unescape(c); strings.EqualFold(textegress.PortableKey(k), c) { // some list all names in lower case
+			components[i] = k
+		}
+	}
+	return strings.Join(components, "/")
+}
+
+func unescape(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+2 < len(s) {
+			if v, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
+				b.WriteByte(byte(v))
+				i += 2
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// Fold returns what all names have in common that some file system takes for one: those that differ in case or normal form,
+// or in characters that are not shown.
+func Fold(name string) string {
+	name = strings.Map(func(r rune) rune {
+		if unicode.In(r, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point) {
+			return -1
+		}
+		return r
+	}, name)
+	return norm.NFD.String(cases.Fold().String(norm.NFD.String(strings.ToUpper(name))))
+}
+
+// Find returns the path under which a key is there, whichever of both forms each component has, the one of n first; false if
+// it is not there.
+func (n Naming) Find(root Root, key string) (string, bool) {
+	other := Naming{portable: !n.portable}
+	for _, p := range []string{n.Path(key), other.Path(key)} {
+		if _, err := root.Lstat(p); err == nil {
+			return p, true
+		}
+		if textegress.PortableKey(key) == key {
+			return "", false
+		}
+	}
+	// A directory that was copied from elsewhere may have one form above and the other one below.
+	at := ""
+components:
+	for c := range strings.SplitSeq(key, "/") {
+		for _, p := range []string{n.Path(c), other.Path(c)} {
+			p = path.Join(at, p)
+			if _, err := root.Lstat(p); err == nil {
+				at = p
+				continue components
+			}
+		}
+		return "", false
+	}
+	return at, true
+}
+
+// hard are names as they can come, each the hardest of its kind. Those that only some file systems refuse have a portable form.
+var hard = []struct{ kind, name string }{
+	{"colons and other punctuation", "12:30:40 \"a\" *?<b>|c\\d"},
+	{"a space at the end", "name "},
+	{"a dot at the end", "name."},
+	{"names of devices", "NUL"},
+	{"names of devices", "con.txt"},
+	{"names in any script", "中文 مرحبا é 👩🏽‍🎓 ~"},
+	{"names of 255 bytes", strings.Repeat("x", 239) + "-12:30:40UTC.txt"},
+	{"names of 255 bytes", strings.Repeat("é", 127) + "x"},
+}
+
+// Probe finds out how keys become paths below root. It makes files with the hardest names and looks whether they are there
+// under exactly these. Its error is an [*Error] where the file system cannot hold such names in either form; another one is
+// not about names.
+func Probe(root Root) (Naming, error) {
+	dir := TempPrefix + rand.Text() + TempSuffix
+	if err := root.Mkdir(dir, 0o700); err != nil {
+		return Naming{}, err
+	}
+	defer root.Remove(dir) //nolint:errcheck // what is left has a name that says so
+	if err := holds(root, dir, "plain"); err != nil {
+		return Naming{}, err
+	}
+	n := Naming{}
+	for _, h := range hard {
+		err := holds(root, dir, n.Path(h.name))
+		if err != nil && !n.portable && Portable.Path(h.name) != h.name {
+			n = Portable // from here on these must be held
+			err = holds(root, dir, n.Path(h.name))
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EIO):
+			return Naming{}, err
+		default:
+			return Naming{}, &Error{Kind: h.kind, Err: err}
+		}
+	}
+	return n, nil
+}
+
+// Error says which kind of names a file system cannot hold.
+type Error struct {
+	Kind string
+	Err  error
+}
+
+func (e *Error) Error() string {
+	cause := e.Err.Error()
+	if pe, ok := errors.AsType[*fs.PathError](e.Err); ok {
+		cause = pe.Err.Error()
+	}
+	return fmt.Sprintf("the file system cannot hold %s: %s", e.Kind, cause)
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+var errAltered = errors.New("it makes another name of it")
+
+// holds makes a file with a name and looks whether the directory lists it so.
+func holds(root Root, dir, name string) error {
+	p := dir + "/" + name
+	f, err := root.OpenFile(p, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	err = f.Close()
+	listed, lerr := list(root, dir)
+	if err = errors.Join(err, lerr, root.Remove(p)); err != nil {
+		return err
+	}
+	// Another normal form or case is no other name: the file is found under both.
+	if len(listed) != 1 || !strings.EqualFold(norm.NFC.String(listed[0]), norm.NFC.String(name)) {
+		return errAltered
+	}
+	return nil
+}
+
+func list(root Root, dir string) ([]string, error) {
+	d, err := root.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	names, err := d.Readdirnames(-1)
+	return names, errors.Join(err, d.Close())
+}
