@@ -13,6 +13,7 @@ import (
 	"github.com/syncflow/textegress/internal/config"
 	"github.com/syncflow/textegress/internal/controller"
 	"github.com/syncflow/textegress/internal/export"
+	"github.com/syncflow/textegress/internal/livekit"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/dir"
 	"github.com/syncflow/textegress/internal/objstore/s3"
@@ -97,11 +98,19 @@ func (a *App) assemble(p *project) error {
 	p.ctl = controller.New(controller.Options{
 		ProjectID: pc.ProjectID, Group: c.DeviceGroup, Instance: a.instance, RecordAll: c.RecordSessions == config.RecordAll,
 		API: api, Source: a.parts.source(so), Spool: a.spool, Room: a.parts.room, RejoinWindow: c.RejoinWindow,
-		Selection: rules(pc), Pseudonyms: pc.Pseudonyms, PseudonymKey: a.pseudonymKey(pc),
+		JoinToken: joinToken(pc), Selection: rules(pc), Pseudonyms: pc.Pseudonyms, PseudonymKey: a.pseudonymKey(pc),
 		ClockOffset: func() time.Duration { offset, _ := api.ClockOffset(); return offset },
 		Sealed:      func() { a.uploader.Wake() }, Logger: a.log, Metrics: a.parts.controller, RecorderMetrics: a.parts.recorder,
 	})
 	return nil
+}
+
+// joinToken returns what makes join tokens with the project's key of LiveKit, nil if it has none.
+func joinToken(p config.Project) func(room, identity string) (string, error) {
+	if p.LiveKit == nil {
+		return nil
+	}
+	return livekit.Key{ID: p.LiveKit.APIKey, Secret: p.LiveKit.APISecret.Reveal()}.JoinToken
 }
 
 // pseudonymKey names the key of a project's pseudonyms. Where it cannot be had, that is no reason not to record: what is

@@ -79,6 +79,8 @@ type Project struct {
 	Key       string
 	Secret    Secret
 	ProjectID string // UUID, lower case with hyphens: it is part of the routing key
+	// LiveKit makes join tokens without SyncFlow; nil: SyncFlow is asked for each.
+	LiveKit   *LiveKit
 	S3        *S3
 	Directory string
 

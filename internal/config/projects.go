@@ -47,6 +47,7 @@ func (l *loader) project(i int) Project {
 	if f := l.project1(i, "PROJECT_ID"); f.required("copy the project's id, a UUID, from the SyncFlow dashboard") {
 		p.ProjectID = f.uuid()
 	}
+	p.LiveKit = l.liveKit(i)
 	p.Selection = Selection{
 		TopicsAllow: l.project1(i, "TOPICS_ALLOW").names(), TopicsDeny: l.project1(i, "TOPICS_DENY").names(),
 		IdentitiesAllow: l.project1(i, "IDENTITIES_ALLOW").names(), IdentitiesDeny: l.project1(i, "IDENTITIES_DENY").names(),

@@ -48,7 +48,8 @@ type yamlWalk struct {
 func (w yamlWalk) at(n *yaml.Node) string { return fmt.Sprintf("%s line %d", w.origin, n.Line) }
 
 // mapping walks a mapping whose keys get prefix (an environment name ending in __, or ""). The depth is bounded by the
-// schema: it goes deeper only at projects and at s3_config, so neither nesting nor aliases can blow it up.
+// schema: it goes deeper only at projects, s3_config and livekit, so neither nesting nor aliases
+// can blow it up.
 func (w yamlWalk) mapping(n *yaml.Node, prefix string) {
 	n = alias(n)
 	if n.Kind != yaml.MappingNode {
@@ -72,7 +73,7 @@ func (w yamlWalk) mapping(n *yaml.Node, prefix string) {
 		switch {
 		case name == "PROJECTS":
 			w.projects(v)
-		case indexed && rest == "S3_CONFIG":
+		case indexed && (rest == "S3_CONFIG" || rest == "LIVEKIT"):
 			w.mapping(v, name+"__")
 		case !isKnown(name) || strings.Contains(k.Value, "__") || strings.HasPrefix(name, ownPrefix):
 			w.unknown(k, prefix)

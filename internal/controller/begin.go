@@ -95,6 +95,7 @@ func (c *Controller) begin(q request) (string, error) {
 		ProjectID: c.o.ProjectID, ProjectName: c.project.Name, Instance: c.o.Instance,
 		Part: 1, Source: q.source, AnnouncedUnixNS: q.at.UnixNano(), CreatedUnixNS: time.Now().UnixNano(),
 		Pseudonyms: c.o.Pseudonyms, PseudonymKey: c.o.PseudonymKey,
+		LiveKitURL: c.project.LiveKitURL,
 	}
 	prev, recorded := c.o.Spool.Latest(c.o.ProjectID, q.sessionID)
 	switch {
@@ -151,6 +152,7 @@ func follow(info *spool.Info, prev *spool.Recording, q request) {
 	sealed, _ := prev.Sealed()
 	info.Part, info.Previous, info.PreviousEndedUnixNS, info.PreviousReason = was.Part+1, prev.ID(), sealed.EndedUnixNS, sealed.Reason
 	info.ProjectName = cmp.Or(was.ProjectName, info.ProjectName) // the parts lie beside each other
+	info.LiveKitURL = cmp.Or(info.LiveKitURL, was.LiveKitURL)
 	if !q.platform {
 		info.RoomName = was.RoomName // whatever an announcement says
 	}
@@ -172,7 +174,8 @@ func (c *Controller) launch(ctx context.Context, rec *spool.Recording, fresh boo
 		return
 	}
 	o := recorder.Options{
-		Room: c.o.Room, Authority: c.authority(info), Fresh: fresh, RejoinWindow: c.o.RejoinWindow,
+		Room: c.o.Room, Authority: c.authority(info), OwnToken: c.ownToken(rec),
+		Fresh: fresh, RejoinWindow: c.o.RejoinWindow,
 		RoomConfirmed: c.roomConfirmed(info), Excluded: c.excluded(info.SessionID), Logger: c.o.Logger, Metrics: c.o.RecorderMetrics,
 	}
 	filter, err := selection.New(c.o.Selection)
@@ -203,6 +206,28 @@ func (c *Controller) roomConfirmed(info spool.Info) bool {
 	return sealed.Status == textegress.StatusComplete || recorder.Removed(sealed.Reason)
 }
 
+// ownToken returns what makes join tokens of a recording without SyncFlow, nil where there is no
+// key for that. The address of the LiveKit server is SyncFlow's word: that of this start, or the
+// one of when the recording began.
+func (c *Controller) ownToken(rec *spool.Recording) func(string) (url, token string, err error) {
+	if c.o.JoinToken == nil {
+		return nil
+	}
+	room, was := rec.Info().RoomName, rec.Info().LiveKitURL
+	return func(identity string) (url, token string, err error) {
+		c.mu.Lock()
+		url = c.project.LiveKitURL
+		c.mu.Unlock()
+		if url = cmp.Or(url, was); url == "" {
+			return "", "", errNoAddress
+		}
+		token, err = c.o.JoinToken(room, identity)
+		return url, token, err
+	}
+}
+
+var errNoAddress = errors.New("SyncFlow has not said the address of the LiveKit server since the start")
+
 // excluded reports whether we were removed from the session after the recording that is to be
 // launched had begun: a second one that waited. c.mu is held.
 func (c *Controller) excluded(sessionID string) bool {
@@ -220,7 +245,7 @@ func (c *Controller) supervise(ctx context.Context, rec *spool.Recording, st *st
 		case err == nil:
 		case errors.Is(err, recorder.ErrWrongRoom):
 			rec = c.rightRoom(ctx, rec, st)
-			o.Authority = c.authority(rec.Info())
+			o.Authority, o.OwnToken = c.authority(rec.Info()), c.ownToken(rec)
 		default:
 			c.log.Error("the recorder failed; what it wrote is on disk", "egress_id", info.EgressID, "session_id", info.SessionID, "error", err)
 			c.o.Metrics.recorderFailed()

@@ -51,6 +51,9 @@ type Options struct {
 	Source    Source
 	Spool     *spool.Spool
 	Room      recorder.Room
+	// JoinToken makes a token of the project's LiveKit server for a room and an identity; nil:
+	// there is no key of it, and SyncFlow is asked for each.
+	JoinToken func(room, identity string) (string, error)
 	// RejoinWindow, see [recorder.Options].
 	RejoinWindow time.Duration
 	// ReconcileEvery is the pause between two looks at the session list. The list
@@ -227,12 +230,12 @@ func (c *Controller) register(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the project: %w", err)
 	}
-	if _, err := c.o.API.EnsureDevice(ctx, DeviceName, c.o.Group); err != nil {
-		return fmt.Errorf("register in device group %q: %w", c.o.Group, err)
-	}
 	c.mu.Lock()
 	c.project = p
 	c.mu.Unlock()
+	if _, err := c.o.API.EnsureDevice(ctx, DeviceName, c.o.Group); err != nil {
+		return fmt.Errorf("register in device group %q: %w", c.o.Group, err)
+	}
 	return nil
 }
 

@@ -37,6 +37,30 @@ type fakeAPI struct {
 	// hook is called with each call, without the lock, when its answer is fixed; nil: none. The
 	// answer waits for it.
 	hook func(name, id string)
+	// silent: nothing is answered; the client gives up after 40 s.
+	silent bool
+}
+
+// wait is how a silent API answers.
+func (a *fakeAPI) wait(ctx context.Context) error {
+	a.mu.Lock()
+	silent := a.silent
+	a.mu.Unlock()
+	if !silent {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(40 * time.Second):
+		return errDown
+	}
+}
+
+func (a *fakeAPI) fallSilent(yes bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.silent = yes
 }
 
 var errDown = errors.New("fake: the API is down")
@@ -91,19 +115,28 @@ func (a *fakeAPI) call(name string) error {
 	return nil
 }
 
-func (a *fakeAPI) Project(context.Context) (syncflow.Project, error) {
+func (a *fakeAPI) Project(ctx context.Context) (syncflow.Project, error) {
+	if err := a.wait(ctx); err != nil {
+		return syncflow.Project{}, err
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return syncflow.Project{ID: project, Name: "Study"}, a.call("project")
+	return syncflow.Project{ID: project, Name: "Study", LiveKitURL: "ws://fake"}, a.call("project")
 }
 
-func (a *fakeAPI) EnsureDevice(context.Context, string, string) (syncflow.Device, error) {
+func (a *fakeAPI) EnsureDevice(ctx context.Context, _, _ string) (syncflow.Device, error) {
+	if err := a.wait(ctx); err != nil {
+		return syncflow.Device{}, err
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return syncflow.Device{}, a.call("device")
 }
 
-func (a *fakeAPI) Sessions(context.Context) ([]syncflow.Session, error) {
+func (a *fakeAPI) Sessions(ctx context.Context) ([]syncflow.Session, error) {
+	if err := a.wait(ctx); err != nil {
+		return nil, err
+	}
 	list, err := a.list()
 	a.mu.Lock()
 	hook := a.hook
@@ -156,7 +189,10 @@ func (a *fakeAPI) Session(_ context.Context, id string) (syncflow.Session, error
 	return s, nil
 }
 
-func (a *fakeAPI) Participants(_ context.Context, id string) (int, error) {
+func (a *fakeAPI) Participants(ctx context.Context, id string) (int, error) {
+	if err := a.wait(ctx); err != nil {
+		return 0, err
+	}
 	n, err := a.participants(id)
 	a.mu.Lock()
 	hook := a.hook
@@ -185,7 +221,10 @@ func (a *fakeAPI) participants(id string) (int, error) {
 	return 2, nil
 }
 
-func (a *fakeAPI) Token(_ context.Context, id, roomName, identity string) (syncflow.SessionToken, error) {
+func (a *fakeAPI) Token(ctx context.Context, id, roomName, identity string) (syncflow.SessionToken, error) {
+	if err := a.wait(ctx); err != nil {
+		return syncflow.SessionToken{}, err
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err := a.call("token"); err != nil {
@@ -334,6 +373,8 @@ type world struct {
 
 	ahead time.Duration // SyncFlow's clock
 
+	joinToken func(room, identity string) (string, error) // nil: no key of LiveKit
+
 	spool *spool.Spool
 	src   *fakeSource
 	ctl   *controller.Controller
@@ -362,7 +403,7 @@ func (w *world) start() {
 	w.spool, w.src = s, &fakeSource{in: make(chan announcement), call: make(chan call)}
 	w.ctl = controller.New(controller.Options{
 		ProjectID: project, Group: "text-egress", Instance: "i", RecordAll: w.all, API: w.api, Source: w.src, Spool: s, Room: w.room,
-		RejoinWindow: 10 * time.Minute, Logger: log,
+		RejoinWindow: 10 * time.Minute, Logger: log, JoinToken: w.joinToken,
 		Pseudonyms: w.pseudonyms != "", PseudonymKey: w.pseudonyms, ClockOffset: func() time.Duration { return w.ahead },
 	})
 	ctx, cancel := context.WithCancel(w.t.Context())

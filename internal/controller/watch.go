@@ -28,6 +28,8 @@ const (
 	// each time, so that whoever throws us out again and again does not make hundreds of recordings.
 	shortPart    = time.Minute
 	longestWatch = 5 * time.Minute
+	// unaskedAfter is how long SyncFlow may be silent before a session goes on without its word.
+	unaskedAfter = 2 * time.Second
 	// restAtMost bounds the rest after a question, which is as long as the answer took.
 	restAtMost = 5 * time.Second
 )
@@ -175,7 +177,13 @@ func (w *watch) before(other *watch) bool {
 // returns how long the answer took.
 func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 	began := time.Now()
-	n, err := c.o.API.Participants(ctx, w.sessionID)
+	asking := ctx
+	if c.goesOnUnasked(w) {
+		var cancel context.CancelFunc
+		asking, cancel = context.WithTimeout(ctx, unaskedAfter)
+		defer cancel()
+	}
+	n, err := c.o.API.Participants(asking, w.sessionID)
 	took := time.Since(began)
 	c.mu.Lock()
 	if c.watched[w.sessionID] != w || ctx.Err() != nil { // a recording has begun meanwhile, or we stop
@@ -188,6 +196,15 @@ func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 		c.mu.Unlock()
 		c.log.Debug("the session is over", "session_id", w.sessionID, "reason", w.reason)
 		return took
+	}
+	if err != nil && asking != ctx {
+		c.mu.Unlock()
+		c.log.Warn("SyncFlow does not say whether a session goes on; the recorder looks into its room",
+			"session_id", w.sessionID, "error", err)
+		c.goOn(ctx, w, request{
+			sessionID: w.sessionID, room: w.room, source: w.source, at: time.Now(), after: w.egressID,
+		})
+		return 0
 	}
 	if err != nil { // nobody knows
 		w.next = time.Now().Add(min(time.Second<<min(w.failed, 4), watchEvery))
@@ -215,6 +232,14 @@ func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 		c.goOn(ctx, w, q)
 	}
 	return took
+}
+
+// goesOnUnasked reports whether a session is recorded further although SyncFlow does not say that
+// it runs: we left it by our own will a moment ago, and have a key that admits to its room. A
+// recorder that finds nobody there leaves at once.
+func (c *Controller) goesOnUnasked(w *watch) bool {
+	return c.o.JoinToken != nil && w.reason == recorder.ReasonServiceStopped && !w.asked &&
+		time.Since(w.since) < c.o.RejoinWindow
 }
 
 // taken reports whether a room of that name is recorded for another session than the one that

@@ -105,6 +105,7 @@ func (r *Recorder) find(ctx context.Context, what asked) answer {
 		case tok := <-tokens:
 			switch {
 			case tok.err == nil || tok.panicked != nil:
+				tok.state = known.state
 				return tok
 			case errors.Is(tok.err, ErrSessionEnded):
 				return answer{state: SessionEnded, err: tok.err}

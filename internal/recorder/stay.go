@@ -316,7 +316,9 @@ func (t *tries) refused(ctx context.Context, h *handler, err error) (*ended, err
 		r.log.Warn("the room is empty and names no session; left it again")
 		t.doubt = h.unsure
 		t.leftEmpty()
-		sleep(ctx, emptyRoomPause)
+		if !t.doubt { // else the authority is asked first
+			sleep(ctx, emptyRoomPause)
+		}
 		return nil, nil
 	case errors.As(err, &end):
 		switch end.End.Reason {

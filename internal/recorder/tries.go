@@ -17,8 +17,12 @@ import (
 // they grow to roomMissingPoll. After a restart of LiveKit its participants are back in a moment.
 const missingPoll = 250 * time.Millisecond
 
-// errNoToken: a token of our own was at hand when the authority was asked, and is not any more.
-var errNoToken = errors.New("no token to join with")
+var (
+	// errEmptyBefore: joining would most likely make the room again.
+	errEmptyBefore = errors.New("the room was empty and named no session a moment ago")
+	// errNoToken: one of our own was at hand when the authority was asked, and is not any more.
+	errNoToken = errors.New("no token to join with")
+)
 
 // tries is the state of the joining loop between two stays.
 type tries struct {
@@ -112,12 +116,17 @@ func (t *tries) admitted(ctx context.Context, a answer) (grant, *ended, error) {
 		return grant{}, t.roomMissing(ctx), nil
 	case errors.Is(a.err, ErrWrongRoom) && !r.everJoined():
 		return grant{}, nil, a.err
-	case a.grant.token != "":
-		t.unknownSince = time.Now()
-		t.doubt, t.foreign, r.o.RoomConfirmed = false, false, true
-		return a.grant, nil, nil
 	case a.state == SessionRunning:
 		t.unknownSince, t.emptyUntil = time.Now(), time.Time{}
+	case a.grant.token != "":
+		t.unknownSince = time.Now()
+	}
+	if a.grant.token != "" {
+		t.doubt, t.foreign, r.o.RoomConfirmed = false, false, true // it is for the session's room alone
+		if time.Now().Before(t.emptyUntil) {                       // the session counts as started, which proves no room
+			return grant{}, nil, errEmptyBefore
+		}
+		return a.grant, nil, nil
 	}
 	g, ok := t.unasked()
 	switch {
@@ -145,7 +154,8 @@ func (t *tries) roomMissing(ctx context.Context) *ended {
 	return nil
 }
 
-// own returns a token that we made ourselves, false where we have no key or LiveKit refuses it.
+// own returns a token that we made ourselves, false where we have no key or the authority is to be
+// asked all the same.
 func (t *tries) own() (grant, bool) {
 	if t.r.o.OwnToken == nil || t.ownRefused || t.doubt {
 		return grant{}, false

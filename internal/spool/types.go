@@ -45,6 +45,9 @@ type Info struct {
 	Topic string `json:"topic,omitempty"`
 	// KeyPrefix is where the recording is delivered, with a slash at the end.
 	KeyPrefix string `json:"key_prefix"`
+	// LiveKitURL is the address of the room's server, as far as it was known when the recording
+	// began.
+	LiveKitURL string `json:"livekit_url,omitempty"`
 	// Instance is the name of the service instance.
 	Instance string `json:"instance,omitempty"`
 	// Part is 1 for the first recording of a session; Previous, its end and the

@@ -1,0 +1,97 @@
+package controller_test
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/syncflow/textegress/internal/source"
+)
+
+// ownToken makes a token for the room of a session of these tests.
+func ownToken(room, _ string) (string, error) { return strings.TrimPrefix(room, "room-"), nil }
+
+// With a key of LiveKit a session is recorded also when SyncFlow gives no token, as happens from the
+// fifth one on.
+func TestSessionIsRecordedWithoutSyncFlow(t *testing.T) {
+	for name, c := range map[string]struct {
+		key   func(room, identity string) (string, error)
+		joins int
+	}{"with a key": {ownToken, 1}, "without": {nil, 0}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.joinToken = c.key
+				w.api.set("s1", "Started")
+				w.start()
+				defer w.stop()
+				w.api.fallSilent(true)
+				w.src.announce(t, "s1")
+				time.Sleep(time.Second)
+				if n := w.room.joins("s1"); n != c.joins {
+					t.Errorf("%d joins in the first second, want %d", n, c.joins)
+				}
+			})
+		})
+	}
+}
+
+// After a planned restart a session goes on although SyncFlow answers nothing at all.
+func TestSessionGoesOnWithoutSyncFlow(t *testing.T) {
+	for name, c := range map[string]struct {
+		key   func(room, identity string) (string, error)
+		joins int
+	}{"with a key": {ownToken, 1}, "without": {nil, 0}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.joinToken = c.key
+				sessions := []string{"s1", "s2", "s3", "s4", "s5"}
+				for _, id := range sessions {
+					w.api.set(id, "Started")
+				}
+				w.start()
+				for _, id := range sessions {
+					w.src.announce(t, id)
+				}
+				time.Sleep(2 * time.Minute)
+				w.stop()
+				w.api.fallSilent(true)
+				w.start()
+				defer func() { w.stop() }()
+				time.Sleep(15 * time.Second)
+				for _, id := range sessions {
+					if n := w.room.joins(id); n != 1+c.joins {
+						t.Errorf("%s: %d joins, want %d", id, n, 1+c.joins)
+					}
+				}
+			})
+		})
+	}
+}
+
+// An announcement that names the room of another session leads there with a key of our own; SyncFlow
+// knows better, and is asked before anything is given up.
+func TestWrongRoomWithAKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.joinToken = ownToken
+		w.api.set("s1", "Started")
+		w.api.set("s2", "Started")
+		w.start()
+		defer w.stop()
+		a := announcement{
+			source.Announcement{SessionID: "s1", RoomName: "room-s2", ReceivedAt: time.Now()}, make(chan error, 1),
+		}
+		w.src.in <- a
+		if err := <-a.answer; err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		w.want("s1 part 1 open")
+		if n := w.room.joins("s1"); n != 1 {
+			t.Errorf("%d joins of the room of s1", n)
+		}
+	})
+}
