@@ -156,10 +156,19 @@ func (c *Controller) Run(ctx context.Context) {
 	c.resumeOpen(ctx)
 	c.restoreWatched()
 	var wg sync.WaitGroup
-	ready := make(chan struct{})
-	wg.Go(func() { c.loop(ctx, ready) })
+	ready, asked := make(chan struct{}), make(chan struct{})
+	wg.Go(func() { c.loop(ctx, ready, asked) })
 	if c.setUp(ctx) {
 		close(ready)
+		// RabbitMQ asks SyncFlow who we are. That and a question of ours at the same time can stall
+		// SyncFlow for half a minute; announcements wait in the queue.
+		patience := time.NewTimer(loginPatience)
+		select {
+		case <-asked:
+		case <-patience.C:
+		case <-ctx.Done():
+		}
+		patience.Stop()
 		if err := c.o.Source.Run(ctx, c.announced, c.connected); err != nil && ctx.Err() == nil {
 			c.fail(fmt.Errorf("announcements: %w", err))
 		}

@@ -245,8 +245,9 @@ func (a *fakeAPI) Token(ctx context.Context, id, roomName, identity string) (syn
 // fakeSource delivers what the test announces, and hands back what the
 // controller said to each.
 type fakeSource struct {
-	in   chan announcement
-	call chan call // calls of connected
+	in    chan announcement
+	call  chan call                 // calls of connected
+	login func(ctx context.Context) // nil: it takes no time
 }
 
 type call struct {
@@ -260,6 +261,9 @@ type announcement struct {
 }
 
 func (s *fakeSource) Run(ctx context.Context, handle func(context.Context, source.Announcement) error, connected func(context.Context, []source.Gap) error) error {
+	if s.login != nil {
+		s.login(ctx)
+	}
 	if err := connected(ctx, nil); err != nil {
 		return err
 	}
@@ -371,7 +375,8 @@ type world struct {
 
 	pseudonyms string // name of the key; empty: with identities
 
-	ahead time.Duration // SyncFlow's clock
+	ahead time.Duration             // SyncFlow's clock
+	login func(ctx context.Context) // of the source
 
 	joinToken func(room, identity string) (string, error) // nil: no key of LiveKit
 
@@ -400,7 +405,7 @@ func (w *world) start() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.spool, w.src = s, &fakeSource{in: make(chan announcement), call: make(chan call)}
+	w.spool, w.src = s, &fakeSource{in: make(chan announcement), call: make(chan call), login: w.login}
 	w.ctl = controller.New(controller.Options{
 		ProjectID: project, Group: "text-egress", Instance: "i", RecordAll: w.all, API: w.api, Source: w.src, Spool: s, Room: w.room,
 		RejoinWindow: 10 * time.Minute, Logger: log, JoinToken: w.joinToken,

@@ -16,19 +16,25 @@ import (
 // space looks whether there is some.
 const diskPoll = 5 * time.Second
 
+// loginPatience is how long the login to the broker waits for our first questions to SyncFlow, and
+// the first session list for that login.
+const loginPatience = 5 * time.Second
+
 // loop asks the platform: about each watched session when its time has come, and for the session
 // list at the start, whenever the broker was away, every few minutes whether or not the broker is
 // there, when there is space for a session that was refused for want of it, and soon while sessions
 // whose announcements were lost could not be looked for. It asks one
 // question at a time. The list waits for the first questions about sessions that are to be recorded
 // further, because they are quick, and because on some servers the list fails as long as any
-// session runs; and it waits for ready.
-func (c *Controller) loop(ctx context.Context, ready <-chan struct{}) {
+// session runs; it waits for ready, and then, for a while, until the source is connected. asked is
+// closed when these first questions were put.
+func (c *Controller) loop(ctx context.Context, ready <-chan struct{}, asked chan<- struct{}) {
 	every := time.NewTicker(c.o.ReconcileEvery)
 	defer every.Stop()
 	disk := time.NewTicker(diskPoll)
 	defer disk.Stop()
-	list := true // it is time for the list
+	list := false              // it is time for the list
+	var alone <-chan time.Time // the first list has waited long enough
 	var looked time.Time
 	for ctx.Err() == nil {
 		w, due := c.nextQuestion(time.Now())
@@ -36,8 +42,12 @@ func (c *Controller) loop(ctx context.Context, ready <-chan struct{}) {
 		case w != nil && !w.asked:
 			sleep(ctx, min(c.ask(ctx, w), restAtMost))
 			continue
+		case asked != nil:
+			close(asked)
+			asked = nil
+			continue
 		case list && ready == nil:
-			list, looked = false, time.Now()
+			list, alone, looked = false, nil, time.Now()
 			c.reconcile(ctx)
 			continue
 		case w != nil:
@@ -47,7 +57,9 @@ func (c *Controller) loop(ctx context.Context, ready <-chan struct{}) {
 		select {
 		case <-ctx.Done():
 		case <-ready:
-			ready = nil
+			ready, alone = nil, time.After(loginPatience)
+		case <-alone:
+			list = true
 		case <-c.look:
 			list = true
 		case <-c.wake:
