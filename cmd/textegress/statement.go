@@ -20,11 +20,7 @@ func printStatement(w io.Writer, c textegress.Completeness, merged []textegress.
 		line("Made of %s (instance %s, %s): %d packets, %d of them in this one only.",
 			escape(m.EgressID), escape(m.Instance), escape(string(m.Status)), m.Packets, m.Only)
 	}
-	if c.Join.JoinedUnixNS == 0 {
-		line("The recorder was never in the room.")
-	} else {
-		line("The recorder joined the room at %s. What was sent before is not recorded.", clock(c.Join.JoinedUnixNS))
-	}
+	line("%s", joined(c.Join))
 	printOutages(line, c)
 	printClockSteps(line, c)
 	printNotRead(line, c)
@@ -53,9 +49,41 @@ func printStatement(w io.Writer, c textegress.Completeness, merged []textegress.
 	}
 }
 
+// joined says since when there is a record, and how much of the session may have been before. The time of the announcement is by
+// the recorder's clock, that of the room by the server's and often a whole second.
+func joined(j textegress.Join) string {
+	if j.JoinedUnixNS == 0 {
+		return "The recorder was never in the room."
+	}
+	var since []string
+	if d := time.Duration(j.JoinedUnixNS - j.AnnouncedUnixNS); j.AnnouncedUnixNS != 0 && d > 0 {
+		since = append(since, spoken(d)+" after the session was announced")
+	}
+	if d := time.Duration(j.JoinedUnixNS - j.RoomCreatedUnixMS*1e6); j.RoomCreatedUnixMS != 0 && d >= time.Second {
+		since = append(since, spoken(d.Round(time.Second))+" after the room was created (by the server's clock)")
+	}
+	text := "The recorder joined the room at " + clock(j.JoinedUnixNS)
+	if len(since) > 0 {
+		text += ", " + strings.Join(since, " and ")
+	}
+	return text + ". What was sent before is not recorded."
+}
+
+// spoken is a duration as people need it: to the second where it takes minutes.
+func spoken(d time.Duration) string {
+	if d >= time.Minute {
+		return d.Round(time.Second).String()
+	}
+	return d.Round(time.Millisecond).String()
+}
+
 func printOutages(line func(string, ...any), c textegress.Completeness) {
 	if len(c.Outages) == 0 {
-		line("No outage is known.")
+		if c.Join.JoinedUnixNS == 0 {
+			line("No outage is known.")
+		} else {
+			line("No outage is known after the join.")
+		}
 		return
 	}
 	line("Outages, in which anything may have been missed: %d", len(c.Outages))

@@ -66,3 +66,34 @@ func TestClockStepsInWords(t *testing.T) {
 		t.Errorf("there was no step: %s", b.String())
 	}
 }
+
+// TestJoinInWords: a recording that began twelve minutes late must say so, although nothing was lost since.
+func TestJoinInWords(t *testing.T) {
+	const at = int64(1_749_673_840_123_456_789)
+	const ms = int64(1e6)
+	for want, j := range map[string]textegress.Join{
+		"The recorder was never in the room.": {AnnouncedUnixNS: at},
+		"The recorder joined the room at 2025-06-11T20:30:40.123Z. What was sent before is not recorded.":                                          {JoinedUnixNS: at},
+		"The recorder joined the room at 2025-06-11T20:30:40.123Z, 12m3s after the session was announced. What was sent before is not recorded.":   {JoinedUnixNS: at, AnnouncedUnixNS: at - 723_000_400_000},
+		"The recorder joined the room at 2025-06-11T20:30:40.123Z, 1m0s after the session was announced. What was sent before is not recorded.":    {JoinedUnixNS: at, AnnouncedUnixNS: at - 60_000*ms},
+		"The recorder joined the room at 2025-06-11T20:30:40.123Z, 59.999s after the session was announced. What was sent before is not recorded.": {JoinedUnixNS: at, AnnouncedUnixNS: at - 59_999*ms},
+		"The recorder joined the room at 2025-06-11T20:30:40.123Z, 2h0m0s after the room was created (by the server's clock). What was sent before is not recorded.": {
+			JoinedUnixNS: at, RoomCreatedUnixMS: at/ms - 7_200_000,
+		},
+		"The recorder joined the room at 2025-06-11T20:30:40.123Z, 210ms after the session was announced and 4s after the room was created (by the server's clock). " +
+			"What was sent before is not recorded.": {JoinedUnixNS: at, AnnouncedUnixNS: at - 210*ms, RoomCreatedUnixMS: at/ms - 3900},
+		// A clock that was set, and a room whose server's clock is ahead.
+		"The recorder joined the room at 2025-06-11T20:30:40.124Z. What was sent before is not recorded.": {
+			JoinedUnixNS: at + ms, AnnouncedUnixNS: at + 2*ms, RoomCreatedUnixMS: at/ms + 60_000,
+		},
+	} {
+		if got := joined(j); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+		var out strings.Builder
+		printStatement(&out, textegress.Completeness{Join: j}, nil)
+		if after := strings.Contains(out.String(), "No outage is known after the join."); after != (j.JoinedUnixNS != 0) {
+			t.Errorf("the outages of %s", out.String())
+		}
+	}
+}
