@@ -139,6 +139,8 @@ type Recorder struct {
 	info spool.Info
 	o    Options
 	log  *slog.Logger
+	// created is when the recording was, by the monotonic clock as far as this process goes.
+	created time.Time
 
 	w     *spool.Writer             // set by Run before the first join
 	rules textegress.SelectionRules // the last that the recording states; of Run alone
@@ -172,8 +174,9 @@ func New(rec *spool.Recording, o Options) *Recorder {
 		o.GiveUpAfter = time.Hour
 	}
 	info := rec.Info()
+	now := time.Now()
 	return &Recorder{
-		rec: rec, info: info, o: o,
+		rec: rec, info: info, o: o, created: now.Add(-max(0, now.Sub(time.Unix(0, info.CreatedUnixNS)))),
 		log:    o.Logger.With("egress_id", info.EgressID, "session_id", info.SessionID, "room", info.RoomName),
 		status: textegress.StatusStarting, present: map[string]member{}, roomSIDs: map[string]bool{},
 	}

@@ -444,6 +444,20 @@ func TestContinueAfterTheClockWasSetBack(t *testing.T) {
 	}
 }
 
+// How long a room may be missing is not measured by a clock that was set back after the recording was created.
+func TestRoomMissingAfterTheClockWasSetBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		w := newWorld(t, func(i *spool.Info) { i.CreatedUnixNS = began.Add(24 * time.Hour).UnixNano() })
+		w.stale = true
+		w.auth.state = func(int) (recorder.SessionState, error) { return recorder.SessionRoomMissing, nil }
+		w.run(t.Context())
+		if d := time.Since(began); d > time.Hour {
+			t.Errorf("the recording ended after %s", d)
+		}
+	})
+}
+
 // The time between two parts is an outage also where the second one begins, by our clock, before the first one ended.
 func TestNextPartAfterTheClockWasSetBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

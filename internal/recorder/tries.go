@@ -143,7 +143,7 @@ func (t *tries) roomMissing(ctx context.Context) *ended {
 	r := t.r
 	since := r.lostAt
 	if since.IsZero() {
-		since = time.Unix(0, r.info.CreatedUnixNS)
+		since = r.created
 	}
 	if time.Since(since) > r.o.RejoinWindow {
 		return r.over(ReasonRoomMissing)
