@@ -10,11 +10,11 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds of DecodeJSON. The manifest of a recording with 300,000 objects is
+// Bounds of DecodeJSON. The manifest of a recording with 600,000 objects is
 // within them.
 const (
 	maxJSONDepth  = 100
-	maxJSONValues = 1 << 21
+	maxJSONValues = 1 << 22
 )
 
 // DecodeJSON decodes one JSON value into v, like [json.Unmarshal], and refuses

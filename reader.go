@@ -19,7 +19,7 @@ const MaxLine = 128 << 20
 
 // MaxState is the greatest size in bytes of a manifest.json and of the other JSON
 // files of a recording that a reader takes into memory.
-const MaxState = 64 << 20
+const MaxState = 256 << 20
 
 // Recording is a delivered recording: the objects below one prefix.
 type Recording struct {

@@ -110,3 +110,15 @@ func TestProjectOfBucket(t *testing.T) {
 		t.Errorf("an unknown bucket: %v", err)
 	}
 }
+
+// TestDeliversTo: a recording in one project's bucket is not decrypted with the key of another project that it names.
+func TestDeliversTo(t *testing.T) {
+	c := &config.Config{Projects: []config.Project{
+		{ProjectID: "a", S3: &config.S3{Bucket: "bucket-a"}}, {ProjectID: "b", S3: &config.S3{Bucket: "bucket-b"}}, {ProjectID: "c", Directory: "/x"},
+	}}
+	for projectID, ok := range map[string]bool{"a": true, "b": false, "c": false, "unknown": true} {
+		if err := deliversTo(c, projectID, "bucket-a"); (err == nil) != ok {
+			t.Errorf("project %s: %v", projectID, err)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/syncflow/textegress/internal/app"
+	"github.com/syncflow/textegress/internal/config"
 	"github.com/syncflow/textegress/internal/export"
 	"github.com/syncflow/textegress/internal/forget"
 	"github.com/syncflow/textegress/internal/objstore"
@@ -98,6 +99,9 @@ func (c *forgetCmd) from(sh *shell, q forget.Request) (answer forget.Answer, err
 		return answer, err
 	}
 	place.KeysFor = func(projectID string) (*export.Keys, error) {
+		if err := c.mayDecrypt(sh, projectID); err != nil {
+			return nil, err
+		}
 		o, err := withKeys(sh, export.Options{}, c.Key, projectID)
 		return o.Keys, err
 	}
@@ -110,6 +114,32 @@ func (c *forgetCmd) from(sh *shell, q forget.Request) (answer forget.Answer, err
 		}
 	}()
 	return forget.From(sh.ctx, place, q)
+}
+
+// mayDecrypt refuses the keys of a project that does not deliver to the bucket of --from.
+func (c *forgetCmd) mayDecrypt(sh *shell, projectID string) error {
+	rest, inBucket := strings.CutPrefix(c.From, "s3://")
+	if !inBucket || c.Key != "" {
+		return nil
+	}
+	name, _, _ := strings.Cut(rest, "/")
+	cfg, err := sh.loadConfig()
+	if err != nil {
+		return err
+	}
+	return deliversTo(cfg, projectID, name)
+}
+
+// deliversTo returns an error where a project delivers to another bucket. A recording says itself of which project it is, and what
+// is decrypted with that project's keys is delivered to where the recording lies.
+func deliversTo(c *config.Config, projectID, bucket string) error {
+	for _, p := range c.Projects {
+		if p.ProjectID == projectID && (p.S3 == nil || p.S3.Bucket != bucket) {
+			return fmt.Errorf("nothing was changed: it says that it is of project %s, which does not deliver to the bucket %s, so that project's key is not used; "+
+				"name a key with --e2ee-key-file if it is right", projectID, bucket)
+		}
+	}
+	return nil
 }
 
 func bucketOf(sh *shell, name string) (objstore.Bucket, error) {

@@ -55,7 +55,7 @@ var ErrNotRegular = errors.New("not a regular file")
 
 // maxState bounds what ReadFile takes into memory. The largest state file is an
 // export.json with some hundred bytes for each object.
-const maxState = 64 << 20
+const maxState = 256 << 20
 
 // openFile opens a regular file. With O_NONBLOCK a named pipe is found out without
 // waiting for its other end; on regular files it has no effect.
