@@ -287,6 +287,7 @@ func run(ctx context.Context, r *recorder.Recorder) (err error) {
 // nobody announced, one that was recorded before, and one from which the recorder was removed. It
 // returns its egress id; for a session that is being recorded, that of the running recording.
 func (c *Controller) Record(ctx context.Context, sessionID string) (string, error) {
+	sessionID = strings.ToLower(sessionID) // as it is announced
 	for {
 		c.mu.Lock()
 		st := c.open[sessionID]
