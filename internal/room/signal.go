@@ -111,7 +111,8 @@ func (c *Client) dial(ctx context.Context, e endpoint, token string, jr *livekit
 	if token != "" {
 		header.Set("Authorization", "Bearer "+token)
 	}
-	ws, resp, err := c.dialer.DialContext(ctx, u.String(), header) //nolint:bodyclose // gorilla has read the body and needs no closing
+	dialer, opened := bounded(c.dialer)
+	ws, resp, err := dialer.DialContext(ctx, u.String(), header) //nolint:bodyclose // gorilla has read the body and needs no closing
 	if err != nil {
 		je := &JoinError{Phase: "websocket", Err: inTime(ctx, err)}
 		if resp != nil {
@@ -120,6 +121,7 @@ func (c *Client) dial(ctx context.Context, e endpoint, token string, jr *livekit
 		}
 		return nil, nil, je
 	}
+	opened()
 	s := &signal{ws: ws, wait: c.times.pingWait, send: c.times.write}
 	ws.SetReadLimit(maxSignal)
 	stop := context.AfterFunc(ctx, func() { _ = ws.NetConn().Close() })
