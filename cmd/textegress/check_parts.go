@@ -109,21 +109,6 @@ func checkDevice(ctx context.Context, cfg *config.Config, p config.Project, api 
 	return f
 }
 
-// checkLiveKit tries what a recorder does first: to reach /rtc/v1 of the project's LiveKit server.
-func checkLiveKit(ctx context.Context, cfg *config.Config, p config.Project, url string) finding {
-	f := finding{Project: p.Index, Part: "livekit"}
-	client, err := room.NewClient(room.Options{RelayOnly: cfg.RelayOnly, JoinTimeout: partTimeout / 2})
-	if err == nil {
-		err = client.Probe(ctx, url)
-	}
-	if err != nil {
-		f.Detail, f.Key = fmt.Sprintf("%s: %v", url, err), "the LiveKit server URL of the project in SyncFlow"
-		return f
-	}
-	f.OK, f.Detail = true, url+": reached, and /rtc/v1 is there. Only signalling could be tried, not UDP"
-	return f
-}
-
 func skipped(p config.Project, part, why string) finding {
 	return finding{Project: p.Index, Part: part, Skipped: true, Detail: "not tried, because " + why}
 }
@@ -141,11 +126,23 @@ func checkProject(ctx context.Context, cfg *config.Config, p config.Project, rep
 		report(f)
 	}
 	if url == "" {
-		for _, part := range []string{"device", "livekit"} {
-			report(skipped(p, part, "SyncFlow did not tell the project"))
-		}
+		report(skipped(p, "device", "SyncFlow did not tell the project"))
+		report(skipped(p, "livekit", "SyncFlow did not tell where it is"))
 		return
 	}
 	report(inTime(ctx, func(ctx context.Context) finding { return checkDevice(ctx, cfg, p, api) }))
-	report(inTime(ctx, func(ctx context.Context) finding { return checkLiveKit(ctx, cfg, p, url) }))
+	client, err := room.NewClient(room.Options{RelayOnly: cfg.RelayOnly, JoinTimeout: partTimeout / 2})
+	if err != nil {
+		report(finding{Project: p.Index, Part: "livekit", Detail: err.Error()})
+		return
+	}
+	signalling := inTime(ctx, func(ctx context.Context) finding { return checkLiveKit(ctx, p, client, url) })
+	report(signalling)
+	switch {
+	case p.LiveKit == nil:
+	case !signalling.OK:
+		report(skipped(p, "livekit room", "the step before failed"))
+	default:
+		report(inTime(ctx, func(ctx context.Context) finding { return checkRoom(ctx, cfg, p, client, url) }))
+	}
 }

@@ -1,9 +1,12 @@
 package roomtest
 
 import (
+	"errors"
 	"testing"
+	"time"
 
 	"github.com/syncflow/textegress/devstack"
+	ours "github.com/syncflow/textegress/internal/livekit"
 	"github.com/syncflow/textegress/internal/room"
 )
 
@@ -19,3 +22,52 @@ func TestProbe(t *testing.T) {
 		}
 	})
 }
+
+// TestRooms: a room is made with a key of the server, joined with a token of that key, and deleted.
+func TestRooms(t *testing.T) {
+	c, err := room.NewClient(room.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	onEach(t, func(t *testing.T, l *devstack.LiveKit) {
+		key := ours.Key{ID: l.APIKey, Secret: l.APISecret}
+		rooms, err := ours.NewRooms(l.URL, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := rooms.Create(t.Context(), "made", time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		token, err := key.JoinToken("made", "bot")
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := c.Join(t.Context(), room.JoinOptions{URL: l.URL, Token: token, Handler: ignore{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := rooms.Delete(t.Context(), "made"); err != nil {
+			t.Error(err)
+		}
+		select {
+		case <-conn.Done():
+		case <-t.Context().Done():
+		}
+		if r := conn.End().Reason; r != room.ReasonRoomDeleted {
+			t.Errorf("ended: %s", r)
+		}
+		key.Secret += "x"
+		if rooms, err = ours.NewRooms(l.URL, key); err != nil {
+			t.Fatal(err)
+		}
+		if err := rooms.Create(t.Context(), "made", time.Minute); !errors.Is(err, ours.ErrKeyRefused) {
+			t.Errorf("with a wrong secret: %v", err)
+		}
+	})
+}
+
+type ignore struct{}
+
+func (ignore) Joined(room.Info) error                 { return nil }
+func (ignore) Packet(room.Channel, time.Time, []byte) {}
+func (ignore) Event(room.Event)                       {}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/syncflow/textegress/internal/config"
+	"github.com/syncflow/textegress/internal/livekit"
+	"github.com/syncflow/textegress/internal/room"
+)
+
+// checkRoomPrefix begins the names of the rooms that a check makes.
+const checkRoomPrefix = "textegress-check-"
+
+// checkLiveKit tries what a recorder does first: to reach /rtc/v1 of the project's LiveKit server.
+func checkLiveKit(ctx context.Context, p config.Project, client *room.Client, url string) finding {
+	f := finding{Project: p.Index, Part: "livekit"}
+	if err := client.Probe(ctx, url); err != nil {
+		f.Detail, f.Key = fmt.Sprintf("%s: %v", url, err), "the LiveKit server URL of the project in SyncFlow"
+		return f
+	}
+	f.OK, f.Detail = true, url+": reached, and /rtc/v1 is there"
+	if p.LiveKit == nil {
+		f.Detail += fmt.Sprintf(". Only signalling could be tried: for UDP, set %s and %s",
+			projectKey(p, "LIVEKIT__API_KEY"), projectKey(p, "LIVEKIT__API_SECRET"))
+	}
+	return f
+}
+
+// checkRoom makes a room, joins it as a recorder does, over UDP or TURN, and deletes it.
+func checkRoom(ctx context.Context, cfg *config.Config, p config.Project, client *room.Client, url string) finding {
+	f := finding{Project: p.Index, Part: "livekit room"}
+	key := livekit.Key{ID: p.LiveKit.APIKey, Secret: p.LiveKit.APISecret.Reveal()}
+	took, err := tryRoom(ctx, client, url, key)
+	var joining *room.JoinError
+	switch {
+	case err == nil:
+		f.OK, f.Detail = true, fmt.Sprintf("made, joined with open data channels in %v, deleted", took.Round(time.Millisecond))
+	case errors.Is(err, livekit.ErrKeyRefused), errors.As(err, &joining) && joining.Unauthorized():
+		f.Detail, f.Key = err.Error(), projectKey(p, "LIVEKIT__API_KEY")+", "+projectKey(p, "LIVEKIT__API_SECRET")
+	default:
+		f.Detail, f.Key = err.Error(), "the UDP ports between this machine and LiveKit, rtc.node_ip and turn in LiveKit's configuration"
+		if cfg.RelayOnly {
+			f.Key = "ICE_TRANSPORT, turn in LiveKit's configuration"
+		}
+	}
+	return f
+}
+
+func tryRoom(ctx context.Context, client *room.Client, url string, key livekit.Key) (took time.Duration, err error) {
+	rooms, err := livekit.NewRooms(url, key)
+	if err != nil {
+		return 0, err
+	}
+	name := checkRoomPrefix + strings.ToLower(rand.Text()[:10])
+	// Should it not be deleted, it closes by itself.
+	if err := rooms.Create(ctx, name, time.Minute); err != nil {
+		return 0, err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), partTimeout/2)
+		defer cancel()
+		if derr := rooms.Delete(ctx, name); derr != nil {
+			err = errors.Join(err, fmt.Errorf("delete room %s: %w", name, derr))
+		}
+	}()
+	token, err := key.JoinToken(name, "textegress-check")
+	if err != nil {
+		return 0, err
+	}
+	begin := time.Now()
+	conn, err := client.Join(ctx, room.JoinOptions{URL: url, Token: token, Handler: deaf{}})
+	if err != nil {
+		return 0, err
+	}
+	took = time.Since(begin)
+	conn.Leave(ctx)
+	return took, nil
+}
+
+// deaf receives a room and keeps nothing of it.
+type deaf struct{}
+
+func (deaf) Joined(room.Info) error                 { return nil }
+func (deaf) Packet(room.Channel, time.Time, []byte) {}
+func (deaf) Event(room.Event)                       {}
