@@ -126,6 +126,25 @@ func TestForgedRoom_Second(t *testing.T) {
 	})
 }
 
+// With a key of LiveKit we make the token ourselves, and it leads into whatever room was announced.
+// Another session's is left at once, and is not the end of ours.
+func TestForgedRoom_OwnToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.api.set("s1", "Started")
+		w.api.set("s2", "Started")
+		w.joinToken = func(room, _ string) (string, error) { return strings.TrimPrefix(room, "room-"), nil }
+		w.start()
+		defer func() { w.stop() }()
+		w.src.announceRoom(t, "s1", "room-s2")
+		time.Sleep(time.Minute)
+		w.named()
+		if n := w.room.joins("s2"); n != 1 {
+			t.Errorf("%d joins of the other session's room", n)
+		}
+	})
+}
+
 // The session ends before its room is known: the recording ends, too.
 func TestForgedRoom_SessionEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
