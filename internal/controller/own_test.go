@@ -60,7 +60,7 @@ func TestSessionGoesOnWithoutSyncFlow(t *testing.T) {
 				w.api.fallSilent(true)
 				w.start()
 				defer func() { w.stop() }()
-				time.Sleep(15 * time.Second)
+				time.Sleep(5 * time.Second)
 				for _, id := range sessions {
 					if n := w.room.joins(id); n != 1+c.joins {
 						t.Errorf("%s: %d joins, want %d", id, n, 1+c.joins)

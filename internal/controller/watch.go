@@ -178,7 +178,10 @@ func (w *watch) before(other *watch) bool {
 func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 	began := time.Now()
 	asking := ctx
-	if c.goesOnUnasked(w) {
+	c.mu.Lock()
+	unasked := c.goesOnUnasked(w)
+	c.mu.Unlock()
+	if unasked {
 		var cancel context.CancelFunc
 		asking, cancel = context.WithTimeout(ctx, unaskedAfter)
 		defer cancel()
@@ -190,20 +193,16 @@ func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 		c.mu.Unlock()
 		return 0
 	}
-	w.asked = true
+	w.asked, w.next = true, time.Now().Add(watchEvery)
 	if errors.Is(err, syncflow.ErrSessionNotActive) || errors.Is(err, syncflow.ErrNotFound) {
 		delete(c.watched, w.sessionID)
 		c.mu.Unlock()
 		c.log.Debug("the session is over", "session_id", w.sessionID, "reason", w.reason)
 		return took
 	}
-	if err != nil && asking != ctx {
+	if err != nil && unasked {
 		c.mu.Unlock()
-		c.log.Warn("SyncFlow does not say whether a session goes on; the recorder looks into its room",
-			"session_id", w.sessionID, "error", err)
-		c.goOn(ctx, w, request{
-			sessionID: w.sessionID, room: w.room, source: w.source, at: time.Now(), after: w.egressID,
-		})
+		c.goOnUnasked(ctx, w, err)
 		return 0
 	}
 	if err != nil { // nobody knows
@@ -234,12 +233,33 @@ func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 	return took
 }
 
-// goesOnUnasked reports whether a session is recorded further although SyncFlow does not say that
-// it runs: we left it by our own will a moment ago, and have a key that admits to its room. A
-// recorder that finds nobody there leaves at once.
+// goesOnUnasked reports whether a session is recorded further although SyncFlow does not say that it
+// runs: we left it by our own will a moment ago, and have a key that admits to its room. A recorder
+// that finds nobody there leaves at once. c.mu is held.
 func (c *Controller) goesOnUnasked(w *watch) bool {
 	return c.o.JoinToken != nil && w.reason == recorder.ReasonServiceStopped && !w.asked &&
-		time.Since(w.since) < c.o.RejoinWindow
+		time.Since(w.since) < c.o.RejoinWindow && !c.taken(w.room)
+}
+
+// goOnUnasked records a session further about which SyncFlow has not answered, and all others that
+// are waiting for their first question: it would be silent about them too.
+func (c *Controller) goOnUnasked(ctx context.Context, asked *watch, why error) {
+	c.mu.Lock()
+	list := []*watch{asked}
+	for _, w := range c.watched {
+		if w != asked && c.goesOnUnasked(w) {
+			w.asked, w.next = true, time.Now().Add(watchEvery)
+			list = append(list, w)
+		}
+	}
+	c.mu.Unlock()
+	for _, w := range list {
+		c.log.Warn("SyncFlow does not say whether a session goes on; the recorder looks into its room",
+			"session_id", w.sessionID, "error", why)
+		c.goOn(ctx, w, request{
+			sessionID: w.sessionID, room: w.room, source: w.source, at: time.Now(), after: w.egressID,
+		})
+	}
 }
 
 // taken reports whether a room of that name is recorded for another session than the one that
