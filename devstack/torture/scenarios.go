@@ -27,7 +27,7 @@ func Scenarios() []Scenario {
 		{Name: "s3", Run: storeDies},
 		{Name: "syncflow", Alone: true, Run: apiDies},
 		{Name: "network", Alone: true, Run: badNetwork},
-		pooled(1), pooled(2), pooled(3), pooled(4),
+		pooled(1), pooled(2), pooled(3), pooled(4), pooled(5), pooled(6),
 		{Name: "pool-full", Alone: true, Run: fifth},
 		{Name: "everything", Alone: true, LongOnly: true, Run: everything},
 	}

@@ -42,6 +42,8 @@ type Scenario struct {
 	Twins bool
 	// Env are further settings of the recorders.
 	Env []string
+	// LiveKitKeys: the recorders have LiveKit's keys.
+	LiveKitKeys bool
 	// Skip says why it cannot be played on this machine; "" that it can.
 	Skip func() string
 	// Prepare is called before the recorders start, with the folder of the first; what it returns is called at the end.
@@ -90,8 +92,13 @@ func (w *World) play(ctx context.Context, s Scenario) (v Verdict, err error) {
 	if s.Twins {
 		instances = []string{"a", "b"}
 	}
+	env := s.Env
+	if s.LiveKitKeys {
+		lk := w.rig.Stack.LiveKit
+		env = append(env, "PROJECTS__0__LIVEKIT__API_KEY="+lk.APIKey, "PROJECTS__0__LIVEKIT__API_SECRET="+lk.APISecret)
+	}
 	for _, i := range instances {
-		x, err := w.newVictim(ctx, i, s.Env)
+		x, err := w.newVictim(ctx, i, env)
 		if err != nil {
 			return v, err
 		}
