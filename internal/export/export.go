@@ -154,7 +154,7 @@ func (n nowhere) Scratch() (_ Scratch, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return roomScratch{s, newRoom(os.TempDir(), n.keepFree)}, nil
+	return roomScratch{s, &room{check: spaceOn(os.TempDir(), n.keepFree)}}, nil
 }
 
 type builder struct {

@@ -12,31 +12,38 @@ import (
 // checkEvery is after how many written bytes the free space is looked at.
 const checkEvery = 16 << 20
 
-// room keeps some space on a file system free, whatever a recording makes of itself when it is derived. The zero value keeps
-// none. It may be used by several goroutines.
+// room keeps some space on a file system free, whatever a recording makes of itself when it is derived. It may be used by several
+// goroutines.
 type room struct {
-	dir  string
-	keep int64 // bytes
-	left atomic.Int64
+	check func() error // an error that wraps spool.ErrDiskLow where there is too little; nil: nothing is kept
+	left  atomic.Int64
 }
 
-func newRoom(dir string, keep int64) *room { return &room{dir: dir, keep: keep} }
-
-// take returns an error that wraps spool.ErrDiskLow where writing n bytes would leave too little.
+// take returns an error where n bytes are not to be written.
 func (r *room) take(n int) error {
-	if r == nil || r.keep <= 0 || r.left.Add(-int64(n)) >= 0 {
+	if r == nil || r.check == nil || r.left.Add(-int64(n)) >= 0 {
 		return nil
 	}
 	r.left.Store(checkEvery)
-	space, err := durable.OS{}.Space("room", r.dir)
-	if err != nil {
-		return fmt.Errorf("free space of %s: %w", r.dir, err)
+	return r.check()
+}
+
+// spaceOn looks at the file system of a directory.
+func spaceOn(dir string, keep int64) func() error {
+	if keep <= 0 {
+		return nil
 	}
-	if free := space.Free; free < uint64(r.keep)+checkEvery {
-		return fmt.Errorf("%w: %d MiB are free on the file system of %s, and DISK_MIN_FREE keeps %d MiB there for recordings; "+
-			"make room, or name a directory elsewhere", spool.ErrDiskLow, free>>20, r.dir, r.keep>>20)
+	return func() error {
+		space, err := durable.OS{}.Space("room", dir)
+		if err != nil {
+			return fmt.Errorf("free space of %s: %w", dir, err)
+		}
+		if free := space.Free; free < uint64(keep)+checkEvery {
+			return fmt.Errorf("%w: %d MiB are free on the file system of %s, and DISK_MIN_FREE keeps %d MiB there for recordings; "+
+				"make room, or name a directory elsewhere", spool.ErrDiskLow, free>>20, dir, keep>>20)
+		}
+		return nil
 	}
-	return nil
 }
 
 type roomWriter struct {

@@ -56,6 +56,7 @@ type Directory struct {
 	root   sinkRoot
 	naming *fsname.Naming // nil: not known yet
 	made   map[string]bool
+	path   string
 	room   *room
 }
 
@@ -78,12 +79,12 @@ func NewDirectory(path string) (*Directory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("directory to export to: %w", err)
 	}
-	return &Directory{root: root, made: map[string]bool{}, room: newRoom(path, 0)}, nil
+	return &Directory{root: root, made: map[string]bool{}, path: path, room: &room{}}, nil
 }
 
 // KeepFree makes writing fail, with an error that wraps spool.ErrDiskLow, where less than so many bytes would be left free on
 // the file system.
-func (d *Directory) KeepFree(bytes int64) { d.room.keep = bytes }
+func (d *Directory) KeepFree(bytes int64) { d.room.check = spaceOn(d.path, bytes) }
 
 // Room returns that error for n bytes that somebody else is about to write there.
 func (d *Directory) Room(n int) error { return d.room.take(n) }
@@ -147,6 +148,7 @@ type Staging struct {
 	root  *os.Root
 	dir   string
 	files map[string]string // key to file name
+	room  *room
 }
 
 const indexName = "index"
@@ -167,7 +169,7 @@ func openStaging(dir string) (*Staging, error) {
 	if err != nil {
 		return nil, fmt.Errorf("staging: %w", err)
 	}
-	return &Staging{root: root, dir: dir, files: map[string]string{}}, nil
+	return &Staging{root: root, dir: dir, files: map[string]string{}, room: &room{}}, nil
 }
 
 // OpenStaging opens a staging directory that was filled before, or returns an error if that is not possible. Its index,
@@ -201,8 +203,18 @@ func OpenStaging(dir string) (*Staging, error) {
 // Close releases the directory. The files stay.
 func (s *Staging) Close() error { return s.root.Close() }
 
+// CheckRoom has check asked now and then while objects are written; its error ends the export. What participants sent compressed can
+// be much larger than the segments.
+func (s *Staging) CheckRoom(check func() error) { s.room.check = check }
+
 // Scratch implements [Sink].
-func (s *Staging) Scratch() (Scratch, error) { return scratchIn(s.root) }
+func (s *Staging) Scratch() (Scratch, error) {
+	f, err := scratchIn(s.root)
+	if err != nil {
+		return nil, err
+	}
+	return roomScratch{f, s.room}, nil
+}
 
 // Append implements [Sink].
 func (s *Staging) Append(key string) (io.WriteCloser, error) {
@@ -221,7 +233,7 @@ func (s *Staging) Append(key string) (io.WriteCloser, error) {
 		return nil, err
 	}
 	s.files[key] = name
-	return f, nil
+	return roomWriter{f, s.room}, nil
 }
 
 func (s *Staging) note(name, key string) error {

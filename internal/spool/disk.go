@@ -383,6 +383,12 @@ func (r *Recording) CheckStaging() error {
 	return r.spool.disk.room(sealed.Segments, "deriving the objects of")
 }
 
+// CheckRoom reports whether what CheckStaging keeps for the recordings that go on
+// is still free.
+func (r *Recording) CheckRoom() error {
+	return r.spool.disk.room(nil, "deriving the objects of")
+}
+
 // room returns an error unless there is room for twice the segments beside what is
 // kept for the recordings that go on.
 func (d *disk) room(segments []SegmentInfo, what string) error {
@@ -396,11 +402,16 @@ func (d *disk) room(segments []SegmentInfo, what string) error {
 	d.check()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if free := d.space.Free; d.full.Load() || free < d.minFree/4 || free-d.minFree/4 < need {
+	switch free := d.space.Free; {
+	case !d.full.Load() && free >= d.minFree/4 && free-d.minFree/4 >= need:
+		return nil
+	case need == 0:
+		return fmt.Errorf("%w: %s this recording would take more room than the segments have, %s are free and %s are kept for the recordings "+
+			"that go on; make room outside of the data directory, then it is tried again", ErrDiskLow, what, showSize(free), showSize(d.minFree/4))
+	default:
 		return fmt.Errorf("%w: %s this recording may need %s, %s are free and %s are kept for the recordings that go on; "+
 			"make room outside of the data directory, then it is tried again", ErrDiskLow, what, showSize(need), showSize(free), showSize(d.minFree/4))
 	}
-	return nil
 }
 
 // showSize writes an amount of bytes for people.

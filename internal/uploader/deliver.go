@@ -231,6 +231,7 @@ func (u *Uploader) stage(ctx context.Context, j *job, revision int) (*export.Sta
 	if err != nil {
 		return nil, export.Frozen{}, err
 	}
+	s.CheckRoom(j.rec.CheckRoom)
 	o := export.Options{Revision: revision, Exporter: u.o.Exporter}
 	if u.o.KeysFor != nil {
 		o.Keys = u.o.KeysFor(j.rec.Info().ProjectID)

@@ -47,6 +47,8 @@ func TestStagingOnAFullDisk(t *testing.T) {
 			}
 			return 0, nil
 		}, "input/output error"},
+		// What is sent compressed can be a thousand times as large.
+		{"the room goes while deriving", 1 << 30, nil, "would take more room than the segments have"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			free := &atomic.Uint64{}
@@ -64,6 +66,14 @@ func TestStagingOnAFullDisk(t *testing.T) {
 
 			free.Store(tt.free)
 			disk.Hook = tt.hook
+			if tt.name == "the room goes while deriving" {
+				disk.Hook = func(c durabletest.Call) (int, error) {
+					if c.Label == "read-segment" {
+						free.Store(0)
+					}
+					return 0, nil
+				}
+			}
 			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 			defer cancel()
 			if err := up.Drain(ctx); err == nil || !strings.Contains(err.Error(), tt.says) {
