@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing: those that the demo and most tests need and, with the argument "bench", those of the
-# benchmark's peer (Node.js, npm) too; with "test" those of the client tests (Node.js, npm, Chromium). It starts no service: the broker of the development stack is a private child process on
-# loopback, the package only brings its files.
+# benchmark's peer (Node.js, npm) too; with "test" those of the client tests (Node.js, npm, Python, Chromium). It starts no service:
+# the broker of the development stack is a private child process on loopback, the package only brings its files.
 source "$(dirname "$0")/env.sh"
 # Under sudo, root's PATH need not have Go; it is looked for again when something is built.
 [ -n "${SUDO_USER:-}" ] || need_go
@@ -20,6 +20,7 @@ if [ "${1:-}" = test ] || [ "${1:-}" = bench ]; then
   command -v npm >/dev/null || optional+=(npm)
 fi
 if [ "${1:-}" = test ]; then
+  python3 -c 'import ensurepip, venv' 2>/dev/null || optional+=(python3-venv)
   command -v "${CHROMIUM:-chromium}" >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null ||
     optional+=(chromium)
 fi
@@ -29,7 +30,7 @@ all=("${missing[@]}" "${optional[@]}")
 # cannot <why>: without what is optional the rest goes on.
 cannot() {
   [ ${#missing[@]} -eq 0 ] || fail "$1"
-  printf '%s\n' "$1" "Without them what runs on Node.js (client tests, a peer of the benchmark) is left out." >&2
+  printf '%s\n' "$1" "Without them what runs on Node.js or Python (client tests, a peer of the benchmark) is left out." >&2
   exit 0
 }
 

@@ -14,9 +14,9 @@ import (
 )
 
 func TestClients(t *testing.T) {
+	have := available(t.Context()) // may install packages
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	have := available(ctx)
 	complete := true
 	for _, k := range sdks {
 		if err := have.lacks(k.id); err != nil {
@@ -75,13 +75,14 @@ func TestClients(t *testing.T) {
 
 // clients are those that can run here.
 type clients struct {
-	npm, chromium     string
-	noNPM, noChromium error
+	npm, chromium, python       string
+	noNPM, noChromium, noPython error
 }
 
 func available(ctx context.Context) (c clients) {
 	c.npm, c.noNPM = npmRoot(ctx)
 	c.chromium, c.noChromium = chromium()
+	c.python, c.noPython = pythonRoot(ctx)
 	return c
 }
 
@@ -92,6 +93,8 @@ func (c clients) lacks(id sdkID) error {
 		return nil
 	case node, agent:
 		return c.noNPM
+	case py12, py10:
+		return c.noPython
 	default:
 		return errors.Join(c.noNPM, c.noChromium)
 	}
@@ -124,6 +127,7 @@ func sendAll(ctx context.Context, t *testing.T, r *devstack.Recorder, have clien
 		}
 	}
 	var inNode, inBrowser []job
+	inPython := map[sdkID][]job{}
 	var wg sync.WaitGroup
 	for _, g := range groups {
 		for _, j := range g.jobs {
@@ -145,6 +149,8 @@ func sendAll(ctx context.Context, t *testing.T, r *devstack.Recorder, have clien
 				wg.Go(func() { d.done(j.ID, runServer(ctx, j, g.session.LivekitRoomName, heard)) })
 			case node, agent:
 				inNode = append(inNode, j)
+			case py12, py10:
+				inPython[j.sdk.id] = append(inPython[j.sdk.id], j)
 			default:
 				inBrowser = append(inBrowser, j)
 			}
@@ -152,6 +158,9 @@ func sendAll(ctx context.Context, t *testing.T, r *devstack.Recorder, have clien
 	}
 	if len(inNode) > 0 {
 		d.startNode(t, have.npm, inNode)
+	}
+	for version, jobs := range inPython {
+		d.startPython(t, have.python, version, jobs)
 	}
 	if len(inBrowser) > 0 {
 		d.openBrowser(t, have.chromium, have.npm, inBrowser)

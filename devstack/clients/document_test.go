@@ -50,7 +50,8 @@ var reasons = map[string][2]string{
 	"send-text-addressed": {
 		"As above: streams to named participants are packets to named participants.",
 		"As above. Do not rely on it as secrecy: rtc-node 1.1.0 names the receivers only on the first packet of a stream, and the text itself goes to everybody " +
-			"(unless it is one packet, as between current clients). The record then has it as a stream without a header.",
+			"(unless it is one packet, as between current clients). The record then has it as a stream without a header. Python 1.0.6 names them on " +
+			"all but the last packet: the record has a stream without header and content.",
 	},
 	"rpc": {
 		"A call and its answer are each addressed to one participant.",
@@ -128,6 +129,9 @@ func (f *findings) markdown(t *testing.T) []byte {
 	line("- A stream of unknown length (`streamText`, `streamBytes`) can be `\"complete\": false` with the reason `unproved` although nothing is")
 	line("  missing: when its sender, meanwhile, sent something that does not reach the recorder, such as the answer to a call, the hole in the")
 	line("  sender's numbers could as well be the stream's last part. What was received is there.")
+	line("- Python 1.0.6 does not number its packets, and counts the chunks of files from 1. Streams whose length it announces (`send_text`, `send_file`)")
+	line("  are proved complete by that length; of the others (`stream_text`, `stream_bytes`, transcriptions of agents) nothing can prove that they")
+	line("  are: `\"complete\": false`, with the reason `unproved`, or `missing_chunks` for bytes. What was received is there. 1.2.1 numbers them.")
 	line(``)
 	line("## How streams travel")
 	line(``)

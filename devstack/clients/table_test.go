@@ -3,6 +3,8 @@ package clients
 import (
 	"maps"
 	"slices"
+
+	"github.com/syncflow/textegress"
 )
 
 // sdkID names an SDK; it is the identity of its participant and the folder of its app.
@@ -14,6 +16,8 @@ const (
 	web25  sdkID = "web-2.5"
 	node   sdkID = "node"
 	agent  sdkID = "agent" // also Node: a participant of kind agent
+	py12   sdkID = "python-1.2"
+	py10   sdkID = "python-1.0"
 	goSDK  sdkID = "go"
 	server sdkID = "server" // has no identity in the record
 )
@@ -31,6 +35,8 @@ var sdks = []sdk{
 	{web25, "JS 2.5.5", "components.jsx", "livekit-client 2.5.5 in Chromium, the chat box of @livekit/components-react 2.6.2: a version from before streams"},
 	{node, "Node 1.1.0", "", "@livekit/rtc-node 1.1.0"},
 	{agent, "agent", "", "the same as a participant of kind *agent*"},
+	{py12, "Python 1.2.1", "", "the package `livekit` 1.2.1, the SDK of most agents: sends *data streams v2*"},
+	{py10, "Python 1.0.6", "", "`livekit` 1.0.6: streams of version 1, whose chunks it counts from 1"},
 	{goSDK, "Go 2.18.1", "", "server-sdk-go 2.18.1"},
 	{server, "server API", "", "RoomService.SendData, through server-sdk-go"},
 }
@@ -78,27 +84,27 @@ const (
 )
 
 var rows = []row{
-	{"publish-reliable", "`publishData`, reliable", by(data, web223, web215, web25, node, agent, goSDK, server)},
-	{"publish-lossy", "`publishData`, lossy (the default in a browser)", by(data, web223, web215, web25, node, agent, goSDK, server)},
-	{"publish-bytes", "`publishData`, bytes that are no text", by(data, web223, web215, web25, node, agent, goSDK, server)},
-	{"publish-no-topic", "`publishData` without a topic", by(data, web223, web215, web25, node, agent, goSDK, server)},
-	{"publish-addressed", "`publishData` to named participants", by(none, web223, web215, web25, node, agent, goSDK, server)},
-	{"publish-addressed-too", "`publishData` to named participants and the recorder", by(data, web223, web215, web25, node, agent, goSDK, server)},
-	{"send-text-short", "`sendText`, short, with attributes", by(textStream, web223, web215, node, agent, goSDK)},
-	{"send-text-long", "`sendText`, 40 kB, with attributes", by(textStream, web223, web215, node, agent, goSDK)},
+	{"publish-reliable", "`publishData`, reliable", by(data, web223, web215, web25, node, agent, py12, py10, goSDK, server)},
+	{"publish-lossy", "`publishData`, lossy (the default in a browser)", by(data, web223, web215, web25, node, agent, py12, py10, goSDK, server)},
+	{"publish-bytes", "`publishData`, bytes that are no text", by(data, web223, web215, web25, node, agent, py12, py10, goSDK, server)},
+	{"publish-no-topic", "`publishData` without a topic", by(data, web223, web215, web25, node, agent, py12, py10, goSDK, server)},
+	{"publish-addressed", "`publishData` to named participants", by(none, web223, web215, web25, node, agent, py12, py10, goSDK, server)},
+	{"publish-addressed-too", "`publishData` to named participants and the recorder", by(data, web223, web215, web25, node, agent, py12, py10, goSDK, server)},
+	{"send-text-short", "`sendText`, short, with attributes", by(textStream, web223, web215, node, agent, py12, py10, goSDK)},
+	{"send-text-long", "`sendText`, 40 kB, with attributes", by(textStream, web223, web215, node, agent, py12, py10, goSDK)},
 	{"send-text-attachments", "`sendText` with two attachments", by("byte_stream, text_stream", web223, web215, goSDK)},
-	{"send-text-addressed", "`sendText` to named participants", by(none, web223, web215, node, agent, goSDK)},
-	{"stream-text", "`streamText`, in parts, with attributes", by(textStream, web223, web215, node, agent, goSDK)},
-	{"send-file", "`sendFile`, 100 kB", by(byteStream, web223, web215, node, agent, goSDK)},
-	{"send-bytes", "`sendBytes`, 9 kB", by(byteStream, web223)},
-	{"stream-bytes", "`streamBytes`, in parts, with attributes", by(byteStream, web223, web215, node, agent, goSDK)},
+	{"send-text-addressed", "`sendText` to named participants", by(none, web223, web215, node, agent, py12, py10, goSDK)},
+	{"stream-text", "`streamText`, in parts, with attributes", by(textStream, web223, web215, node, agent, py12, py10, goSDK)},
+	{"send-file", "`sendFile`, 100 kB", by(byteStream, web223, web215, node, agent, py12, py10, goSDK)},
+	{"send-bytes", "`sendBytes`, 9 kB", by(byteStream, web223, py12)},
+	{"stream-bytes", "`streamBytes`, in parts, with attributes", by(byteStream, web223, web215, node, agent, py12, py10, goSDK)},
 	{"chat", "`sendChatMessage` and `editChatMessage`", by(chat, web223, web215, web25, node, agent, goSDK)},
 	{"components-chat", "chat box of LiveKit's components", and(by("data, text_stream", web223), by("chat, data", web25))},
-	{"transcription", "`publishTranscription`", and(by(none, node, goSDK), by(transcription, agent))},
-	{"transcription-stream", "interim and final text on topic `lk.transcription`", by(textStream, node, agent)},
-	{"dtmf", "`publishDtmf`", by(dtmf, web223, web215, node, agent, goSDK)},
-	{"data-track", "`publishDataTrack`, frames of a data track", by(dataTrack, web223)},
-	{"rpc", "`performRpc`: request and response", by(none, web223, web215, node, agent, goSDK)},
+	{"transcription", "`publishTranscription`", and(by(none, node, py12, py10, goSDK), by(transcription, agent))},
+	{"transcription-stream", "interim and final text on topic `lk.transcription`", by(textStream, node, agent, py12, py10)},
+	{"dtmf", "`publishDtmf`", by(dtmf, web223, web215, node, agent, py12, py10, goSDK)},
+	{"data-track", "`publishDataTrack`, frames of a data track", by(dataTrack, web223, py12)},
+	{"rpc", "`performRpc`: request and response", by(none, web223, web215, node, agent, py12, py10, goSDK)},
 	{"metrics", "metrics packets", by(none, goSDK)},
 }
 
@@ -109,10 +115,19 @@ type exception struct {
 }
 
 // exceptions are cells that differ in one setting. rtc-node 1.1.0 addresses only the header of a stream: its chunks and its end go
-// to everybody, unless it is one packet.
+// to everybody, unless it is one packet. The old SDK for Python addresses all but the end.
 var exceptions = map[exception]string{
 	{"all", node, "send-text-addressed"}:  byteStream,
 	{"all", agent, "send-text-addressed"}: byteStream,
+	{"all", py10, "send-text-addressed"}:  byteStream,
+}
+
+// unprovable are the streams, by sender and topic, of which nothing can prove that they are complete, and the reason in the record:
+// the old SDK for Python neither numbers its packets nor knows the length of these, and counts chunks of bytes from 1.
+var unprovable = map[sdkID]map[string]string{
+	py10: {
+		"stream-text": textegress.StreamUnproved, "lk.transcription": textegress.StreamUnproved, "stream-bytes": textegress.StreamMissingChunks,
+	},
 }
 
 // needsPeer are the methods that name somebody.
@@ -129,8 +144,8 @@ type setting struct {
 // without, for the sake of those that do not.
 var settings = []setting{
 	{"alone", "alone", nil}, // one room for each SDK
-	{"current", "with current clients", []sdkID{web223, node, agent}},
-	{"all", "with older clients", []sdkID{web223, web215, web25, node, agent, goSDK, server}},
+	{"current", "with current clients", []sdkID{web223, node, agent, py12}},
+	{"all", "with older clients", []sdkID{web223, web215, web25, node, agent, py12, py10, goSDK, server}},
 }
 
 // The settings of rooms that are encrypted end to end with a shared key, by everybody who can: of a project whose configuration has
@@ -151,8 +166,8 @@ var (
 
 // peers answers and is addressed, in rooms with others.
 var peers = map[string]map[sdkID]sdkID{
-	"current": {web223: node, node: web223, agent: node},
-	"all":     {web223: goSDK, web215: goSDK, web25: goSDK, node: goSDK, agent: goSDK, goSDK: node, server: goSDK},
+	"current": {web223: node, node: web223, agent: node, py12: node},
+	"all":     {web223: goSDK, web215: goSDK, web25: goSDK, node: goSDK, agent: goSDK, py12: goSDK, py10: goSDK, goSDK: node, server: goSDK},
 }
 
 // How streams must have travelled. What a client of streams v2 does depends on who is there; where a method is not named, it may
@@ -166,7 +181,7 @@ var (
 		"send-text-short": "chunk", "send-text-long": "chunks", "stream-text": "chunks",
 		"send-file": "chunks", "send-bytes": "chunk", "stream-bytes": "chunks",
 	}
-	v2Clients = []sdkID{web223, node, agent}
+	v2Clients = []sdkID{web223, node, agent, py12}
 )
 
 // wantForms are those of one sender: v2 where everybody that it can see knows v2. The hidden recorder cannot be seen.
