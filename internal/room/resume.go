@@ -57,6 +57,7 @@ type resumed struct {
 	first             *livekit.SignalResponse
 	err               error
 	looked, reachable bool
+	at                time.Time // of the look
 	asked, there      bool
 }
 
@@ -140,9 +141,12 @@ func (r *resume) tick(mendable bool) (End, bool) {
 // look finds out whether the network works, and if it does and ask is set, whether the room is still there. It runs on a goroutine
 // of its own.
 func (r *resume) look(ask bool) resumed {
-	x := resumed{looked: true, reachable: r.c.reachable(r.ctx)}
+	x := resumed{looked: true, reachable: r.c.reachable(r.ctx), at: time.Now()}
 	if ask && x.reachable {
-		there, err := r.c.o.StillThere(r.ctx)
+		// Whoever is asked may be as silent as the server.
+		ctx, cancel := context.WithTimeout(r.ctx, r.t.ask)
+		defer cancel()
+		there, err := r.c.o.StillThere(ctx)
 		x.asked, x.there = err == nil, there
 	}
 	return x
@@ -162,7 +166,7 @@ func (r *resume) failed(x resumed) (End, bool) {
 		case !x.reachable:
 			r.reachable = time.Time{}
 		case r.reachable.IsZero():
-			r.reachable = time.Now()
+			r.reachable = x.at
 		}
 		if !r.vouched {
 			r.next = time.Now().Add(r.t.backoff)

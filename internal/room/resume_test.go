@@ -175,6 +175,21 @@ func TestNoResumeInSilence(t *testing.T) {
 	}
 }
 
+// Whoever is to say whether the room is still there may be silent too: that keeps nobody from seeing that the session is gone.
+func TestNoResumeWhileNobodyTells(t *testing.T) {
+	f, w := newFakeSFU(t), &witness{}
+	client := quickClient(t, func(q *times) { q.resume.silent = time.Hour })
+	conn, s := joinWith(t, client, f, w, func(ctx context.Context) (bool, error) {
+		<-ctx.Done()
+		return false, ctx.Err()
+	})
+	f.dark.Store(true)
+	s.hangUp()
+	if e := await(t, conn); e.Reason != ReasonConnectionLost || !strings.Contains(e.Detail, "gone") || len(f.sessions) != 0 {
+		t.Errorf("end %v, %d more websockets", e, len(f.sessions))
+	}
+}
+
 // Leaving ends a resume that is under way.
 func TestLeaveWhileResuming(t *testing.T) {
 	f, w := newFakeSFU(t), &witness{}
