@@ -15,7 +15,7 @@ import (
 const maxSilence = 2 * time.Minute
 
 // patient returns a local segment of which every read ends after maxSilence or with ctx. Of a segment there is at most one
-// read that was left alone: until it returns, the segment is not opened again.
+// read that took too long: until it returns, the segment is not opened again.
 func patient(ctx context.Context, seg spool.SegmentSource) spool.SegmentSource {
 	out := seg
 	out.Open = func() (io.ReadCloser, error) {
@@ -41,42 +41,51 @@ func silentError(name string) error {
 	return fmt.Errorf("the disk has not answered for %v, see what holds %s; this recording waits for it, others are delivered", maxSilence, name)
 }
 
+// How a read ended.
+const (
+	returned  = iota + 1 // in time
+	leftAlone            // it was of no use any more: nothing is known of the disk
+	silent               // too late
+)
+
 // await returns what f returns, or an error if that takes too long. Then late is called with it, if it ever comes.
 func await[T any](ctx context.Context, seg spool.SegmentSource, f func() (T, error), late func(T)) (T, error) {
 	type result struct {
 		v   T
 		err error
 	}
-	var decided atomic.Bool // by whoever comes first: it has returned, or it is left alone
+	var ended atomic.Int32 // by whoever comes first
 	done := make(chan result, 1)
 	go func() {
 		v, err := f()
-		if decided.CompareAndSwap(false, true) {
+		if ended.CompareAndSwap(0, returned) {
 			done <- result{v, err}
 			return
 		}
 		late(v)
-		seg.Silent.Add(-1)
+		if ended.Load() == silent {
+			seg.Silent.Add(-1)
+		}
 	}()
 	t := time.NewTimer(maxSilence)
 	defer t.Stop()
-	var err error
+	var none T
 	select {
 	case r := <-done:
 		return r.v, r.err
 	case <-ctx.Done():
-		err = context.Cause(ctx)
+		if ended.CompareAndSwap(0, leftAlone) {
+			return none, context.Cause(ctx)
+		}
 	case <-t.C:
-		err = silentError(seg.Name)
-	}
-	seg.Silent.Add(1)
-	if !decided.CompareAndSwap(false, true) {
+		seg.Silent.Add(1)
+		if ended.CompareAndSwap(0, silent) {
+			return none, silentError(seg.Name)
+		}
 		seg.Silent.Add(-1)
-		r := <-done
-		return r.v, r.err
 	}
-	var none T
-	return none, err
+	r := <-done
+	return r.v, r.err
 }
 
 // patientFile is a file that is read by other goroutines.
