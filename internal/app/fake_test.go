@@ -49,6 +49,7 @@ type fakeSyncFlow struct {
 	status  map[string]string // by session id
 	livekit string            // URL of the LiveKit server; empty: "ws://fake"
 	secret  string            // with which tokens must be signed; empty: any
+	stalls  bool              // there are no join tokens
 
 	takes       time.Duration // of each request
 	under, most atomic.Int32  // requests at this moment, and at most
@@ -60,6 +61,13 @@ func (f *fakeSyncFlow) signed(token string) bool {
 	mac := hmac.New(sha256.New, []byte(f.secret))
 	mac.Write([]byte(token[:i]))
 	return strings.TrimPrefix(token[i:], ".") == base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// stall lets SyncFlow make no join tokens any more.
+func (f *fakeSyncFlow) stall() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stalls = true
 }
 
 // setSecret makes every other secret a wrong one.
@@ -97,7 +105,7 @@ func (f *fakeSyncFlow) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case f.secret != "" && !f.signed(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")):
 		reply(401, map[string]any{"message": "Invalid token, please login again"})
 	case len(rest) == 0:
-		reply(200, map[string]any{"id": project, "name": "Study"})
+		reply(200, map[string]any{"id": project, "name": "Study", "livekitServerUrl": cmp.Or(f.livekit, "ws://fake")})
 	case rest[0] == "devices":
 		reply(200, []any{map[string]any{
 			"id": "c1d2e3f4-0000-4000-8000-00000000d001", "name": controller.DeviceName, "group": "text-egress", "registeredAt": 1,
@@ -113,6 +121,8 @@ func (f *fakeSyncFlow) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		reply(400, map[string]any{"message": "Session is not active"})
 	case rest[2] == "participants":
 		reply(200, []any{map[string]any{"sid": "PA_l", "identity": "room_listener"}})
+	case f.stalls:
+		reply(500, map[string]any{"message": "no database connection"})
 	default:
 		reply(200, map[string]any{"token": rest[1], "livekitServerUrl": cmp.Or(f.livekit, "ws://fake")})
 	}
@@ -148,6 +158,25 @@ type fakeRoom struct {
 	conns map[string]*fakeConn // by session id, which is also the token
 }
 
+// admit returns the session to whose room a token of our own admits: one that is made with the key
+// "APIgood".
+func (f *fakeRoom) admit(token string) (session string, err error) {
+	var claims struct {
+		Issuer string `json:"iss"`
+		Video  struct {
+			Room string `json:"room"`
+		} `json:"video"`
+	}
+	b, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1])
+	if err == nil {
+		err = json.Unmarshal(b, &claims)
+	}
+	if err == nil && claims.Issuer != "APIgood" {
+		err = &room.JoinError{Phase: "websocket", Status: http.StatusUnauthorized}
+	}
+	return strings.TrimPrefix(claims.Video.Room, "room-"), err
+}
+
 type fakeConn struct {
 	h    room.Handler
 	done chan struct{}
@@ -165,11 +194,18 @@ func (c *fakeConn) Leave(context.Context) { c.stop(room.ReasonLeft) }
 func (f *fakeRoom) Join(_ context.Context, o room.JoinOptions) (recorder.Conn, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := o.Handler.Joined(room.Info{RoomSID: "RM_" + o.Token, RoomMetadata: "|session_id:" + o.Token + "|project_id:x|comments:|"}); err != nil {
+	id := o.Token
+	if strings.HasPrefix(o.Token, "eyJ") {
+		var err error
+		if id, err = f.admit(o.Token); err != nil {
+			return nil, err
+		}
+	}
+	if err := o.Handler.Joined(room.Info{RoomSID: "RM_" + id, RoomMetadata: "|session_id:" + id + "|project_id:x|comments:|"}); err != nil {
 		return nil, err
 	}
 	c := &fakeConn{h: o.Handler, done: make(chan struct{})}
-	f.conns[o.Token] = c
+	f.conns[id] = c
 	return c, nil
 }
 

@@ -170,7 +170,7 @@ func (a *App) commit(next *config.Config, buckets map[string]objstore.Bucket, ad
 // Which settings of a project change together.
 const (
 	ofBucket = iota // where it is delivered
-	ofKeys          // with which SyncFlow is asked
+	ofKeys          // with which SyncFlow is asked, and tokens of LiveKit are made
 	ofStart         // all others: they need a restart
 )
 
@@ -178,7 +178,7 @@ func kindOf(name string) int {
 	switch {
 	case name == "DIRECTORY", strings.HasPrefix(name, "S3_CONFIG__"):
 		return ofBucket
-	case name == "KEY", name == "SECRET":
+	case name == "KEY", name == "SECRET", strings.HasPrefix(name, "LIVEKIT__"):
 		return ofKeys
 	}
 	return ofStart
@@ -199,14 +199,15 @@ func ofProject(names []string, index, kind int) []string {
 // setKeys makes a running project use the keys of n. Its connection with the broker and its recordings
 // go on. It returns what was changed. a.mu is held.
 func (p *project) setKeys(n config.Project, changed []string) ([]string, error) {
-	if p.config.Key == n.Key && p.config.Secret == n.Secret {
+	if p.config.Key == n.Key && p.config.Secret == n.Secret && reflect.DeepEqual(p.config.LiveKit, n.LiveKit) {
 		return nil, nil
 	}
 	if err := p.api.SetKey(n.Key, n.Secret.Reveal()); err != nil {
 		return nil, err
 	}
 	moved := p.config.Index != n.Index
-	p.config.Key, p.config.Secret = n.Key, n.Secret
+	p.config.Key, p.config.Secret, p.config.LiveKit = n.Key, n.Secret, n.LiveKit
+	p.ctl.SetJoinToken(joinToken(n))
 	p.ctl.Retry()
 	if moved {
 		return []string{fmt.Sprintf("keys of project %s", n.ProjectID)}, nil

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,5 +66,37 @@ func TestReloadCorrectsSecret(t *testing.T) {
 	}
 	if log := w.logged(); strings.Contains(log, "eyJ") || strings.Contains(log, "secret=") {
 		t.Errorf("the log says too much:\n%s", log)
+	}
+}
+
+// TestReloadCorrectsLiveKitKey: a session for which SyncFlow makes no token, and which a wrong key of
+// LiveKit does not admit to, is joined once the key is corrected; likewise where there was no key.
+func TestReloadCorrectsLiveKitKey(t *testing.T) {
+	for name, before := range map[string]string{
+		"a wrong key": "PROJECTS__0__LIVEKIT__API_KEY=APIwrong\nPROJECTS__0__LIVEKIT__API_SECRET=s",
+		"no key":      "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.syncflow.stall()
+			w.env(w.directory(0, projectA, "out"), before)
+			w.start()
+			id := w.announce(projectA, 1)
+			w.eventually("a try to join has failed", func() bool { return strings.Contains(w.logged(), "cannot join") })
+			w.env(w.directory(0, projectA, "out"), "PROJECTS__0__LIVEKIT__API_KEY=APIgood\nPROJECTS__0__LIVEKIT__API_SECRET=s")
+			if err := w.app.Reload(); err != nil {
+				t.Fatal(err)
+			}
+			r := w.app.Status().LastReload
+			if !slices.Contains(r.Applied, "PROJECTS__0__LIVEKIT__API_KEY") || len(r.NeedsRestart) != 0 {
+				t.Errorf("%+v", r)
+			}
+			w.eventually("the session is recorded", func() bool { return w.room.conn(id) != nil })
+			w.send(w.room.conn(id), "said")
+			w.end(w.room.conn(id), 1)
+			if got := w.delivered(1, filepath.Join(w.dir, "out")); got != "said" {
+				t.Errorf("delivered %q", got)
+			}
+		})
 	}
 }

@@ -206,22 +206,30 @@ func (c *Controller) roomConfirmed(info spool.Info) bool {
 	return sealed.Status == textegress.StatusComplete || recorder.Removed(sealed.Reason)
 }
 
-// ownToken returns what makes join tokens of a recording without SyncFlow, nil where there is no
-// key for that. The address of the LiveKit server is SyncFlow's word: that of this start, or the
+// SetJoinToken replaces what makes join tokens, see [Options.JoinToken], for recordings that are open
+// too.
+func (c *Controller) SetJoinToken(sign func(room, identity string) (string, error)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.joinToken = sign
+}
+
+// ownToken returns what makes join tokens of a recording without SyncFlow. The address of the LiveKit server is SyncFlow's word: that of this start, or the
 // one of when the recording began.
 func (c *Controller) ownToken(rec *spool.Recording) func(string) (url, token string, err error) {
-	if c.o.JoinToken == nil {
-		return nil
-	}
 	room, was := rec.Info().RoomName, rec.Info().LiveKitURL
 	return func(identity string) (url, token string, err error) {
 		c.mu.Lock()
+		sign := c.joinToken
 		url = c.project.LiveKitURL
 		c.mu.Unlock()
+		if sign == nil {
+			return "", "", recorder.ErrNoKey
+		}
 		if url = cmp.Or(url, was); url == "" {
 			return "", "", errNoAddress
 		}
-		token, err = c.o.JoinToken(room, identity)
+		token, err = sign(room, identity)
 		return url, token, err
 	}
 }

@@ -101,6 +101,7 @@ type Controller struct {
 	last      time.Time                     // last successful reconciliation
 	listErr   string                        // of the last reconciliation, "" after a success
 	missed    missed
+	joinToken func(room, identity string) (string, error) // see Options.JoinToken
 }
 
 // State of a project.
@@ -137,7 +138,7 @@ func New(o Options) *Controller {
 		o.Sealed = func() {}
 	}
 	return &Controller{
-		o: o, log: o.Logger.With("project_id", o.ProjectID), state: StateStarting,
+		o: o, joinToken: o.JoinToken, log: o.Logger.With("project_id", o.ProjectID), state: StateStarting,
 		look: make(chan struct{}, 1), retry: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 		open: map[string]*stay{}, second: map[string][]*spool.Recording{}, beginning: map[string]chan struct{}{},
 		watched: map[string]*watch{}, refused: map[string]SessionRef{}, empty: map[string]bool{},

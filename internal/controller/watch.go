@@ -237,7 +237,7 @@ func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 // runs: we left it by our own will a moment ago, and have a key that admits to its room. A recorder
 // that finds nobody there leaves at once. c.mu is held.
 func (c *Controller) goesOnUnasked(w *watch) bool {
-	return c.o.JoinToken != nil && w.reason == recorder.ReasonServiceStopped && !w.asked &&
+	return c.joinToken != nil && w.reason == recorder.ReasonServiceStopped && !w.asked &&
 		time.Since(w.since) < c.o.RejoinWindow && !c.taken(w.room)
 }
 

@@ -56,6 +56,9 @@ var ErrSessionEnded = errors.New("session has ended")
 // one. Whoever announced the session was mistaken, or lied.
 var ErrWrongRoom = errors.New("the session's room has another name")
 
+// ErrNoKey is returned by [Options.OwnToken] where there is no key to make tokens with.
+var ErrNoKey = errors.New("no key of the LiveKit server")
+
 // Authority knows whether the session still runs. Asking it must not change
 // anything: above all it must not create the room.
 type Authority interface {
@@ -71,7 +74,7 @@ type Authority interface {
 type Options struct {
 	Room      Room
 	Authority Authority
-	// OwnToken makes a join token for identity without the authority; nil: we have no key for that.
+	// OwnToken makes a join token for identity without the authority, or returns [ErrNoKey]; nil: there is never a key for that.
 	OwnToken func(identity string) (url, token string, err error)
 	// Fresh says that the announcement was made moments ago, so the room exists
 	// and the first join need not ask whether it does.

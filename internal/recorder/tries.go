@@ -167,7 +167,9 @@ func (t *tries) makeOwn() (grant, bool) {
 	identity := t.newIdentity()
 	url, token, err := t.r.o.OwnToken(identity)
 	if err != nil {
-		t.r.cannotJoin(err.Error())
+		if !errors.Is(err, ErrNoKey) {
+			t.r.cannotJoin(err.Error())
+		}
 		return grant{}, false
 	}
 	return grant{url: url, token: token, identity: identity, own: true}, true
