@@ -110,7 +110,7 @@ func Keys() []string {
 		"space/ leading and trailing ", "plus/a+b", "percent/100%25", "percent/%2F", "percent/%ZZ", "query/a?b=c&d", "hash/a#b",
 		"quote/'\"`", "brackets/[a]{b}(c)<d>", "punctuation/~!@$^*_=|,;:", "semi/a;b", "star/*",
 		"中文/学生/名字", "emoji/👩🏽‍🎓", "arabic/مرحبا", "combining/e\u0301", "nbsp/a\u00a0b",
-		"long/" + strings.Repeat("x", 200),
+		"colon/12:30:40", "colon/12%3A30%3A40", "device/NUL", "device/con.txt", "backslash/a\\b", "long/" + strings.Repeat("x", 200),
 	}
 }
 
