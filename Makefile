@@ -35,7 +35,7 @@ fmt: ## Format the code and apply the modernizers
 fuzz: ## Fuzz every fuzz target for FUZZTIME (default 30s)
 	@scripts/fuzz.sh
 
-torture: ## Kill, freeze, cut off and fill up the real binary for about 20 minutes; account for every message (SEED, KILLS, DURATION, ONLY)
+torture: ## Kill, freeze, cut off and fill up the real binary for about half an hour; account for every message (SEED, KILLS, DURATION, ONLY)
 	@SEED='$(SEED)' KILLS='$(KILLS)' DURATION='$(DURATION)' ONLY='$(ONLY)' scripts/torture.sh
 
 soak: ## Sessions begin and end for 30 minutes; memory, goroutines, files and disk end where they began (DURATION, RATE)
