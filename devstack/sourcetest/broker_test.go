@@ -2,6 +2,7 @@ package sourcetest
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -98,4 +99,48 @@ func TestBrokerDropsBindingsSilently(t *testing.T) {
 		}
 	}
 	must(ch.ExchangeDelete(x, false, false))
+}
+
+// TestBrokerTellsWhyABindingIsRefused is how a SyncFlow API that does not answer the broker is told from
+// a group without a device.
+func TestBrokerTellsWhyABindingIsRefused(t *testing.T) {
+	p := project()
+	if _, err := api(t, p).EnsureDevice(t.Context(), "text-egress", devstack.DeviceGroup); err != nil {
+		t.Fatal(err)
+	}
+	token, err := p.Token(p.Claims())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := stack.RabbitMQ.DialAs(token, devstack.DeviceGroup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	declared, err := c.Channel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := declared.QueueDeclare("textegress.reasons", false, true, true, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	bind := func(group, want string) {
+		t.Helper()
+		ch, err := c.Channel()
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = ch.QueueBind("textegress.reasons", p.ID+"."+group, devstack.Exchange, false, nil)
+		if e, ok := errors.AsType[*amqp.Error](err); !ok || e.Code != amqp.AccessRefused || !strings.Contains(e.Reason, want) {
+			t.Errorf("%v, want 403 and %q", err, want)
+		}
+	}
+	bind("no-such-group", "access to topic")
+	if err := stack.SyncFlow.Control(t.Context(), devstack.Settings{Fail: map[string]devstack.Fault{"/rmq/auth/resource": {Status: 500, Times: 100}}}); err != nil {
+		t.Fatal(err)
+	}
+	bind(devstack.DeviceGroup, "access to queue")
+	if err := stack.SyncFlow.ResetControl(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }
