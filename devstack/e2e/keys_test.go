@@ -63,6 +63,10 @@ func crowd(t *testing.T, n int, extra ...string) {
 		send(t, l, 10)
 		recorded(t, r, s, 10)
 	}
+	check(t, devstack.Poll(ctx, func() bool { // each has its connection
+		c, err := stack.SyncFlow.Counters(ctx)
+		return err == nil && len(c.Listening) == n && c.Connections >= n
+	}))
 	// back does something to the recorder, and waits until it is in all rooms again.
 	back := func(what string, do func() error) {
 		t.Helper()
