@@ -20,8 +20,10 @@ const (
 	maxPause = 2 * time.Second
 	// maxSlowPause bounds the pause after a refusal for which the broker had to wait, see [RabbitMQ.pause].
 	maxSlowPause = 30 * time.Second
-	// probeEvery is how often it is tried whether SyncFlow announces sessions again. It costs the API three requests.
-	probeEvery = 15 * time.Second
+	// firstProbe and longestProbe bound the growing pauses between two tries whether SyncFlow announces sessions again.
+	// Each costs the API three requests, and its state may last for days; sessions are found in the list meanwhile.
+	firstProbe   = 15 * time.Second
+	longestProbe = 5 * time.Minute
 	// A connection that lived this long is not counted as a failure when it breaks.
 	steady = time.Minute
 	// The same failure is logged again after this.
@@ -290,17 +292,16 @@ func (r *RabbitMQ) declared() {
 // probe finds out when SyncFlow announces sessions again.
 func (r *RabbitMQ) probe(ctx context.Context) {
 	for {
-		for pause := probeEvery; !r.ledger.now().Silent.IsZero(); {
+		for pause := firstProbe; !r.ledger.now().Silent.IsZero(); {
 			if sleep(ctx, pause) != nil {
 				return
 			}
-			begin := time.Now()
 			if does, err := r.o.Announces(ctx); does {
 				r.announcing()
 			} else {
 				r.log.Debug("SyncFlow announces nothing", "error", err)
 			}
-			pause = min(max(probeEvery, time.Since(begin)), assertEvery)
+			pause = min(2*pause, longestProbe)
 		}
 		select {
 		case <-r.silenced:
