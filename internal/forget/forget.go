@@ -479,9 +479,20 @@ func purge(ctx context.Context, bucket objstore.Bucket, info spool.Info, frozen 
 			return false, fmt.Errorf("the new revision could not be verified, so the old one stays: %s", objstore.Redacted(err, plain(err)))
 		}
 	}
-	p, err := objstore.Purge(ctx, bucket, info.KeyPrefix, info.KeyPrefix+textegress.ManifestName, func(key string) bool {
-		return strings.HasPrefix(key, frozen.Prefix)
-	})
+	keep := func(key string) bool { return strings.HasPrefix(key, frozen.Prefix) }
+	if m, ok := bucket.(*moved); ok && !m.own.alone {
+		// What the manifests name is known from them alone, so they are the last to go.
+		but := func(key string) bool { return keep(key) || isManifest(strings.TrimPrefix(key, info.KeyPrefix)) }
+		if done, err := r.purge(ctx, bucket, info.KeyPrefix, but); err != nil || !done {
+			return false, err
+		}
+	}
+	return r.purge(ctx, bucket, info.KeyPrefix, keep)
+}
+
+// purge deletes what lies below a prefix, and adds to the recording's figures and problems.
+func (r *Recording) purge(ctx context.Context, bucket objstore.Bucket, prefix string, keep func(key string) bool) (complete bool, err error) {
+	p, err := objstore.Purge(ctx, bucket, prefix, prefix+textegress.ManifestName, keep)
 	r.Deleted += p.Deleted
 	if p.Versions != "" {
 		r.Problems = append(r.Problems, "earlier versions could not be looked for: "+p.Versions)

@@ -61,7 +61,7 @@ func From(ctx context.Context, p Place, q Request) (Answer, error) {
 	a := Answer{DryRun: q.DryRun, Recordings: []Recording{}}
 	for _, base := range slices.Sorted(maps.Keys(revisions)) {
 		r := Recording{Outcome: Unchecked}
-		if err := p.one(ctx, sp, base, slices.Max(revisions[base]), q, &r); err != nil {
+		if err := p.one(ctx, sp, base, revisions, q, &r); err != nil {
 			if ctx.Err() != nil {
 				return a, context.Cause(ctx)
 			}
@@ -102,7 +102,8 @@ func revisionPrefix(base string, revision int) string {
 	return fmt.Sprintf("%sr%d/", base, revision)
 }
 
-func (p Place) one(ctx context.Context, sp *spool.Spool, base string, latest int, q Request, r *Recording) error {
+func (p Place) one(ctx context.Context, sp *spool.Spool, base string, revisions map[string][]int, q Request, r *Recording) error {
+	latest := slices.Max(revisions[base])
 	// Whatever is read twice is the same both times.
 	fsys, m, err := bindManifest(objfs.New(ctx, p.Bucket, revisionPrefix(base, latest)))
 	if err != nil {
@@ -128,7 +129,7 @@ func (p Place) one(ctx context.Context, sp *spool.Spool, base string, latest int
 	if err != nil {
 		return err
 	}
-	bucket := &moved{Bucket: p.Bucket, from: info.KeyPrefix, to: base}
+	bucket := &moved{Bucket: p.Bucket, from: info.KeyPrefix, to: base, own: p.own(ctx, base, revisions, info)}
 	bucketFor := func(string) (objstore.Bucket, error) { return bucket, nil }
 	f := New(Options{
 		Spool: sp, BucketFor: bucketFor, Logger: p.Logger,
@@ -145,7 +146,7 @@ func (p Place) one(ctx context.Context, sp *spool.Spool, base string, latest int
 		return nil
 	case rec != nil:
 		r.Outcome = Incomplete
-		return f.settle(ctx, rec, r)
+		return bucket.own.tell(r, f.settle(ctx, rec, r))
 	case q.DryRun || m.Forgotten == nil || latest == 1:
 		r.Outcome = Nothing
 		return nil
@@ -163,7 +164,7 @@ func (p Place) one(ctx context.Context, sp *spool.Spool, base string, latest int
 	if r.Outcome = Forgotten; r.Deleted == 0 {
 		r.Outcome = Nothing
 	}
-	return nil
+	return bucket.own.tell(r, nil)
 }
 
 // placed is a recording whose place is decided by what it is, not by what it says.
@@ -201,6 +202,7 @@ type moved struct {
 	objstore.Bucket
 
 	from, to string
+	own      *own // nothing else below to is listed
 }
 
 // key never leads out of the place.
@@ -229,6 +231,9 @@ func (b *moved) Delete(ctx context.Context, key string) error {
 func (b *moved) List(ctx context.Context, prefix string) iter.Seq2[objstore.Attrs, error] {
 	return func(yield func(objstore.Attrs, error) bool) {
 		for a, err := range b.Bucket.List(ctx, b.key(prefix)) {
+			if err == nil && !b.own.has(a.Key) {
+				continue
+			}
 			a.Key = b.back(a.Key)
 			if !yield(a, err) {
 				return
@@ -250,6 +255,9 @@ func (b *moved) Versions(ctx context.Context, prefix string) iter.Seq2[objstore.
 			return
 		}
 		for version, err := range v.Versions(ctx, b.key(prefix)) {
+			if err == nil && !b.own.has(version.Key) {
+				continue
+			}
 			version.Key = b.back(version.Key)
 			if !yield(version, err) {
 				return
@@ -272,5 +280,5 @@ func (b *moved) AbortUploads(ctx context.Context, prefix string, keep func(key s
 	if !ok {
 		return 0, nil
 	}
-	return u.AbortUploads(ctx, b.key(prefix), func(key string) bool { return keep(b.back(key)) })
+	return u.AbortUploads(ctx, b.key(prefix), func(key string) bool { return !b.own.has(key) || keep(b.back(key)) })
 }
