@@ -17,6 +17,9 @@ const (
 	// serverWait is how long a handler of the server waits for a database connection, with its
 	// thread held, whether or not its client is still there.
 	serverWait = 30 * time.Second
+	// restartWait: a server that cuts off a request it has had for less than this does so because
+	// it ends. One whose pool is exhausted does so after [serverWait].
+	restartWait = 20 * time.Second
 )
 
 // errGaveWay ends a request that kept one waiting that a recording needs.
@@ -104,6 +107,14 @@ func (g *Gate) leave(t *turn, answered bool) {
 	} else if answered { // given up, and answered all the same
 		g.lingering = remove(g.lingering, t)
 	}
+	g.mu.Unlock()
+	g.admit()
+}
+
+// forget drops the requests that were given up: the server that was busy with them has ended.
+func (g *Gate) forget() {
+	g.mu.Lock()
+	g.lingering = nil
 	g.mu.Unlock()
 	g.admit()
 }

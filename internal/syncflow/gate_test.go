@@ -2,11 +2,14 @@ package syncflow_test
 
 import (
 	"context"
+	"io"
+	"net"
 	"net/http"
 	"path"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,6 +24,7 @@ type slowAPI struct {
 	takes map[string]time.Duration // by the last part of the path; missing: at once
 
 	mu     sync.Mutex
+	down   error // what every request fails with at once; nil: the server runs
 	events []string
 	busy   int
 	most   int
@@ -53,6 +57,10 @@ func (f *slowAPI) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	f.mu.Lock()
 	f.note(what)
+	if f.down != nil {
+		defer f.mu.Unlock()
+		return nil, f.down
+	}
 	f.busy++
 	f.most = max(f.most, f.busy)
 	f.mu.Unlock()
@@ -216,4 +224,33 @@ func TestWhatIsGivenUpLingers(t *testing.T) {
 			t.Error("the list is not sent when the server has given the others up")
 		}
 	})
+}
+
+// A server that has ended is not busy any more with what was given up: the next one is asked at once.
+func TestWhatIsGivenUpEndsWithItsServer(t *testing.T) {
+	for name, down := range map[string]error{
+		"down":   &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED},
+		"ending": io.EOF,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newSlow(t, map[string]time.Duration{"sessions": time.Hour})
+				c := f.clients(t, 2)
+				go list(t, c[0])
+				time.Sleep(1500 * time.Millisecond)
+				f.mu.Lock()
+				f.down = down
+				f.mu.Unlock()
+				if _, err := c[1].Participants(t.Context(), sessionID); err == nil {
+					t.Fatal("a server that is down answered")
+				}
+				f.mu.Lock()
+				f.down, f.takes = nil, nil
+				f.mu.Unlock()
+				synctest.Wait()
+				time.Sleep(10 * time.Second)
+				f.want(t, "0s sessions", "2s sessions given up", "2s participants", "2s sessions")
+			})
+		})
+	}
 }

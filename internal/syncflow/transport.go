@@ -166,6 +166,9 @@ func (c *Client) try(ctx context.Context, k call, body []byte, out any) (err err
 	}
 	if err != nil {
 		outcome = netOutcome(ctx, tryCtx, err)
+		if errors.Is(err, syscall.ECONNREFUSED) || connectionLost(err) && !reused && time.Since(sent) < restartWait {
+			c.gate.forget()
+		}
 		return &failure{
 			err: fmt.Errorf("SyncFlow API, %s: %w", k.endpoint, err), reused: reused && connectionLost(err),
 			gaveWay: outcome == gaveWay,
