@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/internal/source"
 )
 
@@ -69,6 +70,34 @@ func TestSessionGoesOnWithoutSyncFlow(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What was recorded until the service was stopped goes on first. A silent SyncFlow keeps a question
+// waiting for minutes, and those about breaks that are not over would come before it.
+func TestSessionGoesOnBeforeBreaksAreAskedAbout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.joinToken = ownToken
+		w.start()
+		for _, id := range []string{"break1", "break2", "s1"} {
+			w.api.set(id, "Started")
+			w.src.announce(t, id)
+		}
+		time.Sleep(2 * time.Minute)
+		for _, id := range []string{"break1", "break2"} {
+			w.api.everybodyLeaves(id)
+			w.room.end(t, id, room.ReasonRoomClosed)
+		}
+		time.Sleep(10 * time.Minute)
+		w.stop()
+		w.api.fallSilent(true)
+		w.start()
+		defer func() { w.stop() }()
+		time.Sleep(5 * time.Second)
+		if n := w.room.joins("s1"); n != 2 {
+			t.Errorf("%d joins, want 2", n)
+		}
+	})
 }
 
 // An announcement that names the room of another session leads there with a key of our own; SyncFlow

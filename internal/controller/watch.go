@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sort"
@@ -143,7 +144,7 @@ func (c *Controller) wakeLoop() {
 }
 
 // nextQuestion returns the session that is to be asked about now, and when the next one is due;
-// zero: none. A session that was never asked about goes first.
+// zero: none.
 func (c *Controller) nextQuestion(now time.Time) (w *watch, due time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -154,23 +155,36 @@ func (c *Controller) nextQuestion(now time.Time) (w *watch, due time.Time) {
 			if due.IsZero() || x.next.Before(due) {
 				due = x.next
 			}
-		case w == nil || !x.asked && w.asked || x.asked == w.asked && x.before(w):
+		case w == nil || c.before(x, w):
 			w = x
 		}
 	}
 	return w, due
 }
 
-// before orders questions: those of one instant as the sessions ended, so that what is left of a
-// service that was stopped is asked about in a fixed order.
-func (w *watch) before(other *watch) bool {
+// before orders questions: what was recorded until the service was stopped comes first, then what was
+// never asked about, because an API that is silent keeps each question waiting for minutes. Those of
+// one instant come as the sessions ended, in a fixed order.
+func (c *Controller) before(a, b *watch) bool {
+	return cmp.Or(
+		cmp.Compare(c.rank(a), c.rank(b)), a.next.Compare(b.next), a.since.Compare(b.since),
+		cmp.Compare(a.sessionID, b.sessionID),
+	) < 0
+}
+
+func (c *Controller) rank(w *watch) int {
 	switch {
-	case !w.next.Equal(other.next):
-		return w.next.Before(other.next)
-	case !w.since.Equal(other.since):
-		return w.since.Before(other.since)
+	case w.asked:
+		return 2
+	case c.leftJustNow(w):
+		return 0
 	}
-	return w.sessionID < other.sessionID
+	return 1
+}
+
+// leftJustNow reports whether the session was recorded until the service was stopped a moment ago.
+func (c *Controller) leftJustNow(w *watch) bool {
+	return w.reason == recorder.ReasonServiceStopped && time.Since(w.since) < c.o.RejoinWindow
 }
 
 // ask asks whether a session runs and whether somebody is in its room, and records it if so. It
@@ -237,8 +251,7 @@ func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 // runs: we left it by our own will a moment ago, and have a key that admits to its room. A recorder
 // that finds nobody there leaves at once. c.mu is held.
 func (c *Controller) goesOnUnasked(w *watch) bool {
-	return c.joinToken != nil && w.reason == recorder.ReasonServiceStopped && !w.asked &&
-		time.Since(w.since) < c.o.RejoinWindow && !c.taken(w.room)
+	return c.joinToken != nil && !w.asked && c.leftJustNow(w) && !c.taken(w.room)
 }
 
 // goOnUnasked records a session further about which SyncFlow has not answered, and all others that
