@@ -106,11 +106,7 @@ func (a *App) NotReady() []string {
 			out = append(out, fmt.Sprintf("project %d: %s", p.config.Index, p.broken))
 		case p.ctl != nil:
 			snap := p.ctl.Snapshot()
-			if snap.State != controller.StateRunning {
-				out = append(out, fmt.Sprintf("project %d is %s: %s", p.config.Index, snap.State, snap.Error))
-			} else if !snap.Source.Connected {
-				out = append(out, fmt.Sprintf("project %d: no connection to the broker: %s", p.config.Index, snap.Source.LastError))
-			}
+			out = append(out, projectReasons(p.config.Index, snap)...)
 			out = append(out, missedReasons(p.config.Index, snap)...)
 			out = append(out, awayReasons(p.config.Index, snap.Recorders, time.Now())...)
 			out = append(out, unrecordedReasons(p.config.Index, snap.Unrecorded)...)
@@ -118,6 +114,18 @@ func (a *App) NotReady() []string {
 	}
 	out = append(out, unusable(a.all())...)
 	return append(out, undelivered(a.all(), a.uploader.Snapshot())...)
+}
+
+// projectReasons says why no announcements of a project reach us.
+func projectReasons(index int, snap controller.Snapshot) []string {
+	switch {
+	case snap.State != controller.StateRunning:
+		return []string{fmt.Sprintf("project %d is %s: %s", index, snap.State, cmp.Or(snap.Error, "SyncFlow has not answered yet"))}
+	case !snap.Source.Connected:
+		return []string{fmt.Sprintf("project %d: no connection to the broker: %s", index,
+			cmp.Or(snap.Source.LastError, "the first try has not ended yet"))}
+	}
+	return nil
 }
 
 // clockTolerance is how far apart the clocks may be of which we compare the time of day.

@@ -171,3 +171,19 @@ func TestDiskNearlyFull(t *testing.T) {
 		}
 	}
 }
+
+// TestProjectReasons: each names a cause, also before anything has failed.
+func TestProjectReasons(t *testing.T) {
+	listening := source.State{Connected: true}
+	for want, snap := range map[string]controller.Snapshot{
+		"project 2 is starting: SyncFlow has not answered yet":                    {State: controller.StateStarting},
+		"project 2 is retrying: read the project: no":                             {State: controller.StateRetrying, Error: "read the project: no"},
+		"project 2: no connection to the broker: the first try has not ended yet": {State: controller.StateRunning},
+		"project 2: no connection to the broker: refused":                         {State: controller.StateRunning, Source: source.State{LastError: "refused"}},
+		"": {State: controller.StateRunning, Source: listening},
+	} {
+		if got := strings.Join(projectReasons(2, snap), "\n"); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

@@ -83,7 +83,8 @@ func (r *Recorder) reportAway() {
 // why is the last error, or what is known before there is one.
 func (a away) why() string {
 	if a.err == "" {
-		return "the first try to join has not ended yet: SyncFlow or LiveKit does not answer"
+		return "the first try to join has not ended yet: SyncFlow or LiveKit does not answer. SyncFlow gives no token while five sessions " +
+			"run, and is not asked for one where the project has LIVEKIT__API_KEY and LIVEKIT__API_SECRET"
 	}
 	return a.err
 }
