@@ -34,8 +34,14 @@ type Memory interface {
 // mostGaps bounds the gaps that are remembered one by one. More become one that spans them.
 const mostGaps = 32
 
+// usualStart is how long it takes at most from the start until the queue is bound, where nothing is
+// in the way.
+const usualStart = 10 * time.Second
+
 // ledger is the mark of a listener, in memory and in its Memory.
 type ledger struct {
+	began time.Time // when there was a listener first
+
 	mu     sync.Mutex
 	memory Memory // nil: nothing outlives the process
 	mark   Mark
@@ -66,14 +72,17 @@ func (l *ledger) heard(at time.Time) error {
 }
 
 // missed notes a gap that ends at to. It begins where announcements were heard last, or at the
-// earliest of the times in since that are not zero. There is none before the queue was bound for the
-// first time.
+// earliest of the times in since that are not zero. Before the queue was bound for the first time
+// there is one where that took unusually long, with a wrong key for instance: it begins at the start.
 func (l *ledger) missed(to time.Time, since ...time.Time) (Gap, bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	g := Gap{From: l.mark.Heard, To: to}
 	if g.From.IsZero() {
-		return g, false, nil
+		if to.Sub(l.began) < usualStart {
+			return g, false, nil
+		}
+		g.From = l.began
 	}
 	for _, at := range since {
 		if !at.IsZero() && at.Before(g.From) {

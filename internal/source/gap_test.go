@@ -107,6 +107,23 @@ func TestGaps(t *testing.T) {
 	}
 }
 
+// TestGaps_FirstStart: sessions can be created for the group as soon as its device exists, which is
+// before the queue is bound for the first time where the key is wrong or SyncFlow stalls.
+func TestGaps_FirstStart(t *testing.T) {
+	for late, want := range map[time.Duration]string{time.Second: "", time.Minute: "0-60"} {
+		run(t, func(t *testing.T, g *rig) {
+			g.r.o.Memory = &memory{}
+			g.r.ledger.memory = g.r.o.Memory
+			time.Sleep(late)
+			g.start()
+			time.Sleep(5 * time.Second)
+			if got := g.told(); got != want {
+				t.Errorf("listening after %v: gaps %q, want %q\n%s", late, got, want, g.log)
+			}
+		})
+	}
+}
+
 // TestGaps_Exclusive: a queue that ends with its connection misses what is announced in between.
 func TestGaps_Exclusive(t *testing.T) {
 	run(t, func(t *testing.T, g *rig) {
@@ -254,8 +271,8 @@ func TestPauses(t *testing.T) {
 
 // TestLedger: very many gaps become one; what cannot be read is an error and not an empty mark.
 func TestLedger(t *testing.T) {
-	l := &ledger{memory: &memory{}}
 	at := func(n int) time.Time { return time.Unix(int64(n), 0).UTC() }
+	l := &ledger{began: at(0), memory: &memory{}}
 	if _, is, err := l.missed(at(1), time.Time{}); is || err != nil {
 		t.Errorf("a gap before the queue was bound for the first time, %v", err)
 	}

@@ -123,7 +123,7 @@ func NewRabbitMQ(o RabbitMQOptions) *RabbitMQ {
 	return &RabbitMQ{
 		o: o, log: log.With("project", o.ProjectIndex), metrics: newMetrics(o.Registerer, o.ProjectIndex),
 		dial: dial, jitter: equalJitter, state: State{Since: time.Now()},
-		ledger: ledger{memory: o.Memory}, gap: make(chan struct{}, 1), silenced: make(chan struct{}, 1),
+		ledger: ledger{began: time.Now(), memory: o.Memory}, gap: make(chan struct{}, 1), silenced: make(chan struct{}, 1),
 	}
 }
 
