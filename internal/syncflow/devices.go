@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"time"
 )
 
 var deviceWord = regexp.MustCompile(`^[A-Za-z0-9_-]{1,50}$`)
@@ -88,14 +89,21 @@ func (c *Client) findDevice(ctx context.Context, name, group string) (Device, bo
 // probeName is the name of the device that [Client.Announces] registers for a moment.
 const probeName = "text-egress-probe"
 
+// stopPatience is how long a service that stops waits until that device is deleted.
+const stopPatience = 2 * time.Second
+
 // Announces reports whether SyncFlow's API can announce sessions, which its other answers do not show: it
 // has a connection with the broker that it makes at its start and never again. For a device that is
 // registered it binds a queue, over that connection. So one is registered and deleted again. The error
 // says why not, or why it is not known.
 func (c *Client) Announces(ctx context.Context, group string) (bool, error) {
 	_, err := c.register(ctx, probeName, group)
-	// The API inserts the row first: it is there after a failure too.
-	if cerr := c.deleteAll(context.WithoutCancel(ctx), probeName, group); cerr != nil {
+	// The API inserts the row first: it is there after a failure too. A stop of the service waits for
+	// a moment only, as no class is recorded until the next start; that deletes the row with its own.
+	cleaning, cancel := context.WithTimeout(context.WithoutCancel(ctx), tryTimeout)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(stopPatience, cancel) })()
+	if cerr := c.deleteAll(cleaning, probeName, group); cerr != nil {
 		c.log.WarnContext(ctx, "a device that was registered for a moment could not be deleted", "name", probeName, "group", group, "error", cerr)
 	}
 	return err == nil, err
@@ -103,8 +111,6 @@ func (c *Client) Announces(ctx context.Context, group string) (bool, error) {
 
 // deleteAll deletes the devices of a name and group.
 func (c *Client) deleteAll(ctx context.Context, name, group string) error {
-	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
-	defer cancel()
 	all, err := c.Devices(ctx)
 	if err != nil {
 		return err

@@ -1,8 +1,10 @@
 package syncflow_test
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 func TestRegistrationThatFailedButTookEffectIsAdopted(t *testing.T) {
@@ -88,4 +90,23 @@ func TestAnnounces(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAnnounces_Stop: a stop of the service does not wait for an API that stalls. A class is not recorded
+// until the next start, which looks again.
+func TestAnnounces_Stop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		f.hold = make(chan struct{})
+		defer close(f.hold)
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		began := time.Now()
+		if does, err := f.client(t, f).Announces(ctx, "g"); does || err == nil {
+			t.Errorf("%v, %v", does, err)
+		}
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("it returned after %v", took)
+		}
+	})
 }

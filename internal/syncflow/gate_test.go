@@ -24,7 +24,7 @@ type slowAPI struct {
 	takes map[string]time.Duration // by the last part of the path; missing: at once
 
 	mu     sync.Mutex
-	down   error // what every request fails with at once; nil: the server runs
+	down   error // what the next request fails with at once, and the one after meets a new server; nil: the server runs
 	events []string
 	busy   int
 	most   int
@@ -59,14 +59,17 @@ func (f *slowAPI) RoundTrip(r *http.Request) (*http.Response, error) {
 	f.note(what)
 	if f.down != nil {
 		defer f.mu.Unlock()
-		return nil, f.down
+		err := f.down
+		f.down, f.takes = nil, nil
+		return nil, err
 	}
 	f.busy++
 	f.most = max(f.most, f.busy)
+	takes := f.takes[what]
 	f.mu.Unlock()
 	defer func() { f.mu.Lock(); f.busy--; f.mu.Unlock() }()
 	select {
-	case <-time.After(f.takes[what]):
+	case <-time.After(takes):
 		return f.fakeAPI.RoundTrip(r)
 	case <-r.Context().Done():
 		f.mu.Lock()
@@ -244,9 +247,6 @@ func TestWhatIsGivenUpEndsWithItsServer(t *testing.T) {
 				if _, err := c[1].Participants(t.Context(), sessionID); err == nil {
 					t.Fatal("a server that is down answered")
 				}
-				f.mu.Lock()
-				f.down, f.takes = nil, nil
-				f.mu.Unlock()
 				synctest.Wait()
 				time.Sleep(10 * time.Second)
 				f.want(t, "0s sessions", "2s sessions given up", "2s participants", "2s sessions")
