@@ -122,3 +122,30 @@ func TestMissed_ListFails(t *testing.T) {
 		w.recorded("s1 missed")
 	})
 }
+
+// TestMissed_LeftMeanwhile: between the list and the question who is there everybody has left. The
+// first one to come back begins the recording, not the next list after that.
+func TestMissed_LeftMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start()
+		defer func() { w.stop() }()
+		from := time.Now()
+		w.begin("s1", from)
+		time.Sleep(time.Minute)
+		w.api.setHook(func(name, _ string) {
+			if name == "sessions" {
+				w.api.everybodyLeaves("s1")
+			}
+		})
+		if err := <-w.gap(from, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		w.api.setHook(nil)
+		time.Sleep(time.Minute)
+		w.recorded()
+		w.api.comeBack("s1")
+		time.Sleep(16 * time.Second)
+		w.recorded("s1 missed")
+	})
+}

@@ -232,13 +232,14 @@ func (c *Controller) consider(ctx context.Context, asked time.Time, s syncflow.S
 	case c.taken(s.RoomName): // its end was missed, and the room's name belongs to the next session
 	case take && !s.Empty():
 		c.mu.Unlock()
-		err := c.recordUnasked(ctx, s, src)
+		gone, err := c.recordUnasked(ctx, s, src)
 		c.mu.Lock()
+		if gone {
+			c.awaitFirst(s, src, since)
+		}
 		return err
 	case take && time.Since(since) < watchFor:
-		// Nobody is in its room, or nobody any more: the first one to come begins it.
-		now := time.Now()
-		c.watched[s.ID] = &watch{sessionID: s.ID, room: s.RoomName, source: src, since: since, asked: true, next: now.Add(watchEvery)}
+		c.awaitFirst(s, src, since)
 	case s.Empty():
 		if !c.empty[s.ID] {
 			c.empty[s.ID] = true
@@ -248,6 +249,17 @@ func (c *Controller) consider(ctx context.Context, asked time.Time, s syncflow.S
 		c.pointOut(s)
 	}
 	return nil
+}
+
+// awaitFirst watches a session in whose room nobody is, or nobody any more: the first one to come
+// begins its recording. c.mu is held.
+func (c *Controller) awaitFirst(s syncflow.Session, src string, since time.Time) {
+	if c.open[s.ID] != nil || c.watched[s.ID] != nil || time.Since(since) >= watchFor {
+		return
+	}
+	c.watched[s.ID] = &watch{
+		sessionID: s.ID, room: s.RoomName, source: src, since: since, asked: true, next: time.Now().Add(watchEvery),
+	}
 }
 
 // watchAgain watches a session that counts as started although we have taken it for over: SyncFlow
@@ -268,23 +280,22 @@ func (c *Controller) watchAgain(rec *spool.Recording, asked time.Time, s syncflo
 	c.watched[s.ID] = w
 }
 
-// recordUnasked records a session whose announcement has not reached us. One whose end the API missed counts as
-// started for ever, and joining would bring its room back.
-func (c *Controller) recordUnasked(ctx context.Context, s syncflow.Session, src string) error {
-	if n, err := c.o.API.Participants(ctx, s.ID); err != nil || n == 0 {
-		if errors.Is(err, syncflow.ErrSessionNotActive) || errors.Is(err, syncflow.ErrNotFound) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("ask for session %s: %w", s.ID, err)
-		}
-		return nil
+// recordUnasked records a session whose announcement has not reached us. One whose end the API missed
+// counts as started for ever, and joining would bring its room back: gone reports that nobody is there.
+func (c *Controller) recordUnasked(ctx context.Context, s syncflow.Session, src string) (gone bool, err error) {
+	switch n, err := c.o.API.Participants(ctx, s.ID); {
+	case errors.Is(err, syncflow.ErrSessionNotActive), errors.Is(err, syncflow.ErrNotFound):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("ask for session %s: %w", s.ID, err)
+	case n == 0:
+		return true, nil
 	}
-	_, err := c.begin(request{sessionID: s.ID, room: s.RoomName, platform: true, source: src, at: time.Now(), fresh: true})
+	_, err = c.begin(request{sessionID: s.ID, room: s.RoomName, platform: true, source: src, at: time.Now(), fresh: true})
 	if errors.Is(err, ErrAlreadyRecorded) {
-		return nil
+		return false, nil
 	}
-	return err
+	return false, err
 }
 
 // pointOut warns, once per session, that a session runs which nobody asked us to
