@@ -68,6 +68,12 @@ func Purge(ctx context.Context, b Bucket, prefix, first string, keep func(key st
 	return p, nil
 }
 
+// maxPurged bounds how many objects, and how many versions, one purge takes into memory. It is more than a recording has.
+const maxPurged = 1_000_000
+
+// moreToPurge is the reason why a purge that came to the bound is not complete.
+const moreToPurge = "there are more than a million; the others go when it is done again"
+
 func purgeObjects(ctx context.Context, b Bucket, prefix, first string, keep func(key string) bool) (Purged, error) {
 	p := Purged{Failed: map[string]int{}}
 	note := func(err error) error {
@@ -85,6 +91,10 @@ func purgeObjects(ctx context.Context, b Bucket, prefix, first string, keep func
 	for a, err := range b.List(ctx, prefix) {
 		if err != nil {
 			return p, err
+		}
+		if len(keys) == maxPurged {
+			p.Failed[moreToPurge]++
+			break
 		}
 		switch {
 		case keep(a.Key):
@@ -116,6 +126,10 @@ func purgeObjects(ctx context.Context, b Bucket, prefix, first string, keep func
 				return p, err
 			}
 			p.Versions = Redacted(err, "an error of the store")
+			break
+		}
+		if len(versions) == maxPurged {
+			p.Failed[moreToPurge]++
 			break
 		}
 		if !keep(version.Key) {

@@ -18,7 +18,7 @@ const maxEmptyPages = 1000
 
 // Reasons not to believe a list. Nothing may be concluded from it then, least of all that an object is not there.
 var (
-	errListEndless = errors.New("the list does not end: its pages name the same next page again, or nothing at all")
+	errListEndless = errors.New("the list does not end: its pages name the same next page again, nothing at all, or ever more")
 	errListCut     = errors.New("a page of the list says that more follow and not where")
 	errListForeign = errors.New("the list names a key that does not begin with the prefix that was asked for")
 )

@@ -40,6 +40,9 @@ func (b *Bucket) abort(ctx context.Context, key string, id *string) {
 
 type unfinished struct{ key, id string }
 
+// maxUnfinished is far more than uploads can be left below the prefix of a recording: a list that goes on after it has no end.
+const maxUnfinished = 10_000
+
 // AbortUploads implements [objstore.Unfinished]. It needs s3:ListBucketMultipartUploads and s3:AbortMultipartUpload.
 func (b *Bucket) AbortUploads(ctx context.Context, prefix string, keep func(key string) bool) (int, error) {
 	found, err := b.unfinished(ctx, prefix)
@@ -93,6 +96,9 @@ func (b *Bucket) unfinished(ctx context.Context, prefix string) ([]unfinished, e
 		for _, u := range out.Uploads {
 			if err := pages.key(ctx, aws.ToString(u.Key)); err != nil {
 				return found, err
+			}
+			if len(found) == maxUnfinished {
+				return found, b.fail(ctx, "list", prefix, errListEndless)
 			}
 			if id := aws.ToString(u.UploadId); id != "" {
 				found = append(found, unfinished{*u.Key, id})

@@ -2,6 +2,8 @@ package s3_test
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -126,5 +128,33 @@ func TestPurgeRemovesUploadsThatWereInterrupted(t *testing.T) {
 	p, err := objstore.Purge(t.Context(), open(t, options(srv)), "room/", "", func(key string) bool { return strings.HasPrefix(key, "room/r2/") })
 	if err != nil || !p.Complete() || p.Deleted != 1 || left(f) != "elsewhere/c room/r2/b" {
 		t.Errorf("purged %+v, %v; left are parts of %q", p, err, left(f))
+	}
+}
+
+// TestEndlessUploads: a store that tells of ever more uploads does not take the memory, and keeps nothing from being uploaded.
+func TestEndlessUploads(t *testing.T) {
+	f, srv := newFakeS3(t)
+	pages := 0
+	f.before = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodGet || !r.URL.Query().Has("uploads") {
+			return false
+		}
+		if pages++; pages > 100 {
+			answer(w, 500, "InternalError", "That is enough.")
+			return true
+		}
+		fmt.Fprintf(w, "<R><IsTruncated>true</IsTruncated><NextKeyMarker>%d</NextKeyMarker>", pages)
+		for i := range 1000 {
+			fmt.Fprintf(w, "<Upload><Key>room/large</Key><UploadId>%d-%d</UploadId></Upload>", pages, i)
+		}
+		io.WriteString(w, "</R>")
+		return true
+	}
+	b := open(t, options(srv))
+	if _, err := b.AbortUploads(t.Context(), "room/", func(string) bool { return true }); err == nil || !strings.Contains(err.Error(), "does not end") {
+		t.Errorf("AbortUploads = %v", err)
+	}
+	if pages > 20 {
+		t.Errorf("%d pages were read", pages)
 	}
 }
