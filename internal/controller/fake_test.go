@@ -38,6 +38,8 @@ type fakeAPI struct {
 	hook func(name, id string)
 	// silent: nothing is answered; the client gives up after 40 s.
 	silent bool
+	// detailsTake is how long the answer with the details of a session takes.
+	detailsTake time.Duration
 }
 
 // wait is how a silent API answers.
@@ -168,7 +170,17 @@ func (a *fakeAPI) list() ([]syncflow.Session, error) {
 	return out, nil
 }
 
-func (a *fakeAPI) Session(_ context.Context, id string) (syncflow.Session, error) {
+func (a *fakeAPI) Session(ctx context.Context, id string) (syncflow.Session, error) {
+	a.mu.Lock()
+	takes := a.detailsTake
+	a.mu.Unlock()
+	if takes > 0 {
+		select {
+		case <-time.After(takes):
+		case <-ctx.Done():
+			return syncflow.Session{}, context.Cause(ctx)
+		}
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err := a.call("session"); err != nil {

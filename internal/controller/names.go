@@ -92,7 +92,7 @@ func (c *Controller) rightRoom(ctx context.Context, rec *spool.Recording, st *st
 	if !ok {
 		log.Warn("the session was announced with a room that is not its own; asking SyncFlow for the right one")
 		var err error
-		if name, err = c.roomOf(ctx, info.SessionID); err != nil && ctx.Err() == nil {
+		if name, err = c.nextName(ctx, info.SessionID, st); err != nil && ctx.Err() == nil {
 			log.Warn("SyncFlow does not say which room the session has; it is asked again", "error", err)
 		}
 	}
@@ -108,6 +108,32 @@ func (c *Controller) rightRoom(ctx context.Context, rec *spool.Recording, st *st
 	}
 	st.names.wait(ctx)
 	return rec
+}
+
+// nextName asks the platform for the name of a session's room, until somebody else says one: the
+// platform may stall for minutes.
+func (c *Controller) nextName(ctx context.Context, sessionID string, st *stay) (string, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var name string
+	var err error
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		name, err = c.roomOf(ctx, sessionID)
+	}()
+	for {
+		select {
+		case <-answered:
+			return name, err
+		case <-st.names.came:
+			if said, ok := st.names.take(); ok {
+				cancel()
+				<-answered
+				return said, nil
+			}
+		}
+	}
 }
 
 // roomOf asks the platform for the name of a session's room. The list has it in every case, where

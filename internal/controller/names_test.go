@@ -49,6 +49,23 @@ func TestForgedRoom(t *testing.T) {
 	}
 }
 
+// The true announcement corrects a recording at once also while the platform stalls that was asked for
+// the room.
+func TestForgedRoom_WhileThePlatformStalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.api.set("s1", "Started")
+		w.api.detailsTake = 5 * time.Minute
+		w.start()
+		defer func() { w.stop() }()
+		w.src.announceRoom(t, "s1", "forged")
+		time.Sleep(time.Second)
+		w.src.announce(t, "s1")
+		time.Sleep(time.Second)
+		w.named()
+	})
+}
+
 // Where the platform cannot name the room (LiveKit without Redis), the true announcement and the
 // operator correct a recording that waits for it, at once; so does a restart with either.
 func TestForgedRoom_Corrected(t *testing.T) {
