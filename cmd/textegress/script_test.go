@@ -96,11 +96,10 @@ func syncflowServer(ts *testscript.TestScript, _ bool, args []string) {
 		w.WriteHeader(code)
 		_ = json.NewEncoder(w).Encode(v)
 	}
-	var url string // of the server
 	deleted, refuses := ts.MkAbs("deleted.txt"), ts.MkAbs("refuses")
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /projects/{p}", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, 200, map[string]any{"id": testProject, "name": "Study \u202e1", "livekitServerUrl": url})
+	mux.HandleFunc("GET /projects/{p}", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, 200, map[string]any{"id": testProject, "name": "Study \u202e1", "livekitServerUrl": "http://" + r.Host})
 	})
 	mux.HandleFunc("GET /projects/{p}/devices", func(w http.ResponseWriter, _ *http.Request) {
 		mu.Lock()
@@ -146,7 +145,6 @@ func syncflowServer(ts *testscript.TestScript, _ bool, args []string) {
 	})
 	server := httptest.NewServer(auth)
 	ts.Defer(server.Close)
-	url = server.URL
 	ts.Setenv("SYNCFLOW_SERVER_URL", server.URL)
 }
 
