@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -15,6 +17,7 @@ import (
 	"github.com/syncflow/textegress/internal/forget"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/mem"
+	"github.com/syncflow/textegress/internal/pseudonym"
 	"github.com/syncflow/textegress/internal/spool"
 )
 
@@ -174,5 +177,54 @@ func TestForgetKeepsTheDiskFree(t *testing.T) {
 	}
 	if _, m := w.lines(prefix); m.Forgotten != nil || m.Status != textegress.StatusComplete {
 		t.Errorf("%+v", m)
+	}
+}
+
+// TestForgetOfADamagedDisk: what was damaged on the disk after the delivery is taken from the bucket, where it is whole, for it is
+// deleted there afterwards.
+func TestForgetOfADamagedDisk(t *testing.T) {
+	for name, damage := range map[string]func(path string) error{
+		"cut":    func(path string) error { return os.Truncate(path, 700) },
+		"longer": func(path string) error { return os.Truncate(path, 1<<20) },
+		"gone":   os.Remove,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, mem.New("b", true))
+			rec := w.record("DE_1")
+			w.deliver()
+			before, _ := w.lines(prefix)
+			if err := damage(filepath.Join(rec.Dir(), "000002.seg")); err != nil {
+				t.Fatal(err)
+			}
+			a := w.forget(forget.Request{Recording: "DE_1"})
+			if got := outcomes(a); !cmp.Equal(got, []string{"DE_1 forgotten r2"}) {
+				t.Fatalf("%v %+v", got, a)
+			}
+			after, m := w.lines(prefix + "r2/")
+			w.same(before, after)
+			if c := m.Completeness; c.FramesMissing != 0 || c.CorruptRanges != 0 {
+				t.Errorf("%d frames in %d ranges are missing", c.FramesMissing, c.CorruptRanges)
+			}
+		})
+	}
+}
+
+// TestForgetOfADamagedDiskUnderPseudonyms: where the bucket has no segments, what is left on the disk is the best there is.
+func TestForgetOfADamagedDiskUnderPseudonyms(t *testing.T) {
+	w := newWorld(t, mem.New("b", true))
+	w.names = pseudonym.Open(w.dir)
+	if _, err := w.names.Key("p"); err != nil {
+		t.Fatal(err)
+	}
+	w.spool.Close()
+	w.open()
+	w.record("DE_1")
+	w.deliver()
+	if err := os.Truncate(filepath.Join(w.spool.Recordings()[0].Dir(), "000002.seg"), 700); err != nil {
+		t.Fatal(err)
+	}
+	a := w.forget(forget.Request{Recording: "DE_1"})
+	if got := outcomes(a); !cmp.Equal(got, []string{"DE_1 forgotten r2"}) {
+		t.Errorf("%v %+v", got, a)
 	}
 }

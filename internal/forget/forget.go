@@ -14,8 +14,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -319,11 +317,23 @@ func nextRevision(rec *spool.Recording) (int, error) {
 	return export.FirstRevision(rec)
 }
 
-// source returns the recording from the disk, or from the bucket where the disk does not have it any more.
+// source returns the recording from the disk, or from the bucket where the disk does not have it any more as it was delivered.
 func (f *Forgetter) source(ctx context.Context, rec *spool.Recording) (export.Source, error) {
-	if onDisk(rec) {
+	disk, err := onDisk(ctx, rec)
+	if err != nil {
+		return nil, err
+	}
+	if disk == whole {
 		return export.FromSpool(rec), nil
 	}
+	src, err := f.fromBucket(ctx, rec)
+	if disk == damaged && errors.Is(err, export.ErrPseudonyms) {
+		return export.FromSpool(rec), nil // there is nothing better
+	}
+	return src, err
+}
+
+func (f *Forgetter) fromBucket(ctx context.Context, rec *spool.Recording) (export.Source, error) {
 	frozen, ok, err := export.LoadFrozen(rec)
 	if err != nil || !ok {
 		return nil, errors.Join(errors.New("its local data is removed, and where it was delivered is not known"), err)
@@ -412,21 +422,6 @@ func delivered(ctx context.Context, fsys fs.FS) (export.Source, error) {
 		return nil, fmt.Errorf("%w; nothing was changed", err)
 	}
 	return src, err
-}
-
-func onDisk(rec *spool.Recording) bool {
-	switch rec.State() {
-	case spool.StateRemoved:
-		return false
-	case spool.StateUploaded:
-		sealed, _ := rec.Sealed()
-		for _, s := range sealed.Segments {
-			if _, err := os.Stat(filepath.Join(rec.Dir(), s.Name)); err != nil {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 // settle delivers a replaced recording and deletes what was delivered of it before.
