@@ -46,6 +46,11 @@ func TestRooms(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		for name, want := range map[string]bool{"made": true, "never made": false} {
+			if there, err := key.RoomExists(t.Context(), l.URL, name); there != want || err != nil {
+				t.Errorf("room %q: %v, %v", name, there, err)
+			}
+		}
 		if err := rooms.Delete(t.Context(), "made"); err != nil {
 			t.Error(err)
 		}

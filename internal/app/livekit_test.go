@@ -21,7 +21,7 @@ func TestJoinTokenOfAProject(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if joinToken(c.Projects[0]) != nil {
+	if liveKitKey(c.Projects[0]) != nil {
 		t.Error("tokens without a key")
 	}
 	c, err = config.Load(config.Options{
@@ -33,7 +33,7 @@ func TestJoinTokenOfAProject(t *testing.T) {
 	if len(c.Projects) != 1 {
 		t.Errorf("%d projects", len(c.Projects))
 	}
-	token, err := joinToken(c.Projects[0])("class-1", "bot")
+	token, err := liveKitKey(c.Projects[0]).JoinToken("class-1", "bot")
 	if err != nil {
 		t.Fatal(err)
 	}

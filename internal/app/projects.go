@@ -98,19 +98,19 @@ func (a *App) assemble(p *project) error {
 	p.ctl = controller.New(controller.Options{
 		ProjectID: pc.ProjectID, Group: c.DeviceGroup, Instance: a.instance, RecordAll: c.RecordSessions == config.RecordAll,
 		API: api, Source: a.parts.source(so), Spool: a.spool, Room: a.parts.room, RejoinWindow: c.RejoinWindow,
-		JoinToken: joinToken(pc), Selection: rules(pc), Pseudonyms: pc.Pseudonyms, PseudonymKey: a.pseudonymKey(pc),
+		Key: liveKitKey(pc), Selection: rules(pc), Pseudonyms: pc.Pseudonyms, PseudonymKey: a.pseudonymKey(pc),
 		ClockOffset: func() time.Duration { offset, _ := api.ClockOffset(); return offset },
 		Sealed:      func() { a.uploader.Wake() }, Logger: a.log, Metrics: a.parts.controller, RecorderMetrics: a.parts.recorder,
 	})
 	return nil
 }
 
-// joinToken returns what makes join tokens with the project's key of LiveKit, nil if it has none.
-func joinToken(p config.Project) func(room, identity string) (string, error) {
+// liveKitKey returns the project's key of LiveKit, nil if it has none.
+func liveKitKey(p config.Project) controller.Key {
 	if p.LiveKit == nil {
 		return nil
 	}
-	return livekit.Key{ID: p.LiveKit.APIKey, Secret: p.LiveKit.APISecret.Reveal()}.JoinToken
+	return livekit.Key{ID: p.LiveKit.APIKey, Secret: p.LiveKit.APISecret.Reveal()}
 }
 
 // pseudonymKey names the key of a project's pseudonyms. Where it cannot be had, that is no reason not to record: what is

@@ -207,7 +207,7 @@ func (p *project) setKeys(n config.Project, changed []string) ([]string, error) 
 	}
 	moved := p.config.Index != n.Index
 	p.config.Key, p.config.Secret, p.config.LiveKit = n.Key, n.Secret, n.LiveKit
-	p.ctl.SetJoinToken(joinToken(n))
+	p.ctl.SetKey(liveKitKey(n))
 	p.ctl.Retry()
 	if moved {
 		return []string{fmt.Sprintf("keys of project %s", n.ProjectID)}, nil

@@ -174,7 +174,7 @@ func (c *Controller) launch(ctx context.Context, rec *spool.Recording, fresh boo
 		return
 	}
 	o := recorder.Options{
-		Room: c.o.Room, Authority: c.authority(info), OwnToken: c.ownToken(rec),
+		Room: c.o.Room, Authority: c.authority(info), OwnToken: c.ownToken(rec), RoomExists: c.roomExists(rec),
 		Fresh: fresh, RejoinWindow: c.o.RejoinWindow,
 		RoomConfirmed: c.roomConfirmed(info), Excluded: c.excluded(info.SessionID), Logger: c.o.Logger, Metrics: c.o.RecorderMetrics,
 	}
@@ -206,31 +206,49 @@ func (c *Controller) roomConfirmed(info spool.Info) bool {
 	return sealed.Status == textegress.StatusComplete || recorder.Removed(sealed.Reason)
 }
 
-// SetJoinToken replaces what makes join tokens, see [Options.JoinToken], for recordings that are open
-// too.
-func (c *Controller) SetJoinToken(sign func(room, identity string) (string, error)) {
+// SetKey replaces the key of the project's LiveKit server, for recordings that are open too.
+func (c *Controller) SetKey(k Key) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.joinToken = sign
+	c.key = k
 }
 
-// ownToken returns what makes join tokens of a recording without SyncFlow. The address of the LiveKit server is SyncFlow's word: that of this start, or the
-// one of when the recording began.
+// liveKit returns the key and the address of the LiveKit server of a recording. The address is
+// SyncFlow's word: that of this start, or the one of when the recording began.
+func (c *Controller) liveKit(info spool.Info) (key Key, url string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.key == nil {
+		return nil, "", recorder.ErrNoKey
+	}
+	if url = cmp.Or(c.project.LiveKitURL, info.LiveKitURL); url == "" {
+		return nil, "", errNoAddress
+	}
+	return c.key, url, nil
+}
+
+// ownToken returns what makes join tokens of a recording without SyncFlow.
 func (c *Controller) ownToken(rec *spool.Recording) func(string) (url, token string, err error) {
-	room, was := rec.Info().RoomName, rec.Info().LiveKitURL
+	info := rec.Info()
 	return func(identity string) (url, token string, err error) {
-		c.mu.Lock()
-		sign := c.joinToken
-		url = c.project.LiveKitURL
-		c.mu.Unlock()
-		if sign == nil {
-			return "", "", recorder.ErrNoKey
+		key, url, err := c.liveKit(info)
+		if err != nil {
+			return "", "", err
 		}
-		if url = cmp.Or(url, was); url == "" {
-			return "", "", errNoAddress
-		}
-		token, err = sign(room, identity)
+		token, err = key.JoinToken(info.RoomName, identity)
 		return url, token, err
+	}
+}
+
+// roomExists returns what asks LiveKit whether the room of a recording is there.
+func (c *Controller) roomExists(rec *spool.Recording) func(context.Context) (bool, error) {
+	info := rec.Info()
+	return func(ctx context.Context) (bool, error) {
+		key, url, err := c.liveKit(info)
+		if err != nil {
+			return false, err
+		}
+		return key.RoomExists(ctx, url, info.RoomName)
 	}
 }
 
@@ -253,7 +271,7 @@ func (c *Controller) supervise(ctx context.Context, rec *spool.Recording, st *st
 		case err == nil:
 		case errors.Is(err, recorder.ErrWrongRoom):
 			rec = c.rightRoom(ctx, rec, st)
-			o.Authority, o.OwnToken = c.authority(rec.Info()), c.ownToken(rec)
+			o.Authority, o.OwnToken, o.RoomExists = c.authority(rec.Info()), c.ownToken(rec), c.roomExists(rec)
 		default:
 			c.log.Error("the recorder failed; what it wrote is on disk", "egress_id", info.EgressID, "session_id", info.SessionID, "error", err)
 			c.o.Metrics.recorderFailed()

@@ -41,6 +41,14 @@ type Source interface {
 // there instead of adding one.
 const DeviceName = "text-egress"
 
+// Key is an API key of a LiveKit server.
+type Key interface {
+	// JoinToken makes a token that admits a recorder to a room under an identity.
+	JoinToken(room, identity string) (string, error)
+	// RoomExists asks the server at a URL whether it has a room of that name.
+	RoomExists(ctx context.Context, serverURL, room string) (bool, error)
+}
+
 // Options are the parts a controller works with.
 type Options struct {
 	ProjectID string
@@ -51,9 +59,9 @@ type Options struct {
 	Source    Source
 	Spool     *spool.Spool
 	Room      recorder.Room
-	// JoinToken makes a token of the project's LiveKit server for a room and an identity; nil:
-	// there is no key of it, and SyncFlow is asked for each.
-	JoinToken func(room, identity string) (string, error)
+	// Key is that of the project's LiveKit server; nil: there is none, and SyncFlow is asked for each
+	// join token.
+	Key Key
 	// RejoinWindow, see [recorder.Options].
 	RejoinWindow time.Duration
 	// ReconcileEvery is the pause between two looks at the session list. The list
@@ -101,7 +109,7 @@ type Controller struct {
 	last      time.Time                     // last successful reconciliation
 	listErr   string                        // of the last reconciliation, "" after a success
 	missed    missed
-	joinToken func(room, identity string) (string, error) // see Options.JoinToken
+	key       Key // see Options.Key
 }
 
 // State of a project.
@@ -138,7 +146,7 @@ func New(o Options) *Controller {
 		o.Sealed = func() {}
 	}
 	return &Controller{
-		o: o, joinToken: o.JoinToken, log: o.Logger.With("project_id", o.ProjectID), state: StateStarting,
+		o: o, key: o.Key, log: o.Logger.With("project_id", o.ProjectID), state: StateStarting,
 		look: make(chan struct{}, 1), retry: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 		open: map[string]*stay{}, second: map[string][]*spool.Recording{}, beginning: map[string]chan struct{}{},
 		watched: map[string]*watch{}, refused: map[string]SessionRef{}, empty: map[string]bool{},

@@ -389,7 +389,7 @@ type world struct {
 	ahead time.Duration             // SyncFlow's clock
 	login func(ctx context.Context) // of the source
 
-	joinToken func(room, identity string) (string, error) // nil: no key of LiveKit
+	joinToken fakeKey // nil: no key of LiveKit
 
 	spool *spool.Spool
 	src   *fakeSource
@@ -419,7 +419,7 @@ func (w *world) start() {
 	w.spool, w.src = s, &fakeSource{in: make(chan announcement), call: make(chan call), login: w.login}
 	w.ctl = controller.New(controller.Options{
 		ProjectID: project, Group: "text-egress", Instance: "i", RecordAll: w.all, API: w.api, Source: w.src, Spool: s, Room: w.room,
-		RejoinWindow: 10 * time.Minute, Logger: log, JoinToken: w.joinToken,
+		RejoinWindow: 10 * time.Minute, Logger: log, Key: w.joinToken.key(),
 		Pseudonyms: w.pseudonyms != "", PseudonymKey: w.pseudonyms, ClockOffset: func() time.Duration { return w.ahead },
 	})
 	ctx, cancel := context.WithCancel(w.t.Context())
@@ -455,4 +455,18 @@ func (w *world) want(lines ...string) {
 	if got := w.recordings(); fmt.Sprint(got) != fmt.Sprint(lines) {
 		w.t.Errorf("recordings:\n%q\nwant:\n%q", got, lines)
 	}
+}
+
+// fakeKey makes join tokens. Its server has every room.
+type fakeKey func(room, identity string) (string, error)
+
+func (k fakeKey) JoinToken(room, identity string) (string, error) { return k(room, identity) }
+
+func (k fakeKey) RoomExists(context.Context, string, string) (bool, error) { return true, nil }
+
+func (k fakeKey) key() controller.Key {
+	if k == nil {
+		return nil
+	}
+	return k
 }

@@ -251,7 +251,7 @@ func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 // runs: we left it by our own will a moment ago, and have a key that admits to its room. A recorder
 // that finds nobody there leaves at once. c.mu is held.
 func (c *Controller) goesOnUnasked(w *watch) bool {
-	return c.joinToken != nil && !w.asked && c.leftJustNow(w) && !c.taken(w.room)
+	return c.key != nil && !w.asked && c.leftJustNow(w) && !c.taken(w.room)
 }
 
 // goOnUnasked records a session further about which SyncFlow has not answered, and all others that

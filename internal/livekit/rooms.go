@@ -18,11 +18,11 @@ import (
 const (
 	// requestTimeout bounds one request to the server.
 	requestTimeout = 15 * time.Second
-	// mostAnswer bounds what is read of an answer.
-	mostAnswer = 64 << 10
+	// mostAnswer bounds what is read of an answer: that about one room holds its metadata.
+	mostAnswer = 1 << 20
 )
 
-// Rooms makes and deletes rooms of a LiveKit server.
+// Rooms makes, finds and deletes rooms of a LiveKit server.
 type Rooms struct {
 	base string // …/twirp/livekit.RoomService/
 	key  Key
@@ -41,50 +41,86 @@ func NewRooms(serverURL string, key Key) (*Rooms, error) {
 	}
 	base := url.URL{Scheme: scheme, Host: u.Host, Path: strings.TrimRight(u.Path, "/") + "/twirp/livekit.RoomService/"}
 	noRedirect := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &Rooms{base: base.String(), key: key, http: &http.Client{Timeout: requestTimeout, CheckRedirect: noRedirect}}, nil
+	return &Rooms{base: base.String(), key: key, http: &http.Client{
+		Transport: http.DefaultTransport.(*http.Transport).Clone(), Timeout: requestTimeout, CheckRedirect: noRedirect,
+	}}, nil
 }
 
 // Create makes a room, which closes by itself when nobody has been in it for the given time.
 func (r *Rooms) Create(ctx context.Context, room string, emptyTimeout time.Duration) error {
-	return r.call(ctx, "CreateRoom", map[string]any{"name": room, "emptyTimeout": int(emptyTimeout.Seconds()), "departureTimeout": 1})
+	_, err := r.call(ctx, "CreateRoom", map[string]any{"name": room, "emptyTimeout": int(emptyTimeout.Seconds()), "departureTimeout": 1})
+	return err
 }
 
 // Delete deletes a room. Whoever is in it is disconnected.
 func (r *Rooms) Delete(ctx context.Context, room string) error {
-	return r.call(ctx, "DeleteRoom", map[string]any{"room": room})
+	_, err := r.call(ctx, "DeleteRoom", map[string]any{"room": room})
+	return err
 }
 
-// call sends one request. The texts of its errors hold neither token nor key.
-func (r *Rooms) call(ctx context.Context, method string, request any) error {
+// Exists reports whether the server has a room of that name.
+func (r *Rooms) Exists(ctx context.Context, room string) (bool, error) {
+	answer, err := r.call(ctx, "ListRooms", map[string]any{"names": []string{room}})
+	if err != nil {
+		return false, err
+	}
+	var list struct {
+		Rooms []struct {
+			Name string `json:"name"`
+		} `json:"rooms"`
+	}
+	if err := json.Unmarshal(answer, &list); err != nil {
+		return false, fmt.Errorf("LiveKit, ListRooms: the answer is not what LiveKit sends (%d bytes)", len(answer))
+	}
+	for _, r := range list.Rooms {
+		if r.Name == room {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// RoomExists reports whether the server at a URL has a room of that name.
+func (k Key) RoomExists(ctx context.Context, serverURL, room string) (bool, error) {
+	rooms, err := NewRooms(serverURL, k)
+	if err != nil {
+		return false, err
+	}
+	defer rooms.http.CloseIdleConnections()
+	return rooms.Exists(ctx, room)
+}
+
+// call sends one request and returns the answer. The texts of its errors hold neither token nor key.
+func (r *Rooms) call(ctx context.Context, method string, request any) ([]byte, error) {
 	token, err := r.key.roomsToken()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	body, err := json.Marshal(request)
 	if err != nil {
-		return fmt.Errorf("LiveKit, %s: %w", method, err)
+		return nil, fmt.Errorf("LiveKit, %s: %w", method, err)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.base+method, bytes.NewReader(body))
 	if err != nil {
-		return fmt.Errorf("LiveKit, %s: %w", method, err)
+		return nil, fmt.Errorf("LiveKit, %s: %w", method, err)
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := r.http.Do(req)
 	if err != nil {
-		return fmt.Errorf("LiveKit, %s: %w", method, err)
+		return nil, fmt.Errorf("LiveKit, %s: %w", method, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, mostAnswer))
 	switch {
 	case resp.StatusCode == http.StatusUnauthorized:
-		return fmt.Errorf("LiveKit, %s: %w", method, ErrKeyRefused)
+		return nil, fmt.Errorf("LiveKit, %s: %w", method, ErrKeyRefused)
 	case resp.StatusCode != http.StatusOK:
-		return fmt.Errorf("LiveKit, %s: HTTP status %d%s", method, resp.StatusCode, reason(answer))
+		return nil, fmt.Errorf("LiveKit, %s: HTTP status %d%s", method, resp.StatusCode, reason(answer))
 	case err != nil:
-		return fmt.Errorf("LiveKit, %s: read the answer: %w", method, err)
+		return nil, fmt.Errorf("LiveKit, %s: read the answer: %w", method, err)
 	}
-	return nil
+	return answer, nil
 }
 
 // ErrKeyRefused says that the server does not know the key, or that the secret is another one.
@@ -101,14 +137,14 @@ func reason(answer []byte) string {
 	return fmt.Sprintf(": %.200q", e.Message)
 }
 
-// roomsToken makes a token that may make and delete rooms, and nothing else.
+// roomsToken makes a token that may make, list and delete rooms, and nothing else.
 func (k Key) roomsToken() (string, error) {
 	if k.ID == "" || k.Secret == "" {
 		return "", errors.New("rooms token: key and secret are required")
 	}
 	now := time.Now()
 	t := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
-		"iss": k.ID, "nbf": now.Add(-backdated).Unix(), "exp": now.Add(backdated).Unix(), "video": map[string]any{"roomCreate": true},
+		"iss": k.ID, "nbf": now.Add(-backdated).Unix(), "exp": now.Add(backdated).Unix(), "video": map[string]any{"roomCreate": true, "roomList": true},
 	})
 	signed, err := t.SignedString([]byte(k.Secret))
 	if err != nil {

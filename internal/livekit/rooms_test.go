@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,7 +22,7 @@ func TestRooms(t *testing.T) {
 		claims := jwt.MapClaims{}
 		_, err := jwt.ParseWithClaims(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "), claims,
 			func(*jwt.Token) (any, error) { return []byte("a secret of LiveKit"), nil }, jwt.WithExpirationRequired())
-		if video, ok := claims["video"].(map[string]any); err != nil || !ok || len(video) != 1 || video["roomCreate"] != true {
+		if video, ok := claims["video"].(map[string]any); err != nil || !ok || len(video) != 2 || video["roomCreate"] != true || video["roomList"] != true {
 			t.Errorf("claims %v, %v", claims, err)
 		}
 		body, _ := io.ReadAll(r.Body) // the test sees what is missing
@@ -40,6 +41,33 @@ func TestRooms(t *testing.T) {
 		`/lk/twirp/livekit.RoomService/DeleteRoom {"room":"a/b"}`
 	if g := strings.Join(got, "\n"); g != want {
 		t.Errorf("%s\nwant\n%s", g, want)
+	}
+}
+
+// TestRoomExists: only an answer that is LiveKit's says that there is no room.
+func TestRoomExists(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"rooms":[{"sid":"RM_1","name":"a/b"}]}`: "true",
+		`{"rooms":[]}`:                   "false",
+		`{}`:                             "false",
+		`{"rooms":[{"name":"another"}]}`: "false",
+		`<html>`:                         "error",
+		``:                               "error",
+	} {
+		var asked string
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			b, _ := io.ReadAll(r.Body) // the test sees what is missing
+			asked = r.URL.Path + " " + string(b)
+			_, _ = w.Write([]byte(body)) // the client notices
+		}))
+		got, err := key.RoomExists(t.Context(), srv.URL, "a/b")
+		srv.Close()
+		if s := strconv.FormatBool(got); err != nil && want != "error" || err == nil && s != want {
+			t.Errorf("%s: %v, %v", body, got, err)
+		}
+		if asked != `/twirp/livekit.RoomService/ListRooms {"names":["a/b"]}` {
+			t.Errorf("asked %s", asked)
+		}
 	}
 }
 

@@ -155,13 +155,14 @@ func (a *fakeAuthority) State(ctx context.Context) (recorder.SessionState, error
 
 // world is one spool with one recording.
 type world struct {
-	t     *testing.T
-	spool *spool.Spool
-	rec   *spool.Recording
-	room  *fakeRoom
-	auth  *fakeAuthority
-	own   func(identity string) (url, token string, err error)
-	stale bool // the announcement was not made moments ago
+	t      *testing.T
+	spool  *spool.Spool
+	rec    *spool.Recording
+	room   *fakeRoom
+	auth   *fakeAuthority
+	own    func(identity string) (url, token string, err error)
+	exists func(ctx context.Context) (bool, error)
+	stale  bool // the announcement was not made moments ago
 }
 
 func newWorld(t *testing.T, change func(*spool.Info), steps ...step) *world {
@@ -187,7 +188,7 @@ func newWorld(t *testing.T, change func(*spool.Info), steps ...step) *world {
 
 func (w *world) options() recorder.Options {
 	return recorder.Options{
-		Room: w.room, Authority: w.auth, OwnToken: w.own, Fresh: !w.stale,
+		Room: w.room, Authority: w.auth, OwnToken: w.own, RoomExists: w.exists, Fresh: !w.stale,
 		RejoinWindow: 10 * time.Minute,
 		Logger:       slog.New(slog.NewTextHandler(w.t.Output(), nil)),
 	}

@@ -76,6 +76,9 @@ type Options struct {
 	Authority Authority
 	// OwnToken makes a join token for identity without the authority, or returns [ErrNoKey]; nil: there is never a key for that.
 	OwnToken func(identity string) (url, token string, err error)
+	// RoomExists asks LiveKit, with the key of OwnToken, whether the room is there, because a join
+	// would make it; nil: there is never a key for that.
+	RoomExists func(ctx context.Context) (bool, error)
 	// Fresh says that the announcement was made moments ago, so the room exists
 	// and the first join need not ask whether it does.
 	Fresh bool

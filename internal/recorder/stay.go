@@ -312,6 +312,8 @@ func (t *tries) refused(ctx context.Context, h *handler, err error) (*ended, err
 		return nil, nil
 	case errors.Is(err, errOtherSession):
 		return r.over(ReasonRoomReplaced), nil
+	case errors.Is(err, errNoRoom):
+		return t.roomMissing(ctx), nil
 	case errors.Is(err, errEmptyRoom):
 		r.log.Warn("the room is empty and names no session; left it again")
 		t.doubt = h.unsure

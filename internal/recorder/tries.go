@@ -17,9 +17,14 @@ import (
 // they grow to roomMissingPoll. After a restart of LiveKit its participants are back in a moment.
 const missingPoll = 250 * time.Millisecond
 
+// existsTimeout bounds the question whether a room is there.
+const existsTimeout = 3 * time.Second
+
 var (
 	// errEmptyBefore: joining would most likely make the room again.
 	errEmptyBefore = errors.New("the room was empty and named no session a moment ago")
+	// errNoRoom: LiveKit says that there is no room to join.
+	errNoRoom = errors.New("LiveKit has no room of this name")
 	// errNoToken: one of our own was at hand when the authority was asked, and is not any more.
 	errNoToken = errors.New("no token to join with")
 )
@@ -205,6 +210,9 @@ func (t *tries) join(ctx context.Context, h *handler, g grant) (Conn, error) {
 	r := t.r
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
+	if t.knownMissing(ctx) {
+		return nil, errNoRoom
+	}
 	started := time.Now()
 	conn, err := r.o.Room.Join(ctx, room.JoinOptions{
 		URL: g.url, Token: g.token, Handler: h,
@@ -229,6 +237,18 @@ func (t *tries) join(ctx context.Context, h *handler, g grant) (Conn, error) {
 	t.earlier, t.earlierUntil, t.empty, t.emptyUntil = g, time.Time{}, 0, time.Time{}
 	t.doubt, t.foreign = false, false
 	return conn, nil
+}
+
+// knownMissing reports whether LiveKit says that the room is not there. Where it cannot be asked, the
+// join shows.
+func (t *tries) knownMissing(ctx context.Context) bool {
+	if t.r.o.RoomExists == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, existsTimeout)
+	defer cancel()
+	there, err := t.r.o.RoomExists(ctx)
+	return err == nil && !there
 }
 
 // refusedOwn notes that LiveKit refuses a token that we made: then SyncFlow is asked for one.

@@ -182,6 +182,42 @@ func TestOwnTokenIsRefused(t *testing.T) {
 	})
 }
 
+// A token of our own would make a room that is gone, so LiveKit is asked first: while the authority
+// says nothing, no room is made, and one that comes back is joined. Where LiveKit does not say, the
+// join shows.
+func TestOwnTokenMakesNoRoom(t *testing.T) {
+	for name, c := range map[string]struct {
+		stale bool
+		back  time.Duration // after which the room is there
+		err   error         // of the question
+		joins int
+		ends  string
+	}{
+		"gone for good":            {true, time.Hour, nil, 0, "ABORTED room_missing"},
+		"announced, but not there": {false, time.Hour, nil, 0, "ABORTED room_missing"},
+		"comes back":               {true, time.Minute, nil, 1, "COMPLETE room_deleted"},
+		"nobody can tell":          {true, time.Hour, errAway, 1, "COMPLETE room_deleted"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, nil, deleted)
+				began := time.Now()
+				w.stale = c.stale
+				w.own = func(string) (string, string, error) { return "ws://own", "own", nil }
+				w.exists = func(context.Context) (bool, error) { return time.Since(began) >= c.back, c.err }
+				w.auth.state = func(int) (recorder.SessionState, error) { return 0, errAway }
+				sealed := w.run(t.Context())
+				if got := string(sealed.Status) + " " + sealed.Reason; w.room.count() != c.joins || got != c.ends {
+					t.Errorf("%d joins, %s", w.room.count(), got)
+				}
+				if c.joins == 0 && time.Since(began) > 11*time.Minute {
+					t.Errorf("waited for %v, longer than REJOIN_WINDOW", time.Since(began))
+				}
+			})
+		})
+	}
+}
+
 // A room that is empty and names no session has most likely been made by our join. While nobody
 // knows whether the session runs, that happens less and less often.
 func TestEmptyRoomsAreMadeLessAndLessOften(t *testing.T) {
