@@ -130,8 +130,8 @@ func (c *forgetCmd) mayDecrypt(sh *shell, projectID string) error {
 	return deliversTo(cfg, projectID, name)
 }
 
-// deliversTo returns an error where a project delivers to another bucket. A recording says itself of which project it is, and what
-// is decrypted with that project's keys is delivered to where the recording lies.
+// deliversTo returns an error if the project delivers to another bucket. The project is what the
+// recording claims, and what that project's keys decrypt is delivered to where the recording lies.
 func deliversTo(c *config.Config, projectID, bucket string) error {
 	for _, p := range c.Projects {
 		if p.ProjectID == projectID && (p.S3 == nil || p.S3.Bucket != bucket) {

@@ -300,7 +300,7 @@ func forgeObject(ts *testscript.TestScript, neg bool, args []string) {
 	alterFile(ts, neg, []string{manifest, entry(was), entry(is)})
 }
 
-// makePipe makes a named pipe, which blocks whoever opens it, in the place of a file.
+// makePipe replaces a file with a named pipe, which blocks whoever opens it.
 func makePipe(ts *testscript.TestScript, _ bool, args []string) {
 	_ = os.Remove(ts.MkAbs(args[0]))
 	ts.Check(syscall.Mkfifo(ts.MkAbs(args[0]), 0o600))

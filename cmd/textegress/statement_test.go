@@ -29,7 +29,7 @@ func TestSequenceInWords(t *testing.T) {
 	}
 }
 
-// Steps of the clock are told, and an outage is as long as it was.
+// The statement lists steps of the clock, and subtracts them from the length of an outage.
 func TestClockStepsInWords(t *testing.T) {
 	const noon = 1_767_355_200_000_000_000 // 2026-01-02T12:00:00Z
 	outage := textegress.Outage{Cause: "connection_lost", StartedUnixNS: noon, EndedUnixNS: noon - 3590e9, StartIndex: 10, EndIndex: 12}

@@ -122,8 +122,9 @@ var exceptions = map[exception]string{
 	{"all", py10, "send-text-addressed"}:  byteStream,
 }
 
-// unprovable are the streams, by sender and topic, of which nothing can prove that they are complete, and the reason in the record:
-// the old SDK for Python neither numbers its packets nor knows the length of these, and counts chunks of bytes from 1.
+// unprovable lists, by sender and topic, the streams that nothing can prove complete, with the reason
+// in the record: the old SDK for Python neither numbers its packets nor announces the length of these,
+// and counts chunks of bytes from 1.
 var unprovable = map[sdkID]map[string]string{
 	py10: {
 		"stream-text": textegress.StreamUnproved, "lk.transcription": textegress.StreamUnproved, "stream-bytes": textegress.StreamMissingChunks,

@@ -42,7 +42,8 @@ func TestAsManySessionsAsSyncFlowHasConnections(t *testing.T) {
 	t.Run("five, with LiveKit's key", func(t *testing.T) { crowd(t, 5, keys...) })
 }
 
-// crowd has n sessions run, with all of which the recorder goes on after a kill and after a planned restart.
+// crowd runs n sessions, and checks that the recorder continues all of them after a kill and after a
+// planned restart.
 func crowd(t *testing.T, n int, extra ...string) {
 	ctx := testContext(t)
 	r := record(t, extra...)

@@ -15,8 +15,9 @@ type streamPacket struct{ *livekit.DataPacket }
 
 func (p streamPacket) ToProto() *livekit.DataPacket { return p.DataPacket }
 
-// A client whose connection fails joins again under the same identity and goes on with the stream that it was sending, as
-// LiveKit's SDKs do in a full reconnect: the stream is one line, and complete. Lists of topics do not tear it.
+// A client whose connection fails joins again under the same identity and continues the stream that
+// it was sending, as LiveKit's SDKs do in a full reconnect. The stream is one line, and complete, with
+// lists of topics too.
 func TestStreamOfWhoJoinsAgain(t *testing.T) {
 	for name, lists := range map[string][]string{
 		"everything is recorded": nil,

@@ -36,7 +36,7 @@ func (w *World) scarce(ctx context.Context) error {
 	return w.rig.Stack.SyncFlow.Limit(ctx, devstack.SyncFlowLimits{})
 }
 
-// crowd has n sessions run while the recorder, LiveKit, the broker and SyncFlow itself are killed and stopped.
+// crowd runs n sessions while the recorder, LiveKit, the broker and SyncFlow itself are killed and stopped.
 func (w *World) crowd(ctx context.Context, n int) error {
 	st, v := w.rig.Stack, w.victims[0]
 	if err := w.scarce(ctx); err != nil {

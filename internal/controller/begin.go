@@ -298,7 +298,7 @@ func (c *Controller) supervise(ctx context.Context, rec *spool.Recording, st *st
 	c.o.Sealed()
 }
 
-// run is one of the three places that recover: the data of the other rooms could
+// run recovers from a panic: the data of the other rooms could
 // not be asked for again if one session took the process down.
 func run(ctx context.Context, r *recorder.Recorder) (err error) {
 	defer func() {
