@@ -21,7 +21,8 @@ func appendSlowly(m Message) ([]byte, error) {
 	}
 	var buf bytes.Buffer
 	err := encodeJSON(&buf, "", newWireMessage(m))
-	return bytes.ReplaceAll(bytes.TrimSuffix(buf.Bytes(), []byte("\n")), []byte("\u0085"), []byte(`\u0085`)), err
+	return bytes.ReplaceAll(bytes.TrimSuffix(buf.Bytes(), []byte("\n")), []byte("\u0085"),
+		[]byte(`\u0085`)), err
 }
 
 // splitters are the characters at which readers split lines: those of Python's str.splitlines.
@@ -49,7 +50,8 @@ func agree(t *testing.T, m Message) {
 type filler struct{ decide func() byte }
 
 var awkward = []string{
-	"", "a", "\"\\/<>&'", "\x00\x01\b\f\n\r\t\x1f \x7f", "\u2028\u2029\u202a", "\u0085\u0084\u00c2", "é👍", "\xff", "a\xc3", "\xe2\x80", "\xed\xa0\x80", "\ufffd", "k", "z",
+	"", "a", "\"\\/<>&'", "\x00\x01\b\f\n\r\t\x1f \x7f", "\u2028\u2029\u202a", "\u0085\u0084\u00c2",
+	"é👍", "\xff", "a\xc3", "\xe2\x80", "\xed\xa0\x80", "\ufffd", "k", "z",
 	strings.Repeat("long ", 50),
 }
 
@@ -99,7 +101,8 @@ func (f filler) fill(v reflect.Value) {
 		if n := int(f.decide() % 4); n > 0 {
 			v.Set(reflect.MakeMap(v.Type()))
 			for range n - 1 {
-				key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+				key, value := reflect.New(v.Type().Key()).Elem(),
+					reflect.New(v.Type().Elem()).Elem()
 				f.fill(key)
 				f.fill(value)
 				v.SetMapIndex(key, value)
@@ -120,7 +123,8 @@ func (f filler) fill(v reflect.Value) {
 	}
 }
 
-// TestAppendJSON_Agrees holds what is written by hand against encoding/json: each field alone, and all at random.
+// TestAppendJSON_Agrees holds what is written by hand against encoding/json: each field alone, and
+// all at random.
 func TestAppendJSON_Agrees(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 1))
 	f := filler{func() byte { return byte(rnd.Uint32()) }}
@@ -165,8 +169,10 @@ func FuzzAppendJSON(f *testing.F) {
 
 func BenchmarkAppendJSON(b *testing.B) {
 	m := Message{
-		N: 7_654_321, Kind: KindData, UnixNS: 1749673841000000001, Identity: "student-01", ParticipantSID: "PA_abcdefghijkl", Topic: "log",
-		Reliable: new(bool), Sequence: 12345, Epoch: 1, Text: new(`{"verb":"moved","object":{"id":"block-0001"},"x":1,"y":2}`),
+		N: 7_654_321, Kind: KindData, UnixNS: 1749673841000000001, Identity: "student-01",
+		ParticipantSID: "PA_abcdefghijkl", Topic: "log",
+		Reliable: new(bool), Sequence: 12345, Epoch: 1,
+		Text: new(`{"verb":"moved","object":{"id":"block-0001"},"x":1,"y":2}`),
 	}
 	var line []byte
 	for b.Loop() {

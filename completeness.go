@@ -4,7 +4,8 @@ package textegress
 // [Connection].Tail.
 const (
 	TailUnproved = "unproved" // messages sent shortly before the end may be missing
-	TailLeft     = "left"     // we left by ourselves; what was sent later was never meant to be recorded
+	// we left by ourselves; what was sent later was never meant to be recorded
+	TailLeft = "left"
 )
 
 // Completeness states what is known about what was and what was not captured.

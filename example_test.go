@@ -25,7 +25,8 @@ func Example() {
 		return
 	}
 	m := rec.Manifest()
-	fmt.Printf("%s, %s: %d messages, %d outages\n", m.Session.RoomName, m.Status, m.Counts.Messages, len(m.Completeness.Outages))
+	fmt.Printf("%s, %s: %d messages, %d outages\n", m.Session.RoomName, m.Status, m.Counts.Messages,
+		len(m.Completeness.Outages))
 	for m, err := range rec.Messages() {
 		if err != nil {
 			fmt.Println(err)

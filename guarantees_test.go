@@ -26,11 +26,13 @@ func TestGuarantees_NameExistingTests(t *testing.T) {
 	}
 	// No row goes without a test, and no name escapes the pattern.
 	for line := range strings.Lines(string(b)) {
-		if strings.HasPrefix(line, "| ") && !strings.HasPrefix(line, "| sentence") && !strings.HasPrefix(line, "| term") && !name.MatchString(line) {
+		if strings.HasPrefix(line, "| ") && !strings.HasPrefix(line, "| sentence") &&
+			!strings.HasPrefix(line, "| term") && !name.MatchString(line) {
 			t.Errorf("no test in %q", line)
 		}
 	}
-	if any := regexp.MustCompile("`[^`=]*(Test|Fuzz)[A-Z][^`=]*`").FindAllString(string(b), -1); len(any) != len(found) {
+	if any := regexp.MustCompile("`[^`=]*(Test|Fuzz)[A-Z][^`=]*`").FindAllString(string(b),
+		-1); len(any) != len(found) {
 		t.Errorf("%d texts look like the names of tests, %d are", len(any), len(found))
 	}
 }

@@ -119,7 +119,8 @@ func TextViewName(identity, topic string, first time.Time) string {
 	if identity != "" {
 		sender = EscapeName(identity)
 	}
-	return sender + "-" + topicName(topic, maxTopicInView) + "-" + first.UTC().Format("2006-01-02T15:04:05UTC") + ".txt"
+	return sender + "-" + topicName(topic, maxTopicInView) + "-" +
+		first.UTC().Format("2006-01-02T15:04:05UTC") + ".txt"
 }
 
 // FileName returns the key, relative to the prefix, of the content of a stream:

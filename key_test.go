@@ -60,11 +60,23 @@ func TestNamesInKeys(t *testing.T) {
 	long := strings.Repeat("x", 300)
 	at := time.Date(2025, 6, 11, 22, 30, 40, 5, time.FixedZone("CEST", 7200))
 	for _, tt := range []struct{ name, got, want string }{
-		{"prefix", Prefix("My Project", "0b7e", "class-1", "", "DE_x"), "My Project-0b7e/class-1/text-egress/all-topics/DE_x/"},
-		{"prefix with topic", Prefix("p", "1", "a/b", "chat", "DE_x"), "p-1/a%2Fb/text-egress/chat/DE_x/"},
+		{
+			"prefix", Prefix("My Project", "0b7e", "class-1", "", "DE_x"),
+			"My Project-0b7e/class-1/text-egress/all-topics/DE_x/",
+		},
+		{
+			"prefix with topic", Prefix("p", "1", "a/b", "chat", "DE_x"),
+			"p-1/a%2Fb/text-egress/chat/DE_x/",
+		},
 		{"view", TextViewName("alice", "", at), "alice-all-topics-2025-06-11T20:30:40UTC.txt"},
-		{"view without sender", TextViewName("", "chat", at), "%unknown-chat-2025-06-11T20:30:40UTC.txt"},
-		{"view of one called like no sender", TextViewName("%unknown", "chat", at), "%25unknown-chat-2025-06-11T20:30:40UTC.txt"},
+		{
+			"view without sender", TextViewName("", "chat", at),
+			"%unknown-chat-2025-06-11T20:30:40UTC.txt",
+		},
+		{
+			"view of one called like no sender", TextViewName("%unknown", "chat", at),
+			"%25unknown-chat-2025-06-11T20:30:40UTC.txt",
+		},
 	} {
 		if tt.got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, tt.got, tt.want)
@@ -73,7 +85,8 @@ func TestNamesInKeys(t *testing.T) {
 	if n := len(TextViewName(long, long, at)); n > 255 {
 		t.Errorf("a text view's name has %d bytes", n)
 	}
-	if n := len(Prefix(long, long, long, long, "DE_0123456789ab") + TextViewName(long, long, at)); n > 1024 {
+	if n := len(Prefix(long, long, long, long, "DE_0123456789ab") + TextViewName(long, long,
+		at)); n > 1024 {
 		t.Errorf("a key has %d bytes, S3 takes 1024", n)
 	}
 }
@@ -105,13 +118,15 @@ func unescapeName(e string) (string, bool) {
 func FuzzEscapeName(f *testing.F) {
 	for _, s := range []string{
 		"", ".", "..", "alice", "%2E", "a%", "a/b", "\xff\xfe", "\u202e", "\u0085",
-		strings.Repeat("é", 150), strings.Repeat("%", 67), strings.Repeat("a", 187) + "~0123456789ab",
+		strings.Repeat("é", 150), strings.Repeat("%", 67), strings.Repeat("a", 187) +
+			"~0123456789ab",
 	} {
 		f.Add(s, s+"x")
 	}
 	check := func(t *testing.T, s string) (e string, cut bool) {
 		e = EscapeName(s)
-		if e == "" || e == "." || e == ".." || len(e) > MaxName || strings.ContainsAny(e, `/\`) || !utf8.ValidString(e) {
+		if e == "" || e == "." || e == ".." || len(e) > MaxName || strings.ContainsAny(e, `/\`) ||
+			!utf8.ValidString(e) {
 			t.Fatalf("EscapeName(%q) = %q is no usable component", s, e)
 		}
 		for _, r := range e {
@@ -123,7 +138,8 @@ func FuzzEscapeName(f *testing.F) {
 		if back, ok := unescapeName(e); !cut && (!ok || back != s) {
 			t.Fatalf("EscapeName(%q) = %q does not lead back", s, e)
 		}
-		if sum := sha256.Sum256([]byte(s)); cut && !strings.HasSuffix(e, "~"+hex.EncodeToString(sum[:6])) {
+		if sum := sha256.Sum256([]byte(s)); cut &&
+			!strings.HasSuffix(e, "~"+hex.EncodeToString(sum[:6])) {
 			t.Fatalf("EscapeName(%q) = %q has another name's digest", s, e)
 		}
 		return e, cut

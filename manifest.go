@@ -138,7 +138,8 @@ func DecodeManifest(b []byte) (Manifest, error) {
 		return Manifest{}, fmt.Errorf("decode manifest: %w", err)
 	}
 	if m.FormatVersion < 1 || m.FormatVersion > FormatVersion {
-		return Manifest{}, fmt.Errorf("decode manifest: format version %d, this reader knows 1 to %d",
+		return Manifest{}, fmt.Errorf("decode manifest: format version %d, this reader "+
+			"knows 1 to %d",
 			m.FormatVersion, FormatVersion)
 	}
 	seen := make(map[string]bool, len(m.Objects))
@@ -158,7 +159,8 @@ func DecodeManifest(b []byte) (Manifest, error) {
 func (o Object) check() error {
 	sum, err := hex.DecodeString(o.SHA256)
 	switch {
-	case !fs.ValidPath(o.Key) || o.Key == "." || strings.Contains(o.Key, `\`) || o.Key == ManifestName:
+	case !fs.ValidPath(o.Key) || o.Key == "." || strings.Contains(o.Key, `\`) ||
+		o.Key == ManifestName:
 		return fmt.Errorf("%q is not the key of an object of a recording", o.Key)
 	case o.Size < 0:
 		return fmt.Errorf("%q has the size %d", o.Key, o.Size)

@@ -40,7 +40,8 @@ const (
 	// name, metadata or attributes of a participant changed; the event has all of them
 	KindParticipantUpdated Kind = "participant_updated"
 	KindRoomUpdated        Kind = "room_updated" // the room's metadata changed
-	// frames of a data track are received, or its name has become known; the frames name their track by its handle
+	// frames of a data track are received, or its name has become known; the frames name their
+	// track by its handle
 	KindDataTrackSubscribed Kind = "data_track_subscribed"
 	KindOutageStarted       Kind = "outage_started"
 	KindOutageEnded         Kind = "outage_ended"
@@ -56,7 +57,8 @@ const (
 	KindClockStep Kind = "clock_step"
 
 	KindSelection Kind = "selection" // the rules in force from here on, of what is recorded
-	KindDropped   Kind = "dropped"   // what was not recorded because of them since the last such line
+	// what was not recorded because of them since the last such line
+	KindDropped Kind = "dropped"
 	// KindForgotten stands in the place of a line of a participant who was
 	// removed from the recording. Its time is that of the line before it.
 	KindForgotten Kind = "forgotten"
@@ -67,8 +69,10 @@ const (
 func (k Kind) IsEvent() bool {
 	switch k {
 	case KindRecordingStarted, KindJoined, KindParticipantJoined, KindParticipantLeft,
-		KindParticipantUpdated, KindRoomUpdated, KindDataTrackSubscribed, KindOutageStarted, KindOutageEnded, KindRecordingEnded, KindCorrupt,
-		KindRecorderAway, KindRecorderBack, KindClockStep, KindSelection, KindDropped, KindForgotten:
+		KindParticipantUpdated, KindRoomUpdated, KindDataTrackSubscribed, KindOutageStarted,
+		KindOutageEnded, KindRecordingEnded, KindCorrupt,
+		KindRecorderAway, KindRecorderBack, KindClockStep, KindSelection, KindDropped,
+		KindForgotten:
 		return true
 	}
 	return false
@@ -220,17 +224,19 @@ const (
 	EncryptedNoKey     = "no_key"    // there was no key when the recording was exported
 	EncryptedWrongKey  = "wrong_key" // no key fits, or the ciphertext is damaged
 	EncryptedMalformed = "malformed" // it could not have been decrypted with any key
-	EncryptedPart      = "part"      // of a data track: one of several packets of a frame, which is encrypted as a whole
+	// of a data track: one of several packets of a frame, which is encrypted as a whole
+	EncryptedPart = "part"
 )
 
 // StreamInfo describes a text or byte stream that was put together again. Its
 // line stands where the last packet came or where its incompleteness became
 // known. The payload of the line, or the object File, is the content.
 type StreamInfo struct {
-	ID          string  `json:"id"`
-	MIMEType    string  `json:"mime_type,omitempty"`
-	Name        string  `json:"name,omitempty"`
-	TotalLength *uint64 `json:"total_length,omitempty"` // as announced by the sender, see LengthUnit
+	ID       string `json:"id"`
+	MIMEType string `json:"mime_type,omitempty"`
+	Name     string `json:"name,omitempty"`
+	// as announced by the sender, see LengthUnit
+	TotalLength *uint64 `json:"total_length,omitempty"`
 	// LengthUnit is present where the stream is complete and TotalLength is not its
 	// size in bytes, see LengthUTF16.
 	LengthUnit string `json:"length_unit,omitempty"`

@@ -21,8 +21,10 @@ func TestMessage_JSON(t *testing.T) {
 		{
 			"data",
 			Message{
-				N: 1, Kind: KindData, UnixNS: at, Identity: "alice", ParticipantSID: "PA_a", Topic: "t", Reliable: &yes,
-				Sequence: 7, Epoch: 1, Text: new("<b> & \u2028 \x00 \ufffd"), User: &UserInfo{ID: "i", Nonce: []byte{1}, StartTime: &start},
+				N: 1, Kind: KindData, UnixNS: at, Identity: "alice", ParticipantSID: "PA_a",
+				Topic: "t", Reliable: &yes,
+				Sequence: 7, Epoch: 1, Text: new("<b> & \u2028 \x00 \ufffd"),
+				User: &UserInfo{ID: "i", Nonce: []byte{1}, StartTime: &start},
 			},
 			`{"n":1,"kind":"data","time":"2025-06-11T20:30:41.000000001Z","unix_ns":1749673841000000001,"identity":"alice",` +
 				`"participant_sid":"PA_a","topic":"t","reliable":true,"sequence":7,"epoch":1,"text":"<b> & \u2028 \u0000 ` + "\ufffd" + `",` +
@@ -35,17 +37,26 @@ func TestMessage_JSON(t *testing.T) {
 		},
 		{
 			"not UTF-8",
-			Message{N: 3, Kind: KindUnknown, UnixNS: at, Base64: []byte{0xff, 0}, Field: 9, FieldName: "rpc_request"},
+			Message{
+				N: 3, Kind: KindUnknown, UnixNS: at, Base64: []byte{0xff, 0}, Field: 9,
+				FieldName: "rpc_request",
+			},
 			`{"n":3,"kind":"unknown","time":"2025-06-11T20:30:41.000000001Z","unix_ns":1749673841000000001,"base64":"/wA=","field":9,"field_name":"rpc_request"}`,
 		},
 		{
 			"event",
-			Message{N: 4, Kind: KindOutageStarted, UnixNS: at, Event: &Event{Kind: KindOutageStarted, Cause: "connection_lost", SinceUnixNS: 5}},
+			Message{
+				N: 4, Kind: KindOutageStarted, UnixNS: at,
+				Event: &Event{Kind: KindOutageStarted, Cause: "connection_lost", SinceUnixNS: 5},
+			},
 			`{"n":4,"kind":"outage_started","time":"2025-06-11T20:30:41.000000001Z","unix_ns":1749673841000000001,"event":{"cause":"connection_lost","since_unix_ns":5}}`,
 		},
 		{
 			"whole second",
-			Message{N: 5, Kind: KindChat, UnixNS: 1749673841e9, Chat: &ChatInfo{ID: "c", Deleted: true}},
+			Message{
+				N: 5, Kind: KindChat, UnixNS: 1749673841e9,
+				Chat: &ChatInfo{ID: "c", Deleted: true},
+			},
 			`{"n":5,"kind":"chat","time":"2025-06-11T20:30:41.000000000Z","unix_ns":1749673841000000000,"chat":{"id":"c","deleted":true}}`,
 		},
 	} {
@@ -73,7 +84,8 @@ func TestMessage_JSON(t *testing.T) {
 func TestMessage_TimeAlone(t *testing.T) {
 	m := Message{Time: time.Date(2025, 1, 2, 4, 4, 5, 6, time.FixedZone("x", 3600))}
 	b, err := m.AppendJSON(nil)
-	if err != nil || !strings.Contains(string(b), `"time":"2025-01-02T03:04:05.000000006Z","unix_ns":1735787045000000006`) {
+	if err != nil || !strings.Contains(string(b),
+		`"time":"2025-01-02T03:04:05.000000006Z","unix_ns":1735787045000000006`) {
 		t.Errorf("%s, %v", b, err)
 	}
 }
@@ -134,7 +146,8 @@ func TestMetadata_PredecessorsKeysFirst(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "{\n  \"room_name\": \"a<b\",\n  \"topic\": null,\n  \"started_at\": 1,\n  \"ended_at\": 2,\n  \"egress_id\": \"DE_x\","
+	want := "{\n  \"room_name\": \"a<b\",\n  \"topic\": null,\n  \"started_at\": 1,\n  " +
+		"\"ended_at\": 2,\n  \"egress_id\": \"DE_x\","
 	if !strings.HasPrefix(string(b), want) {
 		t.Errorf("%s", b)
 	}

@@ -97,5 +97,6 @@ func isDevice(c string) bool {
 	if !ok {
 		port, ok = strings.CutPrefix(base, "LPT")
 	}
-	return ok && (len(port) == 1 && port[0] >= '0' && port[0] <= '9' || port == "¹" || port == "²" || port == "³")
+	return ok && (len(port) == 1 && port[0] >= '0' && port[0] <= '9' || port == "¹" ||
+		port == "²" || port == "³")
 }

@@ -30,16 +30,21 @@ func TestPortableKey(t *testing.T) {
 	}
 }
 
-// FuzzPortableKey: what comes out can be held by NTFS, is made of whole characters, is not changed by chance into the form of
-// another key, and a second key that a recording could have has another form.
+// FuzzPortableKey: what comes out can be held by NTFS, is made of whole characters, is not changed
+// by chance into the form of another key, and a second key that a recording could have has another
+// form.
 func FuzzPortableKey(f *testing.F) {
-	for _, s := range []string{"", "a:b", "a%3Ab", "NUL", "x.", strings.Repeat("é", 130), strings.Repeat(":", 200), strings.Repeat("x", 250) + "~0123456789ab.txt"} {
+	for _, s := range []string{
+		"", "a:b", "a%3Ab", "NUL", "x.", strings.Repeat("é", 130),
+		strings.Repeat(":", 200), strings.Repeat("x", 250) + "~0123456789ab.txt",
+	} {
 		f.Add(s, "a:b")
 	}
 	f.Fuzz(func(t *testing.T, s, other string) {
 		a, b := textegress.EscapeName(s), textegress.EscapeName(other)
 		p := textegress.PortableKey(a)
-		if len(p) > 255 || strings.ContainsAny(p, `"*:<>?|\/`) || strings.HasSuffix(p, ".") || strings.HasSuffix(p, " ") || p == "" {
+		if len(p) > 255 || strings.ContainsAny(p, `"*:<>?|\/`) || strings.HasSuffix(p, ".") ||
+			strings.HasSuffix(p, " ") || p == "" {
 			t.Errorf("%q becomes %q", a, p)
 		}
 		if utf8.ValidString(a) && !utf8.ValidString(p) {

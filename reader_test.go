@@ -28,17 +28,30 @@ func exampleMessages() []Message {
 	const at = 1749673840000000000
 	yes, no := true, false
 	return []Message{
-		{N: 1, Kind: KindRecordingStarted, UnixNS: at, Event: &Event{Source: "rabbitmq", AnnouncedUnixNS: 1749673839900000000, Part: 1}},
+		{
+			N: 1, Kind: KindRecordingStarted, UnixNS: at,
+			Event: &Event{Source: "rabbitmq", AnnouncedUnixNS: 1749673839900000000, Part: 1},
+		},
 		{
 			N: 2, Kind: KindJoined, UnixNS: at + 250e6, Epoch: 1,
-			Event: &Event{RoomSID: "RM_example", ServerVersion: "1.13.5", RoomCreatedUnixMS: 1749673800000},
+			Event: &Event{
+				RoomSID: "RM_example", ServerVersion: "1.13.5",
+				RoomCreatedUnixMS: 1749673800000,
+			},
 		},
 		{
-			N: 3, Kind: KindData, UnixNS: at + 1e9 + 1, Identity: "alice", ParticipantSID: "PA_alice", Topic: "lk-chat-topic",
+			N: 3, Kind: KindData, UnixNS: at + 1e9 + 1, Identity: "alice",
+			ParticipantSID: "PA_alice", Topic: "lk-chat-topic",
 			Reliable: &yes, Sequence: 1, Epoch: 1, Text: new("Hello <all> & welcome"),
 		},
-		{N: 4, Kind: KindData, UnixNS: at + 2e9, Identity: "bob", ParticipantSID: "PA_bob", Reliable: &no, Epoch: 1, Base64: []byte{0xff, 0, 1}},
-		{N: 5, Kind: KindRecordingEnded, UnixNS: at + 3e9, Epoch: 1, Event: &Event{Reason: "room_deleted", Status: "COMPLETE"}},
+		{
+			N: 4, Kind: KindData, UnixNS: at + 2e9, Identity: "bob", ParticipantSID: "PA_bob",
+			Reliable: &no, Epoch: 1, Base64: []byte{0xff, 0, 1},
+		},
+		{
+			N: 5, Kind: KindRecordingEnded, UnixNS: at + 3e9, Epoch: 1,
+			Event: &Event{Reason: "room_deleted", Status: "COMPLETE"},
+		},
 	}
 }
 
@@ -64,25 +77,40 @@ func exampleDelivery(t *testing.T) map[string][]byte {
 	objects[RawDir+"000001.seg.zst"] = raw
 	start, end := messages[0].UnixNS, messages[4].UnixNS
 	if objects[MetadataName], err = (Metadata{
-		RoomName: "class-1", StartedAt: start / 1e9, EndedAt: end / 1e9, EgressID: "DE_EXAMPLE00001", Status: StatusComplete,
-		Reason: "room_deleted", SessionID: "0d9e1c7a-3f0e-4c58-9a57-1f2f5f1f6a01", ProjectID: "0b7e6d1e-52a4-4a43-b7e2-5a3b9e2f6c11",
-		ProjectName: "My Project", RoomSIDs: []string{"RM_example"}, Part: 1, StartedUnixNS: start, EndedUnixNS: end,
+		RoomName: "class-1", StartedAt: start / 1e9, EndedAt: end / 1e9,
+		EgressID: "DE_EXAMPLE00001", Status: StatusComplete,
+		Reason: "room_deleted", SessionID: "0d9e1c7a-3f0e-4c58-9a57-1f2f5f1f6a01",
+		ProjectID:   "0b7e6d1e-52a4-4a43-b7e2-5a3b9e2f6c11",
+		ProjectName: "My Project", RoomSIDs: []string{"RM_example"}, Part: 1, StartedUnixNS: start,
+		EndedUnixNS: end,
 	}).Encode(); err != nil {
 		t.Fatal(err)
 	}
 	m := Manifest{
-		FormatVersion: FormatVersion, EgressID: "DE_EXAMPLE00001", Status: StatusComplete, Reason: "room_deleted",
-		Exporter: "textegress example", Revision: 1, Project: Project{ID: "0b7e6d1e-52a4-4a43-b7e2-5a3b9e2f6c11", Name: "My Project"},
-		Session: Session{ID: "0d9e1c7a-3f0e-4c58-9a57-1f2f5f1f6a01", RoomName: "class-1", RoomSIDs: []string{"RM_example"}}, Part: 1,
-		StartedAt: UnixTimestamp(start), StartedUnixNS: start, EndedAt: UnixTimestamp(end), EndedUnixNS: end,
-		Instance: "example", ServerVersions: []string{"1.13.5"},
+		FormatVersion: FormatVersion, EgressID: "DE_EXAMPLE00001", Status: StatusComplete,
+		Reason:   "room_deleted",
+		Exporter: "textegress example", Revision: 1,
+		Project: Project{ID: "0b7e6d1e-52a4-4a43-b7e2-5a3b9e2f6c11", Name: "My Project"},
+		Session: Session{
+			ID: "0d9e1c7a-3f0e-4c58-9a57-1f2f5f1f6a01", RoomName: "class-1",
+			RoomSIDs: []string{"RM_example"},
+		}, Part: 1,
+		StartedAt: UnixTimestamp(start), StartedUnixNS: start, EndedAt: UnixTimestamp(end),
+		EndedUnixNS: end,
+		Instance:    "example", ServerVersions: []string{"1.13.5"},
 		Counts: Counts{
 			Packets: 2, Messages: 2, Bytes: 81, Participants: 2,
-			ByKind: map[Kind]int64{KindData: 2, KindRecordingStarted: 1, KindJoined: 1, KindRecordingEnded: 1},
+			ByKind: map[Kind]int64{
+				KindData: 2, KindRecordingStarted: 1, KindJoined: 1,
+				KindRecordingEnded: 1,
+			},
 		},
 		Completeness: Completeness{
 			Tail: TailUnproved,
-			Join: Join{AnnouncedUnixNS: 1749673839900000000, JoinedUnixNS: messages[1].UnixNS, RoomCreatedUnixMS: 1749673800000},
+			Join: Join{
+				AnnouncedUnixNS: 1749673839900000000, JoinedUnixNS: messages[1].UnixNS,
+				RoomCreatedUnixMS: 1749673800000,
+			},
 		},
 	}
 	lines := int64(len(messages))
@@ -252,13 +280,28 @@ func TestVerify(t *testing.T) {
 	}{
 		{"good", func(fstest.MapFS) {}, nil},
 		{"an object more", func(m fstest.MapFS) { m["x"] = &fstest.MapFile{} }, nil},
-		{"missing", both(gone(MetadataName), gone(RawDir+"000001.seg.zst")), []string{"metadata.json: ", "raw/000001.seg.zst: "}},
-		{"other bytes", replace(MetadataName, "class-1", "class-2"), []string{"metadata.json: has SHA-256"}},
+		{
+			"missing", both(gone(MetadataName), gone(RawDir+"000001.seg.zst")),
+			[]string{"metadata.json: ", "raw/000001.seg.zst: "},
+		},
+		{
+			"other bytes", replace(MetadataName, "class-1", "class-2"),
+			[]string{"metadata.json: has SHA-256"},
+		},
 		{"longer", replace(EventsName, "\n", "\n\n"), []string{"events.jsonl: has"}},
 		{"a hole in n", hole, []string{"events.jsonl: line 4 has n 6"}},
-		{"other number of lines", replace(ManifestName, `"messages": 5`, `"messages": 6`), []string{"events.jsonl: has 5 lines"}},
-		{"no events", replace(ManifestName, `"events.jsonl"`, `"other.jsonl"`), []string{"events.jsonl: not in the manifest", "other.jsonl: "}},
-		{"keys of a line in another case", line(`"kind"`, `"Kind"`), []string{`events.jsonl: events.jsonl, line 1: the key "kind" is written "Kind"`}},
+		{
+			"other number of lines", replace(ManifestName, `"messages": 5`, `"messages": 6`),
+			[]string{"events.jsonl: has 5 lines"},
+		},
+		{
+			"no events", replace(ManifestName, `"events.jsonl"`, `"other.jsonl"`),
+			[]string{"events.jsonl: not in the manifest", "other.jsonl: "},
+		},
+		{
+			"keys of a line in another case", line(`"kind"`, `"Kind"`),
+			[]string{`events.jsonl: events.jsonl, line 1: the key "kind" is written "Kind"`},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			fsys := exampleFS(t)
@@ -312,7 +355,8 @@ func TestOpen_NotARecording(t *testing.T) {
 		t.Error("no error")
 	}
 	huge := append(exampleDelivery(t)[ManifestName], bytes.Repeat([]byte(" "), MaxState)...)
-	if _, err := Open(fstest.MapFS{ManifestName: {Data: huge}}); err == nil || !strings.Contains(err.Error(), "more than") {
+	if _, err := Open(fstest.MapFS{ManifestName: {Data: huge}}); err == nil ||
+		!strings.Contains(err.Error(), "more than") {
 		t.Errorf("a manifest of %d bytes: %v", len(huge), err)
 	}
 }
@@ -366,7 +410,10 @@ func TestNotRegular(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer root.Close()
-				for what, fsys := range map[string]fs.FS{"root": root.FS(), "DirFS": os.DirFS(dir)} {
+				for what, fsys := range map[string]fs.FS{
+					"root":  root.FS(),
+					"DirFS": os.DirFS(dir),
+				} {
 					rec, err := Open(fsys)
 					if err == nil {
 						err = rec.Verify(t.Context(), nil)
@@ -388,7 +435,8 @@ func TestVerify_Endless(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := rec.Verify(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "more than") {
+		if err := rec.Verify(t.Context(), nil); err == nil ||
+			!strings.Contains(err.Error(), "more than") {
 			t.Errorf("%s: %v", name, err)
 		}
 		if e.read > 1<<20 {

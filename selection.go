@@ -22,18 +22,22 @@ type SelectionRules struct {
 
 // IsZero reports whether the rules let everything through.
 func (r SelectionRules) IsZero() bool {
-	return len(r.TopicsAllow)+len(r.TopicsDeny)+len(r.IdentitiesAllow)+len(r.IdentitiesDeny)+r.IdentitiesAllowCount+r.IdentitiesDenyCount == 0
+	return len(r.TopicsAllow)+len(r.TopicsDeny)+len(r.IdentitiesAllow)+len(r.IdentitiesDeny)+
+		r.IdentitiesAllowCount+r.IdentitiesDenyCount == 0
 }
 
 // Reasons of [Dropped].
 const (
-	DroppedIdentity      = "identity"       // the sender may not be recorded
-	DroppedTopic         = "topic"          // the topic may not be recorded
-	DroppedStreamUnknown = "stream_unknown" // part of a stream whose beginning, and so its topic, we do not know
-	DroppedTrackUnknown  = "track_unknown"  // frame of a data track of which the server has not told us whose it is, or its name
-	DroppedEncrypted     = "encrypted"      // the topic is encrypted
-	DroppedKindUnknown   = "kind_unknown"   // a kind of packet of which we do not know where its topic is
-	DroppedMalformed     = "malformed"      // sender or topic cannot be told
+	DroppedIdentity = "identity" // the sender may not be recorded
+	DroppedTopic    = "topic"    // the topic may not be recorded
+	// part of a stream whose beginning, and so its topic, we do not know
+	DroppedStreamUnknown = "stream_unknown"
+	// frame of a data track of which the server has not told us whose it is, or its name
+	DroppedTrackUnknown = "track_unknown"
+	DroppedEncrypted    = "encrypted" // the topic is encrypted
+	// a kind of packet of which we do not know where its topic is
+	DroppedKindUnknown = "kind_unknown"
+	DroppedMalformed   = "malformed" // sender or topic cannot be told
 )
 
 // Dropped counts packets that were received and, because of the rules, not

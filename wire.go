@@ -36,10 +36,13 @@ func newWireMessage(m Message) *wireMessage {
 	return &wireMessage{
 		N: m.N, Kind: m.Kind, Time: UnixTimestamp(m.UnixNS), UnixNS: m.UnixNS,
 		Identity: m.Identity, ParticipantSID: m.ParticipantSID, Topic: m.Topic,
-		Reliable: m.Reliable, Sequence: m.Sequence, Epoch: m.Epoch, PossibleDuplicate: m.PossibleDuplicate,
-		Text: m.Text, Base64: m.Base64, Withheld: m.Withheld, Field: m.Field, FieldName: m.FieldName,
-		User: m.User, Chat: m.Chat, Transcription: m.Transcription, RPC: m.RPC, SIPDTMF: m.SIPDTMF,
-		Stream: m.Stream, Track: m.Track, Event: m.Event,
+		Reliable: m.Reliable, Sequence: m.Sequence, Epoch: m.Epoch,
+		PossibleDuplicate: m.PossibleDuplicate,
+		Text:              m.Text, Base64: m.Base64, Withheld: m.Withheld, Field: m.Field,
+		FieldName: m.FieldName,
+		User:      m.User, Chat: m.Chat, Transcription: m.Transcription, RPC: m.RPC,
+		SIPDTMF: m.SIPDTMF,
+		Stream:  m.Stream, Track: m.Track, Event: m.Event,
 		DestinationIdentities: m.DestinationIdentities, Encryption: m.Encryption, CopyOf: m.CopyOf,
 	}
 }
@@ -48,10 +51,13 @@ func (w *wireMessage) message() Message {
 	return Message{
 		N: w.N, Kind: w.Kind, Time: w.Time.Time, UnixNS: w.UnixNS,
 		Identity: w.Identity, ParticipantSID: w.ParticipantSID, Topic: w.Topic,
-		Reliable: w.Reliable, Sequence: w.Sequence, Epoch: w.Epoch, PossibleDuplicate: w.PossibleDuplicate,
-		Text: w.Text, Base64: w.Base64, Withheld: w.Withheld, Field: w.Field, FieldName: w.FieldName,
-		User: w.User, Chat: w.Chat, Transcription: w.Transcription, RPC: w.RPC, SIPDTMF: w.SIPDTMF,
-		Stream: w.Stream, Track: w.Track, Event: w.Event,
+		Reliable: w.Reliable, Sequence: w.Sequence, Epoch: w.Epoch,
+		PossibleDuplicate: w.PossibleDuplicate,
+		Text:              w.Text, Base64: w.Base64, Withheld: w.Withheld, Field: w.Field,
+		FieldName: w.FieldName,
+		User:      w.User, Chat: w.Chat, Transcription: w.Transcription, RPC: w.RPC,
+		SIPDTMF: w.SIPDTMF,
+		Stream:  w.Stream, Track: w.Track, Event: w.Event,
 		DestinationIdentities: w.DestinationIdentities, Encryption: w.Encryption, CopyOf: w.CopyOf,
 	}
 }

@@ -41,16 +41,20 @@ func listen(t *testing.T, room string) *listener {
 			return
 		}
 		// The SDK does not say by which channel it came; the tests below send everything reliably.
-		l.got[from.SenderIdentity] = append(l.got[from.SenderIdentity], classroom.Received{Topic: u.Topic, Payload: u.Payload, Reliable: true})
+		l.got[from.SenderIdentity] = append(l.got[from.SenderIdentity],
+			classroom.Received{Topic: u.Topic, Payload: u.Payload, Reliable: true})
 	}
-	r, err := lksdk.ConnectToRoomWithToken(shared.LiveKit.URL, token, cb, lksdk.WithAutoSubscribe(false), lksdk.WithLogger(logger.GetDiscardLogger()))
+	r, err := lksdk.ConnectToRoomWithToken(shared.LiveKit.URL, token, cb,
+		lksdk.WithAutoSubscribe(false), lksdk.WithLogger(logger.GetDiscardLogger()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.Disconnect)
-	// Having joined, the SDK's data channels need not be open yet, and LiveKit drops unsequenced packets until then.
+	// Having joined, the SDK's data channels need not be open yet, and LiveKit drops unsequenced
+	// packets until then.
 	eventually(t, "the listener hears", func() bool {
-		if err := shared.LiveKit.SendData(t.Context(), room, "anybody there?", true, nil); err != nil {
+		if err := shared.LiveKit.SendData(t.Context(), room, "anybody there?", true,
+			nil); err != nil {
 			t.Fatal(err)
 		}
 		l.mu.Lock()
@@ -71,12 +75,14 @@ func TestClassIsHeardCompletely(t *testing.T) {
 	x := start(t, p, "class")
 	rec := listen(t, "class")
 	c := shared.Class(p, x)
-	c.Seed, c.Messages, c.Late, c.Rejoin, c.ServerMessages, c.Pause = 7, 60, 1, 1, 5, 10*time.Millisecond
+	c.Seed, c.Messages, c.Late, c.Rejoin, c.ServerMessages, c.Pause = 7, 60, 1, 1, 5,
+		10*time.Millisecond
 	rep, err := c.Run(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(rep.Sent) != 4 || rep.Connections["learner-1"] != 2 || rep.Connections["learner-3"] != 1 {
+	if len(rep.Sent) != 4 || rep.Connections["learner-1"] != 2 ||
+		rep.Connections["learner-3"] != 1 {
 		t.Errorf("senders %d, connections %v", len(rep.Sent), rep.Connections)
 	}
 	for id, sent := range rep.Sent {
@@ -109,7 +115,8 @@ func TestClassIsDeterministic(t *testing.T) {
 	for id, sent := range a {
 		for i, m := range sent {
 			o := b[id][i]
-			if m.N != i+1 || m.Topic != o.Topic || m.Reliable != o.Reliable || !bytes.Equal(m.Payload, o.Payload) {
+			if m.N != i+1 || m.Topic != o.Topic || m.Reliable != o.Reliable ||
+				!bytes.Equal(m.Payload, o.Payload) {
 				t.Fatalf("%s: message %d differs", id, i+1)
 			}
 		}
@@ -119,7 +126,10 @@ func TestClassIsDeterministic(t *testing.T) {
 func TestLoad(t *testing.T) {
 	ctx := t.Context()
 	recs := []*listener{listen(t, "load-a"), listen(t, "load-b")}
-	load, err := shared.LiveKit.StartLoad(ctx, classroom.Load{Rooms: []string{"load-a", "load-b"}, Senders: 2, Rate: 200, Messages: 100, Size: 300, Topic: "log"})
+	load, err := shared.LiveKit.StartLoad(ctx, classroom.Load{
+		Rooms:   []string{"load-a", "load-b"},
+		Senders: 2, Rate: 200, Messages: 100, Size: 300, Topic: "log",
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,12 +144,14 @@ func TestLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(res.Senders) != 4 || res.StartedUnixNS >= res.SentUnixNS || res.SentUnixNS > res.DrainedUnixNS {
+	if len(res.Senders) != 4 || res.StartedUnixNS >= res.SentUnixNS ||
+		res.SentUnixNS > res.DrainedUnixNS {
 		t.Errorf("%+v", res)
 	}
 	for i, s := range res.Senders {
 		got := recs[i/2].from(s.Identity)
-		if s.Error != "" || s.Messages != 100 || s.Bytes != 100*300 || len(got) != 100 || s.Room != fmt.Sprintf("load-%c", 'a'+i/2) {
+		if s.Error != "" || s.Messages != 100 || s.Bytes != 100*300 || len(got) != 100 ||
+			s.Room != fmt.Sprintf("load-%c", 'a'+i/2) {
 			t.Errorf("%+v, received %d", s, len(got))
 		}
 	}
@@ -148,11 +160,15 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// Without a rate the senders wait only for their own buffers, and say that these were empty before they left.
+// Without a rate the senders wait only for their own buffers, and say that these were empty before
+// they left.
 func TestLoadAsFastAsItGoes(t *testing.T) {
 	ctx := t.Context()
 	rec := listen(t, "burst")
-	load, err := shared.LiveKit.StartLoad(ctx, classroom.Load{Rooms: []string{"burst"}, Senders: 2, Messages: 2000, Size: 200, Topic: "log"})
+	load, err := shared.LiveKit.StartLoad(ctx, classroom.Load{
+		Rooms: []string{"burst"}, Senders: 2,
+		Messages: 2000, Size: 200, Topic: "log",
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +181,8 @@ func TestLoadAsFastAsItGoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, s := range res.Senders {
-		if got := len(rec.from(s.Identity)); s.Error != "" || !s.Drained || s.Messages != 2000 || got != 2000 {
+		if got := len(rec.from(s.Identity)); s.Error != "" || !s.Drained || s.Messages != 2000 ||
+			got != 2000 {
 			t.Errorf("%+v, received %d", s, got)
 		}
 	}

@@ -7,9 +7,10 @@ import (
 	"strings"
 )
 
-// DotEnv writes a .env file for a recorder of all projects into dir, with all the keys that the predecessor had and those that
-// this deployment needs, and returns its path. Extra lines ("KEY=value") come last; later lines do not override earlier ones in
-// every parser, so they must be other keys.
+// DotEnv writes a .env file for a recorder of all projects into dir, with all the keys that the
+// predecessor had and those that this deployment needs, and returns its path. Extra lines
+// ("KEY=value") come last; later lines do not override earlier ones in every parser, so they must
+// be other keys.
 func (s *Stack) DotEnv(dir string, extra ...string) (string, error) {
 	return writeDotEnv(dir, append(s.Env(), extra...))
 }
@@ -22,8 +23,8 @@ func writeDotEnv(dir string, lines []string) (string, error) {
 	return path, nil
 }
 
-// Env returns a recorder's configuration as environment variables, "KEY=value", for the given projects, or for all if none is
-// given. With proxies, it points to them.
+// Env returns a recorder's configuration as environment variables, "KEY=value", for the given
+// projects, or for all if none is given. With proxies, it points to them.
 func (s *Stack) Env(projects ...Project) []string {
 	if len(projects) == 0 {
 		projects = s.SyncFlow.Projects
@@ -38,7 +39,8 @@ func (s *Stack) Env(projects ...Project) []string {
 		if s.Proxies != nil {
 			_, port, _ = strings.Cut(s.Proxies.RabbitMQ.Addr, ":")
 		}
-		lines = append(lines, "RABBITMQ_HOST="+mq.Host, "RABBITMQ_PORT="+port, "RABBITMQ_VHOST_NAME="+mq.VHost,
+		lines = append(lines, "RABBITMQ_HOST="+mq.Host, "RABBITMQ_PORT="+port,
+			"RABBITMQ_VHOST_NAME="+mq.VHost,
 			fmt.Sprintf("RABBITMQ_TLS=%v", s.opt.TLS))
 		if s.opt.TLS {
 			lines = append(lines, "RABBITMQ_CA_FILE="+mq.CAFile)
@@ -54,7 +56,8 @@ func (s *Stack) Env(projects ...Project) []string {
 			if s.Proxies != nil {
 				endpoint = "http://" + s.Proxies.S3.Addr
 			}
-			lines = append(lines, k+"ACCESS_KEY="+s.S3.AccessKey, k+"SECRET_KEY="+s.S3.SecretKey, k+"ENDPOINT="+endpoint,
+			lines = append(lines, k+"ACCESS_KEY="+s.S3.AccessKey, k+"SECRET_KEY="+s.S3.SecretKey,
+				k+"ENDPOINT="+endpoint,
 				k+"BUCKET_NAME="+p.Bucket, k+"REGION="+s.S3.Region)
 		}
 	}

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// LogEntry is a line of the log of a recorder that runs with LOG_FORMAT=json; what a line does not have is zero.
+// LogEntry is a line of the log of a recorder that runs with LOG_FORMAT=json; what a line does not
+// have is zero.
 type LogEntry struct {
 	Time      time.Time `json:"time"`
 	Msg       string    `json:"msg"`
@@ -19,8 +20,8 @@ type LogEntry struct {
 	EgressID  string    `json:"egress_id"`
 }
 
-// LogFollower reads the recorder's log as it grows: what happened and when, without asking the recorder, which would cost it
-// something.
+// LogFollower reads the recorder's log as it grows: what happened and when, without asking the
+// recorder, which would cost it something.
 type LogFollower struct {
 	f    *os.File
 	rest []byte // of a line that is not whole yet
@@ -38,7 +39,8 @@ func (r *Recorder) FollowLog() (*LogFollower, error) {
 // Close closes the file.
 func (l *LogFollower) Close() error { return l.f.Close() }
 
-// Next returns the lines that were finished since the last call; those that are not JSON are left out.
+// Next returns the lines that were finished since the last call; those that are not JSON are left
+// out.
 func (l *LogFollower) Next() ([]LogEntry, error) {
 	b, err := io.ReadAll(l.f)
 	if err != nil {
@@ -59,7 +61,8 @@ func (l *LogFollower) Next() ([]LogEntry, error) {
 	}
 }
 
-// AwaitUploaded waits until a recording is delivered, without asking the recorder, and returns when its last object was verified.
+// AwaitUploaded waits until a recording is delivered, without asking the recorder, and returns when
+// its last object was verified.
 func (r *Recorder) AwaitUploaded(ctx context.Context, egressID string) (time.Time, error) {
 	name := filepath.Join(r.DataDir(), "recordings", egressID, "uploaded.json")
 	tick := time.NewTicker(2 * time.Millisecond)
@@ -74,7 +77,8 @@ func (r *Recorder) AwaitUploaded(ctx context.Context, egressID string) (time.Tim
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return time.Time{}, fmt.Errorf("%s was not delivered: %w\n%s", egressID, ctx.Err(), r.LogTail(3000))
+			return time.Time{}, fmt.Errorf("%s was not delivered: %w\n%s", egressID, ctx.Err(),
+				r.LogTail(3000))
 		}
 	}
 }

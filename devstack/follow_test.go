@@ -42,14 +42,17 @@ func TestFollowLog(t *testing.T) {
 		}
 		for i, e := range got {
 			if e.SessionID != step.want[i] {
-				t.Errorf("after %q line %d is of session %q, want %q", step.written, i, e.SessionID, step.want[i])
+				t.Errorf("after %q line %d is of session %q, want %q", step.written, i, e.SessionID,
+					step.want[i])
 			}
 		}
 	}
 }
 
 func TestHeapAlloc(t *testing.T) {
-	if n, err := heapAlloc([]byte("heap profile: 1: 2 [3: 4] @ heap/1048576\n\n# runtime.MemStats\n# Alloc = 5\n# HeapAlloc = 6789\n# HeapSys = 7\n")); err != nil || n != 6789 {
+	if n, err := heapAlloc([]byte("heap profile: 1: 2 [3: 4] @ heap/1048576\n\n# " +
+		"runtime.MemStats\n# Alloc = 5\n# HeapAlloc = 6789\n# HeapSys = 7\n")); err != nil ||
+		n != 6789 {
 		t.Errorf("%d, %v", n, err)
 	}
 	if _, err := heapAlloc([]byte("# HeapSys = 7\n")); err == nil {

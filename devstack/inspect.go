@@ -54,8 +54,8 @@ func (p *Process) OpenFiles() (int, error) {
 // DataDir is the recorder's spool.
 func (r *Recorder) DataDir() string { return filepath.Join(r.Dir, "textegress-data") }
 
-// Metrics reads the recorder's metrics, summed over their labels, and each one by its name with the labels as it is written. What
-// has the label result="ok" is there once more, as "name ok".
+// Metrics reads the recorder's metrics, summed over their labels, and each one by its name with the
+// labels as it is written. What has the label result="ok" is there once more, as "name ok".
 func (r *Recorder) Metrics(ctx context.Context) (map[string]float64, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.URL+"/metrics", nil)
 	if err != nil {
@@ -89,7 +89,8 @@ func (r *Recorder) Metrics(ctx context.Context) (map[string]float64, error) {
 	return out, s.Err()
 }
 
-// Pprof fetches a profile of the recorder over its control socket: "heap?gc=1", "profile?seconds=20", …
+// Pprof fetches a profile of the recorder over its control socket: "heap?gc=1",
+// "profile?seconds=20", …
 func (r *Recorder) Pprof(ctx context.Context, what string) ([]byte, error) {
 	// The path of a socket may be too long for its address, that of the folder's descriptor is not.
 	dir, err := os.Open(r.DataDir())
@@ -97,10 +98,14 @@ func (r *Recorder) Pprof(ctx context.Context, what string) ([]byte, error) {
 		return nil, fmt.Errorf("profile: %w", err)
 	}
 	defer dir.Close()
-	t := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", fmt.Sprintf("/proc/self/fd/%d/control.sock", dir.Fd()))
+	t := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _,
+		_ string,
+	) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", fmt.Sprintf("/proc/self/fd/%d/control.sock",
+			dir.Fd()))
 	}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://control/debug/pprof/"+what, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://control/debug/pprof/"+what,
+		nil)
 	if err != nil {
 		return nil, err
 	}
@@ -119,13 +124,14 @@ func (r *Recorder) Pprof(ctx context.Context, what string) ([]byte, error) {
 	return b, nil
 }
 
-// LiveHeap returns the bytes of the recorder's heap that are reachable: allocated just after a collection that it forces. What a
-// pool has let go of goes with the second one.
+// LiveHeap returns the bytes of the recorder's heap that are reachable: allocated just after a
+// collection that it forces. What a pool has let go of goes with the second one.
 func (r *Recorder) LiveHeap(ctx context.Context) (int64, error) {
 	var text []byte
 	for range 2 {
 		var err error
-		// As text the profile ends with the statistics, which were read before it was written: writing it takes memory, too.
+		// As text the profile ends with the statistics, which were read before it was written:
+		// writing it takes memory, too.
 		if text, err = r.Pprof(ctx, "heap?gc=1&debug=1"); err != nil {
 			return 0, err
 		}

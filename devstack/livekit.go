@@ -15,34 +15,38 @@ import (
 	lksdk "github.com/livekit/server-sdk-go/v2"
 )
 
-// LiveKitOptions configures a LiveKit server. The zero value is a server as SyncFlow's deployments run it, with LiveKit's own
-// defaults.
+// LiveKitOptions configures a LiveKit server. The zero value is a server as SyncFlow's deployments
+// run it, with LiveKit's own defaults.
 type LiveKitOptions struct {
 	// Version is "1.13.5" (default) or "1.11.0".
 	Version string
-	// Dir is the folder for the configuration and the log. Empty: a temporary folder that Close removes.
+	// Dir is the folder for the configuration and the log. Empty: a temporary folder that Close
+	// removes.
 	Dir string
 	// SingleUDPPort uses one UDP port for all connections instead of a range.
 	SingleUDPPort bool
 	// UDPRange replaces the range of about 900 UDP ports, of which every PeerConnection needs one.
 	UDPRange [2]int
-	// EmptyTimeout closes a room that nobody joined, DepartureTimeout one that everybody left. Whole seconds; 0: LiveKit's
-	// defaults (300 s and 20 s).
+	// EmptyTimeout closes a room that nobody joined, DepartureTimeout one that everybody left.
+	// Whole seconds; 0: LiveKit's defaults (300 s and 20 s).
 	EmptyTimeout, DepartureTimeout time.Duration
 	// NoAutoCreate makes joining a room that does not exist an error.
 	NoAutoCreate bool
-	// TURN runs LiveKit's TURN server, over UDP and over TLS. Clients are told to find the latter at TURNDomain:443, which does
-	// not resolve: they must be led to LiveKit.TURNTLS. Its certificate is signed by CertDir/ca.pem.
+	// TURN runs LiveKit's TURN server, over UDP and over TLS. Clients are told to find the latter
+	// at TURNDomain:443, which does not resolve: they must be led to LiveKit.TURNTLS. Its
+	// certificate is signed by CertDir/ca.pem.
 	TURN bool
 	// CertDir holds the certificates for TURN, or gets them. Empty: Dir.
 	CertDir string
 	// LogLevel of the server; default "info".
 	LogLevel string
-	// RoomConfig and RTCConfig are further lines of YAML for the sections room and rtc, each "key: value".
+	// RoomConfig and RTCConfig are further lines of YAML for the sections room and rtc, each "key:
+	// value".
 	RoomConfig, RTCConfig []string
 }
 
-// LiveKit is a running LiveKit server without Redis, on loopback only. It keeps its rooms in memory: a restart loses them.
+// LiveKit is a running LiveKit server without Redis, on loopback only. It keeps its rooms in
+// memory: a restart loses them.
 type LiveKit struct {
 	*Process
 	URL               string // ws://127.0.0.1:port, for clients
@@ -82,7 +86,9 @@ func StartLiveKit(ctx context.Context, o LiveKitOptions) (*LiveKit, error) {
 	return l, nil
 }
 
-func startLiveKit(ctx context.Context, o LiveKitOptions, dir string, ports *portBlock) (*LiveKit, error) {
+func startLiveKit(ctx context.Context, o LiveKitOptions, dir string, ports *portBlock) (*LiveKit,
+	error,
+) {
 	o.Version = orDefault(o.Version, "1.13.5")
 	name := map[string]string{"1.13.5": BinLiveKit, "1.11.0": BinLiveKit111}[o.Version]
 	if name == "" {
@@ -100,7 +106,8 @@ func startLiveKit(ctx context.Context, o LiveKitOptions, dir string, ports *port
 		return nil, err
 	}
 	l := &LiveKit{
-		URL: fmt.Sprintf("ws://127.0.0.1:%d", port), HTTPURL: fmt.Sprintf("http://127.0.0.1:%d", port),
+		URL: fmt.Sprintf("ws://127.0.0.1:%d", port), HTTPURL: fmt.Sprintf("http://127.0.0.1:%d",
+			port),
 		APIKey: "devkey", APISecret: "devsecret-0123456789abcdef0123456789", Version: o.Version,
 	}
 	first, last := ports.udpRange()
@@ -120,13 +127,15 @@ func startLiveKit(ctx context.Context, o LiveKitOptions, dir string, ports *port
 		return nil, err
 	}
 	l.Process, err = StartProcess(ctx, ProcessSpec{
-		Name: "livekit-server " + o.Version, Path: filepath.Join(bin, name), Args: []string{"--config", conf},
-		Dir: dir, Log: filepath.Join(dir, "livekit.log"), StopTimeout: 15 * time.Second,
+		Name: "livekit-server " + o.Version, Path: filepath.Join(bin, name),
+		Args: []string{"--config", conf},
+		Dir:  dir, Log: filepath.Join(dir, "livekit.log"), StopTimeout: 15 * time.Second,
 		Ready: func(ctx context.Context) error {
 			if err := httpOK(ctx, l.HTTPURL); err != nil {
 				return err
 			}
-			// LiveKit answers 0.1 s before it counts as running, and a signal to end in between is lost.
+			// LiveKit answers 0.1 s before it counts as running, and a signal to end in between is
+			// lost.
 			time.Sleep(150 * time.Millisecond)
 			return nil
 		},
@@ -137,13 +146,15 @@ func startLiveKit(ctx context.Context, o LiveKitOptions, dir string, ports *port
 	return l, nil
 }
 
-// liveKitYAML writes the configuration. Two settings look superfluous and are not: without tcp_port 0 LiveKit opens its
-// ICE/TCP port on all interfaces, and without interfaces it offers UDP candidates of the real ones.
+// liveKitYAML writes the configuration. Two settings look superfluous and are not: without tcp_port
+// 0 LiveKit opens its ICE/TCP port on all interfaces, and without interfaces it offers UDP
+// candidates of the real ones.
 func liveKitYAML(o LiveKitOptions, l *LiveKit, port, firstUDP, lastUDP int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "port: %d\nbind_addresses: [127.0.0.1]\nkeys: {%s: %s}\nlogging: {level: %s}\n",
 		port, l.APIKey, l.APISecret, orDefault(o.LogLevel, "info"))
-	b.WriteString("rtc:\n  tcp_port: 0\n  node_ip: 127.0.0.1\n  use_external_ip: false\n  enable_loopback_candidate: true\n" +
+	b.WriteString("rtc:\n  tcp_port: 0\n  node_ip: 127.0.0.1\n  use_external_ip: false\n  " +
+		"enable_loopback_candidate: true\n" +
 		"  stun_servers: []\n  interfaces: {includes: [lo]}\n")
 	if o.SingleUDPPort {
 		fmt.Fprintf(&b, "  udp_port: %d\n", firstUDP)
@@ -166,8 +177,8 @@ func liveKitYAML(o LiveKitOptions, l *LiveKit, port, firstUDP, lastUDP int) stri
 	return b.String()
 }
 
-// turnYAML writes the section for LiveKit's TURN server. Since 1.13 it refuses to relay to loopback unless told otherwise; 1.11 does
-// not know the setting.
+// turnYAML writes the section for LiveKit's TURN server. Since 1.13 it refuses to relay to loopback
+// unless told otherwise; 1.11 does not know the setting.
 func turnYAML(certs string, l *LiveKit, ports *portBlock) (string, error) {
 	if err := os.MkdirAll(certs, 0o755); err != nil {
 		return "", err
@@ -185,16 +196,19 @@ func turnYAML(certs string, l *LiveKit, ports *portBlock) (string, error) {
 	}
 	first, last := ports.relayRange()
 	l.TURNTLS, l.TURNUDP = fmt.Sprintf("127.0.0.1:%d", tlsPort), udpPort
-	s := fmt.Sprintf("turn:\n  enabled: true\n  domain: %s\n  bind_addresses: [127.0.0.1]\n  udp_port: %d\n  tls_port: %d\n"+
+	s := fmt.Sprintf("turn:\n  enabled: true\n  domain: %s\n  bind_addresses: [127.0.0.1]\n  "+
+		"udp_port: %d\n  tls_port: %d\n"+
 		"  cert_file: %s\n  key_file: %s\n  relay_range_start: %d\n  relay_range_end: %d\n",
-		TURNDomain, udpPort, tlsPort, filepath.Join(certs, "server.pem"), filepath.Join(certs, "server.key"), first, last)
+		TURNDomain, udpPort, tlsPort, filepath.Join(certs, "server.pem"),
+		filepath.Join(certs, "server.key"), first, last)
 	if l.Version != "1.11.0" {
 		s += "  allow_restricted_peer_cidrs: [127.0.0.0/8]\n"
 	}
 	return s, nil
 }
 
-// Close kills the server (a LiveKit that is told to end waits for its participants) and removes its folder if it was temporary.
+// Close kills the server (a LiveKit that is told to end waits for its participants) and removes its
+// folder if it was temporary.
 func (l *LiveKit) Close() error {
 	err := l.Kill()
 	if l.cleanup != nil {
@@ -203,9 +217,10 @@ func (l *LiveKit) Close() error {
 	return err
 }
 
-// Stop ends the server without waiting for its participants, who are disconnected with SERVER_SHUTDOWN. A first signal alone
-// would make LiveKit wait until the last participant has left (Process.Stop does that); the second one makes it go, after up
-// to five seconds for open HTTP connections.
+// Stop ends the server without waiting for its participants, who are disconnected with
+// SERVER_SHUTDOWN. A first signal alone would make LiveKit wait until the last participant has left
+// (Process.Stop does that); the second one makes it go, after up to five seconds for open HTTP
+// connections.
 func (l *LiveKit) Stop(ctx context.Context) error {
 	if !l.Running() {
 		return nil
@@ -223,14 +238,16 @@ func (l *LiveKit) Stop(ctx context.Context) error {
 			case <-exited:
 				return
 			case <-tick.C:
-				_ = l.signal(syscall.SIGINT) // not SIGTERM: two equal pending signals would arrive as one
+				// not SIGTERM: two equal pending signals would arrive as one
+				_ = l.signal(syscall.SIGINT)
 			}
 		}
 	}()
 	return l.Process.Stop(ctx)
 }
 
-// Restart stops the server if it is running and starts it again on the same ports, without its rooms.
+// Restart stops the server if it is running and starts it again on the same ports, without its
+// rooms.
 func (l *LiveKit) Restart(ctx context.Context) error {
 	if err := l.Stop(ctx); err != nil {
 		return err
@@ -256,8 +273,11 @@ func (l *LiveKit) Token(identity string, g *auth.VideoGrant) (string, error) {
 }
 
 // TokenFor returns a join token that is valid for the given time.
-func (l *LiveKit) TokenFor(identity string, g *auth.VideoGrant, valid time.Duration) (string, error) {
-	t, err := auth.NewAccessToken(l.APIKey, l.APISecret).SetIdentity(identity).SetName(identity).SetVideoGrant(g).SetValidFor(valid).ToJWT()
+func (l *LiveKit) TokenFor(identity string, g *auth.VideoGrant, valid time.Duration) (string,
+	error,
+) {
+	t, err := auth.NewAccessToken(l.APIKey, l.APISecret).SetIdentity(identity).SetName(
+		identity).SetVideoGrant(g).SetValidFor(valid).ToJWT()
 	if err != nil {
 		return "", fmt.Errorf("devstack: making a LiveKit token: %w", err)
 	}
@@ -290,7 +310,9 @@ func (l *LiveKit) Room(ctx context.Context, name string) (*livekit.Room, error) 
 }
 
 // Participants lists everybody in a room, hidden participants too.
-func (l *LiveKit) Participants(ctx context.Context, room string) ([]*livekit.ParticipantInfo, error) {
+func (l *LiveKit) Participants(ctx context.Context, room string) ([]*livekit.ParticipantInfo,
+	error,
+) {
 	r, err := l.RoomService().ListParticipants(ctx, &livekit.ListParticipantsRequest{Room: room})
 	if err != nil {
 		return nil, err
@@ -300,12 +322,17 @@ func (l *LiveKit) Participants(ctx context.Context, room string) ([]*livekit.Par
 
 // RemoveParticipant disconnects one participant with PARTICIPANT_REMOVED.
 func (l *LiveKit) RemoveParticipant(ctx context.Context, room, identity string) error {
-	_, err := l.RoomService().RemoveParticipant(ctx, &livekit.RoomParticipantIdentity{Room: room, Identity: identity})
+	_, err := l.RoomService().RemoveParticipant(ctx, &livekit.RoomParticipantIdentity{
+		Room:     room,
+		Identity: identity,
+	})
 	return err
 }
 
 // SendData sends a packet through the server API: receivers see no sender and no sequence number.
-func (l *LiveKit) SendData(ctx context.Context, room, topic string, reliable bool, payload []byte) error {
+func (l *LiveKit) SendData(ctx context.Context, room, topic string, reliable bool,
+	payload []byte,
+) error {
 	kind := livekit.DataPacket_LOSSY
 	if reliable {
 		kind = livekit.DataPacket_RELIABLE

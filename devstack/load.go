@@ -17,14 +17,15 @@ type LoadProcess struct {
 	dir string
 }
 
-// StartLoad starts a load generator on this stack's LiveKit server and returns when all its senders have joined. URL and keys
-// of the plan are filled in if empty. Nothing is sent before Go.
+// StartLoad starts a load generator on this stack's LiveKit server and returns when all its senders
+// have joined. URL and keys of the plan are filled in if empty. Nothing is sent before Go.
 func (l *LiveKit) StartLoad(ctx context.Context, plan classroom.Load) (*LoadProcess, error) {
 	bin, err := EnsureBinaries(ctx, BinLoadgen)
 	if err != nil {
 		return nil, err
 	}
-	plan.URL, plan.APIKey, plan.APISecret = orDefault(plan.URL, l.URL), orDefault(plan.APIKey, l.APIKey), orDefault(plan.APISecret, l.APISecret)
+	plan.URL, plan.APIKey, plan.APISecret = orDefault(plan.URL, l.URL),
+		orDefault(plan.APIKey, l.APIKey), orDefault(plan.APISecret, l.APISecret)
 	b, err := json.Marshal(plan)
 	if err != nil {
 		return nil, err
@@ -38,8 +39,12 @@ func (l *LiveKit) StartLoad(ctx context.Context, plan classroom.Load) (*LoadProc
 		return nil, err
 	}
 	p, err := StartProcess(ctx, ProcessSpec{
-		Name: "loadgen", Path: filepath.Join(bin, BinLoadgen), Dir: dir, Log: in("loadgen.log"), StartTimeout: 2 * time.Minute,
-		Args:  []string{"-plan", in("plan.json"), "-joined", in("joined"), "-go", in("go"), "-out", in("result.json")},
+		Name: "loadgen", Path: filepath.Join(bin, BinLoadgen), Dir: dir, Log: in("loadgen.log"),
+		StartTimeout: 2 * time.Minute,
+		Args: []string{
+			"-plan", in("plan.json"), "-joined", in("joined"), "-go", in("go"), "-out",
+			in("result.json"),
+		},
 		Ready: func(context.Context) error { _, err := os.Stat(in("joined")); return err },
 	})
 	if err != nil {
@@ -78,7 +83,8 @@ func (p *LoadProcess) Close() error {
 	return os.RemoveAll(p.dir)
 }
 
-// Class returns the plan of a class whose learners join a session through the SyncFlow API like a learning environment's.
+// Class returns the plan of a class whose learners join a session through the SyncFlow API like a
+// learning environment's.
 func (s *Stack) Class(p Project, x Session) classroom.Class {
 	return classroom.Class{
 		Tokens: func(ctx context.Context, identity string) (string, string, error) {

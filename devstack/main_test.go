@@ -18,7 +18,10 @@ func TestMain(m *testing.M) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	s, err := Start(ctx, Options{Projects: 2, TLS: true, LiveKit: LiveKitOptions{DepartureTimeout: 2 * time.Second}})
+	s, err := Start(ctx, Options{
+		Projects: 2, TLS: true,
+		LiveKit: LiveKitOptions{DepartureTimeout: 2 * time.Second},
+	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

@@ -10,17 +10,19 @@ import (
 	"syscall"
 )
 
-// Ports are taken from blocks below the kernel's ephemeral range (32768 and up on Linux). A port from that range could be
-// given to an outgoing connection while its server is down, and the server could not come back on it.
+// Ports are taken from blocks below the kernel's ephemeral range (32768 and up on Linux). A port
+// from that range could be given to an outgoing connection while its server is down, and the server
+// could not come back on it.
 const (
 	firstPort     = 10000
 	portsPerBlock = 1000
 	portBlocks    = 22
-	tcpPerBlock   = 60 // the first ports of a block are for TCP listeners, those from 100 on are LiveKit's UDP range
+	// the first ports of a block are for TCP listeners, those from 100 on are LiveKit's UDP range
+	tcpPerBlock = 60
 )
 
-// portBlock is a range of ports that belongs to this process until it ends (or calls release). Other processes that use this
-// package respect it, so that several test binaries can run at once.
+// portBlock is a range of ports that belongs to this process until it ends (or calls release).
+// Other processes that use this package respect it, so that several test binaries can run at once.
 type portBlock struct {
 	first int
 	lock  *os.File
@@ -31,15 +33,18 @@ type portBlock struct {
 
 var errNoPorts = errors.New("devstack: every block of ports is in use by other development stacks")
 
-// takePortBlock reserves a free block. The reservation is a lock on a file in the temporary folder: it ends with the process.
+// takePortBlock reserves a free block. The reservation is a lock on a file in the temporary folder:
+// it ends with the process.
 func takePortBlock() (*portBlock, error) {
 	dir := filepath.Join(os.TempDir(), "textegress-devstack-ports")
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, fmt.Errorf("devstack: reserving ports: %w", err)
 	}
-	_ = os.Chmod(dir, 0o777) // several users may share the machine; not ours to change if another one made it
+	// several users may share the machine; not ours to change if another one made it
+	_ = os.Chmod(dir, 0o777)
 	for i := range portBlocks {
-		f, err := os.OpenFile(filepath.Join(dir, fmt.Sprint(firstPort+i*portsPerBlock)), os.O_CREATE|os.O_RDONLY, 0o666)
+		f, err := os.OpenFile(filepath.Join(dir, fmt.Sprint(firstPort+i*portsPerBlock)),
+			os.O_CREATE|os.O_RDONLY, 0o666)
 		if errors.Is(err, os.ErrPermission) {
 			continue
 		}
@@ -69,11 +74,15 @@ func (b *portBlock) tcp() (int, error) {
 		l.Close()
 		return p, nil
 	}
-	return 0, fmt.Errorf("devstack: no TCP port is free between %d and %d", b.first, b.first+tcpPerBlock-1)
+	return 0, fmt.Errorf("devstack: no TCP port is free between %d and %d", b.first,
+		b.first+tcpPerBlock-1)
 }
 
 // udpRange returns the first and the last port that LiveKit may use for WebRTC.
-func (b *portBlock) udpRange() (first, last int) { return b.first + 100, b.first + portsPerBlock - 1 }
+func (b *portBlock) udpRange() (first, last int) {
+	return b.first + 100,
+		b.first + portsPerBlock - 1
+}
 
 // relayRange returns the first and the last port that LiveKit's TURN server may use for its relays.
 func (b *portBlock) relayRange() (first, last int) { return b.first + tcpPerBlock, b.first + 99 }

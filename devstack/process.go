@@ -17,10 +17,12 @@ import (
 	"time"
 )
 
-// ErrNotRunning is returned when a signal is meant for a process that has ended or was never started.
+// ErrNotRunning is returned when a signal is meant for a process that has ended or was never
+// started.
 var ErrNotRunning = errors.New("the process is not running")
 
-// ProcessSpec says how one server is started. It does not change while the Process lives, so a restart is the same start again.
+// ProcessSpec says how one server is started. It does not change while the Process lives, so a
+// restart is the same start again.
 type ProcessSpec struct {
 	Name string
 	Path string
@@ -33,12 +35,14 @@ type ProcessSpec struct {
 	Ready func(ctx context.Context) error
 	// StartTimeout is how long Ready may take; default 30 s.
 	StartTimeout time.Duration
-	// StopTimeout is how long a process may take to end after SIGTERM before it is killed; default 20 s.
+	// StopTimeout is how long a process may take to end after SIGTERM before it is killed; default
+	// 20 s.
 	StopTimeout time.Duration
 }
 
-// Process is a child process that can be killed, stopped, frozen and started again. It is the leader of its own process
-// group, to which all signals go. Its methods may be called from several goroutines.
+// Process is a child process that can be killed, stopped, frozen and started again. It is the
+// leader of its own process group, to which all signals go. Its methods may be called from several
+// goroutines.
 type Process struct {
 	spec ProcessSpec
 
@@ -50,8 +54,9 @@ type Process struct {
 	used   time.Duration // CPU time of earlier runs
 }
 
-// spawner runs functions on one operating system thread that lives as long as this process. The kernel sends the parent death
-// signal when the *thread* that forked ends, and the Go runtime ends threads when it likes.
+// spawner runs functions on one operating system thread that lives as long as this process. The
+// kernel sends the parent death signal when the *thread* that forked ends, and the Go runtime ends
+// threads when it likes.
 var spawner = sync.OnceValue(func() chan<- func() {
 	ch := make(chan func())
 	go func() {
@@ -63,8 +68,9 @@ var spawner = sync.OnceValue(func() chan<- func() {
 	return ch
 })
 
-// StartProcess starts a child process and waits until it is ready. If it is not, the error contains the end of its log and
-// nothing is left running. The process does not end with ctx, which only limits the wait.
+// StartProcess starts a child process and waits until it is ready. If it is not, the error contains
+// the end of its log and nothing is left running. The process does not end with ctx, which only
+// limits the wait.
 func StartProcess(ctx context.Context, spec ProcessSpec) (*Process, error) {
 	p := &Process{spec: spec}
 	return p, p.Start(ctx)
@@ -82,7 +88,8 @@ func (p *Process) Start(ctx context.Context) error {
 	return nil
 }
 
-// Spawn starts a process that is not running and does not wait until it is ready, so that it can be killed while it starts.
+// Spawn starts a process that is not running and does not wait until it is ready, so that it can be
+// killed while it starts.
 func (p *Process) Spawn() error {
 	if err := p.spawn(); err != nil {
 		return fmt.Errorf("starting %s: %w", p.spec.Name, err)
@@ -153,7 +160,8 @@ func (p *Process) WaitReady(ctx context.Context) error {
 }
 
 func (p *Process) failure(err error) error {
-	return fmt.Errorf("starting %s: %w\n--- end of %s\n%s", p.spec.Name, err, p.spec.Log, p.LogTail(4000))
+	return fmt.Errorf("starting %s: %w\n--- end of %s\n%s", p.spec.Name, err, p.spec.Log,
+		p.LogTail(4000))
 }
 
 func (p *Process) exitState() string {
@@ -197,8 +205,8 @@ func (p *Process) pidLocked() int {
 	return p.cmd.Process.Pid
 }
 
-// signal sends a signal to the process group. The lock keeps the id from being reused: the process is only reaped, and the
-// channel closed, by a goroutine that takes the lock too.
+// signal sends a signal to the process group. The lock keeps the id from being reused: the process
+// is only reaped, and the channel closed, by a goroutine that takes the lock too.
 func (p *Process) signal(s syscall.Signal) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -218,7 +226,8 @@ func (p *Process) signal(s syscall.Signal) error {
 	return nil
 }
 
-// Kill ends the process group with SIGKILL, as a crash would, and waits for the end. It does nothing if it is not running.
+// Kill ends the process group with SIGKILL, as a crash would, and waits for the end. It does
+// nothing if it is not running.
 func (p *Process) Kill() error {
 	err := p.signal(syscall.SIGKILL)
 	if err == nil {
@@ -230,8 +239,9 @@ func (p *Process) Kill() error {
 	return err
 }
 
-// Stop ends the process in an orderly way with SIGTERM and waits for the end. It kills it when it takes too long, which is an
-// error. It does nothing if it is not running. A paused process is resumed first.
+// Stop ends the process in an orderly way with SIGTERM and waits for the end. It kills it when it
+// takes too long, which is an error. It does nothing if it is not running. A paused process is
+// resumed first.
 func (p *Process) Stop(ctx context.Context) error {
 	_ = p.signal(syscall.SIGCONT)
 	if err := p.signal(syscall.SIGTERM); err != nil {
@@ -253,7 +263,8 @@ func (p *Process) Stop(ctx context.Context) error {
 	}
 }
 
-// Restart stops the process if it is running and starts it again with the same ports and the same folder.
+// Restart stops the process if it is running and starts it again with the same ports and the same
+// folder.
 func (p *Process) Restart(ctx context.Context) error {
 	if err := p.Stop(ctx); err != nil {
 		return err
@@ -274,8 +285,8 @@ func (p *Process) Paused() bool {
 	return p.paused
 }
 
-// CPUTime returns the user and system time that all runs of the process have used so far. Children of the process count once
-// it has waited for them.
+// CPUTime returns the user and system time that all runs of the process have used so far. Children
+// of the process count once it has waited for them.
 func (p *Process) CPUTime() (time.Duration, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -287,7 +298,8 @@ func (p *Process) CPUTime() (time.Duration, error) {
 	return p.used + d, err
 }
 
-// cpuTime reads user and system time from /proc, which counts in hundredths of a second on every Linux that Go runs on.
+// cpuTime reads user and system time from /proc, which counts in hundredths of a second on every
+// Linux that Go runs on.
 func cpuTime(pid int) (time.Duration, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

@@ -15,13 +15,17 @@ import (
 )
 
 func script(t *testing.T, sh string) ProcessSpec {
-	return ProcessSpec{Name: "script", Path: "/bin/sh", Args: []string{"-c", sh}, Log: filepath.Join(t.TempDir(), "log")}
+	return ProcessSpec{
+		Name: "script", Path: "/bin/sh", Args: []string{"-c", sh},
+		Log: filepath.Join(t.TempDir(), "log"),
+	}
 }
 
 // eventually polls until f returns true.
 func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(
+		10 * time.Millisecond) {
 		if f() {
 			return
 		}
@@ -33,14 +37,16 @@ func TestProcessFailureShowsLog(t *testing.T) {
 	spec := script(t, "echo no such configuration; exit 3")
 	spec.Ready = func(context.Context) error { return errors.New("never") }
 	_, err := StartProcess(t.Context(), spec)
-	if err == nil || !strings.Contains(err.Error(), "no such configuration") || !strings.Contains(err.Error(), "exit status 3") {
+	if err == nil || !strings.Contains(err.Error(), "no such configuration") ||
+		!strings.Contains(err.Error(), "exit status 3") {
 		t.Errorf("error %v does not say what happened", err)
 	}
 }
 
 func TestProcessSlowStartIsKilled(t *testing.T) {
 	spec := script(t, "echo $$; sleep 1000")
-	spec.Ready, spec.StartTimeout = func(context.Context) error { return errors.New("not yet") }, 300*time.Millisecond
+	spec.Ready, spec.StartTimeout = func(context.Context) error { return errors.New("not yet") },
+		300*time.Millisecond
 	_, err := StartProcess(t.Context(), spec)
 	if err == nil || !strings.Contains(err.Error(), "not yet") {
 		t.Fatalf("error %v, want the last reason", err)
@@ -55,7 +61,8 @@ func TestProcessSlowStartIsKilled(t *testing.T) {
 }
 
 func TestProcessLifeCycle(t *testing.T) {
-	p, err := StartProcess(t.Context(), script(t, "trap 'echo bye; exit 0' TERM; echo hello; while :; do sleep 0.02; done"))
+	p, err := StartProcess(t.Context(),
+		script(t, "trap 'echo bye; exit 0' TERM; echo hello; while :; do sleep 0.02; done"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +89,8 @@ func TestProcessLifeCycle(t *testing.T) {
 		t.Fatal(err)
 	}
 	if p.PID() == first || !strings.Contains(p.LogTail(100), "bye") {
-		t.Errorf("pid %d after %d, log %q: not stopped in order and started again", p.PID(), first, p.LogTail(100))
+		t.Errorf("pid %d after %d, log %q: not stopped in order and started again", p.PID(), first,
+			p.LogTail(100))
 	}
 	if err := p.Kill(); err != nil || p.Running() || p.PID() != 0 {
 		t.Errorf("Kill: %v, running %v, pid %d", err, p.Running(), p.PID())
@@ -116,17 +124,22 @@ func TestProcessCPUTimeAddsUp(t *testing.T) {
 	if err := p.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "more after the restart", func() bool { return used() > before+20*time.Millisecond })
+	eventually(t, "more after the restart",
+		func() bool { return used() > before+20*time.Millisecond })
 }
 
 // TestChildrenDieWithParent runs this test binary again, has it start a process, and kills it.
 func TestChildrenDieWithParent(t *testing.T) {
 	if dir := os.Getenv("DEVSTACK_TEST_PARENT"); dir != "" {
-		p, err := StartProcess(t.Context(), ProcessSpec{Name: "child", Path: "/bin/sleep", Args: []string{"1000"}, Log: filepath.Join(dir, "log")})
+		p, err := StartProcess(t.Context(), ProcessSpec{
+			Name: "child", Path: "/bin/sleep",
+			Args: []string{"1000"}, Log: filepath.Join(dir, "log"),
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(dir, "tmp"), []byte(strconv.Itoa(p.PID())), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "tmp"), []byte(strconv.Itoa(p.PID())),
+			0o600); err != nil {
 			t.Fatal(err)
 		}
 		_ = os.Rename(filepath.Join(dir, "tmp"), filepath.Join(dir, "pid"))

@@ -12,8 +12,9 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Proxies stand before the servers' TCP connections, where a recorder's configuration and SyncFlow's answers point to when
-// Options.Proxies is set. They live in this process. Without a toxic they pass everything on.
+// Proxies stand before the servers' TCP connections, where a recorder's configuration and
+// SyncFlow's answers point to when Options.Proxies is set. They live in this process. Without a
+// toxic they pass everything on.
 type Proxies struct {
 	SyncFlow, RabbitMQ, S3 *Proxy
 	LiveKit                *Proxy // signalling; the data goes over UDP and past it
@@ -40,13 +41,15 @@ type Proxy struct {
 	toxics int
 }
 
-// Toxic is something that disturbs connections; see the list of toxics in github.com/Shopify/toxiproxy.
+// Toxic is something that disturbs connections; see the list of toxics in
+// github.com/Shopify/toxiproxy.
 type Toxic struct {
 	// Type is latency, bandwidth, slow_close, timeout, reset_peer, slicer or limit_data.
 	Type string
 	// Upstream disturbs what goes to the server; otherwise, what comes from it.
 	Upstream bool
-	// Attributes are the numbers that the type takes: latency and jitter in ms, rate in KB/s, delay in ms, timeout in ms, …
+	// Attributes are the numbers that the type takes: latency and jitter in ms, rate in KB/s, delay
+	// in ms, timeout in ms, …
 	Attributes map[string]int64
 }
 
@@ -69,7 +72,8 @@ func (p *Proxy) Add(t Toxic) error {
 		stream = "upstream"
 	}
 	b, err := json.Marshal(map[string]any{
-		"name": fmt.Sprint(p.toxics), "type": t.Type, "stream": stream, "toxicity": 1, "attributes": t.Attributes,
+		"name": fmt.Sprint(p.toxics), "type": t.Type, "stream": stream, "toxicity": 1,
+		"attributes": t.Attributes,
 	})
 	if err != nil {
 		return err
@@ -80,12 +84,13 @@ func (p *Proxy) Add(t Toxic) error {
 	return nil
 }
 
-// Clear undoes all Adds and Close. Connections that a toxic left half dead are ended, as a network that came back would have
-// them ended by one of its sides.
+// Clear undoes all Adds and Close. Connections that a toxic left half dead are ended, as a network
+// that came back would have them ended by one of its sides.
 func (p *Proxy) Clear() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	// A stopped proxy has no connections, so there is no link in which removing a toxic could wait for its peer.
+	// A stopped proxy has no connections, so there is no link in which removing a toxic could wait
+	// for its peer.
 	p.p.Stop()
 	old := p.p
 	p.p = toxiproxy.NewProxy(proxyServer(), p.Name, p.Addr, old.Upstream)
@@ -101,7 +106,8 @@ func (p *Proxy) Close() {
 
 // proxyServer is what toxiproxy's proxies report to; nothing is served.
 var proxyServer = sync.OnceValue(func() *toxiproxy.ApiServer {
-	return toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())
+	return toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()),
+		zerolog.Nop())
 })
 
 // startProxy puts a proxy before an address (host:port, or a URL with one).

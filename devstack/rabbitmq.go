@@ -18,20 +18,23 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// rabbitScripts holds the scripts that run as whoever calls them. The ones in /usr/sbin change to the user rabbitmq.
+// rabbitScripts holds the scripts that run as whoever calls them. The ones in /usr/sbin change to
+// the user rabbitmq.
 const rabbitScripts = "/usr/lib/rabbitmq/bin/"
 
 // ErrNoRabbitMQ is returned when the RabbitMQ server is not installed.
 var ErrNoRabbitMQ = errors.New("devstack: rabbitmq-server is not installed: as root, run\n" +
-	"  printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d && chmod +x /usr/sbin/policy-rc.d  # no system service\n" +
+	"  printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d && chmod +x " +
+	"/usr/sbin/policy-rc.d  # no system service\n" +
 	"  apt-get install --no-install-recommends rabbitmq-server && rm /usr/sbin/policy-rc.d")
 
 // RabbitMQOptions configures a RabbitMQ node.
 type RabbitMQOptions struct {
-	// Dir is the node's folder, required. A node that is started again in it finds its durable queues and messages.
+	// Dir is the node's folder, required. A node that is started again in it finds its durable
+	// queues and messages.
 	Dir string
-	// AuthURL is the base URL of the SyncFlow API whose /rmq/auth hooks decide on logins that the internal user database
-	// does not know. Empty: only internal users.
+	// AuthURL is the base URL of the SyncFlow API whose /rmq/auth hooks decide on logins that the
+	// internal user database does not know. Empty: only internal users.
 	AuthURL string
 	// TLS opens a second listener with a certificate of an own authority.
 	TLS bool
@@ -39,14 +42,16 @@ type RabbitMQOptions struct {
 	ExtraConf []string
 }
 
-// RabbitMQ is a private RabbitMQ node on loopback with its own epmd. It shares nothing with a RabbitMQ of the system.
+// RabbitMQ is a private RabbitMQ node on loopback with its own epmd. It shares nothing with a
+// RabbitMQ of the system.
 type RabbitMQ struct {
 	*Process
 	Host    string // 127.0.0.1
 	Port    int    // plain AMQP
 	TLSPort int    // AMQP over TLS, 0 without
-	CAFile  string // PEM file of the authority that signed the TLS listener's certificate, "" without
-	VHost   string // "syncflow"
+	// PEM file of the authority that signed the TLS listener's certificate, "" without
+	CAFile string
+	VHost  string // "syncflow"
 
 	// User and Password are an internal user with all rights.
 	User, Password string
@@ -56,12 +61,16 @@ type RabbitMQ struct {
 	env  []string
 }
 
-// startRabbitMQ starts a node and waits until its virtual host takes logins. That takes about five seconds.
+// startRabbitMQ starts a node and waits until its virtual host takes logins. That takes about five
+// seconds.
 func startRabbitMQ(ctx context.Context, o RabbitMQOptions, ports *portBlock) (*RabbitMQ, error) {
 	if _, err := os.Stat(rabbitScripts + "rabbitmq-server"); err != nil {
 		return nil, ErrNoRabbitMQ
 	}
-	r := &RabbitMQ{Host: "127.0.0.1", VHost: "syncflow", User: "syncflow", Password: "syncflow-internal", opt: o}
+	r := &RabbitMQ{
+		Host: "127.0.0.1", VHost: "syncflow", User: "syncflow",
+		Password: "syncflow-internal", opt: o,
+	}
 	var p [4]int
 	for i := range p {
 		var err error
@@ -80,7 +89,10 @@ func startRabbitMQ(ctx context.Context, o RabbitMQOptions, ports *portBlock) (*R
 	var err error
 	// Left to itself the node would start an epmd that outlives it.
 	r.epmd, err = StartProcess(ctx, ProcessSpec{
-		Name: "epmd", Path: "epmd", Args: []string{"-port", fmt.Sprint(p[2]), "-address", "127.0.0.1"},
+		Name: "epmd", Path: "epmd", Args: []string{
+			"-port", fmt.Sprint(p[2]), "-address",
+			"127.0.0.1",
+		},
 		Env: []string{"ERL_EPMD_ADDRESS=127.0.0.1"}, Dir: d, Log: filepath.Join(d, "epmd.log"),
 		Ready: func(ctx context.Context) error { return dialTCP(ctx, p[2]) },
 	})
@@ -89,8 +101,9 @@ func startRabbitMQ(ctx context.Context, o RabbitMQOptions, ports *portBlock) (*R
 	}
 	r.Process, err = StartProcess(ctx, ProcessSpec{
 		Name: "rabbitmq-server", Path: rabbitScripts + "rabbitmq-server", Env: r.env, Dir: d,
-		Log: filepath.Join(d, "rabbitmq.log"), StartTimeout: 90 * time.Second, StopTimeout: 30 * time.Second,
-		Ready: r.ready,
+		Log: filepath.Join(d, "rabbitmq.log"), StartTimeout: 90 * time.Second,
+		StopTimeout: 30 * time.Second,
+		Ready:       r.ready,
 	})
 	if err != nil {
 		_ = r.epmd.Kill()
@@ -122,15 +135,18 @@ func (r *RabbitMQ) configure(epmdPort, distPort int) error {
 		conf = append(conf,
 			fmt.Sprintf("listeners.ssl.1 = 127.0.0.1:%d", r.TLSPort),
 			"ssl_options.cacertfile = "+r.CAFile,
-			"ssl_options.certfile = "+filepath.Join(d, "server.pem"), "ssl_options.keyfile = "+filepath.Join(d, "server.key"),
+			"ssl_options.certfile = "+filepath.Join(d, "server.pem"), "ssl_options.keyfile = "+
+				filepath.Join(d, "server.key"),
 			"ssl_options.verify = verify_none", "ssl_options.fail_if_no_peer_cert = false",
 			"ssl_options.versions.1 = tlsv1.3", "ssl_options.versions.2 = tlsv1.2")
 	}
 	if o.AuthURL != "" { // as in SyncFlow's deployments: GET, and no cache in front of it
 		plugins = "[rabbitmq_auth_backend_http]."
 		conf = append(conf, "auth_backends.2 = http", "auth_http.http_method = get",
-			"auth_http.user_path = "+o.AuthURL+"/rmq/auth/user", "auth_http.vhost_path = "+o.AuthURL+"/rmq/auth/vhost",
-			"auth_http.resource_path = "+o.AuthURL+"/rmq/auth/resource", "auth_http.topic_path = "+o.AuthURL+"/rmq/auth/topic")
+			"auth_http.user_path = "+o.AuthURL+"/rmq/auth/user", "auth_http.vhost_path = "+
+				o.AuthURL+"/rmq/auth/vhost",
+			"auth_http.resource_path = "+o.AuthURL+"/rmq/auth/resource", "auth_http.topic_path = "+
+				o.AuthURL+"/rmq/auth/topic")
 	}
 	conf = append(conf, o.ExtraConf...)
 	definitions, err := r.definitions()
@@ -138,38 +154,48 @@ func (r *RabbitMQ) configure(epmdPort, distPort int) error {
 		return err
 	}
 	r.env = []string{
-		// The script then replaces itself with the Erlang machine instead of watching over it, so the child process is the
-		// broker and signals reach it.
+		// The script then replaces itself with the Erlang machine instead of watching over it, so
+		// the child process is the broker and signals reach it.
 		"RUNNING_UNDER_SYSTEMD=true",
-		"RABBITMQ_NODENAME=textegress@localhost", // unique enough: every node has an epmd of its own
+		// unique enough: every node has an epmd of its own
+		"RABBITMQ_NODENAME=textegress@localhost",
 		"RABBITMQ_NODE_IP_ADDRESS=127.0.0.1", fmt.Sprintf("RABBITMQ_NODE_PORT=%d", r.Port),
 		fmt.Sprintf("RABBITMQ_DIST_PORT=%d", distPort),
 		fmt.Sprintf("ERL_EPMD_PORT=%d", epmdPort), "ERL_EPMD_ADDRESS=127.0.0.1",
-		// Without the first argument the distribution listens on all interfaces; the others save processor time.
-		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false +sbwt none +sbwtdcpu none +sbwtdio none",
-		"RABBITMQ_MNESIA_BASE=" + d + "/mnesia", "RABBITMQ_LOG_BASE=" + d + "/log", "RABBITMQ_LOGS=-",
+		// Without the first argument the distribution listens on all interfaces; the others save
+		// processor time.
+		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-kernel inet_dist_use_interface {127,0,0,1} " +
+			"-start_epmd false +sbwt none +sbwtdcpu none +sbwtdio none",
+		"RABBITMQ_MNESIA_BASE=" + d + "/mnesia", "RABBITMQ_LOG_BASE=" + d + "/log",
+		"RABBITMQ_LOGS=-",
 		"RABBITMQ_CONFIG_FILE=" + d + "/rabbitmq", "RABBITMQ_CONF_ENV_FILE=" + d + "/none.conf",
-		"RABBITMQ_ENABLED_PLUGINS_FILE=" + d + "/enabled_plugins", "RABBITMQ_GENERATED_CONFIG_DIR=" + d + "/schema",
+		"RABBITMQ_ENABLED_PLUGINS_FILE=" + d + "/enabled_plugins",
+		"RABBITMQ_GENERATED_CONFIG_DIR=" + d + "/schema",
 		"RABBITMQ_PID_FILE=" + d + "/pid", "HOME=" + d + "/home", "LC_ALL=C.UTF-8",
 	}
 	return errors.Join(
-		os.WriteFile(filepath.Join(d, "rabbitmq.conf"), []byte(strings.Join(conf, "\n")+"\n"), 0o644),
+		os.WriteFile(filepath.Join(d, "rabbitmq.conf"), []byte(strings.Join(conf, "\n")+"\n"),
+			0o644),
 		os.WriteFile(filepath.Join(d, "enabled_plugins"), []byte(plugins+"\n"), 0o644),
 		os.WriteFile(filepath.Join(d, "definitions.json"), definitions, 0o600))
 }
 
-// definitions holds the virtual host and the internal user. RabbitMQ loads it at every start, much faster than rabbitmqctl
-// could make them.
+// definitions holds the virtual host and the internal user. RabbitMQ loads it at every start, much
+// faster than rabbitmqctl could make them.
 func (r *RabbitMQ) definitions() ([]byte, error) {
 	salt := []byte{1, 2, 3, 4}
 	sum := sha256.Sum256(append(salt[:4:4], r.Password...))
 	return json.MarshalIndent(map[string]any{
 		"vhosts": []any{map[string]any{"name": r.VHost}},
 		"users": []any{map[string]any{
-			"name": r.User, "password_hash": base64.StdEncoding.EncodeToString(append(salt[:4:4], sum[:]...)),
+			"name": r.User, "password_hash": base64.StdEncoding.EncodeToString(append(salt[:4:4],
+				sum[:]...)),
 			"hashing_algorithm": "rabbit_password_hashing_sha256", "tags": "administrator",
 		}},
-		"permissions": []any{map[string]any{"user": r.User, "vhost": r.VHost, "configure": ".*", "write": ".*", "read": ".*"}},
+		"permissions": []any{map[string]any{
+			"user": r.User, "vhost": r.VHost, "configure": ".*",
+			"write": ".*", "read": ".*",
+		}},
 	}, "", "  ")
 }
 
@@ -186,7 +212,10 @@ func (r *RabbitMQ) ready(ctx context.Context) error {
 
 // URL returns the amqp URL of the internal user for the virtual host.
 func (r *RabbitMQ) URL() string {
-	u := url.URL{Scheme: "amqp", User: url.UserPassword(r.User, r.Password), Host: fmt.Sprintf("%s:%d", r.Host, r.Port), Path: "/" + r.VHost}
+	u := url.URL{
+		Scheme: "amqp", User: url.UserPassword(r.User, r.Password),
+		Host: fmt.Sprintf("%s:%d", r.Host, r.Port), Path: "/" + r.VHost,
+	}
 	return u.String()
 }
 
@@ -201,9 +230,12 @@ func (r *RabbitMQ) DialAs(user, password string) (*amqp.Connection, error) {
 	})
 }
 
-// Publish sends messages of any bytes to an exchange as the internal user and waits until the broker has taken them. It is an
-// error if the exchange does not exist. That a queue received them is not checked.
-func (r *RabbitMQ) Publish(ctx context.Context, exchange, routingKey string, bodies ...[]byte) error {
+// Publish sends messages of any bytes to an exchange as the internal user and waits until the
+// broker has taken them. It is an error if the exchange does not exist. That a queue received them
+// is not checked.
+func (r *RabbitMQ) Publish(ctx context.Context, exchange, routingKey string,
+	bodies ...[]byte,
+) error {
 	c, err := r.Dial()
 	if err != nil {
 		return fmt.Errorf("devstack: publishing: %w", err)
@@ -219,7 +251,8 @@ func (r *RabbitMQ) Publish(ctx context.Context, exchange, routingKey string, bod
 	closed := ch.NotifyClose(make(chan *amqp.Error, 1))
 	var confirms []*amqp.DeferredConfirmation
 	for _, body := range bodies {
-		d, err := ch.PublishWithDeferredConfirmWithContext(ctx, exchange, routingKey, false, false, amqp.Publishing{Body: body})
+		d, err := ch.PublishWithDeferredConfirmWithContext(ctx, exchange, routingKey, false, false,
+			amqp.Publishing{Body: body})
 		if err != nil {
 			return fmt.Errorf("devstack: publishing: %w", err)
 		}

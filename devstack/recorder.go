@@ -18,7 +18,8 @@ import (
 	"github.com/syncflow/textegress"
 )
 
-// Recorder is the real textegress binary as a child process, in a folder of its own with a .env file, like a user runs it.
+// Recorder is the real textegress binary as a child process, in a folder of its own with a .env
+// file, like a user runs it.
 type Recorder struct {
 	*Process
 	Dir string // working directory: .env and textegress-data
@@ -27,14 +28,17 @@ type Recorder struct {
 	bin string
 }
 
-// NewRecorder prepares a recorder of all projects of the stack in dir, without starting it. Extra lines ("KEY=value") are added
-// to its .env.
+// NewRecorder prepares a recorder of all projects of the stack in dir, without starting it. Extra
+// lines ("KEY=value") are added to its .env.
 func (s *Stack) NewRecorder(ctx context.Context, dir string, extra ...string) (*Recorder, error) {
 	return s.NewRecorderOf(ctx, dir, nil, extra...)
 }
 
-// NewRecorderOf is NewRecorder for some of the projects; none: all. Several recorders of one project all record everything.
-func (s *Stack) NewRecorderOf(ctx context.Context, dir string, projects []Project, extra ...string) (*Recorder, error) {
+// NewRecorderOf is NewRecorder for some of the projects; none: all. Several recorders of one
+// project all record everything.
+func (s *Stack) NewRecorderOf(ctx context.Context, dir string, projects []Project,
+	extra ...string,
+) (*Recorder, error) {
 	bins, err := EnsureBinaries(ctx, BinTextegress)
 	if err != nil {
 		return nil, err
@@ -53,13 +57,15 @@ func (s *Stack) NewRecorderOf(ctx context.Context, dir string, projects []Projec
 	}
 	r := &Recorder{Dir: dir, URL: "http://" + addr, bin: filepath.Join(bins, BinTextegress)}
 	r.Process = &Process{spec: ProcessSpec{
-		Name: "textegress", Path: r.bin, Dir: dir, Log: filepath.Join(dir, "textegress.log"), StopTimeout: 90 * time.Second,
-		Ready: func(ctx context.Context) error { return httpOK(ctx, r.URL+"/readyz") },
+		Name: "textegress", Path: r.bin, Dir: dir, Log: filepath.Join(dir, "textegress.log"),
+		StopTimeout: 90 * time.Second,
+		Ready:       func(ctx context.Context) error { return httpOK(ctx, r.URL+"/readyz") },
 	}}
 	return r, nil
 }
 
-// StartRecorder starts a recorder and waits until it is ready: every project connected to its broker.
+// StartRecorder starts a recorder and waits until it is ready: every project connected to its
+// broker.
 func (s *Stack) StartRecorder(ctx context.Context, dir string, extra ...string) (*Recorder, error) {
 	r, err := s.NewRecorder(ctx, dir, extra...)
 	if err != nil {
@@ -140,7 +146,8 @@ func (r *Recorder) Until(ctx context.Context, what string, ok func(RecorderStatu
 	})
 	if err != nil {
 		b, _ := json.MarshalIndent(last, "", "  ")
-		return fmt.Errorf("waiting until %s: %w\nlast status: %s\n%s", what, errors.Join(err, lastErr), b, r.LogTail(6000))
+		return fmt.Errorf("waiting until %s: %w\nlast status: %s\n%s", what,
+			errors.Join(err, lastErr), b, r.LogTail(6000))
 	}
 	return nil
 }
@@ -160,7 +167,9 @@ func Poll(ctx context.Context, ok func() bool) error {
 }
 
 // CLI runs a subcommand in the recorder's folder.
-func (r *Recorder) CLI(ctx context.Context, args ...string) (stdout, stderr string, code int, err error) {
+func (r *Recorder) CLI(ctx context.Context, args ...string) (stdout, stderr string, code int,
+	err error,
+) {
 	c := exec.CommandContext(ctx, r.bin, args...)
 	c.Dir = r.Dir
 	var out, errOut bytes.Buffer
@@ -172,7 +181,8 @@ func (r *Recorder) CLI(ctx context.Context, args ...string) (stdout, stderr stri
 	return out.String(), errOut.String(), 0, err
 }
 
-// Delivered is a delivered recording, read from the folder in which the S3 server keeps its objects.
+// Delivered is a delivered recording, read from the folder in which the S3 server keeps its
+// objects.
 type Delivered struct {
 	*textegress.Recording
 	Dir    string // of the objects
@@ -180,7 +190,8 @@ type Delivered struct {
 	Bucket string
 }
 
-// Delivered returns the recordings of a session whose manifest is in the bucket, in the order of their parts.
+// Delivered returns the recordings of a session whose manifest is in the bucket, in the order of
+// their parts.
 func (s *Stack) Delivered(p Project, sessionID string) ([]Delivered, error) {
 	root := s.S3.BucketDir(p.Bucket)
 	var out []Delivered
@@ -206,8 +217,11 @@ func (s *Stack) Delivered(p Project, sessionID string) ([]Delivered, error) {
 	return out, err
 }
 
-// AwaitDelivered waits until n recordings of a session are in the bucket and the recorder has verified them.
-func (s *Stack) AwaitDelivered(ctx context.Context, r *Recorder, p Project, sessionID string, n int) ([]Delivered, error) {
+// AwaitDelivered waits until n recordings of a session are in the bucket and the recorder has
+// verified them.
+func (s *Stack) AwaitDelivered(ctx context.Context, r *Recorder, p Project, sessionID string,
+	n int,
+) ([]Delivered, error) {
 	done := func(st RecorderStatus) bool {
 		uploaded := 0
 		for _, rec := range st.Recordings {
@@ -217,15 +231,20 @@ func (s *Stack) AwaitDelivered(ctx context.Context, r *Recorder, p Project, sess
 		}
 		return uploaded >= n
 	}
-	if err := r.Until(ctx, fmt.Sprintf("%d recordings of session %s are delivered", n, sessionID), done); err != nil {
+	if err := r.Until(ctx, fmt.Sprintf("%d recordings of session %s are delivered", n, sessionID),
+		done); err != nil {
 		return nil, err
 	}
 	out, err := s.Delivered(p, sessionID)
 	if err == nil && len(out) != n {
-		err = fmt.Errorf("%d recordings of session %s are in the bucket, want %d", len(out), sessionID, n)
+		err = fmt.Errorf("%d recordings of session %s are in the bucket, want %d", len(out),
+			sessionID, n)
 	}
 	return out, err
 }
 
 // S3URL is how the command line names the recording.
-func (d Delivered) S3URL() string { return "s3://" + d.Bucket + "/" + strings.TrimSuffix(d.Key, "/") }
+func (d Delivered) S3URL() string {
+	return "s3://" + d.Bucket + "/" + strings.TrimSuffix(d.Key,
+		"/")
+}

@@ -15,8 +15,8 @@ import (
 
 const rootModule = "github.com/syncflow/textegress"
 
-// Root returns the folder of the repository: the nearest folder, from the working directory upwards, whose go.mod declares
-// the root module.
+// Root returns the folder of the repository: the nearest folder, from the working directory
+// upwards, whose go.mod declares the root module.
 func Root() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -28,7 +28,8 @@ func Root() (string, error) {
 		}
 		parent := filepath.Dir(dir)
 		if parent == dir {
-			return "", fmt.Errorf("devstack: the working directory is not inside a checkout of %s", rootModule)
+			return "", fmt.Errorf("devstack: the working directory is not inside a checkout of %s",
+				rootModule)
 		}
 		dir = parent
 	}
@@ -78,9 +79,10 @@ var programs = map[string]program{
 // built remembers which of our own programs this process has built already.
 var built sync.Map
 
-// EnsureBinaries makes sure that the named programs (all that a default stack needs if none is named) are in
-// <repository>/build/bin, building what is missing, and returns that folder. The first build of the LiveKit server takes
-// minutes. Concurrent calls, also from other processes, wait for each other.
+// EnsureBinaries makes sure that the named programs (all that a default stack needs if none is
+// named) are in <repository>/build/bin, building what is missing, and returns that folder. The
+// first build of the LiveKit server takes minutes. Concurrent calls, also from other processes,
+// wait for each other.
 func EnsureBinaries(ctx context.Context, names ...string) (string, error) {
 	if len(names) == 0 {
 		names = []string{BinLiveKit, BinS3, BinSyncFlow, BinLoadgen}
@@ -93,7 +95,8 @@ func EnsureBinaries(ctx context.Context, names ...string) (string, error) {
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		return "", fmt.Errorf("devstack: %w", err)
 	}
-	lock, err := os.OpenFile(filepath.Join(root, "build", ".bin.lock"), os.O_CREATE|os.O_RDONLY, 0o666)
+	lock, err := os.OpenFile(filepath.Join(root, "build", ".bin.lock"), os.O_CREATE|os.O_RDONLY,
+		0o666)
 	if err != nil {
 		return "", fmt.Errorf("devstack: %w", err)
 	}
@@ -113,7 +116,8 @@ func EnsureBinaries(ctx context.Context, names ...string) (string, error) {
 		}
 		c := exec.CommandContext(ctx, "go", "build", "-o", out, p.pkg)
 		c.Dir = filepath.Join(root, p.module)
-		c.Env = append(os.Environ(), "CGO_ENABLED=0") // as in scripts/env.sh: other flags would compile all of it again
+		// as in scripts/env.sh: other flags would compile all of it again
+		c.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if b, err := c.CombinedOutput(); err != nil {
 			return "", fmt.Errorf("devstack: building %s: %w\n%s", n, err, b)
 		}

@@ -28,7 +28,8 @@ type S3 struct {
 	AccessKey, SecretKey string
 	Region               string
 	DataDir              string // folder with one sub-folder for each bucket
-	VersionsDir          string // folder with earlier versions of objects; "" where the file system cannot hold them
+	// folder with earlier versions of objects; "" where the file system cannot hold them
+	VersionsDir string
 }
 
 func startS3(ctx context.Context, o S3Options, ports *portBlock) (*S3, error) {
@@ -42,12 +43,16 @@ func startS3(ctx context.Context, o S3Options, ports *portBlock) (*S3, error) {
 	}
 	s := &S3{
 		Endpoint: fmt.Sprintf("http://127.0.0.1:%d", port), Region: "us-east-1",
-		AccessKey: "AKDEVSTACK", SecretKey: "devstack-secret-0123456789", DataDir: filepath.Join(o.Dir, "data"),
+		AccessKey: "AKDEVSTACK", SecretKey: "devstack-secret-0123456789",
+		DataDir: filepath.Join(o.Dir, "data"),
 	}
 	if err := os.MkdirAll(s.DataDir, 0o755); err != nil {
 		return nil, err
 	}
-	args := []string{"--port", fmt.Sprintf("127.0.0.1:%d", port), "--region", s.Region, "--quiet", "--health", "/-/healthy", "posix"}
+	args := []string{
+		"--port", fmt.Sprintf("127.0.0.1:%d", port), "--region", s.Region, "--quiet",
+		"--health", "/-/healthy", "posix",
+	}
 	if !hasXattr(o.Dir) {
 		sidecar := filepath.Join(o.Dir, "sidecar")
 		if err := os.MkdirAll(sidecar, 0o755); err != nil {
@@ -73,7 +78,8 @@ func startS3(ctx context.Context, o S3Options, ports *portBlock) (*S3, error) {
 	return s, nil
 }
 
-// hasXattr reports whether the file system of dir has user extended attributes, where versitygw keeps an object's metadata.
+// hasXattr reports whether the file system of dir has user extended attributes, where versitygw
+// keeps an object's metadata.
 func hasXattr(dir string) bool {
 	f := filepath.Join(dir, ".xattr")
 	if err := os.WriteFile(f, nil, 0o600); err != nil {
@@ -108,10 +114,13 @@ func (s *S3) CreateBucket(ctx context.Context, name string) error {
 // KeepVersions lets a bucket keep every version of its objects, also of those that are deleted.
 func (s *S3) KeepVersions(ctx context.Context, bucket string) error {
 	if s.VersionsDir == "" {
-		return fmt.Errorf("devstack: the file system of %s has no extended attributes, in which versitygw keeps versions", s.DataDir)
+		return fmt.Errorf("devstack: the file system of %s has no extended attributes, in which "+
+			"versitygw keeps versions", s.DataDir)
 	}
 	_, err := s.Client().PutBucketVersioning(ctx, &s3.PutBucketVersioningInput{
-		Bucket: &bucket, VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled},
+		Bucket: &bucket, VersioningConfiguration: &types.VersioningConfiguration{
+			Status: types.BucketVersioningStatusEnabled,
+		},
 	})
 	if err != nil {
 		return fmt.Errorf("devstack: versions of bucket %s: %w", bucket, err)
@@ -119,13 +128,17 @@ func (s *S3) KeepVersions(ctx context.Context, bucket string) error {
 	return nil
 }
 
-// BucketDir returns the folder that holds the objects of a bucket as plain files, to be read with os.DirFS.
+// BucketDir returns the folder that holds the objects of a bucket as plain files, to be read with
+// os.DirFS.
 func (s *S3) BucketDir(bucket string) string { return filepath.Join(s.DataDir, bucket) }
 
 // Keys lists the keys of all objects of a bucket that begin with prefix.
 func (s *S3) Keys(ctx context.Context, bucket, prefix string) ([]string, error) {
 	var keys []string
-	p := s3.NewListObjectsV2Paginator(s.Client(), &s3.ListObjectsV2Input{Bucket: &bucket, Prefix: &prefix})
+	p := s3.NewListObjectsV2Paginator(s.Client(), &s3.ListObjectsV2Input{
+		Bucket: &bucket,
+		Prefix: &prefix,
+	})
 	for p.HasMorePages() {
 		page, err := p.NextPage(ctx)
 		if err != nil {

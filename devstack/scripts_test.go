@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// TestBuildShowsItsProgress: a first build takes minutes, in which somebody who waits must see that something happens.
+// TestBuildShowsItsProgress: a first build takes minutes, in which somebody who waits must see that
+// something happens.
 func TestBuildShowsItsProgress(t *testing.T) {
 	root, err := Root()
 	if err != nil {
@@ -27,7 +28,8 @@ func TestBuildShowsItsProgress(t *testing.T) {
 	defer os.Remove(out)
 	build := func() (string, error) {
 		t.Helper()
-		c := exec.CommandContext(t.Context(), filepath.Join(root, "scripts", "go-build.sh"), module, ".", name, "2 of 5")
+		c := exec.CommandContext(t.Context(), filepath.Join(root, "scripts", "go-build.sh"), module,
+			".", name, "2 of 5")
 		said, err := c.CombinedOutput()
 		return string(said), err
 	}
@@ -35,12 +37,14 @@ func TestBuildShowsItsProgress(t *testing.T) {
 	write("go.mod", "module example.org/"+name+"\n\ngo 1.26\n")
 	write("main.go", "package main\n\n// "+module+"\nfunc main() { x }\n")
 	said, err := build()
-	if err == nil || !strings.Contains(said, "main.go:4:15: undefined: x") || !strings.Contains(said, "building "+name+" failed") {
+	if err == nil || !strings.Contains(said, "main.go:4:15: undefined: x") ||
+		!strings.Contains(said, "building "+name+" failed") {
 		t.Errorf("an error of the compiler: %v\n%s", err, said)
 	}
 	write("main.go", "package main\n\n// "+module+"\nfunc main() {}\n")
 	said, err = build()
-	want := regexp.MustCompile(`^building ` + regexp.QuoteMeta(name) + ` \(2 of 5\): package 1 of [1-9][0-9]*, \S+\n`)
+	want := regexp.MustCompile(`^building ` + regexp.QuoteMeta(name) +
+		` \(2 of 5\): package 1 of [1-9][0-9]*, \S+\n`)
 	if err != nil || !want.MatchString(said) {
 		t.Errorf("a build: %v\n%s", err, said)
 	}
@@ -48,12 +52,14 @@ func TestBuildShowsItsProgress(t *testing.T) {
 		t.Errorf("the program: %v", err)
 	}
 	// Where the look alone takes long, the name is shown.
-	if said, err = build(); err != nil || strings.ReplaceAll(said, "building "+name+" (2 of 5)\n", "") != "" {
+	if said, err = build(); err != nil || strings.ReplaceAll(said, "building "+name+" (2 of 5)\n",
+		"") != "" {
 		t.Errorf("a build of what is up to date: %v\n%s", err, said)
 	}
 }
 
-// TestBuildKnowsThePrograms: scripts/build.sh makes under the same names what EnsureBinaries would make again otherwise.
+// TestBuildKnowsThePrograms: scripts/build.sh makes under the same names what EnsureBinaries would
+// make again otherwise.
 func TestBuildKnowsThePrograms(t *testing.T) {
 	root, err := Root()
 	if err != nil {
@@ -67,7 +73,8 @@ func TestBuildKnowsThePrograms(t *testing.T) {
 		pkg := strings.Replace(p.pkg, strings.TrimSuffix(rootModule+"/"+p.module, "/."), ".", 1)
 		line := name + " " + p.module + " " + pkg
 		generic := "devstack ./cmd/" + name
-		if !strings.Contains(string(script), "\n"+line+"\n") && !strings.HasSuffix(line, " "+generic) {
+		if !strings.Contains(string(script), "\n"+line+"\n") &&
+			!strings.HasSuffix(line, " "+generic) {
 			t.Errorf("scripts/build.sh does not build %q", line)
 		}
 	}

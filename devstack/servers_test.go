@@ -36,7 +36,8 @@ func TestOnlyLoopback(t *testing.T) {
 			var port int
 			fmt.Sscanf(hex, "%x", &port)
 			first := shared.ports.first
-			loopback := addr == "0100007F" || addr == "00000000000000000000000001000000" || addr == "0000000000000000FFFF00000100007F"
+			loopback := addr == "0100007F" || addr == "00000000000000000000000001000000" ||
+				addr == "0000000000000000FFFF00000100007F"
 			if port >= first && port < first+portsPerBlock && !loopback {
 				t.Errorf("port %d listens on %s", port, addr)
 			}
@@ -48,17 +49,22 @@ func TestS3ChecksSignaturesAndKeepsObjects(t *testing.T) {
 	ctx, srv := t.Context(), shared.S3
 	bucket := shared.SyncFlow.Projects[0].Bucket
 	put := func(c *s3.Client) error {
-		_, err := c.PutObject(ctx, &s3.PutObjectInput{Bucket: &bucket, Key: aws.String("a/b c.txt"), Body: bytes.NewReader([]byte("text"))})
+		_, err := c.PutObject(ctx, &s3.PutObjectInput{
+			Bucket: &bucket, Key: aws.String("a/b c.txt"),
+			Body: bytes.NewReader([]byte("text")),
+		})
 		return err
 	}
 	var refused smithy.APIError
-	if err := put(srv.ClientAs(srv.AccessKey, "wrong")); !errors.As(err, &refused) || refused.ErrorCode() != "SignatureDoesNotMatch" {
+	if err := put(srv.ClientAs(srv.AccessKey, "wrong")); !errors.As(err, &refused) ||
+		refused.ErrorCode() != "SignatureDoesNotMatch" {
 		t.Errorf("wrong secret: %v", err)
 	}
 	if err := put(srv.Client()); err != nil {
 		t.Fatal(err)
 	}
-	if b, err := os.ReadFile(filepath.Join(srv.BucketDir(bucket), "a", "b c.txt")); err != nil || string(b) != "text" {
+	if b, err := os.ReadFile(filepath.Join(srv.BucketDir(bucket), "a", "b c.txt")); err != nil ||
+		string(b) != "text" {
 		t.Errorf("plain file: %q, %v", b, err)
 	}
 	if err := srv.Kill(); err != nil {
@@ -67,7 +73,8 @@ func TestS3ChecksSignaturesAndKeepsObjects(t *testing.T) {
 	if err := srv.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	out, err := srv.Client().GetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: aws.String("a/b c.txt")})
+	out, err := srv.Client().GetObject(ctx,
+		&s3.GetObjectInput{Bucket: &bucket, Key: aws.String("a/b c.txt")})
 	if err != nil {
 		t.Fatalf("after kill and restart: %v", err)
 	}
@@ -84,7 +91,8 @@ func TestLiveKitVersionsAndRestart(t *testing.T) {
 	for _, version := range []string{"1.13.5", "1.11.0"} {
 		t.Run(version, func(t *testing.T) {
 			ctx := t.Context()
-			l, err := StartLiveKit(ctx, LiveKitOptions{Version: version, SingleUDPPort: version == "1.11.0"})
+			l, err := StartLiveKit(ctx,
+				LiveKitOptions{Version: version, SingleUDPPort: version == "1.11.0"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -114,7 +122,8 @@ func TestLiveKitVersionsAndRestart(t *testing.T) {
 	}
 }
 
-// TestBrokerLogin has a project token accepted and refused by the broker, which asks the API, and a message arrive.
+// TestBrokerLogin has a project token accepted and refused by the broker, which asks the API, and a
+// message arrive.
 func TestBrokerLogin(t *testing.T) {
 	ctx, api, mq := t.Context(), shared.SyncFlow, shared.RabbitMQ
 	p, other := api.Projects[0], api.Projects[1]
@@ -127,7 +136,10 @@ func TestBrokerLogin(t *testing.T) {
 	expired["exp"] = time.Now().Add(-time.Minute).Unix()
 	old, _ := p.Token(expired)
 	var wg sync.WaitGroup
-	for name, user := range map[string]string{"expired": old, "no token": "guest", "altered": token[:len(token)-3] + "AAA"} {
+	for name, user := range map[string]string{
+		"expired": old, "no token": "guest",
+		"altered": token[:len(token)-3] + "AAA",
+	} {
 		wg.Go(func() { // at once: the broker lets a refused client wait for three seconds
 			if c, err := mq.DialAs(user, "broker-login"); err == nil {
 				c.Close()
@@ -162,7 +174,8 @@ func TestBrokerLogin(t *testing.T) {
 		return 0
 	}
 	for key, want := range map[string]int{
-		dev.BindingKey: 0, p.ID + ".unregistered": amqp.AccessRefused, p.ID + ".*": amqp.AccessRefused,
+		dev.BindingKey: 0, p.ID + ".unregistered": amqp.AccessRefused,
+		p.ID + ".*":                amqp.AccessRefused,
 		other.ID + ".broker-login": amqp.AccessRefused,
 	} {
 		if err := bind(key, Exchange); code(err) != want {
@@ -188,7 +201,8 @@ func TestBrokerLogin(t *testing.T) {
 	for i := range 2 { // a group named twice is announced twice
 		select {
 		case m := <-msgs:
-			if string(m.Body) != string(Announcement(x.ID, "broker-login")) || m.ContentType != "" || m.MessageId != "" || m.DeliveryMode == amqp.Persistent {
+			if string(m.Body) != string(Announcement(x.ID, "broker-login")) ||
+				m.ContentType != "" || m.MessageId != "" || m.DeliveryMode == amqp.Persistent {
 				t.Errorf("announcement %d: %q %+v", i, m.Body, m)
 			}
 		case <-time.After(10 * time.Second):
@@ -211,8 +225,12 @@ func TestBrokerTLS(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(pem)
 	d := &net.Dialer{Timeout: 10 * time.Second}
-	for name, cfg := range map[string]*tls.Config{"with the authority": {RootCAs: roots}, "without": {}} {
-		c, err := tls.DialWithDialer(d, "tcp", fmt.Sprintf("%s:%d", shared.RabbitMQ.Host, shared.RabbitMQ.TLSPort), cfg)
+	for name, cfg := range map[string]*tls.Config{
+		"with the authority": {RootCAs: roots},
+		"without":            {},
+	} {
+		c, err := tls.DialWithDialer(d, "tcp", fmt.Sprintf("%s:%d", shared.RabbitMQ.Host,
+			shared.RabbitMQ.TLSPort), cfg)
 		if err == nil {
 			c.Close()
 		}
@@ -222,7 +240,8 @@ func TestBrokerTLS(t *testing.T) {
 	}
 }
 
-// TestBrokerRestart loses the exchange, keeps durable queues, and leaves the API deaf until it is told or restarted.
+// TestBrokerRestart loses the exchange, keeps durable queues, and leaves the API deaf until it is
+// told or restarted.
 func TestBrokerRestart(t *testing.T) {
 	ctx, api, mq, p := t.Context(), shared.SyncFlow, shared.RabbitMQ, shared.SyncFlow.Projects[0]
 	if _, err := api.RegisterDevice(ctx, p, "recorder", "restart"); err != nil {
@@ -232,7 +251,8 @@ func TestBrokerRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	var e *APIError
-	if _, err := api.RegisterDevice(ctx, p, "while-down", "restart"); !errors.As(err, &e) || e.Status != 500 {
+	if _, err := api.RegisterDevice(ctx, p, "while-down", "restart"); !errors.As(err, &e) ||
+		e.Status != 500 {
 		t.Errorf("register while the broker is down: %v, want 500", err)
 	}
 	list, err := api.Devices(ctx, p)
@@ -242,7 +262,8 @@ func TestBrokerRestart(t *testing.T) {
 	if err := mq.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := api.CreateSession(ctx, p, "deaf", "restart"); !errors.As(err, &e) || e.Status != 500 {
+	if _, err := api.CreateSession(ctx, p, "deaf", "restart"); !errors.As(err, &e) ||
+		e.Status != 500 {
 		t.Errorf("create-session after the broker's restart: %v, want 500", err)
 	}
 	if r, err := shared.LiveKit.Room(ctx, "deaf"); err != nil || r == nil {

@@ -9,14 +9,18 @@ import (
 	"sync"
 )
 
-// Options configures a stack. The zero value is a whole stack with one project in a temporary folder.
+// Options configures a stack. The zero value is a whole stack with one project in a temporary
+// folder.
 type Options struct {
-	// Dir keeps the state of all servers. Empty: a temporary folder that Stop removes. A stack that is started again in the
-	// same folder has its projects, sessions, queues and objects back, on other ports.
+	// Dir keeps the state of all servers. Empty: a temporary folder that Stop removes. A stack that
+	// is started again in the same folder has its projects, sessions, queues and objects back, on
+	// other ports.
 	Dir string
-	// Projects is the number of SyncFlow projects of the one user that tests act for; default 1. Each has a bucket.
+	// Projects is the number of SyncFlow projects of the one user that tests act for; default 1.
+	// Each has a bucket.
 	Projects int
-	// TLS makes the recorder's configuration use RabbitMQ over TLS. The plain listener is there in any case.
+	// TLS makes the recorder's configuration use RabbitMQ over TLS. The plain listener is there in
+	// any case.
 	TLS bool
 	// Proxies puts a proxy before each server, to which recorders are pointed; see Stack.Proxies.
 	Proxies bool
@@ -24,8 +28,8 @@ type Options struct {
 	NoRabbitMQ, NoS3 bool
 
 	LiveKit LiveKitOptions
-	// SyncFlow is what the stand-in has little of. The zero value is as the real API: four sessions that run at once are
-	// trouble, and with five nothing works any more. See [Crowd].
+	// SyncFlow is what the stand-in has little of. The zero value is as the real API: four sessions
+	// that run at once are trouble, and with five nothing works any more. See [Crowd].
 	SyncFlow SyncFlowLimits
 	// RabbitMQConf is appended to rabbitmq.conf.
 	RabbitMQConf []string
@@ -45,8 +49,8 @@ type Stack struct {
 	temp  bool
 }
 
-// Start starts a stack and waits until all of it is ready, about four seconds with RabbitMQ. It builds the programs that are
-// missing. If anything fails nothing is left running.
+// Start starts a stack and waits until all of it is ready, about four seconds with RabbitMQ. It
+// builds the programs that are missing. If anything fails nothing is left running.
 func Start(ctx context.Context, o Options) (*Stack, error) {
 	o.Projects = orDefault(o.Projects, 1)
 	ports, err := takePortBlock()
@@ -82,16 +86,23 @@ func (s *Stack) start(ctx context.Context) error {
 	}
 	var wg sync.WaitGroup
 	var errLK, errMQ, errS3 error
-	wg.Go(func() { s.LiveKit, errLK = startLiveKit(ctx, s.opt.LiveKit, filepath.Join(s.Dir, "livekit"), s.ports) })
+	wg.Go(func() {
+		s.LiveKit, errLK = startLiveKit(ctx, s.opt.LiveKit,
+			filepath.Join(s.Dir, "livekit"), s.ports)
+	})
 	if !s.opt.NoRabbitMQ {
 		wg.Go(func() {
 			s.RabbitMQ, errMQ = startRabbitMQ(ctx, RabbitMQOptions{
-				Dir: filepath.Join(s.Dir, "rabbitmq"), AuthURL: fmt.Sprintf("http://127.0.0.1:%d", apiPort), TLS: s.opt.TLS, ExtraConf: s.opt.RabbitMQConf,
+				Dir: filepath.Join(s.Dir, "rabbitmq"), AuthURL: fmt.Sprintf("http://127.0.0.1:%d",
+					apiPort), TLS: s.opt.TLS, ExtraConf: s.opt.RabbitMQConf,
 			}, s.ports)
 		})
 	}
 	if !s.opt.NoS3 {
-		wg.Go(func() { s.S3, errS3 = startS3(ctx, S3Options{Dir: filepath.Join(s.Dir, "s3")}, s.ports) })
+		wg.Go(func() {
+			s.S3, errS3 = startS3(ctx, S3Options{Dir: filepath.Join(s.Dir, "s3")},
+				s.ports)
+		})
 	}
 	wg.Wait()
 	if err := errors.Join(errLK, errMQ, errS3); err != nil {
@@ -102,7 +113,8 @@ func (s *Stack) start(ctx context.Context) error {
 			return err
 		}
 	}
-	s.SyncFlow, err = startSyncFlow(ctx, filepath.Join(s.Dir, "syncflow"), apiPort, s.LiveKit, s.signalURL(), s.RabbitMQ, s.S3, s.opt)
+	s.SyncFlow, err = startSyncFlow(ctx, filepath.Join(s.Dir, "syncflow"), apiPort, s.LiveKit,
+		s.signalURL(), s.RabbitMQ, s.S3, s.opt)
 	if err != nil || s.S3 == nil {
 		return err
 	}
@@ -116,14 +128,16 @@ func (s *Stack) start(ctx context.Context) error {
 
 func (s *Stack) startProxies(apiPort int) (err error) {
 	s.Proxies = &Proxies{}
-	if s.Proxies.SyncFlow, err = startProxy("SyncFlow", fmt.Sprintf("127.0.0.1:%d", apiPort), s.ports); err != nil {
+	if s.Proxies.SyncFlow, err = startProxy("SyncFlow", fmt.Sprintf("127.0.0.1:%d", apiPort),
+		s.ports); err != nil {
 		return err
 	}
 	if s.Proxies.LiveKit, err = startProxy("LiveKit", s.LiveKit.URL, s.ports); err != nil {
 		return err
 	}
 	if s.RabbitMQ != nil {
-		if s.Proxies.RabbitMQ, err = startProxy("RabbitMQ", fmt.Sprintf("127.0.0.1:%d", s.brokerPort()), s.ports); err != nil {
+		if s.Proxies.RabbitMQ, err = startProxy("RabbitMQ",
+			fmt.Sprintf("127.0.0.1:%d", s.brokerPort()), s.ports); err != nil {
 			return err
 		}
 	}
@@ -148,7 +162,8 @@ func (s *Stack) brokerPort() int {
 	return s.RabbitMQ.Port
 }
 
-// Stop ends all servers, SyncFlow by a kill. With a temporary folder they are killed, which is faster, and the folder is removed.
+// Stop ends all servers, SyncFlow by a kill. With a temporary folder they are killed, which is
+// faster, and the folder is removed.
 func (s *Stack) Stop(ctx context.Context) error {
 	var all []*Process
 	var errs []error

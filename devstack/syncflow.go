@@ -33,15 +33,17 @@ type (
 	Fault = standin.Fault
 	// Counters are what the stand-in counted.
 	Counters = standin.Counters
-	// SyncFlowLimits are what the stand-in has little of, and its times; see its fields. The zero value is the real API.
+	// SyncFlowLimits are what the stand-in has little of, and its times; see its fields. The zero
+	// value is the real API.
 	SyncFlowLimits = standin.Limits
 )
 
-// Crowd are the limits of an API that has enough for any number of running sessions, as the real one has not: for tests that are
-// about something else and need more of them than three.
+// Crowd are the limits of an API that has enough for any number of running sessions, as the real
+// one has not: for tests that are about something else and need more of them than three.
 var Crowd = SyncFlowLimits{Connections: 10_000, Threads: 100, Query: time.Nanosecond}
 
-// SyncFlow is a running SyncFlow stand-in with a small client for tests. The client is not the one under test.
+// SyncFlow is a running SyncFlow stand-in with a small client for tests. The client is not the one
+// under test.
 type SyncFlow struct {
 	*Process
 	URL      string // http://127.0.0.1:port
@@ -91,9 +93,13 @@ type APIError struct {
 	Body   string
 }
 
-func (e *APIError) Error() string { return fmt.Sprintf("SyncFlow answered %d: %s", e.Status, e.Body) }
+func (e *APIError) Error() string {
+	return fmt.Sprintf("SyncFlow answered %d: %s", e.Status,
+		e.Body)
+}
 
-// newProjects returns the configuration of n projects with buckets study-1, study-2, … and of one that belongs to somebody else.
+// newProjects returns the configuration of n projects with buckets study-1, study-2, … and of one
+// that belongs to somebody else.
 func newProjects(n int) []Project {
 	var list []Project
 	for i := range n {
@@ -102,10 +108,15 @@ func newProjects(n int) []Project {
 			Secret: rand.Text() + "abcdef", Bucket: fmt.Sprintf("study-%d", i+1),
 		})
 	}
-	return append(list, Project{ID: uuid.NewString(), Name: "Somebody else's", Key: rand.Text()[:10], Secret: rand.Text() + "abcdef", Bucket: "elsewhere"})
+	return append(list, Project{
+		ID: uuid.NewString(), Name: "Somebody else's",
+		Key: rand.Text()[:10], Secret: rand.Text() + "abcdef", Bucket: "elsewhere",
+	})
 }
 
-func startSyncFlow(ctx context.Context, dir string, port int, lk *LiveKit, signalURL string, mq *RabbitMQ, s3 *S3, o Options) (*SyncFlow, error) {
+func startSyncFlow(ctx context.Context, dir string, port int, lk *LiveKit, signalURL string,
+	mq *RabbitMQ, s3 *S3, o Options,
+) (*SyncFlow, error) {
 	bin, err := EnsureBinaries(ctx, BinSyncFlow)
 	if err != nil {
 		return nil, err
@@ -119,9 +130,13 @@ func startSyncFlow(ctx context.Context, dir string, port int, lk *LiveKit, signa
 		return nil, err
 	}
 	cfg := standin.Config{
-		Addr: fmt.Sprintf("127.0.0.1:%d", port), Dir: dir, LiveKitURL: lk.HTTPURL, LiveKitKey: lk.APIKey, LiveKitSecret: lk.APISecret,
+		Addr: fmt.Sprintf("127.0.0.1:%d", port), Dir: dir, LiveKitURL: lk.HTTPURL,
+		LiveKitKey: lk.APIKey, LiveKitSecret: lk.APISecret,
 		Exchange: Exchange, Queue: serverQueue, LoginSecret: rand.Text(), Limits: o.SyncFlow,
-		Users: []standin.User{{ID: 1, Name: "teacher", Password: "teacher"}, {ID: 2, Name: "somebody", Password: "somebody"}},
+		Users: []standin.User{
+			{ID: 1, Name: "teacher", Password: "teacher"},
+			{ID: 2, Name: "somebody", Password: "somebody"},
+		},
 	}
 	endpoint := "https://s3.invalid"
 	if s3 != nil {
@@ -137,15 +152,20 @@ func startSyncFlow(ctx context.Context, dir string, port int, lk *LiveKit, signa
 		}
 		cfg.Projects = append(cfg.Projects, standin.Project{
 			ID: p.ID, UserID: user, Name: p.Name, LiveKitServerURL: signalURL,
-			Bucket: p.Bucket, Endpoint: endpoint, Keys: []standin.APIKey{{Key: p.Key, Secret: p.Secret}},
+			Bucket: p.Bucket, Endpoint: endpoint,
+			Keys: []standin.APIKey{{Key: p.Key, Secret: p.Secret}},
 		})
 	}
 	if err := writeConfig(file, cfg); err != nil {
 		return nil, err
 	}
-	s := &SyncFlow{URL: "http://" + cfg.Addr, Projects: list[:len(list)-1], Foreign: list[len(list)-1], rabbit: mq, config: file}
+	s := &SyncFlow{
+		URL: "http://" + cfg.Addr, Projects: list[:len(list)-1],
+		Foreign: list[len(list)-1], rabbit: mq, config: file,
+	}
 	s.Process, err = StartProcess(ctx, ProcessSpec{
-		Name: "syncflow", Path: filepath.Join(bin, BinSyncFlow), Args: []string{"-config", file}, Dir: dir,
+		Name: "syncflow", Path: filepath.Join(bin, BinSyncFlow), Args: []string{"-config", file},
+		Dir: dir,
 		Log: filepath.Join(dir, "syncflow.log"), StopTimeout: 30 * time.Second,
 		Ready: func(ctx context.Context) error { return httpOK(ctx, s.URL+"/_control") },
 	})
@@ -179,7 +199,8 @@ func (s *SyncFlow) Limit(ctx context.Context, l SyncFlowLimits) error {
 	return s.Start(ctx)
 }
 
-// keptProjects returns the projects of an earlier run in the same folder if there are as many, so that their ids and keys stay.
+// keptProjects returns the projects of an earlier run in the same folder if there are as many, so
+// that their ids and keys stay.
 func keptProjects(file string, n int) ([]Project, error) {
 	old, err := standin.LoadConfig(file)
 	if os.IsNotExist(err) || (err == nil && len(old.Projects) != n+1) {
@@ -187,7 +208,10 @@ func keptProjects(file string, n int) ([]Project, error) {
 	}
 	var list []Project
 	for _, p := range old.Projects {
-		list = append(list, Project{ID: p.ID, Name: p.Name, Key: p.Keys[0].Key, Secret: p.Keys[0].Secret, Bucket: p.Bucket})
+		list = append(list, Project{
+			ID: p.ID, Name: p.Name, Key: p.Keys[0].Key,
+			Secret: p.Keys[0].Secret, Bucket: p.Bucket,
+		})
 	}
 	return list, err
 }
@@ -195,7 +219,10 @@ func keptProjects(file string, n int) ([]Project, error) {
 // Claims returns the claims of a fresh project token, to be changed by tests of refusals.
 func (p Project) Claims() jwt.MapClaims {
 	now := time.Now()
-	return jwt.MapClaims{"iss": p.Key, "projectId": p.ID, "iat": now.Unix(), "exp": now.Add(time.Hour).Unix()}
+	return jwt.MapClaims{
+		"iss": p.Key, "projectId": p.ID, "iat": now.Unix(),
+		"exp": now.Add(time.Hour).Unix(),
+	}
 }
 
 // Token signs a project token with the project's secret. Nil claims: the usual ones.
@@ -206,8 +233,9 @@ func (p Project) Token(claims jwt.MapClaims) (string, error) {
 	return jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(p.Secret))
 }
 
-// Call makes one request as a project. The path is relative to the project, or absolute if it begins with a slash. in is sent
-// as JSON unless it is nil or an io.Reader; out, unless nil, receives the answer. An answer that is not 200 is an *APIError.
+// Call makes one request as a project. The path is relative to the project, or absolute if it
+// begins with a slash. in is sent as JSON unless it is nil or an io.Reader; out, unless nil,
+// receives the answer. An answer that is not 200 is an *APIError.
 func (s *SyncFlow) Call(ctx context.Context, p Project, method, path string, in, out any) error {
 	token, err := p.Token(nil)
 	if err != nil {
@@ -223,7 +251,9 @@ func (s *SyncFlow) Call(ctx context.Context, p Project, method, path string, in,
 }
 
 // CallWithToken is Call with any bearer token ("" for none) and a complete URL.
-func (s *SyncFlow) CallWithToken(ctx context.Context, token, method, target string, in, out any) error {
+func (s *SyncFlow) CallWithToken(ctx context.Context, token, method, target string, in,
+	out any,
+) error {
 	var body io.Reader
 	switch v := in.(type) {
 	case nil:
@@ -265,9 +295,12 @@ func (s *SyncFlow) CallWithToken(ctx context.Context, token, method, target stri
 }
 
 // RegisterDevice registers a device; the API never looks for an equal one.
-func (s *SyncFlow) RegisterDevice(ctx context.Context, p Project, name, group string) (Device, error) {
+func (s *SyncFlow) RegisterDevice(ctx context.Context, p Project, name, group string) (Device,
+	error,
+) {
 	var d Device
-	return d, s.Call(ctx, p, "POST", "devices/register", map[string]any{"name": name, "group": group}, &d)
+	return d, s.Call(ctx, p, "POST", "devices/register",
+		map[string]any{"name": name, "group": group}, &d)
 }
 
 // Devices lists the devices of a project.
@@ -281,8 +314,11 @@ func (s *SyncFlow) DeleteDevice(ctx context.Context, p Project, id string) error
 	return s.Call(ctx, p, "DELETE", "devices/"+url.PathEscape(id), nil, nil)
 }
 
-// CreateSession creates a session and, for every group, has the API announce it. Every group needs a registered device.
-func (s *SyncFlow) CreateSession(ctx context.Context, p Project, name string, groups ...string) (Session, error) {
+// CreateSession creates a session and, for every group, has the API announce it. Every group needs
+// a registered device.
+func (s *SyncFlow) CreateSession(ctx context.Context, p Project, name string,
+	groups ...string,
+) (Session, error) {
 	var x Session
 	in := map[string]any{"name": name}
 	if len(groups) > 0 {
@@ -315,30 +351,36 @@ func (s *SyncFlow) Sessions(ctx context.Context, p Project) ([]Session, error) {
 }
 
 // JoinToken asks for the token of an ordinary participant.
-func (s *SyncFlow) JoinToken(ctx context.Context, p Project, x Session, identity string) (token, livekitURL string, err error) {
+func (s *SyncFlow) JoinToken(ctx context.Context, p Project, x Session, identity string) (token,
+	livekitURL string, err error,
+) {
 	var out struct{ Token, LivekitServerURL string }
-	err = s.Call(ctx, p, "POST", "sessions/"+x.ID+"/token", map[string]any{"identity": identity, "videoGrants": VideoGrants(x.LivekitRoomName)}, &out)
+	err = s.Call(ctx, p, "POST", "sessions/"+x.ID+"/token",
+		map[string]any{"identity": identity, "videoGrants": VideoGrants(x.LivekitRoomName)}, &out)
 	return out.Token, out.LivekitServerURL, err
 }
 
 // VideoGrants returns the fourteen fields of a token request, for an ordinary participant.
 func VideoGrants(room string) map[string]any {
 	return map[string]any{
-		"roomCreate": false, "roomList": false, "roomRecord": false, "roomAdmin": false, "roomJoin": true, "room": room,
-		"canPublish": true, "canSubscribe": true, "canPublishData": true, "canPublishSources": []string{},
+		"roomCreate": false, "roomList": false, "roomRecord": false, "roomAdmin": false,
+		"roomJoin": true, "room": room,
+		"canPublish": true, "canSubscribe": true, "canPublishData": true,
+		"canPublishSources":    []string{},
 		"canUpdateOwnMetadata": false, "ingressAdmin": false, "hidden": false, "recorder": false,
 	}
 }
 
-// Announce publishes any bytes where the API publishes its notifications, with the routing key of a project's group: a
-// malformed announcement, an equal one again, or many at once.
+// Announce publishes any bytes where the API publishes its notifications, with the routing key of a
+// project's group: a malformed announcement, an equal one again, or many at once.
 func (s *SyncFlow) Announce(ctx context.Context, p Project, group string, bodies ...[]byte) error {
 	return s.rabbit.Publish(ctx, Exchange, p.ID+"."+group, bodies...)
 }
 
 // Announcement returns the body with which the API announces a session.
 func Announcement(sessionID, roomName string) []byte {
-	b, _ := json.Marshal(map[string]string{"sessionId": sessionID, "sessionName": roomName}) // strings always marshal
+	// strings always marshal
+	b, _ := json.Marshal(map[string]string{"sessionId": sessionID, "sessionName": roomName})
 	return b
 }
 
@@ -358,7 +400,8 @@ func (s *SyncFlow) ResetControl(ctx context.Context) error {
 	return s.CallWithToken(ctx, "", "DELETE", s.URL+"/_control", nil, nil)
 }
 
-// Redeclare connects the stand-in to RabbitMQ again and declares its exchange, as a restart of the API does.
+// Redeclare connects the stand-in to RabbitMQ again and declares its exchange, as a restart of the
+// API does.
 func (s *SyncFlow) Redeclare(ctx context.Context) error {
 	return s.CallWithToken(ctx, "", "POST", s.URL+"/_control/redeclare", nil, nil)
 }

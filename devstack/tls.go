@@ -15,8 +15,9 @@ import (
 	"time"
 )
 
-// writeCertificates makes a certificate authority and a server certificate for 127.0.0.1, localhost and TURNDomain in dir: ca.pem,
-// server.pem and server.key. It keeps the ones that are there, so that clients survive a restart.
+// writeCertificates makes a certificate authority and a server certificate for 127.0.0.1, localhost
+// and TURNDomain in dir: ca.pem, server.pem and server.key. It keeps the ones that are there, so
+// that clients survive a restart.
 func writeCertificates(dir string) error {
 	caFile := filepath.Join(dir, "ca.pem")
 	if _, err := os.Stat(caFile); err == nil {
@@ -43,8 +44,10 @@ func writeCertificates(dir string) error {
 	server := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "localhost"},
 		NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(10, 0, 0),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		DNSNames: []string{"localhost", TURNDomain}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		DNSNames:    []string{"localhost", TURNDomain},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, server, ca, &key.PublicKey, caKey)
 	if err != nil {
@@ -61,7 +64,8 @@ func writeCertificates(dir string) error {
 	}{
 		{"server.key", "PRIVATE KEY", keyDER, 0o600},
 		{"server.pem", "CERTIFICATE", der, 0o644},
-		{"ca.pem", "CERTIFICATE", caDER, 0o644}, // last: its presence says that the others are there
+		// last: its presence says that the others are there
+		{"ca.pem", "CERTIFICATE", caDER, 0o644},
 	} {
 		b := pem.EncodeToMemory(&pem.Block{Type: f.block, Bytes: f.der})
 		if err := os.WriteFile(filepath.Join(dir, f.name), b, f.mode); err != nil {

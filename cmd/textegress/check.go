@@ -25,8 +25,9 @@ type configCheckCmd struct {
 
 // finding is the result of trying one part of one project.
 type finding struct {
-	Project int    `json:"project"` // n of PROJECTS__n__; -1: the whole service
-	Part    string `json:"part"`    // settings, data directory, syncflow, clock, device, livekit, broker …, bucket
+	Project int `json:"project"` // n of PROJECTS__n__; -1: the whole service
+	// settings, data directory, syncflow, clock, device, livekit, broker …, bucket
+	Part    string `json:"part"`
 	OK      bool   `json:"ok"`
 	Skipped bool   `json:"skipped,omitempty"` // not tried, because an earlier part failed
 	Detail  string `json:"detail"`            // what was found, or what is wrong and what to do
@@ -46,7 +47,8 @@ type settingLine struct {
 	Source string `json:"source"`
 }
 
-// partTimeout bounds one part. SyncFlow and a broker that asks it can take half a minute for an answer.
+// partTimeout bounds one part. SyncFlow and a broker that asks it can take half a minute for an
+// answer.
 const partTimeout = time.Minute
 
 func (c *configCheckCmd) Run(sh *shell) error {
@@ -54,7 +56,10 @@ func (c *configCheckCmd) Run(sh *shell) error {
 	if err != nil {
 		return err
 	}
-	answer := checkAnswer{OK: true, Warnings: append([]string{}, cfg.Warnings...), Checks: []finding{}}
+	answer := checkAnswer{
+		OK: true, Warnings: append([]string{}, cfg.Warnings...),
+		Checks: []finding{},
+	}
 	rows := [][]string{{"SETTING", "VALUE", "FROM"}}
 	for _, s := range cfg.Settings() {
 		answer.Settings = append(answer.Settings, settingLine(s))
@@ -140,7 +145,10 @@ func inTime(ctx context.Context, check func(context.Context) finding) finding {
 }
 
 func newAPI(cfg *config.Config, p config.Project) (*syncflow.Client, error) {
-	return syncflow.New(syncflow.Options{BaseURL: cfg.ServerURL, Key: p.Key, Secret: p.Secret.Reveal(), ProjectID: p.ProjectID})
+	return syncflow.New(syncflow.Options{
+		BaseURL: cfg.ServerURL, Key: p.Key,
+		Secret: p.Secret.Reveal(), ProjectID: p.ProjectID,
+	})
 }
 
 func projectKey(p config.Project, name string) string {
@@ -148,17 +156,21 @@ func projectKey(p config.Project, name string) string {
 }
 
 // checkSyncFlow reads the project, and returns where its LiveKit server is.
-func checkSyncFlow(ctx context.Context, p config.Project, api *syncflow.Client) (_ finding, liveKitURL string) {
+func checkSyncFlow(ctx context.Context, p config.Project, api *syncflow.Client) (_ finding,
+	liveKitURL string,
+) {
 	f := finding{Project: p.Index, Part: "syncflow"}
 	project, err := api.Project(ctx)
 	if err == nil {
-		f.OK, f.Detail = true, fmt.Sprintf("reached, key accepted: project %q, LiveKit at %s", project.Name, project.LiveKitURL)
+		f.OK, f.Detail = true, fmt.Sprintf("reached, key accepted: project %q, LiveKit at %s",
+			project.Name, project.LiveKitURL)
 		return f, project.LiveKitURL
 	}
 	f.Detail, f.Key = err.Error(), "SYNCFLOW_SERVER_URL"
 	if errors.Is(err, syncflow.ErrUnauthorized) {
 		f.Key = credentialKeys(p)
-	} else if a, ok := errors.AsType[*syncflow.APIError](err); ok && strings.EqualFold(a.Message, "Project not found") {
+	} else if a, ok := errors.AsType[*syncflow.APIError](err); ok &&
+		strings.EqualFold(a.Message, "Project not found") {
 		f.Key = projectKey(p, "PROJECT_ID")
 	}
 	return f, ""
@@ -166,10 +178,13 @@ func checkSyncFlow(ctx context.Context, p config.Project, api *syncflow.Client) 
 
 // credentialKeys are the settings that SyncFlow believes us for.
 func credentialKeys(p config.Project) string {
-	return projectKey(p, "KEY") + ", " + projectKey(p, "SECRET") + ", " + projectKey(p, "PROJECT_ID")
+	return projectKey(p, "KEY") + ", " + projectKey(p, "SECRET") + ", " +
+		projectKey(p, "PROJECT_ID")
 }
 
-func checkBroker(ctx context.Context, cfg *config.Config, p config.Project, instance string, report func(finding)) {
+func checkBroker(ctx context.Context, cfg *config.Config, p config.Project, instance string,
+	report func(finding),
+) {
 	api, err := newAPI(cfg, p)
 	var options source.RabbitMQOptions
 	if err == nil {
@@ -186,7 +201,10 @@ func checkBroker(ctx context.Context, cfg *config.Config, p config.Project, inst
 		"binding": "DEVICE_GROUP_NAME",
 	}
 	for _, r := range source.Check(ctx, options) {
-		f := finding{Project: p.Index, Part: "broker " + r.Stage, OK: r.OK, Skipped: r.Skipped, Detail: r.Detail}
+		f := finding{
+			Project: p.Index, Part: "broker " + r.Stage, OK: r.OK, Skipped: r.Skipped,
+			Detail: r.Detail,
+		}
 		switch {
 		case r.Skipped:
 			f.Detail = "not tried, because the step before failed"
@@ -213,7 +231,8 @@ func checkBucket(ctx context.Context, p config.Project) finding {
 		f.Detail, err = probe(ctx, bucket, p.ProjectID)
 	}
 	if err == nil && isDir && directory.IsPortable() {
-		f.Detail += "; its file system cannot hold every name: files are named as docs/FORMAT.md says, Names on other file systems"
+		f.Detail += "; its file system cannot hold every name: files are named as docs/FORMAT.md " +
+			"says, Names on other file systems"
 	}
 	if err != nil {
 		f.Detail = objstore.Redacted(err, err.Error()) // the probe's key helps nobody
@@ -223,15 +242,17 @@ func checkBucket(ctx context.Context, p config.Project) finding {
 	return f
 }
 
-// hardestName is an identity as they come from people: what is written to a bucket in earnest has such names.
-// Several of it make one of 255 bytes.
+// hardestName is an identity as they come from people: what is written to a bucket in earnest has
+// such names. Several of it make one of 255 bytes.
 const hardestName = "Zoë +1 \"学生\" <مرحبا> 👩🏽‍🎓 e\u0301?*|"
 
-// probe puts an object, reads it back and deletes it. Only the deletion may fail: delivery never deletes.
+// probe puts an object, reads it back and deletes it. Only the deletion may fail: delivery never
+// deletes.
 func probe(ctx context.Context, bucket objstore.Bucket, projectID string) (string, error) {
 	content := []byte("written by textegress config check, may be deleted: " + rand.Text() + "\n")
 	key := textegress.Prefix("textegress-config-check", projectID, "probe: 100%", "", rand.Text()) +
-		textegress.TextViewName(strings.Repeat(hardestName, 5), "a topic: with a long name, too", time.Now())
+		textegress.TextViewName(strings.Repeat(hardestName, 5), "a topic: with a long name, too",
+			time.Now())
 	object := objstore.Bytes(content, "text/plain; charset=utf-8")
 	if err := bucket.Upload(ctx, key, object); err != nil {
 		return "", err
@@ -242,12 +263,16 @@ func probe(ctx context.Context, bucket objstore.Bucket, projectID string) (strin
 		return "", problem
 	}
 	if deleteErr != nil {
-		return fmt.Sprintf("%s: put and read back; the probe could not be deleted, which delivery does not need either: %s", bucket, objstore.Redacted(deleteErr, deleteErr.Error())), nil
+		return fmt.Sprintf("%s: put and read back; the probe could not be deleted, which "+
+			"delivery does not need either: %s", bucket,
+			objstore.Redacted(deleteErr, deleteErr.Error())), nil
 	}
 	return fmt.Sprintf("%s: put, read back, deleted", bucket), nil
 }
 
-func readBack(ctx context.Context, bucket objstore.Bucket, key string, content []byte, object objstore.Object) error {
+func readBack(ctx context.Context, bucket objstore.Bucket, key string, content []byte,
+	object objstore.Object,
+) error {
 	if err := objstore.Verify(ctx, bucket, key, object.Size, object.SHA256); err != nil {
 		return err
 	}

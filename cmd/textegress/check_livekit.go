@@ -20,7 +20,8 @@ const checkRoomPrefix = "textegress-check-"
 func checkLiveKit(ctx context.Context, p config.Project, client *room.Client, url string) finding {
 	f := finding{Project: p.Index, Part: "livekit"}
 	if err := client.Probe(ctx, url); err != nil {
-		f.Detail, f.Key = fmt.Sprintf("%s: %v", url, err), "the LiveKit server URL of the project in SyncFlow"
+		f.Detail, f.Key = fmt.Sprintf("%s: %v", url, err),
+			"the LiveKit server URL of the project in SyncFlow"
 		return f
 	}
 	f.OK, f.Detail = true, url+": reached, and /rtc/v1 is there"
@@ -32,18 +33,23 @@ func checkLiveKit(ctx context.Context, p config.Project, client *room.Client, ur
 }
 
 // checkRoom makes a room, joins it as a recorder does, over UDP or TURN, and deletes it.
-func checkRoom(ctx context.Context, cfg *config.Config, p config.Project, client *room.Client, url string) finding {
+func checkRoom(ctx context.Context, cfg *config.Config, p config.Project, client *room.Client,
+	url string,
+) finding {
 	f := finding{Project: p.Index, Part: "livekit room"}
 	key := livekit.Key{ID: p.LiveKit.APIKey, Secret: p.LiveKit.APISecret.Reveal()}
 	took, err := tryRoom(ctx, client, url, key)
 	var joining *room.JoinError
 	switch {
 	case err == nil:
-		f.OK, f.Detail = true, fmt.Sprintf("made, joined with open data channels in %v, deleted", took.Round(time.Millisecond))
+		f.OK, f.Detail = true, fmt.Sprintf("made, joined with open data channels in %v, deleted",
+			took.Round(time.Millisecond))
 	case errors.Is(err, livekit.ErrKeyRefused), errors.As(err, &joining) && joining.Unauthorized():
-		f.Detail, f.Key = err.Error(), projectKey(p, "LIVEKIT__API_KEY")+", "+projectKey(p, "LIVEKIT__API_SECRET")
+		f.Detail, f.Key = err.Error(), projectKey(p, "LIVEKIT__API_KEY")+", "+
+			projectKey(p, "LIVEKIT__API_SECRET")
 	default:
-		f.Detail, f.Key = err.Error(), "the UDP ports between this machine and LiveKit, rtc.node_ip and turn in LiveKit's configuration"
+		f.Detail, f.Key = err.Error(), "the UDP ports between this machine and LiveKit, "+
+			"rtc.node_ip and turn in LiveKit's configuration"
 		if cfg.RelayOnly {
 			f.Key = "ICE_TRANSPORT, turn in LiveKit's configuration"
 		}
@@ -51,7 +57,9 @@ func checkRoom(ctx context.Context, cfg *config.Config, p config.Project, client
 	return f
 }
 
-func tryRoom(ctx context.Context, client *room.Client, url string, key livekit.Key) (took time.Duration, err error) {
+func tryRoom(ctx context.Context, client *room.Client, url string,
+	key livekit.Key,
+) (took time.Duration, err error) {
 	rooms, err := livekit.NewRooms(url, key)
 	if err != nil {
 		return 0, err

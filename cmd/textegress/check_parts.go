@@ -19,8 +19,8 @@ import (
 // wholeService is the project number of what concerns all projects.
 const wholeService = -1
 
-// checkDataDir does in DATA_DIR what recording needs: make a file, write, sync, rename and remove it. A
-// directory that is not there is made, as the service does, and removed again.
+// checkDataDir does in DATA_DIR what recording needs: make a file, write, sync, rename and remove
+// it. A directory that is not there is made, as the service does, and removed again.
 func checkDataDir(cfg *config.Config) finding {
 	f := finding{Project: wholeService, Part: "data directory", Key: "DATA_DIR"}
 	detail, err := tryDataDir(cfg.DataDir)
@@ -37,7 +37,8 @@ func checkDataDir(cfg *config.Config) finding {
 		f.Detail = fmt.Sprintf("free space: %v", err)
 	case space.Free < uint64(max(0, cfg.DiskMinFree)):
 		f.Key = "DATA_DIR, DISK_MIN_FREE"
-		f.Detail = fmt.Sprintf("%d MiB are free on its file system, DISK_MIN_FREE is %d MiB: no session would be taken", space.Free>>20, cfg.DiskMinFree>>20)
+		f.Detail = fmt.Sprintf("%d MiB are free on its file system, DISK_MIN_FREE is %d MiB: no "+
+			"session would be taken", space.Free>>20, cfg.DiskMinFree>>20)
 	default:
 		f.OK, f.Key, f.Detail = true, "", fmt.Sprintf("%s, %d MiB free", detail, space.Free>>20)
 	}
@@ -64,7 +65,8 @@ func tryDataDir(dir string) (detail string, err error) {
 			return "", err
 		}
 		defer func() {
-			for d := dir; d != top && os.Remove(d) == nil; d = filepath.Dir(d) { // not what somebody uses by now
+			// not what somebody uses by now
+			for d := dir; d != top && os.Remove(d) == nil; d = filepath.Dir(d) {
 			}
 		}()
 		detail += "; the directory is made at the first start"
@@ -96,9 +98,11 @@ func checkClock(p config.Project, api *syncflow.Client) (finding, bool) {
 	return f, known
 }
 
-// checkDevice registers our device, as the service does, so that sessions can be created for the group
-// from now on; whoever does so is refused while no device of the group is registered.
-func checkDevice(ctx context.Context, cfg *config.Config, p config.Project, api *syncflow.Client) finding {
+// checkDevice registers our device, as the service does, so that sessions can be created for the
+// group from now on; whoever does so is refused while no device of the group is registered.
+func checkDevice(ctx context.Context, cfg *config.Config, p config.Project,
+	api *syncflow.Client,
+) finding {
 	f := finding{Project: p.Index, Part: "device"}
 	d, err := api.EnsureDevice(ctx, controller.DeviceName, cfg.DeviceGroup)
 	if err != nil {
@@ -121,7 +125,11 @@ func checkProject(ctx context.Context, cfg *config.Config, p config.Project, rep
 		return
 	}
 	var url string
-	report(inTime(ctx, func(ctx context.Context) (f finding) { f, url = checkSyncFlow(ctx, p, api); return f }))
+	report(inTime(ctx, func(ctx context.Context) (f finding) {
+		f,
+			url = checkSyncFlow(ctx, p, api)
+		return f
+	}))
 	if f, known := checkClock(p, api); known {
 		report(f)
 	}
@@ -131,18 +139,25 @@ func checkProject(ctx context.Context, cfg *config.Config, p config.Project, rep
 		return
 	}
 	report(inTime(ctx, func(ctx context.Context) finding { return checkDevice(ctx, cfg, p, api) }))
-	client, err := room.NewClient(room.Options{RelayOnly: cfg.RelayOnly, JoinTimeout: partTimeout / 2})
+	client, err := room.NewClient(room.Options{
+		RelayOnly:   cfg.RelayOnly,
+		JoinTimeout: partTimeout / 2,
+	})
 	if err != nil {
 		report(finding{Project: p.Index, Part: "livekit", Detail: err.Error()})
 		return
 	}
-	signalling := inTime(ctx, func(ctx context.Context) finding { return checkLiveKit(ctx, p, client, url) })
+	signalling := inTime(ctx,
+		func(ctx context.Context) finding { return checkLiveKit(ctx, p, client, url) })
 	report(signalling)
 	switch {
 	case p.LiveKit == nil:
 	case !signalling.OK:
 		report(skipped(p, "livekit room", "the step before failed"))
 	default:
-		report(inTime(ctx, func(ctx context.Context) finding { return checkRoom(ctx, cfg, p, client, url) }))
+		report(inTime(ctx, func(ctx context.Context) finding {
+			return checkRoom(ctx, cfg, p, client,
+				url)
+		}))
 	}
 }

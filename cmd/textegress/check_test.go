@@ -30,7 +30,8 @@ func TestProbe(t *testing.T) {
 				return nil
 			})
 			report, err := probe(t.Context(), bucket, testProject)
-			if (err != nil) != (tt.error != "") || err != nil && !strings.Contains(err.Error(), tt.error) {
+			if (err != nil) != (tt.error != "") || err != nil &&
+				!strings.Contains(err.Error(), tt.error) {
 				t.Errorf("error %v, want %q in it", err, tt.error)
 			}
 			if !strings.Contains(report, tt.report) {

@@ -12,7 +12,8 @@ func printClockSteps(line func(string, ...any), c textegress.Completeness) {
 	if len(c.ClockSteps) == 0 {
 		return
 	}
-	line("Steps of the recorder's clock: %d. Times before and after a step are by different clocks.",
+	line("Steps of the recorder's clock: %d. Times before and after a step are by "+
+		"different clocks.",
 		int64(len(c.ClockSteps))+c.ClockStepsOmitted)
 	for i, s := range c.ClockSteps {
 		if i == maxShown {
@@ -45,8 +46,10 @@ func lasted(c textegress.Completeness, o textegress.Outage) string {
 	}
 	d := time.Duration(o.EndedUnixNS - o.StartedUnixNS)
 	for _, s := range c.ClockSteps {
-		// An outage is noticed after it began, and so is a step: that of a step meanwhile can stand just before.
-		if o.StartIndex == 0 || s.Index+2 < o.StartIndex || s.Index > o.EndIndex || s.EgressID != "" {
+		// An outage is noticed after it began, and so is a step: that of a step meanwhile can stand
+		// just before.
+		if o.StartIndex == 0 || s.Index+2 < o.StartIndex || s.Index > o.EndIndex ||
+			s.EgressID != "" {
 			continue
 		}
 		if s.AtLeast {

@@ -14,8 +14,8 @@ import (
 	"github.com/syncflow/textegress/internal/objstore/objfs"
 )
 
-// openDelivered opens the objects of a delivered recording: a directory, or s3://bucket/prefix with the access of the project
-// that delivers to that bucket.
+// openDelivered opens the objects of a delivered recording: a directory, or s3://bucket/prefix with
+// the access of the project that delivers to that bucket.
 func (sh *shell) openDelivered(location string) (fs.FS, error) {
 	rest, isS3 := strings.CutPrefix(location, "s3://")
 	if !isS3 {
@@ -24,7 +24,8 @@ func (sh *shell) openDelivered(location string) (fs.FS, error) {
 			return nil, fmt.Errorf("open the recording: %w", err)
 		}
 		if !info.IsDir() {
-			return nil, usageError(fmt.Errorf("%s is not a directory; name the one that holds manifest.json", location))
+			return nil, usageError(fmt.Errorf("%s is not a directory; name the one that holds "+
+				"manifest.json", location))
 		}
 		root, err := os.OpenRoot(location)
 		if err != nil {
@@ -35,7 +36,8 @@ func (sh *shell) openDelivered(location string) (fs.FS, error) {
 	name, prefix, _ := strings.Cut(rest, "/")
 	prefix = strings.TrimSuffix(strings.TrimSuffix(prefix, "manifest.json"), "/")
 	if name == "" || prefix == "" {
-		return nil, usageError(fmt.Errorf("%s: write s3://bucket/prefix, where the prefix is the part of the keys before manifest.json", location))
+		return nil, usageError(fmt.Errorf("%s: write s3://bucket/prefix, where the prefix is the "+
+			"part of the keys before manifest.json", location))
 	}
 	c, err := sh.loadConfig()
 	if err != nil {
@@ -52,13 +54,15 @@ func (sh *shell) openDelivered(location string) (fs.FS, error) {
 	return objfs.New(sh.ctx, bucket, prefix+"/"), nil
 }
 
-// localFS shows the regular files below a directory, and nothing that a symbolic link outside of it leads to.
+// localFS shows the regular files below a directory, and nothing that a symbolic link outside of it
+// leads to.
 type localFS struct{ root *os.Root }
 
 // Stat implements [fs.StatFS].
 func (l localFS) Stat(name string) (fs.FileInfo, error) { return l.root.Stat(name) }
 
-// Open implements [fs.FS]. With O_NONBLOCK nothing is waited for that has become a named pipe since it was looked at.
+// Open implements [fs.FS]. With O_NONBLOCK nothing is waited for that has become a named pipe since
+// it was looked at.
 func (l localFS) Open(name string) (fs.File, error) {
 	if !fs.ValidPath(name) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
@@ -84,6 +88,10 @@ func projectOfBucket(c *config.Config, bucket string) (config.Project, error) {
 			return p, nil
 		}
 	}
-	return config.Project{}, usageError(fmt.Errorf("no project of the configuration delivers to the bucket %q, so there is no access to it; "+
-		"set PROJECTS__<n>__S3_CONFIG__… for it, or download the objects and name the directory", bucket))
+	return config.Project{},
+		usageError(fmt.Errorf("no project of the configuration delivers to the bucket %q, so "+
+			"there is no access to it; "+
+			"set PROJECTS__<n>__S3_CONFIG__… for it, or download the objects and name "+
+			"the directory",
+			bucket))
 }

@@ -30,7 +30,8 @@ func deliveredBucket(t *testing.T) *mem.Bucket {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := bucket.Upload(t.Context(), testPrefix+"/"+name, objstore.Bytes(content, "text/plain")); err != nil {
+		if err := bucket.Upload(t.Context(), testPrefix+"/"+name,
+			objstore.Bytes(content, "text/plain")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -78,7 +79,8 @@ func TestVerifyInABucket(t *testing.T) {
 			if (err != nil) != tt.fails {
 				t.Fatalf("error %v", err)
 			}
-			if answer.OK != tt.ok || answer.unread != tt.unread || !strings.Contains(strings.Join(answer.Problems, "\n"), tt.says) {
+			if answer.OK != tt.ok || answer.unread != tt.unread ||
+				!strings.Contains(strings.Join(answer.Problems, "\n"), tt.says) {
 				t.Errorf("answer %+v", answer)
 			}
 		})
@@ -87,7 +89,10 @@ func TestVerifyInABucket(t *testing.T) {
 
 func TestBucketFSOpensNothingElse(t *testing.T) {
 	fsys := objfs.New(t.Context(), deliveredBucket(t), testPrefix+"/")
-	for _, name := range []string{"../DE_other/manifest.json", "/manifest.json", "", ".", "raw/../manifest.json"} {
+	for _, name := range []string{
+		"../DE_other/manifest.json", "/manifest.json", "", ".",
+		"raw/../manifest.json",
+	} {
 		if _, err := fsys.Open(name); !errors.Is(err, fs.ErrInvalid) {
 			t.Errorf("Open(%q): %v", name, err)
 		}
@@ -100,7 +105,10 @@ func TestBucketFSOpensNothingElse(t *testing.T) {
 
 func TestProjectOfBucket(t *testing.T) {
 	c := &config.Config{Projects: []config.Project{
-		{Index: 0, Directory: "/x"}, {Index: 2, S3: &config.S3{Bucket: "a"}}, {Index: 3, S3: &config.S3{Bucket: "b"}}, {Index: 4, S3: &config.S3{Bucket: "b"}},
+		{Index: 0, Directory: "/x"},
+		{Index: 2, S3: &config.S3{Bucket: "a"}},
+		{Index: 3, S3: &config.S3{Bucket: "b"}},
+		{Index: 4, S3: &config.S3{Bucket: "b"}},
 	}}
 	p, err := projectOfBucket(c, "b")
 	if err != nil || p.Index != 3 {
@@ -111,10 +119,13 @@ func TestProjectOfBucket(t *testing.T) {
 	}
 }
 
-// TestDeliversTo: a recording in one project's bucket is not decrypted with the key of another project that it names.
+// TestDeliversTo: a recording in one project's bucket is not decrypted with the key of another
+// project that it names.
 func TestDeliversTo(t *testing.T) {
 	c := &config.Config{Projects: []config.Project{
-		{ProjectID: "a", S3: &config.S3{Bucket: "bucket-a"}}, {ProjectID: "b", S3: &config.S3{Bucket: "bucket-b"}}, {ProjectID: "c", Directory: "/x"},
+		{ProjectID: "a", S3: &config.S3{Bucket: "bucket-a"}},
+		{ProjectID: "b", S3: &config.S3{Bucket: "bucket-b"}},
+		{ProjectID: "c", Directory: "/x"},
 	}}
 	for projectID, ok := range map[string]bool{"a": true, "b": false, "c": false, "unknown": true} {
 		if err := deliversTo(c, projectID, "bucket-a"); (err == nil) != ok {

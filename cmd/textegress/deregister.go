@@ -25,7 +25,8 @@ func (c *deregisterCmd) Run(sh *shell) error {
 		return err
 	}
 	if _, err := web.Dial(cfg.DataDir).Status(sh.ctx); !errors.Is(err, web.ErrNotRunning) {
-		return fmt.Errorf("a service runs on %s and would register again: stop it first", cfg.DataDir)
+		return fmt.Errorf("a service runs on %s and would register again: stop it first",
+			cfg.DataDir)
 	}
 	instance, err := instanceOf(cfg)
 	if err != nil {
@@ -41,12 +42,15 @@ func (c *deregisterCmd) Run(sh *shell) error {
 		fmt.Fprintf(sh.stdout, "project %d: %s\n", project.Index, escape(removed))
 	}
 	for _, broken := range cfg.Broken {
-		failed = append(failed, fmt.Errorf("project %d: its settings are wrong, so nothing was tried: %s", broken.Index, broken))
+		failed = append(failed, fmt.Errorf("project %d: its settings are wrong, so nothing "+
+			"was tried: %s", broken.Index, broken))
 	}
 	return errors.Join(failed...)
 }
 
-func deregisterProject(ctx context.Context, cfg *config.Config, p config.Project, instance string, force bool) (string, error) {
+func deregisterProject(ctx context.Context, cfg *config.Config, p config.Project, instance string,
+	force bool,
+) (string, error) {
 	api, err := newAPI(cfg, p)
 	if err != nil {
 		return "", err
@@ -55,7 +59,8 @@ func deregisterProject(ctx context.Context, cfg *config.Config, p config.Project
 	if err != nil {
 		return "", err
 	}
-	return deregister(ctx, api, cfg.DeviceGroup, force, func(ctx context.Context) error { return source.DeleteQueue(ctx, broker) })
+	return deregister(ctx, api, cfg.DeviceGroup, force,
+		func(ctx context.Context) error { return source.DeleteQueue(ctx, broker) })
 }
 
 // devices is what deregister needs of SyncFlow.
@@ -64,9 +69,12 @@ type devices interface {
 	DeleteDevice(ctx context.Context, id string) error
 }
 
-// deregister deletes the queue and our devices of a group, and says what it did. The devices go last: a queue without a device is
-// found by the next call, but one that failed in the middle must not have stopped classes from starting.
-func deregister(ctx context.Context, api devices, group string, force bool, deleteQueue func(context.Context) error) (string, error) {
+// deregister deletes the queue and our devices of a group, and says what it did. The devices go
+// last: a queue without a device is found by the next call, but one that failed in the middle must
+// not have stopped classes from starting.
+func deregister(ctx context.Context, api devices, group string, force bool,
+	deleteQueue func(context.Context) error,
+) (string, error) {
 	all, err := api.Devices(ctx)
 	if err != nil {
 		return "", err
@@ -83,7 +91,8 @@ func deregister(ctx context.Context, api devices, group string, force bool, dele
 		}
 	}
 	if len(ours) > 0 && others == 0 && !force {
-		return "", fmt.Errorf("our device is the last one of the group %q: without it SyncFlow refuses to create sessions that name the group, "+
+		return "", fmt.Errorf("our device is the last one of the group %q: without it SyncFlow "+
+			"refuses to create sessions that name the group, "+
 			"and classes cannot start; --force deletes it all the same", group)
 	}
 	if err := deleteQueue(ctx); err != nil {

@@ -43,16 +43,48 @@ func TestDeregister(t *testing.T) {
 		done          []string
 		report, error string // contained
 	}{
-		"last of the group":               {list: []syncflow.Device{ours, otherGroup}, error: "--force"},
-		"last of the group, twice":        {list: []syncflow.Device{ours, double}, error: "--force"},
-		"last of the group, forced":       {list: []syncflow.Device{ours, otherGroup}, force: true, done: []string{"queue", "device 1"}, report: "device deleted"},
-		"others are left":                 {list: []syncflow.Device{ours, other, otherGroup}, done: []string{"queue", "device 1"}, report: "queue deleted"},
-		"all rows of ours":                {list: []syncflow.Device{ours, double, other}, done: []string{"queue", "device 1", "device 2"}, report: "2 devices"},
-		"nothing registered":              {list: []syncflow.Device{otherGroup}, done: []string{"queue"}, report: "no device of ours"},
-		"deleted meanwhile":               {list: []syncflow.Device{ours, other}, fail: syncflow.ErrNotFound, done: []string{"queue", "device 1"}, report: "device deleted"},
-		"the queue cannot be deleted":     {list: []syncflow.Device{ours, other}, queue: broker, done: []string{"queue"}, error: "broker is down"},
-		"the device cannot be deleted":    {list: []syncflow.Device{ours, other}, fail: errors.New("500"), done: []string{"queue", "device 1"}, error: "the queue is deleted, the device is not: 500"},
-		"the devices cannot be looked at": {listed: errors.New("timeout"), force: true, error: "timeout"},
+		"last of the group": {
+			list:  []syncflow.Device{ours, otherGroup},
+			error: "--force",
+		},
+		"last of the group, twice": {
+			list:  []syncflow.Device{ours, double},
+			error: "--force",
+		},
+		"last of the group, forced": {
+			list: []syncflow.Device{ours, otherGroup}, force: true,
+			done: []string{"queue", "device 1"}, report: "device deleted",
+		},
+		"others are left": {
+			list: []syncflow.Device{ours, other, otherGroup},
+			done: []string{"queue", "device 1"}, report: "queue deleted",
+		},
+		"all rows of ours": {
+			list: []syncflow.Device{ours, double, other},
+			done: []string{"queue", "device 1", "device 2"}, report: "2 devices",
+		},
+		"nothing registered": {
+			list: []syncflow.Device{otherGroup},
+			done: []string{"queue"}, report: "no device of ours",
+		},
+		"deleted meanwhile": {
+			list: []syncflow.Device{ours, other},
+			fail: syncflow.ErrNotFound, done: []string{"queue", "device 1"},
+			report: "device deleted",
+		},
+		"the queue cannot be deleted": {
+			list: []syncflow.Device{ours, other}, queue: broker,
+			done: []string{"queue"}, error: "broker is down",
+		},
+		"the device cannot be deleted": {
+			list: []syncflow.Device{ours, other},
+			fail: errors.New("500"), done: []string{"queue", "device 1"},
+			error: "the queue is deleted, the device is not: 500",
+		},
+		"the devices cannot be looked at": {
+			listed: errors.New("timeout"), force: true,
+			error: "timeout",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := &fakeDevices{list: tt.list, fail: tt.fail, listed: tt.listed}
@@ -63,7 +95,8 @@ func TestDeregister(t *testing.T) {
 			if diff := cmp.Diff(tt.done, f.done); diff != "" {
 				t.Errorf("what was done:\n%s", diff)
 			}
-			if (err != nil) != (tt.error != "") || err != nil && !strings.Contains(err.Error(), tt.error) {
+			if (err != nil) != (tt.error != "") || err != nil &&
+				!strings.Contains(err.Error(), tt.error) {
 				t.Errorf("error %v, want %q in it", err, tt.error)
 			}
 			if !strings.Contains(report, tt.report) {

@@ -49,7 +49,8 @@ func (c *exportCmd) Run(sh *shell) error {
 		return err
 	}
 	if c.Key != "" {
-		options.Revision = max(options.Revision, 1) + 1 // other bytes than those that were delivered
+		// other bytes than those that were delivered
+		options.Revision = max(options.Revision, 1) + 1
 	}
 	options.Workers = runtime.GOMAXPROCS(0)
 	sink, err := export.NewDirectory(directory)
@@ -65,7 +66,8 @@ func (c *exportCmd) Run(sh *shell) error {
 	}
 	answer := exportAnswer{
 		EgressID: manifest.EgressID, Status: string(manifest.Status), Directory: directory,
-		Objects: len(manifest.Objects), Messages: manifest.Counts.Messages, Revision: manifest.Revision,
+		Objects: len(manifest.Objects), Messages: manifest.Counts.Messages,
+		Revision:      manifest.Revision,
 		Undecryptable: manifest.Completeness.UndecryptablePackets,
 	}
 	if n := manifest.Counts.DecryptedPackets; n != nil {
@@ -75,7 +77,8 @@ func (c *exportCmd) Run(sh *shell) error {
 		return err
 	}
 	if c.Key != "" && answer.Decrypted == 0 && answer.Undecryptable > 0 {
-		return foundError("%s has no key that fits: none of the %d encrypted packets could be decrypted", c.Key, answer.Undecryptable)
+		return foundError("%s has no key that fits: none of the %d encrypted packets could "+
+			"be decrypted", c.Key, answer.Undecryptable)
 	}
 	return nil
 }
@@ -85,15 +88,17 @@ func (c *exportCmd) print(sh *shell, answer exportAnswer) error {
 		return printJSON(sh.stdout, answer)
 	}
 	fmt.Fprintf(sh.stdout, "exported: %s, %s, %d objects, %d messages, to %s\n",
-		escape(answer.EgressID), answer.Status, answer.Objects, answer.Messages, escape(answer.Directory))
+		escape(answer.EgressID), answer.Status, answer.Objects, answer.Messages,
+		escape(answer.Directory))
 	if answer.Decrypted+answer.Undecryptable > 0 {
-		fmt.Fprintf(sh.stdout, "encrypted: %d packets decrypted, %d not; this is revision %d\n", answer.Decrypted, answer.Undecryptable, answer.Revision)
+		fmt.Fprintf(sh.stdout, "encrypted: %d packets decrypted, %d not; this is revision %d\n",
+			answer.Decrypted, answer.Undecryptable, answer.Revision)
 	}
 	return nil
 }
 
-// withKeys adds the keys of a file or, without one, those that the settings have for the project, with which the service
-// delivered its recordings. Settings that cannot be read have none.
+// withKeys adds the keys of a file or, without one, those that the settings have for the project,
+// with which the service delivered its recordings. Settings that cannot be read have none.
 func withKeys(sh *shell, o export.Options, file, projectID string) (export.Options, error) {
 	if file != "" {
 		text, err := os.ReadFile(file)
@@ -118,12 +123,16 @@ func withKeys(sh *shell, o export.Options, file, projectID string) (export.Optio
 	return o, nil
 }
 
-// open finds the recording. Its revision is kept, so that the same exporter writes the same bytes as were delivered.
-func (c *exportCmd) open(sh *shell) (_ export.Source, o export.Options, directory string, done func(), err error) {
+// open finds the recording. Its revision is kept, so that the same exporter writes the same bytes
+// as were delivered.
+func (c *exportCmd) open(sh *shell) (_ export.Source, o export.Options, directory string,
+	done func(), err error,
+) {
 	nothing := func() {}
 	if c.From != "" {
 		if len(c.Args) != 1 {
-			return nil, o, "", nothing, usageError(errors.New("with --from, name exactly one directory to write to"))
+			return nil, o, "", nothing,
+				usageError(errors.New("with --from, name exactly one directory to write to"))
 		}
 		fsys, err := sh.openDelivered(c.From)
 		if err != nil {
@@ -137,10 +146,13 @@ func (c *exportCmd) open(sh *shell) (_ export.Source, o export.Options, director
 		if err != nil {
 			return nil, o, "", nothing, err
 		}
-		return source, export.Options{Revision: delivered.Manifest().Revision}, c.Args[0], nothing, nil
+		return source, export.Options{Revision: delivered.Manifest().Revision}, c.Args[0], nothing,
+			nil
 	}
 	if len(c.Args) != 2 {
-		return nil, o, "", nothing, usageError(errors.New("name the egress id of a recording and a directory to write to, or --from and a directory"))
+		return nil, o, "", nothing,
+			usageError(errors.New("name the egress id of a recording and a directory to write " +
+				"to, or --from and a directory"))
 	}
 	dir, err := c.dataDir(sh)
 	if err != nil {
@@ -153,10 +165,12 @@ func (c *exportCmd) open(sh *shell) (_ export.Source, o export.Options, director
 	done = func() { _ = s.Close() }
 	recording, ok := s.Recording(c.Args[0])
 	if !ok {
-		return nil, o, "", done, fmt.Errorf("there is no recording %q in %s; `textegress list` shows those that are there", c.Args[0], dir)
+		return nil, o, "", done, fmt.Errorf("there is no recording %q in %s; `textegress list` "+
+			"shows those that are there", c.Args[0], dir)
 	}
 	if recording.State() == spool.StateRemoved {
-		return nil, o, "", done, fmt.Errorf("recording %s was delivered to %s and its local data was removed after the retention time; "+
+		return nil, o, "", done, fmt.Errorf("recording %s was delivered to %s and its local data "+
+			"was removed after the retention time; "+
 			"use --from", c.Args[0], recording.Info().KeyPrefix)
 	}
 	frozen, ok, err := export.LoadFrozen(recording)

@@ -36,9 +36,13 @@ func (c *forgetCmd) Run(sh *shell) error {
 		return usageError(errors.New("the identity is empty"))
 	}
 	if c.Key != "" && c.From == "" {
-		return usageError(errors.New("--e2ee-key-file belongs to --from: without it, the keys are those of the settings"))
+		return usageError(errors.New("--e2ee-key-file belongs to --from: without it, the keys " +
+			"are those of the settings"))
 	}
-	q := forget.Request{Identity: c.Identity, Project: c.Project, Session: c.Session, Recording: c.Recording, DryRun: !c.Yes}
+	q := forget.Request{
+		Identity: c.Identity, Project: c.Project, Session: c.Session,
+		Recording: c.Recording, DryRun: !c.Yes,
+	}
 	var answer forget.Answer
 	var err error
 	if c.From != "" {
@@ -82,7 +86,8 @@ func (c *forgetCmd) from(sh *shell, q forget.Request) (answer forget.Answer, err
 		name, prefix, _ := strings.Cut(rest, "/")
 		prefix = strings.Trim(strings.TrimSuffix(prefix, "manifest.json"), "/")
 		if name == "" || prefix == "" {
-			return answer, usageError(fmt.Errorf("%s: write s3://bucket/prefix; a whole bucket is not taken", c.From))
+			return answer, usageError(fmt.Errorf("%s: write s3://bucket/prefix; a whole bucket "+
+				"is not taken", c.From))
 		}
 		place.Prefix = prefix + "/"
 		place.Bucket, err = bucketOf(sh, name)
@@ -135,7 +140,8 @@ func (c *forgetCmd) mayDecrypt(sh *shell, projectID string) error {
 func deliversTo(c *config.Config, projectID, bucket string) error {
 	for _, p := range c.Projects {
 		if p.ProjectID == projectID && (p.S3 == nil || p.S3.Bucket != bucket) {
-			return fmt.Errorf("nothing was changed: it says that it is of project %s, which does not deliver to the bucket %s, so that project's key is not used; "+
+			return fmt.Errorf("nothing was changed: it says that it is of project %s, which does "+
+				"not deliver to the bucket %s, so that project's key is not used; "+
 				"name a key with --e2ee-key-file if it is right", projectID, bucket)
 		}
 	}
@@ -155,7 +161,10 @@ func bucketOf(sh *shell, name string) (objstore.Bucket, error) {
 }
 
 func (c *forgetCmd) print(sh *shell, a forget.Answer) error {
-	rows := [][]string{{"EGRESS ID", "ROOM", "SESSION", "OUTCOME", "FRAMES", "LINES", "REVISION", "DELETED"}}
+	rows := [][]string{{
+		"EGRESS ID", "ROOM", "SESSION", "OUTCOME", "FRAMES", "LINES", "REVISION",
+		"DELETED",
+	}}
 	for _, r := range a.Recordings {
 		if r.Outcome == forget.Nothing {
 			continue
@@ -165,7 +174,8 @@ func (c *forgetCmd) print(sh *shell, a forget.Answer) error {
 			revision = fmt.Sprint(r.Revision)
 		}
 		rows = append(rows, []string{
-			r.EgressID, r.RoomName, r.SessionID, string(r.Outcome), fmt.Sprint(r.Frames), fmt.Sprint(r.Lines), revision, fmt.Sprint(r.Deleted),
+			r.EgressID, r.RoomName, r.SessionID, string(r.Outcome), fmt.Sprint(r.Frames),
+			fmt.Sprint(r.Lines), revision, fmt.Sprint(r.Deleted),
 		})
 	}
 	if len(rows) > 1 {
@@ -181,10 +191,13 @@ func (c *forgetCmd) print(sh *shell, a forget.Answer) error {
 	for _, p := range a.Problems {
 		fmt.Fprintln(sh.stdout, escape(p))
 	}
-	fmt.Fprintf(sh.stdout, "searched %d recordings, found the participant in %d\n", len(a.Recordings), len(rows)-1)
+	fmt.Fprintf(sh.stdout, "searched %d recordings, found the participant in %d\n",
+		len(a.Recordings), len(rows)-1)
 	if a.DryRun && len(rows) > 1 && !c.DryRun {
-		fmt.Fprintln(sh.stderr, "Nothing was changed. Repeat the command with --yes to remove it for good.")
+		fmt.Fprintln(sh.stderr, "Nothing was changed. Repeat the command with --yes to remove "+
+			"it for good.")
 	}
-	fmt.Fprintln(sh.stderr, "Audio, video and screens of the session are SyncFlow's recordings and are not touched.")
+	fmt.Fprintln(sh.stderr, "Audio, video and screens of the session are SyncFlow's recordings "+
+		"and are not touched.")
 	return nil
 }

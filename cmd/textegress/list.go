@@ -35,10 +35,14 @@ func (c *listCmd) Run(sh *shell) error {
 	if c.JSON {
 		return printJSON(sh.stdout, answer)
 	}
-	rows := [][]string{{"EGRESS ID", "STARTED", "ROOM", "SESSION", "PART", "STATUS", "LOCAL DATA", "PACKETS", "NOTE"}}
+	rows := [][]string{{
+		"EGRESS ID", "STARTED", "ROOM", "SESSION", "PART", "STATUS", "LOCAL DATA",
+		"PACKETS", "NOTE",
+	}}
 	for _, r := range answer.Recordings {
 		rows = append(rows, []string{
-			r.EgressID, r.StartedAt.UTC().Format(time.DateTime), r.RoomName, r.SessionID, strconv.Itoa(r.Part), r.Status, r.State,
+			r.EgressID, r.StartedAt.UTC().Format(time.DateTime), r.RoomName, r.SessionID,
+			strconv.Itoa(r.Part), r.Status, r.State,
 			packetCount(r, answer.ServiceRunning), note(r, answer.ServiceRunning),
 		})
 	}
@@ -51,7 +55,8 @@ func (c *listCmd) Run(sh *shell) error {
 	return nil
 }
 
-// listRecordings asks the service, which knows more (who is connected, how much came), and else looks at the files.
+// listRecordings asks the service, which knows more (who is connected, how much came), and else
+// looks at the files.
 func listRecordings(ctx context.Context, dir string) (listAnswer, error) {
 	status, err := web.Dial(dir).Status(ctx)
 	if err == nil {
@@ -76,8 +81,10 @@ func listRecordings(ctx context.Context, dir string) (listAnswer, error) {
 func storedStatus(r *spool.Recording) web.RecordingStatus {
 	info := r.Info()
 	row := web.RecordingStatus{
-		EgressID: info.EgressID, ProjectID: info.ProjectID, SessionID: info.SessionID, RoomName: info.RoomName, Part: info.Part,
-		State: string(r.State()), StartedAt: time.Unix(0, info.CreatedUnixNS).UTC(), Suspect: r.Suspect(),
+		EgressID: info.EgressID, ProjectID: info.ProjectID, SessionID: info.SessionID,
+		RoomName: info.RoomName, Part: info.Part,
+		State: string(r.State()), StartedAt: time.Unix(0, info.CreatedUnixNS).UTC(),
+		Suspect: r.Suspect(),
 	}
 	if sealed, ok := r.Sealed(); ok {
 		row.Status, row.Reason = string(sealed.Status), sealed.Reason

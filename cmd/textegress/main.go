@@ -1,7 +1,8 @@
-// Command textegress records the data channels of SyncFlow sessions and delivers them to an object store.
+// Command textegress records the data channels of SyncFlow sessions and delivers them to an object
+// store.
 //
-// The files beside this one hold a subcommand each. They translate only: flags and environment to options, signals to contexts,
-// errors to exit codes.
+// The files beside this one hold a subcommand each. They translate only: flags and environment to
+// options, signals to contexts, errors to exit codes.
 package main
 
 import (
@@ -84,18 +85,23 @@ func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 	defer cancel(nil)
 	done := make(chan error, 1)
 	go func() {
-		done <- command.Run(&shell{ctx: ctx, stdout: stdout, stderr: stderr, configFile: c.ConfigFile})
+		done <- command.Run(&shell{
+			ctx: ctx, stdout: stdout, stderr: stderr,
+			configFile: c.ConfigFile,
+		})
 	}()
 	for stopping := false; ; {
 		select {
 		case err := <-done:
-			if cause := context.Cause(ctx); stopping && (errors.Is(err, context.Canceled) || errors.Is(err, cause)) {
+			if cause := context.Cause(ctx); stopping &&
+				(errors.Is(err, context.Canceled) || errors.Is(err, cause)) {
 				err = cause // without what was interrupted
 			}
 			return report(stderr, err)
 		case s := <-signals:
 			if stopping {
-				return report(stderr, errors.New("stopped at once by a second signal; what is on disk is continued at the next start"))
+				return report(stderr, errors.New("stopped at once by a second signal; what is on "+
+					"disk is continued at the next start"))
 			}
 			stopping = true
 			cancel(fmt.Errorf("stopped by a signal: %s", s))

@@ -53,22 +53,27 @@ func (c *mergeCmd) Run(sh *shell) error {
 		return err
 	}
 	answer := mergeAnswer{
-		EgressID: manifest.EgressID, Status: string(manifest.Status), Directory: c.Directory, Objects: len(manifest.Objects),
-		Messages: manifest.Counts.Messages, Merged: manifest.Merged, Completeness: manifest.Completeness,
+		EgressID: manifest.EgressID, Status: string(manifest.Status), Directory: c.Directory,
+		Objects:  len(manifest.Objects),
+		Messages: manifest.Counts.Messages, Merged: manifest.Merged,
+		Completeness: manifest.Completeness,
 	}
 	if c.JSON {
 		return printJSON(sh.stdout, answer)
 	}
 	fmt.Fprintf(sh.stdout, "merged: %s, %s, %d objects, %d messages, to %s\n",
-		escape(answer.EgressID), answer.Status, answer.Objects, answer.Messages, escape(answer.Directory))
+		escape(answer.EgressID), answer.Status, answer.Objects, answer.Messages,
+		escape(answer.Directory))
 	printStatement(sh.stdout, manifest.Completeness, manifest.Merged)
 	return nil
 }
 
-// open finds a recording: what looks like an egress id and is no directory is one in the data directory.
+// open finds a recording: what looks like an egress id and is no directory is one in the data
+// directory.
 func (c *mergeCmd) open(sh *shell, name string) (export.Source, func(), error) {
 	nothing := func() {}
-	isID := strings.HasPrefix(name, "DE_") && !strings.ContainsAny(name, `/\`+string(filepath.Separator))
+	isID := strings.HasPrefix(name, "DE_") &&
+		!strings.ContainsAny(name, `/\`+string(filepath.Separator))
 	if info, err := os.Stat(name); isID && (err != nil || !info.IsDir()) {
 		dir, err := c.dataDir(sh)
 		if err != nil {
@@ -81,9 +86,11 @@ func (c *mergeCmd) open(sh *shell, name string) (export.Source, func(), error) {
 		recording, ok := s.Recording(name)
 		switch {
 		case !ok:
-			err = fmt.Errorf("there is no recording %q in %s; `textegress list` shows those that are there", name, dir)
+			err = fmt.Errorf("there is no recording %q in %s; `textegress list` shows those "+
+				"that are there", name, dir)
 		case recording.State() == spool.StateRemoved:
-			err = fmt.Errorf("recording %s was delivered to %s and its local data was removed after the retention time; name that place",
+			err = fmt.Errorf("recording %s was delivered to %s and its local data was removed "+
+				"after the retention time; name that place",
 				name, recording.Info().KeyPrefix)
 		}
 		if err != nil {

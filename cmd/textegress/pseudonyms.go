@@ -37,7 +37,8 @@ func (c *pseudonymsCmd) Run(sh *shell) error {
 		return err
 	}
 	if len(list) == 0 {
-		fmt.Fprintf(sh.stderr, "There are no pseudonyms in %s: no recording was delivered under any.\n", escape(dir))
+		fmt.Fprintf(sh.stderr, "There are no pseudonyms in %s: no recording was delivered "+
+			"under any.\n", escape(dir))
 	}
 	return nil
 }

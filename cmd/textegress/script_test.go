@@ -77,9 +77,10 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 
 const testProject = "0b7e6d1e-8a47-4c7a-9a7e-0d4f5f0f7c11"
 
-// syncflowServer starts a SyncFlow API with one project and the given devices (name/group), and sets SYNCFLOW_SERVER_URL.
-// What is deleted is written to deleted.txt; while there is a file named refuses, no key is accepted. It is the project's LiveKit
-// server too: one that has /rtc/v1, unless there is a file named old.
+// syncflowServer starts a SyncFlow API with one project and the given devices (name/group), and
+// sets SYNCFLOW_SERVER_URL. What is deleted is written to deleted.txt; while there is a file named
+// refuses, no key is accepted. It is the project's LiveKit server too: one that has /rtc/v1, unless
+// there is a file named old.
 func syncflowServer(ts *testscript.TestScript, _ bool, args []string) {
 	var mu sync.Mutex
 	devices := map[string]map[string]any{}
@@ -87,8 +88,10 @@ func syncflowServer(ts *testscript.TestScript, _ bool, args []string) {
 		name, group, _ := strings.Cut(arg, "/")
 		id := "5f0c0000-0000-4000-8000-00000000000" + strconv.Itoa(i)
 		devices[id] = map[string]any{
-			"id": id, "name": name, "group": group, "registeredAt": 1750000000 + i, "projectId": testProject,
-			"sessionNotificationExchangeName": "exchange", "sessionNotificationBindingKey": testProject + "." + group,
+			"id": id, "name": name, "group": group, "registeredAt": 1750000000 + i,
+			"projectId":                       testProject,
+			"sessionNotificationExchangeName": "exchange",
+			"sessionNotificationBindingKey":   testProject + "." + group,
 		}
 	}
 	answer := func(w http.ResponseWriter, code int, v any) {
@@ -99,7 +102,10 @@ func syncflowServer(ts *testscript.TestScript, _ bool, args []string) {
 	deleted, refuses := ts.MkAbs("deleted.txt"), ts.MkAbs("refuses")
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /projects/{p}", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, 200, map[string]any{"id": testProject, "name": "Study \u202e1", "livekitServerUrl": "http://" + r.Host})
+		answer(w, 200, map[string]any{
+			"id": testProject, "name": "Study \u202e1",
+			"livekitServerUrl": "http://" + r.Host,
+		})
 	})
 	mux.HandleFunc("GET /projects/{p}/devices", func(w http.ResponseWriter, _ *http.Request) {
 		mu.Lock()
@@ -110,24 +116,28 @@ func syncflowServer(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		answer(w, 200, list)
 	})
-	mux.HandleFunc("POST /projects/{p}/devices/register", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, 200, map[string]any{
-			"id": "5f0c0000-0000-4000-8000-0000000000ff", "name": "text-egress", "group": "text-egress",
-			"sessionNotificationExchangeName": "exchange", "sessionNotificationBindingKey": testProject + ".text-egress",
+	mux.HandleFunc("POST /projects/{p}/devices/register",
+		func(w http.ResponseWriter, _ *http.Request) {
+			answer(w, 200, map[string]any{
+				"id": "5f0c0000-0000-4000-8000-0000000000ff", "name": "text-egress",
+				"group":                           "text-egress",
+				"sessionNotificationExchangeName": "exchange",
+				"sessionNotificationBindingKey":   testProject + ".text-egress",
+			})
 		})
-	})
-	mux.HandleFunc("DELETE /projects/{p}/devices/{d}", func(w http.ResponseWriter, r *http.Request) {
-		mu.Lock()
-		defer mu.Unlock()
-		d, ok := devices[r.PathValue("d")]
-		if !ok {
-			answer(w, 404, map[string]any{"status": 404, "message": "Record not found"})
-			return
-		}
-		delete(devices, r.PathValue("d"))
-		_ = os.WriteFile(deleted, []byte(r.PathValue("d")+"\n"), 0o600)
-		answer(w, 200, d)
-	})
+	mux.HandleFunc("DELETE /projects/{p}/devices/{d}",
+		func(w http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			defer mu.Unlock()
+			d, ok := devices[r.PathValue("d")]
+			if !ok {
+				answer(w, 404, map[string]any{"status": 404, "message": "Record not found"})
+				return
+			}
+			delete(devices, r.PathValue("d"))
+			_ = os.WriteFile(deleted, []byte(r.PathValue("d")+"\n"), 0o600)
+			answer(w, 200, d)
+		})
 	auth := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/rtc/v1" {
 			if _, err := os.Stat(ts.MkAbs("old")); err == nil {
@@ -138,7 +148,10 @@ func syncflowServer(ts *testscript.TestScript, _ bool, args []string) {
 			return
 		}
 		if _, err := os.Stat(refuses); err == nil {
-			answer(w, 401, map[string]any{"status": 401, "message": "Invalid token, please login again"})
+			answer(w, 401, map[string]any{
+				"status":  401,
+				"message": "Invalid token, please login again",
+			})
 			return
 		}
 		mux.ServeHTTP(w, r)
@@ -174,7 +187,8 @@ func (fakeService) NotReady() []string { return nil }
 
 func (fakeService) Status() web.Status {
 	return web.Status{Recordings: []web.RecordingStatus{{
-		EgressID: "DE_live", RoomName: "room\u202e1", SessionID: "s-1", Status: "ACTIVE", State: "open", Part: 1, Packets: 42, Connected: true,
+		EgressID: "DE_live", RoomName: "room\u202e1", SessionID: "s-1", Status: "ACTIVE",
+		State: "open", Part: 1, Packets: 42, Connected: true,
 	}}}
 }
 
@@ -201,14 +215,17 @@ func controlService(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.MkdirAll(dir, 0o700))
 	listener, err := web.ListenControl(dir)
 	ts.Check(err)
-	s := web.New(web.Options{Service: fakeService{asked: ts.MkAbs("asked")}, Gatherer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler)})
+	s := web.New(web.Options{
+		Service:  fakeService{asked: ts.MkAbs("asked")},
+		Gatherer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler),
+	})
 	server := s.Control(listener)
 	go func() { _ = server.Run() }()
 	ts.Defer(func() { _ = server.Close(context.Background()) })
 }
 
-// kindsDir is a data directory with a recording of everything that LiveKit can carry, DE_golden000003. Some of it is
-// encrypted, most of that with "a shared secret".
+// kindsDir is a data directory with a recording of everything that LiveKit can carry,
+// DE_golden000003. Some of it is encrypted, most of that with "a shared secret".
 var kindsDir, _ = filepath.Abs("../../internal/export/testdata/spool")
 
 // kindsRecording copies it: kinds <dir>.
@@ -216,7 +233,8 @@ func kindsRecording(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.CopyFS(ts.MkAbs(args[0]), os.DirFS(kindsDir)))
 }
 
-// spoolRecording makes recordings in a data directory: recording <dir> <egress id> [sealed [instance [identity]]].
+// spoolRecording makes recordings in a data directory: recording <dir> <egress id> [sealed
+// [instance [identity]]].
 func spoolRecording(ts *testscript.TestScript, _ bool, args []string) {
 	s, err := spool.Open(ts.MkAbs(args[0]), spool.Options{Logger: slog.New(slog.DiscardHandler)})
 	ts.Check(err)
@@ -227,7 +245,8 @@ func spoolRecording(ts *testscript.TestScript, _ bool, args []string) {
 		instance = args[3]
 	}
 	rec, err := s.Create(spool.Info{
-		Instance: instance, EgressID: args[1], SessionID: "s-1", RoomName: "room\x1b[2J", ProjectID: testProject, ProjectName: "Study", KeyPrefix: prefix,
+		Instance: instance, EgressID: args[1], SessionID: "s-1", RoomName: "room\x1b[2J",
+		ProjectID: testProject, ProjectName: "Study", KeyPrefix: prefix,
 		Part: 1, Source: "command", CreatedUnixNS: 1_767_322_800_000_000_000,
 	})
 	ts.Check(err)
@@ -235,12 +254,20 @@ func spoolRecording(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	ts.Check(w.AppendEvent(0, spool.Event{Kind: textegress.KindRecordingStarted}))
 	for i := range 3 {
-		packet := fmt.Appendf(nil, "\x12\x07\x12\x05hell%d", i) // DataPacket{user: {payload: "hell0"}}
-		ts.Check(w.Append(spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelReliable, Epoch: 1, UnixNS: int64(1_767_322_800_000_000_001 + i), Payload: packet}))
+		// DataPacket{user: {payload: "hell0"}}
+		packet := fmt.Appendf(nil, "\x12\x07\x12\x05hell%d", i)
+		ts.Check(w.Append(spool.Frame{
+			Type: spool.FramePacket, Channel: spool.ChannelReliable,
+			Epoch: 1, UnixNS: int64(1_767_322_800_000_000_001 + i), Payload: packet,
+		}))
 	}
 	if len(args) > 4 { // a packet of somebody
-		packet := append([]byte("\x12\x07\x12\x05hello\x22"), append([]byte{byte(len(args[4]))}, args[4]...)...)
-		ts.Check(w.Append(spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelReliable, Epoch: 1, Payload: packet}))
+		packet := append([]byte("\x12\x07\x12\x05hello\x22"),
+			append([]byte{byte(len(args[4]))}, args[4]...)...)
+		ts.Check(w.Append(spool.Frame{
+			Type: spool.FramePacket, Channel: spool.ChannelReliable,
+			Epoch: 1, Payload: packet,
+		}))
 	}
 	if len(args) > 2 && args[2] == "sealed" {
 		ts.Check(w.Seal(spool.Sealed{Status: textegress.StatusComplete, Reason: "room_deleted"}))
@@ -249,8 +276,8 @@ func spoolRecording(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(w.Close())
 }
 
-// veiledRecording makes a sealed recording under pseudonyms in which a participant sends something, and remembers theirs:
-// veiled <dir> <egress id> <identity>.
+// veiledRecording makes a sealed recording under pseudonyms in which a participant sends something,
+// and remembers theirs: veiled <dir> <egress id> <identity>.
 func veiledRecording(ts *testscript.TestScript, _ bool, args []string) {
 	dir := ts.MkAbs(args[0])
 	store := pseudonym.Open(dir)
@@ -263,15 +290,21 @@ func veiledRecording(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	defer func() { ts.Check(s.Close()) }()
 	rec, err := s.Create(spool.Info{
-		EgressID: args[1], SessionID: "s-1", RoomName: "room", ProjectID: testProject, ProjectName: "Study", Part: 1, Instance: "lab",
-		KeyPrefix: textegress.Prefix("Study", testProject, "room", "", args[1]), CreatedUnixNS: 1_767_322_800_000_000_000,
-		Pseudonyms: true, PseudonymKey: key,
+		EgressID: args[1], SessionID: "s-1", RoomName: "room", ProjectID: testProject,
+		ProjectName: "Study", Part: 1, Instance: "lab",
+		KeyPrefix:     textegress.Prefix("Study", testProject, "room", "", args[1]),
+		CreatedUnixNS: 1_767_322_800_000_000_000,
+		Pseudonyms:    true, PseudonymKey: key,
 	})
 	ts.Check(err)
 	w, err := rec.Writer()
 	ts.Check(err)
-	packet := append([]byte("\x12\x07\x12\x05hello\x22"), append([]byte{byte(len(args[2]))}, args[2]...)...)
-	ts.Check(w.Append(spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelReliable, Epoch: 1, UnixNS: 1_767_322_800_000_000_001, Payload: packet}))
+	packet := append([]byte("\x12\x07\x12\x05hello\x22"),
+		append([]byte{byte(len(args[2]))}, args[2]...)...)
+	ts.Check(w.Append(spool.Frame{
+		Type: spool.FramePacket, Channel: spool.ChannelReliable, Epoch: 1,
+		UnixNS: 1_767_322_800_000_000_001, Payload: packet,
+	}))
 	ts.Check(w.Seal(spool.Sealed{Status: textegress.StatusComplete, Reason: "room_deleted"}))
 }
 
@@ -282,10 +315,12 @@ func alterFile(ts *testscript.TestScript, _ bool, args []string) {
 	if !strings.Contains(string(b), args[1]) {
 		ts.Fatalf("%s does not contain %q", args[0], args[1])
 	}
-	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Replace(string(b), args[1], args[2], 1)), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]),
+		[]byte(strings.Replace(string(b), args[1], args[2], 1)), 0o600))
 }
 
-// forgeObject is alterFile for an object of a delivered recording, with a manifest that fits: forge <dir> <object> <old> <new>.
+// forgeObject is alterFile for an object of a delivered recording, with a manifest that fits: forge
+// <dir> <object> <old> <new>.
 func forgeObject(ts *testscript.TestScript, neg bool, args []string) {
 	name, manifest := args[0]+"/"+args[1], args[0]+"/manifest.json"
 	was, err := os.ReadFile(ts.MkAbs(name))
@@ -295,7 +330,8 @@ func forgeObject(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	entry := func(b []byte) string {
 		sum := sha256.Sum256(b)
-		return fmt.Sprintf("\"size\": %d,\n      \"sha256\": %q", len(b), hex.EncodeToString(sum[:]))
+		return fmt.Sprintf("\"size\": %d,\n      \"sha256\": %q", len(b),
+			hex.EncodeToString(sum[:]))
 	}
 	alterFile(ts, neg, []string{manifest, entry(was), entry(is)})
 }
@@ -314,15 +350,21 @@ func deliverRecording(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func writeDelivered(dir string) error {
-	events := `{"n":1,"kind":"data","time":"2026-01-02T03:04:05.000000000Z","unix_ns":1767323045000000000,"text":"hello"}` + "\n"
+	events :=
+		`{"n":1,"kind":"data","time":"2026-01-02T03:04:05.000000000Z","unix_ns":1767323045000000000,"text":"hello"}` + "\n"
 	sum := sha256.Sum256([]byte(events))
 	one := int64(1)
 	manifest, err := textegress.Manifest{
-		FormatVersion: textegress.FormatVersion, EgressID: "DE_done", Status: textegress.StatusComplete, Part: 1, Revision: 1,
-		Counts:       textegress.Counts{Messages: 1, ByKind: map[textegress.Kind]int64{textegress.KindData: 1}},
+		FormatVersion: textegress.FormatVersion, EgressID: "DE_done",
+		Status: textegress.StatusComplete, Part: 1, Revision: 1,
+		Counts: textegress.Counts{
+			Messages: 1,
+			ByKind:   map[textegress.Kind]int64{textegress.KindData: 1},
+		},
 		Completeness: textegress.Completeness{Tail: textegress.TailUnproved},
 		Objects: []textegress.Object{{
-			Key: textegress.EventsName, Size: int64(len(events)), SHA256: hex.EncodeToString(sum[:]), ContentType: "application/x-ndjson", Messages: &one,
+			Key: textegress.EventsName, Size: int64(len(events)),
+			SHA256: hex.EncodeToString(sum[:]), ContentType: "application/x-ndjson", Messages: &one,
 		}},
 	}.Encode()
 	if err != nil {

@@ -10,10 +10,12 @@ import (
 	"github.com/syncflow/textegress/internal/app"
 )
 
-// gcPercent is GOGC where nobody set it. A storm of joins leaves twice as much garbage as the rooms then need, and what an idle room
-// allocates does not make the collector run for many minutes: with Go's own 100 a thousand rooms keep all of that resident. With 50
-// they take an eighth less (226 KB for each instead of 259), and rooms in which messages come cost no more than the spread of such
-// figures. The price is some three seconds of processor time while a thousand rooms are joined at once.
+// gcPercent is GOGC where nobody set it. A storm of joins leaves twice as much garbage as the rooms
+// then need, and what an idle room allocates does not make the collector run for many minutes: with
+// Go's own 100 a thousand rooms keep all of that resident. With 50 they take an eighth less (226 KB
+// for each instead of 259), and rooms in which messages come cost no more than the spread of such
+// figures. The price is some three seconds of processor time while a thousand rooms are joined at
+// once.
 const gcPercent = 50
 
 type serveCmd struct{}
@@ -34,7 +36,8 @@ func (c *serveCmd) Run(sh *shell) error {
 		logger.Warn("the settings are questionable", "warning", warning)
 	}
 	a, err := app.New(sh.ctx, app.Options{
-		Config: cfg, Logger: logger, LogLevel: level, Load: sh.loadConfig, Version: buildVersion().String(),
+		Config: cfg, Logger: logger, LogLevel: level, Load: sh.loadConfig,
+		Version: buildVersion().String(),
 	})
 	if err != nil {
 		return err

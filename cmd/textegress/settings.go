@@ -17,7 +17,8 @@ func (sh *shell) loadConfig() (*config.Config, error) {
 	return config.Load(config.Options{Environ: os.Environ(), File: sh.configFile})
 }
 
-// diskMinFree is DISK_MIN_FREE, whatever else is set, and keepFree the part of it that is left free where recordings are derived.
+// diskMinFree is DISK_MIN_FREE, whatever else is set, and keepFree the part of it that is left free
+// where recordings are derived.
 func (sh *shell) diskMinFree() int64 {
 	return config.DiskMinFree(config.Options{Environ: os.Environ(), File: sh.configFile})
 }
@@ -40,20 +41,21 @@ func (f dataDirFlag) dataDir(sh *shell) (string, error) {
 	return c.DataDir, nil
 }
 
-// newLogger logs to standard error: text for people, JSON for programs. Both escape what participants chose. level is set
-// to that of the settings and can be changed later.
+// newLogger logs to standard error: text for people, JSON for programs. Both escape what
+// participants chose. level is set to that of the settings and can be changed later.
 func (sh *shell) newLogger(c *config.Config, level *slog.LevelVar) *slog.Logger {
 	level.Set(c.LogLevel)
 	options := &slog.HandlerOptions{Level: level, ReplaceAttr: readableDuration}
 	if c.LogFormat == "text" || c.LogFormat != "json" && isTerminal(sh.stderr) {
-		// The text handler quotes, with escapes, every value that holds a character that is not printable.
+		// The text handler quotes, with escapes, every value that holds a character that is not
+		// printable.
 		return slog.New(slog.NewTextHandler(sh.stderr, options))
 	}
 	return slog.New(slog.NewJSONHandler(jsonWriter{sh.stderr}, options))
 }
 
-// readableDuration writes a duration with its unit, in both formats: "3m26s". The handler for JSON would write a number of
-// nanoseconds, whose unit nothing tells.
+// readableDuration writes a duration with its unit, in both formats: "3m26s". The handler for JSON
+// would write a number of nanoseconds, whose unit nothing tells.
 func readableDuration(_ []string, a slog.Attr) slog.Attr {
 	if a.Value.Kind() != slog.KindDuration {
 		return a
@@ -78,7 +80,8 @@ func instanceOf(c *config.Config) (string, error) {
 	defer func() { _ = s.Close() }()
 	name, err := s.Instance()
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("%s has no name of an instance yet: no service ever ran on it (%w)", c.DataDir, err)
+		return "", fmt.Errorf("%s has no name of an instance yet: no service ever ran on it (%w)",
+			c.DataDir, err)
 	}
 	return name, err
 }

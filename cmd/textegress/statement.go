@@ -12,7 +12,8 @@ import (
 // maxShown is how many connections, outages and streams are shown to people; --json has all.
 const maxShown = 40
 
-// printStatement writes a completeness statement in words. Each says what docs/GUARANTEES.md proves, and no more.
+// printStatement writes a completeness statement in words. Each says what docs/GUARANTEES.md
+// proves, and no more.
 func printStatement(w io.Writer, c textegress.Completeness, merged []textegress.MergedRecording) {
 	line := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
 	line("")
@@ -27,13 +28,16 @@ func printStatement(w io.Writer, c textegress.Completeness, merged []textegress.
 	if c.Tail == textegress.TailLeft {
 		line("The recorder left by itself; what was sent later was not to be recorded.")
 	} else {
-		line("Tail unproved: what was sent shortly before the end may be missing, and nothing would tell.")
+		line("Tail unproved: what was sent shortly before the end may be missing, and nothing " +
+			"would tell.")
 	}
 	if n := c.Streams.Complete + c.Streams.Incomplete; n > 0 {
-		line("Streams: %d, %d of them proved complete (every chunk, and the sender's numbers or the length), %d not.", n, c.Streams.Complete, c.Streams.Incomplete)
+		line("Streams: %d, %d of them proved complete (every chunk, and the sender's numbers or "+
+			"the length), %d not.", n, c.Streams.Complete, c.Streams.Incomplete)
 	}
 	if c.PossibleDuplicates > 0 {
-		line("%d packets may be there twice; they are marked possible_duplicate.", c.PossibleDuplicates)
+		line("%d packets may be there twice; they are marked possible_duplicate.",
+			c.PossibleDuplicates)
 	}
 	line("")
 	line("Connections: %d", len(c.Connections))
@@ -45,12 +49,14 @@ func printStatement(w io.Writer, c textegress.Completeness, merged []textegress.
 		line("  %s: %s", who(conn), account(conn))
 	}
 	if o := c.ConnectionsOmitted; o != nil {
-		line("  %d packets of further connections are recorded and not accounted for one by one; nothing is claimed of them.", o.Packets)
+		line("  %d packets of further connections are recorded and not accounted for one by one; "+
+			"nothing is claimed of them.", o.Packets)
 	}
 }
 
-// joined says since when there is a record, and how much of the session may have been before. The time of the announcement is by
-// the recorder's clock, that of the room by the server's and often a whole second.
+// joined says since when there is a record, and how much of the session may have been before. The
+// time of the announcement is by the recorder's clock, that of the room by the server's and often a
+// whole second.
 func joined(j textegress.Join) string {
 	if j.JoinedUnixNS == 0 {
 		return "The recorder was never in the room."
@@ -59,8 +65,10 @@ func joined(j textegress.Join) string {
 	if d := time.Duration(j.JoinedUnixNS - j.AnnouncedUnixNS); j.AnnouncedUnixNS != 0 && d > 0 {
 		since = append(since, spoken(d)+" after the session was announced")
 	}
-	if d := time.Duration(j.JoinedUnixNS - j.RoomCreatedUnixMS*1e6); j.RoomCreatedUnixMS != 0 && d >= time.Second {
-		since = append(since, spoken(d.Round(time.Second))+" after the room was created (by the server's clock)")
+	if d := time.Duration(j.JoinedUnixNS - j.RoomCreatedUnixMS*1e6); j.RoomCreatedUnixMS != 0 &&
+		d >= time.Second {
+		since = append(since, spoken(d.Round(time.Second))+" after the room was created (by the "+
+			"server's clock)")
 	}
 	text := "The recorder joined the room at " + clock(j.JoinedUnixNS)
 	if len(since) > 0 {
@@ -103,7 +111,8 @@ func printOutages(line func(string, ...any), c textegress.Completeness) {
 				holes++
 			}
 		}
-		line("  %d. %s, from %s %s. Connections that had sent numbered packets: %d went on without a missing number, %d with numbers missing, %d sent no more.",
+		line("  %d. %s, from %s %s. Connections that had sent numbered packets: %d went on "+
+			"without a missing number, %d with numbers missing, %d sent no more.",
 			i+1, escape(o.Cause), clock(o.StartedUnixNS), lasted(c, o), whole, holes, silent)
 	}
 }
@@ -113,13 +122,16 @@ func printNotRead(line func(string, ...any), c textegress.Completeness) {
 		line("Suspect: the disk failed to make part of the recording durable.")
 	}
 	if c.CorruptRanges > 0 {
-		line("Damaged: %d ranges of the segments (%d bytes) cannot be read; at least %d frames are lost with them.", c.CorruptRanges, c.CorruptBytes, c.FramesMissing)
+		line("Damaged: %d ranges of the segments (%d bytes) cannot be read; at least %d frames "+
+			"are lost with them.", c.CorruptRanges, c.CorruptBytes, c.FramesMissing)
 	}
 	if c.UndecodablePackets > 0 {
-		line("%d packets could not be decoded; their bytes are in the raw segments.", c.UndecodablePackets)
+		line("%d packets could not be decoded; their bytes are in the raw segments.",
+			c.UndecodablePackets)
 	}
 	if c.UndecryptablePackets > 0 {
-		line("%d packets are encrypted; their bytes are in the raw segments.", c.UndecryptablePackets)
+		line("%d packets are encrypted; their bytes are in the raw segments.",
+			c.UndecryptablePackets)
 	}
 }
 
@@ -145,7 +157,8 @@ func account(c textegress.Connection) string {
 		parts = append(parts, sequence(*s))
 	}
 	if n := c.Lossy + c.Unsequenced + c.DataTrack; n > 0 {
-		parts = append(parts, fmt.Sprintf("%d lossy or without a number, of which nothing can be proved", n))
+		parts = append(parts, fmt.Sprintf("%d lossy or without a number, of which nothing "+
+			"can be proved", n))
 	}
 	if n := c.StreamsComplete + c.StreamsIncomplete; n > 0 {
 		parts = append(parts, fmt.Sprintf("%d of %d streams proved complete", c.StreamsComplete, n))
@@ -205,7 +218,8 @@ func unexplained(s textegress.Sequence) string {
 	case s.UnexplainedGaps:
 		return "not for us, not to be recorded, or lost"
 	}
-	return fmt.Sprintf("not for us, or lost; %d of them perhaps not to be recorded", s.SelectionGaps)
+	return fmt.Sprintf("not for us, or lost; %d of them perhaps not to be recorded",
+		s.SelectionGaps)
 }
 
 // atMost qualifies figures that late packets may have made smaller.
@@ -216,4 +230,7 @@ func atMost(s textegress.Sequence) string {
 	return ""
 }
 
-func clock(unixNS int64) string { return time.Unix(0, unixNS).UTC().Format("2006-01-02T15:04:05.000Z") }
+func clock(unixNS int64) string {
+	return time.Unix(0,
+		unixNS).UTC().Format("2006-01-02T15:04:05.000Z")
+}

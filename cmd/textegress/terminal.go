@@ -15,9 +15,10 @@ import (
 	"golang.org/x/term"
 )
 
-// escape makes a text harmless for a terminal, whoever chose it: control characters (also C1, which some terminals obey), line
-// separators, invisible format characters such as the direction marks that reorder a line, and invalid UTF-8 are shown as
-// escapes. U+200C and U+200D stay: they join letters and emoji, and reorder nothing.
+// escape makes a text harmless for a terminal, whoever chose it: control characters (also C1, which
+// some terminals obey), line separators, invisible format characters such as the direction marks
+// that reorder a line, and invalid UTF-8 are shown as escapes. U+200C and U+200D stay: they join
+// letters and emoji, and reorder nothing.
 func escape(s string) string {
 	var b strings.Builder
 	for i, r := range s {
@@ -46,11 +47,13 @@ func escapeLines(s string) string {
 
 func harmful(r rune) bool {
 	const nonJoiner, joiner = '\u200c', '\u200d'
-	return r != nonJoiner && r != joiner && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
+	return r != nonJoiner && r != joiner && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl,
+		unicode.Zp)
 }
 
-// jsonWriter escapes in JSON text what encoding/json leaves as it is and a terminal may obey. Outside of strings, JSON has none
-// of these characters except white space, so the text stays the same JSON. Each Write must hold whole characters.
+// jsonWriter escapes in JSON text what encoding/json leaves as it is and a terminal may obey.
+// Outside of strings, JSON has none of these characters except white space, so the text stays the
+// same JSON. Each Write must hold whole characters.
 type jsonWriter struct{ w io.Writer }
 
 func (j jsonWriter) Write(p []byte) (int, error) {
@@ -106,8 +109,8 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// progress returns a function that shows how many bytes are done, and one that removes the display. It shows nothing where w is
-// no terminal.
+// progress returns a function that shows how many bytes are done, and one that removes the display.
+// It shows nothing where w is no terminal.
 func progress(w io.Writer, what string) (show func(done, total int64), finish func()) {
 	if !isTerminal(w) {
 		return func(int64, int64) {}, func() {}
@@ -116,8 +119,10 @@ func progress(w io.Writer, what string) (show func(done, total int64), finish fu
 	show = func(done, total int64) {
 		if bar == nil {
 			bar = progressbar.NewOptions64(total,
-				progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(what), progressbar.OptionShowBytes(true),
-				progressbar.OptionSetWidth(30), progressbar.OptionThrottle(100_000_000), progressbar.OptionClearOnFinish())
+				progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(what),
+				progressbar.OptionShowBytes(true),
+				progressbar.OptionSetWidth(30), progressbar.OptionThrottle(100_000_000),
+				progressbar.OptionClearOnFinish())
 		}
 		_ = bar.Set64(done)
 	}

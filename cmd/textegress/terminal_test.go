@@ -15,7 +15,10 @@ import (
 
 func TestEscape(t *testing.T) {
 	for name, tt := range map[string]struct{ in, want string }{
-		"ordinary":          {"Class 1: Zoë, 数学, ١٢, 👩‍🏫 50 % \\ |", "Class 1: Zoë, 数学, ١٢, 👩‍🏫 50 % \\ |"},
+		"ordinary": {
+			"Class 1: Zoë, 数学, ١٢, 👩‍🏫 50 % \\ |",
+			"Class 1: Zoë, 数学, ١٢, 👩‍🏫 50 % \\ |",
+		},
 		"terminal command":  {"\x1b]0;owned\a\x1b[2J", `\u001b]0;owned\u0007\u001b[2J`},
 		"one byte command":  {"a\u009b2Jb", `a\u009b2Jb`},
 		"new line":          {"a\r\nb\tc", `a\u000d\u000ab\u0009c`},
@@ -34,9 +37,13 @@ func TestEscape(t *testing.T) {
 	}
 }
 
-// What is written for a program is the same JSON, and still harmless where a person looks at it in a terminal.
+// What is written for a program is the same JSON, and still harmless where a person looks at it in
+// a terminal.
 func TestJSONIsHarmlessAndUnchanged(t *testing.T) {
-	texts := map[string]string{"a": "\x1b[2J\u009b\u202e\u2028\x7f<&>", "tag": "\U000e0041 👩‍🏫", "lines": "x\ny\tz"}
+	texts := map[string]string{
+		"a": "\x1b[2J\u009b\u202e\u2028\x7f<&>", "tag": "\U000e0041 👩‍🏫",
+		"lines": "x\ny\tz",
+	}
 	var buf bytes.Buffer
 	if err := printJSON(&buf, texts); err != nil {
 		t.Fatal(err)
@@ -61,7 +68,8 @@ func TestLogsAreHarmless(t *testing.T) {
 	for _, format := range []string{"text", "json"} {
 		var buf bytes.Buffer
 		sh := &shell{stderr: &buf}
-		sh.newLogger(&config.Config{LogFormat: format}, new(slog.LevelVar)).Info("room joined", "room", "a\x1b[2J\u009b\u202eb", "error", errors.New("x\ny\u202e"),
+		sh.newLogger(&config.Config{LogFormat: format}, new(slog.LevelVar)).Info("room joined",
+			"room", "a\x1b[2J\u009b\u202eb", "error", errors.New("x\ny\u202e"),
 			slog.Group("g", "k", "\u2066"))
 		for _, r := range buf.String() {
 			if r != '\n' && harmful(r) {
@@ -82,8 +90,10 @@ func TestLogsSayUnits(t *testing.T) {
 	} {
 		var buf bytes.Buffer
 		sh := &shell{stderr: &buf}
-		sh.newLogger(&config.Config{LogFormat: format}, new(slog.LevelVar)).With("next_attempt_in", 206*time.Second+324277).Info("x",
-			slog.Group("g", "took", 1500*time.Microsecond, "ago", -time.Minute), "within", time.Duration(0), "room", `a "b"`)
+		sh.newLogger(&config.Config{LogFormat: format}, new(slog.LevelVar)).With("next_attempt_in",
+			206*time.Second+324277).Info("x",
+			slog.Group("g", "took", 1500*time.Microsecond, "ago", -time.Minute), "within",
+			time.Duration(0), "room", `a "b"`)
 		if !strings.HasSuffix(buf.String(), want) {
 			t.Errorf("%s: %s\nwant … %s", format, buf.String(), want)
 		}

@@ -20,17 +20,22 @@ type verifyCmd struct {
 	JSON     bool   `name:"json" help:"Answer as JSON: ok, result (verified, not_derived, failed), problems, egress_id, objects, bytes, messages, derived, completeness."`
 }
 
-// What verify can find. ok in the answer says that there is no problem, which is less than verified.
+// What verify can find. ok in the answer says that there is no problem, which is less than
+// verified.
 const (
-	resultVerified   = "verified"    // every object is what the manifest says, and all of it was derived again and is the same
-	resultNotDerived = "not_derived" // every object is what the manifest says, and whether that is true could not be derived
-	resultFailed     = "failed"      // see the problems
+	// every object is what the manifest says, and all of it was derived again and is the same
+	resultVerified = "verified"
+	// every object is what the manifest says, and whether that is true could not be derived
+	resultNotDerived = "not_derived"
+	resultFailed     = "failed" // see the problems
 )
 
 type verifyAnswer struct {
-	OK       bool     `json:"ok"`
-	Result   string   `json:"result"`
-	Problems []string `json:"problems"` // one for each missing, altered or unreadable object, and each part of the statement that is not true
+	OK     bool   `json:"ok"`
+	Result string `json:"result"`
+	// one for each missing, altered or unreadable object, and each part of the statement that is
+	// not true
+	Problems []string `json:"problems"`
 	EgressID string   `json:"egress_id,omitempty"`
 	Status   string   `json:"status,omitempty"`
 	Objects  int      `json:"objects"`
@@ -52,7 +57,8 @@ type verifyAnswer struct {
 	Pseudonyms bool     `json:"pseudonyms,omitempty"`
 	LeftOut    []string `json:"left_out,omitempty"`
 
-	unread int // problems that say nothing about the recording: the store or the disk did not answer
+	// problems that say nothing about the recording: the store or the disk did not answer
+	unread int
 }
 
 func (c *verifyCmd) Run(sh *shell) error {
@@ -79,9 +85,11 @@ func (c *verifyCmd) Run(sh *shell) error {
 	case answer.OK:
 		return nil
 	case answer.unread == len(answer.Problems):
-		return fmt.Errorf("%s could not be verified: %d objects could not be read", c.Location, answer.unread)
+		return fmt.Errorf("%s could not be verified: %d objects could not be read", c.Location,
+			answer.unread)
 	}
-	return foundError("%s is not the recording that its manifest describes: %d problems", c.Location, len(answer.Problems))
+	return foundError("%s is not the recording that its manifest describes: %d problems",
+		c.Location, len(answer.Problems))
 }
 
 // verify returns an error where it could not even begin to look.
@@ -90,7 +98,8 @@ func verify(sh *shell, fsys fs.FS, keyFile string) (verifyAnswer, error) {
 	recording, err := textegress.Open(fsys)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		answer.Problems = append(answer.Problems, "manifest.json is missing: the delivery is not finished, or this is not the place of a recording")
+		answer.Problems = append(answer.Problems, "manifest.json is missing: the delivery is not "+
+			"finished, or this is not the place of a recording")
 		return answer, nil
 	case err != nil && unreadable(err):
 		return answer, err
@@ -131,18 +140,22 @@ func (a *verifyAnswer) add(problems ...error) {
 	}
 }
 
-// derive makes the statement and the views again from the raw segments, which are known to be those of the manifest, and
-// compares.
-func (a *verifyAnswer) derive(sh *shell, fsys fs.FS, stated textegress.Manifest, keyFile string) error {
+// derive makes the statement and the views again from the raw segments, which are known to be those
+// of the manifest, and compares.
+func (a *verifyAnswer) derive(sh *shell, fsys fs.FS, stated textegress.Manifest,
+	keyFile string,
+) error {
 	if !export.HasRaw(stated) {
 		if a.NotDerived = "There are no raw segments."; stated.Pseudonyms {
-			a.NotDerived = "It was delivered under pseudonyms, without the raw segments; those are on the disk of the recorder until RETENTION has passed."
+			a.NotDerived = "It was delivered under pseudonyms, without the raw segments; those " +
+				"are on the disk of the recorder until RETENTION has passed."
 		}
 		// What a manifest leaves out cannot be held against it, but it must not be there.
 		f, err := textegress.OpenObject(fsys, rawInfo)
 		if err == nil {
 			a.OK = false
-			a.add(fmt.Errorf("%s is there, and the manifest lists nothing in raw/: it is not the manifest of this recording", rawInfo))
+			a.add(fmt.Errorf("%s is there, and the manifest lists nothing in raw/: it is not the "+
+				"manifest of this recording", rawInfo))
 			return f.Close()
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
@@ -161,7 +174,8 @@ func (a *verifyAnswer) derive(sh *shell, fsys fs.FS, stated textegress.Manifest,
 			}
 			if o.Keys == nil {
 				// What does not depend on the key is compared all the same.
-				a.NotDerived = "It was decrypted with a key that is not in the settings; name it with --e2ee-key-file."
+				a.NotDerived = "It was decrypted with a key that is not in the settings; name it " +
+					"with --e2ee-key-file."
 			}
 		}
 		derived, err = export.Derive(sh.ctx, source, o)
@@ -179,8 +193,11 @@ func (a *verifyAnswer) derive(sh *shell, fsys fs.FS, stated textegress.Manifest,
 	}
 	if stated.Exporter != derived.Exporter {
 		a.NotDerived = strings.TrimSpace(a.NotDerived + fmt.Sprintf(
-			" It was exported by %s, and this is %s, which judges streams by other rules: views and streams were not compared. By them %d streams are proved complete and %d are not.",
-			stated.Exporter, derived.Exporter, derived.Completeness.Streams.Complete, derived.Completeness.Streams.Incomplete))
+			" It was exported by %s, and this is %s, which judges streams by other rules: views "+
+				"and streams were not compared. By them %d streams are proved complete and "+
+				"%d are not.",
+			stated.Exporter, derived.Exporter, derived.Completeness.Streams.Complete,
+			derived.Completeness.Streams.Incomplete))
 	}
 	a.Derived = a.NotDerived == ""
 	for _, text := range export.Compare(stated, derived) {
@@ -192,7 +209,8 @@ func (a *verifyAnswer) derive(sh *shell, fsys fs.FS, stated textegress.Manifest,
 
 const rawInfo = textegress.RawDir + "recording.json"
 
-// unreadable tells what could not be read from what is missing or wrong: a link that leads out of the recording is wrong.
+// unreadable tells what could not be read from what is missing or wrong: a link that leads out of
+// the recording is wrong.
 func unreadable(err error) bool {
 	_, file := errors.AsType[syscall.Errno](err)
 	_, object := errors.AsType[*objstore.Error](err)
@@ -204,7 +222,8 @@ func parts(err error) []error {
 	if err == nil {
 		return nil
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // exactly this error's own parts are asked for
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		//nolint:errorlint // exactly this error's own parts are asked for
 		return joined.Unwrap()
 	}
 	return []error{err}
@@ -218,12 +237,16 @@ func (c *verifyCmd) print(sh *shell, answer verifyAnswer) error {
 		fmt.Fprintln(sh.stdout, escape(problem))
 	}
 	if answer.OK {
-		fmt.Fprintf(sh.stdout, "%s: %s, %s, %d objects, %d bytes, %d messages\n", strings.ReplaceAll(answer.Result, "_", " "),
-			escape(answer.EgressID), escape(answer.Status), answer.Objects, answer.Bytes, answer.Messages)
+		fmt.Fprintf(sh.stdout, "%s: %s, %s, %d objects, %d bytes, %d messages\n",
+			strings.ReplaceAll(answer.Result, "_", " "),
+			escape(answer.EgressID), escape(answer.Status), answer.Objects, answer.Bytes,
+			answer.Messages)
 		if answer.Derived {
-			fmt.Fprintln(sh.stdout, "The statement below and every view were derived again from the raw segments: they are the same.")
+			fmt.Fprintln(sh.stdout, "The statement below and every view were derived again from "+
+				"the raw segments: they are the same.")
 		} else {
-			fmt.Fprintf(sh.stdout, "Every object is the one that the manifest names. %s The statement below could not be derived again as a whole: "+
+			fmt.Fprintf(sh.stdout, "Every object is the one that the manifest names. %s The "+
+				"statement below could not be derived again as a whole: "+
 				"it is what the manifest says.\n", escape(answer.NotDerived))
 		}
 		printConsent(sh.stdout, answer)
@@ -235,10 +258,12 @@ func (c *verifyCmd) print(sh *shell, answer verifyAnswer) error {
 // printConsent says what is missing on purpose.
 func printConsent(w io.Writer, a verifyAnswer) {
 	if a.Pseudonyms {
-		fmt.Fprintf(w, "Identities are replaced by pseudonyms. Left out: %s. What people wrote was not searched for names.\n", escape(strings.Join(a.LeftOut, "; ")))
+		fmt.Fprintf(w, "Identities are replaced by pseudonyms. Left out: %s. What people wrote "+
+			"was not searched for names.\n", escape(strings.Join(a.LeftOut, "; ")))
 	}
 	if f := a.Forgotten; f != nil {
-		fmt.Fprintf(w, "Participants were removed from this recording: %d lines of kind forgotten stand in their place.\n", f.Lines)
+		fmt.Fprintf(w, "Participants were removed from this recording: %d lines of kind "+
+			"forgotten stand in their place.\n", f.Lines)
 	}
 	if s := a.Selection; s != nil {
 		packets := int64(0)
@@ -249,6 +274,7 @@ func printConsent(w io.Writer, a verifyAnswer) {
 		if s.AtLeast {
 			atLeast = "at least "
 		}
-		fmt.Fprintf(w, "Lists of topics or identities were in force: %s%d packets were received and not recorded.\n", atLeast, packets)
+		fmt.Fprintf(w, "Lists of topics or identities were in force: %s%d packets were received "+
+			"and not recorded.\n", atLeast, packets)
 	}
 }

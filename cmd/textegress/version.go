@@ -22,7 +22,8 @@ func (c *versionCmd) Run(sh *shell) error {
 
 // buildInfo says what this binary was made from, as far as the go command stamped it.
 type buildInfo struct {
-	Version  string `json:"version"`            // of the module; "devel" where it was not built from a released version
+	// of the module; "devel" where it was not built from a released version
+	Version  string `json:"version"`
 	Revision string `json:"revision,omitempty"` // git commit
 	Modified bool   `json:"modified"`           // the checkout had changes
 	Go       string `json:"go"`
@@ -30,7 +31,8 @@ type buildInfo struct {
 }
 
 func buildVersion() buildInfo {
-	v := buildInfo{Version: "devel", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	v := buildInfo{Version: "devel", Go: runtime.Version(), Platform: runtime.GOOS + "/" +
+		runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return v
@@ -49,7 +51,8 @@ func buildVersion() buildInfo {
 	return v
 }
 
-// String is the version, with the revision where the version does not tell it (a pseudo-version does).
+// String is the version, with the revision where the version does not tell it (a pseudo-version
+// does).
 func (v buildInfo) String() string {
 	s := v.Version
 	if short := v.Revision[:min(12, len(v.Revision))]; short != "" && !strings.Contains(s, short) {

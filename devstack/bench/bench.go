@@ -1,6 +1,6 @@
-// Package bench measures what textegress costs: the real binary on real servers, with the load generators and what people would use
-// instead of it in processes of their own. It prints figures and fails on none; every run checks that all that was sent was recorded
-// and delivered.
+// Package bench measures what textegress costs: the real binary on real servers, with the load
+// generators and what people would use instead of it in processes of their own. It prints figures
+// and fails on none; every run checks that all that was sent was recorded and delivered.
 package bench
 
 import (
@@ -31,7 +31,8 @@ type benchCase struct {
 	name string
 	// runs is how often it is run, quick how often in a quick run; 0 leaves it out.
 	runs, quick int
-	// takes is how long one run takes, quickTakes in a quick run, with what the peers take (in a whole run only). A test adds it up.
+	// takes is how long one run takes, quickTakes in a quick run, with what the peers take (in a
+	// whole run only). A test adds it up.
 	takes, quickTakes time.Duration
 	run               runFunc
 	// peers run right after each run of the case, so that the machine is the same.
@@ -46,8 +47,8 @@ type peerCase struct {
 	run  runFunc
 }
 
-// Run runs the cases. A case or a peer that fails is named in the report, and the others go on; the error is ErrIncomplete then. With any
-// other error the report has what was measured until then.
+// Run runs the cases. A case or a peer that fails is named in the report, and the others go on; the
+// error is ErrIncomplete then. With any other error the report has what was measured until then.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	began := time.Now()
 	rep := &Report{Taken: began, Quick: o.Quick}
@@ -56,7 +57,8 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		return rep, err
 	}
 	defer w.stop()
-	rep.Machine = fmt.Sprintf("%d cores, %s; LiveKit %s and everything else on the same machine", runtime.NumCPU(), runtime.Version(), w.stack.LiveKit.Version)
+	rep.Machine = fmt.Sprintf("%d cores, %s; LiveKit %s and everything else on the same machine",
+		runtime.NumCPU(), runtime.Version(), w.stack.LiveKit.Version)
 	w.rep = rep
 	found := false
 	for _, c := range cases() {
@@ -83,7 +85,8 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	return rep, nil
 }
 
-// ErrIncomplete says that some cases or peers failed: a message that was sent was not delivered, or a peer could not be run.
+// ErrIncomplete says that some cases or peers failed: a message that was sent was not delivered, or
+// a peer could not be run.
 var ErrIncomplete = errors.New("not everything was measured")
 
 func (w *world) runCase(ctx context.Context, c benchCase) error {
@@ -110,7 +113,8 @@ func (w *world) runCase(ctx context.Context, c benchCase) error {
 			} else if err != nil {
 				left[p.kind] = true
 				fmt.Fprintf(w.o.Log, "%s, %s FAILED: %v\n", c.name, p.kind, err)
-				w.rep.LeftOut = append(w.rep.LeftOut, fmt.Sprintf("%s, %s: %v", c.name, p.kind, err))
+				w.rep.LeftOut = append(w.rep.LeftOut, fmt.Sprintf("%s, %s: %v", c.name, p.kind,
+					err))
 			}
 		}
 		took := time.Since(began)

@@ -19,7 +19,10 @@ const (
 )
 
 func joiningRooms(n int) string { return fmt.Sprintf("joining %d rooms announced at once (s)", n) }
-func idleMemory(n int) string   { return fmt.Sprintf("memory per idle room, %d rooms, RSS (KB)", n) }
+func idleMemory(n int) string {
+	return fmt.Sprintf("memory per idle room, %d rooms, RSS (KB)",
+		n)
+}
 
 func idleHeap(n int) string { return fmt.Sprintf("heap in use per idle room, %d rooms (KB)", n) }
 func idleCPU(n int) string  { return fmt.Sprintf("CPU per idle room, %d rooms (ms/s)", n) }
@@ -35,7 +38,10 @@ func deliveryMedian(w string) string {
 	return "end of a room to verified delivery, " + w + ", median (ms)"
 }
 
-func deliveryP99(w string) string   { return "end of a room to verified delivery, " + w + ", p99 (ms)" }
+func deliveryP99(w string) string {
+	return "end of a room to verified delivery, " + w +
+		", p99 (ms)"
+}
 func loadCPU(name string) string    { return "CPU per 100k messages, " + name + " (s)" }
 func loadMemory(name string) string { return "memory per room, " + name + ", RSS (KB)" }
 
@@ -45,9 +51,15 @@ const (
 )
 
 var (
-	dense      = traffic{name: "dense room", rooms: 1, senders: 4, rate: 1000, seconds: 25, secondsQuick: 12}
-	burst      = traffic{name: "burst", rooms: 1, senders: 4, messages: 25_000}
-	sparse     = traffic{name: "100 rooms x 10/s", rooms: 100, senders: 1, rate: 10, seconds: 40, secondsQuick: 20}
+	dense = traffic{
+		name: "dense room", rooms: 1, senders: 4, rate: 1000, seconds: 25,
+		secondsQuick: 12,
+	}
+	burst  = traffic{name: "burst", rooms: 1, senders: 4, messages: 25_000}
+	sparse = traffic{
+		name: "100 rooms x 10/s", rooms: 100, senders: 1, rate: 10, seconds: 40,
+		secondsQuick: 20,
+	}
 	sparse1000 = traffic{name: "1000 rooms x 1/s", rooms: 1000, senders: 1, rate: 1, seconds: 40}
 )
 
@@ -71,22 +83,41 @@ var targets = map[string]target{
 
 func besideNode(name string) string { return ratioName(name, peerRTCNode) }
 
-// cases in the order in which they run. The figures of a whole run come from 45 minutes, an hour is the most.
+// cases in the order in which they run. The figures of a whole run come from 45 minutes, an hour is
+// the most.
 func cases() []benchCase {
 	const s = time.Second
 	return []benchCase{
-		{name: "latency-alone", runs: 3, quick: 1, takes: 30 * s, quickTakes: 30 * s, run: latency(0, alone)},
+		{
+			name: "latency-alone", runs: 3, quick: 1, takes: 30 * s, quickTakes: 30 * s,
+			run: latency(0, alone),
+		},
 		{name: "latency-beside-200", runs: 3, takes: 110 * s, run: latency(200, beside200)},
-		{name: "idle-40", runs: 3, takes: 165 * s, run: idle(40), peers: bothPeers(func(kind string) runFunc { return peerIdle(kind, 40) })},
+		{
+			name: "idle-40", runs: 3, takes: 165 * s, run: idle(40),
+			peers: bothPeers(func(kind string) runFunc { return peerIdle(kind, 40) }),
+		},
 		{name: "idle-200", runs: 3, quick: 1, takes: 65 * s, quickTakes: 55 * s, run: idle(200)},
 		{name: "idle-1000", runs: 3, takes: 90 * s, run: idle(1000)},
 		{name: "participants", runs: 1, takes: 60 * s, run: participants(5, 100)},
-		{name: "dense", runs: 3, quick: 1, takes: 95 * s, quickTakes: 20 * s, run: load(dense), peers: bothPeers(dense.peer)},
+		{
+			name: "dense", runs: 3, quick: 1, takes: 95 * s, quickTakes: 20 * s, run: load(dense),
+			peers: bothPeers(dense.peer),
+		},
 		{name: "burst", runs: 3, quick: 1, takes: 15 * s, quickTakes: 15 * s, run: load(burst)},
-		{name: "sparse-100", runs: 3, quick: 1, takes: 180 * s, quickTakes: 40 * s, run: load(sparse), peers: bothPeers(sparse.peer)},
+		{
+			name: "sparse-100", runs: 3, quick: 1, takes: 180 * s, quickTakes: 40 * s,
+			run: load(sparse), peers: bothPeers(sparse.peer),
+		},
 		{name: "sparse-1000", runs: 3, takes: 95 * s, run: load(sparse1000)},
-		{name: "file", runs: 3, quick: 1, takes: 15 * s, quickTakes: 15 * s, run: file(100_000_000)},
-		{name: "export-10m", runs: 1, quick: 1, takes: 300 * s, quickTakes: 35 * s, run: export(10, 1)},
+		{
+			name: "file", runs: 3, quick: 1, takes: 15 * s, quickTakes: 15 * s,
+			run: file(100_000_000),
+		},
+		{
+			name: "export-10m", runs: 1, quick: 1, takes: 300 * s, quickTakes: 35 * s,
+			run: export(10, 1),
+		},
 	}
 }
 

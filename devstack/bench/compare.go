@@ -39,15 +39,16 @@ func ReadReport(file string) (*Report, error) {
 	return &r, nil
 }
 
-// noise is the difference between two medians below which nothing is called better or worse: on shared cores as much comes and goes
-// by itself.
+// noise is the difference between two medians below which nothing is called better or worse: on
+// shared cores as much comes and goes by itself.
 const noise = 0.15
 
-// change says how a figure changed: better or worse only where the medians differ by more than noise and no value of one report
-// is among those of the other.
+// change says how a figure changed: better or worse only where the medians differ by more than
+// noise and no value of one report is among those of the other.
 func change(before, now Figure) string {
 	apart := now.Min > before.Max || now.Max < before.Min
-	if ratio := now.Median / before.Median; before.Median <= 0 || !apart || ratio < 1+noise && ratio > 1-noise {
+	if ratio := now.Median / before.Median; before.Median <= 0 || !apart || ratio < 1+noise &&
+		ratio > 1-noise {
 		return ""
 	}
 	if (now.Median > before.Median) == moreIsBetter(now.Name) {
@@ -56,11 +57,14 @@ func change(before, now Figure) string {
 	return "WORSE"
 }
 
-// Compare prints each figure of both reports with the ratio of its medians, and returns how many became worse.
+// Compare prints each figure of both reports with the ratio of its medians, and returns how many
+// became worse.
 func Compare(out io.Writer, before, now *Report) (worse int) {
-	fmt.Fprintf(out, "\ncompared with the run of %s: %s\n", before.Taken.Format("2006-01-02 15:04"), before.Machine)
+	fmt.Fprintf(out, "\ncompared with the run of %s: %s\n", before.Taken.Format("2006-01-02 15:04"),
+		before.Machine)
 	if before.Quick != now.Quick {
-		fmt.Fprintln(out, "One of the two is a quick run and the other is not: their runs have different lengths.")
+		fmt.Fprintln(out, "One of the two is a quick run and the other is not: their runs have "+
+			"different lengths.")
 	}
 	fmt.Fprintf(out, "\n%-67s %8s %8s %11s\n", "figure", "before", "now", "now/before")
 	for _, f := range now.Figures {
@@ -76,7 +80,8 @@ func Compare(out io.Writer, before, now *Report) (worse int) {
 		if c == "WORSE" {
 			worse++
 		}
-		fmt.Fprintf(out, "%-67s %8s %8s %11s  %s\n", f.Name, number(b.Median), number(f.Median), ratio, c)
+		fmt.Fprintf(out, "%-67s %8s %8s %11s  %s\n", f.Name, number(b.Median), number(f.Median),
+			ratio, c)
 	}
 	return worse
 }

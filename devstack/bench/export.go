@@ -16,16 +16,23 @@ import (
 	"github.com/syncflow/textegress/devstack"
 )
 
-// What it costs to derive the objects of a long recording, to check them, and to deliver them. Raw input is the segments on disk.
+// What it costs to derive the objects of a long recording, to check them, and to deliver them. Raw
+// input is the segments on disk.
 func exportRate(millions int) string { return ofMillions("export", millions, "raw input (MB/s)") }
 
 func exportCPU(millions int) string {
 	return ofMillions("export", millions, "CPU per 100k messages (s)")
 }
 
-func exportPeak(millions int) string { return ofMillions("export", millions, "peak memory, RSS (MB)") }
+func exportPeak(millions int) string {
+	return ofMillions("export", millions,
+		"peak memory, RSS (MB)")
+}
 func verifyRate(millions int) string { return ofMillions("verify", millions, "raw input (MB/s)") }
-func verifyPeak(millions int) string { return ofMillions("verify", millions, "peak memory, RSS (MB)") }
+func verifyPeak(millions int) string {
+	return ofMillions("verify", millions,
+		"peak memory, RSS (MB)")
+}
 
 func deliveryRate(millions int) string {
 	return ofMillions("delivery to S3", millions, "raw input (MB/s)")
@@ -43,9 +50,10 @@ func ofMillions(what string, millions int, figure string) string {
 	return fmt.Sprintf("%s of %d million messages, %s", what, millions, figure)
 }
 
-// export writes a recording of so many million messages into the data directory of a recorder that is not running, and measures the
-// real binary, each time as a process of its own: `textegress export`, `textegress verify` of what that wrote, and the service,
-// which is started and delivers the recording. In all three results each message must be there.
+// export writes a recording of so many million messages into the data directory of a recorder that
+// is not running, and measures the real binary, each time as a process of its own: `textegress
+// export`, `textegress verify` of what that wrote, and the service, which is started and delivers
+// the recording. In all three results each message must be there.
 func export(whole, quick int) runFunc {
 	return func(ctx context.Context, w *world) ([]measured, error) {
 		millions := whole
@@ -61,8 +69,10 @@ func export(whole, quick int) runFunc {
 		}
 		p := w.project()
 		long := synthetic{
-			egressID: fmt.Sprintf("DE_long%08d", w.n), instance: "bench", messages: millions * 1_000_000, participants: 24,
-			project: textegress.Project{ID: p.ID, Name: p.Name}, session: textegress.Session{ID: name, RoomName: name},
+			egressID: fmt.Sprintf("DE_long%08d", w.n), instance: "bench",
+			messages: millions * 1_000_000, participants: 24,
+			project: textegress.Project{ID: p.ID, Name: p.Name},
+			session: textegress.Session{ID: name, RoomName: name},
 		}
 		made, err := long.write(ctx, filepath.Join(dir, "textegress-data"))
 		if err != nil {
@@ -121,17 +131,21 @@ func run(ctx context.Context, r *devstack.Recorder, messages int, args ...string
 	err = c.Wait()
 	took := time.Since(began)
 	if err != nil {
-		return work{}, fmt.Errorf("textegress %s: %w\n%s%s", args[0], err, out.Bytes(), errOut.Bytes())
+		return work{}, fmt.Errorf("textegress %s: %w\n%s%s", args[0], err, out.Bytes(),
+			errOut.Bytes())
 	}
 	var answer struct{ Messages int }
 	if err := json.Unmarshal(out.Bytes(), &answer); err != nil || answer.Messages != messages {
-		return work{}, fmt.Errorf("textegress %s: %d messages were recorded, the answer is %s", args[0], messages, out.Bytes())
+		return work{}, fmt.Errorf("textegress %s: %d messages were recorded, the answer is %s",
+			args[0], messages, out.Bytes())
 	}
 	return work{took, c.ProcessState.UserTime() + c.ProcessState.SystemTime(), <-peak}, nil
 }
 
 // deliver starts the recorder and waits until it has delivered the session's recording.
-func (w *world) deliver(ctx context.Context, r *devstack.Recorder, session string, messages int) (work, error) {
+func (w *world) deliver(ctx context.Context, r *devstack.Recorder, session string,
+	messages int,
+) (work, error) {
 	began := time.Now()
 	if err := r.Start(ctx); err != nil {
 		return work{}, err
@@ -160,9 +174,9 @@ func (w *world) deliver(ctx context.Context, r *devstack.Recorder, session strin
 	return work{took, cpu, float64(peak)}, r.Stop(ctx)
 }
 
-// watchPeak looks at the peak of a process's resident memory until the process ends, and then tells it. The kernel keeps the peak,
-// so how often it looks matters only at the very end. (What wait4 tells includes the memory of this process, of which the other
-// one was a copy for a moment.)
+// watchPeak looks at the peak of a process's resident memory until the process ends, and then tells
+// it. The kernel keeps the peak, so how often it looks matters only at the very end. (What wait4
+// tells includes the memory of this process, of which the other one was a copy for a moment.)
 func watchPeak(pid int) <-chan float64 {
 	result := make(chan float64, 1)
 	go func() {

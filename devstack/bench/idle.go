@@ -8,7 +8,8 @@ import (
 	"github.com/syncflow/textegress/devstack/classroom"
 )
 
-// settle is how long after the last join memory is looked at, and quiet how long processor time is then counted.
+// settle is how long after the last join memory is looked at, and quiet how long processor time is
+// then counted.
 const (
 	settle     = 30 * time.Second
 	quiet      = 20 * time.Second
@@ -22,7 +23,8 @@ func (w *world) quiet() time.Duration {
 	return quiet
 }
 
-// idle joins rooms all at once and looks at what they cost when nothing happens in them. Nothing forces a collection of garbage.
+// idle joins rooms all at once and looks at what they cost when nothing happens in them. Nothing
+// forces a collection of garbage.
 func idle(n int) func(context.Context, *world) ([]measured, error) {
 	return func(ctx context.Context, w *world) ([]measured, error) {
 		return w.withRooms(ctx, n, func(c *campus) ([]measured, error) {
@@ -57,8 +59,8 @@ func idle(n int) func(context.Context, *world) ([]measured, error) {
 	}
 }
 
-// participants measures what those who are present cost, in rooms in which nobody says anything: live heap, for resident memory
-// is too coarse for it.
+// participants measures what those who are present cost, in rooms in which nobody says anything:
+// live heap, for resident memory is too coarse for it.
 func participants(rooms, present int) func(context.Context, *world) ([]measured, error) {
 	return func(ctx context.Context, w *world) ([]measured, error) {
 		return w.withRooms(ctx, rooms, func(c *campus) ([]measured, error) {
@@ -71,12 +73,14 @@ func participants(rooms, present int) func(context.Context, *world) ([]measured,
 			if err != nil {
 				return nil, err
 			}
-			l, err := w.stack.LiveKit.StartLoad(ctx, classroom.Load{Rooms: c.rooms(), Senders: present, Messages: 1, Topic: "log"})
+			l, err := w.stack.LiveKit.StartLoad(ctx,
+				classroom.Load{Rooms: c.rooms(), Senders: present, Messages: 1, Topic: "log"})
 			if err != nil {
 				return nil, err
 			}
-			defer l.Close()                                   //nolint:errcheck // it is killed: it has nothing to say
-			if err := pause(ctx, 5*time.Second); err != nil { // LiveKit tells of them in the seconds after
+			defer l.Close() //nolint:errcheck // it is killed: it has nothing to say
+			// LiveKit tells of them in the seconds after
+			if err := pause(ctx, 5*time.Second); err != nil {
 				return nil, err
 			}
 			joined, err := look(ctx, c.r)

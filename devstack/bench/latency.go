@@ -10,12 +10,14 @@ import (
 	"github.com/syncflow/textegress/devstack"
 )
 
-// samples is how often the time to a recording is taken in one run: of fewer, the 99th percentile would be the slowest one.
+// samples is how often the time to a recording is taken in one run: of fewer, the 99th percentile
+// would be the slowest one.
 const samples = 200
 
-// latency has sessions begin and end one after the other, with a number of idle rooms beside them. It takes the time from the
-// publication of an announcement until the room's data channels are open (so with a token and a durable recording.json), and from the
-// end of the session until its recording is verified in the bucket. The recorder says both itself, in its log and in
+// latency has sessions begin and end one after the other, with a number of idle rooms beside them.
+// It takes the time from the publication of an announcement until the room's data channels are open
+// (so with a token and a durable recording.json), and from the end of the session until its
+// recording is verified in the bucket. The recorder says both itself, in its log and in
 // uploaded.json: polling it would cost what is measured.
 func latency(beside int, where string) func(context.Context, *world) ([]measured, error) {
 	return func(ctx context.Context, w *world) ([]measured, error) {
@@ -51,7 +53,9 @@ func latency(beside int, where string) func(context.Context, *world) ([]measured
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // oneSession begins and ends one.
-func (c *campus) oneSession(ctx context.Context, p *publisher, log *devstack.LogFollower) (begin, end time.Duration, err error) {
+func (c *campus) oneSession(ctx context.Context, p *publisher, log *devstack.LogFollower) (begin,
+	end time.Duration, err error,
+) {
 	s, err := c.world.sessions(ctx, 1)
 	if err != nil {
 		return 0, 0, err
@@ -75,11 +79,14 @@ func (c *campus) oneSession(ctx context.Context, p *publisher, log *devstack.Log
 	if err != nil {
 		return 0, 0, err
 	}
-	return joined.Time.Sub(announced), uploaded.Sub(ended), c.stack.SyncFlow.DeleteSession(ctx, c.project(), s[0].ID)
+	return joined.Time.Sub(announced), uploaded.Sub(ended),
+		c.stack.SyncFlow.DeleteSession(ctx, c.project(), s[0].ID)
 }
 
 // awaitJoined reads on in the log until the session is joined.
-func awaitJoined(ctx context.Context, log *devstack.LogFollower, session string) (devstack.LogEntry, error) {
+func awaitJoined(ctx context.Context, log *devstack.LogFollower, session string) (devstack.LogEntry,
+	error,
+) {
 	for {
 		list, err := log.Next()
 		if err != nil {
@@ -117,5 +124,6 @@ func (w *world) publisher() (*publisher, error) {
 }
 
 func (p *publisher) publish(ctx context.Context, body []byte) error {
-	return p.ch.PublishWithContext(ctx, devstack.Exchange, p.key, false, false, amqp.Publishing{Body: body})
+	return p.ch.PublishWithContext(ctx, devstack.Exchange, p.key, false, false,
+		amqp.Publishing{Body: body})
 }

@@ -25,7 +25,10 @@ type traffic struct {
 }
 
 func (t traffic) plan(w *world, rooms []string) classroom.Load {
-	p := classroom.Load{Rooms: rooms, Senders: t.senders, Rate: t.rate, Messages: t.messages, Seconds: t.seconds, Size: 200, Topic: "log"}
+	p := classroom.Load{
+		Rooms: rooms, Senders: t.senders, Rate: t.rate, Messages: t.messages,
+		Seconds: t.seconds, Size: 200, Topic: "log",
+	}
 	if w.o.Quick && t.secondsQuick > 0 {
 		p.Seconds = t.secondsQuick
 	}
@@ -35,8 +38,8 @@ func (t traffic) plan(w *world, rooms []string) classroom.Load {
 	return p
 }
 
-// load counts the recorder's processor time, fsync included, from the moment when the senders are in their rooms until the last
-// message is recorded.
+// load counts the recorder's processor time, fsync included, from the moment when the senders are
+// in their rooms until the last message is recorded.
 func load(t traffic) func(context.Context, *world) ([]measured, error) {
 	return func(ctx context.Context, w *world) ([]measured, error) {
 		return w.withRooms(ctx, t.rooms, func(c *campus) ([]measured, error) {
@@ -44,7 +47,8 @@ func load(t traffic) func(context.Context, *world) ([]measured, error) {
 			plan := t.plan(w, c.rooms())
 			res, senders, err := w.send(ctx, plan, func() (err error) {
 				if name := w.o.profileTo(t.name); name != "" {
-					go profile(ctx, c.r, name, max(plan.Seconds, 5)) //nolint:errcheck // then there is none
+					go profile(ctx, c.r, name,
+						max(plan.Seconds, 5)) //nolint:errcheck // then there is none
 				}
 				if server, err = lookAt(w.stack.LiveKit.Process); err == nil {
 					before, err = look(ctx, c.r)
@@ -68,7 +72,9 @@ func load(t traffic) func(context.Context, *world) ([]measured, error) {
 			if err != nil {
 				return nil, err
 			}
-			per := func(d time.Duration) float64 { return d.Seconds() / (float64(c.sent) / 100_000) }
+			per := func(d time.Duration) float64 {
+				return d.Seconds() / (float64(c.sent) / 100_000)
+			}
 			return []measured{
 				{loadCPU(t.name), per(after.cpu - before.cpu)},
 				{loadMemory(t.name), (after.rss - c.empty.rss) / float64(t.rooms) / 1024},
@@ -81,16 +87,19 @@ func load(t traffic) func(context.Context, *world) ([]measured, error) {
 
 // recorded waits until n packets are recorded and then looks.
 func (c *campus) recorded(ctx context.Context, n int) (reading, error) {
-	err := until(ctx, c.r, fmt.Sprintf("%d packets are recorded", n), func(m map[string]float64) bool { return m[packets] >= float64(n) })
+	err := until(ctx, c.r, fmt.Sprintf("%d packets are recorded", n),
+		func(m map[string]float64) bool { return m[packets] >= float64(n) })
 	if err != nil {
 		return reading{}, err
 	}
 	return look(ctx, c.r)
 }
 
-// burst counts only senders whose buffers LiveKit had emptied before they left: what the others sent may be on the way still, or
-// lost with them.
-func (t traffic) burst(ctx context.Context, c *campus, res classroom.LoadResult, before reading) ([]measured, error) {
+// burst counts only senders whose buffers LiveKit had emptied before they left: what the others
+// sent may be on the way still, or lost with them.
+func (t traffic) burst(ctx context.Context, c *campus, res classroom.LoadResult,
+	before reading,
+) ([]measured, error) {
 	want := map[string]int{}
 	for _, s := range res.Senders {
 		if s.Drained && s.Error == "" {
@@ -117,7 +126,8 @@ func (t traffic) burst(ctx context.Context, c *campus, res classroom.LoadResult,
 	}
 	for id, n := range want {
 		if got[id] != n {
-			return nil, fmt.Errorf("sender %s sent %d messages and its buffer was empty, %d are delivered", id, n, got[id])
+			return nil, fmt.Errorf("sender %s sent %d messages and its buffer was empty, %d "+
+				"are delivered", id, n, got[id])
 		}
 	}
 	c.sent = 0
@@ -149,12 +159,16 @@ func (c *campus) bySender(ctx context.Context) (map[string]int, error) {
 	return got, nil
 }
 
-// file sends one file as a byte stream, as fast as it goes, and checks that the file that is delivered is the same.
+// file sends one file as a byte stream, as fast as it goes, and checks that the file that is
+// delivered is the same.
 func file(bytes int64) func(context.Context, *world) ([]measured, error) {
 	return func(ctx context.Context, w *world) ([]measured, error) {
 		return w.withRooms(ctx, 1, func(c *campus) ([]measured, error) {
 			var before reading
-			res, _, err := w.send(ctx, classroom.Load{Rooms: c.rooms(), Senders: 1, FileBytes: bytes, Topic: "files"}, func() (err error) {
+			res, _, err := w.send(ctx, classroom.Load{
+				Rooms: c.rooms(), Senders: 1,
+				FileBytes: bytes, Topic: "files",
+			}, func() (err error) {
 				if name := w.o.profileTo("file"); name != "" {
 					go profile(ctx, c.r, name, 10) //nolint:errcheck // then there is none
 				}
@@ -219,7 +233,8 @@ func (c *campus) sameFile(s classroom.SenderLoad) error {
 			return err
 		}
 		if n != s.Bytes || sum.Hex() != s.SHA256 {
-			return fmt.Errorf("the file that is delivered has %d bytes, and they are not the %d that were sent", n, s.Bytes)
+			return fmt.Errorf("the file that is delivered has %d bytes, and they are not the %d "+
+				"that were sent", n, s.Bytes)
 		}
 		return nil
 	}

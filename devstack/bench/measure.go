@@ -53,7 +53,8 @@ func msPerSecond(from, to reading) float64 {
 
 // profile writes name.cpu.pprof, of so many seconds, and name.heap.pprof.
 func profile(ctx context.Context, r *devstack.Recorder, name string, seconds float64) error {
-	for ext, what := range map[string]string{".cpu.pprof": fmt.Sprintf("profile?seconds=%.0f", seconds), ".heap.pprof": "heap"} {
+	for ext, what := range map[string]string{".cpu.pprof": fmt.Sprintf("profile?seconds=%.0f",
+		seconds), ".heap.pprof": "heap"} {
 		b, err := r.Pprof(ctx, what)
 		if err != nil {
 			return err
@@ -65,8 +66,11 @@ func profile(ctx context.Context, r *devstack.Recorder, name string, seconds flo
 	return nil
 }
 
-// until polls the metrics until ok says so: ten times a second, which a recorder of a thousand rooms hardly feels.
-func until(ctx context.Context, r *devstack.Recorder, what string, ok func(map[string]float64) bool) error {
+// until polls the metrics until ok says so: ten times a second, which a recorder of a thousand
+// rooms hardly feels.
+func until(ctx context.Context, r *devstack.Recorder, what string,
+	ok func(map[string]float64) bool,
+) error {
 	var last map[string]float64
 	for {
 		m, err := r.Metrics(ctx)
@@ -77,7 +81,8 @@ func until(ctx context.Context, r *devstack.Recorder, what string, ok func(map[s
 			return nil
 		}
 		if err := pause(ctx, 100*time.Millisecond); err != nil {
-			return fmt.Errorf("waiting until %s: %w (packets %v, joins %v, uploads %v)\n%s", what, err,
+			return fmt.Errorf("waiting until %s: %w (packets %v, joins %v, uploads %v)\n%s", what,
+				err,
 				last[packets], last[joinsOK], last[uploadsOK], r.LogTail(3000))
 		}
 		if !r.Running() {

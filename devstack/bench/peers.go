@@ -15,8 +15,9 @@ import (
 	"github.com/syncflow/textegress/devstack"
 )
 
-// Peers are what people would use instead, each written as a user of the SDK would write it. They join with tokens that they are
-// given, keep nothing but text files, and never fsync: what they cost is less than what a recorder has to do.
+// Peers are what people would use instead, each written as a user of the SDK would write it. They
+// join with tokens that they are given, keep nothing but text files, and never fsync: what they
+// cost is less than what a recorder has to do.
 const (
 	peerGoSDK   = "Go SDK peer"   // peers/gosdk
 	peerRTCNode = "rtc-node peer" // peers/rtc-node.mjs; the engine of the predecessor
@@ -37,7 +38,8 @@ func (w *world) startPeer(ctx context.Context, kind string, rooms []string) (*pe
 	}
 	list := []map[string]string{}
 	for i, room := range rooms {
-		token, err := w.stack.LiveKit.Token(fmt.Sprintf("peer-%d", i), devstack.RecorderGrants(room))
+		token, err := w.stack.LiveKit.Token(fmt.Sprintf("peer-%d", i),
+			devstack.RecorderGrants(room))
 		if err != nil {
 			return nil, err
 		}
@@ -54,7 +56,8 @@ func (w *world) startPeer(ctx context.Context, kind string, rooms []string) (*pe
 	if err != nil {
 		return nil, err
 	}
-	args = append(args, "--url", w.stack.LiveKit.URL, "--rooms", in("rooms.json"), "--out", in("out"), "--joined", in("joined"))
+	args = append(args, "--url", w.stack.LiveKit.URL, "--rooms", in("rooms.json"), "--out",
+		in("out"), "--joined", in("joined"))
 	p, err := devstack.StartProcess(ctx, devstack.ProcessSpec{
 		Name: kind, Path: path, Args: args, Dir: dir, Log: in("log"), StartTimeout: 3 * time.Minute,
 		Ready: func(context.Context) error { _, err := os.Stat(in("joined")); return err },
@@ -65,14 +68,17 @@ func (w *world) startPeer(ctx context.Context, kind string, rooms []string) (*pe
 	return &peer{p, in("out")}, nil
 }
 
-func (w *world) peerCommand(ctx context.Context, kind string) (path string, args []string, err error) {
+func (w *world) peerCommand(ctx context.Context, kind string) (path string, args []string,
+	err error,
+) {
 	if kind == peerGoSDK {
 		bins, err := devstack.EnsureBinaries(ctx, devstack.BinPeerGoSDK)
 		return filepath.Join(bins, devstack.BinPeerGoSDK), nil, err
 	}
 	node, err := exec.LookPath("node")
 	if err != nil {
-		return "", nil, errors.New("node is not on the PATH (Debian: apt-get install nodejs npm; scripts/setup.sh bench does it)")
+		return "", nil, errors.New("node is not on the PATH (Debian: apt-get install nodejs npm; " +
+			"scripts/setup.sh bench does it)")
 	}
 	// Its packages are those of the client tests; a module finds them beside itself.
 	root, err := devstack.Root()
@@ -81,7 +87,8 @@ func (w *world) peerCommand(ctx context.Context, kind string) (path string, args
 	}
 	home := filepath.Join(root, "build", "npm", "node")
 	if _, err := os.Stat(filepath.Join(home, "node_modules", "@livekit", "rtc-node")); err != nil {
-		return "", nil, errors.New("@livekit/rtc-node is not installed (scripts/npm.sh node installs it)")
+		return "", nil, errors.New("@livekit/rtc-node is not installed (scripts/npm.sh node " +
+			"installs it)")
 	}
 	script := filepath.Join(home, "peer.mjs")
 	return node, []string{script}, os.WriteFile(script, rtcNode, 0o644)
@@ -159,7 +166,8 @@ func (t traffic) peer(kind string) runFunc {
 		}
 		defer p.Kill() //nolint:errcheck // it has nothing to say
 		var before reading
-		res, _, err := w.send(ctx, plan, func() (err error) { before, err = lookAt(p.Process); return err })
+		res, _, err := w.send(ctx, plan,
+			func() (err error) { before, err = lookAt(p.Process); return err })
 		if err != nil {
 			return nil, err
 		}
@@ -167,11 +175,16 @@ func (t traffic) peer(kind string) runFunc {
 		if err != nil {
 			return nil, err
 		}
-		// A peer that is slower than the senders gets time to catch up; one that loses messages does not come to an end.
+		// A peer that is slower than the senders gets time to catch up; one that loses messages
+		// does not come to an end.
 		within, cancel := context.WithTimeout(ctx, 2*time.Minute)
 		defer cancel()
 		n := 0
-		err = devstack.Poll(within, func() bool { n, err = p.lines(); return err == nil && n >= sent })
+		err = devstack.Poll(within, func() bool {
+			n, err = p.lines()
+			return err == nil &&
+				n >= sent
+		})
 		if err != nil {
 			return nil, fmt.Errorf("it wrote %d of %d messages: %w", n, sent, err)
 		}
@@ -182,11 +195,15 @@ func (t traffic) peer(kind string) runFunc {
 		if err != nil {
 			return nil, err
 		}
-		return []measured{{ofPeer(loadCPU(t.name), kind), (after.cpu - before.cpu).Seconds() / (float64(sent) / 100_000)}}, nil
+		return []measured{{
+			ofPeer(loadCPU(t.name), kind),
+			(after.cpu - before.cpu).Seconds() / (float64(sent) / 100_000),
+		}}, nil
 	}
 }
 
-// peerRooms returns names of rooms that nobody has used, which begin when the first one joins, and a function that ends them.
+// peerRooms returns names of rooms that nobody has used, which begin when the first one joins, and
+// a function that ends them.
 func (w *world) peerRooms(ctx context.Context, n int) (names []string, remove func()) {
 	for range n {
 		names = append(names, w.name("peer-room"))
@@ -194,6 +211,7 @@ func (w *world) peerRooms(ctx context.Context, n int) (names []string, remove fu
 	return names, func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
-		_ = each(n, func(i int) error { return w.stack.LiveKit.DeleteRoom(ctx, names[i]) }) // one that never began is no matter
+		// one that never began is no matter
+		_ = each(n, func(i int) error { return w.stack.LiveKit.DeleteRoom(ctx, names[i]) })
 	}
 }

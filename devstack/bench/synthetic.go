@@ -15,8 +15,8 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// synthetic describes a recording that nobody sent: a class of people and the programs that they work with, as a recorder would
-// have written it.
+// synthetic describes a recording that nobody sent: a class of people and the programs that they
+// work with, as a recorder would have written it.
 type synthetic struct {
 	egressID, instance string
 	project            textegress.Project
@@ -32,8 +32,8 @@ type synthesised struct {
 	bytes    int64 // of the segments
 }
 
-// write writes the recording through the spool of the data directory dir, and seals it. Two with the same session differ only in
-// the ids, as two recorders that hear the same.
+// write writes the recording through the spool of the data directory dir, and seals it. Two with
+// the same session differ only in the ids, as two recorders that hear the same.
 func (s synthetic) write(ctx context.Context, dir string) (out synthesised, err error) {
 	// Nobody waits for what is written here.
 	sp, err := spool.Open(dir, spool.Options{SyncInterval: time.Minute})
@@ -47,9 +47,12 @@ func (s synthetic) write(ctx context.Context, dir string) (out synthesised, err 
 	}()
 	const began = 1_749_673_841e9
 	rec, err := sp.Create(spool.Info{
-		EgressID: s.egressID, SessionID: s.session.ID, RoomName: s.session.RoomName, ProjectID: s.project.ID, ProjectName: s.project.Name,
-		KeyPrefix: textegress.Prefix(s.project.Name, s.project.ID, s.session.RoomName, "", s.egressID),
-		Instance:  s.instance, Part: 1, Source: "command", AnnouncedUnixNS: began - 1e9, CreatedUnixNS: began,
+		EgressID: s.egressID, SessionID: s.session.ID, RoomName: s.session.RoomName,
+		ProjectID: s.project.ID, ProjectName: s.project.Name,
+		KeyPrefix: textegress.Prefix(s.project.Name, s.project.ID, s.session.RoomName, "",
+			s.egressID),
+		Instance: s.instance, Part: 1, Source: "command", AnnouncedUnixNS: began - 1e9,
+		CreatedUnixNS: began,
 	})
 	if err != nil {
 		return out, err
@@ -62,7 +65,10 @@ func (s synthetic) write(ctx context.Context, dir string) (out synthesised, err 
 	if err := g.class(ctx); err != nil {
 		return out, err
 	}
-	if err := w.Seal(spool.Sealed{Status: textegress.StatusComplete, Reason: "room_ended", EndedUnixNS: g.now}); err != nil {
+	if err := w.Seal(spool.Sealed{
+		Status: textegress.StatusComplete, Reason: "room_ended",
+		EndedUnixNS: g.now,
+	}); err != nil {
 		return out, err
 	}
 	segments, err := rec.Segments()
@@ -73,7 +79,8 @@ func (s synthetic) write(ctx context.Context, dir string) (out synthesised, err 
 	return out, err
 }
 
-// generator makes the packets. All of its choices come from one source of random numbers, so that it makes the same every time.
+// generator makes the packets. All of its choices come from one source of random numbers, so that
+// it makes the same every time.
 type generator struct {
 	synthetic
 
@@ -96,11 +103,15 @@ type person struct {
 
 func (g *generator) class(ctx context.Context) error {
 	want := g.synthetic.messages
-	if err := g.event(spool.Event{Kind: textegress.KindRecordingStarted, Source: "command", Part: 1}); err != nil {
+	if err := g.event(spool.Event{
+		Kind: textegress.KindRecordingStarted, Source: "command",
+		Part: 1,
+	}); err != nil {
 		return err
 	}
 	if err := g.event(spool.Event{
-		Kind: textegress.KindJoined, Identity: "textegress-" + g.instance, ParticipantSID: "PA_" + g.instance, RoomSID: "RM_synthetic", ServerVersion: "1.13.5",
+		Kind: textegress.KindJoined, Identity: "textegress-" + g.instance, ParticipantSID: "PA_" +
+			g.instance, RoomSID: "RM_synthetic", ServerVersion: "1.13.5",
 		RoomCreatedUnixMS: g.now / 1e6,
 	}); err != nil {
 		return err
@@ -134,11 +145,15 @@ func (g *generator) class(ctx context.Context) error {
 			err = g.rpc(p)
 		case n < 99_990:
 			err = g.event(spool.Event{
-				Kind: textegress.KindParticipantUpdated, Identity: p.identity, ParticipantSID: p.sid, Name: "Learner " + p.identity,
+				Kind: textegress.KindParticipantUpdated, Identity: p.identity,
+				ParticipantSID: p.sid, Name: "Learner " + p.identity,
 				Attributes: map[string]string{"hand": strconv.Itoa(n % 2)},
 			})
 		case n < 99_998:
-			if err = g.event(spool.Event{Kind: textegress.KindParticipantLeft, Identity: p.identity, ParticipantSID: p.sid}); err == nil {
+			if err = g.event(spool.Event{
+				Kind: textegress.KindParticipantLeft, Identity: p.identity,
+				ParticipantSID: p.sid,
+			}); err == nil {
 				err = g.arrive(p)
 			}
 		default:
@@ -148,7 +163,10 @@ func (g *generator) class(ctx context.Context) error {
 			return err
 		}
 	}
-	return g.event(spool.Event{Kind: textegress.KindRecordingEnded, Reason: "room_ended", Status: string(textegress.StatusComplete)})
+	return g.event(spool.Event{
+		Kind: textegress.KindRecordingEnded, Reason: "room_ended",
+		Status: string(textegress.StatusComplete),
+	})
 }
 
 // arrive begins a connection of a participant, whose packets are numbered from 1 on.
@@ -156,7 +174,8 @@ func (g *generator) arrive(p *person) error {
 	p.visits++
 	p.sid, p.seq = fmt.Sprintf("PA_%s_%02d", p.identity[len("student-"):], p.visits), 0
 	return g.event(spool.Event{
-		Kind: textegress.KindParticipantJoined, Identity: p.identity, ParticipantSID: p.sid, Name: "Learner " + p.identity, ParticipantKind: "standard",
+		Kind: textegress.KindParticipantJoined, Identity: p.identity, ParticipantSID: p.sid,
+		Name: "Learner " + p.identity, ParticipantKind: "standard",
 	})
 }
 
@@ -165,7 +184,10 @@ func (g *generator) event(e spool.Event) error {
 	if err != nil {
 		return err
 	}
-	return g.w.Append(spool.Frame{Type: spool.FrameEvent, Epoch: 1, UnixNS: g.now, Payload: payload})
+	return g.w.Append(spool.Frame{
+		Type: spool.FrameEvent, Epoch: 1, UnixNS: g.now,
+		Payload: payload,
+	})
 }
 
 func (g *generator) reliable(p *person, d *livekit.DataPacket) error {
@@ -181,7 +203,10 @@ func (g *generator) packet(p *person, d *livekit.DataPacket, c spool.Channel) er
 		return err
 	}
 	g.packets++
-	return g.w.Append(spool.Frame{Type: spool.FramePacket, Channel: c, Epoch: 1, UnixNS: g.now, Payload: g.buf})
+	return g.w.Append(spool.Frame{
+		Type: spool.FramePacket, Channel: c, Epoch: 1, UnixNS: g.now,
+		Payload: g.buf,
+	})
 }
 
 func (g *generator) user(p *person, topic string) *livekit.DataPacket {
@@ -193,15 +218,19 @@ func (g *generator) user(p *person, topic string) *livekit.DataPacket {
 // log is what a program tells about what somebody did: about 200 bytes.
 func (g *generator) log(p *person) error {
 	g.messages++
-	g.text = fmt.Appendf(g.text[:0], `{"timestamp":%d,"actor":"%s","verb":"%s","object":{"id":"block-%04d","type":"%s"},"x":%d.%d,"y":%d,"context":{"attempt":"%08x","step":%d},"note":"%s %s"}`,
-		g.now/1e6, p.identity, g.word(), g.rnd.IntN(2000), g.word(), g.rnd.IntN(1920), g.rnd.IntN(10), g.rnd.IntN(1080), g.rnd.Uint32(), p.seq, g.word(), g.word())
+	g.text = fmt.Appendf(g.text[:0],
+		`{"timestamp":%d,"actor":"%s","verb":"%s","object":{"id":"block-%04d","type":"%s"},"x":%d.%d,"y":%d,"context":{"attempt":"%08x","step":%d},"note":"%s %s"}`,
+		g.now/1e6, p.identity, g.word(), g.rnd.IntN(2000), g.word(), g.rnd.IntN(1920),
+		g.rnd.IntN(10), g.rnd.IntN(1080), g.rnd.Uint32(), p.seq, g.word(), g.word())
 	return g.reliable(p, g.user(p, "log"))
 }
 
 func (g *generator) cursor(p *person) error {
 	g.messages++
 	p.x, p.y = p.x+g.rnd.IntN(9)-4, p.y+g.rnd.IntN(9)-4
-	g.text = fmt.Appendf(g.text[:0], `{"type":"cursor","t":%d,"x":%d,"y":%d,"page":%d,"pressed":%t}`, g.now/1e6, p.x, p.y, g.rnd.IntN(12), p.x%3 == 0)
+	g.text = fmt.Appendf(g.text[:0],
+		`{"type":"cursor","t":%d,"x":%d,"y":%d,"page":%d,"pressed":%t}`, g.now/1e6, p.x, p.y,
+		g.rnd.IntN(12), p.x%3 == 0)
 	d := g.user(p, "cursor")
 	d.Kind = livekit.DataPacket_LOSSY
 	return g.packet(p, d, spool.ChannelLossy)
@@ -210,9 +239,11 @@ func (g *generator) cursor(p *person) error {
 func (g *generator) chat(p *person) error {
 	g.messages++
 	g.sentence(12 + g.rnd.IntN(40))
-	return g.reliable(p, &livekit.DataPacket{Value: &livekit.DataPacket_ChatMessage{ChatMessage: &livekit.ChatMessage{
-		Id: g.uuid(), Timestamp: g.now / 1e6, Message: string(g.text),
-	}}})
+	return g.reliable(p, &livekit.DataPacket{
+		Value: &livekit.DataPacket_ChatMessage{ChatMessage: &livekit.ChatMessage{
+			Id: g.uuid(), Timestamp: g.now / 1e6, Message: string(g.text),
+		}},
+	})
 }
 
 // textStream is how LiveKit's newer SDKs send chat: three packets, one line.
@@ -221,8 +252,11 @@ func (g *generator) textStream(p *person) error {
 	g.sentence(12 + g.rnd.IntN(40))
 	id, total := g.uuid(), uint64(len(g.text))
 	return g.stream(p, &livekit.DataStream_Header{
-		StreamId: id, Timestamp: g.now / 1e6, Topic: "lk.chat", MimeType: "text/plain", TotalLength: &total,
-		ContentHeader: &livekit.DataStream_Header_TextHeader{TextHeader: &livekit.DataStream_TextHeader{}},
+		StreamId: id, Timestamp: g.now / 1e6, Topic: "lk.chat", MimeType: "text/plain",
+		TotalLength: &total,
+		ContentHeader: &livekit.DataStream_Header_TextHeader{
+			TextHeader: &livekit.DataStream_TextHeader{},
+		},
 	}, g.text)
 }
 
@@ -235,36 +269,51 @@ func (g *generator) file(p *person) error {
 	}
 	total := uint64(len(content))
 	return g.stream(p, &livekit.DataStream_Header{
-		StreamId: g.uuid(), Timestamp: g.now / 1e6, Topic: "drawing", MimeType: "image/png", TotalLength: &total,
-		ContentHeader: &livekit.DataStream_Header_ByteHeader{ByteHeader: &livekit.DataStream_ByteHeader{Name: "drawing.png"}},
+		StreamId: g.uuid(), Timestamp: g.now / 1e6, Topic: "drawing", MimeType: "image/png",
+		TotalLength: &total,
+		ContentHeader: &livekit.DataStream_Header_ByteHeader{
+			ByteHeader: &livekit.DataStream_ByteHeader{Name: "drawing.png"},
+		},
 	}, content)
 }
 
 func (g *generator) stream(p *person, h *livekit.DataStream_Header, content []byte) error {
-	if err := g.reliable(p, &livekit.DataPacket{Value: &livekit.DataPacket_StreamHeader{StreamHeader: h}}); err != nil {
+	if err := g.reliable(p, &livekit.DataPacket{Value: &livekit.DataPacket_StreamHeader{
+		StreamHeader: h,
+	}}); err != nil {
 		return err
 	}
 	const chunk = 15_000
 	for i := uint64(0); len(content) > 0; i++ {
 		n := min(len(content), chunk)
 		g.now += 50_000
-		if err := g.reliable(p, &livekit.DataPacket{Value: &livekit.DataPacket_StreamChunk{StreamChunk: &livekit.DataStream_Chunk{
-			StreamId: h.StreamId, ChunkIndex: i, Content: content[:n],
-		}}}); err != nil {
+		if err := g.reliable(p, &livekit.DataPacket{Value: &livekit.DataPacket_StreamChunk{
+			StreamChunk: &livekit.DataStream_Chunk{
+				StreamId: h.StreamId, ChunkIndex: i, Content: content[:n],
+			},
+		}}); err != nil {
 			return err
 		}
 		content = content[n:]
 	}
-	return g.reliable(p, &livekit.DataPacket{Value: &livekit.DataPacket_StreamTrailer{StreamTrailer: &livekit.DataStream_Trailer{StreamId: h.StreamId}}})
+	return g.reliable(p, &livekit.DataPacket{Value: &livekit.DataPacket_StreamTrailer{
+		StreamTrailer: &livekit.DataStream_Trailer{StreamId: h.StreamId},
+	}})
 }
 
 func (g *generator) transcription(p *person) error {
 	g.messages++
 	g.sentence(8 + g.rnd.IntN(10))
-	return g.reliable(p, &livekit.DataPacket{Value: &livekit.DataPacket_Transcription{Transcription: &livekit.Transcription{
-		TranscribedParticipantIdentity: p.identity, TrackId: "TR_" + p.sid,
-		Segments: []*livekit.TranscriptionSegment{{Id: g.uuid(), Text: string(g.text), Final: true, Language: "en"}},
-	}}})
+	return g.reliable(p, &livekit.DataPacket{Value: &livekit.DataPacket_Transcription{
+		Transcription: &livekit.Transcription{
+			TranscribedParticipantIdentity: p.identity, TrackId: "TR_" + p.sid,
+			Segments: []*livekit.TranscriptionSegment{{
+				Id: g.uuid(), Text: string(g.text),
+				Final:    true,
+				Language: "en",
+			}},
+		},
+	}})
 }
 
 func (g *generator) rpc(p *person) error {
@@ -273,20 +322,27 @@ func (g *generator) rpc(p *person) error {
 	if err != nil {
 		return err
 	}
-	return g.reliable(p, &livekit.DataPacket{Value: &livekit.DataPacket_RpcRequest{RpcRequest: &livekit.RpcRequest{
-		Id: g.uuid(), Method: "submit", Payload: string(args), ResponseTimeoutMs: 10_000, Version: 1,
-	}}})
+	return g.reliable(p, &livekit.DataPacket{
+		Value: &livekit.DataPacket_RpcRequest{RpcRequest: &livekit.RpcRequest{
+			Id: g.uuid(), Method: "submit", Payload: string(args), ResponseTimeoutMs: 10_000,
+			Version: 1,
+		}},
+	})
 }
 
 func (g *generator) uuid() string {
 	a, b := g.rnd.Uint64(), g.rnd.Uint64()
-	return fmt.Sprintf("%08x-%04x-4%03x-8%03x-%012x", uint32(a), uint16(a>>32), uint16(a>>48)&0xfff, uint16(b>>48)&0xfff, b&0xffffffffffff)
+	return fmt.Sprintf("%08x-%04x-4%03x-8%03x-%012x", uint32(a), uint16(a>>32), uint16(a>>48)&0xfff,
+		uint16(b>>48)&0xfff, b&0xffffffffffff)
 }
 
 var words = []string{
-	"and", "because", "block", "we", "should", "look", "at", "the", "graph", "again", "I", "think", "that", "this", "one", "is", "heavier",
-	"moved", "opened", "closed", "answered", "água", "größer", "not", "sure", "why", "it", "falls", "faster", "try", "with", "mass", "two",
-	"kilograms", "\"exactly\"", "ok", "👍", "wait", "slope", "force", "spring", "energy", "my", "result", "differs", "from", "yours", "by",
+	"and", "because", "block", "we", "should", "look", "at", "the", "graph", "again", "I", "think",
+	"that", "this", "one", "is", "heavier",
+	"moved", "opened", "closed", "answered", "água", "größer", "not", "sure", "why", "it", "falls",
+	"faster", "try", "with", "mass", "two",
+	"kilograms", "\"exactly\"", "ok", "👍", "wait", "slope", "force", "spring", "energy", "my",
+	"result", "differs", "from", "yours", "by",
 }
 
 // word returns one that needs no escaping in JSON.

@@ -9,12 +9,14 @@ import (
 	"time"
 )
 
-// Report is a run's figures, as `bench -json` keeps them. Only add to it: reports of earlier versions are read to compare.
+// Report is a run's figures, as `bench -json` keeps them. Only add to it: reports of earlier
+// versions are read to compare.
 type Report struct {
-	Taken   time.Time `json:"taken"`
-	Quick   bool      `json:"quick"` // shorter runs, and fewer: not to be compared with those of a whole run
-	Machine string    `json:"machine"`
-	Figures []Figure  `json:"figures"`
+	Taken time.Time `json:"taken"`
+	// shorter runs, and fewer: not to be compared with those of a whole run
+	Quick   bool     `json:"quick"`
+	Machine string   `json:"machine"`
+	Figures []Figure `json:"figures"`
 	// LeftOut says what could not be measured, and why.
 	LeftOut []string `json:"left_out,omitempty"`
 }
@@ -56,8 +58,8 @@ func (r *Report) figure(name string) (Figure, bool) {
 	return r.Figures[i], true
 }
 
-// addRatios puts our figures beside those of the peers: the ratio of the medians, and as its spread the best of ours by the worst
-// of theirs and the other way about. It has no single values.
+// addRatios puts our figures beside those of the peers: the ratio of the medians, and as its spread
+// the best of ours by the worst of theirs and the other way about. It has no single values.
 func (r *Report) addRatios() {
 	for _, kind := range []string{peerGoSDK, peerRTCNode} {
 		for _, ours := range slices.Clone(r.Figures) {
@@ -67,13 +69,15 @@ func (r *Report) addRatios() {
 			}
 			r.Figures = append(r.Figures, Figure{
 				Name: ratioName(ours.Name, kind), Median: ours.Median / theirs.Median,
-				Min: ours.Min / theirs.Max, Max: ours.Max / theirs.Min, Runs: min(ours.Runs, theirs.Runs),
+				Min: ours.Min / theirs.Max, Max: ours.Max / theirs.Min,
+				Runs: min(ours.Runs, theirs.Runs),
 			})
 		}
 	}
 }
 
-// ofPeer is the name of a peer's figure: "CPU, dense room (s)" is "CPU, dense room, Go SDK peer (s)".
+// ofPeer is the name of a peer's figure: "CPU, dense room (s)" is "CPU, dense room, Go SDK peer
+// (s)".
 func ofPeer(name, kind string) string {
 	what, unit := cutUnit(name)
 	return what + ", " + kind + unit
@@ -125,23 +129,27 @@ func moreIsBetter(name string) bool {
 // Print writes the table, and below it what was left out.
 func (r *Report) Print(out io.Writer) {
 	line := func(cells ...any) {
-		fmt.Fprintln(out, strings.TrimRight(fmt.Sprintf("%-67s %7s  %-15s %4v %6s %5s  %s", cells...), " "))
+		fmt.Fprintln(out, strings.TrimRight(fmt.Sprintf("%-67s %7s  %-15s %4v %6s %5s  %s",
+			cells...), " "))
 	}
 	fmt.Fprintf(out, "%s\n\n", r.Machine)
 	line("figure", "median", "min – max", "runs", "target", "aim", "")
 	for _, f := range r.Figures {
 		t := targets[f.Name]
-		line(f.Name, number(f.Median), number(f.Min)+" – "+number(f.Max), f.Runs, t.text(t.least), t.text(t.aim), t.verdict(f.Name, f.Median))
+		line(f.Name, number(f.Median), number(f.Min)+" – "+number(f.Max), f.Runs, t.text(t.least),
+			t.text(t.aim), t.verdict(f.Name, f.Median))
 	}
 	r.printLeftOut(out)
 }
 
 // Markdown writes the table as docs/PERFORMANCE.md has it.
 func (r *Report) Markdown(out io.Writer) {
-	fmt.Fprintf(out, "%s\n\n| figure | median | min – max | runs | target | aim | |\n|---|---|---|---|---|---|---|\n", r.Machine)
+	fmt.Fprintf(out, "%s\n\n| figure | median | min – max | runs | target | aim | "+
+		"|\n|---|---|---|---|---|---|---|\n", r.Machine)
 	for _, f := range r.Figures {
 		t := targets[f.Name]
-		fmt.Fprintf(out, "| %s | %s | %s – %s | %d | %s | %s | %s |\n", f.Name, number(f.Median), number(f.Min), number(f.Max), f.Runs,
+		fmt.Fprintf(out, "| %s | %s | %s – %s | %d | %s | %s | %s |\n", f.Name, number(f.Median),
+			number(f.Min), number(f.Max), f.Runs,
 			t.text(t.least), t.text(t.aim), t.verdict(f.Name, f.Median))
 	}
 	r.printLeftOut(out)

@@ -15,7 +15,12 @@ func TestMedianAndPercentile(t *testing.T) {
 	for _, c := range []struct {
 		sorted []float64
 		want   float64
-	}{{[]float64{3}, 3}, {[]float64{1, 4}, 2.5}, {[]float64{1, 2, 9}, 2}, {[]float64{1, 2, 4, 9}, 3}} {
+	}{
+		{[]float64{3}, 3},
+		{[]float64{1, 4}, 2.5},
+		{[]float64{1, 2, 9}, 2},
+		{[]float64{1, 2, 4, 9}, 3},
+	} {
 		if got := median(c.sorted); got != c.want {
 			t.Errorf("median of %v is %v, want %v", c.sorted, got, c.want)
 		}
@@ -64,13 +69,17 @@ func TestReportRatios(t *testing.T) {
 		r.add(m)
 	}
 	r.addRatios()
-	want := []Figure{{Name: "memory, 40 rooms: textegress / rtc-node peer", Median: 200. / 6000, Min: 100. / 8000, Max: 300. / 4000, Runs: 2}}
+	want := []Figure{{
+		Name: "memory, 40 rooms: textegress / rtc-node peer", Median: 200. / 6000,
+		Min: 100. / 8000, Max: 300. / 4000, Runs: 2,
+	}}
 	if diff := cmp.Diff(want, r.Figures[3:]); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 
-// A peer that used no processor time that could be measured has no ratio: it would be infinite, and JSON cannot hold it.
+// A peer that used no processor time that could be measured has no ratio: it would be infinite, and
+// JSON cannot hold it.
 func TestReportRatioOfZero(t *testing.T) {
 	var r Report
 	r.add(measured{"x (s)", 1})
@@ -128,7 +137,8 @@ func TestChange(t *testing.T) {
 }
 
 func TestReportIsKeptAndCompared(t *testing.T) {
-	before, now := &Report{Taken: time.Unix(1_700_000_000, 0).UTC(), Machine: "m"}, &Report{Quick: true}
+	before, now := &Report{Taken: time.Unix(1_700_000_000, 0).UTC(), Machine: "m"},
+		&Report{Quick: true}
 	before.add(measured{"slower (s)", 1})
 	before.add(measured{"gone (s)", 1})
 	now.add(measured{"slower (s)", 2})
@@ -170,7 +180,8 @@ func TestReadReportRefusesOtherFiles(t *testing.T) {
 	}
 }
 
-// Every figure with a target has a line that says how far it is, and no line is wider than a terminal.
+// Every figure with a target has a line that says how far it is, and no line is wider than a
+// terminal.
 func TestPrint(t *testing.T) {
 	r := &Report{LeftOut: []string{"dense, rtc-node peer: not there"}}
 	for name := range targets {
@@ -200,20 +211,25 @@ func TestPrint(t *testing.T) {
 			}
 		}
 	}
-	if !strings.Contains(text.String(), "not there") || !strings.Contains(markdown.String(), "not there") {
+	if !strings.Contains(text.String(), "not there") ||
+		!strings.Contains(markdown.String(), "not there") {
 		t.Error("what was left out is not said")
 	}
 }
 
 func TestNumber(t *testing.T) {
-	for f, want := range map[float64]string{1234.56: "1235", 12.34: "12.3", 1.234: "1.23", 0.1234: "0.12", 0.0123: "0.012", 3: "3", -45.67: "-45.7"} {
+	for f, want := range map[float64]string{
+		1234.56: "1235", 12.34: "12.3", 1.234: "1.23",
+		0.1234: "0.12", 0.0123: "0.012", 3: "3", -45.67: "-45.7",
+	} {
 		if got := number(f); got != want {
 			t.Errorf("%v is %q, want %q", f, got, want)
 		}
 	}
 }
 
-// An hour is the most that a whole run may take, and five minutes a quick one. Servers and delivery take some of it.
+// An hour is the most that a whole run may take, and five minutes a quick one. Servers and delivery
+// take some of it.
 func TestBudget(t *testing.T) {
 	var whole, quick time.Duration
 	for _, c := range cases() {

@@ -41,7 +41,8 @@ func newWorld(ctx context.Context, o Options) (*world, error) {
 		return nil, err
 	}
 	w := &world{o: o, stack: s}
-	// The API's own listeners, of which each costs more than a room of ours, would be measured with us.
+	// The API's own listeners, of which each costs more than a room of ours, would be measured with
+	// us.
 	if err := s.SyncFlow.Control(ctx, devstack.Settings{NoListener: true}); err != nil {
 		w.stop()
 		return nil, err
@@ -64,7 +65,8 @@ func (w *world) name(of string) string {
 
 // recorder starts the real binary in a folder of its own.
 func (w *world) recorder(ctx context.Context, extra ...string) (*devstack.Recorder, error) {
-	return w.stack.StartRecorder(ctx, filepath.Join(w.o.Dir, w.name("recorder")), append([]string{"LOG_FORMAT=json"}, extra...)...)
+	return w.stack.StartRecorder(ctx, filepath.Join(w.o.Dir, w.name("recorder")),
+		append([]string{"LOG_FORMAT=json"}, extra...)...)
 }
 
 // sessions makes n sessions that are started and that nobody announced.
@@ -91,7 +93,10 @@ func (w *world) announce(ctx context.Context, sessions ...devstack.Session) erro
 
 // remove forgets sessions and empties the bucket, so that a case does not pay for those before it.
 func (w *world) remove(ctx context.Context, sessions []devstack.Session) error {
-	err := each(len(sessions), func(i int) error { return w.stack.SyncFlow.DeleteSession(ctx, w.project(), sessions[i].ID) })
+	err := each(len(sessions), func(i int) error {
+		return w.stack.SyncFlow.DeleteSession(ctx,
+			w.project(), sessions[i].ID)
+	})
 	if err != nil {
 		return err
 	}
@@ -131,9 +136,12 @@ type campus struct {
 	others   int           // sessions that are delivered and no longer in sessions
 }
 
-// withRooms starts a recorder, announces n sessions at once, and runs f when it has joined them all. Then it ends the sessions, and
-// fails unless everything that f sent (campus.sent) is delivered.
-func (w *world) withRooms(ctx context.Context, n int, f func(*campus) ([]measured, error)) ([]measured, error) {
+// withRooms starts a recorder, announces n sessions at once, and runs f when it has joined them
+// all. Then it ends the sessions, and fails unless everything that f sent (campus.sent) is
+// delivered.
+func (w *world) withRooms(ctx context.Context, n int,
+	f func(*campus) ([]measured, error),
+) ([]measured, error) {
 	sessions, err := w.sessions(ctx, n)
 	if err != nil {
 		return nil, err
@@ -162,7 +170,8 @@ func (w *world) withRooms(ctx context.Context, n int, f func(*campus) ([]measure
 		if err := w.announce(ctx, sessions...); err != nil {
 			return nil, err
 		}
-		if err := until(ctx, r, fmt.Sprintf("%d rooms are joined", n), func(m map[string]float64) bool { return m[joinsOK] >= float64(n) }); err != nil {
+		if err := until(ctx, r, fmt.Sprintf("%d rooms are joined", n),
+			func(m map[string]float64) bool { return m[joinsOK] >= float64(n) }); err != nil {
 			return nil, err
 		}
 	}
@@ -241,15 +250,20 @@ func (w *world) delivered() (map[string]devstack.Delivered, error) {
 		}
 		rec, err := textegress.Open(os.DirFS(filepath.Dir(path)))
 		if err == nil {
-			all[rec.Manifest().Session.ID] = devstack.Delivered{Recording: rec, Dir: filepath.Dir(path)}
+			all[rec.Manifest().Session.ID] = devstack.Delivered{
+				Recording: rec,
+				Dir:       filepath.Dir(path),
+			}
 		}
 		return err
 	})
 }
 
-// send has a load generator carry out a plan; what it used of the processor is returned too. begin is called when all senders have
-// joined and before they send.
-func (w *world) send(ctx context.Context, plan classroom.Load, begin func() error) (res classroom.LoadResult, cpu time.Duration, err error) {
+// send has a load generator carry out a plan; what it used of the processor is returned too. begin
+// is called when all senders have joined and before they send.
+func (w *world) send(ctx context.Context, plan classroom.Load,
+	begin func() error,
+) (res classroom.LoadResult, cpu time.Duration, err error) {
 	l, err := w.stack.LiveKit.StartLoad(ctx, plan)
 	if err != nil {
 		return res, 0, err
@@ -272,7 +286,8 @@ func (w *world) send(ctx context.Context, plan classroom.Load, begin func() erro
 	return res, after - before, err
 }
 
-// allSent returns how many messages were sent, an error if a sender did not get rid of all of its own.
+// allSent returns how many messages were sent, an error if a sender did not get rid of all of its
+// own.
 func allSent(res classroom.LoadResult) (int, error) {
 	sent := 0
 	for _, s := range res.Senders {

@@ -9,15 +9,16 @@ import (
 	"time"
 )
 
-// Class is the plan of a class. The same plan gives the same messages in the same order for each sender; when they are sent
-// depends on the clock.
+// Class is the plan of a class. The same plan gives the same messages in the same order for each
+// sender; when they are sent depends on the clock.
 type Class struct {
 	Seed     uint64
 	Learners int // default 3
 	Messages int // of each learner, default 20
 	// Late learners of these join when about a third of the class is over.
 	Late int
-	// Rejoin learners leave in the middle of their messages, once, and come back under the same identity. The first learners do.
+	// Rejoin learners leave in the middle of their messages, once, and come back under the same
+	// identity. The first learners do.
 	Rejoin int
 	// Lossy is the share of messages sent without retransmission, 0 to 1.
 	Lossy float64
@@ -42,15 +43,15 @@ const Server = ""
 
 // Report says what was sent.
 type Report struct {
-	// Sent has the messages of each sender in the order of sending. LiveKit keeps it among a sender's reliable and among its
-	// lossy messages, not between the two.
+	// Sent has the messages of each sender in the order of sending. LiveKit keeps it among a
+	// sender's reliable and among its lossy messages, not between the two.
 	Sent map[string][]Message
 	// Connections is how often each learner joined.
 	Connections map[string]int
 }
 
-// Run holds the class: all learners at once, until each has sent all its messages and left (see Learner.Leave). With an error
-// the report is what was sent until then.
+// Run holds the class: all learners at once, until each has sent all its messages and left (see
+// Learner.Leave). With an error the report is what was sent until then.
 func (c Class) Run(ctx context.Context) (Report, error) {
 	c.defaults()
 	var wg sync.WaitGroup
@@ -60,7 +61,11 @@ func (c Class) Run(ctx context.Context) (Report, error) {
 	for i := range c.Learners {
 		wg.Go(func() {
 			id := c.Identity(i)
-			l := Enroll(id, func(ctx context.Context) (string, string, error) { return c.Tokens(ctx, id) })
+			l := Enroll(id, func(ctx context.Context) (string, string,
+				error,
+			) {
+				return c.Tokens(ctx, id)
+			})
 			err := c.attend(ctx, i, l)
 			mu.Lock()
 			defer mu.Unlock()
@@ -106,7 +111,8 @@ func (c *Class) defaults() {
 func (c *Class) attend(ctx context.Context, i int, l *Learner) (err error) {
 	r := rand.New(rand.NewPCG(c.Seed, uint64(i)))
 	if i >= c.Learners-c.Late {
-		if err := sleep(ctx, c.Pause*time.Duration(c.Messages)/10); err != nil { // bursts are of 3.5 on average
+		// bursts are of 3.5 on average
+		if err := sleep(ctx, c.Pause*time.Duration(c.Messages)/10); err != nil {
 			return err
 		}
 	}
@@ -148,7 +154,10 @@ func (c *Class) serve(ctx context.Context) ([]Message, error) {
 		if err := sleep(ctx, time.Duration(r.Int64N(int64(2*c.Pause)))); err != nil {
 			return sent, err
 		}
-		m := Message{N: n, Topic: "log", Payload: Payload(JSON, "server", n, r), Reliable: true, Conn: 1, At: time.Now()}
+		m := Message{
+			N: n, Topic: "log", Payload: Payload(JSON, "server", n, r), Reliable: true,
+			Conn: 1, At: time.Now(),
+		}
 		if err := c.SendData(ctx, m.Topic, m.Reliable, m.Payload); err != nil {
 			return sent, fmt.Errorf("sending message %d through the server API: %w", n, err)
 		}

@@ -11,28 +11,33 @@ type Received struct {
 
 // Difference is what distinguishes a record of one sender from what it sent.
 type Difference struct {
-	// MissingReliable and MissingLossy are the numbers that were not received. Lossy messages may be missing.
+	// MissingReliable and MissingLossy are the numbers that were not received. Lossy messages may
+	// be missing.
 	MissingReliable, MissingLossy []int
-	// Surplus are positions in the record, from 0, of messages that were not sent, or not that often.
+	// Surplus are positions in the record, from 0, of messages that were not sent, or not that
+	// often.
 	Surplus []int
-	// DisorderReliable and DisorderLossy are positions of messages that come after a later one of the same kind (reliable or lossy). Lossy ones may.
+	// DisorderReliable and DisorderLossy are positions of messages that come after a later one of
+	// the same kind (reliable or lossy). Lossy ones may.
 	DisorderReliable, DisorderLossy []int
 	// At gives, for every number received, its position in the record.
 	At map[int]int
 }
 
-// Faithful reports whether nothing is wrong with the record: all reliable messages, in order, and nothing that was not sent.
+// Faithful reports whether nothing is wrong with the record: all reliable messages, in order, and
+// nothing that was not sent.
 func (d Difference) Faithful() bool {
 	return len(d.MissingReliable)+len(d.Surplus)+len(d.DisorderReliable) == 0
 }
 
 func (d Difference) String() string {
-	return fmt.Sprintf("missing %d reliable %v and %d lossy, surplus %v, out of order %v", len(d.MissingReliable), d.MissingReliable,
+	return fmt.Sprintf("missing %d reliable %v and %d lossy, surplus %v, out of order %v",
+		len(d.MissingReliable), d.MissingReliable,
 		len(d.MissingLossy), d.Surplus, d.DisorderReliable)
 }
 
-// Compare compares what one sender sent with what was recorded of it, in the order of the record. It judges by content and
-// position, never by time.
+// Compare compares what one sender sent with what was recorded of it, in the order of the record.
+// It judges by content and position, never by time.
 func Compare(sent []Message, got []Received) Difference {
 	type key struct {
 		topic, payload string

@@ -20,27 +20,33 @@ type packet struct{ *livekit.DataPacket }
 
 func (p packet) ToProto() *livekit.DataPacket { return p.DataPacket }
 
-// SendFile sends a file of size bytes from r as a byte stream, in the packets that the SDKs make, but as fast as it goes: the Go
-// SDK's own writer waits between any two chunks. It is not among Sent. When it returns nil, LiveKit has acknowledged all of it.
+// SendFile sends a file of size bytes from r as a byte stream, in the packets that the SDKs make,
+// but as fast as it goes: the Go SDK's own writer waits between any two chunks. It is not among
+// Sent. When it returns nil, LiveKit has acknowledged all of it.
 func (l *Learner) SendFile(ctx context.Context, topic, name string, size int64, r io.Reader) error {
 	return l.sendStream(ctx, r, &livekit.DataStream_Header{
 		Topic: topic, MimeType: "application/octet-stream", TotalLength: new(uint64(size)),
-		ContentHeader: &livekit.DataStream_Header_ByteHeader{ByteHeader: &livekit.DataStream_ByteHeader{Name: name}},
+		ContentHeader: &livekit.DataStream_Header_ByteHeader{
+			ByteHeader: &livekit.DataStream_ByteHeader{Name: name},
+		},
 	})
 }
 
-// SendText sends ASCII text as a text stream. SendFile says the rest: the SDK's own function returns before all is sent, and does not say
-// when it is.
+// SendText sends ASCII text as a text stream. SendFile says the rest: the SDK's own function
+// returns before all is sent, and does not say when it is.
 func (l *Learner) SendText(ctx context.Context, topic, text string) error {
 	return l.sendStream(ctx, strings.NewReader(text), &livekit.DataStream_Header{
 		Topic: topic, MimeType: "text/plain", TotalLength: new(uint64(len(text))),
-		ContentHeader: &livekit.DataStream_Header_TextHeader{TextHeader: &livekit.DataStream_TextHeader{}},
+		ContentHeader: &livekit.DataStream_Header_TextHeader{
+			TextHeader: &livekit.DataStream_TextHeader{},
+		},
 	})
 }
 
 func (l *Learner) sendStream(ctx context.Context, r io.Reader, h *livekit.DataStream_Header) error {
 	h.StreamId, h.Timestamp = uuid.NewString(), time.Now().UnixMilli()
-	err := l.sendPacket(ctx, &livekit.DataPacket{Value: &livekit.DataPacket_StreamHeader{StreamHeader: h}})
+	err := l.sendPacket(ctx,
+		&livekit.DataPacket{Value: &livekit.DataPacket_StreamHeader{StreamHeader: h}})
 	size := int64(h.GetTotalLength())
 	for at, i := int64(0), uint64(0); err == nil && at < size; i++ {
 		chunk := make([]byte, min(chunkBytes, size-at))
@@ -49,11 +55,16 @@ func (l *Learner) sendStream(ctx context.Context, r io.Reader, h *livekit.DataSt
 		}
 		at += int64(len(chunk))
 		err = l.sendPacket(ctx, &livekit.DataPacket{Value: &livekit.DataPacket_StreamChunk{
-			StreamChunk: &livekit.DataStream_Chunk{StreamId: h.StreamId, ChunkIndex: i, Content: chunk},
+			StreamChunk: &livekit.DataStream_Chunk{
+				StreamId: h.StreamId, ChunkIndex: i,
+				Content: chunk,
+			},
 		}})
 	}
 	if err == nil {
-		err = l.sendPacket(ctx, &livekit.DataPacket{Value: &livekit.DataPacket_StreamTrailer{StreamTrailer: &livekit.DataStream_Trailer{StreamId: h.StreamId}}})
+		err = l.sendPacket(ctx, &livekit.DataPacket{Value: &livekit.DataPacket_StreamTrailer{
+			StreamTrailer: &livekit.DataStream_Trailer{StreamId: h.StreamId},
+		}})
 	}
 	if err != nil {
 		return err
@@ -65,7 +76,8 @@ func (l *Learner) sendPacket(ctx context.Context, p *livekit.DataPacket) error {
 	if err := l.await(ctx, maxBuffered); err != nil {
 		return err
 	}
-	if err := l.room.LocalParticipant.PublishDataPacket(packet{p}, lksdk.WithDataPublishReliable(true)); err != nil {
+	if err := l.room.LocalParticipant.PublishDataPacket(packet{p},
+		lksdk.WithDataPublishReliable(true)); err != nil {
 		return fmt.Errorf("%s: publishing: %w", l.Identity, err)
 	}
 	return nil
@@ -74,7 +86,8 @@ func (l *Learner) sendPacket(ctx context.Context, p *livekit.DataPacket) error {
 // sendFile is the file of a load: the same for each sender of the same number.
 func (p Load) sendFile(ctx context.Context, i int, l *Learner, s *SenderLoad) error {
 	sum := NewSum()
-	err := l.SendFile(ctx, p.Topic, fmt.Sprintf("file-%d.bin", i+1), p.FileBytes, io.TeeReader(random(i), sum))
+	err := l.SendFile(ctx, p.Topic, fmt.Sprintf("file-%d.bin", i+1), p.FileBytes,
+		io.TeeReader(random(i), sum))
 	s.Messages, s.Bytes, s.SHA256 = 1, p.FileBytes, sum.Hex()
 	return err
 }

@@ -1,5 +1,6 @@
-// Package classroom makes the data traffic of a class, with real LiveKit clients, and knows exactly what was sent. It is the
-// oracle of the tests: what a recorder has is compared with what the senders say they sent.
+// Package classroom makes the data traffic of a class, with real LiveKit clients, and knows exactly
+// what was sent. It is the oracle of the tests: what a recorder has is compared with what the
+// senders say they sent.
 package classroom
 
 import (
@@ -26,21 +27,23 @@ type Message struct {
 	At       time.Time // just before it was handed to the SDK
 }
 
-// silence turns the SDK's global logger off. Its PeerConnections log every change there, whatever logger a room is given.
+// silence turns the SDK's global logger off. Its PeerConnections log every change there, whatever
+// logger a room is given.
 var silence = sync.OnceFunc(func() { lksdk.SetLogger(logger.GetDiscardLogger()) })
 
-// Linger is how long a sender stays after its buffer has drained. Until LiveKit has passed on what it took, which it does not
-// confirm, leaving could lose data.
+// Linger is how long a sender stays after its buffer has drained. Until LiveKit has passed on what
+// it took, which it does not confirm, leaving could lose data.
 const Linger = 2 * time.Second
 
 // maxBuffered bounds what is waiting in the SDK, which itself takes any amount.
 const maxBuffered = 1 << 20
 
-// ErrInterrupted says that a sender's connection broke at least once. The SDK drops what is sent meanwhile without an error,
-// so such a sender's list is no longer what was sent.
+// ErrInterrupted says that a sender's connection broke at least once. The SDK drops what is sent
+// meanwhile without an error, so such a sender's list is no longer what was sent.
 var ErrInterrupted = errors.New("the connection was interrupted: what was sent is not known")
 
-// Learner is a participant that sends data. Send and its relatives must be called from one goroutine at a time.
+// Learner is a participant that sends data. Send and its relatives must be called from one
+// goroutine at a time.
 type Learner struct {
 	Identity string
 
@@ -56,8 +59,11 @@ type Learner struct {
 	sent []Message
 }
 
-// Enroll makes a learner who is not in a room yet. tokens is asked for a URL and a fresh token at every join.
-func Enroll(identity string, tokens func(ctx context.Context) (url, token string, err error)) *Learner {
+// Enroll makes a learner who is not in a room yet. tokens is asked for a URL and a fresh token at
+// every join.
+func Enroll(identity string, tokens func(ctx context.Context) (url, token string,
+	err error),
+) *Learner {
 	return &Learner{Identity: identity, join: tokens}
 }
 
@@ -80,7 +86,8 @@ func (l *Learner) Join(ctx context.Context) error {
 	cb.OnReconnecting, cb.OnDisconnected = interrupted, interrupted
 	room := lksdk.NewRoom(cb)
 	room.SetLogger(logger.GetDiscardLogger())
-	err = room.JoinWithContextAndToken(ctx, url, token, lksdk.WithAutoSubscribe(false), lksdk.WithLogger(logger.GetDiscardLogger()), lksdk.WithDisableTURN())
+	err = room.JoinWithContextAndToken(ctx, url, token, lksdk.WithAutoSubscribe(false),
+		lksdk.WithLogger(logger.GetDiscardLogger()), lksdk.WithDisableTURN())
 	if err != nil {
 		return fmt.Errorf("%s: joining: %w", l.Identity, err)
 	}
@@ -94,7 +101,10 @@ func (l *Learner) SID() string { return l.room.LocalParticipant.SID() }
 
 // Send publishes a payload and notes it as sent. It waits while more than a mebibyte is buffered.
 func (l *Learner) Send(ctx context.Context, topic string, payload []byte, reliable bool) error {
-	m := Message{N: l.Next(), Topic: topic, Payload: bytes.Clone(payload), Reliable: reliable, Conn: l.conn, At: time.Now()}
+	m := Message{
+		N: l.Next(), Topic: topic, Payload: bytes.Clone(payload), Reliable: reliable,
+		Conn: l.conn, At: time.Now(),
+	}
 	if err := l.publish(ctx, topic, m.Payload, reliable); err != nil {
 		return err
 	}
@@ -112,7 +122,8 @@ func (l *Learner) publish(ctx context.Context, topic string, payload []byte, rel
 	if topic != "" {
 		opts = append(opts, lksdk.WithDataPublishTopic(topic))
 	}
-	if err := l.room.LocalParticipant.PublishDataPacket(lksdk.UserData(payload), opts...); err != nil {
+	if err := l.room.LocalParticipant.PublishDataPacket(lksdk.UserData(payload),
+		opts...); err != nil {
 		return fmt.Errorf("%s: publishing: %w", l.Identity, err)
 	}
 	return nil
@@ -135,11 +146,13 @@ func (l *Learner) Sent() []Message {
 // Room returns the SDK's room, for what this package has no function for.
 func (l *Learner) Room() *lksdk.Room { return l.room }
 
-// Drain waits until LiveKit has acknowledged everything (or, of lossy data, until the SDK has given it up).
+// Drain waits until LiveKit has acknowledged everything (or, of lossy data, until the SDK has given
+// it up).
 func (l *Learner) Drain(ctx context.Context) error { return l.await(ctx, 0) }
 
-// await waits until at most limit bytes are buffered. The amount is that of the SCTP association: waiting and in flight, of all
-// data channels. The SDK publishes on another PeerConnection than it receives on and makes it at the first use.
+// await waits until at most limit bytes are buffered. The amount is that of the SCTP association:
+// waiting and in flight, of all data channels. The SDK publishes on another PeerConnection than it
+// receives on and makes it at the first use.
 func (l *Learner) await(ctx context.Context, limit int) error {
 	var tick *time.Ticker // made only when there is something to wait for
 	for {
@@ -147,7 +160,8 @@ func (l *Learner) await(ctx context.Context, limit int) error {
 			return fmt.Errorf("%s: %w", l.Identity, ErrInterrupted)
 		}
 		pc := l.room.LocalParticipant.GetPublisherPeerConnection()
-		if pc == nil || pc.ConnectionState() == webrtc.PeerConnectionStateNew || pc.SCTP().BufferedAmount() <= limit {
+		if pc == nil || pc.ConnectionState() == webrtc.PeerConnectionStateNew ||
+			pc.SCTP().BufferedAmount() <= limit {
 			return nil
 		}
 		if tick == nil {
@@ -162,8 +176,8 @@ func (l *Learner) await(ctx context.Context, limit int) error {
 	}
 }
 
-// Leave drains, stays for Linger, and disconnects. Nil says that everything reliable in Sent reached LiveKit and had two
-// seconds to go on from there.
+// Leave drains, stays for Linger, and disconnects. Nil says that everything reliable in Sent
+// reached LiveKit and had two seconds to go on from there.
 func (l *Learner) Leave(ctx context.Context) error {
 	err := l.Drain(ctx)
 	if err == nil {

@@ -25,16 +25,19 @@ type Load struct {
 	Seconds   float64  `json:"seconds"`  // length if Messages is 0
 	Lossy     bool     `json:"lossy,omitempty"`
 	Topic     string   `json:"topic,omitempty"`
-	// FileBytes is the size of one file that each sender sends as a byte stream, instead of messages.
+	// FileBytes is the size of one file that each sender sends as a byte stream, instead of
+	// messages.
 	FileBytes int64 `json:"file_bytes,omitempty"`
-	// DrainSeconds is how long the senders' buffers may take to empty after the last message; 0: as long as it takes.
+	// DrainSeconds is how long the senders' buffers may take to empty after the last message; 0: as
+	// long as it takes.
 	DrainSeconds float64 `json:"drain_seconds,omitempty"`
 }
 
 // LoadResult says what was sent.
 type LoadResult struct {
-	StartedUnixNS int64        `json:"started_unix_ns"` // when all had joined
-	SentUnixNS    int64        `json:"sent_unix_ns"`    // when all had handed over their last message
+	StartedUnixNS int64 `json:"started_unix_ns"` // when all had joined
+	// when all had handed over their last message
+	SentUnixNS    int64        `json:"sent_unix_ns"`
 	DrainedUnixNS int64        `json:"drained_unix_ns"` // when all buffers were empty
 	Senders       []SenderLoad `json:"senders"`
 }
@@ -48,7 +51,8 @@ type SenderLoad struct {
 	Messages int    `json:"messages"`
 	Bytes    int64  `json:"bytes"`            // of payload
 	SHA256   string `json:"sha256,omitempty"` // of a file, in hex
-	// Drained: LiveKit had acknowledged all of it before the sender left. Of one that was not, part may never have been sent.
+	// Drained: LiveKit had acknowledged all of it before the sender left. Of one that was not, part
+	// may never have been sent.
 	Drained bool   `json:"drained"`
 	Error   string `json:"error,omitempty"` // then Messages is what was tried
 }
@@ -61,11 +65,12 @@ type LoadPayload struct {
 	Pad    string `json:"pad"`
 }
 
-// Run joins all senders (eight at a time), calls joined, which may block, sends, drains, stays for Linger and leaves. The
-// error is about joining; trouble of a sender is in the result.
+// Run joins all senders (eight at a time), calls joined, which may block, sends, drains, stays for
+// Linger and leaves. The error is about joining; trouble of a sender is in the result.
 func (p Load) Run(ctx context.Context, joined func()) (LoadResult, error) {
 	if p.FileBytes == 0 && p.Messages == 0 && (p.Rate <= 0 || p.Seconds <= 0) {
-		return LoadResult{}, errors.New("load: a number of messages, a rate with seconds, or the size of a file is required")
+		return LoadResult{}, errors.New("load: a number of messages, a rate with seconds, or the " +
+			"size of a file is required")
 	}
 	all, err := p.joinAll(ctx)
 	defer func() {
@@ -83,10 +88,15 @@ func (p Load) Run(ctx context.Context, joined func()) (LoadResult, error) {
 	}
 	res := LoadResult{StartedUnixNS: time.Now().UnixNano(), Senders: make([]SenderLoad, len(all))}
 	each(len(all), len(all), func(i int) {
-		s := SenderLoad{Room: p.Rooms[i/p.Senders], Identity: all[i].Identity, Topic: p.Topic, Reliable: !p.Lossy}
+		s := SenderLoad{
+			Room: p.Rooms[i/p.Senders], Identity: all[i].Identity, Topic: p.Topic,
+			Reliable: !p.Lossy,
+		}
 		send := p.send
 		if p.FileBytes > 0 {
-			send = func(ctx context.Context, i, _ int, l *Learner, s *SenderLoad) error { return p.sendFile(ctx, i, l, s) }
+			send = func(ctx context.Context, i, _ int, l *Learner, s *SenderLoad) error {
+				return p.sendFile(ctx, i, l, s)
+			}
 		}
 		if err := send(ctx, i, len(all), all[i], &s); err != nil {
 			s.Error = err.Error()
@@ -96,7 +106,8 @@ func (p Load) Run(ctx context.Context, joined func()) (LoadResult, error) {
 	res.SentUnixNS = time.Now().UnixNano()
 	within, cancel := ctx, context.CancelFunc(func() {})
 	if p.DrainSeconds > 0 {
-		within, cancel = context.WithTimeout(ctx, time.Duration(p.DrainSeconds*float64(time.Second)))
+		within, cancel = context.WithTimeout(ctx,
+			time.Duration(p.DrainSeconds*float64(time.Second)))
 	}
 	defer cancel()
 	each(len(all), len(all), func(i int) {
@@ -126,7 +137,8 @@ func (p Load) joinAll(ctx context.Context) ([]*Learner, error) {
 		room, id := p.Rooms[i/p.Senders], fmt.Sprintf("load-%d", i%p.Senders+1)
 		all[i] = Enroll(id, func(context.Context) (string, string, error) {
 			t, err := auth.NewAccessToken(p.APIKey, p.APISecret).SetIdentity(id).
-				SetVideoGrant(&auth.VideoGrant{RoomJoin: true, Room: room}).SetValidFor(6 * time.Hour).ToJWT()
+				SetVideoGrant(&auth.VideoGrant{RoomJoin: true, Room: room}).SetValidFor(
+				6 * time.Hour).ToJWT()
 			return p.URL, t, err
 		})
 		errs[i] = all[i].Join(ctx)
@@ -134,8 +146,8 @@ func (p Load) joinAll(ctx context.Context) ([]*Learner, error) {
 	return all, errors.Join(errs...)
 }
 
-// send keeps to the rate on average: a sender that was late catches up. The senders are out of step with each other. Without a rate
-// a sender waits only for its own buffer.
+// send keeps to the rate on average: a sender that was late catches up. The senders are out of step
+// with each other. Without a rate a sender waits only for its own buffer.
 func (p Load) send(ctx context.Context, i, of int, l *Learner, s *SenderLoad) error {
 	if p.Rate <= 0 {
 		for n := 1; n <= p.Messages; n++ {
@@ -151,7 +163,8 @@ func (p Load) send(ctx context.Context, i, of int, l *Learner, s *SenderLoad) er
 	start := time.Now().Add(step * time.Duration(i) / time.Duration(of))
 	for n := 1; ; n++ {
 		at := start.Add(time.Duration(float64(n-1) / p.Rate * float64(time.Second)))
-		if p.Messages > 0 && n > p.Messages || p.Messages == 0 && at.Sub(start).Seconds() >= p.Seconds {
+		if p.Messages > 0 && n > p.Messages || p.Messages == 0 &&
+			at.Sub(start).Seconds() >= p.Seconds {
 			return nil
 		}
 		if err := sleep(ctx, time.Until(at)); err != nil {

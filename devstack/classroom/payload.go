@@ -12,17 +12,19 @@ import (
 	"strings"
 )
 
-// Content is a kind of payload. All but Empty contain the sender's identity and the message's number, so that every payload
-// of a class is different.
+// Content is a kind of payload. All but Empty contain the sender's identity and the message's
+// number, so that every payload of a class is different.
 type Content int
 
 // The kinds of payload.
 const (
-	JSON   Content = iota // an action log as the known learning environments write it
-	Text                  // several lines, as typed into SyncFlow's dashboard
-	Hard                  // valid UTF-8 that breaks careless writers: line ends, bars, quotes, NUL, right-to-left, a byte order mark
-	Binary                // not valid UTF-8
-	Long                  // 14 KiB of text, near what LiveKit advises at most
+	JSON Content = iota // an action log as the known learning environments write it
+	Text                // several lines, as typed into SyncFlow's dashboard
+	// valid UTF-8 that breaks careless writers: line ends, bars, quotes, NUL, right-to-left, a byte
+	// order mark
+	Hard
+	Binary // not valid UTF-8
+	Long   // 14 KiB of text, near what LiveKit advises at most
 	Empty
 )
 
@@ -32,7 +34,8 @@ func Payload(c Content, identity string, n int, r *rand.Rand) []byte {
 	switch c {
 	case JSON:
 		b, _ := json.Marshal(map[string]any{ // strings and numbers always marshal
-			"user": identity, "n": n, "action": pick(r, "open", "click", "answer", "move"), "view": pick(r, "map", "lab", "notebook"),
+			"user": identity, "n": n, "action": pick(r, "open", "click", "answer", "move"),
+			"view":    pick(r, "map", "lab", "notebook"),
 			"payload": sentence(r, 3+r.IntN(12)),
 		})
 		return b
@@ -43,7 +46,9 @@ func Payload(c Content, identity string, n int, r *rand.Rand) []byte {
 		}
 		return []byte(strings.Join(lines, pick(r, "\n", "\r\n")))
 	case Hard:
-		return []byte(tag + pick(r, "\n", "\r\nx\r", "|a|b\n|", "\x00\x01\x7f", "\ufeff\u202etxt.exe\u202c", "👩‍🏫 naïve 日本語\u2028\u2029", `"\u0000"\n{"n":1}`, "\n\n\n"))
+		return []byte(tag + pick(r, "\n", "\r\nx\r", "|a|b\n|", "\x00\x01\x7f",
+			"\ufeff\u202etxt.exe\u202c", "👩‍🏫 naïve 日本語\u2028\u2029", `"\u0000"\n{"n":1}`,
+			"\n\n\n"))
 	case Binary:
 		b := binary.BigEndian.AppendUint64([]byte{0xff, 0xfe, 0x00}, uint64(n))
 		b = append(b, identity...)
@@ -52,7 +57,8 @@ func Payload(c Content, identity string, n int, r *rand.Rand) []byte {
 		}
 		return b
 	case Long:
-		return []byte(tag + " " + strings.ToValidUTF8(strings.Repeat(sentence(r, 7)+"\n", 1100)[:14<<10], ""))
+		return []byte(tag + " " +
+			strings.ToValidUTF8(strings.Repeat(sentence(r, 7)+"\n", 1100)[:14<<10], ""))
 	default:
 		return []byte{}
 	}
@@ -75,7 +81,8 @@ func pick(r *rand.Rand, from ...string) string { return from[r.IntN(len(from))] 
 func sentence(r *rand.Rand, words int) string {
 	l := make([]string, words)
 	for i := range l {
-		l[i] = pick(r, "the", "plant", "water", "grows", "because", "light", "I", "think", "soil", "we", "should", "measure", "again", "why", "größer", "水")
+		l[i] = pick(r, "the", "plant", "water", "grows", "because", "light", "I", "think", "soil",
+			"we", "should", "measure", "again", "why", "größer", "水")
 	}
 	return strings.Join(l, " ")
 }

@@ -46,10 +46,17 @@ func TestClients(t *testing.T) {
 		groups = append(groups, &group{setting: s.name, members: s.members, project: p})
 	}
 	groups = append(groups,
-		&group{setting: encrypted, members: encryptedMembers, project: stack.SyncFlow.Projects[1], passphrase: passphrase},
-		&group{setting: encryptedNoKey, members: encryptedMembers, project: p, passphrase: passphrase})
+		&group{
+			setting: encrypted, members: encryptedMembers, project: stack.SyncFlow.Projects[1],
+			passphrase: passphrase,
+		},
+		&group{
+			setting: encryptedNoKey, members: encryptedMembers, project: p,
+			passphrase: passphrase,
+		})
 	groups = slices.DeleteFunc(groups, func(g *group) bool {
-		g.members = slices.DeleteFunc(slices.Clone(g.members), func(id sdkID) bool { return have.lacks(id) != nil })
+		g.members = slices.DeleteFunc(slices.Clone(g.members),
+			func(id sdkID) bool { return have.lacks(id) != nil })
 		return len(g.members) == 0
 	})
 	d := sendAll(ctx, t, r, have, groups)
@@ -61,13 +68,17 @@ func TestClients(t *testing.T) {
 				g.decrypt(t, r)
 			}
 			for _, j := range g.jobs {
-				t.Run(string(j.sdk.id), func(t *testing.T) { g.judge(t, j, d.results[j.ID], found) })
+				t.Run(string(j.sdk.id), func(t *testing.T) {
+					g.judge(t, j, d.results[j.ID],
+						found)
+				})
 			}
 		})
 	}
 	t.Run("document", func(t *testing.T) {
 		if !complete {
-			t.Skip("docs/CLIENTS.md is compared only where every client runs; see those that were skipped")
+			t.Skip("docs/CLIENTS.md is compared only where every client runs; see those that " +
+				"were skipped")
 		}
 		found.document(t)
 	})
@@ -101,12 +112,15 @@ func (c clients) lacks(id sdkID) error {
 }
 
 // sendAll has everybody in every group send everything, and ends and reads the recordings.
-func sendAll(ctx context.Context, t *testing.T, r *devstack.Recorder, have clients, groups []*group) *desk {
+func sendAll(ctx context.Context, t *testing.T, r *devstack.Recorder, have clients,
+	groups []*group,
+) *desk {
 	t.Helper()
 	d := openDesk(t)
 	d.groups = groups
 	for _, g := range groups {
-		g.session = must(stack.SyncFlow.CreateSession(ctx, g.project, g.name(), devstack.DeviceGroup))(t)
+		g.session = must(stack.SyncFlow.CreateSession(ctx, g.project, g.name(),
+			devstack.DeviceGroup))(t)
 	}
 	check(t, r.Until(ctx, "the recorder is in all rooms", func(st devstack.RecorderStatus) bool {
 		n := 0
@@ -166,7 +180,8 @@ func sendAll(ctx context.Context, t *testing.T, r *devstack.Recorder, have clien
 		d.openBrowser(t, have.chromium, have.npm, inBrowser)
 	}
 	wg.Wait()
-	err := waitFor(ctx, func() string { return fmt.Sprintf("no results of %q", d.missing()) }, func() bool { return len(d.missing()) == 0 })
+	err := waitFor(ctx, func() string { return fmt.Sprintf("no results of %q", d.missing()) },
+		func() bool { return len(d.missing()) == 0 })
 	d.report(t)
 	check(t, err)
 	for _, g := range groups {
@@ -178,7 +193,8 @@ func sendAll(ctx context.Context, t *testing.T, r *devstack.Recorder, have clien
 	return d
 }
 
-// report fails the test for every method that an SDK has and that did not succeed, or that it has and the table does not know.
+// report fails the test for every method that an SDK has and that did not succeed, or that it has
+// and the table does not know.
 func (d *desk) report(t *testing.T) {
 	t.Helper()
 	d.mu.Lock()

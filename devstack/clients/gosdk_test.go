@@ -20,7 +20,10 @@ type goClient struct {
 }
 
 func joinGo(ctx context.Context, j job) (*goClient, error) {
-	opts := []lksdk.ConnectOption{lksdk.WithAutoSubscribe(false), lksdk.WithLogger(logger.GetDiscardLogger())}
+	opts := []lksdk.ConnectOption{
+		lksdk.WithAutoSubscribe(false),
+		lksdk.WithLogger(logger.GetDiscardLogger()),
+	}
 	if j.Passphrase != "" {
 		keys := e2ee.NewExternalKeyProvider()
 		if err := keys.SetKeyFromPassphrase(j.Passphrase, 0); err != nil {
@@ -30,7 +33,10 @@ func joinGo(ctx context.Context, j job) (*goClient, error) {
 	}
 	room := lksdk.NewRoom(lksdk.NewRoomCallback())
 	room.SetLogger(logger.GetDiscardLogger())
-	greet := func(call lksdk.RpcInvocationData) (string, error) { return "hello, " + call.Payload, nil }
+	greet := func(call lksdk.RpcInvocationData) (string, error) {
+		return "hello, " + call.Payload,
+			nil
+	}
 	if err := room.RegisterRpcMethod("greet", greet); err != nil {
 		return nil, err
 	}
@@ -46,7 +52,8 @@ func joinGo(ctx context.Context, j job) (*goClient, error) {
 		}
 		return true
 	}
-	if err := waitFor(ctx, func() string { return fmt.Sprintf("%s waits for %q", j.ID, j.Expect) }, present); err != nil {
+	if err := waitFor(ctx, func() string { return fmt.Sprintf("%s waits for %q", j.ID, j.Expect) },
+		present); err != nil {
 		room.Disconnect()
 		return nil, err
 	}
@@ -70,7 +77,8 @@ func (c *goClient) methods(dir string) map[string]func() error {
 	data := func(payload []byte, opts ...lksdk.DataPublishOption) func() error {
 		return func() error { return me.PublishDataPacket(lksdk.UserData(payload), opts...) }
 	}
-	topic, to, reliable := lksdk.WithDataPublishTopic, lksdk.WithDataPublishDestination, lksdk.WithDataPublishReliable
+	topic, to, reliable := lksdk.WithDataPublishTopic, lksdk.WithDataPublishDestination,
+		lksdk.WithDataPublishReliable
 	file := filepath.Join(dir, "plan.png")
 	writeFile := func() error { return os.WriteFile(file, j.File, 0o600) }
 	methods := map[string]func() error{
@@ -79,11 +87,17 @@ func (c *goClient) methods(dir string) map[string]func() error {
 		"publish-bytes":    data(j.Binary, topic("publish-bytes"), reliable(true)),
 		"publish-no-topic": data([]byte(j.Short), reliable(true)),
 		"send-text-short": func() error {
-			me.SendText(j.Short, lksdk.StreamTextOptions{Topic: "send-text-short", Attributes: j.Attributes})
+			me.SendText(j.Short, lksdk.StreamTextOptions{
+				Topic:      "send-text-short",
+				Attributes: j.Attributes,
+			})
 			return nil
 		},
 		"send-text-long": func() error {
-			me.SendText(j.Long, lksdk.StreamTextOptions{Topic: "send-text-long", Attributes: j.Attributes})
+			me.SendText(j.Long, lksdk.StreamTextOptions{
+				Topic:      "send-text-long",
+				Attributes: j.Attributes,
+			})
 			return nil
 		},
 		"send-text-attachments": func() error {
@@ -94,11 +108,17 @@ func (c *goClient) methods(dir string) map[string]func() error {
 			if err := writeFile(); err != nil {
 				return err
 			}
-			me.SendText(j.Short, lksdk.StreamTextOptions{Topic: "send-text-attachments", Attachments: []string{notes, file}})
+			me.SendText(j.Short, lksdk.StreamTextOptions{
+				Topic:       "send-text-attachments",
+				Attachments: []string{notes, file},
+			})
 			return nil
 		},
 		"stream-text": func() error {
-			w := me.StreamText(lksdk.StreamTextOptions{Topic: "stream-text", Attributes: j.Attributes})
+			w := me.StreamText(lksdk.StreamTextOptions{
+				Topic:      "stream-text",
+				Attributes: j.Attributes,
+			})
 			for _, part := range j.Parts {
 				written(func(done func()) { w.Write(part, &done) })
 			}
@@ -109,12 +129,16 @@ func (c *goClient) methods(dir string) map[string]func() error {
 			if err := writeFile(); err != nil {
 				return err
 			}
-			_, err := me.SendFile(file, lksdk.StreamBytesOptions{Topic: "send-file", FileName: &j.FileName})
+			_, err := me.SendFile(file, lksdk.StreamBytesOptions{
+				Topic:    "send-file",
+				FileName: &j.FileName,
+			})
 			return err
 		},
 		"stream-bytes": func() error {
 			w := me.StreamBytes(lksdk.StreamBytesOptions{
-				Topic: "stream-bytes", FileName: &j.FileName, MimeType: "application/octet-stream", Attributes: j.Attributes,
+				Topic: "stream-bytes", FileName: &j.FileName, MimeType: "application/octet-stream",
+				Attributes: j.Attributes,
 			})
 			for at := 0; at < len(j.File); at += 7000 {
 				written(func(done func()) { w.Write(j.File[at:min(at+7000, len(j.File))], &done) })
@@ -128,32 +152,55 @@ func (c *goClient) methods(dir string) map[string]func() error {
 				return err
 			}
 			edit := time.Now().UnixMilli()
-			return me.PublishDataPacket(&livekit.ChatMessage{Id: m.Id, Timestamp: m.Timestamp, EditTimestamp: &edit, Message: j.Edited})
+			return me.PublishDataPacket(&livekit.ChatMessage{
+				Id: m.Id, Timestamp: m.Timestamp,
+				EditTimestamp: &edit, Message: j.Edited,
+			})
 		},
 		"dtmf": func() error { return me.PublishDataPacket(&livekit.SipDTMF{Code: 5, Digit: "5"}) },
 		"transcription": func() error {
-			return me.PublishDataPacket(packet{&livekit.DataPacket{Value: &livekit.DataPacket_Transcription{Transcription: &livekit.Transcription{
-				TranscribedParticipantIdentity: string(goSDK), TrackId: "TR_microphone",
-				Segments: []*livekit.TranscriptionSegment{{Id: "SG_1", Text: j.Short, StartTime: 1000, EndTime: 2500, Language: "en", Final: true}},
-			}}}})
+			return me.PublishDataPacket(
+				packet{&livekit.DataPacket{Value: &livekit.DataPacket_Transcription{
+					Transcription: &livekit.Transcription{
+						TranscribedParticipantIdentity: string(goSDK), TrackId: "TR_microphone",
+						Segments: []*livekit.TranscriptionSegment{{
+							Id: "SG_1", Text: j.Short,
+							StartTime: 1000, EndTime: 2500, Language: "en", Final: true,
+						}},
+					},
+				}}})
 		},
 		"metrics": func() error {
-			return me.PublishDataPacket(packet{&livekit.DataPacket{Value: &livekit.DataPacket_Metrics{Metrics: &livekit.MetricsBatch{
-				TimestampMs: time.Now().UnixMilli(), TimeSeries: []*livekit.TimeSeriesMetric{{Label: 1, Samples: []*livekit.MetricSample{{Value: 1}}}},
-			}}}}, reliable(true))
+			return me.PublishDataPacket(
+				packet{&livekit.DataPacket{
+					Value: &livekit.DataPacket_Metrics{Metrics: &livekit.MetricsBatch{
+						TimestampMs: time.Now().UnixMilli(),
+						TimeSeries: []*livekit.TimeSeriesMetric{
+							{Label: 1, Samples: []*livekit.MetricSample{{Value: 1}}},
+						},
+					}},
+				}}, reliable(true))
 		},
 	}
 	if j.Peer == "" {
 		return methods
 	}
-	methods["publish-addressed"] = data([]byte(j.Short), topic("publish-addressed"), reliable(true), to([]string{j.Peer}))
-	methods["publish-addressed-too"] = data([]byte(j.Short), topic("publish-addressed-too"), reliable(true), to([]string{j.Peer, j.Recorder}))
+	methods["publish-addressed"] = data([]byte(j.Short), topic("publish-addressed"), reliable(true),
+		to([]string{j.Peer}))
+	methods["publish-addressed-too"] = data([]byte(j.Short), topic("publish-addressed-too"),
+		reliable(true), to([]string{j.Peer, j.Recorder}))
 	methods["send-text-addressed"] = func() error {
-		me.SendText(j.Short, lksdk.StreamTextOptions{Topic: "send-text-addressed", DestinationIdentities: []string{j.Peer}})
+		me.SendText(j.Short, lksdk.StreamTextOptions{
+			Topic:                 "send-text-addressed",
+			DestinationIdentities: []string{j.Peer},
+		})
 		return nil
 	}
 	methods["rpc"] = func() error {
-		answer, err := me.PerformRpc(lksdk.PerformRpcParams{DestinationIdentity: j.Peer, Method: "greet", Payload: j.RPC})
+		answer, err := me.PerformRpc(lksdk.PerformRpcParams{
+			DestinationIdentity: j.Peer,
+			Method:              "greet", Payload: j.RPC,
+		})
 		if err == nil && *answer != "hello, "+j.RPC {
 			err = fmt.Errorf("the answer is %q", *answer)
 		}
@@ -170,11 +217,13 @@ func runGo(ctx context.Context, d *desk, j job, dir string) (*goClient, map[stri
 	}
 	results := map[string]string{}
 	perform(results, j.Methods, c.methods(dir), j.Peer)
-	if err := waitFor(ctx, func() string { return "not all are ready" }, func() bool { return d.allReady(j.ID) }); err != nil {
+	if err := waitFor(ctx, func() string { return "not all are ready" },
+		func() bool { return d.allReady(j.ID) }); err != nil {
 		results["ready"] = "failed: " + err.Error()
 	}
 	perform(results, j.Addressed, c.methods(dir), j.Peer)
-	if err := c.room.LocalParticipant.PublishDataPacket(lksdk.UserData([]byte(j.End)), lksdk.WithDataPublishTopic("end")); err != nil {
+	if err := c.room.LocalParticipant.PublishDataPacket(lksdk.UserData([]byte(j.End)),
+		lksdk.WithDataPublishTopic("end")); err != nil {
 		results["end"] = "failed: " + err.Error()
 	}
 	return c, results
@@ -183,13 +232,19 @@ func runGo(ctx context.Context, d *desk, j job, dir string) (*goClient, map[stri
 // probe is what the server API sends until the recorder hears it.
 const probe = "probe"
 
-// runServer sends through the server API, as nobody. For a moment after the recorder has joined, the server still drops what has no
-// number, as these packets do, so it begins when the recorder has heard something.
+// runServer sends through the server API, as nobody. For a moment after the recorder has joined,
+// the server still drops what has no number, as these packets do, so it begins when the recorder
+// has heard something.
 func runServer(ctx context.Context, j job, room string, heard func() bool) map[string]string {
 	rooms := stack.LiveKit.RoomService()
-	data := func(topic string, kind livekit.DataPacket_Kind, payload []byte, to ...string) func() error {
+	data := func(topic string, kind livekit.DataPacket_Kind, payload []byte,
+		to ...string,
+	) func() error {
 		return func() error {
-			req := &livekit.SendDataRequest{Room: room, Kind: kind, Data: payload, DestinationIdentities: to}
+			req := &livekit.SendDataRequest{
+				Room: room, Kind: kind, Data: payload,
+				DestinationIdentities: to,
+			}
 			if topic != "" {
 				req.Topic = &topic
 			}
@@ -205,12 +260,18 @@ func runServer(ctx context.Context, j job, room string, heard func() bool) map[s
 		"publish-no-topic": data("", livekit.DataPacket_RELIABLE, short),
 	}
 	if j.Peer != "" {
-		methods["publish-addressed"] = data("publish-addressed", livekit.DataPacket_RELIABLE, short, j.Peer)
-		methods["publish-addressed-too"] = data("publish-addressed-too", livekit.DataPacket_RELIABLE, short, j.Peer, j.Recorder)
+		methods["publish-addressed"] = data("publish-addressed", livekit.DataPacket_RELIABLE, short,
+			j.Peer)
+		methods["publish-addressed-too"] = data("publish-addressed-too",
+			livekit.DataPacket_RELIABLE, short, j.Peer, j.Recorder)
 	}
 	results := map[string]string{}
-	hears := func() bool { return data(probe, livekit.DataPacket_RELIABLE, []byte(probe))() == nil && heard() }
-	if err := waitFor(ctx, func() string { return "the recorder hears nothing" }, hears); err != nil {
+	hears := func() bool {
+		return data(probe, livekit.DataPacket_RELIABLE,
+			[]byte(probe))() == nil && heard()
+	}
+	if err := waitFor(ctx, func() string { return "the recorder hears nothing" },
+		hears); err != nil {
 		results[probe] = "failed: " + err.Error()
 	}
 	perform(results, append(j.Methods, j.Addressed...), methods, j.Peer)
@@ -221,7 +282,9 @@ func runServer(ctx context.Context, j job, room string, heard func() bool) map[s
 }
 
 // perform tries methods and notes what became of each.
-func perform(results map[string]string, order []string, methods map[string]func() error, peer string) {
+func perform(results map[string]string, order []string, methods map[string]func() error,
+	peer string,
+) {
 	for _, name := range order {
 		send, ok := methods[name]
 		switch {

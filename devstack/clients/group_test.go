@@ -43,7 +43,8 @@ func (g *group) name() string {
 func (g *group) job(ctx context.Context, t *testing.T, id sdkID) job {
 	t.Helper()
 	j := job{
-		ID: fmt.Sprintf("%s-%s", id, strings.ReplaceAll(g.setting, " ", "-")), URL: stack.LiveKit.URL, Passphrase: g.passphrase, content: sent,
+		ID:  fmt.Sprintf("%s-%s", id, strings.ReplaceAll(g.setting, " ", "-")),
+		URL: stack.LiveKit.URL, Passphrase: g.passphrase, content: sent,
 		Expect: []string{}, Methods: []string{}, Addressed: []string{}, // never null in JSON
 	}
 	if peer := peers[g.setting][id]; slices.Contains(g.members, peer) {
@@ -107,7 +108,8 @@ func (g *group) end(ctx context.Context, t *testing.T, r *devstack.Recorder) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	if err := waitFor(ctx, func() string { return fmt.Sprintf("%q", missing()) }, func() bool { return len(missing()) == 0 }); err != nil {
+	if err := waitFor(ctx, func() string { return fmt.Sprintf("%q", missing()) },
+		func() bool { return len(missing()) == 0 }); err != nil {
 		t.Errorf("%s: not all is in the spool: %v", g.name(), err)
 	}
 	must(stack.SyncFlow.StopSession(context.WithoutCancel(ctx), g.project, g.session.ID))(t)

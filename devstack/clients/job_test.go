@@ -20,14 +20,16 @@ type job struct {
 	ID    string `json:"id"`
 	URL   string `json:"url"`
 	Token string `json:"token"`
-	// Peer answers calls and is addressed; empty where the sender is alone. Recorder is the identity of the hidden recorder.
+	// Peer answers calls and is addressed; empty where the sender is alone. Recorder is the
+	// identity of the hidden recorder.
 	Peer     string `json:"peer"`
 	Recorder string `json:"recorder"`
 	// Expect are the identities to wait for before anything is sent.
 	Expect []string `json:"expect"`
-	// Methods are those to try, at first those that go to everybody. When all in the room have done these, Addressed follow: what
-	// does not reach the recorder leaves a hole in its sender's numbers, which is there for the answers to calls too, and within
-	// such a hole the end of a stream of unknown length cannot be proved.
+	// Methods are those to try, at first those that go to everybody. When all in the room have done
+	// these, Addressed follow: what does not reach the recorder leaves a hole in its sender's
+	// numbers, which is there for the answers to calls too, and within such a hole the end of a
+	// stream of unknown length cannot be proved.
 	Methods   []string `json:"methods"`
 	Addressed []string `json:"addressed"`
 	// Passphrase encrypts; empty: no encryption.
@@ -54,15 +56,18 @@ type content struct {
 	Frames     int               `json:"frames"` // of a data track
 }
 
-// The long text takes several chunks, with characters of up to four bytes across their borders, and compresses well. The file does
-// not compress.
+// The long text takes several chunks, with characters of up to four bytes across their borders, and
+// compresses well. The file does not compress.
 var sent = func() content {
 	random := rand.NewChaCha8([32]byte{'t', 'e', 'x', 't'})
 	c := content{
-		Short: "héllo, wörld – 你好 👋\nsecond line\ttab \x00 <b>&amp;\"quotes\"", Edited: "edited: 你好", Chat: "typed into the chat box 👍",
+		Short:  "héllo, wörld – 你好 👋\nsecond line\ttab \x00 <b>&amp;\"quotes\"",
+		Edited: "edited: 你好", Chat: "typed into the chat box 👍",
 		RPC: "caller", Parts: []string{"one ", "zwei é ", "三 👋"},
-		Binary: make([]byte, 9000), File: make([]byte, 100_000), FileName: "Schülerin 1 – notes & plan.png",
-		Attributes: map[string]string{"lang": "de-DE", "note": "ä b=c;\n\"d\"", "empty": ""}, Frames: 60,
+		Binary: make([]byte, 9000), File: make([]byte, 100_000),
+		FileName:   "Schülerin 1 – notes & plan.png",
+		Attributes: map[string]string{"lang": "de-DE", "note": "ä b=c;\n\"d\"", "empty": ""},
+		Frames:     60,
 	}
 	var long strings.Builder
 	for n := 0; long.Len() < 40_000; n++ {
@@ -75,7 +80,8 @@ var sent = func() content {
 	return c
 }()
 
-// desk hands out jobs and takes results over HTTP on loopback; it serves the pages of the browser too.
+// desk hands out jobs and takes results over HTTP on loopback; it serves the pages of the browser
+// too.
 type desk struct {
 	url string
 	mux *http.ServeMux
@@ -90,7 +96,10 @@ type desk struct {
 
 func openDesk(t *testing.T) *desk {
 	t.Helper()
-	d := &desk{mux: http.NewServeMux(), jobs: map[string]job{}, ready: map[string]bool{}, results: map[string]map[string]string{}}
+	d := &desk{
+		mux: http.NewServeMux(), jobs: map[string]job{}, ready: map[string]bool{},
+		results: map[string]map[string]string{},
+	}
 	d.mux.HandleFunc("GET /job", func(w http.ResponseWriter, r *http.Request) {
 		d.mu.Lock()
 		j, ok := d.jobs[r.FormValue("job")]

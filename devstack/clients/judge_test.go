@@ -16,24 +16,35 @@ import (
 	"github.com/syncflow/textegress"
 )
 
-// lines are the messages in the record that belong to what one sender did with one method. A method's topic is its name, where it
-// has a topic.
+// lines are the messages in the record that belong to what one sender did with one method. A
+// method's topic is its name, where it has a topic.
 func (j job) lines(messages []textegress.Message, method string) []textegress.Message {
 	belongs := func(m textegress.Message) bool { return m.Topic == method }
 	switch method {
 	case "data-track":
-		belongs = func(m textegress.Message) bool { return m.Kind == textegress.KindDataTrack && m.Topic == "positions" }
+		belongs = func(m textegress.Message) bool {
+			return m.Kind == textegress.KindDataTrack &&
+				m.Topic == "positions"
+		}
 	case "publish-no-topic":
-		belongs = func(m textegress.Message) bool { return m.Kind == textegress.KindData && m.Topic == "" }
+		belongs = func(m textegress.Message) bool {
+			return m.Kind == textegress.KindData &&
+				m.Topic == ""
+		}
 	case "chat":
-		belongs = func(m textegress.Message) bool { return m.Kind == textegress.KindChat && string(m.Payload()) != j.Chat }
+		belongs = func(m textegress.Message) bool {
+			return m.Kind == textegress.KindChat &&
+				string(m.Payload()) != j.Chat
+		}
 	case "components-chat":
 		belongs = func(m textegress.Message) bool {
-			return m.Topic == "lk.chat" || m.Topic == "lk-chat-topic" || m.Kind == textegress.KindChat && string(m.Payload()) == j.Chat
+			return m.Topic == "lk.chat" || m.Topic == "lk-chat-topic" ||
+				m.Kind == textegress.KindChat && string(m.Payload()) == j.Chat
 		}
 	case "send-text-addressed":
 		belongs = func(m textegress.Message) bool {
-			return m.Topic == method || m.Stream != nil && m.Stream.Incomplete == textegress.StreamNoHeader
+			return m.Topic == method || m.Stream != nil &&
+				m.Stream.Incomplete == textegress.StreamNoHeader
 		}
 	case "transcription":
 		belongs = func(m textegress.Message) bool { return m.Kind == textegress.KindTranscription }
@@ -98,11 +109,13 @@ func (g *group) judge(t *testing.T, j job, results map[string]string, found *fin
 			t.Errorf("%s: %s, and the table has %q", row.method, result, want)
 		case has && (j.Peer != "" || !needsPeer[row.method]):
 			if got := kinds(lines); got != want {
-				t.Errorf("%s: %s in the record, want %s (peer %q, recorder %q)", row.method, got, want, j.Peer, j.Recorder)
+				t.Errorf("%s: %s in the record, want %s (peer %q, recorder %q)", row.method, got,
+					want, j.Peer, j.Recorder)
 			} else if want != none {
 				t.Run(row.method, func(t *testing.T) { g.content(t, j, row.method, lines) })
 			}
-			if form, want := g.wire.forms(j.identity(), row.method), wantForms(g, j.sdk.id)[row.method]; want != "" && form != want {
+			if form, want := g.wire.forms(j.identity(), row.method),
+				wantForms(g, j.sdk.id)[row.method]; want != "" && form != want {
 				t.Errorf("%s: the stream travelled as %q, want %q", row.method, form, want)
 			}
 			found.add(g, j, row.method, kinds(lines))
@@ -110,13 +123,15 @@ func (g *group) judge(t *testing.T, j job, results map[string]string, found *fin
 	}
 	var all []string
 	for _, m := range g.messages {
-		if m.Identity == j.identity() && !m.Kind.IsEvent() && m.Topic != probe && m.Kind != textegress.KindDataTrack {
+		if m.Identity == j.identity() && !m.Kind.IsEvent() && m.Topic != probe &&
+			m.Kind != textegress.KindDataTrack {
 			b, _ := m.AppendJSON(nil)
 			all = append(all, string(b[:min(700, len(b))]))
 		}
 	}
 	if len(all) != seen+1 { // and the message that ends
-		t.Errorf("%d lines in the record, of which %d are explained:\n%s", len(all), seen+1, strings.Join(all, "\n"))
+		t.Errorf("%d lines in the record, of which %d are explained:\n%s", len(all), seen+1,
+			strings.Join(all, "\n"))
 	}
 }
 
@@ -124,7 +139,8 @@ func (g *group) judge(t *testing.T, j job, results map[string]string, found *fin
 func (g *group) content(t *testing.T, j job, method string, lines []textegress.Message) {
 	t.Helper()
 	for _, m := range lines {
-		if encrypted := m.Encryption != nil && m.Encryption.Decrypted; encrypted != (j.Passphrase != "") && !isPart(m) {
+		if encrypted := m.Encryption != nil &&
+			m.Encryption.Decrypted; encrypted != (j.Passphrase != "") && !isPart(m) {
 			t.Errorf("line %d: decrypted %v", m.N, encrypted)
 		}
 		if (j.sdk.id == py10 || j.sdk.id == server) && m.Sequence != 0 {
@@ -173,7 +189,10 @@ func (g *group) content(t *testing.T, j job, method string, lines []textegress.M
 	case "transcription":
 		want := &textegress.TranscriptionInfo{
 			ParticipantIdentity: string(j.sdk.id), TrackID: "TR_microphone",
-			Segments: []textegress.TranscriptionSegment{{ID: "SG_1", Text: j.Short, StartTime: 1000, EndTime: 2500, Final: true, Language: "en"}},
+			Segments: []textegress.TranscriptionSegment{{
+				ID: "SG_1", Text: j.Short, StartTime: 1000,
+				EndTime: 2500, Final: true, Language: "en",
+			}},
 		}
 		if diff := cmp.Diff(want, one(t, lines).Transcription); diff != "" {
 			t.Error(diff)
@@ -181,7 +200,8 @@ func (g *group) content(t *testing.T, j job, method string, lines []textegress.M
 	case "transcription-stream":
 		g.transcriptionStream(t, j, lines)
 	case "dtmf":
-		if diff := cmp.Diff(&textegress.SIPDTMFInfo{Code: 5, Digit: "5"}, one(t, lines).SIPDTMF); diff != "" {
+		if diff := cmp.Diff(&textegress.SIPDTMFInfo{Code: 5, Digit: "5"},
+			one(t, lines).SIPDTMF); diff != "" {
 			t.Error(diff)
 		}
 	case "data-track":
@@ -207,23 +227,29 @@ func (g *group) equal(t *testing.T, m textegress.Message, want []byte) {
 		got = must(os.ReadFile(filepath.Join(g.dir, filepath.FromSlash(m.Stream.File))))(t)
 	}
 	if !bytes.Equal(got, want) {
-		t.Errorf("line %d has %d bytes %.60q, want %d bytes %.60q", m.N, len(got), got, len(want), want)
+		t.Errorf("line %d has %d bytes %.60q, want %d bytes %.60q", m.N, len(got), got, len(want),
+			want)
 	}
 }
 
 // stream compares a whole stream.
-func (g *group) stream(t *testing.T, m textegress.Message, want []byte, mimeType string, attributes map[string]string) {
+func (g *group) stream(t *testing.T, m textegress.Message, want []byte, mimeType string,
+	attributes map[string]string,
+) {
 	t.Helper()
 	s := m.Stream
 	if s == nil {
 		t.Fatalf("line %d has no stream", m.N)
 	}
-	if reason := unprovable[sdkID(m.Identity)][m.Topic]; s.Incomplete != reason || s.Complete != (reason == "") {
-		t.Errorf("the stream is complete: %t, incomplete: %q; want %q", s.Complete, s.Incomplete, reason)
+	if reason := unprovable[sdkID(m.Identity)][m.Topic]; s.Incomplete != reason ||
+		s.Complete != (reason == "") {
+		t.Errorf("the stream is complete: %t, incomplete: %q; want %q", s.Complete, s.Incomplete,
+			reason)
 	}
 	g.equal(t, m, want)
 	// A length of 0 is what some senders write where they do not know it.
-	if s.MIMEType != mimeType || s.ID == "" || s.SentMS == 0 || s.StartedUnixNS == 0 || s.TotalLength != nil && *s.TotalLength != 0 && *s.TotalLength != uint64(len(want)) {
+	if s.MIMEType != mimeType || s.ID == "" || s.SentMS == 0 || s.StartedUnixNS == 0 ||
+		s.TotalLength != nil && *s.TotalLength != 0 && *s.TotalLength != uint64(len(want)) {
 		b, _ := json.Marshal(s)
 		t.Errorf("the stream is described as %s", b)
 	}
@@ -232,12 +258,16 @@ func (g *group) stream(t *testing.T, m textegress.Message, want []byte, mimeType
 	}
 }
 
-func (g *group) text(t *testing.T, m textegress.Message, want string, attributes map[string]string) {
+func (g *group) text(t *testing.T, m textegress.Message, want string,
+	attributes map[string]string,
+) {
 	t.Helper()
 	g.stream(t, m, []byte(want), "text/plain", attributes)
 }
 
-func (g *group) file(t *testing.T, m textegress.Message, name, mimeType string, want []byte, attributes map[string]string) {
+func (g *group) file(t *testing.T, m textegress.Message, name, mimeType string, want []byte,
+	attributes map[string]string,
+) {
 	t.Helper()
 	g.stream(t, m, want, mimeType, attributes)
 	if m.Stream.Name != name || m.Stream.File == "" {
@@ -284,7 +314,8 @@ func (g *group) chat(t *testing.T, j job, lines []textegress.Message) {
 	g.equal(t, message, []byte(j.Short))
 	g.equal(t, edit, []byte(j.Edited))
 	a, b := message.Chat, edit.Chat
-	if a.ID == "" || a.ID != b.ID || a.TimestampMS == 0 || a.EditTimestampMS != 0 || b.EditTimestampMS == 0 {
+	if a.ID == "" || a.ID != b.ID || a.TimestampMS == 0 || a.EditTimestampMS != 0 ||
+		b.EditTimestampMS == 0 {
 		t.Errorf("the message is %+v, its edit %+v", *a, *b)
 	}
 }
@@ -310,7 +341,8 @@ func (g *group) componentsChat(t *testing.T, j job, lines []textegress.Message) 
 		g.text(t, original, j.Chat, original.Stream.Attributes)
 	}
 	if legacy.CopyOf != original.N || !strings.Contains(string(legacy.Payload()), j.ID) {
-		t.Errorf("line %d %.80q is a copy of line %d, want %d", legacy.N, legacy.Payload(), legacy.CopyOf, original.N)
+		t.Errorf("line %d %.80q is a copy of line %d, want %d", legacy.N, legacy.Payload(),
+			legacy.CopyOf, original.N)
 	}
 	views := must(filepath.Glob(filepath.Join(g.dir, "*UTC.txt")))(t)
 	shown := 0
@@ -330,10 +362,12 @@ func (g *group) transcriptionStream(t *testing.T, j job, lines []textegress.Mess
 	for i, said := range []string{j.Parts[0], j.Short} {
 		final := i == 1
 		g.text(t, lines[i], said, map[string]string{
-			"lk.segment_id": "SG_2", "lk.transcription_final": fmt.Sprint(final), "lk.transcribed_track_id": "TR_microphone",
+			"lk.segment_id": "SG_2", "lk.transcription_final": fmt.Sprint(final),
+			"lk.transcribed_track_id": "TR_microphone",
 		})
 		tr := lines[i].Transcription
-		if tr == nil || tr.TrackID != "TR_microphone" || len(tr.Segments) != 1 || tr.Segments[0].ID != "SG_2" || tr.Segments[0].Final != final {
+		if tr == nil || tr.TrackID != "TR_microphone" || len(tr.Segments) != 1 ||
+			tr.Segments[0].ID != "SG_2" || tr.Segments[0].Final != final {
 			t.Errorf("line %d is shown as %+v", lines[i].N, tr)
 		}
 	}

@@ -25,7 +25,8 @@ func TestMain(m *testing.M) {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 		defer cancel()
 		var err error
-		if stack, err = devstack.Start(ctx, devstack.Options{Projects: 2, SyncFlow: devstack.Crowd}); err != nil {
+		if stack, err = devstack.Start(ctx,
+			devstack.Options{Projects: 2, SyncFlow: devstack.Crowd}); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}

@@ -13,14 +13,17 @@ func (d *desk) startNode(t *testing.T, npm string, jobs []job) {
 	t.Helper()
 	// Node looks for packages beside the program.
 	program := filepath.Join(npm, "node", "send.mjs")
-	check(t, os.WriteFile(program, must(os.ReadFile(filepath.Join("apps", "node", "send.mjs")))(t), 0o644))
+	check(t, os.WriteFile(program, must(os.ReadFile(filepath.Join("apps", "node", "send.mjs")))(t),
+		0o644))
 	args := []string{program, d.url}
 	for _, j := range jobs {
 		args = append(args, j.ID)
 	}
 	dir := t.TempDir()
 	p, err := devstack.StartProcess(t.Context(), devstack.ProcessSpec{
-		Name: "node", Path: "/usr/bin/env", Args: append([]string{"node"}, args...), Dir: dir, Log: filepath.Join(dir, "node.log"), Env: []string{"TMPDIR=" + dir}, // removed with it
+		// removed with it
+		Name: "node", Path: "/usr/bin/env", Args: append([]string{"node"}, args...), Dir: dir,
+		Log: filepath.Join(dir, "node.log"), Env: []string{"TMPDIR=" + dir},
 	})
 	check(t, err)
 	t.Cleanup(func() {

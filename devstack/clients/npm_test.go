@@ -13,8 +13,9 @@ import (
 	"github.com/syncflow/textegress/devstack"
 )
 
-// npmRoot makes sure that the packages of all apps are installed, as their lock files say, and returns the folder that has one
-// folder per app. An error says what is missing and how it is installed.
+// npmRoot makes sure that the packages of all apps are installed, as their lock files say, and
+// returns the folder that has one folder per app. An error says what is missing and how it is
+// installed.
 func npmRoot(ctx context.Context) (string, error) {
 	root, err := devstack.Root()
 	if err != nil {
@@ -22,7 +23,8 @@ func npmRoot(ctx context.Context) (string, error) {
 	}
 	out, err := exec.CommandContext(ctx, "node", "--version").Output()
 	if err != nil {
-		return "", fmt.Errorf("node is missing: install Node.js 18 or later with npm (Debian: apt-get install nodejs npm; scripts/setup.sh test does it): %w", err)
+		return "", fmt.Errorf("node is missing: install Node.js 18 or later with npm (Debian: "+
+			"apt-get install nodejs npm; scripts/setup.sh test does it): %w", err)
 	}
 	version := strings.TrimSpace(string(out))
 	major, _, _ := strings.Cut(strings.TrimPrefix(version, "v"), ".")
@@ -38,7 +40,10 @@ func npmRoot(ctx context.Context) (string, error) {
 
 // chromium finds a browser.
 func chromium() (string, error) {
-	for _, name := range []string{os.Getenv("CHROMIUM"), "chromium", "chromium-browser", "google-chrome"} {
+	for _, name := range []string{
+		os.Getenv("CHROMIUM"), "chromium", "chromium-browser",
+		"google-chrome",
+	} {
 		if name == "" {
 			continue
 		}
@@ -46,5 +51,6 @@ func chromium() (string, error) {
 			return path, nil
 		}
 	}
-	return "", errors.New("Chromium is missing: install it (Debian: apt-get install chromium; scripts/setup.sh test does it) or set CHROMIUM to its path")
+	return "", errors.New("Chromium is missing: install it (Debian: apt-get install chromium; " +
+		"scripts/setup.sh test does it) or set CHROMIUM to its path")
 }

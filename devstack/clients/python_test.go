@@ -10,20 +10,23 @@ import (
 	"github.com/syncflow/textegress/devstack"
 )
 
-// pythonRoot makes sure that the packages of the apps in Python are installed, as their requirements say, and returns the folder
-// that has one virtual environment per version. An error says what is missing and how it is installed.
+// pythonRoot makes sure that the packages of the apps in Python are installed, as their
+// requirements say, and returns the folder that has one virtual environment per version. An error
+// says what is missing and how it is installed.
 func pythonRoot(ctx context.Context) (string, error) {
 	root, err := devstack.Root()
 	if err != nil {
 		return "", err
 	}
-	if b, err := exec.CommandContext(ctx, filepath.Join(root, "scripts", "python.sh")).CombinedOutput(); err != nil {
+	if b, err := exec.CommandContext(ctx,
+		filepath.Join(root, "scripts", "python.sh")).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("scripts/python.sh: %w\n%s", err, b)
 	}
 	return filepath.Join(root, "build", "python"), nil
 }
 
-// startPython runs the jobs of one version of the SDK in one process, which stays in the rooms until the sessions end.
+// startPython runs the jobs of one version of the SDK in one process, which stays in the rooms
+// until the sessions end.
 func (d *desk) startPython(t *testing.T, python string, version sdkID, jobs []job) {
 	t.Helper()
 	program := must(filepath.Abs(filepath.Join("apps", "python", "send.py")))(t)
@@ -33,7 +36,8 @@ func (d *desk) startPython(t *testing.T, python string, version sdkID, jobs []jo
 	}
 	dir := t.TempDir()
 	p, err := devstack.StartProcess(t.Context(), devstack.ProcessSpec{
-		Name: string(version), Path: filepath.Join(python, string(version), "bin", "python"), Args: args, Dir: dir,
+		Name: string(version), Path: filepath.Join(python, string(version), "bin", "python"),
+		Args: args, Dir: dir,
 		Log: filepath.Join(dir, "python.log"), Env: []string{"TMPDIR=" + dir}, // removed with it
 	})
 	check(t, err)

@@ -18,8 +18,8 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// wire is what lies in the spool of one session, read with LiveKit's own types and not with the code under test: how streams
-// travelled, and whether all that was sent is there.
+// wire is what lies in the spool of one session, read with LiveKit's own types and not with the
+// code under test: how streams travelled, and whether all that was sent is there.
 type wire struct {
 	ends    map[string]bool
 	streams []*wireStream
@@ -95,7 +95,10 @@ func readWire(r *devstack.Recorder, sessionID, passphrase string) (wire, error) 
 		slices.Sort(names)
 		var segments []spool.SegmentSource
 		for _, name := range names {
-			segments = append(segments, spool.SegmentSource{Name: name, Open: func() (io.ReadCloser, error) { return os.Open(name) }})
+			segments = append(segments, spool.SegmentSource{
+				Name: name,
+				Open: func() (io.ReadCloser, error) { return os.Open(name) },
+			})
 		}
 		if err := w.read(segments, passphrase); err != nil {
 			return w, err
@@ -105,7 +108,10 @@ func readWire(r *devstack.Recorder, sessionID, passphrase string) (wire, error) 
 }
 
 func (w *wire) read(segments []spool.SegmentSource, passphrase string) error {
-	decrypt := func(*livekit.EncryptedPacket) (*livekit.EncryptedPacketPayload, error) { return nil, nil }
+	decrypt := func(*livekit.EncryptedPacket) (*livekit.EncryptedPacketPayload, error) {
+		return nil,
+			nil
+	}
 	if passphrase != "" {
 		keys := e2ee.NewExternalKeyProvider()
 		if err := keys.SetKeyFromPassphrase(passphrase, 0); err != nil {
@@ -136,18 +142,26 @@ func (w *wire) read(segments []spool.SegmentSource, passphrase string) error {
 				continue
 			}
 			w.ends[string(plain.GetUser().GetPayload())] = true
-			w.stream(streams, p.ParticipantIdentity, plain.GetStreamHeader(), plain.GetStreamChunk(), plain.GetStreamTrailer())
+			w.stream(streams, p.ParticipantIdentity, plain.GetStreamHeader(),
+				plain.GetStreamChunk(), plain.GetStreamTrailer())
 			continue
 		}
 		w.ends[string(p.GetUser().GetPayload())] = true
-		w.stream(streams, p.ParticipantIdentity, p.GetStreamHeader(), p.GetStreamChunk(), p.GetStreamTrailer())
+		w.stream(streams, p.ParticipantIdentity, p.GetStreamHeader(), p.GetStreamChunk(),
+			p.GetStreamTrailer())
 	}
 	return nil
 }
 
-func (w *wire) stream(all map[string]*wireStream, from string, h *livekit.DataStream_Header, c *livekit.DataStream_Chunk, t *livekit.DataStream_Trailer) {
+func (w *wire) stream(all map[string]*wireStream, from string, h *livekit.DataStream_Header,
+	c *livekit.DataStream_Chunk, t *livekit.DataStream_Trailer,
+) {
 	if h != nil {
-		s := &wireStream{id: h.StreamId, identity: from, topic: h.Topic, inline: h.InlineContent != nil, deflate: h.Compression == livekit.DataStream_DEFLATE_RAW}
+		s := &wireStream{
+			id: h.StreamId, identity: from, topic: h.Topic,
+			inline:  h.InlineContent != nil,
+			deflate: h.Compression == livekit.DataStream_DEFLATE_RAW,
+		}
 		all[from+h.StreamId] = s
 		w.streams = append(w.streams, s)
 	}

@@ -22,7 +22,8 @@ func TestConfigCheck(t *testing.T) {
 		check(t, stack.SyncFlow.DeleteDevice(ctx, p, d.ID))
 	}
 	livekitKeys := []string{
-		"PROJECTS__0__LIVEKIT__API_KEY=" + stack.LiveKit.APIKey, "PROJECTS__0__LIVEKIT__API_SECRET=" + stack.LiveKit.APISecret,
+		"PROJECTS__0__LIVEKIT__API_KEY=" + stack.LiveKit.APIKey,
+		"PROJECTS__0__LIVEKIT__API_SECRET=" + stack.LiveKit.APISecret,
 	}
 	for name, c := range map[string]struct {
 		extra []string
@@ -31,7 +32,8 @@ func TestConfigCheck(t *testing.T) {
 	}{
 		"all well":        {livekitKeys, "", ""},
 		"no LiveKit keys": {nil, "", "Only signalling could be tried"},
-		"wrong secret":    {append(livekitKeys[:1:1], "PROJECTS__0__LIVEKIT__API_SECRET="+strings.Repeat("x", 32)), "livekit room", "API key"},
+		"wrong secret": {append(livekitKeys[:1:1], "PROJECTS__0__LIVEKIT__API_SECRET="+
+			strings.Repeat("x", 32)), "livekit room", "API key"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := stack.NewRecorderOf(ctx, t.TempDir(), []devstack.Project{p}, c.extra...)
@@ -54,15 +56,22 @@ func TestConfigCheck(t *testing.T) {
 					t.Errorf("%s: ok %v: %s", f.Part, f.OK, f.Detail)
 				}
 			}
-			for _, part := range []string{"data directory", "syncflow", "clock", "device", "livekit", "broker login", "broker queue", "broker binding", "bucket"} {
+			for _, part := range []string{
+				"data directory", "syncflow", "clock", "device",
+				"livekit", "broker login", "broker queue", "broker binding", "bucket",
+			} {
 				if !parts[part] {
 					t.Errorf("%s was not tried", part)
 				}
 			}
-			if (code == 0) != (c.fails == "") || parts["livekit room"] != (len(c.extra) > 0) || !strings.Contains(out, c.says) {
+			if (code == 0) != (c.fails == "") || parts["livekit room"] != (len(c.extra) > 0) ||
+				!strings.Contains(out, c.says) {
 				t.Errorf("exit code %d\n%s", code, out)
 			}
-			for _, secret := range []string{p.Secret, stack.LiveKit.APISecret, stack.S3.SecretKey, "eyJ"} {
+			for _, secret := range []string{
+				p.Secret, stack.LiveKit.APISecret, stack.S3.SecretKey,
+				"eyJ",
+			} {
 				if strings.Contains(out+stderr, secret) {
 					t.Error("a secret is shown")
 				}

@@ -19,7 +19,9 @@ import (
 )
 
 // enroll joins a learner under an identity.
-func enroll(t *testing.T, p devstack.Project, s devstack.Session, identity string) *classroom.Learner {
+func enroll(t *testing.T, p devstack.Project, s devstack.Session,
+	identity string,
+) *classroom.Learner {
 	t.Helper()
 	l := classroom.Enroll(identity, stackTokens(p, s, identity))
 	check(t, l.Join(testContext(t)))
@@ -33,9 +35,10 @@ func talk(t *testing.T, l *classroom.Learner, marker string, topics ...string) {
 		check(t, l.Send(testContext(t), topic, []byte(marker+" reliable"), true))
 		check(t, l.Send(testContext(t), topic, []byte(marker+" lossy"), false))
 		// More than one chunk (of 15,000 bytes).
-		l.Room().LocalParticipant.SendText(strings.Repeat(marker+" stream ", 2000), lksdk.StreamTextOptions{
-			Topic: topic, Attributes: map[string]string{"attribute": marker},
-		})
+		l.Room().LocalParticipant.SendText(strings.Repeat(marker+" stream ", 2000),
+			lksdk.StreamTextOptions{
+				Topic: topic, Attributes: map[string]string{"attribute": marker},
+			})
 	}
 }
 
@@ -50,8 +53,8 @@ func leave(t *testing.T, ls ...*classroom.Learner) {
 	}
 }
 
-// traces names the files below the directories that contain the marker, in their names or their contents, also
-// decompressed. versitygw's own copies of deleted versions are among them.
+// traces names the files below the directories that contain the marker, in their names or their
+// contents, also decompressed. versitygw's own copies of deleted versions are among them.
 func traces(t *testing.T, marker string, dirs ...string) []string {
 	t.Helper()
 	var found []string
@@ -86,15 +89,20 @@ func unpack(t *testing.T, b []byte) []byte {
 	return b
 }
 
-// where are the places in which a recorder leaves data: its folder (the log too) and its project's bucket.
+// where are the places in which a recorder leaves data: its folder (the log too) and its project's
+// bucket.
 func where(r *devstack.Recorder, p devstack.Project) []string {
-	return []string{filepath.Join(r.Dir, "textegress-data"), r.LogPath(), stack.S3.BucketDir(p.Bucket)}
+	return []string{
+		filepath.Join(r.Dir, "textegress-data"), r.LogPath(),
+		stack.S3.BucketDir(p.Bucket),
+	}
 }
 
 // Whom and what the lists exclude is nowhere: not on the disk, not in the bucket, not in the log.
 func TestListsKeepTheExcludedOffTheDisk(t *testing.T) {
 	p := stack.SyncFlow.Projects[0]
-	r := record(t, "PROJECTS__0__IDENTITIES_DENY=bob-*", "PROJECTS__0__TOPICS_DENY=secret, lk.private*")
+	r := record(t, "PROJECTS__0__IDENTITIES_DENY=bob-*",
+		"PROJECTS__0__TOPICS_DENY=secret, lk.private*")
 	s := begin(t, p, "lists")
 	inRoom(t, r, s)
 	alice, bob := enroll(t, p, s, "alice-kept"), enroll(t, p, s, "bob-EXCLUDED")
@@ -107,24 +115,28 @@ func TestListsKeepTheExcludedOffTheDisk(t *testing.T) {
 	if got := traces(t, "EXCLUDED", where(r, p)...); len(got) > 0 {
 		t.Errorf("what is excluded is in %q", got)
 	}
-	if got := traces(t, "KEPT", where(r, p)...); len(got) < 4 { // segment, raw, events.jsonl, text view
+	// segment, raw, events.jsonl, text view
+	if got := traces(t, "KEPT", where(r, p)...); len(got) < 4 {
 		t.Errorf("what is not excluded is in %q", got)
 	}
 	sel := d.Manifest().Selection
-	if sel == nil || len(sel.Rules) != 1 || fmt.Sprint(sel.Rules[0].IdentitiesDeny, sel.Rules[0].TopicsDeny) != "[bob-*] [secret lk.private*]" {
+	if sel == nil || len(sel.Rules) != 1 || fmt.Sprint(sel.Rules[0].IdentitiesDeny,
+		sel.Rules[0].TopicsDeny) != "[bob-*] [secret lk.private*]" {
 		t.Fatalf("the manifest states %+v", sel)
 	}
 	dropped := map[string]int64{}
 	for _, d := range sel.Dropped {
 		dropped[d.Reason] = d.Packets
 	}
-	// Of bob: two topics with two packets and one stream of at least header, two chunks and trailer. The lossy ones may get lost.
+	// Of bob: two topics with two packets and one stream of at least header, two chunks and
+	// trailer. The lossy ones may get lost.
 	if dropped["identity"] < 10 || dropped["topic"] < 10 || len(dropped) != 2 || sel.AtLeast {
 		t.Errorf("dropped: %+v", sel)
 	}
 }
 
-// Who is forgotten is gone: from the disk, from the bucket, from the versions that it keeps, while the service runs.
+// Who is forgotten is gone: from the disk, from the bucket, from the versions that it keeps, while
+// the service runs.
 func TestForgetLeavesNoTrace(t *testing.T) {
 	ctx := testContext(t)
 	p := stack.SyncFlow.Projects[1]
@@ -139,11 +151,13 @@ func TestForgetLeavesNoTrace(t *testing.T) {
 	}
 	forget := func(args ...string) string {
 		t.Helper()
-		stdout, stderr, code, err := r.CLI(ctx, append([]string{"forget", "bob-FORGET", "--project", p.ID}, args...)...)
+		stdout, stderr, code, err := r.CLI(ctx,
+			append([]string{"forget", "bob-FORGET", "--project", p.ID}, args...)...)
 		check(t, err)
 		return fmt.Sprintf("exit code %d\n%s%s", code, stdout, stderr)
 	}
-	if got := forget("--session", s.ID, "--yes"); !strings.Contains(got, "exit code 3") || !strings.Contains(got, "is being recorded") {
+	if got := forget("--session", s.ID, "--yes"); !strings.Contains(got, "exit code 3") ||
+		!strings.Contains(got, "is being recorded") {
 		t.Errorf("in the session: %s", got)
 	}
 	leave(t, alice, bob)
@@ -153,13 +167,15 @@ func TestForgetLeavesNoTrace(t *testing.T) {
 	places := append(where(r, p), stack.S3.VersionsDir)
 	had := traces(t, "FORGET", places...)
 	kept := len(traces(t, "KEPT", places...))
-	if got := forget(); !strings.Contains(got, "exit code 0") || !strings.Contains(got, "found") || !strings.Contains(got, "--yes") {
+	if got := forget(); !strings.Contains(got, "exit code 0") || !strings.Contains(got, "found") ||
+		!strings.Contains(got, "--yes") {
 		t.Errorf("without --yes: %s", got)
 	}
 	if got := traces(t, "FORGET", places...); len(got) != len(had) || len(had) < 4 {
 		t.Errorf("without --yes it is in %q, before in %q", got, had)
 	}
-	if got := forget("--yes"); !strings.Contains(got, "exit code 0") || !strings.Contains(got, "forgotten") {
+	if got := forget("--yes"); !strings.Contains(got, "exit code 0") ||
+		!strings.Contains(got, "forgotten") {
 		t.Errorf("with --yes: %s", got)
 	}
 	if got := traces(t, "FORGET", places...); len(got) > 0 {
@@ -177,13 +193,15 @@ func TestForgetLeavesNoTrace(t *testing.T) {
 		t.Fatalf("%d lines, before %d", len(now), len(before))
 	}
 	for i := range now {
-		if now[i].Identity != "bob-FORGET" && before[i].Identity != "bob-FORGET" && (now[i].Kind != before[i].Kind || now[i].UnixNS != before[i].UnixNS) {
+		if now[i].Identity != "bob-FORGET" && before[i].Identity != "bob-FORGET" &&
+			(now[i].Kind != before[i].Kind || now[i].UnixNS != before[i].UnixNS) {
 			t.Errorf("line %d was %s, is %s", i+1, before[i].Kind, now[i].Kind)
 		}
 	}
 	// Once more, without the service.
 	check(t, r.Stop(ctx))
-	if got := forget("--yes"); !strings.Contains(got, "exit code 0") || !strings.Contains(got, "found the participant in 0") {
+	if got := forget("--yes"); !strings.Contains(got, "exit code 0") ||
+		!strings.Contains(got, "found the participant in 0") {
 		t.Errorf("once more: %s", got)
 	}
 }

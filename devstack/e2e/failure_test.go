@@ -14,7 +14,9 @@ import (
 )
 
 // join lets a learner join the room of a session.
-func join(t *testing.T, p devstack.Project, s devstack.Session, identity string) *classroom.Learner {
+func join(t *testing.T, p devstack.Project, s devstack.Session,
+	identity string,
+) *classroom.Learner {
 	t.Helper()
 	l := classroom.Enroll(identity, stackTokens(p, s, identity))
 	check(t, l.Join(testContext(t)))
@@ -34,14 +36,15 @@ func send(t *testing.T, l *classroom.Learner, n int) {
 // recorded waits until the recorder has at least n packets of the session on disk.
 func recorded(t *testing.T, r *devstack.Recorder, s devstack.Session, n uint64) {
 	t.Helper()
-	check(t, r.Until(testContext(t), fmt.Sprintf("%d packets are recorded", n), func(st devstack.RecorderStatus) bool {
-		for _, rec := range st.Recordings {
-			if rec.SessionID == s.ID && rec.Packets >= n {
-				return true
+	check(t, r.Until(testContext(t), fmt.Sprintf("%d packets are recorded", n),
+		func(st devstack.RecorderStatus) bool {
+			for _, rec := range st.Recordings {
+				if rec.SessionID == s.ID && rec.Packets >= n {
+					return true
+				}
 			}
-		}
-		return false
-	}))
+			return false
+		}))
 }
 
 // All that reached the disk before kill -9 is delivered, although nothing was synced.
@@ -71,7 +74,8 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// SIGTERM in mid-session: the first part is delivered before the process ends with 0, the next start records the second.
+// SIGTERM in mid-session: the first part is delivered before the process ends with 0, the next
+// start records the second.
 func TestStopInMidSession(t *testing.T) {
 	ctx := testContext(t)
 	r := record(t)
@@ -95,15 +99,17 @@ func TestStopInMidSession(t *testing.T) {
 	faithful(t, classroom.Report{Sent: map[string][]classroom.Message{"alice": l.Sent()}}, ds...)
 	m1, m2 := ds[0].Manifest(), ds[1].Manifest()
 	if m1.Part != 1 || m2.Part != 2 || m2.Previous != m1.EgressID {
-		t.Errorf("parts %d and %d (previous %q, want %q)", m1.Part, m2.Part, m2.Previous, m1.EgressID)
+		t.Errorf("parts %d and %d (previous %q, want %q)", m1.Part, m2.Part, m2.Previous,
+			m1.EgressID)
 	}
-	if o := m2.Completeness.Outages; len(o) != 1 || o[0].Cause != "service_stopped" || o[0].StartedUnixNS != m1.EndedUnixNS {
+	if o := m2.Completeness.Outages; len(o) != 1 || o[0].Cause != "service_stopped" ||
+		o[0].StartedUnixNS != m1.EndedUnixNS {
 		t.Errorf("the second part states the outages %+v, want the one since the first", o)
 	}
 }
 
-// The broker restarts between two sessions. Its exchange is gone until the API declares it again; the session after that is
-// heard.
+// The broker restarts between two sessions. Its exchange is gone until the API declares it again;
+// the session after that is heard.
 func TestBrokerRestart(t *testing.T) {
 	ctx := testContext(t)
 	r := record(t)
@@ -111,9 +117,11 @@ func TestBrokerRestart(t *testing.T) {
 	one := begin(t, p, "before the restart")
 	inRoom(t, r, one)
 	check(t, stack.RabbitMQ.Restart(ctx))
-	check(t, r.Until(ctx, "the loss of the broker is noticed", func(st devstack.RecorderStatus) bool { return !st.Ready }))
+	check(t, r.Until(ctx, "the loss of the broker is noticed",
+		func(st devstack.RecorderStatus) bool { return !st.Ready }))
 	check(t, stack.SyncFlow.Redeclare(ctx))
-	check(t, r.Until(ctx, "the broker is found again", func(st devstack.RecorderStatus) bool { return st.Ready }))
+	check(t, r.Until(ctx, "the broker is found again",
+		func(st devstack.RecorderStatus) bool { return st.Ready }))
 	two := begin(t, p, "after the restart")
 	inRoom(t, r, one, two)
 	rep := must(stack.Class(p, two).Run(ctx))(t)
@@ -137,12 +145,15 @@ func TestAPIDownWhenSessionsEnd(t *testing.T) {
 	recorded(t, r, down, 20)
 	check(t, a.Leave(ctx))
 	check(t, b.Leave(ctx))
-	check(t, stack.SyncFlow.Control(ctx, devstack.Settings{Fail: map[string]devstack.Fault{"projects": {Status: 500, Times: 1000}}}))
+	check(t, stack.SyncFlow.Control(ctx,
+		devstack.Settings{Fail: map[string]devstack.Fault{"projects": {Status: 500, Times: 1000}}}))
 	check(t, stack.LiveKit.DeleteRoom(ctx, failing.LivekitRoomName))
-	faithful(t, classroom.Report{Sent: map[string][]classroom.Message{"alice": a.Sent()}}, delivered(t, r, p, failing, 1)...)
+	faithful(t, classroom.Report{Sent: map[string][]classroom.Message{"alice": a.Sent()}},
+		delivered(t, r, p, failing, 1)...)
 	check(t, stack.SyncFlow.Kill())
 	check(t, stack.LiveKit.DeleteRoom(ctx, down.LivekitRoomName))
-	faithful(t, classroom.Report{Sent: map[string][]classroom.Message{"bob": b.Sent()}}, delivered(t, r, p, down, 1)...)
+	faithful(t, classroom.Report{Sent: map[string][]classroom.Message{"bob": b.Sent()}},
+		delivered(t, r, p, down, 1)...)
 	check(t, stack.SyncFlow.Start(ctx))
 	nobodyRemakes(t, failing)
 	nobodyRemakes(t, down)
@@ -176,7 +187,8 @@ func TestRoomClosesByItself(t *testing.T) {
 	}
 }
 
-// LiveKit is killed in mid-class and comes back: the outage is stated, the new room of that name is the continuation.
+// LiveKit is killed in mid-class and comes back: the outage is stated, the new room of that name is
+// the continuation.
 func TestLiveKitRestart(t *testing.T) {
 	ctx := testContext(t)
 	r := record(t)
@@ -217,7 +229,8 @@ func TestLiveKitRestart(t *testing.T) {
 	}
 }
 
-// On a LiveKit without Redis the API cannot read any running session. Recording, and continuing after a stop, do not need it.
+// On a LiveKit without Redis the API cannot read any running session. Recording, and continuing
+// after a stop, do not need it.
 func TestLiveKitWithoutRedis(t *testing.T) {
 	ctx := testContext(t)
 	check(t, stack.SyncFlow.Control(ctx, devstack.Settings{NoRedis: true}))
@@ -234,7 +247,8 @@ func TestLiveKitWithoutRedis(t *testing.T) {
 	send(t, l, 20)
 	check(t, l.Leave(ctx))
 	check(t, stack.LiveKit.DeleteRoom(ctx, s.LivekitRoomName))
-	faithful(t, classroom.Report{Sent: map[string][]classroom.Message{"alice": l.Sent()}}, delivered(t, r, p, s, 2)...)
+	faithful(t, classroom.Report{Sent: map[string][]classroom.Message{"alice": l.Sent()}},
+		delivered(t, r, p, s, 2)...)
 	nobodyRemakes(t, s)
 }
 
@@ -259,7 +273,8 @@ func TestS3Down(t *testing.T) {
 		return false
 	}))
 	check(t, stack.S3.Start(ctx))
-	faithful(t, classroom.Report{Sent: map[string][]classroom.Message{"alice": l.Sent()}}, delivered(t, r, p, s, 1)...)
+	faithful(t, classroom.Report{Sent: map[string][]classroom.Message{"alice": l.Sent()}},
+		delivered(t, r, p, s, 1)...)
 }
 
 // A second service on the same data directory is refused, and says who has it.

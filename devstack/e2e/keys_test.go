@@ -33,27 +33,32 @@ func enter(t *testing.T, s devstack.Session, identity string) *classroom.Learner
 	return l
 }
 
-// Four sessions leave SyncFlow one database connection: the recorder is back in all of them at once after a kill and after a planned
-// restart. With five it answers nothing any more. With LiveKit's key the fifth one is recorded as the others are, and all of them go
-// on in the same way.
+// Four sessions leave SyncFlow one database connection: the recorder is back in all of them at once
+// after a kill and after a planned restart. With five it answers nothing any more. With LiveKit's
+// key the fifth one is recorded as the others are, and all of them go on in the same way.
 func TestAsManySessionsAsSyncFlowHasConnections(t *testing.T) {
-	keys := []string{"PROJECTS__0__LIVEKIT__API_KEY=" + stack.LiveKit.APIKey, "PROJECTS__0__LIVEKIT__API_SECRET=" + stack.LiveKit.APISecret}
+	keys := []string{
+		"PROJECTS__0__LIVEKIT__API_KEY=" + stack.LiveKit.APIKey,
+		"PROJECTS__0__LIVEKIT__API_SECRET=" + stack.LiveKit.APISecret,
+	}
 	t.Run("four", func(t *testing.T) { crowd(t, 4) })
 	t.Run("five, with LiveKit's key", func(t *testing.T) { crowd(t, 5, keys...) })
 }
 
-// crowd runs n sessions, and checks that the recorder continues all of them after a kill and after a
-// planned restart.
+// crowd runs n sessions, and checks that the recorder continues all of them after a kill and after
+// a planned restart.
 func crowd(t *testing.T, n int, extra ...string) {
 	ctx := testContext(t)
 	r := record(t, extra...)
 	scarce(t)
 	p := stack.SyncFlow.Projects[0]
-	check(t, r.Until(ctx, "the recorder is ready", func(st devstack.RecorderStatus) bool { return st.Ready }))
+	check(t, r.Until(ctx, "the recorder is ready",
+		func(st devstack.RecorderStatus) bool { return st.Ready }))
 	var all []devstack.Session
 	var learners []*classroom.Learner
 	for i := range n {
-		s := must(stack.SyncFlow.CreateSession(ctx, p, fmt.Sprintf("crowd-%d-%d", n, i), devstack.DeviceGroup))(t)
+		s := must(stack.SyncFlow.CreateSession(ctx, p, fmt.Sprintf("crowd-%d-%d", n, i),
+			devstack.DeviceGroup))(t)
 		t.Cleanup(func() { _ = stack.SyncFlow.DeleteSession(context.Background(), p, s.ID) })
 		all = append(all, s)
 		began := time.Now()

@@ -17,11 +17,12 @@ import (
 // `make torture` sends a gigabyte.
 var largeMiB = flag.Int("large-mib", 24, "size of the file of TestLargeFile")
 
-// memoryMiB is what the recorder may occupy at most, whatever the size of the file: it never holds one.
+// memoryMiB is what the recorder may occupy at most, whatever the size of the file: it never holds
+// one.
 const memoryMiB = 400
 
-// A file of any size is in the record byte for byte, and called complete; the recorder's memory does
-// not grow with it.
+// A file of any size is in the record byte for byte, and called complete; the recorder's memory
+// does not grow with it.
 func TestLargeFile(t *testing.T) {
 	r := record(t)
 	p := stack.SyncFlow.Projects[0]
@@ -31,7 +32,8 @@ func TestLargeFile(t *testing.T) {
 	size := *largeMiB << 20
 	sum := sha256.New()
 	ctx := testContext(t)
-	check(t, l.SendFile(ctx, "files", "large.bin", int64(size), io.TeeReader(rand.NewChaCha8([32]byte{7}), sum)))
+	check(t, l.SendFile(ctx, "files", "large.bin", int64(size),
+		io.TeeReader(rand.NewChaCha8([32]byte{7}), sum)))
 	check(t, r.Until(ctx, "the file is recorded", func(st devstack.RecorderStatus) bool {
 		for _, rec := range st.Recordings {
 			if rec.SessionID == s.ID && rec.Bytes >= uint64(size) {
@@ -59,7 +61,8 @@ func TestLargeFile(t *testing.T) {
 	n, err := io.Copy(got, f)
 	check(t, err)
 	if n != int64(size) || hex.EncodeToString(got.Sum(nil)) != hex.EncodeToString(sum.Sum(nil)) {
-		t.Errorf("%s has %d bytes, and they are not the %d that were sent", found[0].Stream.File, n, size)
+		t.Errorf("%s has %d bytes, and they are not the %d that were sent", found[0].Stream.File, n,
+			size)
 	}
 	_, peak, err := r.RSS()
 	check(t, err)

@@ -1,4 +1,5 @@
-// Package e2e tests the real binary on real servers: LiveKit, RabbitMQ, S3, and a SyncFlow stand-in that follows the contract.
+// Package e2e tests the real binary on real servers: LiveKit, RabbitMQ, S3, and a SyncFlow stand-in
+// that follows the contract.
 package e2e
 
 import (
@@ -25,7 +26,10 @@ func TestMain(m *testing.M) {
 		var err error
 		stack, err = devstack.Start(ctx, devstack.Options{
 			Projects: 2, TLS: true,
-			LiveKit: devstack.LiveKitOptions{EmptyTimeout: 20 * time.Second, DepartureTimeout: 3 * time.Second},
+			LiveKit: devstack.LiveKitOptions{
+				EmptyTimeout:     20 * time.Second,
+				DepartureTimeout: 3 * time.Second,
+			},
 		})
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -44,8 +48,8 @@ func testContext(t *testing.T) context.Context {
 	return ctx
 }
 
-// record starts a recorder in a folder of its own. At the end of the test it is stopped in order, which must succeed, and the
-// faults of the stand-in are gone.
+// record starts a recorder in a folder of its own. At the end of the test it is stopped in order,
+// which must succeed, and the faults of the stand-in are gone.
 func record(t *testing.T, extra ...string) *devstack.Recorder {
 	t.Helper()
 	r, err := stack.StartRecorder(testContext(t), t.TempDir(), extra...)
@@ -99,13 +103,15 @@ func must[T any](v T, err error) func(*testing.T) T {
 	}
 }
 
-// begin creates a session that is announced to the device group, and waits until SyncFlow's own listener is in its room: where the
-// session ends before that, it is the listener that makes the room again.
+// begin creates a session that is announced to the device group, and waits until SyncFlow's own
+// listener is in its room: where the session ends before that, it is the listener that makes the
+// room again.
 func begin(t *testing.T, p devstack.Project, name string) devstack.Session {
 	t.Helper()
 	ctx := testContext(t)
 	s := must(stack.SyncFlow.CreateSession(ctx, p, name, devstack.DeviceGroup))(t)
-	// One that runs on would keep one of SyncFlow's few database connections from the tests to come.
+	// One that runs on would keep one of SyncFlow's few database connections from the tests to
+	// come.
 	t.Cleanup(func() { _ = stack.SyncFlow.DeleteSession(context.Background(), p, s.ID) })
 	check(t, devstack.Poll(ctx, func() bool {
 		c, err := stack.SyncFlow.Counters(ctx)
@@ -117,17 +123,18 @@ func begin(t *testing.T, p devstack.Project, name string) devstack.Session {
 // inRoom waits until the recorder is in the room of the session.
 func inRoom(t *testing.T, r *devstack.Recorder, sessions ...devstack.Session) {
 	t.Helper()
-	check(t, r.Until(testContext(t), "the recorder is in the rooms", func(st devstack.RecorderStatus) bool {
-		n := 0
-		for _, rec := range st.Recordings {
-			for _, s := range sessions {
-				if rec.SessionID == s.ID && rec.Connected {
-					n++
+	check(t, r.Until(testContext(t), "the recorder is in the rooms",
+		func(st devstack.RecorderStatus) bool {
+			n := 0
+			for _, rec := range st.Recordings {
+				for _, s := range sessions {
+					if rec.SessionID == s.ID && rec.Connected {
+						n++
+					}
 				}
 			}
-		}
-		return n == len(sessions)
-	}))
+			return n == len(sessions)
+		}))
 }
 
 func end(t *testing.T, p devstack.Project, s devstack.Session) {
@@ -135,8 +142,11 @@ func end(t *testing.T, p devstack.Project, s devstack.Session) {
 	must(stack.SyncFlow.StopSession(testContext(t), p, s.ID))(t)
 }
 
-// delivered waits for n recordings of the session, checks each against its manifest with the command line, and returns them.
-func delivered(t *testing.T, r *devstack.Recorder, p devstack.Project, s devstack.Session, n int) []devstack.Delivered {
+// delivered waits for n recordings of the session, checks each against its manifest with the
+// command line, and returns them.
+func delivered(t *testing.T, r *devstack.Recorder, p devstack.Project, s devstack.Session,
+	n int,
+) []devstack.Delivered {
 	t.Helper()
 	ctx := testContext(t)
 	out := must(stack.AwaitDelivered(ctx, r, p, s.ID, n))(t)
@@ -169,7 +179,10 @@ func received(t *testing.T, ds ...devstack.Delivered) map[string][]classroom.Rec
 	out := map[string][]classroom.Received{}
 	for _, m := range messages(t, ds...) {
 		if m.Kind == textegress.KindData {
-			out[m.Identity] = append(out[m.Identity], classroom.Received{Topic: m.Topic, Payload: m.Payload(), Reliable: m.Reliable == nil || *m.Reliable})
+			out[m.Identity] = append(out[m.Identity], classroom.Received{
+				Topic:   m.Topic,
+				Payload: m.Payload(), Reliable: m.Reliable == nil || *m.Reliable,
+			})
 		}
 	}
 	return out

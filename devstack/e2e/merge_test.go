@@ -22,8 +22,8 @@ func sendBoth(t *testing.T, l *classroom.Learner, n int) {
 	check(t, l.Drain(ctx))
 }
 
-// Two deployments record the same class. Each is killed with -9 once and comes back. Both recordings have an outage; merged they
-// have everything, and none.
+// Two deployments record the same class. Each is killed with -9 once and comes back. Both
+// recordings have an outage; merged they have everything, and none.
 func TestMergeOfTwoDeployments(t *testing.T) {
 	ctx := testContext(t)
 	one, two := record(t, "INSTANCE=one"), record(t, "INSTANCE=two")
@@ -72,7 +72,8 @@ func TestMergeOfTwoDeployments(t *testing.T) {
 	}
 	for _, d := range ds {
 		if n := len(d.Manifest().Completeness.Outages); n != 1 {
-			t.Errorf("instance %s states %d outages, want that of its kill", d.Manifest().Instance, n)
+			t.Errorf("instance %s states %d outages, want that of its kill", d.Manifest().Instance,
+				n)
 		}
 	}
 
@@ -94,13 +95,16 @@ func TestMergeOfTwoDeployments(t *testing.T) {
 	}
 	t.Logf("%s", stdout)
 	rec := must(textegress.Open(os.DirFS(dir)))(t)
-	faithful(t, classroom.Report{Sent: map[string][]classroom.Message{"alice": l.Sent()}}, devstack.Delivered{Recording: rec, Dir: dir})
+	faithful(t, classroom.Report{Sent: map[string][]classroom.Message{"alice": l.Sent()}},
+		devstack.Delivered{Recording: rec, Dir: dir})
 	c := answer.Completeness
 	if len(c.Outages) != 0 || c.PossibleDuplicates != 0 {
-		t.Errorf("the merged recording states the outages %+v and %d possible duplicates", c.Outages, c.PossibleDuplicates)
+		t.Errorf("the merged recording states the outages %+v and %d possible duplicates",
+			c.Outages, c.PossibleDuplicates)
 	}
 	for _, conn := range c.Connections {
-		if conn.Identity == "alice" && (conn.Sequence == nil || !conn.Sequence.Contiguous || conn.Sequence.BeforeFirst != nil) {
+		if conn.Identity == "alice" && (conn.Sequence == nil || !conn.Sequence.Contiguous ||
+			conn.Sequence.BeforeFirst != nil) {
 			t.Errorf("alice: %+v", conn.Sequence)
 		}
 	}

@@ -13,8 +13,9 @@ import (
 	lksdk "github.com/livekit/server-sdk-go/v2"
 )
 
-// Under pseudonyms nothing in the bucket names a participant, in clear, compressed, in base64 or escaped in a key; what they
-// wrote is there, the recorder's disk has everything, and the command line tells who is who.
+// Under pseudonyms nothing in the bucket names a participant, in clear, compressed, in base64 or
+// escaped in a key; what they wrote is there, the recorder's disk has everything, and the command
+// line tells who is who.
 func TestPseudonymsInTheBucket(t *testing.T) {
 	ctx := testContext(t)
 	p := stack.SyncFlow.Projects[0]
@@ -29,7 +30,10 @@ func TestPseudonymsInTheBucket(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "NAMELESS-file.bin")
 	check(t, os.WriteFile(file, []byte("\xff\x00 WRITTEN file"), 0o600))
 	for _, l := range []interface{ Room() *lksdk.Room }{alice, bob} {
-		l.Room().LocalParticipant.SendText("WRITTEN stream", lksdk.StreamTextOptions{Topic: "open", Attributes: map[string]string{"a": marker}})
+		l.Room().LocalParticipant.SendText("WRITTEN stream", lksdk.StreamTextOptions{
+			Topic:      "open",
+			Attributes: map[string]string{"a": marker},
+		})
 		must(l.Room().LocalParticipant.SendFile(file, lksdk.StreamBytesOptions{Topic: "files"}))(t)
 	}
 	check(t, alice.Send(ctx, "open", []byte("WRITTEN reliable"), true))
@@ -48,7 +52,10 @@ func TestPseudonymsInTheBucket(t *testing.T) {
 			objects++
 		}
 		text := path + string(unpack(t, must(os.ReadFile(path))(t)))
-		for _, hidden := range []string{"NAMELESS", url.PathEscape(marker), strings.TrimRight(base64.StdEncoding.EncodeToString([]byte("NAMELESS/")), "=")} {
+		for _, hidden := range []string{
+			"NAMELESS", url.PathEscape(marker),
+			strings.TrimRight(base64.StdEncoding.EncodeToString([]byte("NAMELESS/")), "="),
+		} {
 			if strings.Contains(text, hidden) {
 				t.Errorf("%s holds %q", path, hidden)
 			}
@@ -64,7 +71,8 @@ func TestPseudonymsInTheBucket(t *testing.T) {
 	if got := traces(t, "WRITTEN", bucket); len(got) < 5 {
 		t.Errorf("what they wrote is in %q", got)
 	}
-	if got := traces(t, "NAMELESS", filepath.Join(r.Dir, "textegress-data")); len(got) < 2 { // segments, the list
+	// segments, the list
+	if got := traces(t, "NAMELESS", filepath.Join(r.Dir, "textegress-data")); len(got) < 2 {
 		t.Errorf("on the disk they are in %q", got)
 	}
 	if got := traces(t, "NAMELESS", r.LogPath()); len(got) > 0 {

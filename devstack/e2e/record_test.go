@@ -16,8 +16,8 @@ import (
 	"github.com/syncflow/textegress/devstack/classroom"
 )
 
-// Two projects, several sessions at once, learners that come late, leave and rejoin, messages through the server API: everything
-// is recorded once, in order, and in its own bucket.
+// Two projects, several sessions at once, learners that come late, leave and rejoin, messages
+// through the server API: everything is recorded once, in order, and in its own bucket.
 func TestSessionsOfTwoProjects(t *testing.T) {
 	ctx := testContext(t)
 	r := record(t)
@@ -32,7 +32,8 @@ func TestSessionsOfTwoProjects(t *testing.T) {
 	var classes []*class
 	for i, p := range stack.SyncFlow.Projects {
 		for n := range 2 {
-			classes = append(classes, &class{p: p, s: begin(t, p, fmt.Sprintf("two projects %d-%d", i, n))})
+			classes = append(classes,
+				&class{p: p, s: begin(t, p, fmt.Sprintf("two projects %d-%d", i, n))})
 		}
 	}
 	for _, c := range classes {
@@ -43,7 +44,8 @@ func TestSessionsOfTwoProjects(t *testing.T) {
 	for i, c := range classes {
 		wg.Go(func() {
 			plan := stack.Class(c.p, c.s)
-			plan.Seed, plan.Learners, plan.Messages, plan.Late, plan.Rejoin, plan.ServerMessages = uint64(i), learners, 40, 1, 1, 10
+			plan.Seed, plan.Learners, plan.Messages, plan.Late, plan.Rejoin,
+				plan.ServerMessages = uint64(i), learners, 40, 1, 1, 10
 			rep, err := plan.Run(ctx)
 			c.rep = rep
 			errs <- err
@@ -64,8 +66,8 @@ func TestSessionsOfTwoProjects(t *testing.T) {
 			t.Errorf("status %s (%s), want COMPLETE (room_deleted)", m.Status, m.Reason)
 		}
 		ms := messages(t, d...)
-		// LiveKit tells a hidden participant of others' coming and going every three seconds, so a short stay may go
-		// unnoticed; the messages carry the connection's sid all the same.
+		// LiveKit tells a hidden participant of others' coming and going every three seconds, so a
+		// short stay may go unnoticed; the messages carry the connection's sid all the same.
 		if joined := count(ms, textegress.KindParticipantJoined); joined < learners {
 			t.Errorf("%d participant_joined events, want at least %d", joined, learners)
 		}
@@ -117,7 +119,8 @@ func TestViewsOfThePredecessor(t *testing.T) {
 		if _, err := time.Parse("2006-01-02T15:04:05UTC", parts[0]); err != nil {
 			t.Errorf("line %d: %v", i, err)
 		}
-		text := strings.NewReplacer("\n", `\n`, "\r", `\r`).Replace(string(rep.Sent["learner-1"][i].Payload))
+		text := strings.NewReplacer("\n", `\n`, "\r",
+			`\r`).Replace(string(rep.Sent["learner-1"][i].Payload))
 		if parts[2] != text {
 			t.Errorf("line %d has %q, want %q", i, parts[2], text)
 		}
@@ -162,7 +165,8 @@ func TestHostileNamesAndPayloads(t *testing.T) {
 	r := record(t)
 	p := stack.SyncFlow.Projects[0]
 	identities := []string{
-		"a/b", "..", "../../etc/passwd", "with space", "中文学生", strings.Repeat("n", 200), "x\x1b[31mred", "per%cent", `back\slash`,
+		"a/b", "..", "../../etc/passwd", "with space", "中文学生", strings.Repeat("n", 200),
+		"x\x1b[31mred", "per%cent", `back\slash`,
 	}
 	s := begin(t, p, "../日本語 room/ %2e")
 	inRoom(t, r, s)
@@ -176,14 +180,15 @@ func TestHostileNamesAndPayloads(t *testing.T) {
 	faithful(t, rep, d...)
 	// Nothing outside its place: all objects of the bucket are below the project's prefix.
 	for _, key := range must(stack.S3.Keys(ctx, p.Bucket, ""))(t) {
-		if !strings.HasPrefix(key, textegress.EscapeName(p.Name+"-"+p.ID)+"/") || strings.Contains(key, "/../") || strings.ContainsAny(key, "\x1b\n") {
+		if !strings.HasPrefix(key, textegress.EscapeName(p.Name+"-"+p.ID)+"/") ||
+			strings.Contains(key, "/../") || strings.ContainsAny(key, "\x1b\n") {
 			t.Errorf("object key %q", key)
 		}
 	}
 }
 
-// A session that is announced while the recorder is down is recorded when it is up again; one that ended meanwhile is delivered
-// as ABORTED, without messages and without its room coming back.
+// A session that is announced while the recorder is down is recorded when it is up again; one that
+// ended meanwhile is delivered as ABORTED, without messages and without its room coming back.
 func TestAnnouncedWhileDown(t *testing.T) {
 	ctx := testContext(t)
 	r := record(t)
@@ -206,22 +211,29 @@ func TestAnnouncedWhileDown(t *testing.T) {
 	nobodyRemakes(t, over)
 }
 
-// Whatever stands in the queue, the next real announcement is heard; a repeated one changes nothing.
+// Whatever stands in the queue, the next real announcement is heard; a repeated one changes
+// nothing.
 func TestMalformedAndRepeatedAnnouncements(t *testing.T) {
 	ctx := testContext(t)
 	r := record(t)
 	p := stack.SyncFlow.Projects[0]
-	for _, body := range []string{"", "{", "null", "[]", `{"sessionId":"../../x","sessionName":"y"}`, `{"sessionId":7}`, "\xff\xfe", strings.Repeat("x", 1<<20)} {
+	for _, body := range []string{
+		"", "{", "null", "[]",
+		`{"sessionId":"../../x","sessionName":"y"}`, `{"sessionId":7}`, "\xff\xfe",
+		strings.Repeat("x", 1<<20),
+	} {
 		check(t, stack.SyncFlow.Announce(ctx, p, devstack.DeviceGroup, []byte(body)))
 	}
 	s := begin(t, p, "after the noise")
 	for range 3 {
-		check(t, stack.SyncFlow.Announce(ctx, p, devstack.DeviceGroup, devstack.Announcement(s.ID, s.LivekitRoomName)))
+		check(t, stack.SyncFlow.Announce(ctx, p, devstack.DeviceGroup,
+			devstack.Announcement(s.ID, s.LivekitRoomName)))
 	}
 	inRoom(t, r, s)
 	rep := must(stack.Class(p, s).Run(ctx))(t)
 	end(t, p, s)
-	check(t, stack.SyncFlow.Announce(ctx, p, devstack.DeviceGroup, devstack.Announcement(s.ID, s.LivekitRoomName)))
+	check(t, stack.SyncFlow.Announce(ctx, p, devstack.DeviceGroup,
+		devstack.Announcement(s.ID, s.LivekitRoomName)))
 	faithful(t, rep, delivered(t, r, p, s, 1)...)
 	next := begin(t, p, "the next one")
 	inRoom(t, r, next)
@@ -254,7 +266,8 @@ func TestHidden(t *testing.T) {
 	for _, info := range must(stack.LiveKit.Participants(ctx, s.LivekitRoomName))(t) {
 		if strings.HasPrefix(info.Identity, "textegress-") {
 			hidden++
-			if !info.Permission.Hidden || !info.Permission.Recorder || info.Permission.CanPublish || info.Permission.CanPublishData {
+			if !info.Permission.Hidden || !info.Permission.Recorder || info.Permission.CanPublish ||
+				info.Permission.CanPublishData {
 				t.Errorf("our permissions: %v", info.Permission)
 			}
 			if info.IsPublisher {
@@ -270,7 +283,8 @@ func TestHidden(t *testing.T) {
 	delivered(t, r, p, s, 1)
 }
 
-func stackTokens(p devstack.Project, s devstack.Session, identity string) func(context.Context) (string, string, error) {
+func stackTokens(p devstack.Project, s devstack.Session, identity string) func(context.Context) (
+	string, string, error) {
 	return func(ctx context.Context) (string, string, error) {
 		token, url, err := stack.SyncFlow.JoinToken(ctx, p, s, identity)
 		return url, token, err

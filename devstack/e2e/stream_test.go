@@ -16,8 +16,8 @@ type streamPacket struct{ *livekit.DataPacket }
 func (p streamPacket) ToProto() *livekit.DataPacket { return p.DataPacket }
 
 // A client whose connection fails joins again under the same identity and continues the stream that
-// it was sending, as LiveKit's SDKs do in a full reconnect. The stream is one line, and complete, with
-// lists of topics too.
+// it was sending, as LiveKit's SDKs do in a full reconnect. The stream is one line, and complete,
+// with lists of topics too.
 func TestStreamOfWhoJoinsAgain(t *testing.T) {
 	for name, lists := range map[string][]string{
 		"everything is recorded": nil,
@@ -30,20 +30,28 @@ func TestStreamOfWhoJoinsAgain(t *testing.T) {
 			inRoom(t, r, s)
 			send := func(l *classroom.Learner, packets ...*livekit.DataPacket) {
 				for _, packet := range packets {
-					check(t, l.Room().LocalParticipant.PublishDataPacket(streamPacket{packet}, lksdk.WithDataPublishReliable(true)))
+					check(t, l.Room().LocalParticipant.PublishDataPacket(streamPacket{packet},
+						lksdk.WithDataPublishReliable(true)))
 				}
 				check(t, l.Drain(testContext(t)))
 			}
 			first := enroll(t, p, s, "alice")
-			send(first, &livekit.DataPacket{Value: &livekit.DataPacket_StreamHeader{StreamHeader: &livekit.DataStream_Header{
-				StreamId: "torn", Topic: "essay", TotalLength: new(uint64(12)),
-				ContentHeader: &livekit.DataStream_Header_TextHeader{TextHeader: &livekit.DataStream_TextHeader{}},
-			}}}, &livekit.DataPacket{Value: &livekit.DataPacket_StreamChunk{
+			send(first, &livekit.DataPacket{Value: &livekit.DataPacket_StreamHeader{
+				StreamHeader: &livekit.DataStream_Header{
+					StreamId: "torn", Topic: "essay", TotalLength: new(uint64(12)),
+					ContentHeader: &livekit.DataStream_Header_TextHeader{
+						TextHeader: &livekit.DataStream_TextHeader{},
+					},
+				},
+			}}, &livekit.DataPacket{Value: &livekit.DataPacket_StreamChunk{
 				StreamChunk: &livekit.DataStream_Chunk{StreamId: "torn", Content: []byte("first ")},
 			}})
 			again := enroll(t, p, s, "alice") // the server ends the first connection
 			send(again, &livekit.DataPacket{Value: &livekit.DataPacket_StreamChunk{
-				StreamChunk: &livekit.DataStream_Chunk{StreamId: "torn", ChunkIndex: 1, Content: []byte("second")},
+				StreamChunk: &livekit.DataStream_Chunk{
+					StreamId: "torn", ChunkIndex: 1,
+					Content: []byte("second"),
+				},
 			}}, &livekit.DataPacket{Value: &livekit.DataPacket_StreamTrailer{
 				StreamTrailer: &livekit.DataStream_Trailer{StreamId: "torn"},
 			}})
@@ -60,7 +68,8 @@ func TestStreamOfWhoJoinsAgain(t *testing.T) {
 				t.Fatalf("%d streams, want one: %+v", len(streams), streams)
 			}
 			m := streams[0]
-			if string(m.Payload()) != "first second" || !m.Stream.Complete || m.ParticipantSID != sids[0] ||
+			if string(m.Payload()) != "first second" || !m.Stream.Complete ||
+				m.ParticipantSID != sids[0] ||
 				len(m.Stream.ContinuedBy) != 1 || m.Stream.ContinuedBy[0] != sids[1] {
 				t.Errorf("%q, sids %v: %+v, %+v", m.Payload(), sids, m, m.Stream)
 			}

@@ -29,8 +29,8 @@ func TestRoomClosed(t *testing.T) {
 	})
 }
 
-// A deleted room is always recognised as such, under traffic too, and stays deleted: with auto_create, any attempt to come back
-// would make it again.
+// A deleted room is always recognised as such, under traffic too, and stays deleted: with
+// auto_create, any attempt to come back would make it again.
 func TestRoomDeleted(t *testing.T) {
 	onEach(t, func(t *testing.T, l *devstack.LiveKit) {
 		c := newClient(t)
@@ -38,9 +38,11 @@ func TestRoomDeleted(t *testing.T) {
 			name := fmt.Sprintf("deleted-%d", i)
 			p := newProxy(t, l.URL)
 			conn, r := record(t, c, l, p.url, name, "recorder")
-			// The sender is a SendData call, because a participant would come back and make the room.
+			// The sender is a SendData call, because a participant would come back and make the
+			// room.
 			eventually(t, "the message", func() bool {
-				if err := l.SendData(context.Background(), name, "topic", true, make([]byte, 1000)); err != nil {
+				if err := l.SendData(context.Background(), name, "topic", true,
+					make([]byte, 1000)); err != nil {
 					t.Fatal(err)
 				}
 				return r.count(room.Reliable) > 0
@@ -87,8 +89,8 @@ func TestDuplicateIdentity(t *testing.T) {
 	})
 }
 
-// A server that is told to end says so, if it finds the time: LiveKit closes its sockets at the same moment. What may not happen is
-// that we take it for the end of the room, or wait.
+// A server that is told to end says so, if it finds the time: LiveKit closes its sockets at the
+// same moment. What may not happen is that we take it for the end of the room, or wait.
 func TestServerShutdown(t *testing.T) {
 	t.Parallel()
 	for _, v := range versions {
@@ -97,7 +99,8 @@ func TestServerShutdown(t *testing.T) {
 			conn, _ := record(t, newClient(t), l, "", "shutdown", "recorder")
 			stopped := make(chan error, 1)
 			go func() { stopped <- l.Stop(context.Background()) }()
-			if e := await(t, conn); e.Reason != room.ReasonServerShutdown && e.Reason != room.ReasonConnectionLost {
+			if e := await(t, conn); e.Reason != room.ReasonServerShutdown &&
+				e.Reason != room.ReasonConnectionLost {
 				t.Errorf("end %v", e)
 			}
 			t.Log(conn.End())
@@ -108,8 +111,8 @@ func TestServerShutdown(t *testing.T) {
 	}
 }
 
-// A killed server is noticed long before ICE would, whether it stays away or comes back without our room; and we do not make
-// the room there.
+// A killed server is noticed long before ICE would, whether it stays away or comes back without our
+// room; and we do not make the room there.
 func TestServerKilled(t *testing.T) {
 	t.Parallel()
 	for _, v := range versions {
@@ -146,19 +149,24 @@ func TestJoinErrors(t *testing.T) {
 		c := newClient(t)
 		try := func(token string) *room.JoinError {
 			t.Helper()
-			_, err := c.Join(context.Background(), room.JoinOptions{URL: l.URL, Token: token, Handler: &recording{}})
+			_, err := c.Join(context.Background(), room.JoinOptions{
+				URL: l.URL, Token: token,
+				Handler: &recording{},
+			})
 			je, ok := errors.AsType[*room.JoinError](err)
 			if !ok {
 				t.Fatalf("got %v", err)
 			}
 			return je
 		}
-		forged, err := auth.NewAccessToken(l.APIKey, "another secret").SetIdentity("recorder").SetVideoGrant(devstack.RecorderGrants("errors")).ToJWT()
+		forged, err := auth.NewAccessToken(l.APIKey, "another secret").SetIdentity(
+			"recorder").SetVideoGrant(devstack.RecorderGrants("errors")).ToJWT()
 		if err != nil {
 			t.Fatal(err)
 		}
 		// LiveKit repeats a bad token in its answer.
-		if je := try(forged); !je.Unauthorized() || strings.Contains(je.Error(), "eyJ") || !strings.Contains(je.Body, "[token]") {
+		if je := try(forged); !je.Unauthorized() || strings.Contains(je.Error(), "eyJ") ||
+			!strings.Contains(je.Body, "[token]") {
 			t.Errorf("forged token: %v", je)
 		}
 		if je := try("nonsense"); !je.Unauthorized() {
@@ -182,7 +190,10 @@ func TestNoAutoCreate(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = newClient(t).Join(t.Context(), room.JoinOptions{URL: l.URL, Token: token, Handler: &recording{}})
+			_, err = newClient(t).Join(t.Context(), room.JoinOptions{
+				URL: l.URL, Token: token,
+				Handler: &recording{},
+			})
 			if je, ok := errors.AsType[*room.JoinError](err); !ok || !je.RoomNotFound() {
 				t.Errorf("got %v", err)
 			}
@@ -198,7 +209,10 @@ func TestRefusedByHandler(t *testing.T) {
 			t.Fatal(err)
 		}
 		sentinel := errors.New("no")
-		_, err = newClient(t).Join(t.Context(), room.JoinOptions{URL: l.URL, Token: token, Handler: refusing{sentinel}})
+		_, err = newClient(t).Join(t.Context(), room.JoinOptions{
+			URL: l.URL, Token: token,
+			Handler: refusing{sentinel},
+		})
 		if !errors.Is(err, sentinel) {
 			t.Errorf("got %v", err)
 		}

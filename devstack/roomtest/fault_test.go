@@ -15,8 +15,9 @@ import (
 	"github.com/syncflow/textegress/internal/udp"
 )
 
-// faultNet is the network below one client's WebRTC. What it does to packets it does in both directions, on our side of the
-// sockets: the server is a real one and knows nothing of it. TCP connections (TURN) are not touched, only led astray.
+// faultNet is the network below one client's WebRTC. What it does to packets it does in both
+// directions, on our side of the sockets: the server is a real one and knows nothing of it. TCP
+// connections (TURN) are not touched, only led astray.
 type faultNet struct {
 	*stdnet.Net
 
@@ -32,9 +33,10 @@ type faultNet struct {
 
 // faults are what happens to each packet, in each direction.
 type faults struct {
-	dark          bool          // nothing passes
-	loss, twice   float64       // probabilities
-	delay, jitter time.Duration // a packet takes delay, and up to jitter more: packets overtake each other
+	dark        bool    // nothing passes
+	loss, twice float64 // probabilities
+	// a packet takes delay, and up to jitter more: packets overtake each other
+	delay, jitter time.Duration
 }
 
 func newFaultNet(t testing.TB) *faultNet {

@@ -1,4 +1,5 @@
-// Package roomtest tests the LiveKit client of the service against real LiveKit servers, with LiveKit's own Go SDK as the sender.
+// Package roomtest tests the LiveKit client of the service against real LiveKit servers, with
+// LiveKit's own Go SDK as the sender.
 package roomtest
 
 import (
@@ -23,7 +24,8 @@ import (
 
 var versions = []string{"1.13.5", "1.11.0"}
 
-// servers are shared by the tests that do not harm them. Rooms close a second after the last participant left.
+// servers are shared by the tests that do not harm them. Rooms close a second after the last
+// participant left.
 var servers = map[string]*devstack.LiveKit{}
 
 // relays are servers with TURN. Their certificates are trusted by this process.
@@ -31,7 +33,8 @@ var relays = map[string]*devstack.LiveKit{}
 
 func TestMain(m *testing.M) {
 	lksdk.SetLogger(protologger.GetDiscardLogger())
-	// Tests that run side by side spend their time waiting, so the number of processors does not matter.
+	// Tests that run side by side spend their time waiting, so the number of processors does not
+	// matter.
 	flag.Parse()
 	_ = flag.Set("test.parallel", "64")
 	os.Exit(func() int {
@@ -65,7 +68,10 @@ func TestMain(m *testing.M) {
 }
 
 func options(version string) devstack.LiveKitOptions {
-	return devstack.LiveKitOptions{Version: version, DepartureTimeout: time.Second, EmptyTimeout: time.Minute, LogLevel: "warn"}
+	return devstack.LiveKitOptions{
+		Version: version, DepartureTimeout: time.Second,
+		EmptyTimeout: time.Minute, LogLevel: "warn",
+	}
 }
 
 // onEach runs a test on the shared server of each version.
@@ -159,7 +165,9 @@ func newClient(t testing.TB) *room.Client {
 }
 
 // record joins a room as a hidden recorder. url may be empty: the server's own.
-func record(t testing.TB, c *room.Client, l *devstack.LiveKit, url, name, identity string) (*room.Conn, *recording) {
+func record(t testing.TB, c *room.Client, l *devstack.LiveKit, url, name,
+	identity string,
+) (*room.Conn, *recording) {
 	t.Helper()
 	token, err := l.Token(identity, devstack.RecorderGrants(name))
 	if err != nil {
@@ -189,7 +197,8 @@ func enter(t testing.TB, l *devstack.LiveKit, name, identity string) *sender {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := lksdk.ConnectToRoomWithToken(l.URL, token, lksdk.NewRoomCallback(), lksdk.WithAutoSubscribe(false))
+	r, err := lksdk.ConnectToRoomWithToken(l.URL, token, lksdk.NewRoomCallback(),
+		lksdk.WithAutoSubscribe(false))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +208,8 @@ func enter(t testing.TB, l *devstack.LiveKit, name, identity string) *sender {
 
 func (s *sender) send(reliable bool, payload []byte) {
 	s.t.Helper()
-	err := s.LocalParticipant.PublishDataPacket(lksdk.UserData(payload), lksdk.WithDataPublishReliable(reliable), lksdk.WithDataPublishTopic("topic"))
+	err := s.LocalParticipant.PublishDataPacket(lksdk.UserData(payload),
+		lksdk.WithDataPublishReliable(reliable), lksdk.WithDataPublishTopic("topic"))
 	if err != nil {
 		s.t.Error(err)
 	}
@@ -236,7 +246,8 @@ func await(t testing.TB, c *room.Conn) room.End {
 	}
 }
 
-// nobody fails unless a room is empty soon. The server keeps the ghost of somebody who left without a word for longer.
+// nobody fails unless a room is empty soon. The server keeps the ghost of somebody who left without
+// a word for longer.
 func nobody(t testing.TB, l *devstack.LiveKit, name string) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
@@ -250,8 +261,8 @@ func nobody(t testing.TB, l *devstack.LiveKit, name string) {
 	}
 }
 
-// noRoom fails unless the server has no room of that name. (A busy one says goodbye before it has forgotten a room. A room that is made
-// again stays for longer than is waited here.)
+// noRoom fails unless the server has no room of that name. (A busy one says goodbye before it has
+// forgotten a room. A room that is made again stays for longer than is waited here.)
 func noRoom(t testing.TB, l *devstack.LiveKit, name string) {
 	t.Helper()
 	eventually(t, "room "+name+" is gone", func() bool {
@@ -263,8 +274,8 @@ func noRoom(t testing.TB, l *devstack.LiveKit, name string) {
 	})
 }
 
-// sameMessages is sameOrder without the order: a sender's lossy channel is unordered, and the first packets on it may overtake each other
-// on their way to the server.
+// sameMessages is sameOrder without the order: a sender's lossy channel is unordered, and the first
+// packets on it may overtake each other on their way to the server.
 func sameMessages(t testing.TB, what string, got, want []string) {
 	t.Helper()
 	sameOrder(t, what, slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want)))

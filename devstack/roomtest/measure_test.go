@@ -22,10 +22,12 @@ import (
 
 var (
 	measure = flag.Bool("measure", false, "run TestMeasure: figures, no thresholds")
-	heap    = flag.String("heap", "", "with -measure: write a heap profile of the idle rooms to this file")
+	heap    = flag.String("heap", "", "with -measure: write a heap profile of the idle rooms "+
+		"to this file")
 )
 
-// TestMeasure reports what joining takes and what an idle room costs. It runs alone: go test -run Measure -measure -v.
+// TestMeasure reports what joining takes and what an idle room costs. It runs alone: go test -run
+// Measure -measure -v.
 func TestMeasure(t *testing.T) {
 	if !*measure {
 		t.Skip("only with -measure")
@@ -41,7 +43,10 @@ func TestMeasure(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		conn, err := c.Join(context.Background(), room.JoinOptions{URL: l.URL, Token: token, Handler: silent{}})
+		conn, err := c.Join(context.Background(), room.JoinOptions{
+			URL: l.URL, Token: token,
+			Handler: silent{},
+		})
 		if err != nil {
 			t.Error(err)
 		}
@@ -56,7 +61,8 @@ func TestMeasure(t *testing.T) {
 		conn.Leave(context.Background())
 	}
 	slices.Sort(single)
-	t.Logf("join of one room: median %v, slowest %v of 20", single[10].Round(time.Millisecond), single[19].Round(time.Millisecond))
+	t.Logf("join of one room: median %v, slowest %v of 20", single[10].Round(time.Millisecond),
+		single[19].Round(time.Millisecond))
 
 	const rooms, parallel = 200, 16
 	base, goroutines := settledRSS(t), runtime.NumGoroutine()
@@ -80,10 +86,13 @@ func TestMeasure(t *testing.T) {
 	}
 	close(next)
 	wg.Wait()
-	t.Logf("join of %d rooms, %d at a time: %v", rooms, parallel, time.Since(begin).Round(time.Millisecond))
+	t.Logf("join of %d rooms, %d at a time: %v", rooms, parallel,
+		time.Since(begin).Round(time.Millisecond))
 	raw := rss(t)
-	t.Logf("idle room at %d: %d KB RSS (%d KB without giving memory back), %.1f goroutines; process %d MB before",
-		rooms, (settledRSS(t)-base)/rooms/1024, (raw-base)/rooms/1024, float64(runtime.NumGoroutine()-goroutines)/rooms, base>>20)
+	t.Logf("idle room at %d: %d KB RSS (%d KB without giving memory back), %.1f goroutines; "+
+		"process %d MB before",
+		rooms, (settledRSS(t)-base)/rooms/1024, (raw-base)/rooms/1024,
+		float64(runtime.NumGoroutine()-goroutines)/rooms, base>>20)
 	if *heap != "" {
 		f, err := os.Create(*heap)
 		if err != nil {
@@ -97,7 +106,8 @@ func TestMeasure(t *testing.T) {
 	cpu := cpuTime(t)
 	timer := time.NewTimer(idle)
 	<-timer.C
-	t.Logf("idle CPU: %.2f ms per room and second", float64((cpuTime(t)-cpu).Microseconds())/1000/idle.Seconds()/rooms)
+	t.Logf("idle CPU: %.2f ms per room and second",
+		float64((cpuTime(t)-cpu).Microseconds())/1000/idle.Seconds()/rooms)
 	begin = time.Now()
 	for _, conn := range conns {
 		wg.Go(func() { conn.Leave(context.Background()) })

@@ -42,7 +42,10 @@ func TestRooms(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		conn, err := c.Join(t.Context(), room.JoinOptions{URL: l.URL, Token: token, Handler: ignore{}})
+		conn, err := c.Join(t.Context(), room.JoinOptions{
+			URL: l.URL, Token: token,
+			Handler: ignore{},
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +68,8 @@ func TestRooms(t *testing.T) {
 		if rooms, err = ours.NewRooms(l.URL, key); err != nil {
 			t.Fatal(err)
 		}
-		if err := rooms.Create(t.Context(), "made", time.Minute); !errors.Is(err, ours.ErrKeyRefused) {
+		if err := rooms.Create(t.Context(), "made", time.Minute); !errors.Is(err,
+			ours.ErrKeyRefused) {
 			t.Errorf("with a wrong secret: %v", err)
 		}
 	})

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// proxy is what stands before a LiveKit server's websocket: it can cut all connections, and be closed for a while.
+// proxy is what stands before a LiveKit server's websocket: it can cut all connections, and be
+// closed for a while.
 type proxy struct {
 	target string
 	url    string
@@ -26,7 +27,10 @@ func newProxy(t testing.TB, wsURL string) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{target: strings.TrimPrefix(wsURL, "ws://"), url: "ws://" + l.Addr().String(), l: l, conns: map[net.Conn]bool{}, lost: map[net.Conn]bool{}}
+	p := &proxy{
+		target: strings.TrimPrefix(wsURL, "ws://"), url: "ws://" + l.Addr().String(), l: l,
+		conns: map[net.Conn]bool{}, lost: map[net.Conn]bool{},
+	}
 	go p.accept(l)
 	t.Cleanup(func() { p.close(); p.thaw(); p.cut() })
 	return p
@@ -106,7 +110,8 @@ func (p *proxy) thaw() {
 	}
 }
 
-// moved is a change of the client's address: what it has open leads nowhere from now on, without anybody being told.
+// moved is a change of the client's address: what it has open leads nowhere from now on, without
+// anybody being told.
 func (p *proxy) moved() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -26,10 +26,14 @@ func TestEveryMessage(t *testing.T) {
 			late.send(true, fmt.Append(nil, i))
 			early.send(false, fmt.Append(nil, i))
 			if i%50 == 0 { // the senders' own buffers drop lossy packets when they are full
-				eventually(t, "the senders keep pace", func() bool { return r.count(room.Lossy) >= i-200 })
+				eventually(t, "the senders keep pace",
+					func() bool { return r.count(room.Lossy) >= i-200 })
 			}
 		}
-		eventually(t, "all messages", func() bool { return r.count(room.Reliable) == n && r.count(room.Lossy) == n })
+		eventually(t, "all messages", func() bool {
+			return r.count(room.Reliable) == n &&
+				r.count(room.Lossy) == n
+		})
 		sameOrder(t, "reliable", r.payloads(room.Reliable), numbered(n))
 		sameMessages(t, "lossy", r.payloads(room.Lossy), numbered(n))
 
@@ -45,20 +49,25 @@ func TestEveryMessage(t *testing.T) {
 		}
 		for _, p := range r.packets {
 			want := map[room.Channel]string{room.Reliable: "late", room.Lossy: "early"}[p.channel]
-			if p.ParticipantIdentity != want || p.ParticipantSid == "" || p.GetUser().GetTopic() != "topic" {
-				t.Fatalf("packet of %q, sid %q, topic %q", p.ParticipantIdentity, p.ParticipantSid, p.GetUser().GetTopic())
+			if p.ParticipantIdentity != want || p.ParticipantSid == "" ||
+				p.GetUser().GetTopic() != "topic" {
+				t.Fatalf("packet of %q, sid %q, topic %q", p.ParticipantIdentity, p.ParticipantSid,
+					p.GetUser().GetTopic())
 			}
 		}
 
-		if others := late.GetRemoteParticipants(); len(others) != 1 || others[0].Identity() != "early" {
+		if others := late.GetRemoteParticipants(); len(others) != 1 ||
+			others[0].Identity() != "early" {
 			t.Errorf("the other participants see %d others", len(others))
 		}
 		lr, err := l.Room(context.Background(), name)
 		if err != nil || lr == nil {
 			t.Fatal(lr, err)
 		}
-		if r.info.RoomSID != lr.Sid || r.info.RoomName != name || r.info.Identity != "recorder" || r.info.ServerVersion != l.Version ||
-			r.info.RoomCreated.IsZero() || len(r.info.Participants) != 1 || r.info.Participants[0].Identity != "early" {
+		if r.info.RoomSID != lr.Sid || r.info.RoomName != name || r.info.Identity != "recorder" ||
+			r.info.ServerVersion != l.Version ||
+			r.info.RoomCreated.IsZero() || len(r.info.Participants) != 1 ||
+			r.info.Participants[0].Identity != "early" {
 			t.Errorf("info %+v, room %v", r.info, lr)
 		}
 		eventually(t, "clock", func() bool { return r.saw(room.ClockMeasured, "") == 1 })
@@ -67,7 +76,8 @@ func TestEveryMessage(t *testing.T) {
 		}
 		late.Disconnect()
 		eventually(t, "the leaver", func() bool { return r.saw(room.ParticipantLeft, "late") == 1 })
-		if r.saw(room.ParticipantJoined, "late") != 1 || r.saw(room.ParticipantJoined, "early") != 0 || r.saw(room.ParticipantJoined, "recorder") != 0 {
+		if r.saw(room.ParticipantJoined, "late") != 1 || r.saw(room.ParticipantJoined,
+			"early") != 0 || r.saw(room.ParticipantJoined, "recorder") != 0 {
 			t.Errorf("events %+v", r.events)
 		}
 		conn.Leave(context.Background())
@@ -87,9 +97,11 @@ func TestEveryMessage(t *testing.T) {
 func TestServerAPIMessage(t *testing.T) {
 	onEach(t, func(t *testing.T, l *devstack.LiveKit) {
 		_, r := record(t, newClient(t), l, "", "server api", "recorder")
-		// A server that has not yet seen our channels open drops such packets, so the first one may be lost.
+		// A server that has not yet seen our channels open drops such packets, so the first one may
+		// be lost.
 		eventually(t, "the message", func() bool {
-			if err := l.SendData(context.Background(), "server api", "topic", true, []byte("hello")); err != nil {
+			if err := l.SendData(context.Background(), "server api", "topic", true,
+				[]byte("hello")); err != nil {
 				t.Fatal(err)
 			}
 			return r.count(room.Reliable) > 0
@@ -136,14 +148,19 @@ func TestWebsocketLost(t *testing.T) {
 		visitor.Disconnect()
 		enter(t, l, name, "newcomer")
 		before := r.count(room.Reliable)
-		eventually(t, "packets without a websocket", func() bool { return r.count(room.Reliable) > before+500 })
+		eventually(t, "packets without a websocket",
+			func() bool { return r.count(room.Reliable) > before+500 })
 		p.open(t)
 		eventually(t, "who came and went", func() bool {
-			return r.saw(room.ParticipantLeft, "visitor") == 1 && r.saw(room.ParticipantJoined, "newcomer") == 1
+			return r.saw(room.ParticipantLeft, "visitor") == 1 &&
+				r.saw(room.ParticipantJoined, "newcomer") == 1
 		})
 		close(stop)
 		sending.Wait()
-		eventually(t, "all messages", func() bool { return r.count(room.Reliable) == n && r.count(room.Lossy) == n })
+		eventually(t, "all messages", func() bool {
+			return r.count(room.Reliable) == n &&
+				r.count(room.Lossy) == n
+		})
 		sameOrder(t, "reliable", r.payloads(room.Reliable), numbered(n))
 		sameMessages(t, "lossy", r.payloads(room.Lossy), numbered(n))
 		select {
@@ -210,9 +227,11 @@ func TestJoinAndLeave100Times(t *testing.T) {
 		if conn.End().Reason != room.ReasonLeft || r.info.RoomSID == "" {
 			t.Fatalf("end %v", conn.End())
 		}
-		eventually(t, "the end of all our goroutines", func() bool { return !strings.Contains(stacks(), "textegress/internal/room.") })
+		eventually(t, "the end of all our goroutines",
+			func() bool { return !strings.Contains(stacks(), "textegress/internal/room.") })
 	}
-	eventually(t, "as few goroutines as before", func() bool { return runtime.NumGoroutine() <= before })
+	eventually(t, "as few goroutines as before",
+		func() bool { return runtime.NumGoroutine() <= before })
 	if n := left(); n != 0 {
 		t.Errorf("%d participants are left", n)
 	}

@@ -21,8 +21,8 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// session is a recorded session: the service's recorder with its spool, on a network that a test can harm, and people who send
-// numbered messages from elsewhere.
+// session is a recorded session: the service's recorder with its spool, on a network that a test
+// can harm, and people who send numbered messages from elsewhere.
 type session struct {
 	t     testing.TB
 	l     *devstack.LiveKit
@@ -38,8 +38,11 @@ type session struct {
 	snapshot func() recorder.Snapshot
 }
 
-// startSession begins to record a room, on a network with the faults that prepare sets, and returns when it has been joined.
-func startSession(t testing.TB, l *devstack.LiveKit, name string, prepare func(*faultNet, *room.Options)) *session {
+// startSession begins to record a room, on a network with the faults that prepare sets, and returns
+// when it has been joined.
+func startSession(t testing.TB, l *devstack.LiveKit, name string,
+	prepare func(*faultNet, *room.Options),
+) *session {
 	t.Helper()
 	name = strings.ToLower(name) // it is the session id too
 	if _, err := l.RoomService().CreateRoom(t.Context(), &livekit.CreateRoomRequest{
@@ -47,7 +50,10 @@ func startSession(t testing.TB, l *devstack.LiveKit, name string, prepare func(*
 	}); err != nil {
 		t.Fatal(err)
 	}
-	s := &session{t: t, l: l, name: name, net: newFaultNet(t), proxy: newProxy(t, l.URL), done: make(chan error, 1)}
+	s := &session{
+		t: t, l: l, name: name, net: newFaultNet(t), proxy: newProxy(t, l.URL),
+		done: make(chan error, 1),
+	}
 	o := room.Options{Net: s.net}
 	if prepare != nil {
 		prepare(s.net, &o)
@@ -56,19 +62,24 @@ func startSession(t testing.TB, l *devstack.LiveKit, name string, prepare func(*
 	if err != nil {
 		t.Fatal(err)
 	}
-	sp, err := spool.Open(t.TempDir(), spool.Options{SyncInterval: 50 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
+	sp, err := spool.Open(t.TempDir(), spool.Options{
+		SyncInterval: 50 * time.Millisecond,
+		Logger:       slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	now := time.Now().UnixNano()
 	s.rec, err = sp.Create(spool.Info{
-		EgressID: spool.NewEgressID(), SessionID: name, RoomName: name, ProjectID: "p", Part: 1, AnnouncedUnixNS: now, CreatedUnixNS: now,
+		EgressID: spool.NewEgressID(), SessionID: name, RoomName: name, ProjectID: "p", Part: 1,
+		AnnouncedUnixNS: now, CreatedUnixNS: now,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := recorder.New(s.rec, recorder.Options{
-		Room: rooms{client}, Authority: s, RejoinWindow: time.Minute, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Room: rooms{client}, Authority: s, RejoinWindow: time.Minute,
+		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	s.snapshot = r.Snapshot
 	ctx, cancel := context.WithCancel(context.Background())
@@ -263,7 +274,10 @@ func (s *session) account() account {
 		case textegress.KindJoined:
 			a.joins++
 		case textegress.KindOutageStarted:
-			a.outages = append(a.outages, outage{cause: ev.Cause, began: at, end: -1, since: time.Unix(0, ev.SinceUnixNS)})
+			a.outages = append(a.outages, outage{
+				cause: ev.Cause, began: at, end: -1,
+				since: time.Unix(0, ev.SinceUnixNS),
+			})
 		case textegress.KindOutageEnded:
 			a.outages[len(a.outages)-1].end = at
 		}
@@ -285,9 +299,10 @@ func (s *session) complete(c *crowd) bool {
 	return true
 }
 
-// check fails unless each number arrived at most once, the reliable ones in order, and what is missing of a sender's numbers on a
-// channel is one run that lies, in record order, across an outage. It returns how many are missing. (Lossy ones overtake each other
-// between sender and server.)
+// check fails unless each number arrived at most once, the reliable ones in order, and what is
+// missing of a sender's numbers on a channel is one run that lies, in record order, across an
+// outage. It returns how many are missing. (Lossy ones overtake each other between sender and
+// server.)
 func (a account) check(t testing.TB, c *crowd) (missing int) {
 	t.Helper()
 	for i, n := range c.sent {
@@ -323,7 +338,8 @@ func (a account) check(t testing.TB, c *crowd) (missing int) {
 				}
 			}
 			if len(runs) > 1 || !a.across(before, after) {
-				t.Errorf("%s: missing %v, between positions %d and %d, outages %v", k, runs, before, after, a.outages)
+				t.Errorf("%s: missing %v, between positions %d and %d, outages %v", k, runs, before,
+					after, a.outages)
 			}
 		}
 	}

@@ -28,14 +28,15 @@ func everything(t *testing.T, s *session, during func()) {
 	c.end()
 	eventually(t, "all messages", func() bool { return s.complete(c) })
 	a := s.account()
-	a.outages = slices.DeleteFunc(a.outages, func(o outage) bool { return o.cause == "slow_join" }) // before the first message
+	// before the first message
+	a.outages = slices.DeleteFunc(a.outages, func(o outage) bool { return o.cause == "slow_join" })
 	if n := a.check(t, c); n != 0 || len(a.outages) != 0 || a.joins != 1 {
 		t.Errorf("%d missing, outages %v, %d joins", n, a.outages, a.joins)
 	}
 }
 
-// Where UDP does not lead to the server, its TURN server does: at once if we are told to use nothing else, and by itself after a
-// while.
+// Where UDP does not lead to the server, its TURN server does: at once if we are told to use
+// nothing else, and by itself after a while.
 func TestTURN(t *testing.T) {
 	t.Parallel()
 	for _, v := range versions {
@@ -76,7 +77,8 @@ func TestUDPCutForGood(t *testing.T) {
 				s.net.set(faults{dark: true})
 				before := s.snapshot().Packets
 				begin := time.Now()
-				eventually(t, "packets again", func() bool { return s.snapshot().Packets > before+50 })
+				eventually(t, "packets again",
+					func() bool { return s.snapshot().Packets > before+50 })
 				t.Logf("packets again after %v", time.Since(begin).Round(10*time.Millisecond))
 			})
 		})
@@ -94,7 +96,10 @@ func TestRelayOnlyWithoutTURN(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = c.Join(t.Context(), room.JoinOptions{URL: l.URL, Token: token, Handler: &recording{}})
+		_, err = c.Join(t.Context(), room.JoinOptions{
+			URL: l.URL, Token: token,
+			Handler: &recording{},
+		})
 		if je, ok := errors.AsType[*room.JoinError](err); !ok || je.Phase != "relay" {
 			t.Errorf("got %v", err)
 		}

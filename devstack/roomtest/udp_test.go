@@ -11,7 +11,8 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// A network that loses, delays, reorders and repeats packets costs nothing: SCTP repairs it, also for what was sent as lossy.
+// A network that loses, delays, reorders and repeats packets costs nothing: SCTP repairs it, also
+// for what was sent as lossy.
 func TestBadNetwork(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, l *devstack.LiveKit) {
@@ -19,7 +20,10 @@ func TestBadNetwork(t *testing.T) {
 		for name, f := range map[string]faults{
 			"loss":   {loss: 0.15},
 			"jitter": {delay: 20 * time.Millisecond, jitter: 60 * time.Millisecond, twice: 0.1},
-			"all":    {loss: 0.05, twice: 0.05, delay: 5 * time.Millisecond, jitter: 30 * time.Millisecond},
+			"all": {
+				loss: 0.05, twice: 0.05, delay: 5 * time.Millisecond,
+				jitter: 30 * time.Millisecond,
+			},
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -38,8 +42,9 @@ func TestBadNetwork(t *testing.T) {
 	})
 }
 
-// Nothing passes for a while, of UDP or of everything. Up to 12 s nothing is lost. Later the server has given us up: the outage is
-// stated, and what is missing lies in it. If only UDP is cut, an ICE restart buys some seconds.
+// Nothing passes for a while, of UDP or of everything. Up to 12 s nothing is lost. Later the server
+// has given us up: the outage is stated, and what is missing lies in it. If only UDP is cut, an ICE
+// restart buys some seconds.
 func TestBlackHole(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, l *devstack.LiveKit) {
@@ -84,7 +89,8 @@ func TestBlackHole(t *testing.T) {
 				eventually(t, "the last messages", func() bool { return s.complete(c) })
 				a := s.account()
 				missing := a.check(t, c)
-				t.Logf("%d sent on each channel, %d missing, outages %v", c.sent, missing, a.outages)
+				t.Logf("%d sent on each channel, %d missing, outages %v", c.sent, missing,
+					a.outages)
 				if hole.lossless != (missing == 0) || hole.lossless != (len(a.outages) == 0) {
 					t.Errorf("%d missing, %d outages", missing, len(a.outages))
 				}
@@ -92,8 +98,10 @@ func TestBlackHole(t *testing.T) {
 					if o.cause == "slow_join" { // joined again while UDP was still cut
 						continue
 					}
-					if o.since.Before(began.Add(-3*time.Second)) || o.since.After(began.Add(time.Second)) {
-						t.Errorf("the outage is said to begin %v after the network failed", o.since.Sub(began))
+					if o.since.Before(began.Add(-3*time.Second)) ||
+						o.since.After(began.Add(time.Second)) {
+						t.Errorf("the outage is said to begin %v after the network failed",
+							o.since.Sub(began))
 					}
 				}
 			})
@@ -101,7 +109,8 @@ func TestBlackHole(t *testing.T) {
 	})
 }
 
-// The room is deleted while we are cut off. When the network works again we do not come back, which would make it again.
+// The room is deleted while we are cut off. When the network works again we do not come back, which
+// would make it again.
 func TestRoomDeletedWhileAway(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, l *devstack.LiveKit) {
@@ -119,8 +128,10 @@ func TestRoomDeletedWhileAway(t *testing.T) {
 		}
 		time.Sleep(9 * time.Second)
 		s.heal()
-		eventually(t, "the end of the recording", func() bool { return s.rec.State() != spool.StateOpen })
-		if sealed, _ := s.rec.Sealed(); sealed.Reason != recorder.ReasonSessionEnded || sealed.Status != textegress.StatusComplete {
+		eventually(t, "the end of the recording",
+			func() bool { return s.rec.State() != spool.StateOpen })
+		if sealed, _ := s.rec.Sealed(); sealed.Reason != recorder.ReasonSessionEnded ||
+			sealed.Status != textegress.StatusComplete {
 			t.Errorf("sealed: %+v", sealed)
 		}
 		if a := s.account(); a.joins != 1 || len(a.outages) != 1 {
@@ -130,8 +141,8 @@ func TestRoomDeletedWhileAway(t *testing.T) {
 	})
 }
 
-// Our address changes: what we have open leads nowhere, and nobody is told. An ICE restart from new sockets, over a new websocket,
-// saves the connection and everything that was sent meanwhile.
+// Our address changes: what we have open leads nowhere, and nobody is told. An ICE restart from new
+// sockets, over a new websocket, saves the connection and everything that was sent meanwhile.
 func TestAddressChange(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, l *devstack.LiveKit) {

@@ -17,25 +17,30 @@ import (
 	"github.com/syncflow/textegress/internal/objstore/objtest"
 )
 
-// frontEnd is a proxy before the real store that changes of requests what such proxies are known to change.
+// frontEnd is a proxy before the real store that changes of requests what such proxies are known to
+// change.
 func frontEnd(t *testing.T) string {
 	t.Helper()
 	target, err := url.Parse(stack.S3.Endpoint)
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := httptest.NewServer(&httputil.ReverseProxy{ErrorLog: log.New(io.Discard, "", 0), Rewrite: func(r *httputil.ProxyRequest) {
-		r.SetURL(target)
-		r.Out.Host = r.In.Host // the signature is for the name that was asked
-		r.SetXForwarded()
-		r.Out.Header.Set("Accept-Encoding", "gzip, br")
-		r.Out.Header.Set("Via", "1.1 front-end")
-		r.Out.Header.Set("User-Agent", "front-end")
-		r.Out.Header.Set("Content-Type", strings.ToLower(r.In.Header.Get("Content-Type"))+";front-end")
-		q := r.In.URL.Query()
-		q.Del("x-id")
-		r.Out.URL.RawQuery = q.Encode()
-	}})
+	srv := httptest.NewServer(&httputil.ReverseProxy{
+		ErrorLog: log.New(io.Discard, "", 0),
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.Out.Host = r.In.Host // the signature is for the name that was asked
+			r.SetXForwarded()
+			r.Out.Header.Set("Accept-Encoding", "gzip, br")
+			r.Out.Header.Set("Via", "1.1 front-end")
+			r.Out.Header.Set("User-Agent", "front-end")
+			r.Out.Header.Set("Content-Type", strings.ToLower(r.In.Header.Get("Content-Type"))+
+				";front-end")
+			q := r.In.URL.Query()
+			q.Del("x-id")
+			r.Out.URL.RawQuery = q.Encode()
+		},
+	})
 	t.Cleanup(srv.Close)
 	return srv.URL
 }
@@ -57,12 +62,14 @@ func TestUnfinishedUploads(t *testing.T) {
 	o := options(t)
 	client := stack.S3.Client()
 	begin := func(key string) {
-		if _, err := client.CreateMultipartUpload(t.Context(), &awss3.CreateMultipartUploadInput{Bucket: &o.Bucket, Key: &key}); err != nil {
+		if _, err := client.CreateMultipartUpload(t.Context(),
+			&awss3.CreateMultipartUploadInput{Bucket: &o.Bucket, Key: &key}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	begun := func() []string {
-		out, err := client.ListMultipartUploads(t.Context(), &awss3.ListMultipartUploadsInput{Bucket: &o.Bucket})
+		out, err := client.ListMultipartUploads(t.Context(),
+			&awss3.ListMultipartUploadsInput{Bucket: &o.Bucket})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -33,7 +33,8 @@ func newBad(t *testing.T) *bad {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())
+	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()),
+		zerolog.Nop())
 	p := toxiproxy.NewProxy(server, t.Name(), "127.0.0.1:0", u.Host)
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
@@ -48,7 +49,10 @@ func newBad(t *testing.T) *bad {
 // toxic adds one: https://github.com/Shopify/toxiproxy#toxics names them and their attributes.
 func (b *bad) toxic(kind, stream string, attributes map[string]any) {
 	b.t.Helper()
-	text, err := json.Marshal(map[string]any{"name": kind + stream, "type": kind, "stream": stream, "toxicity": 1, "attributes": attributes})
+	text, err := json.Marshal(map[string]any{
+		"name": kind + stream, "type": kind, "stream": stream,
+		"toxicity": 1, "attributes": attributes,
+	})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -68,8 +72,9 @@ func (b *bad) bucket() *s3.Bucket {
 	return open(b.t, o)
 }
 
-// TestBrokenNetworks: each of them ends every operation with a transient error within a bounded time, and what was stored
-// is never a part of an object. When the network works again, so does the bucket.
+// TestBrokenNetworks: each of them ends every operation with a transient error within a bounded
+// time, and what was stored is never a part of an object. When the network works again, so does the
+// bucket.
 func TestBrokenNetworks(t *testing.T) {
 	for _, tc := range []struct {
 		name, kind, stream string
@@ -80,8 +85,14 @@ func TestBrokenNetworks(t *testing.T) {
 		{"black hole for what we send", "timeout", "upstream", map[string]any{"timeout": 0}},
 		{"black hole for the answers", "timeout", "downstream", map[string]any{"timeout": 0}},
 		{"closed after a while", "timeout", "downstream", map[string]any{"timeout": 100}},
-		{"cut in the middle of the body", "limit_data", "upstream", map[string]any{"bytes": 100 << 10}},
-		{"cut in the middle of the answer", "limit_data", "downstream", map[string]any{"bytes": 100}},
+		{
+			"cut in the middle of the body", "limit_data", "upstream",
+			map[string]any{"bytes": 100 << 10},
+		},
+		{
+			"cut in the middle of the answer", "limit_data", "downstream",
+			map[string]any{"bytes": 100},
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -96,7 +107,8 @@ func TestBrokenNetworks(t *testing.T) {
 				t.Helper()
 				if err == nil {
 					t.Errorf("%s succeeded", op)
-				} else if e, _ := errors.AsType[*objstore.Error](err); e == nil || e.Permanent || e.NotFound || errors.Is(err, objstore.ErrDiffers) {
+				} else if e, _ := errors.AsType[*objstore.Error](err); e == nil || e.Permanent ||
+					e.NotFound || errors.Is(err, objstore.ErrDiffers) {
 					t.Errorf("%s = %v, want a transient error", op, err)
 				} else if text := objstore.Redacted(err, ""); strings.Contains(text, "room/") {
 					t.Errorf("%s: a key in %q", op, text)
@@ -105,19 +117,24 @@ func TestBrokenNetworks(t *testing.T) {
 			start := time.Now()
 			check("Upload", b.Upload(t.Context(), "room/small", small))
 			check("Upload in parts", b.Upload(t.Context(), "room/large", large))
-			if tc.kind != "limit_data" || tc.stream != "upstream" { // there too little is sent to meet it
+			// there too little is sent to meet it
+			if tc.kind != "limit_data" || tc.stream != "upstream" {
 				_, err := b.Stat(t.Context(), "room/there")
 				check("Stat", err)
 			}
 			if tc.kind != "limit_data" || tc.stream == "downstream" {
-				check("Verify", objstore.Verify(t.Context(), b, "room/there", small.Size, small.SHA256))
+				check("Verify", objstore.Verify(t.Context(), b, "room/there", small.Size,
+					small.SHA256))
 				for _, err := range b.List(t.Context(), "room/") {
 					check("List", err)
 				}
 			}
 			t.Logf("noticed everything within %v", time.Since(start).Round(time.Millisecond))
 			n.cure()
-			for key, o := range map[string]objstore.Object{"room/small": small, "room/large": large, "room/there": small} {
+			for key, o := range map[string]objstore.Object{
+				"room/small": small, "room/large": large,
+				"room/there": small,
+			} {
 				err := objstore.Verify(t.Context(), b, key, o.Size, o.SHA256)
 				if err != nil && !b.IsNotFound(err) {
 					// One more: an idle connection may be one of the broken ones.
@@ -136,7 +153,8 @@ func TestBrokenNetworks(t *testing.T) {
 	}
 }
 
-// TestSlowNetworks: on a line on which something moves all the time, everything succeeds, however long it takes.
+// TestSlowNetworks: on a line on which something moves all the time, everything succeeds, however
+// long it takes.
 func TestSlowNetworks(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
@@ -147,15 +165,20 @@ func TestSlowNetworks(t *testing.T) {
 		{"latency", func(n *bad) {
 			n.toxic("latency", "downstream", map[string]any{"latency": 300, "jitter": 100})
 		}, 1 << 20, 200 * time.Millisecond},
-		{"narrow", func(n *bad) { // longer than the stall timeout, most of it after the last byte was handed over
+		// longer than the stall timeout, most of it after the last byte was handed over
+		{"narrow", func(n *bad) {
 			n.toxic("bandwidth", "upstream", map[string]any{"rate": 128})
 		}, 1 << 20, stall},
 		{"narrow for what comes back", func(n *bad) {
 			n.toxic("bandwidth", "downstream", map[string]any{"rate": 256})
 		}, 1 << 20, 0},
-		{"slow to close", func(n *bad) { n.toxic("slow_close", "downstream", map[string]any{"delay": 1000}) }, 1 << 20, 0},
+		{"slow to close", func(n *bad) {
+			n.toxic("slow_close", "downstream",
+				map[string]any{"delay": 1000})
+		}, 1 << 20, 0},
 		{"in slices", func(n *bad) {
-			n.toxic("slicer", "upstream", map[string]any{"average_size": 4096, "size_variation": 4000, "delay": 100})
+			n.toxic("slicer", "upstream",
+				map[string]any{"average_size": 4096, "size_variation": 4000, "delay": 100})
 		}, 1 << 20, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

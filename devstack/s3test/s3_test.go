@@ -100,7 +100,10 @@ func TestMistakes(t *testing.T) {
 		change func(*s3.Options)
 		remedy string
 	}{
-		"wrong secret key":   {func(o *s3.Options) { o.SecretKey = "not the secret key of anybody" }, "SECRET_KEY"},
+		"wrong secret key": {func(o *s3.Options) {
+			o.SecretKey = "not the secret " +
+				"key of anybody"
+		}, "SECRET_KEY"},
 		"unknown access key": {func(o *s3.Options) { o.AccessKey = "AKNOBODY" }, "ACCESS_KEY"},
 		"no such bucket":     {func(o *s3.Options) { o.Bucket = "no-such-bucket" }, "BUCKET_NAME"},
 		"TLS on a plain port": {func(o *s3.Options) {
@@ -111,13 +114,15 @@ func TestMistakes(t *testing.T) {
 			o := options(t)
 			tc.change(&o)
 			b := open(t, o)
-			err := b.Upload(t.Context(), "room/alice.txt", objstore.Bytes([]byte("x"), "text/plain"))
+			err := b.Upload(t.Context(), "room/alice.txt",
+				objstore.Bytes([]byte("x"), "text/plain"))
 			e, _ := errors.AsType[*objstore.Error](err)
 			if e == nil || !b.IsPermanent(err) || !strings.Contains(e.Remedy, tc.remedy) {
 				t.Fatalf("Upload = %v, want a permanent error that names %s", err, tc.remedy)
 			}
 			t.Log(objstore.Redacted(err, ""))
-			if strings.Contains(err.Error(), o.SecretKey) || strings.Contains(objstore.Redacted(err, ""), "alice") {
+			if strings.Contains(err.Error(), o.SecretKey) ||
+				strings.Contains(objstore.Redacted(err, ""), "alice") {
 				t.Errorf("%v says too much", err)
 			}
 		})
@@ -134,7 +139,8 @@ func TestServerGoesAwayInTheMiddle(t *testing.T) {
 	interrupted := large
 	interrupted.Open = func() (r readSeekCloser, err error) {
 		r, err = openWhole()
-		return &pausingReader{readSeekCloser: r, at: 40 << 20, reached: reached, resume: killed}, err
+		return &pausingReader{readSeekCloser: r, at: 40 << 20, reached: reached, resume: killed},
+			err
 	}
 	result := make(chan error, 1)
 	go func() { result <- b.Upload(t.Context(), "large", interrupted) }()
@@ -146,7 +152,8 @@ func TestServerGoesAwayInTheMiddle(t *testing.T) {
 	if err := <-result; err == nil || b.IsPermanent(err) {
 		t.Errorf("Upload = %v, want a transient error", err)
 	}
-	if _, err := b.Stat(t.Context(), "large"); err == nil || b.IsPermanent(err) || b.IsNotFound(err) {
+	if _, err := b.Stat(t.Context(), "large"); err == nil || b.IsPermanent(err) ||
+		b.IsNotFound(err) {
 		t.Errorf("Stat while it is away = %v, want a transient error", err)
 	}
 	if err := stack.S3.Start(t.Context()); err != nil {
@@ -163,8 +170,8 @@ func TestServerGoesAwayInTheMiddle(t *testing.T) {
 	}
 }
 
-// TestDamageInTheStoreIsFound changes bytes behind the server's back. It keeps the checksum that it computed at the upload,
-// so only reading back shows that.
+// TestDamageInTheStoreIsFound changes bytes behind the server's back. It keeps the checksum that it
+// computed at the upload, so only reading back shows that.
 func TestDamageInTheStoreIsFound(t *testing.T) {
 	o := options(t)
 	o.Checksums = false
@@ -173,10 +180,12 @@ func TestDamageInTheStoreIsFound(t *testing.T) {
 	if err := b.Upload(t.Context(), "k", obj); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(stack.S3.BucketDir(o.Bucket), "k"), []byte("c0ntent"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(stack.S3.BucketDir(o.Bucket), "k"), []byte("c0ntent"),
+		0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := objstore.Verify(t.Context(), b, "k", obj.Size, obj.SHA256); !errors.Is(err, objstore.ErrDiffers) {
+	if err := objstore.Verify(t.Context(), b, "k", obj.Size, obj.SHA256); !errors.Is(err,
+		objstore.ErrDiffers) {
 		t.Errorf("Verify = %v, want ErrDiffers", err)
 	}
 }

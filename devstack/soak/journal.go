@@ -26,7 +26,10 @@ func newJournal(r *devstack.Recorder) (*journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &journal{r: r, log: log, stop: make(chan struct{}), done: make(chan struct{}), in: map[string]string{}}
+	j := &journal{
+		r: r, log: log, stop: make(chan struct{}), done: make(chan struct{}),
+		in: map[string]string{},
+	}
 	go j.follow()
 	return j, nil
 }
@@ -71,7 +74,8 @@ func (j *journal) joined(ctx context.Context, session string) (string, error) {
 			return id, err
 		}
 		if err := wait(ctx, 20*time.Millisecond); err != nil {
-			return "", fmt.Errorf("session %s was not joined: %w\n%s", session, err, j.r.LogTail(3000))
+			return "", fmt.Errorf("session %s was not joined: %w\n%s", session, err,
+				j.r.LogTail(3000))
 		}
 	}
 }

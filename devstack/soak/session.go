@@ -24,7 +24,8 @@ func (s *soak) open(ctx context.Context) (devstack.Session, error) {
 	if err != nil {
 		return x, err
 	}
-	if err := s.stack.SyncFlow.Announce(ctx, p, devstack.DeviceGroup, devstack.Announcement(x.ID, x.LivekitRoomName)); err != nil {
+	if err := s.stack.SyncFlow.Announce(ctx, p, devstack.DeviceGroup,
+		devstack.Announcement(x.ID, x.LivekitRoomName)); err != nil {
 		return x, err
 	}
 	_, err = s.log.joined(ctx, x.ID)
@@ -65,19 +66,24 @@ func (s *soak) close(ctx context.Context, v *standing) error {
 	if _, err := s.r.AwaitUploaded(ctx, egress); err != nil {
 		return err
 	}
-	folders, err := filepath.Glob(filepath.Join(s.stack.S3.BucketDir(p.Bucket), "*", v.session.LivekitRoomName))
+	folders, err := filepath.Glob(filepath.Join(s.stack.S3.BucketDir(p.Bucket), "*",
+		v.session.LivekitRoomName))
 	if err != nil || len(folders) != 1 {
-		return fmt.Errorf("session %s is in %d places of the bucket (%w)", v.session.ID, len(folders), err)
+		return fmt.Errorf("session %s is in %d places of the bucket (%w)", v.session.ID,
+			len(folders), err)
 	}
-	manifests, err := filepath.Glob(filepath.Join(folders[0], "text-egress", "*", "*", textegress.ManifestName))
+	manifests, err := filepath.Glob(filepath.Join(folders[0], "text-egress", "*", "*",
+		textegress.ManifestName))
 	if err != nil || len(manifests) != 1 {
-		return fmt.Errorf("session %s has %d recordings, want one (%w)", v.session.ID, len(manifests), err)
+		return fmt.Errorf("session %s has %d recordings, want one (%w)", v.session.ID,
+			len(manifests), err)
 	}
 	if err := s.compare(v, filepath.Dir(manifests[0])); err != nil {
 		return fmt.Errorf("session %s: %w", v.session.ID, err)
 	}
 	s.log.forget(v.session.ID)
-	return errors.Join(s.stack.SyncFlow.DeleteSession(ctx, p, v.session.ID), os.RemoveAll(folders[0]))
+	return errors.Join(s.stack.SyncFlow.DeleteSession(ctx, p, v.session.ID),
+		os.RemoveAll(folders[0]))
 }
 
 // closeRooms ends the sessions that stayed.
@@ -104,7 +110,8 @@ type sentStream struct {
 	content []byte
 }
 
-// visit has participants come, send and go: some late, one of them twice, and one who sends a text and a file.
+// visit has participants come, send and go: some late, one of them twice, and one who sends a text
+// and a file.
 func (v *standing) visit(ctx context.Context, s *soak) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
@@ -113,7 +120,8 @@ func (v *standing) visit(ctx context.Context, s *soak) error {
 	p := s.stack.SyncFlow.Projects[0]
 	c := s.stack.Class(p, v.session)
 	c.Seed, c.Learners, c.Messages, c.Late, c.Rejoin, c.Lossy = seed, 3, 40, 1, 1, 0.1
-	c.Identity = func(i int) string { return fmt.Sprintf("learner-%d-%d", v.visits%8, i+1) } // some come again
+	// some come again
+	c.Identity = func(i int) string { return fmt.Sprintf("learner-%d-%d", v.visits%8, i+1) }
 	var wg sync.WaitGroup
 	var streamErr error
 	wg.Go(func() { streamErr = v.stream(ctx, s, seed) })
@@ -131,8 +139,8 @@ func (v *standing) visit(ctx context.Context, s *soak) error {
 	}
 	s.came.Add(int64(len(rep.Sent)))
 	if ctx.Err() == nil && err != nil {
-		// A participant could not join or lost its connection, as happens on a machine that is busy; the SDK drops what is sent
-		// meanwhile. The error begins with who it was.
+		// A participant could not join or lost its connection, as happens on a machine that is
+		// busy; the SDK drops what is sent meanwhile. The error begins with who it was.
 		for id := range rep.Sent {
 			if strings.Contains(err.Error(), id+":") {
 				v.broken[id] = true
@@ -163,7 +171,8 @@ func (v *standing) stream(ctx context.Context, s *soak, seed uint64) error {
 	if err == nil {
 		err = l.SendText(ctx, "essay", text)
 		if err == nil {
-			err = l.SendFile(ctx, "files", fmt.Sprintf("file-%d.bin", seed), int64(len(file)), bytes.NewReader(file))
+			err = l.SendFile(ctx, "files", fmt.Sprintf("file-%d.bin", seed), int64(len(file)),
+				bytes.NewReader(file))
 		}
 		err = errors.Join(err, l.Leave(ctx))
 	}
@@ -171,7 +180,8 @@ func (v *standing) stream(ctx context.Context, s *soak, seed uint64) error {
 		s.unknown.Add(1)
 		return nil
 	}
-	v.streams = append(v.streams, sentStream{textegress.KindByteStream, id, file}, sentStream{textegress.KindTextStream, id, []byte(text)})
+	v.streams = append(v.streams, sentStream{textegress.KindByteStream, id, file},
+		sentStream{textegress.KindTextStream, id, []byte(text)})
 	return err
 }
 
@@ -189,11 +199,15 @@ func (s *soak) compare(v *standing, dir string) error {
 		}
 		switch m.Kind {
 		case textegress.KindData:
-			got[m.Identity] = append(got[m.Identity], classroom.Received{Topic: m.Topic, Payload: m.Payload(), Reliable: m.Reliable != nil && *m.Reliable})
+			got[m.Identity] = append(got[m.Identity], classroom.Received{
+				Topic:   m.Topic,
+				Payload: m.Payload(), Reliable: m.Reliable != nil && *m.Reliable,
+			})
 		case textegress.KindByteStream, textegress.KindTextStream:
 			content := m.Payload()
 			if m.Stream.File != "" {
-				if content, err = os.ReadFile(filepath.Join(dir, filepath.FromSlash(m.Stream.File))); err != nil {
+				if content, err = os.ReadFile(filepath.Join(dir,
+					filepath.FromSlash(m.Stream.File))); err != nil {
 					return err
 				}
 			}
@@ -214,7 +228,8 @@ func (s *soak) compare(v *standing, dir string) error {
 	for _, x := range v.streams {
 		k := sentKey{x.kind, x.id, string(x.content)}
 		if streams[k] == 0 {
-			return fmt.Errorf("%s: a %s of %d bytes is not delivered, or not called complete", x.id, x.kind, len(x.content))
+			return fmt.Errorf("%s: a %s of %d bytes is not delivered, or not called complete", x.id,
+				x.kind, len(x.content))
 		}
 		streams[k]--
 		s.files.Add(1)

@@ -1,6 +1,7 @@
-// Package soak has the real binary record sessions that begin and end, with participants who come and go, beside rooms that stay for
-// the whole time, and looks whether it ends where it began: in live heap, goroutines, open files and disk. Everything that was sent
-// must be delivered. It judges nothing by time, so other work on the machine does not disturb it.
+// Package soak has the real binary record sessions that begin and end, with participants who come
+// and go, beside rooms that stay for the whole time, and looks whether it ends where it began: in
+// live heap, goroutines, open files and disk. Everything that was sent must be delivered. It judges
+// nothing by time, so other work on the machine does not disturb it.
 package soak
 
 import (
@@ -26,10 +27,12 @@ type Options struct {
 	Out      io.Writer
 }
 
-// retention is short, so that what a recording leaves behind is seen within the run. The recorder looks every half minute.
+// retention is short, so that what a recording leaves behind is seen within the run. The recorder
+// looks every half minute.
 const retention = 5 * time.Second
 
-// most sessions that come and go at once; on a machine that is slower than Rate it is this that holds it back.
+// most sessions that come and go at once; on a machine that is slower than Rate it is this that
+// holds it back.
 const most = 24
 
 // soak is a run.
@@ -43,20 +46,21 @@ type soak struct {
 	stay []*standing
 	seed atomic.Uint64
 
-	ended       atomic.Int64 // sessions that are over and accounted for
-	active      atomic.Int64 // sessions that come and go, now
-	messages    atomic.Int64 // sent, and found in what was delivered
-	files       atomic.Int64 // likewise, streams of texts too
-	came        atomic.Int64 // participants
-	unknown     atomic.Int64 // of these, whose connection broke, so that what they sent is not known
+	ended    atomic.Int64 // sessions that are over and accounted for
+	active   atomic.Int64 // sessions that come and go, now
+	messages atomic.Int64 // sent, and found in what was delivered
+	files    atomic.Int64 // likewise, streams of texts too
+	came     atomic.Int64 // participants
+	// of these, whose connection broke, so that what they sent is not known
+	unknown     atomic.Int64
 	mu          sync.Mutex
 	failures    []error
 	failed      chan struct{} // closed at the first failure
 	failureOnce sync.Once
 }
 
-// Run runs the soak and prints its curve, its states and its verdict. An error is a state outside of the tolerance, or something that
-// was sent and is not delivered.
+// Run runs the soak and prints its curve, its states and its verdict. An error is a state outside
+// of the tolerance, or something that was sent and is not delivered.
 func Run(ctx context.Context, o Options) error {
 	dir, err := filepath.Abs(o.Dir)
 	if err != nil {
@@ -65,7 +69,10 @@ func Run(ctx context.Context, o Options) error {
 	o.Dir = dir
 	st, err := devstack.Start(ctx, devstack.Options{
 		Dir: filepath.Join(dir, "servers"), SyncFlow: devstack.Crowd,
-		LiveKit: devstack.LiveKitOptions{LogLevel: "error", EmptyTimeout: 6 * time.Hour, DepartureTimeout: 6 * time.Hour},
+		LiveKit: devstack.LiveKitOptions{
+			LogLevel: "error", EmptyTimeout: 6 * time.Hour,
+			DepartureTimeout: 6 * time.Hour,
+		},
 	})
 	if err != nil {
 		return err
@@ -75,7 +82,8 @@ func Run(ctx context.Context, o Options) error {
 	if err := st.SyncFlow.Control(ctx, devstack.Settings{NoListener: true}); err != nil {
 		return err
 	}
-	s.r, err = st.StartRecorder(ctx, filepath.Join(dir, "recorder"), "LOG_FORMAT=json", "RETENTION="+retention.String(), "SEGMENT_AGE=1m")
+	s.r, err = st.StartRecorder(ctx, filepath.Join(dir, "recorder"), "LOG_FORMAT=json",
+		"RETENTION="+retention.String(), "SEGMENT_AGE=1m")
 	if err != nil {
 		return err
 	}
@@ -95,7 +103,8 @@ func (s *soak) run(ctx context.Context) error {
 		}
 		s.stay = append(s.stay, &standing{session: x})
 	}
-	fmt.Fprintf(s.o.Out, "%d rooms stay; %g sessions begin every minute\n\n%s\n", s.o.Rooms, s.o.Rate, header)
+	fmt.Fprintf(s.o.Out, "%d rooms stay; %g sessions begin every minute\n\n%s\n", s.o.Rooms,
+		s.o.Rate, header)
 	warm := max(s.o.Duration/6, 20*time.Second)
 	if err := s.churn(ctx, warm); err != nil {
 		return err
@@ -117,21 +126,24 @@ func (s *soak) run(ctx context.Context) error {
 	if err := s.r.Stop(ctx); err != nil {
 		return err
 	}
-	fmt.Fprintf(s.o.Out, "\n%d sessions have begun and ended, %d messages and %d streams and files were sent and are delivered.\n",
+	fmt.Fprintf(s.o.Out, "\n%d sessions have begun and ended, %d messages and %d streams and "+
+		"files were sent and are delivered.\n",
 		s.ended.Load(), s.messages.Load(), s.files.Load())
 	if n := s.unknown.Load(); n > 0 {
-		fmt.Fprintf(s.o.Out, "%d of %d participants could not join or lost their connection: what these sent is not known, and does not count.\n",
+		fmt.Fprintf(s.o.Out, "%d of %d participants could not join or lost their connection: "+
+			"what these sent is not known, and does not count.\n",
 			n, s.came.Load())
 	}
 	err = verdict(s.o.Out, begin, end)
 	if s.unknown.Load() > s.came.Load()/5 {
-		err = errors.Join(err, errors.New("of too many participants it is not known what they sent; try a lower -rate"))
+		err = errors.Join(err, errors.New("of too many participants it is not known what they "+
+			"sent; try a lower -rate"))
 	}
 	return err
 }
 
-// churn begins sessions at the rate, and has participants come and go in the rooms that stay, until the time is over and all of
-// them are done. Each minute it prints where the recorder is.
+// churn begins sessions at the rate, and has participants come and go in the rooms that stay, until
+// the time is over and all of them are done. Each minute it prints where the recorder is.
 func (s *soak) churn(ctx context.Context, d time.Duration) error {
 	within, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
@@ -192,8 +204,8 @@ func (s *soak) hasFailed() bool {
 	}
 }
 
-// rest waits until nothing of the sessions that came and went is left but what is kept on purpose, and reads the state: the rooms
-// that stay are joined, and nobody is in them.
+// rest waits until nothing of the sessions that came and went is left but what is kept on purpose,
+// and reads the state: the rooms that stay are joined, and nobody is in them.
 func (s *soak) rest(ctx context.Context, what string) (state, error) {
 	within, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
@@ -206,7 +218,8 @@ func (s *soak) rest(ctx context.Context, what string) (state, error) {
 			break
 		}
 		if wait(within, time.Second) != nil {
-			return state{}, fmt.Errorf("the data of %d delivered recordings was not removed, with a retention of %v\n%s", n, retention, s.r.LogTail(3000))
+			return state{}, fmt.Errorf("the data of %d delivered recordings was not removed, "+
+				"with a retention of %v\n%s", n, retention, s.r.LogTail(3000))
 		}
 	}
 	// A connection to the bucket is kept for a minute and a half, with its goroutines.

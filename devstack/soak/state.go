@@ -21,8 +21,9 @@ type state struct {
 	traces     int     // recordings of which only the small state files are left
 }
 
-// tolerance is by how much the end may be above the beginning. A recording that was delivered and whose data is removed leaves a
-// trace: its state files, and what the process knows of them, for 30 days.
+// tolerance is by how much the end may be above the beginning. A recording that was delivered and
+// whose data is removed leaves a trace: its state files, and what the process knows of them, for 30
+// days.
 var tolerance = struct {
 	heapShare, heapBytes, heapPerTrace float64
 	goroutines, files                  int
@@ -39,14 +40,19 @@ func judge(begin, end state) error {
 	traces := float64(max(0, end.traces-begin.traces))
 	check := func(what string, began, ended, allowed, unit float64, name string) {
 		if ended > began+allowed {
-			errs = append(errs, fmt.Errorf("%s grew from %.1f to %.1f %s, %.1f more than the %.1f that are allowed", what, began/unit, ended/unit, name,
+			errs = append(errs, fmt.Errorf("%s grew from %.1f to %.1f %s, %.1f more than the "+
+				"%.1f that are allowed", what, began/unit, ended/unit, name,
 				(ended-began-allowed)/unit, allowed/unit))
 		}
 	}
-	check("the live heap", begin.heap, end.heap, tolerance.heapShare*begin.heap+tolerance.heapBytes+tolerance.heapPerTrace*traces, 1<<10, "KB")
-	check("the number of goroutines", float64(begin.goroutines), float64(end.goroutines), float64(tolerance.goroutines), 1, "goroutines")
-	check("the number of open files", float64(begin.files), float64(end.files), float64(tolerance.files), 1, "files")
-	check("the data directory", begin.disk, end.disk, tolerance.diskBytes+tolerance.diskPerTrace*traces, 1<<10, "KB")
+	check("the live heap", begin.heap, end.heap, tolerance.heapShare*begin.heap+tolerance.heapBytes+
+		tolerance.heapPerTrace*traces, 1<<10, "KB")
+	check("the number of goroutines", float64(begin.goroutines), float64(end.goroutines),
+		float64(tolerance.goroutines), 1, "goroutines")
+	check("the number of open files", float64(begin.files), float64(end.files),
+		float64(tolerance.files), 1, "files")
+	check("the data directory", begin.disk, end.disk, tolerance.diskBytes+
+		tolerance.diskPerTrace*traces, 1<<10, "KB")
 	return errors.Join(errs...)
 }
 
@@ -55,16 +61,24 @@ func verdict(out io.Writer, begin, end state) error {
 	n := max(0, end.traces-begin.traces)
 	fmt.Fprintf(out, "\n%-28s %10s %10s %10s   %s\n", "", "begins", "ends", "difference", "allowed")
 	row := func(what string, began, ended float64, allowed string) {
-		fmt.Fprintf(out, "%-28s %10.0f %10.0f %+10.0f   %s\n", what, began, ended, ended-began, allowed)
+		fmt.Fprintf(out, "%-28s %10.0f %10.0f %+10.0f   %s\n", what, began, ended, ended-began,
+			allowed)
 	}
-	row("live heap (KB)", begin.heap/1024, end.heap/1024, fmt.Sprintf("%.0f %%, %.0f KB, and %.0f KB for each of %d recordings whose data was removed",
-		tolerance.heapShare*100, tolerance.heapBytes/1024, tolerance.heapPerTrace/1024, n))
-	row("goroutines", float64(begin.goroutines), float64(end.goroutines), fmt.Sprint(tolerance.goroutines))
+	row("live heap (KB)", begin.heap/1024, end.heap/1024,
+		fmt.Sprintf("%.0f %%, %.0f KB, and %.0f KB for each of %d recordings whose data "+
+			"was removed",
+			tolerance.heapShare*100, tolerance.heapBytes/1024, tolerance.heapPerTrace/1024, n))
+	row("goroutines", float64(begin.goroutines), float64(end.goroutines),
+		fmt.Sprint(tolerance.goroutines))
 	row("open files", float64(begin.files), float64(end.files), fmt.Sprint(tolerance.files))
-	row("data directory (KB)", begin.disk/1024, end.disk/1024, fmt.Sprintf("%.0f KB, and %.0f KB for each of these", tolerance.diskBytes/1024, tolerance.diskPerTrace/1024))
-	row("resident memory (KB)", begin.rss/1024, end.rss/1024, "not judged: it depends on the last collection")
+	row("data directory (KB)", begin.disk/1024, end.disk/1024,
+		fmt.Sprintf("%.0f KB, and %.0f KB for each of these", tolerance.diskBytes/1024,
+			tolerance.diskPerTrace/1024))
+	row("resident memory (KB)", begin.rss/1024, end.rss/1024,
+		"not judged: it depends on the last collection")
 	if n > 0 {
-		fmt.Fprintf(out, "\nFor each recording whose data was removed that is %.1f KB of heap and %.1f KB on disk; its state files are kept for 30 days.\n",
+		fmt.Fprintf(out, "\nFor each recording whose data was removed that is %.1f KB of heap "+
+			"and %.1f KB on disk; its state files are kept for 30 days.\n",
 			(end.heap-begin.heap)/1024/float64(n), (end.disk-begin.disk)/1024/float64(n))
 	}
 	err := judge(begin, end)
@@ -109,7 +123,8 @@ func (s *soak) look(ctx context.Context, what string) (state, error) {
 	if err := s.disk(&st); err != nil {
 		return st, err
 	}
-	fmt.Fprintf(s.o.Out, "%-8s %7.0f KB %5.0f MB  %10d  %5d %6.0f KB  %12d  %6d  %s\n", time.Since(s.began).Round(time.Second), st.heap/1024, st.rss/(1<<20),
+	fmt.Fprintf(s.o.Out, "%-8s %7.0f KB %5.0f MB  %10d  %5d %6.0f KB  %12d  %6d  %s\n",
+		time.Since(s.began).Round(time.Second), st.heap/1024, st.rss/(1<<20),
 		st.goroutines, st.files, st.disk/1024, s.active.Load(), s.ended.Load(), what)
 	return st, nil
 }

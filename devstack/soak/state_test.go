@@ -17,15 +17,30 @@ func TestJudge(t *testing.T) {
 		end  state
 		want string // "" is inside
 	}{
-		"the same":                    {begin, ""},
-		"less":                        {state{}, ""},
-		"as much more as is allowed":  {with(func(s *state) { s.heap += 1 << 20; s.goroutines += 8; s.files += 8; s.disk += 512 << 10 }), ""},
-		"much heap":                   {with(func(s *state) { s.heap += 1<<20 + 1<<12 }), "the live heap grew"},
-		"a goroutine for each room":   {with(func(s *state) { s.goroutines += 9 }), "goroutines"},
-		"a file for each recording":   {with(func(s *state) { s.files += 9 }), "open files"},
-		"data that is not removed":    {with(func(s *state) { s.disk += 513 << 10 }), "data directory"},
-		"traces":                      {with(func(s *state) { s.traces += 1000; s.heap += 2 << 20; s.disk += 15 << 20 }), ""},
-		"more than traces":            {with(func(s *state) { s.traces += 1000; s.heap += 4 << 20 }), "the live heap grew"},
+		"the same": {begin, ""},
+		"less":     {state{}, ""},
+		"as much more as is allowed": {with(func(s *state) {
+			s.heap += 1 << 20
+			s.goroutines += 8
+			s.files += 8
+			s.disk += 512 << 10
+		}), ""},
+		"much heap": {
+			with(func(s *state) { s.heap += 1<<20 + 1<<12 }),
+			"the live heap grew",
+		},
+		"a goroutine for each room": {with(func(s *state) { s.goroutines += 9 }), "goroutines"},
+		"a file for each recording": {with(func(s *state) { s.files += 9 }), "open files"},
+		"data that is not removed": {
+			with(func(s *state) { s.disk += 513 << 10 }),
+			"data directory",
+		},
+		"traces": {
+			with(func(s *state) { s.traces += 1000; s.heap += 2 << 20; s.disk += 15 << 20 }), "",
+		},
+		"more than traces": {
+			with(func(s *state) { s.traces += 1000; s.heap += 4 << 20 }), "the live heap grew",
+		},
 		"resident memory is no state": {with(func(s *state) { s.rss = 1 << 40 }), ""},
 	} {
 		var out bytes.Buffer

@@ -23,10 +23,12 @@ func TestClientAgainstTheStandIn(t *testing.T) {
 		t.Errorf("Session = %+v, %v", s, err)
 	}
 	all, err := c.Sessions(ctx)
-	if err != nil || !slices.ContainsFunc(all, func(s syncflow.Session) bool { return s.ID == x.ID && s.Active() }) {
+	if err != nil || !slices.ContainsFunc(all,
+		func(s syncflow.Session) bool { return s.ID == x.ID && s.Active() }) {
 		t.Errorf("Sessions = %+v, %v", all, err)
 	}
-	if tok, err := c.Token(ctx, x.ID, x.LivekitRoomName, "bot"); err != nil || tok.Token == "" || tok.URL == "" {
+	if tok, err := c.Token(ctx, x.ID, x.LivekitRoomName, "bot"); err != nil || tok.Token == "" ||
+		tok.URL == "" {
 		t.Errorf("Token = %v, %v", tok, err)
 	}
 	if _, err := c.Session(ctx, uuid.NewString()); !errors.Is(err, syncflow.ErrNotFound) {
@@ -35,7 +37,8 @@ func TestClientAgainstTheStandIn(t *testing.T) {
 	if _, err := stack.SyncFlow.StopSession(ctx, p, x.ID); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Token(ctx, x.ID, x.LivekitRoomName, "bot"); !errors.Is(err, syncflow.ErrSessionNotActive) {
+	if _, err := c.Token(ctx, x.ID, x.LivekitRoomName, "bot"); !errors.Is(err,
+		syncflow.ErrSessionNotActive) {
 		t.Errorf("a stopped session: %v", err)
 	}
 	if _, err := api(t, stack.SyncFlow.Foreign).Project(ctx); err != nil {
@@ -48,7 +51,8 @@ func TestClientAgainstTheStandIn(t *testing.T) {
 	}
 }
 
-// TestTokenNeedsNoLiveKit: where LiveKit has no Redis, everything about running sessions answers 500 except the token.
+// TestTokenNeedsNoLiveKit: where LiveKit has no Redis, everything about running sessions answers
+// 500 except the token.
 func TestTokenNeedsNoLiveKit(t *testing.T) {
 	ctx := t.Context()
 	x := create(t, "api-2")
@@ -57,7 +61,8 @@ func TestTokenNeedsNoLiveKit(t *testing.T) {
 	}
 	c := api(t, project())
 	_, err := c.Session(ctx, x.ID)
-	if a, ok := errors.AsType[*syncflow.APIError](err); !ok || a.Status != 500 || errors.Is(err, syncflow.ErrNotFound) {
+	if a, ok := errors.AsType[*syncflow.APIError](err); !ok || a.Status != 500 ||
+		errors.Is(err, syncflow.ErrNotFound) {
 		t.Errorf("Session = %v", err)
 	}
 	if _, err := c.Token(ctx, x.ID, x.LivekitRoomName, "bot"); err != nil {
@@ -70,7 +75,10 @@ func TestTokenNeedsNoLiveKit(t *testing.T) {
 
 func TestRegistrationThatFailedButTookEffect(t *testing.T) {
 	ctx := t.Context()
-	err := stack.SyncFlow.Control(ctx, devstack.Settings{Fail: map[string]devstack.Fault{"^POST .*/devices/register$": {Status: 500, After: true, Times: 1}}})
+	err := stack.SyncFlow.Control(ctx,
+		devstack.Settings{Fail: map[string]devstack.Fault{
+			"^POST .*/devices/register$": {Status: 500, After: true, Times: 1},
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,13 +11,15 @@ import (
 	"github.com/syncflow/textegress/devstack"
 )
 
-// The tests of this file hold no code of ours to account. They state what internal/source relies on the broker to do, so
-// that a version of RabbitMQ that behaves differently is noticed.
+// The tests of this file hold no code of ours to account. They state what internal/source relies on
+// the broker to do, so that a version of RabbitMQ that behaves differently is noticed.
 
-// TestBrokerRefusesBindingsOfAnExpiredToken is why connections are renewed before their token expires.
+// TestBrokerRefusesBindingsOfAnExpiredToken is why connections are renewed before their token
+// expires.
 func TestBrokerRefusesBindingsOfAnExpiredToken(t *testing.T) {
 	p := project()
-	if _, err := api(t, p).EnsureDevice(t.Context(), "text-egress", devstack.DeviceGroup); err != nil {
+	if _, err := api(t, p).EnsureDevice(t.Context(), "text-egress",
+		devstack.DeviceGroup); err != nil {
 		t.Fatal(err)
 	}
 	claims := p.Claims()
@@ -37,10 +39,12 @@ func TestBrokerRefusesBindingsOfAnExpiredToken(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := ch.QueueDeclare("textegress.facts", false, true, true, false, nil); err != nil {
+		if _, err := ch.QueueDeclare("textegress.facts", false, true, true, false,
+			nil); err != nil {
 			return err
 		}
-		return ch.QueueBind("textegress.facts", p.ID+"."+devstack.DeviceGroup, devstack.Exchange, false, nil)
+		return ch.QueueBind("textegress.facts", p.ID+"."+devstack.DeviceGroup, devstack.Exchange,
+			false, nil)
 	}
 	if err := bind(); err != nil {
 		t.Fatalf("with a valid token: %v", err)
@@ -55,8 +59,8 @@ func TestBrokerRefusesBindingsOfAnExpiredToken(t *testing.T) {
 	}
 }
 
-// TestBrokerDropsBindingsSilently is why the binding is asserted again and again: an exchange that is deleted and declared
-// again has lost it, and the consumer hears nothing of that.
+// TestBrokerDropsBindingsSilently is why the binding is asserted again and again: an exchange that
+// is deleted and declared again has lost it, and the consumer hears nothing of that.
 func TestBrokerDropsBindingsSilently(t *testing.T) {
 	c, err := stack.RabbitMQ.Dial()
 	if err != nil {
@@ -74,7 +78,10 @@ func TestBrokerDropsBindingsSilently(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	declare := func() { must(ch.ExchangeDeclare(x, amqp.ExchangeTopic, false, false, false, false, nil)) }
+	declare := func() {
+		must(ch.ExchangeDeclare(x, amqp.ExchangeTopic, false, false, false, false,
+			nil))
+	}
 	declare()
 	_, err = ch.QueueDeclare("textegress.facts.queue", true, true, false, false, nil)
 	must(err)
@@ -83,11 +90,14 @@ func TestBrokerDropsBindingsSilently(t *testing.T) {
 	must(err)
 	must(ch.ExchangeDelete(x, false, false))
 	declare()
-	must(ch.PublishWithContext(t.Context(), x, "k", false, false, amqp.Publishing{Body: []byte("lost")}))
+	must(ch.PublishWithContext(t.Context(), x, "k", false, false,
+		amqp.Publishing{Body: []byte("lost")}))
 	must(ch.QueueBind("textegress.facts.queue", "k", x, false, nil))
 	must(ch.QueueBind("textegress.facts.queue", "k", x, false, nil)) // twice is once
-	must(ch.PublishWithContext(t.Context(), x, "k", false, false, amqp.Publishing{Body: []byte("heard")}))
-	must(ch.PublishWithContext(t.Context(), x, "k", false, false, amqp.Publishing{Body: []byte("last")}))
+	must(ch.PublishWithContext(t.Context(), x, "k", false, false,
+		amqp.Publishing{Body: []byte("heard")}))
+	must(ch.PublishWithContext(t.Context(), x, "k", false, false,
+		amqp.Publishing{Body: []byte("last")}))
 	for _, want := range []string{"heard", "last"} {
 		select {
 		case d := <-deliveries:
@@ -101,11 +111,12 @@ func TestBrokerDropsBindingsSilently(t *testing.T) {
 	must(ch.ExchangeDelete(x, false, false))
 }
 
-// TestBrokerTellsWhyABindingIsRefused is how a SyncFlow API that does not answer the broker is told from
-// a group without a device.
+// TestBrokerTellsWhyABindingIsRefused is how a SyncFlow API that does not answer the broker is told
+// from a group without a device.
 func TestBrokerTellsWhyABindingIsRefused(t *testing.T) {
 	p := project()
-	if _, err := api(t, p).EnsureDevice(t.Context(), "text-egress", devstack.DeviceGroup); err != nil {
+	if _, err := api(t, p).EnsureDevice(t.Context(), "text-egress",
+		devstack.DeviceGroup); err != nil {
 		t.Fatal(err)
 	}
 	token, err := p.Token(p.Claims())
@@ -121,7 +132,8 @@ func TestBrokerTellsWhyABindingIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := declared.QueueDeclare("textegress.reasons", false, true, true, false, nil); err != nil {
+	if _, err := declared.QueueDeclare("textegress.reasons", false, true, true, false,
+		nil); err != nil {
 		t.Fatal(err)
 	}
 	bind := func(group, want string) {
@@ -131,12 +143,17 @@ func TestBrokerTellsWhyABindingIsRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		err = ch.QueueBind("textegress.reasons", p.ID+"."+group, devstack.Exchange, false, nil)
-		if e, ok := errors.AsType[*amqp.Error](err); !ok || e.Code != amqp.AccessRefused || !strings.Contains(e.Reason, want) {
+		if e, ok := errors.AsType[*amqp.Error](err); !ok || e.Code != amqp.AccessRefused ||
+			!strings.Contains(e.Reason, want) {
 			t.Errorf("%v, want 403 and %q", err, want)
 		}
 	}
 	bind("no-such-group", "access to topic")
-	if err := stack.SyncFlow.Control(t.Context(), devstack.Settings{Fail: map[string]devstack.Fault{"/rmq/auth/resource": {Status: 500, Times: 100}}}); err != nil {
+	if err := stack.SyncFlow.Control(t.Context(),
+		devstack.Settings{Fail: map[string]devstack.Fault{"/rmq/auth/resource": {
+			Status: 500,
+			Times:  100,
+		}}}); err != nil {
 		t.Fatal(err)
 	}
 	bind(devstack.DeviceGroup, "access to queue")

@@ -16,8 +16,8 @@ import (
 	"github.com/syncflow/textegress/internal/syncflow"
 )
 
-// stack is shared: the tests run one after the other, each with its own instance name and so its own queue. A test that
-// restarts a server leaves it running.
+// stack is shared: the tests run one after the other, each with its own instance name and so its
+// own queue. A test that restarts a server leaves it running.
 var stack *devstack.Stack
 
 func TestMain(m *testing.M) {
@@ -40,7 +40,10 @@ func project() devstack.Project { return stack.SyncFlow.Projects[0] }
 
 func api(t *testing.T, p devstack.Project) *syncflow.Client {
 	t.Helper()
-	c, err := syncflow.New(syncflow.Options{BaseURL: stack.SyncFlow.URL, Key: p.Key, Secret: p.Secret, ProjectID: p.ID})
+	c, err := syncflow.New(syncflow.Options{
+		BaseURL: stack.SyncFlow.URL, Key: p.Key,
+		Secret: p.Secret, ProjectID: p.ID,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,8 +56,10 @@ func options(t *testing.T, instance string) source.RabbitMQOptions {
 	p := project()
 	c := api(t, p)
 	return source.RabbitMQOptions{
-		Host: stack.RabbitMQ.Host, Port: stack.RabbitMQ.TLSPort, TLS: true, CAFile: stack.RabbitMQ.CAFile, VHost: stack.RabbitMQ.VHost,
-		ProjectID: p.ID, Group: devstack.DeviceGroup, Instance: instance, ProjectIndex: "0", Token: c.ProjectToken,
+		Host: stack.RabbitMQ.Host, Port: stack.RabbitMQ.TLSPort, TLS: true,
+		CAFile: stack.RabbitMQ.CAFile, VHost: stack.RabbitMQ.VHost,
+		ProjectID: p.ID, Group: devstack.DeviceGroup, Instance: instance, ProjectIndex: "0",
+		Token: c.ProjectToken,
 		Binding: func(ctx context.Context) (source.Binding, error) {
 			d, err := c.EnsureDevice(ctx, "text-egress", devstack.DeviceGroup)
 			return source.Binding{Exchange: d.ExchangeName, RoutingKey: d.BindingKey}, err
@@ -96,7 +101,10 @@ func (l *listener) lost() []source.Gap {
 func (l *listener) covers(at time.Time) {
 	l.t.Helper()
 	eventually(l.t, "the loss is told", func() bool {
-		return slices.ContainsFunc(l.lost(), func(g source.Gap) bool { return !at.Before(g.From) && !at.After(g.To) })
+		return slices.ContainsFunc(l.lost(), func(g source.Gap) bool {
+			return !at.Before(g.From) &&
+				!at.After(g.To)
+		})
 	})
 }
 
@@ -106,7 +114,12 @@ type memory struct {
 	mark source.Mark
 }
 
-func (m *memory) Load() (source.Mark, error) { m.mu.Lock(); defer m.mu.Unlock(); return m.mark, nil }
+func (m *memory) Load() (source.Mark, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.mark,
+		nil
+}
 
 func (m *memory) Save(k source.Mark) error {
 	m.mu.Lock()
@@ -179,7 +192,8 @@ func (l *listener) ready() {
 func (l *listener) hears(rooms ...string) {
 	l.t.Helper()
 	slices.Sort(rooms)
-	eventually(l.t, fmt.Sprintf("%v is heard", rooms), func() bool { return slices.Equal(l.rooms(), rooms) })
+	eventually(l.t, fmt.Sprintf("%v is heard", rooms),
+		func() bool { return slices.Equal(l.rooms(), rooms) })
 }
 
 func eventually(t *testing.T, what string, f func() bool) {
@@ -196,13 +210,18 @@ func eventually(t *testing.T, what string, f func() bool) {
 // create makes a session for our group, which must have a device for that; SyncFlow announces it.
 func create(t *testing.T, name string) devstack.Session {
 	t.Helper()
-	if _, err := api(t, project()).EnsureDevice(t.Context(), "text-egress", devstack.DeviceGroup); err != nil {
+	if _, err := api(t, project()).EnsureDevice(t.Context(), "text-egress",
+		devstack.DeviceGroup); err != nil {
 		t.Fatal(err)
 	}
 	x, err := stack.SyncFlow.CreateSession(t.Context(), project(), name, devstack.DeviceGroup)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _, _ = stack.SyncFlow.StopSession(context.WithoutCancel(t.Context()), project(), x.ID) }) // some have ended already
+	// some have ended already
+	t.Cleanup(func() {
+		_, _ = stack.SyncFlow.StopSession(context.WithoutCancel(t.Context()),
+			project(), x.ID)
+	})
 	return x
 }

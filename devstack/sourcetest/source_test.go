@@ -21,7 +21,8 @@ func TestListensOverTLSWithTheProjectToken(t *testing.T) {
 	if a := l.heard[0]; a.SessionID != x.ID || a.Backlog || a.Redelivered {
 		t.Errorf("%+v", a)
 	}
-	if s := l.State(); s.Exclusive || s.Queue != source.QueueName(project().ID, devstack.DeviceGroup, "tls") || s.LastError != "" || l.gaps() != 1 {
+	if s := l.State(); s.Exclusive || s.Queue != source.QueueName(project().ID,
+		devstack.DeviceGroup, "tls") || s.LastError != "" || l.gaps() != 1 {
 		t.Errorf("%+v", s)
 	}
 }
@@ -58,8 +59,12 @@ func TestTwoInstancesBothHear(t *testing.T) {
 func TestPoisonAndFailures(t *testing.T) {
 	l := listen(t, options(t, "poison"))
 	l.ready()
-	for _, body := range []string{"", "not JSON", `{"sessionId":"x","sessionName":"y"}`, "\xff\xfe"} {
-		if err := stack.SyncFlow.Announce(t.Context(), project(), devstack.DeviceGroup, []byte(body)); err != nil {
+	for _, body := range []string{
+		"", "not JSON", `{"sessionId":"x","sessionName":"y"}`,
+		"\xff\xfe",
+	} {
+		if err := stack.SyncFlow.Announce(t.Context(), project(), devstack.DeviceGroup,
+			[]byte(body)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -79,7 +84,8 @@ func TestDeniedLogin(t *testing.T) {
 	p.Secret = "wrong"
 	o.Token = api(t, p).ProjectToken
 	l := listen(t, o)
-	eventually(t, "the refusal is known", func() bool { return strings.Contains(l.State().LastError, "API key") })
+	eventually(t, "the refusal is known",
+		func() bool { return strings.Contains(l.State().LastError, "API key") })
 	if s := l.State(); s.Connected || strings.Contains(s.LastError, "eyJ") {
 		t.Errorf("%+v", s)
 	}
@@ -93,17 +99,30 @@ func TestWrongTLSSettingsAreExplained(t *testing.T) {
 		change func(*source.RabbitMQOptions)
 		want   string
 	}{
-		"TLS to the plain port": {func(o *source.RabbitMQOptions) { o.Port = stack.RabbitMQ.Port }, "RABBITMQ_TLS"},
-		"plain to the TLS port": {func(o *source.RabbitMQOptions) { o.TLS = false }, "RABBITMQ_TLS"},
-		"unknown authority":     {func(o *source.RabbitMQOptions) { o.CAFile = "" }, "RABBITMQ_CA_FILE"},
-		"wrong vhost":           {func(o *source.RabbitMQOptions) { o.VHost = "nowhere" }, "RABBITMQ_VHOST_NAME"},
-		"nobody there":          {func(o *source.RabbitMQOptions) { o.Port = 1 }, "RABBITMQ_PORT"},
+		"TLS to the plain port": {
+			func(o *source.RabbitMQOptions) { o.Port = stack.RabbitMQ.Port },
+			"RABBITMQ_TLS",
+		},
+		"plain to the TLS port": {
+			func(o *source.RabbitMQOptions) { o.TLS = false },
+			"RABBITMQ_TLS",
+		},
+		"unknown authority": {
+			func(o *source.RabbitMQOptions) { o.CAFile = "" },
+			"RABBITMQ_CA_FILE",
+		},
+		"wrong vhost": {
+			func(o *source.RabbitMQOptions) { o.VHost = "nowhere" },
+			"RABBITMQ_VHOST_NAME",
+		},
+		"nobody there": {func(o *source.RabbitMQOptions) { o.Port = 1 }, "RABBITMQ_PORT"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := options(t, "explained")
 			tc.change(&o)
 			r := source.Check(t.Context(), o)
-			if r[0].OK || !strings.Contains(r[0].Detail, tc.want) || strings.Contains(r[0].Detail, "eyJ") {
+			if r[0].OK || !strings.Contains(r[0].Detail, tc.want) ||
+				strings.Contains(r[0].Detail, "eyJ") {
 				t.Errorf("%+v", r[0])
 			}
 		})
@@ -136,7 +155,8 @@ func TestCheckAndDeleteQueue(t *testing.T) {
 	again.hears("check-2")
 }
 
-// TestExpiredTokenDoesNotCutTheConnection: RabbitMQ asks about a token when something is opened, not afterwards.
+// TestExpiredTokenDoesNotCutTheConnection: RabbitMQ asks about a token when something is opened,
+// not afterwards.
 func TestExpiredTokenDoesNotCutTheConnection(t *testing.T) {
 	o := options(t, "expired")
 	var expires time.Time
@@ -192,7 +212,8 @@ func TestConnectionsClosedByTheBroker(t *testing.T) {
 func TestDeletedQueueIsDeclaredAgain(t *testing.T) {
 	l := listen(t, options(t, "deleted"))
 	l.ready()
-	if _, err := stack.RabbitMQ.Ctl(t.Context(), "delete_queue", "--vhost", stack.RabbitMQ.VHost, l.State().Queue); err != nil {
+	if _, err := stack.RabbitMQ.Ctl(t.Context(), "delete_queue", "--vhost", stack.RabbitMQ.VHost,
+		l.State().Queue); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the listener is bound again", func() bool { return l.gaps() == 2 })
@@ -217,7 +238,8 @@ func TestQueueDeletedWhileWeAreDown(t *testing.T) {
 		t.Errorf("the queue was there, and announcements count as lost: %v", lost)
 	}
 	again.stop()
-	if _, err := stack.RabbitMQ.Ctl(t.Context(), "delete_queue", "--vhost", stack.RabbitMQ.VHost, queue); err != nil {
+	if _, err := stack.RabbitMQ.Ctl(t.Context(), "delete_queue", "--vhost", stack.RabbitMQ.VHost,
+		queue); err != nil {
 		t.Fatal(err)
 	}
 	create(t, "gone-1")
@@ -235,12 +257,14 @@ func TestExclusiveQueueWhereADurableOneIsRefused(t *testing.T) {
 		}
 	}
 	ctl("add_user", "limited", "limited-pw")
-	ctl("set_permissions", "-p", stack.RabbitMQ.VHost, "limited", `\.exclusive-`, `\.exclusive-`, ".*")
+	ctl("set_permissions", "-p", stack.RabbitMQ.VHost, "limited", `\.exclusive-`, `\.exclusive-`,
+		".*")
 	o := options(t, "limited")
 	o.Username, o.Password = "limited", "limited-pw"
 	l := listen(t, o)
 	l.ready()
-	if s := l.State(); !s.Exclusive || !strings.Contains(s.LastError, "permissions") || strings.Contains(s.LastError, "limited-pw") {
+	if s := l.State(); !s.Exclusive || !strings.Contains(s.LastError, "permissions") ||
+		strings.Contains(s.LastError, "limited-pw") {
 		t.Errorf("%+v", s)
 	}
 	create(t, "limited-1")
@@ -269,7 +293,8 @@ func TestQueueWithOtherPropertiesIsUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	body := devstack.Announcement("c1d2e3f4-0000-4000-8000-000000000001", "other-1")
-	if err := ch.PublishWithContext(t.Context(), "", name, false, false, amqp.Publishing{Body: body}); err != nil {
+	if err := ch.PublishWithContext(t.Context(), "", name, false, false,
+		amqp.Publishing{Body: body}); err != nil {
 		t.Fatal(err)
 	}
 	l := listen(t, o)
@@ -303,8 +328,8 @@ func TestLastDeviceOfTheGroupIsDeleted(t *testing.T) {
 	}
 }
 
-// restartBroker kills the broker and starts it again. SyncFlow's exchange, and the API's connection, are
-// gone after that.
+// restartBroker kills the broker and starts it again. SyncFlow's exchange, and the API's
+// connection, are gone after that.
 func restartBroker(t *testing.T, l *listener) {
 	t.Helper()
 	if err := stack.RabbitMQ.Kill(); err != nil {
@@ -316,8 +341,9 @@ func restartBroker(t *testing.T, l *listener) {
 	}
 }
 
-// TestZBrokerRestart is one of the last: it kills the broker, which loses the exchange until SyncFlow
-// declares it again. We declare it before, as SyncFlow does, so that the first announcement reaches us.
+// TestZBrokerRestart is one of the last: it kills the broker, which loses the exchange until
+// SyncFlow declares it again. We declare it before, as SyncFlow does, so that the first
+// announcement reaches us.
 func TestZBrokerRestart(t *testing.T) {
 	ctx := t.Context()
 	o := options(t, "restart")
@@ -356,7 +382,8 @@ func TestZBrokerRestart(t *testing.T) {
 	}
 }
 
-// TestZBrokerRestartWhileWeAreDown: the queue is still there, its binding is not, and the canary tells.
+// TestZBrokerRestartWhileWeAreDown: the queue is still there, its binding is not, and the canary
+// tells.
 func TestZBrokerRestartWhileWeAreDown(t *testing.T) {
 	o := options(t, "rebooted")
 	o.Memory = &memory{}
@@ -376,8 +403,8 @@ func TestZBrokerRestartWhileWeAreDown(t *testing.T) {
 	again.hears("rebooted-2")
 }
 
-// TestZExchangeWithOtherProperties: somebody else has declared SyncFlow's exchange differently. That is
-// survived, and what is announced there is heard.
+// TestZExchangeWithOtherProperties: somebody else has declared SyncFlow's exchange differently.
+// That is survived, and what is announced there is heard.
 func TestZExchangeWithOtherProperties(t *testing.T) {
 	o := options(t, "flags")
 	real, err := o.Binding(t.Context())
@@ -396,13 +423,15 @@ func TestZExchangeWithOtherProperties(t *testing.T) {
 	o.Binding = func(context.Context) (source.Binding, error) {
 		return source.Binding{Exchange: "textegress.flags", RoutingKey: real.RoutingKey}, nil
 	}
-	if err := ch.ExchangeDeclare("textegress.flags", amqp.ExchangeTopic, true, false, false, false, nil); err != nil {
+	if err := ch.ExchangeDeclare("textegress.flags", amqp.ExchangeTopic, true, false, false, false,
+		nil); err != nil {
 		t.Fatal(err)
 	}
 	l := listen(t, o)
 	l.ready()
 	body := devstack.Announcement("c1d2e3f4-0000-4000-8000-000000000001", "flags-1")
-	if err := ch.PublishWithContext(t.Context(), "textegress.flags", real.RoutingKey, false, false, amqp.Publishing{Body: body}); err != nil {
+	if err := ch.PublishWithContext(t.Context(), "textegress.flags", real.RoutingKey, false, false,
+		amqp.Publishing{Body: body}); err != nil {
 		t.Fatal(err)
 	}
 	l.hears("flags-1")

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// witness looks at the objects of all buckets all the time and remembers what each key held. It reads the folder of the S3
-// server, so it sees them also while the server is down.
+// witness looks at the objects of all buckets all the time and remembers what each key held. It
+// reads the folder of the S3 server, so it sees them also while the server is down.
 type witness struct {
 	root string
 	stop chan struct{}
@@ -35,7 +35,10 @@ type object struct {
 
 // watchBuckets begins to look into a folder that has one folder for each bucket.
 func watchBuckets(root string) *witness {
-	w := &witness{root: root, stop: make(chan struct{}), done: make(chan struct{}), known: map[string]object{}}
+	w := &witness{
+		root: root, stop: make(chan struct{}), done: make(chan struct{}),
+		known: map[string]object{},
+	}
 	go func() {
 		defer close(w.done)
 		tick := time.NewTicker(200 * time.Millisecond)
@@ -104,13 +107,15 @@ func (w *witness) see(key, path string) {
 	sum := sha256.Sum256(b)
 	o.sha256 = hex.EncodeToString(sum[:])
 	if known && before.sha256 != o.sha256 {
-		w.wrong = append(w.wrong, fmt.Sprintf("object %s of %d bytes was replaced by %d other bytes", key, before.size, o.size))
+		w.wrong = append(w.wrong,
+			fmt.Sprintf("object %s of %d bytes was replaced by %d other bytes", key, before.size,
+				o.size))
 	}
 	w.known[key] = o
 }
 
-// check returns what is wrong with a bucket in which the given keys are expected: replaced objects, and objects that belong to
-// no recording.
+// check returns what is wrong with a bucket in which the given keys are expected: replaced objects,
+// and objects that belong to no recording.
 func (w *witness) check(bucket string, expected map[string]bool) error {
 	w.look()
 	w.mu.Lock()

@@ -12,9 +12,10 @@ type Part struct {
 	Lines        []textegress.Message
 }
 
-// Claims checks what the manifests of one recorder's parts of a session claim about each connection against what was sent, and
-// returns what is not true. The oracle's senders send nothing that the recorder does not get, so every gap must have been
-// explained, "contiguous" must be so, and a tail must not be called complete behind which something is missing.
+// Claims checks what the manifests of one recorder's parts of a session claim about each connection
+// against what was sent, and returns what is not true. The oracle's senders send nothing that the
+// recorder does not get, so every gap must have been explained, "contiguous" must be so, and a tail
+// must not be called complete behind which something is missing.
 func Claims(sent []Sent, parts []Part) []string {
 	var wrong []string
 	stays := staysOf(sent, parts)
@@ -36,17 +37,20 @@ func Claims(sent []Sent, parts []Part) []string {
 		}
 		for _, c := range p.Completeness.Connections {
 			say := func(format string, args ...any) {
-				wrong = append(wrong, fmt.Sprintf("part %d, connection %s of %s: ", i+1, c.ParticipantSID, c.Identity)+fmt.Sprintf(format, args...))
+				wrong = append(wrong, fmt.Sprintf("part %d, connection %s of %s: ", i+1,
+					c.ParticipantSID, c.Identity)+fmt.Sprintf(format, args...))
 			}
 			q := c.Sequence
 			if q == nil && c.Packets == 0 && len(numbers[c.ParticipantSID]) == 0 {
 				continue // it came, and nothing it sent was received: nothing is claimed
 			}
 			if q == nil || q.Received != int64(len(numbers[c.ParticipantSID])) {
-				say("the account of its numbers is %+v, the transcript has %d", q, len(numbers[c.ParticipantSID]))
+				say("the account of its numbers is %+v, the transcript has %d", q,
+					len(numbers[c.ParticipantSID]))
 				continue
 			}
-			if q.UnexplainedNumbers > 0 || q.Duplicates+q.Reordered+q.Unjudged > 0 || q.BeforeFirst != nil && !q.BeforeFirst.Explained {
+			if q.UnexplainedNumbers > 0 || q.Duplicates+q.Reordered+q.Unjudged > 0 ||
+				q.BeforeFirst != nil && !q.BeforeFirst.Explained {
 				say("something is not explained: %+v", *q)
 			}
 			for n := q.First; q.Contiguous && n <= q.Last; n++ {
@@ -59,8 +63,10 @@ func Claims(sent []Sent, parts []Part) []string {
 				say("nobody had this connection")
 				continue
 			}
-			if after := s.sureAfter(q.Last); after > 0 && c.Tail != textegress.TailUnproved && lastPart[c.ParticipantSID] == i {
-				say("%d messages after number %d are missing, and its tail is called %q", after, q.Last, c.Tail)
+			if after := s.sureAfter(q.Last); after > 0 && c.Tail != textegress.TailUnproved &&
+				lastPart[c.ParticipantSID] == i {
+				say("%d messages after number %d are missing, and its tail is called %q", after,
+					q.Last, c.Tail)
 			}
 		}
 	}

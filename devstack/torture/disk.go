@@ -40,14 +40,16 @@ func diskFull() Scenario {
 
 const minFree = 3 << 20
 
-// fillDisk leaves too little room for new sessions for a while, and then none at all. Reading stands still then, and LiveKit keeps
-// the messages; when it lasts too long the rooms are left, and an outage is stated. Space that returns cures everything.
-// Whatever was written stays.
+// fillDisk leaves too little room for new sessions for a while, and then none at all. Reading
+// stands still then, and LiveKit keeps the messages; when it lasts too long the rooms are left, and
+// an outage is stated. Space that returns cures everything. Whatever was written stays.
 func fillDisk(ctx context.Context, w *World) error {
 	v := w.victims[0]
 	ballast := filepath.Join(filepath.Dir(v.data), "ballast")
 	state := func(want string) error {
-		return v.Until(ctx, "the disk is "+want, func(st devstack.RecorderStatus) bool { return st.Disk.State == want && st.Ready == (want == "ok") })
+		return v.Until(ctx, "the disk is "+want, func(st devstack.RecorderStatus) bool {
+			return st.Disk.State == want && st.Ready == (want == "ok")
+		})
 	}
 	var all []*session
 	for range 2 {
@@ -98,7 +100,8 @@ func fillDisk(ctx context.Context, w *World) error {
 				return err
 			}
 		}
-		if err := errors.Join(sleep(ctx, d), os.Remove(ballast), state("ok"), advance()); err != nil {
+		if err := errors.Join(sleep(ctx, d), os.Remove(ballast), state("ok"),
+			advance()); err != nil {
 			return err
 		}
 	}
@@ -111,7 +114,8 @@ var (
 	fullLong  = []time.Duration{10 * time.Second, 5 * time.Second, 45 * time.Second}
 )
 
-// diskAccount: as long as the disk was full for a short time only, nothing was missed of the sessions that were there before.
+// diskAccount: as long as the disk was full for a short time only, nothing was missed of the
+// sessions that were there before.
 func diskAccount(w *World, _ Verdict, outages []int) error {
 	for i, n := range outages[:2] {
 		if want := pick(w, 0, 2); n != want { // the kill's, and that of the long time

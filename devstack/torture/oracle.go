@@ -13,10 +13,11 @@ import (
 type Sent struct {
 	Identity string
 	Messages []classroom.Message
-	// Unsure are numbers of which nobody knows whether they reached LiveKit: the sender's connection broke before its buffer
-	// had drained and two more seconds had passed.
+	// Unsure are numbers of which nobody knows whether they reached LiveKit: the sender's
+	// connection broke before its buffer had drained and two more seconds had passed.
 	Unsure map[int]bool
-	// Early: the numbers up to this one may have been sent before the recorder was in the room for the first time.
+	// Early: the numbers up to this one may have been sent before the recorder was in the room for
+	// the first time.
 	Early int
 	// Burst: the numbers from this one on were sent just before the room was deleted. 0: none were.
 	Burst int
@@ -38,7 +39,8 @@ type Verdict struct {
 }
 
 func (v *Verdict) add(o Verdict) {
-	v.Sent, v.Recorded, v.Stated, v.Unsent = v.Sent+o.Sent, v.Recorded+o.Recorded, v.Stated+o.Stated, v.Unsent+o.Unsent
+	v.Sent, v.Recorded, v.Stated, v.Unsent = v.Sent+o.Sent, v.Recorded+o.Recorded,
+		v.Stated+o.Stated, v.Unsent+o.Unsent
 	v.Unaccounted += o.Unaccounted
 	v.Wrong = append(v.Wrong, o.Wrong...)
 }
@@ -48,16 +50,19 @@ func (v *Verdict) wrong(format string, args ...any) {
 }
 
 func (v Verdict) String() string {
-	return fmt.Sprintf("%d sent, %d recorded, %d stated as possibly missed, %d not known to have been sent, %d unaccounted for",
+	return fmt.Sprintf("%d sent, %d recorded, %d stated as possibly missed, %d not known to have "+
+		"been sent, %d unaccounted for",
 		v.Sent, v.Recorded, v.Stated, v.Unsent, v.Unaccounted)
 }
 
-// Judge compares what the senders of one session sent with its record: the lines of all its parts, one after the other, as one
-// recorder wrote them. tailUnproved is what the last part says about its end.
+// Judge compares what the senders of one session sent with its record: the lines of all its parts,
+// one after the other, as one recorder wrote them. tailUnproved is what the last part says about
+// its end.
 //
-// A sender's missing numbers form runs. What excuses a run is in the record between the last message before it and the first one
-// after it: an outage that began and ended there (or did not end), or, for the first run, the join. A run at the very end after
-// a burst is excused by the statement that the tail is unproved. Time plays no part in it.
+// A sender's missing numbers form runs. What excuses a run is in the record between the last
+// message before it and the first one after it: an outage that began and ended there (or did not
+// end), or, for the first run, the join. A run at the very end after a burst is excused by the
+// statement that the tail is unproved. Time plays no part in it.
 func Judge(sent []Sent, lines []textegress.Message, tailUnproved bool) Verdict {
 	var all Verdict
 	outages := outagesOf(lines)
@@ -74,7 +79,8 @@ func Judge(sent []Sent, lines []textegress.Message, tailUnproved bool) Verdict {
 	return all
 }
 
-// outage is an interval of positions in the record: it was stated at start, and the room joined again at end.
+// outage is an interval of positions in the record: it was stated at start, and the room joined
+// again at end.
 type outage struct{ start, end int }
 
 func outagesOf(lines []textegress.Message) []outage {
@@ -110,22 +116,28 @@ func judge(s Sent, lines []textegress.Message, outages []outage, tailUnproved bo
 			after = at[i]
 		}
 		v.excuse(s, r, excuses{
-			outage: slices.ContainsFunc(outages, func(o outage) bool { return before < o.start && o.end <= after }),
-			tail:   r.last == len(s.Messages) && tailUnproved,
+			outage: slices.ContainsFunc(outages, func(o outage) bool {
+				return before < o.start &&
+					o.end <= after
+			}),
+			tail: r.last == len(s.Messages) && tailUnproved,
 		}, before, after)
 	}
 	return v
 }
 
-// locate compares a sender's messages with a record. at has, for each position among that sender's messages in the record, the
-// position of the line.
+// locate compares a sender's messages with a record. at has, for each position among that sender's
+// messages in the record, the position of the line.
 func locate(s Sent, lines []textegress.Message) (d classroom.Difference, at []int) {
 	var got []classroom.Received
 	for i, m := range lines {
 		if m.Kind.IsEvent() || m.Identity != s.Identity {
 			continue
 		}
-		got = append(got, classroom.Received{Topic: m.Topic, Payload: m.Payload(), Reliable: m.Reliable == nil || *m.Reliable})
+		got = append(got, classroom.Received{
+			Topic: m.Topic, Payload: m.Payload(),
+			Reliable: m.Reliable == nil || *m.Reliable,
+		})
 		at = append(at, i)
 	}
 	return classroom.Compare(s.Messages, got), at
@@ -148,7 +160,8 @@ func (v *Verdict) excuse(s Sent, r run, e excuses, before, after int) {
 		}
 	}
 	if len(unaccounted) > 0 {
-		v.wrong("%s: nothing accounts for the numbers %s of %d (between lines %d and %d)", s.Identity, strings.Join(unaccounted, " "), len(s.Messages), before+1, after+1)
+		v.wrong("%s: nothing accounts for the numbers %s of %d (between lines %d and %d)",
+			s.Identity, strings.Join(unaccounted, " "), len(s.Messages), before+1, after+1)
 	}
 }
 
@@ -167,8 +180,9 @@ func runs(numbers []int) []run {
 	return out
 }
 
-// Union is what a sender's messages look like to two recorders of one session together: those that both missed, and what each
-// says about it. Together nothing may be missing that one of them does not state.
+// Union is what a sender's messages look like to two recorders of one session together: those that
+// both missed, and what each says about it. Together nothing may be missing that one of them does
+// not state.
 func Union(sent []Sent, a, b []textegress.Message, tailUnproved bool) Verdict {
 	var all Verdict
 	oa, ob := outagesOf(a), outagesOf(b)
@@ -189,7 +203,8 @@ func Union(sent []Sent, a, b []textegress.Message, tailUnproved bool) Verdict {
 			ja, jb := judge(s, a, oa, tailUnproved), judge(s, b, ob, tailUnproved)
 			if ja.Unaccounted+jb.Unaccounted > 0 {
 				v.Unaccounted = len(missed)
-				v.wrong("%s: both recorders miss %d messages and do not both say so", s.Identity, len(missed))
+				v.wrong("%s: both recorders miss %d messages and do not both say so", s.Identity,
+					len(missed))
 			} else {
 				v.Stated = len(missed)
 			}

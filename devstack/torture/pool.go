@@ -9,18 +9,21 @@ import (
 	"github.com/syncflow/textegress/devstack"
 )
 
-// pooled plays with a SyncFlow that has as little as the real one: five database connections, one for each running session. From
-// four sessions on it stalls for half a minute when it is asked for a session, from five on it answers nothing at all until one
-// ends. With five and more the recorder has LiveKit's keys, without which it cannot join the fifth.
+// pooled plays with a SyncFlow that has as little as the real one: five database connections, one
+// for each running session. From four sessions on it stalls for half a minute when it is asked for
+// a session, from five on it answers nothing at all until one ends. With five and more the recorder
+// has LiveKit's keys, without which it cannot join the fifth.
 func pooled(sessions int) Scenario {
 	return Scenario{
-		Name: fmt.Sprintf("pool-%d", sessions), Alone: true, LongOnly: sessions != 4 && sessions != 6, LiveKitKeys: sessions > 4,
+		Name: fmt.Sprintf("pool-%d", sessions), Alone: true, LongOnly: sessions != 4 &&
+			sessions != 6, LiveKitKeys: sessions > 4,
 		Run: func(ctx context.Context, w *World) error { return w.crowd(ctx, sessions) },
 	}
 }
 
-// backWithin is how long the recorder may take to be in all rooms again. SyncFlow may stall once for half a minute, because
-// RabbitMQ asks it something in a bad moment, but the recorder must not make it stall again and again.
+// backWithin is how long the recorder may take to be in all rooms again. SyncFlow may stall once
+// for half a minute, because RabbitMQ asks it something in a bad moment, but the recorder must not
+// make it stall again and again.
 const backWithin = 75 * time.Second
 
 // part is something that is killed or stopped, and started again.
@@ -36,7 +39,8 @@ func (w *World) scarce(ctx context.Context) error {
 	return w.rig.Stack.SyncFlow.Limit(ctx, devstack.SyncFlowLimits{})
 }
 
-// crowd runs n sessions while the recorder, LiveKit, the broker and SyncFlow itself are killed and stopped.
+// crowd runs n sessions while the recorder, LiveKit, the broker and SyncFlow itself are killed and
+// stopped.
 func (w *World) crowd(ctx context.Context, n int) error {
 	st, v := w.rig.Stack, w.victims[0]
 	if err := w.scarce(ctx); err != nil {
@@ -60,12 +64,16 @@ func (w *World) crowd(ctx context.Context, n int) error {
 	}
 	parts := []part{
 		{"recorder killed", func(ctx context.Context) error { return v.killFor(ctx, 0) }},
-		{"recorder stopped (SIGTERM)", func(ctx context.Context) error { return errors.Join(v.stop(ctx), v.start()) }},
+		{
+			"recorder stopped (SIGTERM)",
+			func(ctx context.Context) error { return errors.Join(v.stop(ctx), v.start()) },
+		},
 		{"RabbitMQ killed and restarted", func(ctx context.Context) error {
 			return errors.Join(st.RabbitMQ.Kill(), st.RabbitMQ.Start(ctx))
 		}},
 		{"LiveKit killed and restarted", func(ctx context.Context) error {
-			return errors.Join(st.LiveKit.Kill(), sleep(ctx, w.between(0, time.Second)), st.LiveKit.Start(ctx))
+			return errors.Join(st.LiveKit.Kill(), sleep(ctx, w.between(0, time.Second)),
+				st.LiveKit.Start(ctx))
 		}},
 	}
 	order := []int{0, 1}
@@ -134,7 +142,8 @@ func (w *World) restart(ctx context.Context, p part, all []*session) error {
 	return nil
 }
 
-// heard reports whether the recorder is in all rooms and has received something from each since before.
+// heard reports whether the recorder is in all rooms and has received something from each since
+// before.
 func heard(before devstack.RecorderStatus, all []*session) func(devstack.RecorderStatus) bool {
 	return func(st devstack.RecorderStatus) bool {
 		for _, s := range all {
@@ -157,8 +166,8 @@ func lastPart(st devstack.RecorderStatus, s *session) (part int, packets uint64,
 	return part, packets, connected
 }
 
-// fifth has a fifth session run while SyncFlow answers nothing, without LiveKit's keys. The recorder says that it is not in it,
-// and joins when another one has ended.
+// fifth has a fifth session run while SyncFlow answers nothing, without LiveKit's keys. The
+// recorder says that it is not in it, and joins when another one has ended.
 func fifth(ctx context.Context, w *World) error {
 	if err := w.scarce(ctx); err != nil {
 		return err
@@ -177,7 +186,8 @@ func fifth(ctx context.Context, w *World) error {
 	}
 	late.send(ctx)
 	unready := func(st devstack.RecorderStatus) bool { return !st.Ready }
-	if err := w.victims[0].Until(ctx, "the recorder says that it is not in the fifth room", unready); err != nil {
+	if err := w.victims[0].Until(ctx, "the recorder says that it is not in the fifth room",
+		unready); err != nil {
 		return err
 	}
 	if err := all[0].closeRoom(ctx); err != nil {
@@ -206,7 +216,8 @@ func (w *World) announcedToNobody(ctx context.Context, api part) error {
 	return errors.Join(s.advance(ctx, 10), s.end(ctx))
 }
 
-// closeRoom ends a session by the end of its room. SyncFlow is not asked; where its listener has gone it never learns of it.
+// closeRoom ends a session by the end of its room. SyncFlow is not asked; where its listener has
+// gone it never learns of it.
 func (s *session) closeRoom(ctx context.Context) error {
 	if err := s.leave(); err != nil {
 		return err

@@ -17,11 +17,12 @@ import (
 	"github.com/syncflow/textegress/devstack"
 )
 
-// Rig is what all scenarios of a run share: the servers, the watch over their buckets, and the account.
+// Rig is what all scenarios of a run share: the servers, the watch over their buckets, and the
+// account.
 type Rig struct {
 	Stack *devstack.Stack
-	// Seed decides on everything random. The same seed gives the same faults in the same order; when exactly they hit depends
-	// on the machine.
+	// Seed decides on everything random. The same seed gives the same faults in the same order;
+	// when exactly they hit depends on the machine.
 	Seed uint64
 	// Dir is where recorders live.
 	Dir string
@@ -49,12 +50,16 @@ func NewRig(ctx context.Context, dir string, seed uint64, projects int) (*Rig, e
 		return nil, err
 	}
 	stack, err := devstack.Start(ctx, devstack.Options{
-		Dir: filepath.Join(dir, "servers"), Projects: projects, TLS: true, Proxies: true, SyncFlow: devstack.Crowd,
+		Dir: filepath.Join(dir, "servers"), Projects: projects, TLS: true, Proxies: true,
+		SyncFlow: devstack.Crowd,
 	})
 	if err != nil {
 		return nil, err
 	}
-	r := &Rig{Stack: stack, Seed: seed, Dir: dir, faults: map[string]int{}, states: map[string]int{}}
+	r := &Rig{
+		Stack: stack, Seed: seed, Dir: dir, faults: map[string]int{},
+		states: map[string]int{},
+	}
 	r.bucket = watchBuckets(stack.S3.DataDir)
 	return r, nil
 }
@@ -114,8 +119,11 @@ func (r *Rig) Summary() string {
 	for _, n := range r.faults {
 		faults += n
 	}
-	return fmt.Sprintf("%d crash points, %d kills, %d faults injected; %d messages sent, %d recorded, %d stated as possibly missed, %d not known to have been sent, %d unaccounted for",
-		len(r.states), r.kills, faults, r.total.Sent, r.total.Recorded, r.total.Stated, r.total.Unsent, r.total.Unaccounted)
+	return fmt.Sprintf("%d crash points, %d kills, %d faults injected; %d messages sent, %d "+
+		"recorded, %d stated as possibly missed, %d not known to have been sent, %d "+
+		"unaccounted for",
+		len(r.states), r.kills, faults, r.total.Sent, r.total.Recorded, r.total.Stated,
+		r.total.Unsent, r.total.Unaccounted)
 }
 
 // Details are the account by fault and by what kills left on disk.
@@ -134,8 +142,8 @@ func (r *Rig) Details() string {
 	return b.String()
 }
 
-// Play runs one scenario to its end, on the project with this index, and returns everything that is wrong. What it random
-// decides depends on the seed of the rig, the name and the round.
+// Play runs one scenario to its end, on the project with this index, and returns everything that is
+// wrong. What it random decides depends on the seed of the rig, the name and the round.
 func (r *Rig) Play(ctx context.Context, s Scenario, round, project int) error {
 	if s.Skip != nil {
 		if why := s.Skip(); why != "" {
@@ -168,16 +176,19 @@ type Options struct {
 	Out      io.Writer
 }
 
-// Run plays all scenarios again and again until as many kills as asked for were done and the time is over. The error is not nil
-// if anything was wrong; the run ends with the first round in which that was so.
+// Run plays all scenarios again and again until as many kills as asked for were done and the time
+// is over. The error is not nil if anything was wrong; the run ends with the first round in which
+// that was so.
 func Run(ctx context.Context, o Options) (summary string, err error) {
 	start := time.Now()
 	scenarios := Scenarios()
 	if o.Only != "" {
 		want := strings.Split(o.Only, ",")
-		scenarios = slices.DeleteFunc(scenarios, func(s Scenario) bool { return !slices.Contains(want, s.Name) })
+		scenarios = slices.DeleteFunc(scenarios,
+			func(s Scenario) bool { return !slices.Contains(want, s.Name) })
 		if len(scenarios) != len(want) {
-			return "", fmt.Errorf("unknown scenario in %q; there are %s", o.Only, strings.Join(names(Scenarios()), ", "))
+			return "", fmt.Errorf("unknown scenario in %q; there are %s", o.Only,
+				strings.Join(names(Scenarios()), ", "))
 		}
 	}
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
@@ -190,12 +201,17 @@ func Run(ctx context.Context, o Options) (summary string, err error) {
 	defer func() { err = errors.Join(err, rig.Close(context.WithoutCancel(ctx))) }()
 	rig.Long = true
 	rig.Log = func(format string, args ...any) {
-		fmt.Fprintf(o.Out, "%7.1f s  %s\n", time.Since(start).Seconds(), fmt.Sprintf(format, args...))
+		fmt.Fprintf(o.Out, "%7.1f s  %s\n", time.Since(start).Seconds(),
+			fmt.Sprintf(format, args...))
 	}
 	var errs []error
-	for round := 0; len(errs) == 0 && ctx.Err() == nil && (round == 0 || rig.Kills() < o.Kills || time.Since(start) < o.Duration); round++ {
+	for round := 0; len(errs) == 0 && ctx.Err() == nil && (round == 0 || rig.Kills() < o.Kills ||
+		time.Since(start) < o.Duration); round++ {
 		rng := rand.New(rand.NewPCG(o.Seed, uint64(round)))
-		rng.Shuffle(len(scenarios), func(i, j int) { scenarios[i], scenarios[j] = scenarios[j], scenarios[i] })
+		rng.Shuffle(len(scenarios), func(i, j int) {
+			scenarios[i], scenarios[j] = scenarios[j],
+				scenarios[i]
+		})
 		for i, s := range scenarios {
 			if err := rig.Play(ctx, s, round, i%2); err != nil {
 				rig.logf("WRONG: %v", err)

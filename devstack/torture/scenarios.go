@@ -54,9 +54,11 @@ func (w *World) chance(p float64) bool {
 	return w.rng.Float64() < p
 }
 
-// classes holds sessions, each a while, in lanes at the same time, until do returns. The senders of every other session begin
-// before the recorder is in the room.
-func (w *World) classes(ctx context.Context, lanes int, shortest, longest time.Duration, do func() error) error {
+// classes holds sessions, each a while, in lanes at the same time, until do returns. The senders of
+// every other session begin before the recorder is in the room.
+func (w *World) classes(ctx context.Context, lanes int, shortest, longest time.Duration,
+	do func() error,
+) error {
 	over := make(chan struct{})
 	var wg sync.WaitGroup
 	errs := make([]error, lanes)
@@ -69,7 +71,9 @@ func (w *World) classes(ctx context.Context, lanes int, shortest, longest time.D
 	return errors.Join(append(errs, err)...)
 }
 
-func (w *World) lane(ctx context.Context, lane int, shortest, longest time.Duration, over <-chan struct{}) error {
+func (w *World) lane(ctx context.Context, lane int, shortest, longest time.Duration,
+	over <-chan struct{},
+) error {
 	for n := lane; ; n++ {
 		s, err := w.begin(ctx, n%2 == 1)
 		if err != nil {
@@ -89,45 +93,47 @@ func (w *World) lane(ctx context.Context, lane int, shortest, longest time.Durat
 	}
 }
 
-// killAtRandom kills the recorder at random moments under traffic; now and then while it starts, and now and then it is stopped
-// in order instead, so that the session goes on in a next part.
+// killAtRandom kills the recorder at random moments under traffic; now and then while it starts,
+// and now and then it is stopped in order instead, so that the session goes on in a next part.
 func killAtRandom(ctx context.Context, w *World) error {
 	v := w.victims[0]
-	return w.classes(ctx, pick(w, 2, 3), 5*time.Second, pick(w, 8*time.Second, 30*time.Second), func() error {
-		for i := range pick(w, 5, 25) {
-			if err := sleep(ctx, w.between(200*time.Millisecond, pick(w, 1500*time.Millisecond, 4*time.Second))); err != nil {
-				return err
-			}
-			if i%9 == 8 {
-				w.rig.fault("recorder stopped (SIGTERM)")
-				if err := errors.Join(v.stop(ctx), v.start()); err != nil {
+	return w.classes(ctx, pick(w, 2, 3), 5*time.Second, pick(w, 8*time.Second, 30*time.Second),
+		func() error {
+			for i := range pick(w, 5, 25) {
+				if err := sleep(ctx, w.between(200*time.Millisecond,
+					pick(w, 1500*time.Millisecond, 4*time.Second))); err != nil {
 					return err
 				}
-				continue
-			}
-			pause := w.between(0, time.Second)
-			if w.chance(0.5) {
-				pause = 0
-			}
-			if err := v.killFor(ctx, pause); err != nil {
-				return err
-			}
-			if w.chance(0.3) { // while it starts
-				if err := sleep(ctx, w.between(0, 400*time.Millisecond)); err != nil {
+				if i%9 == 8 {
+					w.rig.fault("recorder stopped (SIGTERM)")
+					if err := errors.Join(v.stop(ctx), v.start()); err != nil {
+						return err
+					}
+					continue
+				}
+				pause := w.between(0, time.Second)
+				if w.chance(0.5) {
+					pause = 0
+				}
+				if err := v.killFor(ctx, pause); err != nil {
 					return err
 				}
-				if err := v.killFor(ctx, 0); err != nil {
-					return err
+				if w.chance(0.3) { // while it starts
+					if err := sleep(ctx, w.between(0, 400*time.Millisecond)); err != nil {
+						return err
+					}
+					if err := v.killFor(ctx, 0); err != nil {
+						return err
+					}
 				}
 			}
-		}
-		return nil
-	})
+			return nil
+		})
 }
 
-// killBetweenStates walks sessions through their states and kills the recorder at each: when inotify tells that a state file is
-// begun or has got its name, that a segment is begun, that derived objects appear, that segments are removed. Another session
-// goes on meanwhile.
+// killBetweenStates walks sessions through their states and kills the recorder at each: when
+// inotify tells that a state file is begun or has got its name, that a segment is begun, that
+// derived objects appear, that segments are removed. Another session goes on meanwhile.
 func killBetweenStates(ctx context.Context, w *World) error {
 	return w.classes(ctx, 1, time.Hour, 2*time.Hour, func() error {
 		begun := func(st devstack.RecorderStatus) bool {
@@ -142,7 +148,8 @@ func killBetweenStates(ctx context.Context, w *World) error {
 			return err
 		}
 		for i := range pick(w, 1, 3) {
-			// The first walk kills at the very moment, the others a little later: what comes right after it is then perhaps done.
+			// The first walk kills at the very moment, the others a little later: what comes right
+			// after it is then perhaps done.
 			if err := w.walk(ctx, time.Duration(i)*time.Millisecond); err != nil {
 				return err
 			}
@@ -185,7 +192,8 @@ func (w *World) walk(ctx context.Context, latest time.Duration) error {
 	return v.start()
 }
 
-// provoke makes a recording come to the next point, and returns the point at which the recorder was killed.
+// provoke makes a recording come to the next point, and returns the point at which the recorder was
+// killed.
 func (w *World) provoke(ctx context.Context, t *trap, s **session, next int) (int, error) {
 	v := w.victims[0]
 	if err := v.start(); err != nil {
@@ -237,7 +245,8 @@ func frozenFor(d time.Duration) func(context.Context, *World) error {
 		}
 		thawed := time.Now()
 		defer func() {
-			w.rig.logf("  %.1f s after it went on the senders were heard again", time.Since(thawed).Seconds())
+			w.rig.logf("  %.1f s after it went on the senders were heard again",
+				time.Since(thawed).Seconds())
 		}()
 		if d > 20*time.Second { // LiveKit has given us up, which the recorder is about to notice
 			noticed := func(st devstack.RecorderStatus) bool {
@@ -249,7 +258,8 @@ func frozenFor(d time.Duration) func(context.Context, *World) error {
 				}
 				return n == len(all)
 			}
-			if err := w.victims[0].Until(ctx, "the outage is noticed and over", noticed); err != nil {
+			if err := w.victims[0].Until(ctx, "the outage is noticed and over",
+				noticed); err != nil {
 				return err
 			}
 		}
@@ -271,12 +281,14 @@ func nothingMissed(_ *World, v Verdict, outages []int) error {
 
 func outageStated(_ *World, v Verdict, outages []int) error {
 	if v.Stated == 0 || slices.Min(outages) == 0 {
-		return fmt.Errorf("%s, outages %v; want an outage in each session, and something missing", v, outages)
+		return fmt.Errorf("%s, outages %v; want an outage in each session, and something missing",
+			v, outages)
 	}
 	return nil
 }
 
-// burstThenDelete ends sessions in the middle of a burst. What LiveKit still held is gone, and no record may claim it.
+// burstThenDelete ends sessions in the middle of a burst. What LiveKit still held is gone, and no
+// record may claim it.
 func burstThenDelete(ctx context.Context, w *World) error {
 	for range pick(w, 1, 3) {
 		s, err := w.begin(ctx, false)
@@ -293,7 +305,8 @@ func burstThenDelete(ctx context.Context, w *World) error {
 	return nil
 }
 
-// twins kills one of two recorders, then the other, never both: what one misses the other has heard.
+// twins kills one of two recorders, then the other, never both: what one misses the other has
+// heard.
 func twins(ctx context.Context, w *World) error {
 	var all []*session
 	for range pick(w, 1, 2) {
@@ -303,8 +316,8 @@ func twins(ctx context.Context, w *World) error {
 		}
 		all = append(all, s)
 	}
-	// An outage begins at the last frame before it: both must have heard something before the first of them dies, or the time until
-	// the second one has joined is an outage of both.
+	// An outage begins at the last frame before it: both must have heard something before the first
+	// of them dies, or the time until the second one has joined is an outage of both.
 	for _, v := range w.victims {
 		if err := v.Until(ctx, "it is in the rooms", v.in(all...)); err != nil {
 			return err
@@ -338,7 +351,8 @@ func twins(ctx context.Context, w *World) error {
 // nothingMissed2 is about both recorders together; each alone has outages.
 func nothingMissed2(_ *World, v Verdict, outages []int) error {
 	if v.Stated > 0 || slices.Min(outages) == 0 {
-		return fmt.Errorf("together: %s, outages %v; want nothing missing, and an outage of each", v, outages)
+		return fmt.Errorf("together: %s, outages %v; want nothing missing, and an outage of each",
+			v, outages)
 	}
 	return nil
 }
@@ -365,7 +379,8 @@ func liveKitDies(ctx context.Context, w *World) error {
 		if i%2 == 1 {
 			w.victims[0].kill()
 		}
-		if err := errors.Join(sleep(ctx, w.between(0, 1500*time.Millisecond)), lk.Start(ctx), w.victims[0].start()); err != nil {
+		if err := errors.Join(sleep(ctx, w.between(0, 1500*time.Millisecond)), lk.Start(ctx),
+			w.victims[0].start()); err != nil {
 			return err
 		}
 		for _, s := range all {
@@ -377,8 +392,8 @@ func liveKitDies(ctx context.Context, w *World) error {
 	return nil
 }
 
-// brokerDies kills RabbitMQ in mid-session, with and without the recorder. The next session is heard when SyncFlow has declared
-// its exchange again.
+// brokerDies kills RabbitMQ in mid-session, with and without the recorder. The next session is
+// heard when SyncFlow has declared its exchange again.
 func brokerDies(ctx context.Context, w *World) error {
 	mq := w.rig.Stack.RabbitMQ
 	for i := range pick(w, 1, 2) {
@@ -396,7 +411,8 @@ func brokerDies(ctx context.Context, w *World) error {
 		if i%2 == 0 {
 			w.victims[0].kill()
 		}
-		if err := errors.Join(w.victims[0].start(), mq.Start(ctx), w.rig.Stack.SyncFlow.Redeclare(ctx)); err != nil {
+		if err := errors.Join(w.victims[0].start(), mq.Start(ctx),
+			w.rig.Stack.SyncFlow.Redeclare(ctx)); err != nil {
 			return err
 		}
 		ready := func(st devstack.RecorderStatus) bool { return st.Ready }
@@ -426,11 +442,15 @@ func storeDies(ctx context.Context, w *World) error {
 			return err
 		}
 		// A slow network, so that there is a middle.
-		if err := st.Proxies.S3.Add(devstack.Toxic{Type: "latency", Attributes: map[string]int64{"latency": 40, "jitter": 20}}); err != nil {
+		if err := st.Proxies.S3.Add(devstack.Toxic{
+			Type:       "latency",
+			Attributes: map[string]int64{"latency": 40, "jitter": 20},
+		}); err != nil {
 			return err
 		}
 		after := w.between(0, 400*time.Millisecond)
-		t, err := setTrap(v.data, nil, slices.IndexFunc(points, func(p point) bool { return p.name == "export.json there" }), func() {
+		t, err := setTrap(v.data, nil, slices.IndexFunc(points,
+			func(p point) bool { return p.name == "export.json there" }), func() {
 			spin(after)
 			_ = st.S3.Kill() // it is started below, or that fails
 		})
@@ -450,7 +470,8 @@ func storeDies(ctx context.Context, w *World) error {
 				return err
 			}
 		}
-		if err := errors.Join(sleep(ctx, w.between(0, 2*time.Second)), st.S3.Start(ctx), st.Proxies.S3.Clear()); err != nil {
+		if err := errors.Join(sleep(ctx, w.between(0, 2*time.Second)), st.S3.Start(ctx),
+			st.Proxies.S3.Clear()); err != nil {
 			return err
 		}
 	}
@@ -469,10 +490,16 @@ func apiDies(ctx context.Context, w *World) error {
 		return err
 	}
 	// It cannot rejoin without a token: an outage, and nothing worse.
-	if err := errors.Join(v.killFor(ctx, 0), s.advance(ctx, 15), sf.Start(ctx), s.inRoom(ctx), s.advance(ctx, 5)); err != nil {
+	if err := errors.Join(v.killFor(ctx, 0), s.advance(ctx, 15), sf.Start(ctx), s.inRoom(ctx),
+		s.advance(ctx, 5)); err != nil {
 		return err
 	}
-	for _, f := range []devstack.Fault{{Status: 500}, {Drop: true}, {StallMS: 1500, Status: 503}, {After: true, Status: 502}}[:pick(w, 1, 4)] {
+	for _, f := range []devstack.Fault{
+		{Status: 500},
+		{Drop: true},
+		{StallMS: 1500, Status: 503},
+		{After: true, Status: 502},
+	}[:pick(w, 1, 4)] {
 		x, err := w.begin(ctx, false)
 		if err != nil {
 			return err
@@ -482,10 +509,12 @@ func apiDies(ctx context.Context, w *World) error {
 		}
 		w.rig.fault(fmt.Sprintf("SyncFlow fails: %+v", f))
 		f.Times = 1000
-		if err := sf.Control(ctx, devstack.Settings{Fail: map[string]devstack.Fault{"projects": f}}); err != nil {
+		if err := sf.Control(ctx,
+			devstack.Settings{Fail: map[string]devstack.Fault{"projects": f}}); err != nil {
 			return err
 		}
-		if err := errors.Join(v.killFor(ctx, 0), x.advance(ctx, 10), sf.ResetControl(ctx), x.inRoom(ctx), s.inRoom(ctx), x.end(ctx)); err != nil {
+		if err := errors.Join(v.killFor(ctx, 0), x.advance(ctx, 10), sf.ResetControl(ctx),
+			x.inRoom(ctx), s.inRoom(ctx), x.end(ctx)); err != nil {
 			return err
 		}
 	}
@@ -502,8 +531,8 @@ var toxics = []devstack.Toxic{
 	{Type: "limit_data", Attributes: map[string]int64{"bytes": 700}}, // hangs up in the middle
 }
 
-// badNetwork disturbs the connections to all servers, one kind after the other, while sessions begin, go on and end; now and then
-// the recorder is killed in it.
+// badNetwork disturbs the connections to all servers, one kind after the other, while sessions
+// begin, go on and end; now and then the recorder is killed in it.
 func badNetwork(ctx context.Context, w *World) error {
 	proxies := w.rig.Stack.Proxies.All()
 	order := w.shuffled(len(toxics) * len(proxies))
@@ -531,7 +560,8 @@ func badNetwork(ctx context.Context, w *World) error {
 				return err
 			}
 		}
-		if err := sleep(ctx, w.between(500*time.Millisecond, pick(w, time.Second, 4*time.Second))); err != nil {
+		if err := sleep(ctx, w.between(500*time.Millisecond,
+			pick(w, time.Second, 4*time.Second))); err != nil {
 			return err
 		}
 		if p.Name == "S3" { // something to upload
@@ -560,7 +590,8 @@ func (w *World) shuffled(n int) []int {
 	return w.rng.Perm(n)
 }
 
-// everything does all of it at once: kills and whatever else comes, without waiting for anything to be right again.
+// everything does all of it at once: kills and whatever else comes, without waiting for anything to
+// be right again.
 func everything(ctx context.Context, w *World) error {
 	st, v := w.rig.Stack, w.victims[0]
 	restart := func(name string, kill func() error, start func(context.Context) error) error {
@@ -585,7 +616,8 @@ func everything(ctx context.Context, w *World) error {
 				all := st.Proxies.All()
 				p, t := all[w.shuffled(len(all))[0]], toxics[w.shuffled(len(toxics))[0]]
 				w.rig.fault(fmt.Sprintf("network before %s: %s", p.Name, t))
-				err = errors.Join(p.Add(t), v.killFor(ctx, 0), sleep(ctx, w.between(time.Second, 3*time.Second)), p.Clear())
+				err = errors.Join(p.Add(t), v.killFor(ctx, 0),
+					sleep(ctx, w.between(time.Second, 3*time.Second)), p.Clear())
 			}
 			if err != nil {
 				return err

@@ -11,10 +11,14 @@ import (
 )
 
 // contents of messages. All contain the number, so that no two are equal.
-var contents = []classroom.Content{classroom.JSON, classroom.JSON, classroom.JSON, classroom.Text, classroom.Hard, classroom.Binary, classroom.Long}
+var contents = []classroom.Content{
+	classroom.JSON, classroom.JSON, classroom.JSON, classroom.Text,
+	classroom.Hard, classroom.Binary, classroom.Long,
+}
 
-// sender sends numbered messages until it is told to stop, and joins again when its connection breaks. It goes to LiveKit
-// directly, with tokens of its own: what disturbs the recorder's way to the servers is not to disturb it.
+// sender sends numbered messages until it is told to stop, and joins again when its connection
+// breaks. It goes to LiveKit directly, with tokens of its own: what disturbs the recorder's way to
+// the servers is not to disturb it.
 type sender struct {
 	l    *classroom.Learner
 	rng  *rand.Rand
@@ -37,7 +41,8 @@ func newSender(lk *devstack.LiveKit, room, identity string, seed uint64, rate fl
 			token, err := lk.Token(identity, devstack.Grants(room))
 			return lk.URL, token, err
 		}),
-		rng: rand.New(rand.NewPCG(seed, 1)), rate: rate, unsure: map[int]bool{}, stop: make(chan struct{}), done: make(chan struct{}),
+		rng: rand.New(rand.NewPCG(seed, 1)), rate: rate, unsure: map[int]bool{},
+		stop: make(chan struct{}), done: make(chan struct{}),
 	}
 }
 
@@ -72,7 +77,8 @@ func (s *sender) stay(ctx context.Context) (finished bool, err error) {
 	for {
 		select {
 		case <-s.stop:
-			if s.l.Leave(ctx) != nil { // not an error of the sender's: it is known what is not known
+			// not an error of the sender's: it is known what is not known
+			if s.l.Leave(ctx) != nil {
 				s.doubt(first, marks)
 			}
 			return true, ctx.Err()
@@ -101,11 +107,12 @@ func (s *sender) pause() time.Duration {
 
 func (s *sender) send(ctx context.Context) error {
 	topic := [...]string{"log", "chat", ""}[s.rng.IntN(3)]
-	return s.l.Send(ctx, topic, classroom.Payload(contents[s.rng.IntN(len(contents))], s.l.Identity, s.l.Next(), s.rng), true)
+	return s.l.Send(ctx, topic, classroom.Payload(contents[s.rng.IntN(len(contents))], s.l.Identity,
+		s.l.Next(), s.rng), true)
 }
 
-// doubt notes what of a connection that broke is not known to have been sent: what was not acknowledged, or less than two
-// seconds before the connection was last seen alive.
+// doubt notes what of a connection that broke is not known to have been sent: what was not
+// acknowledged, or less than two seconds before the connection was last seen alive.
 func (s *sender) doubt(first int, marks []mark) {
 	sure := first - 1
 	for _, m := range marks {
@@ -137,7 +144,8 @@ func (s *sender) join(ctx context.Context) error {
 	}
 }
 
-// blast sends n messages as fast as it can and vanishes: nobody knows how many of them LiveKit took. The sender must have left.
+// blast sends n messages as fast as it can and vanishes: nobody knows how many of them LiveKit
+// took. The sender must have left.
 func (s *sender) blast(ctx context.Context, n int, then func() error) error {
 	if err := s.join(ctx); err != nil {
 		return err
@@ -159,7 +167,10 @@ func (s *sender) blast(ctx context.Context, n int, then func() error) error {
 func (s *sender) sent() Sent {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Sent{Identity: s.l.Identity, Messages: s.l.Sent(), Unsure: s.unsure, Early: s.early, Burst: s.burst}
+	return Sent{
+		Identity: s.l.Identity, Messages: s.l.Sent(), Unsure: s.unsure, Early: s.early,
+		Burst: s.burst,
+	}
 }
 
 // interruptions is how often its connection broke.

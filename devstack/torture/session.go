@@ -25,15 +25,17 @@ type session struct {
 	ended   bool
 }
 
-// begin makes a session, which is announced. When the recorders are in its room the senders begin; with early, they begin at
-// once, and what they send until then is what the recorder may have missed before its join.
+// begin makes a session, which is announced. When the recorders are in its room the senders begin;
+// with early, they begin at once, and what they send until then is what the recorder may have
+// missed before its join.
 func (w *World) begin(ctx context.Context, early bool) (*session, error) {
 	s, err := w.announce(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if !early {
-		// A room that LiveKit lost before anybody was in it is not recognised as the session's before somebody comes.
+		// A room that LiveKit lost before anybody was in it is not recognised as the session's
+		// before somebody comes.
 		patience, cancel := context.WithTimeout(ctx, 20*time.Second)
 		defer cancel()
 		if s.inRoom(patience) == nil {
@@ -58,7 +60,8 @@ func (w *World) announce(ctx context.Context) (*session, error) {
 	var last error
 	err := devstack.Poll(ctx, func() bool {
 		n = w.rig.number() // of what a failed try has left, nobody knows
-		x, last = w.rig.Stack.SyncFlow.CreateSession(ctx, w.project, fmt.Sprintf("%s %d", w.name, n), devstack.DeviceGroup)
+		x, last = w.rig.Stack.SyncFlow.CreateSession(ctx, w.project,
+			fmt.Sprintf("%s %d", w.name, n), devstack.DeviceGroup)
 		return last == nil
 	})
 	if err != nil {
@@ -67,7 +70,8 @@ func (w *World) announce(ctx context.Context) (*session, error) {
 	s := &session{Session: x, w: w}
 	for i := range w.senders {
 		id := fmt.Sprintf("%s%d-%d", pupil, n, i+1)
-		s.senders = append(s.senders, newSender(w.rig.Stack.LiveKit, x.LivekitRoomName, id, w.rig.Seed+uint64(n*10+i), w.rate))
+		s.senders = append(s.senders, newSender(w.rig.Stack.LiveKit, x.LivekitRoomName, id,
+			w.rig.Seed+uint64(n*10+i), w.rate))
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -101,7 +105,8 @@ func (s *session) inRoom(ctx context.Context) error {
 	return nil
 }
 
-// leave makes the senders leave in order: what they sent has arrived at LiveKit, and had two seconds to go on from there.
+// leave makes the senders leave in order: what they sent has arrived at LiveKit, and had two
+// seconds to go on from there.
 func (s *session) leave() error {
 	for _, x := range s.senders {
 		select {
@@ -140,8 +145,8 @@ func (s *session) over(ctx context.Context) error {
 	return nil
 }
 
-// gone reports whether SyncFlow could not end the session because it has ended already, or because its room has: then it counts
-// as started for ever.
+// gone reports whether SyncFlow could not end the session because it has ended already, or because
+// its room has: then it counts as started for ever.
 func (s *session) gone(ctx context.Context, err error) bool {
 	e, ok := errors.AsType[*devstack.APIError](err)
 	if !ok {
@@ -165,7 +170,8 @@ func (s *session) burst(ctx context.Context, senders, messages int) error {
 	deleted := make(chan struct{})
 	for i := range senders {
 		id := fmt.Sprintf("%sburst-%s-%d", pupil, s.ID[:8], i+1)
-		x := newSender(s.w.rig.Stack.LiveKit, s.LivekitRoomName, id, s.w.rig.Seed+uint64(i), s.w.rate)
+		x := newSender(s.w.rig.Stack.LiveKit, s.LivekitRoomName, id, s.w.rig.Seed+uint64(i),
+			s.w.rate)
 		all = append(all, x)
 		ready.Add(1)
 		done.Go(func() {
@@ -209,7 +215,8 @@ func (s *session) advance(ctx context.Context, n int) error {
 // records returns what each recorder delivered of the session: its parts in order.
 func (s *session) records(ctx context.Context) (map[string][]devstack.Delivered, error) {
 	for _, v := range s.w.victims {
-		if err := v.Until(ctx, fmt.Sprintf("everything of session %q is delivered", s.Name), s.delivered); err != nil {
+		if err := v.Until(ctx, fmt.Sprintf("everything of session %q is delivered", s.Name),
+			s.delivered); err != nil {
 			return nil, err
 		}
 	}
@@ -239,25 +246,34 @@ func (s *session) delivered(st devstack.RecorderStatus) bool {
 }
 
 // judge checks the parts of one recorder's record and accounts for every message.
-func (s *session) judge(ctx context.Context, v *victim, parts []devstack.Delivered) (Verdict, []textegress.Message, error) {
+func (s *session) judge(ctx context.Context, v *victim, parts []devstack.Delivered) (Verdict,
+	[]textegress.Message, error,
+) {
 	var lines []textegress.Message
 	var stated []Part
 	var errs []error
 	unproved := false
 	for i, d := range parts {
 		m := d.Manifest()
-		if m.Part != i+1 || m.Revision != 1 || (i > 0 && m.Previous != parts[i-1].Manifest().EgressID) {
-			errs = append(errs, fmt.Errorf("recording %s: part %d after %q, revision %d; want part %d of one chain, never revised", m.EgressID, m.Part, m.Previous, m.Revision, i+1))
+		if m.Part != i+1 || m.Revision != 1 ||
+			(i > 0 && m.Previous != parts[i-1].Manifest().EgressID) {
+			errs = append(errs, fmt.Errorf("recording %s: part %d after %q, revision %d; want "+
+				"part %d of one chain, never revised", m.EgressID, m.Part, m.Previous, m.Revision,
+				i+1))
 		}
 		if c := m.Completeness; c.CorruptRanges+c.FramesMissing+c.UndecodablePackets > 0 {
-			errs = append(errs, fmt.Errorf("recording %s: %d corrupt ranges, %d frames missing, %d undecodable packets", m.EgressID, c.CorruptRanges, c.FramesMissing, c.UndecodablePackets))
+			errs = append(errs, fmt.Errorf("recording %s: %d corrupt ranges, %d frames missing, "+
+				"%d undecodable packets", m.EgressID, c.CorruptRanges, c.FramesMissing,
+				c.UndecodablePackets))
 		}
-		stdout, stderr, code, err := v.reads(ctx, func(int) []string { return []string{"verify", d.S3URL()} })
+		stdout, stderr, code, err := v.reads(ctx,
+			func(int) []string { return []string{"verify", d.S3URL()} })
 		if err != nil {
 			return Verdict{}, nil, err
 		}
 		if code != 0 {
-			errs = append(errs, fmt.Errorf("verify %s: exit code %d\n%s%s", d.S3URL(), code, stdout, stderr))
+			errs = append(errs, fmt.Errorf("verify %s: exit code %d\n%s%s", d.S3URL(), code, stdout,
+				stderr))
 		}
 		outages, first := 0, len(lines)
 		for l, err := range d.Messages() {
@@ -270,7 +286,8 @@ func (s *session) judge(ctx context.Context, v *victim, parts []devstack.Deliver
 			}
 		}
 		if outages != len(m.Completeness.Outages) {
-			errs = append(errs, fmt.Errorf("recording %s: the manifest states %d outages, the transcript %d", m.EgressID, len(m.Completeness.Outages), outages))
+			errs = append(errs, fmt.Errorf("recording %s: the manifest states %d outages, the "+
+				"transcript %d", m.EgressID, len(m.Completeness.Outages), outages))
 		}
 		stated = append(stated, Part{m.Completeness, lines[first:]})
 		unproved = m.Completeness.Tail == textegress.TailUnproved

@@ -43,8 +43,8 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// The short version of every scenario. Those that disturb only their own recorder play at the same time, each in a project of
-// its own.
+// The short version of every scenario. Those that disturb only their own recorder play at the same
+// time, each in a project of its own.
 func TestTorture(t *testing.T) {
 	rig.Log = func(format string, args ...any) { t.Logf(format, args...) }
 	defer func() { rig.Log = nil }()

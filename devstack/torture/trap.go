@@ -28,10 +28,12 @@ const (
 func at(mask uint32, file string) point {
 	verb := map[uint32]string{created: "begun", named: "there", removed: "removed"}[mask]
 	return point{file + " " + verb, func(m uint32, dir, f string) bool {
-		if match, _ := filepath.Match(file, f); !match || m&mask == 0 { // the patterns below are valid
+		// the patterns below are valid
+		if match, _ := filepath.Match(file, f); !match || m&mask == 0 {
 			return false
 		}
-		if mask == removed { // not a segment that was begun and has nothing in it, which goes at the next start
+		// not a segment that was begun and has nothing in it, which goes at the next start
+		if mask == removed {
 			_, err := os.Stat(filepath.Join(dir, "uploaded.json"))
 			return err == nil
 		}
@@ -39,9 +41,11 @@ func at(mask uint32, file string) point {
 	}}
 }
 
-// points are the moments at which a recorder is killed, in the order in which a recording comes to them.
+// points are the moments at which a recorder is killed, in the order in which a recording comes to
+// them.
 var points = []point{
-	{"directory made", func(uint32, string, string) bool { return false }}, // found by what happens beside the recordings
+	// found by what happens beside the recordings
+	{"directory made", func(uint32, string, string) bool { return false }},
 	at(created, "recording.json.tmp"), at(named, "recording.json"), at(created, "*.seg"),
 	at(created, "sealed.json.tmp"), at(named, "sealed.json"),
 	at(created, "objects"), at(created, "export.json.tmp"), at(named, "export.json"),
@@ -61,8 +65,8 @@ type trap struct {
 	springs chan int         // the index of the point that was hit
 }
 
-// setTrap watches the recordings in dir but for those to ignore, those that will be made too. When the point with index from or a
-// later one is reached, it calls act, once, and reports the index.
+// setTrap watches the recordings in dir but for those to ignore, those that will be made too. When
+// the point with index from or a later one is reached, it calls act, once, and reports the index.
 func setTrap(dir string, ignore map[string]bool, from int, act func()) (*trap, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -71,7 +75,10 @@ func setTrap(dir string, ignore map[string]bool, from int, act func()) (*trap, e
 	if err != nil {
 		return nil, fmt.Errorf("inotify: %w", err)
 	}
-	t := &trap{f: os.NewFile(uintptr(fd), "inotify"), fd: fd, root: dir, ignore: ignore, dirs: map[int32]string{}, springs: make(chan int, 1)}
+	t := &trap{
+		f: os.NewFile(uintptr(fd), "inotify"), fd: fd, root: dir, ignore: ignore,
+		dirs: map[int32]string{}, springs: make(chan int, 1),
+	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
@@ -87,7 +94,8 @@ func setTrap(dir string, ignore map[string]bool, from int, act func()) (*trap, e
 }
 
 func (t *trap) watch(dir string) {
-	if wd, err := syscall.InotifyAddWatch(t.fd, dir, created|named|removed); err == nil { // else it is gone already
+	// else it is gone already
+	if wd, err := syscall.InotifyAddWatch(t.fd, dir, created|named|removed); err == nil {
 		t.dirs[int32(wd)] = dir
 	}
 }

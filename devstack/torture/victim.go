@@ -27,14 +27,18 @@ type victim struct {
 
 func (w *World) newVictim(ctx context.Context, instance string, env []string) (*victim, error) {
 	dir := filepath.Join(w.dir, instance)
-	// A name of its own in each round: the queue of an earlier one would have announcements that nobody took since.
+	// A name of its own in each round: the queue of an earlier one would have announcements that
+	// nobody took since.
 	instance = filepath.Base(w.dir) + "-" + instance
 	env = append([]string{"INSTANCE=" + instance, "RETENTION=0s", "REJOIN_WINDOW=1m"}, env...)
 	rec, err := w.rig.Stack.NewRecorderOf(ctx, dir, []devstack.Project{w.project}, env...)
 	if err != nil {
 		return nil, err
 	}
-	return &victim{Recorder: rec, w: w, instance: instance, data: filepath.Join(dir, "textegress-data", "recordings")}, nil
+	return &victim{
+		Recorder: rec, w: w, instance: instance,
+		data: filepath.Join(dir, "textegress-data", "recordings"),
+	}, nil
 }
 
 // start starts the recorder without waiting for anything. Should it end by itself, that is wrong.
@@ -79,7 +83,8 @@ func (v *victim) note() {
 	entries, _ := os.ReadDir(v.data) // none if it was killed before it made the folder
 	var states []string
 	for _, e := range entries {
-		if s := diskState(filepath.Join(v.data, e.Name())); !strings.HasSuffix(s, "removed") || strings.Contains(s, "partly") {
+		if s := diskState(filepath.Join(v.data, e.Name())); !strings.HasSuffix(s, "removed") ||
+			strings.Contains(s, "partly") {
 			states = append(states, s)
 		}
 	}
@@ -94,7 +99,8 @@ func (v *victim) stop(ctx context.Context) error {
 	return v.Stop(ctx)
 }
 
-// killAt sets a trap that kills the recorder a little after it reaches the crash point with index from or a later one.
+// killAt sets a trap that kills the recorder a little after it reaches the crash point with index
+// from or a later one.
 func (v *victim) killAt(from int, ignore map[string]bool, after time.Duration) (*trap, error) {
 	return setTrap(v.data, ignore, from, func() {
 		spin(after)
@@ -156,18 +162,23 @@ func (v *victim) leaks() error {
 		return err
 	}
 	text := string(b)
-	forbidden := []string{"eyJ", pupil, "notebook", v.w.rig.Stack.S3.SecretKey, v.w.rig.Stack.RabbitMQ.Password}
+	forbidden := []string{
+		"eyJ", pupil, "notebook", v.w.rig.Stack.S3.SecretKey,
+		v.w.rig.Stack.RabbitMQ.Password,
+	}
 	for _, p := range v.w.rig.Stack.SyncFlow.Projects {
 		forbidden = append(forbidden, p.Secret)
 	}
 	for _, f := range forbidden {
 		if i := strings.Index(text, f); i >= 0 {
-			return fmt.Errorf("the log of the recorder contains %q: …%s…", f, text[max(0, i-100):min(len(text), i+100)])
+			return fmt.Errorf("the log of the recorder contains %q: …%s…", f,
+				text[max(0, i-100):min(len(text), i+100)])
 		}
 	}
 	for _, f := range []string{"panic", "DATA RACE", "fatal error"} {
 		if i := strings.Index(text, f); i >= 0 {
-			return fmt.Errorf("the recorder's log has: …%s…", text[max(0, i-100):min(len(text), i+2000)])
+			return fmt.Errorf("the recorder's log has: …%s…",
+				text[max(0, i-100):min(len(text), i+2000)])
 		}
 	}
 	return nil

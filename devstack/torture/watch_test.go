@@ -42,12 +42,16 @@ func TestWitness(t *testing.T) {
 		change func()
 		want   string
 	}{
-		{func() { write(t, at("a"), "One") }, "object bucket/a of 3 bytes was replaced by 3 other bytes"},
+		{
+			func() { write(t, at("a"), "One") },
+			"object bucket/a of 3 bytes was replaced by 3 other bytes",
+		},
 		{func() { write(t, at("d"), "x") }, "object bucket/d belongs to no recording"},
 		{func() { os.Remove(at("d")); os.Remove(at("b/c")) }, "object bucket/b/c was removed"},
 	} {
 		c.change()
-		if err := w.check("bucket", expected); err == nil || !strings.Contains(err.Error(), c.want) {
+		if err := w.check("bucket", expected); err == nil ||
+			!strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v, want %q", err, c.want)
 		}
 	}
@@ -59,10 +63,14 @@ func TestTrap(t *testing.T) {
 		dir := filepath.Join(root, "DE_1")
 		steps := []func(){
 			func() { os.Mkdir(dir, 0o700) },
-			func() { write(t, filepath.Join(root, "DE_old", "sealed.json"), "") }, // of another recording
+			// of another recording
+			func() { write(t, filepath.Join(root, "DE_old", "sealed.json"), "") },
 		}
 		file := func(name string) {
-			steps = append(steps, func() { os.WriteFile(filepath.Join(dir, name+".tmp"), nil, 0o600) },
+			steps = append(steps, func() {
+				os.WriteFile(filepath.Join(dir, name+".tmp"), nil,
+					0o600)
+			},
 				func() { os.Rename(filepath.Join(dir, name+".tmp"), filepath.Join(dir, name)) })
 		}
 		file("recording.json")
@@ -80,7 +88,8 @@ func TestTrap(t *testing.T) {
 		hit := -1
 		for k := 0; k < len(steps) && hit < 0; k++ {
 			steps[k]()
-			// The steps up to this one make the points up to k (the second is nobody's), so the trap has sprung if i is among them.
+			// The steps up to this one make the points up to k (the second is nobody's), so the
+			// trap has sprung if i is among them.
 			if want := max(k-1, 0); want == i && k != 1 {
 				if hit, err = trap.sprung(t.Context(), 10*time.Second); err != nil {
 					t.Fatalf("%s: %v", p.name, err)
@@ -96,19 +105,40 @@ func TestTrap(t *testing.T) {
 
 func TestDiskState(t *testing.T) {
 	for want, files := range map[string][]string{
-		"00 an empty directory":            {},
-		"01 recording.json begun":          {"recording.json.tmp"},
-		"02 recording.json alone":          {"recording.json"},
-		"03 open":                          {"recording.json", "000001.seg"},
-		"04 open, sealed.json begun":       {"recording.json", "000001.seg", "sealed.json.tmp"},
-		"05 sealed":                        {"recording.json", "000001.seg", "sealed.json"},
-		"06 sealed, objects being derived": {"recording.json", "000001.seg", "sealed.json", "objects"},
-		"07 sealed, export.json begun":     {"recording.json", "000001.seg", "sealed.json", "objects", "export.json.tmp"},
-		"08 exported: uploading":           {"recording.json", "000001.seg", "sealed.json", "objects", "export.json"},
-		"09 exported, uploaded.json begun": {"recording.json", "000001.seg", "sealed.json", "export.json", "uploaded.json.tmp"},
-		"10 uploaded":                      {"recording.json", "000001.seg", "sealed.json", "export.json", "uploaded.json"},
-		"11 uploaded, partly removed":      {"recording.json", "sealed.json", "objects", "export.json", "uploaded.json"},
-		"12 removed":                       {"recording.json", "sealed.json", "export.json", "uploaded.json"},
+		"00 an empty directory":      {},
+		"01 recording.json begun":    {"recording.json.tmp"},
+		"02 recording.json alone":    {"recording.json"},
+		"03 open":                    {"recording.json", "000001.seg"},
+		"04 open, sealed.json begun": {"recording.json", "000001.seg", "sealed.json.tmp"},
+		"05 sealed":                  {"recording.json", "000001.seg", "sealed.json"},
+		"06 sealed, objects being derived": {
+			"recording.json", "000001.seg", "sealed.json",
+			"objects",
+		},
+		"07 sealed, export.json begun": {
+			"recording.json", "000001.seg", "sealed.json",
+			"objects", "export.json.tmp",
+		},
+		"08 exported: uploading": {
+			"recording.json", "000001.seg", "sealed.json",
+			"objects", "export.json",
+		},
+		"09 exported, uploaded.json begun": {
+			"recording.json", "000001.seg", "sealed.json",
+			"export.json", "uploaded.json.tmp",
+		},
+		"10 uploaded": {
+			"recording.json", "000001.seg", "sealed.json",
+			"export.json", "uploaded.json",
+		},
+		"11 uploaded, partly removed": {
+			"recording.json", "sealed.json", "objects",
+			"export.json", "uploaded.json",
+		},
+		"12 removed": {
+			"recording.json", "sealed.json", "export.json",
+			"uploaded.json",
+		},
 	} {
 		dir := t.TempDir()
 		for _, f := range files {

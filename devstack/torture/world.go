@@ -46,9 +46,11 @@ type Scenario struct {
 	LiveKitKeys bool
 	// Skip says why it cannot be played on this machine; "" that it can.
 	Skip func() string
-	// Prepare is called before the recorders start, with the folder of the first; what it returns is called at the end.
+	// Prepare is called before the recorders start, with the folder of the first; what it returns
+	// is called at the end.
 	Prepare func(w *World, dir string) (undo func() error, err error)
-	// Run does what the scenario is about. Afterwards everything is put right and the account is made.
+	// Run does what the scenario is about. Afterwards everything is put right and the account is
+	// made.
 	Run func(ctx context.Context, w *World) error
 	// Check looks at the account of the scenario, which is free of contradictions.
 	Check func(w *World, v Verdict, outages []int) error
@@ -66,8 +68,9 @@ func (r *Rig) newWorld(s Scenario, round, project int) (*World, error) {
 		h = (h ^ uint64(b)) * 1099511628211
 	}
 	w := &World{
-		rig: r, name: s.Name, dir: filepath.Join(r.Dir, fmt.Sprintf("%s-%d", s.Name, round+1)), project: r.Stack.SyncFlow.Projects[project],
-		rng: rand.New(rand.NewPCG(r.Seed, h+uint64(round))), senders: 2, rate: 12,
+		rig: r, name: s.Name, dir: filepath.Join(r.Dir, fmt.Sprintf("%s-%d", s.Name, round+1)),
+		project: r.Stack.SyncFlow.Projects[project],
+		rng:     rand.New(rand.NewPCG(r.Seed, h+uint64(round))), senders: 2, rate: 12,
 	}
 	return w, os.MkdirAll(w.dir, 0o755)
 }
@@ -95,7 +98,8 @@ func (w *World) play(ctx context.Context, s Scenario) (v Verdict, err error) {
 	env := s.Env
 	if s.LiveKitKeys {
 		lk := w.rig.Stack.LiveKit
-		env = append(env, "PROJECTS__0__LIVEKIT__API_KEY="+lk.APIKey, "PROJECTS__0__LIVEKIT__API_SECRET="+lk.APISecret)
+		env = append(env, "PROJECTS__0__LIVEKIT__API_KEY="+lk.APIKey,
+			"PROJECTS__0__LIVEKIT__API_SECRET="+lk.APISecret)
 	}
 	for _, i := range instances {
 		x, err := w.newVictim(ctx, i, env)
@@ -137,7 +141,10 @@ func (r *Rig) heal(ctx context.Context) error {
 		errs = append(errs, p.Clear())
 	}
 	redeclare := !s.RabbitMQ.Running()
-	for _, p := range []*devstack.Process{s.LiveKit.Process, s.RabbitMQ.Process, s.S3.Process, s.SyncFlow.Process} {
+	for _, p := range []*devstack.Process{
+		s.LiveKit.Process, s.RabbitMQ.Process, s.S3.Process,
+		s.SyncFlow.Process,
+	} {
 		if !p.Running() {
 			errs = append(errs, p.Start(ctx))
 		}
@@ -176,7 +183,8 @@ func (w *World) heal(ctx context.Context) error {
 	return errors.Join(ends...)
 }
 
-// reckon waits until everything is delivered and makes the account. outages are how many each recording of each session states.
+// reckon waits until everything is delivered and makes the account. outages are how many each
+// recording of each session states.
 func (w *World) reckon(ctx context.Context) (v Verdict, outages []int, err error) {
 	var errs []error
 	for _, s := range w.sessions {
@@ -197,7 +205,8 @@ func (w *World) reckon(ctx context.Context) (v Verdict, outages []int, err error
 		if len(w.victims) == 2 {
 			one, err := s.union(lines[0], lines[1])
 			v.add(one)
-			errs = append(errs, err, s.merged(ctx, w.victims[0], by[w.victims[0].instance], by[w.victims[1].instance]))
+			errs = append(errs, err, s.merged(ctx, w.victims[0], by[w.victims[0].instance],
+				by[w.victims[1].instance]))
 		}
 		for _, x := range s.senders {
 			if n := x.interruptions(); n > 0 {
@@ -215,7 +224,8 @@ func (w *World) reckon(ctx context.Context) (v Verdict, outages []int, err error
 	return v, outages, errors.Join(append(errs, w.problems...)...)
 }
 
-// expected are the keys of all recordings in the bucket of the project, also those of earlier scenarios.
+// expected are the keys of all recordings in the bucket of the project, also those of earlier
+// scenarios.
 func (w *World) expected() (map[string]bool, error) {
 	keys := map[string]bool{}
 	root := w.rig.Stack.S3.BucketDir(w.project.Bucket)
@@ -254,9 +264,12 @@ func (s *session) union(a, b []textegress.Message) (Verdict, error) {
 	return v, errors.Join(errs...)
 }
 
-// reads runs a command that reads from the store, which another scenario may be killing just then: exit code 1 says that it could
-// not do its work, and it is repeated. What it finds wrong is another code.
-func (v *victim) reads(ctx context.Context, args func(try int) []string) (stdout, stderr string, code int, err error) {
+// reads runs a command that reads from the store, which another scenario may be killing just then:
+// exit code 1 says that it could not do its work, and it is repeated. What it finds wrong is
+// another code.
+func (v *victim) reads(ctx context.Context, args func(try int) []string) (stdout, stderr string,
+	code int, err error,
+) {
 	for try := range 20 {
 		stdout, stderr, code, err = v.CLI(ctx, args(try)...)
 		if err != nil || code != 1 || sleep(ctx, time.Second) != nil {
@@ -266,10 +279,12 @@ func (v *victim) reads(ctx context.Context, args func(try int) []string) (stdout
 	return stdout, stderr, code, err
 }
 
-// merged has the command line make one recording of two, which must have everything that one of the two has, once and in order.
+// merged has the command line make one recording of two, which must have everything that one of the
+// two has, once and in order.
 func (s *session) merged(ctx context.Context, v *victim, a, b []devstack.Delivered) error {
 	if len(a) != 1 || len(b) != 1 {
-		return fmt.Errorf("session %q: %d and %d recordings to merge, want one of each", s.Name, len(a), len(b))
+		return fmt.Errorf("session %q: %d and %d recordings to merge, want one of each", s.Name,
+			len(a), len(b))
 	}
 	var dir string
 	merge := func(try int) []string {
@@ -308,7 +323,8 @@ func (s *session) merged(ctx context.Context, v *victim, a, b []devstack.Deliver
 		errs = append(errs, errors.New("merged: "+m))
 	}
 	if verdict.Recorded != verdict.Sent || len(c.Outages) > 0 || c.PossibleDuplicates > 0 {
-		errs = append(errs, fmt.Errorf("merged: %s, %d outages, %d possible duplicates; want all messages once", verdict, len(c.Outages), c.PossibleDuplicates))
+		errs = append(errs, fmt.Errorf("merged: %s, %d outages, %d possible duplicates; want all "+
+			"messages once", verdict, len(c.Outages), c.PossibleDuplicates))
 	}
 	return errors.Join(errs...)
 }

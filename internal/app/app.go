@@ -108,14 +108,16 @@ func New(_ context.Context, o Options) (_ *App, err error) {
 		}
 	}()
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	reg.MustRegister(collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
 	// One straight line from the disk outwards; the order of the cleanups is its
 	// reverse.
 	c := o.Config
 	a.spool, err = spool.Open(c.DataDir, spool.Options{
-		SyncInterval: c.SyncInterval, SegmentSize: c.SegmentSize, SegmentAge: c.SegmentAge, DiskMinFree: c.DiskMinFree,
-		Logger: o.Logger, Registerer: reg,
+		SyncInterval: c.SyncInterval, SegmentSize: c.SegmentSize, SegmentAge: c.SegmentAge,
+		DiskMinFree: c.DiskMinFree,
+		Logger:      o.Logger, Registerer: reg,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open DATA_DIR: %w", err)
@@ -127,10 +129,13 @@ func New(_ context.Context, o Options) (_ *App, err error) {
 		}
 	}
 	a.parts = parts{
-		reg: reg, gate: new(syncflow.Gate), room: o.Room, source: o.Source, controller: controller.NewMetrics(reg), recorder: recorder.NewMetrics(reg),
+		reg: reg, gate: new(syncflow.Gate), room: o.Room, source: o.Source,
+		controller: controller.NewMetrics(reg), recorder: recorder.NewMetrics(reg),
 	}
 	if a.parts.source == nil {
-		a.parts.source = func(o source.RabbitMQOptions) controller.Source { return source.NewRabbitMQ(o) }
+		a.parts.source = func(o source.RabbitMQOptions) controller.Source {
+			return source.NewRabbitMQ(o)
+		}
 	}
 	if a.parts.room == nil {
 		client, err := room.NewClient(room.Options{Logger: o.Logger, RelayOnly: c.RelayOnly})
@@ -142,11 +147,14 @@ func New(_ context.Context, o Options) (_ *App, err error) {
 	a.pseudonyms = pseudonym.Open(c.DataDir)
 	a.setUpProjects()
 	a.uploader = uploader.New(uploader.Options{
-		Spool: a.spool, BucketFor: a.bucketFor, KeysFor: a.keysFor, PseudonymsFor: PseudonymsFor(a.pseudonyms), Retention: c.Retention, Logger: o.Logger, Registerer: reg,
+		Spool: a.spool, BucketFor: a.bucketFor, KeysFor: a.keysFor,
+		PseudonymsFor: PseudonymsFor(a.pseudonyms), Retention: c.Retention, Logger: o.Logger,
+		Registerer: reg,
 	})
 	a.forgetter = forget.New(forget.Options{
 		Spool: a.spool, BucketFor: a.bucketFor, Uploader: a.uploader, KeysFor: a.keysFor,
-		PseudonymsFor: PseudonymsFor(a.pseudonyms), ForgetPseudonym: a.pseudonyms.Forget, KeepFree: c.DiskMinFree / 4, Logger: o.Logger,
+		PseudonymsFor: PseudonymsFor(a.pseudonyms), ForgetPseudonym: a.pseudonyms.Forget,
+		KeepFree: c.DiskMinFree / 4, Logger: o.Logger,
 	})
 	a.web = web.New(web.Options{Service: a, Gatherer: reg, Logger: o.Logger})
 	if a.http, err = net.Listen("tcp", c.HTTPAddr); err != nil {
@@ -241,7 +249,8 @@ func (a *App) Start(ctx context.Context) error {
 		a.run(p)
 	}
 	a.mu.Unlock()
-	a.log.Info("textegress is running", "version", a.o.Version, "instance", a.instance, "http", a.Addr(),
+	a.log.Info("textegress is running", "version", a.o.Version, "instance", a.instance, "http",
+		a.Addr(),
 		"data_dir", a.spool.Dir(), "projects", len(a.o.Config.Projects))
 	return nil
 }
@@ -262,7 +271,8 @@ func (a *App) Stop(ctx context.Context) error {
 		select {
 		case <-sealed:
 			if err := a.uploader.Drain(ctx); err != nil {
-				a.log.Warn("not everything could be delivered; the next start goes on with it", "error", err)
+				a.log.Warn("not everything could be delivered; the next start goes on with it",
+					"error", err)
 			}
 		case <-ctx.Done():
 			a.log.Warn("not every recording could be sealed in time; the next start continues them")

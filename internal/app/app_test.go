@@ -69,7 +69,8 @@ func TestABrokenProjectBesideAGoodOne(t *testing.T) {
 	w := newWorld(t)
 	w.s3.hang = make(chan struct{})
 	defer close(w.s3.hang)
-	w.env("PROJECTS__0__KEY=only-a-key", w.bucket(1, projectA, "AKGOOD"), w.directory(2, projectB, "out"), "SHUTDOWN_TIMEOUT=1s")
+	w.env("PROJECTS__0__KEY=only-a-key", w.bucket(1, projectA, "AKGOOD"),
+		w.directory(2, projectB, "out"), "SHUTDOWN_TIMEOUT=1s")
 	w.start()
 	w.class(projectA, 1) // its upload never ends
 	w.class(projectB, 2)
@@ -77,7 +78,8 @@ func TestABrokenProjectBesideAGoodOne(t *testing.T) {
 		t.Errorf("delivered %q", got)
 	}
 	s := w.app.Status()
-	if len(s.Projects) != 3 || s.Projects[0].State != "broken" || !strings.Contains(s.Projects[0].Error, "PROJECTS__0__SECRET") || s.Ready {
+	if len(s.Projects) != 3 || s.Projects[0].State != "broken" ||
+		!strings.Contains(s.Projects[0].Error, "PROJECTS__0__SECRET") || s.Ready {
 		t.Errorf("status %+v", s.Projects)
 	}
 	if p := w.project(projectA); p.State != "running" || p.PendingUploads != 1 {
@@ -85,7 +87,8 @@ func TestABrokenProjectBesideAGoodOne(t *testing.T) {
 	}
 }
 
-// TestShutdownTimeoutInTheMiddleOfAnUpload stops the service while a store takes the body and does not answer.
+// TestShutdownTimeoutInTheMiddleOfAnUpload stops the service while a store takes the body and does
+// not answer.
 func TestShutdownTimeoutInTheMiddleOfAnUpload(t *testing.T) {
 	w := newWorld(t)
 	hang := make(chan struct{})
@@ -93,7 +96,8 @@ func TestShutdownTimeoutInTheMiddleOfAnUpload(t *testing.T) {
 	w.env(w.bucket(0, projectA, "AKGOOD"), "SHUTDOWN_TIMEOUT=1s")
 	w.start()
 	w.class(projectA, 1)
-	w.eventually("it is frozen for delivery", func() bool { return w.recording(1).State == "exported" })
+	w.eventually("it is frozen for delivery",
+		func() bool { return w.recording(1).State == "exported" })
 	if err := w.stop(); err != nil {
 		t.Fatalf("Run = %v", err)
 	}
@@ -105,7 +109,8 @@ func TestShutdownTimeoutInTheMiddleOfAnUpload(t *testing.T) {
 	w.s3.mu.Unlock()
 	close(hang)
 	w.start()
-	w.eventually("session 1 is delivered", func() bool { return w.recording(1).State == "uploaded" })
+	w.eventually("session 1 is delivered",
+		func() bool { return w.recording(1).State == "uploaded" })
 	if got := w.delivered(1, filepath.Join(w.s3.dump(t), "bucket")); got != "said in 1" {
 		t.Errorf("delivered %q", got)
 	}
@@ -129,7 +134,8 @@ func TestAFailedStartLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-// TestReloadCorrectsCredentials: a wrong key delays deliveries, disturbs no recording, and is corrected without a restart.
+// TestReloadCorrectsCredentials: a wrong key delays deliveries, disturbs no recording, and is
+// corrected without a restart.
 func TestReloadCorrectsCredentials(t *testing.T) {
 	w := newWorld(t)
 	w.env(w.bucket(0, projectA, "AKWRONG"))
@@ -137,7 +143,8 @@ func TestReloadCorrectsCredentials(t *testing.T) {
 	w.class(projectA, 1)
 	running := w.record(projectA, 2)
 	w.send(running, "before")
-	w.eventually("the status says what is wrong", func() bool { return strings.Contains(w.project(projectA).UploadError, "ACCESS_KEY") })
+	w.eventually("the status says what is wrong",
+		func() bool { return strings.Contains(w.project(projectA).UploadError, "ACCESS_KEY") })
 	notReady := strings.Join(w.app.NotReady(), "\n")
 	for _, part := range []string{"project 0", w.recording(1).EgressID, "ACCESS_KEY"} {
 		if !strings.Contains(notReady, part) {
@@ -145,11 +152,14 @@ func TestReloadCorrectsCredentials(t *testing.T) {
 		}
 	}
 
-	w.env(w.bucket(0, projectA, "AKGOOD"), "LOG_LEVEL=debug", "RETENTION=1h", "SHUTDOWN_TIMEOUT=30s", "RABBITMQ_HOST=localhost", "REJOIN_WINDOW=5m", "PROJECTS__0__TOPICS_DENY=private")
+	w.env(w.bucket(0, projectA, "AKGOOD"), "LOG_LEVEL=debug", "RETENTION=1h",
+		"SHUTDOWN_TIMEOUT=30s", "RABBITMQ_HOST=localhost", "REJOIN_WINDOW=5m",
+		"PROJECTS__0__TOPICS_DENY=private")
 	if err := w.app.Reload(); err != nil {
 		t.Fatal(err)
 	}
-	w.eventually("session 1 is delivered", func() bool { return w.recording(1).State == "uploaded" })
+	w.eventually("session 1 is delivered",
+		func() bool { return w.recording(1).State == "uploaded" })
 	if got := w.delivered(1, filepath.Join(w.s3.dump(t), "bucket")); got != "said in 1" {
 		t.Errorf("delivered %q", got)
 	}
@@ -158,7 +168,8 @@ func TestReloadCorrectsCredentials(t *testing.T) {
 	}
 	w.send(running, "after")
 	w.end(running, 2)
-	w.eventually("session 2 is delivered", func() bool { return w.recording(2).State == "uploaded" })
+	w.eventually("session 2 is delivered",
+		func() bool { return w.recording(2).State == "uploaded" })
 	if got := w.delivered(2, filepath.Join(w.s3.dump(t), "bucket")); got != "before, after" {
 		t.Errorf("delivered %q", got)
 	}
@@ -169,10 +180,14 @@ func TestReloadCorrectsCredentials(t *testing.T) {
 	if r == nil || r.Error != "" {
 		t.Fatalf("last reload %+v", r)
 	}
-	if diff := cmp.Diff([]string{"LOG_LEVEL", "RETENTION", "SHUTDOWN_TIMEOUT", "PROJECTS__0__S3_CONFIG__ACCESS_KEY"}, r.Applied); diff != "" {
+	if diff := cmp.Diff([]string{
+		"LOG_LEVEL", "RETENTION", "SHUTDOWN_TIMEOUT",
+		"PROJECTS__0__S3_CONFIG__ACCESS_KEY",
+	}, r.Applied); diff != "" {
 		t.Errorf("applied (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"RABBITMQ_HOST", "REJOIN_WINDOW", "PROJECTS__0__TOPICS_DENY"}, r.NeedsRestart); diff != "" {
+	if diff := cmp.Diff([]string{"RABBITMQ_HOST", "REJOIN_WINDOW", "PROJECTS__0__TOPICS_DENY"},
+		r.NeedsRestart); diff != "" {
 		t.Errorf("needs a restart (-want +got):\n%s", diff)
 	}
 	if w.level.Level() != slog.LevelDebug {
@@ -185,7 +200,8 @@ func TestReloadCorrectsCredentials(t *testing.T) {
 	if r := w.app.Status().LastReload; len(r.Applied) != 0 || len(r.NeedsRestart) != 3 {
 		t.Errorf("a second reload: %+v", r)
 	}
-	if log := w.logged(); strings.Contains(log, "AKGOOD") || strings.Contains(log, "s3-secret") || strings.Contains(log, "alice") {
+	if log := w.logged(); strings.Contains(log, "AKGOOD") || strings.Contains(log, "s3-secret") ||
+		strings.Contains(log, "alice") {
 		t.Errorf("the log says too much:\n%s", log)
 	}
 }
@@ -202,9 +218,12 @@ func TestAWrongReloadChangesNothing(t *testing.T) {
 	for name, tc := range map[string]struct{ lines, want string }{
 		"a setting of the service":      {"LOG_LEVEL=loud\n" + good, "LOG_LEVEL"},
 		"a setting that does not exist": {"TEXTEGRESS_X=1\n" + good, "TEXTEGRESS_X"},
-		"a running project":             {good + "\nLOG_LEVEL=debug\nPROJECTS__1__PROJECT_ID=" + projectB, "PROJECTS__1__SECRET"},
-		"a running project, its id":     {good + "\nLOG_LEVEL=debug\nPROJECTS__1__PROJECT_ID=nonsense", "PROJECTS__1__PROJECT_ID"},
-		"a bucket that cannot be":       {w.directory(0, projectA, "file") + "\nLOG_LEVEL=debug\n" + w.directory(1, projectB, "out"), "PROJECTS__0__DIRECTORY"},
+		"a running project": {good + "\nLOG_LEVEL=debug\nPROJECTS__1__PROJECT_ID=" +
+			projectB, "PROJECTS__1__SECRET"},
+		"a running project, its id": {good +
+			"\nLOG_LEVEL=debug\nPROJECTS__1__PROJECT_ID=nonsense", "PROJECTS__1__PROJECT_ID"},
+		"a bucket that cannot be": {w.directory(0, projectA, "file") + "\nLOG_LEVEL=debug\n" +
+			w.directory(1, projectB, "out"), "PROJECTS__0__DIRECTORY"},
 	} {
 		w.env(tc.lines)
 		err := w.app.Reload()
@@ -212,7 +231,8 @@ func TestAWrongReloadChangesNothing(t *testing.T) {
 			t.Errorf("%s: Reload = %v, want an error that names %s", name, err, tc.want)
 			continue
 		}
-		if s := w.app.Status(); s.LastReload.Error != err.Error() || len(s.LastReload.Applied) != 0 || len(s.Projects) != 2 {
+		if s := w.app.Status(); s.LastReload.Error != err.Error() ||
+			len(s.LastReload.Applied) != 0 || len(s.Projects) != 2 {
 			t.Errorf("%s: status %+v, %+v", name, s.LastReload, s.Projects)
 		}
 		if w.level.Level() != slog.LevelInfo {
@@ -225,7 +245,8 @@ func TestAWrongReloadChangesNothing(t *testing.T) {
 	}
 	// Settings that are right again are taken.
 	w.env(good, w.directory(1, projectB, "out"), "LOG_LEVEL=warn")
-	if err := w.app.Reload(); err != nil || w.app.Status().LastReload.Error != "" || w.level.Level() != slog.LevelWarn {
+	if err := w.app.Reload(); err != nil || w.app.Status().LastReload.Error != "" ||
+		w.level.Level() != slog.LevelWarn {
 		t.Errorf("Reload of good settings = %v, %+v", err, w.app.Status().LastReload)
 	}
 }
@@ -241,10 +262,12 @@ func TestReloadAddsAndRemovesProjects(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := w.app.Status().LastReload
-	if !slices.Contains(r.Applied, "project "+projectB+" was added") || !slices.Contains(r.NeedsRestart, "project "+projectA+" was removed") {
+	if !slices.Contains(r.Applied, "project "+projectB+" was added") ||
+		!slices.Contains(r.NeedsRestart, "project "+projectA+" was removed") {
 		t.Errorf("last reload %+v", r)
 	}
-	w.eventually("the mended project runs", func() bool { return w.project(projectB).State == "running" })
+	w.eventually("the mended project runs",
+		func() bool { return w.project(projectB).State == "running" })
 	w.class(projectB, 2)
 	if got := w.delivered(2, filepath.Join(w.dir, "out")); got != "said in 2" {
 		t.Errorf("delivered %q", got)
@@ -260,8 +283,8 @@ func TestReloadAddsAndRemovesProjects(t *testing.T) {
 	}
 }
 
-// TestReloadsDuringDeliveries swaps the bucket again and again while recordings are delivered and the status is asked:
-// each recording must be whole in one of the buckets.
+// TestReloadsDuringDeliveries swaps the bucket again and again while recordings are delivered and
+// the status is asked: each recording must be whole in one of the buckets.
 func TestReloadsDuringDeliveries(t *testing.T) {
 	w := newWorld(t)
 	w.env(w.directory(0, projectA, "out0"))
@@ -293,12 +316,14 @@ func TestReloadsDuringDeliveries(t *testing.T) {
 	for n := range 10 {
 		id, whole := w.recording(n).EgressID, 0
 		for i := range 3 {
-			manifests, _ := filepath.Glob(filepath.Join(w.dir, fmt.Sprintf("out%d", i), "*", "*", "text-egress", "*", id, "manifest.json"))
+			manifests, _ := filepath.Glob(filepath.Join(w.dir, fmt.Sprintf("out%d", i), "*", "*",
+				"text-egress", "*", id, "manifest.json"))
 			if len(manifests) == 0 {
 				continue
 			}
 			whole++
-			if got := w.said(id, filepath.Join(w.dir, fmt.Sprintf("out%d", i))); got != fmt.Sprintf("said in %d", n) {
+			if got := w.said(id, filepath.Join(w.dir, fmt.Sprintf("out%d", i))); got != fmt.Sprintf(
+				"said in %d", n) {
 				t.Errorf("session %d: %q", n, got)
 			}
 		}

@@ -12,7 +12,11 @@ func TestNotReadyWithAWrongClock(t *testing.T) {
 	for _, tc := range []struct {
 		ahead time.Duration // SyncFlow's clock
 		says  string
-	}{{10 * time.Second, ""}, {time.Hour, "behind SyncFlow's"}, {-3 * time.Minute, "ahead of SyncFlow's"}} {
+	}{
+		{10 * time.Second, ""},
+		{time.Hour, "behind SyncFlow's"},
+		{-3 * time.Minute, "ahead of SyncFlow's"},
+	} {
 		w := newWorld(t)
 		w.api = serve(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			rw.Header().Set("Date", time.Now().Add(tc.ahead).UTC().Format(http.TimeFormat))
@@ -20,8 +24,10 @@ func TestNotReadyWithAWrongClock(t *testing.T) {
 		}))
 		w.env(w.directory(0, projectA, "out"))
 		w.start()
-		w.eventually("the project runs", func() bool { return w.project(projectA).State == "running" })
-		if got := strings.Join(w.app.NotReady(), "\n"); !strings.Contains(got, tc.says) || (got == "") != (tc.says == "") {
+		w.eventually("the project runs",
+			func() bool { return w.project(projectA).State == "running" })
+		if got := strings.Join(w.app.NotReady(), "\n"); !strings.Contains(got, tc.says) ||
+			(got == "") != (tc.says == "") {
 			t.Errorf("%v: %q, want %q", tc.ahead, got, tc.says)
 		}
 		if err := w.stop(); err != nil {

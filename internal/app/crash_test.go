@@ -60,7 +60,8 @@ func crashAt(t *testing.T, at int, full bool) bool {
 		return true
 	}
 	for name, after := range map[string]*durabletest.CrashFS{
-		"power": fsys.Restart(nil), "killed": fsys.Killed(), "chance": fsys.Restart(rand.New(rand.NewPCG(1, uint64(at)))),
+		"power": fsys.Restart(nil), "killed": fsys.Killed(),
+		"chance": fsys.Restart(rand.New(rand.NewPCG(1, uint64(at)))),
 	} {
 		if at%2 == 0 { // the staging is derived data, which may be there or not
 			if err := os.RemoveAll(dir); err != nil {
@@ -80,7 +81,8 @@ func crashAt(t *testing.T, at int, full bool) bool {
 		}
 		// Where chance has written one segment and not the one before, something can
 		// be missing that nobody had counted on.
-		if c := next.verify(must); (c.CorruptRanges > 0 || c.FramesMissing > 0) && name != "chance" {
+		if c := next.verify(must); (c.CorruptRanges > 0 || c.FramesMissing > 0) &&
+			name != "chance" {
 			t.Errorf("%+v", c)
 		}
 		if t.Failed() {

@@ -20,7 +20,8 @@ func unusable(projects []project) []string {
 	for _, p := range projects {
 		if d, ok := p.bucket.(*dir.Bucket); ok {
 			if err := d.Problem(); err != nil {
-				out = append(out, fmt.Sprintf("project %d: nothing can be delivered: %s", p.config.Index, objstore.Redacted(err, "its directory cannot be used")))
+				out = append(out, fmt.Sprintf("project %d: nothing can be delivered: %s",
+					p.config.Index, objstore.Redacted(err, "its directory cannot be used")))
 			}
 		}
 	}
@@ -36,9 +37,9 @@ func checkUnusable(projects []project) {
 	}
 }
 
-// undelivered says which deliveries fail, and why, in words for an operator: those that need a person at once, others when
-// they have been failing for [uploader.FailingAfter]. Recordings of a project that is not in the configuration any more are
-// among them: nobody will deliver those.
+// undelivered says which deliveries fail, and why, in words for an operator: those that need a
+// person at once, others when they have been failing for [uploader.FailingAfter]. Recordings of a
+// project that is not in the configuration any more are among them: nobody will deliver those.
 func undelivered(projects []project, s uploader.Snapshot) []string {
 	names := map[string]string{}
 	for _, p := range projects {
@@ -52,10 +53,12 @@ func undelivered(projects []project, s uploader.Snapshot) []string {
 		if name == "" {
 			name = "project " + id
 		}
-		failing := slices.SortedFunc(slices.Values(s.Projects[id].Failing), func(a, b uploader.Failure) int { return a.Since.Compare(b.Since) })
+		failing := slices.SortedFunc(slices.Values(s.Projects[id].Failing),
+			func(a, b uploader.Failure) int { return a.Since.Compare(b.Since) })
 		for i, f := range failing {
 			if i == maxFailures {
-				out = append(out, fmt.Sprintf("%s: %d more deliveries fail, see upload_error in /status.json", name, len(failing)-i))
+				out = append(out, fmt.Sprintf("%s: %d more deliveries fail, see upload_error in "+
+					"/status.json", name, len(failing)-i))
 				break
 			}
 			others := ""

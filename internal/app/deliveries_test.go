@@ -13,8 +13,8 @@ import (
 	"github.com/syncflow/textegress/internal/uploader"
 )
 
-// TestUnusableDirectory: a directory that cannot be used is said before there is anything to deliver, and no longer when it
-// is in order.
+// TestUnusableDirectory: a directory that cannot be used is said before there is anything to
+// deliver, and no longer when it is in order.
 func TestUnusableDirectory(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out")
 	d, err := dir.New(path)
@@ -40,7 +40,8 @@ func TestUnusableDirectory(t *testing.T) {
 		t.Fatal("a directory with short names is in order")
 	}
 	got := unusable(projects)
-	if len(got) != 1 || !strings.HasPrefix(got[0], "project 3: ") || !strings.Contains(got[0], "/media/stick") || !strings.Contains(got[0], "names of 255 bytes") {
+	if len(got) != 1 || !strings.HasPrefix(got[0], "project 3: ") || !strings.Contains(got[0],
+		"/media/stick") || !strings.Contains(got[0], "names of 255 bytes") {
 		t.Errorf("%q", got)
 	}
 	root.Longest = 0
@@ -50,20 +51,33 @@ func TestUnusableDirectory(t *testing.T) {
 	}
 }
 
-// TestUndelivered: what fails is named with its project, recording, cause and remedy, in bounded length, also where its
-// project is not configured any more.
+// TestUndelivered: what fails is named with its project, recording, cause and remedy, in bounded
+// length, also where its project is not configured any more.
 func TestUndelivered(t *testing.T) {
 	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
-	const refused = "ask the bucket: stat (s3://b at https://s3.example.org): HTTP 403, SignatureDoesNotMatch; check SECRET_KEY"
+	const refused = "ask the bucket: stat (s3://b at https://s3.example.org): HTTP 403, " +
+		"SignatureDoesNotMatch; check SECRET_KEY"
 	var many []uploader.Failure
 	for i := range 7 {
-		many = append(many, uploader.Failure{EgressID: fmt.Sprintf("DE_%d", i), Error: fmt.Sprintf("error %d", i), Since: at.Add(-time.Duration(i) * time.Hour)})
+		many = append(many, uploader.Failure{
+			EgressID: fmt.Sprintf("DE_%d", i),
+			Error:    fmt.Sprintf("error %d", i), Since: at.Add(-time.Duration(i) * time.Hour),
+		})
 	}
-	projects := []project{{config: config.Project{Index: 0, ProjectID: "a"}}, {config: config.Project{Index: 3, ProjectID: "b"}}, {broken: "settings"}}
+	projects := []project{
+		{config: config.Project{Index: 0, ProjectID: "a"}},
+		{config: config.Project{Index: 3, ProjectID: "b"}},
+		{broken: "settings"},
+	}
 	got := undelivered(projects, uploader.Snapshot{Projects: map[string]uploader.ProjectSnapshot{
-		"a":    {Pending: 1},
-		"b":    {Pending: 9, Failing: []uploader.Failure{{EgressID: "DE_x", Others: 8, Error: refused, Since: at}}},
-		"gone": {Pending: 1, Failing: []uploader.Failure{{EgressID: "DE_y", Error: "project gone is not in the configuration", Since: at}}},
+		"a": {Pending: 1},
+		"b": {Pending: 9, Failing: []uploader.Failure{{
+			EgressID: "DE_x", Others: 8,
+			Error: refused, Since: at,
+		}}},
+		"gone": {Pending: 1, Failing: []uploader.Failure{
+			{EgressID: "DE_y", Error: "project gone is not in the configuration", Since: at},
+		}},
 		"many": {Pending: 7, Failing: many},
 	}})
 	want := [][]string{

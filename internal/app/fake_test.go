@@ -99,17 +99,25 @@ func (f *fakeSyncFlow) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		json.NewEncoder(w).Encode(v) //nolint:errcheck // the client notices
 	}
 	session := func(id string) map[string]any {
-		return map[string]any{"id": id, "name": "class", "livekitRoomName": "room-" + id, "projectId": project, "status": f.status[id], "startedAt": 1}
+		return map[string]any{
+			"id": id, "name": "class", "livekitRoomName": "room-" + id,
+			"projectId": project, "status": f.status[id], "startedAt": 1,
+		}
 	}
 	switch {
 	case f.secret != "" && !f.signed(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")):
 		reply(401, map[string]any{"message": "Invalid token, please login again"})
 	case len(rest) == 0:
-		reply(200, map[string]any{"id": project, "name": "Study", "livekitServerUrl": cmp.Or(f.livekit, "ws://fake")})
+		reply(200, map[string]any{
+			"id": project, "name": "Study",
+			"livekitServerUrl": cmp.Or(f.livekit, "ws://fake"),
+		})
 	case rest[0] == "devices":
 		reply(200, []any{map[string]any{
-			"id": "c1d2e3f4-0000-4000-8000-00000000d001", "name": controller.DeviceName, "group": "text-egress", "registeredAt": 1,
-			"sessionNotificationExchangeName": "x", "sessionNotificationBindingKey": project + ".text-egress",
+			"id": "c1d2e3f4-0000-4000-8000-00000000d001", "name": controller.DeviceName,
+			"group": "text-egress", "registeredAt": 1,
+			"sessionNotificationExchangeName": "x", "sessionNotificationBindingKey": project +
+				".text-egress",
 		}})
 	case len(rest) == 1:
 		reply(200, []any{}) // only what is announced is recorded
@@ -124,7 +132,10 @@ func (f *fakeSyncFlow) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case f.stalls:
 		reply(500, map[string]any{"message": "no database connection"})
 	default:
-		reply(200, map[string]any{"token": rest[1], "livekitServerUrl": cmp.Or(f.livekit, "ws://fake")})
+		reply(200, map[string]any{
+			"token":            rest[1],
+			"livekitServerUrl": cmp.Or(f.livekit, "ws://fake"),
+		})
 	}
 }
 
@@ -136,7 +147,9 @@ type announcement struct {
 	answer chan error
 }
 
-func (s *fakeSource) Run(ctx context.Context, handle func(context.Context, source.Announcement) error, connected func(context.Context, []source.Gap) error) error {
+func (s *fakeSource) Run(ctx context.Context, handle func(context.Context,
+	source.Announcement) error, connected func(context.Context, []source.Gap) error,
+) error {
 	if err := connected(ctx, nil); err != nil {
 		return err
 	}
@@ -201,7 +214,8 @@ func (f *fakeRoom) Join(_ context.Context, o room.JoinOptions) (recorder.Conn, e
 			return nil, err
 		}
 	}
-	if err := o.Handler.Joined(room.Info{RoomSID: "RM_" + id, RoomMetadata: "|session_id:" + id + "|project_id:x|comments:|"}); err != nil {
+	if err := o.Handler.Joined(room.Info{RoomSID: "RM_" + id, RoomMetadata: "|session_id:" + id +
+		"|project_id:x|comments:|"}); err != nil {
 		return nil, err
 	}
 	c := &fakeConn{h: o.Handler, done: make(chan struct{})}
@@ -234,7 +248,8 @@ func (f *fakeS3) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if !strings.Contains(r.Header.Get("Authorization"), "Credential="+key+"/") {
 		w.WriteHeader(403)
-		fmt.Fprint(w, `<Error><Code>InvalidAccessKeyId</Code><Message>The access key does not exist.</Message></Error>`)
+		fmt.Fprint(w,
+			`<Error><Code>InvalidAccessKeyId</Code><Message>The access key does not exist.</Message></Error>`)
 		return
 	}
 	if hang != nil && r.Method == http.MethodPut {
@@ -299,8 +314,10 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	w := &world{
-		t: t, dir: t.TempDir(), syncflow: &fakeSyncFlow{status: map[string]string{}}, room: &fakeRoom{conns: map[string]*fakeConn{}},
-		s3: &fakeS3{key: "AKGOOD", objects: map[string][]byte{}}, level: new(slog.LevelVar), sources: map[string]*fakeSource{},
+		t: t, dir: t.TempDir(), syncflow: &fakeSyncFlow{status: map[string]string{}},
+		room: &fakeRoom{conns: map[string]*fakeConn{}},
+		s3:   &fakeS3{key: "AKGOOD", objects: map[string][]byte{}}, level: new(slog.LevelVar),
+		sources: map[string]*fakeSource{},
 	}
 	w.api, w.store = serve(t, w.syncflow), serve(t, w.s3)
 	return w
@@ -317,7 +334,8 @@ func (w *world) env(lines ...string) {
 	w.t.Helper()
 	all := strings.Split(strings.Join(lines, "\n"), "\n")
 	for _, line := range []string{
-		"SYNCFLOW_SERVER_URL=" + w.api, "RABBITMQ_HOST=127.0.0.1", "RABBITMQ_PORT=1", "RABBITMQ_VHOST_NAME=syncflow",
+		"SYNCFLOW_SERVER_URL=" + w.api, "RABBITMQ_HOST=127.0.0.1", "RABBITMQ_PORT=1",
+		"RABBITMQ_VHOST_NAME=syncflow",
 		"DEVICE_GROUP_NAME=text-egress", "HTTP_ADDR=127.0.0.1:0", "SYNC_INTERVAL=10ms",
 	} {
 		key, _, _ := strings.Cut(line, "=")
@@ -325,12 +343,14 @@ func (w *world) env(lines ...string) {
 			all = append(all, line)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(w.dir, ".env"), []byte(strings.Join(all, "\n")+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(w.dir, ".env"), []byte(strings.Join(all, "\n")+"\n"),
+		0o600); err != nil {
 		w.t.Fatal(err)
 	}
 }
 
-// project returns the settings of a project that delivers to a directory, bucket one that delivers to the fake S3.
+// project returns the settings of a project that delivers to a directory, bucket one that delivers
+// to the fake S3.
 func project(n int, id string, rest ...string) string {
 	lines := []string{"KEY=key" + fmt.Sprint(n), "SECRET=secret", "PROJECT_ID=" + id}
 	for i, line := range append(lines, rest...) {
@@ -348,7 +368,8 @@ func (w *world) directory(n int, id, name string) string {
 }
 
 func (w *world) bucket(n int, id, accessKey string) string {
-	return project(n, id, "S3_CONFIG__ACCESS_KEY="+accessKey, "S3_CONFIG__SECRET_KEY=s3-secret", "S3_CONFIG__ENDPOINT="+w.store,
+	return project(n, id, "S3_CONFIG__ACCESS_KEY="+accessKey, "S3_CONFIG__SECRET_KEY=s3-secret",
+		"S3_CONFIG__ENDPOINT="+w.store,
 		"S3_CONFIG__BUCKET_NAME=bucket", "S3_CONFIG__REGION=us-east-1", "S3_CONFIG__CHECKSUMS=off")
 }
 
@@ -381,8 +402,9 @@ func (w *world) make() (*app.App, error) {
 		joins = w.room
 	}
 	return app.New(w.t.Context(), app.Options{
-		Config: c, Logger: slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: w.level})), Version: "test",
-		Load: w.load, LogLevel: w.level, Room: joins,
+		Config: c, Logger: slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: w.level})),
+		Version: "test",
+		Load:    w.load, LogLevel: w.level, Room: joins,
 		Source: func(o source.RabbitMQOptions) controller.Source {
 			s := &fakeSource{in: make(chan announcement)}
 			w.mu.Lock()
@@ -430,7 +452,10 @@ func (w *world) announce(projectID string, n int) string {
 	w.t.Helper()
 	id := sessionID(n)
 	w.syncflow.set(id, "Started")
-	a := announcement{source.Announcement{SessionID: id, RoomName: "room-" + id, ReceivedAt: time.Now()}, make(chan error, 1)}
+	a := announcement{source.Announcement{
+		SessionID: id, RoomName: "room-" + id,
+		ReceivedAt: time.Now(),
+	}, make(chan error, 1)}
 	w.mu.Lock()
 	s := w.sources[projectID]
 	w.mu.Unlock()
@@ -447,9 +472,12 @@ func (w *world) announce(projectID string, n int) string {
 // send lets a participant say something.
 func (w *world) send(c *fakeConn, text string) {
 	w.t.Helper()
-	b, err := proto.Marshal(&livekit.DataPacket{ParticipantIdentity: "alice", ParticipantSid: "PA_1", Value: &livekit.DataPacket_User{
-		User: &livekit.UserPacket{Payload: []byte(text)},
-	}})
+	b, err := proto.Marshal(&livekit.DataPacket{
+		ParticipantIdentity: "alice",
+		ParticipantSid:      "PA_1", Value: &livekit.DataPacket_User{
+			User: &livekit.UserPacket{Payload: []byte(text)},
+		},
+	})
 	if err != nil {
 		w.t.Fatal(err)
 	}

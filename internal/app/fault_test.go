@@ -65,7 +65,8 @@ func TestLife_FaultAtEveryOperation(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					defer func() {
 						if t.Failed() {
-							t.Logf("%s of %s: %v after %d bytes, for %v", s.name, s.label, k.err, k.short, lasts)
+							t.Logf("%s of %s: %v after %d bytes, for %v", s.name, s.label, k.err,
+								k.short, lasts)
 						}
 					}()
 					var mu sync.Mutex
@@ -73,7 +74,8 @@ func TestLife_FaultAtEveryOperation(t *testing.T) {
 					live(t, func(c durabletest.Call) (int, error) {
 						mu.Lock()
 						defer mu.Unlock()
-						if s != (site{c.Label, c.Name}) || !since.IsZero() && time.Since(since) >= lasts {
+						if s != (site{c.Label, c.Name}) || !since.IsZero() &&
+							time.Since(since) >= lasts {
 							return 0, nil
 						}
 						if since.IsZero() {

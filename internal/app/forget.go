@@ -19,7 +19,8 @@ import (
 // settleEvery is how often removals that could not be finished are tried again.
 const settleEvery = time.Minute
 
-// settle finishes removals of participants that were begun, and looks again at what was found unusable, until ctx ends.
+// settle finishes removals of participants that were begun, and looks again at what was found
+// unusable, until ctx ends.
 func (a *App) settle(ctx context.Context) {
 	tick := time.NewTicker(settleEvery)
 	defer tick.Stop()
@@ -52,8 +53,13 @@ func (a *App) Forget(ctx context.Context, request []byte) ([]byte, error) {
 }
 
 // Forget removes a participant from the recordings in the data directory, on which no service runs.
-func Forget(ctx context.Context, c *config.Config, logger *slog.Logger, q forget.Request) (_ forget.Answer, err error) {
-	sp, err := spool.Open(c.DataDir, spool.Options{SyncInterval: c.SyncInterval, DiskMinFree: c.DiskMinFree, Logger: logger})
+func Forget(ctx context.Context, c *config.Config, logger *slog.Logger,
+	q forget.Request,
+) (_ forget.Answer, err error) {
+	sp, err := spool.Open(c.DataDir, spool.Options{
+		SyncInterval: c.SyncInterval,
+		DiskMinFree:  c.DiskMinFree, Logger: logger,
+	})
 	if err != nil {
 		return forget.Answer{}, fmt.Errorf("open DATA_DIR: %w", err)
 	}
@@ -68,14 +74,16 @@ func Forget(ctx context.Context, c *config.Config, logger *slog.Logger, q forget
 				return Bucket(p)
 			}
 		}
-		return nil, fmt.Errorf("project %s is not in the configuration, so there is no access to its bucket", projectID)
+		return nil, fmt.Errorf("project %s is not in the configuration, so there is no access "+
+			"to its bucket", projectID)
 	}
 	keysFor := func(projectID string) *export.Keys {
 		for _, p := range c.Projects {
 			if p.ProjectID == projectID {
 				keys, err := Keys(p)
 				if err != nil {
-					logger.Error("encrypted packets of a project are delivered as they are: its key is not understood", "project", p.Index, "error", err)
+					logger.Error("encrypted packets of a project are delivered as they are: its "+
+						"key is not understood", "project", p.Index, "error", err)
 				}
 				return keys
 			}
@@ -84,10 +92,12 @@ func Forget(ctx context.Context, c *config.Config, logger *slog.Logger, q forget
 	}
 	names := pseudonym.Open(c.DataDir)
 	f := forget.New(forget.Options{
-		Spool: sp, BucketFor: bucketFor, KeysFor: keysFor, PseudonymsFor: PseudonymsFor(names), ForgetPseudonym: names.Forget, Logger: logger,
+		Spool: sp, BucketFor: bucketFor, KeysFor: keysFor, PseudonymsFor: PseudonymsFor(names),
+		ForgetPseudonym: names.Forget, Logger: logger,
 		KeepFree: c.DiskMinFree / 4,
 		Uploader: uploader.New(uploader.Options{
-			Spool: sp, BucketFor: bucketFor, KeysFor: keysFor, PseudonymsFor: PseudonymsFor(names), Retention: c.Retention, Logger: logger,
+			Spool: sp, BucketFor: bucketFor, KeysFor: keysFor, PseudonymsFor: PseudonymsFor(names),
+			Retention: c.Retention, Logger: logger,
 		}),
 	})
 	return f.Forget(ctx, q)

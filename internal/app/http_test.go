@@ -16,7 +16,8 @@ import (
 	"github.com/syncflow/textegress/internal/web"
 )
 
-// TestIdleConnectionsKeepNobodyOut opens more connections than either server may hold, and asks for nothing on any of them.
+// TestIdleConnectionsKeepNobodyOut opens more connections than either server may hold, and asks for
+// nothing on any of them.
 func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
 	w := newWorld(t)
 	w.env(w.directory(0, projectA, "out"))
@@ -43,12 +44,16 @@ func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
 			conns = append(conns, conn)
 		}
 		if code, body := w.get("/healthz", ""); code != 200 {
-			t.Errorf("/healthz with %d idle connections at %s: %d %s", opened, door.addr, code, body)
+			t.Errorf("/healthz with %d idle connections at %s: %d %s", opened, door.addr, code,
+				body)
 		}
-		if _, err := web.Dial(filepath.Join(w.dir, "textegress-data")).Status(t.Context()); err != nil {
-			t.Errorf("the control socket with %d idle connections at %s: %v", opened, door.addr, err)
+		if _, err := web.Dial(filepath.Join(w.dir, "textegress-data")).Status(
+			t.Context()); err != nil {
+			t.Errorf("the control socket with %d idle connections at %s: %v", opened, door.addr,
+				err)
 		}
-		// Connections are accepted in their order, so that those before the last ones have lost their places by now.
+		// Connections are accepted in their order, so that those before the last ones have lost
+		// their places by now.
 		for i, conn := range conns[:opened-most] {
 			_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
 			if _, err := conn.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
@@ -58,7 +63,8 @@ func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
 	}
 }
 
-// TestHostOnLoopback: a page on the Internet that makes its name resolve to 127.0.0.1 must not read the status.
+// TestHostOnLoopback: a page on the Internet that makes its name resolve to 127.0.0.1 must not read
+// the status.
 func TestHostOnLoopback(t *testing.T) {
 	w := newWorld(t)
 	w.env(w.directory(0, projectA, "out"), "HTTP_ADDR=localhost:0")
@@ -90,7 +96,8 @@ func TestHostOnLoopback(t *testing.T) {
 			if code != want {
 				t.Errorf("%s with Host %s: %d, want %d", path, host, code, want)
 			}
-			if want == 421 && (!strings.Contains(body, "HTTP_ADDR") || !strings.Contains(body, "localhost") || strings.Contains(body, w.dir)) {
+			if want == 421 && (!strings.Contains(body, "HTTP_ADDR") ||
+				!strings.Contains(body, "localhost") || strings.Contains(body, w.dir)) {
 				t.Errorf("%s with Host %s: the refusal does not say why:\n%s", path, host, body)
 			}
 		}
@@ -114,12 +121,16 @@ func TestHostOnLoopback(t *testing.T) {
 // get asks the service over HTTP; an empty host stands for its address.
 func (w *world) get(path, host string) (int, string) {
 	w.t.Helper()
-	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, "http://"+w.app.Addr()+path, nil)
+	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, "http://"+w.app.Addr()+
+		path, nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	req.Host = host
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 30 * time.Second}
+	client := &http.Client{
+		Transport: &http.Transport{DisableKeepAlives: true},
+		Timeout:   30 * time.Second,
+	}
 	resp, err := client.Do(req)
 	if err != nil {
 		w.t.Fatal(err)

@@ -48,11 +48,15 @@ type session struct {
 }
 
 func newSession() session {
-	return session{next: 1, offered: map[int]bool{}, recorded: map[int]bool{}, durable: map[int]bool{}}
+	return session{
+		next: 1, offered: map[int]bool{}, recorded: map[int]bool{},
+		durable: map[int]bool{},
+	}
 }
 
 func (s session) clone() session {
-	s.offered, s.recorded, s.durable = maps.Clone(s.offered), maps.Clone(s.recorded), maps.Clone(s.durable)
+	s.offered, s.recorded, s.durable = maps.Clone(s.offered), maps.Clone(s.recorded),
+		maps.Clone(s.durable)
 	return s
 }
 
@@ -75,13 +79,17 @@ type life struct {
 }
 
 func newLife(t *testing.T, dir string) *life {
-	return &life{t: t, dir: dir, session: newSession(), bucket: mem.New("b", true), stored: map[string][]byte{}, before: func(int) {}}
+	return &life{
+		t: t, dir: dir, session: newSession(), bucket: mem.New("b", true),
+		stored: map[string][]byte{}, before: func(int) {},
+	}
 }
 
 // clone returns a life that goes on from the same moment.
 func (l *life) clone() *life {
 	c := newLife(l.t, l.dir)
-	c.session, c.acked, c.boots, c.stored = l.session.clone(), l.acked, l.boots, maps.Clone(l.stored)
+	c.session, c.acked, c.boots, c.stored = l.session.clone(), l.acked, l.boots,
+		maps.Clone(l.stored)
 	for key, data := range l.bucket.Objects() {
 		c.bucket.Put(key, data)
 	}
@@ -95,7 +103,10 @@ func (l *life) process(fsys durable.FS, crashed func() bool) (done bool) {
 	if l.boots++; l.boots > 1 && l.boots < 5 && !l.session.over && l.session.next <= messages {
 		l.session.next++ // a message that nobody hears
 	}
-	sp, err := spool.Open(l.dir, spool.Options{FS: fsys, SyncInterval: interval, SegmentSize: 700, DiskMinFree: 16 << 10})
+	sp, err := spool.Open(l.dir, spool.Options{
+		FS: fsys, SyncInterval: interval, SegmentSize: 700,
+		DiskMinFree: 16 << 10,
+	})
 	if err != nil {
 		if !crashed() {
 			time.Sleep(time.Second)
@@ -162,8 +173,10 @@ func (l *life) announced(sp *spool.Spool) (*spool.Recording, uint64) {
 	}
 	const id = "DE_life"
 	rec, err := sp.Create(spool.Info{
-		EgressID: id, SessionID: lifeSession, RoomName: "class 1", ProjectID: lifeProject, ProjectName: "P",
-		KeyPrefix: textegress.Prefix("P", lifeProject, "class 1", "", id), CreatedUnixNS: time.Now().UnixNano(),
+		EgressID: id, SessionID: lifeSession, RoomName: "class 1", ProjectID: lifeProject,
+		ProjectName:   "P",
+		KeyPrefix:     textegress.Prefix("P", lifeProject, "class 1", "", id),
+		CreatedUnixNS: time.Now().UnixNano(),
 	})
 	if err != nil {
 		return nil, 0
@@ -175,7 +188,10 @@ func (l *life) announced(sp *spool.Spool) (*spool.Recording, uint64) {
 // supervise keeps a recorder at work until the recording is sealed.
 func (l *life) supervise(ctx context.Context, rec *spool.Recording) {
 	for rec.State() == spool.StateOpen && ctx.Err() == nil {
-		r := recorder.New(rec, recorder.Options{Room: l, Authority: l, Logger: slog.New(slog.DiscardHandler), RejoinWindow: 10 * time.Minute})
+		r := recorder.New(rec, recorder.Options{
+			Room: l, Authority: l,
+			Logger: slog.New(slog.DiscardHandler), RejoinWindow: 10 * time.Minute,
+		})
 		l.mu.Lock()
 		l.rec = r
 		l.mu.Unlock()
@@ -249,7 +265,10 @@ func (l *life) Join(_ context.Context, o room.JoinOptions) (recorder.Conn, error
 	if l.session.over {
 		return nil, errors.New("no such room")
 	}
-	in := room.Info{RoomSID: "RM_1", RoomMetadata: "|session_id:" + lifeSession + "|", Participants: []room.Participant{{SID: "PA_1", Identity: "alice"}}}
+	in := room.Info{
+		RoomSID: "RM_1", RoomMetadata: "|session_id:" + lifeSession + "|",
+		Participants: []room.Participant{{SID: "PA_1", Identity: "alice"}},
+	}
 	if err := o.Handler.Joined(in); err != nil {
 		return nil, err
 	}
@@ -268,9 +287,12 @@ func (l *life) send(h room.Handler, left <-chan struct{}) room.Reason {
 		n := s.next
 		s.next++
 		l.before(n)
-		b, err := proto.Marshal(&livekit.DataPacket{ParticipantIdentity: "alice", ParticipantSid: "PA_1", Sequence: uint32(n), Value: &livekit.DataPacket_User{
-			User: &livekit.UserPacket{Payload: fmt.Appendf(nil, "message %d", n)},
-		}})
+		b, err := proto.Marshal(&livekit.DataPacket{
+			ParticipantIdentity: "alice",
+			ParticipantSid:      "PA_1", Sequence: uint32(n), Value: &livekit.DataPacket_User{
+				User: &livekit.UserPacket{Payload: fmt.Appendf(nil, "message %d", n)},
+			},
+		})
 		if err != nil {
 			l.t.Error(err)
 		}
@@ -363,8 +385,8 @@ func (l *life) verify(must map[int]bool) textegress.Completeness {
 		l.t.Errorf("verify: %v", err)
 	}
 	var got []int
-	// apart: since the last message there was an outage, or frames that could not be read. Where the
-	// latter may be is the caller's to judge.
+	// apart: since the last message there was an outage, or frames that could not be read. Where
+	// the latter may be is the caller's to judge.
 	last, apart := 0, true
 	for m, err := range rec.Messages() {
 		if err != nil {
@@ -377,7 +399,8 @@ func (l *life) verify(must map[int]bool) textegress.Completeness {
 			apart = apart || m.Event.FramesMissing > 0
 		case textegress.KindData:
 			var n int
-			if _, err := fmt.Sscanf(*m.Text, "message %d", &n); err != nil || !l.session.offered[n] {
+			if _, err := fmt.Sscanf(*m.Text, "message %d", &n); err != nil ||
+				!l.session.offered[n] {
 				l.t.Errorf("%q was delivered and never received", *m.Text)
 			}
 			if slices.Contains(got, n) || n <= last {

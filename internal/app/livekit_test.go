@@ -13,7 +13,8 @@ import (
 // A project's key of LiveKit arrives where tokens are made, and makes no project of its own.
 func TestJoinTokenOfAProject(t *testing.T) {
 	env := []string{
-		"SYNCFLOW_SERVER_URL=http://127.0.0.1:1", "RABBITMQ_HOST=x", "RABBITMQ_PORT=1", "RABBITMQ_VHOST_NAME=syncflow",
+		"SYNCFLOW_SERVER_URL=http://127.0.0.1:1", "RABBITMQ_HOST=x", "RABBITMQ_PORT=1",
+		"RABBITMQ_VHOST_NAME=syncflow",
 		"DEVICE_GROUP_NAME=text-egress", "PROJECTS__0__KEY=k", "PROJECTS__0__SECRET=s",
 		"PROJECTS__0__PROJECT_ID=0b7e6d1e-8a47-4c7a-9a7e-0d4f5f0f7c11", "PROJECTS__0__DIRECTORY=x",
 	}
@@ -25,7 +26,8 @@ func TestJoinTokenOfAProject(t *testing.T) {
 		t.Error("tokens without a key")
 	}
 	c, err = config.Load(config.Options{
-		Environ: append(env, "PROJECTS__0__LIVEKIT__API_KEY=APIabc", "PROJECTS__0__LIVEKIT__API_SECRET=s3cr3t"), Dir: t.TempDir(),
+		Environ: append(env, "PROJECTS__0__LIVEKIT__API_KEY=APIabc",
+			"PROJECTS__0__LIVEKIT__API_SECRET=s3cr3t"), Dir: t.TempDir(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +47,8 @@ func TestJoinTokenOfAProject(t *testing.T) {
 		t.Error("not signed with the project's secret")
 	}
 	_, claims, _ := strings.Cut(signed, ".")
-	if b, err := base64.RawURLEncoding.DecodeString(claims); err != nil || !strings.Contains(string(b), `"iss":"APIabc"`) {
+	if b, err := base64.RawURLEncoding.DecodeString(claims); err != nil ||
+		!strings.Contains(string(b), `"iss":"APIabc"`) {
 		t.Errorf("claims %s, %v", b, err)
 	}
 }

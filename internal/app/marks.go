@@ -46,7 +46,8 @@ func (m *marks) Load() (source.Mark, error) {
 	}
 	var f markFile
 	if err := json.Unmarshal(b, &f); err != nil || f.FormatVersion != marksVersion {
-		return source.Mark{}, fmt.Errorf("%s is damaged, or of a later version: it is replaced", m.path)
+		return source.Mark{}, fmt.Errorf("%s is damaged, or of a later version: it is replaced",
+			m.path)
 	}
 	if f.Group != m.group {
 		return source.Mark{}, nil
@@ -56,7 +57,8 @@ func (m *marks) Load() (source.Mark, error) {
 
 // Save implements [source.Memory].
 func (m *marks) Save(mark source.Mark) error {
-	b, err := json.MarshalIndent(markFile{FormatVersion: marksVersion, Group: m.group, Mark: mark}, "", "  ")
+	b, err := json.MarshalIndent(markFile{FormatVersion: marksVersion, Group: m.group, Mark: mark},
+		"", "  ")
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", m.path, err)
 	}

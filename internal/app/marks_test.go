@@ -12,8 +12,8 @@ import (
 	"github.com/syncflow/textegress/internal/source"
 )
 
-// TestMarks: what a listener remembers outlives the process, for its own group alone; a damaged file is
-// an error, and is replaced.
+// TestMarks: what a listener remembers outlives the process, for its own group alone; a damaged
+// file is an error, and is replaced.
 func TestMarks(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -24,7 +24,10 @@ func TestMarks(t *testing.T) {
 		t.Errorf("before anything was heard: %+v, %v", got, err)
 	}
 	at := time.Date(2026, 3, 4, 5, 6, 7, 8, time.UTC)
-	want := source.Mark{Heard: at, Silent: at.Add(time.Hour), Missed: []source.Gap{{From: at, To: at.Add(time.Minute)}}}
+	want := source.Mark{
+		Heard: at, Silent: at.Add(time.Hour),
+		Missed: []source.Gap{{From: at, To: at.Add(time.Minute)}},
+	}
 	for range 2 {
 		if err := m.Save(want); err != nil {
 			t.Fatal(err)
@@ -34,7 +37,10 @@ func TestMarks(t *testing.T) {
 			t.Errorf("%v\n%s", err, diff)
 		}
 	}
-	for _, other := range []*marks{newMarks(dir, "p1", "other"), newMarks(dir, "p2", "text-egress")} {
+	for _, other := range []*marks{
+		newMarks(dir, "p1", "other"),
+		newMarks(dir, "p2", "text-egress"),
+	} {
 		if got, err := other.Load(); err != nil || !got.Heard.IsZero() {
 			t.Errorf("%+v: %+v, %v", other, got, err)
 		}

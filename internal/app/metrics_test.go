@@ -21,14 +21,22 @@ var (
 	metricName = regexp.MustCompile("`([a-z_]+)`(?: \\{([a-z, ]+)\\})?")
 )
 
-// TestTheManualNamesEveryMetric holds the table of metrics in docs/OPERATIONS.md and what the service registers against each
-// other, with their labels, in both directions.
+// TestTheManualNamesEveryMetric holds the table of metrics in docs/OPERATIONS.md and what the
+// service registers against each other, with their labels, in both directions.
 func TestTheManualNamesEveryMetric(t *testing.T) {
 	dir := t.TempDir()
-	a, err := New(t.Context(), Options{Logger: slog.New(slog.DiscardHandler), Config: &config.Config{
-		DataDir: filepath.Join(dir, "data"), HTTPAddr: "127.0.0.1:0", DiskMinFree: 1 << 20, ServerURL: "http://syncflow.test",
-		Projects: []config.Project{{Key: "key", Secret: config.NewSecret("secret"), ProjectID: "0b7e6d1e-8a47-4c7a-9a7e-0d4f5f0f7c11", Directory: filepath.Join(dir, "out")}},
-	}})
+	a, err := New(t.Context(), Options{
+		Logger: slog.New(slog.DiscardHandler),
+		Config: &config.Config{
+			DataDir: filepath.Join(dir, "data"), HTTPAddr: "127.0.0.1:0", DiskMinFree: 1 << 20,
+			ServerURL: "http://syncflow.test",
+			Projects: []config.Project{{
+				Key: "key", Secret: config.NewSecret("secret"),
+				ProjectID: "0b7e6d1e-8a47-4c7a-9a7e-0d4f5f0f7c11",
+				Directory: filepath.Join(dir, "out"),
+			}},
+		},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +64,8 @@ func TestTheManualNamesEveryMetric(t *testing.T) {
 		}
 	}
 	if len(registered) < 20 {
-		t.Fatalf("only %d metrics are registered: is a part of the service not set up?", len(registered))
+		t.Fatalf("only %d metrics are registered: is a part of the service not set up?",
+			len(registered))
 	}
 
 	text, err := os.ReadFile("../../docs/OPERATIONS.md")
@@ -97,7 +106,8 @@ func TestTheManualNamesEveryMetric(t *testing.T) {
 			t.Errorf("the page has %s, which is not registered", name)
 		}
 	}
-	for _, m := range regexp.MustCompile(metricPrefix+`([a-z_]+)`).FindAllStringSubmatch(alerts, -1) {
+	for _, m := range regexp.MustCompile(metricPrefix+`([a-z_]+)`).FindAllStringSubmatch(alerts,
+		-1) {
 		if _, ok := registered[m[1]]; !ok {
 			t.Errorf("an alert asks for %s, which is not registered", m[1])
 		}

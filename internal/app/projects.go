@@ -47,7 +47,8 @@ func (a *App) setUpProjects() {
 }
 
 func (a *App) brokenProject(b config.BrokenProject) *project {
-	a.log.Error("a project is not recorded: its configuration is wrong", "project", b.Index, "problems", problems(b))
+	a.log.Error("a project is not recorded: its configuration is wrong", "project", b.Index,
+		"problems", problems(b))
 	return &project{config: config.Project{Index: b.Index}, broken: problems(b)}
 }
 
@@ -57,7 +58,8 @@ func (a *App) setUpProject(c *config.Config, pc config.Project) *project {
 	p := &project{config: pc, began: c}
 	if err := a.assemble(p); err != nil {
 		p.broken = err.Error()
-		a.log.Error("a project is not recorded: it cannot be set up", "project", pc.Index, "error", err)
+		a.log.Error("a project is not recorded: it cannot be set up", "project", pc.Index, "error",
+			err)
 	}
 	return p
 }
@@ -72,11 +74,13 @@ func (a *App) assemble(p *project) error {
 	p.bucket = bucket
 	if d, ok := bucket.(*dir.Bucket); ok {
 		if err := d.Check(); err != nil { // no reason not to record
-			a.log.Error("recordings of a project cannot be delivered to its directory", "project", pc.Index, "error", objstore.Redacted(err, "it cannot be used"))
+			a.log.Error("recordings of a project cannot be delivered to its directory", "project",
+				pc.Index, "error", objstore.Redacted(err, "it cannot be used"))
 		}
 	}
 	if p.keys, err = Keys(pc); err != nil { // no reason not to record
-		a.log.Error("encrypted packets of a project are delivered as they are: its key is not understood", "project", pc.Index, "error", err)
+		a.log.Error("encrypted packets of a project are delivered as they are: its key is "+
+			"not understood", "project", pc.Index, "error", err)
 	}
 	if _, err := selection.New(rules(pc)); err != nil { // checked with the configuration already
 		return fmt.Errorf("its lists are not understood: %w", err)
@@ -96,11 +100,15 @@ func (a *App) assemble(p *project) error {
 	so.Logger, so.Registerer = a.log, a.parts.reg
 	so.Memory = newMarks(a.spool.Dir(), pc.ProjectID, c.DeviceGroup)
 	p.ctl = controller.New(controller.Options{
-		ProjectID: pc.ProjectID, Group: c.DeviceGroup, Instance: a.instance, RecordAll: c.RecordSessions == config.RecordAll,
-		API: api, Source: a.parts.source(so), Spool: a.spool, Room: a.parts.room, RejoinWindow: c.RejoinWindow,
-		Key: liveKitKey(pc), Selection: rules(pc), Pseudonyms: pc.Pseudonyms, PseudonymKey: a.pseudonymKey(pc),
-		ClockOffset: func() time.Duration { offset, _ := api.ClockOffset(); return offset },
-		Sealed:      func() { a.uploader.Wake() }, Logger: a.log, Metrics: a.parts.controller, RecorderMetrics: a.parts.recorder,
+		ProjectID: pc.ProjectID, Group: c.DeviceGroup, Instance: a.instance,
+		RecordAll: c.RecordSessions == config.RecordAll,
+		API:       api, Source: a.parts.source(so), Spool: a.spool, Room: a.parts.room,
+		RejoinWindow: c.RejoinWindow,
+		Key:          liveKitKey(pc), Selection: rules(pc), Pseudonyms: pc.Pseudonyms,
+		PseudonymKey: a.pseudonymKey(pc),
+		ClockOffset:  func() time.Duration { offset, _ := api.ClockOffset(); return offset },
+		Sealed:       func() { a.uploader.Wake() }, Logger: a.log, Metrics: a.parts.controller,
+		RecorderMetrics: a.parts.recorder,
 	})
 	return nil
 }
@@ -113,21 +121,25 @@ func liveKitKey(p config.Project) controller.Key {
 	return livekit.Key{ID: p.LiveKit.APIKey, Secret: p.LiveKit.APISecret.Reveal()}
 }
 
-// pseudonymKey names the key of a project's pseudonyms. Where it cannot be had, that is no reason not to record: what is
-// recorded waits on disk until it can.
+// pseudonymKey names the key of a project's pseudonyms. Where it cannot be had, that is no reason
+// not to record: what is recorded waits on disk until it can.
 func (a *App) pseudonymKey(pc config.Project) string {
 	if !pc.Pseudonyms {
 		return ""
 	}
 	key, err := a.pseudonyms.Key(pc.ProjectID)
 	if err != nil {
-		a.log.Error("recordings of a project will wait on disk: the key of its pseudonyms cannot be had", "project", pc.Index, "error", err)
+		a.log.Error("recordings of a project will wait on disk: the key of its pseudonyms "+
+			"cannot be had", "project", pc.Index, "error", err)
 		return ""
 	}
 	for _, rec := range a.spool.Recordings() {
-		if i := rec.Info(); i.ProjectID == pc.ProjectID && i.PseudonymKey != "" && i.PseudonymKey != key {
-			a.log.Error("a project has another key for pseudonyms than before, so participants have other pseudonyms: restore the old one from a backup",
-				"project", pc.Index, "egress_id", i.EgressID, "key_then", i.PseudonymKey, "key_now", key)
+		if i := rec.Info(); i.ProjectID == pc.ProjectID && i.PseudonymKey != "" &&
+			i.PseudonymKey != key {
+			a.log.Error("a project has another key for pseudonyms than before, so participants "+
+				"have other pseudonyms: restore the old one from a backup",
+				"project", pc.Index, "egress_id", i.EgressID, "key_then", i.PseudonymKey, "key_now",
+				key)
 			break
 		}
 	}
@@ -149,8 +161,9 @@ func PseudonymsFor(s *pseudonym.Store) func(spool.Info) (export.Pseudonyms, erro
 func rules(p config.Project) textegress.SelectionRules {
 	s := p.Selection
 	return textegress.SelectionRules{
-		TopicsAllow: s.TopicsAllow, TopicsDeny: s.TopicsDeny, IdentitiesAllow: s.IdentitiesAllow, IdentitiesDeny: s.IdentitiesDeny,
-		EncryptedKept: s.KeepEncrypted,
+		TopicsAllow: s.TopicsAllow, TopicsDeny: s.TopicsDeny, IdentitiesAllow: s.IdentitiesAllow,
+		IdentitiesDeny: s.IdentitiesDeny,
+		EncryptedKept:  s.KeepEncrypted,
 	}
 }
 
@@ -191,7 +204,8 @@ func Bucket(p config.Project) (objstore.Bucket, error) {
 		return b, nil
 	}
 	b, err := s3.New(s3.Options{
-		AccessKey: p.S3.AccessKey, SecretKey: p.S3.SecretKey.Reveal(), Endpoint: p.S3.Endpoint, Bucket: p.S3.Bucket, Region: p.S3.Region,
+		AccessKey: p.S3.AccessKey, SecretKey: p.S3.SecretKey.Reveal(), Endpoint: p.S3.Endpoint,
+		Bucket: p.S3.Bucket, Region: p.S3.Region,
 		PathStyle: p.S3.PathStyle, Checksums: p.S3.Checksums,
 	})
 	if err != nil {
@@ -231,20 +245,29 @@ func (a *App) keysFor(projectID string) *export.Keys {
 
 // SourceOptions describes a project's queue at the broker. Logger and Registerer
 // are left to the caller.
-func SourceOptions(c *config.Config, p config.Project, instance string, api *syncflow.Client) (source.RabbitMQOptions, error) {
+func SourceOptions(c *config.Config, p config.Project, instance string,
+	api *syncflow.Client,
+) (source.RabbitMQOptions, error) {
 	q := c.RabbitMQ
 	o := source.RabbitMQOptions{
-		Host: q.Host, Port: q.Port, VHost: q.VHost, TLS: q.TLS, CAFile: q.CAFile, Username: q.Username, Password: q.Password.Reveal(),
-		Group: c.DeviceGroup, ProjectID: p.ProjectID, Instance: instance, ProjectIndex: strconv.Itoa(p.Index),
-		Token: api.ProjectToken,
+		Host: q.Host, Port: q.Port, VHost: q.VHost, TLS: q.TLS, CAFile: q.CAFile,
+		Username: q.Username, Password: q.Password.Reveal(),
+		Group: c.DeviceGroup, ProjectID: p.ProjectID, Instance: instance,
+		ProjectIndex: strconv.Itoa(p.Index),
+		Token:        api.ProjectToken,
 		Binding: func(ctx context.Context) (source.Binding, error) {
 			d, err := api.EnsureDevice(ctx, controller.DeviceName, c.DeviceGroup)
 			if err != nil {
-				return source.Binding{}, fmt.Errorf("register in device group %q: %w", c.DeviceGroup, err)
+				return source.Binding{}, fmt.Errorf("register in device group %q: %w",
+					c.DeviceGroup, err)
 			}
 			return source.Binding{Exchange: d.ExchangeName, RoutingKey: d.BindingKey}, nil
 		},
-		Announces: func(ctx context.Context) (bool, error) { return api.Announces(ctx, c.DeviceGroup) },
+		Announces: func(ctx context.Context) (bool,
+			error,
+		) {
+			return api.Announces(ctx, c.DeviceGroup)
+		},
 	}
 	return o, nil
 }
@@ -256,5 +279,6 @@ func (a *App) bucketFor(projectID string) (objstore.Bucket, error) {
 			return p.bucket, nil
 		}
 	}
-	return nil, fmt.Errorf("project %s is not in the configuration, or its bucket cannot be set up: its recordings wait on disk", projectID)
+	return nil, fmt.Errorf("project %s is not in the configuration, or its bucket cannot be set "+
+		"up: its recordings wait on disk", projectID)
 }

@@ -8,17 +8,20 @@ import (
 	"testing"
 )
 
-// TestPseudonymsOutliveTheSetting: what was recorded under pseudonyms is delivered so, also when the setting is off by then;
-// what is recorded after that is not. A participant has one pseudonym in all recordings of a project.
+// TestPseudonymsOutliveTheSetting: what was recorded under pseudonyms is delivered so, also when
+// the setting is off by then; what is recorded after that is not. A participant has one pseudonym
+// in all recordings of a project.
 func TestPseudonymsOutliveTheSetting(t *testing.T) {
 	w := newWorld(t)
 	hang := make(chan struct{})
 	w.s3.hang = hang
-	w.env(w.bucket(0, projectA, "AKGOOD"), "PROJECTS__0__PSEUDONYMS=true", w.directory(1, projectB, "out"), "PROJECTS__1__PSEUDONYMS=true", "SHUTDOWN_TIMEOUT=1s")
+	w.env(w.bucket(0, projectA, "AKGOOD"), "PROJECTS__0__PSEUDONYMS=true",
+		w.directory(1, projectB, "out"), "PROJECTS__1__PSEUDONYMS=true", "SHUTDOWN_TIMEOUT=1s")
 	w.start()
 	w.class(projectA, 1)
 	w.class(projectB, 4)
-	w.eventually("it is frozen for delivery", func() bool { return w.recording(1).State == "exported" })
+	w.eventually("it is frozen for delivery",
+		func() bool { return w.recording(1).State == "exported" })
 	w.delivered(4, filepath.Join(w.dir, "out"))
 	if err := w.stop(); err != nil {
 		t.Fatalf("Run = %v", err)
@@ -45,7 +48,8 @@ func TestPseudonymsOutliveTheSetting(t *testing.T) {
 	w.eventually("it is delivered", func() bool { return w.recording(3).State == "uploaded" })
 
 	views := func(root string, n int) (names []string) {
-		found, err := filepath.Glob(filepath.Join(root, "*", "*", "text-egress", "*", w.recording(n).EgressID, "*.txt"))
+		found, err := filepath.Glob(filepath.Join(root, "*", "*", "text-egress", "*",
+			w.recording(n).EgressID, "*.txt"))
 		if err != nil || len(found) != 1 {
 			t.Fatalf("session %d: %q, %v", n, found, err)
 		}
@@ -64,7 +68,8 @@ func TestPseudonymsOutliveTheSetting(t *testing.T) {
 	if !strings.HasPrefix(first[0], "P-") || second[0] != "alice" || !slices.Equal(first, third) {
 		t.Errorf("delivered under %q, %q, %q", first, second, third)
 	}
-	if other := views(filepath.Join(w.dir, "out"), 4); !strings.HasPrefix(other[0], "P-") || slices.Equal(other, first) {
+	if other := views(filepath.Join(w.dir, "out"), 4); !strings.HasPrefix(other[0], "P-") ||
+		slices.Equal(other, first) {
 		t.Errorf("in the other project %q", other)
 	}
 	if strings.Contains(w.logged(), "alice") {

@@ -31,8 +31,8 @@ func oldLiveKit() http.Handler {
 }
 
 // TestNotReadyWithAServerThatIsTooOld: a session that was announced and cannot be joined makes the
-// service not ready, with the session, its room and the remedy; the status of the recording says the
-// same. With the end of the session the reason goes.
+// service not ready, with the session, its room and the remedy; the status of the recording says
+// the same. With the end of the session the reason goes.
 func TestNotReadyWithAServerThatIsTooOld(t *testing.T) {
 	t.Parallel() // it waits for recorder.Patience
 	w := newWorld(t)
@@ -44,12 +44,16 @@ func TestNotReadyWithAServerThatIsTooOld(t *testing.T) {
 	id := w.announce(projectA, 1)
 	w.eventually("the service is not ready", func() bool { return len(w.app.NotReady()) == 1 })
 	reason := w.app.NotReady()[0]
-	for _, part := range []string{id, "room-" + id, "has not been joined", "/rtc/v1", "LiveKit 1.11 or later"} {
+	for _, part := range []string{
+		id, "room-" + id, "has not been joined", "/rtc/v1",
+		"LiveKit 1.11 or later",
+	} {
 		if !strings.Contains(reason, part) {
 			t.Errorf("%q does not say %q", reason, part)
 		}
 	}
-	if r := w.recording(1); r.Status != "STARTING" || !strings.Contains(r.Reason, "LiveKit 1.11 or later") {
+	if r := w.recording(1); r.Status != "STARTING" ||
+		!strings.Contains(r.Reason, "LiveKit 1.11 or later") {
 		t.Errorf("%s: %q", r.Status, r.Reason)
 	}
 	w.eventually("an error is in the log", func() bool {
@@ -59,8 +63,8 @@ func TestNotReadyWithAServerThatIsTooOld(t *testing.T) {
 	w.eventually("the reason goes with the session", func() bool { return w.app.Status().Ready })
 }
 
-// TestNotReadyWhereAnAdministratorRemovedUs: a session that runs on without us for that reason is in
-// the status and in the reasons, with what to do about it, until it is over.
+// TestNotReadyWhereAnAdministratorRemovedUs: a session that runs on without us for that reason is
+// in the status and in the reasons, with what to do about it, until it is over.
 func TestNotReadyWhereAnAdministratorRemovedUs(t *testing.T) {
 	w := newWorld(t)
 	w.env(w.directory(0, projectA, "out"))
@@ -68,18 +72,23 @@ func TestNotReadyWhereAnAdministratorRemovedUs(t *testing.T) {
 	w.record(projectA, 1).stop(room.ReasonParticipantRemoved)
 	id := sessionID(1)
 	w.eventually("the service is not ready", func() bool { return len(w.app.NotReady()) == 1 })
-	for _, part := range []string{"project 0", id, "room-" + id, "an administrator removed the recorder", "textegress record " + id} {
+	for _, part := range []string{
+		"project 0", id, "room-" + id,
+		"an administrator removed the recorder", "textegress record " + id,
+	} {
 		if reason := w.app.NotReady()[0]; !strings.Contains(reason, part) {
 			t.Errorf("%q does not say %q", reason, part)
 		}
 	}
-	if u := w.project(projectA).UnrecordedSessions; len(u) != 1 || u[0].SessionID != id || u[0].Reason != "participant_removed" || u[0].Since.IsZero() {
+	if u := w.project(projectA).UnrecordedSessions; len(u) != 1 || u[0].SessionID != id ||
+		u[0].Reason != "participant_removed" || u[0].Since.IsZero() {
 		t.Errorf("unrecorded: %+v", u)
 	}
 	if _, err := w.app.Record(t.Context(), id, ""); err != nil {
 		t.Fatal(err)
 	}
-	w.eventually("the recorder is in the room again", func() bool { return w.recording(1).Connected })
+	w.eventually("the recorder is in the room again",
+		func() bool { return w.recording(1).Connected })
 	if r := w.recording(1); r.Part != 2 {
 		t.Errorf("part %d, want 2", r.Part)
 	}

@@ -16,12 +16,14 @@ import (
 // hot are the settings of the whole service that a reload can change.
 var hot = []string{"LOG_LEVEL", "RETENTION", "SHUTDOWN_TIMEOUT"}
 
-// Reload reads the settings again and applies what can change while the service runs: where the recordings of a project
-// are delivered, its keys, projects that are new or were broken, and hot. It applies all of it, or nothing and returns an error
-// where the settings are wrong, or a project that runs would be broken by them. Every delivery that waits is then due.
+// Reload reads the settings again and applies what can change while the service runs: where the
+// recordings of a project are delivered, its keys, projects that are new or were broken, and hot.
+// It applies all of it, or nothing and returns an error where the settings are wrong, or a project
+// that runs would be broken by them. Every delivery that waits is then due.
 //
-// A delivery that is under way goes on with the bucket that it began with, and is complete in one bucket in any case. A
-// project that is not in the settings any more goes on until a restart, so that nothing that runs is lost by a slip.
+// A delivery that is under way goes on with the bucket that it began with, and is complete in one
+// bucket in any case. A project that is not in the settings any more goes on until a restart, so
+// that nothing that runs is lost by a slip.
 func (a *App) Reload() error {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
@@ -53,7 +55,8 @@ func (a *App) reload(status *web.ReloadStatus) error {
 	for _, warning := range next.Warnings {
 		a.log.Warn("the settings are questionable", "warning", warning)
 	}
-	// Everything that can fail comes first. Only reloads change projects, so what is seen here stays true.
+	// Everything that can fail comes first. Only reloads change projects, so what is seen here
+	// stays true.
 	buckets, err := a.newBuckets(next)
 	if err != nil {
 		return err
@@ -85,8 +88,8 @@ func (a *App) reload(status *web.ReloadStatus) error {
 	return nil
 }
 
-// newBuckets returns the buckets of the running projects whose settings have changed, by project id. Its error lists
-// every running project that could not go on with the new settings.
+// newBuckets returns the buckets of the running projects whose settings have changed, by project
+// id. Its error lists every running project that could not go on with the new settings.
 func (a *App) newBuckets(next *config.Config) (map[string]objstore.Bucket, error) {
 	buckets := map[string]objstore.Bucket{}
 	var errs []error
@@ -114,7 +117,9 @@ func (a *App) newBuckets(next *config.Config) (map[string]objstore.Bucket, error
 }
 
 // commit puts the new settings in force and says which they are.
-func (a *App) commit(next *config.Config, buckets map[string]objstore.Bucket, added []*project, status *web.ReloadStatus) {
+func (a *App) commit(next *config.Config, buckets map[string]objstore.Bucket, added []*project,
+	status *web.ReloadStatus,
+) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	changed := a.config.Changes(next)
@@ -137,7 +142,8 @@ func (a *App) commit(next *config.Config, buckets map[string]objstore.Bucket, ad
 		kept = append(kept, p)
 		n, ok := find(next, p.config.ProjectID)
 		if !ok {
-			status.NeedsRestart = append(status.NeedsRestart, fmt.Sprintf("project %s was removed", p.config.ProjectID))
+			status.NeedsRestart = append(status.NeedsRestart,
+				fmt.Sprintf("project %s was removed", p.config.ProjectID))
 			continue
 		}
 		if b := buckets[n.ProjectID]; b != nil {
@@ -151,14 +157,17 @@ func (a *App) commit(next *config.Config, buckets map[string]objstore.Bucket, ad
 		}
 		// Under another number everything would seem to have changed.
 		if p.config.Index == n.Index {
-			status.NeedsRestart = append(status.NeedsRestart, ofProject(p.began.Changes(next), n.Index, ofStart)...)
+			status.NeedsRestart = append(status.NeedsRestart,
+				ofProject(p.began.Changes(next), n.Index, ofStart)...)
 		} else {
-			status.NeedsRestart = append(status.NeedsRestart, fmt.Sprintf("project %s has another number", n.ProjectID))
+			status.NeedsRestart = append(status.NeedsRestart,
+				fmt.Sprintf("project %s has another number", n.ProjectID))
 		}
 	}
 	for _, p := range added {
 		if p.ctl != nil {
-			status.Applied = append(status.Applied, fmt.Sprintf("project %s was added", p.config.ProjectID))
+			status.Applied = append(status.Applied,
+				fmt.Sprintf("project %s was added", p.config.ProjectID))
 			if a.intake != nil {
 				a.run(p)
 			}
@@ -196,10 +205,11 @@ func ofProject(names []string, index, kind int) []string {
 	return found
 }
 
-// setKeys makes a running project use the keys of n. Its connection with the broker and its recordings
-// go on. It returns what was changed. a.mu is held.
+// setKeys makes a running project use the keys of n. Its connection with the broker and its
+// recordings go on. It returns what was changed. a.mu is held.
 func (p *project) setKeys(n config.Project, changed []string) ([]string, error) {
-	if p.config.Key == n.Key && p.config.Secret == n.Secret && reflect.DeepEqual(p.config.LiveKit, n.LiveKit) {
+	if p.config.Key == n.Key && p.config.Secret == n.Secret &&
+		reflect.DeepEqual(p.config.LiveKit, n.LiveKit) {
 		return nil, nil
 	}
 	if err := p.api.SetKey(n.Key, n.Secret.Reveal()); err != nil {
@@ -216,7 +226,8 @@ func (p *project) setKeys(n config.Project, changed []string) ([]string, error) 
 }
 
 func find(c *config.Config, projectID string) (config.Project, bool) {
-	i := slices.IndexFunc(c.Projects, func(p config.Project) bool { return p.ProjectID == projectID })
+	i := slices.IndexFunc(c.Projects,
+		func(p config.Project) bool { return p.ProjectID == projectID })
 	if i < 0 {
 		return config.Project{}, false
 	}

@@ -9,14 +9,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestReloadCorrectsSecret: a project whose key or secret was wrong works after a reload, and one whose
-// secret is replaced at SyncFlow goes on; no recording is disturbed, nothing needs a restart.
+// TestReloadCorrectsSecret: a project whose key or secret was wrong works after a reload, and one
+// whose secret is replaced at SyncFlow goes on; no recording is disturbed, nothing needs a restart.
 func TestReloadCorrectsSecret(t *testing.T) {
 	w := newWorld(t)
 	settings := func(secret string) string {
 		return strings.Join([]string{
-			w.directory(0, projectA, "out"), "PROJECTS__1__KEY=key", "PROJECTS__1__SECRET=" + secret,
-			"PROJECTS__1__PROJECT_ID=" + projectB, "PROJECTS__1__DIRECTORY=" + filepath.Join(w.dir, "out"),
+			w.directory(0, projectA, "out"), "PROJECTS__1__KEY=key", "PROJECTS__1__SECRET=" +
+				secret,
+			"PROJECTS__1__PROJECT_ID=" + projectB, "PROJECTS__1__DIRECTORY=" + filepath.Join(w.dir,
+				"out"),
 		}, "\n")
 	}
 	w.env(settings("wrong"))
@@ -34,7 +36,8 @@ func TestReloadCorrectsSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := w.app.Status().LastReload
-	if diff := cmp.Diff([]string{"PROJECTS__1__SECRET"}, r.Applied); diff != "" || len(r.NeedsRestart) != 0 {
+	if diff := cmp.Diff([]string{"PROJECTS__1__SECRET"}, r.Applied); diff != "" ||
+		len(r.NeedsRestart) != 0 {
 		t.Errorf("needs a restart: %q, applied (-want +got):\n%s", r.NeedsRestart, diff)
 	}
 	w.eventually("project 1 works", func() bool { return w.project(projectB).State == "running" })
@@ -69,8 +72,9 @@ func TestReloadCorrectsSecret(t *testing.T) {
 	}
 }
 
-// TestReloadCorrectsLiveKitKey: a session for which SyncFlow makes no token, and which a wrong key of
-// LiveKit does not admit to, is joined once the key is corrected; likewise where there was no key.
+// TestReloadCorrectsLiveKitKey: a session for which SyncFlow makes no token, and which a wrong key
+// of LiveKit does not admit to, is joined once the key is corrected; likewise where there was no
+// key.
 func TestReloadCorrectsLiveKitKey(t *testing.T) {
 	for name, before := range map[string]string{
 		"a wrong key": "PROJECTS__0__LIVEKIT__API_KEY=APIwrong\nPROJECTS__0__LIVEKIT__API_SECRET=s",
@@ -82,13 +86,16 @@ func TestReloadCorrectsLiveKitKey(t *testing.T) {
 			w.env(w.directory(0, projectA, "out"), before)
 			w.start()
 			id := w.announce(projectA, 1)
-			w.eventually("a try to join has failed", func() bool { return strings.Contains(w.logged(), "cannot join") })
-			w.env(w.directory(0, projectA, "out"), "PROJECTS__0__LIVEKIT__API_KEY=APIgood\nPROJECTS__0__LIVEKIT__API_SECRET=s")
+			w.eventually("a try to join has failed",
+				func() bool { return strings.Contains(w.logged(), "cannot join") })
+			w.env(w.directory(0, projectA, "out"),
+				"PROJECTS__0__LIVEKIT__API_KEY=APIgood\nPROJECTS__0__LIVEKIT__API_SECRET=s")
 			if err := w.app.Reload(); err != nil {
 				t.Fatal(err)
 			}
 			r := w.app.Status().LastReload
-			if !slices.Contains(r.Applied, "PROJECTS__0__LIVEKIT__API_KEY") || len(r.NeedsRestart) != 0 {
+			if !slices.Contains(r.Applied, "PROJECTS__0__LIVEKIT__API_KEY") ||
+				len(r.NeedsRestart) != 0 {
 				t.Errorf("%+v", r)
 			}
 			w.eventually("the session is recorded", func() bool { return w.room.conn(id) != nil })

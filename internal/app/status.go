@@ -17,8 +17,9 @@ import (
 // Status implements [web.Service].
 func (a *App) Status() web.Status {
 	s := web.Status{
-		Version: a.o.Version, Instance: a.instance, DataDir: a.spool.Dir(), StartedAt: a.started.UTC(),
-		Projects: []web.ProjectStatus{}, Recordings: []web.RecordingStatus{},
+		Version: a.o.Version, Instance: a.instance, DataDir: a.spool.Dir(),
+		StartedAt: a.started.UTC(),
+		Projects:  []web.ProjectStatus{}, Recordings: []web.RecordingStatus{},
 	}
 	s.Disk = diskStatus(a.spool.Disk())
 	a.mu.RLock()
@@ -27,7 +28,10 @@ func (a *App) Status() web.Status {
 	up := a.uploader.Snapshot()
 	live := map[string]web.RecordingStatus{}
 	for _, p := range a.all() {
-		ps := web.ProjectStatus{Index: p.config.Index, ID: p.config.ProjectID, State: "broken", Error: p.broken}
+		ps := web.ProjectStatus{
+			Index: p.config.Index, ID: p.config.ProjectID, State: "broken",
+			Error: p.broken,
+		}
 		if p.bucket != nil {
 			ps.Bucket = p.bucket.String()
 		}
@@ -36,10 +40,12 @@ func (a *App) Status() web.Status {
 			fillProject(&ps, snap)
 			for _, r := range snap.Recorders {
 				live[r.Info.EgressID] = web.RecordingStatus{
-					EgressID: r.Info.EgressID, ProjectID: r.Info.ProjectID, SessionID: r.Info.SessionID, RoomName: r.Info.RoomName,
+					EgressID: r.Info.EgressID, ProjectID: r.Info.ProjectID,
+					SessionID: r.Info.SessionID, RoomName: r.Info.RoomName,
 					Part: r.Info.Part, StartedAt: time.Unix(0, r.Info.CreatedUnixNS).UTC(),
-					Status: string(r.Status), Reason: cmp.Or(r.Reason, r.JoinError), Connected: r.Connected,
-					Packets: r.Packets, Bytes: r.Bytes, Recorded: r.Recorded, Durable: r.Durable,
+					Status: string(r.Status), Reason: cmp.Or(r.Reason, r.JoinError),
+					Connected: r.Connected,
+					Packets:   r.Packets, Bytes: r.Bytes, Recorded: r.Recorded, Durable: r.Durable,
 					Participants: r.Participants, Outages: r.Outages, LastPacketAt: r.LastPacketAt,
 				}
 			}
@@ -65,20 +71,24 @@ func (a *App) Status() web.Status {
 }
 
 func fillProject(ps *web.ProjectStatus, snap controller.Snapshot) {
-	ps.State, ps.Error, ps.Name, ps.LastReconcile = string(snap.State), snap.Error, snap.ProjectName, snap.Reconciled
+	ps.State, ps.Error, ps.Name, ps.LastReconcile = string(snap.State), snap.Error,
+		snap.ProjectName, snap.Reconciled
 	if ps.Error == "" {
 		ps.Error = snap.ListError
 	}
 	ps.Broker = web.BrokerStatus{
-		Connected: snap.Source.Connected, Queue: snap.Source.Queue, Exclusive: snap.Source.Exclusive,
-		Since: snap.Source.Since, Error: snap.Source.LastError,
+		Connected: snap.Source.Connected, Queue: snap.Source.Queue,
+		Exclusive: snap.Source.Exclusive,
+		Since:     snap.Source.Since, Error: snap.Source.LastError,
 	}
 	for _, u := range snap.Unrequested {
-		ps.UnrequestedSessions = append(ps.UnrequestedSessions, web.SessionRef{SessionID: u.SessionID, RoomName: u.RoomName})
+		ps.UnrequestedSessions = append(ps.UnrequestedSessions,
+			web.SessionRef{SessionID: u.SessionID, RoomName: u.RoomName})
 	}
 	for _, u := range snap.Unrecorded {
 		ps.UnrecordedSessions = append(ps.UnrecordedSessions, web.UnrecordedSession{
-			SessionRef: web.SessionRef{SessionID: u.SessionID, RoomName: u.RoomName}, Reason: u.Reason, Since: u.Since.UTC(),
+			SessionRef: web.SessionRef{SessionID: u.SessionID, RoomName: u.RoomName},
+			Reason:     u.Reason, Since: u.Since.UTC(),
 		})
 	}
 }
@@ -86,8 +96,10 @@ func fillProject(ps *web.ProjectStatus, snap controller.Snapshot) {
 func sealedStatus(rec *spool.Recording) web.RecordingStatus {
 	i := rec.Info()
 	rs := web.RecordingStatus{
-		EgressID: i.EgressID, ProjectID: i.ProjectID, SessionID: i.SessionID, RoomName: i.RoomName, Part: i.Part,
-		StartedAt: time.Unix(0, i.CreatedUnixNS).UTC(), State: string(rec.State()), Status: "STARTING",
+		EgressID: i.EgressID, ProjectID: i.ProjectID, SessionID: i.SessionID, RoomName: i.RoomName,
+		Part:      i.Part,
+		StartedAt: time.Unix(0, i.CreatedUnixNS).UTC(), State: string(rec.State()),
+		Status: "STARTING",
 	}
 	if sealed, ok := rec.Sealed(); ok {
 		rs.Status, rs.Reason = string(sealed.Status), sealed.Reason
@@ -120,7 +132,8 @@ func (a *App) NotReady() []string {
 func projectReasons(index int, snap controller.Snapshot) []string {
 	switch {
 	case snap.State != controller.StateRunning:
-		return []string{fmt.Sprintf("project %d is %s: %s", index, snap.State, cmp.Or(snap.Error, "SyncFlow has not answered yet"))}
+		return []string{fmt.Sprintf("project %d is %s: %s", index, snap.State,
+			cmp.Or(snap.Error, "SyncFlow has not answered yet"))}
 	case !snap.Source.Connected:
 		return []string{fmt.Sprintf("project %d: no connection to the broker: %s", index,
 			cmp.Or(snap.Source.LastError, "the first try has not ended yet"))}
@@ -141,8 +154,10 @@ func ClockTrouble(ahead time.Duration) string {
 	if ahead > 0 {
 		what = "behind"
 	}
-	return fmt.Sprintf("this machine's clock is %s %s SyncFlow's: set both right (timedatectl, NTP). Our times are in the recordings, "+
-		"and tokens are refused where the clocks differ too much", ahead.Abs().Round(time.Second), what)
+	return fmt.Sprintf("this machine's clock is %s %s SyncFlow's: set both right (timedatectl, "+
+		"NTP). Our times are in the recordings, "+
+		"and tokens are refused where the clocks differ too much", ahead.Abs().Round(time.Second),
+		what)
 }
 
 // clockReason compares our clock with SyncFlow's, by the first project whose answers told it.
@@ -165,22 +180,27 @@ func clockReason(projects []project) []string {
 func missedReasons(index int, snap controller.Snapshot) []string {
 	var out []string
 	if at := snap.Source.Silent; !at.IsZero() {
-		out = append(out, fmt.Sprintf("project %d: SyncFlow's exchange was missing at the broker and was declared by this service at %s. "+
-			"SyncFlow announces no session until its API has been restarted too; this ends when it can announce again",
+		out = append(out, fmt.Sprintf("project %d: SyncFlow's exchange was missing at the broker "+
+			"and was declared by this service at %s. "+
+			"SyncFlow announces no session until its API has been restarted too; this ends when "+
+			"it can announce again",
 			index, at.UTC().Format(time.RFC3339)))
 	}
 	if snap.ListError == "" {
 		return out // they are being looked for
 	}
 	for _, g := range snap.Source.Missed {
-		out = append(out, fmt.Sprintf("project %d: announcements between %s and %s may have been lost, and the sessions that began then "+
+		out = append(out, fmt.Sprintf("project %d: announcements between %s and %s may have been "+
+			"lost, and the sessions that began then "+
 			"cannot be looked for; `textegress record <session id>` records one: %s",
-			index, g.From.UTC().Format(time.RFC3339), g.To.UTC().Format(time.RFC3339), snap.ListError))
+			index, g.From.UTC().Format(time.RFC3339), g.To.UTC().Format(time.RFC3339),
+			snap.ListError))
 	}
 	return out
 }
 
-// mostAway bounds the sessions of a project that each of [awayReasons] and [unrecordedReasons] names.
+// mostAway bounds the sessions of a project that each of [awayReasons] and [unrecordedReasons]
+// names.
 const mostAway = 10
 
 // awayReasons names the sessions that should be recorded at this moment and are not, because their
@@ -201,7 +221,8 @@ func awayReasons(index int, recorders []recorder.Snapshot, now time.Time) []stri
 			what = "is not being recorded any more"
 		}
 		out = append(out, fmt.Sprintf("project %d: session %s, room %q, %s, since %s: %s",
-			index, r.Info.SessionID, r.Info.RoomName, what, r.AwaySince.UTC().Format(time.RFC3339), r.JoinError))
+			index, r.Info.SessionID, r.Info.RoomName, what, r.AwaySince.UTC().Format(time.RFC3339),
+			r.JoinError))
 	}
 	if more > 0 {
 		out = append(out, fmt.Sprintf("project %d: likewise %d more sessions", index, more))
@@ -214,10 +235,13 @@ func unrecordedReasons(index int, sessions []controller.UnrecordedSession) []str
 	var out []string
 	for i, u := range sessions {
 		if i == mostAway {
-			return append(out, fmt.Sprintf("project %d: likewise %d more sessions", index, len(sessions)-mostAway))
+			return append(out, fmt.Sprintf("project %d: likewise %d more sessions", index,
+				len(sessions)-mostAway))
 		}
-		out = append(out, fmt.Sprintf("project %d: session %s, room %q, runs and is not being recorded: an administrator removed the recorder at %s. "+
-			"If that was a mistake: textegress record %s", index, u.SessionID, u.RoomName, u.Since.UTC().Format(time.RFC3339), u.SessionID))
+		out = append(out, fmt.Sprintf("project %d: session %s, room %q, runs and is not being "+
+			"recorded: an administrator removed the recorder at %s. "+
+			"If that was a mistake: textegress record %s", index, u.SessionID, u.RoomName,
+			u.Since.UTC().Format(time.RFC3339), u.SessionID))
 	}
 	return out
 }
@@ -227,22 +251,31 @@ func diskReasons(d spool.DiskStatus, dir string) []string {
 	var out []string
 	switch free := d.Free >> 20; {
 	case d.Full:
-		out = append(out, fmt.Sprintf("the disk is full: %d MiB free on the file system of DATA_DIR %s; nothing is recorded until there is room: "+
+		out = append(out, fmt.Sprintf("the disk is full: %d MiB free on the file system of "+
+			"DATA_DIR %s; nothing is recorded until there is room: "+
 			"make room outside of the data directory, it goes on by itself", free, dir))
 	case d.Low:
-		out = append(out, fmt.Sprintf("the disk is nearly full: %d MiB free on the file system of DATA_DIR %s, DISK_MIN_FREE is %d MiB; new sessions are not taken, "+
-			"running recordings go on: make room outside of the data directory", free, dir, d.MinFree>>20))
+		out = append(out, fmt.Sprintf("the disk is nearly full: %d MiB free on the file system "+
+			"of DATA_DIR %s, DISK_MIN_FREE is %d MiB; new sessions are not taken, "+
+			"running recordings go on: make room outside of the data directory", free, dir,
+			d.MinFree>>20))
 	}
 	for _, f := range d.FailedSyncs {
-		out = append(out, fmt.Sprintf("the disk failed to make recording %s durable at %s; it goes on in a new segment and is marked suspect. "+
-			"Look for errors of the disk (dmesg, smartctl) and keep the machine powered until the recording is delivered; "+
-			"this ends 10 minutes after the last such failure", f.EgressID, f.At.UTC().Format(time.RFC3339)))
+		out = append(out, fmt.Sprintf("the disk failed to make recording %s durable at %s; it "+
+			"goes on in a new segment and is marked suspect. "+
+			"Look for errors of the disk (dmesg, smartctl) and keep the machine powered until "+
+			"the recording is delivered; "+
+			"this ends 10 minutes after the last such failure", f.EgressID,
+			f.At.UTC().Format(time.RFC3339)))
 	}
 	return out
 }
 
 func diskStatus(d spool.DiskStatus) web.DiskStatus {
-	s := web.DiskStatus{State: web.DiskOK, FreeBytes: d.Free, MinFreeBytes: d.MinFree, ReserveBytes: d.Reserve, Since: d.Since.UTC()}
+	s := web.DiskStatus{
+		State: web.DiskOK, FreeBytes: d.Free, MinFreeBytes: d.MinFree,
+		ReserveBytes: d.Reserve, Since: d.Since.UTC(),
+	}
 	switch {
 	case d.Full:
 		s.State = web.DiskFull

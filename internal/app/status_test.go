@@ -30,7 +30,10 @@ func TestDiskReasons(t *testing.T) {
 			"low",
 			spool.DiskStatus{Free: 100 << 20, MinFree: 256 << 20, Low: true, Since: at},
 			web.DiskLow,
-			[][]string{{"nearly full", "100 MiB", "/data", "DISK_MIN_FREE is 256 MiB", "make room outside"}},
+			[][]string{{
+				"nearly full", "100 MiB", "/data", "DISK_MIN_FREE is 256 MiB",
+				"make room outside",
+			}},
 		},
 		{
 			"full",
@@ -40,9 +43,14 @@ func TestDiskReasons(t *testing.T) {
 		},
 		{
 			"failing",
-			spool.DiskStatus{Free: 1 << 40, FailedSyncs: []spool.FailedSync{{EgressID: "DE_a", At: at}, {EgressID: "DE_b", At: at}}},
+			spool.DiskStatus{Free: 1 << 40, FailedSyncs: []spool.FailedSync{
+				{EgressID: "DE_a", At: at}, {EgressID: "DE_b", At: at},
+			}},
 			web.DiskOK,
-			[][]string{{"DE_a", "2026-03-04T05:06:07Z", "suspect", "dmesg", "10 minutes"}, {"DE_b"}},
+			[][]string{
+				{"DE_a", "2026-03-04T05:06:07Z", "suspect", "dmesg", "10 minutes"},
+				{"DE_b"},
+			},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -58,7 +66,8 @@ func TestDiskReasons(t *testing.T) {
 				}
 			}
 			s := diskStatus(tt.disk)
-			if s.State != tt.state || s.FreeBytes != tt.disk.Free || s.MinFreeBytes != tt.disk.MinFree || !s.Since.Equal(tt.disk.Since) {
+			if s.State != tt.state || s.FreeBytes != tt.disk.Free ||
+				s.MinFreeBytes != tt.disk.MinFree || !s.Since.Equal(tt.disk.Since) {
 				t.Errorf("%+v", s)
 			}
 		})
@@ -83,10 +92,20 @@ func TestAwayReasons(t *testing.T) {
 		{"in the room", []recorder.Snapshot{{}}, nil},
 		{"not yet", []recorder.Snapshot{out(recorder.Patience-1, 0)}, nil},
 		{"never joined", []recorder.Snapshot{out(recorder.Patience, 0)}, [][]string{
-			{"project 3", "session c1d2", `room "class-1"`, "has not been joined", "since 2026-03-04T05:05:52Z", "no way"},
+			{
+				"project 3", "session c1d2", `room "class-1"`, "has not been joined",
+				"since 2026-03-04T05:05:52Z", "no way",
+			},
 		}},
-		{"lost", []recorder.Snapshot{{}, out(time.Hour, 7)}, [][]string{{"is not being recorded any more"}}},
-		{"many", slices.Repeat([]recorder.Snapshot{out(time.Hour, 0)}, 50), append(slices.Repeat([][]string{{"session c1d2"}}, 10), []string{"40 more"})},
+		{
+			"lost",
+			[]recorder.Snapshot{{}, out(time.Hour, 7)},
+			[][]string{{"is not being recorded any more"}},
+		},
+		{
+			"many", slices.Repeat([]recorder.Snapshot{out(time.Hour, 0)}, 50),
+			append(slices.Repeat([][]string{{"session c1d2"}}, 10), []string{"40 more"}),
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := awayReasons(3, tt.in, now)
@@ -107,9 +126,13 @@ func TestAwayReasons(t *testing.T) {
 // TestUnrecordedReasons: however many sessions run without us, the list is short.
 func TestUnrecordedReasons(t *testing.T) {
 	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
-	one := controller.UnrecordedSession{SessionRef: controller.SessionRef{SessionID: "c1d2", RoomName: "class-1"}, Since: at}
+	one := controller.UnrecordedSession{SessionRef: controller.SessionRef{
+		SessionID: "c1d2",
+		RoomName:  "class-1",
+	}, Since: at}
 	got := unrecordedReasons(3, slices.Repeat([]controller.UnrecordedSession{one}, 50))
-	if len(got) != 11 || !strings.Contains(got[0], "2026-03-04T05:06:07Z") || !strings.Contains(got[0], `room "class-1"`) || !strings.Contains(got[10], "40 more") {
+	if len(got) != 11 || !strings.Contains(got[0], "2026-03-04T05:06:07Z") ||
+		!strings.Contains(got[0], `room "class-1"`) || !strings.Contains(got[10], "40 more") {
 		t.Errorf("%q", got)
 	}
 	if got := unrecordedReasons(3, nil); got != nil {
@@ -129,10 +152,18 @@ func TestMissedReasons(t *testing.T) {
 	}{
 		{"well", controller.Snapshot{ListError: "no list"}, nil},
 		{"looked for", controller.Snapshot{Source: source.State{Missed: gaps}}, nil},
-		{"not looked for", controller.Snapshot{Source: source.State{Missed: gaps}, ListError: "no list"}, []string{
-			"project 2", "between 2026-03-04T05:06:07Z and 2026-03-04T05:07:07Z", "textegress record", "no list",
+		{"not looked for", controller.Snapshot{
+			Source:    source.State{Missed: gaps},
+			ListError: "no list",
+		}, []string{
+			"project 2", "between 2026-03-04T05:06:07Z and 2026-03-04T05:07:07Z",
+			"textegress record", "no list",
 		}},
-		{"silent", controller.Snapshot{Source: source.State{Connected: true, Silent: at}}, []string{"2026-03-04T05:06:07Z", "API has been restarted"}},
+		{
+			"silent",
+			controller.Snapshot{Source: source.State{Connected: true, Silent: at}},
+			[]string{"2026-03-04T05:06:07Z", "API has been restarted"},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := strings.Join(missedReasons(2, tt.in), "\n")
@@ -156,14 +187,18 @@ func TestDiskNearlyFull(t *testing.T) {
 		ready   bool
 	}{{1 << 20, true}, {1 << 60, false}} {
 		dir := filepath.Join(t.TempDir(), "data")
-		a, err := New(t.Context(), Options{Logger: slog.New(slog.DiscardHandler), Config: &config.Config{
-			DataDir: dir, HTTPAddr: "127.0.0.1:0", DiskMinFree: tt.minFree,
-		}})
+		a, err := New(t.Context(), Options{
+			Logger: slog.New(slog.DiscardHandler),
+			Config: &config.Config{
+				DataDir: dir, HTTPAddr: "127.0.0.1:0", DiskMinFree: tt.minFree,
+			},
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		s := a.Status()
-		if s.Ready != tt.ready || s.Disk.MinFreeBytes != uint64(tt.minFree) || (s.Disk.State == web.DiskOK) != tt.ready {
+		if s.Ready != tt.ready || s.Disk.MinFreeBytes != uint64(tt.minFree) ||
+			(s.Disk.State == web.DiskOK) != tt.ready {
 			t.Errorf("DISK_MIN_FREE %d: ready %v, %v, %+v", tt.minFree, s.Ready, s.NotReady, s.Disk)
 		}
 		if err := a.Stop(t.Context()); err != nil {
@@ -176,10 +211,16 @@ func TestDiskNearlyFull(t *testing.T) {
 func TestProjectReasons(t *testing.T) {
 	listening := source.State{Connected: true}
 	for want, snap := range map[string]controller.Snapshot{
-		"project 2 is starting: SyncFlow has not answered yet":                    {State: controller.StateStarting},
-		"project 2 is retrying: read the project: no":                             {State: controller.StateRetrying, Error: "read the project: no"},
-		"project 2: no connection to the broker: the first try has not ended yet": {State: controller.StateRunning},
-		"project 2: no connection to the broker: refused":                         {State: controller.StateRunning, Source: source.State{LastError: "refused"}},
+		"project 2 is starting: SyncFlow has not " +
+			"answered yet": {State: controller.StateStarting},
+		"project 2 is retrying: read the project: no": {
+			State: controller.StateRetrying, Error: "read the project: no",
+		},
+		"project 2: no connection to the broker: the first try has " +
+			"not ended yet": {State: controller.StateRunning},
+		"project 2: no connection to the broker: refused": {
+			State: controller.StateRunning, Source: source.State{LastError: "refused"},
+		},
 		"": {State: controller.StateRunning, Source: listening},
 	} {
 		if got := strings.Join(projectReasons(2, snap), "\n"); got != want {

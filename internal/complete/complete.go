@@ -1,8 +1,9 @@
-// Package complete keeps the account of what was and what was not captured: it goes over the frames of a recording once and
-// makes the completeness statement of its manifest.
+// Package complete keeps the account of what was and what was not captured: it goes over the frames
+// of a recording once and makes the completeness statement of its manifest.
 //
-// The same account is made when a recording is exported and when a delivered one is verified, from the raw segments alone,
-// so that whoever doubts a statement can derive it again. docs/GUARANTEES.md defines the terms and says what they prove.
+// The same account is made when a recording is exported and when a delivered one is verified, from
+// the raw segments alone, so that whoever doubts a statement can derive it again.
+// docs/GUARANTEES.md defines the terms and says what they prove.
 package complete
 
 import (
@@ -14,19 +15,22 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// Limits bound the account, and with it memory and the manifest, whatever participants send. Beyond them only sums are kept:
-// nothing is claimed of what is not listed. The zero value means the defaults.
+// Limits bound the account, and with it memory and the manifest, whatever participants send. Beyond
+// them only sums are kept: nothing is claimed of what is not listed. The zero value means the
+// defaults.
 type Limits struct {
 	// Connections that are listed; default 10000.
 	Connections int
-	// GapsPerConnection and Gaps are how many gaps are remembered, of one connection and of all; defaults 64 and 4096.
+	// GapsPerConnection and Gaps are how many gaps are remembered, of one connection and of all;
+	// defaults 64 and 4096.
 	GapsPerConnection, Gaps int
 	// Neighbours are how many entries all outages together have; default 4096.
 	Neighbours int
-	// Streams are how many incomplete streams are listed, ClockSteps how many steps of the clock; default 256.
+	// Streams are how many incomplete streams are listed, ClockSteps how many steps of the clock;
+	// default 256.
 	Streams, ClockSteps int
-	// Name is the greatest length in bytes of a sid, an identity or a stream id that is kept; default 1024. LiveKit's own
-	// limit for identities is 256 by default.
+	// Name is the greatest length in bytes of a sid, an identity or a stream id that is kept;
+	// default 1024. LiveKit's own limit for identities is 256 by default.
 	Name int
 }
 
@@ -34,15 +38,23 @@ func (l *Limits) fill() {
 	for _, d := range []struct {
 		n *int
 		v int
-	}{{&l.Connections, 10_000}, {&l.GapsPerConnection, 64}, {&l.Gaps, 4096}, {&l.Neighbours, 4096}, {&l.Streams, 256}, {&l.ClockSteps, 256}, {&l.Name, 1024}} {
+	}{
+		{&l.Connections, 10_000},
+		{&l.GapsPerConnection, 64},
+		{&l.Gaps, 4096},
+		{&l.Neighbours, 4096},
+		{&l.Streams, 256},
+		{&l.ClockSteps, 256},
+		{&l.Name, 1024},
+	} {
 		if *d.n == 0 {
 			*d.n = d.v
 		}
 	}
 }
 
-// Account is the account of one recording. Its memory is bounded by the Limits, and grows beside them only with the number of
-// outages and of the recorder's connections.
+// Account is the account of one recording. Its memory is bounded by the Limits, and grows beside
+// them only with the number of outages and of the recorder's connections.
 type Account struct {
 	limits    Limits
 	c         textegress.Completeness
@@ -57,15 +69,19 @@ type Account struct {
 	neighbours  int
 	omitted     int64
 	tracks      decode.Tracks
-	ruling      map[string]bool // recorders that have rules of what is recorded in force; "" where there is one
-	ruled       int             // how often rules came into force
-	dropped     bool            // something was dropped because of them, or may have been
+	// recorders that have rules of what is recorded in force; "" where there is one
+	ruling  map[string]bool
+	ruled   int  // how often rules came into force
+	dropped bool // something was dropped because of them, or may have been
 }
 
 // New returns an empty account.
 func New(l Limits) *Account {
 	l.fill()
-	return &Account{limits: l, joinedNS: map[uint16]int64{}, byKey: map[string]*connection{}, gapsLeft: l.Gaps, ruling: map[string]bool{}}
+	return &Account{
+		limits: l, joinedNS: map[uint16]int64{}, byKey: map[string]*connection{},
+		gapsLeft: l.Gaps, ruling: map[string]bool{},
+	}
 }
 
 // place is a position in the record: a frame, and what lay before it.
@@ -80,8 +96,9 @@ type place struct {
 
 func (a *Account) here(index uint64) place {
 	return place{
-		index: index, outages: len(a.c.Outages), damage: a.damage, beforeJoin: a.c.Join.JoinedUnixNS == 0,
-		ruled: a.ruled, ruling: len(a.ruling) > 0,
+		index: index, outages: len(a.c.Outages), damage: a.damage,
+		beforeJoin: a.c.Join.JoinedUnixNS == 0,
+		ruled:      a.ruled, ruling: len(a.ruling) > 0,
 	}
 }
 
@@ -98,7 +115,8 @@ type connection struct {
 	leftDamage  int64 // damaged ranges before it left
 }
 
-// Frame takes the next frame of the record into account. Frames come in the order of [spool.ReadSegments].
+// Frame takes the next frame of the record into account. Frames come in the order of
+// [spool.ReadSegments].
 func (a *Account) Frame(f spool.Frame) {
 	if f.Type != spool.FrameEvent {
 		a.Packet(f, decode.Inspect(f))
@@ -113,7 +131,8 @@ func (a *Account) Frame(f spool.Frame) {
 	a.lastIndex = max(a.lastIndex, f.Index)
 }
 
-// Packet is Frame for a packet of which the envelope is known. One that came encrypted and was decrypted is not Encrypted here.
+// Packet is Frame for a packet of which the envelope is known. One that came encrypted and was
+// decrypted is not Encrypted here.
 func (a *Account) Packet(f spool.Frame, e decode.Envelope) {
 	a.packet(f, e)
 	a.lastIndex = max(a.lastIndex, f.Index)
@@ -167,7 +186,8 @@ func (a *Account) packet(f spool.Frame, e decode.Envelope) {
 	c.last = now
 }
 
-// connection returns the entry for a sender, nil if there is no room for it. from is used where it is new.
+// connection returns the entry for a sender, nil if there is no room for it. from is used where it
+// is new.
 func (a *Account) connection(sid, identity string, from place) *connection {
 	key := sid
 	if sid == "" {
@@ -199,7 +219,10 @@ func (a *Account) number(c *connection, n uint32, now place) {
 		a.begin(c, n, now)
 	} else {
 		for k := c.numbered.outages; k < now.outages; k++ {
-			a.neighbour(k, textegress.OutageNeighbour{ParticipantSID: c.ParticipantSID, LastBefore: c.seq.recent, FirstAfter: n})
+			a.neighbour(k, textegress.OutageNeighbour{
+				ParticipantSID: c.ParticipantSID,
+				LastBefore:     c.seq.recent, FirstAfter: n,
+			})
 		}
 		a.next(c.seq, n, c.numbered, now)
 	}
@@ -220,7 +243,8 @@ func (a *Account) neighbour(k int, n textegress.OutageNeighbour) {
 
 // Stream takes a line of events.jsonl into account; only those of streams matter.
 func (a *Account) Stream(m textegress.Message) {
-	if m.Kind != textegress.KindTextStream && m.Kind != textegress.KindByteStream || m.Stream == nil {
+	if m.Kind != textegress.KindTextStream && m.Kind != textegress.KindByteStream ||
+		m.Stream == nil {
 		return
 	}
 	s := &a.c.Streams
@@ -239,11 +263,18 @@ func (a *Account) Stream(m textegress.Message) {
 	if len(s.List) >= a.limits.Streams {
 		return
 	}
-	entry := textegress.IncompleteStream{N: m.N, Kind: m.Kind, TotalLength: m.Stream.TotalLength, Incomplete: m.Stream.Incomplete}
+	entry := textegress.IncompleteStream{
+		N: m.N, Kind: m.Kind, TotalLength: m.Stream.TotalLength,
+		Incomplete: m.Stream.Incomplete,
+	}
 	for _, name := range []struct {
 		to   *string
 		from string
-	}{{&entry.ID, m.Stream.ID}, {&entry.Identity, m.Identity}, {&entry.ParticipantSID, m.ParticipantSID}} {
+	}{
+		{&entry.ID, m.Stream.ID},
+		{&entry.Identity, m.Identity},
+		{&entry.ParticipantSID, m.ParticipantSID},
+	} {
 		if len(name.from) <= a.limits.Name {
 			*name.to = strings.Clone(name.from)
 		}
@@ -280,18 +311,23 @@ func (a *Account) Statement(s Subject) textegress.Completeness {
 		entry := c.Connection
 		entry.Sequence = c.seq.statement(a.dropped)
 		entry.Tail = out.Tail
-		if c.outagesAfter(c.last.outages, len(out.Outages)) > 0 || c.damageAfter(c.last.damage, a.damage) {
+		if c.outagesAfter(c.last.outages, len(out.Outages)) > 0 ||
+			c.damageAfter(c.last.damage, a.damage) {
 			entry.Tail = textegress.TailUnproved
 		}
 		if c.seq != nil {
-			for k := c.numbered.outages; k < c.numbered.outages+c.outagesAfter(c.numbered.outages, len(out.Outages)); k++ {
+			for k := c.numbered.outages; k < c.numbered.outages+c.outagesAfter(c.numbered.outages,
+				len(out.Outages)); k++ {
 				if room == 0 {
 					out.Outages[k].ConnectionsOmitted++
 					continue
 				}
 				room--
 				out.Outages[k].Connections = append(out.Outages[k].Connections,
-					textegress.OutageNeighbour{ParticipantSID: c.ParticipantSID, LastBefore: c.seq.recent})
+					textegress.OutageNeighbour{
+						ParticipantSID: c.ParticipantSID,
+						LastBefore:     c.seq.recent,
+					})
 			}
 		}
 		out.Connections = append(out.Connections, entry)
@@ -302,8 +338,9 @@ func (a *Account) Statement(s Subject) textegress.Completeness {
 	return out
 }
 
-// tail says what is known about what was sent last. When the server ended the room, messages that it had not forwarded yet may
-// be lost, and nothing that we receive would tell. Only if we left by ourselves the question does not arise.
+// tail says what is known about what was sent last. When the server ended the room, messages that
+// it had not forwarded yet may be lost, and nothing that we receive would tell. Only if we left by
+// ourselves the question does not arise.
 func tail(reason string) string {
 	switch reason {
 	case "left", "service_stopped":

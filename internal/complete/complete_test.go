@@ -59,20 +59,32 @@ func (r *record) join(roster ...string) {
 		r.eventAt(ns, spool.Event{Kind: textegress.KindOutageEnded})
 	}
 	for _, sid := range roster {
-		r.eventAt(ns, spool.Event{Kind: textegress.KindParticipantJoined, ParticipantSID: sid, Identity: "of " + sid})
+		r.eventAt(ns, spool.Event{
+			Kind: textegress.KindParticipantJoined, ParticipantSID: sid,
+			Identity: "of " + sid,
+		})
 	}
 }
 
 func (r *record) arrive(sid string) {
-	r.event(spool.Event{Kind: textegress.KindParticipantJoined, ParticipantSID: sid, Identity: "of " + sid})
+	r.event(spool.Event{
+		Kind: textegress.KindParticipantJoined, ParticipantSID: sid,
+		Identity: "of " + sid,
+	})
 }
 
 func (r *record) leave(sid string) {
-	r.event(spool.Event{Kind: textegress.KindParticipantLeft, ParticipantSID: sid, Identity: "of " + sid})
+	r.event(spool.Event{
+		Kind: textegress.KindParticipantLeft, ParticipantSID: sid,
+		Identity: "of " + sid,
+	})
 }
 
 func (r *record) lose(cause string) {
-	r.event(spool.Event{Kind: textegress.KindOutageStarted, Cause: cause, SinceUnixNS: int64(r.index) * 1e9})
+	r.event(spool.Event{
+		Kind: textegress.KindOutageStarted, Cause: cause,
+		SinceUnixNS: int64(r.index) * 1e9,
+	})
 }
 
 func (r *record) packet(c spool.Channel, p *livekit.DataPacket) uint64 {
@@ -91,7 +103,10 @@ func (r *record) packet(c spool.Channel, p *livekit.DataPacket) uint64 {
 func (r *record) say(sid string, numbers ...uint32) {
 	r.t.Helper()
 	for _, n := range numbers {
-		r.packet(spool.ChannelReliable, &livekit.DataPacket{ParticipantSid: sid, ParticipantIdentity: "of " + sid, Sequence: n})
+		r.packet(spool.ChannelReliable, &livekit.DataPacket{
+			ParticipantSid:      sid,
+			ParticipantIdentity: "of " + sid, Sequence: n,
+		})
 	}
 }
 
@@ -160,11 +175,30 @@ func TestSequence(t *testing.T) {
 		do   func(r *record)
 		want string
 	}{
-		{"contiguous from 1", func(r *record) { r.join(); r.arrive("A"); r.say("A", 1, 2, 3) }, "1-3, 3 contiguous"},
-		{"in the room before us", func(r *record) { r.join("A"); r.say("A", 5, 6) }, "5-6, 2 contiguous head 1-4 before join;"},
-		{"came while we looked, and its first numbers are not there", func(r *record) { r.join(); r.arrive("A"); r.say("A", 3, 4) }, "3-4, 2 contiguous head 1-2 unexplained;"},
-		{"its data came before the news of it", func(r *record) { r.join(); r.say("A", 2); r.arrive("A"); r.say("A", 3) }, "2-3, 2 contiguous head 1-1 before join;"},
-		{"a gap of addressed packets", func(r *record) { r.join(); r.arrive("A"); r.say("A", 1, 4, 5, 9) }, "1-9, 4 2-3 unexplained; 6-8 unexplained;"},
+		{
+			"contiguous from 1", func(r *record) { r.join(); r.arrive("A"); r.say("A", 1, 2, 3) },
+			"1-3, 3 contiguous",
+		},
+		{
+			"in the room before us", func(r *record) { r.join("A"); r.say("A", 5, 6) },
+			"5-6, 2 contiguous head 1-4 before join;",
+		},
+		{
+			"came while we looked, and its first numbers are not there",
+			func(r *record) { r.join(); r.arrive("A"); r.say("A", 3, 4) },
+			"3-4, 2 contiguous head 1-2 unexplained;",
+		},
+		{
+			"its data came before the news of it",
+			func(r *record) { r.join(); r.say("A", 2); r.arrive("A"); r.say("A", 3) },
+			"2-3, 2 contiguous head 1-1 before join;",
+		},
+		{"a gap of addressed packets", func(r *record) {
+			r.join()
+			r.arrive("A")
+			r.say("A", 1, 4,
+				5, 9)
+		}, "1-9, 4 2-3 unexplained; 6-8 unexplained;"},
 		{"a gap over an outage", func(r *record) {
 			r.join()
 			r.arrive("A")
@@ -191,7 +225,13 @@ func TestSequence(t *testing.T) {
 			r.join("A")
 			r.say("A", 2, 4)
 		}, "1-4, 3 3-3 unexplained;"},
-		{"came in the outage", func(r *record) { r.join(); r.lose("x"); r.join("A"); r.say("A", 3) }, "3-3, 1 contiguous head 1-2 outage 1-1;"},
+		{"came in the outage", func(r *record) {
+			r.join()
+			r.lose("x")
+			r.join("A")
+			r.say("A",
+				3)
+		}, "3-3, 1 contiguous head 1-2 outage 1-1;"},
 		{"came in the second outage", func(r *record) {
 			r.join()
 			r.lose("x")
@@ -207,11 +247,35 @@ func TestSequence(t *testing.T) {
 			r.event(spool.Event{Kind: textegress.KindCorrupt, Bytes: 9, FramesMissing: 2})
 			r.say("A", 4)
 		}, "1-4, 2 2-3 damage;"},
-		{"twice the same", func(r *record) { r.join(); r.arrive("A"); r.say("A", 1, 1, 2, 1) }, "1-2, 2 contiguous 2 duplicates"},
-		{"another order", func(r *record) { r.join(); r.arrive("A"); r.say("A", 1, 5, 3, 2, 3, 4) }, "1-5, 5 contiguous 1 duplicates 3 reordered"},
-		{"the first one later", func(r *record) { r.join(); r.arrive("A"); r.say("A", 5, 3) }, "3-5, 2 head 1-2 unexplained; 4-4 unexplained; 1 reordered"},
-		{"the very first one later", func(r *record) { r.join(); r.arrive("A"); r.say("A", 3, 1, 2) }, "1-3, 3 contiguous 2 reordered"},
-		{"the whole range", func(r *record) { r.join(); r.arrive("A"); r.say("A", 1, 1<<32-1, 1<<32-2) }, "1-4294967295, 3 2-4294967293 unexplained; 1 reordered"},
+		{
+			"twice the same", func(r *record) { r.join(); r.arrive("A"); r.say("A", 1, 1, 2, 1) },
+			"1-2, 2 contiguous 2 duplicates",
+		},
+		{
+			"another order", func(r *record) {
+				r.join()
+				r.arrive("A")
+				r.say("A", 1, 5, 3, 2, 3,
+					4)
+			},
+			"1-5, 5 contiguous 1 duplicates 3 reordered",
+		},
+		{
+			"the first one later", func(r *record) { r.join(); r.arrive("A"); r.say("A", 5, 3) },
+			"3-5, 2 head 1-2 unexplained; 4-4 unexplained; 1 reordered",
+		},
+		{"the very first one later", func(r *record) {
+			r.join()
+			r.arrive("A")
+			r.say("A", 3, 1,
+				2)
+		}, "1-3, 3 contiguous 2 reordered"},
+		{"the whole range", func(r *record) {
+			r.join()
+			r.arrive("A")
+			r.say("A", 1, 1<<32-1,
+				1<<32-2)
+		}, "1-4294967295, 3 2-4294967293 unexplained; 1 reordered"},
 		{"more gaps than are remembered", func(r *record) {
 			r.join()
 			r.arrive("A")
@@ -233,7 +297,8 @@ func TestSequence(t *testing.T) {
 	}
 }
 
-// A connection without a gap is still not proved to its end where the server ended the room, or an outage followed.
+// A connection without a gap is still not proved to its end where the server ended the room, or an
+// outage followed.
 func TestTail(t *testing.T) {
 	r := newRecord(t, complete.Limits{})
 	r.join()
@@ -251,13 +316,19 @@ func TestTail(t *testing.T) {
 	r.join("A", "B")
 	r.say("A", 2)
 	c := r.statement()
-	want := map[string]string{"A": textegress.TailLeft, "B": textegress.TailUnproved, "C": textegress.TailLeft}
+	want := map[string]string{
+		"A": textegress.TailLeft, "B": textegress.TailUnproved,
+		"C": textegress.TailLeft,
+	}
 	for sid, tail := range want {
 		if got := connection(t, c, sid).Tail; got != tail {
 			t.Errorf("%s: tail %s, want %s", sid, got, tail)
 		}
 	}
-	for _, reason := range []string{"room_deleted", "room_closed", "session_ended", "participant_removed", ""} {
+	for _, reason := range []string{
+		"room_deleted", "room_closed", "session_ended",
+		"participant_removed", "",
+	} {
 		c := r.a.Statement(complete.Subject{Reason: reason})
 		if c.Tail != textegress.TailUnproved {
 			t.Errorf("%q: tail %s", reason, c.Tail)
@@ -297,7 +368,8 @@ func TestOutageNeighbours(t *testing.T) {
 	if diff := cmp.Diff(want, o.Connections); diff != "" {
 		t.Error(diff)
 	}
-	if o.Cause != "process_died" || o.StartIndex == 0 || o.EndIndex != o.StartIndex+2 || o.StartedUnixNS != int64(o.StartIndex-1)*1e9 {
+	if o.Cause != "process_died" || o.StartIndex == 0 || o.EndIndex != o.StartIndex+2 ||
+		o.StartedUnixNS != int64(o.StartIndex-1)*1e9 {
 		t.Errorf("outage %+v", o)
 	}
 }
@@ -310,26 +382,45 @@ func TestWhatNothingCanBeProvedOf(t *testing.T) {
 	r.packet(spool.ChannelLossy, p)
 	r.packet(spool.ChannelLossy, p)
 	r.say("A", 0)
-	r.packet(spool.ChannelReliable, &livekit.DataPacket{ParticipantSid: "A", Sequence: 1, Value: &livekit.DataPacket_EncryptedPacket{EncryptedPacket: &livekit.EncryptedPacket{}}})
+	r.packet(spool.ChannelReliable, &livekit.DataPacket{
+		ParticipantSid: "A", Sequence: 1,
+		Value: &livekit.DataPacket_EncryptedPacket{EncryptedPacket: &livekit.EncryptedPacket{}},
+	})
 	r.packet(spool.ChannelReliable, &livekit.DataPacket{}) // through the server's API
-	r.frame(spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelReliable, Payload: []byte{0xff}})
+	r.frame(spool.Frame{
+		Type: spool.FramePacket, Channel: spool.ChannelReliable,
+		Payload: []byte{0xff},
+	})
 	track := func(handle byte) {
-		r.frame(spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelDataTrack, Payload: []byte{0x18, 0, 0, handle, 0, 1, 0, 1, 0, 0, 0, 1, 'x'}})
+		r.frame(spool.Frame{
+			Type: spool.FramePacket, Channel: spool.ChannelDataTrack,
+			Payload: []byte{0x18, 0, 0, handle, 0, 1, 0, 1, 0, 0, 0, 1, 'x'},
+		})
 	}
-	r.event(spool.Event{Kind: textegress.KindDataTrackSubscribed, ParticipantSID: "A", Identity: "of A", TrackSID: "DTR", Handle: 1})
+	r.event(spool.Event{
+		Kind: textegress.KindDataTrackSubscribed, ParticipantSID: "A",
+		Identity: "of A", TrackSID: "DTR", Handle: 1,
+	})
 	track(1)
-	track(2)                                                                                                       // whose it is, nobody has told
-	r.frame(spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelDataTrack, Payload: []byte{0x18, 0, 0, 1}}) // no header
+	// whose it is, nobody has told
+	track(2)
+	// no header
+	r.frame(spool.Frame{
+		Type: spool.FramePacket, Channel: spool.ChannelDataTrack,
+		Payload: []byte{0x18, 0, 0, 1},
+	})
 	c := r.statement()
 	got := connection(t, c, "A")
 	got.Sequence = nil
 	if diff := cmp.Diff(textegress.Connection{
-		ParticipantSID: "A", Identity: "of A", Packets: 6, Reliable: 2, Unsequenced: 1, Lossy: 2, DataTrack: 2, Undecodable: 1, Undecryptable: 1, Tail: textegress.TailLeft,
+		ParticipantSID: "A", Identity: "of A", Packets: 6, Reliable: 2, Unsequenced: 1, Lossy: 2,
+		DataTrack: 2, Undecodable: 1, Undecryptable: 1, Tail: textegress.TailLeft,
 	}, got); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff(textegress.Connection{
-		Packets: 3, Reliable: 2, Unsequenced: 2, DataTrack: 1, Undecodable: 1, Tail: textegress.TailLeft,
+		Packets: 3, Reliable: 2, Unsequenced: 2, DataTrack: 1, Undecodable: 1,
+		Tail: textegress.TailLeft,
 	}, connection(t, c, "")); diff != "" {
 		t.Error(diff)
 	}
@@ -338,7 +429,8 @@ func TestWhatNothingCanBeProvedOf(t *testing.T) {
 	}
 }
 
-// A gap may be what rules left out only where some were in force, and only if anything was left out.
+// A gap may be what rules left out only where some were in force, and only if anything was left
+// out.
 func TestGapsUnderSelection(t *testing.T) {
 	rules := &textegress.SelectionRules{TopicsDeny: []string{"x"}}
 	for name, tc := range map[string]struct {
@@ -348,7 +440,10 @@ func TestGapsUnderSelection(t *testing.T) {
 	}{
 		"nothing was dropped": {func(*record) {}, []bool{false, false, false, false, false}, 0},
 		"dropped": {func(r *record) {
-			r.event(spool.Event{Kind: textegress.KindDropped, Dropped: []textegress.Dropped{{Reason: textegress.DroppedTopic, Packets: 1}}})
+			r.event(spool.Event{
+				Kind:    textegress.KindDropped,
+				Dropped: []textegress.Dropped{{Reason: textegress.DroppedTopic, Packets: 1}},
+			})
 		}, []bool{false, true, true, true, false}, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -357,7 +452,8 @@ func TestGapsUnderSelection(t *testing.T) {
 			r.arrive("A")
 			r.say("A", 2)
 			r.say("A", 4)
-			r.event(spool.Event{Kind: textegress.KindSelection, Selection: rules}) // in the middle of a gap
+			// in the middle of a gap
+			r.event(spool.Event{Kind: textegress.KindSelection, Selection: rules})
 			r.say("A", 6)
 			r.lose("connection_lost")
 			r.join()
@@ -374,7 +470,8 @@ func TestGapsUnderSelection(t *testing.T) {
 			for _, g := range s.Gaps {
 				got = append(got, g.Selection)
 			}
-			if diff := cmp.Diff(tc.selection, got); diff != "" || s.SelectionGaps != tc.gaps || s.UnexplainedGaps != 4 {
+			if diff := cmp.Diff(tc.selection, got); diff != "" || s.SelectionGaps != tc.gaps ||
+				s.UnexplainedGaps != 4 {
 				t.Errorf("%s, %d of %d unexplained gaps", diff, s.SelectionGaps, s.UnexplainedGaps)
 			}
 		})
@@ -386,7 +483,8 @@ func TestGapsUnderSelection(t *testing.T) {
 	r.arrive("A")
 	r.say("A", 1, 3, 5)
 	r.lose("process_died")
-	if s := connection(t, r.statement(), "A").Sequence; s.SelectionGaps != 2 || s.UnexplainedGaps != 2 || !s.Gaps[0].Selection {
+	if s := connection(t, r.statement(), "A").Sequence; s.SelectionGaps != 2 ||
+		s.UnexplainedGaps != 2 || !s.Gaps[0].Selection {
 		t.Errorf("%+v", s)
 	}
 }
@@ -394,7 +492,10 @@ func TestGapsUnderSelection(t *testing.T) {
 func TestStreams(t *testing.T) {
 	r := newRecord(t, complete.Limits{Streams: 2})
 	line := func(n int64, kind textegress.Kind, id string, ok bool) {
-		r.a.Stream(textegress.Message{N: n, Kind: kind, ParticipantSID: "A", Identity: "of A", Stream: &textegress.StreamInfo{ID: id, Complete: ok}})
+		r.a.Stream(textegress.Message{
+			N: n, Kind: kind, ParticipantSID: "A", Identity: "of A",
+			Stream: &textegress.StreamInfo{ID: id, Complete: ok},
+		})
 	}
 	line(1, textegress.KindTextStream, "s1", true)
 	line(2, textegress.KindByteStream, "s2", false)
@@ -446,12 +547,15 @@ func TestSequenceAgainstOracle(t *testing.T) {
 			t.Fatalf("%d-%d, want %d-%d", s.First, s.Last, low, high)
 		}
 		if s.Unjudged == 0 {
-			if s.Received != int64(len(seen)) || s.MissingNumbers != missing || s.Contiguous != (missing == 0) || s.Duplicates != dups {
-				t.Fatalf("%s: received %d, missing %d, duplicates %d", seq(s), len(seen), missing, dups)
+			if s.Received != int64(len(seen)) || s.MissingNumbers != missing ||
+				s.Contiguous != (missing == 0) || s.Duplicates != dups {
+				t.Fatalf("%s: received %d, missing %d, duplicates %d", seq(s), len(seen), missing,
+					dups)
 			}
 			continue
 		}
-		// Not all could be remembered: what is missing is stated as an upper bound, completeness not at all.
+		// Not all could be remembered: what is missing is stated as an upper bound, completeness
+		// not at all.
 		if s.Received > int64(len(seen)) || s.MissingNumbers < missing || s.Contiguous {
 			t.Fatalf("%s: received %d, missing %d", seq(s), len(seen), missing)
 		}
@@ -477,7 +581,8 @@ func TestBounded(t *testing.T) {
 		case 1: // a sender for each packet
 			r.say(fmt.Sprintf("PA_%d", i), uint32(i))
 		case 2: // names that are too long
-			r.packet(spool.ChannelReliable, &livekit.DataPacket{ParticipantSid: fmt.Sprint(long, i%7), ParticipantIdentity: long, Sequence: uint32(i)})
+			r.packet(spool.ChannelReliable, &livekit.DataPacket{ParticipantSid: fmt.Sprint(long,
+				i%7), ParticipantIdentity: long, Sequence: uint32(i)})
 		}
 		if i%(n/50) == 0 {
 			r.lose("x")
@@ -496,13 +601,15 @@ func TestBounded(t *testing.T) {
 	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > limit {
 		t.Errorf("the account holds %d bytes", grown)
 	} else {
-		t.Logf("the account of %d packets holds %d bytes; in JSON the statement has %d", n, grown, len(b))
+		t.Logf("the account of %d packets holds %d bytes; in JSON the statement has %d", n, grown,
+			len(b))
 	}
 	if len(b) > limit {
 		t.Errorf("the statement has %d bytes", len(b))
 	}
 	if len(c.Connections) != 10_000 || c.ConnectionsOmitted == nil {
-		t.Errorf("%d connections are listed, omitted: %+v", len(c.Connections), c.ConnectionsOmitted)
+		t.Errorf("%d connections are listed, omitted: %+v", len(c.Connections),
+			c.ConnectionsOmitted)
 	}
 	total := c.ConnectionsOmitted.Packets
 	for _, entry := range c.Connections {
@@ -527,7 +634,8 @@ func TestGapBudgetOfAll(t *testing.T) {
 	if got := seq(connection(t, c, "B").Sequence); got != "1-5, 3 2-2 unexplained;" {
 		t.Error(got)
 	}
-	if s := connection(t, c, "B").Sequence; s.GapCount != 2 || s.MissingNumbers != 2 || s.UnexplainedGaps != 2 {
+	if s := connection(t, c, "B").Sequence; s.GapCount != 2 || s.MissingNumbers != 2 ||
+		s.UnexplainedGaps != 2 {
 		t.Errorf("%+v", s)
 	}
 	r.say("A", 2) // its place in the budget is free again
@@ -562,13 +670,17 @@ func FuzzFrame(f *testing.F) {
 		r := newRecord(t, complete.Limits{GapsPerConnection: 2})
 		r.join()
 		r.say("A", 3)
-		r.frame(spool.Frame{Type: spool.FrameType(typ), Channel: spool.Channel(channel), Payload: payload})
+		r.frame(spool.Frame{
+			Type: spool.FrameType(typ), Channel: spool.Channel(channel),
+			Payload: payload,
+		})
 		r.say("A", 5)
 		c := r.statement()
 		total := int64(0)
 		for _, entry := range c.Connections {
 			total += entry.Packets
-			if s := entry.Sequence; s != nil && (s.Received > entry.Reliable || s.Contiguous && uint64(s.Received) != uint64(s.Last)-uint64(s.First)+1) {
+			if s := entry.Sequence; s != nil && (s.Received > entry.Reliable || s.Contiguous &&
+				uint64(s.Received) != uint64(s.Last)-uint64(s.First)+1) {
 				t.Errorf("%+v", s)
 			}
 		}
@@ -589,15 +701,24 @@ func FuzzFrame(f *testing.F) {
 func TestClockSteps(t *testing.T) {
 	r := newRecord(t, complete.Limits{ClockSteps: 2})
 	r.join("PA_1")
-	first := r.event(spool.Event{Kind: textegress.KindClockStep, OffsetNS: -5e9, BeforeUnixNS: 9e9, AfterUnixNS: 4e9})
-	second := r.event(spool.Event{Kind: textegress.KindClockStep, OffsetNS: -1, BeforeUnixNS: 5e9, AfterUnixNS: 5e9 - 1, AtLeast: true, EgressID: "DE_a"})
+	first := r.event(spool.Event{
+		Kind: textegress.KindClockStep, OffsetNS: -5e9, BeforeUnixNS: 9e9,
+		AfterUnixNS: 4e9,
+	})
+	second := r.event(spool.Event{
+		Kind: textegress.KindClockStep, OffsetNS: -1, BeforeUnixNS: 5e9,
+		AfterUnixNS: 5e9 - 1, AtLeast: true, EgressID: "DE_a",
+	})
 	for range 3 {
 		r.event(spool.Event{Kind: textegress.KindClockStep, OffsetNS: 1e9})
 	}
 	c := r.a.Statement(complete.Subject{})
 	want := []textegress.ClockStep{
 		{Index: first, OffsetNS: -5e9, BeforeUnixNS: 9e9, AfterUnixNS: 4e9},
-		{Index: second, OffsetNS: -1, BeforeUnixNS: 5e9, AfterUnixNS: 5e9 - 1, AtLeast: true, EgressID: "DE_a"},
+		{
+			Index: second, OffsetNS: -1, BeforeUnixNS: 5e9, AfterUnixNS: 5e9 - 1, AtLeast: true,
+			EgressID: "DE_a",
+		},
 	}
 	if diff := cmp.Diff(want, c.ClockSteps); diff != "" || c.ClockStepsOmitted != 3 {
 		t.Errorf("%d omitted\n%s", c.ClockStepsOmitted, diff)

@@ -32,7 +32,10 @@ func (a *Account) event(f spool.Frame, m textegress.Message) {
 		if started == 0 {
 			started = m.UnixNS
 		}
-		a.c.Outages = append(a.c.Outages, textegress.Outage{Cause: e.Cause, StartedUnixNS: started, StartIndex: f.Index})
+		a.c.Outages = append(a.c.Outages, textegress.Outage{
+			Cause: e.Cause, StartedUnixNS: started,
+			StartIndex: f.Index,
+		})
 	case textegress.KindRecorderAway:
 		a.died(e)
 	case textegress.KindOutageEnded:
@@ -40,7 +43,8 @@ func (a *Account) event(f spool.Frame, m textegress.Message) {
 			a.c.Outages[n-1].EndedUnixNS, a.c.Outages[n-1].EndIndex = m.UnixNS, f.Index
 		} else if e.SinceUnixNS != 0 { // its beginning was in a range that cannot be read
 			a.c.Outages = append(a.c.Outages, textegress.Outage{
-				Cause: e.Cause, StartedUnixNS: e.SinceUnixNS, EndedUnixNS: m.UnixNS, EndIndex: f.Index,
+				Cause: e.Cause, StartedUnixNS: e.SinceUnixNS, EndedUnixNS: m.UnixNS,
+				EndIndex: f.Index,
 			})
 		}
 	case textegress.KindClockStep:
@@ -49,7 +53,8 @@ func (a *Account) event(f spool.Frame, m textegress.Message) {
 			break
 		}
 		a.c.ClockSteps = append(a.c.ClockSteps, textegress.ClockStep{
-			Index: f.Index, OffsetNS: e.OffsetNS, BeforeUnixNS: e.BeforeUnixNS, AfterUnixNS: e.AfterUnixNS, AtLeast: e.AtLeast, EgressID: e.EgressID,
+			Index: f.Index, OffsetNS: e.OffsetNS, BeforeUnixNS: e.BeforeUnixNS,
+			AfterUnixNS: e.AfterUnixNS, AtLeast: e.AtLeast, EgressID: e.EgressID,
 		})
 	case textegress.KindSelection:
 		delete(a.ruling, e.EgressID)
@@ -75,13 +80,15 @@ func add(sum, n int64) int64 {
 	return min(sum, math.MaxInt64-n) + n
 }
 
-// died takes into account that a recorder which dies takes with it what it had counted of packets that it dropped.
+// died takes into account that a recorder which dies takes with it what it had counted of packets
+// that it dropped.
 func (a *Account) died(e *textegress.Event) {
 	a.dropped = a.dropped || e.Cause == "process_died" && len(a.ruling) > 0
 }
 
-// arrived notes since when a participant is in the room. One that came while we were there cannot have sent anything before;
-// the others, which the recorder finds when it joins, have the time of its own event (docs/FORMAT.md, section 3.5).
+// arrived notes since when a participant is in the room. One that came while we were there cannot
+// have sent anything before; the others, which the recorder finds when it joins, have the time of
+// its own event (docs/FORMAT.md, section 3.5).
 func (a *Account) arrived(f spool.Frame, e *textegress.Event) {
 	if e.ParticipantSID == "" {
 		return
@@ -97,7 +104,8 @@ func (a *Account) arrived(f spool.Frame, e *textegress.Event) {
 	a.connection(e.ParticipantSID, e.Identity, from)
 }
 
-// outagesAfter returns how many of the total outages began behind the first n and before the connection is known to have left.
+// outagesAfter returns how many of the total outages began behind the first n and before the
+// connection is known to have left.
 func (c *connection) outagesAfter(n, total int) int {
 	if c.left {
 		total = c.leftOutages
@@ -105,7 +113,8 @@ func (c *connection) outagesAfter(n, total int) int {
 	return max(0, total-n)
 }
 
-// damageAfter reports whether a damaged range lies behind the first n, of total, and before the connection is known to have left.
+// damageAfter reports whether a damaged range lies behind the first n, of total, and before the
+// connection is known to have left.
 func (c *connection) damageAfter(n, total int64) bool {
 	if c.left {
 		total = c.leftDamage

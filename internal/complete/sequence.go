@@ -7,8 +7,8 @@ import (
 	"github.com/syncflow/textegress"
 )
 
-// sequence is the account of one connection's numbers. Gaps are remembered, in ascending order, until late packets fill them;
-// of those beyond the limit only sums are known, and where they lie.
+// sequence is the account of one connection's numbers. Gaps are remembered, in ascending order,
+// until late packets fill them; of those beyond the limit only sums are known, and where they lie.
 type sequence struct {
 	first, last, recent uint32 // lowest, highest, and that of the last packet
 	received            int64
@@ -54,7 +54,8 @@ func (a *Account) next(s *sequence, n uint32, before, now place) {
 	switch {
 	case n > s.last:
 		if n > s.last+1 {
-			before.beforeJoin = false // of this sender something was received, so the recorder was in the room
+			// of this sender something was received, so the recorder was in the room
+			before.beforeJoin = false
 			a.add(s, len(s.gaps), gapAt(s.last+1, n-1, before, now))
 		}
 		s.last = n
@@ -134,7 +135,8 @@ func (a *Account) late(s *sequence, n uint32) {
 	}
 }
 
-// statement describes the sequence. dropped: something was not recorded on purpose, without which no gap can be due to that.
+// statement describes the sequence. dropped: something was not recorded on purpose, without which
+// no gap can be due to that.
 func (s *sequence) statement(dropped bool) *textegress.Sequence {
 	if s == nil {
 		return nil

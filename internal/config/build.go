@@ -13,7 +13,8 @@ func (l *loader) build() (*Config, error) {
 	if len(c.Projects) == 0 && len(c.Broken) == 0 {
 		l.report(Problem{
 			Key: "PROJECTS", Wrong: "no project is configured",
-			Remedy: "set at least PROJECTS__0__KEY, PROJECTS__0__SECRET, PROJECTS__0__PROJECT_ID and PROJECTS__0__S3_CONFIG__… or PROJECTS__0__DIRECTORY",
+			Remedy: "set at least PROJECTS__0__KEY, PROJECTS__0__SECRET, PROJECTS__0__PROJECT_ID " +
+				"and PROJECTS__0__S3_CONFIG__… or PROJECTS__0__DIRECTORY",
 		})
 	}
 	if len(l.problems) > 0 || len(c.Projects) == 0 {
@@ -123,8 +124,8 @@ func show(kind keyKind, text string) string {
 	return text
 }
 
-// indices are the numbers of all projects that are mentioned anywhere, in order. Numbers may have gaps: commenting one
-// project out must not rename the others.
+// indices are the numbers of all projects that are mentioned anywhere, in order. Numbers may have
+// gaps: commenting one project out must not rename the others.
 func (l *loader) indices() []int {
 	set := map[int]bool{}
 	for name := range l.values {

@@ -24,12 +24,13 @@ var (
 	}
 )
 
-// bytes reads an amount of bytes: a whole number with a unit, in any case. A bare number is refused, because nobody can
-// tell what it was meant to be.
+// bytes reads an amount of bytes: a whole number with a unit, in any case. A bare number is
+// refused, because nobody can tell what it was meant to be.
 func (f field) bytes(least, most int64) int64 {
 	m := sizeForm.FindStringSubmatch(strings.TrimSpace(f.text))
 	if m == nil {
-		f.wrong(clip(f.text)+" is not an amount of bytes", "use a whole number with a unit: KiB, MiB, GiB or TiB, for example "+defaultOf(f.key))
+		f.wrong(clip(f.text)+" is not an amount of bytes",
+			"use a whole number with a unit: KiB, MiB, GiB or TiB, for example "+defaultOf(f.key))
 		return 0
 	}
 	for _, u := range sizeUnits {
@@ -37,8 +38,10 @@ func (f field) bytes(least, most int64) int64 {
 			continue
 		}
 		n, err := strconv.ParseInt(m[1], 10, 64)
-		if err != nil || n < least/u.bytes || n > most/u.bytes || n*u.bytes < least || n*u.bytes > most {
-			f.wrong(clip(f.text)+" is out of range", fmt.Sprintf("use %s to %s", showBytes(least), showBytes(most)))
+		if err != nil || n < least/u.bytes || n > most/u.bytes || n*u.bytes < least ||
+			n*u.bytes > most {
+			f.wrong(clip(f.text)+" is out of range", fmt.Sprintf("use %s to %s", showBytes(least),
+				showBytes(most)))
 			return 0
 		}
 		return n * u.bytes

@@ -2,8 +2,9 @@ package config
 
 import "slices"
 
-// Changes lists the names of the settings that have another effective value in next, also of secrets, in the order of the
-// manual and projects in the order of their numbers. Where a value comes from does not matter.
+// Changes lists the names of the settings that have another effective value in next, also of
+// secrets, in the order of the manual and projects in the order of their numbers. Where a value
+// comes from does not matter.
 func (c *Config) Changes(next *Config) []string {
 	was, will := c.values(), next.values()
 	var indices []int

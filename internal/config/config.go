@@ -1,4 +1,5 @@
-// Package config reads the settings of the service from the environment, YAML and `.env`, and checks them.
+// Package config reads the settings of the service from the environment, YAML and `.env`, and
+// checks them.
 //
 // docs/CONFIGURATION.md is the manual of every setting. The names of the predecessor are unchanged.
 package config
@@ -25,19 +26,22 @@ type Config struct {
 	Instance       string        // "" = a random name made once in the data directory
 
 	DataDir string
-	// SyncInterval: what was received is written to the operating system at once, and to the disk within this time. A
-	// power failure costs at most what came in it; the end of the process costs nothing at any value.
+	// SyncInterval: what was received is written to the operating system at once, and to the disk
+	// within this time. A power failure costs at most what came in it; the end of the process costs
+	// nothing at any value.
 	SyncInterval time.Duration
-	// SegmentSize (bytes) and SegmentAge: a segment file of an open recording that has reached either is closed: synced
-	// for the last time and never written again, by anybody. So whatever befalls the file that is being written, a failed
-	// fsync above all, concerns at most this much data and this much time.
+	// SegmentSize (bytes) and SegmentAge: a segment file of an open recording that has reached
+	// either is closed: synced for the last time and never written again, by anybody. So whatever
+	// befalls the file that is being written, a failed fsync above all, concerns at most this much
+	// data and this much time.
 	SegmentSize int64
 	SegmentAge  time.Duration
-	// DiskMinFree (bytes): while the file system of DataDir has less free space, no new session is taken; those that are
-	// being recorded go on, and have at least this much. A sixteenth of it is held in reserve, for stating what a full
-	// disk made us miss.
+	// DiskMinFree (bytes): while the file system of DataDir has less free space, no new session is
+	// taken; those that are being recorded go on, and have at least this much. A sixteenth of it is
+	// held in reserve, for stating what a full disk made us miss.
 	DiskMinFree int64
-	// Retention: local data is removed only when every object was verified in the bucket and this time has passed since.
+	// Retention: local data is removed only when every object was verified in the bucket and this
+	// time has passed since.
 	Retention       time.Duration
 	ShutdownTimeout time.Duration
 
@@ -51,8 +55,8 @@ type Config struct {
 	values   func() map[string]value // what is set; a function, so that no %v shows the secrets
 }
 
-// RabbitMQ says where the broker is. Without Username the service logs in with its project token as the user name and the
-// device group as the password.
+// RabbitMQ says where the broker is. Without Username the service logs in with its project token as
+// the user name and the device group as the password.
 type RabbitMQ struct {
 	Host     string
 	Port     int
@@ -73,7 +77,8 @@ const (
 	RecordAll RecordSessions = "all"
 )
 
-// Project is one SyncFlow project and where its recordings go: exactly one of S3 and Directory is set.
+// Project is one SyncFlow project and where its recordings go: exactly one of S3 and Directory is
+// set.
 type Project struct {
 	Index     int // the number in PROJECTS__<n>__…
 	Key       string
@@ -89,16 +94,19 @@ type Project struct {
 	// Pseudonyms: recordings are delivered with pseudonyms in the place of identities.
 	Pseudonyms bool
 
-	// E2EEKey and E2EEKeys decrypt, at export, what was sent in encrypted rooms: one key, and the content of a file of
-	// them. Either may be missing. How they are written is not this package's business.
+	// E2EEKey and E2EEKeys decrypt, at export, what was sent in encrypted rooms: one key, and the
+	// content of a file of them. Either may be missing. How they are written is not this package's
+	// business.
 	E2EEKey, E2EEKeys Secret
 }
 
-// Selection are the lists of what is recorded. The entries are as they were written, escapes and stars included, and valid.
+// Selection are the lists of what is recorded. The entries are as they were written, escapes and
+// stars included, and valid.
 type Selection struct {
 	TopicsAllow, TopicsDeny         []string
 	IdentitiesAllow, IdentitiesDeny []string
-	KeepEncrypted                   bool // record packets whose topic is encrypted in spite of lists of topics
+	// record packets whose topic is encrypted in spite of lists of topics
+	KeepEncrypted bool
 }
 
 // S3 is a bucket in an S3-compatible store.
@@ -109,11 +117,13 @@ type S3 struct {
 	Bucket    string
 	Region    string
 	PathStyle *bool // nil = not set, see UsePathStyle
-	Checksums bool  // ask the store to compute and check SHA-256; off for stores that refuse such requests
+	// ask the store to compute and check SHA-256; off for stores that refuse such requests
+	Checksums bool
 }
 
-// UsePathStyle reports whether the bucket goes into the path (https://host/bucket) instead of the host name
-// (https://bucket.host). Without a setting it does, except at Amazon, since few other stores answer to bucket host names.
+// UsePathStyle reports whether the bucket goes into the path (https://host/bucket) instead of the
+// host name (https://bucket.host). Without a setting it does, except at Amazon, since few other
+// stores answer to bucket host names.
 func (s S3) UsePathStyle() bool {
 	if s.PathStyle != nil {
 		return *s.PathStyle
@@ -123,7 +133,8 @@ func (s S3) UsePathStyle() bool {
 		return true
 	}
 	host := strings.ToLower(u.Hostname())
-	return !strings.HasSuffix(host, ".amazonaws.com") && !strings.HasSuffix(host, ".amazonaws.com.cn")
+	return !strings.HasSuffix(host, ".amazonaws.com") &&
+		!strings.HasSuffix(host, ".amazonaws.com.cn")
 }
 
 // BrokenProject is a project that cannot be served as it is configured.
@@ -140,8 +151,8 @@ type Setting struct {
 	Source string // "environment", ".env line 3", "textegress.yaml line 7", "default"
 }
 
-// Settings lists the effective configuration in the order of the manual, projects in the order of their numbers, broken
-// ones included. Secrets are masked.
+// Settings lists the effective configuration in the order of the manual, projects in the order of
+// their numbers, broken ones included. Secrets are masked.
 func (c *Config) Settings() []Setting { return c.settings }
 
 // String lists the project's problems in one line.

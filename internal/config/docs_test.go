@@ -14,7 +14,8 @@ func TestManualNamesEverySettingAndItsDefault(t *testing.T) {
 		t.Fatal(err)
 	}
 	rows := map[string]string{}
-	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Z][A-Za-z0-9_<>]+)` \\| (.*?) ?\\|").FindAllStringSubmatch(string(text), -1) {
+	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Z][A-Za-z0-9_<>]+)` "+
+		"\\| (.*?) ?\\|").FindAllStringSubmatch(string(text), -1) {
 		rows[m[1]] = m[2]
 	}
 	check := func(name, def string) {
@@ -47,8 +48,10 @@ func TestManualNamesEverySettingAndItsDefault(t *testing.T) {
 // TestDefaultsAreValid: a default is a value that could be set.
 func TestDefaultsAreValid(t *testing.T) {
 	env := []string{
-		"SYNCFLOW_SERVER_URL=http://x", "RABBITMQ_HOST=x", "RABBITMQ_PORT=1", "RABBITMQ_VHOST_NAME=syncflow", "DEVICE_GROUP_NAME=text-egress",
-		"PROJECTS__0__KEY=k", "PROJECTS__0__SECRET=s", "PROJECTS__0__PROJECT_ID=0b7e6d1e8a474c7a9a7e0d4f5f0f7c11", "PROJECTS__0__DIRECTORY=x",
+		"SYNCFLOW_SERVER_URL=http://x", "RABBITMQ_HOST=x", "RABBITMQ_PORT=1",
+		"RABBITMQ_VHOST_NAME=syncflow", "DEVICE_GROUP_NAME=text-egress",
+		"PROJECTS__0__KEY=k", "PROJECTS__0__SECRET=s",
+		"PROJECTS__0__PROJECT_ID=0b7e6d1e8a474c7a9a7e0d4f5f0f7c11", "PROJECTS__0__DIRECTORY=x",
 	}
 	for _, k := range globalKeys {
 		if k.def != "" {

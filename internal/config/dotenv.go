@@ -5,10 +5,12 @@ import (
 	"strings"
 )
 
-// The parser of `.env` files is our own because its errors must name the line and must not quote the file: the libraries
-// for Go put the rest of the file, secrets included, into the error text, and turn `pa$word` silently into `pa`.
+// The parser of `.env` files is our own because its errors must name the line and must not quote
+// the file: the libraries for Go put the rest of the file, secrets included, into the error text,
+// and turn `pa$word` silently into `pa`.
 //
-// The dialect is what the predecessor's parser and Docker Compose's env_file have in common, read generously:
+// The dialect is what the predecessor's parser and Docker Compose's env_file have in common, read
+// generously:
 //
 //	KEY=value            white space around key and value does not count
 //	export KEY=value     the word export is ignored
@@ -25,7 +27,8 @@ type envLine struct {
 	line       int // 1-based, where the assignment begins
 }
 
-// envFault is a place of a `.env` file that could not be understood, or not fully. It never quotes a value.
+// envFault is a place of a `.env` file that could not be understood, or not fully. It never quotes
+// a value.
 type envFault struct {
 	line          int
 	key           string // "" when not even that is known
@@ -37,8 +40,9 @@ var (
 	envRef = regexp.MustCompile(`\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))`)
 )
 
-// parseDotenv reads the text of a `.env` file. It goes on after a fault, so that all of them are found at once. lookup gives
-// the value of a variable of the environment, for substitution; it beats earlier lines of the file, as for the predecessor.
+// parseDotenv reads the text of a `.env` file. It goes on after a fault, so that all of them are
+// found at once. lookup gives the value of a variable of the environment, for substitution; it
+// beats earlier lines of the file, as for the predecessor.
 func parseDotenv(text string, lookup func(string) (string, bool)) ([]envLine, []envFault) {
 	text = strings.TrimPrefix(text, "\ufeff")
 	text = strings.ReplaceAll(text, "\r\n", "\n")
@@ -61,13 +65,17 @@ func parseDotenv(text string, lookup func(string) (string, bool)) ([]envLine, []
 		if s == "" || s[0] == '#' {
 			continue
 		}
-		if after, ok := strings.CutPrefix(s, "export"); ok && strings.TrimLeft(after, " \t") != after {
+		if after, ok := strings.CutPrefix(s, "export"); ok &&
+			strings.TrimLeft(after, " \t") != after {
 			s = strings.TrimLeft(after, " \t")
 		}
 		key, raw, ok := strings.Cut(s, "=")
 		key = strings.TrimSpace(key)
 		if !ok {
-			faults = append(faults, envFault{line: begin, wrong: "has no =", remedy: "write KEY=value, or begin a comment with #"})
+			faults = append(faults, envFault{
+				line: begin, wrong: "has no =",
+				remedy: "write KEY=value, or begin a comment with #",
+			})
 			continue
 		}
 		if !envKey.MatchString(key) {
@@ -81,7 +89,8 @@ func parseDotenv(text string, lookup func(string) (string, bool)) ([]envLine, []
 		var value string
 		var fault string
 		if raw != "" && (raw[0] == '"' || raw[0] == '\'') {
-			// A quoted value may go on in the following lines; the trimming above must not reach into it then.
+			// A quoted value may go on in the following lines; the trimming above must not reach
+			// into it then.
 			_, untrimmed, _ := strings.Cut(line, "=")
 			untrimmed = strings.TrimLeft(untrimmed, " \t")
 			var used int
@@ -108,7 +117,8 @@ func parseDotenv(text string, lookup func(string) (string, bool)) ([]envLine, []
 	return out, faults
 }
 
-// uncomment cuts a trailing comment off an unquoted value. A # inside of a word belongs to the value.
+// uncomment cuts a trailing comment off an unquoted value. A # inside of a word belongs to the
+// value.
 func uncomment(s string) string {
 	for i := range len(s) {
 		if s[i] == '#' && (i == 0 || s[i-1] == ' ' || s[i-1] == '\t') {
@@ -118,8 +128,8 @@ func uncomment(s string) string {
 	return s
 }
 
-// substitute replaces $NAME and ${NAME}. An unknown name is a fault, not an empty string: it is far more often a password
-// with a dollar sign than a wish for nothing.
+// substitute replaces $NAME and ${NAME}. An unknown name is a fault, not an empty string: it is far
+// more often a password with a dollar sign than a wish for nothing.
 func substitute(s string, resolve func(string) (string, bool)) (value, fault string) {
 	value = envRef.ReplaceAllStringFunc(s, func(m string) string {
 		name := strings.Trim(m, "${}")
@@ -132,9 +142,11 @@ func substitute(s string, resolve func(string) (string, bool)) (value, fault str
 	return value, fault
 }
 
-// quoted reads a quoted value that begins with first[0] and may go on in more. used is the number of lines of more that
-// belong to it.
-func quoted(first, more string, resolve func(string) (string, bool)) (value string, used int, fault string) {
+// quoted reads a quoted value that begins with first[0] and may go on in more. used is the number
+// of lines of more that belong to it.
+func quoted(first, more string, resolve func(string) (string, bool)) (value string, used int,
+	fault string,
+) {
 	const unclosed = "has no closing quote"
 	quote := first[0]
 	var b strings.Builder   // the value so far
@@ -185,7 +197,8 @@ func quoted(first, more string, resolve func(string) (string, bool)) (value stri
 			}
 		}
 		if more == "" {
-			// Only the first line is given up, or one forgotten quote would hide every fault after it.
+			// Only the first line is given up, or one forgotten quote would hide every fault after
+			// it.
 			return "", 0, unclosed
 		}
 		line, more, _ = strings.Cut(more, "\n")

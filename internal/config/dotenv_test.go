@@ -33,7 +33,8 @@ func TestParseDotenv(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got, faults := parseDotenv(tc.text, env)
-			if diff := cmp.Diff([]envLine{{"A", tc.want, 1}}, got, cmp.AllowUnexported(envLine{})); diff != "" || len(faults) > 0 {
+			if diff := cmp.Diff([]envLine{{"A", tc.want, 1}}, got,
+				cmp.AllowUnexported(envLine{})); diff != "" || len(faults) > 0 {
 				t.Errorf("%s%v", diff, faults)
 			}
 		})
@@ -56,16 +57,23 @@ func TestParseDotenvGoesOnAfterFaults(t *testing.T) {
 }
 
 func TestSuggestLeavesStrangersAlone(t *testing.T) {
-	for _, name := range []string{"PATH", "PORT", "HTTP_PORT", "DATABASE_URL", "REDIS_URL", "NODE_ENV", "RABBITMQ_DEFAULT_USER", "HOST", "KEY"} {
+	for _, name := range []string{
+		"PATH", "PORT", "HTTP_PORT", "DATABASE_URL", "REDIS_URL",
+		"NODE_ENV", "RABBITMQ_DEFAULT_USER", "HOST", "KEY",
+	} {
 		if s := suggest(name); s != "" {
 			t.Errorf("suggest(%s) = %s", name, s)
 		}
 	}
 }
 
-// FuzzLoadText feeds hostile text to both parsers: no panic, no endless loop, and every problem names a place.
+// FuzzLoadText feeds hostile text to both parsers: no panic, no endless loop, and every problem
+// names a place.
 func FuzzLoadText(f *testing.F) {
-	for _, s := range []string{"A=b", "A='b\nc'", "projects:\n- key: x\n  s3_config: {region: r}", "a: &a [*a]", "A=\"$B\\", "export", "? {a: b}", "<<: *x", "\ufeff=\r\n"} {
+	for _, s := range []string{
+		"A=b", "A='b\nc'", "projects:\n- key: x\n  s3_config: {region: r}",
+		"a: &a [*a]", "A=\"$B\\", "export", "? {a: b}", "<<: *x", "\ufeff=\r\n",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

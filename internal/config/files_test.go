@@ -17,10 +17,14 @@ import (
 
 func TestEnvironmentBeatsFilesInOrder(t *testing.T) {
 	files := map[string]string{
-		".env":            predecessorEnv + "RETENTION=1h\nSYNC_INTERVAL=1s\nREJOIN_WINDOW=1m\nSHUTDOWN_TIMEOUT=1s\n",
+		".env": predecessorEnv +
+			"RETENTION=1h\nSYNC_INTERVAL=1s\nREJOIN_WINDOW=1m\nSHUTDOWN_TIMEOUT=1s\n",
 		"textegress.yaml": "retention: 2h\nsync_interval: 2s\nrejoin_window: 2m\n",
 	}
-	c, err := load(t, []string{"TEXTEGRESS_CONFIG_BODY=retention: 3h\nsync_interval: 3s", "RETENTION=4h", "SHUTDOWN_TIMEOUT="}, files)
+	c, err := load(t, []string{
+		"TEXTEGRESS_CONFIG_BODY=retention: 3h\nsync_interval: 3s",
+		"RETENTION=4h", "SHUTDOWN_TIMEOUT=",
+	}, files)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +39,8 @@ func TestEnvironmentBeatsFilesInOrder(t *testing.T) {
 	}
 	for key, want := range map[string]string{
 		"RETENTION": "environment", "SYNC_INTERVAL": "TEXTEGRESS_CONFIG_BODY line 2",
-		"REJOIN_WINDOW": "textegress.yaml line 3", "SHUTDOWN_TIMEOUT": ".env line 19", "LOG_LEVEL": "default", "INSTANCE": "not set",
+		"REJOIN_WINDOW": "textegress.yaml line 3", "SHUTDOWN_TIMEOUT": ".env line 19",
+		"LOG_LEVEL": "default", "INSTANCE": "not set",
 	} {
 		if sources[key] != want {
 			t.Errorf("source of %s = %q, want %q", key, sources[key], want)
@@ -44,7 +49,10 @@ func TestEnvironmentBeatsFilesInOrder(t *testing.T) {
 }
 
 func TestConfigFileIsChosen(t *testing.T) {
-	files := map[string]string{".env": predecessorEnv, "textegress.yaml": "retention: 1h", "a.yaml": "retention: 2h", "b.yaml": "retention: 3h"}
+	files := map[string]string{
+		".env": predecessorEnv, "textegress.yaml": "retention: 1h",
+		"a.yaml": "retention: 2h", "b.yaml": "retention: 3h",
+	}
 	d := dir(t, files)
 	for _, tc := range []struct {
 		name, flag string
@@ -53,7 +61,11 @@ func TestConfigFileIsChosen(t *testing.T) {
 	}{
 		{"beside", "", nil, time.Hour},
 		{"variable", "", []string{"TEXTEGRESS_CONFIG_FILE=a.yaml"}, 2 * time.Hour},
-		{"flag", filepath.Join(d, "b.yaml"), []string{"TEXTEGRESS_CONFIG_FILE=a.yaml"}, 3 * time.Hour},
+		{
+			"flag", filepath.Join(d, "b.yaml"),
+			[]string{"TEXTEGRESS_CONFIG_FILE=a.yaml"},
+			3 * time.Hour,
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c, err := config.Load(config.Options{Environ: tc.env, Dir: d, File: tc.flag})
@@ -62,8 +74,12 @@ func TestConfigFileIsChosen(t *testing.T) {
 			}
 		})
 	}
-	_, err := config.Load(config.Options{Environ: []string{"TEXTEGRESS_CONFIG_FILE=missing.yaml"}, Dir: d})
-	if err == nil || !strings.Contains(err.Error(), "TEXTEGRESS_CONFIG_FILE") || !strings.Contains(err.Error(), "no such file") {
+	_, err := config.Load(config.Options{
+		Environ: []string{"TEXTEGRESS_CONFIG_FILE=missing.yaml"},
+		Dir:     d,
+	})
+	if err == nil || !strings.Contains(err.Error(), "TEXTEGRESS_CONFIG_FILE") ||
+		!strings.Contains(err.Error(), "no such file") {
 		t.Errorf("a missing file that was asked for: %v", err)
 	}
 }
@@ -102,11 +118,14 @@ projects:
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.RabbitMQ.TLS || c.RabbitMQ.Username != "svc" || c.RabbitMQ.Password.Reveal() != "pw" || c.RecordSessions != config.RecordAll ||
-		c.Instance != "lab-1" || c.LogLevel != slog.LevelDebug || c.LogFormat != "json" || c.HTTPAddr != "127.0.0.1:0" {
+	if c.RabbitMQ.TLS || c.RabbitMQ.Username != "svc" || c.RabbitMQ.Password.Reveal() != "pw" ||
+		c.RecordSessions != config.RecordAll ||
+		c.Instance != "lab-1" || c.LogLevel != slog.LevelDebug || c.LogFormat != "json" ||
+		c.HTTPAddr != "127.0.0.1:0" {
 		t.Errorf("%+v", c)
 	}
-	if p := c.Projects[0]; p.Secret.Reveal() != "from-environment" || filepath.Base(p.Directory) != "out" || p.S3 != nil {
+	if p := c.Projects[0]; p.Secret.Reveal() != "from-environment" ||
+		filepath.Base(p.Directory) != "out" || p.S3 != nil {
 		t.Errorf("%+v", p)
 	}
 	if s := c.Projects[1].S3; s.Checksums || !s.UsePathStyle() {
@@ -121,8 +140,14 @@ func TestYAMLIsStrict(t *testing.T) {
 	}{
 		{"unknown", "colour: blue", []string{"textegress.yaml line 1", `"colour"`}},
 		{"misspelt", "retentoin: 1h", []string{"did you mean retention?"}},
-		{"in a project", "projects:\n- kye: x", []string{"PROJECTS__0", "textegress.yaml line 2", "did you mean key?"}},
-		{"in s3", "projects:\n- s3_config:\n    bucket: x", []string{"PROJECTS__0__S3_CONFIG", `"bucket"`}},
+		{"in a project", "projects:\n- kye: x", []string{
+			"PROJECTS__0", "textegress.yaml line 2",
+			"did you mean key?",
+		}},
+		{
+			"in s3", "projects:\n- s3_config:\n    bucket: x",
+			[]string{"PROJECTS__0__S3_CONFIG", `"bucket"`},
+		},
 		{"upper case", "RETENTION: 1h", []string{"did you mean retention?"}},
 		{"twice", "retention: 1h\nretention: 2h", []string{"line 2", "twice"}},
 		{"not a mapping", "- a", []string{"not a mapping"}},
@@ -134,7 +159,10 @@ func TestYAMLIsStrict(t *testing.T) {
 		{"flat project", "projects__0__key: x", []string{"projects__0__key"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			c, err := load(t, nil, map[string]string{".env": predecessorEnv, "textegress.yaml": tc.yaml})
+			c, err := load(t, nil, map[string]string{
+				".env":            predecessorEnv,
+				"textegress.yaml": tc.yaml,
+			})
 			var got []string
 			if pe, ok := errors.AsType[*config.ProblemsError](err); ok {
 				for _, p := range pe.Problems {
@@ -155,11 +183,13 @@ func TestYAMLIsStrict(t *testing.T) {
 
 func TestSharedEnvGetsOneWarning(t *testing.T) {
 	c, err := load(t, []string{"PATH=/bin", "RABBITMQ_NODENAME=x"},
-		map[string]string{".env": predecessorEnv + "POSTGRES_PASSWORD=hunter2\nREDIS_URL=x\nCOMPOSE_PROJECT_NAME=y\n"})
+		map[string]string{".env": predecessorEnv +
+			"POSTGRES_PASSWORD=hunter2\nREDIS_URL=x\nCOMPOSE_PROJECT_NAME=y\n"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], "COMPOSE_PROJECT_NAME, POSTGRES_PASSWORD, REDIS_URL") {
+	if len(c.Warnings) != 1 ||
+		!strings.Contains(c.Warnings[0], "COMPOSE_PROJECT_NAME, POSTGRES_PASSWORD, REDIS_URL") {
 		t.Errorf("warnings: %q", c.Warnings)
 	}
 }
@@ -209,9 +239,18 @@ PROJECTS__0__DIRECTORY=/out
 		want  []string
 	}{
 		"nothing, a default that is written out": {"PROJECTS__0__SECRET=one\nRETENTION=72h\n", nil},
-		"a secret":                               {"PROJECTS__0__SECRET=two\n", []string{"PROJECTS__0__SECRET"}},
-		"a default":                              {"PROJECTS__0__SECRET=one\nLOG_LEVEL=debug\n", []string{"LOG_LEVEL"}},
-		"a project that is broken":               {"PROJECTS__0__SECRET=one\nPROJECTS__2__KEY=x\n", []string{"PROJECTS__2__KEY"}},
+		"a secret": {
+			"PROJECTS__0__SECRET=two\n",
+			[]string{"PROJECTS__0__SECRET"},
+		},
+		"a default": {
+			"PROJECTS__0__SECRET=one\nLOG_LEVEL=debug\n",
+			[]string{"LOG_LEVEL"},
+		},
+		"a project that is broken": {
+			"PROJECTS__0__SECRET=one\nPROJECTS__2__KEY=x\n",
+			[]string{"PROJECTS__2__KEY"},
+		},
 	} {
 		two := load(base + tc.lines)
 		if got := one.Changes(two); !slices.Equal(got, tc.want) {

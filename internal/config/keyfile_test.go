@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// TestKeyFile: keys of encrypted rooms are never shown, and a file that cannot be read does not stop the recording.
+// TestKeyFile: keys of encrypted rooms are never shown, and a file that cannot be read does not
+// stop the recording.
 func TestKeyFile(t *testing.T) {
 	keys := "open sesame\nhex:00112233445566778899aabbccddeeff\n"
 	env := []string{"PROJECTS__0__E2EE_KEY=a pass phrase", "PROJECTS__0__E2EE_KEY_FILE=keys"}
@@ -29,7 +30,8 @@ func TestKeyFile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(c.Projects) == 0 || !c.Projects[0].E2EEKeys.IsZero() || !strings.Contains(strings.Join(c.Warnings, "\n"), "PROJECTS__0__E2EE_KEY_FILE") {
+		if len(c.Projects) == 0 || !c.Projects[0].E2EEKeys.IsZero() ||
+			!strings.Contains(strings.Join(c.Warnings, "\n"), "PROJECTS__0__E2EE_KEY_FILE") {
 			t.Errorf("%s: %d projects, warnings %q", name, len(c.Projects), c.Warnings)
 		}
 	}

@@ -14,24 +14,28 @@ type LiveKit struct {
 	APISecret Secret
 }
 
-// liveKit reads the key with which a project's recorder makes its own join tokens; nil: there is none.
+// liveKit reads the key with which a project's recorder makes its own join tokens; nil: there is
+// none.
 func (l *loader) liveKit(i int) *LiveKit {
 	key, secret := l.orFile(i, "LIVEKIT__API_KEY"), l.orFile(i, "LIVEKIT__API_SECRET")
 	switch {
 	case key.text == "" && secret.text == "":
 		return nil
 	case secret.text == "":
-		secret.required("set it too, or remove " + key.key + " to join with SyncFlow's tokens alone")
+		secret.required("set it too, or remove " + key.key +
+			" to join with SyncFlow's tokens alone")
 		return nil
 	case key.text == "":
-		key.required("set it too, or remove " + secret.key + " to join with SyncFlow's tokens alone")
+		key.required("set it too, or remove " + secret.key +
+			" to join with SyncFlow's tokens alone")
 		return nil
 	}
 	return &LiveKit{APIKey: key.word(), APISecret: NewSecret(secret.word())}
 }
 
 // orFile is a setting of a project whose value may be the content of a file, which NAME_FILE names.
-// White space around it does not count: most programs that write such files end them with a newline.
+// White space around it does not count: most programs that write such files end them with a
+// newline.
 func (l *loader) orFile(i int, name string) field {
 	f, file := l.project1(i, name), l.project1(i, name+"_FILE")
 	switch {

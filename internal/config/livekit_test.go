@@ -12,9 +12,12 @@ import (
 func TestLiveKitKey(t *testing.T) {
 	files := map[string]string{".env": predecessorEnv, "id": "APIabc\n", "secret": "  s3cr3t\r\n"}
 	for name, c := range map[string]struct{ env, yaml string }{
-		"values":         {"PROJECTS__0__LIVEKIT__API_KEY=APIabc PROJECTS__0__LIVEKIT__API_SECRET=s3cr3t", ""},
-		"files":          {"PROJECTS__0__LIVEKIT__API_KEY_FILE=id PROJECTS__0__LIVEKIT__API_SECRET_FILE=secret", ""},
-		"one of each":    {"PROJECTS__0__LIVEKIT__API_KEY=APIabc PROJECTS__0__LIVEKIT__API_SECRET_FILE=secret", ""},
+		"values": {"PROJECTS__0__LIVEKIT__API_KEY=APIabc " +
+			"PROJECTS__0__LIVEKIT__API_SECRET=s3cr3t", ""},
+		"files": {"PROJECTS__0__LIVEKIT__API_KEY_FILE=id " +
+			"PROJECTS__0__LIVEKIT__API_SECRET_FILE=secret", ""},
+		"one of each": {"PROJECTS__0__LIVEKIT__API_KEY=APIabc " +
+			"PROJECTS__0__LIVEKIT__API_SECRET_FILE=secret", ""},
 		"YAML":           {"", "projects: [{livekit: {api_key: APIabc, api_secret: s3cr3t}}]"},
 		"YAML and files": {"", "projects: [{livekit: {api_key: APIabc, api_secret_file: secret}}]"},
 	} {
@@ -26,7 +29,8 @@ func TestLiveKitKey(t *testing.T) {
 				t.Fatal(err)
 			}
 			p := cfg.Projects[0]
-			if p.LiveKit == nil || p.LiveKit.APIKey != "APIabc" || p.LiveKit.APISecret.Reveal() != "s3cr3t" {
+			if p.LiveKit == nil || p.LiveKit.APIKey != "APIabc" ||
+				p.LiveKit.APISecret.Reveal() != "s3cr3t" {
 				t.Errorf("%+v", p.LiveKit)
 			}
 			if p.Key == "" || p.ProjectID == "" {
@@ -45,26 +49,37 @@ func TestLiveKitKey(t *testing.T) {
 	}
 }
 
-// One half of a pair, both forms of one value, and a file that has none are errors that name the key.
+// One half of a pair, both forms of one value, and a file that has none are errors that name the
+// key.
 func TestLiveKitKeyIsAPair(t *testing.T) {
 	for env, key := range map[string]string{
-		"PROJECTS__0__LIVEKIT__API_KEY=a":                                                                                 "PROJECTS__0__LIVEKIT__API_SECRET",
-		"PROJECTS__0__LIVEKIT__API_SECRET=a":                                                                              "PROJECTS__0__LIVEKIT__API_KEY",
-		"PROJECTS__0__LIVEKIT__API_SECRET_FILE=secret":                                                                    "PROJECTS__0__LIVEKIT__API_KEY",
-		"PROJECTS__0__LIVEKIT__API_KEY=a PROJECTS__0__LIVEKIT__API_SECRET_FILE=missing":                                   "PROJECTS__0__LIVEKIT__API_SECRET_FILE",
-		"PROJECTS__0__LIVEKIT__API_KEY=a PROJECTS__0__LIVEKIT__API_SECRET_FILE=empty":                                     "PROJECTS__0__LIVEKIT__API_SECRET_FILE",
-		"PROJECTS__0__LIVEKIT__API_KEY=a PROJECTS__0__LIVEKIT__API_SECRET_FILE=huge":                                      "PROJECTS__0__LIVEKIT__API_SECRET_FILE",
-		"PROJECTS__0__LIVEKIT__API_KEY=a PROJECTS__0__LIVEKIT__API_SECRET_FILE=two":                                       "PROJECTS__0__LIVEKIT__API_SECRET",
-		"PROJECTS__0__LIVEKIT__API_KEY=a PROJECTS__0__LIVEKIT__API_SECRET=b PROJECTS__0__LIVEKIT__API_SECRET_FILE=secret": "PROJECTS__0__LIVEKIT__API_SECRET_FILE",
+		"PROJECTS__0__LIVEKIT__API_KEY=a":              "PROJECTS__0__LIVEKIT__API_SECRET",
+		"PROJECTS__0__LIVEKIT__API_SECRET=a":           "PROJECTS__0__LIVEKIT__API_KEY",
+		"PROJECTS__0__LIVEKIT__API_SECRET_FILE=secret": "PROJECTS__0__LIVEKIT__API_KEY",
+		"PROJECTS__0__LIVEKIT__API_KEY=a " +
+			"PROJECTS__0__LIVEKIT__API_SECRET_FILE=missing": "PROJECTS__0__LIVEKIT__API_SECRET_FILE",
+		"PROJECTS__0__LIVEKIT__API_KEY=a " +
+			"PROJECTS__0__LIVEKIT__API_SECRET_FILE=empty": "PROJECTS__0__LIVEKIT__API_SECRET_FILE",
+		"PROJECTS__0__LIVEKIT__API_KEY=a " +
+			"PROJECTS__0__LIVEKIT__API_SECRET_FILE=huge": "PROJECTS__0__LIVEKIT__API_SECRET_FILE",
+		"PROJECTS__0__LIVEKIT__API_KEY=a " +
+			"PROJECTS__0__LIVEKIT__API_SECRET_FILE=two": "PROJECTS__0__LIVEKIT__API_SECRET",
+		"PROJECTS__0__LIVEKIT__API_KEY=a PROJECTS__0__LIVEKIT__API_SECRET=b " +
+			"PROJECTS__0__LIVEKIT__API_SECRET_FILE=secret": "PROJECTS__0__LIVEKIT__API_SECRET_FILE",
 	} {
 		_, err := load(t, strings.Fields(env), map[string]string{
-			".env": predecessorEnv, "secret": "s3cr3t", "empty": "\n", "huge": strings.Repeat("x", 100_000), "two": "s3cr3t words",
+			".env": predecessorEnv, "secret": "s3cr3t", "empty": "\n",
+			"huge": strings.Repeat("x", 100_000), "two": "s3cr3t words",
 		})
 		if err == nil {
 			t.Errorf("%s: no error", env)
 			continue
 		}
-		found := slices.ContainsFunc(strings.Split(err.Error(), "\n"), func(line string) bool { return strings.Contains(line, key+" ") || strings.Contains(line, key+":") })
+		found := slices.ContainsFunc(strings.Split(err.Error(), "\n"),
+			func(line string) bool {
+				return strings.Contains(line, key+" ") ||
+					strings.Contains(line, key+":")
+			})
 		if !found || strings.Contains(err.Error(), "s3cr3t") {
 			t.Errorf("%s: %v; want %s named", env, err, key)
 		}
@@ -74,13 +89,17 @@ func TestLiveKitKeyIsAPair(t *testing.T) {
 // A new content of a file is a change, as a new value is.
 func TestLiveKitKeyInAFileThatChanges(t *testing.T) {
 	files := map[string]string{".env": predecessorEnv, "secret": "one"}
-	env := []string{"PROJECTS__0__LIVEKIT__API_KEY=a", "PROJECTS__0__LIVEKIT__API_SECRET_FILE=secret"}
+	env := []string{
+		"PROJECTS__0__LIVEKIT__API_KEY=a",
+		"PROJECTS__0__LIVEKIT__API_SECRET_FILE=secret",
+	}
 	before, err := load(t, env, files)
 	if err != nil {
 		t.Fatal(err)
 	}
 	files["secret"] = "two"
-	after, err := load(t, append(env, "PROJECTS__0__LIVEKIT__API_SECRET_FILE="+filepath.Join(".", "secret")), files)
+	after, err := load(t, append(env, "PROJECTS__0__LIVEKIT__API_SECRET_FILE="+
+		filepath.Join(".", "secret")), files)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,10 +15,11 @@ import (
 type Options struct {
 	// Environ is the environment as os.Environ returns it.
 	Environ []string
-	// Dir is the working directory: `.env` and textegress.yaml are read there, and relative paths begin there. "" is the
-	// process's own.
+	// Dir is the working directory: `.env` and textegress.yaml are read there, and relative paths
+	// begin there. "" is the process's own.
 	Dir string
-	// File is the YAML file of the --config flag; "" if there is none. It beats TEXTEGRESS_CONFIG_FILE.
+	// File is the YAML file of the --config flag; "" if there is none. It beats
+	// TEXTEGRESS_CONFIG_FILE.
 	File string
 }
 
@@ -37,16 +38,18 @@ type loader struct {
 	nearby   map[string]string // setting -> a name in the environment that looks like it
 }
 
-// Load reads the configuration. The environment beats the files; from strong to weak: environment, TEXTEGRESS_CONFIG_BODY
-// (YAML), the YAML file (--config, else TEXTEGRESS_CONFIG_FILE, else textegress.yaml in the working directory if there is
-// one), `.env` in the working directory, defaults. An empty value counts as not set. The layers are merged setting by
-// setting, the projects by their number.
+// Load reads the configuration. The environment beats the files; from strong to weak: environment,
+// TEXTEGRESS_CONFIG_BODY (YAML), the YAML file (--config, else TEXTEGRESS_CONFIG_FILE, else
+// textegress.yaml in the working directory if there is one), `.env` in the working directory,
+// defaults. An empty value counts as not set. The layers are merged setting by setting, the
+// projects by their number.
 //
-// What is wrong with one project puts it in Config.Broken. Everything else, or no usable project at all, is a
-// *ProblemsError that lists all problems at once; the Config is nil then.
+// What is wrong with one project puts it in Config.Broken. Everything else, or no usable project at
+// all, is a *ProblemsError that lists all problems at once; the Config is nil then.
 func Load(o Options) (*Config, error) { return read(o).build() }
 
-// DiskMinFree returns DISK_MIN_FREE alone, its default where it is wrong: for commands that need no other setting.
+// DiskMinFree returns DISK_MIN_FREE alone, its default where it is wrong: for commands that need no
+// other setting.
 func DiskMinFree(o Options) int64 {
 	l := read(o)
 	if n := l.global("DISK_MIN_FREE").bytes(minDiskMinFree, maxDiskMinFree); n != 0 {
@@ -58,7 +61,10 @@ func DiskMinFree(o Options) int64 {
 
 // read collects the values of all layers.
 func read(o Options) *loader {
-	l := &loader{o: o, values: map[string]value{}, broken: map[int][]Problem{}, empties: map[string]string{}, nearby: map[string]string{}}
+	l := &loader{
+		o: o, values: map[string]value{}, broken: map[int][]Problem{},
+		empties: map[string]string{}, nearby: map[string]string{},
+	}
 	env := l.environment()
 	dotenv := l.dotenv(env)
 	body, bodySource := env[keyConfigBody], keyConfigBody
@@ -73,8 +79,10 @@ func read(o Options) *loader {
 		l.set(name, dotenv[name].text, dotenv[name].source)
 	}
 	if len(l.unknown) > 0 {
-		l.warnings = append(l.warnings, fmt.Sprintf(".env has %d names that are no settings of textegress: %s. "+
-			"They are ignored; remove them if the file is not shared.", len(l.unknown), quoteNames(l.unknown)))
+		l.warnings = append(l.warnings,
+			fmt.Sprintf(".env has %d names that are no settings of textegress: %s. "+
+				"They are ignored; remove them if the file is not shared.", len(l.unknown),
+				quoteNames(l.unknown)))
 	}
 	return l
 }
@@ -101,7 +109,8 @@ func (l *loader) report(p Problem) {
 	l.problems = append(l.problems, p)
 }
 
-// environment takes the settings out of the environment and returns all of it, for substitution in `.env`.
+// environment takes the settings out of the environment and returns all of it, for substitution in
+// `.env`.
 func (l *loader) environment() map[string]string {
 	env := map[string]string{}
 	for _, kv := range l.o.Environ {
@@ -117,8 +126,8 @@ func (l *loader) environment() map[string]string {
 		case strings.HasPrefix(name, projectPrefix) || strings.HasPrefix(name, ownPrefix):
 			l.report(unknownProblem(name, "environment"))
 		default:
-			// The environment is full of other programs' variables. A near miss is worth a word only if the setting
-			// that was meant turns out to be missing.
+			// The environment is full of other programs' variables. A near miss is worth a word
+			// only if the setting that was meant turns out to be missing.
 			if s := suggest(name); s != "" {
 				l.nearby[s] = name
 			}
@@ -133,13 +142,15 @@ func unknownProblem(name, source string) Problem {
 		p.Remedy = fmt.Sprintf("did you mean %s?", s)
 	} else if strings.HasPrefix(name, projectPrefix) {
 		if _, indexed, _ := splitProject(name); !indexed {
-			p.Remedy = "project settings are called PROJECTS__<number>__<name>, the number from 0 to 9999 without leading zeros"
+			p.Remedy = "project settings are called PROJECTS__<number>__<name>, the number from " +
+				"0 to 9999 without leading zeros"
 		}
 	}
 	return p
 }
 
-// dotenv reads `.env` and returns its settings. Names in lower case count, as they did for the predecessor.
+// dotenv reads `.env` and returns its settings. Names in lower case count, as they did for the
+// predecessor.
 func (l *loader) dotenv(env map[string]string) map[string]value {
 	out := map[string]value{}
 	text, err := os.ReadFile(filepath.Join(l.o.Dir, ".env"))
@@ -147,12 +158,19 @@ func (l *loader) dotenv(env map[string]string) map[string]value {
 		return out
 	}
 	if err != nil {
-		l.report(Problem{Source: ".env", Wrong: "cannot be read: " + plainError(err), Remedy: "make it readable, or remove it"})
+		l.report(Problem{
+			Source: ".env", Wrong: "cannot be read: " + plainError(err),
+			Remedy: "make it readable, or remove it",
+		})
 		return out
 	}
-	lines, faults := parseDotenv(string(text), func(name string) (string, bool) { v, ok := env[name]; return v, ok })
+	lines, faults := parseDotenv(string(text),
+		func(name string) (string, bool) { v, ok := env[name]; return v, ok })
 	for _, f := range faults {
-		l.report(Problem{Key: f.key, Source: fmt.Sprintf(".env line %d", f.line), Wrong: f.wrong, Remedy: f.remedy})
+		l.report(Problem{
+			Key: f.key, Source: fmt.Sprintf(".env line %d", f.line), Wrong: f.wrong,
+			Remedy: f.remedy,
+		})
 	}
 	for _, line := range lines {
 		name, source := strings.ToUpper(line.key), fmt.Sprintf(".env line %d", line.line)
@@ -160,12 +178,15 @@ func (l *loader) dotenv(env map[string]string) map[string]value {
 		case isKnown(name):
 			if old, dup := out[name]; dup {
 				if old.text != line.value {
-					l.warnings = append(l.warnings, fmt.Sprintf("%s is set twice, in %s and in %s; the first one counts", name, old.source, source))
+					l.warnings = append(l.warnings,
+						fmt.Sprintf("%s is set twice, in %s and in %s; the first one counts", name,
+							old.source, source))
 				}
 				continue
 			}
 			out[name] = value{line.value, source}
-		case strings.HasPrefix(name, projectPrefix), strings.HasPrefix(name, ownPrefix), suggest(name) != "":
+		case strings.HasPrefix(name, projectPrefix), strings.HasPrefix(name, ownPrefix),
+			suggest(name) != "":
 			l.report(unknownProblem(line.key, source))
 		case !slices.Contains(l.unknown, line.key):
 			l.unknown = append(l.unknown, line.key)
@@ -191,7 +212,10 @@ func (l *loader) yamlFile(env map[string]string, dotenv map[string]value) {
 		return
 	}
 	if err != nil {
-		l.report(Problem{Key: key, Source: clip(name), Wrong: "cannot be read: " + plainError(err), Remedy: "correct the path or make the file readable"})
+		l.report(Problem{
+			Key: key, Source: clip(name), Wrong: "cannot be read: " + plainError(err),
+			Remedy: "correct the path or make the file readable",
+		})
 		return
 	}
 	flattenYAML(text, filepath.Base(name), l.set, l.report)

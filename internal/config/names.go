@@ -2,10 +2,10 @@ package config
 
 import "strings"
 
-// names reads a list of names with commas between them: white space around an entry does not count, a star at its end
-// stands for any ending, `""` is the empty name, and a backslash takes the meaning from a comma, a star, a quote or a
-// backslash. The entries are returned as they were written. A fault is told without the entry, which may be somebody's
-// name.
+// names reads a list of names with commas between them: white space around an entry does not count,
+// a star at its end stands for any ending, `""` is the empty name, and a backslash takes the
+// meaning from a comma, a star, a quote or a backslash. The entries are returned as they were
+// written. A fault is told without the entry, which may be somebody's name.
 func (f field) names() []string {
 	if f.text == "" {
 		return nil
@@ -46,11 +46,13 @@ func faultOfName(entry string) (wrong, remedy string) {
 		switch entry[i] {
 		case '\\':
 			if i++; i == len(entry) || !strings.ContainsRune(`,*"\`, rune(entry[i])) {
-				return "has a backslash without a meaning", `write \\ for a backslash that is part of a name`
+				return "has a backslash without a meaning",
+					`write \\ for a backslash that is part of a name`
 			}
 		case '*':
 			if i != len(entry)-1 {
-				return "has a star that is not at the end of an entry", `write \* for a star that is part of a name; patterns are beginnings of names only`
+				return "has a star that is not at the end of an entry",
+					`write \* for a star that is part of a name; patterns are beginnings of names only`
 			}
 		}
 	}

@@ -5,11 +5,15 @@ import (
 	"strings"
 )
 
-// Problem is one thing that is wrong with the configuration. It never contains a secret value; of the values that are
-// not secret it quotes at most a short piece.
+// Problem is one thing that is wrong with the configuration. It never contains a secret value; of
+// the values that are not secret it quotes at most a short piece.
 type Problem struct {
-	Key    string // as in the environment, for example PROJECTS__0__SECRET; "" when the problem has no key (a syntax error)
-	Source string // where the value came from: "environment", ".env line 3", "textegress.yaml line 7"; "" when it is missing
+	// as in the environment, for example PROJECTS__0__SECRET; "" when the problem has no key (a
+	// syntax error)
+	Key string
+	// where the value came from: "environment", ".env line 3", "textegress.yaml line 7"; "" when it
+	// is missing
+	Source string
 	Wrong  string // what is wrong, a phrase without a full stop
 	Remedy string // what to do about it, a phrase without a full stop; "" when Wrong says it all
 }
@@ -31,7 +35,8 @@ func (p Problem) String() string {
 	return b.String()
 }
 
-// ProblemsError is the one error of Load. It lists everything that is wrong, so that one round of editing is enough.
+// ProblemsError is the one error of Load. It lists everything that is wrong, so that one round of
+// editing is enough.
 type ProblemsError struct{ Problems []Problem }
 
 func (e *ProblemsError) Error() string {

@@ -14,13 +14,17 @@ func (l *loader) projects(c *Config) {
 	for _, i := range l.indices() {
 		p := l.project(i)
 		if first, dup := owner[p.ProjectID]; dup && p.ProjectID != "" {
-			l.project1(i, "PROJECT_ID").wrong("is the project of "+fmt.Sprintf("%s%d", projectPrefix, first)+" again",
+			l.project1(i, "PROJECT_ID").wrong("is the project of "+
+				fmt.Sprintf("%s%d", projectPrefix, first)+" again",
 				"remove one of the two: a project is recorded once")
 		} else {
 			owner[p.ProjectID] = i
 		}
 		if problems := l.broken[i]; len(problems) > 0 {
-			c.Broken = append(c.Broken, BrokenProject{Index: i, ProjectID: p.ProjectID, Problems: problems})
+			c.Broken = append(c.Broken, BrokenProject{
+				Index: i, ProjectID: p.ProjectID,
+				Problems: problems,
+			})
 			continue
 		}
 		c.Projects = append(c.Projects, p)
@@ -38,20 +42,25 @@ func (l *loader) project1(index int, rest string) field {
 
 func (l *loader) project(i int) Project {
 	p := Project{Index: i}
-	if f := l.project1(i, "KEY"); f.required("copy the API key of the project from the SyncFlow dashboard") {
+	if f := l.project1(i, "KEY"); f.required("copy the API key of the project from the " +
+		"SyncFlow dashboard") {
 		p.Key = f.word()
 	}
-	if f := l.project1(i, "SECRET"); f.required("copy the API secret that belongs to the key; SyncFlow shows it only once, make a new key if it is lost") {
+	if f := l.project1(i, "SECRET"); f.required("copy the API secret that belongs to the key; " +
+		"SyncFlow shows it only once, make a new key if it is lost") {
 		p.Secret = NewSecret(f.word())
 	}
-	if f := l.project1(i, "PROJECT_ID"); f.required("copy the project's id, a UUID, from the SyncFlow dashboard") {
+	if f := l.project1(i, "PROJECT_ID"); f.required("copy the project's id, a UUID, from the " +
+		"SyncFlow dashboard") {
 		p.ProjectID = f.uuid()
 	}
 	p.LiveKit = l.liveKit(i)
 	p.Selection = Selection{
-		TopicsAllow: l.project1(i, "TOPICS_ALLOW").names(), TopicsDeny: l.project1(i, "TOPICS_DENY").names(),
-		IdentitiesAllow: l.project1(i, "IDENTITIES_ALLOW").names(), IdentitiesDeny: l.project1(i, "IDENTITIES_DENY").names(),
-		KeepEncrypted: l.project1(i, "ENCRYPTED").choice("drop", "keep") == "keep",
+		TopicsAllow:     l.project1(i, "TOPICS_ALLOW").names(),
+		TopicsDeny:      l.project1(i, "TOPICS_DENY").names(),
+		IdentitiesAllow: l.project1(i, "IDENTITIES_ALLOW").names(),
+		IdentitiesDeny:  l.project1(i, "IDENTITIES_DENY").names(),
+		KeepEncrypted:   l.project1(i, "ENCRYPTED").choice("drop", "keep") == "keep",
 	}
 	p.Pseudonyms = l.project1(i, "PSEUDONYMS").boolean()
 	p.E2EEKey = NewSecret(l.project1(i, "E2EE_KEY").text)
@@ -67,7 +76,8 @@ func (l *loader) project(i int) Project {
 	}
 	switch {
 	case directory.text != "" && s3set != "":
-		directory.wrong("is set together with "+s3set, "a project is delivered to one place: remove DIRECTORY or the whole S3_CONFIG")
+		directory.wrong("is set together with "+s3set,
+			"a project is delivered to one place: remove DIRECTORY or the whole S3_CONFIG")
 	case directory.text != "":
 		p.Directory = l.path(strings.TrimSpace(directory.text))
 	default:
@@ -78,24 +88,31 @@ func (l *loader) project(i int) Project {
 
 func (l *loader) s3(i int) *S3 {
 	s := &S3{}
-	if f := l.project1(i, "S3_CONFIG__ACCESS_KEY"); f.required("set the access key of the bucket, or deliver to a folder with " + projectName(i, "DIRECTORY")) {
+	if f := l.project1(i, "S3_CONFIG__ACCESS_KEY"); f.required("set the access key of the " +
+		"bucket, or deliver to a folder with " + projectName(i, "DIRECTORY")) {
 		s.AccessKey = f.word()
 	}
-	if f := l.project1(i, "S3_CONFIG__SECRET_KEY"); f.required("set the secret that belongs to the access key") {
+	if f := l.project1(i, "S3_CONFIG__SECRET_KEY"); f.required("set the secret that belongs to " +
+		"the access key") {
 		s.SecretKey = NewSecret(f.word())
 	}
-	if f := l.project1(i, "S3_CONFIG__ENDPOINT"); f.required("set the address of the store, for example https://s3.us-east-1.amazonaws.com") {
+	if f := l.project1(i, "S3_CONFIG__ENDPOINT"); f.required("set the address of the store, for " +
+		"example https://s3.us-east-1.amazonaws.com") {
 		// The predecessor took a bare host name and spoke https to it.
 		if !strings.Contains(f.text, "://") {
 			f.text = "https://" + strings.TrimSpace(f.text)
 		}
 		s.Endpoint = f.url("https://s3.us-east-1.amazonaws.com")
 	}
-	if f := l.project1(i, "S3_CONFIG__BUCKET_NAME"); f.required("set the name of an existing bucket") {
-		s.Bucket = f.match(bucketName, "is not a bucket name", "write the name alone, without s3:// and without a folder")
+	if f := l.project1(i, "S3_CONFIG__BUCKET_NAME"); f.required("set the name of an " +
+		"existing bucket") {
+		s.Bucket = f.match(bucketName, "is not a bucket name",
+			"write the name alone, without s3:// and without a folder")
 	}
-	if f := l.project1(i, "S3_CONFIG__REGION"); f.required("set the region of the bucket; us-east-1 suits most stores that have none") {
-		s.Region = f.match(regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`), "is not a region", "write its name alone, for example us-east-1")
+	if f := l.project1(i, "S3_CONFIG__REGION"); f.required("set the region of the bucket; " +
+		"us-east-1 suits most stores that have none") {
+		s.Region = f.match(regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`), "is not a region",
+			"write its name alone, for example us-east-1")
 	}
 	if f := l.project1(i, "S3_CONFIG__PATH_STYLE"); f.text != "" {
 		s.PathStyle = new(f.boolean())
@@ -107,8 +124,8 @@ func (l *loader) s3(i int) *S3 {
 // maxKeyFile bounds what is read of a file of keys.
 const maxKeyFile = 64 << 10
 
-// keyFile returns the content of a file of keys. One that cannot be read is no reason not to record: what is encrypted is
-// kept as it is and can be decrypted later. So it is a warning.
+// keyFile returns the content of a file of keys. One that cannot be read is no reason not to
+// record: what is encrypted is kept as it is and can be decrypted later. So it is a warning.
 func (f field) keyFile() Secret {
 	if f.text == "" {
 		return Secret{}
@@ -116,9 +133,12 @@ func (f field) keyFile() Secret {
 	data, err := os.ReadFile(filepath.Clean(f.l.path(strings.TrimSpace(f.text))))
 	switch {
 	case err != nil:
-		f.l.warnings = append(f.l.warnings, f.key+" cannot be read: "+plainError(err)+". Encrypted packets are delivered as they are.")
+		f.l.warnings = append(f.l.warnings, f.key+" cannot be read: "+plainError(err)+
+			". Encrypted packets are delivered as they are.")
 	case len(data) > maxKeyFile:
-		f.l.warnings = append(f.l.warnings, fmt.Sprintf("%s has more than %d bytes: it is no file of keys. Encrypted packets are delivered as they are.", f.key, maxKeyFile))
+		f.l.warnings = append(f.l.warnings,
+			fmt.Sprintf("%s has more than %d bytes: it is no file of keys. Encrypted packets are "+
+				"delivered as they are.", f.key, maxKeyFile))
 	default:
 		return NewSecret(string(data))
 	}
@@ -144,7 +164,8 @@ func (f field) word() string {
 func (f field) uuid() string {
 	s := strings.ToLower(strings.Trim(strings.TrimSpace(f.text), "{}"))
 	if !uuidForm.MatchString(s) {
-		f.wrong("is not a UUID", "copy the project's id, for example 0b7e6d1e-8a47-4c7a-9a7e-0d4f5f0f7c11")
+		f.wrong("is not a UUID",
+			"copy the project's id, for example 0b7e6d1e-8a47-4c7a-9a7e-0d4f5f0f7c11")
 		return ""
 	}
 	s = strings.ReplaceAll(s, "-", "")

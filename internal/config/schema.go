@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// A setting has one name everywhere: its environment variable. YAML writes the same name in lower case, with nesting
-// where the variable has two underscores: PROJECTS__0__S3_CONFIG__REGION is projects: [{s3_config: {region: …}}].
+// A setting has one name everywhere: its environment variable. YAML writes the same name in lower
+// case, with nesting where the variable has two underscores: PROJECTS__0__S3_CONFIG__REGION is
+// projects: [{s3_config: {region: …}}].
 
 // keyKind says how Settings shows a value.
 type keyKind int
@@ -82,7 +83,8 @@ var projectKeys = []struct {
 	{"S3_CONFIG__CHECKSUMS", plain, "on"},
 }
 
-// The two variables that say where the configuration is. They are not settings: a YAML file cannot contain them.
+// The two variables that say where the configuration is. They are not settings: a YAML file cannot
+// contain them.
 const (
 	keyConfigFile = "TEXTEGRESS_CONFIG_FILE"
 	keyConfigBody = "TEXTEGRESS_CONFIG_BODY"
@@ -116,7 +118,8 @@ func projectOf(name string) (index int, ok bool) {
 	return index, true
 }
 
-// splitProject takes a project's variable apart. known is false if the part after the index is no setting.
+// splitProject takes a project's variable apart. known is false if the part after the index is no
+// setting.
 func splitProject(name string) (rest string, indexed, known bool) {
 	m := projectKey.FindStringSubmatch(name)
 	if m == nil {
@@ -139,7 +142,8 @@ func projectName(index int, rest string) string {
 	return fmt.Sprintf("%s%d__%s", projectPrefix, index, rest)
 }
 
-// suggest returns the known setting that name was probably meant to be, or "". name may have any case.
+// suggest returns the known setting that name was probably meant to be, or "". name may have any
+// case.
 func suggest(name string) string {
 	name = strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 	if isKnown(name) {
@@ -149,7 +153,8 @@ func suggest(name string) string {
 	if s, ok := strings.CutPrefix(name, ownPrefix); ok && isKnown(s) {
 		return s
 	}
-	// For a project's variable compare the part after the index, with the underscores squeezed: PROJECTS_0_S3_KEY.
+	// For a project's variable compare the part after the index, with the underscores squeezed:
+	// PROJECTS_0_S3_KEY.
 	candidates := make([]string, 0, len(globalKeys)+len(projectKeys)+2)
 	for _, k := range globalKeys {
 		candidates = append(candidates, k.name)
@@ -169,7 +174,8 @@ func suggest(name string) string {
 	return best
 }
 
-// distance is the number of single-character edits (insert, delete, replace, exchange of neighbours) between a and b.
+// distance is the number of single-character edits (insert, delete, replace, exchange of
+// neighbours) between a and b.
 func distance(a, b string) int {
 	if len(a) > 2*len(b) || len(b) > 2*len(a) {
 		return max(len(a), len(b)) // not worth the work; also bounds it for absurd names

@@ -7,11 +7,13 @@ import (
 	"log/slog"
 )
 
-// mask is what a Secret shows of itself. It has a fixed length, so that not even the length of the value is told.
+// mask is what a Secret shows of itself. It has a fixed length, so that not even the length of the
+// value is told.
 const mask = "********"
 
-// Secret is a value that must not be shown: an API secret, an S3 secret key, a password. Printed with any verb, logged,
-// or encoded as JSON, YAML or text it shows a mask. Only Reveal gives the value.
+// Secret is a value that must not be shown: an API secret, an S3 secret key, a password. Printed
+// with any verb, logged, or encoded as JSON, YAML or text it shows a mask. Only Reveal gives the
+// value.
 type Secret struct{ value string }
 
 // NewSecret wraps a value so that it can be passed around without being shown by accident.
@@ -36,7 +38,8 @@ func (s Secret) String() string {
 	return mask
 }
 
-// Format shows the mask for every verb. Without it %x, %q and %+v of a struct would reach the field by reflection.
+// Format shows the mask for every verb. Without it %x, %q and %+v of a struct would reach the field
+// by reflection.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
 // LogValue is what slog shows.

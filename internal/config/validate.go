@@ -20,8 +20,9 @@ var (
 	groupName    = regexp.MustCompile(`^[A-Za-z0-9_-]{1,50}$`)
 	instanceName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 	hostName     = regexp.MustCompile(`^[A-Za-z0-9._-]{1,253}$`)
-	uuidForm     = regexp.MustCompile(`^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$`)
-	bucketName   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{1,253}$`)
+	uuidForm     = regexp.MustCompile(
+		`^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$`)
+	bucketName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{1,253}$`)
 )
 
 // What the predecessor did instead of reading these settings.
@@ -44,22 +45,29 @@ const minDiskMinFree, maxDiskMinFree = 1 << 20, 16 << 40
 
 // service checks the settings of the whole service.
 func (l *loader) service(c *Config) {
-	if f := l.global("SYNCFLOW_SERVER_URL"); f.required("set it to the address of the SyncFlow API, for example https://api.syncflow.live") {
+	if f := l.global("SYNCFLOW_SERVER_URL"); f.required("set it to the address of the SyncFlow " +
+		"API, for example https://api.syncflow.live") {
 		c.ServerURL = f.url("https://api.syncflow.live")
 	}
 	l.rabbitMQ(&c.RabbitMQ)
-	if f := l.global("DEVICE_GROUP_NAME"); f.required("set it to the device group that sessions name, usually text-egress") {
-		c.DeviceGroup = f.match(groupName, "is not a device group", "use 1 to 50 letters, digits, _ and -; dots and commas have a meaning in SyncFlow")
+	if f := l.global("DEVICE_GROUP_NAME"); f.required("set it to the device group that sessions " +
+		"name, usually text-egress") {
+		c.DeviceGroup = f.match(groupName, "is not a device group",
+			"use 1 to 50 letters, digits, _ and -; dots and commas have a meaning in SyncFlow")
 		if c.DeviceGroup != "" && c.DeviceGroup != predecessorGroup {
-			l.warnings = append(l.warnings, fmt.Sprintf("DEVICE_GROUP_NAME is %s. The predecessor ignored this key and always used %s: "+
-				"sessions that are created for %s alone will not be announced.", clip(c.DeviceGroup), predecessorGroup, predecessorGroup))
+			l.warnings = append(l.warnings,
+				fmt.Sprintf("DEVICE_GROUP_NAME is %s. The predecessor ignored this key and "+
+					"always used %s: "+
+					"sessions that are created for %s alone will not be announced.",
+					clip(c.DeviceGroup), predecessorGroup, predecessorGroup))
 		}
 	}
 	c.RecordSessions = RecordSessions(l.global("RECORD_SESSIONS").choice("notified", "all"))
 	c.RejoinWindow = l.global("REJOIN_WINDOW").duration(0, 24*time.Hour)
 	c.RelayOnly = l.global("ICE_TRANSPORT").choice("all", "relay") == "relay"
 	if f := l.global("INSTANCE"); f.text != "" {
-		c.Instance = f.match(instanceName, "is not an instance name", "use 1 to 64 letters, digits, _ and -")
+		c.Instance = f.match(instanceName, "is not an instance name",
+			"use 1 to 64 letters, digits, _ and -")
 	}
 	c.DataDir = l.path(strings.TrimSpace(l.global("DATA_DIR").text))
 	c.SyncInterval = l.global("SYNC_INTERVAL").duration(10*time.Millisecond, time.Hour)
@@ -77,28 +85,33 @@ func (l *loader) rabbitMQ(r *RabbitMQ) {
 	if f := l.global("RABBITMQ_HOST"); f.required("set it to the host name of the broker") {
 		r.Host = f.host()
 	}
-	if f := l.global("RABBITMQ_PORT"); f.required("set it to the broker's AMQP port, usually 5671 with TLS and 5672 without") {
+	if f := l.global("RABBITMQ_PORT"); f.required("set it to the broker's AMQP port, usually " +
+		"5671 with TLS and 5672 without") {
 		n, err := strconv.Atoi(strings.TrimSpace(f.text))
 		if err != nil || n < 1 || n > 65535 {
 			f.wrong(clip(f.text)+" is not a port", "use a number from 1 to 65535")
 		}
 		r.Port = n
 	}
-	if f := l.global("RABBITMQ_VHOST_NAME"); f.required("set it to the virtual host of SyncFlow, usually syncflow") {
+	if f := l.global("RABBITMQ_VHOST_NAME"); f.required("set it to the virtual host of SyncFlow, " +
+		"usually syncflow") {
 		r.VHost = strings.TrimSpace(f.text)
 		if len(r.VHost) > 255 {
 			f.wrong("is longer than 255 bytes", "use the name that the broker knows")
 		}
 		if r.VHost != predecessorVHost {
-			l.warnings = append(l.warnings, fmt.Sprintf("RABBITMQ_VHOST_NAME is %s. The predecessor ignored this key and always used %s: "+
-				"if the login is refused, try that.", clip(r.VHost), predecessorVHost))
+			l.warnings = append(l.warnings,
+				fmt.Sprintf("RABBITMQ_VHOST_NAME is %s. The predecessor ignored this key and "+
+					"always used %s: "+
+					"if the login is refused, try that.", clip(r.VHost), predecessorVHost))
 		}
 	}
 	r.TLS = l.global("RABBITMQ_TLS").boolean()
 	if f := l.global("RABBITMQ_CA_FILE"); f.text != "" {
 		r.CAFile = f.certificates()
 		if !r.TLS {
-			l.warnings = append(l.warnings, "RABBITMQ_CA_FILE has no effect while RABBITMQ_TLS is false.")
+			l.warnings = append(l.warnings,
+				"RABBITMQ_CA_FILE has no effect while RABBITMQ_TLS is false.")
 		}
 	}
 	user, pass := l.global("RABBITMQ_USERNAME"), l.global("RABBITMQ_PASSWORD")
@@ -119,7 +132,8 @@ func (f field) choice(of ...string) string {
 	if slices.Contains(of, s) {
 		return s
 	}
-	f.wrong(clip(f.text)+" is not possible", "use "+strings.Join(of[:len(of)-1], ", ")+" or "+of[len(of)-1])
+	f.wrong(clip(f.text)+" is not possible", "use "+strings.Join(of[:len(of)-1], ", ")+" or "+
+		of[len(of)-1])
 	return ""
 }
 
@@ -138,7 +152,8 @@ func (f field) duration(least, most time.Duration) time.Duration {
 	s := strings.TrimSpace(f.text)
 	d, err := time.ParseDuration(s)
 	if err != nil {
-		f.wrong(clip(f.text)+" is not a duration", "use a number with a unit: ms, s, m or h, for example "+defaultOf(f.key))
+		f.wrong(clip(f.text)+" is not a duration",
+			"use a number with a unit: ms, s, m or h, for example "+defaultOf(f.key))
 		return 0
 	}
 	if d < least || d > most {
@@ -166,8 +181,8 @@ func (f field) match(re *regexp.Regexp, wrong, remedy string) string {
 	return s
 }
 
-// url checks an http or https address and takes the slashes off its end. Of a faulty one only the shape is told: it may
-// contain a password.
+// url checks an http or https address and takes the slashes off its end. Of a faulty one only the
+// shape is told: it may contain a password.
 func (f field) url(example string) string {
 	s := strings.TrimSpace(f.text)
 	u, err := url.Parse(s)
@@ -205,11 +220,14 @@ func (f field) host() string {
 	}
 	switch {
 	case strings.Contains(s, "://") || strings.Contains(s, "/"):
-		f.wrong("is a URL", "write the host name alone; the port goes into RABBITMQ_PORT, the virtual host into RABBITMQ_VHOST_NAME")
+		f.wrong("is a URL", "write the host name alone; the port goes into RABBITMQ_PORT, the "+
+			"virtual host into RABBITMQ_VHOST_NAME")
 	case strings.Contains(s, "@"):
-		f.wrong("contains a user name", "write the host name alone; RABBITMQ_USERNAME and RABBITMQ_PASSWORD are settings of their own")
+		f.wrong("contains a user name", "write the host name alone; RABBITMQ_USERNAME and "+
+			"RABBITMQ_PASSWORD are settings of their own")
 	case strings.Contains(s, ":"):
-		f.wrong(clip(s)+" contains a port", "write the host name alone; the port goes into RABBITMQ_PORT")
+		f.wrong(clip(s)+" contains a port",
+			"write the host name alone; the port goes into RABBITMQ_PORT")
 	case !hostName.MatchString(s):
 		f.wrong(clip(s)+" is not a host name", "use letters, digits, dots and hyphens")
 	default:
@@ -222,7 +240,8 @@ func (f field) address() string {
 	s := strings.TrimSpace(f.text)
 	_, port, err := net.SplitHostPort(s)
 	if n, perr := strconv.Atoi(port); err != nil || perr != nil || n < 0 || n > 65535 {
-		f.wrong(clip(s)+" is not an address to listen at", "write host:port, for example "+defaultOf(f.key)+"; port 0 takes a free one")
+		f.wrong(clip(s)+" is not an address to listen at", "write host:port, for example "+
+			defaultOf(f.key)+"; port 0 takes a free one")
 		return ""
 	}
 	return s
@@ -257,13 +276,15 @@ func (f field) certificates() string {
 			continue
 		}
 		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
-			f.wrong("has a certificate that cannot be read", "take the file from whoever runs the broker again")
+			f.wrong("has a certificate that cannot be read",
+				"take the file from whoever runs the broker again")
 			return ""
 		}
 		found++
 	}
 	if found == 0 {
-		f.wrong("has no certificate in PEM form", "it must contain -----BEGIN CERTIFICATE-----; convert DER with openssl x509 -inform der")
+		f.wrong("has no certificate in PEM form", "it must contain -----BEGIN CERTIFICATE-----; "+
+			"convert DER with openssl x509 -inform der")
 		return ""
 	}
 	return path

@@ -10,20 +10,29 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// flattenYAML turns a YAML document into settings under their environment names. Every key it does not know is a
-// problem. origin is how the document is called in messages ("textegress.yaml", "TEXTEGRESS_CONFIG_BODY").
-func flattenYAML(text []byte, origin string, set func(key, value, source string), report func(Problem)) {
+// flattenYAML turns a YAML document into settings under their environment names. Every key it does
+// not know is a problem. origin is how the document is called in messages ("textegress.yaml",
+// "TEXTEGRESS_CONFIG_BODY").
+func flattenYAML(text []byte, origin string, set func(key, value, source string),
+	report func(Problem),
+) {
 	dec := yaml.NewDecoder(strings.NewReader(string(text)))
 	var doc yaml.Node
 	if err := dec.Decode(&doc); err != nil {
 		if !errors.Is(err, io.EOF) { // an empty document sets nothing
-			report(Problem{Source: origin, Wrong: "is not YAML: " + yamlSyntax(err), Remedy: "check indentation and quotes there"})
+			report(Problem{
+				Source: origin, Wrong: "is not YAML: " + yamlSyntax(err),
+				Remedy: "check indentation and quotes there",
+			})
 		}
 		return
 	}
 	var more yaml.Node
 	if err := dec.Decode(&more); !errors.Is(err, io.EOF) {
-		report(Problem{Source: origin, Wrong: "has more than one YAML document", Remedy: "remove the ---"})
+		report(Problem{
+			Source: origin, Wrong: "has more than one YAML document",
+			Remedy: "remove the ---",
+		})
 	}
 	w := yamlWalk{origin, set, report}
 	if len(doc.Content) == 1 && doc.Content[0].Tag != "!!null" {
@@ -31,7 +40,8 @@ func flattenYAML(text []byte, origin string, set func(key, value, source string)
 	}
 }
 
-// yamlSyntax keeps the line number of a YAML error and drops the rest, which can quote the document.
+// yamlSyntax keeps the line number of a YAML error and drops the rest, which can quote the
+// document.
 func yamlSyntax(err error) string {
 	if m := regexp.MustCompile(`line \d+`).FindString(err.Error()); m != "" {
 		return "syntax error near " + m
@@ -47,13 +57,16 @@ type yamlWalk struct {
 
 func (w yamlWalk) at(n *yaml.Node) string { return fmt.Sprintf("%s line %d", w.origin, n.Line) }
 
-// mapping walks a mapping whose keys get prefix (an environment name ending in __, or ""). The depth is bounded by the
-// schema: it goes deeper only at projects, s3_config and livekit, so neither nesting nor aliases
-// can blow it up.
+// mapping walks a mapping whose keys get prefix (an environment name ending in __, or ""). The
+// depth is bounded by the schema: it goes deeper only at projects, s3_config and livekit, so
+// neither nesting nor aliases can blow it up.
 func (w yamlWalk) mapping(n *yaml.Node, prefix string) {
 	n = alias(n)
 	if n.Kind != yaml.MappingNode {
-		w.report(Problem{Key: strings.TrimSuffix(prefix, "__"), Source: w.at(n), Wrong: "is not a mapping", Remedy: "write name: value pairs"})
+		w.report(Problem{
+			Key: strings.TrimSuffix(prefix, "__"), Source: w.at(n),
+			Wrong: "is not a mapping", Remedy: "write name: value pairs",
+		})
 		return
 	}
 	seen := map[string]bool{}
@@ -65,7 +78,10 @@ func (w yamlWalk) mapping(n *yaml.Node, prefix string) {
 			continue
 		}
 		if seen[name] {
-			w.report(Problem{Key: name, Source: w.at(k), Wrong: "is set twice in one mapping", Remedy: "remove one of them"})
+			w.report(Problem{
+				Key: name, Source: w.at(k), Wrong: "is set twice in one mapping",
+				Remedy: "remove one of them",
+			})
 			continue
 		}
 		seen[name] = true
@@ -75,10 +91,14 @@ func (w yamlWalk) mapping(n *yaml.Node, prefix string) {
 			w.projects(v)
 		case indexed && (rest == "S3_CONFIG" || rest == "LIVEKIT"):
 			w.mapping(v, name+"__")
-		case !isKnown(name) || strings.Contains(k.Value, "__") || strings.HasPrefix(name, ownPrefix):
+		case !isKnown(name) || strings.Contains(k.Value, "__") ||
+			strings.HasPrefix(name, ownPrefix):
 			w.unknown(k, prefix)
 		case v.Kind != yaml.ScalarNode:
-			w.report(Problem{Key: name, Source: w.at(v), Wrong: "is not a single value", Remedy: "write one value after the colon"})
+			w.report(Problem{
+				Key: name, Source: w.at(v), Wrong: "is not a single value",
+				Remedy: "write one value after the colon",
+			})
 		case v.Tag == "!!null":
 			w.set(name, "", w.at(k))
 		default:
@@ -92,7 +112,10 @@ func (w yamlWalk) projects(n *yaml.Node) {
 		return
 	}
 	if n.Kind != yaml.SequenceNode {
-		w.report(Problem{Key: "PROJECTS", Source: w.at(n), Wrong: "is not a list", Remedy: "begin every project with a dash"})
+		w.report(Problem{
+			Key: "PROJECTS", Source: w.at(n), Wrong: "is not a list",
+			Remedy: "begin every project with a dash",
+		})
 		return
 	}
 	for i, p := range n.Content {
@@ -102,10 +125,12 @@ func (w yamlWalk) projects(n *yaml.Node) {
 
 // unknown reports a key that is no setting at its place.
 func (w yamlWalk) unknown(k *yaml.Node, prefix string) {
-	p := Problem{Key: prefix, Source: w.at(k), Wrong: fmt.Sprintf("there is no setting %s here", clip(k.Value)), Remedy: "remove it"}
+	p := Problem{Key: prefix, Source: w.at(k), Wrong: fmt.Sprintf("there is no setting %s here",
+		clip(k.Value)), Remedy: "remove it"}
 	p.Key = strings.TrimSuffix(prefix, "__")
 	if s := suggest(prefix + strings.ToUpper(k.Value)); strings.HasPrefix(s, prefix) {
-		if rest := strings.ToLower(strings.TrimPrefix(s, prefix)); rest != "" && !strings.Contains(rest, "__") {
+		if rest := strings.ToLower(strings.TrimPrefix(s, prefix)); rest != "" &&
+			!strings.Contains(rest, "__") {
 			p.Remedy = fmt.Sprintf("did you mean %s?", rest)
 		}
 	} else if s != "" {

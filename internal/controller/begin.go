@@ -17,8 +17,8 @@ import (
 	"github.com/syncflow/textegress/internal/syncflow"
 )
 
-// ErrAlreadyRecorded says that a recording of the session has ended, and that what is known does not suffice to
-// begin the next part.
+// ErrAlreadyRecorded says that a recording of the session has ended, and that what is known does
+// not suffice to begin the next part.
 var ErrAlreadyRecorded = errors.New("the session was recorded already")
 
 // ErrStopping is returned while the service stops: nothing new is begun.
@@ -60,10 +60,12 @@ type stay struct {
 // nearly full it is an error: the announcement stays in the queue and comes again.
 func (c *Controller) announced(_ context.Context, a source.Announcement) error {
 	_, err := c.begin(request{
-		sessionID: a.SessionID, room: a.RoomName, source: sourceRabbitMQ, at: a.ReceivedAt, fresh: !a.Backlog && !a.Redelivered,
+		sessionID: a.SessionID, room: a.RoomName, source: sourceRabbitMQ, at: a.ReceivedAt,
+		fresh: !a.Backlog && !a.Redelivered,
 	})
 	if errors.Is(err, ErrAlreadyRecorded) {
-		// The same announcement again, or the session goes on after a break: only the platform knows.
+		// The same announcement again, or the session goes on after a break: only the platform
+		// knows.
 		c.askSoon(a.SessionID)
 		return nil
 	}
@@ -73,7 +75,8 @@ func (c *Controller) announced(_ context.Context, a source.Announcement) error {
 // begin makes sure that the session is being recorded, and returns the recording
 // that does so.
 //
-// Sessions begin side by side: the fsyncs of many announcements at once then share the disk's commits.
+// Sessions begin side by side: the fsyncs of many announcements at once then share the disk's
+// commits.
 func (c *Controller) begin(q request) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -93,8 +96,9 @@ func (c *Controller) begin(q request) (string, error) {
 	info := spool.Info{
 		EgressID: spool.NewEgressID(), SessionID: q.sessionID, RoomName: q.room,
 		ProjectID: c.o.ProjectID, ProjectName: c.project.Name, Instance: c.o.Instance,
-		Part: 1, Source: q.source, AnnouncedUnixNS: q.at.UnixNano(), CreatedUnixNS: time.Now().UnixNano(),
-		Pseudonyms: c.o.Pseudonyms, PseudonymKey: c.o.PseudonymKey,
+		Part: 1, Source: q.source, AnnouncedUnixNS: q.at.UnixNano(),
+		CreatedUnixNS: time.Now().UnixNano(),
+		Pseudonyms:    c.o.Pseudonyms, PseudonymKey: c.o.PseudonymKey,
 		LiveKitURL: c.project.LiveKitURL,
 	}
 	prev, recorded := c.o.Spool.Latest(c.o.ProjectID, q.sessionID)
@@ -106,7 +110,8 @@ func (c *Controller) begin(q request) (string, error) {
 	case q.after != "":
 		return "", ErrAlreadyRecorded // it was, and has been removed since
 	}
-	info.KeyPrefix = textegress.Prefix(info.ProjectName, info.ProjectID, info.RoomName, info.Topic, info.EgressID)
+	info.KeyPrefix = textegress.Prefix(info.ProjectName, info.ProjectID, info.RoomName, info.Topic,
+		info.EgressID)
 	done := make(chan struct{})
 	c.beginning[q.sessionID] = done
 	c.mu.Unlock()
@@ -126,7 +131,8 @@ func (c *Controller) begin(q request) (string, error) {
 		short = w.short
 		delete(c.watched, q.sessionID)
 	}
-	c.log.Info("recording begins", "egress_id", info.EgressID, "session_id", q.sessionID, "room", info.RoomName, "source", q.source, "part", info.Part)
+	c.log.Info("recording begins", "egress_id", info.EgressID, "session_id", q.sessionID, "room",
+		info.RoomName, "source", q.source, "part", info.Part)
 	c.launch(c.ctx, rec, q.fresh, short)
 	return info.EgressID, nil
 }
@@ -150,13 +156,15 @@ func (c *Controller) mayFollow(prev *spool.Recording, q request) bool {
 func follow(info *spool.Info, prev *spool.Recording, q request) {
 	was := prev.Info()
 	sealed, _ := prev.Sealed()
-	info.Part, info.Previous, info.PreviousEndedUnixNS, info.PreviousReason = was.Part+1, prev.ID(), sealed.EndedUnixNS, sealed.Reason
+	info.Part, info.Previous, info.PreviousEndedUnixNS, info.PreviousReason = was.Part+1, prev.ID(),
+		sealed.EndedUnixNS, sealed.Reason
 	info.ProjectName = cmp.Or(was.ProjectName, info.ProjectName) // the parts lie beside each other
 	info.LiveKitURL = cmp.Or(info.LiveKitURL, was.LiveKitURL)
 	if !q.platform {
 		info.RoomName = was.RoomName // whatever an announcement says
 	}
-	// Whoever stays connected has one sid in both parts: identities in this one would give away those of the other.
+	// Whoever stays connected has one sid in both parts: identities in this one would give away
+	// those of the other.
 	if was.Pseudonyms && !info.Pseudonyms {
 		info.Pseudonyms, info.PseudonymKey = true, was.PseudonymKey
 	}
@@ -169,22 +177,29 @@ func (c *Controller) launch(ctx context.Context, rec *spool.Recording, fresh boo
 	if c.open[info.SessionID] != nil {
 		// Two open recordings of one session: only by a fault of ours. Both are
 		// kept; supervise takes up the second when the first has ended.
-		c.log.Error("a second open recording of the session waits", "egress_id", info.EgressID, "session_id", info.SessionID)
+		c.log.Error("a second open recording of the session waits", "egress_id", info.EgressID,
+			"session_id", info.SessionID)
 		c.second[info.SessionID] = append(c.second[info.SessionID], rec)
 		return
 	}
 	o := recorder.Options{
-		Room: c.o.Room, Authority: c.authority(info), OwnToken: c.ownToken(rec), RoomExists: c.roomExists(rec),
-		Fresh: fresh, RejoinWindow: c.o.RejoinWindow,
-		RoomConfirmed: c.roomConfirmed(info), Excluded: c.excluded(info.SessionID), Logger: c.o.Logger, Metrics: c.o.RecorderMetrics,
+		Room: c.o.Room, Authority: c.authority(info), OwnToken: c.ownToken(rec),
+		RoomExists: c.roomExists(rec),
+		Fresh:      fresh, RejoinWindow: c.o.RejoinWindow,
+		RoomConfirmed: c.roomConfirmed(info), Excluded: c.excluded(info.SessionID),
+		Logger: c.o.Logger, Metrics: c.o.RecorderMetrics,
 	}
 	filter, err := selection.New(c.o.Selection)
 	if err != nil { // see Options.Selection; recording everything instead is out of the question
-		c.log.Error("the recording is not begun: the project's lists are not understood", "egress_id", info.EgressID, "error", err)
+		c.log.Error("the recording is not begun: the project's lists are not understood",
+			"egress_id", info.EgressID, "error", err)
 		return
 	}
 	o.Selection = filter
-	st := &stay{recorder: recorder.New(rec, o), done: make(chan struct{}), short: short, names: newNames(info.RoomName)}
+	st := &stay{
+		recorder: recorder.New(rec, o), done: make(chan struct{}), short: short,
+		names: newNames(info.RoomName),
+	}
 	c.open[info.SessionID] = st
 	c.recorders.Go(func() { c.supervise(ctx, rec, st, o) })
 }
@@ -252,7 +267,8 @@ func (c *Controller) roomExists(rec *spool.Recording) func(context.Context) (boo
 	}
 }
 
-var errNoAddress = errors.New("SyncFlow has not said the address of the LiveKit server since the start")
+var errNoAddress = errors.New("SyncFlow has not said the address of the LiveKit server " +
+	"since the start")
 
 // excluded reports whether we were removed from the session after the recording that is to be
 // launched had begun: a second one that waited. c.mu is held.
@@ -263,7 +279,9 @@ func (c *Controller) excluded(sessionID string) bool {
 
 // supervise runs a recorder until its recording is sealed, and begins again
 // after a failure: one session's trouble stays its own.
-func (c *Controller) supervise(ctx context.Context, rec *spool.Recording, st *stay, o recorder.Options) {
+func (c *Controller) supervise(ctx context.Context, rec *spool.Recording, st *stay,
+	o recorder.Options,
+) {
 	info := rec.Info()
 	for pause := time.Second; ; pause = min(2*pause, time.Minute) {
 		err := run(ctx, st.recorder)
@@ -271,9 +289,11 @@ func (c *Controller) supervise(ctx context.Context, rec *spool.Recording, st *st
 		case err == nil:
 		case errors.Is(err, recorder.ErrWrongRoom):
 			rec = c.rightRoom(ctx, rec, st)
-			o.Authority, o.OwnToken, o.RoomExists = c.authority(rec.Info()), c.ownToken(rec), c.roomExists(rec)
+			o.Authority, o.OwnToken, o.RoomExists = c.authority(rec.Info()), c.ownToken(rec),
+				c.roomExists(rec)
 		default:
-			c.log.Error("the recorder failed; what it wrote is on disk", "egress_id", info.EgressID, "session_id", info.SessionID, "error", err)
+			c.log.Error("the recorder failed; what it wrote is on disk", "egress_id", info.EgressID,
+				"session_id", info.SessionID, "error", err)
 			c.o.Metrics.recorderFailed()
 			sleep(ctx, pause)
 		}
@@ -326,9 +346,11 @@ func (c *Controller) Record(ctx context.Context, sessionID string) (string, erro
 			return c.recordUnknown(ctx, sessionID)
 		}
 		switch s := st.recorder.Snapshot(); s.Status {
-		case textegress.StatusStarting: // it may have been announced with a room that is not its own
+		case textegress.StatusStarting:
+			// it may have been announced with a room that is not its own
 			id, err := c.recordUnknown(ctx, sessionID)
-			if err != nil && !errors.Is(err, syncflow.ErrSessionNotActive) && !errors.Is(err, syncflow.ErrNotFound) && ctx.Err() == nil {
+			if err != nil && !errors.Is(err, syncflow.ErrSessionNotActive) &&
+				!errors.Is(err, syncflow.ErrNotFound) && ctx.Err() == nil {
 				return s.Info.EgressID, nil
 			}
 			return id, err
@@ -356,7 +378,10 @@ func (c *Controller) recordAgain(ctx context.Context, prev *spool.Recording) (st
 		return "", fmt.Errorf("ask for session %s: %w", info.SessionID, err)
 	}
 	// Where nobody is in the room just now, the recorder waits for the first one to come.
-	return c.begin(request{sessionID: info.SessionID, room: info.RoomName, source: sourceCommand, at: time.Now(), ordered: true})
+	return c.begin(request{
+		sessionID: info.SessionID, room: info.RoomName, source: sourceCommand,
+		at: time.Now(), ordered: true,
+	})
 }
 
 // recordUnknown begins a recording of a session of which we know nothing but the id.
@@ -366,11 +391,16 @@ func (c *Controller) recordUnknown(ctx context.Context, sessionID string) (strin
 	case errors.Is(err, syncflow.ErrNotFound):
 		return "", fmt.Errorf("session %s: %w", sessionID, syncflow.ErrNotFound)
 	case errors.Is(err, syncflow.ErrRoomNotFound):
-		return "", fmt.Errorf("session %s counts as started, but its room is gone: %w", sessionID, err)
+		return "", fmt.Errorf("session %s counts as started, but its room is gone: %w", sessionID,
+			err)
 	case err != nil:
 		return "", fmt.Errorf("ask for session %s: %w", sessionID, err)
 	case !s.Active():
-		return "", fmt.Errorf("session %s is %s, not Started: %w", sessionID, strings.ToLower(s.Status), syncflow.ErrSessionNotActive)
+		return "", fmt.Errorf("session %s is %s, not Started: %w", sessionID,
+			strings.ToLower(s.Status), syncflow.ErrSessionNotActive)
 	}
-	return c.begin(request{sessionID: s.ID, room: s.RoomName, platform: true, source: sourceCommand, at: time.Now(), ordered: true})
+	return c.begin(request{
+		sessionID: s.ID, room: s.RoomName, platform: true, source: sourceCommand,
+		at: time.Now(), ordered: true,
+	})
 }

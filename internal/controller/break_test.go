@@ -62,11 +62,14 @@ func (w *world) follows(cause string) {
 	}
 	sealed, _ := list[0].Sealed()
 	info := list[1].Info()
-	if info.Previous != list[0].ID() || info.PreviousEndedUnixNS != sealed.EndedUnixNS || info.PreviousReason != sealed.Reason || info.RoomName != "room-s1" {
-		w.t.Errorf("part 2 is %+v, after %s, which ended at %d", info, list[0].ID(), sealed.EndedUnixNS)
+	if info.Previous != list[0].ID() || info.PreviousEndedUnixNS != sealed.EndedUnixNS ||
+		info.PreviousReason != sealed.Reason || info.RoomName != "room-s1" {
+		w.t.Errorf("part 2 is %+v, after %s, which ended at %d", info, list[0].ID(),
+			sealed.EndedUnixNS)
 	}
 	if got, since := w.outage(1); got != cause || since != sealed.EndedUnixNS {
-		w.t.Errorf("the time between is an outage %q since %d, want %q since %d", got, since, cause, sealed.EndedUnixNS)
+		w.t.Errorf("the time between is an outage %q since %d, want %q since %d", got, since, cause,
+			sealed.EndedUnixNS)
 	}
 }
 
@@ -101,7 +104,8 @@ func TestBreak(t *testing.T) {
 				}
 				w.api.set("s1", "Stopped")
 				w.room.closeRoom(t, "s1")
-				w.want("s1 part 1 sealed COMPLETE room_closed", "s1 part 2 sealed COMPLETE room_deleted")
+				w.want("s1 part 1 sealed COMPLETE room_closed",
+					"s1 part 2 sealed COMPLETE room_deleted")
 			})
 		})
 	}
@@ -182,8 +186,8 @@ func TestEndIsAskedForOnce(t *testing.T) {
 		w.begun()
 		defer func() { w.stop() }()
 		before := w.api.count("participants")
-		// SyncFlow deletes the room first, and says a moment later that the session is over. In that
-		// moment it may still know who was there.
+		// SyncFlow deletes the room first, and says a moment later that the session is over. In
+		// that moment it may still know who was there.
 		w.room.closeRoom(t, "s1")
 		time.Sleep(2 * time.Second)
 		w.api.set("s1", "Stopped")
@@ -241,8 +245,8 @@ func (f *sealGate) Create(op, name string) (durable.File, error) {
 	return f.OS.Create(op, name)
 }
 
-// While a recording is being sealed, the session may be announced again, and an operator may ask for
-// it: neither is answered with the recording that ends.
+// While a recording is being sealed, the session may be announced again, and an operator may ask
+// for it: neither is answered with the recording that ends.
 func TestBreak_WhileSealing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -293,7 +297,8 @@ func TestAnnouncedWhileSealing(t *testing.T) {
 // further one begins because of it.
 func TestAnswerThatComesLate(t *testing.T) {
 	for reason, want := range map[room.Reason]string{
-		room.ReasonRoomClosed: "COMPLETE room_closed", room.ReasonParticipantRemoved: "ABORTED participant_removed",
+		room.ReasonRoomClosed:         "COMPLETE room_closed",
+		room.ReasonParticipantRemoved: "ABORTED participant_removed",
 	} {
 		t.Run(string(reason), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -32,7 +32,8 @@ type API interface {
 
 // Source announces sessions. See [source.RabbitMQ.Run] for the contract.
 type Source interface {
-	Run(ctx context.Context, handle func(context.Context, source.Announcement) error, connected func(context.Context, []source.Gap) error) error
+	Run(ctx context.Context, handle func(context.Context, source.Announcement) error,
+		connected func(context.Context, []source.Gap) error) error
 	State() source.State
 }
 
@@ -59,15 +60,16 @@ type Options struct {
 	Source    Source
 	Spool     *spool.Spool
 	Room      recorder.Room
-	// Key is that of the project's LiveKit server; nil: there is none, and SyncFlow is asked for each
-	// join token.
+	// Key is that of the project's LiveKit server; nil: there is none, and SyncFlow is asked for
+	// each join token.
 	Key Key
 	// RejoinWindow, see [recorder.Options].
 	RejoinWindow time.Duration
 	// ReconcileEvery is the pause between two looks at the session list. The list
 	// holds every session the project ever had, and the API is small: minutes.
 	ReconcileEvery time.Duration
-	// ClockOffset, if not nil, is how far SyncFlow's clock is ahead of ours, as far as that is known.
+	// ClockOffset, if not nil, is how far SyncFlow's clock is ahead of ours, as far as that is
+	// known.
 	ClockOffset func() time.Duration
 	// Selection are the rules of what is recorded; they are valid.
 	Selection textegress.SelectionRules
@@ -94,22 +96,25 @@ type Controller struct {
 	wake      chan struct{} // says that a watched session is to be asked about; capacity 1
 	noRoom    atomic.Bool   // a running session was found and refused for want of disk space
 
-	mu        sync.Mutex // guards the rest; never held across a network call or an fsync
-	ctx       context.Context
-	stopped   bool // no recorder is launched any more
-	state     State
-	err       string
-	project   syncflow.Project
-	open      map[string]*stay              // by session id: at most one recorder each
-	second    map[string][]*spool.Recording // by session id: open recordings whose turn comes when the recorder of the session has ended
-	beginning map[string]chan struct{}      // by session id: a recording is being created; closed when that is done
-	watched   map[string]*watch             // by session id: sessions that nobody records just now and that may run
-	refused   map[string]SessionRef         // Started sessions nobody asked us to record
-	empty     map[string]bool               // Started sessions without anybody in their room, by id
-	last      time.Time                     // last successful reconciliation
-	listErr   string                        // of the last reconciliation, "" after a success
-	missed    missed
-	key       Key // see Options.Key
+	mu      sync.Mutex // guards the rest; never held across a network call or an fsync
+	ctx     context.Context
+	stopped bool // no recorder is launched any more
+	state   State
+	err     string
+	project syncflow.Project
+	open    map[string]*stay // by session id: at most one recorder each
+	// by session id: open recordings whose turn comes when the recorder of the session has ended
+	second map[string][]*spool.Recording
+	// by session id: a recording is being created; closed when that is done
+	beginning map[string]chan struct{}
+	// by session id: sessions that nobody records just now and that may run
+	watched map[string]*watch
+	refused map[string]SessionRef // Started sessions nobody asked us to record
+	empty   map[string]bool       // Started sessions without anybody in their room, by id
+	last    time.Time             // last successful reconciliation
+	listErr string                // of the last reconciliation, "" after a success
+	missed  missed
+	key     Key // see Options.Key
 }
 
 // State of a project.
@@ -148,8 +153,9 @@ func New(o Options) *Controller {
 	return &Controller{
 		o: o, key: o.Key, log: o.Logger.With("project_id", o.ProjectID), state: StateStarting,
 		look: make(chan struct{}, 1), retry: make(chan struct{}, 1), wake: make(chan struct{}, 1),
-		open: map[string]*stay{}, second: map[string][]*spool.Recording{}, beginning: map[string]chan struct{}{},
-		watched: map[string]*watch{}, refused: map[string]SessionRef{}, empty: map[string]bool{},
+		open: map[string]*stay{}, second: map[string][]*spool.Recording{},
+		beginning: map[string]chan struct{}{},
+		watched:   map[string]*watch{}, refused: map[string]SessionRef{}, empty: map[string]bool{},
 	}
 }
 
@@ -190,8 +196,8 @@ func (c *Controller) Run(ctx context.Context) {
 	c.recorders.Wait()
 }
 
-// The pauses between two tries to set a project up. A session that is created meanwhile is announced
-// to nobody if our queue is not bound. A wrong key does not become right by itself.
+// The pauses between two tries to set a project up. A session that is created meanwhile is
+// announced to nobody if our queue is not bound. A wrong key does not become right by itself.
 const (
 	firstSetUpPause = time.Second
 	maxSetUpPause   = 5 * time.Second
@@ -294,15 +300,21 @@ func (c *Controller) Snapshot() Snapshot {
 	src := c.o.Source.State()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := Snapshot{State: c.state, Error: c.err, ProjectName: c.project.Name, Source: src, Reconciled: c.last, ListError: c.listErr}
+	s := Snapshot{
+		State: c.state, Error: c.err, ProjectName: c.project.Name, Source: src,
+		Reconciled: c.last, ListError: c.listErr,
+	}
 	for _, st := range c.open {
 		s.Recorders = append(s.Recorders, st.recorder.Snapshot())
 	}
-	sort.Slice(s.Recorders, func(i, j int) bool { return s.Recorders[i].Info.CreatedUnixNS < s.Recorders[j].Info.CreatedUnixNS })
+	sort.Slice(s.Recorders, func(i, j int) bool {
+		return s.Recorders[i].Info.CreatedUnixNS < s.Recorders[j].Info.CreatedUnixNS
+	})
 	for _, ref := range c.refused {
 		s.Unrequested = append(s.Unrequested, ref)
 	}
 	s.Unrecorded = c.unrecorded()
-	sort.Slice(s.Unrequested, func(i, j int) bool { return s.Unrequested[i].SessionID < s.Unrequested[j].SessionID })
+	sort.Slice(s.Unrequested,
+		func(i, j int) bool { return s.Unrequested[i].SessionID < s.Unrequested[j].SessionID })
 	return s
 }

@@ -65,10 +65,13 @@ func TestRestartContinuesAsASecondPart(t *testing.T) {
 				w.want("s1 part 1 sealed COMPLETE service_stopped", "s1 part 2 open")
 				w.api.set("s1", "Stopped")
 				w.room.closeRoom(t, "s1")
-				w.want("s1 part 1 sealed COMPLETE service_stopped", "s1 part 2 sealed COMPLETE room_deleted")
+				w.want("s1 part 1 sealed COMPLETE service_stopped",
+					"s1 part 2 sealed COMPLETE room_deleted")
 				second := w.spool.Recordings()[1].Info()
-				if first := w.spool.Recordings()[0]; second.Previous != first.ID() || second.PreviousEndedUnixNS == 0 {
-					t.Errorf("part 2 names %q (ended %d) as the one before, want %q", second.Previous, second.PreviousEndedUnixNS, first.ID())
+				if first := w.spool.Recordings()[0]; second.Previous != first.ID() ||
+					second.PreviousEndedUnixNS == 0 {
+					t.Errorf("part 2 names %q (ended %d) as the one before, want %q",
+						second.Previous, second.PreviousEndedUnixNS, first.ID())
 				}
 			})
 		})
@@ -106,7 +109,12 @@ func TestStateIsAskedGently(t *testing.T) {
 
 // TestPseudonymsGoOnInTheNextPart: a sid that is in both parts would give away who is who.
 func TestPseudonymsGoOnInTheNextPart(t *testing.T) {
-	for _, c := range []struct{ before, after, want string }{{"k1", "", "k1"}, {"k1", "k2", "k2"}, {"", "k2", "k2"}, {"", "", ""}} {
+	for _, c := range []struct{ before, after, want string }{
+		{"k1", "", "k1"},
+		{"k1", "k2", "k2"},
+		{"", "k2", "k2"},
+		{"", "", ""},
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
 			w.pseudonyms = c.before
@@ -120,8 +128,10 @@ func TestPseudonymsGoOnInTheNextPart(t *testing.T) {
 			defer func() { w.stop() }()
 			w.want("s1 part 1 sealed COMPLETE service_stopped", "s1 part 2 open")
 			first, second := w.spool.Recordings()[0].Info(), w.spool.Recordings()[1].Info()
-			if first.Pseudonyms != (c.before != "") || first.PseudonymKey != c.before || second.Pseudonyms != (c.want != "") || second.PseudonymKey != c.want {
-				t.Errorf("%+v: part 1 %v %q, part 2 %v %q", c, first.Pseudonyms, first.PseudonymKey, second.Pseudonyms, second.PseudonymKey)
+			if first.Pseudonyms != (c.before != "") || first.PseudonymKey != c.before ||
+				second.Pseudonyms != (c.want != "") || second.PseudonymKey != c.want {
+				t.Errorf("%+v: part 1 %v %q, part 2 %v %q", c, first.Pseudonyms, first.PseudonymKey,
+					second.Pseudonyms, second.PseudonymKey)
 			}
 		})
 	}
@@ -162,7 +172,8 @@ func TestUnannouncedSessions(t *testing.T) {
 		if got := w.ctl.Snapshot().Unrequested; len(got) != 0 {
 			t.Errorf("still pointed out: %v", got)
 		}
-		if _, err := w.ctl.Record(t.Context(), "s2"); !errors.Is(err, syncflow.ErrSessionNotActive) {
+		if _, err := w.ctl.Record(t.Context(), "s2"); !errors.Is(err,
+			syncflow.ErrSessionNotActive) {
 			t.Errorf("record s2: %v, want ErrSessionNotActive", err)
 		}
 		if _, err := w.ctl.Record(t.Context(), "s3"); !errors.Is(err, syncflow.ErrNotFound) {
@@ -226,7 +237,8 @@ func TestOneSessionsPanic(t *testing.T) {
 		w.want("s1 part 1 open", "s2 part 1 open")
 		for _, r := range w.ctl.Snapshot().Recorders {
 			if !r.Connected || r.Status != textegress.StatusActive {
-				t.Errorf("%s: connected %v, %s; want it in the room", r.Info.SessionID, r.Connected, r.Status)
+				t.Errorf("%s: connected %v, %s; want it in the room", r.Info.SessionID, r.Connected,
+					r.Status)
 			}
 		}
 	})
@@ -285,8 +297,8 @@ func (f *meetingFS) Mkdir(op, name string) error {
 	return f.OS.Mkdir(op, name)
 }
 
-// A slow disk makes sessions that are announced together wait once, not one after the other; and a session that is asked for from
-// two sides at once gets one recording.
+// A slow disk makes sessions that are announced together wait once, not one after the other; and a
+// session that is asked for from two sides at once gets one recording.
 func TestSessionsBeginSideBySide(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -29,12 +29,17 @@ func TestDiskNearlyFull(t *testing.T) {
 		disk.SetCapacity(disk.Used() + 8<<10)
 
 		w.api.set("s2", "Started")
-		a := announcement{source.Announcement{SessionID: "s2", RoomName: "room-s2", ReceivedAt: time.Now()}, make(chan error, 1)}
+		a := announcement{source.Announcement{
+			SessionID: "s2", RoomName: "room-s2",
+			ReceivedAt: time.Now(),
+		}, make(chan error, 1)}
 		w.src.in <- a
 		if err := <-a.answer; !errors.Is(err, spool.ErrDiskLow) {
-			t.Errorf("an announcement on a disk that is nearly full: %v; it must stay in the queue", err)
+			t.Errorf("an announcement on a disk that is nearly full: %v; it must stay in the queue",
+				err)
 		}
-		if _, err := w.ctl.Record(t.Context(), "s2"); !errors.Is(err, spool.ErrDiskLow) || !strings.Contains(err.Error(), "DISK_MIN_FREE") {
+		if _, err := w.ctl.Record(t.Context(), "s2"); !errors.Is(err, spool.ErrDiskLow) ||
+			!strings.Contains(err.Error(), "DISK_MIN_FREE") {
 			t.Errorf("the command: %v", err)
 		}
 		time.Sleep(10 * time.Minute) // s2 is found by looking, and refused as well

@@ -67,7 +67,10 @@ func (a *fakeAPI) fallSilent(yes bool) {
 var errDown = errors.New("fake: the API is down")
 
 func newAPI() *fakeAPI {
-	return &fakeAPI{sessions: map[string]syncflow.Session{}, roomless: map[string]bool{}, calls: map[string]int{}}
+	return &fakeAPI{
+		sessions: map[string]syncflow.Session{}, roomless: map[string]bool{},
+		calls: map[string]int{},
+	}
 }
 
 func (a *fakeAPI) set(id, status string) {
@@ -232,7 +235,9 @@ func (a *fakeAPI) participants(id string) (int, error) {
 	return 2, nil
 }
 
-func (a *fakeAPI) Token(ctx context.Context, id, roomName, identity string) (syncflow.SessionToken, error) {
+func (a *fakeAPI) Token(ctx context.Context, id, roomName, identity string) (syncflow.SessionToken,
+	error,
+) {
 	if err := a.wait(ctx); err != nil {
 		return syncflow.SessionToken{}, err
 	}
@@ -271,7 +276,9 @@ type announcement struct {
 	answer chan error
 }
 
-func (s *fakeSource) Run(ctx context.Context, handle func(context.Context, source.Announcement) error, connected func(context.Context, []source.Gap) error) error {
+func (s *fakeSource) Run(ctx context.Context, handle func(context.Context,
+	source.Announcement) error, connected func(context.Context, []source.Gap) error,
+) error {
 	if s.login != nil {
 		s.login(ctx)
 	}
@@ -299,7 +306,10 @@ func (s *fakeSource) announce(t *testing.T, id string) {
 
 func (s *fakeSource) announceRoom(t *testing.T, id, roomName string) {
 	t.Helper()
-	a := announcement{source.Announcement{SessionID: id, RoomName: roomName, ReceivedAt: time.Now()}, make(chan error, 1)}
+	a := announcement{source.Announcement{
+		SessionID: id, RoomName: roomName,
+		ReceivedAt: time.Now(),
+	}, make(chan error, 1)}
 	s.in <- a
 	if err := <-a.answer; err != nil {
 		t.Errorf("the announcement of %s was not accepted: %v", id, err)
@@ -342,7 +352,8 @@ func (f *fakeRoom) Join(_ context.Context, o room.JoinOptions) (recorder.Conn, e
 		f.panics[o.Token]--
 		panic("fake: a bug")
 	}
-	in := room.Info{RoomSID: "RM_" + o.Token, RoomMetadata: "|session_id:" + o.Token + "|project_id:x|comments:|"}
+	in := room.Info{RoomSID: "RM_" + o.Token, RoomMetadata: "|session_id:" + o.Token +
+		"|project_id:x|comments:|"}
 	if err := o.Handler.Joined(in); err != nil {
 		return nil, err
 	}
@@ -401,7 +412,10 @@ func newWorld(t *testing.T) *world {
 	api := newAPI()
 	return &world{
 		t: t, dir: t.TempDir(), api: api,
-		room: &fakeRoom{t: t, api: api, joined: map[string]int{}, conns: map[string]*fakeConn{}, panics: map[string]int{}},
+		room: &fakeRoom{
+			t: t, api: api, joined: map[string]int{}, conns: map[string]*fakeConn{},
+			panics: map[string]int{},
+		},
 	}
 }
 
@@ -412,15 +426,23 @@ func (w *world) start() {
 	if log == nil {
 		log = slog.New(slog.NewTextHandler(w.t.Output(), nil))
 	}
-	s, err := spool.Open(w.dir, spool.Options{SyncInterval: time.Hour, FS: w.fs, DiskMinFree: w.min, Logger: slog.New(slog.DiscardHandler)})
+	s, err := spool.Open(w.dir, spool.Options{
+		SyncInterval: time.Hour, FS: w.fs, DiskMinFree: w.min,
+		Logger: slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.spool, w.src = s, &fakeSource{in: make(chan announcement), call: make(chan call), login: w.login}
+	w.spool, w.src = s, &fakeSource{
+		in: make(chan announcement), call: make(chan call),
+		login: w.login,
+	}
 	w.ctl = controller.New(controller.Options{
-		ProjectID: project, Group: "text-egress", Instance: "i", RecordAll: w.all, API: w.api, Source: w.src, Spool: s, Room: w.room,
+		ProjectID: project, Group: "text-egress", Instance: "i", RecordAll: w.all, API: w.api,
+		Source: w.src, Spool: s, Room: w.room,
 		RejoinWindow: 10 * time.Minute, Logger: log, Key: w.joinToken.key(),
-		Pseudonyms: w.pseudonyms != "", PseudonymKey: w.pseudonyms, ClockOffset: func() time.Duration { return w.ahead },
+		Pseudonyms: w.pseudonyms != "", PseudonymKey: w.pseudonyms,
+		ClockOffset: func() time.Duration { return w.ahead },
 	})
 	ctx, cancel := context.WithCancel(w.t.Context())
 	done := make(chan struct{})

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// sourceMissed is the source of a recording of a session that began while announcements were lost.
-	// It counts as announced: whether it was cannot be known.
+	// sourceMissed is the source of a recording of a session that began while announcements were
+	// lost. It counts as announced: whether it was cannot be known.
 	sourceMissed = "missed"
 	// gapMargin is how far apart SyncFlow's clock and ours may be where their difference has been
 	// taken into account, or cannot be. SyncFlow gives the time of a session in whole seconds.
@@ -68,7 +68,8 @@ func (c *Controller) settle(gaps []source.Gap) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.missed.gaps = slices.DeleteFunc(c.missed.gaps, func(g source.Gap) bool { return slices.Contains(gaps, g) })
+	c.missed.gaps = slices.DeleteFunc(c.missed.gaps,
+		func(g source.Gap) bool { return slices.Contains(gaps, g) })
 	if len(c.missed.gaps) == 0 && c.missed.settled != nil {
 		close(c.missed.settled)
 		c.missed.settled = nil
@@ -96,7 +97,8 @@ func (c *Controller) countsAsAnnounced(s syncflow.Session, gaps []source.Gap) bo
 			c.missed.counted = map[string]bool{}
 		}
 		c.missed.counted[s.ID] = true
-		c.log.Warn("a session began while announcements were lost; it counts as announced", "session_id", s.ID, "room", s.RoomName)
+		c.log.Warn("a session began while announcements were lost; it counts as announced",
+			"session_id", s.ID, "room", s.RoomName)
 	}
 	return in
 }

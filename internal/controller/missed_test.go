@@ -19,8 +19,8 @@ func (w *world) begin(id string, at time.Time) {
 	w.api.sessions[id] = s
 }
 
-// gap tells the controller of a time in which announcements may have been lost. The channel yields its
-// answer.
+// gap tells the controller of a time in which announcements may have been lost. The channel yields
+// its answer.
 func (w *world) gap(from, to time.Time) <-chan error {
 	k := call{[]source.Gap{{From: from, To: to}}, make(chan error, 1)}
 	w.src.call <- k
@@ -46,8 +46,8 @@ func (w *world) recorded(want ...string) {
 	}
 }
 
-// TestMissed: sessions that began while announcements were lost count as announced, by SyncFlow's clock
-// too; others do not, nor does one whose room nobody is in, until somebody is.
+// TestMissed: sessions that began while announcements were lost count as announced, by SyncFlow's
+// clock too; others do not, nor does one whose room nobody is in, until somebody is.
 func TestMissed(t *testing.T) {
 	for _, ahead := range []time.Duration{0, time.Hour, -90 * time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
@@ -93,8 +93,8 @@ func TestMissed(t *testing.T) {
 	}
 }
 
-// TestMissed_ListFails: a gap is settled when the list could be had, and not before; it is asked for
-// soon.
+// TestMissed_ListFails: a gap is settled when the list could be had, and not before; it is asked
+// for soon.
 func TestMissed_ListFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -85,19 +85,24 @@ func (n *names) wait(ctx context.Context) {
 // platform says that it is not the one that was announced: one that somebody else said, otherwise
 // that of the platform. Where there is none it waits, and returns the recording as it is: its
 // recorder then asks once more whether the session runs.
-func (c *Controller) rightRoom(ctx context.Context, rec *spool.Recording, st *stay) *spool.Recording {
+func (c *Controller) rightRoom(ctx context.Context, rec *spool.Recording,
+	st *stay,
+) *spool.Recording {
 	info := rec.Info()
 	log := c.log.With("egress_id", info.EgressID, "session_id", info.SessionID)
 	name, ok := st.names.take()
 	if !ok {
-		log.Warn("the session was announced with a room that is not its own; asking SyncFlow for the right one")
+		log.Warn("the session was announced with a room that is not its own; asking SyncFlow for " +
+			"the right one")
 		var err error
 		if name, err = c.nextName(ctx, info.SessionID, st); err != nil && ctx.Err() == nil {
-			log.Warn("SyncFlow does not say which room the session has; it is asked again", "error", err)
+			log.Warn("SyncFlow does not say which room the session has; it is asked again", "error",
+				err)
 		}
 	}
 	if name != "" && name != info.RoomName {
-		prefix := textegress.Prefix(info.ProjectName, info.ProjectID, name, info.Topic, info.EgressID)
+		prefix := textegress.Prefix(info.ProjectName, info.ProjectID, name, info.Topic,
+			info.EgressID)
 		corrected, err := c.o.Spool.Correct(rec, name, prefix)
 		if err == nil {
 			log.Info("the recording has the session's room now", "room", name)

@@ -17,7 +17,8 @@ func (w *world) named() {
 	synctest.Wait()
 	w.want("s1 part 1 open")
 	info := w.spool.Recordings()[0].Info()
-	if info.RoomName != "room-s1" || !strings.Contains(info.KeyPrefix, "/room-s1/") || strings.Contains(info.KeyPrefix, "forged") {
+	if info.RoomName != "room-s1" || !strings.Contains(info.KeyPrefix, "/room-s1/") ||
+		strings.Contains(info.KeyPrefix, "forged") {
 		w.t.Errorf("room %q, delivered to %q", info.RoomName, info.KeyPrefix)
 	}
 	list := w.ctl.Snapshot().Recorders
@@ -49,8 +50,8 @@ func TestForgedRoom(t *testing.T) {
 	}
 }
 
-// The true announcement corrects a recording at once also while the platform stalls that was asked for
-// the room.
+// The true announcement corrects a recording at once also while the platform stalls that was asked
+// for the room.
 func TestForgedRoom_WhileThePlatformStalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -150,7 +151,10 @@ func TestForgedRoom_OwnToken(t *testing.T) {
 		w := newWorld(t)
 		w.api.set("s1", "Started")
 		w.api.set("s2", "Started")
-		w.joinToken = func(room, _ string) (string, error) { return strings.TrimPrefix(room, "room-"), nil }
+		w.joinToken = func(room, _ string) (string, error) {
+			return strings.TrimPrefix(room,
+				"room-"), nil
+		}
 		w.start()
 		defer func() { w.stop() }()
 		w.src.announceRoom(t, "s1", "room-s2")

@@ -13,8 +13,8 @@ import (
 // ownToken makes a token for the room of a session of these tests.
 func ownToken(room, _ string) (string, error) { return strings.TrimPrefix(room, "room-"), nil }
 
-// With a key of LiveKit a session is recorded also when SyncFlow gives no token, as happens from the
-// fifth one on.
+// With a key of LiveKit a session is recorded also when SyncFlow gives no token, as happens from
+// the fifth one on.
 func TestSessionIsRecordedWithoutSyncFlow(t *testing.T) {
 	for name, c := range map[string]struct {
 		key   func(room, identity string) (string, error)
@@ -100,8 +100,8 @@ func TestSessionGoesOnBeforeBreaksAreAskedAbout(t *testing.T) {
 	})
 }
 
-// An announcement that names the room of another session leads there with a key of our own; SyncFlow
-// knows better, and is asked before anything is given up.
+// An announcement that names the room of another session leads there with a key of our own;
+// SyncFlow knows better, and is asked before anything is given up.
 func TestWrongRoomWithAKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -111,7 +111,8 @@ func TestWrongRoomWithAKey(t *testing.T) {
 		w.start()
 		defer w.stop()
 		a := announcement{
-			source.Announcement{SessionID: "s1", RoomName: "room-s2", ReceivedAt: time.Now()}, make(chan error, 1),
+			source.Announcement{SessionID: "s1", RoomName: "room-s2", ReceivedAt: time.Now()},
+			make(chan error, 1),
 		}
 		w.src.in <- a
 		if err := <-a.answer; err != nil {

@@ -107,7 +107,8 @@ func (c *Controller) cannotBegin(sessionID string, err error) {
 		c.noRoom.Store(true)
 		return
 	}
-	c.log.Error("cannot record a running session; trying again at the next look", "session_id", sessionID, "error", err)
+	c.log.Error("cannot record a running session; trying again at the next look", "session_id",
+		sessionID, "error", err)
 }
 
 // lookSoon asks the loop for a reconciliation without waiting for it.
@@ -187,7 +188,8 @@ func (c *Controller) listFailed(err error) {
 	}
 	c.mu.Unlock()
 	if first {
-		c.log.Warn("the session list cannot be had; sessions that nobody announced are not noticed", "error", err)
+		c.log.Warn("the session list cannot be had; sessions that nobody announced are not noticed",
+			"error", err)
 	}
 }
 
@@ -213,7 +215,9 @@ func (c *Controller) tellWatched(asked time.Time, running map[string]syncflow.Se
 }
 
 // consider handles one session that runs, as of asked.
-func (c *Controller) consider(ctx context.Context, asked time.Time, s syncflow.Session, gaps []source.Gap) error {
+func (c *Controller) consider(ctx context.Context, asked time.Time, s syncflow.Session,
+	gaps []source.Gap,
+) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.open[s.ID] != nil || c.watched[s.ID] != nil {
@@ -258,7 +262,8 @@ func (c *Controller) awaitFirst(s syncflow.Session, src string, since time.Time)
 		return
 	}
 	c.watched[s.ID] = &watch{
-		sessionID: s.ID, room: s.RoomName, source: src, since: since, asked: true, next: time.Now().Add(watchEvery),
+		sessionID: s.ID, room: s.RoomName, source: src, since: since, asked: true,
+		next: time.Now().Add(watchEvery),
 	}
 }
 
@@ -274,15 +279,21 @@ func (c *Controller) watchAgain(rec *spool.Recording, asked time.Time, s syncflo
 		if sealed.Reason != recorder.ReasonSessionEnded {
 			return // the room is another session's now
 		}
-		w = &watch{sessionID: s.ID, room: s.RoomName, source: rec.Info().Source, egressID: rec.ID(), reason: sealed.Reason}
+		w = &watch{
+			sessionID: s.ID, room: s.RoomName, source: rec.Info().Source, egressID: rec.ID(),
+			reason: sealed.Reason,
+		}
 	}
 	w.since, w.present, w.next = time.Now(), true, time.Now()
 	c.watched[s.ID] = w
 }
 
-// recordUnasked records a session whose announcement has not reached us. One whose end the API missed
-// counts as started for ever, and joining would bring its room back: gone reports that nobody is there.
-func (c *Controller) recordUnasked(ctx context.Context, s syncflow.Session, src string) (gone bool, err error) {
+// recordUnasked records a session whose announcement has not reached us. One whose end the API
+// missed counts as started for ever, and joining would bring its room back: gone reports that
+// nobody is there.
+func (c *Controller) recordUnasked(ctx context.Context, s syncflow.Session, src string) (gone bool,
+	err error,
+) {
 	switch n, err := c.o.API.Participants(ctx, s.ID); {
 	case errors.Is(err, syncflow.ErrSessionNotActive), errors.Is(err, syncflow.ErrNotFound):
 		return false, nil
@@ -291,7 +302,10 @@ func (c *Controller) recordUnasked(ctx context.Context, s syncflow.Session, src 
 	case n == 0:
 		return true, nil
 	}
-	_, err = c.begin(request{sessionID: s.ID, room: s.RoomName, platform: true, source: src, at: time.Now(), fresh: true})
+	_, err = c.begin(request{
+		sessionID: s.ID, room: s.RoomName, platform: true, source: src,
+		at: time.Now(), fresh: true,
+	})
 	if errors.Is(err, ErrAlreadyRecorded) {
 		return false, nil
 	}
@@ -304,7 +318,8 @@ func (c *Controller) pointOut(s syncflow.Session) {
 	_, known := c.refused[s.ID]
 	c.refused[s.ID] = SessionRef{SessionID: s.ID, RoomName: s.RoomName}
 	if !known {
-		c.log.Warn("a session runs that nobody asked us to record; record it with `textegress record`, or all such with RECORD_SESSIONS=all",
+		c.log.Warn("a session runs that nobody asked us to record; record it with `textegress "+
+			"record`, or all such with RECORD_SESSIONS=all",
 			"session_id", s.ID, "room", s.RoomName)
 	}
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/syncflow/textegress/internal/room"
 )
 
-// A recorder that an administrator removed stays out of the session: whatever announces it, whatever
-// is recorded otherwise, also after a restart. As long as the session runs that is shown. An
-// operator's word is stronger.
+// A recorder that an administrator removed stays out of the session: whatever announces it,
+// whatever is recorded otherwise, also after a restart. As long as the session runs that is shown.
+// An operator's word is stronger.
 func TestRemoved(t *testing.T) {
 	for name, set := range map[string]func(*world){
 		"announced":           func(*world) {},
@@ -80,7 +80,8 @@ func (w *world) unrecorded(ids ...string) {
 	synctest.Wait()
 	var got []string
 	for _, u := range w.ctl.Snapshot().Unrecorded {
-		if u.Reason != "participant_removed" || u.RoomName != "room-"+u.SessionID || u.Since.IsZero() {
+		if u.Reason != "participant_removed" || u.RoomName != "room-"+u.SessionID ||
+			u.Since.IsZero() {
 			w.t.Errorf("shown as %+v", u)
 		}
 		got = append(got, u.SessionID)
@@ -103,7 +104,8 @@ func TestRemovedIsLogged(t *testing.T) {
 		w.room.end(t, "s1", room.ReasonParticipantRemoved)
 		synctest.Wait()
 		w.stop()
-		if s := log.String(); !strings.Contains(s, "removed") || !strings.Contains(s, "textegress record") || !strings.Contains(s, "session_id=s1") {
+		if s := log.String(); !strings.Contains(s, "removed") ||
+			!strings.Contains(s, "textegress record") || !strings.Contains(s, "session_id=s1") {
 			t.Errorf("logged:\n%s", s)
 		}
 	})

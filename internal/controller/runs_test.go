@@ -40,8 +40,8 @@ func TestZombies(t *testing.T) {
 	})
 }
 
-// A session whose end was missed has lent its room's name to the next one: who is there is there for
-// that.
+// A session whose end was missed has lent its room's name to the next one: who is there is there
+// for that.
 func TestNameOfARoomIsUsedAgain(t *testing.T) {
 	for _, all := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -52,7 +52,10 @@ func TestNameOfARoomIsUsedAgain(t *testing.T) {
 			w.breakBegins()
 			time.Sleep(30 * time.Second)
 			w.api.mu.Lock()
-			w.api.sessions["s2"] = syncflow.Session{ID: "s2", Name: "class", RoomName: "room-s1", Status: "Started"}
+			w.api.sessions["s2"] = syncflow.Session{
+				ID: "s2", Name: "class", RoomName: "room-s1",
+				Status: "Started",
+			}
 			w.api.mu.Unlock()
 			w.src.announceRoom(t, "s2", "room-s1")
 			synctest.Wait()
@@ -66,7 +69,8 @@ func TestNameOfARoomIsUsedAgain(t *testing.T) {
 	}
 }
 
-// With RECORD_SESSIONS=all a session that began without anybody is recorded when the first one comes.
+// With RECORD_SESSIONS=all a session that began without anybody is recorded when the first one
+// comes.
 func TestRecordAllWaitsForTheFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -128,7 +132,8 @@ func TestRecordAgain(t *testing.T) {
 		w.api.set("s1", "Stopped")
 		w.room.closeRoom(t, "s1")
 		synctest.Wait()
-		if _, err := w.ctl.Record(t.Context(), "s1"); !errors.Is(err, syncflow.ErrSessionNotActive) {
+		if _, err := w.ctl.Record(t.Context(), "s1"); !errors.Is(err,
+			syncflow.ErrSessionNotActive) {
 			t.Errorf("record a session that is over: %v", err)
 		}
 	})
@@ -137,15 +142,21 @@ func TestRecordAgain(t *testing.T) {
 // Two open recordings of one session come of a fault only; both are brought to their end.
 func TestSecondOpenRecording(t *testing.T) {
 	for reason, want := range map[room.Reason][2]string{
-		room.ReasonRoomClosed:         {"COMPLETE room_closed", "ABORTED session_ended"},
-		room.ReasonParticipantRemoved: {"ABORTED participant_removed", "ABORTED participant_removed"},
+		room.ReasonRoomClosed: {"COMPLETE room_closed", "ABORTED session_ended"},
+		room.ReasonParticipantRemoved: {
+			"ABORTED participant_removed",
+			"ABORTED participant_removed",
+		},
 	} {
 		t.Run(string(reason), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				w.start()
 				for i := range 2 {
-					_, err := w.spool.Create(spool.Info{SessionID: "s1", RoomName: "room-s1", ProjectID: project, CreatedUnixNS: int64(i + 1)})
+					_, err := w.spool.Create(spool.Info{
+						SessionID: "s1", RoomName: "room-s1",
+						ProjectID: project, CreatedUnixNS: int64(i + 1),
+					})
 					if err != nil {
 						t.Fatal(err)
 					}

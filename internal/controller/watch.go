@@ -25,8 +25,9 @@ const (
 	// firstQuestion is how long after the end of a recording the first question is put: SyncFlow
 	// deletes the room first and then says that the session is over.
 	firstQuestion = 5 * time.Second
-	// shortPart: a part that lasted for less makes us wait longer before the next one, twice as long
-	// each time, so that whoever throws us out again and again does not make hundreds of recordings.
+	// shortPart: a part that lasted for less makes us wait longer before the next one, twice as
+	// long each time, so that whoever throws us out again and again does not make hundreds of
+	// recordings.
 	shortPart    = time.Minute
 	longestWatch = 5 * time.Minute
 	// unaskedAfter is how long SyncFlow may be silent before a session goes on without its word.
@@ -63,8 +64,9 @@ func watchOf(rec *spool.Recording) *watch {
 		return nil
 	}
 	return &watch{
-		sessionID: info.SessionID, room: info.RoomName, source: info.Source, egressID: rec.ID(), reason: sealed.Reason,
-		since: time.Unix(0, sealed.EndedUnixNS), removed: recorder.Removed(sealed.Reason),
+		sessionID: info.SessionID, room: info.RoomName, source: info.Source, egressID: rec.ID(),
+		reason: sealed.Reason,
+		since:  time.Unix(0, sealed.EndedUnixNS), removed: recorder.Removed(sealed.Reason),
 	}
 }
 
@@ -94,7 +96,8 @@ func (c *Controller) restoreWatched() {
 	now := time.Now()
 	for _, rec := range c.o.Spool.Recordings() {
 		info := rec.Info()
-		if info.ProjectID != c.o.ProjectID || c.open[info.SessionID] != nil || c.watched[info.SessionID] != nil {
+		if info.ProjectID != c.o.ProjectID || c.open[info.SessionID] != nil ||
+			c.watched[info.SessionID] != nil {
 			continue
 		}
 		latest, ok := c.o.Spool.Latest(c.o.ProjectID, info.SessionID)
@@ -162,9 +165,9 @@ func (c *Controller) nextQuestion(now time.Time) (w *watch, due time.Time) {
 	return w, due
 }
 
-// before orders questions: what was recorded until the service was stopped comes first, then what was
-// never asked about, because an API that is silent keeps each question waiting for minutes. Those of
-// one instant come as the sessions ended, in a fixed order.
+// before orders questions: what was recorded until the service was stopped comes first, then what
+// was never asked about, because an API that is silent keeps each question waiting for minutes.
+// Those of one instant come as the sessions ended, in a fixed order.
 func (c *Controller) before(a, b *watch) bool {
 	return cmp.Or(
 		cmp.Compare(c.rank(a), c.rank(b)), a.next.Compare(b.next), a.since.Compare(b.since),
@@ -203,7 +206,8 @@ func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 	n, err := c.o.API.Participants(asking, w.sessionID)
 	took := time.Since(began)
 	c.mu.Lock()
-	if c.watched[w.sessionID] != w || ctx.Err() != nil { // a recording has begun meanwhile, or we stop
+	// a recording has begun meanwhile, or we stop
+	if c.watched[w.sessionID] != w || ctx.Err() != nil {
 		c.mu.Unlock()
 		return 0
 	}
@@ -225,7 +229,8 @@ func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 		first := w.failed == 1
 		c.mu.Unlock()
 		if first {
-			c.log.Warn("SyncFlow does not say whether a session goes on; it is asked again", "session_id", w.sessionID, "reason", w.reason, "error", err)
+			c.log.Warn("SyncFlow does not say whether a session goes on; it is asked again",
+				"session_id", w.sessionID, "reason", w.reason, "error", err)
 		}
 		return took
 	}
@@ -247,9 +252,9 @@ func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 	return took
 }
 
-// goesOnUnasked reports whether a session is recorded further although SyncFlow does not say that it
-// runs: we left it by our own will a moment ago, and have a key that admits to its room. A recorder
-// that finds nobody there leaves at once. c.mu is held.
+// goesOnUnasked reports whether a session is recorded further although SyncFlow does not say that
+// it runs: we left it by our own will a moment ago, and have a key that admits to its room. A
+// recorder that finds nobody there leaves at once. c.mu is held.
 func (c *Controller) goesOnUnasked(w *watch) bool {
 	return c.key != nil && !w.asked && c.leftJustNow(w) && !c.taken(w.room)
 }
@@ -267,10 +272,12 @@ func (c *Controller) goOnUnasked(ctx context.Context, asked *watch, why error) {
 	}
 	c.mu.Unlock()
 	for _, w := range list {
-		c.log.Warn("SyncFlow does not say whether a session goes on; the recorder looks into its room",
+		c.log.Warn("SyncFlow does not say whether a session goes on; the recorder looks "+
+			"into its room",
 			"session_id", w.sessionID, "error", why)
 		c.goOn(ctx, w, request{
-			sessionID: w.sessionID, room: w.room, source: w.source, at: time.Now(), after: w.egressID,
+			sessionID: w.sessionID, room: w.room, source: w.source, at: time.Now(),
+			after: w.egressID,
 		})
 	}
 }
@@ -296,7 +303,8 @@ func (c *Controller) goOn(ctx context.Context, w *watch, q request) {
 	c.mu.Lock()
 	first := !w.begun
 	switch {
-	case err == nil, errors.Is(err, ErrAlreadyRecorded): // it is being recorded, or was by somebody else
+	case err == nil, errors.Is(err, ErrAlreadyRecorded):
+		// it is being recorded, or was by somebody else
 		if c.watched[w.sessionID] == w {
 			delete(c.watched, w.sessionID)
 		}
@@ -317,7 +325,11 @@ func (c *Controller) unrecorded() []UnrecordedSession {
 	var list []UnrecordedSession
 	for _, w := range c.watched {
 		if w.removed && w.present {
-			list = append(list, UnrecordedSession{SessionRef{w.sessionID, w.room}, w.reason, w.since})
+			list = append(list, UnrecordedSession{
+				SessionRef{w.sessionID, w.room},
+				w.reason,
+				w.since,
+			})
 		}
 	}
 	sort.Slice(list, func(i, j int) bool { return list[i].SessionID < list[j].SessionID })

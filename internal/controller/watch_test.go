@@ -31,7 +31,8 @@ func TestPartsGoOnFirst(t *testing.T) {
 		w.want("s1 part 1 sealed COMPLETE service_stopped", "s1 part 2 open")
 		w.api.mu.Lock()
 		defer w.api.mu.Unlock()
-		if p, s := slices.Index(w.api.order, "participants"), slices.Index(w.api.order, "sessions"); p < 0 || s >= 0 && s < p {
+		if p, s := slices.Index(w.api.order, "participants"),
+			slices.Index(w.api.order, "sessions"); p < 0 || s >= 0 && s < p {
 			t.Errorf("asked in this order: %v", w.api.order)
 		}
 	})
@@ -59,8 +60,8 @@ func TestPartsGoOnWhenTheAPIIsBack(t *testing.T) {
 	})
 }
 
-// Many sessions that are asked about, on an API that is slow: one question at a time, with as long a
-// rest, and the list is looked at all the same.
+// Many sessions that are asked about, on an API that is slow: one question at a time, with as long
+// a rest, and the list is looked at all the same.
 func TestWatchIsGentle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

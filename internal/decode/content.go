@@ -14,7 +14,8 @@ type Scratch interface {
 
 const (
 	blockSize = 16 << 10
-	// headSize is how much of a stream's content is in memory before it has blocks: most streams are a line of chat.
+	// headSize is how much of a stream's content is in memory before it has blocks: most streams
+	// are a line of chat.
 	headSize = 2 << 10
 )
 
@@ -52,7 +53,8 @@ func (s *store) block() (uint32, error) {
 	return s.next - 1, nil
 }
 
-// record is a sequence of bytes that grows at its end: what came of one stream, in the order in which it came.
+// record is a sequence of bytes that grows at its end: what came of one stream, in the order in
+// which it came.
 type record struct {
 	store  *store
 	head   []byte // all of it, as long as there are no blocks
@@ -89,7 +91,8 @@ func (r *record) write(p []byte) error {
 			r.blocks = append(r.blocks, b)
 		}
 		n := min(len(p), int(blockSize-at))
-		if _, err := r.store.file.WriteAt(p[:n], int64(r.blocks[len(r.blocks)-1])*blockSize+at); err != nil {
+		if _, err := r.store.file.WriteAt(p[:n], int64(r.blocks[len(r.blocks)-1])*blockSize+
+			at); err != nil {
 			return fmt.Errorf("scratch file: %w", err)
 		}
 		r.size += int64(n)
@@ -107,7 +110,8 @@ func (r *record) readAt(p []byte, offset int64) error {
 	for len(p) > 0 {
 		at := offset % blockSize
 		n := min(len(p), int(blockSize-at))
-		if _, err := r.store.file.ReadAt(p[:n], int64(r.blocks[offset/blockSize])*blockSize+at); err != nil {
+		if _, err := r.store.file.ReadAt(p[:n], int64(r.blocks[offset/blockSize])*blockSize+
+			at); err != nil {
 			return fmt.Errorf("scratch file: %w", err)
 		}
 		p, offset = p[n:], offset+int64(n)
@@ -134,7 +138,8 @@ type Content struct {
 	open func() io.Reader
 }
 
-// Open returns a reader of all of it. It may be called more than once. An error is one of the scratch file.
+// Open returns a reader of all of it. It may be called more than once. An error is one of the
+// scratch file.
 func (c *Content) Open() io.Reader { return c.open() }
 
 // chunkReader reads the chunks of the parts, one after the other.
@@ -151,7 +156,8 @@ func (r *chunkReader) Read(p []byte) (int, error) {
 	if r.err != nil {
 		return 0, r.err
 	}
-	for r.left < int64(len(p)) && r.extend() { //nolint:revive // chunks that lie behind each other are read together
+	for r.left < int64(len(p)) &&
+		r.extend() { //nolint:revive // chunks that lie behind each other are read together
 	}
 	if r.left == 0 && len(p) > 0 {
 		return 0, io.EOF

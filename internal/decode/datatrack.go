@@ -11,8 +11,8 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// The header of a packet of a data track (livekit-server, pkg/rtc/datatrack/packet.go; client-sdk-js,
-// src/room/data-track/packet). All integers are big endian:
+// The header of a packet of a data track (livekit-server, pkg/rtc/datatrack/packet.go;
+// client-sdk-js, src/room/data-track/packet). All integers are big endian:
 //
 //	byte 0       version (3 bits), start and final of a frame, extensions follow (1 bit each), 2 bits reserved
 //	byte 1       reserved
@@ -21,8 +21,8 @@ import (
 //	bytes 6-7    number of the frame
 //	bytes 8-11   time stamp of the frame, 90 kHz, from a random beginning
 //
-// Extensions, where they follow, occupy a whole number of words of 4 bytes: the number of words less 1 (2 bytes), then id,
-// length and data of each; an id of 0 is padding up to their end.
+// Extensions, where they follow, occupy a whole number of words of 4 bytes: the number of words
+// less 1 (2 bytes), then id, length and data of each; an id of 0 is padding up to their end.
 const (
 	trackHeader    = 12
 	trackVersion   = 0 // the only one there is
@@ -30,9 +30,9 @@ const (
 	trackFinal     = 1 << 3
 	trackExtension = 1 << 2
 
-	// Ids of extensions. livekit.DataTrackExtensionID gives 1 to the participant sid, which no server writes yet;
-	// client-sdk-js (packet/extensions.ts) uses it for end-to-end encryption, with 13 bytes. The length tells them apart:
-	// a sid that the server makes has 15.
+	// Ids of extensions. livekit.DataTrackExtensionID gives 1 to the participant sid, which no
+	// server writes yet; client-sdk-js (packet/extensions.ts) uses it for end-to-end encryption,
+	// with 13 bytes. The length tells them apart: a sid that the server makes has 15.
 	extParticipantSID = 1
 	extE2EE           = 1
 	extUserTimestamp  = 2
@@ -49,14 +49,17 @@ type trackPacket struct {
 	key     uint8  // its index, as the sender says
 }
 
-// parseTrack reads a packet of a data track. ok is false where it is none, or one of a version that we do not know.
+// parseTrack reads a packet of a data track. ok is false where it is none, or one of a version that
+// we do not know.
 func parseTrack(b []byte) (p trackPacket, ok bool) {
 	if len(b) < trackHeader || b[0]>>5 != trackVersion {
 		return p, false
 	}
 	p.info = textegress.TrackInfo{
-		Handle: binary.BigEndian.Uint16(b[2:]), Sequence: binary.BigEndian.Uint16(b[4:]), Frame: binary.BigEndian.Uint16(b[6:]),
-		Timestamp: binary.BigEndian.Uint32(b[8:]), Start: b[0]&trackStart != 0, Final: b[0]&trackFinal != 0,
+		Handle: binary.BigEndian.Uint16(b[2:]), Sequence: binary.BigEndian.Uint16(b[4:]),
+		Frame:     binary.BigEndian.Uint16(b[6:]),
+		Timestamp: binary.BigEndian.Uint32(b[8:]), Start: b[0]&trackStart != 0,
+		Final: b[0]&trackFinal != 0,
 	}
 	p.payload = b[trackHeader:]
 	if b[0]&trackExtension == 0 {
@@ -86,17 +89,19 @@ func (p *trackPacket) extension(id uint8, data []byte) {
 	switch {
 	case id == extE2EE && len(data) == sizeE2EE && p.iv == nil:
 		p.key, p.iv = data[0], data[1:]
-	case id == extParticipantSID && bytes.HasPrefix(data, []byte(sidPrefix)) && p.info.ParticipantSID == "":
+	case id == extParticipantSID && bytes.HasPrefix(data, []byte(sidPrefix)) &&
+		p.info.ParticipantSID == "":
 		p.info.ParticipantSID = string(data)
 	case id == extUserTimestamp && len(data) == sizeUserTimestamp && p.info.UserTimestamp == nil:
 		p.info.UserTimestamp = new(binary.BigEndian.Uint64(data))
 	default:
-		p.info.Extensions = append(p.info.Extensions, textegress.TrackExtension{ID: id, Data: bytes.Clone(data)})
+		p.info.Extensions = append(p.info.Extensions,
+			textegress.TrackExtension{ID: id, Data: bytes.Clone(data)})
 	}
 }
 
-// track makes the line of a packet of a data track: one for each packet, also where several make a frame, because a frame
-// of which one was lost is never whole.
+// track makes the line of a packet of a data track: one for each packet, also where several make a
+// frame, because a frame of which one was lost is never whole.
 func (d *Decoder) track(f spool.Frame) *Line {
 	p, ok := parseTrack(f.Payload)
 	if !ok {
@@ -108,11 +113,14 @@ func (d *Decoder) track(f spool.Frame) *Line {
 	m.Reliable = new(false) // the publisher's leg never is, whatever ours is
 	m.Track = &p.info
 	if t, known := d.tracks.Of(f); known {
-		m.Identity, m.ParticipantSID, m.Topic, m.Track.SID = t.Identity, t.ParticipantSID, t.Name, t.SID
+		m.Identity, m.ParticipantSID, m.Topic, m.Track.SID = t.Identity, t.ParticipantSID, t.Name,
+			t.SID
 	}
 	content := bytes.Clone(p.payload)
 	if p.iv != nil {
-		m.Encryption = &textegress.EncryptionInfo{Type: strings.ToLower(livekit.Encryption_GCM.String()), KeyIndex: uint32(p.key)}
+		m.Encryption = &textegress.EncryptionInfo{
+			Type: strings.ToLower(livekit.Encryption_GCM.String()), KeyIndex: uint32(p.key),
+		}
 		// It is the frame that is encrypted, before it is cut into packets.
 		switch {
 		case d.o.Keys == nil:
@@ -121,7 +129,8 @@ func (d *Decoder) track(f spool.Frame) *Line {
 			m.Encryption.Reason = textegress.EncryptedPart
 		default:
 			var plain []byte
-			if plain, m.Encryption.Reason = d.o.Keys.decrypt(p.iv, p.payload, &d.key); m.Encryption.Reason == "" {
+			if plain, m.Encryption.Reason = d.o.Keys.decrypt(p.iv, p.payload,
+				&d.key); m.Encryption.Reason == "" {
 				m.Encryption.Decrypted, d.opened, content = true, true, plain
 			}
 		}
@@ -134,8 +143,8 @@ func (d *Decoder) track(f spool.Frame) *Line {
 	return &Line{Message: m}
 }
 
-// maxTracks bounds the table of tracks. A connection has 65535 handles; participants can use them up, with names of 256
-// bytes each.
+// maxTracks bounds the table of tracks. A connection has 65535 handles; participants can use them
+// up, with names of 256 bytes each.
 const maxTracks = 16_384
 
 // Track is a data track, as an event of kind data_track_subscribed describes it.
@@ -144,11 +153,12 @@ type Track struct {
 	Identity, ParticipantSID string // of its publisher
 }
 
-// Tracks knows whose the frames of data tracks are, as far as the recording has told. The zero value knows none.
+// Tracks knows whose the frames of data tracks are, as far as the recording has told. The zero
+// value knows none.
 //
-// A handle is the server's name for a track within one connection of the recorder. Of a merged recording the connections of
-// two recorders go on side by side, and their handles mean different tracks: so they are kept by epoch. A handle that is
-// told again is another track's from there on.
+// A handle is the server's name for a track within one connection of the recorder. Of a merged
+// recording the connections of two recorders go on side by side, and their handles mean different
+// tracks: so they are kept by epoch. A handle that is told again is another track's from there on.
 type Tracks struct{ table map[handle]Track }
 
 type handle struct {
@@ -175,7 +185,10 @@ func (t *Tracks) Event(epoch uint16, e *textegress.Event) {
 		if t.table == nil {
 			t.table = map[handle]Track{}
 		}
-		t.table[h] = Track{SID: e.TrackSID, Name: e.Name, Identity: e.Identity, ParticipantSID: e.ParticipantSID}
+		t.table[h] = Track{
+			SID: e.TrackSID, Name: e.Name, Identity: e.Identity,
+			ParticipantSID: e.ParticipantSID,
+		}
 	}
 }
 

@@ -1,8 +1,8 @@
 // Package decode makes messages out of the frames of a recording.
 //
-// It runs only after a recording, on data that is safe on disk: an error here costs a view, never data. It is a pure
-// function of the frames and the keys, so that the same recording always gives the same messages. What it holds in memory
-// is bounded whatever participants sent, see [Limits].
+// It runs only after a recording, on data that is safe on disk: an error here costs a view, never
+// data. It is a pure function of the frames and the keys, so that the same recording always gives
+// the same messages. What it holds in memory is bounded whatever participants sent, see [Limits].
 package decode
 
 import (
@@ -17,22 +17,24 @@ import (
 type Options struct {
 	// Keys decrypt what came end-to-end encrypted; nil: there are none.
 	Keys *Keys
-	// Scratch makes the file that holds the content of streams until they end. It is asked for when it is needed for the
-	// first time, and the file is closed by [Decoder.Close].
+	// Scratch makes the file that holds the content of streams until they end. It is asked for when
+	// it is needed for the first time, and the file is closed by [Decoder.Close].
 	Scratch func() (Scratch, error)
 	Limits  Limits
 }
 
 // Limits bound what participants can make an export do. A field that is 0 has the default.
 type Limits struct {
-	// Memory is about how many bytes the streams that are open at one time may occupy: a header at least 1 kB, each chunk
-	// in order 16 bytes, each one out of order 64. Content is not in memory. Where it is exceeded, streams of the sender
-	// who occupies most are ended [64 MiB: 65,000 open streams, or a stream of 60 GB in the chunks of LiveKit's SDKs].
+	// Memory is about how many bytes the streams that are open at one time may occupy: a header at
+	// least 1 kB, each chunk in order 16 bytes, each one out of order 64. Content is not in memory.
+	// Where it is exceeded, streams of the sender who occupies most are ended [64 MiB: 65,000 open
+	// streams, or a stream of 60 GB in the chunks of LiveKit's SDKs].
 	Memory int64
-	// Inline is the greatest length of a text stream that stands in the line; longer ones are files [1 MiB].
+	// Inline is the greatest length of a text stream that stands in the line; longer ones are files
+	// [1 MiB].
 	Inline int64
-	// Inflate is how many bytes the content of one stream may have when it is decompressed [1 GiB], InflateAll those of all
-	// streams of the recording together [16 GiB].
+	// Inflate is how many bytes the content of one stream may have when it is decompressed [1 GiB],
+	// InflateAll those of all streams of the recording together [16 GiB].
 	Inflate, InflateAll int64
 }
 
@@ -54,8 +56,8 @@ type Line struct {
 	textegress.Message
 	// Undecodable: the frame is not what it should be; the message holds its bytes.
 	Undecodable bool
-	// Content is that of a stream which does not stand in the message: the caller puts it into a file and names that in the
-	// message. It is valid until emit returns.
+	// Content is that of a stream which does not stand in the message: the caller puts it into a
+	// file and names that in the message. It is valid until emit returns.
 	Content *Content
 }
 
@@ -87,16 +89,18 @@ func (d *Decoder) Close() error { return d.streams.store.close() }
 // Decrypted reports whether the last frame was a packet that came encrypted and was decrypted.
 func (d *Decoder) Decrypted() bool { return d.opened }
 
-// Envelope returns what [Inspect] returns of the last frame, which was a packet, without reading it again.
+// Envelope returns what [Inspect] returns of the last frame, which was a packet, without reading it
+// again.
 func (d *Decoder) Envelope() Envelope { return d.envelope }
 
-// Late returns how many packets of streams are in no line, because their stream had ended before they came.
+// Late returns how many packets of streams are in no line, because their stream had ended before
+// they came.
 func (d *Decoder) Late() int64 { return d.streams.late }
 
-// Frame takes the next frame of the recording and passes to emit the lines that it makes, of which there may be none: the
-// packets of a stream make one line together. A line is valid until emit returns; what it points to stays as it is, and keeps no
-// reference to the frame's payload. An error is one of emit or of the scratch file; whatever participants sent is no reason
-// for one.
+// Frame takes the next frame of the recording and passes to emit the lines that it makes, of which
+// there may be none: the packets of a stream make one line together. A line is valid until emit
+// returns; what it points to stays as it is, and keeps no reference to the frame's payload. An
+// error is one of emit or of the scratch file; whatever participants sent is no reason for one.
 func (d *Decoder) Frame(f spool.Frame, emit func(*Line) error) error {
 	d.opened = false
 	if f.Type == spool.FrameEvent {
@@ -144,7 +148,8 @@ func (d *Decoder) event(f spool.Frame, emit func(*Line) error) error {
 type packet struct {
 	*livekit.DataPacket
 
-	// borrowed: it is the parser's and shares its bytes with the frame; what is kept must be copied.
+	// borrowed: it is the parser's and shares its bytes with the frame; what is kept must be
+	// copied.
 	borrowed   bool
 	frame      spool.Frame
 	encryption *textegress.EncryptionInfo // nil: it came in clear
@@ -152,14 +157,15 @@ type packet struct {
 
 func (p *packet) isStream() bool {
 	switch p.Value.(type) {
-	case *livekit.DataPacket_StreamHeader, *livekit.DataPacket_StreamChunk, *livekit.DataPacket_StreamTrailer:
+	case *livekit.DataPacket_StreamHeader, *livekit.DataPacket_StreamChunk,
+		*livekit.DataPacket_StreamTrailer:
 		return true
 	}
 	return false
 }
 
-// packet decodes a frame of type FramePacket. It returns the line, except for the packets of streams. p is nil where the
-// frame is no DataPacket.
+// packet decodes a frame of type FramePacket. It returns the line, except for the packets of
+// streams. p is nil where the frame is no DataPacket.
 func (d *Decoder) packet(f spool.Frame) (p *packet, line *Line) {
 	// A hostile packet must not cost the other packets of the recording their views.
 	defer func() {

@@ -96,7 +96,8 @@ func (s *scratch) Close() error { return nil }
 
 func userPacket(u *livekit.UserPacket) *livekit.DataPacket {
 	return &livekit.DataPacket{
-		ParticipantIdentity: "alice", ParticipantSid: "PA_alice", Sequence: 7, Value: &livekit.DataPacket_User{User: u},
+		ParticipantIdentity: "alice", ParticipantSid: "PA_alice", Sequence: 7,
+		Value: &livekit.DataPacket_User{User: u},
 	}
 }
 
@@ -114,113 +115,215 @@ func TestPacket(t *testing.T) {
 		p.ParticipantIdentity, p.ParticipantSid, p.Sequence = "alice", "PA_alice", 7
 		return p
 	}
-	metrics := alice(&livekit.DataPacket{Value: &livekit.DataPacket_Metrics{Metrics: &livekit.MetricsBatch{TimestampMs: 1}}})
+	metrics := alice(&livekit.DataPacket{
+		Value: &livekit.DataPacket_Metrics{Metrics: &livekit.MetricsBatch{TimestampMs: 1}},
+	})
 	encrypted := &livekit.DataPacket{
 		ParticipantIdentity: "alice", ParticipantSid: "PA_alice", Sequence: 7,
-		Value: &livekit.DataPacket_EncryptedPacket{EncryptedPacket: &livekit.EncryptedPacket{EncryptedValue: []byte{1, 2}}},
+		Value: &livekit.DataPacket_EncryptedPacket{EncryptedPacket: &livekit.EncryptedPacket{
+			EncryptedValue: []byte{1, 2},
+		}},
 	}
 	for name, tc := range map[string]struct {
 		channel spool.Channel
 		packet  *livekit.DataPacket
 		want    textegress.Message
 	}{
-		"text": {1, userPacket(&livekit.UserPacket{Payload: []byte("hi"), Topic: new("chat")}), want(func(m *textegress.Message) {
-			m.Topic, m.Text = "chat", new("hi")
-		})},
-		"empty payload": {1, userPacket(&livekit.UserPacket{}), want(func(m *textegress.Message) { m.Text = new("") })},
-		"binary payload": {1, userPacket(&livekit.UserPacket{Payload: []byte{0xff, 0}}), want(func(m *textegress.Message) {
-			m.Base64 = []byte{0xff, 0}
-		})},
-		"NUL is text": {1, userPacket(&livekit.UserPacket{Payload: []byte{0}}), want(func(m *textegress.Message) { m.Text = new("\x00") })},
+		"text": {
+			1, userPacket(&livekit.UserPacket{Payload: []byte("hi"), Topic: new("chat")}),
+			want(func(m *textegress.Message) {
+				m.Topic, m.Text = "chat", new("hi")
+			}),
+		},
+		"empty payload": {
+			1, userPacket(&livekit.UserPacket{}),
+			want(func(m *textegress.Message) { m.Text = new("") }),
+		},
+		"binary payload": {
+			1, userPacket(&livekit.UserPacket{Payload: []byte{0xff, 0}}),
+			want(func(m *textegress.Message) {
+				m.Base64 = []byte{0xff, 0}
+			}),
+		},
+		"NUL is text": {
+			1, userPacket(&livekit.UserPacket{Payload: []byte{0}}),
+			want(func(m *textegress.Message) { m.Text = new("\x00") }),
+		},
 		"everything a user packet has": {1, userPacket(&livekit.UserPacket{
-			Payload: []byte("x"), Id: new("id"), Nonce: []byte{9}, StartTime: new(uint64(0)), EndTime: new(uint64(5)),
+			Payload: []byte("x"), Id: new("id"), Nonce: []byte{9}, StartTime: new(uint64(0)),
+			EndTime: new(uint64(5)),
 		}), want(func(m *textegress.Message) {
 			m.Text = new("x")
-			m.User = &textegress.UserInfo{ID: "id", Nonce: []byte{9}, StartTime: new(uint64(0)), EndTime: new(uint64(5))}
+			m.User = &textegress.UserInfo{
+				ID: "id", Nonce: []byte{9}, StartTime: new(uint64(0)),
+				EndTime: new(uint64(5)),
+			}
 		})},
-		"lossy by channel": {2, userPacket(&livekit.UserPacket{}), want(func(m *textegress.Message) { m.Text, m.Reliable = new(""), new(false) })},
+		"lossy by channel": {
+			2, userPacket(&livekit.UserPacket{}),
+			want(func(m *textegress.Message) { m.Text, m.Reliable = new(""), new(false) }),
+		},
 		"lossy by the packet's own word": {1, &livekit.DataPacket{
-			Kind: livekit.DataPacket_LOSSY, Value: &livekit.DataPacket_User{User: &livekit.UserPacket{}},
+			Kind:  livekit.DataPacket_LOSSY,
+			Value: &livekit.DataPacket_User{User: &livekit.UserPacket{}},
 		}, want(func(m *textegress.Message) {
-			*m = textegress.Message{Kind: m.Kind, Time: m.Time, UnixNS: at, Epoch: 2, Text: new(""), Reliable: new(false)}
+			*m = textegress.Message{
+				Kind: m.Kind, Time: m.Time, UnixNS: at, Epoch: 2, Text: new(""),
+				Reliable: new(false),
+			}
 		})},
-		"sender only on the user packet": {1, &livekit.DataPacket{Sequence: 7, Value: &livekit.DataPacket_User{
-			User: &livekit.UserPacket{ParticipantIdentity: "alice", ParticipantSid: "PA_alice"},
-		}}, want(func(m *textegress.Message) { m.Text = new("") })},
+		"sender only on the user packet": {
+			1,
+			&livekit.DataPacket{Sequence: 7, Value: &livekit.DataPacket_User{
+				User: &livekit.UserPacket{ParticipantIdentity: "alice", ParticipantSid: "PA_alice"},
+			}}, want(func(m *textegress.Message) { m.Text = new("") }),
+		},
 		"the packet's sender goes before the user packet's": {1, func() *livekit.DataPacket {
-			p := userPacket(&livekit.UserPacket{ParticipantIdentity: "mallory", ParticipantSid: "PA_mallory"})
+			p := userPacket(&livekit.UserPacket{
+				ParticipantIdentity: "mallory",
+				ParticipantSid:      "PA_mallory",
+			})
 			return p
 		}(), want(func(m *textegress.Message) { m.Text = new("") })},
-		"unknown sender": {1, &livekit.DataPacket{Value: &livekit.DataPacket_User{User: &livekit.UserPacket{}}}, want(func(m *textegress.Message) {
+		"unknown sender": {1, &livekit.DataPacket{Value: &livekit.DataPacket_User{
+			User: &livekit.UserPacket{},
+		}}, want(func(m *textegress.Message) {
 			m.Identity, m.ParticipantSID, m.Sequence, m.Text = "", "", 0, new("")
 		})},
-		"chat": {1, &livekit.DataPacket{ParticipantIdentity: "alice", ParticipantSid: "PA_alice", Sequence: 7, Value: &livekit.DataPacket_ChatMessage{
-			ChatMessage: &livekit.ChatMessage{Id: "c", Timestamp: 5, EditTimestamp: new(int64(6)), Message: "hello", Deleted: true, Generated: true},
-		}}, want(func(m *textegress.Message) {
+		"chat": {1, &livekit.DataPacket{
+			ParticipantIdentity: "alice", ParticipantSid: "PA_alice",
+			Sequence: 7, Value: &livekit.DataPacket_ChatMessage{
+				ChatMessage: &livekit.ChatMessage{
+					Id: "c", Timestamp: 5,
+					EditTimestamp: new(int64(6)),
+					Message:       "hello", Deleted: true, Generated: true,
+				},
+			},
+		}, want(func(m *textegress.Message) {
 			m.Kind, m.Text = textegress.KindChat, new("hello")
-			m.Chat = &textegress.ChatInfo{ID: "c", TimestampMS: 5, EditTimestampMS: 6, Deleted: true, Generated: true}
+			m.Chat = &textegress.ChatInfo{
+				ID: "c", TimestampMS: 5, EditTimestampMS: 6,
+				Deleted: true, Generated: true,
+			}
 		})},
 		"known, not decoded": {1, metrics, want(func(m *textegress.Message) {
-			m.Kind, m.Field, m.FieldName, m.Base64 = textegress.KindUnknown, 8, "metrics", raw(metrics)
+			m.Kind, m.Field, m.FieldName, m.Base64 = textegress.KindUnknown, 8, "metrics",
+				raw(metrics)
 		})},
 		"addressed to us too": {1, &livekit.DataPacket{
-			ParticipantIdentity: "alice", ParticipantSid: "PA_alice", Sequence: 7, DestinationIdentities: []string{"recorder", "bob"},
-			Value: &livekit.DataPacket_User{User: &livekit.UserPacket{}},
+			ParticipantIdentity: "alice", ParticipantSid: "PA_alice", Sequence: 7,
+			DestinationIdentities: []string{"recorder", "bob"},
+			Value:                 &livekit.DataPacket_User{User: &livekit.UserPacket{}},
 		}, want(func(m *textegress.Message) {
 			m.Text, m.DestinationIdentities = new(""), []string{"recorder", "bob"}
 		})},
-		"transcription": {1, alice(&livekit.DataPacket{Value: &livekit.DataPacket_Transcription{Transcription: &livekit.Transcription{
-			TranscribedParticipantIdentity: "bob", TrackId: "TR_1", Segments: []*livekit.TranscriptionSegment{
-				{Id: "s1", Text: "hel", StartTime: 1, EndTime: 2, Language: "en"}, {Id: "s2", Text: "hello", Final: true},
+		"transcription": {1, alice(&livekit.DataPacket{Value: &livekit.DataPacket_Transcription{
+			Transcription: &livekit.Transcription{
+				TranscribedParticipantIdentity: "bob", TrackId: "TR_1",
+				Segments: []*livekit.TranscriptionSegment{
+					{Id: "s1", Text: "hel", StartTime: 1, EndTime: 2, Language: "en"},
+					{Id: "s2", Text: "hello", Final: true},
+				},
 			},
-		}}}), want(func(m *textegress.Message) {
+		}}), want(func(m *textegress.Message) {
 			m.Kind = textegress.KindTranscription
-			m.Transcription = &textegress.TranscriptionInfo{ParticipantIdentity: "bob", TrackID: "TR_1", Segments: []textegress.TranscriptionSegment{
-				{ID: "s1", Text: "hel", StartTime: 1, EndTime: 2, Language: "en"}, {ID: "s2", Text: "hello", Final: true},
-			}}
+			m.Transcription = &textegress.TranscriptionInfo{
+				ParticipantIdentity: "bob",
+				TrackID:             "TR_1", Segments: []textegress.TranscriptionSegment{
+					{ID: "s1", Text: "hel", StartTime: 1, EndTime: 2, Language: "en"},
+					{ID: "s2", Text: "hello", Final: true},
+				},
+			}
 		})},
 		"telephone key": {
-			1, alice(&livekit.DataPacket{Value: &livekit.DataPacket_SipDtmf{SipDtmf: &livekit.SipDTMF{Code: 11, Digit: "#"}}}),
+			1, alice(&livekit.DataPacket{Value: &livekit.DataPacket_SipDtmf{
+				SipDtmf: &livekit.SipDTMF{Code: 11, Digit: "#"},
+			}}),
 			want(func(m *textegress.Message) {
-				m.Kind, m.SIPDTMF = textegress.KindSIPDTMF, &textegress.SIPDTMFInfo{Code: 11, Digit: "#"}
+				m.Kind, m.SIPDTMF = textegress.KindSIPDTMF,
+					&textegress.SIPDTMFInfo{Code: 11, Digit: "#"}
 			}),
 		},
-		"procedure call": {1, alice(&livekit.DataPacket{Value: &livekit.DataPacket_RpcRequest{RpcRequest: &livekit.RpcRequest{
-			Id: "r", Method: "greet", Payload: "hi", ResponseTimeoutMs: 100, Version: 1,
-		}}}), want(func(m *textegress.Message) {
+		"procedure call": {1, alice(&livekit.DataPacket{
+			Value: &livekit.DataPacket_RpcRequest{RpcRequest: &livekit.RpcRequest{
+				Id: "r", Method: "greet", Payload: "hi", ResponseTimeoutMs: 100, Version: 1,
+			}},
+		}), want(func(m *textegress.Message) {
 			m.Kind, m.Text = textegress.KindRPC, new("hi")
-			m.RPC = &textegress.RPCInfo{Type: "request", ID: "r", Method: "greet", TimeoutMS: 100, Version: 1}
+			m.RPC = &textegress.RPCInfo{
+				Type: "request", ID: "r", Method: "greet", TimeoutMS: 100,
+				Version: 1,
+			}
 		})},
-		"procedure call, compressed": {1, alice(&livekit.DataPacket{Value: &livekit.DataPacket_RpcRequest{RpcRequest: &livekit.RpcRequest{
-			Id: "r", CompressedPayload: []byte{0xff, 1},
-		}}}), want(func(m *textegress.Message) {
-			m.Kind, m.Base64, m.RPC = textegress.KindRPC, []byte{0xff, 1}, &textegress.RPCInfo{Type: "request", ID: "r", Compressed: true}
-		})},
+		"procedure call, compressed": {
+			1,
+			alice(&livekit.DataPacket{
+				Value: &livekit.DataPacket_RpcRequest{RpcRequest: &livekit.RpcRequest{
+					Id: "r", CompressedPayload: []byte{0xff, 1},
+				}},
+			}), want(func(m *textegress.Message) {
+				m.Kind, m.Base64, m.RPC = textegress.KindRPC, []byte{0xff, 1},
+					&textegress.RPCInfo{Type: "request", ID: "r", Compressed: true}
+			}),
+		},
 		"procedure call acknowledged": {
-			1, alice(&livekit.DataPacket{Value: &livekit.DataPacket_RpcAck{RpcAck: &livekit.RpcAck{RequestId: "r"}}}),
+			1, alice(&livekit.DataPacket{
+				Value: &livekit.DataPacket_RpcAck{RpcAck: &livekit.RpcAck{RequestId: "r"}},
+			}),
 			want(func(m *textegress.Message) {
 				m.Kind, m.RPC = textegress.KindRPC, &textegress.RPCInfo{Type: "ack", ID: "r"}
 			}),
 		},
-		"procedure call answered": {1, alice(&livekit.DataPacket{Value: &livekit.DataPacket_RpcResponse{RpcResponse: &livekit.RpcResponse{
-			RequestId: "r", Value: &livekit.RpcResponse_Payload{Payload: "hello"},
-		}}}), want(func(m *textegress.Message) {
-			m.Kind, m.Text, m.RPC = textegress.KindRPC, new("hello"), &textegress.RPCInfo{Type: "response", ID: "r"}
-		})},
-		"procedure call answered, compressed": {1, alice(&livekit.DataPacket{Value: &livekit.DataPacket_RpcResponse{RpcResponse: &livekit.RpcResponse{
-			RequestId: "r", Value: &livekit.RpcResponse_CompressedPayload{CompressedPayload: []byte{0xfe}},
-		}}}), want(func(m *textegress.Message) {
-			m.Kind, m.Base64, m.RPC = textegress.KindRPC, []byte{0xfe}, &textegress.RPCInfo{Type: "response", ID: "r", Compressed: true}
-		})},
-		"procedure call failed": {1, alice(&livekit.DataPacket{Value: &livekit.DataPacket_RpcResponse{RpcResponse: &livekit.RpcResponse{
-			RequestId: "r", Value: &livekit.RpcResponse_Error{Error: &livekit.RpcError{Code: 1400, Message: "no", Data: "d"}},
-		}}}), want(func(m *textegress.Message) {
-			m.Kind = textegress.KindRPC
-			m.RPC = &textegress.RPCInfo{Type: "response", ID: "r", Error: &textegress.RPCError{Code: 1400, Message: "no", Data: "d"}}
-		})},
+		"procedure call answered": {
+			1,
+			alice(&livekit.DataPacket{Value: &livekit.DataPacket_RpcResponse{
+				RpcResponse: &livekit.RpcResponse{
+					RequestId: "r", Value: &livekit.RpcResponse_Payload{Payload: "hello"},
+				},
+			}}), want(func(m *textegress.Message) {
+				m.Kind, m.Text, m.RPC = textegress.KindRPC, new("hello"),
+					&textegress.RPCInfo{Type: "response", ID: "r"}
+			}),
+		},
+		"procedure call answered, compressed": {
+			1,
+			alice(&livekit.DataPacket{Value: &livekit.DataPacket_RpcResponse{
+				RpcResponse: &livekit.RpcResponse{
+					RequestId: "r", Value: &livekit.RpcResponse_CompressedPayload{
+						CompressedPayload: []byte{0xfe},
+					},
+				},
+			}}), want(func(m *textegress.Message) {
+				m.Kind, m.Base64, m.RPC = textegress.KindRPC, []byte{0xfe},
+					&textegress.RPCInfo{Type: "response", ID: "r", Compressed: true}
+			}),
+		},
+		"procedure call failed": {
+			1,
+			alice(&livekit.DataPacket{Value: &livekit.DataPacket_RpcResponse{
+				RpcResponse: &livekit.RpcResponse{
+					RequestId: "r", Value: &livekit.RpcResponse_Error{
+						Error: &livekit.RpcError{
+							Code:    1400,
+							Message: "no", Data: "d",
+						},
+					},
+				},
+			}}), want(func(m *textegress.Message) {
+				m.Kind = textegress.KindRPC
+				m.RPC = &textegress.RPCInfo{
+					Type: "response", ID: "r",
+					Error: &textegress.RPCError{Code: 1400, Message: "no", Data: "d"},
+				}
+			}),
+		},
 		"encrypted": {1, encrypted, want(func(m *textegress.Message) {
-			m.Kind, m.Field, m.FieldName, m.Base64 = textegress.KindEncrypted, 18, "encrypted_packet", raw(encrypted)
-			m.Encryption = &textegress.EncryptionInfo{Type: "none", Reason: textegress.EncryptedNoKey}
+			m.Kind, m.Field, m.FieldName, m.Base64 = textegress.KindEncrypted, 18,
+				"encrypted_packet", raw(encrypted)
+			m.Encryption = &textegress.EncryptionInfo{
+				Type:   "none",
+				Reason: textegress.EncryptedNoKey,
+			}
 		})},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -244,8 +347,12 @@ func TestCaseOfALaterProtocol(t *testing.T) {
 	b = protowire.AppendVarint(b, 1)
 	b = protowire.AppendTag(b, 901, protowire.BytesType)
 	b = protowire.AppendBytes(b, []byte("new"))
-	got, ok := packetMessage(t, spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelReliable, Payload: b})
-	if !ok || got.Kind != textegress.KindUnknown || got.Field != 901 || got.FieldName != "" || !bytes.Equal(got.Base64, b) {
+	got, ok := packetMessage(t, spool.Frame{
+		Type: spool.FramePacket, Channel: spool.ChannelReliable,
+		Payload: b,
+	})
+	if !ok || got.Kind != textegress.KindUnknown || got.Field != 901 || got.FieldName != "" ||
+		!bytes.Equal(got.Base64, b) {
 		t.Errorf("got %+v, ok %v", got, ok)
 	}
 	if got.Identity != "alice" || got.Sequence != 3 {
@@ -262,19 +369,31 @@ func TestUndecodable(t *testing.T) {
 		"no case at all":  {0x80, 0x01, 0x05},            // sequence only
 		"unknown numbers": {0x98, 0x38, 0x01},            // a number, so no case of the oneof
 	} {
-		got, ok := packetMessage(t, spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelReliable, UnixNS: at, Payload: payload})
-		if ok || got.Kind != textegress.KindUnknown || !bytes.Equal(got.Base64, payload) || got.Base64 == nil || got.UnixNS != at {
+		got, ok := packetMessage(t, spool.Frame{
+			Type:    spool.FramePacket,
+			Channel: spool.ChannelReliable, UnixNS: at, Payload: payload,
+		})
+		if ok || got.Kind != textegress.KindUnknown || !bytes.Equal(got.Base64, payload) ||
+			got.Base64 == nil || got.UnixNS != at {
 			t.Errorf("%s: %+v, ok %v; want the raw bytes, undecodable", name, got, ok)
 		}
 	}
 }
 
 func TestEvent(t *testing.T) {
-	f := spool.Frame{Type: spool.FrameEvent, UnixNS: at, Epoch: 1, Payload: []byte(`{"kind":"participant_joined","identity":"bob","participant_sid":"PA_b","attributes":{"a":"b"}}`)}
+	f := spool.Frame{
+		Type: spool.FrameEvent, UnixNS: at, Epoch: 1,
+		Payload: []byte(
+			`{"kind":"participant_joined","identity":"bob","participant_sid":"PA_b","attributes":{"a":"b"}}`),
+	}
 	got, ok := decode.Event(f)
 	want := textegress.Message{
-		Kind: textegress.KindParticipantJoined, Time: time.Unix(0, at).UTC(), UnixNS: at, Epoch: 1, Identity: "bob", ParticipantSID: "PA_b",
-		Event: &textegress.Event{Kind: textegress.KindParticipantJoined, Identity: "bob", ParticipantSID: "PA_b", Attributes: map[string]string{"a": "b"}},
+		Kind: textegress.KindParticipantJoined, Time: time.Unix(0, at).UTC(), UnixNS: at, Epoch: 1,
+		Identity: "bob", ParticipantSID: "PA_b",
+		Event: &textegress.Event{
+			Kind: textegress.KindParticipantJoined, Identity: "bob",
+			ParticipantSID: "PA_b", Attributes: map[string]string{"a": "b"},
+		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" || !ok {
 		t.Errorf("ok %v, message (-want +got):\n%s", ok, diff)
@@ -287,18 +406,26 @@ func TestEvent(t *testing.T) {
 	if m, ok := decode.Event(f); !ok || m.Event != nil {
 		t.Errorf("no details: %+v, ok %v", m, ok)
 	}
-	for _, bad := range []string{"", "null", "{}", "[1]", `{"kind":"data"}`, `{"kind":"of a later version"}`, "\xff"} {
+	for _, bad := range []string{
+		"", "null", "{}", "[1]", `{"kind":"data"}`,
+		`{"kind":"of a later version"}`, "\xff",
+	} {
 		f.Payload = []byte(bad)
-		if m, ok := decode.Event(f); ok || m.Kind != textegress.KindUnknown || string(m.Base64) != bad {
+		if m, ok := decode.Event(f); ok || m.Kind != textegress.KindUnknown ||
+			string(m.Base64) != bad {
 			t.Errorf("%q: %+v, ok %v", bad, m, ok)
 		}
 	}
 }
 
-// Whatever the bytes are: no panic, a message that can be encoded, and nothing lost: the payload or the raw packet.
+// Whatever the bytes are: no panic, a message that can be encoded, and nothing lost: the payload or
+// the raw packet.
 func FuzzPacket(f *testing.F) {
 	for _, p := range []*livekit.DataPacket{
-		userPacket(&livekit.UserPacket{Payload: []byte("hello\n|\x00"), Topic: new("t"), Nonce: []byte{1}}),
+		userPacket(&livekit.UserPacket{
+			Payload: []byte("hello\n|\x00"), Topic: new("t"),
+			Nonce: []byte{1},
+		}),
 		{Value: &livekit.DataPacket_ChatMessage{ChatMessage: &livekit.ChatMessage{Message: "m"}}},
 		{Value: &livekit.DataPacket_RpcRequest{RpcRequest: &livekit.RpcRequest{Id: "r"}}},
 	} {
@@ -307,7 +434,10 @@ func FuzzPacket(f *testing.F) {
 	f.Add(uint8(2), []byte{0xff})
 	f.Add(uint8(3), []byte{})
 	f.Fuzz(func(t *testing.T, channel uint8, b []byte) {
-		fr := spool.Frame{Type: spool.FramePacket, Channel: spool.Channel(channel), UnixNS: at, Payload: bytes.Clone(b)}
+		fr := spool.Frame{
+			Type: spool.FramePacket, Channel: spool.Channel(channel), UnixNS: at,
+			Payload: bytes.Clone(b),
+		}
 		got := lines(t, decode.Options{}, fr)
 		if len(got) != 1 {
 			t.Fatalf("%d lines", len(got))

@@ -7,11 +7,14 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// Envelope is what a packet says about itself, whatever its content: enough to account for it and to recognise it.
+// Envelope is what a packet says about itself, whatever its content: enough to account for it and
+// to recognise it.
 type Envelope struct {
-	// Identity and ParticipantSID are empty for a frame of a data track: [Tracks] knows them, if anybody.
+	// Identity and ParticipantSID are empty for a frame of a data track: [Tracks] knows them, if
+	// anybody.
 	Identity, ParticipantSID string
-	// Sequence is the sender's number of a packet on the reliable channel; 0: none. Numbers on other channels mean nothing.
+	// Sequence is the sender's number of a packet on the reliable channel; 0: none. Numbers on
+	// other channels mean nothing.
 	Sequence uint32
 	// Reliable tells how the sender sent it.
 	Reliable bool
@@ -66,7 +69,8 @@ func unreadable(f spool.Frame) Envelope {
 func envelopeOf(p *livekit.DataPacket, c spool.Channel) Envelope {
 	r := reliable(p, c)
 	e := Envelope{
-		Reliable: r == nil || *r, Decodable: p.Value != nil || unknownField(p.ProtoReflect().GetUnknown()) != 0,
+		Reliable: r == nil || *r, Decodable: p.Value != nil ||
+			unknownField(p.ProtoReflect().GetUnknown()) != 0,
 		Encrypted: p.GetEncryptedPacket() != nil,
 	}
 	e.Identity, e.ParticipantSID = senderOf(p)
@@ -77,7 +81,10 @@ func envelopeOf(p *livekit.DataPacket, c spool.Channel) Envelope {
 	case *livekit.DataPacket_StreamHeader:
 		e.Part = &StreamPart{StreamID: v.StreamHeader.GetStreamId(), Kind: PartHeader}
 	case *livekit.DataPacket_StreamChunk:
-		e.Part = &StreamPart{StreamID: v.StreamChunk.GetStreamId(), Kind: PartChunk, Chunk: v.StreamChunk.GetChunkIndex()}
+		e.Part = &StreamPart{
+			StreamID: v.StreamChunk.GetStreamId(), Kind: PartChunk,
+			Chunk: v.StreamChunk.GetChunkIndex(),
+		}
 	case *livekit.DataPacket_StreamTrailer:
 		e.Part = &StreamPart{StreamID: v.StreamTrailer.GetStreamId(), Kind: PartTrailer}
 	}

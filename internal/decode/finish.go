@@ -21,7 +21,8 @@ type end struct {
 	inline  bool // there are no other packets
 }
 
-// finish makes the line of a stream and forgets it. why, if not empty, is what ended it in place of its sender.
+// finish makes the line of a stream and forgets it. why, if not empty, is what ended it in place of
+// its sender.
 func (s *streams) finish(st *stream, why string, by *end, emit func(*Line) error) error {
 	snd := st.sender
 	delete(snd.open, st.id)
@@ -42,7 +43,8 @@ func (s *streams) finish(st *stream, why string, by *end, emit func(*Line) error
 func (s *streams) line(st *stream, why string, by *end) (*Line, error) {
 	line := &Line{Message: base(s.last, textegress.KindByteStream)}
 	m := &line.Message
-	m.Identity, m.ParticipantSID, m.Sequence, m.Reliable = st.identity, st.sid, st.sequence, st.reliable
+	m.Identity, m.ParticipantSID, m.Sequence, m.Reliable = st.identity, st.sid, st.sequence,
+		st.reliable
 	m.PossibleDuplicate = st.duplicate
 	m.DestinationIdentities, m.Encryption = st.destinations, st.encryption
 	m.Stream = st.info()
@@ -80,7 +82,8 @@ func (s *streams) line(st *stream, why string, by *end) (*Line, error) {
 	nothing := content.Size == 0 && problem != ""
 	switch {
 	case nothing:
-	case m.Kind == textegress.KindTextStream && m.Stream.Encoding == "" && content.Size <= s.limits.Inline:
+	case m.Kind == textegress.KindTextStream && m.Stream.Encoding == "" &&
+		content.Size <= s.limits.Inline:
 		text, err := io.ReadAll(content.Open())
 		if err != nil {
 			return nil, err
@@ -97,7 +100,8 @@ func (s *streams) line(st *stream, why string, by *end) (*Line, error) {
 func (st *stream) info() *textegress.StreamInfo {
 	i := &textegress.StreamInfo{
 		ID: st.id, StartedUnixNS: st.startedNS,
-		Chunks: st.count(), ChunksMissing: st.missing(), ChunksIgnored: st.ignored, ContinuedBy: st.continuedBy,
+		Chunks: st.count(), ChunksMissing: st.missing(), ChunksIgnored: st.ignored,
+		ContinuedBy: st.continuedBy,
 	}
 	h := st.header
 	if h == nil {
@@ -119,9 +123,15 @@ func (st *stream) info() *textegress.StreamInfo {
 	return i
 }
 
-// content returns what the line shows as the stream's content: decompressed where that is possible, else as it came.
-func (s *streams) content(st *stream, info *textegress.StreamInfo, problem string) (*Content, string, error) {
-	plain := &Content{Size: st.size, open: func() io.Reader { return &chunkReader{rec: &st.rec, parts: st.chunks()} }}
+// content returns what the line shows as the stream's content: decompressed where that is possible,
+// else as it came.
+func (s *streams) content(st *stream, info *textegress.StreamInfo, problem string) (*Content,
+	string, error,
+) {
+	plain := &Content{
+		Size: st.size,
+		open: func() io.Reader { return &chunkReader{rec: &st.rec, parts: st.chunks()} },
+	}
 	switch st.header.GetCompression() {
 	case livekit.DataStream_NONE:
 		return plain, problem, nil
@@ -158,9 +168,9 @@ func or(a, b string) string {
 	return b
 }
 
-// measure decompresses a stream and returns how long it is, and why it could not be decompressed: StreamMissingChunks if
-// only the end is missing. An error is one of the scratch file. The announced length is no limit: some senders count in
-// other units.
+// measure decompresses a stream and returns how long it is, and why it could not be decompressed:
+// StreamMissingChunks if only the end is missing. An error is one of the scratch file. The
+// announced length is no limit: some senders count in other units.
 func (s *streams) measure(source *chunkReader) (size int64, why string, err error) {
 	limit := max(min(s.limits.Inflate, s.limits.InflateAll-s.inflated), 0)
 	z := newInflater(source, s.flate)
@@ -175,7 +185,8 @@ func (s *streams) measure(source *chunkReader) (size int64, why string, err erro
 	case errors.Is(bad, io.ErrUnexpectedEOF):
 		return size, textegress.StreamMissingChunks, nil
 	case bad != nil:
-		return 0, textegress.StreamUndecodable, nil //nolint:nilerr // what was sent is no reason for an error
+		return 0, textegress.StreamUndecodable,
+			nil //nolint:nilerr // what was sent is no reason for an error
 	}
 	return size, "", nil
 }
@@ -187,7 +198,8 @@ type inflater struct {
 	source *bufio.Reader
 }
 
-// exactly reads as many bytes as are known to be there, and not what stands behind them, an error perhaps.
+// exactly reads as many bytes as are known to be there, and not what stands behind them, an error
+// perhaps.
 type exactly struct {
 	r    io.Reader
 	left int64
@@ -228,8 +240,9 @@ func (z *inflater) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Topics and attributes by which LiveKit's SDKs give text streams a meaning: client-sdk-js, src/room/rpc/utils.ts;
-// components-js, packages/core/src/observables/dataChannel.ts; agents, livekit-agents/livekit/agents/types.py.
+// Topics and attributes by which LiveKit's SDKs give text streams a meaning: client-sdk-js,
+// src/room/rpc/utils.ts; components-js, packages/core/src/observables/dataChannel.ts; agents,
+// livekit-agents/livekit/agents/types.py.
 const (
 	topicChat          = "lk.chat"
 	topicTranscription = "lk.transcription"
@@ -260,7 +273,10 @@ func meaning(m *textegress.Message) {
 	}
 	switch m.Topic {
 	case topicChat:
-		m.Chat = &textegress.ChatInfo{ID: i.ID, TimestampMS: i.SentMS, Deleted: i.Operation == "delete", Generated: i.Generated}
+		m.Chat = &textegress.ChatInfo{
+			ID: i.ID, TimestampMS: i.SentMS,
+			Deleted: i.Operation == "delete", Generated: i.Generated,
+		}
 		if i.Operation == "update" {
 			m.Chat.EditTimestampMS = i.SentMS
 		}
@@ -270,7 +286,9 @@ func meaning(m *textegress.Message) {
 		if id == "" {
 			id = i.ID
 		}
-		m.Transcription.Segments = []textegress.TranscriptionSegment{{ID: id, Final: i.Attributes[attrFinal] == "true"}}
+		m.Transcription.Segments = []textegress.TranscriptionSegment{
+			{ID: id, Final: i.Attributes[attrFinal] == "true"},
+		}
 	case topicRPCRequest:
 		m.RPC = &textegress.RPCInfo{
 			Type: "request", ID: i.Attributes[attrRPCID], Method: i.Attributes[attrRPCMethod],

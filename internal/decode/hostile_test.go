@@ -17,8 +17,8 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// flood decodes frames as they are made, so that only the decoder holds memory. It returns how many streams there were by
-// what became of them, and how much of the heap was in use at most.
+// flood decodes frames as they are made, so that only the decoder holds memory. It returns how many
+// streams there were by what became of them, and how much of the heap was in use at most.
 type flood struct {
 	t     testing.TB
 	d     *decode.Decoder
@@ -82,7 +82,8 @@ func (f *flood) end() {
 func (f *flood) holds(limit uint64) {
 	f.t.Helper()
 	used := f.peak - min(f.base, f.peak)
-	f.t.Logf("%d packets, lines %v, late %d, at most %d kB of memory", f.n, f.lines, f.d.Late(), used>>10)
+	f.t.Logf("%d packets, lines %v, late %d, at most %d kB of memory", f.n, f.lines, f.d.Late(),
+		used>>10)
 	if used > limit {
 		f.t.Errorf("%d bytes of memory were used, %d are allowed", used, limit)
 	}
@@ -90,7 +91,8 @@ func (f *flood) holds(limit uint64) {
 
 const floods = 100_000
 
-// TestHundredThousandOpenStreams of one sender: memory stays within the limit, and the others' streams are unharmed.
+// TestHundredThousandOpenStreams of one sender: memory stays within the limit, and the others'
+// streams are unharmed.
 func TestHundredThousandOpenStreams(t *testing.T) {
 	f := newFlood(t, decode.Limits{Memory: 16 << 20})
 	f.send("bob", text("s", uint64(floods)))
@@ -103,13 +105,14 @@ func TestHundredThousandOpenStreams(t *testing.T) {
 	f.send("bob", trailer("s", ""))
 	f.end()
 	f.holds(24 << 20)
-	if f.lines["complete"] != 1 || f.lines[textegress.StreamMemoryLimit] < floods/2 || f.lines[textegress.StreamMemoryLimit]+f.lines[textegress.StreamRecordingEnded] != floods {
+	if f.lines["complete"] != 1 || f.lines[textegress.StreamMemoryLimit] < floods/2 ||
+		f.lines[textegress.StreamMemoryLimit]+f.lines[textegress.StreamRecordingEnded] != floods {
 		t.Errorf("lines %v", f.lines)
 	}
 }
 
-// TestDefaultLimitHoldsManyStreams: tens of thousands of open streams are within the default limit, and all are put
-// together.
+// TestDefaultLimitHoldsManyStreams: tens of thousands of open streams are within the default limit,
+// and all are put together.
 func TestDefaultLimitHoldsManyStreams(t *testing.T) {
 	f := newFlood(t, decode.Limits{})
 	const streams = 20_000
@@ -148,7 +151,8 @@ func TestChunkFloods(t *testing.T) {
 			f.send("bob", trailer("s", ""))
 			f.end()
 			f.holds(2 << 20)
-			if f.lines["complete"] != 1 || f.d.Late() == 0 && f.lines[textegress.StreamNoHeader] < 2 {
+			if f.lines["complete"] != 1 || f.d.Late() == 0 &&
+				f.lines[textegress.StreamNoHeader] < 2 {
 				t.Errorf("lines %v", f.lines)
 			}
 		})
@@ -162,16 +166,38 @@ func TestPacketFloods(t *testing.T) {
 		packet func(i int) *livekit.DataPacket
 		limit  uint64
 	}{
-		"trailers without headers":  {func(i int) *livekit.DataPacket { return trailer(fmt.Sprint("s", i), "") }, 1 << 20},
-		"the same header":           {func(int) *livekit.DataPacket { return text("s") }, 1 << 20},
-		"headers with one id":       {func(i int) *livekit.DataPacket { return text("s", uint64(i)) }, 1 << 20},
-		"versions of one chunk":     {func(i int) *livekit.DataPacket { return part("s", 0, "x", int32(i)) }, 1 << 20},
-		"the same chunk":            {func(int) *livekit.DataPacket { return part("s", 0, "x") }, 1 << 20},
-		"another content":           {func(i int) *livekit.DataPacket { return part("s", 0, fmt.Sprint(i)) }, 1 << 20},
-		"nothing in it":             {func(i int) *livekit.DataPacket { return part("s", uint64(i), "") }, 4 << 20},
-		"large attributes":          {func(i int) *livekit.DataPacket { return attributes(fmt.Sprint("s", i%5000), big[:2000]) }, 4 << 20},
-		"large ids":                 {func(i int) *livekit.DataPacket { return part(fmt.Sprint(big[:1000], i), 0, "x") }, 4 << 20},
-		"senders without a session": {func(i int) *livekit.DataPacket { return text(fmt.Sprint(i)) }, 4 << 20},
+		"trailers without headers": {func(i int) *livekit.DataPacket {
+			return trailer(fmt.Sprint("s", i), "")
+		}, 1 << 20},
+		"the same header": {func(int) *livekit.DataPacket { return text("s") }, 1 << 20},
+		"headers with one id": {func(i int) *livekit.DataPacket {
+			return text("s", uint64(i))
+		}, 1 << 20},
+		"versions of one chunk": {func(i int) *livekit.DataPacket {
+			return part("s", 0, "x",
+				int32(i))
+		}, 1 << 20},
+		"the same chunk": {
+			func(int) *livekit.DataPacket { return part("s", 0, "x") },
+			1 << 20,
+		},
+		"another content": {func(i int) *livekit.DataPacket {
+			return part("s", 0,
+				fmt.Sprint(i))
+		}, 1 << 20},
+		"nothing in it": {func(i int) *livekit.DataPacket {
+			return part("s", uint64(i),
+				"")
+		}, 4 << 20},
+		"large attributes": {func(i int) *livekit.DataPacket {
+			return attributes(fmt.Sprint("s", i%5000), big[:2000])
+		}, 4 << 20},
+		"large ids": {func(i int) *livekit.DataPacket {
+			return part(fmt.Sprint(big[:1000], i), 0, "x")
+		}, 4 << 20},
+		"senders without a session": {func(i int) *livekit.DataPacket {
+			return text(fmt.Sprint(i))
+		}, 4 << 20},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFlood(t, decode.Limits{Memory: 1 << 20})
@@ -226,17 +252,22 @@ func TestNestedAndInvalidProtobuf(t *testing.T) {
 		groups = protowire.AppendTag(groups, 50, protowire.StartGroupType)
 	}
 	for name, b := range map[string][]byte{
-		"nested":         nested,
-		"groups":         groups,
-		"long varint":    []byte(strings.Repeat("\xff", 60_000)),
-		"length of 2^63": append(protowire.AppendTag(nil, 13, protowire.BytesType), protowire.AppendVarint(nil, 1<<63)...),
+		"nested":      nested,
+		"groups":      groups,
+		"long varint": []byte(strings.Repeat("\xff", 60_000)),
+		"length of 2^63": append(protowire.AppendTag(nil, 13, protowire.BytesType),
+			protowire.AppendVarint(nil, 1<<63)...),
 	} {
-		got := lines(t, decode.Options{}, spool.Frame{Type: spool.FramePacket, Channel: 1, UnixNS: at, Payload: b})
+		got := lines(t, decode.Options{}, spool.Frame{
+			Type: spool.FramePacket, Channel: 1,
+			UnixNS: at, Payload: b,
+		})
 		if len(got) != 1 {
 			t.Errorf("%s: %d lines", name, len(got))
 			continue
 		}
-		if got[0].Stream == nil && (got[0].Kind != textegress.KindUnknown || string(got[0].Base64) != string(b)) {
+		if got[0].Stream == nil && (got[0].Kind != textegress.KindUnknown ||
+			string(got[0].Base64) != string(b)) {
 			t.Errorf("%s: kind %s", name, got[0].Kind)
 		}
 	}
@@ -248,7 +279,8 @@ func TestBombs(t *testing.T) {
 	f := newFlood(t, decode.Limits{Inflate: 2 << 20, InflateAll: 10 << 20})
 	for i := range 100 {
 		p := text(fmt.Sprint("s", i))
-		p.GetStreamHeader().Compression, p.GetStreamHeader().InlineContent = livekit.DataStream_DEFLATE_RAW, z
+		p.GetStreamHeader().Compression,
+			p.GetStreamHeader().InlineContent = livekit.DataStream_DEFLATE_RAW, z
 		f.send("mallory", p)
 	}
 	f.end()

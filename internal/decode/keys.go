@@ -22,9 +22,10 @@ import (
 	"github.com/syncflow/textegress"
 )
 
-// The parameters of LiveKit's end-to-end encryption with a shared key (client-sdk-js, src/e2ee/utils.ts; server-sdk-go,
-// e2ee/keyprovider.go): AES in Galois/Counter Mode without additional data. A passphrase becomes a key by PBKDF2. Raw
-// bytes are the key itself in the Go SDK, and material for HKDF in the JavaScript SDK.
+// The parameters of LiveKit's end-to-end encryption with a shared key (client-sdk-js,
+// src/e2ee/utils.ts; server-sdk-go, e2ee/keyprovider.go): AES in Galois/Counter Mode without
+// additional data. A passphrase becomes a key by PBKDF2. Raw bytes are the key itself in the Go
+// SDK, and material for HKDF in the JavaScript SDK.
 const (
 	keySalt       = "LKFrameEncryptionKey"
 	keyIterations = 100_000
@@ -32,13 +33,15 @@ const (
 	maxKeys       = 64
 )
 
-// Keys are the shared keys of a project's encrypted rooms. A packet is tried with each, whatever index the sender gave
-// it: the authentication tag tells which one is right, so that a wrong one never gives garbage.
+// Keys are the shared keys of a project's encrypted rooms. A packet is tried with each, whatever
+// index the sender gave it: the authentication tag tells which one is right, so that a wrong one
+// never gives garbage.
 type Keys struct{ blocks []cipher.Block }
 
-// NewKeys returns the keys that a text names: one key per line, in any order. A line is a passphrase, or "hex:" or
-// "base64:" and a raw key. Empty lines are ignored. A text that is none, because it holds other characters, is one raw
-// key. The error does not contain any part of the text.
+// NewKeys returns the keys that a text names: one key per line, in any order. A line is a
+// passphrase, or "hex:" or "base64:" and a raw key. Empty lines are ignored. A text that is none,
+// because it holds other characters, is one raw key. The error does not contain any part of the
+// text.
 func NewKeys(text []byte) (*Keys, error) {
 	k := &Keys{}
 	if !isText(text) {
@@ -65,7 +68,10 @@ func NewKeys(text []byte) (*Keys, error) {
 }
 
 func isText(b []byte) bool {
-	return utf8.Valid(b) && bytes.IndexFunc(b, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t' }) < 0
+	return utf8.Valid(b) && bytes.IndexFunc(b, func(r rune) bool {
+		return unicode.IsControl(r) &&
+			r != '\n' && r != '\r' && r != '\t'
+	}) < 0
 }
 
 func (k *Keys) addLine(line string) error {
@@ -119,8 +125,13 @@ func (k *Keys) add(keys ...[]byte) error {
 }
 
 // open decrypts e and puts what was in it into p. k may be nil. last is which key fitted last.
-func (k *Keys) open(e *livekit.EncryptedPacket, p *livekit.DataPacket, last *int) *textegress.EncryptionInfo {
-	info := &textegress.EncryptionInfo{Type: strings.ToLower(e.GetEncryptionType().String()), KeyIndex: e.GetKeyIndex()}
+func (k *Keys) open(e *livekit.EncryptedPacket, p *livekit.DataPacket,
+	last *int,
+) *textegress.EncryptionInfo {
+	info := &textegress.EncryptionInfo{
+		Type:     strings.ToLower(e.GetEncryptionType().String()),
+		KeyIndex: e.GetKeyIndex(),
+	}
 	if k == nil {
 		info.Reason = textegress.EncryptedNoKey
 		return info
@@ -157,7 +168,8 @@ func (k *Keys) decrypt(iv, sealed []byte, last *int) (plain []byte, reason strin
 	return nil, textegress.EncryptedWrongKey
 }
 
-// setValue moves what was encrypted to where it would have been. It returns false for a case that it does not know.
+// setValue moves what was encrypted to where it would have been. It returns false for a case that
+// it does not know.
 func setValue(p *livekit.DataPacket, inner *livekit.EncryptedPacketPayload) bool {
 	switch v := inner.Value.(type) {
 	case *livekit.EncryptedPacketPayload_User:

@@ -15,9 +15,9 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// message decodes a packet that belongs to no stream. A case of the oneof that this version does not know is of kind
-// "unknown" with the number of its protobuf field and the raw bytes; that is not an error. ok is false where there is no
-// case at all. m is empty before.
+// message decodes a packet that belongs to no stream. A case of the oneof that this version does
+// not know is of kind "unknown" with the number of its protobuf field and the raw bytes; that is
+// not an error. ok is false where there is no case at all. m is empty before.
 func (p *packet) message(m *textegress.Message) (ok bool) {
 	setBase(m, p.frame, textegress.KindUnknown)
 	ok = true
@@ -67,7 +67,8 @@ func base(f spool.Frame, k textegress.Kind) (m textegress.Message) {
 }
 
 func setBase(m *textegress.Message, f spool.Frame, k textegress.Kind) {
-	m.Kind, m.Time, m.UnixNS, m.Epoch, m.PossibleDuplicate = k, time.Unix(0, f.UnixNS).UTC(), f.UnixNS, int(f.Epoch), f.PossibleDuplicate
+	m.Kind, m.Time, m.UnixNS, m.Epoch, m.PossibleDuplicate = k, time.Unix(0, f.UnixNS).UTC(),
+		f.UnixNS, int(f.Epoch), f.PossibleDuplicate
 }
 
 // raw keeps the bytes of what is not decoded.
@@ -85,7 +86,8 @@ func (p *packet) envelope(m *textegress.Message) {
 	m.Encryption = p.encryption
 }
 
-// sender returns who sent the packet. What was encrypted was not seen by the server: there a sender could write any name.
+// sender returns who sent the packet. What was encrypted was not seen by the server: there a sender
+// could write any name.
 func (p *packet) sender() (identity, sid string) {
 	if p.encryption != nil {
 		return p.ParticipantIdentity, p.ParticipantSid
@@ -93,7 +95,8 @@ func (p *packet) sender() (identity, sid string) {
 	return senderOf(p.DataPacket)
 }
 
-// seq returns the sender's number on the reliable channel; 0: none. Numbers on other channels mean nothing.
+// seq returns the sender's number on the reliable channel; 0: none. Numbers on other channels mean
+// nothing.
 func (p *packet) seq() uint32 {
 	if r := reliable(p.DataPacket, p.frame.Channel); r != nil && !*r {
 		return 0
@@ -107,9 +110,9 @@ func envelope(m *textegress.Message, p *livekit.DataPacket, c spool.Channel) {
 	m.Reliable = reliable(p, c)
 }
 
-// senderOf returns who sent a packet. The server stamps both on the packet. Servers before that did so on the user packet
-// only, whose fields are deprecated since (livekit_models.proto, DataPacket.participant_identity and
-// UserPacket.participant_sid).
+// senderOf returns who sent a packet. The server stamps both on the packet. Servers before that did
+// so on the user packet only, whose fields are deprecated since (livekit_models.proto,
+// DataPacket.participant_identity and UserPacket.participant_sid).
 func senderOf(p *livekit.DataPacket) (identity, sid string) {
 	identity, sid = p.ParticipantIdentity, p.ParticipantSid
 	if u := p.GetUser(); u != nil {
@@ -123,8 +126,8 @@ func senderOf(p *livekit.DataPacket) (identity, sid string) {
 	return identity, sid
 }
 
-// reliable tells over which channel a packet was sent; nil: unknown. The kind's zero value is RELIABLE, which is the same
-// as absent; then the channel tells.
+// reliable tells over which channel a packet was sent; nil: unknown. The kind's zero value is
+// RELIABLE, which is the same as absent; then the channel tells.
 func reliable(p *livekit.DataPacket, c spool.Channel) *bool {
 	switch {
 	case p.Kind == livekit.DataPacket_LOSSY: //nolint:staticcheck // deprecated, but the server fills it in
@@ -143,8 +146,12 @@ var yes, no = true, false
 func user(m *textegress.Message, u *livekit.UserPacket) {
 	m.Topic = u.GetTopic()
 	payload(m, u.GetPayload())
-	if u != nil && (u.GetId() != "" || len(u.GetNonce()) > 0 || u.StartTime != nil || u.EndTime != nil) {
-		m.User = &textegress.UserInfo{ID: u.GetId(), Nonce: u.GetNonce(), StartTime: u.StartTime, EndTime: u.EndTime}
+	if u != nil && (u.GetId() != "" || len(u.GetNonce()) > 0 || u.StartTime != nil ||
+		u.EndTime != nil) {
+		m.User = &textegress.UserInfo{
+			ID: u.GetId(), Nonce: u.GetNonce(), StartTime: u.StartTime,
+			EndTime: u.EndTime,
+		}
 	}
 }
 
@@ -157,17 +164,24 @@ func chat(m *textegress.Message, c *livekit.ChatMessage) {
 }
 
 func transcription(m *textegress.Message, t *livekit.Transcription) {
-	m.Transcription = &textegress.TranscriptionInfo{ParticipantIdentity: t.GetTranscribedParticipantIdentity(), TrackID: t.GetTrackId()}
+	m.Transcription = &textegress.TranscriptionInfo{
+		ParticipantIdentity: t.GetTranscribedParticipantIdentity(), TrackID: t.GetTrackId(),
+	}
 	for _, s := range t.GetSegments() {
 		m.Transcription.Segments = append(m.Transcription.Segments, textegress.TranscriptionSegment{
-			ID: s.GetId(), Text: s.GetText(), StartTime: s.GetStartTime(), EndTime: s.GetEndTime(), Final: s.GetFinal(), Language: s.GetLanguage(),
+			ID: s.GetId(), Text: s.GetText(), StartTime: s.GetStartTime(), EndTime: s.GetEndTime(),
+			Final: s.GetFinal(), Language: s.GetLanguage(),
 		})
 	}
 }
 
 func rpcRequest(m *textegress.Message, r *livekit.RpcRequest) {
-	m.RPC = &textegress.RPCInfo{Type: "request", ID: r.GetId(), Method: r.GetMethod(), TimeoutMS: r.GetResponseTimeoutMs(), Version: r.GetVersion()}
-	// livekit_models.proto: "When set, this field is used instead of payload". It does not say how it is compressed.
+	m.RPC = &textegress.RPCInfo{
+		Type: "request", ID: r.GetId(), Method: r.GetMethod(),
+		TimeoutMS: r.GetResponseTimeoutMs(), Version: r.GetVersion(),
+	}
+	// livekit_models.proto: "When set, this field is used instead of payload". It does not say how
+	// it is compressed.
 	if c := r.GetCompressedPayload(); len(c) > 0 {
 		m.RPC.Compressed = true
 		payload(m, c)
@@ -185,7 +199,10 @@ func rpcResponse(m *textegress.Message, r *livekit.RpcResponse) {
 		m.RPC.Compressed = true
 		payload(m, v.CompressedPayload)
 	case *livekit.RpcResponse_Error:
-		m.RPC.Error = &textegress.RPCError{Code: v.Error.GetCode(), Message: v.Error.GetMessage(), Data: v.Error.GetData()}
+		m.RPC.Error = &textegress.RPCError{
+			Code: v.Error.GetCode(), Message: v.Error.GetMessage(),
+			Data: v.Error.GetData(),
+		}
 	}
 }
 
@@ -200,8 +217,9 @@ func payload(m *textegress.Message, b []byte) {
 
 var oneof = (*livekit.DataPacket)(nil).ProtoReflect().Descriptor().Oneofs().ByName("value")
 
-// field returns number and name of the case of the packet's oneof. A case that is newer than our protocol module is
-// found among the unknown fields: the first one with a message as its value. Its name is unknown then.
+// field returns number and name of the case of the packet's oneof. A case that is newer than our
+// protocol module is found among the unknown fields: the first one with a message as its value. Its
+// name is unknown then.
 func field(p *livekit.DataPacket) (int, string) {
 	r := p.ProtoReflect()
 	if fd := r.WhichOneof(oneof); fd != nil {
@@ -228,9 +246,10 @@ func unknownField(b protoreflect.RawFields) int {
 	return 0
 }
 
-// Event makes a message out of a frame of type FrameEvent. ok is false, and the message of kind "unknown" with the raw
-// bytes, if the payload is no event. Identity and participant sid are those of the participant whom the event is about;
-// they stand in the details as well. An event without details has none.
+// Event makes a message out of a frame of type FrameEvent. ok is false, and the message of kind
+// "unknown" with the raw bytes, if the payload is no event. Identity and participant sid are those
+// of the participant whom the event is about; they stand in the details as well. An event without
+// details has none.
 func Event(f spool.Frame) (m textegress.Message, ok bool) {
 	var e textegress.Event
 	if err := json.Unmarshal(f.Payload, &e); err != nil || !e.Kind.IsEvent() {

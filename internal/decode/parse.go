@@ -6,12 +6,14 @@ import (
 	"github.com/livekit/protocol/livekit"
 )
 
-// parser reads the packets that make up nearly all of a recording: user packets, chat, and the chunks and trailers of streams, in
-// the form in which a server writes them. With proto.Unmarshal, reading packets took a third of the time of an export.
+// parser reads the packets that make up nearly all of a recording: user packets, chat, and the
+// chunks and trailers of streams, in the form in which a server writes them. With proto.Unmarshal,
+// reading packets took a third of the time of an export.
 //
-// It accepts only what it understands as a whole, and for that gives exactly what proto.Unmarshal gives; a test and a fuzz target
-// hold the two together. Whatever is less common (another kind of packet, a field that it does not know or that stands twice, a
-// wrong type, invalid UTF-8) it leaves to proto.Unmarshal.
+// It accepts only what it understands as a whole, and for that gives exactly what proto.Unmarshal
+// gives; a test and a fuzz target hold the two together. Whatever is less common (another kind of
+// packet, a field that it does not know or that stands twice, a wrong type, invalid UTF-8) it
+// leaves to proto.Unmarshal.
 type parser struct {
 	packet  livekit.DataPacket
 	user    livekit.UserPacket
@@ -28,7 +30,8 @@ type parser struct {
 	names names
 }
 
-// Field numbers of livekit.DataPacket and of what it holds (github.com/livekit/protocol, protobufs/livekit_models.proto).
+// Field numbers of livekit.DataPacket and of what it holds (github.com/livekit/protocol,
+// protobufs/livekit_models.proto).
 const (
 	fieldKind     = 1
 	fieldUser     = 2
@@ -40,11 +43,12 @@ const (
 	fieldSID      = 17
 )
 
-// parse returns the packet, or false where it is for proto.Unmarshal. What it returns is valid until the next call, and shares
-// its bytes (not its strings) with b.
+// parse returns the packet, or false where it is for proto.Unmarshal. What it returns is valid
+// until the next call, and shares its bytes (not its strings) with b.
 func (p *parser) parse(b []byte) (*livekit.DataPacket, bool) {
 	d := &p.packet
-	d.Kind, d.ParticipantIdentity, d.ParticipantSid, d.Sequence, d.Value = 0, "", "", 0, nil //nolint:staticcheck // deprecated, see reliable
+	d.Kind, d.ParticipantIdentity, d.ParticipantSid, d.Sequence, d.Value = 0, "", "", 0,
+		nil //nolint:staticcheck // deprecated, see reliable
 	var seen fieldSet
 	for len(b) > 0 {
 		var f wireField
@@ -55,7 +59,8 @@ func (p *parser) parse(b []byte) (*livekit.DataPacket, bool) {
 		switch f.number {
 		case fieldKind:
 			ok = f.isNumber && f.value <= 1
-			d.Kind = livekit.DataPacket_Kind(f.value) //nolint:staticcheck // deprecated, see reliable
+			d.Kind = livekit.DataPacket_Kind(
+				f.value) //nolint:staticcheck // deprecated, see reliable
 		case fieldSequence:
 			ok = f.isNumber && f.value < 1<<32
 			d.Sequence = uint32(f.value)
@@ -99,7 +104,8 @@ func (p *parser) value(f wireField) bool {
 
 func (p *parser) readUser(b []byte) bool {
 	u := &p.user
-	u.ParticipantSid, u.ParticipantIdentity, u.Payload, u.Topic = "", "", nil, nil //nolint:staticcheck // deprecated, see senderOf
+	u.ParticipantSid, u.ParticipantIdentity, u.Payload, u.Topic = "", "", nil,
+		nil //nolint:staticcheck // deprecated, see senderOf
 	var seen fieldSet
 	for len(b) > 0 {
 		f, rest, ok := nextField(b)
@@ -111,7 +117,8 @@ func (p *parser) readUser(b []byte) bool {
 		case 1:
 			u.ParticipantSid, ok = p.names.text(f) //nolint:staticcheck // deprecated, see senderOf
 		case 5:
-			u.ParticipantIdentity, ok = p.names.text(f) //nolint:staticcheck // deprecated, see senderOf
+			u.ParticipantIdentity, ok = p.names.text(
+				f) //nolint:staticcheck // deprecated, see senderOf
 		case 4:
 			p.topic, ok = p.names.text(f)
 			u.Topic = &p.topic
@@ -129,7 +136,8 @@ func (p *parser) readUser(b []byte) bool {
 
 func (p *parser) readChat(b []byte) bool {
 	c := &p.chat
-	c.Id, c.Message, c.Timestamp, c.EditTimestamp, c.Deleted, c.Generated = "", "", 0, nil, false, false
+	c.Id, c.Message, c.Timestamp, c.EditTimestamp, c.Deleted, c.Generated = "", "", 0, nil, false,
+		false
 	var seen fieldSet
 	for len(b) > 0 {
 		f, rest, ok := nextField(b)
@@ -221,7 +229,8 @@ func (f wireField) text() (string, bool) {
 	return string(f.bytes), true
 }
 
-// nextField takes the first field of b. ok is false also for the types that it leaves to proto.Unmarshal.
+// nextField takes the first field of b. ok is false also for the types that it leaves to
+// proto.Unmarshal.
 func nextField(b []byte) (f wireField, rest []byte, ok bool) {
 	tag, b, ok := varint(b)
 	if !ok || tag>>3 == 0 || tag>>3 > 31 {

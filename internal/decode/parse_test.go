@@ -15,15 +15,30 @@ import (
 
 // common are packets that the parser must read itself: for anything less, it would be of no use.
 func common() []*livekit.DataPacket {
-	user := &livekit.UserPacket{Payload: []byte("{\"a\":1}"), Topic: new("log"), ParticipantIdentity: "é", ParticipantSid: "PA_1"}
+	user := &livekit.UserPacket{
+		Payload: []byte("{\"a\":1}"), Topic: new("log"),
+		ParticipantIdentity: "é", ParticipantSid: "PA_1",
+	}
 	return []*livekit.DataPacket{
-		{ParticipantIdentity: "alice", ParticipantSid: "PA_1", Sequence: 1 << 31, Value: &livekit.DataPacket_User{User: user}},
-		{Kind: livekit.DataPacket_LOSSY, Value: &livekit.DataPacket_User{User: &livekit.UserPacket{Payload: []byte{0xff, 0}}}},
+		{
+			ParticipantIdentity: "alice", ParticipantSid: "PA_1", Sequence: 1 << 31,
+			Value: &livekit.DataPacket_User{User: user},
+		},
+		{
+			Kind:  livekit.DataPacket_LOSSY,
+			Value: &livekit.DataPacket_User{User: &livekit.UserPacket{Payload: []byte{0xff, 0}}},
+		},
 		{Value: &livekit.DataPacket_User{User: &livekit.UserPacket{}}},
 		{Value: &livekit.DataPacket_User{User: &livekit.UserPacket{Topic: new("")}}},
-		{Sequence: 300, Value: &livekit.DataPacket_ChatMessage{ChatMessage: &livekit.ChatMessage{Id: "c", Message: strings.Repeat("héllo ", 40), Timestamp: 1 << 50}}},
-		{Value: &livekit.DataPacket_StreamChunk{StreamChunk: &livekit.DataStream_Chunk{StreamId: "s", ChunkIndex: 1 << 40, Content: bytes.Repeat([]byte{0xfe}, 500)}}},
-		{ParticipantSid: "PA_2", Value: &livekit.DataPacket_StreamTrailer{StreamTrailer: &livekit.DataStream_Trailer{StreamId: "s", Reason: "error"}}},
+		{Sequence: 300, Value: &livekit.DataPacket_ChatMessage{ChatMessage: &livekit.ChatMessage{
+			Id: "c", Message: strings.Repeat("héllo ", 40), Timestamp: 1 << 50,
+		}}},
+		{Value: &livekit.DataPacket_StreamChunk{StreamChunk: &livekit.DataStream_Chunk{
+			StreamId: "s", ChunkIndex: 1 << 40, Content: bytes.Repeat([]byte{0xfe}, 500),
+		}}},
+		{ParticipantSid: "PA_2", Value: &livekit.DataPacket_StreamTrailer{
+			StreamTrailer: &livekit.DataStream_Trailer{StreamId: "s", Reason: "error"},
+		}},
 	}
 }
 
@@ -32,13 +47,31 @@ func rare() []*livekit.DataPacket {
 	return []*livekit.DataPacket{
 		{},
 		{Kind: 2, Value: &livekit.DataPacket_User{User: &livekit.UserPacket{Payload: []byte("x")}}},
-		{DestinationIdentities: []string{"bob", ""}, Value: &livekit.DataPacket_User{User: &livekit.UserPacket{Payload: []byte("x")}}},
-		{Value: &livekit.DataPacket_User{User: &livekit.UserPacket{Id: new("i"), StartTime: new(uint64(1)), Nonce: []byte{1}, DestinationSids: []string{"PA_3"}}}},
-		{Value: &livekit.DataPacket_ChatMessage{ChatMessage: &livekit.ChatMessage{Timestamp: -1, EditTimestamp: new(int64(5)), Deleted: true, Generated: true}}},
-		{Value: &livekit.DataPacket_StreamChunk{StreamChunk: &livekit.DataStream_Chunk{StreamId: "s", Version: -3, Iv: []byte{1}}}},
-		{Value: &livekit.DataPacket_StreamTrailer{StreamTrailer: &livekit.DataStream_Trailer{StreamId: "s", Attributes: map[string]string{"a": "b"}}}},
-		{Value: &livekit.DataPacket_StreamHeader{StreamHeader: &livekit.DataStream_Header{StreamId: "s", Topic: "t", TotalLength: new(uint64(3))}}},
-		{Value: &livekit.DataPacket_EncryptedPacket{EncryptedPacket: &livekit.EncryptedPacket{Iv: []byte{1}, EncryptedValue: []byte{2}}}},
+		{
+			DestinationIdentities: []string{"bob", ""},
+			Value: &livekit.DataPacket_User{
+				User: &livekit.UserPacket{Payload: []byte("x")}},
+		},
+		{Value: &livekit.DataPacket_User{User: &livekit.UserPacket{
+			Id:        new("i"),
+			StartTime: new(uint64(1)), Nonce: []byte{1}, DestinationSids: []string{"PA_3"},
+		}}},
+		{Value: &livekit.DataPacket_ChatMessage{ChatMessage: &livekit.ChatMessage{
+			Timestamp:     -1,
+			EditTimestamp: new(int64(5)), Deleted: true, Generated: true,
+		}}},
+		{Value: &livekit.DataPacket_StreamChunk{StreamChunk: &livekit.DataStream_Chunk{
+			StreamId: "s", Version: -3, Iv: []byte{1},
+		}}},
+		{Value: &livekit.DataPacket_StreamTrailer{StreamTrailer: &livekit.DataStream_Trailer{
+			StreamId: "s", Attributes: map[string]string{"a": "b"},
+		}}},
+		{Value: &livekit.DataPacket_StreamHeader{StreamHeader: &livekit.DataStream_Header{
+			StreamId: "s", Topic: "t", TotalLength: new(uint64(3)),
+		}}},
+		{Value: &livekit.DataPacket_EncryptedPacket{EncryptedPacket: &livekit.EncryptedPacket{
+			Iv: []byte{1}, EncryptedValue: []byte{2},
+		}}},
 		{Value: &livekit.DataPacket_RpcAck{RpcAck: &livekit.RpcAck{RequestId: "r"}}},
 	}
 }
@@ -96,7 +129,8 @@ func TestParser_Agrees(t *testing.T) {
 	for _, p := range rare() {
 		all = append(all, marshal(t, p))
 	}
-	// Each of them, each two of them one behind the other (fields and cases of the oneof that stand twice), cut and altered.
+	// Each of them, each two of them one behind the other (fields and cases of the oneof that stand
+	// twice), cut and altered.
 	rnd := rand.New(rand.NewPCG(1, 1))
 	for _, a := range all {
 		agree(t, d, a)
@@ -119,7 +153,8 @@ func TestParser_Agrees(t *testing.T) {
 func TestParser_NamesAreBounded(t *testing.T) {
 	var n names
 	for i := range 3 * maxNames {
-		if s, ok := n.text(wireField{bytes: []byte(strings.Repeat("x", i%300) + "é")}); !ok || len(s) != i%300+2 {
+		if s, ok := n.text(wireField{bytes: []byte(strings.Repeat("x", i%300) + "é")}); !ok ||
+			len(s) != i%300+2 {
 			t.Fatalf("%q", s)
 		}
 		b := []byte{byte(i), byte(i >> 8), 'x'}

@@ -9,8 +9,8 @@ import (
 type people struct {
 	members map[string]member // by sid, until gone returns it
 	here    map[string]int    // connections of each identity that are in the room
-	// leaving are the connections that left, in this order, for as long as their identity may come again;
-	// away has those of each identity that has not. replaced are those of which it has.
+	// leaving are the connections that left, in this order, for as long as their identity may come
+	// again; away has those of each identity that has not. replaced are those of which it has.
 	leaving, replaced []departure
 	away              map[string][]string
 }
@@ -72,7 +72,8 @@ func (p *people) gone(ns int64) (sid string, ok bool) {
 			*queue = q[1:]
 			d := q[0]
 			delete(p.members, d.sid)
-			if p.away[d.identity] = without(p.away[d.identity], d.sid); len(p.away[d.identity]) == 0 {
+			if p.away[d.identity] = without(p.away[d.identity],
+				d.sid); len(p.away[d.identity]) == 0 {
 				delete(p.away, d.identity)
 			}
 			return d.sid, true
@@ -88,15 +89,17 @@ func without(sids []string, sid string) []string {
 // streamKey names a stream across the connections of its sender.
 type streamKey struct{ identity, id string }
 
-// resume returns the stream that a packet of a later connection of its sender goes on with, and makes it that
-// connection's: a client that joins again after its connection failed goes on sending. nil: there is none.
+// resume returns the stream that a packet of a later connection of its sender goes on with, and
+// makes it that connection's: a client that joins again after its connection failed goes on
+// sending. nil: there is none.
 func (s *streams) resume(snd *sender, id string, p *packet) *stream {
 	identity, sid := p.sender()
 	if identity == "" || sid == "" {
 		return nil // nobody can tell whose it is
 	}
 	st := s.latest[streamKey{identity, id}]
-	if st == nil || st.sender.sid == "" || st.sender.order >= snd.order || !s.people.same(st.sender.sid, sid, identity) {
+	if st == nil || st.sender.sid == "" || st.sender.order >= snd.order ||
+		!s.people.same(st.sender.sid, sid, identity) {
 		return nil
 	}
 	old := st.sender
@@ -112,8 +115,9 @@ func (s *streams) resume(snd *sender, id string, p *packet) *stream {
 	return st
 }
 
-// same reports whether two connections, whose packets name one identity, are of one participant as far as
-// the record tells. The packets of an agent may name the participant on whose behalf it sends.
+// same reports whether two connections, whose packets name one identity, are of one participant as
+// far as the record tells. The packets of an agent may name the participant on whose behalf it
+// sends.
 func (p *people) same(a, b, identity string) bool {
 	told := func(sid string) string {
 		return cmp.Or(p.members[sid].identity, identity)

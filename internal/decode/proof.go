@@ -48,12 +48,14 @@ func (st *stream) problem(why string, by *end, numbers bool) string {
 // judge returns why a stream without holes may still not be complete; "" if it is proved to be. In
 // that case it adds to the line in what the sender departed from the protocol.
 //
-// If every packet of the sender from header to end is there, nothing is missing, whatever the header
-// announced and wherever the indexes begin. Otherwise the length has to prove that nothing is missing
-// before the first chunk and after the last. It cannot where chunks were rewritten: a later version
-// may be what is missing. No known sender announces a length and rewrites chunks, so a stream with a
-// length of which no rewritten chunk was seen has none.
-func (st *stream) judge(m *textegress.Message, by *end, numbers bool, content *Content) (string, error) {
+// If every packet of the sender from header to end is there, nothing is missing, whatever the
+// header announced and wherever the indexes begin. Otherwise the length has to prove that nothing
+// is missing before the first chunk and after the last. It cannot where chunks were rewritten: a
+// later version may be what is missing. No known sender announces a length and rewrites chunks, so
+// a stream with a length of which no rewritten chunk was seen has none.
+func (st *stream) judge(m *textegress.Message, by *end, numbers bool, content *Content) (string,
+	error,
+) {
 	total := st.header.GetTotalLength() // many write 0 where they do not know it
 	differs := total != 0 && uint64(content.Size) != total
 	text := m.Kind == textegress.KindTextStream

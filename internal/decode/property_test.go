@@ -69,8 +69,8 @@ func (r *room) content() []byte {
 	return b
 }
 
-// total is the length that the header announces. A sender without numbers counts bytes: else what is missing at the end
-// could make up for the difference, and nothing would tell.
+// total is the length that the header announces. A sender without numbers counts bytes: else what
+// is missing at the end could make up for the difference, and nothing would tell.
 func (r *room) total(h *livekit.DataStream_Header, content []byte) uint64 {
 	if h.GetTextHeader() != nil && r.n.sequenced {
 		switch r.c.below(4) {
@@ -90,11 +90,18 @@ func (r *room) stream(sender int, id string) {
 	nth := len(r.sent)
 	content := r.content()
 	wire := content
-	h := &livekit.DataStream_Header{StreamId: id, Topic: "t", Attributes: map[string]string{"nth": strconv.Itoa(nth)}}
+	h := &livekit.DataStream_Header{
+		StreamId: id, Topic: "t",
+		Attributes: map[string]string{"nth": strconv.Itoa(nth)},
+	}
 	if r.c.below(2) == 0 {
-		h.ContentHeader = &livekit.DataStream_Header_TextHeader{TextHeader: &livekit.DataStream_TextHeader{}}
+		h.ContentHeader = &livekit.DataStream_Header_TextHeader{
+			TextHeader: &livekit.DataStream_TextHeader{},
+		}
 	} else {
-		h.ContentHeader = &livekit.DataStream_Header_ByteHeader{ByteHeader: &livekit.DataStream_ByteHeader{Name: "f"}}
+		h.ContentHeader = &livekit.DataStream_Header_ByteHeader{
+			ByteHeader: &livekit.DataStream_ByteHeader{Name: "f"},
+		}
 	}
 	announced := r.c.below(2) == 0
 	if r.c.below(4) == 0 {
@@ -110,7 +117,8 @@ func (r *room) stream(sender int, id string) {
 	first := uint64(r.c.below(2)) // old clients count from 1
 	for rest := wire; len(rest) > 0; {
 		n := min(1+r.c.below(6), len(rest))
-		chunks = append(chunks, &livekit.DataStream_Chunk{StreamId: id, ChunkIndex: first + uint64(len(chunks)), Content: rest[:n]})
+		chunks = append(chunks, &livekit.DataStream_Chunk{StreamId: id, ChunkIndex: first +
+			uint64(len(chunks)), Content: rest[:n]})
 		rest = rest[n:]
 	}
 	rewrites := !announced && r.c.below(3) == 0 && len(chunks) > 0
@@ -134,7 +142,9 @@ func (r *room) stream(sender int, id string) {
 	for _, c := range chunks {
 		add(&livekit.DataPacket{Value: &livekit.DataPacket_StreamChunk{StreamChunk: c}})
 	}
-	add(&livekit.DataPacket{Value: &livekit.DataPacket_StreamTrailer{StreamTrailer: &livekit.DataStream_Trailer{StreamId: id}}})
+	add(&livekit.DataPacket{Value: &livekit.DataPacket_StreamTrailer{
+		StreamTrailer: &livekit.DataStream_Trailer{StreamId: id},
+	}})
 	r.sent = append(r.sent, sentStream{content: content})
 }
 
@@ -236,12 +246,16 @@ func (r *room) arrive(t testing.TB) []spool.Frame {
 
 // play makes a room, and checks what the decoder says of its streams.
 func play(t testing.TB, c choices, n network) {
-	r := &room{c: c, n: n, queue: make([][]*livekit.DataPacket, 1+c.below(2)), owner: map[*livekit.DataPacket]int{}}
+	r := &room{
+		c: c, n: n, queue: make([][]*livekit.DataPacket, 1+c.below(2)),
+		owner: map[*livekit.DataPacket]int{},
+	}
 	for sender := range r.queue {
 		for i := range 1 + c.below(3) {
 			from := len(r.queue[sender])
 			id := fmt.Sprint("s", i) // both senders use the same ids
-			// A stream id is unique. Where packets have numbers, or keep their order, that is not even needed.
+			// A stream id is unique. Where packets have numbers, or keep their order, that is not
+			// even needed.
 			again := i > 0 && (n.sequenced || !n.reorders) && !n.rejoins && c.below(3) == 0
 			if again {
 				id = fmt.Sprint("s", i-1)
@@ -272,7 +286,8 @@ func play(t testing.TB, c choices, n network) {
 			t.Fatalf("a complete stream without its header: %+v", l.Stream)
 		}
 		if !bytes.Equal(l.Payload(), r.sent[nth].content) {
-			t.Fatalf("stream %d is said to be complete with %q, sent was %q; %+v, network %+v", nth, l.Payload(), r.sent[nth].content, l.Stream, n)
+			t.Fatalf("stream %d is said to be complete with %q, sent was %q; %+v, network %+v", nth,
+				l.Payload(), r.sent[nth].content, l.Stream, n)
 		}
 		if l.Identity == "" || strings.TrimSuffix(l.ParticipantSID, "-") != "PA_"+l.Identity[1:] {
 			t.Fatalf("sender %q, %q", l.Identity, l.ParticipantSID)
@@ -292,12 +307,15 @@ func play(t testing.TB, c choices, n network) {
 	}
 }
 
-// TestNeverWrongAndComplete: whatever is lost, repeated or comes in another order, a stream that is said to be complete is
-// exactly what was sent; and one of which everything came is complete.
+// TestNeverWrongAndComplete: whatever is lost, repeated or comes in another order, a stream that is
+// said to be complete is exactly what was sent; and one of which everything came is complete.
 func TestNeverWrongAndComplete(t *testing.T) {
 	const rounds = 300
 	for i := range 32 {
-		n := network{sequenced: i&1 == 0, loses: i&2 != 0, repeats: i&4 != 0, reorders: i&8 != 0, rejoins: i&16 != 0}
+		n := network{
+			sequenced: i&1 == 0, loses: i&2 != 0, repeats: i&4 != 0, reorders: i&8 != 0,
+			rejoins: i&16 != 0,
+		}
 		t.Run(fmt.Sprintf("%+v", n), func(t *testing.T) {
 			for seed := range uint64(rounds) {
 				play(t, random{rand.New(rand.NewPCG(seed, uint64(i)))}, n)
@@ -312,17 +330,27 @@ func FuzzStreams(f *testing.F) {
 		f.Add(i, []byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 250, 240, 230, 1, 1, 1, 0, 0, 0, 99})
 	}
 	f.Fuzz(func(t *testing.T, n uint8, b []byte) {
-		play(t, &script{b}, network{sequenced: n&1 == 0, loses: n&2 != 0, repeats: n&4 != 0, reorders: n&8 != 0, rejoins: n&16 != 0})
+		play(t, &script{b}, network{
+			sequenced: n&1 == 0, loses: n&2 != 0, repeats: n&4 != 0,
+			reorders: n&8 != 0, rejoins: n&16 != 0,
+		})
 	})
 }
 
-// FuzzFrames feeds whole recordings of any bytes: no panic, no error, no line that cannot be encoded.
+// FuzzFrames feeds whole recordings of any bytes: no panic, no error, no line that cannot be
+// encoded.
 func FuzzFrames(f *testing.F) {
 	var seed []byte
 	for _, p := range []*livekit.DataPacket{
-		{Value: &livekit.DataPacket_StreamHeader{StreamHeader: &livekit.DataStream_Header{StreamId: "a", TotalLength: new(uint64(1))}}},
-		{Value: &livekit.DataPacket_StreamChunk{StreamChunk: &livekit.DataStream_Chunk{StreamId: "a", ChunkIndex: 1 << 63, Content: []byte("x")}}},
-		{Value: &livekit.DataPacket_StreamTrailer{StreamTrailer: &livekit.DataStream_Trailer{StreamId: "a"}}},
+		{Value: &livekit.DataPacket_StreamHeader{StreamHeader: &livekit.DataStream_Header{
+			StreamId: "a", TotalLength: new(uint64(1)),
+		}}},
+		{Value: &livekit.DataPacket_StreamChunk{StreamChunk: &livekit.DataStream_Chunk{
+			StreamId: "a", ChunkIndex: 1 << 63, Content: []byte("x"),
+		}}},
+		{Value: &livekit.DataPacket_StreamTrailer{StreamTrailer: &livekit.DataStream_Trailer{
+			StreamId: "a",
+		}}},
 	} {
 		b := frame(f, 1, p).Payload
 		seed = append(append(seed, byte(len(b))), b...)
@@ -332,14 +360,24 @@ func FuzzFrames(f *testing.F) {
 		var frames []spool.Frame
 		for len(b) > 0 {
 			n := min(int(b[0]), len(b)-1)
-			fr := spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelReliable, UnixNS: at, Payload: b[1 : 1+n]}
+			fr := spool.Frame{
+				Type: spool.FramePacket, Channel: spool.ChannelReliable, UnixNS: at,
+				Payload: b[1 : 1+n],
+			}
 			if n == 0 {
-				fr = spool.Frame{Type: spool.FrameEvent, Payload: []byte(`{"kind":"participant_left","participant_sid":"PA_1"}`)}
+				fr = spool.Frame{
+					Type:    spool.FrameEvent,
+					Payload: []byte(`{"kind":"participant_left","participant_sid":"PA_1"}`),
+				}
 			}
 			frames, b = append(frames, fr), b[1+n:]
 		}
-		for _, l := range lines(t, decode.Options{Limits: decode.Limits{Memory: 8 << 10, Inline: 10, Inflate: 1000}}, frames...) {
-			if l.Stream != nil && l.Kind != textegress.KindTextStream && l.Kind != textegress.KindByteStream {
+		for _, l := range lines(t, decode.Options{Limits: decode.Limits{
+			Memory: 8 << 10, Inline: 10,
+			Inflate: 1000,
+		}}, frames...) {
+			if l.Stream != nil && l.Kind != textegress.KindTextStream &&
+				l.Kind != textegress.KindByteStream {
 				t.Fatalf("a stream of kind %s", l.Kind)
 			}
 			if _, err := l.AppendJSON(nil); err != nil {
@@ -349,9 +387,10 @@ func FuzzFrames(f *testing.F) {
 	})
 }
 
-// TestEveryLossOfEveryText goes over all short texts, in both units of length, counted from 0 and from 1, over everything
-// that can be lost of them, and over every place where the sender may join again: what is said to be complete is the text.
-// Without a loss it is complete, but where the sender joined again and its units cannot be told apart.
+// TestEveryLossOfEveryText goes over all short texts, in both units of length, counted from 0 and
+// from 1, over everything that can be lost of them, and over every place where the sender may join
+// again: what is said to be complete is the text. Without a loss it is complete, but where the
+// sender joined again and its units cannot be told apart.
 func TestEveryLossOfEveryText(t *testing.T) {
 	texts := []string{""}
 	for i := 0; utf8.RuneCountInString(texts[i]) < 3; i++ {

@@ -19,10 +19,11 @@ type stream struct {
 	order  uint64 // in which streams were opened
 	active uint64 // when the last packet came, in packets
 
-	duplicate     bool                       // the first packet may be another one once more
-	header        *livekit.DataStream_Header // nil: it has not come
-	headerSum     headerSum
-	headerSeq     uint32 // as its sender's present connection counts; 0 also: sent over an earlier one
+	duplicate bool                       // the first packet may be another one once more
+	header    *livekit.DataStream_Header // nil: it has not come
+	headerSum headerSum
+	// as its sender's present connection counts; 0 also: sent over an earlier one
+	headerSeq     uint32
 	sequence      uint32 // the header's
 	startedNS     int64  // the first packet's, as the next ones
 	identity, sid string
@@ -33,7 +34,8 @@ type stream struct {
 	continuedBy   []string // the sids of its sender's later connections
 
 	rec record
-	// dense are the chunks base, base+1, …; sparse all others. Chunks come in order, so that sparse is almost always empty.
+	// dense are the chunks base, base+1, …; sparse all others. Chunks come in order, so that sparse
+	// is almost always empty.
 	dense  []chunk
 	base   uint64
 	sparse map[uint64]chunk
@@ -193,7 +195,8 @@ func (s *stream) chunks() [][]chunk {
 	return [][]chunk{below, s.dense, above}
 }
 
-// prefix returns the chunks from the first one up to the first one that is missing. first is the index of the first one.
+// prefix returns the chunks from the first one up to the first one that is missing. first is the
+// index of the first one.
 func (s *stream) prefix(first uint64) [][]chunk {
 	switch {
 	case s.low == first && s.holes() == 0:
@@ -206,7 +209,8 @@ func (s *stream) prefix(first uint64) [][]chunk {
 
 // cost is what the stream occupies in memory, about.
 func (s *stream) cost() int64 {
-	n := 1024 + len(s.id) + cap(s.rec.head) + 4*cap(s.rec.blocks) + 16*cap(s.dense) + 64*len(s.sparse) + 64*len(s.continuedBy)
+	n := 1024 + len(s.id) + cap(s.rec.head) + 4*cap(s.rec.blocks) + 16*cap(s.dense) +
+		64*len(s.sparse) + 64*len(s.continuedBy)
 	if s.header != nil {
 		n += 2 * proto.Size(s.header)
 	}

@@ -13,16 +13,17 @@ import (
 )
 
 const (
-	// leaveGrace is how long after the news that a participant has left, or has come again, a packet of the earlier connection
-	// may still come: news and data come over different connections.
+	// leaveGrace is how long after the news that a participant has left, or has come again, a
+	// packet of the earlier connection may still come: news and data come over different
+	// connections.
 	leaveGrace = 5e9
-	// returnGrace is how long after they left a participant may come again and go on with a stream. LiveKit's SDKs try for
-	// less than a minute.
+	// returnGrace is how long after they left a participant may come again and go on with a stream.
+	// LiveKit's SDKs try for less than a minute.
 	returnGrace = 60e9
 )
 
-// remembered is how many of the streams that ended last are known of each sender, so that their late packets are not taken
-// for the beginning of another one.
+// remembered is how many of the streams that ended last are known of each sender, so that their
+// late packets are not taken for the beginning of another one.
 const remembered = 64
 
 // streams puts the streams of all senders together.
@@ -43,7 +44,10 @@ type streams struct {
 }
 
 func newStreams(l Limits, open func() (Scratch, error)) streams {
-	return streams{limits: l, store: store{open: open}, senders: map[senderKey]*sender{}, latest: map[streamKey]*stream{}, people: newPeople()}
+	return streams{
+		limits: l, store: store{open: open}, senders: map[senderKey]*sender{},
+		latest: map[streamKey]*stream{}, people: newPeople(),
+	}
 }
 
 // senderKey tells senders apart: by the participant sid or, where there is none, by the identity.
@@ -54,8 +58,8 @@ type sender struct {
 	order  uint64
 	open   map[string]*stream
 	memory int64
-	// The sequence numbers first to last have all been seen. No packet of the sender is missing between them, on whatever
-	// stream.
+	// The sequence numbers first to last have all been seen. No packet of the sender is missing
+	// between them, on whatever stream.
 	first, last uint32
 	ended       []ended // a ring
 	next        int
@@ -151,7 +155,8 @@ func (s *streams) passed(f spool.Frame, emit func(*Line) error) error {
 // now returns the time of a frame by the clock of the first frame.
 func (s *streams) now(f spool.Frame) int64 { return f.UnixNS - s.shift }
 
-// stepped takes note that the recorder's clock was set. In a merged recording, times are by several clocks anyway.
+// stepped takes note that the recorder's clock was set. In a merged recording, times are by several
+// clocks anyway.
 func (s *streams) stepped(e *textegress.Event) {
 	if e != nil && e.EgressID == "" {
 		s.shift += e.OffsetNS
@@ -227,9 +232,11 @@ func (s *streams) packet(p *packet, emit func(*Line) error) error {
 func (s *streams) begin(snd *sender, id string, p *packet) *stream {
 	s.orders++
 	st := &stream{
-		sender: snd, id: id, order: s.orders, rec: record{store: &s.store}, startedNS: p.frame.UnixNS,
-		duplicate: p.frame.PossibleDuplicate,
-		reliable:  reliable(p.DataPacket, p.frame.Channel), destinations: p.GetDestinationIdentities(), encryption: p.encryption,
+		sender: snd, id: id, order: s.orders, rec: record{store: &s.store},
+		startedNS:    p.frame.UnixNS,
+		duplicate:    p.frame.PossibleDuplicate,
+		reliable:     reliable(p.DataPacket, p.frame.Channel),
+		destinations: p.GetDestinationIdentities(), encryption: p.encryption,
 	}
 	st.identity, st.sid = p.sender()
 	snd.open[id] = st
@@ -247,7 +254,9 @@ func (s *streams) charge(st *stream) {
 	st.active = s.packets
 }
 
-func (s *streams) header(snd *sender, p *packet, h *livekit.DataStream_Header, emit func(*Line) error) error {
+func (s *streams) header(snd *sender, p *packet, h *livekit.DataStream_Header,
+	emit func(*Line) error,
+) error {
 	id, sum, seq := h.GetStreamId(), sumOf(h), p.seq()
 	st := snd.open[id]
 	reused := false
@@ -255,7 +264,8 @@ func (s *streams) header(snd *sender, p *packet, h *livekit.DataStream_Header, e
 	case st != nil && st.header != nil && st.headerSum == sum && st.headerSeq == seq:
 		st.ignored++
 		return nil
-	case st != nil && st.header != nil && seq != 0 && seq < st.headerSeq, e != nil && seq != 0 && seq <= e.lastSeq:
+	case st != nil && st.header != nil && seq != 0 && seq < st.headerSeq, e != nil && seq != 0 &&
+		seq <= e.lastSeq:
 		s.late++ // that of an earlier stream
 		return nil
 	case st != nil && st.header != nil:
@@ -295,13 +305,15 @@ func (s *streams) header(snd *sender, p *packet, h *livekit.DataStream_Header, e
 	return nil
 }
 
-// isLate reports whether a packet with a stream id that is not open belongs to a stream that has ended.
+// isLate reports whether a packet with a stream id that is not open belongs to a stream that has
+// ended.
 func (snd *sender) isLate(id string, seq uint32) bool {
 	e := snd.find(id)
 	return e != nil && (e.cut || seq == 0 || seq <= e.lastSeq)
 }
 
-// belongs reports whether a chunk or trailer can be part of the stream, and takes note of what speaks against it.
+// belongs reports whether a chunk or trailer can be part of the stream, and takes note of what
+// speaks against it.
 func (st *stream) belongs(p *packet) bool {
 	if st.header != nil {
 		if p.seq() != 0 && p.seq() < st.headerSeq {
@@ -338,7 +350,9 @@ func (s *streams) chunk(snd *sender, p *packet, c *livekit.DataStream_Chunk) err
 	return err
 }
 
-func (s *streams) trailer(snd *sender, p *packet, t *livekit.DataStream_Trailer, emit func(*Line) error) error {
+func (s *streams) trailer(snd *sender, p *packet, t *livekit.DataStream_Trailer,
+	emit func(*Line) error,
+) error {
 	id := t.GetStreamId()
 	st := snd.open[id]
 	if st == nil {
@@ -358,13 +372,14 @@ func (s *streams) trailer(snd *sender, p *packet, t *livekit.DataStream_Trailer,
 	return s.finish(st, "", &end{trailer: t, seq: p.seq()}, emit)
 }
 
-// relieve ends streams of those who occupy most until an eighth of the memory is free, so that it is not done for every
-// packet.
+// relieve ends streams of those who occupy most until an eighth of the memory is free, so that it
+// is not done for every packet.
 func (s *streams) relieve(emit func(*Line) error) error {
 	for s.memory > s.limits.Memory/8*7 {
 		var most *sender
 		for _, snd := range s.senders {
-			if len(snd.open) > 0 && (most == nil || snd.memory > most.memory || snd.memory == most.memory && snd.order < most.order) {
+			if len(snd.open) > 0 && (most == nil || snd.memory > most.memory ||
+				snd.memory == most.memory && snd.order < most.order) {
 				most = snd
 			}
 		}
@@ -376,7 +391,8 @@ func (s *streams) relieve(emit func(*Line) error) error {
 			open = append(open, st)
 		}
 		slices.SortFunc(open, func(a, b *stream) int {
-			return cmp.Or(-cmp.Compare(a.memory, b.memory), cmp.Compare(a.active, b.active), cmp.Compare(a.order, b.order))
+			return cmp.Or(-cmp.Compare(a.memory, b.memory), cmp.Compare(a.active, b.active),
+				cmp.Compare(a.order, b.order))
 		})
 		for _, st := range open {
 			if s.memory <= s.limits.Memory/8*7 {

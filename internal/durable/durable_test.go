@@ -29,7 +29,8 @@ func TestWriteFileOnce(t *testing.T) {
 		{"the same again", "one", nil},
 		{"other bytes", "two", fs.ErrExist},
 	} {
-		if err := durable.WriteFileOnce(durable.OS{}, "test", path, []byte(tt.data)); !errors.Is(err, tt.want) {
+		if err := durable.WriteFileOnce(durable.OS{}, "test", path,
+			[]byte(tt.data)); !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
@@ -83,7 +84,8 @@ func TestWriteFileOnce_Faults(t *testing.T) {
 				}
 				return 0, nil
 			}}
-			if err := durable.WriteFileOnce(f, "test", "/f", []byte("content")); !errors.Is(err, syscall.ENOSPC) {
+			if err := durable.WriteFileOnce(f, "test", "/f", []byte("content")); !errors.Is(err,
+				syscall.ENOSPC) {
 				t.Fatal(err)
 			}
 			f.Hook = nil
@@ -209,7 +211,8 @@ func TestOS_AllocateTakesTheBlocks(t *testing.T) {
 		t.Fatal(err)
 	}
 	if st, ok := fi.Sys().(*syscall.Stat_t); ok && st.Blocks*512 < size {
-		t.Errorf("%d bytes are on the disk, want %d: removing the file would not free them", st.Blocks*512, size)
+		t.Errorf("%d bytes are on the disk, want %d: removing the file would not free them",
+			st.Blocks*512, size)
 	}
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
@@ -221,7 +224,8 @@ func TestOS_Space(t *testing.T) {
 	if err != nil || s.Free == 0 || s.Total < s.Free {
 		t.Errorf("%+v, %v", s, err)
 	}
-	if _, err := (durable.OS{}).Space("test", filepath.Join(t.TempDir(), "missing")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := (durable.OS{}).Space("test", filepath.Join(t.TempDir(), "missing")); !errors.Is(
+		err, fs.ErrNotExist) {
 		t.Errorf("of a missing directory: %v", err)
 	}
 }
@@ -279,7 +283,8 @@ func TestOS_StartSync(t *testing.T) {
 	}
 }
 
-// TestRegularFilesOnly: what has the name of a file and is none is neither waited for nor read without end.
+// TestRegularFilesOnly: what has the name of a file and is none is neither waited for nor read
+// without end.
 func TestRegularFilesOnly(t *testing.T) {
 	for kind, make := range map[string]func(path string) error{
 		"pipe":      func(path string) error { return syscall.Mkfifo(path, 0o600) },
@@ -294,7 +299,8 @@ func TestRegularFilesOnly(t *testing.T) {
 			if _, err := (durable.OS{}).Open("test", path); !errors.Is(err, durable.ErrNotRegular) {
 				t.Errorf("Open: %v", err)
 			}
-			if _, err := (durable.OS{}).ReadFile("test", path); !errors.Is(err, durable.ErrNotRegular) {
+			if _, err := (durable.OS{}).ReadFile("test", path); !errors.Is(err,
+				durable.ErrNotRegular) {
 				t.Errorf("ReadFile: %v", err)
 			}
 			if _, err := (durable.OS{}).OpenWrite("test", path); err == nil {
@@ -309,7 +315,8 @@ func TestRegularFilesOnly(t *testing.T) {
 	if err := os.Truncate(huge, 1<<40); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (durable.OS{}).ReadFile("test", huge); err == nil || !strings.Contains(err.Error(), "more than") {
+	if _, err := (durable.OS{}).ReadFile("test", huge); err == nil ||
+		!strings.Contains(err.Error(), "more than") {
 		t.Errorf("a state file of a terabyte: %v", err)
 	}
 }

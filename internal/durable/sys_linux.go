@@ -21,7 +21,10 @@ func startSync(f *os.File) error {
 	err := onFD(f, "sync_file_range", func(fd int) error {
 		return unix.SyncFileRange(fd, 0, 0, unix.SYNC_FILE_RANGE_WRITE)
 	})
-	for _, harmless := range []error{unix.ENOMEM, unix.ENOSYS, unix.EINVAL, unix.ESPIPE, unix.EPERM} {
+	for _, harmless := range []error{
+		unix.ENOMEM, unix.ENOSYS, unix.EINVAL, unix.ESPIPE,
+		unix.EPERM,
+	} {
 		if errors.Is(err, harmless) {
 			return nil
 		}
@@ -65,7 +68,8 @@ func onFD(f *os.File, op string, call func(fd int) error) error {
 var mayTakeReserved = sync.OnceValue(func() bool {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData // the version has 64 bits
-	if err := unix.Capget(&header, &data[0]); err == nil && data[0].Effective&(1<<unix.CAP_SYS_RESOURCE) != 0 {
+	if err := unix.Capget(&header, &data[0]); err == nil &&
+		data[0].Effective&(1<<unix.CAP_SYS_RESOURCE) != 0 {
 		return true
 	}
 	uids, err := os.ReadFile("/proc/self/uid_map") // "inside outside count"
@@ -91,6 +95,9 @@ func space(name string) (Space, error) {
 			free = st.Bfree
 		}
 		block := uint64(st.Bsize) // the unit of the counts on Linux
-		return Space{Free: free * block, Total: st.Blocks * block, FreeFiles: st.Ffree, Files: st.Files}, nil
+		return Space{
+			Free: free * block, Total: st.Blocks * block, FreeFiles: st.Ffree,
+			Files: st.Files,
+		}, nil
 	}
 }

@@ -9,14 +9,17 @@ import (
 	"github.com/syncflow/textegress"
 )
 
-// DisagreementError says that a manifest and the files in raw/ are not of one recording. It names the keys that differ.
+// DisagreementError says that a manifest and the files in raw/ are not of one recording. It names
+// the keys that differ.
 type DisagreementError struct{ Keys []string }
 
 func (e *DisagreementError) Error() string {
-	return "manifest.json is not of the recording in raw/: they differ in " + strings.Join(e.Keys, ", ")
+	return "manifest.json is not of the recording in raw/: they differ in " + strings.Join(e.Keys,
+		", ")
 }
 
-// agree compares what the manifest says the recording is with the files in raw/, of which it is a copy.
+// agree compares what the manifest says the recording is with the files in raw/, of which it is a
+// copy.
 func (d *delivered) agree(m textegress.Manifest) error {
 	i, s := d.info, d.sealed
 	var differ []string

@@ -23,7 +23,8 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// numbered makes a sealed recording of 100 messages in several segments, and returns what was sealed.
+// numbered makes a sealed recording of 100 messages in several segments, and returns what was
+// sealed.
 func numbered(t *testing.T) (*spool.Recording, []spool.SegmentInfo) {
 	t.Helper()
 	r := newRecording(t, tempSpool(t), spool.Info{}, spool.Options{SegmentSize: 1024})
@@ -47,8 +48,9 @@ func fsOf(objects map[string][]byte) fstest.MapFS {
 	return fsys
 }
 
-// TestDamageAfterSealing: whatever became of the segments after the recording was sealed is stated, also at its end, where no
-// later frame tells; and whoever derives it from what was delivered finds the same.
+// TestDamageAfterSealing: whatever became of the segments after the recording was sealed is stated,
+// also at its end, where no later frame tells; and whoever derives it from what was delivered finds
+// the same.
 func TestDamageAfterSealing(t *testing.T) {
 	type damage struct {
 		ranges, missing int64
@@ -64,66 +66,101 @@ func TestDamageAfterSealing(t *testing.T) {
 		}
 		return n
 	}
-	for name, do := range map[string]func(t *testing.T, rec *spool.Recording, segs []spool.SegmentInfo) (damage, error){
+	for name, do := range map[string]func(t *testing.T, rec *spool.Recording,
+		segs []spool.SegmentInfo) (damage, error){
 		"nothing": func(*testing.T, *spool.Recording, []spool.SegmentInfo) (damage, error) {
 			return damage{tail: left}, nil
 		},
-		"the last segment is gone": func(_ *testing.T, rec *spool.Recording, segs []spool.SegmentInfo) (damage, error) {
+		"the last segment is gone": func(_ *testing.T, rec *spool.Recording,
+			segs []spool.SegmentInfo,
+		) (damage, error) {
 			last := segs[len(segs)-1]
 			return damage{1, last.Frames, unproved}, os.Remove(filepath.Join(rec.Dir(), last.Name))
 		},
-		"the last two are gone": func(_ *testing.T, rec *spool.Recording, segs []spool.SegmentInfo) (damage, error) {
+		"the last two are gone": func(_ *testing.T, rec *spool.Recording,
+			segs []spool.SegmentInfo,
+		) (damage, error) {
 			two := segs[len(segs)-2:]
-			return damage{1, frames(two...), unproved}, errors.Join(os.Remove(filepath.Join(rec.Dir(), two[0].Name)), os.Remove(filepath.Join(rec.Dir(), two[1].Name)))
+			return damage{1, frames(two...), unproved},
+				errors.Join(os.Remove(filepath.Join(rec.Dir(), two[0].Name)),
+					os.Remove(filepath.Join(rec.Dir(), two[1].Name)))
 		},
-		"all are gone": func(_ *testing.T, rec *spool.Recording, segs []spool.SegmentInfo) (damage, error) {
+		"all are gone": func(_ *testing.T, rec *spool.Recording, segs []spool.SegmentInfo) (damage,
+			error,
+		) {
 			var err error
 			for _, s := range segs {
 				err = errors.Join(err, os.Remove(filepath.Join(rec.Dir(), s.Name)))
 			}
 			return damage{1, frames(segs...), unproved}, err
 		},
-		"the last one is cut to its header": func(_ *testing.T, rec *spool.Recording, segs []spool.SegmentInfo) (damage, error) {
+		"the last one is cut to its header": func(_ *testing.T, rec *spool.Recording,
+			segs []spool.SegmentInfo,
+		) (damage, error) {
 			last := segs[len(segs)-1]
 			return damage{1, last.Frames, unproved}, cut(rec, last, 96)
 		},
-		"the last one is cut to nothing": func(_ *testing.T, rec *spool.Recording, segs []spool.SegmentInfo) (damage, error) {
+		"the last one is cut to nothing": func(_ *testing.T, rec *spool.Recording,
+			segs []spool.SegmentInfo,
+		) (damage, error) {
 			last := segs[len(segs)-1]
 			return damage{1, last.Frames, unproved}, cut(rec, last, 0)
 		},
-		"the last one is cut within its last frame": func(_ *testing.T, rec *spool.Recording, segs []spool.SegmentInfo) (damage, error) {
+		"the last one is cut within its last frame": func(_ *testing.T, rec *spool.Recording,
+			segs []spool.SegmentInfo,
+		) (damage, error) {
 			last := segs[len(segs)-1]
 			return damage{1, 1, unproved}, cut(rec, last, last.Size-3)
 		},
-		"both headers of the last one are gone": func(_ *testing.T, rec *spool.Recording, segs []spool.SegmentInfo) (damage, error) {
+		"both headers of the last one are gone": func(_ *testing.T, rec *spool.Recording,
+			segs []spool.SegmentInfo,
+		) (damage, error) {
 			last := segs[len(segs)-1]
 			name := filepath.Join(rec.Dir(), last.Name)
 			b, err := os.ReadFile(name)
 			clear(b[:90])
 			return damage{1, last.Frames, unproved}, errors.Join(err, os.WriteFile(name, b, 0o600))
 		},
-		"one in the middle is gone": func(_ *testing.T, rec *spool.Recording, segs []spool.SegmentInfo) (damage, error) {
-			return damage{1, segs[1].Frames, left}, os.Remove(filepath.Join(rec.Dir(), segs[1].Name))
+		"one in the middle is gone": func(_ *testing.T, rec *spool.Recording,
+			segs []spool.SegmentInfo,
+		) (damage, error) {
+			return damage{1, segs[1].Frames, left},
+				os.Remove(filepath.Join(rec.Dir(), segs[1].Name))
 		},
-		"one in the middle is a pipe": func(_ *testing.T, rec *spool.Recording, segs []spool.SegmentInfo) (damage, error) {
+		"one in the middle is a pipe": func(_ *testing.T, rec *spool.Recording,
+			segs []spool.SegmentInfo,
+		) (damage, error) {
 			name := filepath.Join(rec.Dir(), segs[1].Name)
-			return damage{1, segs[1].Frames, left}, errors.Join(os.Remove(name), syscall.Mkfifo(name, 0o600))
+			return damage{1, segs[1].Frames, left},
+				errors.Join(os.Remove(name), syscall.Mkfifo(name, 0o600))
 		},
-		"one in the middle is cut to its header": func(_ *testing.T, rec *spool.Recording, segs []spool.SegmentInfo) (damage, error) {
+		"one in the middle is cut to its header": func(_ *testing.T, rec *spool.Recording,
+			segs []spool.SegmentInfo,
+		) (damage, error) {
 			return damage{1, segs[1].Frames, left}, cut(rec, segs[1], 96)
 		},
-		"the first one is gone": func(_ *testing.T, rec *spool.Recording, segs []spool.SegmentInfo) (damage, error) {
-			return damage{1, segs[0].Frames, left}, os.Remove(filepath.Join(rec.Dir(), segs[0].Name))
+		"the first one is gone": func(_ *testing.T, rec *spool.Recording,
+			segs []spool.SegmentInfo,
+		) (damage, error) {
+			return damage{1, segs[0].Frames, left},
+				os.Remove(filepath.Join(rec.Dir(), segs[0].Name))
 		},
-		"the first one is another, of the same frames": func(t *testing.T, rec *spool.Recording, segs []spool.SegmentInfo) (damage, error) {
+		"the first one is another, of the same frames": func(t *testing.T, rec *spool.Recording,
+			segs []spool.SegmentInfo,
+		) (damage, error) {
 			return damage{1, 0, left}, rewrite(t, rec, segs[0].Name, 0)
 		},
-		"the last one has more frames": func(t *testing.T, rec *spool.Recording, segs []spool.SegmentInfo) (damage, error) {
+		"the last one has more frames": func(t *testing.T, rec *spool.Recording,
+			segs []spool.SegmentInfo,
+		) (damage, error) {
 			return damage{1, 0, unproved}, rewrite(t, rec, segs[len(segs)-1].Name, 2)
 		},
-		"there is one more": func(_ *testing.T, rec *spool.Recording, segs []spool.SegmentInfo) (damage, error) {
+		"there is one more": func(_ *testing.T, rec *spool.Recording,
+			segs []spool.SegmentInfo,
+		) (damage, error) {
 			b, err := os.ReadFile(filepath.Join(rec.Dir(), segs[0].Name))
-			return damage{1, 0, unproved}, errors.Join(err, os.WriteFile(filepath.Join(rec.Dir(), spool.SegmentName(99)), b, 0o600))
+			return damage{1, 0, unproved}, errors.Join(err,
+				os.WriteFile(filepath.Join(rec.Dir(), spool.SegmentName(99)), b, 0o600))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -139,7 +176,8 @@ func TestDamageAfterSealing(t *testing.T) {
 				t.Errorf("stated are %+v, want %+v", got, want)
 			}
 			for _, conn := range c.Connections {
-				if conn.ParticipantSID == "PA_1" && want.ranges > 0 && want.tail == unproved && conn.Tail != unproved {
+				if conn.ParticipantSID == "PA_1" && want.ranges > 0 && want.tail == unproved &&
+					conn.Tail != unproved {
 					t.Error("the tail of the sender is not called unproved")
 				}
 			}
@@ -187,7 +225,8 @@ func rewrite(t *testing.T, rec *spool.Recording, name string, more uint64) error
 				continue // what lies before this segment
 			}
 			if out == nil {
-				if out, err = spool.NewDerivedSegment(&buf, []byte("other"), number, f.Index, f.UnixNS); err != nil {
+				if out, err = spool.NewDerivedSegment(&buf, []byte("other"), number, f.Index,
+					f.UnixNS); err != nil {
 					return err
 				}
 			}
@@ -242,8 +281,14 @@ func crafted(t *testing.T, sealed *spool.Sealed, frames ...spool.Frame) fstest.M
 		t.Fatal(err)
 	}
 	m.Objects = nil
-	for _, key := range []string{textegress.EventsName, "raw/000001.seg.zst", "raw/recording.json", "raw/sealed.json"} {
-		m.Objects = append(m.Objects, textegress.Object{Key: key, Size: int64(len(s.objects[key])), SHA256: digestOf(s.objects[key])})
+	for _, key := range []string{
+		textegress.EventsName, "raw/000001.seg.zst", "raw/recording.json",
+		"raw/sealed.json",
+	} {
+		m.Objects = append(m.Objects, textegress.Object{
+			Key: key, Size: int64(len(s.objects[key])),
+			SHA256: digestOf(s.objects[key]),
+		})
 	}
 	if s.objects[textegress.ManifestName], err = m.Encode(); err != nil {
 		t.Fatal(err)
@@ -252,7 +297,10 @@ func crafted(t *testing.T, sealed *spool.Sealed, frames ...spool.Frame) fstest.M
 }
 
 func sealedAs(segments ...spool.SegmentInfo) *spool.Sealed {
-	return &spool.Sealed{Status: textegress.StatusComplete, Reason: "left", EndedUnixNS: endOfNumbered, Segments: segments}
+	return &spool.Sealed{
+		Status: textegress.StatusComplete, Reason: "left",
+		EndedUnixNS: endOfNumbered, Segments: segments,
+	}
 }
 
 // endOfNumbered is when the recording of numbered ends.
@@ -261,14 +309,29 @@ const endOfNumbered = start - 1e9 + 102*1e8
 // TestLargeWorkOfSmallRecordings: what is made of a recording is bounded by what there is of it.
 func TestLargeWorkOfSmallRecordings(t *testing.T) {
 	event := func(index uint64, text string) spool.Frame {
-		return spool.Frame{Type: spool.FrameEvent, Index: index, UnixNS: start, Payload: []byte(text)}
+		return spool.Frame{
+			Type: spool.FrameEvent, Index: index, UnixNS: start,
+			Payload: []byte(text),
+		}
 	}
 	for name, frames := range map[string][]spool.Frame{
-		"a frame that stands for very many lines":  {event(1, `{"kind":"forgotten","lines":9223372036854775807}`)},
-		"a frame that stands for many lines later": {event(1, `{"kind":"forgotten","late":[{"index":2,"lines":9223372036854775807},{"lines":9223372036854775807}]}`), event(2, `{"kind":"joined"}`)},
-		"less than no lines":                       {event(1, `{"kind":"forgotten","lines":-9223372036854775807,"late":[{"lines":-5}]}`)},
-		"indexes far apart":                        {event(1, `{"kind":"joined"}`), event(1<<40, `{"kind":"joined"}`), event(1<<63, `{"kind":"joined"}`), event(1<<64-1, `{"kind":"joined"}`)},
-		"damage beyond counting":                   {event(1, `{"kind":"corrupt","bytes":9223372036854775807,"frames_missing":9223372036854775807}`), event(2, `{"kind":"corrupt","bytes":9223372036854775807,"frames_missing":9223372036854775807}`)},
+		"a frame that stands for " +
+			"very many lines": {event(1, `{"kind":"forgotten","lines":9223372036854775807}`)},
+		"a frame that stands for many " +
+			"lines later": {event(1,
+			`{"kind":"forgotten","late":[{"index":2,"lines":9223372036854775807},{"lines":9223372036854775807}]}`), event(2, `{"kind":"joined"}`)},
+		"less than no lines": {event(1,
+			`{"kind":"forgotten","lines":-9223372036854775807,"late":[{"lines":-5}]}`)},
+		"indexes far apart": {
+			event(1, `{"kind":"joined"}`),
+			event(1<<40, `{"kind":"joined"}`), event(1<<63, `{"kind":"joined"}`),
+			event(1<<64-1, `{"kind":"joined"}`),
+		},
+		"damage beyond counting": {
+			event(1,
+				`{"kind":"corrupt","bytes":9223372036854775807,"frames_missing":9223372036854775807}`),
+			event(2, `{"kind":"corrupt","bytes":9223372036854775807,"frames_missing":9223372036854775807}`),
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			src, err := export.FromDelivered(crafted(t, nil, frames...))
@@ -287,14 +350,21 @@ func TestLargeWorkOfSmallRecordings(t *testing.T) {
 	}
 }
 
-// TestDecompressionIsBounded: a segment gives no more than sealed.json states, and what it has more is damage.
+// TestDecompressionIsBounded: a segment gives no more than sealed.json states, and what it has more
+// is damage.
 func TestDecompressionIsBounded(t *testing.T) {
 	payload := bytes.Repeat([]byte{0}, spool.MaxPayload)
 	frames := make([]spool.Frame, 20)
 	for i := range frames {
-		frames[i] = spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelLossy, Index: uint64(i + 1), UnixNS: start, Payload: payload}
+		frames[i] = spool.Frame{
+			Type: spool.FramePacket, Channel: spool.ChannelLossy,
+			Index: uint64(i + 1), UnixNS: start, Payload: payload,
+		}
 	}
-	stated := spool.SegmentInfo{Name: "000001.seg", Size: 1000, Frames: 5, SHA256: strings.Repeat("0", 64)}
+	stated := spool.SegmentInfo{
+		Name: "000001.seg", Size: 1000, Frames: 5,
+		SHA256: strings.Repeat("0", 64),
+	}
 	fsys := crafted(t, sealedAs(stated), frames...)
 	if n := len(fsys["raw/000001.seg.zst"].Data); n > 1<<20 {
 		t.Fatalf("%d bytes", n)
@@ -315,7 +385,8 @@ func TestDecompressionIsBounded(t *testing.T) {
 	if n, err := io.Copy(io.Discard, r); err != nil || n != stated.Size+1 {
 		t.Errorf("%d bytes, %v", n, err)
 	}
-	if m, _ := build(t, src); m.Completeness.CorruptRanges != 1 || m.Completeness.FramesMissing != 5 {
+	if m, _ := build(t, src); m.Completeness.CorruptRanges != 1 ||
+		m.Completeness.FramesMissing != 5 {
 		t.Errorf("%+v", m.Completeness)
 	}
 }
@@ -335,7 +406,8 @@ func TestDisagreement(t *testing.T) {
 	} {
 		fsys := fsOf(s.objects)
 		old := fsys[textegress.ManifestName].Data
-		fsys[textegress.ManifestName] = &fstest.MapFile{Data: bytes.Replace(old, []byte(was), []byte(is), 1)}
+		fsys[textegress.ManifestName] = &fstest.MapFile{Data: bytes.Replace(old, []byte(was),
+			[]byte(is), 1)}
 		if bytes.Equal(old, fsys[textegress.ManifestName].Data) {
 			t.Fatalf("there is no %s", was)
 		}
@@ -347,7 +419,10 @@ func TestDisagreement(t *testing.T) {
 
 // TestEndsWithItsContext: one frame can stand for many lines, and a segment for none.
 func TestEndsWithItsContext(t *testing.T) {
-	zeros := spool.Frame{Type: spool.FramePacket, Index: 1, UnixNS: start, Payload: make([]byte, spool.MaxPayload)}
+	zeros := spool.Frame{
+		Type: spool.FramePacket, Index: 1, UnixNS: start,
+		Payload: make([]byte, spool.MaxPayload),
+	}
 	src, err := export.FromDelivered(crafted(t, nil, zeros))
 	if err != nil {
 		t.Fatal(err)
@@ -386,7 +461,8 @@ func TestDirectory_Private(t *testing.T) {
 	}
 }
 
-// TestDirectory_KeepsFree: an export leaves the space free that the recordings of this machine need.
+// TestDirectory_KeepsFree: an export leaves the space free that the recordings of this machine
+// need.
 func TestDirectory_KeepsFree(t *testing.T) {
 	rec, _ := numbered(t)
 	d, err := export.NewDirectory(filepath.Join(t.TempDir(), "out"))
@@ -395,7 +471,8 @@ func TestDirectory_KeepsFree(t *testing.T) {
 	}
 	defer d.Close()
 	d.KeepFree(1 << 60)
-	if _, err := export.Build(t.Context(), export.FromSpool(rec), export.Options{}, d); !errors.Is(err, spool.ErrDiskLow) {
+	if _, err := export.Build(t.Context(), export.FromSpool(rec), export.Options{},
+		d); !errors.Is(err, spool.ErrDiskLow) {
 		t.Error(err)
 	}
 }

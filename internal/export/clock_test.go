@@ -19,7 +19,8 @@ type settable struct{ now spool.Reading }
 func (c *settable) Read() spool.Reading      { return c.now }
 func (c *settable) Suspended() time.Duration { return 0 }
 
-// A recording during which the clock was set back ends, by that clock, before it began. The line and the manifest say why.
+// A recording during which the clock was set back ends, by that clock, before it began. The line
+// and the manifest say why.
 func TestClockStepIsStated(t *testing.T) {
 	clock := &settable{spool.Reading{UnixNS: start, MonoNS: 1}}
 	r := newRecording(t, tempSpool(t), spool.Info{}, spool.Options{Clock: clock})
@@ -33,7 +34,10 @@ func TestClockStepIsStated(t *testing.T) {
 	if !m.EndedAt.Before(m.StartedAt.Time) {
 		t.Errorf("it began at %s and ended at %s", m.StartedAt, m.EndedAt)
 	}
-	want := []textegress.ClockStep{{Index: 4, OffsetNS: -3602e9, BeforeUnixNS: start, AfterUnixNS: start - 3600e9}}
+	want := []textegress.ClockStep{{
+		Index: 4, OffsetNS: -3602e9, BeforeUnixNS: start,
+		AfterUnixNS: start - 3600e9,
+	}}
 	if diff := cmp.Diff(want, m.Completeness.ClockSteps); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -44,11 +48,15 @@ func TestClockStepIsStated(t *testing.T) {
 			t.Fatal(err)
 		}
 		kinds = append(kinds, string(msg.Kind))
-		if msg.Kind == textegress.KindClockStep && (msg.UnixNS != start-3600e9 || msg.Event.OffsetNS != -3602e9) {
+		if msg.Kind == textegress.KindClockStep &&
+			(msg.UnixNS != start-3600e9 || msg.Event.OffsetNS != -3602e9) {
 			t.Errorf("%s", line)
 		}
 	}
-	if diff := cmp.Diff([]string{"recording_started", "joined", "data", "clock_step", "data", "recording_ended"}, kinds); diff != "" {
+	if diff := cmp.Diff([]string{
+		"recording_started", "joined", "data", "clock_step", "data",
+		"recording_ended",
+	}, kinds); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	derived, err := export.Derive(t.Context(), export.FromSpool(rec), export.Options{})
@@ -59,7 +67,8 @@ func TestClockStepIsStated(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	m.Completeness.ClockSteps = nil
-	if got := export.Compare(m, derived); len(got) != 1 || !strings.Contains(got[0], "completeness.clock_steps") {
+	if got := export.Compare(m, derived); len(got) != 1 ||
+		!strings.Contains(got[0], "completeness.clock_steps") {
 		t.Errorf("a step that is not stated: %q", got)
 	}
 }

@@ -10,13 +10,14 @@ import (
 	"github.com/syncflow/textegress"
 )
 
-// Compare returns what a manifest states differently than derived, which [Derive] made of the raw segments beside it: one text
-// for each key of the manifest and each part of the completeness statement and of the counts, and, where both are of the same
-// exporter, for each view. None of the texts holds an identity.
+// Compare returns what a manifest states differently than derived, which [Derive] made of the raw
+// segments beside it: one text for each key of the manifest and each part of the completeness
+// statement and of the counts, and, where both are of the same exporter, for each view. None of the
+// texts holds an identity.
 //
-// Of a recording that was exported with a key for its encrypted packets (see Keyed), only what does not depend on the key is
-// compared. Where the two are of different exporters, the views and what they say of streams are not: versions derive those
-// differently from the same segments.
+// Of a recording that was exported with a key for its encrypted packets (see Keyed), only what does
+// not depend on the key is compared. Where the two are of different exporters, the views and what
+// they say of streams are not: versions derive those differently from the same segments.
 func Compare(stated, derived textegress.Manifest) []string {
 	var out []string
 	keyed := Keyed(stated, derived)
@@ -30,9 +31,13 @@ func Compare(stated, derived textegress.Manifest) []string {
 	for _, part := range []struct {
 		name            string
 		stated, derived any
-	}{{"", rest(stated), rest(derived)}, {"completeness.", stated.Completeness, derived.Completeness}, {"counts.", stated.Counts, derived.Counts}} {
+	}{{"", rest(stated), rest(derived)}, {
+		"completeness.", stated.Completeness,
+		derived.Completeness,
+	}, {"counts.", stated.Counts, derived.Counts}} {
 		for _, key := range differing(part.stated, part.derived) {
-			out = append(out, fmt.Sprintf("manifest.json: %s%s is not what the raw segments say", part.name, key))
+			out = append(out, fmt.Sprintf("manifest.json: %s%s is not what the raw segments say",
+				part.name, key))
 		}
 	}
 	if keyed || otherVersion {
@@ -50,22 +55,26 @@ func Compare(stated, derived textegress.Manifest) []string {
 		d, ok := views[o.Key]
 		delete(views, o.Key)
 		switch {
-		case (o.Key == textegress.EventsName || o.Key == textegress.MetadataName) && (d.SHA256 != o.SHA256 || d.Size != o.Size):
+		case (o.Key == textegress.EventsName || o.Key == textegress.MetadataName) &&
+			(d.SHA256 != o.SHA256 || d.Size != o.Size):
 			out = append(out, o.Key+": is not what the raw segments give")
 		case !ok || d.SHA256 != o.SHA256 || d.Size != o.Size:
 			unlike++
 		}
 	}
 	if unlike > 0 {
-		out = append(out, fmt.Sprintf("%d text views or files are not what the raw segments give", unlike))
+		out = append(out, fmt.Sprintf("%d text views or files are not what the raw segments give",
+			unlike))
 	}
 	if missing := len(views); missing > 0 {
-		out = append(out, fmt.Sprintf("%d text views or files that the raw segments give are not in the manifest", missing))
+		out = append(out, fmt.Sprintf("%d text views or files that the raw segments give are not "+
+			"in the manifest", missing))
 	}
 	return out
 }
 
-// rest is what a manifest says beside counts, completeness and objects. Exporter and revision are not derived.
+// rest is what a manifest says beside counts, completeness and objects. Exporter and revision are
+// not derived.
 func rest(m textegress.Manifest) textegress.Manifest {
 	m.Counts, m.Completeness, m.Objects = textegress.Counts{}, textegress.Completeness{}, nil
 	m.FormatVersion, m.Exporter, m.Revision = 0, "", 0

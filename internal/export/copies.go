@@ -7,12 +7,14 @@ import (
 	"github.com/syncflow/textegress"
 )
 
-// recentChats is how many chat messages of each sender can have a copy that is still to come. It comes at once.
+// recentChats is how many chat messages of each sender can have a copy that is still to come. It
+// comes at once.
 const recentChats = 8
 
-// copies finds the messages that LiveKit's chat components send a second time for old clients: a user packet with the id
-// of the chat message or stream before it and a mark that newer clients shall ignore it (components-js,
-// packages/core/src/components/chat.ts: "ignoreLegacy" beside streams, "ignore" beside ChatMessage packets).
+// copies finds the messages that LiveKit's chat components send a second time for old clients: a
+// user packet with the id of the chat message or stream before it and a mark that newer clients
+// shall ignore it (components-js, packages/core/src/components/chat.ts: "ignoreLegacy" beside
+// streams, "ignore" beside ChatMessage packets).
 type copies struct{ chats map[connection]*recent }
 
 type recent struct {
@@ -27,8 +29,8 @@ type chatLine struct {
 
 func newCopies() *copies { return &copies{chats: map[connection]*recent{}} }
 
-// look marks m if it is a copy. A mark alone proves nothing: where the original is not in the recording, the copy is all
-// that there is.
+// look marks m if it is a copy. A mark alone proves nothing: where the original is not in the
+// recording, the copy is all that there is.
 func (c *copies) look(m *textegress.Message) {
 	who := connection{m.Identity, m.ParticipantSID}
 	if m.Stream != nil && len(m.Stream.ContinuedBy) > 0 {

@@ -1,10 +1,11 @@
-// Package export derives from a recording the objects that are delivered: text views, events.jsonl, the files that were
-// sent, metadata.json, the raw segments and the manifest.
+// Package export derives from a recording the objects that are delivered: text views, events.jsonl,
+// the files that were sent, metadata.json, the raw segments and the manifest.
 //
-// Deriving is a pure function: the same recording and options give the same keys with the same bytes, on every machine
-// and at every time. It streams, so that memory does not grow with the length of a recording but only, by some hundred
-// bytes each, with the number of connections of participants and of files; a stream of any size goes through a scratch
-// file. See [decode.Limits] for what participants can make it do.
+// Deriving is a pure function: the same recording and options give the same keys with the same
+// bytes, on every machine and at every time. It streams, so that memory does not grow with the
+// length of a recording but only, by some hundred bytes each, with the number of connections of
+// participants and of files; a stream of any size goes through a scratch file. See [decode.Limits]
+// for what participants can make it do.
 package export
 
 import (
@@ -20,22 +21,26 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// Version names what derives the objects. It changes whenever the same recording would give other bytes, and only then,
-// so that an upgrade of the program does not make a second copy of what is being delivered.
+// Version names what derives the objects. It changes whenever the same recording would give other
+// bytes, and only then, so that an upgrade of the program does not make a second copy of what is
+// being delivered.
 const Version = "textegress-export/6"
 
 // Options of [Build].
 type Options struct {
-	// Revision is 1, or higher where objects with other bytes were delivered, or begun to be, before.
+	// Revision is 1, or higher where objects with other bytes were delivered, or begun to be,
+	// before.
 	Revision int
 	// Exporter is written to the manifest; empty is Version.
 	Exporter string
-	// Keys decrypt what was sent end-to-end encrypted; nil: there are none. Other keys give other bytes: a new revision.
+	// Keys decrypt what was sent end-to-end encrypted; nil: there are none. Other keys give other
+	// bytes: a new revision.
 	Keys *Keys
-	// Pseudonyms are needed for a recording that is to be delivered under them (spool.Info.Pseudonyms), and used for no other.
+	// Pseudonyms are needed for a recording that is to be delivered under them
+	// (spool.Info.Pseudonyms), and used for no other.
 	Pseudonyms Pseudonyms
-	// Workers is how many cores an export may occupy [1]. Segments are compressed while lines are derived; neither what is
-	// derived nor its order depends on it. See MaxWorkers.
+	// Workers is how many cores an export may occupy [1]. Segments are compressed while lines are
+	// derived; neither what is derived nor its order depends on it. See MaxWorkers.
 	Workers int
 	// KeepFree is how many bytes [Derive] leaves free on the file system of its scratch file.
 	KeepFree int64
@@ -49,8 +54,8 @@ const MaxWorkers = 8
 // Keys decrypt what was sent end-to-end encrypted.
 type Keys = decode.Keys
 
-// NewKeys returns the keys that a text names: one per line, a passphrase or "hex:" or "base64:" and a raw key. A text that
-// is binary is one raw key.
+// NewKeys returns the keys that a text names: one per line, a passphrase or "hex:" or "base64:" and
+// a raw key. A text that is binary is one raw key.
 func NewKeys(text []byte) (*Keys, error) { return decode.NewKeys(text) }
 
 // Content types of the objects.
@@ -61,11 +66,12 @@ const (
 	typeZstd   = "application/zstd"
 )
 
-// Build derives all objects of src and writes them to sink, the manifest last. It returns the manifest.
+// Build derives all objects of src and writes them to sink, the manifest last. It returns the
+// manifest.
 //
-// A recording need not be sealed; its manifest then has the status ACTIVE and describes what is there. An error is one of
-// reading the segments or of writing to the sink; whatever participants sent is no reason for one. Error texts do not
-// name keys of views, because those hold identities.
+// A recording need not be sealed; its manifest then has the status ACTIVE and describes what is
+// there. An error is one of reading the segments or of writing to the sink; whatever participants
+// sent is no reason for one. Error texts do not name keys of views, because those hold identities.
 func Build(ctx context.Context, src Source, o Options, sink Sink) (textegress.Manifest, error) {
 	if o.Exporter == "" {
 		o.Exporter = Version
@@ -102,8 +108,9 @@ func Build(ctx context.Context, src Source, o Options, sink Sink) (textegress.Ma
 	return m, b.out.whole(textegress.ManifestName, typeJSON, data)
 }
 
-// Derive derives what Build does, but for the raw segments, and keeps nothing: the manifest that it returns lists the views,
-// so that what was delivered can be held against the raw segments beside it.
+// Derive derives what Build does, but for the raw segments, and keeps nothing: the manifest that it
+// returns lists the views, so that what was delivered can be held against the raw segments beside
+// it.
 func Derive(ctx context.Context, src Source, o Options) (textegress.Manifest, error) {
 	if o.Exporter == "" {
 		o.Exporter = Version
@@ -166,7 +173,8 @@ type builder struct {
 	veil *veil
 }
 
-// derive writes everything but metadata.json and the manifest. The outputs that it returns hold what it has written.
+// derive writes everything but metadata.json and the manifest. The outputs that it returns hold
+// what it has written.
 func (b *builder) derive(ctx context.Context) ([]*output, error) {
 	if b.veil != nil { // raw segments are full of identities
 		return []*output{b.out}, b.lines(ctx)
@@ -207,7 +215,8 @@ func (b *builder) lines(ctx context.Context) error {
 		return err
 	}
 	w := &lineWriter{
-		sum: b.sum, events: events, views: newViews(b.out, b.src.Info().Topic), files: newFiles(b.out, b.o.maxFiles), copies: newCopies(),
+		sum: b.sum, events: events, views: newViews(b.out, b.src.Info().Topic),
+		files: newFiles(b.out, b.o.maxFiles), copies: newCopies(),
 		veil: b.veil, ctx: ctx,
 	}
 	defer w.views.speech.close()

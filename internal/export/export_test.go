@@ -27,15 +27,20 @@ import (
 
 // hostile are names and payloads as no one should send them.
 var hostile = []string{
-	"a/b", "..", ".", "", " ", "  leading and trailing  ", "../../etc/passwd", "C:\\x", "%2F", "%unknown", "%", "~", "-", "CON",
-	"学生", "مرحبا", "👩🏽‍🎓", "e\u0301", strings.Repeat("x", 200), strings.Repeat("学", 200), strings.Repeat("/", 300),
-	"line\nfeed", "tab\t", "nul\x00", "\x1b[31m", "a|b", `"quoted"`, "'", "<script>", "\u2028", "\u0085",
-	"metadata.json", "manifest.json", "raw", "events.jsonl", "alice-all-topics-2025-06-11T20:30:40UTC",
+	"a/b", "..", ".", "", " ", "  leading and trailing  ", "../../etc/passwd", "C:\\x", "%2F",
+	"%unknown", "%", "~", "-", "CON",
+	"学生", "مرحبا", "👩🏽‍🎓", "e\u0301", strings.Repeat("x", 200), strings.Repeat("学", 200),
+	strings.Repeat("/", 300),
+	"line\nfeed", "tab\t", "nul\x00", "\x1b[31m", "a|b", `"quoted"`, "'", "<script>", "\u2028",
+	"\u0085",
+	"metadata.json", "manifest.json", "raw", "events.jsonl",
+	"alice-all-topics-2025-06-11T20:30:40UTC",
 }
 
 func hostileRecording(t *testing.T) *spool.Recording {
 	t.Helper()
-	r := newRecording(t, tempSpool(t), spool.Info{RoomName: "../ro\nom|学"}, spool.Options{SegmentSize: 4096})
+	r := newRecording(t, tempSpool(t), spool.Info{RoomName: "../ro\nom|学"},
+		spool.Options{SegmentSize: 4096})
 	r.joined(1, "RM_1")
 	for i, name := range hostile {
 		for j, payload := range append(hostile, "\xff", "\xc3\x28", "\xf0\x90\x80") {
@@ -65,7 +70,8 @@ func TestHostileNamesAndPayloads(t *testing.T) {
 			if n := bytes.Count(line, []byte("\r")); n != 0 {
 				t.Errorf("%q: carriage return in %q", key, line)
 			}
-			if parts := bytes.SplitN(line, []byte("|"), 3); len(parts) != 3 || !bytes.HasSuffix(parts[0], []byte("UTC")) {
+			if parts := bytes.SplitN(line, []byte("|"), 3); len(parts) != 3 ||
+				!bytes.HasSuffix(parts[0], []byte("UTC")) {
 				t.Errorf("%q: line %q is not of the predecessor's form", key, line)
 			}
 		}
@@ -93,7 +99,8 @@ func TestHostileNamesAndPayloads(t *testing.T) {
 		if n++; msg.N != n {
 			t.Fatalf("line %d has the number %d", n, msg.N)
 		}
-		if msg.Kind == textegress.KindData && (msg.Identity != msg.Topic || !slices.Contains(hostile, msg.Identity)) {
+		if msg.Kind == textegress.KindData &&
+			(msg.Identity != msg.Topic || !slices.Contains(hostile, msg.Identity)) {
 			t.Errorf("name %q, topic %q", msg.Identity, msg.Topic)
 		}
 	}
@@ -101,13 +108,15 @@ func TestHostileNamesAndPayloads(t *testing.T) {
 
 func TestEveryPayloadSurvives(t *testing.T) {
 	r := newRecording(t, tempSpool(t), spool.Info{}, spool.Options{})
-	payloads := append(slices.Clone(hostile), "\xff", "\xc3\x28", "\x80\x80", strings.Repeat("long ", 13000))
+	payloads := append(slices.Clone(hostile), "\xff", "\xc3\x28", "\x80\x80",
+		strings.Repeat("long ", 13000))
 	for _, p := range payloads {
 		r.say("alice", "PA_1", "", p)
 	}
 	_, s := build(t, export.FromSpool(r.seal(textegress.StatusComplete, "")))
 	delivered, err := textegress.Open(fstest.MapFS{
-		textegress.ManifestName: {Data: s.objects[textegress.ManifestName]}, textegress.EventsName: {Data: s.objects[textegress.EventsName]},
+		textegress.ManifestName: {Data: s.objects[textegress.ManifestName]},
+		textegress.EventsName:   {Data: s.objects[textegress.EventsName]},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -130,7 +139,8 @@ func TestSameRecordingGivesTheSameBytes(t *testing.T) {
 	rec := hostileRecording(t)
 	_, first := build(t, export.FromSpool(rec))
 	_, second := build(t, export.FromSpool(rec))
-	if !maps.EqualFunc(first.objects, second.objects, bytes.Equal) || !slices.Equal(first.keys, second.keys) {
+	if !maps.EqualFunc(first.objects, second.objects, bytes.Equal) ||
+		!slices.Equal(first.keys, second.keys) {
 		t.Error("a second export differs")
 	}
 	// From another process, and from the delivered objects.
@@ -141,7 +151,8 @@ func TestSameRecordingGivesTheSameBytes(t *testing.T) {
 	}
 	defer sp.Close()
 	again, _ := sp.Recording(rec.ID())
-	if _, third := build(t, export.FromSpool(again)); !maps.EqualFunc(first.objects, third.objects, bytes.Equal) {
+	if _, third := build(t, export.FromSpool(again)); !maps.EqualFunc(first.objects, third.objects,
+		bytes.Equal) {
 		t.Error("an export by another process differs")
 	}
 	fsys := fstest.MapFS{}
@@ -161,7 +172,8 @@ func TestSameRecordingGivesTheSameBytes(t *testing.T) {
 		}
 	}
 	if len(fourth.objects) != len(first.objects) {
-		t.Errorf("%d objects derived from raw/, delivered were %d", len(fourth.objects), len(first.objects))
+		t.Errorf("%d objects derived from raw/, delivered were %d", len(fourth.objects),
+			len(first.objects))
 	}
 }
 
@@ -283,23 +295,31 @@ func TestSuspectRecordingIsStated(t *testing.T) {
 	for _, suspect := range []bool{false, true} {
 		r := newRecording(t, tempSpool(t), spool.Info{}, spool.Options{})
 		r.say("alice", "PA_1", "", "hello")
-		if err := r.w.Seal(spool.Sealed{Status: textegress.StatusComplete, Suspect: suspect}); err != nil {
+		if err := r.w.Seal(spool.Sealed{
+			Status:  textegress.StatusComplete,
+			Suspect: suspect,
+		}); err != nil {
 			t.Fatal(err)
 		}
 		m, s := build(t, export.FromSpool(r.rec))
 		if m.Completeness.Suspect != suspect {
 			t.Errorf("the manifest says suspect %v, want %v", m.Completeness.Suspect, suspect)
 		}
-		if said := bytes.Contains(s.objects[textegress.ManifestName], []byte(`"suspect": true`)); said != suspect {
+		if said := bytes.Contains(s.objects[textegress.ManifestName],
+			[]byte(`"suspect": true`)); said != suspect {
 			t.Errorf("manifest.json says it: %v, want %v", said, suspect)
 		}
 	}
 }
 
 func TestTail(t *testing.T) {
-	for reason, want := range map[string]string{"room_deleted": "unproved", "connection_lost": "unproved", "service_stopped": "left", "left": "left", "": "unproved"} {
+	for reason, want := range map[string]string{
+		"room_deleted":    "unproved",
+		"connection_lost": "unproved", "service_stopped": "left", "left": "left", "": "unproved",
+	} {
 		r := newRecording(t, tempSpool(t), spool.Info{}, spool.Options{})
-		if m, _ := build(t, export.FromSpool(r.seal(textegress.StatusComplete, reason))); m.Completeness.Tail != want {
+		if m, _ := build(t, export.FromSpool(r.seal(textegress.StatusComplete,
+			reason))); m.Completeness.Tail != want {
 			t.Errorf("reason %q: tail %q, want %q", reason, m.Completeness.Tail, want)
 		}
 	}
@@ -341,7 +361,8 @@ func (discardSink) Scratch() (export.Scratch, error) { return &memScratch{}, nil
 
 func (discardSink) Append(string) (io.WriteCloser, error) { return discard{io.Discard}, nil }
 
-// TestMemoryDoesNotGrow bounds the live heap while a long recording is exported by what a short one needs.
+// TestMemoryDoesNotGrow bounds the live heap while a long recording is exported by what a short one
+// needs.
 func TestMemoryDoesNotGrow(t *testing.T) {
 	peak := func(messages int) uint64 {
 		r := newRecording(t, tempSpool(t), spool.Info{}, spool.Options{})
@@ -419,7 +440,8 @@ func BenchmarkBuild(b *testing.B) {
 	b.SetBytes(size)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := export.Build(b.Context(), export.FromSpool(rec), export.Options{}, discardSink{}); err != nil {
+		if _, err := export.Build(b.Context(), export.FromSpool(rec), export.Options{},
+			discardSink{}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -486,7 +508,8 @@ func TestItEndsWithItsContext(t *testing.T) {
 	rec := hostileRecording(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := export.Build(ctx, export.FromSpool(rec), export.Options{}, newMemSink()); !errors.Is(err, context.Canceled) {
+	if _, err := export.Build(ctx, export.FromSpool(rec), export.Options{},
+		newMemSink()); !errors.Is(err, context.Canceled) {
 		t.Errorf("Build = %v", err)
 	}
 }
@@ -506,7 +529,8 @@ func TestDirectoryAndStagingHoldTheObjects(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, sink := range []export.Sink{d, staging} {
-		if _, err := export.Build(t.Context(), export.FromSpool(rec), export.Options{}, sink); err != nil {
+		if _, err := export.Build(t.Context(), export.FromSpool(rec), export.Options{},
+			sink); err != nil {
 			t.Fatalf("%T: %v", sink, err)
 		}
 	}
@@ -518,7 +542,8 @@ func TestDirectoryAndStagingHoldTheObjects(t *testing.T) {
 	}
 	defer staging.Close()
 	for key, data := range want.objects {
-		for name, file := range map[string]string{"directory": filepath.Join(base, "out", filepath.FromSlash(key)), "staging": staging.Path(key)} {
+		for name, file := range map[string]string{"directory": filepath.Join(base, "out",
+			filepath.FromSlash(key)), "staging": staging.Path(key)} {
 			if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, data) {
 				t.Errorf("%s: %q: %d bytes, %v", name, key, len(got), err)
 			}
@@ -544,7 +569,8 @@ func TestDirectoryAndStagingHoldTheObjects(t *testing.T) {
 		t.Error("an absent object has a path")
 	}
 	// A second export into the same directory replaces and does not append.
-	if _, err := export.Build(t.Context(), export.FromSpool(rec), export.Options{}, mustDirectory(t, filepath.Join(base, "out"))); err != nil {
+	if _, err := export.Build(t.Context(), export.FromSpool(rec), export.Options{},
+		mustDirectory(t, filepath.Join(base, "out"))); err != nil {
 		t.Fatal(err)
 	}
 	if err := delivered.Verify(t.Context(), nil); err != nil {
@@ -587,7 +613,8 @@ func TestFrozen(t *testing.T) {
 	}
 	for revision := 1; revision <= 3; revision++ {
 		s := newMemSink()
-		m, err := export.Build(t.Context(), export.FromSpool(rec), export.Options{Revision: revision}, s)
+		m, err := export.Build(t.Context(), export.FromSpool(rec),
+			export.Options{Revision: revision}, s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -597,7 +624,8 @@ func TestFrozen(t *testing.T) {
 		}
 		last := f.Objects[len(f.Objects)-1]
 		sum := sha256.Sum256(s.objects[textegress.ManifestName])
-		if last.Key != textegress.ManifestName || last.SHA256 != hex.EncodeToString(sum[:]) || last.Size != int64(len(s.objects[textegress.ManifestName])) {
+		if last.Key != textegress.ManifestName || last.SHA256 != hex.EncodeToString(sum[:]) ||
+			last.Size != int64(len(s.objects[textegress.ManifestName])) {
 			t.Errorf("the last object is %+v", last)
 		}
 		want := rec.Info().KeyPrefix

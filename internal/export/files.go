@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	// maxFiles bounds the objects of a recording: a bucket with millions of them is of no use, and the manifest lists all.
+	// maxFiles bounds the objects of a recording: a bucket with millions of them is of no use, and
+	// the manifest lists all.
 	maxFiles = 20_000
 	// maxInLine is what is put into the line of a stream when there are no more files.
 	maxInLine = 64 << 10
@@ -35,14 +36,15 @@ func newFiles(out *output, limit int) *files {
 	return &files{out: out, names: newNames(), next: map[string]int{}, max: limit}
 }
 
-// add writes the content of m's stream and names the file in it. Where there are too many files already, the content
-// stands in the line if it is short, and is left out otherwise.
+// add writes the content of m's stream and names the file in it. Where there are too many files
+// already, the content stands in the line if it is short, and is left out otherwise.
 func (f *files) add(m *textegress.Message, c *decode.Content) error {
 	if f.names.len() >= f.max {
 		return f.inLine(m, c)
 	}
 	key := f.name(m)
-	ob, err := f.out.create(key, contentType(m.Stream), fmt.Sprintf("received file %d", f.names.len()))
+	ob, err := f.out.create(key, contentType(m.Stream),
+		fmt.Sprintf("received file %d", f.names.len()))
 	if err != nil {
 		return err
 	}
@@ -69,8 +71,9 @@ func (f *files) inLine(m *textegress.Message, c *decode.Content) error {
 	return nil
 }
 
-// name returns a key that is not taken: a sender can use one stream id and name twice, and a hostile one can make two
-// names that are cut to the same. One that differs from another only in case or normal form gets a hash.
+// name returns a key that is not taken: a sender can use one stream id and name twice, and a
+// hostile one can make two names that are cut to the same. One that differs from another only in
+// case or normal form gets a hash.
 func (f *files) name(m *textegress.Message) string {
 	key := textegress.FileName(m.Identity, m.Stream.ID, m.Stream.Name)
 	if !f.names.has(key) && f.names.taken(key) {

@@ -40,7 +40,8 @@ func streamLines(t *testing.T, s *memSink) []textegress.Message {
 	return out
 }
 
-// TestHostileFiles: names, ids and types of streams that lead out of the prefix, or to another's file.
+// TestHostileFiles: names, ids and types of streams that lead out of the prefix, or to another's
+// file.
 func TestHostileFiles(t *testing.T) {
 	r := newRecording(t, tempSpool(t), spool.Info{}, spool.Options{})
 	want := map[string]string{}
@@ -49,7 +50,8 @@ func TestHostileFiles(t *testing.T) {
 		for _, id := range []string{"id", name, "../../" + name} {
 			for range 2 { // the second time with the same names
 				content := fmt.Sprint("content ", i)
-				r.stream(name, fmt.Sprint("PA_", i), byteHeader(id, name, name, len(content)), content)
+				r.stream(name, fmt.Sprint("PA_", i), byteHeader(id, name, name, len(content)),
+					content)
 				want[content] = name
 				i++
 			}
@@ -67,12 +69,14 @@ func TestHostileFiles(t *testing.T) {
 	seen := map[string]bool{}
 	for _, l := range lines {
 		key := l.Stream.File
-		if seen[key] || !strings.HasPrefix(key, "files/") || strings.Count(key, "/") != 2 || !l.Stream.Complete {
+		if seen[key] || !strings.HasPrefix(key, "files/") || strings.Count(key, "/") != 2 ||
+			!l.Stream.Complete {
 			t.Errorf("stream %+v", l.Stream)
 		}
 		seen[key] = true
 		for part := range strings.SplitSeq(key, "/") {
-			if part == "" || part == "." || part == ".." || len(part) > 255 || strings.ContainsFunc(part, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+			if part == "" || part == "." || part == ".." || len(part) > 255 ||
+				strings.ContainsFunc(part, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 				t.Errorf("key %q", key)
 			}
 		}
@@ -88,7 +92,8 @@ func TestHostileFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	if _, err := export.Build(t.Context(), export.FromSpool(r.rec), export.Options{}, d); err != nil {
+	if _, err := export.Build(t.Context(), export.FromSpool(r.rec), export.Options{},
+		d); err != nil {
 		t.Error(err)
 	}
 }
@@ -99,7 +104,8 @@ func TestScratchFile(t *testing.T) {
 	content := strings.Repeat("0123456789abcdef", 10_000)
 	r.from("alice", "PA_1", streamHeader(byteHeader("s", "f", "text/plain", len(content))))
 	for i := range 16 {
-		r.from("alice", "PA_1", streamChunk("s", uint64(15-i), content[(15-i)*10_000:(16-i)*10_000]))
+		r.from("alice", "PA_1", streamChunk("s", uint64(15-i),
+			content[(15-i)*10_000:(16-i)*10_000]))
 	}
 	r.from("alice", "PA_1", streamTrailer("s", "", nil))
 	rec := r.seal(textegress.StatusComplete, "")
@@ -122,11 +128,15 @@ func TestScratchFile(t *testing.T) {
 	}
 	defer s.Close()
 	for _, sink := range []export.Sink{d, s} {
-		if _, err := export.Build(t.Context(), export.FromSpool(rec), export.Options{}, sink); err != nil {
+		if _, err := export.Build(t.Context(), export.FromSpool(rec), export.Options{},
+			sink); err != nil {
 			t.Fatalf("%T: %v", sink, err)
 		}
 	}
-	for _, file := range []string{filepath.Join(base, "out", "files", "alice", "s-f"), s.Path("files/alice/s-f")} {
+	for _, file := range []string{
+		filepath.Join(base, "out", "files", "alice", "s-f"),
+		s.Path("files/alice/s-f"),
+	} {
 		if data, err := os.ReadFile(file); err != nil || string(data) != content {
 			t.Errorf("%s: %d bytes, %v", file, len(data), err)
 		}
@@ -150,7 +160,8 @@ func TestScratchFile(t *testing.T) {
 	}
 }
 
-// TestTooManyFiles: beyond the limit a short content stands in the line, and a long one is left out and said to be.
+// TestTooManyFiles: beyond the limit a short content stands in the line, and a long one is left out
+// and said to be.
 func TestTooManyFiles(t *testing.T) {
 	r := newRecording(t, tempSpool(t), spool.Info{}, spool.Options{})
 	const limit = 50
@@ -165,7 +176,8 @@ func TestTooManyFiles(t *testing.T) {
 	r.from("alice", "PA_1", streamChunk("long", 1, long[60_000:]))
 	r.from("alice", "PA_1", streamTrailer("long", "", nil))
 	s := newMemSink()
-	m, err := export.Build(t.Context(), export.FromSpool(r.seal(textegress.StatusComplete, "")), export.Options{}.WithMaxFiles(limit), s)
+	m, err := export.Build(t.Context(), export.FromSpool(r.seal(textegress.StatusComplete, "")),
+		export.Options{}.WithMaxFiles(limit), s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,10 +186,12 @@ func TestTooManyFiles(t *testing.T) {
 	if short.Stream.File != "" || string(short.Base64) != "1" || !short.Stream.Complete {
 		t.Errorf("%+v, %q", short.Stream, short.Base64)
 	}
-	if last.Stream.File != "" || last.Base64 != nil || last.Stream.Complete || last.Stream.Incomplete != textegress.StreamFileLimit {
+	if last.Stream.File != "" || last.Base64 != nil || last.Stream.Complete ||
+		last.Stream.Incomplete != textegress.StreamFileLimit {
 		t.Errorf("%+v, %q", last.Stream, last.Base64)
 	}
-	if c := m.Completeness.Streams; c.Complete != limit+1 || c.Incomplete != 1 || c.List[0].Incomplete != textegress.StreamFileLimit {
+	if c := m.Completeness.Streams; c.Complete != limit+1 || c.Incomplete != 1 ||
+		c.List[0].Incomplete != textegress.StreamFileLimit {
 		t.Errorf("%+v", c)
 	}
 }
@@ -196,7 +210,8 @@ func TestViewOfStreams(t *testing.T) {
 		got = append(got, strings.SplitN(strings.TrimSuffix(line, "\n"), "|", 3)[2])
 	}
 	want := []string{
-		`[x\n2025|1|forged, text/plain\r, 4 bytes: files/a/s-x%0A2025|1|forged]`, `[binary data, 4 bytes: n 3 in events.jsonl]`,
+		`[x\n2025|1|forged, text/plain\r, 4 bytes: files/a/s-x%0A2025|1|forged]`,
+		`[binary data, 4 bytes: n 3 in events.jsonl]`,
 		"\uFFFD( mostly text", `[binary data, 4 bytes: n 5 in events.jsonl]`,
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
@@ -207,7 +222,10 @@ func TestViewOfStreams(t *testing.T) {
 // TestCopies: only what repeats a message of the same sender that is in the recording is a copy.
 func TestCopies(t *testing.T) {
 	r := newRecording(t, tempSpool(t), spool.Info{}, spool.Options{})
-	copied := func(id, mark string) string { return fmt.Sprintf(`{"id":%q,"message":"m",%q:true}`, id, mark) }
+	copied := func(id, mark string) string {
+		return fmt.Sprintf(`{"id":%q,"message":"m",%q:true}`,
+			id, mark)
+	}
 	r.stream("a", "PA_a", textHeader("m1", "my own chat", 1), "m")
 	for _, tc := range []struct{ identity, sid, text string }{
 		{"a", "PA_a", copied("m1", "ignoreLegacy")}, // 2: a copy
@@ -225,7 +243,8 @@ func TestCopies(t *testing.T) {
 	r.say("a", "PA_a", "", copied("m1", "ignore")) // too late
 	_, s := build(t, export.FromSpool(r.seal(textegress.StatusComplete, "")))
 	var got []int64
-	for m, err := range textegress.ReadMessages(strings.NewReader(string(s.objects[textegress.EventsName]))) {
+	for m, err := range textegress.ReadMessages(
+		strings.NewReader(string(s.objects[textegress.EventsName]))) {
 		if err != nil {
 			t.Fatal(err)
 		}

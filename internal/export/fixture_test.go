@@ -43,7 +43,8 @@ func newRecording(t testing.TB, dir string, info spool.Info, o spool.Options) *r
 	if info.RoomName == "" {
 		info.RoomName = "class 1"
 	}
-	info.KeyPrefix = textegress.Prefix(info.ProjectName, info.ProjectID, info.RoomName, info.Topic, info.EgressID)
+	info.KeyPrefix = textegress.Prefix(info.ProjectName, info.ProjectID, info.RoomName, info.Topic,
+		info.EgressID)
 	info.Part, info.Instance, info.Source = max(info.Part, 1), "lab", "rabbitmq"
 	info.AnnouncedUnixNS, info.CreatedUnixNS = start-2e9, start-1e9
 	rec, err := sp.Create(info)
@@ -54,8 +55,14 @@ func newRecording(t testing.TB, dir string, info spool.Info, o spool.Options) *r
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &recording{t: t, dir: dir, sp: sp, rec: rec, w: w, ns: start - 1e9, seq: map[string]uint32{}}
-	r.event(0, spool.Event{Kind: textegress.KindRecordingStarted, Source: "rabbitmq", AnnouncedUnixNS: info.AnnouncedUnixNS, Part: 1})
+	r := &recording{
+		t: t, dir: dir, sp: sp, rec: rec, w: w, ns: start - 1e9,
+		seq: map[string]uint32{},
+	}
+	r.event(0, spool.Event{
+		Kind: textegress.KindRecordingStarted, Source: "rabbitmq",
+		AnnouncedUnixNS: info.AnnouncedUnixNS, Part: 1,
+	})
 	return r
 }
 
@@ -80,7 +87,8 @@ func (r *recording) event(epoch uint16, ev spool.Event) {
 func (r *recording) joined(epoch uint16, room string) {
 	r.t.Helper()
 	r.event(epoch, spool.Event{
-		Kind: textegress.KindJoined, Identity: "text-egress-1", ParticipantSID: "PA_us", RoomSID: room,
+		Kind: textegress.KindJoined, Identity: "text-egress-1", ParticipantSID: "PA_us",
+		RoomSID:       room,
 		ServerVersion: "1.13.5", RoomCreatedUnixMS: start/1_000_000 - 1500,
 	})
 }
@@ -96,7 +104,10 @@ func (r *recording) packet(p *livekit.DataPacket) {
 
 func (r *recording) raw(b []byte) {
 	r.t.Helper()
-	r.append(spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelReliable, Epoch: 1, Payload: b})
+	r.append(spool.Frame{
+		Type: spool.FramePacket, Channel: spool.ChannelReliable, Epoch: 1,
+		Payload: b,
+	})
 }
 
 // say appends a user packet.
@@ -107,14 +118,23 @@ func (r *recording) say(identity, sid, topic, payload string) {
 		u.Topic = &topic
 	}
 	r.seq[sid]++
-	r.packet(&livekit.DataPacket{ParticipantIdentity: identity, ParticipantSid: sid, Sequence: r.seq[sid], Value: &livekit.DataPacket_User{User: u}})
+	r.packet(&livekit.DataPacket{
+		ParticipantIdentity: identity, ParticipantSid: sid,
+		Sequence: r.seq[sid], Value: &livekit.DataPacket_User{User: u},
+	})
 }
 
 func (r *recording) seal(status textegress.Status, reason string) *spool.Recording {
 	r.t.Helper()
 	ended := r.ns
-	r.event(1, spool.Event{Kind: textegress.KindRecordingEnded, Status: string(status), Reason: reason})
-	if err := r.w.Seal(spool.Sealed{Status: status, Reason: reason, EndedUnixNS: ended}); err != nil {
+	r.event(1, spool.Event{
+		Kind: textegress.KindRecordingEnded, Status: string(status),
+		Reason: reason,
+	})
+	if err := r.w.Seal(spool.Sealed{
+		Status: status, Reason: reason,
+		EndedUnixNS: ended,
+	}); err != nil {
 		r.t.Fatal(err)
 	}
 	return r.rec

@@ -11,11 +11,13 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// Forgetting is the plan of removing one participant from a recording. [Forgetting.Edit] carries it out, frame by frame.
+// Forgetting is the plan of removing one participant from a recording. [Forgetting.Edit] carries it
+// out, frame by frame.
 //
-// A frame is the participant's where the server says so: by the identity, or by a participant sid that had it. So are
-// transcriptions of what they said, what the record says about their coming and going, and packets that cannot be read
-// but contain identity or sid. Payloads of others are not searched.
+// A frame is the participant's where the server says so: by the identity, or by a participant sid
+// that had it. So are transcriptions of what they said, what the record says about their coming and
+// going, and packets that cannot be read but contain identity or sid. Payloads of others are not
+// searched.
 type Forgetting struct {
 	Frames int64 // that are removed
 	Lines  int64 // of events.jsonl that become tombstones
@@ -37,8 +39,8 @@ type mark struct {
 	late  []textegress.LateLines
 }
 
-// PlanForget finds the frames of a participant. Frames is 0 where there are none. Of o, the keys are those of the export, and
-// KeepFree counts.
+// PlanForget finds the frames of a participant. Frames is 0 where there are none. Of o, the keys
+// are those of the export, and KeepFree counts.
 func PlanForget(ctx context.Context, src Source, o Options, identity string) (*Forgetting, error) {
 	p := &Forgetting{identity: identity, sids: map[string]bool{}, marks: map[uint64]*mark{}}
 	segments, err := src.Segments()
@@ -62,19 +64,21 @@ func PlanForget(ctx context.Context, src Source, o Options, identity string) (*F
 	return p, nil
 }
 
-// learn collects the sids of the participant. Only what the server told of them counts: packets of an agent may bear the
-// identity of somebody else and the agent's own sid.
+// learn collects the sids of the participant. Only what the server told of them counts: packets of
+// an agent may bear the identity of somebody else and the agent's own sid.
 func (p *Forgetting) learn(f spool.Frame) {
 	if f.Type != spool.FrameEvent {
 		return
 	}
 	ev, err := spool.DecodeEvent(f.Payload)
-	if err == nil && ev.Kind != textegress.KindJoined && ev.Identity == p.identity && ev.ParticipantSID != "" {
+	if err == nil && ev.Kind != textegress.KindJoined && ev.Identity == p.identity &&
+		ev.ParticipantSID != "" {
 		p.sids[ev.ParticipantSID] = true
 	}
 }
 
-// count goes over the frames as an export does, and notes for each frame that goes how many lines go with it.
+// count goes over the frames as an export does, and notes for each frame that goes how many lines
+// go with it.
 func (p *Forgetting) count(ctx context.Context, segments []spool.SegmentSource, o Options) error {
 	var last *mark // of the frame that was removed last
 	var now *mark  // of the present frame, nil if it stays
@@ -129,7 +133,8 @@ func addLate(late []textegress.LateLines, index uint64) []textegress.LateLines {
 }
 
 func (p *Forgetting) isLine(m textegress.Message) bool {
-	return m.Kind != textegress.KindForgotten && (m.Identity == p.identity && p.identity != "" || p.sids[m.ParticipantSID])
+	return m.Kind != textegress.KindForgotten && (m.Identity == p.identity && p.identity != "" ||
+		p.sids[m.ParticipantSID])
 }
 
 // is reports whether a frame is the participant's.
@@ -150,7 +155,8 @@ func (p *Forgetting) is(f spool.Frame) bool {
 		if len(f.Payload) < 4 {
 			return false
 		}
-		// Whose they are can be told a moment after the first frames: rather too much than too little.
+		// Whose they are can be told a moment after the first frames: rather too much than too
+		// little.
 		t, known := p.tracks.Of(f)
 		return !known || t.Identity == p.identity || p.sids[t.ParticipantSID]
 	}
@@ -181,12 +187,16 @@ func (p *Forgetting) Edit(f *spool.Frame) error {
 		p.unixNS, p.monoNS, p.epoch = f.UnixNS, f.MonoNS, f.Epoch
 		return nil
 	}
-	payload, err := spool.EncodeEvent(spool.Event{Kind: textegress.KindForgotten, Lines: m.lines, Late: m.late})
+	payload, err := spool.EncodeEvent(spool.Event{
+		Kind: textegress.KindForgotten, Lines: m.lines,
+		Late: m.late,
+	})
 	if err != nil {
 		return err
 	}
 	*f = spool.Frame{
-		Type: spool.FrameEvent, Epoch: p.epoch, UnixNS: p.unixNS, MonoNS: p.monoNS, Payload: payload,
+		Type: spool.FrameEvent, Epoch: p.epoch, UnixNS: p.unixNS, MonoNS: p.monoNS,
+		Payload: payload,
 	}
 	return nil
 }

@@ -15,14 +15,16 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// Frozen says what is going to be delivered, before the first byte of it is: export.json. From then on every try, also of
-// a later process, delivers exactly this, or fails to derive it again and begins the next revision.
+// Frozen says what is going to be delivered, before the first byte of it is: export.json. From then
+// on every try, also of a later process, delivers exactly this, or fails to derive it again and
+// begins the next revision.
 type Frozen struct {
 	FormatVersion int    `json:"format_version"`
 	Exporter      string `json:"exporter"`
 	Revision      int    `json:"revision"`
 	Prefix        string `json:"prefix"` // of the keys in the bucket, with a slash at its end
-	// Objects are all objects in the order in which they are delivered, the manifest last. Keys are relative to Prefix.
+	// Objects are all objects in the order in which they are delivered, the manifest last. Keys are
+	// relative to Prefix.
 	Objects []textegress.Object `json:"objects"`
 }
 
@@ -35,16 +37,20 @@ func Freeze(info spool.Info, m textegress.Manifest) (Frozen, error) {
 		return Frozen{}, err
 	}
 	sum := sha256.Sum256(data)
-	f := Frozen{FormatVersion: frozenFormat, Exporter: m.Exporter, Revision: m.Revision, Prefix: Prefix(info, m.Revision)}
+	f := Frozen{
+		FormatVersion: frozenFormat, Exporter: m.Exporter, Revision: m.Revision,
+		Prefix: Prefix(info, m.Revision),
+	}
 	f.Objects = append(f.Objects, m.Objects...)
 	f.Objects = append(f.Objects, textegress.Object{
-		Key: textegress.ManifestName, Size: int64(len(data)), SHA256: hex.EncodeToString(sum[:]), ContentType: typeJSON,
+		Key: textegress.ManifestName, Size: int64(len(data)), SHA256: hex.EncodeToString(sum[:]),
+		ContentType: typeJSON,
 	})
 	return f, nil
 }
 
-// Prefix returns where a revision of a recording is delivered: the first one at the recording's own prefix, a later one
-// at r<revision>/ below it, so that what was delivered before stays as it is.
+// Prefix returns where a revision of a recording is delivered: the first one at the recording's own
+// prefix, a later one at r<revision>/ below it, so that what was delivered before stays as it is.
 func Prefix(info spool.Info, revision int) string {
 	if revision <= 1 {
 		return info.KeyPrefix
@@ -58,7 +64,8 @@ func (f Frozen) Equal(g Frozen) bool {
 		return false
 	}
 	for i, o := range f.Objects {
-		if p := g.Objects[i]; o.Key != p.Key || o.Size != p.Size || o.SHA256 != p.SHA256 || o.ContentType != p.ContentType {
+		if p := g.Objects[i]; o.Key != p.Key || o.Size != p.Size || o.SHA256 != p.SHA256 ||
+			o.ContentType != p.ContentType {
 			return false
 		}
 	}
@@ -74,9 +81,8 @@ func (f Frozen) Bytes() int64 {
 	return n
 }
 
-// Save writes f durably and once: the first one that is saved as export.json, later ones beside it as
-// export-r<revision>.json.
-// When it returns nil, f survives a power failure.
+// Save writes f durably and once: the first one that is saved as export.json, later ones beside it
+// as export-r<revision>.json. When it returns nil, f survives a power failure.
 func (f Frozen) Save(r *spool.Recording) error {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
@@ -88,15 +94,17 @@ func (f Frozen) Save(r *spool.Recording) error {
 	if f.Revision <= 1 || r.State() == spool.StateSealed {
 		return r.WriteExport(buf.Bytes())
 	}
-	return durable.WriteFileOnce(durable.OS{}, "export-revision", revisionPath(r, f.Revision), buf.Bytes())
+	return durable.WriteFileOnce(durable.OS{}, "export-revision", revisionPath(r, f.Revision),
+		buf.Bytes())
 }
 
 func revisionPath(r *spool.Recording, revision int) string {
 	return filepath.Join(r.Dir(), fmt.Sprintf("export-r%d.json", revision))
 }
 
-// DamagedError says that the latest export.json cannot be understood. Nobody knows then what was promised, but nothing is
-// lost: the recording can be derived again and delivered as the revision after this one.
+// DamagedError says that the latest export.json cannot be understood. Nobody knows then what was
+// promised, but nothing is lost: the recording can be derived again and delivered as the revision
+// after this one.
 type DamagedError struct {
 	Revision int // of the damaged file
 	Err      error
@@ -108,9 +116,9 @@ func (e *DamagedError) Error() string {
 
 func (e *DamagedError) Unwrap() error { return e.Err }
 
-// LoadFrozen returns the latest revision that was saved, false if there is none. Like Save, it returns only what
-// survives a power failure: an earlier Save may have failed after the file was there. Its error is a *DamagedError if the
-// file is there and makes no sense.
+// LoadFrozen returns the latest revision that was saved, false if there is none. Like Save, it
+// returns only what survives a power failure: an earlier Save may have failed after the file was
+// there. Its error is a *DamagedError if the file is there and makes no sense.
 func LoadFrozen(r *spool.Recording) (Frozen, bool, error) {
 	data, ok, err := r.Export()
 	if err != nil || !ok {
@@ -138,7 +146,8 @@ func LoadFrozen(r *spool.Recording) (Frozen, bool, error) {
 		revision++
 	}
 	if revision > first {
-		if err := durable.WriteFileOnce(durable.OS{}, "export-revision", revisionPath(r, revision), data); err != nil {
+		if err := durable.WriteFileOnce(durable.OS{}, "export-revision", revisionPath(r, revision),
+			data); err != nil {
 			return Frozen{}, false, err
 		}
 	}
@@ -149,7 +158,8 @@ func LoadFrozen(r *spool.Recording) (Frozen, bool, error) {
 	return f, true, nil
 }
 
-// parseFrozen reads what Save wrote. It accepts nothing that would deliver to other keys than this recording's.
+// parseFrozen reads what Save wrote. It accepts nothing that would deliver to other keys than this
+// recording's.
 func parseFrozen(data []byte, info spool.Info, revision int) (Frozen, error) {
 	damaged := func(format string, args ...any) error {
 		return &DamagedError{Revision: revision, Err: fmt.Errorf(format, args...)}
@@ -159,7 +169,8 @@ func parseFrozen(data []byte, info spool.Info, revision int) (Frozen, error) {
 		return Frozen{}, damaged("%w", err)
 	}
 	if f.FormatVersion > frozenFormat {
-		return Frozen{}, fmt.Errorf("read export.json: format version %d, this program knows %d", f.FormatVersion, frozenFormat)
+		return Frozen{}, fmt.Errorf("read export.json: format version %d, this program knows %d",
+			f.FormatVersion, frozenFormat)
 	}
 	switch {
 	case f.FormatVersion != frozenFormat:
@@ -174,8 +185,10 @@ func parseFrozen(data []byte, info spool.Info, revision int) (Frozen, error) {
 	seen := map[string]bool{}
 	for _, o := range f.Objects {
 		sum, err := hex.DecodeString(o.SHA256)
-		if !fs.ValidPath(o.Key) || o.Key == "." || seen[o.Key] || o.Size < 0 || err != nil || len(sum) != sha256.Size {
-			return Frozen{}, damaged("an object without a plain key, size or SHA-256, or a key twice")
+		if !fs.ValidPath(o.Key) || o.Key == "." || seen[o.Key] || o.Size < 0 || err != nil ||
+			len(sum) != sha256.Size {
+			return Frozen{}, damaged("an object without a plain key, size or SHA-256, or " +
+				"a key twice")
 		}
 		seen[o.Key] = true
 	}

@@ -14,7 +14,10 @@ var frozenInfo = spool.Info{EgressID: "DE_1", KeyPrefix: "P-1/room/text-egress/a
 
 func frozenJSON(change func(*Frozen)) []byte {
 	object := func(key string) textegress.Object {
-		return textegress.Object{Key: key, Size: 3, SHA256: strings.Repeat("ab", 32), ContentType: "text/plain"}
+		return textegress.Object{
+			Key: key, Size: 3, SHA256: strings.Repeat("ab", 32),
+			ContentType: "text/plain",
+		}
 	}
 	f := Frozen{
 		FormatVersion: frozenFormat, Exporter: "e", Revision: 1, Prefix: Prefix(frozenInfo, 1),
@@ -35,13 +38,14 @@ func TestDamagedFrozen(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, data := range map[string][]byte{
-		"empty":             nil,
-		"torn":              frozenJSON(nil)[:40],
-		"another place":     frozenJSON(func(f *Frozen) { f.Prefix = "elsewhere/" }),
-		"another revision":  frozenJSON(func(f *Frozen) { f.Revision = 2 }),
-		"no objects":        frozenJSON(func(f *Frozen) { f.Objects = nil }),
-		"no manifest":       frozenJSON(func(f *Frozen) { f.Objects = f.Objects[:1] }),
-		"a key twice":       frozenJSON(func(f *Frozen) { f.Objects[0].Key = textegress.ManifestName }),
+		"empty":            nil,
+		"torn":             frozenJSON(nil)[:40],
+		"another place":    frozenJSON(func(f *Frozen) { f.Prefix = "elsewhere/" }),
+		"another revision": frozenJSON(func(f *Frozen) { f.Revision = 2 }),
+		"no objects":       frozenJSON(func(f *Frozen) { f.Objects = nil }),
+		"no manifest":      frozenJSON(func(f *Frozen) { f.Objects = f.Objects[:1] }),
+		"a key twice": frozenJSON(
+			func(f *Frozen) { f.Objects[0].Key = textegress.ManifestName }),
 		"no key":            frozenJSON(func(f *Frozen) { f.Objects[0].Key = "" }),
 		"no checksum":       frozenJSON(func(f *Frozen) { f.Objects[0].SHA256 = "" }),
 		"a negative size":   frozenJSON(func(f *Frozen) { f.Objects[0].Size = -1 }),
@@ -58,7 +62,8 @@ func TestDamagedFrozen(t *testing.T) {
 	}
 }
 
-// FuzzFrozen: whatever stands in export.json, nothing is delivered outside of the recording's own keys.
+// FuzzFrozen: whatever stands in export.json, nothing is delivered outside of the recording's own
+// keys.
 func FuzzFrozen(f *testing.F) {
 	f.Add(frozenJSON(nil), byte(1))
 	f.Add(frozenJSON(nil)[:50], byte(1))
@@ -78,7 +83,8 @@ func FuzzFrozen(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if second, err := parseFrozen(again, frozenInfo, revision); err != nil || !second.Equal(got) {
+		if second, err := parseFrozen(again, frozenInfo, revision); err != nil ||
+			!second.Equal(got) {
 			t.Errorf("what was read is not read again: %v", err)
 		}
 	})

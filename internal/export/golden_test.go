@@ -20,7 +20,8 @@ import (
 
 var (
 	update  = flag.Bool("update", false, "write testdata/golden.txt anew")
-	fixture = flag.String("fixture", "", "write this recording of testdata/spool anew (segments have random parts)")
+	fixture = flag.String("fixture", "", "write this recording of testdata/spool anew (segments "+
+		"have random parts)")
 )
 
 const (
@@ -29,8 +30,9 @@ const (
 	kinds   = "DE_golden000003" // everything that LiveKit can carry
 )
 
-// TestGolden holds the bytes of everything that is delivered. The recordings are files, so it also holds that this
-// program reads segments of the first format version. If it fails after a change on purpose, Version must change too.
+// TestGolden holds the bytes of everything that is delivered. The recordings are files, so it also
+// holds that this program reads segments of the first format version. If it fails after a change on
+// purpose, Version must change too.
 func TestGolden(t *testing.T) {
 	if *fixture != "" {
 		writeFixture(t, *fixture)
@@ -48,7 +50,12 @@ func TestGolden(t *testing.T) {
 	for _, e := range []struct {
 		id string
 		o  export.Options
-	}{{full, export.Options{}}, {aborted, export.Options{}}, {kinds, export.Options{}}, {kinds, export.Options{Keys: keys, Revision: 2}}} {
+	}{
+		{full, export.Options{}},
+		{aborted, export.Options{}},
+		{kinds, export.Options{}},
+		{kinds, export.Options{Keys: keys, Revision: 2}},
+	} {
 		rec, ok := sp.Recording(e.id)
 		if !ok {
 			t.Fatalf("no recording %s in testdata/spool", e.id)
@@ -69,7 +76,8 @@ func TestGolden(t *testing.T) {
 		}
 		for _, key := range append(keys, textegress.ManifestName) {
 			data := s.objects[key]
-			fmt.Fprintf(&got, "==== %s %q, %s, %d bytes, %x\n", e.id, key, types[key], len(data), sha256.Sum256(data))
+			fmt.Fprintf(&got, "==== %s %q, %s, %d bytes, %x\n", e.id, key, types[key], len(data),
+				sha256.Sum256(data))
 			if !strings.HasSuffix(key, ".zst") {
 				got.Write(data)
 			}
@@ -95,9 +103,11 @@ func writeFixture(t *testing.T, id string) {
 	dir := tempSpool(t)
 	switch id {
 	case full:
-		writeFull(newRecording(t, dir, spool.Info{EgressID: full}, spool.Options{SegmentSize: 2048}))
+		writeFull(newRecording(t, dir, spool.Info{EgressID: full},
+			spool.Options{SegmentSize: 2048}))
 	case aborted:
-		newRecording(t, dir, spool.Info{EgressID: aborted}, spool.Options{}).seal(textegress.StatusAborted, "session_ended")
+		newRecording(t, dir, spool.Info{EgressID: aborted},
+			spool.Options{}).seal(textegress.StatusAborted, "session_ended")
 	case kinds:
 		writeKinds(newRecording(t, dir, spool.Info{EgressID: kinds}, spool.Options{}))
 	default:
@@ -114,27 +124,49 @@ func writeFixture(t *testing.T, id string) {
 
 func writeFull(r *recording) {
 	r.joined(1, "RM_first")
-	r.event(1, spool.Event{Kind: textegress.KindParticipantJoined, Identity: "alice", ParticipantSID: "PA_a1", Name: "Alice A."})
+	r.event(1, spool.Event{
+		Kind: textegress.KindParticipantJoined, Identity: "alice",
+		ParticipantSID: "PA_a1", Name: "Alice A.",
+	})
 	r.say("alice", "PA_a1", "chat", "hello, world")
 	r.say("alice", "PA_a1", "log", `{"user":"alice","action":"click","payload":"a|b"}`)
-	r.say("bob/../..", "PA_b1", "chat", "two\nlines\r\nand a | pipe, \"quotes\", 'more', <html> & 👩🏽‍🎓")
+	r.say("bob/../..", "PA_b1", "chat", "two\nlines\r\nand a | pipe, \"quotes\", 'more', <html> "+
+		"& 👩🏽‍🎓")
 	r.say("学生 一", "PA_c1", "", "你好\x00NUL")
 	r.say("alice", "PA_a1", "binary", "\xff\xfe\x00 broken \xe4\xb8 utf-8 \xf0\x9f\x98")
 	r.say("", "PA_hidden", "chat", "from a hidden sender")
 	r.say("", "", "chat", "from the server's API")
 	r.say("alice", "PA_a1", "", "")
-	r.packet(&livekit.DataPacket{ParticipantIdentity: "alice", ParticipantSid: "PA_a1", Value: &livekit.DataPacket_ChatMessage{
-		ChatMessage: &livekit.ChatMessage{Id: "m1", Timestamp: 1749673840000, Message: "a chat message"},
-	}})
-	r.packet(&livekit.DataPacket{ParticipantIdentity: "alice", ParticipantSid: "PA_a1", Value: &livekit.DataPacket_StreamHeader{
-		StreamHeader: &livekit.DataStream_Header{StreamId: "s1", Topic: "lk.chat"},
-	}})
-	r.packet(&livekit.DataPacket{ParticipantIdentity: "alice", ParticipantSid: "PA_a1", Value: &livekit.DataPacket_EncryptedPacket{
-		EncryptedPacket: &livekit.EncryptedPacket{EncryptedValue: []byte{1, 2, 3}, KeyIndex: 1},
-	}})
+	r.packet(&livekit.DataPacket{
+		ParticipantIdentity: "alice", ParticipantSid: "PA_a1",
+		Value: &livekit.DataPacket_ChatMessage{
+			ChatMessage: &livekit.ChatMessage{
+				Id: "m1", Timestamp: 1749673840000,
+				Message: "a chat message",
+			},
+		},
+	})
+	r.packet(&livekit.DataPacket{
+		ParticipantIdentity: "alice", ParticipantSid: "PA_a1",
+		Value: &livekit.DataPacket_StreamHeader{
+			StreamHeader: &livekit.DataStream_Header{StreamId: "s1", Topic: "lk.chat"},
+		},
+	})
+	r.packet(&livekit.DataPacket{
+		ParticipantIdentity: "alice", ParticipantSid: "PA_a1",
+		Value: &livekit.DataPacket_EncryptedPacket{
+			EncryptedPacket: &livekit.EncryptedPacket{EncryptedValue: []byte{1, 2, 3}, KeyIndex: 1},
+		},
+	})
 	r.raw([]byte{0xff, 0xff, 0xff})
-	r.event(1, spool.Event{Kind: textegress.KindParticipantLeft, Identity: "alice", ParticipantSID: "PA_a1"})
-	r.event(1, spool.Event{Kind: textegress.KindOutageStarted, Cause: "connection_lost", SinceUnixNS: r.ns - 5e7})
+	r.event(1, spool.Event{
+		Kind: textegress.KindParticipantLeft, Identity: "alice",
+		ParticipantSID: "PA_a1",
+	})
+	r.event(1, spool.Event{
+		Kind: textegress.KindOutageStarted, Cause: "connection_lost",
+		SinceUnixNS: r.ns - 5e7,
+	})
 	r.joined(2, "RM_second")
 	r.event(2, spool.Event{Kind: textegress.KindOutageEnded})
 	r.say("alice", "PA_a2", "chat", "back again")

@@ -6,7 +6,8 @@ import (
 	"sync"
 )
 
-// group is goroutines that help the one that waits for them. The first error, of whichever, stops all of them.
+// group is goroutines that help the one that waits for them. The first error, of whichever, stops
+// all of them.
 type group struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -51,8 +52,8 @@ func (g *group) fail(err error) {
 	g.cancel(err)
 }
 
-// wait takes the error of the one that waits, and returns the first one of all. A panic of another goroutine goes on in this
-// one, where whoever called expects it.
+// wait takes the error of the one that waits, and returns the first one of all. A panic of another
+// goroutine goes on in this one, where whoever called expects it.
 func (g *group) wait(err error) error {
 	if err != nil {
 		g.fail(err)

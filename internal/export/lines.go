@@ -9,18 +9,19 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// tombstones makes the lines of participants who were removed. They stand where the lines of the removed frames stood,
-// so that every other line keeps its n.
+// tombstones makes the lines of participants who were removed. They stand where the lines of the
+// removed frames stood, so that every other line keeps its n.
 type tombstones struct {
 	late  map[uint64]int64 // by the index of the frame before whose lines they stand; 0: at the end
 	count textegress.Forgotten
 	last  spool.Frame // without its payload
-	// room is how many lines there may be: each line came of a frame, so they are never more than the frames so far. What
-	// tells of more is not from us, or its frames are lost.
+	// room is how many lines there may be: each line came of a frame, so they are never more than
+	// the frames so far. What tells of more is not from us, or its frames are lost.
 	room int64
 }
 
-// linesPerFrame is more than any frame makes, and firstLines a beginning, so that lost frames shorten nothing.
+// linesPerFrame is more than any frame makes, and firstLines a beginning, so that lost frames
+// shorten nothing.
 const linesPerFrame, firstLines = 4, 64
 
 // take returns how many of n lines there is room for.
@@ -31,8 +32,8 @@ func (t *tombstones) take(n int64) int64 {
 	return n
 }
 
-// frame returns how many lines of kind forgotten stand before those of the frame, and whether the frame has none of its
-// own.
+// frame returns how many lines of kind forgotten stand before those of the frame, and whether the
+// frame has none of its own.
 func (t *tombstones) frame(f spool.Frame) (lines int64, gone bool) {
 	t.last = f
 	t.last.Payload = nil
@@ -40,7 +41,8 @@ func (t *tombstones) frame(f spool.Frame) (lines int64, gone bool) {
 	lines = t.take(t.late[f.Index])
 	delete(t.late, f.Index)
 	if f.Type == spool.FrameEvent {
-		if ev, err := spool.DecodeEvent(f.Payload); err == nil && ev.Kind == textegress.KindForgotten {
+		if ev, err := spool.DecodeEvent(f.Payload); err == nil &&
+			ev.Kind == textegress.KindForgotten {
 			gone = true
 			t.count.Frames++
 			lines += t.take(ev.Lines)
@@ -48,7 +50,8 @@ func (t *tombstones) frame(f spool.Frame) (lines int64, gone bool) {
 				if t.late == nil {
 					t.late = map[uint64]int64{}
 				}
-				t.late[l.Index] = min(t.late[l.Index]+min(max(l.Lines, 0), math.MaxInt32), math.MaxInt32)
+				t.late[l.Index] = min(t.late[l.Index]+min(max(l.Lines, 0), math.MaxInt32),
+					math.MaxInt32)
 			}
 		}
 	}
@@ -67,7 +70,8 @@ func (t *tombstones) end() (lines int64) {
 // line is one of them.
 func (t *tombstones) line() *decode.Line {
 	return &decode.Line{Message: textegress.Message{
-		Kind: textegress.KindForgotten, Time: time.Unix(0, t.last.UnixNS).UTC(), UnixNS: t.last.UnixNS, Epoch: int(t.last.Epoch),
+		Kind: textegress.KindForgotten, Time: time.Unix(0, t.last.UnixNS).UTC(),
+		UnixNS: t.last.UnixNS, Epoch: int(t.last.Epoch),
 	}}
 }
 

@@ -7,8 +7,8 @@ import (
 	"github.com/syncflow/textegress/internal/fsname"
 )
 
-// names are keys that are taken. Two of one recording never differ only in case or normal form, for some file systems take
-// such names for one.
+// names are keys that are taken. Two of one recording never differ only in case or normal form, for
+// some file systems take such names for one.
 type names struct {
 	exact  map[string]bool
 	folded map[string]bool
@@ -26,8 +26,8 @@ func (n *names) take(key string) { n.exact[key], n.folded[fsname.Fold(key)] = tr
 
 func (n *names) len() int { return len(n.exact) }
 
-// hashMark tells a key from one that differs only in case or normal form: "~" and 12 hex digits of its SHA-256, like
-// [textegress.EscapeName].
+// hashMark tells a key from one that differs only in case or normal form: "~" and 12 hex digits of
+// its SHA-256, like [textegress.EscapeName].
 func hashMark(key string) string {
 	sum := sha256.Sum256([]byte(key))
 	return "~" + hex.EncodeToString(sum[:6])

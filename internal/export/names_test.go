@@ -13,11 +13,14 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// TestNoTwoKeysDifferOnlyInCaseOrForm: of names that some file systems take for one, the second and later ones get a hash; the
-// first one keeps its key, as all others do.
+// TestNoTwoKeysDifferOnlyInCaseOrForm: of names that some file systems take for one, the second and
+// later ones get a hash; the first one keeps its key, as all others do.
 func TestNoTwoKeysDifferOnlyInCaseOrForm(t *testing.T) {
 	const at = "-all-topics-2025-06-11T20:30:40UTC.txt"
-	names := []string{"Alice", "alice", "ALICE", "Zoé", "Zoe\u0301", "STRASSE", "straße", "a\u200bb", "ab", "bob", strings.Repeat("É", 99), strings.Repeat("é", 99)}
+	names := []string{
+		"Alice", "alice", "ALICE", "Zoé", "Zoe\u0301", "STRASSE", "straße",
+		"a\u200bb", "ab", "bob", strings.Repeat("É", 99), strings.Repeat("é", 99),
+	}
 	r := newRecording(t, tempSpool(t), spool.Info{}, spool.Options{})
 	for i, name := range names {
 		r.ns = start
@@ -30,7 +33,8 @@ func TestNoTwoKeysDifferOnlyInCaseOrForm(t *testing.T) {
 	seen := map[string]string{}
 	views, files := 0, 0
 	for _, o := range m.Objects {
-		same := norm.NFD.String(strings.ToLower(strings.ReplaceAll(strings.ReplaceAll(o.Key, "ß", "SS"), "\u200b", "")))
+		same := norm.NFD.String(
+			strings.ToLower(strings.ReplaceAll(strings.ReplaceAll(o.Key, "ß", "SS"), "\u200b", "")))
 		if other, ok := seen[same]; ok {
 			t.Errorf("%q and %q are one on some disks", other, o.Key)
 		}
@@ -45,7 +49,8 @@ func TestNoTwoKeysDifferOnlyInCaseOrForm(t *testing.T) {
 		}
 	}
 	if views != len(names) || files != 2*len(names) {
-		t.Errorf("%d text views and %d files, want %d and %d", views, files, len(names), 2*len(names))
+		t.Errorf("%d text views and %d files, want %d and %d", views, files, len(names),
+			2*len(names))
 	}
 	for _, name := range []string{"Alice", "Zoé", "STRASSE", "a\u200bb", "bob"} {
 		for _, key := range []string{name + at, "files/" + name + "/ST_1-Photo.PNG"} {
@@ -56,14 +61,17 @@ func TestNoTwoKeysDifferOnlyInCaseOrForm(t *testing.T) {
 	}
 	for _, name := range []string{"alice", "ALICE", "Zoe\u0301", "straße", "ab"} {
 		begin := name + strings.TrimSuffix(at, ".txt") + "~"
-		if !slices.ContainsFunc(s.keys, func(k string) bool { return strings.HasPrefix(k, begin) && len(k) == len(begin)+12+len(".txt") }) {
+		if !slices.ContainsFunc(s.keys, func(k string) bool {
+			return strings.HasPrefix(k, begin) &&
+				len(k) == len(begin)+12+len(".txt")
+		}) {
 			t.Errorf("no text view of %q with a hash in %q", name, s.keys)
 		}
 	}
 }
 
-// TestDirectoryThatCannotHoldEveryName exports to what NTFS and a share of Windows can hold; the reader finds everything by the
-// keys of the manifest.
+// TestDirectoryThatCannotHoldEveryName exports to what NTFS and a share of Windows can hold; the
+// reader finds everything by the keys of the manifest.
 func TestDirectoryThatCannotHoldEveryName(t *testing.T) {
 	r := newRecording(t, tempSpool(t), spool.Info{}, spool.Options{})
 	for i, name := range []string{"Alice", "alice", "a: b?", "NUL", "who. ", "e\u0301", "é"} {
@@ -74,7 +82,8 @@ func TestDirectoryThatCannotHoldEveryName(t *testing.T) {
 	}
 	rec := r.seal(textegress.StatusComplete, "")
 	for name, l := range map[string]fsnametest.Limited{
-		"usual": {}, "NTFS": {Windows: true}, "without case": {Folded: true}, "a share of Windows": {Windows: true, Folded: true},
+		"usual": {}, "NTFS": {Windows: true}, "without case": {Folded: true},
+		"a share of Windows": {Windows: true, Folded: true},
 	} {
 		root, err := fsnametest.Open(t.TempDir(), l)
 		if err != nil {

@@ -18,8 +18,8 @@ const (
 	largeSize  = 256 << 10
 )
 
-// output writes objects to a sink and knows size and checksum of each. Of the objects it holds open, the one used least
-// recently is closed when another is needed, and opened again to append.
+// output writes objects to a sink and knows size and checksum of each. Of the objects it holds
+// open, the one used least recently is closed when another is needed, and opened again to append.
 type output struct {
 	sink  Sink
 	all   []*object
@@ -88,7 +88,10 @@ func objects(outputs ...*output) []textegress.Object {
 	}
 	var list []textegress.Object
 	for _, ob := range all {
-		entry := textegress.Object{Key: ob.key, Size: ob.size, SHA256: ob.sum, ContentType: ob.contentType}
+		entry := textegress.Object{
+			Key: ob.key, Size: ob.size, SHA256: ob.sum,
+			ContentType: ob.contentType,
+		}
 		if ob.count {
 			entry.Messages = &ob.lines
 		}

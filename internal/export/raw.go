@@ -17,13 +17,16 @@ import (
 
 const compressedSuffix = ".zst"
 
-// The settings of the encoder are part of Version: other ones give other bytes. One goroutine, so that the result does
-// not depend on timing; a small window, because packets repeat themselves within short distances and it bounds memory.
+// The settings of the encoder are part of Version: other ones give other bytes. One goroutine, so
+// that the result does not depend on timing; a small window, because packets repeat themselves
+// within short distances and it bounds memory.
 func newEncoder() (*zstd.Encoder, error) {
 	return zstd.NewWriter(nil,
-		zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithWindowSize(1<<20),
+		zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault),
+		zstd.WithWindowSize(1<<20),
 		zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(true), zstd.WithZeroFrames(true),
-		// Without it a frame of less than 256 bytes has no content size. It has no effect on those of more than one block.
+		// Without it a frame of less than 256 bytes has no content size. It has no effect on those
+		// of more than one block.
 		zstd.WithSingleSegment(true))
 }
 
@@ -44,7 +47,8 @@ func (b *builder) state() error {
 	return nil
 }
 
-// compression compresses the segments, content unchanged. Several goroutines can share the work: each takes the next segment.
+// compression compresses the segments, content unchanged. Several goroutines can share the work:
+// each takes the next segment.
 type compression struct {
 	segments []spool.SegmentSource
 	next     atomic.Int64
@@ -55,7 +59,8 @@ func newCompression(src Source) (*compression, error) {
 	if err != nil {
 		return nil, fmt.Errorf("export: %w", err)
 	}
-	there := slices.DeleteFunc(slices.Clone(segments), func(s spool.SegmentSource) bool { return s.Open == nil })
+	there := slices.DeleteFunc(slices.Clone(segments),
+		func(s spool.SegmentSource) bool { return s.Open == nil })
 	return &compression{segments: there}, nil
 }
 
@@ -78,9 +83,11 @@ func (c *compression) work(ctx context.Context, out *output) error {
 	}
 }
 
-// compress makes one frame of a segment. It states the size of its content: readers that decompress a whole frame at once, such as
-// zstandard.decompress in Python, ask for it.
-func compress(ctx context.Context, z *zstd.Encoder, buf []byte, o *output, seg spool.SegmentSource) (err error) {
+// compress makes one frame of a segment. It states the size of its content: readers that decompress
+// a whole frame at once, such as zstandard.decompress in Python, ask for it.
+func compress(ctx context.Context, z *zstd.Encoder, buf []byte, o *output,
+	seg spool.SegmentSource,
+) (err error) {
 	size, err := contentSize(ctx, seg, buf)
 	if err != nil {
 		return fmt.Errorf("export: read segment %s: %w", seg.Name, err)
@@ -90,7 +97,8 @@ func compress(ctx context.Context, z *zstd.Encoder, buf []byte, o *output, seg s
 		return fmt.Errorf("export: read segment %s: %w", seg.Name, err)
 	}
 	defer r.Close() //nolint:errcheck // reading only
-	out, err := o.create(textegress.RawDir+seg.Name+compressedSuffix, typeZstd, "raw/"+seg.Name+compressedSuffix)
+	out, err := o.create(textegress.RawDir+seg.Name+compressedSuffix, typeZstd,
+		"raw/"+seg.Name+compressedSuffix)
 	if err != nil {
 		return err
 	}
@@ -102,7 +110,8 @@ func compress(ctx context.Context, z *zstd.Encoder, buf []byte, o *output, seg s
 	}
 	z.ResetContentSize(out, size)
 	// What was appended meanwhile, to a recording that is not sealed, is not a part of it.
-	if _, err := io.CopyBuffer(writerOnly{z}, &ctxReader{ctx, io.LimitReader(r, size)}, buf); err != nil {
+	if _, err := io.CopyBuffer(writerOnly{z}, &ctxReader{ctx, io.LimitReader(r, size)},
+		buf); err != nil {
 		return fmt.Errorf("export: compress segment %s: %w", seg.Name, err)
 	}
 	if err := z.Close(); err != nil {
@@ -124,7 +133,8 @@ func contentSize(ctx context.Context, seg spool.SegmentSource, buf []byte) (int6
 // writerOnly hides the encoder's ReadFrom, so that a segment is always fed in the same way.
 type writerOnly struct{ io.Writer }
 
-// Under returns segments of which reading ends with ctx, also where nothing in them can be read or the disk does not answer.
+// Under returns segments of which reading ends with ctx, also where nothing in them can be read or
+// the disk does not answer.
 func Under(ctx context.Context, segments []spool.SegmentSource) []spool.SegmentSource {
 	out := slices.Clone(segments)
 	for i, seg := range segments {

@@ -8,12 +8,14 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// Replaced is replaced.json of a recording from which somebody was removed: what is still to be done.
+// Replaced is replaced.json of a recording from which somebody was removed: what is still to be
+// done.
 type Replaced struct {
 	FormatVersion int `json:"format_version"`
 	// Revision is the first one that may be delivered: nothing was ever delivered under its prefix.
 	Revision int `json:"revision"`
-	// Bucket is where it had been delivered, "" if it had not; the revisions to be deleted are there.
+	// Bucket is where it had been delivered, "" if it had not; the revisions to be deleted are
+	// there.
 	Bucket string `json:"bucket,omitempty"`
 }
 
@@ -29,8 +31,8 @@ func (r Replaced) Note() ([]byte, error) {
 	return append(b, '\n'), nil
 }
 
-// FirstRevision returns the revision with which the delivery of a recording begins: 1, or a later one where others were
-// delivered before somebody was removed from it.
+// FirstRevision returns the revision with which the delivery of a recording begins: 1, or a later
+// one where others were delivered before somebody was removed from it.
 func FirstRevision(rec *spool.Recording) (int, error) {
 	r, ok, err := LoadReplaced(rec)
 	if err != nil || !ok {
@@ -50,7 +52,9 @@ func LoadReplaced(rec *spool.Recording) (Replaced, bool, error) {
 		return Replaced{}, false, fmt.Errorf("read replaced.json: %w", err)
 	}
 	if r.FormatVersion != replacedFormat || r.Revision < 1 {
-		return Replaced{}, false, fmt.Errorf("read replaced.json: format version %d, this program knows %d", r.FormatVersion, replacedFormat)
+		return Replaced{}, false,
+			fmt.Errorf("read replaced.json: format version %d, this program knows %d",
+				r.FormatVersion, replacedFormat)
 	}
 	return r, true, nil
 }

@@ -12,10 +12,11 @@ import (
 // checkEvery is after how many written bytes the free space is looked at.
 const checkEvery = 16 << 20
 
-// room keeps some space on a file system free, whatever a recording makes of itself when it is derived. It may be used by several
-// goroutines.
+// room keeps some space on a file system free, whatever a recording makes of itself when it is
+// derived. It may be used by several goroutines.
 type room struct {
-	check func() error // an error that wraps spool.ErrDiskLow where there is too little; nil: nothing is kept
+	// an error that wraps spool.ErrDiskLow where there is too little; nil: nothing is kept
+	check func() error
 	left  atomic.Int64
 }
 
@@ -39,8 +40,10 @@ func spaceOn(dir string, keep int64) func() error {
 			return fmt.Errorf("free space of %s: %w", dir, err)
 		}
 		if free := space.Free; free < uint64(keep)+checkEvery {
-			return fmt.Errorf("%w: %d MiB are free on the file system of %s, and DISK_MIN_FREE keeps %d MiB there for recordings; "+
-				"make room, or name a directory elsewhere", spool.ErrDiskLow, free>>20, dir, keep>>20)
+			return fmt.Errorf("%w: %d MiB are free on the file system of %s, and DISK_MIN_FREE "+
+				"keeps %d MiB there for recordings; "+
+				"make room, or name a directory elsewhere", spool.ErrDiskLow, free>>20, dir,
+				keep>>20)
 		}
 		return nil
 	}

@@ -22,9 +22,10 @@ func (s *summary) rules(unixNS int64, r *textegress.SelectionRules) {
 func (s *summary) dropped(list []textegress.Dropped) {
 	sel := s.selection()
 	for _, d := range list {
-		i, found := slices.BinarySearchFunc(sel.Dropped, d.Reason, func(e textegress.Dropped, reason string) int {
-			return strings.Compare(e.Reason, reason)
-		})
+		i, found := slices.BinarySearchFunc(sel.Dropped, d.Reason,
+			func(e textegress.Dropped, reason string) int {
+				return strings.Compare(e.Reason, reason)
+			})
 		if !found {
 			sel.Dropped = slices.Insert(sel.Dropped, i, textegress.Dropped{Reason: d.Reason})
 		}
@@ -35,7 +36,10 @@ func (s *summary) dropped(list []textegress.Dropped) {
 
 func (s *summary) selection() *textegress.Selection {
 	if s.m.Selection == nil {
-		s.m.Selection = &textegress.Selection{Rules: []textegress.SelectionRules{}, Dropped: []textegress.Dropped{}}
+		s.m.Selection = &textegress.Selection{
+			Rules:   []textegress.SelectionRules{},
+			Dropped: []textegress.Dropped{},
+		}
 	}
 	return s.m.Selection
 }

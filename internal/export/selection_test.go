@@ -16,7 +16,10 @@ func TestManifestStatesTheSelection(t *testing.T) {
 	first := r.ns
 	r.event(0, spool.Event{Kind: textegress.KindSelection, Selection: &rules})
 	r.joined(1, "RM_1")
-	r.event(1, spool.Event{Kind: textegress.KindDropped, Dropped: []textegress.Dropped{{Reason: "topic", Packets: 2, Bytes: 20}}})
+	r.event(1, spool.Event{
+		Kind:    textegress.KindDropped,
+		Dropped: []textegress.Dropped{{Reason: "topic", Packets: 2, Bytes: 20}},
+	})
 	r.event(1, spool.Event{Kind: textegress.KindOutageStarted, Cause: "process_died"})
 	second := r.ns
 	r.event(1, spool.Event{Kind: textegress.KindSelection})
@@ -26,8 +29,11 @@ func TestManifestStatesTheSelection(t *testing.T) {
 	m, _ := build(t, export.FromSpool(r.seal(textegress.StatusComplete, "room_deleted")))
 	rules.SinceUnixNS = first
 	want := &textegress.Selection{
-		Rules:   []textegress.SelectionRules{rules, {SinceUnixNS: second}},
-		Dropped: []textegress.Dropped{{Reason: "identity", Packets: 1, Bytes: 5}, {Reason: "topic", Packets: 3, Bytes: 30}},
+		Rules: []textegress.SelectionRules{rules, {SinceUnixNS: second}},
+		Dropped: []textegress.Dropped{
+			{Reason: "identity", Packets: 1, Bytes: 5},
+			{Reason: "topic", Packets: 3, Bytes: 30},
+		},
 		AtLeast: true,
 	}
 	if diff := cmp.Diff(want, m.Selection); diff != "" {

@@ -10,12 +10,14 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// maxSilence is how long the disk may take for one read of a segment. A mount whose server is gone never answers, and nothing can
-// end such a read: it is left alone, so that whoever waits for it can do something else.
+// maxSilence is how long the disk may take for one read of a segment. A mount whose server is gone
+// never answers, and nothing can end such a read: it is left alone, so that whoever waits for it
+// can do something else.
 const maxSilence = 2 * time.Minute
 
-// patient returns a local segment of which every read ends after maxSilence or with ctx. Of a segment there is at most one
-// read that took too long: until it returns, the segment is not opened again.
+// patient returns a local segment of which every read ends after maxSilence or with ctx. Of a
+// segment there is at most one read that took too long: until it returns, the segment is not opened
+// again.
 func patient(ctx context.Context, seg spool.SegmentSource) spool.SegmentSource {
 	out := seg
 	out.Open = func() (io.ReadCloser, error) {
@@ -38,7 +40,8 @@ func patient(ctx context.Context, seg spool.SegmentSource) spool.SegmentSource {
 }
 
 func silentError(name string) error {
-	return fmt.Errorf("the disk has not answered for %v, see what holds %s; this recording waits for it, others are delivered", maxSilence, name)
+	return fmt.Errorf("the disk has not answered for %v, see what holds %s; this recording waits "+
+		"for it, others are delivered", maxSilence, name)
 }
 
 // How a read ended.
@@ -48,8 +51,11 @@ const (
 	silent               // too late
 )
 
-// await returns what f returns, or an error if that takes too long. Then late is called with it, if it ever comes.
-func await[T any](ctx context.Context, seg spool.SegmentSource, f func() (T, error), late func(T)) (T, error) {
+// await returns what f returns, or an error if that takes too long. Then late is called with it, if
+// it ever comes.
+func await[T any](ctx context.Context, seg spool.SegmentSource, f func() (T, error),
+	late func(T),
+) (T, error) {
 	type result struct {
 		v   T
 		err error

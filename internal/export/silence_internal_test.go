@@ -20,11 +20,15 @@ func (s slow) Read([]byte) (int, error) {
 }
 func (s slow) Close() error { return nil }
 
-// A read that an end of the export left alone says nothing about the disk: the next export opens the segment.
+// A read that an end of the export left alone says nothing about the disk: the next export opens
+// the segment.
 func TestReadLeftAloneIsNoSilence(t *testing.T) {
 	file := slow{make(chan struct{}), make(chan struct{})}
 	defer close(file.answer)
-	seg := spool.SegmentSource{Name: "000001.seg", Silent: new(atomic.Int32), Open: func() (io.ReadCloser, error) { return file, nil }}
+	seg := spool.SegmentSource{
+		Name: "000001.seg", Silent: new(atomic.Int32),
+		Open: func() (io.ReadCloser, error) { return file, nil },
+	}
 	why := errors.New("stopping")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	r, err := patient(ctx, seg).Open()

@@ -17,20 +17,22 @@ import (
 	"github.com/syncflow/textegress/internal/fsname"
 )
 
-// Sink takes the objects of one export. Its methods are called by one goroutine at a time; with Options.Workers above 1,
-// writers of different objects are used at the same time.
+// Sink takes the objects of one export. Its methods are called by one goroutine at a time; with
+// Options.Workers above 1, writers of different objects are used at the same time.
 type Sink interface {
-	// Append opens the object named key to be written at its end. The first call for a key makes it, empty. Each writer is
-	// closed before the object is opened again.
+	// Append opens the object named key to be written at its end. The first call for a key makes
+	// it, empty. Each writer is closed before the object is opened again.
 	Append(key string) (io.WriteCloser, error)
-	// Scratch makes a file that is no object and lasts no longer than the process, for what is not yet known to be one.
+	// Scratch makes a file that is no object and lasts no longer than the process, for what is not
+	// yet known to be one.
 	Scratch() (Scratch, error)
 }
 
 // Scratch is a file of a [Sink] that is no object.
 type Scratch = decode.Scratch
 
-// scratchIn makes a file in root that has no name any more, so that nothing is left of it whatever happens.
+// scratchIn makes a file in root that has no name any more, so that nothing is left of it whatever
+// happens.
 func scratchIn(root fsname.Root) (Scratch, error) {
 	const name = ".scratch"
 	for range 2 { // a process that died between the two steps has left one
@@ -49,9 +51,9 @@ func scratchIn(root fsname.Root) (Scratch, error) {
 	return nil, fs.ErrExist
 }
 
-// Directory is a [Sink] that writes each object to the file of that name below a directory, for people: for the user alone
-// who runs it (0600, directories 0700). Names never lead out of it. What its file system cannot hold has the portable form
-// of the key.
+// Directory is a [Sink] that writes each object to the file of that name below a directory, for
+// people: for the user alone who runs it (0600, directories 0700). Names never lead out of it. What
+// its file system cannot hold has the portable form of the key.
 type Directory struct {
 	root   sinkRoot
 	naming *fsname.Naming // nil: not known yet
@@ -82,8 +84,8 @@ func NewDirectory(path string) (*Directory, error) {
 	return &Directory{root: root, made: map[string]bool{}, path: path, room: &room{}}, nil
 }
 
-// KeepFree makes writing fail, with an error that wraps spool.ErrDiskLow, where less than so many bytes would be left free on
-// the file system.
+// KeepFree makes writing fail, with an error that wraps spool.ErrDiskLow, where less than so many
+// bytes would be left free on the file system.
 func (d *Directory) KeepFree(bytes int64) { d.room.check = spaceOn(d.path, bytes) }
 
 // Room returns that error for n bytes that somebody else is about to write there.
@@ -141,9 +143,10 @@ func (d *Directory) Append(key string) (io.WriteCloser, error) {
 	return roomWriter{f, d.room}, nil
 }
 
-// Staging is a [Sink] in the spool, where objects wait to be delivered. Its files are numbered, so no name of a
-// participant ever becomes one, nor does the file system limit names. It is derived data: nothing is synced, and it may
-// vanish at any time. Whoever uses it after the process has ended compares checksums first.
+// Staging is a [Sink] in the spool, where objects wait to be delivered. Its files are numbered, so
+// no name of a participant ever becomes one, nor does the file system limit names. It is derived
+// data: nothing is synced, and it may vanish at any time. Whoever uses it after the process has
+// ended compares checksums first.
 type Staging struct {
 	root  *os.Root
 	dir   string
@@ -172,8 +175,8 @@ func openStaging(dir string) (*Staging, error) {
 	return &Staging{root: root, dir: dir, files: map[string]string{}, room: &room{}}, nil
 }
 
-// OpenStaging opens a staging directory that was filled before, or returns an error if that is not possible. Its index,
-// like everything in it, proves nothing.
+// OpenStaging opens a staging directory that was filled before, or returns an error if that is not
+// possible. Its index, like everything in it, proves nothing.
 func OpenStaging(dir string) (*Staging, error) {
 	s, err := openStaging(dir)
 	if err != nil {
@@ -203,8 +206,8 @@ func OpenStaging(dir string) (*Staging, error) {
 // Close releases the directory. The files stay.
 func (s *Staging) Close() error { return s.root.Close() }
 
-// CheckRoom has check asked now and then while objects are written; its error ends the export. What participants sent compressed can
-// be much larger than the segments.
+// CheckRoom has check asked now and then while objects are written; its error ends the export. What
+// participants sent compressed can be much larger than the segments.
 func (s *Staging) CheckRoom(check func() error) { s.room.check = check }
 
 // Scratch implements [Sink].
@@ -223,7 +226,8 @@ func (s *Staging) Append(key string) (io.WriteCloser, error) {
 	if !ok {
 		name = fmt.Sprintf("%06d", len(s.files)+1)
 		flag |= os.O_CREATE | os.O_EXCL
-		// The index is written first: a file that it lacks would be useless, an entry without a file is harmless.
+		// The index is written first: a file that it lacks would be useless, an entry without a
+		// file is harmless.
 		if err := s.note(name, key); err != nil {
 			return nil, err
 		}

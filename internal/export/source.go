@@ -15,8 +15,8 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// Names of the state files that are delivered in raw/ beside the segments: with them a recording can be derived again
-// from the bucket alone.
+// Names of the state files that are delivered in raw/ beside the segments: with them a recording
+// can be derived again from the bucket alone.
 const (
 	recordingFile = "recording.json"
 	sealedFile    = "sealed.json"
@@ -26,9 +26,11 @@ const (
 type Source interface {
 	Info() spool.Info
 	Sealed() (spool.Sealed, bool)
-	// Segments returns the segments in order, held against sealed.json where there is one; see [spool.HoldAgainst].
+	// Segments returns the segments in order, held against sealed.json where there is one; see
+	// [spool.HoldAgainst].
 	Segments() ([]spool.SegmentSource, error)
-	// StateFile returns the bytes of "recording.json" or "sealed.json", or an error that wraps fs.ErrNotExist.
+	// StateFile returns the bytes of "recording.json" or "sealed.json", or an error that wraps
+	// fs.ErrNotExist.
 	StateFile(name string) ([]byte, error)
 }
 
@@ -42,7 +44,8 @@ type spooled struct{ *spool.Recording }
 func (s spooled) Segments() ([]spool.SegmentSource, error) { return s.SealedSources() }
 
 // ErrPseudonyms says that a delivered recording cannot be a source.
-var ErrPseudonyms = errors.New("it was delivered under pseudonyms, without its raw segments, from which alone it could be derived again; " +
+var ErrPseudonyms = errors.New("it was delivered under pseudonyms, without its raw segments, " +
+	"from which alone it could be derived again; " +
 	"those are on the disk of the recorder until RETENTION has passed")
 
 type delivered struct {
@@ -54,13 +57,14 @@ type delivered struct {
 	segments []spool.SegmentSource
 }
 
-// FromDelivered returns a delivered recording as a source: fsys holds its objects under their keys. It needs
-// manifest.json and what lies in raw/, and does not list directories. Deriving from it gives the delivered objects again,
-// if exporter and revision are the same.
+// FromDelivered returns a delivered recording as a source: fsys holds its objects under their keys.
+// It needs manifest.json and what lies in raw/, and does not list directories. Deriving from it
+// gives the delivered objects again, if exporter and revision are the same.
 //
-// What it is, project, session and how it ended, must be the same in manifest.json and in the files in raw/, else it is a
-// *DisagreementError. The checksums of segments are not compared with the manifest, see [textegress.Recording.Verify]: a
-// segment that is damaged is held against sealed.json when it is read. No more of it is decompressed than that says.
+// What it is, project, session and how it ended, must be the same in manifest.json and in the files
+// in raw/, else it is a *DisagreementError. The checksums of segments are not compared with the
+// manifest, see [textegress.Recording.Verify]: a segment that is damaged is held against
+// sealed.json when it is read. No more of it is decompressed than that says.
 func FromDelivered(fsys fs.FS) (Source, error) {
 	rec, err := textegress.Open(fsys)
 	if err != nil {
@@ -91,7 +95,8 @@ func FromDelivered(fsys fs.FS) (Source, error) {
 		}
 		d.segments = append(d.segments, spool.SegmentSource{Name: seg})
 	}
-	slices.SortFunc(d.segments, func(a, b spool.SegmentSource) int { return spool.CompareSegments(a.Name, b.Name) })
+	slices.SortFunc(d.segments,
+		func(a, b spool.SegmentSource) int { return spool.CompareSegments(a.Name, b.Name) })
 	for i, seg := range d.segments {
 		d.segments[i].Open = func() (io.ReadCloser, error) { return d.open(seg.Name) }
 	}
@@ -103,7 +108,8 @@ func FromDelivered(fsys fs.FS) (Source, error) {
 
 // HasRaw reports whether a manifest lists anything from which it could be derived.
 func HasRaw(m textegress.Manifest) bool {
-	return slices.ContainsFunc(m.Objects, func(o textegress.Object) bool { return strings.HasPrefix(o.Key, textegress.RawDir) })
+	return slices.ContainsFunc(m.Objects,
+		func(o textegress.Object) bool { return strings.HasPrefix(o.Key, textegress.RawDir) })
 }
 
 // state reads the files that say what the recording is.
@@ -147,9 +153,13 @@ func (d *delivered) StateFile(name string) ([]byte, error) {
 	return b, nil
 }
 
-func (d *delivered) Segments() ([]spool.SegmentSource, error) { return slices.Clone(d.segments), nil }
+func (d *delivered) Segments() ([]spool.SegmentSource, error) {
+	return slices.Clone(d.segments),
+		nil
+}
 
-// maxSegment is more than a segment of the greatest SEGMENT_SIZE has, for those of which no sealed.json tells the size.
+// maxSegment is more than a segment of the greatest SEGMENT_SIZE has, for those of which no
+// sealed.json tells the size.
 const maxSegment = 2 << 30
 
 func (d *delivered) open(name string) (io.ReadCloser, error) {
@@ -163,15 +173,17 @@ func (d *delivered) open(name string) (io.ReadCloser, error) {
 			out.left, out.stated = seg.Size+1, true // one more tells that it is longer
 		}
 	}
-	out.z, err = zstd.NewReader(out.file(), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20), zstd.WithDecoderMaxWindow(8<<20))
+	out.z, err = zstd.NewReader(out.file(), zstd.WithDecoderConcurrency(1),
+		zstd.WithDecoderMaxMemory(64<<20), zstd.WithDecoderMaxWindow(8<<20))
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return out, nil
 }
 
-// decompressed is a segment. Where its size is stated, it ends at the latest one byte behind that, and where what is
-// compressed is damaged: what is missing is found by whoever holds it against its size.
+// decompressed is a segment. Where its size is stated, it ends at the latest one byte behind that,
+// and where what is compressed is damaged: what is missing is found by whoever holds it against its
+// size.
 type decompressed struct {
 	z      *zstd.Decoder
 	f      fs.File

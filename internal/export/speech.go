@@ -13,16 +13,17 @@ import (
 	"github.com/syncflow/textegress"
 )
 
-// maxSegments is how many of the segments of speech that came last are known, so that a later version of
-// one replaces it.
+// maxSegments is how many of the segments of speech that came last are known, so that a later
+// version of one replaces it.
 const maxSegments = 1 << 16
 
-// speech holds back lines of the text views. What is said comes in segments, each of them as several
-// versions that replace each other, and which one was the last is known only at the end: agents mark it as
-// final, or do not (those in JavaScript never mark what they say themselves), or are cut off before.
+// speech holds back lines of the text views. What is said comes in segments, each of them as
+// several versions that replace each other, and which one was the last is known only at the end:
+// agents mark it as final, or do not (those in JavaScript never mark what they say themselves), or
+// are cut off before.
 //
-// From the first line of speech on, all lines of a view go to a scratch file, where those that are replaced
-// are marked, and from there to the view at the end.
+// From the first line of speech on, all lines of a view go to a scratch file, where those that are
+// replaced are marked, and from there to the view at the end.
 type speech struct {
 	scratch func() (Scratch, error)
 	file    Scratch // nil: there was no speech
@@ -53,13 +54,15 @@ const (
 	speechBuffer  = 64 << 10
 )
 
-// keyOf names a segment across the connections of its sender. Packets and streams have ids of their own.
+// keyOf names a segment across the connections of its sender. Packets and streams have ids of their
+// own.
 func keyOf(m *textegress.Message, id string) segmentKey {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", m.Kind, m.Identity, id))
 	return segmentKey(sum[:16])
 }
 
-// speaker names who sends over a connection: an agent sends what others said under their identities.
+// speaker names who sends over a connection: an agent sends what others said under their
+// identities.
 func (c connection) speaker() string {
 	if c.sid != "" {
 		return c.sid
@@ -161,23 +164,27 @@ func (s *speech) finish(emit func(view int, packet bool, line []byte) error) err
 		if header[0] == lineReplaced {
 			continue
 		}
-		if err := emit(int(binary.LittleEndian.Uint32(header[1:])), header[0] == linePacket, line); err != nil {
+		if err := emit(int(binary.LittleEndian.Uint32(header[1:])), header[0] == linePacket,
+			line); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// isSpeech reports whether a line is a version of a segment of speech, which a stream on lk.transcription is.
+// isSpeech reports whether a line is a version of a segment of speech, which a stream on
+// lk.transcription is.
 func isSpeech(m *textegress.Message) bool {
-	return m.Kind == textegress.KindTextStream && m.Transcription != nil && len(m.Transcription.Segments) == 1
+	return m.Kind == textegress.KindTextStream && m.Transcription != nil &&
+		len(m.Transcription.Segments) == 1
 }
 
-// saysNothing reports whether a version of a segment was cut off before any of it came. It replaces none.
+// saysNothing reports whether a version of a segment was cut off before any of it came. It replaces
+// none.
 func saysNothing(m *textegress.Message) bool { return !m.Stream.Complete && m.Stream.Size == 0 }
 
-// packetSegments returns the versions of segments in a transcription packet: of several of one segment the
-// last.
+// packetSegments returns the versions of segments in a transcription packet: of several of one
+// segment the last.
 func packetSegments(m *textegress.Message) []textegress.TranscriptionSegment {
 	if m.Kind != textegress.KindTranscription || m.Transcription == nil {
 		return nil

@@ -36,7 +36,8 @@ func TestSpeechIsBounded(t *testing.T) {
 		}
 	}
 	if len(s.last) > maxSegments || len(s.ring) > maxSegments || cap(s.buf) > 4*speechBuffer {
-		t.Errorf("%d segments, %d in the ring, %d bytes of buffer", len(s.last), len(s.ring), cap(s.buf))
+		t.Errorf("%d segments, %d in the ring, %d bytes of buffer", len(s.last), len(s.ring),
+			cap(s.buf))
 	}
 }
 

@@ -32,12 +32,16 @@ func said(id, segment, final string) *livekit.DataStream_Header {
 func transcribed(final bool, segments ...string) *livekit.DataPacket {
 	t := &livekit.Transcription{TranscribedParticipantIdentity: "alice", TrackId: "TR_1"}
 	for i := 0; i < len(segments); i += 2 {
-		t.Segments = append(t.Segments, &livekit.TranscriptionSegment{Id: segments[i], Text: segments[i+1], Final: final})
+		t.Segments = append(t.Segments, &livekit.TranscriptionSegment{
+			Id:   segments[i],
+			Text: segments[i+1], Final: final,
+		})
 	}
 	return &livekit.DataPacket{Value: &livekit.DataPacket_Transcription{Transcription: t}}
 }
 
-// The text view has the last version of each segment that was said, also where nobody says that it is the last.
+// The text view has the last version of each segment that was said, also where nobody says that it
+// is the last.
 func TestSpeechInTheViews(t *testing.T) {
 	const bot, pa = "agent", "PA_agent"
 	cut := func(r *recording, id, segment, text string) {
@@ -63,11 +67,15 @@ func TestSpeechInTheViews(t *testing.T) {
 		"what an agent in Python says is final in its trailer": {func(r *recording) {
 			r.from(bot, pa, streamHeader(said("1", "SG_1", "false")))
 			r.from(bot, pa, streamChunk("1", 0, "One."))
-			r.from(bot, pa, streamTrailer("1", "", map[string]string{"lk.transcription_final": "true"}))
+			r.from(bot, pa, streamTrailer("1", "",
+				map[string]string{"lk.transcription_final": "true"}))
 		}, []string{"agent: One."}},
 		"cut off": {func(r *recording) {
 			cut(r, "1", "SG_1", "I was sa")
-			r.event(1, spool.Event{Kind: textegress.KindParticipantLeft, Identity: bot, ParticipantSID: pa})
+			r.event(1, spool.Event{
+				Kind: textegress.KindParticipantLeft, Identity: bot,
+				ParticipantSID: pa,
+			})
 		}, []string{"agent: I was sa [incomplete: sender_left]"}},
 		"cut off after an earlier version": {func(r *recording) {
 			r.stream(bot, pa, said("1", "SG_1", "false"), "I was")
@@ -97,7 +105,8 @@ func TestSpeechInTheViews(t *testing.T) {
 		"packets alone, as from agents before streams": {func(r *recording) {
 			r.from(bot, pa, transcribed(false, "SG_1", "good mor"))
 			r.say(bot, pa, "log", "between")
-			r.from(bot, pa, transcribed(true, "SG_1", "Good", "SG_1", "Good morning.", "SG_2", "Well?"))
+			r.from(bot, pa, transcribed(true, "SG_1", "Good", "SG_1", "Good morning.", "SG_2",
+				"Well?"))
 		}, []string{"agent: between, Good morning., Well?"}},
 		"packets that repeat what an agent sends as streams": {func(r *recording) {
 			r.from(bot, pa, transcribed(false, "SG_9", "good mor"))
@@ -106,7 +115,8 @@ func TestSpeechInTheViews(t *testing.T) {
 		}, []string{"alice: Good morning."}},
 		"many, of any length": {func(r *recording) {
 			for i := range 400 {
-				r.stream(bot, pa, said(fmt.Sprint("a", i), fmt.Sprint("SG_", i/2), "false"), strings.Repeat("x", 1000)+fmt.Sprint(i))
+				r.stream(bot, pa, said(fmt.Sprint("a", i), fmt.Sprint("SG_", i/2), "false"),
+					strings.Repeat("x", 1000)+fmt.Sprint(i))
 			}
 		}, []string{"agent: " + many()}},
 	} {

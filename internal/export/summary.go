@@ -25,11 +25,13 @@ type summary struct {
 func newSummary(src Source, o Options) *summary {
 	info := src.Info()
 	s := &summary{
-		topic: info.Topic, hasKeys: o.Keys != nil, identities: map[string]bool{}, account: complete.New(complete.Limits{}),
+		topic: info.Topic, hasKeys: o.Keys != nil, identities: map[string]bool{},
+		account: complete.New(complete.Limits{}),
 		subject: complete.Subject{AnnouncedUnixNS: info.AnnouncedUnixNS},
 	}
 	s.m = textegress.Manifest{
-		FormatVersion: textegress.FormatVersion, EgressID: info.EgressID, Status: textegress.StatusActive,
+		FormatVersion: textegress.FormatVersion, EgressID: info.EgressID,
+		Status:   textegress.StatusActive,
 		Exporter: o.Exporter, Revision: o.Revision,
 		Project: textegress.Project{ID: info.ProjectID, Name: info.ProjectName},
 		Session: textegress.Session{ID: info.SessionID, RoomName: info.RoomName},
@@ -98,7 +100,8 @@ func (s *summary) event(m *textegress.Message) {
 	case textegress.KindDropped:
 		s.dropped(e.Dropped)
 	case textegress.KindOutageStarted, textegress.KindRecorderAway:
-		if sel := s.m.Selection; e.Cause == "process_died" && sel != nil && len(sel.Rules) > 0 && !sel.Rules[len(sel.Rules)-1].IsZero() {
+		if sel := s.m.Selection; e.Cause == "process_died" && sel != nil && len(sel.Rules) > 0 &&
+			!sel.Rules[len(sel.Rules)-1].IsZero() {
 			sel.AtLeast = true // it took with it what it had counted
 		}
 	}
@@ -138,10 +141,12 @@ func (s *summary) times() {
 func (s *summary) metadata() textegress.Metadata {
 	s.times()
 	m := textegress.Metadata{
-		RoomName: s.m.Session.RoomName, StartedAt: s.m.StartedUnixNS / 1e9, EndedAt: s.m.EndedUnixNS / 1e9,
+		RoomName: s.m.Session.RoomName, StartedAt: s.m.StartedUnixNS / 1e9,
+		EndedAt:  s.m.EndedUnixNS / 1e9,
 		EgressID: s.m.EgressID, Status: s.m.Status, Reason: s.m.Reason, SessionID: s.m.Session.ID,
 		ProjectID: s.m.Project.ID, ProjectName: s.m.Project.Name, RoomSIDs: s.m.Session.RoomSIDs,
-		Part: s.m.Part, Previous: s.m.Previous, StartedUnixNS: s.m.StartedUnixNS, EndedUnixNS: s.m.EndedUnixNS,
+		Part: s.m.Part, Previous: s.m.Previous, StartedUnixNS: s.m.StartedUnixNS,
+		EndedUnixNS: s.m.EndedUnixNS,
 	}
 	if s.topic != "" {
 		m.Topic = &s.topic

@@ -9,13 +9,14 @@ import (
 	"github.com/syncflow/textegress"
 )
 
-// views writes the text views: the predecessor's files, one for each connection of a participant, byte for byte as it
-// wrote them where a user packet holds text without a character that ends a line. A line is
+// views writes the text views: the predecessor's files, one for each connection of a participant,
+// byte for byte as it wrote them where a user packet holds text without a character that ends a
+// line. A line is
 //
 //	<YYYY-MM-DDTHH:MM:SSUTC>|<unix nanoseconds>|<text>
 //
-// with the time of reception. Besides user packets there are chat messages and streams, each when it had come, and what
-// was said. What is no text is shown as a reference to where it is.
+// with the time of reception. Besides user packets there are chat messages and streams, each when
+// it had come, and what was said. What is no text is shown as a reference to where it is.
 type views struct {
 	out    *output
 	topic  string
@@ -41,14 +42,15 @@ type connection struct{ identity, sid string }
 
 func newViews(out *output, topic string) *views {
 	return &views{
-		out: out, topic: topic, byWho: map[connection]*view{}, names: newNames(), speech: newSpeech(out.sink.Scratch),
+		out: out, topic: topic, byWho: map[connection]*view{}, names: newNames(),
+		speech: newSpeech(out.sink.Scratch),
 	}
 }
 
 const isoUTC = "2006-01-02T15:04:05UTC"
 
-// shows reports whether a message is one that people read. Left out are copies of messages, what programs say to each
-// other, and transcription packets, for which see speech.
+// shows reports whether a message is one that people read. Left out are copies of messages, what
+// programs say to each other, and transcription packets, for which see speech.
 func shows(m *textegress.Message) bool {
 	switch m.Kind {
 	case textegress.KindData, textegress.KindChat, textegress.KindByteStream:
@@ -65,7 +67,8 @@ func (v *views) add(m *textegress.Message) error {
 		who.heard = true
 		for _, seg := range segments {
 			v.line = append(appendText(v.begin(m), seg.Text), '\n')
-			if err := v.speech.addSegment(linePacket, keyOf(m, seg.ID), who.nth, v.line); err != nil {
+			if err := v.speech.addSegment(linePacket, keyOf(m, seg.ID), who.nth,
+				v.line); err != nil {
 				return err
 			}
 		}
@@ -121,7 +124,8 @@ func (v *views) show(vw *view, line []byte) error {
 	if vw.ob == nil {
 		key := v.name(vw.who, timeOf(line))
 		var err error
-		if vw.ob, err = v.out.create(key, typeText, fmt.Sprintf("text view %d", vw.nth+1)); err != nil {
+		if vw.ob, err = v.out.create(key, typeText,
+			fmt.Sprintf("text view %d", vw.nth+1)); err != nil {
 			return err
 		}
 	}
@@ -167,8 +171,8 @@ func appendContent(b []byte, m *textegress.Message) []byte {
 	return b
 }
 
-// isAlmostText reports whether a payload that is not UTF-8 is still one for people, for example in Latin-1: it has no
-// control characters, and three quarters of it at least are characters.
+// isAlmostText reports whether a payload that is not UTF-8 is still one for people, for example in
+// Latin-1: it has no control characters, and three quarters of it at least are characters.
 func isAlmostText(b []byte) bool {
 	bad := 0
 	for i := 0; i < len(b); {
@@ -188,8 +192,9 @@ func isAlmostText(b []byte) bool {
 	return 4*bad <= len(b)
 }
 
-// name returns a name that is not taken. Two connections of one identity whose first messages came within the same second
-// are told apart by the participant sid of the later one, two names that only differ in case or normal form by a hash.
+// name returns a name that is not taken. Two connections of one identity whose first messages came
+// within the same second are told apart by the participant sid of the later one, two names that
+// only differ in case or normal form by a hash.
 func (v *views) name(who connection, first time.Time) string {
 	name := textegress.TextViewName(who.identity, v.topic, first)
 	switch {
@@ -205,8 +210,8 @@ func (v *views) name(who connection, first time.Time) string {
 	return name
 }
 
-// insert puts mark before ".txt" and shortens what stands before it if the name would have more than 255 bytes, the limit
-// of the usual file systems.
+// insert puts mark before ".txt" and shortens what stands before it if the name would have more
+// than 255 bytes, the limit of the usual file systems.
 func insert(name, mark string) string {
 	const ext = ".txt"
 	const limit = 255
@@ -246,11 +251,12 @@ func (v *views) finish() error {
 	return nil
 }
 
-// appendText appends s as one line of a text view: line feed and carriage return as \n and \r, everything else at which readers
-// split lines (Python's str.splitlines and Unicode's line boundaries: VT, FF, FS, GS, RS, U+0085, U+2028 and U+2029) as \u and four
-// hexadecimal digits, and each maximal part of an invalid sequence as one U+FFFD, like Rust's String::from_utf8_lossy, which the predecessor used, and Unicode's
-// recommended practice (Unicode 16, section 3.9.6). strings.ToValidUTF8 makes one of a whole run, ranging over a string
-// one of each byte.
+// appendText appends s as one line of a text view: line feed and carriage return as \n and \r,
+// everything else at which readers split lines (Python's str.splitlines and Unicode's line
+// boundaries: VT, FF, FS, GS, RS, U+0085, U+2028 and U+2029) as \u and four hexadecimal digits, and
+// each maximal part of an invalid sequence as one U+FFFD, like Rust's String::from_utf8_lossy,
+// which the predecessor used, and Unicode's recommended practice (Unicode 16, section 3.9.6).
+// strings.ToValidUTF8 makes one of a whole run, ranging over a string one of each byte.
 func appendText[S string | []byte](b []byte, s S) []byte {
 	for i := 0; i < len(s); {
 		from := i
@@ -284,11 +290,12 @@ func appendText[S string | []byte](b []byte, s S) []byte {
 
 // endsLine reports whether readers of text split lines at r.
 func endsLine(r rune) bool {
-	return r >= '\n' && r <= '\r' || r >= 0x1c && r <= 0x1e || r == '\u0085' || r == '\u2028' || r == '\u2029'
+	return r >= '\n' && r <= '\r' || r >= 0x1c && r <= 0x1e || r == '\u0085' || r == '\u2028' ||
+		r == '\u2029'
 }
 
-// sequence returns the length of the UTF-8 sequence at the beginning of s, which is not ASCII, or of the longest part of
-// it that could begin a valid one (Unicode 16, table 3-7), at least 1.
+// sequence returns the length of the UTF-8 sequence at the beginning of s, which is not ASCII, or
+// of the longest part of it that could begin a valid one (Unicode 16, table 3-7), at least 1.
 func sequence[S string | []byte](s S) (n int, valid bool) {
 	lo, hi := byte(0x80), byte(0xbf)
 	var want int

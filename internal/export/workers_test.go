@@ -24,7 +24,8 @@ func manySegments(t testing.TB) *spool.Recording {
 	t.Helper()
 	r := newRecording(t, tempSpool(t), spool.Info{}, spool.Options{SegmentSize: 20_000})
 	for i := range 2000 {
-		r.say(fmt.Sprintf("p%d", i%100), fmt.Sprintf("PA_%d", i%100), "log", fmt.Sprint(i, strings.Repeat(" words", i%60)))
+		r.say(fmt.Sprintf("p%d", i%100), fmt.Sprintf("PA_%d", i%100), "log",
+			fmt.Sprint(i, strings.Repeat(" words", i%60)))
 	}
 	rec := r.seal(textegress.StatusComplete, "")
 	if segments, err := rec.Segments(); err != nil || len(segments) < 20 {
@@ -43,7 +44,8 @@ func TestBuild_WorkersChangeNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer sink.Close()
-		if _, err := export.Build(t.Context(), export.FromSpool(rec), export.Options{Workers: workers}, sink); err != nil {
+		if _, err := export.Build(t.Context(), export.FromSpool(rec),
+			export.Options{Workers: workers}, sink); err != nil {
 			t.Fatal(err)
 		}
 		files := map[string]string{}
@@ -113,19 +115,22 @@ func TestBuild_WorkersStop(t *testing.T) {
 			return nil
 		}}
 		_, err := export.Build(t.Context(), export.FromSpool(rec), export.Options{Workers: 3}, s)
-		if !errors.Is(err, full) || !strings.HasPrefix(err.Error(), "export: ") || s.open.Load() != 0 {
+		if !errors.Is(err, full) || !strings.HasPrefix(err.Error(), "export: ") ||
+			s.open.Load() != 0 {
 			t.Errorf("%s: %v, %d objects are left open", name, err, s.open.Load())
 		}
 	}
 	why := errors.New("stopping")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	s := &hookedSink{hook: func(string) error { cancel(why); return nil }}
-	if _, err := export.Build(ctx, export.FromSpool(rec), export.Options{Workers: 3}, s); err == nil || s.open.Load() != 0 {
+	if _, err := export.Build(ctx, export.FromSpool(rec), export.Options{Workers: 3},
+		s); err == nil || s.open.Load() != 0 {
 		t.Errorf("stopped: %v, %d objects are left open", err, s.open.Load())
 	}
 }
 
-// A panic reaches the caller, in whichever goroutine it began: there it is kept from ending the service.
+// A panic reaches the caller, in whichever goroutine it began: there it is kept from ending the
+// service.
 func TestBuild_WorkersPanic(t *testing.T) {
 	rec := manySegments(t)
 	for _, suffix := range []string{textegress.EventsName, "000001.seg.zst", "000011.seg.zst"} {
@@ -141,7 +146,8 @@ func TestBuild_WorkersPanic(t *testing.T) {
 					t.Errorf("%s: recovered %v", suffix, p)
 				}
 			}()
-			_, err := export.Build(t.Context(), export.FromSpool(rec), export.Options{Workers: 3}, s)
+			_, err := export.Build(t.Context(), export.FromSpool(rec), export.Options{Workers: 3},
+				s)
 			t.Errorf("%s: no panic, %v", suffix, err)
 		}()
 	}

@@ -39,9 +39,11 @@ func (w *world) alter(prefix, name, was, is string) {
 	}
 	w.put(prefix+name, new)
 	a, b := sha256.Sum256(old), sha256.Sum256(new)
-	m := bytes.Replace(objects[prefix+"manifest.json"], []byte(hex.EncodeToString(a[:])), []byte(hex.EncodeToString(b[:])), 1)
+	m := bytes.Replace(objects[prefix+"manifest.json"], []byte(hex.EncodeToString(a[:])),
+		[]byte(hex.EncodeToString(b[:])), 1)
 	i := bytes.Index(m, []byte(`"key": "`+name))
-	m = append(m[:i:i], bytes.Replace(m[i:], fmt.Appendf(nil, `"size": %d`, len(old)), fmt.Appendf(nil, `"size": %d`, len(new)), 1)...)
+	m = append(m[:i:i], bytes.Replace(m[i:], fmt.Appendf(nil, `"size": %d`, len(old)),
+		fmt.Appendf(nil, `"size": %d`, len(new)), 1)...)
 	w.put(prefix+"manifest.json", m)
 }
 
@@ -61,7 +63,8 @@ func (w *world) disk() map[string][]string {
 	return out
 }
 
-// TestForgetBelievesNoBucket: whoever can write to a bucket decides neither what is removed nor of which recording.
+// TestForgetBelievesNoBucket: whoever can write to a bucket decides neither what is removed nor of
+// which recording.
 func TestForgetBelievesNoBucket(t *testing.T) {
 	for name, attack := range map[string]func(w *world){
 		"all of another recording": func(w *world) {
@@ -76,11 +79,13 @@ func TestForgetBelievesNoBucket(t *testing.T) {
 			w.alter(prefix, "raw/recording.json", `"egress_id": "DE_1"`, `"egress_id": "DE_2"`)
 		},
 		"a place that is another's": func(w *world) {
-			w.alter(prefix, "raw/recording.json", prefix, strings.Replace(prefix, "DE_1", "DE_2", 1))
+			w.alter(prefix, "raw/recording.json", prefix, strings.Replace(prefix, "DE_1", "DE_2",
+				1))
 		},
 		"a manifest that says less": func(w *world) {
 			m := w.objects()[prefix+"manifest.json"]
-			w.put(prefix+"manifest.json", bytes.Replace(m, []byte(`"revision": 1`), []byte(`"revision": 1 `), 1))
+			w.put(prefix+"manifest.json", bytes.Replace(m, []byte(`"revision": 1`),
+				[]byte(`"revision": 1 `), 1))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -94,7 +99,8 @@ func TestForgetBelievesNoBucket(t *testing.T) {
 			attack(w)
 			disk, objects := w.disk(), w.objects()
 			a := w.forget(forget.Request{Recording: "DE_1"})
-			if got := outcomes(a); !cmp.Equal(got, []string{"DE_1 unchecked r0"}) || len(a.Recordings[0].Problems) != 1 ||
+			if got := outcomes(a); !cmp.Equal(got, []string{"DE_1 unchecked r0"}) ||
+				len(a.Recordings[0].Problems) != 1 ||
 				!strings.Contains(a.Recordings[0].Problems[0], "not what was delivered") {
 				t.Errorf("%v %+v", got, a)
 			}
@@ -108,31 +114,48 @@ func TestForgetBelievesNoBucket(t *testing.T) {
 	}
 }
 
-// TestForgetFromAnAlteredPlace: without a data directory the place is all that is known. What it says of itself must agree, and
-// nothing outside of it is touched, whatever it names.
+// TestForgetFromAnAlteredPlace: without a data directory the place is all that is known. What it
+// says of itself must agree, and nothing outside of it is touched, whatever it names.
 func TestForgetFromAnAlteredPlace(t *testing.T) {
 	const other = "Study-p/room/text-egress/all-topics/DE_2/"
 	for name, tt := range map[string]struct {
 		attack func(w *world)
 		says   string // "": it is done
 	}{
-		"another egress id": {func(w *world) { w.alter(prefix, "raw/recording.json", `"egress_id": "DE_1"`, `"egress_id": "DE_2"`) }, "egress_id"},
-		"another session":   {func(w *world) { w.alter(prefix, "raw/recording.json", `"session_id": "s-`, `"session_id": "t-`) }, "session.id"},
-		"another status":    {func(w *world) { w.alter(prefix, "raw/sealed.json", "COMPLETE", "FAILED") }, "status"},
+		"another egress id": {func(w *world) {
+			w.alter(prefix, "raw/recording.json",
+				`"egress_id": "DE_1"`, `"egress_id": "DE_2"`)
+		}, "egress_id"},
+		"another session": {func(w *world) {
+			w.alter(prefix, "raw/recording.json",
+				`"session_id": "s-`, `"session_id": "t-`)
+		}, "session.id"},
+		"another status": {func(w *world) {
+			w.alter(prefix, "raw/sealed.json", "COMPLETE",
+				"FAILED")
+		}, "status"},
 		"another revision": {func(w *world) {
-			w.put(prefix+"manifest.json", bytes.Replace(w.objects()[prefix+"manifest.json"], []byte(`"revision": 1`), []byte(`"revision": 4`), 1))
+			w.put(prefix+"manifest.json", bytes.Replace(w.objects()[prefix+"manifest.json"],
+				[]byte(`"revision": 1`), []byte(`"revision": 4`), 1))
 		}, "revision 4"},
 		"no name of a segment": {func(w *world) {
 			objects := w.objects()
-			m := bytes.Replace(objects[prefix+"manifest.json"], []byte("raw/000001.seg.zst"), []byte("raw/sealed.json.zst"), 1)
+			m := bytes.Replace(objects[prefix+"manifest.json"], []byte("raw/000001.seg.zst"),
+				[]byte("raw/sealed.json.zst"), 1)
 			w.put(prefix+"manifest.json", m)
 			w.put(prefix+"raw/sealed.json.zst", objects[prefix+"raw/000001.seg.zst"])
 		}, "not the name of a segment"},
 		"keys twice": {func(w *world) {
 			w.alter(prefix, "raw/recording.json", `"session_id"`, `"Session_ID": "x", "session_id"`)
 		}, `"session_id" is written "Session_ID"`},
-		"the place of another": {func(w *world) { w.alter(prefix, "raw/recording.json", prefix, other) }, ""},
-		"the whole bucket":     {func(w *world) { w.alter(prefix, "raw/recording.json", `"key_prefix": "`+prefix, `"key_prefix": "`) }, ""},
+		"the place of another": {func(w *world) {
+			w.alter(prefix, "raw/recording.json", prefix,
+				other)
+		}, ""},
+		"the whole bucket": {func(w *world) {
+			w.alter(prefix, "raw/recording.json",
+				`"key_prefix": "`+prefix, `"key_prefix": "`)
+		}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, mem.New("b", true))
@@ -141,7 +164,10 @@ func TestForgetFromAnAlteredPlace(t *testing.T) {
 			w.deliver()
 			tt.attack(w)
 			before := w.objects()
-			a, err := forget.From(t.Context(), forget.Place{Bucket: w.bucket, Prefix: prefix, Scratch: t.TempDir()}, forget.Request{Identity: bob})
+			a, err := forget.From(t.Context(), forget.Place{
+				Bucket: w.bucket, Prefix: prefix,
+				Scratch: t.TempDir(),
+			}, forget.Request{Identity: bob})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -150,9 +176,18 @@ func TestForgetFromAnAlteredPlace(t *testing.T) {
 				if !a.Complete() || a.Recordings[0].Outcome != forget.Forgotten {
 					t.Errorf("%+v", a)
 				}
-				maps.DeleteFunc(before, func(key string, _ []byte) bool { return strings.HasPrefix(key, prefix) })
-				maps.DeleteFunc(after, func(key string, _ []byte) bool { return strings.HasPrefix(key, prefix) })
-			} else if len(a.Recordings) != 1 || a.Recordings[0].Outcome != forget.Unchecked || !strings.Contains(fmt.Sprint(a.Recordings[0].Problems), tt.says) {
+				maps.DeleteFunc(before, func(key string,
+					_ []byte,
+				) bool {
+					return strings.HasPrefix(key, prefix)
+				})
+				maps.DeleteFunc(after, func(key string,
+					_ []byte,
+				) bool {
+					return strings.HasPrefix(key, prefix)
+				})
+			} else if len(a.Recordings) != 1 || a.Recordings[0].Outcome != forget.Unchecked ||
+				!strings.Contains(fmt.Sprint(a.Recordings[0].Problems), tt.says) {
 				t.Errorf("%+v, want a problem with %q", a, tt.says)
 			}
 			if !maps.EqualFunc(before, after, bytes.Equal) {
@@ -162,17 +197,21 @@ func TestForgetFromAnAlteredPlace(t *testing.T) {
 	}
 }
 
-// TestForgetKeepsTheDiskFree: a recording whose indexes tell of more than there can have been is left alone, and the free space
-// is kept.
+// TestForgetKeepsTheDiskFree: a recording whose indexes tell of more than there can have been is
+// left alone, and the free space is kept.
 func TestForgetKeepsTheDiskFree(t *testing.T) {
 	w := newWorld(t, mem.New("b", true))
 	w.record("DE_1")
 	w.deliver()
-	a, err := forget.From(t.Context(), forget.Place{Bucket: w.bucket, Prefix: prefix, Scratch: t.TempDir(), DiskMinFree: 1 << 60}, forget.Request{Identity: bob})
+	a, err := forget.From(t.Context(), forget.Place{
+		Bucket: w.bucket, Prefix: prefix,
+		Scratch: t.TempDir(), DiskMinFree: 1 << 60,
+	}, forget.Request{Identity: bob})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a.Recordings[0].Outcome != forget.Unchecked || !strings.Contains(fmt.Sprint(a.Recordings[0].Problems), spool.ErrDiskLow.Error()) {
+	if a.Recordings[0].Outcome != forget.Unchecked ||
+		!strings.Contains(fmt.Sprint(a.Recordings[0].Problems), spool.ErrDiskLow.Error()) {
 		t.Errorf("%+v", a)
 	}
 	if _, m := w.lines(prefix); m.Forgotten != nil || m.Status != textegress.StatusComplete {
@@ -180,8 +219,8 @@ func TestForgetKeepsTheDiskFree(t *testing.T) {
 	}
 }
 
-// TestForgetOfADamagedDisk: what was damaged on the disk after the delivery is taken from the bucket, where it is whole, for it is
-// deleted there afterwards.
+// TestForgetOfADamagedDisk: what was damaged on the disk after the delivery is taken from the
+// bucket, where it is whole, for it is deleted there afterwards.
 func TestForgetOfADamagedDisk(t *testing.T) {
 	for name, damage := range map[string]func(path string) error{
 		"cut":    func(path string) error { return os.Truncate(path, 700) },
@@ -209,7 +248,8 @@ func TestForgetOfADamagedDisk(t *testing.T) {
 	}
 }
 
-// TestForgetOfADamagedDiskUnderPseudonyms: where the bucket has no segments, what is left on the disk is the best there is.
+// TestForgetOfADamagedDiskUnderPseudonyms: where the bucket has no segments, what is left on the
+// disk is the best there is.
 func TestForgetOfADamagedDiskUnderPseudonyms(t *testing.T) {
 	w := newWorld(t, mem.New("b", true))
 	w.names = pseudonym.Open(w.dir)
@@ -220,7 +260,8 @@ func TestForgetOfADamagedDiskUnderPseudonyms(t *testing.T) {
 	w.open()
 	w.record("DE_1")
 	w.deliver()
-	if err := os.Truncate(filepath.Join(w.spool.Recordings()[0].Dir(), "000002.seg"), 700); err != nil {
+	if err := os.Truncate(filepath.Join(w.spool.Recordings()[0].Dir(), "000002.seg"),
+		700); err != nil {
 		t.Fatal(err)
 	}
 	a := w.forget(forget.Request{Recording: "DE_1"})

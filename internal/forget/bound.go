@@ -17,8 +17,8 @@ import (
 // errOther says that a place holds something else than was delivered to it.
 var errOther = errors.New("what lies there is not what was delivered")
 
-// bound shows the objects of a recording as they are known to be, and nothing else: whoever can write to the place decides
-// neither what is read nor of which recording it is.
+// bound shows the objects of a recording as they are known to be, and nothing else: whoever can
+// write to the place decides neither what is read nor of which recording it is.
 type bound struct {
 	fsys    fs.FS
 	objects map[string]textegress.Object
@@ -44,11 +44,15 @@ func bindManifest(fsys fs.FS) (fs.FS, textegress.Manifest, error) {
 		return nil, textegress.Manifest{}, err
 	}
 	sum := sha256.Sum256(data)
-	own := textegress.Object{Key: textegress.ManifestName, Size: int64(len(data)), SHA256: hex.EncodeToString(sum[:])}
+	own := textegress.Object{
+		Key: textegress.ManifestName, Size: int64(len(data)),
+		SHA256: hex.EncodeToString(sum[:]),
+	}
 	return bind(fsys, append(slices.Clip(m.Objects), own)), m, nil
 }
 
-// Open implements [fs.FS]. What is read is an error at its end, or before, if it is not what is known.
+// Open implements [fs.FS]. What is read is an error at its end, or before, if it is not what is
+// known.
 func (b bound) Open(name string) (fs.File, error) {
 	o, ok := b.objects[name]
 	if !ok {
@@ -75,7 +79,8 @@ func (f *boundFile) Read(p []byte) (int, error) {
 		return 0, f.differs()
 	}
 	f.sum.Write(p[:n])
-	if errors.Is(err, io.EOF) && (f.left > 0 || hex.EncodeToString(f.sum.Sum(nil)) != f.object.SHA256) {
+	if errors.Is(err, io.EOF) &&
+		(f.left > 0 || hex.EncodeToString(f.sum.Sum(nil)) != f.object.SHA256) {
 		return n, f.differs()
 	}
 	return n, err
@@ -83,7 +88,8 @@ func (f *boundFile) Read(p []byte) (int, error) {
 
 func (f *boundFile) differs() error {
 	what := f.object.Key
-	if !strings.HasPrefix(what, textegress.RawDir) && what != textegress.ManifestName && what != textegress.EventsName {
+	if !strings.HasPrefix(what, textegress.RawDir) && what != textegress.ManifestName &&
+		what != textegress.EventsName {
 		what = "a view or a file" // names of people are in its key
 	}
 	return fmt.Errorf("%s: %w", what, errOther)

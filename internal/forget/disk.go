@@ -19,8 +19,9 @@ const (
 	gone
 )
 
-// onDisk compares the segments of a recording that was delivered with what was sealed: the bucket has a copy, which is deleted when the
-// new revision is there, so nothing worse may take its place. Of any other recording the disk has all there is.
+// onDisk compares the segments of a recording that was delivered with what was sealed: the bucket
+// has a copy, which is deleted when the new revision is there, so nothing worse may take its place.
+// Of any other recording the disk has all there is.
 func onDisk(ctx context.Context, rec *spool.Recording) (disk, error) {
 	switch rec.State() {
 	case spool.StateRemoved:

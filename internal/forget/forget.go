@@ -1,9 +1,11 @@
-// Package forget removes one participant from recordings, on the disk and where they were delivered.
+// Package forget removes one participant from recordings, on the disk and where they were
+// delivered.
 //
-// Of a recording that holds something of the participant, its segments are written anew without that, and take the place
-// of the old ones at one stroke; what is derived from them is delivered as a new revision; when all of it is verified in
-// the bucket, every other revision is deleted there, with its versions. After a crash at any moment, or an error, doing it
-// again finishes what was begun; a running service does so by itself.
+// Of a recording that holds something of the participant, its segments are written anew without
+// that, and take the place of the old ones at one stroke; what is derived from them is delivered as
+// a new revision; when all of it is verified in the bucket, every other revision is deleted there,
+// with its versions. After a crash at any moment, or an error, doing it again finishes what was
+// begun; a running service does so by itself.
 //
 // Texts of errors and problems name no participant.
 package forget
@@ -37,11 +39,11 @@ type Options struct {
 	Spool     *spool.Spool
 	BucketFor func(projectID string) (objstore.Bucket, error)
 	Uploader  Uploader
-	// KeysFor returns the keys with which a project's recordings are decrypted at their export; nil: there are none. Which
-	// lines a participant has depends on them.
+	// KeysFor returns the keys with which a project's recordings are decrypted at their export;
+	// nil: there are none. Which lines a participant has depends on them.
 	KeysFor func(projectID string) *export.Keys
-	// PseudonymsFor is that of the uploader. ForgetPseudonym removes the identity from the list of pseudonyms, of one project
-	// or, where that is empty, of all. Both may be nil.
+	// PseudonymsFor is that of the uploader. ForgetPseudonym removes the identity from the list of
+	// pseudonyms, of one project or, where that is empty, of all. Both may be nil.
 	PseudonymsFor   func(info spool.Info) (export.Pseudonyms, error)
 	ForgetPseudonym func(projectID, identity string) error
 	// KeepFree is how many bytes of the file system of temporary files are left free.
@@ -63,7 +65,8 @@ func New(o Options) *Forgetter {
 	return &Forgetter{o: o, busy: make(chan struct{}, 1)}
 }
 
-// Request says who is to be removed, and from what. Without Project, Session and Recording it is every recording.
+// Request says who is to be removed, and from what. Without Project, Session and Recording it is
+// every recording.
 type Request struct {
 	Identity  string `json:"identity"`
 	Project   string `json:"project,omitempty"`
@@ -81,7 +84,8 @@ const (
 	Found     Outcome = "found"     // there is something; it was only looked for
 	Forgotten Outcome = "forgotten" // it is gone, from the disk and from the bucket
 	Unchecked Outcome = "unchecked" // nothing was done: see the problems
-	// Incomplete: it is gone from what is delivered now, but not everything could be deleted; see the problems.
+	// Incomplete: it is gone from what is delivered now, but not everything could be deleted; see
+	// the problems.
 	Incomplete Outcome = "incomplete"
 )
 
@@ -120,8 +124,8 @@ func (a Answer) Complete() bool {
 	return len(a.Problems) == 0
 }
 
-// Forget removes a participant. Trouble with one recording is told in the answer and stops none of the others; an error
-// is one of the request or of ctx.
+// Forget removes a participant. Trouble with one recording is told in the answer and stops none of
+// the others; an error is one of the request or of ctx.
 func (f *Forgetter) Forget(ctx context.Context, q Request) (Answer, error) {
 	if q.Identity == "" {
 		return Answer{}, errors.New("name the participant's identity")
@@ -134,7 +138,8 @@ func (f *Forgetter) Forget(ctx context.Context, q Request) (Answer, error) {
 	}
 	a := Answer{DryRun: q.DryRun, Recordings: []Recording{}}
 	for _, rec := range f.o.Spool.Recordings() {
-		if i := rec.Info(); !matches(q.Project, i.ProjectID) || !matches(q.Session, i.SessionID) || !matches(q.Recording, i.EgressID) {
+		if i := rec.Info(); !matches(q.Project, i.ProjectID) || !matches(q.Session, i.SessionID) ||
+			!matches(q.Recording, i.EgressID) {
 			continue
 		}
 		a.Recordings = append(a.Recordings, f.one(ctx, rec, q))
@@ -143,15 +148,18 @@ func (f *Forgetter) Forget(ctx context.Context, q Request) (Answer, error) {
 		}
 	}
 	if len(a.Recordings) == 0 && (q.Recording != "" || q.Session != "") {
-		return a, errors.New("there is no such recording in the data directory; one that is only in the bucket is named with --from")
+		return a, errors.New("there is no such recording in the data directory; one that is only " +
+			"in the bucket is named with --from")
 	}
 	for _, p := range f.o.Spool.Problems() {
 		a.Problems = append(a.Problems, "not searched: "+p.Path+", which is no usable recording")
 	}
 	// While something is left of them, the list is what leads to it.
-	if f.o.ForgetPseudonym != nil && !q.DryRun && q.Session == "" && q.Recording == "" && a.Complete() {
+	if f.o.ForgetPseudonym != nil && !q.DryRun && q.Session == "" && q.Recording == "" &&
+		a.Complete() {
 		if err := f.o.ForgetPseudonym(q.Project, q.Identity); err != nil {
-			a.Problems = append(a.Problems, "remove the participant from the list of pseudonyms: "+err.Error())
+			a.Problems = append(a.Problems, "remove the participant from the list of pseudonyms: "+
+				err.Error())
 		}
 	}
 	return a, nil
@@ -162,13 +170,17 @@ func matches(want, is string) bool { return want == "" || want == is }
 // one works on one recording.
 func (f *Forgetter) one(ctx context.Context, rec *spool.Recording, q Request) Recording {
 	i := rec.Info()
-	r := Recording{EgressID: i.EgressID, SessionID: i.SessionID, RoomName: i.RoomName, Outcome: Unchecked}
+	r := Recording{
+		EgressID: i.EgressID, SessionID: i.SessionID, RoomName: i.RoomName,
+		Outcome: Unchecked,
+	}
 	problem := func(what string, err error) Recording {
 		r.Problems = append(r.Problems, what+": "+objstore.Redacted(err, plain(err)))
 		return r
 	}
 	if rec.State() == spool.StateOpen {
-		r.Problems = append(r.Problems, "it is being recorded, or will be continued; do it again when the session has ended")
+		r.Problems = append(r.Problems, "it is being recorded, or will be continued; do it again "+
+			"when the session has ended")
 		return r
 	}
 	begun, err := rec.Unsettled()
@@ -191,7 +203,8 @@ func (f *Forgetter) one(ctx context.Context, rec *spool.Recording, q Request) Re
 			r.Outcome = Nothing
 		}
 		if begun {
-			r.Problems = append(r.Problems, "an earlier removal is not finished: not everything of it is deleted yet")
+			r.Problems = append(r.Problems, "an earlier removal is not finished: not everything "+
+				"of it is deleted yet")
 		}
 		return r
 	}
@@ -206,7 +219,8 @@ func (f *Forgetter) one(ctx context.Context, rec *spool.Recording, q Request) Re
 	return r
 }
 
-// plain is the text of an error that is not a store's. Those of the file system name our own files only.
+// plain is the text of an error that is not a store's. Those of the file system name our own files
+// only.
 func plain(err error) string {
 	if err == nil {
 		return ""
@@ -214,9 +228,11 @@ func plain(err error) string {
 	return err.Error()
 }
 
-// replace looks for the participant, and puts a recording without them in the place of the one with. It returns nil where
-// there was nothing to replace, and for a dry run.
-func (f *Forgetter) replace(ctx context.Context, rec *spool.Recording, q Request, r *Recording) (*spool.Recording, error) {
+// replace looks for the participant, and puts a recording without them in the place of the one
+// with. It returns nil where there was nothing to replace, and for a dry run.
+func (f *Forgetter) replace(ctx context.Context, rec *spool.Recording, q Request,
+	r *Recording,
+) (*spool.Recording, error) {
 	revision, err := nextRevision(rec)
 	if err != nil {
 		return nil, err
@@ -237,11 +253,13 @@ func (f *Forgetter) replace(ctx context.Context, rec *spool.Recording, q Request
 		return nil, err
 	}
 	o := export.Options{Keys: keys, KeepFree: f.o.KeepFree}
-	return replace(ctx, f.o.Spool, src, o, export.Replaced{Revision: revision, Bucket: where}, q, r, nil)
+	return replace(ctx, f.o.Spool, src, o, export.Replaced{Revision: revision, Bucket: where}, q, r,
+		nil)
 }
 
 func replace(
-	ctx context.Context, sp *spool.Spool, src export.Source, o export.Options, next export.Replaced, q Request, r *Recording,
+	ctx context.Context, sp *spool.Spool, src export.Source, o export.Options, next export.Replaced,
+	q Request, r *Recording,
 	check func(*export.Forgetting) error, // may refuse the plan; nil: it does not
 ) (*spool.Recording, error) {
 	plan, err := export.PlanForget(ctx, src, o, q.Identity)
@@ -269,12 +287,13 @@ func replace(
 	if !ok {
 		return nil, errors.New("the recording is not sealed")
 	}
-	return sp.Replace(src.Info(), sealed, export.Under(ctx, segments), note, func(f *spool.Frame) error {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		return plan.Edit(f)
-	})
+	return sp.Replace(src.Info(), sealed, export.Under(ctx, segments), note,
+		func(f *spool.Frame) error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return plan.Edit(f)
+		})
 }
 
 // deliveredTo returns the bucket that holds older revisions, "" if none does.
@@ -317,7 +336,8 @@ func nextRevision(rec *spool.Recording) (int, error) {
 	return export.FirstRevision(rec)
 }
 
-// source returns the recording from the disk, or from the bucket where the disk does not have it any more as it was delivered.
+// source returns the recording from the disk, or from the bucket where the disk does not have it
+// any more as it was delivered.
 func (f *Forgetter) source(ctx context.Context, rec *spool.Recording) (export.Source, error) {
 	disk, err := onDisk(ctx, rec)
 	if err != nil {
@@ -336,7 +356,8 @@ func (f *Forgetter) source(ctx context.Context, rec *spool.Recording) (export.So
 func (f *Forgetter) fromBucket(ctx context.Context, rec *spool.Recording) (export.Source, error) {
 	frozen, ok, err := export.LoadFrozen(rec)
 	if err != nil || !ok {
-		return nil, errors.Join(errors.New("its local data is removed, and where it was delivered is not known"), err)
+		return nil, errors.Join(errors.New("its local data is removed, and where it was "+
+			"delivered is not known"), err)
 	}
 	bucket, err := f.o.BucketFor(rec.Info().ProjectID)
 	if err != nil {
@@ -349,8 +370,8 @@ func (f *Forgetter) fromBucket(ctx context.Context, rec *spool.Recording) (expor
 	return local{src, rec}, nil
 }
 
-// local is a recording of which the segments are in the bucket, and all else is on the disk: what it is, where it lies and how
-// it ended is not the bucket's to say.
+// local is a recording of which the segments are in the bucket, and all else is on the disk: what
+// it is, where it lies and how it ended is not the bucket's to say.
 type local struct {
 	export.Source
 
@@ -363,10 +384,13 @@ func (l local) Sealed() (spool.Sealed, bool) { return l.rec.Sealed() }
 func (l local) StateFile(name string) ([]byte, error) { return l.rec.StateFile(name) }
 
 // errVeiled says that nothing can be done to one participant's part of a delivered recording.
-var errVeiled = errors.New("it was delivered under pseudonyms, without raw segments, and the recorder does not have those any more: one participant " +
-	"cannot be removed from it; delete it in the bucket as a whole, or what bears the pseudonym, which `textegress pseudonyms` tells")
+var errVeiled = errors.New("it was delivered under pseudonyms, without raw segments, and the " +
+	"recorder does not have those any more: one participant " +
+	"cannot be removed from it; delete it in the bucket as a whole, or what bears the pseudonym, " +
+	"which `textegress pseudonyms` tells")
 
-// veiled looks for the participant's pseudonym in what was delivered of a recording that the disk does not have any more.
+// veiled looks for the participant's pseudonym in what was delivered of a recording that the disk
+// does not have any more.
 func (f *Forgetter) veiled(ctx context.Context, rec *spool.Recording, identity string) error {
 	if f.o.PseudonymsFor == nil {
 		return errVeiled
@@ -397,15 +421,16 @@ func (f *Forgetter) veiled(ctx context.Context, rec *spool.Recording, identity s
 		if err != nil {
 			return err
 		}
-		if m.Identity == name || m.Transcription != nil && m.Transcription.ParticipantIdentity == name {
+		if m.Identity == name || m.Transcription != nil &&
+			m.Transcription.ParticipantIdentity == name {
 			return errVeiled
 		}
 	}
 	return nil // there is nothing of them
 }
 
-// delivered opens a delivered recording after it was compared with its manifest: what is damaged there must not take the
-// place of what was delivered.
+// delivered opens a delivered recording after it was compared with its manifest: what is damaged
+// there must not take the place of what was delivered.
 func delivered(ctx context.Context, fsys fs.FS) (export.Source, error) {
 	rec, err := textegress.Open(fsys)
 	if err != nil {
@@ -415,7 +440,8 @@ func delivered(ctx context.Context, fsys fs.FS) (export.Source, error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, errors.New("what lies there is not what was delivered, see `textegress verify`; nothing was changed")
+		return nil, errors.New("what lies there is not what was delivered, see `textegress " +
+			"verify`; nothing was changed")
 	}
 	src, err := export.FromDelivered(fsys)
 	if err != nil && !errors.Is(err, export.ErrPseudonyms) {
@@ -444,7 +470,8 @@ func (f *Forgetter) settle(ctx context.Context, rec *spool.Recording, r *Recordi
 		return err
 	} else if ok && was.Bucket != "" && was.Bucket != bucket.String() {
 		// Deleting needs the access to that bucket, which is not configured any more.
-		return fmt.Errorf("it had been delivered to %s, which is not the project's bucket now: what is there is not deleted; "+
+		return fmt.Errorf("it had been delivered to %s, which is not the project's bucket now: "+
+			"what is there is not deleted; "+
 			"use --from with the settings of that bucket, or delete it there", was.Bucket)
 	}
 	complete, err := purge(ctx, bucket, rec.Info(), frozen, r)
@@ -455,29 +482,37 @@ func (f *Forgetter) settle(ctx context.Context, rec *spool.Recording, r *Recordi
 		return err
 	}
 	r.Outcome = Forgotten
-	f.o.Logger.Info("a participant was removed from a recording", "egress_id", rec.ID(), "session_id", rec.Info().SessionID,
+	f.o.Logger.Info("a participant was removed from a recording", "egress_id", rec.ID(),
+		"session_id", rec.Info().SessionID,
 		"frames", r.Frames, "revision", r.Revision, "deleted", r.Deleted)
 	return nil
 }
 
 // purge deletes every revision but the frozen one, once that is verified again.
-func purge(ctx context.Context, bucket objstore.Bucket, info spool.Info, frozen export.Frozen, r *Recording) (complete bool, err error) {
+func purge(ctx context.Context, bucket objstore.Bucket, info spool.Info, frozen export.Frozen,
+	r *Recording,
+) (complete bool, err error) {
 	if frozen.Revision == 1 {
 		return true, nil // nothing was delivered before
 	}
 	// Everything below this prefix is deleted: it must be this recording's own.
-	if !strings.HasSuffix(info.KeyPrefix, "/"+info.EgressID+"/") || !strings.HasPrefix(frozen.Prefix, info.KeyPrefix) || frozen.Prefix == info.KeyPrefix {
+	if !strings.HasSuffix(info.KeyPrefix, "/"+info.EgressID+"/") ||
+		!strings.HasPrefix(frozen.Prefix, info.KeyPrefix) || frozen.Prefix == info.KeyPrefix {
 		return false, errors.New("the prefix of the recording is not its own; nothing was deleted")
 	}
 	for _, o := range frozen.Objects {
 		if err := objstore.Verify(ctx, bucket, frozen.Prefix+o.Key, o.Size, o.SHA256); err != nil {
-			return false, fmt.Errorf("the new revision could not be verified, so the old one stays: %s", objstore.Redacted(err, plain(err)))
+			return false, fmt.Errorf("the new revision could not be verified, so the old "+
+				"one stays: %s", objstore.Redacted(err, plain(err)))
 		}
 	}
 	keep := func(key string) bool { return strings.HasPrefix(key, frozen.Prefix) }
 	if m, ok := bucket.(*moved); ok && !m.own.alone {
 		// What the manifests name is known from them alone, so they are the last to go.
-		but := func(key string) bool { return keep(key) || isManifest(strings.TrimPrefix(key, info.KeyPrefix)) }
+		but := func(key string) bool {
+			return keep(key) ||
+				isManifest(strings.TrimPrefix(key, info.KeyPrefix))
+		}
 		if done, err := r.purge(ctx, bucket, info.KeyPrefix, but); err != nil || !done {
 			return false, err
 		}
@@ -486,14 +521,17 @@ func purge(ctx context.Context, bucket objstore.Bucket, info spool.Info, frozen 
 }
 
 // purge deletes what lies below a prefix, and adds to the recording's figures and problems.
-func (r *Recording) purge(ctx context.Context, bucket objstore.Bucket, prefix string, keep func(key string) bool) (complete bool, err error) {
+func (r *Recording) purge(ctx context.Context, bucket objstore.Bucket, prefix string,
+	keep func(key string) bool,
+) (complete bool, err error) {
 	p, err := objstore.Purge(ctx, bucket, prefix, prefix+textegress.ManifestName, keep)
 	r.Deleted += p.Deleted
 	if p.Versions != "" {
 		r.Problems = append(r.Problems, "earlier versions could not be looked for: "+p.Versions)
 	}
 	if p.Uploads != "" {
-		r.Problems = append(r.Problems, "parts of interrupted uploads could not be looked for or removed: "+p.Uploads)
+		r.Problems = append(r.Problems, "parts of interrupted uploads could not be looked for "+
+			"or removed: "+p.Uploads)
 	}
 	var why []string
 	for text, n := range p.Failed {
@@ -504,8 +542,8 @@ func (r *Recording) purge(ctx context.Context, bucket objstore.Bucket, prefix st
 	return err == nil && p.Complete(), err
 }
 
-// Settle finishes removals that were begun and not finished, by an earlier process or because the bucket refused. What is
-// not possible now is tried again at the next call.
+// Settle finishes removals that were begun and not finished, by an earlier process or because the
+// bucket refused. What is not possible now is tried again at the next call.
 func (f *Forgetter) Settle(ctx context.Context) {
 	select {
 	case f.busy <- struct{}{}:
@@ -526,7 +564,8 @@ func (f *Forgetter) Settle(ctx context.Context) {
 		var r Recording
 		err := f.settle(ctx, rec, &r)
 		if err != nil || len(r.Problems) > 0 {
-			f.o.Logger.Warn("not everything that was to be forgotten could be deleted yet", "egress_id", rec.ID(), "error", plain(err), "problems", r.Problems)
+			f.o.Logger.Warn("not everything that was to be forgotten could be deleted yet",
+				"egress_id", rec.ID(), "error", plain(err), "problems", r.Problems)
 		}
 	}
 }

@@ -65,7 +65,8 @@ func (w *world) open() {
 	w.spool = sp
 	bucketFor := func(string) (objstore.Bucket, error) { return w.bucket, nil }
 	keysFor := func(string) *export.Keys { return w.keys }
-	uo, fo := uploader.Options{Spool: sp, BucketFor: bucketFor, KeysFor: keysFor, Retention: -1}, forget.Options{Spool: sp, BucketFor: bucketFor, KeysFor: keysFor}
+	uo, fo := uploader.Options{Spool: sp, BucketFor: bucketFor, KeysFor: keysFor, Retention: -1},
+		forget.Options{Spool: sp, BucketFor: bucketFor, KeysFor: keysFor}
 	if w.names != nil {
 		uo.PseudonymsFor = func(info spool.Info) (export.Pseudonyms, error) {
 			return w.names.Names(info.ProjectID, info.PseudonymKey)
@@ -83,7 +84,8 @@ func (w *world) record(id string, change ...func(*spool.Info)) *spool.Recording 
 	t.Helper()
 	info := spool.Info{
 		EgressID: id, SessionID: "s-" + id, RoomName: "room", ProjectID: "p", ProjectName: "Study",
-		KeyPrefix: textegress.Prefix("Study", "p", "room", "", id), CreatedUnixNS: 1_749_673_840_000_000_000, Pseudonyms: w.names != nil,
+		KeyPrefix:     textegress.Prefix("Study", "p", "room", "", id),
+		CreatedUnixNS: 1_749_673_840_000_000_000, Pseudonyms: w.names != nil,
 	}
 	for _, c := range change {
 		c(&info)
@@ -119,43 +121,69 @@ func (w *world) record(id string, change ...func(*spool.Info)) *spool.Recording 
 		frame(spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelReliable, Payload: b})
 	}
 	say := func(identity, text string) {
-		packet(&livekit.DataPacket{ParticipantIdentity: identity, ParticipantSid: "PA_" + identity, Value: &livekit.DataPacket_User{
-			User: &livekit.UserPacket{Payload: []byte(text)},
-		}})
+		packet(&livekit.DataPacket{
+			ParticipantIdentity: identity, ParticipantSid: "PA_" + identity,
+			Value: &livekit.DataPacket_User{
+				User: &livekit.UserPacket{Payload: []byte(text)},
+			},
+		})
 	}
 	header := func(identity, id, text string) {
-		packet(&livekit.DataPacket{ParticipantIdentity: identity, ParticipantSid: "PA_" + identity, Value: &livekit.DataPacket_StreamHeader{
-			StreamHeader: &livekit.DataStream_Header{StreamId: id, Topic: text, ContentHeader: &livekit.DataStream_Header_ByteHeader{
-				ByteHeader: &livekit.DataStream_ByteHeader{Name: text + ".bin"},
-			}},
-		}})
+		packet(&livekit.DataPacket{
+			ParticipantIdentity: identity, ParticipantSid: "PA_" + identity,
+			Value: &livekit.DataPacket_StreamHeader{
+				StreamHeader: &livekit.DataStream_Header{
+					StreamId: id, Topic: text,
+					ContentHeader: &livekit.DataStream_Header_ByteHeader{
+						ByteHeader: &livekit.DataStream_ByteHeader{Name: text + ".bin"},
+					},
+				},
+			},
+		})
 	}
 	chunk := func(identity, id, text string) {
-		packet(&livekit.DataPacket{ParticipantIdentity: identity, ParticipantSid: "PA_" + identity, Value: &livekit.DataPacket_StreamChunk{
-			StreamChunk: &livekit.DataStream_Chunk{StreamId: id, Content: []byte(text)},
-		}})
+		packet(&livekit.DataPacket{
+			ParticipantIdentity: identity, ParticipantSid: "PA_" + identity,
+			Value: &livekit.DataPacket_StreamChunk{
+				StreamChunk: &livekit.DataStream_Chunk{StreamId: id, Content: []byte(text)},
+			},
+		})
 	}
 	trailer := func(identity, id string) {
-		packet(&livekit.DataPacket{ParticipantIdentity: identity, ParticipantSid: "PA_" + identity, Value: &livekit.DataPacket_StreamTrailer{
-			StreamTrailer: &livekit.DataStream_Trailer{StreamId: id},
-		}})
+		packet(&livekit.DataPacket{
+			ParticipantIdentity: identity, ParticipantSid: "PA_" + identity,
+			Value: &livekit.DataPacket_StreamTrailer{
+				StreamTrailer: &livekit.DataStream_Trailer{StreamId: id},
+			},
+		})
 	}
 	track := func(handle byte, identity string) {
 		event(spool.Event{
-			Kind: textegress.KindDataTrackSubscribed, Identity: identity, ParticipantSID: "PA_" + identity, TrackSID: "DTR_" + identity, Name: "of " + identity,
+			Kind: textegress.KindDataTrackSubscribed, Identity: identity, ParticipantSID: "PA_" +
+				identity, TrackSID: "DTR_" + identity, Name: "of " + identity,
 			Handle: uint16(handle),
 		})
 	}
 	pushed := byte(0)
 	push := func(handle byte, text string) {
 		pushed++
-		frame(spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelDataTrack, Payload: append([]byte{0x18, 0, 0, handle, 0, pushed, 0, pushed, 0, 0, 0, 0}, text...)})
+		frame(spool.Frame{
+			Type: spool.FramePacket, Channel: spool.ChannelDataTrack,
+			Payload: append([]byte{0x18, 0, 0, handle, 0, pushed, 0, pushed, 0, 0, 0, 0}, text...),
+		})
 	}
 	event(spool.Event{Kind: textegress.KindRecordingStarted})
-	event(spool.Event{Kind: textegress.KindJoined, Identity: "textegress-1", ParticipantSID: "PA_us", RoomSID: "RM_1"})
-	event(spool.Event{Kind: textegress.KindParticipantJoined, Identity: "alice", ParticipantSID: "PA_alice"})
 	event(spool.Event{
-		Kind: textegress.KindParticipantJoined, Identity: bob, ParticipantSID: "PA_" + bob, Name: marker, Metadata: marker,
+		Kind: textegress.KindJoined, Identity: "textegress-1",
+		ParticipantSID: "PA_us", RoomSID: "RM_1",
+	})
+	event(spool.Event{
+		Kind: textegress.KindParticipantJoined, Identity: "alice",
+		ParticipantSID: "PA_alice",
+	})
+	event(spool.Event{
+		Kind: textegress.KindParticipantJoined, Identity: bob, ParticipantSID: "PA_" + bob,
+		Name: marker, Metadata: marker,
 		Attributes: map[string]string{"a": marker},
 	})
 	for i := range 6 {
@@ -170,11 +198,22 @@ func (w *world) record(id string, change ...func(*spool.Info)) *spool.Recording 
 	trailer("alice", "a1")
 	header(bob, "s2", marker) // never ends: its line comes with the end of the recording
 	chunk(bob, "s2", marker+" more")
-	packet(&livekit.DataPacket{ParticipantIdentity: "agent", Value: &livekit.DataPacket_Transcription{Transcription: &livekit.Transcription{
-		TranscribedParticipantIdentity: bob, Segments: []*livekit.TranscriptionSegment{{Text: marker}},
-	}}})
-	packet(&livekit.DataPacket{ParticipantSid: "PA_" + bob, Value: &livekit.DataPacket_ChatMessage{ChatMessage: &livekit.ChatMessage{Message: marker}}})
-	frame(spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelReliable, Payload: []byte("\xff not a packet: " + bob)})
+	packet(&livekit.DataPacket{
+		ParticipantIdentity: "agent",
+		Value: &livekit.DataPacket_Transcription{Transcription: &livekit.Transcription{
+			TranscribedParticipantIdentity: bob,
+			Segments:                       []*livekit.TranscriptionSegment{{Text: marker}},
+		}},
+	})
+	packet(&livekit.DataPacket{
+		ParticipantSid: "PA_" + bob,
+		Value: &livekit.DataPacket_ChatMessage{
+			ChatMessage: &livekit.ChatMessage{Message: marker}},
+	})
+	frame(spool.Frame{
+		Type: spool.FramePacket, Channel: spool.ChannelReliable,
+		Payload: []byte("\xff not a packet: " + bob),
+	})
 	// Handles are each recorder's own.
 	hers, his := byte(1), byte(2)
 	if info.Instance == "second" {
@@ -192,14 +231,24 @@ func (w *world) record(id string, change ...func(*spool.Info)) *spool.Recording 
 	track(3, "alice")
 	push(3, "y: 2")
 	if w.key != "" {
-		for _, identity := range []string{"alice", bob} { // of which a key makes one line, and without there are three
+		// of which a key makes one line, and without there are three
+		for _, identity := range []string{"alice", bob} {
 			text := "secret of " + identity
 			for nth, inner := range []*livekit.EncryptedPacketPayload{
-				{Value: &livekit.EncryptedPacketPayload_StreamHeader{StreamHeader: &livekit.DataStream_Header{
-					StreamId: "e", Topic: text, ContentHeader: &livekit.DataStream_Header_TextHeader{TextHeader: &livekit.DataStream_TextHeader{}},
-				}}},
-				{Value: &livekit.EncryptedPacketPayload_StreamChunk{StreamChunk: &livekit.DataStream_Chunk{StreamId: "e", Content: []byte(text)}}},
-				{Value: &livekit.EncryptedPacketPayload_StreamTrailer{StreamTrailer: &livekit.DataStream_Trailer{StreamId: "e"}}},
+				{Value: &livekit.EncryptedPacketPayload_StreamHeader{
+					StreamHeader: &livekit.DataStream_Header{
+						StreamId: "e", Topic: text,
+						ContentHeader: &livekit.DataStream_Header_TextHeader{
+							TextHeader: &livekit.DataStream_TextHeader{},
+						},
+					},
+				}},
+				{Value: &livekit.EncryptedPacketPayload_StreamChunk{
+					StreamChunk: &livekit.DataStream_Chunk{StreamId: "e", Content: []byte(text)},
+				}},
+				{Value: &livekit.EncryptedPacketPayload_StreamTrailer{
+					StreamTrailer: &livekit.DataStream_Trailer{StreamId: "e"},
+				}},
 			} {
 				packet(encrypted(t, w.key, byte(nth+1), identity, inner))
 			}
@@ -207,7 +256,10 @@ func (w *world) record(id string, change ...func(*spool.Info)) *spool.Recording 
 	}
 	say("alice", "last")
 	event(spool.Event{Kind: textegress.KindRecordingEnded, Status: "COMPLETE"})
-	if err := wr.Seal(spool.Sealed{Status: textegress.StatusComplete, Reason: "room_deleted", EndedUnixNS: ns}); err != nil {
+	if err := wr.Seal(spool.Sealed{
+		Status: textegress.StatusComplete, Reason: "room_deleted",
+		EndedUnixNS: ns,
+	}); err != nil {
 		t.Fatal(err)
 	}
 	return rec
@@ -315,7 +367,8 @@ func (w *world) lines(prefix string) ([]textegress.Message, textegress.Manifest)
 
 const prefix = "Study-p/room/text-egress/all-topics/DE_1/"
 
-// same compares the lines of two revisions: those of others are the same, with the same n; bob's are tombstones.
+// same compares the lines of two revisions: those of others are the same, with the same n; bob's
+// are tombstones.
 func (w *world) same(before, after []textegress.Message) {
 	w.t.Helper()
 	if len(before) != len(after) {
@@ -357,14 +410,16 @@ func TestForgetDelivered(t *testing.T) {
 	found := w.traces()
 
 	dry := w.forget(forget.Request{DryRun: true})
-	if got := outcomes(dry); !cmp.Equal(got, []string{"DE_1 found r0"}) || dry.Recordings[0].Frames < 15 {
+	if got := outcomes(dry); !cmp.Equal(got, []string{"DE_1 found r0"}) ||
+		dry.Recordings[0].Frames < 15 {
 		t.Errorf("dry run: %v %+v", got, dry.Recordings)
 	}
 	if got := w.traces(); !cmp.Equal(got, found) {
 		t.Errorf("a dry run changed something: %q, before %q", got, found)
 	}
 	a := w.forget(forget.Request{})
-	if got := outcomes(a); !cmp.Equal(got, []string{"DE_1 forgotten r2"}) || !a.Complete() || a.Recordings[0].Deleted < 6 {
+	if got := outcomes(a); !cmp.Equal(got, []string{"DE_1 forgotten r2"}) || !a.Complete() ||
+		a.Recordings[0].Deleted < 6 {
 		t.Fatalf("%v %+v", got, a)
 	}
 	if got := w.traces(); len(got) > 0 {
@@ -372,7 +427,8 @@ func TestForgetDelivered(t *testing.T) {
 	}
 	after, m := w.lines(prefix + "r2/")
 	w.same(before, after)
-	if m.Forgotten == nil || m.Forgotten.Lines != a.Recordings[0].Lines || m.Forgotten.Frames != a.Recordings[0].Frames || m.Revision != 2 {
+	if m.Forgotten == nil || m.Forgotten.Lines != a.Recordings[0].Lines ||
+		m.Forgotten.Frames != a.Recordings[0].Frames || m.Revision != 2 {
 		t.Errorf("the manifest states %+v, the answer is %+v", m.Forgotten, a.Recordings[0])
 	}
 	for key := range w.objects() {
@@ -405,12 +461,18 @@ func TestForgetStates(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.record("DE_2") // sealed, nothing delivered
-	open, err := w.spool.Create(spool.Info{EgressID: "DE_3", SessionID: "s-DE_3", ProjectID: "p", ProjectName: "Study"})
+	open, err := w.spool.Create(spool.Info{
+		EgressID: "DE_3", SessionID: "s-DE_3", ProjectID: "p",
+		ProjectName: "Study",
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	a := w.forget(forget.Request{})
-	want := map[string]string{"DE_1": "forgotten r2", "DE_2": "forgotten r1", open.ID(): "unchecked r0"}
+	want := map[string]string{
+		"DE_1": "forgotten r2", "DE_2": "forgotten r1",
+		open.ID(): "unchecked r0",
+	}
 	for _, r := range a.Recordings {
 		if got := fmt.Sprint(r.Outcome, " r", r.Revision); got != want[r.EgressID] {
 			t.Errorf("%s: %s %q, want %s", r.EgressID, got, r.Problems, want[r.EgressID])
@@ -424,7 +486,8 @@ func TestForgetStates(t *testing.T) {
 	}
 	after, _ := w.lines(prefix + "r2/")
 	w.same(before, after)
-	if _, err := w.f.Forget(t.Context(), forget.Request{Identity: bob, Session: "other"}); err == nil {
+	if _, err := w.f.Forget(t.Context(),
+		forget.Request{Identity: bob, Session: "other"}); err == nil {
 		t.Error("a session that is not there")
 	}
 	if _, err := w.f.Forget(t.Context(), forget.Request{}); err == nil {
@@ -471,8 +534,8 @@ func (s *stubborn) Delete(ctx context.Context, key string) error {
 	return s.Bucket.Delete(ctx, key)
 }
 
-// It may be interrupted anywhere, and done again: until the new revision is verified the old one stays whole, and in the
-// end nothing is left.
+// It may be interrupted anywhere, and done again: until the new revision is verified the old one
+// stays whole, and in the end nothing is left.
 func TestForgetInterrupted(t *testing.T) {
 	for k := 0; ; k += 3 {
 		store := mem.New("b", true)
@@ -557,7 +620,8 @@ func (v *versions) Versions(ctx context.Context, prefix string) iter.Seq2[objsto
 			}
 		}
 		for k := range v.old {
-			if key, id, _ := strings.Cut(k, "\x00"); strings.HasPrefix(key, prefix) && !yield(objstore.Version{Key: key, ID: id}, nil) {
+			if key, id, _ := strings.Cut(k, "\x00"); strings.HasPrefix(key, prefix) &&
+				!yield(objstore.Version{Key: key, ID: id}, nil) {
 				return
 			}
 		}
@@ -589,7 +653,8 @@ func TestForgetVersions(t *testing.T) {
 		t.Errorf("problems: %s", problems)
 	}
 	v.locked = false
-	if a := w.forget(forget.Request{}); !a.Complete() || a.Recordings[0].Outcome != forget.Forgotten {
+	if a := w.forget(forget.Request{}); !a.Complete() ||
+		a.Recordings[0].Outcome != forget.Forgotten {
 		t.Errorf("once it is permitted: %+v", a)
 	}
 	if got := w.traces(); len(got) > 0 || len(v.old) > 0 {
@@ -599,7 +664,10 @@ func TestForgetVersions(t *testing.T) {
 
 func TestForgetFrom(t *testing.T) {
 	for name, place := range map[string]func(t *testing.T) (objstore.Bucket, string){
-		"a prefix of many": func(*testing.T) (objstore.Bucket, string) { return mem.New("b", true), "Study-p/" },
+		"a prefix of many": func(*testing.T) (objstore.Bucket, string) {
+			return mem.New("b", true),
+				"Study-p/"
+		},
 		"a directory": func(t *testing.T) (objstore.Bucket, string) {
 			b, err := dir.New(t.TempDir())
 			if err != nil {
@@ -618,13 +686,18 @@ func TestForgetFrom(t *testing.T) {
 			w.spool.Close()
 			w.dir = t.TempDir() // that of another machine
 			from := func(b objstore.Bucket, dry bool) (forget.Answer, error) {
-				return forget.From(t.Context(), forget.Place{Bucket: b, Prefix: below, Scratch: t.TempDir()}, forget.Request{Identity: bob, DryRun: dry})
+				return forget.From(t.Context(), forget.Place{
+					Bucket: b, Prefix: below,
+					Scratch: t.TempDir(),
+				}, forget.Request{Identity: bob, DryRun: dry})
 			}
-			if a, err := from(bucket, true); err != nil || !cmp.Equal(outcomes(a), []string{"DE_1 found r0", "DE_2 found r0"}) {
+			if a, err := from(bucket, true); err != nil ||
+				!cmp.Equal(outcomes(a), []string{"DE_1 found r0", "DE_2 found r0"}) {
 				t.Errorf("dry run: %v, %v", outcomes(a), err)
 			}
 			for k := 0; k < 400; k += 67 { // interrupted again and again
-				if _, err := from(&stubborn{bucket, k}, false); err != nil && !errors.Is(err, errStubborn) {
+				if _, err := from(&stubborn{bucket, k}, false); err != nil &&
+					!errors.Is(err, errStubborn) {
 					t.Fatal(err)
 				}
 			}
@@ -660,7 +733,8 @@ func TestForgetFromACopy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := forget.From(t.Context(), forget.Place{Bucket: b, Scratch: t.TempDir()}, forget.Request{Identity: bob})
+	a, err := forget.From(t.Context(), forget.Place{Bucket: b, Scratch: t.TempDir()},
+		forget.Request{Identity: bob})
 	if got := outcomes(a); err != nil || !cmp.Equal(got, []string{"DE_1 forgotten r2"}) {
 		t.Fatalf("%+v, %v", a, err)
 	}
@@ -679,7 +753,8 @@ func TestForgetAfterAChangeOfBucket(t *testing.T) {
 	w.deliver()
 	w.bucket = mem.New("new", true)
 	a := w.forget(forget.Request{})
-	if got := outcomes(a); !cmp.Equal(got, []string{"DE_1 incomplete r2"}) || !strings.Contains(strings.Join(a.Recordings[0].Problems, ""), "memory old") {
+	if got := outcomes(a); !cmp.Equal(got, []string{"DE_1 incomplete r2"}) ||
+		!strings.Contains(strings.Join(a.Recordings[0].Problems, ""), "memory old") {
 		t.Errorf("%v %+v", got, a)
 	}
 	if got := w.traces(); len(got) > 0 {

@@ -26,11 +26,13 @@ type Place struct {
 	Bucket objstore.Bucket
 	// Prefix is that of one recording or of many, with a slash at its end; empty: the whole bucket.
 	Prefix string
-	// Scratch is an empty directory for this call alone. It holds recordings while they are rewritten; the caller removes it.
+	// Scratch is an empty directory for this call alone. It holds recordings while they are
+	// rewritten; the caller removes it.
 	Scratch string
-	// KeysFor returns the keys that a project's recordings were decrypted with when they were delivered; nil: there are none. A
-	// revision whose manifest says that other packets were decrypted than these keys do is left alone, with a problem: its
-	// lines would get other numbers. One that was delivered without keys is not decrypted now.
+	// KeysFor returns the keys that a project's recordings were decrypted with when they were
+	// delivered; nil: there are none. A revision whose manifest says that other packets were
+	// decrypted than these keys do is left alone, with a problem: its lines would get other
+	// numbers. One that was delivered without keys is not decrypted now.
 	KeysFor func(projectID string) (*export.Keys, error)
 	// DiskMinFree is as for [spool.Options], on the file system of Scratch.
 	DiskMinFree int64
@@ -39,9 +41,9 @@ type Place struct {
 
 var revisionDir = regexp.MustCompile(`^(.*?)r([1-9][0-9]{0,8})/$`)
 
-// From removes a participant from the recordings that were delivered below a prefix, from their raw segments there. The
-// rest is as for [Forgetter.Forget]; a recording that a service still has in its data directory is better removed there,
-// for the service would not know of it.
+// From removes a participant from the recordings that were delivered below a prefix, from their raw
+// segments there. The rest is as for [Forgetter.Forget]; a recording that a service still has in
+// its data directory is better removed there, for the service would not know of it.
 func From(ctx context.Context, p Place, q Request) (Answer, error) {
 	if q.Identity == "" {
 		return Answer{}, errors.New("name the participant's identity")
@@ -67,7 +69,8 @@ func From(ctx context.Context, p Place, q Request) (Answer, error) {
 			}
 			r.Problems = append(r.Problems, objstore.Redacted(err, plain(err)))
 		}
-		if matches(q.Project, r.project) && matches(q.Session, r.SessionID) && matches(q.Recording, r.EgressID) {
+		if matches(q.Project, r.project) && matches(q.Session, r.SessionID) &&
+			matches(q.Recording, r.EgressID) {
 			a.Recordings = append(a.Recordings, r)
 		}
 	}
@@ -86,7 +89,8 @@ func (p Place) find(ctx context.Context) (map[string][]int, error) {
 			continue
 		}
 		base, revision := dir, 1
-		if m := revisionDir.FindStringSubmatch(dir); m != nil && (m[1] == "" || strings.HasSuffix(m[1], "/")) {
+		if m := revisionDir.FindStringSubmatch(dir); m != nil &&
+			(m[1] == "" || strings.HasSuffix(m[1], "/")) {
 			base = m[1]
 			revision, _ = strconv.Atoi(m[2]) // at most nine digits
 		}
@@ -102,19 +106,24 @@ func revisionPrefix(base string, revision int) string {
 	return fmt.Sprintf("%sr%d/", base, revision)
 }
 
-func (p Place) one(ctx context.Context, sp *spool.Spool, base string, revisions map[string][]int, q Request, r *Recording) error {
+func (p Place) one(ctx context.Context, sp *spool.Spool, base string, revisions map[string][]int,
+	q Request, r *Recording,
+) error {
 	latest := slices.Max(revisions[base])
 	// Whatever is read twice is the same both times.
 	fsys, m, err := bindManifest(objfs.New(ctx, p.Bucket, revisionPrefix(base, latest)))
 	if err != nil {
 		return err
 	}
-	r.EgressID, r.SessionID, r.RoomName, r.project = m.EgressID, m.Session.ID, m.Session.RoomName, m.Project.ID
-	if !matches(q.Project, r.project) || !matches(q.Session, r.SessionID) || !matches(q.Recording, r.EgressID) {
+	r.EgressID, r.SessionID, r.RoomName, r.project = m.EgressID, m.Session.ID, m.Session.RoomName,
+		m.Project.ID
+	if !matches(q.Project, r.project) || !matches(q.Session, r.SessionID) ||
+		!matches(q.Recording, r.EgressID) {
 		return nil
 	}
 	if m.Revision != latest {
-		return fmt.Errorf("the manifest says revision %d, and lies where revision %d belongs; nothing was changed", m.Revision, latest)
+		return fmt.Errorf("the manifest says revision %d, and lies where revision %d belongs; "+
+			"nothing was changed", m.Revision, latest)
 	}
 	src, err := delivered(ctx, fsys)
 	if errors.Is(err, export.ErrPseudonyms) {
@@ -129,15 +138,22 @@ func (p Place) one(ctx context.Context, sp *spool.Spool, base string, revisions 
 	if err != nil {
 		return err
 	}
-	bucket := &moved{Bucket: p.Bucket, from: info.KeyPrefix, to: base, own: p.own(ctx, base, revisions, info)}
+	bucket := &moved{
+		Bucket: p.Bucket, from: info.KeyPrefix, to: base,
+		own: p.own(ctx, base, revisions, info),
+	}
 	bucketFor := func(string) (objstore.Bucket, error) { return bucket, nil }
 	f := New(Options{
 		Spool: sp, BucketFor: bucketFor, Logger: p.Logger,
-		Uploader: uploader.New(uploader.Options{Spool: sp, BucketFor: bucketFor, KeysFor: func(string) *export.Keys { return keys }, Retention: -1}),
+		Uploader: uploader.New(uploader.Options{
+			Spool: sp, BucketFor: bucketFor,
+			KeysFor: func(string) *export.Keys { return keys }, Retention: -1,
+		}),
 	})
-	rec, err := replace(ctx, sp, src, export.Options{Keys: keys, KeepFree: p.DiskMinFree / 4}, export.Replaced{Revision: latest + 1}, q, r, func(plan *export.Forgetting) error {
-		return sameKeys(m, plan)
-	})
+	rec, err := replace(ctx, sp, src, export.Options{Keys: keys, KeepFree: p.DiskMinFree / 4},
+		export.Replaced{Revision: latest + 1}, q, r, func(plan *export.Forgetting) error {
+			return sameKeys(m, plan)
+		})
 	switch {
 	case err != nil:
 		return err
@@ -151,7 +167,8 @@ func (p Place) one(ctx context.Context, sp *spool.Spool, base string, revisions 
 		r.Outcome = Nothing
 		return nil
 	}
-	// Somebody was removed from the latest revision: perhaps the older ones are still to be deleted.
+	// Somebody was removed from the latest revision: perhaps the older ones are still to be
+	// deleted.
 	frozen, err := export.Freeze(info, m)
 	if err != nil {
 		return err
@@ -193,11 +210,14 @@ func sameKeys(m textegress.Manifest, plan *export.Forgetting) error {
 	if was == plan.Decrypted {
 		return nil
 	}
-	return fmt.Errorf("nothing was changed: %d encrypted packets of this revision were decrypted when it was delivered, and with the keys that are given %d can be; "+
-		"name the keys of that time with --e2ee-key-file, or in the settings of the project", was, plan.Decrypted)
+	return fmt.Errorf("nothing was changed: %d encrypted packets of this revision were decrypted "+
+		"when it was delivered, and with the keys that are given %d can be; "+
+		"name the keys of that time with --e2ee-key-file, or in the settings of the project", was,
+		plan.Decrypted)
 }
 
-// moved is a bucket in which a recording lies at another place than it was delivered to: a copy in a directory.
+// moved is a bucket in which a recording lies at another place than it was delivered to: a copy in
+// a directory.
 type moved struct {
 	objstore.Bucket
 
@@ -275,10 +295,15 @@ func (b *moved) DeleteVersion(ctx context.Context, key, id string) error {
 }
 
 // AbortUploads implements [objstore.Unfinished].
-func (b *moved) AbortUploads(ctx context.Context, prefix string, keep func(key string) bool) (int, error) {
+func (b *moved) AbortUploads(ctx context.Context, prefix string, keep func(key string) bool) (int,
+	error,
+) {
 	u, ok := b.Bucket.(objstore.Unfinished)
 	if !ok {
 		return 0, nil
 	}
-	return u.AbortUploads(ctx, b.key(prefix), func(key string) bool { return !b.own.has(key) || keep(b.back(key)) })
+	return u.AbortUploads(ctx, b.key(prefix), func(key string) bool {
+		return !b.own.has(key) ||
+			keep(b.back(key))
+	})
 }

@@ -53,7 +53,9 @@ func memo[T any](f func(string) T) func(string) T {
 }
 
 // encrypted does what LiveKit's SDKs do with a passphrase.
-func encrypted(t *testing.T, secret string, nth byte, identity string, inner *livekit.EncryptedPacketPayload) *livekit.DataPacket {
+func encrypted(t *testing.T, secret string, nth byte, identity string,
+	inner *livekit.EncryptedPacketPayload,
+) *livekit.DataPacket {
 	t.Helper()
 	block, err := aes.NewCipher(derived(secret))
 	if err != nil {
@@ -71,7 +73,8 @@ func encrypted(t *testing.T, secret string, nth byte, identity string, inner *li
 	return &livekit.DataPacket{
 		ParticipantIdentity: identity, ParticipantSid: "PA_" + identity,
 		Value: &livekit.DataPacket_EncryptedPacket{EncryptedPacket: &livekit.EncryptedPacket{
-			EncryptionType: livekit.Encryption_GCM, Iv: iv, EncryptedValue: gcm.Seal(nil, iv, plain, nil),
+			EncryptionType: livekit.Encryption_GCM, Iv: iv, EncryptedValue: gcm.Seal(nil, iv, plain,
+				nil),
 		}},
 	}
 }
@@ -83,13 +86,14 @@ func keysOf(text string) *export.Keys {
 	return newKeys(text)
 }
 
-// What was delivered is derived again with the keys that it was derived with, or not at all: with others, lines would get
-// other numbers, and what was readable would be ciphertext again.
+// What was delivered is derived again with the keys that it was derived with, or not at all: with
+// others, lines would get other numbers, and what was readable would be ciphertext again.
 func TestForgetFromEncrypted(t *testing.T) {
 	for name, tc := range map[string]struct{ delivered, given, refused string }{
-		"with the key":                  {passphrase, passphrase, ""},
-		"with the key and others":       {passphrase, "another\n" + passphrase, ""},
-		"without the key":               {passphrase, "", "6 encrypted packets of this revision were decrypted when it was delivered, and with the keys that are given 0 can be"},
+		"with the key":            {passphrase, passphrase, ""},
+		"with the key and others": {passphrase, "another\n" + passphrase, ""},
+		"without the key": {passphrase, "", "6 encrypted packets of this revision " +
+			"were decrypted when it was delivered, and with the keys that are given 0 can be"},
 		"with another key":              {passphrase, "another", "--e2ee-key-file"},
 		"delivered without, given none": {"", "", ""},
 		"delivered without, given one":  {"", passphrase, ""}, // as it was delivered
@@ -105,18 +109,22 @@ func TestForgetFromEncrypted(t *testing.T) {
 			found := w.traces()
 			w.spool.Close()
 			w.dir = t.TempDir() // that of another machine
-			place := forget.Place{Bucket: w.bucket, Prefix: prefix, Scratch: t.TempDir(), KeysFor: func(project string) (*export.Keys, error) {
-				if project != "p" {
-					t.Errorf("asked for the keys of %q", project)
-				}
-				return keysOf(tc.given), nil
-			}}
+			place := forget.Place{
+				Bucket: w.bucket, Prefix: prefix, Scratch: t.TempDir(),
+				KeysFor: func(project string) (*export.Keys, error) {
+					if project != "p" {
+						t.Errorf("asked for the keys of %q", project)
+					}
+					return keysOf(tc.given), nil
+				},
+			}
 			a, err := forget.From(t.Context(), place, forget.Request{Identity: bob})
 			if err != nil || len(a.Recordings) != 1 {
 				t.Fatalf("%+v, %v", a, err)
 			}
 			if tc.refused != "" {
-				if problems := strings.Join(a.Recordings[0].Problems, "; "); !strings.Contains(problems, tc.refused) || a.Complete() {
+				if problems := strings.Join(a.Recordings[0].Problems,
+					"; "); !strings.Contains(problems, tc.refused) || a.Complete() {
 					t.Errorf("%+v, want a problem with %q", a, tc.refused)
 				}
 				inBucket := 0
@@ -139,21 +147,25 @@ func TestForgetFromEncrypted(t *testing.T) {
 			after, n := w.lines(prefix + "r2/")
 			w.same(before, after)
 			if (m.Counts.DecryptedPackets == nil) != (n.Counts.DecryptedPackets == nil) {
-				t.Errorf("decrypted %v, before %v", n.Counts.DecryptedPackets, m.Counts.DecryptedPackets)
+				t.Errorf("decrypted %v, before %v", n.Counts.DecryptedPackets,
+					m.Counts.DecryptedPackets)
 			}
 		})
 	}
 }
 
-// A merged recording has the connections of two recorders, whose handles of data tracks mean different tracks, and the
-// events of both.
+// A merged recording has the connections of two recorders, whose handles of data tracks mean
+// different tracks, and the events of both.
 func TestForgetFromMerged(t *testing.T) {
 	var sources []export.Source
 	w := newWorld(t, mem.New("b", true))
 	for _, instance := range []string{"first", "second"} {
 		w.dir = t.TempDir()
 		w.open()
-		rec := w.record("DE_"+instance, func(i *spool.Info) { i.SessionID, i.Instance, i.Part = "s", instance, 1 })
+		rec := w.record("DE_"+instance, func(i *spool.Info) {
+			i.SessionID, i.Instance, i.Part = "s",
+				instance, 1
+		})
 		sources = append(sources, export.FromSpool(rec))
 	}
 	folder := t.TempDir()
@@ -170,8 +182,10 @@ func TestForgetFromMerged(t *testing.T) {
 	if len(w.traces()) == 0 || len(merged.Merged) != 2 {
 		t.Fatalf("traces %q, made of %d", w.traces(), len(merged.Merged))
 	}
-	a, err := forget.From(t.Context(), forget.Place{Bucket: b, Scratch: t.TempDir()}, forget.Request{Identity: bob})
-	if got := outcomes(a); err != nil || !cmp.Equal(got, []string{merged.EgressID + " forgotten r2"}) {
+	a, err := forget.From(t.Context(), forget.Place{Bucket: b, Scratch: t.TempDir()},
+		forget.Request{Identity: bob})
+	if got := outcomes(a); err != nil ||
+		!cmp.Equal(got, []string{merged.EgressID + " forgotten r2"}) {
 		t.Fatalf("%+v, %v", a, err)
 	}
 	if got := w.traces(); len(got) > 0 {

@@ -15,8 +15,9 @@ import (
 	"github.com/syncflow/textegress/internal/objstore/mem"
 )
 
-// TestForgetFromLeavesNeighbours: of what lies below the place of a recording, only what is the recording's is deleted. A manifest
-// above other recordings may be a copy that was unpacked there, or the work of somebody who wants them deleted.
+// TestForgetFromLeavesNeighbours: of what lies below the place of a recording, only what is the
+// recording's is deleted. A manifest above other recordings may be a copy that was unpacked there,
+// or the work of somebody who wants them deleted.
 func TestForgetFromLeavesNeighbours(t *testing.T) {
 	for name, tt := range map[string]struct {
 		base string
@@ -24,10 +25,21 @@ func TestForgetFromLeavesNeighbours(t *testing.T) {
 		beside []string
 		want   forget.Outcome
 	}{
-		"a copy above others":                  {"", []string{"notes.txt", "Study-p/room/text-egress/all-topics/DE_9/raw/000001.seg.zst"}, forget.Incomplete},
-		"the folder of a project":              {"Study-p/", []string{"Study-p/room/video.mp4"}, forget.Incomplete},
+		"a copy above others": {"", []string{
+			"notes.txt",
+			"Study-p/room/text-egress/all-topics/DE_9/raw/000001.seg.zst",
+		}, forget.Incomplete},
+		"the folder of a project": {
+			"Study-p/",
+			[]string{"Study-p/room/video.mp4"},
+			forget.Incomplete,
+		},
 		"a copy above others and all is known": {"Study-p/", nil, forget.Forgotten},
-		"its own place":                        {prefix, []string{prefix + "left by a killed process.txt"}, forget.Forgotten},
+		"its own place": {
+			prefix,
+			[]string{prefix + "left by a killed process.txt"},
+			forget.Forgotten,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, mem.New("b", true))
@@ -49,12 +61,16 @@ func TestForgetFromLeavesNeighbours(t *testing.T) {
 				w.put(key, []byte("x"))
 			}
 			before := w.objects()
-			a, err := forget.From(t.Context(), forget.Place{Bucket: w.bucket, Prefix: tt.base, Scratch: t.TempDir()},
+			a, err := forget.From(t.Context(), forget.Place{
+				Bucket: w.bucket, Prefix: tt.base,
+				Scratch: t.TempDir(),
+			},
 				forget.Request{Identity: bob, Recording: "DE_1"})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(a.Recordings) != 1 || a.Recordings[0].Outcome != tt.want || a.Complete() != (tt.want == forget.Forgotten) {
+			if len(a.Recordings) != 1 || a.Recordings[0].Outcome != tt.want ||
+				a.Complete() != (tt.want == forget.Forgotten) {
 				t.Errorf("%+v, want %s", a, tt.want)
 			}
 			after := w.objects()
@@ -66,7 +82,8 @@ func TestForgetFromLeavesNeighbours(t *testing.T) {
 			keep := func(m map[string][]byte) {
 				maps.DeleteFunc(m, func(key string, _ []byte) bool {
 					_, was := mine[key]
-					return was || strings.HasPrefix(key, tt.base+"r2/") || strings.HasPrefix(key, prefix) && tt.base == prefix
+					return was || strings.HasPrefix(key, tt.base+"r2/") ||
+						strings.HasPrefix(key, prefix) && tt.base == prefix
 				})
 			}
 			keep(before)
@@ -75,7 +92,10 @@ func TestForgetFromLeavesNeighbours(t *testing.T) {
 				t.Errorf("other objects: %v", cmp.Diff(keysIn(before), keysIn(after)))
 			}
 			// A second time there is nothing more to do, and what is left is told again.
-			again, err := forget.From(t.Context(), forget.Place{Bucket: w.bucket, Prefix: tt.base, Scratch: t.TempDir()},
+			again, err := forget.From(t.Context(), forget.Place{
+				Bucket: w.bucket, Prefix: tt.base,
+				Scratch: t.TempDir(),
+			},
 				forget.Request{Identity: bob, Recording: "DE_1"})
 			if err != nil || again.Complete() != a.Complete() {
 				t.Errorf("%+v, %v", again, err)
@@ -98,7 +118,10 @@ func TestForgetFromACopyInterrupted(t *testing.T) {
 	w.spool.Close()
 	w.dir = t.TempDir() // that of another machine
 	from := func(b objstore.Bucket) (forget.Answer, error) {
-		return forget.From(t.Context(), forget.Place{Bucket: b, Prefix: "copy/", Scratch: t.TempDir()}, forget.Request{Identity: bob})
+		return forget.From(t.Context(), forget.Place{
+			Bucket: b, Prefix: "copy/",
+			Scratch: t.TempDir(),
+		}, forget.Request{Identity: bob})
 	}
 	for k := range 100 {
 		if _, err := from(&stubborn{w.bucket, k}); err != nil && !errors.Is(err, errStubborn) {
@@ -113,16 +136,21 @@ func TestForgetFromACopyInterrupted(t *testing.T) {
 	}
 }
 
-// TestForgetFromDeletesWhatItsManifestNames: somebody's manifest below a recording protects nothing of it.
+// TestForgetFromDeletesWhatItsManifestNames: somebody's manifest below a recording protects nothing
+// of it.
 func TestForgetFromDeletesWhatItsManifestNames(t *testing.T) {
 	w := newWorld(t, mem.New("b", true))
 	w.record("DE_1")
 	w.deliver()
 	w.put(prefix+"raw/manifest.json", []byte("{}"))
-	if _, err := forget.From(t.Context(), forget.Place{Bucket: w.bucket, Prefix: prefix, Scratch: t.TempDir()}, forget.Request{Identity: bob}); err != nil {
+	if _, err := forget.From(t.Context(), forget.Place{
+		Bucket: w.bucket, Prefix: prefix,
+		Scratch: t.TempDir(),
+	}, forget.Request{Identity: bob}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.bucket.Stat(t.Context(), prefix+"raw/000001.seg.zst"); !objstore.IsNotFound(err) {
+	if _, err := w.bucket.Stat(t.Context(), prefix+"raw/000001.seg.zst"); !objstore.IsNotFound(
+		err) {
 		t.Errorf("the segment: %v", err)
 	}
 }

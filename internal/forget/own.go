@@ -11,9 +11,10 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// own tells which of the objects below the place of a recording are the recording's. Everything is where the place is that of one
-// recording alone. A manifest can also lie above other things: a copy that was unpacked there, or the work of somebody who wants
-// them deleted. Then only what its manifests name is the recording's, and what lies in the folders of its revisions.
+// own tells which of the objects below the place of a recording are the recording's. Everything is
+// where the place is that of one recording alone. A manifest can also lie above other things: a
+// copy that was unpacked there, or the work of somebody who wants them deleted. Then only what its
+// manifests name is the recording's, and what lies in the folders of its revisions.
 type own struct {
 	base   string
 	alone  bool
@@ -24,15 +25,20 @@ type own struct {
 
 var inRevision = regexp.MustCompile(`^r[1-9][0-9]{0,8}/`)
 
-// isManifest reports whether a key, relative to the place of a recording, is that of a revision's manifest.
+// isManifest reports whether a key, relative to the place of a recording, is that of a revision's
+// manifest.
 func isManifest(key string) bool {
 	return strings.TrimPrefix(key, inRevision.FindString(key)) == textegress.ManifestName
 }
 
-// own reads the manifests of a recording, of which those of older revisions may be damaged: what they name is left then.
-func (p Place) own(ctx context.Context, base string, revisions map[string][]int, info spool.Info) *own {
+// own reads the manifests of a recording, of which those of older revisions may be damaged: what
+// they name is left then.
+func (p Place) own(ctx context.Context, base string, revisions map[string][]int,
+	info spool.Info,
+) *own {
 	o := &own{base: base, listed: map[string]bool{}, left: map[string]bool{}}
-	place := regexp.MustCompile(`(^|/)text-egress/[^/]+/` + regexp.QuoteMeta(textegress.EscapeName(info.EgressID)) + `/$`)
+	place := regexp.MustCompile(`(^|/)text-egress/[^/]+/` +
+		regexp.QuoteMeta(textegress.EscapeName(info.EgressID)) + `/$`)
 	o.alone = place.MatchString(base)
 	for other := range revisions {
 		if other != base && strings.HasPrefix(other, base) {
@@ -80,7 +86,9 @@ func (o *own) tell(r *Recording, err error) error {
 		return err
 	}
 	r.Outcome = Incomplete
-	r.Problems = append(r.Problems, fmt.Sprintf("%d objects lie beside the recording that none of its manifests names; they were not looked at and are "+
-		"still there. Only in a place of its own, …/text-egress/<topic>/<egress id>/, is everything taken for the recording's", len(o.left)))
+	r.Problems = append(r.Problems, fmt.Sprintf("%d objects lie beside the recording that none "+
+		"of its manifests names; they were not looked at and are "+
+		"still there. Only in a place of its own, …/text-egress/<topic>/<egress id>/, is "+
+		"everything taken for the recording's", len(o.left)))
 	return nil
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/syncflow/textegress/internal/pseudonym"
 )
 
-// TestForgetUnderPseudonyms: by identity, as long as the disk has the recording. After that it says that it cannot, where
-// there is something, and the list keeps what is needed to find it.
+// TestForgetUnderPseudonyms: by identity, as long as the disk has the recording. After that it says
+// that it cannot, where there is something, and the list keeps what is needed to find it.
 func TestForgetUnderPseudonyms(t *testing.T) {
 	w := newWorld(t, mem.New("b", true))
 	w.names = pseudonym.Open(w.dir)
@@ -31,7 +31,8 @@ func TestForgetUnderPseudonyms(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return slices.ContainsFunc(list, func(e pseudonym.Entry) bool { return e.Identity == identity })
+		return slices.ContainsFunc(list,
+			func(e pseudonym.Entry) bool { return e.Identity == identity })
 	}
 	w.record("DE_1")
 	w.deliver()
@@ -44,7 +45,8 @@ func TestForgetUnderPseudonyms(t *testing.T) {
 	if !listed(bob) {
 		t.Error("looking removed the pseudonym")
 	}
-	if a := w.forget(forget.Request{}); !a.Complete() || a.Recordings[0].Outcome != forget.Forgotten {
+	if a := w.forget(forget.Request{}); !a.Complete() ||
+		a.Recordings[0].Outcome != forget.Forgotten {
 		t.Errorf("%+v", a)
 	}
 	after, m := w.lines(prefix + "r2/")
@@ -70,15 +72,20 @@ func TestForgetUnderPseudonyms(t *testing.T) {
 	objects := len(w.objects())
 	for range 2 {
 		a, err := w.f.Forget(t.Context(), forget.Request{Identity: "alice"})
-		if err != nil || a.Complete() || a.Recordings[0].Outcome != forget.Unchecked || !strings.Contains(a.Recordings[0].Problems[0], "pseudonyms") {
+		if err != nil || a.Complete() || a.Recordings[0].Outcome != forget.Unchecked ||
+			!strings.Contains(a.Recordings[0].Problems[0], "pseudonyms") {
 			t.Errorf("%+v %v", a, err)
 		}
 	}
 	if !listed("alice") || len(w.objects()) != objects {
 		t.Error("something was changed")
 	}
-	a, err := forget.From(t.Context(), forget.Place{Bucket: w.bucket, Prefix: prefix, Scratch: t.TempDir()}, forget.Request{Identity: "alice"})
-	if err != nil || a.Complete() || !strings.Contains(a.Recordings[0].Problems[0], "under pseudonyms") {
+	a, err := forget.From(t.Context(), forget.Place{
+		Bucket: w.bucket, Prefix: prefix,
+		Scratch: t.TempDir(),
+	}, forget.Request{Identity: "alice"})
+	if err != nil || a.Complete() || !strings.Contains(a.Recordings[0].Problems[0],
+		"under pseudonyms") {
 		t.Errorf("from the bucket: %+v %v", a, err)
 	}
 	if got := w.objects()[prefix+"r2/"+textegress.ManifestName]; len(got) == 0 {

@@ -1,4 +1,5 @@
-// Package fsname finds out which names a directory's file system can hold, and translates keys to paths there and back.
+// Package fsname finds out which names a directory's file system can hold, and translates keys to
+// paths there and back.
 package fsname
 
 import (
@@ -55,14 +56,16 @@ func (n Naming) Path(key string) string {
 	return key
 }
 
-// Key returns the key of a path. Of a component that was cut, or that is none of ours, it returns the component.
+// Key returns the key of a path. Of a component that was cut, or that is none of ours, it returns
+// the component.
 func (n Naming) Key(p string) string {
 	if !n.portable || !strings.Contains(p, "%") {
 		return p
 	}
 	components := strings.Split(p, "/")
 	for i, c := range components {
-		if k := unescape(c); strings.EqualFold(textegress.PortableKey(k), c) { // some list all names in lower case
+		// some list all names in lower case
+		if k := unescape(c); strings.EqualFold(textegress.PortableKey(k), c) {
 			components[i] = k
 		}
 	}
@@ -84,11 +87,12 @@ func unescape(s string) string {
 	return b.String()
 }
 
-// Fold returns what all names have in common that some file system takes for one: those that differ in case or normal form,
-// or in characters that are not shown.
+// Fold returns what all names have in common that some file system takes for one: those that differ
+// in case or normal form, or in characters that are not shown.
 func Fold(name string) string {
 	name = strings.Map(func(r rune) rune {
-		if unicode.In(r, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point) {
+		if unicode.In(r, unicode.Cf, unicode.Variation_Selector,
+			unicode.Other_Default_Ignorable_Code_Point) {
 			return -1
 		}
 		return r
@@ -96,8 +100,8 @@ func Fold(name string) string {
 	return norm.NFD.String(cases.Fold().String(norm.NFD.String(strings.ToUpper(name))))
 }
 
-// Find returns the path under which a key is there, whichever of both forms each component has, the one of n first; false if
-// it is not there.
+// Find returns the path under which a key is there, whichever of both forms each component has, the
+// one of n first; false if it is not there.
 func (n Naming) Find(root Root, key string) (string, bool) {
 	other := Naming{portable: !n.portable}
 	for _, p := range []string{n.Path(key), other.Path(key)} {
@@ -124,7 +128,8 @@ components:
 	return at, true
 }
 
-// hard are names as they can come, each the hardest of its kind. Those that only some file systems refuse have a portable form.
+// hard are names as they can come, each the hardest of its kind. Those that only some file systems
+// refuse have a portable form.
 var hard = []struct{ kind, name string }{
 	{"colons and other punctuation", "12:30:40 \"a\" *?<b>|c\\d"},
 	{"a space at the end", "name "},
@@ -136,9 +141,9 @@ var hard = []struct{ kind, name string }{
 	{"names of 255 bytes", strings.Repeat("é", 127) + "x"},
 }
 
-// Probe finds out how keys become paths below root. It makes files with the hardest names and looks whether they are there
-// under exactly these. Its error is an [*Error] where the file system cannot hold such names in either form; another one is
-// not about names.
+// Probe finds out how keys become paths below root. It makes files with the hardest names and looks
+// whether they are there under exactly these. Its error is an [*Error] where the file system cannot
+// hold such names in either form; another one is not about names.
 func Probe(root Root) (Naming, error) {
 	dir := TempPrefix + rand.Text() + TempSuffix
 	if err := root.Mkdir(dir, 0o700); err != nil {
@@ -157,7 +162,8 @@ func Probe(root Root) (Naming, error) {
 		}
 		switch {
 		case err == nil:
-		case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EIO):
+		case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT),
+			errors.Is(err, syscall.EIO):
 			return Naming{}, err
 		default:
 			return Naming{}, &Error{Kind: h.kind, Err: err}

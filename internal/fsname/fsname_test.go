@@ -17,13 +17,20 @@ func TestProbe(t *testing.T) {
 		path  string
 		cause string // instead
 	}{
-		"a usual disk":        {fsnametest.Limited{}, key, ""},
-		"without case":        {fsnametest.Limited{Folded: true}, key, ""},
-		"NTFS":                {fsnametest.Limited{Windows: true}, "a/12%3A30%3A40.txt", ""},
-		"a share of Windows":  {fsnametest.Limited{Windows: true, Folded: true}, "a/12%3A30%3A40.txt", ""},
-		"short names":         {fsnametest.Limited{Longest: 143}, "", "names of 255 bytes"},
-		"short names on NTFS": {fsnametest.Limited{Windows: true, Longest: 143}, "", "names of 255 bytes"},
-		"ASCII":               {fsnametest.Limited{ASCII: true}, "", "names in any script"},
+		"a usual disk": {fsnametest.Limited{}, key, ""},
+		"without case": {fsnametest.Limited{Folded: true}, key, ""},
+		"NTFS":         {fsnametest.Limited{Windows: true}, "a/12%3A30%3A40.txt", ""},
+		"a share of Windows": {
+			fsnametest.Limited{Windows: true, Folded: true},
+			"a/12%3A30%3A40.txt", "",
+		},
+		"short names": {fsnametest.Limited{Longest: 143}, "", "names of 255 bytes"},
+		"short names on NTFS": {
+			fsnametest.Limited{Windows: true, Longest: 143},
+			"",
+			"names of 255 bytes",
+		},
+		"ASCII": {fsnametest.Limited{ASCII: true}, "", "names in any script"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -34,7 +41,8 @@ func TestProbe(t *testing.T) {
 			defer root.Close()
 			n, err := fsname.Probe(root)
 			if tc.cause != "" {
-				if e, ok := errors.AsType[*fsname.Error](err); !ok || !strings.Contains(err.Error(), tc.cause) || e.Unwrap() == nil {
+				if e, ok := errors.AsType[*fsname.Error](err); !ok ||
+					!strings.Contains(err.Error(), tc.cause) || e.Unwrap() == nil {
 					t.Errorf("%v, want an error about %s", err, tc.cause)
 				}
 			} else if err != nil || n.Path(key) != tc.path || n.Key(tc.path) != key {

@@ -33,22 +33,31 @@ type Rooms struct {
 func NewRooms(serverURL string, key Key) (*Rooms, error) {
 	u, err := url.Parse(strings.TrimSpace(serverURL))
 	if err != nil || u.Host == "" {
-		return nil, errors.New("the LiveKit URL must begin with ws://, wss://, http:// or https:// and name a host")
+		return nil, errors.New("the LiveKit URL must begin with ws://, wss://, http:// or " +
+			"https:// and name a host")
 	}
-	scheme, ok := map[string]string{"ws": "http", "http": "http", "wss": "https", "https": "https"}[strings.ToLower(u.Scheme)]
+	scheme, ok := map[string]string{
+		"ws": "http", "http": "http", "wss": "https",
+		"https": "https",
+	}[strings.ToLower(u.Scheme)]
 	if !ok {
 		return nil, errors.New("the LiveKit URL must begin with ws://, wss://, http:// or https://")
 	}
-	base := url.URL{Scheme: scheme, Host: u.Host, Path: strings.TrimRight(u.Path, "/") + "/twirp/livekit.RoomService/"}
+	base := url.URL{Scheme: scheme, Host: u.Host, Path: strings.TrimRight(u.Path, "/") +
+		"/twirp/livekit.RoomService/"}
 	noRedirect := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &Rooms{base: base.String(), key: key, http: &http.Client{
-		Transport: http.DefaultTransport.(*http.Transport).Clone(), Timeout: requestTimeout, CheckRedirect: noRedirect,
+		Transport: http.DefaultTransport.(*http.Transport).Clone(), Timeout: requestTimeout,
+		CheckRedirect: noRedirect,
 	}}, nil
 }
 
 // Create makes a room, which closes by itself when nobody has been in it for the given time.
 func (r *Rooms) Create(ctx context.Context, room string, emptyTimeout time.Duration) error {
-	_, err := r.call(ctx, "CreateRoom", map[string]any{"name": room, "emptyTimeout": int(emptyTimeout.Seconds()), "departureTimeout": 1})
+	_, err := r.call(ctx, "CreateRoom", map[string]any{
+		"name":         room,
+		"emptyTimeout": int(emptyTimeout.Seconds()), "departureTimeout": 1,
+	})
 	return err
 }
 
@@ -70,7 +79,8 @@ func (r *Rooms) Exists(ctx context.Context, room string) (bool, error) {
 		} `json:"rooms"`
 	}
 	if err := json.Unmarshal(answer, &list); err != nil {
-		return false, fmt.Errorf("LiveKit, ListRooms: the answer is not what LiveKit sends (%d bytes)", len(answer))
+		return false, fmt.Errorf("LiveKit, ListRooms: the answer is not what LiveKit "+
+			"sends (%d bytes)", len(answer))
 	}
 	for _, r := range list.Rooms {
 		if r.Name == room {
@@ -90,7 +100,8 @@ func (k Key) RoomExists(ctx context.Context, serverURL, room string) (bool, erro
 	return rooms.Exists(ctx, room)
 }
 
-// call sends one request and returns the answer. The texts of its errors hold neither token nor key.
+// call sends one request and returns the answer. The texts of its errors hold neither token nor
+// key.
 func (r *Rooms) call(ctx context.Context, method string, request any) ([]byte, error) {
 	token, err := r.key.roomsToken()
 	if err != nil {
@@ -100,7 +111,8 @@ func (r *Rooms) call(ctx context.Context, method string, request any) ([]byte, e
 	if err != nil {
 		return nil, fmt.Errorf("LiveKit, %s: %w", method, err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.base+method, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.base+method,
+		bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("LiveKit, %s: %w", method, err)
 	}
@@ -116,7 +128,8 @@ func (r *Rooms) call(ctx context.Context, method string, request any) ([]byte, e
 	case resp.StatusCode == http.StatusUnauthorized:
 		return nil, fmt.Errorf("LiveKit, %s: %w", method, ErrKeyRefused)
 	case resp.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("LiveKit, %s: HTTP status %d%s", method, resp.StatusCode, reason(answer))
+		return nil, fmt.Errorf("LiveKit, %s: HTTP status %d%s", method, resp.StatusCode,
+			reason(answer))
 	case err != nil:
 		return nil, fmt.Errorf("LiveKit, %s: read the answer: %w", method, err)
 	}
@@ -124,7 +137,8 @@ func (r *Rooms) call(ctx context.Context, method string, request any) ([]byte, e
 }
 
 // ErrKeyRefused says that the server does not know the key, or that the secret is another one.
-var ErrKeyRefused = errors.New("the server refuses the API key, its secret, or a token by this machine's clock")
+var ErrKeyRefused = errors.New("the server refuses the API key, its secret, or a token by this " +
+	"machine's clock")
 
 // reason is what a twirp error says, in front of it ": ".
 func reason(answer []byte) string {
@@ -144,7 +158,8 @@ func (k Key) roomsToken() (string, error) {
 	}
 	now := time.Now()
 	t := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
-		"iss": k.ID, "nbf": now.Add(-backdated).Unix(), "exp": now.Add(backdated).Unix(), "video": map[string]any{"roomCreate": true, "roomList": true},
+		"iss": k.ID, "nbf": now.Add(-backdated).Unix(), "exp": now.Add(backdated).Unix(),
+		"video": map[string]any{"roomCreate": true, "roomList": true},
 	})
 	signed, err := t.SignedString([]byte(k.Secret))
 	if err != nil {

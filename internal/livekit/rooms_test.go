@@ -20,9 +20,12 @@ func TestRooms(t *testing.T) {
 	var got []string
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		claims := jwt.MapClaims{}
-		_, err := jwt.ParseWithClaims(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "), claims,
-			func(*jwt.Token) (any, error) { return []byte("a secret of LiveKit"), nil }, jwt.WithExpirationRequired())
-		if video, ok := claims["video"].(map[string]any); err != nil || !ok || len(video) != 2 || video["roomCreate"] != true || video["roomList"] != true {
+		_, err := jwt.ParseWithClaims(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "),
+			claims,
+			func(*jwt.Token) (any, error) { return []byte("a secret of LiveKit"), nil },
+			jwt.WithExpirationRequired())
+		if video, ok := claims["video"].(map[string]any); err != nil || !ok || len(video) != 2 ||
+			video["roomCreate"] != true || video["roomList"] != true {
 			t.Errorf("claims %v, %v", claims, err)
 		}
 		body, _ := io.ReadAll(r.Body) // the test sees what is missing
@@ -34,7 +37,8 @@ func TestRooms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(rooms.Create(t.Context(), "a/b", 30*time.Second), rooms.Delete(t.Context(), "a/b")); err != nil {
+	if err := errors.Join(rooms.Create(t.Context(), "a/b", 30*time.Second),
+		rooms.Delete(t.Context(), "a/b")); err != nil {
 		t.Fatal(err)
 	}
 	want := `/lk/twirp/livekit.RoomService/CreateRoom {"departureTimeout":1,"emptyTimeout":30,"name":"a/b"}` + "\n" +
@@ -71,7 +75,8 @@ func TestRoomExists(t *testing.T) {
 	}
 }
 
-// TestRoomsRefused: a refused key is told apart; no error repeats a token, however long its text is.
+// TestRoomsRefused: a refused key is told apart; no error repeats a token, however long its text
+// is.
 func TestRoomsRefused(t *testing.T) {
 	for _, c := range []struct {
 		status  int
@@ -94,7 +99,8 @@ func TestRoomsRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		err = rooms.Create(t.Context(), "r", time.Second)
-		if err == nil || errors.Is(err, livekit.ErrKeyRefused) != c.refused || !strings.Contains(err.Error(), c.says) ||
+		if err == nil || errors.Is(err, livekit.ErrKeyRefused) != c.refused ||
+			!strings.Contains(err.Error(), c.says) ||
 			strings.Contains(err.Error(), "eyJ") || len(err.Error()) > 400 {
 			t.Errorf("%d %.40s: %v", c.status, c.body, err)
 		}

@@ -11,10 +11,11 @@ import (
 )
 
 const (
-	// lifetime is how long a token admits to its room; the server renews it for whoever is in. It is
-	// that of the tokens that SyncFlow makes.
+	// lifetime is how long a token admits to its room; the server renews it for whoever is in. It
+	// is that of the tokens that SyncFlow makes.
 	lifetime = 6 * time.Hour
-	// backdated is how much our clock may be ahead of the server's: it refuses what is not valid yet.
+	// backdated is how much our clock may be ahead of the server's: it refuses what is not valid
+	// yet.
 	backdated = 10 * time.Minute
 )
 
@@ -35,8 +36,8 @@ func (k Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
 
 // grants are those of a hidden recorder: it takes no participant's place, does not hold the room
 // open, is seen by no other client and can publish nothing. Data packets are delivered only to
-// participants that may subscribe. What is false is said, as LiveKit takes a missing right to publish
-// for a granted one.
+// participants that may subscribe. What is false is said, as LiveKit takes a missing right to
+// publish for a granted one.
 type grants struct {
 	RoomJoin             bool   `json:"roomJoin"`
 	Room                 string `json:"room"`
@@ -66,7 +67,8 @@ func (k Key) JoinToken(room, identity string) (string, error) {
 	t := jwt.NewWithClaims(jwt.SigningMethodHS256, claims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer: k.ID, Subject: identity,
-			NotBefore: jwt.NewNumericDate(now.Add(-backdated)), ExpiresAt: jwt.NewNumericDate(now.Add(lifetime)),
+			NotBefore: jwt.NewNumericDate(now.Add(-backdated)),
+			ExpiresAt: jwt.NewNumericDate(now.Add(lifetime)),
 		},
 		Name:  identity,
 		Video: grants{RoomJoin: true, Room: room, CanSubscribe: true, Hidden: true, Recorder: true},

@@ -25,7 +25,8 @@ func TestJoinToken(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := jwt.MapClaims{}
-		if _, err := jwt.ParseWithClaims(token, got, func(*jwt.Token) (any, error) { return []byte(key.Secret), nil },
+		if _, err := jwt.ParseWithClaims(token, got,
+			func(*jwt.Token) (any, error) { return []byte(key.Secret), nil },
 			jwt.WithValidMethods([]string{"HS256"}), jwt.WithExpirationRequired()); err != nil {
 			t.Fatal(err)
 		}
@@ -33,8 +34,9 @@ func TestJoinToken(t *testing.T) {
 		want := jwt.MapClaims{
 			"iss": "APIkey", "sub": "bot", "name": "bot", "nbf": now - 600, "exp": now + 6*3600,
 			"video": map[string]any{
-				"roomJoin": true, "room": "class/1", "hidden": true, "recorder": true, "canSubscribe": true,
-				"canPublish": false, "canPublishData": false, "canUpdateOwnMetadata": false,
+				"roomJoin": true, "room": "class/1", "hidden": true, "recorder": true,
+				"canSubscribe": true,
+				"canPublish":   false, "canPublishData": false, "canUpdateOwnMetadata": false,
 			},
 		}
 		if d := cmp.Diff(want, got); d != "" {
@@ -47,7 +49,12 @@ func TestJoinTokenNeedsEverything(t *testing.T) {
 	for _, c := range []struct {
 		key            livekit.Key
 		room, identity string
-	}{{key, "", "bot"}, {key, "room", ""}, {livekit.Key{ID: "k"}, "room", "bot"}, {livekit.Key{Secret: "s"}, "room", "bot"}} {
+	}{
+		{key, "", "bot"},
+		{key, "room", ""},
+		{livekit.Key{ID: "k"}, "room", "bot"},
+		{livekit.Key{Secret: "s"}, "room", "bot"},
+	} {
 		if _, err := c.key.JoinToken(c.room, c.identity); err == nil {
 			t.Errorf("a token for room %q, identity %q", c.room, c.identity)
 		}
@@ -61,7 +68,8 @@ func TestKeyShowsNoSecret(t *testing.T) {
 	if strings.Contains(out, key.Secret) {
 		t.Error(out)
 	}
-	if b, err := json.Marshal(struct{ Key fmt.Stringer }{key}); err != nil || strings.Contains(string(b), key.Secret) {
+	if b, err := json.Marshal(struct{ Key fmt.Stringer }{key}); err != nil ||
+		strings.Contains(string(b), key.Secret) {
 		t.Errorf("%s, %v", b, err)
 	}
 }

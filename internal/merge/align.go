@@ -4,14 +4,16 @@ import (
 	"slices"
 )
 
-// How far apart two receptions of one packet may be, with the clocks compared, for content to decide that it is one: alone
-// where neither recorder has another packet with these bytes, tight where there are more. They cover by how much two paths
-// from one server, and two busy machines, differ. What is further apart is kept twice, and marked if it is near.
+// How far apart two receptions of one packet may be, with the clocks compared, for content to
+// decide that it is one: alone where neither recorder has another packet with these bytes, tight
+// where there are more. They cover by how much two paths from one server, and two busy machines,
+// differ. What is further apart is kept twice, and marked if it is near.
 const (
 	tight = int64(250e6)
 	alone = 10 * tight
 	near  = int64(15e9)
-	// apart is what the time of a reception is uncertain by at least, when two candidates are compared.
+	// apart is what the time of a reception is uncertain by at least, when two candidates are
+	// compared.
 	apart = int64(2e6)
 	// clearly: a candidate has to be this many times nearer than any other.
 	clearly = 4
@@ -22,9 +24,10 @@ const recentPairs = 31
 
 // aligner goes through two recordings side by side and decides which frame comes next.
 //
-// It emits the frames of each recording in that recording's own order, so the merge respects both. Where the two disagree
-// (two senders at the same moment), the first recording prevails. Frames that one of them lacks are put where they are by
-// the frames around them that both have, then by the senders' numbers, and only then by the clocks.
+// It emits the frames of each recording in that recording's own order, so the merge respects both.
+// Where the two disagree (two senders at the same moment), the first recording prevails. Frames
+// that one of them lacks are put where they are by the frames around them that both have, then by
+// the senders' numbers, and only then by the clocks.
 type aligner struct {
 	sides  [2]*side
 	offset int64 // clock of side 1 minus that of side 0
@@ -33,7 +36,10 @@ type aligner struct {
 }
 
 func newAligner(a, b *side, offset int64) *aligner {
-	return &aligner{sides: [2]*side{a, b}, offset: offset, recent: [2]*history{newHistory(), newHistory()}}
+	return &aligner{
+		sides: [2]*side{a, b}, offset: offset,
+		recent: [2]*history{newHistory(), newHistory()},
+	}
 }
 
 // place returns where a frame of side i lies by the clock of side 0.
@@ -72,8 +78,8 @@ func pair(s *side, a, b *item) {
 	s.forget(b)
 }
 
-// next returns the next frame to write and its side, nil at the end. It is removed from its window, and its twin will not come
-// any more.
+// next returns the next frame to write and its side, nil at the end. It is removed from its window,
+// and its twin will not come any more.
 func (al *aligner) next() (*item, int, error) {
 	for {
 		if err := al.fill(); err != nil {
@@ -171,11 +177,13 @@ func median(list []int64) int64 {
 	return sorted[(len(sorted)-1)/2]
 }
 
-// resolve decides whether the frame of side i that comes next, which only its content names, has a twin.
+// resolve decides whether the frame of side i that comes next, which only its content names, has a
+// twin.
 //
-// Identical bytes of one sender on one channel are one packet where they lie clearly nearer to each other than to any other
-// such packet; or, on the reliable channel, on which nothing is lost between two frames, where both recorders heard equally
-// many of them. Everything else is kept: what may be a duplicate is marked.
+// Identical bytes of one sender on one channel are one packet where they lie clearly nearer to each
+// other than to any other such packet; or, on the reliable channel, on which nothing is lost
+// between two frames, where both recorders heard equally many of them. Everything else is kept:
+// what may be a duplicate is marked.
 func (al *aligner) resolve(i int, it *item) {
 	if it == nil || it.class != classContent || it.resolved || it.twin != nil {
 		return
@@ -196,7 +204,8 @@ func (al *aligner) resolve(i int, it *item) {
 		pair(other, it, nearest)
 		return
 	}
-	if it.reliable && al.steady(it.key) && !al.recent[i].nearer(it.key, at, near) && !al.recent[1-i].nearer(it.key, at, near) {
+	if it.reliable && al.steady(it.key) && !al.recent[i].nearer(it.key, at, near) &&
+		!al.recent[1-i].nearer(it.key, at, near) {
 		own.forget(it)
 		pair(other, it, other.byKey[it.key][0])
 		return
@@ -211,8 +220,9 @@ func (al *aligner) resolve(i int, it *item) {
 	}
 }
 
-// certain reports whether two frames with the same content, it of side i and x of the other one, are one packet: they lie within
-// the tolerance, and clearly nearer to each other than to any other packet like them, those that were written included.
+// certain reports whether two frames with the same content, it of side i and x of the other one,
+// are one packet: they lie within the tolerance, and clearly nearer to each other than to any other
+// packet like them, those that were written included.
 func (al *aligner) certain(i int, it, x *item) bool {
 	mine, theirs := al.sides[i].byKey[it.key], al.sides[1-i].byKey[it.key]
 	d := max(al.distance(i, it, x), apart)
@@ -227,11 +237,13 @@ func (al *aligner) certain(i int, it, x *item) bool {
 			limit = min(limit, al.distance(1-i, x, y)/clearly, tight)
 		}
 	}
-	return d <= limit && !al.recent[i].nearer(it.key, al.place(1-i, x), clearly*d) && !al.recent[1-i].nearer(it.key, al.place(i, it), clearly*d)
+	return d <= limit && !al.recent[i].nearer(it.key, al.place(1-i, x), clearly*d) &&
+		!al.recent[1-i].nearer(it.key, al.place(i, it), clearly*d)
 }
 
-// steady reports whether both windows hold equally many packets with this content and it is certain that these are all: neither
-// recorder tells of itself in its window, so that it was in the room throughout, and behind the last one there is time enough.
+// steady reports whether both windows hold equally many packets with this content and it is certain
+// that these are all: neither recorder tells of itself in its window, so that it was in the room
+// throughout, and behind the last one there is time enough.
 func (al *aligner) steady(k key) bool {
 	for _, s := range al.sides {
 		list := s.byKey[k]
@@ -240,7 +252,8 @@ func (al *aligner) steady(k key) bool {
 				return false
 			}
 		}
-		if s.len() == 0 || !s.end && s.window[len(s.window)-1].place-list[len(list)-1].place < alone {
+		if s.len() == 0 || !s.end &&
+			s.window[len(s.window)-1].place-list[len(list)-1].place < alone {
 			return false // more of them may follow
 		}
 	}
@@ -259,7 +272,11 @@ func (al *aligner) within(i int, list []*item, at, d int64) []*item {
 }
 
 // distance is how far a frame of side i and one of the other side lie apart.
-func (al *aligner) distance(i int, x, y *item) int64 { return abs(al.place(i, x) - al.place(1-i, y)) }
+func (al *aligner) distance(i int, x,
+	y *item,
+) int64 {
+	return abs(al.place(i, x) - al.place(1-i, y))
+}
 
 func abs(n int64) int64 { return max(n, -n) }
 

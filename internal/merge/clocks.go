@@ -9,11 +9,12 @@ import (
 // maxSample is how many frames of a recording are remembered to find the difference of the clocks.
 const maxSample = 1 << 14
 
-// clocks compares the clocks of two recordings: the median difference of the times at which both received the same packet. ok
-// is false where they have nothing in common that is certain to be the same.
+// clocks compares the clocks of two recordings: the median difference of the times at which both
+// received the same packet. ok is false where they have nothing in common that is certain to be the
+// same.
 //
-// It samples evenly by the packets' keys, of which more and more are left out, so that memory is bounded and both recordings
-// are sampled alike.
+// It samples evenly by the packets' keys, of which more and more are left out, so that memory is
+// bounded and both recordings are sampled alike.
 func clocks(a, b iter.Seq2[spool.Frame, error]) (offset int64, ok bool, err error) {
 	sample := map[key]seen{}
 	mask := byte(0)
@@ -48,7 +49,8 @@ func clocks(a, b iter.Seq2[spool.Frame, error]) (offset int64, ok bool, err erro
 			other[it.key] = seen{class: it.class, at: it.place, times: old.times + 1}
 		}
 	}
-	// What is numbered is certain; content only where there is none better, events of the room last of all.
+	// What is numbered is certain; content only where there is none better, events of the room last
+	// of all.
 	for _, c := range []class{classNumbered, classPart, classContent, classParticipant} {
 		var differences []int64
 		for k, x := range other {

@@ -8,10 +8,12 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// LiveKit tells of the room again, in the same words, whenever a recorder of it comes or goes: one recorder hears that the other
-// has gone, and later the other one that the first has. That is not one event, and neither keeps packets from their order.
+// LiveKit tells of the room again, in the same words, whenever a recorder of it comes or goes: one
+// recorder hears that the other has gone, and later the other one that the first has. That is not
+// one event, and neither keeps packets from their order.
 func TestMergeRepeatedEvents(t *testing.T) {
-	for _, away := range []int64{1, 4} { // seconds: within the time in which two recorders may be told of one event, and beyond
+	// seconds: within the time in which two recorders may be told of one event, and beyond
+	for _, away := range []int64{1, 4} {
 		for _, swap := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%d s, swapped %v", away, swap), func(t *testing.T) {
 				a, b := newSource("DE_a", "a"), newSource("DE_b", "b")
@@ -19,15 +21,23 @@ func TestMergeRepeatedEvents(t *testing.T) {
 				at := func(n int) int64 { return start + int64(n)*100e6 }
 				say := func(s *source, epoch uint16, n int) {
 					s.frame(spool.Frame{
-						Type: spool.FramePacket, Channel: spool.ChannelReliable, Epoch: epoch, UnixNS: at(n),
-						Payload: userPacket("PA_0", uint32(n), spool.ChannelReliable, fmt.Sprint(n)),
+						Type: spool.FramePacket, Channel: spool.ChannelReliable, Epoch: epoch,
+						UnixNS: at(n),
+						Payload: userPacket("PA_0", uint32(n), spool.ChannelReliable,
+							fmt.Sprint(n)),
 					})
 				}
 				updated := func(s *source, epoch uint16, n int) {
-					s.event(epoch, at(n)+50e6, spool.Event{Kind: textegress.KindRoomUpdated, RoomMetadata: "|session_id:s-1|"})
+					s.event(epoch, at(n)+50e6, spool.Event{
+						Kind:         textegress.KindRoomUpdated,
+						RoomMetadata: "|session_id:s-1|",
+					})
 				}
 				for _, s := range []*source{a, b} {
-					s.event(0, at(0)-2e9, spool.Event{Kind: textegress.KindRecordingStarted, Part: 1})
+					s.event(0, at(0)-2e9, spool.Event{
+						Kind: textegress.KindRecordingStarted,
+						Part: 1,
+					})
 					s.event(1, at(0)-1e9, spool.Event{Kind: textegress.KindJoined, RoomSID: "RM_1"})
 				}
 				last := back + 30
@@ -40,7 +50,10 @@ func TestMergeRepeatedEvents(t *testing.T) {
 				for n := 1; n <= 10; n++ {
 					say(a, 1, n)
 				}
-				a.event(1, at(back)-20e6, spool.Event{Kind: textegress.KindOutageStarted, Cause: "process_died", SinceUnixNS: at(10)})
+				a.event(1, at(back)-20e6, spool.Event{
+					Kind:  textegress.KindOutageStarted,
+					Cause: "process_died", SinceUnixNS: at(10),
+				})
 				a.event(2, at(back)-10e6, spool.Event{Kind: textegress.KindJoined, RoomSID: "RM_1"})
 				a.event(2, at(back)-10e6, spool.Event{Kind: textegress.KindOutageEnded})
 				for n := back; n <= last; n++ {
@@ -50,7 +63,10 @@ func TestMergeRepeatedEvents(t *testing.T) {
 					}
 				}
 				for _, s := range []*source{a, b} {
-					s.event(2, at(last+1), spool.Event{Kind: textegress.KindRecordingEnded, Status: "COMPLETE", Reason: "room_deleted"})
+					s.event(2, at(last+1), spool.Event{
+						Kind:   textegress.KindRecordingEnded,
+						Status: "COMPLETE", Reason: "room_deleted",
+					})
 				}
 				if swap {
 					a.info.Instance, b.info.Instance = "z", "y"

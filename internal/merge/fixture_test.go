@@ -36,10 +36,14 @@ type source struct {
 func newSource(id, instance string) *source {
 	s := &source{
 		info: spool.Info{
-			FormatVersion: 1, EgressID: id, Instance: instance, SessionID: "s-1", ProjectID: "p-1", ProjectName: "Study", RoomName: "room",
+			FormatVersion: 1, EgressID: id, Instance: instance, SessionID: "s-1", ProjectID: "p-1",
+			ProjectName: "Study", RoomName: "room",
 			Part: 1, CreatedUnixNS: start, AnnouncedUnixNS: start,
 		},
-		sealed: spool.Sealed{Status: textegress.StatusComplete, Reason: "room_deleted", EndedUnixNS: start},
+		sealed: spool.Sealed{
+			Status: textegress.StatusComplete, Reason: "room_deleted",
+			EndedUnixNS: start,
+		},
 	}
 	seg, err := spool.NewDerivedSegment(&s.data, []byte(id), 1, 1, start)
 	if err != nil {
@@ -113,7 +117,8 @@ func userPacket(sid string, seq uint32, channel spool.Channel, text string) []by
 		identity = "of " + sid
 	}
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(&livekit.DataPacket{
-		Kind: kind, ParticipantSid: sid, ParticipantIdentity: identity, Sequence: seq, //nolint:staticcheck // the server fills it in
+		Kind: kind, ParticipantSid: sid, ParticipantIdentity: identity, Sequence: seq,
+		//nolint:staticcheck // the server fills it in
 		Value: &livekit.DataPacket_User{User: &livekit.UserPacket{Payload: []byte(text)}},
 	})
 	if err != nil {
@@ -122,7 +127,8 @@ func userPacket(sid string, seq uint32, channel spool.Channel, text string) []by
 	return b
 }
 
-// newWorld makes n packets of every class. repeat is the chance that a packet without number says what another one said.
+// newWorld makes n packets of every class. repeat is the chance that a packet without number says
+// what another one said.
 func newWorld(rnd *rand.Rand, n int, repeat float64) *world {
 	w := &world{rnd: rnd}
 	seqs := map[string]uint32{}
@@ -155,7 +161,12 @@ func newWorld(rnd *rand.Rand, n int, repeat float64) *world {
 			p.payload = userPacket("", 0, p.channel, text)
 		case 9:
 			p.payload, _ = proto.MarshalOptions{Deterministic: true}.Marshal(&livekit.DataPacket{
-				ParticipantSid: sid, Value: &livekit.DataPacket_StreamChunk{StreamChunk: &livekit.DataStream_Chunk{StreamId: "st", ChunkIndex: uint64(i), Content: []byte(text)}},
+				ParticipantSid: sid, Value: &livekit.DataPacket_StreamChunk{
+					StreamChunk: &livekit.DataStream_Chunk{
+						StreamId: "st", ChunkIndex: uint64(i),
+						Content: []byte(text),
+					},
+				},
 			})
 		}
 		if p.content == "" {
@@ -171,7 +182,8 @@ type span struct{ from, to int64 }
 
 func (s span) has(at int64) bool { return at >= s.from && at < s.to }
 
-// hear makes the recording of one recorder: away in the spans, with a clock of its own, not receiving the lost lossy packets.
+// hear makes the recording of one recorder: away in the spans, with a clock of its own, not
+// receiving the lost lossy packets.
 func (w *world) hear(id, instance string, clock int64, away []span, lost map[int]bool) *source {
 	s := newSource(id, instance)
 	s.info.CreatedUnixNS += clock
@@ -182,10 +194,12 @@ func (w *world) hear(id, instance string, clock int64, away []span, lost map[int
 	var heard []arrival
 	last := map[string]int64{}
 	for i, p := range w.packets {
-		if slices.ContainsFunc(away, func(s span) bool { return s.has(p.at) }) || lost[i] && p.channel == spool.ChannelLossy {
+		if slices.ContainsFunc(away, func(s span) bool { return s.has(p.at) }) || lost[i] &&
+			p.channel == spool.ChannelLossy {
 			continue
 		}
-		at := p.at + int64(w.rnd.IntN(3e6)) // paths differ, so senders may overtake each other, but not themselves
+		// paths differ, so senders may overtake each other, but not themselves
+		at := p.at + int64(w.rnd.IntN(3e6))
 		k := p.sid + p.channel.String()
 		at = max(at, last[k]+1)
 		last[k] = at
@@ -200,24 +214,39 @@ func (w *world) hear(id, instance string, clock int64, away []span, lost map[int
 		}
 		for _, sid := range w.sids {
 			if epoch == 1 { // a recorder remembers
-				s.event(epoch, at+clock, spool.Event{Kind: textegress.KindParticipantJoined, ParticipantSID: sid, Identity: "of " + sid})
+				s.event(epoch, at+clock, spool.Event{
+					Kind:           textegress.KindParticipantJoined,
+					ParticipantSID: sid, Identity: "of " + sid,
+				})
 			}
 		}
 	}
-	s.event(0, start+clock-2e9, spool.Event{Kind: textegress.KindRecordingStarted, Source: "rabbitmq", Part: 1})
+	s.event(0, start+clock-2e9, spool.Event{
+		Kind:   textegress.KindRecordingStarted,
+		Source: "rabbitmq", Part: 1,
+	})
 	join(start + clock%1000 - 1e9)
 	since := start
 	for _, a := range heard {
 		for len(away) > 0 && away[0].from < a.at {
-			s.event(epoch, away[0].to-1e6+clock, spool.Event{Kind: textegress.KindOutageStarted, Cause: "process_died", SinceUnixNS: since + clock})
+			s.event(epoch, away[0].to-1e6+clock, spool.Event{
+				Kind:  textegress.KindOutageStarted,
+				Cause: "process_died", SinceUnixNS: since + clock,
+			})
 			epoch++
 			join(away[0].to)
 			away = away[1:]
 		}
 		since = a.at
-		s.frame(spool.Frame{Type: spool.FramePacket, Channel: a.p.channel, Epoch: epoch, UnixNS: a.at + clock, Payload: a.p.payload})
+		s.frame(spool.Frame{
+			Type: spool.FramePacket, Channel: a.p.channel, Epoch: epoch,
+			UnixNS: a.at + clock, Payload: a.p.payload,
+		})
 	}
-	s.event(epoch, since+clock+1e9, spool.Event{Kind: textegress.KindRecordingEnded, Status: "COMPLETE", Reason: "room_deleted"})
+	s.event(epoch, since+clock+1e9, spool.Event{
+		Kind:   textegress.KindRecordingEnded,
+		Status: "COMPLETE", Reason: "room_deleted",
+	})
 	return s
 }
 

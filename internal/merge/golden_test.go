@@ -42,8 +42,8 @@ func lines(d delivered) string {
 	return b.String()
 }
 
-// A stream begins before one recorder is killed and ends before the other one is; what was said is told in order, by whoever
-// heard it.
+// A stream begins before one recorder is killed and ends before the other one is; what was said is
+// told in order, by whoever heard it.
 func TestMergeGolden(t *testing.T) {
 	stream := func(seq uint32, v *livekit.DataPacket) []byte {
 		v.ParticipantSid, v.ParticipantIdentity, v.Sequence = "PA_1", "alice", seq
@@ -54,15 +54,28 @@ func TestMergeGolden(t *testing.T) {
 		return b
 	}
 	total := uint64(10)
-	header := stream(2, &livekit.DataPacket{Value: &livekit.DataPacket_StreamHeader{StreamHeader: &livekit.DataStream_Header{
-		StreamId: "st", Topic: "essay", MimeType: "text/plain", TotalLength: &total,
-		ContentHeader: &livekit.DataStream_Header_TextHeader{TextHeader: &livekit.DataStream_TextHeader{}},
-	}}})
+	header := stream(2, &livekit.DataPacket{Value: &livekit.DataPacket_StreamHeader{
+		StreamHeader: &livekit.DataStream_Header{
+			StreamId: "st", Topic: "essay", MimeType: "text/plain", TotalLength: &total,
+			ContentHeader: &livekit.DataStream_Header_TextHeader{
+				TextHeader: &livekit.DataStream_TextHeader{},
+			},
+		},
+	}})
 	chunk := func(seq uint32, i uint64, text string) []byte {
-		return stream(seq, &livekit.DataPacket{Value: &livekit.DataPacket_StreamChunk{StreamChunk: &livekit.DataStream_Chunk{StreamId: "st", ChunkIndex: i, Content: []byte(text)}}})
+		return stream(seq, &livekit.DataPacket{
+			Value: &livekit.DataPacket_StreamChunk{StreamChunk: &livekit.DataStream_Chunk{
+				StreamId: "st", ChunkIndex: i, Content: []byte(text),
+			}},
+		})
 	}
-	trailer := stream(5, &livekit.DataPacket{Value: &livekit.DataPacket_StreamTrailer{StreamTrailer: &livekit.DataStream_Trailer{StreamId: "st"}}})
-	say := func(seq uint32, text string) []byte { return userPacket("PA_1", seq, spool.ChannelReliable, text) }
+	trailer := stream(5, &livekit.DataPacket{Value: &livekit.DataPacket_StreamTrailer{
+		StreamTrailer: &livekit.DataStream_Trailer{StreamId: "st"},
+	}})
+	say := func(seq uint32, text string) []byte {
+		return userPacket("PA_1", seq,
+			spool.ChannelReliable, text)
+	}
 	lossy := func(text string) []byte { return userPacket("PA_1", 0, spool.ChannelLossy, text) }
 
 	a, b := newSource("DE_a", "lab-1"), newSource("DE_b", "lab-2")
@@ -70,14 +83,23 @@ func TestMergeGolden(t *testing.T) {
 	begin := func(s *source, ns int64) {
 		s.event(0, ns-2e9, spool.Event{Kind: textegress.KindRecordingStarted})
 		s.event(1, ns-1e9, spool.Event{Kind: textegress.KindJoined, RoomSID: "RM_1"})
-		s.event(1, ns-5e8, spool.Event{Kind: textegress.KindParticipantJoined, ParticipantSID: "PA_1", Identity: "alice"})
+		s.event(1, ns-5e8, spool.Event{
+			Kind:           textegress.KindParticipantJoined,
+			ParticipantSID: "PA_1", Identity: "alice",
+		})
 	}
 	put := func(s *source, epoch uint16, ns int64, payload []byte) {
 		channel := spool.ChannelReliable
-		if newItem(spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelReliable, Payload: payload}).seq == 0 {
+		if newItem(spool.Frame{
+			Type: spool.FramePacket, Channel: spool.ChannelReliable,
+			Payload: payload,
+		}).seq == 0 {
 			channel = spool.ChannelLossy
 		}
-		s.frame(spool.Frame{Type: spool.FramePacket, Channel: channel, Epoch: epoch, UnixNS: ns, Payload: payload})
+		s.frame(spool.Frame{
+			Type: spool.FramePacket, Channel: channel, Epoch: epoch, UnixNS: ns,
+			Payload: payload,
+		})
 	}
 	begin(a, start)
 	begin(b, start+clock)
@@ -91,10 +113,16 @@ func TestMergeGolden(t *testing.T) {
 	// The first one is killed: only the second one hears this.
 	put(b, 1, start+3e9+clock, chunk(4, 1, "again"))
 	put(b, 1, start+4e9+clock, lossy("moved"))
-	a.event(1, start+5e9, spool.Event{Kind: textegress.KindOutageStarted, Cause: "process_died", SinceUnixNS: start + 2e9})
+	a.event(1, start+5e9, spool.Event{
+		Kind: textegress.KindOutageStarted, Cause: "process_died",
+		SinceUnixNS: start + 2e9,
+	})
 	a.event(2, start+5e9, spool.Event{Kind: textegress.KindJoined, RoomSID: "RM_1"})
 	a.event(2, start+5e9, spool.Event{Kind: textegress.KindOutageEnded})
-	a.event(2, start+5e9, spool.Event{Kind: textegress.KindParticipantJoined, ParticipantSID: "PA_1", Identity: "alice"})
+	a.event(2, start+5e9, spool.Event{
+		Kind:           textegress.KindParticipantJoined,
+		ParticipantSID: "PA_1", Identity: "alice",
+	})
 	put(a, 2, start+6e9, trailer)
 	put(b, 1, start+6e9+clock, trailer)
 	// Two of three packets that are alike within moments are heard by one, three by the other.
@@ -105,10 +133,16 @@ func TestMergeGolden(t *testing.T) {
 		put(b, 1, start+7e9+i*1e6+clock, lossy("ping"))
 	}
 	// The second one is stopped; the last words are heard by the first alone.
-	b.event(1, start+8e9+clock, spool.Event{Kind: textegress.KindRecordingEnded, Reason: "service_stopped"})
+	b.event(1, start+8e9+clock, spool.Event{
+		Kind:   textegress.KindRecordingEnded,
+		Reason: "service_stopped",
+	})
 	b.sealed.Reason = "service_stopped"
 	put(a, 2, start+9e9, say(7, "last"))
-	a.event(2, start+10e9, spool.Event{Kind: textegress.KindParticipantLeft, ParticipantSID: "PA_1", Identity: "alice"})
+	a.event(2, start+10e9, spool.Event{
+		Kind: textegress.KindParticipantLeft, ParticipantSID: "PA_1",
+		Identity: "alice",
+	})
 	a.event(2, start+11e9, spool.Event{Kind: textegress.KindRecordingEnded, Reason: "room_deleted"})
 
 	d := mergeAll(t, a, b, options{limit: maxItems, segmentSize: 1 << 20})
@@ -137,10 +171,14 @@ func TestMergeGolden(t *testing.T) {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	m, c := d.manifest, d.manifest.Completeness
-	if m.Reason != "room_deleted" || len(c.Outages) != 0 || c.PossibleDuplicates != 3 || c.Streams.Complete != 1 {
-		t.Errorf("reason %s, outages %+v, %d possible duplicates, streams %+v", m.Reason, c.Outages, c.PossibleDuplicates, c.Streams)
+	if m.Reason != "room_deleted" || len(c.Outages) != 0 || c.PossibleDuplicates != 3 ||
+		c.Streams.Complete != 1 {
+		t.Errorf("reason %s, outages %+v, %d possible duplicates, streams %+v", m.Reason, c.Outages,
+			c.PossibleDuplicates, c.Streams)
 	}
-	if s := c.Connections[0].Sequence; s.Last != 7 || s.Received != 6 || s.UnexplainedGaps != 1 || s.Gaps[0].First != 6 {
-		t.Errorf("%+v", s) // number 6 was addressed to somebody: nobody claims that it is lost, or that it is not
+	if s := c.Connections[0].Sequence; s.Last != 7 || s.Received != 6 || s.UnexplainedGaps != 1 ||
+		s.Gaps[0].First != 6 {
+		// number 6 was addressed to somebody: nobody claims that it is lost, or that it is not
+		t.Errorf("%+v", s)
 	}
 }

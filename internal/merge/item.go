@@ -14,11 +14,12 @@ import (
 type class uint8
 
 const (
-	classOwn         class = iota // an event of one recorder about itself: never
-	classNumbered                 // by participant sid and sequence: exactly
-	classPart                     // a packet of a stream without number: by stream id, kind, chunk index and bytes
-	classContent                  // any other packet: by sender, channel, bytes, and order and time
-	classParticipant              // an event about the room, which both recorders were told
+	classOwn      class = iota // an event of one recorder about itself: never
+	classNumbered              // by participant sid and sequence: exactly
+	// a packet of a stream without number: by stream id, kind, chunk index and bytes
+	classPart
+	classContent     // any other packet: by sender, channel, bytes, and order and time
+	classParticipant // an event about the room, which both recorders were told
 )
 
 // key names what a frame is; two frames of one class with the same key may be the same.
@@ -32,10 +33,12 @@ type item struct {
 	sid   string // of classNumbered
 	seq   uint32
 	event textegress.Event // of classOwn and classParticipant
-	// stated is the time of its reception, by its recorder's clock; of the beginning of an outage, that of the last frame before
-	// it. place is the same by this clock as it was at the beginning; by it is ordered what nothing better is known of.
+	// stated is the time of its reception, by its recorder's clock; of the beginning of an outage,
+	// that of the last frame before it. place is the same by this clock as it was at the beginning;
+	// by it is ordered what nothing better is known of.
 	stated, place int64
-	// twin is the same packet in the other recording, once that is certain. taken: the twin was written.
+	// twin is the same packet in the other recording, once that is certain. taken: the twin was
+	// written.
 	twin     *item
 	taken    bool
 	resolved bool // of classContent: it was decided whether there is a twin
@@ -84,7 +87,8 @@ func newItem(f spool.Frame) *item {
 		it.class = classContent
 		payload := append([]byte(nil), f.Payload...)
 		if len(payload) >= 4 {
-			payload[2], payload[3] = 0, 0 // the handle: each subscriber has its own (livekit-server, pkg/rtc/datatrack/packet.go)
+			// the handle: each subscriber has its own (livekit-server, pkg/rtc/datatrack/packet.go)
+			payload[2], payload[3] = 0, 0
 		}
 		h.text("track", string(payload))
 	default:
@@ -105,7 +109,8 @@ func (it *item) fromEvent() {
 	}
 	it.event.Kind = m.Kind
 	switch m.Kind {
-	case textegress.KindParticipantJoined, textegress.KindParticipantLeft, textegress.KindParticipantUpdated, textegress.KindRoomUpdated:
+	case textegress.KindParticipantJoined, textegress.KindParticipantLeft,
+		textegress.KindParticipantUpdated, textegress.KindRoomUpdated:
 		it.class = classParticipant
 		h := newKeyHash()
 		h.text("event", string(it.frame.Payload))
@@ -117,10 +122,11 @@ func (it *item) fromEvent() {
 	}
 }
 
-// repeats reports whether the same event may come again, so that only those are one that both recorders were told at about the
-// same time.
+// repeats reports whether the same event may come again, so that only those are one that both
+// recorders were told at about the same time.
 func (it *item) repeats() bool {
-	return it.class == classParticipant && (it.event.Kind == textegress.KindRoomUpdated || it.event.Kind == textegress.KindParticipantUpdated)
+	return it.class == classParticipant && (it.event.Kind == textegress.KindRoomUpdated ||
+		it.event.Kind == textegress.KindParticipantUpdated)
 }
 
 // keyHash makes keys; every part is preceded by its length.

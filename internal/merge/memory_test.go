@@ -9,7 +9,8 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// A merge holds windows of two recordings, however long they are and however long one of the recorders is away.
+// A merge holds windows of two recordings, however long they are and however long one of the
+// recorders is away.
 func TestMergeIsBounded(t *testing.T) {
 	peak := func(n int) int64 {
 		w := &world{rnd: rand.New(rand.NewPCG(1, 1)), sids: []string{"PA_0"}}
@@ -48,6 +49,7 @@ func TestMergeIsBounded(t *testing.T) {
 	small, large := peak(4000), peak(16_000)
 	t.Logf("%d bytes with 4000 packets, %d with 16000", small, large)
 	if large > 2*small+1<<20 {
-		t.Errorf("memory grows with the recording: %d bytes with 4000 packets, %d with 16000", small, large)
+		t.Errorf("memory grows with the recording: %d bytes with 4000 packets, %d with 16000",
+			small, large)
 	}
 }

@@ -1,11 +1,13 @@
-// Package merge makes one recording of two that two deployments made of the same session at the same time, so that what one of
-// them missed the other has.
+// Package merge makes one recording of two that two deployments made of the same session at the
+// same time, so that what one of them missed the other has.
 //
-// A merge is a pure function of the two recordings: the same two give the same bytes, in whichever order they are named. It
-// streams, and holds of each recording a window of at most 4096 frames or 32 MiB, beside what is known of every participant.
+// A merge is a pure function of the two recordings: the same two give the same bytes, in whichever
+// order they are named. It streams, and holds of each recording a window of at most 4096 frames or
+// 32 MiB, beside what is known of every participant.
 //
-// What is numbered by its sender is de-duplicated exactly, and so is every packet of a stream. What only its content names is
-// de-duplicated where it is certain to be the same packet, else kept and marked: a merge never loses what one of the two has.
+// What is numbered by its sender is de-duplicated exactly, and so is every packet of a stream. What
+// only its content names is de-duplicated where it is certain to be the same packet, else kept and
+// marked: a merge never loses what one of the two has.
 package merge
 
 import (
@@ -46,14 +48,21 @@ type options struct {
 	keepFree    int64
 }
 
-// Merge merges two sealed recordings and writes the objects of the result, as they would be delivered, into the directory dir,
-// which is made. It returns the manifest. Recordings that do not belong together are an *InputError. keepFree bytes of the file
-// system are left free.
-func Merge(ctx context.Context, a, b export.Source, dir string, keepFree int64) (textegress.Manifest, error) {
-	return merge(ctx, a, b, dir, options{limit: maxItems, segmentSize: spool.DefaultSegmentSize, keepFree: keepFree})
+// Merge merges two sealed recordings and writes the objects of the result, as they would be
+// delivered, into the directory dir, which is made. It returns the manifest. Recordings that do not
+// belong together are an *InputError. keepFree bytes of the file system are left free.
+func Merge(ctx context.Context, a, b export.Source, dir string,
+	keepFree int64,
+) (textegress.Manifest, error) {
+	return merge(ctx, a, b, dir, options{
+		limit: maxItems, segmentSize: spool.DefaultSegmentSize,
+		keepFree: keepFree,
+	})
 }
 
-func merge(ctx context.Context, a, b export.Source, dir string, o options) (m textegress.Manifest, err error) {
+func merge(ctx context.Context, a, b export.Source, dir string, o options) (m textegress.Manifest,
+	err error,
+) {
 	if err := check(a, b); err != nil {
 		return m, err
 	}
@@ -91,28 +100,35 @@ func check(a, b export.Source) error {
 	x, y := a.Info(), b.Info()
 	for _, s := range []export.Source{a, b} {
 		if _, ok := s.Sealed(); !ok {
-			return refuse("recording %s is not sealed: it is still being recorded, or was exported before it ended", s.Info().EgressID)
+			return refuse("recording %s is not sealed: it is still being recorded, or was "+
+				"exported before it ended", s.Info().EgressID)
 		}
 	}
 	if x.Pseudonyms || y.Pseudonyms {
-		return refuse("recordings %s and %s: one of them may leave the recorder under pseudonyms only; such recordings are not merged", x.EgressID, y.EgressID)
+		return refuse("recordings %s and %s: one of them may leave the recorder under pseudonyms "+
+			"only; such recordings are not merged", x.EgressID, y.EgressID)
 	}
 	ids := map[string]bool{}
 	for _, id := range append(made(x), made(y)...) {
 		if ids[id] {
-			return refuse("recording %s is in both: name two recordings that two deployments made", id)
+			return refuse("recording %s is in both: name two recordings that two deployments made",
+				id)
 		}
 		ids[id] = true
 	}
 	switch {
 	case x.SessionID != y.SessionID || x.ProjectID != y.ProjectID:
-		return refuse("recordings %s and %s are of different sessions: %s of project %s, and %s of project %s",
+		return refuse("recordings %s and %s are of different sessions: %s of project %s, and %s "+
+			"of project %s",
 			x.EgressID, y.EgressID, x.SessionID, x.ProjectID, y.SessionID, y.ProjectID)
 	case x.Topic != y.Topic:
-		return refuse("recordings %s and %s are limited to different topics", x.EgressID, y.EgressID)
+		return refuse("recordings %s and %s are limited to different topics", x.EgressID,
+			y.EgressID)
 	case len(x.Merged) == 0 && len(y.Merged) == 0 && x.Instance == y.Instance:
-		return refuse("recordings %s and %s were both made by instance %q: they are parts of one recording, not two of the same time; "+
-			"deployments that record together need different INSTANCE", x.EgressID, y.EgressID, x.Instance)
+		return refuse("recordings %s and %s were both made by instance %q: they are parts of one "+
+			"recording, not two of the same time; "+
+			"deployments that record together need different INSTANCE", x.EgressID, y.EgressID,
+			x.Instance)
 	}
 	return nil
 }
@@ -131,7 +147,8 @@ func made(info spool.Info) []string {
 	return ids
 }
 
-// frames streams a recording, and notes the bytes that it reads, which are what the result depends on.
+// frames streams a recording, and notes the bytes that it reads, which are what the result depends
+// on.
 func frames(ctx context.Context, s export.Source, read hash.Hash) iter.Seq2[spool.Frame, error] {
 	return func(yield func(spool.Frame, error) bool) {
 		sources, err := s.Segments()
@@ -171,8 +188,11 @@ func frames(ctx context.Context, s export.Source, read hash.Hash) iter.Seq2[spoo
 }
 
 // segments writes the merged segments to the staging directory and returns the merged recording.
-func segments(ctx context.Context, root *os.Root, sink *export.Directory, sources [2]export.Source, o options) (export.Source, error) {
-	// The first pass compares the clocks, and makes the name of the result, and the seed of its segments, of all that is read.
+func segments(ctx context.Context, root *os.Root, sink *export.Directory, sources [2]export.Source,
+	o options,
+) (export.Source, error) {
+	// The first pass compares the clocks, and makes the name of the result, and the seed of its
+	// segments, of all that is read.
 	sum := sha256.New()
 	offset, known, err := clocks(frames(ctx, sources[0], sum), frames(ctx, sources[1], sum))
 	if err != nil {
@@ -192,7 +212,8 @@ func segments(ctx context.Context, root *os.Root, sink *export.Directory, source
 	seed := sum.Sum(nil)
 
 	out := &writer{root: root, room: sink.Room, seed: seed, segmentSize: o.segmentSize}
-	left, right := newSide(frames(ctx, sources[0], nil), o.limit), newSide(frames(ctx, sources[1], nil), o.limit)
+	left, right := newSide(frames(ctx, sources[0], nil), o.limit),
+		newSide(frames(ctx, sources[1], nil), o.limit)
 	defer left.stop()
 	defer right.stop()
 	al := newAligner(left, right, offset)
@@ -223,8 +244,10 @@ func describe(s export.Source) textegress.MergedRecording {
 	info := s.Info()
 	sealed, _ := s.Sealed()
 	return textegress.MergedRecording{
-		EgressID: info.EgressID, Instance: info.Instance, Part: info.Part, Status: sealed.Status, Reason: sealed.Reason,
-		StartedUnixNS: info.CreatedUnixNS, EndedUnixNS: sealed.EndedUnixNS, Epochs: []int{}, Merged: info.Merged,
+		EgressID: info.EgressID, Instance: info.Instance, Part: info.Part, Status: sealed.Status,
+		Reason:        sealed.Reason,
+		StartedUnixNS: info.CreatedUnixNS, EndedUnixNS: sealed.EndedUnixNS, Epochs: []int{},
+		Merged: info.Merged,
 	}
 }
 
@@ -267,7 +290,8 @@ func (w *writer) append(f spool.Frame) error {
 func (w *writer) begin(f spool.Frame) (err error) {
 	number := uint32(len(w.infos) + 1)
 	name := spool.SegmentName(number)
-	if w.file, err = w.root.OpenFile(stagingName+"/"+name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+	if w.file, err = w.root.OpenFile(stagingName+"/"+name, os.O_WRONLY|os.O_CREATE|os.O_EXCL,
+		0o600); err != nil {
 		return err
 	}
 	w.sum = sha256.New()
@@ -293,7 +317,8 @@ func (w *writer) finish() error {
 		return err
 	}
 	info := &w.infos[len(w.infos)-1]
-	info.Size, info.Frames, info.SHA256 = w.seg.Size(), w.seg.Frames(), hex.EncodeToString(w.sum.Sum(nil))
+	info.Size, info.Frames, info.SHA256 = w.seg.Size(), w.seg.Frames(),
+		hex.EncodeToString(w.sum.Sum(nil))
 	w.seg = nil
 	return nil
 }
@@ -306,17 +331,21 @@ type merged struct {
 	state  map[string][]byte
 }
 
-func newMerged(root *os.Root, sources [2]export.Source, names [2]textegress.MergedRecording, seed []byte, infos []spool.SegmentInfo) (*merged, error) {
+func newMerged(root *os.Root, sources [2]export.Source, names [2]textegress.MergedRecording,
+	seed []byte, infos []spool.SegmentInfo,
+) (*merged, error) {
 	a, b := sources[0].Info(), sources[1].Info()
 	m := &merged{root: root, info: a, state: map[string][]byte{}}
 	i := &m.info
-	i.FormatVersion, i.EgressID, i.Instance, i.Source = spool.FormatVersion, egressID(seed), "", "merge"
+	i.FormatVersion, i.EgressID, i.Instance, i.Source = spool.FormatVersion, egressID(seed), "",
+		"merge"
 	i.KeyPrefix = textegress.Prefix(i.ProjectName, i.ProjectID, i.RoomName, i.Topic, i.EgressID)
 	i.Part = min(a.Part, b.Part)
 	if a.Part != b.Part && b.Part == i.Part {
 		i.Previous, i.PreviousEndedUnixNS = b.Previous, b.PreviousEndedUnixNS
 	}
-	i.AnnouncedUnixNS, i.CreatedUnixNS = earliest(a.AnnouncedUnixNS, b.AnnouncedUnixNS), earliest(a.CreatedUnixNS, b.CreatedUnixNS)
+	i.AnnouncedUnixNS, i.CreatedUnixNS = earliest(a.AnnouncedUnixNS, b.AnnouncedUnixNS),
+		earliest(a.CreatedUnixNS, b.CreatedUnixNS)
 	i.Merged = slices.Clone(names[:])
 	x, _ := sources[0].Sealed()
 	y, _ := sources[1].Sealed()
@@ -351,7 +380,10 @@ func (m *merged) Sealed() (spool.Sealed, bool) { return m.sealed, true }
 func (m *merged) Segments() ([]spool.SegmentSource, error) {
 	var out []spool.SegmentSource
 	for _, s := range m.sealed.Segments {
-		out = append(out, spool.SegmentSource{Name: s.Name, Open: func() (io.ReadCloser, error) { return m.root.Open(stagingName + "/" + s.Name) }})
+		out = append(out, spool.SegmentSource{
+			Name: s.Name,
+			Open: func() (io.ReadCloser, error) { return m.root.Open(stagingName + "/" + s.Name) },
+		})
 	}
 	return out, nil
 }

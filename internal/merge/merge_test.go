@@ -40,17 +40,20 @@ func two(rnd *rand.Rand, w *world) (a, b *source) {
 	var lost [2]map[int]bool
 	lost[0], lost[1] = map[int]bool{}, map[int]bool{}
 	for i := range w.packets {
-		// Not what the other one is not there to hear, nor one of two that are alike and lie within the tolerance: of two such
-		// packets of which each recorder heard one, nothing could tell that they are two.
+		// Not what the other one is not there to hear, nor one of two that are alike and lie within
+		// the tolerance: of two such packets of which each recorder heard one, nothing could tell
+		// that they are two.
 		if w.alike(i) {
 			continue
 		}
-		if k := rnd.IntN(2); rnd.IntN(8) == 0 && !slices.ContainsFunc(away[1-k], func(s span) bool { return s.has(w.packets[i].at) }) {
+		if k := rnd.IntN(2); rnd.IntN(8) == 0 &&
+			!slices.ContainsFunc(away[1-k], func(s span) bool { return s.has(w.packets[i].at) }) {
 			lost[k][i] = true
 		}
 	}
 	clock := int64(rnd.IntN(7200)-3600) * 1e9
-	return w.hear("DE_aaaaaaaaaaaa", "lab-a", 0, away[0], lost[0]), w.hear("DE_bbbbbbbbbbbb", "lab-b", clock, away[1], lost[1])
+	return w.hear("DE_aaaaaaaaaaaa", "lab-a", 0, away[0], lost[0]),
+		w.hear("DE_bbbbbbbbbbbb", "lab-b", clock, away[1], lost[1])
 }
 
 // alike reports whether a packet with the same content was sent at nearly the same time.
@@ -99,7 +102,8 @@ func judge(t *testing.T, w *world, d delivered) (marked int) {
 			t.Errorf("%.60q: said %d times, recorded %d times", content, n, all[content])
 		}
 		if certain[content] > n {
-			t.Errorf("%.60q: said %d times, recorded %d times without a mark", content, n, certain[content])
+			t.Errorf("%.60q: said %d times, recorded %d times without a mark", content, n,
+				certain[content])
 		}
 	}
 	for content := range all {
@@ -119,7 +123,8 @@ func sidOf(f spool.Frame) string {
 	return ""
 }
 
-// Two recordings that together have everything make one that has everything, once; nothing is an outage any more.
+// Two recordings that together have everything make one that has everything, once; nothing is an
+// outage any more.
 func TestMergeIsTheTruth(t *testing.T) {
 	rounds := 30
 	if testing.Short() {
@@ -138,7 +143,8 @@ func TestMergeIsTheTruth(t *testing.T) {
 			}
 			t.Logf("%d packets, %d marked", len(w.packets), marked)
 			if n := len(d.manifest.Completeness.Outages); n != 0 {
-				t.Errorf("%d outages, of which the recorders had none in common: %+v", n, d.manifest.Completeness.Outages)
+				t.Errorf("%d outages, of which the recorders had none in common: %+v", n,
+					d.manifest.Completeness.Outages)
 			}
 			for _, c := range d.manifest.Completeness.Connections {
 				if s := c.Sequence; s != nil && (s.Duplicates > 0 || s.Reordered > 0) {
@@ -149,7 +155,8 @@ func TestMergeIsTheTruth(t *testing.T) {
 	}
 }
 
-// The same two recordings give the same bytes, in either order, and the result can be verified and exported again.
+// The same two recordings give the same bytes, in either order, and the result can be verified and
+// exported again.
 func TestMergeIsAFunction(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(7, 7))
 	a, b := two(rnd, newWorld(rnd, 300, 0.3))
@@ -171,7 +178,8 @@ func TestMergeIsAFunction(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	m := one.manifest.Merged
-	if len(m) != 2 || m[0].Instance != "lab-a" || m[1].Instance != "lab-b" || m[0].EgressID != "DE_aaaaaaaaaaaa" {
+	if len(m) != 2 || m[0].Instance != "lab-a" || m[1].Instance != "lab-b" ||
+		m[0].EgressID != "DE_aaaaaaaaaaaa" {
 		t.Errorf("made of %+v", m)
 	}
 }
@@ -193,8 +201,8 @@ func TestMergeComparesClocks(t *testing.T) {
 	}
 }
 
-// A recorder whose clock was set meanwhile is compared by the clock as it was at first, so that packets without a number are
-// recognised on both sides of the step.
+// A recorder whose clock was set meanwhile is compared by the clock as it was at first, so that
+// packets without a number are recognised on both sides of the step.
 func TestMergeOfAClockThatWasSet(t *testing.T) {
 	for _, offset := range []int64{-3600e9, 7e9} {
 		w := newWorld(rand.New(rand.NewPCG(3, 3)), 200, 0)
@@ -211,7 +219,10 @@ func TestMergeOfAClockThatWasSet(t *testing.T) {
 			}
 			if n++; n > 100 {
 				if n == 101 {
-					set.event(1, f.UnixNS+offset, spool.Event{Kind: textegress.KindClockStep, OffsetNS: offset, BeforeUnixNS: f.UnixNS, AfterUnixNS: f.UnixNS + offset})
+					set.event(1, f.UnixNS+offset, spool.Event{
+						Kind:     textegress.KindClockStep,
+						OffsetNS: offset, BeforeUnixNS: f.UnixNS, AfterUnixNS: f.UnixNS + offset,
+					})
 				}
 				f.UnixNS += offset
 			}
@@ -253,8 +264,10 @@ func TestMergeCommonOutage(t *testing.T) {
 			w := &world{rnd: rnd, sids: []string{"PA_0"}}
 			for i := range 200 {
 				w.packets = append(w.packets, packet{
-					at: start + int64(i)*100e6, sid: "PA_0", seq: uint32(i + 1), channel: spool.ChannelReliable,
-					payload: userPacket("PA_0", uint32(i+1), spool.ChannelReliable, fmt.Sprint(i)), content: fmt.Sprint("nPA_0", i+1),
+					at: start + int64(i)*100e6, sid: "PA_0", seq: uint32(i + 1),
+					channel: spool.ChannelReliable,
+					payload: userPacket("PA_0", uint32(i+1), spool.ChannelReliable, fmt.Sprint(i)),
+					content: fmt.Sprint("nPA_0", i+1),
 				})
 			}
 			a, b := w.hear("DE_a", "a", 0, tt.a, nil), w.hear("DE_b", "b", 17e9, tt.b, nil)
@@ -264,7 +277,8 @@ func TestMergeCommonOutage(t *testing.T) {
 				t.Fatalf("%d outages, want %d: %+v", len(c.Outages), tt.want, c.Outages)
 			}
 			seq := c.Connections[0].Sequence
-			if seq.Contiguous != (tt.want == 0) || seq.UnexplainedGaps != 0 || seq.GapCount != int64(tt.want) {
+			if seq.Contiguous != (tt.want == 0) || seq.UnexplainedGaps != 0 ||
+				seq.GapCount != int64(tt.want) {
 				t.Errorf("%+v", seq)
 			}
 			for _, o := range c.Outages {
@@ -288,8 +302,8 @@ func TestMergeCommonOutage(t *testing.T) {
 	}
 }
 
-// A deployment that is stopped in mid-session makes two parts. They are merged with the recording of the other one after
-// another.
+// A deployment that is stopped in mid-session makes two parts. They are merged with the recording
+// of the other one after another.
 func TestMergeOfAMerge(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(11, 11))
 	w := newWorld(rnd, 300, 0)
@@ -314,7 +328,8 @@ func TestMergeOfAMerge(t *testing.T) {
 		t.Errorf("outages %+v", m.Completeness.Outages)
 	}
 	// Again with a part that is in it already.
-	if _, err := Merge(t.Context(), fromDelivered(t, dir), b, filepath.Join(t.TempDir(), "x"), 0); !errors.As(err, new(*InputError)) {
+	if _, err := Merge(t.Context(), fromDelivered(t, dir), b, filepath.Join(t.TempDir(), "x"),
+		0); !errors.As(err, new(*InputError)) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -325,11 +340,23 @@ func TestWrongInput(t *testing.T) {
 		want   string
 	}{
 		"the same recording twice": {func(_, b *source) { b.info.EgressID = "DE_a" }, "in both"},
-		"another session":          {func(_, b *source) { b.info.SessionID = "s-2" }, "different sessions: s-1 of project p-1, and s-2"},
-		"another project":          {func(_, b *source) { b.info.ProjectID = "p-2" }, "different sessions"},
-		"the same instance":        {func(_, b *source) { b.info.Instance = "a" }, `both made by instance "a"`},
-		"not sealed":               {func(a, _ *source) { a.open = true }, "DE_a is not sealed"},
-		"another topic":            {func(a, _ *source) { a.info.Topic = "chat" }, "different topics"},
+		"another session": {
+			func(_, b *source) { b.info.SessionID = "s-2" },
+			"different sessions: s-1 of project p-1, and s-2",
+		},
+		"another project": {
+			func(_, b *source) { b.info.ProjectID = "p-2" },
+			"different sessions",
+		},
+		"the same instance": {
+			func(_, b *source) { b.info.Instance = "a" },
+			`both made by instance "a"`,
+		},
+		"not sealed": {func(a, _ *source) { a.open = true }, "DE_a is not sealed"},
+		"another topic": {
+			func(a, _ *source) { a.info.Topic = "chat" },
+			"different topics",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, b := newSource("DE_a", "a"), newSource("DE_b", "b")
@@ -359,7 +386,8 @@ func TestMergeOfADamagedRecording(t *testing.T) {
 	}
 	found := false
 	for _, m := range d.messages {
-		found = found || m.Kind == textegress.KindCorrupt && strings.HasPrefix(m.Event.Segment, "DE_a/")
+		found = found || m.Kind == textegress.KindCorrupt &&
+			strings.HasPrefix(m.Event.Segment, "DE_a/")
 	}
 	if !found {
 		t.Error("the damage is not in the record")
@@ -377,10 +405,11 @@ func each(t testing.TB, a, b *source, limit int, write func(spool.Frame)) {
 	defer x.stop()
 	defer y.stop()
 	al := newAligner(x, y, offset)
-	r := newRecord(al, [2]textegress.MergedRecording{describe(a), describe(b)}, func(f spool.Frame) error {
-		write(f)
-		return nil
-	})
+	r := newRecord(al, [2]textegress.MergedRecording{describe(a), describe(b)},
+		func(f spool.Frame) error {
+			write(f)
+			return nil
+		})
 	for {
 		it, i, err := al.next()
 		if err != nil {
@@ -421,11 +450,17 @@ func FuzzAlign(f *testing.F) {
 				case 2:
 					payload = userPacket("", 0, channel, fmt.Sprint(n))
 				case 3:
-					s.event(1, at, spool.Event{Kind: textegress.KindOutageStarted, SinceUnixNS: at - int64(n)*1e9})
+					s.event(1, at, spool.Event{
+						Kind:        textegress.KindOutageStarted,
+						SinceUnixNS: at - int64(n)*1e9,
+					})
 					continue
 				}
 				said[channel.String()+string(payload)]++
-				s.frame(spool.Frame{Type: spool.FramePacket, Channel: channel, Epoch: 1, UnixNS: at, Payload: payload})
+				s.frame(spool.Frame{
+					Type: spool.FramePacket, Channel: channel, Epoch: 1, UnixNS: at,
+					Payload: payload,
+				})
 			}
 			return s, said
 		}
@@ -444,7 +479,11 @@ func FuzzAlign(f *testing.F) {
 		})
 		for _, in := range []map[string]int{inA, inB} {
 			for k, n := range in {
-				numbered := newItem(spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelReliable, Payload: []byte(strings.TrimPrefix(k, "reliable"))}).class == classNumbered
+				numbered := newItem(spool.Frame{
+					Type:    spool.FramePacket,
+					Channel: spool.ChannelReliable,
+					Payload: []byte(strings.TrimPrefix(k, "reliable")),
+				}).class == classNumbered
 				if got[k] < n && !numbered || got[k] == 0 {
 					t.Errorf("%q: %d in one recording, %d in the merged one", k, n, got[k])
 				}

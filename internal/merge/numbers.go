@@ -2,8 +2,9 @@ package merge
 
 import "sort"
 
-// numbers remembers which numbers of one sender were written, as intervals in ascending order. Of a sender whose numbers have
-// many holes the oldest are forgotten: what is at or below floor cannot be judged any more.
+// numbers remembers which numbers of one sender were written, as intervals in ascending order. Of a
+// sender whose numbers have many holes the oldest are forgotten: what is at or below floor cannot
+// be judged any more.
 type numbers struct {
 	runs  []run
 	floor uint32
@@ -11,8 +12,8 @@ type numbers struct {
 
 type run struct{ first, last uint32 }
 
-// maxRuns bounds the intervals of one sender. Both recordings have a sender's numbers in ascending order, and the merge goes
-// through them side by side, so that only the newest ones are asked for.
+// maxRuns bounds the intervals of one sender. Both recordings have a sender's numbers in ascending
+// order, and the merge goes through them side by side, so that only the newest ones are asked for.
 const maxRuns = 512
 
 type verdict int

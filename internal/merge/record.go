@@ -9,8 +9,8 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// record makes the merged record of the frames that the aligner puts in order: it drops what was written, renumbers the epochs
-// and tells what each recorder's own events mean for both.
+// record makes the merged record of the frames that the aligner puts in order: it drops what was
+// written, renumbers the epochs and tells what each recorder's own events mean for both.
 type record struct {
 	write  func(spool.Frame) error
 	al     *aligner
@@ -39,13 +39,18 @@ type recorderState struct {
 	since  int64  // its beginning, by the recorder's own clock
 	back   int64  // when it came back last, by the clock of side 0
 	paired bool   // something was heard by both since then
-	runs   int    // recorders that it stands for and that have not ended: more than one where it was merged itself
+	// recorders that it stands for and that have not ended: more than one where it was merged
+	// itself
+	runs int
 }
 
-func newRecord(al *aligner, names [2]textegress.MergedRecording, write func(spool.Frame) error) *record {
+func newRecord(al *aligner, names [2]textegress.MergedRecording,
+	write func(spool.Frame) error,
+) *record {
 	r := &record{
-		write: write, al: al, names: names, epochs: map[sideEpoch]uint16{}, numbers: map[string]*numbers{},
-		people: map[string]bool{}, told: map[string]key{},
+		write: write, al: al, names: names, epochs: map[sideEpoch]uint16{},
+		numbers: map[string]*numbers{},
+		people:  map[string]bool{}, told: map[string]key{},
 	}
 	for i, n := range names {
 		r.recs[i].runs = leaves(n)
@@ -188,7 +193,8 @@ func (r *record) own(i int, it *item) error {
 	if err := r.event(i, it.frame, ev); err != nil {
 		return err
 	}
-	if ev.Kind == textegress.KindRecorderAway || ev.Kind == textegress.KindRecordingEnded && me.lost && me.runs == 0 {
+	if ev.Kind == textegress.KindRecorderAway || ev.Kind == textegress.KindRecordingEnded &&
+		me.lost && me.runs == 0 {
 		return r.lost(i, it)
 	}
 	return nil
@@ -204,7 +210,8 @@ func (r *record) lost(i int, it *item) error {
 		r.outage = true
 		return r.outageEvent(i, it, me, other)
 	case other.here && !other.paired && r.al.place(i, it)-other.back < tight:
-		// The other one came back, by the clocks, just before: that it was in time is not proved by any packet that both have.
+		// The other one came back, by the clocks, just before: that it was in time is not proved by
+		// any packet that both have.
 		if err := r.outageEvent(i, it, me, other); err != nil {
 			return err
 		}
@@ -221,7 +228,10 @@ func (r *record) outageEvent(i int, it *item, me, other recorderState) error {
 	if other.cause != "" && other.cause != cause {
 		cause += ", " + other.cause
 	}
-	return r.event(i, it.frame, spool.Event{Kind: textegress.KindOutageStarted, Cause: cause, SinceUnixNS: me.since})
+	return r.event(i, it.frame, spool.Event{
+		Kind: textegress.KindOutageStarted, Cause: cause,
+		SinceUnixNS: me.since,
+	})
 }
 
 // shift is what has to be added to a time by the clock of side 0 to have it by that of side i.
@@ -250,8 +260,8 @@ func sessionEnded(reason string) bool {
 	return false
 }
 
-// how decides how the merged recording ended: like the one that saw the end of the session, else like the first that is
-// COMPLETE.
+// how decides how the merged recording ended: like the one that saw the end of the session, else
+// like the first that is COMPLETE.
 func how(a, b spool.Sealed) spool.Sealed {
 	rank := func(s spool.Sealed) int {
 		switch {

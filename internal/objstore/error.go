@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Error is a failed operation on a bucket. Its parts are kept apart because keys carry names of people: whoever logs an
-// error logs its [Error.WithoutKey].
+// Error is a failed operation on a bucket. Its parts are kept apart because keys carry names of
+// people: whoever logs an error logs its [Error.WithoutKey].
 type Error struct {
 	Op     string // "upload", "stat", "open", "read", "list", "delete"
 	Bucket string // Bucket.String
@@ -40,21 +40,23 @@ func (e *Error) Error() string {
 // Unwrap returns the underlying error.
 func (e *Error) Unwrap() error { return e.Err }
 
-// WithoutKey returns a copy of e for logs and status pages, whose text does not contain the key and which does not lead
-// to an error whose text does.
+// WithoutKey returns a copy of e for logs and status pages, whose text does not contain the key and
+// which does not lead to an error whose text does.
 func (e *Error) WithoutKey() *Error {
 	c := *e
 	c.Key, c.Err = "", nil
 	return &c
 }
 
-// IsNotFound reports whether err wraps an [*Error] with NotFound set. Implementations of [Bucket] use it.
+// IsNotFound reports whether err wraps an [*Error] with NotFound set. Implementations of [Bucket]
+// use it.
 func IsNotFound(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && e.NotFound
 }
 
-// IsPermanent reports whether err wraps an [*Error] with Permanent set. Implementations of [Bucket] use it.
+// IsPermanent reports whether err wraps an [*Error] with Permanent set. Implementations of [Bucket]
+// use it.
 func IsPermanent(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && e.Permanent
@@ -68,8 +70,8 @@ func RetryAfter(err error) time.Duration {
 	return 0
 }
 
-// Redacted returns the text of err without any key in it. An error that is not an [*Error] may say anything, so only its
-// operation would be safe; for those it returns fallback.
+// Redacted returns the text of err without any key in it. An error that is not an [*Error] may say
+// anything, so only its operation would be safe; for those it returns fallback.
 func Redacted(err error, fallback string) string {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.WithoutKey().Error()

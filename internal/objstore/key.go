@@ -6,8 +6,9 @@ import (
 	"unicode/utf8"
 )
 
-// CheckKey returns an error if key is none that every [Bucket] accepts, see there. Implementations call it first, so
-// that a mistake shows in tests with whichever of them and never depends on the store.
+// CheckKey returns an error if key is none that every [Bucket] accepts, see there. Implementations
+// call it first, so that a mistake shows in tests with whichever of them and never depends on the
+// store.
 func CheckKey(key string) error {
 	if key == "" {
 		return fmt.Errorf("the key is empty")

@@ -31,7 +31,8 @@ func (e *endless) Delete(context.Context, string) error { e.deleted++; return ni
 
 type endlessVersions struct{ *endless }
 
-func (e endlessVersions) Versions(ctx context.Context, prefix string) iter.Seq2[objstore.Version, error] {
+func (e endlessVersions) Versions(ctx context.Context, prefix string) iter.Seq2[objstore.Version,
+	error] {
 	return func(yield func(objstore.Version, error) bool) {
 		for a := range e.List(ctx, prefix) {
 			if !yield(objstore.Version{Key: a.Key, ID: "1"}, nil) {
@@ -45,8 +46,8 @@ func (e endlessVersions) DeleteVersion(ctx context.Context, key, _ string) error
 	return e.Delete(ctx, key)
 }
 
-// TestPurgeOfAnEndlessList: a store that tells of ever more objects does not take the memory. What was told of first is deleted,
-// and the purge is not complete.
+// TestPurgeOfAnEndlessList: a store that tells of ever more objects does not take the memory. What
+// was told of first is deleted, and the purge is not complete.
 func TestPurgeOfAnEndlessList(t *testing.T) {
 	for name, make := range map[string]func(e *endless) objstore.Bucket{
 		"objects":  func(e *endless) objstore.Bucket { return e },
@@ -54,7 +55,8 @@ func TestPurgeOfAnEndlessList(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := &endless{}
-			p, err := objstore.Purge(t.Context(), make(e), "room/", "room/manifest.json", func(string) bool { return false })
+			p, err := objstore.Purge(t.Context(), make(e), "room/", "room/manifest.json",
+				func(string) bool { return false })
 			if err != nil || p.Complete() || p.Deleted == 0 || p.Deleted != e.deleted {
 				t.Errorf("%+v, %v", p, err)
 			}

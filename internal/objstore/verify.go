@@ -12,12 +12,15 @@ import (
 // ErrDiffers says that the object stored under a key is not the expected one.
 var ErrDiffers = errors.New("the stored object has other content")
 
-// Verify returns nil if exactly the content with that size in bytes and hexadecimal SHA-256 is stored under key.
+// Verify returns nil if exactly the content with that size in bytes and hexadecimal SHA-256 is
+// stored under key.
 //
-// It relies on the store's own checksum where the store computes one, and otherwise reads the object back. It does so too
-// before it says that there is another object: what is concluded from that is costly, and what Stat tells passes through
-// front ends, which for example answer HEAD with a length of 0. No more is read than the size and one byte. The error
-// satisfies [Bucket.IsNotFound] if there is no such object, and errors.Is(err, ErrDiffers) if there is another one.
+// It relies on the store's own checksum where the store computes one, and otherwise reads the
+// object back. It does so too before it says that there is another object: what is concluded from
+// that is costly, and what Stat tells passes through front ends, which for example answer HEAD with
+// a length of 0. No more is read than the size and one byte. The error satisfies
+// [Bucket.IsNotFound] if there is no such object, and errors.Is(err, ErrDiffers) if there is
+// another one.
 func Verify(ctx context.Context, b Bucket, key string, size int64, sha256Hex string) error {
 	a, err := b.Stat(ctx, key)
 	if err != nil {

@@ -5,24 +5,25 @@ import (
 	"iter"
 )
 
-// Versioned is implemented by buckets whose store may keep earlier versions of an object after it was replaced or
-// deleted. Without it, deleting an object is all that can be done.
+// Versioned is implemented by buckets whose store may keep earlier versions of an object after it
+// was replaced or deleted. Without it, deleting an object is all that can be done.
 type Versioned interface {
-	// Versions yields every version of the objects whose key begins with prefix, also of those that were deleted, and the
-	// marks that say so. Of a bucket that keeps no versions it yields each object once. After an error nothing more is
-	// yielded.
+	// Versions yields every version of the objects whose key begins with prefix, also of those that
+	// were deleted, and the marks that say so. Of a bucket that keeps no versions it yields each
+	// object once. After an error nothing more is yielded.
 	Versions(ctx context.Context, prefix string) iter.Seq2[Version, error]
 
 	// DeleteVersion removes one version for good. It is not an error if there is none.
 	DeleteVersion(ctx context.Context, key, id string) error
 }
 
-// Unfinished is implemented by buckets whose store keeps the parts of an upload that was never completed, where nobody sees
-// them and somebody pays for them.
+// Unfinished is implemented by buckets whose store keeps the parts of an upload that was never
+// completed, where nobody sees them and somebody pays for them.
 type Unfinished interface {
-	// AbortUploads removes the parts of uploads to keys which begin with prefix, except those for which keep returns true and
-	// those that this Bucket is just making, and returns of how many uploads. A store that cannot list such uploads is no
-	// error. It goes on after an upload that cannot be removed, and returns the first error.
+	// AbortUploads removes the parts of uploads to keys which begin with prefix, except those for
+	// which keep returns true and those that this Bucket is just making, and returns of how many
+	// uploads. A store that cannot list such uploads is no error. It goes on after an upload that
+	// cannot be removed, and returns the first error.
 	AbortUploads(ctx context.Context, prefix string, keep func(key string) bool) (int, error)
 }
 
@@ -37,21 +38,25 @@ type Purged struct {
 	Deleted int // objects, versions and interrupted uploads that are gone
 	// Failed are those that could not be deleted, and why: the store's words, without keys.
 	Failed map[string]int
-	// Versions says why earlier versions could not be looked for; "" where they were, or where the store has none.
+	// Versions says why earlier versions could not be looked for; "" where they were, or where the
+	// store has none.
 	Versions string
-	// Uploads says why parts of interrupted uploads could not be looked for or removed; "" where they were, or where the store
-	// has none.
+	// Uploads says why parts of interrupted uploads could not be looked for or removed; "" where
+	// they were, or where the store has none.
 	Uploads string
 }
 
 // Complete reports whether everything is gone that was there.
 func (p Purged) Complete() bool { return len(p.Failed) == 0 && p.Versions == "" && p.Uploads == "" }
 
-// Purge deletes, with all their versions, the objects whose keys begin with prefix, except those for which keep returns
-// true, and the parts of uploads to such keys that were interrupted. first is deleted before all others, so that what is
-// left, should it be interrupted, is not taken for whole. It goes on after an object that cannot be deleted. The error is
-// one of listing the objects or of ctx.
-func Purge(ctx context.Context, b Bucket, prefix, first string, keep func(key string) bool) (Purged, error) {
+// Purge deletes, with all their versions, the objects whose keys begin with prefix, except those
+// for which keep returns true, and the parts of uploads to such keys that were interrupted. first
+// is deleted before all others, so that what is left, should it be interrupted, is not taken for
+// whole. It goes on after an object that cannot be deleted. The error is one of listing the objects
+// or of ctx.
+func Purge(ctx context.Context, b Bucket, prefix, first string, keep func(key string) bool) (Purged,
+	error,
+) {
 	p, err := purgeObjects(ctx, b, prefix, first, keep)
 	u, ok := b.(Unfinished)
 	if err != nil || !ok {
@@ -68,13 +73,16 @@ func Purge(ctx context.Context, b Bucket, prefix, first string, keep func(key st
 	return p, nil
 }
 
-// maxPurged bounds how many objects, and how many versions, one purge takes into memory. It is more than a recording has.
+// maxPurged bounds how many objects, and how many versions, one purge takes into memory. It is more
+// than a recording has.
 const maxPurged = 1_000_000
 
 // moreToPurge is the reason why a purge that came to the bound is not complete.
 const moreToPurge = "there are more than a million; the others go when it is done again"
 
-func purgeObjects(ctx context.Context, b Bucket, prefix, first string, keep func(key string) bool) (Purged, error) {
+func purgeObjects(ctx context.Context, b Bucket, prefix, first string,
+	keep func(key string) bool,
+) (Purged, error) {
 	p := Purged{Failed: map[string]int{}}
 	note := func(err error) error {
 		switch {

@@ -1,12 +1,14 @@
-// Package pseudonym makes the pseudonyms under which recordings are delivered, and keeps on the recorder's disk what leads
-// back from them.
+// Package pseudonym makes the pseudonyms under which recordings are delivered, and keeps on the
+// recorder's disk what leads back from them.
 //
-// A project has one key, random, made once in the data directory. A pseudonym is a function of key and identity: the same
-// participant has the same one in all recordings of a project, and another one in every other project. Without the key and
-// the list beside it nothing leads from a pseudonym to an identity; whoever has the key can try identities.
+// A project has one key, random, made once in the data directory. A pseudonym is a function of key
+// and identity: the same participant has the same one in all recordings of a project, and another
+// one in every other project. Without the key and the list beside it nothing leads from a pseudonym
+// to an identity; whoever has the key can try identities.
 //
-// The guarantee: key and list are on the disk, durably, before anything that was made with them can be delivered, and a key
-// that is lost or damaged is never replaced for the recordings that were begun with it: asking for it is an error.
+// The guarantee: key and list are on the disk, durably, before anything that was made with them can
+// be delivered, and a key that is lost or damaged is never replaced for the recordings that were
+// begun with it: asking for it is an error.
 package pseudonym
 
 import (
@@ -40,8 +42,9 @@ const (
 	op            = "pseudonyms"
 )
 
-// Store keeps the keys and lists of a data directory. Its methods are safe for concurrent use. One process at a time may
-// change a data directory, see the lock of the spool; a read-only store changes nothing.
+// Store keeps the keys and lists of a data directory. Its methods are safe for concurrent use. One
+// process at a time may change a data directory, see the lock of the spool; a read-only store
+// changes nothing.
 type Store struct {
 	dir      string
 	readOnly bool
@@ -81,8 +84,8 @@ func OpenReadOnly(dataDir string) *Store {
 	return s
 }
 
-// Key returns the name of the project's key, and makes the key where there is none. When it returns nil, the key survives
-// a power failure.
+// Key returns the name of the project's key, and makes the key where there is none. When it returns
+// nil, the key survives a power failure.
 func (s *Store) Key(projectID string) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,19 +101,21 @@ func (s *Store) Key(projectID string) (string, error) {
 	return keyName(p.key), nil
 }
 
-// Names returns the pseudonyms of a project. key is the name that [Store.Key] gave when the recording began; empty: any.
-// An error says that there is no such key, and what to do.
+// Names returns the pseudonyms of a project. key is the name that [Store.Key] gave when the
+// recording began; empty: any. An error says that there is no such key, and what to do.
 func (s *Store) Names(projectID, key string) (*Names, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p, err := s.load(projectID)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("the key of the project's pseudonyms is missing: restore %s from a backup", s.path(projectID))
+		return nil, fmt.Errorf("the key of the project's pseudonyms is missing: restore %s "+
+			"from a backup", s.path(projectID))
 	case err != nil:
 		return nil, err
 	case key != "" && key != keyName(p.key):
-		return nil, fmt.Errorf("the recording was begun with another key for pseudonyms (%s) than the one in %s (%s): restore that file from a backup",
+		return nil, fmt.Errorf("the recording was begun with another key for pseudonyms (%s) "+
+			"than the one in %s (%s): restore that file from a backup",
 			key, s.path(projectID), keyName(p.key))
 	}
 	return &Names{store: s, projectID: projectID, key: p.key}, nil
@@ -147,12 +152,13 @@ func (s *Store) List(projectID string) ([]Entry, error) {
 			list = append(list, Entry{ProjectID: id, Pseudonym: l.Pseudonym, Identity: l.Identity})
 		}
 	}
-	slices.SortStableFunc(list, func(a, b Entry) int { return cmp.Compare(a.ProjectID, b.ProjectID) })
+	slices.SortStableFunc(list,
+		func(a, b Entry) int { return cmp.Compare(a.ProjectID, b.ProjectID) })
 	return list, nil
 }
 
-// Forget removes an identity from the lists, of one project or, where projectID is empty, of all. When it returns nil it
-// is gone from them. The key stays: other recordings need it.
+// Forget removes an identity from the lists, of one project or, where projectID is empty, of all.
+// When it returns nil it is gone from them. The key stays: other recordings need it.
 func (s *Store) Forget(projectID, identity string) error {
 	list, err := s.List(projectID)
 	if err != nil {
@@ -162,7 +168,8 @@ func (s *Store) Forget(projectID, identity string) error {
 		if e.Identity != identity {
 			continue
 		}
-		if err := s.change(e.ProjectID, func(p *project) { delete(p.identities, identity) }); err != nil {
+		if err := s.change(e.ProjectID,
+			func(p *project) { delete(p.identities, identity) }); err != nil {
 			return err
 		}
 	}
@@ -201,10 +208,12 @@ func (s *Store) load(projectID string) (*project, error) {
 		return nil, err
 	}
 	if id != projectID {
-		return nil, fmt.Errorf("%s is not the file of the project %s: restore it from a backup", s.path(projectID), projectID)
+		return nil, fmt.Errorf("%s is not the file of the project %s: restore it from a backup",
+			s.path(projectID), projectID)
 	}
 	if !s.readOnly {
-		// Its content was durable before it had this name; whoever gave it that may have died before the name was.
+		// Its content was durable before it had this name; whoever gave it that may have died
+		// before the name was.
 		if err := (durable.OS{}).SyncDir(op, s.dir); err != nil {
 			return nil, fmt.Errorf("read the pseudonyms: %w", err)
 		}
@@ -222,7 +231,10 @@ func (s *Store) save(projectID string, p *project) error {
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
-	if err := enc.Encode(file{FormatVersion: formatVersion, ProjectID: projectID, Key: p.key, Entries: p.entries()}); err != nil {
+	if err := enc.Encode(file{
+		FormatVersion: formatVersion, ProjectID: projectID, Key: p.key,
+		Entries: p.entries(),
+	}); err != nil {
 		return fmt.Errorf("keep the pseudonyms: %w", err)
 	}
 	if err := durable.ReplaceFile(durable.OS{}, op, s.path(projectID), buf.Bytes()); err != nil {
@@ -243,7 +255,8 @@ func read(path string) (projectID string, _ *project, err error) {
 		return "", nil, fmt.Errorf("%s is damaged: restore it from a backup", path)
 	}
 	if f.FormatVersion > formatVersion {
-		return "", nil, fmt.Errorf("%s has format version %d, this program knows %d", path, f.FormatVersion, formatVersion)
+		return "", nil, fmt.Errorf("%s has format version %d, this program knows %d", path,
+			f.FormatVersion, formatVersion)
 	}
 	p := &project{key: f.Key, identities: map[string]bool{}}
 	for _, l := range f.Entries {
@@ -276,8 +289,9 @@ type Names struct {
 	key       []byte
 }
 
-// Of returns the pseudonym of an identity: "P-" and ten characters of A to Z and 2 to 7. Nobody has the empty identity, and
-// it stays empty. Two of a hundred thousand participants have the same one with a probability of one in 200,000.
+// Of returns the pseudonym of an identity: "P-" and ten characters of A to Z and 2 to 7. Nobody has
+// the empty identity, and it stays empty. Two of a hundred thousand participants have the same one
+// with a probability of one in 200,000.
 func (n *Names) Of(identity string) string {
 	if identity == "" {
 		return ""
@@ -285,7 +299,8 @@ func (n *Names) Of(identity string) string {
 	return pseudonym(n.key, identity)
 }
 
-// ID returns what stands for the id of a message or stream that a sender chose: "I-" and ten characters.
+// ID returns what stands for the id of a message or stream that a sender chose: "I-" and ten
+// characters.
 func (n *Names) ID(id string) string {
 	if id == "" {
 		return ""
@@ -293,8 +308,8 @@ func (n *Names) ID(id string) string {
 	return "I-" + short(n.key, "id", id)
 }
 
-// Remember notes whose pseudonyms were used. When it returns nil, they are in the list after a power failure too. A
-// read-only store notes nothing.
+// Remember notes whose pseudonyms were used. When it returns nil, they are in the list after a
+// power failure too. A read-only store notes nothing.
 func (n *Names) Remember(identities []string) error {
 	if n.store.readOnly {
 		return nil
@@ -308,7 +323,10 @@ func (n *Names) Remember(identities []string) error {
 	})
 }
 
-func pseudonym(key []byte, identity string) string { return "P-" + short(key, "identity", identity) }
+func pseudonym(key []byte, identity string) string {
+	return "P-" + short(key, "identity",
+		identity)
+}
 
 // short returns 50 bits of an HMAC-SHA256.
 func short(key []byte, what, text string) string {

@@ -24,8 +24,8 @@ func names(t *testing.T, s *pseudonym.Store, project string) *pseudonym.Names {
 	return n
 }
 
-// TestStable: a participant has one pseudonym in a project, over restarts, and another one in every other project and
-// data directory.
+// TestStable: a participant has one pseudonym in a project, over restarts, and another one in every
+// other project and data directory.
 func TestStable(t *testing.T) {
 	dir := t.TempDir()
 	first := names(t, pseudonym.Open(dir), "p1").Of("alice")
@@ -38,8 +38,10 @@ func TestStable(t *testing.T) {
 	}
 	seen := map[string]bool{first: true}
 	for _, other := range []string{
-		names(t, again, "p1").Of("alice "), names(t, again, "p1").Of("Alice"), names(t, again, "p2").Of("alice"), names(t, again, "../p1").Of("alice"),
-		names(t, pseudonym.Open(t.TempDir()), "p1").Of("alice"), "P" + names(t, again, "p1").ID("alice")[1:],
+		names(t, again, "p1").Of("alice "), names(t, again, "p1").Of("Alice"),
+		names(t, again, "p2").Of("alice"), names(t, again, "../p1").Of("alice"),
+		names(t, pseudonym.Open(t.TempDir()), "p1").Of("alice"),
+		"P" + names(t, again, "p1").ID("alice")[1:],
 	} {
 		if seen[other] {
 			t.Errorf("%q is another name's pseudonym", other)
@@ -55,7 +57,8 @@ func TestStable(t *testing.T) {
 	}
 }
 
-// TestRemembered: what was remembered is on the disk for other processes, private, and can be forgotten.
+// TestRemembered: what was remembered is on the disk for other processes, private, and can be
+// forgotten.
 func TestRemembered(t *testing.T) {
 	dir := t.TempDir()
 	s := pseudonym.Open(dir)
@@ -105,7 +108,8 @@ func TestRemembered(t *testing.T) {
 	if err := s.Forget("p1", "bob"); err != nil {
 		t.Fatal(err)
 	}
-	if got := list(s, ""); strings.Contains(got, "p1:bob") || !strings.Contains(got, "p2:bob") || !strings.Contains(got, "p1:alice") {
+	if got := list(s, ""); strings.Contains(got, "p1:bob") || !strings.Contains(got, "p2:bob") ||
+		!strings.Contains(got, "p1:alice") {
 		t.Errorf("after forgetting: %q", got)
 	}
 	if err := s.Forget("", "bob"); err != nil {
@@ -142,8 +146,8 @@ func mtimes(t *testing.T, files []string) (list []int64) {
 	return list
 }
 
-// TestLostKey: where the key is missing, damaged or another one, there are no pseudonyms rather than other ones; and what
-// is damaged is never overwritten.
+// TestLostKey: where the key is missing, damaged or another one, there are no pseudonyms rather
+// than other ones; and what is damaged is never overwritten.
 func TestLostKey(t *testing.T) {
 	dir := t.TempDir()
 	s := pseudonym.Open(dir)
@@ -158,8 +162,10 @@ func TestLostKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, content := range map[string]string{
-		"empty": "", "torn": string(whole[:len(whole)/2]), "no key": `{"format_version":1,"project_id":"p1"}`,
-		"short key": `{"format_version":1,"project_id":"p1","key":"aGVsbG8="}`, "later": strings.Replace(string(whole), ": 1", ": 99", 1),
+		"empty": "", "torn": string(whole[:len(whole)/2]),
+		"no key":             `{"format_version":1,"project_id":"p1"}`,
+		"short key":          `{"format_version":1,"project_id":"p1","key":"aGVsbG8="}`,
+		"later":              strings.Replace(string(whole), ": 1", ": 99", 1),
 		"of another project": strings.Replace(string(whole), "p1", "p2", 1),
 	} {
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {

@@ -76,15 +76,18 @@ func (r *Recorder) reportAway() {
 	r.away.reported = true
 	a := r.away
 	r.mu.Unlock()
-	r.log.Error("the session is not being recorded: the recorder is not in the room, and goes on trying",
+	r.log.Error("the session is not being recorded: the recorder is not in the room, and "+
+		"goes on trying",
 		"out_of_it_since", a.since, "error", a.why())
 }
 
 // why is the last error, or what is known before there is one.
 func (a away) why() string {
 	if a.err == "" {
-		return "the first try to join has not ended yet: SyncFlow or LiveKit does not answer. SyncFlow gives no token while five sessions " +
-			"run, and is not asked for one where the project has LIVEKIT__API_KEY and LIVEKIT__API_SECRET"
+		return "the first try to join has not ended yet: SyncFlow or LiveKit does not answer. " +
+			"SyncFlow gives no token while five sessions " +
+			"run, and is not asked for one where the project has LIVEKIT__API_KEY and " +
+			"LIVEKIT__API_SECRET"
 	}
 	return a.err
 }

@@ -37,7 +37,10 @@ const notRecorded = "the session is not being recorded"
 // TestAway: a recorder says since when it is out of its room and why: before the first join, in an
 // outage, and not any more once it is in. What lasts longer than Patience is one error in the log.
 func TestAway(t *testing.T) {
-	tooOld := step{err: &room.JoinError{Phase: "websocket", Status: 404, Body: "404 page not found"}}
+	tooOld := step{err: &room.JoinError{
+		Phase: "websocket", Status: 404,
+		Body: "404 page not found",
+	}}
 	for name, c := range map[string]struct {
 		steps []step
 		away  time.Duration // how long it has been out of the room after a minute
@@ -47,10 +50,16 @@ func TestAway(t *testing.T) {
 		"in the room":              {[]step{{info: info("RM_1", ours), stay: sit()}}, 0, "", 0},
 		"a server that is too old": {repeat(1000, tooOld), time.Minute, "LiveKit 1.11 or later", 1},
 		"lost, and kept out": {
-			append([]step{{info: info("RM_1", ours), stay: after(20*time.Second, room.ReasonConnectionLost)}}, repeat(1000, tooOld)...),
+			append([]step{{
+				info: info("RM_1", ours),
+				stay: after(20*time.Second, room.ReasonConnectionLost),
+			}}, repeat(1000, tooOld)...),
 			40 * time.Second, "LiveKit 1.11 or later", 1,
 		},
-		"in at last": {append(repeat(10, tooOld), step{info: info("RM_1", ours), stay: sit()}), 0, "", 1},
+		"in at last": {
+			append(repeat(10, tooOld), step{info: info("RM_1", ours), stay: sit()}), 0,
+			"", 1,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -68,8 +77,10 @@ func TestAway(t *testing.T) {
 				if !s.AwaySince.IsZero() {
 					got = time.Since(s.AwaySince)
 				}
-				if got.Round(time.Second) != c.away || !strings.Contains(s.JoinError, c.says) || (c.away == 0) != (s.JoinError == "") {
-					t.Errorf("out of the room for %v (%q), want %v (%q)", got, s.JoinError, c.away, c.says)
+				if got.Round(time.Second) != c.away || !strings.Contains(s.JoinError, c.says) ||
+					(c.away == 0) != (s.JoinError == "") {
+					t.Errorf("out of the room for %v (%q), want %v (%q)", got, s.JoinError, c.away,
+						c.says)
 				}
 				if n := strings.Count(log.String(), notRecorded); n != c.logs {
 					t.Errorf("%d errors, want %d:\n%s", n, c.logs, log)
@@ -96,8 +107,10 @@ func TestAway_NoAnswer(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- r.Run(ctx) }()
 		time.Sleep(recorder.Patience + time.Second)
-		if s := r.Snapshot(); s.AwaySince.IsZero() || !strings.Contains(s.JoinError, "does not answer") ||
-			!strings.Contains(s.JoinError, "LIVEKIT__API_KEY") || !strings.Contains(log.String(), notRecorded) {
+		if s := r.Snapshot(); s.AwaySince.IsZero() ||
+			!strings.Contains(s.JoinError, "does not answer") ||
+			!strings.Contains(s.JoinError, "LIVEKIT__API_KEY") ||
+			!strings.Contains(log.String(), notRecorded) {
 			t.Errorf("%+v\n%s", s, log)
 		}
 		cancel()

@@ -87,7 +87,8 @@ func (h *handler) insist(f spool.Frame, err error) error {
 
 // isFinal reports whether trying again is of no use.
 func isFinal(err error) bool {
-	return errors.Is(err, spool.ErrClosed) || errors.Is(err, spool.ErrSealed) || errors.Is(err, spool.ErrTooLarge)
+	return errors.Is(err, spool.ErrClosed) || errors.Is(err, spool.ErrSealed) ||
+		errors.Is(err, spool.ErrTooLarge)
 }
 
 // giveUp ends the stay: a frame whose outage begins at sinceNS was not written.
@@ -153,7 +154,8 @@ func (r *Recorder) insist(ctx context.Context, what string, do func() error) err
 			return nil
 		}
 		if pause == appendPause {
-			r.log.Error("cannot write to the spool; trying again until it is possible", "what", what, "error", err)
+			r.log.Error("cannot write to the spool; trying again until it is possible", "what",
+				what, "error", err)
 		}
 		if isFinal(err) || !sleep(ctx, pause) {
 			return fmt.Errorf("recording %s stays open: %s: %w", r.info.EgressID, what, err)

@@ -38,17 +38,26 @@ func newDisk(t *testing.T, steps ...step) *disk {
 		return 0, nil
 	}}
 	s := d.open(t)
-	rec, err := s.Create(spool.Info{EgressID: "DE_disk", SessionID: session, RoomName: "class-1", ProjectID: "p", Part: 1, CreatedUnixNS: time.Now().UnixNano()})
+	rec, err := s.Create(spool.Info{
+		EgressID: "DE_disk", SessionID: session, RoomName: "class-1",
+		ProjectID: "p", Part: 1, CreatedUnixNS: time.Now().UnixNano(),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.world = &world{t: t, spool: s, rec: rec, room: &fakeRoom{steps: steps}, auth: &fakeAuthority{}}
+	d.world = &world{
+		t: t, spool: s, rec: rec, room: &fakeRoom{steps: steps},
+		auth: &fakeAuthority{},
+	}
 	return d
 }
 
 func (d *disk) open(t *testing.T) *spool.Spool {
 	t.Helper()
-	s, err := spool.Open("/data", spool.Options{FS: d.fault, SyncInterval: time.Hour, DiskMinFree: 16 << 10, Logger: slog.New(slog.DiscardHandler)})
+	s, err := spool.Open("/data", spool.Options{
+		FS: d.fault, SyncInterval: time.Hour,
+		DiskMinFree: 16 << 10, Logger: slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,21 +99,25 @@ func packet(h room.Handler, text string) { h.Packet(room.Reliable, time.Now(), [
 func TestDisk_ReadingWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d *disk
-		d = newDisk(t, step{info: info("RM_1", ours), stay: func(h room.Handler, _ <-chan struct{}) room.Reason {
-			packet(h, "a")
-			d.fill()
-			time.AfterFunc(29*time.Second, d.free)
-			began := time.Now()
-			packet(h, "b")
-			if took := time.Since(began); took < 29*time.Second {
-				t.Errorf("the reader got on after %v, before the disk did", took)
-			}
-			packet(h, "c")
-			return room.ReasonRoomDeleted
-		}})
+		d = newDisk(t, step{
+			info: info("RM_1", ours),
+			stay: func(h room.Handler, _ <-chan struct{}) room.Reason {
+				packet(h, "a")
+				d.fill()
+				time.AfterFunc(29*time.Second, d.free)
+				began := time.Now()
+				packet(h, "b")
+				if took := time.Since(began); took < 29*time.Second {
+					t.Errorf("the reader got on after %v, before the disk did", took)
+				}
+				packet(h, "c")
+				return room.ReasonRoomDeleted
+			},
+		})
 		d.run(t.Context())
 		want := []string{
-			"recording_started", "joined RM_1", "packet a epoch 1", "packet b epoch 1", "packet c epoch 1",
+			"recording_started", "joined RM_1", "packet a epoch 1", "packet b epoch 1",
+			"packet c epoch 1",
 			"recording_ended COMPLETE room_deleted",
 		}
 		if diff := cmp.Diff(want, d.story()); diff != "" {
@@ -130,41 +143,54 @@ func TestDisk_Outage(t *testing.T) {
 				var d *disk
 				var before time.Time
 				d = newDisk(t,
-					step{info: info("RM_1", ours, "alice"), stay: func(h room.Handler, left <-chan struct{}) room.Reason {
-						before = time.Now()
-						packet(h, "a")
-						time.Sleep(time.Second)
-						tt.hit(d)
-						h.Event(room.Event{Type: room.ParticipantJoined, Participant: room.Participant{SID: "PA_bob", Identity: "bob"}})
-						packet(h, "given up")
-						// The disk takes data again in the very moment: what comes now is
-						// behind a hole that is not stated yet.
-						tt.mend(d)
-						time.Sleep(time.Second)
-						packet(h, "refused")
-						tt.hit(d)
-						<-left
-						packet(h, "refused, too")
-						time.AfterFunc(time.Minute, func() { tt.mend(d) })
-						return room.ReasonLeft
-					}},
-					step{info: info("RM_1", ours, "alice", "bob"), stay: func(h room.Handler, _ <-chan struct{}) room.Reason {
-						if since := time.Since(before); since < 90*time.Second {
-							t.Errorf("in the room again after %v, before the disk was well", since)
-						}
-						packet(h, "b")
-						return room.ReasonRoomDeleted
-					}})
+					step{
+						info: info("RM_1", ours, "alice"),
+						stay: func(h room.Handler, left <-chan struct{}) room.Reason {
+							before = time.Now()
+							packet(h, "a")
+							time.Sleep(time.Second)
+							tt.hit(d)
+							h.Event(room.Event{
+								Type:        room.ParticipantJoined,
+								Participant: room.Participant{SID: "PA_bob", Identity: "bob"},
+							})
+							packet(h, "given up")
+							// The disk takes data again in the very moment: what comes now is
+							// behind a hole that is not stated yet.
+							tt.mend(d)
+							time.Sleep(time.Second)
+							packet(h, "refused")
+							tt.hit(d)
+							<-left
+							packet(h, "refused, too")
+							time.AfterFunc(time.Minute, func() { tt.mend(d) })
+							return room.ReasonLeft
+						},
+					},
+					step{
+						info: info("RM_1", ours, "alice", "bob"),
+						stay: func(h room.Handler, _ <-chan struct{}) room.Reason {
+							if since := time.Since(before); since < 90*time.Second {
+								t.Errorf("in the room again after %v, before the disk was well",
+									since)
+							}
+							packet(h, "b")
+							return room.ReasonRoomDeleted
+						},
+					})
 				d.run(t.Context())
 				want := []string{
-					"recording_started", "joined RM_1", "participant_joined alice", "packet a epoch 1", "outage_started " + tt.cause,
-					"joined RM_1", "outage_ended", "participant_joined bob", "packet b epoch 2", "recording_ended COMPLETE room_deleted",
+					"recording_started", "joined RM_1", "participant_joined alice",
+					"packet a epoch 1", "outage_started " + tt.cause,
+					"joined RM_1", "outage_ended", "participant_joined bob", "packet b epoch 2",
+					"recording_ended COMPLETE room_deleted",
 				}
 				if diff := cmp.Diff(want, d.story()); diff != "" {
 					t.Errorf("the recording (-want +got):\n%s", diff)
 				}
 				if _, since := d.outages(); len(since) != 1 || since[0] != before.UnixNano() {
-					t.Errorf("the outage began at %v, want the last frame before it, %d", since, before.UnixNano())
+					t.Errorf("the outage began at %v, want the last frame before it, %d", since,
+						before.UnixNano())
 				}
 				if st := d.spool.Disk(); st.Full || st.Low || st.Reserve != 1<<10 {
 					t.Errorf("afterwards: %+v", st)
@@ -181,30 +207,34 @@ func TestDisk_OtherChannelGetsThrough(t *testing.T) {
 		var d *disk
 		var given time.Time
 		d = newDisk(t,
-			step{info: info("RM_1", ours), stay: func(h room.Handler, left <-chan struct{}) room.Reason {
-				packet(h, "a")
-				time.Sleep(time.Second)
-				given = time.Now()
-				d.fail(syscall.EIO)
-				done := make(chan struct{})
-				go func() {
-					defer close(done)
-					packet(h, "given up")
-				}()
-				time.Sleep(10*time.Second + time.Millisecond) // between two tries
-				d.works()
-				h.Packet(room.Lossy, time.Now(), []byte("l"))
-				d.fail(syscall.EIO)
-				<-done
-				<-left
-				d.works()
-				return room.ReasonLeft
-			}},
+			step{
+				info: info("RM_1", ours),
+				stay: func(h room.Handler, left <-chan struct{}) room.Reason {
+					packet(h, "a")
+					time.Sleep(time.Second)
+					given = time.Now()
+					d.fail(syscall.EIO)
+					done := make(chan struct{})
+					go func() {
+						defer close(done)
+						packet(h, "given up")
+					}()
+					time.Sleep(10*time.Second + time.Millisecond) // between two tries
+					d.works()
+					h.Packet(room.Lossy, time.Now(), []byte("l"))
+					d.fail(syscall.EIO)
+					<-done
+					<-left
+					d.works()
+					return room.ReasonLeft
+				},
+			},
 			step{info: info("RM_1", ours), stay: send(room.ReasonRoomDeleted)})
 		d.run(t.Context())
 		causes, since := d.outages()
 		if len(causes) != 1 || since[0] > given.UnixNano() {
-			t.Errorf("outages %v since %v; a packet received at %d is missing", causes, since, given.UnixNano())
+			t.Errorf("outages %v since %v; a packet received at %d is missing", causes, since,
+				given.UnixNano())
 		}
 	})
 }
@@ -214,19 +244,24 @@ func TestDisk_OtherChannelGetsThrough(t *testing.T) {
 func TestDisk_SessionEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d *disk
-		d = newDisk(t, step{info: info("RM_1", ours), stay: func(h room.Handler, _ <-chan struct{}) room.Reason {
-			packet(h, "a")
-			d.fill()
-			packet(h, "given up")
-			return room.ReasonRoomDeleted
-		}})
+		d = newDisk(t, step{
+			info: info("RM_1", ours),
+			stay: func(h room.Handler, _ <-chan struct{}) room.Reason {
+				packet(h, "a")
+				d.fill()
+				packet(h, "given up")
+				return room.ReasonRoomDeleted
+			},
+		})
 		began := time.Now()
 		sealed := d.run(t.Context())
-		if sealed.Status != textegress.StatusComplete || sealed.Reason != "room_deleted" || time.Since(began) > time.Minute {
+		if sealed.Status != textegress.StatusComplete || sealed.Reason != "room_deleted" ||
+			time.Since(began) > time.Minute {
 			t.Errorf("sealed %s (%s) after %v", sealed.Status, sealed.Reason, time.Since(began))
 		}
 		want := []string{
-			"recording_started", "joined RM_1", "packet a epoch 1", "outage_started disk_full", "recording_ended COMPLETE room_deleted",
+			"recording_started", "joined RM_1", "packet a epoch 1", "outage_started disk_full",
+			"recording_ended COMPLETE room_deleted",
 		}
 		if diff := cmp.Diff(want, d.story()); diff != "" {
 			t.Errorf("the recording (-want +got):\n%s", diff)
@@ -242,12 +277,15 @@ func TestDisk_SessionEnds(t *testing.T) {
 func TestDisk_SessionEndsWhileAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d *disk
-		d = newDisk(t, step{info: info("RM_1", ours), stay: func(h room.Handler, left <-chan struct{}) room.Reason {
-			d.fill()
-			packet(h, "given up")
-			<-left
-			return room.ReasonLeft
-		}})
+		d = newDisk(t, step{
+			info: info("RM_1", ours),
+			stay: func(h room.Handler, left <-chan struct{}) room.Reason {
+				d.fill()
+				packet(h, "given up")
+				<-left
+				return room.ReasonLeft
+			},
+		})
 		d.auth.state = func(n int) (recorder.SessionState, error) {
 			if n > 3 {
 				return recorder.SessionEnded, nil
@@ -272,17 +310,20 @@ func TestDisk_Stop(t *testing.T) {
 				var d *disk
 				var stopped time.Time
 				d = newDisk(t,
-					step{info: info("RM_1", ours), stay: func(h room.Handler, left <-chan struct{}) room.Reason {
-						packet(h, "a")
-						d.fill()
-						if !reserve {
-							d.fail(syscall.ENOSPC) // not even with the reserve given back
-						}
-						time.AfterFunc(5*time.Second, func() { stopped = time.Now(); stop() })
-						packet(h, "given up")
-						<-left
-						return room.ReasonLeft
-					}},
+					step{
+						info: info("RM_1", ours),
+						stay: func(h room.Handler, left <-chan struct{}) room.Reason {
+							packet(h, "a")
+							d.fill()
+							if !reserve {
+								d.fail(syscall.ENOSPC) // not even with the reserve given back
+							}
+							time.AfterFunc(5*time.Second, func() { stopped = time.Now(); stop() })
+							packet(h, "given up")
+							<-left
+							return room.ReasonLeft
+						},
+					},
 					step{info: info("RM_1", ours), stay: send(room.ReasonRoomDeleted, "b")})
 				err := recorder.New(d.rec, d.options()).Run(ctx)
 				if took := time.Since(stopped); took > time.Second {
@@ -296,7 +337,8 @@ func TestDisk_Stop(t *testing.T) {
 						t.Errorf("sealed (%s)", s.Reason)
 					}
 					want := []string{
-						"recording_started", "joined RM_1", "packet a epoch 1", "outage_started disk_full", "recording_ended COMPLETE service_stopped",
+						"recording_started", "joined RM_1", "packet a epoch 1",
+						"outage_started disk_full", "recording_ended COMPLETE service_stopped",
 					}
 					if diff := cmp.Diff(want, d.story()); diff != "" {
 						t.Errorf("the recording (-want +got):\n%s", diff)
@@ -315,7 +357,8 @@ func TestDisk_Stop(t *testing.T) {
 				time.AfterFunc(time.Minute, func() { d.works(); d.free() })
 				d.run(t.Context())
 				want := []string{
-					"recording_started", "joined RM_1", "packet a epoch 1", "outage_started process_died", "joined RM_1", "outage_ended",
+					"recording_started", "joined RM_1", "packet a epoch 1",
+					"outage_started process_died", "joined RM_1", "outage_ended",
 					"packet b epoch 2", "recording_ended COMPLETE room_deleted",
 				}
 				if diff := cmp.Diff(want, d.story()); diff != "" {
@@ -335,14 +378,20 @@ func TestDisk_FullWhileJoining(t *testing.T) {
 				d := newDisk(t,
 					step{info: info("RM_1", ours), stay: send(room.ReasonConnectionLost, "a")},
 					step{info: info("RM_1", ours, "alice"), stay: sit()},
-					step{info: info("RM_1", ours, "alice"), stay: send(room.ReasonRoomDeleted, "b")},
+					step{
+						info: info("RM_1", ours, "alice"),
+						stay: send(room.ReasonRoomDeleted, "b"),
+					},
 				)
 				hook := d.fault.Hook
 				frames := 0
 				d.fault.Hook = func(c durabletest.Call) (int, error) {
 					if c.Label == "segment" && c.Name == "write" && d.room.count() == 2 {
 						frames++
-						first := map[string]int{"joined": 1, "outage_ended": 2, "participant_joined": 3}[failing]
+						first := map[string]int{
+							"joined": 1, "outage_ended": 2,
+							"participant_joined": 3,
+						}[failing]
 						if frames >= first && frames < 1000 {
 							frames = 1000
 							d.fail(syscall.EIO)
@@ -360,7 +409,8 @@ func TestDisk_FullWhileJoining(t *testing.T) {
 							t.Errorf("an outage ended that had not begun: %q", d.story())
 						}
 						open = false
-					case "outage_started disk", "outage_started connection_lost", "outage_started slow_join":
+					case "outage_started disk", "outage_started connection_lost",
+						"outage_started slow_join":
 						if open {
 							t.Errorf("an outage began within one: %q", d.story())
 						}
@@ -394,17 +444,20 @@ func TestSomebodyComesAndGoesForHours(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const times = 20_000
 		var snapshot func() recorder.Snapshot
-		w := newWorld(t, nil, step{info: info("RM_1", ours), stay: func(h room.Handler, _ <-chan struct{}) room.Reason {
-			for i := range times {
-				p := room.Participant{SID: fmt.Sprintf("PA_%d", i), Identity: "eve"}
-				h.Event(room.Event{Type: room.ParticipantJoined, Participant: p})
-				h.Event(room.Event{Type: room.ParticipantLeft, Participant: p})
-			}
-			if got := snapshot().Participants; got != times {
-				t.Errorf("%d participants counted, want %d", got, times)
-			}
-			return room.ReasonRoomDeleted
-		}})
+		w := newWorld(t, nil, step{
+			info: info("RM_1", ours),
+			stay: func(h room.Handler, _ <-chan struct{}) room.Reason {
+				for i := range times {
+					p := room.Participant{SID: fmt.Sprintf("PA_%d", i), Identity: "eve"}
+					h.Event(room.Event{Type: room.ParticipantJoined, Participant: p})
+					h.Event(room.Event{Type: room.ParticipantLeft, Participant: p})
+				}
+				if got := snapshot().Participants; got != times {
+					t.Errorf("%d participants counted, want %d", got, times)
+				}
+				return room.ReasonRoomDeleted
+			},
+		})
 		r := recorder.New(w.rec, w.options())
 		snapshot = r.Snapshot
 		if err := r.Run(t.Context()); err != nil {

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// keepEvery is how often it is noted on disk that the recorder is in the room. After a restart the
-	// token is used for REJOIN_WINDOW from then on.
+	// keepEvery is how often it is noted on disk that the recorder is in the room. After a restart
+	// the token is used for REJOIN_WINDOW from then on.
 	keepEvery = 2 * time.Minute
 	// A token is not used any more when it has expired by our clock for so long.
 	clockLeeway = time.Minute
@@ -28,7 +28,8 @@ func (t *tries) keep() {
 		return
 	}
 	err := r.rec.KeepJoin(spool.Join{
-		URL: t.earlier.url, Token: t.earlier.token, Identity: t.earlier.identity, InRoomUnixNS: time.Now().UnixNano(),
+		URL: t.earlier.url, Token: t.earlier.token, Identity: t.earlier.identity,
+		InRoomUnixNS: time.Now().UnixNano(),
 	})
 	if err != nil && !t.notKept {
 		r.log.Warn("cannot keep the join token for a restart", "error", err)

@@ -32,7 +32,10 @@ func (w *world) died() {
 		w.t.Fatal(err)
 	}
 	now := time.Now().UnixNano()
-	for _, ev := range []spool.Event{{Kind: textegress.KindRecordingStarted}, {Kind: textegress.KindJoined, RoomSID: "RM_1"}} {
+	for _, ev := range []spool.Event{
+		{Kind: textegress.KindRecordingStarted},
+		{Kind: textegress.KindJoined, RoomSID: "RM_1"},
+	} {
 		b, err := spool.EncodeEvent(ev)
 		if err == nil {
 			err = wr.Append(spool.Frame{Type: spool.FrameEvent, Epoch: 1, UnixNS: now, Payload: b})
@@ -62,7 +65,10 @@ func TestTokenOfAnEarlierProcess(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, nil, step{info: info("RM_1", ours), stay: send(room.ReasonRoomDeleted, "b")})
+				w := newWorld(t, nil, step{
+					info: info("RM_1", ours),
+					stay: send(room.ReasonRoomDeleted, "b"),
+				})
 				w.died()
 				restart := time.Now().Add(time.Hour)
 				var exp time.Time
@@ -71,7 +77,8 @@ func TestTokenOfAnEarlierProcess(t *testing.T) {
 				}
 				token := jwt(exp)
 				if err := w.rec.KeepJoin(spool.Join{
-					URL: "ws://kept", Token: token, Identity: "bot", InRoomUnixNS: restart.Add(-c.away).UnixNano(),
+					URL: "ws://kept", Token: token, Identity: "bot",
+					InRoomUnixNS: restart.Add(-c.away).UnixNano(),
 				}); err != nil {
 					t.Fatal(err)
 				}
@@ -82,7 +89,8 @@ func TestTokenOfAnEarlierProcess(t *testing.T) {
 				if got := j.token == token; got != c.used {
 					t.Errorf("joined with the earlier token: %v", got)
 				}
-				if d := j.at.Sub(restart); c.used && (d != 2*time.Second || j.o.URL != "ws://kept") {
+				if d := j.at.Sub(restart); c.used &&
+					(d != 2*time.Second || j.o.URL != "ws://kept") {
 					t.Errorf("joined %s after %v", j.o.URL, d)
 				}
 			})
@@ -90,10 +98,14 @@ func TestTokenOfAnEarlierProcess(t *testing.T) {
 	}
 }
 
-// What admitted to the room is kept from the first stay on, and so is when the recorder was last in.
+// What admitted to the room is kept from the first stay on, and so is when the recorder was last
+// in.
 func TestTheTokenIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, nil, step{info: info("RM_1", ours), stay: after(time.Hour, room.ReasonRoomDeleted)})
+		w := newWorld(t, nil, step{
+			info: info("RM_1", ours),
+			stay: after(time.Hour, room.ReasonRoomDeleted),
+		})
 		began := time.Now()
 		done := make(chan error)
 		go func() { done <- recorder.New(w.rec, w.options()).Run(t.Context()) }()
@@ -101,7 +113,8 @@ func TestTheTokenIsKept(t *testing.T) {
 			time.Sleep(at)
 			synctest.Wait()
 			j, ok := w.rec.Join()
-			if !ok || j.URL != "ws://fake" || j.Token != "token-1" || j.Identity != w.auth.identities[0] {
+			if !ok || j.URL != "ws://fake" || j.Token != "token-1" ||
+				j.Identity != w.auth.identities[0] {
 				t.Fatalf("kept: %v, %+v", ok, j)
 			}
 			if ago := time.Since(time.Unix(0, j.InRoomUnixNS)); ago > 2*time.Minute {
@@ -121,13 +134,16 @@ func TestTheTokenIsKept(t *testing.T) {
 func TestNothingIsKeptWithoutAWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var w *world
-		w = newWorld(t, nil, step{info: info("RM_1", ours), stay: func(room.Handler, <-chan struct{}) room.Reason {
-			synctest.Wait() // the recorder waits for the end of the stay
-			if _, ok := w.rec.Join(); ok {
-				t.Error("kept")
-			}
-			return room.ReasonRoomDeleted
-		}})
+		w = newWorld(t, nil, step{
+			info: info("RM_1", ours),
+			stay: func(room.Handler, <-chan struct{}) room.Reason {
+				synctest.Wait() // the recorder waits for the end of the stay
+				if _, ok := w.rec.Join(); ok {
+					t.Error("kept")
+				}
+				return room.ReasonRoomDeleted
+			},
+		})
 		o := w.options()
 		o.RejoinWindow = 0
 		if err := recorder.New(w.rec, o).Run(t.Context()); err != nil {
@@ -139,7 +155,10 @@ func TestNothingIsKeptWithoutAWindow(t *testing.T) {
 // A disk that does not take the token costs nothing but the token.
 func TestATokenThatCannotBeKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDisk(t, step{info: info("RM_1", ours), stay: after(time.Hour, room.ReasonRoomDeleted)})
+		d := newDisk(t, step{
+			info: info("RM_1", ours),
+			stay: after(time.Hour, room.ReasonRoomDeleted),
+		})
 		hook := d.fault.Hook
 		d.fault.Hook = func(c durabletest.Call) (int, error) {
 			if c.Label == "join" {
@@ -147,7 +166,8 @@ func TestATokenThatCannotBeKept(t *testing.T) {
 			}
 			return hook(c)
 		}
-		if sealed := d.run(t.Context()); sealed.Status != textegress.StatusComplete || len(d.world.outages()) != 0 {
+		if sealed := d.run(t.Context()); sealed.Status != textegress.StatusComplete ||
+			len(d.world.outages()) != 0 {
 			t.Errorf("sealed %s with %d outages", sealed.Status, len(d.world.outages()))
 		}
 	})

@@ -167,14 +167,17 @@ type world struct {
 
 func newWorld(t *testing.T, change func(*spool.Info), steps ...step) *world {
 	t.Helper()
-	s, err := spool.Open(t.TempDir(), spool.Options{SyncInterval: time.Hour, Logger: slog.New(slog.DiscardHandler)})
+	s, err := spool.Open(t.TempDir(),
+		spool.Options{SyncInterval: time.Hour, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
 	info := spool.Info{
-		EgressID: spool.NewEgressID(), SessionID: session, RoomName: "class-1", ProjectID: "p", ProjectName: "Study", Part: 1,
-		Source: "rabbitmq", AnnouncedUnixNS: time.Now().UnixNano(), CreatedUnixNS: time.Now().UnixNano(),
+		EgressID: spool.NewEgressID(), SessionID: session, RoomName: "class-1", ProjectID: "p",
+		ProjectName: "Study", Part: 1,
+		Source: "rabbitmq", AnnouncedUnixNS: time.Now().UnixNano(),
+		CreatedUnixNS: time.Now().UnixNano(),
 	}
 	if change != nil {
 		change(&info)
@@ -239,7 +242,10 @@ func (w *world) story() []string {
 }
 
 func info(sid, metadata string, who ...string) room.Info {
-	in := room.Info{RoomSID: sid, RoomName: "class-1", RoomMetadata: metadata, ServerVersion: "1.13.5"}
+	in := room.Info{
+		RoomSID: sid, RoomName: "class-1", RoomMetadata: metadata,
+		ServerVersion: "1.13.5",
+	}
 	for _, w := range who {
 		in.Participants = append(in.Participants, room.Participant{SID: "PA_" + w, Identity: w})
 	}

@@ -80,8 +80,11 @@ func (h *handler) Joined(in room.Info) error {
 	r.mu.Unlock()
 
 	if err := h.event(now, spool.Event{
-		Kind: textegress.KindJoined, RoomSID: in.RoomSID, RoomMetadata: in.RoomMetadata, RoomCreatedUnixMS: unixMS(in.RoomCreated),
-		ParticipantSID: in.ParticipantSID, Identity: in.Identity, ServerVersion: in.ServerVersion, Region: in.Region,
+		Kind: textegress.KindJoined, RoomSID: in.RoomSID, RoomMetadata: in.RoomMetadata,
+		RoomCreatedUnixMS: unixMS(in.RoomCreated),
+		ParticipantSID:    in.ParticipantSID, Identity: in.Identity,
+		ServerVersion: in.ServerVersion,
+		Region:        in.Region,
 	}); err != nil {
 		return fmt.Errorf("write that the room was joined: %w", err)
 	}
@@ -107,7 +110,10 @@ func (h *handler) roster(now int64, in []room.Participant) error {
 	var gone []spool.Event
 	for sid, m := range h.r.present {
 		if !here[sid] {
-			gone = append(gone, spool.Event{Kind: textegress.KindParticipantLeft, ParticipantSID: sid, Identity: m.identity, Cause: "while_away"})
+			gone = append(gone, spool.Event{
+				Kind:           textegress.KindParticipantLeft,
+				ParticipantSID: sid, Identity: m.identity, Cause: "while_away",
+			})
 		}
 	}
 	h.r.mu.Unlock()
@@ -168,7 +174,10 @@ func (h *handler) Packet(ch room.Channel, at time.Time, b []byte) {
 		return
 	}
 	ns := at.UnixNano()
-	f := spool.Frame{Type: spool.FramePacket, Channel: spool.Channel(ch), Epoch: h.epoch, UnixNS: ns, Payload: b}
+	f := spool.Frame{
+		Type: spool.FramePacket, Channel: spool.Channel(ch), Epoch: h.epoch,
+		UnixNS: ns, Payload: b,
+	}
 	if err := h.append(f); err != nil {
 		return
 	}
@@ -197,10 +206,14 @@ func (h *handler) Event(ev room.Event) {
 			return
 		}
 		_ = h.event(now, spool.Event{
-			Kind: textegress.KindDataTrackSubscribed, Identity: t.Identity, ParticipantSID: t.ParticipantSID, Name: t.Name, TrackSID: t.SID, Handle: t.Handle,
+			Kind: textegress.KindDataTrackSubscribed, Identity: t.Identity,
+			ParticipantSID: t.ParticipantSID, Name: t.Name, TrackSID: t.SID, Handle: t.Handle,
 		})
 	case room.RoomUpdated:
-		_ = h.event(now, spool.Event{Kind: textegress.KindRoomUpdated, RoomMetadata: ev.RoomMetadata})
+		_ = h.event(now, spool.Event{
+			Kind:         textegress.KindRoomUpdated,
+			RoomMetadata: ev.RoomMetadata,
+		})
 	case room.SignalLost:
 		h.r.log.Info("signalling lost, the data channels live on")
 	case room.SignalResumed:

@@ -55,12 +55,14 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}, []string{"status"}),
 		drops: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: ns, Name: "packets_dropped_total",
-			Help: "Packets that were received and, because of a project's lists, not recorded, by reason.",
+			Help: "Packets that were received and, because of a project's lists, not " +
+				"recorded, by reason.",
 		}, []string{"reason"}),
 	}
 	for i := range m.byChannel {
 		l := channelLabel(room.Channel(i))
-		m.byChannel[i].packets, m.byChannel[i].bytes = m.packets.WithLabelValues(l), m.bytes.WithLabelValues(l)
+		m.byChannel[i].packets, m.byChannel[i].bytes = m.packets.WithLabelValues(l),
+			m.bytes.WithLabelValues(l)
 	}
 	if reg != nil {
 		reg.MustRegister(m.packets, m.bytes, m.joins, m.joinSec, m.outages, m.ends, m.drops)

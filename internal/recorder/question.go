@@ -62,9 +62,9 @@ func aside(to chan<- answer, f func() answer) {
 	}()
 }
 
-// find asks for the state and, unless the session is over or its room is gone, for a token. The token
-// is asked for beside the state when that takes long: where the authority cannot ask LiveKit, it can
-// still tell whether the session runs.
+// find asks for the state and, unless the session is over or its room is gone, for a token. The
+// token is asked for beside the state when that takes long: where the authority cannot ask LiveKit,
+// it can still tell whether the session runs.
 func (r *Recorder) find(ctx context.Context, what asked) answer {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -81,7 +81,8 @@ func (r *Recorder) find(ctx context.Context, what asked) answer {
 		select {
 		case known = <-states:
 			states = nil
-			if known.panicked != nil || known.err == nil && known.state != SessionRunning || !what.token {
+			if known.panicked != nil || known.err == nil && known.state != SessionRunning ||
+				!what.token {
 				return known
 			}
 		case <-patience.C:
@@ -110,7 +111,8 @@ func (r *Recorder) find(ctx context.Context, what asked) answer {
 			case errors.Is(tok.err, ErrSessionEnded):
 				return answer{state: SessionEnded, err: tok.err}
 			case known.state == SessionRunning:
-				return answer{state: SessionRunning, err: fmt.Errorf("ask for a token: %w", tok.err)}
+				return answer{state: SessionRunning, err: fmt.Errorf("ask for a token: %w",
+					tok.err)}
 			}
 			return answer{err: errors.Join(known.err, fmt.Errorf("ask for a token: %w", tok.err))}
 		case <-ctx.Done():

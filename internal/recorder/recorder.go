@@ -73,7 +73,8 @@ type Authority interface {
 type Options struct {
 	Room      Room
 	Authority Authority
-	// OwnToken makes a join token for identity without the authority, or returns [ErrNoKey]; nil: there is never a key for that.
+	// OwnToken makes a join token for identity without the authority, or returns [ErrNoKey]; nil:
+	// there is never a key for that.
 	OwnToken func(identity string) (url, token string, err error)
 	// RoomExists asks LiveKit, with the key of OwnToken, whether the room is there, because a join
 	// would make it; nil: there is never a key for that.
@@ -99,8 +100,8 @@ type Options struct {
 	// Selection decides what is recorded; nil: everything. It is this recording's
 	// own.
 	Selection *selection.Filter
-	// AwaySince, if not zero, is since when an earlier recorder of the same recording was out of the
-	// room, see [Snapshot].
+	// AwaySince, if not zero, is since when an earlier recorder of the same recording was out of
+	// the room, see [Snapshot].
 	AwaySince time.Time
 	Logger    *slog.Logger
 	Metrics   *Metrics
@@ -126,7 +127,8 @@ const (
 func Resumable(reason string) bool {
 	switch reason {
 	case ReasonServiceStopped, ReasonUnreachable, ReasonInternalError, ReasonRoomMissing,
-		string(room.ReasonRoomClosed), string(room.ReasonRoomDeleted), string(room.ReasonDuplicateIdentity):
+		string(room.ReasonRoomClosed), string(room.ReasonRoomDeleted),
+		string(room.ReasonDuplicateIdentity):
 		return true
 	}
 	return false
@@ -162,13 +164,14 @@ type Recorder struct {
 	status    textegress.Status
 	reason    string
 	connected bool
-	epoch     int               // connection epoch, 1 for the first join
-	present   map[string]member // participants in the room, by sid: bounded by how many LiveKit lets in
-	roomSIDs  map[string]bool   // sids under which the room was joined
-	inOutage  bool
-	lostAt    time.Time // of the last unclean loss; zero: none
-	away      away
-	ended     bool // the recording is being sealed: there is no room to be in
+	epoch     int // connection epoch, 1 for the first join
+	// participants in the room, by sid: bounded by how many LiveKit lets in
+	present  map[string]member
+	roomSIDs map[string]bool // sids under which the room was joined
+	inOutage bool
+	lostAt   time.Time // of the last unclean loss; zero: none
+	away     away
+	ended    bool // the recording is being sealed: there is no room to be in
 }
 
 type member struct{ identity string }
@@ -181,9 +184,12 @@ func New(rec *spool.Recording, o Options) *Recorder {
 	info := rec.Info()
 	now := time.Now()
 	return &Recorder{
-		rec: rec, info: info, o: o, created: now.Add(-max(0, now.Sub(time.Unix(0, info.CreatedUnixNS)))),
-		log:    o.Logger.With("egress_id", info.EgressID, "session_id", info.SessionID, "room", info.RoomName),
-		status: textegress.StatusStarting, present: map[string]member{}, roomSIDs: map[string]bool{},
+		rec: rec, info: info, o: o,
+		created: now.Add(-max(0, now.Sub(time.Unix(0, info.CreatedUnixNS)))),
+		log: o.Logger.With("egress_id", info.EgressID, "session_id", info.SessionID, "room",
+			info.RoomName),
+		status: textegress.StatusStarting, present: map[string]member{},
+		roomSIDs: map[string]bool{},
 	}
 }
 
@@ -269,7 +275,10 @@ func (r *Recorder) beginOutage(cause string, sinceNS int64) error {
 	if err := r.stateDropped(r.w.AppendVital); err != nil {
 		return err
 	}
-	if err := r.event(time.Now().UnixNano(), spool.Event{Kind: textegress.KindOutageStarted, Cause: cause, SinceUnixNS: sinceNS}); err != nil {
+	if err := r.event(time.Now().UnixNano(), spool.Event{
+		Kind:  textegress.KindOutageStarted,
+		Cause: cause, SinceUnixNS: sinceNS,
+	}); err != nil {
 		return err
 	}
 	r.mu.Lock()
@@ -324,7 +333,10 @@ func (r *Recorder) seal(ctx context.Context, status textegress.Status, reason st
 		if err := r.stateDropped(r.w.AppendVital); err != nil {
 			return err
 		}
-		return r.event(now, spool.Event{Kind: textegress.KindRecordingEnded, Reason: reason, Status: string(status)})
+		return r.event(now, spool.Event{
+			Kind: textegress.KindRecordingEnded, Reason: reason,
+			Status: string(status),
+		})
 	})
 	if err != nil {
 		return err
@@ -337,7 +349,8 @@ func (r *Recorder) seal(ctx context.Context, status textegress.Status, reason st
 	}
 	r.setStatus(status, reason)
 	r.o.Metrics.sealed(status)
-	r.log.Info("recording sealed", "status", status, "reason", reason, "packets", r.packets.Load(), "outages", r.outages.Load())
+	r.log.Info("recording sealed", "status", status, "reason", reason, "packets", r.packets.Load(),
+		"outages", r.outages.Load())
 	return nil
 }
 

@@ -38,17 +38,24 @@ func TestRecording(t *testing.T) {
 		want  want
 	}{
 		{
-			name:  "a class that ends by deletion of its room",
-			steps: []step{{info: info("RM_1", ours, "alice"), stay: send(room.ReasonRoomDeleted, "a", "b")}},
+			name: "a class that ends by deletion of its room",
+			steps: []step{{
+				info: info("RM_1", ours, "alice"),
+				stay: send(room.ReasonRoomDeleted, "a", "b"),
+			}},
 			want: want{textegress.StatusComplete, "room_deleted", 1, []string{
-				"recording_started", "joined RM_1", "participant_joined alice", "packet a epoch 1", "packet b epoch 1",
+				"recording_started", "joined RM_1", "participant_joined alice", "packet a epoch 1",
+				"packet b epoch 1",
 				"recording_ended COMPLETE room_deleted",
 			}},
 		},
 		{
 			name:  "the session ended before we could join",
 			token: func(int) error { return recorder.ErrSessionEnded },
-			want:  want{textegress.StatusAborted, "session_ended", 0, []string{"recording_started", "recording_ended ABORTED session_ended"}},
+			want: want{
+				textegress.StatusAborted, "session_ended", 0,
+				[]string{"recording_started", "recording_ended ABORTED session_ended"},
+			},
 		},
 		{
 			name: "the connection is lost and found again",
@@ -58,26 +65,33 @@ func TestRecording(t *testing.T) {
 			},
 			want: want{textegress.StatusComplete, "room_closed", 2, []string{
 				"recording_started", "joined RM_1", "participant_joined alice", "packet a epoch 1",
-				"outage_started connection_lost", "joined RM_1", "outage_ended", "participant_left alice", "participant_joined bob",
+				"outage_started connection_lost", "joined RM_1", "outage_ended",
+				"participant_left alice", "participant_joined bob",
 				"packet b epoch 2", "recording_ended COMPLETE room_closed",
 			}},
 		},
 		{
-			name:  "the connection is lost because the session ended: nobody joins, which would make the room again",
+			name: "the connection is lost because the session ended: nobody joins, which would " +
+				"make the room again",
 			steps: []step{{info: info("RM_1", ours), stay: send(room.ReasonConnectionLost, "a")}},
 			state: func(int) (recorder.SessionState, error) { return recorder.SessionEnded, nil },
 			want: want{textegress.StatusComplete, "session_ended", 1, []string{
-				"recording_started", "joined RM_1", "packet a epoch 1", "outage_started connection_lost",
+				"recording_started", "joined RM_1", "packet a epoch 1",
+				"outage_started connection_lost",
 				"recording_ended COMPLETE session_ended",
 			}},
 		},
 		{
 			name:  "the room stays away: over after the rejoin window, not before",
 			steps: []step{{info: info("RM_1", ours), stay: send(room.ReasonConnectionLost, "a")}},
-			state: func(int) (recorder.SessionState, error) { return recorder.SessionRoomMissing, nil },
+			state: func(int) (recorder.SessionState, error) {
+				return recorder.SessionRoomMissing,
+					nil
+			},
 			after: 10 * time.Minute,
 			want: want{textegress.StatusComplete, "room_missing", 1, []string{
-				"recording_started", "joined RM_1", "packet a epoch 1", "outage_started connection_lost",
+				"recording_started", "joined RM_1", "packet a epoch 1",
+				"outage_started connection_lost",
 				"recording_ended COMPLETE room_missing",
 			}},
 		},
@@ -94,8 +108,10 @@ func TestRecording(t *testing.T) {
 				return recorder.SessionRunning, nil
 			},
 			want: want{textegress.StatusComplete, "room_deleted", 2, []string{
-				"recording_started", "joined RM_1", "participant_joined alice", "packet a epoch 1", "outage_started connection_lost",
-				"joined RM_2", "outage_ended", "packet b epoch 2", "recording_ended COMPLETE room_deleted",
+				"recording_started", "joined RM_1", "participant_joined alice", "packet a epoch 1",
+				"outage_started connection_lost",
+				"joined RM_2", "outage_ended", "packet b epoch 2",
+				"recording_ended COMPLETE room_deleted",
 			}},
 		},
 		{
@@ -111,45 +127,66 @@ func TestRecording(t *testing.T) {
 				return recorder.SessionEnded, nil
 			},
 			want: want{textegress.StatusComplete, "session_ended", 2, []string{
-				"recording_started", "joined RM_1", "outage_started connection_lost", "joined RM_2", "outage_ended",
+				"recording_started", "joined RM_1", "outage_started connection_lost", "joined RM_2",
+				"outage_ended",
 				"recording_ended COMPLETE session_ended",
 			}},
 		},
 		{
-			name:  "the room of that name belongs to another session",
-			steps: []step{{info: info("RM_9", "|session_id:another|project_id:p|comments:|", "eve"), stay: sit("secret")}},
-			want:  want{textegress.StatusAborted, "room_replaced", 1, []string{"recording_started", "recording_ended ABORTED room_replaced"}},
+			name: "the room of that name belongs to another session",
+			steps: []step{{
+				info: info("RM_9", "|session_id:another|project_id:p|comments:|", "eve"),
+				stay: sit("secret"),
+			}},
+			want: want{
+				textegress.StatusAborted, "room_replaced", 1,
+				[]string{"recording_started", "recording_ended ABORTED room_replaced"},
+			},
 		},
 		{
 			name: "after an outage the room belongs to another session",
 			steps: []step{
 				{info: info("RM_1", ours), stay: send(room.ReasonConnectionLost, "a")},
-				{info: info("RM_9", "|session_id:another|project_id:p|comments:|", "eve"), stay: sit("secret")},
+				{
+					info: info("RM_9", "|session_id:another|project_id:p|comments:|", "eve"),
+					stay: sit("secret"),
+				},
 			},
 			want: want{textegress.StatusComplete, "room_replaced", 2, []string{
-				"recording_started", "joined RM_1", "packet a epoch 1", "outage_started connection_lost",
+				"recording_started", "joined RM_1", "packet a epoch 1",
+				"outage_started connection_lost",
 				"recording_ended COMPLETE room_replaced",
 			}},
 		},
 		{
-			name:  "an empty room that names no session was made by our own join: left, and asked again",
+			name: "an empty room that names no session was made by our own join: left, and " +
+				"asked again",
 			steps: []step{{info: info("RM_1", ""), stay: sit()}},
 			state: func(int) (recorder.SessionState, error) { return recorder.SessionEnded, nil },
 			after: 30 * time.Second,
-			want:  want{textegress.StatusAborted, "session_ended", 1, []string{"recording_started", "recording_ended ABORTED session_ended"}},
+			want: want{
+				textegress.StatusAborted, "session_ended", 1,
+				[]string{"recording_started", "recording_ended ABORTED session_ended"},
+			},
 		},
 		{
-			name:  "a room that names no session but has people in it is recorded",
-			steps: []step{{info: info("RM_1", "", "alice"), stay: send(room.ReasonRoomClosed, "a")}},
+			name: "a room that names no session but has people in it is recorded",
+			steps: []step{{
+				info: info("RM_1", "", "alice"),
+				stay: send(room.ReasonRoomClosed, "a"),
+			}},
 			want: want{textegress.StatusComplete, "room_closed", 1, []string{
-				"recording_started", "joined RM_1", "participant_joined alice", "packet a epoch 1", "recording_ended COMPLETE room_closed",
+				"recording_started", "joined RM_1", "participant_joined alice", "packet a epoch 1",
+				"recording_ended COMPLETE room_closed",
 			}},
 		},
 		{
-			name:  "somebody removes us: respected",
-			steps: []step{{info: info("RM_1", ours), stay: send(room.ReasonParticipantRemoved, "a")}},
+			name: "somebody removes us: respected",
+			steps: []step{{info: info("RM_1", ours), stay: send(room.ReasonParticipantRemoved,
+				"a")}},
 			want: want{textegress.StatusAborted, "participant_removed", 1, []string{
-				"recording_started", "joined RM_1", "packet a epoch 1", "recording_ended ABORTED participant_removed",
+				"recording_started", "joined RM_1", "packet a epoch 1",
+				"recording_ended ABORTED participant_removed",
 			}},
 		},
 		{
@@ -166,7 +203,8 @@ func TestRecording(t *testing.T) {
 			},
 			state: func(int) (recorder.SessionState, error) { return 0, errAway },
 			want: want{textegress.StatusComplete, "room_deleted", 2, []string{
-				"recording_started", "joined RM_1", "packet a epoch 1", "outage_started connection_lost", "joined RM_1", "outage_ended",
+				"recording_started", "joined RM_1", "packet a epoch 1",
+				"outage_started connection_lost", "joined RM_1", "outage_ended",
 				"packet b epoch 2", "recording_ended COMPLETE room_deleted",
 			}},
 		},
@@ -182,31 +220,38 @@ func TestRecording(t *testing.T) {
 			state: func(int) (recorder.SessionState, error) { return 0, errAway },
 			after: time.Hour,
 			want: want{textegress.StatusComplete, "unreachable", -1, []string{
-				"recording_started", "joined RM_1", "packet a epoch 1", "outage_started server_shutdown",
+				"recording_started", "joined RM_1", "packet a epoch 1",
+				"outage_started server_shutdown",
 				"recording_ended COMPLETE unreachable",
 			}},
 		},
 		{
 			name: "the second part states the time since the first",
-			info: func(i *spool.Info) { i.Part, i.Previous, i.PreviousEndedUnixNS = 2, "DE_first", 12345 },
+			info: func(i *spool.Info) {
+				i.Part, i.Previous, i.PreviousEndedUnixNS = 2, "DE_first",
+					12345
+			},
 			steps: []step{
 				{info: info("RM_1", ours), stay: send(room.ReasonRoomDeleted, "a")},
 			},
 			want: want{textegress.StatusComplete, "room_deleted", 1, []string{
-				"recording_started", "outage_started service_stopped", "joined RM_1", "outage_ended", "packet a epoch 1",
+				"recording_started", "outage_started service_stopped", "joined RM_1",
+				"outage_ended", "packet a epoch 1",
 				"recording_ended COMPLETE room_deleted",
 			}},
 		},
 		{
 			name: "the second part says why the first had ended",
 			info: func(i *spool.Info) {
-				i.Part, i.Previous, i.PreviousEndedUnixNS, i.PreviousReason = 2, "DE_first", 12345, "room_closed"
+				i.Part, i.Previous, i.PreviousEndedUnixNS, i.PreviousReason = 2, "DE_first", 12345,
+					"room_closed"
 			},
 			steps: []step{
 				{info: info("RM_2", "", "alice"), stay: send(room.ReasonRoomDeleted, "a")},
 			},
 			want: want{textegress.StatusComplete, "room_deleted", 1, []string{
-				"recording_started", "outage_started room_closed", "joined RM_2", "outage_ended", "participant_joined alice", "packet a epoch 1",
+				"recording_started", "outage_started room_closed", "joined RM_2", "outage_ended",
+				"participant_joined alice", "packet a epoch 1",
 				"recording_ended COMPLETE room_deleted",
 			}},
 		},
@@ -215,7 +260,10 @@ func TestRecording(t *testing.T) {
 			steps: []step{
 				{err: &room.EndError{End: room.End{Reason: room.ReasonRoomDeleted}}},
 			},
-			want: want{textegress.StatusAborted, "room_deleted", 1, []string{"recording_started", "recording_ended ABORTED room_deleted"}},
+			want: want{
+				textegress.StatusAborted, "room_deleted", 1,
+				[]string{"recording_started", "recording_ended ABORTED room_deleted"},
+			},
 		},
 	}
 	for _, tt := range tests {
@@ -226,7 +274,8 @@ func TestRecording(t *testing.T) {
 				began := time.Now()
 				sealed := w.run(t.Context())
 				if sealed.Status != tt.want.status || sealed.Reason != tt.want.reason {
-					t.Errorf("sealed %s (%s), want %s (%s)", sealed.Status, sealed.Reason, tt.want.status, tt.want.reason)
+					t.Errorf("sealed %s (%s), want %s (%s)", sealed.Status, sealed.Reason,
+						tt.want.status, tt.want.reason)
 				}
 				if n := w.room.count(); tt.want.joins >= 0 && n != tt.want.joins {
 					t.Errorf("%d joins, want %d", n, tt.want.joins)
@@ -248,7 +297,8 @@ func TestWrongRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil)
 		w.auth.token = func(int) error { return fmt.Errorf("fake: %w", recorder.ErrWrongRoom) }
-		if err := recorder.New(w.rec, w.options()).Run(t.Context()); !errors.Is(err, recorder.ErrWrongRoom) {
+		if err := recorder.New(w.rec, w.options()).Run(t.Context()); !errors.Is(err,
+			recorder.ErrWrongRoom) {
 			t.Errorf("%v, want ErrWrongRoom", err)
 		}
 		if w.rec.State() != spool.StateOpen || w.room.count() != 0 {
@@ -257,14 +307,16 @@ func TestWrongRoom(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil,
-			step{info: info("RM_1", ours), stay: send(room.ReasonConnectionLost, "a")}, step{info: info("RM_1", ours), stay: send(room.ReasonRoomDeleted, "b")})
+			step{info: info("RM_1", ours), stay: send(room.ReasonConnectionLost, "a")},
+			step{info: info("RM_1", ours), stay: send(room.ReasonRoomDeleted, "b")})
 		w.auth.token = func(n int) error {
 			if n > 1 {
 				return fmt.Errorf("fake: %w", recorder.ErrWrongRoom)
 			}
 			return nil
 		}
-		if sealed := w.run(t.Context()); sealed.Status != textegress.StatusComplete || w.room.count() != 2 {
+		if sealed := w.run(t.Context()); sealed.Status != textegress.StatusComplete ||
+			w.room.count() != 2 {
 			t.Errorf("sealed %s (%s) after %d joins", sealed.Status, sealed.Reason, w.room.count())
 		}
 	})
@@ -273,13 +325,17 @@ func TestWrongRoom(t *testing.T) {
 // Of a session from which the recorder was removed, another open recording ends without a join.
 func TestExcluded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, nil, step{info: info("RM_1", ours), stay: send(room.ReasonRoomDeleted, "a")})
+		w := newWorld(t, nil, step{
+			info: info("RM_1", ours),
+			stay: send(room.ReasonRoomDeleted, "a"),
+		})
 		o := w.options()
 		o.Excluded = true
 		if err := recorder.New(w.rec, o).Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if s, ok := w.rec.Sealed(); !ok || s.Status != textegress.StatusAborted || s.Reason != "participant_removed" || w.room.count() != 0 {
+		if s, ok := w.rec.Sealed(); !ok || s.Status != textegress.StatusAborted ||
+			s.Reason != "participant_removed" || w.room.count() != 0 {
 			t.Errorf("sealed %v: %s (%s) after %d joins", ok, s.Status, s.Reason, w.room.count())
 		}
 	})
@@ -291,7 +347,8 @@ func TestEveryAttemptHasItsOwnIdentity(t *testing.T) {
 		w := newWorld(t, nil, lost, lost, lost, lost, lost, lost)
 		sealed := w.run(t.Context())
 		if sealed.Status != textegress.StatusFailed || sealed.Reason != "duplicate_identity" {
-			t.Errorf("sealed %s (%s), want FAILED (duplicate_identity)", sealed.Status, sealed.Reason)
+			t.Errorf("sealed %s (%s), want FAILED (duplicate_identity)", sealed.Status,
+				sealed.Reason)
 		}
 		if n := w.room.count(); n != 5 {
 			t.Errorf("%d joins, want 5", n)
@@ -314,9 +371,13 @@ func TestStopSealsForAFurtherPart(t *testing.T) {
 		time.AfterFunc(time.Minute, cancel)
 		sealed := w.run(ctx)
 		if sealed.Status != textegress.StatusComplete || !recorder.Resumable(sealed.Reason) {
-			t.Errorf("sealed %s (%s), want COMPLETE for a resumable reason", sealed.Status, sealed.Reason)
+			t.Errorf("sealed %s (%s), want COMPLETE for a resumable reason", sealed.Status,
+				sealed.Reason)
 		}
-		want := []string{"recording_started", "joined RM_1", "packet a epoch 1", "recording_ended COMPLETE service_stopped"}
+		want := []string{
+			"recording_started", "joined RM_1", "packet a epoch 1",
+			"recording_ended COMPLETE service_stopped",
+		}
 		if d := cmp.Diff(want, w.story()); d != "" {
 			t.Errorf("the recording (-want +got):\n%s", d)
 		}
@@ -364,11 +425,17 @@ func TestContinueAfterCrash(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := wr.Append(spool.Frame{Type: spool.FrameEvent, Epoch: 1, UnixNS: now, Payload: b}); err != nil {
+			if err := wr.Append(spool.Frame{
+				Type: spool.FrameEvent, Epoch: 1, UnixNS: now,
+				Payload: b,
+			}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := wr.Append(spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelReliable, Epoch: 1, UnixNS: now, Payload: []byte("a")}); err != nil {
+		if err := wr.Append(spool.Frame{
+			Type: spool.FramePacket, Channel: spool.ChannelReliable,
+			Epoch: 1, UnixNS: now, Payload: []byte("a"),
+		}); err != nil {
 			t.Fatal(err)
 		}
 		if err := wr.Close(); err != nil { // no seal: the process is gone
@@ -378,7 +445,8 @@ func TestContinueAfterCrash(t *testing.T) {
 		w.run(t.Context())
 		want := []string{
 			"recording_started", "joined ", "participant_joined alice", "packet a epoch 1",
-			"outage_started process_died", "joined RM_1", "outage_ended", "participant_joined bob", "packet b epoch 2",
+			"outage_started process_died", "joined RM_1", "outage_ended", "participant_joined bob",
+			"packet b epoch 2",
 			"recording_ended COMPLETE room_deleted",
 		}
 		want[1] = "joined RM_1"
@@ -389,34 +457,48 @@ func TestContinueAfterCrash(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if ev, err := spool.DecodeEvent(f.Payload); f.Type == spool.FrameEvent && err == nil && ev.Kind == textegress.KindOutageStarted && ev.SinceUnixNS != now {
-				t.Errorf("the outage began at %d, want the time of the last frame, %d", ev.SinceUnixNS, now)
+			if ev, err := spool.DecodeEvent(f.Payload); f.Type == spool.FrameEvent && err == nil &&
+				ev.Kind == textegress.KindOutageStarted && ev.SinceUnixNS != now {
+				t.Errorf("the outage began at %d, want the time of the last frame, %d",
+					ev.SinceUnixNS, now)
 			}
 		}
 		if w.auth.asked == 0 {
-			t.Error("the room was joined without asking whether it still exists; joining would have made it")
+			t.Error("the room was joined without asking whether it still exists; joining would " +
+				"have made it")
 		}
 	})
 }
 
-// A clock that was set back while no process ran is stated, because the record shows it; one that was set forward cannot be.
+// A clock that was set back while no process ran is stated, because the record shows it; one that
+// was set forward cannot be.
 func TestContinueAfterTheClockWasSetBack(t *testing.T) {
 	for name, tt := range map[string]struct {
 		last time.Duration // of the last frame, after the present
 		want []string
 	}{
-		"back":    {time.Hour, []string{"recording_started", "clock_step", "joined RM_1", "participant_joined alice", "recording_ended COMPLETE room_deleted"}},
-		"forward": {-time.Hour, []string{"recording_started", "joined RM_1", "participant_joined alice", "recording_ended COMPLETE room_deleted"}},
+		"back": {time.Hour, []string{
+			"recording_started", "clock_step", "joined RM_1",
+			"participant_joined alice", "recording_ended COMPLETE room_deleted",
+		}},
+		"forward": {-time.Hour, []string{
+			"recording_started", "joined RM_1",
+			"participant_joined alice", "recording_ended COMPLETE room_deleted",
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, nil, step{info: info("RM_1", ours, "alice"), stay: send(room.ReasonRoomDeleted)})
+				w := newWorld(t, nil, step{
+					info: info("RM_1", ours, "alice"),
+					stay: send(room.ReasonRoomDeleted),
+				})
 				wr, err := w.rec.Writer()
 				if err != nil {
 					t.Fatal(err)
 				}
 				last := time.Now().Add(tt.last).UnixNano()
-				if err := wr.AppendEvent(last, spool.Event{Kind: textegress.KindRecordingStarted}); err != nil {
+				if err := wr.AppendEvent(last,
+					spool.Event{Kind: textegress.KindRecordingStarted}); err != nil {
 					t.Fatal(err)
 				}
 				if err := wr.Close(); err != nil {
@@ -434,7 +516,10 @@ func TestContinueAfterTheClockWasSetBack(t *testing.T) {
 					if err != nil || ev.Kind != textegress.KindClockStep {
 						continue
 					}
-					want := spool.Event{Kind: ev.Kind, OffsetNS: f.UnixNS - last, BeforeUnixNS: last, AfterUnixNS: f.UnixNS, AtLeast: true}
+					want := spool.Event{
+						Kind: ev.Kind, OffsetNS: f.UnixNS - last,
+						BeforeUnixNS: last, AfterUnixNS: f.UnixNS, AtLeast: true,
+					}
 					if d := cmp.Diff(want, ev); d != "" || ev.OffsetNS >= 0 {
 						t.Errorf("%d: %s", ev.OffsetNS, d)
 					}
@@ -444,13 +529,20 @@ func TestContinueAfterTheClockWasSetBack(t *testing.T) {
 	}
 }
 
-// How long a room may be missing is not measured by a clock that was set back after the recording was created.
+// How long a room may be missing is not measured by a clock that was set back after the recording
+// was created.
 func TestRoomMissingAfterTheClockWasSetBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		w := newWorld(t, func(i *spool.Info) { i.CreatedUnixNS = began.Add(24 * time.Hour).UnixNano() })
+		w := newWorld(t, func(i *spool.Info) {
+			i.CreatedUnixNS = began.Add(24 * time.Hour).UnixNano()
+		})
 		w.stale = true
-		w.auth.state = func(int) (recorder.SessionState, error) { return recorder.SessionRoomMissing, nil }
+		w.auth.state = func(int) (recorder.SessionState,
+			error,
+		) {
+			return recorder.SessionRoomMissing, nil
+		}
 		w.run(t.Context())
 		if d := time.Since(began); d > time.Hour {
 			t.Errorf("the recording ended after %s", d)
@@ -458,15 +550,18 @@ func TestRoomMissingAfterTheClockWasSetBack(t *testing.T) {
 	})
 }
 
-// The time between two parts is an outage also where the second one begins, by our clock, before the first one ended.
+// The time between two parts is an outage also where the second one begins, by our clock, before
+// the first one ended.
 func TestNextPartAfterTheClockWasSetBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, func(i *spool.Info) {
-			i.Part, i.Previous, i.PreviousEndedUnixNS = 2, "DE_before", time.Now().Add(time.Hour).UnixNano()
+			i.Part, i.Previous, i.PreviousEndedUnixNS = 2, "DE_before",
+				time.Now().Add(time.Hour).UnixNano()
 		}, step{info: info("RM_1", ours, "alice"), stay: send(room.ReasonRoomDeleted)})
 		w.run(t.Context())
 		want := []string{
-			"recording_started", "outage_started service_stopped", "clock_step", "joined RM_1", "outage_ended", "participant_joined alice",
+			"recording_started", "outage_started service_stopped", "clock_step", "joined RM_1",
+			"outage_ended", "participant_joined alice",
 			"recording_ended COMPLETE room_deleted",
 		}
 		if d := cmp.Diff(want, w.story()); d != "" {

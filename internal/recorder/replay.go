@@ -20,18 +20,21 @@ func (r *Recorder) begin(ctx context.Context) error {
 	if !found {
 		err := r.insist(ctx, "begin the recording", func() error {
 			return r.event(now.UnixNano(), spool.Event{
-				Kind: textegress.KindRecordingStarted, Source: r.info.Source, AnnouncedUnixNS: r.info.AnnouncedUnixNS,
-				Part: r.info.Part, Previous: r.info.Previous,
+				Kind: textegress.KindRecordingStarted, Source: r.info.Source,
+				AnnouncedUnixNS: r.info.AnnouncedUnixNS,
+				Part:            r.info.Part, Previous: r.info.Previous,
 			})
 		})
 		if err == nil {
-			err = r.insist(ctx, "state the selection", func() error { return r.stateSelection(now.UnixNano()) })
+			err = r.insist(ctx, "state the selection",
+				func() error { return r.stateSelection(now.UnixNano()) })
 		}
 		if err != nil || r.info.Part < 2 {
 			return err
 		}
 		// The time between two parts is an outage of the session.
-		err = r.stateOutage(ctx, cmp.Or(r.info.PreviousReason, causeServiceStopped), r.info.PreviousEndedUnixNS)
+		err = r.stateOutage(ctx, cmp.Or(r.info.PreviousReason, causeServiceStopped),
+			r.info.PreviousEndedUnixNS)
 		if err != nil {
 			return err
 		}
@@ -48,11 +51,12 @@ func (r *Recorder) begin(ctx context.Context) error {
 	if err := r.stateSetBack(ctx, last, now); err != nil {
 		return err
 	}
-	return r.insist(ctx, "state the selection", func() error { return r.stateSelection(now.UnixNano()) })
+	return r.insist(ctx, "state the selection",
+		func() error { return r.stateSelection(now.UnixNano()) })
 }
 
-// stateSetBack states that our clock was set back while nobody recorded, where it reads an earlier time than
-// before. That it was set forward, or back by less, nothing tells.
+// stateSetBack states that our clock was set back while nobody recorded, where it reads an earlier
+// time than before. That it was set forward, or back by less, nothing tells.
 func (r *Recorder) stateSetBack(ctx context.Context, beforeNS int64, now time.Time) error {
 	offset := now.UnixNano() - beforeNS
 	if offset >= 0 {
@@ -60,7 +64,8 @@ func (r *Recorder) stateSetBack(ctx context.Context, beforeNS int64, now time.Ti
 	}
 	return r.insist(ctx, "state that the clock was set back", func() error {
 		return r.event(now.UnixNano(), spool.Event{
-			Kind: textegress.KindClockStep, OffsetNS: offset, BeforeUnixNS: beforeNS, AfterUnixNS: now.UnixNano(), AtLeast: true,
+			Kind: textegress.KindClockStep, OffsetNS: offset, BeforeUnixNS: beforeNS,
+			AfterUnixNS: now.UnixNano(), AtLeast: true,
 		})
 	})
 }

@@ -40,7 +40,10 @@ func (r *Recorder) stateDropped(write func(spool.Frame) error) error {
 	if dropped == nil {
 		return nil
 	}
-	err := r.eventBy(write, time.Now().UnixNano(), spool.Event{Kind: textegress.KindDropped, Dropped: dropped})
+	err := r.eventBy(write, time.Now().UnixNano(), spool.Event{
+		Kind:    textegress.KindDropped,
+		Dropped: dropped,
+	})
 	if err != nil {
 		r.o.Selection.Return(dropped)
 	}
@@ -51,10 +54,12 @@ func (r *Recorder) stateDropped(write func(spool.Frame) error) error {
 func (r *Recorder) dropped(reason string, at time.Time) {
 	r.o.Metrics.dropped(reason)
 	last, now := r.droppedAt.Load(), at.UnixNano()
-	if d := now - last; d >= 0 && d < int64(dropPause) || !r.droppedAt.CompareAndSwap(last, now) || last == 0 {
+	if d := now - last; d >= 0 && d < int64(dropPause) || !r.droppedAt.CompareAndSwap(last, now) ||
+		last == 0 {
 		return
 	}
-	if err := r.stateDropped(r.w.Append); err != nil { // what is dropped may not cost the reserve of a full disk
+	// what is dropped may not cost the reserve of a full disk
+	if err := r.stateDropped(r.w.Append); err != nil {
 		r.log.Error("cannot write how much was dropped; it is written later", "error", err)
 	}
 }

@@ -22,13 +22,15 @@ import (
 const secret = "MARKER-of-bob"
 
 func says(identity, text string) []byte {
-	b, _ := proto.Marshal(&livekit.DataPacket{ParticipantIdentity: identity, ParticipantSid: "PA_" + identity, Value: &livekit.DataPacket_User{
+	b, _ := proto.Marshal(&livekit.DataPacket{ParticipantIdentity: identity, ParticipantSid: "PA_" +
+		identity, Value: &livekit.DataPacket_User{
 		User: &livekit.UserPacket{Payload: []byte(text)},
 	}})
 	return b
 }
 
-// selected runs a recording under rules and returns its events of selection; nothing of bob is anywhere on the disk.
+// selected runs a recording under rules and returns its events of selection; nothing of bob is
+// anywhere on the disk.
 func selected(t *testing.T, w *world, rules textegress.SelectionRules) []spool.Event {
 	t.Helper()
 	o := w.options()
@@ -74,25 +76,33 @@ func nothingOnDisk(t *testing.T, dir, marker string) {
 
 func TestDeniedParticipantsLeaveNoTrace(t *testing.T) {
 	rules := textegress.SelectionRules{IdentitiesDeny: []string{"bob"}}
-	bob := room.Participant{SID: "PA_bob", Identity: "bob", Name: secret, Metadata: secret, Attributes: map[string]string{"x": secret}}
+	bob := room.Participant{
+		SID: "PA_bob", Identity: "bob", Name: secret, Metadata: secret,
+		Attributes: map[string]string{"x": secret},
+	}
 	in := info("RM_1", ours, "alice")
 	in.Participants = append(in.Participants, bob)
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, nil, step{info: in, stay: func(h room.Handler, _ <-chan struct{}) room.Reason {
-			for range 2 {
-				h.Packet(room.Reliable, time.Now(), says("bob", secret))
-				h.Packet(room.Lossy, time.Now(), says("alice", "hello"))
-			}
-			h.Event(room.Event{Type: room.ParticipantUpdated, Participant: bob})
-			h.Event(room.Event{Type: room.ParticipantLeft, Participant: bob})
-			h.Event(room.Event{Type: room.ParticipantJoined, Participant: bob})
-			return room.ReasonRoomDeleted
-		}})
+		w := newWorld(t, nil, step{
+			info: in,
+			stay: func(h room.Handler, _ <-chan struct{}) room.Reason {
+				for range 2 {
+					h.Packet(room.Reliable, time.Now(), says("bob", secret))
+					h.Packet(room.Lossy, time.Now(), says("alice", "hello"))
+				}
+				h.Event(room.Event{Type: room.ParticipantUpdated, Participant: bob})
+				h.Event(room.Event{Type: room.ParticipantLeft, Participant: bob})
+				h.Event(room.Event{Type: room.ParticipantJoined, Participant: bob})
+				return room.ReasonRoomDeleted
+			},
+		})
 		got := selected(t, w, rules)
 		size := int64(len(says("bob", secret)))
 		want := []spool.Event{
 			{Kind: textegress.KindSelection, Selection: &rules},
-			{Kind: textegress.KindDropped, Dropped: []textegress.Dropped{{Reason: textegress.DroppedIdentity, Packets: 2, Bytes: 2 * size}}},
+			{Kind: textegress.KindDropped, Dropped: []textegress.Dropped{
+				{Reason: textegress.DroppedIdentity, Packets: 2, Bytes: 2 * size},
+			}},
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("stated (-want +got):\n%s", diff)
@@ -114,13 +124,16 @@ func TestDeniedParticipantsLeaveNoTrace(t *testing.T) {
 // Counts are written seldom: else they would tell when the others were active.
 func TestDroppedIsStatedSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, nil, step{info: info("RM_1", ours, "alice"), stay: func(h room.Handler, _ <-chan struct{}) room.Reason {
-			for range 25 * 60 {
-				h.Packet(room.Reliable, time.Now(), says("bob", secret))
-				time.Sleep(time.Second)
-			}
-			return room.ReasonRoomDeleted
-		}})
+		w := newWorld(t, nil, step{
+			info: info("RM_1", ours, "alice"),
+			stay: func(h room.Handler, _ <-chan struct{}) room.Reason {
+				for range 25 * 60 {
+					h.Packet(room.Reliable, time.Now(), says("bob", secret))
+					time.Sleep(time.Second)
+				}
+				return room.ReasonRoomDeleted
+			},
+		})
 		got := selected(t, w, textegress.SelectionRules{IdentitiesAllow: []string{"alice"}})
 		total := int64(0)
 		for _, ev := range got[1:] {
@@ -136,14 +149,20 @@ func TestDroppedIsStatedSeldom(t *testing.T) {
 func TestRulesOfAContinuedRecording(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil,
-			step{info: info("RM_1", ours, "alice", "bob"), stay: send(room.ReasonRoomDeleted, string(says("bob", secret)))})
+			step{
+				info: info("RM_1", ours, "alice", "bob"),
+				stay: send(room.ReasonRoomDeleted, string(says("bob", secret))),
+			})
 		wr, err := w.rec.Writer()
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, ev := range []spool.Event{
 			{Kind: textegress.KindRecordingStarted},
-			{Kind: textegress.KindSelection, Selection: &textegress.SelectionRules{TopicsDeny: []string{"x"}}},
+			{
+				Kind:      textegress.KindSelection,
+				Selection: &textegress.SelectionRules{TopicsDeny: []string{"x"}},
+			},
 			{Kind: textegress.KindJoined, RoomSID: "RM_1"},
 			{Kind: textegress.KindParticipantJoined, Identity: "bob", ParticipantSID: "PA_bob"},
 		} {
@@ -168,19 +187,26 @@ func TestRulesOfAContinuedRecording(t *testing.T) {
 	})
 }
 
-// The frames of a data track name a handle, which is the server's for one connection. What is not known to be allowed does
-// not reach the disk.
+// The frames of a data track name a handle, which is the server's for one connection. What is not
+// known to be allowed does not reach the disk.
 func TestDataTracksUnderRules(t *testing.T) {
 	frame := func(handle byte, text string) []byte {
 		return append([]byte{0x18, 0, 0, handle, 0, 1, 0, 1, 0, 0, 0, 1}, text...)
 	}
 	subscribed := func(handle uint16, who, name string) room.Event {
-		return room.Event{Type: room.DataTrackSubscribed, Track: room.Track{Handle: handle, SID: "DTR_" + who + name, Name: name, Identity: who, ParticipantSID: "PA_" + who}}
+		return room.Event{Type: room.DataTrackSubscribed, Track: room.Track{
+			Handle: handle,
+			SID:    "DTR_" + who + name, Name: name, Identity: who, ParticipantSID: "PA_" + who,
+		}}
 	}
 	synctest.Test(t, func(t *testing.T) {
-		stay := func(reason room.Reason, alice, bob byte) func(room.Handler, <-chan struct{}) room.Reason {
+		stay := func(reason room.Reason, alice, bob byte) func(room.Handler,
+			<-chan struct{}) room.Reason {
 			return func(h room.Handler, _ <-chan struct{}) room.Reason {
-				push := func(handle byte, text string) { h.Packet(room.DataTrack, time.Now(), frame(handle, text)) }
+				push := func(handle byte, text string) {
+					h.Packet(room.DataTrack, time.Now(),
+						frame(handle, text))
+				}
 				push(alice, secret+" before it is told")
 				push(bob, secret)
 				h.Event(subscribed(uint16(alice), "alice", ""))
@@ -201,8 +227,12 @@ func TestDataTracksUnderRules(t *testing.T) {
 		}
 		w := newWorld(t, nil,
 			step{info: info("RM_1", ours, "alice"), stay: stay(room.ReasonConnectionLost, 1, 2)},
-			step{info: info("RM_1", ours, "alice"), stay: stay(room.ReasonRoomDeleted, 2, 1)}) // the other way round
-		got := selected(t, w, textegress.SelectionRules{IdentitiesDeny: []string{"bob"}, TopicsDeny: []string{"closed"}})
+			// the other way round
+			step{info: info("RM_1", ours, "alice"), stay: stay(room.ReasonRoomDeleted, 2, 1)})
+		got := selected(t, w, textegress.SelectionRules{
+			IdentitiesDeny: []string{"bob"},
+			TopicsDeny:     []string{"closed"},
+		})
 		nothingOnDisk(t, w.spool.Dir(), secret)
 		nothingOnDisk(t, w.spool.Dir(), "PA_bob")
 		kept := 0
@@ -217,7 +247,10 @@ func TestDataTracksUnderRules(t *testing.T) {
 				sum[d.Reason] += d.Packets
 			}
 		}
-		want := map[string]int64{textegress.DroppedIdentity: 4, textegress.DroppedTopic: 2, textegress.DroppedTrackUnknown: 8}
+		want := map[string]int64{
+			textegress.DroppedIdentity: 4, textegress.DroppedTopic: 2,
+			textegress.DroppedTrackUnknown: 8,
+		}
 		if diff := cmp.Diff(want, sum); diff != "" || kept != 4 {
 			t.Errorf("kept %d, dropped (-want +got):\n%s", kept, diff)
 		}

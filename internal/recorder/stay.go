@@ -134,7 +134,8 @@ func (r *Recorder) everJoined() bool {
 
 // removed is the end by the will of an administrator, which we respect.
 func (r *Recorder) removed() *ended {
-	r.log.Warn("an administrator removed the recorder from the room: the session is not recorded any more, " +
+	r.log.Warn("an administrator removed the recorder from the room: the session is not " +
+		"recorded any more, " +
 		"unless an operator asks for it with `textegress record`")
 	return &ended{textegress.StatusAborted, string(room.ReasonParticipantRemoved)}
 }
@@ -185,7 +186,8 @@ func (r *Recorder) attend(ctx context.Context, conn Conn, h *handler, t *tries) 
 	r.lostAt = time.Now()
 	since := r.sinceNS()
 	if !end.Heard.IsZero() {
-		// Who came and went may have been told over the websocket while the data channels were silent.
+		// Who came and went may have been told over the websocket while the data channels were
+		// silent.
 		since = min(since, end.Heard.UnixNano())
 	}
 	return nil, r.stateOutage(ctx, string(end.Reason), since)
@@ -248,7 +250,8 @@ func (r *Recorder) slowJoin(ctx context.Context, opened time.Time, joinedNS int6
 	if err := r.stateOutage(ctx, causeSlowJoin, joinedNS); err != nil {
 		return err
 	}
-	if err := r.event(opened.UnixNano(), spool.Event{Kind: textegress.KindOutageEnded}); err != nil {
+	if err := r.event(opened.UnixNano(),
+		spool.Event{Kind: textegress.KindOutageEnded}); err != nil {
 		r.log.Error("cannot write that the data channels have opened", "error", err)
 		return nil
 	}
@@ -335,7 +338,8 @@ func (t *tries) refused(ctx context.Context, h *handler, err error) (*ended, err
 		}
 	}
 	if time.Since(t.unknownSince) > r.o.GiveUpAfter {
-		r.log.Error("neither LiveKit nor SyncFlow could be reached; the recording is sealed, and goes on as a new part when the session turns out to run",
+		r.log.Error("neither LiveKit nor SyncFlow could be reached; the recording is sealed, and "+
+			"goes on as a new part when the session turns out to run",
 			"for", time.Since(t.unknownSince).Round(time.Second), "error", err)
 		return r.over(ReasonUnreachable), nil
 	}

@@ -26,8 +26,8 @@ func after(d time.Duration, reason room.Reason) func(room.Handler, <-chan struct
 
 func repeat(n int, s step) []step { return slices.Repeat([]step{s}, n) }
 
-// Somebody else takes our identity, which is random, again and again: five times in a row are enough. In a row means without a
-// long stay or another end in between.
+// Somebody else takes our identity, which is random, again and again: five times in a row are
+// enough. In a row means without a long stay or another end in between.
 func TestDuplicateIdentity(t *testing.T) {
 	twin := step{info: info("RM_1", ours), stay: send(room.ReasonDuplicateIdentity)}
 	late := step{info: info("RM_1", ours), stay: after(time.Hour, room.ReasonConnectionLost)}
@@ -37,19 +37,31 @@ func TestDuplicateIdentity(t *testing.T) {
 		status textegress.Status
 		joins  int
 	}{
-		"five in a row":           {repeat(9, twin), textegress.StatusFailed, 5},
-		"four, and then a class":  {slices.Concat(repeat(4, twin), []step{late}, repeat(4, twin), []step{deleted}), textegress.StatusComplete, 10},
-		"another end in between":  {slices.Concat(repeat(4, twin), []step{{info: info("RM_1", ours), stay: send(room.ReasonMigration)}}, repeat(5, twin)), textegress.StatusFailed, 10},
-		"while joining, likewise": {repeat(9, step{err: &room.EndError{End: room.End{Reason: room.ReasonDuplicateIdentity}}}), textegress.StatusFailed, 5},
+		"five in a row": {repeat(9, twin), textegress.StatusFailed, 5},
+		"four, and then a class": {slices.Concat(repeat(4, twin), []step{late}, repeat(4, twin),
+			[]step{deleted}), textegress.StatusComplete, 10},
+		"another end in between": {
+			slices.Concat(repeat(4, twin),
+				[]step{{info: info("RM_1", ours), stay: send(room.ReasonMigration)}},
+				repeat(5, twin)),
+			textegress.StatusFailed, 10,
+		},
+		"while joining, likewise": {
+			repeat(9,
+				step{err: &room.EndError{End: room.End{Reason: room.ReasonDuplicateIdentity}}}),
+			textegress.StatusFailed, 5,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, nil, c.steps...)
 				sealed := w.run(t.Context())
 				if sealed.Status != c.status || w.room.count() != c.joins {
-					t.Errorf("sealed %s (%s) after %d joins, want %s after %d", sealed.Status, sealed.Reason, w.room.count(), c.status, c.joins)
+					t.Errorf("sealed %s (%s) after %d joins, want %s after %d", sealed.Status,
+						sealed.Reason, w.room.count(), c.status, c.joins)
 				}
-				if ids := slices.Compact(slices.Sorted(slices.Values(w.auth.identities))); len(ids) != len(w.auth.identities) {
+				if ids := slices.Compact(slices.Sorted(slices.Values(w.auth.identities))); len(
+					ids) != len(w.auth.identities) {
 					t.Errorf("%d tries under %d identities", len(w.auth.identities), len(ids))
 				}
 			})
@@ -57,13 +69,17 @@ func TestDuplicateIdentity(t *testing.T) {
 	}
 }
 
-// A server that lets us in and throws us out again is not asked without a pause, and the pauses grow; after a long stay the next
-// try is made at once.
+// A server that lets us in and throws us out again is not asked without a pause, and the pauses
+// grow; after a long stay the next try is made at once.
 func TestPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := step{info: info("RM_1", ours), stay: send(room.ReasonConnectionLost)}
-		long := step{info: info("RM_1", ours), stay: after(2*time.Minute, room.ReasonConnectionLost)}
-		w := newWorld(t, nil, slices.Concat(repeat(12, out), []step{long}, []step{{info: info("RM_1", ours), stay: send(room.ReasonRoomDeleted)}})...)
+		long := step{
+			info: info("RM_1", ours),
+			stay: after(2*time.Minute, room.ReasonConnectionLost),
+		}
+		w := newWorld(t, nil, slices.Concat(repeat(12, out), []step{long},
+			[]step{{info: info("RM_1", ours), stay: send(room.ReasonRoomDeleted)}})...)
 		w.run(t.Context())
 		var pauses []time.Duration
 		for i, j := range w.room.joins[1:] {
@@ -84,17 +100,24 @@ func TestPauses(t *testing.T) {
 	})
 }
 
-// An outage begins when the data channels were last heard, also where the websocket lived on and told who came and went.
+// An outage begins when the data channels were last heard, also where the websocket lived on and
+// told who came and went.
 func TestOutageBeginsWhenLastHeard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		heard := time.Now().Add(5 * time.Second)
 		w := newWorld(t, nil,
-			step{info: info("RM_1", ours), heard: heard, stay: func(h room.Handler, _ <-chan struct{}) room.Reason {
-				time.Sleep(10 * time.Second)
-				h.Event(room.Event{Type: room.ParticipantJoined, Participant: room.Participant{SID: "PA_x", Identity: "xenia"}})
-				time.Sleep(10 * time.Second)
-				return room.ReasonConnectionLost
-			}},
+			step{
+				info: info("RM_1", ours), heard: heard,
+				stay: func(h room.Handler, _ <-chan struct{}) room.Reason {
+					time.Sleep(10 * time.Second)
+					h.Event(room.Event{
+						Type:        room.ParticipantJoined,
+						Participant: room.Participant{SID: "PA_x", Identity: "xenia"},
+					})
+					time.Sleep(10 * time.Second)
+					return room.ReasonConnectionLost
+				},
+			},
 			step{info: info("RM_1", ours), stay: send(room.ReasonRoomDeleted)})
 		w.run(t.Context())
 		if got := w.outages(); len(got) != 1 || got[0].SinceUnixNS != heard.UnixNano() {
@@ -103,14 +126,24 @@ func TestOutageBeginsWhenLastHeard(t *testing.T) {
 	})
 }
 
-// Channels that open long after the join have missed what was sent meanwhile, and the recording says so.
+// Channels that open long after the join have missed what was sent meanwhile, and the recording
+// says so.
 func TestSlowJoin(t *testing.T) {
 	for opens, want := range map[time.Duration][]string{
-		time.Second:     {"recording_started", "joined RM_1", "recording_ended COMPLETE room_deleted"},
-		7 * time.Second: {"recording_started", "joined RM_1", "outage_started slow_join", "outage_ended", "recording_ended COMPLETE room_deleted"},
+		time.Second: {
+			"recording_started", "joined RM_1",
+			"recording_ended COMPLETE room_deleted",
+		},
+		7 * time.Second: {
+			"recording_started", "joined RM_1", "outage_started slow_join",
+			"outage_ended", "recording_ended COMPLETE room_deleted",
+		},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t, nil, step{info: info("RM_1", ours), opens: opens, stay: after(time.Minute, room.ReasonRoomDeleted)})
+			w := newWorld(t, nil, step{
+				info: info("RM_1", ours), opens: opens,
+				stay: after(time.Minute, room.ReasonRoomDeleted),
+			})
 			began := time.Now()
 			w.run(t.Context())
 			if d := cmp.Diff(want, w.story()); d != "" {
@@ -118,19 +151,22 @@ func TestSlowJoin(t *testing.T) {
 			}
 			for _, o := range w.outages() {
 				if o.SinceUnixNS != began.UnixNano() {
-					t.Errorf("the outage begins %v after the join", time.Duration(o.SinceUnixNS-began.UnixNano()))
+					t.Errorf("the outage begins %v after the join",
+						time.Duration(o.SinceUnixNS-began.UnixNano()))
 				}
 			}
 		})
 	}
 }
 
-// Tokens expire in a long outage, while SyncFlow is away too: the earlier one is tried until there is a new one.
+// Tokens expire in a long outage, while SyncFlow is away too: the earlier one is tried until there
+// is a new one.
 func TestTokenExpiresInAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		refused := step{err: &room.JoinError{Phase: "websocket", Status: 401}}
 		w := newWorld(t, nil, slices.Concat(
-			[]step{{info: info("RM_1", ours), stay: send(room.ReasonConnectionLost, "a")}}, repeat(5, refused),
+			[]step{{info: info("RM_1", ours), stay: send(room.ReasonConnectionLost, "a")}},
+			repeat(5, refused),
 			[]step{{info: info("RM_1", ours), stay: send(room.ReasonRoomDeleted, "b")}})...)
 		w.auth.state = func(int) (recorder.SessionState, error) { return 0, errAway }
 		w.auth.token = func(n int) error {
@@ -147,7 +183,10 @@ func TestTokenExpiresInAnOutage(t *testing.T) {
 		for _, j := range w.room.joins {
 			tokens = append(tokens, j.token)
 		}
-		want := []string{"token-1", "token-1", "token-1", "token-1", "token-1", "token-1", "token-7"}
+		want := []string{
+			"token-1", "token-1", "token-1", "token-1", "token-1", "token-1",
+			"token-7",
+		}
 		if d := cmp.Diff(want, tokens); d != "" {
 			t.Errorf("tokens (-want +got):\n%s", d)
 		}
@@ -161,28 +200,38 @@ func TestTokenExpiresInAnOutage(t *testing.T) {
 func TestJoinThatDoesNotEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil, slices.Concat(
-			repeat(3, step{err: &room.JoinError{Phase: "data channels", Err: context.DeadlineExceeded}}),
+			repeat(3, step{err: &room.JoinError{
+				Phase: "data channels",
+				Err:   context.DeadlineExceeded,
+			}}),
 			[]step{{info: info("RM_1", ours), stay: send(room.ReasonRoomDeleted, "a")}})...)
-		if sealed := w.run(t.Context()); sealed.Status != textegress.StatusComplete || w.room.count() != 4 {
+		if sealed := w.run(t.Context()); sealed.Status != textegress.StatusComplete ||
+			w.room.count() != 4 {
 			t.Errorf("sealed %s after %d joins", sealed.Status, w.room.count())
 		}
 	})
 }
 
-// The client saves a connection behind a dead websocket only where the authority says that the room is there.
+// The client saves a connection behind a dead websocket only where the authority says that the room
+// is there.
 func TestStillThere(t *testing.T) {
 	for state, want := range map[recorder.SessionState]bool{
-		recorder.SessionRunning: true, recorder.SessionRoomMissing: false, recorder.SessionEnded: false,
+		recorder.SessionRunning: true, recorder.SessionRoomMissing: false,
+		recorder.SessionEnded: false,
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t, nil, step{info: info("RM_1", ours), stay: send(room.ReasonRoomDeleted)})
+			w := newWorld(t, nil, step{
+				info: info("RM_1", ours),
+				stay: send(room.ReasonRoomDeleted),
+			})
 			w.run(t.Context())
 			w.auth.state = func(int) (recorder.SessionState, error) { return state, nil }
 			if got, err := w.room.joins[0].o.StillThere(t.Context()); got != want || err != nil {
 				t.Errorf("state %d: %v, %v", state, got, err)
 			}
 			w.auth.state = func(int) (recorder.SessionState, error) { return 0, errAway }
-			if got, err := w.room.joins[0].o.StillThere(t.Context()); got || !errors.Is(err, errAway) {
+			if got, err := w.room.joins[0].o.StillThere(t.Context()); got ||
+				!errors.Is(err, errAway) {
 				t.Errorf("nobody knows: %v, %v", got, err)
 			}
 		})

@@ -41,10 +41,11 @@ type tries struct {
 	notKept      bool      // the last try to keep it for a restart has failed
 	question     *question // the one that the authority is being asked; nil: none
 	ownRefused   bool      // LiveKit has refused a token that we made
-	doubt        bool      // a token that we made may have led into a wrong room: one of the authority is needed
-	foreign      bool      // it has led into one that is not known to be the session's
-	empty        int       // joins that found an empty room without a name
-	emptyUntil   time.Time // no room is joined unasked before this
+	// a token that we made may have led into a wrong room: one of the authority is needed
+	doubt      bool
+	foreign    bool      // it has led into one that is not known to be the session's
+	empty      int       // joins that found an empty room without a name
+	emptyUntil time.Time // no room is joined unasked before this
 }
 
 // drop gives up the question, if there is one.
@@ -127,8 +128,10 @@ func (t *tries) admitted(ctx context.Context, a answer) (grant, *ended, error) {
 		t.unknownSince = time.Now()
 	}
 	if a.grant.token != "" {
-		t.doubt, t.foreign, r.o.RoomConfirmed = false, false, true // it is for the session's room alone
-		if time.Now().Before(t.emptyUntil) {                       // the session counts as started, which proves no room
+		// it is for the session's room alone
+		t.doubt, t.foreign, r.o.RoomConfirmed = false, false, true
+		// the session counts as started, which proves no room
+		if time.Now().Before(t.emptyUntil) {
 			return grant{}, nil, errEmptyBefore
 		}
 		return a.grant, nil, nil
@@ -153,7 +156,8 @@ func (t *tries) roomMissing(ctx context.Context) *ended {
 	if time.Since(since) > r.o.RejoinWindow {
 		return r.over(ReasonRoomMissing)
 	}
-	r.cannotJoin("LiveKit has no room of this name; waiting for REJOIN_WINDOW whether it comes back")
+	r.cannotJoin("LiveKit has no room of this name; waiting for REJOIN_WINDOW whether " +
+		"it comes back")
 	sleep(ctx, min(missingPoll<<min(t.missing, 10), roomMissingPoll))
 	t.missing++
 	return nil
@@ -193,7 +197,8 @@ func (t *tries) unasked() (grant, bool) {
 	if t.earlierUsable() {
 		return t.earlier, true
 	}
-	if r.o.OwnToken != nil && !t.foreign { // it was refused, perhaps a clock was wrong; or the room was empty
+	// it was refused, perhaps a clock was wrong; or the room was empty
+	if r.o.OwnToken != nil && !t.foreign {
 		return t.makeOwn()
 	}
 	return grant{}, false
@@ -239,8 +244,8 @@ func (t *tries) join(ctx context.Context, h *handler, g grant) (Conn, error) {
 	return conn, nil
 }
 
-// knownMissing reports whether LiveKit says that the room is not there. Where it cannot be asked, the
-// join shows.
+// knownMissing reports whether LiveKit says that the room is not there. Where it cannot be asked,
+// the join shows.
 func (t *tries) knownMissing(ctx context.Context) bool {
 	if t.r.o.RoomExists == nil {
 		return false
@@ -259,6 +264,7 @@ func (t *tries) refusedOwn(g grant, err error) {
 		return
 	}
 	t.ownRefused = true
-	t.r.log.Error("LiveKit refuses a token made with the project's LIVEKIT__API_KEY and LIVEKIT__API_SECRET; asking SyncFlow",
+	t.r.log.Error("LiveKit refuses a token made with the project's LIVEKIT__API_KEY and "+
+		"LIVEKIT__API_SECRET; asking SyncFlow",
 		"error", err)
 }

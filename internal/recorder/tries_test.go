@@ -41,10 +41,22 @@ func TestEarlierTokenWhileTheAuthorityIsSilent(t *testing.T) {
 		want         string
 		at           time.Duration
 	}{
-		"silent":                      {always(time.Hour), afterwards(time.Hour), "token-1", 2 * time.Second},
-		"the state alone is not told": {always(time.Hour), afterwards(time.Second), "token-1", 2 * time.Second},
-		"no token":                    {always(time.Second), afterwards(time.Hour), "token-1", 2 * time.Second},
-		"slow":                        {always(time.Second), afterwards(900 * time.Millisecond), "token-2", 1900 * time.Millisecond},
+		"silent": {
+			always(time.Hour), afterwards(time.Hour), "token-1",
+			2 * time.Second,
+		},
+		"the state alone is not told": {
+			always(time.Hour), afterwards(time.Second), "token-1",
+			2 * time.Second,
+		},
+		"no token": {
+			always(time.Second), afterwards(time.Hour), "token-1",
+			2 * time.Second,
+		},
+		"slow": {
+			always(time.Second), afterwards(900 * time.Millisecond),
+			"token-2", 1900 * time.Millisecond,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -58,7 +70,8 @@ func TestEarlierTokenWhileTheAuthorityIsSilent(t *testing.T) {
 				// The short stay before counts as a failed try: a pause of at most 100 ms.
 				pause := second.at.Sub(w.room.joins[0].at) - c.at
 				if second.token != c.want || pause < 0 || pause > 100*time.Millisecond {
-					t.Errorf("joined with %s %v after the loss, want %s after %v", second.token, c.at+pause, c.want, c.at)
+					t.Errorf("joined with %s %v after the loss, want %s after %v", second.token,
+						c.at+pause, c.want, c.at)
 				}
 			})
 		})
@@ -69,16 +82,18 @@ func TestEarlierTokenWhileTheAuthorityIsSilent(t *testing.T) {
 // has led into a room of the session.
 func TestTheQuestionGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, nil, slices.Concat([]step{lost}, repeat(4, step{err: &room.JoinError{Phase: "websocket"}}), []step{
-			{info: info("RM_1", ours), stay: func(room.Handler, <-chan struct{}) room.Reason {
-				synctest.Wait()
-				return room.ReasonRoomDeleted
-			}},
-		})...)
+		w := newWorld(t, nil, slices.Concat([]step{lost},
+			repeat(4, step{err: &room.JoinError{Phase: "websocket"}}), []step{
+				{info: info("RM_1", ours), stay: func(room.Handler, <-chan struct{}) room.Reason {
+					synctest.Wait()
+					return room.ReasonRoomDeleted
+				}},
+			})...)
 		w.auth.stateTakes, w.auth.tokenTakes = always(time.Hour), afterwards(time.Hour)
 		w.run(t.Context())
 		if w.auth.asked != 1 || w.auth.givenUp == 0 {
-			t.Errorf("asked %d times, given up %d, want one question that is given up", w.auth.asked, w.auth.givenUp)
+			t.Errorf("asked %d times, given up %d, want one question that is given up",
+				w.auth.asked, w.auth.givenUp)
 		}
 	})
 }
@@ -89,14 +104,18 @@ func TestARoomOfAnEndedSessionIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var left time.Time
 		began := time.Now()
-		w := newWorld(t, nil, lost, step{info: info("RM_9", ""), stay: func(_ room.Handler, l <-chan struct{}) room.Reason {
-			<-l
-			left = time.Now()
-			return room.ReasonLeft
-		}})
+		w := newWorld(t, nil, lost,
+			step{info: info("RM_9", ""), stay: func(_ room.Handler, l <-chan struct{}) room.Reason {
+				<-l
+				left = time.Now()
+				return room.ReasonLeft
+			}})
 		w.auth.stateTakes = always(50 * time.Second)
 		w.auth.tokenTakes = afterwards(time.Hour)
-		w.auth.state = func(int) (recorder.SessionState, error) { return recorder.SessionEnded, nil }
+		w.auth.state = func(int) (recorder.SessionState, error) {
+			return recorder.SessionEnded,
+				nil
+		}
 		sealed := w.run(t.Context())
 		if sealed.Reason != recorder.ReasonSessionEnded || w.room.count() != 2 {
 			t.Errorf("sealed %s after %d joins", sealed.Reason, w.room.count())
@@ -111,7 +130,8 @@ func TestARoomOfAnEndedSessionIsLeft(t *testing.T) {
 // comes, LiveKit closes it, and that is the end: it is not made again.
 func TestARoomIsNotMadeAgainAndAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, nil, lost, step{info: info("RM_9", ""), stay: after(5*time.Minute, room.ReasonRoomClosed)})
+		w := newWorld(t, nil, lost,
+			step{info: info("RM_9", ""), stay: after(5*time.Minute, room.ReasonRoomClosed)})
 		w.auth.stateTakes, w.auth.tokenTakes = always(time.Hour), afterwards(time.Hour)
 		sealed := w.run(t.Context())
 		if sealed.Reason != string(room.ReasonRoomClosed) || w.room.count() != 2 {
@@ -138,7 +158,10 @@ func TestTokenBesideAStateThatNobodyTells(t *testing.T) {
 // With a key of our own nobody is asked for a token, and for the state only where the room may be
 // gone; a silent authority does not keep us out.
 func TestOwnToken(t *testing.T) {
-	own := func(identity string) (string, string, error) { return "ws://own", "own-" + identity, nil }
+	own := func(identity string) (string, string, error) {
+		return "ws://own", "own-" + identity,
+			nil
+	}
 	for name, c := range map[string]struct {
 		stale bool
 		takes time.Duration
@@ -157,13 +180,15 @@ func TestOwnToken(t *testing.T) {
 				w.auth.stateTakes, w.auth.tokenTakes = always(c.takes), always(time.Hour)
 				w.run(t.Context())
 				j := w.room.joins[0]
-				if j.at.Sub(began) != c.at || j.o.URL != "ws://own" || w.auth.asked != c.asked || len(w.auth.identities) != 0 {
+				if j.at.Sub(began) != c.at || j.o.URL != "ws://own" || w.auth.asked != c.asked ||
+					len(w.auth.identities) != 0 {
 					t.Errorf("joined %s after %v; asked %d times for the state, for %d tokens",
 						j.o.URL, j.at.Sub(began), w.auth.asked, len(w.auth.identities))
 				}
 				again, err := j.o.NewToken(t.Context())
 				if err != nil || again != j.token {
-					t.Errorf("another token: %q, %v; want one for the same identity, %q", again, err, j.token)
+					t.Errorf("another token: %q, %v; want one for the same identity, %q", again,
+						err, j.token)
 				}
 			})
 		})
@@ -173,7 +198,10 @@ func TestOwnToken(t *testing.T) {
 // A key that LiveKit refuses costs nothing where the authority grants a token.
 func TestOwnTokenIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, nil, step{err: &room.JoinError{Phase: "websocket", Status: http.StatusUnauthorized}}, deleted)
+		w := newWorld(t, nil, step{err: &room.JoinError{
+			Phase:  "websocket",
+			Status: http.StatusUnauthorized,
+		}}, deleted)
 		w.own = func(string) (string, string, error) { return "ws://own", "own", nil }
 		w.run(t.Context())
 		if len(w.room.joins) != 2 || w.room.joins[1].token != "token-1" {
@@ -204,10 +232,14 @@ func TestOwnTokenMakesNoRoom(t *testing.T) {
 				began := time.Now()
 				w.stale = c.stale
 				w.own = func(string) (string, string, error) { return "ws://own", "own", nil }
-				w.exists = func(context.Context) (bool, error) { return time.Since(began) >= c.back, c.err }
+				w.exists = func(context.Context) (bool, error) {
+					return time.Since(began) >= c.back,
+						c.err
+				}
 				w.auth.state = func(int) (recorder.SessionState, error) { return 0, errAway }
 				sealed := w.run(t.Context())
-				if got := string(sealed.Status) + " " + sealed.Reason; w.room.count() != c.joins || got != c.ends {
+				if got := string(sealed.Status) + " " + sealed.Reason; w.room.count() != c.joins ||
+					got != c.ends {
 					t.Errorf("%d joins, %s", w.room.count(), got)
 				}
 				if c.joins == 0 && time.Since(began) > 11*time.Minute {
@@ -259,7 +291,8 @@ func TestOwnTokenAndAForgedRoom(t *testing.T) {
 					}
 					return fmt.Errorf("fake: %w", recorder.ErrWrongRoom)
 				}
-				if err := recorder.New(w.rec, w.options()).Run(t.Context()); !errors.Is(err, recorder.ErrWrongRoom) {
+				if err := recorder.New(w.rec, w.options()).Run(t.Context()); !errors.Is(err,
+					recorder.ErrWrongRoom) {
 					t.Errorf("%v, want ErrWrongRoom", err)
 				}
 				if n := w.room.count(); n > 4 || w.rec.State() != spool.StateOpen {
@@ -274,7 +307,8 @@ func TestOwnTokenAndAForgedRoom(t *testing.T) {
 				if err := recorder.New(w.rec, o).Run(t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				if sealed, _ := w.rec.Sealed(); string(sealed.Status)+" "+sealed.Reason != c.confirmed {
+				if sealed, _ := w.rec.Sealed(); string(sealed.Status)+" "+
+					sealed.Reason != c.confirmed {
 					t.Errorf("sealed %s %s, want %s", sealed.Status, sealed.Reason, c.confirmed)
 				}
 			})

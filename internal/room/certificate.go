@@ -19,7 +19,8 @@ type certificate struct {
 	fingerprint string // SHA-256
 }
 
-// newCertificate makes one that does not expire while any process runs: nobody looks at its dates but those who would refuse it.
+// newCertificate makes one that does not expire while any process runs: nobody looks at its dates
+// but those who would refuse it.
 func newCertificate() (certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -29,7 +30,10 @@ func newCertificate() (certificate, error) {
 	if err != nil {
 		return certificate{}, err
 	}
-	t := x509.Certificate{SerialNumber: serial, NotBefore: time.Now().AddDate(0, 0, -1), NotAfter: time.Now().AddDate(20, 0, 0)}
+	t := x509.Certificate{
+		SerialNumber: serial, NotBefore: time.Now().AddDate(0, 0, -1),
+		NotAfter: time.Now().AddDate(20, 0, 0),
+	}
 	der, err := x509.CreateCertificate(rand.Reader, &t, &t, key.Public(), key)
 	if err != nil {
 		return certificate{}, err
@@ -42,5 +46,8 @@ func newCertificate() (certificate, error) {
 	if err != nil {
 		return certificate{}, err
 	}
-	return certificate{tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: parsed}, f}, nil
+	return certificate{
+		tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: parsed},
+		f,
+	}, nil
 }

@@ -33,12 +33,14 @@ func channelOf(label string) Channel {
 }
 
 const (
-	// idleBuffer is the size of a read buffer until the first message. The answer to the channel's opening fits in.
+	// idleBuffer is the size of a read buffer until the first message. The answer to the channel's
+	// opening fits in.
 	idleBuffer = 64
 	// firstBuffer is what a message gets that does not.
 	firstBuffer = 2 << 10
-	// keepBuffer is the size of a read buffer that is kept after a message that needed it; what LiveKit forwards fits in. One
-	// larger message must not cost every room its megabytes for as long as it lasts.
+	// keepBuffer is the size of a read buffer that is kept after a message that needed it; what
+	// LiveKit forwards fits in. One larger message must not cost every room its megabytes for as
+	// long as it lasts.
 	keepBuffer = 128 << 10
 	// maxBuffer is more than SCTP assembles for us, so that no message is too large to be read.
 	maxBuffer = 2 * receiveBuffer
@@ -77,8 +79,10 @@ func (p *peer) read(ch Channel, raw datachannel.ReadWriteCloser) {
 		p.endOnce.Do(func() { close(p.ended) })
 	}
 	if ch != 0 {
-		// The server never closes a channel of a living connection, and without it the session is of no use.
-		cause := "data channel " + ch.String() + " closed" // the error has the peer's words, and addresses
+		// The server never closes a channel of a living connection, and without it the session is
+		// of no use.
+		// the error has the peer's words, and addresses
+		cause := "data channel " + ch.String() + " closed"
 		if errors.Is(err, io.ErrShortBuffer) {
 			cause = "a message is too large"
 		}
@@ -92,7 +96,8 @@ func (p *peer) deliver(ch Channel, raw datachannel.ReadWriteCloser) error {
 		n, _, err := raw.ReadDataChannel(buf)
 		at := time.Now()
 		switch {
-		case errors.Is(err, io.ErrShortBuffer) && len(buf) < maxBuffer: // the message stays where it is
+		case errors.Is(err, io.ErrShortBuffer) && len(buf) < maxBuffer:
+			// the message stays where it is
 			buf = make([]byte, max(firstBuffer, 2*len(buf)))
 		case err != nil:
 			return err
@@ -108,8 +113,9 @@ func (p *peer) deliver(ch Channel, raw datachannel.ReadWriteCloser) error {
 	}
 }
 
-// drain returns when nothing more is to be expected: the channels have ended, or no packet came for a while. What is still in
-// SCTP's queue then is delivered all the same, because the readers read to its end.
+// drain returns when nothing more is to be expected: the channels have ended, or no packet came for
+// a while. What is still in SCTP's queue then is delivered all the same, because the readers read
+// to its end.
 func (p *peer) drain(t times) {
 	begin := time.Since(p.started)
 	limit := time.NewTimer(t.drain)

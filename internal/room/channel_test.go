@@ -38,7 +38,8 @@ func (b *bufferWatch) Read([]byte) (int, error)                   { return 0, er
 func (b *bufferWatch) Write([]byte) (int, error)                  { return 0, errOver }
 func (b *bufferWatch) Close() error                               { return nil }
 
-// One huge message must not cost its room megabytes for hours, nor should a room with large messages make a buffer for each.
+// One huge message must not cost its room megabytes for hours, nor should a room with large
+// messages make a buffer for each.
 func TestReadBuffersShrink(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -47,7 +48,11 @@ func TestReadBuffersShrink(t *testing.T) {
 		reads int
 	}{
 		{"small", []int{1, 2000, 2}, firstBuffer, 5},
-		{"the largest that LiveKit forwards, again and again", []int{66_000, 66_000, 66_000}, keepBuffer, 1 + 3 + 6 + 1},
+		{
+			"the largest that LiveKit forwards, again and again",
+			[]int{66_000, 66_000, 66_000},
+			keepBuffer, 1 + 3 + 6 + 1,
+		},
 		{"more than LiveKit forwards", []int{4_000_000, 1}, firstBuffer, 1 + 2 + 11 + 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -70,7 +75,10 @@ func TestReadBuffersShrink(t *testing.T) {
 func TestRosterForgetsThoseWhoLeft(t *testing.T) {
 	r := newRoster("PA_us", nil)
 	for i := range 10_000 {
-		p := &livekit.ParticipantInfo{Sid: fmt.Sprintf("PA_%d", i), Identity: "eve", Metadata: strings.Repeat("m", 100)}
+		p := &livekit.ParticipantInfo{
+			Sid: fmt.Sprintf("PA_%d", i), Identity: "eve",
+			Metadata: strings.Repeat("m", 100),
+		}
 		came := r.update([]*livekit.ParticipantInfo{p})
 		p.State = livekit.ParticipantInfo_DISCONNECTED
 		left := r.update([]*livekit.ParticipantInfo{p})

@@ -10,7 +10,8 @@ import (
 	"github.com/livekit/protocol/livekit"
 )
 
-// Conn is a connection to a room. Its goroutines: run decides, readSignals reads the websocket, and each channel has its reader.
+// Conn is a connection to a room. Its goroutines: run decides, readSignals reads the websocket, and
+// each channel has its reader.
 type Conn struct {
 	client   *Client
 	o        JoinOptions
@@ -36,7 +37,8 @@ type Conn struct {
 
 	inEvent atomic.Bool  // Handler.Event is being called
 	evented atomic.Int64 // when it returned last, since peer.started
-	spoke   atomic.Int64 // when the server last said something over the websocket, since peer.started
+	// when the server last said something over the websocket, since peer.started
+	spoke atomic.Int64
 
 	inbox chan inbound
 	quit  chan End      // asks run to end, politely
@@ -54,17 +56,20 @@ type inbound struct {
 // Info returns what the server said when we joined, without the participants.
 func (c *Conn) Info() Info { return c.info }
 
-// ClockOffset returns the server's clock minus ours as last measured, 0 before the first measurement.
+// ClockOffset returns the server's clock minus ours as last measured, 0 before the first
+// measurement.
 func (c *Conn) ClockOffset() time.Duration { return time.Duration(c.offset.Load()) }
 
-// Done is closed when the connection has ended. After that the Handler is not called any more, and no goroutine of ours is left, save
-// one that waits for a TURN server that does not answer, for some seconds.
+// Done is closed when the connection has ended. After that the Handler is not called any more, and
+// no goroutine of ours is left, save one that waits for a TURN server that does not answer, for
+// some seconds.
 func (c *Conn) Done() <-chan struct{} { return c.done }
 
 // End returns how the connection ended; only valid after Done.
 func (c *Conn) End() End { return c.end }
 
-// Leave leaves the room, delivers what has been received, and returns when Done is closed or ctx ends; Done follows in any case.
+// Leave leaves the room, delivers what has been received, and returns when Done is closed or ctx
+// ends; Done follows in any case.
 func (c *Conn) Leave(ctx context.Context) {
 	c.askEnd(End{Reason: ReasonLeft})
 	select {
@@ -123,11 +128,13 @@ func (c *Conn) decide() End {
 			if c.sig == nil { // no Leave can come
 				return lost(c.peer.cause)
 			}
-			// When a room is deleted, its PeerConnections may close before the Leave that says so is read.
+			// When a room is deleted, its PeerConnections may close before the Leave that says so
+			// is read.
 			down, grace = nil, time.After(t.leaveGrace)
 		case <-grace:
 			// The Leave may be waiting behind a slow Handler.Event.
-			if c.inEvent.Load() || time.Since(c.peer.started)-time.Duration(c.evented.Load()) < t.leaveGrace {
+			if c.inEvent.Load() || time.Since(c.peer.started)-time.Duration(
+				c.evented.Load()) < t.leaveGrace {
 				grace = time.After(t.leaveGrace)
 				continue
 			}
@@ -211,11 +218,13 @@ func (c *Conn) handle(in inbound) (gone bool, end *End) {
 	}
 	switch m := in.m.GetMessage().(type) {
 	case *livekit.SignalResponse_Leave:
-		// With any action. A server that asks to resume has lost our PeerConnection (pkg/rtc/participant.go, onAnyTransportFailed): it
-		// discards our packets from then on, so the quickest way back is a new session.
+		// With any action. A server that asks to resume has lost our PeerConnection
+		// (pkg/rtc/participant.go, onAnyTransportFailed): it discards our packets from then on, so
+		// the quickest way back is a new session.
 		e := endOf(m.Leave)
 		return false, &e
-	case *livekit.SignalResponse_RoomMoved: // LiveKit Cloud only; the packets that follow are another room's
+	case *livekit.SignalResponse_RoomMoved:
+		// LiveKit Cloud only; the packets that follow are another room's
 		return false, &End{Reason: ReasonOther, Detail: "server: moved to another room"}
 	case *livekit.SignalResponse_Answer:
 		if err := c.peer.answer(m.Answer); err != nil {
@@ -263,7 +272,8 @@ func (c *Conn) startSignals(s *signal, first *livekit.SignalResponse) {
 	c.ping() // measures the clocks
 }
 
-// readSignals reads a websocket to its end. It calls Handler.Event itself, so that a slow handler delays nothing else.
+// readSignals reads a websocket to its end. It calls Handler.Event itself, so that a slow handler
+// delays nothing else.
 func (c *Conn) readSignals(s *signal, first *livekit.SignalResponse) {
 	if first != nil {
 		c.spoke.Store(int64(time.Since(c.peer.started)))
@@ -299,7 +309,8 @@ func (c *Conn) readSignals(s *signal, first *livekit.SignalResponse) {
 func (c *Conn) told(m *livekit.SignalResponse, now time.Time, measured *bool) bool {
 	switch x := m.GetMessage().(type) {
 	case *livekit.SignalResponse_Update:
-		for _, e := range append(c.roster.update(x.Update.GetParticipants()), c.tracks.update(x.Update.GetParticipants())...) {
+		for _, e := range append(c.roster.update(x.Update.GetParticipants()),
+			c.tracks.update(x.Update.GetParticipants())...) {
 			c.event(e)
 		}
 	case *livekit.SignalResponse_DataTrackSubscriberHandles:
@@ -307,7 +318,10 @@ func (c *Conn) told(m *livekit.SignalResponse, now time.Time, measured *bool) bo
 			c.event(e)
 		}
 	case *livekit.SignalResponse_RoomUpdate:
-		c.event(Event{Type: RoomUpdated, RoomSID: x.RoomUpdate.GetRoom().GetSid(), RoomMetadata: x.RoomUpdate.GetRoom().GetMetadata()})
+		c.event(Event{
+			Type: RoomUpdated, RoomSID: x.RoomUpdate.GetRoom().GetSid(),
+			RoomMetadata: x.RoomUpdate.GetRoom().GetMetadata(),
+		})
 	case *livekit.SignalResponse_PongResp:
 		c.offset.Store(int64(clockOffset(x.PongResp, now)))
 		if !*measured {

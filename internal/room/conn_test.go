@@ -15,12 +15,16 @@ import (
 	"github.com/livekit/protocol/livekit"
 )
 
-// Packets are bytes, of any size that a sender can get through a server and more, and each channel keeps its order.
+// Packets are bytes, of any size that a sender can get through a server and more, and each channel
+// keeps its order.
 func TestPackets(t *testing.T) {
 	f, w := newFakeSFU(t), &witness{}
 	conn, s := join(t, quickClient(t, nil), f, w)
 	want := map[Channel][]string{}
-	for i, size := range []int{1, 2047, 2048, 2049, 15_000, 65_535, 65_536, 70_000, 200_000, 3, 60_000} {
+	for i, size := range []int{
+		1, 2047, 2048, 2049, 15_000, 65_535, 65_536, 70_000, 200_000, 3,
+		60_000,
+	} {
 		for ch, label := range map[Channel]string{Reliable: "_reliable", Lossy: "_lossy"} {
 			b := bytes.Repeat([]byte{byte(i + 1)}, size)
 			want[ch] = append(want[ch], string(b))
@@ -30,7 +34,8 @@ func TestPackets(t *testing.T) {
 	s.publish("_reliable", nil)
 	want[Reliable] = append(want[Reliable], "")
 	eventually(t, "all packets", func() bool {
-		return len(w.received(Reliable)) == len(want[Reliable]) && len(w.received(Lossy)) == len(want[Lossy])
+		return len(w.received(Reliable)) == len(want[Reliable]) &&
+			len(w.received(Lossy)) == len(want[Lossy])
 	})
 	for ch := range want {
 		if !slices.Equal(w.received(ch), want[ch]) {
@@ -40,7 +45,8 @@ func TestPackets(t *testing.T) {
 	conn.Leave(t.Context())
 }
 
-// A channel that the server opens is read: data tracks are delivered, anything else is thrown away, and neither stops the others.
+// A channel that the server opens is read: data tracks are delivered, anything else is thrown away,
+// and neither stops the others.
 func TestChannelsOfTheServer(t *testing.T) {
 	f, w := newFakeSFU(t), &witness{}
 	_, s := join(t, quickClient(t, nil), f, w)
@@ -87,19 +93,26 @@ func TestEnds(t *testing.T) {
 		livekit.DisconnectReason_UNKNOWN_REASON:      ReasonOther,
 		livekit.DisconnectReason(4711):               ReasonOther,
 	} {
-		for _, action := range []livekit.LeaveRequest_Action{livekit.LeaveRequest_DISCONNECT, livekit.LeaveRequest_RESUME, livekit.LeaveRequest_RECONNECT} {
-			if got := endOf(&livekit.LeaveRequest{Reason: reason, Action: action}); got.Reason != want {
+		for _, action := range []livekit.LeaveRequest_Action{
+			livekit.LeaveRequest_DISCONNECT,
+			livekit.LeaveRequest_RESUME, livekit.LeaveRequest_RECONNECT,
+		} {
+			if got := endOf(&livekit.LeaveRequest{
+				Reason: reason,
+				Action: action,
+			}); got.Reason != want {
 				t.Errorf("%v, %v: %v, want %v", reason, action, got, want)
 			}
 		}
 	}
-	if !ReasonRoomClosed.RoomEnded() || !ReasonRoomDeleted.RoomEnded() || ReasonConnectionLost.RoomEnded() {
+	if !ReasonRoomClosed.RoomEnded() || !ReasonRoomDeleted.RoomEnded() ||
+		ReasonConnectionLost.RoomEnded() {
 		t.Error("RoomEnded")
 	}
 }
 
-// The server says why and closes, in either order. It is not taken for a lost connection, nobody dials again, and what was sent
-// before is delivered before Done.
+// The server says why and closes, in either order. It is not taken for a lost connection, nobody
+// dials again, and what was sent before is delivered before Done.
 func TestLeaveAndClose(t *testing.T) {
 	for name, script := range map[string]func(s *session){
 		"leave first": func(s *session) {
@@ -162,7 +175,8 @@ func TestChannelClosedByServer(t *testing.T) {
 	f, w := newFakeSFU(t), &witness{}
 	conn, s := join(t, quickClient(t, nil), f, w)
 	_ = s.channel("_lossy").Close()
-	if e := await(t, conn); e.Reason != ReasonConnectionLost || !strings.Contains(e.Detail, "channel") {
+	if e := await(t, conn); e.Reason != ReasonConnectionLost ||
+		!strings.Contains(e.Detail, "channel") {
 		t.Errorf("end %v", e)
 	}
 }
@@ -181,7 +195,8 @@ func TestBlockedPacket(t *testing.T) {
 	s.publish("_lossy", []byte("through"))
 	eventually(t, "the other channel", func() bool { return len(w.received(Lossy)) == 1 })
 	for range 5 {
-		s.awaitRequest("a ping", func(m *livekit.SignalRequest) bool { return m.GetPingReq() != nil })
+		s.awaitRequest("a ping",
+			func(m *livekit.SignalRequest) bool { return m.GetPingReq() != nil })
 	}
 	s.sendUpdate(person("PA_b", "Bob", livekit.ParticipantInfo_ACTIVE))
 	eventually(t, "the event", func() bool { return w.saw("participant_joined PA_b") })
@@ -214,7 +229,8 @@ func TestBlockedEvent(t *testing.T) {
 	s.sendUpdate(person("PA_b", "Bob", livekit.ParticipantInfo_ACTIVE))
 	<-blocked
 	for range 10 { // longer than the read deadline
-		s.awaitRequest("a ping", func(m *livekit.SignalRequest) bool { return m.GetPingReq() != nil })
+		s.awaitRequest("a ping",
+			func(m *livekit.SignalRequest) bool { return m.GetPingReq() != nil })
 	}
 	s.publish("_reliable", []byte("x"))
 	eventually(t, "the packet", func() bool { return len(w.received(Reliable)) == 1 })
@@ -273,8 +289,10 @@ func TestLeaveSaysGoodbye(t *testing.T) {
 	conn, s := join(t, quickClient(t, nil), f, w)
 	conn.Leave(t.Context())
 	conn.Leave(t.Context()) // harmless
-	m := s.awaitRequest("a leave", func(m *livekit.SignalRequest) bool { return m.GetLeave() != nil })
-	if m.GetLeave().GetReason() != livekit.DisconnectReason_CLIENT_INITIATED || conn.End().Reason != ReasonLeft {
+	m := s.awaitRequest("a leave",
+		func(m *livekit.SignalRequest) bool { return m.GetLeave() != nil })
+	if m.GetLeave().GetReason() != livekit.DisconnectReason_CLIENT_INITIATED ||
+		conn.End().Reason != ReasonLeft {
 		t.Errorf("left with %v, %v", m, conn.End())
 	}
 }
@@ -287,21 +305,26 @@ func TestParticipants(t *testing.T) {
 	newer.Version, newer.Attributes = 3, map[string]string{"k": "v"}
 	older := person("PA_a", "Ann", active)
 	older.Version = 2
-	s.sendUpdate(person("PA_us", "us", active), person("PA_b", "Bob", livekit.ParticipantInfo_JOINED))
+	s.sendUpdate(person("PA_us", "us", active),
+		person("PA_b", "Bob", livekit.ParticipantInfo_JOINED))
 	s.sendUpdate(person("PA_b", "Bob", active)) // its state is no news
 	s.sendUpdate(newer)
 	s.sendUpdate(older) // overtaken
 	s.sendUpdate(person("PA_x", "there for a moment", gone), person("PA_b", "Bob", gone))
-	s.sendUpdate(person("PA_b", "Bob", gone), person("PA_x", "there for a moment", gone)) // told twice
+	// told twice
+	s.sendUpdate(person("PA_b", "Bob", gone), person("PA_x", "there for a moment", gone))
 	back := person("PA_a2", "Anna", active)
 	back.Identity = "id-PA_a" // the server tells only that she came back
 	s.sendUpdate(back)
-	s.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_RoomUpdate{RoomUpdate: &livekit.RoomUpdate{
-		Room: &livekit.Room{Sid: "RM_1", Metadata: "new"},
-	}}})
+	s.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_RoomUpdate{
+		RoomUpdate: &livekit.RoomUpdate{
+			Room: &livekit.Room{Sid: "RM_1", Metadata: "new"},
+		},
+	}})
 	eventually(t, "room update", func() bool { return w.saw("room_updated") })
 	want := []string{
-		"participant_joined PA_b", "participant_updated PA_a", "participant_joined PA_x", "participant_left PA_x", "participant_left PA_b",
+		"participant_joined PA_b", "participant_updated PA_a", "participant_joined PA_x",
+		"participant_left PA_x", "participant_left PA_b",
 		"participant_left PA_a", "participant_joined PA_a2", "room_updated",
 	}
 	got := slices.DeleteFunc(w.seen(), func(s string) bool { return s == "clock_measured" })
@@ -309,7 +332,8 @@ func TestParticipants(t *testing.T) {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
 	for _, e := range w.events {
-		if e.Type == ParticipantUpdated && (e.Participant.Name != "Anna" || e.Participant.Attributes["k"] != "v") {
+		if e.Type == ParticipantUpdated &&
+			(e.Participant.Name != "Anna" || e.Participant.Attributes["k"] != "v") {
 			t.Errorf("updated to %+v", e.Participant)
 		}
 		if e.Type == RoomUpdated && e.RoomMetadata != "new" {

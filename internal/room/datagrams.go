@@ -14,16 +14,18 @@ import (
 	"github.com/pion/transport/v4/deadline"
 )
 
-// waitingDatagrams bounds what may wait for DTLS, in bytes. What does not fit is lost, as in a socket's buffer, and SCTP sends it again.
+// waitingDatagrams bounds what may wait for DTLS, in bytes. What does not fit is lost, as in a
+// socket's buffer, and SCTP sends it again.
 const waitingDatagrams = 2 << 20
 
 // maxDatagram is the size of a read buffer: more than any path carries.
 const maxDatagram = 8192
 
-// datagrams is the way below DTLS: a net.PacketConn with one peer. What comes in is what put is given; what goes out takes the path
-// that ICE has chosen.
+// datagrams is the way below DTLS: a net.PacketConn with one peer. What comes in is what put is
+// given; what goes out takes the path that ICE has chosen.
 //
-// ICE's own connection would do the same, one goroutine and one copy later, and it keeps one queue for all paths.
+// ICE's own connection would do the same, one goroutine and one copy later, and it keeps one queue
+// for all paths.
 type datagrams struct {
 	out      atomic.Pointer[ice.Conn]
 	heard    atomic.Int64 // when anything last came over the sockets, unix ns; 0: nothing has
@@ -38,7 +40,10 @@ type datagrams struct {
 }
 
 func newDatagrams() *datagrams {
-	return &datagrams{ready: make(chan struct{}, 1), done: make(chan struct{}), deadline: deadline.New()}
+	return &datagrams{
+		ready: make(chan struct{}, 1), done: make(chan struct{}),
+		deadline: deadline.New(),
+	}
 }
 
 // datagramPool has buffers for usual datagrams: SCTP keeps below 1200 bytes.
@@ -140,7 +145,8 @@ func (d *datagrams) SetWriteDeadline(time.Time) error { return nil } // nothing 
 // theServer stands for an address where a path may have several in the course of time.
 var theServer net.Addr = &net.UDPAddr{}
 
-// sockets is a network whose UDP sockets keep DTLS from ICE: it goes to in at once. ICE reads the sockets, so its goroutine does it.
+// sockets is a network whose UDP sockets keep DTLS from ICE: it goes to in at once. ICE reads the
+// sockets, so its goroutine does it.
 type sockets struct {
 	transport.Net
 	in *datagrams
@@ -204,5 +210,6 @@ func (d *datagrams) notFor(b []byte, err error) bool {
 	return true
 }
 
-// isDTLS tells DTLS from STUN and all else that may share a socket with it (RFC 7983). Whether it is the server's is what DTLS finds out.
+// isDTLS tells DTLS from STUN and all else that may share a socket with it (RFC 7983). Whether it
+// is the server's is what DTLS finds out.
 func isDTLS(b []byte) bool { return len(b) > 0 && b[0] >= 20 && b[0] <= 63 }

@@ -25,7 +25,8 @@ func TestDatagramsAreBounded(t *testing.T) {
 	}
 	buf := make([]byte, maxDatagram)
 	for i := range waitingDatagrams / 1000 {
-		if n, _, err := d.ReadFrom(buf); err != nil || !bytes.Equal(buf[:n], bytes.Repeat([]byte{byte(i)}, 1000)) {
+		if n, _, err := d.ReadFrom(buf); err != nil ||
+			!bytes.Equal(buf[:n], bytes.Repeat([]byte{byte(i)}, 1000)) {
 			t.Fatalf("datagram %d: %v, %v", i, buf[:n], err)
 		}
 	}

@@ -10,15 +10,23 @@ import (
 // Name and handle of a data track come in two messages, in any order.
 func TestDataTracks(t *testing.T) {
 	publisher := func(sid, name string) []*livekit.ParticipantInfo {
-		return []*livekit.ParticipantInfo{{Sid: "PA_a", Identity: "alice", DataTracks: []*livekit.DataTrackInfo{{Sid: sid, Name: name, PubHandle: 9}}}}
+		return []*livekit.ParticipantInfo{{
+			Sid: "PA_a", Identity: "alice",
+			DataTracks: []*livekit.DataTrackInfo{{Sid: sid, Name: name, PubHandle: 9}},
+		}}
 	}
-	handles := func(handle uint32, sid string) map[uint32]*livekit.DataTrackSubscriberHandles_PublishedDataTrack {
+	handles := func(handle uint32,
+		sid string,
+	) map[uint32]*livekit.DataTrackSubscriberHandles_PublishedDataTrack {
 		return map[uint32]*livekit.DataTrackSubscriberHandles_PublishedDataTrack{
 			handle: {PublisherIdentity: "alice", PublisherSid: "PA_a", TrackSid: sid},
 		}
 	}
 	track := func(handle uint16, sid, name string) []Event {
-		return []Event{{Type: DataTrackSubscribed, Track: Track{Handle: handle, SID: sid, Name: name, Identity: "alice", ParticipantSID: "PA_a"}}}
+		return []Event{{Type: DataTrackSubscribed, Track: Track{
+			Handle: handle, SID: sid,
+			Name: name, Identity: "alice", ParticipantSID: "PA_a",
+		}}}
 	}
 	d := newDataTracks(publisher("DTR_1", "positions"))
 	for i, step := range []struct{ got, want []Event }{
@@ -28,7 +36,8 @@ func TestDataTracks(t *testing.T) {
 		{d.subscribed(handles(8, "DTR_2")), track(8, "DTR_2", "")},
 		{d.update(publisher("DTR_2", "gaze")), track(8, "DTR_2", "gaze")},
 		{d.update(publisher("DTR_2", "gaze")), nil},
-		{d.subscribed(handles(8, "DTR_3")), track(8, "DTR_3", "")}, // the handle is another track's now
+		// the handle is another track's now
+		{d.subscribed(handles(8, "DTR_3")), track(8, "DTR_3", "")},
 	} {
 		if diff := cmp.Diff(step.want, step.got); diff != "" {
 			t.Errorf("step %d: %s", i, diff)

@@ -11,35 +11,45 @@ import (
 	"github.com/livekit/protocol/livekit"
 )
 
-// Reason says why a connection ended. What is not one of the constants does not occur; a caller should treat every Reason it has
-// no rule for like ReasonConnectionLost.
+// Reason says why a connection ended. What is not one of the constants does not occur; a caller
+// should treat every Reason it has no rule for like ReasonConnectionLost.
 type Reason string
 
 // The reasons. Only ReasonRoomDeleted and ReasonRoomClosed mean that the room is over.
 const (
-	ReasonRoomDeleted        Reason = "room_deleted"        // somebody deleted the room through the server API
-	ReasonRoomClosed         Reason = "room_closed"         // the last participant who counts left, and the server closed the room
+	// somebody deleted the room through the server API
+	ReasonRoomDeleted Reason = "room_deleted"
+	// the last participant who counts left, and the server closed the room
+	ReasonRoomClosed         Reason = "room_closed"
 	ReasonParticipantRemoved Reason = "participant_removed" // an administrator removed us
-	ReasonDuplicateIdentity  Reason = "duplicate_identity"  // another client joined under our identity
-	ReasonServerShutdown     Reason = "server_shutdown"     // the server announced its end
-	ReasonConnectionLost     Reason = "connection_lost"     // the PeerConnection ended and nobody said why, or the server saw it end
-	ReasonStateMismatch      Reason = "state_mismatch"      // the server does not know our session (it was restarted) or wants a new one
-	ReasonMigration          Reason = "migration"           // the server moves the room to another node
-	ReasonJoinFailed         Reason = "join_failed"         // the connection was not established
-	ReasonLeft               Reason = "left"                // we left: Conn.Leave
-	ReasonRefused            Reason = "refused"             // Handler.Joined returned an error
-	ReasonOther              Reason = "other"               // anything else; End.Detail has the server's words
+	// another client joined under our identity
+	ReasonDuplicateIdentity Reason = "duplicate_identity"
+	ReasonServerShutdown    Reason = "server_shutdown" // the server announced its end
+	// the PeerConnection ended and nobody said why, or the server saw it end
+	ReasonConnectionLost Reason = "connection_lost"
+	// the server does not know our session (it was restarted) or wants a new one
+	ReasonStateMismatch Reason = "state_mismatch"
+	// the server moves the room to another node
+	ReasonMigration  Reason = "migration"
+	ReasonJoinFailed Reason = "join_failed" // the connection was not established
+	ReasonLeft       Reason = "left"        // we left: Conn.Leave
+	ReasonRefused    Reason = "refused"     // Handler.Joined returned an error
+	// anything else; End.Detail has the server's words
+	ReasonOther Reason = "other"
 )
 
-// RoomEnded reports whether the reason means that the room itself is over, so that joining again would create a new one.
+// RoomEnded reports whether the reason means that the room itself is over, so that joining again
+// would create a new one.
 func (r Reason) RoomEnded() bool { return r == ReasonRoomDeleted || r == ReasonRoomClosed }
 
-// End is how a connection ended. Detail is for people: it holds neither payloads nor identities nor tokens.
+// End is how a connection ended. Detail is for people: it holds neither payloads nor identities nor
+// tokens.
 type End struct {
 	Reason Reason
 	Detail string
-	// Heard is when the server was last heard over the data channels' path, or when this process fell asleep; zero if that is not
-	// known. What the server sent later has not arrived; what it sent shortly before may be missing too.
+	// Heard is when the server was last heard over the data channels' path, or when this process
+	// fell asleep; zero if that is not known. What the server sent later has not arrived; what it
+	// sent shortly before may be missing too.
 	Heard time.Time
 }
 
@@ -51,8 +61,8 @@ func (e End) String() string {
 	return string(e.Reason) + " (" + e.Detail + ")"
 }
 
-// EndError is returned by Client.Join when the connection ended before it was established: the server said so, or Handler.Joined
-// returned an error, which Err then is.
+// EndError is returned by Client.Join when the connection ended before it was established: the
+// server said so, or Handler.Joined returned an error, which Err then is.
 type EndError struct {
 	End End
 	Err error
@@ -71,8 +81,11 @@ func (e *EndError) Unwrap() error { return e.Err }
 
 // JoinError is returned by Client.Join when no connection came about.
 type JoinError struct {
-	Phase  string // what was being done: "url", "offer", "websocket", "join response", "relay", "answer", "data channels"
-	Status int    // HTTP status with which the server refused the websocket; 0 if it did not get so far
+	// what was being done: "url", "offer", "websocket", "join response", "relay", "answer", "data
+	// channels"
+	Phase string
+	// HTTP status with which the server refused the websocket; 0 if it did not get so far
+	Status int
 	Body   string // the first 500 bytes of its answer, with anything like a token removed
 	Err    error  // the cause; wraps context.DeadlineExceeded after a timeout
 }
@@ -104,22 +117,27 @@ func (e *JoinError) Unauthorized() bool {
 	return e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden
 }
 
-// RoomNotFound reports whether the server does not create rooms for those who join (room.auto_create: false) and has none of that
-// name. The text is livekit-server's ErrRoomNotFound (pkg/service/errors.go).
+// RoomNotFound reports whether the server does not create rooms for those who join
+// (room.auto_create: false) and has none of that name. The text is livekit-server's ErrRoomNotFound
+// (pkg/service/errors.go).
 func (e *JoinError) RoomNotFound() bool {
 	return e.Status == http.StatusNotFound && strings.Contains(e.Body, "room does not exist")
 }
 
-// Unsupported reports whether the server lacks what we join with, /rtc/v1: LiveKit has it since 1.11. A server without it answers
-// 404 with the text of Go's default mux, and one with it answers 404 without a text to requests that ask for no websocket.
-func (e *JoinError) Unsupported() bool { return e.Status == http.StatusNotFound && !e.RoomNotFound() }
+// Unsupported reports whether the server lacks what we join with, /rtc/v1: LiveKit has it since
+// 1.11. A server without it answers 404 with the text of Go's default mux, and one with it answers
+// 404 without a text to requests that ask for no websocket.
+func (e *JoinError) Unsupported() bool {
+	return e.Status == http.StatusNotFound &&
+		!e.RoomNotFound()
+}
 
 const maxBody = 500
 
 var tokenLike = regexp.MustCompile(`eyJ[A-Za-z0-9_-]*(\.[A-Za-z0-9_-]*)*`)
 
-// redact makes the text of a refusal fit for logs. LiveKit repeats the token in the text of a 401 (pkg/service/auth.go), and a
-// token that was cut off is still worth hiding.
+// redact makes the text of a refusal fit for logs. LiveKit repeats the token in the text of a 401
+// (pkg/service/auth.go), and a token that was cut off is still worth hiding.
 func redact(body []byte, token string) string {
 	s := string(body)
 	if token != "" {
@@ -132,7 +150,8 @@ func redact(body []byte, token string) string {
 	return strings.TrimSpace(strings.ToValidUTF8(s, "�"))
 }
 
-// reasons follows livekit.DisconnectReason as livekit-server uses it (pkg/rtc/types/interfaces.go, ToDisconnectReason).
+// reasons follows livekit.DisconnectReason as livekit-server uses it (pkg/rtc/types/interfaces.go,
+// ToDisconnectReason).
 var reasons = map[livekit.DisconnectReason]Reason{
 	livekit.DisconnectReason_ROOM_DELETED:        ReasonRoomDeleted,
 	livekit.DisconnectReason_ROOM_CLOSED:         ReasonRoomClosed,

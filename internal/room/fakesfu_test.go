@@ -28,12 +28,13 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// fakeSFU is a LiveKit server as far as one client can tell: the signalling of /rtc/v1, and a PeerConnection that answers. Each
-// websocket becomes a session that the test drives.
+// fakeSFU is a LiveKit server as far as one client can tell: the signalling of /rtc/v1, and a
+// PeerConnection that answers. Each websocket becomes a session that the test drives.
 type fakeSFU struct {
-	t        *testing.T
-	srv      *httptest.Server
-	refuse   func(w http.ResponseWriter, token string, jr *livekit.JoinRequest) bool // true: it answered instead of a websocket
+	t   *testing.T
+	srv *httptest.Server
+	// true: it answered instead of a websocket
+	refuse   func(w http.ResponseWriter, token string, jr *livekit.JoinRequest) bool
 	sessions chan *session
 	api      *webrtc.API
 	dark     atomic.Bool // nothing leaves over UDP
@@ -116,7 +117,8 @@ func serverAPI(t times, n transport.Net) *webrtc.API {
 	se.SetICEMaxBindingRequests(bindingRequests)
 	se.SetSCTPMaxReceiveBufferSize(receiveBuffer)
 	se.EnableSCTPZeroChecksum(true)
-	return webrtc.NewAPI(webrtc.WithSettingEngine(se), webrtc.WithMediaEngine(&webrtc.MediaEngine{}),
+	return webrtc.NewAPI(webrtc.WithSettingEngine(se),
+		webrtc.WithMediaEngine(&webrtc.MediaEngine{}),
 		webrtc.WithInterceptorRegistry(&interceptor.Registry{}))
 }
 
@@ -146,7 +148,10 @@ func (f *fakeSFU) serve(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	s := &session{sfu: f, jr: jr, token: token, ws: ws, got: make(chan *livekit.SignalRequest, 64), chans: map[string]*webrtc.DataChannel{}}
+	s := &session{
+		sfu: f, jr: jr, token: token, ws: ws, got: make(chan *livekit.SignalRequest, 64),
+		chans: map[string]*webrtc.DataChannel{},
+	}
 	f.sessions <- s
 	defer close(s.got)
 	for {
@@ -161,7 +166,10 @@ func (f *fakeSFU) serve(w http.ResponseWriter, r *http.Request) {
 		}
 		if p := m.GetPingReq(); p != nil && !s.mute.Load() {
 			s.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_PongResp{
-				PongResp: &livekit.Pong{LastPingTimestamp: p.Timestamp, Timestamp: time.Now().UnixMilli() + 60_000},
+				PongResp: &livekit.Pong{
+					LastPingTimestamp: p.Timestamp,
+					Timestamp:         time.Now().UnixMilli() + 60_000,
+				},
 			}})
 		}
 		select {
@@ -220,24 +228,37 @@ func (s *session) sendBytes(b []byte) {
 }
 
 func (s *session) leave(r livekit.DisconnectReason, a livekit.LeaveRequest_Action) {
-	s.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_Leave{Leave: &livekit.LeaveRequest{Reason: r, Action: a}}})
+	s.send(&livekit.SignalResponse{
+		Message: &livekit.SignalResponse_Leave{Leave: &livekit.LeaveRequest{Reason: r, Action: a}},
+	})
 }
 
 func person(sid, name string, state livekit.ParticipantInfo_State) *livekit.ParticipantInfo {
-	return &livekit.ParticipantInfo{Sid: sid, Identity: "id-" + sid, Name: name, State: state, JoinedAtMs: 1_700_000_000_123}
+	return &livekit.ParticipantInfo{
+		Sid: sid, Identity: "id-" + sid, Name: name, State: state,
+		JoinedAtMs: 1_700_000_000_123,
+	}
 }
 
 func (s *session) sendUpdate(ps ...*livekit.ParticipantInfo) {
-	s.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_Update{Update: &livekit.ParticipantUpdate{Participants: ps}}})
+	s.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_Update{
+		Update: &livekit.ParticipantUpdate{Participants: ps},
+	}})
 }
 
 func (s *session) sendJoin() {
-	s.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_Join{Join: &livekit.JoinResponse{
-		Room:              &livekit.Room{Sid: "RM_1", Name: "room", Metadata: "meta", CreationTimeMs: 1_700_000_000_001},
-		Participant:       person("PA_us", "us", livekit.ParticipantInfo_JOINED),
-		OtherParticipants: []*livekit.ParticipantInfo{person("PA_a", "Ann", livekit.ParticipantInfo_ACTIVE)},
-		ServerInfo:        &livekit.ServerInfo{Version: "9.9.9", Region: "here"},
-	}}})
+	s.send(&livekit.SignalResponse{
+		Message: &livekit.SignalResponse_Join{Join: &livekit.JoinResponse{
+			Room: &livekit.Room{
+				Sid: "RM_1", Name: "room", Metadata: "meta",
+				CreationTimeMs: 1_700_000_000_001,
+			},
+			Participant: person("PA_us", "us", livekit.ParticipantInfo_JOINED),
+			OtherParticipants: []*livekit.ParticipantInfo{person("PA_a", "Ann",
+				livekit.ParticipantInfo_ACTIVE)},
+			ServerInfo: &livekit.ServerInfo{Version: "9.9.9", Region: "here"},
+		}},
+	})
 }
 
 // answer makes the PeerConnection that the client's offer asks for and sends the answer to it.
@@ -260,7 +281,10 @@ func (s *session) answer() {
 			s.chans[dc.Label()] = dc
 		})
 	})
-	if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: s.jr.GetPublisherOffer().GetSdp()}); err != nil {
+	if err := pc.SetRemoteDescription(webrtc.SessionDescription{
+		Type: webrtc.SDPTypeOffer,
+		SDP:  s.jr.GetPublisherOffer().GetSdp(),
+	}); err != nil {
 		t.Fatal(err)
 	}
 	gathered := webrtc.GatheringCompletePromise(pc)
@@ -272,9 +296,11 @@ func (s *session) answer() {
 		t.Fatal(err)
 	}
 	<-gathered
-	s.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_Answer{Answer: &livekit.SessionDescription{
-		Type: "answer", Sdp: pc.LocalDescription().SDP,
-	}}})
+	s.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_Answer{
+		Answer: &livekit.SessionDescription{
+			Type: "answer", Sdp: pc.LocalDescription().SDP,
+		},
+	}})
 }
 
 // channel returns an open data channel.
@@ -301,7 +327,9 @@ func (s *session) publish(label string, b []byte) {
 func (s *session) hangUp() { _ = s.ws.NetConn().Close() }
 
 // awaitRequest returns the next message of the client that the function likes.
-func (s *session) awaitRequest(what string, like func(*livekit.SignalRequest) bool) *livekit.SignalRequest {
+func (s *session) awaitRequest(what string,
+	like func(*livekit.SignalRequest) bool,
+) *livekit.SignalRequest {
 	s.sfu.t.Helper()
 	limit := time.After(20 * time.Second)
 	for {
@@ -403,12 +431,16 @@ func quickTimes() times {
 	q.ping, q.leaveGrace, q.quiet = 50*time.Millisecond, 500*time.Millisecond, 100*time.Millisecond
 	q.iceKeepalive = 50 * time.Millisecond
 	q.resume = resumeTimes{
-		grace: 30 * time.Millisecond, tick: 10 * time.Millisecond, stale: 5 * time.Second, dial: 5 * time.Second,
-		backoff: 10 * time.Millisecond, maxBackoff: 50 * time.Millisecond, ask: 100 * time.Millisecond, gone: 500 * time.Millisecond, silent: 3 * time.Second,
+		grace: 30 * time.Millisecond, tick: 10 * time.Millisecond, stale: 5 * time.Second,
+		dial:    5 * time.Second,
+		backoff: 10 * time.Millisecond, maxBackoff: 50 * time.Millisecond,
+		ask: 100 * time.Millisecond, gone: 500 * time.Millisecond, silent: 3 * time.Second,
 	}
 	q.mend = mendTimes{
-		tick: 10 * time.Millisecond, patience: 500 * time.Millisecond, again: 500 * time.Millisecond, gather: time.Second,
-		fallback: 500 * time.Millisecond, safe: 13 * time.Second, lost: 16 * time.Second, credentials: time.Minute,
+		tick: 10 * time.Millisecond, patience: 500 * time.Millisecond,
+		again: 500 * time.Millisecond, gather: time.Second,
+		fallback: 500 * time.Millisecond, safe: 13 * time.Second, lost: 16 * time.Second,
+		credentials: time.Minute,
 	}
 	return q
 }
@@ -432,7 +464,9 @@ func join(t *testing.T, c *Client, f *fakeSFU, w *witness) (*Conn, *session) {
 	return joinWith(t, c, f, w, nil)
 }
 
-func joinWith(t *testing.T, c *Client, f *fakeSFU, w *witness, there func(context.Context) (bool, error)) (*Conn, *session) {
+func joinWith(t *testing.T, c *Client, f *fakeSFU, w *witness,
+	there func(context.Context) (bool, error),
+) (*Conn, *session) {
 	t.Helper()
 	type result struct {
 		conn *Conn
@@ -440,7 +474,10 @@ func joinWith(t *testing.T, c *Client, f *fakeSFU, w *witness, there func(contex
 	}
 	ch := make(chan result, 1)
 	go func() {
-		conn, err := c.Join(context.Background(), JoinOptions{URL: f.url(), Token: "token", Handler: w, StillThere: there})
+		conn, err := c.Join(context.Background(), JoinOptions{
+			URL: f.url(), Token: "token",
+			Handler: w, StillThere: there,
+		})
 		ch <- result{conn, err}
 	}()
 	s := f.next()

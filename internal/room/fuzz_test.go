@@ -20,8 +20,9 @@ func (nowhere) ListenUDP(string, *net.UDPAddr) (transport.UDPConn, error) {
 	return nil, net.ErrClosed
 }
 
-// FuzzSignal takes whatever a server may send over the websocket: each piece of the input is one message, the first one instead of
-// the JoinResponse. Nothing panics, events make sense, and what is remembered is bounded.
+// FuzzSignal takes whatever a server may send over the websocket: each piece of the input is one
+// message, the first one instead of the JoinResponse. Nothing panics, events make sense, and what
+// is remembered is bounded.
 func FuzzSignal(f *testing.F) {
 	add := func(ms ...*livekit.SignalResponse) {
 		var in []byte
@@ -37,18 +38,40 @@ func FuzzSignal(f *testing.F) {
 	}
 	ann := person("PA_a", "Ann", livekit.ParticipantInfo_ACTIVE)
 	add(&livekit.SignalResponse{Message: &livekit.SignalResponse_Join{Join: &livekit.JoinResponse{
-		Room: &livekit.Room{Sid: "RM_1"}, Participant: person("PA_us", "us", livekit.ParticipantInfo_JOINED), OtherParticipants: []*livekit.ParticipantInfo{ann},
-		IceServers: []*livekit.ICEServer{{Urls: []string{"turn:192.0.2.1:3478", "stun:x"}, Username: "u", Credential: "c"}}, PingInterval: 5, PingTimeout: 15,
-	}}}, &livekit.SignalResponse{Message: &livekit.SignalResponse_Update{Update: &livekit.ParticipantUpdate{Participants: []*livekit.ParticipantInfo{ann, nil}}}})
-	add(&livekit.SignalResponse{}, &livekit.SignalResponse{Message: &livekit.SignalResponse_Answer{Answer: &livekit.SessionDescription{Type: "answer", Sdp: "v=0\r\n", Id: 1}}})
-	add(&livekit.SignalResponse{}, &livekit.SignalResponse{Message: &livekit.SignalResponse_Trickle{Trickle: &livekit.TrickleRequest{
-		CandidateInit: `{"candidate":"candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host","sdpMid":"0","sdpMLineIndex":0}`,
-	}}})
-	add(&livekit.SignalResponse{}, &livekit.SignalResponse{Message: &livekit.SignalResponse_Leave{Leave: &livekit.LeaveRequest{Reason: 4711, Action: 4711}}})
-	add(&livekit.SignalResponse{}, &livekit.SignalResponse{Message: &livekit.SignalResponse_PongResp{PongResp: &livekit.Pong{Timestamp: -1 << 63}}},
+		Room: &livekit.Room{Sid: "RM_1"}, Participant: person("PA_us", "us",
+			livekit.ParticipantInfo_JOINED), OtherParticipants: []*livekit.ParticipantInfo{ann},
+		IceServers: []*livekit.ICEServer{{
+			Urls:     []string{"turn:192.0.2.1:3478", "stun:x"},
+			Username: "u", Credential: "c",
+		}}, PingInterval: 5, PingTimeout: 15,
+	}}}, &livekit.SignalResponse{Message: &livekit.SignalResponse_Update{
+		Update: &livekit.ParticipantUpdate{Participants: []*livekit.ParticipantInfo{ann, nil}},
+	}})
+	add(&livekit.SignalResponse{},
+		&livekit.SignalResponse{Message: &livekit.SignalResponse_Answer{
+			Answer: &livekit.SessionDescription{Type: "answer", Sdp: "v=0\r\n", Id: 1},
+		}})
+	add(&livekit.SignalResponse{},
+		&livekit.SignalResponse{Message: &livekit.SignalResponse_Trickle{
+			Trickle: &livekit.TrickleRequest{
+				CandidateInit: `{"candidate":"candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host","sdpMid":"0","sdpMLineIndex":0}`,
+			},
+		}})
+	add(&livekit.SignalResponse{},
+		&livekit.SignalResponse{Message: &livekit.SignalResponse_Leave{
+			Leave: &livekit.LeaveRequest{Reason: 4711, Action: 4711},
+		}})
+	add(&livekit.SignalResponse{},
+		&livekit.SignalResponse{Message: &livekit.SignalResponse_PongResp{
+			PongResp: &livekit.Pong{Timestamp: -1 << 63},
+		}},
 		&livekit.SignalResponse{Message: &livekit.SignalResponse_RefreshToken{RefreshToken: "x"}},
-		&livekit.SignalResponse{Message: &livekit.SignalResponse_RoomUpdate{RoomUpdate: &livekit.RoomUpdate{}}},
-		&livekit.SignalResponse{Message: &livekit.SignalResponse_Reconnect{Reconnect: &livekit.ReconnectResponse{IceServers: []*livekit.ICEServer{nil, {}}}}})
+		&livekit.SignalResponse{Message: &livekit.SignalResponse_RoomUpdate{
+			RoomUpdate: &livekit.RoomUpdate{},
+		}},
+		&livekit.SignalResponse{Message: &livekit.SignalResponse_Reconnect{
+			Reconnect: &livekit.ReconnectResponse{IceServers: []*livekit.ICEServer{nil, {}}},
+		}})
 	f.Add([]byte{0, 3, 0xff, 0xff, 0xff})
 
 	std, err := stdnet.NewNet()
@@ -79,11 +102,15 @@ func FuzzSignal(f *testing.F) {
 			if conn == nil {
 				j := m.GetJoin()
 				conn = &Conn{
-					client: c, o: JoinOptions{Handler: w}, info: infoOf(j), log: c.log, peer: p, over: make(chan struct{}),
-					roster: newRoster(j.GetParticipant().GetSid(), j.GetOtherParticipants()), tracks: newDataTracks(j.GetOtherParticipants()),
+					client: c, o: JoinOptions{Handler: w}, info: infoOf(j), log: c.log, peer: p,
+					over:   make(chan struct{}),
+					roster: newRoster(j.GetParticipant().GetSid(), j.GetOtherParticipants()),
+					tracks: newDataTracks(j.GetOtherParticipants()),
 				}
 				conn.every, conn.wait = pingTimes(j, c.times)
-				if conn.every < time.Second && conn.every != c.times.ping || conn.every > time.Minute || conn.wait < 2*conn.every || conn.wait > 3*time.Minute {
+				if conn.every < time.Second && conn.every != c.times.ping ||
+					conn.every > time.Minute || conn.wait < 2*conn.every ||
+					conn.wait > 3*time.Minute {
 					t.Errorf("pings every %v, wait %v", conn.every, conn.wait)
 				}
 				conn.servers = turnServers(j.GetIceServers())
@@ -103,7 +130,8 @@ func FuzzSignal(f *testing.F) {
 					t.Error("an end without a reason")
 				}
 			}
-			if len(conn.roster.members) > maxMembers || len(conn.roster.gone) > 1000 || len(conn.refreshed) > maxToken || len(p.early) > maxCandidates {
+			if len(conn.roster.members) > maxMembers || len(conn.roster.gone) > 1000 ||
+				len(conn.refreshed) > maxToken || len(p.early) > maxCandidates {
 				t.Error("too much is remembered")
 			}
 		}

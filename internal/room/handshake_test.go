@@ -25,7 +25,8 @@ func (c countingConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// A server, or what answers in its place, that sends header lines without end: no more is read than a handshake can have.
+// A server, or what answers in its place, that sends header lines without end: no more is read than
+// a handshake can have.
 func TestEndlessHandshake(t *testing.T) {
 	for name, head := range map[string]string{
 		"accepts": "HTTP/1.1 101 Switching Protocols\r\nX-Endless: ",
@@ -55,7 +56,9 @@ func TestEndlessHandshake(t *testing.T) {
 			}
 			var read atomic.Int64
 			dial := (&net.Dialer{}).DialContext
-			c.dialer.NetDialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c.dialer.NetDialContext = func(ctx context.Context, network, addr string) (net.Conn,
+				error,
+			) {
 				conn, err := dial(ctx, network, addr)
 				return countingConn{conn, &read}, err
 			}

@@ -9,8 +9,9 @@ import (
 	"github.com/livekit/protocol/livekit"
 )
 
-// Join joins a room and returns when both data channels are open. Handler.Joined is called before; packets and events may be, too.
-// Errors are *JoinError, or *EndError if the server or Handler.Joined ended it.
+// Join joins a room and returns when both data channels are open. Handler.Joined is called before;
+// packets and events may be, too. Errors are *JoinError, or *EndError if the server or
+// Handler.Joined ended it.
 func (c *Client) Join(ctx context.Context, o JoinOptions) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.times.join)
 	defer cancel()
@@ -41,12 +42,17 @@ func (c *Client) Join(ctx context.Context, o JoinOptions) (*Conn, error) {
 		if l := first.GetLeave(); l != nil {
 			return nil, &EndError{End: endOf(l)}
 		}
-		return nil, &JoinError{Phase: "join response", Err: fmt.Errorf("the server's first message is a %T", first.GetMessage())}
+		return nil, &JoinError{
+			Phase: "join response",
+			Err:   fmt.Errorf("the server's first message is a %T", first.GetMessage()),
+		}
 	}
 	conn := &Conn{
 		client: c, o: o, endpoint: e, info: infoOf(j), log: c.log, peer: p, sig: sig,
-		roster: newRoster(j.GetParticipant().GetSid(), j.GetOtherParticipants()), tracks: newDataTracks(j.GetOtherParticipants()),
-		inbox: make(chan inbound), quit: make(chan End, 1), over: make(chan struct{}), done: make(chan struct{}),
+		roster: newRoster(j.GetParticipant().GetSid(), j.GetOtherParticipants()),
+		tracks: newDataTracks(j.GetOtherParticipants()),
+		inbox:  make(chan inbound), quit: make(chan End, 1), over: make(chan struct{}),
+		done: make(chan struct{}),
 	}
 	conn.every, conn.wait = pingTimes(j, c.times)
 	conn.servers, conn.serversAt = turnServers(j.GetIceServers()), time.Now()
@@ -56,7 +62,8 @@ func (c *Client) Join(ctx context.Context, o JoinOptions) (*Conn, error) {
 	return conn, nil
 }
 
-// establish asks the handler, and then lets the PeerConnection come up. If it does not, nothing of the connection is left.
+// establish asks the handler, and then lets the PeerConnection come up. If it does not, nothing of
+// the connection is left.
 func (c *Conn) establish(ctx context.Context) error {
 	err := c.o.Handler.Joined(c.info)
 	c.info.Participants = nil // with their metadata, for as long as we stay
@@ -97,7 +104,10 @@ func (c *Conn) establish(ctx context.Context) error {
 // offerRelay makes the first offer of a connection that may only go through TURN servers.
 func (c *Conn) offerRelay(ctx context.Context) error {
 	if len(c.servers) == 0 {
-		return &JoinError{Phase: "relay", Err: errors.New("only TURN servers are to be used, and the server names none")}
+		return &JoinError{
+			Phase: "relay",
+			Err:   errors.New("only TURN servers are to be used, and the server names none"),
+		}
 	}
 	err := c.peer.useServers(c.servers)
 	var offer *livekit.SessionDescription
@@ -113,7 +123,8 @@ func (c *Conn) offerRelay(ctx context.Context) error {
 	return nil
 }
 
-// refuse leaves before anything has begun, and waits for the server to hang up: it has then forgotten us.
+// refuse leaves before anything has begun, and waits for the server to hang up: it has then
+// forgotten us.
 func (c *Conn) refuse() {
 	defer c.peer.close()
 	defer c.sig.close()
@@ -139,7 +150,8 @@ func infoOf(j *livekit.JoinResponse) Info {
 		created = time.Unix(r.GetCreationTime(), 0)
 	}
 	info := Info{
-		RoomSID: r.GetSid(), RoomName: r.GetName(), RoomMetadata: r.GetMetadata(), RoomCreated: created,
+		RoomSID: r.GetSid(), RoomName: r.GetName(), RoomMetadata: r.GetMetadata(),
+		RoomCreated:    created,
 		ParticipantSID: p.GetSid(), Identity: p.GetIdentity(),
 		ServerVersion: j.GetServerInfo().GetVersion(), Region: j.GetServerInfo().GetRegion(),
 	}

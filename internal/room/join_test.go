@@ -30,7 +30,10 @@ func TestEndpoint(t *testing.T) {
 			t.Errorf("%q = %q, want %q", raw, got, want)
 		}
 	}
-	for _, raw := range []string{"", "host:7880", "ftp://host", "ws://", "ws://ho st", "ws://host:port"} {
+	for _, raw := range []string{
+		"", "host:7880", "ftp://host", "ws://", "ws://ho st",
+		"ws://host:port",
+	} {
 		if e, err := parseEndpoint(raw); err == nil {
 			t.Errorf("%q was accepted as %v", raw, e)
 		}
@@ -54,7 +57,9 @@ func TestNetworkOf(t *testing.T) {
 func TestJoinRequestCompression(t *testing.T) {
 	for _, size := range []int{10, 5000} {
 		sdp := strings.Repeat("a=candidate\r\n", size/13)
-		param, err := joinRequest(&livekit.JoinRequest{PublisherOffer: &livekit.SessionDescription{Type: "offer", Sdp: sdp}})
+		param, err := joinRequest(&livekit.JoinRequest{PublisherOffer: &livekit.SessionDescription{
+			Type: "offer", Sdp: sdp,
+		}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -68,11 +73,13 @@ func TestJoinRequestCompression(t *testing.T) {
 	}
 }
 
-// What we ask of the server: to be a Go client with one offer of data channels, and nothing that would subscribe or publish.
+// What we ask of the server: to be a Go client with one offer of data channels, and nothing that
+// would subscribe or publish.
 func TestJoinAsksForDataOnly(t *testing.T) {
 	f, w := newFakeSFU(t), &witness{}
 	conn, s := join(t, quickClient(t, nil), f, w)
-	if s.token != "token" || s.jr.GetConnectionSettings().GetAutoSubscribe() || s.jr.GetReconnect() {
+	if s.token != "token" || s.jr.GetConnectionSettings().GetAutoSubscribe() ||
+		s.jr.GetReconnect() {
 		t.Errorf("token %q, join request %v", s.token, s.jr)
 	}
 	if s.jr.SyncState != nil {
@@ -92,10 +99,12 @@ func TestJoinAsksForDataOnly(t *testing.T) {
 		}
 	}
 	want := Info{
-		RoomSID: "RM_1", RoomName: "room", RoomMetadata: "meta", RoomCreated: time.UnixMilli(1_700_000_000_001),
+		RoomSID: "RM_1", RoomName: "room", RoomMetadata: "meta",
+		RoomCreated:    time.UnixMilli(1_700_000_000_001),
 		ParticipantSID: "PA_us", Identity: "id-PA_us", ServerVersion: "9.9.9", Region: "here",
 		Participants: []Participant{{
-			SID: "PA_a", Identity: "id-PA_a", Name: "Ann", Kind: "STANDARD", JoinedAt: time.UnixMilli(1_700_000_000_123),
+			SID: "PA_a", Identity: "id-PA_a", Name: "Ann", Kind: "STANDARD",
+			JoinedAt: time.UnixMilli(1_700_000_000_123),
 		}},
 	}
 	if diff := cmp.Diff(want, *w.info); diff != "" {
@@ -121,11 +130,26 @@ func TestJoinRefusedByHTTP(t *testing.T) {
 		status                     int
 		unauthorized, roomNotFound bool
 	}{
-		{name: "token", status: 401, body: "invalid token: " + token + ", error: expired", unauthorized: true, text: "invalid token: [token], error: expired"},
-		{name: "cut token", status: 401, body: strings.Repeat("x", 990) + token, unauthorized: true},
-		{name: "permission", status: 403, body: "no permission", unauthorized: true, text: "status 403"},
-		{name: "old server", status: 404, body: "404 page not found\n", text: "LiveKit 1.11 or later"},
-		{name: "no room", status: 404, body: "requested room does not exist", roomNotFound: true, text: "room does not exist"},
+		{
+			name: "token", status: 401, body: "invalid token: " + token + ", error: expired",
+			unauthorized: true, text: "invalid token: [token], error: expired",
+		},
+		{
+			name: "cut token", status: 401, body: strings.Repeat("x", 990) + token,
+			unauthorized: true,
+		},
+		{
+			name: "permission", status: 403, body: "no permission", unauthorized: true,
+			text: "status 403",
+		},
+		{
+			name: "old server", status: 404, body: "404 page not found\n",
+			text: "LiveKit 1.11 or later",
+		},
+		{
+			name: "no room", status: 404, body: "requested room does not exist", roomNotFound: true,
+			text: "room does not exist",
+		},
 		{name: "unavailable", status: 503, body: strings.Repeat("long ", 400), text: "status 503"},
 		{name: "redirect", status: 301, text: "status 301"},
 	} {
@@ -137,15 +161,19 @@ func TestJoinRefusedByHTTP(t *testing.T) {
 				return true
 			}
 			w := &witness{}
-			conn, err := quickClient(t, nil).Join(t.Context(), JoinOptions{URL: f.url(), Token: token, Handler: w})
+			conn, err := quickClient(t, nil).Join(t.Context(),
+				JoinOptions{URL: f.url(), Token: token, Handler: w})
 			je, ok := errors.AsType[*JoinError](err)
 			if !ok || conn != nil {
 				t.Fatalf("got %v, %v", conn, err)
 			}
-			if je.Status != c.status || je.Unauthorized() != c.unauthorized || je.RoomNotFound() != c.roomNotFound {
-				t.Errorf("status %d unauthorized %v room not found %v", je.Status, je.Unauthorized(), je.RoomNotFound())
+			if je.Status != c.status || je.Unauthorized() != c.unauthorized ||
+				je.RoomNotFound() != c.roomNotFound {
+				t.Errorf("status %d unauthorized %v room not found %v", je.Status,
+					je.Unauthorized(), je.RoomNotFound())
 			}
-			if !strings.Contains(err.Error(), c.text) || strings.Contains(err.Error(), "eyJ") || len(je.Body) > 500 {
+			if !strings.Contains(err.Error(), c.text) || strings.Contains(err.Error(), "eyJ") ||
+				len(je.Body) > 500 {
 				t.Errorf("text %q", err)
 			}
 			if w.info != nil {
@@ -159,7 +187,10 @@ func TestJoinUnreachable(t *testing.T) {
 	f := newFakeSFU(t)
 	url := f.url()
 	f.srv.Close()
-	_, err := quickClient(t, nil).Join(t.Context(), JoinOptions{URL: url, Token: "secret-token", Handler: &witness{}})
+	_, err := quickClient(t, nil).Join(t.Context(), JoinOptions{
+		URL: url, Token: "secret-token",
+		Handler: &witness{},
+	})
 	je, ok := errors.AsType[*JoinError](err)
 	if !ok || je.Status != 0 || je.Phase != "websocket" || strings.Contains(err.Error(), "secret") {
 		t.Errorf("got %v", err)
@@ -170,7 +201,10 @@ func TestJoinUnreachable(t *testing.T) {
 func TestJoinTimeout(t *testing.T) {
 	for phase, script := range map[string]func(f *fakeSFU, release chan struct{}){
 		"websocket": func(f *fakeSFU, release chan struct{}) {
-			f.refuse = func(http.ResponseWriter, string, *livekit.JoinRequest) bool { <-release; return true }
+			f.refuse = func(http.ResponseWriter, string, *livekit.JoinRequest) bool {
+				<-release
+				return true
+			}
 		},
 		"join response": func(*fakeSFU, chan struct{}) {},
 		"answer":        func(f *fakeSFU, _ chan struct{}) { go func() { f.next().sendJoin() }() },
@@ -180,9 +214,13 @@ func TestJoinTimeout(t *testing.T) {
 			defer close(release)
 			script(f, release)
 			c := quickClient(t, func(q *times) { q.join = 300 * time.Millisecond })
-			conn, err := c.Join(t.Context(), JoinOptions{URL: f.url(), Token: "token", Handler: &witness{}})
+			conn, err := c.Join(t.Context(), JoinOptions{
+				URL: f.url(), Token: "token",
+				Handler: &witness{},
+			})
 			je, ok := errors.AsType[*JoinError](err)
-			if conn != nil || !ok || je.Phase != phase || !errors.Is(err, context.DeadlineExceeded) {
+			if conn != nil || !ok || je.Phase != phase ||
+				!errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("got %v, %v", conn, err)
 			}
 		})
@@ -225,13 +263,16 @@ func TestJoinEndedByServer(t *testing.T) {
 		"hang up after join": {func(s *session) { s.sendJoin(); s.hangUp() }, ReasonConnectionLost},
 		"nonsense answer": {func(s *session) {
 			s.sendJoin()
-			s.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_Answer{Answer: &livekit.SessionDescription{Type: "answer", Sdp: "v=nonsense"}}})
+			s.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_Answer{
+				Answer: &livekit.SessionDescription{Type: "answer", Sdp: "v=nonsense"},
+			}})
 		}, ReasonJoinFailed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFakeSFU(t)
 			go func() { c.script(f.next()) }()
-			_, err := quickClient(t, nil).Join(t.Context(), JoinOptions{URL: f.url(), Token: "token", Handler: &witness{}})
+			_, err := quickClient(t, nil).Join(t.Context(),
+				JoinOptions{URL: f.url(), Token: "token", Handler: &witness{}})
 			ee, ok := errors.AsType[*EndError](err)
 			if !ok || ee.End.Reason != c.want {
 				t.Errorf("got %v, want %s", err, c.want)
@@ -249,7 +290,8 @@ func TestJoinUnexpectedFirstMessage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newFakeSFU(t)
 			go func() { send(f.next()) }()
-			_, err := quickClient(t, nil).Join(t.Context(), JoinOptions{URL: f.url(), Token: "token", Handler: &witness{}})
+			_, err := quickClient(t, nil).Join(t.Context(),
+				JoinOptions{URL: f.url(), Token: "token", Handler: &witness{}})
 			if je, ok := errors.AsType[*JoinError](err); !ok || je.Phase != "join response" {
 				t.Errorf("got %v", err)
 			}
@@ -257,19 +299,24 @@ func TestJoinUnexpectedFirstMessage(t *testing.T) {
 	}
 }
 
-// The handler looks at the room and does not want it: we say goodbye, so that the server forgets us at once.
+// The handler looks at the room and does not want it: we say goodbye, so that the server forgets us
+// at once.
 func TestJoinRefusedByHandler(t *testing.T) {
 	f := newFakeSFU(t)
 	left := make(chan *livekit.SignalRequest, 1)
 	go func() {
 		s := f.next()
 		s.sendJoin()
-		left <- s.awaitRequest("a leave", func(m *livekit.SignalRequest) bool { return m.GetLeave() != nil })
+		left <- s.awaitRequest("a leave",
+			func(m *livekit.SignalRequest) bool { return m.GetLeave() != nil })
 		s.hangUp()
 	}()
 	sentinel := errors.New("another session's room")
 	w := &witness{refuse: sentinel}
-	_, err := quickClient(t, nil).Join(t.Context(), JoinOptions{URL: f.url(), Token: "token", Handler: w})
+	_, err := quickClient(t, nil).Join(t.Context(), JoinOptions{
+		URL: f.url(), Token: "token",
+		Handler: w,
+	})
 	ee, ok := errors.AsType[*EndError](err)
 	if !ok || ee.End.Reason != ReasonRefused || !errors.Is(err, sentinel) {
 		t.Errorf("got %v", err)
@@ -286,7 +333,10 @@ func TestJoinCancelled(t *testing.T) {
 	f := newFakeSFU(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { f.next().sendJoin(); cancel() }()
-	_, err := quickClient(t, nil).Join(ctx, JoinOptions{URL: f.url(), Token: "token", Handler: &witness{}})
+	_, err := quickClient(t, nil).Join(ctx, JoinOptions{
+		URL: f.url(), Token: "token",
+		Handler: &witness{},
+	})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}

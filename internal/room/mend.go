@@ -14,25 +14,29 @@ import (
 )
 
 type mendTimes struct {
-	tick        time.Duration
-	patience    time.Duration // a silent path may be heard again, and the websocket must answer within this time
-	again       time.Duration // between two offers
-	gather      time.Duration // an offer waits so long for candidates of TURN servers
-	fallback    time.Duration // no channel has opened: TURN servers are tried
-	safe        time.Duration // the server has not given us up so long after it was heard, or after an offer
+	tick time.Duration
+	// a silent path may be heard again, and the websocket must answer within this time
+	patience time.Duration
+	again    time.Duration // between two offers
+	gather   time.Duration // an offer waits so long for candidates of TURN servers
+	fallback time.Duration // no channel has opened: TURN servers are tried
+	// the server has not given us up so long after it was heard, or after an offer
+	safe        time.Duration
 	lost        time.Duration // it has, so long after it was heard
 	credentials time.Duration // those of TURN servers are taken for valid so long (LiveKit: 5 min)
 }
 
-// mend looks for a path to the server when there is none: none yet, or the one there was is silent. It restarts ICE by offering anew,
-// which only the client may do in single-PeerConnection mode (livekit-server, TransportManager.ICERestart). An ICE restart gives the
-// old path up, so the offer is made when it will probably arrive: the websocket must have answered since. One that does not answer
-// is replaced first; see resume.
+// mend looks for a path to the server when there is none: none yet, or the one there was is silent.
+// It restarts ICE by offering anew, which only the client may do in single-PeerConnection mode
+// (livekit-server, TransportManager.ICERestart). An ICE restart gives the old path up, so the offer
+// is made when it will probably arrive: the websocket must have answered since. One that does not
+// answer is replaced first; see resume.
 //
-// The server gives a path up after 15 s without a sign of us, and throws away what it has for us from then on, but for 5 s more
-// takes an offer and connects again as if nothing had been (livekit-server, pkg/rtc/transport.go and participant.go). Such a
-// connection would have a hole that nobody knows of. So an answer that comes late is the end of the connection. An ICE restart gives
-// the server 15 s more, once: restarting again does not (pion/ice, connectivityChecks).
+// The server gives a path up after 15 s without a sign of us, and throws away what it has for us
+// from then on, but for 5 s more takes an offer and connects again as if nothing had been
+// (livekit-server, pkg/rtc/transport.go and participant.go). Such a connection would have a hole
+// that nobody knows of. So an answer that comes late is the end of the connection. An ICE restart
+// gives the server 15 s more, once: restarting again does not (pion/ice, connectivityChecks).
 //
 // It belongs to the goroutine run, except where noted.
 type mend struct {
@@ -60,7 +64,10 @@ type offered struct {
 // newMend begins; the first offer is made after patience.
 func (c *Conn) newMend(patience time.Duration) *mend {
 	t := c.client.times.mend
-	m := &mend{c: c, t: t, timer: time.NewTicker(t.tick), asked: time.Now(), offers: make(chan offered, 1)}
+	m := &mend{
+		c: c, t: t, timer: time.NewTicker(t.tick), asked: time.Now(),
+		offers: make(chan offered, 1),
+	}
 	m.next = m.asked.Add(patience)
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	c.ping()
@@ -100,9 +107,13 @@ func (m *mend) silence() time.Duration {
 }
 
 // worthwhile reports whether an offer made now may save the connection.
-func (m *mend) worthwhile() bool { return m == nil || m.taken || m.silence() < m.t.safe-time.Second }
+func (m *mend) worthwhile() bool {
+	return m == nil || m.taken ||
+		m.silence() < m.t.safe-time.Second
+}
 
-// tick makes an offer if one is due. It returns whether there is nothing left to mend, and the end if there is nothing left to save.
+// tick makes an offer if one is due. It returns whether there is nothing left to mend, and the end
+// if there is nothing left to save.
 func (m *mend) tick() (done bool, end *End) {
 	c, now := m.c, time.Now()
 	switch {
@@ -110,13 +121,15 @@ func (m *mend) tick() (done bool, end *End) {
 		return false, nil
 	case c.peer.isOpen() && c.peer.silent.Load() == 0:
 		return true, nil
-	case !m.taken && m.silence() > m.t.lost, m.taken && c.peer.isOpen() && now.Sub(m.sent) > m.t.safe:
+	case !m.taken && m.silence() > m.t.lost, m.taken && c.peer.isOpen() &&
+		now.Sub(m.sent) > m.t.safe:
 		e := lost("no path to the server")
 		return false, &e
 	case now.Before(m.next) || c.sig == nil || !m.worthwhile():
 		return false, nil
 	case time.Duration(c.spoke.Load()) <= m.asked.Sub(c.peer.started):
-		if now.Sub(m.asked) >= m.t.patience { // no answer to the ping: the websocket is as dead as the path
+		// no answer to the ping: the websocket is as dead as the path
+		if now.Sub(m.asked) >= m.t.patience {
 			c.sig.close() // readSignals notices
 		}
 		return false, nil
@@ -143,7 +156,8 @@ func (m *mend) tick() (done bool, end *End) {
 	return false, nil
 }
 
-// made sends an offer that was made. Without a websocket to send it over, another one is made when there is one.
+// made sends an offer that was made. Without a websocket to send it over, another one is made when
+// there is one.
 func (m *mend) made(o offered) {
 	m.busy = false
 	if o.err != nil {
@@ -182,8 +196,8 @@ type turnServer struct {
 	username, credential string
 }
 
-// turnServers are those of the server's ICE servers that relay. Its STUN servers would tell us our own address, which the server
-// sees for itself.
+// turnServers are those of the server's ICE servers that relay. Its STUN servers would tell us our
+// own address, which the server sees for itself.
 func turnServers(ss []*livekit.ICEServer) []turnServer {
 	var out []turnServer
 	for _, s := range ss {
@@ -191,7 +205,10 @@ func turnServers(ss []*livekit.ICEServer) []turnServer {
 			return !strings.HasPrefix(u, "turn:") && !strings.HasPrefix(u, "turns:")
 		})
 		if len(urls) > 0 {
-			out = append(out, turnServer{urls: urls, username: s.GetUsername(), credential: s.GetCredential()})
+			out = append(out, turnServer{
+				urls: urls, username: s.GetUsername(),
+				credential: s.GetCredential(),
+			})
 		}
 	}
 	return out

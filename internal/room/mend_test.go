@@ -25,14 +25,18 @@ func nervous(change func(*times)) func(*times) {
 
 func (s *session) awaitOffer() *livekit.SessionDescription {
 	s.sfu.t.Helper()
-	return s.awaitRequest("an offer", func(m *livekit.SignalRequest) bool { return m.GetOffer() != nil }).GetOffer()
+	return s.awaitRequest("an offer",
+		func(m *livekit.SignalRequest) bool { return m.GetOffer() != nil }).GetOffer()
 }
 
 // reanswer answers a further offer on the PeerConnection of the first.
 func (s *session) reanswer(pc *webrtc.PeerConnection, o *livekit.SessionDescription) {
 	t := s.sfu.t
 	t.Helper()
-	if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: o.GetSdp()}); err != nil {
+	if err := pc.SetRemoteDescription(webrtc.SessionDescription{
+		Type: webrtc.SDPTypeOffer,
+		SDP:  o.GetSdp(),
+	}); err != nil {
 		t.Fatal(err)
 	}
 	a, err := pc.CreateAnswer(nil)
@@ -44,9 +48,11 @@ func (s *session) reanswer(pc *webrtc.PeerConnection, o *livekit.SessionDescript
 		t.Fatal(err)
 	}
 	<-gathered
-	s.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_Answer{Answer: &livekit.SessionDescription{
-		Type: "answer", Sdp: pc.LocalDescription().SDP, Id: o.GetId(),
-	}}})
+	s.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_Answer{
+		Answer: &livekit.SessionDescription{
+			Type: "answer", Sdp: pc.LocalDescription().SDP, Id: o.GetId(),
+		},
+	}})
 }
 
 func ufrag(o *livekit.SessionDescription) string {
@@ -55,7 +61,8 @@ func ufrag(o *livekit.SessionDescription) string {
 	return u
 }
 
-// The path falls silent while the websocket lives: we offer a new one, and packets sent meanwhile arrive over it.
+// The path falls silent while the websocket lives: we offer a new one, and packets sent meanwhile
+// arrive over it.
 func TestPathReplaced(t *testing.T) {
 	f, w := newFakeSFU(t), &witness{}
 	conn, s := join(t, quickClient(t, nervous(nil)), f, w)
@@ -65,11 +72,14 @@ func TestPathReplaced(t *testing.T) {
 	s.publish("_reliable", []byte("in the dark"))
 	o := s.awaitOffer()
 	if ufrag(o) == "" || ufrag(o) == ufrag(s.jr.GetPublisherOffer()) || o.GetId() != 2 {
-		t.Errorf("offer %d with ufrag %q after %q is no ICE restart", o.GetId(), ufrag(o), ufrag(s.jr.GetPublisherOffer()))
+		t.Errorf("offer %d with ufrag %q after %q is no ICE restart", o.GetId(), ufrag(o),
+			ufrag(s.jr.GetPublisherOffer()))
 	}
 	f.dark.Store(false)
 	// An answer to the offer before is none to this one.
-	s.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_Answer{Answer: &livekit.SessionDescription{Type: "answer", Sdp: "v=nonsense", Id: 1}}})
+	s.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_Answer{
+		Answer: &livekit.SessionDescription{Type: "answer", Sdp: "v=nonsense", Id: 1},
+	}})
 	s.reanswer(s.pc, o)
 	eventually(t, "packets", func() bool { return len(w.received(Reliable)) == 2 })
 	s.publish("_lossy", []byte("after"))
@@ -87,7 +97,8 @@ func TestPathReplaced(t *testing.T) {
 // A room in which nothing was said for long is not taken for one that has been silent so long.
 func TestIdlePathReplaced(t *testing.T) {
 	f, w := newFakeSFU(t), &witness{}
-	conn, s := join(t, quickClient(t, nervous(func(q *times) { q.mend.safe, q.mend.lost = 4*time.Second, 5*time.Second })), f, w)
+	conn, s := join(t, quickClient(t,
+		nervous(func(q *times) { q.mend.safe, q.mend.lost = 4*time.Second, 5*time.Second })), f, w)
 	joined := time.Now()
 	eventually(t, "time goes by", func() bool { return time.Since(joined) > 6*time.Second })
 	if h := time.Since(conn.peer.heard()); h > 2*time.Second {
@@ -101,7 +112,8 @@ func TestIdlePathReplaced(t *testing.T) {
 	eventually(t, "the packet", func() bool { return len(w.received(Reliable)) == 1 })
 }
 
-// An offer without an answer is followed by another, which ends when an answer comes to any of them, or the time is over.
+// An offer without an answer is followed by another, which ends when an answer comes to any of
+// them, or the time is over.
 func TestOfferRepeated(t *testing.T) {
 	f, w := newFakeSFU(t), &witness{}
 	_, s := join(t, quickClient(t, nervous(nil)), f, w)
@@ -116,17 +128,21 @@ func TestOfferRepeated(t *testing.T) {
 	eventually(t, "the packet", func() bool { return len(w.received(Reliable)) == 1 })
 }
 
-// A server that takes the offer late has thrown packets away in between: the connection has a hole, so it ends.
+// A server that takes the offer late has thrown packets away in between: the connection has a hole,
+// so it ends.
 func TestPathReplacedTooLate(t *testing.T) {
 	f, w := newFakeSFU(t), &witness{}
-	conn, s := join(t, quickClient(t, nervous(func(q *times) { q.mend.safe, q.mend.lost = 2500*time.Millisecond, time.Hour })), f, w)
+	conn, s := join(t, quickClient(t,
+		nervous(func(q *times) { q.mend.safe, q.mend.lost = 2500*time.Millisecond, time.Hour })), f,
+		w)
 	f.dark.Store(true)
 	before := time.Now()
 	o := s.awaitOffer()
 	time.Sleep(time.Until(before.Add(3 * time.Second)))
 	f.dark.Store(false)
 	s.reanswer(s.pc, o)
-	if e := await(t, conn); e.Reason != ReasonConnectionLost || !strings.Contains(e.Detail, "late") {
+	if e := await(t, conn); e.Reason != ReasonConnectionLost ||
+		!strings.Contains(e.Detail, "late") {
 		t.Errorf("end %v", e)
 	}
 	if h := conn.End().Heard; h.IsZero() || h.After(before.Add(200*time.Millisecond)) {
@@ -137,15 +153,19 @@ func TestPathReplacedTooLate(t *testing.T) {
 // No path, and nobody who answers.
 func TestNoPath(t *testing.T) {
 	f, w := newFakeSFU(t), &witness{}
-	conn, _ := join(t, quickClient(t, nervous(func(q *times) { q.mend.safe, q.mend.lost = time.Second, 1500*time.Millisecond })), f, w)
+	conn, _ := join(t, quickClient(t,
+		nervous(func(q *times) { q.mend.safe, q.mend.lost = time.Second, 1500*time.Millisecond })),
+		f, w)
 	f.dark.Store(true)
-	if e := await(t, conn); e.Reason != ReasonConnectionLost || !strings.Contains(e.Detail, "no path") {
+	if e := await(t, conn); e.Reason != ReasonConnectionLost ||
+		!strings.Contains(e.Detail, "no path") {
 		t.Errorf("end %v", e)
 	}
 }
 
-// Path and websocket are both silent, and the network works again: the connection is saved if the room is known to be there. If it is
-// gone, or nobody knows, nobody dials, because that would make it.
+// Path and websocket are both silent, and the network works again: the connection is saved if the
+// room is known to be there. If it is gone, or nobody knows, nobody dials, because that would make
+// it.
 func TestAllSilent(t *testing.T) {
 	away := errors.New("away")
 	for name, c := range map[string]struct {
@@ -183,10 +203,12 @@ func TestAllSilent(t *testing.T) {
 	}
 }
 
-// A websocket that the server answers on is not touched while the path is silent; a path that is heard again is not replaced.
+// A websocket that the server answers on is not touched while the path is silent; a path that is
+// heard again is not replaced.
 func TestPathHeardAgain(t *testing.T) {
 	f, w := newFakeSFU(t), &witness{}
-	conn, s := join(t, quickClient(t, nervous(func(q *times) { q.mend.patience = 5 * time.Second })), f, w)
+	conn, s := join(t, quickClient(t,
+		nervous(func(q *times) { q.mend.patience = 5 * time.Second })), f, w)
 	f.dark.Store(true)
 	eventually(t, "silence", func() bool { return conn.peer.silent.Load() != 0 })
 	f.dark.Store(false)
@@ -208,24 +230,35 @@ func TestPathHeardAgain(t *testing.T) {
 func TestTURNServers(t *testing.T) {
 	got := turnServers([]*livekit.ICEServer{
 		{Urls: []string{"stun:stun.example:19302"}},
-		{Urls: []string{"turn:192.0.2.1:3478?transport=udp", "stun:192.0.2.1", "turns:turn.example:443?transport=tcp"}, Username: "u", Credential: "c"},
+		{Urls: []string{
+			"turn:192.0.2.1:3478?transport=udp", "stun:192.0.2.1",
+			"turns:turn.example:443?transport=tcp",
+		}, Username: "u", Credential: "c"},
 		nil,
 	})
-	want := []turnServer{{urls: []string{"turn:192.0.2.1:3478?transport=udp", "turns:turn.example:443?transport=tcp"}, username: "u", credential: "c"}}
+	want := []turnServer{{urls: []string{
+		"turn:192.0.2.1:3478?transport=udp",
+		"turns:turn.example:443?transport=tcp",
+	}, username: "u", credential: "c"}}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(turnServer{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
-// turn makes a JoinResponse that names a TURN server, at a port where none is, and one with an address that is none.
+// turn makes a JoinResponse that names a TURN server, at a port where none is, and one with an
+// address that is none.
 func (s *session) sendJoinWithTURN(urls ...string) {
-	s.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_Join{Join: &livekit.JoinResponse{
-		Room: &livekit.Room{Sid: "RM_1"}, Participant: person("PA_us", "us", livekit.ParticipantInfo_JOINED),
-		IceServers: []*livekit.ICEServer{{Urls: urls, Username: "u", Credential: "c"}},
-	}}})
+	s.send(&livekit.SignalResponse{
+		Message: &livekit.SignalResponse_Join{Join: &livekit.JoinResponse{
+			Room:        &livekit.Room{Sid: "RM_1"},
+			Participant: person("PA_us", "us", livekit.ParticipantInfo_JOINED),
+			IceServers:  []*livekit.ICEServer{{Urls: urls, Username: "u", Credential: "c"}},
+		}},
+	})
 }
 
-// No channel opens: the TURN servers are tried, by an ICE restart, also if they turn out to be of no use.
+// No channel opens: the TURN servers are tried, by an ICE restart, also if they turn out to be of
+// no use.
 func TestFallbackToTURN(t *testing.T) {
 	for name, urls := range map[string][]string{
 		"nobody there": {"turn:127.0.0.1:9?transport=tcp", "turns:127.0.0.1:9?transport=tcp"},
@@ -237,7 +270,10 @@ func TestFallbackToTURN(t *testing.T) {
 			joined := make(chan error, 1)
 			c := quickClient(t, nil)
 			go func() {
-				conn, err := c.Join(t.Context(), JoinOptions{URL: f.url(), Token: "token", Handler: w})
+				conn, err := c.Join(t.Context(), JoinOptions{
+					URL: f.url(), Token: "token",
+					Handler: w,
+				})
 				if err == nil {
 					conn.Leave(context.Background())
 				}
@@ -259,7 +295,8 @@ func TestFallbackToTURN(t *testing.T) {
 	}
 }
 
-// Only through TURN: our own addresses are not offered, and the offer waits until the TURN servers are known.
+// Only through TURN: our own addresses are not offered, and the offer waits until the TURN servers
+// are known.
 func TestRelayOnly(t *testing.T) {
 	for name, urls := range map[string][]string{
 		"no TURN server":         {"stun:127.0.0.1:9"},
@@ -295,7 +332,10 @@ func TestRelayOnly(t *testing.T) {
 				}
 			}
 			je, ok := errors.AsType[*JoinError](<-joined)
-			if want := map[bool]string{true: "answer", false: "relay"}[name == "none that answers"]; !ok || je.Phase != want {
+			if want := map[bool]string{
+				true:  "answer",
+				false: "relay",
+			}[name == "none that answers"]; !ok || je.Phase != want {
 				t.Errorf("got %v, want phase %s", je, want)
 			}
 		})

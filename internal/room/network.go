@@ -16,8 +16,9 @@ import (
 	"github.com/syncflow/textegress/internal/udp"
 )
 
-// receiveBuffer is how much one room may have in memory when its reader is blocked, before the server is told to wait. What is in
-// it when the room is deleted is not lost, so it is larger than SCTP's usual 1 MiB.
+// receiveBuffer is how much one room may have in memory when its reader is blocked, before the
+// server is told to wait. What is in it when the room is deleted is not lost, so it is larger than
+// SCTP's usual 1 MiB.
 const receiveBuffer = 4 << 20
 
 // relayWait is how long a TURN server's way is not taken although it works.
@@ -26,10 +27,12 @@ const relayWait = 300 * time.Millisecond
 // bindingRequests of one every 0.2 s last for a minute, longer than any search for a path.
 const bindingRequests = 300
 
-// network says which local addresses can reach a server. Each of them costs a socket and a goroutine per room.
+// network says which local addresses can reach a server. Each of them costs a socket and a
+// goroutine per room.
 type network struct{ v4, v6, loopback bool }
 
-// networkOf chooses by the addresses of the signalling host. A name that cannot be resolved (behind an HTTP proxy) gives all.
+// networkOf chooses by the addresses of the signalling host. A name that cannot be resolved (behind
+// an HTTP proxy) gives all.
 func networkOf(ctx context.Context, host string) network {
 	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil || len(ips) == 0 {
@@ -45,8 +48,9 @@ func networkOf(ctx context.Context, host string) network {
 	return n
 }
 
-// host is the network of this machine. Without it, pion lists the interfaces for each connection and keeps the list for as long
-// as it lives, and an ICE restart would look for a path from addresses that are gone.
+// host is the network of this machine. Without it, pion lists the interfaces for each connection
+// and keeps the list for as long as it lives, and an ICE restart would look for a path from
+// addresses that are gone.
 type host struct {
 	*stdnet.Net
 
@@ -57,7 +61,8 @@ type host struct {
 
 const interfacesValid = 2 * time.Second
 
-// Interfaces returns the network interfaces with their addresses as they were at most two seconds ago.
+// Interfaces returns the network interfaces with their addresses as they were at most two seconds
+// ago.
 func (h *host) Interfaces() ([]*transport.Interface, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -75,10 +80,12 @@ func (h *host) Interfaces() ([]*transport.Interface, error) {
 	return h.list, nil
 }
 
-// socketBuffer is what may wait in the kernel between two looks at a socket. A system may allow less (net.core.rmem_max).
+// socketBuffer is what may wait in the kernel between two looks at a socket. A system may allow
+// less (net.core.rmem_max).
 const socketBuffer = 1 << 20
 
-// ListenUDP opens a socket of package udp: with many rooms, one waking for all of them costs far less than one for each packet.
+// ListenUDP opens a socket of package udp: with many rooms, one waking for all of them costs far
+// less than one for each packet.
 func (h *host) ListenUDP(network string, a *net.UDPAddr) (transport.UDPConn, error) {
 	c, err := udp.Listen(network, a)
 	if err != nil {
@@ -98,26 +105,32 @@ func (c *Client) iceOptions(n network, in *datagrams) []ice.AgentOption {
 		types = append(types, ice.NetworkTypeUDP6)
 	}
 	o := []ice.AgentOption{
-		ice.WithLoggerFactory(noLog{}), ice.WithNet(sockets{c.net, in}), ice.WithNetworkTypes(types), ice.WithInterfaceFilter(interfaceFilter(c.net)),
+		ice.WithLoggerFactory(noLog{}), ice.WithNet(sockets{c.net, in}),
+		ice.WithNetworkTypes(types), ice.WithInterfaceFilter(interfaceFilter(c.net)),
 		ice.WithMulticastDNSMode(ice.MulticastDNSModeDisabled),
-		ice.WithDisconnectedTimeout(c.times.iceDisconnected), ice.WithFailedTimeout(c.times.iceFailed), ice.WithKeepaliveInterval(c.times.iceKeepalive),
+		ice.WithDisconnectedTimeout(c.times.iceDisconnected),
+		ice.WithFailedTimeout(c.times.iceFailed), ice.WithKeepaliveInterval(c.times.iceKeepalive),
 		ice.WithPrflxAcceptanceMinWait(0),
-		// A path that does not answer is asked for as long as the connection may yet be saved, not only seven times (1.4 s).
+		// A path that does not answer is asked for as long as the connection may yet be saved, not
+		// only seven times (1.4 s).
 		ice.WithMaxBindingRequests(bindingRequests),
 	}
 	if n.loopback {
 		o = append(o, ice.WithIncludeLoopback())
 	}
 	if c.relay {
-		return append(o, ice.WithRelayAcceptanceMinWait(0), ice.WithCandidateTypes([]ice.CandidateType{ice.CandidateTypeRelay}))
+		return append(o, ice.WithRelayAcceptanceMinWait(0),
+			ice.WithCandidateTypes([]ice.CandidateType{ice.CandidateTypeRelay}))
 	}
-	// A relay is only there when it is needed; the direct ways, which are asked again beside it, get a moment's advantage.
+	// A relay is only there when it is needed; the direct ways, which are asked again beside it,
+	// get a moment's advantage.
 	return append(o, ice.WithRelayAcceptanceMinWait(relayWait))
 }
 
-// virtual matches the bridges and cables of containers and virtual machines on this host. A server behind one of them is reached
-// from the host's other addresses too.
-var virtual = regexp.MustCompile(`^(docker|br-|veth|virbr|vnet|tap|cni|cali|flannel|podman|lxc|lxd|kube)`)
+// virtual matches the bridges and cables of containers and virtual machines on this host. A server
+// behind one of them is reached from the host's other addresses too.
+var virtual = regexp.MustCompile(
+	`^(docker|br-|veth|virbr|vnet|tap|cni|cali|flannel|podman|lxc|lxd|kube)`)
 
 // interfaceFilter leaves virtual interfaces out where there are others.
 func interfaceFilter(n transport.Net) func(string) bool {
@@ -131,7 +144,8 @@ func interfaceFilter(n transport.Net) func(string) bool {
 		}
 		for _, i := range ifs {
 			addrs, err := i.Addrs()
-			if err == nil && len(addrs) > 0 && i.Flags&net.FlagUp != 0 && i.Flags&net.FlagLoopback == 0 && !virtual.MatchString(i.Name) {
+			if err == nil && len(addrs) > 0 && i.Flags&net.FlagUp != 0 &&
+				i.Flags&net.FlagLoopback == 0 && !virtual.MatchString(i.Name) {
 				return false
 			}
 		}

@@ -10,12 +10,14 @@ import (
 	"github.com/livekit/protocol/livekit"
 )
 
-// Participant is somebody else in the room, as the server described them. Hidden participants are not told to others.
+// Participant is somebody else in the room, as the server described them. Hidden participants are
+// not told to others.
 type Participant struct {
 	SID, Identity, Name, Metadata string
-	Kind                          string // livekit.ParticipantInfo_Kind: "STANDARD", "AGENT", "SIP", …
-	Attributes                    map[string]string
-	JoinedAt                      time.Time // the server's clock, milliseconds
+	// livekit.ParticipantInfo_Kind: "STANDARD", "AGENT", "SIP", …
+	Kind       string
+	Attributes map[string]string
+	JoinedAt   time.Time // the server's clock, milliseconds
 }
 
 // EventType is the kind of an Event.
@@ -23,27 +25,35 @@ type EventType uint8
 
 // The types of events.
 const (
-	ParticipantJoined   EventType = iota + 1 // Participant came after us
-	ParticipantLeft                          // Participant has gone; without metadata and attributes if the server did not tell it itself
-	ParticipantUpdated                       // name, metadata, attributes or kind of Participant changed
-	RoomUpdated                              // RoomSID, RoomMetadata changed
-	SignalLost                               // the websocket is lost; packets still come
-	SignalResumed                            // the websocket is there again; participants who came and went meanwhile are not known
-	ClockMeasured                            // ClockOffset was measured (once per websocket)
-	DataTrackSubscribed                      // frames with Track.Handle are those of Track; again when its name becomes known
+	ParticipantJoined EventType = iota + 1 // Participant came after us
+	// Participant has gone; without metadata and attributes if the server did not tell it itself
+	ParticipantLeft
+	// name, metadata, attributes or kind of Participant changed
+	ParticipantUpdated
+	RoomUpdated // RoomSID, RoomMetadata changed
+	SignalLost  // the websocket is lost; packets still come
+	// the websocket is there again; participants who came and went meanwhile are not known
+	SignalResumed
+	ClockMeasured // ClockOffset was measured (once per websocket)
+	// frames with Track.Handle are those of Track; again when its name becomes known
+	DataTrackSubscribed
 )
 
 // String returns the name of the type, in snake case.
 func (t EventType) String() string {
 	return map[EventType]string{
-		ParticipantJoined: "participant_joined", ParticipantLeft: "participant_left", ParticipantUpdated: "participant_updated",
-		RoomUpdated: "room_updated", SignalLost: "signal_lost", SignalResumed: "signal_resumed", ClockMeasured: "clock_measured",
+		ParticipantJoined: "participant_joined", ParticipantLeft: "participant_left",
+		ParticipantUpdated: "participant_updated",
+		RoomUpdated:        "room_updated", SignalLost: "signal_lost",
+		SignalResumed:       "signal_resumed",
+		ClockMeasured:       "clock_measured",
 		DataTrackSubscribed: "data_track_subscribed",
 	}[t]
 }
 
-// Event is something that happened in the room besides packets. Only the fields of its type are set, and ClockOffset always once
-// it is known: the server's clock minus ours, as measured over the websocket, so no better than half its round trip.
+// Event is something that happened in the room besides packets. Only the fields of its type are
+// set, and ClockOffset always once it is known: the server's clock minus ours, as measured over the
+// websocket, so no better than half its round trip.
 type Event struct {
 	Type         EventType
 	At           time.Time // reception
@@ -68,9 +78,10 @@ func participantOf(p *livekit.ParticipantInfo) Participant {
 	}
 }
 
-// roster knows who is in the room and turns the server's updates into events. It belongs to the goroutine that reads the signals.
-// Updates of participants who publish no media come in batches, up to three seconds late (livekit-server,
-// subscriberUpdateInterval): a participant's packets may come before, and one who was there for a shorter time is only told as gone.
+// roster knows who is in the room and turns the server's updates into events. It belongs to the
+// goroutine that reads the signals. Updates of participants who publish no media come in batches,
+// up to three seconds late (livekit-server, subscriberUpdateInterval): a participant's packets may
+// come before, and one who was there for a shorter time is only told as gone.
 type roster struct {
 	own     string // our sid: we are in the updates too
 	members map[string]member
@@ -81,7 +92,8 @@ type roster struct {
 // maxMembers is more than LiveKit has in a room. Those beyond are not told.
 const maxMembers = 20_000
 
-// member is what is kept of a participant: not the metadata and attributes, which may be 64 kB each, only whether they changed.
+// member is what is kept of a participant: not the metadata and attributes, which may be 64 kB
+// each, only whether they changed.
 type member struct {
 	sid, identity, name, kind string
 	joined                    time.Time
@@ -101,7 +113,8 @@ func memberOf(p Participant, version uint32) member {
 	}
 	// Cloned: a string of a protobuf message may keep all of it.
 	return member{
-		sid: strings.Clone(p.SID), identity: strings.Clone(p.Identity), name: strings.Clone(p.Name), kind: p.Kind,
+		sid: strings.Clone(p.SID), identity: strings.Clone(p.Identity), name: strings.Clone(p.Name),
+		kind:   p.Kind,
 		joined: p.JoinedAt, version: version, rest: h.Sum64(),
 	}
 }
@@ -167,7 +180,8 @@ func (r *roster) one(p *livekit.ParticipantInfo) []Event {
 		return nil
 	}
 	var events []Event
-	// The server does not tell the end of a session whose identity came back in a new one (SupportsIdentityBasedReconnection).
+	// The server does not tell the end of a session whose identity came back in a new one
+	// (SupportsIdentityBasedReconnection).
 	for other, m := range r.members {
 		if m.identity == now.Identity && !m.joined.After(now.JoinedAt) {
 			events = append(events, r.leave(other))
@@ -189,5 +203,8 @@ func (r *roster) leave(sid string) Event {
 		clear(r.gone)
 	}
 	r.gone[m.sid] = true
-	return Event{Type: ParticipantLeft, Participant: Participant{SID: m.sid, Identity: m.identity, Name: m.name, Kind: m.kind, JoinedAt: m.joined}}
+	return Event{Type: ParticipantLeft, Participant: Participant{
+		SID: m.sid, Identity: m.identity,
+		Name: m.name, Kind: m.kind, JoinedAt: m.joined,
+	}}
 }

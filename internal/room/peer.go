@@ -15,9 +15,11 @@ import (
 	"github.com/pion/sctp"
 )
 
-// peer is the WebRTC connection of a room: ICE, DTLS, SCTP and its data channels. It is used once: when it ends, the session ends.
+// peer is the WebRTC connection of a room: ICE, DTLS, SCTP and its data channels. It is used once:
+// when it ends, the session ends.
 //
-// It is what a PeerConnection is without media, and without the goroutines, sessions and buffers that media need.
+// It is what a PeerConnection is without media, and without the goroutines, sessions and buffers
+// that media need.
 type peer struct {
 	agent       *ice.Agent
 	data        *datagrams // between ICE and DTLS
@@ -72,9 +74,11 @@ type peer struct {
 // newPeer makes what a connection needs, and opens nothing yet.
 func (c *Client) newPeer(n network, h Handler) (*peer, error) {
 	p := &peer{
-		data: newDatagrams(), certificate: c.certificate, description: newDescription(c.certificate.fingerprint), handler: h, started: time.Now(),
+		data: newDatagrams(), certificate: c.certificate,
+		description: newDescription(c.certificate.fingerprint), handler: h, started: time.Now(),
 		unheard: c.times.iceDisconnected + c.times.iceKeepalive,
-		opened:  make(chan struct{}), down: make(chan struct{}), ended: make(chan struct{}), all: make(chan struct{}),
+		opened:  make(chan struct{}), down: make(chan struct{}), ended: make(chan struct{}),
+		all:     make(chan struct{}),
 		trouble: make(chan struct{}, 1), late: make(chan candidateInit, 32),
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
@@ -111,8 +115,9 @@ func (p *peer) state(s ice.ConnectionState) {
 	}
 }
 
-// lastHeard is when the server last sent anything, data or what ICE asks and answers all the time; zero if it never has. While ICE
-// says that it is connected, it was heard since the last but one look of ICE at that, also if a TURN server was between us.
+// lastHeard is when the server last sent anything, data or what ICE asks and answers all the time;
+// zero if it never has. While ICE says that it is connected, it was heard since the last but one
+// look of ICE at that, also if a TURN server was between us.
 func (p *peer) lastHeard() time.Time {
 	var t time.Time
 	if ns := p.data.heard.Load(); ns != 0 {
@@ -153,7 +158,8 @@ func (p *peer) hasRelays() bool {
 	return p.relays
 }
 
-// candidateFound takes one of our candidates, nil after the last. Those that come after the offer was made go to late.
+// candidateFound takes one of our candidates, nil after the last. Those that come after the offer
+// was made go to late.
 func (p *peer) candidateFound(c ice.Candidate) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -178,9 +184,11 @@ func (p *peer) candidateFound(c ice.Candidate) {
 	}
 }
 
-// offer makes an offer with our candidates in it: those that are found within patience, 0 for all. The others go to late. A
-// second offer restarts ICE, which gives the present path up.
-func (p *peer) offer(ctx context.Context, patience time.Duration) (*livekit.SessionDescription, error) {
+// offer makes an offer with our candidates in it: those that are found within patience, 0 for all.
+// The others go to late. A second offer restarts ICE, which gives the present path up.
+func (p *peer) offer(ctx context.Context, patience time.Duration) (*livekit.SessionDescription,
+	error,
+) {
 	p.waiting.Store(false) // an answer to the offer before is none to this one
 	if p.offers.Load() > 0 {
 		if err := p.agent.Restart("", ""); err != nil {
@@ -228,7 +236,8 @@ func (p *peer) offer(ctx context.Context, patience time.Duration) (*livekit.Sess
 	return &livekit.SessionDescription{Type: "offer", Sdp: text, Id: id}, nil
 }
 
-// answer takes the server's answer to our last offer. One to an earlier offer, which is not waited for any more, is ignored.
+// answer takes the server's answer to our last offer. One to an earlier offer, which is not waited
+// for any more, is ignored.
 func (p *peer) answer(d *livekit.SessionDescription) error {
 	if d.GetId() != 0 && d.GetId() != p.offers.Load() || !p.waiting.Load() {
 		return nil
@@ -260,7 +269,8 @@ func (p *peer) answer(d *livekit.SessionDescription) error {
 // maxCandidates bounds what a server may make us remember, and ask, of its addresses for one offer.
 const maxCandidates = 100
 
-// candidate takes one of the server's addresses. One that cannot be used is ignored, the server has others.
+// candidate takes one of the server's addresses. One that cannot be used is ignored, the server has
+// others.
 func (p *peer) candidate(t *livekit.TrickleRequest) {
 	if !p.answered.Load() {
 		if len(p.early) < maxCandidates {
@@ -293,15 +303,16 @@ func (p *peer) fail(cause string) {
 	})
 }
 
-// responses counts the server's answers to our ICE keepalives: if it grows, the connection lives. Other packets are no proof,
-// they may be its end.
+// responses counts the server's answers to our ICE keepalives: if it grows, the connection lives.
+// Other packets are no proof, they may be its end.
 func (p *peer) responses() uint64 {
 	st, _ := p.agent.GetSelectedCandidatePairStats()
 	return st.ResponsesReceived
 }
 
-// close ends the connection and returns when everything that was received has been delivered. It also waits for pion's goroutines,
-// but not for one that asks a TURN server which does not answer: pion lets it ask for eight seconds, and the next join is not to wait.
+// close ends the connection and returns when everything that was received has been delivered. It
+// also waits for pion's goroutines, but not for one that asks a TURN server which does not answer:
+// pion lets it ask for eight seconds, and the next join is not to wait.
 func (p *peer) close() {
 	p.mu.Lock()
 	p.closing = true
@@ -331,7 +342,8 @@ func (p *peer) close() {
 
 const closeWait = time.Second
 
-// hangUp ends the association, and tells the server unless it was the server that ended it: to tell nobody takes pion 0.4 s.
+// hangUp ends the association, and tells the server unless it was the server that ended it: to tell
+// nobody takes pion 0.4 s.
 func (p *peer) hangUp(assoc *sctp.Association) {
 	select {
 	case <-p.ended:

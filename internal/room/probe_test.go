@@ -8,8 +8,9 @@ import (
 	"testing"
 )
 
-// TestProbe: a server that refuses us at /rtc/v1 has it; what else can be there is told apart. A server
-// before 1.11 refuses an unknown path with 404 where no token was sent, and a wrong token with 401.
+// TestProbe: a server that refuses us at /rtc/v1 has it; what else can be there is told apart. A
+// server before 1.11 refuses an unknown path with 404 where no token was sent, and a wrong token
+// with 401.
 func TestProbe(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -23,7 +24,9 @@ func TestProbe(t *testing.T) {
 		{"another server", 200, "<html>", "200"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter,
+				r *http.Request,
+			) {
 				if r.Header.Get("Authorization") != "" {
 					w.WriteHeader(http.StatusUnauthorized)
 					return
@@ -42,7 +45,8 @@ func TestProbe(t *testing.T) {
 			case c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)):
 				t.Errorf("%v, want %q", err, c.says)
 			}
-			if je, ok := errors.AsType[*JoinError](err); ok && je.Unsupported() != (c.status == 404) {
+			if je, ok := errors.AsType[*JoinError](err); ok &&
+				je.Unsupported() != (c.status == 404) {
 				t.Errorf("unsupported: %v", je.Unsupported())
 			}
 		})

@@ -13,21 +13,25 @@ import (
 )
 
 type resumeTimes struct {
-	grace               time.Duration // after the loss: the PeerConnection may be about to end too
-	tick                time.Duration
-	stale               time.Duration // the PeerConnection lives if the server answered within this time
+	grace time.Duration // after the loss: the PeerConnection may be about to end too
+	tick  time.Duration
+	// the PeerConnection lives if the server answered within this time
+	stale               time.Duration
 	dial                time.Duration // one attempt
 	backoff, maxBackoff time.Duration
 	ask                 time.Duration // between two questions whether the room is still there
-	gone                time.Duration // silence over UDP after which the connection is lost, if TCP works meanwhile
-	silent              time.Duration // silence after which the connection is lost in any case
+	// silence over UDP after which the connection is lost, if TCP works meanwhile
+	gone   time.Duration
+	silent time.Duration // silence after which the connection is lost in any case
 }
 
-// resume brings a lost websocket back. Asking to resume creates the room if it is gone, so it asks only when the server has
-// answered an ICE keepalive since: then the PeerConnection lives, and with it the session and the room; or when
-// JoinOptions.StillThere says that the room lives: then a lost path may yet be replaced, see mend. While the server is silent it
-// looks at the server's root page. If the network works (a page comes, or the port is closed) and the keepalives are not
-// answered, the server has been restarted or has ended. It belongs to the goroutine run, except where noted.
+// resume brings a lost websocket back. Asking to resume creates the room if it is gone, so it asks
+// only when the server has answered an ICE keepalive since: then the PeerConnection lives, and with
+// it the session and the room; or when JoinOptions.StillThere says that the room lives: then a lost
+// path may yet be replaced, see mend. While the server is silent it looks at the server's root
+// page. If the network works (a page comes, or the port is closed) and the keepalives are not
+// answered, the server has been restarted or has ended. It belongs to the goroutine run, except
+// where noted.
 type resume struct {
 	c     *Conn
 	t     resumeTimes
@@ -39,7 +43,8 @@ type resume struct {
 	lastAlive time.Time // time of the last answer seen
 	reachable time.Time // since when, without a break, looking gave an answer; zero: not
 
-	vouched  bool      // the room was there a moment ago, so one attempt may be made although the server is silent
+	// the room was there a moment ago, so one attempt may be made although the server is silent
+	vouched  bool
 	asked    time.Time // when StillThere was asked last
 	attempts int
 	next     time.Time // of the next attempt or look
@@ -51,7 +56,8 @@ type resume struct {
 	result chan resumed // capacity 1: never blocks, because one thing is under way at a time
 }
 
-// resumed is the outcome of an attempt (sig and first, or err) or of a look (looked, with reachable; asked: and with there).
+// resumed is the outcome of an attempt (sig and first, or err) or of a look (looked, with
+// reachable; asked: and with there).
 type resumed struct {
 	sig               *signal
 	first             *livekit.SignalResponse
@@ -63,7 +69,10 @@ type resumed struct {
 
 func (c *Conn) newResume() *resume {
 	t := c.client.times.resume
-	r := &resume{c: c, t: t, begun: time.Now(), timer: time.NewTicker(t.tick), result: make(chan resumed, 1)}
+	r := &resume{
+		c: c, t: t, begun: time.Now(), timer: time.NewTicker(t.tick),
+		result: make(chan resumed, 1),
+	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r
 }
@@ -99,8 +108,8 @@ func (r *resume) stop() {
 	}
 }
 
-// tick looks at the connection and starts what is due; mendable says whether a silent path may yet be replaced. It returns the end if
-// the connection is given up.
+// tick looks at the connection and starts what is due; mendable says whether a silent path may yet
+// be replaced. It returns the end if the connection is given up.
 func (r *resume) tick(mendable bool) (End, bool) {
 	now := time.Now()
 	if now.Sub(r.begun) < r.t.grace {
@@ -138,8 +147,8 @@ func (r *resume) tick(mendable bool) (End, bool) {
 	return End{}, false
 }
 
-// look finds out whether the network works, and if it does and ask is set, whether the room is still there. It runs on a goroutine
-// of its own.
+// look finds out whether the network works, and if it does and ask is set, whether the room is
+// still there. It runs on a goroutine of its own.
 func (r *resume) look(ask bool) resumed {
 	x := resumed{looked: true, reachable: r.c.reachable(r.ctx), at: time.Now()}
 	if ask && x.reachable {
@@ -152,7 +161,8 @@ func (r *resume) look(ask bool) resumed {
 	return x
 }
 
-// failed notes an attempt or a look without success and sets the time of the next. It returns the end if the room is gone.
+// failed notes an attempt or a look without success and sets the time of the next. It returns the
+// end if the room is gone.
 func (r *resume) failed(x resumed) (End, bool) {
 	r.busy = false
 	if x.looked {
@@ -179,14 +189,15 @@ func (r *resume) failed(x resumed) (End, bool) {
 	return End{}, false
 }
 
-// tokens returns the tokens for resuming, best first: the server's own is valid for 10 minutes on LiveKit 1.11, the original one may
-// be valid for longer.
+// tokens returns the tokens for resuming, best first: the server's own is valid for 10 minutes on
+// LiveKit 1.11, the original one may be valid for longer.
 func (c *Conn) tokens() []string {
 	ts := []string{c.refreshed, c.o.Token}
 	return slices.Compact(slices.DeleteFunc(ts, func(s string) bool { return s == "" }))
 }
 
-// attempt asks the server to attach a new websocket to our session. It runs on a goroutine of its own.
+// attempt asks the server to attach a new websocket to our session. It runs on a goroutine of its
+// own.
 func (r *resume) attempt(tokens []string) resumed {
 	ctx, cancel := context.WithTimeout(r.ctx, r.t.dial)
 	defer cancel()
@@ -207,7 +218,8 @@ func (r *resume) attempt(tokens []string) resumed {
 		var sig *signal
 		var first *livekit.SignalResponse
 		sig, first, err = r.c.client.dial(ctx, r.c.endpoint, token, &livekit.JoinRequest{
-			Reconnect: true, ReconnectReason: livekit.ReconnectReason_RR_SIGNAL_DISCONNECTED, ParticipantSid: r.c.info.ParticipantSID,
+			Reconnect: true, ReconnectReason: livekit.ReconnectReason_RR_SIGNAL_DISCONNECTED,
+			ParticipantSid: r.c.info.ParticipantSID,
 		})
 		if err == nil {
 			return resumed{sig: sig, first: first}
@@ -218,8 +230,8 @@ func (r *resume) attempt(tokens []string) resumed {
 	}
 }
 
-// reachable reports whether packets come to the server's host and back: it, or a proxy before it, answers, or its port is closed.
-// It asks for the root page only, which touches no room.
+// reachable reports whether packets come to the server's host and back: it, or a proxy before it,
+// answers, or its port is closed. It asks for the root page only, which touches no room.
 func (c *Conn) reachable(ctx context.Context) bool {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.endpoint.http.String(), nil)
 	if err != nil {

@@ -14,11 +14,14 @@ import (
 
 // resumed answers a resuming websocket as LiveKit does: ReconnectResponse, everybody, the room.
 func (s *session) resumed(present ...*livekit.ParticipantInfo) {
-	s.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_Reconnect{Reconnect: &livekit.ReconnectResponse{}}})
+	s.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_Reconnect{
+		Reconnect: &livekit.ReconnectResponse{},
+	}})
 	s.sendUpdate(append(present, person("PA_us", "us", livekit.ParticipantInfo_ACTIVE))...)
 }
 
-// The websocket breaks in different ways while the PeerConnection lives: it is brought back, and packets do not notice.
+// The websocket breaks in different ways while the PeerConnection lives: it is brought back, and
+// packets do not notice.
 func TestResume(t *testing.T) {
 	for name, breakIt := range map[string]func(s *session){
 		"hang up":              func(s *session) { s.hangUp() },
@@ -28,25 +31,32 @@ func TestResume(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f, w := newFakeSFU(t), &witness{}
-			conn, s := join(t, quickClient(t, func(q *times) { q.pingWait = 500 * time.Millisecond }), f, w)
+			conn, s := join(t, quickClient(t,
+				func(q *times) { q.pingWait = 500 * time.Millisecond }), f, w)
 			s.publish("_reliable", []byte("before"))
 			breakIt(s)
 			eventually(t, "loss", func() bool { return w.saw("signal_lost") })
 			s.publish("_reliable", []byte("between"))
 			again := f.next()
-			if !again.jr.GetReconnect() || again.jr.GetParticipantSid() != "PA_us" || again.jr.GetPublisherOffer() != nil || again.jr.SyncState != nil {
+			if !again.jr.GetReconnect() || again.jr.GetParticipantSid() != "PA_us" ||
+				again.jr.GetPublisherOffer() != nil || again.jr.SyncState != nil {
 				t.Errorf("resumes with %v", again.jr)
 			}
 			again.resumed(person("PA_c", "Cyd", livekit.ParticipantInfo_ACTIVE))
-			eventually(t, "the newcomer", func() bool { return w.saw("participant_joined PA_c") && w.saw("participant_left PA_a") })
-			again.awaitRequest("a ping", func(m *livekit.SignalRequest) bool { return m.GetPingReq() != nil })
+			eventually(t, "the newcomer", func() bool {
+				return w.saw("participant_joined PA_c") &&
+					w.saw("participant_left PA_a")
+			})
+			again.awaitRequest("a ping",
+				func(m *livekit.SignalRequest) bool { return m.GetPingReq() != nil })
 			s.publish("_reliable", []byte("after"))
 			eventually(t, "packets", func() bool { return len(w.received(Reliable)) == 3 })
 			// The new websocket is as good as the first.
 			again.sendUpdate(person("PA_c", "Cyd", livekit.ParticipantInfo_DISCONNECTED))
 			eventually(t, "the leaver", func() bool { return w.saw("participant_left PA_c") })
 			conn.Leave(t.Context())
-			got := slices.DeleteFunc(w.seen(), func(s string) bool { return !strings.HasPrefix(s, "signal") })
+			got := slices.DeleteFunc(w.seen(),
+				func(s string) bool { return !strings.HasPrefix(s, "signal") })
 			if diff := cmp.Diff([]string{"signal_lost", "signal_resumed"}, got); diff != "" {
 				t.Errorf("events (-want +got):\n%s", diff)
 			}
@@ -72,12 +82,15 @@ func TestResumeTokens(t *testing.T) {
 	}
 	ch := make(chan result, 1)
 	go func() {
-		conn, err := c.Join(t.Context(), JoinOptions{URL: f.url(), Token: "original", Handler: w, NewToken: func(context.Context) (string, error) {
-			if asked++; asked == 1 {
-				return "", context.DeadlineExceeded // the API has a bad moment
-			}
-			return "brand new", nil
-		}})
+		conn, err := c.Join(t.Context(), JoinOptions{
+			URL: f.url(), Token: "original", Handler: w,
+			NewToken: func(context.Context) (string, error) {
+				if asked++; asked == 1 {
+					return "", context.DeadlineExceeded // the API has a bad moment
+				}
+				return "brand new", nil
+			},
+		})
 		ch <- result{conn, err}
 	}()
 	s := f.next()
@@ -89,10 +102,13 @@ func TestResumeTokens(t *testing.T) {
 	}
 	defer r.conn.Leave(t.Context())
 	for _, tok := range []string{"refreshed 1", "refreshed 2"} {
-		s.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_RefreshToken{RefreshToken: tok}})
+		s.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_RefreshToken{
+			RefreshToken: tok,
+		}})
 	}
 	s.sendUpdate(person("PA_b", "Bob", livekit.ParticipantInfo_ACTIVE))
-	eventually(t, "what follows the tokens", func() bool { return w.saw("participant_joined PA_b") })
+	eventually(t, "what follows the tokens",
+		func() bool { return w.saw("participant_joined PA_b") })
 	s.hangUp()
 	f.next().resumed()
 	f.mu.Lock()
@@ -145,8 +161,8 @@ func TestNoResumeAfterPeerConnection(t *testing.T) {
 	}
 }
 
-// … and not when it is silent: while the server can be reached otherwise, or its port is closed, not for long; while nothing can be
-// reached for as long as ICE would wait.
+// … and not when it is silent: while the server can be reached otherwise, or its port is closed,
+// not for long; while nothing can be reached for as long as ICE would wait.
 func TestNoResumeInSilence(t *testing.T) {
 	for name, c := range map[string]struct {
 		after func(f *fakeSFU)
@@ -168,14 +184,16 @@ func TestNoResumeInSilence(t *testing.T) {
 			f.dark.Store(true)
 			c.after(f)
 			s.hangUp()
-			if e := await(t, conn); e.Reason != ReasonConnectionLost || !strings.Contains(e.Detail, c.want) || len(f.sessions) != 0 {
+			if e := await(t, conn); e.Reason != ReasonConnectionLost ||
+				!strings.Contains(e.Detail, c.want) || len(f.sessions) != 0 {
 				t.Errorf("end %v, %d more websockets", e, len(f.sessions))
 			}
 		})
 	}
 }
 
-// Whoever is to say whether the room is still there may be silent too: that keeps nobody from seeing that the session is gone.
+// Whoever is to say whether the room is still there may be silent too: that keeps nobody from
+// seeing that the session is gone.
 func TestNoResumeWhileNobodyTells(t *testing.T) {
 	f, w := newFakeSFU(t), &witness{}
 	client := quickClient(t, func(q *times) { q.resume.silent = time.Hour })
@@ -185,7 +203,8 @@ func TestNoResumeWhileNobodyTells(t *testing.T) {
 	})
 	f.dark.Store(true)
 	s.hangUp()
-	if e := await(t, conn); e.Reason != ReasonConnectionLost || !strings.Contains(e.Detail, "gone") || len(f.sessions) != 0 {
+	if e := await(t, conn); e.Reason != ReasonConnectionLost ||
+		!strings.Contains(e.Detail, "gone") || len(f.sessions) != 0 {
 		t.Errorf("end %v, %d more websockets", e, len(f.sessions))
 	}
 }
@@ -216,9 +235,13 @@ func TestPingTimes(t *testing.T) {
 		{30, 45, 5 * time.Second, 50 * time.Second},
 		{-1, 1 << 30, 5 * time.Second, 20 * time.Second},
 	} {
-		every, wait := pingTimes(&livekit.JoinResponse{PingInterval: c.interval, PingTimeout: c.timeout}, defaultTimes)
+		every, wait := pingTimes(&livekit.JoinResponse{
+			PingInterval: c.interval,
+			PingTimeout:  c.timeout,
+		}, defaultTimes)
 		if every != c.every || wait != c.wait {
-			t.Errorf("%d, %d: %v, %v, want %v, %v", c.interval, c.timeout, every, wait, c.every, c.wait)
+			t.Errorf("%d, %d: %v, %v, want %v, %v", c.interval, c.timeout, every, wait, c.every,
+				c.wait)
 		}
 	}
 }

@@ -12,7 +12,8 @@ import (
 	"github.com/pion/sdp/v3"
 )
 
-// maxMessage is the largest message we say that we take. It says no more than that LiveKit need not think of a limit of ours.
+// maxMessage is the largest message we say that we take. It says no more than that LiveKit need not
+// think of a limit of ours.
 const maxMessage = 1<<30 - 1
 
 // description is what our offers say.
@@ -26,15 +27,23 @@ func newDescription(fingerprint string) description {
 }
 
 // offer describes one data section and nothing else (RFC 8841).
-func (d description) offer(version uint64, ufrag, pwd string, candidates []string, all bool) (string, error) {
+func (d description) offer(version uint64, ufrag, pwd string, candidates []string,
+	all bool,
+) (string, error) {
 	m := &sdp.MediaDescription{
 		MediaName: sdp.MediaName{
-			Media: "application", Port: sdp.RangedPort{Value: 9}, Protos: []string{"UDP", "DTLS", "SCTP"}, Formats: []string{"webrtc-datachannel"},
+			Media: "application", Port: sdp.RangedPort{Value: 9},
+			Protos: []string{"UDP", "DTLS", "SCTP"}, Formats: []string{"webrtc-datachannel"},
 		},
-		ConnectionInformation: &sdp.ConnectionInformation{NetworkType: "IN", AddressType: "IP4", Address: &sdp.Address{Address: "0.0.0.0"}},
+		ConnectionInformation: &sdp.ConnectionInformation{
+			NetworkType: "IN", AddressType: "IP4",
+			Address: &sdp.Address{Address: "0.0.0.0"},
+		},
 	}
-	m.WithValueAttribute("setup", "actpass").WithValueAttribute("mid", sdpMid).WithPropertyAttribute("sendrecv").
-		WithValueAttribute("sctp-port", "5000").WithValueAttribute("max-message-size", strconv.Itoa(maxMessage)).
+	m.WithValueAttribute("setup", "actpass").WithValueAttribute("mid",
+		sdpMid).WithPropertyAttribute("sendrecv").
+		WithValueAttribute("sctp-port", "5000").WithValueAttribute("max-message-size",
+		strconv.Itoa(maxMessage)).
 		WithValueAttribute("ice-ufrag", ufrag).WithValueAttribute("ice-pwd", pwd)
 	for _, c := range candidates {
 		m.WithValueAttribute("candidate", c)
@@ -44,11 +53,13 @@ func (d description) offer(version uint64, ufrag, pwd string, candidates []strin
 	}
 	s := &sdp.SessionDescription{
 		Origin: sdp.Origin{
-			Username: "-", SessionID: d.session, SessionVersion: version, NetworkType: "IN", AddressType: "IP4", UnicastAddress: "0.0.0.0",
+			Username: "-", SessionID: d.session, SessionVersion: version, NetworkType: "IN",
+			AddressType: "IP4", UnicastAddress: "0.0.0.0",
 		},
 		SessionName: "-", TimeDescriptions: []sdp.TimeDescription{{}},
 	}
-	s.WithValueAttribute("fingerprint", "sha-256 "+d.fingerprint).WithValueAttribute("group", "BUNDLE "+sdpMid).WithMedia(m)
+	s.WithValueAttribute("fingerprint", "sha-256 "+d.fingerprint).WithValueAttribute("group",
+		"BUNDLE "+sdpMid).WithMedia(m)
 	b, err := s.Marshal()
 	return string(b), err
 }
@@ -64,13 +75,16 @@ type answer struct {
 	candidates   []string
 }
 
-// parseAnswer reads an answer. Attributes may stand in its data section or, for all sections, at the top.
+// parseAnswer reads an answer. Attributes may stand in its data section or, for all sections, at
+// the top.
 func parseAnswer(text string) (answer, error) {
 	var s sdp.SessionDescription
 	if err := s.UnmarshalString(text); err != nil {
-		return answer{}, errors.New("it is not SDP") // the error has the line, which may be the password
+		// the error has the line, which may be the password
+		return answer{}, errors.New("it is not SDP")
 	}
-	i := slices.IndexFunc(s.MediaDescriptions, func(m *sdp.MediaDescription) bool { return m.MediaName.Media == "application" })
+	i := slices.IndexFunc(s.MediaDescriptions,
+		func(m *sdp.MediaDescription) bool { return m.MediaName.Media == "application" })
 	if i < 0 || s.MediaDescriptions[i].MediaName.Port.Value == 0 {
 		return answer{}, errors.New("it has no data section")
 	}
@@ -101,7 +115,8 @@ func parseAnswer(text string) (answer, error) {
 	return a, nil
 }
 
-// candidateInit is a candidate as signalling carries it: the RTCIceCandidateInit of WebRTC, in JSON.
+// candidateInit is a candidate as signalling carries it: the RTCIceCandidateInit of WebRTC, in
+// JSON.
 type candidateInit struct {
 	Candidate     string  `json:"candidate"`
 	SDPMid        *string `json:"sdpMid"`
@@ -111,10 +126,14 @@ type candidateInit struct {
 
 func initOf(c string, ufrag string) candidateInit {
 	mid, line := sdpMid, uint16(0)
-	return candidateInit{Candidate: "candidate:" + c, SDPMid: &mid, SDPMLineIndex: &line, Ufrag: &ufrag}
+	return candidateInit{
+		Candidate: "candidate:" + c, SDPMid: &mid, SDPMLineIndex: &line,
+		Ufrag: &ufrag,
+	}
 }
 
-// errOtherCandidate is said of a candidate that is not for us: of RTCP, or of an ICE session before.
+// errOtherCandidate is said of a candidate that is not for us: of RTCP, or of an ICE session
+// before.
 var errOtherCandidate = errors.New("not for this connection")
 
 // parseCandidate reads a candidate of the ICE session that ufrag names.
@@ -123,7 +142,8 @@ func parseCandidate(text, ufrag string) (ice.Candidate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("a candidate: %w", err)
 	}
-	if u, ok := c.GetExtension("ufrag"); ok && u.Value != ufrag || c.Component() != ice.ComponentRTP {
+	if u, ok := c.GetExtension("ufrag"); ok && u.Value != ufrag ||
+		c.Component() != ice.ComponentRTP {
 		return nil, errOtherCandidate
 	}
 	return c, nil

@@ -22,8 +22,8 @@ import (
 )
 
 const (
-	// maxSignal bounds a message of the server. The largest lists all participants with their metadata and attributes, of which each
-	// may have 64 kB.
+	// maxSignal bounds a message of the server. The largest lists all participants with their
+	// metadata and attributes, of which each may have 64 kB.
 	maxSignal = 16 << 20
 	// maxToken is more than a server accepts in a header.
 	maxToken = 64 << 10
@@ -45,9 +45,13 @@ func parseEndpoint(raw string) (endpoint, error) {
 		}
 		return endpoint{}, err
 	}
-	ws, ok := map[string]string{"ws": "ws", "http": "ws", "wss": "wss", "https": "wss"}[strings.ToLower(u.Scheme)]
+	ws, ok := map[string]string{
+		"ws": "ws", "http": "ws", "wss": "wss",
+		"https": "wss",
+	}[strings.ToLower(u.Scheme)]
 	if !ok || u.Host == "" {
-		return endpoint{}, errors.New("the LiveKit URL must begin with ws://, wss://, http:// or https:// and name a host")
+		return endpoint{}, errors.New("the LiveKit URL must begin with ws://, wss://, http:// or " +
+			"https:// and name a host")
 	}
 	root := url.URL{Scheme: map[string]string{"ws": "http", "wss": "https"}[ws], Host: u.Host}
 	root.Path = strings.TrimRight(u.Path, "/") + "/"
@@ -57,19 +61,23 @@ func parseEndpoint(raw string) (endpoint, error) {
 	return e, nil
 }
 
-// clientInfo makes the server treat us like its Go SDK 2.18.1, whose capabilities we have: no ICE over TCP, SCTP with zero
-// checksums (livekit-server, pkg/rtc/clientinfo.go), protocol 17.
+// clientInfo makes the server treat us like its Go SDK 2.18.1, whose capabilities we have: no ICE
+// over TCP, SCTP with zero checksums (livekit-server, pkg/rtc/clientinfo.go), protocol 17.
 func clientInfo() *livekit.ClientInfo {
 	return &livekit.ClientInfo{
-		Sdk: livekit.ClientInfo_GO, Version: "2.18.1", Protocol: 17, Os: runtime.GOOS, DeviceModel: "textegress",
+		Sdk: livekit.ClientInfo_GO, Version: "2.18.1", Protocol: 17, Os: runtime.GOOS,
+		DeviceModel: "textegress",
 	}
 }
 
-// joinRequest returns the value of the URL parameter join_request. Never put a SyncState into it: one without a subscription
-// crashes a 1.11 server (livekit-server#4560).
+// joinRequest returns the value of the URL parameter join_request. Never put a SyncState into it:
+// one without a subscription crashes a 1.11 server (livekit-server#4560).
 func joinRequest(jr *livekit.JoinRequest) (string, error) {
 	jr.ClientInfo = clientInfo()
-	jr.ConnectionSettings = &livekit.ConnectionSettings{AutoSubscribe: false, AutoSubscribeDataTrack: new(true)}
+	jr.ConnectionSettings = &livekit.ConnectionSettings{
+		AutoSubscribe:          false,
+		AutoSubscribeDataTrack: new(true),
+	}
 	b, err := proto.Marshal(jr)
 	if err != nil {
 		return "", err
@@ -84,7 +92,10 @@ func joinRequest(jr *livekit.JoinRequest) (string, error) {
 		if err := gz.Close(); err != nil {
 			return "", err
 		}
-		w = &livekit.WrappedJoinRequest{Compression: livekit.WrappedJoinRequest_GZIP, JoinRequest: z.Bytes()}
+		w = &livekit.WrappedJoinRequest{
+			Compression: livekit.WrappedJoinRequest_GZIP,
+			JoinRequest: z.Bytes(),
+		}
 	}
 	if b, err = proto.Marshal(w); err != nil {
 		return "", err
@@ -100,7 +111,9 @@ type signal struct {
 }
 
 // dial opens a websocket and reads the server's first message. Errors are *JoinError.
-func (c *Client) dial(ctx context.Context, e endpoint, token string, jr *livekit.JoinRequest) (*signal, *livekit.SignalResponse, error) {
+func (c *Client) dial(ctx context.Context, e endpoint, token string,
+	jr *livekit.JoinRequest,
+) (*signal, *livekit.SignalResponse, error) {
 	param, err := joinRequest(jr)
 	if err != nil {
 		return nil, nil, &JoinError{Phase: "websocket", Err: err}
@@ -112,7 +125,8 @@ func (c *Client) dial(ctx context.Context, e endpoint, token string, jr *livekit
 		header.Set("Authorization", "Bearer "+token)
 	}
 	dialer, opened := bounded(c.dialer)
-	ws, resp, err := dialer.DialContext(ctx, u.String(), header) //nolint:bodyclose // gorilla has read the body and needs no closing
+	ws, resp, err := dialer.DialContext(ctx, u.String(),
+		header) //nolint:bodyclose // gorilla has read the body and needs no closing
 	if err != nil {
 		je := &JoinError{Phase: "websocket", Err: inTime(ctx, err)}
 		if resp != nil {
@@ -139,7 +153,8 @@ func (c *Client) dial(ctx context.Context, e endpoint, token string, jr *livekit
 // inTime makes an error that came of a deadline or of ctx's end recognisable as one.
 func inTime(ctx context.Context, err error) error {
 	cause := ctx.Err()
-	if cause == nil && errors.Is(err, os.ErrDeadlineExceeded) { // the socket's deadline was a moment faster than the context's
+	// the socket's deadline was a moment faster than the context's
+	if cause == nil && errors.Is(err, os.ErrDeadlineExceeded) {
 		cause = context.DeadlineExceeded
 	}
 	return errors.Join(cause, err)
@@ -147,7 +162,8 @@ func inTime(ctx context.Context, err error) error {
 
 // read returns the next message.
 func (s *signal) read() (*livekit.SignalResponse, error) {
-	// Set here and not after the last message: a blocked Handler.Event must not count as silence of the server.
+	// Set here and not after the last message: a blocked Handler.Event must not count as silence of
+	// the server.
 	if err := s.ws.SetReadDeadline(time.Now().Add(s.wait)); err != nil {
 		return nil, err
 	}
@@ -192,22 +208,29 @@ func (s *signal) trickle(ci candidateInit) error {
 	if err != nil {
 		return err
 	}
-	return s.write(&livekit.SignalRequest{Message: &livekit.SignalRequest_Trickle{Trickle: &livekit.TrickleRequest{
-		CandidateInit: string(b), Target: livekit.SignalTarget_PUBLISHER,
-	}}})
+	return s.write(&livekit.SignalRequest{Message: &livekit.SignalRequest_Trickle{
+		Trickle: &livekit.TrickleRequest{
+			CandidateInit: string(b), Target: livekit.SignalTarget_PUBLISHER,
+		},
+	}})
 }
 
 func (s *signal) leave() error {
-	return s.write(&livekit.SignalRequest{Message: &livekit.SignalRequest_Leave{Leave: &livekit.LeaveRequest{
-		Reason: livekit.DisconnectReason_CLIENT_INITIATED, Action: livekit.LeaveRequest_DISCONNECT,
-	}}})
+	return s.write(&livekit.SignalRequest{
+		Message: &livekit.SignalRequest_Leave{Leave: &livekit.LeaveRequest{
+			Reason: livekit.DisconnectReason_CLIENT_INITIATED,
+			Action: livekit.LeaveRequest_DISCONNECT,
+		}},
+	})
 }
 
 func (s *signal) close() { _ = s.ws.Close() }
 
-// clockOffset is the server's clock minus ours. The server's stamp lies in the middle between our two, as far as we can know.
+// clockOffset is the server's clock minus ours. The server's stamp lies in the middle between our
+// two, as far as we can know.
 func clockOffset(p *livekit.Pong, now time.Time) time.Duration {
-	return time.Duration(2*p.GetTimestamp()-now.UnixMilli()-p.GetLastPingTimestamp()) * time.Millisecond / 2
+	return time.Duration(
+		2*p.GetTimestamp()-now.UnixMilli()-p.GetLastPingTimestamp()) * time.Millisecond / 2
 }
 
 // pingTimes takes over the server's wishes where they are sensible.
@@ -216,7 +239,8 @@ func pingTimes(j *livekit.JoinResponse, t times) (every, wait time.Duration) {
 	if s := time.Duration(j.GetPingInterval()) * time.Second; s >= time.Second && s <= time.Minute {
 		every = min(every, s)
 	}
-	// The server's timeout is how long it waits for us. We wait a little longer for it, so that a stalled server is not dialed needlessly.
+	// The server's timeout is how long it waits for us. We wait a little longer for it, so that a
+	// stalled server is not dialed needlessly.
 	if s := time.Duration(j.GetPingTimeout()) * time.Second; s > every && s <= time.Minute {
 		wait = max(wait, s+every)
 	}

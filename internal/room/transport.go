@@ -13,11 +13,12 @@ import (
 	"github.com/pion/sctp"
 )
 
-// mtu is the size of the SCTP packets we send, as in browsers: with DTLS, UDP and IP around it fits every path.
+// mtu is the size of the SCTP packets we send, as in browsers: with DTLS, UDP and IP around it fits
+// every path.
 const mtu = 1200
 
-// connect brings the connection up over the answer's path: ICE, DTLS on it, SCTP on that, and our channels. It ends when the
-// channels have ended.
+// connect brings the connection up over the answer's path: ICE, DTLS on it, SCTP on that, and our
+// channels. It ends when the channels have ended.
 func (p *peer) connect(a answer) {
 	if err := p.establish(a); err != nil && p.ctx.Err() == nil {
 		p.fail(err.Error())
@@ -40,8 +41,10 @@ func (p *peer) establish(a answer) error {
 	if err != nil {
 		return fmt.Errorf("DTLS: %w", err)
 	}
-	stop := context.AfterFunc(p.ctx, func() { _ = secure.Close() }) // sctp has no other way to be interrupted
-	assoc, err := sctp.ClientWithOptions(sctp.WithNetConn(secure), sctp.WithLoggerFactory(noLog{}), sctp.WithMTU(mtu),
+	// sctp has no other way to be interrupted
+	stop := context.AfterFunc(p.ctx, func() { _ = secure.Close() })
+	assoc, err := sctp.ClientWithOptions(sctp.WithNetConn(secure), sctp.WithLoggerFactory(noLog{}),
+		sctp.WithMTU(mtu),
 		sctp.WithMaxReceiveBufferSize(receiveBuffer), sctp.WithEnableZeroChecksum(true))
 	if err != nil {
 		_ = secure.Close()
@@ -66,10 +69,15 @@ func (p *peer) establish(a answer) error {
 // handshake makes the secure connection. Which side begins is the server's choice.
 func (p *peer) handshake(a answer) (*dtls.Conn, error) {
 	options := []dtls.Option{
-		dtls.WithCertificates(p.certificate.cert), dtls.WithLoggerFactory(noLog{}), dtls.WithInsecureSkipVerify(true), // the fingerprint is what counts
-		dtls.WithVerifyPeerCertificate(func(raw [][]byte, _ [][]*x509.Certificate) error { return a.verify(raw) }),
+		// the fingerprint is what counts
+		dtls.WithCertificates(p.certificate.cert), dtls.WithLoggerFactory(noLog{}),
+		dtls.WithInsecureSkipVerify(true),
+		dtls.WithVerifyPeerCertificate(func(raw [][]byte, _ [][]*x509.Certificate) error {
+			return a.verify(raw)
+		}),
 		// For media, which we have none of; but a server on pion ends a connection without them.
-		dtls.WithSRTPProtectionProfiles(dtls.SRTP_AEAD_AES_256_GCM, dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80),
+		dtls.WithSRTPProtectionProfiles(dtls.SRTP_AEAD_AES_256_GCM, dtls.SRTP_AEAD_AES_128_GCM,
+			dtls.SRTP_AES128_CM_HMAC_SHA1_80),
 	}
 	var c *dtls.Conn
 	var err error
@@ -81,7 +89,10 @@ func (p *peer) handshake(a answer) (*dtls.Conn, error) {
 		c, err = dtls.ClientWithOptions(p.data, theServer, o...)
 	} else {
 		// The cookie exchange would prove that the server has its address, which ICE has just done.
-		o := []dtls.ServerOption{dtls.WithClientAuth(dtls.RequireAnyClientCert), dtls.WithInsecureSkipVerifyHello(true)}
+		o := []dtls.ServerOption{
+			dtls.WithClientAuth(dtls.RequireAnyClientCert),
+			dtls.WithInsecureSkipVerifyHello(true),
+		}
 		for _, x := range options {
 			o = append(o, x)
 		}
@@ -97,7 +108,8 @@ func (p *peer) handshake(a answer) (*dtls.Conn, error) {
 	return c, nil
 }
 
-// verify compares the server's certificate to what its answer, which came over the websocket, says of it.
+// verify compares the server's certificate to what its answer, which came over the websocket, says
+// of it.
 func (a answer) verify(raw [][]byte) error {
 	if len(raw) == 0 {
 		return errors.New("the server has no certificate")
@@ -135,11 +147,14 @@ func (p *peer) readRelay() {
 	})
 }
 
-// openChannels creates the channels on which the server sends; one without data tracks leaves the third unused. It must be us who do
-// it: the server sends with the reliability that the opener declared, and declared like this not even lossy packets are lost between
-// the server and us. Packets of data tracks are not lost on the way, but a server of 1.13 drops what it cannot send at once
-// (livekit-server, NewDataChannelWriterUnreliable; datachannel_data_track_target_latency).
-func (p *peer) openChannels(assoc *sctp.Association, even bool) ([]*datachannel.DataChannel, error) {
+// openChannels creates the channels on which the server sends; one without data tracks leaves the
+// third unused. It must be us who do it: the server sends with the reliability that the opener
+// declared, and declared like this not even lossy packets are lost between the server and us.
+// Packets of data tracks are not lost on the way, but a server of 1.13 drops what it cannot send at
+// once (livekit-server, NewDataChannelWriterUnreliable; datachannel_data_track_target_latency).
+func (p *peer) openChannels(assoc *sctp.Association, even bool) ([]*datachannel.DataChannel,
+	error,
+) {
 	id := uint16(1) // the DTLS server's are odd (RFC 8832, section 6)
 	if even {
 		id = 0
@@ -147,7 +162,9 @@ func (p *peer) openChannels(assoc *sctp.Association, even bool) ([]*datachannel.
 	var all []*datachannel.DataChannel
 	for _, ch := range []Channel{Reliable, Lossy, DataTrack} {
 		dc, err := datachannel.Dial(assoc, id, &datachannel.Config{
-			ChannelType: datachannel.ChannelTypeReliable, Priority: datachannel.ChannelPriorityNormal, Label: ch.String(), LoggerFactory: noLog{},
+			ChannelType: datachannel.ChannelTypeReliable,
+			Priority:    datachannel.ChannelPriorityNormal, Label: ch.String(),
+			LoggerFactory: noLog{},
 		})
 		if err != nil {
 			return nil, err
@@ -159,7 +176,8 @@ func (p *peer) openChannels(assoc *sctp.Association, even bool) ([]*datachannel.
 	return all, nil
 }
 
-// accept reads what channels the server opens, whatever they are: unread data would fill the receive window, which all share.
+// accept reads what channels the server opens, whatever they are: unread data would fill the
+// receive window, which all share.
 func (p *peer) accept(assoc *sctp.Association, ours []*datachannel.DataChannel) {
 	for {
 		dc, err := datachannel.Accept(assoc, &datachannel.Config{LoggerFactory: noLog{}}, ours...)

@@ -8,9 +8,11 @@ import (
 
 // The errors of a pattern. Their texts do not quote it: it may be somebody's name.
 var (
-	errStar   = errors.New(`a star stands at the end only; write \* for one that is part of the name`)
-	errEscape = errors.New(`a backslash stands before a comma, a star, a quote or another backslash`)
-	errEmpty  = errors.New(`an entry is empty; write "" for the empty name`)
+	errStar = errors.New(
+		`a star stands at the end only; write \* for one that is part of the name`)
+	errEscape = errors.New(
+		`a backslash stands before a comma, a star, a quote or another backslash`)
+	errEmpty = errors.New(`an entry is empty; write "" for the empty name`)
 )
 
 // set is a list of names and of beginnings of names.
@@ -19,7 +21,8 @@ type set struct {
 	prefixes []string
 }
 
-// newSet reads patterns: a name, a name with a star at its end for any ending, or `""` for the empty name.
+// newSet reads patterns: a name, a name with a star at its end for any ending, or `""` for the
+// empty name.
 func newSet(patterns []string) (set, error) {
 	s := set{exact: map[string]bool{}}
 	for _, p := range patterns {
@@ -79,7 +82,8 @@ func (s *set) has(name []byte) bool {
 	return false
 }
 
-// lists are an allow and a deny list of one kind of name. Deny wins; an empty allow list allows everything.
+// lists are an allow and a deny list of one kind of name. Deny wins; an empty allow list allows
+// everything.
 type lists struct{ allow, deny set }
 
 func newLists(what string, allow, deny []string) (l lists, err error) {

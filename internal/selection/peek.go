@@ -33,18 +33,20 @@ const (
 // peeked is what the rules look at. The slices are parts of the packet.
 type peeked struct {
 	identity, sid []byte // stamped by the server
-	// inner is a second identity that the packet is about: that of the user packet, or of whom a transcription quotes.
+	// inner is a second identity that the packet is about: that of the user packet, or of whom a
+	// transcription quotes.
 	inner  []byte
 	topic  []byte
 	stream []byte
 	value  protowire.Number // the packet's case of the oneof; 0: none
 }
 
-// peek reads the few fields that the rules need and allocates nothing. It returns false where the packet does not parse
-// as far as it looks, and where it is ambiguous: a field that may stand once stands twice, or with another type. The
-// server, which writes packets anew, sends no such one, and which of the two another reader would take is not for us to
-// guess. A field that this program does not know counts as a case of the oneof where it holds bytes, as every new kind of
-// packet so far did.
+// peek reads the few fields that the rules need and allocates nothing. It returns false where the
+// packet does not parse as far as it looks, and where it is ambiguous: a field that may stand once
+// stands twice, or with another type. The server, which writes packets anew, sends no such one, and
+// which of the two another reader would take is not for us to guess. A field that this program does
+// not know counts as a case of the oneof where it holds bytes, as every new kind of packet so far
+// did.
 func peek(b []byte) (p peeked, ok bool) {
 	var seen uint32
 	once := func(n protowire.Number) bool {
@@ -132,7 +134,8 @@ func (p *peeked) inside(kind protowire.Number, b []byte) bool {
 
 func (p *peeked) field(kind, num protowire.Number) *[]byte {
 	switch {
-	case kind == fieldUser && num == userIdentity, kind == fieldTranscription && num == transcribedIdentity:
+	case kind == fieldUser && num == userIdentity, kind == fieldTranscription &&
+		num == transcribedIdentity:
 		return &p.inner
 	case kind == fieldUser && num == userTopic, kind == fieldHeader && num == headerTopic:
 		return &p.topic
@@ -142,9 +145,9 @@ func (p *peeked) field(kind, num protowire.Number) *[]byte {
 	return nil
 }
 
-// Sender returns who a raw livekit.DataPacket is from: the identity and participant sid that the server stamped on it,
-// and about whom else it is (whom a transcription quotes; the second place where a user packet names its sender). ok is
-// false where that cannot be told.
+// Sender returns who a raw livekit.DataPacket is from: the identity and participant sid that the
+// server stamped on it, and about whom else it is (whom a transcription quotes; the second place
+// where a user packet names its sender). ok is false where that cannot be told.
 func Sender(b []byte) (identity, sid, about string, ok bool) {
 	p, ok := peek(b)
 	return string(p.identity), string(p.sid), string(p.inner), ok

@@ -1,8 +1,9 @@
-// Package selection decides, before anything reaches the disk, what may be recorded: allow and deny lists of topics and
-// of identities.
+// Package selection decides, before anything reaches the disk, what may be recorded: allow and deny
+// lists of topics and of identities.
 //
-// What the caller may rely on: a packet for which [Filter.Packet] returns "" has a sender and a topic that the rules
-// allow, as far as the server states them; whatever cannot be told is dropped, never kept. The payload is not searched.
+// What the caller may rely on: a packet for which [Filter.Packet] returns "" has a sender and a
+// topic that the rules allow, as far as the server states them; whatever cannot be told is dropped,
+// never kept. The payload is not searched.
 package selection
 
 import (
@@ -16,8 +17,8 @@ import (
 	"github.com/syncflow/textegress"
 )
 
-// The topics of kinds of packets that have none of their own: that of the streams which carry the same in newer clients,
-// so that one entry of a list covers both.
+// The topics of kinds of packets that have none of their own: that of the streams which carry the
+// same in newer clients, so that one entry of a list covers both.
 const (
 	topicChat          = "lk.chat"
 	topicTranscription = "lk.transcription"
@@ -25,12 +26,14 @@ const (
 	topicRPCResponse   = "lk.rpc_response"
 )
 
-// legacyChat are the topics of user packets in which LiveKit's components repeat chat messages for older clients, and
-// their edits. They are chat: where chat is denied, these are, and where it is allowed, too.
+// legacyChat are the topics of user packets in which LiveKit's components repeat chat messages for
+// older clients, and their edits. They are chat: where chat is denied, these are, and where it is
+// allowed, too.
 var legacyChat = []string{"lk-chat-topic", "lk-chat-update-topic"}
 
-// maxStreams bounds the table of streams whose topic is known; with more, the oldest are forgotten and the rest of them
-// is dropped. An entry has no more than some hundred bytes, whatever the names of the streams are.
+// maxStreams bounds the table of streams whose topic is known; with more, the oldest are forgotten
+// and the rest of them is dropped. An entry has no more than some hundred bytes, whatever the names
+// of the streams are.
 const maxStreams = 8192
 
 // Filter applies the rules of one recording. Its methods are safe for concurrent use.
@@ -46,12 +49,13 @@ type Filter struct {
 	streams map[streamKey]entry
 	order   []streamKey // ring of the keys of streams, oldest at next
 	next    int
-	tracks  map[uint16]string // why frames of a data track, by its handle, are dropped; "": they are kept
-	counts  map[string]*textegress.Dropped
+	// why frames of a data track, by its handle, are dropped; "": they are kept
+	tracks map[uint16]string
+	counts map[string]*textegress.Dropped
 }
 
-// streamKey is a hash of sender and stream id. Senders choose the id and do not know the seeds, so they cannot make two
-// meet.
+// streamKey is a hash of sender and stream id. Senders choose the id and do not know the seeds, so
+// they cannot make two meet.
 type streamKey [2]uint64
 
 type entry struct {
@@ -59,25 +63,29 @@ type entry struct {
 	slot   int // in order
 }
 
-// New returns the filter for rules, nil where they let everything through. An error says which list is not understood.
+// New returns the filter for rules, nil where they let everything through. An error says which list
+// is not understood.
 func New(rules textegress.SelectionRules) (*Filter, error) {
 	if rules.IsZero() {
 		return nil, nil //nolint:nilnil // no rules, no filter
 	}
 	f := &Filter{
-		rules: rules, seed1: maphash.MakeSeed(), seed2: maphash.MakeSeed(), streams: map[streamKey]entry{},
-		tracks: map[uint16]string{}, counts: map[string]*textegress.Dropped{},
+		rules: rules, seed1: maphash.MakeSeed(), seed2: maphash.MakeSeed(),
+		streams: map[streamKey]entry{},
+		tracks:  map[uint16]string{}, counts: map[string]*textegress.Dropped{},
 	}
 	var err error
 	if f.topics, err = newLists("topics", rules.TopicsAllow, rules.TopicsDeny); err != nil {
 		return nil, err
 	}
-	if f.identities, err = newLists("identities", rules.IdentitiesAllow, rules.IdentitiesDeny); err != nil {
+	if f.identities, err = newLists("identities", rules.IdentitiesAllow,
+		rules.IdentitiesDeny); err != nil {
 		return nil, err
 	}
 	f.byTopic, f.byIdentity = f.topics.inForce(), f.identities.inForce()
 	for _, reason := range []string{
-		textegress.DroppedIdentity, textegress.DroppedTopic, textegress.DroppedStreamUnknown, textegress.DroppedTrackUnknown,
+		textegress.DroppedIdentity, textegress.DroppedTopic, textegress.DroppedStreamUnknown,
+		textegress.DroppedTrackUnknown,
 		textegress.DroppedEncrypted, textegress.DroppedKindUnknown, textegress.DroppedMalformed,
 	} {
 		f.counts[reason] = &textegress.Dropped{Reason: reason}
@@ -93,14 +101,15 @@ func (f *Filter) Rules() textegress.SelectionRules {
 	return f.rules
 }
 
-// Identity reports whether a participant may be recorded: that they came, left, and what is known of them. nil is no
-// filter.
+// Identity reports whether a participant may be recorded: that they came, left, and what is known
+// of them. nil is no filter.
 func (f *Filter) Identity(identity string) bool {
 	return f == nil || !f.byIdentity || !f.identities.denies([]byte(identity))
 }
 
-// Packet decides about a raw livekit.DataPacket and counts it where it is dropped. It returns "" where the packet may
-// be recorded, else the reason. It allocates only where a stream begins. nil is no filter.
+// Packet decides about a raw livekit.DataPacket and counts it where it is dropped. It returns ""
+// where the packet may be recorded, else the reason. It allocates only where a stream begins. nil
+// is no filter.
 func (f *Filter) Packet(b []byte) string {
 	if f == nil {
 		return ""
@@ -125,9 +134,9 @@ func (f *Filter) Frame(handle uint16, size int) string {
 	return reason
 }
 
-// Track notes what the server said about a data track: whose frames, under which name, arrive with this handle. The
-// name is the track's topic, "" as long as it is not known. It reports whether the track may be recorded. A handle that is
-// told again is another track's from there on.
+// Track notes what the server said about a data track: whose frames, under which name, arrive with
+// this handle. The name is the track's topic, "" as long as it is not known. It reports whether the
+// track may be recorded. A handle that is told again is another track's from there on.
 func (f *Filter) Track(handle uint16, identity, name string) bool {
 	if f == nil {
 		return true
@@ -157,8 +166,8 @@ func (f *Filter) ForgetTracks() {
 	f.mu.Unlock()
 }
 
-// Learn takes up what an earlier process recorded under these or other rules, so that streams that go on are known. It
-// counts nothing.
+// Learn takes up what an earlier process recorded under these or other rules, so that streams that
+// go on are known. It counts nothing.
 func (f *Filter) Learn(b []byte) {
 	if f != nil {
 		f.packet(b)
@@ -179,7 +188,10 @@ func (f *Filter) Take() []textegress.Dropped {
 			d.Packets, d.Bytes = 0, 0
 		}
 	}
-	slices.SortFunc(out, func(a, b textegress.Dropped) int { return strings.Compare(a.Reason, b.Reason) })
+	slices.SortFunc(out, func(a, b textegress.Dropped) int {
+		return strings.Compare(a.Reason,
+			b.Reason)
+	})
 	return out
 }
 
@@ -213,11 +225,13 @@ func (f *Filter) packet(b []byte) string {
 		return textegress.DroppedMalformed
 	}
 	if f.byIdentity {
-		// A packet may name two people: the one who sent it and, in a transcription, the one who spoke.
+		// A packet may name two people: the one who sent it and, in a transcription, the one who
+		// spoke.
 		if len(p.inner) > 0 && f.identities.denies(p.inner) {
 			return textegress.DroppedIdentity
 		}
-		if (len(p.identity) > 0 || len(p.inner) == 0 || p.value != fieldUser) && f.identities.denies(p.identity) {
+		if (len(p.identity) > 0 || len(p.inner) == 0 || p.value != fieldUser) &&
+			f.identities.denies(p.identity) {
 			return textegress.DroppedIdentity
 		}
 	}
@@ -272,13 +286,15 @@ func (f *Filter) deniesUser(topic []byte) bool {
 		if f.topics.deny.has(topic) || f.topics.deny.has([]byte(topicChat)) {
 			return true
 		}
-		return !f.topics.allow.empty() && !f.topics.allow.has(topic) && !f.topics.allow.has([]byte(topicChat))
+		return !f.topics.allow.empty() && !f.topics.allow.has(topic) &&
+			!f.topics.allow.has([]byte(topicChat))
 	}
 	return f.topics.denies(topic)
 }
 
-// stream decides about a header by its topic, and about chunks and trailer by their header. A stream id that was denied
-// once stays denied until its trailer: a second header with another topic does not let the rest of the first one through.
+// stream decides about a header by its topic, and about chunks and trailer by their header. A
+// stream id that was denied once stays denied until its trailer: a second header with another topic
+// does not let the rest of the first one through.
 func (f *Filter) stream(p peeked) string {
 	key := f.key(p)
 	f.mu.Lock()
@@ -305,7 +321,8 @@ func (f *Filter) stream(p peeked) string {
 	return ""
 }
 
-// key names a stream by its sender's identity and its id: whoever has to join again goes on with a stream under another sid.
+// key names a stream by its sender's identity and its id: whoever has to join again goes on with a
+// stream under another sid.
 func (f *Filter) key(p peeked) streamKey {
 	if len(p.identity) > 0 {
 		p.sid = nil
@@ -324,7 +341,8 @@ func hash(seed maphash.Seed, p peeked) uint64 {
 	return h.Sum64()
 }
 
-// remember keeps an entry, in the place of the oldest one where there are too many. Called with mu held.
+// remember keeps an entry, in the place of the oldest one where there are too many. Called with mu
+// held.
 func (f *Filter) remember(key streamKey, e entry, known bool) {
 	if !known {
 		if len(f.order) < maxStreams {

@@ -34,50 +34,86 @@ func marshal(t testing.TB, p *livekit.DataPacket) []byte {
 }
 
 func user(identity, topic string) *livekit.DataPacket {
-	u := &livekit.UserPacket{Payload: []byte("x"), ParticipantIdentity: identity} //nolint:staticcheck // the server fills it in
+	u := &livekit.UserPacket{
+		Payload:             []byte("x"),
+		ParticipantIdentity: identity,
+	} //nolint:staticcheck // the server fills it in
 	if topic != "" {
 		u.Topic = &topic
 	}
-	return &livekit.DataPacket{ParticipantIdentity: identity, ParticipantSid: "PA_" + identity, Sequence: 7, Value: &livekit.DataPacket_User{User: u}}
+	return &livekit.DataPacket{
+		ParticipantIdentity: identity, ParticipantSid: "PA_" + identity,
+		Sequence: 7, Value: &livekit.DataPacket_User{User: u},
+	}
 }
 
 func header(identity, id, topic string) *livekit.DataPacket {
-	return &livekit.DataPacket{ParticipantIdentity: identity, ParticipantSid: "PA_" + identity, Value: &livekit.DataPacket_StreamHeader{
-		StreamHeader: &livekit.DataStream_Header{StreamId: id, Topic: topic, Attributes: map[string]string{"a": "b"}},
-	}}
+	return &livekit.DataPacket{
+		ParticipantIdentity: identity, ParticipantSid: "PA_" + identity,
+		Value: &livekit.DataPacket_StreamHeader{
+			StreamHeader: &livekit.DataStream_Header{
+				StreamId: id, Topic: topic,
+				Attributes: map[string]string{"a": "b"},
+			},
+		},
+	}
 }
 
 func chunk(identity, id string) *livekit.DataPacket {
-	return &livekit.DataPacket{ParticipantIdentity: identity, ParticipantSid: "PA_" + identity, Value: &livekit.DataPacket_StreamChunk{
-		StreamChunk: &livekit.DataStream_Chunk{StreamId: id, Content: []byte("chunk")},
-	}}
+	return &livekit.DataPacket{
+		ParticipantIdentity: identity, ParticipantSid: "PA_" + identity,
+		Value: &livekit.DataPacket_StreamChunk{
+			StreamChunk: &livekit.DataStream_Chunk{StreamId: id, Content: []byte("chunk")},
+		},
+	}
 }
 
 func trailer(identity, id string) *livekit.DataPacket {
-	return &livekit.DataPacket{ParticipantIdentity: identity, ParticipantSid: "PA_" + identity, Value: &livekit.DataPacket_StreamTrailer{
-		StreamTrailer: &livekit.DataStream_Trailer{StreamId: id},
-	}}
+	return &livekit.DataPacket{
+		ParticipantIdentity: identity, ParticipantSid: "PA_" + identity,
+		Value: &livekit.DataPacket_StreamTrailer{
+			StreamTrailer: &livekit.DataStream_Trailer{StreamId: id},
+		},
+	}
 }
 
 func TestPacket(t *testing.T) {
-	topics := textegress.SelectionRules{TopicsAllow: []string{"log*", "lk.chat", `""`}, TopicsDeny: []string{"log.secret"}}
+	topics := textegress.SelectionRules{
+		TopicsAllow: []string{"log*", "lk.chat", `""`},
+		TopicsDeny:  []string{"log.secret"},
+	}
 	who := textegress.SelectionRules{IdentitiesDeny: []string{"bob", "guest-*"}}
 	only := textegress.SelectionRules{IdentitiesAllow: []string{"alice"}}
 	noChat := textegress.SelectionRules{TopicsDeny: []string{"lk.chat"}}
 	keep := topics
 	keep.EncryptedKept = true
-	value := func(p *livekit.DataPacket) *livekit.DataPacket { p.ParticipantIdentity = "alice"; return p }
-	transcription := func(by, of string) *livekit.DataPacket {
-		return &livekit.DataPacket{ParticipantIdentity: by, Value: &livekit.DataPacket_Transcription{
-			Transcription: &livekit.Transcription{TranscribedParticipantIdentity: of},
-		}}
+	value := func(p *livekit.DataPacket) *livekit.DataPacket {
+		p.ParticipantIdentity = "alice"
+		return p
 	}
-	chat := value(&livekit.DataPacket{Value: &livekit.DataPacket_ChatMessage{ChatMessage: &livekit.ChatMessage{Message: "hi"}}})
-	encrypted := value(&livekit.DataPacket{Value: &livekit.DataPacket_EncryptedPacket{EncryptedPacket: &livekit.EncryptedPacket{}}})
-	dtmf := value(&livekit.DataPacket{Value: &livekit.DataPacket_SipDtmf{SipDtmf: &livekit.SipDTMF{}}})
-	rpc := value(&livekit.DataPacket{Value: &livekit.DataPacket_RpcRequest{RpcRequest: &livekit.RpcRequest{}}})
+	transcription := func(by, of string) *livekit.DataPacket {
+		return &livekit.DataPacket{
+			ParticipantIdentity: by,
+			Value: &livekit.DataPacket_Transcription{
+				Transcription: &livekit.Transcription{TranscribedParticipantIdentity: of},
+			},
+		}
+	}
+	chat := value(&livekit.DataPacket{Value: &livekit.DataPacket_ChatMessage{
+		ChatMessage: &livekit.ChatMessage{Message: "hi"},
+	}})
+	encrypted := value(&livekit.DataPacket{Value: &livekit.DataPacket_EncryptedPacket{
+		EncryptedPacket: &livekit.EncryptedPacket{},
+	}})
+	dtmf := value(&livekit.DataPacket{
+		Value: &livekit.DataPacket_SipDtmf{SipDtmf: &livekit.SipDTMF{}},
+	})
+	rpc := value(&livekit.DataPacket{
+		Value: &livekit.DataPacket_RpcRequest{RpcRequest: &livekit.RpcRequest{}},
+	})
 	inner := user("", "log")
-	inner.GetUser().ParticipantIdentity = "bob" //nolint:staticcheck // servers of old stamp only this one
+	inner.GetUser().ParticipantIdentity =
+		"bob" //nolint:staticcheck // servers of old stamp only this one
 	other := user("alice", "log")
 	other.GetUser().ParticipantIdentity = "bob" //nolint:staticcheck // likewise
 
@@ -96,25 +132,46 @@ func TestPacket(t *testing.T) {
 		{"a chat packet is lk.chat", topics, chat, ""},
 		{"a chat packet is lk.chat, denied", noChat, chat, textegress.DroppedTopic},
 		{"a legacy copy is chat", topics, user("alice", "lk-chat-topic"), ""},
-		{"a legacy copy is chat, denied", noChat, user("alice", "lk-chat-topic"), textegress.DroppedTopic},
-		{"an edit is chat, denied", noChat, user("alice", "lk-chat-update-topic"), textegress.DroppedTopic},
-		{"a transcription is lk.transcription", topics, transcription("agent", "alice"), textegress.DroppedTopic},
+		{
+			"a legacy copy is chat, denied", noChat, user("alice", "lk-chat-topic"),
+			textegress.DroppedTopic,
+		},
+		{
+			"an edit is chat, denied", noChat, user("alice", "lk-chat-update-topic"),
+			textegress.DroppedTopic,
+		},
+		{
+			"a transcription is lk.transcription", topics, transcription("agent", "alice"),
+			textegress.DroppedTopic,
+		},
 		{"rpc", topics, rpc, textegress.DroppedTopic},
 		{"encrypted", topics, encrypted, textegress.DroppedEncrypted},
 		{"encrypted, kept", keep, encrypted, ""},
 		{"encrypted, no list of topics", who, encrypted, ""},
-		{"no value", topics, &livekit.DataPacket{ParticipantIdentity: "alice"}, textegress.DroppedMalformed},
+		{
+			"no value", topics, &livekit.DataPacket{ParticipantIdentity: "alice"},
+			textegress.DroppedMalformed,
+		},
 		{"a denied sender", who, user("bob", "log"), textegress.DroppedIdentity},
 		{"a denied beginning", who, user("guest-7", "log"), textegress.DroppedIdentity},
 		{"another sender", who, user("bobby", "log"), ""},
-		{"a transcription of a denied one", who, transcription("agent", "bob"), textegress.DroppedIdentity},
-		{"a transcription by an allowed one only", only, transcription("agent", "alice"), textegress.DroppedIdentity},
+		{
+			"a transcription of a denied one", who, transcription("agent", "bob"),
+			textegress.DroppedIdentity,
+		},
+		{
+			"a transcription by an allowed one only", only, transcription("agent", "alice"),
+			textegress.DroppedIdentity,
+		},
 		{"stamped inside only", who, inner, textegress.DroppedIdentity},
 		{"two names", who, other, textegress.DroppedIdentity},
 		{"nobody, among those who are allowed", only, user("", "log"), textegress.DroppedIdentity},
 		{"nobody, not denied", who, user("", "log"), ""},
 		{"allowed", only, user("alice", "log"), ""},
-		{"a chunk without its header", topics, chunk("alice", "s"), textegress.DroppedStreamUnknown},
+		{
+			"a chunk without its header", topics, chunk("alice", "s"),
+			textegress.DroppedStreamUnknown,
+		},
 		{"a chunk, no list of topics", who, chunk("alice", "s"), ""},
 	} {
 		f := filter(t, tt.rules)
@@ -137,12 +194,15 @@ func TestPacket(t *testing.T) {
 	}
 }
 
-// TestStreamsOfWhoJoinsAgain: a sender who has to join the room again goes on with a stream under another sid. What was
-// allowed stays allowed, and what was denied denied, for this identity alone.
+// TestStreamsOfWhoJoinsAgain: a sender who has to join the room again goes on with a stream under
+// another sid. What was allowed stays allowed, and what was denied denied, for this identity alone.
 func TestStreamsOfWhoJoinsAgain(t *testing.T) {
 	f := filter(t, textegress.SelectionRules{TopicsAllow: []string{"log"}})
 	again := func(p *livekit.DataPacket) *livekit.DataPacket { p.ParticipantSid += "+"; return p }
-	hidden := func(p *livekit.DataPacket) *livekit.DataPacket { p.ParticipantIdentity = ""; return p }
+	hidden := func(p *livekit.DataPacket) *livekit.DataPacket {
+		p.ParticipantIdentity = ""
+		return p
+	}
 	for i, step := range []struct {
 		p    *livekit.DataPacket
 		want string
@@ -171,15 +231,20 @@ func TestMalformed(t *testing.T) {
 	field := func(n protowire.Number, v string) []byte {
 		return protowire.AppendString(protowire.AppendTag(nil, n, protowire.BytesType), v)
 	}
-	future := append(marshal(t, &livekit.DataPacket{ParticipantIdentity: "alice"}), field(23, "something new")...)
-	for _, rules := range []textegress.SelectionRules{{TopicsAllow: []string{"log"}}, {IdentitiesDeny: []string{"bob"}}} {
+	future := append(marshal(t, &livekit.DataPacket{ParticipantIdentity: "alice"}),
+		field(23, "something new")...)
+	for _, rules := range []textegress.SelectionRules{
+		{TopicsAllow: []string{"log"}},
+		{IdentitiesDeny: []string{"bob"}},
+	} {
 		for name, b := range map[string][]byte{
 			"cut off":         good[:len(good)-1],
 			"noise":           {0xff, 0xff, 0xff},
 			"two senders":     append(field(4, "bob"), good...),
 			"a second sender": append(append([]byte{}, good...), field(4, "bob")...),
 			"two values":      append(append([]byte{}, good...), field(9, "")...),
-			"sender is a number": append(protowire.AppendVarint(protowire.AppendTag(nil, 4, protowire.VarintType), 1),
+			"sender is a number": append(protowire.AppendVarint(protowire.AppendTag(nil, 4,
+				protowire.VarintType), 1),
 				field(2, "")...),
 			"two topics": field(2, string(append(field(4, "log"), field(4, "secret")...))),
 		} {
@@ -187,7 +252,8 @@ func TestMalformed(t *testing.T) {
 				t.Errorf("%+v, %s: %q, want malformed", rules, name, got)
 			}
 		}
-		// What this program does not know yet: kept where only senders matter, for the sender is known.
+		// What this program does not know yet: kept where only senders matter, for the sender is
+		// known.
 		want := ""
 		if len(rules.TopicsAllow) > 0 {
 			want = textegress.DroppedKindUnknown
@@ -238,12 +304,19 @@ func TestStreams(t *testing.T) {
 }
 
 func TestTracks(t *testing.T) {
-	f := filter(t, textegress.SelectionRules{TopicsAllow: []string{"pose"}, IdentitiesDeny: []string{"bob"}})
+	f := filter(t, textegress.SelectionRules{
+		TopicsAllow:    []string{"pose"},
+		IdentitiesDeny: []string{"bob"},
+	})
 	for _, tt := range []struct {
 		handle         uint16
 		identity, name string
 		want           string
-	}{{1, "alice", "pose", ""}, {2, "bob", "pose", textegress.DroppedIdentity}, {3, "alice", "gaze", textegress.DroppedTopic}} {
+	}{
+		{1, "alice", "pose", ""},
+		{2, "bob", "pose", textegress.DroppedIdentity},
+		{3, "alice", "gaze", textegress.DroppedTopic},
+	} {
 		if got := f.Track(tt.handle, tt.identity, tt.name); got != (tt.want == "") {
 			t.Errorf("track %d: %v", tt.handle, got)
 		}
@@ -251,19 +324,27 @@ func TestTracks(t *testing.T) {
 			t.Errorf("frame of track %d: %q, want %q", tt.handle, got, tt.want)
 		}
 	}
-	// As long as its name is not known, its topic is not; a handle that is told again is another track's.
-	if f.Track(1, "alice", "") || f.Frame(1, 1) != textegress.DroppedTrackUnknown || !f.Track(1, "alice", "pose") || f.Frame(1, 1) != "" {
+	// As long as its name is not known, its topic is not; a handle that is told again is another
+	// track's.
+	if f.Track(1, "alice", "") || f.Frame(1, 1) != textegress.DroppedTrackUnknown ||
+		!f.Track(1, "alice", "pose") || f.Frame(1, 1) != "" {
 		t.Error("a track without a name is kept, or one with is not")
 	}
-	if f.Track(1, "bob", "pose") || f.Frame(1, 1) != textegress.DroppedIdentity || !f.Track(1, "alice", "pose") {
+	if f.Track(1, "bob", "pose") || f.Frame(1, 1) != textegress.DroppedIdentity ||
+		!f.Track(1, "alice", "pose") {
 		t.Error("the handle means the track of before")
 	}
-	for _, rules := range []textegress.SelectionRules{{TopicsDeny: []string{"gaze"}}, {TopicsAllow: []string{`""`}}} {
-		if f := filter(t, rules); f.Track(1, "alice", "") || f.Frame(1, 1) != textegress.DroppedTrackUnknown {
+	for _, rules := range []textegress.SelectionRules{
+		{TopicsDeny: []string{"gaze"}},
+		{TopicsAllow: []string{`""`}},
+	} {
+		if f := filter(t, rules); f.Track(1, "alice", "") ||
+			f.Frame(1, 1) != textegress.DroppedTrackUnknown {
 			t.Errorf("%+v: a track without a name is kept", rules)
 		}
 	}
-	if f := filter(t, textegress.SelectionRules{IdentitiesDeny: []string{"bob"}}); !f.Track(1, "alice", "") || f.Frame(1, 1) != "" {
+	if f := filter(t, textegress.SelectionRules{IdentitiesDeny: []string{"bob"}}); !f.Track(1,
+		"alice", "") || f.Frame(1, 1) != "" {
 		t.Error("lists of identities need no name")
 	}
 	if got := f.Frame(9, 1); got != textegress.DroppedTrackUnknown {
@@ -276,9 +357,13 @@ func TestTracks(t *testing.T) {
 }
 
 func TestPatterns(t *testing.T) {
-	f := filter(t, textegress.SelectionRules{IdentitiesDeny: []string{`a\,b`, `st\*r`, `\""`, `back\\`, `""`, `学*`}})
+	f := filter(t, textegress.SelectionRules{IdentitiesDeny: []string{
+		`a\,b`, `st\*r`, `\""`,
+		`back\\`, `""`, `学*`,
+	}})
 	for identity, want := range map[string]bool{
-		"a,b": false, "st*r": false, `""`: false, `back\`: false, "": false, "学生": false, "学": false,
+		"a,b": false, "st*r": false, `""`: false, `back\`: false, "": false, "学生": false,
+		"学": false,
 		"a": true, "st": true, "star": true, "b": true,
 	} {
 		if got := f.Identity(identity); got != want {
@@ -286,20 +371,24 @@ func TestPatterns(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"", "a*b", `a\`, `a\b`, "**"} {
-		if _, err := selection.New(textegress.SelectionRules{TopicsAllow: []string{bad}}); err == nil {
+		if _, err := selection.New(textegress.SelectionRules{
+			TopicsAllow: []string{bad},
+		}); err == nil {
 			t.Errorf("%q is accepted", bad)
 		} else if bad != "" && strings.Contains(err.Error(), bad) && bad != "**" {
 			t.Errorf("%q is quoted: %v", bad, err)
 		}
 	}
 	var none *selection.Filter
-	if none.Packet([]byte{1}) != "" || !none.Identity("x") || none.Take() != nil || !none.Track(1, "", "") || none.Frame(1, 1) != "" {
+	if none.Packet([]byte{1}) != "" || !none.Identity("x") || none.Take() != nil ||
+		!none.Track(1, "", "") || none.Frame(1, 1) != "" {
 		t.Error("no filter filters")
 	}
 }
 
-// Whatever the interleaving of senders, topics and streams: what is kept has, by an independent account of the packets,
-// an allowed sender and an allowed topic, and what an account of the packets knows to be allowed is kept.
+// Whatever the interleaving of senders, topics and streams: what is kept has, by an independent
+// account of the packets, an allowed sender and an allowed topic, and what an account of the
+// packets knows to be allowed is kept.
 func TestNothingDeniedGetsThrough(t *testing.T) {
 	senders := []string{"alice", "bob", "carol", ""}
 	topics := []string{"open", "secret", "open.more", ""}
@@ -316,7 +405,8 @@ func TestNothingDeniedGetsThrough(t *testing.T) {
 			rules.TopicsAllow = []string{"open*"}
 		}
 		topicOK := func(topic string) bool {
-			return seed%2 == 0 && topic != "secret" || seed%2 == 1 && strings.HasPrefix(topic, "open")
+			return seed%2 == 0 && topic != "secret" || seed%2 == 1 &&
+				strings.HasPrefix(topic, "open")
 		}
 		f := filter(t, rules)
 		type key struct{ who, id string }
@@ -353,10 +443,14 @@ func TestNothingDeniedGetsThrough(t *testing.T) {
 }
 
 func TestHotPathDoesNotAllocate(t *testing.T) {
-	f := filter(t, textegress.SelectionRules{TopicsDeny: []string{"secret", "x*"}, IdentitiesDeny: []string{"bob", "guest*"}})
+	f := filter(t, textegress.SelectionRules{
+		TopicsDeny:     []string{"secret", "x*"},
+		IdentitiesDeny: []string{"bob", "guest*"},
+	})
 	f.Packet(marshal(t, header("alice", "s", "open")))
 	for name, b := range map[string][]byte{
-		"kept": marshal(t, user("alice", "log")), "denied": marshal(t, user("bob", "log")), "chunk": marshal(t, chunk("alice", "s")),
+		"kept": marshal(t, user("alice", "log")), "denied": marshal(t, user("bob", "log")),
+		"chunk":       marshal(t, chunk("alice", "s")),
 		"legacy chat": marshal(t, user("alice", "lk-chat-topic")),
 	} {
 		if n := testing.AllocsPerRun(100, func() { f.Packet(b) }); n != 0 {
@@ -365,14 +459,21 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// What is kept of any bytes at all parses with the protobuf library to a sender and a topic that are allowed.
+// What is kept of any bytes at all parses with the protobuf library to a sender and a topic that
+// are allowed.
 func FuzzPacket(f *testing.F) {
-	for _, p := range []*livekit.DataPacket{user("alice", "log"), user("bob", "secret"), header("alice", "1", "secret"), chunk("a", "1"), trailer("a", "1")} {
+	for _, p := range []*livekit.DataPacket{
+		user("alice", "log"), user("bob", "secret"),
+		header("alice", "1", "secret"), chunk("a", "1"), trailer("a", "1"),
+	} {
 		f.Add(marshal(f, p))
 	}
 	f.Add([]byte{0x22, 3, 'b', 'o', 'b', 0x12, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		fl := filter(t, textegress.SelectionRules{TopicsDeny: []string{"secret"}, IdentitiesDeny: []string{"bob"}})
+		fl := filter(t, textegress.SelectionRules{
+			TopicsDeny:     []string{"secret"},
+			IdentitiesDeny: []string{"bob"},
+		})
 		if fl.Packet(b) != "" {
 			return
 		}
@@ -381,7 +482,9 @@ func FuzzPacket(f *testing.F) {
 			return // nobody can make a packet of it
 		}
 		u := p.GetUser()
-		if p.ParticipantIdentity == "bob" || u.GetParticipantIdentity() == "bob" || p.GetTranscription().GetTranscribedParticipantIdentity() == "bob" { //nolint:staticcheck // read by everybody
+		if p.ParticipantIdentity == "bob" || u.GetParticipantIdentity() == "bob" ||
+			p.GetTranscription().GetTranscribedParticipantIdentity() == "bob" {
+			//nolint:staticcheck // read by everybody
 			t.Errorf("a packet of bob is kept: %v", &p)
 		}
 		if u.GetTopic() == "secret" || p.GetStreamHeader().GetTopic() == "secret" {

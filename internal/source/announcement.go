@@ -11,8 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// Announcement says that a session has begun. It is a hint, not a proof: every device of the project may publish to the
-// exchange. Asking SyncFlow for the session's token is what verifies it.
+// Announcement says that a session has begun. It is a hint, not a proof: every device of the
+// project may publish to the exchange. Asking SyncFlow for the session's token is what verifies it.
 type Announcement struct {
 	SessionID  string // UUID, lower case
 	RoomName   string // LiveKit room; any text
@@ -23,7 +23,8 @@ type Announcement struct {
 	Backlog bool
 }
 
-// An announcement has some hundred bytes. Room names have at most 50 characters in SyncFlow and 256 in LiveKit.
+// An announcement has some hundred bytes. Room names have at most 50 characters in SyncFlow and 256
+// in LiveKit.
 const (
 	maxBody = 16 << 10
 	maxRoom = 1024
@@ -31,13 +32,15 @@ const (
 
 var uuidForm = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 
-// parse reads the body {"sessionId": UUID, "sessionName": room}; more keys are allowed. The errors do not quote it: the
-// body is not trusted, and room names are logged only where they are known to be room names.
+// parse reads the body {"sessionId": UUID, "sessionName": room}; more keys are allowed. The errors
+// do not quote it: the body is not trusted, and room names are logged only where they are known to
+// be room names.
 func parse(body []byte) (Announcement, error) {
 	switch {
 	case len(body) > maxBody:
 		return Announcement{}, errors.New("too large")
-	case !utf8.Valid(body): // the JSON decoder would replace what is not UTF-8, and so change a room's name
+	case !utf8.Valid(body):
+		// the JSON decoder would replace what is not UTF-8, and so change a room's name
 		return Announcement{}, errors.New("not UTF-8")
 	}
 	var m struct {
@@ -53,7 +56,8 @@ func parse(body []byte) (Announcement, error) {
 	}
 	switch {
 	case m.SessionID == nil || m.SessionName == nil:
-		return Announcement{}, errors.New("without sessionId or sessionName: another kind of message")
+		return Announcement{}, errors.New("without sessionId or sessionName: another " +
+			"kind of message")
 	case !uuidForm.MatchString(strings.ToLower(*m.SessionID)):
 		return Announcement{}, errors.New("with a sessionId that is not a UUID")
 	case *m.SessionName == "" || len(*m.SessionName) > maxRoom:

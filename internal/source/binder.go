@@ -10,20 +10,23 @@ import (
 )
 
 const (
-	// assertEvery is how often the binding is made again although it should be there. It is also the
-	// pause after a refusal that says nothing about the binding: each try costs the API requests.
+	// assertEvery is how often the binding is made again although it should be there. It is also
+	// the pause after a refusal that says nothing about the binding: each try costs the API
+	// requests.
 	assertEvery = time.Minute
 	// While there is no binding it is tried this often.
 	firstBindPause = 500 * time.Millisecond
 	maxBindPause   = 5 * time.Second
 	// askAgain is after how many failures SyncFlow is asked again where to bind.
 	askAgain = 12
-	// confirmTimeout bounds the question to SyncFlow's API whether the binding is still the right one.
+	// confirmTimeout bounds the question to SyncFlow's API whether the binding is still the right
+	// one.
 	confirmTimeout = 30 * time.Second
 	// slow is how long an answer takes that the broker could not give by itself: the API stalls.
 	slow = 5 * time.Second
-	// tokenStale is the age of a connection from which on the broker may refuse a binding because the project token that
-	// opened it has expired. (It may also not ask: it caches permissions while a channel is busy.)
+	// tokenStale is the age of a connection from which on the broker may refuse a binding because
+	// the project token that opened it has expired. (It may also not ask: it caches permissions
+	// while a channel is busy.)
 	tokenStale = 55 * time.Minute
 )
 
@@ -35,11 +38,12 @@ const (
 // SyncFlow's own declaration succeeds as long as the properties are the same.
 //
 // The broker tells nobody when an exchange is deleted and declared again while the connection stays
-// up, and the binding is lost then too. So it is made again every minute: queue.bind changes nothing
-// where the binding exists.
+// up, and the binding is lost then too. So it is made again every minute: queue.bind changes
+// nothing where the binding exists.
 //
-// That the binding was lost while we were not connected shows in the canary: a transient exchange of
-// our own, which nobody uses, and which a restart of the broker removes as it removes SyncFlow's.
+// That the binding was lost while we were not connected shows in the canary: a transient exchange
+// of our own, which nobody uses, and which a restart of the broker removes as it removes
+// SyncFlow's.
 type binder struct {
 	r      *RabbitMQ
 	conn   connection
@@ -110,7 +114,8 @@ func (b *binder) look() error {
 	if err != nil {
 		return err
 	}
-	err = ch.ExchangeDeclarePassive(canaryOf(b.queue.name), amqp.ExchangeFanout, false, false, false, false, nil)
+	err = ch.ExchangeDeclarePassive(canaryOf(b.queue.name), amqp.ExchangeFanout, false, false,
+		false, false, nil)
 	switch {
 	case err == nil:
 		b.canary = true
@@ -163,7 +168,10 @@ func (b *binder) bind(ctx context.Context) error {
 		b.r.binding, b.r.confirmed, b.renew = binding, b.conn, false
 	}
 	at := b.r.binding
-	bind := func(ch channel) error { return ch.QueueBind(b.queue.name, at.RoutingKey, at.Exchange, false, nil) }
+	bind := func(ch channel) error {
+		return ch.QueueBind(b.queue.name, at.RoutingKey, at.Exchange,
+			false, nil)
+	}
 	err := b.do("binding", bind)
 	if err == nil || code(err) != amqp.NotFound {
 		return err
@@ -175,7 +183,8 @@ func (b *binder) bind(ctx context.Context) error {
 	declared := b.do("exchange", func(ch channel) error {
 		return ch.ExchangeDeclare(at.Exchange, amqp.ExchangeTopic, false, false, false, false, nil)
 	})
-	if declared != nil && code(declared) != amqp.PreconditionFailed { // else SyncFlow was faster, with properties of its own
+	// else SyncFlow was faster, with properties of its own
+	if declared != nil && code(declared) != amqp.PreconditionFailed {
 		return errors.Join(err, declared)
 	}
 	if err := b.do("binding", bind); err != nil {
@@ -187,8 +196,8 @@ func (b *binder) bind(ctx context.Context) error {
 	return nil
 }
 
-// confirm asks SyncFlow whether the binding of an earlier connection is still the right one, once for
-// each connection: its configuration may name another exchange, and our device may be gone.
+// confirm asks SyncFlow whether the binding of an earlier connection is still the right one, once
+// for each connection: its configuration may name another exchange, and our device may be gone.
 func (b *binder) confirm(ctx context.Context) error {
 	if b.r.confirmed == b.conn {
 		return nil
@@ -221,16 +230,19 @@ func (e *closedError) Is(target error) bool { return target == amqp.ErrClosed }
 // has to be replaced.
 //
 // Where an earlier binding can still be there, announcements go on arriving on the consumer. Then a
-// failure to make it again is no reason to report that they do not, nor to press an API that stalls.
+// failure to make it again is no reason to report that they do not, nor to press an API that
+// stalls.
 func (b *binder) failed(err error, took time.Duration) (time.Duration, error) {
 	b.tries++
 	deaf := b.fresh && !b.bound
 	switch {
 	case !b.unsaid:
 	case deaf:
-		b.r.log.Warn("the queue is not bound to SyncFlow's announcements, trying again", "queue", b.queue.name, "error", err)
+		b.r.log.Warn("the queue is not bound to SyncFlow's announcements, trying again", "queue",
+			b.queue.name, "error", err)
 	default:
-		b.r.log.Warn("the binding of the queue could not be made again; announcements still arrive", "queue", b.queue.name, "error", err)
+		b.r.log.Warn("the binding of the queue could not be made again; announcements still arrive",
+			"queue", b.queue.name, "error", err)
 	}
 	b.unsaid = false
 	if errors.Is(err, amqp.ErrClosed) || deaf && b.stale() {
@@ -276,7 +288,8 @@ func (b *binder) hatch() {
 		return
 	}
 	err := b.do("exchange", func(ch channel) error {
-		return ch.ExchangeDeclare(canaryOf(b.queue.name), amqp.ExchangeFanout, false, false, false, false, nil)
+		return ch.ExchangeDeclare(canaryOf(b.queue.name), amqp.ExchangeFanout, false, false, false,
+			false, nil)
 	})
 	if b.canary = err == nil; err != nil {
 		b.r.log.Debug("a restart of the broker will not be noticed", "error", err)
@@ -298,11 +311,13 @@ func (b *binder) tell(trouble error) {
 		return
 	}
 	b.told = true
-	b.r.log.Info("listening for sessions", "queue", b.queue.name, "durable", !b.queue.exclusive, "waiting", b.queue.backlog)
+	b.r.log.Info("listening for sessions", "queue", b.queue.name, "durable", !b.queue.exclusive,
+		"waiting", b.queue.backlog)
 	b.r.wake()
 }
 
-// crowd warns when somebody else consumes our queue: announcements are then divided between the two.
+// crowd warns when somebody else consumes our queue: announcements are then divided between the
+// two.
 func (b *binder) crowd() {
 	if b.queue.exclusive || b.ch == nil {
 		return
@@ -318,6 +333,7 @@ func (b *binder) crowd() {
 	}
 	// Once may be our own consumer of a connection that the broker has not yet noticed to be dead.
 	if b.crowded++; b.crowded == 3 {
-		b.r.log.Error("another process takes announcements from our queue: give every deployment its own INSTANCE", "queue", b.queue.name, "consumers", q.Consumers)
+		b.r.log.Error("another process takes announcements from our queue: give every deployment "+
+			"its own INSTANCE", "queue", b.queue.name, "consumers", q.Consumers)
 	}
 }

@@ -16,16 +16,18 @@ import (
 
 const (
 	heartbeat = 30 * time.Second
-	// dialTimeout covers TCP, TLS and login. RabbitMQ asks SyncFlow's API about a login, which may take half a minute for it.
+	// dialTimeout covers TCP, TLS and login. RabbitMQ asks SyncFlow's API about a login, which may
+	// take half a minute for it.
 	dialTimeout = 60 * time.Second
-	// connectTimeout covers TCP alone. A machine that is being restarted does not answer at all, and the kernel asks it again
-	// at growing intervals only.
+	// connectTimeout covers TCP alone. A machine that is being restarted does not answer at all,
+	// and the kernel asks it again at growing intervals only.
 	connectTimeout = 5 * time.Second
 	// closeTimeout is how long a broker may take to say goodbye.
 	closeTimeout = 3 * time.Second
 )
 
-// connection and channel are what is needed of the AMQP library; tests put a scripted broker behind them.
+// connection and channel are what is needed of the AMQP library; tests put a scripted broker behind
+// them.
 type connection interface {
 	Channel() (channel, error)
 	NotifyClose(chan *amqp.Error) chan *amqp.Error
@@ -34,14 +36,19 @@ type connection interface {
 
 type channel interface {
 	Qos(prefetchCount, prefetchSize int, global bool) error
-	QueueDeclare(name string, durable, autoDelete, exclusive, noWait bool, args amqp.Table) (amqp.Queue, error)
-	QueueDeclarePassive(name string, durable, autoDelete, exclusive, noWait bool, args amqp.Table) (amqp.Queue, error)
+	QueueDeclare(name string, durable, autoDelete, exclusive, noWait bool,
+		args amqp.Table) (amqp.Queue, error)
+	QueueDeclarePassive(name string, durable, autoDelete, exclusive, noWait bool,
+		args amqp.Table) (amqp.Queue, error)
 	QueueBind(name, key, exchange string, noWait bool, args amqp.Table) error
-	ExchangeDeclare(name, kind string, durable, autoDelete, internal, noWait bool, args amqp.Table) error
-	ExchangeDeclarePassive(name, kind string, durable, autoDelete, internal, noWait bool, args amqp.Table) error
+	ExchangeDeclare(name, kind string, durable, autoDelete, internal, noWait bool,
+		args amqp.Table) error
+	ExchangeDeclarePassive(name, kind string, durable, autoDelete, internal, noWait bool,
+		args amqp.Table) error
 	ExchangeDelete(name string, ifUnused, noWait bool) error
 	QueueDelete(name string, ifUnused, ifEmpty, noWait bool) (int, error)
-	Consume(queue, consumer string, autoAck, exclusive, noLocal, noWait bool, args amqp.Table) (<-chan amqp.Delivery, error)
+	Consume(queue, consumer string, autoAck, exclusive, noLocal, noWait bool,
+		args amqp.Table) (<-chan amqp.Delivery, error)
 	NotifyClose(chan *amqp.Error) chan *amqp.Error
 	Close() error
 }
@@ -67,7 +74,8 @@ func dial(ctx context.Context, o RabbitMQOptions, user, password string) (connec
 	if err != nil {
 		return nil, err
 	}
-	conn, err := (&net.Dialer{Timeout: connectTimeout}).DialContext(ctx, "tcp", net.JoinHostPort(o.Host, strconv.Itoa(o.Port)))
+	conn, err := (&net.Dialer{Timeout: connectTimeout}).DialContext(ctx, "tcp",
+		net.JoinHostPort(o.Host, strconv.Itoa(o.Port)))
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +92,8 @@ func dial(ctx context.Context, o RabbitMQOptions, user, password string) (connec
 	c, err := amqp.Open(conn, amqp.Config{
 		SASL:  []amqp.Authentication{&amqp.PlainAuth{Username: user, Password: password}},
 		Vhost: o.VHost, Heartbeat: heartbeat, Locale: "en_US", FrameSize: 128 << 10, ChannelMax: 16,
-		Properties: amqp.Table{"product": "textegress", "connection_name": "textegress " + o.Instance},
+		Properties: amqp.Table{"product": "textegress", "connection_name": "textegress " +
+			o.Instance},
 	})
 	if err != nil {
 		_ = conn.Close() // the first error is the one that matters
@@ -126,7 +135,8 @@ func (o RabbitMQOptions) tlsConfig() (*tls.Config, error) {
 func (o RabbitMQOptions) login(ctx context.Context, d dialer) (connection, error) {
 	user, password := o.Username, o.Password
 	if user == "" {
-		// The token is checked when something is opened or declared, not afterwards: a connection outlives its token.
+		// The token is checked when something is opened or declared, not afterwards: a connection
+		// outlives its token.
 		token, err := o.Token(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("project token for RabbitMQ: %w", err)

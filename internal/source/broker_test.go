@@ -12,8 +12,8 @@ import (
 
 const testExchange = "notifier"
 
-// fakeBroker models what matters of RabbitMQ: queues with messages and bindings, an exchange that can vanish with all
-// bindings, refusals that close a channel, and connections that can be cut.
+// fakeBroker models what matters of RabbitMQ: queues with messages and bindings, an exchange that
+// can vanish with all bindings, refusals that close a channel, and connections that can be cut.
 type fakeBroker struct {
 	mu       sync.Mutex
 	exchange bool
@@ -70,7 +70,9 @@ func newFakeBroker() *fakeBroker {
 	return &fakeBroker{exchange: true, queues: map[string]*fakeQueue{}, canaries: map[string]bool{}}
 }
 
-func (b *fakeBroker) dial(ctx context.Context, _ RabbitMQOptions, user, password string) (connection, error) {
+func (b *fakeBroker) dial(ctx context.Context, _ RabbitMQOptions, user,
+	password string,
+) (connection, error) {
 	b.mu.Lock()
 	silent := b.silent
 	b.users = append(b.users, user+":"+password)
@@ -89,7 +91,10 @@ func (b *fakeBroker) dial(ctx context.Context, _ RabbitMQOptions, user, password
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if e := b.refuseLogin; e != nil {
-		return nil, &amqp.Error{Code: e.Code, Reason: strings.ReplaceAll(e.Reason, "USER", user), Server: true}
+		return nil, &amqp.Error{
+			Code: e.Code, Reason: strings.ReplaceAll(e.Reason, "USER", user),
+			Server: true,
+		}
 	}
 	c := &fakeConn{b: b}
 	b.conns = append(b.conns, c)
@@ -108,7 +113,8 @@ func (b *fakeBroker) publish(body string) {
 	}
 }
 
-// restart loses all connections, the exchange, its bindings and transient messages, as a restart of RabbitMQ does.
+// restart loses all connections, the exchange, its bindings and transient messages, as a restart of
+// RabbitMQ does.
 func (b *fakeBroker) restart() {
 	b.cut()
 	b.mu.Lock()
@@ -125,11 +131,15 @@ func (b *fakeBroker) cut() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, c := range b.conns {
-		c.end(&amqp.Error{Code: amqp.ConnectionForced, Reason: "CONNECTION_FORCED - broker forced connection closure", Server: true})
+		c.end(&amqp.Error{
+			Code:   amqp.ConnectionForced,
+			Reason: "CONNECTION_FORCED - broker forced connection closure", Server: true,
+		})
 	}
 }
 
-// redeclare deletes the exchange and declares it again while connections stay up: nobody is told that bindings are gone.
+// redeclare deletes the exchange and declares it again while connections stay up: nobody is told
+// that bindings are gone.
 func (b *fakeBroker) redeclare() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -207,7 +217,10 @@ func (q *fakeQueue) pump() {
 			q.ready = q.ready[1:]
 			k.ch.tag++
 			k.unacked[k.ch.tag] = m
-			k.out <- amqp.Delivery{Acknowledger: k, DeliveryTag: k.ch.tag, Redelivered: m.redelivered, Body: []byte(m.body)}
+			k.out <- amqp.Delivery{
+				Acknowledger: k, DeliveryTag: k.ch.tag,
+				Redelivered: m.redelivered, Body: []byte(m.body),
+			}
 		}
 	}
 }

@@ -50,7 +50,9 @@ func (ch *fakeChannel) lock() (unlock func(), err error) {
 
 func (ch *fakeChannel) Qos(n, _ int, _ bool) error { ch.limit = n; return nil }
 
-func (ch *fakeChannel) QueueDeclare(name string, durable, _, exclusive, _ bool, args amqp.Table) (amqp.Queue, error) {
+func (ch *fakeChannel) QueueDeclare(name string, durable, _, exclusive, _ bool,
+	args amqp.Table,
+) (amqp.Queue, error) {
 	unlock, err := ch.lock()
 	if err != nil {
 		return amqp.Queue{}, err
@@ -71,12 +73,16 @@ func (ch *fakeChannel) QueueDeclare(name string, durable, _, exclusive, _ bool, 
 	case q.owner != nil && q.owner != ch.c:
 		return amqp.Queue{}, ch.refuse(amqp.ResourceLocked, "RESOURCE_LOCKED")
 	case fmt.Sprint(q.args) != fmt.Sprint(args) || q.durable != durable:
-		return amqp.Queue{}, ch.refuse(amqp.PreconditionFailed, "PRECONDITION_FAILED - inequivalent arg")
+		return amqp.Queue{}, ch.refuse(amqp.PreconditionFailed,
+			"PRECONDITION_FAILED - inequivalent arg")
 	}
-	return amqp.Queue{Name: name, Messages: len(q.ready), Consumers: len(q.consumers) + q.others}, nil
+	return amqp.Queue{Name: name, Messages: len(q.ready), Consumers: len(q.consumers) + q.others},
+		nil
 }
 
-func (ch *fakeChannel) QueueDeclarePassive(name string, _, _, _, _ bool, _ amqp.Table) (amqp.Queue, error) {
+func (ch *fakeChannel) QueueDeclarePassive(name string, _, _, _, _ bool, _ amqp.Table) (amqp.Queue,
+	error,
+) {
 	unlock, err := ch.lock()
 	if err != nil {
 		return amqp.Queue{}, err
@@ -86,7 +92,8 @@ func (ch *fakeChannel) QueueDeclarePassive(name string, _, _, _, _ bool, _ amqp.
 	if q == nil {
 		return amqp.Queue{}, ch.refuse(amqp.NotFound, "NOT_FOUND - no queue")
 	}
-	return amqp.Queue{Name: name, Messages: len(q.ready), Consumers: len(q.consumers) + q.others}, nil
+	return amqp.Queue{Name: name, Messages: len(q.ready), Consumers: len(q.consumers) + q.others},
+		nil
 }
 
 func (ch *fakeChannel) QueueBind(name, key, exchange string, _ bool, _ amqp.Table) error {
@@ -106,14 +113,17 @@ func (ch *fakeChannel) QueueBind(name, key, exchange string, _ bool, _ amqp.Tabl
 	case b.canaries[exchange]: // exists, and nobody publishes there
 		return nil
 	case !b.exchange || exchange != testExchange:
-		return ch.refuse(amqp.NotFound, "NOT_FOUND - no exchange '"+exchange+"' in vhost 'syncflow'")
+		return ch.refuse(amqp.NotFound, "NOT_FOUND - no exchange '"+exchange+
+			"' in vhost 'syncflow'")
 	}
 	q.bound = true
 	b.binds++
 	return nil
 }
 
-func (ch *fakeChannel) ExchangeDeclare(name, kind string, durable, autoDelete, internal, _ bool, _ amqp.Table) error {
+func (ch *fakeChannel) ExchangeDeclare(name, kind string, durable, autoDelete, internal, _ bool,
+	_ amqp.Table,
+) error {
 	unlock, err := ch.lock()
 	if err != nil {
 		return err
@@ -175,7 +185,9 @@ func (ch *fakeChannel) QueueDelete(name string, ifUnused, _, _ bool) (int, error
 	return len(q.ready), nil
 }
 
-func (ch *fakeChannel) Consume(name, _ string, _, _, _, _ bool, _ amqp.Table) (<-chan amqp.Delivery, error) {
+func (ch *fakeChannel) Consume(name, _ string, _, _, _, _ bool, _ amqp.Table) (<-chan amqp.Delivery,
+	error,
+) {
 	unlock, err := ch.lock()
 	if err != nil {
 		return nil, err
@@ -185,7 +197,10 @@ func (ch *fakeChannel) Consume(name, _ string, _, _, _, _ bool, _ amqp.Table) (<
 	if q == nil {
 		return nil, ch.refuse(amqp.NotFound, "NOT_FOUND - no queue")
 	}
-	ch.consumer = &fakeConsumer{ch: ch, q: q, out: make(chan amqp.Delivery, 1000), unacked: map[uint64]fakeMessage{}, limit: ch.limit}
+	ch.consumer = &fakeConsumer{
+		ch: ch, q: q, out: make(chan amqp.Delivery, 1000),
+		unacked: map[uint64]fakeMessage{}, limit: ch.limit,
+	}
 	q.consumers = append(q.consumers, ch.consumer)
 	q.pump()
 	return ch.consumer.out, nil

@@ -15,24 +15,30 @@ import (
 type CheckResult struct {
 	Stage   string // "login", "queue" or "binding"
 	OK      bool
-	Skipped bool   // not tried because an earlier stage failed
-	Detail  string // what was found, or what went wrong, with the broker's host and port; no secrets
+	Skipped bool // not tried because an earlier stage failed
+	// what was found, or what went wrong, with the broker's host and port; no secrets
+	Detail string
 	// TokenRefused: the broker was reached, asked SyncFlow, and the project token was refused.
 	TokenRefused bool
 }
 
-// Check tries what Run would do, stage by stage, and reports each: log in, declare a queue, bind it. It leaves nothing
-// behind at the broker: the queue it declares belongs to its connection alone. (o.Binding may register our device with
-// SyncFlow, as Run would.)
+// Check tries what Run would do, stage by stage, and reports each: log in, declare a queue, bind
+// it. It leaves nothing behind at the broker: the queue it declares belongs to its connection
+// alone. (o.Binding may register our device with SyncFlow, as Run would.)
 func Check(ctx context.Context, o RabbitMQOptions) []CheckResult { return check(ctx, o, dial) }
 
 func check(ctx context.Context, o RabbitMQOptions, d dialer) []CheckResult {
-	results := []CheckResult{{Stage: "login", Skipped: true}, {Stage: "queue", Skipped: true}, {Stage: "binding", Skipped: true}}
+	results := []CheckResult{
+		{Stage: "login", Skipped: true},
+		{Stage: "queue", Skipped: true},
+		{Stage: "binding", Skipped: true},
+	}
 	end := func(i int, detail string, err error) bool {
 		results[i] = CheckResult{Stage: results[i].Stage, OK: err == nil, Detail: detail}
 		if err != nil {
 			results[i].Detail = err.Error()
-			results[i].TokenRefused = o.Username == "" && results[i].Stage == "login" && code(err) == amqp.AccessRefused
+			results[i].TokenRefused = o.Username == "" && results[i].Stage == "login" &&
+				code(err) == amqp.AccessRefused
 		}
 		return err == nil
 	}
@@ -58,7 +64,8 @@ func check(ctx context.Context, o RabbitMQOptions, d dialer) []CheckResult {
 	if err == nil {
 		var ch channel
 		if ch, err = conn.Channel(); err == nil {
-			err = brokerError("binding", ch.QueueBind(temporary, b.RoutingKey, b.Exchange, false, nil), o)
+			err = brokerError("binding", ch.QueueBind(temporary, b.RoutingKey, b.Exchange, false,
+				nil), o)
 		} else {
 			err = brokerError("channel", err, o)
 		}
@@ -81,7 +88,8 @@ func checkQueue(conn connection, o RabbitMQOptions, name, temporary string) (str
 	case err == nil && q.Consumers > 0:
 		return fmt.Sprintf("%s exists and is in use, %d announcements wait", name, q.Messages), nil
 	case err == nil:
-		return fmt.Sprintf("%s exists and nobody uses it, %d announcements wait", name, q.Messages), nil
+		return fmt.Sprintf("%s exists and nobody uses it, %d announcements wait", name, q.Messages),
+			nil
 	case code(err) == amqp.NotFound:
 		return fmt.Sprintf("queues may be declared; %s does not exist yet", name), nil
 	case code(err) == amqp.ResourceLocked:
@@ -93,8 +101,9 @@ func checkQueue(conn connection, o RabbitMQOptions, name, temporary string) (str
 // ErrQueueInUse is returned by DeleteQueue while somebody listens on the queue.
 var ErrQueueInUse = errors.New("the queue is in use: stop the service first")
 
-// DeleteQueue deletes the durable queue with what waits in it, and the canary, for a deployment that does not come back. Without this the
-// broker deletes it two weeks after its last use. A queue that does not exist is no error.
+// DeleteQueue deletes the durable queue with what waits in it, and the canary, for a deployment
+// that does not come back. Without this the broker deletes it two weeks after its last use. A queue
+// that does not exist is no error.
 func DeleteQueue(ctx context.Context, o RabbitMQOptions) error { return deleteQueue(ctx, o, dial) }
 
 func deleteQueue(ctx context.Context, o RabbitMQOptions, d dialer) error {
@@ -120,7 +129,8 @@ func deleteQueue(ctx context.Context, o RabbitMQOptions, d dialer) error {
 	case err != nil:
 		return brokerError("queue", err, o)
 	}
-	if err := ch.ExchangeDelete(canaryOf(QueueName(o.ProjectID, o.Group, o.Instance)), false, false); err != nil && code(err) != amqp.NotFound {
+	if err := ch.ExchangeDelete(canaryOf(QueueName(o.ProjectID, o.Group, o.Instance)), false,
+		false); err != nil && code(err) != amqp.NotFound {
 		return brokerError("exchange", err, o)
 	}
 	return nil

@@ -13,7 +13,10 @@ import (
 )
 
 func TestCheck(t *testing.T) {
-	denied := &amqp.Error{Code: amqp.AccessRefused, Reason: "ACCESS_REFUSED - refused for user 'USER'"}
+	denied := &amqp.Error{
+		Code:   amqp.AccessRefused,
+		Reason: "ACCESS_REFUSED - refused for user 'USER'",
+	}
 	for _, tc := range []struct {
 		name   string
 		break_ func(*fakeBroker)
@@ -22,7 +25,10 @@ func TestCheck(t *testing.T) {
 	}{
 		{"all well", func(*fakeBroker) {}, "+++", ""},
 		{"login", func(b *fakeBroker) { b.refuseLogin = denied }, "-..", "API key"},
-		{"binding", func(b *fakeBroker) { b.refuseBind = topicRefused }, "++-", "DEVICE_GROUP_NAME"},
+		{
+			"binding", func(b *fakeBroker) { b.refuseBind = topicRefused }, "++-",
+			"DEVICE_GROUP_NAME",
+		},
 		{"no exchange", func(b *fakeBroker) { b.exchange = false }, "++-", "API must be restarted"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -53,7 +59,8 @@ func TestCheck(t *testing.T) {
 				t.Errorf("stages %s, want %s; %s", got, tc.want, details)
 			}
 			if len(g.broker.queues) != 0 || g.broker.open() != 0 {
-				t.Errorf("left behind: %d queues, %d connections", len(g.broker.queues), g.broker.open())
+				t.Errorf("left behind: %d queues, %d connections", len(g.broker.queues),
+					g.broker.open())
 			}
 		})
 	}
@@ -64,12 +71,16 @@ func TestDeleteQueue(t *testing.T) {
 	if err := deleteQueue(t.Context(), g.r.o, g.broker.dial); err != nil {
 		t.Errorf("a queue that does not exist: %v", err)
 	}
-	g.broker.queues[testQueue] = &fakeQueue{name: testQueue, consumers: []*fakeConsumer{{ended: true}}}
+	g.broker.queues[testQueue] = &fakeQueue{
+		name:      testQueue,
+		consumers: []*fakeConsumer{{ended: true}},
+	}
 	if err := deleteQueue(t.Context(), g.r.o, g.broker.dial); !errors.Is(err, ErrQueueInUse) {
 		t.Errorf("a queue in use: %v", err)
 	}
 	g.broker.queues[testQueue].consumers = nil
-	if err := deleteQueue(t.Context(), g.r.o, g.broker.dial); err != nil || len(g.broker.queues) != 0 {
+	if err := deleteQueue(t.Context(), g.r.o, g.broker.dial); err != nil ||
+		len(g.broker.queues) != 0 {
 		t.Errorf("%v, %d queues", err, len(g.broker.queues))
 	}
 }
@@ -81,19 +92,31 @@ func TestErrorsNameTheRemedyAndHideTheToken(t *testing.T) {
 		op, want string
 		err      error
 	}{
-		{"login", "RABBITMQ_VHOST_NAME", &amqp.Error{Code: amqp.NotAllowed, Reason: "NOT_ALLOWED - vhost x for user '" + jwt + "'", Server: true}},
-		{"login", "API key", &amqp.Error{Code: amqp.AccessRefused, Reason: "refused '" + jwt[:30], Server: true}}, // cut by the broker
+		{"login", "RABBITMQ_VHOST_NAME", &amqp.Error{
+			Code:   amqp.NotAllowed,
+			Reason: "NOT_ALLOWED - vhost x for user '" + jwt + "'", Server: true,
+		}},
+		// cut by the broker
+		{"login", "API key", &amqp.Error{
+			Code: amqp.AccessRefused, Reason: "refused '" + jwt[:30],
+			Server: true,
+		}},
 		{"login", "RABBITMQ_CA_FILE", x509.UnknownAuthorityError{}},
 		{"login", "RABBITMQ_HOST", x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x"}},
 		{"login", "RABBITMQ_PORT", fmt.Errorf("dial: %w", context.DeadlineExceeded)},
-		{"queue", "permissions", &amqp.Error{Code: amqp.AccessRefused, Reason: "user '" + jwt + "'", Server: true}},
+		{"queue", "permissions", &amqp.Error{
+			Code: amqp.AccessRefused, Reason: "user '" + jwt + "'",
+			Server: true,
+		}},
 	} {
 		got := brokerError(tc.op, tc.err, o).Error()
 		if !strings.Contains(got, tc.want) || strings.Contains(got, "eyJ") {
 			t.Errorf("%v: %s", tc.err, got)
 		}
 	}
-	if got := brokerError("login", errors.New("bad pass\nhunter2"), RabbitMQOptions{Password: "hunter2"}).Error(); strings.ContainsAny(got, "\n") || strings.Contains(got, "hunter2") {
+	if got := brokerError("login", errors.New("bad pass\nhunter2"),
+		RabbitMQOptions{Password: "hunter2"}).Error(); strings.ContainsAny(got, "\n") ||
+		strings.Contains(got, "hunter2") {
 		t.Errorf("%q", got)
 	}
 }
@@ -101,8 +124,11 @@ func TestErrorsNameTheRemedyAndHideTheToken(t *testing.T) {
 func TestParse(t *testing.T) {
 	const u = "c1d2e3f4-0000-4000-8000-000000000001"
 	for body, want := range map[string]Announcement{
-		`{"sessionId":"` + u + `","sessionName":"class-1"}`:                            {SessionID: u, RoomName: "class-1"},
-		`{"sessionId":"` + strings.ToUpper(u) + `","sessionName":"a/ü \u0000","x":[]}`: {SessionID: u, RoomName: "a/ü \x00"},
+		`{"sessionId":"` + u + `","sessionName":"class-1"}`: {
+			SessionID: u, RoomName: "class-1",
+		},
+		`{"sessionId":"` + strings.ToUpper(u) +
+			`","sessionName":"a/ü \u0000","x":[]}`: {SessionID: u, RoomName: "a/ü \x00"},
 	} {
 		got, err := parse([]byte(body))
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {

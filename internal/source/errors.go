@@ -15,13 +15,14 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// BrokerError is a failure at the broker. It does not wrap the AMQP error: the broker quotes the user name in its texts, and
-// our user name is a project token.
+// BrokerError is a failure at the broker. It does not wrap the AMQP error: the broker quotes the
+// user name in its texts, and our user name is a project token.
 type BrokerError struct {
-	Addr   string // host and port of the broker
-	Op     string // what was tried: "login", "queue", "binding", "consume", …
-	Code   int    // AMQP reply code, 0 if there is none
-	Reason string // the broker's or the network's words, with everything that looks like a secret removed
+	Addr string // host and port of the broker
+	Op   string // what was tried: "login", "queue", "binding", "consume", …
+	Code int    // AMQP reply code, 0 if there is none
+	// the broker's or the network's words, with everything that looks like a secret removed
+	Reason string
 	Remedy string // what to do about it, "" if unknown
 }
 
@@ -41,7 +42,8 @@ func (e *BrokerError) Error() string {
 	return s
 }
 
-// A JWT is base64 of a JSON object, so it begins with eyJ. The broker cuts long texts: the rest of one must be found too.
+// A JWT is base64 of a JSON object, so it begins with eyJ. The broker cuts long texts: the rest of
+// one must be found too.
 var tokenForm = regexp.MustCompile(`eyJ[A-Za-z0-9_\-.=]*`)
 
 // redact removes tokens, and the credentials we know, from text; and makes it one line.
@@ -87,17 +89,22 @@ func brokerError(op string, err error, o RabbitMQOptions) error {
 		e.Code, e.Reason = ae.Code, redact(ae.Reason, o.Password)
 		e.Remedy = remedy(op, ae, o)
 	case errors.As(err, &tlsRecord):
-		e.Remedy = "the port answers without TLS: set RABBITMQ_TLS to false, or RABBITMQ_PORT to the TLS port"
+		e.Remedy = "the port answers without TLS: set RABBITMQ_TLS to false, or RABBITMQ_PORT to " +
+			"the TLS port"
 	case errors.As(err, &unknown):
-		e.Remedy = "the broker's certificate is signed by an authority this machine does not know: set RABBITMQ_CA_FILE"
+		e.Remedy = "the broker's certificate is signed by an authority this machine does not " +
+			"know: set RABBITMQ_CA_FILE"
 	case errors.As(err, &wrongHost):
 		e.Remedy = "the broker's certificate is for another name: set RABBITMQ_HOST to a name in it"
 	case errors.As(err, &dns):
-		e.Remedy = "the host name cannot be resolved: check RABBITMQ_HOST and the DNS of this machine"
+		e.Remedy = "the host name cannot be resolved: check RABBITMQ_HOST and the DNS of " +
+			"this machine"
 	case errors.As(err, &ne) && ne.Timeout(), errors.Is(err, context.DeadlineExceeded):
-		e.Remedy = "no answer in time: check RABBITMQ_HOST, RABBITMQ_PORT and the firewall; a SyncFlow API that is down or stalled also makes logins hang"
+		e.Remedy = "no answer in time: check RABBITMQ_HOST, RABBITMQ_PORT and the firewall; a " +
+			"SyncFlow API that is down or stalled also makes logins hang"
 	case strings.Contains(err.Error(), "connection refused"):
-		e.Remedy = "nothing listens there: check RABBITMQ_HOST and RABBITMQ_PORT, and that the broker runs"
+		e.Remedy = "nothing listens there: check RABBITMQ_HOST and RABBITMQ_PORT, and that the " +
+			"broker runs"
 	case errors.Is(err, io.EOF):
 		e.Remedy = "the broker closed the connection: check RABBITMQ_PORT and RABBITMQ_TLS"
 	}
@@ -107,34 +114,43 @@ func brokerError(op string, err error, o RabbitMQOptions) error {
 func remedy(op string, e *amqp.Error, o RabbitMQOptions) string {
 	switch {
 	case op == "login" && e.Code == amqp.AccessRefused && o.Username == "":
-		return "the broker asked SyncFlow and the project token was refused: check the API key, its secret, the project id and this machine's clock, and that the SyncFlow API is up"
+		return "the broker asked SyncFlow and the project token was refused: check the API key, " +
+			"its secret, the project id and this machine's clock, and that the SyncFlow API is up"
 	case op == "login" && e.Code == amqp.AccessRefused:
 		return "check RABBITMQ_USERNAME and RABBITMQ_PASSWORD"
 	case op == "login" && (e.Code == amqp.NotAllowed || e.Code == amqp.InvalidPath):
 		return "check RABBITMQ_VHOST_NAME"
 	case op == "login" && !e.Server:
-		return "the port does not speak AMQP: check RABBITMQ_PORT, and RABBITMQ_TLS: a TLS port hangs up on a plain client"
+		return "the port does not speak AMQP: check RABBITMQ_PORT, and RABBITMQ_TLS: a TLS port " +
+			"hangs up on a plain client"
 	case op == "binding" && e.Code == amqp.NotFound:
-		return "the exchange of SyncFlow does not exist: the SyncFlow API declares it when it starts; after a restart of the broker the API must be restarted too"
+		return "the exchange of SyncFlow does not exist: the SyncFlow API declares it when it " +
+			"starts; after a restart of the broker the API must be restarted too"
 	case op == "exchange" && e.Code == amqp.PreconditionFailed:
 		return "the exchange exists with other properties: nothing is to be done if it can be bound"
 	case e.Code == amqp.AccessRefused && ofTopic(e.Reason):
-		return "SyncFlow allows the binding only while a device of the group is registered: check DEVICE_GROUP_NAME and the project's devices"
+		return "SyncFlow allows the binding only while a device of the group is registered: " +
+			"check DEVICE_GROUP_NAME and the project's devices"
 	case e.Code == amqp.AccessRefused && o.Username == "":
-		return "the broker asked the SyncFlow API, which did not answer it: it stalls or is down. If that lasts, the broker denies our user the " +
+		return "the broker asked the SyncFlow API, which did not answer it: it stalls or is " +
+			"down. If that lasts, the broker denies our user the " +
 			"permissions configure, write and read for queues named textegress.*"
 	case e.Code == amqp.AccessRefused:
-		return "the broker's user needs the permissions configure, write and read for queues named textegress.*, and read on SyncFlow's exchange"
+		return "the broker's user needs the permissions configure, write and read for queues " +
+			"named textegress.*, and read on SyncFlow's exchange"
 	case e.Code == amqp.PreconditionFailed:
-		return "a queue of this name exists with other properties: stop the service, delete the queue, start again"
+		return "a queue of this name exists with other properties: stop the service, delete the " +
+			"queue, start again"
 	case e.Code == amqp.ResourceLocked:
-		return "the queue belongs to another connection: is another service with the same INSTANCE running?"
+		return "the queue belongs to another connection: is another service with the same " +
+			"INSTANCE running?"
 	}
 	return ""
 }
 
-// ofTopic reports whether a refusal is about the routing key: SyncFlow has no device of the group then. Refusals of a queue or an
-// exchange have another cause. SyncFlow allows these to every project token, so it did not answer.
+// ofTopic reports whether a refusal is about the routing key: SyncFlow has no device of the group
+// then. Refusals of a queue or an exchange have another cause. SyncFlow allows these to every
+// project token, so it did not answer.
 func ofTopic(reason string) bool { return strings.Contains(reason, "access to topic") }
 
 // refusal is what a refused command says about the other side.

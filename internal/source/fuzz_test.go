@@ -6,16 +6,19 @@ import (
 	"unicode/utf8"
 )
 
-// FuzzParse: whatever another client of the broker publishes, an announcement has a session id that is a UUID and the name
-// of a room as it was written, and an error does not quote the message.
+// FuzzParse: whatever another client of the broker publishes, an announcement has a session id that
+// is a UUID and the name of a room as it was written, and an error does not quote the message.
 func FuzzParse(f *testing.F) {
 	const id = "c1d2e3f4-0000-4000-8000-000000000001"
 	for _, body := range []string{
 		`{"sessionId":"` + id + `","sessionName":"class 1"}`,
 		`{"sessionId":"` + strings.ToUpper(id) + `","sessionName":"课堂/\u0000\n","more":{"a":[1]}}`,
-		`{"sessionId":"` + id + `"}`, `{"sessionId":"` + id + `","sessionName":""}`, `{"sessionId":7,"sessionName":"x"}`,
-		`{"sessionId":"../../x","sessionName":"x"}`, `{"sessionId":"` + id + `","sessionName":"x"}{}`, `null`, `[]`, ``, "\xff", `{"a":`,
-		`{"sessionId":"` + id + `","sessionName":"\ud800"}`, `{"SESSIONID":"` + id + `","sessionname":"x"}`,
+		`{"sessionId":"` + id + `"}`, `{"sessionId":"` + id + `","sessionName":""}`,
+		`{"sessionId":7,"sessionName":"x"}`,
+		`{"sessionId":"../../x","sessionName":"x"}`, `{"sessionId":"` + id +
+			`","sessionName":"x"}{}`, `null`, `[]`, ``, "\xff", `{"a":`,
+		`{"sessionId":"` + id + `","sessionName":"\ud800"}`, `{"SESSIONID":"` + id +
+			`","sessionname":"x"}`,
 		`{"sessionId":"` + id + `","sessionName":"` + strings.Repeat("x", maxRoom+1) + `"}`,
 	} {
 		f.Add([]byte(body))

@@ -23,8 +23,9 @@ type Mark struct {
 	Silent time.Time `json:"silent,omitzero"`
 }
 
-// Memory keeps the mark of a listener. The durable queue keeps announcements while only this process
-// is away; if the queue or its binding is gone when it comes back, the mark says since when.
+// Memory keeps the mark of a listener. The durable queue keeps announcements while only this
+// process is away; if the queue or its binding is gone when it comes back, the mark says since
+// when.
 type Memory interface {
 	// Load returns the zero Mark where there is none.
 	Load() (Mark, error)
@@ -73,7 +74,8 @@ func (l *ledger) heard(at time.Time) error {
 
 // missed notes a gap that ends at to. It begins where announcements were heard last, or at the
 // earliest of the times in since that are not zero. Before the queue was bound for the first time
-// there is one where that took unusually long, with a wrong key for instance: it begins at the start.
+// there is one where that took unusually long, with a wrong key for instance: it begins at the
+// start.
 func (l *ledger) missed(to time.Time, since ...time.Time) (Gap, bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -90,7 +92,8 @@ func (l *ledger) missed(to time.Time, since ...time.Time) (Gap, bool, error) {
 		}
 	}
 	if len(l.mark.Missed) >= mostGaps {
-		g.From = slices.MinFunc(l.mark.Missed, func(a, b Gap) int { return a.From.Compare(b.From) }).From
+		g.From = slices.MinFunc(l.mark.Missed,
+			func(a, b Gap) int { return a.From.Compare(b.From) }).From
 		l.mark.Missed = nil
 	}
 	l.mark.Missed = append(l.mark.Missed, g)
@@ -102,11 +105,13 @@ func (l *ledger) missed(to time.Time, since ...time.Time) (Gap, bool, error) {
 func (l *ledger) settle(gaps []Gap) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.mark.Missed = slices.DeleteFunc(l.mark.Missed, func(g Gap) bool { return slices.Contains(gaps, g) })
+	l.mark.Missed = slices.DeleteFunc(l.mark.Missed,
+		func(g Gap) bool { return slices.Contains(gaps, g) })
 	return l.save()
 }
 
-// silent notes since when SyncFlow announces nothing; zero: it does. It returns what was noted before.
+// silent notes since when SyncFlow announces nothing; zero: it does. It returns what was noted
+// before.
 func (l *ledger) silent(since time.Time) (before time.Time, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -14,10 +14,17 @@ import (
 
 // The broker's words for a refusal.
 var (
-	topicRefused = &amqp.Error{Code: amqp.AccessRefused, Reason: "ACCESS_REFUSED - access to topic '" + testProject +
-		".text-egress' in exchange 'notifier' in vhost 'syncflow' refused for user 'eyJhbGciOi.token1'"}
-	queueRefused = &amqp.Error{Code: amqp.AccessRefused, Reason: "ACCESS_REFUSED - access to queue '" + testQueue +
-		"' in vhost 'syncflow' refused for user 'eyJhbGciOi.token1'"}
+	topicRefused = &amqp.Error{
+		Code: amqp.AccessRefused,
+		Reason: "ACCESS_REFUSED - access to topic '" + testProject +
+			".text-egress' in exchange 'notifier' in vhost 'syncflow' refused for user " +
+			"'eyJhbGciOi.token1'",
+	}
+	queueRefused = &amqp.Error{
+		Code: amqp.AccessRefused,
+		Reason: "ACCESS_REFUSED - access to queue '" + testQueue +
+			"' in vhost 'syncflow' refused for user 'eyJhbGciOi.token1'",
+	}
 )
 
 // again is the next process of the same deployment.
@@ -45,7 +52,10 @@ func TestGaps(t *testing.T) {
 			time.Sleep(time.Minute)
 			g.broker.set(func() { g.broker.refuseLogin = nil })
 		}, "120-212"},
-		{"the broker and the API restart", func(g *rig) { g.broker.restart(); g.broker.redeclare() }, "120-150"},
+		{
+			"the broker and the API restart",
+			func(g *rig) { g.broker.restart(); g.broker.redeclare() }, "120-150",
+		},
 		{"the exchange is deleted", func(g *rig) {
 			g.broker.redeclare()
 			g.broker.set(func() { g.broker.exchange = false })
@@ -73,7 +83,10 @@ func TestGaps(t *testing.T) {
 			time.Sleep(time.Hour)
 			g.broker.restart()
 		}, "150-3752"},
-		{"the sessions cannot be looked for at first", func(g *rig) { g.change(func() { g.refuse = 3 }); g.broker.restart() }, "120-150"},
+		{
+			"the sessions cannot be looked for at first",
+			func(g *rig) { g.change(func() { g.refuse = 3 }); g.broker.restart() }, "120-150",
+		},
 		{"the sessions are looked for after a restart", func(g *rig) {
 			g.change(func() { g.refuse = 1000 })
 			g.broker.restart()
@@ -138,8 +151,9 @@ func TestGaps_Exclusive(t *testing.T) {
 	})
 }
 
-// TestStalledAPI: the broker refuses to make a binding again because SyncFlow's API does not answer it.
-// Announcements arrive all the same: nothing is reported that is not so, and the API is not pressed.
+// TestStalledAPI: the broker refuses to make a binding again because SyncFlow's API does not answer
+// it. Announcements arrive all the same: nothing is reported that is not so, and the API is not
+// pressed.
 func TestStalledAPI(t *testing.T) {
 	run(t, func(t *testing.T, g *rig) {
 		g.start()
@@ -149,11 +163,14 @@ func TestStalledAPI(t *testing.T) {
 		g.broker.publish(body(1))
 		g.expect("room-1")
 		s := g.r.State()
-		if !s.Connected || !strings.Contains(s.LastError, "did not answer") || strings.Contains(s.LastError, "DEVICE_GROUP_NAME") {
+		if !s.Connected || !strings.Contains(s.LastError, "did not answer") ||
+			strings.Contains(s.LastError, "DEVICE_GROUP_NAME") {
 			t.Errorf("%+v", s)
 		}
-		if n := g.broker.attempts() - tried; n > 10 || g.bindings.Load() != asked || len(g.broker.logins()) != 1 {
-			t.Errorf("%d bindings, %d questions for the device, %d logins in ten minutes", n, g.bindings.Load()-asked, len(g.broker.logins()))
+		if n := g.broker.attempts() - tried; n > 10 || g.bindings.Load() != asked ||
+			len(g.broker.logins()) != 1 {
+			t.Errorf("%d bindings, %d questions for the device, %d logins in ten minutes", n,
+				g.bindings.Load()-asked, len(g.broker.logins()))
 		}
 		g.broker.set(func() { g.broker.refuseBind = nil })
 		time.Sleep(assertEvery + time.Second)
@@ -170,7 +187,10 @@ func TestStalledAPI(t *testing.T) {
 func TestStalledAPI_Reconnect(t *testing.T) {
 	run(t, func(t *testing.T, g *rig) {
 		g.start()
-		g.broker.set(func() { g.broker.refuseBind = queueRefused; g.broker.refuseDurable = queueRefused })
+		g.broker.set(func() {
+			g.broker.refuseBind = queueRefused
+			g.broker.refuseDurable = queueRefused
+		})
 		g.broker.cut()
 		time.Sleep(10 * time.Second)
 		if s := g.r.State(); !s.Connected || s.Exclusive || s.LastError == "" {
@@ -181,8 +201,8 @@ func TestStalledAPI_Reconnect(t *testing.T) {
 	})
 }
 
-// TestSilent: after the exchange was missing, SyncFlow is tried until it announces sessions again. Those
-// that began until then are looked for. It outlives this process.
+// TestSilent: after the exchange was missing, SyncFlow is tried until it announces sessions again.
+// Those that began until then are looked for. It outlives this process.
 func TestSilent(t *testing.T) {
 	run(t, func(t *testing.T, g *rig) {
 		var tried atomic.Int64
@@ -219,7 +239,8 @@ func TestSilent(t *testing.T) {
 	})
 }
 
-// TestLostDevice: a refused routing key means that our device was deleted. It is registered at once.
+// TestLostDevice: a refused routing key means that our device was deleted. It is registered at
+// once.
 func TestLostDevice(t *testing.T) {
 	run(t, func(t *testing.T, g *rig) {
 		g.start()
@@ -248,8 +269,8 @@ func TestOtherExchange(t *testing.T) {
 	})
 }
 
-// TestPauses: a broker that refuses at once is asked again within two seconds; one that asks SyncFlow's
-// API in vain for every login only at growing intervals.
+// TestPauses: a broker that refuses at once is asked again within two seconds; one that asks
+// SyncFlow's API in vain for every login only at growing intervals.
 func TestPauses(t *testing.T) {
 	for _, tc := range []struct {
 		takes    time.Duration
@@ -258,11 +279,15 @@ func TestPauses(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			g := newRig(t)
 			g.broker.refuseAfter = tc.takes
-			g.broker.refuseLogin = &amqp.Error{Code: amqp.AccessRefused, Reason: "ACCESS_REFUSED - Login was refused"}
+			g.broker.refuseLogin = &amqp.Error{
+				Code:   amqp.AccessRefused,
+				Reason: "ACCESS_REFUSED - Login was refused",
+			}
 			g.start()
 			time.Sleep(10 * time.Minute)
 			if n := len(g.broker.logins()); n < tc.min || n > tc.max {
-				t.Errorf("%d logins in ten minutes that take %v each, want %d to %d", n, tc.takes, tc.min, tc.max)
+				t.Errorf("%d logins in ten minutes that take %v each, want %d to %d", n, tc.takes,
+					tc.min, tc.max)
 			}
 			g.stop()
 		})

@@ -11,15 +11,17 @@ import (
 
 const (
 	firstHold = time.Second
-	// maxHold bounds the time a failed announcement is held before it is given back. It is far below the 30 minutes after
-	// which brokers close the channel of a consumer that does not acknowledge.
+	// maxHold bounds the time a failed announcement is held before it is given back. It is far
+	// below the 30 minutes after which brokers close the channel of a consumer that does not
+	// acknowledge.
 	maxHold = 30 * time.Second
 	// maxRemembered bounds the memory of failures.
 	maxRemembered = 1000
 )
 
-// handlers runs the handler for every announcement. It outlives connections: a handler that still runs when its connection
-// breaks finishes, and the announcement, which the broker delivers again, waits for it.
+// handlers runs the handler for every announcement. It outlives connections: a handler that still
+// runs when its connection breaks finishes, and the announcement, which the broker delivers again,
+// waits for it.
 type handlers struct {
 	ctx    context.Context // of Run
 	r      *RabbitMQ
@@ -29,8 +31,9 @@ type handlers struct {
 	mu       sync.Mutex
 	busy     map[string]chan struct{} // session id -> closed when its handler has returned
 	failures map[string]failures      // by session id
-	running  int                      // handlers at work, those that hold a failed announcement not counted
-	quiet    chan struct{}            // closed when running becomes 0; nil if nobody waits
+	// handlers at work, those that hold a failed announcement not counted
+	running int
+	quiet   chan struct{} // closed when running becomes 0; nil if nobody waits
 }
 
 // failures are those of one session's announcement, in a row.
@@ -39,8 +42,13 @@ type failures struct {
 	since time.Time
 }
 
-func newHandlers(ctx context.Context, r *RabbitMQ, handle func(context.Context, Announcement) error) *handlers {
-	return &handlers{ctx: ctx, r: r, handle: handle, busy: map[string]chan struct{}{}, failures: map[string]failures{}}
+func newHandlers(ctx context.Context, r *RabbitMQ,
+	handle func(context.Context, Announcement) error,
+) *handlers {
+	return &handlers{
+		ctx: ctx, r: r, handle: handle, busy: map[string]chan struct{}{},
+		failures: map[string]failures{},
+	}
 }
 
 func (h *handlers) wait() { h.wg.Wait() }
@@ -75,8 +83,10 @@ func (h *handlers) deliver(conn context.Context, d amqp.Delivery, backlog bool) 
 	a, err := parse(d.Body)
 	if err != nil {
 		count.WithLabelValues(resultMalformed).Inc()
-		h.r.log.Warn("an announcement cannot be understood and is skipped", "reason", err, "bytes", len(d.Body))
-		// Rejected, not acknowledged: where the operator has set up a dead-letter exchange it can be looked at.
+		h.r.log.Warn("an announcement cannot be understood and is skipped", "reason", err, "bytes",
+			len(d.Body))
+		// Rejected, not acknowledged: where the operator has set up a dead-letter exchange it can
+		// be looked at.
 		h.settled("reject", d.Reject(false))
 		return
 	}
@@ -108,7 +118,8 @@ func (h *handlers) process(conn context.Context, a Announcement, d amqp.Delivery
 	if first {
 		level = slog.LevelWarn
 	}
-	h.r.log.Log(h.ctx, level, "an announcement could not be handled, it comes again", "session_id", a.SessionID, "room", a.RoomName, "error", err, "next_attempt_in", hold)
+	h.r.log.Log(h.ctx, level, "an announcement could not be handled, it comes again", "session_id",
+		a.SessionID, "room", a.RoomName, "error", err, "next_attempt_in", hold)
 	if sleep(conn, hold) != nil {
 		return // the broker gives it back to the queue by itself when the connection ends
 	}
@@ -152,7 +163,8 @@ func (h *handlers) done() {
 	}
 }
 
-// hold returns the pause after one more failure of the session's announcement, and whether it is the first one in a row.
+// hold returns the pause after one more failure of the session's announcement, and whether it is
+// the first one in a row.
 func (h *handlers) hold(sessionID string) (pause time.Duration, first bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -168,8 +180,8 @@ func (h *handlers) hold(sessionID string) (pause time.Duration, first bool) {
 	return h.r.jitter(min(firstHold<<min(f.n-1, 10), maxHold)), f.n == 1
 }
 
-// forgetFailures returns since when an announcement waits that could not be handled, zero if none does,
-// and forgets all of them: the broker may have done so too.
+// forgetFailures returns since when an announcement waits that could not be handled, zero if none
+// does, and forgets all of them: the broker may have done so too.
 func (h *handlers) forgetFailures() time.Time {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -183,9 +195,11 @@ func (h *handlers) forgetFailures() time.Time {
 	return oldest
 }
 
-// settled notes that the broker could not be told the outcome. It delivers the announcement again then.
+// settled notes that the broker could not be told the outcome. It delivers the announcement again
+// then.
 func (h *handlers) settled(what string, err error) {
 	if err != nil {
-		h.r.log.Debug("an announcement's outcome did not reach the broker", "outcome", what, "error", brokerError(what, err, h.r.o))
+		h.r.log.Debug("an announcement's outcome did not reach the broker", "outcome", what,
+			"error", brokerError(what, err, h.r.o))
 	}
 }

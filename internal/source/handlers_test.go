@@ -15,7 +15,10 @@ import (
 func TestPoisonIsSkipped(t *testing.T) {
 	run(t, func(t *testing.T, g *rig) {
 		g.start()
-		for _, p := range []string{"", "hunter2", `{"sessionId":"x","sessionName":"hunter2"}`, `{"hunter2":1}`, "[]", "\xff", body(1) + body(2), strings.Repeat("hunter2", 10000)} {
+		for _, p := range []string{
+			"", "hunter2", `{"sessionId":"x","sessionName":"hunter2"}`,
+			`{"hunter2":1}`, "[]", "\xff", body(1) + body(2), strings.Repeat("hunter2", 10000),
+		} {
 			g.broker.publish(p)
 		}
 		g.broker.publish(body(3))
@@ -50,13 +53,15 @@ func TestFailedAnnouncementComesAgainAndOthersGoOn(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		s := time.Second
-		if diff := cmp.Diff([]time.Duration{0, s, 3 * s, 7 * s, 15 * s, 31 * s, 61 * s, 91 * s}, times); diff != "" {
+		if diff := cmp.Diff([]time.Duration{0, s, 3 * s, 7 * s, 15 * s, 31 * s, 61 * s, 91 * s},
+			times); diff != "" {
 			t.Error(diff)
 		}
 		if n := g.broker.held(); n != 0 {
 			t.Error("not acknowledged in the end")
 		}
-		if n := strings.Count(g.log.String(), "level=WARN msg=\"an announcement could not be handled"); n != 1 {
+		if n := strings.Count(g.log.String(),
+			"level=WARN msg=\"an announcement could not be handled"); n != 1 {
 			t.Errorf("the failure was logged %d times, want once:\n%s", n, g.log)
 		}
 	})
@@ -146,7 +151,11 @@ func TestSlowReconciliationDoesNotStopListening(t *testing.T) {
 		go func() {
 			defer close(finished)
 			_ = g.r.Run(ctx, func(context.Context, Announcement) error { heard.Add(1); return nil },
-				func(ctx context.Context, _ []Gap) error { calls.Add(1); return sleep(ctx, time.Hour) })
+				func(ctx context.Context, _ []Gap) error {
+					calls.Add(1)
+					return sleep(ctx,
+						time.Hour)
+				})
 		}()
 		synctest.Wait()
 		g.broker.publish(body(1))
@@ -161,7 +170,8 @@ func TestSlowReconciliationDoesNotStopListening(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		if calls.Load() < 2 {
-			t.Errorf("%d calls after the first one ended: the gaps in between are forgotten", calls.Load())
+			t.Errorf("%d calls after the first one ended: the gaps in between are forgotten",
+				calls.Load())
 		}
 		cancel()
 		<-finished

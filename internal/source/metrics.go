@@ -24,20 +24,26 @@ type metrics struct {
 func newMetrics(reg prometheus.Registerer, project string) metrics {
 	notifications := register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "livekit_data_egress_notifications_total",
-		Help: "Session announcements from the broker by result (accepted, failed, malformed; redelivered in addition).",
+		Help: "Session announcements from the broker by result (accepted, failed, malformed; " +
+			"redelivered in addition).",
 	}, []string{"result"}))
 	for _, r := range []string{resultAccepted, resultFailed, resultMalformed, resultRedelivered} {
 		notifications.WithLabelValues(r)
 	}
 	connected := register(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "livekit_data_egress_broker_connected",
-		Help: "1 while announcements reach us: logged in, queue consumed and bound. By the number of the project in the configuration.",
+		Help: "1 while announcements reach us: logged in, queue consumed and bound. By the " +
+			"number of the project in the configuration.",
 	}, []string{"project"}))
 	reconnects := register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "livekit_data_egress_broker_reconnects_total",
-		Help: "Connections to the broker after the first one, by the number of the project in the configuration.",
+		Help: "Connections to the broker after the first one, by the number of the project in " +
+			"the configuration.",
 	}, []string{"project"}))
-	return metrics{notifications, connected.WithLabelValues(project), reconnects.WithLabelValues(project)}
+	return metrics{
+		notifications, connected.WithLabelValues(project),
+		reconnects.WithLabelValues(project),
+	}
 }
 
 func register[C prometheus.Collector](reg prometheus.Registerer, c C) C {

@@ -9,14 +9,16 @@ import (
 )
 
 const (
-	// queueExpiry is how long a queue outlives its last consumer. After two weeks nobody waits for its sessions any more.
+	// queueExpiry is how long a queue outlives its last consumer. After two weeks nobody waits for
+	// its sessions any more.
 	queueExpiry = 14 * 24 * time.Hour
-	// queueLength bounds a queue that nobody empties; the oldest announcements go first, their sessions are over first.
+	// queueLength bounds a queue that nobody empties; the oldest announcements go first, their
+	// sessions are over first.
 	queueLength = 10000
 )
 
-// QueueName is the name of the durable queue of one deployment for one project. The instance keeps two deployments of the
-// same project from taking each other's announcements.
+// QueueName is the name of the durable queue of one deployment for one project. The instance keeps
+// two deployments of the same project from taking each other's announcements.
 func QueueName(projectID, group, instance string) string {
 	return "textegress." + projectID + "." + group + "." + instance
 }
@@ -24,7 +26,8 @@ func QueueName(projectID, group, instance string) string {
 // queueArguments must never change: a queue cannot be declared again with others.
 func queueArguments() amqp.Table {
 	return amqp.Table{
-		"x-queue-type": "classic", // named, or a change of the vhost's default would change the arguments
+		// named, or a change of the vhost's default would change the arguments
+		"x-queue-type": "classic",
 		"x-expires":    queueExpiry.Milliseconds(),
 		"x-max-length": int64(queueLength),
 		"x-overflow":   "drop-head",
@@ -48,9 +51,11 @@ type queue struct {
 //
 // What the broker can answer to a declaration:
 //   - it has the queue or makes it;
-//   - 406: a queue of this name has other properties, left by another version or made by hand. It may
+//   - 406: a queue of this name has other properties, left by another version or made by hand. It
+//     may
 //     hold announcements, so it is used as it is;
-//   - a refusal (403, 405, 540): an exclusive queue takes its place. Then announcements are lost while
+//   - a refusal (403, 405, 540): an exclusive queue takes its place. Then announcements are lost
+//     while
 //     we are away, which is a [Gap].
 func openQueue(c connection, o RabbitMQOptions) (queue, channel, error) {
 	name := QueueName(o.ProjectID, o.Group, o.Instance)
@@ -84,15 +89,16 @@ func openQueue(c connection, o RabbitMQOptions) (queue, channel, error) {
 		return queue{}, nil, brokerError("channel", err, o)
 	}
 	// Named by us: RabbitMQ offers names of its own only to users that may configure amq.gen-*.
-	q, err = ch.QueueDeclare(name+".exclusive-"+strings.ToLower(rand.Text()[:8]), false, true, true, false, nil)
+	q, err = ch.QueueDeclare(name+".exclusive-"+strings.ToLower(rand.Text()[:8]), false, true, true,
+		false, nil)
 	if err != nil {
 		return queue{}, nil, brokerError("queue", err, o)
 	}
 	return queue{name: q.Name, exclusive: true, note: refusal}, ch, nil
 }
 
-// otherProperties returns what is wrong with the properties of a queue that exists, nil if nothing is
-// or the broker does not say.
+// otherProperties returns what is wrong with the properties of a queue that exists, nil if nothing
+// is or the broker does not say.
 func otherProperties(c connection, o RabbitMQOptions, name string) (note, err error) {
 	ch, err := c.Channel()
 	if err != nil {

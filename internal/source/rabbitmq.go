@@ -15,13 +15,15 @@ import (
 
 const (
 	firstPause = 500 * time.Millisecond
-	// maxPause bounds the time between two tries to connect. Announcements wait in the queue meanwhile, but their sessions
-	// are running; and if the binding is gone they are lost.
+	// maxPause bounds the time between two tries to connect. Announcements wait in the queue
+	// meanwhile, but their sessions are running; and if the binding is gone they are lost.
 	maxPause = 2 * time.Second
-	// maxSlowPause bounds the pause after a refusal for which the broker had to wait, see [RabbitMQ.pause].
+	// maxSlowPause bounds the pause after a refusal for which the broker had to wait, see
+	// [RabbitMQ.pause].
 	maxSlowPause = 30 * time.Second
-	// firstProbe and longestProbe bound the growing pauses between two tries whether SyncFlow announces sessions again.
-	// Each costs the API three requests, and its state may last for days; sessions are found in the list meanwhile.
+	// firstProbe and longestProbe bound the growing pauses between two tries whether SyncFlow
+	// announces sessions again. Each costs the API three requests, and its state may last for days;
+	// sessions are found in the list meanwhile.
 	firstProbe   = 15 * time.Second
 	longestProbe = 5 * time.Minute
 	// A connection that lived this long is not counted as a failure when it breaks.
@@ -42,12 +44,12 @@ type RabbitMQOptions struct {
 	Port  int
 	VHost string
 	TLS   bool
-	// CAFile is a PEM file, RootCAs the same in memory: only certificates signed by these are accepted. Without both the
-	// system's authorities count.
+	// CAFile is a PEM file, RootCAs the same in memory: only certificates signed by these are
+	// accepted. Without both the system's authorities count.
 	CAFile  string
 	RootCAs *x509.CertPool
-	// Username and Password are fixed credentials. Without them the project's token is the user name and the group is the
-	// password, which is what SyncFlow's devices do.
+	// Username and Password are fixed credentials. Without them the project's token is the user
+	// name and the group is the password, which is what SyncFlow's devices do.
 	Username, Password string
 
 	ProjectID string
@@ -58,11 +60,12 @@ type RabbitMQOptions struct {
 
 	// Token returns a fresh project token. It is called for every connection.
 	Token func(ctx context.Context) (string, error)
-	// Binding returns where announcements are published, registering our device if there is none. It is called for every
-	// connection, and again when a binding is refused because no device of the group is registered.
+	// Binding returns where announcements are published, registering our device if there is none.
+	// It is called for every connection, and again when a binding is refused because no device of
+	// the group is registered.
 	Binding func(ctx context.Context) (Binding, error)
-	// Announces reports whether SyncFlow can announce sessions. It is called from time to time after its exchange was missing;
-	// nil: only an announcement shows that.
+	// Announces reports whether SyncFlow can announce sessions. It is called from time to time
+	// after its exchange was missing; nil: only an announcement shows that.
 	Announces func(ctx context.Context) (bool, error)
 	// Memory outlives this process; nil: what is lost while it is away is not noticed.
 	Memory Memory
@@ -78,10 +81,11 @@ type State struct {
 	Exclusive bool      // the queue is lost with the connection: the broker refused a durable one
 	Since     time.Time // when Connected became what it is
 	LastError string    // why it is not connected, or what else is wrong; no secrets
-	// Missed are times in which announcements may have been lost, and whose sessions have not been looked for yet.
+	// Missed are times in which announcements may have been lost, and whose sessions have not been
+	// looked for yet.
 	Missed []Gap
-	// Silent, if not zero, is when we had to declare SyncFlow's exchange. SyncFlow's API loses its own connection with the
-	// broker and announces nothing until it is restarted.
+	// Silent, if not zero, is when we had to declare SyncFlow's exchange. SyncFlow's API loses its
+	// own connection with the broker and announces nothing until it is restarted.
 	Silent time.Time
 }
 
@@ -121,9 +125,11 @@ func NewRabbitMQ(o RabbitMQOptions) *RabbitMQ {
 		log = slog.New(slog.DiscardHandler)
 	}
 	return &RabbitMQ{
-		o: o, log: log.With("project", o.ProjectIndex), metrics: newMetrics(o.Registerer, o.ProjectIndex),
-		dial: dial, jitter: equalJitter, state: State{Since: time.Now()},
-		ledger: ledger{began: time.Now(), memory: o.Memory}, gap: make(chan struct{}, 1), silenced: make(chan struct{}, 1),
+		o: o, log: log.With("project", o.ProjectIndex),
+		metrics: newMetrics(o.Registerer, o.ProjectIndex),
+		dial:    dial, jitter: equalJitter, state: State{Since: time.Now()},
+		ledger: ledger{began: time.Now(), memory: o.Memory}, gap: make(chan struct{}, 1),
+		silenced: make(chan struct{}, 1),
 	}
 }
 
@@ -154,18 +160,23 @@ func (r *RabbitMQ) update(change func(*State)) {
 
 // Run listens until ctx ends, and reconnects for ever. It returns nil.
 //
-// handle is called for every announcement, concurrently for different sessions (at most 32 at a time), one after the other
-// for the same. When it returns nil the announcement is acknowledged and will not come again; so it must return nil only
-// when the intent to record is durable. After an error the announcement is given back to the queue after a pause that
-// grows, and comes again, while others go on. An announcement can come more than once in any case.
+// handle is called for every announcement, concurrently for different sessions (at most 32 at a
+// time), one after the other for the same. When it returns nil the announcement is acknowledged and
+// will not come again; so it must return nil only when the intent to record is durable. After an
+// error the announcement is given back to the queue after a pause that grows, and comes again,
+// while others go on. An announcement can come more than once in any case.
 //
-// connected is called whenever the queue has been bound after a time in which it was not, or in which we cannot be sure
-// that it was. missed are the times in which announcements may have been lost, since the last call that returned nil: it
-// is to return nil when sessions that began then have been looked for. Those times outlive the process in o.Memory. It is
-// called by one goroutine; a call that is due during another one follows it.
-func (r *RabbitMQ) Run(ctx context.Context, handle func(context.Context, Announcement) error, connected func(ctx context.Context, missed []Gap) error) error {
+// connected is called whenever the queue has been bound after a time in which it was not, or in
+// which we cannot be sure that it was. missed are the times in which announcements may have been
+// lost, since the last call that returned nil: it is to return nil when sessions that began then
+// have been looked for. Those times outlive the process in o.Memory. It is called by one goroutine;
+// a call that is due during another one follows it.
+func (r *RabbitMQ) Run(ctx context.Context, handle func(context.Context, Announcement) error,
+	connected func(ctx context.Context, missed []Gap) error,
+) error {
 	if err := r.ledger.load(); err != nil {
-		r.log.Error("it is not known until when announcements were heard: those that were lost since are not looked for", "error", err)
+		r.log.Error("it is not known until when announcements were heard: those that were lost "+
+			"since are not looked for", "error", err)
 	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -206,9 +217,10 @@ func (r *RabbitMQ) Run(ctx context.Context, handle func(context.Context, Announc
 	}
 }
 
-// pause is how long to wait after so many failures in a row, the last of which took so long. A broker that is down, or
-// that refuses at once, is asked again soon. One that waits before it refuses has asked SyncFlow's API in vain, and each
-// further try occupies a part of that for half a minute.
+// pause is how long to wait after so many failures in a row, the last of which took so long. A
+// broker that is down, or that refuses at once, is asked again soon. One that waits before it
+// refuses has asked SyncFlow's API in vain, and each further try occupies a part of that for half a
+// minute.
 func (r *RabbitMQ) pause(failures int, lasted time.Duration) time.Duration {
 	p := min(firstPause<<min(failures-1, 10), maxPause)
 	if !r.opened && lasted > connectTimeout+slow {
@@ -238,7 +250,8 @@ func (r *RabbitMQ) call(ctx context.Context, connected func(context.Context, []G
 				r.noted(r.ledger.settle(missed))
 				break
 			}
-			r.log.Warn("sessions whose announcements were perhaps lost could not be looked for, trying again", "error", err)
+			r.log.Warn("sessions whose announcements were perhaps lost could not be looked for, "+
+				"trying again", "error", err)
 			if sleep(ctx, r.jitter(maxSlowPause)) != nil {
 				return
 			}
@@ -257,8 +270,9 @@ func (r *RabbitMQ) wake() {
 // heard notes that the binding was there at the given time.
 func (r *RabbitMQ) heard(at time.Time) { r.noted(r.ledger.heard(at)) }
 
-// lost notes that announcements until to have perhaps been lost: since they were heard last or, if that is not zero, since.
-// What waited in the queue may be lost too. It reports whether the owner has to be called.
+// lost notes that announcements until to have perhaps been lost: since they were heard last or, if
+// that is not zero, since. What waited in the queue may be lost too. It reports whether the owner
+// has to be called.
 func (r *RabbitMQ) lost(to, since time.Time) bool {
 	g, is, err := r.ledger.missed(to, since, r.handlers.forgetFailures())
 	if !is {
@@ -266,11 +280,13 @@ func (r *RabbitMQ) lost(to, since time.Time) bool {
 		return false
 	}
 	r.noted(err)
-	r.log.Warn("announcements may have been lost; sessions that began meanwhile are looked for", "from", g.From, "to", g.To)
+	r.log.Warn("announcements may have been lost; sessions that began meanwhile are looked for",
+		"from", g.From, "to", g.To)
 	return true
 }
 
-// noted logs the first of several failures in a row to write the mark: the disk is perhaps full, and others say so too.
+// noted logs the first of several failures in a row to write the mark: the disk is perhaps full,
+// and others say so too.
 func (r *RabbitMQ) noted(err error) {
 	if again := r.unnoted.Swap(err != nil); err != nil && !again {
 		r.log.Warn("cannot note until when announcements were heard", "error", err)
@@ -311,8 +327,8 @@ func (r *RabbitMQ) probe(ctx context.Context) {
 	}
 }
 
-// announcing notes that SyncFlow announces sessions. Those that began since its exchange was missing, and were not
-// announced, are looked for.
+// announcing notes that SyncFlow announces sessions. Those that began since its exchange was
+// missing, and were not announced, are looked for.
 func (r *RabbitMQ) announcing() {
 	since, err := r.ledger.silent(time.Time{})
 	r.noted(err)

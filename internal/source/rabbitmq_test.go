@@ -16,11 +16,13 @@ func TestListens(t *testing.T) {
 		g.broker.publish(body(2))
 		g.expect("room-1", "room-2")
 		s := g.r.State()
-		if !s.Connected || s.Queue != testQueue || s.Exclusive || s.LastError != "" || g.gaps() != 1 {
+		if !s.Connected || s.Queue != testQueue || s.Exclusive || s.LastError != "" ||
+			g.gaps() != 1 {
 			t.Errorf("%+v, %d calls of connected", s, g.gaps())
 		}
 		q := g.broker.only()
-		if !q.durable || q.args["x-expires"] != int64(14*24*3600*1000) || q.args["x-max-length"] != int64(10000) || q.args["x-overflow"] != "drop-head" {
+		if !q.durable || q.args["x-expires"] != int64(14*24*3600*1000) ||
+			q.args["x-max-length"] != int64(10000) || q.args["x-overflow"] != "drop-head" {
 			t.Errorf("%+v", q)
 		}
 		if u := g.broker.logins()[0]; u != "eyJhbGciOi.token1:text-egress" {
@@ -38,7 +40,8 @@ func TestStaticCredentials(t *testing.T) {
 		g.start()
 		time.Sleep(3 * time.Hour)
 		if len(g.broker.logins()) != 1 || g.broker.logins()[0] != "svc:pw" || g.tokens.Load() != 0 {
-			t.Errorf("logins %v, %d tokens: fixed credentials need no renewal", g.broker.logins(), g.tokens.Load())
+			t.Errorf("logins %v, %d tokens: fixed credentials need no renewal", g.broker.logins(),
+				g.tokens.Load())
 		}
 	})
 }
@@ -53,13 +56,15 @@ func TestAnnouncementsWaitWhileWeAreAway(t *testing.T) {
 		g.broker.publish(body(3))
 		g.expect("room-1 b", "room-2 b", "room-3")
 		if g.tokens.Load() != 2 || g.gaps() != 2 {
-			t.Errorf("%d tokens, %d calls of connected, want a fresh token and a call for each connection", g.tokens.Load(), g.gaps())
+			t.Errorf("%d tokens, %d calls of connected, want a fresh token and a call for "+
+				"each connection", g.tokens.Load(), g.gaps())
 		}
 	})
 }
 
-// TestBrokerRestart: the exchange is declared as SyncFlow declares it, so that announcements reach us
-// from the first one on after a restart of its API. Until then the state says that there are none.
+// TestBrokerRestart: the exchange is declared as SyncFlow declares it, so that announcements reach
+// us from the first one on after a restart of its API. Until then the state says that there are
+// none.
 func TestBrokerRestart(t *testing.T) {
 	run(t, func(t *testing.T, g *rig) {
 		g.start()
@@ -84,7 +89,8 @@ func TestBrokerRestart(t *testing.T) {
 // TestExchangeCannotBeDeclared: the binding is tried until somebody else has declared the exchange.
 func TestExchangeCannotBeDeclared(t *testing.T) {
 	for _, refused := range []*amqp.Error{
-		{Code: amqp.AccessRefused, Reason: "ACCESS_REFUSED - access to exchange 'notifier' in vhost 'syncflow' refused"},
+		{Code: amqp.AccessRefused, Reason: "ACCESS_REFUSED - access to exchange 'notifier' in " +
+			"vhost 'syncflow' refused"},
 		{Code: amqp.PreconditionFailed, Reason: "PRECONDITION_FAILED - inequivalent arg 'durable'"},
 	} {
 		run(t, func(t *testing.T, g *rig) {
@@ -127,7 +133,8 @@ func TestConnectionIsRenewedBeforeItsTokenExpires(t *testing.T) {
 		g.start()
 		time.Sleep(renewal + time.Second)
 		if g.tokens.Load() != 2 || g.broker.open() != 1 || !g.r.State().Connected || g.gaps() != 2 {
-			t.Errorf("%d tokens, %d connections, %+v, %d gaps", g.tokens.Load(), g.broker.open(), g.r.State(), g.gaps())
+			t.Errorf("%d tokens, %d connections, %+v, %d gaps", g.tokens.Load(), g.broker.open(),
+				g.r.State(), g.gaps())
 		}
 		g.broker.publish(body(1))
 		g.expect("room-1")
@@ -140,14 +147,20 @@ func TestConnectionIsRenewedBeforeItsTokenExpires(t *testing.T) {
 func TestFailedRenewalKeepsTheOldConnection(t *testing.T) {
 	run(t, func(t *testing.T, g *rig) {
 		g.start()
-		g.broker.set(func() { g.broker.refuseLogin = &amqp.Error{Code: amqp.AccessRefused, Reason: "ACCESS_REFUSED"} })
+		g.broker.set(func() {
+			g.broker.refuseLogin = &amqp.Error{
+				Code:   amqp.AccessRefused,
+				Reason: "ACCESS_REFUSED",
+			}
+		})
 		time.Sleep(2 * time.Hour)
 		g.broker.publish(body(1))
 		g.expect("room-1")
 		binds := g.broker.bound()
 		time.Sleep(time.Hour)
 		if g.broker.bound() != binds {
-			t.Error("a binding was asserted with an expired token: the broker would close the channel")
+			t.Error("a binding was asserted with an expired token: the broker would close " +
+				"the channel")
 		}
 		g.broker.set(func() { g.broker.refuseLogin = nil })
 		time.Sleep(renewalRetry + time.Second)
@@ -159,17 +172,22 @@ func TestFailedRenewalKeepsTheOldConnection(t *testing.T) {
 
 func TestDeniedLogin(t *testing.T) {
 	run(t, func(t *testing.T, g *rig) {
-		g.broker.refuseLogin = &amqp.Error{Code: amqp.AccessRefused, Reason: "ACCESS_REFUSED - Login was refused for user 'USER'"}
+		g.broker.refuseLogin = &amqp.Error{
+			Code:   amqp.AccessRefused,
+			Reason: "ACCESS_REFUSED - Login was refused for user 'USER'",
+		}
 		g.start()
 		time.Sleep(10*time.Minute - time.Second)
 		s := g.r.State()
-		if s.Connected || !strings.Contains(s.LastError, "API key") || strings.Contains(s.LastError, "eyJ") {
+		if s.Connected || !strings.Contains(s.LastError, "API key") ||
+			strings.Contains(s.LastError, "eyJ") {
 			t.Errorf("%+v", s)
 		}
 		if n := strings.Count(g.log.String(), "no connection to the broker"); n != 1 {
 			t.Errorf("the same failure was logged %d times in ten minutes", n)
 		}
-		if n := len(g.broker.logins()); n < 290 || n > 310 { // every two seconds: sessions are missed meanwhile
+		// every two seconds: sessions are missed meanwhile
+		if n := len(g.broker.logins()); n < 290 || n > 310 {
 			t.Errorf("%d logins in ten minutes", n)
 		}
 		if strings.Contains(g.log.String(), "eyJ") {
@@ -197,20 +215,26 @@ func TestUnreachableBrokerDoesNotDelayTheEnd(t *testing.T) {
 
 func TestExclusiveQueueWhereADurableOneIsRefused(t *testing.T) {
 	run(t, func(t *testing.T, g *rig) {
-		g.broker.refuseDurable = &amqp.Error{Code: amqp.AccessRefused, Reason: "ACCESS_REFUSED - access to queue refused for user 'eyJhbGciOi.token1'"}
+		g.broker.refuseDurable = &amqp.Error{
+			Code:   amqp.AccessRefused,
+			Reason: "ACCESS_REFUSED - access to queue refused for user 'eyJhbGciOi.token1'",
+		}
 		g.start()
 		s := g.r.State()
-		if !s.Connected || !s.Exclusive || !strings.HasPrefix(s.Queue, testQueue+".exclusive-") || !strings.Contains(s.LastError, "permissions") {
+		if !s.Connected || !s.Exclusive || !strings.HasPrefix(s.Queue, testQueue+".exclusive-") ||
+			!strings.Contains(s.LastError, "permissions") {
 			t.Errorf("%+v", s)
 		}
-		if l := g.log.String(); !strings.Contains(l, "refuses a durable queue") || strings.Contains(l, "eyJ") {
+		if l := g.log.String(); !strings.Contains(l, "refuses a durable queue") ||
+			strings.Contains(l, "eyJ") {
 			t.Errorf("log:\n%s", l)
 		}
 		g.broker.publish(body(1))
 		g.expect("room-1")
 		g.broker.set(func() { g.broker.refuseDurable = nil })
 		time.Sleep(exclusiveRetry + time.Second)
-		if s := g.r.State(); !s.Connected || s.Exclusive || s.Queue != testQueue || s.LastError != "" {
+		if s := g.r.State(); !s.Connected || s.Exclusive || s.Queue != testQueue ||
+			s.LastError != "" {
 			t.Errorf("the durable queue was not tried again: %+v", s)
 		}
 	})
@@ -218,10 +242,14 @@ func TestExclusiveQueueWhereADurableOneIsRefused(t *testing.T) {
 
 func TestQueueWithOtherPropertiesIsUsed(t *testing.T) {
 	run(t, func(t *testing.T, g *rig) {
-		g.broker.queues[testQueue] = &fakeQueue{name: testQueue, durable: true, ready: []fakeMessage{{body: body(1)}}}
+		g.broker.queues[testQueue] = &fakeQueue{
+			name: testQueue, durable: true,
+			ready: []fakeMessage{{body: body(1)}},
+		}
 		g.start()
 		g.expect("room-1 b")
-		if s := g.r.State(); !s.Connected || s.Exclusive || !strings.Contains(s.LastError, "delete the queue") {
+		if s := g.r.State(); !s.Connected || s.Exclusive ||
+			!strings.Contains(s.LastError, "delete the queue") {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -262,7 +290,10 @@ func TestRefusedBindingAsksForTheDeviceAgain(t *testing.T) {
 
 func TestQueueIsReadWhileTheAPIIsDown(t *testing.T) {
 	run(t, func(t *testing.T, g *rig) {
-		g.broker.queues[testQueue] = &fakeQueue{name: testQueue, durable: true, args: queueArguments(), bound: true, ready: []fakeMessage{{body: body(1)}}}
+		g.broker.queues[testQueue] = &fakeQueue{
+			name: testQueue, durable: true,
+			args: queueArguments(), bound: true, ready: []fakeMessage{{body: body(1)}},
+		}
 		g.binding = func() (Binding, error) { return Binding{}, errors.New("SyncFlow is down") }
 		g.start()
 		g.expect("room-1 b")

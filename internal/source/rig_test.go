@@ -23,7 +23,8 @@ const (
 	testQueue   = "textegress." + testProject + ".text-egress.lab"
 )
 
-// rig is a listener with a broker, and a record of what it was told. All tests run with a synthetic clock.
+// rig is a listener with a broker, and a record of what it was told. All tests run with a synthetic
+// clock.
 type rig struct {
 	t      *testing.T
 	broker *fakeBroker
@@ -57,7 +58,8 @@ func (g *rig) called(_ context.Context, missed []Gap) error {
 		return errors.New("the list cannot be had")
 	}
 	for _, m := range missed {
-		g.missed = append(g.missed, fmt.Sprintf("%.0f-%.0f", m.From.Sub(g.begin).Seconds(), m.To.Sub(g.begin).Seconds()))
+		g.missed = append(g.missed, fmt.Sprintf("%.0f-%.0f", m.From.Sub(g.begin).Seconds(),
+			m.To.Sub(g.begin).Seconds()))
 	}
 	return nil
 }
@@ -106,9 +108,13 @@ func (l *lockedBuffer) Write(p []byte) (int, error) {
 func (l *lockedBuffer) String() string { l.mu.Lock(); defer l.mu.Unlock(); return l.b.String() }
 
 func newRig(t *testing.T) *rig {
-	g := &rig{t: t, broker: newFakeBroker(), log: &lockedBuffer{}, done: make(chan struct{}), begin: time.Now()}
+	g := &rig{
+		t: t, broker: newFakeBroker(), log: &lockedBuffer{}, done: make(chan struct{}),
+		begin: time.Now(),
+	}
 	o := RabbitMQOptions{
-		Host: "rmq", Port: 5671, VHost: "syncflow", ProjectID: testProject, Group: "text-egress", Instance: "lab", ProjectIndex: "0",
+		Host: "rmq", Port: 5671, VHost: "syncflow", ProjectID: testProject, Group: "text-egress",
+		Instance: "lab", ProjectIndex: "0",
 		Logger: slog.New(slog.NewTextHandler(g.log, nil)),
 		Token: func(context.Context) (string, error) {
 			return fmt.Sprintf("eyJhbGciOi.token%d", g.tokens.Add(1)), nil

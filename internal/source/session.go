@@ -12,26 +12,32 @@ import (
 const (
 	// prefetch is how many announcements we hold at most without having acknowledged them.
 	prefetch = 32
-	// renewal is the age at which a connection that was opened with a project token is replaced. The token lasts an hour;
-	// afterwards the connection goes on, but nothing can be declared or bound on it, see binder.
+	// renewal is the age at which a connection that was opened with a project token is replaced.
+	// The token lasts an hour; afterwards the connection goes on, but nothing can be declared or
+	// bound on it, see binder.
 	renewal = 50 * time.Minute
 	// renewalRetry is the pause after a renewal that failed. The old connection stays in use.
 	renewalRetry = 5 * time.Minute
-	// exclusiveRetry is how long an exclusive queue is used before a durable one is tried again: what refused it may have
-	// been a SyncFlow API that was down for a moment.
+	// exclusiveRetry is how long an exclusive queue is used before a durable one is tried again:
+	// what refused it may have been a SyncFlow API that was down for a moment.
 	exclusiveRetry = 15 * time.Minute
-	// setupTimeout bounds the declarations of one connection. The broker may ask SyncFlow's API about each of them.
+	// setupTimeout bounds the declarations of one connection. The broker may ask SyncFlow's API
+	// about each of them.
 	setupTimeout = 2 * time.Minute
-	// goodbye is how long handlers may take after the end of a connection that could still acknowledge.
+	// goodbye is how long handlers may take after the end of a connection that could still
+	// acknowledge.
 	goodbye = 5 * time.Second
 )
 
 // errRenew ends a connection on purpose.
 var errRenew = errors.New("the connection is renewed")
 
-// session is the life of one connection: log in (unless conn is one already), open the queue, consume, keep it bound. It
-// returns when the connection has to be replaced, with the reason; and with the next connection if there is one already.
-func (r *RabbitMQ) session(ctx context.Context, conn connection, h *handlers) (next connection, err error) {
+// session is the life of one connection: log in (unless conn is one already), open the queue,
+// consume, keep it bound. It returns when the connection has to be replaced, with the reason; and
+// with the next connection if there is one already.
+func (r *RabbitMQ) session(ctx context.Context, conn connection, h *handlers) (next connection,
+	err error,
+) {
 	if conn == nil {
 		if conn, err = r.o.login(ctx, r.dial); err != nil {
 			return nil, err
@@ -43,7 +49,8 @@ func (r *RabbitMQ) session(ctx context.Context, conn connection, h *handlers) (n
 	renewed := make(chan login, 1)
 	defer func() {
 		cancel()
-		_ = conn.CloseDeadline(time.Now().Add(closeTimeout)) // also ends calls that wait for the broker
+		// also ends calls that wait for the broker
+		_ = conn.CloseDeadline(time.Now().Add(closeTimeout))
 		wg.Wait()
 		select {
 		case l := <-renewed:
@@ -77,14 +84,19 @@ func (r *RabbitMQ) session(ctx context.Context, conn connection, h *handlers) (n
 		select {
 		case d, ok := <-deliveries:
 			if !ok {
-				// A reason follows on closed or channelClosed, except if the broker cancelled the consumer.
+				// A reason follows on closed or channelClosed, except if the broker cancelled the
+				// consumer.
 				select {
 				case e := <-closed:
 					return nil, r.gone("connection", e)
 				case e := <-channelClosed:
 					return nil, r.gone("channel", e)
 				case <-time.After(time.Second):
-					return nil, &BrokerError{Addr: r.o.addr(), Op: "consume", Reason: "the broker ended our subscription: the queue was deleted, or its node went down"}
+					return nil, &BrokerError{
+						Addr: r.o.addr(), Op: "consume",
+						Reason: "the broker ended our subscription: the queue was deleted, or " +
+							"its node went down",
+					}
 				}
 			}
 			h.deliver(ctx, d, backlog > 0)
@@ -111,7 +123,8 @@ func (r *RabbitMQ) session(ctx context.Context, conn connection, h *handlers) (n
 			})
 		case l := <-renewed:
 			if l.err != nil {
-				r.log.Debug("renewing the connection to the broker failed, the old one stays", "error", l.err)
+				r.log.Debug("renewing the connection to the broker failed, the old one stays",
+					"error", l.err)
 				renew = time.After(renewalRetry)
 				continue
 			}
@@ -130,7 +143,9 @@ type login struct {
 }
 
 // open opens the queue and the subscription.
-func (r *RabbitMQ) open(ctx context.Context, conn connection) (queue, channel, <-chan amqp.Delivery, error) {
+func (r *RabbitMQ) open(ctx context.Context, conn connection) (queue, channel, <-chan amqp.Delivery,
+	error,
+) {
 	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = conn.CloseDeadline(time.Now().Add(closeTimeout)) })
@@ -141,17 +156,20 @@ func (r *RabbitMQ) open(ctx context.Context, conn connection) (queue, channel, <
 	}
 	switch {
 	case q.exclusive:
-		r.log.Warn("the broker refuses a durable queue: announcements are lost while this service is not connected; "+
+		r.log.Warn("the broker refuses a durable queue: announcements are lost while this "+
+			"service is not connected; "+
 			"sessions are then found by asking SyncFlow", "queue", q.name, "error", q.note)
 	case q.note != nil:
-		r.log.Warn("the queue exists with other properties than this version gives it, it is used as it is", "queue", q.name, "error", q.note)
+		r.log.Warn("the queue exists with other properties than this version gives it, it is "+
+			"used as it is", "queue", q.name, "error", q.note)
 	}
 	if err := ch.Qos(prefetch, 0, false); err != nil {
 		return queue{}, nil, nil, brokerError("consume", err, r.o)
 	}
-	// Not an exclusive consumer: after a cut network the broker takes a minute to notice that our old one is dead, and would
-	// refuse the new one as long.
-	deliveries, err := ch.Consume(q.name, "textegress-"+r.o.Instance, false, false, false, false, nil)
+	// Not an exclusive consumer: after a cut network the broker takes a minute to notice that our
+	// old one is dead, and would refuse the new one as long.
+	deliveries, err := ch.Consume(q.name, "textegress-"+r.o.Instance, false, false, false, false,
+		nil)
 	if err != nil {
 		return queue{}, nil, nil, brokerError("consume", err, r.o)
 	}

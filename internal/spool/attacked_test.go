@@ -15,8 +15,8 @@ import (
 
 func keepAll(*Frame) error { return nil }
 
-// TestReplace_BoundToTheRecording: what takes the place of a recording decides neither which one that is, nor where it is
-// delivered, nor which files are written.
+// TestReplace_BoundToTheRecording: what takes the place of a recording decides neither which one
+// that is, nor where it is delivered, nor which files are written.
 func TestReplace_BoundToTheRecording(t *testing.T) {
 	s := openSpool(t, t.TempDir(), Options{SyncInterval: quiet})
 	a, b := secretFrames(t, s, "DE_1"), secretFrames(t, s, "DE_2")
@@ -27,8 +27,13 @@ func TestReplace_BoundToTheRecording(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, change := range map[string]func(*Info, []SegmentSource){
-		"another recording":  func(i *Info, _ []SegmentSource) { i.EgressID = "DE_2"; i.SessionID = "x" },
-		"another place":      func(i *Info, _ []SegmentSource) { i.KeyPrefix = "Study-p/room/text-egress/all-topics/DE_2/" },
+		"another recording": func(i *Info, _ []SegmentSource) {
+			i.EgressID = "DE_2"
+			i.SessionID = "x"
+		},
+		"another place": func(i *Info, _ []SegmentSource) {
+			i.KeyPrefix = "Study-p/room/text-egress/all-topics/DE_2/"
+		},
 		"another session":    func(i *Info, _ []SegmentSource) { i.SessionID = "another" },
 		"a state file":       func(_ *Info, s []SegmentSource) { s[0].Name = "sealed.json" },
 		"a file elsewhere":   func(_ *Info, s []SegmentSource) { s[0].Name = "../DE_2/000009.seg" },
@@ -63,17 +68,26 @@ func TestReplace_IndexesFarApart(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, index := range []uint64{1, 1 << 40} {
-		if err := out.Append(Frame{Type: FramePacket, Index: index, Payload: []byte("x")}); err != nil {
+		if err := out.Append(Frame{
+			Type: FramePacket, Index: index,
+			Payload: []byte("x"),
+		}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	source := SegmentSource{Name: segmentName(1), Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(seg.Bytes())), nil }}
+	source := SegmentSource{Name: segmentName(1), Open: func() (io.ReadCloser,
+		error,
+	) {
+		return io.NopCloser(bytes.NewReader(seg.Bytes())), nil
+	}}
 	written := 0
-	_, err = s.Replace(r.Info(), sealed, []SegmentSource{source}, []byte("note"), func(*Frame) error { written++; return nil })
+	_, err = s.Replace(r.Info(), sealed, []SegmentSource{source}, []byte("note"),
+		func(*Frame) error { written++; return nil })
 	if err == nil || !strings.Contains(err.Error(), "missing frames") || written > 2 {
 		t.Errorf("%d frames, %v", written, err)
 	}
-	if left, err := filepath.Glob(filepath.Join(dir, "recordings", "*"+replacementSuffix)); err != nil || len(left) > 0 {
+	if left, err := filepath.Glob(filepath.Join(dir, "recordings",
+		"*"+replacementSuffix)); err != nil || len(left) > 0 {
 		t.Errorf("left: %q %v", left, err)
 	}
 }
@@ -95,21 +109,30 @@ func TestReplace_KeepsSpaceFree(t *testing.T) {
 	}
 }
 
-// TestOpen_EditedRecording: a recording.json that somebody edited leads to no other recording's place, and one that has two
-// meanings has none.
+// TestOpen_EditedRecording: a recording.json that somebody edited leads to no other recording's
+// place, and one that has two meanings has none.
 func TestOpen_EditedRecording(t *testing.T) {
 	const prefix = "Study-p/room/text-egress/all-topics/DE_1/"
 	for name, tt := range map[string]struct {
 		was, is string
 		want    string // of its prefix; "": it is set aside
 	}{
-		"nothing":                   {"", "", prefix},
-		"the place of another":      {prefix, "Study-p/room/text-egress/all-topics/DE_2/", prefix},
-		"below another":             {prefix, "Study-p/room/text-egress/all-topics/DE_2/DE_1/", prefix},
-		"the root of the bucket":    {prefix, "", prefix},
-		"outside of a directory":    {prefix, "../../text-egress/../DE_1/", prefix},
-		"another project's folder":  {prefix, "Other-q/room/text-egress/all-topics/DE_1/", "Other-q/room/text-egress/all-topics/DE_1/"},
-		"a key twice":               {`"session_id": "s"`, `"session_id": "s", "session_id": "t"`, ""},
+		"nothing":              {"", "", prefix},
+		"the place of another": {prefix, "Study-p/room/text-egress/all-topics/DE_2/", prefix},
+		"below another": {
+			prefix, "Study-p/room/text-egress/all-topics/DE_2/DE_1/",
+			prefix,
+		},
+		"the root of the bucket": {prefix, "", prefix},
+		"outside of a directory": {prefix, "../../text-egress/../DE_1/", prefix},
+		"another project's folder": {
+			prefix, "Other-q/room/text-egress/all-topics/DE_1/",
+			"Other-q/room/text-egress/all-topics/DE_1/",
+		},
+		"a key twice": {
+			`"session_id": "s"`, `"session_id": "s", "session_id": "t"`,
+			"",
+		},
 		"a key in another case":     {`"session_id"`, `"Session_id"`, ""},
 		"the id of another":         {`"DE_1"`, `"DE_2"`, ""},
 		"an id that is a directory": {`"DE_1"`, `"../DE_1"`, ""},
@@ -117,7 +140,10 @@ func TestOpen_EditedRecording(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			s := openSpool(t, dir, Options{SyncInterval: quiet})
-			r, err := s.Create(Info{EgressID: "DE_1", SessionID: "s", ProjectID: "p", ProjectName: "Study", RoomName: "room", KeyPrefix: prefix})
+			r, err := s.Create(Info{
+				EgressID: "DE_1", SessionID: "s", ProjectID: "p",
+				ProjectName: "Study", RoomName: "room", KeyPrefix: prefix,
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -129,7 +155,8 @@ func TestOpen_EditedRecording(t *testing.T) {
 			if err != nil || !bytes.Contains(b, []byte(tt.was)) {
 				t.Fatal(err)
 			}
-			if err := os.WriteFile(path, bytes.Replace(b, []byte(tt.was), []byte(tt.is), 1), 0o600); err != nil {
+			if err := os.WriteFile(path, bytes.Replace(b, []byte(tt.was), []byte(tt.is), 1),
+				0o600); err != nil {
 				t.Fatal(err)
 			}
 			if err := os.WriteFile(filepath.Join(r.Dir(), segmentName(1)), nil, 0o600); err != nil {
@@ -197,17 +224,19 @@ func TestDecodeSealed(t *testing.T) {
 	for text, ok := range map[string]bool{
 		`{"segments": []}`:   true,
 		`{"segments": null}`: true,
-		`{"segments": [{"name": "000001.seg", "size": 440, "frames": 10, "sha256": "` + sum + `"}, {"name": "000003.seg"}]}`: true,
-		`{"segments": [{"name": "000003.seg"}, {"name": "000001.seg"}]}`:                                                     false,
-		`{"segments": [{"name": "000001.seg"}, {"name": "000001.seg"}]}`:                                                     false,
-		`{"segments": [{"name": "../000001.seg"}]}`:                                                                          false,
-		`{"segments": [{"name": "sealed.json"}]}`:                                                                            false,
-		`{"segments": [{"name": "000001.seg", "size": -1}]}`:                                                                 false,
-		`{"segments": [{"name": "000001.seg", "size": 44, "frames": 2}]}`:                                                    false,
-		`{"segments": [{"name": "000001.seg", "size": 9223372036854775807}]}`:                                                false,
-		`{"segments": [{"name": "000001.seg", "sha256": "abc"}]}`:                                                            false,
-		`{"status": "COMPLETE", "Status": "FAILED", "segments": []}`:                                                         false,
-		`{"status": "COMPLETE", "status": "` + string(textegress.StatusFailed) + `"}`:                                        false,
+		`{"segments": [{"name": "000001.seg", "size": 440, "frames": 10, "sha256": "` + sum +
+			`"}, {"name": "000003.seg"}]}`: true,
+		`{"segments": [{"name": "000003.seg"}, {"name": "000001.seg"}]}`:      false,
+		`{"segments": [{"name": "000001.seg"}, {"name": "000001.seg"}]}`:      false,
+		`{"segments": [{"name": "../000001.seg"}]}`:                           false,
+		`{"segments": [{"name": "sealed.json"}]}`:                             false,
+		`{"segments": [{"name": "000001.seg", "size": -1}]}`:                  false,
+		`{"segments": [{"name": "000001.seg", "size": 44, "frames": 2}]}`:     false,
+		`{"segments": [{"name": "000001.seg", "size": 9223372036854775807}]}`: false,
+		`{"segments": [{"name": "000001.seg", "sha256": "abc"}]}`:             false,
+		`{"status": "COMPLETE", "Status": "FAILED", "segments": []}`:          false,
+		`{"status": "COMPLETE", "status": "` + string(textegress.StatusFailed) +
+			`"}`: false,
 	} {
 		if _, err := DecodeSealed([]byte(text)); (err == nil) != ok {
 			t.Errorf("%s: %v", text, err)

@@ -12,8 +12,8 @@ import (
 type Clock interface {
 	// Read returns the time of day and that of the monotonic clock at one instant.
 	Read() Reading
-	// Suspended returns how long the machine has been suspended since it started. The monotonic clock
-	// stands still meanwhile.
+	// Suspended returns how long the machine has been suspended since it started. The monotonic
+	// clock stands still meanwhile.
 	Suspended() time.Duration
 }
 
@@ -42,8 +42,8 @@ func (systemClock) Suspended() time.Duration {
 	return time.Duration(boot.Nano() - mono.Nano())
 }
 
-// stepLimit is how far the two clocks may part before it is a step. What adjusts the time of day gradually
-// adjusts the monotonic clock as well.
+// stepLimit is how far the two clocks may part before it is a step. What adjusts the time of day
+// gradually adjusts the monotonic clock as well.
 const stepLimit = 100 * time.Millisecond
 
 // steps finds out when the time of day was set.
@@ -69,8 +69,8 @@ func (s *steps) parted(now Reading) bool {
 	return d > int64(stepLimit) || d < -int64(stepLimit)
 }
 
-// settle reads the clocks until two readings agree: a process that is interrupted between reading the one
-// and the other has not seen a step.
+// settle reads the clocks until two readings agree: a process that is interrupted between reading
+// the one and the other has not seen a step.
 func (s *steps) settle() Reading {
 	now := s.clock.Read()
 	for range 10 {
@@ -83,8 +83,8 @@ func (s *steps) settle() Reading {
 	return now
 }
 
-// look returns the event that states a step, nil where there was none: the machine was suspended, or the
-// reading was wrong. From commit on, the clocks are as in now.
+// look returns the event that states a step, nil where there was none: the machine was suspended,
+// or the reading was wrong. From commit on, the clocks are as in now.
 func (s *steps) look() (now Reading, ev *Event, commit func()) {
 	now = s.settle()
 	suspended := s.clock.Suspended()
@@ -97,6 +97,7 @@ func (s *steps) look() (now Reading, ev *Event, commit func()) {
 		return now, nil, commit
 	}
 	return now, &Event{
-		Kind: textegress.KindClockStep, OffsetNS: offset, BeforeUnixNS: s.last, AfterUnixNS: now.UnixNS,
+		Kind: textegress.KindClockStep, OffsetNS: offset, BeforeUnixNS: s.last,
+		AfterUnixNS: now.UnixNS,
 	}, commit
 }

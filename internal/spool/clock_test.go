@@ -39,7 +39,8 @@ func (c *fakeClock) set(d time.Duration)    { c.UnixNS += int64(d) }
 
 func (c *fakeClock) suspend(d time.Duration) { c.UnixNS += int64(d); c.asleep += d }
 
-// story tells what is recorded: payloads, and steps as "by, from, to" in seconds since the beginning.
+// story tells what is recorded: payloads, and steps as "by, from, to" in seconds since the
+// beginning.
 func story(t *testing.T, r *Recording) []string {
 	t.Helper()
 	frames, _ := split(t, collect(t, r.Frames()))
@@ -61,7 +62,8 @@ func story(t *testing.T, r *Recording) []string {
 			continue
 		}
 		if f.UnixNS != ev.AfterUnixNS || f.Epoch != 3 {
-			t.Errorf("the event is of %d, epoch %d; the step was to %d", f.UnixNS, f.Epoch, ev.AfterUnixNS)
+			t.Errorf("the event is of %d, epoch %d; the step was to %d", f.UnixNS, f.Epoch,
+				ev.AfterUnixNS)
 		}
 		out = append(out, fmt.Sprintf("step by %g, %g, %g", float64(ev.OffsetNS)/1e9,
 			float64(ev.BeforeUnixNS-1_000_000e9)/1e9, float64(ev.AfterUnixNS-1_000_000e9)/1e9))
@@ -69,8 +71,9 @@ func story(t *testing.T, r *Recording) []string {
 	return out
 }
 
-// Where the time of day was set between two frames, an event before the second one says so: once, and
-// neither of a suspended machine nor of a process that was interrupted while it read the clocks.
+// Where the time of day was set between two frames, an event before the second one says so: once,
+// and neither of a suspended machine nor of a process that was interrupted while it read the
+// clocks.
 func TestClockSteps(t *testing.T) {
 	const s = time.Second
 	for name, tt := range map[string]struct {
@@ -78,30 +81,49 @@ func TestClockSteps(t *testing.T) {
 		want    []string
 	}{
 		"nothing": {
-			[]func(c *fakeClock){func(c *fakeClock) { c.passes(2 * s) }, func(c *fakeClock) { c.passes(3 * time.Hour) }},
+			[]func(c *fakeClock){
+				func(c *fakeClock) { c.passes(2 * s) },
+				func(c *fakeClock) { c.passes(3 * time.Hour) },
+			},
 			[]string{"0", "1", "2"},
 		},
 		"back by an hour": {
-			[]func(c *fakeClock){func(c *fakeClock) { c.passes(s); c.set(-time.Hour); c.passes(s) }, func(c *fakeClock) { c.passes(s) }},
+			[]func(c *fakeClock){
+				func(c *fakeClock) { c.passes(s); c.set(-time.Hour); c.passes(s) },
+				func(c *fakeClock) { c.passes(s) },
+			},
 			[]string{"0", "step by -3600, 0, -3598", "1", "2"},
 		},
 		"forward, before there is a frame": {
 			nil, []string{"step by 60, 0, 61", "0"},
 		},
 		"forward and back": {
-			[]func(c *fakeClock){func(c *fakeClock) { c.set(5 * s) }, func(c *fakeClock) { c.passes(s); c.set(-5 * s) }},
+			[]func(c *fakeClock){
+				func(c *fakeClock) { c.set(5 * s) },
+				func(c *fakeClock) { c.passes(s); c.set(-5 * s) },
+			},
 			[]string{"0", "step by 5, 0, 5", "1", "step by -5, 5, 1", "2"},
 		},
 		"by no more than a tenth of a second": {
-			[]func(c *fakeClock){func(c *fakeClock) { c.set(100 * time.Millisecond) }, func(c *fakeClock) { c.set(-200 * time.Millisecond) }},
+			[]func(c *fakeClock){
+				func(c *fakeClock) { c.set(100 * time.Millisecond) },
+				func(c *fakeClock) { c.set(-200 * time.Millisecond) },
+			},
 			[]string{"0", "1", "2"},
 		},
 		"little by little": {
-			[]func(c *fakeClock){func(c *fakeClock) { c.set(60 * time.Millisecond) }, func(c *fakeClock) { c.set(60 * time.Millisecond) }, func(c *fakeClock) { c.set(60 * time.Millisecond) }},
+			[]func(c *fakeClock){
+				func(c *fakeClock) { c.set(60 * time.Millisecond) },
+				func(c *fakeClock) { c.set(60 * time.Millisecond) },
+				func(c *fakeClock) { c.set(60 * time.Millisecond) },
+			},
 			[]string{"0", "1", "step by 0.12, 0.06, 0.12", "2", "3"},
 		},
 		"suspended": {
-			[]func(c *fakeClock){func(c *fakeClock) { c.suspend(time.Hour) }, func(c *fakeClock) { c.passes(s) }, func(c *fakeClock) { c.set(s) }},
+			[]func(c *fakeClock){
+				func(c *fakeClock) { c.suspend(time.Hour) },
+				func(c *fakeClock) { c.passes(s) }, func(c *fakeClock) { c.set(s) },
+			},
 			[]string{"0", "1", "2", "step by 1, 3601, 3602", "3"},
 		},
 		"suspended, and set meanwhile": {
@@ -109,7 +131,10 @@ func TestClockSteps(t *testing.T) {
 			[]string{"0", "step by -2, 0, 3598", "1"},
 		},
 		"interrupted between the two clocks": {
-			[]func(c *fakeClock){func(c *fakeClock) { c.torn = s }, func(c *fakeClock) { c.torn = -s }},
+			[]func(c *fakeClock){
+				func(c *fakeClock) { c.torn = s },
+				func(c *fakeClock) { c.torn = -s },
+			},
 			[]string{"0", "1", "2"},
 		},
 	} {
@@ -123,7 +148,10 @@ func TestClockSteps(t *testing.T) {
 				clock.set(time.Minute)
 			}
 			for i := range len(tt.between) + 1 {
-				if err := w.Append(Frame{Type: FramePacket, Channel: ChannelReliable, Epoch: 3, Payload: fmt.Append(nil, i)}); err != nil {
+				if err := w.Append(Frame{
+					Type: FramePacket, Channel: ChannelReliable, Epoch: 3,
+					Payload: fmt.Append(nil, i),
+				}); err != nil {
 					t.Fatal(err)
 				}
 				if i < len(tt.between) {
@@ -140,7 +168,8 @@ func TestClockSteps(t *testing.T) {
 	}
 }
 
-// The last frame of a recording states a step after the one before it; a later process does not compare.
+// The last frame of a recording states a step after the one before it; a later process does not
+// compare.
 func TestClockSteps_AtTheEndAndLater(t *testing.T) {
 	_, o := memory()
 	clock := newFakeClock()
@@ -156,10 +185,14 @@ func TestClockSteps_AtTheEndAndLater(t *testing.T) {
 	w = openWriter(t, r)
 	appendText(t, w, "1")
 	clock.set(-time.Minute)
-	if err := w.AppendVital(Frame{Type: FrameEvent, Epoch: 3, Payload: []byte(`{"kind":"recording_ended"}`)}); err != nil {
+	if err := w.AppendVital(Frame{
+		Type: FrameEvent, Epoch: 3,
+		Payload: []byte(`{"kind":"recording_ended"}`),
+	}); err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff([]string{"0", "1", "step by -60, -5, -65", "recording_ended"}, story(t, r)); d != "" {
+	if d := cmp.Diff([]string{"0", "1", "step by -60, -5, -65", "recording_ended"},
+		story(t, r)); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 }
@@ -203,7 +236,8 @@ func TestSystemClock(t *testing.T) {
 	s := newSteps(c)
 	before := c.Read()
 	after := c.Read()
-	if s.parted(after) || after.MonoNS < before.MonoNS || time.Since(time.Unix(0, after.UnixNS)) < 0 {
+	if s.parted(after) || after.MonoNS < before.MonoNS ||
+		time.Since(time.Unix(0, after.UnixNS)) < 0 {
 		t.Errorf("%+v, then %+v", before, after)
 	}
 	if c.Suspended() < 0 {

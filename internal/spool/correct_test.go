@@ -20,7 +20,11 @@ func TestCorrect_CrashAtEveryOp(t *testing.T) {
 			t.Fatal(err)
 		}
 		for seed := range uint64(10) {
-			s, err := Open("/srv/data", Options{FS: fs.Restart(rand.New(rand.NewPCG(seed, uint64(at)))), SyncInterval: quiet})
+			s, err := Open("/srv/data",
+				Options{
+					FS:           fs.Restart(rand.New(rand.NewPCG(seed, uint64(at)))),
+					SyncInterval: quiet,
+				})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -36,7 +40,8 @@ func TestCorrect_CrashAtEveryOp(t *testing.T) {
 				got := r.Info()
 				isOld := got.RoomName == "forged" && got.KeyPrefix == placeOf("forged")
 				isNew := got.RoomName == "true" && got.KeyPrefix == placeOf("true")
-				if !isNew && (said || !isOld) || got.SessionID != "session" || r.State() != StateOpen {
+				if !isNew && (said || !isOld) || got.SessionID != "session" ||
+					r.State() != StateOpen {
 					t.Errorf("operation %d: %+v, %s; said %v", at, got, r.State(), said)
 				}
 			}
@@ -59,7 +64,10 @@ func correctOne(fs *durabletest.CrashFS) (id string, said bool, err error) {
 		return "", false, err
 	}
 	defer s.Close()
-	r, err := s.Create(Info{EgressID: "DE_1", SessionID: "session", RoomName: "forged", KeyPrefix: placeOf("forged")})
+	r, err := s.Create(Info{
+		EgressID: "DE_1", SessionID: "session", RoomName: "forged",
+		KeyPrefix: placeOf("forged"),
+	})
 	if err != nil {
 		return "", false, err
 	}

@@ -29,7 +29,10 @@ type life struct {
 
 // run takes one recording through its life until something fails.
 func (l *life) run(fs *durabletest.CrashFS) error {
-	s, err := Open("/srv/data", Options{FS: fs, SyncInterval: quiet, SegmentSize: 400, DiskMinFree: 1600})
+	s, err := Open("/srv/data", Options{
+		FS: fs, SyncInterval: quiet, SegmentSize: 400,
+		DiskMinFree: 1600,
+	})
 	if err != nil {
 		return err
 	}
@@ -50,7 +53,10 @@ func (l *life) run(fs *durabletest.CrashFS) error {
 		}
 		for range 7 {
 			l.written = append(l.written, fmt.Sprintf("message %d", len(l.written)+1))
-			if err := w.Append(Frame{Type: FramePacket, Payload: []byte(l.written[len(l.written)-1])}); err != nil {
+			if err := w.Append(Frame{
+				Type:    FramePacket,
+				Payload: []byte(l.written[len(l.written)-1]),
+			}); err != nil {
 				return err
 			}
 			if l.recorded++; l.recorded%3 == 0 {
@@ -64,7 +70,10 @@ func (l *life) run(fs *durabletest.CrashFS) error {
 			return err
 		}
 		l.durable = l.recorded
-		join := Join{URL: "wss://lk", Token: fmt.Sprintf("secret %02d", l.recorded), InRoomUnixNS: 1}
+		join := Join{
+			URL: "wss://lk", Token: fmt.Sprintf("secret %02d", l.recorded),
+			InRoomUnixNS: 1,
+		}
 		if err := r.KeepJoin(join); err != nil {
 			return err
 		}
@@ -96,7 +105,10 @@ func (l *life) run(fs *durabletest.CrashFS) error {
 	return nil
 }
 
-var stateOrder = map[State]int{StateOpen: 1, StateSealed: 2, StateExported: 3, StateUploaded: 4, StateRemoved: 5}
+var stateOrder = map[State]int{
+	StateOpen: 1, StateSealed: 2, StateExported: 3, StateUploaded: 4,
+	StateRemoved: 5,
+}
 
 // checkJoin: a token that was kept is there as long as the recording is open, and no longer.
 func (l *life) checkJoin(t *testing.T, fs *durabletest.CrashFS, r *Recording) {
@@ -186,7 +198,8 @@ func (l *life) checkFrames(t *testing.T, frames []Frame) {
 	}
 	last := uint64(0)
 	for i, f := range frames {
-		if f.Index <= last || f.Index > uint64(len(l.written)) || string(f.Payload) != l.written[f.Index-1] {
+		if f.Index <= last || f.Index > uint64(len(l.written)) ||
+			string(f.Payload) != l.written[f.Index-1] {
 			t.Fatalf("frame %d is %d %q", i, f.Index, f.Payload)
 		}
 		if i < l.durable && f.Index != uint64(i+1) {

@@ -10,9 +10,10 @@ import (
 // SegmentName returns the name of the segment with this number, 1, 2, 3 …
 func SegmentName(number uint32) string { return segmentName(number) }
 
-// DerivedSegment writes a segment of a recording that was made of others. The same frames give the same bytes: marker and
-// salt come from a seed. It has to be one that participants could not know while they sent, such as the checksums of the
-// segments that the frames were read from, which have random parts.
+// DerivedSegment writes a segment of a recording that was made of others. The same frames give the
+// same bytes: marker and salt come from a seed. It has to be one that participants could not know
+// while they sent, such as the checksums of the segments that the frames were read from, which have
+// random parts.
 type DerivedSegment struct {
 	w      io.Writer
 	marker [4]byte
@@ -23,12 +24,16 @@ type DerivedSegment struct {
 }
 
 // NewDerivedSegment writes the header of a segment to w.
-func NewDerivedSegment(w io.Writer, seed []byte, number uint32, firstIndex uint64, unixNS int64) (*DerivedSegment, error) {
+func NewDerivedSegment(w io.Writer, seed []byte, number uint32, firstIndex uint64,
+	unixNS int64,
+) (*DerivedSegment, error) {
 	h := segmentHeader{firstIndex: firstIndex, createdUnixNS: unixNS, number: number}
-	for try := uint32(0); h.marker[0] == 0 || h.marker[1] == 0 || h.marker[2] == 0 || h.marker[3] == 0; try++ {
+	for try := uint32(0); h.marker[0] == 0 || h.marker[1] == 0 || h.marker[2] == 0 ||
+		h.marker[3] == 0; try++ {
 		sum := sha256.New()
 		sum.Write(seed)
-		sum.Write(binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(nil, number), try))
+		sum.Write(binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(nil, number),
+			try))
 		random := sum.Sum(nil)
 		copy(h.marker[:], random)
 		copy(h.salt[:], random[4:])

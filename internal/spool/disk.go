@@ -29,7 +29,8 @@ var (
 
 // IsDiskFull reports whether err is that of a disk (or a quota) without space.
 func IsDiskFull(err error) bool {
-	return errors.Is(err, ErrDiskFull) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	return errors.Is(err, ErrDiskFull) || errors.Is(err, syscall.ENOSPC) ||
+		errors.Is(err, syscall.EDQUOT)
 }
 
 const (
@@ -95,7 +96,10 @@ type FailedSync struct {
 func (s *Spool) Disk() DiskStatus {
 	d := s.disk
 	d.mu.Lock()
-	st := DiskStatus{Free: d.space.Free, MinFree: d.minFree, Low: d.low, Full: d.full.Load(), Since: d.since}
+	st := DiskStatus{
+		Free: d.space.Free, MinFree: d.minFree, Low: d.low, Full: d.full.Load(),
+		Since: d.since,
+	}
 	if d.reserved {
 		st.Reserve = d.reserve
 	}
@@ -213,7 +217,8 @@ func (d *disk) give(tried time.Time) bool {
 	if err := d.fs.SyncDir("reserve", d.dir); err != nil {
 		_ = d.metrics.count(opReserve, err)
 	}
-	d.log.Warn("the reserve is given back, to write what the full disk makes us miss", "bytes", d.reserve)
+	d.log.Warn("the reserve is given back, to write what the full disk makes us miss", "bytes",
+		d.reserve)
 	return true
 }
 
@@ -225,9 +230,11 @@ func (d *disk) found(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.look(time.Now())
-	if d.told.Equal(d.checked) && d.reserved && !d.fewFiles() && d.space.Free >= 2*uint64(d.reserve) {
+	if d.told.Equal(d.checked) && d.reserved && !d.fewFiles() &&
+		d.space.Free >= 2*uint64(d.reserve) {
 		// Refusing packets would not help those that have no quota left either.
-		d.note("a write found no space although there is some: a quota, or somebody has just made room")
+		d.note("a write found no space although there is some: a quota, or somebody has " +
+			"just made room")
 		return
 	}
 	d.setFull("a write found no space")
@@ -259,7 +266,8 @@ func (d *disk) admit(continued bool) error {
 	defer d.mu.Unlock()
 	d.look(time.Now())
 	if d.full.Load() || d.low && !continued {
-		return fmt.Errorf("%w: %s free on the file system of the data directory %s, DISK_MIN_FREE is %s; "+
+		return fmt.Errorf("%w: %s free on the file system of the data directory %s, "+
+			"DISK_MIN_FREE is %s; "+
 			"no new session is taken until there is room, those that are being recorded go on",
 			ErrDiskLow, showSize(d.space.Free), d.dir, showSize(d.minFree))
 	}
@@ -314,8 +322,10 @@ func (d *disk) setLow() {
 	}
 	d.low = low
 	if low {
-		d.log.Error("the disk is nearly full: no new session is taken until there is room; those that are being recorded go on",
-			"data_dir", d.dir, "free_bytes", d.space.Free, "free_files", d.space.FreeFiles, "disk_min_free", d.minFree)
+		d.log.Error("the disk is nearly full: no new session is taken until there is room; those "+
+			"that are being recorded go on",
+			"data_dir", d.dir, "free_bytes", d.space.Free, "free_files", d.space.FreeFiles,
+			"disk_min_free", d.minFree)
 	} else {
 		d.log.Info("the disk has room again: new sessions are taken", "free_bytes", d.space.Free)
 	}
@@ -328,7 +338,8 @@ func (d *disk) setFull(why string) {
 		return
 	}
 	d.full.Store(true)
-	d.log.Error("the disk is full: what arrives waits, and after a while the rooms are left; it goes on by itself when there is room",
+	d.log.Error("the disk is full: what arrives waits, and after a while the rooms are left; it "+
+		"goes on by itself when there is room",
 		"data_dir", d.dir, "cause", why)
 	d.setSince()
 }
@@ -406,11 +417,15 @@ func (d *disk) room(segments []SegmentInfo, what string) error {
 	case !d.full.Load() && free >= d.minFree/4 && free-d.minFree/4 >= need:
 		return nil
 	case need == 0:
-		return fmt.Errorf("%w: %s this recording would take more room than the segments have, %s are free and %s are kept for the recordings "+
-			"that go on; make room outside of the data directory, then it is tried again", ErrDiskLow, what, showSize(free), showSize(d.minFree/4))
+		return fmt.Errorf("%w: %s this recording would take more room than the segments have, %s "+
+			"are free and %s are kept for the recordings "+
+			"that go on; make room outside of the data directory, then it is tried again",
+			ErrDiskLow, what, showSize(free), showSize(d.minFree/4))
 	default:
-		return fmt.Errorf("%w: %s this recording may need %s, %s are free and %s are kept for the recordings that go on; "+
-			"make room outside of the data directory, then it is tried again", ErrDiskLow, what, showSize(need), showSize(free), showSize(d.minFree/4))
+		return fmt.Errorf("%w: %s this recording may need %s, %s are free and %s are kept for "+
+			"the recordings that go on; "+
+			"make room outside of the data directory, then it is tried again", ErrDiskLow, what,
+			showSize(need), showSize(free), showSize(d.minFree/4))
 	}
 }
 

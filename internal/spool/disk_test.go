@@ -100,13 +100,15 @@ func TestDiskLow(t *testing.T) {
 	_, w := newRecording(t, s)
 	remove := ballast(t, fs, 10<<10)
 	_, err := s.Create(Info{SessionID: "new"})
-	if !errors.Is(err, ErrDiskLow) || !strings.Contains(err.Error(), "DISK_MIN_FREE is 16 KiB") || !strings.Contains(err.Error(), "/data") {
+	if !errors.Is(err, ErrDiskLow) || !strings.Contains(err.Error(), "DISK_MIN_FREE is 16 KiB") ||
+		!strings.Contains(err.Error(), "/data") {
 		t.Errorf("a new session: %v", err)
 	}
 	if n := counterValue(t, s.metrics.refused); n != 1 {
 		t.Errorf("refused_total = %v", n)
 	}
-	if d := s.Disk(); !d.Low || d.Full || d.Since.IsZero() || d.Free > 10<<10 || d.Reserve != 1<<10 {
+	if d := s.Disk(); !d.Low || d.Full || d.Since.IsZero() || d.Free > 10<<10 ||
+		d.Reserve != 1<<10 {
 		t.Errorf("%+v", d)
 	}
 	if _, err := s.Create(Info{SessionID: "old", Part: 2, Previous: "DE_1"}); err != nil {
@@ -148,7 +150,10 @@ func TestDiskFull(t *testing.T) {
 			t.Errorf("a further part on a full disk: %v", err)
 		}
 		for _, w := range []*Writer{w, w2} {
-			if err := w.AppendVital(Frame{Type: FrameEvent, Payload: []byte(`{"kind":"outage_started"}`)}); err != nil {
+			if err := w.AppendVital(Frame{
+				Type:    FrameEvent,
+				Payload: []byte(`{"kind":"outage_started"}`),
+			}); err != nil {
 				t.Fatalf("the outage cannot be stated: %v", err)
 			}
 		}
@@ -157,7 +162,8 @@ func TestDiskFull(t *testing.T) {
 		}
 		// What the reserve gave is not for packets, although there is room for one.
 		time.Sleep(time.Second)
-		if err := w2.Append(Frame{Type: FramePacket, Payload: []byte("x")}); !errors.Is(err, ErrDiskFull) {
+		if err := w2.Append(Frame{Type: FramePacket, Payload: []byte("x")}); !errors.Is(err,
+			ErrDiskFull) {
 			t.Errorf("a packet after the reserve was given back: %v", err)
 		}
 		fs.SetCapacity(fs.Used() + 400) // somebody else takes most of what is left
@@ -329,7 +335,10 @@ func TestReserve_AnotherSize(t *testing.T) {
 // TestReserve_Faults: a disk that does not let us have a reserve, or does not tell
 // its space, is recorded on all the same.
 func TestReserve_Faults(t *testing.T) {
-	for _, name := range []string{"create", "allocate", "sync", "rename", "syncdir", "space", "remove"} {
+	for _, name := range []string{
+		"create", "allocate", "sync", "rename", "syncdir", "space",
+		"remove",
+	} {
 		t.Run(name, func(t *testing.T) {
 			mem, o := small()
 			fault := &durabletest.Fault{FS: mem, Hook: func(c durabletest.Call) (int, error) {
@@ -405,8 +414,10 @@ func TestCheckStaging(t *testing.T) {
 	if err := r.CheckStaging(); err != nil {
 		t.Error(err)
 	}
-	remove := ballast(t, fs, 4<<10+8<<10+100) // a quarter of DiskMinFree, and hardly what it may need
-	if err := r.CheckStaging(); !errors.Is(err, ErrDiskLow) || !strings.Contains(err.Error(), "4096 bytes are kept") {
+	// a quarter of DiskMinFree, and hardly what it may need
+	remove := ballast(t, fs, 4<<10+8<<10+100)
+	if err := r.CheckStaging(); !errors.Is(err, ErrDiskLow) ||
+		!strings.Contains(err.Error(), "4096 bytes are kept") {
 		t.Errorf("%v", err)
 	}
 	remove()
@@ -447,7 +458,10 @@ func TestVital_EveryStateFile(t *testing.T) {
 }
 
 func TestShowSize(t *testing.T) {
-	for n, want := range map[uint64]string{1: "1 bytes", 20 << 10: "20 KiB", 256 << 20: "256 MiB", 70 << 30: "70 GiB", 9000: "9000 bytes"} {
+	for n, want := range map[uint64]string{
+		1: "1 bytes", 20 << 10: "20 KiB", 256 << 20: "256 MiB",
+		70 << 30: "70 GiB", 9000: "9000 bytes",
+	} {
 		if got := showSize(n); got != want {
 			t.Errorf("%d: %q, want %q", n, got, want)
 		}

@@ -67,13 +67,15 @@ func (h segmentHeader) encode() []byte {
 type versionError struct{ version uint16 }
 
 func (e *versionError) Error() string {
-	return fmt.Sprintf("segment format version %d, this program knows %d", e.version, segmentVersion)
+	return fmt.Sprintf("segment format version %d, this program knows %d", e.version,
+		segmentVersion)
 }
 
 // decodeHeaderCopy returns false where the copy is damaged.
 func decodeHeaderCopy(b []byte) (segmentHeader, bool, error) {
 	var h segmentHeader
-	if string(b[:8]) != magic || binary.LittleEndian.Uint32(b[44:]) != crc32.Checksum(b[:44], castagnoli) {
+	if string(b[:8]) != magic || binary.LittleEndian.Uint32(b[44:]) != crc32.Checksum(b[:44],
+		castagnoli) {
 		return h, false, nil
 	}
 	if v := binary.LittleEndian.Uint16(b[8:]); v != segmentVersion {
@@ -104,12 +106,15 @@ func appendFrame(b []byte, marker [4]byte, seed uint32, f *Frame) []byte {
 	b = binary.LittleEndian.AppendUint64(b, f.Index)
 	b = binary.LittleEndian.AppendUint64(b, uint64(f.UnixNS))
 	b = binary.LittleEndian.AppendUint64(b, uint64(f.MonoNS))
-	binary.LittleEndian.PutUint32(b[start+4:], crc32.Update(seed, castagnoli, b[start+8:start+frameHeaderLen]))
+	binary.LittleEndian.PutUint32(b[start+4:],
+		crc32.Update(seed, castagnoli, b[start+8:start+frameHeaderLen]))
 	return append(b, f.Payload...)
 }
 
 // decodeFrameHeader reads the header of a frame; ok is false where it is none.
-func decodeFrameHeader(b []byte, marker [4]byte, seed uint32) (f Frame, payloadCRC uint32, length int, ok bool) {
+func decodeFrameHeader(b []byte, marker [4]byte, seed uint32) (f Frame, payloadCRC uint32,
+	length int, ok bool,
+) {
 	b = b[:frameHeaderLen]
 	if !bytes.Equal(b[:4], marker[:]) ||
 		binary.LittleEndian.Uint32(b[4:]) != crc32.Update(seed, castagnoli, b[8:]) {
@@ -120,11 +125,12 @@ func decodeFrameHeader(b []byte, marker [4]byte, seed uint32) (f Frame, payloadC
 		return Frame{}, 0, 0, false
 	}
 	f = Frame{
-		Type: FrameType(b[16] &^ duplicateBit), PossibleDuplicate: b[16]&duplicateBit != 0, Channel: Channel(b[17]),
-		Epoch:  binary.LittleEndian.Uint16(b[18:]),
-		Index:  binary.LittleEndian.Uint64(b[20:]),
-		UnixNS: int64(binary.LittleEndian.Uint64(b[28:])),
-		MonoNS: int64(binary.LittleEndian.Uint64(b[36:])),
+		Type: FrameType(b[16] &^ duplicateBit), PossibleDuplicate: b[16]&duplicateBit != 0,
+		Channel: Channel(b[17]),
+		Epoch:   binary.LittleEndian.Uint16(b[18:]),
+		Index:   binary.LittleEndian.Uint64(b[20:]),
+		UnixNS:  int64(binary.LittleEndian.Uint64(b[28:])),
+		MonoNS:  int64(binary.LittleEndian.Uint64(b[36:])),
 	}
 	return f, binary.LittleEndian.Uint32(b[8:]), int(n), true
 }

@@ -29,23 +29,29 @@ func goldenSegment(t *testing.T) ([]byte, []Frame) {
 	frames := []Frame{
 		{
 			Type: FrameEvent, Index: 1, UnixNS: at, MonoNS: 0,
-			Payload: []byte(`{"kind":"recording_started","source":"rabbitmq","announced_unix_ns":1749673839900000000,"part":1}`),
+			Payload: []byte(
+				`{"kind":"recording_started","source":"rabbitmq","announced_unix_ns":1749673839900000000,"part":1}`),
 		},
 		{
 			Type: FrameEvent, Epoch: 1, Index: 2, UnixNS: at + 250e6, MonoNS: 250e6,
-			Payload: []byte(`{"kind":"joined","room_sid":"RM_example","server_version":"1.13.5","room_created_unix_ms":1749673800000}`),
+			Payload: []byte(
+				`{"kind":"joined","room_sid":"RM_example","server_version":"1.13.5","room_created_unix_ms":1749673800000}`),
 		},
 		{
-			Type: FramePacket, Channel: ChannelReliable, Epoch: 1, Index: 3, UnixNS: at + 1e9 + 1, MonoNS: 1e9 + 1,
-			Payload: packet("2205616c6963658001018a010850415f616c6963651226121548656c6c6f203c616c6c3e20262077656c636f6d65220d6c6b2d636861742d746f706963"),
+			Type: FramePacket, Channel: ChannelReliable, Epoch: 1, Index: 3, UnixNS: at + 1e9 + 1,
+			MonoNS: 1e9 + 1,
+			Payload: packet(
+				"2205616c6963658001018a010850415f616c6963651226121548656c6c6f203c616c6c3e20262077656c636f6d65220d6c6b2d636861742d746f706963"),
 		},
 		{
-			Type: FramePacket, Channel: ChannelLossy, Epoch: 1, Index: 4, UnixNS: at + 2e9, MonoNS: 2e9,
+			Type: FramePacket, Channel: ChannelLossy, Epoch: 1, Index: 4, UnixNS: at + 2e9,
+			MonoNS:  2e9,
 			Payload: packet("2203626f628a010650415f626f6212051203ff0001"),
 		},
 		{
 			Type: FrameEvent, Epoch: 1, Index: 5, UnixNS: at + 3e9, MonoNS: 3e9,
-			Payload: []byte(`{"kind":"recording_ended","reason":"room_deleted","status":"COMPLETE"}`),
+			Payload: []byte(
+				`{"kind":"recording_ended","reason":"room_deleted","status":"COMPLETE"}`),
 		},
 	}
 	h := segmentHeader{
@@ -70,7 +76,10 @@ func TestGoldenSegment(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name, data := range map[string][]byte{golden: want, delivered: enc.EncodeAll(want, nil)} {
+		for name, data := range map[string][]byte{
+			golden:    want,
+			delivered: enc.EncodeAll(want, nil),
+		} {
 			if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 				t.Fatal(err)
 			}

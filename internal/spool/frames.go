@@ -215,7 +215,10 @@ func (w *walk) scan(r io.Reader, name string, last bool) (goOn bool, err error) 
 func (w *walk) hold(name string, it item, least uint64) {
 	w.damaged++
 	w.pending = append(w.pending, pendingRange{
-		event: Event{Kind: textegress.KindCorrupt, Segment: name, Offset: it.offset, Bytes: it.size},
+		event: Event{
+			Kind: textegress.KindCorrupt, Segment: name, Offset: it.offset,
+			Bytes: it.size,
+		},
 		least: least,
 	})
 }
@@ -264,5 +267,8 @@ func (w *walk) yieldEvent(ev Event) bool {
 	}
 	w.inventing = true
 	defer func() { w.inventing = false }()
-	return w.yield(Frame{Type: FrameEvent, Epoch: w.epoch, Index: w.expect, UnixNS: w.unixNS, Payload: payload}, nil)
+	return w.yield(Frame{
+		Type: FrameEvent, Epoch: w.epoch, Index: w.expect, UnixNS: w.unixNS,
+		Payload: payload,
+	}, nil)
 }

@@ -61,7 +61,10 @@ func openWriter(t *testing.T, r *Recording) *Writer {
 func appendText(t *testing.T, w *Writer, texts ...string) {
 	t.Helper()
 	for _, s := range texts {
-		if err := w.Append(Frame{Type: FramePacket, Channel: ChannelReliable, Payload: []byte(s)}); err != nil {
+		if err := w.Append(Frame{
+			Type: FramePacket, Channel: ChannelReliable,
+			Payload: []byte(s),
+		}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -97,7 +100,10 @@ func numbers(from, to int) []string {
 
 func seal(t *testing.T, w *Writer) {
 	t.Helper()
-	if err := w.Seal(Sealed{Status: textegress.StatusComplete, Reason: "room_deleted", EndedUnixNS: 7}); err != nil {
+	if err := w.Seal(Sealed{
+		Status: textegress.StatusComplete, Reason: "room_deleted",
+		EndedUnixNS: 7,
+	}); err != nil {
 		t.Fatal(err)
 	}
 }

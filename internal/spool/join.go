@@ -10,8 +10,8 @@ import (
 	"github.com/syncflow/textegress/internal/durable"
 )
 
-// Join is what admitted an open recording to its room. It is join.json, which is there only while the
-// recording is open: the token is a secret, and nothing delivers it.
+// Join is what admitted an open recording to its room. It is join.json, which is there only while
+// the recording is open: the token is a secret, and nothing delivers it.
 type Join struct {
 	URL      string `json:"url"`
 	Token    string `json:"token"`
@@ -58,8 +58,8 @@ func (r *Recording) Join() (Join, bool) {
 }
 
 // dropJoin removes what was kept, and what a crash left of it. It is called when the recording is
-// sealed, and when a sealed one is found with it. The removal is made durable, so that no token comes
-// back after a power failure.
+// sealed, and when a sealed one is found with it. The removal is made durable, so that no token
+// comes back after a power failure.
 func (r *Recording) dropJoin() {
 	there := false
 	for _, name := range []string{joinName, joinName + durable.TempSuffix} {
@@ -69,7 +69,8 @@ func (r *Recording) dropJoin() {
 		}
 		there = true
 		if err != nil {
-			r.spool.log.Error("cannot remove the join token of a recording that has ended; it is tried again at the next start",
+			r.spool.log.Error("cannot remove the join token of a recording that has ended; it is "+
+				"tried again at the next start",
 				"egress_id", r.ID(), "error", r.spool.metrics.count(opRemove, err))
 		}
 	}

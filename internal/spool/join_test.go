@@ -15,8 +15,8 @@ import (
 	"github.com/syncflow/textegress/internal/durable/durabletest"
 )
 
-// What admits to the room is kept for the next process, for nobody else to read, and is gone when the
-// recording is sealed.
+// What admits to the room is kept for the next process, for nobody else to read, and is gone when
+// the recording is sealed.
 func TestJoinIsKeptWhileTheRecordingIsOpen(t *testing.T) {
 	dir := t.TempDir()
 	s, err := Open(dir, Options{SyncInterval: quiet})
@@ -83,7 +83,8 @@ func TestJoinOfASealedRecordingIsRemoved(t *testing.T) {
 	}
 	err = errors.Join(w.Seal(Sealed{Status: textegress.StatusComplete}), s.Close())
 	for _, name := range []string{joinName, joinName + durable.TempSuffix} {
-		err = errors.Join(err, os.WriteFile(filepath.Join(r.Dir(), name), []byte(`{"url":"u","token":"secret"}`), 0o600))
+		err = errors.Join(err, os.WriteFile(filepath.Join(r.Dir(), name),
+			[]byte(`{"url":"u","token":"secret"}`), 0o600))
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +100,8 @@ func TestJoinOfASealedRecordingIsRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if left, err := filepath.Glob(filepath.Join(dir, recordingsName, "*", joinName+"*")); err != nil || len(left) != 0 {
+	if left, err := filepath.Glob(filepath.Join(dir, recordingsName, "*",
+		joinName+"*")); err != nil || len(left) != 0 {
 		t.Errorf("left %q, %v", left, err)
 	}
 }
@@ -138,7 +140,8 @@ func TestJoinThatCannotBeReadOrWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Seal(Sealed{Status: textegress.StatusComplete}); err != nil || r.State() != StateSealed {
+	if err := w.Seal(Sealed{Status: textegress.StatusComplete}); err != nil ||
+		r.State() != StateSealed {
 		t.Errorf("sealed: %v, %s", err, r.State())
 	}
 }
@@ -147,7 +150,8 @@ func TestJoinShowsNoToken(t *testing.T) {
 	var log strings.Builder
 	j := Join{URL: "wss://lk", Token: "secret"}
 	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "join", j)
-	if out := log.String() + fmt.Sprint(j) + fmt.Sprintf("%v %+v %s", j, j, j); strings.Contains(out, "secret") {
+	if out := log.String() + fmt.Sprint(j) + fmt.Sprintf("%v %+v %s", j, j,
+		j); strings.Contains(out, "secret") {
 		t.Error(out)
 	}
 }

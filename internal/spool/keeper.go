@@ -80,6 +80,9 @@ func (s *Spool) failedSyncs(now time.Time) []FailedSync {
 		}
 		list = append(list, FailedSync{id, at})
 	}
-	slices.SortFunc(list, func(a, b FailedSync) int { return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.EgressID, b.EgressID)) })
+	slices.SortFunc(list, func(a, b FailedSync) int {
+		return cmp.Or(a.At.Compare(b.At),
+			cmp.Compare(a.EgressID, b.EgressID))
+	})
 	return list
 }

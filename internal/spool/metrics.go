@@ -41,7 +41,8 @@ func newMetrics(reg prometheus.Registerer, s *Spool) (*metrics, error) {
 		}),
 		durable: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "frames_durable_total",
-			Help: "Frames whose segment was synced after they were written; they survive a power failure.",
+			Help: "Frames whose segment was synced after they were written; they survive a " +
+				"power failure.",
 		}),
 		fsync: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "fsync_seconds",
@@ -54,10 +55,14 @@ func newMetrics(reg prometheus.Registerer, s *Spool) (*metrics, error) {
 		}, []string{"op"}),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "refused_total",
-			Help: "Recordings that were not begun because the disk is nearly full; every try counts.",
+			Help: "Recordings that were not begun because the disk is nearly full; every " +
+				"try counts.",
 		}),
 	}
-	for _, op := range []string{opCreate, opWrite, opTruncate, opSync, opState, opRead, opRemove, opReserve, opSpace} {
+	for _, op := range []string{
+		opCreate, opWrite, opTruncate, opSync, opState, opRead, opRemove,
+		opReserve, opSpace,
+	} {
 		m.errors.WithLabelValues(op)
 	}
 	if reg == nil {
@@ -68,11 +73,26 @@ func newMetrics(reg prometheus.Registerer, s *Spool) (*metrics, error) {
 		name, help string
 		value      func(*Spool) float64
 	}{
-		{"disk_free_bytes", "Free space on the file system of the data directory.", func(s *Spool) float64 { return float64(s.Disk().Free) }},
-		{"disk_low", "1 while no new session is taken because the disk is nearly full.", func(s *Spool) float64 { return truth(s.Disk().Low) }},
-		{"disk_full", "1 while packets are refused because the disk is full.", func(s *Spool) float64 { return truth(s.Disk().Full) }},
-		{"disk_reserve_bytes", "Size of the reserve; 0 while it is given back.", func(s *Spool) float64 { return float64(s.Disk().Reserve) }},
-		{"suspect_recordings", "Recordings in the data directory of which an fsync failed.", (*Spool).countSuspect},
+		{
+			"disk_free_bytes", "Free space on the file system of the data directory.",
+			func(s *Spool) float64 { return float64(s.Disk().Free) },
+		},
+		{
+			"disk_low", "1 while no new session is taken because the disk is nearly full.",
+			func(s *Spool) float64 { return truth(s.Disk().Low) },
+		},
+		{
+			"disk_full", "1 while packets are refused because the disk is full.",
+			func(s *Spool) float64 { return truth(s.Disk().Full) },
+		},
+		{
+			"disk_reserve_bytes", "Size of the reserve; 0 while it is given back.",
+			func(s *Spool) float64 { return float64(s.Disk().Reserve) },
+		},
+		{
+			"suspect_recordings", "Recordings in the data directory of which an fsync failed.",
+			(*Spool).countSuspect,
+		},
 	} {
 		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: g.name, Help: g.help,

@@ -53,7 +53,8 @@ func TestRecover_TruncatedAnywhere(t *testing.T) {
 			r := s.Recordings()[0]
 			want := append([]string{"in the first segment"}, texts[:whole]...)
 			wantTexts(t, r, want...)
-			if f, ok, err := r.LastFrame(); err != nil || !ok || string(f.Payload) != want[len(want)-1] {
+			if f, ok, err := r.LastFrame(); err != nil || !ok ||
+				string(f.Payload) != want[len(want)-1] {
 				t.Errorf("last frame %+v, %v, %v", f, ok, err)
 			}
 			w := openWriter(t, r)
@@ -231,7 +232,8 @@ func child(dir string) error {
 		return err
 	}
 	for i := next; ; i++ {
-		if err := w.Append(Frame{Type: FramePacket, Payload: fmt.Appendf(nil, "message %d", i)}); err != nil {
+		if err := w.Append(Frame{Type: FramePacket, Payload: fmt.Appendf(nil, "message %d",
+			i)}); err != nil {
 			return err
 		}
 		fmt.Println(i)
@@ -257,7 +259,8 @@ func TestKill(t *testing.T) {
 		goal := acknowledged + 200 + 137*round
 		for in.Scan() {
 			n := 0
-			if _, err := fmt.Sscan(in.Text(), &n); err != nil || n <= acknowledged && acknowledged > 0 && n != acknowledged+1 {
+			if _, err := fmt.Sscan(in.Text(), &n); err != nil || n <= acknowledged &&
+				acknowledged > 0 && n != acknowledged+1 {
 				t.Fatalf("%q after %d: %v", in.Text(), acknowledged, err)
 			}
 			acknowledged = n
@@ -293,7 +296,8 @@ func TestOpenReadOnly_BesideTheService(t *testing.T) {
 	s := openSpool(t, dir, Options{SyncInterval: quiet})
 	r, w := newRecording(t, s)
 	appendText(t, w, "one", "two")
-	if _, err := Open(dir, Options{}); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("process %d", os.Getpid())) {
+	if _, err := Open(dir, Options{}); err == nil ||
+		!strings.Contains(err.Error(), fmt.Sprintf("process %d", os.Getpid())) {
 		t.Errorf("second service: %v", err)
 	}
 	// A write that is under way.
@@ -351,7 +355,9 @@ func TestState_Order(t *testing.T) {
 		do    func(*Recording) error
 	}{
 		{StateOpen, func(r *Recording) error { return nil }},
-		{StateSealed, func(*Recording) error { return w.Seal(Sealed{Status: textegress.StatusComplete}) }},
+		{StateSealed, func(*Recording) error {
+			return w.Seal(Sealed{Status: textegress.StatusComplete})
+		}},
 		{StateExported, func(r *Recording) error { return r.WriteExport([]byte("e")) }},
 		{StateUploaded, func(r *Recording) error { return r.WriteUploaded([]byte("u")) }},
 		{StateRemoved, func(r *Recording) error { return r.RemoveData() }},
@@ -377,7 +383,8 @@ func TestState_Order(t *testing.T) {
 			}
 		}
 		// After a power failure the state is the same.
-		again, ok := openSpool(t, "/data", Options{FS: mem.Restart(nil), SyncInterval: quiet}).Recording(r.ID())
+		again, ok := openSpool(t, "/data",
+			Options{FS: mem.Restart(nil), SyncInterval: quiet}).Recording(r.ID())
 		if !ok || again.State() != step.state || r.State() != step.state {
 			t.Errorf("state %s, after a restart %s, want %s", r.State(), again.State(), step.state)
 		}
@@ -428,9 +435,21 @@ func TestOpen_Strange(t *testing.T) {
 		gone       bool
 	}{
 		{name: "no recording.json", files: map[string]string{"000001.seg": "x"}, quarantine: true},
-		{name: "damaged recording.json", files: map[string]string{recordingName: `{"egress_id`}, quarantine: true},
-		{name: "recording.json of another", files: map[string]string{recordingName: `{"format_version":1,"egress_id":"DE_other"}`}, quarantine: true},
-		{name: "of a newer program", files: map[string]string{recordingName: `{"format_version":2}`}},
+		{
+			name: "damaged recording.json", files: map[string]string{recordingName: `{"egress_id`},
+			quarantine: true,
+		},
+		{
+			name: "recording.json of another",
+			files: map[string]string{
+				recordingName: `{"format_version":1,"egress_id":"DE_other"}`,
+			},
+			quarantine: true,
+		},
+		{
+			name:  "of a newer program",
+			files: map[string]string{recordingName: `{"format_version":2}`},
+		},
 		{
 			name: "cannot be read now", files: map[string]string{recordingName: `{}`},
 			hook: func(c durabletest.Call) (int, error) {
@@ -440,18 +459,30 @@ func TestOpen_Strange(t *testing.T) {
 				return 0, nil
 			},
 		},
-		{name: "left by a Create that never returned", files: map[string]string{recordingName + ".tmp": `{"egr`}, gone: true},
+		{
+			name:  "left by a Create that never returned",
+			files: map[string]string{recordingName + ".tmp": `{"egr`}, gone: true,
+		},
 		{
 			name: "damaged sealed.json", want: StateOpen,
-			files: map[string]string{recordingName: `{"format_version":1,"egress_id":"DE_strange"}`, sealedName: "{"},
+			files: map[string]string{
+				recordingName: `{"format_version":1,"egress_id":"DE_strange"}`,
+				sealedName:    "{",
+			},
 		},
 		{
 			name: "damaged sealed.json of an export", quarantine: true,
-			files: map[string]string{recordingName: `{"format_version":1,"egress_id":"DE_strange"}`, sealedName: "{", exportName: "{}"},
+			files: map[string]string{
+				recordingName: `{"format_version":1,"egress_id":"DE_strange"}`,
+				sealedName:    "{", exportName: "{}",
+			},
 		},
 		{
 			name: "unfinished state file", want: StateOpen,
-			files: map[string]string{recordingName: `{"format_version":1,"egress_id":"DE_strange"}`, sealedName + ".tmp": `{"status":"COMPLETE"}`},
+			files: map[string]string{
+				recordingName:       `{"format_version":1,"egress_id":"DE_strange"}`,
+				sealedName + ".tmp": `{"status":"COMPLETE"}`,
+			},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -503,7 +534,8 @@ func TestInstance_IsMadeOnce(t *testing.T) {
 	if err != nil || len(name) != 8 {
 		t.Fatalf("%q, %v", name, err)
 	}
-	if again, err := openSpool(t, "/data", Options{FS: mem.Restart(nil)}).Instance(); err != nil || again != name {
+	if again, err := openSpool(t, "/data", Options{FS: mem.Restart(nil)}).Instance(); err != nil ||
+		again != name {
 		t.Errorf("%q after a restart, %v; was %q", again, err, name)
 	}
 }
@@ -526,7 +558,8 @@ func TestCreate_RefusesPaths(t *testing.T) {
 	if got, ok := s.Recording(r.ID()); !ok || got != r {
 		t.Error("the first recording is gone")
 	}
-	if info := r.Info(); info.Part != 1 || info.FormatVersion != 1 || info.CreatedUnixNS == 0 || len(r.ID()) != 15 {
+	if info := r.Info(); info.Part != 1 || info.FormatVersion != 1 || info.CreatedUnixNS == 0 ||
+		len(r.ID()) != 15 {
 		t.Errorf("info: %+v", info)
 	}
 }

@@ -47,7 +47,9 @@ type Edit func(f *Frame) error
 // Nobody may work with the old recording meanwhile; its methods fail afterwards.
 // A recording that is open is an error that wraps ErrState. The same segments,
 // edit and sealed give the same bytes.
-func (s *Spool) Replace(info Info, sealed Sealed, segments []SegmentSource, note []byte, edit Edit) (*Recording, error) {
+func (s *Spool) Replace(info Info, sealed Sealed, segments []SegmentSource, note []byte,
+	edit Edit,
+) (*Recording, error) {
 	r, err := s.replace(info, sealed, segments, note, edit)
 	if err != nil {
 		return nil, fmt.Errorf("replace recording %s: %w", info.EgressID, err)
@@ -55,7 +57,9 @@ func (s *Spool) Replace(info Info, sealed Sealed, segments []SegmentSource, note
 	return r, nil
 }
 
-func (s *Spool) replace(info Info, sealed Sealed, segments []SegmentSource, note []byte, edit Edit) (*Recording, error) {
+func (s *Spool) replace(info Info, sealed Sealed, segments []SegmentSource, note []byte,
+	edit Edit,
+) (*Recording, error) {
 	if s.lock == nil {
 		return nil, ErrReadOnly
 	}
@@ -178,15 +182,19 @@ func (s *Spool) recoverReplacements(entries []fs.DirEntry, only string) (changed
 
 // fillReplacement writes everything of a replacement durably, but not its own
 // name. sealed.json is last: with it, it is complete.
-func (s *Spool) fillReplacement(dir string, info Info, sealed Sealed, segments []SegmentSource, note []byte, edit Edit) error {
+func (s *Spool) fillReplacement(dir string, info Info, sealed Sealed, segments []SegmentSource,
+	note []byte, edit Edit,
+) error {
 	data, err := encodeState(info)
 	if err != nil {
 		return err
 	}
-	if err := durable.WriteFileOnce(s.fs, "replace", filepath.Join(dir, recordingName), data); err != nil {
+	if err := durable.WriteFileOnce(s.fs, "replace", filepath.Join(dir, recordingName),
+		data); err != nil {
 		return err
 	}
-	if err := durable.WriteFileOnce(s.fs, "replace", filepath.Join(dir, replacedName), note); err != nil {
+	if err := durable.WriteFileOnce(s.fs, "replace", filepath.Join(dir, replacedName),
+		note); err != nil {
 		return err
 	}
 	before, err := encodeState(sealed)
@@ -194,7 +202,8 @@ func (s *Spool) fillReplacement(dir string, info Info, sealed Sealed, segments [
 		return err
 	}
 	re := replacer{
-		spool: s, dir: dir, edit: edit, seed: sha256.Sum256(append(before, info.EgressID...)), fillers: mostFillers(sealed.Segments),
+		spool: s, dir: dir, edit: edit, seed: sha256.Sum256(append(before, info.EgressID...)),
+		fillers: mostFillers(sealed.Segments),
 	}
 	if err := re.run(segments); err != nil {
 		return err
@@ -302,7 +311,8 @@ func (p *replacer) write(f Frame) error {
 		}
 	}
 	if p.fillers -= missing - 1; p.fillers < 0 {
-		return fmt.Errorf("the indexes in segment %s tell of %d missing frames, more than the segments of sealed.json can have held", p.name, missing)
+		return fmt.Errorf("the indexes in segment %s tell of %d missing frames, more than the "+
+			"segments of sealed.json can have held", p.name, missing)
 	}
 	index := f.Index
 	if err := p.edit(&f); err != nil {
@@ -342,8 +352,10 @@ func (p *replacer) append(f *Frame) error {
 func (p *replacer) begin(f *Frame) error {
 	number, _ := segmentNumber(p.name)
 	h := segmentHeader{firstIndex: f.Index, createdUnixNS: p.walk.created, number: number}
-	for try := byte(0); h.marker[0] == 0 || h.marker[1] == 0 || h.marker[2] == 0 || h.marker[3] == 0; try++ {
-		sum := sha256.Sum256(append(binary.LittleEndian.AppendUint32(append([]byte{try}, p.seed[:]...), number), "segment"...))
+	for try := byte(0); h.marker[0] == 0 || h.marker[1] == 0 || h.marker[2] == 0 ||
+		h.marker[3] == 0; try++ {
+		sum := sha256.Sum256(append(binary.LittleEndian.AppendUint32(append([]byte{try},
+			p.seed[:]...), number), "segment"...))
 		copy(h.marker[:], sum[:])
 		copy(h.salt[:], sum[8:])
 	}

@@ -31,11 +31,17 @@ func secretFrames(t testing.TB, s *Spool, id string) *Recording {
 		if i%3 == 0 {
 			text = fmt.Sprintf("SECRET %d", i+1)
 		}
-		if err := w.Append(Frame{Type: FramePacket, Channel: ChannelReliable, Epoch: 1, Payload: []byte(text)}); err != nil {
+		if err := w.Append(Frame{
+			Type: FramePacket, Channel: ChannelReliable, Epoch: 1,
+			Payload: []byte(text),
+		}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := w.Seal(Sealed{Status: textegress.StatusComplete, Reason: "room_deleted"}); err != nil {
+	if err := w.Seal(Sealed{
+		Status: textegress.StatusComplete,
+		Reason: "room_deleted",
+	}); err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -43,7 +49,8 @@ func secretFrames(t testing.TB, s *Spool, id string) *Recording {
 
 func withoutSecrets(f *Frame) error {
 	if bytes.Contains(f.Payload, []byte("SECRET")) {
-		f.Type, f.Channel, f.Payload = FrameEvent, ChannelNone, []byte(`{"kind":"forgotten","lines":1}`)
+		f.Type, f.Channel, f.Payload = FrameEvent, ChannelNone,
+			[]byte(`{"kind":"forgotten","lines":1}`)
 	}
 	return nil
 }
@@ -107,7 +114,8 @@ func TestReplace(t *testing.T) {
 	}
 	sealed, _ := r.Sealed()
 	was, _ := old.Sealed()
-	if len(sealed.Segments) != len(was.Segments) || sealed.Reason != was.Reason || sealed.EndedUnixNS != was.EndedUnixNS {
+	if len(sealed.Segments) != len(was.Segments) || sealed.Reason != was.Reason ||
+		sealed.EndedUnixNS != was.EndedUnixNS {
 		t.Errorf("sealed %+v, was %+v", sealed, was)
 	}
 	// The one that was replaced cannot do harm any more.
@@ -187,7 +195,8 @@ func TestReplaceOfDamage(t *testing.T) {
 	}
 	after := check(r)
 	if len(after) <= len(before) {
-		t.Errorf("%d frames, before %d: none stands for those that are missing", len(after), len(before))
+		t.Errorf("%d frames, before %d: none stands for those that are missing", len(after),
+			len(before))
 	}
 	again, err := replaceIt(s, r)
 	if err != nil {
@@ -218,7 +227,10 @@ func crashReplace(fs *durabletest.CrashFS) (begun bool, err error) {
 		if i%3 == 0 {
 			text = fmt.Sprintf("SECRET %d", i+1)
 		}
-		if err := w.Append(Frame{Type: FramePacket, UnixNS: int64(i + 1), Payload: []byte(text)}); err != nil {
+		if err := w.Append(Frame{
+			Type: FramePacket, UnixNS: int64(i + 1),
+			Payload: []byte(text),
+		}); err != nil {
 			return false, err
 		}
 	}
@@ -229,8 +241,8 @@ func crashReplace(fs *durabletest.CrashFS) (begun bool, err error) {
 	return true, err
 }
 
-// Whatever moment the power fails in, and whatever of the last operations survives by chance: the recording is there, the
-// old or the new one, whole, and the second try succeeds.
+// Whatever moment the power fails in, and whatever of the last operations survives by chance: the
+// recording is there, the old or the new one, whole, and the second try succeeds.
 func TestReplaceCrash(t *testing.T) {
 	for at := 1; ; at++ {
 		fs := durabletest.NewCrashFS(at, at%70)
@@ -253,8 +265,10 @@ func TestReplaceCrash(t *testing.T) {
 				t.Fatalf("crash at operation %d, seed %d: the recording is gone", at, seed)
 			}
 			got, secret := frames(t, r)
-			if un, uerr := r.Unsettled(); len(got) != 12 || uerr != nil || un == secret || err == nil && secret {
-				t.Fatalf("crash at operation %d, seed %d (%v): replaced %v: %q", at, seed, err, un, got)
+			if un, uerr := r.Unsettled(); len(got) != 12 || uerr != nil || un == secret ||
+				err == nil && secret {
+				t.Fatalf("crash at operation %d, seed %d (%v): replaced %v: %q", at, seed, err, un,
+					got)
 			}
 			if r, oerr = replaceIt(s, r); oerr != nil {
 				t.Fatalf("crash at operation %d: second try: %v", at, oerr)

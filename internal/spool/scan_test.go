@@ -50,11 +50,16 @@ func split(t *testing.T, all []Frame) (frames []Frame, corrupt []Event) {
 
 // makeSegment returns a segment of frames with these payloads, and where each
 // frame ends.
-func makeSegment(number uint32, first uint64, payloads ...[]byte) (b []byte, frames []Frame, ends []int) {
+func makeSegment(number uint32, first uint64, payloads ...[]byte) (b []byte, frames []Frame,
+	ends []int,
+) {
 	h := newSegmentHeader(number, first, 1)
 	b = h.encode()
 	for i, p := range payloads {
-		f := Frame{Type: FramePacket, Channel: ChannelReliable, Epoch: 1, Index: first + uint64(i), UnixNS: int64(i + 1), MonoNS: int64(i), Payload: p}
+		f := Frame{
+			Type: FramePacket, Channel: ChannelReliable, Epoch: 1, Index: first + uint64(i),
+			UnixNS: int64(i + 1), MonoNS: int64(i), Payload: p,
+		}
 		b = appendFrame(b, h.marker, h.seed(), &f)
 		frames, ends = append(frames, f), append(ends, len(b))
 	}
@@ -62,7 +67,12 @@ func makeSegment(number uint32, first uint64, payloads ...[]byte) (b []byte, fra
 }
 
 func somePayloads() [][]byte {
-	return [][]byte{[]byte("first"), {}, bytes.Repeat([]byte{0}, 60), []byte("the fourth one"), {0xff}}
+	return [][]byte{
+		[]byte("first"),
+		{},
+		bytes.Repeat([]byte{0}, 60), []byte("the fourth one"),
+		{0xff},
+	}
 }
 
 func TestReadSegments_TruncatedAnywhere(t *testing.T) {
@@ -73,7 +83,9 @@ func TestReadSegments_TruncatedAnywhere(t *testing.T) {
 			whole++
 		}
 		got := readBytes(t, b[:n])
-		if d := cmp.Diff(frames[:whole], got, cmp.Transformer("nil", func(b []byte) string { return string(b) })); len(got) != whole || whole > 0 && d != "" {
+		if d := cmp.Diff(frames[:whole], got,
+			cmp.Transformer("nil", func(b []byte) string { return string(b) })); len(
+			got) != whole || whole > 0 && d != "" {
 			t.Fatalf("cut at %d of %d: %d frames, want %d\n%s", n, len(b), len(got), whole, d)
 		}
 	}
@@ -98,10 +110,12 @@ func TestReadSegments_EveryByteFlipped(t *testing.T) {
 					if hit > 0 {
 						begin = ends[hit-1]
 					}
-					want.Offset, want.Bytes, want.FramesMissing = int64(begin), int64(ends[hit]-begin), 1
+					want.Offset, want.Bytes, want.FramesMissing = int64(begin),
+						int64(ends[hit]-begin), 1
 					kept = slices.Delete(kept, hit, hit+1)
 				}
-				if d := cmp.Diff(kept, got, cmp.Transformer("text", func(b []byte) string { return string(b) })); d != "" {
+				if d := cmp.Diff(kept, got,
+					cmp.Transformer("text", func(b []byte) string { return string(b) })); d != "" {
 					t.Error(d)
 				}
 				if d := cmp.Diff([]Event{want}, corrupt); d != "" {
@@ -117,7 +131,10 @@ func TestReadSegments_Damage(t *testing.T) {
 	two, frames2, _ := makeSegment(2, 6, []byte("six"), []byte("seven"))
 	zeros := make([]byte, 5000)
 	corrupt := func(segment string, offset, n, missing int) Event {
-		return Event{Kind: textegress.KindCorrupt, Segment: segment, Offset: int64(offset), Bytes: int64(n), FramesMissing: int64(missing)}
+		return Event{
+			Kind: textegress.KindCorrupt, Segment: segment, Offset: int64(offset),
+			Bytes: int64(n), FramesMissing: int64(missing),
+		}
 	}
 	wiped := func(b []byte, from, to int) []byte {
 		b = slices.Clone(b)
@@ -132,7 +149,12 @@ func TestReadSegments_Damage(t *testing.T) {
 	}{
 		{"nothing", nil, nil, nil},
 		{"an empty file", [][]byte{{}}, nil, nil},
-		{"zeros behind the last frame", [][]byte{append(slices.Clone(one), zeros...)}, frames1, nil},
+		{
+			"zeros behind the last frame",
+			[][]byte{append(slices.Clone(one), zeros...)},
+			frames1,
+			nil,
+		},
 		{"only zeros", [][]byte{zeros}, nil, nil},
 		{
 			"zeros instead of two frames",
@@ -142,7 +164,8 @@ func TestReadSegments_Damage(t *testing.T) {
 		},
 		{
 			"the payloads of the last two frames",
-			[][]byte{wiped(wiped(one, ends[2]+frameHeaderLen, ends[3]), ends[3]+frameHeaderLen, ends[4])},
+			[][]byte{wiped(wiped(one, ends[2]+frameHeaderLen, ends[3]), ends[3]+frameHeaderLen,
+				ends[4])},
 			frames1[:3],
 			[]Event{corrupt("000001.seg", ends[2], ends[4]-ends[2], 2)},
 		},
@@ -170,7 +193,12 @@ func TestReadSegments_Damage(t *testing.T) {
 			frames1,
 			[]Event{corrupt("000002.seg", 0, len(two), 1)},
 		},
-		{"a whole segment is gone", [][]byte{two}, frames2, []Event{corrupt("000001.seg", 0, 0, 5)}},
+		{
+			"a whole segment is gone",
+			[][]byte{two},
+			frames2,
+			[]Event{corrupt("000001.seg", 0, 0, 5)},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			frames, corrupt := split(t, readBytes(t, tt.segments...))
@@ -191,7 +219,8 @@ func TestReadSegments_ForgedFrame(t *testing.T) {
 	h := newSegmentHeader(1, 1, 1)
 	other := newSegmentHeader(1, 1, 1)
 	forge := func(marker [4]byte, seed uint32) []byte {
-		return appendFrame(nil, marker, seed, &Frame{Type: FramePacket, Index: 3, Payload: []byte("forged")})
+		return appendFrame(nil, marker, seed,
+			&Frame{Type: FramePacket, Index: 3, Payload: []byte("forged")})
 	}
 	for _, tt := range []struct {
 		name    string
@@ -200,12 +229,18 @@ func TestReadSegments_ForgedFrame(t *testing.T) {
 	}{
 		{"salt and marker of another segment", forge(other.marker, other.seed()), 4},
 		{"the right marker, another salt", forge(h.marker, other.seed()), 4},
-		{"all right, but the damage is in the payload", forge(h.marker, h.seed()), frameHeaderLen + 6 + 50},
+		{
+			"all right, but the damage is in the payload", forge(h.marker, h.seed()),
+			frameHeaderLen + 6 + 50,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := h.encode()
 			last := Frame{Type: FramePacket, Index: 2, Payload: []byte("last")}
-			b = appendFrame(b, h.marker, h.seed(), &Frame{Type: FramePacket, Index: 1, Payload: append([]byte("before"), append(tt.payload, "after"...)...)})
+			b = appendFrame(b, h.marker, h.seed(), &Frame{
+				Type: FramePacket, Index: 1,
+				Payload: append([]byte("before"), append(tt.payload, "after"...)...),
+			})
 			b = appendFrame(b, h.marker, h.seed(), &last)
 			b[headerLen+tt.damage] ^= 0x10
 			frames, corrupt := split(t, readBytes(t, b))
@@ -221,10 +256,12 @@ func TestReadSegments_ForgedFrame(t *testing.T) {
 
 func TestReadSegments_ImpossibleLength(t *testing.T) {
 	h := newSegmentHeader(1, 1, 1)
-	b := appendFrame(h.encode(), h.marker, h.seed(), &Frame{Type: FramePacket, Index: 1, Payload: []byte("x")})
+	b := appendFrame(h.encode(), h.marker, h.seed(),
+		&Frame{Type: FramePacket, Index: 1, Payload: []byte("x")})
 	binary.LittleEndian.PutUint32(b[headerLen+12:], MaxPayload+1)
 	// With a right checksum, as a broken writer would have made it.
-	binary.LittleEndian.PutUint32(b[headerLen+4:], payloadCRC(h.seed(), b[headerLen+8:headerLen+frameHeaderLen]))
+	binary.LittleEndian.PutUint32(b[headerLen+4:],
+		payloadCRC(h.seed(), b[headerLen+8:headerLen+frameHeaderLen]))
 	frames, corrupt := split(t, readBytes(t, b))
 	if len(frames) != 0 || len(corrupt) != 1 {
 		t.Errorf("frames %v, corrupt %v", frames, corrupt)
@@ -281,7 +318,8 @@ func FuzzReadSegments(f *testing.F) {
 			}
 			at += it.size
 			if it.kind == itemFrame {
-				if again := appendFrame(nil, marker, seed, &it.frame); !bytes.Equal(again, b[it.offset:at]) {
+				if again := appendFrame(nil, marker, seed, &it.frame); !bytes.Equal(again,
+					b[it.offset:at]) {
 					t.Fatalf("frame at %d is %x, read as %+v", it.offset, b[it.offset:at], it.frame)
 				}
 			}

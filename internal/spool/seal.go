@@ -33,7 +33,8 @@ func (w *Writer) Seal(s Sealed) error {
 		return fmt.Errorf("seal recording %s: %w", w.recording.ID(), ErrClosed)
 	}
 	if err := w.spool.withReserve(func() error { return w.seal(s) }); err != nil {
-		return fmt.Errorf("seal recording %s: %w", w.recording.ID(), w.spool.metrics.count(opState, err))
+		return fmt.Errorf("seal recording %s: %w", w.recording.ID(),
+			w.spool.metrics.count(opState, err))
 	}
 	w.sealed = true
 	w.recording.dropJoin()
@@ -126,7 +127,10 @@ func (r *Recording) markSuspect(segment string) {
 		UnixNS  int64  `json:"unix_ns"`
 	}{segment, time.Now().UnixNano()})
 	if err == nil {
-		err = r.spool.withReserve(func() error { return durable.WriteFileOnce(r.spool.fs, "suspect", r.path(suspectName), data) })
+		err = r.spool.withReserve(func() error {
+			return durable.WriteFileOnce(r.spool.fs, "suspect",
+				r.path(suspectName), data)
+		})
 	}
 	if err != nil {
 		_ = r.spool.metrics.count(opState, err)

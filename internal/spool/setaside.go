@@ -59,5 +59,6 @@ func (s *Spool) quarantine(path string) (string, error) {
 	if err := s.fs.Rename("quarantine", path, to); err != nil {
 		return "", err
 	}
-	return to, errors.Join(s.fs.SyncDir("quarantine", dir), s.fs.SyncDir("quarantine", s.recordingsDir()))
+	return to, errors.Join(s.fs.SyncDir("quarantine", dir),
+		s.fs.SyncDir("quarantine", s.recordingsDir()))
 }

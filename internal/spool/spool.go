@@ -140,7 +140,8 @@ func newSpool(dir string, o Options) (*Spool, error) {
 		dir: dir, fs: o.FS, clock: o.Clock, log: o.Logger, done: make(chan struct{}),
 		segmentSize: cmp.Or(max(o.SegmentSize, 0), DefaultSegmentSize),
 		segmentAge:  cmp.Or(max(o.SegmentAge, 0), DefaultSegmentAge),
-		recordings:  make(map[string]*Recording), sessions: make(map[sessionOf][]*Recording), failed: make(map[string]time.Time),
+		recordings:  make(map[string]*Recording), sessions: make(map[sessionOf][]*Recording),
+		failed: make(map[string]time.Time),
 	}
 	if s.fs == nil {
 		s.fs = durable.OS{}
@@ -200,7 +201,8 @@ func (s *Spool) load(readOnly bool) error {
 		if !e.IsDir() {
 			continue
 		}
-		if strings.HasSuffix(e.Name(), replacementSuffix) { // reading only: it is somebody else's work
+		// reading only: it is somebody else's work
+		if strings.HasSuffix(e.Name(), replacementSuffix) {
 			continue
 		}
 		if strings.HasSuffix(e.Name(), forgetSuffix) {
@@ -248,7 +250,8 @@ func (s *Spool) loadRecording(dir string, readOnly bool) (*Recording, error) {
 		// Whoever edited it must not make us write over, or remove, another recording.
 		was := info.KeyPrefix
 		info = info.WithOwnPrefix()
-		s.log.Error("key_prefix in recording.json is not the recording's own: its own place is taken",
+		s.log.Error("key_prefix in recording.json is not the recording's own: its own "+
+			"place is taken",
 			"egress_id", info.EgressID, "key_prefix", was, "taken", info.KeyPrefix)
 	}
 	r := &Recording{spool: s, dir: dir, info: info, readOnly: readOnly}
@@ -261,7 +264,8 @@ func (s *Spool) loadRecording(dir string, readOnly bool) (*Recording, error) {
 // sweep removes a directory that means nothing.
 func (s *Spool) sweep(path string) {
 	if err := s.fs.RemoveAll("forget", path); err != nil {
-		s.log.Error("cannot remove a directory", "path", path, "error", s.metrics.count(opRemove, err))
+		s.log.Error("cannot remove a directory", "path", path, "error",
+			s.metrics.count(opRemove, err))
 	}
 }
 
@@ -352,7 +356,10 @@ func (s *Spool) Create(info Info) (*Recording, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create recording: %w", err)
 	}
-	r := &Recording{spool: s, dir: filepath.Join(s.recordingsDir(), info.EgressID), info: info, state: StateOpen}
+	r := &Recording{
+		spool: s, dir: filepath.Join(s.recordingsDir(), info.EgressID), info: info,
+		state: StateOpen,
+	}
 	if s.isClosed() {
 		return nil, fmt.Errorf("create recording: %w", ErrClosed)
 	}
@@ -433,7 +440,8 @@ func (s *Spool) Recordings() []*Recording {
 	}
 	s.mu.Unlock()
 	slices.SortFunc(all, func(a, b *Recording) int {
-		return cmp.Or(cmp.Compare(a.info.CreatedUnixNS, b.info.CreatedUnixNS), cmp.Compare(a.info.SessionID, b.info.SessionID),
+		return cmp.Or(cmp.Compare(a.info.CreatedUnixNS, b.info.CreatedUnixNS),
+			cmp.Compare(a.info.SessionID, b.info.SessionID),
 			cmp.Compare(a.info.Part, b.info.Part), cmp.Compare(a.info.EgressID, b.info.EgressID))
 	})
 	return all

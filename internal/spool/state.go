@@ -72,7 +72,8 @@ func (r *Recording) loadSealed(exported bool) error {
 	if r.readOnly {
 		return nil
 	}
-	r.spool.log.Error("damaged state file, the recording will be sealed again", "path", r.path(sealedName))
+	r.spool.log.Error("damaged state file, the recording will be sealed again", "path",
+		r.path(sealedName))
 	return r.spool.fs.Rename("load", r.path(sealedName), r.path(sealedName+damagedSuffix))
 }
 
@@ -88,7 +89,10 @@ func (r *Recording) stateFile(name string, data []byte, to State, from ...State)
 	if now != to && !slices.Contains(from, now) {
 		return fmt.Errorf("recording %s: %s: %w: %s", r.ID(), name, ErrState, now)
 	}
-	write := func() error { return durable.WriteFileOnce(r.spool.fs, "state-"+name, r.path(name), data) }
+	write := func() error {
+		return durable.WriteFileOnce(r.spool.fs, "state-"+name, r.path(name),
+			data)
+	}
 	if err := r.spool.withReserve(write); err != nil {
 		return fmt.Errorf("recording %s: %w", r.ID(), r.spool.metrics.count(opState, err))
 	}
@@ -139,7 +143,8 @@ func (r *Recording) RemoveData() error {
 	r.stateMu.Lock()
 	defer r.stateMu.Unlock()
 	if err := r.removeData(); err != nil {
-		return fmt.Errorf("recording %s: remove data: %w", r.ID(), r.spool.metrics.count(opRemove, err))
+		return fmt.Errorf("recording %s: remove data: %w", r.ID(),
+			r.spool.metrics.count(opRemove, err))
 	}
 	return nil
 }

@@ -51,12 +51,15 @@ func DecodeSealed(b []byte) (Sealed, error) {
 	for _, seg := range s.Segments {
 		n, ok := segmentNumber(seg.Name)
 		if !ok || n <= last {
-			return Sealed{}, fmt.Errorf("%s: %q is not the name of the next segment", sealedName, seg.Name)
+			return Sealed{}, fmt.Errorf("%s: %q is not the name of the next segment", sealedName,
+				seg.Name)
 		}
 		last = n
 		sum, err := hex.DecodeString(seg.SHA256)
-		if seg.Size < 0 || seg.Size > maxSegment || seg.Frames < 0 || seg.Frames > seg.Size/frameHeaderLen || err != nil || len(sum) != 0 && len(sum) != 32 {
-			return Sealed{}, fmt.Errorf("%s: impossible figures of segment %s", sealedName, seg.Name)
+		if seg.Size < 0 || seg.Size > maxSegment || seg.Frames < 0 ||
+			seg.Frames > seg.Size/frameHeaderLen || err != nil || len(sum) != 0 && len(sum) != 32 {
+			return Sealed{}, fmt.Errorf("%s: impossible figures of segment %s", sealedName,
+				seg.Name)
 		}
 	}
 	return s, nil
@@ -72,12 +75,13 @@ func IsSegmentName(name string) bool {
 // of [textegress.Prefix], with its egress id at the end.
 func (i Info) hasOwnPrefix() bool {
 	parts := strings.Split(i.KeyPrefix, "/")
-	return len(parts) == 6 && parts[2] == "text-egress" && parts[4] == textegress.EscapeName(i.EgressID) && parts[5] == "" &&
+	return len(parts) == 6 && parts[2] == "text-egress" &&
+		parts[4] == textegress.EscapeName(i.EgressID) && parts[5] == "" &&
 		fs.ValidPath(strings.TrimSuffix(i.KeyPrefix, "/")) && !strings.Contains(i.KeyPrefix, `\`)
 }
 
-// WithOwnPrefix returns i with a KeyPrefix that is one of this recording alone: its own where it has one, else that of
-// [textegress.Prefix].
+// WithOwnPrefix returns i with a KeyPrefix that is one of this recording alone: its own where it
+// has one, else that of [textegress.Prefix].
 func (i Info) WithOwnPrefix() Info {
 	if !i.hasOwnPrefix() {
 		i.KeyPrefix = textegress.Prefix(i.ProjectName, i.ProjectID, i.RoomName, i.Topic, i.EgressID)

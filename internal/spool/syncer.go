@@ -33,7 +33,10 @@ type syncer struct {
 }
 
 func startSyncer(interval time.Duration, log *slog.Logger) *syncer {
-	y := &syncer{interval: interval, log: log, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	y := &syncer{
+		interval: interval, log: log, wake: make(chan struct{}, 1),
+		done: make(chan struct{}),
+	}
 	y.wg.Go(y.run)
 	return y
 }

@@ -190,7 +190,10 @@ func crashInRounds(t *testing.T, at int) bool {
 			synctest.Wait()
 		}
 	}
-	for _, after := range []*durabletest.CrashFS{fs.Restart(nil), fs.Restart(rand.New(rand.NewPCG(1, uint64(at))))} {
+	for _, after := range []*durabletest.CrashFS{
+		fs.Restart(nil),
+		fs.Restart(rand.New(rand.NewPCG(1, uint64(at)))),
+	} {
 		s, err := Open("/data", Options{FS: after, SyncInterval: quiet})
 		if err != nil {
 			t.Fatal(err)

@@ -111,8 +111,8 @@ func (w *Writer) append(f Frame) error {
 	return w.write(f, now)
 }
 
-// stateStep appends that the time of day was set, if it was, and returns what the clocks read then. Called
-// with mu held.
+// stateStep appends that the time of day was set, if it was, and returns what the clocks read then.
+// Called with mu held.
 func (w *Writer) stateStep(epoch uint16) (Reading, error) {
 	now, ev, commit := w.steps.look()
 	if ev == nil {
@@ -127,14 +127,16 @@ func (w *Writer) stateStep(epoch uint16) (Reading, error) {
 		return now, err
 	}
 	commit()
-	w.spool.log.Warn("the clock of this machine was set", "egress_id", w.recording.ID(), "by", time.Duration(ev.OffsetNS).String())
+	w.spool.log.Warn("the clock of this machine was set", "egress_id", w.recording.ID(), "by",
+		time.Duration(ev.OffsetNS).String())
 	return now, nil
 }
 
 // write appends a frame with one write(2). Called with mu held.
 func (w *Writer) write(f Frame, now Reading) error {
 	size := int64(frameHeaderLen + len(f.Payload))
-	if w.segment != nil && (w.segment.frames > 0 && w.segment.size+size > w.spool.segmentSize || w.tooOld(now.MonoNS)) {
+	if w.segment != nil && (w.segment.frames > 0 && w.segment.size+size > w.spool.segmentSize ||
+		w.tooOld(now.MonoNS)) {
 		w.leave()
 	}
 	if w.segment == nil {
@@ -198,7 +200,8 @@ func (w *Writer) begin(now Reading) error {
 		}
 		if err != nil {
 			// It holds nothing; where it cannot be removed, recovery does it.
-			return errors.Join(err, file.Close(), w.spool.fs.Remove("segment", w.recording.path(name)))
+			return errors.Join(err, file.Close(),
+				w.spool.fs.Remove("segment", w.recording.path(name)))
 		}
 		w.number++
 		w.segment = &segment{

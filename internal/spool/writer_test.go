@@ -25,7 +25,8 @@ func TestWriter_FramesAndRotation(t *testing.T) {
 	o.SegmentSize = 300
 	s := openSpool(t, "/data", o)
 	r, w := newRecording(t, s)
-	big := string(bytes.Repeat([]byte("x"), 1000)) // more than a segment: stands alone, is never split
+	// more than a segment: stands alone, is never split
+	big := string(bytes.Repeat([]byte("x"), 1000))
 	want := append(numbers(1, 5), big, "after")
 	appendText(t, w, want...)
 	ev := Event{Kind: textegress.KindRecordingEnded, Reason: "<&>"}
@@ -53,7 +54,8 @@ func TestWriter_FramesAndRotation(t *testing.T) {
 	if d := cmp.Diff([]int64{3, 2, 1, 2}, frames); d != "" {
 		t.Error(d)
 	}
-	if f, ok, err := r.LastFrame(); err != nil || !ok || f.Index != 8 || !bytes.Equal(f.Payload, last.Payload) {
+	if f, ok, err := r.LastFrame(); err != nil || !ok || f.Index != 8 ||
+		!bytes.Equal(f.Payload, last.Payload) {
 		t.Errorf("last frame %+v, %v, %v", f, ok, err)
 	}
 }
@@ -101,7 +103,10 @@ func TestWriter_Concurrent(t *testing.T) {
 	for g := range senders {
 		wg.Go(func() {
 			for i := range each {
-				if err := w.Append(Frame{Type: FramePacket, Epoch: uint16(g), Payload: fmt.Appendf(nil, "%d", i)}); err != nil {
+				if err := w.Append(Frame{
+					Type: FramePacket, Epoch: uint16(g),
+					Payload: fmt.Appendf(nil, "%d", i),
+				}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -175,17 +180,34 @@ func TestWriter_Faults(t *testing.T) {
 		corrupt  int64 // bytes of a frame that was never acknowledged
 		op       string
 	}{
-		{name: "disk full", hook: on("segment", "write", 0, syscall.ENOSPC), segments: 1, op: opWrite},
-		{name: "disk full within the frame", hook: on("segment", "write", 20, syscall.ENOSPC), segments: 1, op: opWrite},
 		{
-			name:     "disk full within the frame, cannot be cut",
-			hook:     both(on("segment", "write", 20, syscall.ENOSPC), on("segment", "truncate", 0, syscall.EIO)),
+			name: "disk full", hook: on("segment", "write", 0, syscall.ENOSPC), segments: 1,
+			op: opWrite,
+		},
+		{
+			name: "disk full within the frame", hook: on("segment", "write", 20, syscall.ENOSPC),
+			segments: 1, op: opWrite,
+		},
+		{
+			name: "disk full within the frame, cannot be cut",
+			hook: both(on("segment", "write", 20, syscall.ENOSPC),
+				on("segment", "truncate", 0, syscall.EIO)),
 			segments: 2, corrupt: 20, op: opTruncate,
 		},
-		{name: "no room for a segment", fresh: true, hook: on("segment", "create", 0, syscall.ENOSPC), segments: 1, op: opCreate},
-		{name: "no room for a segment's header", fresh: true, hook: on("segment", "write", 50, syscall.ENOSPC), segments: 1, op: opCreate},
-		{name: "sync fails", appends: true, hook: on("segment", "sync", 0, syscall.EIO), segments: 2, suspect: true, op: opSync},
-		{name: "sync of the directory fails", fresh: true, appends: true, hook: on("sync-segment", "syncdir", 0, syscall.EIO), segments: 2, suspect: true, op: opSync},
+		{
+			name: "no room for a segment", fresh: true,
+			hook: on("segment", "create", 0, syscall.ENOSPC), segments: 1, op: opCreate,
+		},
+		{
+			name: "no room for a segment's header", fresh: true,
+			hook: on("segment", "write", 50, syscall.ENOSPC), segments: 1, op: opCreate,
+		},
+		{
+			name: "sync fails", appends: true, hook: on("segment", "sync", 0, syscall.EIO),
+			segments: 2, suspect: true, op: opSync,
+		},
+		{name: "sync of the directory fails", fresh: true, appends: true, hook: on("sync-segment",
+			"syncdir", 0, syscall.EIO), segments: 2, suspect: true, op: opSync},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			mem, o := memory()
@@ -292,7 +314,8 @@ func TestSyncer_SyncsWithinTheInterval(t *testing.T) {
 			synctest.Wait()
 			for i, w := range writers {
 				if w.Durable() != w.Recorded() {
-					t.Fatalf("round %d, writer %d: %d of %d frames durable", round, i, w.Durable(), w.Recorded())
+					t.Fatalf("round %d, writer %d: %d of %d frames durable", round, i, w.Durable(),
+						w.Recorded())
 				}
 			}
 		}
@@ -354,7 +377,8 @@ func TestWriter_SealIsFinal(t *testing.T) {
 	if err := w.Seal(Sealed{Status: textegress.StatusFailed}); err != nil {
 		t.Errorf("second seal: %v", err)
 	}
-	if got, ok := r.Sealed(); !ok || got.Status != textegress.StatusComplete || got.EndedUnixNS != 7 {
+	if got, ok := r.Sealed(); !ok || got.Status != textegress.StatusComplete ||
+		got.EndedUnixNS != 7 {
 		t.Errorf("sealed: %+v, %v", got, ok)
 	}
 	if err := w.Append(Frame{}); !errors.Is(err, ErrSealed) {

@@ -32,8 +32,8 @@ type Options struct {
 // Client calls the API for one project. It is safe for concurrent use; see [Gate] for what is under
 // way at once.
 //
-// Every method retries what is worth retrying (network errors, 5xx, 429) with growing pauses, at most five tries in all,
-// and ends early with ctx.
+// Every method retries what is worth retrying (network errors, 5xx, 429) with growing pauses, at
+// most five tries in all, and ends early with ctx.
 type Client struct {
 	base, projectID string
 	http            *http.Client
@@ -71,9 +71,10 @@ func New(o Options) (*Client, error) {
 		gate = new(Gate)
 	}
 	return &Client{
-		base: strings.TrimRight(o.BaseURL, "/"), projectID: o.ProjectID, http: h, log: log, metrics: newMetrics(o.Registerer),
-		signer: &signer{key: o.Key, projectID: o.ProjectID, secret: []byte(o.Secret)},
-		gate:   gate, jitter: fullJitter,
+		base: strings.TrimRight(o.BaseURL, "/"), projectID: o.ProjectID, http: h, log: log,
+		metrics: newMetrics(o.Registerer),
+		signer:  &signer{key: o.Key, projectID: o.ProjectID, secret: []byte(o.Secret)},
+		gate:    gate, jitter: fullJitter,
 	}, nil
 }
 
@@ -96,8 +97,8 @@ func (c *Client) Project(ctx context.Context) (Project, error) {
 	return p, err
 }
 
-// Sessions lists all sessions the project ever had, in no order. The API answers 500 when LiveKit fails for any one of the
-// running ones.
+// Sessions lists all sessions the project ever had, in no order. The API answers 500 when LiveKit
+// fails for any one of the running ones.
 func (c *Client) Sessions(ctx context.Context) ([]Session, error) {
 	var raw []json.RawMessage
 	if err := c.do(ctx, call{
@@ -109,33 +110,40 @@ func (c *Client) Sessions(ctx context.Context) ([]Session, error) {
 }
 
 // elements decodes a list one by one, so that one strange element does not hide the others.
-func elements[T any](ctx context.Context, c *Client, what string, raw []json.RawMessage, good func(T) bool) []T {
+func elements[T any](ctx context.Context, c *Client, what string, raw []json.RawMessage,
+	good func(T) bool,
+) []T {
 	out := make([]T, 0, len(raw))
 	skipped := 0
 	for _, r := range raw {
 		var v T
-		if bytes.Equal(bytes.TrimSpace(r), []byte("null")) || json.Unmarshal(r, &v) != nil || !good(v) {
+		if bytes.Equal(bytes.TrimSpace(r), []byte("null")) || json.Unmarshal(r, &v) != nil ||
+			!good(v) {
 			skipped++
 			continue
 		}
 		out = append(out, v)
 	}
 	if skipped > 0 {
-		c.log.WarnContext(ctx, "SyncFlow API sent elements that cannot be understood, they are skipped", "list", what, "skipped", skipped, "kept", len(out))
+		c.log.WarnContext(ctx, "SyncFlow API sent elements that cannot be understood, they "+
+			"are skipped", "list", what, "skipped", skipped, "kept", len(out))
 	}
 	return out
 }
 
-// Session returns one session. For a running one the API asks LiveKit; if LiveKit has no such room the error is
-// ErrRoomNotFound. An unknown session is ErrNotFound. The API needs two database connections at
-// once for this and Redis at its LiveKit: whoever wants to know only whether the session runs uses
-// [Client.Participants].
+// Session returns one session. For a running one the API asks LiveKit; if LiveKit has no such room
+// the error is ErrRoomNotFound. An unknown session is ErrNotFound. The API needs two database
+// connections at once for this and Redis at its LiveKit: whoever wants to know only whether the
+// session runs uses [Client.Participants].
 func (c *Client) Session(ctx context.Context, id string) (Session, error) {
 	if err := checkID(id); err != nil {
 		return Session{}, err
 	}
 	var s Session
-	err := c.do(ctx, call{endpoint: "session", method: http.MethodGet, path: "/sessions/" + id, urgency: asking}, &s)
+	err := c.do(ctx, call{
+		endpoint: "session", method: http.MethodGet, path: "/sessions/" + id,
+		urgency: asking,
+	}, &s)
 	if err == nil && s.ID == "" {
 		err = errors.New("SyncFlow API, session: the answer has no id")
 	}
@@ -161,14 +169,18 @@ func (c *Client) Participants(ctx context.Context, id string) (int, error) {
 	return int(n), err
 }
 
-// Token asks for a LiveKit token that admits a hidden, passive recorder under the given identity. The API needs only its
-// database for this, not LiveKit. ErrSessionNotActive: the session has ended; ErrNotFound: it never was.
-func (c *Client) Token(ctx context.Context, sessionID, roomName, identity string) (SessionToken, error) {
+// Token asks for a LiveKit token that admits a hidden, passive recorder under the given identity.
+// The API needs only its database for this, not LiveKit. ErrSessionNotActive: the session has
+// ended; ErrNotFound: it never was.
+func (c *Client) Token(ctx context.Context, sessionID, roomName, identity string) (SessionToken,
+	error,
+) {
 	if err := checkID(sessionID); err != nil {
 		return SessionToken{}, err
 	}
 	if identity == "" || roomName == "" {
-		return SessionToken{}, errors.New("SyncFlow API, token: room name and identity are required")
+		return SessionToken{}, errors.New("SyncFlow API, token: room name and identity " +
+			"are required")
 	}
 	body := struct {
 		Identity    string `json:"identity"`
@@ -180,17 +192,20 @@ func (c *Client) Token(ctx context.Context, sessionID, roomName, identity string
 		URL   string `json:"livekitServerUrl"`
 	}
 	if err := c.do(ctx, call{
-		endpoint: "token", method: http.MethodPost, path: "/sessions/" + sessionID + "/token", body: body, urgency: urgent,
+		endpoint: "token", method: http.MethodPost, path: "/sessions/" + sessionID + "/token",
+		body: body, urgency: urgent,
 	}, &answer); err != nil {
 		return SessionToken{}, err
 	}
 	if answer.Token == "" || answer.URL == "" {
-		return SessionToken{}, errors.New("SyncFlow API, token: the answer lacks the token or the LiveKit address")
+		return SessionToken{}, errors.New("SyncFlow API, token: the answer lacks the token or " +
+			"the LiveKit address")
 	}
 	return SessionToken{Token: answer.Token, URL: answer.URL}, nil
 }
 
-// checkID keeps what is not a UUID out of the path; the API answers such a request with a 500 that looks transient.
+// checkID keeps what is not a UUID out of the path; the API answers such a request with a 500 that
+// looks transient.
 func checkID(id string) error {
 	if !uuidForm.MatchString(strings.ToLower(id)) {
 		return fmt.Errorf("SyncFlow API: %q is not a UUID", oneLine(id))

@@ -23,7 +23,10 @@ func TestCallsFollowTheContract(t *testing.T) {
 	f := newFake(t)
 	srv := httptest.NewServer(f)
 	defer srv.Close()
-	c, err := syncflow.New(syncflow.Options{BaseURL: srv.URL + "//", Key: "aB3dE6gH9k", Secret: secretKey, ProjectID: projectID})
+	c, err := syncflow.New(syncflow.Options{
+		BaseURL: srv.URL + "//", Key: "aB3dE6gH9k",
+		Secret: secretKey, ProjectID: projectID,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,14 +36,16 @@ func TestCallsFollowTheContract(t *testing.T) {
 		t.Errorf("Project = %+v, %v", p, err)
 	}
 	ss, err := c.Sessions(ctx)
-	if err != nil || len(ss) != 1 || !ss[0].Active() || ss[0].RoomName != "class-1" || !ss[0].StartedAt.Equal(time.Unix(1750000000, 0)) {
+	if err != nil || len(ss) != 1 || !ss[0].Active() || ss[0].RoomName != "class-1" ||
+		!ss[0].StartedAt.Equal(time.Unix(1750000000, 0)) {
 		t.Errorf("Sessions = %+v, %v", ss, err)
 	}
 	tok, err := c.Token(ctx, sessionID, "class-1", "bot")
 	if err != nil || tok != (syncflow.SessionToken{Token: "lk-token", URL: "wss://lk"}) {
 		t.Errorf("Token = %v, %v", tok, err)
 	}
-	if shown := fmt.Sprintf("%v %+v", tok, tok) + slog.AnyValue(tok).Resolve().String(); strings.Contains(shown, "lk-token") {
+	if shown := fmt.Sprintf("%v %+v", tok, tok) +
+		slog.AnyValue(tok).Resolve().String(); strings.Contains(shown, "lk-token") {
 		t.Errorf("the token is shown: %s", shown)
 	}
 	d, err := c.EnsureDevice(ctx, "text-egress", "text-egress")
@@ -81,7 +86,8 @@ func TestDefiniteAnswersAreNotRetried(t *testing.T) {
 	check("unknown session", err, syncflow.ErrNotFound)
 	f.status = "Started"
 	_, err = c.Token(ctx, sessionID, "class-2", "bot")
-	if a, ok := errors.AsType[*syncflow.APIError](err); !ok || a.Status != 500 || a.Endpoint != "token" {
+	if a, ok := errors.AsType[*syncflow.APIError](err); !ok || a.Status != 500 ||
+		a.Endpoint != "token" {
 		t.Errorf("wrong room: %v", err)
 	}
 	check("wrong room", err, syncflow.ErrWrongRoom)
@@ -95,7 +101,8 @@ func TestDefiniteAnswersAreNotRetried(t *testing.T) {
 func TestParticipantsInTheList(t *testing.T) {
 	for said, want := range map[string]struct{ empty, inUse bool }{
 		`"numParticipants":0`: {empty: true}, `"numParticipants":3`: {inUse: true}, `"other":1`: {},
-		`"numParticipants":null`: {}, `"numParticipants":"3"`: {}, `"numParticipants":-1`: {}, `"numParticipants":1.5`: {},
+		`"numParticipants":null`: {}, `"numParticipants":"3"`: {}, `"numParticipants":-1`: {},
+		`"numParticipants":1.5`: {},
 	} {
 		var s syncflow.Session
 		if err := json.Unmarshal([]byte(`{"id":"s","status":"Started",`+said+`}`), &s); err != nil {
@@ -115,9 +122,11 @@ func TestParticipantsInTheList(t *testing.T) {
 func TestNotFoundOfAProxyIsNotTheEndOfASession(t *testing.T) {
 	f := newFake(t)
 	c := f.client(t, f)
-	f.fail(fault{status: 404, contentType: "text/html", body: "<html>\n<b>Not\x1b[31m found</b>" + strings.Repeat("x", 5000)})
+	f.fail(fault{status: 404, contentType: "text/html", body: "<html>\n<b>Not\x1b[31m found</b>" +
+		strings.Repeat("x", 5000)})
 	_, err := c.Session(t.Context(), sessionID)
-	if err == nil || errors.Is(err, syncflow.ErrNotFound) || errors.Is(err, syncflow.ErrSessionNotActive) {
+	if err == nil || errors.Is(err, syncflow.ErrNotFound) ||
+		errors.Is(err, syncflow.ErrSessionNotActive) {
 		t.Errorf("error %v", err)
 	}
 	if len(err.Error()) > 400 || strings.ContainsAny(err.Error(), "\n\x1b") {
@@ -128,9 +137,13 @@ func TestNotFoundOfAProxyIsNotTheEndOfASession(t *testing.T) {
 func TestPlainTextErrorOfTheRequestParser(t *testing.T) {
 	f := newFake(t)
 	c := f.client(t, f)
-	f.fail(fault{status: 400, contentType: "text/plain; charset=utf-8", body: "Json deserialize error: missing field `room`"})
+	f.fail(fault{
+		status: 400, contentType: "text/plain; charset=utf-8",
+		body: "Json deserialize error: missing field `room`",
+	})
 	_, err := c.Token(t.Context(), sessionID, "class-1", "bot")
-	if a, ok := errors.AsType[*syncflow.APIError](err); !ok || a.Message != "Json deserialize error: missing field `room`" {
+	if a, ok := errors.AsType[*syncflow.APIError](err); !ok ||
+		a.Message != "Json deserialize error: missing field `room`" {
 		t.Errorf("error %v", err)
 	}
 }
@@ -141,13 +154,21 @@ func TestRetriesWithGrowingPauses(t *testing.T) {
 		c := f.client(t, f)
 		var pauses []time.Duration
 		c.SetJitter(whole(&pauses))
-		f.fail(fault{status: 500, body: `{"status":500,"message":"egress not connected (redis required)"}`}, fault{status: -1},
-			fault{status: 502, contentType: "text/html", body: "<html>Bad Gateway"}, fault{status: 200, contentType: "text/html", body: "<html>maintenance"})
+		f.fail(fault{
+			status: 500,
+			body:   `{"status":500,"message":"egress not connected (redis required)"}`,
+		},
+			fault{status: -1},
+			fault{status: 502, contentType: "text/html", body: "<html>Bad Gateway"},
+			fault{status: 200, contentType: "text/html", body: "<html>maintenance"})
 		begin := time.Now()
 		if _, err := c.Sessions(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		want := []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second}
+		want := []time.Duration{
+			500 * time.Millisecond, time.Second, 2 * time.Second,
+			4 * time.Second,
+		}
 		if diff := cmp.Diff(want, pauses); diff != "" {
 			t.Error(diff)
 		}
@@ -230,7 +251,8 @@ func TestGivesUpAfterFiveTries(t *testing.T) {
 			f.fail(fault{status: 500, body: `{"status":500,"message":"LiveKit failed"}`})
 		}
 		_, err := c.Session(t.Context(), sessionID)
-		if a, ok := errors.AsType[*syncflow.APIError](err); !ok || a.Status != 500 || !strings.Contains(err.Error(), "5 tries") {
+		if a, ok := errors.AsType[*syncflow.APIError](err); !ok || a.Status != 500 ||
+			!strings.Contains(err.Error(), "5 tries") {
 			t.Errorf("error %v", err)
 		}
 		if n := len(f.log()); n != 5 {
@@ -243,7 +265,8 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		c := f.client(t, f)
-		f.fail(fault{status: 429, header: map[string]string{"Retry-After": "7"}}, fault{status: 503, header: map[string]string{"Retry-After": "86400"}})
+		f.fail(fault{status: 429, header: map[string]string{"Retry-After": "7"}},
+			fault{status: 503, header: map[string]string{"Retry-After": "86400"}})
 		begin := time.Now()
 		if _, err := c.Project(t.Context()); err != nil {
 			t.Fatal(err)
@@ -294,12 +317,16 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// TestAClosedIdleConnectionCostsNoPause uses real connections: the server closes one while the next request is sent.
+// TestAClosedIdleConnectionCostsNoPause uses real connections: the server closes one while the next
+// request is sent.
 func TestAClosedIdleConnectionCostsNoPause(t *testing.T) {
 	f := newFake(t)
 	srv := httptest.NewServer(f)
 	defer srv.Close()
-	c, err := syncflow.New(syncflow.Options{BaseURL: srv.URL, Key: "aB3dE6gH9k", Secret: secretKey, ProjectID: projectID})
+	c, err := syncflow.New(syncflow.Options{
+		BaseURL: srv.URL, Key: "aB3dE6gH9k", Secret: secretKey,
+		ProjectID: projectID,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -309,7 +336,8 @@ func TestAClosedIdleConnectionCostsNoPause(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.fail(fault{status: -1})
-	if _, err := c.Token(t.Context(), sessionID, "class-1", "bot"); err != nil { // POST: net/http does not repeat it
+	// POST: net/http does not repeat it
+	if _, err := c.Token(t.Context(), sessionID, "class-1", "bot"); err != nil {
 		t.Fatal(err)
 	}
 	if len(pauses) != 0 {
@@ -320,9 +348,13 @@ func TestAClosedIdleConnectionCostsNoPause(t *testing.T) {
 func TestRedirectIsExplainedAndNotFollowed(t *testing.T) {
 	f := newFake(t)
 	c := f.client(t, f)
-	f.fail(fault{status: 301, contentType: "text/html", body: "<html>moved", header: map[string]string{"Location": "https://syncflow.test/projects"}})
+	f.fail(fault{
+		status: 301, contentType: "text/html", body: "<html>moved",
+		header: map[string]string{"Location": "https://syncflow.test/projects"},
+	})
 	_, err := c.Token(t.Context(), sessionID, "class-1", "bot")
-	if err == nil || !strings.Contains(err.Error(), "redirect to https://syncflow.test/projects") || len(f.log()) != 1 {
+	if err == nil || !strings.Contains(err.Error(), "redirect to https://syncflow.test/projects") ||
+		len(f.log()) != 1 {
 		t.Errorf("error %v, requests %v", err, f.log())
 	}
 }
@@ -330,7 +362,10 @@ func TestRedirectIsExplainedAndNotFollowed(t *testing.T) {
 func TestStrangeElementsOfAListAreSkipped(t *testing.T) {
 	f := newFake(t)
 	c := f.client(t, f)
-	f.fail(fault{status: 200, body: `[{"id":"a","status":"Started","startedAt":"soon"},{"id":7},null,{},"x",{"id":"b","startedAt":1.5e9,"participants":null}]`})
+	f.fail(fault{
+		status: 200,
+		body:   `[{"id":"a","status":"Started","startedAt":"soon"},{"id":7},null,{},"x",{"id":"b","startedAt":1.5e9,"participants":null}]`,
+	})
 	ss, err := c.Sessions(t.Context())
 	if err != nil || len(ss) != 2 || ss[0].ID != "a" || ss[1].ID != "b" {
 		t.Errorf("%+v, %v", ss, err)
@@ -372,7 +407,10 @@ func TestMetricsAreSharedAndClosed(t *testing.T) {
 			got[strings.Join(labels, ",")] = m.GetCounter().GetValue()
 		}
 	}
-	want := map[string]float64{"endpoint=project,outcome=ok": 2, "endpoint=session,outcome=server_error": 2}
+	want := map[string]float64{
+		"endpoint=project,outcome=ok":           2,
+		"endpoint=session,outcome=server_error": 2,
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

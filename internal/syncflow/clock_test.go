@@ -14,7 +14,10 @@ func TestClockOffset(t *testing.T) {
 			w.Header().Set("Date", time.Now().Add(ahead).UTC().Format(http.TimeFormat))
 			_, _ = w.Write([]byte(`{"id":"x"}`)) // the client notices
 		}))
-		c, err := New(Options{BaseURL: srv.URL, Key: "k", Secret: "s", ProjectID: "0b7e6d1e-8a47-4c7a-9a7e-0d4f5f0f7c11"})
+		c, err := New(Options{
+			BaseURL: srv.URL, Key: "k", Secret: "s",
+			ProjectID: "0b7e6d1e-8a47-4c7a-9a7e-0d4f5f0f7c11",
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -17,30 +17,36 @@ var deviceWord = regexp.MustCompile(`^[A-Za-z0-9_-]{1,50}$`)
 // Devices lists the registered devices of the project, in no order.
 func (c *Client) Devices(ctx context.Context) ([]Device, error) {
 	var raw []json.RawMessage
-	if err := c.do(ctx, call{endpoint: "devices", method: http.MethodGet, path: "/devices", limit: listBodyLimit}, &raw); err != nil {
+	if err := c.do(ctx, call{
+		endpoint: "devices", method: http.MethodGet, path: "/devices",
+		limit: listBodyLimit,
+	}, &raw); err != nil {
 		return nil, err
 	}
 	return elements(ctx, c, "devices", raw, func(d Device) bool { return d.ID != "" }), nil
 }
 
-// DeleteDevice removes one row. Removing the last row of a group has consequences for others: SyncFlow then refuses to
-// create sessions that name the group. ErrNotFound: there is no such row.
+// DeleteDevice removes one row. Removing the last row of a group has consequences for others:
+// SyncFlow then refuses to create sessions that name the group. ErrNotFound: there is no such row.
 func (c *Client) DeleteDevice(ctx context.Context, id string) error {
 	if err := checkID(id); err != nil {
 		return err
 	}
 	var d Device
-	return c.do(ctx, call{endpoint: "device_delete", method: http.MethodDelete, path: "/devices/" + id}, &d)
+	return c.do(ctx, call{endpoint: "device_delete", method: http.MethodDelete, path: "/devices/" +
+		id}, &d)
 }
 
-// EnsureDevice returns the row of the given name and group, and registers it if there is none. Name and group are 1 to 50
-// letters, digits, _ and -.
+// EnsureDevice returns the row of the given name and group, and registers it if there is none. Name
+// and group are 1 to 50 letters, digits, _ and -.
 //
-// The API never checks for duplicates, and it inserts the row before it talks to RabbitMQ: an answer of 500, or none, may
-// still have made the row. So a registration is sent once, and after any doubt the list is asked before it is sent again.
+// The API never checks for duplicates, and it inserts the row before it talks to RabbitMQ: an
+// answer of 500, or none, may still have made the row. So a registration is sent once, and after
+// any doubt the list is asked before it is sent again.
 func (c *Client) EnsureDevice(ctx context.Context, name, group string) (Device, error) {
 	if !deviceWord.MatchString(name) || !deviceWord.MatchString(group) {
-		return Device{}, errors.New("SyncFlow API, register: name and group must be 1 to 50 letters, digits, _ and -")
+		return Device{}, errors.New("SyncFlow API, register: name and group must be 1 to 50 " +
+			"letters, digits, _ and -")
 	}
 	for try := 1; ; try++ {
 		if d, ok, err := c.findDevice(ctx, name, group); err != nil || ok {
@@ -50,20 +56,23 @@ func (c *Client) EnsureDevice(ctx context.Context, name, group string) (Device, 
 		if err == nil {
 			return d, nil
 		}
-		if a, ok := errors.AsType[*APIError](err); ok && !a.transient() || errors.Is(err, errNoExchange) || ctx.Err() != nil {
+		if a, ok := errors.AsType[*APIError](err); ok && !a.transient() ||
+			errors.Is(err, errNoExchange) || ctx.Err() != nil {
 			return Device{}, err
 		}
 		if try >= maxTries {
 			return Device{}, fmt.Errorf("%w (gave up after %d tries)", err, try)
 		}
-		c.log.WarnContext(ctx, "registering with SyncFlow failed, looking whether it took effect", "try", try, "error", err)
+		c.log.WarnContext(ctx, "registering with SyncFlow failed, looking whether it took effect",
+			"try", try, "error", err)
 		if err := sleep(ctx, c.jitter(min(firstPause<<(try-1), maxPause))); err != nil {
 			return Device{}, fmt.Errorf("SyncFlow API, register: %w", err)
 		}
 	}
 }
 
-var errNoExchange = errors.New("SyncFlow API, devices: the device's row does not say where announcements are published")
+var errNoExchange = errors.New("SyncFlow API, devices: the device's row does not say where " +
+	"announcements are published")
 
 // findDevice looks for our row. Of several it takes the oldest, so that every start finds the same.
 func (c *Client) findDevice(ctx context.Context, name, group string) (Device, bool, error) {
@@ -80,7 +89,8 @@ func (c *Client) findDevice(ctx context.Context, name, group string) (Device, bo
 	d := slices.MinFunc(ours, func(a, b Device) int {
 		return cmp.Or(a.RegisteredAt.Compare(b.RegisteredAt.Time), cmp.Compare(a.ID, b.ID))
 	})
-	if d.ExchangeName == "" || d.BindingKey == "" { // registering again would only make more such rows
+	// registering again would only make more such rows
+	if d.ExchangeName == "" || d.BindingKey == "" {
 		return Device{}, false, errNoExchange
 	}
 	return d, true, nil
@@ -92,19 +102,21 @@ const probeName = "text-egress-probe"
 // stopPatience is how long a service that stops waits until that device is deleted.
 const stopPatience = 2 * time.Second
 
-// Announces reports whether SyncFlow's API can announce sessions, which its other answers do not show: it
-// has a connection with the broker that it makes at its start and never again. For a device that is
-// registered it binds a queue, over that connection. So one is registered and deleted again. The error
-// says why not, or why it is not known.
+// Announces reports whether SyncFlow's API can announce sessions, which its other answers do not
+// show: it has a connection with the broker that it makes at its start and never again. For a
+// device that is registered it binds a queue, over that connection. So one is registered and
+// deleted again. The error says why not, or why it is not known.
 func (c *Client) Announces(ctx context.Context, group string) (bool, error) {
 	_, err := c.register(ctx, probeName, group)
-	// The API inserts the row first: it is there after a failure too. A stop of the service waits for
-	// a moment only, as no class is recorded until the next start; that deletes the row with its own.
+	// The API inserts the row first: it is there after a failure too. A stop of the service waits
+	// for a moment only, as no class is recorded until the next start; that deletes the row with
+	// its own.
 	cleaning, cancel := context.WithTimeout(context.WithoutCancel(ctx), tryTimeout)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(stopPatience, cancel) })()
 	if cerr := c.deleteAll(cleaning, probeName, group); cerr != nil {
-		c.log.WarnContext(ctx, "a device that was registered for a moment could not be deleted", "name", probeName, "group", group, "error", cerr)
+		c.log.WarnContext(ctx, "a device that was registered for a moment could not be deleted",
+			"name", probeName, "group", group, "error", cerr)
 	}
 	return err == nil, err
 }
@@ -133,7 +145,10 @@ func (c *Client) register(ctx context.Context, name, group string) (Device, erro
 		Comments string `json:"comments"`
 	}{name, group, "records the data channels of sessions"}
 	var d Device
-	if err := c.do(ctx, call{endpoint: "register", method: http.MethodPost, path: "/devices/register", body: body, once: true}, &d); err != nil {
+	if err := c.do(ctx, call{
+		endpoint: "register", method: http.MethodPost,
+		path: "/devices/register", body: body, once: true,
+	}, &d); err != nil {
 		return Device{}, err
 	}
 	if d.ID == "" || d.ExchangeName == "" || d.BindingKey == "" {

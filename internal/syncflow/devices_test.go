@@ -9,7 +9,10 @@ import (
 
 func TestRegistrationThatFailedButTookEffectIsAdopted(t *testing.T) {
 	for name, ft := range map[string]fault{
-		"status 500":      {status: 500, body: `{"status":500,"message":"RabbitMQ failed"}`, done: true},
+		"status 500": {
+			status: 500, body: `{"status":500,"message":"RabbitMQ failed"}`,
+			done: true,
+		},
 		"no answer":       {status: -1, done: true},
 		"page of a proxy": {status: 200, contentType: "text/html", body: "<html>", done: true},
 	} {
@@ -48,7 +51,12 @@ func TestTheOldestDeviceIsAdopted(t *testing.T) {
 	for _, d := range []struct {
 		id, name, group string
 		at              any
-	}{{"c", "text-egress", "g", 30}, {"a", "text-egress", "other", 1}, {"b", "other", "g", 2}, {"d", "text-egress", "g", "20"}} {
+	}{
+		{"c", "text-egress", "g", 30},
+		{"a", "text-egress", "other", 1},
+		{"b", "other", "g", 2},
+		{"d", "text-egress", "g", "20"},
+	} {
 		f.devices = append(f.devices, map[string]any{
 			"id": d.id, "name": d.name, "group": d.group, "registeredAt": d.at,
 			"sessionNotificationExchangeName": "x", "sessionNotificationBindingKey": "k",
@@ -60,15 +68,19 @@ func TestTheOldestDeviceIsAdopted(t *testing.T) {
 	}
 }
 
-// TestAnnounces: whether the API can announce sessions shows in a registration, of which nothing is left.
+// TestAnnounces: whether the API can announce sessions shows in a registration, of which nothing is
+// left.
 func TestAnnounces(t *testing.T) {
 	for name, tc := range map[string]struct {
 		ft   *fault
 		want bool
 	}{
-		"it does":             {nil, true},
-		"its connection died": {&fault{status: 500, body: `{"status":500,"message":"RabbitMQ error"}`, done: true}, false},
-		"no answer":           {&fault{status: -1, done: true}, false},
+		"it does": {nil, true},
+		"its connection died": {&fault{
+			status: 500,
+			body:   `{"status":500,"message":"RabbitMQ error"}`, done: true,
+		}, false},
+		"no answer": {&fault{status: -1, done: true}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -92,8 +104,8 @@ func TestAnnounces(t *testing.T) {
 	}
 }
 
-// TestAnnounces_Stop: a stop of the service does not wait for an API that stalls. A class is not recorded
-// until the next start, which looks again.
+// TestAnnounces_Stop: a stop of the service does not wait for an API that stalls. A class is not
+// recorded until the next start, which looks again.
 func TestAnnounces_Stop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)

@@ -15,8 +15,9 @@ var (
 	ErrSessionNotActive = errors.New("the session is not active")
 	// ErrRoomNotFound: SyncFlow believes that the session runs but LiveKit has no such room.
 	ErrRoomNotFound = errors.New("the session's room does not exist")
-	// ErrNotFound: SyncFlow has no such session or device. A 404 that does not say so in SyncFlow's own words is not this
-	// error: it may come from a proxy, and a recording must not end because of that.
+	// ErrNotFound: SyncFlow has no such session or device. A 404 that does not say so in SyncFlow's
+	// own words is not this error: it may come from a proxy, and a recording must not end because
+	// of that.
 	ErrNotFound = errors.New("no such record")
 	// ErrWrongRoom: the session runs, and its room has another name than the one asked for.
 	ErrWrongRoom = errors.New("the session's room has another name")
@@ -38,7 +39,8 @@ func (e *APIError) Error() string {
 	}
 	switch {
 	case e.Status == http.StatusUnauthorized:
-		s += " (the API key, its secret and the project id must belong together, and this machine's clock must be right)"
+		s += " (the API key, its secret and the project id must belong together, and this " +
+			"machine's clock must be right)"
 	case e.Status == http.StatusNotFound && strings.EqualFold(e.Message, "Project not found"):
 		s += " (the project id belongs to another user than the API key)"
 	case e.Status == http.StatusNotFound && !e.Is(ErrNotFound):
@@ -49,13 +51,15 @@ func (e *APIError) Error() string {
 	return s
 }
 
-// Is maps SyncFlow's answers to the package's errors. The server's messages are compared in full: they are constants there.
+// Is maps SyncFlow's answers to the package's errors. The server's messages are compared in full:
+// they are constants there.
 func (e *APIError) Is(target error) bool {
 	switch target {
 	case ErrUnauthorized:
 		return e.Status == http.StatusUnauthorized
 	case ErrSessionNotActive:
-		return e.Status == http.StatusBadRequest && strings.EqualFold(e.Message, "Session is not active")
+		return e.Status == http.StatusBadRequest &&
+			strings.EqualFold(e.Message, "Session is not active")
 	case ErrRoomNotFound:
 		return e.Status == http.StatusBadRequest && strings.EqualFold(e.Message, "Room not found")
 	case ErrWrongRoom: // the message goes on in brackets
@@ -82,7 +86,10 @@ func (e *APIError) transient() bool {
 		return false
 	}
 	m := strings.ToLower(e.Message)
-	for _, definite := range []string{"record not found", "invalid session id", msgWrongRoom, "value too long"} {
+	for _, definite := range []string{
+		"record not found", "invalid session id", msgWrongRoom,
+		"value too long",
+	} {
 		if strings.HasPrefix(m, definite) {
 			return false
 		}
@@ -90,7 +97,8 @@ func (e *APIError) transient() bool {
 	return true
 }
 
-// oneLine makes text from outside fit for an error: valid, printable, one line, at most 200 characters.
+// oneLine makes text from outside fit for an error: valid, printable, one line, at most 200
+// characters.
 func oneLine(s string) string {
 	const most = 200
 	if len(s) > 8*most { // no need to look at a whole page

@@ -148,12 +148,16 @@ func refuse(w http.ResponseWriter, status int, message string) {
 // claims verifies a token as the server does, and that it has nothing the server would trip over.
 func claims(text string) (map[string]any, error) {
 	c := jwt.MapClaims{}
-	_, err := jwt.ParseWithClaims(text, c, func(*jwt.Token) (any, error) { return []byte(secretKey), nil },
+	_, err := jwt.ParseWithClaims(text, c, func(*jwt.Token) (any, error) {
+		return []byte(secretKey),
+			nil
+	},
 		jwt.WithValidMethods([]string{"HS256"}), jwt.WithExpirationRequired(), jwt.WithJSONNumber())
 	if err != nil {
 		return nil, err
 	}
-	if keys := slices.Sorted(maps.Keys(c)); !slices.Equal(keys, []string{"exp", "iat", "iss", "projectId"}) {
+	if keys := slices.Sorted(maps.Keys(c)); !slices.Equal(keys,
+		[]string{"exp", "iat", "iss", "projectId"}) {
 		return nil, fmt.Errorf("claims %v", keys)
 	}
 	for _, k := range []string{"iat", "exp"} {
@@ -186,14 +190,18 @@ func (f *fakeAPI) answer(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	session := map[string]any{
-		"id": sessionID, "name": "class-1", "startedAt": 1750000000, "comments": "", "livekitRoomName": "class-1",
-		"projectId": projectID, "status": f.status, "numParticipants": 3, "numRecordings": 0, "duration": 42, "somethingNew": []int{1},
+		"id": sessionID, "name": "class-1", "startedAt": 1750000000, "comments": "",
+		"livekitRoomName": "class-1",
+		"projectId":       projectID, "status": f.status, "numParticipants": 3, "numRecordings": 0,
+		"duration": 42, "somethingNew": []int{1},
 	}
 	switch route := r.Method + " " + path; {
 	case route == "GET ":
 		reply(w, 200, map[string]any{
-			"id": projectID, "name": "My Project", "description": nil, "livekitServerUrl": "wss://lk",
-			"storageType": "s3", "bucketName": "b", "endpoint": "https://s3", "lastUpdated": 1750000000,
+			"id": projectID, "name": "My Project", "description": nil,
+			"livekitServerUrl": "wss://lk",
+			"storageType":      "s3", "bucketName": "b", "endpoint": "https://s3",
+			"lastUpdated": 1750000000,
 		})
 	case route == "GET /devices":
 		reply(w, 200, f.devices)
@@ -202,11 +210,13 @@ func (f *fakeAPI) answer(w http.ResponseWriter, r *http.Request) {
 		if json.Unmarshal(body, &d) != nil || d["name"] == nil || d["group"] == nil {
 			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 			w.WriteHeader(400)
-			_, _ = io.WriteString(w, "Json deserialize error: missing field `name` at line 1 column 2")
+			_, _ = io.WriteString(w, "Json deserialize error: missing field `name` at "+
+				"line 1 column 2")
 			return
 		}
 		d["id"] = fmt.Sprintf("5f0c0000-0000-4000-8000-%012d", len(f.devices)+1)
-		d["registeredAt"], d["registeredBy"], d["projectId"] = 1750000000+len(f.devices), 3, projectID
+		d["registeredAt"], d["registeredBy"], d["projectId"] = 1750000000+len(f.devices), 3,
+			projectID
 		d["sessionNotificationExchangeName"] = "notifier"
 		d["sessionNotificationBindingKey"] = projectID + "." + d["group"].(string)
 		f.devices = append(f.devices, d)
@@ -239,7 +249,10 @@ func (f *fakeAPI) answer(w http.ResponseWriter, r *http.Request) {
 			reply(w, 200, []any{})
 		default:
 			reply(w, 200, []any{
-				map[string]any{"sid": "PA_l", "identity": "room_listener", "joinedAt": "1750000000"},
+				map[string]any{
+					"sid": "PA_l", "identity": "room_listener",
+					"joinedAt": "1750000000",
+				},
 				map[string]any{"sid": "PA_a", "identity": "alice", "isPublisher": true},
 			})
 		}
@@ -276,7 +289,10 @@ func (f *fakeAPI) token(w http.ResponseWriter, body []byte) {
 			f.t.Errorf("grant %s is %v", k, b)
 		}
 	}
-	reply(w, 200, map[string]any{"token": "lk-token", "identity": q.Identity, "livekitServerUrl": "wss://lk"})
+	reply(w, 200, map[string]any{
+		"token": "lk-token", "identity": q.Identity,
+		"livekitServerUrl": "wss://lk",
+	})
 }
 
 // whole makes a jitter that always takes the longest pause, and records it.

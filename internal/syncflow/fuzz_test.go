@@ -24,12 +24,13 @@ func (c constant) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	return &http.Response{
-		StatusCode: c.status, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(c.body)), Request: r,
+		StatusCode: c.status, Header: http.Header{"Content-Type": {"application/json"}},
+		Body: io.NopCloser(strings.NewReader(c.body)), Request: r,
 	}, nil
 }
 
-// FuzzAnswers gives the client any answer to any of its questions: it must not panic, not go on for ever, not take nonsense
-// for an answer, and not show the token it may have been given.
+// FuzzAnswers gives the client any answer to any of its questions: it must not panic, not go on for
+// ever, not take nonsense for an answer, and not show the token it may have been given.
 func FuzzAnswers(f *testing.F) {
 	for _, body := range []string{
 		`{"id":"p","name":"Study/1","livekitServerUrl":"wss://x","bucketName":"b","endpoint":"e"}`,
@@ -37,8 +38,10 @@ func FuzzAnswers(f *testing.F) {
 		`{"id":"s","livekitRoomName":"r","status":"Stopped","startedAt":"soon"}`,
 		`[{"id":"d","name":"text-egress","group":"text-egress","registeredAt":1e400,"sessionNotificationExchangeName":"x","sessionNotificationBindingKey":"k"}, null, 7]`,
 		`{"token":"eyJhbGciOi.secret","livekitServerUrl":"ws://x"}`,
-		`{"status":500,"message":"Record not found"}`, `{"message":null}`, `{"message":{"a":1}}`, "Bad Gateway\r\n\x00\x1b[2J",
-		`[]`, `null`, `{}`, ``, `[[[[`, `{"id":"\ud800"}`, "\xff\xfe", `{"startedAt":-99999999999999999999}`,
+		`{"status":500,"message":"Record not found"}`, `{"message":null}`, `{"message":{"a":1}}`,
+		"Bad Gateway\r\n\x00\x1b[2J",
+		`[]`, `null`, `{}`, ``, `[[[[`, `{"id":"\ud800"}`, "\xff\xfe",
+		`{"startedAt":-99999999999999999999}`,
 	} {
 		for _, status := range []int{200, 400, 401, 404, 500} {
 			f.Add(status, body)
@@ -50,7 +53,8 @@ func FuzzAnswers(f *testing.F) {
 		}
 		synctest.Test(t, func(t *testing.T) {
 			c, err := syncflow.New(syncflow.Options{
-				BaseURL: "http://syncflow.test", Key: "aB3dE6gH9k", Secret: secretKey, ProjectID: projectID,
+				BaseURL: "http://syncflow.test", Key: "aB3dE6gH9k", Secret: secretKey,
+				ProjectID:  projectID,
 				HTTPClient: &http.Client{Transport: constant{status, body}},
 			})
 			if err != nil {
@@ -65,7 +69,8 @@ func FuzzAnswers(f *testing.F) {
 					t.Errorf("%s: status %d is a success", what, status)
 				case errors.Is(err, context.DeadlineExceeded):
 					t.Errorf("%s does not end", what)
-				case err != nil && (strings.ContainsAny(err.Error(), "\x00\x1b\r\n") || strings.Contains(err.Error(), secretKey)):
+				case err != nil && (strings.ContainsAny(err.Error(), "\x00\x1b\r\n") ||
+					strings.Contains(err.Error(), secretKey)):
 					t.Errorf("%s: %q", what, err)
 				}
 			}

@@ -38,15 +38,16 @@ const (
 
 // Gate lets one request at a time through to a SyncFlow server. All clients of a server share one.
 //
-// The server has a database pool of five connections, of which each session that runs holds one, and
-// four threads, each of which is blocked while a request waits for a connection. Two requests at once
-// can stall it for half a minute, for everybody. So requests take turns, the most urgent first.
+// The server has a database pool of five connections, of which each session that runs holds one,
+// and four threads, each of which is blocked while a request waits for a connection. Two requests
+// at once can stall it for half a minute, for everybody. So requests take turns, the most urgent
+// first.
 //
-// A stalled request does not keep a recording waiting for longer than [gatePatience]. Housekeeping is
-// given up then, which may free its connection, and is sent again when the server has given up too.
-// Anything else goes on, and the next request goes beside it: a token needs a connection for a moment
-// and no call to LiveKit, so it may well succeed where another request cannot. However many wait,
-// requests that the server is still busy with are never more than [gateMost].
+// A stalled request does not keep a recording waiting for longer than [gatePatience]. Housekeeping
+// is given up then, which may free its connection, and is sent again when the server has given up
+// too. Anything else goes on, and the next request goes beside it: a token needs a connection for a
+// moment and no call to LiveKit, so it may well succeed where another request cannot. However many
+// wait, requests that the server is still busy with are never more than [gateMost].
 //
 // The zero value is ready to use.
 type Gate struct {
@@ -124,7 +125,8 @@ func (g *Gate) admit() time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
-	g.lingering = slices.DeleteFunc(g.lingering, func(t *turn) bool { return now.Sub(t.began) >= serverWait })
+	g.lingering = slices.DeleteFunc(g.lingering,
+		func(t *turn) bool { return now.Sub(t.began) >= serverWait })
 	for {
 		next := g.next()
 		if next == nil {

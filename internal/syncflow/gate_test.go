@@ -23,8 +23,10 @@ type slowAPI struct {
 	begin time.Time
 	takes map[string]time.Duration // by the last part of the path; missing: at once
 
-	mu     sync.Mutex
-	down   error // what the next request fails with at once, and the one after meets a new server; nil: the server runs
+	mu sync.Mutex
+	// what the next request fails with at once, and the one after meets a new server; nil: the
+	// server runs
+	down   error
 	events []string
 	busy   int
 	most   int
@@ -86,7 +88,8 @@ func (f *slowAPI) clients(t *testing.T, n int) []*syncflow.Client {
 	var all []*syncflow.Client
 	for range n {
 		c, err := syncflow.New(syncflow.Options{
-			BaseURL: "http://syncflow.test", Key: "aB3dE6gH9k", Secret: secretKey, ProjectID: projectID,
+			BaseURL: "http://syncflow.test", Key: "aB3dE6gH9k", Secret: secretKey,
+			ProjectID:  projectID,
 			HTTPClient: &http.Client{Transport: f}, Gate: &gate,
 		})
 		if err != nil {
@@ -120,7 +123,8 @@ func state(t *testing.T, c *syncflow.Client) { _, _ = c.Participants(t.Context()
 func TestOneRequestAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newSlow(t, map[string]time.Duration{
-			"project": time.Second, "sessions": time.Second, "token": time.Second, "participants": time.Second,
+			"project": time.Second, "sessions": time.Second, "token": time.Second,
+			"participants": time.Second,
 		})
 		c := f.clients(t, 3)
 		go func() { _, _ = c[0].Project(t.Context()) }()
@@ -130,7 +134,8 @@ func TestOneRequestAtATime(t *testing.T) {
 			synctest.Wait()
 		}
 		time.Sleep(time.Minute)
-		f.want(t, "0s project", "1s token", "2s token", "3s participants", "4s participants", "5s sessions")
+		f.want(t, "0s project", "1s token", "2s token", "3s participants", "4s participants",
+			"5s sessions")
 		if _, most := f.sent(); most != 1 {
 			t.Errorf("%d requests at once", most)
 		}
@@ -173,7 +178,11 @@ func TestARegistrationIsNotGivenUp(t *testing.T) {
 		f := newSlow(t, map[string]time.Duration{"register": 20 * time.Second})
 		c := f.clients(t, 2)
 		done := make(chan error, 1)
-		go func() { _, err := c[0].EnsureDevice(t.Context(), "text-egress", "text-egress"); done <- err }()
+		go func() {
+			_, err := c[0].EnsureDevice(t.Context(), "text-egress",
+				"text-egress")
+			done <- err
+		}()
 		time.Sleep(time.Second)
 		token(t, c[1])
 		if err := <-done; err != nil {
@@ -229,7 +238,8 @@ func TestWhatIsGivenUpLingers(t *testing.T) {
 	})
 }
 
-// A server that has ended is not busy any more with what was given up: the next one is asked at once.
+// A server that has ended is not busy any more with what was given up: the next one is asked at
+// once.
 func TestWhatIsGivenUpEndsWithItsServer(t *testing.T) {
 	for name, down := range map[string]error{
 		"down":   &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED},

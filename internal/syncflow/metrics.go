@@ -11,12 +11,14 @@ type metrics struct {
 	seconds  *prometheus.HistogramVec
 }
 
-// newMetrics registers the collectors, or finds those that the client of another project has registered.
+// newMetrics registers the collectors, or finds those that the client of another project has
+// registered.
 func newMetrics(reg prometheus.Registerer) metrics {
 	return metrics{
 		requests: register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "livekit_data_egress_api_requests_total",
-			Help: "Requests to the SyncFlow API by endpoint and outcome (ok, unauthorized, client_error, server_error, timeout, network, bad_answer, canceled, gave_way).",
+			Help: "Requests to the SyncFlow API by endpoint and outcome (ok, unauthorized, " +
+				"client_error, server_error, timeout, network, bad_answer, canceled, gave_way).",
 		}, []string{"endpoint", "outcome"})),
 		seconds: register(reg, prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "livekit_data_egress_api_request_seconds",

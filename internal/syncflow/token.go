@@ -11,8 +11,8 @@ import (
 
 const (
 	tokenLifetime = time.Hour
-	// A token is replaced this long before it expires: a request may wait in the server for half a minute before its
-	// token is looked at, and the clocks need not agree.
+	// A token is replaced this long before it expires: a request may wait in the server for half a
+	// minute before its token is looked at, and the clocks need not agree.
 	tokenRenewal = 10 * time.Minute
 )
 
@@ -27,8 +27,9 @@ type signer struct {
 	renewAt time.Time
 }
 
-// fresh makes a new token. Its claims are exactly those of SyncFlow's own clients: the server tells kinds of tokens apart
-// by trying to read their claims, so one more claim can make it take ours for another kind, and aud makes it refuse.
+// fresh makes a new token. Its claims are exactly those of SyncFlow's own clients: the server tells
+// kinds of tokens apart by trying to read their claims, so one more claim can make it take ours for
+// another kind, and aud makes it refuse.
 func (s *signer) fresh() (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,7 +56,8 @@ func (s *signer) sign() (string, error) {
 func (s *signer) current() (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now := time.Now(); s.cached == "" || !now.Before(s.renewAt) || now.Before(s.renewAt.Add(tokenRenewal-tokenLifetime)) {
+	if now := time.Now(); s.cached == "" || !now.Before(s.renewAt) ||
+		now.Before(s.renewAt.Add(tokenRenewal-tokenLifetime)) {
 		t, err := s.sign() // also when the clock was set back
 		if err != nil {
 			return "", err
@@ -79,5 +81,6 @@ func (s *signer) forget() {
 	s.cached = ""
 }
 
-// ProjectToken returns a fresh project token, valid for an hour. RabbitMQ takes it as the user name.
+// ProjectToken returns a fresh project token, valid for an hour. RabbitMQ takes it as the user
+// name.
 func (c *Client) ProjectToken(context.Context) (string, error) { return c.signer.fresh() }

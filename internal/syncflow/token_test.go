@@ -13,7 +13,10 @@ import (
 )
 
 func TestUnauthorized(t *testing.T) {
-	refusal := fault{status: 401, body: `{"status":401,"message":"Invalid token, please login again"}`}
+	refusal := fault{
+		status: 401,
+		body:   `{"status":401,"message":"Invalid token, please login again"}`,
+	}
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		c := f.client(t, f)
@@ -38,14 +41,16 @@ func TestProjectTokensAreFreshAndApiTokensAreRenewed(t *testing.T) {
 			seen[r.Header.Get("Authorization")] = true
 			return f.RoundTrip(r)
 		}))
-		for range 12 { // two hours of a request every ten minutes; the fake refuses an expired token
+		// two hours of a request every ten minutes; the fake refuses an expired token
+		for range 12 {
 			if _, err := c.Project(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(10 * time.Minute)
 		}
 		if len(seen) != 3 || len(f.log()) != 12 {
-			t.Errorf("%d tokens and %d requests in two hours, want 3 and 12", len(seen), len(f.log()))
+			t.Errorf("%d tokens and %d requests in two hours, want 3 and 12", len(seen),
+				len(f.log()))
 		}
 		a, _ := c.ProjectToken(t.Context())
 		time.Sleep(time.Second)

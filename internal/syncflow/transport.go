@@ -19,9 +19,11 @@ import (
 )
 
 const (
-	// The server waits 30 seconds for a database connection; a shorter timeout would give up requests that succeed.
+	// The server waits 30 seconds for a database connection; a shorter timeout would give up
+	// requests that succeed.
 	tryTimeout = 40 * time.Second
-	// actix closes idle connections after 5 seconds. We close ours before, or the next request meets a closing one.
+	// actix closes idle connections after 5 seconds. We close ours before, or the next request
+	// meets a closing one.
 	idleTimeout = 4 * time.Second
 
 	maxTries   = 5
@@ -50,11 +52,13 @@ type call struct {
 	path     string // below /projects/{id}
 	body     any    // nil for none
 	limit    int64  // of the answer; 0 = bodyLimit
-	once     bool   // not to be sent a second time: the caller has something better to do after an error
-	urgency  urgency
+	// not to be sent a second time: the caller has something better to do after an error
+	once    bool
+	urgency urgency
 }
 
-// do performs a call with retries and decodes the answer into out. A definite answer of the API is an *APIError.
+// do performs a call with retries and decodes the answer into out. A definite answer of the API is
+// an *APIError.
 func (c *Client) do(ctx context.Context, k call, out any) error {
 	var body []byte
 	if k.body != nil {
@@ -72,9 +76,9 @@ func (c *Client) do(ctx context.Context, k call, out any) error {
 		case ctx.Err() != nil:
 			return fmt.Errorf("SyncFlow API, %s: %w", k.endpoint, context.Cause(ctx))
 		case errors.Is(err, ErrUnauthorized) && refusals < 2:
-			// The first remedy is a fresh token: a clock may have been set. The second is patience: the API answers 401
-			// also when its database fails while it looks the key up. Nothing has happened at the server in either case,
-			// so even a registration may be repeated.
+			// The first remedy is a fresh token: a clock may have been set. The second is patience:
+			// the API answers 401 also when its database fails while it looks the key up. Nothing
+			// has happened at the server in either case, so even a registration may be repeated.
 			c.signer.forget()
 			if refusals++; refusals == 2 {
 				if err := sleep(ctx, c.jitter(2*firstPause)); err != nil {
@@ -101,7 +105,8 @@ func (c *Client) do(ctx context.Context, k call, out any) error {
 			return fmt.Errorf("%w (gave up after %d tries)", f.err, try)
 		}
 		pause := max(c.jitter(min(firstPause<<(try-1), maxPause)), f.after)
-		c.log.DebugContext(ctx, "SyncFlow API request failed, trying again", "endpoint", k.endpoint, "try", try, "next_attempt_in", pause, "error", f.err)
+		c.log.DebugContext(ctx, "SyncFlow API request failed, trying again", "endpoint", k.endpoint,
+			"try", try, "next_attempt_in", pause, "error", f.err)
 		if err := sleep(ctx, pause); err != nil {
 			return fmt.Errorf("SyncFlow API, %s: %w", k.endpoint, err)
 		}
@@ -148,7 +153,8 @@ func (c *Client) try(ctx context.Context, k call, body []byte, out any) (err err
 	tryCtx = httptrace.WithClientTrace(tryCtx, &httptrace.ClientTrace{
 		GotConn: func(i httptrace.GotConnInfo) { reused = i.Reused },
 	})
-	req, err := http.NewRequestWithContext(tryCtx, k.method, c.base+"/projects/"+c.projectID+k.path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(tryCtx, k.method, c.base+"/projects/"+c.projectID+k.path,
+		bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("SyncFlow API, %s: %w", k.endpoint, err)
 	}
@@ -166,17 +172,23 @@ func (c *Client) try(ctx context.Context, k call, body []byte, out any) (err err
 	}
 	if err != nil {
 		outcome = netOutcome(ctx, tryCtx, err)
-		if errors.Is(err, syscall.ECONNREFUSED) || connectionLost(err) && !reused && time.Since(sent) < restartWait {
+		if errors.Is(err, syscall.ECONNREFUSED) || connectionLost(err) && !reused &&
+			time.Since(sent) < restartWait {
 			c.gate.forget()
 		}
 		return &failure{
-			err: fmt.Errorf("SyncFlow API, %s: %w", k.endpoint, err), reused: reused && connectionLost(err),
+			err: fmt.Errorf("SyncFlow API, %s: %w", k.endpoint, err), reused: reused &&
+				connectionLost(err),
 			gaveWay: outcome == gaveWay,
 		}
 	}
 	if resp.StatusCode != http.StatusOK {
-		data, _ := io.ReadAll(io.LimitReader(resp.Body, errorBodyLimit)) // what can be read is enough
-		apiErr := &APIError{Status: resp.StatusCode, Message: message(resp, data), Endpoint: k.endpoint}
+		// what can be read is enough
+		data, _ := io.ReadAll(io.LimitReader(resp.Body, errorBodyLimit))
+		apiErr := &APIError{
+			Status: resp.StatusCode, Message: message(resp, data),
+			Endpoint: k.endpoint,
+		}
 		switch {
 		case resp.StatusCode == http.StatusUnauthorized:
 			outcome = "unauthorized"
@@ -209,13 +221,14 @@ func (c *Client) try(ctx context.Context, k call, body []byte, out any) (err err
 	if err := json.Unmarshal(data, out); err != nil {
 		outcome = "bad_answer"
 		// The decoder's error can quote the answer, and a token answer must not be quoted.
-		return &failure{err: fmt.Errorf("SyncFlow API, %s: the answer is not what the API should send (%d bytes of %s)", k.endpoint, len(data), contentType(resp))}
+		return &failure{err: fmt.Errorf("SyncFlow API, %s: the answer is not what the API should "+
+			"send (%d bytes of %s)", k.endpoint, len(data), contentType(resp))}
 	}
 	return nil
 }
 
-// message finds the reason in an error answer: the API's JSON envelope, the plain text of its request parser, or whatever
-// a proxy says.
+// message finds the reason in an error answer: the API's JSON envelope, the plain text of its
+// request parser, or whatever a proxy says.
 func message(resp *http.Response, data []byte) string {
 	var envelope struct {
 		Message *string `json:"message"`
@@ -253,7 +266,8 @@ func retryAfter(header string) time.Duration {
 
 // connectionLost reports whether the other side closed the connection without an answer.
 func connectionLost(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET) ||
 		errors.Is(err, syscall.EPIPE) || errors.Is(err, net.ErrClosed)
 }
 
@@ -274,7 +288,8 @@ func netOutcome(ctx, tryCtx context.Context, err error) string {
 	return "network"
 }
 
-// fullJitter picks a pause between nothing and most, so that many clients do not come back at the same moment.
+// fullJitter picks a pause between nothing and most, so that many clients do not come back at the
+// same moment.
 func fullJitter(most time.Duration) time.Duration { return rand.N(most) + 1 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -16,21 +16,25 @@ type Project struct {
 	ID         string `json:"id"`
 	Name       string `json:"name"` // free text: spaces, slashes, anything
 	LiveKitURL string `json:"livekitServerUrl"`
-	BucketName string `json:"bucketName"` // where SyncFlow itself keeps media; our bucket is configured apart
+	// where SyncFlow itself keeps media; our bucket is configured apart
+	BucketName string `json:"bucketName"`
 	Endpoint   string `json:"endpoint"`
 }
 
-// Device is one row of a project's registered devices. The same name and group may have several rows.
+// Device is one row of a project's registered devices. The same name and group may have several
+// rows.
 type Device struct {
 	ID           string      `json:"id"`
 	Name         string      `json:"name"`
 	Group        string      `json:"group"`
 	RegisteredAt unixSeconds `json:"registeredAt"`
-	ExchangeName string      `json:"sessionNotificationExchangeName"` // where announcements are published
-	BindingKey   string      `json:"sessionNotificationBindingKey"`   // "<project id>.<group>"
+	// where announcements are published
+	ExchangeName string `json:"sessionNotificationExchangeName"`
+	BindingKey   string `json:"sessionNotificationBindingKey"` // "<project id>.<group>"
 }
 
-// StatusStarted is the Status of a session that runs, as far as SyncFlow knows; it can be wrong after a restart of the API.
+// StatusStarted is the Status of a session that runs, as far as SyncFlow knows; it can be wrong
+// after a restart of the API.
 const StatusStarted = "Started"
 
 // Session is one run of a room.
@@ -100,8 +104,9 @@ func (t SessionToken) LogValue() slog.Value { return slog.StringValue("token for
 // String keeps the token out of formatted text.
 func (t SessionToken) String() string { return "token for " + t.URL }
 
-// unixSeconds is a time in JSON as a number of seconds. It takes what other versions of the API might send (a fraction, a
-// string, null) rather than refuse a whole list of sessions for a field that is only shown.
+// unixSeconds is a time in JSON as a number of seconds. It takes what other versions of the API
+// might send (a fraction, a string, null) rather than refuse a whole list of sessions for a field
+// that is only shown.
 type unixSeconds struct{ time.Time }
 
 // UnmarshalJSON never fails: an unreadable time is the zero time.
@@ -116,7 +121,8 @@ func (u *unixSeconds) UnmarshalJSON(b []byte) error {
 // MarshalJSON writes what the API writes.
 func (u unixSeconds) MarshalJSON() ([]byte, error) { return json.Marshal(u.Unix()) }
 
-// grants are the fourteen LiveKit grants of a token request. The server has no defaults: every field must be sent.
+// grants are the fourteen LiveKit grants of a token request. The server has no defaults: every
+// field must be sent.
 type grants struct {
 	RoomCreate           bool     `json:"roomCreate"`
 	RoomList             bool     `json:"roomList"`
@@ -134,8 +140,12 @@ type grants struct {
 	Recorder             bool     `json:"recorder"`
 }
 
-// passive are the grants of a hidden recorder: it takes no participant's place, does not hold the room open, is seen by no
-// other client and can publish nothing. Data packets are delivered only to participants that may subscribe.
+// passive are the grants of a hidden recorder: it takes no participant's place, does not hold the
+// room open, is seen by no other client and can publish nothing. Data packets are delivered only to
+// participants that may subscribe.
 func passive(room string) grants {
-	return grants{RoomJoin: true, Room: room, CanSubscribe: true, CanPublishSources: []string{}, Hidden: true, Recorder: true}
+	return grants{
+		RoomJoin: true, Room: room, CanSubscribe: true, CanPublishSources: []string{},
+		Hidden: true, Recorder: true,
+	}
 }

@@ -15,7 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Conn is a socket that is not connected. Its methods may be called at the same time by several goroutines.
+// Conn is a socket that is not connected. Its methods may be called at the same time by several
+// goroutines.
 type Conn struct {
 	fd       int
 	local    *net.UDPAddr
@@ -43,7 +44,10 @@ func Listen(network string, a *net.UDPAddr) (*Conn, error) {
 	c.local, _ = std.LocalAddr().(*net.UDPAddr)
 	var dupErr error
 	// A second descriptor of the same socket, which the runtime's poller does not know.
-	err = raw.Control(func(fd uintptr) { c.fd, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
+	err = raw.Control(func(fd uintptr) {
+		c.fd, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC,
+			0)
+	})
 	if err = errors.Join(err, dupErr); err != nil {
 		return nil, fmt.Errorf("duplicating a socket: %w", err)
 	}
@@ -54,8 +58,9 @@ func Listen(network string, a *net.UDPAddr) (*Conn, error) {
 	return c, nil
 }
 
-// ReadFromAddrPort reads one packet, of which b gets as much as it has room for. It waits until there is one, the read deadline is
-// over (os.ErrDeadlineExceeded) or the socket is closed (net.ErrClosed).
+// ReadFromAddrPort reads one packet, of which b gets as much as it has room for. It waits until
+// there is one, the read deadline is over (os.ErrDeadlineExceeded) or the socket is closed
+// (net.ErrClosed).
 func (c *Conn) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 	for {
 		select {
@@ -87,10 +92,12 @@ func (c *Conn) receive(b []byte) (int, syscall.Sockaddr, error) {
 	if c.closed {
 		return 0, nil, net.ErrClosed
 	}
-	return syscall.Recvfrom(c.fd, b, syscall.MSG_DONTWAIT) // that of package unix makes a second call, for the socket's protocol
+	// that of package unix makes a second call, for the socket's protocol
+	return syscall.Recvfrom(c.fd, b, syscall.MSG_DONTWAIT)
 }
 
-// WriteToAddrPort sends one packet. One for which the kernel has no room at the moment is lost, as it may be on its way.
+// WriteToAddrPort sends one packet. One for which the kernel has no room at the moment is lost, as
+// it may be on its way.
 func (c *Conn) WriteToAddrPort(b []byte, to netip.AddrPort) (int, error) {
 	sa, err := sockaddr(to, c.local) // a new one for each call, which writes to it
 	if err != nil {

@@ -12,8 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// poller tells sockets that something has arrived. It has an epoll descriptor of its own, on which its goroutine waits as on any file,
-// with the runtime's poller: so the runtime is woken once for all sockets, and not at all while the goroutine is not waiting.
+// poller tells sockets that something has arrived. It has an epoll descriptor of its own, on which
+// its goroutine waits as on any file, with the runtime's poller: so the runtime is woken once for
+// all sockets, and not at all while the goroutine is not waiting.
 type poller struct {
 	file *os.File
 	raw  syscall.RawConn
@@ -47,8 +48,10 @@ func add(c *Conn) error {
 	p.mu.Lock()
 	p.conns[int32(c.fd)] = c
 	p.mu.Unlock()
-	// Edge-triggered: a socket is told once that something has come, and reads until nothing is left.
-	err := unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, c.fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(c.fd)})
+	// Edge-triggered: a socket is told once that something has come, and reads until nothing is
+	// left.
+	err := unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, c.fd,
+		&unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(c.fd)})
 	if err != nil {
 		p.remove(c)
 		return fmt.Errorf("epoll: %w", err)
@@ -62,11 +65,15 @@ func newPoller() (*poller, error) {
 	if err != nil {
 		return nil, fmt.Errorf("epoll: %w", err)
 	}
-	if err := unix.SetNonblock(fd, true); err != nil { // else os does not wait with the runtime's poller
+	// else os does not wait with the runtime's poller
+	if err := unix.SetNonblock(fd, true); err != nil {
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("epoll: %w", err)
 	}
-	p := &poller{file: os.NewFile(uintptr(fd), "epoll"), fd: fd, done: make(chan struct{}), conns: map[int32]*Conn{}}
+	p := &poller{
+		file: os.NewFile(uintptr(fd), "epoll"), fd: fd, done: make(chan struct{}),
+		conns: map[int32]*Conn{},
+	}
 	if p.raw, err = p.file.SyscallConn(); err != nil {
 		_ = p.file.Close()
 		return nil, fmt.Errorf("epoll: %w", err)

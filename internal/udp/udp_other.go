@@ -5,4 +5,7 @@ package udp
 import "net"
 
 // Listen is net.ListenUDP.
-func Listen(network string, a *net.UDPAddr) (*net.UDPConn, error) { return net.ListenUDP(network, a) }
+func Listen(network string, a *net.UDPAddr) (*net.UDPConn, error) {
+	return net.ListenUDP(network,
+		a)
+}

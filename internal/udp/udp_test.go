@@ -45,7 +45,8 @@ func noneLeft(t *testing.T) {
 	t.Cleanup(func() { goleak.VerifyNone(t, before) })
 }
 
-// Each packet reaches its socket, whole and with its sender's address, while many sockets have packets at the same time.
+// Each packet reaches its socket, whole and with its sender's address, while many sockets have
+// packets at the same time.
 func TestEcho(t *testing.T) {
 	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
 		t.Run(address, func(t *testing.T) {
@@ -83,7 +84,8 @@ func TestEcho(t *testing.T) {
 							return
 						}
 						n, from, err := c.ReadFrom(buf)
-						if err != nil || !bytes.Equal(buf[:n], want) || from.String() != server.addr().String() {
+						if err != nil || !bytes.Equal(buf[:n], want) ||
+							from.String() != server.addr().String() {
 							t.Errorf("got %q from %v (%v), want %q", buf[:n], from, err, want)
 							return
 						}
@@ -107,14 +109,16 @@ func TestBacklog(t *testing.T) {
 		}
 		buf := make([]byte, 10)
 		for i := range 100 {
-			if n, _, err := b.ReadFrom(buf); err != nil || !bytes.Equal(buf[:n], []byte{byte(round), byte(i)}) {
+			if n, _, err := b.ReadFrom(buf); err != nil ||
+				!bytes.Equal(buf[:n], []byte{byte(round), byte(i)}) {
 				t.Fatalf("round %d, packet %d: %v, %v", round, i, buf[:n], err)
 			}
 		}
 	}
 }
 
-// A reader that waits is let go by Close and by a deadline, and by nothing else; a deadline that is taken back lets it read again.
+// A reader that waits is let go by Close and by a deadline, and by nothing else; a deadline that is
+// taken back lets it read again.
 func TestReadersEnd(t *testing.T) {
 	noneLeft(t)
 	c := listen(t, "udp4", "127.0.0.1:0")
@@ -155,7 +159,8 @@ func TestReadersEnd(t *testing.T) {
 	}
 }
 
-// Sockets are opened and closed while others are busy; a descriptor that is used again is not taken for its predecessor.
+// Sockets are opened and closed while others are busy; a descriptor that is used again is not taken
+// for its predecessor.
 func TestChurn(t *testing.T) {
 	noneLeft(t)
 	busy := listen(t, "udp4", "127.0.0.1:0")

@@ -20,15 +20,15 @@ import (
 	"github.com/syncflow/textegress/internal/objstore"
 )
 
-// delivery is what this process knows about the delivery of one recording. All of it can be lost: the disk and the bucket
-// hold what counts.
+// delivery is what this process knows about the delivery of one recording. All of it can be lost:
+// the disk and the bucket hold what counts.
 type delivery struct {
 	frozen export.Frozen // zero: not loaded
 	bucket string        // the one that the rest speaks of
 	// verified are the keys whose objects were right.
 	verified map[string]bool
-	// own are keys under which this process found nothing and then began to upload. If they hold other bytes, those are
-	// the remains of that attempt and nobody else's.
+	// own are keys under which this process found nothing and then began to upload. If they hold
+	// other bytes, those are the remains of that attempt and nobody else's.
 	own map[string]bool
 	// resumed: an earlier process had begun, and may have left parts of uploads.
 	resumed bool
@@ -58,17 +58,21 @@ func parseUploaded(data []byte) (uploaded, error) {
 }
 
 // errAllTaken says that no further revision is made.
-var errAllTaken = errors.New("its keys, and those of the revisions before it, hold other bytes than this recording's; no further revision is made. " +
-	"Does something else write below this recording's prefix, or can the place not tell names apart? Move away what is there: the delivery goes on by itself")
+var errAllTaken = errors.New("its keys, and those of the revisions before it, hold other bytes " +
+	"than this recording's; no further revision is made. " +
+	"Does something else write below this recording's prefix, or can the place not tell names " +
+	"apart? Move away what is there: the delivery goes on by itself")
 
 // errTaken says that a key of this revision holds other bytes, which are not ours to overwrite.
 var errTaken = errors.New("a key of this revision holds other bytes")
 
-// maxRevisions is how many revisions after the first one a delivery makes because keys were taken. When those of the last
-// one are taken, too, something is wrong that more revisions do not mend, and each leaves objects in the bucket for ever.
+// maxRevisions is how many revisions after the first one a delivery makes because keys were taken.
+// When those of the last one are taken, too, something is wrong that more revisions do not mend,
+// and each leaves objects in the bucket for ever.
 const maxRevisions = 3
 
-// deliverSafely keeps a panic in one delivery from ending the service, and with it the recordings that are going on.
+// deliverSafely keeps a panic in one delivery from ending the service, and with it the recordings
+// that are going on.
 func (u *Uploader) deliverSafely(ctx context.Context, j *job) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -77,7 +81,8 @@ func (u *Uploader) deliverSafely(ctx context.Context, j *job) (err error) {
 			if re, ok := r.(runtime.Error); ok {
 				what = re.Error()
 			}
-			u.logger(j).Error("panic while delivering a recording", "panic", what, "stack", string(debug.Stack()))
+			u.logger(j).Error("panic while delivering a recording", "panic", what, "stack",
+				string(debug.Stack()))
 			err = waitsForPerson{fmt.Errorf("panic: %s", what)}
 		}
 	}()
@@ -115,15 +120,17 @@ func (u *Uploader) deliver(ctx context.Context, j *job) error {
 		if j.frozen.Revision-first >= maxRevisions {
 			return waitsForPerson{&step{"revision " + strconv.Itoa(j.frozen.Revision), errAllTaken}}
 		}
-		u.logger(j).Warn("a key holds other bytes than this delivery's: beginning the next revision", "revision", j.frozen.Revision)
+		u.logger(j).Warn("a key holds other bytes than this delivery's: beginning the "+
+			"next revision", "revision", j.frozen.Revision)
 		if err := u.nextRevision(ctx, j); err != nil {
 			return err
 		}
 	}
 }
 
-// abortEarlier removes what an earlier process, which was killed, may have left of uploads in parts. Where that is not
-// possible, a rule of the bucket must do it: the delivery does not depend on it.
+// abortEarlier removes what an earlier process, which was killed, may have left of uploads in
+// parts. Where that is not possible, a rule of the bucket must do it: the delivery does not depend
+// on it.
 func (u *Uploader) abortEarlier(ctx context.Context, j *job, bucket objstore.Bucket) {
 	b, ok := bucket.(objstore.Unfinished)
 	if !ok || !j.resumed {
@@ -132,15 +139,17 @@ func (u *Uploader) abortEarlier(ctx context.Context, j *job, bucket objstore.Buc
 	j.resumed = false
 	n, err := b.AbortUploads(ctx, j.rec.Info().KeyPrefix, func(string) bool { return false })
 	if n > 0 {
-		u.logger(j).Info("parts of uploads were removed that an earlier process had begun", "uploads", n)
+		u.logger(j).Info("parts of uploads were removed that an earlier process had begun",
+			"uploads", n)
 	}
 	if err != nil && ctx.Err() == nil {
-		u.logger(j).Info("parts of uploads that an earlier process may have begun could not be looked for", "error", redact(err))
+		u.logger(j).Info("parts of uploads that an earlier process may have begun could not "+
+			"be looked for", "error", redact(err))
 	}
 }
 
-// probe asks the bucket for something before anything is derived, so that an outage of a bucket costs neither disk nor
-// CPU for all the recordings that wait for it.
+// probe asks the bucket for something before anything is derived, so that an outage of a bucket
+// costs neither disk nor CPU for all the recordings that wait for it.
 func (u *Uploader) probe(ctx context.Context, j *job, bucket objstore.Bucket) error {
 	_, err := bucket.Stat(ctx, j.rec.Info().KeyPrefix+textegress.ManifestName)
 	if err != nil && !bucket.IsNotFound(err) {
@@ -149,12 +158,14 @@ func (u *Uploader) probe(ctx context.Context, j *job, bucket objstore.Bucket) er
 	return nil
 }
 
-// prepare returns a staging directory that holds exactly what is frozen, and freezes it if nothing is.
+// prepare returns a staging directory that holds exactly what is frozen, and freezes it if nothing
+// is.
 func (u *Uploader) prepare(ctx context.Context, j *job) (*export.Staging, error) {
 	if j.frozen.Revision == 0 {
 		frozen, ok, err := export.LoadFrozen(j.rec)
 		if damaged, is := errors.AsType[*export.DamagedError](err); is {
-			u.logger(j).Error("what was frozen cannot be read any more: beginning the next revision", "error", damaged)
+			u.logger(j).Error("what was frozen cannot be read any more: beginning the "+
+				"next revision", "error", damaged)
 			return u.freeze(ctx, j, damaged.Revision+1)
 		}
 		if err != nil {
@@ -185,7 +196,8 @@ func (u *Uploader) prepare(ctx context.Context, j *job) (*export.Staging, error)
 	}
 	s.Close() //nolint:errcheck // likewise
 	u.logger(j).Warn("the frozen objects cannot be derived again: beginning the next revision",
-		"revision", j.frozen.Revision, "exporter_then", j.frozen.Exporter, "exporter_now", u.o.Exporter)
+		"revision", j.frozen.Revision, "exporter_then", j.frozen.Exporter, "exporter_now",
+		u.o.Exporter)
 	return u.freeze(ctx, j, j.frozen.Revision+1)
 }
 
@@ -193,8 +205,8 @@ func (d *delivery) begin(f export.Frozen) {
 	d.frozen, d.verified, d.own = f, map[string]bool{}, map[string]bool{}
 }
 
-// at says where this attempt delivers. If it is another place than before, because the settings were changed, nothing of
-// what is known about the old one holds.
+// at says where this attempt delivers. If it is another place than before, because the settings
+// were changed, nothing of what is known about the old one holds.
 func (d *delivery) at(b objstore.Bucket) {
 	if name := b.String(); d.bucket != name {
 		d.bucket, d.verified, d.own = name, map[string]bool{}, map[string]bool{}
@@ -223,7 +235,9 @@ func (u *Uploader) freeze(ctx context.Context, j *job, revision int) (*export.St
 	return s, nil
 }
 
-func (u *Uploader) stage(ctx context.Context, j *job, revision int) (*export.Staging, export.Frozen, error) {
+func (u *Uploader) stage(ctx context.Context, j *job, revision int) (*export.Staging, export.Frozen,
+	error,
+) {
 	if err := j.rec.CheckStaging(); err != nil {
 		return nil, export.Frozen{}, err
 	}
@@ -249,13 +263,15 @@ func (u *Uploader) stage(ctx context.Context, j *job, revision int) (*export.Sta
 			return s, f, nil
 		}
 	}
-	s.Close()                        //nolint:errcheck // there is an error already
-	os.RemoveAll(j.rec.StagingDir()) //nolint:errcheck // what is half done must not fill a disk that is perhaps full
+	s.Close() //nolint:errcheck // there is an error already
+	os.RemoveAll(
+		j.rec.StagingDir()) //nolint:errcheck // what is half done must not fill a disk that is perhaps full
 	return nil, export.Frozen{}, err
 }
 
-// holds reports whether the staged files are what is frozen, as far as it is not verified in the bucket yet. They are
-// read as a whole: after a power failure, files which nobody synced may hold anything.
+// holds reports whether the staged files are what is frozen, as far as it is not verified in the
+// bucket yet. They are read as a whole: after a power failure, files which nobody synced may hold
+// anything.
 func (u *Uploader) holds(ctx context.Context, s *export.Staging, j *job) bool {
 	for _, o := range j.frozen.Objects {
 		if j.verified[o.Key] {
@@ -282,21 +298,27 @@ func hasContent(path string, o textegress.Object) bool {
 	return err == nil && n == o.Size && hex.EncodeToString(h.Sum(nil)) == o.SHA256
 }
 
-// upload brings every object into the bucket and verifies it there, the manifest when all others are.
-func (u *Uploader) upload(ctx context.Context, j *job, bucket objstore.Bucket, staging *export.Staging) error {
+// upload brings every object into the bucket and verifies it there, the manifest when all others
+// are.
+func (u *Uploader) upload(ctx context.Context, j *job, bucket objstore.Bucket,
+	staging *export.Staging,
+) error {
 	for i, o := range j.frozen.Objects {
 		if j.verified[o.Key] {
 			continue
 		}
 		if err := u.uploadObject(ctx, j, bucket, o, staging.Path(o.Key)); err != nil {
-			return &step{fmt.Sprintf("object %d of %d (%s)", i+1, len(j.frozen.Objects), label(o.Key)), err}
+			return &step{fmt.Sprintf("object %d of %d (%s)", i+1, len(j.frozen.Objects),
+				label(o.Key)), err}
 		}
 		j.verified[o.Key] = true
 	}
 	return nil
 }
 
-func (u *Uploader) uploadObject(ctx context.Context, j *job, bucket objstore.Bucket, o textegress.Object, path string) error {
+func (u *Uploader) uploadObject(ctx context.Context, j *job, bucket objstore.Bucket,
+	o textegress.Object, path string,
+) error {
 	key := j.frozen.Prefix + o.Key
 	err := objstore.Verify(ctx, bucket, key, o.Size, o.SHA256)
 	switch {
@@ -309,7 +331,8 @@ func (u *Uploader) uploadObject(ctx context.Context, j *job, bucket objstore.Buc
 	case !j.own[o.Key]:
 		return errTaken
 	}
-	if err := bucket.Upload(ctx, key, objstore.File(path, o.Size, o.SHA256, o.ContentType)); err != nil {
+	if err := bucket.Upload(ctx, key,
+		objstore.File(path, o.Size, o.SHA256, o.ContentType)); err != nil {
 		return err
 	}
 	if err := objstore.Verify(ctx, bucket, key, o.Size, o.SHA256); err != nil {
@@ -327,8 +350,10 @@ func (u *Uploader) finish(j *job, bucket objstore.Bucket) error {
 	}
 	if !ok {
 		data, err = json.MarshalIndent(uploaded{
-			FormatVersion: 1, Revision: j.frozen.Revision, Bucket: bucket.String(), Prefix: j.frozen.Prefix,
-			Objects: len(j.frozen.Objects), Bytes: j.frozen.Bytes(), UploadedUnixNS: time.Now().UnixNano(),
+			FormatVersion: 1, Revision: j.frozen.Revision, Bucket: bucket.String(),
+			Prefix:  j.frozen.Prefix,
+			Objects: len(j.frozen.Objects), Bytes: j.frozen.Bytes(),
+			UploadedUnixNS: time.Now().UnixNano(),
 		}, "", "  ")
 		if err != nil {
 			return fmt.Errorf("encode uploaded.json: %w", err)
@@ -342,7 +367,8 @@ func (u *Uploader) finish(j *job, bucket objstore.Bucket) error {
 	u.mu.Lock()
 	failures := j.failures
 	u.mu.Unlock()
-	u.logger(j).Info("recording delivered", "objects", len(j.frozen.Objects), "bytes", j.frozen.Bytes(),
+	u.logger(j).Info("recording delivered", "objects", len(j.frozen.Objects), "bytes",
+		j.frozen.Bytes(),
 		"revision", j.frozen.Revision, "recovered_after_errors", failures)
 	os.RemoveAll(j.rec.StagingDir()) //nolint:errcheck // derived data; RemoveData tries again
 	return nil
@@ -357,7 +383,8 @@ type step struct {
 func (s *step) Error() string { return s.what + ": " + redact(s.err) }
 func (s *step) Unwrap() error { return s.err }
 
-// redact returns the text of err without keys. Errors of the spool and of the export do not contain any.
+// redact returns the text of err without keys. Errors of the spool and of the export do not contain
+// any.
 func redact(err error) string {
 	if err == nil {
 		return ""

@@ -48,13 +48,17 @@ func TestStagingOnAFullDisk(t *testing.T) {
 			return 0, nil
 		}, "input/output error"},
 		// What is sent compressed can be a thousand times as large.
-		{"the room goes while deriving", 1 << 30, nil, "would take more room than the segments have"},
+		{
+			"the room goes while deriving", 1 << 30, nil,
+			"would take more room than the segments have",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			free := &atomic.Uint64{}
 			free.Store(1 << 30)
 			disk := &durabletest.Fault{FS: sizedDisk{free: free}}
-			sp, err := spool.Open(filepath.Join(t.TempDir(), "data"), spool.Options{FS: disk, DiskMinFree: minFree, SyncInterval: time.Hour})
+			sp, err := spool.Open(filepath.Join(t.TempDir(), "data"),
+				spool.Options{FS: disk, DiskMinFree: minFree, SyncInterval: time.Hour})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -62,7 +66,10 @@ func TestStagingOnAFullDisk(t *testing.T) {
 			w := &world{t: t, sp: sp}
 			rec := w.record("p", "DE_1")
 			bucket := mem.New("p", true)
-			up := uploader.New(uploader.Options{Spool: sp, Retention: -1, BucketFor: func(string) (objstore.Bucket, error) { return bucket, nil }})
+			up := uploader.New(uploader.Options{
+				Spool: sp, Retention: -1,
+				BucketFor: func(string) (objstore.Bucket, error) { return bucket, nil },
+			})
 
 			free.Store(tt.free)
 			disk.Hook = tt.hook

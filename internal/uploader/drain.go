@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// Drain delivers what is sealed now, trying again and again until ctx ends. What fails in a way that needs a person is
-// tried once. It works while Run does, and without it. The error says how much is left and why.
+// Drain delivers what is sealed now, trying again and again until ctx ends. What fails in a way
+// that needs a person is tried once. It works while Run does, and without it. The error says how
+// much is left and why.
 func (u *Uploader) Drain(ctx context.Context) error {
 	u.scan()
 	u.mu.Lock()

@@ -11,9 +11,11 @@ import (
 	"github.com/syncflow/textegress/internal/export"
 )
 
-// TestEncryptedRoom: what a project's key opens is delivered decrypted, and the project is asked for by its id.
+// TestEncryptedRoom: what a project's key opens is delivered decrypted, and the project is asked
+// for by its id.
 func TestEncryptedRoom(t *testing.T) {
-	const golden = "DE_golden000003" // of project 0b7e; four of its five encrypted packets are for this key
+	// of project 0b7e; four of its five encrypted packets are for this key
+	const golden = "DE_golden000003"
 	keys, err := export.NewKeys([]byte("a shared secret"))
 	if err != nil {
 		t.Fatal(err)
@@ -23,7 +25,8 @@ func TestEncryptedRoom(t *testing.T) {
 			w := newWorld(t, true, "0b7e")
 			w.shutDown()
 			from := filepath.Join("..", "export", "testdata", "spool", "recordings", golden)
-			if err := os.CopyFS(filepath.Join(w.dir, "recordings", golden), os.DirFS(from)); err != nil {
+			if err := os.CopyFS(filepath.Join(w.dir, "recordings", golden),
+				os.DirFS(from)); err != nil {
 				t.Fatal(err)
 			}
 			w.opts.KeysFor = func(id string) *export.Keys {

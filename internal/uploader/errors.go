@@ -11,7 +11,8 @@ type bucketDown struct{ error }
 
 func (e bucketDown) Unwrap() error { return e.error }
 
-// isOutage reports whether err is the bucket's, so that the other recordings of the project would probably fail, too.
+// isOutage reports whether err is the bucket's, so that the other recordings of the project would
+// probably fail, too.
 func isOutage(err error) bool {
 	if _, ok := errors.AsType[bucketDown](err); ok {
 		return true
@@ -29,6 +30,7 @@ func isPermanent(err error) bool {
 	if _, ok := errors.AsType[waitsForPerson](err); ok {
 		return true
 	}
-	// Not found is permanent for a store, but for us an object that has vanished is one to upload again.
+	// Not found is permanent for a store, but for us an object that has vanished is one to upload
+	// again.
 	return objstore.IsPermanent(err) && !objstore.IsNotFound(err)
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// Exclusive calls f while nothing else is done with the recording's delivery, also by Run. f may replace the recording:
-// whatever this process knew of its delivery is forgotten.
+// Exclusive calls f while nothing else is done with the recording's delivery, also by Run. f may
+// replace the recording: whatever this process knew of its delivery is forgotten.
 func (u *Uploader) Exclusive(ctx context.Context, egressID string, f func() error) error {
 	u.mu.Lock()
 	j := u.jobs[egressID]
@@ -37,7 +37,8 @@ func (u *Uploader) Exclusive(ctx context.Context, egressID string, f func() erro
 	return f()
 }
 
-// Deliver delivers one sealed recording now, in one attempt, and returns nil when it is delivered and verified.
+// Deliver delivers one sealed recording now, in one attempt, and returns nil when it is delivered
+// and verified.
 func (u *Uploader) Deliver(ctx context.Context, rec *spool.Recording) error {
 	u.mu.Lock()
 	j := u.jobs[rec.ID()]

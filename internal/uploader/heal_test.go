@@ -11,8 +11,8 @@ import (
 	"github.com/syncflow/textegress/internal/objstore/mem"
 )
 
-// A refusal that heals within seconds, as new keys, policies and clocks do, delays a delivery by seconds, also where it is of
-// the kind that needs a person.
+// A refusal that heals within seconds, as new keys, policies and clocks do, delays a delivery by
+// seconds, also where it is of the kind that needs a person.
 func TestARefusalThatHealsInSeconds(t *testing.T) {
 	for name, answer := range map[string]*objstore.Error{
 		"signature":   {Cause: "HTTP 403, SignatureDoesNotMatch", Permanent: true},
@@ -42,7 +42,8 @@ func TestARefusalThatHealsInSeconds(t *testing.T) {
 	}
 }
 
-// What keeps failing, in any way, is tried within seconds at first and never more than five minutes apart.
+// What keeps failing, in any way, is tried within seconds at first and never more than five minutes
+// apart.
 func TestPausesOfARefusal(t *testing.T) {
 	for name, answer := range map[string]*objstore.Error{
 		"needs a person": {Cause: "HTTP 403, AccessDenied", Permanent: true},
@@ -60,7 +61,8 @@ func TestPausesOfARefusal(t *testing.T) {
 				w.run()
 				settle(3 * time.Hour)
 				for i := 1; i < len(at); i++ {
-					if d := at[i].Sub(at[i-1]); d > 5*time.Minute || i == 1 && answer.Permanent && d > time.Second {
+					if d := at[i].Sub(at[i-1]); d > 5*time.Minute || i == 1 && answer.Permanent &&
+						d > time.Second {
 						t.Errorf("pause %d is %v", i, d)
 					}
 				}
@@ -73,12 +75,16 @@ func TestPausesOfARefusal(t *testing.T) {
 	}
 }
 
-// What is failing is said: at once where it needs a person, after a minute where it may pass, until it has passed.
+// What is failing is said: at once where it needs a person, after a minute where it may pass, until
+// it has passed.
 func TestFailing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, true, "p1", "p2")
 		answer := map[string]*objstore.Error{
-			"p1": {Cause: "HTTP 403, SignatureDoesNotMatch", Remedy: "check SECRET_KEY", Permanent: true},
+			"p1": {
+				Cause: "HTTP 403, SignatureDoesNotMatch", Remedy: "check SECRET_KEY",
+				Permanent: true,
+			},
 			"p2": {Cause: "HTTP 500, InternalError"},
 		}
 		for p, b := range w.buckets {
@@ -86,7 +92,10 @@ func TestFailing(t *testing.T) {
 				if answer[p] != nil {
 					return &mem.Fault{Err: answer[p]}
 				}
-				return &mem.Fault{Applied: true, Wait: func(ctx context.Context) error { sleepOrEnd(ctx, time.Second); return ctx.Err() }}
+				return &mem.Fault{Applied: true, Wait: func(ctx context.Context) error {
+					sleepOrEnd(ctx, time.Second)
+					return ctx.Err()
+				}}
 			})
 		}
 		w.record("p1", id)
@@ -108,7 +117,8 @@ func TestFailing(t *testing.T) {
 			}
 			return f[0].EgressID + ": " + f[0].Error
 		}
-		if got := failing("p1"); !strings.HasPrefix(got, id+": ") || !strings.Contains(got, "check SECRET_KEY") {
+		if got := failing("p1"); !strings.HasPrefix(got, id+": ") ||
+			!strings.Contains(got, "check SECRET_KEY") {
 			t.Errorf("a refusal that needs a person: %q", got)
 		}
 		if f := w.up.Snapshot().Projects["p1"].Failing; f[0].Others != 1 {
@@ -146,7 +156,9 @@ type partial struct {
 	err   error
 }
 
-func (p *partial) AbortUploads(_ context.Context, prefix string, keep func(string) bool) (int, error) {
+func (p *partial) AbortUploads(_ context.Context, prefix string, keep func(string) bool) (int,
+	error,
+) {
 	p.asked = append(p.asked, prefix)
 	if keep(prefix + "anything") {
 		return 0, nil
@@ -154,10 +166,13 @@ func (p *partial) AbortUploads(_ context.Context, prefix string, keep func(strin
 	return 2, p.err
 }
 
-// A delivery that an earlier process had begun looks once for parts of uploads which that may have left. Whether it finds
-// any, or may look, changes nothing about the delivery.
+// A delivery that an earlier process had begun looks once for parts of uploads which that may have
+// left. Whether it finds any, or may look, changes nothing about the delivery.
 func TestPartsThatAKilledProcessLeft(t *testing.T) {
-	for name, err := range map[string]error{"found": nil, "refused": &objstore.Error{Cause: "HTTP 403, AccessDenied", Permanent: true}} {
+	for name, err := range map[string]error{
+		"found":   nil,
+		"refused": &objstore.Error{Cause: "HTTP 403, AccessDenied", Permanent: true},
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, true, "p1")

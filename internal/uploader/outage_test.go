@@ -18,7 +18,8 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// requests counts the calls of a bucket by the minute in which they came, and how many were under way at once.
+// requests counts the calls of a bucket by the minute in which they came, and how many were under
+// way at once.
 type requests struct {
 	mu        sync.Mutex
 	perMinute map[int64]int
@@ -51,8 +52,9 @@ func (r *requests) sum() (total, worst int) {
 	return total, worst
 }
 
-// TestADayOfOutage lets a store fail for a day in which hundreds of recordings are sealed, also before a restart. Nobody asks it
-// more often for it; then all are delivered, the oldest first, by one request at a time.
+// TestADayOfOutage lets a store fail for a day in which hundreds of recordings are sealed, also
+// before a restart. Nobody asks it more often for it; then all are delivered, the oldest first, by
+// one request at a time.
 func TestADayOfOutage(t *testing.T) {
 	for name, answer := range map[string]*objstore.Error{
 		"server errors":     {Cause: "HTTP 500, InternalError"},
@@ -77,7 +79,11 @@ func dayOfOutage(t *testing.T, answer *objstore.Error) {
 	down.Store(true)
 	w.buckets["p1"].SetFault(func(op, key string) *mem.Fault {
 		r.begin()
-		slow := func(ctx context.Context) error { sleepOrEnd(ctx, latency); r.end(); return ctx.Err() }
+		slow := func(ctx context.Context) error {
+			sleepOrEnd(ctx, latency)
+			r.end()
+			return ctx.Err()
+		}
 		if down.Load() {
 			return &mem.Fault{Err: answer, Wait: slow}
 		}
@@ -98,7 +104,8 @@ func dayOfOutage(t *testing.T, answer *objstore.Error) {
 			settle(0)
 		}
 	}
-	// A single recording would be tried 12 to 24 times an hour. After a start and when the first one fails it is quicker.
+	// A single recording would be tried 12 to 24 times an hour. After a start and when the first
+	// one fails it is quicker.
 	total, worst := r.sum()
 	t.Logf("while it was down: %d requests in a day, at most %d within a minute", total, worst)
 	if total > 24*24+40 || worst > 10 {
@@ -138,13 +145,17 @@ func sleepOrEnd(ctx context.Context, d time.Duration) {
 	}
 }
 
-// A recording which fails by itself, for the store refuses its keys, does not stand before the others.
+// A recording which fails by itself, for the store refuses its keys, does not stand before the
+// others.
 func TestARefusedRecordingDelaysNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, true, "p1")
 		w.watch(func(op, key string) *mem.Fault {
 			if op == "upload" && strings.Contains(key, id) {
-				return &mem.Fault{Err: &objstore.Error{Cause: "HTTP 400, KeyTooLongError", Permanent: true}}
+				return &mem.Fault{Err: &objstore.Error{
+					Cause:     "HTTP 400, KeyTooLongError",
+					Permanent: true,
+				}}
 			}
 			return nil
 		})
@@ -170,14 +181,20 @@ func TestARefusedRecordingDelaysNoOther(t *testing.T) {
 }
 
 func TestRetryAfter(t *testing.T) {
-	for wanted, want := range map[time.Duration]time.Duration{time.Minute: time.Minute, 24 * time.Hour: 5 * time.Minute} {
+	for wanted, want := range map[time.Duration]time.Duration{
+		time.Minute:    time.Minute,
+		24 * time.Hour: 5 * time.Minute,
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, true, "p1")
 			var at []time.Time
 			w.watch(func(string, string) *mem.Fault {
 				at = append(at, time.Now())
 				if len(at) == 1 {
-					return &mem.Fault{Err: &objstore.Error{Cause: "HTTP 503, SlowDown", RetryAfter: wanted}}
+					return &mem.Fault{Err: &objstore.Error{
+						Cause:      "HTTP 503, SlowDown",
+						RetryAfter: wanted,
+					}}
 				}
 				return nil
 			})
@@ -197,8 +214,8 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// TestTheBucketIsChangedMeanwhile gives a project another bucket in the middle of a delivery: everything must be in the
-// new one, also what was verified in the old one.
+// TestTheBucketIsChangedMeanwhile gives a project another bucket in the middle of a delivery:
+// everything must be in the new one, also what was verified in the old one.
 func TestTheBucketIsChangedMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, true, "p1")
@@ -249,7 +266,8 @@ func TestRetentionIsChangedMeanwhile(t *testing.T) {
 	})
 }
 
-// TestAnObjectThatIsDamagedInTheStore changes an object of the same size after its upload and before it is verified.
+// TestAnObjectThatIsDamagedInTheStore changes an object of the same size after its upload and
+// before it is verified.
 func TestAnObjectThatIsDamagedInTheStore(t *testing.T) {
 	for name, checksums := range map[string]bool{"checksum": true, "read back": false} {
 		t.Run(name, func(t *testing.T) {
@@ -257,7 +275,8 @@ func TestAnObjectThatIsDamagedInTheStore(t *testing.T) {
 				w := newWorld(t, checksums, "p1")
 				damaged := false
 				w.watch(func(op, key string) *mem.Fault {
-					if data := w.buckets["p1"].Objects()[key]; op == "stat" && len(data) > 0 && strings.HasSuffix(key, "events.jsonl") && !damaged {
+					if data := w.buckets["p1"].Objects()[key]; op == "stat" && len(data) > 0 &&
+						strings.HasSuffix(key, "events.jsonl") && !damaged {
 						damaged = true
 						rotten := slices.Clone(data)
 						rotten[len(rotten)/2] ^= 1
@@ -287,7 +306,10 @@ func TestDrainEndsWithItsContextInTheMiddleOfAnUpload(t *testing.T) {
 		w := newWorld(t, true, "p1")
 		w.watch(func(op, _ string) *mem.Fault {
 			if op == "upload" {
-				return &mem.Fault{Wait: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}
+				return &mem.Fault{Wait: func(ctx context.Context) error {
+					<-ctx.Done()
+					return ctx.Err()
+				}}
 			}
 			return nil
 		})
@@ -299,8 +321,10 @@ func TestDrainEndsWithItsContextInTheMiddleOfAnUpload(t *testing.T) {
 		defer cancel()
 		start := time.Now()
 		err := w.up.Drain(ctx)
-		if err == nil || !strings.Contains(err.Error(), "2 recordings") || time.Since(start) != time.Minute {
-			t.Errorf("Drain = %v after %v, want 2 recordings left after a minute", err, time.Since(start))
+		if err == nil || !strings.Contains(err.Error(), "2 recordings") ||
+			time.Since(start) != time.Minute {
+			t.Errorf("Drain = %v after %v, want 2 recordings left after a minute", err,
+				time.Since(start))
 		}
 		if errors.Is(err, context.Canceled) {
 			t.Errorf("Drain = %v", err)

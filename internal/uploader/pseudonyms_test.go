@@ -16,8 +16,8 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// TestPseudonyms: a recording that was begun under pseudonyms waits until there are some, and whatever is derived again
-// of it gives the same bytes.
+// TestPseudonyms: a recording that was begun under pseudonyms waits until there are some, and
+// whatever is derived again of it gives the same bytes.
 func TestPseudonyms(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, true, "p1")
@@ -63,11 +63,13 @@ func TestPseudonyms(t *testing.T) {
 		if len(first) != 4 { // a text view, events.jsonl, metadata.json, manifest.json
 			t.Errorf("delivered: %d objects", len(first))
 		}
-		if list, err := store.List("p1"); err != nil || len(list) != 1 || list[0].Identity != "secret-alice" {
+		if list, err := store.List("p1"); err != nil || len(list) != 1 ||
+			list[0].Identity != "secret-alice" {
 			t.Errorf("the list is %v (%v)", list, err)
 		}
 
-		// Killed before it could write that it was delivered, and staging is gone: the same again, no second revision.
+		// Killed before it could write that it was delivered, and staging is gone: the same again,
+		// no second revision.
 		w.shutDown()
 		rec := spoolDir(w, "DE_1")
 		for _, name := range []string{"uploaded.json", "objects"} {

@@ -20,7 +20,8 @@ func (u *Uploader) removeOld(ctx context.Context) {
 			return
 		}
 		if err := u.removeIfOld(rec, retention); err != nil {
-			u.log.Warn("local data of a delivered recording is not removed yet", "egress_id", rec.ID(), "error", err)
+			u.log.Warn("local data of a delivered recording is not removed yet", "egress_id",
+				rec.ID(), "error", err)
 		}
 	}
 }
@@ -43,7 +44,8 @@ func (u *Uploader) removeIfOld(rec *spool.Recording, retention time.Duration) er
 		if err := rec.RemoveData(); err != nil {
 			return err
 		}
-		u.log.Info("local data removed", "egress_id", rec.ID(), "delivered_ago", age.Round(time.Second))
+		u.log.Info("local data removed", "egress_id", rec.ID(), "delivered_ago",
+			age.Round(time.Second))
 	}
 	// What is left of it says which older revisions are still to be deleted.
 	if unsettled, err := rec.Unsettled(); err != nil || unsettled {

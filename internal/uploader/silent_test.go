@@ -49,8 +49,9 @@ func (f hungFile) Read(p []byte) (int, error) {
 	return f.File.Read(p)
 }
 
-// TestASilentDiskDelaysNoOther: a segment on a mount that does not answer holds up its own recording, which is delivered
-// when it answers; it is not asked again meanwhile, and the service can stop.
+// TestASilentDiskDelaysNoOther: a segment on a mount that does not answer holds up its own
+// recording, which is delivered when it answers; it is not asked again meanwhile, and the service
+// can stop.
 func TestASilentDiskDelaysNoOther(t *testing.T) {
 	for name, inOpen := range map[string]bool{"in open": true, "in read": false} {
 		t.Run(name, func(t *testing.T) {
@@ -59,7 +60,10 @@ func TestASilentDiskDelaysNoOther(t *testing.T) {
 				if err := w.sp.Close(); err != nil {
 					t.Fatal(err)
 				}
-				h := &hungMount{path: filepath.Join(w.dir, "recordings", id, "000001.seg"), mended: make(chan struct{}), inOpen: inOpen}
+				h := &hungMount{
+					path:   filepath.Join(w.dir, "recordings", id, "000001.seg"),
+					mended: make(chan struct{}), inOpen: inOpen,
+				}
 				sp, err := spool.Open(w.dir, spool.Options{FS: h})
 				if err != nil {
 					t.Fatal(err)
@@ -73,7 +77,8 @@ func TestASilentDiskDelaysNoOther(t *testing.T) {
 				w.run()
 				settle(10 * time.Minute)
 				w.delivered("DE_000000000002", 1)
-				if e := w.up.Snapshot().Errors[id]; !strings.Contains(e, "the disk has not answered for 2m0s, see what holds 000001.seg") {
+				if e := w.up.Snapshot().Errors[id]; !strings.Contains(e,
+					"the disk has not answered for 2m0s, see what holds 000001.seg") {
 					t.Errorf("the error is %q", e)
 				}
 				asked := h.opened.Load()
@@ -92,7 +97,8 @@ func TestASilentDiskDelaysNoOther(t *testing.T) {
 	}
 }
 
-// TestAPipeDelaysNoOther: a pipe in the place of a segment is a missing segment; the rest is delivered.
+// TestAPipeDelaysNoOther: a pipe in the place of a segment is a missing segment; the rest is
+// delivered.
 func TestAPipeDelaysNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, true, "p1")
@@ -108,7 +114,8 @@ func TestAPipeDelaysNoOther(t *testing.T) {
 		w.run()
 		settle(time.Minute)
 		w.delivered("DE_000000000002", 1)
-		delivered, err := textegress.Open(objfs.New(t.Context(), w.buckets["p1"], rec.Info().KeyPrefix))
+		delivered, err := textegress.Open(objfs.New(t.Context(), w.buckets["p1"],
+			rec.Info().KeyPrefix))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,13 +18,14 @@ type Snapshot struct {
 type ProjectSnapshot struct {
 	Pending int       // sealed recordings that are not delivered and verified
 	Oldest  time.Time // when the one that waits longest was sealed
-	// LastError is what the latest attempt of any of them failed with, FailingSince when its failures began, and
-	// NextAttempt when it is tried again. Without an error they are zero.
+	// LastError is what the latest attempt of any of them failed with, FailingSince when its
+	// failures began, and NextAttempt when it is tried again. Without an error they are zero.
 	LastError    string
 	FailingSince time.Time
 	NextAttempt  time.Time
-	// Failing are the deliveries that need somebody's attention: those that fail in a way which no retry cures, and those that
-	// have been failing for longer than [FailingAfter]. One for each text, the one that has failed for the longest time.
+	// Failing are the deliveries that need somebody's attention: those that fail in a way which no
+	// retry cures, and those that have been failing for longer than [FailingAfter]. One for each
+	// text, the one that has failed for the longest time.
 	Failing []Failure
 }
 
@@ -61,7 +62,10 @@ func (u *Uploader) Snapshot() Snapshot {
 		if j := u.jobs[rec.ID()]; j != nil && j.failures > 0 {
 			s.Errors[rec.ID()] = j.lastError
 			if j.failing && (j.permanent || time.Since(j.since) >= FailingAfter) {
-				p.Failing = addFailure(p.Failing, Failure{EgressID: rec.ID(), Error: j.lastError, Since: j.since})
+				p.Failing = addFailure(p.Failing, Failure{
+					EgressID: rec.ID(), Error: j.lastError,
+					Since: j.since,
+				})
 			}
 			if j.lastFailed.After(failed[id]) {
 				failed[id] = j.lastFailed
@@ -107,7 +111,8 @@ func newMetrics(reg prometheus.Registerer, u *Uploader) *metrics {
 	m := &metrics{
 		uploads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: ns, Name: "uploads_total",
-			Help: "Attempts to deliver a recording, by result: ok, error (tried again soon), permanent_error (needs a person).",
+			Help: "Attempts to deliver a recording, by result: ok, error (tried again soon), " +
+				"permanent_error (needs a person).",
 		}, []string{"result"}),
 		bytes: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: ns, Name: "upload_bytes_total",
@@ -129,7 +134,8 @@ func newMetrics(reg prometheus.Registerer, u *Uploader) *metrics {
 	})
 	oldest := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: ns, Name: "oldest_pending_seconds",
-		Help: "How long the recording that waits longest for its delivery has been sealed, 0 if none waits.",
+		Help: "How long the recording that waits longest for its delivery has been sealed, 0 if " +
+			"none waits.",
 	}, func() float64 {
 		var d time.Duration
 		for _, p := range u.Snapshot().Projects {

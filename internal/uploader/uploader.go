@@ -1,7 +1,7 @@
 // Package uploader delivers sealed recordings to the buckets of their projects.
 //
-// Its queue is the disk: what is to be done follows from the state of the recordings in the spool, at any time and after
-// any crash. For each recording:
+// Its queue is the disk: what is to be done follows from the state of the recordings in the spool,
+// at any time and after any crash. For each recording:
 //
 //  1. derive the objects into the staging directory (package export);
 //  2. freeze durably what will be delivered: export.json, every key with size and SHA-256;
@@ -9,17 +9,21 @@
 //  4. write uploaded.json durably;
 //  5. when the retention time has passed, remove the local data.
 //
-// What holds whatever happens in between: nothing is uploaded that was not frozen before; an object that was verified is
-// never written again; local data is removed only after every object was verified in the bucket, by the store's own
-// checksum where it computes one and by reading back elsewhere; repeating any step is harmless. A key that holds other
-// bytes is never overwritten, unless this very process found it empty and put them there in an attempt that went wrong:
-// the recording is then delivered as its next revision, under a prefix of its own. The same happens where the frozen
-// bytes cannot be derived again, because the exporter or the segments have changed.
+// What holds whatever happens in between: nothing is uploaded that was not frozen before; an object
 //
-// How often a store is asked: the recordings of a project are delivered one after the other, so a project has one request
-// under way, or two while the service stops. A store that fails is asked at growing intervals with a random part, up to
-// maxDelay, by whichever recording's turn it is: hundreds that wait ask no more often than one. A store that names a time
-// to wait (Retry-After) is given it, up to maxDelay. Attempts never end.
+//	that was verified is never written again; local data is removed only after every object was
+//	verified in the bucket, by the store's own checksum where it computes one and by reading back
+//	elsewhere; repeating any step is harmless. A key that holds other bytes is never overwritten,
+//	unless this very process found it empty and put them there in an attempt that went wrong: the
+//	recording is then delivered as its next revision, under a prefix of its own. The same happens
+//	where the frozen bytes cannot be derived again, because the exporter or the segments have
+//	changed.
+//
+// How often a store is asked: the recordings of a project are delivered one after the other, so a
+// project has one request under way, or two while the service stops. A store that fails is asked at
+// growing intervals with a random part, up to maxDelay, by whichever recording's turn it is:
+// hundreds that wait ask no more often than one. A store that names a time to wait (Retry-After) is
+// given it, up to maxDelay. Attempts never end.
 package uploader
 
 import (
@@ -43,18 +47,21 @@ import (
 // Options of [New].
 type Options struct {
 	Spool *spool.Spool
-	// BucketFor returns where the recordings of a project are delivered. It is asked for each attempt. An error means that
-	// the project has none now; its recordings wait.
+	// BucketFor returns where the recordings of a project are delivered. It is asked for each
+	// attempt. An error means that the project has none now; its recordings wait.
 	BucketFor func(projectID string) (objstore.Bucket, error)
-	// KeysFor returns what decrypts the encrypted rooms of a project, nil if there is nothing; may be nil itself.
+	// KeysFor returns what decrypts the encrypted rooms of a project, nil if there is nothing; may
+	// be nil itself.
 	KeysFor func(projectID string) *export.Keys
-	// PseudonymsFor returns the pseudonyms under which a recording is delivered; it is asked for those only that were begun
-	// so. An error means that there are none now; the recording waits. May be nil: all such recordings wait.
+	// PseudonymsFor returns the pseudonyms under which a recording is delivered; it is asked for
+	// those only that were begun so. An error means that there are none now; the recording waits.
+	// May be nil: all such recordings wait.
 	PseudonymsFor func(info spool.Info) (export.Pseudonyms, error)
-	// Retention is how long the local data of a delivered recording is kept; 0 removes it at the next scan, a negative one
-	// never does.
+	// Retention is how long the local data of a delivered recording is kept; 0 removes it at the
+	// next scan, a negative one never does.
 	Retention time.Duration
-	// Forget is how long after its delivery the small state files of a removed recording are kept [30 days].
+	// Forget is how long after its delivery the small state files of a removed recording are kept
+	// [30 days].
 	Forget time.Duration
 	// Rescan is how often the spool is looked at without a [Uploader.Wake] [30s].
 	Rescan     time.Duration
@@ -84,8 +91,9 @@ type Uploader struct {
 	outages   map[string]*outage       // by project; none while its bucket works
 }
 
-// outage is a bucket that does not work just now. While it lasts, the recordings of the project that wait take turns in
-// asking, so that hundreds of them ask no more often than one would; when one was delivered, all of them are due.
+// outage is a bucket that does not work just now. While it lasts, the recordings of the project
+// that wait take turns in asking, so that hundreds of them ask no more often than one would; when
+// one was delivered, all of them are due.
 type outage struct {
 	failures int // in a row, of whichever recording
 	next     time.Time
@@ -107,13 +115,15 @@ func New(o Options) *Uploader {
 	}
 	u := &Uploader{
 		o: o, log: o.Logger.With("component", "uploader"), wake: make(chan struct{}, 1),
-		retention: o.Retention, jobs: map[string]*job{}, workers: map[string]chan struct{}{}, outages: map[string]*outage{},
+		retention: o.Retention, jobs: map[string]*job{}, workers: map[string]chan struct{}{},
+		outages: map[string]*outage{},
 	}
 	u.metrics = newMetrics(o.Registerer, u)
 	return u
 }
 
-// Wake hints that a recording was sealed. A hint that is lost costs no more than the time to the next scan.
+// Wake hints that a recording was sealed. A hint that is lost costs no more than the time to the
+// next scan.
 func (u *Uploader) Wake() {
 	select {
 	case u.wake <- struct{}{}:
@@ -121,8 +131,9 @@ func (u *Uploader) Wake() {
 	}
 }
 
-// Retry makes everything due at once that waits for the bucket of a project, for example because its settings were
-// changed. An attempt that is under way goes on with the bucket that it began with.
+// Retry makes everything due at once that waits for the bucket of a project, for example because
+// its settings were changed. An attempt that is under way goes on with the bucket that it began
+// with.
 func (u *Uploader) Retry(projectID string) {
 	u.mu.Lock()
 	delete(u.outages, projectID)
@@ -143,8 +154,9 @@ func (u *Uploader) SetRetention(d time.Duration) {
 	u.Wake()
 }
 
-// Run delivers until ctx ends, then waits for what it has begun to stop and returns the cause. Each project has a worker
-// of its own, so that a broken bucket delays no other. Run may be called again.
+// Run delivers until ctx ends, then waits for what it has begun to stop and returns the cause. Each
+// project has a worker of its own, so that a broken bucket delays no other. Run may be called
+// again.
 func (u *Uploader) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer func() {
@@ -253,9 +265,9 @@ func (u *Uploader) nextDue(project string) (*job, time.Duration) {
 	return u.choose(project, maps.Values(u.jobs))
 }
 
-// choose returns the job among those of the project in jobs that is to be tried now, or how long to wait for one. The
-// oldest comes first, or in an outage the one that was tried least recently: what fails by itself must not stand before
-// the others. u.mu is held.
+// choose returns the job among those of the project in jobs that is to be tried now, or how long to
+// wait for one. The oldest comes first, or in an outage the one that was tried least recently: what
+// fails by itself must not stand before the others. u.mu is held.
 func (u *Uploader) choose(project string, jobs iter.Seq[*job]) (*job, time.Duration) {
 	out := u.outages[project]
 	if out != nil {
@@ -268,7 +280,8 @@ func (u *Uploader) choose(project string, jobs iter.Seq[*job]) (*job, time.Durat
 			return a.lastFailed.Before(b.lastFailed)
 		}
 		x, y := a.rec.Info(), b.rec.Info()
-		return cmp.Or(cmp.Compare(x.CreatedUnixNS, y.CreatedUnixNS), cmp.Compare(x.EgressID, y.EgressID)) < 0
+		return cmp.Or(cmp.Compare(x.CreatedUnixNS, y.CreatedUnixNS),
+			cmp.Compare(x.EgressID, y.EgressID)) < 0
 	}
 	wait := u.o.Rescan
 	var found *job
@@ -285,8 +298,8 @@ func (u *Uploader) choose(project string, jobs iter.Seq[*job]) (*job, time.Durat
 	return found, wait
 }
 
-// attempt tries to deliver one recording once and accounts for the result. It returns nil when the recording is
-// delivered, by whomever.
+// attempt tries to deliver one recording once and accounts for the result. It returns nil when the
+// recording is delivered, by whomever.
 func (u *Uploader) attempt(ctx context.Context, j *job) error {
 	select {
 	case j.busy <- struct{}{}:
@@ -339,7 +352,8 @@ func (u *Uploader) failed(j *job, err error) {
 	u.mu.Lock()
 	j.failures++
 	j.outage = isOutage(err)
-	// A refusal that needs a person grows no faster: new keys, policies and clocks heal within seconds.
+	// A refusal that needs a person grows no faster: new keys, policies and clocks heal within
+	// seconds.
 	delay := pause(j.failures, err)
 	j.next = now.Add(delay)
 	if j.outage {
@@ -375,7 +389,8 @@ func (u *Uploader) failed(j *job, err error) {
 		if permanent {
 			level = slog.LevelError
 		}
-		u.logger(j).Log(context.Background(), level, "recording is not delivered yet", "error", text, "failures", failures, "next_attempt_in", delay)
+		u.logger(j).Log(context.Background(), level, "recording is not delivered yet", "error",
+			text, "failures", failures, "next_attempt_in", delay)
 	}
 }
 
@@ -386,5 +401,6 @@ func pause(failures int, err error) time.Duration {
 
 func (u *Uploader) logger(j *job) *slog.Logger {
 	i := j.rec.Info()
-	return u.log.With("egress_id", i.EgressID, "session_id", i.SessionID, "room", i.RoomName, "project_id", i.ProjectID)
+	return u.log.With("egress_id", i.EgressID, "session_id", i.SessionID, "room", i.RoomName,
+		"project_id", i.ProjectID)
 }

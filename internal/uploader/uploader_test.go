@@ -34,7 +34,8 @@ func TestDelivery(t *testing.T) {
 		settle(0)
 		w.delivered(id, 1)
 		calls := w.buckets["p1"].Calls()
-		manifest := slices.Index(calls, "upload "+w.rec(id).Info().KeyPrefix+textegress.ManifestName)
+		manifest := slices.Index(calls, "upload "+w.rec(id).Info().KeyPrefix+
+			textegress.ManifestName)
 		for i, c := range calls {
 			if strings.HasPrefix(c, "upload") && i > manifest {
 				t.Errorf("%s came after the manifest", c)
@@ -58,8 +59,8 @@ func TestDelivery(t *testing.T) {
 	})
 }
 
-// stride thins out a table: every stride-th row is run, and which one it begins with differs from case to case, so that
-// together the cases hit each row.
+// stride thins out a table: every stride-th row is run, and which one it begins with differs from
+// case to case, so that together the cases hit each row.
 func stride() int {
 	if raceDetector || testing.Short() {
 		return 5
@@ -67,8 +68,8 @@ func stride() int {
 	return 1
 }
 
-// TestFaults fails each call of a delivery in every way, before and after it took effect, and goes on in the same process
-// or in the next one.
+// TestFaults fails each call of a delivery in every way, before and after it took effect, and goes
+// on in the same process or in the next one.
 func TestFaults(t *testing.T) {
 	cases := 0
 	for _, checksums := range []bool{true, false} {
@@ -84,10 +85,14 @@ func TestFaults(t *testing.T) {
 				}
 				f.Applied = applied
 				for _, restart := range []bool{false, true} {
-					t.Run(fmt.Sprintf("%s, applied %v, restart %v, checksums %v", name, applied, restart, checksums), func(t *testing.T) {
+					t.Run(fmt.Sprintf("%s, applied %v, restart %v, checksums %v", name, applied,
+						restart, checksums), func(t *testing.T) {
 						cases++
 						for k := cases % stride(); k < total; k += stride() {
-							synctest.Test(t, func(t *testing.T) { failAt(t, checksums, k, f, restart) })
+							synctest.Test(t, func(t *testing.T) {
+								failAt(t, checksums, k, f,
+									restart)
+							})
 						}
 					})
 				}
@@ -135,7 +140,8 @@ func failAt(t *testing.T, checksums bool, k int, f mem.Fault, restart bool) {
 	}
 	settle(time.Second)
 	w.check()
-	// Only bytes that a lying store kept of an upload make a second revision, and only if nobody remembers that upload.
+	// Only bytes that a lying store kept of an upload make a second revision, and only if nobody
+	// remembers that upload.
 	revision := 1
 	if f, _, _ := export.LoadFrozen(w.rec(id)); f.Revision > 1 {
 		if !restart {
@@ -154,7 +160,8 @@ func failAt(t *testing.T, checksums bool, k int, f mem.Fault, restart bool) {
 	w.shutDown()
 }
 
-// TestKilledAtEveryCall kills the process in the middle of each call, before and after it took effect.
+// TestKilledAtEveryCall kills the process in the middle of each call, before and after it took
+// effect.
 func TestKilledAtEveryCall(t *testing.T) {
 	for _, applied := range []bool{false, true} {
 		t.Run(fmt.Sprintf("applied %v", applied), func(t *testing.T) {
@@ -170,7 +177,10 @@ func TestKilledAtEveryCall(t *testing.T) {
 							return &mem.Fault{Applied: applied, Err: transient}
 						}
 						if n-1 > k {
-							return &mem.Fault{Wait: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}
+							return &mem.Fault{Wait: func(ctx context.Context) error {
+								<-ctx.Done()
+								return ctx.Err()
+							}}
 						}
 						return nil
 					})
@@ -219,7 +229,8 @@ func TestBackoff(t *testing.T) {
 			t.Errorf("%d lines about it in two hours", n)
 		}
 		s := w.up.Snapshot()
-		if p := s.Projects["p1"]; p.Pending != 1 || !strings.Contains(p.LastError, "HTTP 500") || p.FailingSince != at[0] || !p.NextAttempt.After(time.Now()) {
+		if p := s.Projects["p1"]; p.Pending != 1 || !strings.Contains(p.LastError, "HTTP 500") ||
+			p.FailingSince != at[0] || !p.NextAttempt.After(time.Now()) {
 			t.Errorf("snapshot %+v", p)
 		}
 		if !strings.Contains(s.Errors[id], "HTTP 500") {
@@ -228,7 +239,8 @@ func TestBackoff(t *testing.T) {
 		failing.Store(false)
 		settle(5 * time.Minute)
 		w.delivered(id, 1)
-		if want := fmt.Sprintf("recovered_after_errors=%d", len(at)); !strings.Contains(w.log(), want) {
+		if want := fmt.Sprintf("recovered_after_errors=%d", len(at)); !strings.Contains(w.log(),
+			want) {
 			t.Errorf("the log does not say %q", want)
 		}
 		if s := w.up.Snapshot(); len(s.Projects) != 0 || len(s.Errors) != 0 {
@@ -269,7 +281,10 @@ func TestBrokenBucketDelaysNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, true, "good", "broken")
 		w.buckets["broken"].SetFault(func(string, string) *mem.Fault {
-			return &mem.Fault{Wait: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}
+			return &mem.Fault{Wait: func(ctx context.Context) error {
+				<-ctx.Done()
+				return ctx.Err()
+			}}
 		})
 		for i := range 5 {
 			w.record("broken", fmt.Sprintf("DE_00000000001%d", i))
@@ -318,7 +333,10 @@ func TestNothingIsDerivedWhileTheBucketIsDown(t *testing.T) {
 }
 
 func TestAnUpgradeInTheMiddleBeginsARevision(t *testing.T) {
-	for name, staged := range map[string]bool{"staging is still there": true, "staging is gone": false} {
+	for name, staged := range map[string]bool{
+		"staging is still there": true,
+		"staging is gone":        false,
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, true, "p1")
@@ -392,10 +410,12 @@ func TestAllKeysTaken(t *testing.T) {
 				t.Errorf("%s: revision %d, want 4", when, f.Revision)
 			}
 			s := w.up.Snapshot()
-			if e := s.Errors[id]; !strings.Contains(e, "other bytes") || !strings.Contains(e, "no further revision is made") {
+			if e := s.Errors[id]; !strings.Contains(e, "other bytes") ||
+				!strings.Contains(e, "no further revision is made") {
 				t.Errorf("%s: error %q", when, e)
 			}
-			if f := s.Projects["p1"].Failing; len(f) != 1 || f[0].EgressID != id || f[0].Error != s.Errors[id] {
+			if f := s.Projects["p1"].Failing; len(f) != 1 || f[0].EgressID != id ||
+				f[0].Error != s.Errors[id] {
 				t.Errorf("%s: failing %+v", when, f)
 			}
 		}
@@ -411,7 +431,8 @@ func TestAllKeysTaken(t *testing.T) {
 			t.Errorf("%d objects, and hours later %d", uploaded, n)
 		}
 		// When what is in the way is gone, it is delivered.
-		if err := w.buckets["p1"].Delete(t.Context(), export.Prefix(rec.Info(), 4)+"events.jsonl"); err != nil {
+		if err := w.buckets["p1"].Delete(t.Context(), export.Prefix(rec.Info(), 4)+
+			"events.jsonl"); err != nil {
 			t.Fatal(err)
 		}
 		settle(6 * time.Minute)
@@ -436,7 +457,8 @@ func TestDamagedStagingIsMadeAnew(t *testing.T) {
 		if err != nil || len(entries) < 3 {
 			t.Fatalf("staging: %v, %v", entries, err)
 		}
-		if err := os.WriteFile(filepath.Join(rec.StagingDir(), "000001"), []byte("rotten"), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(rec.StagingDir(), "000001"), []byte("rotten"),
+			0o600); err != nil {
 			t.Fatal(err)
 		}
 		w.watch(nil)
@@ -516,7 +538,9 @@ func TestDrain(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, true, "p1", "p2", "down")
 				w.watch(nil)
-				w.buckets["down"].SetFault(func(string, string) *mem.Fault { return &mem.Fault{Err: transient} })
+				w.buckets["down"].SetFault(func(string, string) *mem.Fault {
+					return &mem.Fault{Err: transient}
+				})
 				n := 0
 				w.buckets["p2"].SetFault(func(string, string) *mem.Fault {
 					if n++; n <= 3 {
@@ -562,7 +586,10 @@ func TestDrainDoesNotWaitForAPerson(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, true, "p1")
 		w.watch(func(string, string) *mem.Fault {
-			return &mem.Fault{Err: &objstore.Error{Cause: "HTTP 403, AccessDenied", Permanent: true}}
+			return &mem.Fault{Err: &objstore.Error{
+				Cause:     "HTTP 403, AccessDenied",
+				Permanent: true,
+			}}
 		})
 		w.record("p1", id)
 		start := time.Now()
@@ -603,7 +630,10 @@ func TestNoNamesInLogsAndStatus(t *testing.T) {
 		fail := true
 		w.watch(func(op, key string) *mem.Fault {
 			if fail && strings.HasSuffix(key, ".txt") {
-				return &mem.Fault{Err: &objstore.Error{Cause: "HTTP 503, SlowDown", Err: errors.New("PUT " + key)}}
+				return &mem.Fault{Err: &objstore.Error{
+					Cause: "HTTP 503, SlowDown",
+					Err:   errors.New("PUT " + key),
+				}}
 			}
 			return nil
 		})
@@ -643,7 +673,8 @@ func TestMetrics(t *testing.T) {
 		w.run()
 		settle(10 * time.Second)
 		got := gather(t, reg)
-		if got["pending_recordings"] != 1 || got["oldest_pending_seconds"] != 10 || got["uploads_total error"] < 2 || got["uploads_total ok"] != 0 {
+		if got["pending_recordings"] != 1 || got["oldest_pending_seconds"] != 10 ||
+			got["uploads_total error"] < 2 || got["uploads_total ok"] != 0 {
 			t.Errorf("metrics while it fails: %v", got)
 		}
 		failing.Store(false)
@@ -653,7 +684,8 @@ func TestMetrics(t *testing.T) {
 		for _, data := range w.buckets["p1"].Objects() {
 			size += len(data)
 		}
-		if got["pending_recordings"] != 0 || got["oldest_pending_seconds"] != 0 || got["uploads_total ok"] != 1 || got["upload_bytes_total"] != float64(size) {
+		if got["pending_recordings"] != 0 || got["oldest_pending_seconds"] != 0 ||
+			got["uploads_total ok"] != 1 || got["upload_bytes_total"] != float64(size) {
 			t.Errorf("metrics afterwards: %v, stored are %d bytes", got, size)
 		}
 		w.shutDown()

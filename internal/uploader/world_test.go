@@ -52,12 +52,16 @@ type world struct {
 	mu      sync.Mutex
 	logs    bytes.Buffer
 	correct map[string]string // "<project> <key>" to SHA-256, of objects that were right once
-	// verified holds "<project> <key>" of objects whose verification was seen to succeed, by whichever process.
+	// verified holds "<project> <key>" of objects whose verification was seen to succeed, by
+	// whichever process.
 	verified map[string]bool
 }
 
 func newWorld(t *testing.T, checksums bool, projects ...string) *world {
-	w := &world{t: t, dir: filepath.Join(t.TempDir(), "data"), buckets: map[string]*mem.Bucket{}, noBucket: map[string]bool{}, correct: map[string]string{}, verified: map[string]bool{}}
+	w := &world{
+		t: t, dir: filepath.Join(t.TempDir(), "data"), buckets: map[string]*mem.Bucket{},
+		noBucket: map[string]bool{}, correct: map[string]string{}, verified: map[string]bool{},
+	}
 	w.opts.Retention = -1
 	w.verifiedBy = "open"
 	if checksums {
@@ -162,7 +166,8 @@ func (w *world) restart() {
 func (w *world) record(project, id string) *spool.Recording {
 	w.t.Helper()
 	info := spool.Info{
-		EgressID: id, SessionID: "s-" + id, RoomName: "class 1", ProjectID: project, ProjectName: "P", Part: 1,
+		EgressID: id, SessionID: "s-" + id, RoomName: "class 1", ProjectID: project,
+		ProjectName: "P", Part: 1,
 		KeyPrefix: textegress.Prefix("P", project, "class 1", "", id), Pseudonyms: w.pseudonyms,
 	}
 	rec, err := w.sp.Create(info)
@@ -174,17 +179,26 @@ func (w *world) record(project, id string) *spool.Recording {
 		w.t.Fatal(err)
 	}
 	for i := range 5 {
-		b, err := proto.Marshal(&livekit.DataPacket{ParticipantIdentity: "secret-alice", ParticipantSid: "PA_1", Value: &livekit.DataPacket_User{
-			User: &livekit.UserPacket{Payload: fmt.Appendf(nil, "message %d of %s", i, id)},
-		}})
+		b, err := proto.Marshal(&livekit.DataPacket{
+			ParticipantIdentity: "secret-alice",
+			ParticipantSid:      "PA_1", Value: &livekit.DataPacket_User{
+				User: &livekit.UserPacket{Payload: fmt.Appendf(nil, "message %d of %s", i, id)},
+			},
+		})
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		if err := wr.Append(spool.Frame{Type: spool.FramePacket, Channel: 1, Epoch: 1, UnixNS: time.Now().UnixNano(), Payload: b}); err != nil {
+		if err := wr.Append(spool.Frame{
+			Type: spool.FramePacket, Channel: 1, Epoch: 1,
+			UnixNS: time.Now().UnixNano(), Payload: b,
+		}); err != nil {
 			w.t.Fatal(err)
 		}
 	}
-	if err := wr.Seal(spool.Sealed{Status: textegress.StatusComplete, Reason: "room_deleted"}); err != nil {
+	if err := wr.Seal(spool.Sealed{
+		Status: textegress.StatusComplete,
+		Reason: "room_deleted",
+	}); err != nil {
 		w.t.Fatal(err)
 	}
 	return rec
@@ -229,8 +243,10 @@ func (w *world) check() {
 			}
 		}
 		for key, data := range stored {
-			if !announced[key] && strings.HasPrefix(key, rec.Info().KeyPrefix) && string(data) != foreign {
-				w.t.Errorf("%s was stored and is in nothing that was frozen (frozen: %v)", key, isFrozen)
+			if !announced[key] && strings.HasPrefix(key, rec.Info().KeyPrefix) &&
+				string(data) != foreign {
+				w.t.Errorf("%s was stored and is in nothing that was frozen (frozen: %v)", key,
+					isFrozen)
 			}
 		}
 		// What was right once stays as it is.
@@ -359,7 +375,8 @@ func (w *world) watch(f func(op, key string) *mem.Fault) {
 	}
 }
 
-// verification notes what the process learns from a call, and that it does not write again what it knows to be right.
+// verification notes what the process learns from a call, and that it does not write again what it
+// knows to be right.
 func (w *world) verification(project, op, key string, fault *mem.Fault) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -383,16 +400,22 @@ var transient = &objstore.Error{Cause: "HTTP 500, InternalError"}
 
 // faults are all ways in which a call fails.
 var faults = map[string]mem.Fault{
-	"500":       {Err: transient},
-	"403":       {Err: &objstore.Error{Cause: "HTTP 403, AccessDenied", Permanent: true}},
-	"timeout":   {Err: &objstore.Error{Cause: "nothing was sent or received for 2m0s"}, Wait: slowly},
+	"500": {Err: transient},
+	"403": {Err: &objstore.Error{Cause: "HTTP 403, AccessDenied", Permanent: true}},
+	"timeout": {
+		Err:  &objstore.Error{Cause: "nothing was sent or received for 2m0s"},
+		Wait: slowly,
+	},
 	"redirect":  {Err: &objstore.Error{Cause: "HTTP 301, PermanentRedirect", Permanent: true}},
 	"no bucket": {Err: &objstore.Error{Cause: "HTTP 404, NoSuchBucket", Permanent: true}},
 	"clock":     {Err: &objstore.Error{Cause: "HTTP 403, RequestTimeTooSkewed"}},
 	"throttled": {Err: &objstore.Error{Cause: "HTTP 503, SlowDown", RetryAfter: 20 * time.Second}},
 	"mid-body":  {Err: &objstore.Error{Cause: "connection reset by peer"}, MidBody: true},
 	"truncated": {Damage: func(b []byte) []byte { return b[:len(b)/2] }},
-	"altered":   {Damage: func(b []byte) []byte { return append(bytes.Clone(b[:max(len(b)-1, 0)]), 'X') }},
+	"altered": {Damage: func(b []byte) []byte {
+		return append(bytes.Clone(b[:max(len(b)-1, 0)]),
+			'X')
+	}},
 }
 
 func slowly(ctx context.Context) error {

@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// boundedListener accepts at most max connections at a time. Where that many are open, the next one takes the place of the one that
-// has waited longest for a request of its peer: connections that ask for nothing keep nobody out. Only where all are being answered
-// does the next one wait.
+// boundedListener accepts at most max connections at a time. Where that many are open, the next one
+// takes the place of the one that has waited longest for a request of its peer: connections that
+// ask for nothing keep nobody out. Only where all are being answered does the next one wait.
 type boundedListener struct {
 	net.Listener
 

@@ -19,15 +19,16 @@ import (
 // SocketName is the name of the control socket in the data directory.
 const SocketName = "control.sock"
 
-// maxSocketPath is how many bytes the path of a unix socket may have (sun_path of unix(7) is 108 bytes with its NUL).
+// maxSocketPath is how many bytes the path of a unix socket may have (sun_path of unix(7) is 108
+// bytes with its NUL).
 const maxSocketPath = 107
 
 // ErrNotRunning says that no service listens on the control socket of a data directory.
 var ErrNotRunning = errors.New("no textegress service runs on this data directory")
 
-// ListenControl opens the control socket of a data directory, readable and writable by its owner only. The caller must hold the
-// lock of the data directory: what another process left there is then certainly stale, and is replaced. Closing the listener
-// removes the socket.
+// ListenControl opens the control socket of a data directory, readable and writable by its owner
+// only. The caller must hold the lock of the data directory: what another process left there is
+// then certainly stale, and is replaced. Closing the listener removes the socket.
 func ListenControl(dataDir string) (net.Listener, error) {
 	path := filepath.Join(dataDir, SocketName)
 	if conn, err := dialControl(context.Background(), dataDir); err == nil {
@@ -36,7 +37,8 @@ func ListenControl(dataDir string) (net.Listener, error) {
 	}
 	if info, err := os.Lstat(path); err == nil {
 		if info.Mode().Type() != os.ModeSocket {
-			return nil, fmt.Errorf("control socket %s: something that is not a socket is in its place; move it away", path)
+			return nil, fmt.Errorf("control socket %s: something that is not a socket is in its "+
+				"place; move it away", path)
 		}
 		if err := os.Remove(path); err != nil {
 			return nil, fmt.Errorf("remove a stale control socket: %w", err)
@@ -47,8 +49,8 @@ func ListenControl(dataDir string) (net.Listener, error) {
 		return nil, err
 	}
 	defer release()
-	// The mode is set on the socket before it gets its name, so that there is no moment in which others could open it (Linux
-	// gives the file the mode of the socket's inode).
+	// The mode is set on the socket before it gets its name, so that there is no moment in which
+	// others could open it (Linux gives the file the mode of the socket's inode).
 	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var chmodErr error
 		err := c.Control(func(fd uintptr) { chmodErr = syscall.Fchmod(int(fd), 0o600) })
@@ -72,8 +74,8 @@ type controlListener struct {
 	err   error
 }
 
-// Close removes the socket's file and stops listening; the second call does nothing, for a file of that name could be someone
-// else's by then.
+// Close removes the socket's file and stops listening; the second call does nothing, for a file of
+// that name could be someone else's by then.
 func (l *controlListener) Close() error {
 	l.close.Do(func() {
 		removeErr := os.Remove(l.path)
@@ -85,8 +87,9 @@ func (l *controlListener) Close() error {
 	return l.err
 }
 
-// socketAddress returns an address for the control socket of a data directory, and a function to call once it was used. Where
-// the path is too long for a socket's address, the directory is opened and named through its descriptor.
+// socketAddress returns an address for the control socket of a data directory, and a function to
+// call once it was used. Where the path is too long for a socket's address, the directory is opened
+// and named through its descriptor.
 func socketAddress(dataDir string) (addr string, release func(), err error) {
 	path := filepath.Join(dataDir, SocketName)
 	if len(path) <= maxSocketPath {
@@ -99,7 +102,8 @@ func socketAddress(dataDir string) (addr string, release func(), err error) {
 	self := "/proc/self/fd/" + strconv.Itoa(int(dir.Fd()))
 	if _, err := os.Stat(self); err != nil {
 		_ = dir.Close()
-		return "", nil, fmt.Errorf("control socket: the path of %s is longer than %d bytes, and /proc is not there to shorten it; use a shorter DATA_DIR", path, maxSocketPath)
+		return "", nil, fmt.Errorf("control socket: the path of %s is longer than %d bytes, and "+
+			"/proc is not there to shorten it; use a shorter DATA_DIR", path, maxSocketPath)
 	}
 	return self + "/" + SocketName, func() { _ = dir.Close() }, nil
 }
@@ -120,8 +124,8 @@ type ControlClient struct {
 	http    *http.Client
 }
 
-// Dial returns a client for the service that runs on a data directory. It connects with each call: a service that is not there
-// is an [ErrNotRunning] then.
+// Dial returns a client for the service that runs on a data directory. It connects with each call:
+// a service that is not there is an [ErrNotRunning] then.
 func Dial(dataDir string) *ControlClient {
 	return &ControlClient{
 		dataDir: dataDir,
@@ -141,9 +145,11 @@ func (c *ControlClient) Status(ctx context.Context) (Status, error) {
 	return status, err
 }
 
-// Record asks the service to record a running session, and returns the egress id of the recording. An empty project stands for
-// whichever project knows the session.
-func (c *ControlClient) Record(ctx context.Context, sessionID, project string) (egressID string, err error) {
+// Record asks the service to record a running session, and returns the egress id of the recording.
+// An empty project stands for whichever project knows the session.
+func (c *ControlClient) Record(ctx context.Context, sessionID, project string) (egressID string,
+	err error,
+) {
 	body, err := json.Marshal(recordRequest{SessionID: sessionID, Project: project})
 	if err != nil {
 		return "", fmt.Errorf("encode the request: %w", err)
@@ -155,8 +161,8 @@ func (c *ControlClient) Record(ctx context.Context, sessionID, project string) (
 	return resp.EgressID, nil
 }
 
-// Forget asks the service to remove a participant from its recordings. request and into are of package forget. It takes as long as
-// deriving, delivering and verifying those recordings does.
+// Forget asks the service to remove a participant from its recordings. request and into are of
+// package forget. It takes as long as deriving, delivering and verifying those recordings does.
 func (c *ControlClient) Forget(ctx context.Context, request, into any) error {
 	body, err := json.Marshal(request)
 	if err != nil {
@@ -166,16 +172,19 @@ func (c *ControlClient) Forget(ctx context.Context, request, into any) error {
 }
 
 func (c *ControlClient) do(ctx context.Context, method, path string, body []byte, into any) error {
-	req, err := http.NewRequestWithContext(ctx, method, "http://control"+path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, "http://control"+path,
+		bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("ask the service: %w", err)
 	}
 	resp, err := c.http.Do(req)
 	switch {
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("%w: %s; start it with `textegress serve`, or name another with --data-dir", ErrNotRunning, c.dataDir)
+		return fmt.Errorf("%w: %s; start it with `textegress serve`, or name another "+
+			"with --data-dir", ErrNotRunning, c.dataDir)
 	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("the control socket in %s may be used by the service's own user only (and root): %w", c.dataDir, err)
+		return fmt.Errorf("the control socket in %s may be used by the service's own user only "+
+			"(and root): %w", c.dataDir, err)
 	case err != nil:
 		return fmt.Errorf("ask the service: %w", err)
 	}

@@ -9,21 +9,22 @@ import (
 	"time"
 )
 
-// How many connections each of the two servers holds. They are counted apart, so that whoever fills one leaves the other free.
+// How many connections each of the two servers holds. They are counted apart, so that whoever fills
+// one leaves the other free.
 const (
 	maxHTTPConns    = 64
 	maxControlConns = 32
 )
 
-// Endpoint is one of the two servers with its listener. It bounds how long a slow or silent peer holds a connection, and how many
-// connections there are.
+// Endpoint is one of the two servers with its listener. It bounds how long a slow or silent peer
+// holds a connection, and how many connections there are.
 type Endpoint struct {
 	server   *http.Server
 	listener *boundedListener
 }
 
-// HTTP returns the server of [Server.Handler] at l, which listens at addr, the value of HTTP_ADDR. Where l is on loopback, requests
-// must name a local host.
+// HTTP returns the server of [Server.Handler] at l, which listens at addr, the value of HTTP_ADDR.
+// Where l is on loopback, requests must name a local host.
 func (s *Server) HTTP(l net.Listener, addr string) *Endpoint {
 	e := s.endpoint(l, localOnly(s.Handler(), l.Addr(), addr), maxHTTPConns)
 	e.server.ReadTimeout = 10 * time.Second // nothing here takes a body
@@ -31,8 +32,8 @@ func (s *Server) HTTP(l net.Listener, addr string) *Endpoint {
 	return e
 }
 
-// Control returns the server of [Server.ControlHandler] at l. Its answers have no time limit: a profile takes as long as it was
-// asked to, and an erasure as long as the store does.
+// Control returns the server of [Server.ControlHandler] at l. Its answers have no time limit: a
+// profile takes as long as it was asked to, and an erasure as long as the store does.
 func (s *Server) Control(l net.Listener) *Endpoint {
 	e := s.endpoint(l, s.ControlHandler(), maxControlConns)
 	e.server.ReadTimeout = 30 * time.Second
@@ -62,7 +63,8 @@ func (e *Endpoint) Run() error {
 	return nil
 }
 
-// Close stops listening and waits for the requests under way, until ctx ends: then it cuts them off.
+// Close stops listening and waits for the requests under way, until ctx ends: then it cuts them
+// off.
 func (e *Endpoint) Close(ctx context.Context) error {
 	err := e.server.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {

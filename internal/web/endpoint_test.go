@@ -43,7 +43,8 @@ func (l *pipeListener) Close() error {
 
 func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "memory", Net: "unix"} }
 
-// dial returns the peer's end of a new connection, and a channel that is closed when the server closes its own.
+// dial returns the peer's end of a new connection, and a channel that is closed when the server
+// closes its own.
 func (l *pipeListener) dial() (net.Conn, <-chan struct{}) {
 	peer, conn := net.Pipe()
 	ours := &watchedConn{Conn: conn, closed: make(chan struct{})}
@@ -122,14 +123,33 @@ func TestSlowPeers(t *testing.T) {
 	}{
 		{"nothing, HTTP", httpDoor, "", true, 10 * time.Second},
 		{"nothing, control", controlDoor, "", true, 10 * time.Second},
-		{"half a header, HTTP", httpDoor, "GET /healthz HTTP/1.1\r\nHost: x\r\nA:", true, 10 * time.Second},
-		{"half a header, control", controlDoor, "GET /status.json HTTP/1.1\r\nHost: x\r\nA:", true, 10 * time.Second},
-		{"one request and no more, HTTP", httpDoor, request("GET /healthz HTTP/1.1", "Host: x"), true, 2 * time.Minute},
-		{"one request and no more, control", controlDoor, request("GET /status.json HTTP/1.1", "Host: x"), true, 2 * time.Minute},
-		{"reads no answer, HTTP", httpDoor, request("GET /metrics HTTP/1.1", "Host: x"), false, 30 * time.Second},
-		{"promises a body, HTTP", httpDoor, request("GET /healthz HTTP/1.1", "Host: x", "Content-Length: 9"), true, 10 * time.Second},
-		{"promises a body, control", controlDoor, request("POST /record HTTP/1.1", "Host: x", "Content-Length: 9"), true, 30 * time.Second},
-		{"half a body, control", controlDoor, request("POST /forget HTTP/1.1", "Host: x", fmt.Sprintf("Content-Length: %d", 2*len(body))) + body, true, 30 * time.Second},
+		{
+			"half a header, HTTP", httpDoor, "GET /healthz HTTP/1.1\r\nHost: x\r\nA:", true,
+			10 * time.Second,
+		},
+		{
+			"half a header, control", controlDoor, "GET /status.json HTTP/1.1\r\nHost: x\r\nA:",
+			true,
+			10 * time.Second,
+		},
+		{
+			"one request and no more, HTTP", httpDoor, request("GET /healthz HTTP/1.1", "Host: x"),
+			true, 2 * time.Minute,
+		},
+		{
+			"one request and no more, control", controlDoor,
+			request("GET /status.json HTTP/1.1", "Host: x"), true, 2 * time.Minute,
+		},
+		{
+			"reads no answer, HTTP", httpDoor, request("GET /metrics HTTP/1.1", "Host: x"), false,
+			30 * time.Second,
+		},
+		{"promises a body, HTTP", httpDoor, request("GET /healthz HTTP/1.1", "Host: x",
+			"Content-Length: 9"), true, 10 * time.Second},
+		{"promises a body, control", controlDoor, request("POST /record HTTP/1.1", "Host: x",
+			"Content-Length: 9"), true, 30 * time.Second},
+		{"half a body, control", controlDoor, request("POST /forget HTTP/1.1", "Host: x",
+			fmt.Sprintf("Content-Length: %d", 2*len(body))) + body, true, 30 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -137,7 +157,8 @@ func TestSlowPeers(t *testing.T) {
 				conn, closed := l.dial()
 				defer conn.Close()
 				began := time.Now()
-				go io.WriteString(conn, tt.sends) //nolint:errcheck // the server may have had enough
+				go io.WriteString(conn,
+					tt.sends) //nolint:errcheck // the server may have had enough
 				if tt.reads {
 					go io.Copy(io.Discard, conn) //nolint:errcheck // until the server closes it
 				}
@@ -153,13 +174,15 @@ func TestSlowPeers(t *testing.T) {
 	}
 }
 
-// TestALongAnswer: no limit of the control socket ends an erasure that takes an hour, or its context.
+// TestALongAnswer: no limit of the control socket ends an erasure that takes an hour, or its
+// context.
 func TestALongAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		service := &blockingService{began: make(chan struct{}), end: make(chan struct{})}
 		conn, _ := run(t, service, controlDoor).dial()
 		defer conn.Close()
-		go io.WriteString(conn, request("POST /forget HTTP/1.1", "Host: x", "Content-Length: 2")+"{}") //nolint:errcheck // the answer tells
+		go io.WriteString(conn, request("POST /forget HTTP/1.1", "Host: x", "Content-Length: 2")+
+			"{}") //nolint:errcheck // the answer tells
 		<-service.began
 		time.Sleep(time.Hour) //nolint:forbidigo // of the bubble
 		close(service.end)
@@ -168,13 +191,15 @@ func TestALongAnswer(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer resp.Body.Close()
-		if answer, err := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK || !strings.Contains(string(answer), "forgotten") {
+		if answer, err := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK ||
+			!strings.Contains(string(answer), "forgotten") {
 			t.Errorf("after an hour: %s %s, %v", resp.Status, answer, err)
 		}
 	})
 }
 
-// TestRequestsUnderWayKeepTheirConnections: where all connections are being answered, the next one waits for its turn.
+// TestRequestsUnderWayKeepTheirConnections: where all connections are being answered, the next one
+// waits for its turn.
 func TestRequestsUnderWayKeepTheirConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const most = 32
@@ -183,7 +208,8 @@ func TestRequestsUnderWayKeepTheirConnections(t *testing.T) {
 		for range most {
 			conn, closed := l.dial()
 			defer conn.Close()
-			go io.WriteString(conn, request("POST /forget HTTP/1.1", "Host: x", "Content-Length: 2")+"{}") //nolint:errcheck // began tells
+			go io.WriteString(conn, request("POST /forget HTTP/1.1", "Host: x",
+				"Content-Length: 2")+"{}") //nolint:errcheck // began tells
 			<-service.began
 			defer func() {
 				select {
@@ -198,7 +224,8 @@ func TestRequestsUnderWayKeepTheirConnections(t *testing.T) {
 		defer last.Close()
 		answered := make(chan error, 1)
 		go func() {
-			io.WriteString(last, request("GET /status.json HTTP/1.1", "Host: x")) //nolint:errcheck // the answer tells
+			io.WriteString(last, request("GET /status.json HTTP/1.1",
+				"Host: x")) //nolint:errcheck // the answer tells
 			resp, err := http.ReadResponse(bufio.NewReader(last), nil)
 			if err == nil {
 				resp.Body.Close()
@@ -223,7 +250,8 @@ func TestHeadersAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for name, of := range map[string]door{"HTTP": httpDoor, "control": controlDoor} {
 			conn, _ := run(t, &fakeService{}, of).dial()
-			go io.WriteString(conn, request("GET /status.json HTTP/1.1", "Host: x", "A: "+strings.Repeat("a", 80<<10))) //nolint:errcheck // the answer tells
+			go io.WriteString(conn, request("GET /status.json HTTP/1.1", "Host: x",
+				"A: "+strings.Repeat("a", 80<<10))) //nolint:errcheck // the answer tells
 			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 			if err != nil {
 				t.Fatal(err)

@@ -7,9 +7,10 @@ import (
 	"strings"
 )
 
-// localOnly refuses requests to a server on loopback whose Host header names something else than this machine. A page on the
-// Internet can make its own host name resolve to 127.0.0.1 (DNS rebinding): the browser of somebody who looks at that page on this
-// machine would then let its scripts read the answers. Anywhere else the names of the server are not known here, and whoever
+// localOnly refuses requests to a server on loopback whose Host header names something else than
+// this machine. A page on the Internet can make its own host name resolve to 127.0.0.1 (DNS
+// rebinding): the browser of somebody who looks at that page on this machine would then let its
+// scripts read the answers. Anywhere else the names of the server are not known here, and whoever
 // reaches the port can ask without a browser.
 func localOnly(next http.Handler, listening net.Addr, addr string) http.Handler {
 	tcp, ok := listening.(*net.TCPAddr)
@@ -29,11 +30,13 @@ func localOnly(next http.Handler, listening net.Addr, addr string) http.Handler 
 	})
 }
 
-const refusedHost = "This server listens on loopback (HTTP_ADDR) and answers only requests to this machine: the Host header must be\n" +
-	"localhost, 127.0.0.1, [::1], another loopback address, or the host of HTTP_ADDR. A proxy in front of it has to set one of these.\n"
+const refusedHost = "This server listens on loopback (HTTP_ADDR) and answers only requests to " +
+	"this machine: the Host header must be\n" +
+	"localhost, 127.0.0.1, [::1], another loopback address, or the host of HTTP_ADDR. A proxy in " +
+	"front of it has to set one of these.\n"
 
-// isLocalHost reports whether the value of a Host header is localhost, a loopback address or the configured name. No browser leaves
-// the header out; simple health checks with HTTP/1.0 do.
+// isLocalHost reports whether the value of a Host header is localhost, a loopback address or the
+// configured name. No browser leaves the header out; simple health checks with HTTP/1.0 do.
 func isLocalHost(hostport, configured string) bool {
 	host := hostport
 	if h, _, err := net.SplitHostPort(hostport); err == nil {

@@ -1,6 +1,6 @@
-// Package web shows the state of the service over HTTP (health, readiness, metrics, status) and takes the commands of the
-// command line over a unix socket in the data directory. It knows the service through an interface and changes nothing by
-// itself.
+// Package web shows the state of the service over HTTP (health, readiness, metrics, status) and
+// takes the commands of the command line over a unix socket in the data directory. It knows the
+// service through an interface and changes nothing by itself.
 package web
 
 import (
@@ -24,8 +24,8 @@ type Options struct {
 	Logger   *slog.Logger
 }
 
-// Server makes the handlers for the two doors of the service: HTTP, which only shows, and the control socket, which also takes
-// commands.
+// Server makes the handlers for the two doors of the service: HTTP, which only shows, and the
+// control socket, which also takes commands.
 type Server struct {
 	service  Service
 	gatherer prometheus.Gatherer
@@ -37,7 +37,8 @@ func New(o Options) *Server {
 	return &Server{service: o.Service, gatherer: o.Gatherer, logger: o.Logger}
 }
 
-// Handler serves what may be seen: / (an index), /healthz, /readyz, /metrics and /status.json. Nothing here changes anything.
+// Handler serves what may be seen: / (an index), /healthz, /readyz, /metrics and /status.json.
+// Nothing here changes anything.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.index)
@@ -53,9 +54,10 @@ func (s *Server) Handler() http.Handler {
 	return plain(mux)
 }
 
-// ControlHandler serves the control socket: GET /status.json, POST /record, POST /forget, and the profiles of net/http/pprof below
-// /debug/pprof/. Whoever can open the socket may use it. Profiles are not on the HTTP address: a heap profile is no payload, but
-// taking one costs time that anybody could make us spend.
+// ControlHandler serves the control socket: GET /status.json, POST /record, POST /forget, and the
+// profiles of net/http/pprof below /debug/pprof/. Whoever can open the socket may use it. Profiles
+// are not on the HTTP address: a heap profile is no payload, but taking one costs time that anybody
+// could make us spend.
 func (s *Server) ControlHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
@@ -67,7 +69,8 @@ func (s *Server) ControlHandler() http.Handler {
 	return plain(mux)
 }
 
-// plain keeps answers out of caches, and browsers from guessing a type: texts of participants may be in them.
+// plain keeps answers out of caches, and browsers from guessing a type: texts of participants may
+// be in them.
 func plain(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
@@ -128,7 +131,8 @@ func (s *Server) record(w http.ResponseWriter, r *http.Request) {
 		err = errors.New("session_id is missing")
 	}
 	if err != nil {
-		s.writeJSON(w, http.StatusBadRequest, recordResponse{Error: fmt.Sprintf("malformed request: %v", err)})
+		s.writeJSON(w, http.StatusBadRequest,
+			recordResponse{Error: fmt.Sprintf("malformed request: %v", err)})
 		return
 	}
 	id, err := s.service.Record(r.Context(), req.SessionID, req.Project)
@@ -142,7 +146,8 @@ func (s *Server) record(w http.ResponseWriter, r *http.Request) {
 func (s *Server) forget(w http.ResponseWriter, r *http.Request) {
 	request, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
 	if err != nil {
-		s.writeJSON(w, http.StatusBadRequest, recordResponse{Error: fmt.Sprintf("malformed request: %v", err)})
+		s.writeJSON(w, http.StatusBadRequest,
+			recordResponse{Error: fmt.Sprintf("malformed request: %v", err)})
 		return
 	}
 	answer, err := s.service.Forget(r.Context(), request)

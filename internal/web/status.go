@@ -6,21 +6,25 @@ import (
 	"time"
 )
 
-// Service is what the service shows and takes. The composition root implements it; every method may be called at any time and
-// from any goroutine.
+// Service is what the service shows and takes. The composition root implements it; every method may
+// be called at any time and from any goroutine.
 type Service interface {
 	// Status is a snapshot; it must not block on the network.
 	Status() Status
-	// NotReady lists why the service cannot do its work just now, in words for an operator; empty means ready.
+	// NotReady lists why the service cannot do its work just now, in words for an operator; empty
+	// means ready.
 	NotReady() []string
-	// Record starts the recording of a running session that nobody announced, and returns its egress id as soon as the
-	// recording's intent is durable. An empty project stands for whichever configured project knows the session.
+	// Record starts the recording of a running session that nobody announced, and returns its
+	// egress id as soon as the recording's intent is durable. An empty project stands for whichever
+	// configured project knows the session.
 	Record(ctx context.Context, sessionID, project string) (egressID string, err error)
-	// Forget removes a participant from the recordings. Request and answer are JSON, of package forget.
+	// Forget removes a participant from the recordings. Request and answer are JSON, of package
+	// forget.
 	Forget(ctx context.Context, request []byte) (answer []byte, err error)
 }
 
-// Status is the document served as /status.json. docs/OPERATIONS.md explains its keys; a key is never renamed.
+// Status is the document served as /status.json. docs/OPERATIONS.md explains its keys; a key is
+// never renamed.
 type Status struct {
 	Version    string            `json:"version"`
 	Instance   string            `json:"instance"`
@@ -31,31 +35,36 @@ type Status struct {
 	Disk       DiskStatus        `json:"disk"`
 	Projects   []ProjectStatus   `json:"projects"`
 	Recordings []RecordingStatus `json:"recordings"`
-	LastReload *ReloadStatus     `json:"last_reload,omitempty"` // absent: the settings were not read again since the start
+	// absent: the settings were not read again since the start
+	LastReload *ReloadStatus `json:"last_reload,omitempty"`
 }
 
 // ReloadStatus is the result of reading the settings again.
 type ReloadStatus struct {
-	At    time.Time `json:"at"`
-	Error string    `json:"error,omitempty"` // what is wrong with the new settings; the old ones stay in force then
-	// Applied and NeedsRestart name the settings that differ: those now in force, and those that will be after a restart.
+	At time.Time `json:"at"`
+	// what is wrong with the new settings; the old ones stay in force then
+	Error string `json:"error,omitempty"`
+	// Applied and NeedsRestart name the settings that differ: those now in force, and those that
+	// will be after a restart.
 	Applied      []string `json:"applied"`
 	NeedsRestart []string `json:"needs_restart"`
 }
 
 // States of the disk in [DiskStatus].
 const (
-	DiskOK   = "ok"
-	DiskLow  = "low"  // less than DISK_MIN_FREE: new sessions are not taken, running recordings go on
+	DiskOK = "ok"
+	// less than DISK_MIN_FREE: new sessions are not taken, running recordings go on
+	DiskLow  = "low"
 	DiskFull = "full" // nothing can be recorded; it goes on by itself when there is room
 )
 
 // DiskStatus is the state of the file system of the data directory, as of the last look.
 type DiskStatus struct {
-	State        string    `json:"state"` // one of the Disk… constants
-	FreeBytes    uint64    `json:"free_bytes"`
-	MinFreeBytes uint64    `json:"min_free_bytes"` // DISK_MIN_FREE
-	ReserveBytes int64     `json:"reserve_bytes"`  // held in reserve for stating what a full disk made us miss; 0: given back
+	State        string `json:"state"` // one of the Disk… constants
+	FreeBytes    uint64 `json:"free_bytes"`
+	MinFreeBytes uint64 `json:"min_free_bytes"` // DISK_MIN_FREE
+	// held in reserve for stating what a full disk made us miss; 0: given back
+	ReserveBytes int64     `json:"reserve_bytes"`
 	Since        time.Time `json:"since,omitzero"` // since when it is low or full
 }
 
@@ -63,8 +72,9 @@ type DiskStatus struct {
 const (
 	ProjectStarting = "starting" // not yet connected to the API or the broker
 	ProjectRunning  = "running"  // sessions that are announced are recorded
-	ProjectRetrying = "retrying" // could not start or lost something it needs; tries again by itself
-	ProjectBroken   = "broken"   // its configuration is wrong; needs a change and a reload
+	// could not start or lost something it needs; tries again by itself
+	ProjectRetrying = "retrying"
+	ProjectBroken   = "broken" // its configuration is wrong; needs a change and a reload
 )
 
 // ProjectStatus is the state of one configured project.
@@ -75,23 +85,28 @@ type ProjectStatus struct {
 	State string `json:"state"`          // one of the Project… constants
 	Error string `json:"error,omitempty"`
 
-	Broker         BrokerStatus `json:"broker"`
-	Bucket         string       `json:"bucket,omitempty"` // where recordings are delivered, without secrets
-	PendingUploads int          `json:"pending_uploads"`  // sealed recordings that are not yet delivered and verified
-	UploadError    string       `json:"upload_error,omitempty"`
+	Broker BrokerStatus `json:"broker"`
+	// where recordings are delivered, without secrets
+	Bucket string `json:"bucket,omitempty"`
+	// sealed recordings that are not yet delivered and verified
+	PendingUploads int    `json:"pending_uploads"`
+	UploadError    string `json:"upload_error,omitempty"`
 
 	// UnrequestedSessions are sessions that run without anybody having asked for a recording.
 	UnrequestedSessions []SessionRef `json:"unrequested_sessions"`
-	// UnrecordedSessions are sessions that run without being recorded although somebody asked for it.
+	// UnrecordedSessions are sessions that run without being recorded although somebody asked for
+	// it.
 	UnrecordedSessions []UnrecordedSession `json:"unrecorded_sessions"`
-	LastReconcile      time.Time           `json:"last_reconcile,omitzero"` // when the session list was last compared with what is recorded
+	// when the session list was last compared with what is recorded
+	LastReconcile time.Time `json:"last_reconcile,omitzero"`
 }
 
 // BrokerStatus is the state of the connection on which sessions are announced.
 type BrokerStatus struct {
-	Connected bool      `json:"connected"`
-	Queue     string    `json:"queue,omitempty"`
-	Exclusive bool      `json:"exclusive"` // true: the broker refused a durable queue, announcements made while disconnected are lost
+	Connected bool   `json:"connected"`
+	Queue     string `json:"queue,omitempty"`
+	// true: the broker refused a durable queue, announcements made while disconnected are lost
+	Exclusive bool      `json:"exclusive"`
 	Since     time.Time `json:"since,omitzero"`
 	Error     string    `json:"error,omitempty"`
 }
@@ -106,7 +121,8 @@ type SessionRef struct {
 type UnrecordedSession struct {
 	SessionRef
 
-	Reason string    `json:"reason"` // why it is not recorded any more: "participant_removed", an administrator removed the recorder
+	// why it is not recorded any more: "participant_removed", an administrator removed the recorder
+	Reason string    `json:"reason"`
 	Since  time.Time `json:"since,omitzero"`
 }
 
@@ -117,25 +133,28 @@ type RecordingStatus struct {
 	SessionID string `json:"session_id"`
 	RoomName  string `json:"room_name"`
 
-	Status    string    `json:"status"` // STARTING, ACTIVE, ENDING, COMPLETE, FAILED, ABORTED
-	State     string    `json:"state"`  // of the local data: open, sealed, exported, uploaded, removed
+	Status string `json:"status"` // STARTING, ACTIVE, ENDING, COMPLETE, FAILED, ABORTED
+	// of the local data: open, sealed, exported, uploaded, removed
+	State     string    `json:"state"`
 	Reason    string    `json:"reason,omitempty"`
 	Connected bool      `json:"connected"` // in the room just now
 	Part      int       `json:"part"`
 	StartedAt time.Time `json:"started_at,omitzero"`
 
-	Packets      uint64    `json:"packets"`  // data packets received
-	Bytes        uint64    `json:"bytes"`    // of those packets
-	Recorded     uint64    `json:"recorded"` // frames written: they survive the end of the process
-	Durable      uint64    `json:"durable"`  // frames synced: they survive the loss of power
-	Participants int       `json:"participants"`
-	Outages      int       `json:"outages"`
-	Suspect      bool      `json:"suspect"` // the disk failed to make a segment durable: what is there may not survive a loss of power
+	Packets      uint64 `json:"packets"`  // data packets received
+	Bytes        uint64 `json:"bytes"`    // of those packets
+	Recorded     uint64 `json:"recorded"` // frames written: they survive the end of the process
+	Durable      uint64 `json:"durable"`  // frames synced: they survive the loss of power
+	Participants int    `json:"participants"`
+	Outages      int    `json:"outages"`
+	// the disk failed to make a segment durable: what is there may not survive a loss of power
+	Suspect      bool      `json:"suspect"`
 	LastPacketAt time.Time `json:"last_packet_at,omitzero"`
 	UploadError  string    `json:"upload_error,omitempty"`
 }
 
-// normal replaces what JSON would show as null by empty lists, so that a program can iterate without asking.
+// normal replaces what JSON would show as null by empty lists, so that a program can iterate
+// without asking.
 func (s Status) normal() Status {
 	s.NotReady = nonNil(s.NotReady)
 	s.Projects = nonNil(slices.Clone(s.Projects))

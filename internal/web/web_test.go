@@ -46,19 +46,26 @@ func newServer(t *testing.T, service web.Service) *web.Server {
 	gauge := prometheus.NewGauge(prometheus.GaugeOpts{Name: "livekit_data_egress_test"})
 	gauge.Set(7)
 	registry.MustRegister(gauge)
-	return web.New(web.Options{Service: service, Gatherer: registry, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	return web.New(web.Options{
+		Service: service, Gatherer: registry,
+		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	})
 }
 
 func get(t *testing.T, h http.Handler, method, path, body string) (int, string, http.Header) {
 	t.Helper()
 	rec := httptest.NewRecorder()
-	h.ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body)))
+	h.ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), method, path,
+		strings.NewReader(body)))
 	return rec.Code, rec.Body.String(), rec.Header()
 }
 
 func TestHandler(t *testing.T) {
 	ready := &fakeService{}
-	unready := &fakeService{notReady: []string{"project 0: broker not connected", "disk: less than 1 GB free"}}
+	unready := &fakeService{notReady: []string{
+		"project 0: broker not connected",
+		"disk: less than 1 GB free",
+	}}
 	for _, tt := range []struct {
 		name, method, path string
 		service            *fakeService
@@ -68,7 +75,10 @@ func TestHandler(t *testing.T) {
 		{"alive", "GET", "/healthz", ready, 200, "ok\n"},
 		{"alive although not ready", "GET", "/healthz", unready, 200, "ok\n"},
 		{"ready", "GET", "/readyz", ready, 200, "ready\n"},
-		{"not ready, all reasons", "GET", "/readyz", unready, 503, "project 0: broker not connected\ndisk: less than 1 GB free\n"},
+		{
+			"not ready, all reasons", "GET", "/readyz", unready, 503,
+			"project 0: broker not connected\ndisk: less than 1 GB free\n",
+		},
 		{"metrics", "GET", "/metrics", ready, 200, "livekit_data_egress_test 7"},
 		{"index", "GET", "/", ready, 200, "status.json"},
 		{"nothing else", "GET", "/etc/passwd", ready, 404, ""},
@@ -78,31 +88,47 @@ func TestHandler(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			code, body, header := get(t, newServer(t, tt.service).Handler(), tt.method, tt.path, "")
 			if code != tt.code || !strings.Contains(body, tt.body) {
-				t.Errorf("%s %s = %d %q, want %d and %q in it", tt.method, tt.path, code, body, tt.code, tt.body)
+				t.Errorf("%s %s = %d %q, want %d and %q in it", tt.method, tt.path, code, body,
+					tt.code, tt.body)
 			}
-			if header.Get("X-Content-Type-Options") != "nosniff" || header.Get("Cache-Control") != "no-store" {
+			if header.Get("X-Content-Type-Options") != "nosniff" ||
+				header.Get("Cache-Control") != "no-store" {
 				t.Errorf("headers %v: want nosniff and no-store", header)
 			}
 		})
 	}
 }
 
-// The keys are an interface for scripts: this test fails where one is renamed, and docs/OPERATIONS.md must then be wrong too.
+// The keys are an interface for scripts: this test fails where one is renamed, and
+// docs/OPERATIONS.md must then be wrong too.
 func TestStatusKeys(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
 	service := &fakeService{status: web.Status{
-		Version: "v1", Instance: "abc", DataDir: "/d", StartedAt: at, Ready: true, NotReady: []string{"r"},
-		Disk: web.DiskStatus{State: web.DiskLow, FreeBytes: 9, MinFreeBytes: 10, ReserveBytes: 11, Since: at},
+		Version: "v1", Instance: "abc", DataDir: "/d", StartedAt: at, Ready: true,
+		NotReady: []string{"r"},
+		Disk: web.DiskStatus{
+			State: web.DiskLow, FreeBytes: 9, MinFreeBytes: 10, ReserveBytes: 11,
+			Since: at,
+		},
 		Projects: []web.ProjectStatus{{
 			Index: 1, ID: "p", Name: "n", State: web.ProjectRunning, Error: "e",
-			Broker: web.BrokerStatus{Connected: true, Queue: "q", Exclusive: true, Since: at, Error: "be"},
+			Broker: web.BrokerStatus{
+				Connected: true, Queue: "q", Exclusive: true, Since: at,
+				Error: "be",
+			},
 			Bucket: "s3://b", PendingUploads: 2, UploadError: "ue",
-			UnrequestedSessions: []web.SessionRef{{SessionID: "s", RoomName: "r"}}, LastReconcile: at,
-			UnrecordedSessions: []web.UnrecordedSession{{SessionRef: web.SessionRef{SessionID: "s", RoomName: "r"}, Reason: "participant_removed", Since: at}},
+			UnrequestedSessions: []web.SessionRef{{SessionID: "s", RoomName: "r"}},
+			LastReconcile:       at,
+			UnrecordedSessions: []web.UnrecordedSession{{SessionRef: web.SessionRef{
+				SessionID: "s",
+				RoomName:  "r",
+			}, Reason: "participant_removed", Since: at}},
 		}},
 		Recordings: []web.RecordingStatus{{
-			EgressID: "DE_1", ProjectID: "p", SessionID: "s", RoomName: "r", Status: "ACTIVE", State: "open", Reason: "x",
-			Connected: true, Part: 2, StartedAt: at, Packets: 3, Bytes: 4, Recorded: 5, Durable: 6, Participants: 7, Outages: 8,
+			EgressID: "DE_1", ProjectID: "p", SessionID: "s", RoomName: "r", Status: "ACTIVE",
+			State: "open", Reason: "x",
+			Connected: true, Part: 2, StartedAt: at, Packets: 3, Bytes: 4, Recorded: 5, Durable: 6,
+			Participants: 7, Outages: 8,
 			Suspect: true, LastPacketAt: at, UploadError: "ue",
 		}},
 	}}
@@ -113,19 +139,33 @@ func TestStatusKeys(t *testing.T) {
 	}
 	const when = "2026-01-02T03:04:05.000000006Z"
 	want := map[string]any{
-		"version": "v1", "instance": "abc", "data_dir": "/d", "started_at": when, "ready": true, "not_ready": []any{"r"},
-		"disk": map[string]any{"state": "low", "free_bytes": 9.0, "min_free_bytes": 10.0, "reserve_bytes": 11.0, "since": when},
+		"version": "v1", "instance": "abc", "data_dir": "/d", "started_at": when, "ready": true,
+		"not_ready": []any{"r"},
+		"disk": map[string]any{
+			"state": "low", "free_bytes": 9.0, "min_free_bytes": 10.0,
+			"reserve_bytes": 11.0, "since": when,
+		},
 		"projects": []any{map[string]any{
 			"index": 1.0, "id": "p", "name": "n", "state": "running", "error": "e",
-			"broker": map[string]any{"connected": true, "queue": "q", "exclusive": true, "since": when, "error": "be"},
+			"broker": map[string]any{
+				"connected": true, "queue": "q", "exclusive": true,
+				"since": when, "error": "be",
+			},
 			"bucket": "s3://b", "pending_uploads": 2.0, "upload_error": "ue",
-			"unrequested_sessions": []any{map[string]any{"session_id": "s", "room_name": "r"}}, "last_reconcile": when,
-			"unrecorded_sessions": []any{map[string]any{"session_id": "s", "room_name": "r", "reason": "participant_removed", "since": when}},
+			"unrequested_sessions": []any{map[string]any{"session_id": "s", "room_name": "r"}},
+			"last_reconcile":       when,
+			"unrecorded_sessions": []any{map[string]any{
+				"session_id": "s", "room_name": "r",
+				"reason": "participant_removed", "since": when,
+			}},
 		}},
 		"recordings": []any{map[string]any{
-			"egress_id": "DE_1", "project_id": "p", "session_id": "s", "room_name": "r", "status": "ACTIVE", "state": "open",
-			"reason": "x", "connected": true, "part": 2.0, "started_at": when, "packets": 3.0, "bytes": 4.0, "recorded": 5.0,
-			"durable": 6.0, "participants": 7.0, "outages": 8.0, "suspect": true, "last_packet_at": when, "upload_error": "ue",
+			"egress_id": "DE_1", "project_id": "p", "session_id": "s", "room_name": "r",
+			"status": "ACTIVE", "state": "open",
+			"reason": "x", "connected": true, "part": 2.0, "started_at": when, "packets": 3.0,
+			"bytes": 4.0, "recorded": 5.0,
+			"durable": 6.0, "participants": 7.0, "outages": 8.0, "suspect": true,
+			"last_packet_at": when, "upload_error": "ue",
 		}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -193,7 +233,10 @@ func TestControl(t *testing.T) {
 	if err := os.MkdirAll(long, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for name, dir := range map[string]string{"short path": short, "path longer than a socket address": long} {
+	for name, dir := range map[string]string{
+		"short path":                        short,
+		"path longer than a socket address": long,
+	} {
 		t.Run(name, func(t *testing.T) {
 			service := &fakeService{
 				status: web.Status{Version: "v9"},
@@ -214,7 +257,8 @@ func TestControl(t *testing.T) {
 			if err != nil || id != "DE_new" {
 				t.Errorf("Record = %q, %v", id, err)
 			}
-			if _, err := client.Record(t.Context(), "s-2", ""); err == nil || err.Error() != "no project knows the session s-2" {
+			if _, err := client.Record(t.Context(), "s-2", ""); err == nil ||
+				err.Error() != "no project knows the session s-2" {
 				t.Errorf("Record of an unknown session: %v; want the service's own words", err)
 			}
 			info, err := os.Stat(filepath.Join(dir, web.SocketName))
@@ -236,7 +280,8 @@ func TestProfiles(t *testing.T) {
 		status  int
 	}{"control": {s.ControlHandler(), http.StatusOK}, "http": {s.Handler(), http.StatusNotFound}} {
 		w := httptest.NewRecorder()
-		want.handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/debug/pprof/goroutine?debug=1", nil))
+		want.handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet,
+			"/debug/pprof/goroutine?debug=1", nil))
 		if w.Code != want.status {
 			t.Errorf("%s: status %d, want %d", name, w.Code, want.status)
 		}
@@ -249,7 +294,10 @@ func TestControlRefusesMalformedRequests(t *testing.T) {
 		return "", nil
 	}}
 	h := newServer(t, service).ControlHandler()
-	for _, body := range []string{"", "{", `{}`, `{"session_id":""}`, `{"session_id":"s","sesion":1}`, `{"session_id":"` + strings.Repeat("x", 1<<17) + `"}`} {
+	for _, body := range []string{
+		"", "{", `{}`, `{"session_id":""}`,
+		`{"session_id":"s","sesion":1}`, `{"session_id":"` + strings.Repeat("x", 1<<17) + `"}`,
+	} {
 		code, answer, _ := get(t, h, "POST", "/record", body)
 		if code != http.StatusBadRequest || !strings.Contains(answer, `"error"`) {
 			t.Errorf("%.40q: %d %s", body, code, answer)
@@ -267,7 +315,8 @@ func TestDialWithoutService(t *testing.T) {
 	if _, err := client.Status(t.Context()); !errors.Is(err, web.ErrNotRunning) {
 		t.Errorf("a dead process's socket: %v", err)
 	}
-	if _, err := web.Dial(filepath.Join(dir, "absent", strings.Repeat("x", 120))).Status(t.Context()); !errors.Is(err, web.ErrNotRunning) {
+	if _, err := web.Dial(filepath.Join(dir, "absent", strings.Repeat("x", 120))).Status(
+		t.Context()); !errors.Is(err, web.ErrNotRunning) {
 		t.Errorf("no data directory: %v", err)
 	}
 }
@@ -307,7 +356,8 @@ func TestListenLeavesOtherFilesAlone(t *testing.T) {
 	}
 }
 
-// A service that stopped and whose successor already listens must not take the successor's socket away.
+// A service that stopped and whose successor already listens must not take the successor's socket
+// away.
 func TestCloseTwice(t *testing.T) {
 	dir := t.TempDir()
 	first, err := web.ListenControl(dir)

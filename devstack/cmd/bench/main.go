@@ -23,13 +23,17 @@ func main() {
 
 func run() error {
 	o := bench.Options{Log: os.Stderr}
-	flag.StringVar(&o.Dir, "dir", filepath.Join("build", "bench"), "`folder` for the servers' state, which is removed at the end")
-	flag.BoolVar(&o.Quick, "quick", false, "one shorter run of each case, no case of a thousand rooms, no peers")
+	flag.StringVar(&o.Dir, "dir", filepath.Join("build", "bench"),
+		"`folder` for the servers' state, which is removed at the end")
+	flag.BoolVar(&o.Quick, "quick", false, "one shorter run of each case, no case of a thousand "+
+		"rooms, no peers")
 	flag.BoolVar(&o.Peers, "peers", false, "run the peers with -quick, too")
 	flag.IntVar(&o.Runs, "runs", 0, "runs of each case, instead of the case's own number")
 	flag.StringVar(&o.Only, "only", "", "only the cases whose name begins so")
-	flag.StringVar(&o.Profile, "profile", "", "existing `folder` for CPU and heap profiles under load; they cost a little themselves")
-	jsonFile := flag.String("json", "", "`file` for the figures (default: last.json, last-quick.json or last-only.json in the folder of -dir)")
+	flag.StringVar(&o.Profile, "profile", "", "existing `folder` for CPU and heap profiles under "+
+		"load; they cost a little themselves")
+	jsonFile := flag.String("json", "", "`file` for the figures (default: last.json, "+
+		"last-quick.json or last-only.json in the folder of -dir)")
 	read := flag.String("read", "", "measure nothing: show the figures of this `file`")
 	compare := flag.String("compare", "", "compare with the figures of this earlier `file`")
 	markdown := flag.Bool("markdown", false, "print the table as docs/PERFORMANCE.md has it")

@@ -1,5 +1,6 @@
-// Command demo shows the main job end to end: a class in which learners write and a learning environment logs, recorded by the
-// real binary from real servers, delivered to a real S3 server, and verified.
+// Command demo shows the main job end to end: a class in which learners write and a learning
+// environment logs, recorded by the real binary from real servers, delivered to a real S3 server,
+// and verified.
 package main
 
 import (
@@ -27,7 +28,8 @@ import (
 )
 
 func main() {
-	dir := flag.String("dir", filepath.Join("build", "demo"), "folder for the servers' state, the recorder and the recording")
+	dir := flag.String("dir", filepath.Join("build", "demo"),
+		"folder for the servers' state, the recorder and the recording")
 	length := flag.Duration("class", 20*time.Second, "length of the class")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -46,7 +48,10 @@ func run(ctx context.Context, out io.Writer, dir string, length time.Duration) (
 	say := func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }
 
 	say("Starting LiveKit, RabbitMQ, an S3 server and a stand-in for SyncFlow on loopback …")
-	stack, err := devstack.Start(ctx, devstack.Options{Dir: filepath.Join(dir, "servers"), TLS: true})
+	stack, err := devstack.Start(ctx, devstack.Options{
+		Dir: filepath.Join(dir, "servers"),
+		TLS: true,
+	})
 	if err != nil {
 		return err
 	}
@@ -68,15 +73,17 @@ func run(ctx context.Context, out io.Writer, dir string, length time.Duration) (
 	if err != nil {
 		return err
 	}
-	// What is said before the recorder is in the room is not recorded: the manifest states when it joined. Learners come some seconds
-	// after their session was made; those of the demo would come in the same instant.
+	// What is said before the recorder is in the room is not recorded: the manifest states when it
+	// joined. Learners come some seconds after their session was made; those of the demo would come
+	// in the same instant.
 	err = rec.Until(ctx, "the recorder is in the room", func(st devstack.RecorderStatus) bool {
 		return len(st.Recordings) == 1 && st.Recordings[0].Connected
 	})
 	if err != nil {
 		return err
 	}
-	say("Session %q was announced and is being recorded; six learners and a learning environment are writing:", session.Name)
+	say("Session %q was announced and is being recorded; six learners and a learning environment "+
+		"are writing:", session.Name)
 	rep, err := hold(ctx, out, stack, rec, project, session, length)
 	if err != nil {
 		return fmt.Errorf("class: %w", err)
@@ -90,24 +97,33 @@ func run(ctx context.Context, out io.Writer, dir string, length time.Duration) (
 		return err
 	}
 	d := delivered[0]
-	say("The class is over. Its recording was delivered and verified %.1f s after its end:\n", time.Since(ended).Seconds())
+	say("The class is over. Its recording was delivered and verified %.1f s after its end:\n",
+		time.Since(ended).Seconds())
 	return show(ctx, out, rec, d, rep)
 }
 
 // hold runs the class, with a bar that follows what the recorder says it has on disk.
-func hold(ctx context.Context, out io.Writer, stack *devstack.Stack, rec *devstack.Recorder, p devstack.Project, x devstack.Session, length time.Duration) (classroom.Report, error) {
+func hold(ctx context.Context, out io.Writer, stack *devstack.Stack, rec *devstack.Recorder,
+	p devstack.Project, x devstack.Session, length time.Duration,
+) (classroom.Report, error) {
 	class := stack.Class(p, x)
 	class.Learners, class.Late, class.Rejoin, class.ServerMessages = 6, 2, 1, 25
 	class.Pause = 150 * time.Millisecond
-	// A burst of three and a half messages on average every Pause; two seconds at the end of each stay.
+	// A burst of three and a half messages on average every Pause; two seconds at the end of each
+	// stay.
 	class.Messages = max(10, int((length-6*time.Second)/class.Pause*7/2))
 	names := []string{"alice", "bob", "chen", "dörte", "emeka", "fatima"}
 	class.Identity = func(i int) string { return names[i] }
-	class.Contents = []classroom.Content{classroom.JSON, classroom.JSON, classroom.Text, classroom.Hard}
+	class.Contents = []classroom.Content{
+		classroom.JSON, classroom.JSON, classroom.Text,
+		classroom.Hard,
+	}
 	total := class.Learners*class.Messages + class.ServerMessages
 
-	bar := progressbar.NewOptions(total, progressbar.OptionSetWriter(out), progressbar.OptionSetWidth(40), progressbar.OptionShowCount(),
-		progressbar.OptionSetDescription("messages recorded"), progressbar.OptionSetVisibility(isTerminal(out)))
+	bar := progressbar.NewOptions(total, progressbar.OptionSetWriter(out),
+		progressbar.OptionSetWidth(40), progressbar.OptionShowCount(),
+		progressbar.OptionSetDescription("messages recorded"),
+		progressbar.OptionSetVisibility(isTerminal(out)))
 	done := make(chan struct{})
 	var stopped atomic.Bool
 	go func() {
@@ -137,7 +153,9 @@ func isTerminal(w io.Writer) bool {
 }
 
 // show prints where the recording is, some of it, and how it compares with what was sent.
-func show(ctx context.Context, out io.Writer, rec *devstack.Recorder, d devstack.Delivered, rep classroom.Report) error {
+func show(ctx context.Context, out io.Writer, rec *devstack.Recorder, d devstack.Delivered,
+	rep classroom.Report,
+) error {
 	fmt.Fprintf(out, "  bucket   %s\n  on disk  %s\n\n", d.S3URL(), d.Dir)
 	for _, o := range d.Manifest().Objects {
 		fmt.Fprintf(out, "  %9d  %s\n", o.Size, o.Key)
@@ -157,9 +175,13 @@ func show(ctx context.Context, out io.Writer, rec *devstack.Recorder, d devstack
 			if who == "" {
 				who = "(server)"
 			}
-			fmt.Fprintf(out, "  %s  %-9s %-5s %s\n", m.Time.Format("15:04:05.000"), who, m.Topic, short(string(m.Payload())))
+			fmt.Fprintf(out, "  %s  %-9s %-5s %s\n", m.Time.Format("15:04:05.000"), who, m.Topic,
+				short(string(m.Payload())))
 		}
-		got[m.Identity] = append(got[m.Identity], classroom.Received{Topic: m.Topic, Payload: m.Payload(), Reliable: m.Reliable == nil || *m.Reliable})
+		got[m.Identity] = append(got[m.Identity], classroom.Received{
+			Topic:   m.Topic,
+			Payload: m.Payload(), Reliable: m.Reliable == nil || *m.Reliable,
+		})
 	}
 	wrong := 0
 	for _, who := range slices.Sorted(maps.Keys(rep.Sent)) {

@@ -34,7 +34,8 @@ func run(args []string) error {
 	fs.IntVar(&o.Projects, "projects", 1, "number of SyncFlow projects")
 	fs.BoolVar(&o.TLS, "tls", false, "RabbitMQ over TLS")
 	fs.StringVar(&o.LiveKit.Version, "livekit", "1.13.5", "LiveKit `version`: 1.13.5 or 1.11.0")
-	fs.IntVar(&o.SyncFlow.Connections, "pool", 5, "database connections of SyncFlow, one for each running session")
+	fs.IntVar(&o.SyncFlow.Connections, "pool", 5,
+		"database connections of SyncFlow, one for each running session")
 	only := fs.String("only", "", "\"livekit\": only the LiveKit server")
 	_ = fs.Parse(args[1:]) // it exits on errors
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -68,10 +69,13 @@ func printLiveKit(l *devstack.LiveKit) {
 
 func print(s *devstack.Stack, env string) {
 	printLiveKit(s.LiveKit)
-	fmt.Printf("RabbitMQ       %s:%d (TLS port %d)  vhost %s  user %s  password %s\n", s.RabbitMQ.Host, s.RabbitMQ.Port, s.RabbitMQ.TLSPort,
+	fmt.Printf("RabbitMQ       %s:%d (TLS port %d)  vhost %s  user %s  password %s\n",
+		s.RabbitMQ.Host, s.RabbitMQ.Port, s.RabbitMQ.TLSPort,
 		s.RabbitMQ.VHost, s.RabbitMQ.User, s.RabbitMQ.Password)
-	fmt.Printf("S3             %s  key %s  secret %s  files in %s\n", s.S3.Endpoint, s.S3.AccessKey, s.S3.SecretKey, s.S3.DataDir)
-	fmt.Printf("SyncFlow       %s  (faults and counters: %s/_control)\n", s.SyncFlow.URL, s.SyncFlow.URL)
+	fmt.Printf("S3             %s  key %s  secret %s  files in %s\n", s.S3.Endpoint, s.S3.AccessKey,
+		s.S3.SecretKey, s.S3.DataDir)
+	fmt.Printf("SyncFlow       %s  (faults and counters: %s/_control)\n", s.SyncFlow.URL,
+		s.SyncFlow.URL)
 	for _, p := range s.SyncFlow.Projects {
 		fmt.Printf("  project %q  %s  key %s  bucket %s\n", p.Name, p.ID, p.Key, p.Bucket)
 	}

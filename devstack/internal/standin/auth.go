@@ -27,11 +27,13 @@ func bearer(r *http.Request) string {
 	return strings.TrimSpace(token)
 }
 
-// verify checks a token the way SyncFlow does: the claims decide which kind of token it is, a project token names its key and
-// its project, and a token with an audience is refused because the server expects none.
+// verify checks a token the way SyncFlow does: the claims decide which kind of token it is, a
+// project token names its key and its project, and a token with an audience is refused because the
+// server expects none.
 func (s *Server) verify(token string) (caller, error) {
 	claims := map[string]any{}
-	parser := jwt.NewParser(jwt.WithValidMethods([]string{"HS256"}), jwt.WithJSONNumber(), jwt.WithoutClaimsValidation())
+	parser := jwt.NewParser(jwt.WithValidMethods([]string{"HS256"}), jwt.WithJSONNumber(),
+		jwt.WithoutClaimsValidation())
 	var who caller
 	_, err := parser.ParseWithClaims(token, jwt.MapClaims(claims), func(*jwt.Token) (any, error) {
 		secret, c, err := s.keyFor(claims)
@@ -97,7 +99,8 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 		Name     string `json:"username_or_email"`
 		Password string `json:"password"`
 	}
-	if !decode(w, r, []field{{"username_or_email", isString, true}, {"password", isString, true}}, &in) {
+	if !decode(w, r, []field{{"username_or_email", isString, true}, {"password", isString, true}},
+		&in) {
 		return
 	}
 	s.query()
@@ -107,7 +110,8 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 		}
 		now := time.Now()
 		t, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
-			"userId": u.ID, "userName": u.Name, "loginSession": uuid.NewString(), "iat": now.Unix(), "exp": now.Add(time.Hour).Unix(),
+			"userId": u.ID, "userName": u.Name, "loginSession": uuid.NewString(), "iat": now.Unix(),
+			"exp": now.Add(time.Hour).Unix(),
 		}).SignedString([]byte(s.cfg.LoginSecret))
 		if err != nil {
 			fail(w, http.StatusInternalServerError, err.Error())

@@ -1,12 +1,15 @@
-// Package standin is a stand-in for the SyncFlow API. It keeps to the wire contract of the part that a recorder uses,
-// including status codes, texts and defects that a client must live with, works with a real LiveKit server and a real
-// RabbitMQ, and can be told to misbehave through /_control.
+// Package standin is a stand-in for the SyncFlow API. It keeps to the wire contract of the part
+// that a recorder uses, including status codes, texts and defects that a client must live with,
+// works with a real LiveKit server and a real RabbitMQ, and can be told to misbehave through
+// /_control.
 //
-// It also has as little as the real API; see [Limits]. A pool of five database connections, one of which every running session
-// holds; GET /sessions/{s}, which holds one while it waits for another; four threads, each of which a wait for a database
-// connection blocks as a whole, together with handlers that hold one and only wait for LiveKit; RabbitMQ's questions, which are
-// answered by the same threads. With four running sessions every GET /sessions/{s} stalls the API for half a minute, and with
-// five nothing works any more until a session ends or the API is started again. Clients see closed connections and 408.
+// It also has as little as the real API; see [Limits]. A pool of five database connections, one of
+// which every running session holds; GET /sessions/{s}, which holds one while it waits for another;
+// four threads, each of which a wait for a database connection blocks as a whole, together with
+// handlers that hold one and only wait for LiveKit; RabbitMQ's questions, which are answered by the
+// same threads. With four running sessions every GET /sessions/{s} stalls the API for half a
+// minute, and with five nothing works any more until a session ends or the API is started again.
+// Clients see closed connections and 408.
 package standin
 
 import (
@@ -45,10 +48,11 @@ type User struct {
 
 // Project is a SyncFlow project with its API keys.
 type Project struct {
-	ID               string   `json:"id"`
-	UserID           int      `json:"user_id"`
-	Name             string   `json:"name"`
-	LiveKitServerURL string   `json:"livekit_server_url"` // handed to clients exactly as it stands here
+	ID     string `json:"id"`
+	UserID int    `json:"user_id"`
+	Name   string `json:"name"`
+	// handed to clients exactly as it stands here
+	LiveKitServerURL string   `json:"livekit_server_url"`
 	Bucket           string   `json:"bucket"`
 	Endpoint         string   `json:"endpoint"`
 	Keys             []APIKey `json:"keys"`

@@ -14,15 +14,16 @@ import (
 
 // Fault makes matching requests fail before they are handled.
 type Fault struct {
-	// Status and Body are answered; the body of a JSON error if it is empty. Status 0 only applies the other fields and then
-	// handles the request.
+	// Status and Body are answered; the body of a JSON error if it is empty. Status 0 only applies
+	// the other fields and then handles the request.
 	Status int    `json:"status,omitempty"`
 	Body   string `json:"body,omitempty"`
 	// StallMS waits first.
 	StallMS int `json:"stall_ms,omitempty"`
 	// Drop closes the connection without an answer.
 	Drop bool `json:"drop,omitempty"`
-	// After handles the request, and answers with the fault afterwards: it was done, and the caller does not know.
+	// After handles the request, and answers with the fault afterwards: it was done, and the caller
+	// does not know.
 	After bool `json:"after,omitempty"`
 	// Times is how many requests fail; 0 is for ever.
 	Times int `json:"times,omitempty"`
@@ -34,13 +35,16 @@ type Settings struct {
 	Fail map[string]Fault `json:"fail,omitempty"`
 	// StallMS delays every request.
 	StallMS int `json:"stall_ms,omitempty"`
-	// NoRedis is a LiveKit without Redis: listing egresses fails, and with it every answer about a running session.
+	// NoRedis is a LiveKit without Redis: listing egresses fails, and with it every answer about a
+	// running session.
 	NoRedis bool `json:"no_redis,omitempty"`
-	// Pool and PoolWaitMS take the place of Limits.Connections and Limits.PoolWait of the configuration. 0: they do not.
+	// Pool and PoolWaitMS take the place of Limits.Connections and Limits.PoolWait of the
+	// configuration. 0: they do not.
 	Pool       int `json:"pool,omitempty"`
 	PoolWaitMS int `json:"pool_wait_ms,omitempty"`
-	// NoListener makes sessions without the API's own listener in their room: nothing but a stop through the API makes them
-	// Stopped, nobody holds the room open, and a thousand of them cost this process nothing, nor a connection of its pool.
+	// NoListener makes sessions without the API's own listener in their room: nothing but a stop
+	// through the API makes them Stopped, nobody holds the room open, and a thousand of them cost
+	// this process nothing, nor a connection of its pool.
 	NoListener bool `json:"no_listener,omitempty"`
 	// RevokedKeys are API keys that no longer exist.
 	RevokedKeys []string `json:"revoked_keys,omitempty"`
@@ -48,7 +52,8 @@ type Settings struct {
 
 // Counters is the answer to GET /_control.
 type Counters struct {
-	// Requests counts requests by route, such as "GET /projects/{p}/sessions"; "unknown" for what is no route.
+	// Requests counts requests by route, such as "GET /projects/{p}/sessions"; "unknown" for what
+	// is no route.
 	Requests map[string]int `json:"requests"`
 	// Statuses counts answers by status; "dropped" for connections closed without one.
 	Statuses map[string]int `json:"statuses"`
@@ -96,7 +101,8 @@ func (c *control) get() Settings {
 
 func (c *control) revoked(key string) bool { return slices.Contains(c.get().RevokedKeys, key) }
 
-// fault takes the fault for a request. Of several that match, the first in alphabetical order counts.
+// fault takes the fault for a request. Of several that match, the first in alphabetical order
+// counts.
 func (c *control) fault(request string) (Fault, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -136,15 +142,16 @@ func (c *control) answered(status string) {
 	c.counters.Statuses[status]++
 }
 
-// serveControl handles /_control: GET reads counters and settings, PUT replaces the settings, DELETE resets both,
-// POST /_control/redeclare does what a restart of the API does for RabbitMQ.
+// serveControl handles /_control: GET reads counters and settings, PUT replaces the settings,
+// DELETE resets both, POST /_control/redeclare does what a restart of the API does for RabbitMQ.
 func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) {
 	c := s.control
 	switch r.Method + " " + r.URL.Path {
 	case "GET /_control":
 		c.mu.Lock()
 		out := c.counters
-		out.Requests, out.Statuses, out.Settings = maps.Clone(out.Requests), maps.Clone(out.Statuses), c.settings
+		out.Requests, out.Statuses, out.Settings = maps.Clone(out.Requests),
+			maps.Clone(out.Statuses), c.settings
 		out.Settings.Fail = maps.Clone(out.Settings.Fail)
 		c.mu.Unlock()
 		out.Listening, out.Connections = s.listening(), s.pool.inUse()
@@ -182,8 +189,8 @@ func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// misbehave applies the stall and the fault of a request. It reports whether the request is finished, and returns what to do
-// after it was handled.
+// misbehave applies the stall and the fault of a request. It reports whether the request is
+// finished, and returns what to do after it was handled.
 func (s *Server) misbehave(w http.ResponseWriter, r *http.Request) (done bool, after *Fault) {
 	if ms := s.control.get().StallMS; ms > 0 {
 		wait(r, time.Duration(ms)*time.Millisecond)

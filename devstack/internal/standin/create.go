@@ -65,9 +65,11 @@ func (s *Server) createSession(w http.ResponseWriter, r *http.Request) {
 	reply(w, viewSession(x))
 }
 
-// makeSession makes the room and the row, and holds a database connection from the beginning to the end. An error comes with the
-// status to answer.
-func (s *Server) makeSession(ctx context.Context, project string, in newSession) (x session, status int, err error) {
+// makeSession makes the room and the row, and holds a database connection from the beginning to the
+// end. An error comes with the status to answer.
+func (s *Server) makeSession(ctx context.Context, project string, in newSession) (x session,
+	status int, err error,
+) {
 	defer s.connect()()
 	name := in.Name
 	if name == "" {
@@ -79,9 +81,13 @@ func (s *Server) makeSession(ctx context.Context, project string, in newSession)
 	}
 	if room != nil {
 		return x, http.StatusBadRequest,
-			fmt.Errorf("Session name %q session already exists and is active, please stop the session", name)
+			fmt.Errorf("Session name %q session already exists and is active, please stop "+
+				"the session", name)
 	}
-	create := &livekit.CreateRoomRequest{Name: name, EmptyTimeout: 600, MaxParticipants: 100, Metadata: in.Comments}
+	create := &livekit.CreateRoomRequest{
+		Name: name, EmptyTimeout: 600, MaxParticipants: 100,
+		Metadata: in.Comments,
+	}
 	if in.EmptyTimeout > 0 {
 		create.EmptyTimeout = uint32(in.EmptyTimeout)
 	}
@@ -94,14 +100,19 @@ func (s *Server) makeSession(ctx context.Context, project string, in newSession)
 	}
 	now := time.Now().Unix()
 	x = session{
-		ID: uuid.NewString(), Name: name, StartedAt: now, UpdatedAt: now, Comments: in.Comments, EmptyTimeout: in.EmptyTimeout,
-		MaxParticipants: in.MaxParticipants, LivekitRoomName: room.Name, ProjectID: project, Status: Started,
+		ID: uuid.NewString(), Name: name, StartedAt: now, UpdatedAt: now, Comments: in.Comments,
+		EmptyTimeout:    in.EmptyTimeout,
+		MaxParticipants: in.MaxParticipants, LivekitRoomName: room.Name, ProjectID: project,
+		Status: Started,
 	}
 	if err := s.state.addSession(x); err != nil {
 		return x, http.StatusInternalServerError, err // the room is orphaned
 	}
 	update := &livekit.UpdateRoomMetadataRequest{Room: room.Name, Metadata: roomMetadata(x)}
-	_, err = await(ctx, func() (*livekit.Room, error) { return s.rooms.UpdateRoomMetadata(ctx, update) })
+	_, err = await(ctx, func() (*livekit.Room, error) {
+		return s.rooms.UpdateRoomMetadata(ctx,
+			update)
+	})
 	return x, http.StatusInternalServerError, err
 }
 

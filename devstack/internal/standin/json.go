@@ -11,7 +11,8 @@ import (
 
 const maxBody = 2 << 20
 
-// field is one field of a request body; the checks are those of SyncFlow's deserialiser, which has no defaults.
+// field is one field of a request body; the checks are those of SyncFlow's deserialiser, which has
+// no defaults.
 type field struct {
 	name     string
 	is       func(any) string // "" or what is wrong
@@ -57,15 +58,18 @@ func kind(v any) string {
 	return "map"
 }
 
-// decode reads a request body. Its errors are the framework's, in plain text, not SyncFlow's own JSON errors.
+// decode reads a request body. Its errors are the framework's, in plain text, not SyncFlow's own
+// JSON errors.
 func decode(w http.ResponseWriter, r *http.Request, fields []field, into any) bool {
-	if ct, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); strings.TrimSpace(ct) != "application/json" {
+	if ct, _, _ := strings.Cut(r.Header.Get("Content-Type"),
+		";"); strings.TrimSpace(ct) != "application/json" {
 		plain(w, http.StatusBadRequest, "Content type error")
 		return false
 	}
 	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if tooBig := new(http.MaxBytesError); errors.As(err, &tooBig) {
-		plain(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("JSON payload has exceeded limit (%d bytes).", maxBody))
+		plain(w, http.StatusRequestEntityTooLarge,
+			fmt.Sprintf("JSON payload has exceeded limit (%d bytes).", maxBody))
 		return false
 	}
 	if err != nil {
@@ -78,7 +82,8 @@ func decode(w http.ResponseWriter, r *http.Request, fields []field, into any) bo
 		return false
 	}
 	if problem := check(body, fields); problem != "" {
-		plain(w, http.StatusBadRequest, "Json deserialize error: "+problem+" at line 1 column "+fmt.Sprint(len(b)))
+		plain(w, http.StatusBadRequest, "Json deserialize error: "+problem+" at line 1 column "+
+			fmt.Sprint(len(b)))
 		return false
 	}
 	if err := json.Unmarshal(b, into); err != nil {

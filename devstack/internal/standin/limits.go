@@ -12,8 +12,8 @@ type Limits struct {
 	Connections int `json:"connections,omitempty"`
 	// Threads is the number of worker threads: 4.
 	Threads int `json:"threads,omitempty"`
-	// PoolWait is how long a thread waits for a database connection: 30 s. The request that needed it
-	// then dies, and with it the client's connection.
+	// PoolWait is how long a thread waits for a database connection: 30 s. The request that needed
+	// it then dies, and with it the client's connection.
 	PoolWait time.Duration `json:"pool_wait,omitempty"`
 	// Query is how long a look into the database takes: 2 ms. The thread is blocked meanwhile.
 	Query time.Duration `json:"query,omitempty"`
@@ -24,8 +24,8 @@ type Limits struct {
 	KeepAlive   time.Duration `json:"keep_alive,omitempty"`
 	// Shutdown is how long the port stays taken after SIGTERM while clients hold connections: 20 s.
 	Shutdown time.Duration `json:"shutdown,omitempty"`
-	// ListenerPoll is the pause between two looks of a listener for its room: 5 s. ListenerLinger is
-	// how long it holds its database connection after the room: 1 s.
+	// ListenerPoll is the pause between two looks of a listener for its room: 5 s. ListenerLinger
+	// is how long it holds its database connection after the room: 1 s.
 	ListenerPoll   time.Duration `json:"listener_poll,omitempty"`
 	ListenerLinger time.Duration `json:"listener_linger,omitempty"`
 }

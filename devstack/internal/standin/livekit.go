@@ -17,7 +17,8 @@ type rooms interface {
 	ListRooms(context.Context, *livekit.ListRoomsRequest) (*livekit.ListRoomsResponse, error)
 	CreateRoom(context.Context, *livekit.CreateRoomRequest) (*livekit.Room, error)
 	UpdateRoomMetadata(context.Context, *livekit.UpdateRoomMetadataRequest) (*livekit.Room, error)
-	ListParticipants(context.Context, *livekit.ListParticipantsRequest) (*livekit.ListParticipantsResponse, error)
+	ListParticipants(context.Context,
+		*livekit.ListParticipantsRequest) (*livekit.ListParticipantsResponse, error)
 	DeleteRoom(context.Context, *livekit.DeleteRoomRequest) (*livekit.DeleteRoomResponse, error)
 	// Join joins a room. gone is closed when the stay is over.
 	Join(token string) (gone <-chan struct{}, leave func(), err error)
@@ -69,9 +70,10 @@ func (s *Server) token(identity, name string, g *auth.VideoGrant) (string, error
 		SetIdentity(identity).SetName(name).SetVideoGrant(g).SetValidFor(6 * time.Hour).ToJWT()
 }
 
-// listen joins the room of a session like SyncFlow's own listener: hidden but not as a recorder, so it holds the room open and
-// takes a participant's place. Whatever ends its stay, the session is Stopped then, also while the room lives. It has a database
-// connection all the time, dies with this process and is never started again.
+// listen joins the room of a session like SyncFlow's own listener: hidden but not as a recorder, so
+// it holds the room open and takes a participant's place. Whatever ends its stay, the session is
+// Stopped then, also while the room lives. It has a database connection all the time, dies with
+// this process and is never started again.
 func (s *Server) listen(t *thread, x session) {
 	t.enter()
 	ok := s.pool.take(s.poolWait())
@@ -118,8 +120,8 @@ func (s *Server) attend(x session) error {
 	return nil
 }
 
-// findRoom waits until the room of the session is there and says so. Where there is none for a long time the listener joins, and
-// thereby makes it.
+// findRoom waits until the room of the session is there and says so. Where there is none for a long
+// time the listener joins, and thereby makes it.
 func (s *Server) findRoom(x session) error {
 	for try := 1; ; try++ {
 		room, err := s.room(s.ctx, x.LivekitRoomName)

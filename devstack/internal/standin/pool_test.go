@@ -39,7 +39,9 @@ func (f *fakeRooms) call(do func()) {
 	do()
 }
 
-func (f *fakeRooms) ListRooms(_ context.Context, r *livekit.ListRoomsRequest) (*livekit.ListRoomsResponse, error) {
+func (f *fakeRooms) ListRooms(_ context.Context,
+	r *livekit.ListRoomsRequest,
+) (*livekit.ListRoomsResponse, error) {
 	out := &livekit.ListRoomsResponse{}
 	f.call(func() {
 		if room := f.rooms[r.Names[0]]; room != nil {
@@ -49,24 +51,32 @@ func (f *fakeRooms) ListRooms(_ context.Context, r *livekit.ListRoomsRequest) (*
 	return out, nil
 }
 
-func (f *fakeRooms) CreateRoom(_ context.Context, r *livekit.CreateRoomRequest) (*livekit.Room, error) {
+func (f *fakeRooms) CreateRoom(_ context.Context, r *livekit.CreateRoomRequest) (*livekit.Room,
+	error,
+) {
 	room := &fakeRoom{gone: make(chan struct{})}
 	room.Name = r.Name
 	f.call(func() { f.rooms[r.Name] = room })
 	return &livekit.Room{Name: r.Name}, nil
 }
 
-func (f *fakeRooms) UpdateRoomMetadata(_ context.Context, r *livekit.UpdateRoomMetadataRequest) (*livekit.Room, error) {
+func (f *fakeRooms) UpdateRoomMetadata(_ context.Context, r *livekit.UpdateRoomMetadataRequest) (
+	*livekit.Room, error,
+) {
 	f.call(func() { f.rooms[r.Room].Metadata = r.Metadata })
 	return &livekit.Room{}, nil
 }
 
-func (f *fakeRooms) ListParticipants(context.Context, *livekit.ListParticipantsRequest) (*livekit.ListParticipantsResponse, error) {
+func (f *fakeRooms) ListParticipants(context.Context,
+	*livekit.ListParticipantsRequest,
+) (*livekit.ListParticipantsResponse, error) {
 	f.call(func() {})
 	return &livekit.ListParticipantsResponse{}, nil
 }
 
-func (f *fakeRooms) DeleteRoom(_ context.Context, r *livekit.DeleteRoomRequest) (*livekit.DeleteRoomResponse, error) {
+func (f *fakeRooms) DeleteRoom(_ context.Context,
+	r *livekit.DeleteRoomRequest,
+) (*livekit.DeleteRoomResponse, error) {
 	var err error
 	f.call(func() {
 		room := f.rooms[r.Room]
@@ -109,8 +119,12 @@ type api struct {
 func newAPI(t *testing.T) api {
 	t.Helper()
 	s, err := New(t.Context(), Config{
-		Dir: t.TempDir(), VHost: "v", LiveKitKey: "key", LiveKitSecret: "secret", Users: []User{{ID: 1}},
-		Projects: []Project{{ID: projectID, UserID: 1, Keys: []APIKey{{Key: "key", Secret: "secret"}}}},
+		Dir: t.TempDir(), VHost: "v", LiveKitKey: "key", LiveKitSecret: "secret",
+		Users: []User{{ID: 1}},
+		Projects: []Project{{
+			ID: projectID, UserID: 1,
+			Keys: []APIKey{{Key: "key", Secret: "secret"}},
+		}},
 	}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -134,7 +148,9 @@ func (a api) projectToken() string {
 const closed = -1 // the status of a request whose connection was closed
 
 // ask makes a request on a client's connection.
-func (a api) ask(conn context.Context, method, path, body string) (status int, answer string, took time.Duration) {
+func (a api) ask(conn context.Context, method, path, body string) (status int, answer string,
+	took time.Duration,
+) {
 	began := time.Now()
 	r := httptest.NewRequestWithContext(conn, method, path, strings.NewReader(body))
 	r.Header.Set("Authorization", "Bearer "+a.projectToken())
@@ -163,7 +179,8 @@ func (a api) begin(n int) (ids []string) {
 	a.t.Helper()
 	for i := range n {
 		name := fmt.Sprintf("room-%d", i)
-		if status, body, _ := a.ask(a.dial(), "POST", sessionPath("/create-session"), `{"name":"`+name+`"}`); status != 200 {
+		if status, body, _ := a.ask(a.dial(), "POST", sessionPath("/create-session"),
+			`{"name":"`+name+`"}`); status != 200 {
 			a.t.Fatalf("session %d: %d %s", i+1, status, body)
 		}
 		time.Sleep(time.Second)
@@ -190,7 +207,10 @@ func (a api) hook() (status int, answer string, took time.Duration) {
 // With a number of running sessions each endpoint answers at once or not at all.
 func TestPoolByRunningSessions(t *testing.T) {
 	const stall = 30 * time.Second
-	for running, want := range map[int]struct{ session, others int }{3: {200, 200}, 4: {closed, 200}, 5: {closed, closed}} {
+	for running, want := range map[int]struct{ session, others int }{
+		3: {200, 200},
+		4: {closed, 200}, 5: {closed, closed},
+	} {
 		t.Run(fmt.Sprint(running), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := newAPI(t)
@@ -205,14 +225,18 @@ func TestPoolByRunningSessions(t *testing.T) {
 					{"GET", one + "/participants", "", want.others},
 					{"GET", sessionPath("/sessions"), "", want.others},
 					{"GET", sessionPath(""), "", want.others},
-					{"GET", "/rmq/auth/vhost?vhost=v&ip=i&username=" + a.projectToken(), "", want.others},
+					{
+						"GET", "/rmq/auth/vhost?vhost=v&ip=i&username=" + a.projectToken(), "",
+						want.others,
+					},
 					{"POST", one + "/stop", "{}", want.others},
 				} {
 					status, body, took := a.ask(a.dial(), r.method, r.path, r.body)
 					if status != r.want {
 						t.Errorf("%s %s: %d %s, want %d", r.method, r.path, status, body, r.want)
 					}
-					if stalled := took >= stall; stalled != (r.want == closed) || took > stall+time.Second {
+					if stalled := took >= stall; stalled != (r.want == closed) ||
+						took > stall+time.Second {
 						t.Errorf("%s %s took %v", r.method, r.path, took)
 					}
 				}
@@ -221,7 +245,8 @@ func TestPoolByRunningSessions(t *testing.T) {
 	}
 }
 
-// Who waits for a second connection keeps everybody else waiting, RabbitMQ too. Afterwards all is as before.
+// Who waits for a second connection keeps everybody else waiting, RabbitMQ too. Afterwards all is
+// as before.
 func TestStallIsEverybodys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t)
@@ -232,7 +257,8 @@ func TestStallIsEverybodys(t *testing.T) {
 		var tookToken, tookHook time.Duration
 		wg.Go(func() {
 			var status int
-			if status, _, tookToken = a.ask(a.dial(), "POST", sessionPath("/sessions/"+ids[1]+"/token"), tokenRequest("room-1")); status != 200 {
+			if status, _, tookToken = a.ask(a.dial(), "POST",
+				sessionPath("/sessions/"+ids[1]+"/token"), tokenRequest("room-1")); status != 200 {
 				t.Errorf("token: %d", status)
 			}
 		})
@@ -252,7 +278,8 @@ func TestStallIsEverybodys(t *testing.T) {
 	})
 }
 
-// One free connection, two lists: on one thread the second wait keeps the first handler from going on, on two it does not.
+// One free connection, two lists: on one thread the second wait keeps the first handler from going
+// on, on two it does not.
 func TestWaitBlocksTheThread(t *testing.T) {
 	for _, same := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -272,17 +299,19 @@ func TestWaitBlocksTheThread(t *testing.T) {
 			wg.Wait()
 			stalled := took[0] >= 29*time.Second
 			if stalled != same || status[0] != 200 {
-				t.Errorf("same thread %v: the first list answered %d after %v", same, status[0], took[0])
+				t.Errorf("same thread %v: the first list answered %d after %v", same, status[0],
+					took[0])
 			}
 			if (status[1] == closed) != same {
-				t.Errorf("same thread %v: the second list answered %d after %v", same, status[1], took[1])
+				t.Errorf("same thread %v: the second list answered %d after %v", same, status[1],
+					took[1])
 			}
 		})
 	}
 }
 
-// A thread that was blocked finds its timers run out before it finds what has arrived: 408 for the first request of a connection,
-// nothing for a later one.
+// A thread that was blocked finds its timers run out before it finds what has arrived: 408 for the
+// first request of a connection, nothing for a later one.
 func TestTimersOfABlockedThread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t)
@@ -303,7 +332,8 @@ func TestTimersOfABlockedThread(t *testing.T) {
 		time.Sleep(time.Second)
 		for c, want := range map[context.Context]int{idle: 408, unseen: 200, kept: closed} {
 			wg.Go(func() {
-				if status, _, took := a.ask(c, "GET", sessionPath(""), ""); status != want || took < 28*time.Second || took > 30*time.Second {
+				if status, _, took := a.ask(c, "GET", sessionPath(""), ""); status != want ||
+					took < 28*time.Second || took > 30*time.Second {
 					t.Errorf("%d after %v, want %d", status, took, want)
 				}
 			})
@@ -312,7 +342,8 @@ func TestTimersOfABlockedThread(t *testing.T) {
 	})
 }
 
-// The connection of a session is free again a second after its listener has left the room, whatever ended its stay.
+// The connection of a session is free again a second after its listener has left the room, whatever
+// ended its stay.
 func TestListenerGivesItsConnectionBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t)
@@ -335,7 +366,8 @@ func TestListenerGivesItsConnectionBack(t *testing.T) {
 	})
 }
 
-// Twenty sessions at once are more than the API can do: the real one answered two, after 94 seconds.
+// Twenty sessions at once are more than the API can do: the real one answered two, after 94
+// seconds.
 func TestBurstOfSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t)
@@ -345,7 +377,8 @@ func TestBurstOfSessions(t *testing.T) {
 			conn := a.dial()
 			conn.Value(clientKey{}).(*client).looked = time.Time{} // its request is there already
 			go func() {
-				status, _, took := a.ask(conn, "POST", sessionPath("/create-session"), fmt.Sprintf(`{"name":"room-%d"}`, i))
+				status, _, took := a.ask(conn, "POST", sessionPath("/create-session"),
+					fmt.Sprintf(`{"name":"room-%d"}`, i))
 				mu.Lock()
 				defer mu.Unlock()
 				answers[status]++

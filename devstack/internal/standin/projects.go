@@ -11,8 +11,9 @@ func (s *Server) getProject(w http.ResponseWriter, r *http.Request) {
 	s.query()
 	p, _ := s.project(canonical(r.PathValue("p"))) // the ownership check found it
 	reply(w, map[string]any{
-		"id": p.ID, "name": p.Name, "description": nil, "livekitServerUrl": p.LiveKitServerURL, "storageType": "s3",
-		"bucketName": p.Bucket, "endpoint": p.Endpoint, "lastUpdated": 1750000000,
+		"id": p.ID, "name": p.Name, "description": nil, "livekitServerUrl": p.LiveKitServerURL,
+		"storageType": "s3",
+		"bucketName":  p.Bucket, "endpoint": p.Endpoint, "lastUpdated": 1750000000,
 	})
 }
 
@@ -27,18 +28,24 @@ func (s *Server) view(d device) deviceView {
 	return deviceView{d, s.cfg.Exchange, d.ProjectID + "." + d.Group}
 }
 
-// registerDevice never looks for an equal device, and stores the new one before it talks to RabbitMQ.
+// registerDevice never looks for an equal device, and stores the new one before it talks to
+// RabbitMQ.
 func (s *Server) registerDevice(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		Name, Group string
 		Comments    *string
 	}
-	if !decode(w, r, []field{{"name", isString, true}, {"group", isString, true}, {"comments", isString, false}}, &in) {
+	if !decode(w, r, []field{
+		{"name", isString, true},
+		{"group", isString, true},
+		{"comments", isString, false},
+	}, &in) {
 		return
 	}
 	who := r.Context().Value(callerKey{}).(caller)
 	d := device{
-		ID: uuid.NewString(), Name: in.Name, Group: in.Group, Comments: in.Comments, RegisteredAt: time.Now().Unix(),
+		ID: uuid.NewString(), Name: in.Name, Group: in.Group, Comments: in.Comments,
+		RegisteredAt: time.Now().Unix(),
 		RegisteredBy: who.UserID, ProjectID: canonical(r.PathValue("p")),
 	}
 	s.query()

@@ -10,8 +10,9 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// notifier is the API's one AMQP connection. It is made once and never again: after a restart of the broker it stays dead, and
-// the exchange, which is not durable, stays away until the API restarts.
+// notifier is the API's one AMQP connection. It is made once and never again: after a restart of
+// the broker it stays dead, and the exchange, which is not durable, stays away until the API
+// restarts.
 type notifier struct {
 	url, exchange, queue string
 
@@ -61,7 +62,9 @@ func (n *notifier) bind(routingKey string) error {
 }
 
 // announce sends one notification: transient, without properties, confirms or the mandatory flag.
-func (n *notifier) announce(ctx context.Context, routingKey string, sessionID, roomName string) error {
+func (n *notifier) announce(ctx context.Context, routingKey string, sessionID,
+	roomName string,
+) error {
 	body, err := json.Marshal(struct {
 		SessionID   string `json:"sessionId"`
 		SessionName string `json:"sessionName"`
@@ -74,11 +77,13 @@ func (n *notifier) announce(ctx context.Context, routingKey string, sessionID, r
 	if n.ch == nil {
 		return errNoBroker
 	}
-	return n.ch.PublishWithContext(ctx, n.exchange, routingKey, false, false, amqp.Publishing{Body: body})
+	return n.ch.PublishWithContext(ctx, n.exchange, routingKey, false, false,
+		amqp.Publishing{Body: body})
 }
 
-// hook answers RabbitMQ's questions, on the same threads and with the same database connections as everything else. A denial is a 401 without a body, which RabbitMQ takes for a failure of the backend and
-// refuses too.
+// hook answers RabbitMQ's questions, on the same threads and with the same database connections as
+// everything else. A denial is a 401 without a body, which RabbitMQ takes for a failure of the
+// backend and refuses too.
 func (s *Server) hook(w http.ResponseWriter, r *http.Request) {
 	params := map[string][]string{
 		"user":     {"username", "password"},
@@ -105,8 +110,8 @@ func (s *Server) hook(w http.ResponseWriter, r *http.Request) {
 	plain(w, http.StatusOK, "allow")
 }
 
-// allow has the rules that are really implemented, which are laxer than they look: the group in the password is not checked,
-// and any resource is allowed.
+// allow has the rules that are really implemented, which are laxer than they look: the group in the
+// password is not checked, and any resource is allowed.
 func (s *Server) allow(kind string, param func(string) string) bool {
 	s.query()
 	who, err := s.verify(param("username"))

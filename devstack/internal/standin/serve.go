@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// Serve answers on l until stop is done, as the real API does after SIGTERM: it takes no further connections but keeps the port,
-// until its clients have closed theirs or have been idle for too long, at most for Limits.Shutdown.
+// Serve answers on l until stop is done, as the real API does after SIGTERM: it takes no further
+// connections but keeps the port, until its clients have closed theirs or have been idle for too
+// long, at most for Limits.Shutdown.
 func (s *Server) Serve(stop context.Context, l net.Listener) error {
 	idle := make(chan struct{}, 1)
 	var mu sync.Mutex
@@ -21,7 +22,8 @@ func (s *Server) Serve(stop context.Context, l net.Listener) error {
 		return len(open)
 	}
 	srv := &http.Server{
-		Handler: s, ConnContext: s.ConnContext, IdleTimeout: s.cfg.Limits.KeepAlive, ReadHeaderTimeout: s.cfg.Limits.HeadTimeout,
+		Handler: s, ConnContext: s.ConnContext, IdleTimeout: s.cfg.Limits.KeepAlive,
+		ReadHeaderTimeout: s.cfg.Limits.HeadTimeout,
 		ConnState: func(c net.Conn, st http.ConnState) {
 			mu.Lock()
 			defer mu.Unlock()

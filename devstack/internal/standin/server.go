@@ -31,8 +31,8 @@ type Server struct {
 	live    sync.Map      // session id -> room name
 }
 
-// New opens the state and connects to RabbitMQ, which must be up, as the real API insists too. The listeners of rooms end with
-// ctx.
+// New opens the state and connects to RabbitMQ, which must be up, as the real API insists too. The
+// listeners of rooms end with ctx.
 func New(ctx context.Context, cfg Config, log *slog.Logger) (*Server, error) {
 	cfg.Limits = cfg.Limits.withDefaults()
 	st, err := openState(cfg.Dir)
@@ -41,10 +41,13 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: log, ctx: ctx, state: st, control: newControl(),
-		rmq:   &notifier{url: cfg.AMQPURL, exchange: cfg.Exchange, queue: cfg.Queue},
-		rooms: server{lksdk.NewRoomServiceClient(cfg.LiveKitURL, cfg.LiveKitKey, cfg.LiveKitSecret), cfg.LiveKitURL},
-		mux:   http.NewServeMux(),
-		pool:  &pool{size: cfg.Limits.Connections}, threads: newThreads(cfg.Limits.Threads),
+		rmq: &notifier{url: cfg.AMQPURL, exchange: cfg.Exchange, queue: cfg.Queue},
+		rooms: server{
+			lksdk.NewRoomServiceClient(cfg.LiveKitURL, cfg.LiveKitKey, cfg.LiveKitSecret),
+			cfg.LiveKitURL,
+		},
+		mux:  http.NewServeMux(),
+		pool: &pool{size: cfg.Limits.Connections}, threads: newThreads(cfg.Limits.Threads),
 	}
 	if err := s.rmq.connect(); err != nil {
 		return nil, err
@@ -74,8 +77,8 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*Server, error) {
 
 type callerKey struct{}
 
-// route returns the pattern of a request, "" if there is none. Go's own answer to a wrong method or an unclean path is not
-// SyncFlow's.
+// route returns the pattern of a request, "" if there is none. Go's own answer to a wrong method or
+// an unclean path is not SyncFlow's.
 func (s *Server) route(r *http.Request) string {
 	if path.Clean(r.URL.Path) != r.URL.Path {
 		return ""

@@ -19,14 +19,16 @@ const (
 	msgNoEgress     = "twirp error internal: egress not connected (redis required)"
 )
 
-// sessionView is how a session is answered. Participants and recordings are left out when they are empty.
+// sessionView is how a session is answered. Participants and recordings are left out when they are
+// empty.
 type sessionView struct {
 	session
 	NumParticipants int               `json:"numParticipants"`
 	NumRecordings   int               `json:"numRecordings"`
 	Duration        int64             `json:"duration"`
 	Participants    []participantView `json:"participants,omitempty"`
-	UpdatedAt       *int64            `json:"updatedAt,omitempty"` // hides the column, which is not answered
+	// hides the column, which is not answered
+	UpdatedAt *int64 `json:"updatedAt,omitempty"`
 }
 
 type participantView struct {
@@ -56,8 +58,8 @@ func viewSession(x session) sessionView {
 	return sessionView{session: x, Duration: end - x.StartedAt}
 }
 
-// listSessions asks LiveKit about every running session, and holds a database connection meanwhile. One failure fails the whole
-// list; a room that is gone is no failure.
+// listSessions asks LiveKit about every running session, and holds a database connection meanwhile.
+// One failure fails the whole list; a room that is gone is no failure.
 func (s *Server) listSessions(w http.ResponseWriter, r *http.Request) {
 	defer s.connect()()
 	views := []sessionView{}
@@ -79,7 +81,9 @@ func (s *Server) listSessions(w http.ResponseWriter, r *http.Request) {
 	reply(w, views)
 }
 
-func (s *Server) liveParticipants(ctx context.Context, room string) ([]*livekit.ParticipantInfo, error) {
+func (s *Server) liveParticipants(ctx context.Context, room string) ([]*livekit.ParticipantInfo,
+	error,
+) {
 	return await(ctx, func() ([]*livekit.ParticipantInfo, error) {
 		found, err := s.rooms.ListRooms(ctx, &livekit.ListRoomsRequest{Names: []string{room}})
 		if err != nil || len(found.Rooms) == 0 {
@@ -100,7 +104,8 @@ func (s *Server) deleteRoom(ctx context.Context, room string) error {
 	return err
 }
 
-// session looks up the session of the path. What it answers itself is 500, also for an id that does not exist.
+// session looks up the session of the path. What it answers itself is 500, also for an id that does
+// not exist.
 func (s *Server) sessionOf(w http.ResponseWriter, r *http.Request) (session, bool) {
 	id, err := uuid.Parse(r.PathValue("s"))
 	if err != nil {
@@ -124,7 +129,8 @@ func (s *Server) activeSession(w http.ResponseWriter, r *http.Request) (session,
 	return x, ok
 }
 
-// getSession needs two database connections at once, and keeps the first one until LiveKit has answered.
+// getSession needs two database connections at once, and keeps the first one until LiveKit has
+// answered.
 func (s *Server) getSession(w http.ResponseWriter, r *http.Request) {
 	defer s.connect()()
 	x, ok := s.sessionOf(w, r)
@@ -162,14 +168,21 @@ func (s *Server) getSession(w http.ResponseWriter, r *http.Request) {
 }
 
 func viewParticipant(p *livekit.ParticipantInfo, roomSID string) participantView {
-	v := participantView{ID: p.Sid, Identity: p.Identity, Name: p.Name, JoinedAt: p.JoinedAt * 1e9, SessionID: roomSID, Tracks: []trackView{}}
+	v := participantView{
+		ID: p.Sid, Identity: p.Identity, Name: p.Name, JoinedAt: p.JoinedAt * 1e9,
+		SessionID: roomSID, Tracks: []trackView{},
+	}
 	for _, t := range p.Tracks {
-		v.Tracks = append(v.Tracks, trackView{t.Sid, t.Sid, &t.Name, t.Type.String(), t.Source.String(), p.Identity})
+		v.Tracks = append(v.Tracks, trackView{
+			t.Sid, t.Sid, &t.Name, t.Type.String(),
+			t.Source.String(), p.Identity,
+		})
 	}
 	return v
 }
 
-// participants answers LiveKit's own objects in the protobuf JSON form: default values are left out, int64 are strings.
+// participants answers LiveKit's own objects in the protobuf JSON form: default values are left
+// out, int64 are strings.
 func (s *Server) participants(w http.ResponseWriter, r *http.Request) {
 	defer s.connect()()
 	x, ok := s.activeSession(w, r)
@@ -193,7 +206,8 @@ func (s *Server) participants(w http.ResponseWriter, r *http.Request) {
 	reply(w, out)
 }
 
-// stopSession deletes the room. If the room is gone already, that fails and the session stays Started for ever.
+// stopSession deletes the room. If the room is gone already, that fails and the session stays
+// Started for ever.
 func (s *Server) stopSession(w http.ResponseWriter, r *http.Request) {
 	defer s.connect()()
 	x, ok := s.activeSession(w, r)
@@ -247,7 +261,8 @@ func (s *Server) mediaURL(w http.ResponseWriter, r *http.Request) {
 	s.query()
 	p, _ := s.project(canonical(r.PathValue("p")))
 	reply(w, map[string]any{
-		"mediaPath": in.Path, "mediaUrl": p.Endpoint + "/" + p.Bucket + "/" + in.Path, "bucketName": p.Bucket,
-		"expiresIn": time.Now().Add(5 * time.Minute).Unix(),
+		"mediaPath": in.Path, "mediaUrl": p.Endpoint + "/" + p.Bucket + "/" + in.Path,
+		"bucketName": p.Bucket,
+		"expiresIn":  time.Now().Add(5 * time.Minute).Unix(),
 	})
 }

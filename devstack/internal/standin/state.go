@@ -44,7 +44,8 @@ var (
 	errTooLong        = errors.New("value too long for type character varying(50)")
 )
 
-// state is the database: a JSON file that is written as a whole after every change, once for those that come together.
+// state is the database: a JSON file that is written as a whole after every change, once for those
+// that come together.
 type state struct {
 	path string
 
@@ -69,7 +70,8 @@ func openState(dir string) (*state, error) {
 	return s, json.Unmarshal(b, s)
 }
 
-// update runs f and stores what it changed before it returns. An error of f leaves the file as it was.
+// update runs f and stores what it changed before it returns. An error of f leaves the file as it
+// was.
 func (s *state) update(f func() error) error {
 	s.mu.Lock()
 	err := f()

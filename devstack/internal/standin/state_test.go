@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// What update has returned for is in the file, however many come at once: the API may be killed the moment after.
+// What update has returned for is in the file, however many come at once: the API may be killed the
+// moment after.
 func TestStateIsStored(t *testing.T) {
 	dir := t.TempDir()
 	s, err := openState(dir)

@@ -31,8 +31,8 @@ func (t *thread) busy() bool { return len(t.turn) > 0 }
 // client is the connection of a client.
 type client struct {
 	thread *thread
-	// looked is when the thread first looked at the connection, before a request was there. Zero: the
-	// thread was busy then.
+	// looked is when the thread first looked at the connection, before a request was there. Zero:
+	// the thread was busy then.
 	looked time.Time
 	// answered is when the last answer was complete. Requests of one connection come one by one.
 	answered time.Time
@@ -75,7 +75,8 @@ func (s *Server) run(w http.ResponseWriter, r *http.Request, route string) {
 	switch {
 	case !c.answered.IsZero() && time.Since(c.answered) > s.cfg.Limits.KeepAlive:
 		panic(http.ErrAbortHandler)
-	case c.answered.IsZero() && !c.looked.IsZero() && time.Since(c.looked) > s.cfg.Limits.HeadTimeout:
+	case c.answered.IsZero() && !c.looked.IsZero() &&
+		time.Since(c.looked) > s.cfg.Limits.HeadTimeout:
 		w.Header().Set("Connection", "close")
 		w.WriteHeader(http.StatusRequestTimeout)
 		return
@@ -95,7 +96,8 @@ func await[T any](ctx context.Context, call func() (T, error)) (T, error) {
 }
 
 // connect takes a database connection and asks for something; what it returns gives it back. The
-// thread is blocked until there is one. Where none gets free the request dies, and the client sees its connection closed.
+// thread is blocked until there is one. Where none gets free the request dies, and the client sees
+// its connection closed.
 func (s *Server) connect() (release func()) {
 	if !s.pool.take(s.poolWait()) {
 		panic(http.ErrAbortHandler) // net/http's way to close a connection without an answer

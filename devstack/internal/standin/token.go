@@ -47,7 +47,11 @@ func (s *Server) sessionToken(w http.ResponseWriter, r *http.Request) {
 		Name        *string
 		VideoGrants grants
 	}
-	if !decode(w, r, []field{{"identity", isString, true}, {"name", isString, false}, {"videoGrants", isGrants, true}}, &in) {
+	if !decode(w, r, []field{
+		{"identity", isString, true},
+		{"name", isString, false},
+		{"videoGrants", isGrants, true},
+	}, &in) {
 		return
 	}
 	s.query()
@@ -57,7 +61,8 @@ func (s *Server) sessionToken(w http.ResponseWriter, r *http.Request) {
 	}
 	g := in.VideoGrants
 	if g.Room != x.LivekitRoomName {
-		fail(w, http.StatusInternalServerError, "Invalid room name(mismatch between room and livekit room name)")
+		fail(w, http.StatusInternalServerError,
+			"Invalid room name(mismatch between room and livekit room name)")
 		return
 	}
 	if g.RoomJoin && in.Identity == "" {
@@ -69,15 +74,21 @@ func (s *Server) sessionToken(w http.ResponseWriter, r *http.Request) {
 		name = *in.Name
 	}
 	token, err := s.token(in.Identity, name, &auth.VideoGrant{
-		RoomCreate: g.RoomCreate, RoomList: g.RoomList, RoomRecord: g.RoomRecord, RoomAdmin: g.RoomAdmin, RoomJoin: g.RoomJoin,
-		Room: g.Room, CanPublish: &g.CanPublish, CanSubscribe: &g.CanSubscribe, CanPublishData: &g.CanPublishData,
-		CanPublishSources: g.CanPublishSources, CanUpdateOwnMetadata: &g.CanUpdateOwnMetadata, IngressAdmin: g.IngressAdmin,
-		Hidden: g.Hidden, Recorder: g.Recorder,
+		RoomCreate: g.RoomCreate, RoomList: g.RoomList, RoomRecord: g.RoomRecord,
+		RoomAdmin: g.RoomAdmin, RoomJoin: g.RoomJoin,
+		Room: g.Room, CanPublish: &g.CanPublish, CanSubscribe: &g.CanSubscribe,
+		CanPublishData:    &g.CanPublishData,
+		CanPublishSources: g.CanPublishSources, CanUpdateOwnMetadata: &g.CanUpdateOwnMetadata,
+		IngressAdmin: g.IngressAdmin,
+		Hidden:       g.Hidden, Recorder: g.Recorder,
 	})
 	if err != nil {
 		fail(w, http.StatusInternalServerError, err.Error())
 		return
 	}
 	p, _ := s.project(x.ProjectID)
-	reply(w, map[string]string{"token": token, "identity": in.Identity, "livekitServerUrl": p.LiveKitServerURL})
+	reply(w, map[string]string{
+		"token": token, "identity": in.Identity,
+		"livekitServerUrl": p.LiveKitServerURL,
+	})
 }

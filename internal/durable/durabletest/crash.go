@@ -96,7 +96,8 @@ func (c *CrashFS) Space(op, name string) (durable.Space, error) {
 	if c.capacity == 0 {
 		return durable.Space{Free: 1 << 50, Total: 1 << 50}, nil
 	}
-	return durable.Space{Free: uint64(max(c.capacity-used(c.root), 0)), Total: uint64(c.capacity)}, nil
+	return durable.Space{Free: uint64(max(c.capacity-used(c.root), 0)), Total: uint64(c.capacity)},
+		nil
 }
 
 // Crashed reports whether the crash has come.
@@ -166,7 +167,8 @@ func survive(n *node, rng *rand.Rand, seen map[*node]*node) *node {
 	}
 	s := newDir()
 	seen[n] = s
-	for _, name := range slices.Sorted(maps.Keys(entries)) { // sorted: the same seed gives the same result
+	// sorted: the same seed gives the same result
+	for _, name := range slices.Sorted(maps.Keys(entries)) {
 		s.entries[name] = survive(entries[name], rng, seen)
 	}
 	s.durable = maps.Clone(s.entries)

@@ -46,7 +46,9 @@ type faultFile struct {
 	label, path string
 }
 
-func (f *Fault) file(label, name, path string, open func(string, string) (durable.File, error)) (durable.File, error) {
+func (f *Fault) file(label, name, path string, open func(string, string) (durable.File, error)) (
+	durable.File, error,
+) {
 	if err := f.hook(label, name, path); err != nil {
 		return nil, err
 	}

@@ -16,7 +16,8 @@ import (
 type Limited struct {
 	*os.Root
 
-	// Windows: it refuses what NTFS and shares of Windows refuse: some punctuation, dots and spaces at the end, names of devices.
+	// Windows: it refuses what NTFS and shares of Windows refuse: some punctuation, dots and spaces
+	// at the end, names of devices.
 	Windows bool
 	// Folded: names that differ only in case or normal form are the same.
 	Folded bool
@@ -47,7 +48,8 @@ func (l *Limited) refuses(name string) error {
 	}
 	base, _, _ := strings.Cut(strings.ToUpper(name), ".")
 	switch {
-	case strings.ContainsAny(name, `"*:<>?|\`), strings.HasSuffix(name, "."), strings.HasSuffix(name, " "):
+	case strings.ContainsAny(name, `"*:<>?|\`), strings.HasSuffix(name, "."),
+		strings.HasSuffix(name, " "):
 		return syscall.EINVAL
 	case base == "NUL", base == "CON", base == "COM1":
 		return syscall.EACCES // as a share of Windows answers

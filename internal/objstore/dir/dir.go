@@ -1,5 +1,5 @@
-// Package dir delivers objects to a directory: for a laboratory without Internet, or a share that something else carries
-// away. A key is the path of a file below the directory.
+// Package dir delivers objects to a directory: for a laboratory without Internet, or a share that
+// something else carries away. A key is the path of a file below the directory.
 package dir
 
 import (
@@ -21,13 +21,13 @@ import (
 	"github.com/syncflow/textegress/internal/objstore"
 )
 
-// Bucket stores objects as files below one directory and never outside of it, whatever the keys and whatever symbolic
-// links stand in the way. What it makes only its own user can read (0600, directories 0700). It is safe for concurrent use,
-// also by several processes.
+// Bucket stores objects as files below one directory and never outside of it, whatever the keys and
+// whatever symbolic links stand in the way. What it makes only its own user can read (0600,
+// directories 0700). It is safe for concurrent use, also by several processes.
 //
-// Before its first use of a key it finds out which names the directory's file system can hold, see package fsname. Where
-// that is not every name, the files have the portable forms of the keys. A file is found under either form, as it may have
-// been copied from another file system.
+// Before its first use of a key it finds out which names the directory's file system can hold, see
+// package fsname. Where that is not every name, the files have the portable forms of the keys. A
+// file is found under either form, as it may have been copied from another file system.
 type Bucket struct {
 	root Root
 	path string
@@ -49,8 +49,8 @@ type Root interface {
 
 var _ objstore.Bucket = (*Bucket)(nil)
 
-// New returns the bucket in the directory at path. The directory is made if it is missing, its parents are not: a share
-// that is not mounted must not be mistaken for an empty one.
+// New returns the bucket in the directory at path. The directory is made if it is missing, its
+// parents are not: a share that is not mounted must not be mistaken for an empty one.
 func New(path string) (*Bucket, error) {
 	if err := mkdir(path); err != nil {
 		return nil, fmt.Errorf("directory to deliver to: %w", err)
@@ -62,8 +62,8 @@ func New(path string) (*Bucket, error) {
 	return On(root, path), nil
 }
 
-// On returns the bucket in the directory root, for tests of file systems that cannot hold every name. path names it in
-// messages.
+// On returns the bucket in the directory root, for tests of file systems that cannot hold every
+// name. path names it in messages.
 func On(root Root, path string) *Bucket {
 	return &Bucket{root: root, path: path, making: map[string]bool{}}
 }
@@ -87,8 +87,8 @@ func mkdir(path string) error {
 	return nil
 }
 
-// Check finds out anew which names the file system can hold, and returns an error if those of recordings are not among them,
-// or if nothing can be written there.
+// Check finds out anew which names the file system can hold, and returns an error if those of
+// recordings are not among them, or if nothing can be written there.
 func (b *Bucket) Check() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -107,7 +107,8 @@ func (b *Bucket) IsPortable() bool {
 	return b.naming != nil && *b.naming == fsname.Portable
 }
 
-// Problem returns what the latest [Bucket.Check] or use of the directory found, nil if names can be held.
+// Problem returns what the latest [Bucket.Check] or use of the directory found, nil if names can be
+// held.
 func (b *Bucket) Problem() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -130,8 +131,8 @@ func (b *Bucket) names() (fsname.Naming, error) {
 	return *n, nil
 }
 
-// find returns the path of what is there under a key. Where nothing can be written, so that names cannot be tried, both
-// forms are looked for all the same.
+// find returns the path of what is there under a key. Where nothing can be written, so that names
+// cannot be tried, both forms are looked for all the same.
 func (b *Bucket) find(key string) (string, error) {
 	n, _ := b.names() //nolint:errcheck // see above
 	p, ok := n.Find(b.root, key)
@@ -153,8 +154,9 @@ func (b *Bucket) IsNotFound(err error) bool { return objstore.IsNotFound(err) }
 // IsPermanent implements [objstore.Bucket].
 func (b *Bucket) IsPermanent(err error) bool { return objstore.IsPermanent(err) }
 
-// Upload implements [objstore.Bucket]: write under a temporary name, compare size and checksum, fsync, close, rename,
-// fsync the directory. New parent directories are fsynced into their parents first.
+// Upload implements [objstore.Bucket]: write under a temporary name, compare size and checksum,
+// fsync, close, rename, fsync the directory. New parent directories are fsynced into their parents
+// first.
 func (b *Bucket) Upload(ctx context.Context, key string, o objstore.Object) (err error) {
 	if err := objstore.CheckKey(key); err != nil {
 		return objstore.BadKey("upload", b.String(), key, err)
@@ -236,7 +238,8 @@ func (b *Bucket) syncDir(dir string) error {
 		return err
 	}
 	err = d.Sync()
-	// Network file systems which do not know fsync of directories say so with EINVAL; there is nothing more to do there.
+	// Network file systems which do not know fsync of directories say so with EINVAL; there is
+	// nothing more to do there.
 	if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
 		err = nil
 	}
@@ -343,7 +346,8 @@ func (b *Bucket) wrap(op, key string, err error) error {
 }
 
 func (b *Bucket) fail(op, key string, err error) *objstore.Error {
-	if known, ok := errors.AsType[*objstore.Error](err); ok { // of finding out which names there can be
+	// of finding out which names there can be
+	if known, ok := errors.AsType[*objstore.Error](err); ok {
 		e := *known
 		e.Op, e.Key = op, key
 		return &e
@@ -351,7 +355,8 @@ func (b *Bucket) fail(op, key string, err error) *objstore.Error {
 	e := &objstore.Error{Op: op, Bucket: b.String(), Key: key, Cause: cause(err), Err: err}
 	if _, ok := errors.AsType[*fsname.Error](err); ok {
 		e.Cause, e.Permanent = err.Error(), true
-		e.Remedy = "deliver to a directory on another file system, or mount this one so that it takes UTF-8 names of 255 bytes"
+		e.Remedy = "deliver to a directory on another file system, or mount this one so that it " +
+			"takes UTF-8 names of 255 bytes"
 		return e
 	}
 	switch {
@@ -365,8 +370,10 @@ func (b *Bucket) fail(op, key string, err error) *objstore.Error {
 		e.Permanent, e.Remedy = true, "give the service's user the right to write there"
 	case errors.Is(err, syscall.ENAMETOOLONG):
 		e.Permanent, e.Remedy = true, "deliver to a file system which allows names of 255 bytes"
-	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR), errors.Is(err, fs.ErrExist):
-		e.Permanent, e.Remedy = true, "a file and a directory have the same name there: move one of them away"
+	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR),
+		errors.Is(err, fs.ErrExist):
+		e.Permanent, e.Remedy = true, "a file and a directory have the same name there: move one "+
+			"of them away"
 	}
 	return e
 }

@@ -26,7 +26,9 @@ func open(t *testing.T, path string) *dir.Bucket {
 }
 
 func TestConformance(t *testing.T) {
-	objtest.Run(t, func(t *testing.T) objstore.Bucket { return open(t, filepath.Join(t.TempDir(), "out")) }, objtest.Options{Large: 20 << 20})
+	objtest.Run(t, func(t *testing.T) objstore.Bucket {
+		return open(t, filepath.Join(t.TempDir(), "out"))
+	}, objtest.Options{Large: 20 << 20})
 }
 
 func TestNeverLeavesItsRoot(t *testing.T) {
@@ -43,7 +45,8 @@ func TestNeverLeavesItsRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, key := range []string{"link/x", "relative/x", "relative/deep/er/x"} {
-		if err := b.Upload(t.Context(), key, objstore.Bytes([]byte("x"), "text/plain")); err == nil {
+		if err := b.Upload(t.Context(), key,
+			objstore.Bytes([]byte("x"), "text/plain")); err == nil {
 			t.Errorf("Upload(%q) followed a symbolic link out of the directory", key)
 		}
 	}
@@ -55,7 +58,8 @@ func TestNeverLeavesItsRoot(t *testing.T) {
 func TestNoTemporaryFilesAreLeftOrListed(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "out")
 	b := open(t, root)
-	if err := b.Upload(t.Context(), "d/good", objstore.Bytes([]byte("x"), "text/plain")); err != nil {
+	if err := b.Upload(t.Context(), "d/good",
+		objstore.Bytes([]byte("x"), "text/plain")); err != nil {
 		t.Fatal(err)
 	}
 	bad := objstore.Bytes([]byte("x"), "text/plain")
@@ -68,7 +72,8 @@ func TestNoTemporaryFilesAreLeftOrListed(t *testing.T) {
 		t.Errorf("directory holds %v, %v; want only the object", entries, err)
 	}
 	// One that a crash left behind.
-	if err := os.WriteFile(filepath.Join(root, "d", ".textegress-ABC.tmp"), []byte("half"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(root, "d", ".textegress-ABC.tmp"), []byte("half"),
+		0o644); err != nil {
 		t.Fatal(err)
 	}
 	for a, err := range b.List(t.Context(), "") {
@@ -84,7 +89,10 @@ func TestErrorsSayWhatToDoAndNotWhere(t *testing.T) {
 	if err := b.Upload(t.Context(), "file", objstore.Bytes([]byte("x"), "text/plain")); err != nil {
 		t.Fatal(err)
 	}
-	for name, key := range map[string]string{"name too long": strings.Repeat("alice", 60), "file in the way": "file/alice"} {
+	for name, key := range map[string]string{
+		"name too long":   strings.Repeat("alice", 60),
+		"file in the way": "file/alice",
+	} {
 		err := b.Upload(t.Context(), key, objstore.Bytes([]byte("x"), "text/plain"))
 		if !b.IsPermanent(err) {
 			t.Errorf("%s: %v is not called permanent", name, err)
@@ -126,7 +134,8 @@ func TestReadStopsWithItsContext(t *testing.T) {
 func TestPrivate(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "out")
 	b := open(t, root)
-	if err := b.Upload(t.Context(), "a/b/c", objstore.Bytes([]byte("x"), "text/plain")); err != nil {
+	if err := b.Upload(t.Context(), "a/b/c",
+		objstore.Bytes([]byte("x"), "text/plain")); err != nil {
 		t.Fatal(err)
 	}
 	err := filepath.Walk(root, func(path string, info os.FileInfo, err error) error {

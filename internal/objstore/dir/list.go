@@ -13,8 +13,9 @@ import (
 	"github.com/syncflow/textegress/internal/objstore"
 )
 
-// List implements [objstore.Bucket]. Temporary files of interrupted uploads are not objects. Where a name was too long for
-// the file system and cut, the key that it yields has the cut name; it leads to the object like the whole one.
+// List implements [objstore.Bucket]. Temporary files of interrupted uploads are not objects. Where
+// a name was too long for the file system and cut, the key that it yields has the cut name; it
+// leads to the object like the whole one.
 func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[objstore.Attrs, error] {
 	return func(yield func(objstore.Attrs, error) bool) {
 		found, err := b.list(ctx, prefix)
@@ -22,7 +23,10 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[objstore.Att
 			yield(objstore.Attrs{}, b.fail("list", prefix, err))
 			return
 		}
-		slices.SortFunc(found, func(x, y objstore.Attrs) int { return strings.Compare(x.Key, y.Key) })
+		slices.SortFunc(found, func(x, y objstore.Attrs) int {
+			return strings.Compare(x.Key,
+				y.Key)
+		})
 		for _, a := range found {
 			if !yield(a, nil) {
 				return
@@ -36,7 +40,8 @@ func (b *Bucket) list(ctx context.Context, prefix string) ([]objstore.Attrs, err
 		return nil, err
 	}
 	naming, _ := b.names() //nolint:errcheck // as in find
-	// The directories that the prefix names are looked up and not compared: a file system may know them by other names.
+	// The directories that the prefix names are looked up and not compared: a file system may know
+	// them by other names.
 	start, above := ".", ""
 	if i := strings.LastIndexByte(prefix, '/'); i >= 0 {
 		if err := objstore.CheckKey(prefix[:i]); err != nil {

@@ -16,8 +16,9 @@ import (
 	"github.com/syncflow/textegress/internal/objstore/objtest"
 )
 
-// Directories of real file systems on which the conformance suite runs as well: TEXTEGRESS_TEST_DIRECTORIES, a list as PATH
-// is one. Each is that of a mounted image, for example of NTFS:
+// Directories of real file systems on which the conformance suite runs as well:
+// TEXTEGRESS_TEST_DIRECTORIES, a list as PATH is one. Each is that of a mounted image, for example
+// of NTFS:
 //
 //	truncate -s 64M n.img && mkntfs -F -q n.img && ntfs-3g -o windows_names n.img /mnt/ntfs
 const directories = "TEXTEGRESS_TEST_DIRECTORIES"
@@ -35,10 +36,12 @@ func limited(t *testing.T, path string, l fsnametest.Limited) *dir.Bucket {
 
 func TestConformanceWhereNamesAreLimited(t *testing.T) {
 	for name, l := range map[string]fsnametest.Limited{
-		"NTFS": {Windows: true}, "without case": {Folded: true}, "a share of Windows": {Windows: true, Folded: true},
+		"NTFS": {Windows: true}, "without case": {Folded: true},
+		"a share of Windows": {Windows: true, Folded: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			objtest.Run(t, func(t *testing.T) objstore.Bucket { return limited(t, t.TempDir(), l) }, objtest.Options{})
+			objtest.Run(t, func(t *testing.T) objstore.Bucket { return limited(t, t.TempDir(), l) },
+				objtest.Options{})
 		})
 	}
 	for _, path := range filepath.SplitList(os.Getenv(directories)) {
@@ -56,8 +59,10 @@ func TestConformanceWhereNamesAreLimited(t *testing.T) {
 }
 
 const (
-	view = "Project: a-1/Room?/text-egress/all-topics/DE_x/alice-all-topics-2025-06-11T20:30:40UTC.txt"
-	twin = "Project%3A a-1/Room%3F/text-egress/all-topics/DE_x/alice-all-topics-2025-06-11T20%3A30%3A40UTC.txt"
+	view = "Project: " +
+		"a-1/Room?/text-egress/all-topics/DE_x/alice-all-topics-2025-06-11T20:30:40UTC.txt"
+	twin = "Project%3A " +
+		"a-1/Room%3F/text-egress/all-topics/DE_x/alice-all-topics-2025-06-11T20%3A30%3A40UTC.txt"
 )
 
 // A disk that can hold every name has the keys as paths, as ever.
@@ -92,11 +97,13 @@ func keys(t *testing.T, b *dir.Bucket, prefix string) []string {
 	return found
 }
 
-// What was delivered to one file system and copied to another is found there by the same keys, listed and deleted.
+// What was delivered to one file system and copied to another is found there by the same keys,
+// listed and deleted.
 func TestCopiesOnAnotherFileSystem(t *testing.T) {
 	windows := fsnametest.Limited{Windows: true}
 	for name, tc := range map[string]struct{ from, to fsnametest.Limited }{
-		"from NTFS": {windows, fsnametest.Limited{}}, "from a share to NTFS": {fsnametest.Limited{Windows: true, Folded: true}, windows},
+		"from NTFS":            {windows, fsnametest.Limited{}},
+		"from a share to NTFS": {fsnametest.Limited{Windows: true, Folded: true}, windows},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := t.TempDir()
@@ -110,17 +117,20 @@ func TestCopiesOnAnotherFileSystem(t *testing.T) {
 				t.Error(err)
 			}
 			prefix := view[:strings.LastIndex(view, "/")+1]
-			if found := keys(t, b, prefix); len(found) != 1 || !strings.HasPrefix(found[0], prefix) {
+			if found := keys(t, b, prefix); len(found) != 1 ||
+				!strings.HasPrefix(found[0], prefix) {
 				t.Errorf("listed %q", found)
 			}
 			// A prefix copied to a directory of another name: one form above, the other one below.
-			if err := os.Rename(filepath.Join(path, "Project%3A a-1"), filepath.Join(path, "moved")); err != nil {
+			if err := os.Rename(filepath.Join(path, "Project%3A a-1"),
+				filepath.Join(path, "moved")); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := b.Stat(t.Context(), "moved"+view[strings.Index(view, "/"):]); err != nil {
 				t.Error(err)
 			}
-			p, err := objstore.Purge(t.Context(), b, "moved/", "", func(string) bool { return false })
+			p, err := objstore.Purge(t.Context(), b, "moved/", "",
+				func(string) bool { return false })
 			if err != nil || !p.Complete() || p.Deleted != 1 || len(keys(t, b, "")) != 0 {
 				t.Errorf("purged %+v, %v", p, err)
 			}
@@ -128,14 +138,16 @@ func TestCopiesOnAnotherFileSystem(t *testing.T) {
 	}
 }
 
-// A project or room whose name differs from another one's in case alone shares its directories where there is no case. What
-// belongs to a prefix is found below it all the same, and nothing of another recording.
+// A project or room whose name differs from another one's in case alone shares its directories
+// where there is no case. What belongs to a prefix is found below it all the same, and nothing of
+// another recording.
 func TestDirectoriesThatDifferInCaseAlone(t *testing.T) {
 	b := limited(t, t.TempDir(), fsnametest.Limited{Windows: true, Folded: true})
 	upload(t, b, "Class/text-egress/DE_1/a")
 	upload(t, b, "class/text-egress/DE_2/b")
 	for prefix, want := range map[string][]string{
-		"Class/text-egress/DE_1/": {"Class/text-egress/DE_1/a"}, "class/text-egress/DE_2/": {"class/text-egress/DE_2/b"},
+		"Class/text-egress/DE_1/": {"Class/text-egress/DE_1/a"},
+		"class/text-egress/DE_2/": {"class/text-egress/DE_2/b"},
 	} {
 		if diff := cmp.Diff(want, keys(t, b, prefix)); diff != "" {
 			t.Errorf("below %q (-want +got):\n%s", prefix, diff)
@@ -170,22 +182,25 @@ func TestNamesThatAreCut(t *testing.T) {
 	}
 }
 
-// A file system that cannot hold such names in either form is found out by the check, and by the first use; what nobody can
-// write to is another matter.
+// A file system that cannot hold such names in either form is found out by the check, and by the
+// first use; what nobody can write to is another matter.
 func TestCheck(t *testing.T) {
 	for name, tc := range map[string]struct {
 		l      fsnametest.Limited
 		remedy string // "": usable
 	}{
 		"usual": {fsnametest.Limited{}, ""}, "NTFS": {fsnametest.Limited{Windows: true}, ""},
-		"short names": {fsnametest.Limited{Longest: 100}, "another file system"}, "ASCII": {fsnametest.Limited{ASCII: true}, "another file system"},
+		"short names": {fsnametest.Limited{Longest: 100}, "another file system"},
+		"ASCII":       {fsnametest.Limited{ASCII: true}, "another file system"},
 	} {
 		b := limited(t, t.TempDir(), tc.l)
 		for what, err := range map[string]error{
-			"Check": b.Check(), "Upload": b.Upload(t.Context(), "room/alice", objstore.Bytes(nil, "text/plain")), "Problem": b.Problem(),
+			"Check": b.Check(), "Upload": b.Upload(t.Context(), "room/alice",
+				objstore.Bytes(nil, "text/plain")), "Problem": b.Problem(),
 		} {
 			e, _ := errors.AsType[*objstore.Error](err)
-			if (e == nil) != (tc.remedy == "") || e != nil && (!e.Permanent || !strings.Contains(e.Remedy, tc.remedy)) {
+			if (e == nil) != (tc.remedy == "") || e != nil &&
+				(!e.Permanent || !strings.Contains(e.Remedy, tc.remedy)) {
 				t.Errorf("%s: %s = %v", name, what, err)
 			}
 			if strings.Contains(objstore.Redacted(err, ""), "alice") {

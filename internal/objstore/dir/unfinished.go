@@ -30,10 +30,12 @@ func (b *Bucket) makes(temp string) bool {
 	return b.making[path.Base(temp)]
 }
 
-// AbortUploads implements [objstore.Unfinished]: a process that was killed leaves the temporary file that it was writing. Which
-// key that was for does not show; keep is asked for its own name. prefix ends in a slash: only whole directories are looked
-// through.
-func (b *Bucket) AbortUploads(ctx context.Context, prefix string, keep func(key string) bool) (int, error) {
+// AbortUploads implements [objstore.Unfinished]: a process that was killed leaves the temporary
+// file that it was writing. Which key that was for does not show; keep is asked for its own name.
+// prefix ends in a slash: only whole directories are looked through.
+func (b *Bucket) AbortUploads(ctx context.Context, prefix string, keep func(key string) bool) (int,
+	error,
+) {
 	above := strings.TrimSuffix(prefix, "/")
 	if err := objstore.CheckKey(above); err != nil || above == prefix {
 		return 0, nil //nolint:nilerr // nothing is in no directory

@@ -12,10 +12,13 @@ import (
 	"github.com/syncflow/textegress/internal/objstore/objtest"
 )
 
-// What a killed process was writing has a temporary name, which nobody lists. It is removed below a prefix, with what is
-// deleted there and before a delivery goes on, and nothing else is.
+// What a killed process was writing has a temporary name, which nobody lists. It is removed below a
+// prefix, with what is deleted there and before a delivery goes on, and nothing else is.
 func TestWhatAKilledProcessWasWriting(t *testing.T) {
-	for name, l := range map[string]fsnametest.Limited{"usual": {}, "a share of Windows": {Windows: true, Folded: true}} {
+	for name, l := range map[string]fsnametest.Limited{
+		"usual":              {},
+		"a share of Windows": {Windows: true, Folded: true},
+	} {
 		t.Run(name, func(t *testing.T) {
 			path := t.TempDir()
 			b := limited(t, path, l)
@@ -46,7 +49,8 @@ func TestWhatAKilledProcessWasWriting(t *testing.T) {
 				}
 				return strings.Join(left, " ")
 			}
-			if n, err := b.AbortUploads(t.Context(), "nothing/", func(string) bool { return false }); n != 0 || err != nil {
+			if n, err := b.AbortUploads(t.Context(), "nothing/",
+				func(string) bool { return false }); n != 0 || err != nil {
 				t.Errorf("of nothing: %d, %v", n, err)
 			}
 			keep := func(key string) bool { return strings.HasPrefix(key, "r: 1/r2/") }
@@ -68,7 +72,8 @@ func TestAbortUploadsSparesWhatIsBeingWritten(t *testing.T) {
 		r, err := whole()
 		return reading{r, func() {
 			asked = true
-			if n, err := b.AbortUploads(t.Context(), "r/", func(string) bool { return false }); n != 0 || err != nil {
+			if n, err := b.AbortUploads(t.Context(), "r/",
+				func(string) bool { return false }); n != 0 || err != nil {
 				t.Errorf("%d were removed, %v", n, err)
 			}
 		}}, err

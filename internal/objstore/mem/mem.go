@@ -1,5 +1,5 @@
-// Package mem is an object store in memory, for tests. It can be told to fail before or after a call took effect, to
-// store other bytes than it was given and to break a body in the middle.
+// Package mem is an object store in memory, for tests. It can be told to fail before or after a
+// call took effect, to store other bytes than it was given and to break a body in the middle.
 package mem
 
 import (
@@ -20,16 +20,18 @@ import (
 
 // Fault is what happens to one call instead of success.
 type Fault struct {
-	// Err is returned; for open it is returned by the reader after half of the content if MidBody is set. nil together
-	// with Damage is a store that lies: success, but something else is stored.
+	// Err is returned; for open it is returned by the reader after half of the content if MidBody
+	// is set. nil together with Damage is a store that lies: success, but something else is stored.
 	Err error
 	// Applied: the call takes effect all the same, the answer is lost.
 	Applied bool
-	// MidBody: the content of an upload is read to its middle only before Err; that of an open is delivered to its middle.
+	// MidBody: the content of an upload is read to its middle only before Err; that of an open is
+	// delivered to its middle.
 	MidBody bool
 	// Damage, if not nil, changes the bytes which an applied upload stores or an open delivers.
 	Damage func([]byte) []byte
-	// Wait, if not nil, is called before anything else. It may block until ctx ends; its error is returned.
+	// Wait, if not nil, is called before anything else. It may block until ctx ends; its error is
+	// returned.
 	Wait func(ctx context.Context) error
 }
 
@@ -39,7 +41,8 @@ type Bucket struct {
 	// Checksums: the store computes SHA-256, as S3 does.
 	checksums bool
 
-	mu         sync.Mutex // guards all below; held for the bookkeeping of a call only, never while content is read
+	// guards all below; held for the bookkeeping of a call only, never while content is read
+	mu         sync.Mutex
 	objects    map[string]object
 	fault      func(op, key string) *Fault
 	calls      []string
@@ -58,8 +61,8 @@ func New(name string, checksums bool) *Bucket {
 	return &Bucket{name: name, checksums: checksums, objects: map[string]object{}}
 }
 
-// SetFault lets f decide about every following call; nil from f is no fault. f is called by the goroutine of the call,
-// with op "upload", "stat", "open", "list" or "delete". A nil f ends it.
+// SetFault lets f decide about every following call; nil from f is no fault. f is called by the
+// goroutine of the call, with op "upload", "stat", "open", "list" or "delete". A nil f ends it.
 func (b *Bucket) SetFault(f func(op, key string) *Fault) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -180,7 +183,8 @@ func (b *Bucket) Upload(ctx context.Context, key string, o objstore.Object) erro
 	}
 	sum := sha256.Sum256(data)
 	if int64(len(data)) != o.Size || o.SHA256 != "" && hex.EncodeToString(sum[:]) != o.SHA256 {
-		return b.fail("upload", key, fmt.Errorf("the content does not have the announced size and SHA-256"))
+		return b.fail("upload", key,
+			fmt.Errorf("the content does not have the announced size and SHA-256"))
 	}
 	if f.Damage != nil {
 		data = f.Damage(bytes.Clone(data))
@@ -204,7 +208,10 @@ func (b *Bucket) get(op, key string) (object, error) {
 	defer b.mu.Unlock()
 	o, ok := b.objects[key]
 	if !ok {
-		return o, &objstore.Error{Op: op, Bucket: b.String(), Key: key, Cause: "no such object", NotFound: true, Permanent: true}
+		return o, &objstore.Error{
+			Op: op, Bucket: b.String(), Key: key, Cause: "no such object",
+			NotFound: true, Permanent: true,
+		}
 	}
 	return o, nil
 }
@@ -248,7 +255,8 @@ func (b *Bucket) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 		data = f.Damage(bytes.Clone(data))
 	}
 	if f.MidBody {
-		return io.NopCloser(io.MultiReader(bytes.NewReader(data[:len(data)/2]), errReader{b.fail("read", key, f.Err)})), nil
+		return io.NopCloser(io.MultiReader(bytes.NewReader(data[:len(data)/2]),
+			errReader{b.fail("read", key, f.Err)})), nil
 	}
 	return io.NopCloser(bytes.NewReader(data)), nil
 }
@@ -270,7 +278,8 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[objstore.Att
 		}
 		objects := b.Objects()
 		for _, k := range slices.Sorted(maps.Keys(objects)) {
-			if strings.HasPrefix(k, prefix) && !yield(objstore.Attrs{Key: k, Size: int64(len(objects[k]))}, nil) {
+			if strings.HasPrefix(k, prefix) &&
+				!yield(objstore.Attrs{Key: k, Size: int64(len(objects[k]))}, nil) {
 				return
 			}
 		}

@@ -14,7 +14,8 @@ import (
 func TestConformance(t *testing.T) {
 	for name, checksums := range map[string]bool{"with checksums": true, "without": false} {
 		t.Run(name, func(t *testing.T) {
-			objtest.Run(t, func(*testing.T) objstore.Bucket { return mem.New("b", checksums) }, objtest.Options{Checksums: checksums})
+			objtest.Run(t, func(*testing.T) objstore.Bucket { return mem.New("b", checksums) },
+				objtest.Options{Checksums: checksums})
 		})
 	}
 }
@@ -30,12 +31,17 @@ func TestFaults(t *testing.T) {
 		"before it took effect": {mem.Fault{Err: lost}, true, ""},
 		"after it took effect":  {mem.Fault{Err: lost, Applied: true}, true, "content"},
 		"reset in the body":     {mem.Fault{Err: lost, MidBody: true}, true, ""},
-		"truncated, and a lie":  {mem.Fault{Damage: func(b []byte) []byte { return b[:3] }}, false, "con"},
+		"truncated, and a lie": {
+			mem.Fault{Damage: func(b []byte) []byte { return b[:3] }},
+			false,
+			"con",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := mem.New("b", true)
 			b.SetFault(func(string, string) *mem.Fault { return &tc.fault })
-			if err := b.Upload(t.Context(), "k", o); (err != nil) != tc.err || err != nil && !errors.Is(err, lost) {
+			if err := b.Upload(t.Context(), "k", o); (err != nil) != tc.err || err != nil &&
+				!errors.Is(err, lost) {
 				t.Errorf("Upload = %v", err)
 			}
 			if got := string(b.Objects()["k"]); got != tc.stored {

@@ -18,8 +18,8 @@ type bucketFS struct {
 	prefix string // with a slash at its end
 }
 
-// New returns the objects below a prefix, which ends in a slash or is empty, as files. ctx bounds all reading. Errors about
-// objects that are not there wrap fs.ErrNotExist.
+// New returns the objects below a prefix, which ends in a slash or is empty, as files. ctx bounds
+// all reading. Errors about objects that are not there wrap fs.ErrNotExist.
 func New(ctx context.Context, bucket objstore.Bucket, prefix string) fs.FS {
 	return &bucketFS{ctx: ctx, bucket: bucket, prefix: prefix}
 }

@@ -23,7 +23,8 @@ import (
 type Options struct {
 	// Checksums: Stat must fill SHA256 for objects up to 1 MiB.
 	Checksums bool
-	// Large, if not 0, is the size in bytes of one more object, larger than one request of the implementation carries.
+	// Large, if not 0, is the size in bytes of one more object, larger than one request of the
+	// implementation carries.
 	Large int64
 	// ShortKeys leaves out components longer than 200 bytes.
 	ShortKeys bool
@@ -31,12 +32,15 @@ type Options struct {
 
 // Run runs the suite. newBucket returns an empty bucket each time.
 func Run(t *testing.T, newBucket func(t *testing.T) objstore.Bucket, o Options) {
-	t.Run("content comes back as it went in", func(t *testing.T) { testRoundTrip(t, newBucket(t), o) })
+	t.Run("content comes back as it went in",
+		func(t *testing.T) { testRoundTrip(t, newBucket(t), o) })
 	t.Run("hostile but legal keys", func(t *testing.T) { testKeys(t, newBucket(t)) })
 	t.Run("keys that no bucket accepts", func(t *testing.T) { testBadKeys(t, newBucket(t)) })
 	t.Run("nothing there", func(t *testing.T) { testNotFound(t, newBucket(t)) })
-	t.Run("content that is not the announced one is not stored", func(t *testing.T) { testWrongContent(t, newBucket(t)) })
-	t.Run("content that cannot be read is not stored", func(t *testing.T) { testUnreadable(t, newBucket(t)) })
+	t.Run("content that is not the announced one is not stored",
+		func(t *testing.T) { testWrongContent(t, newBucket(t)) })
+	t.Run("content that cannot be read is not stored",
+		func(t *testing.T) { testUnreadable(t, newBucket(t)) })
 	t.Run("upload replaces", func(t *testing.T) { testReplace(t, newBucket(t)) })
 	t.Run("list", func(t *testing.T) { testList(t, newBucket(t)) })
 	t.Run("ended context", func(t *testing.T) { testContext(t, newBucket(t)) })
@@ -92,25 +96,31 @@ func testRoundTrip(t *testing.T, b objstore.Bucket, o Options) {
 			t.Errorf("Verify(%q): %v", key, err)
 		}
 		other := sha256.Sum256([]byte("other"))
-		if err := objstore.Verify(t.Context(), b, key, obj.Size, hex.EncodeToString(other[:])); !errors.Is(err, objstore.ErrDiffers) {
+		if err := objstore.Verify(t.Context(), b, key, obj.Size,
+			hex.EncodeToString(other[:])); !errors.Is(err, objstore.ErrDiffers) {
 			t.Errorf("Verify(%q) with another checksum: %v, want ErrDiffers", key, err)
 		}
-		if err := objstore.Verify(t.Context(), b, key, obj.Size+1, obj.SHA256); !errors.Is(err, objstore.ErrDiffers) {
+		if err := objstore.Verify(t.Context(), b, key, obj.Size+1, obj.SHA256); !errors.Is(err,
+			objstore.ErrDiffers) {
 			t.Errorf("Verify(%q) with another size: %v, want ErrDiffers", key, err)
 		}
 	}
 }
 
-// Keys are as they come from people: what is legal in one component of an object key, escaped or not.
+// Keys are as they come from people: what is legal in one component of an object key, escaped or
+// not.
 func Keys() []string {
 	return []string{
 		"plain.txt",
-		"My Project-0b7e6d1e-8a47-4c7a-9a7e-0d4f5f0f7c11/class 1/text-egress/all-topics/DE_x/alice-all-topics-2025-06-11T20:30:40UTC.txt",
+		"My Project-0b7e6d1e-8a47-4c7a-9a7e-0d4f5f0f7c11/class " +
+			"1/text-egress/all-topics/DE_x/alice-all-topics-2025-06-11T20:30:40UTC.txt",
 		"a/..b/c", "a/...", "a/b.", "dash/-rf", "dot/.hidden",
-		"space/ leading and trailing ", "plus/a+b", "percent/100%25", "percent/%2F", "percent/%ZZ", "query/a?b=c&d", "hash/a#b",
+		"space/ leading and trailing ", "plus/a+b", "percent/100%25", "percent/%2F", "percent/%ZZ",
+		"query/a?b=c&d", "hash/a#b",
 		"quote/'\"`", "brackets/[a]{b}(c)<d>", "punctuation/~!@$^*_=|,;:", "semi/a;b", "star/*",
 		"中文/学生/名字", "emoji/👩🏽‍🎓", "arabic/مرحبا", "combining/e\u0301", "nbsp/a\u00a0b",
-		"colon/12:30:40", "colon/12%3A30%3A40", "device/NUL", "device/con.txt", "backslash/a\\b", "long/" + strings.Repeat("x", 200),
+		"colon/12:30:40", "colon/12%3A30%3A40", "device/NUL", "device/con.txt", "backslash/a\\b",
+		"long/" + strings.Repeat("x", 200),
 	}
 }
 
@@ -138,8 +148,12 @@ func testKeys(t *testing.T, b objstore.Bucket) {
 }
 
 func testBadKeys(t *testing.T, b objstore.Bucket) {
-	for _, key := range []string{"", "/", "/abs", "a//b", "a/", "..", "../x", "a/../b", ".", "a/./b", "nul\x00", "line\nfeed", "bad\xffutf8", strings.Repeat("long/", 205) + "x"} {
-		if err := b.Upload(t.Context(), key, objstore.Bytes([]byte("x"), "text/plain")); err == nil || !b.IsPermanent(err) {
+	for _, key := range []string{
+		"", "/", "/abs", "a//b", "a/", "..", "../x", "a/../b", ".",
+		"a/./b", "nul\x00", "line\nfeed", "bad\xffutf8", strings.Repeat("long/", 205) + "x",
+	} {
+		if err := b.Upload(t.Context(), key,
+			objstore.Bytes([]byte("x"), "text/plain")); err == nil || !b.IsPermanent(err) {
 			t.Errorf("Upload(%q) = %v, want a permanent error", key, err)
 		}
 		if _, err := b.Stat(t.Context(), key); err == nil {
@@ -183,7 +197,10 @@ func testNotFound(t *testing.T, b objstore.Bucket) {
 
 func testWrongContent(t *testing.T, b objstore.Bucket) {
 	good := objstore.Bytes([]byte("what was announced"), "text/plain")
-	for name, damaged := range map[string][]byte{"other": []byte("what was ANNOUNCED"), "shorter": []byte("what was"), "empty": nil} {
+	for name, damaged := range map[string][]byte{
+		"other":   []byte("what was ANNOUNCED"),
+		"shorter": []byte("what was"), "empty": nil,
+	} {
 		o := good
 		o.Open = objstore.Bytes(damaged, "").Open
 		if err := b.Upload(t.Context(), name, o); err == nil {
@@ -306,10 +323,12 @@ func testConcurrent(t *testing.T, b objstore.Bucket) {
 	same := bytes.Repeat([]byte("same"), 10000)
 	for i := range 8 {
 		wg.Go(func() {
-			if err := b.Upload(t.Context(), fmt.Sprintf("deep/er/%d/k", i), objstore.Bytes(fmt.Appendf(nil, "%d", i), "text/plain")); err != nil {
+			if err := b.Upload(t.Context(), fmt.Sprintf("deep/er/%d/k", i),
+				objstore.Bytes(fmt.Appendf(nil, "%d", i), "text/plain")); err != nil {
 				t.Errorf("Upload: %v", err)
 			}
-			if err := b.Upload(t.Context(), "deep/same", objstore.Bytes(same, "text/plain")); err != nil {
+			if err := b.Upload(t.Context(), "deep/same",
+				objstore.Bytes(same, "text/plain")); err != nil {
 				t.Errorf("Upload to the same key: %v", err)
 			}
 		})
@@ -340,19 +359,23 @@ func testLarge(t *testing.T, b objstore.Bucket, size int64) {
 	}
 	defer r.Close() //nolint:errcheck // reading only
 	h := sha256.New()
-	if n, err := io.Copy(h, r); err != nil || n != size || hex.EncodeToString(h.Sum(nil)) != o.SHA256 {
+	if n, err := io.Copy(h, r); err != nil || n != size ||
+		hex.EncodeToString(h.Sum(nil)) != o.SHA256 {
 		t.Errorf("read back %d of %d bytes, %v", n, size, err)
 	}
 }
 
-// Generated returns an object of the given size whose content is computed while it is read, so that it takes no memory.
-// It can be used to show that an upload does not either.
+// Generated returns an object of the given size whose content is computed while it is read, so that
+// it takes no memory. It can be used to show that an upload does not either.
 func Generated(size int64, seed byte) objstore.Object {
 	open := func() (io.ReadSeekCloser, error) { return &generated{size: size, seed: seed}, nil }
 	h := sha256.New()
 	r, _ := open()
 	io.Copy(h, r) //nolint:errcheck // cannot fail
-	return objstore.Object{Open: open, Size: size, SHA256: hex.EncodeToString(h.Sum(nil)), ContentType: "application/octet-stream"}
+	return objstore.Object{
+		Open: open, Size: size, SHA256: hex.EncodeToString(h.Sum(nil)),
+		ContentType: "application/octet-stream",
+	}
 }
 
 type generated struct {

@@ -10,8 +10,9 @@ import (
 	"github.com/syncflow/textegress/internal/objstore"
 )
 
-// Unfinished checks a bucket whose store keeps the parts of uploads that were never completed. begin begins such an upload
-// as a process does that is killed, begun returns the keys of all that there are.
+// Unfinished checks a bucket whose store keeps the parts of uploads that were never completed.
+// begin begins such an upload as a process does that is killed, begun returns the keys of all that
+// there are.
 func Unfinished(t *testing.T, b objstore.Bucket, begin func(key string), begun func() []string) {
 	t.Helper()
 	u, ok := b.(objstore.Unfinished)
@@ -28,7 +29,8 @@ func Unfinished(t *testing.T, b objstore.Bucket, begin func(key string), begun f
 	if n, err := u.AbortUploads(t.Context(), "go/", keep); n != 2 || err != nil {
 		t.Errorf("%d uploads were removed, %v, want 2", n, err)
 	}
-	if diff := cmp.Diff([]string{"go/r2/stays", "other"}, slices.Sorted(slices.Values(begun()))); diff != "" {
+	if diff := cmp.Diff([]string{"go/r2/stays", "other"},
+		slices.Sorted(slices.Values(begun()))); diff != "" {
 		t.Errorf("left are (-want +got):\n%s", diff)
 	}
 	if n, err := u.AbortUploads(t.Context(), "go/", keep); n != 0 || err != nil {

@@ -7,8 +7,8 @@ import (
 	"github.com/syncflow/textegress/internal/objstore"
 )
 
-// Versions checks a bucket that keeps versions: all of them are found, also of deleted objects, and [objstore.Purge] leaves
-// nothing of what is to go and everything of what is to stay.
+// Versions checks a bucket that keeps versions: all of them are found, also of deleted objects, and
+// [objstore.Purge] leaves nothing of what is to go and everything of what is to stay.
 func Versions(t *testing.T, b objstore.Bucket) {
 	t.Helper()
 	v, ok := b.(objstore.Versioned)
@@ -45,7 +45,8 @@ func Versions(t *testing.T, b objstore.Bucket) {
 	if n := count("nothing/"); n != 0 {
 		t.Errorf("%d versions of nothing", n)
 	}
-	p, err := objstore.Purge(t.Context(), b, "go/", "go/replaced", func(key string) bool { return key == "go/r2/stays" })
+	p, err := objstore.Purge(t.Context(), b, "go/", "go/replaced",
+		func(key string) bool { return key == "go/r2/stays" })
 	if err != nil || !p.Complete() || p.Deleted < 5 {
 		t.Errorf("purged: %+v, %v", p, err)
 	}

@@ -1,5 +1,6 @@
-// Package retry decorates a bucket so that transient errors of one call are retried a few times. It bridges a dropped
-// connection or a throttled second; waiting for a store that is down for longer is its caller's business.
+// Package retry decorates a bucket so that transient errors of one call are retried a few times. It
+// bridges a dropped connection or a throttled second; waiting for a store that is down for longer
+// is its caller's business.
 package retry
 
 import (
@@ -14,16 +15,18 @@ import (
 
 // Options tunes [New]. Zero values are replaced by the defaults in brackets.
 type Options struct {
-	Attempts int           // calls altogether, including the first one [4]
-	Base     time.Duration // longest pause after the first failed call, doubled after each further one [500ms]
-	Max      time.Duration // longest pause of all [10s]
-	// OnRetry, if not nil, is told before each pause. err may contain the key, see objstore.Redacted.
+	Attempts int // calls altogether, including the first one [4]
+	// longest pause after the first failed call, doubled after each further one [500ms]
+	Base time.Duration
+	Max  time.Duration // longest pause of all [10s]
+	// OnRetry, if not nil, is told before each pause. err may contain the key, see
+	// objstore.Redacted.
 	OnRetry func(op string, err error, pause time.Duration)
 }
 
-// Delay returns the pause after the given number of failed attempts (1, 2, 3, …): base doubled each time and at most
-// limit, of which a random part between a half and the whole is taken, so that clients that failed together do not come
-// back together.
+// Delay returns the pause after the given number of failed attempts (1, 2, 3, …): base doubled each
+// time and at most limit, of which a random part between a half and the whole is taken, so that
+// clients that failed together do not come back together.
 func Delay(base, limit time.Duration, failed int) time.Duration {
 	d := limit
 	if shift := failed - 1; shift < 30 && base<<shift < limit {
@@ -37,7 +40,8 @@ type bucket struct {
 	o Options
 }
 
-// New returns b with retries. Errors which b calls permanent or not found are returned at once, as is the context's.
+// New returns b with retries. Errors which b calls permanent or not found are returned at once, as
+// is the context's.
 func New(b objstore.Bucket, o Options) objstore.Bucket {
 	if o.Attempts <= 0 {
 		o.Attempts = 4
@@ -54,7 +58,8 @@ func New(b objstore.Bucket, o Options) objstore.Bucket {
 func (b *bucket) do(ctx context.Context, op string, call func() error) error {
 	for attempt := 1; ; attempt++ {
 		err := call()
-		if err == nil || attempt >= b.o.Attempts || ctx.Err() != nil || b.IsNotFound(err) || b.IsPermanent(err) {
+		if err == nil || attempt >= b.o.Attempts || ctx.Err() != nil || b.IsNotFound(err) ||
+			b.IsPermanent(err) {
 			return err
 		}
 		pause := Delay(b.o.Base, b.o.Max, attempt)
@@ -76,7 +81,8 @@ func (b *bucket) do(ctx context.Context, op string, call func() error) error {
 	}
 }
 
-// Upload implements [objstore.Bucket]. An attempt that failed may have been stored; repeating it stores the same bytes.
+// Upload implements [objstore.Bucket]. An attempt that failed may have been stored; repeating it
+// stores the same bytes.
 func (b *bucket) Upload(ctx context.Context, key string, o objstore.Object) error {
 	return b.do(ctx, "upload", func() error { return b.Bucket.Upload(ctx, key, o) })
 }
@@ -86,7 +92,8 @@ func (b *bucket) Stat(ctx context.Context, key string) (a objstore.Attrs, err er
 	return a, err
 }
 
-// Open retries opening. A reader that breaks later is its caller's: part of the content has been seen already.
+// Open retries opening. A reader that breaks later is its caller's: part of the content has been
+// seen already.
 func (b *bucket) Open(ctx context.Context, key string) (r io.ReadCloser, err error) {
 	err = b.do(ctx, "open", func() error { r, err = b.Bucket.Open(ctx, key); return err })
 	return r, err

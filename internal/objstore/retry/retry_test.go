@@ -61,8 +61,14 @@ func TestItGivesUp(t *testing.T) {
 		calls int
 	}{
 		"transient: after all attempts": {transient, 4},
-		"permanent: at once":            {&objstore.Error{Cause: "no such bucket", Permanent: true}, 1},
-		"not found: at once":            {&objstore.Error{Cause: "no such object", NotFound: true}, 1},
+		"permanent: at once": {
+			&objstore.Error{Cause: "no such bucket", Permanent: true},
+			1,
+		},
+		"not found: at once": {
+			&objstore.Error{Cause: "no such object", NotFound: true},
+			1,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -114,7 +120,8 @@ func TestItEndsWithItsContext(t *testing.T) {
 
 func TestDelayStaysWithinItsLimit(t *testing.T) {
 	for failed := 1; failed < 200; failed++ {
-		if d := retry.Delay(time.Second, 5*time.Minute, failed); d < time.Second/2 || d > 5*time.Minute {
+		if d := retry.Delay(time.Second, 5*time.Minute, failed); d < time.Second/2 ||
+			d > 5*time.Minute {
 			t.Fatalf("Delay after %d failures = %v", failed, d)
 		}
 	}

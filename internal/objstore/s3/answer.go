@@ -12,18 +12,21 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// Bounds of what is read of an answer before anything understands it. Only the content of an object has none.
+// Bounds of what is read of an answer before anything understands it. Only the content of an object
+// has none.
 const (
 	maxHeader = 256 << 10 // of all header lines
 	maxError  = 64 << 10  // of the body of a refusal, which has a code and a sentence
-	maxAnswer = 8 << 20   // of the body of a success: a page of 1000 keys of 1024 escaped bytes takes 6 MB
-	maxNodes  = 64 << 10  // elements and attributes: a page of 1000 versions has 15,000; each costs the decoder 200 bytes
-	maxDepth  = 32        // of elements in one another; lists have 4
+	// of the body of a success: a page of 1000 keys of 1024 escaped bytes takes 6 MB
+	maxAnswer = 8 << 20
+	// elements and attributes: a page of 1000 versions has 15,000; each costs the decoder 200 bytes
+	maxNodes = 64 << 10
+	maxDepth = 32 // of elements in one another; lists have 4
 )
 
-// client sends requests, follows no redirect and bounds the answers. A redirect is not followed because the signature is
-// for one host: the request would be refused at another one with an error that hides the reason. The redirect itself says
-// what is wrong.
+// client sends requests, follows no redirect and bounds the answers. A redirect is not followed
+// because the signature is for one host: the request would be refused at another one with an error
+// that hides the reason. The redirect itself says what is wrong.
 type client struct{ http.RoundTripper }
 
 // Do implements the SDK's HTTPClient.
@@ -82,8 +85,9 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// xmlShape counts elements and attributes, and how deep they are in one another, before a decoder makes objects of them. It
-// is right for well-formed XML; what it makes of anything else does not matter, for the decoder refuses that.
+// xmlShape counts elements and attributes, and how deep they are in one another, before a decoder
+// makes objects of them. It is right for well-formed XML; what it makes of anything else does not
+// matter, for the decoder refuses that.
 type xmlShape struct {
 	state        xmlState
 	quote        byte
@@ -172,8 +176,9 @@ func (x *xmlShape) step(c byte) {
 	}
 }
 
-// isStores reports whether a success was answered by a store: with the ETag that the answer should have, or where something
-// on the way has removed that, with a header by which stores number their answers. The login page of a network has neither.
+// isStores reports whether a success was answered by a store: with the ETag that the answer should
+// have, or where something on the way has removed that, with a header by which stores number their
+// answers. The login page of a network has neither.
 func isStores(etag *string, metadata middleware.Metadata) bool {
 	if aws.ToString(etag) != "" {
 		return true
@@ -182,7 +187,10 @@ func isStores(etag *string, metadata middleware.Metadata) bool {
 	if !ok {
 		return false
 	}
-	for _, name := range []string{"X-Amz-Request-Id", "X-Amz-Id-2", "X-Amz-Checksum-Sha256", "X-Goog-Hash", "X-Guploader-Uploadid"} {
+	for _, name := range []string{
+		"X-Amz-Request-Id", "X-Amz-Id-2", "X-Amz-Checksum-Sha256",
+		"X-Goog-Hash", "X-Guploader-Uploadid",
+	} {
 		if resp.Header.Get(name) != "" {
 			return true
 		}
@@ -190,7 +198,8 @@ func isStores(etag *string, metadata middleware.Metadata) bool {
 	return false
 }
 
-// isDeleted reports whether the answer to a deletion is a store's: stores answer 204, some 200 with their number.
+// isDeleted reports whether the answer to a deletion is a store's: stores answer 204, some 200 with
+// their number.
 func isDeleted(metadata middleware.Metadata) bool {
 	resp, ok := awsmiddleware.GetRawResponse(metadata).(*smithyhttp.Response)
 	return ok && resp.StatusCode == http.StatusNoContent || isStores(nil, metadata)

@@ -51,16 +51,22 @@ func (e *endless) RoundTrip(r *http.Request) (*http.Response, error) {
 		r.Body.Close()
 	}
 	if r.Method == "HEAD" {
-		return &http.Response{StatusCode: e.status, Header: e.header.Clone(), Body: http.NoBody, ContentLength: -1, Request: r}, nil
+		return &http.Response{
+			StatusCode: e.status, Header: e.header.Clone(), Body: http.NoBody,
+			ContentLength: -1, Request: r,
+		}, nil
 	}
 	b := e.body
 	b.unit = strings.Repeat(b.unit, 1+32<<10/len(b.unit)) // many at once are quicker
 	e.bodies = append(e.bodies, &b)
-	return &http.Response{StatusCode: e.status, Header: e.header.Clone(), Body: &b, ContentLength: -1, Request: r}, nil
+	return &http.Response{
+		StatusCode: e.status, Header: e.header.Clone(), Body: &b,
+		ContentLength: -1, Request: r,
+	}, nil
 }
 
-// Whatever a store sends, no more of it is read than an answer can have, and no more is made of it than a page can hold: the
-// recordings of all other projects are in the same process.
+// Whatever a store sends, no more of it is read than an answer can have, and no more is made of it
+// than a page can hold: the recordings of all other projects are in the same process.
 func TestEndlessAnswers(t *testing.T) {
 	const page = 9 << 20 // more than any page
 	list := `<ListBucketResult><Name>bucket</Name>`
@@ -69,7 +75,10 @@ func TestEndlessAnswers(t *testing.T) {
 		head, unit string
 		most       int64
 	}{
-		"an error":                  {503, `<Error><Code>SlowDown</Code><Message>`, "slower ", 128 << 10},
+		"an error": {
+			503, `<Error><Code>SlowDown</Code><Message>`, "slower ",
+			128 << 10,
+		},
 		"a refusal of nothing":      {403, "", "\x00", 128 << 10},
 		"a redirect":                {307, "<html>", "<br>", 128 << 10},
 		"an error, nested":          {500, "<Error>", "<a>", 64 << 10},
@@ -84,9 +93,13 @@ func TestEndlessAnswers(t *testing.T) {
 		"quotes that hold brackets": {200, list, `<a b=">" c='/>'>`, 64 << 10},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := &endless{status: tc.status, header: http.Header{"Etag": {`"x"`}}, body: repeated{head: tc.head, unit: tc.unit}}
+			e := &endless{
+				status: tc.status, header: http.Header{"Etag": {`"x"`}},
+				body: repeated{head: tc.head, unit: tc.unit},
+			}
 			b, err := s3.New(s3.Options{
-				Endpoint: "http://store.test", Bucket: "bucket", AccessKey: accessKey, SecretKey: secretKey, Checksums: true,
+				Endpoint: "http://store.test", Bucket: "bucket", AccessKey: accessKey,
+				SecretKey: secretKey, Checksums: true,
 				Transport: e, MultipartThreshold: 1 << 20, PartSize: 1 << 20,
 			})
 			if err != nil {
@@ -113,7 +126,8 @@ func TestEndlessAnswers(t *testing.T) {
 			}
 			must("Upload in parts", b.Upload(t.Context(), "large", objtest.Generated(3<<20, 1)))
 			if tc.status != 200 {
-				must("Upload", b.Upload(t.Context(), "k", objstore.Bytes([]byte("x"), "text/plain")))
+				must("Upload", b.Upload(t.Context(), "k",
+					objstore.Bytes([]byte("x"), "text/plain")))
 				_, err := b.Open(t.Context(), "k")
 				must("Open", err)
 				_, err = b.Stat(t.Context(), "k")
@@ -138,10 +152,14 @@ func (e *endless) done(t *testing.T, most int64) {
 	}
 }
 
-// The content of an object is as long as it is; but where it is compared, no more of it is read than is expected.
+// The content of an object is as long as it is; but where it is compared, no more of it is read
+// than is expected.
 func TestEndlessObject(t *testing.T) {
 	e := &endless{status: 200, header: http.Header{"Etag": {`"x"`}}, body: repeated{unit: "x"}}
-	o := s3.Options{Endpoint: "http://store.test", Bucket: "bucket", AccessKey: accessKey, SecretKey: secretKey, Transport: e}
+	o := s3.Options{
+		Endpoint: "http://store.test", Bucket: "bucket", AccessKey: accessKey,
+		SecretKey: secretKey, Transport: e,
+	}
 	b := open(t, o)
 	r, err := b.Open(t.Context(), "k")
 	if err != nil {
@@ -153,7 +171,8 @@ func TestEndlessObject(t *testing.T) {
 	r.Close()
 	e.bodies = nil
 	obj := objstore.Bytes([]byte("expected"), "text/plain")
-	if err := objstore.Verify(t.Context(), b, "k", obj.Size, obj.SHA256); !errors.Is(err, objstore.ErrDiffers) {
+	if err := objstore.Verify(t.Context(), b, "k", obj.Size, obj.SHA256); !errors.Is(err,
+		objstore.ErrDiffers) {
 		t.Errorf("Verify = %v, want ErrDiffers", err)
 	}
 	for _, body := range e.bodies {
@@ -163,7 +182,8 @@ func TestEndlessObject(t *testing.T) {
 	}
 }
 
-// Lists that must not be believed: an object that is not in one would be taken for deleted, one that is in it be deleted.
+// Lists that must not be believed: an object that is not in one would be taken for deleted, one
+// that is in it be deleted.
 func TestListsThatAreNotBelieved(t *testing.T) {
 	const (
 		content = `<Contents><Key>room/a</Key><Size>1</Size></Contents>`
@@ -171,18 +191,27 @@ func TestListsThatAreNotBelieved(t *testing.T) {
 		token   = `<NextContinuationToken>t</NextContinuationToken><NextKeyMarker>t</NextKeyMarker>`
 	)
 	for name, tc := range map[string]struct{ body, cause string }{
-		"nothing":                      {"", "not that of an S3 store"},
-		"a login page":                 {"<html>Please log in</html>", "not that of an S3 store"},
-		"another document":             {"<Result><Message>ok</Message></Result>", "not that of an S3 store"},
-		"cut off":                      {"<R><Name>bucket</Name>" + content, ""},
-		"more follow, and not where":   {"<R><IsTruncated>true</IsTruncated>" + content + version + "</R>", "not where"},
-		"the same page again":          {"<R><IsTruncated>true</IsTruncated>" + token + content + version + "</R>", "does not end"},
-		"the same page, without a say": {"<R><Name>bucket</Name>" + token + content + version + "</R>", "does not end"},
+		"nothing":      {"", "not that of an S3 store"},
+		"a login page": {"<html>Please log in</html>", "not that of an S3 store"},
+		"another document": {
+			"<Result><Message>ok</Message></Result>",
+			"not that of an S3 store",
+		},
+		"cut off": {"<R><Name>bucket</Name>" + content, ""},
+		"more follow, and not where": {"<R><IsTruncated>true</IsTruncated>" + content + version +
+			"</R>", "not where"},
+		"the same page again": {"<R><IsTruncated>true</IsTruncated>" + token + content +
+			version + "</R>", "does not end"},
+		"the same page, without a say": {"<R><Name>bucket</Name>" + token + content + version +
+			"</R>", "does not end"},
 		"another key": {
 			"<R><Name>bucket</Name><Contents><Key>other/b</Key></Contents><Version><Key>other/b</Key></Version></R>",
 			"does not begin with the prefix",
 		},
-		"no key": {"<R><Name>bucket</Name><Contents><Size>1</Size></Contents><Version></Version></R>", "does not begin with the prefix"},
+		"no key": {
+			"<R><Name>bucket</Name><Contents><Size>1</Size></Contents><Version></Version></R>",
+			"does not begin with the prefix",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f, srv := newFakeS3(t)
@@ -194,7 +223,8 @@ func TestListsThatAreNotBelieved(t *testing.T) {
 			check := func(op string, err error) {
 				t.Helper()
 				e, _ := errors.AsType[*objstore.Error](err)
-				if e == nil || e.NotFound || e.Permanent || !strings.Contains(e.Cause, tc.cause) || strings.Contains(objstore.Redacted(err, ""), "room/") {
+				if e == nil || e.NotFound || e.Permanent || !strings.Contains(e.Cause, tc.cause) ||
+					strings.Contains(objstore.Redacted(err, ""), "room/") {
 					t.Errorf("%s ends with %v, want a transient error with %q", op, err, tc.cause)
 				}
 			}
@@ -216,16 +246,22 @@ func TestListsThatAreNotBelieved(t *testing.T) {
 	}
 }
 
-// Pages without an entry, as a store gives them while it passes over what was deleted, do not end a list, nor go on for ever.
+// Pages without an entry, as a store gives them while it passes over what was deleted, do not end a
+// list, nor go on for ever.
 func TestEmptyPages(t *testing.T) {
-	for name, tc := range map[string]struct{ empty, want int }{"some": {20, 1}, "for ever": {1 << 30, 0}} {
+	for name, tc := range map[string]struct{ empty, want int }{
+		"some":     {20, 1},
+		"for ever": {1 << 30, 0},
+	} {
 		f, srv := newFakeS3(t)
 		n := 0
 		f.before = func(w http.ResponseWriter, _ *http.Request) bool {
 			if n++; n > tc.empty {
-				fmt.Fprint(w, "<R><IsTruncated>false</IsTruncated><Contents><Key>a</Key></Contents></R>")
+				fmt.Fprint(w,
+					"<R><IsTruncated>false</IsTruncated><Contents><Key>a</Key></Contents></R>")
 			} else {
-				fmt.Fprintf(w, "<R><IsTruncated>true</IsTruncated><NextContinuationToken>%d</NextContinuationToken></R>", n)
+				fmt.Fprintf(w,
+					"<R><IsTruncated>true</IsTruncated><NextContinuationToken>%d</NextContinuationToken></R>", n)
 			}
 			return true
 		}
@@ -247,8 +283,8 @@ func TestEmptyPages(t *testing.T) {
 	}
 }
 
-// What an answer need not have, or something on the way removes, is not known: it is neither zero nor a sign of another
-// object, and what is there decides.
+// What an answer need not have, or something on the way removes, is not known: it is neither zero
+// nor a sign of another object, and what is there decides.
 func TestWhatAnswersMayLack(t *testing.T) {
 	obj := objstore.Bytes([]byte("content"), "text/plain")
 	other := objstore.Bytes([]byte("CONTENT"), "text/plain")
@@ -257,13 +293,28 @@ func TestWhatAnswersMayLack(t *testing.T) {
 		checksums bool
 		reads     int // GET requests
 	}{
-		"no length, checksum":        {func(h http.Header) { h.Del("Content-Length") }, true, 0},
-		"no length":                  {func(h http.Header) { h.Del("Content-Length") }, false, 1},
-		"a length of 0":              {func(h http.Header) { h.Set("Content-Length", "0") }, true, 1},
-		"no length, no checksum":     {func(h http.Header) { h.Del("Content-Length"); h.Del("X-Amz-Checksum-Sha256") }, true, 1},
-		"a checksum of parts":        {func(h http.Header) { h.Set("X-Amz-Checksum-Sha256", strings.Repeat("A", 43)+"=") }, true, 1},
-		"no ETag, but a number":      {func(h http.Header) { h.Del("ETag"); h.Set("X-Amz-Request-Id", "1") }, true, 0},
-		"no ETag, but a number of G": {func(h http.Header) { h.Del("ETag"); h.Set("X-Guploader-Uploadid", "1") }, true, 0},
+		"no length, checksum": {func(h http.Header) { h.Del("Content-Length") }, true, 0},
+		"no length":           {func(h http.Header) { h.Del("Content-Length") }, false, 1},
+		"a length of 0": {
+			func(h http.Header) { h.Set("Content-Length", "0") }, true,
+			1,
+		},
+		"no length, no checksum": {func(h http.Header) {
+			h.Del("Content-Length")
+			h.Del("X-Amz-Checksum-Sha256")
+		}, true, 1},
+		"a checksum of parts": {func(h http.Header) {
+			h.Set("X-Amz-Checksum-Sha256",
+				strings.Repeat("A", 43)+"=")
+		}, true, 1},
+		"no ETag, but a number": {func(h http.Header) {
+			h.Del("ETag")
+			h.Set("X-Amz-Request-Id", "1")
+		}, true, 0},
+		"no ETag, but a number of G": {func(h http.Header) {
+			h.Del("ETag")
+			h.Set("X-Guploader-Uploadid", "1")
+		}, true, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f, srv := newFakeS3(t)
@@ -281,10 +332,13 @@ func TestWhatAnswersMayLack(t *testing.T) {
 			if err := objstore.Verify(t.Context(), b, "k", obj.Size, obj.SHA256); err != nil {
 				t.Errorf("Verify = %v", err)
 			}
-			if n := len(f.seen(func(r *http.Request) bool { return r.Method == "GET" })); n != tc.reads {
+			if n := len(f.seen(func(r *http.Request) bool {
+				return r.Method == "GET"
+			})); n != tc.reads {
 				t.Errorf("read back %d times, want %d", n, tc.reads)
 			}
-			if err := objstore.Verify(t.Context(), b, "k", other.Size, other.SHA256); !errors.Is(err, objstore.ErrDiffers) {
+			if err := objstore.Verify(t.Context(), b, "k", other.Size,
+				other.SHA256); !errors.Is(err, objstore.ErrDiffers) {
 				t.Errorf("Verify of other content = %v, want ErrDiffers", err)
 			}
 		})

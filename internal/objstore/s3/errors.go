@@ -28,8 +28,8 @@ type contentError struct{ err error }
 func (e *contentError) Error() string { return "the content: " + e.err.Error() }
 func (e *contentError) Unwrap() error { return e.err }
 
-// errNotAStore says that a success was answered by something else than a store, which gives each object an ETag. It must
-// not be taken for an object, or none, of other content.
+// errNotAStore says that a success was answered by something else than a store, which gives each
+// object an ETag. It must not be taken for an object, or none, of other content.
 var errNotAStore = errors.New("the answer is not that of an S3 store")
 
 // unexplained reports whether err is a refusal without a reason, as every one of a HEAD request is.
@@ -55,18 +55,21 @@ func hasStatus(err error, statuses ...int) bool {
 	return ok && slices.Contains(statuses, re.HTTPStatusCode())
 }
 
-// fail explains err. ctx is the context of the call, from which it learns whether the call was ended from outside.
+// fail explains err. ctx is the context of the call, from which it learns whether the call was
+// ended from outside.
 func (b *Bucket) fail(ctx context.Context, op, key string, err error) *objstore.Error {
 	e := &objstore.Error{Op: op, Bucket: b.name, Key: key, Err: err}
 	switch {
 	case errors.Is(context.Cause(ctx), errStalled), errors.Is(err, errStalled):
-		e.Err, e.Cause = errStalled, fmt.Sprintf("nothing was sent or received for %v", b.o.StallTimeout)
+		e.Err, e.Cause = errStalled, fmt.Sprintf("nothing was sent or received for %v",
+			b.o.StallTimeout)
 	case ctx.Err() != nil:
 		// The SDK's error need not wrap the context's.
 		e.Err, e.Cause = context.Cause(ctx), context.Cause(ctx).Error()
 	case errors.Is(err, errNotAStore):
 		e.Err, e.Cause = errNotAStore, errNotAStore.Error()
-		e.Remedy = "check ENDPOINT, and whether a proxy or the login page of a network answers in its place"
+		e.Remedy = "check ENDPOINT, and whether a proxy or the login page of a network answers " +
+			"in its place"
 	case errors.Is(err, errNoETag):
 		e.Err, e.Cause = errNoETag, errNoETag.Error()
 		e.Remedy = "let what stands between here and the store pass the header ETag"
@@ -125,9 +128,12 @@ func hints(e *objstore.Error, status int, h http.Header) {
 	e.RetryAfter = retryAfter(h.Get("Retry-After"))
 	region := h.Get("X-Amz-Bucket-Region")
 	if (status/100 == 3 || status == http.StatusBadRequest) && regionForm.MatchString(region) {
-		e.Remedy = "the bucket is in the region " + region + ": set REGION, and ENDPOINT if it names another region"
-	} else if u, err := url.Parse(h.Get("Location")); status/100 == 3 && err == nil && hostForm.MatchString(u.Host) {
-		e.Remedy = "the store redirects to " + u.Scheme + "://" + u.Host + ": set ENDPOINT, or REGION, accordingly"
+		e.Remedy = "the bucket is in the region " + region + ": set REGION, and ENDPOINT if it " +
+			"names another region"
+	} else if u, err := url.Parse(h.Get("Location")); status/100 == 3 && err == nil &&
+		hostForm.MatchString(u.Host) {
+		e.Remedy = "the store redirects to " + u.Scheme + "://" + u.Host +
+			": set ENDPOINT, or REGION, accordingly"
 	}
 }
 
@@ -142,19 +148,23 @@ func retryAfter(v string) time.Duration {
 	return 0
 }
 
-const badSignature = "check SECRET_KEY of the project's S3 settings; if it is right, a proxy or front end changes the request on its way: " +
+const badSignature = "check SECRET_KEY of the project's S3 settings; if it is right, a proxy or " +
+	"front end changes the request on its way: " +
 	"it must leave method, host, path, query and the x-amz-* headers as they are"
 
-// permanentCodes are the error codes of S3 and its clones after which the same request fails again, with what a person
-// can do. Codes which are not here are judged by their HTTP status.
+// permanentCodes are the error codes of S3 and its clones after which the same request fails again,
+// with what a person can do. Codes which are not here are judged by their HTTP status.
 // https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#ErrorCodeList
 var permanentCodes = map[string]string{
-	"AccessDenied":                       "allow this access key s3:PutObject and s3:GetObject on the objects and s3:ListBucket on the bucket",
-	"Forbidden":                          "allow this access key s3:PutObject and s3:GetObject on the objects and s3:ListBucket on the bucket",
-	"AllAccessDisabled":                  "ask whoever runs the store",
-	"AccountProblem":                     "ask whoever runs the store",
-	"InvalidAccessKeyId":                 "check ACCESS_KEY of the project's S3 settings",
-	"XAdminUserNotFound":                 "check ACCESS_KEY of the project's S3 settings", // versitygw's word for it
+	"AccessDenied": "allow this access key s3:PutObject and s3:GetObject " +
+		"on the objects and s3:ListBucket on the bucket",
+	"Forbidden": "allow this access key s3:PutObject and s3:GetObject " +
+		"on the objects and s3:ListBucket on the bucket",
+	"AllAccessDisabled":  "ask whoever runs the store",
+	"AccountProblem":     "ask whoever runs the store",
+	"InvalidAccessKeyId": "check ACCESS_KEY of the project's S3 settings",
+	// versitygw's word for it
+	"XAdminUserNotFound":                 "check ACCESS_KEY of the project's S3 settings",
 	"SignatureDoesNotMatch":              badSignature,
 	"InvalidToken":                       "check the project's S3 credentials",
 	"ExpiredToken":                       "check the project's S3 credentials",
@@ -165,12 +175,16 @@ var permanentCodes = map[string]string{
 	"IllegalLocationConstraintException": "set REGION to the bucket's",
 	"KeyTooLongError":                    "",
 	"EntityTooLarge":                     "",
-	"NotImplemented":                     "if the store does not know checksum headers, turn them off in the project's S3 settings",
-	"InvalidRequest":                     "if the store does not know checksum headers, turn them off in the project's S3 settings",
-	"InvalidArgument":                    "if the store does not know checksum headers, turn them off in the project's S3 settings",
-	"QuotaExceeded":                      "make room in the store",
-	"MethodNotAllowed":                   "check ENDPOINT: this is probably not the S3 port of the store",
-	"InvalidObjectState":                 "",
+	"NotImplemented": "if the store does not know checksum headers, turn " +
+		"them off in the project's S3 settings",
+	"InvalidRequest": "if the store does not know checksum headers, turn " +
+		"them off in the project's S3 settings",
+	"InvalidArgument": "if the store does not know checksum headers, turn " +
+		"them off in the project's S3 settings",
+	"QuotaExceeded": "make room in the store",
+	"MethodNotAllowed": "check ENDPOINT: this is probably not the S3 port " +
+		"of the store",
+	"InvalidObjectState": "",
 }
 
 // transientCodes come with a status of 4xx, yet repeating the request can help.
@@ -192,8 +206,10 @@ var transientCodes = map[string]string{
 	"RequestLimitExceeded":        "",
 	"BandwidthLimitExceeded":      "",
 	"TemporaryRedirect":           "a new bucket is known everywhere only after some hours",
-	"RequestTimeTooSkewed":        "the clocks of this machine and of the store differ by more than 15 minutes: set them right (NTP)",
-	"RequestExpired":              "the clocks of this machine and of the store differ: set them right (NTP)",
+	"RequestTimeTooSkewed": "the clocks of this machine and of the store differ by more " +
+		"than 15 minutes: set them right (NTP)",
+	"RequestExpired": "the clocks of this machine and of the store differ: set them " +
+		"right (NTP)",
 }
 
 func classifyAnswer(e *objstore.Error, code string, status int) {
@@ -205,7 +221,8 @@ func classifyAnswer(e *objstore.Error, code string, status int) {
 		e.Remedy = remedy
 		return
 	}
-	if (code == "NoSuchKey" || code == "NotFound") && status/100 == 4 { // not in the answer of a broken server
+	// not in the answer of a broken server
+	if (code == "NoSuchKey" || code == "NotFound") && status/100 == 4 {
 		e.NotFound, e.Permanent, e.Cause, e.Remedy = true, true, "no such object", ""
 		if e.Op == "list" || e.Op == "upload" {
 			e.NotFound, e.Cause, e.Remedy = false, "not found", permanentCodes["NoSuchBucket"]
@@ -218,11 +235,13 @@ func classifyAnswer(e *objstore.Error, code string, status int) {
 	case status == http.StatusNotFound:
 		e.Permanent, e.Remedy = true, permanentCodes["NoSuchBucket"]
 	case status == http.StatusForbidden, status == http.StatusUnauthorized:
-		e.Permanent, e.Remedy = true, "check ACCESS_KEY and SECRET_KEY, and "+permanentCodes["AccessDenied"]
+		e.Permanent, e.Remedy = true, "check ACCESS_KEY and SECRET_KEY, and "+
+			permanentCodes["AccessDenied"]
 	case status == http.StatusTemporaryRedirect:
 	case status/100 == 3:
 		e.Permanent, e.Remedy = true, permanentCodes["PermanentRedirect"]
-	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests,
+	case status == http.StatusRequestTimeout, status == http.StatusTooEarly,
+		status == http.StatusTooManyRequests,
 		status == http.StatusConflict, status == http.StatusMisdirectedRequest:
 	case status == http.StatusNotImplemented:
 		e.Permanent, e.Remedy = true, permanentCodes["NotImplemented"]
@@ -234,19 +253,24 @@ func classifyAnswer(e *objstore.Error, code string, status int) {
 // classifyTransport judges an error that is not an answer of the store.
 func classifyTransport(e *objstore.Error, err error) {
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		e.Permanent, e.Remedy = true, "install the certificate of the store's authority on this machine"
+		e.Permanent, e.Remedy = true, "install the certificate of the store's authority on "+
+			"this machine"
 	}
 	if _, ok := errors.AsType[x509.HostnameError](err); ok {
 		e.Permanent, e.Remedy = true, "use a name in ENDPOINT that the store's certificate contains"
 	}
 	if _, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
-		e.Permanent, e.Remedy = true, "renew the store's certificate, or set this machine's clock right"
+		e.Permanent, e.Remedy = true, "renew the store's certificate, or set this machine's "+
+			"clock right"
 	}
-	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || strings.Contains(err.Error(), "server gave HTTP response to HTTPS client") {
-		e.Permanent, e.Remedy = true, "the store does not speak TLS on this port: begin ENDPOINT with http://"
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok ||
+		strings.Contains(err.Error(), "server gave HTTP response to HTTPS client") {
+		e.Permanent, e.Remedy = true, "the store does not speak TLS on this port: begin ENDPOINT "+
+			"with http://"
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
-		e.Remedy = "check ENDPOINT and this machine's name service" // also during an outage, so not permanent
+		// also during an outage, so not permanent
+		e.Remedy = "check ENDPOINT and this machine's name service"
 	}
 }
 
@@ -257,7 +281,10 @@ func (b *Bucket) scrub(s, key string) string {
 			s = strings.ReplaceAll(s, secret, "…")
 		}
 	}
-	for _, k := range []string{key, (&url.URL{Path: key}).EscapedPath(), url.PathEscape(key), url.QueryEscape(key)} {
+	for _, k := range []string{
+		key, (&url.URL{Path: key}).EscapedPath(), url.PathEscape(key),
+		url.QueryEscape(key),
+	} {
 		if k != "" {
 			s = strings.ReplaceAll(s, k, "…")
 		}

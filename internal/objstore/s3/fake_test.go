@@ -17,8 +17,8 @@ import (
 	"testing"
 )
 
-// fakeS3 is as much of an S3 server as the tests need. It checks signatures and the hash of each body; the run against a real
-// server is in the development stack's module.
+// fakeS3 is as much of an S3 server as the tests need. It checks signatures and the hash of each
+// body; the run against a real server is in the development stack's module.
 type fakeS3 struct {
 	// before may answer a request itself (true) instead of the server.
 	before func(w http.ResponseWriter, r *http.Request) bool
@@ -36,7 +36,10 @@ type fakeObject struct {
 }
 
 func newFakeS3(t *testing.T) (*fakeS3, *httptest.Server) {
-	f := &fakeS3{objects: map[string]fakeObject{}, uploads: map[string]map[int][]byte{}, to: map[string]string{}}
+	f := &fakeS3{
+		objects: map[string]fakeObject{}, uploads: map[string]map[int][]byte{},
+		to: map[string]string{},
+	}
 	srv := httptest.NewServer(f)
 	t.Cleanup(srv.Close)
 	return f, srv
@@ -45,7 +48,8 @@ func newFakeS3(t *testing.T) (*fakeS3, *httptest.Server) {
 func answer(w http.ResponseWriter, status int, code, message string) {
 	w.Header().Set("Content-Type", "application/xml")
 	w.WriteHeader(status)
-	fmt.Fprintf(w, `<?xml version="1.0"?><Error><Code>%s</Code><Message>%s</Message></Error>`, code, message)
+	fmt.Fprintf(w, `<?xml version="1.0"?><Error><Code>%s</Code><Message>%s</Message></Error>`, code,
+		message)
 }
 
 func (f *fakeS3) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -70,12 +74,14 @@ func (f *fakeS3) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	sum := sha256.Sum256(body)
 	if h := r.Header.Get("X-Amz-Content-Sha256"); h != hex.EncodeToString(sum[:]) {
-		answer(w, 400, "XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match what was computed.")
+		answer(w, 400, "XAmzContentSHA256Mismatch",
+			"The provided 'x-amz-content-sha256' header does not match what was computed.")
 		return
 	}
 	checksum := r.Header.Get("X-Amz-Checksum-Sha256")
 	if checksum != "" && checksum != base64.StdEncoding.EncodeToString(sum[:]) {
-		answer(w, 400, "BadDigest", "The SHA256 you specified did not match the calculated checksum.")
+		answer(w, 400, "BadDigest",
+			"The SHA256 you specified did not match the calculated checksum.")
 		return
 	}
 	f.mu.Lock()
@@ -85,7 +91,8 @@ func (f *fakeS3) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == "POST" && q.Has("uploads"):
 		id := fmt.Sprintf("upload-%d", len(f.to)+1)
 		f.uploads[id], f.to[id] = map[int][]byte{}, key
-		fmt.Fprintf(w, `<InitiateMultipartUploadResult><UploadId>%s</UploadId></InitiateMultipartUploadResult>`, id)
+		fmt.Fprintf(w,
+			`<InitiateMultipartUploadResult><UploadId>%s</UploadId></InitiateMultipartUploadResult>`, id)
 	case r.Method == "PUT" && q.Has("uploadId") && f.uploads[q.Get("uploadId")] == nil:
 		answer(w, 404, "NoSuchUpload", "The specified upload does not exist.")
 	case r.Method == "PUT" && q.Has("uploadId"):
@@ -106,8 +113,12 @@ func (f *fakeS3) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			data = append(data, parts[p.PartNumber]...)
 		}
 		delete(f.uploads, q.Get("uploadId"))
-		f.objects[key] = fakeObject{data: data, checksum: fmt.Sprintf("%s-%d", base64.StdEncoding.EncodeToString(sum[:]), len(in.Part))}
-		fmt.Fprint(w, `<CompleteMultipartUploadResult><ETag>"x"</ETag></CompleteMultipartUploadResult>`)
+		f.objects[key] = fakeObject{
+			data:     data,
+			checksum: fmt.Sprintf("%s-%d", base64.StdEncoding.EncodeToString(sum[:]), len(in.Part)),
+		}
+		fmt.Fprint(w,
+			`<CompleteMultipartUploadResult><ETag>"x"</ETag></CompleteMultipartUploadResult>`)
 	case r.Method == "DELETE" && q.Has("uploadId"):
 		delete(f.uploads, q.Get("uploadId"))
 		w.WriteHeader(204)
@@ -180,7 +191,8 @@ func (f *fakeS3) listUploads(w http.ResponseWriter, prefix, after string) {
 			continue
 		}
 		if len(out.Upload) == 1 {
-			out.IsTruncated, out.NextKeyMarker, out.NextUploadIdMarker = true, out.Upload[0].Key, out.Upload[0].UploadId
+			out.IsTruncated, out.NextKeyMarker, out.NextUploadIdMarker = true, out.Upload[0].Key,
+				out.Upload[0].UploadId
 			break
 		}
 		out.Upload = append(out.Upload, upload{f.to[id], id})

@@ -12,15 +12,18 @@ import (
 	"github.com/syncflow/textegress/internal/objstore"
 )
 
-// maxEmptyPages bounds how long a list goes on that names nothing. A store may answer with empty pages while it passes over
-// what was deleted.
+// maxEmptyPages bounds how long a list goes on that names nothing. A store may answer with empty
+// pages while it passes over what was deleted.
 const maxEmptyPages = 1000
 
-// Reasons not to believe a list. Nothing may be concluded from it then, least of all that an object is not there.
+// Reasons not to believe a list. Nothing may be concluded from it then, least of all that an object
+// is not there.
 var (
-	errListEndless = errors.New("the list does not end: its pages name the same next page again, nothing at all, or ever more")
+	errListEndless = errors.New("the list does not end: its pages name the same next page again, " +
+		"nothing at all, or ever more")
 	errListCut     = errors.New("a page of the list says that more follow and not where")
-	errListForeign = errors.New("the list names a key that does not begin with the prefix that was asked for")
+	errListForeign = errors.New("the list names a key that does not begin with the prefix that " +
+		"was asked for")
 )
 
 // List implements [objstore.Bucket].
@@ -43,8 +46,10 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[objstore.Att
 					return
 				}
 			}
-			isList := page.Name != nil || page.IsTruncated != nil || page.KeyCount != nil || page.MaxKeys != nil || len(page.Contents) > 0
-			more, err := pages.next(ctx, isList, page.IsTruncated, len(page.Contents), page.NextContinuationToken)
+			isList := page.Name != nil || page.IsTruncated != nil || page.KeyCount != nil ||
+				page.MaxKeys != nil || len(page.Contents) > 0
+			more, err := pages.next(ctx, isList, page.IsTruncated, len(page.Contents),
+				page.NextContinuationToken)
 			if err != nil {
 				yield(objstore.Attrs{}, err)
 			}
@@ -56,7 +61,9 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[objstore.Att
 	}
 }
 
-func (b *Bucket) page(ctx context.Context, in *s3.ListObjectsV2Input, prefix string) (*s3.ListObjectsV2Output, error) {
+func (b *Bucket) page(ctx context.Context, in *s3.ListObjectsV2Input,
+	prefix string,
+) (*s3.ListObjectsV2Output, error) {
 	ctx, w := watch(ctx, b.o.StallTimeout)
 	defer w.stop()
 	page, err := b.client.ListObjectsV2(ctx, in)
@@ -82,9 +89,12 @@ func (p *pages) key(ctx context.Context, key string) error {
 	return nil
 }
 
-// next reports whether another page follows one with n entries; markers say where that begins. A page without the statement
-// whether it is the last is the last if it does not say where the next one begins.
-func (p *pages) next(ctx context.Context, isList bool, truncated *bool, n int, markers ...*string) (bool, error) {
+// next reports whether another page follows one with n entries; markers say where that begins. A
+// page without the statement whether it is the last is the last if it does not say where the next
+// one begins.
+func (p *pages) next(ctx context.Context, isList bool, truncated *bool, n int,
+	markers ...*string,
+) (bool, error) {
 	var at strings.Builder
 	for _, m := range markers {
 		at.WriteString(aws.ToString(m))

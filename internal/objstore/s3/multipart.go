@@ -18,14 +18,18 @@ import (
 	"github.com/syncflow/textegress/internal/objstore"
 )
 
-// uploadParts uploads a large object in parts, one after the other. Each part is read twice, first for its SHA-256.
-// Nothing is visible under the key before the last request, which is not made if the content is not the announced one.
-func (b *Bucket) uploadParts(ctx context.Context, key string, o objstore.Object, body io.ReadSeeker) (err error) {
+// uploadParts uploads a large object in parts, one after the other. Each part is read twice, first
+// for its SHA-256. Nothing is visible under the key before the last request, which is not made if
+// the content is not the announced one.
+func (b *Bucket) uploadParts(ctx context.Context, key string, o objstore.Object,
+	body io.ReadSeeker,
+) (err error) {
 	partSize := b.o.PartSize
 	if (o.Size+partSize-1)/partSize > maxParts {
 		partSize = (o.Size + maxParts - 1) / maxParts
 	}
-	// An earlier try, perhaps of a process that was killed, may have left parts. Where they cannot be listed they stay.
+	// An earlier try, perhaps of a process that was killed, may have left parts. Where they cannot
+	// be listed they stay.
 	b.AbortUploads(ctx, key, func(k string) bool { return k != key }) //nolint:errcheck // see above
 	id, err := b.createUpload(ctx, key, o.ContentType)
 	if err != nil {
@@ -49,17 +53,21 @@ func (b *Bucket) uploadParts(ctx context.Context, key string, o objstore.Object,
 		}
 		parts = append(parts, part)
 	}
-	if n, _ := io.CopyN(io.Discard, &section{r: body, start: o.Size, size: 1}, 1); n != 0 || hex.EncodeToString(whole.Sum(nil)) != o.SHA256 {
-		return b.fail(ctx, "upload", key, &contentError{errors.New("it does not have the announced size and SHA-256")})
+	if n, _ := io.CopyN(io.Discard, &section{r: body, start: o.Size, size: 1}, 1); n != 0 ||
+		hex.EncodeToString(whole.Sum(nil)) != o.SHA256 {
+		return b.fail(ctx, "upload", key,
+			&contentError{errors.New("it does not have the announced size and SHA-256")})
 	}
-	// Putting the parts together takes some stores minutes, in which they send nothing but white space.
+	// Putting the parts together takes some stores minutes, in which they send nothing but white
+	// space.
 	ctx, w := watch(ctx, 5*b.o.StallTimeout)
 	defer w.stop()
 	out, err := b.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
 		Bucket: &b.o.Bucket, Key: &key, UploadId: id,
 		MultipartUpload: &types.CompletedMultipartUpload{Parts: parts},
 	})
-	if err == nil && out.Key == nil && out.Location == nil && !isStores(out.ETag, out.ResultMetadata) {
+	if err == nil && out.Key == nil && out.Location == nil &&
+		!isStores(out.ETag, out.ResultMetadata) {
 		err = errNotAStore
 	}
 	if err != nil {
@@ -68,7 +76,9 @@ func (b *Bucket) uploadParts(ctx context.Context, key string, o objstore.Object,
 	return nil
 }
 
-func (b *Bucket) createUpload(ctx context.Context, key, contentType string) (id *string, err error) {
+func (b *Bucket) createUpload(ctx context.Context, key, contentType string) (id *string,
+	err error,
+) {
 	ctx, w := watch(ctx, b.o.StallTimeout)
 	defer w.stop()
 	in := &s3.CreateMultipartUploadInput{Bucket: &b.o.Bucket, Key: &key, ContentType: &contentType}
@@ -85,10 +95,15 @@ func (b *Bucket) createUpload(ctx context.Context, key, contentType string) (id 
 	return out.UploadId, nil
 }
 
-func (b *Bucket) uploadPart(ctx context.Context, key string, id *string, number int32, whole io.Writer, body *section) (types.CompletedPart, error) {
+func (b *Bucket) uploadPart(ctx context.Context, key string, id *string, number int32,
+	whole io.Writer, body *section,
+) (types.CompletedPart, error) {
 	h := sha256.New()
 	if n, err := io.Copy(io.MultiWriter(h, whole), body); err != nil || n != body.size {
-		return types.CompletedPart{}, b.fail(ctx, "upload", key, &contentError{errors.Join(err, fmt.Errorf("part %d: read %d of %d bytes", number, n, body.size))})
+		return types.CompletedPart{},
+			b.fail(ctx, "upload", key,
+				&contentError{errors.Join(err, fmt.Errorf("part %d: read %d of %d bytes", number, n,
+					body.size))})
 	}
 	if _, err := body.Seek(0, io.SeekStart); err != nil {
 		return types.CompletedPart{}, b.fail(ctx, "upload", key, &contentError{err})
@@ -97,7 +112,8 @@ func (b *Bucket) uploadPart(ctx context.Context, key string, id *string, number 
 	ctx, w := watch(ctx, b.o.StallTimeout)
 	defer w.stop()
 	in := &s3.UploadPartInput{
-		Bucket: &b.o.Bucket, Key: &key, UploadId: id, PartNumber: &number, ContentLength: &body.size, Body: w.body(body),
+		Bucket: &b.o.Bucket, Key: &key, UploadId: id, PartNumber: &number,
+		ContentLength: &body.size, Body: w.body(body),
 	}
 	if b.o.Checksums {
 		in.ChecksumSHA256 = aws.String(base64.StdEncoding.EncodeToString(sum))
@@ -112,22 +128,30 @@ func (b *Bucket) uploadPart(ctx context.Context, key string, id *string, number 
 	if err != nil {
 		return types.CompletedPart{}, b.fail(ctx, "upload", key, err)
 	}
-	return types.CompletedPart{ETag: out.ETag, PartNumber: &number, ChecksumSHA256: in.ChecksumSHA256}, nil
+	return types.CompletedPart{
+		ETag: out.ETag, PartNumber: &number,
+		ChecksumSHA256: in.ChecksumSHA256,
+	}, nil
 }
 
-// signedPayload signs the known SHA-256 of the body with the request instead of letting the SDK read the body once more
-// (http) or sign none (https).
+// signedPayload signs the known SHA-256 of the body with the request instead of letting the SDK
+// read the body once more (http) or sign none (https).
 func signedPayload(sum []byte) func(*s3.Options) {
 	set := middleware.InitializeMiddlewareFunc("textegressPayloadHash",
-		func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+		func(ctx context.Context, in middleware.InitializeInput,
+			next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata,
+			error,
+		) {
 			return next.HandleInitialize(v4.SetPayloadHash(ctx, hex.EncodeToString(sum)), in)
 		})
 	return func(o *s3.Options) {
-		o.APIOptions = append(o.APIOptions, func(s *middleware.Stack) error { return s.Initialize.Add(set, middleware.Before) })
+		o.APIOptions = append(o.APIOptions,
+			func(s *middleware.Stack) error { return s.Initialize.Add(set, middleware.Before) })
 	}
 }
 
-// section is a part of a body: bytes start to start+size of it. Only one section of a body may be in use at a time.
+// section is a part of a body: bytes start to start+size of it. Only one section of a body may be
+// in use at a time.
 type section struct {
 	r           io.ReadSeeker
 	start, size int64

@@ -1,7 +1,9 @@
-// Package s3 delivers objects to anything that speaks the S3 protocol. It is the only package that knows the AWS SDK.
+// Package s3 delivers objects to anything that speaks the S3 protocol. It is the only package that
+// knows the AWS SDK.
 //
-// Bodies are streamed from where they lie and are never held in memory; parts of a large object are sections of the same
-// file, sent one after the other. (The SDK's transfer manager copies each part into memory first.)
+// Bodies are streamed from where they lie and are never held in memory; parts of a large object are
+// sections of the same file, sent one after the other. (The SDK's transfer manager copies each part
+// into memory first.)
 package s3
 
 import (
@@ -38,17 +40,21 @@ type Options struct {
 	AccessKey string
 	SecretKey string
 
-	// PathStyle puts the bucket into the path of the URL instead of the host name. nil: for every endpoint but AWS's own.
+	// PathStyle puts the bucket into the path of the URL instead of the host name. nil: for every
+	// endpoint but AWS's own.
 	PathStyle *bool
-	// Checksums sends x-amz-checksum-sha256 with every object and asks for it in Stat. Stores that refuse the header need
-	// false; objects are then verified by reading them back. In both cases the SHA-256 of every request body is signed
-	// (x-amz-content-sha256), so a store that checks signatures refuses a damaged one.
+	// Checksums sends x-amz-checksum-sha256 with every object and asks for it in Stat. Stores that
+	// refuse the header need false; objects are then verified by reading them back. In both cases
+	// the SHA-256 of every request body is signed (x-amz-content-sha256), so a store that checks
+	// signatures refuses a damaged one.
 	Checksums bool
 
-	// Large objects, of more than MultipartThreshold bytes [16 MiB], are uploaded in parts of PartSize bytes [16 MiB].
+	// Large objects, of more than MultipartThreshold bytes [16 MiB], are uploaded in parts of
+	// PartSize bytes [16 MiB].
 	MultipartThreshold int64
 	PartSize           int64
-	// StallTimeout ends a call in which nothing was sent or received for so long [2m]. A call as a whole may take any time.
+	// StallTimeout ends a call in which nothing was sent or received for so long [2m]. A call as a
+	// whole may take any time.
 	StallTimeout time.Duration
 	// Transport replaces the SDK's, for tests.
 	Transport http.RoundTripper
@@ -118,7 +124,8 @@ func New(o Options) (*Bucket, error) {
 		HTTPSignerV4: newSigner(),
 		// Retrying is the business of package retry and of the uploader, which know about it.
 		Retryer: aws.NopRetryer{},
-		// Checksums are set where wanted; what the SDK would add by itself (CRC32, trailers) many clones refuse.
+		// Checksums are set where wanted; what the SDK would add by itself (CRC32, trailers) many
+		// clones refuse.
 		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenRequired,
 		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenRequired,
 		UsePathStyle:               !aws1,
@@ -129,7 +136,10 @@ func New(o Options) (*Bucket, error) {
 	if o.PathStyle != nil {
 		so.UsePathStyle = *o.PathStyle
 	}
-	return &Bucket{o: o, name: fmt.Sprintf("s3://%s at %s", o.Bucket, where), client: s3.New(so), uploads: map[string]bool{}}, nil
+	return &Bucket{
+		o: o, name: fmt.Sprintf("s3://%s at %s", o.Bucket, where), client: s3.New(so),
+		uploads: map[string]bool{},
+	}, nil
 }
 
 // String returns "s3://<bucket> at <endpoint>".
@@ -180,8 +190,8 @@ func (b *Bucket) Upload(ctx context.Context, key string, o objstore.Object) erro
 	return nil
 }
 
-// Stat implements [objstore.Bucket]. SHA256 is filled for objects that were uploaded in one request with Checksums; of
-// one in parts, S3 knows only a checksum of checksums.
+// Stat implements [objstore.Bucket]. SHA256 is filled for objects that were uploaded in one request
+// with Checksums; of one in parts, S3 knows only a checksum of checksums.
 func (b *Bucket) Stat(ctx context.Context, key string) (objstore.Attrs, error) {
 	if err := objstore.CheckKey(key); err != nil {
 		return objstore.Attrs{}, objstore.BadKey("stat", b.name, key, err)
@@ -192,8 +202,8 @@ func (b *Bucket) Stat(ctx context.Context, key string) (objstore.Attrs, error) {
 	}
 	e := b.fail(ctx, "stat", key, err)
 	if ctx.Err() == nil && unexplained(err) {
-		// The answer to HEAD has no body, so it does not say whether it is about the key, the secret, the clock or the
-		// policy. The answer to GET does.
+		// The answer to HEAD has no body, so it does not say whether it is about the key, the
+		// secret, the clock or the policy. The answer to GET does.
 		if err := b.reason(ctx, key); err != nil {
 			if why := b.fail(ctx, "stat", key, err); !why.NotFound {
 				return objstore.Attrs{}, why
@@ -224,14 +234,16 @@ func (b *Bucket) head(ctx context.Context, key string) (objstore.Attrs, error) {
 	}
 	a := objstore.Attrs{Key: key, Size: size(out.ContentLength)}
 	if b.o.Checksums && out.ChecksumType != types.ChecksumTypeComposite {
-		if sum, err := base64.StdEncoding.DecodeString(aws.ToString(out.ChecksumSHA256)); err == nil && len(sum) == sha256.Size {
+		if sum, err := base64.StdEncoding.DecodeString(
+			aws.ToString(out.ChecksumSHA256)); err == nil && len(sum) == sha256.Size {
 			a.SHA256 = hex.EncodeToString(sum)
 		}
 	}
 	return a, nil
 }
 
-// size is what an answer says of the size of an object, which need not be there: HTTP lets the answer to HEAD leave it out.
+// size is what an answer says of the size of an object, which need not be there: HTTP lets the
+// answer to HEAD leave it out.
 func size(n *int64) int64 {
 	if n == nil || *n < 0 {
 		return objstore.UnknownSize
@@ -243,7 +255,10 @@ func size(n *int64) int64 {
 func (b *Bucket) reason(ctx context.Context, key string) error {
 	ctx, w := watch(ctx, b.o.StallTimeout)
 	defer w.stop()
-	out, err := b.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &b.o.Bucket, Key: &key, Range: aws.String("bytes=0-0")})
+	out, err := b.client.GetObject(ctx, &s3.GetObjectInput{
+		Bucket: &b.o.Bucket, Key: &key,
+		Range: aws.String("bytes=0-0"),
+	})
 	if err != nil {
 		return w.explain(err)
 	}

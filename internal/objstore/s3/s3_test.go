@@ -23,7 +23,10 @@ const (
 )
 
 func options(srv *httptest.Server) s3.Options {
-	return s3.Options{Endpoint: srv.URL, Bucket: "bucket", AccessKey: accessKey, SecretKey: secretKey, Checksums: true}
+	return s3.Options{
+		Endpoint: srv.URL, Bucket: "bucket", AccessKey: accessKey,
+		SecretKey: secretKey, Checksums: true,
+	}
 }
 
 func open(t *testing.T, o s3.Options) *s3.Bucket {
@@ -75,11 +78,13 @@ func TestHeaders(t *testing.T) {
 			for _, r := range f.seen(func(*http.Request) bool { return true }) {
 				for h := range r.Header {
 					h = strings.ToLower(h)
-					if !checksums && (strings.HasPrefix(h, "x-amz-checksum") || strings.HasPrefix(h, "x-amz-sdk-checksum") || h == "x-amz-trailer") {
+					if !checksums && (strings.HasPrefix(h, "x-amz-checksum") ||
+						strings.HasPrefix(h, "x-amz-sdk-checksum") || h == "x-amz-trailer") {
 						t.Errorf("%s %s carries %s though checksums are off", r.Method, r.URL, h)
 					}
 				}
-				if te := strings.Join(r.TransferEncoding, ""); te != "" || strings.Contains(r.Header.Get("Content-Encoding"), "aws-chunked") {
+				if te := strings.Join(r.TransferEncoding, ""); te != "" ||
+					strings.Contains(r.Header.Get("Content-Encoding"), "aws-chunked") {
 					t.Errorf("%s %s is sent in chunks, which clones refuse", r.Method, r.URL)
 				}
 			}
@@ -88,7 +93,10 @@ func TestHeaders(t *testing.T) {
 					t.Errorf("PUT %s without its checksum", r.URL)
 				}
 			}
-			if reads := f.seen(func(r *http.Request) bool { return r.Method == "GET" && !r.URL.Query().Has("uploads") }); (len(reads) == 0) != checksums {
+			if reads := f.seen(func(r *http.Request) bool {
+				return r.Method == "GET" &&
+					!r.URL.Query().Has("uploads")
+			}); (len(reads) == 0) != checksums {
 				t.Errorf("verification read back %d times", len(reads))
 			}
 		})
@@ -133,12 +141,14 @@ func TestClassification(t *testing.T) {
 				if tc.code == "" {
 					http.Error(w, "<html>proxy says no</html>", tc.status)
 				} else {
-					answer(w, tc.status, tc.code, "No "+strings.TrimPrefix(r.URL.Path, "/bucket/")+" for "+accessKey+" with "+secretKey)
+					answer(w, tc.status, tc.code, "No "+strings.TrimPrefix(r.URL.Path, "/bucket/")+
+						" for "+accessKey+" with "+secretKey)
 				}
 				return true
 			}
 			b := open(t, options(srv))
-			err := b.Upload(t.Context(), "room/alice.txt", objstore.Bytes([]byte("x"), "text/plain"))
+			err := b.Upload(t.Context(), "room/alice.txt",
+				objstore.Bytes([]byte("x"), "text/plain"))
 			if err == nil {
 				t.Fatal("no error")
 			}
@@ -170,11 +180,18 @@ func TestClassification(t *testing.T) {
 func TestAnswersWithoutBody(t *testing.T) {
 	f, srv := newFakeS3(t)
 	b := open(t, options(srv))
-	for status, want := range map[int]struct{ notFound, permanent bool }{404: {true, true}, 403: {false, true}, 400: {false, true}, 503: {false, false}, 429: {false, false}} {
-		f.before = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(status); return true }
+	for status, want := range map[int]struct{ notFound, permanent bool }{
+		404: {true, true},
+		403: {false, true}, 400: {false, true}, 503: {false, false}, 429: {false, false},
+	} {
+		f.before = func(w http.ResponseWriter, _ *http.Request) bool {
+			w.WriteHeader(status)
+			return true
+		}
 		_, err := b.Stat(t.Context(), "k")
 		if b.IsNotFound(err) != want.notFound || b.IsPermanent(err) != want.permanent {
-			t.Errorf("HEAD answered %d: not found %v, permanent %v: %v", status, b.IsNotFound(err), b.IsPermanent(err), err)
+			t.Errorf("HEAD answered %d: not found %v, permanent %v: %v", status, b.IsNotFound(err),
+				b.IsPermanent(err), err)
 		}
 	}
 }
@@ -197,7 +214,8 @@ func TestTruncatedBodyIsAnError(t *testing.T) {
 	}
 	defer r.Close()
 	n, err := io.Copy(io.Discard, r)
-	if e, _ := errors.AsType[*objstore.Error](err); n != 400 || e == nil || e.Permanent || !errors.Is(err, io.ErrUnexpectedEOF) {
+	if e, _ := errors.AsType[*objstore.Error](err); n != 400 || e == nil || e.Permanent ||
+		!errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("read %d bytes, %v; want a transient error", n, err)
 	}
 }
@@ -245,7 +263,8 @@ func TestBrokenConnections(t *testing.T) {
 		}
 	}
 	srv.Close()
-	if err := b.Upload(t.Context(), "room/alice", big); err == nil || b.IsPermanent(err) || strings.Contains(objstore.Redacted(err, ""), "alice") {
+	if err := b.Upload(t.Context(), "room/alice", big); err == nil || b.IsPermanent(err) ||
+		strings.Contains(objstore.Redacted(err, ""), "alice") {
 		t.Errorf("refused connection: %v, want a transient error", err)
 	}
 }
@@ -259,7 +278,8 @@ func TestStalledServer(t *testing.T) {
 	o.StallTimeout = 50 * time.Millisecond
 	b := open(t, o)
 	err := b.Upload(t.Context(), "k", objstore.Bytes([]byte("x"), "text/plain"))
-	if err == nil || b.IsPermanent(err) || errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "nothing was sent or received") {
+	if err == nil || b.IsPermanent(err) || errors.Is(err, context.Canceled) ||
+		!strings.Contains(err.Error(), "nothing was sent or received") {
 		t.Errorf("Upload to a server that never answers = %v", err)
 	}
 	if _, err := b.Stat(t.Context(), "k"); err == nil || b.IsNotFound(err) {
@@ -277,9 +297,13 @@ func TestTLSAndSchemeMistakes(t *testing.T) {
 		srv.URL: "authority",
 		"https" + strings.TrimPrefix(plain.URL, "http"): "http://",
 	} {
-		b := open(t, s3.Options{Endpoint: endpoint, Bucket: "bucket", AccessKey: accessKey, SecretKey: secretKey})
+		b := open(t, s3.Options{
+			Endpoint: endpoint, Bucket: "bucket", AccessKey: accessKey,
+			SecretKey: secretKey,
+		})
 		_, err := b.Stat(t.Context(), "k")
-		if e, _ := errors.AsType[*objstore.Error](err); e == nil || !e.Permanent || !strings.Contains(e.Remedy, remedy) {
+		if e, _ := errors.AsType[*objstore.Error](err); e == nil || !e.Permanent ||
+			!strings.Contains(e.Remedy, remedy) {
 			t.Errorf("Stat at %s = %v, want a permanent error naming %q", endpoint, err, remedy)
 		}
 	}
@@ -297,7 +321,8 @@ func TestFailedPartsAreAborted(t *testing.T) {
 	o := options(srv)
 	o.MultipartThreshold, o.PartSize = 1<<20, 1<<20
 	b := open(t, o)
-	if err := b.Upload(t.Context(), "large", objtest.Generated(3<<20, 1)); err == nil || b.IsPermanent(err) {
+	if err := b.Upload(t.Context(), "large", objtest.Generated(3<<20, 1)); err == nil ||
+		b.IsPermanent(err) {
 		t.Errorf("Upload = %v, want a transient error", err)
 	}
 	if len(f.uploads) != 0 {
@@ -307,8 +332,10 @@ func TestFailedPartsAreAborted(t *testing.T) {
 	f.before = nil
 	wrong := objtest.Generated(3<<20, 1)
 	wrong.SHA256 = strings.Repeat("0", 64)
-	if err := b.Upload(t.Context(), "large", wrong); err == nil || len(f.objects) != 0 || len(f.uploads) != 0 {
-		t.Errorf("Upload of other content = %v; %d objects, %d uploads", err, len(f.objects), len(f.uploads))
+	if err := b.Upload(t.Context(), "large", wrong); err == nil || len(f.objects) != 0 ||
+		len(f.uploads) != 0 {
+		t.Errorf("Upload of other content = %v; %d objects, %d uploads", err, len(f.objects),
+			len(f.uploads))
 	}
 }
 
@@ -317,9 +344,11 @@ func TestUploadsAreStreamed(t *testing.T) {
 		io.Copy(io.Discard, r.Body)
 		w.Header().Set("ETag", `"x"`)
 		if r.URL.Query().Has("uploads") {
-			io.WriteString(w, `<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>`)
+			io.WriteString(w,
+				`<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>`)
 		} else if r.Method == "POST" {
-			io.WriteString(w, `<CompleteMultipartUploadResult><ETag>"x"</ETag></CompleteMultipartUploadResult>`)
+			io.WriteString(w,
+				`<CompleteMultipartUploadResult><ETag>"x"</ETag></CompleteMultipartUploadResult>`)
 		}
 	}))
 	t.Cleanup(srv.Close)
@@ -343,9 +372,12 @@ func TestUploadsAreStreamed(t *testing.T) {
 
 func TestNewExplainsMistakes(t *testing.T) {
 	for name, o := range map[string]s3.Options{
-		"no bucket":               {Endpoint: "https://s3.example.org"},
-		"other scheme":            {Endpoint: "ftp://s3.example.org", Bucket: "b"},
-		"credentials in endpoint": {Endpoint: "https://user:" + secretKey + "@s3.example.org", Bucket: "b"},
+		"no bucket":    {Endpoint: "https://s3.example.org"},
+		"other scheme": {Endpoint: "ftp://s3.example.org", Bucket: "b"},
+		"credentials in endpoint": {
+			Endpoint: "https://user:" + secretKey + "@s3.example.org",
+			Bucket:   "b",
+		},
 	} {
 		if _, err := s3.New(o); err == nil || strings.Contains(err.Error(), secretKey) {
 			t.Errorf("%s: %v", name, err)

@@ -31,7 +31,8 @@ func uriEncode(s, keep string) string {
 	var b strings.Builder
 	for _, c := range []byte(s) {
 		switch {
-		case c >= 'A' && c <= 'Z', c >= 'a' && c <= 'z', c >= '0' && c <= '9', strings.IndexByte("-._~"+keep, c) >= 0:
+		case c >= 'A' && c <= 'Z', c >= 'a' && c <= 'z', c >= '0' && c <= '9',
+			strings.IndexByte("-._~"+keep, c) >= 0:
 			b.WriteByte(c)
 		default:
 			fmt.Fprintf(&b, "%%%02X", c)
@@ -40,8 +41,8 @@ func uriEncode(s, keep string) string {
 	return b.String()
 }
 
-// signatureError computes the signature of a request as it arrived, as a store does. What the signature covers, the request
-// itself says.
+// signatureError computes the signature of a request as it arrived, as a store does. What the
+// signature covers, the request itself says.
 func signatureError(r *http.Request) error {
 	fields := map[string]string{}
 	text, ok := strings.CutPrefix(r.Header.Get("Authorization"), "AWS4-HMAC-SHA256 ")
@@ -70,7 +71,8 @@ func signatureError(r *http.Request) error {
 	}
 	// What a store demands to be covered.
 	for name := range r.Header {
-		if name = strings.ToLower(name); strings.HasPrefix(name, "x-amz-") && !slices.Contains(names, name) {
+		if name = strings.ToLower(name); strings.HasPrefix(name, "x-amz-") &&
+			!slices.Contains(names, name) {
 			return fmt.Errorf("%s is not signed", name)
 		}
 	}
@@ -89,11 +91,15 @@ func signatureError(r *http.Request) error {
 	}
 	slices.Sort(pairs)
 	canonical := strings.Join([]string{
-		r.Method, uriEncode(r.URL.Path, "/"), strings.Join(pairs, "&"), headers.String(), fields["SignedHeaders"],
+		r.Method, uriEncode(r.URL.Path, "/"), strings.Join(pairs, "&"), headers.String(),
+		fields["SignedHeaders"],
 		r.Header.Get("X-Amz-Content-Sha256"),
 	}, "\n")
 	sum := sha256.Sum256([]byte(canonical))
-	toSign := strings.Join([]string{"AWS4-HMAC-SHA256", r.Header.Get("X-Amz-Date"), scope, hex.EncodeToString(sum[:])}, "\n")
+	toSign := strings.Join([]string{
+		"AWS4-HMAC-SHA256", r.Header.Get("X-Amz-Date"), scope,
+		hex.EncodeToString(sum[:]),
+	}, "\n")
 	key := []byte("AWS4" + secretKey)
 	for part := range strings.SplitSeq(scope, "/") {
 		key = mac(key, part)
@@ -104,28 +110,33 @@ func signatureError(r *http.Request) error {
 	return nil
 }
 
-// frontEnd is a proxy that changes of a request what proxies and front ends of stores are known to change: it asks for
-// other encodings, drops the parameter that only names the operation, and adds headers of its own.
+// frontEnd is a proxy that changes of a request what proxies and front ends of stores are known to
+// change: it asks for other encodings, drops the parameter that only names the operation, and adds
+// headers of its own.
 func frontEnd(t *testing.T, store *httptest.Server) *httptest.Server {
 	t.Helper()
 	target, err := url.Parse(store.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	proxy := &httputil.ReverseProxy{ErrorLog: log.New(io.Discard, "", 0), Rewrite: func(r *httputil.ProxyRequest) {
-		r.SetURL(target)
-		r.Out.Host = r.In.Host // the signature is for the name that was asked
-		r.SetXForwarded()
-		r.Out.Header.Set("Accept-Encoding", "gzip, br")
-		r.Out.Header.Set("Via", "1.1 front-end")
-		r.Out.Header.Set("Content-Type", strings.ToLower(r.In.Header.Get("Content-Type"))+";front-end")
-		r.Out.Header.Set("User-Agent", "front-end")
-		r.Out.Header.Del("Amz-Sdk-Request")
-		r.Out.Header.Set("Amz-Sdk-Invocation-Id", "front-end")
-		q := r.In.URL.Query()
-		q.Del("x-id")
-		r.Out.URL.RawQuery = q.Encode()
-	}}
+	proxy := &httputil.ReverseProxy{
+		ErrorLog: log.New(io.Discard, "", 0),
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.Out.Host = r.In.Host // the signature is for the name that was asked
+			r.SetXForwarded()
+			r.Out.Header.Set("Accept-Encoding", "gzip, br")
+			r.Out.Header.Set("Via", "1.1 front-end")
+			r.Out.Header.Set("Content-Type", strings.ToLower(r.In.Header.Get("Content-Type"))+
+				";front-end")
+			r.Out.Header.Set("User-Agent", "front-end")
+			r.Out.Header.Del("Amz-Sdk-Request")
+			r.Out.Header.Set("Amz-Sdk-Invocation-Id", "front-end")
+			q := r.In.URL.Query()
+			q.Del("x-id")
+			r.Out.URL.RawQuery = q.Encode()
+		},
+	}
 	srv := httptest.NewServer(proxy)
 	t.Cleanup(srv.Close)
 	return srv
@@ -144,7 +155,8 @@ func TestSignaturesSurviveAFrontEnd(t *testing.T) {
 	}
 }
 
-// Signed are the host and the x-amz-* headers, all of them, and nothing else; no request names its operation.
+// Signed are the host and the x-amz-* headers, all of them, and nothing else; no request names its
+// operation.
 func TestWhatIsSigned(t *testing.T) {
 	f, srv := newFakeS3(t)
 	o := options(srv)

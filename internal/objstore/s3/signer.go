@@ -11,10 +11,10 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 )
 
-// signer signs of a request what no intermediary has a reason to change: method, path, query, host and the x-amz-*
-// headers. Proxies and front ends of stores (Google's, for one) rewrite Accept-Encoding, Content-Length or Content-Type,
-// and a signature that covers those is refused. The body is covered by x-amz-content-sha256. AWS's older SDKs left the
-// same headers out.
+// signer signs of a request what no intermediary has a reason to change: method, path, query, host
+// and the x-amz-* headers. Proxies and front ends of stores (Google's, for one) rewrite
+// Accept-Encoding, Content-Length or Content-Type, and a signature that covers those is refused.
+// The body is covered by x-amz-content-sha256. AWS's older SDKs left the same headers out.
 type signer struct{ v4 *v4.Signer }
 
 func newSigner() signer {
@@ -22,7 +22,8 @@ func newSigner() signer {
 }
 
 // SignHTTP implements the SDK's HTTPSignerV4.
-func (s signer) SignHTTP(ctx context.Context, c aws.Credentials, r *http.Request, payloadHash, service, region string,
+func (s signer) SignHTTP(ctx context.Context, c aws.Credentials, r *http.Request, payloadHash,
+	service, region string,
 	at time.Time, o ...func(*v4.SignerOptions),
 ) error {
 	r.URL.RawQuery = withoutOperation(r.URL.RawQuery)
@@ -46,8 +47,8 @@ func (s signer) SignHTTP(ctx context.Context, c aws.Credentials, r *http.Request
 	return nil
 }
 
-// withoutOperation removes the parameter x-id, in which the SDK names the operation. No store needs it, some front ends
-// drop it, and a signature over it is refused then.
+// withoutOperation removes the parameter x-id, in which the SDK names the operation. No store needs
+// it, some front ends drop it, and a signature over it is refused then.
 func withoutOperation(query string) string {
 	q, err := url.ParseQuery(query)
 	if err != nil || !q.Has("x-id") {

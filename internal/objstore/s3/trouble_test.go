@@ -13,7 +13,8 @@ import (
 	"github.com/syncflow/textegress/internal/objstore/objtest"
 )
 
-// HEAD is answered without a body. What an operator must do is in the answer to the same question as GET.
+// HEAD is answered without a body. What an operator must do is in the answer to the same question
+// as GET.
 func TestStatSaysWhyItIsRefused(t *testing.T) {
 	for code, want := range map[string]struct {
 		status    int
@@ -38,13 +39,16 @@ func TestStatSaysWhyItIsRefused(t *testing.T) {
 		b := open(t, options(srv))
 		_, err := b.Stat(t.Context(), "room/alice")
 		e, _ := errors.AsType[*objstore.Error](err)
-		if e == nil || b.IsPermanent(err) != want.permanent || b.IsNotFound(err) || !strings.Contains(e.Remedy, want.remedy) || e.Op != "stat" {
-			t.Errorf("%s: Stat = %v, want permanent %v and %q", code, err, want.permanent, want.remedy)
+		if e == nil || b.IsPermanent(err) != want.permanent || b.IsNotFound(err) ||
+			!strings.Contains(e.Remedy, want.remedy) || e.Op != "stat" {
+			t.Errorf("%s: Stat = %v, want permanent %v and %q", code, err, want.permanent,
+				want.remedy)
 		}
 	}
 }
 
-// A clock that is wrong by an hour: the first request is refused, and the SDK then goes by the store's clock.
+// A clock that is wrong by an hour: the first request is refused, and the SDK then goes by the
+// store's clock.
 func TestClockSkewIsCorrected(t *testing.T) {
 	f, srv := newFakeS3(t)
 	skew := time.Hour
@@ -61,14 +65,16 @@ func TestClockSkewIsCorrected(t *testing.T) {
 		if r.Method == "HEAD" {
 			w.WriteHeader(403)
 		} else {
-			answer(w, 403, "RequestTimeTooSkewed", "The difference between the request time and the server's time is too large.")
+			answer(w, 403, "RequestTimeTooSkewed",
+				"The difference between the request time and the server's time is too large.")
 		}
 		return true
 	}
 	b := open(t, options(srv))
 	obj := objstore.Bytes([]byte("x"), "text/plain")
 	err := b.Upload(t.Context(), "k", obj)
-	if e, _ := errors.AsType[*objstore.Error](err); e == nil || e.Permanent || !strings.Contains(e.Remedy, "NTP") {
+	if e, _ := errors.AsType[*objstore.Error](err); e == nil || e.Permanent ||
+		!strings.Contains(e.Remedy, "NTP") {
 		t.Errorf("the first request = %v, want a transient error that names the clock", err)
 	}
 	if err := b.Upload(t.Context(), "k", obj); err != nil {
@@ -91,11 +97,20 @@ func TestRedirects(t *testing.T) {
 		header map[string]string
 		remedy string
 	}{
-		"to another region":         {301, map[string]string{"X-Amz-Bucket-Region": "eu-central-1"}, "eu-central-1"},
-		"to another host, for good": {308, map[string]string{"Location": elsewhere.URL + "/bucket/room/alice"}, elsewhere.URL + ": set ENDPOINT"},
-		"to another host, for now":  {307, map[string]string{"Location": elsewhere.URL + "/bucket/room/alice"}, elsewhere.URL + ": set ENDPOINT"},
-		"to nowhere":                {301, nil, "REGION or ENDPOINT"},
-		"to nonsense":               {302, map[string]string{"Location": "http://%zz", "X-Amz-Bucket-Region": "a b"}, "REGION or ENDPOINT"},
+		"to another region": {
+			301,
+			map[string]string{"X-Amz-Bucket-Region": "eu-central-1"},
+			"eu-central-1",
+		},
+		"to another host, for good": {308, map[string]string{"Location": elsewhere.URL +
+			"/bucket/room/alice"}, elsewhere.URL + ": set ENDPOINT"},
+		"to another host, for now": {307, map[string]string{"Location": elsewhere.URL +
+			"/bucket/room/alice"}, elsewhere.URL + ": set ENDPOINT"},
+		"to nowhere": {301, nil, "REGION or ENDPOINT"},
+		"to nonsense": {302, map[string]string{
+			"Location":            "http://%zz",
+			"X-Amz-Bucket-Region": "a b",
+		}, "REGION or ENDPOINT"},
 	} {
 		f, srv := newFakeS3(t)
 		f.before = func(w http.ResponseWriter, _ *http.Request) bool {
@@ -107,13 +122,18 @@ func TestRedirects(t *testing.T) {
 		}
 		b := open(t, options(srv))
 		for op, call := range map[string]func() error{
-			"upload": func() error { return b.Upload(t.Context(), "room/alice", objstore.Bytes([]byte("x"), "text/plain")) },
-			"stat":   func() error { _, err := b.Stat(t.Context(), "room/alice"); return err },
-			"open":   func() error { _, err := b.Open(t.Context(), "room/alice"); return err },
+			"upload": func() error {
+				return b.Upload(t.Context(), "room/alice",
+					objstore.Bytes([]byte("x"), "text/plain"))
+			},
+			"stat": func() error { _, err := b.Stat(t.Context(), "room/alice"); return err },
+			"open": func() error { _, err := b.Open(t.Context(), "room/alice"); return err },
 		} {
 			err := call()
 			e, _ := errors.AsType[*objstore.Error](err)
-			if e == nil || e.Permanent != (tc.status != 307) || e.NotFound || !strings.Contains(e.Remedy, tc.remedy) || strings.Contains(objstore.Redacted(err, ""), "alice") {
+			if e == nil || e.Permanent != (tc.status != 307) || e.NotFound ||
+				!strings.Contains(e.Remedy, tc.remedy) ||
+				strings.Contains(objstore.Redacted(err, ""), "alice") {
 				t.Errorf("%s, %s = %v, want the remedy %q", name, op, err, tc.remedy)
 			}
 		}
@@ -127,7 +147,8 @@ func TestRetryAfterIsRead(t *testing.T) {
 	f, srv := newFakeS3(t)
 	b := open(t, options(srv))
 	for header, want := range map[string]time.Duration{
-		"": 0, "30": 30 * time.Second, "-1": 0, "soon": 0, "99999999999999999999": 0, "Mon, 02 Jan 2006 15:04:05 GMT": 0,
+		"": 0, "30": 30 * time.Second, "-1": 0, "soon": 0, "99999999999999999999": 0,
+		"Mon, 02 Jan 2006 15:04:05 GMT":                         0,
 		time.Now().Add(time.Hour).UTC().Format(http.TimeFormat): time.Hour,
 	} {
 		f.before = func(w http.ResponseWriter, _ *http.Request) bool {
@@ -136,14 +157,16 @@ func TestRetryAfterIsRead(t *testing.T) {
 			return true
 		}
 		err := b.Upload(t.Context(), "k", objstore.Bytes([]byte("x"), "text/plain"))
-		if got := objstore.RetryAfter(err); got > want || got < want-time.Minute || b.IsPermanent(err) {
+		if got := objstore.RetryAfter(err); got > want || got < want-time.Minute ||
+			b.IsPermanent(err) {
 			t.Errorf("Retry-After %q: %v, want %v (%v)", header, got, want, err)
 		}
 	}
 }
 
-// Whatever stands between us and the store and answers 200 to everything, like the login page of a network, must not be
-// taken for a store: neither for success nor for an object of other content, which would begin a new revision.
+// Whatever stands between us and the store and answers 200 to everything, like the login page of a
+// network, must not be taken for a store: neither for success nor for an object of other content,
+// which would begin a new revision.
 func TestAnAnswerThatIsNotAStores(t *testing.T) {
 	f, srv := newFakeS3(t)
 	f.before = func(w http.ResponseWriter, _ *http.Request) bool {
@@ -180,7 +203,8 @@ func TestAnAnswerThatIsNotAStores(t *testing.T) {
 	check("Upload in parts", b.Upload(t.Context(), "k", objtest.Generated(17<<20, 1)))
 }
 
-// S3 answers CompleteMultipartUpload with 200 before it knows how it ends; an error can follow in the body.
+// S3 answers CompleteMultipartUpload with 200 before it knows how it ends; an error can follow in
+// the body.
 func TestErrorAfter200(t *testing.T) {
 	f, srv := newFakeS3(t)
 	f.before = func(w http.ResponseWriter, r *http.Request) bool {
@@ -194,18 +218,21 @@ func TestErrorAfter200(t *testing.T) {
 	o := options(srv)
 	o.MultipartThreshold, o.PartSize = 1<<20, 1<<20
 	b := open(t, o)
-	if err := b.Upload(t.Context(), "large", objtest.Generated(3<<20, 1)); err == nil || b.IsPermanent(err) {
+	if err := b.Upload(t.Context(), "large", objtest.Generated(3<<20, 1)); err == nil ||
+		b.IsPermanent(err) {
 		t.Errorf("Upload = %v, want a transient error", err)
 	}
 }
 
-// A line so slow that the call as a whole takes longer than the stall timeout, with something moving all the time.
+// A line so slow that the call as a whole takes longer than the stall timeout, with something
+// moving all the time.
 func TestASlowStoreIsNotAStalledOne(t *testing.T) {
 	const stall, step = time.Second, 300 * time.Millisecond
 	f, srv := newFakeS3(t)
 	f.before = func(w http.ResponseWriter, r *http.Request) bool {
 		switch r.Method {
-		case "PUT": // answers late, when everything was taken from it: proxies on the way are still sending
+		case "PUT":
+			// answers late, when everything was taken from it: proxies on the way are still sending
 			io.Copy(io.Discard, r.Body)
 			time.Sleep(stall + step) //nolint:forbidigo // a slow store
 			w.Header().Set("ETag", `"x"`)

@@ -29,22 +29,29 @@ func (b *Bucket) makes(id string) bool {
 	return b.uploads[id]
 }
 
-// abort frees the parts of a failed upload in the store, also when ctx has ended. It is best effort: the next upload to the
-// same key and [Bucket.AbortUploads] catch what it misses, and so does a rule of the bucket that removes incomplete uploads
-// after some days.
+// abort frees the parts of a failed upload in the store, also when ctx has ended. It is best
+// effort: the next upload to the same key and [Bucket.AbortUploads] catch what it misses, and so
+// does a rule of the bucket that removes incomplete uploads after some days.
 func (b *Bucket) abort(ctx context.Context, key string, id *string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	b.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &b.o.Bucket, Key: &key, UploadId: id}) //nolint:errcheck // see above
+	b.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{
+		Bucket: &b.o.Bucket, Key: &key,
+		UploadId: id,
+	}) //nolint:errcheck // see above
 }
 
 type unfinished struct{ key, id string }
 
-// maxUnfinished is far more than uploads can be left below the prefix of a recording: a list that goes on after it has no end.
+// maxUnfinished is far more than uploads can be left below the prefix of a recording: a list that
+// goes on after it has no end.
 const maxUnfinished = 10_000
 
-// AbortUploads implements [objstore.Unfinished]. It needs s3:ListBucketMultipartUploads and s3:AbortMultipartUpload.
-func (b *Bucket) AbortUploads(ctx context.Context, prefix string, keep func(key string) bool) (int, error) {
+// AbortUploads implements [objstore.Unfinished]. It needs s3:ListBucketMultipartUploads and
+// s3:AbortMultipartUpload.
+func (b *Bucket) AbortUploads(ctx context.Context, prefix string, keep func(key string) bool) (int,
+	error,
+) {
 	found, err := b.unfinished(ctx, prefix)
 	n := 0
 	for _, u := range found {
@@ -66,7 +73,8 @@ func (b *Bucket) AbortUploads(ctx context.Context, prefix string, keep func(key 
 func (b *Bucket) abortUpload(ctx context.Context, u unfinished) error {
 	ctx, w := watch(ctx, b.o.StallTimeout)
 	defer w.stop()
-	out, err := b.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &b.o.Bucket, Key: &u.key, UploadId: &u.id})
+	out, err := b.client.AbortMultipartUpload(ctx,
+		&s3.AbortMultipartUploadInput{Bucket: &b.o.Bucket, Key: &u.key, UploadId: &u.id})
 	if err == nil && !isDeleted(out.ResultMetadata) {
 		err = errNotAStore
 	}
@@ -83,7 +91,8 @@ func (b *Bucket) abortUpload(ctx context.Context, u unfinished) error {
 	return e
 }
 
-// unfinished lists uploads in parts that were begun and not completed. What it found before an error it returns as well.
+// unfinished lists uploads in parts that were begun and not completed. What it found before an
+// error it returns as well.
 func (b *Bucket) unfinished(ctx context.Context, prefix string) ([]unfinished, error) {
 	var found []unfinished
 	in := &s3.ListMultipartUploadsInput{Bucket: &b.o.Bucket, Prefix: &prefix}
@@ -104,8 +113,10 @@ func (b *Bucket) unfinished(ctx context.Context, prefix string) ([]unfinished, e
 				found = append(found, unfinished{*u.Key, id})
 			}
 		}
-		isList := out.Bucket != nil || out.IsTruncated != nil || out.MaxUploads != nil || len(out.Uploads) > 0
-		more, err := pages.next(ctx, isList, out.IsTruncated, len(out.Uploads), out.NextKeyMarker, out.NextUploadIdMarker)
+		isList := out.Bucket != nil || out.IsTruncated != nil || out.MaxUploads != nil ||
+			len(out.Uploads) > 0
+		more, err := pages.next(ctx, isList, out.IsTruncated, len(out.Uploads), out.NextKeyMarker,
+			out.NextUploadIdMarker)
 		if !more {
 			return found, err
 		}
@@ -114,14 +125,17 @@ func (b *Bucket) unfinished(ctx context.Context, prefix string) ([]unfinished, e
 }
 
 // unfinishedPage returns nil where the store does not know the question.
-func (b *Bucket) unfinishedPage(ctx context.Context, in *s3.ListMultipartUploadsInput, prefix string) (*s3.ListMultipartUploadsOutput, error) {
+func (b *Bucket) unfinishedPage(ctx context.Context, in *s3.ListMultipartUploadsInput,
+	prefix string,
+) (*s3.ListMultipartUploadsOutput, error) {
 	ctx, w := watch(ctx, b.o.StallTimeout)
 	defer w.stop()
 	out, err := b.client.ListMultipartUploads(ctx, in)
 	switch {
 	case err == nil:
 		return out, nil
-	case hasCode(err, "NotImplemented") || hasCode(err, "MethodNotAllowed") || hasStatus(err, 405, 501):
+	case hasCode(err, "NotImplemented") || hasCode(err, "MethodNotAllowed") ||
+		hasStatus(err, 405, 501):
 		return nil, nil
 	}
 	e := b.fail(ctx, "list", prefix, err)

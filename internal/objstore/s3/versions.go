@@ -25,10 +25,16 @@ func (b *Bucket) Versions(ctx context.Context, prefix string) iter.Seq2[objstore
 			}
 			var found []objstore.Version
 			for _, v := range out.Versions {
-				found = append(found, objstore.Version{Key: aws.ToString(v.Key), ID: aws.ToString(v.VersionId)})
+				found = append(found, objstore.Version{
+					Key: aws.ToString(v.Key),
+					ID:  aws.ToString(v.VersionId),
+				})
 			}
 			for _, m := range out.DeleteMarkers {
-				found = append(found, objstore.Version{Key: aws.ToString(m.Key), ID: aws.ToString(m.VersionId)})
+				found = append(found, objstore.Version{
+					Key: aws.ToString(m.Key),
+					ID:  aws.ToString(m.VersionId),
+				})
 			}
 			for _, v := range found {
 				if err := pages.key(ctx, v.Key); err != nil {
@@ -39,8 +45,10 @@ func (b *Bucket) Versions(ctx context.Context, prefix string) iter.Seq2[objstore
 					return
 				}
 			}
-			isList := out.Name != nil || out.IsTruncated != nil || out.MaxKeys != nil || len(found) > 0
-			more, err := pages.next(ctx, isList, out.IsTruncated, len(found), out.NextKeyMarker, out.NextVersionIdMarker)
+			isList := out.Name != nil || out.IsTruncated != nil || out.MaxKeys != nil ||
+				len(found) > 0
+			more, err := pages.next(ctx, isList, out.IsTruncated, len(found), out.NextKeyMarker,
+				out.NextVersionIdMarker)
 			if err != nil {
 				yield(objstore.Version{}, err)
 			}
@@ -52,7 +60,9 @@ func (b *Bucket) Versions(ctx context.Context, prefix string) iter.Seq2[objstore
 	}
 }
 
-func (b *Bucket) versionsPage(ctx context.Context, in *s3.ListObjectVersionsInput, prefix string) (*s3.ListObjectVersionsOutput, error) {
+func (b *Bucket) versionsPage(ctx context.Context, in *s3.ListObjectVersionsInput,
+	prefix string,
+) (*s3.ListObjectVersionsOutput, error) {
 	ctx, w := watch(ctx, b.o.StallTimeout)
 	defer w.stop()
 	out, err := b.client.ListObjectVersions(ctx, in)
@@ -66,8 +76,8 @@ func (b *Bucket) versionsPage(ctx context.Context, in *s3.ListObjectVersionsInpu
 	return out, nil
 }
 
-// DeleteVersion implements [objstore.Versioned]. It needs s3:DeleteObjectVersion, or s3:DeleteObject where the bucket
-// keeps no versions.
+// DeleteVersion implements [objstore.Versioned]. It needs s3:DeleteObjectVersion, or
+// s3:DeleteObject where the bucket keeps no versions.
 func (b *Bucket) DeleteVersion(ctx context.Context, key, id string) error {
 	if err := objstore.CheckKey(key); err != nil {
 		return objstore.BadKey("delete", b.name, key, err)
@@ -90,7 +100,8 @@ func (b *Bucket) DeleteVersion(ctx context.Context, key, id string) error {
 		return nil
 	}
 	if e.Remedy != "" && e.Permanent {
-		e.Remedy = "allow this access key s3:DeleteObject and s3:DeleteObjectVersion on the objects; an object lock must have ended"
+		e.Remedy = "allow this access key s3:DeleteObject and s3:DeleteObjectVersion on the " +
+			"objects; an object lock must have ended"
 	}
 	return e
 }

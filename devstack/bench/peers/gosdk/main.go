@@ -1,5 +1,6 @@
-// Command gosdk is a recorder as somebody would write it on the callbacks of LiveKit's Go SDK: the benchmark's yardstick, not
-// a thing to use. It joins rooms and appends one line per message to one text file per room and sender, without fsync.
+// Command gosdk is a recorder as somebody would write it on the callbacks of LiveKit's Go SDK: the
+// benchmark's yardstick, not a thing to use. It joins rooms and appends one line per message to one
+// text file per room and sender, without fsync.
 package main
 
 import (
@@ -86,19 +87,22 @@ func join(server string, r Room, out string) error {
 		if f == nil {
 			var err error
 			name := url.PathEscape(r.Name) + "-" + url.PathEscape(p.SenderIdentity) + ".txt"
-			if f, err = os.OpenFile(filepath.Join(out, name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644); err != nil {
+			if f, err = os.OpenFile(filepath.Join(out, name), os.O_CREATE|os.O_APPEND|os.O_WRONLY,
+				0o644); err != nil {
 				fmt.Fprintln(os.Stderr, err)
 				return
 			}
 			files[p.SenderIdentity] = f
 		}
 		w := bufio.NewWriter(f)
-		fmt.Fprintf(w, "%s|%d|%s\n", now.UTC().Format("2006-01-02T15:04:05UTC"), now.UnixNano(), u.Payload)
+		fmt.Fprintf(w, "%s|%d|%s\n", now.UTC().Format("2006-01-02T15:04:05UTC"), now.UnixNano(),
+			u.Payload)
 		if err := w.Flush(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 		}
 	}
-	if _, err := lksdk.ConnectToRoomWithToken(server, r.Token, cb, lksdk.WithAutoSubscribe(false)); err != nil {
+	if _, err := lksdk.ConnectToRoomWithToken(server, r.Token, cb,
+		lksdk.WithAutoSubscribe(false)); err != nil {
 		return fmt.Errorf("joining %s: %w", r.Name, err)
 	}
 	return nil
