@@ -7,18 +7,18 @@ need_go
 # Name in build/bin, directory of the module, package.
 stack="
 textegress . ./cmd/textegress
-livekit-server devstack github.com/livekit/livekit-server/cmd/server
-versitygw devstack github.com/versity/versitygw/cmd/versitygw
-syncflow-standin devstack ./cmd/syncflow
+livekit-server test github.com/livekit/livekit-server/cmd/server
+versitygw test github.com/versity/versitygw/cmd/versitygw
+syncflow-standin test ./cmd/syncflow
 "
 # LiveKit 1.11 has a module of its own: it and 1.13 need different versions of LiveKit's other modules.
 others="
-livekit-server-1.11.0 devstack/livekit111 github.com/livekit/livekit-server/cmd/server
-peer-gosdk devstack ./bench/peers/gosdk
+livekit-server-1.11.0 test/livekit111 github.com/livekit/livekit-server/cmd/server
+peer-gosdk test ./bench/peers/gosdk
 "
-for main in devstack/cmd/*/main.go; do
+for main in test/cmd/*/main.go; do
   dir=$(basename "$(dirname "$main")")
-  [ "$dir" = syncflow ] || others+="$dir devstack ./cmd/$dir"$'\n'
+  [ "$dir" = syncflow ] || others+="$dir test ./cmd/$dir"$'\n'
 done
 
 programs=()

@@ -23,7 +23,7 @@ check_scripts() {
 }
 
 check scripts . check_scripts
-for module in . devstack; do
+for module in . test; do
   step "formatting, linters, modernizers, go.mod: $module"
   check "golangci-lint fmt (make fmt mends it)" "$module" "$root/build/bin/golangci-lint" fmt --diff
   check "go vet" "$module" go vet ./...
@@ -31,6 +31,6 @@ for module in . devstack; do
   check "go fix (make fmt mends it)" "$module" go fix -diff ./...
   check "go mod tidy" "$module" go mod tidy -diff
 done
-check "go mod tidy" devstack/livekit111 go mod tidy -diff
+check "go mod tidy" test/livekit111 go mod tidy -diff
 
 [ ${#failed[@]} -eq 0 ] || fail "failed:$(printf '\n  %s' "${failed[@]}")"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the npm packages of the client apps in devstack/clients/apps (of all of them, or of those that are named) into build/npm, as
+# Installs the npm packages of the client apps in test/clients/apps (of all of them, or of those that are named) into build/npm, as
 # their lock files say. What is installed already costs only the look.
 source "$(dirname "$0")/env.sh"
 command -v npm >/dev/null || fail "npm is missing. Install it (Debian: apt-get install npm) or run scripts/setup.sh bench."
@@ -9,12 +9,12 @@ exec 9>build/npm/.lock
 flock 9
 
 if [ $# -eq 0 ]; then
-  for lock in devstack/clients/apps/*/package-lock.json; do
+  for lock in test/clients/apps/*/package-lock.json; do
     set -- "$@" "$(basename "$(dirname "$lock")")"
   done
 fi
 for app in "$@"; do
-  from=devstack/clients/apps/$app
+  from=test/clients/apps/$app
   lock=$from/package-lock.json
   to=build/npm/$app
   if [ -e "$to/.complete" ] && cmp -s "$lock" "$to/package-lock.json"; then

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the Python packages of the client apps in devstack/clients/apps into build/python, one virtual environment for each
+# Installs the Python packages of the client apps in test/clients/apps into build/python, one virtual environment for each
 # requirements.txt. What is installed already costs only the look.
 source "$(dirname "$0")/env.sh"
 python3 -c 'import ensurepip, venv' 2>/dev/null ||
@@ -9,7 +9,7 @@ mkdir -p build/python
 exec 9>build/python/.lock
 flock 9
 
-for requirements in devstack/clients/apps/*/requirements.txt; do
+for requirements in test/clients/apps/*/requirements.txt; do
   app=$(basename "$(dirname "$requirements")")
   to=build/python/$app
   if [ -x "$to/bin/python" ] && cmp -s "$requirements" "$to/requirements.txt"; then

@@ -3,6 +3,6 @@
 source "$(dirname "$0")/env.sh"
 scripts/setup.sh test
 scripts/build.sh
-cd devstack
+cd test
 # One package at a time: each starts servers, and a machine of two cores is the measure.
 exec go test -p 1 -timeout 15m "$@" ./...

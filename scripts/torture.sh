@@ -12,6 +12,6 @@ args=()
 [ -z "${ONLY:-}" ] || args+=(-only "$ONLY")
 if [ -z "${ONLY:-}" ]; then
   step "a file of a gigabyte"
-  (cd devstack && go test -count=1 -timeout 30m -run 'TestLargeFile$' -v ./e2e -large-mib=1024)
+  (cd test && go test -count=1 -timeout 30m -run 'TestLargeFile$' -v ./e2e -large-mib=1024)
 fi
 exec build/bin/torture "${args[@]}" "$@"

@@ -10,8 +10,8 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/app"
-	"github.com/syncflow/textegress/internal/export"
 	"github.com/syncflow/textegress/internal/pseudonym"
+	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
 )
 
@@ -53,13 +53,13 @@ func (c *exportCmd) Run(sh *shell) error {
 		options.Revision = max(options.Revision, 1) + 1
 	}
 	options.Workers = runtime.GOMAXPROCS(0)
-	sink, err := export.NewDirectory(directory)
+	sink, err := render.NewDirectory(directory)
 	if err != nil {
 		return err
 	}
 	sink.KeepFree(sh.keepFree())
 	show, finish := progress(sh.stderr, "exporting")
-	manifest, err := export.Build(sh.ctx, source, options, &countingSink{sink: sink, show: show})
+	manifest, err := render.Build(sh.ctx, source, options, &countingSink{sink: sink, show: show})
 	finish()
 	if err := errors.Join(err, sink.Close()); err != nil {
 		return err
@@ -99,11 +99,11 @@ func (c *exportCmd) print(sh *shell, answer exportAnswer) error {
 
 // withKeys adds the keys of a file or, without one, those that the settings have for the project,
 // with which the service delivered its recordings. Settings that cannot be read have none.
-func withKeys(sh *shell, o export.Options, file, projectID string) (export.Options, error) {
+func withKeys(sh *shell, o render.Options, file, projectID string) (render.Options, error) {
 	if file != "" {
 		text, err := os.ReadFile(file)
 		if err == nil {
-			o.Keys, err = export.NewKeys(text)
+			o.Keys, err = render.NewKeys(text)
 		}
 		if err != nil {
 			return o, usageError(fmt.Errorf("--e2ee-key-file: %w", err))
@@ -125,7 +125,7 @@ func withKeys(sh *shell, o export.Options, file, projectID string) (export.Optio
 
 // open finds the recording. Its revision is kept, so that the same exporter writes the same bytes
 // as were delivered.
-func (c *exportCmd) open(sh *shell) (_ export.Source, o export.Options, directory string,
+func (c *exportCmd) open(sh *shell) (_ render.Source, o render.Options, directory string,
 	done func(), err error,
 ) {
 	nothing := func() {}
@@ -138,7 +138,7 @@ func (c *exportCmd) open(sh *shell) (_ export.Source, o export.Options, director
 		if err != nil {
 			return nil, o, "", nothing, err
 		}
-		source, err := export.FromDelivered(fsys)
+		source, err := render.FromDelivered(fsys)
 		if err != nil {
 			return nil, o, "", nothing, err
 		}
@@ -146,7 +146,7 @@ func (c *exportCmd) open(sh *shell) (_ export.Source, o export.Options, director
 		if err != nil {
 			return nil, o, "", nothing, err
 		}
-		return source, export.Options{Revision: delivered.Manifest().Revision}, c.Args[0], nothing,
+		return source, render.Options{Revision: delivered.Manifest().Revision}, c.Args[0], nothing,
 			nil
 	}
 	if len(c.Args) != 2 {
@@ -173,7 +173,7 @@ func (c *exportCmd) open(sh *shell) (_ export.Source, o export.Options, director
 			"was removed after the retention time; "+
 			"use --from", c.Args[0], recording.Info().KeyPrefix)
 	}
-	frozen, ok, err := export.LoadFrozen(recording)
+	frozen, ok, err := render.LoadFrozen(recording)
 	if err != nil {
 		return nil, o, "", done, err
 	}
@@ -185,7 +185,7 @@ func (c *exportCmd) open(sh *shell) (_ export.Source, o export.Options, director
 			return nil, o, "", done, err
 		}
 	}
-	return export.FromSpool(recording), o, c.Args[1], done, nil
+	return render.FromSpool(recording), o, c.Args[1], done, nil
 }
 
 // newOrEmpty keeps an export from mixing with other files.
@@ -204,7 +204,7 @@ func newOrEmpty(directory string) error {
 
 // countingSink shows how much has been written.
 type countingSink struct {
-	sink export.Sink
+	sink render.Sink
 	show func(done, total int64)
 
 	mu      sync.Mutex // guards the fields below, and show
@@ -219,8 +219,8 @@ func (s *countingSink) Append(key string) (io.WriteCloser, error) {
 	return &countingWriter{WriteCloser: w, sink: s}, nil
 }
 
-// Scratch implements [export.Sink].
-func (s *countingSink) Scratch() (export.Scratch, error) { return s.sink.Scratch() }
+// Scratch implements [render.Sink].
+func (s *countingSink) Scratch() (render.Scratch, error) { return s.sink.Scratch() }
 
 type countingWriter struct {
 	io.WriteCloser

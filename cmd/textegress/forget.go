@@ -9,10 +9,10 @@ import (
 
 	"github.com/syncflow/textegress/internal/app"
 	"github.com/syncflow/textegress/internal/config"
-	"github.com/syncflow/textegress/internal/export"
-	"github.com/syncflow/textegress/internal/forget"
+	"github.com/syncflow/textegress/internal/erasure"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/dir"
+	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/web"
 )
 
@@ -39,11 +39,11 @@ func (c *forgetCmd) Run(sh *shell) error {
 		return usageError(errors.New("--e2ee-key-file belongs to --from: without it, the keys " +
 			"are those of the settings"))
 	}
-	q := forget.Request{
+	q := erasure.Request{
 		Identity: c.Identity, Project: c.Project, Session: c.Session,
 		Recording: c.Recording, DryRun: !c.Yes,
 	}
-	var answer forget.Answer
+	var answer erasure.Answer
 	var err error
 	if c.From != "" {
 		answer, err = c.from(sh, q)
@@ -65,7 +65,7 @@ func (c *forgetCmd) Run(sh *shell) error {
 }
 
 // local asks the service, which has the data directory; where none runs, it does the work itself.
-func (c *forgetCmd) local(sh *shell, q forget.Request) (answer forget.Answer, err error) {
+func (c *forgetCmd) local(sh *shell, q erasure.Request) (answer erasure.Answer, err error) {
 	cfg, err := sh.loadConfig()
 	if err != nil {
 		return answer, err
@@ -80,8 +80,8 @@ func (c *forgetCmd) local(sh *shell, q forget.Request) (answer forget.Answer, er
 	return app.Forget(sh.ctx, cfg, sh.newLogger(cfg, new(slog.LevelVar)), q)
 }
 
-func (c *forgetCmd) from(sh *shell, q forget.Request) (answer forget.Answer, err error) {
-	place := forget.Place{DiskMinFree: sh.diskMinFree()}
+func (c *forgetCmd) from(sh *shell, q erasure.Request) (answer erasure.Answer, err error) {
+	place := erasure.Place{DiskMinFree: sh.diskMinFree()}
 	if rest, ok := strings.CutPrefix(c.From, "s3://"); ok {
 		name, prefix, _ := strings.Cut(rest, "/")
 		prefix = strings.Trim(strings.TrimSuffix(prefix, "manifest.json"), "/")
@@ -103,11 +103,11 @@ func (c *forgetCmd) from(sh *shell, q forget.Request) (answer forget.Answer, err
 	if err != nil {
 		return answer, err
 	}
-	place.KeysFor = func(projectID string) (*export.Keys, error) {
+	place.KeysFor = func(projectID string) (*render.Keys, error) {
 		if err := c.mayDecrypt(sh, projectID); err != nil {
 			return nil, err
 		}
-		o, err := withKeys(sh, export.Options{}, c.Key, projectID)
+		o, err := withKeys(sh, render.Options{}, c.Key, projectID)
 		return o.Keys, err
 	}
 	if place.Scratch, err = os.MkdirTemp("", "textegress-forget-"); err != nil {
@@ -118,7 +118,7 @@ func (c *forgetCmd) from(sh *shell, q forget.Request) (answer forget.Answer, err
 			err = rerr
 		}
 	}()
-	return forget.From(sh.ctx, place, q)
+	return erasure.From(sh.ctx, place, q)
 }
 
 // mayDecrypt refuses the keys of a project that does not deliver to the bucket of --from.
@@ -160,13 +160,13 @@ func bucketOf(sh *shell, name string) (objstore.Bucket, error) {
 	return app.Bucket(project)
 }
 
-func (c *forgetCmd) print(sh *shell, a forget.Answer) error {
+func (c *forgetCmd) print(sh *shell, a erasure.Answer) error {
 	rows := [][]string{{
 		"EGRESS ID", "ROOM", "SESSION", "OUTCOME", "FRAMES", "LINES", "REVISION",
 		"DELETED",
 	}}
 	for _, r := range a.Recordings {
-		if r.Outcome == forget.Nothing {
+		if r.Outcome == erasure.Nothing {
 			continue
 		}
 		revision := "-"

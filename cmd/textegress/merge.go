@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	"github.com/syncflow/textegress"
-	"github.com/syncflow/textegress/internal/export"
 	"github.com/syncflow/textegress/internal/merge"
+	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
 )
 
@@ -36,7 +36,7 @@ func (c *mergeCmd) Run(sh *shell) error {
 	if err := newOrEmpty(c.Directory); err != nil {
 		return err
 	}
-	var sources [2]export.Source
+	var sources [2]render.Source
 	for i, name := range []string{c.A, c.B} {
 		source, done, err := c.open(sh, name)
 		if err != nil {
@@ -70,7 +70,7 @@ func (c *mergeCmd) Run(sh *shell) error {
 
 // open finds a recording: what looks like an egress id and is no directory is one in the data
 // directory.
-func (c *mergeCmd) open(sh *shell, name string) (export.Source, func(), error) {
+func (c *mergeCmd) open(sh *shell, name string) (render.Source, func(), error) {
 	nothing := func() {}
 	isID := strings.HasPrefix(name, "DE_") &&
 		!strings.ContainsAny(name, `/\`+string(filepath.Separator))
@@ -96,13 +96,13 @@ func (c *mergeCmd) open(sh *shell, name string) (export.Source, func(), error) {
 		if err != nil {
 			return nil, nothing, errors.Join(err, s.Close())
 		}
-		return export.FromSpool(recording), func() { _ = s.Close() }, nil
+		return render.FromSpool(recording), func() { _ = s.Close() }, nil
 	}
 	fsys, err := sh.openDelivered(name)
 	if err != nil {
 		return nil, nothing, err
 	}
-	source, err := export.FromDelivered(fsys)
+	source, err := render.FromDelivered(fsys)
 	if err != nil {
 		return nil, nothing, fmt.Errorf("%s: %w", name, err)
 	}

@@ -226,7 +226,7 @@ func controlService(ts *testscript.TestScript, _ bool, args []string) {
 
 // kindsDir is a data directory with a recording of everything that LiveKit can carry,
 // DE_golden000003. Some of it is encrypted, most of that with "a shared secret".
-var kindsDir, _ = filepath.Abs("../../internal/export/testdata/spool")
+var kindsDir, _ = filepath.Abs("../../internal/render/testdata/spool")
 
 // kindsRecording copies it: kinds <dir>.
 func kindsRecording(ts *testscript.TestScript, _ bool, args []string) {

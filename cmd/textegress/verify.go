@@ -9,8 +9,8 @@ import (
 	"syscall"
 
 	"github.com/syncflow/textegress"
-	"github.com/syncflow/textegress/internal/export"
 	"github.com/syncflow/textegress/internal/objstore"
+	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
 )
 
@@ -145,7 +145,7 @@ func (a *verifyAnswer) add(problems ...error) {
 func (a *verifyAnswer) derive(sh *shell, fsys fs.FS, stated textegress.Manifest,
 	keyFile string,
 ) error {
-	if !export.HasRaw(stated) {
+	if !render.HasRaw(stated) {
 		if a.NotDerived = "There are no raw segments."; stated.Pseudonyms {
 			a.NotDerived = "It was delivered under pseudonyms, without the raw segments; those " +
 				"are on the disk of the recorder until RETENTION has passed."
@@ -164,10 +164,10 @@ func (a *verifyAnswer) derive(sh *shell, fsys fs.FS, stated textegress.Manifest,
 		}
 		return nil
 	}
-	source, err := export.FromDelivered(fsys)
+	source, err := render.FromDelivered(fsys)
 	var derived textegress.Manifest
 	if err == nil {
-		o := export.Options{Revision: stated.Revision, KeepFree: sh.keepFree()}
+		o := render.Options{Revision: stated.Revision, KeepFree: sh.keepFree()}
 		if keyFile != "" || stated.Counts.DecryptedPackets != nil {
 			if o, err = withKeys(sh, o, keyFile, source.Info().ProjectID); err != nil {
 				return err
@@ -178,7 +178,7 @@ func (a *verifyAnswer) derive(sh *shell, fsys fs.FS, stated textegress.Manifest,
 					"with --e2ee-key-file."
 			}
 		}
-		derived, err = export.Derive(sh.ctx, source, o)
+		derived, err = render.Derive(sh.ctx, source, o)
 	}
 	if ctxErr := sh.ctx.Err(); ctxErr != nil {
 		return fmt.Errorf("verify: %w", ctxErr)
@@ -200,7 +200,7 @@ func (a *verifyAnswer) derive(sh *shell, fsys fs.FS, stated textegress.Manifest,
 			derived.Completeness.Streams.Incomplete))
 	}
 	a.Derived = a.NotDerived == ""
-	for _, text := range export.Compare(stated, derived) {
+	for _, text := range render.Compare(stated, derived) {
 		a.OK = false
 		a.add(errors.New(text))
 	}

@@ -17,16 +17,16 @@ import (
 
 	"github.com/syncflow/textegress/internal/config"
 	"github.com/syncflow/textegress/internal/controller"
-	"github.com/syncflow/textegress/internal/export"
-	"github.com/syncflow/textegress/internal/forget"
+	"github.com/syncflow/textegress/internal/delivery"
+	"github.com/syncflow/textegress/internal/erasure"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/pseudonym"
 	"github.com/syncflow/textegress/internal/recorder"
+	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/internal/source"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/syncflow"
-	"github.com/syncflow/textegress/internal/uploader"
 	"github.com/syncflow/textegress/internal/web"
 )
 
@@ -55,9 +55,9 @@ type App struct {
 	started  time.Time
 	instance string
 	spool    *spool.Spool
-	uploader *uploader.Uploader
+	uploader *delivery.Uploader
 
-	forgetter *forget.Forgetter
+	forgetter *erasure.Forgetter
 
 	pseudonyms *pseudonym.Store
 
@@ -92,7 +92,7 @@ type project struct {
 	config config.Project
 	began  *config.Config // the settings with which it began
 	bucket objstore.Bucket
-	keys   *export.Keys           // of encrypted rooms; nil: none
+	keys   *render.Keys           // of encrypted rooms; nil: none
 	api    *syncflow.Client       // nil: broken
 	ctl    *controller.Controller // nil: broken
 	broken string                 // what is wrong with its configuration
@@ -146,12 +146,12 @@ func New(_ context.Context, o Options) (_ *App, err error) {
 	}
 	a.pseudonyms = pseudonym.Open(c.DataDir)
 	a.setUpProjects()
-	a.uploader = uploader.New(uploader.Options{
+	a.uploader = delivery.New(delivery.Options{
 		Spool: a.spool, BucketFor: a.bucketFor, KeysFor: a.keysFor,
 		PseudonymsFor: PseudonymsFor(a.pseudonyms), Retention: c.Retention, Logger: o.Logger,
 		Registerer: reg,
 	})
-	a.forgetter = forget.New(forget.Options{
+	a.forgetter = erasure.New(erasure.Options{
 		Spool: a.spool, BucketFor: a.bucketFor, Uploader: a.uploader, KeysFor: a.keysFor,
 		PseudonymsFor: PseudonymsFor(a.pseudonyms), ForgetPseudonym: a.pseudonyms.Forget,
 		KeepFree: c.DiskMinFree / 4, Logger: o.Logger,

@@ -6,9 +6,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/syncflow/textegress/internal/delivery"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/dir"
-	"github.com/syncflow/textegress/internal/uploader"
 )
 
 // maxFailures bounds how many different failures of one project's deliveries are listed.
@@ -38,9 +38,9 @@ func checkUnusable(projects []project) {
 }
 
 // undelivered says which deliveries fail, and why, in words for an operator: those that need a
-// person at once, others when they have been failing for [uploader.FailingAfter]. Recordings of a
+// person at once, others when they have been failing for [delivery.FailingAfter]. Recordings of a
 // project that is not in the configuration any more are among them: nobody will deliver those.
-func undelivered(projects []project, s uploader.Snapshot) []string {
+func undelivered(projects []project, s delivery.Snapshot) []string {
 	names := map[string]string{}
 	for _, p := range projects {
 		if p.config.ProjectID != "" {
@@ -54,7 +54,7 @@ func undelivered(projects []project, s uploader.Snapshot) []string {
 			name = "project " + id
 		}
 		failing := slices.SortedFunc(slices.Values(s.Projects[id].Failing),
-			func(a, b uploader.Failure) int { return a.Since.Compare(b.Since) })
+			func(a, b delivery.Failure) int { return a.Since.Compare(b.Since) })
 		for i, f := range failing {
 			if i == maxFailures {
 				out = append(out, fmt.Sprintf("%s: %d more deliveries fail, see upload_error in "+

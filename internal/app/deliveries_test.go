@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress/internal/config"
+	"github.com/syncflow/textegress/internal/delivery"
 	"github.com/syncflow/textegress/internal/fsname/fsnametest"
 	"github.com/syncflow/textegress/internal/objstore/dir"
-	"github.com/syncflow/textegress/internal/uploader"
 )
 
 // TestUnusableDirectory: a directory that cannot be used is said before there is anything to
@@ -57,9 +57,9 @@ func TestUndelivered(t *testing.T) {
 	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 	const refused = "ask the bucket: stat (s3://b at https://s3.example.org): HTTP 403, " +
 		"SignatureDoesNotMatch; check SECRET_KEY"
-	var many []uploader.Failure
+	var many []delivery.Failure
 	for i := range 7 {
-		many = append(many, uploader.Failure{
+		many = append(many, delivery.Failure{
 			EgressID: fmt.Sprintf("DE_%d", i),
 			Error:    fmt.Sprintf("error %d", i), Since: at.Add(-time.Duration(i) * time.Hour),
 		})
@@ -69,13 +69,13 @@ func TestUndelivered(t *testing.T) {
 		{config: config.Project{Index: 3, ProjectID: "b"}},
 		{broken: "settings"},
 	}
-	got := undelivered(projects, uploader.Snapshot{Projects: map[string]uploader.ProjectSnapshot{
+	got := undelivered(projects, delivery.Snapshot{Projects: map[string]delivery.ProjectSnapshot{
 		"a": {Pending: 1},
-		"b": {Pending: 9, Failing: []uploader.Failure{{
+		"b": {Pending: 9, Failing: []delivery.Failure{{
 			EgressID: "DE_x", Others: 8,
 			Error: refused, Since: at,
 		}}},
-		"gone": {Pending: 1, Failing: []uploader.Failure{
+		"gone": {Pending: 1, Failing: []delivery.Failure{
 			{EgressID: "DE_y", Error: "project gone is not in the configuration", Since: at},
 		}},
 		"many": {Pending: 7, Failing: many},
@@ -100,7 +100,7 @@ func TestUndelivered(t *testing.T) {
 			}
 		}
 	}
-	if s := undelivered(projects, uploader.Snapshot{}); len(s) != 0 {
+	if s := undelivered(projects, delivery.Snapshot{}); len(s) != 0 {
 		t.Errorf("nothing fails: %q", s)
 	}
 }

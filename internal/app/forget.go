@@ -8,12 +8,12 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress/internal/config"
-	"github.com/syncflow/textegress/internal/export"
-	"github.com/syncflow/textegress/internal/forget"
+	"github.com/syncflow/textegress/internal/delivery"
+	"github.com/syncflow/textegress/internal/erasure"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/pseudonym"
+	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
-	"github.com/syncflow/textegress/internal/uploader"
 )
 
 // settleEvery is how often removals that could not be finished are tried again.
@@ -37,7 +37,7 @@ func (a *App) settle(ctx context.Context) {
 
 // Forget implements [web.Service].
 func (a *App) Forget(ctx context.Context, request []byte) ([]byte, error) {
-	var q forget.Request
+	var q erasure.Request
 	if err := json.Unmarshal(request, &q); err != nil {
 		return nil, fmt.Errorf("malformed request: %w", err)
 	}
@@ -54,14 +54,14 @@ func (a *App) Forget(ctx context.Context, request []byte) ([]byte, error) {
 
 // Forget removes a participant from the recordings in the data directory, on which no service runs.
 func Forget(ctx context.Context, c *config.Config, logger *slog.Logger,
-	q forget.Request,
-) (_ forget.Answer, err error) {
+	q erasure.Request,
+) (_ erasure.Answer, err error) {
 	sp, err := spool.Open(c.DataDir, spool.Options{
 		SyncInterval: c.SyncInterval,
 		DiskMinFree:  c.DiskMinFree, Logger: logger,
 	})
 	if err != nil {
-		return forget.Answer{}, fmt.Errorf("open DATA_DIR: %w", err)
+		return erasure.Answer{}, fmt.Errorf("open DATA_DIR: %w", err)
 	}
 	defer func() {
 		if cerr := sp.Close(); err == nil {
@@ -77,7 +77,7 @@ func Forget(ctx context.Context, c *config.Config, logger *slog.Logger,
 		return nil, fmt.Errorf("project %s is not in the configuration, so there is no access "+
 			"to its bucket", projectID)
 	}
-	keysFor := func(projectID string) *export.Keys {
+	keysFor := func(projectID string) *render.Keys {
 		for _, p := range c.Projects {
 			if p.ProjectID == projectID {
 				keys, err := Keys(p)
@@ -91,11 +91,11 @@ func Forget(ctx context.Context, c *config.Config, logger *slog.Logger,
 		return nil
 	}
 	names := pseudonym.Open(c.DataDir)
-	f := forget.New(forget.Options{
+	f := erasure.New(erasure.Options{
 		Spool: sp, BucketFor: bucketFor, KeysFor: keysFor, PseudonymsFor: PseudonymsFor(names),
 		ForgetPseudonym: names.Forget, Logger: logger,
 		KeepFree: c.DiskMinFree / 4,
-		Uploader: uploader.New(uploader.Options{
+		Uploader: delivery.New(delivery.Options{
 			Spool: sp, BucketFor: bucketFor, KeysFor: keysFor, PseudonymsFor: PseudonymsFor(names),
 			Retention: c.Retention, Logger: logger,
 		}),

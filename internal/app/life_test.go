@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/delivery"
 	"github.com/syncflow/textegress/internal/durable"
 	"github.com/syncflow/textegress/internal/durable/durabletest"
 	"github.com/syncflow/textegress/internal/objstore"
@@ -26,7 +27,6 @@ import (
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/internal/spool"
-	"github.com/syncflow/textegress/internal/uploader"
 )
 
 const (
@@ -134,7 +134,7 @@ func (l *life) process(fsys durable.FS, crashed func() bool) (done bool) {
 	if err := os.MkdirAll(rec.Dir(), 0o700); err != nil { // for the staging
 		l.t.Fatal(err)
 	}
-	up := uploader.New(uploader.Options{
+	up := delivery.New(delivery.Options{
 		Spool: sp, Retention: time.Hour, Forget: 2 * time.Hour,
 		BucketFor: func(string) (objstore.Bucket, error) { return l.bucket, nil },
 	})

@@ -12,14 +12,14 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/config"
 	"github.com/syncflow/textegress/internal/controller"
-	"github.com/syncflow/textegress/internal/export"
+	"github.com/syncflow/textegress/internal/filter"
 	"github.com/syncflow/textegress/internal/livekit"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/dir"
 	"github.com/syncflow/textegress/internal/objstore/s3"
 	"github.com/syncflow/textegress/internal/pseudonym"
 	"github.com/syncflow/textegress/internal/recorder"
-	"github.com/syncflow/textegress/internal/selection"
+	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/source"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/syncflow"
@@ -82,7 +82,7 @@ func (a *App) assemble(p *project) error {
 		a.log.Error("encrypted packets of a project are delivered as they are: its key is "+
 			"not understood", "project", pc.Index, "error", err)
 	}
-	if _, err := selection.New(rules(pc)); err != nil { // checked with the configuration already
+	if _, err := filter.New(rules(pc)); err != nil { // checked with the configuration already
 		return fmt.Errorf("its lists are not understood: %w", err)
 	}
 	api, err := syncflow.New(syncflow.Options{
@@ -147,8 +147,8 @@ func (a *App) pseudonymKey(pc config.Project) string {
 }
 
 // PseudonymsFor returns how an exporter finds the pseudonyms of a recording.
-func PseudonymsFor(s *pseudonym.Store) func(spool.Info) (export.Pseudonyms, error) {
-	return func(info spool.Info) (export.Pseudonyms, error) {
+func PseudonymsFor(s *pseudonym.Store) func(spool.Info) (render.Pseudonyms, error) {
+	return func(info spool.Info) (render.Pseudonyms, error) {
 		names, err := s.Names(info.ProjectID, info.PseudonymKey)
 		if err != nil {
 			return nil, err
@@ -215,8 +215,8 @@ func Bucket(p config.Project) (objstore.Bucket, error) {
 }
 
 // Keys returns what decrypts a project's encrypted rooms; nil if there is nothing.
-func Keys(p config.Project) (*export.Keys, error) {
-	var keys *export.Keys
+func Keys(p config.Project) (*render.Keys, error) {
+	var keys *render.Keys
 	for _, k := range []struct {
 		name string
 		text config.Secret
@@ -224,7 +224,7 @@ func Keys(p config.Project) (*export.Keys, error) {
 		if k.text.IsZero() {
 			continue
 		}
-		more, err := export.NewKeys([]byte(k.text.Reveal()))
+		more, err := render.NewKeys([]byte(k.text.Reveal()))
 		if err != nil {
 			return nil, fmt.Errorf("PROJECTS__%d__%s: %w", p.Index, k.name, err)
 		}
@@ -234,7 +234,7 @@ func Keys(p config.Project) (*export.Keys, error) {
 }
 
 // keysFor returns what decrypts the recordings of a project of the configuration.
-func (a *App) keysFor(projectID string) *export.Keys {
+func (a *App) keysFor(projectID string) *render.Keys {
 	for _, p := range a.all() {
 		if p.config.ProjectID == projectID {
 			return p.keys

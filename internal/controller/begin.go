@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/filter"
 	"github.com/syncflow/textegress/internal/recorder"
-	"github.com/syncflow/textegress/internal/selection"
 	"github.com/syncflow/textegress/internal/source"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/syncflow"
@@ -189,7 +189,7 @@ func (c *Controller) launch(ctx context.Context, rec *spool.Recording, fresh boo
 		RoomConfirmed: c.roomConfirmed(info), Excluded: c.excluded(info.SessionID),
 		Logger: c.o.Logger, Metrics: c.o.RecorderMetrics,
 	}
-	filter, err := selection.New(c.o.Selection)
+	filter, err := filter.New(c.o.Selection)
 	if err != nil { // see Options.Selection; recording everything instead is out of the question
 		c.log.Error("the recording is not begun: the project's lists are not understood",
 			"egress_id", info.EgressID, "error", err)

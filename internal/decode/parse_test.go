@@ -50,7 +50,8 @@ func rare() []*livekit.DataPacket {
 		{
 			DestinationIdentities: []string{"bob", ""},
 			Value: &livekit.DataPacket_User{
-				User: &livekit.UserPacket{Payload: []byte("x")}},
+				User: &livekit.UserPacket{Payload: []byte("x")},
+			},
 		},
 		{Value: &livekit.DataPacket_User{User: &livekit.UserPacket{
 			Id:        new("i"),

@@ -27,7 +27,7 @@ import (
 	"slices"
 
 	"github.com/syncflow/textegress"
-	"github.com/syncflow/textegress/internal/export"
+	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
 )
 
@@ -51,7 +51,7 @@ type options struct {
 // Merge merges two sealed recordings and writes the objects of the result, as they would be
 // delivered, into the directory dir, which is made. It returns the manifest. Recordings that do not
 // belong together are an *InputError. keepFree bytes of the file system are left free.
-func Merge(ctx context.Context, a, b export.Source, dir string,
+func Merge(ctx context.Context, a, b render.Source, dir string,
 	keepFree int64,
 ) (textegress.Manifest, error) {
 	return merge(ctx, a, b, dir, options{
@@ -60,7 +60,7 @@ func Merge(ctx context.Context, a, b export.Source, dir string,
 	})
 }
 
-func merge(ctx context.Context, a, b export.Source, dir string, o options) (m textegress.Manifest,
+func merge(ctx context.Context, a, b render.Source, dir string, o options) (m textegress.Manifest,
 	err error,
 ) {
 	if err := check(a, b); err != nil {
@@ -69,7 +69,7 @@ func merge(ctx context.Context, a, b export.Source, dir string, o options) (m te
 	if order(a.Info(), b.Info()) > 0 {
 		a, b = b, a
 	}
-	sink, err := export.NewDirectory(dir)
+	sink, err := render.NewDirectory(dir)
 	if err != nil {
 		return m, err
 	}
@@ -83,11 +83,11 @@ func merge(ctx context.Context, a, b export.Source, dir string, o options) (m te
 	if err := root.Mkdir(stagingName, 0o700); err != nil {
 		return m, fmt.Errorf("merge: %w", err)
 	}
-	merged, err := segments(ctx, root, sink, [2]export.Source{a, b}, o)
+	merged, err := segments(ctx, root, sink, [2]render.Source{a, b}, o)
 	if err != nil {
 		return m, fmt.Errorf("merge: %w", err)
 	}
-	return export.Build(ctx, merged, export.Options{}, sink)
+	return render.Build(ctx, merged, render.Options{}, sink)
 }
 
 // order makes the result independent of the order in which the recordings are named.
@@ -96,9 +96,9 @@ func order(a, b spool.Info) int {
 }
 
 // check refuses what does not belong together.
-func check(a, b export.Source) error {
+func check(a, b render.Source) error {
 	x, y := a.Info(), b.Info()
-	for _, s := range []export.Source{a, b} {
+	for _, s := range []render.Source{a, b} {
 		if _, ok := s.Sealed(); !ok {
 			return refuse("recording %s is not sealed: it is still being recorded, or was "+
 				"exported before it ended", s.Info().EgressID)
@@ -149,14 +149,14 @@ func made(info spool.Info) []string {
 
 // frames streams a recording, and notes the bytes that it reads, which are what the result depends
 // on.
-func frames(ctx context.Context, s export.Source, read hash.Hash) iter.Seq2[spool.Frame, error] {
+func frames(ctx context.Context, s render.Source, read hash.Hash) iter.Seq2[spool.Frame, error] {
 	return func(yield func(spool.Frame, error) bool) {
 		sources, err := s.Segments()
 		if err != nil {
 			yield(spool.Frame{}, err)
 			return
 		}
-		sources = export.Under(ctx, sources)
+		sources = render.Under(ctx, sources)
 		for i, seg := range sources {
 			if seg.Open == nil || read == nil {
 				continue
@@ -188,9 +188,9 @@ func frames(ctx context.Context, s export.Source, read hash.Hash) iter.Seq2[spoo
 }
 
 // segments writes the merged segments to the staging directory and returns the merged recording.
-func segments(ctx context.Context, root *os.Root, sink *export.Directory, sources [2]export.Source,
+func segments(ctx context.Context, root *os.Root, sink *render.Directory, sources [2]render.Source,
 	o options,
-) (export.Source, error) {
+) (render.Source, error) {
 	// The first pass compares the clocks, and makes the name of the result, and the seed of its
 	// segments, of all that is read.
 	sum := sha256.New()
@@ -240,7 +240,7 @@ func segments(ctx context.Context, root *os.Root, sink *export.Directory, source
 	return newMerged(root, sources, rec.names, seed, out.infos)
 }
 
-func describe(s export.Source) textegress.MergedRecording {
+func describe(s render.Source) textegress.MergedRecording {
 	info := s.Info()
 	sealed, _ := s.Sealed()
 	return textegress.MergedRecording{
@@ -331,7 +331,7 @@ type merged struct {
 	state  map[string][]byte
 }
 
-func newMerged(root *os.Root, sources [2]export.Source, names [2]textegress.MergedRecording,
+func newMerged(root *os.Root, sources [2]render.Source, names [2]textegress.MergedRecording,
 	seed []byte, infos []spool.SegmentInfo,
 ) (*merged, error) {
 	a, b := sources[0].Info(), sources[1].Info()

@@ -13,13 +13,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/syncflow/textegress"
-	"github.com/syncflow/textegress/internal/export"
+	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-func fromDelivered(t testing.TB, dir string) export.Source {
+func fromDelivered(t testing.TB, dir string) render.Source {
 	t.Helper()
-	src, err := export.FromDelivered(os.DirFS(dir))
+	src, err := render.FromDelivered(os.DirFS(dir))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,11 +170,11 @@ func TestMergeIsAFunction(t *testing.T) {
 		t.Error("the other order gives other bytes")
 	}
 	src := fromDelivered(t, one.dir)
-	derived, err := export.Derive(t.Context(), src, export.Options{})
+	derived, err := render.Derive(t.Context(), src, render.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := export.Compare(one.manifest, derived); len(got) > 0 {
+	if got := render.Compare(one.manifest, derived); len(got) > 0 {
 		t.Errorf("%q", got)
 	}
 	m := one.manifest.Merged

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/filter"
 	"github.com/syncflow/textegress/internal/room"
-	"github.com/syncflow/textegress/internal/selection"
 	"github.com/syncflow/textegress/internal/spool"
 )
 
@@ -99,7 +99,7 @@ type Options struct {
 	Excluded bool
 	// Selection decides what is recorded; nil: everything. It is this recording's
 	// own.
-	Selection *selection.Filter
+	Selection *filter.Filter
 	// AwaySince, if not zero, is since when an earlier recorder of the same recording was out of
 	// the room, see [Snapshot].
 	AwaySince time.Time

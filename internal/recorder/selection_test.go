@@ -13,9 +13,9 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/filter"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/room"
-	"github.com/syncflow/textegress/internal/selection"
 	"github.com/syncflow/textegress/internal/spool"
 )
 
@@ -34,7 +34,7 @@ func says(identity, text string) []byte {
 func selected(t *testing.T, w *world, rules textegress.SelectionRules) []spool.Event {
 	t.Helper()
 	o := w.options()
-	o.Selection, _ = selection.New(rules)
+	o.Selection, _ = filter.New(rules)
 	if err := recorder.New(w.rec, o).Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,350 @@
+// Package completeness keeps the account of what was and what was not captured: it goes over the
+// frames of a recording once and makes the completeness statement of its manifest.
+//
+// The same account is made when a recording is exported and when a delivered one is verified, from
+// the raw segments alone, so that whoever doubts a statement can derive it again.
+// docs/GUARANTEES.md defines the terms and says what they prove.
+package completeness
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/decode"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+// Limits bound the account, and with it memory and the manifest, whatever participants send. Beyond
+// them only sums are kept: nothing is claimed of what is not listed. The zero value means the
+// defaults.
+type Limits struct {
+	// Connections that are listed; default 10000.
+	Connections int
+	// GapsPerConnection and Gaps are how many gaps are remembered, of one connection and of all;
+	// defaults 64 and 4096.
+	GapsPerConnection, Gaps int
+	// Neighbours are how many entries all outages together have; default 4096.
+	Neighbours int
+	// Streams are how many incomplete streams are listed, ClockSteps how many steps of the clock;
+	// default 256.
+	Streams, ClockSteps int
+	// Name is the greatest length in bytes of a sid, an identity or a stream id that is kept;
+	// default 1024. LiveKit's own limit for identities is 256 by default.
+	Name int
+}
+
+func (l *Limits) fill() {
+	for _, d := range []struct {
+		n *int
+		v int
+	}{
+		{&l.Connections, 10_000},
+		{&l.GapsPerConnection, 64},
+		{&l.Gaps, 4096},
+		{&l.Neighbours, 4096},
+		{&l.Streams, 256},
+		{&l.ClockSteps, 256},
+		{&l.Name, 1024},
+	} {
+		if *d.n == 0 {
+			*d.n = d.v
+		}
+	}
+}
+
+// Account is the account of one recording. Its memory is bounded by the Limits, and grows beside
+// them only with the number of outages and of the recorder's connections.
+type Account struct {
+	limits    Limits
+	c         textegress.Completeness
+	lastIndex uint64
+	damage    int64 // damaged ranges so far
+	// damagedLast: nothing that could be read follows the last of them.
+	damagedLast bool
+	joinedNS    map[uint16]int64 // time of the joined event of each epoch
+	byKey       map[string]*connection
+	order       []*connection
+	gapsLeft    int
+	neighbours  int
+	omitted     int64
+	tracks      decode.Tracks
+	// recorders that have rules of what is recorded in force; "" where there is one
+	ruling  map[string]bool
+	ruled   int  // how often rules came into force
+	dropped bool // something was dropped because of them, or may have been
+}
+
+// New returns an empty account.
+func New(l Limits) *Account {
+	l.fill()
+	return &Account{
+		limits: l, joinedNS: map[uint16]int64{}, byKey: map[string]*connection{},
+		gapsLeft: l.Gaps, ruling: map[string]bool{},
+	}
+}
+
+// place is a position in the record: a frame, and what lay before it.
+type place struct {
+	index      uint64
+	outages    int // outages that had begun
+	damage     int64
+	beforeJoin bool // the recorder had not been in the room
+	ruled      int  // how often rules had come into force
+	ruling     bool // some were in force
+}
+
+func (a *Account) here(index uint64) place {
+	return place{
+		index: index, outages: len(a.c.Outages), damage: a.damage,
+		beforeJoin: a.c.Join.JoinedUnixNS == 0,
+		ruled:      a.ruled, ruling: len(a.ruling) > 0,
+	}
+}
+
+// connection is one entry of the statement while it grows.
+type connection struct {
+	textegress.Connection
+
+	from        place // the sender's first packets cannot lie before it
+	last        place // of the last packet
+	numbered    place // of the last numbered packet
+	seq         *sequence
+	left        bool
+	leftOutages int   // outages that had begun when it left
+	leftDamage  int64 // damaged ranges before it left
+}
+
+// Frame takes the next frame of the record into account. Frames come in the order of
+// [spool.ReadSegments].
+func (a *Account) Frame(f spool.Frame) {
+	if f.Type != spool.FrameEvent {
+		a.Packet(f, decode.Inspect(f))
+		return
+	}
+	m, ok := decode.Event(f)
+	if !ok {
+		a.c.UndecodablePackets++
+	}
+	a.tracks.Event(f.Epoch, m.Event)
+	a.event(f, m)
+	a.lastIndex = max(a.lastIndex, f.Index)
+}
+
+// Packet is Frame for a packet of which the envelope is known. One that came encrypted and was
+// decrypted is not Encrypted here.
+func (a *Account) Packet(f spool.Frame, e decode.Envelope) {
+	a.packet(f, e)
+	a.lastIndex = max(a.lastIndex, f.Index)
+}
+
+func (a *Account) packet(f spool.Frame, e decode.Envelope) {
+	a.damagedLast = false
+	if e.ParticipantSID == "" {
+		e.Sequence = 0 // whose number it is cannot be told
+	}
+	if !e.Decodable {
+		a.c.UndecodablePackets++
+	}
+	if e.Encrypted {
+		a.c.UndecryptablePackets++
+	}
+	if f.PossibleDuplicate {
+		a.c.PossibleDuplicates++
+	}
+	if f.Channel == spool.ChannelDataTrack {
+		t, _ := a.tracks.Of(f)
+		e.Identity, e.ParticipantSID = t.Identity, t.ParticipantSID
+	}
+	c := a.connection(e.ParticipantSID, e.Identity, place{beforeJoin: true})
+	if c == nil {
+		a.omitted++
+		return
+	}
+	c.Packets++
+	switch {
+	case f.Channel == spool.ChannelDataTrack:
+		c.DataTrack++
+	case !e.Reliable:
+		c.Lossy++
+	default:
+		c.Reliable++
+		if e.Sequence == 0 {
+			c.Unsequenced++
+		}
+	}
+	if !e.Decodable {
+		c.Undecodable++
+	}
+	if e.Encrypted {
+		c.Undecryptable++
+	}
+	now := a.here(f.Index)
+	if e.Sequence != 0 {
+		a.number(c, e.Sequence, now)
+	}
+	c.last = now
+}
+
+// connection returns the entry for a sender, nil if there is no room for it. from is used where it
+// is new.
+func (a *Account) connection(sid, identity string, from place) *connection {
+	key := sid
+	if sid == "" {
+		key = "\x00" + identity // no sid begins so
+	}
+	if c := a.byKey[key]; c != nil {
+		if c.Identity == "" && len(identity) <= a.limits.Name {
+			c.Identity = strings.Clone(identity)
+		}
+		return c
+	}
+	if len(a.order) >= a.limits.Connections || len(key) > a.limits.Name+1 {
+		return nil
+	}
+	c := &connection{from: from}
+	c.ParticipantSID = strings.Clone(sid)
+	if len(identity) <= a.limits.Name {
+		c.Identity = strings.Clone(identity)
+	}
+	a.byKey[strings.Clone(key)] = c
+	a.order = append(a.order, c)
+	return c
+}
+
+// number takes a numbered packet into account.
+func (a *Account) number(c *connection, n uint32, now place) {
+	if c.seq == nil {
+		c.seq = &sequence{}
+		a.begin(c, n, now)
+	} else {
+		for k := c.numbered.outages; k < now.outages; k++ {
+			a.neighbour(k, textegress.OutageNeighbour{
+				ParticipantSID: c.ParticipantSID,
+				LastBefore:     c.seq.recent, FirstAfter: n,
+			})
+		}
+		a.next(c.seq, n, c.numbered, now)
+	}
+	c.seq.recent = n
+	c.numbered = now
+}
+
+// neighbour notes what lies next to the outage at position k, from 0.
+func (a *Account) neighbour(k int, n textegress.OutageNeighbour) {
+	o := &a.c.Outages[k]
+	if a.neighbours >= a.limits.Neighbours {
+		o.ConnectionsOmitted++
+		return
+	}
+	a.neighbours++
+	o.Connections = append(o.Connections, n)
+}
+
+// Stream takes a line of events.jsonl into account; only those of streams matter.
+func (a *Account) Stream(m textegress.Message) {
+	if m.Kind != textegress.KindTextStream && m.Kind != textegress.KindByteStream ||
+		m.Stream == nil {
+		return
+	}
+	s := &a.c.Streams
+	c := a.connection(m.ParticipantSID, m.Identity, place{beforeJoin: true})
+	if m.Stream.Complete {
+		s.Complete++
+		if c != nil {
+			c.StreamsComplete++
+		}
+		return
+	}
+	s.Incomplete++
+	if c != nil {
+		c.StreamsIncomplete++
+	}
+	if len(s.List) >= a.limits.Streams {
+		return
+	}
+	entry := textegress.IncompleteStream{
+		N: m.N, Kind: m.Kind, TotalLength: m.Stream.TotalLength,
+		Incomplete: m.Stream.Incomplete,
+	}
+	for _, name := range []struct {
+		to   *string
+		from string
+	}{
+		{&entry.ID, m.Stream.ID},
+		{&entry.Identity, m.Identity},
+		{&entry.ParticipantSID, m.ParticipantSID},
+	} {
+		if len(name.from) <= a.limits.Name {
+			*name.to = strings.Clone(name.from)
+		}
+	}
+	s.List = append(s.List, entry)
+}
+
+// Subject is what a statement says that is not in the frames.
+type Subject struct {
+	AnnouncedUnixNS int64
+	Reason          string // why the recording ended; empty: it has not
+	Suspect         bool
+}
+
+// Statement returns the statement about the frames so far. The account can go on afterwards.
+func (a *Account) Statement(s Subject) textegress.Completeness {
+	out := a.c
+	out.Join.AnnouncedUnixNS = s.AnnouncedUnixNS
+	out.Suspect = s.Suspect
+	out.Tail = tail(s.Reason)
+	if n := len(out.Outages); n > 0 && out.Outages[n-1].EndedUnixNS == 0 || a.damagedLast {
+		out.Tail = textegress.TailUnproved
+	}
+	out.Outages = make([]textegress.Outage, len(a.c.Outages))
+	for i, o := range a.c.Outages {
+		o.Connections = append([]textegress.OutageNeighbour(nil), o.Connections...)
+		out.Outages[i] = o
+	}
+	out.ClockSteps = slices.Clone(a.c.ClockSteps)
+	out.Streams.List = append([]textegress.IncompleteStream(nil), a.c.Streams.List...)
+	room := a.limits.Neighbours - a.neighbours
+	out.Connections = make([]textegress.Connection, 0, len(a.order))
+	for _, c := range a.order {
+		entry := c.Connection
+		entry.Sequence = c.seq.statement(a.dropped)
+		entry.Tail = out.Tail
+		if c.outagesAfter(c.last.outages, len(out.Outages)) > 0 ||
+			c.damageAfter(c.last.damage, a.damage) {
+			entry.Tail = textegress.TailUnproved
+		}
+		if c.seq != nil {
+			for k := c.numbered.outages; k < c.numbered.outages+c.outagesAfter(c.numbered.outages,
+				len(out.Outages)); k++ {
+				if room == 0 {
+					out.Outages[k].ConnectionsOmitted++
+					continue
+				}
+				room--
+				out.Outages[k].Connections = append(out.Outages[k].Connections,
+					textegress.OutageNeighbour{
+						ParticipantSID: c.ParticipantSID,
+						LastBefore:     c.seq.recent,
+					})
+			}
+		}
+		out.Connections = append(out.Connections, entry)
+	}
+	if a.omitted > 0 {
+		out.ConnectionsOmitted = &textegress.ConnectionsOmitted{Packets: a.omitted}
+	}
+	return out
+}
+
+// tail says what is known about what was sent last. When the server ended the room, messages that
+// it had not forwarded yet may be lost, and nothing that we receive would tell. Only if we left by
+// ourselves the question does not arise.
+func tail(reason string) string {
+	switch reason {
+	case "left", "service_stopped":
+		return textegress.TailLeft
+	}
+	return textegress.TailUnproved
+}

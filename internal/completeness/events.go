@@ -1,0 +1,123 @@
+package completeness
+
+import (
+	"math"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+// event takes one of the recorder's own events into account.
+func (a *Account) event(f spool.Frame, m textegress.Message) {
+	e := m.Event
+	if e == nil {
+		e = &textegress.Event{}
+	}
+	a.damagedLast = m.Kind == textegress.KindCorrupt
+	switch m.Kind {
+	case textegress.KindJoined:
+		a.joinedNS[f.Epoch] = f.UnixNS
+		if a.c.Join.JoinedUnixNS == 0 {
+			a.c.Join.JoinedUnixNS, a.c.Join.RoomCreatedUnixMS = m.UnixNS, e.RoomCreatedUnixMS
+		}
+	case textegress.KindParticipantJoined:
+		a.arrived(f, e)
+	case textegress.KindParticipantLeft:
+		if c := a.byKey[e.ParticipantSID]; c != nil && e.ParticipantSID != "" && !c.left {
+			c.left, c.leftOutages, c.leftDamage = true, len(a.c.Outages), a.damage
+		}
+	case textegress.KindOutageStarted:
+		a.died(e)
+		started := e.SinceUnixNS
+		if started == 0 {
+			started = m.UnixNS
+		}
+		a.c.Outages = append(a.c.Outages, textegress.Outage{
+			Cause: e.Cause, StartedUnixNS: started,
+			StartIndex: f.Index,
+		})
+	case textegress.KindRecorderAway:
+		a.died(e)
+	case textegress.KindOutageEnded:
+		if n := len(a.c.Outages); n > 0 && a.c.Outages[n-1].EndedUnixNS == 0 {
+			a.c.Outages[n-1].EndedUnixNS, a.c.Outages[n-1].EndIndex = m.UnixNS, f.Index
+		} else if e.SinceUnixNS != 0 { // its beginning was in a range that cannot be read
+			a.c.Outages = append(a.c.Outages, textegress.Outage{
+				Cause: e.Cause, StartedUnixNS: e.SinceUnixNS, EndedUnixNS: m.UnixNS,
+				EndIndex: f.Index,
+			})
+		}
+	case textegress.KindClockStep:
+		if len(a.c.ClockSteps) >= a.limits.ClockSteps {
+			a.c.ClockStepsOmitted++
+			break
+		}
+		a.c.ClockSteps = append(a.c.ClockSteps, textegress.ClockStep{
+			Index: f.Index, OffsetNS: e.OffsetNS, BeforeUnixNS: e.BeforeUnixNS,
+			AfterUnixNS: e.AfterUnixNS, AtLeast: e.AtLeast, EgressID: e.EgressID,
+		})
+	case textegress.KindSelection:
+		delete(a.ruling, e.EgressID)
+		if e.Selection != nil && !e.Selection.IsZero() {
+			a.ruling[e.EgressID] = true
+			a.ruled++
+		}
+	case textegress.KindDropped:
+		a.dropped = a.dropped || len(e.Dropped) > 0
+	case textegress.KindCorrupt:
+		a.damage++
+		a.c.CorruptRanges++
+		a.c.CorruptBytes = add(a.c.CorruptBytes, e.Bytes)
+		a.c.FramesMissing = add(a.c.FramesMissing, e.FramesMissing)
+	}
+}
+
+// add adds what a record says, which need not be true, within what can be counted.
+func add(sum, n int64) int64 {
+	if n <= 0 {
+		return sum
+	}
+	return min(sum, math.MaxInt64-n) + n
+}
+
+// died takes into account that a recorder which dies takes with it what it had counted of packets
+// that it dropped.
+func (a *Account) died(e *textegress.Event) {
+	a.dropped = a.dropped || e.Cause == "process_died" && len(a.ruling) > 0
+}
+
+// arrived notes since when a participant is in the room. One that came while we were there cannot
+// have sent anything before; the others, which the recorder finds when it joins, have the time of
+// its own event (docs/FORMAT.md, section 3.5).
+func (a *Account) arrived(f spool.Frame, e *textegress.Event) {
+	if e.ParticipantSID == "" {
+		return
+	}
+	from := a.here(f.Index)
+	if at, ok := a.joinedNS[f.Epoch]; !ok || at == f.UnixNS {
+		// It came when nobody looked: before the first join, or in the outage before this one.
+		from = place{beforeJoin: len(a.joinedNS) <= 1}
+		if n := len(a.c.Outages); n > 0 && !from.beforeJoin {
+			from.outages, from.index = n-1, a.c.Outages[n-1].StartIndex
+		}
+	}
+	a.connection(e.ParticipantSID, e.Identity, from)
+}
+
+// outagesAfter returns how many of the total outages began behind the first n and before the
+// connection is known to have left.
+func (c *connection) outagesAfter(n, total int) int {
+	if c.left {
+		total = c.leftOutages
+	}
+	return max(0, total-n)
+}
+
+// damageAfter reports whether a damaged range lies behind the first n, of total, and before the
+// connection is known to have left.
+func (c *connection) damageAfter(n, total int64) bool {
+	if c.left {
+		total = c.leftDamage
+	}
+	return total > n
+}

@@ -1,0 +1,114 @@
+package delivery_test
+
+import (
+	"io/fs"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/livekit/protocol/livekit"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/fsname/fsnametest"
+	"github.com/syncflow/textegress/internal/objstore"
+	"github.com/syncflow/textegress/internal/objstore/dir"
+	"github.com/syncflow/textegress/internal/objstore/objfs"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+// TestADirectoryThatCannotHoldEveryName delivers a class of people whose names such a directory
+// refuses or takes for one. It is delivered at once, as the first revision, and found by the keys
+// of the manifest: through the bucket, and by a reader that knows the directory alone.
+func TestADirectoryThatCannotHoldEveryName(t *testing.T) {
+	for name, l := range map[string]fsnametest.Limited{
+		"usual": {}, "NTFS": {Windows: true}, "without case": {Folded: true},
+		"a share of Windows": {Windows: true, Folded: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				root, err := fsnametest.Open(t.TempDir(), l)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer root.Close()
+				b := dir.On(root, "out")
+				w := newWorld(t, true, "p1")
+				w.wrap = func(objstore.Bucket) objstore.Bucket { return b }
+				rec := w.classOf("class: 1?", "Alice", "alice", "ALICE", "a:b", "NUL", "e\u0301",
+					"é", "who. ", `"<>|*\`)
+				w.run()
+				settle(time.Minute)
+				if s := rec.State(); s != spool.StateUploaded {
+					t.Fatalf("%s\n%s", s, w.log())
+				}
+				prefix := rec.Info().KeyPrefix
+				for a, err := range b.List(t.Context(), prefix+"r") {
+					if err != nil || a.Key[len(prefix)+1] != 'a' { // raw/, and no r2/
+						t.Errorf("a second revision: %q, %v", a.Key, err)
+					}
+				}
+				if l.Windows {
+					prefix = textegress.PortableKey(prefix)
+				}
+				below, err := fs.Sub(root.FS(), strings.TrimSuffix(prefix, "/"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for reader, fsys := range map[string]fs.FS{"bucket": objfs.New(t.Context(), b,
+					rec.Info().KeyPrefix), "directory": below} {
+					got, err := textegress.Open(fsys)
+					if err != nil {
+						t.Fatalf("%s: %v", reader, err)
+					}
+					if err := got.Verify(t.Context(), nil); err != nil {
+						t.Errorf("%s: %v", reader, err)
+					}
+				}
+				w.shutDown()
+			})
+		})
+	}
+}
+
+// classOf records one packet of each participant, all within a second, and seals it.
+func (w *world) classOf(room string, identities ...string) *spool.Recording {
+	w.t.Helper()
+	rec, err := w.sp.Create(spool.Info{
+		EgressID: id, SessionID: "s-" + id, RoomName: room, ProjectID: "p1", ProjectName: "P",
+		Part:      1,
+		KeyPrefix: textegress.Prefix("P", "p1", room, "", id),
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	wr, err := rec.Writer()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, identity := range identities {
+		b, err := proto.Marshal(&livekit.DataPacket{
+			ParticipantIdentity: identity,
+			ParticipantSid:      "PA_" + identity, Value: &livekit.DataPacket_User{
+				User: &livekit.UserPacket{Payload: []byte("text of " + identity)},
+			},
+		})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if err := wr.Append(spool.Frame{
+			Type: spool.FramePacket, Channel: 1, Epoch: 1,
+			UnixNS: time.Now().UnixNano(), Payload: b,
+		}); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	if err := wr.Seal(spool.Sealed{
+		Status: textegress.StatusComplete,
+		Reason: "room_deleted",
+	}); err != nil {
+		w.t.Fatal(err)
+	}
+	return rec
+}

@@ -1,0 +1,58 @@
+package delivery
+
+import (
+	"context"
+	"time"
+
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+// removeOld removes local data whose retention time has passed, and later the last trace of it.
+func (u *Uploader) removeOld(ctx context.Context) {
+	u.mu.Lock()
+	retention := u.retention
+	u.mu.Unlock()
+	if retention < 0 {
+		return
+	}
+	for _, rec := range u.o.Spool.Recordings() {
+		if ctx.Err() != nil {
+			return
+		}
+		if err := u.removeIfOld(rec, retention); err != nil {
+			u.log.Warn("local data of a delivered recording is not removed yet", "egress_id",
+				rec.ID(), "error", err)
+		}
+	}
+}
+
+func (u *Uploader) removeIfOld(rec *spool.Recording, retention time.Duration) error {
+	state := rec.State()
+	if state != spool.StateUploaded && state != spool.StateRemoved {
+		return nil
+	}
+	data, ok, err := rec.Uploaded()
+	if err != nil || !ok {
+		return err
+	}
+	up, err := parseUploaded(data)
+	if err != nil {
+		return err
+	}
+	age := time.Since(time.Unix(0, up.UploadedUnixNS))
+	if state == spool.StateUploaded && age >= retention {
+		if err := rec.RemoveData(); err != nil {
+			return err
+		}
+		u.log.Info("local data removed", "egress_id", rec.ID(), "delivered_ago",
+			age.Round(time.Second))
+	}
+	// What is left of it says which older revisions are still to be deleted.
+	if unsettled, err := rec.Unsettled(); err != nil || unsettled {
+		return err
+	}
+	if rec.State() == spool.StateRemoved && age >= max(retention, u.o.Forget) {
+		return rec.Forget()
+	}
+	return nil
+}

@@ -1,0 +1,309 @@
+package erasure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/delivery"
+	"github.com/syncflow/textegress/internal/objstore"
+	"github.com/syncflow/textegress/internal/objstore/objfs"
+	"github.com/syncflow/textegress/internal/render"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+// Place is where delivered recordings are that no data directory knows any more.
+type Place struct {
+	Bucket objstore.Bucket
+	// Prefix is that of one recording or of many, with a slash at its end; empty: the whole bucket.
+	Prefix string
+	// Scratch is an empty directory for this call alone. It holds recordings while they are
+	// rewritten; the caller removes it.
+	Scratch string
+	// KeysFor returns the keys that a project's recordings were decrypted with when they were
+	// delivered; nil: there are none. A revision whose manifest says that other packets were
+	// decrypted than these keys do is left alone, with a problem: its lines would get other
+	// numbers. One that was delivered without keys is not decrypted now.
+	KeysFor func(projectID string) (*render.Keys, error)
+	// DiskMinFree is as for [spool.Options], on the file system of Scratch.
+	DiskMinFree int64
+	Logger      *slog.Logger
+}
+
+var revisionDir = regexp.MustCompile(`^(.*?)r([1-9][0-9]{0,8})/$`)
+
+// From removes a participant from the recordings that were delivered below a prefix, from their raw
+// segments there. The rest is as for [Forgetter.Forget]; a recording that a service still has in
+// its data directory is better removed there, for the service would not know of it.
+func From(ctx context.Context, p Place, q Request) (Answer, error) {
+	if q.Identity == "" {
+		return Answer{}, errors.New("name the participant's identity")
+	}
+	revisions, err := p.find(ctx)
+	if err != nil {
+		return Answer{}, err
+	}
+	if len(revisions) == 0 {
+		return Answer{}, errors.New("there is no manifest.json below this place")
+	}
+	sp, err := spool.Open(p.Scratch, spool.Options{DiskMinFree: p.DiskMinFree})
+	if err != nil {
+		return Answer{}, err
+	}
+	defer sp.Close() //nolint:errcheck // it is thrown away
+	a := Answer{DryRun: q.DryRun, Recordings: []Recording{}}
+	for _, base := range slices.Sorted(maps.Keys(revisions)) {
+		r := Recording{Outcome: Unchecked}
+		if err := p.one(ctx, sp, base, revisions, q, &r); err != nil {
+			if ctx.Err() != nil {
+				return a, context.Cause(ctx)
+			}
+			r.Problems = append(r.Problems, objstore.Redacted(err, plain(err)))
+		}
+		if matches(q.Project, r.project) && matches(q.Session, r.SessionID) &&
+			matches(q.Recording, r.EgressID) {
+			a.Recordings = append(a.Recordings, r)
+		}
+	}
+	return a, nil
+}
+
+// find returns the revisions that have a manifest, by the prefix of their recording.
+func (p Place) find(ctx context.Context) (map[string][]int, error) {
+	found := map[string][]int{}
+	for o, err := range p.Bucket.List(ctx, p.Prefix) {
+		if err != nil {
+			return nil, err
+		}
+		dir, ok := strings.CutSuffix(o.Key, textegress.ManifestName)
+		if !ok || dir != "" && !strings.HasSuffix(dir, "/") {
+			continue
+		}
+		base, revision := dir, 1
+		if m := revisionDir.FindStringSubmatch(dir); m != nil &&
+			(m[1] == "" || strings.HasSuffix(m[1], "/")) {
+			base = m[1]
+			revision, _ = strconv.Atoi(m[2]) // at most nine digits
+		}
+		found[base] = append(found[base], revision)
+	}
+	return found, nil
+}
+
+func revisionPrefix(base string, revision int) string {
+	if revision == 1 {
+		return base
+	}
+	return fmt.Sprintf("%sr%d/", base, revision)
+}
+
+func (p Place) one(ctx context.Context, sp *spool.Spool, base string, revisions map[string][]int,
+	q Request, r *Recording,
+) error {
+	latest := slices.Max(revisions[base])
+	// Whatever is read twice is the same both times.
+	fsys, m, err := bindManifest(objfs.New(ctx, p.Bucket, revisionPrefix(base, latest)))
+	if err != nil {
+		return err
+	}
+	r.EgressID, r.SessionID, r.RoomName, r.project = m.EgressID, m.Session.ID, m.Session.RoomName,
+		m.Project.ID
+	if !matches(q.Project, r.project) || !matches(q.Session, r.SessionID) ||
+		!matches(q.Recording, r.EgressID) {
+		return nil
+	}
+	if m.Revision != latest {
+		return fmt.Errorf("the manifest says revision %d, and lies where revision %d belongs; "+
+			"nothing was changed", m.Revision, latest)
+	}
+	src, err := delivered(ctx, fsys)
+	if errors.Is(err, render.ErrPseudonyms) {
+		return errVeiled
+	}
+	if err != nil {
+		return err
+	}
+	info := src.Info().WithOwnPrefix()
+	src = placed{src, info}
+	keys, err := p.keys(m)
+	if err != nil {
+		return err
+	}
+	bucket := &moved{
+		Bucket: p.Bucket, from: info.KeyPrefix, to: base,
+		own: p.own(ctx, base, revisions, info),
+	}
+	bucketFor := func(string) (objstore.Bucket, error) { return bucket, nil }
+	f := New(Options{
+		Spool: sp, BucketFor: bucketFor, Logger: p.Logger,
+		Uploader: delivery.New(delivery.Options{
+			Spool: sp, BucketFor: bucketFor,
+			KeysFor: func(string) *render.Keys { return keys }, Retention: -1,
+		}),
+	})
+	rec, err := replace(ctx, sp, src, render.Options{Keys: keys, KeepFree: p.DiskMinFree / 4},
+		render.Replaced{Revision: latest + 1}, q, r, func(plan *render.Forgetting) error {
+			return sameKeys(m, plan)
+		})
+	switch {
+	case err != nil:
+		return err
+	case q.DryRun && r.Frames > 0:
+		r.Outcome = Found
+		return nil
+	case rec != nil:
+		r.Outcome = Incomplete
+		return bucket.own.tell(r, f.settle(ctx, rec, r))
+	case q.DryRun || m.Forgotten == nil || latest == 1:
+		r.Outcome = Nothing
+		return nil
+	}
+	// Somebody was removed from the latest revision: perhaps the older ones are still to be
+	// deleted.
+	frozen, err := render.Freeze(info, m)
+	if err != nil {
+		return err
+	}
+	r.Outcome, r.Revision = Incomplete, latest
+	complete, err := purge(ctx, bucket, info, frozen, r)
+	if err != nil || !complete {
+		return err
+	}
+	if r.Outcome = Forgotten; r.Deleted == 0 {
+		r.Outcome = Nothing
+	}
+	return bucket.own.tell(r, nil)
+}
+
+// placed is a recording whose place is decided by what it is, not by what it says.
+type placed struct {
+	render.Source
+
+	info spool.Info
+}
+
+func (p placed) Info() spool.Info { return p.info }
+
+// keys returns the keys with which a revision was derived.
+func (p Place) keys(m textegress.Manifest) (*render.Keys, error) {
+	if m.Counts.DecryptedPackets == nil || p.KeysFor == nil {
+		return nil, nil //nolint:nilnil // it was derived without
+	}
+	return p.KeysFor(m.Project.ID)
+}
+
+// sameKeys reports an error where the keys are not those with which the revision was derived.
+func sameKeys(m textegress.Manifest, plan *render.Forgetting) error {
+	var was int64
+	if m.Counts.DecryptedPackets != nil {
+		was = *m.Counts.DecryptedPackets
+	}
+	if was == plan.Decrypted {
+		return nil
+	}
+	return fmt.Errorf("nothing was changed: %d encrypted packets of this revision were decrypted "+
+		"when it was delivered, and with the keys that are given %d can be; "+
+		"name the keys of that time with --e2ee-key-file, or in the settings of the project", was,
+		plan.Decrypted)
+}
+
+// moved is a bucket in which a recording lies at another place than it was delivered to: a copy in
+// a directory.
+type moved struct {
+	objstore.Bucket
+
+	from, to string
+	own      *own // nothing else below to is listed
+}
+
+// key never leads out of the place.
+func (b *moved) key(key string) string { return b.to + strings.TrimPrefix(key, b.from) }
+
+func (b *moved) back(key string) string { return b.from + strings.TrimPrefix(key, b.to) }
+
+func (b *moved) Upload(ctx context.Context, key string, o objstore.Object) error {
+	return b.Bucket.Upload(ctx, b.key(key), o)
+}
+
+func (b *moved) Stat(ctx context.Context, key string) (objstore.Attrs, error) {
+	a, err := b.Bucket.Stat(ctx, b.key(key))
+	a.Key = key
+	return a, err
+}
+
+func (b *moved) Open(ctx context.Context, key string) (io.ReadCloser, error) {
+	return b.Bucket.Open(ctx, b.key(key))
+}
+
+func (b *moved) Delete(ctx context.Context, key string) error {
+	return b.Bucket.Delete(ctx, b.key(key))
+}
+
+func (b *moved) List(ctx context.Context, prefix string) iter.Seq2[objstore.Attrs, error] {
+	return func(yield func(objstore.Attrs, error) bool) {
+		for a, err := range b.Bucket.List(ctx, b.key(prefix)) {
+			if err == nil && !b.own.has(a.Key) {
+				continue
+			}
+			a.Key = b.back(a.Key)
+			if !yield(a, err) {
+				return
+			}
+		}
+	}
+}
+
+// Versions implements [objstore.Versioned]: without it in the bucket below, what List yields.
+func (b *moved) Versions(ctx context.Context, prefix string) iter.Seq2[objstore.Version, error] {
+	return func(yield func(objstore.Version, error) bool) {
+		v, ok := b.Bucket.(objstore.Versioned)
+		if !ok {
+			for a, err := range b.List(ctx, prefix) {
+				if !yield(objstore.Version{Key: a.Key}, err) {
+					return
+				}
+			}
+			return
+		}
+		for version, err := range v.Versions(ctx, b.key(prefix)) {
+			if err == nil && !b.own.has(version.Key) {
+				continue
+			}
+			version.Key = b.back(version.Key)
+			if !yield(version, err) {
+				return
+			}
+		}
+	}
+}
+
+// DeleteVersion implements [objstore.Versioned].
+func (b *moved) DeleteVersion(ctx context.Context, key, id string) error {
+	if v, ok := b.Bucket.(objstore.Versioned); ok {
+		return v.DeleteVersion(ctx, b.key(key), id)
+	}
+	return b.Bucket.Delete(ctx, b.key(key))
+}
+
+// AbortUploads implements [objstore.Unfinished].
+func (b *moved) AbortUploads(ctx context.Context, prefix string, keep func(key string) bool) (int,
+	error,
+) {
+	u, ok := b.Bucket.(objstore.Unfinished)
+	if !ok {
+		return 0, nil
+	}
+	return u.AbortUploads(ctx, b.key(prefix), func(key string) bool {
+		return !b.own.has(key) ||
+			keep(b.back(key))
+	})
+}

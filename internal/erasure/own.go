@@ -1,0 +1,94 @@
+package erasure
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/objstore/objfs"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+// own tells which of the objects below the place of a recording are the recording's. Everything is
+// where the place is that of one recording alone. A manifest can also lie above other things: a
+// copy that was unpacked there, or the work of somebody who wants them deleted. Then only what its
+// manifests name is the recording's, and what lies in the folders of its revisions.
+type own struct {
+	base   string
+	alone  bool
+	listed map[string]bool // relative to base
+	others []string        // places of other recordings below base
+	left   map[string]bool // what was found and is nobody's
+}
+
+var inRevision = regexp.MustCompile(`^r[1-9][0-9]{0,8}/`)
+
+// isManifest reports whether a key, relative to the place of a recording, is that of a revision's
+// manifest.
+func isManifest(key string) bool {
+	return strings.TrimPrefix(key, inRevision.FindString(key)) == textegress.ManifestName
+}
+
+// own reads the manifests of a recording, of which those of older revisions may be damaged: what
+// they name is left then.
+func (p Place) own(ctx context.Context, base string, revisions map[string][]int,
+	info spool.Info,
+) *own {
+	o := &own{base: base, listed: map[string]bool{}, left: map[string]bool{}}
+	place := regexp.MustCompile(`(^|/)text-egress/[^/]+/` +
+		regexp.QuoteMeta(textegress.EscapeName(info.EgressID)) + `/$`)
+	o.alone = place.MatchString(base)
+	for other := range revisions {
+		if other != base && strings.HasPrefix(other, base) {
+			o.others = append(o.others, other)
+		}
+	}
+	for _, revision := range revisions[base] {
+		dir := strings.TrimPrefix(revisionPrefix(base, revision), base)
+		o.list(dir + textegress.ManifestName)
+		_, m, err := bindManifest(objfs.New(ctx, p.Bucket, base+dir))
+		if err != nil {
+			continue
+		}
+		for _, object := range m.Objects {
+			o.list(dir + object.Key)
+		}
+	}
+	return o
+}
+
+// list adds a key, and the name that it has on a file system that cannot hold it.
+func (o *own) list(key string) { o.listed[key], o.listed[textegress.PortableKey(key)] = true, true }
+
+// has reports whether the object with this key is the recording's.
+func (o *own) has(key string) bool {
+	rest := strings.TrimPrefix(key, o.base)
+	if o.listed[rest] || o.listed[textegress.PortableKey(rest)] {
+		return true
+	}
+	for _, other := range o.others {
+		if strings.HasPrefix(key, other) {
+			return false
+		}
+	}
+	if o.alone || inRevision.MatchString(rest) {
+		return true
+	}
+	o.left[key] = true
+	return false
+}
+
+// tell adds what was left to the problems of a recording; err is how the removal ended.
+func (o *own) tell(r *Recording, err error) error {
+	if len(o.left) == 0 || err != nil {
+		return err
+	}
+	r.Outcome = Incomplete
+	r.Problems = append(r.Problems, fmt.Sprintf("%d objects lie beside the recording that none "+
+		"of its manifests names; they were not looked at and are "+
+		"still there. Only in a place of its own, …/text-egress/<topic>/<egress id>/, is "+
+		"everything taken for the recording's", len(o.left)))
+	return nil
+}

@@ -1,0 +1,359 @@
+// Package filter decides, before anything reaches the disk, what may be recorded: allow and deny
+// lists of topics and of identities.
+//
+// What the caller may rely on: a packet for which [Filter.Packet] returns "" has a sender and a
+// topic that the rules allow, as far as the server states them; whatever cannot be told is dropped,
+// never kept. The payload is not searched.
+package filter
+
+import (
+	"hash/maphash"
+	"slices"
+	"strings"
+	"sync"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/syncflow/textegress"
+)
+
+// The topics of kinds of packets that have none of their own: that of the streams which carry the
+// same in newer clients, so that one entry of a list covers both.
+const (
+	topicChat          = "lk.chat"
+	topicTranscription = "lk.transcription"
+	topicRPCRequest    = "lk.rpc_request"
+	topicRPCResponse   = "lk.rpc_response"
+)
+
+// legacyChat are the topics of user packets in which LiveKit's components repeat chat messages for
+// older clients, and their edits. They are chat: where chat is denied, these are, and where it is
+// allowed, too.
+var legacyChat = []string{"lk-chat-topic", "lk-chat-update-topic"}
+
+// maxStreams bounds the table of streams whose topic is known; with more, the oldest are forgotten
+// and the rest of them is dropped. An entry has no more than some hundred bytes, whatever the names
+// of the streams are.
+const maxStreams = 8192
+
+// Filter applies the rules of one recording. Its methods are safe for concurrent use.
+type Filter struct {
+	rules        textegress.SelectionRules
+	topics       lists
+	identities   lists
+	byTopic      bool // topics has entries
+	byIdentity   bool
+	seed1, seed2 maphash.Seed
+
+	mu      sync.Mutex // guards the fields below
+	streams map[streamKey]entry
+	order   []streamKey // ring of the keys of streams, oldest at next
+	next    int
+	// why frames of a data track, by its handle, are dropped; "": they are kept
+	tracks map[uint16]string
+	counts map[string]*textegress.Dropped
+}
+
+// streamKey is a hash of sender and stream id. Senders choose the id and do not know the seeds, so
+// they cannot make two meet.
+type streamKey [2]uint64
+
+type entry struct {
+	denied bool
+	slot   int // in order
+}
+
+// New returns the filter for rules, nil where they let everything through. An error says which list
+// is not understood.
+func New(rules textegress.SelectionRules) (*Filter, error) {
+	if rules.IsZero() {
+		return nil, nil //nolint:nilnil // no rules, no filter
+	}
+	f := &Filter{
+		rules: rules, seed1: maphash.MakeSeed(), seed2: maphash.MakeSeed(),
+		streams: map[streamKey]entry{},
+		tracks:  map[uint16]string{}, counts: map[string]*textegress.Dropped{},
+	}
+	var err error
+	if f.topics, err = newLists("topics", rules.TopicsAllow, rules.TopicsDeny); err != nil {
+		return nil, err
+	}
+	if f.identities, err = newLists("identities", rules.IdentitiesAllow,
+		rules.IdentitiesDeny); err != nil {
+		return nil, err
+	}
+	f.byTopic, f.byIdentity = f.topics.inForce(), f.identities.inForce()
+	for _, reason := range []string{
+		textegress.DroppedIdentity, textegress.DroppedTopic, textegress.DroppedStreamUnknown,
+		textegress.DroppedTrackUnknown,
+		textegress.DroppedEncrypted, textegress.DroppedKindUnknown, textegress.DroppedMalformed,
+	} {
+		f.counts[reason] = &textegress.Dropped{Reason: reason}
+	}
+	return f, nil
+}
+
+// Rules returns what the filter was made from; the zero value for no filter.
+func (f *Filter) Rules() textegress.SelectionRules {
+	if f == nil {
+		return textegress.SelectionRules{}
+	}
+	return f.rules
+}
+
+// Identity reports whether a participant may be recorded: that they came, left, and what is known
+// of them. nil is no filter.
+func (f *Filter) Identity(identity string) bool {
+	return f == nil || !f.byIdentity || !f.identities.denies([]byte(identity))
+}
+
+// Packet decides about a raw livekit.DataPacket and counts it where it is dropped. It returns ""
+// where the packet may be recorded, else the reason. It allocates only where a stream begins. nil
+// is no filter.
+func (f *Filter) Packet(b []byte) string {
+	if f == nil {
+		return ""
+	}
+	reason := f.packet(b)
+	f.count(reason, len(b))
+	return reason
+}
+
+// Frame decides, like Packet, about a frame of the data track with this handle.
+func (f *Filter) Frame(handle uint16, size int) string {
+	if f == nil {
+		return ""
+	}
+	f.mu.Lock()
+	reason, known := f.tracks[handle]
+	f.mu.Unlock()
+	if !known {
+		reason = textegress.DroppedTrackUnknown
+	}
+	f.count(reason, size)
+	return reason
+}
+
+// Track notes what the server said about a data track: whose frames, under which name, arrive with
+// this handle. The name is the track's topic, "" as long as it is not known. It reports whether the
+// track may be recorded. A handle that is told again is another track's from there on.
+func (f *Filter) Track(handle uint16, identity, name string) bool {
+	if f == nil {
+		return true
+	}
+	reason := ""
+	switch {
+	case f.byIdentity && f.identities.denies([]byte(identity)):
+		reason = textegress.DroppedIdentity
+	case f.byTopic && name == "": // every track has a name; it is not known yet
+		reason = textegress.DroppedTrackUnknown
+	case f.byTopic && f.topics.denies([]byte(name)):
+		reason = textegress.DroppedTopic
+	}
+	f.mu.Lock()
+	f.tracks[handle] = reason
+	f.mu.Unlock()
+	return reason == ""
+}
+
+// ForgetTracks forgets all handles: they belong to one connection.
+func (f *Filter) ForgetTracks() {
+	if f == nil {
+		return
+	}
+	f.mu.Lock()
+	clear(f.tracks)
+	f.mu.Unlock()
+}
+
+// Learn takes up what an earlier process recorded under these or other rules, so that streams that
+// go on are known. It counts nothing.
+func (f *Filter) Learn(b []byte) {
+	if f != nil {
+		f.packet(b)
+	}
+}
+
+// Take returns what was dropped since the last call, sorted by reason; nil where nothing was.
+func (f *Filter) Take() []textegress.Dropped {
+	if f == nil {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []textegress.Dropped
+	for _, d := range f.counts {
+		if d.Packets > 0 {
+			out = append(out, *d)
+			d.Packets, d.Bytes = 0, 0
+		}
+	}
+	slices.SortFunc(out, func(a, b textegress.Dropped) int {
+		return strings.Compare(a.Reason,
+			b.Reason)
+	})
+	return out
+}
+
+// Return gives back what Take returned and could not be written.
+func (f *Filter) Return(dropped []textegress.Dropped) {
+	if f == nil {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, d := range dropped {
+		f.counts[d.Reason].Packets += d.Packets
+		f.counts[d.Reason].Bytes += d.Bytes
+	}
+}
+
+func (f *Filter) count(reason string, size int) {
+	if reason == "" {
+		return
+	}
+	f.mu.Lock()
+	c := f.counts[reason]
+	c.Packets++
+	c.Bytes += int64(size)
+	f.mu.Unlock()
+}
+
+func (f *Filter) packet(b []byte) string {
+	p, ok := peek(b)
+	if !ok {
+		return textegress.DroppedMalformed
+	}
+	if f.byIdentity {
+		// A packet may name two people: the one who sent it and, in a transcription, the one who
+		// spoke.
+		if len(p.inner) > 0 && f.identities.denies(p.inner) {
+			return textegress.DroppedIdentity
+		}
+		if (len(p.identity) > 0 || len(p.inner) == 0 || p.value != fieldUser) &&
+			f.identities.denies(p.identity) {
+			return textegress.DroppedIdentity
+		}
+	}
+	if !f.byTopic {
+		return ""
+	}
+	return f.topic(p)
+}
+
+// topic decides by the topic alone.
+func (f *Filter) topic(p peeked) string {
+	switch p.value {
+	case fieldHeader, fieldChunk, fieldTrailer:
+		return f.stream(p)
+	case fieldEncrypted:
+		if f.rules.EncryptedKept {
+			return ""
+		}
+		return textegress.DroppedEncrypted
+	case 0:
+		return textegress.DroppedMalformed
+	}
+	var denied bool
+	switch {
+	case p.value == fieldUser:
+		denied = f.deniesUser(p.topic)
+	case p.value == fieldTranscription:
+		denied = f.topics.denies([]byte(topicTranscription))
+	case p.value == fieldChat:
+		denied = f.topics.denies([]byte(topicChat))
+	case p.value == fieldRPCRequest, p.value == fieldRPCAck:
+		denied = f.topics.denies([]byte(topicRPCRequest))
+	case p.value == fieldRPCResponse:
+		denied = f.topics.denies([]byte(topicRPCResponse))
+	case p.value >= firstUnknown:
+		return textegress.DroppedKindUnknown
+	default: // sip_dtmf, metrics, speaker: the empty topic
+		denied = f.topics.denies(nil)
+	}
+	if denied {
+		return textegress.DroppedTopic
+	}
+	return ""
+}
+
+// deniesUser knows that a legacy copy of a chat message is chat.
+func (f *Filter) deniesUser(topic []byte) bool {
+	for _, l := range legacyChat {
+		if string(topic) != l {
+			continue
+		}
+		if f.topics.deny.has(topic) || f.topics.deny.has([]byte(topicChat)) {
+			return true
+		}
+		return !f.topics.allow.empty() && !f.topics.allow.has(topic) &&
+			!f.topics.allow.has([]byte(topicChat))
+	}
+	return f.topics.denies(topic)
+}
+
+// stream decides about a header by its topic, and about chunks and trailer by their header. A
+// stream id that was denied once stays denied until its trailer: a second header with another topic
+// does not let the rest of the first one through.
+func (f *Filter) stream(p peeked) string {
+	key := f.key(p)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	e, known := f.streams[key]
+	if p.value == fieldHeader {
+		denied := e.denied || f.topics.denies(p.topic)
+		f.remember(key, entry{denied: denied, slot: e.slot}, known)
+		if denied {
+			return textegress.DroppedTopic
+		}
+		return ""
+	}
+	if p.value == fieldTrailer && known {
+		delete(f.streams, key)
+		f.order[e.slot] = streamKey{}
+	}
+	switch {
+	case !known:
+		return textegress.DroppedStreamUnknown
+	case e.denied:
+		return textegress.DroppedTopic
+	}
+	return ""
+}
+
+// key names a stream by its sender's identity and its id: whoever has to join again goes on with a
+// stream under another sid.
+func (f *Filter) key(p peeked) streamKey {
+	if len(p.identity) > 0 {
+		p.sid = nil
+	}
+	return streamKey{hash(f.seed1, p), hash(f.seed2, p)}
+}
+
+func hash(seed maphash.Seed, p peeked) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	var length [10]byte
+	for _, part := range [3][]byte{p.sid, p.identity, p.stream} {
+		_, _ = h.Write(protowire.AppendVarint(length[:0], uint64(len(part))))
+		_, _ = h.Write(part)
+	}
+	return h.Sum64()
+}
+
+// remember keeps an entry, in the place of the oldest one where there are too many. Called with mu
+// held.
+func (f *Filter) remember(key streamKey, e entry, known bool) {
+	if !known {
+		if len(f.order) < maxStreams {
+			f.order = append(f.order, key)
+			e.slot = len(f.order) - 1
+		} else {
+			delete(f.streams, f.order[f.next])
+			f.order[f.next] = key
+			e.slot = f.next
+			f.next = (f.next + 1) % maxStreams
+		}
+	}
+	f.streams[key] = e
+}

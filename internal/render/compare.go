@@ -1,0 +1,148 @@
+package render
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/syncflow/textegress"
+)
+
+// Compare returns what a manifest states differently than derived, which [Derive] made of the raw
+// segments beside it: one text for each key of the manifest and each part of the completeness
+// statement and of the counts, and, where both are of the same exporter, for each view. None of the
+// texts holds an identity.
+//
+// Of a recording that was exported with a key for its encrypted packets (see Keyed), only what does
+// not depend on the key is compared. Where the two are of different exporters, the views and what
+// they say of streams are not: versions derive those differently from the same segments.
+func Compare(stated, derived textegress.Manifest) []string {
+	var out []string
+	keyed := Keyed(stated, derived)
+	if keyed {
+		stated, derived = withoutKey(stated), withoutKey(derived)
+	}
+	otherVersion := stated.Exporter != derived.Exporter
+	if otherVersion {
+		stated, derived = withoutStreams(stated), withoutStreams(derived)
+	}
+	for _, part := range []struct {
+		name            string
+		stated, derived any
+	}{{"", rest(stated), rest(derived)}, {
+		"completeness.", stated.Completeness,
+		derived.Completeness,
+	}, {"counts.", stated.Counts, derived.Counts}} {
+		for _, key := range differing(part.stated, part.derived) {
+			out = append(out, fmt.Sprintf("manifest.json: %s%s is not what the raw segments say",
+				part.name, key))
+		}
+	}
+	if keyed || otherVersion {
+		return out
+	}
+	views := map[string]textegress.Object{}
+	for _, o := range derived.Objects {
+		views[o.Key] = o
+	}
+	unlike := 0
+	for _, o := range stated.Objects {
+		if strings.HasPrefix(o.Key, textegress.RawDir) {
+			continue
+		}
+		d, ok := views[o.Key]
+		delete(views, o.Key)
+		switch {
+		case (o.Key == textegress.EventsName || o.Key == textegress.MetadataName) &&
+			(d.SHA256 != o.SHA256 || d.Size != o.Size):
+			out = append(out, o.Key+": is not what the raw segments give")
+		case !ok || d.SHA256 != o.SHA256 || d.Size != o.Size:
+			unlike++
+		}
+	}
+	if unlike > 0 {
+		out = append(out, fmt.Sprintf("%d text views or files are not what the raw segments give",
+			unlike))
+	}
+	if missing := len(views); missing > 0 {
+		out = append(out, fmt.Sprintf("%d text views or files that the raw segments give are not "+
+			"in the manifest", missing))
+	}
+	return out
+}
+
+// rest is what a manifest says beside counts, completeness and objects. Exporter and revision are
+// not derived.
+func rest(m textegress.Manifest) textegress.Manifest {
+	m.Counts, m.Completeness, m.Objects = textegress.Counts{}, textegress.Completeness{}, nil
+	m.FormatVersion, m.Exporter, m.Revision = 0, "", 0
+	return m
+}
+
+// Keyed reports whether a manifest was made with a key that derived was made without.
+func Keyed(stated, derived textegress.Manifest) bool {
+	return stated.Counts.DecryptedPackets != nil && derived.Counts.DecryptedPackets == nil
+}
+
+// withoutKey returns what a key changes nothing of.
+func withoutKey(m textegress.Manifest) textegress.Manifest {
+	m.Counts = textegress.Counts{Packets: m.Counts.Packets, Bytes: m.Counts.Bytes}
+	c := &m.Completeness
+	c.UndecryptablePackets, c.UndecodablePackets, c.Streams = 0, 0, textegress.Streams{}
+	c.Connections = slices.Clone(c.Connections)
+	for i := range c.Connections {
+		e := &c.Connections[i]
+		e.Undecryptable, e.Undecodable, e.StreamsComplete, e.StreamsIncomplete = 0, 0, 0, 0
+	}
+	return m
+}
+
+// withoutStreams returns what versions of the exporter derive alike.
+func withoutStreams(m textegress.Manifest) textegress.Manifest {
+	m.Counts.ByKind = maps.Clone(m.Counts.ByKind)
+	for _, k := range []textegress.Kind{textegress.KindTextStream, textegress.KindByteStream} {
+		m.Counts.Messages -= m.Counts.ByKind[k]
+		delete(m.Counts.ByKind, k)
+	}
+	c := &m.Completeness
+	c.Streams = textegress.Streams{}
+	c.Connections = slices.Clone(c.Connections)
+	for i := range c.Connections {
+		c.Connections[i].StreamsComplete, c.Connections[i].StreamsIncomplete = 0, 0
+	}
+	return m
+}
+
+// differing returns the JSON keys in which two values of one struct type differ.
+func differing(a, b any) []string {
+	x, y := fields(a), fields(b)
+	keys := maps.Clone(x)
+	maps.Copy(keys, y)
+	var out []string
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		if x[key] != y[key] {
+			out = append(out, key)
+		}
+	}
+	return out
+}
+
+func fields(v any) map[string]string {
+	var m map[string]json.RawMessage
+	b, err := json.Marshal(v)
+	if err == nil {
+		err = json.Unmarshal(b, &m)
+	}
+	out := map[string]string{}
+	for k, v := range m {
+		if s := string(v); s != "null" && s != "[]" { // a list without entries is written as either
+			out[k] = s
+		}
+	}
+	if err != nil {
+		out["(not comparable)"] = err.Error()
+	}
+	return out
+}

@@ -1,0 +1,90 @@
+package render
+
+import (
+	"encoding/json"
+	"strings"
+
+	"github.com/syncflow/textegress"
+)
+
+// recentChats is how many chat messages of each sender can have a copy that is still to come. It
+// comes at once.
+const recentChats = 8
+
+// copies finds the messages that LiveKit's chat components send a second time for old clients: a
+// user packet with the id of the chat message or stream before it and a mark that newer clients
+// shall ignore it (components-js, packages/core/src/components/chat.ts: "ignoreLegacy" beside
+// streams, "ignore" beside ChatMessage packets).
+type copies struct{ chats map[connection]*recent }
+
+type recent struct {
+	chats [recentChats]chatLine
+	next  int
+}
+
+type chatLine struct {
+	id string
+	n  int64
+}
+
+func newCopies() *copies { return &copies{chats: map[connection]*recent{}} }
+
+// look marks m if it is a copy. A mark alone proves nothing: where the original is not in the
+// recording, the copy is all that there is.
+func (c *copies) look(m *textegress.Message) {
+	who := connection{m.Identity, m.ParticipantSID}
+	if m.Stream != nil && len(m.Stream.ContinuedBy) > 0 {
+		who.sid = m.Stream.ContinuedBy[len(m.Stream.ContinuedBy)-1] // whose copy is still to come
+	}
+	id := ""
+	switch {
+	case m.Kind == textegress.KindChat && m.Chat != nil:
+		id = m.Chat.ID
+	case m.Kind == textegress.KindTextStream && m.Stream != nil:
+		id = m.Stream.ID
+	case m.Kind == textegress.KindData && m.Text != nil:
+		if id, ok := copyID(*m.Text); ok {
+			m.CopyOf = c.find(who, id)
+		}
+		return
+	}
+	if id == "" || len(id) > 256 {
+		return
+	}
+	r := c.chats[who]
+	if r == nil {
+		r = &recent{}
+		c.chats[who] = r
+	}
+	r.chats[r.next] = chatLine{id, m.N}
+	r.next = (r.next + 1) % recentChats
+}
+
+func (c *copies) find(who connection, id string) int64 {
+	r := c.chats[who]
+	if r == nil {
+		return 0
+	}
+	for _, l := range r.chats {
+		if l.n != 0 && l.id == id {
+			return l.n
+		}
+	}
+	return 0
+}
+
+// copyID returns the id of the message of which a user packet says that it is a copy.
+func copyID(text string) (string, bool) {
+	if len(text) == 0 || text[0] != '{' || !strings.Contains(text, `"ignore`) {
+		return "", false
+	}
+	var legacy struct {
+		ID           string `json:"id"`
+		Ignore       bool   `json:"ignore"`
+		IgnoreLegacy bool   `json:"ignoreLegacy"`
+	}
+	if json.Unmarshal([]byte(text), &legacy) != nil || legacy.ID == "" {
+		return "", false
+	}
+	return legacy.ID, legacy.Ignore || legacy.IgnoreLegacy
+}

@@ -1,0 +1,106 @@
+package render
+
+import (
+	"fmt"
+	"io"
+	"mime"
+	"strconv"
+	"strings"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/decode"
+)
+
+const (
+	// maxFiles bounds the objects of a recording: a bucket with millions of them is of no use, and
+	// the manifest lists all.
+	maxFiles = 20_000
+	// maxInLine is what is put into the line of a stream when there are no more files.
+	maxInLine = 64 << 10
+
+	typeBytes = "application/octet-stream"
+)
+
+// files writes the content of streams to files/.
+type files struct {
+	out   *output
+	names *names
+	next  map[string]int // the number that may make another key of one that is taken
+	max   int
+}
+
+func newFiles(out *output, limit int) *files {
+	if limit == 0 {
+		limit = maxFiles
+	}
+	return &files{out: out, names: newNames(), next: map[string]int{}, max: limit}
+}
+
+// add writes the content of m's stream and names the file in it. Where there are too many files
+// already, the content stands in the line if it is short, and is left out otherwise.
+func (f *files) add(m *textegress.Message, c *decode.Content) error {
+	if f.names.len() >= f.max {
+		return f.inLine(m, c)
+	}
+	key := f.name(m)
+	ob, err := f.out.create(key, contentType(m.Stream),
+		fmt.Sprintf("received file %d", f.names.len()))
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(writerOnly{ob}, c.Open()); err != nil {
+		return exportError(err)
+	}
+	m.Stream.File = key
+	return ob.finish()
+}
+
+func (f *files) inLine(m *textegress.Message, c *decode.Content) error {
+	if c.Size > maxInLine {
+		if m.Stream.Complete {
+			m.Stream.Complete, m.Stream.Incomplete = false, textegress.StreamFileLimit
+			m.Stream.LengthUnit, m.Stream.FirstChunk = "", 0
+		}
+		return nil
+	}
+	data, err := io.ReadAll(c.Open())
+	if err != nil {
+		return exportError(err)
+	}
+	m.Base64 = data
+	return nil
+}
+
+// name returns a key that is not taken: a sender can use one stream id and name twice, and a
+// hostile one can make two names that are cut to the same. One that differs from another only in
+// case or normal form gets a hash.
+func (f *files) name(m *textegress.Message) string {
+	key := textegress.FileName(m.Identity, m.Stream.ID, m.Stream.Name)
+	if !f.names.has(key) && f.names.taken(key) {
+		key += hashMark(key)
+	}
+	name := key
+	for i := max(2, f.next[key]); f.names.taken(name); i++ {
+		name = key + "~" + strconv.Itoa(i)
+		f.next[key] = i + 1
+	}
+	f.names.take(name)
+	return name
+}
+
+// contentType returns the type that the sender gave, if it is one.
+func contentType(s *textegress.StreamInfo) string {
+	t := s.MIMEType
+	if s.Encoding != "" || len(t) > 127 || !strings.Contains(t, "/") {
+		return typeBytes
+	}
+	for _, c := range []byte(t) {
+		if c < ' ' || c > '~' {
+			return typeBytes
+		}
+	}
+	if _, _, err := mime.ParseMediaType(t); err != nil {
+		return typeBytes
+	}
+	return t
+}

@@ -1,0 +1,34 @@
+package render
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+
+	"github.com/syncflow/textegress/internal/fsname"
+)
+
+// names are keys that are taken. Two of one recording never differ only in case or normal form, for
+// some file systems take such names for one.
+type names struct {
+	exact  map[string]bool
+	folded map[string]bool
+}
+
+func newNames() *names { return &names{exact: map[string]bool{}, folded: map[string]bool{}} }
+
+// has reports whether exactly this key is taken.
+func (n *names) has(key string) bool { return n.exact[key] }
+
+// taken reports whether this key is taken, or one that differs only in case or normal form.
+func (n *names) taken(key string) bool { return n.folded[fsname.Fold(key)] }
+
+func (n *names) take(key string) { n.exact[key], n.folded[fsname.Fold(key)] = true, true }
+
+func (n *names) len() int { return len(n.exact) }
+
+// hashMark tells a key from one that differs only in case or normal form: "~" and 12 hex digits of
+// its SHA-256, like [textegress.EscapeName].
+func hashMark(key string) string {
+	sum := sha256.Sum256([]byte(key))
+	return "~" + hex.EncodeToString(sum[:6])
+}

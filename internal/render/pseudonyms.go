@@ -1,0 +1,338 @@
+package render
+
+import (
+	"errors"
+	"maps"
+	"regexp"
+	"slices"
+
+	"github.com/syncflow/textegress"
+)
+
+// Pseudonyms replace identities in what is delivered. The same name gives the same result in all
+// recordings of a project.
+type Pseudonyms interface {
+	// Of returns the pseudonym of an identity, "" for "".
+	Of(identity string) string
+	// ID returns what stands for an id that a sender chose, "" for "".
+	ID(id string) string
+	// Remember notes durably whose pseudonyms are going to be delivered.
+	Remember(identities []string) error
+}
+
+// errNoPseudonyms keeps a recording that may be delivered under pseudonyms only from being exported
+// in any other way.
+var errNoPseudonyms = errors.New("export: the recording may be delivered under pseudonyms only, " +
+	"and there are none here")
+
+// leftOut is what the manifest says that a delivery under pseudonyms does not have.
+var leftOut = []string{
+	"raw segments", "names, metadata and attributes of participants", "metadata of the room",
+	"names and attributes of streams",
+	"packets that were not decoded", "lists of identities",
+}
+
+// veil makes of messages and manifests what may be delivered under pseudonyms. What it returns is
+// made anew, field by field: a field that is not named here is left out. See docs/CONSENT.md for
+// what stays, and why.
+//
+// One that is nil lets everything through.
+type veil struct {
+	names Pseudonyms
+	seen  map[string]bool // identities that were replaced
+}
+
+func newVeil(src Source, o Options) (*veil, error) {
+	switch {
+	case !src.Info().Pseudonyms:
+		return nil, nil //nolint:nilnil // see veil
+	case o.Pseudonyms == nil:
+		return nil, errNoPseudonyms
+	}
+	return &veil{names: o.Pseudonyms, seen: map[string]bool{}}, nil
+}
+
+// remember is called before anything that was made can be delivered.
+func (v *veil) remember() error {
+	if v == nil {
+		return nil
+	}
+	return v.names.Remember(slices.Sorted(maps.Keys(v.seen)))
+}
+
+func (v *veil) identity(s string) string {
+	if s != "" {
+		v.seen[s] = true
+	}
+	return v.names.Of(s)
+}
+
+func (v *veil) identities(list []string) []string {
+	var out []string
+	for _, s := range list {
+		out = append(out, v.identity(s))
+	}
+	return out
+}
+
+var uuid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+
+// id keeps ids as LiveKit's SDKs make them; any other one is what a sender chose, perhaps a name.
+func (v *veil) id(s string) string {
+	if uuid.MatchString(s) {
+		return s
+	}
+	return v.names.ID(s)
+}
+
+func (v *veil) ids(list []string) []string {
+	var out []string
+	for _, s := range list {
+		out = append(out, v.id(s))
+	}
+	return out
+}
+
+// language is kept in its usual forms, en and en-US.
+var language = regexp.MustCompile(`^[a-z]{2,3}([-_][A-Z]{2})?$`)
+
+// mimeTypes are kept; any other one is text of the sender.
+var mimeTypes = []string{
+	"application/gzip", "application/json", "application/octet-stream", "application/pdf",
+	"application/zip", "audio/mpeg", "audio/mp4",
+	"audio/ogg", "audio/wav", "audio/webm", "image/gif", "image/jpeg", "image/png", "image/svg+xml",
+	"image/webp", "text/csv", "text/html",
+	"text/markdown", "text/plain", "video/mp4", "video/webm",
+}
+
+// message is the place through which every line goes.
+func (v *veil) message(m textegress.Message) textegress.Message {
+	out := textegress.Message{
+		N: m.N, Kind: m.Kind, Time: m.Time, UnixNS: m.UnixNS, Identity: v.identity(m.Identity),
+		ParticipantSID: m.ParticipantSID,
+		Topic:          m.Topic, Reliable: m.Reliable, Sequence: m.Sequence, Epoch: m.Epoch,
+		PossibleDuplicate: m.PossibleDuplicate,
+		Field:             m.Field, FieldName: m.FieldName,
+		DestinationIdentities: v.identities(m.DestinationIdentities), CopyOf: m.CopyOf,
+		Event: v.event(m.Kind, m.Event), Stream: v.stream(m.Stream),
+		Transcription: v.transcription(m.Transcription), RPC: v.rpc(m.RPC),
+	}
+	switch m.Kind {
+	case textegress.KindData, textegress.KindChat, textegress.KindTranscription,
+		textegress.KindTextStream, textegress.KindByteStream,
+		textegress.KindRPC, textegress.KindSIPDTMF, textegress.KindDataTrack:
+		out.Text, out.Base64 = m.Text, m.Base64
+		if e := m.Encryption; e != nil && !e.Decrypted { // of a data track
+			out.Text, out.Base64, out.Withheld = nil, nil, int64(len(m.Payload()))
+		}
+	default: // raw packets, with the identities in them
+		out.Withheld = int64(len(m.Payload()))
+	}
+	if t := m.Track; t != nil { // what the sender wrote into the header besides is left out
+		out.Track = &textegress.TrackInfo{
+			SID: t.SID, Handle: t.Handle, Sequence: t.Sequence, Frame: t.Frame, Start: t.Start,
+			Final: t.Final, Timestamp: t.Timestamp,
+			UserTimestamp: t.UserTimestamp,
+		}
+	}
+	if u := m.User; u != nil {
+		out.User = &textegress.UserInfo{ID: v.id(u.ID), StartTime: u.StartTime, EndTime: u.EndTime}
+	}
+	if c := m.Chat; c != nil {
+		out.Chat = &textegress.ChatInfo{
+			ID: v.id(c.ID), TimestampMS: c.TimestampMS, EditTimestampMS: c.EditTimestampMS,
+			Deleted: c.Deleted, Generated: c.Generated,
+		}
+	}
+	if d := m.SIPDTMF; d != nil {
+		out.SIPDTMF = &textegress.SIPDTMFInfo{Code: d.Code}
+		if len(d.Digit) == 1 {
+			out.SIPDTMF.Digit = d.Digit
+		}
+	}
+	if e := m.Encryption; e != nil {
+		out.Encryption = &textegress.EncryptionInfo{
+			Type: e.Type, KeyIndex: e.KeyIndex,
+			Decrypted: e.Decrypted, Reason: e.Reason,
+		}
+	}
+	return out
+}
+
+func (v *veil) transcription(t *textegress.TranscriptionInfo) *textegress.TranscriptionInfo {
+	if t == nil {
+		return nil
+	}
+	out := &textegress.TranscriptionInfo{
+		ParticipantIdentity: v.identity(t.ParticipantIdentity),
+		TrackID:             v.id(t.TrackID),
+	}
+	for _, s := range t.Segments {
+		seg := textegress.TranscriptionSegment{
+			ID: v.id(s.ID), Text: s.Text, StartTime: s.StartTime,
+			EndTime: s.EndTime, Final: s.Final,
+		}
+		if language.MatchString(s.Language) {
+			seg.Language = s.Language
+		}
+		out.Segments = append(out.Segments, seg)
+	}
+	return out
+}
+
+func (v *veil) rpc(r *textegress.RPCInfo) *textegress.RPCInfo {
+	if r == nil {
+		return nil
+	}
+	out := &textegress.RPCInfo{
+		Type: r.Type, ID: v.id(r.ID), Method: r.Method, TimeoutMS: r.TimeoutMS, Version: r.Version,
+		Compressed: r.Compressed,
+	}
+	if e := r.Error; e != nil { // an answer, like a payload
+		out.Error = &textegress.RPCError{Code: e.Code, Message: e.Message, Data: e.Data}
+	}
+	return out
+}
+
+func (v *veil) stream(s *textegress.StreamInfo) *textegress.StreamInfo {
+	if s == nil {
+		return nil
+	}
+	out := &textegress.StreamInfo{
+		ID: v.id(s.ID), TotalLength: s.TotalLength, LengthUnit: s.LengthUnit, Complete: s.Complete,
+		Incomplete: s.Incomplete, SentMS: s.SentMS,
+		StartedUnixNS: s.StartedUnixNS, Size: s.Size, Operation: s.Operation, Version: s.Version,
+		ReplyTo:           v.id(s.ReplyTo),
+		AttachedStreamIDs: v.ids(s.AttachedStreamIDs), Generated: s.Generated, Inline: s.Inline,
+		Compression: s.Compression,
+		Encoding:    s.Encoding, Chunks: s.Chunks, ChunksMissing: s.ChunksMissing,
+		ChunksIgnored: s.ChunksIgnored,
+		FirstChunk:    s.FirstChunk, ContinuedBy: s.ContinuedBy,
+	}
+	if slices.Contains(mimeTypes, s.MIMEType) {
+		out.MIMEType = s.MIMEType
+	}
+	return out // its file is made, and named, after this
+}
+
+func (v *veil) event(kind textegress.Kind, e *textegress.Event) *textegress.Event {
+	if e == nil {
+		return nil
+	}
+	out := &textegress.Event{
+		Kind: e.Kind, ParticipantSID: e.ParticipantSID, ParticipantKind: e.ParticipantKind,
+		RoomSID: e.RoomSID, ServerVersion: e.ServerVersion, Region: e.Region,
+		RoomCreatedUnixMS: e.RoomCreatedUnixMS, ClockOffsetMS: e.ClockOffsetMS,
+		Cause: e.Cause, SinceUnixNS: e.SinceUnixNS, EgressID: e.EgressID, Instance: e.Instance,
+		Reason: e.Reason, Status: e.Status,
+		Source: e.Source, AnnouncedUnixNS: e.AnnouncedUnixNS, Part: e.Part, Previous: e.Previous,
+		TrackSID: e.TrackSID, Handle: e.Handle, Segment: e.Segment, Offset: e.Offset,
+		Bytes: e.Bytes, FramesMissing: e.FramesMissing, Dropped: v.dropped(e.Dropped),
+		OffsetNS: e.OffsetNS, BeforeUnixNS: e.BeforeUnixNS, AfterUnixNS: e.AfterUnixNS,
+		AtLeast: e.AtLeast,
+	}
+	// there it is the recorder itself, in every recording under another name
+	if kind != textegress.KindJoined {
+		out.Identity = v.identity(e.Identity)
+	}
+	// the name of the track, which is the topic of its lines
+	if kind == textegress.KindDataTrackSubscribed {
+		out.Name = e.Name
+	}
+	if e.Selection != nil {
+		rules := v.rules(*e.Selection)
+		out.Selection = &rules
+	}
+	return out
+}
+
+func (v *veil) rules(r textegress.SelectionRules) textegress.SelectionRules {
+	return textegress.SelectionRules{
+		SinceUnixNS: r.SinceUnixNS, TopicsAllow: r.TopicsAllow, TopicsDeny: r.TopicsDeny,
+		EncryptedKept:        r.EncryptedKept,
+		IdentitiesAllowCount: len(r.IdentitiesAllow), IdentitiesDenyCount: len(r.IdentitiesDeny),
+	}
+}
+
+func (v *veil) dropped(list []textegress.Dropped) []textegress.Dropped {
+	var out []textegress.Dropped
+	for _, d := range list {
+		out = append(out, textegress.Dropped{Reason: d.Reason, Packets: d.Packets, Bytes: d.Bytes})
+	}
+	return out
+}
+
+// manifest makes the manifest that is delivered. Its objects were made of veiled messages.
+func (v *veil) manifest(m textegress.Manifest) textegress.Manifest {
+	out := textegress.Manifest{
+		FormatVersion: m.FormatVersion, EgressID: m.EgressID, Status: m.Status, Reason: m.Reason,
+		Exporter: m.Exporter, Revision: m.Revision,
+		Project: textegress.Project{ID: m.Project.ID, Name: m.Project.Name},
+		Session: textegress.Session{
+			ID: m.Session.ID, RoomName: m.Session.RoomName,
+			RoomSIDs: m.Session.RoomSIDs,
+		},
+		Part: m.Part, Previous: m.Previous, StartedAt: m.StartedAt,
+		StartedUnixNS: m.StartedUnixNS, EndedAt: m.EndedAt, EndedUnixNS: m.EndedUnixNS,
+		Instance: m.Instance, ServerVersions: m.ServerVersions,
+		Counts: textegress.Counts{
+			Packets: m.Counts.Packets, Messages: m.Counts.Messages, Bytes: m.Counts.Bytes,
+			DecryptedPackets: m.Counts.DecryptedPackets,
+			ByKind:           m.Counts.ByKind, Participants: m.Counts.Participants,
+		},
+		Completeness: v.completeness(m.Completeness), Pseudonyms: true, LeftOut: leftOut,
+	}
+	if s := m.Selection; s != nil {
+		out.Selection = &textegress.Selection{
+			Rules:   []textegress.SelectionRules{},
+			Dropped: []textegress.Dropped{}, AtLeast: s.AtLeast,
+		}
+		for _, r := range s.Rules {
+			out.Selection.Rules = append(out.Selection.Rules, v.rules(r))
+		}
+		out.Selection.Dropped = append(out.Selection.Dropped, v.dropped(s.Dropped)...)
+	}
+	if f := m.Forgotten; f != nil {
+		out.Forgotten = &textegress.Forgotten{Frames: f.Frames, Lines: f.Lines}
+	}
+	for _, o := range m.Objects {
+		out.Objects = append(out.Objects, textegress.Object{
+			Key: o.Key, Size: o.Size,
+			SHA256: o.SHA256, ContentType: o.ContentType, Messages: o.Messages,
+		})
+	}
+	return out
+}
+
+func (v *veil) completeness(c textegress.Completeness) textegress.Completeness {
+	out := textegress.Completeness{
+		Join: c.Join, UndecodablePackets: c.UndecodablePackets,
+		UndecryptablePackets: c.UndecryptablePackets,
+		CorruptRanges:        c.CorruptRanges, CorruptBytes: c.CorruptBytes,
+		FramesMissing: c.FramesMissing, Tail: c.Tail, Suspect: c.Suspect,
+		Outages: c.Outages, ClockSteps: c.ClockSteps, ClockStepsOmitted: c.ClockStepsOmitted,
+		ConnectionsOmitted: c.ConnectionsOmitted, PossibleDuplicates: c.PossibleDuplicates,
+		Streams: textegress.Streams{
+			Complete: c.Streams.Complete, Incomplete: c.Streams.Incomplete,
+			LatePackets: c.Streams.LatePackets,
+		},
+	}
+	for _, n := range c.Connections {
+		out.Connections = append(out.Connections, textegress.Connection{
+			ParticipantSID: n.ParticipantSID, Identity: v.identity(n.Identity), Packets: n.Packets,
+			Reliable:    n.Reliable,
+			Unsequenced: n.Unsequenced, Lossy: n.Lossy, DataTrack: n.DataTrack,
+			Undecodable: n.Undecodable, Undecryptable: n.Undecryptable,
+			StreamsComplete: n.StreamsComplete, StreamsIncomplete: n.StreamsIncomplete,
+			Sequence: n.Sequence, Tail: n.Tail,
+		})
+	}
+	for _, s := range c.Streams.List {
+		out.Streams.List = append(out.Streams.List, textegress.IncompleteStream{
+			N: s.N, ID: v.id(s.ID), Kind: s.Kind, Identity: v.identity(s.Identity),
+			ParticipantSID: s.ParticipantSID,
+			TotalLength:    s.TotalLength, Incomplete: s.Incomplete,
+		})
+	}
+	return out
+}

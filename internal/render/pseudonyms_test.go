@@ -1,0 +1,730 @@
+package render_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/livekit/protocol/livekit"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/render"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+// testNames are pseudonyms that show which name they stand for to nobody but this test.
+type testNames struct {
+	of         map[string]string
+	remembered []string
+	err        error
+}
+
+func (n *testNames) Of(s string) string {
+	if s == "" {
+		return ""
+	}
+	if n.of == nil {
+		n.of = map[string]string{}
+	}
+	if n.of[s] == "" {
+		n.of[s] = fmt.Sprintf("P-%d", len(n.of)+1)
+	}
+	return n.of[s]
+}
+
+func (n *testNames) ID(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "I-" + n.Of("id " + s)[2:]
+}
+
+func (n *testNames) Remember(list []string) error {
+	n.remembered = append(n.remembered, list...)
+	return n.err
+}
+
+// Markers: SECRETn must not be delivered, STAYn is.
+const (
+	secretIdentity = "SECRET1-identity"
+	secretName     = "SECRET2-name"
+	secretMeta     = "SECRET3-metadata"
+	secretAttr     = "SECRET4-attribute"
+	secretFile     = "SECRET5-file/name"
+	secretID       = "SECRET6-id"
+	secretRoom     = "SECRET7-room-metadata"
+	secretList     = "SECRET8-listed"
+	secretReason   = "SECRET9-reason"
+	secretMIME     = "x-SECRET0/type"
+)
+
+// writeSecrets records something of every kind, with a marker wherever a sender or the server can
+// put a name.
+func writeSecrets(r *recording) {
+	const a = "PA_a"
+	r.event(1, spool.Event{Kind: textegress.KindSelection, Selection: &textegress.SelectionRules{
+		IdentitiesAllow: []string{secretList, secretIdentity}, IdentitiesDeny: []string{secretList},
+		TopicsDeny: []string{"STAY-topic-list"},
+	}})
+	r.event(1, spool.Event{
+		Kind:    textegress.KindDropped,
+		Dropped: []textegress.Dropped{{Reason: "identity", Packets: 2, Bytes: 3}},
+	})
+	r.event(1, spool.Event{
+		Kind: textegress.KindJoined, Identity: "SECRET-recorder", ParticipantSID: "PA_us",
+		RoomSID: "RM_1", RoomMetadata: secretRoom,
+		Name: secretName, Metadata: secretMeta,
+		Attributes: map[string]string{secretAttr: secretAttr}, ServerVersion: "1.13.5",
+	})
+	for _, k := range []textegress.Kind{
+		textegress.KindParticipantJoined,
+		textegress.KindParticipantUpdated,
+	} {
+		r.event(1, spool.Event{
+			Kind: k, Identity: secretIdentity, ParticipantSID: a, Name: secretName,
+			Metadata:   secretMeta,
+			Attributes: map[string]string{secretAttr: secretAttr}, ParticipantKind: "standard",
+		})
+	}
+	r.event(1, spool.Event{Kind: textegress.KindRoomUpdated, RoomMetadata: secretRoom})
+	r.from(secretIdentity, a, &livekit.DataPacket{
+		DestinationIdentities: []string{secretList, secretIdentity},
+		Value: &livekit.DataPacket_User{User: &livekit.UserPacket{
+			Payload: []byte("STAY-payload"), Topic: new("STAY-topic"), Id: new(secretID),
+			Nonce:                 []byte(secretID),
+			DestinationIdentities: []string{secretList}, ParticipantIdentity: secretIdentity,
+			//nolint:staticcheck // deprecated
+		}},
+	})
+	r.say(secretIdentity, a, "STAY-topic", "\xff\xfeSTAY-binary")
+	r.packet(&livekit.DataPacket{Value: &livekit.DataPacket_User{User: &livekit.UserPacket{
+		Payload: []byte("old server"), ParticipantIdentity: secretIdentity,
+		ParticipantSid: "PA_old", //nolint:staticcheck // deprecated
+	}}})
+	r.from(secretIdentity, a,
+		&livekit.DataPacket{Value: &livekit.DataPacket_ChatMessage{
+			ChatMessage: &livekit.ChatMessage{Id: secretID, Message: "STAY-chat"},
+		}})
+	r.from("agent", "PA_g", &livekit.DataPacket{Value: &livekit.DataPacket_Transcription{
+		Transcription: &livekit.Transcription{
+			TranscribedParticipantIdentity: secretIdentity, TrackId: secretID,
+			Segments: []*livekit.TranscriptionSegment{{
+				Id: secretID, Text: "STAY-speech",
+				Language: secretName, Final: true,
+			}},
+		},
+	}})
+	r.from(secretIdentity, a,
+		&livekit.DataPacket{Value: &livekit.DataPacket_SipDtmf{SipDtmf: &livekit.SipDTMF{
+			Code:  1,
+			Digit: secretName,
+		}}})
+	r.from(secretIdentity, a,
+		&livekit.DataPacket{Value: &livekit.DataPacket_RpcRequest{
+			RpcRequest: &livekit.RpcRequest{Id: secretID, Method: "STAY-method", Payload: "{}"},
+		}})
+	r.from(secretIdentity, a,
+		&livekit.DataPacket{Value: &livekit.DataPacket_RpcAck{
+			RpcAck: &livekit.RpcAck{RequestId: secretID},
+		}})
+	r.from(secretIdentity, a,
+		&livekit.DataPacket{Value: &livekit.DataPacket_RpcResponse{
+			RpcResponse: &livekit.RpcResponse{
+				RequestId: secretID, Value: &livekit.RpcResponse_Error{
+					Error: &livekit.RpcError{
+						Code:    1,
+						Message: "STAY-error",
+					},
+				},
+			},
+		}})
+	h := textHeader(secretID, "STAY-text-topic", 4, "attribute", secretAttr)
+	h.GetTextHeader().ReplyToStreamId, h.GetTextHeader().AttachedStreamIds = secretID,
+		[]string{secretID}
+	h.MimeType = secretMIME
+	r.stream(secretIdentity, a, h, "text")
+	r.stream(secretIdentity, a, byteHeader(secretID, secretFile, secretMIME, 4), "\xff\x00\x01\x02")
+	r.stream("SECRET1/../other", "PA_o", byteHeader("8e7b6d1e-8a47-4c7a-9a7e-0d4f5f0f7c11",
+		secretFile, "image/png", 4), "\x89PNG")
+	r.from(secretIdentity, a, streamHeader(byteHeader(secretID+"2", secretFile, "", 100)))
+	r.from(secretIdentity, a, streamTrailer(secretID+"2", secretReason,
+		map[string]string{secretAttr: secretAttr}))
+	r.from(secretIdentity, a, streamChunk(secretID+"3", 7, "no header"))
+	r.stream(secretIdentity, a, textHeader(secretID+"t", "lk.transcription", 2, "lk.segment_id",
+		secretID, "lk.transcribed_track_id", secretID,
+		"lk.transcription_final", "true"), "hm")
+	r.stream(secretIdentity, a, textHeader(secretID+"q", "lk.rpc_request", 2, "lk.rpc_request_id",
+		secretID, "lk.rpc_request_method", "STAY-method"), "{}")
+	// What is not decoded.
+	r.from(secretIdentity, a,
+		&livekit.DataPacket{Value: &livekit.DataPacket_Metrics{
+			Metrics: &livekit.MetricsBatch{StrData: []string{secretName}},
+		}})
+	later, err := proto.Marshal(&livekit.DataPacket{
+		ParticipantIdentity: secretIdentity,
+		ParticipantSid:      a,
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.raw(later)
+	r.raw(protowire.AppendBytes(protowire.AppendTag(later, 99, protowire.BytesType),
+		[]byte(secretName)))
+	r.raw([]byte("\xff\xff" + secretIdentity))
+	r.append(spool.Frame{
+		Type: spool.FrameEvent, Epoch: 1,
+		Payload: []byte(`{"kind":"` + secretIdentity + `"}`),
+	})
+	r.track(8, 1, 0x18, "before the server told whose it is")
+	r.event(1, spool.Event{
+		Kind: textegress.KindDataTrackSubscribed, Identity: secretIdentity,
+		ParticipantSID: a, Name: "STAY-track", TrackSID: "DTR_1", Handle: 7,
+	})
+	// with two extensions
+	r.track(7, 2, 0x1c, "\x00\x06\x09\x06SECRET\x01\x0fPA_SECRETSECRET\x00STAY-frame")
+	r.track(7, 3, 0xff, secretIdentity)
+	r.from(secretIdentity, a, encrypted("another secret", 2,
+		&livekit.EncryptedPacketPayload{Value: &livekit.EncryptedPacketPayload_User{
+			User: &livekit.UserPacket{Payload: []byte("for others")},
+		}}))
+	r.from(secretIdentity, a, encrypted(passphrase, 1,
+		&livekit.EncryptedPacketPayload{Value: &livekit.EncryptedPacketPayload_User{
+			User: &livekit.UserPacket{Payload: []byte("STAY-decrypted"), Topic: new("secret")},
+		}}))
+	r.event(1, spool.Event{
+		Kind: textegress.KindOutageStarted, Cause: "connection_lost",
+		SinceUnixNS: r.ns - 5e7,
+	})
+	r.event(2, spool.Event{Kind: textegress.KindOutageEnded})
+	r.say(secretIdentity, a, "", "again")
+	r.event(2, spool.Event{
+		Kind: textegress.KindParticipantLeft, Identity: secretIdentity,
+		ParticipantSID: a, Name: secretName,
+	})
+	// still open at the end
+	r.from("SECRET1 only in a list", "PA_l", streamHeader(textHeader(secretID, "lk.chat", 9)))
+	r.seal(textegress.StatusComplete, "room_deleted")
+}
+
+var (
+	notText  = regexp.MustCompile(`[A-Za-z0-9+/]{8,}={0,2}`)
+	identity = regexp.MustCompile(`SECRET[^"]{0,20}`)
+)
+
+// visible returns all that a reader of some bytes can see: as they are, escapes undone, base64
+// decoded.
+func visible(b []byte) string {
+	all := string(b)
+	if s, err := url.PathUnescape(strings.ReplaceAll(all, "% ", "")); err == nil {
+		all += "\n" + s
+	}
+	for _, s := range notText.FindAllString(string(b), -1) {
+		for _, enc := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding} {
+			if d, err := enc.DecodeString(s); err == nil {
+				all += "\n" + string(d)
+			}
+		}
+	}
+	return all
+}
+
+func noSecrets(t *testing.T, s *memSink, m textegress.Manifest) {
+	t.Helper()
+	for key, data := range s.objects {
+		if found := identity.FindString(visible([]byte(key)) + visible(data)); found != "" {
+			t.Errorf("%q is in %q", found, key)
+		}
+	}
+	for _, o := range m.Objects {
+		if strings.HasPrefix(o.Key, textegress.RawDir) ||
+			strings.Contains(o.ContentType, "SECRET") {
+			t.Errorf("delivered: %+v", o)
+		}
+	}
+}
+
+// TestPseudonyms_NoIdentity records a marker in every place of every kind that can hold a name.
+func TestPseudonyms_NoIdentity(t *testing.T) {
+	r := newRecording(t, tempSpool(t), spool.Info{Pseudonyms: true}, spool.Options{})
+	writeSecrets(r)
+	keys, err := render.NewKeys([]byte(passphrase))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []render.Options{{}, {Keys: keys}} {
+		names := &testNames{}
+		o.Pseudonyms = names
+		s := newMemSink()
+		m, err := render.Build(t.Context(), render.FromSpool(r.rec), o, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		noSecrets(t, s, m)
+		if !m.Pseudonyms || len(m.LeftOut) == 0 || m.Selection == nil ||
+			m.Selection.Rules[0].IdentitiesAllowCount != 2 ||
+			m.Selection.Rules[0].IdentitiesDenyCount != 1 {
+			t.Errorf("the manifest does not say it: %+v, %+v", m.LeftOut, m.Selection)
+		}
+		all := string(s.objects[textegress.EventsName])
+		for _, want := range []string{
+			"STAY-payload", "STAY-topic", "STAY-chat", "STAY-speech", "STAY-method", "STAY-error",
+			"STAY-text-topic", "STAY-topic-list", `"track_sid":"DTR_1"`,
+			`"identity":"` + names.of[secretIdentity] + `"`, `"participant_sid":"PA_a"`,
+			`"withheld":`, `"file":"files/P-`,
+			base64.StdEncoding.EncodeToString([]byte("\xff\xfeSTAY-binary")), `"text":"STAY-frame"`,
+			`"topic":"STAY-track"`,
+		} {
+			if !strings.Contains(all, want) {
+				t.Errorf("events.jsonl has no %q", want)
+			}
+		}
+		if got := strings.Contains(all, "STAY-decrypted"); got != (o.Keys != nil) {
+			t.Errorf("decrypted: %v", got)
+		}
+		// Everybody who was replaced is on the list, the recorder itself is not.
+		list := strings.Join(names.remembered, ",")
+		for _, want := range []string{
+			secretIdentity, secretList, "agent", "SECRET1/../other",
+			"SECRET1 only in a list",
+		} {
+			if !strings.Contains(list, want) {
+				t.Errorf("%q is not remembered: %s", want, list)
+			}
+		}
+		if strings.Contains(list, "SECRET-recorder") {
+			t.Error("the recorder has a pseudonym")
+		}
+		// The account is the one of the recording: it lists the connections, each under its
+		// pseudonym.
+		seen := map[string]bool{}
+		for _, c := range m.Completeness.Connections {
+			seen[c.ParticipantSID+" "+c.Identity] = true
+		}
+		if !seen["PA_a "+names.of[secretIdentity]] || !seen["PA_g "+names.of["agent"]] {
+			t.Errorf("connections: %v", seen)
+		}
+		// The same again gives the same bytes.
+		again := newMemSink()
+		if _, err := render.Build(t.Context(), render.FromSpool(r.rec), o, again); err != nil {
+			t.Fatal(err)
+		}
+		for key, data := range s.objects {
+			if !bytes.Equal(data, again.objects[key]) {
+				t.Errorf("%s has other bytes at the next try", key)
+			}
+		}
+	}
+}
+
+// TestPseudonyms_Golden: of the recording with everything that LiveKit can carry, no identity or
+// name is delivered, and no line is lost.
+func TestPseudonyms_Golden(t *testing.T) {
+	sp, err := spool.OpenReadOnly(filepath.Join("testdata", "spool"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sp.Close()
+	for _, id := range []string{full, aborted, kinds} {
+		rec, _ := sp.Recording(id)
+		plain, ps := build(t, render.FromSpool(rec))
+		s := newMemSink()
+		m, err := render.Build(t.Context(), veiled{render.FromSpool(rec)},
+			render.Options{Pseudonyms: &testNames{}}, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key, data := range s.objects {
+			for _, who := range []string{
+				`"alice`, "alice-", "/alice", "agent-1", "Alice A.", "学生",
+				"bob%", "bob/", "phone", "pic\\n", "log.txt",
+			} {
+				// Payloads that name people stay: {"to":"bob"}, {"user":"alice",…}.
+				text := strings.NewReplacer(`{"user":"alice"`, "", `{\"user\":\"alice\"`,
+					"").Replace(visible([]byte(key)) + visible(data))
+				if strings.Contains(text, who) {
+					t.Errorf("%s: %q is in %q", id, who, key)
+				}
+			}
+		}
+		if m.Counts.Messages != plain.Counts.Messages ||
+			m.Counts.Participants != plain.Counts.Participants {
+			t.Errorf("%s: counts %+v, without pseudonyms %+v", id, m.Counts, plain.Counts)
+		}
+		if got, want := bytes.Count(s.objects[textegress.EventsName], []byte("\n")),
+			bytes.Count(ps.objects[textegress.EventsName], []byte("\n")); got != want {
+			t.Errorf("%s: %d lines, without pseudonyms %d", id, got, want)
+		}
+		if len(plain.Completeness.Connections) != len(m.Completeness.Connections) {
+			t.Errorf("%s: %d connections, without pseudonyms %d", id,
+				len(m.Completeness.Connections), len(plain.Completeness.Connections))
+		}
+	}
+}
+
+// veiled is a recording that may be delivered under pseudonyms only.
+type veiled struct{ render.Source }
+
+func (v veiled) Info() spool.Info {
+	i := v.Source.Info()
+	i.Pseudonyms = true
+	return i
+}
+
+// TestPseudonyms_NeverWithout: a recording that was begun under pseudonyms is never exported
+// without, and what cannot be remembered is not delivered.
+func TestPseudonyms_NeverWithout(t *testing.T) {
+	r := newRecording(t, tempSpool(t), spool.Info{Pseudonyms: true}, spool.Options{})
+	r.say("alice", "PA_a", "", "hello")
+	r.seal(textegress.StatusComplete, "room_deleted")
+	s := newMemSink()
+	if _, err := render.Build(t.Context(), render.FromSpool(r.rec), render.Options{},
+		s); err == nil || len(s.objects) > 0 {
+		t.Errorf("without pseudonyms: %v, %d objects", err, len(s.objects))
+	}
+	if _, err := render.Derive(t.Context(), render.FromSpool(r.rec), render.Options{}); err == nil {
+		t.Error("it can be derived without pseudonyms")
+	}
+	full := errors.New("disk full")
+	if _, err := render.Build(t.Context(), render.FromSpool(r.rec),
+		render.Options{Pseudonyms: &testNames{err: full}}, s); !errors.Is(err, full) {
+		t.Errorf("not remembered: %v", err)
+	}
+	if _, ok := s.objects[textegress.ManifestName]; ok {
+		t.Error("there is a manifest")
+	}
+	dir := t.TempDir()
+	d, err := render.NewDirectory(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if _, err := render.Build(t.Context(), render.FromSpool(r.rec),
+		render.Options{Pseudonyms: &testNames{}}, d); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := render.FromDelivered(os.DirFS(dir)); !errors.Is(err, render.ErrPseudonyms) {
+		t.Errorf("as a source: %v", err)
+	}
+	// A recording without the mark is not touched, whoever passes pseudonyms.
+	plain := newRecording(t, tempSpool(t), spool.Info{}, spool.Options{})
+	plain.say("alice", "PA_a", "", "hello")
+	plain.seal(textegress.StatusComplete, "room_deleted")
+	s = newMemSink()
+	if _, err := render.Build(t.Context(), render.FromSpool(plain.rec),
+		render.Options{Pseudonyms: &testNames{}}, s); err != nil {
+		t.Fatal(err)
+	}
+	_, without := build(t, render.FromSpool(plain.rec))
+	for key, data := range without.objects {
+		if !bytes.Equal(data, s.objects[key]) {
+			t.Errorf("%s differs", key)
+		}
+	}
+}
+
+// fate says what becomes of a field under pseudonyms.
+type fate string
+
+const (
+	kept     fate = "kept"
+	replaced fate = "replaced" // by a pseudonym, or what stands for an id
+	checked  fate = "checked"  // kept where it has a known form
+	dropped  fate = "dropped"
+	stated   fate = "stated" // says what was left out
+	nested   fate = "nested" // see its own fields
+)
+
+// fates classifies every field of everything that is delivered as JSON. Who adds a field must
+// decide here, and in veil.
+var fates = map[string]map[string]fate{
+	"Message": {
+		"N": kept, "Kind": kept, "Time": kept, "UnixNS": kept, "Identity": replaced,
+		"ParticipantSID": kept, "Topic": kept, "Reliable": kept,
+		"Sequence": kept, "Epoch": kept, "PossibleDuplicate": kept, "Text": kept, "Base64": kept,
+		"Withheld": stated, "Field": kept,
+		"FieldName": kept, "User": nested, "Chat": nested, "Transcription": nested, "RPC": nested,
+		"SIPDTMF": nested, "Stream": nested, "Track": nested,
+		"Event": nested, "DestinationIdentities": replaced, "Encryption": nested, "CopyOf": kept,
+	},
+	"UserInfo": {"ID": replaced, "Nonce": dropped, "StartTime": kept, "EndTime": kept},
+	"ChatInfo": {
+		"ID": replaced, "TimestampMS": kept, "EditTimestampMS": kept,
+		"Deleted": kept, "Generated": kept,
+	},
+	"TranscriptionInfo": {"ParticipantIdentity": replaced, "TrackID": replaced, "Segments": nested},
+	"TranscriptionSegment": {
+		"ID": replaced, "Text": kept, "StartTime": kept, "EndTime": kept, "Final": kept,
+		"Language": checked,
+	},
+	"RPCInfo": {
+		"Type": kept, "ID": replaced, "Method": kept, "TimeoutMS": kept,
+		"Version": kept, "Compressed": kept, "Error": nested,
+	},
+	"RPCError":       {"Code": kept, "Message": kept, "Data": kept},
+	"SIPDTMFInfo":    {"Code": kept, "Digit": checked},
+	"EncryptionInfo": {"Type": kept, "KeyIndex": kept, "Decrypted": kept, "Reason": kept},
+	"StreamInfo": {
+		"ID": replaced, "MIMEType": checked, "Name": dropped, "TotalLength": kept,
+		"Attributes": dropped, "Complete": kept, "Incomplete": kept,
+		"SentMS": kept, "StartedUnixNS": kept, "Size": kept, "File": dropped, "Operation": kept,
+		"Version": kept, "ReplyTo": replaced,
+		"AttachedStreamIDs": replaced, "Generated": kept, "TrailerReason": dropped, "Inline": kept,
+		"Compression": kept, "Encoding": kept,
+		"Chunks": kept, "ChunksMissing": kept, "ChunksIgnored": kept, "LengthUnit": kept,
+		"FirstChunk": kept, "ContinuedBy": kept,
+	},
+	"Event": {
+		"Kind": kept, "Identity": replaced, "ParticipantSID": kept, "Name": dropped,
+		"Metadata": dropped, "Attributes": dropped,
+		"ParticipantKind": kept, "RoomSID": kept, "RoomMetadata": dropped, "ServerVersion": kept,
+		"Region": kept, "RoomCreatedUnixMS": kept,
+		"ClockOffsetMS": kept, "Cause": kept, "SinceUnixNS": kept, "EgressID": kept,
+		"Instance": kept, "Selection": nested, "Dropped": nested,
+		"TrackSID": kept, "Handle": kept, "Lines": dropped, "Late": dropped, "Reason": kept,
+		"Status": kept, "Source": kept, "AnnouncedUnixNS": kept, "Part": kept,
+		"Previous": kept, "Segment": kept, "Offset": kept, "Bytes": kept, "FramesMissing": kept,
+		"OffsetNS": kept, "BeforeUnixNS": kept, "AfterUnixNS": kept, "AtLeast": kept,
+	},
+	"TrackInfo": {
+		"SID": kept, "Handle": kept, "Sequence": kept, "Frame": kept, "Start": kept, "Final": kept,
+		"Timestamp": kept, "UserTimestamp": kept,
+		"ParticipantSID": dropped, "Extensions": dropped,
+	},
+	"TrackExtension": {"ID": dropped, "Data": dropped},
+	"LateLines":      {"Index": dropped, "Lines": dropped},
+	"SelectionRules": {
+		"SinceUnixNS": kept, "TopicsAllow": kept, "TopicsDeny": kept, "IdentitiesAllow": dropped,
+		"IdentitiesDeny":       dropped,
+		"IdentitiesAllowCount": stated, "IdentitiesDenyCount": stated, "EncryptedKept": kept,
+	},
+	"Dropped": {"Reason": kept, "Packets": kept, "Bytes": kept},
+	"Manifest": {
+		"FormatVersion": kept, "EgressID": kept, "Status": kept, "Reason": kept, "Exporter": kept,
+		"Revision": kept, "Project": nested,
+		"Session": nested, "Part": kept, "Previous": kept, "StartedAt": kept, "StartedUnixNS": kept,
+		"EndedAt": kept, "EndedUnixNS": kept,
+		"Instance": kept, "Merged": dropped, "ServerVersions": kept, "Counts": nested,
+		"Completeness": nested, "Selection": nested,
+		"Forgotten": nested, "Pseudonyms": stated, "LeftOut": stated, "Objects": nested,
+	},
+	"Project": {"ID": kept, "Name": kept}, "Session": {
+		"ID": kept, "RoomName": kept,
+		"RoomSIDs": kept,
+	},
+	"Counts": {
+		"Packets": kept, "Messages": kept, "Bytes": kept, "DecryptedPackets": kept,
+		"ByKind": kept, "Participants": kept,
+	},
+	"Selection": {"Rules": nested, "Dropped": nested, "AtLeast": kept},
+	"Forgotten": {"Frames": kept, "Lines": kept},
+	"Object":    {"Key": kept, "Size": kept, "SHA256": kept, "ContentType": kept, "Messages": kept},
+	"Completeness": {
+		"Join": nested, "Outages": nested, "UndecodablePackets": kept, "UndecryptablePackets": kept,
+		"CorruptRanges": kept, "CorruptBytes": kept,
+		"FramesMissing": kept, "Tail": kept, "Suspect": kept, "Connections": nested,
+		"ConnectionsOmitted": nested, "Streams": nested,
+		"PossibleDuplicates": kept, "ClockSteps": nested, "ClockStepsOmitted": kept,
+	},
+	// Those whose fields are all kept are copied as a whole.
+	"Join": {"AnnouncedUnixNS": kept, "JoinedUnixNS": kept, "RoomCreatedUnixMS": kept},
+	"ClockStep": {
+		"Index": kept, "OffsetNS": kept, "BeforeUnixNS": kept, "AfterUnixNS": kept,
+		"AtLeast": kept, "EgressID": kept,
+	},
+	"Outage": {
+		"Cause": kept, "StartedUnixNS": kept, "EndedUnixNS": kept, "StartIndex": kept,
+		"EndIndex": kept, "Connections": nested,
+		"ConnectionsOmitted": kept,
+	},
+	"OutageNeighbour":    {"ParticipantSID": kept, "LastBefore": kept, "FirstAfter": kept},
+	"ConnectionsOmitted": {"Packets": kept},
+	"Connection": {
+		"ParticipantSID": kept, "Identity": replaced, "Packets": kept, "Reliable": kept,
+		"Unsequenced": kept, "Lossy": kept, "DataTrack": kept,
+		"Undecodable": kept, "Undecryptable": kept, "StreamsComplete": kept,
+		"StreamsIncomplete": kept, "Sequence": nested, "Tail": kept,
+	},
+	"Sequence": {
+		"First": kept, "Last": kept, "Received": kept, "Contiguous": kept, "BeforeFirst": nested,
+		"Gaps": nested, "GapCount": kept, "SelectionGaps": kept,
+		"MissingNumbers": kept, "UnexplainedGaps": kept, "UnexplainedNumbers": kept,
+		"Duplicates": kept, "Reordered": kept, "Unjudged": kept,
+	},
+	"Gap": {
+		"First": kept, "Last": kept, "AfterIndex": kept, "BeforeIndex": kept, "Explained": kept,
+		"FirstOutage": kept, "LastOutage": kept,
+		"Damage": kept, "BeforeJoin": kept, "Selection": kept,
+	},
+	"Streams": {"Complete": kept, "Incomplete": kept, "LatePackets": kept, "List": nested},
+	"IncompleteStream": {
+		"N": kept, "ID": replaced, "Kind": kept, "Identity": replaced, "ParticipantSID": kept,
+		"TotalLength": kept, "Incomplete": kept,
+	},
+	"MergedRecording": {
+		"EgressID": dropped, "Instance": dropped, "Part": dropped, "Status": dropped,
+		"Reason": dropped, "StartedUnixNS": dropped,
+		"EndedUnixNS": dropped, "ClockOffsetNS": dropped, "Epochs": dropped, "Packets": dropped,
+		"Only": dropped, "PossibleDuplicates": dropped,
+		"Outages": dropped, "Merged": dropped,
+	},
+	"Metadata": {
+		"RoomName": kept, "Topic": kept, "StartedAt": kept, "EndedAt": kept, "EgressID": kept,
+		"Status": kept, "Reason": kept, "SessionID": kept,
+		"ProjectID": kept, "ProjectName": kept, "RoomSIDs": kept, "Part": kept, "Previous": kept,
+		"StartedUnixNS": kept, "EndedUnixNS": kept,
+	},
+}
+
+// TestPseudonyms_EveryFieldIsClassified holds the table above to the types, and the exporter to the
+// table.
+func TestPseudonyms_EveryFieldIsClassified(t *testing.T) {
+	names := &testNames{}
+	types := map[string]bool{}
+	var m textegress.Message
+	fill(t, reflect.ValueOf(&m).Elem(), new(int64), 0)
+	m.Kind = textegress.KindData
+	compare(t, types, reflect.ValueOf(m), reflect.ValueOf(render.VeilMessage(names, m)))
+	var manifest textegress.Manifest
+	fill(t, reflect.ValueOf(&manifest).Elem(), new(int64), 0)
+	compare(t, types, reflect.ValueOf(manifest),
+		reflect.ValueOf(render.VeilManifest(names, manifest)))
+	compare(t, types, reflect.ValueOf(textegress.Metadata{}),
+		reflect.ValueOf(textegress.Metadata{}))
+	// of fields that are dropped
+	for _, below := range []any{
+		textegress.MergedRecording{},
+		textegress.LateLines{},
+		textegress.TrackExtension{},
+	} {
+		compare(t, types, reflect.ValueOf(below), reflect.Value{})
+	}
+	for name := range fates {
+		if !types[name] {
+			t.Errorf("there is no type %s any more", name)
+		}
+	}
+	for _, k := range []textegress.Kind{
+		textegress.KindUnknown, textegress.KindEncrypted,
+		"of a later version",
+	} {
+		out := render.VeilMessage(names, textegress.Message{
+			Kind: k, Base64: []byte("SECRET"),
+			Event: m.Event,
+		})
+		if out.Base64 != nil || out.Text != nil || out.Withheld != 6 {
+			t.Errorf("kind %s: %+v", k, out)
+		}
+	}
+}
+
+// fill gives every field a value of its own.
+func fill(t *testing.T, v reflect.Value, n *int64, depth int) {
+	t.Helper()
+	*n++
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(fmt.Sprintf("SECRET %d", *n))
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int, reflect.Int32, reflect.Int64:
+		v.SetInt(1000 + *n)
+	case reflect.Uint8:
+		v.SetUint(uint64(*n % 256))
+	case reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		v.SetUint(uint64(1000 + *n))
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(t, v.Elem(), n, depth)
+	case reflect.Slice:
+		if depth > 8 {
+			return // a type that holds itself
+		}
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		fill(t, v.Index(0), n, depth+1)
+	case reflect.Map:
+		v.Set(reflect.MakeMap(v.Type()))
+		key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+		fill(t, key, n, depth)
+		fill(t, value, n, depth)
+		v.SetMapIndex(key, value)
+	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[time.Time]() ||
+			v.Type() == reflect.TypeFor[textegress.Timestamp]() {
+			return
+		}
+		for _, field := range v.Fields() {
+			fill(t, field, n, depth+1)
+		}
+	default:
+		t.Fatalf("a field of kind %s", v.Kind())
+	}
+}
+
+// compare compares a value with what is delivered of it; out that is not valid is not looked at.
+func compare(t *testing.T, types map[string]bool, in, out reflect.Value) {
+	t.Helper()
+	switch in.Kind() {
+	case reflect.Pointer:
+		if out.IsValid() && out.IsNil() != in.IsNil() {
+			t.Errorf("%s is nil", in.Type())
+			return
+		}
+		if !in.IsNil() {
+			compare(t, types, in.Elem(), out.Elem())
+		}
+		return
+	case reflect.Slice:
+		if out.Len() != in.Len() {
+			t.Errorf("%s has %d elements instead of %d", in.Type(), out.Len(), in.Len())
+			return
+		}
+		for i := range in.Len() {
+			compare(t, types, in.Index(i), out.Index(i))
+		}
+		return
+	}
+	name := in.Type().Name()
+	types[name] = true
+	for i := range in.NumField() {
+		field := in.Type().Field(i).Name
+		f, ok := fates[name][field]
+		if !ok {
+			t.Errorf("%s.%s is new: decide what becomes of it under pseudonyms, here and in veil",
+				name, field)
+			continue
+		}
+		if !out.IsValid() || in.IsZero() {
+			continue
+		}
+		a, b := in.Field(i), out.Field(i)
+		text := fmt.Sprintf("%+v", b.Interface())
+		switch {
+		case f == nested:
+			compare(t, types, a, b)
+		case f == kept && !reflect.DeepEqual(a.Interface(), b.Interface()):
+			t.Errorf("%s.%s is not kept: %v", name, field, text)
+		case f == dropped && !b.IsZero(), (f == replaced || f == checked) &&
+			strings.Contains(text, "SECRET"), f == stated &&
+			reflect.DeepEqual(a.Interface(), b.Interface()) && field != "Pseudonyms":
+			t.Errorf("%s.%s is delivered: %v", name, field, text)
+		case f == replaced && !strings.Contains(text, "P-") && !strings.Contains(text, "I-"):
+			t.Errorf("%s.%s is not replaced: %v", name, field, text)
+		}
+	}
+	for field := range fates[name] {
+		if _, ok := in.Type().FieldByName(field); !ok {
+			t.Errorf("%s has no field %s any more", name, field)
+		}
+	}
+}

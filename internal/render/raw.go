@@ -1,0 +1,172 @@
+package render
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"sync/atomic"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+const compressedSuffix = ".zst"
+
+// The settings of the encoder are part of Version: other ones give other bytes. One goroutine, so
+// that the result does not depend on timing; a small window, because packets repeat themselves
+// within short distances and it bounds memory.
+func newEncoder() (*zstd.Encoder, error) {
+	return zstd.NewWriter(nil,
+		zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault),
+		zstd.WithWindowSize(1<<20),
+		zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(true), zstd.WithZeroFrames(true),
+		// Without it a frame of less than 256 bytes has no content size. It has no effect on those
+		// of more than one block.
+		zstd.WithSingleSegment(true))
+}
+
+// state copies the state files.
+func (b *builder) state() error {
+	for _, name := range []string{recordingFile, sealedFile} {
+		data, err := b.src.StateFile(name)
+		if errors.Is(err, fs.ErrNotExist) && name == sealedFile {
+			continue // not sealed yet
+		}
+		if err != nil {
+			return fmt.Errorf("export: %w", err)
+		}
+		if err := b.out.whole(textegress.RawDir+name, typeJSON, data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compression compresses the segments, content unchanged. Several goroutines can share the work:
+// each takes the next segment.
+type compression struct {
+	segments []spool.SegmentSource
+	next     atomic.Int64
+}
+
+func newCompression(src Source) (*compression, error) {
+	segments, err := src.Segments()
+	if err != nil {
+		return nil, fmt.Errorf("export: %w", err)
+	}
+	there := slices.DeleteFunc(slices.Clone(segments),
+		func(s spool.SegmentSource) bool { return s.Open == nil })
+	return &compression{segments: there}, nil
+}
+
+// work compresses segments until none is left.
+func (c *compression) work(ctx context.Context, out *output) error {
+	z, err := newEncoder()
+	if err != nil {
+		return fmt.Errorf("export: compress: %w", err)
+	}
+	defer z.Close() //nolint:errcheck // closed for its result below
+	buf := make([]byte, largeSize)
+	for {
+		i := int(c.next.Add(1)) - 1
+		if i >= len(c.segments) {
+			return nil
+		}
+		if err := compress(ctx, z, buf, out, Under(ctx, c.segments[i:i+1])[0]); err != nil {
+			return err
+		}
+	}
+}
+
+// compress makes one frame of a segment. It states the size of its content: readers that decompress
+// a whole frame at once, such as zstandard.decompress in Python, ask for it.
+func compress(ctx context.Context, z *zstd.Encoder, buf []byte, o *output,
+	seg spool.SegmentSource,
+) (err error) {
+	size, err := contentSize(ctx, seg, buf)
+	if err != nil {
+		return fmt.Errorf("export: read segment %s: %w", seg.Name, err)
+	}
+	r, err := seg.Open()
+	if err != nil {
+		return fmt.Errorf("export: read segment %s: %w", seg.Name, err)
+	}
+	defer r.Close() //nolint:errcheck // reading only
+	out, err := o.create(textegress.RawDir+seg.Name+compressedSuffix, typeZstd,
+		"raw/"+seg.Name+compressedSuffix)
+	if err != nil {
+		return err
+	}
+	if size == 0 { // the stream would not state it
+		if _, err := out.Write(z.EncodeAll(nil, nil)); err != nil {
+			return err
+		}
+		return out.finish()
+	}
+	z.ResetContentSize(out, size)
+	// What was appended meanwhile, to a recording that is not sealed, is not a part of it.
+	if _, err := io.CopyBuffer(writerOnly{z}, &ctxReader{ctx, io.LimitReader(r, size)},
+		buf); err != nil {
+		return fmt.Errorf("export: compress segment %s: %w", seg.Name, err)
+	}
+	if err := z.Close(); err != nil {
+		return fmt.Errorf("export: compress segment %s: %w", seg.Name, err)
+	}
+	return out.finish()
+}
+
+// contentSize reads a segment to its end: what lies compressed in a bucket need not state its size.
+func contentSize(ctx context.Context, seg spool.SegmentSource, buf []byte) (int64, error) {
+	r, err := seg.Open()
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close() //nolint:errcheck // reading only
+	return io.CopyBuffer(writerOnly{io.Discard}, &ctxReader{ctx, r}, buf)
+}
+
+// writerOnly hides the encoder's ReadFrom, so that a segment is always fed in the same way.
+type writerOnly struct{ io.Writer }
+
+// Under returns segments of which reading ends with ctx, also where nothing in them can be read or
+// the disk does not answer.
+func Under(ctx context.Context, segments []spool.SegmentSource) []spool.SegmentSource {
+	out := slices.Clone(segments)
+	for i, seg := range segments {
+		if seg.Open == nil {
+			continue
+		}
+		if seg.Silent != nil {
+			out[i] = patient(ctx, seg)
+			continue
+		}
+		out[i].Open = func() (io.ReadCloser, error) {
+			r, err := seg.Open()
+			if err != nil {
+				return nil, err
+			}
+			return struct {
+				io.Reader
+				io.Closer
+			}{&ctxReader{ctx, r}, r}, nil
+		}
+	}
+	return out
+}
+
+type ctxReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r *ctxReader) Read(p []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		return 0, context.Cause(r.ctx)
+	}
+	return r.r.Read(p)
+}

@@ -1,0 +1,137 @@
+package render
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+// maxSilence is how long the disk may take for one read of a segment. A mount whose server is gone
+// never answers, and nothing can end such a read: it is left alone, so that whoever waits for it
+// can do something else.
+const maxSilence = 2 * time.Minute
+
+// patient returns a local segment of which every read ends after maxSilence or with ctx. Of a
+// segment there is at most one read that took too long: until it returns, the segment is not opened
+// again.
+func patient(ctx context.Context, seg spool.SegmentSource) spool.SegmentSource {
+	out := seg
+	out.Open = func() (io.ReadCloser, error) {
+		if seg.Silent.Load() > 0 {
+			return nil, silentError(seg.Name)
+		}
+		f := &patientFile{ctx: ctx, seg: seg}
+		var err error
+		f.r, err = await(ctx, seg, seg.Open, func(r io.ReadCloser) {
+			if r != nil {
+				_ = r.Close() // only read
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+		return f, nil
+	}
+	return out
+}
+
+func silentError(name string) error {
+	return fmt.Errorf("the disk has not answered for %v, see what holds %s; this recording waits "+
+		"for it, others are delivered", maxSilence, name)
+}
+
+// How a read ended.
+const (
+	returned  = iota + 1 // in time
+	leftAlone            // it was of no use any more: nothing is known of the disk
+	silent               // too late
+)
+
+// await returns what f returns, or an error if that takes too long. Then late is called with it, if
+// it ever comes.
+func await[T any](ctx context.Context, seg spool.SegmentSource, f func() (T, error),
+	late func(T),
+) (T, error) {
+	type result struct {
+		v   T
+		err error
+	}
+	var ended atomic.Int32 // by whoever comes first
+	done := make(chan result, 1)
+	go func() {
+		v, err := f()
+		if ended.CompareAndSwap(0, returned) {
+			done <- result{v, err}
+			return
+		}
+		late(v)
+		if ended.Load() == silent {
+			seg.Silent.Add(-1)
+		}
+	}()
+	t := time.NewTimer(maxSilence)
+	defer t.Stop()
+	var none T
+	select {
+	case r := <-done:
+		return r.v, r.err
+	case <-ctx.Done():
+		if ended.CompareAndSwap(0, leftAlone) {
+			return none, context.Cause(ctx)
+		}
+	case <-t.C:
+		seg.Silent.Add(1)
+		if ended.CompareAndSwap(0, silent) {
+			return none, silentError(seg.Name)
+		}
+		seg.Silent.Add(-1)
+	}
+	r := <-done
+	return r.v, r.err
+}
+
+// patientFile is a file that is read by other goroutines.
+type patientFile struct {
+	ctx  context.Context
+	seg  spool.SegmentSource
+	r    io.ReadCloser // nil: left alone with whoever reads it
+	buf  []byte        // of whoever reads
+	lost error
+}
+
+// Read implements [io.Reader].
+func (f *patientFile) Read(p []byte) (int, error) {
+	if f.lost != nil {
+		return 0, f.lost
+	}
+	if len(f.buf) < len(p) {
+		f.buf = make([]byte, len(p))
+	}
+	r, buf := f.r, f.buf[:len(p)]
+	got, err := await(f.ctx, f.seg, func() (read, error) {
+		n, err := r.Read(buf)
+		return read{n, err}, nil
+	}, func(read) { _ = r.Close() })
+	if err != nil {
+		f.lost, f.r, f.buf = err, nil, nil
+		return 0, err
+	}
+	return copy(p, buf[:got.n]), got.err
+}
+
+type read struct {
+	n   int
+	err error
+}
+
+// Close implements [io.Closer].
+func (f *patientFile) Close() error {
+	if f.r == nil {
+		return nil // by whoever reads it
+	}
+	return f.r.Close()
+}

@@ -1,0 +1,234 @@
+package render
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+// Names of the state files that are delivered in raw/ beside the segments: with them a recording
+// can be derived again from the bucket alone.
+const (
+	recordingFile = "recording.json"
+	sealedFile    = "sealed.json"
+)
+
+// Source is a recording from which objects are derived: [FromSpool] or [FromDelivered].
+type Source interface {
+	Info() spool.Info
+	Sealed() (spool.Sealed, bool)
+	// Segments returns the segments in order, held against sealed.json where there is one; see
+	// [spool.HoldAgainst].
+	Segments() ([]spool.SegmentSource, error)
+	// StateFile returns the bytes of "recording.json" or "sealed.json", or an error that wraps
+	// fs.ErrNotExist.
+	StateFile(name string) ([]byte, error)
+}
+
+// FromSpool returns the recording in the spool as a source.
+func FromSpool(r *spool.Recording) Source { return spooled{r} }
+
+// spooled reads through the spool, so that what it finds is what the spool's file system has.
+type spooled struct{ *spool.Recording }
+
+// Segments returns those that are still there, and which ones are not.
+func (s spooled) Segments() ([]spool.SegmentSource, error) { return s.SealedSources() }
+
+// ErrPseudonyms says that a delivered recording cannot be a source.
+var ErrPseudonyms = errors.New("it was delivered under pseudonyms, without its raw segments, " +
+	"from which alone it could be derived again; " +
+	"those are on the disk of the recorder until RETENTION has passed")
+
+type delivered struct {
+	fsys     fs.FS
+	objects  map[string]textegress.Object
+	info     spool.Info
+	sealed   spool.Sealed
+	isSealed bool
+	segments []spool.SegmentSource
+}
+
+// FromDelivered returns a delivered recording as a source: fsys holds its objects under their keys.
+// It needs manifest.json and what lies in raw/, and does not list directories. Deriving from it
+// gives the delivered objects again, if exporter and revision are the same.
+//
+// What it is, project, session and how it ended, must be the same in manifest.json and in the files
+// in raw/, else it is a *DisagreementError. The checksums of segments are not compared with the
+// manifest, see [textegress.Recording.Verify]: a segment that is damaged is held against
+// sealed.json when it is read. No more of it is decompressed than that says.
+func FromDelivered(fsys fs.FS) (Source, error) {
+	rec, err := textegress.Open(fsys)
+	if err != nil {
+		return nil, err
+	}
+	m := rec.Manifest()
+	if m.Pseudonyms && !HasRaw(m) {
+		return nil, ErrPseudonyms
+	}
+	d := &delivered{fsys: fsys, objects: map[string]textegress.Object{}}
+	for _, o := range m.Objects {
+		d.objects[o.Key] = o
+	}
+	if err := d.state(); err != nil {
+		return nil, fmt.Errorf("open recording: %w", err)
+	}
+	if err := d.agree(m); err != nil {
+		return nil, fmt.Errorf("open recording: %w", err)
+	}
+	for _, o := range m.Objects {
+		name, inRaw := strings.CutPrefix(o.Key, textegress.RawDir)
+		seg, compressed := strings.CutSuffix(name, compressedSuffix)
+		if !inRaw || !compressed {
+			continue
+		}
+		if !spool.IsSegmentName(seg) {
+			return nil, fmt.Errorf("open recording: %s is not the name of a segment", o.Key)
+		}
+		d.segments = append(d.segments, spool.SegmentSource{Name: seg})
+	}
+	slices.SortFunc(d.segments,
+		func(a, b spool.SegmentSource) int { return spool.CompareSegments(a.Name, b.Name) })
+	for i, seg := range d.segments {
+		d.segments[i].Open = func() (io.ReadCloser, error) { return d.open(seg.Name) }
+	}
+	if d.isSealed {
+		d.segments = spool.HoldAgainst(d.segments, d.sealed.Segments)
+	}
+	return d, nil
+}
+
+// HasRaw reports whether a manifest lists anything from which it could be derived.
+func HasRaw(m textegress.Manifest) bool {
+	return slices.ContainsFunc(m.Objects,
+		func(o textegress.Object) bool { return strings.HasPrefix(o.Key, textegress.RawDir) })
+}
+
+// state reads the files that say what the recording is.
+func (d *delivered) state() error {
+	b, err := d.StateFile(recordingFile)
+	if err != nil {
+		return err
+	}
+	if d.info, err = spool.DecodeInfo(b); err != nil {
+		return err
+	}
+	b, err = d.StateFile(sealedFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	d.sealed, err = spool.DecodeSealed(b)
+	d.isSealed = err == nil
+	return err
+}
+
+func (d *delivered) Info() spool.Info             { return d.info }
+func (d *delivered) Sealed() (spool.Sealed, bool) { return d.sealed, d.isSealed }
+
+// StateFile returns what the manifest describes, and nothing else that lies in its place.
+func (d *delivered) StateFile(name string) ([]byte, error) {
+	key := path.Join(textegress.RawDir, name)
+	o, ok := d.objects[key]
+	if !ok {
+		return nil, &fs.PathError{Op: "open", Path: key, Err: fs.ErrNotExist}
+	}
+	b, err := textegress.ReadObject(d.fsys, key, textegress.MaxState)
+	if err != nil {
+		return nil, err
+	}
+	if o.SHA256 != digest(b) {
+		return nil, fmt.Errorf("%s is not what the manifest describes", key)
+	}
+	return b, nil
+}
+
+func (d *delivered) Segments() ([]spool.SegmentSource, error) {
+	return slices.Clone(d.segments),
+		nil
+}
+
+// maxSegment is more than a segment of the greatest SEGMENT_SIZE has, for those of which no
+// sealed.json tells the size.
+const maxSegment = 2 << 30
+
+func (d *delivered) open(name string) (io.ReadCloser, error) {
+	f, err := textegress.OpenObject(d.fsys, textegress.RawDir+name+compressedSuffix)
+	if err != nil {
+		return nil, err
+	}
+	out := &decompressed{f: f, left: maxSegment}
+	for _, seg := range d.sealed.Segments {
+		if seg.Name == name && seg.SHA256 != "" {
+			out.left, out.stated = seg.Size+1, true // one more tells that it is longer
+		}
+	}
+	out.z, err = zstd.NewReader(out.file(), zstd.WithDecoderConcurrency(1),
+		zstd.WithDecoderMaxMemory(64<<20), zstd.WithDecoderMaxWindow(8<<20))
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return out, nil
+}
+
+// decompressed is a segment. Where its size is stated, it ends at the latest one byte behind that,
+// and where what is compressed is damaged: what is missing is found by whoever holds it against its
+// size.
+type decompressed struct {
+	z      *zstd.Decoder
+	f      fs.File
+	failed error // of reading the file
+	left   int64
+	stated bool
+}
+
+// file reads the compressed bytes, and tells an error of reading from damage.
+func (d *decompressed) file() io.Reader {
+	return readerFunc(func(p []byte) (int, error) {
+		n, err := d.f.Read(p)
+		if err != nil && !errors.Is(err, io.EOF) {
+			d.failed = err
+		}
+		return n, err
+	})
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// Read implements [io.Reader].
+func (d *decompressed) Read(p []byte) (int, error) {
+	if d.left == 0 {
+		if d.stated {
+			return 0, io.EOF
+		}
+		return 0, fmt.Errorf("decompresses to more than %d bytes", int64(maxSegment))
+	}
+	n, err := d.z.Read(p[:min(int64(len(p)), d.left)])
+	d.left -= int64(n)
+	switch {
+	case err == nil || errors.Is(err, io.EOF):
+	case d.failed != nil:
+		err = d.failed
+	case d.stated:
+		err = io.EOF
+	}
+	return n, err
+}
+
+// Close implements [io.Closer].
+func (d *decompressed) Close() error {
+	d.z.Close()
+	return d.f.Close()
+}

@@ -1,0 +1,155 @@
+package render
+
+import (
+	"slices"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/completeness"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+// summary collects what the manifest and metadata.json say while the frames go by.
+type summary struct {
+	m          textegress.Manifest
+	topic      string
+	identities map[string]bool
+	lastUnixNS int64
+	joined     bool
+	hasKeys    bool
+	decrypted  int64
+	late       int64 // packets of streams that are in no line
+	account    *completeness.Account
+	subject    completeness.Subject
+}
+
+func newSummary(src Source, o Options) *summary {
+	info := src.Info()
+	s := &summary{
+		topic: info.Topic, hasKeys: o.Keys != nil, identities: map[string]bool{},
+		account: completeness.New(completeness.Limits{}),
+		subject: completeness.Subject{AnnouncedUnixNS: info.AnnouncedUnixNS},
+	}
+	s.m = textegress.Manifest{
+		FormatVersion: textegress.FormatVersion, EgressID: info.EgressID,
+		Status:   textegress.StatusActive,
+		Exporter: o.Exporter, Revision: o.Revision,
+		Project: textegress.Project{ID: info.ProjectID, Name: info.ProjectName},
+		Session: textegress.Session{ID: info.SessionID, RoomName: info.RoomName},
+		Part:    info.Part, Previous: info.Previous,
+		StartedUnixNS: info.CreatedUnixNS, Instance: info.Instance, Merged: info.Merged,
+		Counts: textegress.Counts{ByKind: map[textegress.Kind]int64{}},
+	}
+	if sealed, ok := src.Sealed(); ok {
+		s.m.Status, s.m.Reason, s.m.EndedUnixNS = sealed.Status, sealed.Reason, sealed.EndedUnixNS
+		s.subject.Reason, s.subject.Suspect = sealed.Reason, sealed.Suspect
+	}
+	return s
+}
+
+// frame takes the next frame into account, which d has just decoded.
+func (s *summary) frame(f spool.Frame, d *lineDecoder) {
+	if f.Type == spool.FrameEvent {
+		s.account.Frame(f)
+	} else {
+		e := d.Envelope()
+		if d.Decrypted() {
+			s.decrypted++
+			e.Encrypted = false
+		}
+		s.account.Packet(f, e)
+	}
+	s.lastUnixNS = max(s.lastUnixNS, f.UnixNS)
+	if f.Type == spool.FramePacket {
+		s.m.Counts.Packets++
+		s.m.Counts.Bytes += int64(len(f.Payload))
+	}
+}
+
+// add takes the next line into account.
+func (s *summary) add(m *textegress.Message) {
+	if m.Stream != nil {
+		s.account.Stream(*m)
+	}
+	c := &s.m.Counts
+	c.ByKind[m.Kind]++
+	if !m.Kind.IsEvent() {
+		c.Messages++
+	}
+	if m.Identity != "" && !s.identities[m.Identity] {
+		s.identities[m.Identity] = true
+	}
+	if m.Kind.IsEvent() {
+		s.event(m)
+	}
+}
+
+func (s *summary) event(m *textegress.Message) {
+	e := m.Event
+	if e == nil {
+		e = &textegress.Event{}
+	}
+	switch m.Kind {
+	case textegress.KindJoined:
+		if !s.joined {
+			s.joined, s.m.StartedUnixNS = true, m.UnixNS
+		}
+		addOnce(&s.m.Session.RoomSIDs, e.RoomSID)
+		addOnce(&s.m.ServerVersions, e.ServerVersion)
+	case textegress.KindSelection:
+		s.rules(m.UnixNS, e.Selection)
+	case textegress.KindDropped:
+		s.dropped(e.Dropped)
+	case textegress.KindOutageStarted, textegress.KindRecorderAway:
+		if sel := s.m.Selection; e.Cause == "process_died" && sel != nil && len(sel.Rules) > 0 &&
+			!sel.Rules[len(sel.Rules)-1].IsZero() {
+			sel.AtLeast = true // it took with it what it had counted
+		}
+	}
+}
+
+func addOnce(list *[]string, s string) {
+	if s != "" && !slices.Contains(*list, s) {
+		*list = append(*list, s)
+	}
+}
+
+// finish completes the manifest.
+func (s *summary) finish(objects []textegress.Object) textegress.Manifest {
+	s.times()
+	s.m.Counts.Participants = len(s.identities)
+	s.m.Completeness = s.account.Statement(s.subject)
+	s.m.Completeness.Streams.LatePackets = s.late
+	if s.hasKeys && s.decrypted+s.m.Completeness.UndecryptablePackets > 0 {
+		s.m.Counts.DecryptedPackets = &s.decrypted
+	}
+	s.m.Objects = objects
+	return s.m
+}
+
+func (s *summary) times() {
+	if s.m.EndedUnixNS == 0 { // not sealed
+		s.m.EndedUnixNS = s.lastUnixNS
+	}
+	if s.m.StartedUnixNS != 0 {
+		s.m.StartedAt = textegress.UnixTimestamp(s.m.StartedUnixNS)
+	}
+	if s.m.EndedUnixNS != 0 {
+		s.m.EndedAt = textegress.UnixTimestamp(s.m.EndedUnixNS)
+	}
+}
+
+func (s *summary) metadata() textegress.Metadata {
+	s.times()
+	m := textegress.Metadata{
+		RoomName: s.m.Session.RoomName, StartedAt: s.m.StartedUnixNS / 1e9,
+		EndedAt:  s.m.EndedUnixNS / 1e9,
+		EgressID: s.m.EgressID, Status: s.m.Status, Reason: s.m.Reason, SessionID: s.m.Session.ID,
+		ProjectID: s.m.Project.ID, ProjectName: s.m.Project.Name, RoomSIDs: s.m.Session.RoomSIDs,
+		Part: s.m.Part, Previous: s.m.Previous, StartedUnixNS: s.m.StartedUnixNS,
+		EndedUnixNS: s.m.EndedUnixNS,
+	}
+	if s.topic != "" {
+		m.Topic = &s.topic
+	}
+	return m
+}

@@ -1,0 +1,164 @@
+// Package bench measures what textegress costs: the real binary on real servers, with the load
+// generators and what people would use instead of it in processes of their own. It prints figures
+// and fails on none; every run checks that all that was sent was recorded and delivered.
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// Options of [Run].
+type Options struct {
+	Dir   string // for the servers' state and the recorders; what a run puts there it removes
+	Quick bool   // fewer and shorter runs, fewer rooms
+	Peers bool   // run the peers beside our cases
+	Runs  int    // of each case; 0: as many as the case says
+	Only  string // run only cases whose name begins so; "" runs all
+	// Profile is a folder for CPU and heap profiles of the recorder under load; "" takes none.
+	Profile string
+	Log     io.Writer // progress
+}
+
+// benchCase measures one or several figures in one go.
+type benchCase struct {
+	name string
+	// runs is how often it is run, quick how often in a quick run; 0 leaves it out.
+	runs, quick int
+	// takes is how long one run takes, quickTakes in a quick run, with what the peers take (in a
+	// whole run only). A test adds it up.
+	takes, quickTakes time.Duration
+	run               runFunc
+	// peers run right after each run of the case, so that the machine is the same.
+	peers []peerCase
+}
+
+type runFunc = func(ctx context.Context, w *world) ([]measured, error)
+
+// peerCase is the same for a peer.
+type peerCase struct {
+	kind string
+	run  runFunc
+}
+
+// Run runs the cases. A case or a peer that fails is named in the report, and the others go on; the
+// error is ErrIncomplete then. With any other error the report has what was measured until then.
+func Run(ctx context.Context, o Options) (*Report, error) {
+	began := time.Now()
+	rep := &Report{Taken: began, Quick: o.Quick}
+	w, err := newWorld(ctx, o)
+	if err != nil {
+		return rep, err
+	}
+	defer w.stop()
+	rep.Machine = fmt.Sprintf("%d cores, %s; LiveKit %s and everything else on the same machine",
+		runtime.NumCPU(), runtime.Version(), w.servers.LiveKit.Version)
+	w.rep = rep
+	found := false
+	for _, c := range cases() {
+		if !strings.HasPrefix(c.name, o.Only) {
+			continue
+		}
+		found = true
+		if err := w.runCase(ctx, c); ctx.Err() != nil {
+			rep.addRatios()
+			return rep, ctx.Err()
+		} else if err != nil {
+			fmt.Fprintf(o.Log, "%s FAILED: %v\n", c.name, err)
+			rep.LeftOut = append(rep.LeftOut, fmt.Sprintf("%s: %v", c.name, err))
+		}
+	}
+	if !found {
+		return rep, fmt.Errorf("no case begins with %q", o.Only)
+	}
+	rep.addRatios()
+	fmt.Fprintf(o.Log, "all: %.0f s\n", time.Since(began).Seconds())
+	if len(rep.LeftOut) > 0 {
+		return rep, fmt.Errorf("%w: %s", ErrIncomplete, strings.Join(rep.LeftOut, "; "))
+	}
+	return rep, nil
+}
+
+// ErrIncomplete says that some cases or peers failed: a message that was sent was not delivered, or
+// a peer could not be run.
+var ErrIncomplete = errors.New("not everything was measured")
+
+func (w *world) runCase(ctx context.Context, c benchCase) error {
+	runs := c.runs
+	if w.o.Quick {
+		runs = c.quick
+	}
+	if w.o.Runs > 0 && (runs > 0 || w.o.Only != "") {
+		runs = w.o.Runs
+	}
+	var spent time.Duration
+	left := map[string]bool{} // peers that failed
+	for i := range runs {
+		began := time.Now()
+		if err := w.measure(ctx, c.run); err != nil {
+			return err
+		}
+		for _, p := range c.peers {
+			if !w.o.Peers || left[p.kind] {
+				continue
+			}
+			if err := w.measure(ctx, p.run); ctx.Err() != nil {
+				return ctx.Err()
+			} else if err != nil {
+				left[p.kind] = true
+				fmt.Fprintf(w.o.Log, "%s, %s FAILED: %v\n", c.name, p.kind, err)
+				w.rep.LeftOut = append(w.rep.LeftOut, fmt.Sprintf("%s, %s: %v", c.name, p.kind,
+					err))
+			}
+		}
+		took := time.Since(began)
+		spent += took
+		fmt.Fprintf(w.o.Log, "%-22s run %d of %d: %.0f s\n", c.name, i+1, runs, took.Seconds())
+	}
+	if runs > 1 {
+		fmt.Fprintf(w.o.Log, "%-22s in all: %.0f s\n", c.name, spent.Seconds())
+	}
+	return nil
+}
+
+// runLimit is how long one run may take before something must be wrong.
+const runLimit = 12 * time.Minute
+
+func (w *world) measure(ctx context.Context, run runFunc) error {
+	ctx, cancel := context.WithTimeout(ctx, runLimit)
+	defer cancel()
+	figures, err := run(ctx, w)
+	if err != nil {
+		return err
+	}
+	for _, f := range figures {
+		w.rep.add(f)
+	}
+	return nil
+}
+
+// pause waits.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// profileTo is the name for a profile's files, "" if none is taken.
+func (o Options) profileTo(name string) string {
+	if o.Profile == "" {
+		return ""
+	}
+	return o.Profile + string(os.PathSeparator) + strings.ReplaceAll(name, "/", " per ")
+}

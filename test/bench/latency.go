@@ -1,0 +1,129 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/syncflow/textegress/test/stack"
+)
+
+// samples is how often the time to a recording is taken in one run: of fewer, the 99th percentile
+// would be the slowest one.
+const samples = 200
+
+// latency has sessions begin and end one after the other, with a number of idle rooms beside them.
+// It takes the time from the publication of an announcement until the room's data channels are open
+// (so with a token and a durable recording.json), and from the end of the session until its
+// recording is verified in the bucket. The recorder says both itself, in its log and in
+// uploaded.json: polling it would cost what is measured.
+func latency(beside int, where string) func(context.Context, *world) ([]measured, error) {
+	return func(ctx context.Context, w *world) ([]measured, error) {
+		return w.withRooms(ctx, beside, func(c *campus) ([]measured, error) {
+			p, err := w.publisher()
+			if err != nil {
+				return nil, err
+			}
+			defer p.conn.Close()
+			log, err := c.r.FollowLog()
+			if err != nil {
+				return nil, err
+			}
+			defer log.Close()
+			var begins, ends []float64
+			for range samples {
+				begin, end, err := c.oneSession(ctx, p, log)
+				if err != nil {
+					return nil, err
+				}
+				begins, ends = append(begins, ms(begin)), append(ends, ms(end))
+			}
+			return []measured{
+				{joiningMedian(where), percentile(begins, 0.5)},
+				{joiningP99(where), percentile(begins, 0.99)},
+				{deliveryMedian(where), percentile(ends, 0.5)},
+				{deliveryP99(where), percentile(ends, 0.99)},
+			}, nil
+		})
+	}
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// oneSession begins and ends one.
+func (c *campus) oneSession(ctx context.Context, p *publisher, log *stack.LogFollower) (begin,
+	end time.Duration, err error,
+) {
+	s, err := c.world.sessions(ctx, 1)
+	if err != nil {
+		return 0, 0, err
+	}
+	c.sessions = append(c.sessions, s[0])
+	announced := time.Now()
+	if err := p.publish(ctx, stack.Announcement(s[0].ID, s[0].LivekitRoomName)); err != nil {
+		return 0, 0, err
+	}
+	joined, err := awaitJoined(ctx, log, s[0].ID)
+	if err != nil {
+		return 0, 0, fmt.Errorf("%w\n%s", err, c.r.LogTail(3000))
+	}
+	ended := time.Now()
+	if _, err := c.servers.SyncFlow.StopSession(ctx, c.project(), s[0].ID); err != nil {
+		return 0, 0, err
+	}
+	c.sessions = c.sessions[:len(c.sessions)-1]
+	c.others++
+	uploaded, err := c.r.AwaitUploaded(ctx, joined.EgressID)
+	if err != nil {
+		return 0, 0, err
+	}
+	return joined.Time.Sub(announced), uploaded.Sub(ended),
+		c.servers.SyncFlow.DeleteSession(ctx, c.project(), s[0].ID)
+}
+
+// awaitJoined reads on in the log until the session is joined.
+func awaitJoined(ctx context.Context, log *stack.LogFollower, session string) (stack.LogEntry,
+	error,
+) {
+	for {
+		list, err := log.Next()
+		if err != nil {
+			return stack.LogEntry{}, err
+		}
+		for _, e := range list {
+			if e.Msg == "joined" && e.SessionID == session {
+				return e, nil
+			}
+		}
+		if err := pause(ctx, 2*time.Millisecond); err != nil {
+			return stack.LogEntry{}, fmt.Errorf("session %s was not joined: %w", session, err)
+		}
+	}
+}
+
+// publisher is one connection to the broker, so that an announcement does not have to wait for one.
+type publisher struct {
+	conn *amqp.Connection
+	ch   *amqp.Channel
+	key  string
+}
+
+func (w *world) publisher() (*publisher, error) {
+	conn, err := w.servers.RabbitMQ.Dial()
+	if err != nil {
+		return nil, err
+	}
+	ch, err := conn.Channel()
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return &publisher{conn, ch, w.project().ID + "." + stack.DeviceGroup}, nil
+}
+
+func (p *publisher) publish(ctx context.Context, body []byte) error {
+	return p.ch.PublishWithContext(ctx, stack.Exchange, p.key, false, false,
+		amqp.Publishing{Body: body})
+}

@@ -1,0 +1,92 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/syncflow/textegress/test/stack"
+)
+
+// Names of metrics, as stack.Recorder.Metrics has them.
+const (
+	joinsOK   = "livekit_data_egress_joins_total ok"
+	uploadsOK = "livekit_data_egress_uploads_total ok"
+	packets   = "livekit_data_egress_packets_total"
+	heapInUse = "go_memstats_heap_inuse_bytes"
+)
+
+// reading is one look at a process.
+type reading struct {
+	at   time.Time
+	cpu  time.Duration // user and system time, in hundredths of a second
+	rss  float64       // bytes
+	peak float64       // bytes, the most since the process began
+	heap float64       // bytes in use; of a recorder only
+}
+
+// look reads a recorder's process and metrics.
+func look(ctx context.Context, r *stack.Recorder) (reading, error) {
+	m, err := r.Metrics(ctx)
+	if err != nil {
+		return reading{}, err
+	}
+	l, err := lookAt(r.Process)
+	l.heap = m[heapInUse]
+	return l, err
+}
+
+func lookAt(p *stack.Process) (reading, error) {
+	cpu, err := p.CPUTime()
+	if err != nil {
+		return reading{}, err
+	}
+	rss, peak, err := p.RSS()
+	return reading{at: time.Now(), cpu: cpu, rss: float64(rss), peak: float64(peak)}, err
+}
+
+// msPerSecond is the processor time between two readings.
+func msPerSecond(from, to reading) float64 {
+	return float64((to.cpu - from.cpu).Microseconds()) / 1000 / to.at.Sub(from.at).Seconds()
+}
+
+// profile writes name.cpu.pprof, of so many seconds, and name.heap.pprof.
+func profile(ctx context.Context, r *stack.Recorder, name string, seconds float64) error {
+	for ext, what := range map[string]string{".cpu.pprof": fmt.Sprintf("profile?seconds=%.0f",
+		seconds), ".heap.pprof": "heap"} {
+		b, err := r.Pprof(ctx, what)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(name+ext, b, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// until polls the metrics until ok says so: ten times a second, which a recorder of a thousand
+// rooms hardly feels.
+func until(ctx context.Context, r *stack.Recorder, what string,
+	ok func(map[string]float64) bool,
+) error {
+	var last map[string]float64
+	for {
+		m, err := r.Metrics(ctx)
+		if err == nil {
+			last = m
+		}
+		if err == nil && ok(m) {
+			return nil
+		}
+		if err := pause(ctx, 100*time.Millisecond); err != nil {
+			return fmt.Errorf("waiting until %s: %w (packets %v, joins %v, uploads %v)\n%s", what,
+				err,
+				last[packets], last[joinsOK], last[uploadsOK], r.LogTail(3000))
+		}
+		if !r.Running() {
+			return fmt.Errorf("waiting until %s: the recorder has ended\n%s", what, r.LogTail(3000))
+		}
+	}
+}

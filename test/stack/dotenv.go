@@ -1,0 +1,65 @@
+package stack
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// DotEnv writes a .env file for a recorder of all projects into dir, with all the keys that the
+// predecessor had and those that this deployment needs, and returns its path. Extra lines
+// ("KEY=value") come last; later lines do not override earlier ones in every parser, so they must
+// be other keys.
+func (s *Stack) DotEnv(dir string, extra ...string) (string, error) {
+	return writeDotEnv(dir, append(s.Env(), extra...))
+}
+
+func writeDotEnv(dir string, lines []string) (string, error) {
+	path := filepath.Join(dir, ".env")
+	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("stack: %w", err)
+	}
+	return path, nil
+}
+
+// Env returns a recorder's configuration as environment variables, "KEY=value", for the given
+// projects, or for all if none is given. With proxies, it points to them.
+func (s *Stack) Env(projects ...Project) []string {
+	if len(projects) == 0 {
+		projects = s.SyncFlow.Projects
+	}
+	api := s.SyncFlow.URL
+	if s.Proxies != nil {
+		api = "http://" + s.Proxies.SyncFlow.Addr
+	}
+	lines := []string{"SYNCFLOW_SERVER_URL=" + api}
+	if mq := s.RabbitMQ; mq != nil {
+		port := fmt.Sprint(s.brokerPort())
+		if s.Proxies != nil {
+			_, port, _ = strings.Cut(s.Proxies.RabbitMQ.Addr, ":")
+		}
+		lines = append(lines, "RABBITMQ_HOST="+mq.Host, "RABBITMQ_PORT="+port,
+			"RABBITMQ_VHOST_NAME="+mq.VHost,
+			fmt.Sprintf("RABBITMQ_TLS=%v", s.opt.TLS))
+		if s.opt.TLS {
+			lines = append(lines, "RABBITMQ_CA_FILE="+mq.CAFile)
+		}
+	}
+	lines = append(lines, "DEVICE_GROUP_NAME="+DeviceGroup)
+	for i, p := range projects {
+		k := fmt.Sprintf("PROJECTS__%d__", i)
+		lines = append(lines, k+"KEY="+p.Key, k+"SECRET="+p.Secret, k+"PROJECT_ID="+p.ID)
+		if s.S3 != nil {
+			k += "S3_CONFIG__"
+			endpoint := s.S3.Endpoint
+			if s.Proxies != nil {
+				endpoint = "http://" + s.Proxies.S3.Addr
+			}
+			lines = append(lines, k+"ACCESS_KEY="+s.S3.AccessKey, k+"SECRET_KEY="+s.S3.SecretKey,
+				k+"ENDPOINT="+endpoint,
+				k+"BUCKET_NAME="+p.Bucket, k+"REGION="+s.S3.Region)
+		}
+	}
+	return lines
+}

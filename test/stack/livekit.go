@@ -1,0 +1,367 @@
+package stack
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/livekit/protocol/auth"
+	"github.com/livekit/protocol/livekit"
+	lksdk "github.com/livekit/server-sdk-go/v2"
+)
+
+// LiveKitOptions configures a LiveKit server. The zero value is a server as SyncFlow's deployments
+// run it, with LiveKit's own defaults.
+type LiveKitOptions struct {
+	// Version is "1.13.5" (default) or "1.11.0".
+	Version string
+	// Dir is the folder for the configuration and the log. Empty: a temporary folder that Close
+	// removes.
+	Dir string
+	// SingleUDPPort uses one UDP port for all connections instead of a range.
+	SingleUDPPort bool
+	// UDPRange replaces the range of about 900 UDP ports, of which every PeerConnection needs one.
+	UDPRange [2]int
+	// EmptyTimeout closes a room that nobody joined, DepartureTimeout one that everybody left.
+	// Whole seconds; 0: LiveKit's defaults (300 s and 20 s).
+	EmptyTimeout, DepartureTimeout time.Duration
+	// NoAutoCreate makes joining a room that does not exist an error.
+	NoAutoCreate bool
+	// TURN runs LiveKit's TURN server, over UDP and over TLS. Clients are told to find the latter
+	// at TURNDomain:443, which does not resolve: they must be led to LiveKit.TURNTLS. Its
+	// certificate is signed by CertDir/ca.pem.
+	TURN bool
+	// CertDir holds the certificates for TURN, or gets them. Empty: Dir.
+	CertDir string
+	// LogLevel of the server; default "info".
+	LogLevel string
+	// RoomConfig and RTCConfig are further lines of YAML for the sections room and rtc, each "key:
+	// value".
+	RoomConfig, RTCConfig []string
+}
+
+// LiveKit is a running LiveKit server without Redis, on loopback only. It keeps its rooms in
+// memory: a restart loses them.
+type LiveKit struct {
+	*Process
+	URL               string // ws://127.0.0.1:port, for clients
+	HTTPURL           string // http://127.0.0.1:port, for the server API
+	APIKey, APISecret string
+	Version           string
+	TURNTLS           string // 127.0.0.1:port of TURN over TLS; empty without LiveKitOptions.TURN
+	TURNUDP           int    // port of TURN over UDP
+
+	cleanup func()
+}
+
+// TURNDomain is the name of LiveKit's TURN server.
+const TURNDomain = "turn.textegress.test"
+
+// StartLiveKit starts a LiveKit server and waits until it answers.
+func StartLiveKit(ctx context.Context, o LiveKitOptions) (*LiveKit, error) {
+	ports, err := takePortBlock()
+	if err != nil {
+		return nil, err
+	}
+	cleanup := ports.release
+	dir := o.Dir
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "textegress-livekit-"); err != nil {
+			ports.release()
+			return nil, err
+		}
+		cleanup = func() { ports.release(); os.RemoveAll(dir) }
+	}
+	l, err := startLiveKit(ctx, o, dir, ports)
+	if err != nil {
+		cleanup()
+		return nil, err
+	}
+	l.cleanup = cleanup
+	return l, nil
+}
+
+func startLiveKit(ctx context.Context, o LiveKitOptions, dir string, ports *portBlock) (*LiveKit,
+	error,
+) {
+	o.Version = orDefault(o.Version, "1.13.5")
+	name := map[string]string{"1.13.5": BinLiveKit, "1.11.0": BinLiveKit111}[o.Version]
+	if name == "" {
+		return nil, fmt.Errorf("stack: no LiveKit %s here, only 1.13.5 and 1.11.0", o.Version)
+	}
+	bin, err := EnsureBinaries(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	port, err := ports.tcp()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	l := &LiveKit{
+		URL: fmt.Sprintf("ws://127.0.0.1:%d", port), HTTPURL: fmt.Sprintf("http://127.0.0.1:%d",
+			port),
+		APIKey: "devkey", APISecret: "devsecret-0123456789abcdef0123456789", Version: o.Version,
+	}
+	first, last := ports.udpRange()
+	if o.UDPRange != [2]int{} {
+		first, last = o.UDPRange[0], o.UDPRange[1]
+	}
+	yaml := liveKitYAML(o, l, port, first, last)
+	if o.TURN {
+		turn, err := turnYAML(orDefault(o.CertDir, dir), l, ports)
+		if err != nil {
+			return nil, err
+		}
+		yaml += turn
+	}
+	conf := filepath.Join(dir, "livekit.yaml")
+	if err := os.WriteFile(conf, []byte(yaml), 0o600); err != nil {
+		return nil, err
+	}
+	l.Process, err = StartProcess(ctx, ProcessSpec{
+		Name: "livekit-server " + o.Version, Path: filepath.Join(bin, name),
+		Args: []string{"--config", conf},
+		Dir:  dir, Log: filepath.Join(dir, "livekit.log"), StopTimeout: 15 * time.Second,
+		Ready: func(ctx context.Context) error {
+			if err := httpOK(ctx, l.HTTPURL); err != nil {
+				return err
+			}
+			// LiveKit answers 0.1 s before it counts as running, and a signal to end in between is
+			// lost.
+			time.Sleep(150 * time.Millisecond)
+			return nil
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// liveKitYAML writes the configuration. Two settings look superfluous and are not: without tcp_port
+// 0 LiveKit opens its ICE/TCP port on all interfaces, and without interfaces it offers UDP
+// candidates of the real ones.
+func liveKitYAML(o LiveKitOptions, l *LiveKit, port, firstUDP, lastUDP int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "port: %d\nbind_addresses: [127.0.0.1]\nkeys: {%s: %s}\nlogging: {level: %s}\n",
+		port, l.APIKey, l.APISecret, orDefault(o.LogLevel, "info"))
+	b.WriteString("rtc:\n  tcp_port: 0\n  node_ip: 127.0.0.1\n  use_external_ip: false\n  " +
+		"enable_loopback_candidate: true\n" +
+		"  stun_servers: []\n  interfaces: {includes: [lo]}\n")
+	if o.SingleUDPPort {
+		fmt.Fprintf(&b, "  udp_port: %d\n", firstUDP)
+	} else {
+		fmt.Fprintf(&b, "  port_range_start: %d\n  port_range_end: %d\n", firstUDP, lastUDP)
+	}
+	for _, line := range o.RTCConfig {
+		fmt.Fprintf(&b, "  %s\n", line)
+	}
+	fmt.Fprintf(&b, "room:\n  auto_create: %v\n", !o.NoAutoCreate)
+	if o.EmptyTimeout > 0 {
+		fmt.Fprintf(&b, "  empty_timeout: %d\n", int(o.EmptyTimeout.Seconds()))
+	}
+	if o.DepartureTimeout > 0 {
+		fmt.Fprintf(&b, "  departure_timeout: %d\n", int(o.DepartureTimeout.Seconds()))
+	}
+	for _, line := range o.RoomConfig {
+		fmt.Fprintf(&b, "  %s\n", line)
+	}
+	return b.String()
+}
+
+// turnYAML writes the section for LiveKit's TURN server. Since 1.13 it refuses to relay to loopback
+// unless told otherwise; 1.11 does not know the setting.
+func turnYAML(certs string, l *LiveKit, ports *portBlock) (string, error) {
+	if err := os.MkdirAll(certs, 0o755); err != nil {
+		return "", err
+	}
+	if err := writeCertificates(certs); err != nil {
+		return "", err
+	}
+	tlsPort, err := ports.tcp()
+	if err != nil {
+		return "", err
+	}
+	udpPort, err := ports.tcp() // the number is ours for UDP too
+	if err != nil {
+		return "", err
+	}
+	first, last := ports.relayRange()
+	l.TURNTLS, l.TURNUDP = fmt.Sprintf("127.0.0.1:%d", tlsPort), udpPort
+	s := fmt.Sprintf("turn:\n  enabled: true\n  domain: %s\n  bind_addresses: [127.0.0.1]\n  "+
+		"udp_port: %d\n  tls_port: %d\n"+
+		"  cert_file: %s\n  key_file: %s\n  relay_range_start: %d\n  relay_range_end: %d\n",
+		TURNDomain, udpPort, tlsPort, filepath.Join(certs, "server.pem"),
+		filepath.Join(certs, "server.key"), first, last)
+	if l.Version != "1.11.0" {
+		s += "  allow_restricted_peer_cidrs: [127.0.0.0/8]\n"
+	}
+	return s, nil
+}
+
+// Close kills the server (a LiveKit that is told to end waits for its participants) and removes its
+// folder if it was temporary.
+func (l *LiveKit) Close() error {
+	err := l.Kill()
+	if l.cleanup != nil {
+		l.cleanup()
+	}
+	return err
+}
+
+// Stop ends the server without waiting for its participants, who are disconnected with
+// SERVER_SHUTDOWN. A first signal alone would make LiveKit wait until the last participant has left
+// (Process.Stop does that); the second one makes it go, after up to five seconds for open HTTP
+// connections.
+func (l *LiveKit) Stop(ctx context.Context) error {
+	if !l.Running() {
+		return nil
+	}
+	exited := l.Exited()
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-exited:
+				return
+			case <-tick.C:
+				// not SIGTERM: two equal pending signals would arrive as one
+				_ = l.signal(syscall.SIGINT)
+			}
+		}
+	}()
+	return l.Process.Stop(ctx)
+}
+
+// Restart stops the server if it is running and starts it again on the same ports, without its
+// rooms.
+func (l *LiveKit) Restart(ctx context.Context) error {
+	if err := l.Stop(ctx); err != nil {
+		return err
+	}
+	return l.Start(ctx)
+}
+
+// Grants returns the permissions of an ordinary participant who may publish data.
+func Grants(room string) *auth.VideoGrant { return &auth.VideoGrant{RoomJoin: true, Room: room} }
+
+// RecorderGrants returns the permissions that a hidden recorder asks SyncFlow for.
+func RecorderGrants(room string) *auth.VideoGrant {
+	g := &auth.VideoGrant{RoomJoin: true, Room: room, Hidden: true, Recorder: true}
+	g.SetCanPublish(false)
+	g.SetCanPublishData(false)
+	g.SetCanSubscribe(true)
+	return g
+}
+
+// Token returns a join token for 6 hours.
+func (l *LiveKit) Token(identity string, g *auth.VideoGrant) (string, error) {
+	return l.TokenFor(identity, g, 6*time.Hour)
+}
+
+// TokenFor returns a join token that is valid for the given time.
+func (l *LiveKit) TokenFor(identity string, g *auth.VideoGrant, valid time.Duration) (string,
+	error,
+) {
+	t, err := auth.NewAccessToken(l.APIKey, l.APISecret).SetIdentity(identity).SetName(
+		identity).SetVideoGrant(g).SetValidFor(valid).ToJWT()
+	if err != nil {
+		return "", fmt.Errorf("stack: making a LiveKit token: %w", err)
+	}
+	return t, nil
+}
+
+// RoomService returns a client of the server API.
+func (l *LiveKit) RoomService() *lksdk.RoomServiceClient {
+	return lksdk.NewRoomServiceClient(l.HTTPURL, l.APIKey, l.APISecret)
+}
+
+// CreateRoom creates a room, or returns the one of that name.
+func (l *LiveKit) CreateRoom(ctx context.Context, name string) (*livekit.Room, error) {
+	return l.RoomService().CreateRoom(ctx, &livekit.CreateRoomRequest{Name: name})
+}
+
+// DeleteRoom ends a room: its participants are disconnected with ROOM_DELETED.
+func (l *LiveKit) DeleteRoom(ctx context.Context, name string) error {
+	_, err := l.RoomService().DeleteRoom(ctx, &livekit.DeleteRoomRequest{Room: name})
+	return err
+}
+
+// Room returns the room of that name, or nil if there is none.
+func (l *LiveKit) Room(ctx context.Context, name string) (*livekit.Room, error) {
+	r, err := l.RoomService().ListRooms(ctx, &livekit.ListRoomsRequest{Names: []string{name}})
+	if err != nil || len(r.Rooms) == 0 {
+		return nil, err
+	}
+	return r.Rooms[0], nil
+}
+
+// Participants lists everybody in a room, hidden participants too.
+func (l *LiveKit) Participants(ctx context.Context, room string) ([]*livekit.ParticipantInfo,
+	error,
+) {
+	r, err := l.RoomService().ListParticipants(ctx, &livekit.ListParticipantsRequest{Room: room})
+	if err != nil {
+		return nil, err
+	}
+	return r.Participants, nil
+}
+
+// RemoveParticipant disconnects one participant with PARTICIPANT_REMOVED.
+func (l *LiveKit) RemoveParticipant(ctx context.Context, room, identity string) error {
+	_, err := l.RoomService().RemoveParticipant(ctx, &livekit.RoomParticipantIdentity{
+		Room:     room,
+		Identity: identity,
+	})
+	return err
+}
+
+// SendData sends a packet through the server API: receivers see no sender and no sequence number.
+func (l *LiveKit) SendData(ctx context.Context, room, topic string, reliable bool,
+	payload []byte,
+) error {
+	kind := livekit.DataPacket_LOSSY
+	if reliable {
+		kind = livekit.DataPacket_RELIABLE
+	}
+	req := &livekit.SendDataRequest{Room: room, Data: payload, Kind: kind}
+	if topic != "" {
+		req.Topic = &topic
+	}
+	_, err := l.RoomService().SendData(ctx, req)
+	return err
+}
+
+// probe keeps no connections: an idle one would delay the end of the server that is probed.
+var probe = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+
+func httpOK(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := probe.Do(req)
+	if err != nil {
+		return err
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET %s: %s", url, resp.Status)
+	}
+	return nil
+}

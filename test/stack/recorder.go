@@ -1,0 +1,250 @@
+package stack
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/syncflow/textegress"
+)
+
+// Recorder is the real textegress binary as a child process, in a folder of its own with a .env
+// file, like a user runs it.
+type Recorder struct {
+	*Process
+	Dir string // working directory: .env and textegress-data
+	URL string // of its HTTP server
+
+	bin string
+}
+
+// NewRecorder prepares a recorder of all projects of the stack in dir, without starting it. Extra
+// lines ("KEY=value") are added to its .env.
+func (s *Stack) NewRecorder(ctx context.Context, dir string, extra ...string) (*Recorder, error) {
+	return s.NewRecorderOf(ctx, dir, nil, extra...)
+}
+
+// NewRecorderOf is NewRecorder for some of the projects; none: all. Several recorders of one
+// project all record everything.
+func (s *Stack) NewRecorderOf(ctx context.Context, dir string, projects []Project,
+	extra ...string,
+) (*Recorder, error) {
+	bins, err := EnsureBinaries(ctx, BinTextegress)
+	if err != nil {
+		return nil, err
+	}
+	port, err := s.ports.tcp()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("stack: %w", err)
+	}
+	addr := fmt.Sprintf("127.0.0.1:%d", port)
+	lines := append(s.Env(projects...), "HTTP_ADDR="+addr)
+	if _, err := writeDotEnv(dir, append(lines, extra...)); err != nil {
+		return nil, err
+	}
+	r := &Recorder{Dir: dir, URL: "http://" + addr, bin: filepath.Join(bins, BinTextegress)}
+	r.Process = &Process{spec: ProcessSpec{
+		Name: "textegress", Path: r.bin, Dir: dir, Log: filepath.Join(dir, "textegress.log"),
+		StopTimeout: 90 * time.Second,
+		Ready:       func(ctx context.Context) error { return httpOK(ctx, r.URL+"/readyz") },
+	}}
+	return r, nil
+}
+
+// StartRecorder starts a recorder and waits until it is ready: every project connected to its
+// broker.
+func (s *Stack) StartRecorder(ctx context.Context, dir string, extra ...string) (*Recorder, error) {
+	r, err := s.NewRecorder(ctx, dir, extra...)
+	if err != nil {
+		return nil, err
+	}
+	return r, r.Start(ctx)
+}
+
+// RecorderStatus is the part of /status.json that tests look at.
+type RecorderStatus struct {
+	Ready    bool     `json:"ready"`
+	NotReady []string `json:"not_ready"`
+	Disk     struct {
+		State string `json:"state"` // "ok", "low" or "full"
+	} `json:"disk"`
+	Recordings []struct {
+		EgressID  string `json:"egress_id"`
+		ProjectID string `json:"project_id"`
+		SessionID string `json:"session_id"`
+		Status    string `json:"status"`
+		State     string `json:"state"`
+		Reason    string `json:"reason"`
+		Connected bool   `json:"connected"`
+		Part      int    `json:"part"`
+		Packets   uint64 `json:"packets"`
+		Bytes     uint64 `json:"bytes"`
+		Recorded  uint64 `json:"recorded"`
+		Durable   uint64 `json:"durable"`
+		Outages   int    `json:"outages"`
+	} `json:"recordings"`
+	Projects []struct {
+		ID                  string `json:"id"`
+		State               string `json:"state"`
+		Error               string `json:"error"`
+		PendingUploads      int    `json:"pending_uploads"`
+		UploadError         string `json:"upload_error"`
+		UnrequestedSessions []struct {
+			SessionID string `json:"session_id"`
+		} `json:"unrequested_sessions"`
+		UnrecordedSessions []struct {
+			SessionID string `json:"session_id"`
+			Reason    string `json:"reason"`
+		} `json:"unrecorded_sessions"`
+		Broker struct {
+			Connected bool   `json:"connected"`
+			Queue     string `json:"queue"`
+			Exclusive bool   `json:"exclusive"`
+			Error     string `json:"error"`
+		} `json:"broker"`
+	} `json:"projects"`
+}
+
+// Status reads /status.json.
+func (r *Recorder) Status(ctx context.Context) (RecorderStatus, error) {
+	var st RecorderStatus
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.URL+"/status.json", nil)
+	if err != nil {
+		return st, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return st, fmt.Errorf("status of the recorder: %w", err)
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(&st); err != nil {
+		return st, fmt.Errorf("status of the recorder: %w", err)
+	}
+	return st, nil
+}
+
+// Until polls the status until ok says so.
+func (r *Recorder) Until(ctx context.Context, what string, ok func(RecorderStatus) bool) error {
+	var last RecorderStatus
+	var lastErr error
+	err := Poll(ctx, func() bool {
+		last, lastErr = r.Status(ctx)
+		return lastErr == nil && ok(last)
+	})
+	if err != nil {
+		b, _ := json.MarshalIndent(last, "", "  ")
+		return fmt.Errorf("waiting until %s: %w\nlast status: %s\n%s", what,
+			errors.Join(err, lastErr), b, r.LogTail(6000))
+	}
+	return nil
+}
+
+// Poll calls ok every 50 ms until it is true or ctx ends.
+func Poll(ctx context.Context, ok func() bool) error {
+	t := time.NewTicker(50 * time.Millisecond)
+	defer t.Stop()
+	for !ok() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+		}
+	}
+	return nil
+}
+
+// CLI runs a subcommand in the recorder's folder.
+func (r *Recorder) CLI(ctx context.Context, args ...string) (stdout, stderr string, code int,
+	err error,
+) {
+	c := exec.CommandContext(ctx, r.bin, args...)
+	c.Dir = r.Dir
+	var out, errOut bytes.Buffer
+	c.Stdout, c.Stderr = &out, &errOut
+	err = c.Run()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return out.String(), errOut.String(), exit.ExitCode(), nil
+	}
+	return out.String(), errOut.String(), 0, err
+}
+
+// Delivered is a delivered recording, read from the folder in which the S3 server keeps its
+// objects.
+type Delivered struct {
+	*textegress.Recording
+	Dir    string // of the objects
+	Key    string // the prefix in the bucket, with a slash at the end
+	Bucket string
+}
+
+// Delivered returns the recordings of a session whose manifest is in the bucket, in the order of
+// their parts.
+func (s *Stack) Delivered(p Project, sessionID string) ([]Delivered, error) {
+	root := s.S3.BucketDir(p.Bucket)
+	var out []Delivered
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || d.Name() != "manifest.json" {
+			return err
+		}
+		dir := filepath.Dir(path)
+		rec, err := textegress.Open(os.DirFS(dir))
+		if err != nil {
+			return err
+		}
+		if rec.Manifest().Session.ID == sessionID {
+			rel, err := filepath.Rel(root, dir)
+			if err != nil {
+				return err
+			}
+			out = append(out, Delivered{rec, dir, filepath.ToSlash(rel) + "/", p.Bucket})
+		}
+		return nil
+	})
+	sort.Slice(out, func(i, j int) bool { return out[i].Manifest().Part < out[j].Manifest().Part })
+	return out, err
+}
+
+// AwaitDelivered waits until n recordings of a session are in the bucket and the recorder has
+// verified them.
+func (s *Stack) AwaitDelivered(ctx context.Context, r *Recorder, p Project, sessionID string,
+	n int,
+) ([]Delivered, error) {
+	done := func(st RecorderStatus) bool {
+		uploaded := 0
+		for _, rec := range st.Recordings {
+			if rec.SessionID == sessionID && (rec.State == "uploaded" || rec.State == "removed") {
+				uploaded++
+			}
+		}
+		return uploaded >= n
+	}
+	if err := r.Until(ctx, fmt.Sprintf("%d recordings of session %s are delivered", n, sessionID),
+		done); err != nil {
+		return nil, err
+	}
+	out, err := s.Delivered(p, sessionID)
+	if err == nil && len(out) != n {
+		err = fmt.Errorf("%d recordings of session %s are in the bucket, want %d", len(out),
+			sessionID, n)
+	}
+	return out, err
+}
+
+// S3URL is how the command line names the recording.
+func (d Delivered) S3URL() string {
+	return "s3://" + d.Bucket + "/" + strings.TrimSuffix(d.Key,
+		"/")
+}

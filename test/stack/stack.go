@@ -1,0 +1,202 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// Options configures a stack. The zero value is a whole stack with one project in a temporary
+// folder.
+type Options struct {
+	// Dir keeps the state of all servers. Empty: a temporary folder that Stop removes. A stack that
+	// is started again in the same folder has its projects, sessions, queues and objects back, on
+	// other ports.
+	Dir string
+	// Projects is the number of SyncFlow projects of the one user that tests act for; default 1.
+	// Each has a bucket.
+	Projects int
+	// TLS makes the recorder's configuration use RabbitMQ over TLS. The plain listener is there in
+	// any case.
+	TLS bool
+	// Proxies puts a proxy before each server, to which recorders are pointed; see Stack.Proxies.
+	Proxies bool
+	// NoRabbitMQ and NoS3 leave a server out. RabbitMQ is what takes time to start.
+	NoRabbitMQ, NoS3 bool
+
+	LiveKit LiveKitOptions
+	// SyncFlow is what the stand-in has little of. The zero value is as the real API: four sessions
+	// that run at once are trouble, and with five nothing works any more. See [Crowd].
+	SyncFlow SyncFlowLimits
+	// RabbitMQConf is appended to rabbitmq.conf.
+	RabbitMQConf []string
+}
+
+// Stack is a running set of servers.
+type Stack struct {
+	Dir      string
+	LiveKit  *LiveKit
+	RabbitMQ *RabbitMQ // nil with NoRabbitMQ
+	S3       *S3       // nil with NoS3
+	SyncFlow *SyncFlow
+	Proxies  *Proxies // nil without Options.Proxies
+
+	opt   Options
+	ports *portBlock
+	temp  bool
+}
+
+// Start starts a stack and waits until all of it is ready, about four seconds with RabbitMQ. It
+// builds the programs that are missing. If anything fails nothing is left running.
+func Start(ctx context.Context, o Options) (*Stack, error) {
+	o.Projects = orDefault(o.Projects, 1)
+	ports, err := takePortBlock()
+	if err != nil {
+		return nil, err
+	}
+	s := &Stack{Dir: o.Dir, opt: o, ports: ports}
+	if s.Dir == "" {
+		if s.Dir, err = os.MkdirTemp("", "textegress-devstack-"); err != nil {
+			ports.release()
+			return nil, err
+		}
+		s.temp = true
+	}
+	if s.Dir, err = filepath.Abs(s.Dir); err == nil {
+		err = s.start(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Stop(ctx))
+	}
+	return s, nil
+}
+
+func (s *Stack) start(ctx context.Context) error {
+	apiPort, err := s.ports.tcp()
+	if err != nil {
+		return err
+	}
+	for _, d := range []string{"livekit", "rabbitmq", "s3", "syncflow"} {
+		if err := os.MkdirAll(filepath.Join(s.Dir, d), 0o755); err != nil {
+			return err
+		}
+	}
+	var wg sync.WaitGroup
+	var errLK, errMQ, errS3 error
+	wg.Go(func() {
+		s.LiveKit, errLK = startLiveKit(ctx, s.opt.LiveKit,
+			filepath.Join(s.Dir, "livekit"), s.ports)
+	})
+	if !s.opt.NoRabbitMQ {
+		wg.Go(func() {
+			s.RabbitMQ, errMQ = startRabbitMQ(ctx, RabbitMQOptions{
+				Dir: filepath.Join(s.Dir, "rabbitmq"), AuthURL: fmt.Sprintf("http://127.0.0.1:%d",
+					apiPort), TLS: s.opt.TLS, ExtraConf: s.opt.RabbitMQConf,
+			}, s.ports)
+		})
+	}
+	if !s.opt.NoS3 {
+		wg.Go(func() {
+			s.S3, errS3 = startS3(ctx, S3Options{Dir: filepath.Join(s.Dir, "s3")},
+				s.ports)
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errLK, errMQ, errS3); err != nil {
+		return err
+	}
+	if s.opt.Proxies {
+		if err := s.startProxies(apiPort); err != nil {
+			return err
+		}
+	}
+	s.SyncFlow, err = startSyncFlow(ctx, filepath.Join(s.Dir, "syncflow"), apiPort, s.LiveKit,
+		s.signalURL(), s.RabbitMQ, s.S3, s.opt)
+	if err != nil || s.S3 == nil {
+		return err
+	}
+	for _, p := range s.SyncFlow.Projects {
+		if err := s.S3.CreateBucket(ctx, p.Bucket); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Stack) startProxies(apiPort int) (err error) {
+	s.Proxies = &Proxies{}
+	if s.Proxies.SyncFlow, err = startProxy("SyncFlow", fmt.Sprintf("127.0.0.1:%d", apiPort),
+		s.ports); err != nil {
+		return err
+	}
+	if s.Proxies.LiveKit, err = startProxy("LiveKit", s.LiveKit.URL, s.ports); err != nil {
+		return err
+	}
+	if s.RabbitMQ != nil {
+		if s.Proxies.RabbitMQ, err = startProxy("RabbitMQ",
+			fmt.Sprintf("127.0.0.1:%d", s.brokerPort()), s.ports); err != nil {
+			return err
+		}
+	}
+	if s.S3 != nil {
+		s.Proxies.S3, err = startProxy("S3", s.S3.Endpoint, s.ports)
+	}
+	return err
+}
+
+// signalURL is where SyncFlow sends participants to.
+func (s *Stack) signalURL() string {
+	if s.Proxies != nil {
+		return "ws://" + s.Proxies.LiveKit.Addr
+	}
+	return s.LiveKit.URL
+}
+
+func (s *Stack) brokerPort() int {
+	if s.opt.TLS {
+		return s.RabbitMQ.TLSPort
+	}
+	return s.RabbitMQ.Port
+}
+
+// Stop ends all servers, SyncFlow by a kill. With a temporary folder they are killed, which is
+// faster, and the folder is removed.
+func (s *Stack) Stop(ctx context.Context) error {
+	var all []*Process
+	var errs []error
+	if s.SyncFlow != nil { // what it answered is on disk, and it would wait for its clients
+		errs = append(errs, s.SyncFlow.Kill())
+	}
+	if s.S3 != nil {
+		all = append(all, s.S3.Process)
+	}
+	if s.RabbitMQ != nil {
+		all = append(all, s.RabbitMQ.Process)
+	}
+	for _, p := range all {
+		if s.temp {
+			errs = append(errs, p.Kill())
+		} else {
+			errs = append(errs, p.Stop(ctx))
+		}
+	}
+	if s.RabbitMQ != nil {
+		errs = append(errs, s.RabbitMQ.epmd.Kill())
+	}
+	if s.LiveKit != nil {
+		errs = append(errs, s.LiveKit.Close())
+	}
+	if s.temp {
+		errs = append(errs, os.RemoveAll(s.Dir))
+	}
+	if s.Proxies != nil {
+		for _, p := range s.Proxies.All() {
+			p.Close()
+		}
+	}
+	s.ports.release()
+	return errors.Join(errs...)
+}

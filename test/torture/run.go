@@ -1,0 +1,232 @@
+package torture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/syncflow/textegress/test/stack"
+)
+
+// Rig is what all scenarios of a run share: the servers, the watch over their buckets, and the
+// account.
+type Rig struct {
+	Stack *stack.Stack
+	// Seed decides on everything random. The same seed gives the same faults in the same order;
+	// when exactly they hit depends on the machine.
+	Seed uint64
+	// Dir is where recorders live.
+	Dir string
+	// Long makes scenarios as long as `make torture` has them, instead of a test's length.
+	Long bool
+	// Log receives one line for every step. Nil: none.
+	Log func(format string, args ...any)
+
+	bucket  *witness
+	closed  sync.Once
+	limited bool // SyncFlow has as little as the real one; heal gives it more
+
+	mu      sync.Mutex
+	kills   int
+	faults  map[string]int // by name, kills of the recorder not included
+	states  map[string]int // what a kill left on disk, by name
+	total   Verdict
+	session int
+}
+
+// NewRig starts servers below dir. projects bounds how many scenarios may run at the same time.
+func NewRig(ctx context.Context, dir string, seed uint64, projects int) (*Rig, error) {
+	dir, err := filepath.Abs(dir) // the command line runs in the recorders' folders
+	if err != nil {
+		return nil, err
+	}
+	servers, err := stack.Start(ctx, stack.Options{
+		Dir: filepath.Join(dir, "servers"), Projects: projects, TLS: true, Proxies: true,
+		SyncFlow: stack.Crowd,
+	})
+	if err != nil {
+		return nil, err
+	}
+	r := &Rig{
+		Stack: servers, Seed: seed, Dir: dir, faults: map[string]int{},
+		states: map[string]int{},
+	}
+	r.bucket = watchBuckets(servers.S3.DataDir)
+	return r, nil
+}
+
+// Close ends the servers.
+func (r *Rig) Close(ctx context.Context) error {
+	var err error
+	r.closed.Do(func() {
+		r.bucket.close()
+		err = r.Stack.Stop(ctx)
+	})
+	return err
+}
+
+func (r *Rig) logf(format string, args ...any) {
+	if r.Log != nil {
+		r.Log(format, args...)
+	}
+}
+
+// fault counts something that was done to a server or to a connection.
+func (r *Rig) fault(name string) {
+	r.mu.Lock()
+	r.faults[name]++
+	r.mu.Unlock()
+	r.logf("  %s", name)
+}
+
+func (r *Rig) killed(states []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.kills++
+	for _, s := range states {
+		r.states[s]++
+	}
+}
+
+// Kills is how often a recorder was killed so far.
+func (r *Rig) Kills() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.kills
+}
+
+func (r *Rig) account(v Verdict) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v.Wrong = nil
+	r.total.add(v)
+}
+
+// Summary is the account in one line.
+func (r *Rig) Summary() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	faults := 0
+	for _, n := range r.faults {
+		faults += n
+	}
+	return fmt.Sprintf("%d crash points, %d kills, %d faults injected; %d messages sent, %d "+
+		"recorded, %d stated as possibly missed, %d not known to have been sent, %d "+
+		"unaccounted for",
+		len(r.states), r.kills, faults, r.total.Sent, r.total.Recorded, r.total.Stated,
+		r.total.Unsent, r.total.Unaccounted)
+}
+
+// Details are the account by fault and by what kills left on disk.
+func (r *Rig) Details() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var b strings.Builder
+	table := func(title string, m map[string]int) {
+		fmt.Fprintf(&b, "%s\n", title)
+		for _, k := range slices.Sorted(maps.Keys(m)) {
+			fmt.Fprintf(&b, "  %5d  %s\n", m[k], k)
+		}
+	}
+	table("states of recordings that kills left on disk:", r.states)
+	table("faults injected:", r.faults)
+	return b.String()
+}
+
+// Play runs one scenario to its end, on the project with this index, and returns everything that is
+// wrong. What it random decides depends on the seed of the rig, the name and the round.
+func (r *Rig) Play(ctx context.Context, s Scenario, round, project int) error {
+	if s.Skip != nil {
+		if why := s.Skip(); why != "" {
+			r.logf("%s: left out: %s", s.Name, why)
+			return nil
+		}
+	}
+	started := time.Now()
+	w, err := r.newWorld(s, round, project)
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.Name, err)
+	}
+	r.logf("%s, round %d", s.Name, round+1)
+	v, err := w.play(ctx, s)
+	r.account(v)
+	if err != nil {
+		return fmt.Errorf("%s, round %d: %w", s.Name, round+1, err)
+	}
+	r.logf("  %s: %s, in %.1f s", s.Name, v, time.Since(started).Seconds())
+	return nil
+}
+
+// Options of [Run].
+type Options struct {
+	Dir      string // everything is kept below it
+	Seed     uint64
+	Kills    int           // at least
+	Duration time.Duration // at least
+	Only     string        // names of scenarios, separated by commas; "": all
+	Out      io.Writer
+}
+
+// Run plays all scenarios again and again until as many kills as asked for were done and the time
+// is over. The error is not nil if anything was wrong; the run ends with the first round in which
+// that was so.
+func Run(ctx context.Context, o Options) (summary string, err error) {
+	start := time.Now()
+	scenarios := Scenarios()
+	if o.Only != "" {
+		want := strings.Split(o.Only, ",")
+		scenarios = slices.DeleteFunc(scenarios,
+			func(s Scenario) bool { return !slices.Contains(want, s.Name) })
+		if len(scenarios) != len(want) {
+			return "", fmt.Errorf("unknown scenario in %q; there are %s", o.Only,
+				strings.Join(names(Scenarios()), ", "))
+		}
+	}
+	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
+		return "", err
+	}
+	rig, err := NewRig(ctx, o.Dir, o.Seed, 2)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, rig.Close(context.WithoutCancel(ctx))) }()
+	rig.Long = true
+	rig.Log = func(format string, args ...any) {
+		fmt.Fprintf(o.Out, "%7.1f s  %s\n", time.Since(start).Seconds(),
+			fmt.Sprintf(format, args...))
+	}
+	var errs []error
+	for round := 0; len(errs) == 0 && ctx.Err() == nil && (round == 0 || rig.Kills() < o.Kills ||
+		time.Since(start) < o.Duration); round++ {
+		rng := rand.New(rand.NewPCG(o.Seed, uint64(round)))
+		rng.Shuffle(len(scenarios), func(i, j int) {
+			scenarios[i], scenarios[j] = scenarios[j],
+				scenarios[i]
+		})
+		for i, s := range scenarios {
+			if err := rig.Play(ctx, s, round, i%2); err != nil {
+				rig.logf("WRONG: %v", err)
+				errs = append(errs, err)
+			}
+		}
+	}
+	fmt.Fprint(o.Out, rig.Details())
+	return rig.Summary(), errors.Join(append(errs, ctx.Err())...)
+}
+
+func names(s []Scenario) []string {
+	var out []string
+	for _, x := range s {
+		out = append(out, x.Name)
+	}
+	return out
+}

@@ -1,0 +1,196 @@
+package torture
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/syncflow/textegress/test/stack"
+)
+
+// victim is a recorder that is killed.
+type victim struct {
+	*stack.Recorder
+	w        *World
+	instance string
+	data     string // the folder recordings
+
+	mu   sync.Mutex // one kill or start at a time
+	ours *bool      // whether the end of the present run is our doing
+
+	ends sync.WaitGroup
+}
+
+func (w *World) newVictim(ctx context.Context, instance string, env []string) (*victim, error) {
+	dir := filepath.Join(w.dir, instance)
+	// A name of its own in each round: the queue of an earlier one would have announcements that
+	// nobody took since.
+	instance = filepath.Base(w.dir) + "-" + instance
+	env = append([]string{"INSTANCE=" + instance, "RETENTION=0s", "REJOIN_WINDOW=1m"}, env...)
+	rec, err := w.rig.Stack.NewRecorderOf(ctx, dir, []stack.Project{w.project}, env...)
+	if err != nil {
+		return nil, err
+	}
+	return &victim{
+		Recorder: rec, w: w, instance: instance,
+		data: filepath.Join(dir, "textegress-data", "recordings"),
+	}, nil
+}
+
+// start starts the recorder without waiting for anything. Should it end by itself, that is wrong.
+func (v *victim) start() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.Running() {
+		return nil
+	}
+	if err := v.Spawn(); err != nil {
+		return err
+	}
+	ours := new(bool)
+	v.ours = ours
+	exited := v.Exited()
+	v.ends.Go(func() {
+		<-exited
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		if !*ours {
+			v.w.problem("the recorder ended by itself; its last words:\n%s", v.LogTail(3000))
+		}
+	})
+	return nil
+}
+
+// kill is kill -9. It notes what is on disk then.
+func (v *victim) kill() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.Running() {
+		return
+	}
+	*v.ours = true
+	if err := v.Kill(); err != nil {
+		v.w.problem("%v", err)
+	}
+	v.note()
+}
+
+func (v *victim) note() {
+	entries, _ := os.ReadDir(v.data) // none if it was killed before it made the folder
+	var states []string
+	for _, e := range entries {
+		if s := diskState(filepath.Join(v.data, e.Name())); !strings.HasSuffix(s, "removed") ||
+			strings.Contains(s, "partly") {
+			states = append(states, s)
+		}
+	}
+	v.w.rig.killed(states)
+}
+
+// stop ends the recorder in order.
+func (v *victim) stop(ctx context.Context) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	*v.ours = true
+	return v.Stop(ctx)
+}
+
+// killAt sets a trap that kills the recorder a little after it reaches the crash point with index
+// from or a later one.
+func (v *victim) killAt(from int, ignore map[string]bool, after time.Duration) (*trap, error) {
+	return setTrap(v.data, ignore, from, func() {
+		spin(after)
+		v.kill()
+	})
+}
+
+// spin waits for less than a timer can.
+func spin(d time.Duration) {
+	if d > 2*time.Millisecond {
+		time.Sleep(d)
+		return
+	}
+	for start := time.Now(); time.Since(start) < d; {
+	}
+}
+
+// killFor kills the recorder, and starts it again after a pause.
+func (v *victim) killFor(ctx context.Context, pause time.Duration) error {
+	v.kill()
+	if err := sleep(ctx, pause); err != nil {
+		return err
+	}
+	return v.start()
+}
+
+// freeze stops the process for a while.
+func (v *victim) freeze(ctx context.Context, d time.Duration) error {
+	v.w.rig.fault(fmt.Sprintf("recorder stopped for %v (SIGSTOP)", d))
+	if err := v.Pause(); err != nil {
+		return err
+	}
+	err := sleep(ctx, d)
+	if e := v.Resume(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// in reports whether the recorder is in the rooms of all these sessions.
+func (v *victim) in(sessions ...*session) func(stack.RecorderStatus) bool {
+	return func(st stack.RecorderStatus) bool {
+		n := 0
+		for _, r := range st.Recordings {
+			for _, s := range sessions {
+				if r.SessionID == s.ID && r.Connected {
+					n++
+				}
+			}
+		}
+		return n == len(sessions)
+	}
+}
+
+// leaks looks for what must not be in a log: secrets, tokens, payloads, people.
+func (v *victim) leaks() error {
+	b, err := os.ReadFile(v.LogPath())
+	if err != nil {
+		return err
+	}
+	text := string(b)
+	forbidden := []string{
+		"eyJ", pupil, "notebook", v.w.rig.Stack.S3.SecretKey,
+		v.w.rig.Stack.RabbitMQ.Password,
+	}
+	for _, p := range v.w.rig.Stack.SyncFlow.Projects {
+		forbidden = append(forbidden, p.Secret)
+	}
+	for _, f := range forbidden {
+		if i := strings.Index(text, f); i >= 0 {
+			return fmt.Errorf("the log of the recorder contains %q: …%s…", f,
+				text[max(0, i-100):min(len(text), i+100)])
+		}
+	}
+	for _, f := range []string{"panic", "DATA RACE", "fatal error"} {
+		if i := strings.Index(text, f); i >= 0 {
+			return fmt.Errorf("the recorder's log has: …%s…",
+				text[max(0, i-100):min(len(text), i+2000)])
+		}
+	}
+	return nil
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
