@@ -27,6 +27,7 @@ import (
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/internal/syncflow"
 )
 
 const (
@@ -189,7 +190,7 @@ func (l *life) announced(sp *spool.Spool) (*spool.Recording, uint64) {
 func (l *life) supervise(ctx context.Context, rec *spool.Recording) {
 	for rec.State() == spool.StateOpen && ctx.Err() == nil {
 		r := recorder.New(rec, recorder.Options{
-			Room: l, Authority: l,
+			Room: l, Authority: l, SessionOf: syncflow.SessionOf,
 			Logger: slog.New(slog.DiscardHandler), RejoinWindow: 10 * time.Minute,
 		})
 		l.mu.Lock()

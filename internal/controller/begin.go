@@ -184,8 +184,8 @@ func (c *Controller) launch(ctx context.Context, rec *spool.Recording, fresh boo
 	}
 	o := recorder.Options{
 		Room: c.o.Room, Authority: c.authority(info), OwnToken: c.ownToken(rec),
-		RoomExists: c.roomExists(rec),
-		Fresh:      fresh, RejoinWindow: c.o.RejoinWindow,
+		RoomExists: c.roomExists(rec), SessionOf: syncflow.SessionOf,
+		Fresh: fresh, RejoinWindow: c.o.RejoinWindow,
 		RoomConfirmed: c.roomConfirmed(info), Excluded: c.excluded(info.SessionID),
 		Logger: c.o.Logger, Metrics: c.o.RecorderMetrics,
 	}

@@ -112,8 +112,7 @@ func TestPacket(t *testing.T) {
 		Value: &livekit.DataPacket_RpcRequest{RpcRequest: &livekit.RpcRequest{}},
 	})
 	inner := user("", "log")
-	inner.GetUser().ParticipantIdentity =
-		"bob" //nolint:staticcheck // servers of old stamp only this one
+	inner.GetUser().ParticipantIdentity = "bob" //nolint:staticcheck // servers of old stamp only this one
 	other := user("alice", "log")
 	other.GetUser().ParticipantIdentity = "bob" //nolint:staticcheck // likewise
 

@@ -13,6 +13,7 @@ import (
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/internal/syncflow"
 )
 
 const session = "c1d2e3f4-0000-4000-8000-000000000001"
@@ -192,8 +193,8 @@ func newWorld(t *testing.T, change func(*spool.Info), steps ...step) *world {
 func (w *world) options() recorder.Options {
 	return recorder.Options{
 		Room: w.room, Authority: w.auth, OwnToken: w.own, RoomExists: w.exists, Fresh: !w.stale,
-		RejoinWindow: 10 * time.Minute,
-		Logger:       slog.New(slog.NewTextHandler(w.t.Output(), nil)),
+		RejoinWindow: 10 * time.Minute, SessionOf: syncflow.SessionOf,
+		Logger: slog.New(slog.NewTextHandler(w.t.Output(), nil)),
 	}
 }
 

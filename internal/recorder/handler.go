@@ -10,6 +10,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/room"
+	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/spool"
 )
 
@@ -52,7 +53,7 @@ func newHandler(ctx context.Context, r *Recorder) *handler {
 func (h *handler) Joined(in room.Info) error {
 	r := h.r
 	r.o.Selection.ForgetTracks() // their handles were those of another connection
-	named := SessionOf(in.RoomMetadata)
+	named := r.o.SessionOf(session.Room{SID: in.RoomSID, Metadata: in.RoomMetadata})
 	r.mu.Lock()
 	known, rejoin := r.roomSIDs[in.RoomSID], len(r.roomSIDs) > 0
 	r.mu.Unlock()

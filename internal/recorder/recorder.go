@@ -15,6 +15,7 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/filter"
 	"github.com/syncflow/textegress/internal/room"
+	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/spool"
 )
 
@@ -35,25 +36,25 @@ type Conn interface {
 }
 
 // SessionState is what the authority knows about a session.
-type SessionState int
+type SessionState = session.State
 
 // The states an authority can report. An authority that cannot tell returns an
 // error instead.
 const (
-	SessionRunning SessionState = iota + 1
+	SessionRunning = session.Running
 	// SessionRoomMissing: the session counts as running, but LiveKit has no room
 	// of its name. It is over, unless LiveKit has just restarted.
-	SessionRoomMissing
-	SessionEnded
+	SessionRoomMissing = session.Empty
+	SessionEnded       = session.Ended
 )
 
 // ErrSessionEnded is returned by [Authority.Token] for a session that is over.
-var ErrSessionEnded = errors.New("session has ended")
+var ErrSessionEnded = session.ErrEnded
 
 // ErrWrongRoom is returned by [Authority.Token] where the session's room has another name, and by
 // [Recorder.Run] for a recording that was never in a room and is therefore to be given the right
 // one. Whoever announced the session was mistaken, or lied.
-var ErrWrongRoom = errors.New("the session's room has another name")
+var ErrWrongRoom = session.ErrWrongRoom
 
 // ErrNoKey is returned by [Options.OwnToken] where there is no key to make tokens with.
 var ErrNoKey = errors.New("no key of the LiveKit server")
@@ -79,6 +80,9 @@ type Options struct {
 	// RoomExists asks LiveKit, with the key of OwnToken, whether the room is there, because a join
 	// would make it; nil: there is never a key for that.
 	RoomExists func(ctx context.Context) (bool, error)
+	// SessionOf returns the id of the session that a room says it belongs to, "" where it does not
+	// say; nil: no room says it.
+	SessionOf func(session.Room) string
 	// Fresh says that the announcement was made moments ago, so the room exists
 	// and the first join need not ask whether it does.
 	Fresh bool
@@ -180,6 +184,9 @@ type member struct{ identity string }
 func New(rec *spool.Recording, o Options) *Recorder {
 	if o.GiveUpAfter == 0 {
 		o.GiveUpAfter = time.Hour
+	}
+	if o.SessionOf == nil {
+		o.SessionOf = func(session.Room) string { return "" }
 	}
 	info := rec.Info()
 	now := time.Now()

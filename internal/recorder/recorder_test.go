@@ -569,19 +569,3 @@ func TestNextPartAfterTheClockWasSetBack(t *testing.T) {
 		}
 	})
 }
-
-func TestSessionOf(t *testing.T) {
-	tests := []struct{ metadata, want string }{
-		{ours, session},
-		{"|session_id:ABC|project_id:x|comments:|session_id:evil||", "abc"},
-		{"", ""},
-		{"session_id:x|", ""},
-		{"free text |session_id:x|", ""},
-		{"|session_id:x", ""},
-	}
-	for _, tt := range tests {
-		if got := recorder.SessionOf(tt.metadata); got != tt.want {
-			t.Errorf("SessionOf(%q) = %q, want %q", tt.metadata, got, tt.want)
-		}
-	}
-}

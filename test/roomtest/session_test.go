@@ -18,6 +18,7 @@ import (
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/internal/syncflow"
 	"github.com/syncflow/textegress/test/stack"
 )
 
@@ -79,7 +80,8 @@ func startSession(t testing.TB, l *stack.LiveKit, name string,
 	}
 	r := recorder.New(s.rec, recorder.Options{
 		Room: rooms{client}, Authority: s, RejoinWindow: time.Minute,
-		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		SessionOf: syncflow.SessionOf,
+		Logger:    slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	s.snapshot = r.Snapshot
 	ctx, cancel := context.WithCancel(context.Background())
