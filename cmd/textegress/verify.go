@@ -167,7 +167,7 @@ func (a *verifyAnswer) derive(sh *shell, fsys fs.FS, stated textegress.Manifest,
 	source, err := render.FromDelivered(fsys)
 	var derived textegress.Manifest
 	if err == nil {
-		o := render.Options{Revision: stated.Revision, KeepFree: sh.keepFree()}
+		o := render.Options{Revision: stated.Revision}
 		if keyFile != "" || stated.Counts.DecryptedPackets != nil {
 			if o, err = withKeys(sh, o, keyFile, source.Info().ProjectID); err != nil {
 				return err
@@ -178,7 +178,7 @@ func (a *verifyAnswer) derive(sh *shell, fsys fs.FS, stated textegress.Manifest,
 					"with --e2ee-key-file."
 			}
 		}
-		derived, err = render.Derive(sh.ctx, source, o)
+		derived, err = render.Derive(sh.ctx, source, o, sh.keepFree())
 	}
 	if ctxErr := sh.ctx.Err(); ctxErr != nil {
 		return fmt.Errorf("verify: %w", ctxErr)

@@ -20,6 +20,7 @@ import (
 	"strings"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/decode"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/objfs"
 	"github.com/syncflow/textegress/internal/render"
@@ -252,13 +253,13 @@ func (f *Forgetter) replace(ctx context.Context, rec *spool.Recording, q Request
 	if err != nil {
 		return nil, err
 	}
-	o := render.Options{Keys: keys, KeepFree: f.o.KeepFree}
+	o := decode.Options{Keys: keys, Scratch: render.NewDiscardSink(f.o.KeepFree).Scratch}
 	return replace(ctx, f.o.Spool, src, o, render.Replaced{Revision: revision, Bucket: where}, q, r,
 		nil)
 }
 
 func replace(
-	ctx context.Context, sp *spool.Spool, src render.Source, o render.Options, next render.Replaced,
+	ctx context.Context, sp *spool.Spool, src render.Source, o decode.Options, next render.Replaced,
 	q Request, r *Recording,
 	check func(*render.Forgetting) error, // may refuse the plan; nil: it does not
 ) (*spool.Recording, error) {

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/decode"
 	"github.com/syncflow/textegress/internal/delivery"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/objfs"
@@ -150,7 +151,8 @@ func (p Place) one(ctx context.Context, sp *spool.Spool, base string, revisions 
 			KeysFor: func(string) *render.Keys { return keys }, Retention: -1,
 		}),
 	})
-	rec, err := replace(ctx, sp, src, render.Options{Keys: keys, KeepFree: p.DiskMinFree / 4},
+	o := decode.Options{Keys: keys, Scratch: render.NewDiscardSink(p.DiskMinFree / 4).Scratch}
+	rec, err := replace(ctx, sp, src, o,
 		render.Replaced{Revision: latest + 1}, q, r, func(plan *render.Forgetting) error {
 			return sameKeys(m, plan)
 		})

@@ -170,7 +170,7 @@ func TestMergeIsAFunction(t *testing.T) {
 		t.Error("the other order gives other bytes")
 	}
 	src := fromDelivered(t, one.dir)
-	derived, err := render.Derive(t.Context(), src, render.Options{})
+	derived, err := render.Derive(t.Context(), src, render.Options{}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/decode"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
 )
@@ -185,7 +186,7 @@ func TestDamageAfterSealing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			derived, err := render.Derive(t.Context(), src, render.Options{})
+			derived, err := render.Derive(t.Context(), src, render.Options{}, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -433,7 +434,7 @@ func TestEndsWithItsContext(t *testing.T) {
 	if _, err := render.Build(ctx, src, render.Options{}, newMemSink()); !errors.Is(err, stopped) {
 		t.Error(err)
 	}
-	if _, err := render.PlanForget(ctx, src, render.Options{}, "bob"); !errors.Is(err, stopped) {
+	if _, err := render.PlanForget(ctx, src, decode.Options{}, "bob"); !errors.Is(err, stopped) {
 		t.Error(err)
 	}
 }

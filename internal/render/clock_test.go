@@ -59,7 +59,7 @@ func TestClockStepIsStated(t *testing.T) {
 	}, kinds); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	derived, err := render.Derive(t.Context(), render.FromSpool(rec), render.Options{})
+	derived, err := render.Derive(t.Context(), render.FromSpool(rec), render.Options{}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

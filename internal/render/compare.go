@@ -1,6 +1,7 @@
 package render
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -9,6 +10,17 @@ import (
 
 	"github.com/syncflow/textegress"
 )
+
+// Derive derives what [Build] does, but for the raw segments, and keeps nothing: the manifest that
+// it returns lists the views, so that what was delivered can be held against the raw segments
+// beside it. keepFree is how many bytes are left free on the file system of its scratch file.
+func Derive(ctx context.Context, src Source, o Options, keepFree int64) (textegress.Manifest,
+	error,
+) {
+	o.WithoutRaw = true
+	o.Pseudonyms = nil // what was delivered under them cannot be held against raw segments
+	return Build(ctx, src, o, NewDiscardSink(keepFree))
+}
 
 // Compare returns what a manifest states differently than derived, which [Derive] made of the raw
 // segments beside it: one text for each key of the manifest and each part of the completeness

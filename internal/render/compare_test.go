@@ -17,7 +17,7 @@ import (
 func TestCompare(t *testing.T) {
 	rec := hostileRecording(t)
 	stated, _ := build(t, render.FromSpool(rec))
-	derived, err := render.Derive(t.Context(), render.FromSpool(rec), render.Options{})
+	derived, err := render.Derive(t.Context(), render.FromSpool(rec), render.Options{}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestCompareWithoutTheKey(t *testing.T) {
 	})
 	rec := r.seal(textegress.StatusComplete, "room_deleted")
 	stated, _ := build(t, render.FromSpool(rec))
-	derived, err := render.Derive(t.Context(), render.FromSpool(rec), render.Options{})
+	derived, err := render.Derive(t.Context(), render.FromSpool(rec), render.Options{}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestCompareWithAnEarlierVersion(t *testing.T) {
 	}
 	defer sp.Close()
 	rec, _ := sp.Recording(kinds)
-	derived, err := render.Derive(t.Context(), render.FromSpool(rec), render.Options{})
+	derived, err := render.Derive(t.Context(), render.FromSpool(rec), render.Options{}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,10 +10,7 @@ package render
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 
 	"github.com/syncflow/textegress"
@@ -42,8 +39,9 @@ type Options struct {
 	// Workers is how many cores an export may occupy [1]. Segments are compressed while lines are
 	// derived; neither what is derived nor its order depends on it. See MaxWorkers.
 	Workers int
-	// KeepFree is how many bytes [Derive] leaves free on the file system of its scratch file.
-	KeepFree int64
+	// WithoutRaw leaves out the raw segments: only what is derived from them is written and listed
+	// in the manifest.
+	WithoutRaw bool
 
 	maxFiles int // of streams; 0: maxFiles
 }
@@ -108,60 +106,12 @@ func Build(ctx context.Context, src Source, o Options, sink Sink) (textegress.Ma
 	return m, b.out.whole(textegress.ManifestName, typeJSON, data)
 }
 
-// Derive derives what Build does, but for the raw segments, and keeps nothing: the manifest that it
-// returns lists the views, so that what was delivered can be held against the raw segments beside
-// it.
-func Derive(ctx context.Context, src Source, o Options) (textegress.Manifest, error) {
-	if o.Exporter == "" {
-		o.Exporter = Version
-	}
-	if src.Info().Pseudonyms { // what was delivered of it cannot be held against raw segments
-		return textegress.Manifest{}, errNoPseudonyms
-	}
-	b := &builder{src: src, o: o, out: newOutput(nowhere{o.KeepFree})}
-	defer b.out.abandon()
-	b.sum = newSummary(src, o)
-	if err := b.lines(ctx); err != nil {
-		return textegress.Manifest{}, err
-	}
-	if err := b.metadata(); err != nil {
-		return textegress.Manifest{}, err
-	}
-	return b.sum.finish(objects(b.out)), nil
-}
-
 func (b *builder) metadata() error {
 	data, err := b.sum.metadata().Encode()
 	if err != nil {
 		return err
 	}
 	return b.out.whole(textegress.MetadataName, typeJSON, data)
-}
-
-// nowhere is a Sink that keeps nothing.
-type nowhere struct{ keepFree int64 }
-
-func (n nowhere) Append(string) (io.WriteCloser, error) { return n, nil }
-func (nowhere) Write(p []byte) (int, error)             { return len(p), nil }
-func (nowhere) Close() error                            { return nil }
-
-// Scratch makes the file in the directory of the system for such files.
-func (n nowhere) Scratch() (_ Scratch, err error) {
-	dir, err := os.MkdirTemp("", "textegress-")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close() //nolint:errcheck // the file that it made stays open
-	s, err := scratchIn(root)
-	if err != nil {
-		return nil, err
-	}
-	return roomScratch{s, &room{check: spaceOn(os.TempDir(), n.keepFree)}}, nil
 }
 
 type builder struct {
@@ -176,7 +126,7 @@ type builder struct {
 // derive writes everything but metadata.json and the manifest. The outputs that it returns hold
 // what it has written.
 func (b *builder) derive(ctx context.Context) ([]*output, error) {
-	if b.veil != nil { // raw segments are full of identities
+	if b.o.WithoutRaw || b.veil != nil { // raw segments are full of identities
 		return []*output{b.out}, b.lines(ctx)
 	}
 	c, err := newCompression(b.src)
@@ -220,7 +170,7 @@ func (b *builder) lines(ctx context.Context) error {
 		veil: b.veil, ctx: ctx,
 	}
 	defer w.views.speech.close()
-	d := newLines(decode.Options{Keys: b.o.Keys, Scratch: b.out.sink.Scratch})
+	d := NewLineDecoder(decode.Options{Keys: b.o.Keys, Scratch: b.out.sink.Scratch})
 	defer d.Close() //nolint:errcheck // of no consequence
 	for f, err := range spool.ReadSegments(Under(ctx, segments)) {
 		if err == nil && ctx.Err() != nil {
@@ -229,16 +179,16 @@ func (b *builder) lines(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("export: %w", err)
 		}
-		if err := d.frame(f, w.write); err != nil {
+		if err := d.Frame(f, w.write); err != nil {
 			return exportError(err)
 		}
 		b.sum.frame(f, d)
 	}
-	if err := d.end(w.write); err != nil {
+	if err := d.End(w.write); err != nil {
 		return exportError(err)
 	}
 	b.sum.late = d.Late()
-	b.sum.forgotten(d.tombs.count)
+	b.sum.forgotten(d.Forgotten())
 	events.count = true // also when there is no line
 	if err := events.finish(); err != nil {
 		return err

@@ -154,7 +154,7 @@ func TestScratchFile(t *testing.T) {
 		t.Error("the scratch file was not closed")
 	}
 	// Deriving without a directory gives the same.
-	derived, err := render.Derive(t.Context(), render.FromSpool(rec), render.Options{})
+	derived, err := render.Derive(t.Context(), render.FromSpool(rec), render.Options{}, 0)
 	if err != nil || len(render.Compare(m, derived)) != 0 {
 		t.Errorf("%v, %q", err, render.Compare(m, derived))
 	}

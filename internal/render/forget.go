@@ -39,9 +39,11 @@ type mark struct {
 	late  []textegress.LateLines
 }
 
-// PlanForget finds the frames of a participant. Frames is 0 where there are none. Of o, the keys
-// are those of the export, and KeepFree counts.
-func PlanForget(ctx context.Context, src Source, o Options, identity string) (*Forgetting, error) {
+// PlanForget finds the frames of a participant. Frames is 0 where there are none. The keys
+// are those with which the recording was delivered.
+func PlanForget(ctx context.Context, src Source, o decode.Options, identity string) (*Forgetting,
+	error,
+) {
 	p := &Forgetting{identity: identity, sids: map[string]bool{}, marks: map[uint64]*mark{}}
 	segments, err := src.Segments()
 	if err != nil {
@@ -79,7 +81,9 @@ func (p *Forgetting) learn(f spool.Frame) {
 
 // count goes over the frames as an export does, and notes for each frame that goes how many lines
 // go with it.
-func (p *Forgetting) count(ctx context.Context, segments []spool.SegmentSource, o Options) error {
+func (p *Forgetting) count(ctx context.Context, segments []spool.SegmentSource,
+	o decode.Options,
+) error {
 	var last *mark // of the frame that was removed last
 	var now *mark  // of the present frame, nil if it stays
 	index := uint64(0)
@@ -97,7 +101,7 @@ func (p *Forgetting) count(ctx context.Context, segments []spool.SegmentSource, 
 		}
 		return nil
 	}
-	d := newLines(decode.Options{Keys: o.Keys, Scratch: nowhere{o.KeepFree}.Scratch})
+	d := NewLineDecoder(o)
 	defer d.Close() //nolint:errcheck // of no consequence
 	for f, err := range spool.ReadSegments(segments) {
 		if err == nil {
@@ -113,7 +117,7 @@ func (p *Forgetting) count(ctx context.Context, segments []spool.SegmentSource, 
 			last = now
 			p.Frames++
 		}
-		if err := d.frame(f, emit); err != nil {
+		if err := d.Frame(f, emit); err != nil {
 			return err
 		}
 		if d.Decrypted() {
@@ -121,7 +125,7 @@ func (p *Forgetting) count(ctx context.Context, segments []spool.SegmentSource, 
 		}
 	}
 	now, index = nil, 0
-	return d.end(emit)
+	return d.End(emit)
 }
 
 func addLate(late []textegress.LateLines, index uint64) []textegress.LateLines {

@@ -9,53 +9,111 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// tombstones makes the lines of participants who were removed. They stand where the lines of the
-// removed frames stood, so that every other line keeps its n.
+// LineDecoder turns the frames of a recording into the lines of events.jsonl. It adds tombstones,
+// the lines of kind forgotten that stand where a removed participant's lines stood.
+type LineDecoder struct {
+	decoder   *decode.Decoder
+	tombs     tombstones
+	tombstone bool // the last frame was one
+}
+
+// NewLineDecoder returns a decoder for one recording. Close it.
+func NewLineDecoder(o decode.Options) *LineDecoder {
+	return &LineDecoder{decoder: decode.New(o), tombs: tombstones{allowed: initialLines}}
+}
+
+// Frame calls emit for each line that the next frame completes, in order. It returns errors from
+// emit and from scratch I/O only, never because of packet content.
+func (d *LineDecoder) Frame(f spool.Frame, emit func(*decode.Line) error) error {
+	n, tombstone := d.tombs.frame(f)
+	d.tombstone = tombstone
+	if err := d.emitTombstones(n, emit); err != nil || tombstone {
+		return err
+	}
+	return d.decoder.Frame(f, emit)
+}
+
+// End calls emit for the lines that stand after those of the last frame.
+func (d *LineDecoder) End(emit func(*decode.Line) error) error {
+	if err := d.decoder.End(emit); err != nil {
+		return err
+	}
+	return d.emitTombstones(d.tombs.end(), emit)
+}
+
+func (d *LineDecoder) emitTombstones(n int64, emit func(*decode.Line) error) error {
+	for range n {
+		if err := emit(d.tombs.line()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Decrypted reports whether the last frame came encrypted and was decrypted.
+func (d *LineDecoder) Decrypted() bool { return !d.tombstone && d.decoder.Decrypted() }
+
+// Envelope describes the packet of the last frame.
+func (d *LineDecoder) Envelope() decode.Envelope { return d.decoder.Envelope() }
+
+// Late returns how many packets came after the line of their stream; they are in no line.
+func (d *LineDecoder) Late() int64 { return d.decoder.Late() }
+
+// Forgotten returns how many tombstones there were so far.
+func (d *LineDecoder) Forgotten() textegress.Forgotten { return d.tombs.count }
+
+// Close releases the scratch file.
+func (d *LineDecoder) Close() error { return d.decoder.Close() }
+
+// tombstones produces the lines of removed participants. They stand where the lines of the removed
+// frames stood, so that every other line keeps its n.
 type tombstones struct {
 	late  map[uint64]int64 // by the index of the frame before whose lines they stand; 0: at the end
 	count textegress.Forgotten
 	last  spool.Frame // without its payload
-	// room is how many lines there may be: each line came of a frame, so they are never more than
-	// the frames so far. What tells of more is not from us, or its frames are lost.
-	room int64
+	// allowed is how many more lines there may be. Each line came from a frame, so there are never
+	// more lines than the frames so far can have had. A tombstone that claims more was not written
+	// by us, or its frames are lost.
+	allowed int64
 }
 
-// linesPerFrame is more than any frame makes, and firstLines a beginning, so that lost frames
-// shorten nothing.
-const linesPerFrame, firstLines = 4, 64
+const (
+	linesPerFrame = 4  // more than any frame has
+	initialLines  = 64 // so that frames lost at the beginning shorten nothing
+)
 
-// take returns how many of n lines there is room for.
+// take returns how many of n lines are allowed.
 func (t *tombstones) take(n int64) int64 {
-	n = max(0, min(n, t.room))
-	t.room -= n
+	n = max(0, min(n, t.allowed))
+	t.allowed -= n
 	t.count.Lines += n
 	return n
 }
 
-// frame returns how many lines of kind forgotten stand before those of the frame, and whether the
-// frame has none of its own.
-func (t *tombstones) frame(f spool.Frame) (lines int64, gone bool) {
+// frame returns how many tombstones stand before the lines of the frame, and whether the frame is a
+// tombstone itself and has no other lines.
+func (t *tombstones) frame(f spool.Frame) (lines int64, tombstone bool) {
 	t.last = f
 	t.last.Payload = nil
-	t.room += linesPerFrame
+	t.allowed += linesPerFrame
 	lines = t.take(t.late[f.Index])
 	delete(t.late, f.Index)
-	if f.Type == spool.FrameEvent {
-		if ev, err := spool.DecodeEvent(f.Payload); err == nil &&
-			ev.Kind == textegress.KindForgotten {
-			gone = true
-			t.count.Frames++
-			lines += t.take(ev.Lines)
-			for _, l := range ev.Late {
-				if t.late == nil {
-					t.late = map[uint64]int64{}
-				}
-				t.late[l.Index] = min(t.late[l.Index]+min(max(l.Lines, 0), math.MaxInt32),
-					math.MaxInt32)
-			}
-		}
+	if f.Type != spool.FrameEvent {
+		return lines, false
 	}
-	return lines, gone
+	ev, err := spool.DecodeEvent(f.Payload)
+	if err != nil || ev.Kind != textegress.KindForgotten {
+		return lines, false
+	}
+	t.count.Frames++
+	lines += t.take(ev.Lines)
+	for _, l := range ev.Late {
+		if t.late == nil {
+			t.late = map[uint64]int64{}
+		}
+		t.late[l.Index] = min(t.late[l.Index]+min(max(l.Lines, 0), math.MaxInt32), math.MaxInt32)
+	}
+	return lines, true
 }
 
 // end returns how many stand after the last frame's lines.
@@ -67,51 +125,10 @@ func (t *tombstones) end() (lines int64) {
 	return t.take(lines)
 }
 
-// line is one of them.
+// line is one tombstone.
 func (t *tombstones) line() *decode.Line {
 	return &decode.Line{Message: textegress.Message{
 		Kind: textegress.KindForgotten, Time: time.Unix(0, t.last.UnixNS).UTC(),
 		UnixNS: t.last.UnixNS, Epoch: int(t.last.Epoch),
 	}}
-}
-
-// lineDecoder gives the lines of frames, those of removed participants included.
-type lineDecoder struct {
-	*decode.Decoder
-
-	tombs tombstones
-	gone  bool // the last frame was a tombstone
-}
-
-// Decrypted reports whether the last frame came encrypted and was decrypted.
-func (d *lineDecoder) Decrypted() bool { return !d.gone && d.Decoder.Decrypted() }
-
-func newLines(o decode.Options) *lineDecoder {
-	return &lineDecoder{Decoder: decode.New(o), tombs: tombstones{room: firstLines}}
-}
-
-func (d *lineDecoder) frame(f spool.Frame, emit func(*decode.Line) error) error {
-	n, gone := d.tombs.frame(f)
-	d.gone = gone
-	for range n {
-		if err := emit(d.tombs.line()); err != nil {
-			return err
-		}
-	}
-	if gone {
-		return nil
-	}
-	return d.Frame(f, emit)
-}
-
-func (d *lineDecoder) end(emit func(*decode.Line) error) error {
-	if err := d.End(emit); err != nil {
-		return err
-	}
-	for range d.tombs.end() {
-		if err := emit(d.tombs.line()); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -47,7 +47,7 @@ func newSummary(src Source, o Options) *summary {
 }
 
 // frame takes the next frame into account, which d has just decoded.
-func (s *summary) frame(f spool.Frame, d *lineDecoder) {
+func (s *summary) frame(f spool.Frame, d *LineDecoder) {
 	if f.Type == spool.FrameEvent {
 		s.account.Frame(f)
 	} else {

@@ -1,0 +1,35 @@
+package render
+
+import (
+	"errors"
+	"io"
+	"os"
+)
+
+// NewDiscardSink returns a sink that keeps nothing. Its scratch files are in the system's directory
+// for temporary files; they leave keepFree bytes free on its file system.
+func NewDiscardSink(keepFree int64) Sink { return discardSink{keepFree} }
+
+type discardSink struct{ keepFree int64 }
+
+func (s discardSink) Append(string) (io.WriteCloser, error) { return s, nil }
+func (discardSink) Write(p []byte) (int, error)             { return len(p), nil }
+func (discardSink) Close() error                            { return nil }
+
+func (s discardSink) Scratch() (_ Scratch, err error) {
+	dir, err := os.MkdirTemp("", "textegress-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close() //nolint:errcheck // the file that it made stays open
+	f, err := scratchIn(root)
+	if err != nil {
+		return nil, err
+	}
+	return roomScratch{f, &room{check: spaceOn(os.TempDir(), s.keepFree)}}, nil
+}
