@@ -276,7 +276,7 @@ func (l *life) Join(_ context.Context, o room.JoinOptions) (recorder.Conn, error
 	c := &stay{done: make(chan struct{}), left: make(chan struct{})}
 	go func() {
 		defer close(c.done)
-		c.end = room.End{Reason: l.send(o.Handler, c.left)}
+		c.end = room.Disconnect{Reason: l.send(o.Handler, c.left)}
 	}()
 	return c, nil
 }
@@ -323,11 +323,11 @@ func (l *life) send(h room.Handler, left <-chan struct{}) room.Reason {
 type stay struct {
 	done, left chan struct{}
 	once       sync.Once
-	end        room.End
+	end        room.Disconnect
 }
 
 func (c *stay) Done() <-chan struct{} { return c.done }
-func (c *stay) End() room.End         { return c.end }
+func (c *stay) End() room.Disconnect  { return c.end }
 func (c *stay) Leave(context.Context) {
 	c.once.Do(func() { close(c.left) })
 	<-c.done

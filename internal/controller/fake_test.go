@@ -331,14 +331,14 @@ type fakeConn struct {
 	h    room.Handler
 	done chan struct{}
 	once sync.Once
-	end  room.End
+	end  room.Disconnect
 }
 
 func (c *fakeConn) stop(r room.Reason) {
-	c.once.Do(func() { c.end = room.End{Reason: r}; close(c.done) })
+	c.once.Do(func() { c.end = room.Disconnect{Reason: r}; close(c.done) })
 }
 func (c *fakeConn) Done() <-chan struct{} { return c.done }
-func (c *fakeConn) End() room.End         { return c.end }
+func (c *fakeConn) End() room.Disconnect  { return c.end }
 func (c *fakeConn) Leave(context.Context) { c.stop(room.ReasonLeft) }
 
 func (f *fakeRoom) Join(_ context.Context, o room.JoinOptions) (recorder.Conn, error) {

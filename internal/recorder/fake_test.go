@@ -50,11 +50,11 @@ type fakeConn struct {
 	done chan struct{}
 	left chan struct{}
 	once sync.Once
-	end  room.End
+	end  room.Disconnect
 }
 
 func (c *fakeConn) Done() <-chan struct{} { return c.done }
-func (c *fakeConn) End() room.End         { <-c.done; return c.end }
+func (c *fakeConn) End() room.Disconnect  { <-c.done; return c.end }
 func (c *fakeConn) Leave(context.Context) {
 	c.once.Do(func() { close(c.left) })
 	<-c.done
@@ -80,7 +80,7 @@ func (f *fakeRoom) Join(_ context.Context, o room.JoinOptions) (recorder.Conn, e
 	go func() {
 		defer close(c.done)
 		reason := s.stay(o.Handler, c.left)
-		c.end = room.End{Reason: reason, Heard: s.heard}
+		c.end = room.Disconnect{Reason: reason, LastReceived: s.heard}
 	}()
 	time.Sleep(s.opens)
 	return c, nil

@@ -30,7 +30,7 @@ type Conn interface {
 	// Done is closed when nothing more will be delivered.
 	Done() <-chan struct{}
 	// End says why the stay is over; valid after Done.
-	End() room.End
+	End() room.Disconnect
 	// Leave ends the stay by our own will and returns after Done.
 	Leave(ctx context.Context)
 }

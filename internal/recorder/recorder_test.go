@@ -258,7 +258,9 @@ func TestRecording(t *testing.T) {
 		{
 			name: "the room is deleted while we join",
 			steps: []step{
-				{err: &room.EndError{End: room.End{Reason: room.ReasonRoomDeleted}}},
+				{err: &room.DisconnectError{
+					Disconnect: room.Disconnect{Reason: room.ReasonRoomDeleted},
+				}},
 			},
 			want: want{
 				textegress.StatusAborted, "room_deleted", 1,

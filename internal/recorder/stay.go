@@ -185,10 +185,10 @@ func (r *Recorder) attend(ctx context.Context, conn Conn, h *handler, t *tries) 
 	}
 	r.lostAt = time.Now()
 	since := r.sinceNS()
-	if !end.Heard.IsZero() {
+	if !end.LastReceived.IsZero() {
 		// Who came and went may have been told over the websocket while the data channels were
 		// silent.
-		since = min(since, end.Heard.UnixNano())
+		since = min(since, end.LastReceived.UnixNano())
 	}
 	return nil, r.stateOutage(ctx, string(end.Reason), since)
 }
@@ -300,7 +300,7 @@ func (t *tries) refused(ctx context.Context, h *handler, err error) (*ended, err
 			return nil, err
 		}
 	}
-	var end *room.EndError
+	var end *room.DisconnectError
 	switch {
 	case stopped(ctx):
 		return nil, nil // the loop sees it
@@ -326,14 +326,14 @@ func (t *tries) refused(ctx context.Context, h *handler, err error) (*ended, err
 		}
 		return nil, nil
 	case errors.As(err, &end):
-		switch end.End.Reason {
+		switch end.Disconnect.Reason {
 		case room.ReasonRoomDeleted, room.ReasonRoomClosed:
-			return r.over(string(end.End.Reason)), nil
+			return r.over(string(end.Disconnect.Reason)), nil
 		case room.ReasonParticipantRemoved:
 			return r.removed(), nil
 		case room.ReasonDuplicateIdentity:
 			if t.duplicates++; t.duplicates >= maxDuplicates {
-				return &ended{textegress.StatusFailed, string(end.End.Reason)}, nil
+				return &ended{textegress.StatusFailed, string(end.Disconnect.Reason)}, nil
 			}
 		}
 	}

@@ -48,7 +48,9 @@ func TestDuplicateIdentity(t *testing.T) {
 		},
 		"while joining, likewise": {
 			repeat(9,
-				step{err: &room.EndError{End: room.End{Reason: room.ReasonDuplicateIdentity}}}),
+				step{err: &room.DisconnectError{
+					Disconnect: room.Disconnect{Reason: room.ReasonDuplicateIdentity},
+				}}),
 			textegress.StatusFailed, 5,
 		},
 	} {
@@ -214,7 +216,7 @@ func TestJoinThatDoesNotEnd(t *testing.T) {
 
 // The client saves a connection behind a dead websocket only where the authority says that the room
 // is there.
-func TestStillThere(t *testing.T) {
+func TestRoomExists(t *testing.T) {
 	for state, want := range map[recorder.SessionState]bool{
 		recorder.SessionRunning: true, recorder.SessionRoomMissing: false,
 		recorder.SessionEnded: false,
@@ -226,11 +228,11 @@ func TestStillThere(t *testing.T) {
 			})
 			w.run(t.Context())
 			w.auth.state = func(int) (recorder.SessionState, error) { return state, nil }
-			if got, err := w.room.joins[0].o.StillThere(t.Context()); got != want || err != nil {
+			if got, err := w.room.joins[0].o.RoomExists(t.Context()); got != want || err != nil {
 				t.Errorf("state %d: %v, %v", state, got, err)
 			}
 			w.auth.state = func(int) (recorder.SessionState, error) { return 0, errAway }
-			if got, err := w.room.joins[0].o.StillThere(t.Context()); got ||
+			if got, err := w.room.joins[0].o.RoomExists(t.Context()); got ||
 				!errors.Is(err, errAway) {
 				t.Errorf("nobody knows: %v, %v", got, err)
 			}

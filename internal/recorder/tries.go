@@ -221,7 +221,7 @@ func (t *tries) join(ctx context.Context, h *handler, g grant) (Conn, error) {
 	started := time.Now()
 	conn, err := r.o.Room.Join(ctx, room.JoinOptions{
 		URL: g.url, Token: g.token, Handler: h,
-		NewToken: func(ctx context.Context) (string, error) {
+		RefreshToken: func(ctx context.Context) (string, error) {
 			if g.own {
 				_, token, err := r.o.OwnToken(g.identity)
 				return token, err
@@ -229,7 +229,7 @@ func (t *tries) join(ctx context.Context, h *handler, g grant) (Conn, error) {
 			_, token, err := r.o.Authority.Token(ctx, g.identity)
 			return token, err
 		},
-		StillThere: func(ctx context.Context) (bool, error) {
+		RoomExists: func(ctx context.Context) (bool, error) {
 			st, err := r.state(ctx)
 			return st == SessionRunning, err
 		},

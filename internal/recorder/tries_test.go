@@ -185,7 +185,7 @@ func TestOwnToken(t *testing.T) {
 					t.Errorf("joined %s after %v; asked %d times for the state, for %d tokens",
 						j.o.URL, j.at.Sub(began), w.auth.asked, len(w.auth.identities))
 				}
-				again, err := j.o.NewToken(t.Context())
+				again, err := j.o.RefreshToken(t.Context())
 				if err != nil || again != j.token {
 					t.Errorf("another token: %q, %v; want one for the same identity, %q", again,
 						err, j.token)

@@ -136,23 +136,23 @@ type JoinOptions struct {
 	URL     string // of the LiveKit server: ws, wss, http or https, with or without a path
 	Token   string
 	Handler Handler
-	// NewToken makes another token for the same room and identity. It is asked when a lost
+	// RefreshToken makes another token for the same room and identity. It is asked when a lost
 	// websocket is to be resumed and the server accepts neither the token it sent us last nor
 	// Token. Optional.
-	NewToken func(context.Context) (string, error)
-	// StillThere reports whether the room exists, without creating it. It is asked when websocket
+	RefreshToken func(context.Context) (string, error)
+	// RoomExists reports whether the room exists, without creating it. It is asked when websocket
 	// and PeerConnection are both silent and the server can be reached again: only where it says
 	// yes the connection is saved, because asking the server to resume creates the room if it is
 	// gone. Optional; without it, such a connection is lost.
-	StillThere func(context.Context) (bool, error)
+	RoomExists func(context.Context) (bool, error)
 }
 
 // Handler receives what happens in a room.
 type Handler interface {
 	// Joined is called once, from Join, before any packet or event. An error makes Join leave at
-	// once and return it, wrapped in an *EndError. No packet is received before it returns, so it
-	// should be quick: the server keeps packets for a joining participant for two seconds only
-	// (LiveKit 1.11; 1.13: ten).
+	// once and return it, wrapped in a *DisconnectError. No packet is received before it returns,
+	// so it should be quick: the server keeps packets for a joining participant for two seconds
+	// only (LiveKit 1.11; 1.13: ten).
 	Joined(Info) error
 	// Packet is called for each packet with the bytes of a livekit.DataPacket, as received at the
 	// given time. The bytes are only valid during the call. It is called on the goroutine that

@@ -41,10 +41,10 @@ type Conn struct {
 	spoke atomic.Int64
 
 	inbox chan inbound
-	quit  chan End      // asks run to end, politely
-	over  chan struct{} // run has decided: no event is delivered any more, nobody reads the inbox
+	quit  chan Disconnect // asks run to end, politely
+	over  chan struct{}   // run has decided: no event is delivered any more, nobody reads the inbox
 	done  chan struct{}
-	end   End // valid after done
+	end   Disconnect // valid after done
 }
 
 // inbound is what readSignals hands to run: a message, or the end of the websocket.
@@ -66,19 +66,19 @@ func (c *Conn) ClockOffset() time.Duration { return time.Duration(c.offset.Load(
 func (c *Conn) Done() <-chan struct{} { return c.done }
 
 // End returns how the connection ended; only valid after Done.
-func (c *Conn) End() End { return c.end }
+func (c *Conn) End() Disconnect { return c.end }
 
 // Leave leaves the room, delivers what has been received, and returns when Done is closed or ctx
 // ends; Done follows in any case.
 func (c *Conn) Leave(ctx context.Context) {
-	c.askEnd(End{Reason: ReasonLeft})
+	c.askEnd(Disconnect{Reason: ReasonLeft})
 	select {
 	case <-c.done:
 	case <-ctx.Done():
 	}
 }
 
-func (c *Conn) askEnd(e End) {
+func (c *Conn) askEnd(e Disconnect) {
 	select {
 	case c.quit <- e:
 	default: // somebody asked before
@@ -93,7 +93,7 @@ func (c *Conn) run() {
 	if c.sig != nil && (end.Reason == ReasonLeft || end.Reason == ReasonJoinFailed) {
 		_ = c.sig.leave() // else the server keeps our ghost for 20 s
 	}
-	end.Heard = c.stall.before(time.Now(), c.peer.heard())
+	end.LastReceived = c.stall.before(time.Now(), c.peer.heard())
 	if c.peer.isOpen() {
 		c.peer.drain(c.client.times)
 	}
@@ -107,7 +107,7 @@ func (c *Conn) run() {
 }
 
 // decide waits for the connection's end and says what it was.
-func (c *Conn) decide() End {
+func (c *Conn) decide() Disconnect {
 	t := c.client.times
 	c.stall.every = c.every
 	c.stall.tick(time.Now())
@@ -208,10 +208,15 @@ func (c *Conn) decide() End {
 	}
 }
 
-func lost(detail string) End { return End{Reason: ReasonConnectionLost, Detail: detail} }
+func lost(detail string) Disconnect {
+	return Disconnect{
+		Reason: ReasonConnectionLost,
+		Detail: detail,
+	}
+}
 
 // handle takes a message. It returns whether the websocket is lost by it, and the end if it is one.
-func (c *Conn) handle(in inbound) (gone bool, end *End) {
+func (c *Conn) handle(in inbound) (gone bool, end *Disconnect) {
 	if in.err != nil {
 		c.log.Debug("room signalling lost", "error", in.err)
 		return true, nil
@@ -225,10 +230,10 @@ func (c *Conn) handle(in inbound) (gone bool, end *End) {
 		return false, &e
 	case *livekit.SignalResponse_RoomMoved:
 		// LiveKit Cloud only; the packets that follow are another room's
-		return false, &End{Reason: ReasonOther, Detail: "server: moved to another room"}
+		return false, &Disconnect{Reason: ReasonOther, Detail: "server: moved to another room"}
 	case *livekit.SignalResponse_Answer:
 		if err := c.peer.answer(m.Answer); err != nil {
-			e := End{Reason: ReasonJoinFailed, Detail: "the server's answer: " + err.Error()}
+			e := Disconnect{Reason: ReasonJoinFailed, Detail: "the server's answer: " + err.Error()}
 			if c.peer.isOpen() {
 				e.Reason = ReasonConnectionLost
 			}

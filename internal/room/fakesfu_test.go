@@ -476,7 +476,7 @@ func joinWith(t *testing.T, c *Client, f *fakeSFU, w *witness,
 	go func() {
 		conn, err := c.Join(context.Background(), JoinOptions{
 			URL: f.url(), Token: "token",
-			Handler: w, StillThere: there,
+			Handler: w, RoomExists: there,
 		})
 		ch <- result{conn, err}
 	}()
@@ -491,13 +491,13 @@ func joinWith(t *testing.T, c *Client, f *fakeSFU, w *witness,
 	return r.conn, s
 }
 
-func await(t *testing.T, c *Conn) End {
+func await(t *testing.T, c *Conn) Disconnect {
 	t.Helper()
 	select {
 	case <-c.Done():
 		return c.End()
 	case <-time.After(20 * time.Second):
 		t.Fatal("the connection did not end")
-		return End{}
+		return Disconnect{}
 	}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // Join joins a room and returns when both data channels are open. Handler.Joined is called before;
-// packets and events may be, too. Errors are *JoinError, or *EndError if the server or
+// packets and events may be, too. Errors are *JoinError, or *DisconnectError if the server or
 // Handler.Joined ended it.
 func (c *Client) Join(ctx context.Context, o JoinOptions) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.times.join)
@@ -40,7 +40,7 @@ func (c *Client) Join(ctx context.Context, o JoinOptions) (*Conn, error) {
 		sig.close()
 		p.close()
 		if l := first.GetLeave(); l != nil {
-			return nil, &EndError{End: endOf(l)}
+			return nil, &DisconnectError{Disconnect: endOf(l)}
 		}
 		return nil, &JoinError{
 			Phase: "join response",
@@ -51,7 +51,7 @@ func (c *Client) Join(ctx context.Context, o JoinOptions) (*Conn, error) {
 		client: c, o: o, endpoint: e, info: infoOf(j), log: c.log, peer: p, sig: sig,
 		roster: newRoster(j.GetParticipant().GetSid(), j.GetOtherParticipants()),
 		tracks: newDataTracks(j.GetOtherParticipants()),
-		inbox:  make(chan inbound), quit: make(chan End, 1), over: make(chan struct{}),
+		inbox:  make(chan inbound), quit: make(chan Disconnect, 1), over: make(chan struct{}),
 		done: make(chan struct{}),
 	}
 	conn.every, conn.wait = pingTimes(j, c.times)
@@ -69,7 +69,7 @@ func (c *Conn) establish(ctx context.Context) error {
 	c.info.Participants = nil // with their metadata, for as long as we stay
 	if err != nil {
 		c.refuse()
-		return &EndError{End: End{Reason: ReasonRefused}, Err: err}
+		return &DisconnectError{Disconnect: Disconnect{Reason: ReasonRefused}, Err: err}
 	}
 	if c.client.relay {
 		if err := c.offerRelay(ctx); err != nil {
@@ -83,13 +83,13 @@ func (c *Conn) establish(ctx context.Context) error {
 	case <-c.peer.opened:
 		return nil
 	case <-c.done:
-		return &EndError{End: c.end}
+		return &DisconnectError{Disconnect: c.end}
 	case <-ctx.Done():
 	}
-	c.askEnd(End{Reason: ReasonJoinFailed, Detail: "not established in time"})
+	c.askEnd(Disconnect{Reason: ReasonJoinFailed, Detail: "not established in time"})
 	<-c.done
 	if c.end.Reason != ReasonJoinFailed {
-		return &EndError{End: c.end}
+		return &DisconnectError{Disconnect: c.end}
 	}
 	phase, hint := "data channels", "no connection over UDP, and the server names no TURN server"
 	if c.peer.hasRelays() {

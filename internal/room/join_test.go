@@ -273,8 +273,8 @@ func TestJoinEndedByServer(t *testing.T) {
 			go func() { c.script(f.next()) }()
 			_, err := quickClient(t, nil).Join(t.Context(),
 				JoinOptions{URL: f.url(), Token: "token", Handler: &witness{}})
-			ee, ok := errors.AsType[*EndError](err)
-			if !ok || ee.End.Reason != c.want {
+			ee, ok := errors.AsType[*DisconnectError](err)
+			if !ok || ee.Disconnect.Reason != c.want {
 				t.Errorf("got %v, want %s", err, c.want)
 			}
 		})
@@ -317,8 +317,8 @@ func TestJoinRefusedByHandler(t *testing.T) {
 		URL: f.url(), Token: "token",
 		Handler: w,
 	})
-	ee, ok := errors.AsType[*EndError](err)
-	if !ok || ee.End.Reason != ReasonRefused || !errors.Is(err, sentinel) {
+	ee, ok := errors.AsType[*DisconnectError](err)
+	if !ok || ee.Disconnect.Reason != ReasonRefused || !errors.Is(err, sentinel) {
 		t.Errorf("got %v", err)
 	}
 	if m := <-left; m.GetLeave().GetReason() != livekit.DisconnectReason_CLIENT_INITIATED {

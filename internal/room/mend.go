@@ -114,7 +114,7 @@ func (m *mend) worthwhile() bool {
 
 // tick makes an offer if one is due. It returns whether there is nothing left to mend, and the end
 // if there is nothing left to save.
-func (m *mend) tick() (done bool, end *End) {
+func (m *mend) tick() (done bool, end *Disconnect) {
 	c, now := m.c, time.Now()
 	switch {
 	case m.busy:
@@ -136,7 +136,7 @@ func (m *mend) tick() (done bool, end *End) {
 	}
 	first := m.tries == 0 && c.peer.isOpen() && !c.peer.hasRelays()
 	if !first && len(c.servers) > 0 {
-		if c.o.StillThere != nil && now.Sub(c.serversAt) > m.t.credentials {
+		if c.o.RoomExists != nil && now.Sub(c.serversAt) > m.t.credentials {
 			c.serversAt = now // once is enough
 			c.sig.close()     // the server sends new credentials when it resumes
 			return false, nil
@@ -178,7 +178,7 @@ func (m *mend) made(o offered) {
 }
 
 // answered notes that the server took an offer. It returns the end if that was too late.
-func (m *mend) answered() *End {
+func (m *mend) answered() *Disconnect {
 	if m == nil || m.taken {
 		return nil
 	}

@@ -145,7 +145,7 @@ func TestPathReplacedTooLate(t *testing.T) {
 		!strings.Contains(e.Detail, "late") {
 		t.Errorf("end %v", e)
 	}
-	if h := conn.End().Heard; h.IsZero() || h.After(before.Add(200*time.Millisecond)) {
+	if h := conn.End().LastReceived; h.IsZero() || h.After(before.Add(200*time.Millisecond)) {
 		t.Errorf("heard until %v, dark since %v", h, before)
 	}
 }

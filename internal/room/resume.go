@@ -27,7 +27,7 @@ type resumeTimes struct {
 
 // resume brings a lost websocket back. Asking to resume creates the room if it is gone, so it asks
 // only when the server has answered an ICE keepalive since: then the PeerConnection lives, and with
-// it the session and the room; or when JoinOptions.StillThere says that the room lives: then a lost
+// it the session and the room; or when JoinOptions.RoomExists says that the room lives: then a lost
 // path may yet be replaced, see mend. While the server is silent it looks at the server's root
 // page. If the network works (a page comes, or the port is closed) and the keepalives are not
 // answered, the server has been restarted or has ended. It belongs to the goroutine run, except
@@ -45,7 +45,7 @@ type resume struct {
 
 	// the room was there a moment ago, so one attempt may be made although the server is silent
 	vouched  bool
-	asked    time.Time // when StillThere was asked last
+	asked    time.Time // when RoomExists was asked last
 	attempts int
 	next     time.Time // of the next attempt or look
 	busy     bool      // one is under way
@@ -110,10 +110,10 @@ func (r *resume) stop() {
 
 // tick looks at the connection and starts what is due; mendable says whether a silent path may yet
 // be replaced. It returns the end if the connection is given up.
-func (r *resume) tick(mendable bool) (End, bool) {
+func (r *resume) tick(mendable bool) (Disconnect, bool) {
 	now := time.Now()
 	if now.Sub(r.begun) < r.t.grace {
-		return End{}, false
+		return Disconnect{}, false
 	}
 	switch n := r.c.peer.responses(); {
 	case !r.counting:
@@ -133,7 +133,7 @@ func (r *resume) tick(mendable bool) (End, bool) {
 		return lost("the network is silent"), true
 	}
 	if r.busy || now.Before(r.next) {
-		return End{}, false
+		return Disconnect{}, false
 	}
 	r.busy = true
 	if vouched := r.vouched && mendable; alive || vouched {
@@ -141,10 +141,10 @@ func (r *resume) tick(mendable bool) (End, bool) {
 		tokens := r.c.tokens()
 		r.wg.Go(func() { r.result <- r.attempt(tokens) })
 	} else {
-		ask := mendable && r.c.o.StillThere != nil && now.Sub(r.asked) >= r.t.ask
+		ask := mendable && r.c.o.RoomExists != nil && now.Sub(r.asked) >= r.t.ask
 		r.wg.Go(func() { r.result <- r.look(ask) })
 	}
-	return End{}, false
+	return Disconnect{}, false
 }
 
 // look finds out whether the network works, and if it does and ask is set, whether the room is
@@ -155,7 +155,7 @@ func (r *resume) look(ask bool) resumed {
 		// Whoever is asked may be as silent as the server.
 		ctx, cancel := context.WithTimeout(r.ctx, r.t.ask)
 		defer cancel()
-		there, err := r.c.o.StillThere(ctx)
+		there, err := r.c.o.RoomExists(ctx)
 		x.asked, x.there = err == nil, there
 	}
 	return x
@@ -163,7 +163,7 @@ func (r *resume) look(ask bool) resumed {
 
 // failed notes an attempt or a look without success and sets the time of the next. It returns the
 // end if the room is gone.
-func (r *resume) failed(x resumed) (End, bool) {
+func (r *resume) failed(x resumed) (Disconnect, bool) {
 	r.busy = false
 	if x.looked {
 		if x.asked {
@@ -181,12 +181,12 @@ func (r *resume) failed(x resumed) (End, bool) {
 		if !r.vouched {
 			r.next = time.Now().Add(r.t.backoff)
 		}
-		return End{}, false
+		return Disconnect{}, false
 	}
 	r.c.log.Debug("room: resuming failed", "attempt", r.attempts, "error", x.err)
 	r.next = time.Now().Add(min(r.t.backoff<<min(r.attempts, 10), r.t.maxBackoff))
 	r.attempts++
-	return End{}, false
+	return Disconnect{}, false
 }
 
 // tokens returns the tokens for resuming, best first: the server's own is valid for 10 minutes on
@@ -207,9 +207,9 @@ func (r *resume) attempt(tokens []string) resumed {
 		switch {
 		case i < len(tokens):
 			token = tokens[i]
-		case i == len(tokens) && r.c.o.NewToken != nil:
+		case i == len(tokens) && r.c.o.RefreshToken != nil:
 			var tokenErr error
-			if token, tokenErr = r.c.o.NewToken(ctx); tokenErr != nil {
+			if token, tokenErr = r.c.o.RefreshToken(ctx); tokenErr != nil {
 				return resumed{err: errors.Join(err, tokenErr)}
 			}
 		default:

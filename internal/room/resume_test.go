@@ -84,7 +84,7 @@ func TestResumeTokens(t *testing.T) {
 	go func() {
 		conn, err := c.Join(t.Context(), JoinOptions{
 			URL: f.url(), Token: "original", Handler: w,
-			NewToken: func(context.Context) (string, error) {
+			RefreshToken: func(context.Context) (string, error) {
 				if asked++; asked == 1 {
 					return "", context.DeadlineExceeded // the API has a bad moment
 				}

@@ -235,14 +235,14 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-func await(t testing.TB, c *room.Conn) room.End {
+func await(t testing.TB, c *room.Conn) room.Disconnect {
 	t.Helper()
 	select {
 	case <-c.Done():
 		return c.End()
 	case <-time.After(60 * time.Second):
 		t.Fatal("the connection did not end")
-		return room.End{}
+		return room.Disconnect{}
 	}
 }
 

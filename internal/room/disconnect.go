@@ -34,7 +34,7 @@ const (
 	ReasonJoinFailed Reason = "join_failed" // the connection was not established
 	ReasonLeft       Reason = "left"        // we left: Conn.Leave
 	ReasonRefused    Reason = "refused"     // Handler.Joined returned an error
-	// anything else; End.Detail has the server's words
+	// anything else; Disconnect.Detail has the server's words
 	ReasonOther Reason = "other"
 )
 
@@ -42,42 +42,42 @@ const (
 // would create a new one.
 func (r Reason) RoomEnded() bool { return r == ReasonRoomDeleted || r == ReasonRoomClosed }
 
-// End is how a connection ended. Detail is for people: it holds neither payloads nor identities nor
-// tokens.
-type End struct {
+// Disconnect is how a connection ended. Detail is for people: it holds neither payloads nor
+// identities nor tokens.
+type Disconnect struct {
 	Reason Reason
 	Detail string
-	// Heard is when the server was last heard over the data channels' path, or when this process
-	// fell asleep; zero if that is not known. What the server sent later has not arrived; what it
-	// sent shortly before may be missing too.
-	Heard time.Time
+	// LastReceived is when the server was last heard over the data channels' path, or when this
+	// process fell asleep; zero if that is not known. What the server sent later has not arrived;
+	// what it sent shortly before may be missing too.
+	LastReceived time.Time
 }
 
 // String returns the reason with its detail.
-func (e End) String() string {
+func (e Disconnect) String() string {
 	if e.Detail == "" {
 		return string(e.Reason)
 	}
 	return string(e.Reason) + " (" + e.Detail + ")"
 }
 
-// EndError is returned by Client.Join when the connection ended before it was established: the
-// server said so, or Handler.Joined returned an error, which Err then is.
-type EndError struct {
-	End End
-	Err error
+// DisconnectError is returned by Client.Join when the connection ended before it was established:
+// the server said so, or Handler.Joined returned an error, which Err then is.
+type DisconnectError struct {
+	Disconnect Disconnect
+	Err        error
 }
 
 // Error implements error.
-func (e *EndError) Error() string {
+func (e *DisconnectError) Error() string {
 	if e.Err != nil {
-		return fmt.Sprintf("room: join ended: %s: %v", e.End, e.Err)
+		return fmt.Sprintf("room: join ended: %s: %v", e.Disconnect, e.Err)
 	}
-	return "room: join ended: " + e.End.String()
+	return "room: join ended: " + e.Disconnect.String()
 }
 
 // Unwrap returns the error of Handler.Joined, if that was the reason.
-func (e *EndError) Unwrap() error { return e.Err }
+func (e *DisconnectError) Unwrap() error { return e.Err }
 
 // JoinError is returned by Client.Join when no connection came about.
 type JoinError struct {
@@ -166,8 +166,8 @@ var reasons = map[livekit.DisconnectReason]Reason{
 }
 
 // endOf translates the server's LeaveRequest.
-func endOf(l *livekit.LeaveRequest) End {
-	return End{
+func endOf(l *livekit.LeaveRequest) Disconnect {
+	return Disconnect{
 		Reason: cmp.Or(reasons[l.GetReason()], ReasonOther),
 		Detail: "server: " + l.GetReason().String() + ", " + l.GetAction().String(),
 	}
