@@ -471,29 +471,32 @@ func (t *Timestamp) UnmarshalJSON(b []byte) error {
 
 // AppendJSON appends m as one line of events.jsonl, without the newline, to b.
 // Strings are not HTML-escaped.
-func (m Message) AppendJSON(b []byte) ([]byte, error) {
-	ns := m.UnixNS
-	if ns == 0 && !m.Time.IsZero() {
-		ns = m.Time.UnixNano()
+func (m Message) AppendJSON(b []byte) []byte {
+	if m.UnixNS == 0 && !m.Time.IsZero() {
+		m.UnixNS = m.Time.UnixNano()
 	}
-	out, err := appendMessage(b, &m, ns)
-	if err != nil {
-		return b, fmt.Errorf("encode message %d: %w", m.N, err)
+	m.Time = time.Unix(0, m.UnixNS)
+	if m.Event != nil && m.Event.Kind != "" { // it is that of the line
+		event := *m.Event
+		event.Kind = ""
+		m.Event = &event
 	}
-	return out, nil
+	return appendMessage(b, &m)
 }
 
 // MarshalJSON implements [json.Marshaler] through AppendJSON.
-func (m Message) MarshalJSON() ([]byte, error) { return m.AppendJSON(nil) }
+func (m Message) MarshalJSON() ([]byte, error) { return m.AppendJSON(nil), nil }
 
 // UnmarshalJSON implements [json.Unmarshaler] with the rules of [DecodeJSON].
 // Unknown keys are ignored.
 func (m *Message) UnmarshalJSON(b []byte) error {
-	var w wireMessage
-	if err := DecodeJSON(b, &w); err != nil {
+	type fields Message // without the methods
+	var f fields
+	if err := DecodeJSON(b, &f); err != nil {
 		return err
 	}
-	*m = w.message()
+	*m = Message(f)
+	m.Time = m.Time.UTC()
 	if m.Event != nil {
 		m.Event.Kind = m.Kind
 	}

@@ -238,11 +238,7 @@ func (w *lineWriter) write(l *decode.Line) error {
 	}
 	w.sum.add(m) // which accounts for connections as they were, and is veiled as a whole
 	m = out
-	var err error
-	if w.line, err = m.AppendJSON(w.line[:0]); err != nil {
-		return fmt.Errorf("export: %w", err)
-	}
-	w.line = append(w.line, '\n')
+	w.line = append(m.AppendJSON(w.line[:0]), '\n')
 	if err := w.events.writeLine(w.line); err != nil {
 		return err
 	}

@@ -125,7 +125,7 @@ func (g *group) judge(t *testing.T, j job, results map[string]string, found *fin
 	for _, m := range g.messages {
 		if m.Identity == j.identity() && !m.Kind.IsEvent() && m.Topic != probe &&
 			m.Kind != textegress.KindDataTrack {
-			b, _ := m.AppendJSON(nil)
+			b := m.AppendJSON(nil)
 			all = append(all, string(b[:min(700, len(b))]))
 		}
 	}
