@@ -38,8 +38,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/internal/objstore"
-	"github.com/syncflow/textegress/internal/objstore/retry"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
 )
@@ -72,10 +72,12 @@ type Options struct {
 }
 
 const (
-	minDelay = time.Second
 	maxDelay = 5 * time.Minute // also where the store asks for more
 	logEvery = 5 * time.Minute // of an error that goes on with the same text
 )
+
+// pauses between two attempts, of a recording and of a bucket.
+var pauses = backoff.Policy{First: time.Second, Max: maxDelay}
 
 // Uploader delivers recordings. Create it with [New].
 type Uploader struct {
@@ -396,7 +398,7 @@ func (u *Uploader) failed(j *job, err error) {
 
 // pause returns how long to wait after so many failures in a row, of which err is the last.
 func pause(failures int, err error) time.Duration {
-	return max(retry.Delay(minDelay, maxDelay, failures), min(objstore.RetryAfter(err), maxDelay))
+	return max(pauses.Delay(failures), min(objstore.RetryAfter(err), maxDelay))
 }
 
 func (u *Uploader) logger(j *job) *slog.Logger {

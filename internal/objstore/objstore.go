@@ -18,7 +18,7 @@ import (
 // of valid UTF-8 without control characters is allowed in them, so also spaces, colons, percent
 // signs and any script.
 //
-// All methods may be called concurrently. None of them retries anything; see package retry. Every
+// All methods may be called concurrently. None of them retries anything. Every
 // error they return is, or wraps, an [*Error], unless ctx ended, in which case errors.Is finds the
 // context's error in it too.
 type Bucket interface {

@@ -10,9 +10,10 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/syncflow/textegress/internal/backoff"
 )
 
 // Options of New. All but the last four are required.
@@ -42,7 +43,7 @@ type Client struct {
 	signer          *signer
 	gate            *Gate
 	clock           clock
-	jitter          func(most time.Duration) time.Duration // replaced by tests
+	pauses          backoff.Policy // between two tries; tests replace its jitter
 }
 
 var uuidForm = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
@@ -74,7 +75,8 @@ func New(o Options) (*Client, error) {
 		base: strings.TrimRight(o.BaseURL, "/"), projectID: o.ProjectID, http: h, log: log,
 		metrics: newMetrics(o.Registerer),
 		signer:  &signer{key: o.Key, projectID: o.ProjectID, secret: []byte(o.Secret)},
-		gate:    gate, jitter: fullJitter,
+		gate:    gate,
+		pauses:  backoff.Policy{First: firstPause, Max: maxPause, Jitter: backoff.Full},
 	}, nil
 }
 

@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"slices"
 	"time"
+
+	"github.com/syncflow/textegress/internal/backoff"
 )
 
 var deviceWord = regexp.MustCompile(`^[A-Za-z0-9_-]{1,50}$`)
@@ -65,7 +67,7 @@ func (c *Client) EnsureDevice(ctx context.Context, name, group string) (Device, 
 		}
 		c.log.WarnContext(ctx, "registering with SyncFlow failed, looking whether it took effect",
 			"try", try, "error", err)
-		if err := sleep(ctx, c.jitter(min(firstPause<<(try-1), maxPause))); err != nil {
+		if err := backoff.Sleep(ctx, c.pauses.Delay(try)); err != nil {
 			return Device{}, fmt.Errorf("SyncFlow API, register: %w", err)
 		}
 	}

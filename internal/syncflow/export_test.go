@@ -1,6 +1,6 @@
 package syncflow
 
-import "time"
+import "github.com/syncflow/textegress/internal/backoff"
 
 // SetJitter replaces the random choice of pauses.
-func (c *Client) SetJitter(f func(most time.Duration) time.Duration) { c.jitter = f }
+func (c *Client) SetJitter(f backoff.Jitter) { c.pauses.Jitter = f }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"mime"
 	"net"
 	"net/http"
@@ -16,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/syncflow/textegress/internal/backoff"
 )
 
 const (
@@ -81,7 +82,7 @@ func (c *Client) do(ctx context.Context, k call, out any) error {
 			// has happened at the server in either case, so even a registration may be repeated.
 			c.signer.forget()
 			if refusals++; refusals == 2 {
-				if err := sleep(ctx, c.jitter(2*firstPause)); err != nil {
+				if err := backoff.Sleep(ctx, c.pauses.Delay(2)); err != nil {
 					return fmt.Errorf("SyncFlow API, %s: %w", k.endpoint, err)
 				}
 			}
@@ -104,10 +105,10 @@ func (c *Client) do(ctx context.Context, k call, out any) error {
 		if try >= maxTries {
 			return fmt.Errorf("%w (gave up after %d tries)", f.err, try)
 		}
-		pause := max(c.jitter(min(firstPause<<(try-1), maxPause)), f.after)
+		pause := max(c.pauses.Delay(try), f.after)
 		c.log.DebugContext(ctx, "SyncFlow API request failed, trying again", "endpoint", k.endpoint,
 			"try", try, "next_attempt_in", pause, "error", f.err)
-		if err := sleep(ctx, pause); err != nil {
+		if err := backoff.Sleep(ctx, pause); err != nil {
 			return fmt.Errorf("SyncFlow API, %s: %w", k.endpoint, err)
 		}
 	}
@@ -286,19 +287,4 @@ func netOutcome(ctx, tryCtx context.Context, err error) string {
 		return "timeout"
 	}
 	return "network"
-}
-
-// fullJitter picks a pause between nothing and most, so that many clients do not come back at the
-// same moment.
-func fullJitter(most time.Duration) time.Duration { return rand.N(most) + 1 }
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
