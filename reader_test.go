@@ -23,7 +23,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 const delivery = "testdata/delivery"
 
 // exampleMessages is the delivered form of the segment in
-// internal/spool/testdata/v1.seg, which is also its raw object.
+// segment/testdata/v1.seg, which is also its raw object.
 func exampleMessages() []Message {
 	const at = 1749673840000000000
 	yes, no := true, false

@@ -27,6 +27,7 @@ import (
 	"github.com/syncflow/textegress/internal/pseudonym"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/web"
+	"github.com/syncflow/textegress/segment"
 )
 
 func TestMain(m *testing.M) {
@@ -252,20 +253,20 @@ func spoolRecording(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	w, err := rec.Writer()
 	ts.Check(err)
-	ts.Check(w.AppendEvent(0, spool.Event{Kind: textegress.KindRecordingStarted}))
+	ts.Check(w.AppendEvent(0, segment.Event{Kind: textegress.KindRecordingStarted}))
 	for i := range 3 {
 		// DataPacket{user: {payload: "hell0"}}
 		packet := fmt.Appendf(nil, "\x12\x07\x12\x05hell%d", i)
-		ts.Check(w.Append(spool.Frame{
-			Type: spool.FramePacket, Channel: spool.ChannelReliable,
+		ts.Check(w.Append(segment.Frame{
+			Type: segment.FramePacket, Channel: segment.ChannelReliable,
 			Epoch: 1, UnixNS: int64(1_767_322_800_000_000_001 + i), Payload: packet,
 		}))
 	}
 	if len(args) > 4 { // a packet of somebody
 		packet := append([]byte("\x12\x07\x12\x05hello\x22"),
 			append([]byte{byte(len(args[4]))}, args[4]...)...)
-		ts.Check(w.Append(spool.Frame{
-			Type: spool.FramePacket, Channel: spool.ChannelReliable,
+		ts.Check(w.Append(segment.Frame{
+			Type: segment.FramePacket, Channel: segment.ChannelReliable,
 			Epoch: 1, Payload: packet,
 		}))
 	}
@@ -301,8 +302,8 @@ func veiledRecording(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	packet := append([]byte("\x12\x07\x12\x05hello\x22"),
 		append([]byte{byte(len(args[2]))}, args[2]...)...)
-	ts.Check(w.Append(spool.Frame{
-		Type: spool.FramePacket, Channel: spool.ChannelReliable, Epoch: 1,
+	ts.Check(w.Append(segment.Frame{
+		Type: segment.FramePacket, Channel: segment.ChannelReliable, Epoch: 1,
 		UnixNS: 1_767_322_800_000_000_001, Payload: packet,
 	}))
 	ts.Check(w.Seal(spool.Sealed{Status: textegress.StatusComplete, Reason: "room_deleted"}))

@@ -28,6 +28,7 @@ import (
 	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/syncflow"
+	"github.com/syncflow/textegress/segment"
 )
 
 const (
@@ -236,9 +237,9 @@ func (l *life) countDurable(fsys durable.FS, base uint64) {
 }
 
 // number returns which message a frame holds.
-func number(f spool.Frame) (n int, ok bool) {
+func number(f segment.Frame) (n int, ok bool) {
 	var p livekit.DataPacket
-	if f.Type != spool.FramePacket || proto.Unmarshal(f.Payload, &p) != nil {
+	if f.Type != segment.FramePacket || proto.Unmarshal(f.Payload, &p) != nil {
 		return 0, false
 	}
 	_, err := fmt.Sscanf(string(p.GetUser().GetPayload()), "message %d", &n)

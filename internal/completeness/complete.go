@@ -12,7 +12,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/decode"
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // Limits bound the account, and with it memory and the manifest, whatever participants send. Beyond
@@ -116,9 +116,9 @@ type connection struct {
 }
 
 // Frame takes the next frame of the record into account. Frames come in the order of
-// [spool.ReadSegments].
-func (a *Account) Frame(f spool.Frame) {
-	if f.Type != spool.FrameEvent {
+// [segment.Read].
+func (a *Account) Frame(f segment.Frame) {
+	if f.Type != segment.FrameEvent {
 		a.Packet(f, decode.Inspect(f))
 		return
 	}
@@ -133,12 +133,12 @@ func (a *Account) Frame(f spool.Frame) {
 
 // Packet is Frame for a packet of which the envelope is known. One that came encrypted and was
 // decrypted is not Encrypted here.
-func (a *Account) Packet(f spool.Frame, e decode.Envelope) {
+func (a *Account) Packet(f segment.Frame, e decode.Envelope) {
 	a.packet(f, e)
 	a.lastIndex = max(a.lastIndex, f.Index)
 }
 
-func (a *Account) packet(f spool.Frame, e decode.Envelope) {
+func (a *Account) packet(f segment.Frame, e decode.Envelope) {
 	a.damagedLast = false
 	if e.ParticipantSID == "" {
 		e.Sequence = 0 // whose number it is cannot be told
@@ -152,7 +152,7 @@ func (a *Account) packet(f spool.Frame, e decode.Envelope) {
 	if f.PossibleDuplicate {
 		a.c.PossibleDuplicates++
 	}
-	if f.Channel == spool.ChannelDataTrack {
+	if f.Channel == segment.ChannelDataTrack {
 		t, _ := a.tracks.Of(f)
 		e.Identity, e.ParticipantSID = t.Identity, t.ParticipantSID
 	}
@@ -163,7 +163,7 @@ func (a *Account) packet(f spool.Frame, e decode.Envelope) {
 	}
 	c.Packets++
 	switch {
-	case f.Channel == spool.ChannelDataTrack:
+	case f.Channel == segment.ChannelDataTrack:
 		c.DataTrack++
 	case !e.Reliable:
 		c.Lossy++

@@ -14,7 +14,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/completeness"
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // record makes frames one after the other, a second apart.
@@ -29,7 +29,7 @@ func newRecord(t testing.TB, l completeness.Limits) *record {
 	return &record{t: t, a: completeness.New(l)}
 }
 
-func (r *record) frame(f spool.Frame) uint64 {
+func (r *record) frame(f segment.Frame) uint64 {
 	r.index++
 	f.Index, f.Epoch = r.index, r.epoch
 	if f.UnixNS == 0 {
@@ -39,27 +39,27 @@ func (r *record) frame(f spool.Frame) uint64 {
 	return r.index
 }
 
-func (r *record) eventAt(ns int64, e spool.Event) uint64 {
+func (r *record) eventAt(ns int64, e segment.Event) uint64 {
 	r.t.Helper()
 	b, err := json.Marshal(e)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return r.frame(spool.Frame{Type: spool.FrameEvent, UnixNS: ns, Payload: b})
+	return r.frame(segment.Frame{Type: segment.FrameEvent, UnixNS: ns, Payload: b})
 }
 
-func (r *record) event(e spool.Event) uint64 { r.t.Helper(); return r.eventAt(0, e) }
+func (r *record) event(e segment.Event) uint64 { r.t.Helper(); return r.eventAt(0, e) }
 
 // join begins the next epoch, with these participants in the room already.
 func (r *record) join(roster ...string) {
 	r.epoch++
 	ns := int64(r.index+1) * 1e9
-	r.eventAt(ns, spool.Event{Kind: textegress.KindJoined, RoomSID: "RM_1"})
+	r.eventAt(ns, segment.Event{Kind: textegress.KindJoined, RoomSID: "RM_1"})
 	if r.epoch > 1 {
-		r.eventAt(ns, spool.Event{Kind: textegress.KindOutageEnded})
+		r.eventAt(ns, segment.Event{Kind: textegress.KindOutageEnded})
 	}
 	for _, sid := range roster {
-		r.eventAt(ns, spool.Event{
+		r.eventAt(ns, segment.Event{
 			Kind: textegress.KindParticipantJoined, ParticipantSID: sid,
 			Identity: "of " + sid,
 		})
@@ -67,27 +67,27 @@ func (r *record) join(roster ...string) {
 }
 
 func (r *record) arrive(sid string) {
-	r.event(spool.Event{
+	r.event(segment.Event{
 		Kind: textegress.KindParticipantJoined, ParticipantSID: sid,
 		Identity: "of " + sid,
 	})
 }
 
 func (r *record) leave(sid string) {
-	r.event(spool.Event{
+	r.event(segment.Event{
 		Kind: textegress.KindParticipantLeft, ParticipantSID: sid,
 		Identity: "of " + sid,
 	})
 }
 
 func (r *record) lose(cause string) {
-	r.event(spool.Event{
+	r.event(segment.Event{
 		Kind: textegress.KindOutageStarted, Cause: cause,
 		SinceUnixNS: int64(r.index) * 1e9,
 	})
 }
 
-func (r *record) packet(c spool.Channel, p *livekit.DataPacket) uint64 {
+func (r *record) packet(c segment.Channel, p *livekit.DataPacket) uint64 {
 	r.t.Helper()
 	if p.Value == nil {
 		p.Value = &livekit.DataPacket_User{User: &livekit.UserPacket{Payload: []byte("x")}}
@@ -96,14 +96,14 @@ func (r *record) packet(c spool.Channel, p *livekit.DataPacket) uint64 {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return r.frame(spool.Frame{Type: spool.FramePacket, Channel: c, Payload: b})
+	return r.frame(segment.Frame{Type: segment.FramePacket, Channel: c, Payload: b})
 }
 
 // say sends numbered packets.
 func (r *record) say(sid string, numbers ...uint32) {
 	r.t.Helper()
 	for _, n := range numbers {
-		r.packet(spool.ChannelReliable, &livekit.DataPacket{
+		r.packet(segment.ChannelReliable, &livekit.DataPacket{
 			ParticipantSid:      sid,
 			ParticipantIdentity: "of " + sid, Sequence: n,
 		})
@@ -244,7 +244,7 @@ func TestSequence(t *testing.T) {
 			r.join()
 			r.arrive("A")
 			r.say("A", 1)
-			r.event(spool.Event{Kind: textegress.KindCorrupt, Bytes: 9, FramesMissing: 2})
+			r.event(segment.Event{Kind: textegress.KindCorrupt, Bytes: 9, FramesMissing: 2})
 			r.say("A", 4)
 		}, "1-4, 2 2-3 damage;"},
 		{
@@ -284,7 +284,7 @@ func TestSequence(t *testing.T) {
 		{"no number", func(r *record) { r.join(); r.arrive("A"); r.say("A", 0, 0) }, "none"},
 		{"a number on the lossy channel", func(r *record) {
 			r.join()
-			r.packet(spool.ChannelLossy, &livekit.DataPacket{ParticipantSid: "A", Sequence: 7})
+			r.packet(segment.ChannelLossy, &livekit.DataPacket{ParticipantSid: "A", Sequence: 7})
 		}, "none"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -379,25 +379,25 @@ func TestWhatNothingCanBeProvedOf(t *testing.T) {
 	r.join()
 	r.arrive("A")
 	p := &livekit.DataPacket{ParticipantSid: "A", ParticipantIdentity: "of A"}
-	r.packet(spool.ChannelLossy, p)
-	r.packet(spool.ChannelLossy, p)
+	r.packet(segment.ChannelLossy, p)
+	r.packet(segment.ChannelLossy, p)
 	r.say("A", 0)
-	r.packet(spool.ChannelReliable, &livekit.DataPacket{
+	r.packet(segment.ChannelReliable, &livekit.DataPacket{
 		ParticipantSid: "A", Sequence: 1,
 		Value: &livekit.DataPacket_EncryptedPacket{EncryptedPacket: &livekit.EncryptedPacket{}},
 	})
-	r.packet(spool.ChannelReliable, &livekit.DataPacket{}) // through the server's API
-	r.frame(spool.Frame{
-		Type: spool.FramePacket, Channel: spool.ChannelReliable,
+	r.packet(segment.ChannelReliable, &livekit.DataPacket{}) // through the server's API
+	r.frame(segment.Frame{
+		Type: segment.FramePacket, Channel: segment.ChannelReliable,
 		Payload: []byte{0xff},
 	})
 	track := func(handle byte) {
-		r.frame(spool.Frame{
-			Type: spool.FramePacket, Channel: spool.ChannelDataTrack,
+		r.frame(segment.Frame{
+			Type: segment.FramePacket, Channel: segment.ChannelDataTrack,
 			Payload: []byte{0x18, 0, 0, handle, 0, 1, 0, 1, 0, 0, 0, 1, 'x'},
 		})
 	}
-	r.event(spool.Event{
+	r.event(segment.Event{
 		Kind: textegress.KindDataTrackSubscribed, ParticipantSID: "A",
 		Identity: "of A", TrackSID: "DTR", Handle: 1,
 	})
@@ -405,8 +405,8 @@ func TestWhatNothingCanBeProvedOf(t *testing.T) {
 	// whose it is, nobody has told
 	track(2)
 	// no header
-	r.frame(spool.Frame{
-		Type: spool.FramePacket, Channel: spool.ChannelDataTrack,
+	r.frame(segment.Frame{
+		Type: segment.FramePacket, Channel: segment.ChannelDataTrack,
 		Payload: []byte{0x18, 0, 0, 1},
 	})
 	c := r.statement()
@@ -440,7 +440,7 @@ func TestGapsUnderSelection(t *testing.T) {
 	}{
 		"nothing was dropped": {func(*record) {}, []bool{false, false, false, false, false}, 0},
 		"dropped": {func(r *record) {
-			r.event(spool.Event{
+			r.event(segment.Event{
 				Kind:    textegress.KindDropped,
 				Dropped: []textegress.Dropped{{Reason: textegress.DroppedTopic, Packets: 1}},
 			})
@@ -453,12 +453,12 @@ func TestGapsUnderSelection(t *testing.T) {
 			r.say("A", 2)
 			r.say("A", 4)
 			// in the middle of a gap
-			r.event(spool.Event{Kind: textegress.KindSelection, Selection: rules})
+			r.event(segment.Event{Kind: textegress.KindSelection, Selection: rules})
 			r.say("A", 6)
 			r.lose("connection_lost")
 			r.join()
 			r.say("A", 8)
-			r.event(spool.Event{Kind: textegress.KindSelection})
+			r.event(segment.Event{Kind: textegress.KindSelection})
 			r.say("A", 10) // began while the rules were in force
 			r.say("A", 12)
 			tc.end(r)
@@ -478,7 +478,7 @@ func TestGapsUnderSelection(t *testing.T) {
 	}
 	// A recorder that dies takes its count along: then it may have been more than nothing.
 	r := newRecord(t, completeness.Limits{GapsPerConnection: 1})
-	r.event(spool.Event{Kind: textegress.KindSelection, Selection: rules})
+	r.event(segment.Event{Kind: textegress.KindSelection, Selection: rules})
 	r.join()
 	r.arrive("A")
 	r.say("A", 1, 3, 5)
@@ -581,7 +581,7 @@ func TestBounded(t *testing.T) {
 		case 1: // a sender for each packet
 			r.say(fmt.Sprintf("PA_%d", i), uint32(i))
 		case 2: // names that are too long
-			r.packet(spool.ChannelReliable, &livekit.DataPacket{ParticipantSid: fmt.Sprint(long,
+			r.packet(segment.ChannelReliable, &livekit.DataPacket{ParticipantSid: fmt.Sprint(long,
 				i%7), ParticipantIdentity: long, Sequence: uint32(i)})
 		}
 		if i%(n/50) == 0 {
@@ -670,8 +670,8 @@ func FuzzFrame(f *testing.F) {
 		r := newRecord(t, completeness.Limits{GapsPerConnection: 2})
 		r.join()
 		r.say("A", 3)
-		r.frame(spool.Frame{
-			Type: spool.FrameType(typ), Channel: spool.Channel(channel),
+		r.frame(segment.Frame{
+			Type: segment.FrameType(typ), Channel: segment.Channel(channel),
 			Payload: payload,
 		})
 		r.say("A", 5)
@@ -688,7 +688,7 @@ func FuzzFrame(f *testing.F) {
 			total += c.ConnectionsOmitted.Packets
 		}
 		want := int64(3)
-		if spool.FrameType(typ) == spool.FrameEvent {
+		if segment.FrameType(typ) == segment.FrameEvent {
 			want = 2
 		}
 		if total != want {
@@ -701,16 +701,16 @@ func FuzzFrame(f *testing.F) {
 func TestClockSteps(t *testing.T) {
 	r := newRecord(t, completeness.Limits{ClockSteps: 2})
 	r.join("PA_1")
-	first := r.event(spool.Event{
+	first := r.event(segment.Event{
 		Kind: textegress.KindClockStep, OffsetNS: -5e9, BeforeUnixNS: 9e9,
 		AfterUnixNS: 4e9,
 	})
-	second := r.event(spool.Event{
+	second := r.event(segment.Event{
 		Kind: textegress.KindClockStep, OffsetNS: -1, BeforeUnixNS: 5e9,
 		AfterUnixNS: 5e9 - 1, AtLeast: true, EgressID: "DE_a",
 	})
 	for range 3 {
-		r.event(spool.Event{Kind: textegress.KindClockStep, OffsetNS: 1e9})
+		r.event(segment.Event{Kind: textegress.KindClockStep, OffsetNS: 1e9})
 	}
 	c := r.a.Statement(completeness.Subject{})
 	want := []textegress.ClockStep{

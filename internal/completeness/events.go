@@ -4,11 +4,11 @@ import (
 	"math"
 
 	"github.com/syncflow/textegress"
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // event takes one of the recorder's own events into account.
-func (a *Account) event(f spool.Frame, m textegress.Message) {
+func (a *Account) event(f segment.Frame, m textegress.Message) {
 	e := m.Event
 	if e == nil {
 		e = &textegress.Event{}
@@ -89,7 +89,7 @@ func (a *Account) died(e *textegress.Event) {
 // arrived notes since when a participant is in the room. One that came while we were there cannot
 // have sent anything before; the others, which the recorder finds when it joins, have the time of
 // its own event (docs/FORMAT.md, section 3.5).
-func (a *Account) arrived(f spool.Frame, e *textegress.Event) {
+func (a *Account) arrived(f segment.Frame, e *textegress.Event) {
 	if e.ParticipantSID == "" {
 		return
 	}

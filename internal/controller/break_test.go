@@ -9,7 +9,7 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/durable"
 	"github.com/syncflow/textegress/internal/room"
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // begun starts the service, announces s1 and waits for its recorder in the room.
@@ -37,10 +37,10 @@ func (w *world) outage(n int) (cause string, since int64) {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		if f.Type != spool.FrameEvent {
+		if f.Type != segment.FrameEvent {
 			continue
 		}
-		ev, err := spool.DecodeEvent(f.Payload)
+		ev, err := segment.DecodeEvent(f.Payload)
 		if err != nil {
 			w.t.Fatal(err)
 		}

@@ -8,7 +8,7 @@ import (
 	"github.com/livekit/protocol/livekit"
 
 	"github.com/syncflow/textegress"
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // The header of a packet of a data track (livekit-server, pkg/rtc/datatrack/packet.go;
@@ -102,7 +102,7 @@ func (p *trackPacket) extension(id uint8, data []byte) {
 
 // track makes the line of a packet of a data track: one for each packet, also where several make a
 // frame, because a frame of which one was lost is never whole.
-func (d *Decoder) track(f spool.Frame) *Line {
+func (d *Decoder) track(f segment.Frame) *Line {
 	p, ok := parseTrack(f.Payload)
 	if !ok {
 		m := raw(f)
@@ -192,8 +192,8 @@ func (t *Tracks) Event(epoch uint16, e *textegress.Event) {
 	}
 }
 
-// Of returns the track of a frame on [spool.ChannelDataTrack]; false where it is not known (yet).
-func (t *Tracks) Of(f spool.Frame) (Track, bool) {
+// Of returns the track of a frame on [segment.ChannelDataTrack]; false where it is not known (yet).
+func (t *Tracks) Of(f segment.Frame) (Track, bool) {
 	if len(f.Payload) < 4 {
 		return Track{}, false
 	}

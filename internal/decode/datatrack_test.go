@@ -12,7 +12,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/decode"
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 const (
@@ -40,23 +40,23 @@ func trackPacket(flags byte, handle uint16, payload string, extensions ...byte) 
 
 func extension(id byte, data string) []byte { return append([]byte{id, byte(len(data))}, data...) }
 
-func trackFrame(epoch uint16, payload []byte) spool.Frame {
-	return spool.Frame{
-		Type: spool.FramePacket, Channel: spool.ChannelDataTrack, Epoch: epoch,
+func trackFrame(epoch uint16, payload []byte) segment.Frame {
+	return segment.Frame{
+		Type: segment.FramePacket, Channel: segment.ChannelDataTrack, Epoch: epoch,
 		UnixNS: at, Payload: payload,
 	}
 }
 
-func told(t testing.TB, epoch uint16, e textegress.Event) spool.Frame {
+func told(t testing.TB, epoch uint16, e textegress.Event) segment.Frame {
 	t.Helper()
-	b, err := spool.EncodeEvent(e)
+	b, err := segment.EncodeEvent(e)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return spool.Frame{Type: spool.FrameEvent, Epoch: epoch, UnixNS: at, Payload: b}
+	return segment.Frame{Type: segment.FrameEvent, Epoch: epoch, UnixNS: at, Payload: b}
 }
 
-func subscribed(t testing.TB, epoch, handle uint16, who, sid, name string) spool.Frame {
+func subscribed(t testing.TB, epoch, handle uint16, who, sid, name string) segment.Frame {
 	t.Helper()
 	return told(t, epoch, textegress.Event{
 		Kind: textegress.KindDataTrackSubscribed, Identity: who, ParticipantSID: "PA_" + who,
@@ -174,11 +174,11 @@ func TestDataTrackMalformed(t *testing.T) {
 // Handles are the server's, for one connection: the same number is another track in another epoch,
 // and can become another one within it.
 func TestDataTrackSender(t *testing.T) {
-	frame := func(epoch uint16) spool.Frame {
+	frame := func(epoch uint16) segment.Frame {
 		return trackFrame(epoch,
 			trackPacket(single, 7, "x"))
 	}
-	joined := func(epoch uint16) spool.Frame {
+	joined := func(epoch uint16) segment.Frame {
 		return told(t, epoch, textegress.Event{Kind: textegress.KindJoined, RoomSID: "RM"})
 	}
 	type who struct{ Identity, ParticipantSID, Topic, SID string }

@@ -10,7 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/syncflow/textegress"
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // Options of [New].
@@ -101,9 +101,9 @@ func (d *Decoder) Late() int64 { return d.streams.late }
 // there may be none: the packets of a stream make one line together. A line is valid until emit
 // returns; what it points to stays as it is, and keeps no reference to the frame's payload. An
 // error is one of emit or of the scratch file; whatever participants sent is no reason for one.
-func (d *Decoder) Frame(f spool.Frame, emit func(*Line) error) error {
+func (d *Decoder) Frame(f segment.Frame, emit func(*Line) error) error {
 	d.opened = false
-	if f.Type == spool.FrameEvent {
+	if f.Type == segment.FrameEvent {
 		return d.event(f, emit)
 	}
 	if err := d.streams.passed(f, emit); err != nil {
@@ -122,7 +122,7 @@ func (d *Decoder) Frame(f spool.Frame, emit func(*Line) error) error {
 // End ends the streams that are still open.
 func (d *Decoder) End(emit func(*Line) error) error { return d.streams.end(emit) }
 
-func (d *Decoder) event(f spool.Frame, emit func(*Line) error) error {
+func (d *Decoder) event(f segment.Frame, emit func(*Line) error) error {
 	m, ok := Event(f)
 	if m.Kind == textegress.KindClockStep {
 		d.streams.stepped(m.Event) // the time of this frame is by the clock as it is now
@@ -151,7 +151,7 @@ type packet struct {
 	// borrowed: it is the parser's and shares its bytes with the frame; what is kept must be
 	// copied.
 	borrowed   bool
-	frame      spool.Frame
+	frame      segment.Frame
 	encryption *textegress.EncryptionInfo // nil: it came in clear
 }
 
@@ -166,7 +166,7 @@ func (p *packet) isStream() bool {
 
 // packet decodes a frame of type FramePacket. It returns the line, except for the packets of
 // streams. p is nil where the frame is no DataPacket.
-func (d *Decoder) packet(f spool.Frame) (p *packet, line *Line) {
+func (d *Decoder) packet(f segment.Frame) (p *packet, line *Line) {
 	// A hostile packet must not cost the other packets of the recording their views.
 	defer func() {
 		if recover() != nil {
@@ -174,7 +174,7 @@ func (d *Decoder) packet(f spool.Frame) (p *packet, line *Line) {
 		}
 	}()
 	d.envelope = unreadable(f)
-	if f.Channel == spool.ChannelDataTrack {
+	if f.Channel == segment.ChannelDataTrack {
 		d.envelope = Inspect(f)
 		return nil, d.track(f)
 	}

@@ -15,22 +15,22 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/decode"
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 const at = 1_749_674_440_123_456_789
 
-func frame(t testing.TB, c spool.Channel, p *livekit.DataPacket) spool.Frame {
+func frame(t testing.TB, c segment.Channel, p *livekit.DataPacket) segment.Frame {
 	t.Helper()
 	b, err := proto.Marshal(p)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return spool.Frame{Type: spool.FramePacket, Channel: c, Epoch: 2, UnixNS: at, Payload: b}
+	return segment.Frame{Type: segment.FramePacket, Channel: c, Epoch: 2, UnixNS: at, Payload: b}
 }
 
 // lines decodes frames.
-func lines(t testing.TB, o decode.Options, frames ...spool.Frame) []*decode.Line {
+func lines(t testing.TB, o decode.Options, frames ...segment.Frame) []*decode.Line {
 	t.Helper()
 	if o.Scratch == nil {
 		o.Scratch = func() (decode.Scratch, error) { return &scratch{}, nil }
@@ -66,7 +66,7 @@ func lines(t testing.TB, o decode.Options, frames ...spool.Frame) []*decode.Line
 }
 
 // packetMessage decodes a packet that makes one line.
-func packetMessage(t testing.TB, f spool.Frame) (textegress.Message, bool) {
+func packetMessage(t testing.TB, f segment.Frame) (textegress.Message, bool) {
 	t.Helper()
 	got := lines(t, decode.Options{}, f)
 	if len(got) != 1 {
@@ -125,7 +125,7 @@ func TestPacket(t *testing.T) {
 		}},
 	}
 	for name, tc := range map[string]struct {
-		channel spool.Channel
+		channel segment.Channel
 		packet  *livekit.DataPacket
 		want    textegress.Message
 	}{
@@ -347,8 +347,8 @@ func TestCaseOfALaterProtocol(t *testing.T) {
 	b = protowire.AppendVarint(b, 1)
 	b = protowire.AppendTag(b, 901, protowire.BytesType)
 	b = protowire.AppendBytes(b, []byte("new"))
-	got, ok := packetMessage(t, spool.Frame{
-		Type: spool.FramePacket, Channel: spool.ChannelReliable,
+	got, ok := packetMessage(t, segment.Frame{
+		Type: segment.FramePacket, Channel: segment.ChannelReliable,
 		Payload: b,
 	})
 	if !ok || got.Kind != textegress.KindUnknown || got.Field != 901 || got.FieldName != "" ||
@@ -369,9 +369,9 @@ func TestUndecodable(t *testing.T) {
 		"no case at all":  {0x80, 0x01, 0x05},            // sequence only
 		"unknown numbers": {0x98, 0x38, 0x01},            // a number, so no case of the oneof
 	} {
-		got, ok := packetMessage(t, spool.Frame{
-			Type:    spool.FramePacket,
-			Channel: spool.ChannelReliable, UnixNS: at, Payload: payload,
+		got, ok := packetMessage(t, segment.Frame{
+			Type:    segment.FramePacket,
+			Channel: segment.ChannelReliable, UnixNS: at, Payload: payload,
 		})
 		if ok || got.Kind != textegress.KindUnknown || !bytes.Equal(got.Base64, payload) ||
 			got.Base64 == nil || got.UnixNS != at {
@@ -381,8 +381,8 @@ func TestUndecodable(t *testing.T) {
 }
 
 func TestEvent(t *testing.T) {
-	f := spool.Frame{
-		Type: spool.FrameEvent, UnixNS: at, Epoch: 1,
+	f := segment.Frame{
+		Type: segment.FrameEvent, UnixNS: at, Epoch: 1,
 		Payload: []byte(
 			`{"kind":"participant_joined","identity":"bob","participant_sid":"PA_b","attributes":{"a":"b"}}`),
 	}
@@ -434,8 +434,8 @@ func FuzzPacket(f *testing.F) {
 	f.Add(uint8(2), []byte{0xff})
 	f.Add(uint8(3), []byte{})
 	f.Fuzz(func(t *testing.T, channel uint8, b []byte) {
-		fr := spool.Frame{
-			Type: spool.FramePacket, Channel: spool.Channel(channel), UnixNS: at,
+		fr := segment.Frame{
+			Type: segment.FramePacket, Channel: segment.Channel(channel), UnixNS: at,
 			Payload: bytes.Clone(b),
 		}
 		got := lines(t, decode.Options{}, fr)
@@ -476,7 +476,7 @@ func FuzzEvent(f *testing.F) {
 	f.Add([]byte(`{"kind":"joined","room_sid":"RM_x"}`))
 	f.Add([]byte(`null`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, ok := decode.Event(spool.Frame{Type: spool.FrameEvent, Payload: b})
+		m, ok := decode.Event(segment.Frame{Type: segment.FrameEvent, Payload: b})
 		if _, err := json.Marshal(m); err != nil {
 			t.Fatalf("encode: %v", err)
 		}

@@ -4,7 +4,7 @@ import (
 	"github.com/livekit/protocol/livekit"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // Envelope is what a packet says about itself, whatever its content: enough to account for it and
@@ -43,14 +43,14 @@ const (
 )
 
 // Inspect reads the envelope of a frame of type FramePacket. Like Packet, it never fails.
-func Inspect(f spool.Frame) (e Envelope) {
+func Inspect(f segment.Frame) (e Envelope) {
 	// As in Packet: a hostile packet must cost nothing but itself.
 	defer func() {
 		if recover() != nil {
 			e = unreadable(f)
 		}
 	}()
-	if f.Channel == spool.ChannelDataTrack {
+	if f.Channel == segment.ChannelDataTrack {
 		p, ok := parseTrack(f.Payload)
 		return Envelope{Decodable: ok, Encrypted: ok && p.iv != nil}
 	}
@@ -62,11 +62,11 @@ func Inspect(f spool.Frame) (e Envelope) {
 }
 
 // unreadable is the envelope of what is no DataPacket.
-func unreadable(f spool.Frame) Envelope {
-	return Envelope{Reliable: f.Channel == spool.ChannelReliable}
+func unreadable(f segment.Frame) Envelope {
+	return Envelope{Reliable: f.Channel == segment.ChannelReliable}
 }
 
-func envelopeOf(p *livekit.DataPacket, c spool.Channel) Envelope {
+func envelopeOf(p *livekit.DataPacket, c segment.Channel) Envelope {
 	r := reliable(p, c)
 	e := Envelope{
 		Reliable: r == nil || *r, Decodable: p.Value != nil ||

@@ -14,7 +14,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/decode"
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // flood decodes frames as they are made, so that only the decoder holds memory. It returns how many
@@ -62,7 +62,7 @@ func (f *flood) emit(l *decode.Line) error {
 func (f *flood) send(who string, p *livekit.DataPacket) {
 	f.seq++
 	p.ParticipantIdentity, p.ParticipantSid, p.Sequence = who, "PA_"+who, f.seq
-	fr := frame(f.t, spool.ChannelReliable, p)
+	fr := frame(f.t, segment.ChannelReliable, p)
 	if err := f.d.Frame(fr, f.emit); err != nil {
 		f.t.Fatal(err)
 	}
@@ -258,8 +258,8 @@ func TestNestedAndInvalidProtobuf(t *testing.T) {
 		"length of 2^63": append(protowire.AppendTag(nil, 13, protowire.BytesType),
 			protowire.AppendVarint(nil, 1<<63)...),
 	} {
-		got := lines(t, decode.Options{}, spool.Frame{
-			Type: spool.FramePacket, Channel: 1,
+		got := lines(t, decode.Options{}, segment.Frame{
+			Type: segment.FramePacket, Channel: 1,
 			UnixNS: at, Payload: b,
 		})
 		if len(got) != 1 {

@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/syncflow/textegress"
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // message decodes a packet that belongs to no stream. A case of the oneof that this version does
@@ -61,18 +61,18 @@ func (p *packet) message(m *textegress.Message) (ok bool) {
 // encryptedField is the name of the case of the oneof for end-to-end encrypted packets, number 18.
 const encryptedField = "encrypted_packet"
 
-func base(f spool.Frame, k textegress.Kind) (m textegress.Message) {
+func base(f segment.Frame, k textegress.Kind) (m textegress.Message) {
 	setBase(&m, f, k)
 	return m
 }
 
-func setBase(m *textegress.Message, f spool.Frame, k textegress.Kind) {
+func setBase(m *textegress.Message, f segment.Frame, k textegress.Kind) {
 	m.Kind, m.Time, m.UnixNS, m.Epoch, m.PossibleDuplicate = k, time.Unix(0, f.UnixNS).UTC(),
 		f.UnixNS, int(f.Epoch), f.PossibleDuplicate
 }
 
 // raw keeps the bytes of what is not decoded.
-func raw(f spool.Frame) textegress.Message {
+func raw(f segment.Frame) textegress.Message {
 	m := base(f, textegress.KindUnknown)
 	m.Base64 = append([]byte{}, f.Payload...)
 	return m
@@ -104,7 +104,7 @@ func (p *packet) seq() uint32 {
 	return p.Sequence
 }
 
-func envelope(m *textegress.Message, p *livekit.DataPacket, c spool.Channel) {
+func envelope(m *textegress.Message, p *livekit.DataPacket, c segment.Channel) {
 	m.Identity, m.ParticipantSID = senderOf(p)
 	m.Sequence = p.Sequence
 	m.Reliable = reliable(p, c)
@@ -128,13 +128,13 @@ func senderOf(p *livekit.DataPacket) (identity, sid string) {
 
 // reliable tells over which channel a packet was sent; nil: unknown. The kind's zero value is
 // RELIABLE, which is the same as absent; then the channel tells.
-func reliable(p *livekit.DataPacket, c spool.Channel) *bool {
+func reliable(p *livekit.DataPacket, c segment.Channel) *bool {
 	switch {
 	case p.Kind == livekit.DataPacket_LOSSY: //nolint:staticcheck // deprecated, but the server fills it in
 		return &no
-	case c == spool.ChannelReliable:
+	case c == segment.ChannelReliable:
 		return &yes
-	case c == spool.ChannelLossy:
+	case c == segment.ChannelLossy:
 		return &no
 	}
 	return nil
@@ -250,7 +250,7 @@ func unknownField(b protoreflect.RawFields) int {
 // "unknown" with the raw bytes, if the payload is no event. Identity and participant sid are those
 // of the participant whom the event is about; they stand in the details as well. An event without
 // details has none.
-func Event(f spool.Frame) (m textegress.Message, ok bool) {
+func Event(f segment.Frame) (m textegress.Message, ok bool) {
 	var e textegress.Event
 	if err := json.Unmarshal(f.Payload, &e); err != nil || !e.Kind.IsEvent() {
 		return raw(f), false

@@ -10,7 +10,7 @@ import (
 	"github.com/livekit/protocol/livekit"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // common are packets that the parser must read itself: for anything less, it would be of no use.
@@ -86,8 +86,8 @@ func agree(t *testing.T, d *Decoder, b []byte) (accepted bool) {
 	if ok && (err != nil || !proto.Equal(got, &want)) {
 		t.Fatalf("%x\nis read as %v\nby proto.Unmarshal as %v, %v", b, got, &want, err)
 	}
-	for c := spool.ChannelNone; c <= spool.ChannelDataTrack; c++ {
-		f := spool.Frame{Type: spool.FramePacket, Channel: c, Epoch: 1, UnixNS: 5, Payload: b}
+	for c := segment.ChannelNone; c <= segment.ChannelDataTrack; c++ {
+		f := segment.Frame{Type: segment.FramePacket, Channel: c, Epoch: 1, UnixNS: 5, Payload: b}
 		if err := d.Frame(f, func(*Line) error { return nil }); err != nil {
 			t.Fatal(err)
 		}

@@ -19,7 +19,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/decode"
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // choices is a source of decisions: random ones, or those of the fuzzer.
@@ -180,7 +180,7 @@ func (r *room) mix(sender, from int) {
 }
 
 // arrive returns the frames as the recorder receives them.
-func (r *room) arrive(t testing.TB) []spool.Frame {
+func (r *room) arrive(t testing.TB) []segment.Frame {
 	var order []*livekit.DataPacket
 	for _, q := range r.queue {
 		stay := q
@@ -236,9 +236,9 @@ func (r *room) arrive(t testing.TB) []spool.Frame {
 			}
 		}
 	}
-	var frames []spool.Frame
+	var frames []segment.Frame
 	for i, p := range order {
-		f := frame(t, spool.ChannelReliable, p)
+		f := frame(t, segment.ChannelReliable, p)
 		f.UnixNS = at + int64(i)
 		frames = append(frames, f)
 	}
@@ -358,16 +358,16 @@ func FuzzFrames(f *testing.F) {
 	}
 	f.Add(seed)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var frames []spool.Frame
+		var frames []segment.Frame
 		for len(b) > 0 {
 			n := min(int(b[0]), len(b)-1)
-			fr := spool.Frame{
-				Type: spool.FramePacket, Channel: spool.ChannelReliable, UnixNS: at,
+			fr := segment.Frame{
+				Type: segment.FramePacket, Channel: segment.ChannelReliable, UnixNS: at,
 				Payload: b[1 : 1+n],
 			}
 			if n == 0 {
-				fr = spool.Frame{
-					Type:    spool.FrameEvent,
+				fr = segment.Frame{
+					Type:    segment.FrameEvent,
 					Payload: []byte(`{"kind":"participant_left","participant_sid":"PA_1"}`),
 				}
 			}

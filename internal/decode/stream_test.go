@@ -15,13 +15,13 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/decode"
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // tape makes the frames of a recording, a second apart.
 type tape struct {
 	t      testing.TB
-	frames []spool.Frame
+	frames []segment.Frame
 	seq    map[string]uint32
 	stays  map[string]string // what is behind the sid of who joined again
 	ns     int64
@@ -53,7 +53,7 @@ func (r *tape) again(who string) *tape {
 	return r
 }
 
-func (r *tape) add(f spool.Frame) *tape {
+func (r *tape) add(f segment.Frame) *tape {
 	f.UnixNS = r.ns
 	r.ns += 1e9
 	r.frames = append(r.frames, f)
@@ -64,7 +64,7 @@ func (r *tape) add(f spool.Frame) *tape {
 func (r *tape) from(who string, p *livekit.DataPacket) *tape {
 	r.seq[who]++
 	p.ParticipantIdentity, p.ParticipantSid, p.Sequence = who, r.sid(who), r.seq[who]
-	return r.add(frame(r.t, spool.ChannelReliable, p))
+	return r.add(frame(r.t, segment.ChannelReliable, p))
 }
 
 // skip leaves out the next number of a sender: a packet that was lost, or was not for us.
@@ -78,13 +78,13 @@ func (r *tape) unnumbered() *tape {
 			r.t.Fatal(err)
 		}
 		p.Sequence = 0
-		r.frames[i].Payload = frame(r.t, spool.ChannelReliable, &p).Payload
+		r.frames[i].Payload = frame(r.t, segment.ChannelReliable, &p).Payload
 	}
 	return r
 }
 
 func (r *tape) event(json string) *tape {
-	return r.add(spool.Frame{Type: spool.FrameEvent, Payload: []byte(json)})
+	return r.add(segment.Frame{Type: segment.FrameEvent, Payload: []byte(json)})
 }
 
 func header(h *livekit.DataStream_Header) *livekit.DataPacket {
@@ -495,7 +495,7 @@ func TestStreams(t *testing.T) {
 				part("s", 1, "b"), trailer("s", ""),
 			} {
 				p.ParticipantSid = []string{"PA_1", "PA_2"}[i/2]
-				r.add(frame(r.t, spool.ChannelReliable, p))
+				r.add(frame(r.t, segment.ChannelReliable, p))
 			}
 		}, []string{
 			`byte_stream s "b" in a file; no_header 1`,

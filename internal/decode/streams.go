@@ -9,7 +9,7 @@ import (
 	"github.com/livekit/protocol/livekit"
 
 	"github.com/syncflow/textegress"
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 const (
@@ -33,7 +33,7 @@ type streams struct {
 	senders  map[senderKey]*sender
 	latest   map[streamKey]*stream // the one that was opened last, of those that are open
 	people   people
-	last     spool.Frame // without payload
+	last     segment.Frame // without payload
 	orders   uint64
 	packets  uint64
 	memory   int64
@@ -134,7 +134,7 @@ func idSum(id string) [16]byte {
 }
 
 // passed takes note of a frame, and ends the streams of those who have been away long enough.
-func (s *streams) passed(f spool.Frame, emit func(*Line) error) error {
+func (s *streams) passed(f segment.Frame, emit func(*Line) error) error {
 	f.Payload, f.PossibleDuplicate = nil, false
 	s.last = f
 	now := s.now(f)
@@ -153,7 +153,7 @@ func (s *streams) passed(f spool.Frame, emit func(*Line) error) error {
 }
 
 // now returns the time of a frame by the clock of the first frame.
-func (s *streams) now(f spool.Frame) int64 { return f.UnixNS - s.shift }
+func (s *streams) now(f segment.Frame) int64 { return f.UnixNS - s.shift }
 
 // stepped takes note that the recorder's clock was set. In a merged recording, times are by several
 // clocks anyway.

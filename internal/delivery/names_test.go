@@ -16,6 +16,7 @@ import (
 	"github.com/syncflow/textegress/internal/objstore/dir"
 	"github.com/syncflow/textegress/internal/objstore/objfs"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // TestADirectoryThatCannotHoldEveryName delivers a class of people whose names such a directory
@@ -97,8 +98,8 @@ func (w *world) classOf(room string, identities ...string) *spool.Recording {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		if err := wr.Append(spool.Frame{
-			Type: spool.FramePacket, Channel: 1, Epoch: 1,
+		if err := wr.Append(segment.Frame{
+			Type: segment.FramePacket, Channel: 1, Epoch: 1,
 			UnixNS: time.Now().UnixNano(), Payload: b,
 		}); err != nil {
 			w.t.Fatal(err)

@@ -30,6 +30,7 @@ import (
 	"github.com/syncflow/textegress/internal/objstore/mem"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // world is a data directory and buckets that outlive the processes working on them.
@@ -188,8 +189,8 @@ func (w *world) record(project, id string) *spool.Recording {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		if err := wr.Append(spool.Frame{
-			Type: spool.FramePacket, Channel: 1, Epoch: 1,
+		if err := wr.Append(segment.Frame{
+			Type: segment.FramePacket, Channel: 1, Epoch: 1,
 			UnixNS: time.Now().UnixNano(), Payload: b,
 		}); err != nil {
 			w.t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // What the disk has of a recording.
@@ -49,8 +50,8 @@ func onDisk(ctx context.Context, rec *spool.Recording) (disk, error) {
 	return found, nil
 }
 
-func unchanged(seg spool.SegmentSource) bool {
-	was := seg.Sealed
+func unchanged(seg segment.Source) bool {
+	was := seg.Expected
 	if was == nil || was.Name != "" && was.SHA256 == "" {
 		return true // nothing was measured
 	}

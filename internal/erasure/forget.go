@@ -25,6 +25,7 @@ import (
 	"github.com/syncflow/textegress/internal/objstore/objfs"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // Uploader delivers recordings.
@@ -289,7 +290,7 @@ func replace(
 		return nil, errors.New("the recording is not sealed")
 	}
 	return sp.Replace(src.Info(), sealed, render.Under(ctx, segments), note,
-		func(f *spool.Frame) error {
+		func(f *segment.Frame) error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}

@@ -29,6 +29,7 @@ import (
 	"github.com/syncflow/textegress/internal/pseudonym"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // Everything of bob has this in it.
@@ -99,26 +100,29 @@ func (w *world) record(id string, change ...func(*spool.Info)) *spool.Recording 
 		t.Fatal(err)
 	}
 	ns := int64(1_749_673_840_000_000_000)
-	frame := func(f spool.Frame) {
+	frame := func(f segment.Frame) {
 		ns += 1e8
 		f.UnixNS, f.Epoch = ns, 1
 		if err := wr.Append(f); err != nil {
 			t.Fatal(err)
 		}
 	}
-	event := func(ev spool.Event) {
-		b, err := spool.EncodeEvent(ev)
+	event := func(ev segment.Event) {
+		b, err := segment.EncodeEvent(ev)
 		if err != nil {
 			t.Fatal(err)
 		}
-		frame(spool.Frame{Type: spool.FrameEvent, Payload: b})
+		frame(segment.Frame{Type: segment.FrameEvent, Payload: b})
 	}
 	packet := func(p *livekit.DataPacket) {
 		b, err := proto.Marshal(p)
 		if err != nil {
 			t.Fatal(err)
 		}
-		frame(spool.Frame{Type: spool.FramePacket, Channel: spool.ChannelReliable, Payload: b})
+		frame(segment.Frame{
+			Type: segment.FramePacket, Channel: segment.ChannelReliable,
+			Payload: b,
+		})
 	}
 	say := func(identity, text string) {
 		packet(&livekit.DataPacket{
@@ -158,7 +162,7 @@ func (w *world) record(id string, change ...func(*spool.Info)) *spool.Recording 
 		})
 	}
 	track := func(handle byte, identity string) {
-		event(spool.Event{
+		event(segment.Event{
 			Kind: textegress.KindDataTrackSubscribed, Identity: identity, ParticipantSID: "PA_" +
 				identity, TrackSID: "DTR_" + identity, Name: "of " + identity,
 			Handle: uint16(handle),
@@ -167,21 +171,21 @@ func (w *world) record(id string, change ...func(*spool.Info)) *spool.Recording 
 	pushed := byte(0)
 	push := func(handle byte, text string) {
 		pushed++
-		frame(spool.Frame{
-			Type: spool.FramePacket, Channel: spool.ChannelDataTrack,
+		frame(segment.Frame{
+			Type: segment.FramePacket, Channel: segment.ChannelDataTrack,
 			Payload: append([]byte{0x18, 0, 0, handle, 0, pushed, 0, pushed, 0, 0, 0, 0}, text...),
 		})
 	}
-	event(spool.Event{Kind: textegress.KindRecordingStarted})
-	event(spool.Event{
+	event(segment.Event{Kind: textegress.KindRecordingStarted})
+	event(segment.Event{
 		Kind: textegress.KindJoined, Identity: "textegress-1",
 		ParticipantSID: "PA_us", RoomSID: "RM_1",
 	})
-	event(spool.Event{
+	event(segment.Event{
 		Kind: textegress.KindParticipantJoined, Identity: "alice",
 		ParticipantSID: "PA_alice",
 	})
-	event(spool.Event{
+	event(segment.Event{
 		Kind: textegress.KindParticipantJoined, Identity: bob, ParticipantSID: "PA_" + bob,
 		Name: marker, Metadata: marker,
 		Attributes: map[string]string{"a": marker},
@@ -211,8 +215,8 @@ func (w *world) record(id string, change ...func(*spool.Info)) *spool.Recording 
 			ChatMessage: &livekit.ChatMessage{Message: marker},
 		},
 	})
-	frame(spool.Frame{
-		Type: spool.FramePacket, Channel: spool.ChannelReliable,
+	frame(segment.Frame{
+		Type: segment.FramePacket, Channel: segment.ChannelReliable,
 		Payload: []byte("\xff not a packet: " + bob),
 	})
 	// Handles are each recorder's own.
@@ -256,7 +260,7 @@ func (w *world) record(id string, change ...func(*spool.Info)) *spool.Recording 
 		}
 	}
 	say("alice", "last")
-	event(spool.Event{Kind: textegress.KindRecordingEnded, Status: "COMPLETE"})
+	event(segment.Event{Kind: textegress.KindRecordingEnded, Status: "COMPLETE"})
 	if err := wr.Seal(spool.Sealed{
 		Status: textegress.StatusComplete, Reason: "room_deleted",
 		EndedUnixNS: ns,

@@ -3,7 +3,7 @@ package merge
 import (
 	"iter"
 
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // maxSample is how many frames of a recording are remembered to find the difference of the clocks.
@@ -15,7 +15,7 @@ const maxSample = 1 << 14
 //
 // It samples evenly by the packets' keys, of which more and more are left out, so that memory is
 // bounded and both recordings are sampled alike.
-func clocks(a, b iter.Seq2[spool.Frame, error]) (offset int64, ok bool, err error) {
+func clocks(a, b iter.Seq2[segment.Frame, error]) (offset int64, ok bool, err error) {
 	sample := map[key]seen{}
 	mask := byte(0)
 	var first, second items

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/syncflow/textegress"
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // LiveKit tells of the room again, in the same words, whenever a recorder of it comes or goes: one
@@ -20,25 +20,28 @@ func TestMergeRepeatedEvents(t *testing.T) {
 				back := int(10 + away*10) // the number that is sent when a is back
 				at := func(n int) int64 { return start + int64(n)*100e6 }
 				say := func(s *source, epoch uint16, n int) {
-					s.frame(spool.Frame{
-						Type: spool.FramePacket, Channel: spool.ChannelReliable, Epoch: epoch,
+					s.frame(segment.Frame{
+						Type: segment.FramePacket, Channel: segment.ChannelReliable, Epoch: epoch,
 						UnixNS: at(n),
-						Payload: userPacket("PA_0", uint32(n), spool.ChannelReliable,
+						Payload: userPacket("PA_0", uint32(n), segment.ChannelReliable,
 							fmt.Sprint(n)),
 					})
 				}
 				updated := func(s *source, epoch uint16, n int) {
-					s.event(epoch, at(n)+50e6, spool.Event{
+					s.event(epoch, at(n)+50e6, segment.Event{
 						Kind:         textegress.KindRoomUpdated,
 						RoomMetadata: "|session_id:s-1|",
 					})
 				}
 				for _, s := range []*source{a, b} {
-					s.event(0, at(0)-2e9, spool.Event{
+					s.event(0, at(0)-2e9, segment.Event{
 						Kind: textegress.KindRecordingStarted,
 						Part: 1,
 					})
-					s.event(1, at(0)-1e9, spool.Event{Kind: textegress.KindJoined, RoomSID: "RM_1"})
+					s.event(1, at(0)-1e9, segment.Event{
+						Kind:    textegress.KindJoined,
+						RoomSID: "RM_1",
+					})
 				}
 				last := back + 30
 				for n := 1; n <= last; n++ {
@@ -50,12 +53,15 @@ func TestMergeRepeatedEvents(t *testing.T) {
 				for n := 1; n <= 10; n++ {
 					say(a, 1, n)
 				}
-				a.event(1, at(back)-20e6, spool.Event{
+				a.event(1, at(back)-20e6, segment.Event{
 					Kind:  textegress.KindOutageStarted,
 					Cause: "process_died", SinceUnixNS: at(10),
 				})
-				a.event(2, at(back)-10e6, spool.Event{Kind: textegress.KindJoined, RoomSID: "RM_1"})
-				a.event(2, at(back)-10e6, spool.Event{Kind: textegress.KindOutageEnded})
+				a.event(2, at(back)-10e6, segment.Event{
+					Kind:    textegress.KindJoined,
+					RoomSID: "RM_1",
+				})
+				a.event(2, at(back)-10e6, segment.Event{Kind: textegress.KindOutageEnded})
 				for n := back; n <= last; n++ {
 					say(a, 2, n)
 					if n == back+2 {
@@ -63,7 +69,7 @@ func TestMergeRepeatedEvents(t *testing.T) {
 					}
 				}
 				for _, s := range []*source{a, b} {
-					s.event(2, at(last+1), spool.Event{
+					s.event(2, at(last+1), segment.Event{
 						Kind:   textegress.KindRecordingEnded,
 						Status: "COMPLETE", Reason: "room_deleted",
 					})

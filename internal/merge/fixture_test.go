@@ -18,6 +18,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 const start = int64(1_749_673_840_000_000_000)
@@ -28,7 +29,7 @@ type source struct {
 	sealed spool.Sealed
 	open   bool
 	data   bytes.Buffer
-	seg    *spool.DerivedSegment
+	seg    *segment.Writer
 	index  uint64
 	cut    int // bytes that are overwritten, for damage
 }
@@ -45,7 +46,8 @@ func newSource(id, instance string) *source {
 			EndedUnixNS: start,
 		},
 	}
-	seg, err := spool.NewDerivedSegment(&s.data, []byte(id), 1, 1, start)
+	seg, err := segment.NewWriter(&s.data,
+		segment.DerivedHeader([]byte(id), 1, 1, start))
 	if err != nil {
 		panic(err)
 	}
@@ -53,7 +55,7 @@ func newSource(id, instance string) *source {
 	return s
 }
 
-func (s *source) frame(f spool.Frame) {
+func (s *source) frame(f segment.Frame) {
 	s.index++
 	f.Index = s.index
 	if err := s.seg.Append(f); err != nil {
@@ -62,18 +64,18 @@ func (s *source) frame(f spool.Frame) {
 	s.sealed.EndedUnixNS = f.UnixNS
 }
 
-func (s *source) event(epoch uint16, ns int64, e spool.Event) {
+func (s *source) event(epoch uint16, ns int64, e segment.Event) {
 	b, err := json.Marshal(e)
 	if err != nil {
 		panic(err)
 	}
-	s.frame(spool.Frame{Type: spool.FrameEvent, Epoch: epoch, UnixNS: ns, Payload: b})
+	s.frame(segment.Frame{Type: segment.FrameEvent, Epoch: epoch, UnixNS: ns, Payload: b})
 }
 
 func (s *source) Info() spool.Info             { return s.info }
 func (s *source) Sealed() (spool.Sealed, bool) { return s.sealed, !s.open }
-func (s *source) Segments() ([]spool.SegmentSource, error) {
-	return []spool.SegmentSource{{Name: "000001.seg", Open: func() (io.ReadCloser, error) {
+func (s *source) Segments() ([]segment.Source, error) {
+	return []segment.Source{{Name: "000001.seg", Open: func() (io.ReadCloser, error) {
 		b := s.data.Bytes()
 		if s.cut > 0 {
 			b = slices.Clone(b)
@@ -95,7 +97,7 @@ type packet struct {
 	at      int64
 	sid     string
 	seq     uint32
-	channel spool.Channel
+	channel segment.Channel
 	payload []byte // of the frame, as in the first recording
 	content string // what identifies it, as far as anything does
 }
@@ -107,9 +109,9 @@ type world struct {
 	sids    []string
 }
 
-func userPacket(sid string, seq uint32, channel spool.Channel, text string) []byte {
+func userPacket(sid string, seq uint32, channel segment.Channel, text string) []byte {
 	kind := livekit.DataPacket_RELIABLE
-	if channel == spool.ChannelLossy {
+	if channel == segment.ChannelLossy {
 		kind = livekit.DataPacket_LOSSY
 	}
 	identity := ""
@@ -146,7 +148,7 @@ func newWorld(rnd *rand.Rand, n int, repeat float64) *world {
 		if rnd.Float64() < repeat {
 			text = fmt.Sprint("again ", rnd.IntN(3))
 		}
-		p := packet{at: at, sid: sid, channel: spool.ChannelReliable}
+		p := packet{at: at, sid: sid, channel: segment.ChannelReliable}
 		switch rnd.IntN(10) {
 		default:
 			seqs[sid] += 1 + uint32(rnd.IntN(8)/7) // some numbers are not for us
@@ -154,7 +156,7 @@ func newWorld(rnd *rand.Rand, n int, repeat float64) *world {
 			p.payload = userPacket(sid, p.seq, p.channel, "numbered "+text)
 			p.content = fmt.Sprint("n", sid, p.seq)
 		case 5, 6, 7:
-			p.channel = spool.ChannelLossy
+			p.channel = segment.ChannelLossy
 			p.payload = userPacket(sid, 0, p.channel, text)
 		case 8:
 			p.sid = ""
@@ -195,7 +197,7 @@ func (w *world) hear(id, instance string, clock int64, away []span, lost map[int
 	last := map[string]int64{}
 	for i, p := range w.packets {
 		if slices.ContainsFunc(away, func(s span) bool { return s.has(p.at) }) || lost[i] &&
-			p.channel == spool.ChannelLossy {
+			p.channel == segment.ChannelLossy {
 			continue
 		}
 		// paths differ, so senders may overtake each other, but not themselves
@@ -208,20 +210,20 @@ func (w *world) hear(id, instance string, clock int64, away []span, lost map[int
 	slices.SortStableFunc(heard, func(a, b arrival) int { return cmp.Compare(a.at, b.at) })
 	epoch := uint16(1)
 	join := func(at int64) {
-		s.event(epoch, at+clock, spool.Event{Kind: textegress.KindJoined, RoomSID: "RM_1"})
+		s.event(epoch, at+clock, segment.Event{Kind: textegress.KindJoined, RoomSID: "RM_1"})
 		if epoch > 1 {
-			s.event(epoch, at+clock, spool.Event{Kind: textegress.KindOutageEnded})
+			s.event(epoch, at+clock, segment.Event{Kind: textegress.KindOutageEnded})
 		}
 		for _, sid := range w.sids {
 			if epoch == 1 { // a recorder remembers
-				s.event(epoch, at+clock, spool.Event{
+				s.event(epoch, at+clock, segment.Event{
 					Kind:           textegress.KindParticipantJoined,
 					ParticipantSID: sid, Identity: "of " + sid,
 				})
 			}
 		}
 	}
-	s.event(0, start+clock-2e9, spool.Event{
+	s.event(0, start+clock-2e9, segment.Event{
 		Kind:   textegress.KindRecordingStarted,
 		Source: "rabbitmq", Part: 1,
 	})
@@ -229,7 +231,7 @@ func (w *world) hear(id, instance string, clock int64, away []span, lost map[int
 	since := start
 	for _, a := range heard {
 		for len(away) > 0 && away[0].from < a.at {
-			s.event(epoch, away[0].to-1e6+clock, spool.Event{
+			s.event(epoch, away[0].to-1e6+clock, segment.Event{
 				Kind:  textegress.KindOutageStarted,
 				Cause: "process_died", SinceUnixNS: since + clock,
 			})
@@ -238,12 +240,12 @@ func (w *world) hear(id, instance string, clock int64, away []span, lost map[int
 			away = away[1:]
 		}
 		since = a.at
-		s.frame(spool.Frame{
-			Type: spool.FramePacket, Channel: a.p.channel, Epoch: epoch,
+		s.frame(segment.Frame{
+			Type: segment.FramePacket, Channel: a.p.channel, Epoch: epoch,
 			UnixNS: a.at + clock, Payload: a.p.payload,
 		})
 	}
-	s.event(epoch, since+clock+1e9, spool.Event{
+	s.event(epoch, since+clock+1e9, segment.Event{
 		Kind:   textegress.KindRecordingEnded,
 		Status: "COMPLETE", Reason: "room_deleted",
 	})
@@ -285,10 +287,10 @@ func mergeAll(t testing.TB, a, b *source, o options) delivered {
 }
 
 // frames of a merged recording, read from its raw segments.
-func (d delivered) frames(t testing.TB) []spool.Frame {
+func (d delivered) frames(t testing.TB) []segment.Frame {
 	t.Helper()
 	src := fromDelivered(t, d.dir)
-	var out []spool.Frame
+	var out []segment.Frame
 	for f, err := range frames(t.Context(), src, nil) {
 		if err != nil {
 			t.Fatal(err)

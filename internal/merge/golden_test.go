@@ -10,7 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/syncflow/textegress"
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // lines shows a merged record as a person would tell it.
@@ -74,30 +74,30 @@ func TestMergeGolden(t *testing.T) {
 	}})
 	say := func(seq uint32, text string) []byte {
 		return userPacket("PA_1", seq,
-			spool.ChannelReliable, text)
+			segment.ChannelReliable, text)
 	}
-	lossy := func(text string) []byte { return userPacket("PA_1", 0, spool.ChannelLossy, text) }
+	lossy := func(text string) []byte { return userPacket("PA_1", 0, segment.ChannelLossy, text) }
 
 	a, b := newSource("DE_a", "lab-1"), newSource("DE_b", "lab-2")
 	const clock = int64(3600e9)
 	begin := func(s *source, ns int64) {
-		s.event(0, ns-2e9, spool.Event{Kind: textegress.KindRecordingStarted})
-		s.event(1, ns-1e9, spool.Event{Kind: textegress.KindJoined, RoomSID: "RM_1"})
-		s.event(1, ns-5e8, spool.Event{
+		s.event(0, ns-2e9, segment.Event{Kind: textegress.KindRecordingStarted})
+		s.event(1, ns-1e9, segment.Event{Kind: textegress.KindJoined, RoomSID: "RM_1"})
+		s.event(1, ns-5e8, segment.Event{
 			Kind:           textegress.KindParticipantJoined,
 			ParticipantSID: "PA_1", Identity: "alice",
 		})
 	}
 	put := func(s *source, epoch uint16, ns int64, payload []byte) {
-		channel := spool.ChannelReliable
-		if newItem(spool.Frame{
-			Type: spool.FramePacket, Channel: spool.ChannelReliable,
+		channel := segment.ChannelReliable
+		if newItem(segment.Frame{
+			Type: segment.FramePacket, Channel: segment.ChannelReliable,
 			Payload: payload,
 		}).seq == 0 {
-			channel = spool.ChannelLossy
+			channel = segment.ChannelLossy
 		}
-		s.frame(spool.Frame{
-			Type: spool.FramePacket, Channel: channel, Epoch: epoch, UnixNS: ns,
+		s.frame(segment.Frame{
+			Type: segment.FramePacket, Channel: channel, Epoch: epoch, UnixNS: ns,
 			Payload: payload,
 		})
 	}
@@ -113,13 +113,13 @@ func TestMergeGolden(t *testing.T) {
 	// The first one is killed: only the second one hears this.
 	put(b, 1, start+3e9+clock, chunk(4, 1, "again"))
 	put(b, 1, start+4e9+clock, lossy("moved"))
-	a.event(1, start+5e9, spool.Event{
+	a.event(1, start+5e9, segment.Event{
 		Kind: textegress.KindOutageStarted, Cause: "process_died",
 		SinceUnixNS: start + 2e9,
 	})
-	a.event(2, start+5e9, spool.Event{Kind: textegress.KindJoined, RoomSID: "RM_1"})
-	a.event(2, start+5e9, spool.Event{Kind: textegress.KindOutageEnded})
-	a.event(2, start+5e9, spool.Event{
+	a.event(2, start+5e9, segment.Event{Kind: textegress.KindJoined, RoomSID: "RM_1"})
+	a.event(2, start+5e9, segment.Event{Kind: textegress.KindOutageEnded})
+	a.event(2, start+5e9, segment.Event{
 		Kind:           textegress.KindParticipantJoined,
 		ParticipantSID: "PA_1", Identity: "alice",
 	})
@@ -133,17 +133,20 @@ func TestMergeGolden(t *testing.T) {
 		put(b, 1, start+7e9+i*1e6+clock, lossy("ping"))
 	}
 	// The second one is stopped; the last words are heard by the first alone.
-	b.event(1, start+8e9+clock, spool.Event{
+	b.event(1, start+8e9+clock, segment.Event{
 		Kind:   textegress.KindRecordingEnded,
 		Reason: "service_stopped",
 	})
 	b.sealed.Reason = "service_stopped"
 	put(a, 2, start+9e9, say(7, "last"))
-	a.event(2, start+10e9, spool.Event{
+	a.event(2, start+10e9, segment.Event{
 		Kind: textegress.KindParticipantLeft, ParticipantSID: "PA_1",
 		Identity: "alice",
 	})
-	a.event(2, start+11e9, spool.Event{Kind: textegress.KindRecordingEnded, Reason: "room_deleted"})
+	a.event(2, start+11e9, segment.Event{
+		Kind:   textegress.KindRecordingEnded,
+		Reason: "room_deleted",
+	})
 
 	d := mergeAll(t, a, b, options{limit: maxItems, segmentSize: 1 << 20})
 	const want = `0 recording_started lab-2

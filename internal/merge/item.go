@@ -7,7 +7,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/decode"
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // class says how a frame is recognised in the other recording.
@@ -27,7 +27,7 @@ type key [16]byte
 
 // item is one frame of one recording on its way through the merge.
 type item struct {
-	frame spool.Frame // with a payload of its own
+	frame segment.Frame // with a payload of its own
 	class class
 	key   key
 	sid   string // of classNumbered
@@ -53,7 +53,7 @@ type items struct {
 }
 
 // next copies what it keeps.
-func (s *items) next(f spool.Frame) *item {
+func (s *items) next(f segment.Frame) *item {
 	it := newItem(f)
 	if it.event.Kind == textegress.KindClockStep && it.event.EgressID == "" {
 		s.shift += it.event.OffsetNS
@@ -62,10 +62,10 @@ func (s *items) next(f spool.Frame) *item {
 	return it
 }
 
-func newItem(f spool.Frame) *item {
+func newItem(f segment.Frame) *item {
 	f.Payload = append([]byte(nil), f.Payload...)
 	it := &item{frame: f, place: f.UnixNS, mark: f.PossibleDuplicate}
-	if f.Type == spool.FrameEvent {
+	if f.Type == segment.FrameEvent {
 		it.fromEvent()
 		return it
 	}
@@ -83,7 +83,7 @@ func newItem(f spool.Frame) *item {
 		h.number(uint64(e.Part.Kind))
 		h.number(e.Part.Chunk)
 		h.text(string(f.Payload))
-	case f.Channel == spool.ChannelDataTrack:
+	case f.Channel == segment.ChannelDataTrack:
 		it.class = classContent
 		payload := append([]byte(nil), f.Payload...)
 		if len(payload) >= 4 {

@@ -6,7 +6,7 @@ import (
 	"runtime"
 	"testing"
 
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // A merge holds windows of two recordings, however long they are and however long one of the
@@ -15,9 +15,9 @@ func TestMergeIsBounded(t *testing.T) {
 	peak := func(n int) int64 {
 		w := &world{rnd: rand.New(rand.NewPCG(1, 1)), sids: []string{"PA_0"}}
 		for i := range n {
-			p := packet{at: start + int64(i)*10e6, sid: "PA_0", channel: spool.ChannelReliable}
+			p := packet{at: start + int64(i)*10e6, sid: "PA_0", channel: segment.ChannelReliable}
 			if i%3 == 0 {
-				p.channel = spool.ChannelLossy
+				p.channel = segment.ChannelLossy
 			} else {
 				p.seq = uint32(2 * i) // every second number is for somebody else
 			}
@@ -32,7 +32,7 @@ func TestMergeIsBounded(t *testing.T) {
 		runtime.GC()
 		runtime.ReadMemStats(&before)
 		most, written := int64(0), 0
-		each(t, a, b, 256, func(spool.Frame) {
+		each(t, a, b, 256, func(segment.Frame) {
 			if written++; written%(n/8) == 0 {
 				runtime.GC()
 				runtime.ReadMemStats(&now)

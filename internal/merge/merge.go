@@ -29,6 +29,7 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // InputError says that two recordings cannot be merged, whatever is tried.
@@ -149,11 +150,11 @@ func made(info spool.Info) []string {
 
 // frames streams a recording, and notes the bytes that it reads, which are what the result depends
 // on.
-func frames(ctx context.Context, s render.Source, read hash.Hash) iter.Seq2[spool.Frame, error] {
-	return func(yield func(spool.Frame, error) bool) {
+func frames(ctx context.Context, s render.Source, read hash.Hash) iter.Seq2[segment.Frame, error] {
+	return func(yield func(segment.Frame, error) bool) {
 		sources, err := s.Segments()
 		if err != nil {
-			yield(spool.Frame{}, err)
+			yield(segment.Frame{}, err)
 			return
 		}
 		sources = render.Under(ctx, sources)
@@ -172,12 +173,12 @@ func frames(ctx context.Context, s render.Source, read hash.Hash) iter.Seq2[spoo
 				}{io.TeeReader(r, read), r}, nil
 			}
 		}
-		for f, err := range spool.ReadSegments(sources) {
+		for f, err := range segment.Read(sources) {
 			if err == nil && ctx.Err() != nil {
 				err = context.Cause(ctx)
 			}
 			if err != nil {
-				yield(spool.Frame{}, fmt.Errorf("recording %s: %w", s.Info().EgressID, err))
+				yield(segment.Frame{}, fmt.Errorf("recording %s: %w", s.Info().EgressID, err))
 				return
 			}
 			if !yield(f, nil) {
@@ -260,12 +261,12 @@ type writer struct {
 	file        *os.File
 	buf         bytes.Buffer
 	sum         hash.Hash
-	seg         *spool.DerivedSegment
+	seg         *segment.Writer
 	index       uint64
-	infos       []spool.SegmentInfo
+	infos       []segment.Info
 }
 
-func (w *writer) append(f spool.Frame) error {
+func (w *writer) append(f segment.Frame) error {
 	w.index++
 	f.Index = w.index
 	if w.seg != nil && w.seg.Size()+int64(len(f.Payload)) > w.segmentSize {
@@ -287,16 +288,17 @@ func (w *writer) append(f spool.Frame) error {
 	return nil
 }
 
-func (w *writer) begin(f spool.Frame) (err error) {
+func (w *writer) begin(f segment.Frame) (err error) {
 	number := uint32(len(w.infos) + 1)
-	name := spool.SegmentName(number)
+	name := segment.Name(number)
 	if w.file, err = w.root.OpenFile(stagingName+"/"+name, os.O_WRONLY|os.O_CREATE|os.O_EXCL,
 		0o600); err != nil {
 		return err
 	}
 	w.sum = sha256.New()
-	w.infos = append(w.infos, spool.SegmentInfo{Name: name})
-	w.seg, err = spool.NewDerivedSegment(&w.buf, w.seed, number, f.Index, f.UnixNS)
+	w.infos = append(w.infos, segment.Info{Name: name})
+	w.seg, err = segment.NewWriter(&w.buf,
+		segment.DerivedHeader(w.seed, number, f.Index, f.UnixNS))
 	return err
 }
 
@@ -332,7 +334,7 @@ type merged struct {
 }
 
 func newMerged(root *os.Root, sources [2]render.Source, names [2]textegress.MergedRecording,
-	seed []byte, infos []spool.SegmentInfo,
+	seed []byte, infos []segment.Info,
 ) (*merged, error) {
 	a, b := sources[0].Info(), sources[1].Info()
 	m := &merged{root: root, info: a, state: map[string][]byte{}}
@@ -377,10 +379,10 @@ func egressID(seed []byte) string { return "DE_" + hex.EncodeToString(seed[:6]) 
 func (m *merged) Info() spool.Info             { return m.info }
 func (m *merged) Sealed() (spool.Sealed, bool) { return m.sealed, true }
 
-func (m *merged) Segments() ([]spool.SegmentSource, error) {
-	var out []spool.SegmentSource
+func (m *merged) Segments() ([]segment.Source, error) {
+	var out []segment.Source
 	for _, s := range m.sealed.Segments {
-		out = append(out, spool.SegmentSource{
+		out = append(out, segment.Source{
 			Name: s.Name,
 			Open: func() (io.ReadCloser, error) { return m.root.Open(stagingName + "/" + s.Name) },
 		})

@@ -14,7 +14,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/render"
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 func fromDelivered(t testing.TB, dir string) render.Source {
@@ -75,7 +75,7 @@ func judge(t *testing.T, w *world, d delivered) (marked int) {
 	}
 	last := map[string]uint32{}
 	for _, f := range d.frames(t) {
-		if f.Type != spool.FramePacket {
+		if f.Type != segment.FramePacket {
 			continue
 		}
 		it := newItem(f)
@@ -114,7 +114,7 @@ func judge(t *testing.T, w *world, d delivered) (marked int) {
 	return marked
 }
 
-func sidOf(f spool.Frame) string {
+func sidOf(f segment.Frame) string {
 	for _, sid := range []string{"PA_0", "PA_1", "PA_2"} {
 		if strings.Contains(string(f.Payload), sid) {
 			return sid
@@ -213,13 +213,13 @@ func TestMergeOfAClockThatWasSet(t *testing.T) {
 			t.Fatal(err)
 		}
 		n := 0
-		for f, err := range spool.ReadSegments(segments) {
+		for f, err := range segment.Read(segments) {
 			if err != nil {
 				t.Fatal(err)
 			}
 			if n++; n > 100 {
 				if n == 101 {
-					set.event(1, f.UnixNS+offset, spool.Event{
+					set.event(1, f.UnixNS+offset, segment.Event{
 						Kind:     textegress.KindClockStep,
 						OffsetNS: offset, BeforeUnixNS: f.UnixNS, AfterUnixNS: f.UnixNS + offset,
 					})
@@ -265,8 +265,9 @@ func TestMergeCommonOutage(t *testing.T) {
 			for i := range 200 {
 				w.packets = append(w.packets, packet{
 					at: start + int64(i)*100e6, sid: "PA_0", seq: uint32(i + 1),
-					channel: spool.ChannelReliable,
-					payload: userPacket("PA_0", uint32(i+1), spool.ChannelReliable, fmt.Sprint(i)),
+					channel: segment.ChannelReliable,
+					payload: userPacket("PA_0", uint32(i+1), segment.ChannelReliable,
+						fmt.Sprint(i)),
 					content: fmt.Sprint("nPA_0", i+1),
 				})
 			}
@@ -395,7 +396,7 @@ func TestMergeOfADamagedRecording(t *testing.T) {
 }
 
 // each merges without files.
-func each(t testing.TB, a, b *source, limit int, write func(spool.Frame)) {
+func each(t testing.TB, a, b *source, limit int, write func(segment.Frame)) {
 	t.Helper()
 	offset, _, err := clocks(frames(t.Context(), a, nil), frames(t.Context(), b, nil))
 	if err != nil {
@@ -406,7 +407,7 @@ func each(t testing.TB, a, b *source, limit int, write func(spool.Frame)) {
 	defer y.stop()
 	al := newAligner(x, y, offset)
 	r := newRecord(al, [2]textegress.MergedRecording{describe(a), describe(b)},
-		func(f spool.Frame) error {
+		func(f segment.Frame) error {
 			write(f)
 			return nil
 		})
@@ -435,30 +436,30 @@ func FuzzAlign(f *testing.F) {
 		mk := func(id string, script []byte) (*source, map[string]int) {
 			s, said := newSource("DE_"+id, id), map[string]int{}
 			at := start
-			s.event(1, at, spool.Event{Kind: textegress.KindJoined})
+			s.event(1, at, segment.Event{Kind: textegress.KindJoined})
 			for _, c := range script {
 				at += int64(c>>5) * 40e6
 				n := uint32(c & 7)
 				var payload []byte
-				channel := spool.ChannelReliable
+				channel := segment.ChannelReliable
 				switch c >> 3 & 3 {
 				case 0:
 					payload = userPacket("PA_0", n+1, channel, "x")
 				case 1:
-					channel = spool.ChannelLossy
+					channel = segment.ChannelLossy
 					payload = userPacket("PA_0", 0, channel, fmt.Sprint(n))
 				case 2:
 					payload = userPacket("", 0, channel, fmt.Sprint(n))
 				case 3:
-					s.event(1, at, spool.Event{
+					s.event(1, at, segment.Event{
 						Kind:        textegress.KindOutageStarted,
 						SinceUnixNS: at - int64(n)*1e9,
 					})
 					continue
 				}
 				said[channel.String()+string(payload)]++
-				s.frame(spool.Frame{
-					Type: spool.FramePacket, Channel: channel, Epoch: 1, UnixNS: at,
+				s.frame(segment.Frame{
+					Type: segment.FramePacket, Channel: channel, Epoch: 1, UnixNS: at,
 					Payload: payload,
 				})
 			}
@@ -467,8 +468,8 @@ func FuzzAlign(f *testing.F) {
 		a, inA := mk("a", x)
 		b, inB := mk("b", y)
 		got := map[string]int{}
-		each(t, a, b, 8, func(f spool.Frame) {
-			if f.Type != spool.FramePacket {
+		each(t, a, b, 8, func(f segment.Frame) {
+			if f.Type != segment.FramePacket {
 				return
 			}
 			k := f.Channel.String() + string(f.Payload)
@@ -479,9 +480,9 @@ func FuzzAlign(f *testing.F) {
 		})
 		for _, in := range []map[string]int{inA, inB} {
 			for k, n := range in {
-				numbered := newItem(spool.Frame{
-					Type:    spool.FramePacket,
-					Channel: spool.ChannelReliable,
+				numbered := newItem(segment.Frame{
+					Type:    segment.FramePacket,
+					Channel: segment.ChannelReliable,
 					Payload: []byte(strings.TrimPrefix(k, "reliable")),
 				}).class == classNumbered
 				if got[k] < n && !numbered || got[k] == 0 {

@@ -7,12 +7,13 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // record makes the merged record of the frames that the aligner puts in order: it drops what was
 // written, renumbers the epochs and tells what each recorder's own events mean for both.
 type record struct {
-	write  func(spool.Frame) error
+	write  func(segment.Frame) error
 	al     *aligner
 	names  [2]textegress.MergedRecording
 	recs   [2]recorderState
@@ -45,7 +46,7 @@ type recorderState struct {
 }
 
 func newRecord(al *aligner, names [2]textegress.MergedRecording,
-	write func(spool.Frame) error,
+	write func(segment.Frame) error,
 ) *record {
 	r := &record{
 		write: write, al: al, names: names, epochs: map[sideEpoch]uint16{},
@@ -132,7 +133,7 @@ func (r *record) news(it *item) bool {
 }
 
 // frame writes a frame of side i under the epoch that stands for that recorder's connection.
-func (r *record) frame(i int, f spool.Frame) error {
+func (r *record) frame(i int, f segment.Frame) error {
 	f.Epoch = r.epoch(i, f.Epoch)
 	f.MonoNS = 0
 	return r.write(f)
@@ -172,7 +173,7 @@ func (r *record) own(i int, it *item) error {
 			return err
 		}
 		r.outage = false
-		return r.event(i, it.frame, spool.Event{Kind: textegress.KindOutageEnded})
+		return r.event(i, it.frame, segment.Event{Kind: textegress.KindOutageEnded})
 	case textegress.KindOutageStarted:
 		r.al.sides[i].outages++
 		me.here, me.lost, me.cause, me.since = false, true, ev.Cause, it.stated
@@ -217,7 +218,7 @@ func (r *record) lost(i int, it *item) error {
 		}
 		f := it.frame
 		f.UnixNS = max(me.since, other.back+r.al.shift(i))
-		return r.event(i, f, spool.Event{Kind: textegress.KindOutageEnded})
+		return r.event(i, f, segment.Event{Kind: textegress.KindOutageEnded})
 	}
 	return nil
 }
@@ -228,7 +229,7 @@ func (r *record) outageEvent(i int, it *item, me, other recorderState) error {
 	if other.cause != "" && other.cause != cause {
 		cause += ", " + other.cause
 	}
-	return r.event(i, it.frame, spool.Event{
+	return r.event(i, it.frame, segment.Event{
 		Kind: textegress.KindOutageStarted, Cause: cause,
 		SinceUnixNS: me.since,
 	})
@@ -242,7 +243,7 @@ func (al *aligner) shift(i int) int64 {
 	return 0
 }
 
-func (r *record) event(i int, like spool.Frame, ev spool.Event) error {
+func (r *record) event(i int, like segment.Frame, ev segment.Event) error {
 	b, err := json.Marshal(ev)
 	if err != nil {
 		return fmt.Errorf("encode event: %w", err)

@@ -4,7 +4,7 @@ import (
 	"iter"
 	"slices"
 
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // Bounds of what is looked ahead in each recording. Nothing beyond them is kept in memory.
@@ -15,7 +15,7 @@ const (
 
 // side is one of the two recordings, with a window over the frames that come next.
 type side struct {
-	next   func() (spool.Frame, error, bool)
+	next   func() (segment.Frame, error, bool)
 	items  items
 	stop   func()
 	window []*item // window[head:] are the frames that come next
@@ -30,7 +30,7 @@ type side struct {
 	packets, only, duplicates, marked, outages int64
 }
 
-func newSide(frames iter.Seq2[spool.Frame, error], limit int) *side {
+func newSide(frames iter.Seq2[segment.Frame, error], limit int) *side {
 	s := &side{byKey: map[key][]*item{}, bySID: map[string][]uint32{}, limit: limit}
 	s.next, s.stop = iter.Pull2(frames)
 	return s
@@ -58,7 +58,7 @@ func (s *side) fill(met func(*item)) error {
 			return err
 		}
 		it := s.items.next(f)
-		if f.Type == spool.FramePacket {
+		if f.Type == segment.FramePacket {
 			s.packets++
 		}
 		if s.head > len(s.window)/2 && s.head > 64 {

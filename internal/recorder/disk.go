@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // The causes of an outage that the disk made. Those of the connection are
@@ -35,7 +36,7 @@ var errGivenUp = errors.New("an earlier frame could not be written")
 
 // append writes one frame. A disk that refuses blocks the reader, so that LiveKit
 // keeps the data for us, before anything is given up.
-func (h *handler) append(f spool.Frame) error {
+func (h *handler) append(f segment.Frame) error {
 	select {
 	case <-h.broken:
 		return errGivenUp
@@ -50,7 +51,7 @@ func (h *handler) append(f spool.Frame) error {
 
 // insist tries to write f again until it is written, the patience is over, or the
 // service stops.
-func (h *handler) insist(f spool.Frame, err error) error {
+func (h *handler) insist(f segment.Frame, err error) error {
 	// Where the outage begins should f be given up: with the last frame written
 	// before, or with f, whichever is older; the channels write independently.
 	since := f.UnixNS
@@ -88,7 +89,7 @@ func (h *handler) insist(f spool.Frame, err error) error {
 // isFinal reports whether trying again is of no use.
 func isFinal(err error) bool {
 	return errors.Is(err, spool.ErrClosed) || errors.Is(err, spool.ErrSealed) ||
-		errors.Is(err, spool.ErrTooLarge)
+		errors.Is(err, segment.ErrTooLarge)
 }
 
 // giveUp ends the stay: a frame whose outage begins at sinceNS was not written.

@@ -18,6 +18,7 @@ import (
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // disk is a world on a disk of 64 KiB, of which 1 KiB is in reserve.
@@ -78,10 +79,10 @@ func (d *disk) outages() (causes []string, since []int64) {
 		if err != nil {
 			d.t.Fatal(err)
 		}
-		if f.Type != spool.FrameEvent {
+		if f.Type != segment.FrameEvent {
 			continue
 		}
-		ev, err := spool.DecodeEvent(f.Payload)
+		ev, err := segment.DecodeEvent(f.Payload)
 		if err != nil {
 			d.t.Fatal(err)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // jwt is a token that expires at a time, or says nothing of it.
@@ -32,13 +33,16 @@ func (w *world) died() {
 		w.t.Fatal(err)
 	}
 	now := time.Now().UnixNano()
-	for _, ev := range []spool.Event{
+	for _, ev := range []segment.Event{
 		{Kind: textegress.KindRecordingStarted},
 		{Kind: textegress.KindJoined, RoomSID: "RM_1"},
 	} {
-		b, err := spool.EncodeEvent(ev)
+		b, err := segment.EncodeEvent(ev)
 		if err == nil {
-			err = wr.Append(spool.Frame{Type: spool.FrameEvent, Epoch: 1, UnixNS: now, Payload: b})
+			err = wr.Append(segment.Frame{
+				Type: segment.FrameEvent, Epoch: 1, UnixNS: now,
+				Payload: b,
+			})
 		}
 		if err != nil {
 			w.t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/syncflow"
+	"github.com/syncflow/textegress/segment"
 )
 
 const session = "c1d2e3f4-0000-4000-8000-000000000001"
@@ -218,11 +219,11 @@ func (w *world) story() []string {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		if f.Type == spool.FramePacket {
+		if f.Type == segment.FramePacket {
 			out = append(out, fmt.Sprintf("packet %s epoch %d", f.Payload, f.Epoch))
 			continue
 		}
-		ev, err := spool.DecodeEvent(f.Payload)
+		ev, err := segment.DecodeEvent(f.Payload)
 		if err != nil {
 			w.t.Fatal(err)
 		}

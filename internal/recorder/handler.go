@@ -11,7 +11,7 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/internal/session"
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // errOtherSession refuses a room that belongs to another session.
@@ -80,7 +80,7 @@ func (h *handler) Joined(in room.Info) error {
 	ended := r.inOutage
 	r.mu.Unlock()
 
-	if err := h.event(now, spool.Event{
+	if err := h.event(now, segment.Event{
 		Kind: textegress.KindJoined, RoomSID: in.RoomSID, RoomMetadata: in.RoomMetadata,
 		RoomCreatedUnixMS: unixMS(in.RoomCreated),
 		ParticipantSID:    in.ParticipantSID, Identity: in.Identity,
@@ -90,7 +90,7 @@ func (h *handler) Joined(in room.Info) error {
 		return fmt.Errorf("write that the room was joined: %w", err)
 	}
 	if ended {
-		if err := h.event(now, spool.Event{Kind: textegress.KindOutageEnded}); err != nil {
+		if err := h.event(now, segment.Event{Kind: textegress.KindOutageEnded}); err != nil {
 			return fmt.Errorf("write the end of the outage: %w", err)
 		}
 		r.mu.Lock()
@@ -108,10 +108,10 @@ func (h *handler) roster(now int64, in []room.Participant) error {
 		here[p.SID] = true
 	}
 	h.r.mu.Lock()
-	var gone []spool.Event
+	var gone []segment.Event
 	for sid, m := range h.r.present {
 		if !here[sid] {
-			gone = append(gone, spool.Event{
+			gone = append(gone, segment.Event{
 				Kind:           textegress.KindParticipantLeft,
 				ParticipantSID: sid, Identity: m.identity, Cause: "while_away",
 			})
@@ -144,7 +144,7 @@ func (h *handler) came(now int64, p room.Participant) error {
 	return nil
 }
 
-func (h *handler) left(now int64, ev spool.Event) error {
+func (h *handler) left(now int64, ev segment.Event) error {
 	if !h.r.isPresent(ev.ParticipantSID) {
 		return nil
 	}
@@ -159,8 +159,8 @@ func (h *handler) left(now int64, ev spool.Event) error {
 	return nil
 }
 
-func participantEvent(k textegress.Kind, p room.Participant) spool.Event {
-	return spool.Event{
+func participantEvent(k textegress.Kind, p room.Participant) segment.Event {
+	return segment.Event{
 		Kind: k, ParticipantSID: p.SID, Identity: p.Identity, Name: p.Name, Metadata: p.Metadata,
 		Attributes: p.Attributes, ParticipantKind: p.Kind,
 	}
@@ -175,8 +175,8 @@ func (h *handler) Packet(ch room.Channel, at time.Time, b []byte) {
 		return
 	}
 	ns := at.UnixNano()
-	f := spool.Frame{
-		Type: spool.FramePacket, Channel: spool.Channel(ch), Epoch: h.epoch,
+	f := segment.Frame{
+		Type: segment.FramePacket, Channel: segment.Channel(ch), Epoch: h.epoch,
 		UnixNS: ns, Payload: b,
 	}
 	if err := h.append(f); err != nil {
@@ -206,12 +206,12 @@ func (h *handler) Event(ev room.Event) {
 		if !h.r.o.Selection.Track(t.Handle, t.Identity, t.Name) {
 			return
 		}
-		_ = h.event(now, spool.Event{
+		_ = h.event(now, segment.Event{
 			Kind: textegress.KindDataTrackSubscribed, Identity: t.Identity,
 			ParticipantSID: t.ParticipantSID, Name: t.Name, TrackSID: t.SID, Handle: t.Handle,
 		})
 	case room.RoomUpdated:
-		_ = h.event(now, spool.Event{
+		_ = h.event(now, segment.Event{
 			Kind:         textegress.KindRoomUpdated,
 			RoomMetadata: ev.RoomMetadata,
 		})
@@ -222,7 +222,7 @@ func (h *handler) Event(ev room.Event) {
 	}
 }
 
-func (h *handler) event(unixNS int64, ev spool.Event) error {
+func (h *handler) event(unixNS int64, ev segment.Event) error {
 	f, err := eventFrame(h.epoch, unixNS, ev)
 	if err != nil {
 		return err
@@ -230,12 +230,12 @@ func (h *handler) event(unixNS int64, ev spool.Event) error {
 	return h.append(f)
 }
 
-func eventFrame(epoch uint16, unixNS int64, ev spool.Event) (spool.Frame, error) {
-	b, err := spool.EncodeEvent(ev)
+func eventFrame(epoch uint16, unixNS int64, ev segment.Event) (segment.Frame, error) {
+	b, err := segment.EncodeEvent(ev)
 	if err != nil {
-		return spool.Frame{}, fmt.Errorf("encode event: %w", err)
+		return segment.Frame{}, fmt.Errorf("encode event: %w", err)
 	}
-	return spool.Frame{Type: spool.FrameEvent, Epoch: epoch, UnixNS: unixNS, Payload: b}, nil
+	return segment.Frame{Type: segment.FrameEvent, Epoch: epoch, UnixNS: unixNS, Payload: b}, nil
 }
 
 func unixMS(t time.Time) int64 {

@@ -17,6 +17,7 @@ import (
 	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // Room joins LiveKit rooms. Join returns when data can be received; the
@@ -282,7 +283,7 @@ func (r *Recorder) beginOutage(cause string, sinceNS int64) error {
 	if err := r.stateDropped(r.w.AppendVital); err != nil {
 		return err
 	}
-	if err := r.event(time.Now().UnixNano(), spool.Event{
+	if err := r.event(time.Now().UnixNano(), segment.Event{
 		Kind:  textegress.KindOutageStarted,
 		Cause: cause, SinceUnixNS: sinceNS,
 	}); err != nil {
@@ -299,11 +300,11 @@ func (r *Recorder) beginOutage(cause string, sinceNS int64) error {
 
 // event writes an event of our own that the record cannot do without, in the
 // current epoch.
-func (r *Recorder) event(unixNS int64, ev spool.Event) error {
+func (r *Recorder) event(unixNS int64, ev segment.Event) error {
 	return r.eventBy(r.w.AppendVital, unixNS, ev)
 }
 
-func (r *Recorder) eventBy(write func(spool.Frame) error, unixNS int64, ev spool.Event) error {
+func (r *Recorder) eventBy(write func(segment.Frame) error, unixNS int64, ev segment.Event) error {
 	r.mu.Lock()
 	epoch := r.epoch
 	r.mu.Unlock()
@@ -319,7 +320,7 @@ func (r *Recorder) eventBy(write func(spool.Frame) error, unixNS int64, ev spool
 }
 
 // write appends one frame. Its time begins an outage, should one follow.
-func (r *Recorder) write(f spool.Frame) error {
+func (r *Recorder) write(f segment.Frame) error {
 	if err := r.w.Append(f); err != nil {
 		return err
 	}
@@ -340,7 +341,7 @@ func (r *Recorder) seal(ctx context.Context, status textegress.Status, reason st
 		if err := r.stateDropped(r.w.AppendVital); err != nil {
 			return err
 		}
-		return r.event(now, spool.Event{
+		return r.event(now, segment.Event{
 			Kind: textegress.KindRecordingEnded, Reason: reason,
 			Status: string(status),
 		})

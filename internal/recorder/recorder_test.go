@@ -14,6 +14,7 @@ import (
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 var errAway = errors.New("the API is away")
@@ -418,24 +419,24 @@ func TestContinueAfterCrash(t *testing.T) {
 			t.Fatal(err)
 		}
 		now := time.Now().UnixNano()
-		for _, ev := range []spool.Event{
+		for _, ev := range []segment.Event{
 			{Kind: textegress.KindRecordingStarted},
 			{Kind: textegress.KindJoined, RoomSID: "RM_1"},
 			{Kind: textegress.KindParticipantJoined, ParticipantSID: "PA_alice", Identity: "alice"},
 		} {
-			b, err := spool.EncodeEvent(ev)
+			b, err := segment.EncodeEvent(ev)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := wr.Append(spool.Frame{
-				Type: spool.FrameEvent, Epoch: 1, UnixNS: now,
+			if err := wr.Append(segment.Frame{
+				Type: segment.FrameEvent, Epoch: 1, UnixNS: now,
 				Payload: b,
 			}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := wr.Append(spool.Frame{
-			Type: spool.FramePacket, Channel: spool.ChannelReliable,
+		if err := wr.Append(segment.Frame{
+			Type: segment.FramePacket, Channel: segment.ChannelReliable,
 			Epoch: 1, UnixNS: now, Payload: []byte("a"),
 		}); err != nil {
 			t.Fatal(err)
@@ -459,7 +460,8 @@ func TestContinueAfterCrash(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if ev, err := spool.DecodeEvent(f.Payload); f.Type == spool.FrameEvent && err == nil &&
+			if ev, err := segment.DecodeEvent(f.Payload); f.Type == segment.FrameEvent &&
+				err == nil &&
 				ev.Kind == textegress.KindOutageStarted && ev.SinceUnixNS != now {
 				t.Errorf("the outage began at %d, want the time of the last frame, %d",
 					ev.SinceUnixNS, now)
@@ -500,7 +502,7 @@ func TestContinueAfterTheClockWasSetBack(t *testing.T) {
 				}
 				last := time.Now().Add(tt.last).UnixNano()
 				if err := wr.AppendEvent(last,
-					spool.Event{Kind: textegress.KindRecordingStarted}); err != nil {
+					segment.Event{Kind: textegress.KindRecordingStarted}); err != nil {
 					t.Fatal(err)
 				}
 				if err := wr.Close(); err != nil {
@@ -514,11 +516,11 @@ func TestContinueAfterTheClockWasSetBack(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					ev, err := spool.DecodeEvent(f.Payload)
+					ev, err := segment.DecodeEvent(f.Payload)
 					if err != nil || ev.Kind != textegress.KindClockStep {
 						continue
 					}
-					want := spool.Event{
+					want := segment.Event{
 						Kind: ev.Kind, OffsetNS: f.UnixNS - last,
 						BeforeUnixNS: last, AfterUnixNS: f.UnixNS, AtLeast: true,
 					}

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress"
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // begin writes the first frame of a new recording, or, when the recording was
@@ -19,7 +19,7 @@ func (r *Recorder) begin(ctx context.Context) error {
 	}
 	if !found {
 		err := r.insist(ctx, "begin the recording", func() error {
-			return r.event(now.UnixNano(), spool.Event{
+			return r.event(now.UnixNano(), segment.Event{
 				Kind: textegress.KindRecordingStarted, Source: r.info.Source,
 				AnnouncedUnixNS: r.info.AnnouncedUnixNS,
 				Part:            r.info.Part, Previous: r.info.Previous,
@@ -63,7 +63,7 @@ func (r *Recorder) stateSetBack(ctx context.Context, beforeNS int64, now time.Ti
 		return nil
 	}
 	return r.insist(ctx, "state that the clock was set back", func() error {
-		return r.event(now.UnixNano(), spool.Event{
+		return r.event(now.UnixNano(), segment.Event{
 			Kind: textegress.KindClockStep, OffsetNS: offset, BeforeUnixNS: beforeNS,
 			AfterUnixNS: now.UnixNano(), AtLeast: true,
 		})
@@ -79,15 +79,15 @@ func (r *Recorder) replay() (lastNS int64, found bool, err error) {
 		}
 		found = true
 		lastNS = f.UnixNS
-		if f.Type == spool.FramePacket {
+		if f.Type == segment.FramePacket {
 			r.packets.Add(1)
 			r.bytes.Add(uint64(len(f.Payload)))
-			if f.Channel != spool.ChannelDataTrack {
+			if f.Channel != segment.ChannelDataTrack {
 				r.o.Selection.Learn(f.Payload)
 			}
 			continue
 		}
-		ev, err := spool.DecodeEvent(f.Payload)
+		ev, err := segment.DecodeEvent(f.Payload)
 		if err != nil {
 			continue // kept as it is; the export states it
 		}

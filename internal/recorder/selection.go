@@ -6,7 +6,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/room"
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // stateSelection writes the rules of selection that are in force from now on,
@@ -16,7 +16,7 @@ func (r *Recorder) stateSelection(unixNS int64) error {
 	if reflect.DeepEqual(rules, r.rules) {
 		return nil
 	}
-	ev := spool.Event{Kind: textegress.KindSelection}
+	ev := segment.Event{Kind: textegress.KindSelection}
 	if !rules.IsZero() {
 		ev.Selection = &rules
 	}
@@ -35,12 +35,12 @@ const dropPause = 10 * time.Minute
 
 // stateDropped writes how much was dropped since the last time, if anything was.
 // write is AppendVital at an end, else Append.
-func (r *Recorder) stateDropped(write func(spool.Frame) error) error {
+func (r *Recorder) stateDropped(write func(segment.Frame) error) error {
 	dropped := r.o.Selection.Take()
 	if dropped == nil {
 		return nil
 	}
-	err := r.eventBy(write, time.Now().UnixNano(), spool.Event{
+	err := r.eventBy(write, time.Now().UnixNano(), segment.Event{
 		Kind:    textegress.KindDropped,
 		Dropped: dropped,
 	})

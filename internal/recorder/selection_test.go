@@ -16,7 +16,7 @@ import (
 	"github.com/syncflow/textegress/internal/filter"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/room"
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 const secret = "MARKER-of-bob"
@@ -31,22 +31,22 @@ func says(identity, text string) []byte {
 
 // selected runs a recording under rules and returns its events of selection; nothing of bob is
 // anywhere on the disk.
-func selected(t *testing.T, w *world, rules textegress.SelectionRules) []spool.Event {
+func selected(t *testing.T, w *world, rules textegress.SelectionRules) []segment.Event {
 	t.Helper()
 	o := w.options()
 	o.Selection, _ = filter.New(rules)
 	if err := recorder.New(w.rec, o).Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	var out []spool.Event
+	var out []segment.Event
 	for f, err := range w.rec.Frames() {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if f.Type != spool.FrameEvent {
+		if f.Type != segment.FrameEvent {
 			continue
 		}
-		ev, err := spool.DecodeEvent(f.Payload)
+		ev, err := segment.DecodeEvent(f.Payload)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -98,7 +98,7 @@ func TestDeniedParticipantsLeaveNoTrace(t *testing.T) {
 		})
 		got := selected(t, w, rules)
 		size := int64(len(says("bob", secret)))
-		want := []spool.Event{
+		want := []segment.Event{
 			{Kind: textegress.KindSelection, Selection: &rules},
 			{Kind: textegress.KindDropped, Dropped: []textegress.Dropped{
 				{Reason: textegress.DroppedIdentity, Packets: 2, Bytes: 2 * size},
@@ -157,7 +157,7 @@ func TestRulesOfAContinuedRecording(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, ev := range []spool.Event{
+		for _, ev := range []segment.Event{
 			{Kind: textegress.KindRecordingStarted},
 			{
 				Kind:      textegress.KindSelection,

@@ -8,7 +8,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/room"
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // The pauses of the rejoin loop. API and LiveKit are both asked at most once a
@@ -251,7 +251,7 @@ func (r *Recorder) slowJoin(ctx context.Context, opened time.Time, joinedNS int6
 		return err
 	}
 	if err := r.event(opened.UnixNano(),
-		spool.Event{Kind: textegress.KindOutageEnded}); err != nil {
+		segment.Event{Kind: textegress.KindOutageEnded}); err != nil {
 		r.log.Error("cannot write that the data channels have opened", "error", err)
 		return nil
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/room"
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // after ends a stay for the given reason when it has lasted for a while.
@@ -241,17 +241,17 @@ func TestRoomExists(t *testing.T) {
 }
 
 // outages returns the events that began one.
-func (w *world) outages() []spool.Event {
+func (w *world) outages() []segment.Event {
 	w.t.Helper()
-	var out []spool.Event
+	var out []segment.Event
 	for f, err := range w.rec.Frames() {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		if f.Type != spool.FrameEvent {
+		if f.Type != segment.FrameEvent {
 			continue
 		}
-		ev, err := spool.DecodeEvent(f.Payload)
+		ev, err := segment.DecodeEvent(f.Payload)
 		if err != nil {
 			w.t.Fatal(err)
 		}

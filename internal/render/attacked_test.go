@@ -22,11 +22,12 @@ import (
 	"github.com/syncflow/textegress/internal/decode"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // numbered makes a sealed recording of 100 messages in several segments, and returns what was
 // sealed.
-func numbered(t *testing.T) (*spool.Recording, []spool.SegmentInfo) {
+func numbered(t *testing.T) (*spool.Recording, []segment.Info) {
 	t.Helper()
 	r := newRecording(t, tempSpool(t), spool.Info{}, spool.Options{SegmentSize: 1024})
 	r.joined(1, "RM_1")
@@ -58,35 +59,35 @@ func TestDamageAfterSealing(t *testing.T) {
 		tail            string
 	}
 	const unproved, left = textegress.TailUnproved, textegress.TailLeft
-	cut := func(rec *spool.Recording, seg spool.SegmentInfo, size int64) error {
+	cut := func(rec *spool.Recording, seg segment.Info, size int64) error {
 		return os.Truncate(filepath.Join(rec.Dir(), seg.Name), size)
 	}
-	frames := func(segs ...spool.SegmentInfo) (n int64) {
+	frames := func(segs ...segment.Info) (n int64) {
 		for _, s := range segs {
 			n += s.Frames
 		}
 		return n
 	}
 	for name, do := range map[string]func(t *testing.T, rec *spool.Recording,
-		segs []spool.SegmentInfo) (damage, error){
-		"nothing": func(*testing.T, *spool.Recording, []spool.SegmentInfo) (damage, error) {
+		segs []segment.Info) (damage, error){
+		"nothing": func(*testing.T, *spool.Recording, []segment.Info) (damage, error) {
 			return damage{tail: left}, nil
 		},
 		"the last segment is gone": func(_ *testing.T, rec *spool.Recording,
-			segs []spool.SegmentInfo,
+			segs []segment.Info,
 		) (damage, error) {
 			last := segs[len(segs)-1]
 			return damage{1, last.Frames, unproved}, os.Remove(filepath.Join(rec.Dir(), last.Name))
 		},
 		"the last two are gone": func(_ *testing.T, rec *spool.Recording,
-			segs []spool.SegmentInfo,
+			segs []segment.Info,
 		) (damage, error) {
 			two := segs[len(segs)-2:]
 			return damage{1, frames(two...), unproved},
 				errors.Join(os.Remove(filepath.Join(rec.Dir(), two[0].Name)),
 					os.Remove(filepath.Join(rec.Dir(), two[1].Name)))
 		},
-		"all are gone": func(_ *testing.T, rec *spool.Recording, segs []spool.SegmentInfo) (damage,
+		"all are gone": func(_ *testing.T, rec *spool.Recording, segs []segment.Info) (damage,
 			error,
 		) {
 			var err error
@@ -96,25 +97,25 @@ func TestDamageAfterSealing(t *testing.T) {
 			return damage{1, frames(segs...), unproved}, err
 		},
 		"the last one is cut to its header": func(_ *testing.T, rec *spool.Recording,
-			segs []spool.SegmentInfo,
+			segs []segment.Info,
 		) (damage, error) {
 			last := segs[len(segs)-1]
 			return damage{1, last.Frames, unproved}, cut(rec, last, 96)
 		},
 		"the last one is cut to nothing": func(_ *testing.T, rec *spool.Recording,
-			segs []spool.SegmentInfo,
+			segs []segment.Info,
 		) (damage, error) {
 			last := segs[len(segs)-1]
 			return damage{1, last.Frames, unproved}, cut(rec, last, 0)
 		},
 		"the last one is cut within its last frame": func(_ *testing.T, rec *spool.Recording,
-			segs []spool.SegmentInfo,
+			segs []segment.Info,
 		) (damage, error) {
 			last := segs[len(segs)-1]
 			return damage{1, 1, unproved}, cut(rec, last, last.Size-3)
 		},
 		"both headers of the last one are gone": func(_ *testing.T, rec *spool.Recording,
-			segs []spool.SegmentInfo,
+			segs []segment.Info,
 		) (damage, error) {
 			last := segs[len(segs)-1]
 			name := filepath.Join(rec.Dir(), last.Name)
@@ -123,45 +124,45 @@ func TestDamageAfterSealing(t *testing.T) {
 			return damage{1, last.Frames, unproved}, errors.Join(err, os.WriteFile(name, b, 0o600))
 		},
 		"one in the middle is gone": func(_ *testing.T, rec *spool.Recording,
-			segs []spool.SegmentInfo,
+			segs []segment.Info,
 		) (damage, error) {
 			return damage{1, segs[1].Frames, left},
 				os.Remove(filepath.Join(rec.Dir(), segs[1].Name))
 		},
 		"one in the middle is a pipe": func(_ *testing.T, rec *spool.Recording,
-			segs []spool.SegmentInfo,
+			segs []segment.Info,
 		) (damage, error) {
 			name := filepath.Join(rec.Dir(), segs[1].Name)
 			return damage{1, segs[1].Frames, left},
 				errors.Join(os.Remove(name), syscall.Mkfifo(name, 0o600))
 		},
 		"one in the middle is cut to its header": func(_ *testing.T, rec *spool.Recording,
-			segs []spool.SegmentInfo,
+			segs []segment.Info,
 		) (damage, error) {
 			return damage{1, segs[1].Frames, left}, cut(rec, segs[1], 96)
 		},
 		"the first one is gone": func(_ *testing.T, rec *spool.Recording,
-			segs []spool.SegmentInfo,
+			segs []segment.Info,
 		) (damage, error) {
 			return damage{1, segs[0].Frames, left},
 				os.Remove(filepath.Join(rec.Dir(), segs[0].Name))
 		},
 		"the first one is another, of the same frames": func(t *testing.T, rec *spool.Recording,
-			segs []spool.SegmentInfo,
+			segs []segment.Info,
 		) (damage, error) {
 			return damage{1, 0, left}, rewrite(t, rec, segs[0].Name, 0)
 		},
 		"the last one has more frames": func(t *testing.T, rec *spool.Recording,
-			segs []spool.SegmentInfo,
+			segs []segment.Info,
 		) (damage, error) {
 			return damage{1, 0, unproved}, rewrite(t, rec, segs[len(segs)-1].Name, 2)
 		},
 		"there is one more": func(_ *testing.T, rec *spool.Recording,
-			segs []spool.SegmentInfo,
+			segs []segment.Info,
 		) (damage, error) {
 			b, err := os.ReadFile(filepath.Join(rec.Dir(), segs[0].Name))
 			return damage{1, 0, unproved}, errors.Join(err,
-				os.WriteFile(filepath.Join(rec.Dir(), spool.SegmentName(99)), b, 0o600))
+				os.WriteFile(filepath.Join(rec.Dir(), segment.Name(99)), b, 0o600))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -216,18 +217,18 @@ func rewrite(t *testing.T, rec *spool.Recording, name string, more uint64) error
 		if _, err := fmt.Sscanf(name, "%d.seg", &number); err != nil {
 			return err
 		}
-		var last spool.Frame
-		var out *spool.DerivedSegment
-		for f, err := range spool.ReadSegments([]spool.SegmentSource{src}) {
+		var last segment.Frame
+		var out *segment.Writer
+		for f, err := range segment.Read([]segment.Source{src}) {
 			if err != nil {
 				return err
 			}
-			if f.Type == spool.FrameEvent && bytes.Contains(f.Payload, []byte(`"corrupt"`)) {
+			if f.Type == segment.FrameEvent && bytes.Contains(f.Payload, []byte(`"corrupt"`)) {
 				continue // what lies before this segment
 			}
 			if out == nil {
-				if out, err = spool.NewDerivedSegment(&buf, []byte("other"), number, f.Index,
-					f.UnixNS); err != nil {
+				if out, err = segment.NewWriter(&buf,
+					segment.DerivedHeader([]byte("other"), number, f.Index, f.UnixNS)); err != nil {
 					return err
 				}
 			}
@@ -248,7 +249,7 @@ func rewrite(t *testing.T, rec *spool.Recording, name string, more uint64) error
 }
 
 // crafted makes a delivered recording of one segment that somebody made up.
-func crafted(t *testing.T, sealed *spool.Sealed, frames ...spool.Frame) fstest.MapFS {
+func crafted(t *testing.T, sealed *spool.Sealed, frames ...segment.Frame) fstest.MapFS {
 	t.Helper()
 	rec, _ := numbered(t)
 	_, s := build(t, render.FromSpool(rec))
@@ -258,7 +259,8 @@ func crafted(t *testing.T, sealed *spool.Sealed, frames ...spool.Frame) fstest.M
 		}
 	}
 	var seg bytes.Buffer
-	out, err := spool.NewDerivedSegment(&seg, []byte("x"), 1, frames[0].Index, start)
+	out, err := segment.NewWriter(&seg,
+		segment.DerivedHeader([]byte("x"), 1, frames[0].Index, start))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -297,7 +299,7 @@ func crafted(t *testing.T, sealed *spool.Sealed, frames ...spool.Frame) fstest.M
 	return fsOf(s.objects)
 }
 
-func sealedAs(segments ...spool.SegmentInfo) *spool.Sealed {
+func sealedAs(segments ...segment.Info) *spool.Sealed {
 	return &spool.Sealed{
 		Status: textegress.StatusComplete, Reason: "left",
 		EndedUnixNS: endOfNumbered, Segments: segments,
@@ -309,13 +311,13 @@ const endOfNumbered = start - 1e9 + 102*1e8
 
 // TestLargeWorkOfSmallRecordings: what is made of a recording is bounded by what there is of it.
 func TestLargeWorkOfSmallRecordings(t *testing.T) {
-	event := func(index uint64, text string) spool.Frame {
-		return spool.Frame{
-			Type: spool.FrameEvent, Index: index, UnixNS: start,
+	event := func(index uint64, text string) segment.Frame {
+		return segment.Frame{
+			Type: segment.FrameEvent, Index: index, UnixNS: start,
 			Payload: []byte(text),
 		}
 	}
-	for name, frames := range map[string][]spool.Frame{
+	for name, frames := range map[string][]segment.Frame{
 		"a frame that stands for " +
 			"very many lines": {event(1, `{"kind":"forgotten","lines":9223372036854775807}`)},
 		"a frame that stands for many " +
@@ -354,15 +356,15 @@ func TestLargeWorkOfSmallRecordings(t *testing.T) {
 // TestDecompressionIsBounded: a segment gives no more than sealed.json states, and what it has more
 // is damage.
 func TestDecompressionIsBounded(t *testing.T) {
-	payload := bytes.Repeat([]byte{0}, spool.MaxPayload)
-	frames := make([]spool.Frame, 20)
+	payload := bytes.Repeat([]byte{0}, segment.MaxPayload)
+	frames := make([]segment.Frame, 20)
 	for i := range frames {
-		frames[i] = spool.Frame{
-			Type: spool.FramePacket, Channel: spool.ChannelLossy,
+		frames[i] = segment.Frame{
+			Type: segment.FramePacket, Channel: segment.ChannelLossy,
 			Index: uint64(i + 1), UnixNS: start, Payload: payload,
 		}
 	}
-	stated := spool.SegmentInfo{
+	stated := segment.Info{
 		Name: "000001.seg", Size: 1000, Frames: 5,
 		SHA256: strings.Repeat("0", 64),
 	}
@@ -420,9 +422,9 @@ func TestDisagreement(t *testing.T) {
 
 // TestEndsWithItsContext: one frame can stand for many lines, and a segment for none.
 func TestEndsWithItsContext(t *testing.T) {
-	zeros := spool.Frame{
-		Type: spool.FramePacket, Index: 1, UnixNS: start,
-		Payload: make([]byte, spool.MaxPayload),
+	zeros := segment.Frame{
+		Type: segment.FramePacket, Index: 1, UnixNS: start,
+		Payload: make([]byte, segment.MaxPayload),
 	}
 	src, err := render.FromDelivered(crafted(t, nil, zeros))
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/decode"
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // Version names what derives the objects. It changes whenever the same recording would give other
@@ -172,7 +172,7 @@ func (b *builder) lines(ctx context.Context) error {
 	defer w.views.speech.close()
 	d := NewLineDecoder(decode.Options{Keys: b.o.Keys, Scratch: b.out.sink.Scratch})
 	defer d.Close() //nolint:errcheck // of no consequence
-	for f, err := range spool.ReadSegments(Under(ctx, segments)) {
+	for f, err := range segment.Read(Under(ctx, segments)) {
 		if err == nil && ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}

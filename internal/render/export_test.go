@@ -23,6 +23,7 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // hostile are names and payloads as no one should send them.
@@ -392,7 +393,7 @@ type sampledSource struct {
 	peak  uint64
 }
 
-func (s *sampledSource) Segments() ([]spool.SegmentSource, error) {
+func (s *sampledSource) Segments() ([]segment.Source, error) {
 	segments, err := s.Source.Segments()
 	for i, seg := range segments {
 		open := seg.Open

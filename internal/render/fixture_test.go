@@ -13,6 +13,7 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // start is 2025-06-11T20:30:40.123456789Z.
@@ -59,14 +60,14 @@ func newRecording(t testing.TB, dir string, info spool.Info, o spool.Options) *r
 		t: t, dir: dir, sp: sp, rec: rec, w: w, ns: start - 1e9,
 		seq: map[string]uint32{},
 	}
-	r.event(0, spool.Event{
+	r.event(0, segment.Event{
 		Kind: textegress.KindRecordingStarted, Source: "rabbitmq",
 		AnnouncedUnixNS: info.AnnouncedUnixNS, Part: 1,
 	})
 	return r
 }
 
-func (r *recording) append(f spool.Frame) {
+func (r *recording) append(f segment.Frame) {
 	r.t.Helper()
 	f.UnixNS = r.ns
 	r.ns += int64(100 * time.Millisecond)
@@ -75,18 +76,18 @@ func (r *recording) append(f spool.Frame) {
 	}
 }
 
-func (r *recording) event(epoch uint16, ev spool.Event) {
+func (r *recording) event(epoch uint16, ev segment.Event) {
 	r.t.Helper()
 	b, err := json.Marshal(ev)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.append(spool.Frame{Type: spool.FrameEvent, Epoch: epoch, Payload: b})
+	r.append(segment.Frame{Type: segment.FrameEvent, Epoch: epoch, Payload: b})
 }
 
 func (r *recording) joined(epoch uint16, room string) {
 	r.t.Helper()
-	r.event(epoch, spool.Event{
+	r.event(epoch, segment.Event{
 		Kind: textegress.KindJoined, Identity: "text-egress-1", ParticipantSID: "PA_us",
 		RoomSID:       room,
 		ServerVersion: "1.13.5", RoomCreatedUnixMS: start/1_000_000 - 1500,
@@ -104,8 +105,8 @@ func (r *recording) packet(p *livekit.DataPacket) {
 
 func (r *recording) raw(b []byte) {
 	r.t.Helper()
-	r.append(spool.Frame{
-		Type: spool.FramePacket, Channel: spool.ChannelReliable, Epoch: 1,
+	r.append(segment.Frame{
+		Type: segment.FramePacket, Channel: segment.ChannelReliable, Epoch: 1,
 		Payload: b,
 	})
 }
@@ -127,7 +128,7 @@ func (r *recording) say(identity, sid, topic, payload string) {
 func (r *recording) seal(status textegress.Status, reason string) *spool.Recording {
 	r.t.Helper()
 	ended := r.ns
-	r.event(1, spool.Event{
+	r.event(1, segment.Event{
 		Kind: textegress.KindRecordingEnded, Status: string(status),
 		Reason: reason,
 	})

@@ -8,7 +8,7 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/decode"
 	"github.com/syncflow/textegress/internal/filter"
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // Forgetting is the plan of removing one participant from a recording. [Forgetting.Edit] carries it
@@ -36,7 +36,7 @@ type Forgetting struct {
 // mark is a frame that is removed.
 type mark struct {
 	lines int64
-	late  []textegress.LateLines
+	late  []segment.LateLines
 }
 
 // PlanForget finds the frames of a participant. Frames is 0 where there are none. The keys
@@ -50,7 +50,7 @@ func PlanForget(ctx context.Context, src Source, o decode.Options, identity stri
 		return nil, fmt.Errorf("look for the participant: %w", err)
 	}
 	segments = Under(ctx, segments)
-	for f, err := range spool.ReadSegments(segments) {
+	for f, err := range segment.Read(segments) {
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -68,11 +68,11 @@ func PlanForget(ctx context.Context, src Source, o decode.Options, identity stri
 
 // learn collects the sids of the participant. Only what the server told of them counts: packets of
 // an agent may bear the identity of somebody else and the agent's own sid.
-func (p *Forgetting) learn(f spool.Frame) {
-	if f.Type != spool.FrameEvent {
+func (p *Forgetting) learn(f segment.Frame) {
+	if f.Type != segment.FrameEvent {
 		return
 	}
-	ev, err := spool.DecodeEvent(f.Payload)
+	ev, err := segment.DecodeEvent(f.Payload)
 	if err == nil && ev.Kind != textegress.KindJoined && ev.Identity == p.identity &&
 		ev.ParticipantSID != "" {
 		p.sids[ev.ParticipantSID] = true
@@ -81,7 +81,7 @@ func (p *Forgetting) learn(f spool.Frame) {
 
 // count goes over the frames as an export does, and notes for each frame that goes how many lines
 // go with it.
-func (p *Forgetting) count(ctx context.Context, segments []spool.SegmentSource,
+func (p *Forgetting) count(ctx context.Context, segments []segment.Source,
 	o decode.Options,
 ) error {
 	var last *mark // of the frame that was removed last
@@ -103,7 +103,7 @@ func (p *Forgetting) count(ctx context.Context, segments []spool.SegmentSource,
 	}
 	d := NewLineDecoder(o)
 	defer d.Close() //nolint:errcheck // of no consequence
-	for f, err := range spool.ReadSegments(segments) {
+	for f, err := range segment.Read(segments) {
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -128,12 +128,12 @@ func (p *Forgetting) count(ctx context.Context, segments []spool.SegmentSource,
 	return d.End(emit)
 }
 
-func addLate(late []textegress.LateLines, index uint64) []textegress.LateLines {
+func addLate(late []segment.LateLines, index uint64) []segment.LateLines {
 	if n := len(late); n > 0 && late[n-1].Index == index {
 		late[n-1].Lines++
 		return late
 	}
-	return append(late, textegress.LateLines{Index: index, Lines: 1})
+	return append(late, segment.LateLines{Index: index, Lines: 1})
 }
 
 func (p *Forgetting) isLine(m textegress.Message) bool {
@@ -142,9 +142,9 @@ func (p *Forgetting) isLine(m textegress.Message) bool {
 }
 
 // is reports whether a frame is the participant's.
-func (p *Forgetting) is(f spool.Frame) bool {
-	if f.Type == spool.FrameEvent {
-		ev, err := spool.DecodeEvent(f.Payload)
+func (p *Forgetting) is(f segment.Frame) bool {
+	if f.Type == segment.FrameEvent {
+		ev, err := segment.DecodeEvent(f.Payload)
 		if err != nil {
 			return p.mentioned(f.Payload)
 		}
@@ -155,7 +155,7 @@ func (p *Forgetting) is(f spool.Frame) bool {
 		}
 		return ev.Identity == p.identity || p.sids[ev.ParticipantSID]
 	}
-	if f.Channel == spool.ChannelDataTrack {
+	if f.Channel == segment.ChannelDataTrack {
 		if len(f.Payload) < 4 {
 			return false
 		}
@@ -185,21 +185,21 @@ func (p *Forgetting) mentioned(payload []byte) bool {
 }
 
 // Edit implements [spool.Edit].
-func (p *Forgetting) Edit(f *spool.Frame) error {
+func (p *Forgetting) Edit(f *segment.Frame) error {
 	m := p.marks[f.Index]
 	if m == nil {
 		p.unixNS, p.monoNS, p.epoch = f.UnixNS, f.MonoNS, f.Epoch
 		return nil
 	}
-	payload, err := spool.EncodeEvent(spool.Event{
+	payload, err := segment.EncodeEvent(segment.Event{
 		Kind: textegress.KindForgotten, Lines: m.lines,
 		Late: m.late,
 	})
 	if err != nil {
 		return err
 	}
-	*f = spool.Frame{
-		Type: spool.FrameEvent, Epoch: p.epoch, UnixNS: p.unixNS, MonoNS: p.monoNS,
+	*f = segment.Frame{
+		Type: segment.FrameEvent, Epoch: p.epoch, UnixNS: p.unixNS, MonoNS: p.monoNS,
 		Payload: payload,
 	}
 	return nil

@@ -16,6 +16,7 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 var (
@@ -124,7 +125,7 @@ func writeFixture(t *testing.T, id string) {
 
 func writeFull(r *recording) {
 	r.joined(1, "RM_first")
-	r.event(1, spool.Event{
+	r.event(1, segment.Event{
 		Kind: textegress.KindParticipantJoined, Identity: "alice",
 		ParticipantSID: "PA_a1", Name: "Alice A.",
 	})
@@ -159,16 +160,16 @@ func writeFull(r *recording) {
 		},
 	})
 	r.raw([]byte{0xff, 0xff, 0xff})
-	r.event(1, spool.Event{
+	r.event(1, segment.Event{
 		Kind: textegress.KindParticipantLeft, Identity: "alice",
 		ParticipantSID: "PA_a1",
 	})
-	r.event(1, spool.Event{
+	r.event(1, segment.Event{
 		Kind: textegress.KindOutageStarted, Cause: "connection_lost",
 		SinceUnixNS: r.ns - 5e7,
 	})
 	r.joined(2, "RM_second")
-	r.event(2, spool.Event{Kind: textegress.KindOutageEnded})
+	r.event(2, segment.Event{Kind: textegress.KindOutageEnded})
 	r.say("alice", "PA_a2", "chat", "back again")
 	r.seal(textegress.StatusComplete, "room_deleted")
 }

@@ -15,7 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/syncflow/textegress"
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 const passphrase = "a shared secret"
@@ -33,8 +33,8 @@ func (r *recording) from(identity, sid string, p *livekit.DataPacket) {
 func (r *recording) track(handle, sequence byte, flags byte, rest string) {
 	r.t.Helper()
 	header := []byte{flags, 0, 0, handle, 0, sequence, 0, sequence, 0, 0, sequence, 0}
-	r.append(spool.Frame{
-		Type: spool.FramePacket, Channel: spool.ChannelDataTrack, Epoch: 1,
+	r.append(segment.Frame{
+		Type: segment.FramePacket, Channel: segment.ChannelDataTrack, Epoch: 1,
 		Payload: append(header, rest...),
 	})
 }
@@ -146,12 +146,12 @@ func encrypted(secret string, nth byte, inner *livekit.EncryptedPacketPayload) *
 func writeKinds(r *recording) {
 	const alice, a, bot, b = "alice", "PA_a", "agent-1", "PA_agent"
 	r.joined(1, "RM_1")
-	r.event(1, spool.Event{
+	r.event(1, segment.Event{
 		Kind: textegress.KindParticipantJoined, Identity: alice, ParticipantSID: a,
 		Name: "Alice A.", Metadata: "{}",
 		Attributes: map[string]string{"group": "2"}, ParticipantKind: "standard",
 	})
-	r.event(1, spool.Event{
+	r.event(1, segment.Event{
 		Kind: textegress.KindParticipantJoined, Identity: bot, ParticipantSID: b,
 		ParticipantKind: "agent",
 	})
@@ -306,7 +306,7 @@ func writeKinds(r *recording) {
 	// Data tracks: a packet before the server told whose it is, a frame in one packet and one in
 	// two, and what is none.
 	r.track(7, 0, 0x18, "early")
-	r.event(1, spool.Event{
+	r.event(1, segment.Event{
 		Kind: textegress.KindDataTrackSubscribed, Identity: alice, ParticipantSID: a,
 		TrackSID: "DTR_1", Name: "positions", Handle: 7,
 	})
@@ -323,16 +323,16 @@ func writeKinds(r *recording) {
 	r.track(7, 6, 0x1c, "\xff")
 
 	// Those that are under way when something ends.
-	r.event(1, spool.Event{
+	r.event(1, segment.Event{
 		Kind: textegress.KindParticipantUpdated, Identity: alice,
 		ParticipantSID: a, Metadata: `{"hand":"up"}`, Attributes: map[string]string{"group": "3"},
 	})
-	r.event(1, spool.Event{Kind: textegress.KindRoomUpdated, RoomMetadata: "phase 2"})
+	r.event(1, segment.Event{Kind: textegress.KindRoomUpdated, RoomMetadata: "phase 2"})
 	r.from("phone", "PA_p", streamHeader(textHeader("call", "notes", -1)))
 	r.from("phone", "PA_p", streamChunk("call", 0, "hung "))
 	r.from(bot, b, streamHeader(textHeader("forever", "notes", -1)))
 	r.from(bot, b, streamChunk("forever", 0, "and so on"))
-	r.event(1, spool.Event{
+	r.event(1, segment.Event{
 		Kind: textegress.KindParticipantLeft, Identity: "phone",
 		ParticipantSID: "PA_p",
 	})

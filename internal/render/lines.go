@@ -6,7 +6,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/decode"
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // LineDecoder turns the frames of a recording into the lines of events.jsonl. It adds tombstones,
@@ -24,7 +24,7 @@ func NewLineDecoder(o decode.Options) *LineDecoder {
 
 // Frame calls emit for each line that the next frame completes, in order. It returns errors from
 // emit and from scratch I/O only, never because of packet content.
-func (d *LineDecoder) Frame(f spool.Frame, emit func(*decode.Line) error) error {
+func (d *LineDecoder) Frame(f segment.Frame, emit func(*decode.Line) error) error {
 	n, tombstone := d.tombs.frame(f)
 	d.tombstone = tombstone
 	if err := d.emitTombstones(n, emit); err != nil || tombstone {
@@ -70,7 +70,7 @@ func (d *LineDecoder) Close() error { return d.decoder.Close() }
 type tombstones struct {
 	late  map[uint64]int64 // by the index of the frame before whose lines they stand; 0: at the end
 	count textegress.Forgotten
-	last  spool.Frame // without its payload
+	last  segment.Frame // without its payload
 	// allowed is how many more lines there may be. Each line came from a frame, so there are never
 	// more lines than the frames so far can have had. A tombstone that claims more was not written
 	// by us, or its frames are lost.
@@ -92,16 +92,16 @@ func (t *tombstones) take(n int64) int64 {
 
 // frame returns how many tombstones stand before the lines of the frame, and whether the frame is a
 // tombstone itself and has no other lines.
-func (t *tombstones) frame(f spool.Frame) (lines int64, tombstone bool) {
+func (t *tombstones) frame(f segment.Frame) (lines int64, tombstone bool) {
 	t.last = f
 	t.last.Payload = nil
 	t.allowed += linesPerFrame
 	lines = t.take(t.late[f.Index])
 	delete(t.late, f.Index)
-	if f.Type != spool.FrameEvent {
+	if f.Type != segment.FrameEvent {
 		return lines, false
 	}
-	ev, err := spool.DecodeEvent(f.Payload)
+	ev, err := segment.DecodeEvent(f.Payload)
 	if err != nil || ev.Kind != textegress.KindForgotten {
 		return lines, false
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // testNames are pseudonyms that show which name they stand for to nobody but this test.
@@ -73,15 +74,15 @@ const (
 // put a name.
 func writeSecrets(r *recording) {
 	const a = "PA_a"
-	r.event(1, spool.Event{Kind: textegress.KindSelection, Selection: &textegress.SelectionRules{
+	r.event(1, segment.Event{Kind: textegress.KindSelection, Selection: &textegress.SelectionRules{
 		IdentitiesAllow: []string{secretList, secretIdentity}, IdentitiesDeny: []string{secretList},
 		TopicsDeny: []string{"STAY-topic-list"},
 	}})
-	r.event(1, spool.Event{
+	r.event(1, segment.Event{
 		Kind:    textegress.KindDropped,
 		Dropped: []textegress.Dropped{{Reason: "identity", Packets: 2, Bytes: 3}},
 	})
-	r.event(1, spool.Event{
+	r.event(1, segment.Event{
 		Kind: textegress.KindJoined, Identity: "SECRET-recorder", ParticipantSID: "PA_us",
 		RoomSID: "RM_1", RoomMetadata: secretRoom,
 		Name: secretName, Metadata: secretMeta,
@@ -91,13 +92,13 @@ func writeSecrets(r *recording) {
 		textegress.KindParticipantJoined,
 		textegress.KindParticipantUpdated,
 	} {
-		r.event(1, spool.Event{
+		r.event(1, segment.Event{
 			Kind: k, Identity: secretIdentity, ParticipantSID: a, Name: secretName,
 			Metadata:   secretMeta,
 			Attributes: map[string]string{secretAttr: secretAttr}, ParticipantKind: "standard",
 		})
 	}
-	r.event(1, spool.Event{Kind: textegress.KindRoomUpdated, RoomMetadata: secretRoom})
+	r.event(1, segment.Event{Kind: textegress.KindRoomUpdated, RoomMetadata: secretRoom})
 	r.from(secretIdentity, a, &livekit.DataPacket{
 		DestinationIdentities: []string{secretList, secretIdentity},
 		Value: &livekit.DataPacket_User{User: &livekit.UserPacket{
@@ -182,12 +183,12 @@ func writeSecrets(r *recording) {
 	r.raw(protowire.AppendBytes(protowire.AppendTag(later, 99, protowire.BytesType),
 		[]byte(secretName)))
 	r.raw([]byte("\xff\xff" + secretIdentity))
-	r.append(spool.Frame{
-		Type: spool.FrameEvent, Epoch: 1,
+	r.append(segment.Frame{
+		Type: segment.FrameEvent, Epoch: 1,
 		Payload: []byte(`{"kind":"` + secretIdentity + `"}`),
 	})
 	r.track(8, 1, 0x18, "before the server told whose it is")
-	r.event(1, spool.Event{
+	r.event(1, segment.Event{
 		Kind: textegress.KindDataTrackSubscribed, Identity: secretIdentity,
 		ParticipantSID: a, Name: "STAY-track", TrackSID: "DTR_1", Handle: 7,
 	})
@@ -202,13 +203,13 @@ func writeSecrets(r *recording) {
 		&livekit.EncryptedPacketPayload{Value: &livekit.EncryptedPacketPayload_User{
 			User: &livekit.UserPacket{Payload: []byte("STAY-decrypted"), Topic: new("secret")},
 		}}))
-	r.event(1, spool.Event{
+	r.event(1, segment.Event{
 		Kind: textegress.KindOutageStarted, Cause: "connection_lost",
 		SinceUnixNS: r.ns - 5e7,
 	})
-	r.event(2, spool.Event{Kind: textegress.KindOutageEnded})
+	r.event(2, segment.Event{Kind: textegress.KindOutageEnded})
 	r.say(secretIdentity, a, "", "again")
-	r.event(2, spool.Event{
+	r.event(2, segment.Event{
 		Kind: textegress.KindParticipantLeft, Identity: secretIdentity,
 		ParticipantSID: a, Name: secretName,
 	})
@@ -604,7 +605,7 @@ func TestPseudonyms_EveryFieldIsClassified(t *testing.T) {
 	// of fields that are dropped
 	for _, below := range []any{
 		textegress.MergedRecording{},
-		textegress.LateLines{},
+		segment.LateLines{},
 		textegress.TrackExtension{},
 	} {
 		compare(t, types, reflect.ValueOf(below), reflect.Value{})

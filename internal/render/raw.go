@@ -12,7 +12,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/syncflow/textegress"
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 const compressedSuffix = ".zst"
@@ -50,7 +50,7 @@ func (b *builder) state() error {
 // compression compresses the segments, content unchanged. Several goroutines can share the work:
 // each takes the next segment.
 type compression struct {
-	segments []spool.SegmentSource
+	segments []segment.Source
 	next     atomic.Int64
 }
 
@@ -60,7 +60,7 @@ func newCompression(src Source) (*compression, error) {
 		return nil, fmt.Errorf("export: %w", err)
 	}
 	there := slices.DeleteFunc(slices.Clone(segments),
-		func(s spool.SegmentSource) bool { return s.Open == nil })
+		func(s segment.Source) bool { return s.Open == nil })
 	return &compression{segments: there}, nil
 }
 
@@ -86,7 +86,7 @@ func (c *compression) work(ctx context.Context, out *output) error {
 // compress makes one frame of a segment. It states the size of its content: readers that decompress
 // a whole frame at once, such as zstandard.decompress in Python, ask for it.
 func compress(ctx context.Context, z *zstd.Encoder, buf []byte, o *output,
-	seg spool.SegmentSource,
+	seg segment.Source,
 ) (err error) {
 	size, err := contentSize(ctx, seg, buf)
 	if err != nil {
@@ -121,7 +121,7 @@ func compress(ctx context.Context, z *zstd.Encoder, buf []byte, o *output,
 }
 
 // contentSize reads a segment to its end: what lies compressed in a bucket need not state its size.
-func contentSize(ctx context.Context, seg spool.SegmentSource, buf []byte) (int64, error) {
+func contentSize(ctx context.Context, seg segment.Source, buf []byte) (int64, error) {
 	r, err := seg.Open()
 	if err != nil {
 		return 0, err
@@ -135,7 +135,7 @@ type writerOnly struct{ io.Writer }
 
 // Under returns segments of which reading ends with ctx, also where nothing in them can be read or
 // the disk does not answer.
-func Under(ctx context.Context, segments []spool.SegmentSource) []spool.SegmentSource {
+func Under(ctx context.Context, segments []segment.Source) []segment.Source {
 	out := slices.Clone(segments)
 	for i, seg := range segments {
 		if seg.Open == nil {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // oneSink keeps one object.
@@ -41,7 +41,7 @@ func TestFramesStateTheirSize(t *testing.T) {
 			content[i] = byte(rnd.Uint32())
 		}
 		var s oneSink
-		seg := spool.SegmentSource{Name: "000001.seg", Open: func() (io.ReadCloser,
+		seg := segment.Source{Name: "000001.seg", Open: func() (io.ReadCloser,
 			error,
 		) {
 			return io.NopCloser(bytes.NewReader(content)), nil
@@ -79,7 +79,7 @@ func TestASegmentThatGrowsMeanwhile(t *testing.T) {
 	defer z.Close()
 	content := strings.Repeat("frame", 100_000)
 	var s oneSink
-	seg := spool.SegmentSource{Name: "000001.seg", Open: func() (io.ReadCloser, error) {
+	seg := segment.Source{Name: "000001.seg", Open: func() (io.ReadCloser, error) {
 		defer func() { content += "more" }()
 		return io.NopCloser(strings.NewReader(content)), nil
 	}}

@@ -11,6 +11,7 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // TestReadersOfLines: many readers split lines at more than line feeds, str.splitlines of Python
@@ -21,7 +22,7 @@ func TestReadersOfLines(t *testing.T) {
 		text := "a" + string(c) + "z"
 		r := newRecording(t, tempSpool(t), spool.Info{RoomName: text}, spool.Options{})
 		r.joined(1, text)
-		r.event(1, spool.Event{
+		r.event(1, segment.Event{
 			Kind: textegress.KindParticipantJoined, Identity: text, ParticipantSID: "PA_1",
 			Name: text, Metadata: text,
 			Attributes: map[string]string{text: text},

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // maxSilence is how long the disk may take for one read of a segment. A mount whose server is gone
@@ -18,7 +18,7 @@ const maxSilence = 2 * time.Minute
 // patient returns a local segment of which every read ends after maxSilence or with ctx. Of a
 // segment there is at most one read that took too long: until it returns, the segment is not opened
 // again.
-func patient(ctx context.Context, seg spool.SegmentSource) spool.SegmentSource {
+func patient(ctx context.Context, seg segment.Source) segment.Source {
 	out := seg
 	out.Open = func() (io.ReadCloser, error) {
 		if seg.Silent.Load() > 0 {
@@ -53,7 +53,7 @@ const (
 
 // await returns what f returns, or an error if that takes too long. Then late is called with it, if
 // it ever comes.
-func await[T any](ctx context.Context, seg spool.SegmentSource, f func() (T, error),
+func await[T any](ctx context.Context, seg segment.Source, f func() (T, error),
 	late func(T),
 ) (T, error) {
 	type result struct {
@@ -97,7 +97,7 @@ func await[T any](ctx context.Context, seg spool.SegmentSource, f func() (T, err
 // patientFile is a file that is read by other goroutines.
 type patientFile struct {
 	ctx  context.Context
-	seg  spool.SegmentSource
+	seg  segment.Source
 	r    io.ReadCloser // nil: left alone with whoever reads it
 	buf  []byte        // of whoever reads
 	lost error

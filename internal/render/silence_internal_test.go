@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // slow is a segment file that answers when it is allowed to.
@@ -25,7 +25,7 @@ func (s slow) Close() error { return nil }
 func TestReadLeftAloneIsNoSilence(t *testing.T) {
 	file := slow{make(chan struct{}), make(chan struct{})}
 	defer close(file.answer)
-	seg := spool.SegmentSource{
+	seg := segment.Source{
 		Name: "000001.seg", Silent: new(atomic.Int32),
 		Open: func() (io.ReadCloser, error) { return file, nil },
 	}

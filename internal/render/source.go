@@ -13,6 +13,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // Names of the state files that are delivered in raw/ beside the segments: with them a recording
@@ -27,8 +28,8 @@ type Source interface {
 	Info() spool.Info
 	Sealed() (spool.Sealed, bool)
 	// Segments returns the segments in order, held against sealed.json where there is one; see
-	// [spool.HoldAgainst].
-	Segments() ([]spool.SegmentSource, error)
+	// [segment.Expect].
+	Segments() ([]segment.Source, error)
 	// StateFile returns the bytes of "recording.json" or "sealed.json", or an error that wraps
 	// fs.ErrNotExist.
 	StateFile(name string) ([]byte, error)
@@ -41,7 +42,7 @@ func FromSpool(r *spool.Recording) Source { return spooled{r} }
 type spooled struct{ *spool.Recording }
 
 // Segments returns those that are still there, and which ones are not.
-func (s spooled) Segments() ([]spool.SegmentSource, error) { return s.SealedSources() }
+func (s spooled) Segments() ([]segment.Source, error) { return s.SealedSources() }
 
 // ErrPseudonyms says that a delivered recording cannot be a source.
 var ErrPseudonyms = errors.New("it was delivered under pseudonyms, without its raw segments, " +
@@ -54,7 +55,7 @@ type delivered struct {
 	info     spool.Info
 	sealed   spool.Sealed
 	isSealed bool
-	segments []spool.SegmentSource
+	segments []segment.Source
 }
 
 // FromDelivered returns a delivered recording as a source: fsys holds its objects under their keys.
@@ -90,18 +91,18 @@ func FromDelivered(fsys fs.FS) (Source, error) {
 		if !inRaw || !compressed {
 			continue
 		}
-		if !spool.IsSegmentName(seg) {
+		if _, ok := segment.Number(seg); !ok {
 			return nil, fmt.Errorf("open recording: %s is not the name of a segment", o.Key)
 		}
-		d.segments = append(d.segments, spool.SegmentSource{Name: seg})
+		d.segments = append(d.segments, segment.Source{Name: seg})
 	}
 	slices.SortFunc(d.segments,
-		func(a, b spool.SegmentSource) int { return spool.CompareSegments(a.Name, b.Name) })
+		func(a, b segment.Source) int { return segment.CompareNames(a.Name, b.Name) })
 	for i, seg := range d.segments {
 		d.segments[i].Open = func() (io.ReadCloser, error) { return d.open(seg.Name) }
 	}
 	if d.isSealed {
-		d.segments = spool.HoldAgainst(d.segments, d.sealed.Segments)
+		d.segments = segment.Expect(d.segments, d.sealed.Segments)
 	}
 	return d, nil
 }
@@ -153,7 +154,7 @@ func (d *delivered) StateFile(name string) ([]byte, error) {
 	return b, nil
 }
 
-func (d *delivered) Segments() ([]spool.SegmentSource, error) {
+func (d *delivered) Segments() ([]segment.Source, error) {
 	return slices.Clone(d.segments),
 		nil
 }

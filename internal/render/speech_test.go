@@ -13,6 +13,7 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // said begins a stream on lk.transcription.
@@ -72,7 +73,7 @@ func TestSpeechInTheViews(t *testing.T) {
 		}, []string{"agent: One."}},
 		"cut off": {func(r *recording) {
 			cut(r, "1", "SG_1", "I was sa")
-			r.event(1, spool.Event{
+			r.event(1, segment.Event{
 				Kind: textegress.KindParticipantLeft, Identity: bot,
 				ParticipantSID: pa,
 			})

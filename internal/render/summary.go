@@ -5,7 +5,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/completeness"
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // summary collects what the manifest and metadata.json say while the frames go by.
@@ -47,8 +47,8 @@ func newSummary(src Source, o Options) *summary {
 }
 
 // frame takes the next frame into account, which d has just decoded.
-func (s *summary) frame(f spool.Frame, d *LineDecoder) {
-	if f.Type == spool.FrameEvent {
+func (s *summary) frame(f segment.Frame, d *LineDecoder) {
+	if f.Type == segment.FrameEvent {
 		s.account.Frame(f)
 	} else {
 		e := d.Envelope()
@@ -59,7 +59,7 @@ func (s *summary) frame(f spool.Frame, d *LineDecoder) {
 		s.account.Packet(f, e)
 	}
 	s.lastUnixNS = max(s.lastUnixNS, f.UnixNS)
-	if f.Type == spool.FramePacket {
+	if f.Type == segment.FramePacket {
 		s.m.Counts.Packets++
 		s.m.Counts.Bytes += int64(len(f.Payload))
 	}

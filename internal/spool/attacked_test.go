@@ -11,9 +11,10 @@ import (
 	"testing"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/segment"
 )
 
-func keepAll(*Frame) error { return nil }
+func keepAll(*segment.Frame) error { return nil }
 
 // TestReplace_BoundToTheRecording: what takes the place of a recording decides neither which one
 // that is, nor where it is delivered, nor which files are written.
@@ -26,20 +27,22 @@ func TestReplace_BoundToTheRecording(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, change := range map[string]func(*Info, []SegmentSource){
-		"another recording": func(i *Info, _ []SegmentSource) {
+	for name, change := range map[string]func(*Info, []segment.Source){
+		"another recording": func(i *Info, _ []segment.Source) {
 			i.EgressID = "DE_2"
 			i.SessionID = "x"
 		},
-		"another place": func(i *Info, _ []SegmentSource) {
+		"another place": func(i *Info, _ []segment.Source) {
 			i.KeyPrefix = "Study-p/room/text-egress/all-topics/DE_2/"
 		},
-		"another session":    func(i *Info, _ []SegmentSource) { i.SessionID = "another" },
-		"a state file":       func(_ *Info, s []SegmentSource) { s[0].Name = "sealed.json" },
-		"a file elsewhere":   func(_ *Info, s []SegmentSource) { s[0].Name = "../DE_2/000009.seg" },
-		"no name of segment": func(_ *Info, s []SegmentSource) { s[0].Name = "1.seg" },
+		"another session": func(i *Info, _ []segment.Source) { i.SessionID = "another" },
+		"a state file":    func(_ *Info, s []segment.Source) { s[0].Name = "sealed.json" },
+		"a file elsewhere": func(_ *Info, s []segment.Source) {
+			s[0].Name = "../DE_2/000009.seg"
+		},
+		"no name of segment": func(_ *Info, s []segment.Source) { s[0].Name = "1.seg" },
 	} {
-		info, segments := a.Info(), append([]SegmentSource(nil), sources...)
+		info, segments := a.Info(), append([]segment.Source(nil), sources...)
 		change(&info, segments)
 		if _, err := s.Replace(info, sealed, segments, []byte("note"), keepAll); err == nil {
 			t.Errorf("%s: it was replaced", name)
@@ -63,26 +66,27 @@ func TestReplace_IndexesFarApart(t *testing.T) {
 	r := secretFrames(t, s, "DE_1")
 	sealed, _ := r.Sealed()
 	var seg bytes.Buffer
-	out, err := NewDerivedSegment(&seg, []byte("x"), 1, 1, 1)
+	out, err := segment.NewWriter(&seg,
+		segment.DerivedHeader([]byte("x"), 1, 1, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, index := range []uint64{1, 1 << 40} {
-		if err := out.Append(Frame{
-			Type: FramePacket, Index: index,
+		if err := out.Append(segment.Frame{
+			Type: segment.FramePacket, Index: index,
 			Payload: []byte("x"),
 		}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	source := SegmentSource{Name: segmentName(1), Open: func() (io.ReadCloser,
+	source := segment.Source{Name: segment.Name(1), Open: func() (io.ReadCloser,
 		error,
 	) {
 		return io.NopCloser(bytes.NewReader(seg.Bytes())), nil
 	}}
 	written := 0
-	_, err = s.Replace(r.Info(), sealed, []SegmentSource{source}, []byte("note"),
-		func(*Frame) error { written++; return nil })
+	_, err = s.Replace(r.Info(), sealed, []segment.Source{source}, []byte("note"),
+		func(*segment.Frame) error { written++; return nil })
 	if err == nil || !strings.Contains(err.Error(), "missing frames") || written > 2 {
 		t.Errorf("%d frames, %v", written, err)
 	}
@@ -159,7 +163,8 @@ func TestOpen_EditedRecording(t *testing.T) {
 				0o600); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.WriteFile(filepath.Join(r.Dir(), segmentName(1)), nil, 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(r.Dir(), segment.Name(1)), nil,
+				0o600); err != nil {
 				t.Fatal(err)
 			}
 			s = openSpool(t, dir, Options{SyncInterval: quiet})
@@ -176,7 +181,7 @@ func TestOpen_EditedRecording(t *testing.T) {
 
 // TestOpen_Pipes: a pipe in the place of a file keeps nobody from working.
 func TestOpen_Pipes(t *testing.T) {
-	for _, name := range []string{recordingName, sealedName, segmentName(1)} {
+	for _, name := range []string{recordingName, sealedName, segment.Name(1)} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			s := openSpool(t, dir, Options{SyncInterval: quiet})
@@ -199,11 +204,11 @@ func TestOpen_Pipes(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				for f, err := range ReadSegments(sources) {
+				for f, err := range segment.Read(sources) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					ev, err := DecodeEvent(f.Payload)
+					ev, err := segment.DecodeEvent(f.Payload)
 					if err != nil {
 						t.Fatal(err)
 					}

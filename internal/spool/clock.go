@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/segment"
 )
 
 // Clock reads the clocks of this machine.
@@ -85,7 +86,7 @@ func (s *steps) settle() Reading {
 
 // look returns the event that states a step, nil where there was none: the machine was suspended,
 // or the reading was wrong. From commit on, the clocks are as in now.
-func (s *steps) look() (now Reading, ev *Event, commit func()) {
+func (s *steps) look() (now Reading, ev *segment.Event, commit func()) {
 	now = s.settle()
 	suspended := s.clock.Suspended()
 	commit = func() { s.apart, s.suspended = now.apart(), suspended }
@@ -96,7 +97,7 @@ func (s *steps) look() (now Reading, ev *Event, commit func()) {
 	if offset <= int64(stepLimit) && offset >= -int64(stepLimit) {
 		return now, nil, commit
 	}
-	return now, &Event{
+	return now, &segment.Event{
 		Kind: textegress.KindClockStep, OffsetNS: offset, BeforeUnixNS: s.last,
 		AfterUnixNS: now.UnixNS,
 	}, commit

@@ -10,6 +10,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/durable/durabletest"
+	"github.com/syncflow/textegress/segment"
 )
 
 // fakeClock is a clock that can be set.
@@ -49,11 +50,11 @@ func story(t *testing.T, r *Recording) []string {
 		if f.Index != uint64(i+1) {
 			t.Errorf("frame %d has index %d", i+1, f.Index)
 		}
-		if f.Type != FrameEvent {
+		if f.Type != segment.FrameEvent {
 			out = append(out, string(f.Payload))
 			continue
 		}
-		ev, err := DecodeEvent(f.Payload)
+		ev, err := segment.DecodeEvent(f.Payload)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -148,8 +149,8 @@ func TestClockSteps(t *testing.T) {
 				clock.set(time.Minute)
 			}
 			for i := range len(tt.between) + 1 {
-				if err := w.Append(Frame{
-					Type: FramePacket, Channel: ChannelReliable, Epoch: 3,
+				if err := w.Append(segment.Frame{
+					Type: segment.FramePacket, Channel: segment.ChannelReliable, Epoch: 3,
 					Payload: fmt.Append(nil, i),
 				}); err != nil {
 					t.Fatal(err)
@@ -175,7 +176,10 @@ func TestClockSteps_AtTheEndAndLater(t *testing.T) {
 	clock := newFakeClock()
 	o.Clock = clock
 	r, w := newRecording(t, openSpool(t, "/data", o))
-	if err := w.Append(Frame{Type: FramePacket, Epoch: 3, Payload: []byte("0")}); err != nil {
+	if err := w.Append(segment.Frame{
+		Type: segment.FramePacket, Epoch: 3,
+		Payload: []byte("0"),
+	}); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Close(); err != nil {
@@ -185,8 +189,8 @@ func TestClockSteps_AtTheEndAndLater(t *testing.T) {
 	w = openWriter(t, r)
 	appendText(t, w, "1")
 	clock.set(-time.Minute)
-	if err := w.AppendVital(Frame{
-		Type: FrameEvent, Epoch: 3,
+	if err := w.AppendVital(segment.Frame{
+		Type: segment.FrameEvent, Epoch: 3,
 		Payload: []byte(`{"kind":"recording_ended"}`),
 	}); err != nil {
 		t.Fatal(err)
@@ -210,7 +214,7 @@ func TestClockSteps_DiskFull(t *testing.T) {
 		return 0, nil
 	}}
 	r, w := newRecording(t, openSpool(t, "/data", o))
-	f := Frame{Type: FramePacket, Epoch: 3, Payload: []byte("0")}
+	f := segment.Frame{Type: segment.FramePacket, Epoch: 3, Payload: []byte("0")}
 	if err := w.Append(f); err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/durable/durabletest"
+	"github.com/syncflow/textegress/segment"
 )
 
 // TestCorrect_CrashAtEveryOp: wherever the machine stops, the recording is there with the old or
@@ -112,7 +113,7 @@ func TestCorrect(t *testing.T) {
 	if w, err = r.Writer(); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Append(Frame{Type: FramePacket, Payload: []byte("x")}); err != nil {
+	if err := w.Append(segment.Frame{Type: segment.FramePacket, Payload: []byte("x")}); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Seal(Sealed{Status: textegress.StatusComplete}); err != nil {

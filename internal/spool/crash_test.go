@@ -11,6 +11,7 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/durable"
 	"github.com/syncflow/textegress/internal/durable/durabletest"
+	"github.com/syncflow/textegress/segment"
 )
 
 // life is what a caller of the spool knows: what was acknowledged, and what was
@@ -53,8 +54,8 @@ func (l *life) run(fs *durabletest.CrashFS) error {
 		}
 		for range 7 {
 			l.written = append(l.written, fmt.Sprintf("message %d", len(l.written)+1))
-			if err := w.Append(Frame{
-				Type:    FramePacket,
+			if err := w.Append(segment.Frame{
+				Type:    segment.FramePacket,
 				Payload: []byte(l.written[len(l.written)-1]),
 			}); err != nil {
 				return err
@@ -174,7 +175,10 @@ func (l *life) check(t *testing.T, fs *durabletest.CrashFS) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Append(Frame{Type: FramePacket, Payload: []byte("on we go")}); err != nil {
+	if err := w.Append(segment.Frame{
+		Type:    segment.FramePacket,
+		Payload: []byte("on we go"),
+	}); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Seal(Sealed{Status: textegress.StatusFailed}); err != nil {
@@ -191,7 +195,7 @@ func (l *life) check(t *testing.T, fs *durabletest.CrashFS) {
 
 // checkFrames: all that was durable is there; of the rest, nothing that was not
 // written, and in order.
-func (l *life) checkFrames(t *testing.T, frames []Frame) {
+func (l *life) checkFrames(t *testing.T, frames []segment.Frame) {
 	t.Helper()
 	if len(frames) < l.durable {
 		t.Fatalf("%d frames, %d were durable", len(frames), l.durable)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress/internal/durable"
+	"github.com/syncflow/textegress/segment"
 )
 
 // The errors of a disk without space.
@@ -402,7 +403,7 @@ func (r *Recording) CheckRoom() error {
 
 // room returns an error unless there is room for twice the segments beside what is
 // kept for the recordings that go on.
-func (d *disk) room(segments []SegmentInfo, what string) error {
+func (d *disk) room(segments []segment.Info, what string) error {
 	if d.minFree == 0 {
 		return nil
 	}

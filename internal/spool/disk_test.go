@@ -15,6 +15,7 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/durable"
 	"github.com/syncflow/textegress/internal/durable/durabletest"
+	"github.com/syncflow/textegress/segment"
 )
 
 // small is a disk of 64 KiB that is nearly full below 16 KiB, with 1 KiB in
@@ -136,7 +137,7 @@ func TestDiskFull(t *testing.T) {
 		appendText(t, w, "before")
 		remove := ballast(t, fs, 0)
 
-		err := w.Append(Frame{Type: FramePacket, Payload: []byte("hit")})
+		err := w.Append(segment.Frame{Type: segment.FramePacket, Payload: []byte("hit")})
 		if !errors.Is(err, syscall.ENOSPC) || !IsDiskFull(err) {
 			t.Errorf("a packet on a full disk: %v", err)
 		}
@@ -150,8 +151,8 @@ func TestDiskFull(t *testing.T) {
 			t.Errorf("a further part on a full disk: %v", err)
 		}
 		for _, w := range []*Writer{w, w2} {
-			if err := w.AppendVital(Frame{
-				Type:    FrameEvent,
+			if err := w.AppendVital(segment.Frame{
+				Type:    segment.FrameEvent,
 				Payload: []byte(`{"kind":"outage_started"}`),
 			}); err != nil {
 				t.Fatalf("the outage cannot be stated: %v", err)
@@ -162,7 +163,10 @@ func TestDiskFull(t *testing.T) {
 		}
 		// What the reserve gave is not for packets, although there is room for one.
 		time.Sleep(time.Second)
-		if err := w2.Append(Frame{Type: FramePacket, Payload: []byte("x")}); !errors.Is(err,
+		if err := w2.Append(segment.Frame{
+			Type:    segment.FramePacket,
+			Payload: []byte("x"),
+		}); !errors.Is(err,
 			ErrDiskFull) {
 			t.Errorf("a packet after the reserve was given back: %v", err)
 		}
@@ -223,7 +227,8 @@ func TestDiskFull_Quota(t *testing.T) {
 		return 0, nil
 	}
 	for range 3 {
-		if err := w.Append(Frame{Type: FramePacket}); !errors.Is(err, syscall.EDQUOT) {
+		if err := w.Append(segment.Frame{Type: segment.FramePacket}); !errors.Is(err,
+			syscall.EDQUOT) {
 			t.Errorf("%v", err)
 		}
 	}
@@ -243,7 +248,10 @@ func TestDiskFull_AtTheStart(t *testing.T) {
 		r, w := newRecording(t, s)
 		appendText(t, w, "before")
 		remove := ballast(t, fs, 0)
-		if err := w.AppendVital(Frame{Type: FrameEvent, Payload: []byte("{}")}); err != nil {
+		if err := w.AppendVital(segment.Frame{
+			Type:    segment.FrameEvent,
+			Payload: []byte("{}"),
+		}); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Close(); err != nil {
@@ -257,7 +265,10 @@ func TestDiskFull_AtTheStart(t *testing.T) {
 		r, _ = s.Recording(r.ID())
 		w = openWriter(t, r)
 		wantTexts(t, r, "before", "{}")
-		if err := w.AppendVital(Frame{Type: FrameEvent, Payload: []byte("{}")}); !IsDiskFull(err) {
+		if err := w.AppendVital(segment.Frame{
+			Type:    segment.FrameEvent,
+			Payload: []byte("{}"),
+		}); !IsDiskFull(err) {
 			t.Errorf("without any space: %v", err)
 		}
 		fs.SetCapacity(64 << 10)
@@ -475,7 +486,7 @@ func TestFailedSync_IsNeverRetried(t *testing.T) {
 	syncs := map[string]int{}
 	failing := true
 	o.FS = &durabletest.Fault{FS: mem, Hook: func(c durabletest.Call) (int, error) {
-		if c.Name != "sync" || !strings.HasSuffix(c.Path, segmentSuffix) {
+		if c.Name != "sync" || !strings.HasSuffix(c.Path, ".seg") {
 			return 0, nil
 		}
 		syncs[filepath.Base(c.Path)]++

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"fmt"
+	"iter"
 	"log/slog"
 	"slices"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/durable"
 	"github.com/syncflow/textegress/internal/durable/durabletest"
+	"github.com/syncflow/textegress/segment"
 )
 
 // quiet keeps the syncer from working, so that a test decides when to sync.
@@ -61,8 +63,8 @@ func openWriter(t *testing.T, r *Recording) *Writer {
 func appendText(t *testing.T, w *Writer, texts ...string) {
 	t.Helper()
 	for _, s := range texts {
-		if err := w.Append(Frame{
-			Type: FramePacket, Channel: ChannelReliable,
+		if err := w.Append(segment.Frame{
+			Type: segment.FramePacket, Channel: segment.ChannelReliable,
 			Payload: []byte(s),
 		}); err != nil {
 			t.Fatal(err)
@@ -131,6 +133,40 @@ func putFile(t *testing.T, fs durable.FS, name string, b []byte) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// collect returns copies of all frames.
+func collect(t *testing.T, frames iter.Seq2[segment.Frame, error]) []segment.Frame {
+	t.Helper()
+	var all []segment.Frame
+	for f, err := range frames {
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Payload = slices.Clone(f.Payload)
+		all = append(all, f)
+	}
+	return all
+}
+
+// split separates what was recorded from the corrupt ranges.
+func split(t *testing.T, all []segment.Frame) (frames []segment.Frame, corrupt []segment.Event) {
+	t.Helper()
+	for _, f := range all {
+		var ev segment.Event
+		if f.Type == segment.FrameEvent {
+			var err error
+			if ev, err = segment.DecodeEvent(f.Payload); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if ev.Kind == segment.KindCorrupt {
+			corrupt = append(corrupt, ev)
+		} else {
+			frames = append(frames, f)
+		}
+	}
+	return frames, corrupt
 }
 
 func counterValue(t *testing.T, c prometheus.Collector) float64 {

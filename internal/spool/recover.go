@@ -3,6 +3,9 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"io"
+
+	"github.com/syncflow/textegress/segment"
 )
 
 // prepare readies a writer for a recording that has segments from before: it
@@ -21,7 +24,7 @@ func (w *Writer) prepare() error {
 	}
 	w.number = 1
 	for _, name := range names {
-		n, _ := segmentNumber(name)
+		n, _ := segment.Number(name)
 		w.number = n + 1
 		if w.recording.isUnsyncable(name) {
 			continue
@@ -50,10 +53,10 @@ func (w *Writer) recoverTail() ([]string, error) {
 	for len(names) > 0 {
 		last := names[len(names)-1]
 		torn, size := int64(-1), int64(0)
-		err := scanSegment(r.sources([]string{last})[0], func(it item) {
-			size = it.offset + it.size
-			if it.kind == itemTorn {
-				torn = it.offset
+		err := scanSegment(r.sources([]string{last})[0], func(it segment.Finding) {
+			size = it.Offset + it.Size
+			if it.Kind == segment.FoundTorn {
+				torn = it.Offset
 			}
 		})
 		if err != nil {
@@ -62,7 +65,7 @@ func (w *Writer) recoverTail() ([]string, error) {
 		switch {
 		case torn < 0 && size > 0:
 			return names, nil
-		case torn >= headerLen:
+		case torn >= segment.HeaderSize:
 			return names, w.truncate(last, torn)
 		}
 		header, err := r.hasHeader(last)
@@ -101,11 +104,12 @@ func (r *Recording) hasHeader(name string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	s, err := newScanner(f, nil)
+	s, err := segment.NewScanner(f)
 	if err != nil {
 		return false, errors.Join(err, f.Close())
 	}
-	return s.ok, f.Close()
+	_, ok := s.Header()
+	return ok, f.Close()
 }
 
 // nextIndex returns the index of the next frame. It reads the last segment, and
@@ -122,16 +126,14 @@ func (r *Recording) nextIndex(names []string) (uint64, error) {
 			break
 		}
 	}
-	var failed error
-	w := walk{expect: 1, unknownStart: from > 0, yield: func(_ Frame, err error) bool {
-		failed = err
-		return err == nil
-	}}
-	for i, src := range r.sources(names[from:]) {
-		if !w.segment(src, from+i == len(names)-1) {
-			return 0, failed
+	reader := segment.NewReader(r.sources(names[from:]), segment.ReaderOptions{Partial: from > 0})
+	for {
+		_, err := reader.Next()
+		if errors.Is(err, io.EOF) {
+			return reader.NextIndex(), reader.Close()
+		}
+		if err != nil {
+			return 0, errors.Join(err, reader.Close())
 		}
 	}
-	w.finish()
-	return w.expect, failed
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/durable/durabletest"
+	"github.com/syncflow/textegress/segment"
 )
 
 // TestRecover_TruncatedAnywhere: the last segment ends at any byte. Recovery cuts
@@ -35,11 +36,11 @@ func TestRecover_TruncatedAnywhere(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	last := r.path(segmentName(2))
+	last := r.path(segment.Name(2))
 	b := readFile(t, mem, last)
-	ends := []int{headerLen}
+	ends := []int{segment.HeaderSize}
 	for _, s := range texts {
-		ends = append(ends, ends[len(ends)-1]+frameHeaderLen+len(s))
+		ends = append(ends, ends[len(ends)-1]+segment.FrameHeaderSize+len(s))
 	}
 	for n := range len(b) + 1 {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
@@ -58,7 +59,7 @@ func TestRecover_TruncatedAnywhere(t *testing.T) {
 				t.Errorf("last frame %+v, %v, %v", f, ok, err)
 			}
 			w := openWriter(t, r)
-			if n < headerLen {
+			if n < segment.HeaderSize {
 				if there, _ := after.Exists("test", last); there {
 					t.Error("a segment without a header is still there")
 				}
@@ -81,7 +82,7 @@ func TestRecover_DamageIsKept(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	name := r.path(segmentName(1))
+	name := r.path(segment.Name(1))
 	b := readFile(t, mem, name)
 	for at := range b {
 		after := mem.Restart(nil)
@@ -98,7 +99,7 @@ func TestRecover_DamageIsKept(t *testing.T) {
 		}
 		frames, corrupt := split(t, collect(t, r.Frames()))
 		lost := int64(1)
-		if at < headerLen {
+		if at < segment.HeaderSize {
 			lost = 0
 		}
 		if last := frames[len(frames)-1]; last.Index != 4 || len(frames) != 4-int(lost) {
@@ -232,8 +233,11 @@ func child(dir string) error {
 		return err
 	}
 	for i := next; ; i++ {
-		if err := w.Append(Frame{Type: FramePacket, Payload: fmt.Appendf(nil, "message %d",
-			i)}); err != nil {
+		if err := w.Append(segment.Frame{
+			Type: segment.FramePacket,
+			Payload: fmt.Appendf(nil, "message %d",
+				i),
+		}); err != nil {
 			return err
 		}
 		fmt.Println(i)
@@ -301,11 +305,11 @@ func TestOpenReadOnly_BesideTheService(t *testing.T) {
 		t.Errorf("second service: %v", err)
 	}
 	// A write that is under way.
-	f, err := os.OpenFile(r.path(segmentName(1)), os.O_WRONLY|os.O_APPEND, 0)
+	f, err := os.OpenFile(r.path(segment.Name(1)), os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Write(w.segment.marker[:]); err != nil {
+	if _, err := f.Write(w.segment.header.Marker[:]); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Close(); err != nil {
@@ -336,7 +340,7 @@ func TestOpenReadOnly_BesideTheService(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := os.Truncate(r.path(segmentName(1)), w.segment.size); err != nil {
+	if err := os.Truncate(r.path(segment.Name(1)), w.segment.size); err != nil {
 		t.Fatal(err)
 	}
 	appendText(t, w, "three")

@@ -1,16 +1,19 @@
 package spool
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/syncflow/textegress/internal/durable"
+	"github.com/syncflow/textegress/segment"
 )
 
 const (
@@ -24,9 +27,9 @@ const (
 
 // Edit changes a frame before it is written. It keeps Index; the payload may be
 // changed in place or be another one, which need not stay valid. A frame that
-// ReadSegments makes of a damaged range comes here too, and is written in its
+// segment.Read makes of a damaged range comes here too, and is written in its
 // place. An error ends the replacement.
-type Edit func(f *Frame) error
+type Edit func(f *segment.Frame) error
 
 // Replace makes a sealed recording of the frames of segments, each as edit
 // leaves it, and puts it in the place of the recording with the same egress id,
@@ -47,7 +50,7 @@ type Edit func(f *Frame) error
 // Nobody may work with the old recording meanwhile; its methods fail afterwards.
 // A recording that is open is an error that wraps ErrState. The same segments,
 // edit and sealed give the same bytes.
-func (s *Spool) Replace(info Info, sealed Sealed, segments []SegmentSource, note []byte,
+func (s *Spool) Replace(info Info, sealed Sealed, segments []segment.Source, note []byte,
 	edit Edit,
 ) (*Recording, error) {
 	r, err := s.replace(info, sealed, segments, note, edit)
@@ -57,7 +60,7 @@ func (s *Spool) Replace(info Info, sealed Sealed, segments []SegmentSource, note
 	return r, nil
 }
 
-func (s *Spool) replace(info Info, sealed Sealed, segments []SegmentSource, note []byte,
+func (s *Spool) replace(info Info, sealed Sealed, segments []segment.Source, note []byte,
 	edit Edit,
 ) (*Recording, error) {
 	if s.lock == nil {
@@ -182,7 +185,7 @@ func (s *Spool) recoverReplacements(entries []fs.DirEntry, only string) (changed
 
 // fillReplacement writes everything of a replacement durably, but not its own
 // name. sealed.json is last: with it, it is complete.
-func (s *Spool) fillReplacement(dir string, info Info, sealed Sealed, segments []SegmentSource,
+func (s *Spool) fillReplacement(dir string, info Info, sealed Sealed, segments []segment.Source,
 	note []byte, edit Edit,
 ) error {
 	data, err := encodeState(info)
@@ -227,12 +230,11 @@ type replacer struct {
 	// it, so that the same replacement gives the same bytes.
 	seed [sha256.Size]byte
 
-	walk   walk
-	name   string // of the segment that is being read
+	reader *segment.Reader
+	name   string // of the segment that is being written
 	out    durable.File
-	header segmentHeader
+	header segment.Header
 	buf    []byte
-	err    error
 
 	fillers   int64 // how many may still be made
 	unchecked int   // bytes since the disk was looked at
@@ -242,10 +244,10 @@ type replacer struct {
 const checkEvery = 16 << 20
 
 // checkOrder refuses names that are not those of segments, in order.
-func checkOrder(segments []SegmentSource) error {
+func checkOrder(segments []segment.Source) error {
 	last := uint32(0)
 	for _, seg := range segments {
-		n, ok := segmentNumber(seg.Name)
+		n, ok := segment.Number(seg.Name)
 		if !ok || n <= last {
 			return fmt.Errorf("%q is not the name of the next segment", seg.Name)
 		}
@@ -260,49 +262,51 @@ const vanishedFrames = 1 << 21
 
 // mostFillers returns how many frames segments can have held: so many can be
 // missing, whatever the indexes say.
-func mostFillers(sealed []SegmentInfo) int64 {
+func mostFillers(sealed []segment.Info) int64 {
 	n := int64(vanishedFrames)
 	for _, seg := range sealed {
-		n += seg.Size / frameHeaderLen
+		n += seg.Size / segment.FrameHeaderSize
 	}
 	return n
 }
 
-func (p *replacer) run(segments []SegmentSource) error {
-	p.walk = walk{expect: 1, yield: p.frame}
-	w := &p.walk
-	for i, seg := range segments {
-		p.name = seg.Name
-		ok := w.segment(seg, i == len(segments)-1)
-		if p.err == nil && i == len(segments)-1 {
-			w.finish()
-		}
-		if err := p.closeSegment(); err != nil {
-			return err
-		}
-		if !ok {
-			return errors.New("reading stopped")
-		}
+func (p *replacer) run(segments []segment.Source) error {
+	p.reader = segment.NewReader(segments, segment.ReaderOptions{})
+	defer p.reader.Close() //nolint:errcheck // reading only
+	err := p.copy()
+	if cerr := p.closeSegment(err == nil); err == nil {
+		err = cerr
 	}
-	return p.err
+	return err
 }
 
-func (p *replacer) frame(f Frame, err error) bool {
-	if err == nil {
-		err = p.write(f)
+func (p *replacer) copy() error {
+	for {
+		f, err := p.reader.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if name := p.reader.Segment(); name != p.name {
+			if err := p.closeSegment(true); err != nil {
+				return err
+			}
+			p.name = name
+		}
+		if err := p.write(f); err != nil {
+			return err
+		}
 	}
-	if err != nil && p.err == nil {
-		p.err = err
-	}
-	return p.err == nil
 }
 
 // write writes one frame, and, where it stands for several that are missing, a
 // frame for each of them, so that the indexes stay without a hole.
-func (p *replacer) write(f Frame) error {
+func (p *replacer) write(f segment.Frame) error {
 	missing := int64(1)
-	if p.walk.inventing {
-		ev, err := DecodeEvent(f.Payload)
+	if f.Damage {
+		ev, err := segment.DecodeEvent(f.Payload)
 		if err != nil {
 			return err
 		}
@@ -332,13 +336,13 @@ func (p *replacer) write(f Frame) error {
 	return nil
 }
 
-func (p *replacer) append(f *Frame) error {
+func (p *replacer) append(f *segment.Frame) error {
 	if p.out == nil {
 		if err := p.begin(f); err != nil {
 			return err
 		}
 	}
-	p.buf = appendFrame(p.buf[:0], p.header.marker, p.header.seed(), f)
+	p.buf = p.header.AppendFrame(p.buf[:0], f)
 	if p.unchecked += len(p.buf); p.unchecked >= checkEvery {
 		p.unchecked = 0
 		if err := p.spool.disk.room(nil, "removing somebody from"); err != nil {
@@ -349,31 +353,33 @@ func (p *replacer) append(f *Frame) error {
 	return err
 }
 
-func (p *replacer) begin(f *Frame) error {
-	number, _ := segmentNumber(p.name)
-	h := segmentHeader{firstIndex: f.Index, createdUnixNS: p.walk.created, number: number}
-	for try := byte(0); h.marker[0] == 0 || h.marker[1] == 0 || h.marker[2] == 0 ||
-		h.marker[3] == 0; try++ {
+func (p *replacer) begin(f *segment.Frame) error {
+	number, _ := segment.Number(p.name)
+	h := segment.Header{
+		Number: number, FirstIndex: f.Index, CreatedUnixNS: p.reader.Header().CreatedUnixNS,
+	}
+	for try := byte(0); bytes.IndexByte(h.Marker[:], 0) >= 0; try++ {
 		sum := sha256.Sum256(append(binary.LittleEndian.AppendUint32(append([]byte{try},
 			p.seed[:]...), number), "segment"...))
-		copy(h.marker[:], sum[:])
-		copy(h.salt[:], sum[8:])
+		copy(h.Marker[:], sum[:])
+		copy(h.Salt[:], sum[8:])
 	}
 	var err error
 	if p.out, err = p.spool.fs.Create("replace", filepath.Join(p.dir, p.name)); err != nil {
 		return err
 	}
 	p.header = h
-	_, err = p.out.Write(h.encode())
+	_, err = p.out.Write(h.Append(nil))
 	return err
 }
 
-func (p *replacer) closeSegment() error {
+// closeSegment closes the segment that is being written, and makes it durable if it is complete.
+func (p *replacer) closeSegment(complete bool) error {
 	if p.out == nil {
-		return p.err
+		return nil
 	}
-	err := p.err
-	if err == nil {
+	var err error
+	if complete {
 		err = p.out.Sync()
 	}
 	err = errors.Join(err, p.out.Close())

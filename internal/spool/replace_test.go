@@ -13,6 +13,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/durable/durabletest"
+	"github.com/syncflow/textegress/segment"
 )
 
 // secretFrames writes a sealed recording in which every third message is one that must go.
@@ -31,8 +32,8 @@ func secretFrames(t testing.TB, s *Spool, id string) *Recording {
 		if i%3 == 0 {
 			text = fmt.Sprintf("SECRET %d", i+1)
 		}
-		if err := w.Append(Frame{
-			Type: FramePacket, Channel: ChannelReliable, Epoch: 1,
+		if err := w.Append(segment.Frame{
+			Type: segment.FramePacket, Channel: segment.ChannelReliable, Epoch: 1,
 			Payload: []byte(text),
 		}); err != nil {
 			t.Fatal(err)
@@ -47,9 +48,9 @@ func secretFrames(t testing.TB, s *Spool, id string) *Recording {
 	return r
 }
 
-func withoutSecrets(f *Frame) error {
+func withoutSecrets(f *segment.Frame) error {
 	if bytes.Contains(f.Payload, []byte("SECRET")) {
-		f.Type, f.Channel, f.Payload = FrameEvent, ChannelNone,
+		f.Type, f.Channel, f.Payload = segment.FrameEvent, segment.ChannelNone,
 			[]byte(`{"kind":"forgotten","lines":1}`)
 	}
 	return nil
@@ -183,7 +184,8 @@ func TestReplaceOfDamage(t *testing.T) {
 				t.Errorf("index %d, want %d", f.Index, next)
 			}
 			next++
-			if ev, err := DecodeEvent(f.Payload); err == nil && ev.Kind == textegress.KindCorrupt {
+			if ev, err := segment.DecodeEvent(f.Payload); err == nil &&
+				ev.Kind == textegress.KindCorrupt {
 				corrupt++
 			}
 		}
@@ -227,8 +229,8 @@ func crashReplace(fs *durabletest.CrashFS) (begun bool, err error) {
 		if i%3 == 0 {
 			text = fmt.Sprintf("SECRET %d", i+1)
 		}
-		if err := w.Append(Frame{
-			Type: FramePacket, UnixNS: int64(i + 1),
+		if err := w.Append(segment.Frame{
+			Type: segment.FramePacket, UnixNS: int64(i + 1),
 			Payload: []byte(text),
 		}); err != nil {
 			return false, err

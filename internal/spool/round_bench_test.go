@@ -5,6 +5,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/syncflow/textegress/segment"
 )
 
 // BenchmarkRound is a round of the syncer: in each of so many recordings two frames
@@ -31,7 +33,7 @@ func BenchmarkRound(b *testing.B) {
 				}
 				writers = append(writers, w)
 			}
-			f := Frame{Type: FramePacket, Payload: make([]byte, 200)}
+			f := segment.Frame{Type: segment.FramePacket, Payload: make([]byte, 200)}
 			var cpu, wall time.Duration
 			for b.Loop() {
 				for _, w := range writers {

@@ -1,12 +1,8 @@
 package spool
 
 import (
-	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"io/fs"
 	"iter"
@@ -14,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/syncflow/textegress/internal/durable"
+	"github.com/syncflow/textegress/segment"
 )
 
 // listSegments returns the names of the segments in dir, in order.
@@ -33,25 +30,18 @@ func segmentNames(entries []fs.DirEntry) []string {
 		if t := e.Type(); !t.IsRegular() && t&fs.ModeSymlink == 0 {
 			continue
 		}
-		if _, ok := segmentNumber(e.Name()); ok {
+		if _, ok := segment.Number(e.Name()); ok {
 			names = append(names, e.Name())
 		}
 	}
-	slices.SortFunc(names, CompareSegments)
+	slices.SortFunc(names, segment.CompareNames)
 	return names
 }
 
-// CompareSegments orders names of segments by their numbers.
-func CompareSegments(a, b string) int {
-	x, _ := segmentNumber(a)
-	y, _ := segmentNumber(b)
-	return cmp.Compare(x, y)
-}
-
-func (r *Recording) sources(names []string) []SegmentSource {
-	var sources []SegmentSource
+func (r *Recording) sources(names []string) []segment.Source {
+	var sources []segment.Source
 	for _, name := range names {
-		sources = append(sources, SegmentSource{Name: name, Open: func() (io.ReadCloser, error) {
+		sources = append(sources, segment.Source{Name: name, Open: func() (io.ReadCloser, error) {
 			return r.spool.fs.Open("read-segment", r.path(name))
 		}})
 	}
@@ -59,7 +49,7 @@ func (r *Recording) sources(names []string) []SegmentSource {
 }
 
 // Sources returns the segments that are there, in order.
-func (r *Recording) Sources() ([]SegmentSource, error) {
+func (r *Recording) Sources() ([]segment.Source, error) {
 	names, err := listSegments(r.spool.fs, r.dir)
 	if err != nil {
 		return nil, fmt.Errorf("recording %s: %w", r.ID(), err)
@@ -81,42 +71,15 @@ func (r *Recording) Sources() ([]SegmentSource, error) {
 
 // SealedSources returns the segments to be read: those that are there, held
 // against sealed.json where there is one.
-func (r *Recording) SealedSources() ([]SegmentSource, error) {
+func (r *Recording) SealedSources() ([]segment.Source, error) {
 	sources, err := r.Sources()
 	if err != nil {
 		return nil, err
 	}
 	if s, ok := r.Sealed(); ok {
-		sources = HoldAgainst(sources, s.Segments)
+		sources = segment.Expect(sources, s.Segments)
 	}
 	return sources, nil
-}
-
-// HoldAgainst returns sources in order, each with what sealed.json says of it, and
-// with those that it names and that are missing. nil means that it says nothing of
-// segments.
-func HoldAgainst(sources []SegmentSource, sealed []SegmentInfo) []SegmentSource {
-	if sealed == nil {
-		return sources
-	}
-	infos := make(map[string]SegmentInfo, len(sealed))
-	for _, info := range sealed {
-		infos[info.Name] = info
-	}
-	out := make([]SegmentSource, 0, len(sources))
-	for _, src := range sources {
-		info, known := infos[src.Name]
-		if delete(infos, src.Name); !known {
-			info = SegmentInfo{} // nothing of it was there
-		}
-		src.Sealed = &info
-		out = append(out, src)
-	}
-	for _, info := range infos {
-		out = append(out, SegmentSource{Name: info.Name, Sealed: &info})
-	}
-	slices.SortFunc(out, func(a, b SegmentSource) int { return CompareSegments(a.Name, b.Name) })
-	return out
 }
 
 // StateFile returns the bytes of the state file name, or an error that wraps
@@ -125,17 +88,17 @@ func (r *Recording) StateFile(name string) ([]byte, error) {
 	return r.spool.fs.ReadFile("read-state", r.path(name))
 }
 
-// Frames streams the frames of all segments, see ReadSegments. It may run while
+// Frames streams the frames of all segments, see segment.Read. It may run while
 // the recording is being written, by this process or another, and then ends at
 // the last whole frame it finds.
-func (r *Recording) Frames() iter.Seq2[Frame, error] {
-	return func(yield func(Frame, error) bool) {
+func (r *Recording) Frames() iter.Seq2[segment.Frame, error] {
+	return func(yield func(segment.Frame, error) bool) {
 		names, err := listSegments(r.spool.fs, r.dir)
 		if err != nil {
-			yield(Frame{}, fmt.Errorf("recording %s: %w", r.ID(), err))
+			yield(segment.Frame{}, fmt.Errorf("recording %s: %w", r.ID(), err))
 			return
 		}
-		for f, err := range ReadSegments(r.sources(names)) {
+		for f, err := range segment.Read(r.sources(names)) {
 			if err != nil {
 				err = fmt.Errorf("recording %s: %w", r.ID(), err)
 			}
@@ -148,10 +111,10 @@ func (r *Recording) Frames() iter.Seq2[Frame, error] {
 
 // LastFrame returns the last readable frame, false where there is none. Its
 // payload is a copy. It reads as few segments as it can, from the last one on.
-func (r *Recording) LastFrame() (Frame, bool, error) {
+func (r *Recording) LastFrame() (segment.Frame, bool, error) {
 	names, err := listSegments(r.spool.fs, r.dir)
 	if err != nil {
-		return Frame{}, false, fmt.Errorf("recording %s: %w", r.ID(), err)
+		return segment.Frame{}, false, fmt.Errorf("recording %s: %w", r.ID(), err)
 	}
 	for _, src := range slices.Backward(r.sources(names)) {
 		f, ok, err := lastFrame(src)
@@ -159,14 +122,14 @@ func (r *Recording) LastFrame() (Frame, bool, error) {
 			return f, ok, err
 		}
 	}
-	return Frame{}, false, nil
+	return segment.Frame{}, false, nil
 }
 
-func lastFrame(src SegmentSource) (last Frame, ok bool, err error) {
-	err = scanSegment(src, func(it item) {
-		if it.kind == itemFrame {
-			payload := append(last.Payload[:0], it.frame.Payload...)
-			last, ok = it.frame, true
+func lastFrame(src segment.Source) (last segment.Frame, ok bool, err error) {
+	err = scanSegment(src, func(it segment.Finding) {
+		if it.Kind == segment.FoundFrame {
+			payload := append(last.Payload[:0], it.Frame.Payload...)
+			last, ok = it.Frame, true
 			last.Payload = payload
 		}
 	})
@@ -174,7 +137,7 @@ func lastFrame(src SegmentSource) (last Frame, ok bool, err error) {
 }
 
 // scanSegment calls found for everything in a segment.
-func scanSegment(src SegmentSource, found func(item)) error {
+func scanSegment(src segment.Source, found func(segment.Finding)) error {
 	r, err := src.Open()
 	if err == nil {
 		err = scanReader(r, found)
@@ -188,13 +151,13 @@ func scanSegment(src SegmentSource, found func(item)) error {
 	return nil
 }
 
-func scanReader(r io.Reader, found func(item)) error {
-	s, err := newScanner(r, nil)
+func scanReader(r io.Reader, found func(segment.Finding)) error {
+	s, err := segment.NewScanner(r)
 	if err != nil {
 		return err
 	}
 	for {
-		it, err := s.next()
+		it, err := s.Next()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -207,7 +170,7 @@ func scanReader(r io.Reader, found func(item)) error {
 
 // Segments describes the segments: from sealed.json, or by reading all of them
 // where the recording is open.
-func (r *Recording) Segments() ([]SegmentInfo, error) {
+func (r *Recording) Segments() ([]segment.Info, error) {
 	if s, ok := r.Sealed(); ok {
 		return s.Segments, nil
 	}
@@ -218,53 +181,18 @@ func (r *Recording) Segments() ([]SegmentInfo, error) {
 	return infos, nil
 }
 
-func (r *Recording) readSegments() ([]SegmentInfo, error) {
+func (r *Recording) readSegments() ([]segment.Info, error) {
 	names, err := listSegments(r.spool.fs, r.dir)
 	if err != nil {
 		return nil, err
 	}
-	infos := []SegmentInfo{}
+	infos := []segment.Info{}
 	for _, src := range r.sources(names) {
-		info, err := describeSegment(src)
+		info, err := segment.Describe(src)
 		if err != nil {
 			return nil, err
 		}
 		infos = append(infos, info)
 	}
 	return infos, nil
-}
-
-func describeSegment(src SegmentSource) (SegmentInfo, error) {
-	d := digest{Hash: sha256.New()}
-	info := SegmentInfo{Name: src.Name}
-	err := scanSegment(SegmentSource{Name: src.Name, Open: func() (io.ReadCloser, error) {
-		f, err := src.Open()
-		if err != nil {
-			return nil, err
-		}
-		return struct {
-			io.Reader
-			io.Closer
-		}{io.TeeReader(f, &d), f}, nil
-	}}, func(it item) {
-		if it.kind == itemFrame {
-			info.Frames++
-		}
-	})
-	if err != nil {
-		return SegmentInfo{}, err
-	}
-	info.Size, info.SHA256 = d.size, hex.EncodeToString(d.Sum(nil))
-	return info, nil
-}
-
-// digest hashes and counts what a scanner reads, which is the whole file.
-type digest struct {
-	hash.Hash
-	size int64
-}
-
-func (d *digest) Write(b []byte) (int, error) {
-	d.size += int64(len(b))
-	return d.Hash.Write(b)
 }

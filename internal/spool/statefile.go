@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/segment"
 )
 
 // DecodeInfo reads a recording.json, with the rules of [textegress.DecodeJSON].
@@ -49,7 +50,7 @@ func DecodeSealed(b []byte) (Sealed, error) {
 	}
 	last := uint32(0)
 	for _, seg := range s.Segments {
-		n, ok := segmentNumber(seg.Name)
+		n, ok := segment.Number(seg.Name)
 		if !ok || n <= last {
 			return Sealed{}, fmt.Errorf("%s: %q is not the name of the next segment", sealedName,
 				seg.Name)
@@ -57,18 +58,13 @@ func DecodeSealed(b []byte) (Sealed, error) {
 		last = n
 		sum, err := hex.DecodeString(seg.SHA256)
 		if seg.Size < 0 || seg.Size > maxSegment || seg.Frames < 0 ||
-			seg.Frames > seg.Size/frameHeaderLen || err != nil || len(sum) != 0 && len(sum) != 32 {
+			seg.Frames > seg.Size/segment.FrameHeaderSize || err != nil || len(sum) != 0 &&
+			len(sum) != 32 {
 			return Sealed{}, fmt.Errorf("%s: impossible figures of segment %s", sealedName,
 				seg.Name)
 		}
 	}
 	return s, nil
-}
-
-// IsSegmentName reports whether name is that of a segment.
-func IsSegmentName(name string) bool {
-	_, ok := segmentNumber(name)
-	return ok
 }
 
 // hasOwnPrefix reports whether KeyPrefix is one of this recording alone: of the form

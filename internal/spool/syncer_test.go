@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress/internal/durable/durabletest"
+	"github.com/syncflow/textegress/segment"
 )
 
 // TestSyncer_StartsAllFirst: in a round of many writers all segments begin to be
@@ -103,7 +104,7 @@ func TestSyncer_FailedStartIsFinal(t *testing.T) {
 		}
 		round("before")
 		mu.Lock()
-		bad = filepath.Join(recs[3].Dir(), segmentName(1))
+		bad = filepath.Join(recs[3].Dir(), segment.Name(1))
 		clear(synced)
 		mu.Unlock()
 		round("hit")
@@ -183,7 +184,10 @@ func crashInRounds(t *testing.T, at int) bool {
 	}
 	for n := range rounds * 3 {
 		for _, w := range open {
-			_ = w.Append(Frame{Type: FramePacket, Payload: fmt.Appendf(nil, "message %d", n+1)})
+			_ = w.Append(segment.Frame{
+				Type:    segment.FramePacket,
+				Payload: fmt.Appendf(nil, "message %d", n+1),
+			})
 		}
 		if n%3 == 2 {
 			time.Sleep(interval)

@@ -3,17 +3,13 @@ package spool
 import (
 	"crypto/rand"
 	"errors"
-	"fmt"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/segment"
 )
 
 // FormatVersion is the version of recording.json, sealed.json and the segments.
 const FormatVersion = 1
-
-// MaxPayload is the greatest payload of a frame in bytes. It is far above what
-// a LiveKit server forwards; a longer length in a segment is damage.
-const MaxPayload = 16 << 20
 
 // Errors of this package that callers decide by.
 var (
@@ -25,8 +21,6 @@ var (
 	ErrReadOnly = errors.New("spool is open for reading only")
 	// ErrClosed: the spool or the writer is closed.
 	ErrClosed = errors.New("closed")
-	// ErrTooLarge: the payload is longer than MaxPayload.
-	ErrTooLarge = errors.New("payload too large")
 	// ErrState: the recording is not in the state that the call needs.
 	ErrState = errors.New("wrong state")
 )
@@ -75,79 +69,11 @@ type Sealed struct {
 	Status      textegress.Status `json:"status"`
 	Reason      string            `json:"reason,omitempty"`
 	EndedUnixNS int64             `json:"ended_unix_ns"` // set by Seal where 0
-	Segments    []SegmentInfo     `json:"segments"`      // set by Seal
+	Segments    []segment.Info    `json:"segments"`      // set by Seal
 	// Suspect is set where an fsync of a segment failed: the bytes were
 	// readable when the recording was sealed, but the disk reported an error.
 	Suspect bool `json:"suspect,omitempty"`
 }
-
-// SegmentInfo describes one segment file.
-type SegmentInfo struct {
-	Name   string `json:"name"` // 000001.seg
-	Size   int64  `json:"size"`
-	SHA256 string `json:"sha256"` // lower-case hex
-	Frames int64  `json:"frames"` // readable ones
-}
-
-// FrameType says what the payload of a frame is.
-type FrameType uint8
-
-// The frame types.
-const (
-	FramePacket FrameType = 1 // a raw LiveKit DataPacket, or a data track's frame
-	FrameEvent  FrameType = 2 // an Event as JSON
-)
-
-// Channel says over which data channel a packet came.
-type Channel uint8
-
-// The channels; ChannelNone is that of our own events.
-const (
-	ChannelNone      Channel = 0
-	ChannelReliable  Channel = 1
-	ChannelLossy     Channel = 2
-	ChannelDataTrack Channel = 3
-)
-
-// String returns "none", "reliable", "lossy" or "data_track".
-func (c Channel) String() string {
-	switch c {
-	case ChannelNone:
-		return "none"
-	case ChannelReliable:
-		return "reliable"
-	case ChannelLossy:
-		return "lossy"
-	case ChannelDataTrack:
-		return "data_track"
-	}
-	return fmt.Sprintf("channel(%d)", uint8(c))
-}
-
-// Frame is one record of a segment.
-type Frame struct {
-	Type FrameType
-	// PossibleDuplicate marks a frame of a merged recording that may be another
-	// one once more, heard by the other recorder.
-	PossibleDuplicate bool
-	Channel           Channel
-	// Epoch counts our connections to the room: 1, 2, 3 …; 0 before the first.
-	Epoch uint16
-	// Index counts the frames of the recording over all segments: 1, 2, 3 …
-	// Append assigns it.
-	Index uint64
-	// UnixNS is the time of reception in nanoseconds since 1970. Append fills in
-	// the present where it is 0.
-	UnixNS int64
-	// MonoNS is the time of the Append in nanoseconds since the segment was
-	// begun, by the monotonic clock. Append assigns it.
-	MonoNS int64
-	// Payload is, when read, valid until the iteration goes on.
-	Payload []byte
-}
-
-// Event is the payload of a frame of type FrameEvent, as JSON.
-type Event = textegress.Event
 
 // State says how far a recording has come; it follows from the files that are
 // there.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress/internal/durable"
+	"github.com/syncflow/textegress/segment"
 )
 
 // keepBuffer is the size of an encoding buffer that a writer keeps between two
@@ -41,9 +42,9 @@ type Writer struct {
 	// mu is held over one write(2) and never over an fsync, so that an Append
 	// waits for the disk only where the kernel makes it wait.
 	mu        sync.Mutex
-	segment   *segment   // nil: the next Append begins one
-	left      []*segment // to be synced and closed
-	number    uint32     // of the next segment
+	segment   *openSegment   // nil: the next Append begins one
+	left      []*openSegment // to be synced and closed
+	number    uint32         // of the next segment
 	nextIndex uint64
 	buf       []byte
 	steps     steps
@@ -51,12 +52,11 @@ type Writer struct {
 	ended     error // why nothing can be appended any more
 }
 
-// segment is an open segment file.
-type segment struct {
+// openSegment is an open segment file.
+type openSegment struct {
 	name   string
 	file   durable.File
-	marker [4]byte
-	seed   uint32
+	header segment.Header
 	began  int64 // by the monotonic clock
 
 	size   int64  // guarded by Writer.mu
@@ -72,7 +72,7 @@ type segment struct {
 // it returns an error, the frame is not in the recording, and the next Append
 // may succeed, on a full disk (see IsDiskFull) for example when room was made.
 // The payload is not kept.
-func (w *Writer) Append(f Frame) error {
+func (w *Writer) Append(f segment.Frame) error {
 	if err := w.spool.disk.refuse(); err != nil {
 		return fmt.Errorf("append: %w", err)
 	}
@@ -84,7 +84,7 @@ func (w *Writer) Append(f Frame) error {
 // AppendVital is Append for the few small frames without which the recording
 // would not tell the truth, such as the beginning of an outage: where the disk is
 // full, the reserve is given back for them.
-func (w *Writer) AppendVital(f Frame) error {
+func (w *Writer) AppendVital(f segment.Frame) error {
 	return w.spool.withReserve(func() error { return w.append(f) })
 }
 
@@ -92,9 +92,9 @@ func (w *Writer) AppendVital(f Frame) error {
 // an error that IsDiskFull recognises.
 func (w *Writer) Writable() error { return w.spool.disk.refuse() }
 
-func (w *Writer) append(f Frame) error {
-	if len(f.Payload) > MaxPayload {
-		return fmt.Errorf("append: %w: %d bytes", ErrTooLarge, len(f.Payload))
+func (w *Writer) append(f segment.Frame) error {
+	if len(f.Payload) > segment.MaxPayload {
+		return fmt.Errorf("append: %w: %d bytes", segment.ErrTooLarge, len(f.Payload))
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -119,11 +119,12 @@ func (w *Writer) stateStep(epoch uint16) (Reading, error) {
 		commit()
 		return now, nil
 	}
-	payload, err := EncodeEvent(*ev)
+	payload, err := segment.EncodeEvent(*ev)
 	if err != nil {
 		return now, fmt.Errorf("append: %w", err)
 	}
-	if err := w.write(Frame{Type: FrameEvent, Epoch: epoch, Payload: payload}, now); err != nil {
+	if err := w.write(segment.Frame{Type: segment.FrameEvent, Epoch: epoch, Payload: payload},
+		now); err != nil {
 		return now, err
 	}
 	commit()
@@ -133,8 +134,8 @@ func (w *Writer) stateStep(epoch uint16) (Reading, error) {
 }
 
 // write appends a frame with one write(2). Called with mu held.
-func (w *Writer) write(f Frame, now Reading) error {
-	size := int64(frameHeaderLen + len(f.Payload))
+func (w *Writer) write(f segment.Frame, now Reading) error {
+	size := int64(segment.FrameHeaderSize + len(f.Payload))
 	if w.segment != nil && (w.segment.frames > 0 && w.segment.size+size > w.spool.segmentSize ||
 		w.tooOld(now.MonoNS)) {
 		w.leave()
@@ -150,7 +151,7 @@ func (w *Writer) write(f Frame, now Reading) error {
 	if f.UnixNS == 0 {
 		f.UnixNS = now.UnixNS
 	}
-	w.buf = appendFrame(w.buf[:0], seg.marker, seg.seed, &f)
+	w.buf = seg.header.AppendFrame(w.buf[:0], &f)
 	n, err := seg.file.Write(w.buf)
 	if err == nil && n < len(w.buf) {
 		err = io.ErrShortWrite
@@ -173,18 +174,18 @@ func (w *Writer) write(f Frame, now Reading) error {
 }
 
 // AppendEvent writes one of our own events; unixNS 0 means now.
-func (w *Writer) AppendEvent(unixNS int64, ev Event) error {
-	payload, err := EncodeEvent(ev)
+func (w *Writer) AppendEvent(unixNS int64, ev segment.Event) error {
+	payload, err := segment.EncodeEvent(ev)
 	if err != nil {
 		return fmt.Errorf("append event: %w", err)
 	}
-	return w.Append(Frame{Type: FrameEvent, UnixNS: unixNS, Payload: payload})
+	return w.Append(segment.Frame{Type: segment.FrameEvent, UnixNS: unixNS, Payload: payload})
 }
 
 // begin opens the next segment and writes its header. Called with mu held.
 func (w *Writer) begin(now Reading) error {
 	for {
-		name := segmentName(w.number)
+		name := segment.Name(w.number)
 		file, err := w.spool.fs.Create("segment", w.recording.path(name))
 		if errors.Is(err, fs.ErrExist) {
 			w.number++
@@ -193,9 +194,9 @@ func (w *Writer) begin(now Reading) error {
 		if err != nil {
 			return err
 		}
-		h := newSegmentHeader(w.number, w.nextIndex, now.UnixNS)
-		n, err := file.Write(h.encode())
-		if err == nil && n < headerLen {
+		h := segment.NewHeader(w.number, w.nextIndex, now.UnixNS)
+		n, err := file.Write(h.Append(nil))
+		if err == nil && n < segment.HeaderSize {
 			err = io.ErrShortWrite
 		}
 		if err != nil {
@@ -204,9 +205,9 @@ func (w *Writer) begin(now Reading) error {
 				w.spool.fs.Remove("segment", w.recording.path(name)))
 		}
 		w.number++
-		w.segment = &segment{
-			name: name, file: file, marker: h.marker, seed: h.seed(),
-			began: now.MonoNS, size: headerLen,
+		w.segment = &openSegment{
+			name: name, file: file, header: h,
+			began: now.MonoNS, size: segment.HeaderSize,
 		}
 		return nil
 	}
@@ -222,7 +223,7 @@ func (w *Writer) leave() {
 // cut removes what a failed write may have left of a frame, so that it does not
 // stand before later frames; where that fails too, later frames go to another
 // segment. Called with mu held.
-func (w *Writer) cut(seg *segment) {
+func (w *Writer) cut(seg *openSegment) {
 	if err := seg.file.Truncate(seg.size); err != nil {
 		_ = w.spool.metrics.count(opTruncate, err)
 		w.leave()
@@ -260,7 +261,7 @@ func (w *Writer) Suspect() bool { return w.recording.Suspect() }
 // held.
 func (w *Writer) startSync() {
 	w.mu.Lock()
-	segments := append(make([]*segment, 0, len(w.left)+1), w.left...)
+	segments := append(make([]*openSegment, 0, len(w.left)+1), w.left...)
 	if w.segment != nil {
 		segments = append(segments, w.segment)
 	}
@@ -275,7 +276,7 @@ func (w *Writer) startSync() {
 // sync syncs the segment and those that were left. Called with syncMu held.
 func (w *Writer) sync() {
 	type job struct {
-		*segment
+		*openSegment
 		upTo uint64
 		last bool
 	}
@@ -290,9 +291,9 @@ func (w *Writer) sync() {
 	}
 	w.mu.Unlock()
 	for _, j := range jobs {
-		err := w.syncSegment(j.segment, j.upTo)
+		err := w.syncSegment(j.openSegment, j.upTo)
 		if err != nil {
-			w.giveUp(j.segment, err)
+			w.giveUp(j.openSegment, err)
 		}
 		if err != nil || j.last {
 			// Of a file that was synced, close has nothing to tell; of one that
@@ -302,7 +303,7 @@ func (w *Writer) sync() {
 	}
 }
 
-func (w *Writer) syncSegment(seg *segment, upTo uint64) error {
+func (w *Writer) syncSegment(seg *openSegment, upTo uint64) error {
 	if seg.startErr != nil {
 		return seg.startErr
 	}
@@ -333,7 +334,7 @@ const maxPause = time.Minute
 
 // giveUp leaves a segment after a failed fsync. Its frames never count as
 // durable, and the recording is suspect.
-func (w *Writer) giveUp(seg *segment, err error) {
+func (w *Writer) giveUp(seg *openSegment, err error) {
 	_ = w.spool.metrics.count(opSync, err)
 	w.spool.log.Error("cannot make a segment durable, going on in a new one",
 		"egress_id", w.recording.ID(), "segment", seg.name, "error", err)

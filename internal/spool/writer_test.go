@@ -18,6 +18,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/durable/durabletest"
+	"github.com/syncflow/textegress/segment"
 )
 
 func TestWriter_FramesAndRotation(t *testing.T) {
@@ -29,17 +30,17 @@ func TestWriter_FramesAndRotation(t *testing.T) {
 	big := string(bytes.Repeat([]byte("x"), 1000))
 	want := append(numbers(1, 5), big, "after")
 	appendText(t, w, want...)
-	ev := Event{Kind: textegress.KindRecordingEnded, Reason: "<&>"}
+	ev := segment.Event{Kind: textegress.KindRecordingEnded, Reason: "<&>"}
 	if err := w.AppendEvent(42, ev); err != nil {
 		t.Fatal(err)
 	}
 	all := collect(t, r.Frames())
 	last := all[len(all)-1]
-	var got Event
+	var got segment.Event
 	if err := json.Unmarshal(last.Payload, &got); err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(ev, got); d != "" || last.UnixNS != 42 || last.Type != FrameEvent {
+	if d := cmp.Diff(ev, got); d != "" || last.UnixNS != 42 || last.Type != segment.FrameEvent {
 		t.Errorf("event %+v\n%s", last, d)
 	}
 	seal(t, w)
@@ -66,18 +67,22 @@ func TestWriter_PayloadIsNotKept(t *testing.T) {
 	b := []byte("one")
 	for _, s := range []string{"one", "two"} {
 		copy(b, s)
-		if err := w.Append(Frame{Type: FramePacket, Payload: b}); err != nil {
+		if err := w.Append(segment.Frame{Type: segment.FramePacket, Payload: b}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	wantTexts(t, r, "one", "two")
-	if err := w.Append(Frame{Payload: make([]byte, MaxPayload+1)}); !errors.Is(err, ErrTooLarge) {
+	if err := w.Append(segment.Frame{Payload: make([]byte, segment.MaxPayload+1)}); !errors.Is(err,
+		segment.ErrTooLarge) {
 		t.Errorf("too large a payload: %v", err)
 	}
-	if err := w.Append(Frame{Type: FramePacket, Payload: make([]byte, MaxPayload)}); err != nil {
+	if err := w.Append(segment.Frame{
+		Type:    segment.FramePacket,
+		Payload: make([]byte, segment.MaxPayload),
+	}); err != nil {
 		t.Errorf("the largest payload: %v", err)
 	}
-	if got := collect(t, r.Frames()); len(got) != 3 || len(got[2].Payload) != MaxPayload {
+	if got := collect(t, r.Frames()); len(got) != 3 || len(got[2].Payload) != segment.MaxPayload {
 		t.Errorf("%d frames", len(got))
 	}
 }
@@ -85,7 +90,10 @@ func TestWriter_PayloadIsNotKept(t *testing.T) {
 func TestWriter_AppendDoesNotAllocate(t *testing.T) {
 	s := openSpool(t, t.TempDir(), Options{SyncInterval: quiet})
 	_, w := newRecording(t, s)
-	f := Frame{Type: FramePacket, Channel: ChannelLossy, Payload: make([]byte, 1200)}
+	f := segment.Frame{
+		Type: segment.FramePacket, Channel: segment.ChannelLossy,
+		Payload: make([]byte, 1200),
+	}
 	if n := testing.AllocsPerRun(200, func() {
 		if err := w.Append(f); err != nil {
 			t.Fatal(err)
@@ -103,8 +111,8 @@ func TestWriter_Concurrent(t *testing.T) {
 	for g := range senders {
 		wg.Go(func() {
 			for i := range each {
-				if err := w.Append(Frame{
-					Type: FramePacket, Epoch: uint16(g),
+				if err := w.Append(segment.Frame{
+					Type: segment.FramePacket, Epoch: uint16(g),
 					Payload: fmt.Appendf(nil, "%d", i),
 				}); err != nil {
 					t.Error(err)
@@ -125,7 +133,7 @@ func TestWriter_Concurrent(t *testing.T) {
 		for ctx.Err() == nil {
 			index := uint64(0)
 			for f, err := range r.Frames() {
-				if index++; err != nil || f.Index != index || f.Type != FramePacket {
+				if index++; err != nil || f.Index != index || f.Type != segment.FramePacket {
 					t.Errorf("frame %+v, %v; expected index %d", f, err, index)
 					return
 				}
@@ -224,7 +232,10 @@ func TestWriter_Faults(t *testing.T) {
 				}
 			}
 			fault.Hook = tt.hook
-			err := w.Append(Frame{Type: FramePacket, Payload: []byte("hit by the fault")})
+			err := w.Append(segment.Frame{
+				Type:    segment.FramePacket,
+				Payload: []byte("hit by the fault"),
+			})
 			if tt.appends != (err == nil) {
 				t.Fatalf("append: %v", err)
 			}
@@ -270,7 +281,7 @@ func TestWriter_Faults(t *testing.T) {
 			if d := cmp.Diff(want, got); d != "" {
 				t.Error(d)
 			}
-			sum := Event{}
+			sum := segment.Event{}
 			for _, c := range corrupt {
 				sum.Bytes += c.Bytes
 				sum.FramesMissing += c.FramesMissing
@@ -381,7 +392,7 @@ func TestWriter_SealIsFinal(t *testing.T) {
 		got.EndedUnixNS != 7 {
 		t.Errorf("sealed: %+v, %v", got, ok)
 	}
-	if err := w.Append(Frame{}); !errors.Is(err, ErrSealed) {
+	if err := w.Append(segment.Frame{}); !errors.Is(err, ErrSealed) {
 		t.Errorf("append: %v", err)
 	}
 	if err := w.Close(); err != nil {
@@ -411,7 +422,7 @@ func TestWriter_SealAgain(t *testing.T) {
 			if err := w.Seal(Sealed{Status: textegress.StatusComplete}); err == nil {
 				t.Fatal("no error")
 			}
-			if err := w.Append(Frame{}); !errors.Is(err, ErrSealed) {
+			if err := w.Append(segment.Frame{}); !errors.Is(err, ErrSealed) {
 				t.Errorf("append: %v", err)
 			}
 			fault.Hook = nil
@@ -446,7 +457,7 @@ func BenchmarkAppend(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			f := Frame{Type: FramePacket, Payload: make([]byte, size)}
+			f := segment.Frame{Type: segment.FramePacket, Payload: make([]byte, size)}
 			b.SetBytes(int64(size))
 			b.ReportAllocs()
 			for b.Loop() {

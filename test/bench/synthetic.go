@@ -13,6 +13,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 )
 
 // synthetic describes a recording that nobody sent: a class of people and the programs that they
@@ -103,13 +104,13 @@ type person struct {
 
 func (g *generator) class(ctx context.Context) error {
 	want := g.synthetic.messages
-	if err := g.event(spool.Event{
+	if err := g.event(segment.Event{
 		Kind: textegress.KindRecordingStarted, Source: "command",
 		Part: 1,
 	}); err != nil {
 		return err
 	}
-	if err := g.event(spool.Event{
+	if err := g.event(segment.Event{
 		Kind: textegress.KindJoined, Identity: "textegress-" + g.instance, ParticipantSID: "PA_" +
 			g.instance, RoomSID: "RM_synthetic", ServerVersion: "1.13.5",
 		RoomCreatedUnixMS: g.now / 1e6,
@@ -144,13 +145,13 @@ func (g *generator) class(ctx context.Context) error {
 		case n < 99_900:
 			err = g.rpc(p)
 		case n < 99_990:
-			err = g.event(spool.Event{
+			err = g.event(segment.Event{
 				Kind: textegress.KindParticipantUpdated, Identity: p.identity,
 				ParticipantSID: p.sid, Name: "Learner " + p.identity,
 				Attributes: map[string]string{"hand": strconv.Itoa(n % 2)},
 			})
 		case n < 99_998:
-			if err = g.event(spool.Event{
+			if err = g.event(segment.Event{
 				Kind: textegress.KindParticipantLeft, Identity: p.identity,
 				ParticipantSID: p.sid,
 			}); err == nil {
@@ -163,7 +164,7 @@ func (g *generator) class(ctx context.Context) error {
 			return err
 		}
 	}
-	return g.event(spool.Event{
+	return g.event(segment.Event{
 		Kind: textegress.KindRecordingEnded, Reason: "room_ended",
 		Status: string(textegress.StatusComplete),
 	})
@@ -173,19 +174,19 @@ func (g *generator) class(ctx context.Context) error {
 func (g *generator) arrive(p *person) error {
 	p.visits++
 	p.sid, p.seq = fmt.Sprintf("PA_%s_%02d", p.identity[len("student-"):], p.visits), 0
-	return g.event(spool.Event{
+	return g.event(segment.Event{
 		Kind: textegress.KindParticipantJoined, Identity: p.identity, ParticipantSID: p.sid,
 		Name: "Learner " + p.identity, ParticipantKind: "standard",
 	})
 }
 
-func (g *generator) event(e spool.Event) error {
-	payload, err := spool.EncodeEvent(e)
+func (g *generator) event(e segment.Event) error {
+	payload, err := segment.EncodeEvent(e)
 	if err != nil {
 		return err
 	}
-	return g.w.Append(spool.Frame{
-		Type: spool.FrameEvent, Epoch: 1, UnixNS: g.now,
+	return g.w.Append(segment.Frame{
+		Type: segment.FrameEvent, Epoch: 1, UnixNS: g.now,
 		Payload: payload,
 	})
 }
@@ -193,18 +194,18 @@ func (g *generator) event(e spool.Event) error {
 func (g *generator) reliable(p *person, d *livekit.DataPacket) error {
 	p.seq++
 	d.Sequence = p.seq
-	return g.packet(p, d, spool.ChannelReliable)
+	return g.packet(p, d, segment.ChannelReliable)
 }
 
-func (g *generator) packet(p *person, d *livekit.DataPacket, c spool.Channel) error {
+func (g *generator) packet(p *person, d *livekit.DataPacket, c segment.Channel) error {
 	d.ParticipantIdentity, d.ParticipantSid = p.identity, p.sid
 	var err error
 	if g.buf, err = (proto.MarshalOptions{}).MarshalAppend(g.buf[:0], d); err != nil {
 		return err
 	}
 	g.packets++
-	return g.w.Append(spool.Frame{
-		Type: spool.FramePacket, Channel: c, Epoch: 1, UnixNS: g.now,
+	return g.w.Append(segment.Frame{
+		Type: segment.FramePacket, Channel: c, Epoch: 1, UnixNS: g.now,
 		Payload: g.buf,
 	})
 }
@@ -233,7 +234,7 @@ func (g *generator) cursor(p *person) error {
 		g.rnd.IntN(12), p.x%3 == 0)
 	d := g.user(p, "cursor")
 	d.Kind = livekit.DataPacket_LOSSY
-	return g.packet(p, d, spool.ChannelLossy)
+	return g.packet(p, d, segment.ChannelLossy)
 }
 
 func (g *generator) chat(p *person) error {

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/segment"
 	"github.com/syncflow/textegress/test/stack"
 )
 
@@ -23,7 +24,7 @@ import (
 type wire struct {
 	ends    map[string]bool
 	streams []*wireStream
-	tracks  []spool.Frame // of data tracks
+	tracks  []segment.Frame // of data tracks
 }
 
 // wireStream is a stream as packets. An inline stream is one packet.
@@ -93,9 +94,9 @@ func readWire(r *stack.Recorder, sessionID, passphrase string) (wire, error) {
 			return w, err
 		}
 		slices.Sort(names)
-		var segments []spool.SegmentSource
+		var segments []segment.Source
 		for _, name := range names {
-			segments = append(segments, spool.SegmentSource{
+			segments = append(segments, segment.Source{
 				Name: name,
 				Open: func() (io.ReadCloser, error) { return os.Open(name) },
 			})
@@ -107,7 +108,7 @@ func readWire(r *stack.Recorder, sessionID, passphrase string) (wire, error) {
 	return w, nil
 }
 
-func (w *wire) read(segments []spool.SegmentSource, passphrase string) error {
+func (w *wire) read(segments []segment.Source, passphrase string) error {
 	decrypt := func(*livekit.EncryptedPacket) (*livekit.EncryptedPacketPayload, error) {
 		return nil,
 			nil
@@ -120,14 +121,14 @@ func (w *wire) read(segments []spool.SegmentSource, passphrase string) error {
 		decrypt = e2ee.NewDataCryptor(keys).Decrypt
 	}
 	streams := map[string]*wireStream{}
-	for f, err := range spool.ReadSegments(segments) {
+	for f, err := range segment.Read(segments) {
 		if err != nil {
 			return err
 		}
-		if f.Type != spool.FramePacket {
+		if f.Type != segment.FramePacket {
 			continue
 		}
-		if f.Channel == spool.ChannelDataTrack {
+		if f.Channel == segment.ChannelDataTrack {
 			f.Payload = bytes.Clone(f.Payload)
 			w.tracks = append(w.tracks, f)
 			continue

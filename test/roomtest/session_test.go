@@ -19,6 +19,7 @@ import (
 	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/syncflow"
+	"github.com/syncflow/textegress/segment"
 	"github.com/syncflow/textegress/test/stack"
 )
 
@@ -249,7 +250,7 @@ func (s *session) account() account {
 			s.t.Fatal(err)
 		}
 		at++
-		if f.Type == spool.FramePacket {
+		if f.Type == segment.FramePacket {
 			p := &livekit.DataPacket{}
 			n := 0
 			if err := proto.Unmarshal(f.Payload, p); err != nil {
@@ -268,7 +269,7 @@ func (s *session) account() account {
 			}
 			continue
 		}
-		ev, err := spool.DecodeEvent(f.Payload)
+		ev, err := segment.DecodeEvent(f.Payload)
 		if err != nil {
 			s.t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package spool
+package segment
 
 import (
 	"bytes"
@@ -11,8 +11,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/syncflow/textegress"
 )
 
 // collect returns copies of all frames.
@@ -39,7 +37,7 @@ func split(t *testing.T, all []Frame) (frames []Frame, corrupt []Event) {
 				t.Fatal(err)
 			}
 		}
-		if ev.Kind == textegress.KindCorrupt {
+		if ev.Kind == KindCorrupt {
 			corrupt = append(corrupt, ev)
 		} else {
 			frames = append(frames, f)
@@ -53,14 +51,14 @@ func split(t *testing.T, all []Frame) (frames []Frame, corrupt []Event) {
 func makeSegment(number uint32, first uint64, payloads ...[]byte) (b []byte, frames []Frame,
 	ends []int,
 ) {
-	h := newSegmentHeader(number, first, 1)
-	b = h.encode()
+	h := NewHeader(number, first, 1)
+	b = h.Append(nil)
 	for i, p := range payloads {
 		f := Frame{
 			Type: FramePacket, Channel: ChannelReliable, Epoch: 1, Index: first + uint64(i),
 			UnixNS: int64(i + 1), MonoNS: int64(i), Payload: p,
 		}
-		b = appendFrame(b, h.marker, h.seed(), &f)
+		b = h.AppendFrame(b, &f)
 		frames, ends = append(frames, f), append(ends, len(b))
 	}
 	return b, frames, ends
@@ -75,7 +73,7 @@ func somePayloads() [][]byte {
 	}
 }
 
-func TestReadSegments_TruncatedAnywhere(t *testing.T) {
+func TestRead_TruncatedAnywhere(t *testing.T) {
 	b, frames, ends := makeSegment(1, 1, somePayloads()...)
 	for n := range len(b) + 1 {
 		whole := 0
@@ -91,7 +89,7 @@ func TestReadSegments_TruncatedAnywhere(t *testing.T) {
 	}
 }
 
-func TestReadSegments_EveryByteFlipped(t *testing.T) {
+func TestRead_EveryByteFlipped(t *testing.T) {
 	b, frames, ends := makeSegment(1, 1, somePayloads()...)
 	for at := range b {
 		for _, mask := range []byte{0x01, 0x80, 0xff} {
@@ -99,14 +97,14 @@ func TestReadSegments_EveryByteFlipped(t *testing.T) {
 				damaged := slices.Clone(b)
 				damaged[at] ^= mask
 				got, corrupt := split(t, readBytes(t, damaged))
-				want := Event{Kind: textegress.KindCorrupt, Segment: "000001.seg"}
+				want := Event{Kind: KindCorrupt, Segment: "000001.seg"}
 				kept := slices.Clone(frames)
 				switch {
-				case at < headerLen:
+				case at < HeaderSize:
 					want.Offset, want.Bytes = int64(at/headerCopyLen*headerCopyLen), headerCopyLen
 				default:
 					hit, _ := slices.BinarySearch(ends, at+1)
-					begin := headerLen
+					begin := HeaderSize
 					if hit > 0 {
 						begin = ends[hit-1]
 					}
@@ -126,13 +124,13 @@ func TestReadSegments_EveryByteFlipped(t *testing.T) {
 	}
 }
 
-func TestReadSegments_Damage(t *testing.T) {
+func TestRead_Damage(t *testing.T) {
 	one, frames1, ends := makeSegment(1, 1, somePayloads()...)
 	two, frames2, _ := makeSegment(2, 6, []byte("six"), []byte("seven"))
 	zeros := make([]byte, 5000)
 	corrupt := func(segment string, offset, n, missing int) Event {
 		return Event{
-			Kind: textegress.KindCorrupt, Segment: segment, Offset: int64(offset),
+			Kind: KindCorrupt, Segment: segment, Offset: int64(offset),
 			Bytes: int64(n), FramesMissing: int64(missing),
 		}
 	}
@@ -164,7 +162,7 @@ func TestReadSegments_Damage(t *testing.T) {
 		},
 		{
 			"the payloads of the last two frames",
-			[][]byte{wiped(wiped(one, ends[2]+frameHeaderLen, ends[3]), ends[3]+frameHeaderLen,
+			[][]byte{wiped(wiped(one, ends[2]+FrameHeaderSize, ends[3]), ends[3]+FrameHeaderSize,
 				ends[4])},
 			frames1[:3],
 			[]Event{corrupt("000001.seg", ends[2], ends[4]-ends[2], 2)},
@@ -183,13 +181,13 @@ func TestReadSegments_Damage(t *testing.T) {
 		},
 		{
 			"both copies of a header",
-			[][]byte{wiped(one, 0, headerLen), two},
+			[][]byte{wiped(one, 0, HeaderSize), two},
 			frames2,
 			[]Event{corrupt("000001.seg", 0, len(one), 5)},
 		},
 		{
 			"both copies of the last header",
-			[][]byte{one, wiped(two, 0, headerLen)},
+			[][]byte{one, wiped(two, 0, HeaderSize)},
 			frames1,
 			[]Event{corrupt("000002.seg", 0, len(two), 1)},
 		},
@@ -213,13 +211,15 @@ func TestReadSegments_Damage(t *testing.T) {
 	}
 }
 
-// TestReadSegments_ForgedFrame: a participant sends a payload that contains what
+// TestRead_ForgedFrame: a participant sends a payload that contains what
 // looks like frames, and the disk damages the frame that carries it.
-func TestReadSegments_ForgedFrame(t *testing.T) {
-	h := newSegmentHeader(1, 1, 1)
-	other := newSegmentHeader(1, 1, 1)
-	forge := func(marker [4]byte, seed uint32) []byte {
-		return appendFrame(nil, marker, seed,
+func TestRead_ForgedFrame(t *testing.T) {
+	h := NewHeader(1, 1, 1)
+	other := NewHeader(1, 1, 1)
+	mixed := h
+	mixed.Salt = other.Salt
+	forge := func(h Header) []byte {
+		return h.AppendFrame(nil,
 			&Frame{Type: FramePacket, Index: 3, Payload: []byte("forged")})
 	}
 	for _, tt := range []struct {
@@ -227,22 +227,22 @@ func TestReadSegments_ForgedFrame(t *testing.T) {
 		payload []byte
 		damage  int // of the carrying frame
 	}{
-		{"salt and marker of another segment", forge(other.marker, other.seed()), 4},
-		{"the right marker, another salt", forge(h.marker, other.seed()), 4},
+		{"salt and marker of another segment", forge(other), 4},
+		{"the right marker, another salt", forge(mixed), 4},
 		{
-			"all right, but the damage is in the payload", forge(h.marker, h.seed()),
-			frameHeaderLen + 6 + 50,
+			"all right, but the damage is in the payload", forge(h),
+			FrameHeaderSize + 6 + 50,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			b := h.encode()
+			b := h.Append(nil)
 			last := Frame{Type: FramePacket, Index: 2, Payload: []byte("last")}
-			b = appendFrame(b, h.marker, h.seed(), &Frame{
+			b = h.AppendFrame(b, &Frame{
 				Type: FramePacket, Index: 1,
 				Payload: append([]byte("before"), append(tt.payload, "after"...)...),
 			})
-			b = appendFrame(b, h.marker, h.seed(), &last)
-			b[headerLen+tt.damage] ^= 0x10
+			b = h.AppendFrame(b, &last)
+			b[HeaderSize+tt.damage] ^= 0x10
 			frames, corrupt := split(t, readBytes(t, b))
 			if d := cmp.Diff([]Frame{last}, frames); d != "" {
 				t.Error(d)
@@ -254,25 +254,25 @@ func TestReadSegments_ForgedFrame(t *testing.T) {
 	}
 }
 
-func TestReadSegments_ImpossibleLength(t *testing.T) {
-	h := newSegmentHeader(1, 1, 1)
-	b := appendFrame(h.encode(), h.marker, h.seed(),
+func TestRead_ImpossibleLength(t *testing.T) {
+	h := NewHeader(1, 1, 1)
+	b := h.AppendFrame(h.Append(nil),
 		&Frame{Type: FramePacket, Index: 1, Payload: []byte("x")})
-	binary.LittleEndian.PutUint32(b[headerLen+12:], MaxPayload+1)
+	binary.LittleEndian.PutUint32(b[HeaderSize+12:], MaxPayload+1)
 	// With a right checksum, as a broken writer would have made it.
-	binary.LittleEndian.PutUint32(b[headerLen+4:],
-		payloadCRC(h.seed(), b[headerLen+8:headerLen+frameHeaderLen]))
+	binary.LittleEndian.PutUint32(b[HeaderSize+4:],
+		payloadCRC(h.seed(), b[HeaderSize+8:HeaderSize+FrameHeaderSize]))
 	frames, corrupt := split(t, readBytes(t, b))
 	if len(frames) != 0 || len(corrupt) != 1 {
 		t.Errorf("frames %v, corrupt %v", frames, corrupt)
 	}
 }
 
-func TestReadSegments_NewerVersion(t *testing.T) {
+func TestRead_NewerVersion(t *testing.T) {
 	b, _, _ := makeSegment(1, 1, []byte("x"))
-	binary.LittleEndian.PutUint16(b[8:], segmentVersion+1)
+	binary.LittleEndian.PutUint16(b[8:], formatVersion+1)
 	binary.LittleEndian.PutUint32(b[44:], payloadCRC(0, b[:44]))
-	for _, err := range ReadSegments(byteSources(b)) {
+	for _, err := range Read(byteSources(b)) {
 		if err == nil {
 			t.Fatal("a segment of a newer version was read")
 		}
@@ -281,9 +281,9 @@ func TestReadSegments_NewerVersion(t *testing.T) {
 	t.Fatal("a segment of a newer version was ignored")
 }
 
-// FuzzReadSegments: whatever is in a file, the findings cover it from front to
+// FuzzScanner: whatever is in a file, the findings cover it from front to
 // back, every frame stands there byte for byte, and memory stays bounded.
-func FuzzReadSegments(f *testing.F) {
+func FuzzScanner(f *testing.F) {
 	one, _, ends := makeSegment(1, 1, somePayloads()...)
 	f.Add(one)
 	f.Add(one[:ends[1]+3])
@@ -294,33 +294,30 @@ func FuzzReadSegments(f *testing.F) {
 		if err != nil {
 			return // a version that is not ours
 		}
-		at := int64(headerLen)
-		var marker [4]byte
-		var seed uint32
-		if s.ok {
-			marker, seed = s.header.marker, s.seed
-		} else {
+		at := int64(HeaderSize)
+		h, ok := s.Header()
+		if !ok {
 			at = 0
 		}
 		for {
-			it, err := s.next()
+			it, err := s.Next()
 			if err == io.EOF {
 				break
 			}
 			if err != nil {
 				t.Fatal(err)
 			}
-			if it.offset < headerLen && s.ok {
+			if it.Offset < HeaderSize && ok {
 				continue // one of the header's copies
 			}
-			if it.offset != at || it.size <= 0 {
-				t.Fatalf("finding at %d, expected it at %d: %+v", it.offset, at, it)
+			if it.Offset != at || it.Size <= 0 {
+				t.Fatalf("finding at %d, expected it at %d: %+v", it.Offset, at, it)
 			}
-			at += it.size
-			if it.kind == itemFrame {
-				if again := appendFrame(nil, marker, seed, &it.frame); !bytes.Equal(again,
-					b[it.offset:at]) {
-					t.Fatalf("frame at %d is %x, read as %+v", it.offset, b[it.offset:at], it.frame)
+			at += it.Size
+			if it.Kind == FoundFrame {
+				if again := h.AppendFrame(nil, &it.Frame); !bytes.Equal(again,
+					b[it.Offset:at]) {
+					t.Fatalf("frame at %d is %x, read as %+v", it.Offset, b[it.Offset:at], it.Frame)
 				}
 			}
 		}

@@ -1,4 +1,4 @@
-package spool
+package segment
 
 import (
 	"bytes"
@@ -54,13 +54,13 @@ func goldenSegment(t *testing.T) ([]byte, []Frame) {
 				`{"kind":"recording_ended","reason":"room_deleted","status":"COMPLETE"}`),
 		},
 	}
-	h := segmentHeader{
-		marker: [4]byte{0xd1, 0x5e, 0x9a, 0x37}, salt: [8]byte{1, 2, 3, 4, 5, 6, 7, 8},
-		firstIndex: 1, createdUnixNS: at, number: 1,
+	h := Header{
+		Marker: [4]byte{0xd1, 0x5e, 0x9a, 0x37}, Salt: [8]byte{1, 2, 3, 4, 5, 6, 7, 8},
+		FirstIndex: 1, CreatedUnixNS: at, Number: 1,
 	}
-	b := h.encode()
+	b := h.Append(nil)
 	for i := range frames {
-		b = appendFrame(b, h.marker, h.seed(), &frames[i])
+		b = h.AppendFrame(b, &frames[i])
 	}
 	return b, frames
 }
@@ -69,7 +69,7 @@ func goldenSegment(t *testing.T) ([]byte, []Frame) {
 // readable, and the example of the specification must stay true.
 func TestGoldenSegment(t *testing.T) {
 	const golden = "testdata/v1.seg"
-	delivered := filepath.Join("..", "..", "testdata", "delivery", "raw", "000001.seg.zst")
+	delivered := filepath.Join("..", "testdata", "delivery", "raw", "000001.seg.zst")
 	want, frames := goldenSegment(t)
 	if *update {
 		enc, err := zstd.NewWriter(nil)
@@ -115,15 +115,15 @@ func TestGoldenSegment(t *testing.T) {
 	if d := cmp.Diff(frames, readBytes(t, got)); d != "" {
 		t.Error(d)
 	}
-	example, err := os.ReadFile(filepath.Join("..", "..", "docs", "FORMAT.md"))
+	example, err := os.ReadFile(filepath.Join("..", "docs", "FORMAT.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	off := headerLen
+	off := HeaderSize
 	for _, f := range frames[:3] {
-		off += frameHeaderLen + len(f.Payload)
+		off += FrameHeaderSize + len(f.Payload)
 	}
-	frame := want[off : off+frameHeaderLen+len(frames[3].Payload)]
+	frame := want[off : off+FrameHeaderSize+len(frames[3].Payload)]
 	for _, dump := range []string{hex.Dump(want[:headerCopyLen]), hex.Dump(frame)} {
 		if !bytes.Contains(example, []byte(dump)) {
 			t.Errorf("docs/FORMAT.md does not have the example\n%s", dump)
@@ -134,14 +134,14 @@ func TestGoldenSegment(t *testing.T) {
 // readBytes returns copies of all frames of one segment.
 func readBytes(t *testing.T, segments ...[]byte) []Frame {
 	t.Helper()
-	return collect(t, ReadSegments(byteSources(segments...)))
+	return collect(t, Read(byteSources(segments...)))
 }
 
-func byteSources(segments ...[]byte) []SegmentSource {
-	var sources []SegmentSource
+func byteSources(segments ...[]byte) []Source {
+	var sources []Source
 	for i, b := range segments {
-		sources = append(sources, SegmentSource{
-			Name: segmentName(uint32(i + 1)),
+		sources = append(sources, Source{
+			Name: Name(uint32(i + 1)),
 			Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil },
 		})
 	}

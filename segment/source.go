@@ -1,0 +1,125 @@
+package segment
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"slices"
+	"sync/atomic"
+)
+
+// Info describes a segment file. It stands in sealed.json.
+type Info struct {
+	Name   string `json:"name"`   // 000001.seg
+	Size   int64  `json:"size"`   // in bytes
+	SHA256 string `json:"sha256"` // lower-case hex
+	Frames int64  `json:"frames"` // readable ones
+}
+
+// Source is a segment wherever it is: in the spool or, decompressed, in a
+// delivered recording.
+type Source struct {
+	Name string
+	// Open is nil where the segment is missing.
+	Open func() (io.ReadCloser, error)
+	// Expected is what was measured of the segment when the recording was sealed, see [Expect].
+	// nil: not known. Without a name: it was not there.
+	Expected *Info
+	// Silent counts the reads of the file that somebody has stopped waiting for, of
+	// whoever has this source of the recording. nil: nobody counts.
+	Silent *atomic.Int32
+}
+
+// CompareNames orders names of segments by their numbers.
+func CompareNames(a, b string) int {
+	x, _ := Number(a)
+	y, _ := Number(b)
+	return cmp.Compare(x, y)
+}
+
+// Expect returns sources in order, each with what was measured of it, and with those that were
+// measured and are missing. A nil infos means that nothing was measured.
+func Expect(sources []Source, infos []Info) []Source {
+	if infos == nil {
+		return sources
+	}
+	byName := make(map[string]Info, len(infos))
+	for _, info := range infos {
+		byName[info.Name] = info
+	}
+	out := make([]Source, 0, len(sources))
+	for _, src := range sources {
+		info, known := byName[src.Name]
+		if delete(byName, src.Name); !known {
+			info = Info{} // nothing of it was there
+		}
+		src.Expected = &info
+		out = append(out, src)
+	}
+	for _, info := range byName {
+		out = append(out, Source{Name: info.Name, Expected: &info})
+	}
+	slices.SortFunc(out, func(a, b Source) int { return CompareNames(a.Name, b.Name) })
+	return out
+}
+
+// Describe reads a whole segment and measures it.
+func Describe(src Source) (Info, error) {
+	info, err := describe(src)
+	if err != nil {
+		return Info{}, fmt.Errorf("read segment %s: %w", src.Name, err)
+	}
+	return info, nil
+}
+
+func describe(src Source) (Info, error) {
+	f, err := src.Open()
+	if err != nil {
+		return Info{}, err
+	}
+	d := digest{Hash: sha256.New()}
+	info := Info{Name: src.Name}
+	err = countFrames(io.TeeReader(f, &d), &info.Frames)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return Info{}, err
+	}
+	info.Size, info.SHA256 = d.size, d.hex()
+	return info, nil
+}
+
+func countFrames(r io.Reader, n *int64) error {
+	s, err := NewScanner(r)
+	if err != nil {
+		return err
+	}
+	for {
+		found, err := s.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if found.Kind == FoundFrame {
+			*n++
+		}
+	}
+}
+
+// digest hashes and counts what a scanner reads, which is the whole file.
+type digest struct {
+	hash.Hash
+	size int64
+}
+
+// Write implements [io.Writer].
+func (d *digest) Write(b []byte) (int, error) {
+	d.size += int64(len(b))
+	return d.Hash.Write(b)
+}
+
+func (d *digest) hex() string { return hex.EncodeToString(d.Sum(nil)) }
