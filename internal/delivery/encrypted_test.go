@@ -24,7 +24,7 @@ func TestEncryptedRoom(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, true, "0b7e")
 			w.shutDown()
-			from := filepath.Join("..", "export", "testdata", "spool", "recordings", golden)
+			from := filepath.Join("..", "render", "testdata", "spool", "recordings", golden)
 			if err := os.CopyFS(filepath.Join(w.dir, "recordings", golden),
 				os.DirFS(from)); err != nil {
 				t.Fatal(err)
