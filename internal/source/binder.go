@@ -7,6 +7,8 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/syncflow/textegress/internal/backoff"
 )
 
 const (
@@ -14,9 +16,8 @@ const (
 	// the pause after a refusal that says nothing about the binding: each try costs the API
 	// requests.
 	assertEvery = time.Minute
-	// While there is no binding it is tried this often.
-	firstBindPause = 500 * time.Millisecond
-	maxBindPause   = 5 * time.Second
+	// maxBindPause bounds the time between two tries while there is no binding.
+	maxBindPause = 5 * time.Second
 	// askAgain is after how many failures SyncFlow is asked again where to bind.
 	askAgain = 12
 	// confirmTimeout bounds the question to SyncFlow's API whether the binding is still the right
@@ -29,6 +30,11 @@ const (
 	// while a channel is busy.)
 	tokenStale = 55 * time.Minute
 )
+
+// bindPauses are the pauses between two tries to bind, before the jitter.
+var bindPauses = backoff.Policy{
+	First: 500 * time.Millisecond, Max: maxBindPause, Jitter: backoff.None,
+}
 
 // binder keeps a queue bound to SyncFlow's exchange.
 //
@@ -70,7 +76,7 @@ func (b *binder) run(ctx context.Context) error {
 	for {
 		if b.bound && b.stale() {
 			// Nothing can be asserted any more. The connection is about to be renewed.
-			if sleep(ctx, assertEvery) != nil {
+			if backoff.Sleep(ctx, assertEvery) != nil {
 				return ctx.Err()
 			}
 			continue
@@ -93,7 +99,7 @@ func (b *binder) run(ctx context.Context) error {
 			b.tries, b.unsaid = 0, true
 			b.crowd()
 		}
-		if sleep(ctx, pause) != nil {
+		if backoff.Sleep(ctx, pause) != nil {
 			return ctx.Err()
 		}
 	}
@@ -254,7 +260,7 @@ func (b *binder) failed(err error, took time.Duration) (time.Duration, error) {
 	} else {
 		b.tell(err)
 	}
-	pause := min(firstBindPause<<min(b.tries-1, 10), maxBindPause)
+	pause := bindPauses.Delay(b.tries)
 	switch what := refusalOf(err); {
 	case what == refusedTopic:
 		b.renew = true // which registers our device

@@ -7,10 +7,11 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/syncflow/textegress/internal/backoff"
 )
 
 const (
-	firstHold = time.Second
 	// maxHold bounds the time a failed announcement is held before it is given back. It is far
 	// below the 30 minutes after which brokers close the channel of a consumer that does not
 	// acknowledge.
@@ -18,6 +19,9 @@ const (
 	// maxRemembered bounds the memory of failures.
 	maxRemembered = 1000
 )
+
+// holds are the times for which a failed announcement is held, before the jitter.
+var holds = backoff.Policy{First: time.Second, Max: maxHold, Jitter: backoff.None}
 
 // handlers runs the handler for every announcement. It outlives connections: a handler that still
 // runs when its connection breaks finishes, and the announcement, which the broker delivers again,
@@ -120,7 +124,7 @@ func (h *handlers) process(conn context.Context, a Announcement, d amqp.Delivery
 	}
 	h.r.log.Log(h.ctx, level, "an announcement could not be handled, it comes again", "session_id",
 		a.SessionID, "room", a.RoomName, "error", err, "next_attempt_in", hold)
-	if sleep(conn, hold) != nil {
+	if backoff.Sleep(conn, hold) != nil {
 		return // the broker gives it back to the queue by itself when the connection ends
 	}
 	h.settled("give back", d.Nack(false, true))
@@ -177,7 +181,7 @@ func (h *handlers) hold(sessionID string) (pause time.Duration, first bool) {
 	}
 	f.n++
 	h.failures[sessionID] = f
-	return h.r.jitter(min(firstHold<<min(f.n-1, 10), maxHold)), f.n == 1
+	return h.r.jitter(holds.Delay(f.n)), f.n == 1
 }
 
 // forgetFailures returns since when an announcement waits that could not be handled, zero if none

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/syncflow/textegress/internal/backoff"
 )
 
 func TestPoisonIsSkipped(t *testing.T) {
@@ -153,8 +155,7 @@ func TestSlowReconciliationDoesNotStopListening(t *testing.T) {
 			_ = g.r.Run(ctx, func(context.Context, Announcement) error { heard.Add(1); return nil },
 				func(ctx context.Context, _ []Gap) error {
 					calls.Add(1)
-					return sleep(ctx,
-						time.Hour)
+					return backoff.Sleep(ctx, time.Hour)
 				})
 		}()
 		synctest.Wait()

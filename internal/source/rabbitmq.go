@@ -5,16 +5,16 @@ import (
 	"crypto/x509"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/syncflow/textegress/internal/backoff"
 )
 
 const (
-	firstPause = 500 * time.Millisecond
 	// maxPause bounds the time between two tries to connect. Announcements wait in the queue
 	// meanwhile, but their sessions are running; and if the binding is gone they are lost.
 	maxPause = 2 * time.Second
@@ -31,6 +31,11 @@ const (
 	// The same failure is logged again after this.
 	repeatLog = 10 * time.Minute
 )
+
+// connectPauses are the pauses between two tries to connect, before the jitter.
+var connectPauses = backoff.Policy{
+	First: 500 * time.Millisecond, Max: maxPause, Jitter: backoff.None,
+}
 
 // Binding is what connects a queue to SyncFlow's announcements; a registered device has it.
 type Binding struct {
@@ -95,8 +100,8 @@ type RabbitMQ struct {
 	log     *slog.Logger
 	metrics metrics
 
-	dial   dialer                                 // replaced by tests
-	jitter func(most time.Duration) time.Duration // replaced by tests
+	dial   dialer         // replaced by tests
+	jitter backoff.Jitter // replaced by tests
 
 	ledger   ledger
 	gap      chan struct{} // the owner is to be called; capacity 1
@@ -127,7 +132,7 @@ func NewRabbitMQ(o RabbitMQOptions) *RabbitMQ {
 	return &RabbitMQ{
 		o: o, log: log.With("project", o.ProjectIndex),
 		metrics: newMetrics(o.Registerer, o.ProjectIndex),
-		dial:    dial, jitter: equalJitter, state: State{Since: time.Now()},
+		dial:    dial, jitter: backoff.Equal, state: State{Since: time.Now()},
 		ledger: ledger{began: time.Now(), memory: o.Memory}, gap: make(chan struct{}, 1),
 		silenced: make(chan struct{}, 1),
 	}
@@ -211,7 +216,7 @@ func (r *RabbitMQ) Run(ctx context.Context, handle func(context.Context, Announc
 			failures = 1
 		}
 		r.failed(err)
-		if sleep(ctx, r.jitter(r.pause(failures, lasted))) != nil {
+		if backoff.Sleep(ctx, r.jitter(r.pause(failures, lasted))) != nil {
 			return nil
 		}
 	}
@@ -222,7 +227,7 @@ func (r *RabbitMQ) Run(ctx context.Context, handle func(context.Context, Announc
 // refuses has asked SyncFlow's API in vain, and each further try occupies a part of that for half a
 // minute.
 func (r *RabbitMQ) pause(failures int, lasted time.Duration) time.Duration {
-	p := min(firstPause<<min(failures-1, 10), maxPause)
+	p := connectPauses.Delay(failures)
 	if !r.opened && lasted > connectTimeout+slow {
 		p = min(lasted, maxSlowPause)
 	}
@@ -252,7 +257,7 @@ func (r *RabbitMQ) call(ctx context.Context, connected func(context.Context, []G
 			}
 			r.log.Warn("sessions whose announcements were perhaps lost could not be looked for, "+
 				"trying again", "error", err)
-			if sleep(ctx, r.jitter(maxSlowPause)) != nil {
+			if backoff.Sleep(ctx, r.jitter(maxSlowPause)) != nil {
 				return
 			}
 		}
@@ -308,8 +313,11 @@ func (r *RabbitMQ) declared() {
 // probe finds out when SyncFlow announces sessions again.
 func (r *RabbitMQ) probe(ctx context.Context) {
 	for {
-		for pause := firstProbe; !r.ledger.now().Silent.IsZero(); {
-			if sleep(ctx, pause) != nil {
+		pauses := backoff.New(backoff.Policy{
+			First: firstProbe, Max: longestProbe, Jitter: backoff.None,
+		})
+		for !r.ledger.now().Silent.IsZero() {
+			if pauses.Wait(ctx) != nil {
 				return
 			}
 			if does, err := r.o.Announces(ctx); does {
@@ -317,7 +325,6 @@ func (r *RabbitMQ) probe(ctx context.Context) {
 			} else {
 				r.log.Debug("SyncFlow announces nothing", "error", err)
 			}
-			pause = min(2*pause, longestProbe)
 		}
 		select {
 		case <-r.silenced:
@@ -349,18 +356,4 @@ func (r *RabbitMQ) failed(err error) {
 	}
 	r.lastLogged, r.lastLoggedAt = text, time.Now()
 	r.log.Error("no connection to the broker, trying again", "error", text)
-}
-
-// equalJitter picks a pause between the half and the whole of most.
-func equalJitter(most time.Duration) time.Duration { return most/2 + rand.N(most/2+1) }
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

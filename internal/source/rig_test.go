@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/syncflow/textegress/internal/backoff"
 )
 
 const (
@@ -132,7 +134,7 @@ func newRig(t *testing.T) *rig {
 	}
 	g.r = NewRabbitMQ(o)
 	g.r.dial = g.broker.dial
-	g.r.jitter = func(most time.Duration) time.Duration { return most }
+	g.r.jitter = backoff.None
 	return g
 }
 
