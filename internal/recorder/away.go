@@ -2,9 +2,8 @@ package recorder
 
 import "time"
 
-// Patience is how long a recorder may be out of its room before that counts as a failure which
-// somebody should look at. A join takes a fraction of a second, and LiveKit needs 15 s to give up
-// a connection.
+// Patience is how long a recorder may be out of its room before that counts as a failure that needs
+// operator action. A join takes a fraction of a second; LiveKit needs 15 s to drop a connection.
 const Patience = 15 * time.Second
 
 // away is the time in which a recorder is not in its room though it should be.
@@ -15,8 +14,8 @@ type away struct {
 	reported bool
 }
 
-// goAway notes that the recorder is out of its room from now on.
-func (r *Recorder) goAway() {
+// beginAway notes that the recorder is out of its room from now on.
+func (r *Recorder) beginAway() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.away.since.IsZero() {
@@ -28,8 +27,8 @@ func (r *Recorder) goAway() {
 	}
 }
 
-// comeBack notes that the recorder is in its room, or that its recording has ended.
-func (r *Recorder) comeBack() {
+// endAway notes that the recorder is in its room, or that its recording has ended.
+func (r *Recorder) endAway() {
 	r.mu.Lock()
 	was := r.away
 	r.away = away{}
@@ -42,8 +41,8 @@ func (r *Recorder) comeBack() {
 	}
 }
 
-// cannotJoin notes why the last try to join has failed.
-func (r *Recorder) cannotJoin(why string) {
+// noteJoinError notes why the last try to join failed.
+func (r *Recorder) noteJoinError(why string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.away.since.IsZero() {
@@ -51,14 +50,14 @@ func (r *Recorder) cannotJoin(why string) {
 	}
 }
 
-// endWatch is the end of Run. A recorder that has failed counts as out of its room until the next
-// one of the same recording has joined.
-func (r *Recorder) endWatch() {
+// stopAwayTimer is called when Run ends. A recorder that has failed counts as out of its room until
+// the next one of the same recording has joined.
+func (r *Recorder) stopAwayTimer() {
 	r.mu.Lock()
-	sealed := r.ended
+	sealing := r.sealing
 	r.mu.Unlock()
-	if !sealed {
-		r.goAway()
+	if !sealing {
+		r.beginAway()
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -77,11 +76,11 @@ func (r *Recorder) reportAway() {
 	a := r.away
 	r.mu.Unlock()
 	r.log.Error("the session is not being recorded: the recorder is not in the room, and "+
-		"goes on trying",
+		"keeps trying to join",
 		"out_of_it_since", a.since, "error", a.why())
 }
 
-// why is the last error, or what is known before there is one.
+// why returns the last error or, before there is one, what it may be.
 func (a away) why() string {
 	if a.err == "" {
 		return "the first try to join has not ended yet: SyncFlow or LiveKit does not answer. " +

@@ -464,7 +464,7 @@ func TestSomebodyComesAndGoesForHours(t *testing.T) {
 		if err := r.Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if n := recorder.Remembered(r); n != 0 {
+		if n := recorder.PresentCount(r); n != 0 {
 			t.Errorf("%d participants are remembered after all have left", n)
 		}
 	})

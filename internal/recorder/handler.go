@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,69 +19,60 @@ import (
 // errOtherSession refuses a room that belongs to another session.
 var errOtherSession = errors.New("the room belongs to another session")
 
-// errEmptyRoom refuses a room that nobody is in and that nobody gave a session:
-// most likely our own join has just made it.
+// errEmptyRoom refuses a room that is empty and whose metadata names no session: most likely our
+// own join has just made it.
 var errEmptyRoom = errors.New("the room is empty and names no session")
 
-// errUnsureRoom refuses a room that names no session, where nobody but an announcement says that
+// errUnconfirmedRoom refuses a room that names no session, where the announcement alone says that
 // it is the session's.
-var errUnsureRoom = errors.New("nothing but the announcement says that this is the session's room")
+var errUnconfirmedRoom = errors.New(
+	"nothing but the announcement says that this is the session's room")
 
-// handler receives one stay in the room.
+// handler writes what arrives over one connection to the room.
 type handler struct {
-	r     *Recorder
-	epoch uint16
-	// unsure: the room's name was announced, and that is all that is known of it.
-	unsure bool
-	// fresh is set when the room is new to us, names no session and is empty, so
-	// the authority is to be asked whether the session still runs.
-	fresh  bool
+	rec       *record
+	log       *slog.Logger
+	sessionID string
+	sessionOf func(session.Room) string
+	accepted  func() // is called when the room is accepted as the session's
+	// unconfirmed: the room's name was announced, and that is all that is known of it.
+	unconfirmed bool
+
+	ctx     context.Context // of the recorder: when it stops, writes are not repeated any more
+	broken  chan struct{}   // closed when a frame was abandoned; nothing is written after that
+	waiting atomic.Int32    // writes that are being repeated
+
+	// Set by Joined.
+	epoch  uint16
 	joined time.Time // when the room was accepted
+	// maybeMade: the room is new to the recorder, names no session and is empty, so our join may
+	// have made it; the authority has to be asked whether the session still runs.
+	maybeMade bool
 
-	ctx     context.Context // of the recorder: a stop waits for no disk
-	broken  chan struct{}   // closed when a frame was given up; nothing is written after that
-	waiting atomic.Int32    // calls that wait for the disk
-
-	mu      sync.Mutex // guards the rest
-	err     error      // why a frame was given up
+	mu      sync.Mutex // guards the fields below
+	err     error      // why a frame was abandoned
 	sinceNS int64      // where the outage begins
 }
 
 func newHandler(ctx context.Context, r *Recorder) *handler {
-	return &handler{r: r, ctx: ctx, broken: make(chan struct{})}
+	return &handler{
+		rec: r.rec, log: r.log, sessionID: r.info.SessionID, sessionOf: r.o.SessionOf,
+		accepted: r.accepted,
+		ctx:      ctx, broken: make(chan struct{}),
+	}
 }
 
-// Joined decides whether this is the session's room, and writes that we are in.
+// Joined decides whether this is the session's room, and writes that it was joined.
 func (h *handler) Joined(in room.Info) error {
-	r := h.r
-	r.o.Selection.ForgetTracks() // their handles were those of another connection
-	named := r.o.SessionOf(session.Room{SID: in.RoomSID, Metadata: in.RoomMetadata})
-	r.mu.Lock()
-	known, rejoin := r.roomSIDs[in.RoomSID], len(r.roomSIDs) > 0
-	r.mu.Unlock()
-	if !known {
-		switch {
-		case named == "" && len(in.Participants) == 0 && !rejoin:
-			return errEmptyRoom
-		case named == "" && len(in.Participants) == 0:
-			h.fresh = true
-		case named != "" && named != r.info.SessionID:
-			return errOtherSession
-		case named == "" && h.unsure:
-			return errUnsureRoom
-		}
+	h.rec.filter.ForgetTracks() // their handles were those of another connection
+	before := h.rec.snapshot()
+	if err := h.checkRoom(in, before.roomSIDs); err != nil {
+		return err
 	}
+	h.epoch = uint16(before.epoch + 1)
 	h.joined = time.Now()
+	h.accepted()
 	now := h.joined.UnixNano()
-	r.mu.Lock()
-	r.epoch++
-	h.epoch = uint16(r.epoch)
-	r.roomSIDs[in.RoomSID] = true
-	r.connected = true
-	r.status = textegress.StatusActive
-	ended := r.inOutage
-	r.mu.Unlock()
-
 	if err := h.event(now, segment.Event{
 		Kind: textegress.KindJoined, RoomSID: in.RoomSID, RoomMetadata: in.RoomMetadata,
 		RoomCreatedUnixMS: unixMS(in.RoomCreated),
@@ -89,74 +82,77 @@ func (h *handler) Joined(in room.Info) error {
 	}); err != nil {
 		return fmt.Errorf("write that the room was joined: %w", err)
 	}
-	if ended {
+	if before.inOutage {
 		if err := h.event(now, segment.Event{Kind: textegress.KindOutageEnded}); err != nil {
 			return fmt.Errorf("write the end of the outage: %w", err)
 		}
-		r.mu.Lock()
-		r.inOutage = false // not before it is written: else it would be begun once more
-		r.mu.Unlock()
 	}
-	return h.roster(now, in.Participants)
+	return h.updateRoster(now, before.present, in.Participants)
 }
 
-// roster brings who is present up to date after a join: those who left while we
-// were away, then those who are in the room.
-func (h *handler) roster(now int64, in []room.Participant) error {
+// checkRoom returns nil for the session's room. known are the sids under which it was joined.
+func (h *handler) checkRoom(in room.Info, known []string) error {
+	if slices.Contains(known, in.RoomSID) {
+		return nil
+	}
+	named := h.sessionOf(session.Room{SID: in.RoomSID, Metadata: in.RoomMetadata})
+	switch empty := len(in.Participants) == 0; {
+	case named == "" && empty && len(known) == 0:
+		return errEmptyRoom
+	case named == "" && empty:
+		h.maybeMade = true
+	case named != "" && named != h.sessionID:
+		return errOtherSession
+	case named == "" && h.unconfirmed:
+		return errUnconfirmedRoom
+	}
+	return nil
+}
+
+// updateRoster writes who left while the recorder was away, then who has joined. before are the
+// identities of those who were present, by participant sid.
+func (h *handler) updateRoster(now int64, before map[string]string, in []room.Participant) error {
 	here := map[string]bool{}
 	for _, p := range in {
 		here[p.SID] = true
 	}
-	h.r.mu.Lock()
-	var gone []segment.Event
-	for sid, m := range h.r.present {
-		if !here[sid] {
-			gone = append(gone, segment.Event{
-				Kind:           textegress.KindParticipantLeft,
-				ParticipantSID: sid, Identity: m.identity, Cause: "while_away",
-			})
+	for sid, identity := range before {
+		if here[sid] {
+			continue
 		}
-	}
-	h.r.mu.Unlock()
-	for _, ev := range gone {
-		if err := h.left(now, ev); err != nil {
+		if err := h.participantLeft(now, segment.Event{
+			Kind:           textegress.KindParticipantLeft,
+			ParticipantSID: sid, Identity: identity, Cause: "while_away",
+		}); err != nil {
 			return err
 		}
 	}
 	for _, p := range in {
-		if err := h.came(now, p); err != nil {
+		if err := h.participantJoined(now, p); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// came and left change who is present only when it is written, so that what
-// could not be is told after the next join.
-func (h *handler) came(now int64, p room.Participant) error {
-	if !h.r.o.Selection.Identity(p.Identity) || h.r.isPresent(p.SID) {
+// participantJoined and participantLeft change who is present only by writing it, so that what
+// could not be written is found out at the next join.
+func (h *handler) participantJoined(now int64, p room.Participant) error {
+	if !h.rec.filter.Identity(p.Identity) || h.rec.isPresent(p.SID) {
 		return nil
 	}
-	if err := h.event(now, participantEvent(textegress.KindParticipantJoined, p)); err != nil {
-		return err
-	}
-	h.r.arrived(p.SID, p.Identity)
-	return nil
+	return h.event(now, participantEvent(textegress.KindParticipantJoined, p))
 }
 
-func (h *handler) left(now int64, ev segment.Event) error {
-	if !h.r.isPresent(ev.ParticipantSID) {
+func (h *handler) participantLeft(now int64, ev segment.Event) error {
+	if !h.rec.isPresent(ev.ParticipantSID) {
 		return nil
 	}
-	if h.r.o.Selection.Identity(ev.Identity) {
-		if err := h.event(now, ev); err != nil {
-			return err
-		}
+	if !h.rec.filter.Identity(ev.Identity) {
+		h.rec.removePresent(ev.ParticipantSID)
+		return nil
 	}
-	h.r.mu.Lock()
-	defer h.r.mu.Unlock()
-	delete(h.r.present, ev.ParticipantSID)
-	return nil
+	return h.event(now, ev)
 }
 
 func participantEvent(k textegress.Kind, p room.Participant) segment.Event {
@@ -166,44 +162,39 @@ func participantEvent(k textegress.Kind, p room.Participant) segment.Event {
 	}
 }
 
-// Packet appends one raw packet. This is the hot path: one copy into one
-// write(2), no decoding; where rules of selection are set, a look at sender,
-// topic and stream id.
+// Packet appends one raw packet. This is the hot path: one copy into one write(2), no decoding.
+// Where rules of selection are set, sender, topic and stream id are parsed.
 func (h *handler) Packet(ch room.Channel, at time.Time, b []byte) {
-	if reason := h.drops(ch, b); reason != "" {
-		h.r.dropped(reason, at)
+	if reason := h.rec.dropReason(ch, b); reason != "" {
+		h.rec.countDropped(reason, at)
 		return
 	}
-	ns := at.UnixNano()
 	f := segment.Frame{
 		Type: segment.FramePacket, Channel: segment.Channel(ch), Epoch: h.epoch,
-		UnixNS: ns, Payload: b,
+		UnixNS: at.UnixNano(), Payload: b,
 	}
-	if err := h.append(f); err != nil {
-		return
+	if err := h.append(f); err == nil {
+		h.rec.metrics.packet(ch, len(b))
 	}
-	h.r.packets.Add(1)
-	h.r.bytes.Add(uint64(len(b)))
-	h.r.lastPacketNS.Store(ns)
-	h.r.o.Metrics.packet(ch, len(b))
 }
 
-// Event writes who came and went. An error has ended the stay, see giveUp.
+// Event writes what the server says about participants and room. An error has already ended the
+// connection, see abandonFrame.
 func (h *handler) Event(ev room.Event) {
 	now := time.Now().UnixNano()
 	switch ev.Type {
 	case room.ParticipantJoined:
-		_ = h.came(now, ev.Participant)
+		_ = h.participantJoined(now, ev.Participant)
 	case room.ParticipantLeft:
-		_ = h.left(now, participantEvent(textegress.KindParticipantLeft, ev.Participant))
+		_ = h.participantLeft(now, participantEvent(textegress.KindParticipantLeft, ev.Participant))
 	case room.ParticipantUpdated:
-		if !h.r.o.Selection.Identity(ev.Participant.Identity) {
+		if !h.rec.filter.Identity(ev.Participant.Identity) {
 			return
 		}
 		_ = h.event(now, participantEvent(textegress.KindParticipantUpdated, ev.Participant))
 	case room.DataTrackSubscribed:
 		t := ev.Track
-		if !h.r.o.Selection.Track(t.Handle, t.Identity, t.Name) {
+		if !h.rec.filter.Track(t.Handle, t.Identity, t.Name) {
 			return
 		}
 		_ = h.event(now, segment.Event{
@@ -216,9 +207,9 @@ func (h *handler) Event(ev room.Event) {
 			RoomMetadata: ev.RoomMetadata,
 		})
 	case room.SignalLost:
-		h.r.log.Info("signalling lost, the data channels live on")
+		h.log.Info("signalling lost; the data channels still work")
 	case room.SignalResumed:
-		h.r.log.Info("signalling resumed")
+		h.log.Info("signalling resumed")
 	}
 }
 

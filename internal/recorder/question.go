@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// silence is how long the authority may take before a recorder that has another way into its room
-// uses it. The authority is asked on meanwhile.
-const silence = 2 * time.Second
+// answerTimeout is how long the authority may take before a recorder that has another way into its
+// room uses that. The question stays open meanwhile.
+const answerTimeout = 2 * time.Second
 
 // grant admits to the room, under an identity.
 type grant struct {
@@ -18,8 +18,8 @@ type grant struct {
 	own                  bool // we made the token ourselves
 }
 
-// answer is what the authority said. state is 0 where nobody knows, err says why; an authority that
-// grants a token has said that the session runs, and knows nothing of the room.
+// answer is what the authority said. state is 0 where it is not known, and err says why; an
+// authority that grants a token has said that the session runs, and nothing about the room.
 type answer struct {
 	state    SessionState
 	grant    grant // not empty: a new token
@@ -27,31 +27,31 @@ type answer struct {
 	panicked any
 }
 
-// question is one that the authority is being asked, in the background: whether there is a room to
-// join, and for a token. It may outlast several tries to join with an earlier token.
+// question is being asked in the background: whether there is a room to join, and for a token. It
+// may outlast several tries to join with an earlier token.
 type question struct {
 	began  time.Time
 	cancel context.CancelFunc
 	answer chan answer // takes one
 }
 
-// what a question asks for.
-type asked struct {
+// query is what a question asks for.
+type query struct {
 	state, token bool
 	identity     string
 }
 
 // ask begins a question.
-func (r *Recorder) ask(ctx context.Context, what asked) *question {
+func (r *Recorder) ask(ctx context.Context, what query) *question {
 	ctx, cancel := context.WithTimeout(ctx, stateTimeout)
 	q := &question{began: time.Now(), cancel: cancel, answer: make(chan answer, 1)}
-	aside(q.answer, func() answer { return r.find(ctx, what) })
+	runAsync(q.answer, func() answer { return r.answer(ctx, what) })
 	return q
 }
 
-// aside runs f in a goroutine of its own. A panic in it is one of the recorder: whoever takes the
-// answer panics with it, and the recorder alone fails.
-func aside(to chan<- answer, f func() answer) {
+// runAsync runs f in a goroutine of its own. A panic in it is passed on: whoever takes the answer
+// panics with it, so that this recorder alone fails.
+func runAsync(to chan<- answer, f func() answer) {
 	go func() {
 		defer func() {
 			if p := recover(); p != nil {
@@ -62,37 +62,37 @@ func aside(to chan<- answer, f func() answer) {
 	}()
 }
 
-// find asks for the state and, unless the session is over or its room is gone, for a token. The
+// answer asks for the state and, unless the session is over or its room is gone, for a token. The
 // token is asked for beside the state when that takes long: where the authority cannot ask LiveKit,
 // it can still tell whether the session runs.
-func (r *Recorder) find(ctx context.Context, what asked) answer {
+func (r *Recorder) answer(ctx context.Context, q query) answer {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var known answer
 	var states, tokens chan answer
-	if what.state {
+	if q.state {
 		states = make(chan answer, 1)
-		aside(states, func() answer {
+		runAsync(states, func() answer {
 			st, err := r.o.Authority.State(ctx)
 			return answer{state: st, err: err}
 		})
-		patience := time.NewTimer(silence)
+		patience := time.NewTimer(answerTimeout)
 		defer patience.Stop()
 		select {
 		case known = <-states:
 			states = nil
 			if known.panicked != nil || known.err == nil && known.state != SessionRunning ||
-				!what.token {
+				!q.token {
 				return known
 			}
 		case <-patience.C:
 		}
 	}
-	if what.token {
+	if q.token {
 		tokens = make(chan answer, 1)
-		aside(tokens, func() answer {
-			url, token, err := r.o.Authority.Token(ctx, what.identity)
-			return answer{grant: grant{url: url, token: token, identity: what.identity}, err: err}
+		runAsync(tokens, func() answer {
+			url, token, err := r.o.Authority.Token(ctx, q.identity)
+			return answer{grant: grant{url: url, token: token, identity: q.identity}, err: err}
 		})
 	}
 	for {

@@ -1,6 +1,11 @@
 // Package recorder records one session: it joins the LiveKit room, appends what
 // arrives to the spool, rejoins after an outage, and seals the recording when
 // the session has ended.
+//
+// [Recorder.Run] calls begin (resume.go), then recordUntilEnded (session.go), which is one loop:
+// get a token (joiner.go, question.go), join, wait until the connection ends, decide what follows
+// (outcome.go). What arrives goes from the room to the [handler] (handler.go) and from there to the
+// [record] (record.go), which also keeps what a later process has to know.
 package recorder
 
 import (
@@ -9,7 +14,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/syncflow/textegress"
@@ -26,17 +30,17 @@ type Room interface {
 	Join(ctx context.Context, o room.JoinOptions) (Conn, error)
 }
 
-// Conn is one stay in a room.
+// Conn is one connection to a room.
 type Conn interface {
 	// Done is closed when nothing more will be delivered.
 	Done() <-chan struct{}
-	// End says why the stay is over; valid after Done.
+	// End says why the connection ended; valid after Done.
 	End() room.Disconnect
-	// Leave ends the stay by our own will and returns after Done.
+	// Leave leaves the room and returns after Done.
 	Leave(ctx context.Context)
 }
 
-// SessionState is what the authority knows about a session.
+// SessionState is what the authority says about a session.
 type SessionState = session.State
 
 // The states an authority can report. An authority that cannot tell returns an
@@ -54,20 +58,20 @@ var ErrSessionEnded = session.ErrEnded
 
 // ErrWrongRoom is returned by [Authority.Token] where the session's room has another name, and by
 // [Recorder.Run] for a recording that was never in a room and is therefore to be given the right
-// one. Whoever announced the session was mistaken, or lied.
+// one: the announcement was wrong.
 var ErrWrongRoom = session.ErrWrongRoom
 
 // ErrNoKey is returned by [Options.OwnToken] where there is no key to make tokens with.
 var ErrNoKey = errors.New("no key of the LiveKit server")
 
-// Authority knows whether the session still runs. Asking it must not change
-// anything: above all it must not create the room.
+// Authority answers whether the session still runs. Asking it must not change
+// anything; above all it must not create the room.
 type Authority interface {
 	// Token returns the LiveKit URL and a join token for identity,
 	// [ErrSessionEnded] (wrapped) when the session is over, [ErrWrongRoom] when its
 	// room has another name, and any other error when it cannot tell.
 	Token(ctx context.Context, identity string) (url, token string, err error)
-	// State says whether the session runs; an error means that nobody knows.
+	// State says whether the session runs; an error means that this is not known.
 	State(ctx context.Context) (SessionState, error)
 }
 
@@ -112,74 +116,29 @@ type Options struct {
 	Metrics   *Metrics
 }
 
-// The reasons of a sealed recording that the recorder itself decides. The
-// others are LiveKit's, see [room.Reason].
-const (
-	ReasonServiceStopped = "service_stopped" // the session may run on; a further part follows
-	ReasonUnreachable    = "unreachable"     // likewise
-	ReasonSessionEnded   = "session_ended"   // the authority says so
-	ReasonRoomMissing    = "room_missing"    // no room of that name for the whole rejoin window
-	ReasonRoomReplaced   = "room_replaced"   // the room of that name belongs to another session
-	ReasonInternalError  = "internal_error"  // the recorder failed; a further part follows
-)
-
-// Resumable reports whether a session whose recording was sealed for this
-// reason is recorded further, in a next part, when it turns out to run still: a
-// room is not the session, which goes on when people come back after a break.
-// The others are verdicts: of the platform that the session is over, of an
-// administrator that we are not wanted, of the room itself that its name belongs
-// to another session now.
-func Resumable(reason string) bool {
-	switch reason {
-	case ReasonServiceStopped, ReasonUnreachable, ReasonInternalError, ReasonRoomMissing,
-		string(room.ReasonRoomClosed), string(room.ReasonRoomDeleted),
-		string(room.ReasonDuplicateIdentity):
-		return true
-	}
-	return false
-}
-
-// Removed reports whether a recording was sealed because an administrator
-// removed the recorder from the room. That holds for the session until an
-// operator says otherwise.
-func Removed(reason string) bool { return reason == string(room.ReasonParticipantRemoved) }
-
 // Recorder records one session into one recording. Create it with [New], call
 // [Recorder.Run] once; [Recorder.Snapshot] may be called at any time.
 type Recorder struct {
-	rec  *spool.Recording
-	info spool.Info
-	o    Options
-	log  *slog.Logger
+	spooled *spool.Recording
+	rec     *record
+	info    spool.Info
+	o       Options
+	log     *slog.Logger
 	// created is when the recording was, by the monotonic clock as far as this process goes.
 	created time.Time
 
-	w     *spool.Writer             // set by Run before the first join
-	rules textegress.SelectionRules // the last that the recording states; of Run alone
+	// lostAt is when the connection was last lost, or the process before died; zero: never. It is
+	// used by the goroutine of Run alone.
+	lostAt time.Time
 
-	droppedAt atomic.Int64 // unix ns, when counts of dropped packets were last written
-
-	packets, bytes atomic.Uint64
-	participants   atomic.Int64
-	outages        atomic.Int64
-	lastPacketNS   atomic.Int64
-	lastFrameNS    atomic.Int64
-
-	mu        sync.Mutex // guards the rest; never held across I/O
+	mu        sync.Mutex // guards the fields below; never held across I/O
 	status    textegress.Status
 	reason    string
 	connected bool
-	epoch     int // connection epoch, 1 for the first join
-	// participants in the room, by sid: bounded by how many LiveKit lets in
-	present  map[string]member
-	roomSIDs map[string]bool // sids under which the room was joined
-	inOutage bool
-	lostAt   time.Time // of the last unclean loss; zero: none
-	away     away
-	ended    bool // the recording is being sealed: there is no room to be in
+	away      away
+	sealing   bool // there is no room to be in any more
+	writing   bool // rec has its writer
 }
-
-type member struct{ identity string }
 
 // New returns a recorder for an open recording.
 func New(rec *spool.Recording, o Options) *Recorder {
@@ -191,13 +150,13 @@ func New(rec *spool.Recording, o Options) *Recorder {
 	}
 	info := rec.Info()
 	now := time.Now()
+	log := o.Logger.With("egress_id", info.EgressID, "session_id", info.SessionID, "room",
+		info.RoomName)
 	return &Recorder{
-		rec: rec, info: info, o: o,
+		spooled: rec, info: info, o: o, log: log,
+		rec:     &record{filter: o.Selection, metrics: o.Metrics, log: log},
 		created: now.Add(-max(0, now.Sub(time.Unix(0, info.CreatedUnixNS)))),
-		log: o.Logger.With("egress_id", info.EgressID, "session_id", info.SessionID, "room",
-			info.RoomName),
-		status: textegress.StatusStarting, present: map[string]member{},
-		roomSIDs: map[string]bool{},
+		status:  textegress.StatusStarting,
 	}
 }
 
@@ -223,21 +182,16 @@ type Snapshot struct {
 
 // Snapshot returns the state now.
 func (r *Recorder) Snapshot() Snapshot {
-	s := Snapshot{
-		Info: r.info, Packets: r.packets.Load(), Bytes: r.bytes.Load(),
-		Participants: int(r.participants.Load()), Outages: int(r.outages.Load()),
-	}
-	if ns := r.lastPacketNS.Load(); ns != 0 {
-		s.LastPacketAt = time.Unix(0, ns)
-	}
+	s := Snapshot{Info: r.info}
+	s.Packets, s.Bytes, s.Participants, s.Outages, s.LastPacketAt = r.rec.counts()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s.Status, s.Reason, s.Connected = r.status, r.reason, r.connected
 	if !r.away.since.IsZero() {
 		s.AwaySince, s.JoinError = r.away.since, r.away.why()
 	}
-	if r.w != nil {
-		s.Recorded, s.Durable = r.w.Recorded(), r.w.Durable()
+	if r.writing {
+		s.Recorded, s.Durable = r.rec.w.Recorded(), r.rec.w.Durable()
 	}
 	return s
 }
@@ -248,100 +202,43 @@ func (r *Recorder) Snapshot() Snapshot {
 // still open on disk, with everything that was appended. A new recorder continues
 // an open recording.
 func (r *Recorder) Run(ctx context.Context) error {
-	w, err := r.rec.Writer()
+	w, err := r.spooled.Writer()
 	if err != nil {
 		return fmt.Errorf("open recording %s: %w", r.info.EgressID, err)
 	}
 	defer w.Close() // after Seal: a no-op
 	r.mu.Lock()
-	r.w = w
+	r.rec.w, r.writing = w, true
 	r.mu.Unlock()
 	if err := r.begin(ctx); err != nil {
 		return fmt.Errorf("begin recording %s: %w", r.info.EgressID, err)
 	}
-	r.goAway()
-	defer r.endWatch()
-	status, reason, err := r.stay(ctx)
-	if errors.Is(err, errNotBegun) {
+	r.beginAway()
+	defer r.stopAwayTimer()
+	end, err := r.recordUntilEnded(ctx)
+	if errors.Is(err, errNeverJoined) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return r.seal(ctx, status, reason)
+	return r.seal(ctx, end.status, end.reason)
 }
 
-// beginOutage states an outage that began at sinceNS (unix), unless one is open.
-// It is open when it is written.
-func (r *Recorder) beginOutage(cause string, sinceNS int64) error {
-	r.mu.Lock()
-	open := r.inOutage
-	r.mu.Unlock()
-	if open {
-		return nil
-	}
-	if err := r.stateDropped(r.w.AppendVital); err != nil {
-		return err
-	}
-	if err := r.event(time.Now().UnixNano(), segment.Event{
-		Kind:  textegress.KindOutageStarted,
-		Cause: cause, SinceUnixNS: sinceNS,
-	}); err != nil {
-		return err
-	}
-	r.mu.Lock()
-	r.inOutage = true
-	r.mu.Unlock()
-	r.outages.Add(1)
-	r.o.Metrics.outage(cause)
-	r.log.Warn("outage began", "cause", cause)
-	return nil
-}
-
-// event writes an event of our own that the record cannot do without, in the
-// current epoch.
-func (r *Recorder) event(unixNS int64, ev segment.Event) error {
-	return r.eventBy(r.w.AppendVital, unixNS, ev)
-}
-
-func (r *Recorder) eventBy(write func(segment.Frame) error, unixNS int64, ev segment.Event) error {
-	r.mu.Lock()
-	epoch := r.epoch
-	r.mu.Unlock()
-	f, err := eventFrame(uint16(epoch), unixNS, ev)
-	if err != nil {
-		return err
-	}
-	if err := write(f); err != nil {
-		return err
-	}
-	r.lastFrameNS.Store(f.UnixNS)
-	return nil
-}
-
-// write appends one frame. Its time begins an outage, should one follow.
-func (r *Recorder) write(f segment.Frame) error {
-	if err := r.w.Append(f); err != nil {
-		return err
-	}
-	r.lastFrameNS.Store(f.UnixNS)
-	return nil
-}
-
-// seal closes the recording for good. A stop of the service does not keep it from
-// being sealed, only a disk that refuses: it then stays open.
+// seal closes the recording for good. It seals also when the service stops; where the disk refuses
+// the writes, the recording stays open.
 func (r *Recorder) seal(ctx context.Context, status textegress.Status, reason string) error {
 	r.mu.Lock()
-	r.ended = true
+	r.sealing = true
 	r.mu.Unlock()
-	r.comeBack()
+	r.endAway()
 	r.setStatus(textegress.StatusEnding, reason)
 	now := time.Now().UnixNano()
-	err := r.insist(ctx, "end the recording", func() error {
-		if err := r.stateDropped(r.w.AppendVital); err != nil {
+	err := r.retryUntilWritten(ctx, "end the recording", func() error {
+		if err := r.rec.writeDropped(r.rec.appendReserved); err != nil {
 			return err
 		}
-		return r.event(now, segment.Event{
+		return r.rec.event(now, segment.Event{
 			Kind: textegress.KindRecordingEnded, Reason: reason,
 			Status: string(status),
 		})
@@ -349,16 +246,17 @@ func (r *Recorder) seal(ctx context.Context, status textegress.Status, reason st
 	if err != nil {
 		return err
 	}
-	err = r.insist(ctx, "seal the recording", func() error {
-		return r.w.Seal(spool.Sealed{Status: status, Reason: reason, EndedUnixNS: now})
+	err = r.retryUntilWritten(ctx, "seal the recording", func() error {
+		return r.rec.w.Seal(spool.Sealed{Status: status, Reason: reason, EndedUnixNS: now})
 	})
 	if err != nil {
 		return err
 	}
 	r.setStatus(status, reason)
 	r.o.Metrics.sealed(status)
-	r.log.Info("recording sealed", "status", status, "reason", reason, "packets", r.packets.Load(),
-		"outages", r.outages.Load())
+	s := r.rec.snapshot()
+	r.log.Info("recording sealed", "status", status, "reason", reason, "packets", s.packets,
+		"outages", s.outages)
 	return nil
 }
 
@@ -366,4 +264,19 @@ func (r *Recorder) setStatus(s textegress.Status, reason string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.status, r.reason = s, reason
+}
+
+// accepted notes that the room has accepted the recorder.
+func (r *Recorder) accepted() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.connected, r.status = true, textegress.StatusActive
+}
+
+// disconnected notes that the recorder is not in the room, and reports whether it was.
+func (r *Recorder) disconnected() (was bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	was, r.connected = r.connected, false
+	return was
 }

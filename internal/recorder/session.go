@@ -1,0 +1,334 @@
+package recorder
+
+import (
+	"context"
+	"errors"
+	mrand "math/rand/v2"
+	"time"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/room"
+	"github.com/syncflow/textegress/segment"
+)
+
+// The pauses of the join loop. API and LiveKit are both asked at most once a pause; the first
+// retry follows almost at once because every moment out of the room may cost data.
+const (
+	firstPause      = 100 * time.Millisecond
+	longestPause    = 10 * time.Second
+	roomMissingPoll = 3 * time.Second
+	stateTimeout    = 90 * time.Second
+	joinTimeout     = 20 * time.Second
+	leaveTimeout    = 5 * time.Second
+	// A room that was empty and named no session was probably made by our own join. The recorder
+	// leaves it at once and does not join it again for this long.
+	emptyRoomPause    = 30 * time.Second
+	longestEmptyPause = 10 * time.Minute
+	// How often in a row another participant may take our identity, which is
+	// random, before this recording counts as failed.
+	maxDuplicates = 5
+	// A connection that lasted less counts as a failed try, so that a server which accepts and then
+	// drops us is not asked without a pause.
+	goodConnection = time.Minute
+	// LiveKit keeps reliable packets for a participant who joins, 2 s long (1.13:
+	// 10 s). Channels that open later than that have missed something.
+	keptForJoining = 2 * time.Second
+)
+
+// errNeverJoined: the service stopped before the room was joined for the first time.
+var errNeverJoined = errors.New("stopped before the first join")
+
+// recordUntilEnded joins the room, waits until the connection ends, and joins again, until the
+// session is over or ctx is done. An error means that the recording stays open on disk.
+func (r *Recorder) recordUntilEnded(ctx context.Context) (verdict, error) {
+	if r.o.Excluded {
+		return endWith(textegress.StatusAborted, string(room.ReasonParticipantRemoved)), nil
+	}
+	j := &joiner{r: r, unknownSince: time.Now()}
+	defer j.cancelQuestion()
+	j.loadGrant()
+	askFirst := !r.o.Fresh
+	for {
+		if stopped(ctx) {
+			return r.stopVerdict()
+		}
+		v, err := r.joinOnce(ctx, j, askFirst)
+		if err != nil || v.ended {
+			return v, err
+		}
+		askFirst = true
+	}
+}
+
+// joinOnce makes one try to join and, where it succeeds, records until the connection ends. It
+// returns after the pause before the next try.
+func (r *Recorder) joinOnce(ctx context.Context, j *joiner, askFirst bool) (verdict, error) {
+	h := newHandler(ctx, r)
+	g, v, err := j.admission(ctx, askFirst)
+	switch {
+	case v.ended:
+		return v, nil
+	case err != nil:
+		return j.handleJoinError(ctx, h, err)
+	case g.token == "" || !r.waitWritable(ctx):
+		return joinAgain, nil
+	}
+	began := time.Now()
+	h.unconfirmed = g.own && !r.o.RoomConfirmed && !r.rec.everJoined()
+	conn, err := j.join(ctx, h, g)
+	if err != nil {
+		return j.handleJoinError(ctx, h, err)
+	}
+	j.unknownSince = time.Now()
+	v, err = r.recordConnection(ctx, conn, h, j)
+	if err != nil || v.ended {
+		return v, err
+	}
+	if time.Since(began) >= goodConnection {
+		j.failures = 0
+	} else {
+		j.pause(ctx)
+	}
+	return joinAgain, nil
+}
+
+// stopVerdict is the end by a stop of the service. A recording that was never in the room stays
+// open: there is nothing to deliver, and the next start continues it.
+func (r *Recorder) stopVerdict() (verdict, error) {
+	if !r.rec.everJoined() {
+		return joinAgain, errNeverJoined
+	}
+	return endWith(textegress.StatusComplete, ReasonServiceStopped), nil
+}
+
+// recordConnection waits for the end of a connection and says what follows. Where the session is
+// not over, it has stated the outage that begins.
+func (r *Recorder) recordConnection(ctx context.Context, conn Conn, h *handler, j *joiner,
+) (verdict, error) {
+	r.log.Info("joined", "epoch", h.epoch)
+	r.endAway()
+	if opened := time.Now(); opened.Sub(h.joined) > keptForJoining {
+		if err := r.writeLateChannels(ctx, opened, h.joined.UnixNano()); err != nil {
+			r.leave(ctx, conn)
+			return joinAgain, err
+		}
+	}
+	if !h.maybeMade {
+		j.cancelQuestion()
+	}
+	if v := r.waitForDisconnect(ctx, conn, h, j); v.ended {
+		return v, nil
+	}
+	end := conn.End()
+	r.disconnected()
+	r.beginAway()
+	r.log.Info("left the room", "reason", string(end.Reason))
+
+	if since, err := h.writeError(); err != nil {
+		if err := r.writeDiskOutage(ctx, err, since); err != nil {
+			return joinAgain, err
+		}
+	}
+	switch {
+	case end.Reason == room.ReasonRoomDeleted || end.Reason == room.ReasonRoomClosed:
+		return r.sessionOver(string(end.Reason)), nil
+	case end.Reason == room.ReasonParticipantRemoved:
+		return r.removed(), nil
+	case end.Reason == room.ReasonLeft && stopped(ctx):
+		return endWith(textegress.StatusComplete, ReasonServiceStopped), nil
+	case end.Reason == room.ReasonDuplicateIdentity:
+		if j.duplicates++; j.duplicates >= maxDuplicates {
+			return endWith(textegress.StatusFailed, string(end.Reason)), nil
+		}
+	default:
+		j.duplicates = 0
+	}
+	r.lostAt = time.Now()
+	since := r.rec.outageSinceNS()
+	if !end.LastReceived.IsZero() {
+		// Participant events may have arrived over the websocket while the data channels were
+		// silent.
+		since = min(since, end.LastReceived.UnixNano())
+	}
+	return joinAgain, r.writeOutage(ctx, string(end.Reason), since)
+}
+
+// waitForDisconnect waits for the end of a connection. In a room that our own join may have made it
+// asks meanwhile whether the session is over, and leaves at once if it is.
+func (r *Recorder) waitForDisconnect(ctx context.Context, conn Conn, h *handler, j *joiner,
+) verdict {
+	ask := h.maybeMade
+	var askLater, save <-chan time.Time
+	if interval := r.saveInterval(); interval > 0 {
+		j.saveGrant()
+		every := time.NewTicker(interval)
+		defer every.Stop()
+		save = every.C
+	}
+	for {
+		var answers <-chan answer
+		if ask && askLater == nil {
+			if j.question == nil {
+				j.question = r.ask(ctx, query{state: true})
+			}
+			answers = j.question.answer
+		}
+		select {
+		case <-conn.Done():
+			return joinAgain
+		case <-ctx.Done():
+			r.leave(ctx, conn)
+			return joinAgain
+		case <-h.broken:
+			r.leave(ctx, conn)
+			return joinAgain
+		case <-save:
+			j.saveGrant()
+		case <-askLater:
+			askLater = nil
+		case a := <-answers:
+			j.cancelQuestion()
+			switch {
+			case a.panicked != nil:
+				r.leave(ctx, conn)
+				panic(a.panicked)
+			case a.state == SessionEnded:
+				r.leave(ctx, conn)
+				return r.sessionOver(ReasonSessionEnded)
+			case a.state == 0 && a.grant.token == "": // not known
+				askLater = time.After(emptyRoomPause)
+			default:
+				ask = false
+			}
+		}
+	}
+}
+
+// writeLateChannels states the time between the join and the opening of the data channels as an
+// outage of its own. Where its end cannot be written, it lasts until the next join: that overstates
+// rather than understates the gap.
+func (r *Recorder) writeLateChannels(ctx context.Context, opened time.Time, joinedNS int64) error {
+	if err := r.writeOutage(ctx, causeLateChannels, joinedNS); err != nil {
+		return err
+	}
+	if err := r.rec.event(opened.UnixNano(),
+		segment.Event{Kind: textegress.KindOutageEnded}); err != nil {
+		r.log.Error("cannot write that the data channels have opened", "error", err)
+	}
+	return nil
+}
+
+func stopped(ctx context.Context) bool { return ctx.Err() != nil }
+
+func (r *Recorder) leave(ctx context.Context, conn Conn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
+	defer cancel()
+	conn.Leave(ctx)
+	<-conn.Done()
+}
+
+// state asks the authority, bounded in time.
+func (r *Recorder) state(ctx context.Context) (SessionState, error) {
+	ctx, cancel := context.WithTimeout(ctx, stateTimeout)
+	defer cancel()
+	return r.o.Authority.State(ctx)
+}
+
+// handleJoinError says what follows a failed try to join. Where that is another try, it returns
+// after the pause before it. An error means that the recording stays open on disk.
+func (j *joiner) handleJoinError(ctx context.Context, h *handler, err error) (verdict, error) {
+	r := j.r
+	r.noteJoinError(err.Error())
+	accepted := r.disconnected()
+	if since, lost := h.writeError(); lost != nil {
+		if err := r.writeDiskOutage(ctx, lost, since); err != nil {
+			return joinAgain, err
+		}
+	} else if accepted { // the room accepted us, then the connection failed
+		r.lostAt = time.Now()
+		if err := r.writeOutage(ctx, causeJoinFailed, r.rec.outageSinceNS()); err != nil {
+			return joinAgain, err
+		}
+	}
+	switch {
+	case stopped(ctx):
+		return joinAgain, nil // the loop ends
+	case errors.Is(err, ErrSessionEnded):
+		return r.sessionOver(ReasonSessionEnded), nil
+	case errors.Is(err, ErrWrongRoom) && !r.rec.everJoined():
+		return joinAgain, err
+	case errors.Is(err, errOtherSession) && h.unconfirmed, errors.Is(err, errUnconfirmedRoom):
+		// The announcement may have named a wrong room; the authority grants no token for that.
+		j.needAuthority, j.wrongRoom = true, true
+		j.pause(ctx)
+		return joinAgain, nil
+	case errors.Is(err, errOtherSession):
+		return r.sessionOver(ReasonRoomReplaced), nil
+	case errors.Is(err, errNoRoom):
+		return j.roomMissing(ctx), nil
+	case errors.Is(err, errEmptyRoom):
+		r.log.Warn("the room is empty and names no session; left it again")
+		j.needAuthority = h.unconfirmed
+		j.noteEmptyRoom()
+		if !j.needAuthority { // otherwise the authority is asked first
+			sleep(ctx, emptyRoomPause)
+		}
+		return joinAgain, nil
+	}
+	if end, ok := errors.AsType[*room.DisconnectError](err); ok {
+		if v := j.endedWhileJoining(end.Disconnect.Reason); v.ended {
+			return v, nil
+		}
+	}
+	if time.Since(j.unknownSince) > r.o.GiveUpAfter {
+		r.log.Error("neither LiveKit nor SyncFlow could be reached; the recording is "+
+			"sealed, and a "+
+			"new part begins if the session turns out to run",
+			"for", time.Since(j.unknownSince).Round(time.Second), "error", err)
+		return r.sessionOver(ReasonUnreachable), nil
+	}
+	if j.failures == 0 || j.failures%20 == 0 {
+		r.log.Warn("cannot join; trying again", "tries", j.failures+1, "error", err)
+	}
+	j.pause(ctx)
+	return joinAgain, nil
+}
+
+// endedWhileJoining says what follows when LiveKit ended the connection before the data channels
+// were open.
+func (j *joiner) endedWhileJoining(reason room.Reason) verdict {
+	switch reason {
+	case room.ReasonRoomDeleted, room.ReasonRoomClosed:
+		return j.r.sessionOver(string(reason))
+	case room.ReasonParticipantRemoved:
+		return j.r.removed()
+	case room.ReasonDuplicateIdentity:
+		if j.duplicates++; j.duplicates >= maxDuplicates {
+			return endWith(textegress.StatusFailed, string(reason))
+		}
+	}
+	return joinAgain
+}
+
+// pause waits before the next try: exponential, with jitter so that the recorders of a restarted
+// server do not all join in the same moment.
+func (j *joiner) pause(ctx context.Context) {
+	d := longestPause
+	if j.failures < 7 {
+		d = min(firstPause<<j.failures, longestPause)
+	}
+	j.failures++
+	sleep(ctx, d/2+mrand.N(d/2+1))
+}
+
+// sleep waits for d, and reports whether ctx is still alive.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}

@@ -1,0 +1,80 @@
+package recorder
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+const (
+	// saveEvery is how often the token, and that the recorder is in the room, is saved. After a
+	// restart the token is used for REJOIN_WINDOW from then on.
+	saveEvery = 2 * time.Minute
+	// A token is used until it has been expired by our clock for this long.
+	clockLeeway = time.Minute
+)
+
+// saveInterval returns the time between two saves, 0 for none.
+func (r *Recorder) saveInterval() time.Duration { return min(saveEvery, r.o.RejoinWindow/2) }
+
+// saveGrant saves the token of the connection for the next process. Nothing depends on it: without
+// it a restart takes longer while SyncFlow does not answer.
+func (j *joiner) saveGrant() {
+	r := j.r
+	if r.saveInterval() <= 0 {
+		return
+	}
+	err := r.spooled.KeepJoin(spool.Join{
+		URL: j.last.url, Token: j.last.token, Identity: j.last.identity,
+		InRoomUnixNS: time.Now().UnixNano(),
+	})
+	if err != nil && !j.notSaved {
+		r.log.Warn("cannot save the join token for a restart", "error", err)
+	}
+	j.notSaved = err != nil
+}
+
+// loadGrant loads what an earlier process saved.
+func (j *joiner) loadGrant() {
+	saved, ok := j.r.spooled.Join()
+	if !ok {
+		return
+	}
+	j.last = grant{url: saved.URL, token: saved.Token, identity: saved.Identity}
+	j.lastUntil = time.Unix(0, saved.InRoomUnixNS).Add(j.r.o.RejoinWindow)
+}
+
+// lastUsable reports whether the token of the last connection may be used without asking: for
+// REJOIN_WINDOW after the loss, because the session may be over and joining would make the room
+// again.
+func (j *joiner) lastUsable() bool {
+	r, now := j.r, time.Now()
+	if j.last.token == "" || j.duplicates > 0 || now.Sub(r.lostAt) >= r.o.RejoinWindow {
+		return false
+	}
+	if !j.lastUntil.IsZero() && !now.Before(j.lastUntil) {
+		return false
+	}
+	end, ok := expiry(j.last.token)
+	return !ok || now.Before(end.Add(clockLeeway))
+}
+
+// expiry returns when a LiveKit token expires, false where it does not say. The token is not
+// verified: whether it is valid, LiveKit decides.
+func expiry(token string) (time.Time, bool) {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return time.Time{}, false
+	}
+	b, err := base64.RawURLEncoding.DecodeString(parts[1])
+	var claims struct {
+		Exp float64 `json:"exp"`
+	}
+	if err != nil || json.Unmarshal(b, &claims) != nil || claims.Exp <= 0 || claims.Exp > 1e11 {
+		return time.Time{}, false
+	}
+	return time.Unix(int64(claims.Exp), 0), true
+}
