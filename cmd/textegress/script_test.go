@@ -286,7 +286,7 @@ func veiledRecording(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	names, err := store.Names(testProject, key)
 	ts.Check(err)
-	ts.Check(names.Remember([]string{args[2]}))
+	ts.Check(names.Save([]string{args[2]}))
 	s, err := spool.Open(dir, spool.Options{Logger: slog.New(slog.DiscardHandler)})
 	ts.Check(err)
 	defer func() { ts.Check(s.Close()) }()

@@ -19,6 +19,7 @@ import (
 	"github.com/syncflow/textegress/internal/objstore/s3"
 	"github.com/syncflow/textegress/internal/pseudonym"
 	"github.com/syncflow/textegress/internal/recorder"
+	"github.com/syncflow/textegress/internal/redact"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/source"
 	"github.com/syncflow/textegress/internal/spool"
@@ -147,8 +148,8 @@ func (a *App) pseudonymKey(pc config.Project) string {
 }
 
 // PseudonymsFor returns how an exporter finds the pseudonyms of a recording.
-func PseudonymsFor(s *pseudonym.Store) func(spool.Info) (render.Pseudonyms, error) {
-	return func(info spool.Info) (render.Pseudonyms, error) {
+func PseudonymsFor(s *pseudonym.Store) func(spool.Info) (redact.Pseudonyms, error) {
+	return func(info spool.Info) (redact.Pseudonyms, error) {
 		names, err := s.Names(info.ProjectID, info.PseudonymKey)
 		if err != nil {
 			return nil, err

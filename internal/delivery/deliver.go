@@ -12,11 +12,11 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/objstore"
+	"github.com/syncflow/textegress/internal/redact"
 	"github.com/syncflow/textegress/internal/render"
 )
 
@@ -144,7 +144,7 @@ func (u *Uploader) abortEarlier(ctx context.Context, j *job, bucket objstore.Buc
 	}
 	if err != nil && ctx.Err() == nil {
 		u.logger(j).Info("parts of uploads that an earlier process may have begun could not "+
-			"be looked for", "error", redact(err))
+			"be looked for", "error", errorText(err))
 	}
 }
 
@@ -309,7 +309,7 @@ func (u *Uploader) upload(ctx context.Context, j *job, bucket objstore.Bucket,
 		}
 		if err := u.uploadObject(ctx, j, bucket, o, staging.Path(o.Key)); err != nil {
 			return &step{fmt.Sprintf("object %d of %d (%s)", i+1, len(j.frozen.Objects),
-				label(o.Key)), err}
+				redact.Key(o.Key)), err}
 		}
 		j.verified[o.Key] = true
 	}
@@ -380,28 +380,17 @@ type step struct {
 	err  error
 }
 
-func (s *step) Error() string { return s.what + ": " + redact(s.err) }
+func (s *step) Error() string { return s.what + ": " + errorText(s.err) }
 func (s *step) Unwrap() error { return s.err }
 
-// redact returns the text of err without keys. Errors of the spool and of the export do not contain
-// any.
-func redact(err error) string {
+// errorText returns the text of err without keys. Errors of the spool and of the export do not
+// contain any.
+func errorText(err error) string {
 	if err == nil {
 		return ""
 	}
 	if s, ok := errors.AsType[*step](err); ok {
 		return s.Error()
 	}
-	return objstore.Redacted(err, err.Error())
-}
-
-// label names an object without the names of people.
-func label(key string) string {
-	if strings.HasSuffix(key, ".txt") {
-		return "a text view"
-	}
-	if strings.HasPrefix(key, textegress.FilesDir) {
-		return "a received file"
-	}
-	return key
+	return objstore.Redacted(err, redact.Text(err.Error()))
 }

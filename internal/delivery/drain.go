@@ -41,7 +41,7 @@ func (u *Uploader) Drain(ctx context.Context) error {
 	}
 	wg.Wait()
 	if left > 0 {
-		return fmt.Errorf("%d recordings are not delivered yet: %s", left, redact(last))
+		return fmt.Errorf("%d recordings are not delivered yet: %s", left, errorText(last))
 	}
 	return nil
 }

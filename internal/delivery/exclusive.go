@@ -48,7 +48,7 @@ func (u *Uploader) Deliver(ctx context.Context, rec *spool.Recording) error {
 	}
 	u.mu.Unlock()
 	if err := u.attempt(ctx, j); err != nil {
-		return fmt.Errorf("deliver recording %s: %s", rec.ID(), redact(err))
+		return fmt.Errorf("deliver recording %s: %s", rec.ID(), errorText(err))
 	}
 	if isPending(rec) { // another attempt was given up for the replacement of the recording
 		return fmt.Errorf("deliver recording %s: %w", rec.ID(), context.Canceled)

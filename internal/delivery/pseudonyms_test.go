@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/syncflow/textegress/internal/pseudonym"
-	"github.com/syncflow/textegress/internal/render"
+	"github.com/syncflow/textegress/internal/redact"
 	"github.com/syncflow/textegress/internal/spool"
 )
 
@@ -45,7 +45,7 @@ func TestPseudonyms(t *testing.T) {
 		w.shutDown()
 
 		var open atomic.Bool
-		w.opts.PseudonymsFor = func(info spool.Info) (render.Pseudonyms, error) {
+		w.opts.PseudonymsFor = func(info spool.Info) (redact.Pseudonyms, error) {
 			if !open.Load() {
 				return nil, errors.New("the key is missing")
 			}

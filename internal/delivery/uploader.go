@@ -40,6 +40,7 @@ import (
 
 	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/internal/objstore"
+	"github.com/syncflow/textegress/internal/redact"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
 )
@@ -56,7 +57,7 @@ type Options struct {
 	// PseudonymsFor returns the pseudonyms under which a recording is delivered; it is asked for
 	// those only that were begun so. An error means that there are none now; the recording waits.
 	// May be nil: all such recordings wait.
-	PseudonymsFor func(info spool.Info) (render.Pseudonyms, error)
+	PseudonymsFor func(info spool.Info) (redact.Pseudonyms, error)
 	// Retention is how long the local data of a delivered recording is kept; 0 removes it at the
 	// next scan, a negative one never does.
 	Retention time.Duration
@@ -349,7 +350,7 @@ func (u *Uploader) delivered(j *job) {
 // failed plans the next attempt. It never gives up.
 func (u *Uploader) failed(j *job, err error) {
 	permanent := isPermanent(err)
-	text := redact(err)
+	text := errorText(err)
 	now := time.Now()
 	u.mu.Lock()
 	j.failures++

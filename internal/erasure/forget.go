@@ -23,6 +23,7 @@ import (
 	"github.com/syncflow/textegress/internal/decode"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/objfs"
+	"github.com/syncflow/textegress/internal/redact"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/segment"
@@ -46,7 +47,7 @@ type Options struct {
 	KeysFor func(projectID string) *render.Keys
 	// PseudonymsFor is that of the uploader. ForgetPseudonym removes the identity from the list of
 	// pseudonyms, of one project or, where that is empty, of all. Both may be nil.
-	PseudonymsFor   func(info spool.Info) (render.Pseudonyms, error)
+	PseudonymsFor   func(info spool.Info) (redact.Pseudonyms, error)
 	ForgetPseudonym func(projectID, identity string) error
 	// KeepFree is how many bytes of the file system of temporary files are left free.
 	KeepFree int64

@@ -27,6 +27,7 @@ import (
 	"github.com/syncflow/textegress/internal/objstore/mem"
 	"github.com/syncflow/textegress/internal/objstore/objfs"
 	"github.com/syncflow/textegress/internal/pseudonym"
+	"github.com/syncflow/textegress/internal/redact"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/segment"
@@ -69,7 +70,7 @@ func (w *world) open() {
 	uo, fo := delivery.Options{Spool: sp, BucketFor: bucketFor, KeysFor: keysFor, Retention: -1},
 		erasure.Options{Spool: sp, BucketFor: bucketFor, KeysFor: keysFor}
 	if w.names != nil {
-		uo.PseudonymsFor = func(info spool.Info) (render.Pseudonyms, error) {
+		uo.PseudonymsFor = func(info spool.Info) (redact.Pseudonyms, error) {
 			return w.names.Names(info.ProjectID, info.PseudonymKey)
 		}
 		fo.PseudonymsFor, fo.ForgetPseudonym = uo.PseudonymsFor, w.names.Forget

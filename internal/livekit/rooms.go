@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/syncflow/textegress/internal/redact"
 )
 
 const (
@@ -120,7 +122,7 @@ func (r *Rooms) call(ctx context.Context, method string, request any) ([]byte, e
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := r.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("LiveKit, %s: %w", method, err)
+		return nil, fmt.Errorf("LiveKit, %s: %w", method, redact.Error(err, token, r.key.Secret))
 	}
 	defer func() { _ = resp.Body.Close() }()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, mostAnswer))
@@ -145,10 +147,10 @@ func reason(answer []byte) string {
 	var e struct {
 		Message string `json:"msg"`
 	}
-	if json.Unmarshal(answer, &e) != nil || e.Message == "" || strings.Contains(e.Message, "eyJ") {
+	if json.Unmarshal(answer, &e) != nil || e.Message == "" {
 		return ""
 	}
-	return fmt.Sprintf(": %.200q", e.Message)
+	return fmt.Sprintf(": %q", redact.Text(e.Message))
 }
 
 // roomsToken makes a token that may make, list and delete rooms, and nothing else.

@@ -308,9 +308,9 @@ func (n *Names) ID(id string) string {
 	return "I-" + short(n.key, "id", id)
 }
 
-// Remember notes whose pseudonyms were used. When it returns nil, they are in the list after a
-// power failure too. A read-only store notes nothing.
-func (n *Names) Remember(identities []string) error {
+// Save adds identities to the list of whose pseudonyms were used. When it returns nil, the list
+// survives a power failure. A read-only store writes nothing.
+func (n *Names) Save(identities []string) error {
 	if n.store.readOnly {
 		return nil
 	}

@@ -64,11 +64,11 @@ func TestRemembered(t *testing.T) {
 	s := pseudonym.Open(dir)
 	n, other := names(t, s, "p1"), names(t, s, "p2")
 	for _, list := range [][]string{{"alice", "bob"}, {"", "bob", "学生 <一>"}, nil} {
-		if err := n.Remember(list); err != nil {
+		if err := n.Save(list); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := other.Remember([]string{"bob"}); err != nil {
+	if err := other.Save([]string{"bob"}); err != nil {
 		t.Fatal(err)
 	}
 	list := func(s *pseudonym.Store, project string) string {
@@ -123,7 +123,7 @@ func TestRemembered(t *testing.T) {
 	// A process that only reads changes nothing.
 	before := fmt.Sprint(files, mtimes(t, files))
 	r := names(t, read, "p1")
-	if err := r.Remember([]string{"carol"}); err != nil {
+	if err := r.Save([]string{"carol"}); err != nil {
 		t.Error(err)
 	}
 	if after := fmt.Sprint(files, mtimes(t, files)); after != before {

@@ -10,11 +10,13 @@ package render
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/decode"
+	"github.com/syncflow/textegress/internal/redact"
 	"github.com/syncflow/textegress/segment"
 )
 
@@ -35,7 +37,7 @@ type Options struct {
 	Keys *Keys
 	// Pseudonyms are needed for a recording that is to be delivered under them
 	// (spool.Info.Pseudonyms), and used for no other.
-	Pseudonyms Pseudonyms
+	Pseudonyms redact.Pseudonyms
 	// Workers is how many cores an export may occupy [1]. Segments are compressed while lines are
 	// derived; neither what is derived nor its order depends on it. See MaxWorkers.
 	Workers int
@@ -64,6 +66,11 @@ const (
 	typeZstd   = "application/zstd"
 )
 
+// errNoPseudonyms keeps a recording that may be delivered under pseudonyms only from being exported
+// in any other way.
+var errNoPseudonyms = errors.New("export: the recording may be delivered under pseudonyms only, " +
+	"and there are none here")
+
 // Build derives all objects of src and writes them to sink, the manifest last. It returns the
 // manifest.
 //
@@ -77,12 +84,14 @@ func Build(ctx context.Context, src Source, o Options, sink Sink) (textegress.Ma
 	if o.Revision == 0 {
 		o.Revision = 1
 	}
-	hide, err := newVeil(src, o)
-	if err != nil {
-		return textegress.Manifest{}, err
+	if src.Info().Pseudonyms && o.Pseudonyms == nil {
+		return textegress.Manifest{}, errNoPseudonyms
 	}
 	sink = &oneAtATime{sink: sink}
-	b := &builder{src: src, o: o, out: newOutput(sink), veil: hide}
+	b := &builder{src: src, o: o, out: newOutput(sink)}
+	if src.Info().Pseudonyms {
+		b.names = redact.NewPseudonymizer(o.Pseudonyms)
+	}
 	defer b.out.abandon()
 	b.sum = newSummary(src, o)
 	outputs, err := b.derive(ctx)
@@ -93,11 +102,11 @@ func Build(ctx context.Context, src Source, o Options, sink Sink) (textegress.Ma
 		return textegress.Manifest{}, err
 	}
 	m := b.sum.finish(objects(outputs...))
-	if b.veil != nil {
-		m = b.veil.manifest(m)
-	}
-	if err := b.veil.remember(); err != nil {
-		return textegress.Manifest{}, fmt.Errorf("export: %w", err)
+	if b.names != nil {
+		m = b.names.Manifest(m)
+		if err := b.names.Save(); err != nil {
+			return textegress.Manifest{}, fmt.Errorf("export: %w", err)
+		}
 	}
 	data, err := m.Encode()
 	if err != nil {
@@ -120,13 +129,14 @@ type builder struct {
 	out *output
 	sum *summary
 
-	veil *veil
+	// nil where participants keep their names
+	names *redact.Pseudonymizer
 }
 
 // derive writes everything but metadata.json and the manifest. The outputs that it returns hold
 // what it has written.
 func (b *builder) derive(ctx context.Context) ([]*output, error) {
-	if b.o.WithoutRaw || b.veil != nil { // raw segments are full of identities
+	if b.o.WithoutRaw || b.names != nil { // raw segments are full of identities
 		return []*output{b.out}, b.lines(ctx)
 	}
 	c, err := newCompression(b.src)
@@ -167,7 +177,7 @@ func (b *builder) lines(ctx context.Context) error {
 	w := &lineWriter{
 		sum: b.sum, events: events, views: newViews(b.out, b.src.Info().Topic),
 		files: newFiles(b.out, b.o.maxFiles), copies: newCopies(),
-		veil: b.veil, ctx: ctx,
+		names: b.names, ctx: ctx,
 	}
 	defer w.views.speech.close()
 	d := NewLineDecoder(decode.Options{Keys: b.o.Keys, Scratch: b.out.sink.Scratch})
@@ -211,8 +221,8 @@ type lineWriter struct {
 	views  *views
 	files  *files
 	copies *copies
-	veil   *veil
-	ctx    context.Context // one frame can stand for many lines
+	names  *redact.Pseudonymizer // see builder
+	ctx    context.Context       // one frame can stand for many lines
 	n      int64
 	line   []byte
 }
@@ -226,9 +236,9 @@ func (w *lineWriter) write(l *decode.Line) error {
 	m.N = w.n
 	w.copies.look(m)
 	out := m // what is delivered
-	if w.veil != nil {
-		veiled := w.veil.message(*m)
-		out = &veiled
+	if w.names != nil {
+		under := w.names.Message(*m)
+		out = &under
 	}
 	if l.Content != nil {
 		if err := w.files.add(out, l.Content); err != nil {
@@ -236,7 +246,7 @@ func (w *lineWriter) write(l *decode.Line) error {
 		}
 		m.Stream.Complete, m.Stream.Incomplete = out.Stream.Complete, out.Stream.Incomplete
 	}
-	w.sum.add(m) // which accounts for connections as they were, and is veiled as a whole
+	w.sum.add(m) // which accounts for connections as they were; the manifest is redacted as a whole
 	m = out
 	w.line = append(m.AppendJSON(w.line[:0]), '\n')
 	if err := w.events.writeLine(w.line); err != nil {

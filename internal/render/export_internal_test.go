@@ -3,7 +3,6 @@ package render
 import (
 	"os"
 
-	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/fsname"
 )
 
@@ -11,16 +10,6 @@ import (
 func (o Options) WithMaxFiles(n int) Options {
 	o.maxFiles = n
 	return o
-}
-
-// VeilMessage and VeilManifest are what becomes of a line and of the manifest under pseudonyms.
-func VeilMessage(p Pseudonyms, m textegress.Message) textegress.Message {
-	return (&veil{names: p, seen: map[string]bool{}}).message(m)
-}
-
-// VeilManifest see VeilMessage.
-func VeilManifest(p Pseudonyms, m textegress.Manifest) textegress.Manifest {
-	return (&veil{names: p, seen: map[string]bool{}}).manifest(m)
 }
 
 // DirectoryOn returns the sink for a directory of any file system.

@@ -8,11 +8,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"reflect"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/livekit/protocol/livekit"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -26,9 +24,9 @@ import (
 
 // testNames are pseudonyms that show which name they stand for to nobody but this test.
 type testNames struct {
-	of         map[string]string
-	remembered []string
-	err        error
+	of    map[string]string
+	saved []string
+	err   error
 }
 
 func (n *testNames) Of(s string) string {
@@ -51,8 +49,8 @@ func (n *testNames) ID(s string) string {
 	return "I-" + n.Of("id " + s)[2:]
 }
 
-func (n *testNames) Remember(list []string) error {
-	n.remembered = append(n.remembered, list...)
+func (n *testNames) Save(list []string) error {
+	n.saved = append(n.saved, list...)
 	return n.err
 }
 
@@ -294,13 +292,13 @@ func TestPseudonyms_NoIdentity(t *testing.T) {
 			t.Errorf("decrypted: %v", got)
 		}
 		// Everybody who was replaced is on the list, the recorder itself is not.
-		list := strings.Join(names.remembered, ",")
+		list := strings.Join(names.saved, ",")
 		for _, want := range []string{
 			secretIdentity, secretList, "agent", "SECRET1/../other",
 			"SECRET1 only in a list",
 		} {
 			if !strings.Contains(list, want) {
-				t.Errorf("%q is not remembered: %s", want, list)
+				t.Errorf("%q is not on the list: %s", want, list)
 			}
 		}
 		if strings.Contains(list, "SECRET-recorder") {
@@ -340,7 +338,7 @@ func TestPseudonyms_Golden(t *testing.T) {
 		rec, _ := sp.Recording(id)
 		plain, ps := build(t, render.FromSpool(rec))
 		s := newMemSink()
-		m, err := render.Build(t.Context(), veiled{render.FromSpool(rec)},
+		m, err := render.Build(t.Context(), underPseudonyms{render.FromSpool(rec)},
 			render.Options{Pseudonyms: &testNames{}}, s)
 		if err != nil {
 			t.Fatal(err)
@@ -373,17 +371,17 @@ func TestPseudonyms_Golden(t *testing.T) {
 	}
 }
 
-// veiled is a recording that may be delivered under pseudonyms only.
-type veiled struct{ render.Source }
+// underPseudonyms is a recording that may be delivered under pseudonyms only.
+type underPseudonyms struct{ render.Source }
 
-func (v veiled) Info() spool.Info {
+func (v underPseudonyms) Info() spool.Info {
 	i := v.Source.Info()
 	i.Pseudonyms = true
 	return i
 }
 
 // TestPseudonyms_NeverWithout: a recording that was begun under pseudonyms is never exported
-// without, and what cannot be remembered is not delivered.
+// without, and where the list of pseudonyms cannot be written nothing is delivered.
 func TestPseudonyms_NeverWithout(t *testing.T) {
 	r := newRecording(t, tempSpool(t), spool.Info{Pseudonyms: true}, spool.Options{})
 	r.say("alice", "PA_a", "", "hello")
@@ -399,7 +397,7 @@ func TestPseudonyms_NeverWithout(t *testing.T) {
 	full := errors.New("disk full")
 	if _, err := render.Build(t.Context(), render.FromSpool(r.rec),
 		render.Options{Pseudonyms: &testNames{err: full}}, s); !errors.Is(err, full) {
-		t.Errorf("not remembered: %v", err)
+		t.Errorf("the list cannot be written: %v", err)
 	}
 	if _, ok := s.objects[textegress.ManifestName]; ok {
 		t.Error("there is a manifest")
@@ -430,302 +428,6 @@ func TestPseudonyms_NeverWithout(t *testing.T) {
 	for key, data := range without.objects {
 		if !bytes.Equal(data, s.objects[key]) {
 			t.Errorf("%s differs", key)
-		}
-	}
-}
-
-// fate says what becomes of a field under pseudonyms.
-type fate string
-
-const (
-	kept     fate = "kept"
-	replaced fate = "replaced" // by a pseudonym, or what stands for an id
-	checked  fate = "checked"  // kept where it has a known form
-	dropped  fate = "dropped"
-	stated   fate = "stated" // says what was left out
-	nested   fate = "nested" // see its own fields
-)
-
-// fates classifies every field of everything that is delivered as JSON. Who adds a field must
-// decide here, and in veil.
-var fates = map[string]map[string]fate{
-	"Message": {
-		"N": kept, "Kind": kept, "Time": kept, "UnixNS": kept, "Identity": replaced,
-		"ParticipantSID": kept, "Topic": kept, "Reliable": kept,
-		"Sequence": kept, "Epoch": kept, "PossibleDuplicate": kept, "Text": kept, "Base64": kept,
-		"Withheld": stated, "Field": kept,
-		"FieldName": kept, "User": nested, "Chat": nested, "Transcription": nested, "RPC": nested,
-		"SIPDTMF": nested, "Stream": nested, "Track": nested,
-		"Event": nested, "DestinationIdentities": replaced, "Encryption": nested, "CopyOf": kept,
-	},
-	"UserInfo": {"ID": replaced, "Nonce": dropped, "StartTime": kept, "EndTime": kept},
-	"ChatInfo": {
-		"ID": replaced, "TimestampMS": kept, "EditTimestampMS": kept,
-		"Deleted": kept, "Generated": kept,
-	},
-	"TranscriptionInfo": {"ParticipantIdentity": replaced, "TrackID": replaced, "Segments": nested},
-	"TranscriptionSegment": {
-		"ID": replaced, "Text": kept, "StartTime": kept, "EndTime": kept, "Final": kept,
-		"Language": checked,
-	},
-	"RPCInfo": {
-		"Type": kept, "ID": replaced, "Method": kept, "TimeoutMS": kept,
-		"Version": kept, "Compressed": kept, "Error": nested,
-	},
-	"RPCError":       {"Code": kept, "Message": kept, "Data": kept},
-	"SIPDTMFInfo":    {"Code": kept, "Digit": checked},
-	"EncryptionInfo": {"Type": kept, "KeyIndex": kept, "Decrypted": kept, "Reason": kept},
-	"StreamInfo": {
-		"ID": replaced, "MIMEType": checked, "Name": dropped, "TotalLength": kept,
-		"Attributes": dropped, "Complete": kept, "Incomplete": kept,
-		"SentMS": kept, "StartedUnixNS": kept, "Size": kept, "File": dropped, "Operation": kept,
-		"Version": kept, "ReplyTo": replaced,
-		"AttachedStreamIDs": replaced, "Generated": kept, "TrailerReason": dropped, "Inline": kept,
-		"Compression": kept, "Encoding": kept,
-		"Chunks": kept, "ChunksMissing": kept, "ChunksIgnored": kept, "LengthUnit": kept,
-		"FirstChunk": kept, "ContinuedBy": kept,
-	},
-	"Event": {
-		"Kind": kept, "Identity": replaced, "ParticipantSID": kept, "Name": dropped,
-		"Metadata": dropped, "Attributes": dropped,
-		"ParticipantKind": kept, "RoomSID": kept, "RoomMetadata": dropped, "ServerVersion": kept,
-		"Region": kept, "RoomCreatedUnixMS": kept,
-		"ClockOffsetMS": kept, "Cause": kept, "SinceUnixNS": kept, "EgressID": kept,
-		"Instance": kept, "Selection": nested, "Dropped": nested,
-		"TrackSID": kept, "Handle": kept, "Lines": dropped, "Late": dropped, "Reason": kept,
-		"Status": kept, "Source": kept, "AnnouncedUnixNS": kept, "Part": kept,
-		"Previous": kept, "Segment": kept, "Offset": kept, "Bytes": kept, "FramesMissing": kept,
-		"OffsetNS": kept, "BeforeUnixNS": kept, "AfterUnixNS": kept, "AtLeast": kept,
-	},
-	"TrackInfo": {
-		"SID": kept, "Handle": kept, "Sequence": kept, "Frame": kept, "Start": kept, "Final": kept,
-		"Timestamp": kept, "UserTimestamp": kept,
-		"ParticipantSID": dropped, "Extensions": dropped,
-	},
-	"TrackExtension": {"ID": dropped, "Data": dropped},
-	"LateLines":      {"Index": dropped, "Lines": dropped},
-	"SelectionRules": {
-		"SinceUnixNS": kept, "TopicsAllow": kept, "TopicsDeny": kept, "IdentitiesAllow": dropped,
-		"IdentitiesDeny":       dropped,
-		"IdentitiesAllowCount": stated, "IdentitiesDenyCount": stated, "EncryptedKept": kept,
-	},
-	"Dropped": {"Reason": kept, "Packets": kept, "Bytes": kept},
-	"Manifest": {
-		"FormatVersion": kept, "EgressID": kept, "Status": kept, "Reason": kept, "Exporter": kept,
-		"Revision": kept, "Project": nested,
-		"Session": nested, "Part": kept, "Previous": kept, "StartedAt": kept, "StartedUnixNS": kept,
-		"EndedAt": kept, "EndedUnixNS": kept,
-		"Instance": kept, "Merged": dropped, "ServerVersions": kept, "Counts": nested,
-		"Completeness": nested, "Selection": nested,
-		"Forgotten": nested, "Pseudonyms": stated, "LeftOut": stated, "Objects": nested,
-	},
-	"Project": {"ID": kept, "Name": kept}, "Session": {
-		"ID": kept, "RoomName": kept,
-		"RoomSIDs": kept,
-	},
-	"Counts": {
-		"Packets": kept, "Messages": kept, "Bytes": kept, "DecryptedPackets": kept,
-		"ByKind": kept, "Participants": kept,
-	},
-	"Selection": {"Rules": nested, "Dropped": nested, "AtLeast": kept},
-	"Forgotten": {"Frames": kept, "Lines": kept},
-	"Object":    {"Key": kept, "Size": kept, "SHA256": kept, "ContentType": kept, "Messages": kept},
-	"Completeness": {
-		"Join": nested, "Outages": nested, "UndecodablePackets": kept, "UndecryptablePackets": kept,
-		"CorruptRanges": kept, "CorruptBytes": kept,
-		"FramesMissing": kept, "Tail": kept, "Suspect": kept, "Connections": nested,
-		"ConnectionsOmitted": nested, "Streams": nested,
-		"PossibleDuplicates": kept, "ClockSteps": nested, "ClockStepsOmitted": kept,
-	},
-	// Those whose fields are all kept are copied as a whole.
-	"Join": {"AnnouncedUnixNS": kept, "JoinedUnixNS": kept, "RoomCreatedUnixMS": kept},
-	"ClockStep": {
-		"Index": kept, "OffsetNS": kept, "BeforeUnixNS": kept, "AfterUnixNS": kept,
-		"AtLeast": kept, "EgressID": kept,
-	},
-	"Outage": {
-		"Cause": kept, "StartedUnixNS": kept, "EndedUnixNS": kept, "StartIndex": kept,
-		"EndIndex": kept, "Connections": nested,
-		"ConnectionsOmitted": kept,
-	},
-	"OutageNeighbour":    {"ParticipantSID": kept, "LastBefore": kept, "FirstAfter": kept},
-	"ConnectionsOmitted": {"Packets": kept},
-	"Connection": {
-		"ParticipantSID": kept, "Identity": replaced, "Packets": kept, "Reliable": kept,
-		"Unsequenced": kept, "Lossy": kept, "DataTrack": kept,
-		"Undecodable": kept, "Undecryptable": kept, "StreamsComplete": kept,
-		"StreamsIncomplete": kept, "Sequence": nested, "Tail": kept,
-	},
-	"Sequence": {
-		"First": kept, "Last": kept, "Received": kept, "Contiguous": kept, "BeforeFirst": nested,
-		"Gaps": nested, "GapCount": kept, "SelectionGaps": kept,
-		"MissingNumbers": kept, "UnexplainedGaps": kept, "UnexplainedNumbers": kept,
-		"Duplicates": kept, "Reordered": kept, "Unjudged": kept,
-	},
-	"Gap": {
-		"First": kept, "Last": kept, "AfterIndex": kept, "BeforeIndex": kept, "Explained": kept,
-		"FirstOutage": kept, "LastOutage": kept,
-		"Damage": kept, "BeforeJoin": kept, "Selection": kept,
-	},
-	"Streams": {"Complete": kept, "Incomplete": kept, "LatePackets": kept, "List": nested},
-	"IncompleteStream": {
-		"N": kept, "ID": replaced, "Kind": kept, "Identity": replaced, "ParticipantSID": kept,
-		"TotalLength": kept, "Incomplete": kept,
-	},
-	"MergedRecording": {
-		"EgressID": dropped, "Instance": dropped, "Part": dropped, "Status": dropped,
-		"Reason": dropped, "StartedUnixNS": dropped,
-		"EndedUnixNS": dropped, "ClockOffsetNS": dropped, "Epochs": dropped, "Packets": dropped,
-		"Only": dropped, "PossibleDuplicates": dropped,
-		"Outages": dropped, "Merged": dropped,
-	},
-	"Metadata": {
-		"RoomName": kept, "Topic": kept, "StartedAt": kept, "EndedAt": kept, "EgressID": kept,
-		"Status": kept, "Reason": kept, "SessionID": kept,
-		"ProjectID": kept, "ProjectName": kept, "RoomSIDs": kept, "Part": kept, "Previous": kept,
-		"StartedUnixNS": kept, "EndedUnixNS": kept,
-	},
-}
-
-// TestPseudonyms_EveryFieldIsClassified holds the table above to the types, and the exporter to the
-// table.
-func TestPseudonyms_EveryFieldIsClassified(t *testing.T) {
-	names := &testNames{}
-	types := map[string]bool{}
-	var m textegress.Message
-	fill(t, reflect.ValueOf(&m).Elem(), new(int64), 0)
-	m.Kind = textegress.KindData
-	compare(t, types, reflect.ValueOf(m), reflect.ValueOf(render.VeilMessage(names, m)))
-	var manifest textegress.Manifest
-	fill(t, reflect.ValueOf(&manifest).Elem(), new(int64), 0)
-	compare(t, types, reflect.ValueOf(manifest),
-		reflect.ValueOf(render.VeilManifest(names, manifest)))
-	compare(t, types, reflect.ValueOf(textegress.Metadata{}),
-		reflect.ValueOf(textegress.Metadata{}))
-	// of fields that are dropped
-	for _, below := range []any{
-		textegress.MergedRecording{},
-		segment.LateLines{},
-		textegress.TrackExtension{},
-	} {
-		compare(t, types, reflect.ValueOf(below), reflect.Value{})
-	}
-	for name := range fates {
-		if !types[name] {
-			t.Errorf("there is no type %s any more", name)
-		}
-	}
-	for _, k := range []textegress.Kind{
-		textegress.KindUnknown, textegress.KindEncrypted,
-		"of a later version",
-	} {
-		out := render.VeilMessage(names, textegress.Message{
-			Kind: k, Base64: []byte("SECRET"),
-			Event: m.Event,
-		})
-		if out.Base64 != nil || out.Text != nil || out.Withheld != 6 {
-			t.Errorf("kind %s: %+v", k, out)
-		}
-	}
-}
-
-// fill gives every field a value of its own.
-func fill(t *testing.T, v reflect.Value, n *int64, depth int) {
-	t.Helper()
-	*n++
-	switch v.Kind() {
-	case reflect.String:
-		v.SetString(fmt.Sprintf("SECRET %d", *n))
-	case reflect.Bool:
-		v.SetBool(true)
-	case reflect.Int, reflect.Int32, reflect.Int64:
-		v.SetInt(1000 + *n)
-	case reflect.Uint8:
-		v.SetUint(uint64(*n % 256))
-	case reflect.Uint16, reflect.Uint32, reflect.Uint64:
-		v.SetUint(uint64(1000 + *n))
-	case reflect.Pointer:
-		v.Set(reflect.New(v.Type().Elem()))
-		fill(t, v.Elem(), n, depth)
-	case reflect.Slice:
-		if depth > 8 {
-			return // a type that holds itself
-		}
-		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
-		fill(t, v.Index(0), n, depth+1)
-	case reflect.Map:
-		v.Set(reflect.MakeMap(v.Type()))
-		key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
-		fill(t, key, n, depth)
-		fill(t, value, n, depth)
-		v.SetMapIndex(key, value)
-	case reflect.Struct:
-		if v.Type() == reflect.TypeFor[time.Time]() ||
-			v.Type() == reflect.TypeFor[textegress.Timestamp]() {
-			return
-		}
-		for _, field := range v.Fields() {
-			fill(t, field, n, depth+1)
-		}
-	default:
-		t.Fatalf("a field of kind %s", v.Kind())
-	}
-}
-
-// compare compares a value with what is delivered of it; out that is not valid is not looked at.
-func compare(t *testing.T, types map[string]bool, in, out reflect.Value) {
-	t.Helper()
-	switch in.Kind() {
-	case reflect.Pointer:
-		if out.IsValid() && out.IsNil() != in.IsNil() {
-			t.Errorf("%s is nil", in.Type())
-			return
-		}
-		if !in.IsNil() {
-			compare(t, types, in.Elem(), out.Elem())
-		}
-		return
-	case reflect.Slice:
-		if out.Len() != in.Len() {
-			t.Errorf("%s has %d elements instead of %d", in.Type(), out.Len(), in.Len())
-			return
-		}
-		for i := range in.Len() {
-			compare(t, types, in.Index(i), out.Index(i))
-		}
-		return
-	}
-	name := in.Type().Name()
-	types[name] = true
-	for i := range in.NumField() {
-		field := in.Type().Field(i).Name
-		f, ok := fates[name][field]
-		if !ok {
-			t.Errorf("%s.%s is new: decide what becomes of it under pseudonyms, here and in veil",
-				name, field)
-			continue
-		}
-		if !out.IsValid() || in.IsZero() {
-			continue
-		}
-		a, b := in.Field(i), out.Field(i)
-		text := fmt.Sprintf("%+v", b.Interface())
-		switch {
-		case f == nested:
-			compare(t, types, a, b)
-		case f == kept && !reflect.DeepEqual(a.Interface(), b.Interface()):
-			t.Errorf("%s.%s is not kept: %v", name, field, text)
-		case f == dropped && !b.IsZero(), (f == replaced || f == checked) &&
-			strings.Contains(text, "SECRET"), f == stated &&
-			reflect.DeepEqual(a.Interface(), b.Interface()) && field != "Pseudonyms":
-			t.Errorf("%s.%s is delivered: %v", name, field, text)
-		case f == replaced && !strings.Contains(text, "P-") && !strings.Contains(text, "I-"):
-			t.Errorf("%s.%s is not replaced: %v", name, field, text)
-		}
-	}
-	for field := range fates[name] {
-		if _, ok := in.Type().FieldByName(field); !ok {
-			t.Errorf("%s has no field %s any more", name, field)
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"net/http"
-	"regexp"
 	"strings"
 	"time"
 
@@ -86,7 +85,7 @@ type JoinError struct {
 	Phase string
 	// HTTP status with which the server refused the websocket; 0 if it did not get so far
 	Status int
-	Body   string // the first 500 bytes of its answer, with anything like a token removed
+	Body   string // the first 300 bytes of its answer, see redact.Text
 	Err    error  // the cause; wraps context.DeadlineExceeded after a timeout
 }
 
@@ -130,24 +129,6 @@ func (e *JoinError) RoomNotFound() bool {
 func (e *JoinError) Unsupported() bool {
 	return e.Status == http.StatusNotFound &&
 		!e.RoomNotFound()
-}
-
-const maxBody = 500
-
-var tokenLike = regexp.MustCompile(`eyJ[A-Za-z0-9_-]*(\.[A-Za-z0-9_-]*)*`)
-
-// redact makes the text of a refusal fit for logs. LiveKit repeats the token in the text of a 401
-// (pkg/service/auth.go), and a token that was cut off is still worth hiding.
-func redact(body []byte, token string) string {
-	s := string(body)
-	if token != "" {
-		s = strings.ReplaceAll(s, token, "[token]")
-	}
-	s = tokenLike.ReplaceAllString(s, "[token]")
-	if len(s) > maxBody {
-		s = s[:maxBody]
-	}
-	return strings.TrimSpace(strings.ToValidUTF8(s, "�"))
 }
 
 // reasons follows livekit.DisconnectReason as livekit-server uses it (pkg/rtc/types/interfaces.go,

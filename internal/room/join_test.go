@@ -132,7 +132,7 @@ func TestJoinRefusedByHTTP(t *testing.T) {
 	}{
 		{
 			name: "token", status: 401, body: "invalid token: " + token + ", error: expired",
-			unauthorized: true, text: "invalid token: [token], error: expired",
+			unauthorized: true, text: "invalid token: …, error: expired",
 		},
 		{
 			name: "cut token", status: 401, body: strings.Repeat("x", 990) + token,

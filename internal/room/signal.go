@@ -19,6 +19,8 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/livekit/protocol/livekit"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/syncflow/textegress/internal/redact"
 )
 
 const (
@@ -128,10 +130,11 @@ func (c *Client) dial(ctx context.Context, e endpoint, token string,
 	ws, resp, err := dialer.DialContext(ctx, u.String(),
 		header) //nolint:bodyclose // gorilla has read the body and needs no closing
 	if err != nil {
-		je := &JoinError{Phase: "websocket", Err: inTime(ctx, err)}
+		je := &JoinError{Phase: "websocket", Err: redact.Error(inTime(ctx, err), token)}
 		if resp != nil {
 			body, _ := io.ReadAll(io.LimitReader(resp.Body, 1024)) // in memory already
-			je.Status, je.Body = resp.StatusCode, redact(body, token)
+			// LiveKit repeats the token in the text of a 401 (pkg/service/auth.go)
+			je.Status, je.Body = resp.StatusCode, redact.Text(string(body), token)
 		}
 		return nil, nil, je
 	}

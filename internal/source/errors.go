@@ -8,11 +8,12 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"regexp"
 	"strconv"
 	"strings"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/syncflow/textegress/internal/redact"
 )
 
 // BrokerError is a failure at the broker. It does not wrap the AMQP error: the broker quotes the
@@ -21,7 +22,7 @@ type BrokerError struct {
 	Addr string // host and port of the broker
 	Op   string // what was tried: "login", "queue", "binding", "consume", …
 	Code int    // AMQP reply code, 0 if there is none
-	// the broker's or the network's words, with everything that looks like a secret removed
+	// the broker's or the network's words, see redact.Text
 	Reason string
 	Remedy string // what to do about it, "" if unknown
 }
@@ -42,30 +43,6 @@ func (e *BrokerError) Error() string {
 	return s
 }
 
-// A JWT is base64 of a JSON object, so it begins with eyJ. The broker cuts long texts: the rest of
-// one must be found too.
-var tokenForm = regexp.MustCompile(`eyJ[A-Za-z0-9_\-.=]*`)
-
-// redact removes tokens, and the credentials we know, from text; and makes it one line.
-func redact(text string, credentials ...string) string {
-	for _, c := range credentials {
-		if c != "" {
-			text = strings.ReplaceAll(text, c, "[hidden]")
-		}
-	}
-	text = tokenForm.ReplaceAllString(text, "[token]")
-	text = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, text)
-	if len(text) > 400 {
-		text = strings.ToValidUTF8(text[:400], "") + "…"
-	}
-	return text
-}
-
 // brokerError describes an error of the AMQP library or the network.
 func brokerError(op string, err error, o RabbitMQOptions) error {
 	if err == nil {
@@ -77,7 +54,7 @@ func brokerError(op string, err error, o RabbitMQOptions) error {
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("RabbitMQ, %s: %w", op, context.Canceled)
 	}
-	e := &BrokerError{Addr: o.addr(), Op: op, Reason: redact(err.Error(), o.Password)}
+	e := &BrokerError{Addr: o.addr(), Op: op, Reason: redact.Error(err, o.Password).Error()}
 	var ae *amqp.Error
 	var tlsRecord tls.RecordHeaderError
 	var unknown x509.UnknownAuthorityError
@@ -86,7 +63,7 @@ func brokerError(op string, err error, o RabbitMQOptions) error {
 	var ne net.Error
 	switch {
 	case errors.As(err, &ae):
-		e.Code, e.Reason = ae.Code, redact(ae.Reason, o.Password)
+		e.Code, e.Reason = ae.Code, redact.Text(ae.Reason, o.Password)
 		e.Remedy = remedy(op, ae, o)
 	case errors.As(err, &tlsRecord):
 		e.Remedy = "the port answers without TLS: set RABBITMQ_TLS to false, or RABBITMQ_PORT to " +

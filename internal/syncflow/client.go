@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/syncflow/textegress/internal/backoff"
+	"github.com/syncflow/textegress/internal/redact"
 )
 
 // Options of New. All but the last four are required.
@@ -210,7 +211,7 @@ func (c *Client) Token(ctx context.Context, sessionID, roomName, identity string
 // looks transient.
 func checkID(id string) error {
 	if !uuidForm.MatchString(strings.ToLower(id)) {
-		return fmt.Errorf("SyncFlow API: %q is not a UUID", oneLine(id))
+		return fmt.Errorf("SyncFlow API: %q is not a UUID", redact.Text(id))
 	}
 	return nil
 }

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 )
 
 // What a definite answer of the API means. Test with errors.Is; the error itself is an *APIError.
@@ -28,7 +26,7 @@ var (
 // APIError is an answer of the API, or of a proxy before it, that is not a success.
 type APIError struct {
 	Status   int    // HTTP status
-	Message  string // what the answer said: one line, shortened, printable
+	Message  string // what the answer said, see redact.Text
 	Endpoint string // which call it was, one of the names in the metrics: "project", "sessions", …
 }
 
@@ -95,33 +93,4 @@ func (e *APIError) transient() bool {
 		}
 	}
 	return true
-}
-
-// oneLine makes text from outside fit for an error: valid, printable, one line, at most 200
-// characters.
-func oneLine(s string) string {
-	const most = 200
-	if len(s) > 8*most { // no need to look at a whole page
-		s = s[:8*most]
-	}
-	var b strings.Builder
-	n, space := 0, false
-	for _, r := range s {
-		if r == utf8.RuneError || !unicode.IsPrint(r) && !unicode.IsSpace(r) {
-			r = '?'
-		}
-		if unicode.IsSpace(r) {
-			space = b.Len() > 0
-			continue
-		}
-		if n++; n > most {
-			return b.String() + "…"
-		}
-		if space {
-			b.WriteByte(' ')
-			space = false
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress/internal/backoff"
+	"github.com/syncflow/textegress/internal/redact"
 )
 
 const (
@@ -157,7 +158,7 @@ func (c *Client) try(ctx context.Context, k call, body []byte, out any) (err err
 	req, err := http.NewRequestWithContext(tryCtx, k.method, c.base+"/projects/"+c.projectID+k.path,
 		bytes.NewReader(body))
 	if err != nil {
-		return fmt.Errorf("SyncFlow API, %s: %w", k.endpoint, err)
+		return fmt.Errorf("SyncFlow API, %s: %w", k.endpoint, redact.Error(err, token))
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
 	req.Header.Set("Accept", "application/json")
@@ -178,8 +179,8 @@ func (c *Client) try(ctx context.Context, k call, body []byte, out any) (err err
 			c.gate.forget()
 		}
 		return &failure{
-			err: fmt.Errorf("SyncFlow API, %s: %w", k.endpoint, err), reused: reused &&
-				connectionLost(err),
+			err:     fmt.Errorf("SyncFlow API, %s: %w", k.endpoint, redact.Error(err, token)),
+			reused:  reused && connectionLost(err),
 			gaveWay: outcome == gaveWay,
 		}
 	}
@@ -212,7 +213,8 @@ func (c *Client) try(ctx context.Context, k call, body []byte, out any) (err err
 	case err != nil:
 		outcome = netOutcome(ctx, tryCtx, err)
 		return &failure{
-			err:     fmt.Errorf("SyncFlow API, %s: read the answer: %w", k.endpoint, err),
+			err: fmt.Errorf("SyncFlow API, %s: read the answer: %w", k.endpoint,
+				redact.Error(err, token)),
 			gaveWay: outcome == gaveWay,
 		}
 	case int64(len(data)) > limit:
@@ -235,15 +237,15 @@ func message(resp *http.Response, data []byte) string {
 		Message *string `json:"message"`
 	}
 	if json.Unmarshal(data, &envelope) == nil && envelope.Message != nil {
-		return oneLine(*envelope.Message)
+		return redact.Text(*envelope.Message)
 	}
 	if loc := resp.Header.Get("Location"); loc != "" && resp.StatusCode < 400 {
-		return oneLine("redirect to " + loc)
+		return redact.Text("redirect to " + loc)
 	}
 	if ct := contentType(resp); ct != "text/plain" && len(bytes.TrimSpace(data)) > 0 {
-		return oneLine(ct + ": " + string(data))
+		return redact.Text(ct + ": " + string(data))
 	}
-	return oneLine(string(data))
+	return redact.Text(string(data))
 }
 
 func contentType(resp *http.Response) string {
@@ -251,7 +253,7 @@ func contentType(resp *http.Response) string {
 	if err != nil || ct == "" {
 		return "an unknown type"
 	}
-	return oneLine(ct)
+	return redact.Text(ct)
 }
 
 func retryAfter(header string) time.Duration {

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -20,6 +19,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/syncflow/textegress/internal/objstore"
+	"github.com/syncflow/textegress/internal/redact"
 )
 
 // contentError is a failure on our side of an upload: the content could not be read.
@@ -79,7 +79,7 @@ func (b *Bucket) fail(ctx context.Context, op, key string, err error) *objstore.
 	default:
 		b.classify(e, err)
 	}
-	e.Cause = b.scrub(e.Cause, key)
+	e.Cause = redact.Text(e.Cause, key, b.o.SecretKey, b.o.AccessKey)
 	return e
 }
 
@@ -108,7 +108,7 @@ func (b *Bucket) classify(e *objstore.Error, err error) {
 		return
 	}
 	if c, ok := errors.AsType[*contentError](err); ok {
-		e.Cause = "read the content: " + pathless(c.err)
+		e.Cause = "read the content: " + redact.WithoutPath(c.err)
 		return
 	}
 	if ue, ok := errors.AsType[*url.Error](err); ok {
@@ -272,39 +272,4 @@ func classifyTransport(e *objstore.Error, err error) {
 		// also during an outage, so not permanent
 		e.Remedy = "check ENDPOINT and this machine's name service"
 	}
-}
-
-// scrub removes what must not be in a message: key, credentials, control characters, endless text.
-func (b *Bucket) scrub(s, key string) string {
-	for _, secret := range []string{b.o.SecretKey, b.o.AccessKey} {
-		if secret != "" {
-			s = strings.ReplaceAll(s, secret, "…")
-		}
-	}
-	for _, k := range []string{
-		key, (&url.URL{Path: key}).EscapedPath(), url.PathEscape(key),
-		url.QueryEscape(key),
-	} {
-		if k != "" {
-			s = strings.ReplaceAll(s, k, "…")
-		}
-	}
-	s = strings.Map(func(r rune) rune {
-		if r < 0x20 || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, s)
-	if len(s) > 400 {
-		s = strings.ToValidUTF8(s[:400], "") + "…"
-	}
-	return s
-}
-
-// pathless returns the text of an error of the file system without the path in it.
-func pathless(err error) string {
-	if pe, ok := errors.AsType[*fs.PathError](err); ok {
-		return pe.Op + ": " + pe.Err.Error()
-	}
-	return err.Error()
 }

@@ -1,7 +1,6 @@
-package render
+package redact
 
 import (
-	"errors"
 	"maps"
 	"regexp"
 	"slices"
@@ -16,61 +15,46 @@ type Pseudonyms interface {
 	Of(identity string) string
 	// ID returns what stands for an id that a sender chose, "" for "".
 	ID(id string) string
-	// Remember notes durably whose pseudonyms are going to be delivered.
-	Remember(identities []string) error
+	// Save adds identities to the durable list of whose pseudonyms are delivered.
+	Save(identities []string) error
 }
 
-// errNoPseudonyms keeps a recording that may be delivered under pseudonyms only from being exported
-// in any other way.
-var errNoPseudonyms = errors.New("export: the recording may be delivered under pseudonyms only, " +
-	"and there are none here")
-
-// leftOut is what the manifest says that a delivery under pseudonyms does not have.
-var leftOut = []string{
+// omitted is what the manifest says that a delivery under pseudonyms does not have.
+var omitted = []string{
 	"raw segments", "names, metadata and attributes of participants", "metadata of the room",
 	"names and attributes of streams",
 	"packets that were not decoded", "lists of identities",
 }
 
-// veil makes of messages and manifests what may be delivered under pseudonyms. What it returns is
-// made anew, field by field: a field that is not named here is left out. See docs/CONSENT.md for
-// what stays, and why.
-//
-// One that is nil lets everything through.
-type veil struct {
+// Pseudonymizer makes of the messages and the manifest of a recording what may be delivered under
+// pseudonyms. It copies field by field: a field that is not named here is left out. See
+// docs/CONSENT.md for what stays, and why. It is not safe for concurrent use.
+type Pseudonymizer struct {
 	names Pseudonyms
 	seen  map[string]bool // identities that were replaced
 }
 
-func newVeil(src Source, o Options) (*veil, error) {
-	switch {
-	case !src.Info().Pseudonyms:
-		return nil, nil //nolint:nilnil // see veil
-	case o.Pseudonyms == nil:
-		return nil, errNoPseudonyms
-	}
-	return &veil{names: o.Pseudonyms, seen: map[string]bool{}}, nil
+// NewPseudonymizer returns a Pseudonymizer for one recording.
+func NewPseudonymizer(names Pseudonyms) *Pseudonymizer {
+	return &Pseudonymizer{names: names, seen: map[string]bool{}}
 }
 
-// remember is called before anything that was made can be delivered.
-func (v *veil) remember() error {
-	if v == nil {
-		return nil
-	}
-	return v.names.Remember(slices.Sorted(maps.Keys(v.seen)))
+// Save makes durable who was replaced. It must succeed before anything is delivered.
+func (p *Pseudonymizer) Save() error {
+	return p.names.Save(slices.Sorted(maps.Keys(p.seen)))
 }
 
-func (v *veil) identity(s string) string {
+func (p *Pseudonymizer) identity(s string) string {
 	if s != "" {
-		v.seen[s] = true
+		p.seen[s] = true
 	}
-	return v.names.Of(s)
+	return p.names.Of(s)
 }
 
-func (v *veil) identities(list []string) []string {
+func (p *Pseudonymizer) identities(list []string) []string {
 	var out []string
 	for _, s := range list {
-		out = append(out, v.identity(s))
+		out = append(out, p.identity(s))
 	}
 	return out
 }
@@ -78,17 +62,17 @@ func (v *veil) identities(list []string) []string {
 var uuid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
 // id keeps ids as LiveKit's SDKs make them; any other one is what a sender chose, perhaps a name.
-func (v *veil) id(s string) string {
+func (p *Pseudonymizer) id(s string) string {
 	if uuid.MatchString(s) {
 		return s
 	}
-	return v.names.ID(s)
+	return p.names.ID(s)
 }
 
-func (v *veil) ids(list []string) []string {
+func (p *Pseudonymizer) ids(list []string) []string {
 	var out []string
 	for _, s := range list {
-		out = append(out, v.id(s))
+		out = append(out, p.id(s))
 	}
 	return out
 }
@@ -105,17 +89,17 @@ var mimeTypes = []string{
 	"text/markdown", "text/plain", "video/mp4", "video/webm",
 }
 
-// message is the place through which every line goes.
-func (v *veil) message(m textegress.Message) textegress.Message {
+// Message returns what is delivered of a line.
+func (p *Pseudonymizer) Message(m textegress.Message) textegress.Message {
 	out := textegress.Message{
-		N: m.N, Kind: m.Kind, Time: m.Time, UnixNS: m.UnixNS, Identity: v.identity(m.Identity),
+		N: m.N, Kind: m.Kind, Time: m.Time, UnixNS: m.UnixNS, Identity: p.identity(m.Identity),
 		ParticipantSID: m.ParticipantSID,
 		Topic:          m.Topic, Reliable: m.Reliable, Sequence: m.Sequence, Epoch: m.Epoch,
 		PossibleDuplicate: m.PossibleDuplicate,
 		Field:             m.Field, FieldName: m.FieldName,
-		DestinationIdentities: v.identities(m.DestinationIdentities), CopyOf: m.CopyOf,
-		Event: v.event(m.Kind, m.Event), Stream: v.stream(m.Stream),
-		Transcription: v.transcription(m.Transcription), RPC: v.rpc(m.RPC),
+		DestinationIdentities: p.identities(m.DestinationIdentities), CopyOf: m.CopyOf,
+		Event: p.event(m.Kind, m.Event), Stream: p.stream(m.Stream),
+		Transcription: p.transcription(m.Transcription), RPC: p.rpc(m.RPC),
 	}
 	switch m.Kind {
 	case textegress.KindData, textegress.KindChat, textegress.KindTranscription,
@@ -136,11 +120,11 @@ func (v *veil) message(m textegress.Message) textegress.Message {
 		}
 	}
 	if u := m.User; u != nil {
-		out.User = &textegress.UserInfo{ID: v.id(u.ID), StartTime: u.StartTime, EndTime: u.EndTime}
+		out.User = &textegress.UserInfo{ID: p.id(u.ID), StartTime: u.StartTime, EndTime: u.EndTime}
 	}
 	if c := m.Chat; c != nil {
 		out.Chat = &textegress.ChatInfo{
-			ID: v.id(c.ID), TimestampMS: c.TimestampMS, EditTimestampMS: c.EditTimestampMS,
+			ID: p.id(c.ID), TimestampMS: c.TimestampMS, EditTimestampMS: c.EditTimestampMS,
 			Deleted: c.Deleted, Generated: c.Generated,
 		}
 	}
@@ -159,17 +143,17 @@ func (v *veil) message(m textegress.Message) textegress.Message {
 	return out
 }
 
-func (v *veil) transcription(t *textegress.TranscriptionInfo) *textegress.TranscriptionInfo {
+func (p *Pseudonymizer) transcription(t *textegress.TranscriptionInfo) *textegress.TranscriptionInfo {
 	if t == nil {
 		return nil
 	}
 	out := &textegress.TranscriptionInfo{
-		ParticipantIdentity: v.identity(t.ParticipantIdentity),
-		TrackID:             v.id(t.TrackID),
+		ParticipantIdentity: p.identity(t.ParticipantIdentity),
+		TrackID:             p.id(t.TrackID),
 	}
 	for _, s := range t.Segments {
 		seg := textegress.TranscriptionSegment{
-			ID: v.id(s.ID), Text: s.Text, StartTime: s.StartTime,
+			ID: p.id(s.ID), Text: s.Text, StartTime: s.StartTime,
 			EndTime: s.EndTime, Final: s.Final,
 		}
 		if language.MatchString(s.Language) {
@@ -180,12 +164,12 @@ func (v *veil) transcription(t *textegress.TranscriptionInfo) *textegress.Transc
 	return out
 }
 
-func (v *veil) rpc(r *textegress.RPCInfo) *textegress.RPCInfo {
+func (p *Pseudonymizer) rpc(r *textegress.RPCInfo) *textegress.RPCInfo {
 	if r == nil {
 		return nil
 	}
 	out := &textegress.RPCInfo{
-		Type: r.Type, ID: v.id(r.ID), Method: r.Method, TimeoutMS: r.TimeoutMS, Version: r.Version,
+		Type: r.Type, ID: p.id(r.ID), Method: r.Method, TimeoutMS: r.TimeoutMS, Version: r.Version,
 		Compressed: r.Compressed,
 	}
 	if e := r.Error; e != nil { // an answer, like a payload
@@ -194,16 +178,16 @@ func (v *veil) rpc(r *textegress.RPCInfo) *textegress.RPCInfo {
 	return out
 }
 
-func (v *veil) stream(s *textegress.StreamInfo) *textegress.StreamInfo {
+func (p *Pseudonymizer) stream(s *textegress.StreamInfo) *textegress.StreamInfo {
 	if s == nil {
 		return nil
 	}
 	out := &textegress.StreamInfo{
-		ID: v.id(s.ID), TotalLength: s.TotalLength, LengthUnit: s.LengthUnit, Complete: s.Complete,
+		ID: p.id(s.ID), TotalLength: s.TotalLength, LengthUnit: s.LengthUnit, Complete: s.Complete,
 		Incomplete: s.Incomplete, SentMS: s.SentMS,
 		StartedUnixNS: s.StartedUnixNS, Size: s.Size, Operation: s.Operation, Version: s.Version,
-		ReplyTo:           v.id(s.ReplyTo),
-		AttachedStreamIDs: v.ids(s.AttachedStreamIDs), Generated: s.Generated, Inline: s.Inline,
+		ReplyTo:           p.id(s.ReplyTo),
+		AttachedStreamIDs: p.ids(s.AttachedStreamIDs), Generated: s.Generated, Inline: s.Inline,
 		Compression: s.Compression,
 		Encoding:    s.Encoding, Chunks: s.Chunks, ChunksMissing: s.ChunksMissing,
 		ChunksIgnored: s.ChunksIgnored,
@@ -215,7 +199,7 @@ func (v *veil) stream(s *textegress.StreamInfo) *textegress.StreamInfo {
 	return out // its file is made, and named, after this
 }
 
-func (v *veil) event(kind textegress.Kind, e *textegress.Event) *textegress.Event {
+func (p *Pseudonymizer) event(kind textegress.Kind, e *textegress.Event) *textegress.Event {
 	if e == nil {
 		return nil
 	}
@@ -227,26 +211,26 @@ func (v *veil) event(kind textegress.Kind, e *textegress.Event) *textegress.Even
 		Reason: e.Reason, Status: e.Status,
 		Source: e.Source, AnnouncedUnixNS: e.AnnouncedUnixNS, Part: e.Part, Previous: e.Previous,
 		TrackSID: e.TrackSID, Handle: e.Handle, Segment: e.Segment, Offset: e.Offset,
-		Bytes: e.Bytes, FramesMissing: e.FramesMissing, Dropped: v.dropped(e.Dropped),
+		Bytes: e.Bytes, FramesMissing: e.FramesMissing, Dropped: p.dropped(e.Dropped),
 		OffsetNS: e.OffsetNS, BeforeUnixNS: e.BeforeUnixNS, AfterUnixNS: e.AfterUnixNS,
 		AtLeast: e.AtLeast,
 	}
 	// there it is the recorder itself, in every recording under another name
 	if kind != textegress.KindJoined {
-		out.Identity = v.identity(e.Identity)
+		out.Identity = p.identity(e.Identity)
 	}
 	// the name of the track, which is the topic of its lines
 	if kind == textegress.KindDataTrackSubscribed {
 		out.Name = e.Name
 	}
 	if e.Selection != nil {
-		rules := v.rules(*e.Selection)
+		rules := p.rules(*e.Selection)
 		out.Selection = &rules
 	}
 	return out
 }
 
-func (v *veil) rules(r textegress.SelectionRules) textegress.SelectionRules {
+func (p *Pseudonymizer) rules(r textegress.SelectionRules) textegress.SelectionRules {
 	return textegress.SelectionRules{
 		SinceUnixNS: r.SinceUnixNS, TopicsAllow: r.TopicsAllow, TopicsDeny: r.TopicsDeny,
 		EncryptedKept:        r.EncryptedKept,
@@ -254,7 +238,7 @@ func (v *veil) rules(r textegress.SelectionRules) textegress.SelectionRules {
 	}
 }
 
-func (v *veil) dropped(list []textegress.Dropped) []textegress.Dropped {
+func (p *Pseudonymizer) dropped(list []textegress.Dropped) []textegress.Dropped {
 	var out []textegress.Dropped
 	for _, d := range list {
 		out = append(out, textegress.Dropped{Reason: d.Reason, Packets: d.Packets, Bytes: d.Bytes})
@@ -262,8 +246,9 @@ func (v *veil) dropped(list []textegress.Dropped) []textegress.Dropped {
 	return out
 }
 
-// manifest makes the manifest that is delivered. Its objects were made of veiled messages.
-func (v *veil) manifest(m textegress.Manifest) textegress.Manifest {
+// Manifest returns what is delivered of a manifest, whose objects were made of lines that
+// [Pseudonymizer.Message] returned.
+func (p *Pseudonymizer) Manifest(m textegress.Manifest) textegress.Manifest {
 	out := textegress.Manifest{
 		FormatVersion: m.FormatVersion, EgressID: m.EgressID, Status: m.Status, Reason: m.Reason,
 		Exporter: m.Exporter, Revision: m.Revision,
@@ -280,7 +265,7 @@ func (v *veil) manifest(m textegress.Manifest) textegress.Manifest {
 			DecryptedPackets: m.Counts.DecryptedPackets,
 			ByKind:           m.Counts.ByKind, Participants: m.Counts.Participants,
 		},
-		Completeness: v.completeness(m.Completeness), Pseudonyms: true, LeftOut: leftOut,
+		Completeness: p.completeness(m.Completeness), Pseudonyms: true, LeftOut: omitted,
 	}
 	if s := m.Selection; s != nil {
 		out.Selection = &textegress.Selection{
@@ -288,9 +273,9 @@ func (v *veil) manifest(m textegress.Manifest) textegress.Manifest {
 			Dropped: []textegress.Dropped{}, AtLeast: s.AtLeast,
 		}
 		for _, r := range s.Rules {
-			out.Selection.Rules = append(out.Selection.Rules, v.rules(r))
+			out.Selection.Rules = append(out.Selection.Rules, p.rules(r))
 		}
-		out.Selection.Dropped = append(out.Selection.Dropped, v.dropped(s.Dropped)...)
+		out.Selection.Dropped = append(out.Selection.Dropped, p.dropped(s.Dropped)...)
 	}
 	if f := m.Forgotten; f != nil {
 		out.Forgotten = &textegress.Forgotten{Frames: f.Frames, Lines: f.Lines}
@@ -304,7 +289,7 @@ func (v *veil) manifest(m textegress.Manifest) textegress.Manifest {
 	return out
 }
 
-func (v *veil) completeness(c textegress.Completeness) textegress.Completeness {
+func (p *Pseudonymizer) completeness(c textegress.Completeness) textegress.Completeness {
 	out := textegress.Completeness{
 		Join: c.Join, UndecodablePackets: c.UndecodablePackets,
 		UndecryptablePackets: c.UndecryptablePackets,
@@ -319,7 +304,7 @@ func (v *veil) completeness(c textegress.Completeness) textegress.Completeness {
 	}
 	for _, n := range c.Connections {
 		out.Connections = append(out.Connections, textegress.Connection{
-			ParticipantSID: n.ParticipantSID, Identity: v.identity(n.Identity), Packets: n.Packets,
+			ParticipantSID: n.ParticipantSID, Identity: p.identity(n.Identity), Packets: n.Packets,
 			Reliable:    n.Reliable,
 			Unsequenced: n.Unsequenced, Lossy: n.Lossy, DataTrack: n.DataTrack,
 			Undecodable: n.Undecodable, Undecryptable: n.Undecryptable,
@@ -329,7 +314,7 @@ func (v *veil) completeness(c textegress.Completeness) textegress.Completeness {
 	}
 	for _, s := range c.Streams.List {
 		out.Streams.List = append(out.Streams.List, textegress.IncompleteStream{
-			N: s.N, ID: v.id(s.ID), Kind: s.Kind, Identity: v.identity(s.Identity),
+			N: s.N, ID: p.id(s.ID), Kind: s.Kind, Identity: p.identity(s.Identity),
 			ParticipantSID: s.ParticipantSID,
 			TotalLength:    s.TotalLength, Incomplete: s.Incomplete,
 		})

@@ -1,0 +1,228 @@
+// Package redact decides what may be shown: of text in logs, in error texts and on status pages,
+// and of a recording in a bucket where participants appear under pseudonyms.
+//
+// The guarantee for text: what [Text] returns is one printable line, and it contains none of the
+// values it was told to hide, however they are encoded, and nothing that has the form of a secret.
+// The guarantee for a recording: [Pseudonymizer] builds messages and manifests anew from fields
+// that are known to be harmless. The tests of this package are these guarantees.
+package redact
+
+import (
+	"errors"
+	"io/fs"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/syncflow/textegress"
+)
+
+// Mark stands for what was removed.
+const Mark = "…"
+
+const (
+	// an answer can be a whole page, of which the beginning says enough
+	maxInput = 2 << 10
+	maxText  = 300
+	// Servers cut long texts. So many bytes of a hidden value at the end of a text are hidden too.
+	minPrefix = 4
+)
+
+// Text makes text that comes from outside, or quotes what does, fit for logs and error texts. It
+// returns one printable line of valid UTF-8 of at most 300 bytes. [Mark] replaces every value of
+// hidden, also where it is escaped or quoted or cut off at the end, and everything that has the
+// form of a secret: tokens, passwords and queries in URLs, credentials in headers, access keys.
+//
+// Other packages compare the result with texts that they know, so harmless text stays as it is.
+func Text(s string, hidden ...string) string {
+	s = s[:min(len(s), maxInput)]
+	hidden = slices.DeleteFunc(slices.Clone(hidden), func(h string) bool { return h == "" })
+	s = replace(s, append(valueSpans(s, hidden), formSpans(s)...))
+	s = printable(s)
+	s = replace(s, valueSpans(s, hidden)) // removing control characters may have joined two parts
+	if len(s) > maxText {
+		s = strings.ToValidUTF8(s[:maxText], "") + Mark
+	}
+	if len(valueSpans(s, hidden)) > 0 { // together with a mark
+		if s = Mark; len(valueSpans(s, hidden)) > 0 {
+			s = ""
+		}
+	}
+	return s
+}
+
+// Error returns an error whose text is [Text] of that of err, and which wraps err. It also hides
+// the credentials in URLs that errors of net/url quote. It returns nil for nil.
+//
+// Whoever unwraps the result has the unredacted texts again: match it with errors.Is and errors.As,
+// and log the result itself.
+func Error(err error, hidden ...string) error {
+	if err == nil {
+		return nil
+	}
+	return &redacted{text: Text(err.Error(), append(quoted(err), hidden...)...), err: err}
+}
+
+type redacted struct {
+	text string
+	err  error
+}
+
+func (r *redacted) Error() string { return r.text }
+func (r *redacted) Unwrap() error { return r.err }
+
+// WithoutPath returns the text of an error of the file system without the paths in it: the name of
+// a file that is delivered can be the name of a participant.
+func WithoutPath(err error) string {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return Text(e.Op + ": " + e.Err.Error())
+	}
+	if e, ok := errors.AsType[*os.LinkError](err); ok {
+		return Text(e.Op + ": " + e.Err.Error())
+	}
+	return Text(err.Error())
+}
+
+// Key names an object of a recording, whose key is relative to the recording, without the names of
+// participants and files in it.
+func Key(key string) string {
+	switch {
+	case strings.HasSuffix(key, ".txt"):
+		return "a text view"
+	case strings.HasPrefix(key, textegress.FilesDir):
+		return "a received file"
+	}
+	return key
+}
+
+// quotes is what net/url puts the pieces of a URL in when it cannot parse it.
+var quotes = regexp.MustCompile(`"(?:\\.|[^"\\])*"`)
+
+// quoted returns the parts of URLs in the errors that err wraps which nobody should read.
+func quoted(err error) []string {
+	var hidden []string
+	if e, ok := err.(*url.Error); ok { //nolint:errorlint // every error of the tree is looked at
+		u, parseErr := url.Parse(e.URL)
+		switch {
+		case parseErr != nil:
+			hidden = append(hidden, e.URL)
+			for _, q := range quotes.FindAllString(e.Err.Error(), -1) {
+				hidden = append(hidden, q)
+			}
+		default:
+			if u.User != nil {
+				password, _ := u.User.Password()
+				hidden = append(hidden, u.User.String(), u.User.Username(), password)
+			}
+			hidden = append(hidden, u.RawQuery, u.Fragment)
+			for _, values := range u.Query() {
+				hidden = append(hidden, values...)
+			}
+		}
+	}
+	switch e := err.(type) { //nolint:errorlint // see above
+	case interface{ Unwrap() error }:
+		if inner := e.Unwrap(); inner != nil {
+			hidden = append(hidden, quoted(inner)...)
+		}
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			hidden = append(hidden, quoted(inner)...)
+		}
+	}
+	return hidden
+}
+
+// forms are what secrets look like. Where a form has a group, only the group is hidden.
+var forms = func() []*regexp.Regexp {
+	const (
+		// until the end of what a quotation or a line of text can be
+		word = `(?:\\.|[^\s"'<>\\])`
+		name = `(?:secret|passw(?:or)?d|pwd|token|api[_-]?key|access[_-]?key|signature|` +
+			`credential|authorization)`
+	)
+	var list []*regexp.Regexp
+	for _, form := range []string{
+		// A JWT is base64 of a JSON object. One that a server has cut is hidden too.
+		`eyJ[A-Za-z0-9_\-.=+/%]*`,
+		`\b(?:AKIA|ASIA)[A-Z0-9]{8,}`,
+		`(?s)-----BEGIN[A-Z ]*PRIVATE KEY-----.*`,
+		`[A-Za-z][A-Za-z0-9+.\-]*://(` + word + `*)@`,                  // user information
+		`[A-Za-z][A-Za-z0-9+.\-]*://` + word + `*?[?#](` + word + `*)`, // query, fragment
+		`[?&#;][A-Za-z0-9_.~%\[\]\-]+=([^\s"'<>&#]*)`,
+		`(?i)\b(?:bearer|basic|digest)[ :=]+([^\s"',;<>\]]+)`,
+		`(?im)\b(?:(?:proxy-)?authorization|(?:set-)?cookie|x-api-key|x-auth-token|` +
+			`x-amz-security-token)["']?\s*[:=]\s*(.*)$`,
+		`(?i)` + name + `[a-z0-9_\-]*\s*=\s*("(?:\\.|[^"\\])*"?|'[^']*'?|[^\s,;&"'<>]+)`,
+		`(?i)` + name + `[a-z0-9_\-]*\\?"\s*:\s*\\?"((?:\\.|[^"\\])*)`, // JSON
+		`(?i)<[a-z:]*` + name + `[a-z0-9]*(?:\s[^>]*)?>([^<]*)`,        // XML
+	} {
+		list = append(list, regexp.MustCompile(form))
+	}
+	return list
+}()
+
+// formSpans returns where in s something has the form of a secret.
+func formSpans(s string) []span {
+	var spans []span
+	for _, form := range forms {
+		for _, m := range form.FindAllStringSubmatchIndex(s, -1) {
+			if len(m) == 2 {
+				spans = append(spans, span{m[0], m[1]})
+			} else {
+				spans = append(spans, span{m[2], m[3]})
+			}
+		}
+	}
+	return spans
+}
+
+// span is a part of a text, from the first byte to the one after the last.
+type span struct{ from, to int }
+
+// replace puts one mark where each of the spans is. Spans that touch or overlap are one, so that no
+// part of a value is left between two others.
+func replace(s string, spans []span) string {
+	slices.SortFunc(spans, func(a, b span) int { return a.from - b.from })
+	var b strings.Builder
+	end := 0
+	for i := 0; i < len(spans); {
+		from, to := spans[i].from, spans[i].to
+		for i++; i < len(spans) && spans[i].from <= to; i++ {
+			to = max(to, spans[i].to)
+		}
+		if from == to {
+			continue
+		}
+		b.WriteString(s[end:from])
+		b.WriteString(Mark)
+		end = to
+	}
+	b.WriteString(s[end:])
+	return b.String()
+}
+
+// printable makes one line of s, in which everything can be printed.
+func printable(s string) string {
+	var b strings.Builder
+	space := false
+	for _, r := range s {
+		switch {
+		case unicode.IsSpace(r), unicode.IsControl(r):
+			space = b.Len() > 0
+			continue
+		case r == utf8.RuneError, !unicode.IsPrint(r):
+			r = '?'
+		}
+		if space {
+			b.WriteByte(' ')
+			space = false
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
