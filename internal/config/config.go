@@ -6,7 +6,6 @@ package config
 
 import (
 	"log/slog"
-	"net/url"
 	"strings"
 	"time"
 )
@@ -116,25 +115,9 @@ type S3 struct {
 	Endpoint  string // with scheme, without a slash at the end
 	Bucket    string
 	Region    string
-	PathStyle *bool // nil = not set, see UsePathStyle
+	PathStyle *bool // nil = not set: the store's package decides by the endpoint
 	// ask the store to compute and check SHA-256; off for stores that refuse such requests
 	Checksums bool
-}
-
-// UsePathStyle reports whether the bucket goes into the path (https://host/bucket) instead of the
-// host name (https://bucket.host). Without a setting it does, except at Amazon, since few other
-// stores answer to bucket host names.
-func (s S3) UsePathStyle() bool {
-	if s.PathStyle != nil {
-		return *s.PathStyle
-	}
-	u, err := url.Parse(s.Endpoint)
-	if err != nil {
-		return true
-	}
-	host := strings.ToLower(u.Hostname())
-	return !strings.HasSuffix(host, ".amazonaws.com") &&
-		!strings.HasSuffix(host, ".amazonaws.com.cn")
 }
 
 // BrokenProject is a project that cannot be served as it is configured.

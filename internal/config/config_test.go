@@ -117,17 +117,6 @@ func TestLoadPredecessorsEnv(t *testing.T) {
 	}
 }
 
-func TestPathStyle(t *testing.T) {
-	for endpoint, want := range map[string]bool{
-		"https://minio.lab:9000": true, "https://s3.eu-west-1.amazonaws.com": false,
-		"https://S3.amazonaws.com": false, "https://evilamazonaws.com": true,
-	} {
-		if got := (config.S3{Endpoint: endpoint}).UsePathStyle(); got != want {
-			t.Errorf("%s: %v, want %v", endpoint, got, want)
-		}
-	}
-}
-
 func TestProjectNumbersMayHaveGaps(t *testing.T) {
 	c, err := load(t, []string{
 		"PROJECTS__7__KEY=k", "PROJECTS__7__SECRET=s",

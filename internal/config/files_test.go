@@ -128,7 +128,7 @@ projects:
 		filepath.Base(p.Directory) != "out" || p.S3 != nil {
 		t.Errorf("%+v", p)
 	}
-	if s := c.Projects[1].S3; s.Checksums || !s.UsePathStyle() {
+	if s := c.Projects[1].S3; s.Checksums || s.PathStyle == nil || !*s.PathStyle {
 		t.Errorf("%+v", s)
 	}
 }

@@ -2,8 +2,9 @@
 // knows the AWS SDK.
 //
 // Bodies are streamed from where they lie and are never held in memory; parts of a large object are
-// sections of the same file, sent one after the other. (The SDK's transfer manager copies each part
-// into memory first.)
+// sections of the same file, sent one after the other. They are sent here and not by one of the
+// SDK's managers because the SHA-256 of each part is signed, each request is watched for a stall of
+// its own, and nothing is asked of the store that it was not set to do (no CRC32, no trailers).
 package s3
 
 import (
@@ -94,7 +95,7 @@ func New(o Options) (*Bucket, error) {
 	if o.StallTimeout <= 0 {
 		o.StallTimeout = 2 * time.Minute
 	}
-	where, aws1 := "AWS "+o.Region, true
+	where, isAWS := "AWS "+o.Region, true
 	if o.Endpoint != "" {
 		if !strings.Contains(o.Endpoint, "://") {
 			o.Endpoint = "https://" + o.Endpoint
@@ -106,7 +107,7 @@ func New(o Options) (*Bucket, error) {
 		if u.User != nil {
 			return nil, errors.New("S3: the endpoint must not contain a user name or password")
 		}
-		where, aws1 = u.Scheme+"://"+u.Host, strings.HasSuffix(u.Hostname(), ".amazonaws.com")
+		where, isAWS = u.Scheme+"://"+u.Host, isAmazon(u.Hostname())
 	}
 	transport := o.Transport
 	if transport == nil {
@@ -122,13 +123,13 @@ func New(o Options) (*Bucket, error) {
 		HTTPClient:  client{transport},
 		// What intermediaries change is not signed.
 		HTTPSignerV4: newSigner(),
-		// Retrying is the business of package retry and of the uploader, which know about it.
+		// Retrying is the business of delivery, which knows about it.
 		Retryer: aws.NopRetryer{},
 		// Checksums are set where wanted; what the SDK would add by itself (CRC32, trailers) many
 		// clones refuse.
 		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenRequired,
 		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenRequired,
-		UsePathStyle:               !aws1,
+		UsePathStyle:               !isAWS,
 	}
 	if o.Endpoint != "" {
 		so.BaseEndpoint = aws.String(o.Endpoint)
@@ -140,6 +141,13 @@ func New(o Options) (*Bucket, error) {
 		o: o, name: fmt.Sprintf("s3://%s at %s", o.Bucket, where), client: s3.New(so),
 		uploads: map[string]bool{},
 	}, nil
+}
+
+// isAmazon reports whether a host is one of AWS. Few other stores answer to the host name of a
+// bucket.
+func isAmazon(host string) bool {
+	host = strings.ToLower(host)
+	return strings.HasSuffix(host, ".amazonaws.com") || strings.HasSuffix(host, ".amazonaws.com.cn")
 }
 
 // String returns "s3://<bucket> at <endpoint>".
