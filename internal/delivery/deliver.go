@@ -152,7 +152,7 @@ func (u *Uploader) abortEarlier(ctx context.Context, j *job, bucket objstore.Buc
 // costs neither disk nor CPU for all the recordings that wait for it.
 func (u *Uploader) probe(ctx context.Context, j *job, bucket objstore.Bucket) error {
 	_, err := bucket.Stat(ctx, j.rec.Info().KeyPrefix+textegress.ManifestName)
-	if err != nil && !bucket.IsNotFound(err) {
+	if err != nil && !objstore.IsNotFound(err) {
 		return bucketDown{&step{"ask the bucket", err}}
 	}
 	return nil
@@ -324,7 +324,7 @@ func (u *Uploader) uploadObject(ctx context.Context, j *job, bucket objstore.Buc
 	switch {
 	case err == nil:
 		return nil // an earlier attempt had brought it there
-	case bucket.IsNotFound(err):
+	case objstore.IsNotFound(err):
 		j.own[o.Key] = true
 	case !errors.Is(err, objstore.ErrDiffers):
 		return err

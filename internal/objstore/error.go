@@ -16,7 +16,7 @@ type Error struct {
 	Remedy string // what a person can do about it, "" if nothing or unknown
 
 	NotFound  bool // there is no object under Key
-	Permanent bool // see Bucket.IsPermanent
+	Permanent bool // see IsPermanent
 
 	RetryAfter time.Duration // how long the store asks to be left alone, 0 if it does not say
 
@@ -48,15 +48,15 @@ func (e *Error) WithoutKey() *Error {
 	return &c
 }
 
-// IsNotFound reports whether err wraps an [*Error] with NotFound set. Implementations of [Bucket]
-// use it.
+// IsNotFound reports whether err says that there is no object under that key.
 func IsNotFound(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && e.NotFound
 }
 
-// IsPermanent reports whether err wraps an [*Error] with Permanent set. Implementations of [Bucket]
-// use it.
+// IsPermanent reports whether repeating the same call unchanged cannot help: wrong credentials, a
+// missing bucket, a full disk. The remedy is a person's work, so such a call is worth repeating only
+// seldom. Everything else (timeouts, throttling, server errors, broken connections) is transient.
 func IsPermanent(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && e.Permanent

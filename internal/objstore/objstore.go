@@ -19,8 +19,8 @@ import (
 // signs and any script.
 //
 // All methods may be called concurrently. None of them retries anything. Every
-// error they return is, or wraps, an [*Error], unless ctx ended, in which case errors.Is finds the
-// context's error in it too.
+// error they return is, or wraps, an [*Error]; see [IsNotFound], [IsPermanent] and [RetryAfter]. If
+// ctx ended, errors.Is finds the context's error in it too.
 type Bucket interface {
 	// Upload stores o under key, replacing what was there.
 	//
@@ -43,15 +43,6 @@ type Bucket interface {
 
 	// Delete removes the object stored under key. It is not an error if there is none.
 	Delete(ctx context.Context, key string) error
-
-	// IsNotFound reports whether err says that there is no object under that key.
-	IsNotFound(err error) bool
-
-	// IsPermanent reports whether repeating the same call unchanged cannot help: wrong credentials,
-	// a missing bucket, a full disk. The remedy is a person's work, so such a call is worth
-	// repeating only seldom. Everything else (timeouts, throttling, server errors, broken
-	// connections) is transient.
-	IsPermanent(err error) bool
 
 	// String names the bucket for messages, for example "s3://recordings at
 	// https://s3.example.org". It holds no secret.

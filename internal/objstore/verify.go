@@ -19,7 +19,7 @@ var ErrDiffers = errors.New("the stored object has other content")
 // object back. It does so too before it says that there is another object: what is concluded from
 // that is costly, and what Stat tells passes through front ends, which for example answer HEAD with
 // a length of 0. No more is read than the size and one byte. The error satisfies
-// [Bucket.IsNotFound] if there is no such object, and errors.Is(err, ErrDiffers) if there is
+// [IsNotFound] if there is no such object, and errors.Is(err, ErrDiffers) if there is
 // another one.
 func Verify(ctx context.Context, b Bucket, key string, size int64, sha256Hex string) error {
 	a, err := b.Stat(ctx, key)

@@ -89,7 +89,7 @@ func TestVersionsOfNone(t *testing.T) {
 	if err != nil || !p.Complete() || p.Deleted != 1 {
 		t.Errorf("purged: %+v, %v", p, err)
 	}
-	if _, err := b.Stat(t.Context(), "a"); !b.IsNotFound(err) {
+	if _, err := b.Stat(t.Context(), "a"); !objstore.IsNotFound(err) {
 		t.Errorf("still there: %v", err)
 	}
 }
@@ -117,7 +117,7 @@ func TestMistakes(t *testing.T) {
 			err := b.Upload(t.Context(), "room/alice.txt",
 				objstore.Bytes([]byte("x"), "text/plain"))
 			e, _ := errors.AsType[*objstore.Error](err)
-			if e == nil || !b.IsPermanent(err) || !strings.Contains(e.Remedy, tc.remedy) {
+			if e == nil || !objstore.IsPermanent(err) || !strings.Contains(e.Remedy, tc.remedy) {
 				t.Fatalf("Upload = %v, want a permanent error that names %s", err, tc.remedy)
 			}
 			t.Log(objstore.Redacted(err, ""))
@@ -149,17 +149,17 @@ func TestServerGoesAwayInTheMiddle(t *testing.T) {
 		t.Fatal(err)
 	}
 	close(killed)
-	if err := <-result; err == nil || b.IsPermanent(err) {
+	if err := <-result; err == nil || objstore.IsPermanent(err) {
 		t.Errorf("Upload = %v, want a transient error", err)
 	}
-	if _, err := b.Stat(t.Context(), "large"); err == nil || b.IsPermanent(err) ||
-		b.IsNotFound(err) {
+	if _, err := b.Stat(t.Context(), "large"); err == nil || objstore.IsPermanent(err) ||
+		objstore.IsNotFound(err) {
 		t.Errorf("Stat while it is away = %v, want a transient error", err)
 	}
 	if err := servers.S3.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Stat(t.Context(), "large"); !b.IsNotFound(err) {
+	if _, err := b.Stat(t.Context(), "large"); !objstore.IsNotFound(err) {
 		t.Errorf("Stat of the interrupted upload = %v, want not found", err)
 	}
 	if err := b.Upload(t.Context(), "large", large); err != nil {

@@ -148,12 +148,6 @@ func (b *Bucket) Close() error { return b.root.Close() }
 // String returns "directory" and the path.
 func (b *Bucket) String() string { return "directory " + b.path }
 
-// IsNotFound implements [objstore.Bucket].
-func (b *Bucket) IsNotFound(err error) bool { return objstore.IsNotFound(err) }
-
-// IsPermanent implements [objstore.Bucket].
-func (b *Bucket) IsPermanent(err error) bool { return objstore.IsPermanent(err) }
-
 // Upload implements [objstore.Bucket]: write under a temporary name, compare size and checksum,
 // fsync, close, rename, fsync the directory. New parent directories are fsynced into their parents
 // first.

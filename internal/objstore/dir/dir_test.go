@@ -94,7 +94,7 @@ func TestErrorsSayWhatToDoAndNotWhere(t *testing.T) {
 		"file in the way": "file/alice",
 	} {
 		err := b.Upload(t.Context(), key, objstore.Bytes([]byte("x"), "text/plain"))
-		if !b.IsPermanent(err) {
+		if !objstore.IsPermanent(err) {
 			t.Errorf("%s: %v is not called permanent", name, err)
 			continue
 		}
@@ -156,7 +156,7 @@ func TestPipe(t *testing.T) {
 	if err := syscall.Mkfifo(filepath.Join(root, "pipe"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Open(t.Context(), "pipe"); !b.IsNotFound(err) {
+	if _, err := b.Open(t.Context(), "pipe"); !objstore.IsNotFound(err) {
 		t.Error(err)
 	}
 }

@@ -118,12 +118,6 @@ func (b *Bucket) Put(key string, data []byte) {
 // String implements [objstore.Bucket].
 func (b *Bucket) String() string { return "memory " + b.name }
 
-// IsNotFound implements [objstore.Bucket].
-func (b *Bucket) IsNotFound(err error) bool { return objstore.IsNotFound(err) }
-
-// IsPermanent implements [objstore.Bucket].
-func (b *Bucket) IsPermanent(err error) bool { return objstore.IsPermanent(err) }
-
 // begin counts the call and returns the fault for it, never nil.
 func (b *Bucket) begin(ctx context.Context, op, key string) (*Fault, error) {
 	if op != "list" {

@@ -32,7 +32,7 @@ func (b *bucketFS) Open(name string) (fs.File, error) {
 	key := b.prefix + name
 	body, err := b.bucket.Open(b.ctx, key)
 	if err != nil {
-		if b.bucket.IsNotFound(err) {
+		if objstore.IsNotFound(err) {
 			err = errors.Join(fs.ErrNotExist, err)
 		}
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}

@@ -153,7 +153,7 @@ func testBadKeys(t *testing.T, b objstore.Bucket) {
 		"a/./b", "nul\x00", "line\nfeed", "bad\xffutf8", strings.Repeat("long/", 205) + "x",
 	} {
 		if err := b.Upload(t.Context(), key,
-			objstore.Bytes([]byte("x"), "text/plain")); err == nil || !b.IsPermanent(err) {
+			objstore.Bytes([]byte("x"), "text/plain")); err == nil || !objstore.IsPermanent(err) {
 			t.Errorf("Upload(%q) = %v, want a permanent error", key, err)
 		}
 		if _, err := b.Stat(t.Context(), key); err == nil {
@@ -171,10 +171,10 @@ func testBadKeys(t *testing.T, b objstore.Bucket) {
 func testNotFound(t *testing.T, b objstore.Bucket) {
 	upload(t, b, "a/there", []byte("x"))
 	for _, key := range []string{"absent", "a/absent", "a/b/c", "a"} {
-		if _, err := b.Stat(t.Context(), key); !b.IsNotFound(err) {
+		if _, err := b.Stat(t.Context(), key); !objstore.IsNotFound(err) {
 			t.Errorf("Stat(%q) = %v, want not found", key, err)
 		}
-		if r, err := b.Open(t.Context(), key); !b.IsNotFound(err) {
+		if r, err := b.Open(t.Context(), key); !objstore.IsNotFound(err) {
 			t.Errorf("Open(%q) = %v, want not found", key, err)
 			if err == nil {
 				r.Close() //nolint:errcheck // failed already
@@ -187,10 +187,10 @@ func testNotFound(t *testing.T, b objstore.Bucket) {
 	if err := b.Delete(t.Context(), "a/there"); err != nil {
 		t.Errorf("Delete: %v", err)
 	}
-	if _, err := b.Stat(t.Context(), "a/there"); !b.IsNotFound(err) {
+	if _, err := b.Stat(t.Context(), "a/there"); !objstore.IsNotFound(err) {
 		t.Errorf("Stat of a deleted object = %v, want not found", err)
 	}
-	if b.IsNotFound(nil) || b.IsPermanent(nil) || b.IsNotFound(io.EOF) {
+	if objstore.IsNotFound(nil) || objstore.IsPermanent(nil) || objstore.IsNotFound(io.EOF) {
 		t.Error("other errors are taken for not found or permanent")
 	}
 }
@@ -206,7 +206,7 @@ func testWrongContent(t *testing.T, b objstore.Bucket) {
 		if err := b.Upload(t.Context(), name, o); err == nil {
 			t.Errorf("%s: stored", name)
 		}
-		if _, err := b.Stat(t.Context(), name); !b.IsNotFound(err) {
+		if _, err := b.Stat(t.Context(), name); !objstore.IsNotFound(err) {
 			t.Errorf("%s: Stat after the refusal = %v, want not found", name, err)
 		}
 	}
@@ -227,7 +227,7 @@ func testUnreadable(t *testing.T, b objstore.Bucket) {
 	if err := b.Upload(t.Context(), "k", o); err == nil {
 		t.Error("Upload of content that breaks in the middle succeeded")
 	}
-	if _, err := b.Stat(t.Context(), "k"); !b.IsNotFound(err) {
+	if _, err := b.Stat(t.Context(), "k"); !objstore.IsNotFound(err) {
 		t.Errorf("Stat after that = %v, want not found", err)
 	}
 }
@@ -297,7 +297,7 @@ func testContext(t *testing.T, b objstore.Bucket) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%s with an ended context = %v, want context.Canceled", op, err)
 		}
-		if b.IsPermanent(err) || b.IsNotFound(err) {
+		if objstore.IsPermanent(err) || objstore.IsNotFound(err) {
 			t.Errorf("%s with an ended context is called permanent or not found", op)
 		}
 	}
@@ -313,7 +313,7 @@ func testContext(t *testing.T, b objstore.Bucket) {
 	for _, err := range b.List(ctx, "") {
 		check("List", err)
 	}
-	if _, err := b.Stat(t.Context(), "k"); !b.IsNotFound(err) {
+	if _, err := b.Stat(t.Context(), "k"); !objstore.IsNotFound(err) {
 		t.Errorf("an upload with an ended context was stored (%v)", err)
 	}
 }

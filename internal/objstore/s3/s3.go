@@ -153,12 +153,6 @@ func isAmazon(host string) bool {
 // String returns "s3://<bucket> at <endpoint>".
 func (b *Bucket) String() string { return b.name }
 
-// IsNotFound implements [objstore.Bucket].
-func (b *Bucket) IsNotFound(err error) bool { return objstore.IsNotFound(err) }
-
-// IsPermanent implements [objstore.Bucket].
-func (b *Bucket) IsPermanent(err error) bool { return objstore.IsPermanent(err) }
-
 // Upload implements [objstore.Bucket].
 func (b *Bucket) Upload(ctx context.Context, key string, o objstore.Object) error {
 	if err := objstore.CheckKey(key); err != nil {

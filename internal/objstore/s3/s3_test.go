@@ -152,10 +152,10 @@ func TestClassification(t *testing.T) {
 			if err == nil {
 				t.Fatal("no error")
 			}
-			if got := b.IsPermanent(err); got != tc.permanent {
+			if got := objstore.IsPermanent(err); got != tc.permanent {
 				t.Errorf("permanent = %v, want %v: %v", got, tc.permanent, err)
 			}
-			if b.IsNotFound(err) {
+			if objstore.IsNotFound(err) {
 				t.Errorf("an upload cannot be not found: %v", err)
 			}
 			e, _ := errors.AsType[*objstore.Error](err)
@@ -189,9 +189,9 @@ func TestAnswersWithoutBody(t *testing.T) {
 			return true
 		}
 		_, err := b.Stat(t.Context(), "k")
-		if b.IsNotFound(err) != want.notFound || b.IsPermanent(err) != want.permanent {
-			t.Errorf("HEAD answered %d: not found %v, permanent %v: %v", status, b.IsNotFound(err),
-				b.IsPermanent(err), err)
+		if objstore.IsNotFound(err) != want.notFound || objstore.IsPermanent(err) != want.permanent {
+			t.Errorf("HEAD answered %d: not found %v, permanent %v: %v", status, objstore.IsNotFound(err),
+				objstore.IsPermanent(err), err)
 		}
 	}
 }
@@ -251,7 +251,7 @@ func TestBrokenConnections(t *testing.T) {
 	} {
 		f.before = before
 		err := b.Upload(t.Context(), "room/alice", big)
-		if err == nil || b.IsPermanent(err) {
+		if err == nil || objstore.IsPermanent(err) {
 			t.Errorf("%s: %v, want a transient error", name, err)
 		}
 		if s := objstore.Redacted(err, ""); strings.Contains(s, "alice") {
@@ -263,7 +263,7 @@ func TestBrokenConnections(t *testing.T) {
 		}
 	}
 	srv.Close()
-	if err := b.Upload(t.Context(), "room/alice", big); err == nil || b.IsPermanent(err) ||
+	if err := b.Upload(t.Context(), "room/alice", big); err == nil || objstore.IsPermanent(err) ||
 		strings.Contains(objstore.Redacted(err, ""), "alice") {
 		t.Errorf("refused connection: %v, want a transient error", err)
 	}
@@ -278,11 +278,11 @@ func TestStalledServer(t *testing.T) {
 	o.StallTimeout = 50 * time.Millisecond
 	b := open(t, o)
 	err := b.Upload(t.Context(), "k", objstore.Bytes([]byte("x"), "text/plain"))
-	if err == nil || b.IsPermanent(err) || errors.Is(err, context.Canceled) ||
+	if err == nil || objstore.IsPermanent(err) || errors.Is(err, context.Canceled) ||
 		!strings.Contains(err.Error(), "nothing was sent or received") {
 		t.Errorf("Upload to a server that never answers = %v", err)
 	}
-	if _, err := b.Stat(t.Context(), "k"); err == nil || b.IsNotFound(err) {
+	if _, err := b.Stat(t.Context(), "k"); err == nil || objstore.IsNotFound(err) {
 		t.Errorf("Stat of a server that never answers = %v", err)
 	}
 }
@@ -322,7 +322,7 @@ func TestFailedPartsAreAborted(t *testing.T) {
 	o.MultipartThreshold, o.PartSize = 1<<20, 1<<20
 	b := open(t, o)
 	if err := b.Upload(t.Context(), "large", objtest.Generated(3<<20, 1)); err == nil ||
-		b.IsPermanent(err) {
+		objstore.IsPermanent(err) {
 		t.Errorf("Upload = %v, want a transient error", err)
 	}
 	if len(f.uploads) != 0 {

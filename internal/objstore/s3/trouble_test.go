@@ -39,7 +39,7 @@ func TestStatSaysWhyItIsRefused(t *testing.T) {
 		b := open(t, options(srv))
 		_, err := b.Stat(t.Context(), "room/alice")
 		e, _ := errors.AsType[*objstore.Error](err)
-		if e == nil || b.IsPermanent(err) != want.permanent || b.IsNotFound(err) ||
+		if e == nil || objstore.IsPermanent(err) != want.permanent || objstore.IsNotFound(err) ||
 			!strings.Contains(e.Remedy, want.remedy) || e.Op != "stat" {
 			t.Errorf("%s: Stat = %v, want permanent %v and %q", code, err, want.permanent,
 				want.remedy)
@@ -158,7 +158,7 @@ func TestRetryAfterIsRead(t *testing.T) {
 		}
 		err := b.Upload(t.Context(), "k", objstore.Bytes([]byte("x"), "text/plain"))
 		if got := objstore.RetryAfter(err); got > want || got < want-time.Minute ||
-			b.IsPermanent(err) {
+			objstore.IsPermanent(err) {
 			t.Errorf("Retry-After %q: %v, want %v (%v)", header, got, want, err)
 		}
 	}
@@ -219,7 +219,7 @@ func TestErrorAfter200(t *testing.T) {
 	o.MultipartThreshold, o.PartSize = 1<<20, 1<<20
 	b := open(t, o)
 	if err := b.Upload(t.Context(), "large", objtest.Generated(3<<20, 1)); err == nil ||
-		b.IsPermanent(err) {
+		objstore.IsPermanent(err) {
 		t.Errorf("Upload = %v, want a transient error", err)
 	}
 }
