@@ -2,6 +2,7 @@ package segment
 
 import (
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -9,7 +10,6 @@ import (
 	"hash"
 	"io"
 	"slices"
-	"sync/atomic"
 )
 
 // Info describes a segment file. It stands in sealed.json.
@@ -29,9 +29,6 @@ type Source struct {
 	// Expected is what was measured of the segment when the recording was sealed, see [Expect].
 	// nil: not known. Without a name: it was not there.
 	Expected *Info
-	// Silent counts the reads of the file that somebody has stopped waiting for, of
-	// whoever has this source of the recording. nil: nobody counts.
-	Silent *atomic.Int32
 }
 
 // CompareNames orders names of segments by their numbers.
@@ -65,6 +62,37 @@ func Expect(sources []Source, infos []Info) []Source {
 	}
 	slices.SortFunc(out, func(a, b Source) int { return CompareNames(a.Name, b.Name) })
 	return out
+}
+
+// WithContext returns sources of which reading ends with ctx, with its cause as the error.
+func WithContext(ctx context.Context, sources []Source) []Source {
+	out := slices.Clone(sources)
+	for i, src := range sources {
+		if src.Open == nil {
+			continue
+		}
+		out[i].Open = func() (io.ReadCloser, error) {
+			r, err := src.Open()
+			if err != nil {
+				return nil, err
+			}
+			return &contextReader{r, ctx}, nil
+		}
+	}
+	return out
+}
+
+type contextReader struct {
+	io.ReadCloser
+	ctx context.Context
+}
+
+// Read implements [io.Reader].
+func (r *contextReader) Read(p []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		return 0, context.Cause(r.ctx)
+	}
+	return r.ReadCloser.Read(p)
 }
 
 // Describe reads a whole segment and measures it.

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"io"
 
-	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/segment"
 )
@@ -31,12 +30,12 @@ func onDisk(ctx context.Context, rec *spool.Recording) (disk, error) {
 	default:
 		return whole, nil
 	}
-	segments, err := rec.SealedSources()
+	segments, err := rec.SealedSources(ctx)
 	if err != nil {
 		return gone, err
 	}
 	found := whole
-	for _, seg := range render.Under(ctx, segments) {
+	for _, seg := range segments {
 		if seg.Open == nil {
 			return gone, nil
 		}

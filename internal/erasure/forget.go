@@ -282,7 +282,7 @@ func replace(
 	if err != nil {
 		return nil, err
 	}
-	segments, err := src.Segments()
+	segments, err := src.Segments(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -290,7 +290,7 @@ func replace(
 	if !ok {
 		return nil, errors.New("the recording is not sealed")
 	}
-	return sp.Replace(src.Info(), sealed, render.Under(ctx, segments), note,
+	return sp.Replace(src.Info(), sealed, segments, note,
 		func(f *segment.Frame) error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)

@@ -3,6 +3,7 @@ package merge
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -74,7 +75,7 @@ func (s *source) event(epoch uint16, ns int64, e segment.Event) {
 
 func (s *source) Info() spool.Info             { return s.info }
 func (s *source) Sealed() (spool.Sealed, bool) { return s.sealed, !s.open }
-func (s *source) Segments() ([]segment.Source, error) {
+func (s *source) Segments(context.Context) ([]segment.Source, error) {
 	return []segment.Source{{Name: "000001.seg", Open: func() (io.ReadCloser, error) {
 		b := s.data.Bytes()
 		if s.cut > 0 {

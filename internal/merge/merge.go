@@ -152,12 +152,11 @@ func made(info spool.Info) []string {
 // on.
 func frames(ctx context.Context, s render.Source, read hash.Hash) iter.Seq2[segment.Frame, error] {
 	return func(yield func(segment.Frame, error) bool) {
-		sources, err := s.Segments()
+		sources, err := s.Segments(ctx)
 		if err != nil {
 			yield(segment.Frame{}, err)
 			return
 		}
-		sources = render.Under(ctx, sources)
 		for i, seg := range sources {
 			if seg.Open == nil || read == nil {
 				continue
@@ -379,7 +378,7 @@ func egressID(seed []byte) string { return "DE_" + hex.EncodeToString(seed[:6]) 
 func (m *merged) Info() spool.Info             { return m.info }
 func (m *merged) Sealed() (spool.Sealed, bool) { return m.sealed, true }
 
-func (m *merged) Segments() ([]segment.Source, error) {
+func (m *merged) Segments(ctx context.Context) ([]segment.Source, error) {
 	var out []segment.Source
 	for _, s := range m.sealed.Segments {
 		out = append(out, segment.Source{
@@ -387,7 +386,7 @@ func (m *merged) Segments() ([]segment.Source, error) {
 			Open: func() (io.ReadCloser, error) { return m.root.Open(stagingName + "/" + s.Name) },
 		})
 	}
-	return out, nil
+	return segment.WithContext(ctx, out), nil
 }
 
 func (m *merged) StateFile(name string) ([]byte, error) {

@@ -208,7 +208,7 @@ func TestMergeOfAClockThatWasSet(t *testing.T) {
 		w := newWorld(rand.New(rand.NewPCG(3, 3)), 200, 0)
 		a, b := w.hear("DE_a", "a", 0, nil, nil), w.hear("DE_b", "b", 0, nil, nil)
 		set := newSource("DE_b", "b")
-		segments, err := b.Segments()
+		segments, err := b.Segments(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

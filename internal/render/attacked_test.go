@@ -204,7 +204,7 @@ func TestDamageAfterSealing(t *testing.T) {
 // rewrite gives a segment other bytes with the same frames, and some more.
 func rewrite(t *testing.T, rec *spool.Recording, name string, more uint64) error {
 	t.Helper()
-	sources, err := rec.Sources()
+	sources, err := rec.Sources(t.Context())
 	if err != nil {
 		return err
 	}
@@ -376,7 +376,7 @@ func TestDecompressionIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	segments, err := src.Segments()
+	segments, err := src.Segments(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -139,12 +139,12 @@ func (b *builder) derive(ctx context.Context) ([]*output, error) {
 	if b.o.WithoutRaw || b.names != nil { // raw segments are full of identities
 		return []*output{b.out}, b.lines(ctx)
 	}
-	c, err := newCompression(b.src)
+	helpers := newGroup(ctx)
+	defer helpers.stop() // also where this goroutine panics
+	c, err := newCompression(helpers.ctx, b.src)
 	if err != nil {
 		return nil, err
 	}
-	helpers := newGroup(ctx)
-	defer helpers.stop() // also where this goroutine panics
 	outputs := []*output{b.out}
 	for range min(b.o.Workers, MaxWorkers, len(c.segments)) - 1 {
 		out := newOutput(b.out.sink)
@@ -166,7 +166,7 @@ func (b *builder) derive(ctx context.Context) ([]*output, error) {
 
 // lines reads all frames once and writes events.jsonl and the text views.
 func (b *builder) lines(ctx context.Context) error {
-	segments, err := b.src.Segments()
+	segments, err := b.src.Segments(ctx)
 	if err != nil {
 		return fmt.Errorf("export: %w", err)
 	}
@@ -182,7 +182,7 @@ func (b *builder) lines(ctx context.Context) error {
 	defer w.views.speech.close()
 	d := NewLineDecoder(decode.Options{Keys: b.o.Keys, Scratch: b.out.sink.Scratch})
 	defer d.Close() //nolint:errcheck // of no consequence
-	for f, err := range segment.Read(Under(ctx, segments)) {
+	for f, err := range segment.Read(segments) {
 		if err == nil && ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}

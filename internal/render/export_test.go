@@ -393,8 +393,8 @@ type sampledSource struct {
 	peak  uint64
 }
 
-func (s *sampledSource) Segments() ([]segment.Source, error) {
-	segments, err := s.Source.Segments()
+func (s *sampledSource) Segments(ctx context.Context) ([]segment.Source, error) {
+	segments, err := s.Source.Segments(ctx)
 	for i, seg := range segments {
 		open := seg.Open
 		segments[i].Open = func() (io.ReadCloser, error) {

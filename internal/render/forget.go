@@ -45,11 +45,10 @@ func PlanForget(ctx context.Context, src Source, o decode.Options, identity stri
 	error,
 ) {
 	p := &Forgetting{identity: identity, sids: map[string]bool{}, marks: map[uint64]*mark{}}
-	segments, err := src.Segments()
+	segments, err := src.Segments(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("look for the participant: %w", err)
 	}
-	segments = Under(ctx, segments)
 	for f, err := range segment.Read(segments) {
 		if err == nil {
 			err = ctx.Err()

@@ -54,8 +54,8 @@ type compression struct {
 	next     atomic.Int64
 }
 
-func newCompression(src Source) (*compression, error) {
-	segments, err := src.Segments()
+func newCompression(ctx context.Context, src Source) (*compression, error) {
+	segments, err := src.Segments(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("export: %w", err)
 	}
@@ -77,7 +77,7 @@ func (c *compression) work(ctx context.Context, out *output) error {
 		if i >= len(c.segments) {
 			return nil
 		}
-		if err := compress(ctx, z, buf, out, Under(ctx, c.segments[i:i+1])[0]); err != nil {
+		if err := compress(ctx, z, buf, out, c.segments[i]); err != nil {
 			return err
 		}
 	}
@@ -132,32 +132,6 @@ func contentSize(ctx context.Context, seg segment.Source, buf []byte) (int64, er
 
 // writerOnly hides the encoder's ReadFrom, so that a segment is always fed in the same way.
 type writerOnly struct{ io.Writer }
-
-// Under returns segments of which reading ends with ctx, also where nothing in them can be read or
-// the disk does not answer.
-func Under(ctx context.Context, segments []segment.Source) []segment.Source {
-	out := slices.Clone(segments)
-	for i, seg := range segments {
-		if seg.Open == nil {
-			continue
-		}
-		if seg.Silent != nil {
-			out[i] = patient(ctx, seg)
-			continue
-		}
-		out[i].Open = func() (io.ReadCloser, error) {
-			r, err := seg.Open()
-			if err != nil {
-				return nil, err
-			}
-			return struct {
-				io.Reader
-				io.Closer
-			}{&ctxReader{ctx, r}, r}, nil
-		}
-	}
-	return out
-}
 
 type ctxReader struct {
 	ctx context.Context

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -27,9 +28,9 @@ const (
 type Source interface {
 	Info() spool.Info
 	Sealed() (spool.Sealed, bool)
-	// Segments returns the segments in order, held against sealed.json where there is one; see
-	// [segment.Expect].
-	Segments() ([]segment.Source, error)
+	// Segments returns the segments in order, compared with sealed.json where there is one; see
+	// [segment.Expect]. Reading of them ends with ctx.
+	Segments(ctx context.Context) ([]segment.Source, error)
 	// StateFile returns the bytes of "recording.json" or "sealed.json", or an error that wraps
 	// fs.ErrNotExist.
 	StateFile(name string) ([]byte, error)
@@ -42,7 +43,9 @@ func FromSpool(r *spool.Recording) Source { return spooled{r} }
 type spooled struct{ *spool.Recording }
 
 // Segments returns those that are still there, and which ones are not.
-func (s spooled) Segments() ([]segment.Source, error) { return s.SealedSources() }
+func (s spooled) Segments(ctx context.Context) ([]segment.Source, error) {
+	return s.SealedSources(ctx)
+}
 
 // ErrPseudonyms says that a delivered recording cannot be a source.
 var ErrPseudonyms = errors.New("it was delivered under pseudonyms, without its raw segments, " +
@@ -154,9 +157,8 @@ func (d *delivered) StateFile(name string) ([]byte, error) {
 	return b, nil
 }
 
-func (d *delivered) Segments() ([]segment.Source, error) {
-	return slices.Clone(d.segments),
-		nil
+func (d *delivered) Segments(ctx context.Context) ([]segment.Source, error) {
+	return segment.WithContext(ctx, d.segments), nil
 }
 
 // maxSegment is more than a segment of the greatest SEGMENT_SIZE has, for those of which no

@@ -23,7 +23,7 @@ func TestReplace_BoundToTheRecording(t *testing.T) {
 	a, b := secretFrames(t, s, "DE_1"), secretFrames(t, s, "DE_2")
 	before, _ := frames(t, b)
 	sealed, _ := a.Sealed()
-	sources, err := a.SealedSources()
+	sources, err := a.SealedSources(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +200,7 @@ func TestOpen_Pipes(t *testing.T) {
 			}
 			if r, ok := s.Recording("DE_1"); ok {
 				missing := int64(0)
-				sources, err := r.SealedSources()
+				sources, err := r.SealedSources(t.Context())
 				if err != nil {
 					t.Fatal(err)
 				}

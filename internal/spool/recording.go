@@ -40,7 +40,7 @@ type Recording struct {
 	// unsyncable are the segments of which an fsync failed in this process: another
 	// one that succeeded would prove nothing.
 	unsyncable map[string]bool
-	silent     map[string]*atomic.Int32 // by segment, see SegmentSource
+	silent     map[string]*atomic.Int32 // by segment, see localSource
 }
 
 // ID returns the egress id.

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -48,8 +49,9 @@ func (r *Recording) sources(names []string) []segment.Source {
 	return sources
 }
 
-// Sources returns the segments that are there, in order.
-func (r *Recording) Sources() ([]segment.Source, error) {
+// Sources returns the segments that are there, in order. Reading of them ends with ctx, also where
+// the disk does not answer.
+func (r *Recording) Sources(ctx context.Context) ([]segment.Source, error) {
 	names, err := listSegments(r.spool.fs, r.dir)
 	if err != nil {
 		return nil, fmt.Errorf("recording %s: %w", r.ID(), err)
@@ -64,15 +66,15 @@ func (r *Recording) Sources() ([]segment.Source, error) {
 		if r.silent[name] == nil {
 			r.silent[name] = new(atomic.Int32)
 		}
-		sources[i].Silent = r.silent[name]
+		sources[i] = patient(ctx, localSource{sources[i], r.silent[name]})
 	}
 	return sources, nil
 }
 
-// SealedSources returns the segments to be read: those that are there, held
-// against sealed.json where there is one.
-func (r *Recording) SealedSources() ([]segment.Source, error) {
-	sources, err := r.Sources()
+// SealedSources returns the segments to be read: those that are there, compared
+// with sealed.json where there is one. See Sources.
+func (r *Recording) SealedSources(ctx context.Context) ([]segment.Source, error) {
+	sources, err := r.Sources(ctx)
 	if err != nil {
 		return nil, err
 	}

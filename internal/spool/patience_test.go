@@ -1,4 +1,4 @@
-package render
+package spool
 
 import (
 	"context"
@@ -25,10 +25,9 @@ func (s slow) Close() error { return nil }
 func TestReadLeftAloneIsNoSilence(t *testing.T) {
 	file := slow{make(chan struct{}), make(chan struct{})}
 	defer close(file.answer)
-	seg := segment.Source{
-		Name: "000001.seg", Silent: new(atomic.Int32),
-		Open: func() (io.ReadCloser, error) { return file, nil },
-	}
+	seg := localSource{silent: new(atomic.Int32), Source: segment.Source{
+		Name: "000001.seg", Open: func() (io.ReadCloser, error) { return file, nil },
+	}}
 	why := errors.New("stopping")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	r, err := patient(ctx, seg).Open()

@@ -1,4 +1,4 @@
-package render
+package spool
 
 import (
 	"context"
@@ -10,6 +10,14 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
+// localSource is a segment in the spool.
+type localSource struct {
+	segment.Source
+	// silent counts the reads of the file that somebody has stopped waiting for, by anybody who
+	// reads this segment of the recording.
+	silent *atomic.Int32
+}
+
 // maxSilence is how long the disk may take for one read of a segment. A mount whose server is gone
 // never answers, and nothing can end such a read: it is left alone, so that whoever waits for it
 // can do something else.
@@ -18,10 +26,10 @@ const maxSilence = 2 * time.Minute
 // patient returns a local segment of which every read ends after maxSilence or with ctx. Of a
 // segment there is at most one read that took too long: until it returns, the segment is not opened
 // again.
-func patient(ctx context.Context, seg segment.Source) segment.Source {
-	out := seg
+func patient(ctx context.Context, seg localSource) segment.Source {
+	out := seg.Source
 	out.Open = func() (io.ReadCloser, error) {
-		if seg.Silent.Load() > 0 {
+		if seg.silent.Load() > 0 {
 			return nil, silentError(seg.Name)
 		}
 		f := &patientFile{ctx: ctx, seg: seg}
@@ -53,7 +61,7 @@ const (
 
 // await returns what f returns, or an error if that takes too long. Then late is called with it, if
 // it ever comes.
-func await[T any](ctx context.Context, seg segment.Source, f func() (T, error),
+func await[T any](ctx context.Context, seg localSource, f func() (T, error),
 	late func(T),
 ) (T, error) {
 	type result struct {
@@ -70,7 +78,7 @@ func await[T any](ctx context.Context, seg segment.Source, f func() (T, error),
 		}
 		late(v)
 		if ended.Load() == silent {
-			seg.Silent.Add(-1)
+			seg.silent.Add(-1)
 		}
 	}()
 	t := time.NewTimer(maxSilence)
@@ -84,11 +92,11 @@ func await[T any](ctx context.Context, seg segment.Source, f func() (T, error),
 			return none, context.Cause(ctx)
 		}
 	case <-t.C:
-		seg.Silent.Add(1)
+		seg.silent.Add(1)
 		if ended.CompareAndSwap(0, silent) {
 			return none, silentError(seg.Name)
 		}
-		seg.Silent.Add(-1)
+		seg.silent.Add(-1)
 	}
 	r := <-done
 	return r.v, r.err
@@ -97,7 +105,7 @@ func await[T any](ctx context.Context, seg segment.Source, f func() (T, error),
 // patientFile is a file that is read by other goroutines.
 type patientFile struct {
 	ctx  context.Context
-	seg  segment.Source
+	seg  localSource
 	r    io.ReadCloser // nil: left alone with whoever reads it
 	buf  []byte        // of whoever reads
 	lost error
