@@ -4,6 +4,9 @@ import (
 	"unicode/utf8"
 
 	"github.com/livekit/protocol/livekit"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/syncflow/textegress/internal/wire"
 )
 
 // parser reads the packets that make up nearly all of a recording: user packets, chat, and the
@@ -30,253 +33,139 @@ type parser struct {
 	names names
 }
 
-// Field numbers of livekit.DataPacket and of what it holds (github.com/livekit/protocol,
-// protobufs/livekit_models.proto).
-const (
-	fieldKind     = 1
-	fieldUser     = 2
-	fieldIdentity = 4
-	fieldChat     = 9
-	fieldChunk    = 14
-	fieldTrailer  = 15
-	fieldSequence = 16
-	fieldSID      = 17
-)
-
 // parse returns the packet, or false where it is for proto.Unmarshal. What it returns is valid
 // until the next call, and shares its bytes (not its strings) with b.
 func (p *parser) parse(b []byte) (*livekit.DataPacket, bool) {
 	d := &p.packet
-	d.Kind, d.ParticipantIdentity, d.ParticipantSid, d.Sequence, d.Value = 0, "", "", 0,
-		nil //nolint:staticcheck // deprecated, see reliable
-	var seen fieldSet
-	for len(b) > 0 {
-		var f wireField
-		var ok bool
-		if f, b, ok = nextField(b); !ok || !seen.add(f.number) {
-			return nil, false
-		}
-		switch f.number {
-		case fieldKind:
-			ok = f.isNumber && f.value <= 1
-			d.Kind = livekit.DataPacket_Kind(
-				f.value) //nolint:staticcheck // deprecated, see reliable
-		case fieldSequence:
-			ok = f.isNumber && f.value < 1<<32
-			d.Sequence = uint32(f.value)
-		case fieldIdentity:
+	d.Kind, d.Value = 0, nil
+	d.ParticipantIdentity, d.ParticipantSid, d.Sequence = "", "", 0
+	ok := eachField(b, func(f wire.Field) (ok bool) {
+		switch f.Number {
+		case wire.Kind:
+			d.Kind = livekit.DataPacket_Kind(f.Value)
+			return f.Type == protowire.VarintType && f.Value <= 1
+		case wire.Sequence:
+			d.Sequence = uint32(f.Value)
+			return f.Type == protowire.VarintType && f.Value < 1<<32
+		case wire.Identity:
 			d.ParticipantIdentity, ok = p.names.text(f)
-		case fieldSID:
+		case wire.SID:
 			d.ParticipantSid, ok = p.names.text(f)
-		case fieldUser, fieldChat, fieldChunk, fieldTrailer:
-			ok = !f.isNumber && d.Value == nil && p.value(f)
-		default:
-			ok = false
+		case wire.User, wire.Chat, wire.StreamChunk, wire.StreamTrailer:
+			return f.Type == protowire.BytesType && d.Value == nil && p.value(f)
 		}
-		if !ok {
-			return nil, false
-		}
-	}
-	return d, d.Value != nil
+		return ok
+	})
+	return d, ok && d.Value != nil
 }
 
 // value reads the packet's case of the oneof.
-func (p *parser) value(f wireField) bool {
-	switch f.number {
-	case fieldUser:
+func (p *parser) value(f wire.Field) bool {
+	switch f.Number {
+	case wire.User:
 		p.asUser.User = &p.user
 		p.packet.Value = &p.asUser
-		return p.readUser(f.bytes)
-	case fieldChat:
+		return p.readUser(f.Bytes)
+	case wire.Chat:
 		p.asChat.ChatMessage = &p.chat
 		p.packet.Value = &p.asChat
-		return p.readChat(f.bytes)
-	case fieldChunk:
+		return p.readChat(f.Bytes)
+	case wire.StreamChunk:
 		p.asChunk.StreamChunk = &p.chunk
 		p.packet.Value = &p.asChunk
-		return p.readChunk(f.bytes)
+		return p.readChunk(f.Bytes)
 	default:
 		p.asTrailer.StreamTrailer = &p.trailer
 		p.packet.Value = &p.asTrailer
-		return p.readTrailer(f.bytes)
+		return p.readTrailer(f.Bytes)
 	}
 }
 
 func (p *parser) readUser(b []byte) bool {
 	u := &p.user
-	u.ParticipantSid, u.ParticipantIdentity, u.Payload, u.Topic = "", "", nil,
-		nil //nolint:staticcheck // deprecated, see senderOf
-	var seen fieldSet
-	for len(b) > 0 {
-		f, rest, ok := nextField(b)
-		if !ok || f.isNumber || !seen.add(f.number) {
-			return false
-		}
-		b = rest
-		switch f.number {
-		case 1:
-			u.ParticipantSid, ok = p.names.text(f) //nolint:staticcheck // deprecated, see senderOf
-		case 5:
-			u.ParticipantIdentity, ok = p.names.text(
-				f) //nolint:staticcheck // deprecated, see senderOf
-		case 4:
+	u.ParticipantSid, u.ParticipantIdentity, u.Payload, u.Topic = "", "", nil, nil
+	return eachField(b, func(f wire.Field) (ok bool) {
+		switch f.Number {
+		case wire.UserSID:
+			u.ParticipantSid, ok = p.names.text(f)
+		case wire.UserIdentity:
+			u.ParticipantIdentity, ok = p.names.text(f)
+		case wire.UserTopic:
 			p.topic, ok = p.names.text(f)
 			u.Topic = &p.topic
-		case 2:
-			u.Payload = f.bytes
-		default:
-			return false
+		case wire.UserPayload:
+			u.Payload, ok = f.Bytes, f.Type == protowire.BytesType
 		}
-		if !ok {
-			return false
-		}
-	}
-	return true
+		return ok
+	})
 }
 
 func (p *parser) readChat(b []byte) bool {
 	c := &p.chat
-	c.Id, c.Message, c.Timestamp, c.EditTimestamp, c.Deleted, c.Generated = "", "", 0, nil, false,
-		false
-	var seen fieldSet
-	for len(b) > 0 {
-		f, rest, ok := nextField(b)
-		if !ok || !seen.add(f.number) {
-			return false
+	c.Id, c.Message, c.Timestamp = "", "", 0
+	c.EditTimestamp, c.Deleted, c.Generated = nil, false, false
+	return eachField(b, func(f wire.Field) (ok bool) {
+		switch f.Number {
+		case wire.ChatID:
+			c.Id, ok = text(f)
+		case wire.ChatMessage:
+			c.Message, ok = text(f)
+		case wire.ChatTimestamp:
+			c.Timestamp, ok = int64(f.Value), f.Type == protowire.VarintType
 		}
-		b = rest
-		switch f.number {
-		case 1:
-			c.Id, ok = f.text()
-		case 4:
-			c.Message, ok = f.text()
-		case 2:
-			c.Timestamp, ok = int64(f.value), f.isNumber
-		default:
-			return false
-		}
-		if !ok {
-			return false
-		}
-	}
-	return true
+		return ok
+	})
 }
 
 func (p *parser) readChunk(b []byte) bool {
 	c := &p.chunk
 	c.StreamId, c.ChunkIndex, c.Content = "", 0, nil
-	var seen fieldSet
-	for len(b) > 0 {
-		f, rest, ok := nextField(b)
-		if !ok || !seen.add(f.number) {
-			return false
+	return eachField(b, func(f wire.Field) (ok bool) {
+		switch f.Number {
+		case wire.StreamID:
+			c.StreamId, ok = text(f)
+		case wire.ChunkIndex:
+			c.ChunkIndex, ok = f.Value, f.Type == protowire.VarintType
+		case wire.ChunkContent:
+			c.Content, ok = f.Bytes, f.Type == protowire.BytesType
 		}
-		b = rest
-		switch f.number {
-		case 1:
-			c.StreamId, ok = f.text()
-		case 2:
-			c.ChunkIndex, ok = f.value, f.isNumber
-		case 3:
-			c.Content, ok = f.bytes, !f.isNumber
-		default:
-			return false
-		}
-		if !ok {
-			return false
-		}
-	}
-	return true
+		return ok
+	})
 }
 
 func (p *parser) readTrailer(b []byte) bool {
 	t := &p.trailer
 	t.StreamId, t.Reason = "", ""
-	var seen fieldSet
+	return eachField(b, func(f wire.Field) (ok bool) {
+		switch f.Number {
+		case wire.StreamID:
+			t.StreamId, ok = text(f)
+		case wire.TrailerReason:
+			t.Reason, ok = text(f)
+		}
+		return ok
+	})
+}
+
+// eachField calls read for every field of a message. It returns false where the message is
+// malformed, a field stands twice, or read returns false.
+func eachField(b []byte, read func(wire.Field) bool) bool {
+	var seen wire.Set
 	for len(b) > 0 {
-		f, rest, ok := nextField(b)
-		if !ok || !seen.add(f.number) {
+		f, rest, ok := wire.Next(b)
+		if !ok || !seen.Add(f.Number) || !read(f) {
 			return false
 		}
 		b = rest
-		switch f.number {
-		case 1:
-			t.StreamId, ok = f.text()
-		case 2:
-			t.Reason, ok = f.text()
-		default:
-			return false
-		}
-		if !ok {
-			return false
-		}
 	}
 	return true
 }
 
-// wireField is a field of a message: a number or a sequence of bytes.
-type wireField struct {
-	number   uint32
-	isNumber bool
-	value    uint64
-	bytes    []byte
-}
-
-func (f wireField) text() (string, bool) {
-	if f.isNumber || !utf8.Valid(f.bytes) {
+func text(f wire.Field) (string, bool) {
+	if f.Type != protowire.BytesType || !utf8.Valid(f.Bytes) {
 		return "", false
 	}
-	return string(f.bytes), true
-}
-
-// nextField takes the first field of b. ok is false also for the types that it leaves to
-// proto.Unmarshal.
-func nextField(b []byte) (f wireField, rest []byte, ok bool) {
-	tag, b, ok := varint(b)
-	if !ok || tag>>3 == 0 || tag>>3 > 31 {
-		return f, nil, false
-	}
-	f.number = uint32(tag >> 3)
-	v, b, ok := varint(b)
-	switch tag & 7 {
-	case 0:
-		f.isNumber, f.value = true, v
-		return f, b, ok
-	case 2:
-		if !ok || v > uint64(len(b)) {
-			return f, nil, false
-		}
-		f.bytes = b[:v:v]
-		return f, b[v:], true
-	}
-	return f, nil, false
-}
-
-// varint takes a number of at most nine bytes; the few that have ten are left to proto.Unmarshal.
-func varint(b []byte) (v uint64, rest []byte, ok bool) {
-	if len(b) > 0 && b[0] < 0x80 {
-		return uint64(b[0]), b[1:], true
-	}
-	for i := 0; i < len(b) && i < 9; i++ {
-		v |= uint64(b[i]&0x7f) << (7 * i)
-		if b[i] < 0x80 {
-			return v, b[i+1:], true
-		}
-	}
-	return 0, nil, false
-}
-
-// fieldSet is a set of field numbers up to 31.
-type fieldSet uint32
-
-// add returns false for a number that is in the set already.
-func (s *fieldSet) add(n uint32) bool {
-	bit := fieldSet(1) << n
-	if *s&bit != 0 {
-		return false
-	}
-	*s |= bit
-	return true
+	return string(f.Bytes), true
 }
 
 // names keeps one string for each of the names that come again with every packet.
@@ -287,14 +176,14 @@ const (
 	maxName  = 256  // longer ones are not kept
 )
 
-func (n *names) text(f wireField) (string, bool) {
-	if f.isNumber {
+func (n *names) text(f wire.Field) (string, bool) {
+	if f.Type != protowire.BytesType {
 		return "", false
 	}
-	if s, ok := (*n)[string(f.bytes)]; ok {
+	if s, ok := (*n)[string(f.Bytes)]; ok {
 		return s, true
 	}
-	s, ok := f.text()
+	s, ok := text(f)
 	if ok && len(s) <= maxName {
 		if *n == nil {
 			*n = names{}

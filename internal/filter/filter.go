@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/wire"
 )
 
 // The topics of kinds of packets that have none of their own: that of the streams which carry the
@@ -230,7 +231,7 @@ func (f *Filter) packet(b []byte) string {
 		if len(p.inner) > 0 && f.identities.denies(p.inner) {
 			return textegress.DroppedIdentity
 		}
-		if (len(p.identity) > 0 || len(p.inner) == 0 || p.value != fieldUser) &&
+		if (len(p.identity) > 0 || len(p.inner) == 0 || p.value != wire.User) &&
 			f.identities.denies(p.identity) {
 			return textegress.DroppedIdentity
 		}
@@ -244,9 +245,9 @@ func (f *Filter) packet(b []byte) string {
 // topic decides by the topic alone.
 func (f *Filter) topic(p peeked) string {
 	switch p.value {
-	case fieldHeader, fieldChunk, fieldTrailer:
+	case wire.StreamHeader, wire.StreamChunk, wire.StreamTrailer:
 		return f.stream(p)
-	case fieldEncrypted:
+	case wire.Encrypted:
 		if f.rules.EncryptedKept {
 			return ""
 		}
@@ -256,17 +257,17 @@ func (f *Filter) topic(p peeked) string {
 	}
 	var denied bool
 	switch {
-	case p.value == fieldUser:
+	case p.value == wire.User:
 		denied = f.deniesUser(p.topic)
-	case p.value == fieldTranscription:
+	case p.value == wire.Transcription:
 		denied = f.topics.denies([]byte(topicTranscription))
-	case p.value == fieldChat:
+	case p.value == wire.Chat:
 		denied = f.topics.denies([]byte(topicChat))
-	case p.value == fieldRPCRequest, p.value == fieldRPCAck:
+	case p.value == wire.RPCRequest, p.value == wire.RPCAck:
 		denied = f.topics.denies([]byte(topicRPCRequest))
-	case p.value == fieldRPCResponse:
+	case p.value == wire.RPCResponse:
 		denied = f.topics.denies([]byte(topicRPCResponse))
-	case p.value >= firstUnknown:
+	case p.value >= wire.FirstUnknown:
 		return textegress.DroppedKindUnknown
 	default: // sip_dtmf, metrics, speaker: the empty topic
 		denied = f.topics.denies(nil)
@@ -300,7 +301,7 @@ func (f *Filter) stream(p peeked) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	e, known := f.streams[key]
-	if p.value == fieldHeader {
+	if p.value == wire.StreamHeader {
 		denied := e.denied || f.topics.denies(p.topic)
 		f.remember(key, entry{denied: denied, slot: e.slot}, known)
 		if denied {
@@ -308,7 +309,7 @@ func (f *Filter) stream(p peeked) string {
 		}
 		return ""
 	}
-	if p.value == fieldTrailer && known {
+	if p.value == wire.StreamTrailer && known {
 		delete(f.streams, key)
 		f.order[e.slot] = streamKey{}
 	}

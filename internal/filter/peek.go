@@ -1,33 +1,9 @@
 package filter
 
-import "google.golang.org/protobuf/encoding/protowire"
+import (
+	"google.golang.org/protobuf/encoding/protowire"
 
-// Field numbers of livekit.DataPacket and of what it holds
-// (github.com/livekit/protocol, protobufs/livekit_models.proto).
-const (
-	fieldKind          = 1
-	fieldUser          = 2
-	fieldIdentity      = 4
-	fieldDestination   = 5
-	fieldTranscription = 7
-	fieldChat          = 9
-	fieldRPCRequest    = 10
-	fieldRPCAck        = 11
-	fieldRPCResponse   = 12
-	fieldHeader        = 13
-	fieldChunk         = 14
-	fieldTrailer       = 15
-	fieldSequence      = 16
-	fieldSID           = 17
-	fieldEncrypted     = 18
-
-	firstUnknown = 19
-
-	userIdentity        = 5 // deprecated, servers fill it in all the same
-	userTopic           = 4
-	transcribedIdentity = 2
-	streamID            = 1 // of header, chunk and trailer
-	headerTopic         = 3
+	"github.com/syncflow/textegress/internal/wire"
 )
 
 // peeked is what the rules look at. The slices are parts of the packet.
@@ -48,48 +24,30 @@ type peeked struct {
 // not know counts as a case of the oneof where it holds bytes, as every new kind of packet so far
 // did.
 func peek(b []byte) (p peeked, ok bool) {
-	var seen uint32
-	once := func(n protowire.Number) bool {
-		first := seen&(1<<n) == 0
-		seen |= 1 << n
-		return first
-	}
+	var seen wire.Set
 	for len(b) > 0 {
-		num, typ, n := protowire.ConsumeTag(b)
-		if n < 0 {
+		var f wire.Field
+		if f, b, ok = wire.Next(b); !ok {
 			return p, false
 		}
-		b = b[n:]
-		if typ != protowire.BytesType {
-			if num < firstUnknown && num != fieldKind && num != fieldSequence {
+		isNumber := f.Number == wire.Kind || f.Number == wire.Sequence
+		if f.Type != protowire.BytesType {
+			if f.Number < wire.FirstUnknown && !isNumber {
 				return p, false
 			}
-			if n = protowire.ConsumeFieldValue(num, typ, b); n < 0 {
-				return p, false
-			}
-			b = b[n:]
 			continue
 		}
-		if num == fieldKind || num == fieldSequence {
-			return p, false
-		}
-		v, n := protowire.ConsumeBytes(b)
-		if n < 0 {
-			return p, false
-		}
-		b = b[n:]
-		switch num {
-		case fieldIdentity:
-			p.identity = v
-			ok = once(num)
-		case fieldSID:
-			p.sid = v
-			ok = once(num)
-		case fieldDestination:
-			ok = true
+		switch f.Number {
+		case wire.Identity:
+			p.identity = f.Bytes
+			ok = seen.Add(f.Number)
+		case wire.SID:
+			p.sid = f.Bytes
+			ok = seen.Add(f.Number)
+		case wire.Destinations:
 		default:
-			ok = p.value == 0 && p.inside(num, v)
-			p.value = num
+			ok = !isNumber && p.value == 0 && p.inside(f.Number, f.Bytes)
+			p.value = f.Number
 		}
 		if !ok {
 			return p, false
@@ -101,45 +59,40 @@ func peek(b []byte) (p peeked, ok bool) {
 // inside reads what is needed of the value.
 func (p *peeked) inside(kind protowire.Number, b []byte) bool {
 	switch kind {
-	case fieldUser, fieldTranscription, fieldHeader, fieldChunk, fieldTrailer:
+	case wire.User, wire.Transcription, wire.StreamHeader, wire.StreamChunk,
+		wire.StreamTrailer:
 	default:
 		return true
 	}
-	var seen [8]bool
+	var seen wire.Set
 	for len(b) > 0 {
-		num, typ, n := protowire.ConsumeTag(b)
-		if n < 0 {
+		f, rest, ok := wire.Next(b)
+		if !ok {
 			return false
 		}
-		b = b[n:]
-		into := p.field(kind, num)
+		b = rest
+		into := p.field(kind, f.Number)
 		if into == nil {
-			if n = protowire.ConsumeFieldValue(num, typ, b); n < 0 {
-				return false
-			}
-			b = b[n:]
 			continue
 		}
-		if typ != protowire.BytesType || seen[num] {
+		if f.Type != protowire.BytesType || !seen.Add(f.Number) {
 			return false
 		}
-		seen[num] = true
-		if *into, n = protowire.ConsumeBytes(b); n < 0 {
-			return false
-		}
-		b = b[n:]
+		*into = f.Bytes
 	}
 	return true
 }
 
-func (p *peeked) field(kind, num protowire.Number) *[]byte {
+func (p *peeked) field(kind, number protowire.Number) *[]byte {
 	switch {
-	case kind == fieldUser && num == userIdentity, kind == fieldTranscription &&
-		num == transcribedIdentity:
+	case kind == wire.User && number == wire.UserIdentity,
+		kind == wire.Transcription && number == wire.TranscribedIdentity:
 		return &p.inner
-	case kind == fieldUser && num == userTopic, kind == fieldHeader && num == headerTopic:
+	case kind == wire.User && number == wire.UserTopic,
+		kind == wire.StreamHeader && number == wire.HeaderTopic:
 		return &p.topic
-	case num == streamID && (kind == fieldHeader || kind == fieldChunk || kind == fieldTrailer):
+	case number == wire.StreamID && (kind == wire.StreamHeader ||
+		kind == wire.StreamChunk || kind == wire.StreamTrailer):
 		return &p.stream
 	}
 	return nil
