@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -48,29 +49,28 @@ func (f *findings) add(g *group, j job, method, kinds string) {
 var reasons = map[string][2]string{
 	"publish-addressed": {
 		"LiveKit's server sends a packet that names its receivers to these alone. No grant of a " +
-			"recorder's changes that.",
-		"Send to everybody, with a topic that only the receivers look at. Or name the recorder " +
-			"too: its identity begins with `textegress-` and " +
-			"is new at every connection, so the app's server finds it with " +
-			"RoomService.ListParticipants, as the one whose permission has `recorder`.",
+			"recorder changes that.",
+		"Send to everybody, with a topic that only the receivers evaluate. Or name the recorder " +
+			"too: its identity begins with `textegress-` and is new for every connection, so the " +
+			"app's server finds it with RoomService.ListParticipants, as the participant whose " +
+			"permission has `recorder`.",
 	},
 	"send-text-addressed": {
 		"As above: streams to named participants are packets to named participants.",
-		"As above. Do not rely on it as secrecy: rtc-node 1.1.0 names the receivers only on the " +
-			"first packet of a stream, and the text itself goes to everybody " +
-			"(unless it is one packet, as between current clients). The record then has it as a " +
-			"stream without a header. Python 1.0.6 names them on " +
-			"all but the last packet: the record has a stream without header and content.",
+		"As above. Do not rely on it for secrecy: rtc-node 1.1.0 names the receivers only on the " +
+			"first packet of a stream, and the text itself goes to everybody (unless it is one " +
+			"packet, as between current clients). The record then has it as a stream without a " +
+			"header. Python 1.0.6 names them on all but the last packet: the record has a stream " +
+			"without header and content.",
 	},
 	"rpc": {
-		"A call and its answer are each addressed to one participant.",
-		"Publish what should be on record as a message too, from the caller or the one " +
-			"who answers.",
+		"A call and its response are each addressed to one participant.",
+		"Also publish what should be on record as a message, from the caller or from the callee.",
 	},
 	"transcription": {
-		"LiveKit's server forwards a transcription packet only from a participant of kind *agent*.",
+		"LiveKit's server forwards transcription packets only from participants of kind *agent*.",
 		"Send text on the topic `lk.transcription`, as current agents do: it is recorded " +
-			"from anybody.",
+			"from everybody.",
 	},
 	"metrics": {
 		"LiveKit's server sends metrics only to participants with the grant canSubscribeMetrics " +
@@ -101,21 +101,22 @@ func (f *findings) markdown(t *testing.T) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	para := func(texts ...string) { b.WriteString(wrapped("", "", strings.Join(texts, " "))) }
+	item := func(texts ...string) { b.WriteString(wrapped("- ", "  ", strings.Join(texts, " "))) }
 	line(`<!-- Written by the test in test/clients: go test ./clients -update. Edit there. -->`)
 	line(``)
-	line(`# What LiveKit's clients send, and what is in the record`)
+	line(`# What LiveKit's clients send, and what is recorded`)
 	line(``)
-	line("Every send method of LiveKit's SDKs was tried with the real clients, a real LiveKit %s "+
-		"server and the real recorder: alone with the", servers.LiveKit.Version)
-	line("hidden recorder, together with current clients, and together with older ones. What is " +
-		"in the record is the same in all three, unless")
-	line("the table says otherwise, and every byte of text, files, names and attributes was " +
-		"compared with what was sent.")
+	para("Every send method of LiveKit's SDKs was tested with the real clients, a real LiveKit",
+		servers.LiveKit.Version, "server and the real recorder: alone with the hidden recorder,",
+		"together with current clients, and together with older ones. The record is the same in",
+		"all three, unless the table says otherwise. Every byte of text, files, names and",
+		"attributes was compared with what was sent.")
 	line(``)
-	line("The words in the table are the `kind` of the lines in `events.jsonl` " +
-		"([FORMAT.md](FORMAT.md)); the bytes of a `byte_stream` are a file under")
-	line("`files/`. **no**: it does not reach a recorder, see " +
-		"[below](#what-does-not-reach-a-recorder). –: this version has no such method.")
+	para("The words in the table are the `kind` of the lines in `events.jsonl`",
+		"([FORMAT.md](FORMAT.md)); the bytes of a `byte_stream` are a file in `files/`. **no**: it",
+		"does not reach a recorder, see [below](#what-does-not-reach-a-recorder). –: this version",
+		"has no such method.")
 	line(``)
 	titles := make([]string, len(sdks))
 	for i, k := range sdks {
@@ -132,45 +133,43 @@ func (f *findings) markdown(t *testing.T) []byte {
 	}
 	line(``)
 	for _, k := range sdks {
-		line("- *%s*: %s.", k.title, k.what)
+		item(fmt.Sprintf("*%s*: %s.", k.title, k.what))
 	}
 	line(``)
 	line("Notes:")
 	line(``)
-	line("- The chat box sends every message twice, for old clients. Both are recorded; the copy " +
-		"has `copy_of`, and the text view leaves it out.")
-	line("- An edited chat message is a line of its own with the `id` of the first one and " +
+	item("The chat box sends every message twice, for old clients. Both are recorded; the copy has",
+		"`copy_of`, and the text view omits it.")
+	item("An edited chat message is a separate line with the `id` of the first one and",
 		"`edit_timestamp_ms`.")
-	line("- Lossy data, and data tracks, can be lost on the way from the sender to the server. " +
-		"Between server and recorder no lossy data is.")
-	line("  Of data tracks, LiveKit 1.13 drops packets for each receiver that come faster than " +
-		"it can send them on at once, so mostly parts of")
-	line("  frames of more than 16 kB; `rtc: {datachannel_data_track_target_latency: 0s}` in its " +
-		"configuration switches that off.")
-	line("- A frame of a data track is a line for each packet that it took, with the track's " +
-		"name as its `topic`. It names its track by a number;")
-	line("  frames that came before the server had told which track that is, for which there is " +
-		"a line `data_track_subscribed`, have neither topic nor sender.")
-	line("- `RoomService.SendData` has no sender: the lines have no `identity`.")
-	line("- Files attached to a text are `byte_stream` lines; the text's line names them in " +
+	item("Lossy data and data tracks can be lost on the way from the sender to the server. No",
+		"lossy data is lost between server and recorder. LiveKit 1.13 drops packets of data tracks",
+		"for each receiver if they come faster than it can forward them, mostly parts of frames of",
+		"more than 16 kB; `rtc: {datachannel_data_track_target_latency: 0s}` in its configuration",
+		"disables that.")
+	item("A frame of a data track has one line for each of its packets, with the track's name as",
+		"`topic`. A packet identifies its track by a number. Frames that came before the server",
+		"had said which track that is (the line `data_track_subscribed`) have neither topic nor",
+		"sender.")
+	item("`RoomService.SendData` has no sender: the lines have no `identity`.")
+	item("Files attached to a text are `byte_stream` lines; the text's line names them in",
 		"`attached_stream_ids`. The Go SDK sends no name for them.")
-	line("- A stream of unknown length (`streamText`, `streamBytes`) can be `\"complete\": " +
-		"false` with the reason `unproved` although nothing is")
-	line("  missing: when its sender, meanwhile, sent something that does not reach the " +
-		"recorder, such as the answer to a call, the hole in the")
-	line("  sender's numbers could as well be the stream's last part. What was received is there.")
-	line("- Python 1.0.6 does not number its packets, and counts the chunks of files from 1. " +
-		"Streams whose length it announces (`send_text`, `send_file`)")
-	line("  are proved complete by that length; of the others (`stream_text`, `stream_bytes`, " +
-		"transcriptions of agents) nothing can prove that they")
-	line("  are: `\"complete\": false`, with the reason `unproved`, or `missing_chunks` for " +
-		"bytes. What was received is there. 1.2.1 numbers them.")
+	item("A stream of unknown length (`streamText`, `streamBytes`) can be `\"complete\": false`",
+		"with the reason `unproved` although nothing is missing. This happens when its sender also",
+		"sent something that does not reach the recorder, such as the response to a call: the gap",
+		"in the sender's numbers could as well be the stream's last part. What was received is",
+		"recorded.")
+	item("Python 1.0.6 does not number its packets, and counts the chunks of files from 1. Streams",
+		"whose length it announces (`send_text`, `send_file`) are proved complete by that length.",
+		"The others (`stream_text`, `stream_bytes`, transcriptions of agents) cannot be proved",
+		"complete: `\"complete\": false`, with the reason `unproved`, or `missing_chunks` for",
+		"bytes. What was received is recorded. 1.2.1 numbers its packets.")
 	line(``)
 	line("## How streams travel")
 	line(``)
-	line("Which form a current client uses depends on who is in the room. The recorder is hidden " +
-		"and cannot be asked; it understands all of them.")
-	line("*chunk(s)*: header, chunks, trailer. *inline*: one packet. *deflate*: compressed.")
+	para("Which form a current client uses depends on who is in the room. The recorder is hidden",
+		"and cannot be asked; it understands all of them. *chunk(s)*: header, chunks, trailer.",
+		"*inline*: one packet. *deflate*: compressed.")
 	line(``)
 	line("| sent with | client | %s | %s | %s |\n|---|---|---|---|---|", settings[0].title,
 		settings[1].title, settings[2].title)
@@ -190,12 +189,11 @@ func (f *findings) markdown(t *testing.T) []byte {
 	line(``)
 	line("## End-to-end encrypted rooms")
 	line(``)
-	line("With the SDKs' encryption of data and a shared passphrase. Where the project's " +
-		"configuration has the key (`E2EE_KEY`), the record is what")
-	line("it is without encryption. Where it has not, there is a line of kind `encrypted` for " +
-		"every packet, with sender and time, and the ciphertext")
-	line("in the raw segments; `textegress export --from … --e2ee-key-file` makes the same of " +
-		"these later. Every byte of both was compared:")
+	para("With the SDKs' encryption of data and a shared passphrase. If the project's",
+		"configuration has the key (`E2EE_KEY`), the record is what it is without encryption.",
+		"Otherwise every packet is a line of kind `encrypted`, with sender and time, and the",
+		"ciphertext is in the raw segments; `textegress export --from … --e2ee-key-file` derives",
+		"the same record later. Every byte of both was compared:")
 	line(``)
 	line("| sent with | %s | %s | %s |\n|---|---|---|---|", title(encryptedMembers[0]),
 		title(encryptedMembers[1]), title(encryptedMembers[2]))
@@ -209,9 +207,9 @@ func (f *findings) markdown(t *testing.T) []byte {
 		}
 	}
 	line(``)
-	line("livekit-client encrypts from its event `ParticipantEncryptionStatusChanged` on, which " +
-		"comes a moment after it has connected: what an app")
-	line("sends before is in clear, and so in the record.")
+	para("livekit-client encrypts only after its event `ParticipantEncryptionStatusChanged`, which",
+		"comes a moment after it has connected: what an app sends before is sent, and recorded, in",
+		"clear.")
 	line(``)
 	line("## What does not reach a recorder")
 	line(``)
@@ -230,6 +228,29 @@ func (f *findings) markdown(t *testing.T) []byte {
 		}
 	}
 	return b.Bytes()
+}
+
+// wrapped is text in lines of at most 100 columns that begin with first, then with indent.
+func wrapped(first, indent, text string) string {
+	var b strings.Builder
+	column := 0
+	for i, word := range strings.Fields(text) {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case i == 0:
+			b.WriteString(first)
+			column = len(first)
+		case column+1+n > 100:
+			b.WriteString("\n" + indent)
+			column = len(indent)
+		default:
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += n
+	}
+	return b.String() + "\n"
 }
 
 // cell is what is in the record, with the settings where it differs.

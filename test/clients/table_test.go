@@ -57,7 +57,7 @@ const (
 	dataTrack     = "data_track"
 )
 
-// row is a send method and what the record has of it, by SDK. An SDK that is not named has no such
+// row is a send method and what is recorded of it, by SDK. An SDK that is not named has no such
 // method, or it is another row's.
 type row struct {
 	method string
@@ -96,7 +96,7 @@ var rows = []row{
 		by(data, web223, web215, web25, node, agent, py12, py10, goSDK, server),
 	},
 	{
-		"publish-bytes", "`publishData`, bytes that are no text",
+		"publish-bytes", "`publishData`, bytes that are not text",
 		by(data, web223, web215, web25, node, agent, py12, py10, goSDK, server),
 	},
 	{
