@@ -10,6 +10,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/app"
+	"github.com/syncflow/textegress/internal/delivery"
 	"github.com/syncflow/textegress/internal/pseudonym"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
@@ -57,9 +58,9 @@ func (c *exportCmd) Run(sh *shell) error {
 	if err != nil {
 		return err
 	}
-	sink.KeepFree(sh.keepFree())
+	guard := render.NewSpaceGuard(render.FreeSpace(directory, sh.keepFree()))
 	show, finish := progress(sh.stderr, "exporting")
-	manifest, err := render.Build(sh.ctx, source, options, &countingSink{sink: sink, show: show})
+	manifest, err := render.Build(sh.ctx, source, options, &countingSink{sink: guard.Sink(sink), show: show})
 	finish()
 	if err := errors.Join(err, sink.Close()); err != nil {
 		return err
@@ -173,7 +174,7 @@ func (c *exportCmd) open(sh *shell) (_ render.Source, o render.Options, director
 			"was removed after the retention time; "+
 			"use --from", c.Args[0], recording.Info().KeyPrefix)
 	}
-	frozen, ok, err := render.LoadFrozen(recording)
+	frozen, ok, err := delivery.LoadPlan(recording)
 	if err != nil {
 		return nil, o, "", done, err
 	}

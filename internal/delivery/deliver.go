@@ -23,8 +23,8 @@ import (
 // delivery is what this process knows about the delivery of one recording. All of it can be lost:
 // the disk and the bucket hold what counts.
 type delivery struct {
-	frozen render.Frozen // zero: not loaded
-	bucket string        // the one that the rest speaks of
+	frozen Plan   // zero: not loaded
+	bucket string // the one that the rest speaks of
 	// verified are the keys whose objects were right.
 	verified map[string]bool
 	// own are keys under which this process found nothing and then began to upload. If they hold
@@ -113,7 +113,7 @@ func (u *Uploader) deliver(ctx context.Context, j *job) error {
 		if !errors.Is(err, errTaken) {
 			return err
 		}
-		first, ferr := render.FirstRevision(j.rec)
+		first, ferr := FirstRevision(j.rec)
 		if ferr != nil {
 			return waitsForPerson{ferr}
 		}
@@ -160,10 +160,10 @@ func (u *Uploader) probe(ctx context.Context, j *job, bucket objstore.Bucket) er
 
 // prepare returns a staging directory that holds exactly what is frozen, and freezes it if nothing
 // is.
-func (u *Uploader) prepare(ctx context.Context, j *job) (*render.Staging, error) {
+func (u *Uploader) prepare(ctx context.Context, j *job) (*Staging, error) {
 	if j.frozen.Revision == 0 {
-		frozen, ok, err := render.LoadFrozen(j.rec)
-		if damaged, is := errors.AsType[*render.DamagedError](err); is {
+		frozen, ok, err := LoadPlan(j.rec)
+		if damaged, is := errors.AsType[*DamagedPlanError](err); is {
 			u.logger(j).Error("what was frozen cannot be read any more: beginning the "+
 				"next revision", "error", damaged)
 			return u.freeze(ctx, j, damaged.Revision+1)
@@ -172,7 +172,7 @@ func (u *Uploader) prepare(ctx context.Context, j *job) (*render.Staging, error)
 			return nil, err
 		}
 		if !ok {
-			revision, err := render.FirstRevision(j.rec)
+			revision, err := FirstRevision(j.rec)
 			if err != nil {
 				return nil, waitsForPerson{err}
 			}
@@ -181,7 +181,7 @@ func (u *Uploader) prepare(ctx context.Context, j *job) (*render.Staging, error)
 		j.begin(frozen)
 		j.resumed = true
 	}
-	if s, err := render.OpenStaging(j.rec.StagingDir()); err == nil {
+	if s, err := OpenStaging(j.rec.StagingDir()); err == nil {
 		if u.holds(ctx, s, j) {
 			return s, nil
 		}
@@ -201,7 +201,7 @@ func (u *Uploader) prepare(ctx context.Context, j *job) (*render.Staging, error)
 	return u.freeze(ctx, j, j.frozen.Revision+1)
 }
 
-func (d *delivery) begin(f render.Frozen) {
+func (d *delivery) begin(f Plan) {
 	d.frozen, d.verified, d.own = f, map[string]bool{}, map[string]bool{}
 }
 
@@ -222,7 +222,7 @@ func (u *Uploader) nextRevision(ctx context.Context, j *job) error {
 }
 
 // freeze derives a revision and makes durable what it delivers.
-func (u *Uploader) freeze(ctx context.Context, j *job, revision int) (*render.Staging, error) {
+func (u *Uploader) freeze(ctx context.Context, j *job, revision int) (*Staging, error) {
 	s, frozen, err := u.stage(ctx, j, revision)
 	if err != nil {
 		return nil, err
@@ -235,17 +235,16 @@ func (u *Uploader) freeze(ctx context.Context, j *job, revision int) (*render.St
 	return s, nil
 }
 
-func (u *Uploader) stage(ctx context.Context, j *job, revision int) (*render.Staging, render.Frozen,
+func (u *Uploader) stage(ctx context.Context, j *job, revision int) (*Staging, Plan,
 	error,
 ) {
 	if err := j.rec.CheckStaging(); err != nil {
-		return nil, render.Frozen{}, err
+		return nil, Plan{}, err
 	}
-	s, err := render.NewStaging(j.rec.StagingDir())
+	s, err := NewStaging(j.rec.StagingDir())
 	if err != nil {
-		return nil, render.Frozen{}, err
+		return nil, Plan{}, err
 	}
-	s.CheckRoom(j.rec.CheckRoom)
 	o := render.Options{Revision: revision, Exporter: u.o.Exporter}
 	if u.o.KeysFor != nil {
 		o.Keys = u.o.KeysFor(j.rec.Info().ProjectID)
@@ -253,26 +252,27 @@ func (u *Uploader) stage(ctx context.Context, j *job, revision int) (*render.Sta
 	if info := j.rec.Info(); info.Pseudonyms && u.o.PseudonymsFor != nil {
 		if o.Pseudonyms, err = u.o.PseudonymsFor(info); err != nil {
 			s.Close() //nolint:errcheck // nothing was written
-			return nil, render.Frozen{}, waitsForPerson{err}
+			return nil, Plan{}, waitsForPerson{err}
 		}
 	}
-	m, err := render.Build(ctx, render.FromSpool(j.rec), o, s)
+	m, err := render.Build(ctx, render.FromSpool(j.rec), o,
+		render.NewSpaceGuard(j.rec.CheckRoom).Sink(s))
 	if err == nil {
-		var f render.Frozen
-		if f, err = render.Freeze(j.rec.Info(), m); err == nil {
+		var f Plan
+		if f, err = NewPlan(j.rec.Info(), m); err == nil {
 			return s, f, nil
 		}
 	}
 	s.Close() //nolint:errcheck // there is an error already
 	os.RemoveAll(
 		j.rec.StagingDir()) //nolint:errcheck // what is half done must not fill a disk that is perhaps full
-	return nil, render.Frozen{}, err
+	return nil, Plan{}, err
 }
 
 // holds reports whether the staged files are what is frozen, as far as it is not verified in the
 // bucket yet. They are read as a whole: after a power failure, files which nobody synced may hold
 // anything.
-func (u *Uploader) holds(ctx context.Context, s *render.Staging, j *job) bool {
+func (u *Uploader) holds(ctx context.Context, s *Staging, j *job) bool {
 	for _, o := range j.frozen.Objects {
 		if j.verified[o.Key] {
 			continue
@@ -301,7 +301,7 @@ func hasContent(path string, o textegress.Object) bool {
 // upload brings every object into the bucket and verifies it there, the manifest when all others
 // are.
 func (u *Uploader) upload(ctx context.Context, j *job, bucket objstore.Bucket,
-	staging *render.Staging,
+	staging *Staging,
 ) error {
 	for i, o := range j.frozen.Objects {
 		if j.verified[o.Key] {

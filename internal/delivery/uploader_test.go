@@ -17,9 +17,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/delivery"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/mem"
-	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
 )
 
@@ -143,7 +143,7 @@ func failAt(t *testing.T, checksums bool, k int, f mem.Fault, restart bool) {
 	// Only bytes that a lying store kept of an upload make a second revision, and only if nobody
 	// remembers that upload.
 	revision := 1
-	if f, _, _ := render.LoadFrozen(w.rec(id)); f.Revision > 1 {
+	if f, _, _ := delivery.LoadPlan(w.rec(id)); f.Revision > 1 {
 		if !restart {
 			t.Errorf("revision %d", f.Revision)
 		}
@@ -401,12 +401,12 @@ func TestAllKeysTaken(t *testing.T) {
 		w := newWorld(t, true, "p1")
 		rec := w.record("p1", id)
 		for r := 1; r < 20; r++ {
-			w.buckets["p1"].Put(render.Prefix(rec.Info(), r)+"events.jsonl", []byte(foreign))
+			w.buckets["p1"].Put(delivery.Prefix(rec.Info(), r)+"events.jsonl", []byte(foreign))
 		}
 		w.run()
 		revisions := func(when string) {
 			t.Helper()
-			if f, _, _ := render.LoadFrozen(rec); f.Revision != 4 {
+			if f, _, _ := delivery.LoadPlan(rec); f.Revision != 4 {
 				t.Errorf("%s: revision %d, want 4", when, f.Revision)
 			}
 			s := w.up.Snapshot()
@@ -431,7 +431,7 @@ func TestAllKeysTaken(t *testing.T) {
 			t.Errorf("%d objects, and hours later %d", uploaded, n)
 		}
 		// When what is in the way is gone, it is delivered.
-		if err := w.buckets["p1"].Delete(t.Context(), render.Prefix(rec.Info(), 4)+
+		if err := w.buckets["p1"].Delete(t.Context(), delivery.Prefix(rec.Info(), 4)+
 			"events.jsonl"); err != nil {
 			t.Fatal(err)
 		}

@@ -28,7 +28,6 @@ import (
 	"github.com/syncflow/textegress/internal/durable"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/mem"
-	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/segment"
 )
@@ -290,7 +289,7 @@ func (w *world) check() {
 }
 
 // loadFrozen returns all revisions, as they are on disk.
-func loadFrozen(rec *spool.Recording) (all []render.Frozen, ok bool, err error) {
+func loadFrozen(rec *spool.Recording) (all []delivery.Plan, ok bool, err error) {
 	for r := 1; ; r++ {
 		name := "export.json"
 		if r > 1 {
@@ -303,7 +302,7 @@ func loadFrozen(rec *spool.Recording) (all []render.Frozen, ok bool, err error) 
 		if err != nil {
 			return nil, false, err
 		}
-		var f render.Frozen
+		var f delivery.Plan
 		if err := json.Unmarshal(data, &f); err != nil {
 			return nil, false, fmt.Errorf("%s: %w", name, err)
 		}
@@ -318,7 +317,7 @@ func (w *world) delivered(id string, revision int) {
 	if s := rec.State(); s != spool.StateUploaded && s != spool.StateRemoved {
 		w.t.Fatalf("%s is %s\n%s", id, s, w.log())
 	}
-	frozen, _, err := render.LoadFrozen(rec)
+	frozen, _, err := delivery.LoadPlan(rec)
 	if err != nil || frozen.Revision != revision {
 		w.t.Errorf("revision %d, %v; want %d", frozen.Revision, err, revision)
 	}

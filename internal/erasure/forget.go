@@ -21,6 +21,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/decode"
+	"github.com/syncflow/textegress/internal/delivery"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/objfs"
 	"github.com/syncflow/textegress/internal/redact"
@@ -256,12 +257,12 @@ func (f *Forgetter) replace(ctx context.Context, rec *spool.Recording, q Request
 		return nil, err
 	}
 	o := decode.Options{Keys: keys, Scratch: render.NewDiscardSink(f.o.KeepFree).Scratch}
-	return replace(ctx, f.o.Spool, src, o, render.Replaced{Revision: revision, Bucket: where}, q, r,
+	return replace(ctx, f.o.Spool, src, o, delivery.Rewrite{Revision: revision, Bucket: where}, q, r,
 		nil)
 }
 
 func replace(
-	ctx context.Context, sp *spool.Spool, src render.Source, o decode.Options, next render.Replaced,
+	ctx context.Context, sp *spool.Spool, src render.Source, o decode.Options, next delivery.Rewrite,
 	q Request, r *Recording,
 	check func(*render.Forgetting) error, // may refuse the plan; nil: it does not
 ) (*spool.Recording, error) {
@@ -306,7 +307,7 @@ func deliveredTo(rec *spool.Recording) (string, error) {
 		return "", err
 	}
 	if unsettled { // then what is older than the one before is still to be deleted, too
-		r, _, err := render.LoadReplaced(rec)
+		r, _, err := delivery.LoadRewrite(rec)
 		if err != nil || r.Bucket != "" {
 			return r.Bucket, err
 		}
@@ -326,8 +327,8 @@ func deliveredTo(rec *spool.Recording) (string, error) {
 
 // nextRevision returns the number of a revision under whose prefix nothing was delivered.
 func nextRevision(rec *spool.Recording) (int, error) {
-	frozen, ok, err := render.LoadFrozen(rec)
-	damaged, isDamaged := errors.AsType[*render.DamagedError](err)
+	frozen, ok, err := delivery.LoadPlan(rec)
+	damaged, isDamaged := errors.AsType[*delivery.DamagedPlanError](err)
 	switch {
 	case isDamaged:
 		return damaged.Revision + 1, nil
@@ -336,7 +337,7 @@ func nextRevision(rec *spool.Recording) (int, error) {
 	case ok:
 		return frozen.Revision + 1, nil
 	}
-	return render.FirstRevision(rec)
+	return delivery.FirstRevision(rec)
 }
 
 // source returns the recording from the disk, or from the bucket where the disk does not have it
@@ -357,7 +358,7 @@ func (f *Forgetter) source(ctx context.Context, rec *spool.Recording) (render.So
 }
 
 func (f *Forgetter) fromBucket(ctx context.Context, rec *spool.Recording) (render.Source, error) {
-	frozen, ok, err := render.LoadFrozen(rec)
+	frozen, ok, err := delivery.LoadPlan(rec)
 	if err != nil || !ok {
 		return nil, errors.Join(errors.New("its local data is removed, and where it was "+
 			"delivered is not known"), err)
@@ -402,7 +403,7 @@ func (f *Forgetter) veiled(ctx context.Context, rec *spool.Recording, identity s
 	if err != nil {
 		return errors.Join(errVeiled, err)
 	}
-	frozen, ok, err := render.LoadFrozen(rec)
+	frozen, ok, err := delivery.LoadPlan(rec)
 	if err != nil || !ok {
 		return errors.Join(errVeiled, err)
 	}
@@ -460,7 +461,7 @@ func (f *Forgetter) settle(ctx context.Context, rec *spool.Recording, r *Recordi
 			return fmt.Errorf("the disk is clean, the bucket is not yet: %w", err)
 		}
 	}
-	frozen, ok, err := render.LoadFrozen(rec)
+	frozen, ok, err := delivery.LoadPlan(rec)
 	if err != nil || !ok {
 		return errors.Join(errors.New("what was delivered is not known"), err)
 	}
@@ -469,7 +470,7 @@ func (f *Forgetter) settle(ctx context.Context, rec *spool.Recording, r *Recordi
 	if err != nil {
 		return err
 	}
-	if was, ok, err := render.LoadReplaced(rec); err != nil {
+	if was, ok, err := delivery.LoadRewrite(rec); err != nil {
 		return err
 	} else if ok && was.Bucket != "" && was.Bucket != bucket.String() {
 		// Deleting needs the access to that bucket, which is not configured any more.
@@ -492,7 +493,7 @@ func (f *Forgetter) settle(ctx context.Context, rec *spool.Recording, r *Recordi
 }
 
 // purge deletes every revision but the frozen one, once that is verified again.
-func purge(ctx context.Context, bucket objstore.Bucket, info spool.Info, frozen render.Frozen,
+func purge(ctx context.Context, bucket objstore.Bucket, info spool.Info, frozen delivery.Plan,
 	r *Recording,
 ) (complete bool, err error) {
 	if frozen.Revision == 1 {

@@ -153,7 +153,7 @@ func (p Place) one(ctx context.Context, sp *spool.Spool, base string, revisions 
 	})
 	o := decode.Options{Keys: keys, Scratch: render.NewDiscardSink(p.DiskMinFree / 4).Scratch}
 	rec, err := replace(ctx, sp, src, o,
-		render.Replaced{Revision: latest + 1}, q, r, func(plan *render.Forgetting) error {
+		delivery.Rewrite{Revision: latest + 1}, q, r, func(plan *render.Forgetting) error {
 			return sameKeys(m, plan)
 		})
 	switch {
@@ -171,7 +171,7 @@ func (p Place) one(ctx context.Context, sp *spool.Spool, base string, revisions 
 	}
 	// Somebody was removed from the latest revision: perhaps the older ones are still to be
 	// deleted.
-	frozen, err := render.Freeze(info, m)
+	frozen, err := delivery.NewPlan(info, m)
 	if err != nil {
 		return err
 	}

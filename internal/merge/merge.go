@@ -75,7 +75,7 @@ func merge(ctx context.Context, a, b render.Source, dir string, o options) (m te
 		return m, err
 	}
 	defer func() { err = errors.Join(err, sink.Close()) }()
-	sink.KeepFree(o.keepFree)
+	guard := render.NewSpaceGuard(render.FreeSpace(dir, o.keepFree))
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return m, fmt.Errorf("merge: %w", err)
@@ -84,11 +84,11 @@ func merge(ctx context.Context, a, b render.Source, dir string, o options) (m te
 	if err := root.Mkdir(stagingName, 0o700); err != nil {
 		return m, fmt.Errorf("merge: %w", err)
 	}
-	merged, err := segments(ctx, root, sink, [2]render.Source{a, b}, o)
+	merged, err := segments(ctx, root, guard, [2]render.Source{a, b}, o)
 	if err != nil {
 		return m, fmt.Errorf("merge: %w", err)
 	}
-	return render.Build(ctx, merged, render.Options{}, sink)
+	return render.Build(ctx, merged, render.Options{}, guard.Sink(sink))
 }
 
 // order makes the result independent of the order in which the recordings are named.
@@ -188,7 +188,7 @@ func frames(ctx context.Context, s render.Source, read hash.Hash) iter.Seq2[segm
 }
 
 // segments writes the merged segments to the staging directory and returns the merged recording.
-func segments(ctx context.Context, root *os.Root, sink *render.Directory, sources [2]render.Source,
+func segments(ctx context.Context, root *os.Root, guard *render.SpaceGuard, sources [2]render.Source,
 	o options,
 ) (render.Source, error) {
 	// The first pass compares the clocks, and makes the name of the result, and the seed of its
@@ -211,7 +211,7 @@ func segments(ctx context.Context, root *os.Root, sink *render.Directory, source
 	}
 	seed := sum.Sum(nil)
 
-	out := &writer{root: root, room: sink.Room, seed: seed, segmentSize: o.segmentSize}
+	out := &writer{root: root, room: guard.Take, seed: seed, segmentSize: o.segmentSize}
 	left, right := newSide(frames(ctx, sources[0], nil), o.limit),
 		newSide(frames(ctx, sources[1], nil), o.limit)
 	defer left.stop()

@@ -464,18 +464,19 @@ func TestDirectory_Private(t *testing.T) {
 	}
 }
 
-// TestDirectory_KeepsFree: an export leaves the space free that the recordings of this machine
+// TestSpaceGuard: an export leaves the space free that the recordings of this machine
 // need.
-func TestDirectory_KeepsFree(t *testing.T) {
+func TestSpaceGuard(t *testing.T) {
 	rec, _ := numbered(t)
-	d, err := render.NewDirectory(filepath.Join(t.TempDir(), "out"))
+	dir := filepath.Join(t.TempDir(), "out")
+	d, err := render.NewDirectory(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	d.KeepFree(1 << 60)
+	guard := render.NewSpaceGuard(render.FreeSpace(dir, 1<<60))
 	if _, err := render.Build(t.Context(), render.FromSpool(rec), render.Options{},
-		d); !errors.Is(err, spool.ErrDiskLow) {
+		guard.Sink(d)); !errors.Is(err, spool.ErrDiskLow) {
 		t.Error(err)
 	}
 }

@@ -27,9 +27,9 @@ func (s discardSink) Scratch() (_ Scratch, err error) {
 		return nil, err
 	}
 	defer root.Close() //nolint:errcheck // the file that it made stays open
-	f, err := scratchIn(root)
+	f, err := NewScratch(root)
 	if err != nil {
 		return nil, err
 	}
-	return roomScratch{f, &room{check: spaceOn(os.TempDir(), s.keepFree)}}, nil
+	return guardedScratch{f, NewSpaceGuard(FreeSpace(os.TempDir(), s.keepFree))}, nil
 }

@@ -87,7 +87,7 @@ func Build(ctx context.Context, src Source, o Options, sink Sink) (textegress.Ma
 	if src.Info().Pseudonyms && o.Pseudonyms == nil {
 		return textegress.Manifest{}, errNoPseudonyms
 	}
-	sink = &oneAtATime{sink: sink}
+	sink = &lockedSink{sink: sink}
 	b := &builder{src: src, o: o, out: newOutput(sink)}
 	if src.Info().Pseudonyms {
 		b.names = redact.NewPseudonymizer(o.Pseudonyms)

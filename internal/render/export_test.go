@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/delivery"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/segment"
@@ -525,7 +526,7 @@ func TestDirectoryAndStagingHoldTheObjects(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	staging, err := render.NewStaging(filepath.Join(base, "objects"))
+	staging, err := delivery.NewStaging(filepath.Join(base, "objects"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -538,7 +539,7 @@ func TestDirectoryAndStagingHoldTheObjects(t *testing.T) {
 	if err := staging.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if staging, err = render.OpenStaging(filepath.Join(base, "objects")); err != nil {
+	if staging, err = delivery.OpenStaging(filepath.Join(base, "objects")); err != nil {
 		t.Fatal(err)
 	}
 	defer staging.Close()
@@ -604,55 +605,5 @@ func TestDirectoryIsNotLeft(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(base, "x")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("outside of the directory: %v", err)
-	}
-}
-
-func TestFrozen(t *testing.T) {
-	rec := hostileRecording(t)
-	if _, ok, err := render.LoadFrozen(rec); ok || err != nil {
-		t.Fatalf("before: %v, %v", ok, err)
-	}
-	for revision := 1; revision <= 3; revision++ {
-		s := newMemSink()
-		m, err := render.Build(t.Context(), render.FromSpool(rec),
-			render.Options{Revision: revision}, s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f, err := render.Freeze(rec.Info(), m)
-		if err != nil {
-			t.Fatal(err)
-		}
-		last := f.Objects[len(f.Objects)-1]
-		sum := sha256.Sum256(s.objects[textegress.ManifestName])
-		if last.Key != textegress.ManifestName || last.SHA256 != hex.EncodeToString(sum[:]) ||
-			last.Size != int64(len(s.objects[textegress.ManifestName])) {
-			t.Errorf("the last object is %+v", last)
-		}
-		want := rec.Info().KeyPrefix
-		if revision > 1 {
-			want += fmt.Sprintf("r%d/", revision)
-		}
-		if f.Prefix != want {
-			t.Errorf("revision %d goes to %q", revision, f.Prefix)
-		}
-		for range 2 { // again is a success
-			if err := f.Save(rec); err != nil {
-				t.Fatal(err)
-			}
-		}
-		got, ok, err := render.LoadFrozen(rec)
-		if err != nil || !ok || got.Revision != revision || !got.Equal(f) {
-			t.Errorf("loaded %+v, %v, %v", got, ok, err)
-		}
-		other := f
-		other.Objects = slices.Clone(f.Objects)
-		other.Objects[0].SHA256 = strings.Repeat("0", 64)
-		if other.Equal(f) {
-			t.Error("other bytes are called equal")
-		}
-		if err := other.Save(rec); !errors.Is(err, fs.ErrExist) {
-			t.Errorf("saving a revision with other bytes = %v", err)
-		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing/fstest"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/delivery"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
 )
@@ -122,7 +123,7 @@ func TestScratchFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	s, err := render.NewStaging(filepath.Join(base, "objects"))
+	s, err := delivery.NewStaging(filepath.Join(base, "objects"))
 	if err != nil {
 		t.Fatal(err)
 	}

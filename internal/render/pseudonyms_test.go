@@ -391,7 +391,8 @@ func TestPseudonyms_NeverWithout(t *testing.T) {
 		s); err == nil || len(s.objects) > 0 {
 		t.Errorf("without pseudonyms: %v, %d objects", err, len(s.objects))
 	}
-	if _, err := render.Derive(t.Context(), render.FromSpool(r.rec), render.Options{}, 0); err == nil {
+	if _, err := render.Derive(t.Context(), render.FromSpool(r.rec), render.Options{},
+		0); err == nil {
 		t.Error("it can be derived without pseudonyms")
 	}
 	full := errors.New("disk full")

@@ -1,4 +1,4 @@
-package render
+package delivery
 
 import (
 	"encoding/json"
@@ -8,22 +8,21 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// Replaced is replaced.json of a recording from which somebody was removed: what is still to be
-// done.
-type Replaced struct {
+// Rewrite is replaced.json of a recording from which a participant was erased: where its delivery
+// begins, and where older revisions are still to be deleted.
+type Rewrite struct {
 	FormatVersion int `json:"format_version"`
 	// Revision is the first one that may be delivered: nothing was ever delivered under its prefix.
 	Revision int `json:"revision"`
-	// Bucket is where it had been delivered, "" if it had not; the revisions to be deleted are
-	// there.
+	// Bucket is where older revisions were delivered and have to be deleted, "" if they were not.
 	Bucket string `json:"bucket,omitempty"`
 }
 
-const replacedFormat = 1
+const rewriteFormat = 1
 
 // Note returns the note for [spool.Spool.Replace].
-func (r Replaced) Note() ([]byte, error) {
-	r.FormatVersion = replacedFormat
+func (r Rewrite) Note() ([]byte, error) {
+	r.FormatVersion = rewriteFormat
 	b, err := json.Marshal(r)
 	if err != nil {
 		return nil, fmt.Errorf("encode replaced.json: %w", err)
@@ -32,29 +31,29 @@ func (r Replaced) Note() ([]byte, error) {
 }
 
 // FirstRevision returns the revision with which the delivery of a recording begins: 1, or a later
-// one where others were delivered before somebody was removed from it.
+// one where others were delivered before a participant was erased from it.
 func FirstRevision(rec *spool.Recording) (int, error) {
-	r, ok, err := LoadReplaced(rec)
+	r, ok, err := LoadRewrite(rec)
 	if err != nil || !ok {
 		return 1, err
 	}
 	return r.Revision, nil
 }
 
-// LoadReplaced returns replaced.json, false where there is none.
-func LoadReplaced(rec *spool.Recording) (Replaced, bool, error) {
+// LoadRewrite returns replaced.json, false where there is none.
+func LoadRewrite(rec *spool.Recording) (Rewrite, bool, error) {
 	b, ok, err := rec.Replaced()
 	if err != nil || !ok {
-		return Replaced{}, false, err
+		return Rewrite{}, false, err
 	}
-	var r Replaced
+	var r Rewrite
 	if err := textegress.DecodeJSON(b, &r); err != nil {
-		return Replaced{}, false, fmt.Errorf("read replaced.json: %w", err)
+		return Rewrite{}, false, fmt.Errorf("read replaced.json: %w", err)
 	}
-	if r.FormatVersion != replacedFormat || r.Revision < 1 {
-		return Replaced{}, false,
+	if r.FormatVersion != rewriteFormat || r.Revision < 1 {
+		return Rewrite{}, false,
 			fmt.Errorf("read replaced.json: format version %d, this program knows %d",
-				r.FormatVersion, replacedFormat)
+				r.FormatVersion, rewriteFormat)
 	}
 	return r, true, nil
 }

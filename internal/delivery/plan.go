@@ -1,0 +1,189 @@
+package delivery
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+// Plan says what is going to be delivered. It is durable before the first upload: the first one of a
+// recording as export.json, later ones as export-r<revision>.json. Every attempt, also of a later
+// process, delivers exactly what the latest plan says; where that cannot be rendered again, the
+// next revision begins.
+type Plan struct {
+	FormatVersion int    `json:"format_version"`
+	Exporter      string `json:"exporter"`
+	Revision      int    `json:"revision"`
+	Prefix        string `json:"prefix"` // of the keys in the bucket, with a slash at its end
+	// Objects are all objects in the order in which they are delivered, the manifest last. Keys are
+	// relative to Prefix.
+	Objects []textegress.Object `json:"objects"`
+}
+
+const planFormat = 1
+
+// NewPlan returns the plan that delivers the manifest m and its objects.
+func NewPlan(info spool.Info, m textegress.Manifest) (Plan, error) {
+	data, err := m.Encode()
+	if err != nil {
+		return Plan{}, err
+	}
+	sum := sha256.Sum256(data)
+	p := Plan{
+		FormatVersion: planFormat, Exporter: m.Exporter, Revision: m.Revision,
+		Prefix: Prefix(info, m.Revision),
+	}
+	p.Objects = append(p.Objects, m.Objects...)
+	p.Objects = append(p.Objects, textegress.Object{
+		Key: textegress.ManifestName, Size: int64(len(data)), SHA256: hex.EncodeToString(sum[:]),
+		ContentType: "application/json",
+	})
+	return p, nil
+}
+
+// Prefix returns where a revision of a recording is delivered: the first one at the recording's own
+// prefix, a later one at r<revision>/ below it, so that what was delivered before stays as it is.
+func Prefix(info spool.Info, revision int) string {
+	if revision <= 1 {
+		return info.KeyPrefix
+	}
+	return fmt.Sprintf("%sr%d/", info.KeyPrefix, revision)
+}
+
+// Equal reports whether p and q deliver the same bytes to the same keys.
+func (p Plan) Equal(q Plan) bool {
+	if p.Prefix != q.Prefix || len(p.Objects) != len(q.Objects) {
+		return false
+	}
+	for i, o := range p.Objects {
+		if r := q.Objects[i]; o.Key != r.Key || o.Size != r.Size || o.SHA256 != r.SHA256 ||
+			o.ContentType != r.ContentType {
+			return false
+		}
+	}
+	return true
+}
+
+// Bytes returns the sum of the objects' sizes.
+func (p Plan) Bytes() int64 {
+	n := int64(0)
+	for _, o := range p.Objects {
+		n += o.Size
+	}
+	return n
+}
+
+// Save writes p durably and once. When it returns nil, p survives a power failure.
+func (p Plan) Save(r *spool.Recording) error {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(p); err != nil {
+		return fmt.Errorf("encode the delivery plan: %w", err)
+	}
+	if p.Revision <= 1 || r.State() == spool.StateSealed {
+		return r.WriteExport(buf.Bytes())
+	}
+	return r.WriteExportRevision(p.Revision, buf.Bytes())
+}
+
+// DamagedPlanError says that the latest plan cannot be read. What was promised is not known then,
+// but nothing is lost: the recording can be rendered again and delivered as the revision after this
+// one.
+type DamagedPlanError struct {
+	Revision int // of the damaged plan
+	Err      error
+}
+
+func (e *DamagedPlanError) Error() string {
+	return fmt.Sprintf("read the delivery plan of revision %d: %v", e.Revision, e.Err)
+}
+
+func (e *DamagedPlanError) Unwrap() error { return e.Err }
+
+// LoadPlan returns the latest plan, false if there is none. Like Save, it returns only what
+// survives a power failure: an earlier Save may have failed after the file was there. The error is
+// a *DamagedPlanError if the file is there and cannot be understood.
+func LoadPlan(r *spool.Recording) (Plan, bool, error) {
+	data, ok, err := r.Export()
+	if err != nil || !ok {
+		return Plan{}, false, err
+	}
+	if r.State() == spool.StateSealed {
+		if err := r.WriteExport(data); err != nil {
+			return Plan{}, false, err
+		}
+	}
+	first, err := FirstRevision(r)
+	if err != nil {
+		return Plan{}, false, err
+	}
+	revision := first
+	for {
+		later, ok, err := r.ExportRevision(revision + 1)
+		if err != nil {
+			return Plan{}, false, err
+		}
+		if !ok {
+			break
+		}
+		data = later
+		revision++
+	}
+	if revision > first && r.State() == spool.StateExported {
+		err := r.WriteExportRevision(revision, data)
+		if err != nil && !errors.Is(err, spool.ErrReadOnly) {
+			return Plan{}, false, err
+		}
+	}
+	p, err := parsePlan(data, r.Info(), revision)
+	if err != nil {
+		return Plan{}, false, err
+	}
+	return p, true, nil
+}
+
+// parsePlan reads what Save wrote. It accepts nothing that would deliver to keys other than this
+// recording's.
+func parsePlan(data []byte, info spool.Info, revision int) (Plan, error) {
+	damaged := func(format string, args ...any) error {
+		return &DamagedPlanError{Revision: revision, Err: fmt.Errorf(format, args...)}
+	}
+	var p Plan
+	if err := textegress.DecodeJSON(data, &p); err != nil {
+		return Plan{}, damaged("%w", err)
+	}
+	if p.FormatVersion > planFormat {
+		return Plan{}, fmt.Errorf("read the delivery plan: format version %d, this "+
+			"program knows %d",
+			p.FormatVersion, planFormat)
+	}
+	switch {
+	case p.FormatVersion != planFormat:
+		return Plan{}, damaged("format version %d", p.FormatVersion)
+	case p.Revision != revision:
+		return Plan{}, damaged("it says revision %d", p.Revision)
+	case p.Prefix != Prefix(info, revision):
+		return Plan{}, damaged("it names another prefix in the bucket")
+	case len(p.Objects) == 0 || p.Objects[len(p.Objects)-1].Key != textegress.ManifestName:
+		return Plan{}, damaged("the manifest is not its last object")
+	}
+	seen := map[string]bool{}
+	for _, o := range p.Objects {
+		sum, err := hex.DecodeString(o.SHA256)
+		if !fs.ValidPath(o.Key) || o.Key == "." || seen[o.Key] || o.Size < 0 || err != nil ||
+			len(sum) != sha256.Size {
+			return Plan{}, damaged("an object without a plain key, size or SHA-256, or a key twice")
+		}
+		seen[o.Key] = true
+	}
+	return p, nil
+}

@@ -1,0 +1,104 @@
+package render
+
+import (
+	"fmt"
+	"io"
+	"sync/atomic"
+
+	"github.com/syncflow/textegress/internal/durable"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+// checkEvery is after how many written bytes the free space is checked.
+const checkEvery = 16 << 20
+
+// SpaceGuard keeps some space on a file system free while a recording is rendered: what participants
+// sent compressed can be much larger than the segments. Several goroutines may use it.
+type SpaceGuard struct {
+	check func() error // nil: nothing is kept free
+	left  atomic.Int64
+}
+
+// NewSpaceGuard returns a guard that calls check before the first byte and after every 16 MiB. An
+// error of check is the result of the write.
+func NewSpaceGuard(check func() error) *SpaceGuard { return &SpaceGuard{check: check} }
+
+// FreeSpace returns a check that fails, with an error that wraps [spool.ErrDiskLow], where fewer
+// than keep bytes would be left free on the file system of a directory.
+func FreeSpace(dir string, keep int64) func() error {
+	if keep <= 0 {
+		return nil
+	}
+	return func() error {
+		space, err := durable.OS{}.Space("room", dir)
+		if err != nil {
+			return fmt.Errorf("free space of %s: %w", dir, err)
+		}
+		if free := space.Free; free < uint64(keep)+checkEvery {
+			return fmt.Errorf("%w: %d MiB are free on the file system of %s, and DISK_MIN_FREE "+
+				"keeps %d MiB there for recordings; "+
+				"make room, or name a directory elsewhere", spool.ErrDiskLow, free>>20, dir,
+				keep>>20)
+		}
+		return nil
+	}
+}
+
+// Take returns an error where n bytes are not to be written.
+func (g *SpaceGuard) Take(n int) error {
+	if g == nil || g.check == nil || g.left.Add(-int64(n)) >= 0 {
+		return nil
+	}
+	g.left.Store(checkEvery)
+	return g.check()
+}
+
+// Sink returns s with every write guarded.
+func (g *SpaceGuard) Sink(s Sink) Sink { return guardedSink{s, g} }
+
+type guardedSink struct {
+	sink  Sink
+	guard *SpaceGuard
+}
+
+func (s guardedSink) Append(key string) (io.WriteCloser, error) {
+	w, err := s.sink.Append(key)
+	if err != nil {
+		return nil, err
+	}
+	return guardedWriter{w, s.guard}, nil
+}
+
+func (s guardedSink) Scratch() (Scratch, error) {
+	f, err := s.sink.Scratch()
+	if err != nil {
+		return nil, err
+	}
+	return guardedScratch{f, s.guard}, nil
+}
+
+type guardedWriter struct {
+	io.WriteCloser
+
+	guard *SpaceGuard
+}
+
+func (w guardedWriter) Write(p []byte) (int, error) {
+	if err := w.guard.Take(len(p)); err != nil {
+		return 0, err
+	}
+	return w.WriteCloser.Write(p)
+}
+
+type guardedScratch struct {
+	Scratch
+
+	guard *SpaceGuard
+}
+
+func (s guardedScratch) WriteAt(p []byte, off int64) (int, error) {
+	if err := s.guard.Take(len(p)); err != nil {
+		return 0, err
+	}
+	return s.Scratch.WriteAt(p, off)
+}
