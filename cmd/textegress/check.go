@@ -15,7 +15,8 @@ import (
 	"github.com/syncflow/textegress/internal/config"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/dir"
-	"github.com/syncflow/textegress/internal/source"
+	"github.com/syncflow/textegress/internal/session"
+	"github.com/syncflow/textegress/internal/source/rabbitmq"
 	"github.com/syncflow/textegress/internal/syncflow"
 )
 
@@ -167,7 +168,7 @@ func checkSyncFlow(ctx context.Context, p config.Project, api *syncflow.Client) 
 		return f, project.LiveKitURL
 	}
 	f.Detail, f.Key = err.Error(), "SYNCFLOW_SERVER_URL"
-	if errors.Is(err, syncflow.ErrUnauthorized) {
+	if errors.Is(err, session.ErrUnauthorized) {
 		f.Key = credentialKeys(p)
 	} else if a, ok := errors.AsType[*syncflow.APIError](err); ok &&
 		strings.EqualFold(a.Message, "Project not found") {
@@ -186,21 +187,18 @@ func checkBroker(ctx context.Context, cfg *config.Config, p config.Project, inst
 	report func(finding),
 ) {
 	api, err := newAPI(cfg, p)
-	var options source.RabbitMQOptions
-	if err == nil {
-		options, err = app.SourceOptions(cfg, p, instance, api)
-	}
 	if err != nil {
 		report(finding{Project: p.Index, Part: "broker login", Detail: err.Error()})
 		return
 	}
+	options := app.SourceOptions(cfg, p, instance, syncflow.NewRegistry(api, cfg.DeviceGroup))
 	ctx, cancel := context.WithTimeout(ctx, 2*partTimeout)
 	defer cancel()
 	keys := map[string]string{
 		"login":   "RABBITMQ_HOST, RABBITMQ_PORT, RABBITMQ_TLS, RABBITMQ_VHOST_NAME",
 		"binding": "DEVICE_GROUP_NAME",
 	}
-	for _, r := range source.Check(ctx, options) {
+	for _, r := range rabbitmq.Check(ctx, options) {
 		f := finding{
 			Project: p.Index, Part: "broker " + r.Stage, OK: r.OK, Skipped: r.Skipped,
 			Detail: r.Detail,

@@ -10,7 +10,6 @@ import (
 
 	"github.com/syncflow/textegress/internal/app"
 	"github.com/syncflow/textegress/internal/config"
-	"github.com/syncflow/textegress/internal/controller"
 	"github.com/syncflow/textegress/internal/durable"
 	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/internal/syncflow"
@@ -104,7 +103,7 @@ func checkDevice(ctx context.Context, cfg *config.Config, p config.Project,
 	api *syncflow.Client,
 ) finding {
 	f := finding{Project: p.Index, Part: "device"}
-	d, err := api.EnsureDevice(ctx, controller.DeviceName, cfg.DeviceGroup)
+	d, err := api.EnsureDevice(ctx, syncflow.DeviceName, cfg.DeviceGroup)
 	if err != nil {
 		f.Detail, f.Key = err.Error(), "DEVICE_GROUP_NAME"
 		return f

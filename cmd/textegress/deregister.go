@@ -8,8 +8,7 @@ import (
 
 	"github.com/syncflow/textegress/internal/app"
 	"github.com/syncflow/textegress/internal/config"
-	"github.com/syncflow/textegress/internal/controller"
-	"github.com/syncflow/textegress/internal/source"
+	"github.com/syncflow/textegress/internal/source/rabbitmq"
 	"github.com/syncflow/textegress/internal/syncflow"
 	"github.com/syncflow/textegress/internal/web"
 )
@@ -55,12 +54,9 @@ func deregisterProject(ctx context.Context, cfg *config.Config, p config.Project
 	if err != nil {
 		return "", err
 	}
-	broker, err := app.SourceOptions(cfg, p, instance, api)
-	if err != nil {
-		return "", err
-	}
+	broker := app.SourceOptions(cfg, p, instance, syncflow.NewRegistry(api, cfg.DeviceGroup))
 	return deregister(ctx, api, cfg.DeviceGroup, force,
-		func(ctx context.Context) error { return source.DeleteQueue(ctx, broker) })
+		func(ctx context.Context) error { return rabbitmq.DeleteQueue(ctx, broker) })
 }
 
 // devices is what deregister needs of SyncFlow.
@@ -84,7 +80,7 @@ func deregister(ctx context.Context, api devices, group string, force bool,
 	for _, d := range all {
 		switch {
 		case d.Group != group:
-		case d.Name == controller.DeviceName:
+		case d.Name == syncflow.DeviceName:
 			ours = append(ours, d.ID)
 		default:
 			others++

@@ -24,7 +24,8 @@ import (
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/room"
-	"github.com/syncflow/textegress/internal/source"
+	"github.com/syncflow/textegress/internal/session"
+	"github.com/syncflow/textegress/internal/source/rabbitmq"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/syncflow"
 	"github.com/syncflow/textegress/internal/web"
@@ -43,7 +44,7 @@ type Options struct {
 
 	// Room replaces the LiveKit client and Source the listener at the broker, for tests.
 	Room   recorder.Room
-	Source func(source.RabbitMQOptions) controller.Source
+	Source func(rabbitmq.Options) session.Source
 }
 
 // App is the whole service as a value; several can live in one process, each on
@@ -133,9 +134,7 @@ func New(_ context.Context, o Options) (_ *App, err error) {
 		controller: controller.NewMetrics(reg), recorder: recorder.NewMetrics(reg),
 	}
 	if a.parts.source == nil {
-		a.parts.source = func(o source.RabbitMQOptions) controller.Source {
-			return source.NewRabbitMQ(o)
-		}
+		a.parts.source = func(o rabbitmq.Options) session.Source { return rabbitmq.New(o) }
 	}
 	if a.parts.room == nil {
 		client, err := room.NewClient(room.Options{Logger: o.Logger, RelayOnly: c.RelayOnly})

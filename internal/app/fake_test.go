@@ -28,10 +28,11 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/app"
 	"github.com/syncflow/textegress/internal/config"
-	"github.com/syncflow/textegress/internal/controller"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/room"
-	"github.com/syncflow/textegress/internal/source"
+	"github.com/syncflow/textegress/internal/session"
+	"github.com/syncflow/textegress/internal/source/rabbitmq"
+	"github.com/syncflow/textegress/internal/syncflow"
 	"github.com/syncflow/textegress/internal/web"
 )
 
@@ -114,7 +115,7 @@ func (f *fakeSyncFlow) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		})
 	case rest[0] == "devices":
 		reply(200, []any{map[string]any{
-			"id": "c1d2e3f4-0000-4000-8000-00000000d001", "name": controller.DeviceName,
+			"id": "c1d2e3f4-0000-4000-8000-00000000d001", "name": syncflow.DeviceName,
 			"group": "text-egress", "registeredAt": 1,
 			"sessionNotificationExchangeName": "x", "sessionNotificationBindingKey": project +
 				".text-egress",
@@ -143,14 +144,12 @@ func (f *fakeSyncFlow) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 type fakeSource struct{ in chan announcement }
 
 type announcement struct {
-	source.Announcement
+	session.Announcement
 	answer chan error
 }
 
-func (s *fakeSource) Run(ctx context.Context, handle func(context.Context,
-	source.Announcement) error, connected func(context.Context, []source.Gap) error,
-) error {
-	if err := connected(ctx, nil); err != nil {
+func (s *fakeSource) Run(ctx context.Context, h session.Handler) error {
+	if err := h.Resync(ctx, nil); err != nil {
 		return err
 	}
 	for {
@@ -158,12 +157,14 @@ func (s *fakeSource) Run(ctx context.Context, handle func(context.Context,
 		case <-ctx.Done():
 			return ctx.Err()
 		case a := <-s.in:
-			a.answer <- handle(ctx, a.Announcement)
+			a.answer <- h.Announce(ctx, a.Announcement)
 		}
 	}
 }
 
-func (s *fakeSource) State() source.State { return source.State{Connected: true} }
+func (s *fakeSource) State() session.SourceState {
+	return session.SourceState{Connected: true}
+}
 
 // fakeRoom holds every room open until the test ends it.
 type fakeRoom struct {
@@ -405,7 +406,7 @@ func (w *world) make() (*app.App, error) {
 		Config: c, Logger: slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: w.level})),
 		Version: "test",
 		Load:    w.load, LogLevel: w.level, Room: joins,
-		Source: func(o source.RabbitMQOptions) controller.Source {
+		Source: func(o rabbitmq.Options) session.Source {
 			s := &fakeSource{in: make(chan announcement)}
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -452,8 +453,8 @@ func (w *world) announce(projectID string, n int) string {
 	w.t.Helper()
 	id := sessionID(n)
 	w.syncflow.set(id, "Started")
-	a := announcement{source.Announcement{
-		SessionID: id, RoomName: "room-" + id,
+	a := announcement{session.Announcement{
+		SessionID: id, Room: "room-" + id, Source: "rabbitmq",
 		ReceivedAt: time.Now(),
 	}, make(chan error, 1)}
 	w.mu.Lock()

@@ -40,23 +40,23 @@ const (
 	interval = 200 * time.Millisecond
 )
 
-// session is a session in the world outside of the service: its messages are sent
+// class is a session in the world outside of the service: its messages are sent
 // once, whoever listens.
-type session struct {
+type class struct {
 	next int  // the message that is sent next
 	over bool // the room was deleted
 	// What the recorder was told, and what it counted as written and as durable.
 	offered, recorded, durable map[int]bool
 }
 
-func newSession() session {
-	return session{
+func newClass() class {
+	return class{
 		next: 1, offered: map[int]bool{}, recorded: map[int]bool{},
 		durable: map[int]bool{},
 	}
 }
 
-func (s session) clone() session {
+func (s class) clone() class {
 	s.offered, s.recorded, s.durable = maps.Clone(s.offered), maps.Clone(s.recorded),
 		maps.Clone(s.durable)
 	return s
@@ -67,7 +67,7 @@ func (s session) clone() session {
 type life struct {
 	t       *testing.T
 	dir     string // of the spool; the staging of exports is there on the real disk
-	session session
+	session class
 	bucket  *mem.Bucket
 	stored  map[string][]byte // every object as it was first seen
 	acked   bool              // the announcement was acknowledged
@@ -82,7 +82,7 @@ type life struct {
 
 func newLife(t *testing.T, dir string) *life {
 	return &life{
-		t: t, dir: dir, session: newSession(), bucket: mem.New("b", true),
+		t: t, dir: dir, session: newClass(), bucket: mem.New("b", true),
 		stored: map[string][]byte{}, before: func(int) {},
 	}
 }

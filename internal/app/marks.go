@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/syncflow/textegress/internal/durable"
-	"github.com/syncflow/textegress/internal/source"
+	"github.com/syncflow/textegress/internal/source/rabbitmq"
 )
 
 const (
@@ -18,7 +18,7 @@ const (
 )
 
 // marks keeps in the data directory until when the announcements of a project were heard. It
-// implements [source.Memory].
+// implements [rabbitmq.Memory].
 type marks struct {
 	path  string
 	group string
@@ -28,35 +28,35 @@ type marks struct {
 type markFile struct {
 	FormatVersion int    `json:"format_version"`
 	Group         string `json:"group"`
-	source.Mark
+	rabbitmq.Mark
 }
 
 func newMarks(dataDir, projectID, group string) *marks {
 	return &marks{path: filepath.Join(dataDir, marksDir, projectID+".json"), group: group}
 }
 
-// Load implements [source.Memory]. What was announced to another group was not for us.
-func (m *marks) Load() (source.Mark, error) {
+// Load implements [rabbitmq.Memory]. What was announced to another group was not for us.
+func (m *marks) Load() (rabbitmq.Mark, error) {
 	b, err := durable.OS{}.ReadFile(marksOp, m.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return source.Mark{}, nil
+		return rabbitmq.Mark{}, nil
 	}
 	if err != nil {
-		return source.Mark{}, fmt.Errorf("read until when announcements were heard: %w", err)
+		return rabbitmq.Mark{}, fmt.Errorf("read until when announcements were heard: %w", err)
 	}
 	var f markFile
 	if err := json.Unmarshal(b, &f); err != nil || f.FormatVersion != marksVersion {
-		return source.Mark{}, fmt.Errorf("%s is damaged, or of a later version: it is replaced",
+		return rabbitmq.Mark{}, fmt.Errorf("%s is damaged, or of a later version: it is replaced",
 			m.path)
 	}
 	if f.Group != m.group {
-		return source.Mark{}, nil
+		return rabbitmq.Mark{}, nil
 	}
 	return f.Mark, nil
 }
 
-// Save implements [source.Memory].
-func (m *marks) Save(mark source.Mark) error {
+// Save implements [rabbitmq.Memory].
+func (m *marks) Save(mark rabbitmq.Mark) error {
 	b, err := json.MarshalIndent(markFile{FormatVersion: marksVersion, Group: m.group, Mark: mark},
 		"", "  ")
 	if err != nil {

@@ -9,7 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/syncflow/textegress/internal/source"
+	"github.com/syncflow/textegress/internal/session"
+	"github.com/syncflow/textegress/internal/source/rabbitmq"
 )
 
 // TestMarks: what a listener remembers outlives the process, for its own group alone; a damaged
@@ -24,9 +25,9 @@ func TestMarks(t *testing.T) {
 		t.Errorf("before anything was heard: %+v, %v", got, err)
 	}
 	at := time.Date(2026, 3, 4, 5, 6, 7, 8, time.UTC)
-	want := source.Mark{
+	want := rabbitmq.Mark{
 		Heard: at, Silent: at.Add(time.Hour),
-		Missed: []source.Gap{{From: at, To: at.Add(time.Minute)}},
+		Missed: []session.Gap{{From: at, To: at.Add(time.Minute)}},
 	}
 	for range 2 {
 		if err := m.Save(want); err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -21,7 +20,8 @@ import (
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/redact"
 	"github.com/syncflow/textegress/internal/render"
-	"github.com/syncflow/textegress/internal/source"
+	"github.com/syncflow/textegress/internal/session"
+	"github.com/syncflow/textegress/internal/source/rabbitmq"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/syncflow"
 )
@@ -31,7 +31,7 @@ type parts struct {
 	reg        prometheus.Registerer
 	gate       *syncflow.Gate // of the SyncFlow server, which is one for all projects
 	room       recorder.Room
-	source     func(source.RabbitMQOptions) controller.Source
+	source     func(rabbitmq.Options) session.Source
 	controller *controller.Metrics
 	recorder   *recorder.Metrics
 }
@@ -94,20 +94,18 @@ func (a *App) assemble(p *project) error {
 		return err
 	}
 	p.api = api
-	so, err := SourceOptions(c, pc, a.instance, api)
-	if err != nil {
-		return err
-	}
+	registry := syncflow.NewRegistry(api, c.DeviceGroup)
+	so := SourceOptions(c, pc, a.instance, registry)
 	so.Logger, so.Registerer = a.log, a.parts.reg
 	so.Memory = newMarks(a.spool.Dir(), pc.ProjectID, c.DeviceGroup)
 	p.ctl = controller.New(controller.Options{
-		ProjectID: pc.ProjectID, Group: c.DeviceGroup, Instance: a.instance,
+		ProjectID: pc.ProjectID, Instance: a.instance,
 		RecordAll: c.RecordSessions == config.RecordAll,
-		API:       api, Source: a.parts.source(so), Spool: a.spool, Room: a.parts.room,
+		Registry:  registry, Sources: []session.Source{a.parts.source(so)}, Spool: a.spool,
+		Room:         a.parts.room,
 		RejoinWindow: c.RejoinWindow,
 		Key:          liveKitKey(pc), Selection: rules(pc), Pseudonyms: pc.Pseudonyms,
 		PseudonymKey: a.pseudonymKey(pc),
-		ClockOffset:  func() time.Duration { offset, _ := api.ClockOffset(); return offset },
 		Sealed:       func() { a.uploader.Wake() }, Logger: a.log, Metrics: a.parts.controller,
 		RecorderMetrics: a.parts.recorder,
 	})
@@ -247,30 +245,24 @@ func (a *App) keysFor(projectID string) *render.Keys {
 // SourceOptions describes a project's queue at the broker. Logger and Registerer
 // are left to the caller.
 func SourceOptions(c *config.Config, p config.Project, instance string,
-	api *syncflow.Client,
-) (source.RabbitMQOptions, error) {
+	registry *syncflow.Registry,
+) rabbitmq.Options {
 	q := c.RabbitMQ
-	o := source.RabbitMQOptions{
+	return rabbitmq.Options{
 		Host: q.Host, Port: q.Port, VHost: q.VHost, TLS: q.TLS, CAFile: q.CAFile,
 		Username: q.Username, Password: q.Password.Reveal(),
 		Group: c.DeviceGroup, ProjectID: p.ProjectID, Instance: instance,
 		ProjectIndex: strconv.Itoa(p.Index),
-		Token:        api.ProjectToken,
-		Binding: func(ctx context.Context) (source.Binding, error) {
-			d, err := api.EnsureDevice(ctx, controller.DeviceName, c.DeviceGroup)
+		Token:        registry.ProjectToken,
+		Binding: func(ctx context.Context) (rabbitmq.Binding, error) {
+			d, err := registry.Device(ctx)
 			if err != nil {
-				return source.Binding{}, fmt.Errorf("register in device group %q: %w",
-					c.DeviceGroup, err)
+				return rabbitmq.Binding{}, err
 			}
-			return source.Binding{Exchange: d.ExchangeName, RoutingKey: d.BindingKey}, nil
+			return rabbitmq.Binding{Exchange: d.ExchangeName, RoutingKey: d.BindingKey}, nil
 		},
-		Announces: func(ctx context.Context) (bool,
-			error,
-		) {
-			return api.Announces(ctx, c.DeviceGroup)
-		},
+		Announces: registry.Announces,
 	}
-	return o, nil
 }
 
 // bucketFor returns the bucket of a project of the configuration.

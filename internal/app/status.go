@@ -9,8 +9,8 @@ import (
 
 	"github.com/syncflow/textegress/internal/controller"
 	"github.com/syncflow/textegress/internal/recorder"
+	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/spool"
-	"github.com/syncflow/textegress/internal/syncflow"
 	"github.com/syncflow/textegress/internal/web"
 )
 
@@ -76,10 +76,12 @@ func fillProject(ps *web.ProjectStatus, snap controller.Snapshot) {
 	if ps.Error == "" {
 		ps.Error = snap.ListError
 	}
-	ps.Broker = web.BrokerStatus{
-		Connected: snap.Source.Connected, Queue: snap.Source.Queue,
-		Exclusive: snap.Source.Exclusive,
-		Since:     snap.Source.Since, Error: snap.Source.LastError,
+	if len(snap.Sources) > 0 { // the status has room for one
+		src := snap.Sources[0]
+		ps.Broker = web.BrokerStatus{
+			Connected: src.Connected, Queue: src.Queue, Exclusive: src.Exclusive,
+			Since: src.Since, Error: src.LastError,
+		}
 	}
 	for _, u := range snap.Unrequested {
 		ps.UnrequestedSessions = append(ps.UnrequestedSessions,
@@ -130,15 +132,18 @@ func (a *App) NotReady() []string {
 
 // projectReasons says why no announcements of a project reach us.
 func projectReasons(index int, snap controller.Snapshot) []string {
-	switch {
-	case snap.State != controller.StateRunning:
+	if snap.State != controller.StateRunning {
 		return []string{fmt.Sprintf("project %d is %s: %s", index, snap.State,
 			cmp.Or(snap.Error, "SyncFlow has not answered yet"))}
-	case !snap.Source.Connected:
-		return []string{fmt.Sprintf("project %d: no connection to the broker: %s", index,
-			cmp.Or(snap.Source.LastError, "the first try has not ended yet"))}
 	}
-	return nil
+	var out []string
+	for _, src := range snap.Sources {
+		if !src.Connected {
+			out = append(out, fmt.Sprintf("project %d: no connection to the broker: %s", index,
+				cmp.Or(src.LastError, "the first try has not ended yet")))
+		}
+	}
+	return out
 }
 
 // clockTolerance is how far apart the clocks may be of which we compare the time of day.
@@ -179,22 +184,30 @@ func clockReason(projects []project) []string {
 // missedReasons says what is known of announcements that did not reach us.
 func missedReasons(index int, snap controller.Snapshot) []string {
 	var out []string
-	if at := snap.Source.Silent; !at.IsZero() {
+	for _, src := range snap.Sources {
+		out = append(out, lostReasons(index, src, snap.ListError)...)
+	}
+	return out
+}
+
+// lostReasons says what is known of announcements that did not come from one source.
+func lostReasons(index int, src session.SourceState, listError string) []string {
+	var out []string
+	if at := src.Silent; !at.IsZero() {
 		out = append(out, fmt.Sprintf("project %d: SyncFlow's exchange was missing at the broker "+
 			"and was declared by this service at %s. "+
 			"SyncFlow announces no session until its API has been restarted too; this ends when "+
 			"it can announce again",
 			index, at.UTC().Format(time.RFC3339)))
 	}
-	if snap.ListError == "" {
+	if listError == "" {
 		return out // they are being looked for
 	}
-	for _, g := range snap.Source.Missed {
+	for _, g := range src.Missed {
 		out = append(out, fmt.Sprintf("project %d: announcements between %s and %s may have been "+
 			"lost, and the sessions that began then "+
 			"cannot be looked for; `textegress record <session id>` records one: %s",
-			index, g.From.UTC().Format(time.RFC3339), g.To.UTC().Format(time.RFC3339),
-			snap.ListError))
+			index, g.From.UTC().Format(time.RFC3339), g.To.UTC().Format(time.RFC3339), listError))
 	}
 	return out
 }
@@ -299,7 +312,7 @@ func (a *App) Record(ctx context.Context, sessionID, projectID string) (string, 
 		if err == nil {
 			return id, nil
 		}
-		if errors.Is(err, syncflow.ErrNotFound) {
+		if errors.Is(err, session.ErrUnknown) {
 			err = fmt.Errorf("project %d does not know it: %w", p.config.Index, err)
 		}
 		errs = append(errs, err)

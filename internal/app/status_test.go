@@ -11,7 +11,7 @@ import (
 	"github.com/syncflow/textegress/internal/config"
 	"github.com/syncflow/textegress/internal/controller"
 	"github.com/syncflow/textegress/internal/recorder"
-	"github.com/syncflow/textegress/internal/source"
+	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/web"
 )
@@ -140,20 +140,26 @@ func TestUnrecordedReasons(t *testing.T) {
 	}
 }
 
+func oneSource(s session.SourceState) []session.SourceState { return []session.SourceState{s} }
+
 // TestMissedReasons: announcements that were lost are a reason only where the sessions cannot be
 // looked for; that SyncFlow announces nothing is one.
 func TestMissedReasons(t *testing.T) {
 	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
-	gaps := []source.Gap{{From: at, To: at.Add(time.Minute)}}
+	gaps := []session.Gap{{From: at, To: at.Add(time.Minute)}}
 	for _, tt := range []struct {
 		name string
 		in   controller.Snapshot
 		says []string // of the only reason
 	}{
 		{"well", controller.Snapshot{ListError: "no list"}, nil},
-		{"looked for", controller.Snapshot{Source: source.State{Missed: gaps}}, nil},
+		{
+			"looked for",
+			controller.Snapshot{Sources: oneSource(session.SourceState{Missed: gaps})},
+			nil,
+		},
 		{"not looked for", controller.Snapshot{
-			Source:    source.State{Missed: gaps},
+			Sources:   oneSource(session.SourceState{Missed: gaps}),
 			ListError: "no list",
 		}, []string{
 			"project 2", "between 2026-03-04T05:06:07Z and 2026-03-04T05:07:07Z",
@@ -161,7 +167,10 @@ func TestMissedReasons(t *testing.T) {
 		}},
 		{
 			"silent",
-			controller.Snapshot{Source: source.State{Connected: true, Silent: at}},
+			controller.Snapshot{Sources: oneSource(session.SourceState{
+				Connected: true,
+				Silent:    at,
+			})},
 			[]string{"2026-03-04T05:06:07Z", "API has been restarted"},
 		},
 	} {
@@ -209,7 +218,7 @@ func TestDiskNearlyFull(t *testing.T) {
 
 // TestProjectReasons: each names a cause, also before anything has failed.
 func TestProjectReasons(t *testing.T) {
-	listening := source.State{Connected: true}
+	listening := oneSource(session.SourceState{Connected: true})
 	for want, snap := range map[string]controller.Snapshot{
 		"project 2 is starting: SyncFlow has not " +
 			"answered yet": {State: controller.StateStarting},
@@ -217,11 +226,14 @@ func TestProjectReasons(t *testing.T) {
 			State: controller.StateRetrying, Error: "read the project: no",
 		},
 		"project 2: no connection to the broker: the first try has " +
-			"not ended yet": {State: controller.StateRunning},
-		"project 2: no connection to the broker: refused": {
-			State: controller.StateRunning, Source: source.State{LastError: "refused"},
+			"not ended yet": {
+			State: controller.StateRunning, Sources: oneSource(session.SourceState{}),
 		},
-		"": {State: controller.StateRunning, Source: listening},
+		"project 2: no connection to the broker: refused": {
+			State:   controller.StateRunning,
+			Sources: oneSource(session.SourceState{LastError: "refused"}),
+		},
+		"": {State: controller.StateRunning, Sources: listening},
 	} {
 		if got := strings.Join(projectReasons(2, snap), "\n"); got != want {
 			t.Errorf("%q, want %q", got, want)

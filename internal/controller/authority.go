@@ -5,44 +5,37 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/syncflow/textegress/internal/recorder"
-	"github.com/syncflow/textegress/internal/syncflow"
+	"github.com/syncflow/textegress/internal/session"
 )
 
-// authority answers for one session from the SyncFlow API.
+// authority answers for one session. It implements [recorder.Authority].
 type authority struct {
-	api     API
-	session string
-	room    string
+	registry session.Registry
+	session  session.Session
 }
 
 // Token implements [recorder.Authority].
 func (a *authority) Token(ctx context.Context, identity string) (url, token string, err error) {
-	t, err := a.api.Token(ctx, a.session, a.room, identity)
-	switch {
-	case errors.Is(err, syncflow.ErrSessionNotActive), errors.Is(err, syncflow.ErrNotFound):
-		return "", "", fmt.Errorf("%w: %w", recorder.ErrSessionEnded, err)
-	case errors.Is(err, syncflow.ErrWrongRoom):
-		return "", "", fmt.Errorf("%w: %w", recorder.ErrWrongRoom, err)
-	case err != nil:
+	t, err := a.registry.Token(ctx, a.session, identity)
+	if errors.Is(err, session.ErrUnknown) {
+		err = fmt.Errorf("%w: %w", session.ErrEnded, err)
+	}
+	if err != nil {
 		return "", "", err
 	}
-	return t.URL, t.Token, nil
+	return t.URL, t.JWT, nil
 }
 
-// State implements [recorder.Authority]. Who is in the room is the gentlest question that tells an
-// ended session, a room that is gone and a room that is in use apart. The API answers that a
-// session is over without asking LiveKit; where it cannot ask LiveKit nobody knows, and the token
-// decides.
-func (a *authority) State(ctx context.Context) (recorder.SessionState, error) {
-	n, err := a.api.Participants(ctx, a.session)
-	switch {
-	case errors.Is(err, syncflow.ErrSessionNotActive), errors.Is(err, syncflow.ErrNotFound):
-		return recorder.SessionEnded, nil
-	case err != nil:
-		return 0, err
-	case n == 0:
-		return recorder.SessionRoomMissing, nil
+// State implements [recorder.Authority].
+func (a *authority) State(ctx context.Context) (session.State, error) {
+	return stateOf(ctx, a.registry, a.session)
+}
+
+// stateOf asks for the state of a session. One that never was has ended.
+func stateOf(ctx context.Context, r session.Registry, s session.Session) (session.State, error) {
+	state, err := r.State(ctx, s)
+	if errors.Is(err, session.ErrUnknown) {
+		return session.Ended, nil
 	}
-	return recorder.SessionRunning, nil
+	return state, err
 }

@@ -6,15 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/filter"
 	"github.com/syncflow/textegress/internal/recorder"
-	"github.com/syncflow/textegress/internal/source"
+	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/spool"
-	"github.com/syncflow/textegress/internal/syncflow"
 )
 
 // ErrAlreadyRecorded says that a recording of the session has ended, and that what is known does
@@ -24,21 +22,19 @@ var ErrAlreadyRecorded = errors.New("the session was recorded already")
 // ErrStopping is returned while the service stops: nothing new is begun.
 var ErrStopping = errors.New("the service is stopping")
 
-// The sources of recordings, see [spool.Info].
+// The sources of recordings that nobody announced, see [spool.Info]. In these the platform itself
+// said which room the session has.
 const (
-	sourceRabbitMQ  = "rabbitmq"
 	sourceReconcile = "reconcile"
 	sourceCommand   = "command"
 )
 
 // request says why a session is to be recorded.
 type request struct {
-	sessionID string
-	room      string // name of its room
-	platform  bool   // the platform itself said that name
-	source    string // of the recording, see [spool.Info]
-	at        time.Time
-	fresh     bool // the room was there moments ago
+	session.Announcement // as it was heard, or as we make it of what the platform says
+
+	platform bool // the platform itself said the room's name
+	fresh    bool // the room was there moments ago
 	// after is the recording that had ended when the platform said that the session runs and that
 	// somebody is in its room; empty: nobody said so. Where another one has begun since, the answer
 	// is out of date.
@@ -55,14 +51,13 @@ type stay struct {
 	names    *names        // of the session's room, as others say
 }
 
-// announced is called for every announcement. When it returns nil, the intent to
-// record the session is durable, or there is nothing to record. On a disk that is
-// nearly full it is an error: the announcement stays in the queue and comes again.
-func (c *Controller) announced(_ context.Context, a source.Announcement) error {
-	_, err := c.begin(request{
-		sessionID: a.SessionID, room: a.RoomName, source: sourceRabbitMQ, at: a.ReceivedAt,
-		fresh: !a.Backlog && !a.Redelivered,
-	})
+// handler is a controller as its sources see it.
+type handler struct{ *Controller }
+
+// Announce implements [session.Handler]. On a disk that is nearly full it returns an error.
+func (h handler) Announce(_ context.Context, a session.Announcement) error {
+	c := h.Controller
+	_, err := c.begin(request{Announcement: a, fresh: a.Fresh()})
 	if errors.Is(err, ErrAlreadyRecorded) {
 		// The same announcement again, or the session goes on after a break: only the platform
 		// knows.
@@ -80,28 +75,28 @@ func (c *Controller) announced(_ context.Context, a source.Announcement) error {
 func (c *Controller) begin(q request) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.beginning[q.sessionID] != nil { // asked for twice at once
-		wait := c.beginning[q.sessionID]
+	for c.beginning[q.SessionID] != nil { // asked for twice at once
+		wait := c.beginning[q.SessionID]
 		c.mu.Unlock()
 		<-wait
 		c.mu.Lock()
 	}
-	if st := c.open[q.sessionID]; st != nil {
-		st.names.add(q.room, q.platform)
+	if st := c.open[q.SessionID]; st != nil {
+		st.names.add(q.Room, q.platform)
 		return st.recorder.Snapshot().Info.EgressID, nil
 	}
 	if c.ctx == nil || c.ctx.Err() != nil {
 		return "", ErrStopping
 	}
 	info := spool.Info{
-		EgressID: spool.NewEgressID(), SessionID: q.sessionID, RoomName: q.room,
+		EgressID: spool.NewEgressID(), SessionID: q.SessionID, RoomName: q.Room,
 		ProjectID: c.o.ProjectID, ProjectName: c.project.Name, Instance: c.o.Instance,
-		Part: 1, Source: q.source, AnnouncedUnixNS: q.at.UnixNano(),
+		Part: 1, Source: q.Source, AnnouncedUnixNS: q.ReceivedAt.UnixNano(),
 		CreatedUnixNS: time.Now().UnixNano(),
 		Pseudonyms:    c.o.Pseudonyms, PseudonymKey: c.o.PseudonymKey,
 		LiveKitURL: c.project.LiveKitURL,
 	}
-	prev, recorded := c.o.Spool.Latest(c.o.ProjectID, q.sessionID)
+	prev, recorded := c.o.Spool.Latest(c.o.ProjectID, q.SessionID)
 	switch {
 	case recorded && !c.mayFollow(prev, q):
 		return prev.ID(), ErrAlreadyRecorded
@@ -113,26 +108,26 @@ func (c *Controller) begin(q request) (string, error) {
 	info.KeyPrefix = textegress.Prefix(info.ProjectName, info.ProjectID, info.RoomName, info.Topic,
 		info.EgressID)
 	done := make(chan struct{})
-	c.beginning[q.sessionID] = done
+	c.beginning[q.SessionID] = done
 	c.mu.Unlock()
 	rec, err := c.o.Spool.Create(info)
 	c.mu.Lock()
-	delete(c.beginning, q.sessionID)
+	delete(c.beginning, q.SessionID)
 	close(done)
 	if err != nil {
-		return "", fmt.Errorf("begin a recording of session %s: %w", q.sessionID, err)
+		return "", fmt.Errorf("begin a recording of session %s: %w", q.SessionID, err)
 	}
 	if c.stopped { // the next start continues it
 		return "", ErrStopping
 	}
-	delete(c.refused, q.sessionID)
+	delete(c.refused, q.SessionID)
 	short := 0
-	if w := c.watched[q.sessionID]; w != nil {
+	if w := c.watched[q.SessionID]; w != nil {
 		short = w.short
-		delete(c.watched, q.sessionID)
+		delete(c.watched, q.SessionID)
 	}
-	c.log.Info("recording begins", "egress_id", info.EgressID, "session_id", q.sessionID, "room",
-		info.RoomName, "source", q.source, "part", info.Part)
+	c.log.Info("recording begins", "egress_id", info.EgressID, "session_id", q.SessionID, "room",
+		info.RoomName, "source", q.Source, "part", info.Part)
 	c.launch(c.ctx, rec, q.fresh, short)
 	return info.EgressID, nil
 }
@@ -184,7 +179,7 @@ func (c *Controller) launch(ctx context.Context, rec *spool.Recording, fresh boo
 	}
 	o := recorder.Options{
 		Room: c.o.Room, Authority: c.authority(info), OwnToken: c.ownToken(rec),
-		RoomExists: c.roomExists(rec), SessionOf: syncflow.SessionOf,
+		RoomExists: c.roomExists(rec), SessionOf: c.o.Registry.SessionOf,
 		Fresh: fresh, RejoinWindow: c.o.RejoinWindow,
 		RoomConfirmed: c.roomConfirmed(info), Excluded: c.excluded(info.SessionID),
 		Logger: c.o.Logger, Metrics: c.o.RecorderMetrics,
@@ -205,13 +200,17 @@ func (c *Controller) launch(ctx context.Context, rec *spool.Recording, fresh boo
 }
 
 func (c *Controller) authority(info spool.Info) *authority {
-	return &authority{api: c.o.API, session: info.SessionID, room: info.RoomName}
+	return &authority{c.o.Registry, session.Session{ID: info.SessionID, Room: info.RoomName}}
 }
 
 // roomConfirmed reports whether more than an announcement says which room a session has.
 func (c *Controller) roomConfirmed(info spool.Info) bool {
 	if info.Part == 1 {
-		return info.Source != sourceRabbitMQ
+		switch info.Source {
+		case sourceReconcile, sourceMissed, sourceCommand:
+			return true
+		}
+		return false
 	}
 	prev, ok := c.o.Spool.Recording(info.Previous)
 	if !ok || prev.Info().RoomName != info.RoomName {
@@ -229,7 +228,7 @@ func (c *Controller) SetKey(k Key) {
 }
 
 // liveKit returns the key and the address of the LiveKit server of a recording. The address is
-// SyncFlow's word: that of this start, or the one of when the recording began.
+// the platform's word: that of this start, or the one of when the recording began.
 func (c *Controller) liveKit(info spool.Info) (key Key, url string, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -242,7 +241,7 @@ func (c *Controller) liveKit(info spool.Info) (key Key, url string, err error) {
 	return c.key, url, nil
 }
 
-// ownToken returns what makes join tokens of a recording without SyncFlow.
+// ownToken returns what makes join tokens of a recording without the platform.
 func (c *Controller) ownToken(rec *spool.Recording) func(string) (url, token string, err error) {
 	info := rec.Info()
 	return func(identity string) (url, token string, err error) {
@@ -267,7 +266,7 @@ func (c *Controller) roomExists(rec *spool.Recording) func(context.Context) (boo
 	}
 }
 
-var errNoAddress = errors.New("SyncFlow has not said the address of the LiveKit server " +
+var errNoAddress = errors.New("the platform has not said the address of the LiveKit server " +
 	"since the start")
 
 // excluded reports whether we were removed from the session after the recording that is to be
@@ -333,7 +332,7 @@ func run(ctx context.Context, r *recorder.Recorder) (err error) {
 // nobody announced, one that was recorded before, and one from which the recorder was removed. It
 // returns its egress id; for a session that is being recorded, that of the running recording.
 func (c *Controller) Record(ctx context.Context, sessionID string) (string, error) {
-	sessionID = strings.ToLower(sessionID) // as it is announced
+	sessionID = c.o.Registry.CanonicalID(sessionID)
 	for {
 		c.mu.Lock()
 		st := c.open[sessionID]
@@ -349,8 +348,8 @@ func (c *Controller) Record(ctx context.Context, sessionID string) (string, erro
 		case textegress.StatusStarting:
 			// it may have been announced with a room that is not its own
 			id, err := c.recordUnknown(ctx, sessionID)
-			if err != nil && !errors.Is(err, syncflow.ErrSessionNotActive) &&
-				!errors.Is(err, syncflow.ErrNotFound) && ctx.Err() == nil {
+			if err != nil && !errors.Is(err, session.ErrEnded) &&
+				!errors.Is(err, session.ErrUnknown) && ctx.Err() == nil {
 				return s.Info.EgressID, nil
 			}
 			return id, err
@@ -368,39 +367,38 @@ func (c *Controller) Record(ctx context.Context, sessionID string) (string, erro
 // recordAgain begins the next part of a session after prev.
 func (c *Controller) recordAgain(ctx context.Context, prev *spool.Recording) (string, error) {
 	info := prev.Info()
-	_, err := c.o.API.Participants(ctx, info.SessionID)
+	state, err := c.o.Registry.State(ctx,
+		session.Session{ID: info.SessionID, Room: info.RoomName})
 	switch {
-	case errors.Is(err, syncflow.ErrNotFound):
-		return "", fmt.Errorf("session %s: %w", info.SessionID, syncflow.ErrNotFound)
-	case errors.Is(err, syncflow.ErrSessionNotActive):
-		return "", fmt.Errorf("session %s is not Started any more: %w", info.SessionID, err)
+	case errors.Is(err, session.ErrUnknown):
+		return "", fmt.Errorf("session %s: %w", info.SessionID, session.ErrUnknown)
 	case err != nil:
 		return "", fmt.Errorf("ask for session %s: %w", info.SessionID, err)
+	case state == session.Ended:
+		return "", fmt.Errorf("session %s: %w", info.SessionID, session.ErrEnded)
 	}
 	// Where nobody is in the room just now, the recorder waits for the first one to come.
-	return c.begin(request{
-		sessionID: info.SessionID, room: info.RoomName, source: sourceCommand,
-		at: time.Now(), ordered: true,
-	})
+	return c.begin(request{ordered: true, Announcement: session.Announcement{
+		SessionID: info.SessionID, Room: info.RoomName, Source: sourceCommand,
+		ReceivedAt: time.Now(),
+	}})
 }
 
 // recordUnknown begins a recording of a session of which we know nothing but the id.
 func (c *Controller) recordUnknown(ctx context.Context, sessionID string) (string, error) {
-	s, err := c.o.API.Session(ctx, sessionID)
+	s, err := c.o.Registry.Session(ctx, sessionID)
 	switch {
-	case errors.Is(err, syncflow.ErrNotFound):
-		return "", fmt.Errorf("session %s: %w", sessionID, syncflow.ErrNotFound)
-	case errors.Is(err, syncflow.ErrRoomNotFound):
+	case errors.Is(err, session.ErrUnknown):
+		return "", fmt.Errorf("session %s: %w", sessionID, session.ErrUnknown)
+	case errors.Is(err, session.ErrRoomMissing):
 		return "", fmt.Errorf("session %s counts as started, but its room is gone: %w", sessionID,
 			err)
+	case errors.Is(err, session.ErrEnded):
+		return "", err
 	case err != nil:
 		return "", fmt.Errorf("ask for session %s: %w", sessionID, err)
-	case !s.Active():
-		return "", fmt.Errorf("session %s is %s, not Started: %w", sessionID,
-			strings.ToLower(s.Status), syncflow.ErrSessionNotActive)
 	}
-	return c.begin(request{
-		sessionID: s.ID, room: s.RoomName, platform: true, source: sourceCommand,
-		at: time.Now(), ordered: true,
-	})
+	return c.begin(request{ordered: true, platform: true, Announcement: session.Announcement{
+		SessionID: s.ID, Room: s.Room, Source: sourceCommand, ReceivedAt: time.Now(),
+	}})
 }

@@ -15,7 +15,7 @@ import (
 // begun starts the service, announces s1 and waits for its recorder in the room.
 func (w *world) begun() {
 	w.t.Helper()
-	w.api.set("s1", "Started")
+	w.registry.set("s1", "Started")
 	w.start()
 	w.src.announce(w.t, "s1")
 	synctest.Wait()
@@ -25,7 +25,7 @@ func (w *world) begun() {
 // breakBegins lets everybody leave the room of s1, which then closes.
 func (w *world) breakBegins() {
 	w.t.Helper()
-	w.api.everybodyLeaves("s1")
+	w.registry.everybodyLeaves("s1")
 	w.room.end(w.t, "s1", room.ReasonRoomClosed)
 	synctest.Wait()
 }
@@ -79,7 +79,7 @@ func TestBreak(t *testing.T) {
 	for name, set := range map[string]func(*world){
 		"announced":           func(*world) {},
 		"RECORD_SESSIONS=all": func(w *world) { w.all = true },
-		"without Redis":       func(w *world) { w.api.noRedis = true },
+		"without Redis":       func(w *world) { w.registry.noRedis = true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -89,20 +89,20 @@ func TestBreak(t *testing.T) {
 				defer func() { w.stop() }()
 				w.breakBegins()
 				w.want("s1 part 1 sealed COMPLETE room_closed")
-				before := w.api.count("participants")
+				before := w.registry.count("state")
 				time.Sleep(20 * time.Minute)
 				w.want("s1 part 1 sealed COMPLETE room_closed")
-				if n := w.api.count("participants") - before; n < 60 || n > 90 {
+				if n := w.registry.count("state") - before; n < 60 || n > 90 {
 					t.Errorf("asked %d times in 20 minutes, want every 15 s", n)
 				}
-				w.api.comeBack("s1")
+				w.registry.comeBack("s1")
 				time.Sleep(16 * time.Second)
 				w.want("s1 part 1 sealed COMPLETE room_closed", "s1 part 2 open")
 				w.follows("room_closed")
 				if n := w.room.joins("s1"); n != 2 {
 					t.Errorf("%d joins, want 2", n)
 				}
-				w.api.set("s1", "Stopped")
+				w.registry.set("s1", "Stopped")
 				w.room.closeRoom(t, "s1")
 				w.want("s1 part 1 sealed COMPLETE room_closed",
 					"s1 part 2 sealed COMPLETE room_deleted")
@@ -127,7 +127,7 @@ func TestBreak_Restart(t *testing.T) {
 		t.Run(fmt.Sprintf("%v, without Redis: %v", c.length, c.noRedis), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				w.api.noRedis = c.noRedis
+				w.registry.noRedis = c.noRedis
 				w.begun()
 				w.breakBegins()
 				part := w.spool.Recordings()[0]
@@ -146,7 +146,7 @@ func TestBreak_Restart(t *testing.T) {
 				defer func() { w.stop() }()
 				time.Sleep(time.Minute)
 				w.want("s1 part 1 removed COMPLETE room_closed")
-				w.api.comeBack("s1")
+				w.registry.comeBack("s1")
 				time.Sleep(c.within)
 				w.want("s1 part 1 removed COMPLETE room_closed", "s1 part 2 open")
 				w.follows("room_closed")
@@ -161,17 +161,17 @@ func TestBreak_Long(t *testing.T) {
 		t.Run(fmt.Sprintf("without Redis: %v", noRedis), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				w.api.noRedis = noRedis
+				w.registry.noRedis = noRedis
 				w.begun()
 				defer func() { w.stop() }()
 				w.breakBegins()
 				time.Sleep(61 * time.Minute)
-				before := w.api.count("participants")
+				before := w.registry.count("state")
 				time.Sleep(time.Hour)
-				if n := w.api.count("participants") - before; n > 12 {
+				if n := w.registry.count("state") - before; n > 12 {
 					t.Errorf("asked %d times in the second hour", n)
 				}
-				w.api.comeBack("s1")
+				w.registry.comeBack("s1")
 				time.Sleep(5*time.Minute + time.Second)
 				w.want("s1 part 1 sealed COMPLETE room_closed", "s1 part 2 open")
 			})
@@ -185,15 +185,15 @@ func TestEndIsAskedForOnce(t *testing.T) {
 		w := newWorld(t)
 		w.begun()
 		defer func() { w.stop() }()
-		before := w.api.count("participants")
+		before := w.registry.count("state")
 		// SyncFlow deletes the room first, and says a moment later that the session is over. In
 		// that moment it may still know who was there.
 		w.room.closeRoom(t, "s1")
 		time.Sleep(2 * time.Second)
-		w.api.set("s1", "Stopped")
+		w.registry.set("s1", "Stopped")
 		time.Sleep(3 * time.Hour)
 		w.want("s1 part 1 sealed COMPLETE room_deleted")
-		if n := w.api.count("participants") - before; n != 1 {
+		if n := w.registry.count("state") - before; n != 1 {
 			t.Errorf("asked %d times, want once", n)
 		}
 	})
@@ -205,7 +205,7 @@ func TestDeletedRoomStaysDeleted(t *testing.T) {
 		w := newWorld(t)
 		w.begun()
 		defer func() { w.stop() }()
-		w.api.everybodyLeaves("s1")
+		w.registry.everybodyLeaves("s1")
 		w.room.closeRoom(t, "s1")
 		time.Sleep(2 * time.Hour)
 		w.want("s1 part 1 sealed COMPLETE room_deleted")
@@ -224,7 +224,7 @@ func TestBreak_AnnouncedAgain(t *testing.T) {
 		w.src.announceRoom(t, "s1", "another room")
 		time.Sleep(time.Minute)
 		w.want("s1 part 1 sealed COMPLETE room_closed")
-		w.api.comeBack("s1")
+		w.registry.comeBack("s1")
 		w.src.announceRoom(t, "s1", "another room")
 		w.want("s1 part 1 sealed COMPLETE room_closed", "s1 part 2 open")
 		w.follows("room_closed")
@@ -306,11 +306,11 @@ func TestAnswerThatComesLate(t *testing.T) {
 				w.begun()
 				defer func() { w.stop() }()
 				w.breakBegins()
-				w.api.comeBack("s1")
+				w.registry.comeBack("s1")
 				hold := make(chan struct{})
 				held := false
-				w.api.setHook(func(name, _ string) {
-					if name == "participants" && !held {
+				w.registry.setHook(func(name, _ string) {
+					if name == "state" && !held {
 						held = true
 						<-hold
 					}
@@ -324,7 +324,7 @@ func TestAnswerThatComesLate(t *testing.T) {
 					t.Fatal(err)
 				}
 				time.Sleep(2 * time.Minute)
-				w.api.everybodyLeaves("s1")
+				w.registry.everybodyLeaves("s1")
 				w.room.end(t, "s1", reason)
 				synctest.Wait()
 				close(hold)
@@ -343,16 +343,16 @@ func TestListThatComesLate(t *testing.T) {
 		w.begun()
 		defer func() { w.stop() }()
 		hold := make(chan struct{})
-		w.api.setHook(func(name, _ string) {
+		w.registry.setHook(func(name, _ string) {
 			if name == "sessions" {
 				<-hold
 			}
 		})
 		time.Sleep(5 * time.Minute)
-		w.api.set("s1", "Stopped")
+		w.registry.set("s1", "Stopped")
 		w.room.closeRoom(t, "s1")
 		synctest.Wait()
-		w.api.setHook(nil)
+		w.registry.setHook(nil)
 		close(hold)
 		time.Sleep(time.Hour)
 		w.want("s1 part 1 sealed COMPLETE room_deleted")

@@ -1,6 +1,6 @@
 // Package controller turns the announcements of one project into recordings and
 // owns their life: it starts a recorder for each, continues after a restart
-// what was left open, and reconciles with the session list of SyncFlow.
+// what was left open, and reconciles with the platform's list of sessions.
 package controller
 
 import (
@@ -15,32 +15,9 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/recorder"
-	"github.com/syncflow/textegress/internal/source"
+	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/spool"
-	"github.com/syncflow/textegress/internal/syncflow"
 )
-
-// API is what a controller asks of SyncFlow.
-type API interface {
-	Project(ctx context.Context) (syncflow.Project, error)
-	EnsureDevice(ctx context.Context, name, group string) (syncflow.Device, error)
-	Sessions(ctx context.Context) ([]syncflow.Session, error)
-	Session(ctx context.Context, id string) (syncflow.Session, error)
-	Participants(ctx context.Context, id string) (int, error)
-	Token(ctx context.Context, sessionID, roomName, identity string) (syncflow.SessionToken, error)
-}
-
-// Source announces sessions. See [source.RabbitMQ.Run] for the contract.
-type Source interface {
-	Run(ctx context.Context, handle func(context.Context, source.Announcement) error,
-		connected func(context.Context, []source.Gap) error) error
-	State() source.State
-}
-
-// DeviceName is the name under which the service registers in its device group.
-// It is one name for all deployments, so that a restart adopts the row that is
-// there instead of adding one.
-const DeviceName = "text-egress"
 
 // Key is an API key of a LiveKit server.
 type Key interface {
@@ -53,24 +30,20 @@ type Key interface {
 // Options are the parts a controller works with.
 type Options struct {
 	ProjectID string
-	Group     string // device group
 	Instance  string
 	RecordAll bool // record sessions nobody announced, too
-	API       API
-	Source    Source
+	Registry  session.Registry
+	Sources   []session.Source
 	Spool     *spool.Spool
 	Room      recorder.Room
-	// Key is that of the project's LiveKit server; nil: there is none, and SyncFlow is asked for
-	// each join token.
+	// Key is that of the project's LiveKit server; nil: there is none, and the registry is asked
+	// for each join token.
 	Key Key
 	// RejoinWindow, see [recorder.Options].
 	RejoinWindow time.Duration
-	// ReconcileEvery is the pause between two looks at the session list. The list
-	// holds every session the project ever had, and the API is small: minutes.
+	// ReconcileEvery is the pause between two looks at the session list, which costs a platform
+	// more than anything else that we ask: minutes.
 	ReconcileEvery time.Duration
-	// ClockOffset, if not nil, is how far SyncFlow's clock is ahead of ours, as far as that is
-	// known.
-	ClockOffset func() time.Duration
 	// Selection are the rules of what is recorded; they are valid.
 	Selection textegress.SelectionRules
 	// Pseudonyms: what begins now is delivered under pseudonyms, made with the key
@@ -101,7 +74,7 @@ type Controller struct {
 	stopped bool // no recorder is launched any more
 	state   State
 	err     string
-	project syncflow.Project
+	project session.Project
 	open    map[string]*stay // by session id: at most one recorder each
 	// by session id: open recordings whose turn comes when the recorder of the session has ended
 	second map[string][]*spool.Recording
@@ -184,8 +157,12 @@ func (c *Controller) Run(ctx context.Context) {
 		case <-ctx.Done():
 		}
 		patience.Stop()
-		if err := c.o.Source.Run(ctx, c.announced, c.connected); err != nil && ctx.Err() == nil {
-			c.fail(fmt.Errorf("announcements: %w", err))
+		for _, src := range c.o.Sources {
+			wg.Go(func() {
+				if err := src.Run(ctx, handler{c}); err != nil && ctx.Err() == nil {
+					c.fail(fmt.Errorf("announcements: %w", err))
+				}
+			})
 		}
 	}
 	<-ctx.Done()
@@ -206,7 +183,7 @@ const (
 	setUpLogEvery = 10 * time.Minute
 )
 
-// setUp reads the project and registers the device, for as long as it takes.
+// setUp reads the project and registers with its platform, for as long as it takes.
 func (c *Controller) setUp(ctx context.Context) bool {
 	var logged string
 	var loggedAt time.Time
@@ -228,7 +205,7 @@ func (c *Controller) setUp(ctx context.Context) bool {
 			c.log.Error("the project cannot start; trying again until it can", "error", err)
 		}
 		wait := pause
-		if errors.Is(err, syncflow.ErrUnauthorized) {
+		if errors.Is(err, session.ErrUnauthorized) {
 			wait = wrongKeyPause
 		}
 		select {
@@ -250,17 +227,14 @@ func (c *Controller) Retry() {
 }
 
 func (c *Controller) register(ctx context.Context) error {
-	p, err := c.o.API.Project(ctx)
+	p, err := c.o.Registry.Project(ctx)
 	if err != nil {
 		return fmt.Errorf("read the project: %w", err)
 	}
 	c.mu.Lock()
 	c.project = p
 	c.mu.Unlock()
-	if _, err := c.o.API.EnsureDevice(ctx, DeviceName, c.o.Group); err != nil {
-		return fmt.Errorf("register in device group %q: %w", c.o.Group, err)
-	}
-	return nil
+	return c.o.Registry.Register(ctx)
 }
 
 func (c *Controller) fail(err error) {
@@ -287,7 +261,7 @@ type Snapshot struct {
 	State       State
 	Error       string
 	ProjectName string
-	Source      source.State
+	Sources     []session.SourceState
 	Recorders   []recorder.Snapshot // sorted by creation
 	Unrequested []SessionRef
 	Unrecorded  []UnrecordedSession
@@ -297,11 +271,14 @@ type Snapshot struct {
 
 // Snapshot returns the state now.
 func (c *Controller) Snapshot() Snapshot {
-	src := c.o.Source.State()
+	var sources []session.SourceState
+	for _, src := range c.o.Sources {
+		sources = append(sources, src.State())
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := Snapshot{
-		State: c.state, Error: c.err, ProjectName: c.project.Name, Source: src,
+		State: c.state, Error: c.err, ProjectName: c.project.Name, Sources: sources,
 		Reconciled: c.last, ListError: c.listErr,
 	}
 	for _, st := range c.open {

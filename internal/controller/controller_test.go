@@ -11,13 +11,13 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/controller"
 	"github.com/syncflow/textegress/internal/durable"
-	"github.com/syncflow/textegress/internal/syncflow"
+	"github.com/syncflow/textegress/internal/session"
 )
 
 func TestAnnouncedSessionIsRecordedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.api.set("s1", "Started")
+		w.registry.set("s1", "Started")
 		w.start()
 		defer w.stop()
 		w.src.announce(t, "s1")
@@ -27,7 +27,7 @@ func TestAnnouncedSessionIsRecordedOnce(t *testing.T) {
 			t.Errorf("%d joins, want 1", n)
 		}
 		w.want("s1 part 1 open")
-		w.api.set("s1", "Stopped")
+		w.registry.set("s1", "Stopped")
 		w.room.closeRoom(t, "s1")
 		w.want("s1 part 1 sealed COMPLETE room_deleted")
 		w.src.announce(t, "s1") // redelivered after the end
@@ -38,7 +38,7 @@ func TestAnnouncedSessionIsRecordedOnce(t *testing.T) {
 func TestAnnouncedAndEndedBeforeWeCouldJoin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.api.set("s1", "Stopped")
+		w.registry.set("s1", "Stopped")
 		w.start()
 		defer w.stop()
 		w.src.announce(t, "s1")
@@ -54,8 +54,8 @@ func TestRestartContinuesAsASecondPart(t *testing.T) {
 		t.Run(fmt.Sprintf("without Redis: %v", noRedis), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				w.api.noRedis = noRedis
-				w.api.set("s1", "Started")
+				w.registry.noRedis = noRedis
+				w.registry.set("s1", "Started")
 				w.start()
 				w.src.announce(t, "s1")
 				synctest.Wait()
@@ -63,7 +63,7 @@ func TestRestartContinuesAsASecondPart(t *testing.T) {
 				w.start()
 				defer func() { w.stop() }()
 				w.want("s1 part 1 sealed COMPLETE service_stopped", "s1 part 2 open")
-				w.api.set("s1", "Stopped")
+				w.registry.set("s1", "Stopped")
 				w.room.closeRoom(t, "s1")
 				w.want("s1 part 1 sealed COMPLETE service_stopped",
 					"s1 part 2 sealed COMPLETE room_deleted")
@@ -85,7 +85,7 @@ func TestStateIsAskedGently(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		for i := range 4 {
-			w.api.set(fmt.Sprintf("s%d", i), "Started")
+			w.registry.set(fmt.Sprintf("s%d", i), "Started")
 		}
 		w.start()
 		for i := range 4 {
@@ -99,10 +99,10 @@ func TestStateIsAskedGently(t *testing.T) {
 		if n := w.room.joins("s3"); n != 2 {
 			t.Errorf("%d joins, want one before and one after the restart", n)
 		}
-		w.api.mu.Lock()
-		defer w.api.mu.Unlock()
-		if w.api.calls["session"] != 0 || w.api.calls["participants"] == 0 {
-			t.Errorf("asked %v, want participants only", w.api.calls)
+		w.registry.mu.Lock()
+		defer w.registry.mu.Unlock()
+		if w.registry.calls["session"] != 0 || w.registry.calls["state"] == 0 {
+			t.Errorf("asked %v, want the state only", w.registry.calls)
 		}
 	})
 }
@@ -118,7 +118,7 @@ func TestPseudonymsGoOnInTheNextPart(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
 			w.pseudonyms = c.before
-			w.api.set("s1", "Started")
+			w.registry.set("s1", "Started")
 			w.start()
 			w.src.announce(t, "s1")
 			synctest.Wait()
@@ -142,12 +142,12 @@ func TestPseudonymsGoOnInTheNextPart(t *testing.T) {
 func TestQueuedAnnouncementAfterRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.api.set("s1", "Started")
+		w.registry.set("s1", "Started")
 		w.start()
 		w.src.announce(t, "s1")
 		synctest.Wait()
 		w.stop()
-		w.api.set("s1", "Stopped")
+		w.registry.set("s1", "Stopped")
 		w.start()
 		defer func() { w.stop() }()
 		w.want("s1 part 1 sealed COMPLETE service_stopped")
@@ -157,8 +157,8 @@ func TestQueuedAnnouncementAfterRestart(t *testing.T) {
 func TestUnannouncedSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.api.set("s1", "Started")
-		w.api.set("s2", "Stopped")
+		w.registry.set("s1", "Started")
+		w.registry.set("s2", "Stopped")
 		w.start()
 		w.want()
 		got := w.ctl.Snapshot().Unrequested
@@ -173,10 +173,10 @@ func TestUnannouncedSessions(t *testing.T) {
 			t.Errorf("still pointed out: %v", got)
 		}
 		if _, err := w.ctl.Record(t.Context(), "s2"); !errors.Is(err,
-			syncflow.ErrSessionNotActive) {
+			session.ErrEnded) {
 			t.Errorf("record s2: %v, want ErrSessionNotActive", err)
 		}
-		if _, err := w.ctl.Record(t.Context(), "s3"); !errors.Is(err, syncflow.ErrNotFound) {
+		if _, err := w.ctl.Record(t.Context(), "s3"); !errors.Is(err, session.ErrUnknown) {
 			t.Errorf("record s3: %v, want ErrNotFound", err)
 		}
 		w.stop()
@@ -187,16 +187,16 @@ func TestRecordAllTakesWhatLives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.all = true
-		w.api.set("s1", "Started")
-		w.api.set("zombie", "Started")
-		w.api.roomless["zombie"] = true
+		w.registry.set("s1", "Started")
+		w.registry.set("zombie", "Started")
+		w.registry.roomless["zombie"] = true
 		w.start()
 		defer w.stop()
 		w.want("s1 part 1 open")
 		if n := w.room.joins("zombie"); n != 0 {
 			t.Errorf("%d joins of a session whose room is gone", n)
 		}
-		w.api.set("s2", "Started")
+		w.registry.set("s2", "Started")
 		time.Sleep(6 * time.Minute) // fake time: the next look at the list
 		w.want("s1 part 1 open", "s2 part 1 open")
 	})
@@ -207,8 +207,8 @@ func TestRecordAllTakesWhatLives(t *testing.T) {
 func TestAPIDownAtStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.api.set("s1", "Started")
-		w.api.down = 7
+		w.registry.set("s1", "Started")
+		w.registry.down = 7
 		w.start()
 		defer w.stop()
 		if s := w.ctl.Snapshot(); s.State != controller.StateRetrying || s.Error == "" {
@@ -226,8 +226,8 @@ func TestAPIDownAtStart(t *testing.T) {
 func TestOneSessionsPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.api.set("s1", "Started")
-		w.api.set("s2", "Started")
+		w.registry.set("s1", "Started")
+		w.registry.set("s2", "Started")
 		w.room.panics["s1"] = 2
 		w.start()
 		defer w.stop()
@@ -249,7 +249,7 @@ func TestOneSessionsPanic(t *testing.T) {
 func TestNothingBeginsWhileStopping(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.api.set("s1", "Started")
+		w.registry.set("s1", "Started")
 		w.start()
 		w.stop()
 		if _, err := w.ctl.Record(t.Context(), "s1"); !errors.Is(err, controller.ErrStopping) {
@@ -262,20 +262,20 @@ func TestNothingBeginsWhileStopping(t *testing.T) {
 func TestLightOnTheAPI(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.api.set("s1", "Started")
+		w.registry.set("s1", "Started")
 		w.start()
 		defer w.stop()
 		w.src.announce(t, "s1")
 		time.Sleep(time.Hour)
-		w.api.mu.Lock()
-		defer w.api.mu.Unlock()
+		w.registry.mu.Lock()
+		defer w.registry.mu.Unlock()
 		total := 0
-		for _, n := range w.api.calls {
+		for _, n := range w.registry.calls {
 			total += n
 		}
 		// Project, device, token, and the list at the start and every five minutes.
 		if total > 4+12+1 {
-			t.Errorf("%d requests in an hour: %v", total, w.api.calls)
+			t.Errorf("%d requests in an hour: %v", total, w.registry.calls)
 		}
 	})
 }
@@ -304,7 +304,7 @@ func TestSessionsBeginSideBySide(t *testing.T) {
 		w := newWorld(t)
 		w.fs = &meetingFS{here: make(chan struct{})}
 		for _, id := range []string{"s1", "s2"} {
-			w.api.set(id, "Started")
+			w.registry.set(id, "Started")
 		}
 		w.start()
 		defer func() { w.stop() }()

@@ -9,7 +9,7 @@ import (
 
 	"github.com/syncflow/textegress/internal/durable/durabletest"
 	"github.com/syncflow/textegress/internal/room"
-	"github.com/syncflow/textegress/internal/source"
+	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/spool"
 )
 
@@ -23,14 +23,14 @@ func TestDiskNearlyFull(t *testing.T) {
 		w.fs, w.min = disk, 16<<10
 		w.start()
 		defer func() { w.stop() }()
-		w.api.set("s1", "Started")
+		w.registry.set("s1", "Started")
 		w.src.announce(t, "s1")
 		synctest.Wait()
 		disk.SetCapacity(disk.Used() + 8<<10)
 
-		w.api.set("s2", "Started")
-		a := announcement{source.Announcement{
-			SessionID: "s2", RoomName: "room-s2",
+		w.registry.set("s2", "Started")
+		a := announcement{session.Announcement{
+			SessionID: "s2", Room: "room-s2",
 			ReceivedAt: time.Now(),
 		}, make(chan error, 1)}
 		w.src.in <- a
@@ -63,7 +63,7 @@ func TestDiskNearlyFull_PartsGoOn(t *testing.T) {
 		disk := durabletest.NewCrashFS(0, 0)
 		w.fs, w.min = disk, 16<<10
 		w.start()
-		w.api.set("s1", "Started")
+		w.registry.set("s1", "Started")
 		w.src.announce(t, "s1")
 		synctest.Wait()
 		w.stop()

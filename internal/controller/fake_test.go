@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -14,18 +15,17 @@ import (
 	"github.com/syncflow/textegress/internal/durable"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/room"
-	"github.com/syncflow/textegress/internal/source"
+	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/spool"
-	"github.com/syncflow/textegress/internal/syncflow"
 )
 
 const project = "0b7e6d1e-8a47-4c7a-9a7e-0d4f5f0f7c11"
 
-// fakeAPI is a SyncFlow with one project. Its answers follow the contract: an
+// fakeRegistry is a platform with one project. Its answers follow the contract: an
 // ended session has no token, a started one whose room is gone says so.
-type fakeAPI struct {
+type fakeRegistry struct {
 	mu       sync.Mutex
-	sessions map[string]syncflow.Session
+	sessions map[string]fakeSession
 	roomless map[string]bool // started, but LiveKit has no such room
 	noRedis  bool            // the list, and any started session, are an error
 	// detailsFail makes the details of a session an error, but not the list.
@@ -38,12 +38,19 @@ type fakeAPI struct {
 	hook func(name, id string)
 	// silent: nothing is answered; the client gives up after 40 s.
 	silent bool
+	ahead  time.Duration // the platform's clock, before ours
 	// detailsTake is how long the answer with the details of a session takes.
 	detailsTake time.Duration
 }
 
+type fakeSession struct {
+	session.Session
+
+	status string // "Started", "Stopped"
+}
+
 // wait is how a silent API answers.
-func (a *fakeAPI) wait(ctx context.Context) error {
+func (a *fakeRegistry) wait(ctx context.Context) error {
 	a.mu.Lock()
 	silent := a.silent
 	a.mu.Unlock()
@@ -58,7 +65,7 @@ func (a *fakeAPI) wait(ctx context.Context) error {
 	}
 }
 
-func (a *fakeAPI) fallSilent(yes bool) {
+func (a *fakeRegistry) fallSilent(yes bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.silent = yes
@@ -66,50 +73,50 @@ func (a *fakeAPI) fallSilent(yes bool) {
 
 var errDown = errors.New("fake: the API is down")
 
-func newAPI() *fakeAPI {
-	return &fakeAPI{
-		sessions: map[string]syncflow.Session{}, roomless: map[string]bool{},
+func newRegistry() *fakeRegistry {
+	return &fakeRegistry{
+		sessions: map[string]fakeSession{}, roomless: map[string]bool{},
 		calls: map[string]int{},
 	}
 }
 
-func (a *fakeAPI) set(id, status string) {
+func (a *fakeRegistry) set(id, status string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.sessions[id] = syncflow.Session{ID: id, Name: "class", RoomName: "room-" + id, Status: status}
+	a.sessions[id] = fakeSession{session.Session{ID: id, Room: "room-" + id}, status}
 }
 
 // everybodyLeaves closes the room of a session that goes on being Started; comeBack opens it again.
-func (a *fakeAPI) everybodyLeaves(id string) { a.setRoomless(id, true) }
-func (a *fakeAPI) comeBack(id string)        { a.setRoomless(id, false) }
+func (a *fakeRegistry) everybodyLeaves(id string) { a.setRoomless(id, true) }
+func (a *fakeRegistry) comeBack(id string)        { a.setRoomless(id, false) }
 
-func (a *fakeAPI) setRoomless(id string, is bool) {
+func (a *fakeRegistry) setRoomless(id string, is bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.roomless[id] = is
 }
 
 // inUse reports whether a session has a room with somebody in it.
-func (a *fakeAPI) inUse(id string) bool {
+func (a *fakeRegistry) inUse(id string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.sessions[id].Status == "Started" && !a.roomless[id]
+	return a.sessions[id].status == "Started" && !a.roomless[id]
 }
 
 // count returns how often something was called.
-func (a *fakeAPI) count(name string) int {
+func (a *fakeRegistry) count(name string) int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.calls[name]
 }
 
-func (a *fakeAPI) setHook(f func(name, id string)) {
+func (a *fakeRegistry) setHook(f func(name, id string)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.hook = f
 }
 
-func (a *fakeAPI) call(name string) error {
+func (a *fakeRegistry) call(name string) error {
 	a.calls[name]++
 	a.order = append(a.order, name)
 	if a.down > 0 {
@@ -119,25 +126,25 @@ func (a *fakeAPI) call(name string) error {
 	return nil
 }
 
-func (a *fakeAPI) Project(ctx context.Context) (syncflow.Project, error) {
+func (a *fakeRegistry) Project(ctx context.Context) (session.Project, error) {
 	if err := a.wait(ctx); err != nil {
-		return syncflow.Project{}, err
+		return session.Project{}, err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return syncflow.Project{ID: project, Name: "Study", LiveKitURL: "ws://fake"}, a.call("project")
+	return session.Project{Name: "Study", LiveKitURL: "ws://fake"}, a.call("project")
 }
 
-func (a *fakeAPI) EnsureDevice(ctx context.Context, _, _ string) (syncflow.Device, error) {
+func (a *fakeRegistry) Register(ctx context.Context) error {
 	if err := a.wait(ctx); err != nil {
-		return syncflow.Device{}, err
+		return err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return syncflow.Device{}, a.call("device")
+	return a.call("register")
 }
 
-func (a *fakeAPI) Sessions(ctx context.Context) ([]syncflow.Session, error) {
+func (a *fakeRegistry) Sessions(ctx context.Context) ([]session.Session, error) {
 	if err := a.wait(ctx); err != nil {
 		return nil, err
 	}
@@ -151,29 +158,30 @@ func (a *fakeAPI) Sessions(ctx context.Context) ([]syncflow.Session, error) {
 	return list, err
 }
 
-func (a *fakeAPI) list() ([]syncflow.Session, error) {
+func (a *fakeRegistry) list() ([]session.Session, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err := a.call("sessions"); err != nil {
 		return nil, err
 	}
-	var out []syncflow.Session
+	var out []session.Session
 	for _, s := range a.sessions {
-		if a.noRedis && s.Status == "Started" {
+		if s.status != "Started" {
+			continue
+		}
+		if a.noRedis {
 			return nil, errors.New("fake: egress not connected (redis required)")
 		}
-		if s.Status == "Started" {
-			s.NumParticipants = syncflow.Count{N: 2, Known: true}
-			if a.roomless[s.ID] {
-				s.NumParticipants.N = 0
-			}
+		s.State = session.Running
+		if a.roomless[s.ID] {
+			s.State = session.Empty
 		}
-		out = append(out, s)
+		out = append(out, s.Session)
 	}
 	return out, nil
 }
 
-func (a *fakeAPI) Session(ctx context.Context, id string) (syncflow.Session, error) {
+func (a *fakeRegistry) Session(ctx context.Context, id string) (session.Session, error) {
 	a.mu.Lock()
 	takes := a.detailsTake
 	a.mu.Unlock()
@@ -181,108 +189,115 @@ func (a *fakeAPI) Session(ctx context.Context, id string) (syncflow.Session, err
 		select {
 		case <-time.After(takes):
 		case <-ctx.Done():
-			return syncflow.Session{}, context.Cause(ctx)
+			return session.Session{}, context.Cause(ctx)
 		}
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err := a.call("session"); err != nil {
-		return syncflow.Session{}, err
+		return session.Session{}, err
 	}
 	s, ok := a.sessions[id]
 	switch {
 	case !ok:
-		return s, syncflow.ErrNotFound
-	case s.Status != "Started":
-		return s, nil
+		return session.Session{}, session.ErrUnknown
+	case s.status != "Started":
+		return session.Session{}, session.ErrEnded
 	case a.roomless[id]:
-		return s, syncflow.ErrRoomNotFound
+		return session.Session{}, session.ErrRoomMissing
 	case a.noRedis || a.detailsFail:
-		return s, errors.New("fake: egress not connected (redis required)")
+		return session.Session{}, errors.New("fake: egress not connected (redis required)")
 	}
-	return s, nil
+	return s.Session, nil
 }
 
-func (a *fakeAPI) Participants(ctx context.Context, id string) (int, error) {
+func (a *fakeRegistry) State(ctx context.Context, s session.Session) (session.State, error) {
 	if err := a.wait(ctx); err != nil {
 		return 0, err
 	}
-	n, err := a.participants(id)
+	state, err := a.state(s.ID)
 	a.mu.Lock()
 	hook := a.hook
 	a.mu.Unlock()
 	if hook != nil {
-		hook("participants", id)
+		hook("state", s.ID)
 	}
-	return n, err
+	return state, err
 }
 
-func (a *fakeAPI) participants(id string) (int, error) {
+func (a *fakeRegistry) state(id string) (session.State, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err := a.call("participants"); err != nil {
+	if err := a.call("state"); err != nil {
 		return 0, err
 	}
 	s, ok := a.sessions[id]
 	switch {
 	case !ok:
-		return 0, syncflow.ErrNotFound
-	case s.Status != "Started":
-		return 0, syncflow.ErrSessionNotActive
+		return 0, session.ErrUnknown
+	case s.status != "Started":
+		return session.Ended, nil
 	case a.roomless[id]:
-		return 0, nil
+		return session.Empty, nil
 	}
-	return 2, nil
+	return session.Running, nil
 }
 
-func (a *fakeAPI) Token(ctx context.Context, id, roomName, identity string) (syncflow.SessionToken,
+func (a *fakeRegistry) Token(ctx context.Context, of session.Session, _ string) (session.Token,
 	error,
 ) {
 	if err := a.wait(ctx); err != nil {
-		return syncflow.SessionToken{}, err
+		return session.Token{}, err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err := a.call("token"); err != nil {
-		return syncflow.SessionToken{}, err
+		return session.Token{}, err
 	}
-	s, ok := a.sessions[id]
+	s, ok := a.sessions[of.ID]
 	switch {
 	case !ok:
-		return syncflow.SessionToken{}, syncflow.ErrNotFound
-	case s.RoomName != roomName:
-		return syncflow.SessionToken{}, syncflow.ErrWrongRoom
-	case s.Status != "Started":
-		return syncflow.SessionToken{}, syncflow.ErrSessionNotActive
+		return session.Token{}, session.ErrUnknown
+	case s.Room != of.Room:
+		return session.Token{}, session.ErrWrongRoom
+	case s.status != "Started":
+		return session.Token{}, session.ErrEnded
 	}
-	return syncflow.SessionToken{Token: id, URL: "ws://fake"}, nil
+	return session.Token{JWT: of.ID, URL: "ws://fake"}, nil
 }
+
+// SessionOf implements [session.Registry]: the metadata is the id.
+func (a *fakeRegistry) SessionOf(r session.Room) string { return r.Metadata }
+
+// CanonicalID implements [session.Registry].
+func (a *fakeRegistry) CanonicalID(text string) string { return strings.ToLower(text) }
+
+// ClockOffset implements [session.Registry].
+func (a *fakeRegistry) ClockOffset() (time.Duration, bool) { return a.ahead, true }
 
 // fakeSource delivers what the test announces, and hands back what the
 // controller said to each.
 type fakeSource struct {
 	in    chan announcement
-	call  chan call                 // calls of connected
+	call  chan call                 // calls of Resync
 	login func(ctx context.Context) // nil: it takes no time
 }
 
 type call struct {
-	gaps   []source.Gap
+	gaps   []session.Gap
 	answer chan error
 }
 
 type announcement struct {
-	source.Announcement
+	session.Announcement
 	answer chan error
 }
 
-func (s *fakeSource) Run(ctx context.Context, handle func(context.Context,
-	source.Announcement) error, connected func(context.Context, []source.Gap) error,
-) error {
+func (s *fakeSource) Run(ctx context.Context, h session.Handler) error {
 	if s.login != nil {
 		s.login(ctx)
 	}
-	if err := connected(ctx, nil); err != nil {
+	if err := h.Resync(ctx, nil); err != nil {
 		return err
 	}
 	for {
@@ -290,14 +305,16 @@ func (s *fakeSource) Run(ctx context.Context, handle func(context.Context,
 		case <-ctx.Done():
 			return ctx.Err()
 		case a := <-s.in:
-			a.answer <- handle(ctx, a.Announcement)
+			a.answer <- h.Announce(ctx, a.Announcement)
 		case k := <-s.call:
-			go func() { k.answer <- connected(ctx, k.gaps) }()
+			go func() { k.answer <- h.Resync(ctx, k.gaps) }()
 		}
 	}
 }
 
-func (s *fakeSource) State() source.State { return source.State{Connected: true} }
+func (s *fakeSource) State() session.SourceState {
+	return session.SourceState{Connected: true}
+}
 
 func (s *fakeSource) announce(t *testing.T, id string) {
 	t.Helper()
@@ -306,8 +323,8 @@ func (s *fakeSource) announce(t *testing.T, id string) {
 
 func (s *fakeSource) announceRoom(t *testing.T, id, roomName string) {
 	t.Helper()
-	a := announcement{source.Announcement{
-		SessionID: id, RoomName: roomName,
+	a := announcement{session.Announcement{
+		SessionID: id, Room: roomName, Source: "rabbitmq",
 		ReceivedAt: time.Now(),
 	}, make(chan error, 1)}
 	s.in <- a
@@ -319,12 +336,12 @@ func (s *fakeSource) announceRoom(t *testing.T, id, roomName string) {
 // fakeRoom holds every room open until it is closed for the session. A join of a room that is gone
 // would bring it back, and fails the test.
 type fakeRoom struct {
-	t      *testing.T
-	api    *fakeAPI
-	mu     sync.Mutex
-	joined map[string]int
-	conns  map[string]*fakeConn
-	panics map[string]int // how often the join of a session panics
+	t        *testing.T
+	registry *fakeRegistry
+	mu       sync.Mutex
+	joined   map[string]int
+	conns    map[string]*fakeConn
+	panics   map[string]int // how often the join of a session panics
 }
 
 type fakeConn struct {
@@ -345,15 +362,14 @@ func (f *fakeRoom) Join(_ context.Context, o room.JoinOptions) (recorder.Conn, e
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.joined[o.Token]++
-	if !f.api.inUse(o.Token) {
+	if !f.registry.inUse(o.Token) {
 		f.t.Errorf("a join brings back the room of %s", o.Token)
 	}
 	if f.panics[o.Token] > 0 {
 		f.panics[o.Token]--
 		panic("fake: a bug")
 	}
-	in := room.Info{RoomSID: "RM_" + o.Token, RoomMetadata: "|session_id:" + o.Token +
-		"|project_id:x|comments:|"}
+	in := room.Info{RoomSID: "RM_" + o.Token, RoomMetadata: o.Token}
 	if err := o.Handler.Joined(in); err != nil {
 		return nil, err
 	}
@@ -386,18 +402,17 @@ func (f *fakeRoom) end(t *testing.T, id string, reason room.Reason) {
 }
 
 type world struct {
-	t    *testing.T
-	dir  string
-	api  *fakeAPI
-	room *fakeRoom
-	all  bool
-	fs   durable.FS // nil: the operating system's
-	min  int64      // DISK_MIN_FREE
-	log  *slog.Logger
+	t        *testing.T
+	dir      string
+	registry *fakeRegistry
+	room     *fakeRoom
+	all      bool
+	fs       durable.FS // nil: the operating system's
+	min      int64      // DISK_MIN_FREE
+	log      *slog.Logger
 
 	pseudonyms string // name of the key; empty: with identities
 
-	ahead time.Duration             // SyncFlow's clock
 	login func(ctx context.Context) // of the source
 
 	joinToken fakeKey // nil: no key of LiveKit
@@ -409,11 +424,11 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	api := newAPI()
+	registry := newRegistry()
 	return &world{
-		t: t, dir: t.TempDir(), api: api,
+		t: t, dir: t.TempDir(), registry: registry,
 		room: &fakeRoom{
-			t: t, api: api, joined: map[string]int{}, conns: map[string]*fakeConn{},
+			t: t, registry: registry, joined: map[string]int{}, conns: map[string]*fakeConn{},
 			panics: map[string]int{},
 		},
 	}
@@ -438,11 +453,10 @@ func (w *world) start() {
 		login: w.login,
 	}
 	w.ctl = controller.New(controller.Options{
-		ProjectID: project, Group: "text-egress", Instance: "i", RecordAll: w.all, API: w.api,
-		Source: w.src, Spool: s, Room: w.room,
+		ProjectID: project, Instance: "i", RecordAll: w.all, Registry: w.registry,
+		Sources: []session.Source{w.src}, Spool: s, Room: w.room,
 		RejoinWindow: 10 * time.Minute, Logger: log, Key: w.joinToken.key(),
 		Pseudonyms: w.pseudonyms != "", PseudonymKey: w.pseudonyms,
-		ClockOffset: func() time.Duration { return w.ahead },
 	})
 	ctx, cancel := context.WithCancel(w.t.Context())
 	done := make(chan struct{})

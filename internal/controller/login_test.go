@@ -23,8 +23,8 @@ func TestLoginTakesTurnsWithQuestions(t *testing.T) {
 			time.Sleep(time.Second)
 			asking.Add(-1)
 		}
-		w.api.setHook(func(name, _ string) {
-			if name == "participants" || name == "sessions" {
+		w.registry.setHook(func(name, _ string) {
+			if name == "state" || name == "sessions" {
 				ask(name)
 			}
 		})
@@ -32,12 +32,12 @@ func TestLoginTakesTurnsWithQuestions(t *testing.T) {
 			logins.Add(1)
 			ask("the login")
 		}
-		lists := w.api.count("sessions")
+		lists := w.registry.count("sessions")
 		w.start()
 		defer func() { w.stop() }()
 		time.Sleep(time.Minute)
 		w.want("s1 part 1 sealed COMPLETE service_stopped", "s1 part 2 open")
-		if n := w.api.count("sessions") - lists; logins.Load() != 1 || n != 1 {
+		if n := w.registry.count("sessions") - lists; logins.Load() != 1 || n != 1 {
 			t.Errorf("%d logins and %d lists, want one of each", logins.Load(), n)
 		}
 	})
@@ -48,7 +48,7 @@ func TestListWithoutABroker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.all = true
-		w.api.set("s1", "Started")
+		w.registry.set("s1", "Started")
 		w.login = func(ctx context.Context) { <-ctx.Done() }
 		w.start()
 		defer func() { w.stop() }()

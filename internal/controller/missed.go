@@ -5,16 +5,15 @@ import (
 	"slices"
 	"time"
 
-	"github.com/syncflow/textegress/internal/source"
-	"github.com/syncflow/textegress/internal/syncflow"
+	"github.com/syncflow/textegress/internal/session"
 )
 
 const (
 	// sourceMissed is the source of a recording of a session that began while announcements were
 	// lost. It counts as announced: whether it was cannot be known.
 	sourceMissed = "missed"
-	// gapMargin is how far apart SyncFlow's clock and ours may be where their difference has been
-	// taken into account, or cannot be. SyncFlow gives the time of a session in whole seconds.
+	// gapMargin is how far apart the platform's clock and ours may be where their difference has
+	// been taken into account, or cannot be. It also covers times in whole seconds.
 	gapMargin = 5 * time.Second
 	// gapPoll is how soon the list is asked for again while it could not be had.
 	gapPoll = 30 * time.Second
@@ -22,14 +21,15 @@ const (
 
 // missed are the times in which announcements may have been lost. Controller.mu guards it.
 type missed struct {
-	gaps    []source.Gap
+	gaps    []session.Gap
 	settled chan struct{}   // closed when gaps has become empty
 	counted map[string]bool // session ids that count as announced, though nobody is in the room yet
 }
 
-// connected is called when the source hears announcements again. It returns when the sessions that
-// began in gaps, and that still run, are recorded.
-func (c *Controller) connected(ctx context.Context, gaps []source.Gap) error {
+// Resync implements [session.Handler]. It returns when the sessions that began in gaps, and that
+// still run, are recorded.
+func (h handler) Resync(ctx context.Context, gaps []session.Gap) error {
+	c := h.Controller
 	if len(gaps) == 0 {
 		c.lookSoon()
 		return nil
@@ -55,21 +55,21 @@ func (c *Controller) connected(ctx context.Context, gaps []source.Gap) error {
 }
 
 // gaps returns the gaps whose sessions are to be looked for.
-func (c *Controller) gaps() []source.Gap {
+func (c *Controller) gaps() []session.Gap {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.missed.gaps)
 }
 
 // settle forgets gaps whose sessions have been looked for.
-func (c *Controller) settle(gaps []source.Gap) {
+func (c *Controller) settle(gaps []session.Gap) {
 	if len(gaps) == 0 {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.missed.gaps = slices.DeleteFunc(c.missed.gaps,
-		func(g source.Gap) bool { return slices.Contains(gaps, g) })
+		func(g session.Gap) bool { return slices.Contains(gaps, g) })
 	if len(c.missed.gaps) == 0 && c.missed.settled != nil {
 		close(c.missed.settled)
 		c.missed.settled = nil
@@ -78,18 +78,16 @@ func (c *Controller) settle(gaps []source.Gap) {
 
 // countsAsAnnounced reports whether the announcement of a running session may be among those that
 // were lost. c.mu is held.
-func (c *Controller) countsAsAnnounced(s syncflow.Session, gaps []source.Gap) bool {
+func (c *Controller) countsAsAnnounced(s session.Session, gaps []session.Gap) bool {
 	if c.missed.counted[s.ID] {
 		return true
 	}
 	if s.StartedAt.IsZero() {
 		return false
 	}
-	began := s.StartedAt.Time
-	if c.o.ClockOffset != nil {
-		began = began.Add(-c.o.ClockOffset())
-	}
-	in := slices.ContainsFunc(gaps, func(g source.Gap) bool {
+	offset, _ := c.o.Registry.ClockOffset()
+	began := s.StartedAt.Add(-offset)
+	in := slices.ContainsFunc(gaps, func(g session.Gap) bool {
 		return !began.Before(g.From.Add(-gapMargin)) && !began.After(g.To.Add(gapMargin))
 	})
 	if in {
@@ -98,7 +96,7 @@ func (c *Controller) countsAsAnnounced(s syncflow.Session, gaps []source.Gap) bo
 		}
 		c.missed.counted[s.ID] = true
 		c.log.Warn("a session began while announcements were lost; it counts as announced",
-			"session_id", s.ID, "room", s.RoomName)
+			"session_id", s.ID, "room", s.Room)
 	}
 	return in
 }

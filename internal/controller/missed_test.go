@@ -6,23 +6,23 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/syncflow/textegress/internal/source"
+	"github.com/syncflow/textegress/internal/session"
 )
 
 // begin lets a session begin at a time of our clock.
 func (w *world) begin(id string, at time.Time) {
-	w.api.set(id, "Started")
-	w.api.mu.Lock()
-	defer w.api.mu.Unlock()
-	s := w.api.sessions[id]
-	s.StartedAt.Time = at.Add(w.ahead).Truncate(time.Second) // as SyncFlow tells it
-	w.api.sessions[id] = s
+	w.registry.set(id, "Started")
+	w.registry.mu.Lock()
+	defer w.registry.mu.Unlock()
+	s := w.registry.sessions[id]
+	s.StartedAt = at.Add(w.registry.ahead).Truncate(time.Second) // as SyncFlow gives it
+	w.registry.sessions[id] = s
 }
 
 // gap tells the controller of a time in which announcements may have been lost. The channel yields
 // its answer.
 func (w *world) gap(from, to time.Time) <-chan error {
-	k := call{[]source.Gap{{From: from, To: to}}, make(chan error, 1)}
+	k := call{[]session.Gap{{From: from, To: to}}, make(chan error, 1)}
 	w.src.call <- k
 	synctest.Wait()
 	return k.answer
@@ -52,7 +52,7 @@ func TestMissed(t *testing.T) {
 	for _, ahead := range []time.Duration{0, time.Hour, -90 * time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
-			w.ahead = ahead
+			w.registry.ahead = ahead
 			w.start()
 			defer func() { w.stop() }()
 			now := time.Now()
@@ -63,9 +63,9 @@ func TestMissed(t *testing.T) {
 			time.Sleep(time.Minute)
 			w.begin("announced", time.Now())
 			w.begin("empty", time.Now())
-			w.api.mu.Lock()
-			w.api.roomless["empty"] = true
-			w.api.mu.Unlock()
+			w.registry.mu.Lock()
+			w.registry.roomless["empty"] = true
+			w.registry.mu.Unlock()
 			time.Sleep(time.Minute)
 			to := time.Now()
 			w.begin("last", to)
@@ -82,9 +82,9 @@ func TestMissed(t *testing.T) {
 			if got := w.ctl.Snapshot().Unrequested; len(got) != 1 || got[0].SessionID != "before" {
 				t.Errorf("pointed out: %v, want the one from before", got)
 			}
-			w.api.mu.Lock()
-			w.api.roomless["empty"] = false
-			w.api.mu.Unlock()
+			w.registry.mu.Lock()
+			w.registry.roomless["empty"] = false
+			w.registry.mu.Unlock()
 			time.Sleep(10 * time.Minute)
 			w.begin("after", time.Now())
 			time.Sleep(10 * time.Minute)
@@ -101,9 +101,9 @@ func TestMissed_ListFails(t *testing.T) {
 		w.start()
 		defer func() { w.stop() }()
 		w.begin("s1", time.Now())
-		w.api.mu.Lock()
-		w.api.noRedis = true
-		w.api.mu.Unlock()
+		w.registry.mu.Lock()
+		w.registry.noRedis = true
+		w.registry.mu.Unlock()
 		answer := w.gap(time.Now(), time.Now())
 		time.Sleep(time.Hour)
 		select {
@@ -112,9 +112,9 @@ func TestMissed_ListFails(t *testing.T) {
 		default:
 		}
 		w.recorded()
-		w.api.mu.Lock()
-		w.api.noRedis = false
-		w.api.mu.Unlock()
+		w.registry.mu.Lock()
+		w.registry.noRedis = false
+		w.registry.mu.Unlock()
 		time.Sleep(time.Minute)
 		if err := <-answer; err != nil {
 			t.Error(err)
@@ -133,18 +133,18 @@ func TestMissed_LeftMeanwhile(t *testing.T) {
 		from := time.Now()
 		w.begin("s1", from)
 		time.Sleep(time.Minute)
-		w.api.setHook(func(name, _ string) {
+		w.registry.setHook(func(name, _ string) {
 			if name == "sessions" {
-				w.api.everybodyLeaves("s1")
+				w.registry.everybodyLeaves("s1")
 			}
 		})
 		if err := <-w.gap(from, time.Now()); err != nil {
 			t.Fatal(err)
 		}
-		w.api.setHook(nil)
+		w.registry.setHook(nil)
 		time.Sleep(time.Minute)
 		w.recorded()
-		w.api.comeBack("s1")
+		w.registry.comeBack("s1")
 		time.Sleep(16 * time.Second)
 		w.recorded("s1 missed")
 	})

@@ -92,11 +92,12 @@ func (c *Controller) rightRoom(ctx context.Context, rec *spool.Recording,
 	log := c.log.With("egress_id", info.EgressID, "session_id", info.SessionID)
 	name, ok := st.names.take()
 	if !ok {
-		log.Warn("the session was announced with a room that is not its own; asking SyncFlow for " +
-			"the right one")
+		log.Warn("the session was announced with a room that is not its own; asking the " +
+			"platform for the right one")
 		var err error
 		if name, err = c.nextName(ctx, info.SessionID, st); err != nil && ctx.Err() == nil {
-			log.Warn("SyncFlow does not say which room the session has; it is asked again", "error",
+			log.Warn("the platform does not say which room the session has; it is asked again",
+				"error",
 				err)
 		}
 	}
@@ -144,17 +145,17 @@ func (c *Controller) nextName(ctx context.Context, sessionID string, st *stay) (
 // roomOf asks the platform for the name of a session's room. The list has it in every case, where
 // it can be had: also for a session whose room is gone.
 func (c *Controller) roomOf(ctx context.Context, sessionID string) (string, error) {
-	s, err := c.o.API.Session(ctx, sessionID)
-	if err == nil && s.RoomName != "" {
-		return s.RoomName, nil
+	s, err := c.o.Registry.Session(ctx, sessionID)
+	if err == nil && s.Room != "" {
+		return s.Room, nil
 	}
-	list, lerr := c.o.API.Sessions(ctx)
+	list, lerr := c.o.Registry.Sessions(ctx)
 	if lerr != nil {
 		return "", fmt.Errorf("ask for session %s: %w", sessionID, lerr)
 	}
 	for _, s := range list {
 		if s.ID == sessionID {
-			return s.RoomName, nil
+			return s.Room, nil
 		}
 	}
 	if err == nil {

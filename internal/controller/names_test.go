@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/syncflow/textegress/internal/syncflow"
+	"github.com/syncflow/textegress/internal/session"
 )
 
 // named checks the room of the recording of s1, in which we are, and that it is durable.
@@ -33,17 +33,17 @@ func TestForgedRoom(t *testing.T) {
 	for _, noList := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
-			w.api.set("s1", "Started")
+			w.registry.set("s1", "Started")
 			w.start()
 			defer func() { w.stop() }()
 			if noList { // only the list can be had
-				w.api.mu.Lock()
-				w.api.detailsFail = true
-				w.api.mu.Unlock()
+				w.registry.mu.Lock()
+				w.registry.detailsFail = true
+				w.registry.mu.Unlock()
 			}
 			w.src.announceRoom(t, "s1", "forged")
 			w.named()
-			if n := w.api.count("session"); n != 1 {
+			if n := w.registry.count("session"); n != 1 {
 				t.Errorf("%d questions for the room", n)
 			}
 		})
@@ -55,8 +55,8 @@ func TestForgedRoom(t *testing.T) {
 func TestForgedRoom_WhileThePlatformStalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.api.set("s1", "Started")
-		w.api.detailsTake = 5 * time.Minute
+		w.registry.set("s1", "Started")
+		w.registry.detailsTake = 5 * time.Minute
 		w.start()
 		defer func() { w.stop() }()
 		w.src.announceRoom(t, "s1", "forged")
@@ -78,25 +78,25 @@ func TestForgedRoom_Corrected(t *testing.T) {
 		{"by the announcement", false, func(w *world) { w.src.announce(w.t, "s1") }},
 		{"by the announcement after a restart", true, func(w *world) { w.src.announce(w.t, "s1") }},
 		{"by the operator", false, func(w *world) {
-			w.api.mu.Lock()
-			w.api.noRedis = false
-			w.api.mu.Unlock()
+			w.registry.mu.Lock()
+			w.registry.noRedis = false
+			w.registry.mu.Unlock()
 			if _, err := w.ctl.Record(w.t.Context(), "s1"); err != nil {
 				w.t.Error(err)
 			}
 		}},
 		{"by the platform, later", false, func(w *world) {
-			w.api.mu.Lock()
-			w.api.noRedis = false
-			w.api.mu.Unlock()
+			w.registry.mu.Lock()
+			w.registry.noRedis = false
+			w.registry.mu.Unlock()
 			time.Sleep(10 * time.Minute)
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				w.api.noRedis = true
-				w.api.set("s1", "Started")
+				w.registry.noRedis = true
+				w.registry.set("s1", "Started")
 				w.start()
 				w.src.announceRoom(t, "s1", "forged")
 				w.src.announceRoom(t, "s1", "forged too")
@@ -108,7 +108,7 @@ func TestForgedRoom_Corrected(t *testing.T) {
 				defer func() { w.stop() }()
 				time.Sleep(time.Hour)
 				w.want("s1 part 1 open")
-				if n := w.api.count("token"); n > 100 {
+				if n := w.registry.count("token"); n > 100 {
 					t.Errorf("%d tokens were asked for in an hour", n)
 				}
 				c.correct(w)
@@ -122,12 +122,12 @@ func TestForgedRoom_Corrected(t *testing.T) {
 func TestForgedRoom_Second(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.api.set("s1", "Started")
+		w.registry.set("s1", "Started")
 		w.start()
 		defer func() { w.stop() }()
-		w.api.mu.Lock()
-		w.api.down = 3
-		w.api.mu.Unlock()
+		w.registry.mu.Lock()
+		w.registry.down = 3
+		w.registry.mu.Unlock()
 		w.src.announce(t, "s1")
 		w.src.announceRoom(t, "s1", "forged")
 		time.Sleep(time.Minute)
@@ -149,8 +149,8 @@ func TestForgedRoom_Second(t *testing.T) {
 func TestForgedRoom_OwnToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.api.set("s1", "Started")
-		w.api.set("s2", "Started")
+		w.registry.set("s1", "Started")
+		w.registry.set("s2", "Started")
 		w.joinToken = func(room, _ string) (string, error) {
 			return strings.TrimPrefix(room,
 				"room-"), nil
@@ -170,14 +170,14 @@ func TestForgedRoom_OwnToken(t *testing.T) {
 func TestForgedRoom_SessionEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.api.noRedis = true
-		w.api.set("s1", "Started")
+		w.registry.noRedis = true
+		w.registry.set("s1", "Started")
 		w.start()
 		defer func() { w.stop() }()
 		w.src.announceRoom(t, "s1", "forged")
 		time.Sleep(time.Minute)
 		w.want("s1 part 1 open")
-		w.api.set("s1", "Stopped")
+		w.registry.set("s1", "Stopped")
 		time.Sleep(10 * time.Minute)
 		w.want("s1 part 1 sealed ABORTED session_ended")
 	})
@@ -191,7 +191,7 @@ func TestForgedSession(t *testing.T) {
 		defer func() { w.stop() }()
 		w.src.announce(t, "s1")
 		w.want("s1 part 1 sealed ABORTED session_ended")
-		if _, err := w.ctl.Record(t.Context(), "s1"); !errors.Is(err, syncflow.ErrNotFound) {
+		if _, err := w.ctl.Record(t.Context(), "s1"); !errors.Is(err, session.ErrUnknown) {
 			t.Errorf("record: %v", err)
 		}
 	})

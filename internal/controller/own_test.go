@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress/internal/room"
-	"github.com/syncflow/textegress/internal/source"
+	"github.com/syncflow/textegress/internal/session"
 )
 
 // ownToken makes a token for the room of a session of these tests.
@@ -24,10 +24,10 @@ func TestSessionIsRecordedWithoutSyncFlow(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				w.joinToken = c.key
-				w.api.set("s1", "Started")
+				w.registry.set("s1", "Started")
 				w.start()
 				defer w.stop()
-				w.api.fallSilent(true)
+				w.registry.fallSilent(true)
 				w.src.announce(t, "s1")
 				time.Sleep(time.Second)
 				if n := w.room.joins("s1"); n != c.joins {
@@ -50,7 +50,7 @@ func TestSessionGoesOnWithoutSyncFlow(t *testing.T) {
 				w.joinToken = c.key
 				sessions := []string{"s1", "s2", "s3", "s4", "s5"}
 				for _, id := range sessions {
-					w.api.set(id, "Started")
+					w.registry.set(id, "Started")
 				}
 				w.start()
 				for _, id := range sessions {
@@ -58,7 +58,7 @@ func TestSessionGoesOnWithoutSyncFlow(t *testing.T) {
 				}
 				time.Sleep(2 * time.Minute)
 				w.stop()
-				w.api.fallSilent(true)
+				w.registry.fallSilent(true)
 				w.start()
 				defer func() { w.stop() }()
 				time.Sleep(5 * time.Second)
@@ -80,17 +80,17 @@ func TestSessionGoesOnBeforeBreaksAreAskedAbout(t *testing.T) {
 		w.joinToken = ownToken
 		w.start()
 		for _, id := range []string{"break1", "break2", "s1"} {
-			w.api.set(id, "Started")
+			w.registry.set(id, "Started")
 			w.src.announce(t, id)
 		}
 		time.Sleep(2 * time.Minute)
 		for _, id := range []string{"break1", "break2"} {
-			w.api.everybodyLeaves(id)
+			w.registry.everybodyLeaves(id)
 			w.room.end(t, id, room.ReasonRoomClosed)
 		}
 		time.Sleep(10 * time.Minute)
 		w.stop()
-		w.api.fallSilent(true)
+		w.registry.fallSilent(true)
 		w.start()
 		defer func() { w.stop() }()
 		time.Sleep(5 * time.Second)
@@ -106,12 +106,12 @@ func TestWrongRoomWithAKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.joinToken = ownToken
-		w.api.set("s1", "Started")
-		w.api.set("s2", "Started")
+		w.registry.set("s1", "Started")
+		w.registry.set("s2", "Started")
 		w.start()
 		defer w.stop()
 		a := announcement{
-			source.Announcement{SessionID: "s1", RoomName: "room-s2", ReceivedAt: time.Now()},
+			session.Announcement{SessionID: "s1", Room: "room-s2", ReceivedAt: time.Now()},
 			make(chan error, 1),
 		}
 		w.src.in <- a

@@ -7,9 +7,8 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress/internal/recorder"
-	"github.com/syncflow/textegress/internal/source"
+	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/spool"
-	"github.com/syncflow/textegress/internal/syncflow"
 )
 
 // diskPoll is how often a controller that refused a session for want of disk
@@ -126,18 +125,16 @@ func (c *Controller) lookSoon() {
 func (c *Controller) reconcile(ctx context.Context) {
 	asked := time.Now()
 	gaps := c.gaps()
-	sessions, err := c.o.API.Sessions(ctx)
+	sessions, err := c.o.Registry.Sessions(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
 			c.listFailed(err)
 		}
 		return
 	}
-	running := map[string]syncflow.Session{}
+	running := map[string]session.Session{}
 	for _, s := range sessions {
-		if s.Active() {
-			running[s.ID] = s
-		}
+		running[s.ID] = s
 	}
 	c.tellWatched(asked, running)
 	all := true
@@ -152,12 +149,12 @@ func (c *Controller) reconcile(ctx context.Context) {
 	}
 	c.mu.Lock()
 	for id := range c.refused {
-		if s, ok := running[id]; !ok || s.Empty() {
+		if s, ok := running[id]; !ok || s.State == session.Empty {
 			delete(c.refused, id)
 		}
 	}
 	for id := range c.empty {
-		if s, ok := running[id]; !ok || !s.Empty() {
+		if s, ok := running[id]; !ok || s.State != session.Empty {
 			delete(c.empty, id)
 		}
 	}
@@ -195,7 +192,7 @@ func (c *Controller) listFailed(err error) {
 
 // tellWatched applies the list to the watched sessions. A recording that ended after the list was
 // asked for is not what the list speaks of.
-func (c *Controller) tellWatched(asked time.Time, running map[string]syncflow.Session) {
+func (c *Controller) tellWatched(asked time.Time, running map[string]session.Session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for id, w := range c.watched {
@@ -204,9 +201,9 @@ func (c *Controller) tellWatched(asked time.Time, running map[string]syncflow.Se
 		case !w.since.Before(asked):
 		case !ok:
 			delete(c.watched, id)
-		case s.Empty():
+		case s.State == session.Empty:
 			w.present = false
-		case w.removed && s.InUse():
+		case w.removed && s.State == session.Running:
 			w.present = true
 		case w.next.IsZero():
 			w.next = time.Now() // the list may have taken a while
@@ -215,8 +212,8 @@ func (c *Controller) tellWatched(asked time.Time, running map[string]syncflow.Se
 }
 
 // consider handles one session that runs, as of asked.
-func (c *Controller) consider(ctx context.Context, asked time.Time, s syncflow.Session,
-	gaps []source.Gap,
+func (c *Controller) consider(ctx context.Context, asked time.Time, s session.Session,
+	gaps []session.Gap,
 ) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -227,14 +224,14 @@ func (c *Controller) consider(ctx context.Context, asked time.Time, s syncflow.S
 		c.watchAgain(rec, asked, s)
 		return nil
 	}
-	missed, src, since := c.countsAsAnnounced(s, gaps), sourceReconcile, s.StartedAt.Time
+	missed, src, since := c.countsAsAnnounced(s, gaps), sourceReconcile, s.StartedAt
 	if missed {
 		src, since = sourceMissed, time.Now()
 	}
 	take := missed || c.o.RecordAll
 	switch {
-	case c.taken(s.RoomName): // its end was missed, and the room's name belongs to the next session
-	case take && !s.Empty():
+	case c.taken(s.Room): // its end was missed, and the room's name belongs to the next session
+	case take && s.State != session.Empty:
 		c.mu.Unlock()
 		gone, err := c.recordUnasked(ctx, s, src)
 		c.mu.Lock()
@@ -244,7 +241,7 @@ func (c *Controller) consider(ctx context.Context, asked time.Time, s syncflow.S
 		return err
 	case take && time.Since(since) < watchFor:
 		c.awaitFirst(s, src, since)
-	case s.Empty():
+	case s.State == session.Empty:
 		if !c.empty[s.ID] {
 			c.empty[s.ID] = true
 			c.log.Info("a session counts as started, but nobody is in its room", "session_id", s.ID)
@@ -257,21 +254,21 @@ func (c *Controller) consider(ctx context.Context, asked time.Time, s syncflow.S
 
 // awaitFirst watches a session in whose room nobody is, or nobody any more: the first one to come
 // begins its recording. c.mu is held.
-func (c *Controller) awaitFirst(s syncflow.Session, src string, since time.Time) {
+func (c *Controller) awaitFirst(s session.Session, src string, since time.Time) {
 	if c.open[s.ID] != nil || c.watched[s.ID] != nil || time.Since(since) >= watchFor {
 		return
 	}
 	c.watched[s.ID] = &watch{
-		sessionID: s.ID, room: s.RoomName, source: src, since: since, asked: true,
+		sessionID: s.ID, room: s.Room, source: src, since: since, asked: true,
 		next: time.Now().Add(watchEvery),
 	}
 }
 
-// watchAgain watches a session that counts as started although we have taken it for over: SyncFlow
-// said so, or it was left long ago. c.mu is held.
-func (c *Controller) watchAgain(rec *spool.Recording, asked time.Time, s syncflow.Session) {
+// watchAgain watches a session that counts as started although we have taken it for over: the
+// platform said so, or it was left long ago. c.mu is held.
+func (c *Controller) watchAgain(rec *spool.Recording, asked time.Time, s session.Session) {
 	sealed, ok := rec.Sealed()
-	if !ok || s.Empty() || !time.Unix(0, sealed.EndedUnixNS).Before(asked) {
+	if !ok || s.State == session.Empty || !time.Unix(0, sealed.EndedUnixNS).Before(asked) {
 		return
 	}
 	w := watchOf(rec)
@@ -280,7 +277,7 @@ func (c *Controller) watchAgain(rec *spool.Recording, asked time.Time, s syncflo
 			return // the room is another session's now
 		}
 		w = &watch{
-			sessionID: s.ID, room: s.RoomName, source: rec.Info().Source, egressID: rec.ID(),
+			sessionID: s.ID, room: s.Room, source: rec.Info().Source, egressID: rec.ID(),
 			reason: sealed.Reason,
 		}
 	}
@@ -291,21 +288,20 @@ func (c *Controller) watchAgain(rec *spool.Recording, asked time.Time, s syncflo
 // recordUnasked records a session whose announcement has not reached us. One whose end the API
 // missed counts as started for ever, and joining would bring its room back: gone reports that
 // nobody is there.
-func (c *Controller) recordUnasked(ctx context.Context, s syncflow.Session, src string) (gone bool,
+func (c *Controller) recordUnasked(ctx context.Context, s session.Session, src string) (gone bool,
 	err error,
 ) {
-	switch n, err := c.o.API.Participants(ctx, s.ID); {
-	case errors.Is(err, syncflow.ErrSessionNotActive), errors.Is(err, syncflow.ErrNotFound):
-		return false, nil
+	switch state, err := stateOf(ctx, c.o.Registry, s); {
 	case err != nil:
 		return false, fmt.Errorf("ask for session %s: %w", s.ID, err)
-	case n == 0:
+	case state == session.Ended:
+		return false, nil
+	case state == session.Empty:
 		return true, nil
 	}
-	_, err = c.begin(request{
-		sessionID: s.ID, room: s.RoomName, platform: true, source: src,
-		at: time.Now(), fresh: true,
-	})
+	_, err = c.begin(request{platform: true, fresh: true, Announcement: session.Announcement{
+		SessionID: s.ID, Room: s.Room, Source: src, ReceivedAt: time.Now(),
+	}})
 	if errors.Is(err, ErrAlreadyRecorded) {
 		return false, nil
 	}
@@ -314,12 +310,12 @@ func (c *Controller) recordUnasked(ctx context.Context, s syncflow.Session, src 
 
 // pointOut warns, once per session, that a session runs which nobody asked us to
 // record. c.mu is held.
-func (c *Controller) pointOut(s syncflow.Session) {
+func (c *Controller) pointOut(s session.Session) {
 	_, known := c.refused[s.ID]
-	c.refused[s.ID] = SessionRef{SessionID: s.ID, RoomName: s.RoomName}
+	c.refused[s.ID] = SessionRef{SessionID: s.ID, RoomName: s.Room}
 	if !known {
 		c.log.Warn("a session runs that nobody asked us to record; record it with `textegress "+
 			"record`, or all such with RECORD_SESSIONS=all",
-			"session_id", s.ID, "room", s.RoomName)
+			"session_id", s.ID, "room", s.Room)
 	}
 }

@@ -19,7 +19,7 @@ func TestRemoved(t *testing.T) {
 	for name, set := range map[string]func(*world){
 		"announced":           func(*world) {},
 		"RECORD_SESSIONS=all": func(w *world) { w.all = true },
-		"without Redis":       func(w *world) { w.api.noRedis = true },
+		"without Redis":       func(w *world) { w.registry.noRedis = true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -47,10 +47,10 @@ func TestRemoved(t *testing.T) {
 				stays(30 * time.Minute)
 
 				// In a break there is nothing to be recorded.
-				w.api.everybodyLeaves("s1")
+				w.registry.everybodyLeaves("s1")
 				time.Sleep(6 * time.Minute)
 				w.unrecorded()
-				w.api.comeBack("s1")
+				w.registry.comeBack("s1")
 				time.Sleep(6 * time.Minute)
 				w.unrecorded("s1")
 
@@ -65,7 +65,7 @@ func TestRemoved(t *testing.T) {
 				w.room.end(t, "s1", room.ReasonParticipantRemoved)
 				time.Sleep(time.Minute)
 				w.unrecorded("s1")
-				w.api.set("s1", "Stopped")
+				w.registry.set("s1", "Stopped")
 				time.Sleep(6 * time.Minute)
 				w.unrecorded()
 				w.want(out, "s1 part 2 sealed ABORTED participant_removed")

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress/internal/room"
+	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/spool"
-	"github.com/syncflow/textegress/internal/syncflow"
 )
 
 // A session counts as started for ever when its end was missed. Nobody is warned of it and its room
@@ -16,25 +16,25 @@ import (
 func TestZombies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.api.set("s1", "Started")
-		w.api.everybodyLeaves("s1")
+		w.registry.set("s1", "Started")
+		w.registry.everybodyLeaves("s1")
 		w.start()
 		defer func() { w.stop() }()
 		if got := w.ctl.Snapshot().Unrequested; len(got) != 0 {
 			t.Errorf("pointed out: %v", got)
 		}
-		before := w.api.count("participants")
-		w.api.comeBack("s1")
+		before := w.registry.count("state")
+		w.registry.comeBack("s1")
 		time.Sleep(5*time.Minute + time.Second)
 		if got := w.ctl.Snapshot().Unrequested; len(got) != 1 {
 			t.Errorf("pointed out: %v, want s1", got)
 		}
-		w.api.everybodyLeaves("s1")
+		w.registry.everybodyLeaves("s1")
 		time.Sleep(5 * time.Minute)
 		if got := w.ctl.Snapshot().Unrequested; len(got) != 0 {
 			t.Errorf("still pointed out: %v", got)
 		}
-		if n := w.api.count("participants") - before; n != 0 {
+		if n := w.registry.count("state") - before; n != 0 {
 			t.Errorf("%d questions for what the list tells", n)
 		}
 	})
@@ -51,15 +51,14 @@ func TestNameOfARoomIsUsedAgain(t *testing.T) {
 			defer func() { w.stop() }()
 			w.breakBegins()
 			time.Sleep(30 * time.Second)
-			w.api.mu.Lock()
-			w.api.sessions["s2"] = syncflow.Session{
-				ID: "s2", Name: "class", RoomName: "room-s1",
-				Status: "Started",
+			w.registry.mu.Lock()
+			w.registry.sessions["s2"] = fakeSession{
+				session.Session{ID: "s2", Room: "room-s1"}, "Started",
 			}
-			w.api.mu.Unlock()
+			w.registry.mu.Unlock()
 			w.src.announceRoom(t, "s2", "room-s1")
 			synctest.Wait()
-			w.api.comeBack("s1") // so it seems
+			w.registry.comeBack("s1") // so it seems
 			time.Sleep(20 * time.Minute)
 			w.want("s1 part 1 sealed COMPLETE room_closed", "s2 part 1 open")
 			if got := w.ctl.Snapshot().Unrequested; len(got) != 0 {
@@ -77,16 +76,16 @@ func TestRecordAllWaitsForTheFirst(t *testing.T) {
 		w.all = true
 		w.start()
 		defer func() { w.stop() }()
-		w.api.set("s1", "Started")
-		w.api.mu.Lock()
-		s := w.api.sessions["s1"]
-		s.StartedAt.Time = time.Now()
-		w.api.sessions["s1"] = s
-		w.api.mu.Unlock()
-		w.api.everybodyLeaves("s1")
+		w.registry.set("s1", "Started")
+		w.registry.mu.Lock()
+		s := w.registry.sessions["s1"]
+		s.StartedAt = time.Now()
+		w.registry.sessions["s1"] = s
+		w.registry.mu.Unlock()
+		w.registry.everybodyLeaves("s1")
 		time.Sleep(10 * time.Minute)
 		w.want()
-		w.api.comeBack("s1")
+		w.registry.comeBack("s1")
 		time.Sleep(16 * time.Second)
 		w.want("s1 part 1 open")
 	})
@@ -97,13 +96,13 @@ func TestRecordAllWaitsForTheFirst(t *testing.T) {
 func TestPlatformTakesItBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.api.set("s1", "Stopped")
+		w.registry.set("s1", "Stopped")
 		w.start()
 		defer func() { w.stop() }()
 		w.src.announce(t, "s1")
 		w.want("s1 part 1 sealed ABORTED session_ended")
 		time.Sleep(time.Minute)
-		w.api.set("s1", "Started")
+		w.registry.set("s1", "Started")
 		time.Sleep(5 * time.Minute)
 		w.want("s1 part 1 sealed ABORTED session_ended", "s1 part 2 open")
 		w.follows("session_ended")
@@ -115,7 +114,7 @@ func TestPlatformTakesItBack(t *testing.T) {
 func TestRecordAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.api.noRedis = true // SyncFlow cannot tell the session's details then
+		w.registry.noRedis = true // SyncFlow cannot tell the session's details then
 		w.begun()
 		defer func() { w.stop() }()
 		w.breakBegins()
@@ -124,16 +123,16 @@ func TestRecordAgain(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		w.want("s1 part 1 sealed COMPLETE room_closed", "s1 part 2 open")
-		w.api.comeBack("s1")
+		w.registry.comeBack("s1")
 		time.Sleep(5 * time.Second)
 		if n := w.room.joins("s1"); n != 2 {
 			t.Errorf("%d joins, want 2", n)
 		}
-		w.api.set("s1", "Stopped")
+		w.registry.set("s1", "Stopped")
 		w.room.closeRoom(t, "s1")
 		synctest.Wait()
 		if _, err := w.ctl.Record(t.Context(), "s1"); !errors.Is(err,
-			syncflow.ErrSessionNotActive) {
+			session.ErrEnded) {
 			t.Errorf("record a session that is over: %v", err)
 		}
 	})
@@ -162,12 +161,12 @@ func TestSecondOpenRecording(t *testing.T) {
 					}
 				}
 				w.stop()
-				w.api.set("s1", "Started")
+				w.registry.set("s1", "Started")
 				w.start()
 				defer func() { w.stop() }()
 				w.want("s1 part 1 open", "s1 part 1 open")
 				if reason == room.ReasonRoomClosed {
-					w.api.set("s1", "Stopped")
+					w.registry.set("s1", "Stopped")
 				}
 				w.room.end(t, "s1", reason)
 				w.want("s1 part 1 sealed "+want[0], "s1 part 1 sealed "+want[1])

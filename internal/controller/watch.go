@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress/internal/recorder"
+	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/spool"
-	"github.com/syncflow/textegress/internal/syncflow"
 )
 
 // A session is over when its platform says so, not when its room closes. Sessions whose recording
@@ -68,6 +68,13 @@ func watchOf(rec *spool.Recording) *watch {
 		reason: sealed.Reason,
 		since:  time.Unix(0, sealed.EndedUnixNS), removed: recorder.Removed(sealed.Reason),
 	}
+}
+
+// request asks to record the session further.
+func (w *watch) request() request {
+	return request{after: w.egressID, Announcement: session.Announcement{
+		SessionID: w.sessionID, Room: w.room, Source: w.source, ReceivedAt: time.Now(),
+	}}
 }
 
 // watchAfter watches a session whose recorder has just ended. c.mu is held.
@@ -203,7 +210,7 @@ func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 		asking, cancel = context.WithTimeout(ctx, unaskedAfter)
 		defer cancel()
 	}
-	n, err := c.o.API.Participants(asking, w.sessionID)
+	state, err := stateOf(asking, c.o.Registry, session.Session{ID: w.sessionID, Room: w.room})
 	took := time.Since(began)
 	c.mu.Lock()
 	// a recording has begun meanwhile, or we stop
@@ -212,7 +219,7 @@ func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 		return 0
 	}
 	w.asked, w.next = true, time.Now().Add(watchEvery)
-	if errors.Is(err, syncflow.ErrSessionNotActive) || errors.Is(err, syncflow.ErrNotFound) {
+	if err == nil && state == session.Ended {
 		delete(c.watched, w.sessionID)
 		c.mu.Unlock()
 		c.log.Debug("the session is over", "session_id", w.sessionID, "reason", w.reason)
@@ -229,22 +236,20 @@ func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 		first := w.failed == 1
 		c.mu.Unlock()
 		if first {
-			c.log.Warn("SyncFlow does not say whether a session goes on; it is asked again",
+			c.log.Warn("the platform does not say whether a session goes on; it is asked again",
 				"session_id", w.sessionID, "reason", w.reason, "error", err)
 		}
 		return took
 	}
 	w.failed = 0
-	w.present = n > 0
+	w.present = state == session.Running
 	w.next = time.Now().Add(watchEvery)
 	if time.Since(w.since) > watchFor {
 		w.next = time.Time{}
 	}
 	goesOn := w.present && !w.removed && !c.taken(w.room)
-	q := request{
-		sessionID: w.sessionID, room: w.room, source: w.source, at: time.Now(), after: w.egressID,
-		fresh: took < firstQuestion,
-	}
+	q := w.request()
+	q.fresh = took < firstQuestion
 	c.mu.Unlock()
 	if goesOn {
 		c.goOn(ctx, w, q)
@@ -272,13 +277,10 @@ func (c *Controller) goOnUnasked(ctx context.Context, asked *watch, why error) {
 	}
 	c.mu.Unlock()
 	for _, w := range list {
-		c.log.Warn("SyncFlow does not say whether a session goes on; the recorder looks "+
+		c.log.Warn("the platform does not say whether a session goes on; the recorder looks "+
 			"into its room",
 			"session_id", w.sessionID, "error", why)
-		c.goOn(ctx, w, request{
-			sessionID: w.sessionID, room: w.room, source: w.source, at: time.Now(),
-			after: w.egressID,
-		})
+		c.goOn(ctx, w, w.request())
 	}
 }
 

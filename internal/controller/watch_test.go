@@ -18,10 +18,10 @@ func TestPartsGoOnFirst(t *testing.T) {
 		w := newWorld(t)
 		w.begun()
 		w.stop()
-		w.api.mu.Lock()
-		w.api.order = nil
-		w.api.mu.Unlock()
-		w.api.setHook(func(name, _ string) {
+		w.registry.mu.Lock()
+		w.registry.order = nil
+		w.registry.mu.Unlock()
+		w.registry.setHook(func(name, _ string) {
 			if name == "sessions" {
 				time.Sleep(time.Minute)
 			}
@@ -29,11 +29,11 @@ func TestPartsGoOnFirst(t *testing.T) {
 		w.start()
 		defer func() { w.stop() }()
 		w.want("s1 part 1 sealed COMPLETE service_stopped", "s1 part 2 open")
-		w.api.mu.Lock()
-		defer w.api.mu.Unlock()
-		if p, s := slices.Index(w.api.order, "participants"),
-			slices.Index(w.api.order, "sessions"); p < 0 || s >= 0 && s < p {
-			t.Errorf("asked in this order: %v", w.api.order)
+		w.registry.mu.Lock()
+		defer w.registry.mu.Unlock()
+		if p, s := slices.Index(w.registry.order, "state"),
+			slices.Index(w.registry.order, "sessions"); p < 0 || s >= 0 && s < p {
+			t.Errorf("asked in this order: %v", w.registry.order)
 		}
 	})
 }
@@ -45,16 +45,16 @@ func TestPartsGoOnWhenTheAPIIsBack(t *testing.T) {
 		w := newWorld(t)
 		w.begun()
 		w.stop()
-		w.api.mu.Lock()
-		w.api.down = 1 << 20
-		w.api.mu.Unlock()
+		w.registry.mu.Lock()
+		w.registry.down = 1 << 20
+		w.registry.mu.Unlock()
 		w.start()
 		defer func() { w.stop() }()
 		time.Sleep(10 * time.Minute)
 		w.want("s1 part 1 sealed COMPLETE service_stopped")
-		w.api.mu.Lock()
-		w.api.down = 0
-		w.api.mu.Unlock()
+		w.registry.mu.Lock()
+		w.registry.down = 0
+		w.registry.mu.Unlock()
 		time.Sleep(16 * time.Second)
 		w.want("s1 part 1 sealed COMPLETE service_stopped", "s1 part 2 open")
 	})
@@ -70,12 +70,12 @@ func TestWatchIsGentle(t *testing.T) {
 		defer func() { w.stop() }()
 		for i := range n {
 			id := fmt.Sprintf("s%d", i)
-			w.api.set(id, "Started")
+			w.registry.set(id, "Started")
 			w.src.announce(t, id)
 		}
 		time.Sleep(5 * time.Minute)
 		var at, busy atomic.Int64
-		w.api.setHook(func(string, string) {
+		w.registry.setHook(func(string, string) {
 			if n := at.Add(1); n > 1 {
 				t.Errorf("%d questions at once", n)
 			}
@@ -85,13 +85,13 @@ func TestWatchIsGentle(t *testing.T) {
 		})
 		for i := range n {
 			id := fmt.Sprintf("s%d", i)
-			w.api.everybodyLeaves(id)
+			w.registry.everybodyLeaves(id)
 			w.room.end(t, id, room.ReasonRoomClosed)
 		}
-		lists := w.api.count("sessions")
+		lists := w.registry.count("sessions")
 		began := time.Now()
 		time.Sleep(30 * time.Minute)
-		if n := w.api.count("sessions") - lists; n < 5 || n > 7 {
+		if n := w.registry.count("sessions") - lists; n < 5 || n > 7 {
 			t.Errorf("the list was looked at %d times in 30 minutes", n)
 		}
 		if spent, all := time.Duration(busy.Load()), time.Since(began); spent > all*6/10 {

@@ -19,8 +19,8 @@ type Registry interface {
 	// Session returns one that runs: [ErrUnknown], [ErrEnded] and [ErrRoomMissing] are definite. It
 	// may cost the platform more than State.
 	Session(ctx context.Context, id string) (Session, error)
-	// State says whether a session runs and whether somebody is in its room. One that never was has
-	// ended.
+	// State says whether a session runs and whether somebody is in its room; [ErrUnknown] is
+	// definite.
 	State(ctx context.Context, s Session) (State, error)
 	// Token returns a token that admits a hidden recorder to the room of a session, under an
 	// identity: [ErrUnknown], [ErrEnded] and [ErrWrongRoom] are definite. A token proves that the

@@ -15,6 +15,7 @@ import (
 
 	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/internal/redact"
+	"github.com/syncflow/textegress/internal/session"
 )
 
 // Options of New. All but the last four are required.
@@ -135,9 +136,9 @@ func elements[T any](ctx context.Context, c *Client, what string, raw []json.Raw
 }
 
 // Session returns one session. For a running one the API asks LiveKit; if LiveKit has no such room
-// the error is ErrRoomNotFound. An unknown session is ErrNotFound. The API needs two database
-// connections at once for this and Redis at its LiveKit: whoever wants to know only whether the
-// session runs uses [Client.Participants].
+// the error is session.ErrRoomMissing. An unknown session is ErrNotFound. The API needs two
+// database connections at once for this and Redis at its LiveKit: whoever wants to know only
+// whether the session runs uses [Client.Participants].
 func (c *Client) Session(ctx context.Context, id string) (Session, error) {
 	if err := checkID(id); err != nil {
 		return Session{}, err
@@ -155,7 +156,7 @@ func (c *Client) Session(ctx context.Context, id string) (Session, error) {
 
 // Participants returns how many participants are in the room of a session that runs: hidden ones
 // count too, a recorder among them. 0: LiveKit has no such room, or nobody is in it.
-// ErrSessionNotActive: the session is over; ErrNotFound: it never was. The request is sent once,
+// session.ErrEnded: the session is over; ErrNotFound: it never was. The request is sent once,
 // because whoever asks has something better to do after an error.
 //
 // The API needs one database connection for this, which it also holds while it asks LiveKit; it
@@ -173,16 +174,16 @@ func (c *Client) Participants(ctx context.Context, id string) (int, error) {
 }
 
 // Token asks for a LiveKit token that admits a hidden, passive recorder under the given identity.
-// The API needs only its database for this, not LiveKit. ErrSessionNotActive: the session has
+// The API needs only its database for this, not LiveKit. session.ErrEnded: the session has
 // ended; ErrNotFound: it never was.
-func (c *Client) Token(ctx context.Context, sessionID, roomName, identity string) (SessionToken,
+func (c *Client) Token(ctx context.Context, sessionID, roomName, identity string) (session.Token,
 	error,
 ) {
 	if err := checkID(sessionID); err != nil {
-		return SessionToken{}, err
+		return session.Token{}, err
 	}
 	if identity == "" || roomName == "" {
-		return SessionToken{}, errors.New("SyncFlow API, token: room name and identity " +
+		return session.Token{}, errors.New("SyncFlow API, token: room name and identity " +
 			"are required")
 	}
 	body := struct {
@@ -198,13 +199,13 @@ func (c *Client) Token(ctx context.Context, sessionID, roomName, identity string
 		endpoint: "token", method: http.MethodPost, path: "/sessions/" + sessionID + "/token",
 		body: body, urgency: urgent,
 	}, &answer); err != nil {
-		return SessionToken{}, err
+		return session.Token{}, err
 	}
 	if answer.Token == "" || answer.URL == "" {
-		return SessionToken{}, errors.New("SyncFlow API, token: the answer lacks the token or " +
+		return session.Token{}, errors.New("SyncFlow API, token: the answer lacks the token or " +
 			"the LiveKit address")
 	}
-	return SessionToken{Token: answer.Token, URL: answer.URL}, nil
+	return session.Token{JWT: answer.Token, URL: answer.URL}, nil
 }
 
 // checkID keeps what is not a UUID out of the path; the API answers such a request with a 500 that

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/syncflow"
 )
 
@@ -41,7 +42,7 @@ func TestCallsFollowTheContract(t *testing.T) {
 		t.Errorf("Sessions = %+v, %v", ss, err)
 	}
 	tok, err := c.Token(ctx, sessionID, "class-1", "bot")
-	if err != nil || tok != (syncflow.SessionToken{Token: "lk-token", URL: "wss://lk"}) {
+	if err != nil || tok != (session.Token{JWT: "lk-token", URL: "wss://lk"}) {
 		t.Errorf("Token = %v, %v", tok, err)
 	}
 	if shown := fmt.Sprintf("%v %+v", tok, tok) +
@@ -76,10 +77,10 @@ func TestDefiniteAnswersAreNotRetried(t *testing.T) {
 	}
 	f.room = false
 	_, err := c.Session(ctx, sessionID)
-	check("zombie", err, syncflow.ErrRoomNotFound)
+	check("zombie", err, session.ErrRoomMissing)
 	f.status = "Stopped"
 	_, err = c.Token(ctx, sessionID, "class-1", "bot")
-	check("stopped", err, syncflow.ErrSessionNotActive)
+	check("stopped", err, session.ErrEnded)
 	_, err = c.Session(ctx, ghostID)
 	check("unknown session", err, syncflow.ErrNotFound)
 	_, err = c.Token(ctx, ghostID, "class-1", "bot")
@@ -90,7 +91,7 @@ func TestDefiniteAnswersAreNotRetried(t *testing.T) {
 		a.Endpoint != "token" {
 		t.Errorf("wrong room: %v", err)
 	}
-	check("wrong room", err, syncflow.ErrWrongRoom)
+	check("wrong room", err, session.ErrWrongRoom)
 	if n := len(f.log()); n != 5 {
 		t.Errorf("%d requests, want 5: %v", n, f.log())
 	}
@@ -126,7 +127,7 @@ func TestNotFoundOfAProxyIsNotTheEndOfASession(t *testing.T) {
 		strings.Repeat("x", 5000)})
 	_, err := c.Session(t.Context(), sessionID)
 	if err == nil || errors.Is(err, syncflow.ErrNotFound) ||
-		errors.Is(err, syncflow.ErrSessionNotActive) {
+		errors.Is(err, session.ErrEnded) {
 		t.Errorf("error %v", err)
 	}
 	if len(err.Error()) > 400 || strings.ContainsAny(err.Error(), "\n\x1b") {
@@ -192,7 +193,7 @@ func TestParticipants(t *testing.T) {
 		"never was":         {id: ghostID, err: syncflow.ErrNotFound},
 		"over": {
 			change: func(f *fakeAPI) { f.status = "Stopped" },
-			err:    syncflow.ErrSessionNotActive,
+			err:    session.ErrEnded,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -5,23 +5,14 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/syncflow/textegress/internal/session"
 )
 
-// What a definite answer of the API means. Test with errors.Is; the error itself is an *APIError.
-var (
-	// ErrSessionNotActive: the session is not in the state Started: it has ended.
-	ErrSessionNotActive = errors.New("the session is not active")
-	// ErrRoomNotFound: SyncFlow believes that the session runs but LiveKit has no such room.
-	ErrRoomNotFound = errors.New("the session's room does not exist")
-	// ErrNotFound: SyncFlow has no such session or device. A 404 that does not say so in SyncFlow's
-	// own words is not this error: it may come from a proxy, and a recording must not end because
-	// of that.
-	ErrNotFound = errors.New("no such record")
-	// ErrWrongRoom: the session runs, and its room has another name than the one asked for.
-	ErrWrongRoom = errors.New("the session's room has another name")
-	// ErrUnauthorized: the API refuses our token.
-	ErrUnauthorized = errors.New("not authorized")
-)
+// ErrNotFound: SyncFlow has no such session or device; for a session it is [session.ErrUnknown]
+// too. A 404 that does not say so in SyncFlow's own words is not this error: it may come from a
+// proxy, and a recording must not end because of that.
+var ErrNotFound = errors.New("no such record")
 
 // APIError is an answer of the API, or of a proxy before it, that is not a success.
 type APIError struct {
@@ -49,20 +40,20 @@ func (e *APIError) Error() string {
 	return s
 }
 
-// Is maps SyncFlow's answers to the package's errors. The server's messages are compared in full:
-// they are constants there.
+// Is maps SyncFlow's answers to the definite ones of package session. The server's messages are
+// compared in full: they are constants there.
 func (e *APIError) Is(target error) bool {
 	switch target {
-	case ErrUnauthorized:
+	case session.ErrUnauthorized:
 		return e.Status == http.StatusUnauthorized
-	case ErrSessionNotActive:
+	case session.ErrEnded:
 		return e.Status == http.StatusBadRequest &&
 			strings.EqualFold(e.Message, "Session is not active")
-	case ErrRoomNotFound:
+	case session.ErrRoomMissing:
 		return e.Status == http.StatusBadRequest && strings.EqualFold(e.Message, "Room not found")
-	case ErrWrongRoom: // the message goes on in brackets
+	case session.ErrWrongRoom: // the message goes on in brackets
 		return e.Status == http.StatusInternalServerError && hasPrefixFold(e.Message, msgWrongRoom)
-	case ErrNotFound: // 500 for sessions, 404 for devices
+	case ErrNotFound, session.ErrUnknown: // 500 for sessions, 404 for devices
 		return (e.Status == http.StatusInternalServerError || e.Status == http.StatusNotFound) &&
 			strings.EqualFold(e.Message, "Record not found")
 	}

@@ -98,7 +98,7 @@ func FuzzAnswers(f *testing.F) {
 			}
 			tok, err := c.Token(ctx, sessionID, "room", "identity")
 			check("token", err)
-			if err == nil && (tok.Token == "" || tok.URL == "") {
+			if err == nil && (tok.JWT == "" || tok.URL == "") {
 				t.Error("half a token")
 			}
 		})

@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/syncflow/textegress/internal/syncflow"
+	"github.com/syncflow/textegress/internal/session"
 )
 
 func TestUnauthorized(t *testing.T) {
@@ -27,7 +27,7 @@ func TestUnauthorized(t *testing.T) {
 		}
 		f.fail(refusal, refusal, refusal)
 		_, err := c.Project(t.Context())
-		if !errors.Is(err, syncflow.ErrUnauthorized) || !strings.Contains(err.Error(), "clock") {
+		if !errors.Is(err, session.ErrUnauthorized) || !strings.Contains(err.Error(), "clock") {
 			t.Errorf("error %v", err)
 		}
 	})

@@ -18,6 +18,7 @@ import (
 
 	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/internal/redact"
+	"github.com/syncflow/textegress/internal/session"
 )
 
 const (
@@ -77,7 +78,7 @@ func (c *Client) do(ctx context.Context, k call, out any) error {
 			return nil
 		case ctx.Err() != nil:
 			return fmt.Errorf("SyncFlow API, %s: %w", k.endpoint, context.Cause(ctx))
-		case errors.Is(err, ErrUnauthorized) && refusals < 2:
+		case errors.Is(err, session.ErrUnauthorized) && refusals < 2:
 			// The first remedy is a fresh token: a clock may have been set. The second is patience:
 			// the API answers 401 also when its database fails while it looks the key up. Nothing
 			// has happened at the server in either case, so even a registration may be repeated.

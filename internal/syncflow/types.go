@@ -5,10 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math"
 	"strconv"
 	"time"
+
+	"github.com/syncflow/textegress/internal/session"
 )
 
 // Project is a SyncFlow project.
@@ -75,6 +76,18 @@ func (c *Count) UnmarshalJSON(b []byte) error {
 // Active reports whether SyncFlow believes that the session runs.
 func (s Session) Active() bool { return s.Status == StatusStarted }
 
+// session returns the session in the words of the service. It runs.
+func (s Session) session() session.Session {
+	of := session.Session{ID: s.ID, Room: s.RoomName, StartedAt: s.StartedAt.Time}
+	switch {
+	case s.Empty():
+		of.State = session.Empty
+	case s.InUse():
+		of.State = session.Running
+	}
+	return of
+}
+
 // elementCount is the number of objects in a list, of which nothing else is kept.
 type elementCount int
 
@@ -91,18 +104,6 @@ func (n *elementCount) UnmarshalJSON(b []byte) error {
 	*n = elementCount(len(list))
 	return nil
 }
-
-// SessionToken admits a participant to a session's room for the next hours.
-type SessionToken struct {
-	Token string // LiveKit access token
-	URL   string // of the LiveKit server as it was typed into the project: ws, wss, http or https
-}
-
-// LogValue keeps the token out of logs.
-func (t SessionToken) LogValue() slog.Value { return slog.StringValue("token for " + t.URL) }
-
-// String keeps the token out of formatted text.
-func (t SessionToken) String() string { return "token for " + t.URL }
 
 // unixSeconds is a time in JSON as a number of seconds. It takes what other versions of the API
 // might send (a fraction, a string, null) rather than refuse a whole list of sessions for a field

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/syncflow"
 	"github.com/syncflow/textegress/test/stack"
 )
@@ -27,7 +28,7 @@ func TestClientAgainstTheStandIn(t *testing.T) {
 		func(s syncflow.Session) bool { return s.ID == x.ID && s.Active() }) {
 		t.Errorf("Sessions = %+v, %v", all, err)
 	}
-	if tok, err := c.Token(ctx, x.ID, x.LivekitRoomName, "bot"); err != nil || tok.Token == "" ||
+	if tok, err := c.Token(ctx, x.ID, x.LivekitRoomName, "bot"); err != nil || tok.JWT == "" ||
 		tok.URL == "" {
 		t.Errorf("Token = %v, %v", tok, err)
 	}
@@ -38,7 +39,7 @@ func TestClientAgainstTheStandIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := c.Token(ctx, x.ID, x.LivekitRoomName, "bot"); !errors.Is(err,
-		syncflow.ErrSessionNotActive) {
+		session.ErrEnded) {
 		t.Errorf("a stopped session: %v", err)
 	}
 	if _, err := api(t, servers.SyncFlow.Foreign).Project(ctx); err != nil {
@@ -46,7 +47,7 @@ func TestClientAgainstTheStandIn(t *testing.T) {
 	}
 	wrong := p
 	wrong.ID = servers.SyncFlow.Foreign.ID
-	if _, err := api(t, wrong).Project(ctx); !errors.Is(err, syncflow.ErrUnauthorized) {
+	if _, err := api(t, wrong).Project(ctx); !errors.Is(err, session.ErrUnauthorized) {
 		t.Errorf("a key and the id of another project: %v", err)
 	}
 }

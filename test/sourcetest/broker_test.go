@@ -11,8 +11,8 @@ import (
 	"github.com/syncflow/textegress/test/stack"
 )
 
-// The tests of this file hold no code of ours to account. They state what internal/source relies on
-// the broker to do, so that a version of RabbitMQ that behaves differently is noticed.
+// The tests of this file hold no code of ours to account. They state what internal/source/rabbitmq
+// relies on the broker to do, so that a version of RabbitMQ that behaves differently is noticed.
 
 // TestBrokerRefusesBindingsOfAnExpiredToken is why connections are renewed before their token
 // expires.

@@ -1,4 +1,4 @@
-// Package sourcetest has the tests of internal/source and internal/syncflow against a real RabbitMQ
-// node with SyncFlow's way to decide on logins. They are here because the servers they start belong
-// to this module.
+// Package sourcetest has the tests of internal/source/rabbitmq and internal/syncflow against a real
+// RabbitMQ node with SyncFlow's way to decide on logins. They are here because the servers they
+// start belong to this module.
 package sourcetest

@@ -11,7 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/syncflow/textegress/internal/source"
+	"github.com/syncflow/textegress/internal/session"
+	"github.com/syncflow/textegress/internal/source/rabbitmq"
 	"github.com/syncflow/textegress/internal/syncflow"
 	"github.com/syncflow/textegress/test/stack"
 )
@@ -51,38 +52,38 @@ func api(t *testing.T, p stack.Project) *syncflow.Client {
 }
 
 // options are those of the service, over TLS with a private authority.
-func options(t *testing.T, instance string) source.RabbitMQOptions {
+func options(t *testing.T, instance string) rabbitmq.Options {
 	t.Helper()
 	p := project()
 	c := api(t, p)
-	return source.RabbitMQOptions{
+	return rabbitmq.Options{
 		Host: servers.RabbitMQ.Host, Port: servers.RabbitMQ.TLSPort, TLS: true,
 		CAFile: servers.RabbitMQ.CAFile, VHost: servers.RabbitMQ.VHost,
 		ProjectID: p.ID, Group: stack.DeviceGroup, Instance: instance, ProjectIndex: "0",
 		Token: c.ProjectToken,
-		Binding: func(ctx context.Context) (source.Binding, error) {
+		Binding: func(ctx context.Context) (rabbitmq.Binding, error) {
 			d, err := c.EnsureDevice(ctx, "text-egress", stack.DeviceGroup)
-			return source.Binding{Exchange: d.ExchangeName, RoutingKey: d.BindingKey}, err
+			return rabbitmq.Binding{Exchange: d.ExchangeName, RoutingKey: d.BindingKey}, err
 		},
 	}
 }
 
 // listener runs a source and records what it says.
 type listener struct {
-	*source.RabbitMQ
+	*rabbitmq.Source
 	t    *testing.T
 	stop func()
 	log  strings.Builder
 
 	mu        sync.Mutex
-	heard     []source.Announcement
+	heard     []session.Announcement
 	connected int
-	missed    []source.Gap
+	missed    []session.Gap
 	fail      int // so many announcements are refused
 }
 
-// called is the owner's reaction to a connection.
-func (l *listener) called(_ context.Context, missed []source.Gap) error {
+// Resync implements [session.Handler].
+func (l *listener) Resync(_ context.Context, missed []session.Gap) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.connected++
@@ -91,7 +92,7 @@ func (l *listener) called(_ context.Context, missed []source.Gap) error {
 }
 
 // lost returns the times in which announcements may have been lost, as the owner was told them.
-func (l *listener) lost() []source.Gap {
+func (l *listener) lost() []session.Gap {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.missed)
@@ -101,7 +102,7 @@ func (l *listener) lost() []source.Gap {
 func (l *listener) covers(at time.Time) {
 	l.t.Helper()
 	eventually(l.t, "the loss is told", func() bool {
-		return slices.ContainsFunc(l.lost(), func(g source.Gap) bool {
+		return slices.ContainsFunc(l.lost(), func(g session.Gap) bool {
 			return !at.Before(g.From) &&
 				!at.After(g.To)
 		})
@@ -111,17 +112,17 @@ func (l *listener) covers(at time.Time) {
 // memory keeps a mark over listeners.
 type memory struct {
 	mu   sync.Mutex
-	mark source.Mark
+	mark rabbitmq.Mark
 }
 
-func (m *memory) Load() (source.Mark, error) {
+func (m *memory) Load() (rabbitmq.Mark, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.mark,
 		nil
 }
 
-func (m *memory) Save(k source.Mark) error {
+func (m *memory) Save(k rabbitmq.Mark) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.mark = k
@@ -134,16 +135,16 @@ func (l *listener) Write(b []byte) (int, error) {
 	return l.log.Write(b)
 }
 
-func listen(t *testing.T, o source.RabbitMQOptions) *listener {
+func listen(t *testing.T, o rabbitmq.Options) *listener {
 	t.Helper()
 	l := &listener{t: t}
 	o.Logger = slog.New(slog.NewTextHandler(l, nil))
-	l.RabbitMQ = source.NewRabbitMQ(o)
+	l.Source = rabbitmq.New(o)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = l.Run(ctx, l.handle, l.called) // returns nil, by contract
+		_ = l.Run(ctx, l) // returns nil, by contract
 	}()
 	l.stop = sync.OnceFunc(func() { cancel(); <-done })
 	t.Cleanup(func() {
@@ -160,7 +161,8 @@ func listen(t *testing.T, o source.RabbitMQOptions) *listener {
 	return l
 }
 
-func (l *listener) handle(_ context.Context, a source.Announcement) error {
+// Announce implements [session.Handler].
+func (l *listener) Announce(_ context.Context, a session.Announcement) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.fail > 0 {
@@ -176,7 +178,7 @@ func (l *listener) rooms() []string {
 	defer l.mu.Unlock()
 	var out []string
 	for _, a := range l.heard {
-		out = append(out, a.RoomName)
+		out = append(out, a.Room)
 	}
 	slices.Sort(out)
 	return out

@@ -9,7 +9,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
-	"github.com/syncflow/textegress/internal/source"
+	"github.com/syncflow/textegress/internal/source/rabbitmq"
 	"github.com/syncflow/textegress/test/stack"
 )
 
@@ -21,7 +21,7 @@ func TestListensOverTLSWithTheProjectToken(t *testing.T) {
 	if a := l.heard[0]; a.SessionID != x.ID || a.Backlog || a.Redelivered {
 		t.Errorf("%+v", a)
 	}
-	if s := l.State(); s.Exclusive || s.Queue != source.QueueName(project().ID,
+	if s := l.State(); s.Exclusive || s.Queue != rabbitmq.QueueName(project().ID,
 		stack.DeviceGroup, "tls") || s.LastError != "" || l.gaps() != 1 {
 		t.Errorf("%+v", s)
 	}
@@ -89,38 +89,38 @@ func TestDeniedLogin(t *testing.T) {
 	if s := l.State(); s.Connected || strings.Contains(s.LastError, "eyJ") {
 		t.Errorf("%+v", s)
 	}
-	if r := source.Check(t.Context(), o); r[0].OK || !r[1].Skipped || !r[2].Skipped {
+	if r := rabbitmq.Check(t.Context(), o); r[0].OK || !r[1].Skipped || !r[2].Skipped {
 		t.Errorf("%+v", r)
 	}
 }
 
 func TestWrongTLSSettingsAreExplained(t *testing.T) {
 	for name, tc := range map[string]struct {
-		change func(*source.RabbitMQOptions)
+		change func(*rabbitmq.Options)
 		want   string
 	}{
 		"TLS to the plain port": {
-			func(o *source.RabbitMQOptions) { o.Port = servers.RabbitMQ.Port },
+			func(o *rabbitmq.Options) { o.Port = servers.RabbitMQ.Port },
 			"RABBITMQ_TLS",
 		},
 		"plain to the TLS port": {
-			func(o *source.RabbitMQOptions) { o.TLS = false },
+			func(o *rabbitmq.Options) { o.TLS = false },
 			"RABBITMQ_TLS",
 		},
 		"unknown authority": {
-			func(o *source.RabbitMQOptions) { o.CAFile = "" },
+			func(o *rabbitmq.Options) { o.CAFile = "" },
 			"RABBITMQ_CA_FILE",
 		},
 		"wrong vhost": {
-			func(o *source.RabbitMQOptions) { o.VHost = "nowhere" },
+			func(o *rabbitmq.Options) { o.VHost = "nowhere" },
 			"RABBITMQ_VHOST_NAME",
 		},
-		"nobody there": {func(o *source.RabbitMQOptions) { o.Port = 1 }, "RABBITMQ_PORT"},
+		"nobody there": {func(o *rabbitmq.Options) { o.Port = 1 }, "RABBITMQ_PORT"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := options(t, "explained")
 			tc.change(&o)
-			r := source.Check(t.Context(), o)
+			r := rabbitmq.Check(t.Context(), o)
 			if r[0].OK || !strings.Contains(r[0].Detail, tc.want) ||
 				strings.Contains(r[0].Detail, "eyJ") {
 				t.Errorf("%+v", r[0])
@@ -131,22 +131,22 @@ func TestWrongTLSSettingsAreExplained(t *testing.T) {
 
 func TestCheckAndDeleteQueue(t *testing.T) {
 	o := options(t, "check")
-	for _, r := range source.Check(t.Context(), o) {
+	for _, r := range rabbitmq.Check(t.Context(), o) {
 		if !r.OK {
 			t.Errorf("%+v", r)
 		}
 	}
 	l := listen(t, o)
 	l.ready()
-	if err := source.DeleteQueue(t.Context(), o); !errors.Is(err, source.ErrQueueInUse) {
+	if err := rabbitmq.DeleteQueue(t.Context(), o); !errors.Is(err, rabbitmq.ErrQueueInUse) {
 		t.Errorf("a queue in use: %v", err)
 	}
 	l.stop()
 	create(t, "check-1")
-	if err := source.DeleteQueue(t.Context(), o); err != nil {
+	if err := rabbitmq.DeleteQueue(t.Context(), o); err != nil {
 		t.Error(err)
 	}
-	if err := source.DeleteQueue(t.Context(), o); err != nil {
+	if err := rabbitmq.DeleteQueue(t.Context(), o); err != nil {
 		t.Errorf("a queue that does not exist: %v", err)
 	}
 	again := listen(t, o)
@@ -290,7 +290,7 @@ func TestQueueWithOtherPropertiesIsUsed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := source.QueueName(o.ProjectID, o.Group, o.Instance)
+	name := rabbitmq.QueueName(o.ProjectID, o.Group, o.Instance)
 	if _, err := ch.QueueDeclare(name, true, false, false, false, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -422,8 +422,8 @@ func TestZExchangeWithOtherProperties(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Binding = func(context.Context) (source.Binding, error) {
-		return source.Binding{Exchange: "textegress.flags", RoutingKey: real.RoutingKey}, nil
+	o.Binding = func(context.Context) (rabbitmq.Binding, error) {
+		return rabbitmq.Binding{Exchange: "textegress.flags", RoutingKey: real.RoutingKey}, nil
 	}
 	if err := ch.ExchangeDeclare("textegress.flags", amqp.ExchangeTopic, true, false, false, false,
 		nil); err != nil {

@@ -1,4 +1,4 @@
-package source
+package rabbitmq
 
 import (
 	"context"
@@ -64,10 +64,10 @@ func (c amqpConnection) Channel() (channel, error) {
 }
 
 // dialer opens a connection with the given credentials.
-type dialer func(ctx context.Context, o RabbitMQOptions, user, password string) (connection, error)
+type dialer func(ctx context.Context, o Options, user, password string) (connection, error)
 
 // dial connects and logs in. It ends early with ctx.
-func dial(ctx context.Context, o RabbitMQOptions, user, password string) (connection, error) {
+func dial(ctx context.Context, o Options, user, password string) (connection, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	tlsConfig, err := o.tlsConfig()
@@ -113,7 +113,7 @@ func ignoreClosed(err error) error {
 }
 
 // tlsConfig returns nil without TLS. With a CA file only certificates signed by it are accepted.
-func (o RabbitMQOptions) tlsConfig() (*tls.Config, error) {
+func (o Options) tlsConfig() (*tls.Config, error) {
 	if !o.TLS {
 		return nil, nil
 	}
@@ -132,7 +132,7 @@ func (o RabbitMQOptions) tlsConfig() (*tls.Config, error) {
 }
 
 // login connects with fresh credentials. Errors are BrokerErrors without secrets.
-func (o RabbitMQOptions) login(ctx context.Context, d dialer) (connection, error) {
+func (o Options) login(ctx context.Context, d dialer) (connection, error) {
 	user, password := o.Username, o.Password
 	if user == "" {
 		// The token is checked when something is opened or declared, not afterwards: a connection

@@ -6,6 +6,7 @@
 // end. So a listener does four things. It keeps a durable queue of its own, in which announcements
 // wait while we are away. It makes the queue's binding again as soon as the broker is back, and the
 // exchange where that is missing. It knows, over restarts of this process too, between which times
-// announcements can have been lost ([Gap]), and tells its owner, who asks SyncFlow for the sessions
-// that began then. And it says when SyncFlow itself has become unable to announce anything.
-package source
+// announcements can have been lost ([session.Gap]), and tells its owner, who asks SyncFlow for the
+// sessions that began then. And it says when SyncFlow itself has become unable to announce
+// anything.
+package rabbitmq

@@ -1,4 +1,4 @@
-package source
+package rabbitmq
 
 import (
 	"context"
@@ -44,7 +44,7 @@ func (e *BrokerError) Error() string {
 }
 
 // brokerError describes an error of the AMQP library or the network.
-func brokerError(op string, err error, o RabbitMQOptions) error {
+func brokerError(op string, err error, o Options) error {
 	if err == nil {
 		return nil
 	}
@@ -88,7 +88,7 @@ func brokerError(op string, err error, o RabbitMQOptions) error {
 	return e
 }
 
-func remedy(op string, e *amqp.Error, o RabbitMQOptions) string {
+func remedy(op string, e *amqp.Error, o Options) string {
 	switch {
 	case op == "login" && e.Code == amqp.AccessRefused && o.Username == "":
 		return "the broker asked SyncFlow and the project token was refused: check the API key, " +
@@ -151,7 +151,7 @@ func refusalOf(err error) refusal {
 }
 
 // addr is the broker's host and port.
-func (o RabbitMQOptions) addr() string {
+func (o Options) addr() string {
 	if o.Host == "" {
 		return ""
 	}

@@ -1,4 +1,4 @@
-package source
+package rabbitmq
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/syncflow/textegress/internal/session"
 )
 
 const (
@@ -35,7 +37,7 @@ var errRenew = errors.New("the connection is renewed")
 // session is the life of one connection: log in (unless conn is one already), open the queue,
 // consume, keep it bound. It returns when the connection has to be replaced, with the reason; and
 // with the next connection if there is one already.
-func (r *RabbitMQ) session(ctx context.Context, conn connection, h *handlers) (next connection,
+func (r *Source) session(ctx context.Context, conn connection, h *handlers) (next connection,
 	err error,
 ) {
 	if conn == nil {
@@ -67,7 +69,7 @@ func (r *RabbitMQ) session(ctx context.Context, conn connection, h *handlers) (n
 	}
 	channelClosed := ch.NotifyClose(make(chan *amqp.Error, 1))
 	r.opened = true
-	r.update(func(s *State) { s.Queue, s.Exclusive = q.name, q.exclusive })
+	r.update(func(s *session.SourceState) { s.Queue, s.Exclusive = q.name, q.exclusive })
 
 	b := &binder{r: r, conn: conn, queue: q, opened: opened}
 	unbindable := make(chan error, 1)
@@ -143,7 +145,7 @@ type login struct {
 }
 
 // open opens the queue and the subscription.
-func (r *RabbitMQ) open(ctx context.Context, conn connection) (queue, channel, <-chan amqp.Delivery,
+func (r *Source) open(ctx context.Context, conn connection) (queue, channel, <-chan amqp.Delivery,
 	error,
 ) {
 	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
@@ -177,7 +179,7 @@ func (r *RabbitMQ) open(ctx context.Context, conn connection) (queue, channel, <
 }
 
 // gone makes an error of a close notification; nil is an orderly end that we did not ask for.
-func (r *RabbitMQ) gone(what string, e *amqp.Error) error {
+func (r *Source) gone(what string, e *amqp.Error) error {
 	if e == nil {
 		return &BrokerError{Addr: r.o.addr(), Op: what, Reason: "closed"}
 	}

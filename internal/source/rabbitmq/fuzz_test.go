@@ -1,4 +1,4 @@
-package source
+package rabbitmq
 
 import (
 	"strings"
@@ -34,8 +34,8 @@ func FuzzParse(f *testing.F) {
 		if !uuidForm.MatchString(a.SessionID) {
 			t.Errorf("session id %q", a.SessionID)
 		}
-		if a.RoomName == "" || len(a.RoomName) > maxRoom || !utf8.ValidString(a.RoomName) {
-			t.Errorf("room %q", a.RoomName)
+		if a.Room == "" || len(a.Room) > maxRoom || !utf8.ValidString(a.Room) {
+			t.Errorf("room %q", a.Room)
 		}
 	})
 }

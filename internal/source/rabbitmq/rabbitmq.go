@@ -1,4 +1,4 @@
-package source
+package rabbitmq
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/syncflow/textegress/internal/backoff"
+	"github.com/syncflow/textegress/internal/session"
 )
 
 const (
@@ -19,7 +20,7 @@ const (
 	// meanwhile, but their sessions are running; and if the binding is gone they are lost.
 	maxPause = 2 * time.Second
 	// maxSlowPause bounds the pause after a refusal for which the broker had to wait, see
-	// [RabbitMQ.pause].
+	// [Source.pause].
 	maxSlowPause = 30 * time.Second
 	// firstProbe and longestProbe bound the growing pauses between two tries whether SyncFlow
 	// announces sessions again. Each costs the API three requests, and its state may last for days;
@@ -43,8 +44,8 @@ type Binding struct {
 	RoutingKey string // "<project id>.<group>"; wildcards are refused
 }
 
-// RabbitMQOptions describes a project's queue at the broker.
-type RabbitMQOptions struct {
+// Options describes a project's queue at the broker.
+type Options struct {
 	Host  string
 	Port  int
 	VHost string
@@ -79,24 +80,9 @@ type RabbitMQOptions struct {
 	Registerer prometheus.Registerer
 }
 
-// State is what a listener does at the moment.
-type State struct {
-	Connected bool      // announcements reach us: logged in, queue consumed and bound
-	Queue     string    // name of the queue, "" before the first connection
-	Exclusive bool      // the queue is lost with the connection: the broker refused a durable one
-	Since     time.Time // when Connected became what it is
-	LastError string    // why it is not connected, or what else is wrong; no secrets
-	// Missed are times in which announcements may have been lost, and whose sessions have not been
-	// looked for yet.
-	Missed []Gap
-	// Silent, if not zero, is when we had to declare SyncFlow's exchange. SyncFlow's API loses its
-	// own connection with the broker and announces nothing until it is restarted.
-	Silent time.Time
-}
-
-// RabbitMQ listens to one project's announcements.
-type RabbitMQ struct {
-	o       RabbitMQOptions
+// Source listens to one project's announcements. It implements [session.Source].
+type Source struct {
+	o       Options
 	log     *slog.Logger
 	metrics metrics
 
@@ -105,10 +91,10 @@ type RabbitMQ struct {
 
 	ledger   ledger
 	gap      chan struct{} // the owner is to be called; capacity 1
-	silenced chan struct{} // SyncFlow announces nothing, see State.Silent; capacity 1
+	silenced chan struct{} // SyncFlow announces nothing, see [session.SourceState]; capacity 1
 
 	mu    sync.Mutex // guards state
-	state State
+	state session.SourceState
 
 	// Owned by the goroutine of Run.
 	lastLogged   string
@@ -123,23 +109,23 @@ type RabbitMQ struct {
 	confirmed connection // the connection on which SyncFlow was asked for it last
 }
 
-// NewRabbitMQ makes a listener. It does not connect.
-func NewRabbitMQ(o RabbitMQOptions) *RabbitMQ {
+// New makes a listener. It does not connect.
+func New(o Options) *Source {
 	log := o.Logger
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &RabbitMQ{
+	return &Source{
 		o: o, log: log.With("project", o.ProjectIndex),
 		metrics: newMetrics(o.Registerer, o.ProjectIndex),
-		dial:    dial, jitter: backoff.Equal, state: State{Since: time.Now()},
+		dial:    dial, jitter: backoff.Equal, state: session.SourceState{Since: time.Now()},
 		ledger: ledger{began: time.Now(), memory: o.Memory}, gap: make(chan struct{}, 1),
 		silenced: make(chan struct{}, 1),
 	}
 }
 
 // State returns what the listener does at the moment. It may be called at any time.
-func (r *RabbitMQ) State() State {
+func (r *Source) State() session.SourceState {
 	r.mu.Lock()
 	s := r.state
 	r.mu.Unlock()
@@ -149,7 +135,7 @@ func (r *RabbitMQ) State() State {
 }
 
 // update changes the state and keeps Since and the metric in step.
-func (r *RabbitMQ) update(change func(*State)) {
+func (r *Source) update(change func(*session.SourceState)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	before := r.state.Connected
@@ -165,33 +151,25 @@ func (r *RabbitMQ) update(change func(*State)) {
 
 // Run listens until ctx ends, and reconnects for ever. It returns nil.
 //
-// handle is called for every announcement, concurrently for different sessions (at most 32 at a
-// time), one after the other for the same. When it returns nil the announcement is acknowledged and
-// will not come again; so it must return nil only when the intent to record is durable. After an
-// error the announcement is given back to the queue after a pause that grows, and comes again,
-// while others go on. An announcement can come more than once in any case.
+// The handler is called concurrently, at most 32 times at once. After an error the announcement is
+// given back to the queue after a pause that grows, and comes again, while others continue. An
+// announcement can come more than once in any case.
 //
-// connected is called whenever the queue has been bound after a time in which it was not, or in
-// which we cannot be sure that it was. missed are the times in which announcements may have been
-// lost, since the last call that returned nil: it is to return nil when sessions that began then
-// have been looked for. Those times outlive the process in o.Memory. It is called by one goroutine;
-// a call that is due during another one follows it.
-func (r *RabbitMQ) Run(ctx context.Context, handle func(context.Context, Announcement) error,
-	connected func(ctx context.Context, missed []Gap) error,
-) error {
+// The gaps that the handler is told outlive the process in o.Memory. Its Resync is called by one
+// goroutine; a call that is due during another one follows it.
+func (r *Source) Run(ctx context.Context, h session.Handler) error {
 	if err := r.ledger.load(); err != nil {
 		r.log.Error("it is not known until when announcements were heard: those that were lost "+
 			"since are not looked for", "error", err)
 	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	wg.Go(func() { r.call(ctx, connected) })
+	wg.Go(func() { r.call(ctx, h.Resync) })
 	if r.o.Announces != nil {
 		wg.Go(func() { r.probe(ctx) })
 	}
-	h := newHandlers(ctx, r, handle)
-	r.handlers = h
-	defer h.wait()
+	r.handlers = newHandlers(ctx, r, h.Announce)
+	defer r.handlers.wait()
 	var next connection // already logged in, if the previous connection was replaced in time
 	for first, failures := true, 0; ; first = false {
 		if !first {
@@ -200,8 +178,8 @@ func (r *RabbitMQ) Run(ctx context.Context, handle func(context.Context, Announc
 		begin := time.Now()
 		var err error
 		r.opened = false
-		next, err = r.session(ctx, next, h)
-		r.update(func(s *State) { s.Connected = false })
+		next, err = r.session(ctx, next, r.handlers)
+		r.update(func(s *session.SourceState) { s.Connected = false })
 		if ctx.Err() != nil {
 			if next != nil {
 				_ = next.CloseDeadline(time.Now().Add(closeTimeout))
@@ -226,7 +204,7 @@ func (r *RabbitMQ) Run(ctx context.Context, handle func(context.Context, Announc
 // broker that is down, or that refuses at once, is asked again soon. One that waits before it
 // refuses has asked SyncFlow's API in vain, and each further try occupies a part of that for half a
 // minute.
-func (r *RabbitMQ) pause(failures int, lasted time.Duration) time.Duration {
+func (r *Source) pause(failures int, lasted time.Duration) time.Duration {
 	p := connectPauses.Delay(failures)
 	if !r.opened && lasted > connectTimeout+slow {
 		p = min(lasted, maxSlowPause)
@@ -235,7 +213,7 @@ func (r *RabbitMQ) pause(failures int, lasted time.Duration) time.Duration {
 }
 
 // call calls the owner when that is due.
-func (r *RabbitMQ) call(ctx context.Context, connected func(context.Context, []Gap) error) {
+func (r *Source) call(ctx context.Context, connected func(context.Context, []session.Gap) error) {
 	if len(r.ledger.now().Missed) > 0 {
 		r.wake()
 	}
@@ -265,7 +243,7 @@ func (r *RabbitMQ) call(ctx context.Context, connected func(context.Context, []G
 }
 
 // wake makes a call of the owner due.
-func (r *RabbitMQ) wake() {
+func (r *Source) wake() {
 	select {
 	case r.gap <- struct{}{}:
 	default: // one call is due already, and it begins after this moment
@@ -273,12 +251,12 @@ func (r *RabbitMQ) wake() {
 }
 
 // heard notes that the binding was there at the given time.
-func (r *RabbitMQ) heard(at time.Time) { r.noted(r.ledger.heard(at)) }
+func (r *Source) heard(at time.Time) { r.noted(r.ledger.heard(at)) }
 
 // lost notes that announcements until to have perhaps been lost: since they were heard last or, if
 // that is not zero, since. What waited in the queue may be lost too. It reports whether the owner
 // has to be called.
-func (r *RabbitMQ) lost(to, since time.Time) bool {
+func (r *Source) lost(to, since time.Time) bool {
 	g, is, err := r.ledger.missed(to, since, r.handlers.forgetFailures())
 	if !is {
 		r.heard(to)
@@ -292,14 +270,14 @@ func (r *RabbitMQ) lost(to, since time.Time) bool {
 
 // noted logs the first of several failures in a row to write the mark: the disk is perhaps full,
 // and others say so too.
-func (r *RabbitMQ) noted(err error) {
+func (r *Source) noted(err error) {
 	if again := r.unnoted.Swap(err != nil); err != nil && !again {
 		r.log.Warn("cannot note until when announcements were heard", "error", err)
 	}
 }
 
 // declared notes that SyncFlow's exchange was missing and that we have declared it.
-func (r *RabbitMQ) declared() {
+func (r *Source) declared() {
 	_, err := r.ledger.silent(time.Now())
 	r.noted(err)
 	r.log.Warn("SyncFlow's exchange was missing and has been declared: was the broker restarted? " +
@@ -311,7 +289,7 @@ func (r *RabbitMQ) declared() {
 }
 
 // probe finds out when SyncFlow announces sessions again.
-func (r *RabbitMQ) probe(ctx context.Context) {
+func (r *Source) probe(ctx context.Context) {
 	for {
 		pauses := backoff.New(backoff.Policy{
 			First: firstProbe, Max: longestProbe, Jitter: backoff.None,
@@ -336,7 +314,7 @@ func (r *RabbitMQ) probe(ctx context.Context) {
 
 // announcing notes that SyncFlow announces sessions. Those that began since its exchange was
 // missing, and were not announced, are looked for.
-func (r *RabbitMQ) announcing() {
+func (r *Source) announcing() {
 	since, err := r.ledger.silent(time.Time{})
 	r.noted(err)
 	if !since.IsZero() {
@@ -348,9 +326,9 @@ func (r *RabbitMQ) announcing() {
 }
 
 // failed shows an error in the state and in the log, there only if it is news.
-func (r *RabbitMQ) failed(err error) {
+func (r *Source) failed(err error) {
 	text := err.Error()
-	r.update(func(s *State) { s.LastError = text })
+	r.update(func(s *session.SourceState) { s.LastError = text })
 	if text == r.lastLogged && time.Since(r.lastLoggedAt) < repeatLog {
 		return
 	}

@@ -1,4 +1,4 @@
-package source
+package rabbitmq
 
 import (
 	"context"
@@ -70,7 +70,7 @@ func newFakeBroker() *fakeBroker {
 	return &fakeBroker{exchange: true, queues: map[string]*fakeQueue{}, canaries: map[string]bool{}}
 }
 
-func (b *fakeBroker) dial(ctx context.Context, _ RabbitMQOptions, user,
+func (b *fakeBroker) dial(ctx context.Context, _ Options, user,
 	password string,
 ) (connection, error) {
 	b.mu.Lock()

@@ -1,4 +1,4 @@
-package source
+package rabbitmq
 
 import (
 	"bytes"
@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/syncflow/textegress/internal/backoff"
+	"github.com/syncflow/textegress/internal/session"
 )
 
 const (
@@ -30,15 +31,15 @@ const (
 type rig struct {
 	t      *testing.T
 	broker *fakeBroker
-	r      *RabbitMQ
+	r      *Source
 	cancel context.CancelFunc
 	done   chan struct{}
 	log    *lockedBuffer
 
 	mu      sync.Mutex
-	heard   []Announcement
-	handle  func(Announcement) error // nil accepts
-	binding func() (Binding, error)  // nil: the test exchange
+	heard   []session.Announcement
+	handle  func(session.Announcement) error // nil accepts
+	binding func() (Binding, error)          // nil: the test exchange
 
 	connected, tokens, bindings atomic.Int64
 
@@ -50,8 +51,20 @@ type rig struct {
 // change changes the rig while it runs.
 func (g *rig) change(f func()) { g.mu.Lock(); defer g.mu.Unlock(); f() }
 
-// called is the owner's reaction to a connection.
-func (g *rig) called(_ context.Context, missed []Gap) error {
+// Announce implements [session.Handler].
+func (g *rig) Announce(_ context.Context, a session.Announcement) error {
+	g.mu.Lock()
+	g.heard = append(g.heard, a)
+	f := g.handle
+	g.mu.Unlock()
+	if f != nil {
+		return f(a)
+	}
+	return nil
+}
+
+// Resync implements [session.Handler].
+func (g *rig) Resync(_ context.Context, missed []session.Gap) error {
 	g.connected.Add(1)
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -114,7 +127,7 @@ func newRig(t *testing.T) *rig {
 		t: t, broker: newFakeBroker(), log: &lockedBuffer{}, done: make(chan struct{}),
 		begin: time.Now(),
 	}
-	o := RabbitMQOptions{
+	o := Options{
 		Host: "rmq", Port: 5671, VHost: "syncflow", ProjectID: testProject, Group: "text-egress",
 		Instance: "lab", ProjectIndex: "0",
 		Logger: slog.New(slog.NewTextHandler(g.log, nil)),
@@ -132,7 +145,7 @@ func newRig(t *testing.T) *rig {
 			return Binding{testExchange, testProject + ".text-egress"}, nil
 		},
 	}
-	g.r = NewRabbitMQ(o)
+	g.r = New(o)
 	g.r.dial = g.broker.dial
 	g.r.jitter = backoff.None
 	return g
@@ -143,16 +156,7 @@ func (g *rig) start() {
 	g.cancel = cancel
 	go func() {
 		defer close(g.done)
-		if err := g.r.Run(ctx, func(_ context.Context, a Announcement) error {
-			g.mu.Lock()
-			g.heard = append(g.heard, a)
-			f := g.handle
-			g.mu.Unlock()
-			if f != nil {
-				return f(a)
-			}
-			return nil
-		}, g.called); err != nil {
+		if err := g.r.Run(ctx, g); err != nil {
 			g.t.Errorf("Run = %v", err)
 		}
 	}()
@@ -178,7 +182,7 @@ func (g *rig) announced() []string {
 	defer g.mu.Unlock()
 	var out []string
 	for _, a := range g.heard {
-		s := a.RoomName
+		s := a.Room
 		if a.Redelivered {
 			s += " r"
 		}

@@ -1,4 +1,4 @@
-package source
+package rabbitmq
 
 import (
 	"context"
@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/syncflow/textegress/internal/session"
 )
 
 func TestCheck(t *testing.T) {
@@ -87,7 +89,7 @@ func TestDeleteQueue(t *testing.T) {
 
 func TestErrorsNameTheRemedyAndHideTheToken(t *testing.T) {
 	jwt := "eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJhIn0.c2lnbmF0dXJl"
-	o := RabbitMQOptions{}
+	o := Options{}
 	for _, tc := range []struct {
 		op, want string
 		err      error
@@ -115,7 +117,7 @@ func TestErrorsNameTheRemedyAndHideTheToken(t *testing.T) {
 		}
 	}
 	if got := brokerError("login", errors.New("bad pass\nhunter2"),
-		RabbitMQOptions{Password: "hunter2"}).Error(); strings.ContainsAny(got, "\n") ||
+		Options{Password: "hunter2"}).Error(); strings.ContainsAny(got, "\n") ||
 		strings.Contains(got, "hunter2") {
 		t.Errorf("%q", got)
 	}
@@ -123,12 +125,15 @@ func TestErrorsNameTheRemedyAndHideTheToken(t *testing.T) {
 
 func TestParse(t *testing.T) {
 	const u = "c1d2e3f4-0000-4000-8000-000000000001"
-	for body, want := range map[string]Announcement{
+	for body, want := range map[string]session.Announcement{
 		`{"sessionId":"` + u + `","sessionName":"class-1"}`: {
-			SessionID: u, RoomName: "class-1",
+			SessionID: u, Room: "class-1", Source: "rabbitmq",
 		},
 		`{"sessionId":"` + strings.ToUpper(u) +
-			`","sessionName":"a/ü \u0000","x":[]}`: {SessionID: u, RoomName: "a/ü \x00"},
+			`","sessionName":"a/ü \u0000","x":[]}`: {
+			SessionID: u, Room: "a/ü \x00",
+			Source: "rabbitmq",
+		},
 	} {
 		got, err := parse([]byte(body))
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {

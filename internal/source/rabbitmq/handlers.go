@@ -1,4 +1,4 @@
-package source
+package rabbitmq
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/syncflow/textegress/internal/backoff"
+	"github.com/syncflow/textegress/internal/session"
 )
 
 const (
@@ -28,8 +29,8 @@ var holds = backoff.Policy{First: time.Second, Max: maxHold, Jitter: backoff.Non
 // waits for it.
 type handlers struct {
 	ctx    context.Context // of Run
-	r      *RabbitMQ
-	handle func(context.Context, Announcement) error
+	r      *Source
+	handle func(context.Context, session.Announcement) error
 	wg     sync.WaitGroup
 
 	mu       sync.Mutex
@@ -46,8 +47,8 @@ type failures struct {
 	since time.Time
 }
 
-func newHandlers(ctx context.Context, r *RabbitMQ,
-	handle func(context.Context, Announcement) error,
+func newHandlers(ctx context.Context, r *Source,
+	handle func(context.Context, session.Announcement) error,
 ) *handlers {
 	return &handlers{
 		ctx: ctx, r: r, handle: handle, busy: map[string]chan struct{}{},
@@ -101,7 +102,7 @@ func (h *handlers) deliver(conn context.Context, d amqp.Delivery, backlog bool) 
 	h.wg.Go(func() { h.process(conn, a, d) })
 }
 
-func (h *handlers) process(conn context.Context, a Announcement, d amqp.Delivery) {
+func (h *handlers) process(conn context.Context, a session.Announcement, d amqp.Delivery) {
 	err := h.call(a)
 	result := resultAccepted
 	if err != nil {
@@ -123,7 +124,7 @@ func (h *handlers) process(conn context.Context, a Announcement, d amqp.Delivery
 		level = slog.LevelWarn
 	}
 	h.r.log.Log(h.ctx, level, "an announcement could not be handled, it comes again", "session_id",
-		a.SessionID, "room", a.RoomName, "error", err, "next_attempt_in", hold)
+		a.SessionID, "room", a.Room, "error", err, "next_attempt_in", hold)
 	if backoff.Sleep(conn, hold) != nil {
 		return // the broker gives it back to the queue by itself when the connection ends
 	}
@@ -131,7 +132,7 @@ func (h *handlers) process(conn context.Context, a Announcement, d amqp.Delivery
 }
 
 // call runs the handler when no other one works for the same session.
-func (h *handlers) call(a Announcement) error {
+func (h *handlers) call(a session.Announcement) error {
 	for {
 		h.mu.Lock()
 		other, busy := h.busy[a.SessionID]

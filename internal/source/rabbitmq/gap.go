@@ -1,25 +1,20 @@
-package source
+package rabbitmq
 
 import (
 	"slices"
 	"sync"
 	"time"
-)
 
-// Gap is a time in which announcements may have gone past our queue: the broker had lost the queue,
-// its binding or the exchange. By our clock.
-type Gap struct {
-	From time.Time `json:"from"`
-	To   time.Time `json:"to"`
-}
+	"github.com/syncflow/textegress/internal/session"
+)
 
 // Mark is what a listener has to remember when it is started again.
 type Mark struct {
 	// Heard is until when announcements are known to have reached our queue; zero: not yet.
 	Heard time.Time `json:"heard,omitzero"`
 	// Missed are the gaps whose sessions have not been looked for.
-	Missed []Gap `json:"missed,omitempty"`
-	// Silent, see [State].
+	Missed []session.Gap `json:"missed,omitempty"`
+	// Silent, see [session.SourceState].
 	Silent time.Time `json:"silent,omitzero"`
 }
 
@@ -76,10 +71,10 @@ func (l *ledger) heard(at time.Time) error {
 // earliest of the times in since that are not zero. Before the queue was bound for the first time
 // there is one where that took unusually long, with a wrong key for instance: it begins at the
 // start.
-func (l *ledger) missed(to time.Time, since ...time.Time) (Gap, bool, error) {
+func (l *ledger) missed(to time.Time, since ...time.Time) (session.Gap, bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	g := Gap{From: l.mark.Heard, To: to}
+	g := session.Gap{From: l.mark.Heard, To: to}
 	if g.From.IsZero() {
 		if to.Sub(l.began) < usualStart {
 			return g, false, nil
@@ -93,7 +88,7 @@ func (l *ledger) missed(to time.Time, since ...time.Time) (Gap, bool, error) {
 	}
 	if len(l.mark.Missed) >= mostGaps {
 		g.From = slices.MinFunc(l.mark.Missed,
-			func(a, b Gap) int { return a.From.Compare(b.From) }).From
+			func(a, b session.Gap) int { return a.From.Compare(b.From) }).From
 		l.mark.Missed = nil
 	}
 	l.mark.Missed = append(l.mark.Missed, g)
@@ -102,11 +97,11 @@ func (l *ledger) missed(to time.Time, since ...time.Time) (Gap, bool, error) {
 }
 
 // settle forgets gaps whose sessions have been looked for.
-func (l *ledger) settle(gaps []Gap) error {
+func (l *ledger) settle(gaps []session.Gap) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.mark.Missed = slices.DeleteFunc(l.mark.Missed,
-		func(g Gap) bool { return slices.Contains(gaps, g) })
+		func(g session.Gap) bool { return slices.Contains(gaps, g) })
 	return l.save()
 }
 

@@ -1,4 +1,4 @@
-package source
+package rabbitmq
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/syncflow/textegress/internal/backoff"
+	"github.com/syncflow/textegress/internal/session"
 )
 
 const (
@@ -51,7 +52,7 @@ var bindPauses = backoff.Policy{
 // of our own, which nobody uses, and which a restart of the broker removes as it removes
 // SyncFlow's.
 type binder struct {
-	r      *RabbitMQ
+	r      *Source
 	conn   connection
 	queue  queue
 	opened time.Time
@@ -256,7 +257,7 @@ func (b *binder) failed(err error, took time.Duration) (time.Duration, error) {
 	}
 	if deaf {
 		b.told = false
-		b.r.update(func(s *State) { s.Connected, s.LastError = false, err.Error() })
+		b.r.update(func(s *session.SourceState) { s.Connected, s.LastError = false, err.Error() })
 	} else {
 		b.tell(err)
 	}
@@ -304,7 +305,7 @@ func (b *binder) hatch() {
 
 // tell says that announcements arrive. trouble, if not nil, is what is wrong all the same.
 func (b *binder) tell(trouble error) {
-	b.r.update(func(s *State) {
+	b.r.update(func(s *session.SourceState) {
 		s.Connected, s.LastError = true, ""
 		switch {
 		case trouble != nil:

@@ -1,4 +1,4 @@
-package source
+package rabbitmq
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/syncflow/textegress/internal/backoff"
+	"github.com/syncflow/textegress/internal/session"
 )
 
 func TestPoisonIsSkipped(t *testing.T) {
@@ -38,7 +39,7 @@ func TestFailedAnnouncementComesAgainAndOthersGoOn(t *testing.T) {
 	run(t, func(t *testing.T, g *rig) {
 		var times []time.Duration
 		begin := time.Now()
-		g.handle = func(a Announcement) error {
+		g.handle = func(a session.Announcement) error {
 			if a.SessionID != id(1) {
 				return nil
 			}
@@ -73,7 +74,7 @@ func TestEveryAnnouncementFailingKeepsThemAll(t *testing.T) {
 	run(t, func(t *testing.T, g *rig) {
 		broken := true
 		done := map[string]bool{}
-		g.handle = func(a Announcement) error {
+		g.handle = func(a session.Announcement) error {
 			g.mu.Lock()
 			defer g.mu.Unlock()
 			if broken {
@@ -102,7 +103,7 @@ func TestUnacknowledgedAnnouncementSurvivesACut(t *testing.T) {
 	run(t, func(t *testing.T, g *rig) {
 		enter, leave := make(chan struct{}, 10), make(chan struct{})
 		running, most := 0, 0
-		g.handle = func(Announcement) error {
+		g.handle = func(session.Announcement) error {
 			g.mu.Lock()
 			running++
 			most = max(most, running)
@@ -133,7 +134,11 @@ func TestUnacknowledgedAnnouncementSurvivesACut(t *testing.T) {
 func TestStopAcknowledgesWhatWasHandled(t *testing.T) {
 	run(t, func(t *testing.T, g *rig) {
 		enter := make(chan struct{})
-		g.handle = func(Announcement) error { close(enter); time.Sleep(time.Second); return nil }
+		g.handle = func(session.Announcement) error {
+			close(enter)
+			time.Sleep(time.Second)
+			return nil
+		}
 		g.start()
 		g.broker.publish(body(1))
 		<-enter
@@ -144,6 +149,16 @@ func TestStopAcknowledgesWhatWasHandled(t *testing.T) {
 	})
 }
 
+// handlerFuncs is a handler that does not look at what it is given.
+type handlerFuncs struct {
+	announce func() error
+	resync   func(context.Context) error
+}
+
+func (f handlerFuncs) Announce(context.Context, session.Announcement) error { return f.announce() }
+
+func (f handlerFuncs) Resync(ctx context.Context, _ []session.Gap) error { return f.resync(ctx) }
+
 func TestSlowReconciliationDoesNotStopListening(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t)
@@ -152,11 +167,13 @@ func TestSlowReconciliationDoesNotStopListening(t *testing.T) {
 		finished := make(chan struct{})
 		go func() {
 			defer close(finished)
-			_ = g.r.Run(ctx, func(context.Context, Announcement) error { heard.Add(1); return nil },
-				func(ctx context.Context, _ []Gap) error {
+			_ = g.r.Run(ctx, handlerFuncs{
+				announce: func() error { heard.Add(1); return nil },
+				resync: func(ctx context.Context) error {
 					calls.Add(1)
 					return backoff.Sleep(ctx, time.Hour)
-				})
+				},
+			})
 		}()
 		synctest.Wait()
 		g.broker.publish(body(1))

@@ -1,4 +1,4 @@
-package source
+package rabbitmq
 
 import (
 	"crypto/rand"
@@ -56,8 +56,8 @@ type queue struct {
 //     hold announcements, so it is used as it is;
 //   - a refusal (403, 405, 540): an exclusive queue takes its place. Then announcements are lost
 //     while
-//     we are away, which is a [Gap].
-func openQueue(c connection, o RabbitMQOptions) (queue, channel, error) {
+//     we are away, which is a [session.Gap].
+func openQueue(c connection, o Options) (queue, channel, error) {
 	name := QueueName(o.ProjectID, o.Group, o.Instance)
 	ch, err := c.Channel()
 	if err != nil {
@@ -99,7 +99,7 @@ func openQueue(c connection, o RabbitMQOptions) (queue, channel, error) {
 
 // otherProperties returns what is wrong with the properties of a queue that exists, nil if nothing
 // is or the broker does not say.
-func otherProperties(c connection, o RabbitMQOptions, name string) (note, err error) {
+func otherProperties(c connection, o Options, name string) (note, err error) {
 	ch, err := c.Channel()
 	if err != nil {
 		return nil, brokerError("channel", err, o)

@@ -1,4 +1,4 @@
-package source
+package rabbitmq
 
 import (
 	"context"
@@ -10,6 +10,8 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/syncflow/textegress/internal/session"
 )
 
 // The broker's words for a refusal.
@@ -30,7 +32,7 @@ var (
 // again is the next process of the same deployment.
 func (g *rig) again() {
 	g.stop()
-	next := NewRabbitMQ(g.r.o)
+	next := New(g.r.o)
 	next.dial, next.jitter = g.r.dial, g.r.jitter
 	g.r, g.done = next, make(chan struct{})
 }
@@ -77,7 +79,9 @@ func TestGaps(t *testing.T) {
 		}, "120-3750"},
 		{"an announcement waited in the broker", func(g *rig) {
 			g.change(func() {
-				g.handle = func(Announcement) error { return errors.New("the disk is nearly full") }
+				g.handle = func(session.Announcement) error {
+					return errors.New("the disk is nearly full")
+				}
 			})
 			g.broker.publish(body(1))
 			time.Sleep(time.Hour)

@@ -1,4 +1,4 @@
-package source
+package rabbitmq
 
 import (
 	"context"
@@ -25,9 +25,9 @@ type CheckResult struct {
 // Check tries what Run would do, stage by stage, and reports each: log in, declare a queue, bind
 // it. It leaves nothing behind at the broker: the queue it declares belongs to its connection
 // alone. (o.Binding may register our device with SyncFlow, as Run would.)
-func Check(ctx context.Context, o RabbitMQOptions) []CheckResult { return check(ctx, o, dial) }
+func Check(ctx context.Context, o Options) []CheckResult { return check(ctx, o, dial) }
 
-func check(ctx context.Context, o RabbitMQOptions, d dialer) []CheckResult {
+func check(ctx context.Context, o Options, d dialer) []CheckResult {
 	results := []CheckResult{
 		{Stage: "login", Skipped: true},
 		{Stage: "queue", Skipped: true},
@@ -75,7 +75,7 @@ func check(ctx context.Context, o RabbitMQOptions, d dialer) []CheckResult {
 }
 
 // checkQueue declares the temporary queue and looks at the durable one.
-func checkQueue(conn connection, o RabbitMQOptions, name, temporary string) (string, error) {
+func checkQueue(conn connection, o Options, name, temporary string) (string, error) {
 	ch, err := conn.Channel()
 	if err != nil {
 		return "", brokerError("channel", err, o)
@@ -104,9 +104,9 @@ var ErrQueueInUse = errors.New("the queue is in use: stop the service first")
 // DeleteQueue deletes the durable queue with what waits in it, and the canary, for a deployment
 // that does not come back. Without this the broker deletes it two weeks after its last use. A queue
 // that does not exist is no error.
-func DeleteQueue(ctx context.Context, o RabbitMQOptions) error { return deleteQueue(ctx, o, dial) }
+func DeleteQueue(ctx context.Context, o Options) error { return deleteQueue(ctx, o, dial) }
 
-func deleteQueue(ctx context.Context, o RabbitMQOptions, d dialer) error {
+func deleteQueue(ctx context.Context, o Options, d dialer) error {
 	conn, err := o.login(ctx, d)
 	if err != nil {
 		return err

@@ -1,0 +1,61 @@
+package rabbitmq
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/syncflow/textegress/internal/session"
+)
+
+// SourceName is the Source of the announcements of this package.
+const SourceName = "rabbitmq"
+
+// An announcement has some hundred bytes. Room names have at most 50 characters in SyncFlow and 256
+// in LiveKit.
+const (
+	maxBody = 16 << 10
+	maxRoom = 1024
+)
+
+var uuidForm = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
+
+// parse reads the body {"sessionId": UUID, "sessionName": room}; more keys are allowed. The errors
+// do not quote it: the body is not trusted, and room names are logged only where they are known to
+// be room names.
+func parse(body []byte) (session.Announcement, error) {
+	switch {
+	case len(body) > maxBody:
+		return session.Announcement{}, errors.New("too large")
+	case !utf8.Valid(body):
+		// the JSON decoder would replace what is not UTF-8, and so change a room's name
+		return session.Announcement{}, errors.New("not UTF-8")
+	}
+	var m struct {
+		SessionID   *string `json:"sessionId"`
+		SessionName *string `json:"sessionName"`
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	if err := d.Decode(&m); err != nil {
+		return session.Announcement{}, errors.New("not a JSON object of the expected form")
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return session.Announcement{}, errors.New("text after the JSON object")
+	}
+	switch {
+	case m.SessionID == nil || m.SessionName == nil:
+		return session.Announcement{}, errors.New("without sessionId or sessionName: another " +
+			"kind of message")
+	case !uuidForm.MatchString(strings.ToLower(*m.SessionID)):
+		return session.Announcement{}, errors.New("with a sessionId that is not a UUID")
+	case *m.SessionName == "" || len(*m.SessionName) > maxRoom:
+		return session.Announcement{}, errors.New("with a sessionName that is empty or too long")
+	}
+	return session.Announcement{
+		SessionID: strings.ToLower(*m.SessionID), Room: *m.SessionName, Source: SourceName,
+	}, nil
+}
