@@ -8,43 +8,54 @@ import (
 	"time"
 
 	"github.com/livekit/protocol/livekit"
+
+	"github.com/syncflow/textegress/internal/room/rtc"
 )
 
-// Conn is a connection to a room. Its goroutines: run decides, readSignals reads the websocket, and
-// each channel has its reader.
+// Conn is a connection to a room. The goroutine run changes its state, readSignals reads the
+// websocket and calls Handler.Event, and rtc has a goroutine for each channel, which calls
+// Handler.Packet.
 type Conn struct {
 	client   *Client
 	o        JoinOptions
 	endpoint endpoint
 	info     Info
 	log      *slog.Logger
-	peer     *peer
+	rtc      rtcConn
+	started  time.Time
 	offset   atomic.Int64 // server's clock minus ours, ns
 
 	// Of the goroutine run, and before it of Join.
-	sig       *signal // nil while the websocket is lost
-	refreshed string  // the token the server sent last
-	servers   []turnServer
-	serversAt time.Time
-	stall     stall
-	every     time.Duration
-	wait      time.Duration
+	state      state
+	sig        *signal // nil while the websocket is lost
+	token      string  // the one that the server sent last
+	turn       []rtc.TURNServer
+	turnSet    time.Time // when the server sent them
+	suspend    suspendDetector
+	pingEvery  time.Duration
+	pingWait   time.Duration
+	resume     *signalResume    // in stateResuming, else nil
+	restart    *iceRestart      // while a path is looked for, else nil
+	recovery   *time.Ticker     // steps of resume and restart; stopped while there is neither
+	leaveGrace <-chan time.Time // in stateClosing
+	failure    string           // in stateClosing: of WebRTC
 
 	// Of the goroutine readSignals. There is at most one; signals waits for it.
 	roster  *roster
 	tracks  *dataTracks
 	signals sync.WaitGroup
 
-	inEvent atomic.Bool  // Handler.Event is being called
-	evented atomic.Int64 // when it returned last, since peer.started
-	// when the server last said something over the websocket, since peer.started
-	spoke atomic.Int64
+	inEvent    atomic.Bool  // Handler.Event is being called
+	lastEvent  atomic.Int64 // when it returned last, since started
+	lastSignal atomic.Int64 // when the server last sent anything over the websocket, since started
 
-	inbox chan inbound
-	quit  chan Disconnect // asks run to end, politely
-	over  chan struct{}   // run has decided: no event is delivered any more, nobody reads the inbox
-	done  chan struct{}
-	end   Disconnect // valid after done
+	opened        chan struct{}  // both channels are open
+	inbox         chan inbound   // from readSignals
+	completions   chan completed // from the goroutines of resume and restart
+	closeRequests chan Disconnect
+	decided       chan struct{} // no event is delivered any more, nobody reads the inbox
+	done          chan struct{}
+	end           Disconnect // valid after done
 }
 
 // inbound is what readSignals hands to run: a message, or the end of the websocket.
@@ -52,6 +63,10 @@ type inbound struct {
 	m   *livekit.SignalResponse
 	err error
 }
+
+// completed is the rest of something that a goroutine has tried, to be done by run. It returns the
+// disconnect if the connection has ended by it.
+type completed func() *Disconnect
 
 // Info returns what the server said when we joined, without the participants.
 func (c *Conn) Info() Info { return c.info }
@@ -71,292 +86,215 @@ func (c *Conn) End() Disconnect { return c.end }
 // Leave leaves the room, delivers what has been received, and returns when Done is closed or ctx
 // ends; Done follows in any case.
 func (c *Conn) Leave(ctx context.Context) {
-	c.askEnd(Disconnect{Reason: ReasonLeft})
+	c.requestClose(Disconnect{Reason: ReasonLeft})
 	select {
 	case <-c.done:
 	case <-ctx.Done():
 	}
 }
 
-func (c *Conn) askEnd(e Disconnect) {
+func (c *Conn) requestClose(d Disconnect) {
 	select {
-	case c.quit <- e:
-	default: // somebody asked before
+	case c.closeRequests <- d:
+	default: // already requested
 	}
 }
 
 // run lives as long as the connection.
 func (c *Conn) run() {
 	defer close(c.done)
-	end := c.decide()
-	close(c.over)
+	end := c.untilEnded()
+	close(c.decided)
 	if c.sig != nil && (end.Reason == ReasonLeft || end.Reason == ReasonJoinFailed) {
-		_ = c.sig.leave() // else the server keeps our ghost for 20 s
+		_ = c.sig.leave() // otherwise the server keeps a stale participant for 20 s
 	}
-	end.LastReceived = c.stall.before(time.Now(), c.peer.heard())
-	if c.peer.isOpen() {
-		c.peer.drain(c.client.times)
+	status := c.rtc.Status()
+	end.LastReceived = c.suspend.lastReceived(time.Now(), status.LastReceived)
+	if status.Open {
+		c.rtc.Drain(c.client.times.quiet, c.client.times.drain)
 	}
 	if c.sig != nil {
 		c.sig.close()
 	}
-	c.peer.close()
+	c.rtc.Close()
 	c.signals.Wait()
 	c.end = end
 	c.log.Debug("room connection ended", "reason", string(end.Reason), "detail", end.Detail)
 }
 
-// decide waits for the connection's end and says what it was.
-func (c *Conn) decide() Disconnect {
+// untilEnded handles one event after the other until the connection has ended.
+func (c *Conn) untilEnded() Disconnect {
 	t := c.client.times
-	c.stall.every = c.every
-	c.stall.tick(time.Now())
-	ping := time.NewTicker(c.every)
+	c.suspend.every = c.pingEvery
+	c.suspend.tick(time.Now())
+	ping := time.NewTicker(c.pingEvery)
 	defer ping.Stop()
-	down := c.peer.down
-	var grace <-chan time.Time // running: the PeerConnection is down
-	var again *resume          // not nil: the websocket is lost
-	var path *mend             // not nil: there is no path to the server
-	defer func() { again.stop(); path.stop() }()
-	fallback := time.NewTimer(t.mend.fallback)
-	defer fallback.Stop()
+	c.recovery = time.NewTicker(t.tick)
+	c.recovery.Stop()
+	noChannel := time.NewTimer(t.restart.turnAfter)
+	defer noChannel.Stop()
+	defer func() {
+		c.stopResume()
+		c.stopRestart()
+	}()
 	for {
+		var end *Disconnect
 		select {
-		case e := <-c.quit:
-			return e
-		case <-down:
-			if c.sig == nil { // no Leave can come
-				return lost(c.peer.cause)
-			}
-			// When a room is deleted, its PeerConnections may close before the Leave that says so
-			// is read.
-			down, grace = nil, time.After(t.leaveGrace)
-		case <-grace:
-			// The Leave may be waiting behind a slow Handler.Event.
-			if c.inEvent.Load() || time.Since(c.peer.started)-time.Duration(
-				c.evented.Load()) < t.leaveGrace {
-				grace = time.After(t.leaveGrace)
-				continue
-			}
-			return lost(c.peer.cause)
-		case <-ping.C:
-			c.stall.tick(time.Now())
-			c.ping()
-		case <-fallback.C:
-			if !c.peer.isOpen() && len(c.servers) > 0 && path == nil {
-				path = c.newMend(0)
-			}
-		case <-c.peer.trouble:
-			if path == nil && c.peer.isOpen() && c.peer.silent.Load() != 0 {
-				path = c.newMend(t.mend.patience)
-			}
-		case <-path.ticks():
-			done, e := path.tick()
-			if e != nil {
-				return *e
-			}
-			if done {
-				path.stop()
-				path = nil
-			}
-		case o := <-path.results():
-			path.made(o)
-		case ci := <-c.peer.late:
-			c.trickle(ci)
-		case <-again.ticks():
-			if e, over := again.tick(path.worthwhile()); over {
-				return e
-			}
-		case r := <-again.results():
-			if r.sig == nil {
-				if e, over := again.failed(r); over {
-					return e
-				}
-				continue
-			}
-			if s := turnServers(r.first.GetReconnect().GetIceServers()); len(s) > 0 {
-				c.servers, c.serversAt = s, time.Now()
-			}
-			if l := r.first.GetLeave(); l != nil {
-				r.sig.close()
-				return endOf(l)
-			}
-			again.stop()
-			again = nil
-			c.startSignals(r.sig, r.first)
+		case d := <-c.closeRequests:
+			end = &d
+		case e := <-c.rtc.Events():
+			end = c.onRTC(e)
 		case in := <-c.inbox:
-			gone, e := c.handle(in)
-			if e == nil && in.m.GetAnswer() != nil {
-				e = path.answered()
+			end = c.onSignal(in)
+		case <-c.leaveGrace:
+			end = c.onLeaveGrace()
+		case done := <-c.completions:
+			end = done()
+		case <-c.recovery.C:
+			end = c.onRecoveryTick()
+		case <-ping.C:
+			c.suspend.tick(time.Now())
+			c.ping()
+		case <-noChannel.C:
+			if !c.isOpen() && len(c.turn) > 0 {
+				c.startRestart(0)
 			}
-			if e != nil {
-				return *e
-			}
-			if !gone {
-				continue
-			}
-			c.sig.close()
-			c.sig = nil
-			switch {
-			case grace != nil:
-				return lost(c.peer.cause)
-			case !c.peer.isOpen():
-				return lost("the websocket was lost while joining")
-			}
-			again = c.newResume()
+		}
+		if end != nil {
+			c.enter(stateEnded)
+			return *end
 		}
 	}
 }
 
-func lost(detail string) Disconnect {
-	return Disconnect{
-		Reason: ReasonConnectionLost,
-		Detail: detail,
-	}
+func lost(detail string) *Disconnect {
+	return &Disconnect{Reason: ReasonConnectionLost, Detail: detail}
 }
 
-// handle takes a message. It returns whether the websocket is lost by it, and the end if it is one.
-func (c *Conn) handle(in inbound) (gone bool, end *Disconnect) {
+// isOpen reports whether the data channels are open. The state follows a moment later.
+func (c *Conn) isOpen() bool { return c.rtc.Status().Open }
+
+func (c *Conn) onRTC(e rtc.Event) *Disconnect {
+	switch e.Kind {
+	case rtc.Opened:
+		if c.state == stateJoining {
+			c.enter(stateConnected)
+			close(c.opened)
+		}
+	case rtc.PathSilent:
+		if s := c.rtc.Status(); s.Open && !s.SilentSince.IsZero() {
+			c.startRestart(c.client.times.restart.patience)
+		}
+	case rtc.Candidate:
+		if c.sig != nil {
+			c.written(c.sig.trickle(e.Candidate))
+		}
+	case rtc.Failed:
+		if c.state == stateResuming { // no Leave can come
+			return lost(e.Cause)
+		}
+		// When a room is deleted, its PeerConnections may close before the Leave that says so is
+		// read.
+		c.enter(stateClosing)
+		c.failure, c.leaveGrace = e.Cause, time.After(c.client.times.leaveGrace)
+	}
+	return nil
+}
+
+// onLeaveGrace ends the connection if no Leave has come. It may be waiting behind a slow
+// Handler.Event.
+func (c *Conn) onLeaveGrace() *Disconnect {
+	grace := c.client.times.leaveGrace
+	if c.inEvent.Load() || time.Since(c.started)-time.Duration(c.lastEvent.Load()) < grace {
+		c.leaveGrace = time.After(grace)
+		return nil
+	}
+	return lost(c.failure)
+}
+
+// onSignal handles a message, or the loss of the websocket.
+func (c *Conn) onSignal(in inbound) *Disconnect {
 	if in.err != nil {
 		c.log.Debug("room signalling lost", "error", in.err)
-		return true, nil
+		return c.onSignalLost()
 	}
 	switch m := in.m.GetMessage().(type) {
 	case *livekit.SignalResponse_Leave:
 		// With any action. A server that asks to resume has lost our PeerConnection
 		// (pkg/rtc/participant.go, onAnyTransportFailed): it discards our packets from then on, so
 		// the quickest way back is a new session.
-		e := endOf(m.Leave)
-		return false, &e
+		return disconnectFrom(m.Leave)
 	case *livekit.SignalResponse_RoomMoved:
 		// LiveKit Cloud only; the packets that follow are another room's
-		return false, &Disconnect{Reason: ReasonOther, Detail: "server: moved to another room"}
+		return &Disconnect{Reason: ReasonOther, Detail: "server: moved to another room"}
 	case *livekit.SignalResponse_Answer:
-		if err := c.peer.answer(m.Answer); err != nil {
-			e := Disconnect{Reason: ReasonJoinFailed, Detail: "the server's answer: " + err.Error()}
-			if c.peer.isOpen() {
-				e.Reason = ReasonConnectionLost
+		if err := c.rtc.Answer(m.Answer.GetId(), m.Answer.GetSdp()); err != nil {
+			d := &Disconnect{Reason: ReasonJoinFailed, Detail: "the server's answer: " +
+				err.Error()}
+			if c.isOpen() {
+				d.Reason = ReasonConnectionLost
 			}
-			return false, &e
+			return d
 		}
+		return c.restart.onAnswer()
 	case *livekit.SignalResponse_Trickle:
-		c.peer.candidate(m.Trickle)
+		c.rtc.AddCandidate(m.Trickle.GetCandidateInit())
 	case *livekit.SignalResponse_RefreshToken:
 		if len(m.RefreshToken) <= maxToken {
-			c.refreshed = m.RefreshToken
+			c.token = m.RefreshToken
 		}
 	}
-	return false, nil
+	return nil
+}
+
+func (c *Conn) onSignalLost() *Disconnect {
+	c.sig.close()
+	c.sig = nil
+	switch {
+	case c.state == stateClosing:
+		return lost(c.failure)
+	case !c.isOpen():
+		return lost("the websocket was lost while joining")
+	case c.state == stateJoining: // the channels have opened a moment ago
+		c.enter(stateConnected)
+		close(c.opened)
+	}
+	c.enter(stateResuming)
+	c.startResume()
+	return nil
+}
+
+// onRecoveryTick is a step of what is being recovered.
+func (c *Conn) onRecoveryTick() *Disconnect {
+	if c.restart != nil {
+		if end := c.restart.step(); end != nil {
+			return end
+		}
+	}
+	if c.resume != nil {
+		return c.resume.step(c.restart.canRecover())
+	}
+	return nil
+}
+
+// recoveryChanged runs the ticker while there is something to recover.
+func (c *Conn) recoveryChanged() {
+	if c.resume != nil || c.restart != nil {
+		c.recovery.Reset(c.client.times.tick)
+	} else {
+		c.recovery.Stop()
+	}
 }
 
 func (c *Conn) ping() {
-	if c.sig == nil {
-		return
-	}
-	if err := c.sig.ping(); err != nil {
-		c.sig.close() // readSignals notices
+	if c.sig != nil {
+		c.written(c.sig.ping())
 	}
 }
 
-// trickle sends one of our candidates that was found after the offer was sent.
-func (c *Conn) trickle(ci candidateInit) {
-	if c.sig == nil {
-		return
-	}
-	if err := c.sig.trickle(ci); err != nil {
-		c.sig.close() // readSignals notices
-	}
-}
-
-// startSignals begins to read a websocket. first is a message that was already read, if any.
-func (c *Conn) startSignals(s *signal, first *livekit.SignalResponse) {
-	c.signals.Wait() // of the websocket before: it has ended, perhaps a few instructions ago
-	s.wait = c.wait
-	c.sig = s
-	c.signals.Go(func() { c.readSignals(s, first) })
-	c.ping() // measures the clocks
-}
-
-// readSignals reads a websocket to its end. It calls Handler.Event itself, so that a slow handler
-// delays nothing else.
-func (c *Conn) readSignals(s *signal, first *livekit.SignalResponse) {
-	if first != nil {
-		c.spoke.Store(int64(time.Since(c.peer.started)))
-		c.roster.full = true
-		c.event(Event{Type: SignalResumed})
-	}
-	measured := false
-	for m := first; ; m = nil {
-		var err error
-		if m == nil {
-			m, err = s.read()
-		}
-		now := time.Now()
-		if err == nil {
-			c.spoke.Store(int64(now.Sub(c.peer.started)))
-		}
-		switch {
-		case err != nil:
-			c.event(Event{Type: SignalLost})
-			c.post(inbound{err: err})
-			return
-		case m.GetLeave() != nil:
-			c.post(inbound{m: m})
-			return // the websocket's end follows, which is no news
-		case c.told(m, now, &measured):
-		default:
-			c.post(inbound{m: m})
-		}
-	}
-}
-
-// told delivers the events of a message, and reports whether that was all about it.
-func (c *Conn) told(m *livekit.SignalResponse, now time.Time, measured *bool) bool {
-	switch x := m.GetMessage().(type) {
-	case *livekit.SignalResponse_Update:
-		for _, e := range append(c.roster.update(x.Update.GetParticipants()),
-			c.tracks.update(x.Update.GetParticipants())...) {
-			c.event(e)
-		}
-	case *livekit.SignalResponse_DataTrackSubscriberHandles:
-		for _, e := range c.tracks.subscribed(x.DataTrackSubscriberHandles.GetSubHandles()) {
-			c.event(e)
-		}
-	case *livekit.SignalResponse_RoomUpdate:
-		c.event(Event{
-			Type: RoomUpdated, RoomSID: x.RoomUpdate.GetRoom().GetSid(),
-			RoomMetadata: x.RoomUpdate.GetRoom().GetMetadata(),
-		})
-	case *livekit.SignalResponse_PongResp:
-		c.offset.Store(int64(clockOffset(x.PongResp, now)))
-		if !*measured {
-			*measured = true
-			c.event(Event{Type: ClockMeasured})
-		}
-	default:
-		return false
-	}
-	return true
-}
-
-// event delivers an event, unless the end has been decided.
-func (c *Conn) event(e Event) {
-	select {
-	case <-c.over:
-		return
-	default:
-	}
-	e.At, e.ClockOffset = time.Now(), c.ClockOffset()
-	c.inEvent.Store(true)
-	c.o.Handler.Event(e)
-	c.evented.Store(int64(time.Since(c.peer.started)))
-	c.inEvent.Store(false)
-}
-
-// post hands something to run, which may have decided before.
-func (c *Conn) post(in inbound) {
-	select {
-	case c.inbox <- in:
-	case <-c.over:
+// written looks at the error of a write to the websocket. readSignals notices that it is closed.
+func (c *Conn) written(err error) {
+	if err != nil {
+		c.sig.close()
 	}
 }

@@ -1,11 +1,9 @@
 package room
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,70 +13,7 @@ import (
 	"github.com/livekit/protocol/livekit"
 )
 
-// Packets are bytes, of any size that a sender can get through a server and more, and each channel
-// keeps its order.
-func TestPackets(t *testing.T) {
-	f, w := newFakeSFU(t), &witness{}
-	conn, s := join(t, quickClient(t, nil), f, w)
-	want := map[Channel][]string{}
-	for i, size := range []int{
-		1, 2047, 2048, 2049, 15_000, 65_535, 65_536, 70_000, 200_000, 3,
-		60_000,
-	} {
-		for ch, label := range map[Channel]string{Reliable: "_reliable", Lossy: "_lossy"} {
-			b := bytes.Repeat([]byte{byte(i + 1)}, size)
-			want[ch] = append(want[ch], string(b))
-			s.publish(label, b)
-		}
-	}
-	s.publish("_reliable", nil)
-	want[Reliable] = append(want[Reliable], "")
-	eventually(t, "all packets", func() bool {
-		return len(w.received(Reliable)) == len(want[Reliable]) &&
-			len(w.received(Lossy)) == len(want[Lossy])
-	})
-	for ch := range want {
-		if !slices.Equal(w.received(ch), want[ch]) {
-			t.Errorf("%s differs", ch)
-		}
-	}
-	conn.Leave(t.Context())
-}
-
-// A channel that the server opens is read: data tracks are delivered, anything else is thrown away,
-// and neither stops the others.
-func TestChannelsOfTheServer(t *testing.T) {
-	f, w := newFakeSFU(t), &witness{}
-	_, s := join(t, quickClient(t, nil), f, w)
-	const n = 3 * receiveBuffer / 60_000 // more than the receive window, which all channels share
-	opened := make(chan struct{}, 2)
-	for _, label := range []string{"_data_track", "surprise"} {
-		dc, err := s.pc.CreateDataChannel(label, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		dc.OnOpen(func() {
-			raw, err := dc.Detach()
-			if err != nil {
-				t.Error(err)
-			}
-			for range n {
-				if _, err := raw.Write(make([]byte, 60_000)); err != nil {
-					t.Errorf("%s: %v", label, err)
-				}
-			}
-			opened <- struct{}{}
-		})
-	}
-	<-opened
-	<-opened
-	s.publish("_reliable", []byte("still here"))
-	// SCTP takes turns between the streams: the reliable packet may overtake those of the others.
-	eventually(t, "the packet", func() bool { return len(w.received(Reliable)) == 1 })
-	eventually(t, "the data track", func() bool { return len(w.received(DataTrack)) == n })
-}
-
-func TestEnds(t *testing.T) {
+func TestDisconnectFrom(t *testing.T) {
 	for reason, want := range map[livekit.DisconnectReason]Reason{
 		livekit.DisconnectReason_ROOM_DELETED:        ReasonRoomDeleted,
 		livekit.DisconnectReason_ROOM_CLOSED:         ReasonRoomClosed,
@@ -97,7 +32,7 @@ func TestEnds(t *testing.T) {
 			livekit.LeaveRequest_DISCONNECT,
 			livekit.LeaveRequest_RESUME, livekit.LeaveRequest_RECONNECT,
 		} {
-			if got := endOf(&livekit.LeaveRequest{
+			if got := disconnectFrom(&livekit.LeaveRequest{
 				Reason: reason,
 				Action: action,
 			}); got.Reason != want {
@@ -118,67 +53,59 @@ func TestLeaveAndClose(t *testing.T) {
 		"leave first": func(s *session) {
 			s.leave(livekit.DisconnectReason_ROOM_DELETED, livekit.LeaveRequest_DISCONNECT)
 			s.hangUp()
-			_ = s.pc.Close()
+			s.peer.Close()
 		},
 		"leave only": func(s *session) {
 			s.leave(livekit.DisconnectReason_ROOM_DELETED, livekit.LeaveRequest_DISCONNECT)
 		},
 		"peer connection first": func(s *session) {
-			_ = s.pc.Close()
+			s.peer.Close()
 			s.leave(livekit.DisconnectReason_ROOM_DELETED, livekit.LeaveRequest_DISCONNECT)
 			s.hangUp()
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFakeSFU(t)
-			release := make(chan struct{})
-			var once sync.Once
-			w := &witness{onPacket: func(Channel, []byte) { <-release }}
-			conn, s := join(t, quickClient(t, nil), f, w)
-			const n = 500
-			for i := range n {
-				s.publish("_reliable", fmt.Appendf(nil, "%d", i))
-				s.publish("_lossy", fmt.Appendf(nil, "%d", i))
-			}
-			// All of it has arrived when the server's buffers are empty, and is not delivered yet.
-			for _, label := range []string{"_reliable", "_lossy"} {
-				eventually(t, "sent", func() bool { return s.channel(label).BufferedAmount() == 0 })
-			}
-			script(s)
-			once.Do(func() { close(release) })
-			if e := await(t, conn); e.Reason != ReasonRoomDeleted {
-				t.Errorf("end %v", e)
-			}
-			if r, l := len(w.received(Reliable)), len(w.received(Lossy)); r != n || l != n {
-				t.Errorf("%d and %d of %d packets at Done", r, l, n)
-			}
-			if len(f.sessions) != 0 {
-				t.Error("it dialed again")
-			}
+			inBoth(t, func(t *testing.T, f *fakeSFU) {
+				release := make(chan struct{})
+				w := &witness{onPacket: func(Channel, []byte) { <-release }}
+				conn, s := join(t, f.client(nil), f, w)
+				const n = 500
+				for i := range n {
+					s.publish("_reliable", fmt.Appendf(nil, "%d", i))
+					s.publish("_lossy", fmt.Appendf(nil, "%d", i))
+				}
+				// All of it has arrived when the server's buffers are empty, and is not delivered
+				// yet.
+				eventually(t, "sent", s.flushed)
+				script(s)
+				close(release)
+				if e := await(t, conn); e.Reason != ReasonRoomDeleted {
+					t.Errorf("end %v", e)
+				}
+				if r, l := len(w.received(Reliable)), len(w.received(Lossy)); r != n || l != n {
+					t.Errorf("%d and %d of %d packets at Done", r, l, n)
+				}
+				if len(f.sessions) != 0 {
+					t.Error("it dialed again")
+				}
+			})
 		})
 	}
 }
 
-func TestPeerConnectionClosesWithoutLeave(t *testing.T) {
-	f, w := newFakeSFU(t), &witness{}
-	conn, s := join(t, quickClient(t, nil), f, w)
-	_ = s.pc.Close()
-	if e := await(t, conn); e.Reason != ReasonConnectionLost {
-		t.Errorf("end %v", e)
-	}
-	if len(f.sessions) != 0 {
-		t.Error("it dialed again")
-	}
-}
-
-func TestChannelClosedByServer(t *testing.T) {
-	f, w := newFakeSFU(t), &witness{}
-	conn, s := join(t, quickClient(t, nil), f, w)
-	_ = s.channel("_lossy").Close()
-	if e := await(t, conn); e.Reason != ReasonConnectionLost ||
-		!strings.Contains(e.Detail, "channel") {
-		t.Errorf("end %v", e)
-	}
+// The channels close and no Leave says why: it was no end of the room.
+func TestWebRTCFails(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fakeSFU) {
+		w := &witness{}
+		conn, s := join(t, f.client(nil), f, w)
+		s.peer.Close()
+		if e := await(t, conn); e.Reason != ReasonConnectionLost {
+			t.Errorf("end %v", e)
+		}
+		if len(f.sessions) != 0 {
+			t.Error("it dialed again")
+		}
+	})
 }
 
 // A handler that does not return from Packet stops its channel, and nothing else.
@@ -190,7 +117,7 @@ func TestBlockedPacket(t *testing.T) {
 			<-release
 		}
 	}}
-	conn, s := join(t, quickClient(t, nil), f, w)
+	conn, s := join(t, f.client(nil), f, w)
 	s.publish("_reliable", []byte("stuck"))
 	s.publish("_lossy", []byte("through"))
 	eventually(t, "the other channel", func() bool { return len(w.received(Lossy)) == 1 })
@@ -217,133 +144,144 @@ func TestBlockedPacket(t *testing.T) {
 
 // A slow Event delays neither pings nor packets, and the Leave behind it is still found.
 func TestBlockedEvent(t *testing.T) {
-	f := newFakeSFU(t)
-	release, blocked := make(chan struct{}), make(chan struct{})
-	w := &witness{onEvent: func(e Event) {
-		if e.Type == ParticipantJoined {
-			close(blocked)
-			<-release
+	bubble(t, func(t *testing.T, f *fakeSFU) {
+		release, blocked := make(chan struct{}), make(chan struct{})
+		w := &witness{onEvent: func(e Event) {
+			if e.Type == ParticipantJoined {
+				close(blocked)
+				<-release
+			}
+		}}
+		conn, s := join(t, f.client(nil), f, w)
+		s.sendUpdate(person("PA_b", "Bob", livekit.ParticipantInfo_ACTIVE))
+		<-blocked
+		for range 10 { // longer than the read deadline
+			s.awaitRequest("a ping",
+				func(m *livekit.SignalRequest) bool { return m.GetPingReq() != nil })
 		}
-	}}
-	conn, s := join(t, quickClient(t, func(q *times) { q.pingWait = 200 * time.Millisecond }), f, w)
-	s.sendUpdate(person("PA_b", "Bob", livekit.ParticipantInfo_ACTIVE))
-	<-blocked
-	for range 10 { // longer than the read deadline
-		s.awaitRequest("a ping",
-			func(m *livekit.SignalRequest) bool { return m.GetPingReq() != nil })
-	}
-	s.publish("_reliable", []byte("x"))
-	eventually(t, "the packet", func() bool { return len(w.received(Reliable)) == 1 })
-	_ = s.pc.Close()
-	s.leave(livekit.DisconnectReason_ROOM_CLOSED, livekit.LeaveRequest_DISCONNECT)
-	select {
-	case <-conn.Done():
-		t.Error("done, but Event has not returned")
-	case <-time.After(2 * quickTimes().leaveGrace):
-	}
-	close(release)
-	if e := await(t, conn); e.Reason != ReasonRoomClosed {
-		t.Errorf("end %v", e)
-	}
-	if w.saw("signal_lost") {
-		t.Errorf("events %q", w.seen())
-	}
+		s.publish("_reliable", []byte("x"))
+		eventually(t, "the packet", func() bool { return len(w.received(Reliable)) == 1 })
+		s.peer.Close()
+		s.leave(livekit.DisconnectReason_ROOM_CLOSED, livekit.LeaveRequest_DISCONNECT)
+		select {
+		case <-conn.Done():
+			t.Error("done, but Event has not returned")
+		case <-time.After(2 * defaultTimes.leaveGrace):
+		}
+		close(release)
+		if e := await(t, conn); e.Reason != ReasonRoomClosed {
+			t.Errorf("end %v", e)
+		}
+		if w.saw("signal_lost") {
+			t.Errorf("events %q", w.seen())
+		}
+	})
 }
 
 // After Done nothing is delivered, whatever the server still sends.
 func TestNothingAfterDone(t *testing.T) {
-	f := newFakeSFU(t)
-	var done, late atomic.Bool
-	note := func() {
-		if done.Load() {
-			late.Store(true)
-		}
-	}
-	w := &witness{onPacket: func(Channel, []byte) { note() }, onEvent: func(Event) { note() }}
-	conn, s := join(t, quickClient(t, nil), f, w)
-	stop := make(chan struct{})
-	var sending sync.WaitGroup
-	sending.Go(func() {
-		for i := 0; ; i++ {
-			select {
-			case <-stop:
-				return
-			default:
-				_ = s.channel("_reliable").Send([]byte("x")) // fails once the client has gone
-				s.sendUpdate(person(fmt.Sprintf("PA_%d", i), "x", livekit.ParticipantInfo_ACTIVE))
+	bubble(t, func(t *testing.T, f *fakeSFU) {
+		var done, late atomic.Bool
+		note := func() {
+			if done.Load() {
+				late.Store(true)
 			}
 		}
+		w := &witness{onPacket: func(Channel, []byte) { note() }, onEvent: func(Event) { note() }}
+		conn, s := join(t, f.client(nil), f, w)
+		stop := make(chan struct{})
+		var sending sync.WaitGroup
+		sending.Go(func() {
+			tick := time.NewTicker(time.Millisecond)
+			defer tick.Stop()
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				case <-tick.C:
+					s.publish("_reliable", []byte("x"))
+					s.sendUpdate(person(fmt.Sprintf("PA_%d", i), "x",
+						livekit.ParticipantInfo_ACTIVE))
+				}
+			}
+		})
+		eventually(t, "packets", func() bool { return len(w.received(Reliable)) > 10 })
+		conn.Leave(t.Context())
+		done.Store(true)
+		time.Sleep(time.Second)
+		close(stop)
+		sending.Wait()
+		if conn.End().Reason != ReasonLeft || late.Load() {
+			t.Errorf("end %v, late %v", conn.End(), late.Load())
+		}
 	})
-	eventually(t, "packets", func() bool { return len(w.received(Reliable)) > 10 })
-	conn.Leave(t.Context())
-	done.Store(true)
-	close(stop)
-	sending.Wait()
-	if conn.End().Reason != ReasonLeft || late.Load() {
-		t.Errorf("end %v, late %v", conn.End(), late.Load())
-	}
 }
 
-func TestLeaveSaysGoodbye(t *testing.T) {
-	f, w := newFakeSFU(t), &witness{}
-	conn, s := join(t, quickClient(t, nil), f, w)
-	conn.Leave(t.Context())
-	conn.Leave(t.Context()) // harmless
-	m := s.awaitRequest("a leave",
-		func(m *livekit.SignalRequest) bool { return m.GetLeave() != nil })
-	if m.GetLeave().GetReason() != livekit.DisconnectReason_CLIENT_INITIATED ||
-		conn.End().Reason != ReasonLeft {
-		t.Errorf("left with %v, %v", m, conn.End())
-	}
+func TestLeaveIsSent(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fakeSFU) {
+		w := &witness{}
+		conn, s := join(t, f.client(nil), f, w)
+		conn.Leave(t.Context())
+		conn.Leave(t.Context()) // harmless
+		m := s.awaitRequest("a leave",
+			func(m *livekit.SignalRequest) bool { return m.GetLeave() != nil })
+		if m.GetLeave().GetReason() != livekit.DisconnectReason_CLIENT_INITIATED ||
+			conn.End().Reason != ReasonLeft {
+			t.Errorf("left with %v, %v", m, conn.End())
+		}
+	})
 }
 
 func TestParticipants(t *testing.T) {
-	f, w := newFakeSFU(t), &witness{}
-	_, s := join(t, quickClient(t, nil), f, w)
-	active, gone := livekit.ParticipantInfo_ACTIVE, livekit.ParticipantInfo_DISCONNECTED
-	newer := person("PA_a", "Anna", active)
-	newer.Version, newer.Attributes = 3, map[string]string{"k": "v"}
-	older := person("PA_a", "Ann", active)
-	older.Version = 2
-	s.sendUpdate(person("PA_us", "us", active),
-		person("PA_b", "Bob", livekit.ParticipantInfo_JOINED))
-	s.sendUpdate(person("PA_b", "Bob", active)) // its state is no news
-	s.sendUpdate(newer)
-	s.sendUpdate(older) // overtaken
-	s.sendUpdate(person("PA_x", "there for a moment", gone), person("PA_b", "Bob", gone))
-	// told twice
-	s.sendUpdate(person("PA_b", "Bob", gone), person("PA_x", "there for a moment", gone))
-	back := person("PA_a2", "Anna", active)
-	back.Identity = "id-PA_a" // the server tells only that she came back
-	s.sendUpdate(back)
-	s.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_RoomUpdate{
-		RoomUpdate: &livekit.RoomUpdate{
-			Room: &livekit.Room{Sid: "RM_1", Metadata: "new"},
-		},
-	}})
-	eventually(t, "room update", func() bool { return w.saw("room_updated") })
-	want := []string{
-		"participant_joined PA_b", "participant_updated PA_a", "participant_joined PA_x",
-		"participant_left PA_x", "participant_left PA_b",
-		"participant_left PA_a", "participant_joined PA_a2", "room_updated",
-	}
-	got := slices.DeleteFunc(w.seen(), func(s string) bool { return s == "clock_measured" })
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("events (-want +got):\n%s", diff)
-	}
-	for _, e := range w.events {
-		if e.Type == ParticipantUpdated &&
-			(e.Participant.Name != "Anna" || e.Participant.Attributes["k"] != "v") {
-			t.Errorf("updated to %+v", e.Participant)
+	bubble(t, func(t *testing.T, f *fakeSFU) {
+		w := &witness{}
+		_, s := join(t, f.client(nil), f, w)
+		active, gone := livekit.ParticipantInfo_ACTIVE, livekit.ParticipantInfo_DISCONNECTED
+		newer := person("PA_a", "Anna", active)
+		newer.Version, newer.Attributes = 3, map[string]string{"k": "v"}
+		older := person("PA_a", "Ann", active)
+		older.Version = 2
+		s.sendUpdate(person("PA_us", "us", active),
+			person("PA_b", "Bob", livekit.ParticipantInfo_JOINED))
+		s.sendUpdate(person("PA_b", "Bob", active)) // its state is no news
+		s.sendUpdate(newer)
+		s.sendUpdate(older) // overtaken
+		s.sendUpdate(person("PA_x", "there for a moment", gone), person("PA_b", "Bob", gone))
+		// told twice
+		s.sendUpdate(person("PA_b", "Bob", gone), person("PA_x", "there for a moment", gone))
+		back := person("PA_a2", "Anna", active)
+		back.Identity = "id-PA_a" // the server tells only that she came back
+		s.sendUpdate(back)
+		s.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_RoomUpdate{
+			RoomUpdate: &livekit.RoomUpdate{
+				Room: &livekit.Room{Sid: "RM_1", Metadata: "new"},
+			},
+		}})
+		eventually(t, "room update", func() bool { return w.saw("room_updated") })
+		want := []string{
+			"participant_joined PA_b", "participant_updated PA_a", "participant_joined PA_x",
+			"participant_left PA_x", "participant_left PA_b",
+			"participant_left PA_a", "participant_joined PA_a2", "room_updated",
 		}
-		if e.Type == RoomUpdated && e.RoomMetadata != "new" {
-			t.Errorf("room updated to %+v", e)
+		got := slices.DeleteFunc(w.seen(), func(s string) bool { return s == "clock_measured" })
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
 		}
-	}
+		for _, e := range w.allEvents() {
+			if e.Type == ParticipantUpdated &&
+				(e.Participant.Name != "Anna" || e.Participant.Attributes["k"] != "v") {
+				t.Errorf("updated to %+v", e.Participant)
+			}
+			if e.Type == RoomUpdated && e.RoomMetadata != "new" {
+				t.Errorf("room updated to %+v", e)
+			}
+		}
+	})
 }
 
 func TestManyJoins(t *testing.T) {
-	f, c := newFakeSFU(t), quickClient(t, nil)
+	f := newFakeSFU(t)
+	c := f.client(nil)
 	for range 20 {
 		conn, _ := join(t, c, f, &witness{})
 		conn.Leave(t.Context())

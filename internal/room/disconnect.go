@@ -24,9 +24,9 @@ const (
 	// another client joined under our identity
 	ReasonDuplicateIdentity Reason = "duplicate_identity"
 	ReasonServerShutdown    Reason = "server_shutdown" // the server announced its end
-	// the PeerConnection ended and nobody said why, or the server saw it end
+	// the data channels ended without a reason, or the server saw them end
 	ReasonConnectionLost Reason = "connection_lost"
-	// the server does not know our session (it was restarted) or wants a new one
+	// the server has no such session (it was restarted) or wants a new one
 	ReasonStateMismatch Reason = "state_mismatch"
 	// the server moves the room to another node
 	ReasonMigration  Reason = "migration"
@@ -146,9 +146,9 @@ var reasons = map[livekit.DisconnectReason]Reason{
 	livekit.DisconnectReason_CONNECTION_TIMEOUT:  ReasonConnectionLost,
 }
 
-// endOf translates the server's LeaveRequest.
-func endOf(l *livekit.LeaveRequest) Disconnect {
-	return Disconnect{
+// disconnectFrom translates the server's LeaveRequest.
+func disconnectFrom(l *livekit.LeaveRequest) *Disconnect {
+	return &Disconnect{
 		Reason: cmp.Or(reasons[l.GetReason()], ReasonOther),
 		Detail: "server: " + l.GetReason().String() + ", " + l.GetAction().String(),
 	}

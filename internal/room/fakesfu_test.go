@@ -5,43 +5,47 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/base64"
-	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gorilla/websocket"
 	"github.com/livekit/protocol/livekit"
-	"github.com/pion/ice/v4"
-	"github.com/pion/interceptor"
-	"github.com/pion/transport/v4"
-	"github.com/pion/transport/v4/stdnet"
-	"github.com/pion/webrtc/v4"
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/syncflow/textegress/internal/room/rtc"
+	"github.com/syncflow/textegress/internal/room/rtc/rtctest"
 )
 
-// fakeSFU is a LiveKit server as far as one client can tell: the signalling of /rtc/v1, and a
-// PeerConnection that answers. Each websocket becomes a session that the test drives.
+// fakeSFU is a LiveKit server as far as one client can tell: the signalling of /rtc/v1, and a peer
+// that answers. Each websocket becomes a session that the test drives. It has two forms: in a
+// bubble of testing/synctest nothing is real but the websocket's bytes, and outside all of it is.
 type fakeSFU struct {
-	t   *testing.T
-	srv *httptest.Server
+	t        *testing.T
+	srv      *http.Server
+	listener net.Listener
+	memory   *memoryListener // in a bubble, else nil
+	real     *rtctest.Server // outside, else nil
 	// true: it answered instead of a websocket
 	refuse   func(w http.ResponseWriter, token string, jr *livekit.JoinRequest) bool
 	sessions chan *session
-	api      *webrtc.API
-	dark     atomic.Bool // nothing leaves over UDP
-	stall    atomic.Bool // the root page does not answer
+	fakes    chan *fakeRTC // in a bubble: the client's connections
+	dark     *atomic.Bool  // nothing leaves over UDP
+	stall    atomic.Bool   // the root page does not answer
+	turnErr  error         // in a bubble: of UseTURN
 
 	mu     sync.Mutex
 	tokens []string
+	all    []*session
 }
 
 // session is one websocket of a client.
@@ -50,79 +54,159 @@ type session struct {
 	jr    *livekit.JoinRequest
 	token string
 	ws    *websocket.Conn
-	got   chan *livekit.SignalRequest // closed when the client has hung up
+	got   chan *livekit.SignalRequest // closed when the client has closed the websocket
+	peer  peer
+	mute  atomic.Bool // pings are not answered
 
-	mute atomic.Bool // pings are not answered
-
-	wmu   sync.Mutex
-	pc    *webrtc.PeerConnection
-	mu    sync.Mutex
-	chans map[string]*webrtc.DataChannel
+	out     chan func() // what is to be done with the websocket, in order
+	stop    chan struct{}
+	writing sync.WaitGroup
 }
 
-// muteNet makes sockets that send nothing while it is dark.
-type muteNet struct {
-	transport.Net
-	dark *atomic.Bool
-}
-
-type muteConn struct {
-	transport.UDPConn
-	dark *atomic.Bool
-}
-
-func (n muteNet) ListenUDP(network string, a *net.UDPAddr) (transport.UDPConn, error) {
-	c, err := n.Net.ListenUDP(network, a)
-	return muteConn{c, n.dark}, err
-}
-
-func (c muteConn) WriteTo(b []byte, a net.Addr) (int, error) {
-	if c.dark.Load() {
-		return len(b), nil
-	}
-	return c.UDPConn.WriteTo(b, a)
-}
-
+// newFakeSFU returns a real server, and checks that nothing is left running after the test.
 func newFakeSFU(t *testing.T) *fakeSFU {
 	t.Helper()
-	// Everything that a test started must have ended by itself: the last cleanup that runs looks.
 	before := goleak.IgnoreCurrent()
 	t.Cleanup(func() {
 		if !t.Failed() {
 			goleak.VerifyNone(t, before)
 		}
 	})
-	interfaces, err := stdnet.NewNet()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fakeSFU{t: t, sessions: make(chan *session, 16)}
-	f.api = serverAPI(quickTimes(), muteNet{interfaces, &f.dark})
-	f.srv = httptest.NewServer(http.HandlerFunc(f.serve))
-	t.Cleanup(f.srv.Close)
+	f := &fakeSFU{t: t, listener: l, real: rtctest.NewServer(t, quickTimes().ice)}
+	f.dark = &f.real.Dark
+	f.start()
 	return f
 }
 
-// serverAPI is WebRTC as a server has it: pion's own PeerConnection.
-func serverAPI(t times, n transport.Net) *webrtc.API {
-	var se webrtc.SettingEngine
-	se.LoggerFactory = noLog{}
-	se.SetNet(n)
-	se.DetachDataChannels()
-	se.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
-	se.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
-	se.SetIncludeLoopbackCandidate(true)
-	se.SetICETimeouts(t.iceDisconnected, t.iceFailed, t.iceKeepalive)
-	se.SetPrflxAcceptanceMinWait(0)
-	se.SetICEMaxBindingRequests(bindingRequests)
-	se.SetSCTPMaxReceiveBufferSize(receiveBuffer)
-	se.EnableSCTPZeroChecksum(true)
-	return webrtc.NewAPI(webrtc.WithSettingEngine(se),
-		webrtc.WithMediaEngine(&webrtc.MediaEngine{}),
-		webrtc.WithInterceptorRegistry(&interceptor.Registry{}))
+// bubble runs a test in a bubble of testing/synctest, with a server in memory. The client has the
+// times of production.
+func bubble(t *testing.T, test func(t *testing.T, f *fakeSFU)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		m := &memoryListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+		f := &fakeSFU{
+			t: t, listener: m, memory: m, dark: &atomic.Bool{}, fakes: make(chan *fakeRTC, 16),
+		}
+		f.start()
+		test(t, f)
+	})
 }
 
-func (f *fakeSFU) url() string { return "ws" + strings.TrimPrefix(f.srv.URL, "http") }
+// inBoth runs a test in a bubble and with a real server.
+func inBoth(t *testing.T, test func(t *testing.T, f *fakeSFU)) {
+	t.Helper()
+	t.Run("bubble", func(t *testing.T) { bubble(t, test) })
+	t.Run("real", func(t *testing.T) { test(t, newFakeSFU(t)) })
+}
+
+func (f *fakeSFU) start() {
+	f.sessions = make(chan *session, 16)
+	f.srv = &http.Server{Handler: http.HandlerFunc(f.serve)}
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = f.srv.Serve(f.listener) })
+	f.t.Cleanup(func() {
+		_ = f.srv.Close()
+		serving.Wait()
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for _, s := range f.all {
+			_ = s.ws.NetConn().Close()
+			close(s.stop)
+			s.writing.Wait()
+		}
+	})
+}
+
+// memoryListener accepts connections that are made by dial.
+type memoryListener struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (m *memoryListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-m.conns:
+		return c, nil
+	case <-m.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (m *memoryListener) Close() error {
+	m.once.Do(func() { close(m.closed) })
+	return nil
+}
+
+func (m *memoryListener) Addr() net.Addr {
+	return &net.TCPAddr{
+		IP:   net.IPv4(127, 0, 0, 1),
+		Port: 1,
+	}
+}
+
+func (m *memoryListener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	select {
+	case m.conns <- theirs:
+		return ours, nil
+	case <-m.closed:
+		return nil, syscall.ECONNREFUSED
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (f *fakeSFU) url() string { return "ws://" + f.listener.Addr().String() }
+
+// client returns a client for the server. In a bubble it has the times of production, outside
+// quickTimes.
+func (f *fakeSFU) client(change func(*times)) *Client {
+	f.t.Helper()
+	q := defaultTimes
+	if f.memory == nil {
+		q = quickTimes()
+	}
+	if change != nil {
+		change(&q)
+	}
+	if f.memory == nil {
+		c, err := newClient(Options{Logger: strict(f.t)}, q)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		return c
+	}
+	return f.inMemory(Options{Logger: strict(f.t)}, q)
+}
+
+// strict is a logger that fails the test on an error: what is logged as one should not occur.
+func strict(t *testing.T) *slog.Logger {
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.LevelKey && a.Value.Any() == slog.LevelError {
+				t.Error("an error was logged")
+			}
+			return a
+		},
+	}))
+}
+
+func (f *fakeSFU) inMemory(o Options, q times) *Client {
+	c := newClientOn(func(_ context.Context, _ string, h Handler) (rtcConn, error) {
+		x := newFakeRTC(h, f.dark)
+		x.turnErr = f.turnErr
+		f.fakes <- x
+		return x, nil
+	}, o, q)
+	c.dialer.NetDialContext = f.memory.dial
+	c.probe.Transport = &http.Transport{DialContext: f.memory.dial, DisableKeepAlives: true}
+	return c
+}
 
 func (f *fakeSFU) serve(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/rtc/v1" {
@@ -150,8 +234,24 @@ func (f *fakeSFU) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	s := &session{
 		sfu: f, jr: jr, token: token, ws: ws, got: make(chan *livekit.SignalRequest, 64),
-		chans: map[string]*webrtc.DataChannel{},
+		out: make(chan func(), 10_000), stop: make(chan struct{}),
 	}
+	s.writing.Go(func() {
+		for {
+			select {
+			case do := <-s.out:
+				if f.memory != nil {
+					time.Sleep(time.Millisecond) // as a network
+				}
+				do()
+			case <-s.stop:
+				return
+			}
+		}
+	})
+	f.mu.Lock()
+	f.all = append(f.all, s)
+	f.mu.Unlock()
 	f.sessions <- s
 	defer close(s.got)
 	for {
@@ -207,7 +307,7 @@ func (f *fakeSFU) next() *session {
 	select {
 	case s := <-f.sessions:
 		return s
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		f.t.Fatal("no client came")
 		return nil
 	}
@@ -221,10 +321,12 @@ func (s *session) send(m *livekit.SignalResponse) {
 	s.sendBytes(b)
 }
 
+// sendBytes does not wait until the client has read them.
 func (s *session) sendBytes(b []byte) {
-	s.wmu.Lock()
-	defer s.wmu.Unlock()
-	_ = s.ws.WriteMessage(websocket.BinaryMessage, b) // the client may have gone
+	s.out <- func() {
+		_ = s.ws.WriteMessage(websocket.BinaryMessage,
+			b)
+	} // the client may have gone
 }
 
 func (s *session) leave(r livekit.DisconnectReason, a livekit.LeaveRequest_Action) {
@@ -261,77 +363,55 @@ func (s *session) sendJoin() {
 	})
 }
 
-// answer makes the PeerConnection that the client's offer asks for and sends the answer to it.
+// answer makes the peer that the client's offer asks for and sends the answer to it.
 func (s *session) answer() {
-	t := s.sfu.t
-	t.Helper()
-	pc, err := s.sfu.api.NewPeerConnection(webrtc.Configuration{})
-	if err != nil {
-		t.Fatal(err)
+	s.sfu.t.Helper()
+	if s.sfu.real != nil {
+		s.peer = s.sfu.real.NewPeer(s.sfu.t)
+	} else {
+		s.peer = fakePeer{<-s.sfu.fakes}
 	}
-	t.Cleanup(func() { _ = pc.GracefulClose() })
-	s.pc = pc
-	pc.OnDataChannel(func(dc *webrtc.DataChannel) {
-		dc.OnOpen(func() {
-			if _, err := dc.Detach(); err != nil {
-				t.Error(err)
-			}
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.chans[dc.Label()] = dc
-		})
-	})
-	if err := pc.SetRemoteDescription(webrtc.SessionDescription{
-		Type: webrtc.SDPTypeOffer,
-		SDP:  s.jr.GetPublisherOffer().GetSdp(),
-	}); err != nil {
-		t.Fatal(err)
-	}
-	gathered := webrtc.GatheringCompletePromise(pc)
-	a, err := pc.CreateAnswer(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := pc.SetLocalDescription(a); err != nil {
-		t.Fatal(err)
-	}
-	<-gathered
-	s.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_Answer{
-		Answer: &livekit.SessionDescription{
-			Type: "answer", Sdp: pc.LocalDescription().SDP,
-		},
-	}})
+	s.reanswer(s.peer, &livekit.SessionDescription{Sdp: s.jr.GetPublisherOffer().GetSdp()})
 }
 
-// channel returns an open data channel.
-func (s *session) channel(label string) *webrtc.DataChannel {
+// reanswer answers an offer with the peer of another websocket.
+func (s *session) reanswer(p peer, o *livekit.SessionDescription) {
 	s.sfu.t.Helper()
-	var dc *webrtc.DataChannel
-	eventually(s.sfu.t, "data channel "+label, func() bool {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		dc = s.chans[label]
-		return dc != nil
-	})
-	return dc
+	s.sendAnswer(o.GetId(), p.Answer(o.GetSdp()))
+}
+
+func (s *session) sendAnswer(id uint32, sdp string) {
+	s.send(&livekit.SignalResponse{Message: &livekit.SignalResponse_Answer{
+		Answer: &livekit.SessionDescription{Type: "answer", Sdp: sdp, Id: id},
+	}})
 }
 
 func (s *session) publish(label string, b []byte) {
 	s.sfu.t.Helper()
-	if err := s.channel(label).Send(b); err != nil {
-		s.sfu.t.Error(err)
-	}
+	s.peer.Send(label, b)
 }
 
-// hangUp cuts the websocket without a close frame.
-func (s *session) hangUp() { _ = s.ws.NetConn().Close() }
+// flushed reports whether all that was published has arrived at the client.
+func (s *session) flushed() bool {
+	p, ok := s.peer.(*rtctest.Peer)
+	if !ok {
+		return true
+	}
+	return p.Channel("_reliable").BufferedAmount() == 0 &&
+		p.Channel("_lossy").BufferedAmount() == 0
+}
+
+// hangUp cuts the websocket without a close frame, after what was sent before.
+func (s *session) hangUp() {
+	s.out <- func() { _ = s.ws.NetConn().Close() }
+}
 
 // awaitRequest returns the next message of the client that the function likes.
 func (s *session) awaitRequest(what string,
 	like func(*livekit.SignalRequest) bool,
 ) *livekit.SignalRequest {
 	s.sfu.t.Helper()
-	limit := time.After(20 * time.Second)
+	limit := time.After(time.Minute)
 	for {
 		select {
 		case m, ok := <-s.got:
@@ -346,73 +426,6 @@ func (s *session) awaitRequest(what string,
 		}
 	}
 }
-
-// witness is a Handler that remembers everything.
-type witness struct {
-	mu      sync.Mutex
-	info    *Info
-	packets map[Channel][]string
-	events  []Event
-	order   []string // "joined", "packet", event types
-
-	refuse   error
-	onJoined func()
-	onPacket func(Channel, []byte)
-	onEvent  func(Event)
-}
-
-func (w *witness) Joined(i Info) error {
-	if w.onJoined != nil {
-		w.onJoined()
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.info = &i
-	w.order = append(w.order, "joined")
-	return w.refuse
-}
-
-func (w *witness) Packet(ch Channel, at time.Time, b []byte) {
-	if w.onPacket != nil {
-		w.onPacket(ch, b)
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.packets == nil {
-		w.packets = map[Channel][]string{}
-	}
-	w.packets[ch] = append(w.packets[ch], string(b))
-	w.order = append(w.order, "packet")
-}
-
-func (w *witness) Event(e Event) {
-	if w.onEvent != nil {
-		w.onEvent(e)
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.events = append(w.events, e)
-	w.order = append(w.order, e.Type.String())
-}
-
-func (w *witness) received(ch Channel) []string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.Clone(w.packets[ch])
-}
-
-// seen lists the events, each as "type sid".
-func (w *witness) seen() []string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	var out []string
-	for _, e := range w.events {
-		out = append(out, strings.TrimSpace(fmt.Sprintf("%s %s", e.Type, e.Participant.SID)))
-	}
-	return out
-}
-
-func (w *witness) saw(what string) bool { return slices.Contains(w.seen(), what) }
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
@@ -429,33 +442,15 @@ func eventually(t *testing.T, what string, ok func() bool) {
 func quickTimes() times {
 	q := defaultTimes
 	q.ping, q.leaveGrace, q.quiet = 50*time.Millisecond, 500*time.Millisecond, 100*time.Millisecond
-	q.iceKeepalive = 50 * time.Millisecond
-	q.resume = resumeTimes{
-		grace: 30 * time.Millisecond, tick: 10 * time.Millisecond, stale: 5 * time.Second,
-		dial:    5 * time.Second,
-		backoff: 10 * time.Millisecond, maxBackoff: 50 * time.Millisecond,
-		ask: 100 * time.Millisecond, gone: 500 * time.Millisecond, silent: 3 * time.Second,
+	q.tick = 10 * time.Millisecond
+	q.ice = rtc.Timeouts{
+		Disconnected: 500 * time.Millisecond, Failed: 15 * time.Second,
+		Keepalive: 50 * time.Millisecond,
 	}
-	q.mend = mendTimes{
-		tick: 10 * time.Millisecond, patience: 500 * time.Millisecond,
-		again: 500 * time.Millisecond, gather: time.Second,
-		fallback: 500 * time.Millisecond, safe: 13 * time.Second, lost: 16 * time.Second,
-		credentials: time.Minute,
-	}
+	q.resume.grace, q.resume.backoff = 30*time.Millisecond, 10*time.Millisecond
+	q.resume.checkEvery = 100 * time.Millisecond
+	q.restart.patience, q.restart.retryEvery = 300*time.Millisecond, 500*time.Millisecond
 	return q
-}
-
-func quickClient(t *testing.T, change func(*times)) *Client {
-	t.Helper()
-	q := quickTimes()
-	if change != nil {
-		change(&q)
-	}
-	c, err := newClient(Options{}, q)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
 }
 
 // join joins the fake SFU with a session that accepts.
@@ -496,7 +491,7 @@ func await(t *testing.T, c *Conn) Disconnect {
 	select {
 	case <-c.Done():
 		return c.End()
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the connection did not end")
 		return Disconnect{}
 	}

@@ -1,24 +1,15 @@
 package room
 
 import (
-	"context"
-	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/livekit/protocol/livekit"
-	"github.com/pion/transport/v4"
-	"github.com/pion/transport/v4/stdnet"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/syncflow/textegress/internal/room/rtc"
 )
-
-// nowhere is a network without interfaces: fuzzing opens no socket.
-type nowhere struct{ *stdnet.Net }
-
-func (nowhere) Interfaces() ([]*transport.Interface, error) { return nil, nil }
-func (nowhere) ListenUDP(string, *net.UDPAddr) (transport.UDPConn, error) {
-	return nil, net.ErrClosed
-}
 
 // FuzzSignal takes whatever a server may send over the websocket: each piece of the input is one
 // message, the first one instead of the JoinResponse. Nothing panics, events make sense, and what
@@ -74,23 +65,12 @@ func FuzzSignal(f *testing.F) {
 		}})
 	f.Add([]byte{0, 3, 0xff, 0xff, 0xff})
 
-	std, err := stdnet.NewNet()
-	if err != nil {
-		f.Fatal(err)
-	}
-	c, err := newClient(Options{Net: nowhere{std}}, quickTimes())
-	if err != nil {
-		f.Fatal(err)
-	}
+	c := newClientOn(nil, Options{}, defaultTimes)
 	f.Fuzz(func(t *testing.T, in []byte) {
 		w := &witness{}
-		p, err := c.newPeer(network{v4: true}, w)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer p.close()
+		peer := &fakeRTC{h: w, dark: &atomic.Bool{}, events: make(chan rtc.Event, 1)}
 		var conn *Conn
-		offered, measured := false, false
+		measured := false
 		for len(in) >= 2 {
 			n := min(int(in[0])<<8|int(in[1]), len(in)-2)
 			piece := in[2 : 2+n]
@@ -100,38 +80,23 @@ func FuzzSignal(f *testing.F) {
 				continue
 			}
 			if conn == nil {
-				j := m.GetJoin()
-				conn = &Conn{
-					client: c, o: JoinOptions{Handler: w}, info: infoOf(j), log: c.log, peer: p,
-					over:   make(chan struct{}),
-					roster: newRoster(j.GetParticipant().GetSid(), j.GetOtherParticipants()),
-					tracks: newDataTracks(j.GetOtherParticipants()),
+				conn = c.newConn(JoinOptions{Handler: w}, endpoint{}, m.GetJoin(), peer)
+				if every, wait := conn.pingEvery, conn.pingWait; every < time.Second &&
+					every != c.times.ping || every > time.Minute || wait < 2*every ||
+					wait > 3*time.Minute {
+					t.Errorf("pings every %v, wait %v", every, wait)
 				}
-				conn.every, conn.wait = pingTimes(j, c.times)
-				if conn.every < time.Second && conn.every != c.times.ping ||
-					conn.every > time.Minute || conn.wait < 2*conn.every ||
-					conn.wait > 3*time.Minute {
-					t.Errorf("pings every %v, wait %v", conn.every, conn.wait)
-				}
-				conn.servers = turnServers(j.GetIceServers())
-				_ = p.useServers(conn.servers)
 				continue
-			}
-			if m.GetAnswer() != nil && !offered {
-				offered = true
-				if _, err := p.offer(context.Background(), time.Second); err != nil {
-					t.Fatal(err)
-				}
 			}
 			conn.roster.full = m.GetReconnect() != nil
 			_ = turnServers(m.GetReconnect().GetIceServers())
-			if !conn.told(m, time.Now(), &measured) {
-				if _, end := conn.handle(inbound{m: m}); end != nil && end.Reason == "" {
+			if !conn.handleEvent(m, time.Now(), &measured) {
+				if end := conn.onSignal(inbound{m: m}); end != nil && end.Reason == "" {
 					t.Error("an end without a reason")
 				}
 			}
 			if len(conn.roster.members) > maxMembers || len(conn.roster.gone) > 1000 ||
-				len(conn.refreshed) > maxToken || len(p.early) > maxCandidates {
+				len(conn.token) > maxToken {
 				t.Error("too much is remembered")
 			}
 		}

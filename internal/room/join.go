@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/livekit/protocol/livekit"
+
+	"github.com/syncflow/textegress/internal/room/rtc"
 )
 
 // Join joins a room and returns when both data channels are open. Handler.Joined is called before;
@@ -19,51 +21,62 @@ func (c *Client) Join(ctx context.Context, o JoinOptions) (*Conn, error) {
 	if err != nil {
 		return nil, &JoinError{Phase: "url", Err: err}
 	}
-	p, err := c.newPeer(networkOf(ctx, e.ws.Hostname()), o.Handler)
+	peer, err := c.newRTC(ctx, e.ws.Hostname(), o.Handler)
 	if err != nil {
 		return nil, &JoinError{Phase: "offer", Err: err}
 	}
-	var offer *livekit.SessionDescription
-	if !c.relay { // else the TURN servers must be known before
-		if offer, err = p.offer(ctx, 0); err != nil {
-			p.close()
+	jr := &livekit.JoinRequest{}
+	if !c.relay { // otherwise the TURN servers must be known before
+		offer, err := peer.Offer(ctx, 0)
+		if err != nil {
+			peer.Close()
 			return nil, &JoinError{Phase: "offer", Err: err}
 		}
+		jr.PublisherOffer = sessionDescription(offer)
 	}
-	sig, first, err := c.dial(ctx, e, o.Token, &livekit.JoinRequest{PublisherOffer: offer})
+	sig, first, err := c.dial(ctx, e, o.Token, jr)
 	if err != nil {
-		p.close()
+		peer.Close()
 		return nil, err
 	}
 	j := first.GetJoin()
 	if j == nil {
 		sig.close()
-		p.close()
+		peer.Close()
 		if l := first.GetLeave(); l != nil {
-			return nil, &DisconnectError{Disconnect: endOf(l)}
+			return nil, &DisconnectError{Disconnect: *disconnectFrom(l)}
 		}
 		return nil, &JoinError{
 			Phase: "join response",
 			Err:   fmt.Errorf("the server's first message is a %T", first.GetMessage()),
 		}
 	}
-	conn := &Conn{
-		client: c, o: o, endpoint: e, info: infoOf(j), log: c.log, peer: p, sig: sig,
-		roster: newRoster(j.GetParticipant().GetSid(), j.GetOtherParticipants()),
-		tracks: newDataTracks(j.GetOtherParticipants()),
-		inbox:  make(chan inbound), quit: make(chan Disconnect, 1), over: make(chan struct{}),
-		done: make(chan struct{}),
-	}
-	conn.every, conn.wait = pingTimes(j, c.times)
-	conn.servers, conn.serversAt = turnServers(j.GetIceServers()), time.Now()
+	conn := c.newConn(o, e, j, peer)
+	conn.sig = sig
 	if err := conn.establish(ctx); err != nil {
 		return nil, err
 	}
 	return conn, nil
 }
 
-// establish asks the handler, and then lets the PeerConnection come up. If it does not, nothing of
-// the connection is left.
+// newConn returns a connection in the state joining, with what the server's JoinResponse said.
+func (c *Client) newConn(o JoinOptions, e endpoint, j *livekit.JoinResponse, peer rtcConn) *Conn {
+	conn := &Conn{
+		client: c, o: o, endpoint: e, info: infoOf(j), log: c.log, rtc: peer, started: time.Now(),
+		state:  stateJoining,
+		roster: newRoster(j.GetParticipant().GetSid(), j.GetOtherParticipants()),
+		tracks: newDataTracks(j.GetOtherParticipants()),
+		opened: make(chan struct{}), inbox: make(chan inbound), completions: make(chan completed),
+		closeRequests: make(chan Disconnect, 1),
+		decided:       make(chan struct{}), done: make(chan struct{}),
+	}
+	conn.pingEvery, conn.pingWait = pingTimes(j, c.times)
+	conn.turn, conn.turnSet = turnServers(j.GetIceServers()), time.Now()
+	return conn
+}
+
+// establish asks the handler, and then waits for the data channels. If they do not open, nothing
+// of the connection is left.
 func (c *Conn) establish(ctx context.Context) error {
 	err := c.o.Handler.Joined(c.info)
 	c.info.Participants = nil // with their metadata, for as long as we stay
@@ -80,22 +93,23 @@ func (c *Conn) establish(ctx context.Context) error {
 	c.startSignals(c.sig, nil)
 	go c.run()
 	select {
-	case <-c.peer.opened:
+	case <-c.opened:
 		return nil
 	case <-c.done:
 		return &DisconnectError{Disconnect: c.end}
 	case <-ctx.Done():
 	}
-	c.askEnd(Disconnect{Reason: ReasonJoinFailed, Detail: "not established in time"})
+	c.requestClose(Disconnect{Reason: ReasonJoinFailed, Detail: "not established in time"})
 	<-c.done
 	if c.end.Reason != ReasonJoinFailed {
 		return &DisconnectError{Disconnect: c.end}
 	}
+	status := c.rtc.Status()
 	phase, hint := "data channels", "no connection over UDP, and the server names no TURN server"
-	if c.peer.hasRelays() {
+	if status.TURN {
 		hint = "no connection over UDP, nor through the server's TURN servers"
 	}
-	if !c.peer.answered.Load() {
+	if !status.Answered {
 		phase, hint = "answer", "the server did not answer our offer"
 	}
 	return &JoinError{Phase: phase, Err: fmt.Errorf("%s: %w", hint, ctx.Err())}
@@ -103,16 +117,16 @@ func (c *Conn) establish(ctx context.Context) error {
 
 // offerRelay makes the first offer of a connection that may only go through TURN servers.
 func (c *Conn) offerRelay(ctx context.Context) error {
-	if len(c.servers) == 0 {
+	if len(c.turn) == 0 {
 		return &JoinError{
 			Phase: "relay",
 			Err:   errors.New("only TURN servers are to be used, and the server names none"),
 		}
 	}
-	err := c.peer.useServers(c.servers)
-	var offer *livekit.SessionDescription
+	err := c.rtc.UseTURN(c.turn)
+	var offer rtc.Offer
 	if err == nil {
-		offer, err = c.peer.offer(ctx, c.client.times.mend.gather)
+		offer, err = c.rtc.Offer(ctx, c.client.times.restart.gather)
 	}
 	if err == nil {
 		err = c.sig.offer(offer)
@@ -123,10 +137,10 @@ func (c *Conn) offerRelay(ctx context.Context) error {
 	return nil
 }
 
-// refuse leaves before anything has begun, and waits for the server to hang up: it has then
-// forgotten us.
+// refuse leaves before anything has begun, and waits for the server to close the websocket: we are
+// not in the room any more then.
 func (c *Conn) refuse() {
-	defer c.peer.close()
+	defer c.rtc.Close()
 	defer c.sig.close()
 	c.sig.wait = c.client.times.leaveGrace
 	if err := c.sig.leave(); err != nil {

@@ -40,20 +40,6 @@ func TestEndpoint(t *testing.T) {
 	}
 }
 
-func TestNetworkOf(t *testing.T) {
-	for host, want := range map[string]network{
-		"127.0.0.1":            {v4: true, loopback: true},
-		"::1":                  {v6: true, loopback: true},
-		"192.0.2.7":            {v4: true},
-		"2001:db8::7":          {v6: true},
-		"does-not-exist.test.": {v4: true, v6: true},
-	} {
-		if got := networkOf(t.Context(), host); got != want {
-			t.Errorf("%s: %+v, want %+v", host, got, want)
-		}
-	}
-}
-
 func TestJoinRequestCompression(t *testing.T) {
 	for _, size := range []int{10, 5000} {
 		sdp := strings.Repeat("a=candidate\r\n", size/13)
@@ -77,7 +63,7 @@ func TestJoinRequestCompression(t *testing.T) {
 // would subscribe or publish.
 func TestJoinAsksForDataOnly(t *testing.T) {
 	f, w := newFakeSFU(t), &witness{}
-	conn, s := join(t, quickClient(t, nil), f, w)
+	conn, s := join(t, f.client(nil), f, w)
 	if s.token != "token" || s.jr.GetConnectionSettings().GetAutoSubscribe() ||
 		s.jr.GetReconnect() {
 		t.Errorf("token %q, join request %v", s.token, s.jr)
@@ -92,12 +78,6 @@ func TestJoinAsksForDataOnly(t *testing.T) {
 	if !strings.Contains(sdp, "127.0.0.1") || strings.Contains(sdp, ".local") {
 		t.Errorf("the offer for a server on loopback has other candidates than expected:\n%s", sdp)
 	}
-	for _, label := range []string{"_reliable", "_lossy"} {
-		dc := s.channel(label)
-		if !dc.Ordered() || dc.MaxRetransmits() != nil || dc.MaxPacketLifeTime() != nil {
-			t.Errorf("%s is not ordered and reliable", label)
-		}
-	}
 	want := Info{
 		RoomSID: "RM_1", RoomName: "room", RoomMetadata: "meta",
 		RoomCreated:    time.UnixMilli(1_700_000_000_001),
@@ -107,7 +87,7 @@ func TestJoinAsksForDataOnly(t *testing.T) {
 			JoinedAt: time.UnixMilli(1_700_000_000_123),
 		}},
 	}
-	if diff := cmp.Diff(want, *w.info); diff != "" {
+	if diff := cmp.Diff(want, w.joinedWith()); diff != "" {
 		t.Errorf("info (-want +got):\n%s", diff)
 	}
 	want.Participants = nil
@@ -118,8 +98,8 @@ func TestJoinAsksForDataOnly(t *testing.T) {
 	if off := conn.ClockOffset(); off < 50*time.Second || off > 70*time.Second {
 		t.Errorf("clock offset %v, the server is 60 s ahead", off)
 	}
-	if w.order[0] != "joined" {
-		t.Errorf("order %q", w.order)
+	if order := w.calls(); order[0] != "joined" {
+		t.Errorf("order %q", order)
 	}
 }
 
@@ -154,47 +134,50 @@ func TestJoinRefusedByHTTP(t *testing.T) {
 		{name: "redirect", status: 301, text: "status 301"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := newFakeSFU(t)
-			f.refuse = func(w http.ResponseWriter, _ string, _ *livekit.JoinRequest) bool {
-				w.WriteHeader(c.status)
-				_, _ = w.Write([]byte(c.body))
-				return true
-			}
-			w := &witness{}
-			conn, err := quickClient(t, nil).Join(t.Context(),
-				JoinOptions{URL: f.url(), Token: token, Handler: w})
-			je, ok := errors.AsType[*JoinError](err)
-			if !ok || conn != nil {
-				t.Fatalf("got %v, %v", conn, err)
-			}
-			if je.Status != c.status || je.Unauthorized() != c.unauthorized ||
-				je.RoomNotFound() != c.roomNotFound {
-				t.Errorf("status %d unauthorized %v room not found %v", je.Status,
-					je.Unauthorized(), je.RoomNotFound())
-			}
-			if !strings.Contains(err.Error(), c.text) || strings.Contains(err.Error(), "eyJ") ||
-				len(je.Body) > 500 {
-				t.Errorf("text %q", err)
-			}
-			if w.info != nil {
-				t.Error("Joined was called")
-			}
+			bubble(t, func(t *testing.T, f *fakeSFU) {
+				f.refuse = func(w http.ResponseWriter, _ string, _ *livekit.JoinRequest) bool {
+					w.WriteHeader(c.status)
+					_, _ = w.Write([]byte(c.body))
+					return true
+				}
+				w := &witness{}
+				conn, err := f.client(nil).Join(t.Context(),
+					JoinOptions{URL: f.url(), Token: token, Handler: w})
+				je, ok := errors.AsType[*JoinError](err)
+				if !ok || conn != nil {
+					t.Fatalf("got %v, %v", conn, err)
+				}
+				if je.Status != c.status || je.Unauthorized() != c.unauthorized ||
+					je.RoomNotFound() != c.roomNotFound {
+					t.Errorf("status %d unauthorized %v room not found %v", je.Status,
+						je.Unauthorized(), je.RoomNotFound())
+				}
+				if !strings.Contains(err.Error(), c.text) || strings.Contains(err.Error(), "eyJ") ||
+					len(je.Body) > 500 {
+					t.Errorf("text %q", err)
+				}
+				if len(w.calls()) != 0 {
+					t.Error("Joined was called")
+				}
+			})
 		})
 	}
 }
 
 func TestJoinUnreachable(t *testing.T) {
-	f := newFakeSFU(t)
-	url := f.url()
-	f.srv.Close()
-	_, err := quickClient(t, nil).Join(t.Context(), JoinOptions{
-		URL: url, Token: "secret-token",
-		Handler: &witness{},
+	bubble(t, func(t *testing.T, f *fakeSFU) {
+		url := f.url()
+		f.srv.Close()
+		_, err := f.client(nil).Join(t.Context(), JoinOptions{
+			URL: url, Token: "secret-token",
+			Handler: &witness{},
+		})
+		je, ok := errors.AsType[*JoinError](err)
+		if !ok || je.Status != 0 || je.Phase != "websocket" ||
+			strings.Contains(err.Error(), "secret") {
+			t.Errorf("got %v", err)
+		}
 	})
-	je, ok := errors.AsType[*JoinError](err)
-	if !ok || je.Status != 0 || je.Phase != "websocket" || strings.Contains(err.Error(), "secret") {
-		t.Errorf("got %v", err)
-	}
 }
 
 // A server that stalls at any point makes Join fail in time, leaving nothing behind.
@@ -210,38 +193,41 @@ func TestJoinTimeout(t *testing.T) {
 		"answer":        func(f *fakeSFU, _ chan struct{}) { go func() { f.next().sendJoin() }() },
 	} {
 		t.Run(phase, func(t *testing.T) {
-			f, release := newFakeSFU(t), make(chan struct{})
-			defer close(release)
-			script(f, release)
-			c := quickClient(t, func(q *times) { q.join = 300 * time.Millisecond })
-			conn, err := c.Join(t.Context(), JoinOptions{
-				URL: f.url(), Token: "token",
-				Handler: &witness{},
+			bubble(t, func(t *testing.T, f *fakeSFU) {
+				release := make(chan struct{})
+				defer close(release)
+				script(f, release)
+				c := f.client(func(q *times) { q.join = 300 * time.Millisecond })
+				conn, err := c.Join(t.Context(), JoinOptions{
+					URL: f.url(), Token: "token",
+					Handler: &witness{},
+				})
+				je, ok := errors.AsType[*JoinError](err)
+				if conn != nil || !ok || je.Phase != phase ||
+					!errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("got %v, %v", conn, err)
+				}
 			})
-			je, ok := errors.AsType[*JoinError](err)
-			if conn != nil || !ok || je.Phase != phase ||
-				!errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("got %v, %v", conn, err)
-			}
 		})
 	}
 }
 
 // A server whose UDP ports cannot be reached.
 func TestJoinWithoutUDP(t *testing.T) {
-	f, w := newFakeSFU(t), &witness{}
-	c := quickClient(t, func(q *times) { q.join = time.Second })
-	go func() {
-		s := f.next()
-		s.sendJoin()
-		s.answer()
-		_ = s.pc.Close()
-	}()
-	_, err := c.Join(t.Context(), JoinOptions{URL: f.url(), Token: "token", Handler: w})
-	je, ok := errors.AsType[*JoinError](err)
-	if !ok || je.Phase != "data channels" || !strings.Contains(err.Error(), "UDP") {
-		t.Errorf("got %v", err)
-	}
+	bubble(t, func(t *testing.T, f *fakeSFU) {
+		f.dark.Store(true)
+		go func() {
+			s := f.next()
+			s.sendJoin()
+			s.answer()
+		}()
+		_, err := f.client(nil).Join(t.Context(),
+			JoinOptions{URL: f.url(), Token: "token", Handler: &witness{}})
+		je, ok := errors.AsType[*JoinError](err)
+		if !ok || je.Phase != "data channels" || !strings.Contains(err.Error(), "UDP") {
+			t.Errorf("got %v", err)
+		}
+	})
 }
 
 func TestJoinEndedByServer(t *testing.T) {
@@ -269,14 +255,15 @@ func TestJoinEndedByServer(t *testing.T) {
 		}, ReasonJoinFailed},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFakeSFU(t)
-			go func() { c.script(f.next()) }()
-			_, err := quickClient(t, nil).Join(t.Context(),
-				JoinOptions{URL: f.url(), Token: "token", Handler: &witness{}})
-			ee, ok := errors.AsType[*DisconnectError](err)
-			if !ok || ee.Disconnect.Reason != c.want {
-				t.Errorf("got %v, want %s", err, c.want)
-			}
+			bubble(t, func(t *testing.T, f *fakeSFU) {
+				go func() { c.script(f.next()) }()
+				_, err := f.client(nil).Join(t.Context(),
+					JoinOptions{URL: f.url(), Token: "token", Handler: &witness{}})
+				ee, ok := errors.AsType[*DisconnectError](err)
+				if !ok || ee.Disconnect.Reason != c.want {
+					t.Errorf("got %v, want %s", err, c.want)
+				}
+			})
 		})
 	}
 }
@@ -288,13 +275,14 @@ func TestJoinUnexpectedFirstMessage(t *testing.T) {
 		"hang up":         func(s *session) { s.hangUp() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFakeSFU(t)
-			go func() { send(f.next()) }()
-			_, err := quickClient(t, nil).Join(t.Context(),
-				JoinOptions{URL: f.url(), Token: "token", Handler: &witness{}})
-			if je, ok := errors.AsType[*JoinError](err); !ok || je.Phase != "join response" {
-				t.Errorf("got %v", err)
-			}
+			bubble(t, func(t *testing.T, f *fakeSFU) {
+				go func() { send(f.next()) }()
+				_, err := f.client(nil).Join(t.Context(),
+					JoinOptions{URL: f.url(), Token: "token", Handler: &witness{}})
+				if je, ok := errors.AsType[*JoinError](err); !ok || je.Phase != "join response" {
+					t.Errorf("got %v", err)
+				}
+			})
 		})
 	}
 }
@@ -302,42 +290,44 @@ func TestJoinUnexpectedFirstMessage(t *testing.T) {
 // The handler looks at the room and does not want it: we say goodbye, so that the server forgets us
 // at once.
 func TestJoinRefusedByHandler(t *testing.T) {
-	f := newFakeSFU(t)
-	left := make(chan *livekit.SignalRequest, 1)
-	go func() {
-		s := f.next()
-		s.sendJoin()
-		left <- s.awaitRequest("a leave",
-			func(m *livekit.SignalRequest) bool { return m.GetLeave() != nil })
-		s.hangUp()
-	}()
-	sentinel := errors.New("another session's room")
-	w := &witness{refuse: sentinel}
-	_, err := quickClient(t, nil).Join(t.Context(), JoinOptions{
-		URL: f.url(), Token: "token",
-		Handler: w,
+	bubble(t, func(t *testing.T, f *fakeSFU) {
+		left := make(chan *livekit.SignalRequest, 1)
+		go func() {
+			s := f.next()
+			s.sendJoin()
+			left <- s.awaitRequest("a leave",
+				func(m *livekit.SignalRequest) bool { return m.GetLeave() != nil })
+			s.hangUp()
+		}()
+		sentinel := errors.New("another session's room")
+		w := &witness{refuse: sentinel}
+		_, err := f.client(nil).Join(t.Context(), JoinOptions{
+			URL: f.url(), Token: "token",
+			Handler: w,
+		})
+		ee, ok := errors.AsType[*DisconnectError](err)
+		if !ok || ee.Disconnect.Reason != ReasonRefused || !errors.Is(err, sentinel) {
+			t.Errorf("got %v", err)
+		}
+		if m := <-left; m.GetLeave().GetReason() != livekit.DisconnectReason_CLIENT_INITIATED {
+			t.Errorf("left with %v", m)
+		}
+		if order := w.calls(); len(order) != 1 {
+			t.Errorf("calls %q", order)
+		}
 	})
-	ee, ok := errors.AsType[*DisconnectError](err)
-	if !ok || ee.Disconnect.Reason != ReasonRefused || !errors.Is(err, sentinel) {
-		t.Errorf("got %v", err)
-	}
-	if m := <-left; m.GetLeave().GetReason() != livekit.DisconnectReason_CLIENT_INITIATED {
-		t.Errorf("left with %v", m)
-	}
-	if len(w.order) != 1 {
-		t.Errorf("calls %q", w.order)
-	}
 }
 
 func TestJoinCancelled(t *testing.T) {
-	f := newFakeSFU(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	go func() { f.next().sendJoin(); cancel() }()
-	_, err := quickClient(t, nil).Join(ctx, JoinOptions{
-		URL: f.url(), Token: "token",
-		Handler: &witness{},
+	bubble(t, func(t *testing.T, f *fakeSFU) {
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { f.next().sendJoin(); cancel() }()
+		_, err := f.client(nil).Join(ctx, JoinOptions{
+			URL: f.url(), Token: "token",
+			Handler: &witness{},
+		})
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
 	})
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
-	}
 }

@@ -38,7 +38,7 @@ func TestProbe(t *testing.T) {
 				_, _ = w.Write([]byte(c.body)) // the client notices
 			}))
 			defer srv.Close()
-			err := quickClient(t, nil).Probe(t.Context(), srv.URL)
+			err := newClientOn(nil, Options{}, defaultTimes).Probe(t.Context(), srv.URL)
 			switch {
 			case c.says == "" && err != nil:
 				t.Error(err)
@@ -54,7 +54,7 @@ func TestProbe(t *testing.T) {
 	srv := httptest.NewServer(http.NotFoundHandler())
 	srv.Close()
 	for _, url := range []string{srv.URL, "livekit.example.org", "://"} {
-		if err := quickClient(t, nil).Probe(t.Context(), url); err == nil {
+		if err := newClientOn(nil, Options{}, defaultTimes).Probe(t.Context(), url); err == nil {
 			t.Errorf("%s: no error", url)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +20,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/syncflow/textegress/internal/redact"
+	"github.com/syncflow/textegress/internal/room/rtc"
 )
 
 const (
@@ -127,8 +127,8 @@ func (c *Client) dial(ctx context.Context, e endpoint, token string,
 		header.Set("Authorization", "Bearer "+token)
 	}
 	dialer, opened := bounded(c.dialer)
-	ws, resp, err := dialer.DialContext(ctx, u.String(),
-		header) //nolint:bodyclose // gorilla has read the body and needs no closing
+	//nolint:bodyclose // gorilla has read the body and needs no closing
+	ws, resp, err := dialer.DialContext(ctx, u.String(), header)
 	if err != nil {
 		je := &JoinError{Phase: "websocket", Err: redact.Error(inTime(ctx, err), token)}
 		if resp != nil {
@@ -153,7 +153,7 @@ func (c *Client) dial(ctx context.Context, e endpoint, token string,
 	return s, m, nil
 }
 
-// inTime makes an error that came of a deadline or of ctx's end recognisable as one.
+// inTime makes an error caused by a deadline or by the end of ctx recognisable as such.
 func inTime(ctx context.Context, err error) error {
 	cause := ctx.Err()
 	// the socket's deadline was a moment faster than the context's
@@ -202,18 +202,20 @@ func (s *signal) ping() error {
 	}})
 }
 
-func (s *signal) offer(o *livekit.SessionDescription) error {
-	return s.write(&livekit.SignalRequest{Message: &livekit.SignalRequest_Offer{Offer: o}})
+func (s *signal) offer(o rtc.Offer) error {
+	return s.write(&livekit.SignalRequest{
+		Message: &livekit.SignalRequest_Offer{Offer: sessionDescription(o)},
+	})
 }
 
-func (s *signal) trickle(ci candidateInit) error {
-	b, err := json.Marshal(ci)
-	if err != nil {
-		return err
-	}
+func sessionDescription(o rtc.Offer) *livekit.SessionDescription {
+	return &livekit.SessionDescription{Type: "offer", Sdp: o.SDP, Id: o.ID}
+}
+
+func (s *signal) trickle(candidate string) error {
 	return s.write(&livekit.SignalRequest{Message: &livekit.SignalRequest_Trickle{
 		Trickle: &livekit.TrickleRequest{
-			CandidateInit: string(b), Target: livekit.SignalTarget_PUBLISHER,
+			CandidateInit: candidate, Target: livekit.SignalTarget_PUBLISHER,
 		},
 	}})
 }
@@ -236,7 +238,7 @@ func clockOffset(p *livekit.Pong, now time.Time) time.Duration {
 		2*p.GetTimestamp()-now.UnixMilli()-p.GetLastPingTimestamp()) * time.Millisecond / 2
 }
 
-// pingTimes takes over the server's wishes where they are sensible.
+// pingTimes uses the server's intervals where they are sensible.
 func pingTimes(j *livekit.JoinResponse, t times) (every, wait time.Duration) {
 	every, wait = t.ping, t.pingWait
 	if s := time.Duration(j.GetPingInterval()) * time.Second; s >= time.Second && s <= time.Minute {

@@ -1,4 +1,4 @@
-package room
+package rtc
 
 import (
 	"bytes"
@@ -13,18 +13,18 @@ import (
 )
 
 // What nobody reads is bounded, and what was taken in comes out whole and in order.
-func TestDatagramsAreBounded(t *testing.T) {
-	d := newDatagrams()
+func TestDTLSConnIsBounded(t *testing.T) {
+	d := newDTLSConn()
 	sent := 0
-	for i := range 3 * waitingDatagrams / 1000 {
-		d.put(bytes.Repeat([]byte{byte(i)}, 1000))
+	for i := range 3 * maxQueued / 1000 {
+		d.enqueue(bytes.Repeat([]byte{byte(i)}, 1000))
 		sent++
 	}
-	if d.bytes > waitingDatagrams {
-		t.Errorf("%d bytes wait, at most %d should", d.bytes, waitingDatagrams)
+	if d.bytes > maxQueued {
+		t.Errorf("%d bytes wait, at most %d should", d.bytes, maxQueued)
 	}
 	buf := make([]byte, maxDatagram)
-	for i := range waitingDatagrams / 1000 {
+	for i := range maxQueued / 1000 {
 		if n, _, err := d.ReadFrom(buf); err != nil ||
 			!bytes.Equal(buf[:n], bytes.Repeat([]byte{byte(i)}, 1000)) {
 			t.Fatalf("datagram %d: %v, %v", i, buf[:n], err)
@@ -41,7 +41,7 @@ func TestDatagramsAreBounded(t *testing.T) {
 	}
 	_ = d.SetReadDeadline(time.Time{})
 	_ = d.Close()
-	d.put([]byte("too late"))
+	d.enqueue([]byte("too late"))
 	if _, _, err := d.ReadFrom(buf); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("closed: %v", err)
 	}
@@ -55,7 +55,7 @@ type script struct {
 
 func (s *script) ReadFrom(b []byte) (int, net.Addr, error) {
 	n, _, err := s.ReadFromAddrPort(b)
-	return n, theServer, err
+	return n, placeholderAddr, err
 }
 
 func (s *script) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
@@ -70,22 +70,22 @@ func (s *script) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 func (*script) WriteToAddrPort(b []byte, _ netip.AddrPort) (int, error) { return len(b), nil }
 
 // DTLS goes one way, and STUN and whatever else comes the other.
-func TestSocketsAreShared(t *testing.T) {
+func TestDemux(t *testing.T) {
 	dtls, stun := []byte{22, 254, 253}, []byte{0, 1, 0, 0}
-	for name, read := range map[string]func(*script, *datagrams) ([]byte, error){
-		"fast": func(s *script, d *datagrams) ([]byte, error) {
+	for name, read := range map[string]func(*script, *dtlsConn) ([]byte, error){
+		"fast": func(s *script, d *dtlsConn) ([]byte, error) {
 			b := make([]byte, 100)
-			n, _, err := fastSocket{s, d}.ReadFromAddrPort(b)
+			n, _, err := addrPortSocket{s, d}.ReadFromAddrPort(b)
 			return b[:n], err
 		},
-		"any": func(s *script, d *datagrams) ([]byte, error) {
+		"any": func(s *script, d *dtlsConn) ([]byte, error) {
 			b := make([]byte, 100)
 			n, _, err := socket{s, d}.ReadFrom(b)
 			return b[:n], err
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, d := &script{in: [][]byte{dtls, stun, {}, dtls, {128, 200}}}, newDatagrams()
+			s, d := &script{in: [][]byte{dtls, stun, {}, dtls, {128, 200}}}, newDTLSConn()
 			for _, want := range [][]byte{stun, {}, {128, 200}} {
 				if got, err := read(s, d); err != nil || !bytes.Equal(got, want) {
 					t.Errorf("got %v, %v; want %v", got, err, want)

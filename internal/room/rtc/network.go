@@ -1,7 +1,6 @@
-package room
+package rtc
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"regexp"
@@ -9,7 +8,6 @@ import (
 	"time"
 
 	"github.com/pion/ice/v4"
-	"github.com/pion/logging"
 	"github.com/pion/transport/v4"
 	"github.com/pion/transport/v4/stdnet"
 
@@ -21,37 +19,16 @@ import (
 // SCTP's usual 1 MiB.
 const receiveBuffer = 4 << 20
 
-// relayWait is how long a TURN server's way is not taken although it works.
+// relayWait is how long a working relay is not taken, in case a direct path works too.
 const relayWait = 300 * time.Millisecond
 
-// bindingRequests of one every 0.2 s last for a minute, longer than any search for a path.
+// bindingRequests at one every 0.2 s last for a minute, longer than any search for a path.
 const bindingRequests = 300
 
-// network says which local addresses can reach a server. Each of them costs a socket and a
-// goroutine per room.
-type network struct{ v4, v6, loopback bool }
-
-// networkOf chooses by the addresses of the signalling host. A name that cannot be resolved (behind
-// an HTTP proxy) gives all.
-func networkOf(ctx context.Context, host string) network {
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	if err != nil || len(ips) == 0 {
-		return network{v4: true, v6: true}
-	}
-	var n network
-	for _, ip := range ips {
-		ip = ip.Unmap()
-		n.v4 = n.v4 || ip.Is4()
-		n.v6 = n.v6 || ip.Is6()
-		n.loopback = n.loopback || ip.IsLoopback()
-	}
-	return n
-}
-
-// host is the network of this machine. Without it, pion lists the interfaces for each connection
-// and keeps the list for as long as it lives, and an ICE restart would look for a path from
-// addresses that are gone.
-type host struct {
+// systemNet is the network of this machine. Without it, pion lists the interfaces for each
+// connection and keeps the list for as long as it lives, and an ICE restart would look for a path
+// from addresses that are gone.
+type systemNet struct {
 	*stdnet.Net
 
 	mu     sync.Mutex
@@ -63,21 +40,21 @@ const interfacesValid = 2 * time.Second
 
 // Interfaces returns the network interfaces with their addresses as they were at most two seconds
 // ago.
-func (h *host) Interfaces() ([]*transport.Interface, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.list != nil && time.Since(h.listed) < interfacesValid {
-		return h.list, nil
+func (n *systemNet) Interfaces() ([]*transport.Interface, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.list != nil && time.Since(n.listed) < interfacesValid {
+		return n.list, nil
 	}
 	now, err := stdnet.NewNet()
 	if err != nil {
 		return nil, fmt.Errorf("listing network interfaces: %w", err)
 	}
-	if h.list, err = now.Interfaces(); err != nil {
+	if n.list, err = now.Interfaces(); err != nil {
 		return nil, err
 	}
-	h.listed = time.Now()
-	return h.list, nil
+	n.listed = time.Now()
+	return n.list, nil
 }
 
 // socketBuffer is what may wait in the kernel between two looks at a socket. A system may allow
@@ -86,7 +63,7 @@ const socketBuffer = 1 << 20
 
 // ListenUDP opens a socket of package udp: with many rooms, one waking for all of them costs far
 // less than one for each packet.
-func (h *host) ListenUDP(network string, a *net.UDPAddr) (transport.UDPConn, error) {
+func (n *systemNet) ListenUDP(network string, a *net.UDPAddr) (transport.UDPConn, error) {
 	c, err := udp.Listen(network, a)
 	if err != nil {
 		return nil, err
@@ -95,8 +72,8 @@ func (h *host) ListenUDP(network string, a *net.UDPAddr) (transport.UDPConn, err
 	return c, nil
 }
 
-// iceOptions are the settings of ICE for a network. What comes for DTLS goes to in.
-func (c *Client) iceOptions(n network, in *datagrams) []ice.AgentOption {
+// iceOptions are the settings of ICE for a network. DTLS packets go to d.
+func (a *API) iceOptions(n network, d *dtlsConn) []ice.AgentOption {
 	var types []ice.NetworkType
 	if n.v4 {
 		types = append(types, ice.NetworkTypeUDP4)
@@ -105,11 +82,11 @@ func (c *Client) iceOptions(n network, in *datagrams) []ice.AgentOption {
 		types = append(types, ice.NetworkTypeUDP6)
 	}
 	o := []ice.AgentOption{
-		ice.WithLoggerFactory(noLog{}), ice.WithNet(sockets{c.net, in}),
-		ice.WithNetworkTypes(types), ice.WithInterfaceFilter(interfaceFilter(c.net)),
+		ice.WithLoggerFactory(noLog{}), ice.WithNet(demuxNet{a.net, d}),
+		ice.WithNetworkTypes(types), ice.WithInterfaceFilter(interfaceFilter(a.net)),
 		ice.WithMulticastDNSMode(ice.MulticastDNSModeDisabled),
-		ice.WithDisconnectedTimeout(c.times.iceDisconnected),
-		ice.WithFailedTimeout(c.times.iceFailed), ice.WithKeepaliveInterval(c.times.iceKeepalive),
+		ice.WithDisconnectedTimeout(a.timeouts.Disconnected),
+		ice.WithFailedTimeout(a.timeouts.Failed), ice.WithKeepaliveInterval(a.timeouts.Keepalive),
 		ice.WithPrflxAcceptanceMinWait(0),
 		// A path that does not answer is asked for as long as the connection may yet be saved, not
 		// only seven times (1.4 s).
@@ -118,12 +95,11 @@ func (c *Client) iceOptions(n network, in *datagrams) []ice.AgentOption {
 	if n.loopback {
 		o = append(o, ice.WithIncludeLoopback())
 	}
-	if c.relay {
+	if a.relayOnly {
 		return append(o, ice.WithRelayAcceptanceMinWait(0),
 			ice.WithCandidateTypes([]ice.CandidateType{ice.CandidateTypeRelay}))
 	}
-	// A relay is only there when it is needed; the direct ways, which are asked again beside it,
-	// get a moment's advantage.
+	// Prefer host candidates, which are tried again beside the relays.
 	return append(o, ice.WithRelayAcceptanceMinWait(relayWait))
 }
 
@@ -152,18 +128,3 @@ func interfaceFilter(n transport.Net) func(string) bool {
 		return true
 	}
 }
-
-// noLog keeps pion silent: it would log addresses and, at the finer levels, packets.
-type noLog struct{}
-
-func (noLog) NewLogger(string) logging.LeveledLogger { return noLog{} }
-func (noLog) Trace(string)                           {}
-func (noLog) Tracef(string, ...any)                  {}
-func (noLog) Debug(string)                           {}
-func (noLog) Debugf(string, ...any)                  {}
-func (noLog) Info(string)                            {}
-func (noLog) Infof(string, ...any)                   {}
-func (noLog) Warn(string)                            {}
-func (noLog) Warnf(string, ...any)                   {}
-func (noLog) Error(string)                           {}
-func (noLog) Errorf(string, ...any)                  {}

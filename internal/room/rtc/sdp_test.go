@@ -1,4 +1,4 @@
-package room
+package rtc
 
 import (
 	"crypto/x509"

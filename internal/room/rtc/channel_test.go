@@ -1,14 +1,10 @@
-package room
+package rtc
 
 import (
 	"errors"
-	"fmt"
 	"io"
-	"strings"
 	"testing"
 	"time"
-
-	"github.com/livekit/protocol/livekit"
 )
 
 // bufferWatch is a data channel that delivers messages of given sizes and notes
@@ -56,9 +52,11 @@ func TestReadBuffersShrink(t *testing.T) {
 		{"more than LiveKit forwards", []int{4_000_000, 1}, firstBuffer, 1 + 2 + 11 + 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := &peer{handler: &witness{}, started: time.Now()}
+			c := &Conn{
+				deliver: func(Channel, time.Time, []byte) {}, started: time.Now(),
+			}
 			raw := &bufferWatch{sizes: tt.sizes}
-			if err := p.deliver(Reliable, raw); !errors.Is(err, errOver) {
+			if err := c.deliverAll(Reliable, raw); !errors.Is(err, errOver) {
 				t.Fatal(err)
 			}
 			if last := raw.given[len(raw.given)-1]; last != tt.kept {
@@ -68,25 +66,5 @@ func TestReadBuffersShrink(t *testing.T) {
 				t.Errorf("%d reads with buffers %v, want %d", len(raw.given), raw.given, tt.reads)
 			}
 		})
-	}
-}
-
-// Somebody who comes and goes for hours must not cost memory.
-func TestRosterForgetsThoseWhoLeft(t *testing.T) {
-	r := newRoster("PA_us", nil)
-	for i := range 10_000 {
-		p := &livekit.ParticipantInfo{
-			Sid: fmt.Sprintf("PA_%d", i), Identity: "eve",
-			Metadata: strings.Repeat("m", 100),
-		}
-		came := r.update([]*livekit.ParticipantInfo{p})
-		p.State = livekit.ParticipantInfo_DISCONNECTED
-		left := r.update([]*livekit.ParticipantInfo{p})
-		if len(came) != 1 || len(left) != 1 {
-			t.Fatalf("%d and %d events", len(came), len(left))
-		}
-	}
-	if len(r.members) != 0 || len(r.gone) > 1000 {
-		t.Errorf("%d members and %d others are remembered", len(r.members), len(r.gone))
 	}
 }

@@ -1,4 +1,4 @@
-package room
+package rtc
 
 import (
 	"context"
@@ -19,30 +19,30 @@ const mtu = 1200
 
 // connect brings the connection up over the answer's path: ICE, DTLS on it, SCTP on that, and our
 // channels. It ends when the channels have ended.
-func (p *peer) connect(a answer) {
-	if err := p.establish(a); err != nil && p.ctx.Err() == nil {
-		p.fail(err.Error())
+func (c *Conn) connect(a answer) {
+	if err := c.establish(a); err != nil && c.ctx.Err() == nil {
+		c.fail(err.Error())
 	}
 }
 
-func (p *peer) establish(a answer) error {
-	path, err := p.agent.Dial(p.ctx, a.ufrag, a.pwd)
+func (c *Conn) establish(a answer) error {
+	path, err := c.agent.Dial(c.ctx, a.ufrag, a.pwd)
 	if err != nil {
 		return errors.New("ICE failed") // pion's words have nothing to add
 	}
-	p.data.out.Store(path)
-	p.mu.Lock()
-	p.path = path
-	if p.relays {
-		p.readRelay()
+	c.dtls.out.Store(path)
+	c.mu.Lock()
+	c.path = path
+	if c.turn {
+		c.readRelayed()
 	}
-	p.mu.Unlock()
-	secure, err := p.handshake(a)
+	c.mu.Unlock()
+	secure, err := c.handshake(a)
 	if err != nil {
 		return fmt.Errorf("DTLS: %w", err)
 	}
 	// sctp has no other way to be interrupted
-	stop := context.AfterFunc(p.ctx, func() { _ = secure.Close() })
+	stop := context.AfterFunc(c.ctx, func() { _ = secure.Close() })
 	assoc, err := sctp.ClientWithOptions(sctp.WithNetConn(secure), sctp.WithLoggerFactory(noLog{}),
 		sctp.WithMTU(mtu),
 		sctp.WithMaxReceiveBufferSize(receiveBuffer), sctp.WithEnableZeroChecksum(true))
@@ -50,27 +50,27 @@ func (p *peer) establish(a answer) error {
 		_ = secure.Close()
 		return fmt.Errorf("SCTP: %w", err)
 	}
-	p.mu.Lock()
-	if p.closing || !stop() {
-		p.mu.Unlock()
+	c.mu.Lock()
+	if c.closing || !stop() {
+		c.mu.Unlock()
 		_ = assoc.Close() // and what is below it
-		return p.ctx.Err()
+		return c.ctx.Err()
 	}
-	p.secure, p.assoc = secure, assoc
-	p.mu.Unlock()
-	ours, err := p.openChannels(assoc, a.dtlsServer)
+	c.secure, c.assoc = secure, assoc
+	c.mu.Unlock()
+	ours, err := c.openChannels(assoc, a.dtlsServer)
 	if err != nil {
 		return fmt.Errorf("data channels: %w", err)
 	}
-	p.accept(assoc, ours)
+	c.accept(assoc, ours)
 	return nil
 }
 
 // handshake makes the secure connection. Which side begins is the server's choice.
-func (p *peer) handshake(a answer) (*dtls.Conn, error) {
+func (c *Conn) handshake(a answer) (*dtls.Conn, error) {
 	options := []dtls.Option{
 		// the fingerprint is what counts
-		dtls.WithCertificates(p.certificate.cert), dtls.WithLoggerFactory(noLog{}),
+		dtls.WithCertificates(c.certificate.cert), dtls.WithLoggerFactory(noLog{}),
 		dtls.WithInsecureSkipVerify(true),
 		dtls.WithVerifyPeerCertificate(func(raw [][]byte, _ [][]*x509.Certificate) error {
 			return a.verify(raw)
@@ -79,14 +79,14 @@ func (p *peer) handshake(a answer) (*dtls.Conn, error) {
 		dtls.WithSRTPProtectionProfiles(dtls.SRTP_AEAD_AES_256_GCM, dtls.SRTP_AEAD_AES_128_GCM,
 			dtls.SRTP_AES128_CM_HMAC_SHA1_80),
 	}
-	var c *dtls.Conn
+	var conn *dtls.Conn
 	var err error
 	if a.dtlsServer {
 		var o []dtls.ClientOption
 		for _, x := range options {
 			o = append(o, x)
 		}
-		c, err = dtls.ClientWithOptions(p.data, theServer, o...)
+		conn, err = dtls.ClientWithOptions(c.dtls, placeholderAddr, o...)
 	} else {
 		// The cookie exchange would prove that the server has its address, which ICE has just done.
 		o := []dtls.ServerOption{
@@ -96,16 +96,16 @@ func (p *peer) handshake(a answer) (*dtls.Conn, error) {
 		for _, x := range options {
 			o = append(o, x)
 		}
-		c, err = dtls.ServerWithOptions(p.data, theServer, o...)
+		conn, err = dtls.ServerWithOptions(c.dtls, placeholderAddr, o...)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := c.HandshakeContext(p.ctx); err != nil {
-		_ = c.Close()
+	if err := conn.HandshakeContext(c.ctx); err != nil {
+		_ = conn.Close()
 		return nil, err
 	}
-	return c, nil
+	return conn, nil
 }
 
 // verify compares the server's certificate to what its answer, which came over the websocket, says
@@ -130,29 +130,12 @@ func (a answer) verify(raw [][]byte) error {
 	return errors.New("the server's certificate is not the one of its answer")
 }
 
-// readRelay passes on what TURN servers relay to us. p.mu is held, and the path is there.
-func (p *peer) readRelay() {
-	p.relayed.Do(func() {
-		path := p.path
-		p.tasks.Go(func() {
-			b := make([]byte, maxDatagram)
-			for {
-				n, err := path.Read(b)
-				if err != nil {
-					return
-				}
-				p.data.put(b[:n])
-			}
-		})
-	})
-}
-
 // openChannels creates the channels on which the server sends; one without data tracks leaves the
 // third unused. It must be us who do it: the server sends with the reliability that the opener
 // declared, and declared like this not even lossy packets are lost between the server and us.
 // Packets of data tracks are not lost on the way, but a server of 1.13 drops what it cannot send at
 // once (livekit-server, NewDataChannelWriterUnreliable; datachannel_data_track_target_latency).
-func (p *peer) openChannels(assoc *sctp.Association, even bool) ([]*datachannel.DataChannel,
+func (c *Conn) openChannels(assoc *sctp.Association, even bool) ([]*datachannel.DataChannel,
 	error,
 ) {
 	id := uint16(1) // the DTLS server's are odd (RFC 8832, section 6)
@@ -169,7 +152,7 @@ func (p *peer) openChannels(assoc *sctp.Association, even bool) ([]*datachannel.
 		if err != nil {
 			return nil, err
 		}
-		p.attach(ch, dc)
+		c.attach(ch, dc)
 		all = append(all, dc)
 		id += 2
 	}
@@ -178,7 +161,7 @@ func (p *peer) openChannels(assoc *sctp.Association, even bool) ([]*datachannel.
 
 // accept reads what channels the server opens, whatever they are: unread data would fill the
 // receive window, which all share.
-func (p *peer) accept(assoc *sctp.Association, ours []*datachannel.DataChannel) {
+func (c *Conn) accept(assoc *sctp.Association, ours []*datachannel.DataChannel) {
 	for {
 		dc, err := datachannel.Accept(assoc, &datachannel.Config{LoggerFactory: noLog{}}, ours...)
 		if err != nil {
@@ -189,7 +172,7 @@ func (p *peer) accept(assoc *sctp.Association, ours []*datachannel.DataChannel) 
 			known = known || o.StreamIdentifier() == dc.StreamIdentifier()
 		}
 		if !known {
-			p.attach(channelOf(dc.Config.Label), dc)
+			c.attach(channelOf(dc.Config.Label), dc)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package room
+package rtc
 
 import (
 	"errors"
@@ -47,50 +47,39 @@ const (
 )
 
 // attach starts reading a channel, unless the connection is being closed.
-func (p *peer) attach(ch Channel, raw datachannel.ReadWriteCloser) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closing {
+func (c *Conn) attach(ch Channel, raw datachannel.ReadWriteCloser) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing {
 		return
 	}
-	p.reading++
-	p.readers.Go(func() { p.read(ch, raw) })
-	p.have[ch] = true
-	if p.have[Reliable] && p.have[Lossy] {
-		p.openOnce.Do(func() { close(p.opened) })
+	c.reading++
+	c.readers.Go(func() { c.read(ch, raw) })
+	c.have[ch] = true
+	if c.have[Reliable] && c.have[Lossy] && !c.open.Swap(true) {
+		c.post(Event{Kind: Opened})
 	}
 }
 
-func (p *peer) isOpen() bool {
-	select {
-	case <-p.opened:
-		return true
-	default:
-		return false
+// read delivers the messages of one channel until it ends. The server never closes a channel of a
+// living connection, and without it the session is of no use.
+func (c *Conn) read(ch Channel, raw datachannel.ReadWriteCloser) {
+	err := c.deliverAll(ch, raw)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.reading--; c.reading == 0 {
+		c.endOnce.Do(func() { close(c.ended) })
+	}
+	switch {
+	case ch == 0: // not one of ours
+	case errors.Is(err, io.ErrShortBuffer):
+		c.fail("a message is too large")
+	default: // err has the peer's words, and addresses
+		c.fail("data channel " + ch.String() + " closed")
 	}
 }
 
-// read delivers the messages of one channel until it ends.
-func (p *peer) read(ch Channel, raw datachannel.ReadWriteCloser) {
-	err := p.deliver(ch, raw)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.reading--; p.reading == 0 {
-		p.endOnce.Do(func() { close(p.ended) })
-	}
-	if ch != 0 {
-		// The server never closes a channel of a living connection, and without it the session is
-		// of no use.
-		// the error has the peer's words, and addresses
-		cause := "data channel " + ch.String() + " closed"
-		if errors.Is(err, io.ErrShortBuffer) {
-			cause = "a message is too large"
-		}
-		p.fail(cause)
-	}
-}
-
-func (p *peer) deliver(ch Channel, raw datachannel.ReadWriteCloser) error {
+func (c *Conn) deliverAll(ch Channel, raw datachannel.ReadWriteCloser) error {
 	buf := make([]byte, idleBuffer)
 	for {
 		n, _, err := raw.ReadDataChannel(buf)
@@ -102,10 +91,10 @@ func (p *peer) deliver(ch Channel, raw datachannel.ReadWriteCloser) error {
 		case err != nil:
 			return err
 		case ch != 0:
-			p.busy.Add(1)
-			p.handler.Packet(ch, at, buf[:n])
-			p.last.Store(int64(time.Since(p.started)))
-			p.busy.Add(-1)
+			c.delivering.Add(1)
+			c.deliver(ch, at, buf[:n])
+			c.lastDelivered.Store(int64(time.Since(c.started)))
+			c.delivering.Add(-1)
 		}
 		if err == nil && len(buf) > keepBuffer {
 			buf = make([]byte, firstBuffer)
@@ -113,24 +102,23 @@ func (p *peer) deliver(ch Channel, raw datachannel.ReadWriteCloser) error {
 	}
 }
 
-// drain returns when nothing more is to be expected: the channels have ended, or no packet came for
-// a while. What is still in SCTP's queue then is delivered all the same, because the readers read
-// to its end.
-func (p *peer) drain(t times) {
-	begin := time.Since(p.started)
-	limit := time.NewTimer(t.drain)
-	defer limit.Stop()
-	tick := time.NewTicker(max(t.quiet/8, time.Millisecond))
+// Drain returns when nothing more is to be expected: the channels have ended, or no message came
+// for quiet, or limit is over. What is still in SCTP's queue then is delivered by Close.
+func (c *Conn) Drain(quiet, limit time.Duration) {
+	began := time.Since(c.started)
+	timeout := time.NewTimer(limit)
+	defer timeout.Stop()
+	tick := time.NewTicker(max(quiet/8, time.Millisecond))
 	defer tick.Stop()
 	for {
 		select {
-		case <-p.ended:
+		case <-c.ended:
 			return
-		case <-limit.C:
+		case <-timeout.C:
 			return
 		case <-tick.C:
-			since := max(begin, time.Duration(p.last.Load()))
-			if p.busy.Load() == 0 && time.Since(p.started)-since >= t.quiet {
+			last := max(began, time.Duration(c.lastDelivered.Load()))
+			if c.delivering.Load() == 0 && time.Since(c.started)-last >= quiet {
 				return
 			}
 		}
