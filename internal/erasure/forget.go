@@ -264,19 +264,19 @@ func (f *Forgetter) replace(ctx context.Context, rec *spool.Recording, q Request
 func replace(
 	ctx context.Context, sp *spool.Spool, src render.Source, o decode.Options, next delivery.Rewrite,
 	q Request, r *Recording,
-	check func(*render.Forgetting) error, // may refuse the plan; nil: it does not
+	check func(*erasePlan) error, // may refuse the plan; nil: it does not
 ) (*spool.Recording, error) {
-	plan, err := render.PlanForget(ctx, src, o, q.Identity)
+	plan, err := newErasePlan(ctx, src, o, q.Identity)
 	if err != nil {
 		return nil, err
 	}
-	if plan.Frames > 0 && check != nil {
+	if plan.frames > 0 && check != nil {
 		if err := check(plan); err != nil {
 			return nil, err
 		}
 	}
-	r.Frames, r.Lines = plan.Frames, plan.Lines
-	if q.DryRun || plan.Frames == 0 {
+	r.Frames, r.Lines = plan.frames, plan.lines
+	if q.DryRun || plan.frames == 0 {
 		return nil, nil //nolint:nilnil // nothing was replaced
 	}
 	note, err := next.Note()
@@ -296,7 +296,7 @@ func replace(
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			return plan.Edit(f)
+			return plan.edit(f)
 		})
 }
 

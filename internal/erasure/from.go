@@ -153,7 +153,7 @@ func (p Place) one(ctx context.Context, sp *spool.Spool, base string, revisions 
 	})
 	o := decode.Options{Keys: keys, Scratch: render.NewDiscardSink(p.DiskMinFree / 4).Scratch}
 	rec, err := replace(ctx, sp, src, o,
-		delivery.Rewrite{Revision: latest + 1}, q, r, func(plan *render.Forgetting) error {
+		delivery.Rewrite{Revision: latest + 1}, q, r, func(plan *erasePlan) error {
 			return sameKeys(m, plan)
 		})
 	switch {
@@ -204,18 +204,18 @@ func (p Place) keys(m textegress.Manifest) (*render.Keys, error) {
 }
 
 // sameKeys reports an error where the keys are not those with which the revision was derived.
-func sameKeys(m textegress.Manifest, plan *render.Forgetting) error {
+func sameKeys(m textegress.Manifest, plan *erasePlan) error {
 	var was int64
 	if m.Counts.DecryptedPackets != nil {
 		was = *m.Counts.DecryptedPackets
 	}
-	if was == plan.Decrypted {
+	if was == plan.decrypted {
 		return nil
 	}
 	return fmt.Errorf("nothing was changed: %d encrypted packets of this revision were decrypted "+
 		"when it was delivered, and with the keys that are given %d can be; "+
 		"name the keys of that time with --e2ee-key-file, or in the settings of the project", was,
-		plan.Decrypted)
+		plan.decrypted)
 }
 
 // moved is a bucket in which a recording lies at another place than it was delivered to: a copy in

@@ -19,7 +19,6 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/syncflow/textegress"
-	"github.com/syncflow/textegress/internal/decode"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/segment"
@@ -434,9 +433,6 @@ func TestEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(stopped)
 	if _, err := render.Build(ctx, src, render.Options{}, newMemSink()); !errors.Is(err, stopped) {
-		t.Error(err)
-	}
-	if _, err := render.PlanForget(ctx, src, decode.Options{}, "bob"); !errors.Is(err, stopped) {
 		t.Error(err)
 	}
 }

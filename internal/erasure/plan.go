@@ -1,4 +1,4 @@
-package render
+package erasure
 
 import (
 	"bytes"
@@ -8,43 +8,45 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/decode"
 	"github.com/syncflow/textegress/internal/filter"
+	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/segment"
 )
 
-// Forgetting is the plan of removing one participant from a recording. [Forgetting.Edit] carries it
-// out, frame by frame.
+// erasePlan says what removing one participant from a recording changes. Its edit carries it out,
+// frame by frame.
 //
-// A frame is the participant's where the server says so: by the identity, or by a participant sid
-// that had it. So are transcriptions of what they said, what the record says about their coming and
-// going, and packets that cannot be read but contain identity or sid. Payloads of others are not
-// searched.
-type Forgetting struct {
-	Frames int64 // that are removed
-	Lines  int64 // of events.jsonl that become tombstones
-	// Decrypted is how many packets of the recording, before the removal, the keys decrypted.
-	Decrypted int64
+// A frame is the participant's if the server says so: by the identity, or by a participant sid that
+// had it. So are transcriptions of their speech, the events about their joining and leaving, and
+// unreadable packets that contain the identity or a sid. Payloads of others are not searched.
+type erasePlan struct {
+	frames int64 // that are removed, 0 if nothing in the recording is the participant's
+	lines  int64 // of events.jsonl that become tombstones
+	// decrypted is how many packets of the recording, before the removal, the keys decrypted.
+	decrypted int64
 
-	identity string
-	sids     map[string]bool
-	tracks   decode.Tracks // as of the frame that was looked at last
-	marks    map[uint64]*mark
+	identity   string
+	sids       map[string]bool
+	tracks     decode.Tracks         // as of the last frame read
+	tombstones map[uint64]*tombstone // by the index of the frame that is removed
 	// Of the last frame that stays: a tombstone does not tell when the participant was active.
 	unixNS, monoNS int64
 	epoch          uint16
 }
 
-// mark is a frame that is removed.
-type mark struct {
-	lines int64
-	late  []segment.LateLines
+// tombstone takes the place of a frame that is removed.
+type tombstone struct {
+	lines int64               // of the frame itself
+	late  []segment.LateLines // of the participant, which later frames complete
 }
 
-// PlanForget finds the frames of a participant. Frames is 0 where there are none. The keys
-// are those with which the recording was delivered.
-func PlanForget(ctx context.Context, src Source, o decode.Options, identity string) (*Forgetting,
-	error,
+// newErasePlan finds the frames of a participant. The keys are those with which the recording was
+// delivered.
+func newErasePlan(ctx context.Context, src render.Source, o decode.Options, identity string) (
+	*erasePlan, error,
 ) {
-	p := &Forgetting{identity: identity, sids: map[string]bool{}, marks: map[uint64]*mark{}}
+	p := &erasePlan{
+		identity: identity, sids: map[string]bool{}, tombstones: map[uint64]*tombstone{},
+	}
 	segments, err := src.Segments(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("look for the participant: %w", err)
@@ -56,7 +58,7 @@ func PlanForget(ctx context.Context, src Source, o decode.Options, identity stri
 		if err != nil {
 			return nil, fmt.Errorf("look for the participant: %w", err)
 		}
-		p.learn(f)
+		p.collectSIDs(f)
 	}
 	if err := p.count(ctx, segments, o); err != nil {
 		return nil, fmt.Errorf("look for the participant: %w", err)
@@ -65,9 +67,9 @@ func PlanForget(ctx context.Context, src Source, o decode.Options, identity stri
 	return p, nil
 }
 
-// learn collects the sids of the participant. Only what the server told of them counts: packets of
+// collectSIDs learns the sids of the participant. Only what the server told of them counts: packets of
 // an agent may bear the identity of somebody else and the agent's own sid.
-func (p *Forgetting) learn(f segment.Frame) {
+func (p *erasePlan) collectSIDs(f segment.Frame) {
 	if f.Type != segment.FrameEvent {
 		return
 	}
@@ -78,29 +80,29 @@ func (p *Forgetting) learn(f segment.Frame) {
 	}
 }
 
-// count goes over the frames as an export does, and notes for each frame that goes how many lines
-// go with it.
-func (p *Forgetting) count(ctx context.Context, segments []segment.Source,
+// count reads the frames as an export does and counts, for each frame that is removed, the lines
+// that are removed with it.
+func (p *erasePlan) count(ctx context.Context, segments []segment.Source,
 	o decode.Options,
 ) error {
-	var last *mark // of the frame that was removed last
-	var now *mark  // of the present frame, nil if it stays
+	var last *tombstone // of the frame that was removed last
+	var now *tombstone  // of the current frame, nil if it stays
 	index := uint64(0)
 	emit := func(l *decode.Line) error {
 		switch {
 		case now != nil:
 			now.lines++
-			p.Lines++
-		case last != nil && p.isLine(l.Message):
+			p.lines++
+		case last != nil && p.hasLine(l.Message):
 			last.late = addLate(last.late, index)
-			p.Lines++
+			p.lines++
 		}
 		if ctx.Err() != nil { // one frame can stand for many lines
 			return context.Cause(ctx)
 		}
 		return nil
 	}
-	d := NewLineDecoder(o)
+	d := render.NewLineDecoder(o)
 	defer d.Close() //nolint:errcheck // of no consequence
 	for f, err := range segment.Read(segments) {
 		if err == nil {
@@ -110,17 +112,17 @@ func (p *Forgetting) count(ctx context.Context, segments []segment.Source,
 			return err
 		}
 		index = f.Index
-		if now = nil; p.is(f) {
-			now = &mark{}
-			p.marks[f.Index] = now
+		if now = nil; p.belongsTo(f) {
+			now = &tombstone{}
+			p.tombstones[f.Index] = now
 			last = now
-			p.Frames++
+			p.frames++
 		}
 		if err := d.Frame(f, emit); err != nil {
 			return err
 		}
 		if d.Decrypted() {
-			p.Decrypted++
+			p.decrypted++
 		}
 	}
 	now, index = nil, 0
@@ -135,17 +137,17 @@ func addLate(late []segment.LateLines, index uint64) []segment.LateLines {
 	return append(late, segment.LateLines{Index: index, Lines: 1})
 }
 
-func (p *Forgetting) isLine(m textegress.Message) bool {
+func (p *erasePlan) hasLine(m textegress.Message) bool {
 	return m.Kind != textegress.KindForgotten && (m.Identity == p.identity && p.identity != "" ||
 		p.sids[m.ParticipantSID])
 }
 
-// is reports whether a frame is the participant's.
-func (p *Forgetting) is(f segment.Frame) bool {
+// belongsTo reports whether a frame is the participant's.
+func (p *erasePlan) belongsTo(f segment.Frame) bool {
 	if f.Type == segment.FrameEvent {
 		ev, err := segment.DecodeEvent(f.Payload)
 		if err != nil {
-			return p.mentioned(f.Payload)
+			return p.mentions(f.Payload)
 		}
 		p.tracks.Event(f.Epoch, &ev)
 		switch ev.Kind {
@@ -158,20 +160,21 @@ func (p *Forgetting) is(f segment.Frame) bool {
 		if len(f.Payload) < 4 {
 			return false
 		}
-		// Whose they are can be told a moment after the first frames: rather too much than too
-		// little.
+		// The server may say whose they are a moment after the first frames: remove too much
+		// rather than too little.
 		t, known := p.tracks.Of(f)
 		return !known || t.Identity == p.identity || p.sids[t.ParticipantSID]
 	}
 	identity, sid, about, ok := filter.Sender(f.Payload)
 	if !ok {
-		return p.mentioned(f.Payload)
+		return p.mentions(f.Payload)
 	}
 	return identity == p.identity || about == p.identity || p.sids[sid]
 }
 
-// mentioned is for what cannot be read: rather too much than too little.
-func (p *Forgetting) mentioned(payload []byte) bool {
+// mentions reports whether something that cannot be read contains the identity or a sid. It removes
+// too much rather than too little.
+func (p *erasePlan) mentions(payload []byte) bool {
 	if bytes.Contains(payload, []byte(p.identity)) {
 		return true
 	}
@@ -183,9 +186,9 @@ func (p *Forgetting) mentioned(payload []byte) bool {
 	return false
 }
 
-// Edit implements [spool.Edit].
-func (p *Forgetting) Edit(f *segment.Frame) error {
-	m := p.marks[f.Index]
+// edit implements [spool.Edit].
+func (p *erasePlan) edit(f *segment.Frame) error {
+	m := p.tombstones[f.Index]
 	if m == nil {
 		p.unixNS, p.monoNS, p.epoch = f.UnixNS, f.MonoNS, f.Epoch
 		return nil
