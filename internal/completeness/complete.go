@@ -56,10 +56,9 @@ func (l *Limits) fill() {
 // Account is the account of one recording. Its memory is bounded by the Limits, and grows beside
 // them only with the number of outages and of the recorder's connections.
 type Account struct {
-	limits    Limits
-	c         textegress.Completeness
-	lastIndex uint64
-	damage    int64 // damaged ranges so far
+	limits Limits
+	c      textegress.Completeness
+	damage int64 // damaged ranges so far
 	// damagedLast: nothing that could be read follows the last of them.
 	damagedLast bool
 	joinedNS    map[uint16]int64 // time of the joined event of each epoch
@@ -68,7 +67,6 @@ type Account struct {
 	gapsLeft    int
 	neighbours  int
 	omitted     int64
-	tracks      decode.Tracks
 	// recorders that have rules of what is recorded in force; "" where there is one
 	ruling  map[string]bool
 	ruled   int  // how often rules came into force
@@ -115,30 +113,19 @@ type connection struct {
 	leftDamage  int64 // damaged ranges before it left
 }
 
-// Frame takes the next frame of the record into account. Frames come in the order of
-// [segment.Read].
-func (a *Account) Frame(f segment.Frame) {
-	if f.Type != segment.FrameEvent {
-		a.Packet(f, decode.Inspect(f))
-		return
-	}
-	m, ok := decode.Event(f)
+// Event takes the next frame of the record into account, an event: m and ok are what
+// [decode.Event] returned of it. Frames come in the order of [segment.Read].
+func (a *Account) Event(f segment.Frame, m textegress.Message, ok bool) {
 	if !ok {
 		a.c.UndecodablePackets++
 	}
-	a.tracks.Event(f.Epoch, m.Event)
 	a.event(f, m)
-	a.lastIndex = max(a.lastIndex, f.Index)
 }
 
-// Packet is Frame for a packet of which the envelope is known. One that came encrypted and was
-// decrypted is not Encrypted here.
+// Packet takes the next frame of the record into account, a packet with this envelope, which names
+// the sender also where the packet is of a data track. One that came encrypted and was decrypted is
+// not Encrypted here.
 func (a *Account) Packet(f segment.Frame, e decode.Envelope) {
-	a.packet(f, e)
-	a.lastIndex = max(a.lastIndex, f.Index)
-}
-
-func (a *Account) packet(f segment.Frame, e decode.Envelope) {
 	a.damagedLast = false
 	if e.ParticipantSID == "" {
 		e.Sequence = 0 // whose number it is cannot be told
@@ -151,10 +138,6 @@ func (a *Account) packet(f segment.Frame, e decode.Envelope) {
 	}
 	if f.PossibleDuplicate {
 		a.c.PossibleDuplicates++
-	}
-	if f.Channel == segment.ChannelDataTrack {
-		t, _ := a.tracks.Of(f)
-		e.Identity, e.ParticipantSID = t.Identity, t.ParticipantSID
 	}
 	c := a.connection(e.ParticipantSID, e.Identity, place{beforeJoin: true})
 	if c == nil {

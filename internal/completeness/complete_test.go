@@ -14,6 +14,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/completeness"
+	"github.com/syncflow/textegress/internal/decode"
 	"github.com/syncflow/textegress/segment"
 )
 
@@ -21,12 +22,13 @@ import (
 type record struct {
 	t     testing.TB
 	a     *completeness.Account
+	d     *decode.Decoder
 	index uint64
 	epoch uint16
 }
 
 func newRecord(t testing.TB, l completeness.Limits) *record {
-	return &record{t: t, a: completeness.New(l)}
+	return &record{t: t, a: completeness.New(l), d: decode.New(decode.Options{})}
 }
 
 func (r *record) frame(f segment.Frame) uint64 {
@@ -35,7 +37,16 @@ func (r *record) frame(f segment.Frame) uint64 {
 	if f.UnixNS == 0 {
 		f.UnixNS = int64(r.index) * 1e9
 	}
-	r.a.Frame(f)
+	if f.Type == segment.FrameEvent {
+		m, ok := decode.Event(f)
+		r.a.Event(f, m, ok)
+	}
+	if err := r.d.Frame(f, func(*decode.Line) error { return nil }); err != nil {
+		r.t.Fatal(err)
+	}
+	if f.Type != segment.FrameEvent {
+		r.a.Packet(f, r.d.Envelope())
+	}
 	return r.index
 }
 

@@ -90,7 +90,7 @@ func (d *Decoder) Close() error { return d.streams.store.close() }
 func (d *Decoder) Decrypted() bool { return d.opened }
 
 // Envelope returns what [Inspect] returns of the last frame, which was a packet, without reading it
-// again.
+// again. That of a data track names the sender where the recording has told whose track it is.
 func (d *Decoder) Envelope() Envelope { return d.envelope }
 
 // Late returns how many packets of streams are in no line, because their stream had ended before
@@ -104,7 +104,8 @@ func (d *Decoder) Late() int64 { return d.streams.late }
 func (d *Decoder) Frame(f segment.Frame, emit func(*Line) error) error {
 	d.opened = false
 	if f.Type == segment.FrameEvent {
-		return d.event(f, emit)
+		m, ok := Event(f)
+		return d.Event(f, m, ok, emit)
 	}
 	if err := d.streams.passed(f, emit); err != nil {
 		return err
@@ -122,8 +123,12 @@ func (d *Decoder) Frame(f segment.Frame, emit func(*Line) error) error {
 // End ends the streams that are still open.
 func (d *Decoder) End(emit func(*Line) error) error { return d.streams.end(emit) }
 
-func (d *Decoder) event(f segment.Frame, emit func(*Line) error) error {
-	m, ok := Event(f)
+// Event is Frame for a frame of type FrameEvent that was decoded already: m and ok are what [Event]
+// returned of it.
+func (d *Decoder) Event(f segment.Frame, m textegress.Message, ok bool,
+	emit func(*Line) error,
+) error {
+	d.opened = false
 	if m.Kind == textegress.KindClockStep {
 		d.streams.stepped(m.Event) // the time of this frame is by the clock as it is now
 	}
@@ -176,6 +181,8 @@ func (d *Decoder) packet(f segment.Frame) (p *packet, line *Line) {
 	d.envelope = unreadable(f)
 	if f.Channel == segment.ChannelDataTrack {
 		d.envelope = Inspect(f)
+		t, _ := d.tracks.Of(f)
+		d.envelope.Identity, d.envelope.ParticipantSID = t.Identity, t.ParticipantSID
 		return nil, d.track(f)
 	}
 	p = &d.last

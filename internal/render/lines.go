@@ -15,6 +15,10 @@ type LineDecoder struct {
 	decoder   *decode.Decoder
 	tombs     tombstones
 	tombstone bool // the last frame was one
+
+	// What decode.Event returned of the last frame, where that was an event.
+	event     textegress.Message
+	decodable bool
 }
 
 // NewLineDecoder returns a decoder for one recording. Close it.
@@ -25,10 +29,17 @@ func NewLineDecoder(o decode.Options) *LineDecoder {
 // Frame calls emit for each line that the next frame completes, in order. It returns errors from
 // emit and from scratch I/O only, never because of packet content.
 func (d *LineDecoder) Frame(f segment.Frame, emit func(*decode.Line) error) error {
-	n, tombstone := d.tombs.frame(f)
+	d.event, d.decodable = textegress.Message{}, false
+	if f.Type == segment.FrameEvent {
+		d.event, d.decodable = decode.Event(f)
+	}
+	n, tombstone := d.tombs.frame(f, &d.event)
 	d.tombstone = tombstone
 	if err := d.emitTombstones(n, emit); err != nil || tombstone {
 		return err
+	}
+	if f.Type == segment.FrameEvent {
+		return d.decoder.Event(f, d.event, d.decodable, emit)
 	}
 	return d.decoder.Frame(f, emit)
 }
@@ -52,6 +63,9 @@ func (d *LineDecoder) emitTombstones(n int64, emit func(*decode.Line) error) err
 
 // Decrypted reports whether the last frame came encrypted and was decrypted.
 func (d *LineDecoder) Decrypted() bool { return !d.tombstone && d.decoder.Decrypted() }
+
+// Event returns what [decode.Event] returned of the last frame, which was an event.
+func (d *LineDecoder) Event() (m textegress.Message, ok bool) { return d.event, d.decodable }
 
 // Envelope describes the packet of the last frame.
 func (d *LineDecoder) Envelope() decode.Envelope { return d.decoder.Envelope() }
@@ -91,21 +105,21 @@ func (t *tombstones) take(n int64) int64 {
 }
 
 // frame returns how many tombstones stand before the lines of the frame, and whether the frame is a
-// tombstone itself and has no other lines.
-func (t *tombstones) frame(f segment.Frame) (lines int64, tombstone bool) {
+// tombstone itself and has no other lines. m is the message of the frame, where that is an event.
+func (t *tombstones) frame(f segment.Frame, m *textegress.Message) (lines int64, tombstone bool) {
 	t.last = f
 	t.last.Payload = nil
 	t.allowed += linesPerFrame
 	lines = t.take(t.late[f.Index])
 	delete(t.late, f.Index)
-	if f.Type != segment.FrameEvent {
-		return lines, false
-	}
-	ev, err := segment.DecodeEvent(f.Payload)
-	if err != nil || ev.Kind != textegress.KindForgotten {
+	if m.Kind != textegress.KindForgotten {
 		return lines, false
 	}
 	t.count.Frames++
+	ev := m.Event
+	if ev == nil {
+		return lines, true
+	}
 	lines += t.take(ev.Lines)
 	for _, l := range ev.Late {
 		if t.late == nil {

@@ -49,7 +49,8 @@ func newSummary(src Source, o Options) *summary {
 // frame takes the next frame into account, which d has just decoded.
 func (s *summary) frame(f segment.Frame, d *LineDecoder) {
 	if f.Type == segment.FrameEvent {
-		s.account.Frame(f)
+		m, ok := d.Event()
+		s.account.Event(f, m, ok)
 	} else {
 		e := d.Envelope()
 		if d.Decrypted() {
