@@ -73,14 +73,9 @@ func (h handler) Announce(_ context.Context, a session.Announcement) error {
 // Sessions begin side by side: the fsyncs of many announcements at once then share the disk's
 // commits.
 func (c *Controller) begin(q request) (string, error) {
+	defer c.creating.Lock(q.SessionID)()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.beginning[q.SessionID] != nil { // asked for twice at once
-		wait := c.beginning[q.SessionID]
-		c.mu.Unlock()
-		<-wait
-		c.mu.Lock()
-	}
 	if st := c.open[q.SessionID]; st != nil {
 		st.names.add(q.Room, q.platform)
 		return st.recorder.Snapshot().Info.EgressID, nil
@@ -107,13 +102,9 @@ func (c *Controller) begin(q request) (string, error) {
 	}
 	info.KeyPrefix = textegress.Prefix(info.ProjectName, info.ProjectID, info.RoomName, info.Topic,
 		info.EgressID)
-	done := make(chan struct{})
-	c.beginning[q.SessionID] = done
 	c.mu.Unlock()
 	rec, err := c.o.Spool.Create(info)
 	c.mu.Lock()
-	delete(c.beginning, q.SessionID)
-	close(done)
 	if err != nil {
 		return "", fmt.Errorf("begin a recording of session %s: %w", q.SessionID, err)
 	}

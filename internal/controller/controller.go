@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/keylock"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/spool"
@@ -69,6 +70,9 @@ type Controller struct {
 	wake      chan struct{} // says that a watched session is to be asked about; capacity 1
 	noRoom    atomic.Bool   // a running session was found and refused for want of disk space
 
+	// creating is locked for a session while its recording is created; it comes before mu.
+	creating keylock.Mutex[string]
+
 	mu      sync.Mutex // guards the rest; never held across a network call or an fsync
 	ctx     context.Context
 	stopped bool // no recorder is launched any more
@@ -78,8 +82,6 @@ type Controller struct {
 	open    map[string]*stay // by session id: at most one recorder each
 	// by session id: open recordings whose turn comes when the recorder of the session has ended
 	second map[string][]*spool.Recording
-	// by session id: a recording is being created; closed when that is done
-	beginning map[string]chan struct{}
 	// by session id: sessions that nobody records just now and that may run
 	watched map[string]*watch
 	refused map[string]SessionRef // Started sessions nobody asked us to record
@@ -127,8 +129,7 @@ func New(o Options) *Controller {
 		o: o, key: o.Key, log: o.Logger.With("project_id", o.ProjectID), state: StateStarting,
 		look: make(chan struct{}, 1), retry: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 		open: map[string]*stay{}, second: map[string][]*spool.Recording{},
-		beginning: map[string]chan struct{}{},
-		watched:   map[string]*watch{}, refused: map[string]SessionRef{}, empty: map[string]bool{},
+		watched: map[string]*watch{}, refused: map[string]SessionRef{}, empty: map[string]bool{},
 	}
 }
 

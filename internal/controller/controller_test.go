@@ -35,6 +35,30 @@ func TestAnnouncedSessionIsRecordedOnce(t *testing.T) {
 	})
 }
 
+// A broker delivers an announcement again while the first delivery is still being handled, and
+// several sources hear of one session at once.
+func TestAnnouncedManyTimesAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.registry.set("s1", "Started")
+		w.start()
+		defer w.stop()
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() {
+				err := w.src.handler.Announce(t.Context(), session.Announcement{
+					SessionID: "s1", Room: "room-s1", Source: "rabbitmq", ReceivedAt: time.Now(),
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		w.want("s1 part 1 open")
+	})
+}
+
 func TestAnnouncedAndEndedBeforeWeCouldJoin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -281,6 +281,8 @@ type fakeSource struct {
 	in    chan announcement
 	call  chan call                 // calls of Resync
 	login func(ctx context.Context) // nil: it takes no time
+
+	handler session.Handler // set by Run
 }
 
 type call struct {
@@ -294,6 +296,7 @@ type announcement struct {
 }
 
 func (s *fakeSource) Run(ctx context.Context, h session.Handler) error {
+	s.handler = h
 	if s.login != nil {
 		s.login(ctx)
 	}

@@ -28,7 +28,7 @@ type Gap struct {
 	To   time.Time `json:"to"`
 }
 
-// Handler receives what a source hears. Its methods are called concurrently.
+// Handler receives what a source hears. Its methods are called concurrently, also for one session.
 type Handler interface {
 	// Announce takes an announcement. It returns nil when the intent to record the session is
 	// durable, or when there is nothing to record: the announcement does not come again then. After

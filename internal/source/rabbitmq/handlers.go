@@ -25,8 +25,8 @@ const (
 var holds = backoff.Policy{First: time.Second, Max: maxHold, Jitter: backoff.None}
 
 // handlers runs the handler for every announcement. It outlives connections: a handler that still
-// runs when its connection breaks finishes, and the announcement, which the broker delivers again,
-// waits for it.
+// runs when its connection breaks finishes, beside that of the announcement when the broker delivers
+// it again.
 type handlers struct {
 	ctx    context.Context // of Run
 	r      *Source
@@ -34,8 +34,7 @@ type handlers struct {
 	wg     sync.WaitGroup
 
 	mu       sync.Mutex
-	busy     map[string]chan struct{} // session id -> closed when its handler has returned
-	failures map[string]failures      // by session id
+	failures map[string]failures // by session id
 	// handlers at work, those that hold a failed announcement not counted
 	running int
 	quiet   chan struct{} // closed when running becomes 0; nil if nobody waits
@@ -51,7 +50,7 @@ func newHandlers(ctx context.Context, r *Source,
 	handle func(context.Context, session.Announcement) error,
 ) *handlers {
 	return &handlers{
-		ctx: ctx, r: r, handle: handle, busy: map[string]chan struct{}{},
+		ctx: ctx, r: r, handle: handle,
 		failures: map[string]failures{},
 	}
 }
@@ -131,32 +130,15 @@ func (h *handlers) process(conn context.Context, a session.Announcement, d amqp.
 	h.settled("give back", d.Nack(false, true))
 }
 
-// call runs the handler when no other one works for the same session.
+// call runs the handler.
 func (h *handlers) call(a session.Announcement) error {
-	for {
+	err := h.handle(h.ctx, a)
+	if err == nil {
 		h.mu.Lock()
-		other, busy := h.busy[a.SessionID]
-		if !busy {
-			mine := make(chan struct{})
-			h.busy[a.SessionID] = mine
-			h.mu.Unlock()
-			err := h.handle(h.ctx, a)
-			h.mu.Lock()
-			delete(h.busy, a.SessionID)
-			if err == nil {
-				delete(h.failures, a.SessionID)
-			}
-			h.mu.Unlock()
-			close(mine)
-			return err
-		}
+		delete(h.failures, a.SessionID)
 		h.mu.Unlock()
-		select {
-		case <-other:
-		case <-h.ctx.Done():
-			return context.Cause(h.ctx)
-		}
 	}
+	return err
 }
 
 func (h *handlers) done() {
