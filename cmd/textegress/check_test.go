@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/syncflow/textegress/internal/objstore"
-	"github.com/syncflow/textegress/internal/objstore/mem"
+	"github.com/syncflow/textegress/internal/objstore/objtest"
 )
 
 func TestProbe(t *testing.T) {
@@ -22,10 +22,10 @@ func TestProbe(t *testing.T) {
 		"may not delete: is ok": {op: "delete", report: "could not be deleted", left: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bucket := mem.New("b", false)
-			bucket.SetFault(func(op, _ string) *mem.Fault {
+			bucket := objtest.NewMemory("b", false)
+			bucket.SetFault(func(op, _ string) *objtest.Fault {
 				if op == tt.op {
-					return &mem.Fault{Err: refused}
+					return &objtest.Fault{Err: refused}
 				}
 				return nil
 			})

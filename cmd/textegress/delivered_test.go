@@ -11,20 +11,20 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/config"
 	"github.com/syncflow/textegress/internal/objstore"
-	"github.com/syncflow/textegress/internal/objstore/mem"
 	"github.com/syncflow/textegress/internal/objstore/objfs"
+	"github.com/syncflow/textegress/internal/objstore/objtest"
 )
 
 const testPrefix = "Study-1/room/text-egress/all-topics/DE_done"
 
 // deliveredBucket holds a small recording.
-func deliveredBucket(t *testing.T) *mem.Bucket {
+func deliveredBucket(t *testing.T) *objtest.Memory {
 	t.Helper()
 	dir := t.TempDir()
 	if err := writeDelivered(dir); err != nil {
 		t.Fatal(err)
 	}
-	bucket := mem.New("b", false)
+	bucket := objtest.NewMemory("b", false)
 	for _, name := range []string{textegress.ManifestName, textegress.EventsName} {
 		content, err := os.ReadFile(dir + "/" + name)
 		if err != nil {
@@ -41,33 +41,33 @@ func deliveredBucket(t *testing.T) *mem.Bucket {
 func TestVerifyInABucket(t *testing.T) {
 	refused := &objstore.Error{Op: "open", Cause: "access denied"}
 	for name, tt := range map[string]struct {
-		do     func(t *testing.T, b *mem.Bucket)
+		do     func(t *testing.T, b *objtest.Memory)
 		ok     bool
 		unread int
 		says   string
 		fails  bool // could not begin
 	}{
-		"complete": {do: func(*testing.T, *mem.Bucket) {}, ok: true},
-		"missing": {do: func(t *testing.T, b *mem.Bucket) {
+		"complete": {do: func(*testing.T, *objtest.Memory) {}, ok: true},
+		"missing": {do: func(t *testing.T, b *objtest.Memory) {
 			if err := b.Delete(t.Context(), testPrefix+"/events.jsonl"); err != nil {
 				t.Fatal(err)
 			}
 		}, says: "events.jsonl"},
-		"no manifest": {do: func(t *testing.T, b *mem.Bucket) {
+		"no manifest": {do: func(t *testing.T, b *objtest.Memory) {
 			if err := b.Delete(t.Context(), testPrefix+"/manifest.json"); err != nil {
 				t.Fatal(err)
 			}
 		}, says: "manifest.json is missing"},
-		"store fails for one": {do: func(_ *testing.T, b *mem.Bucket) {
-			b.SetFault(func(_, key string) *mem.Fault {
+		"store fails for one": {do: func(_ *testing.T, b *objtest.Memory) {
+			b.SetFault(func(_, key string) *objtest.Fault {
 				if strings.HasSuffix(key, "events.jsonl") {
-					return &mem.Fault{Err: refused}
+					return &objtest.Fault{Err: refused}
 				}
 				return nil
 			})
 		}, unread: 1, says: "access denied"},
-		"store fails": {do: func(_ *testing.T, b *mem.Bucket) {
-			b.SetFault(func(string, string) *mem.Fault { return &mem.Fault{Err: refused} })
+		"store fails": {do: func(_ *testing.T, b *objtest.Memory) {
+			b.SetFault(func(string, string) *objtest.Fault { return &objtest.Fault{Err: refused} })
 		}, fails: true},
 	} {
 		t.Run(name, func(t *testing.T) {

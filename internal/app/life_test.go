@@ -23,7 +23,7 @@ import (
 	"github.com/syncflow/textegress/internal/durable"
 	"github.com/syncflow/textegress/internal/durable/durabletest"
 	"github.com/syncflow/textegress/internal/objstore"
-	"github.com/syncflow/textegress/internal/objstore/mem"
+	"github.com/syncflow/textegress/internal/objstore/objtest"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/internal/spool"
@@ -68,7 +68,7 @@ type life struct {
 	t       *testing.T
 	dir     string // of the spool; the staging of exports is there on the real disk
 	session class
-	bucket  *mem.Bucket
+	bucket  *objtest.Memory
 	stored  map[string][]byte // every object as it was first seen
 	acked   bool              // the announcement was acknowledged
 	boots   int
@@ -82,7 +82,7 @@ type life struct {
 
 func newLife(t *testing.T, dir string) *life {
 	return &life{
-		t: t, dir: dir, session: newClass(), bucket: mem.New("b", true),
+		t: t, dir: dir, session: newClass(), bucket: objtest.NewMemory("b", true),
 		stored: map[string][]byte{}, before: func(int) {},
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/syncflow/textegress/internal/durable"
 	"github.com/syncflow/textegress/internal/durable/durabletest"
 	"github.com/syncflow/textegress/internal/objstore"
-	"github.com/syncflow/textegress/internal/objstore/mem"
+	"github.com/syncflow/textegress/internal/objstore/objtest"
 	"github.com/syncflow/textegress/internal/spool"
 )
 
@@ -65,7 +65,7 @@ func TestStagingOnAFullDisk(t *testing.T) {
 			defer sp.Close()
 			w := &world{t: t, sp: sp}
 			rec := w.record("p", "DE_1")
-			bucket := mem.New("p", true)
+			bucket := objtest.NewMemory("p", true)
 			up := delivery.New(delivery.Options{
 				Spool: sp, Retention: -1,
 				BucketFor: func(string) (objstore.Bucket, error) { return bucket, nil },

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress/internal/objstore"
-	"github.com/syncflow/textegress/internal/objstore/mem"
+	"github.com/syncflow/textegress/internal/objstore/objtest"
 )
 
 // A refusal that heals within seconds, as new keys, policies and clocks do, delays a delivery by
@@ -25,9 +25,9 @@ func TestARefusalThatHealsInSeconds(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w := newWorld(t, true, "p1")
 					start := time.Now()
-					w.watch(func(o, _ string) *mem.Fault {
+					w.watch(func(o, _ string) *objtest.Fault {
 						if o == op && time.Since(start) < 5*time.Second {
-							return &mem.Fault{Err: answer}
+							return &objtest.Fault{Err: answer}
 						}
 						return nil
 					})
@@ -53,9 +53,9 @@ func TestPausesOfARefusal(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, true, "p1")
 				var at []time.Time
-				w.watch(func(string, string) *mem.Fault {
+				w.watch(func(string, string) *objtest.Fault {
 					at = append(at, time.Now())
-					return &mem.Fault{Err: answer}
+					return &objtest.Fault{Err: answer}
 				})
 				w.record("p1", id)
 				w.run()
@@ -88,11 +88,11 @@ func TestFailing(t *testing.T) {
 			"p2": {Cause: "HTTP 500, InternalError"},
 		}
 		for p, b := range w.buckets {
-			b.SetFault(func(string, string) *mem.Fault {
+			b.SetFault(func(string, string) *objtest.Fault {
 				if answer[p] != nil {
-					return &mem.Fault{Err: answer[p]}
+					return &objtest.Fault{Err: answer[p]}
 				}
-				return &mem.Fault{Applied: true, Wait: func(ctx context.Context) error {
+				return &objtest.Fault{Applied: true, Wait: func(ctx context.Context) error {
 					sleepOrEnd(ctx, time.Second)
 					return ctx.Err()
 				}}
@@ -151,7 +151,7 @@ func TestFailing(t *testing.T) {
 
 // partial is a store that keeps parts of interrupted uploads.
 type partial struct {
-	*mem.Bucket
+	*objtest.Memory
 	asked []string
 	err   error
 }
@@ -176,11 +176,11 @@ func TestPartsThatAKilledProcessLeft(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, true, "p1")
-				p := &partial{Bucket: w.buckets["p1"], err: err}
+				p := &partial{Memory: w.buckets["p1"], err: err}
 				w.wrap = func(b objstore.Bucket) objstore.Bucket { return p }
-				w.buckets["p1"].SetFault(func(op, _ string) *mem.Fault {
+				w.buckets["p1"].SetFault(func(op, _ string) *objtest.Fault {
 					if op == "upload" {
-						return &mem.Fault{Err: transient}
+						return &objtest.Fault{Err: transient}
 					}
 					return nil
 				})

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress/internal/objstore"
-	"github.com/syncflow/textegress/internal/objstore/mem"
+	"github.com/syncflow/textegress/internal/objstore/objtest"
 	"github.com/syncflow/textegress/internal/spool"
 )
 
@@ -77,7 +77,7 @@ func dayOfOutage(t *testing.T, answer *objstore.Error) {
 	var down atomic.Bool
 	var order []string // of the manifests
 	down.Store(true)
-	w.buckets["p1"].SetFault(func(op, key string) *mem.Fault {
+	w.buckets["p1"].SetFault(func(op, key string) *objtest.Fault {
 		r.begin()
 		slow := func(ctx context.Context) error {
 			sleepOrEnd(ctx, latency)
@@ -85,12 +85,12 @@ func dayOfOutage(t *testing.T, answer *objstore.Error) {
 			return ctx.Err()
 		}
 		if down.Load() {
-			return &mem.Fault{Err: answer, Wait: slow}
+			return &objtest.Fault{Err: answer, Wait: slow}
 		}
 		if op == "upload" && strings.HasSuffix(key, "manifest.json") {
 			order = append(order, key)
 		}
-		return &mem.Fault{Applied: true, Wait: slow}
+		return &objtest.Fault{Applied: true, Wait: slow}
 	})
 	w.run()
 	var ids []string
@@ -150,9 +150,9 @@ func sleepOrEnd(ctx context.Context, d time.Duration) {
 func TestARefusedRecordingDelaysNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, true, "p1")
-		w.watch(func(op, key string) *mem.Fault {
+		w.watch(func(op, key string) *objtest.Fault {
 			if op == "upload" && strings.Contains(key, id) {
-				return &mem.Fault{Err: &objstore.Error{
+				return &objtest.Fault{Err: &objstore.Error{
 					Cause:     "HTTP 400, KeyTooLongError",
 					Permanent: true,
 				}}
@@ -188,10 +188,10 @@ func TestRetryAfter(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, true, "p1")
 			var at []time.Time
-			w.watch(func(string, string) *mem.Fault {
+			w.watch(func(string, string) *objtest.Fault {
 				at = append(at, time.Now())
 				if len(at) == 1 {
-					return &mem.Fault{Err: &objstore.Error{
+					return &objtest.Fault{Err: &objstore.Error{
 						Cause:      "HTTP 503, SlowDown",
 						RetryAfter: wanted,
 					}}
@@ -220,9 +220,9 @@ func TestTheBucketIsChangedMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, true, "p1")
 		old := w.buckets["p1"]
-		old.SetFault(func(op, key string) *mem.Fault {
+		old.SetFault(func(op, key string) *objtest.Fault {
 			if op == "upload" && strings.HasSuffix(key, "metadata.json") {
-				return &mem.Fault{Err: transient}
+				return &objtest.Fault{Err: transient}
 			}
 			return nil
 		})
@@ -233,7 +233,7 @@ func TestTheBucketIsChangedMeanwhile(t *testing.T) {
 			t.Fatal("nothing was verified in the old bucket")
 		}
 		w.mu.Lock()
-		w.buckets["p1"] = mem.New("another", true)
+		w.buckets["p1"] = objtest.NewMemory("another", true)
 		w.mu.Unlock()
 		w.up.Retry("p1")
 		settle(0)
@@ -274,7 +274,7 @@ func TestAnObjectThatIsDamagedInTheStore(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, checksums, "p1")
 				damaged := false
-				w.watch(func(op, key string) *mem.Fault {
+				w.watch(func(op, key string) *objtest.Fault {
 					if data := w.buckets["p1"].Objects()[key]; op == "stat" && len(data) > 0 &&
 						strings.HasSuffix(key, "events.jsonl") && !damaged {
 						damaged = true
@@ -304,9 +304,9 @@ func TestAnObjectThatIsDamagedInTheStore(t *testing.T) {
 func TestDrainEndsWithItsContextInTheMiddleOfAnUpload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, true, "p1")
-		w.watch(func(op, _ string) *mem.Fault {
+		w.watch(func(op, _ string) *objtest.Fault {
 			if op == "upload" {
-				return &mem.Fault{Wait: func(ctx context.Context) error {
+				return &objtest.Fault{Wait: func(ctx context.Context) error {
 					<-ctx.Done()
 					return ctx.Err()
 				}}
@@ -347,9 +347,9 @@ func TestDrainEndsWithItsContextInTheMiddleOfAnUpload(t *testing.T) {
 func TestDamagedExportJSONBeginsARevision(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, true, "p1")
-		w.buckets["p1"].SetFault(func(op, key string) *mem.Fault {
+		w.buckets["p1"].SetFault(func(op, key string) *objtest.Fault {
 			if op == "upload" && strings.HasSuffix(key, "metadata.json") {
-				return &mem.Fault{Err: transient}
+				return &objtest.Fault{Err: transient}
 			}
 			return nil
 		})

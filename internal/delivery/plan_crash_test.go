@@ -21,7 +21,7 @@ import (
 	"github.com/syncflow/textegress/internal/durable"
 	"github.com/syncflow/textegress/internal/durable/durabletest"
 	"github.com/syncflow/textegress/internal/objstore"
-	"github.com/syncflow/textegress/internal/objstore/mem"
+	"github.com/syncflow/textegress/internal/objstore/objtest"
 	"github.com/syncflow/textegress/internal/spool"
 )
 
@@ -31,13 +31,13 @@ type secondRevision struct {
 	t      *testing.T
 	dir    string // of the spool; the staging directory is there on the real disk
 	disk   *durabletest.CrashFS
-	bucket *mem.Bucket
+	bucket *objtest.Memory
 }
 
 func newSecondRevision(t *testing.T) *secondRevision {
 	s := &secondRevision{
 		t: t, dir: filepath.Join(t.TempDir(), "data"), disk: durabletest.NewCrashFS(0, 0),
-		bucket: mem.New("p1", true),
+		bucket: objtest.NewMemory("p1", true),
 	}
 	sp := s.open(s.disk)
 	w := &world{t: t, sp: sp}
@@ -101,7 +101,7 @@ func (s *secondRevision) planned(rng *rand.Rand) map[string]bool {
 
 // watch checks before each upload that its key is in the durable plan.
 func (s *secondRevision) watch(rng *rand.Rand) {
-	s.bucket.SetFault(func(op, key string) *mem.Fault {
+	s.bucket.SetFault(func(op, key string) *objtest.Fault {
 		if op == "upload" && !s.planned(rng)[key] {
 			s.t.Errorf("%s is uploaded, and a power failure would lose the plan that names it", key)
 		}

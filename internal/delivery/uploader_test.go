@@ -19,7 +19,7 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/delivery"
 	"github.com/syncflow/textegress/internal/objstore"
-	"github.com/syncflow/textegress/internal/objstore/mem"
+	"github.com/syncflow/textegress/internal/objstore/objtest"
 	"github.com/syncflow/textegress/internal/spool"
 )
 
@@ -114,10 +114,10 @@ func countCalls(t *testing.T, checksums bool) (n int) {
 	return n
 }
 
-func failAt(t *testing.T, checksums bool, k int, f mem.Fault, restart bool) {
+func failAt(t *testing.T, checksums bool, k int, f objtest.Fault, restart bool) {
 	w := newWorld(t, checksums, "p1")
 	n, hit := 0, make(chan string, 1)
-	w.watch(func(op, key string) *mem.Fault {
+	w.watch(func(op, key string) *objtest.Fault {
 		if n++; n-1 == k {
 			hit <- op + " " + key
 			return &f
@@ -172,12 +172,12 @@ func TestKilledAtEveryCall(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w := newWorld(t, true, "p1")
 					n := 0
-					w.watch(func(string, string) *mem.Fault {
+					w.watch(func(string, string) *objtest.Fault {
 						if n++; n-1 == k {
-							return &mem.Fault{Applied: applied, Err: transient}
+							return &objtest.Fault{Applied: applied, Err: transient}
 						}
 						if n-1 > k {
-							return &mem.Fault{Wait: func(ctx context.Context) error {
+							return &objtest.Fault{Wait: func(ctx context.Context) error {
 								<-ctx.Done()
 								return ctx.Err()
 							}}
@@ -205,10 +205,10 @@ func TestBackoff(t *testing.T) {
 		var at []time.Time
 		var failing atomic.Bool
 		failing.Store(true)
-		w.watch(func(op, _ string) *mem.Fault {
+		w.watch(func(op, _ string) *objtest.Fault {
 			if failing.Load() {
 				at = append(at, time.Now())
-				return &mem.Fault{Err: transient}
+				return &objtest.Fault{Err: transient}
 			}
 			return nil
 		})
@@ -280,8 +280,8 @@ func TestWhatNeedsAPersonIsTriedWhenSettingsChange(t *testing.T) {
 func TestBrokenBucketDelaysNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, true, "good", "broken")
-		w.buckets["broken"].SetFault(func(string, string) *mem.Fault {
-			return &mem.Fault{Wait: func(ctx context.Context) error {
+		w.buckets["broken"].SetFault(func(string, string) *objtest.Fault {
+			return &objtest.Fault{Wait: func(ctx context.Context) error {
 				<-ctx.Done()
 				return ctx.Err()
 			}}
@@ -321,7 +321,7 @@ func TestOneBrokenRecordingDelaysNoOther(t *testing.T) {
 func TestNothingIsDerivedWhileTheBucketIsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, true, "p1")
-		w.watch(func(string, string) *mem.Fault { return &mem.Fault{Err: transient} })
+		w.watch(func(string, string) *objtest.Fault { return &objtest.Fault{Err: transient} })
 		rec := w.record("p1", id)
 		w.run()
 		settle(time.Minute)
@@ -340,9 +340,9 @@ func TestAnUpgradeInTheMiddleBeginsARevision(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, true, "p1")
-				w.watch(func(op, key string) *mem.Fault {
+				w.watch(func(op, key string) *objtest.Fault {
 					if strings.HasSuffix(key, "metadata.json") {
-						return &mem.Fault{Err: transient}
+						return &objtest.Fault{Err: transient}
 					}
 					return nil
 				})
@@ -444,9 +444,9 @@ func TestAllKeysTaken(t *testing.T) {
 func TestDamagedStagingIsMadeAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, true, "p1")
-		w.watch(func(op, key string) *mem.Fault {
+		w.watch(func(op, key string) *objtest.Fault {
 			if op == "upload" {
-				return &mem.Fault{Err: transient}
+				return &objtest.Fault{Err: transient}
 			}
 			return nil
 		})
@@ -510,9 +510,9 @@ func TestNotDeliveredIsNotRemoved(t *testing.T) {
 		w.opts.Retention = 0
 		w.opts.Rescan = time.Hour // of fake time, of which months pass
 		w.boot()
-		w.watch(func(op, _ string) *mem.Fault {
+		w.watch(func(op, _ string) *objtest.Fault {
 			if op == "upload" {
-				return &mem.Fault{Err: transient}
+				return &objtest.Fault{Err: transient}
 			}
 			return nil
 		})
@@ -538,13 +538,13 @@ func TestDrain(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, true, "p1", "p2", "down")
 				w.watch(nil)
-				w.buckets["down"].SetFault(func(string, string) *mem.Fault {
-					return &mem.Fault{Err: transient}
+				w.buckets["down"].SetFault(func(string, string) *objtest.Fault {
+					return &objtest.Fault{Err: transient}
 				})
 				n := 0
-				w.buckets["p2"].SetFault(func(string, string) *mem.Fault {
+				w.buckets["p2"].SetFault(func(string, string) *objtest.Fault {
 					if n++; n <= 3 {
-						return &mem.Fault{Err: transient}
+						return &objtest.Fault{Err: transient}
 					}
 					return nil
 				})
@@ -570,7 +570,7 @@ func TestDrain(t *testing.T) {
 					w.delivered(id, 1)
 				}
 				w.buckets["down"].SetFault(nil)
-				w.buckets["unknown"] = mem.New("unknown", true)
+				w.buckets["unknown"] = objtest.NewMemory("unknown", true)
 				ctx2, cancel2 := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel2()
 				if err := w.up.Drain(ctx2); err != nil {
@@ -585,8 +585,8 @@ func TestDrain(t *testing.T) {
 func TestDrainDoesNotWaitForAPerson(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, true, "p1")
-		w.watch(func(string, string) *mem.Fault {
-			return &mem.Fault{Err: &objstore.Error{
+		w.watch(func(string, string) *objtest.Fault {
+			return &objtest.Fault{Err: &objstore.Error{
 				Cause:     "HTTP 403, AccessDenied",
 				Permanent: true,
 			}}
@@ -605,7 +605,7 @@ func TestAPanicStaysItsOwn(t *testing.T) {
 		w := newWorld(t, true, "p1")
 		first := w.record("p1", id)
 		w.record("p1", "DE_000000000002")
-		w.watch(func(_, key string) *mem.Fault {
+		w.watch(func(_, key string) *objtest.Fault {
 			if strings.Contains(key, id) {
 				panic("secret-alice said something")
 			}
@@ -628,9 +628,9 @@ func TestNoNamesInLogsAndStatus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, true, "p1")
 		fail := true
-		w.watch(func(op, key string) *mem.Fault {
+		w.watch(func(op, key string) *objtest.Fault {
 			if fail && strings.HasSuffix(key, ".txt") {
-				return &mem.Fault{Err: &objstore.Error{
+				return &objtest.Fault{Err: &objstore.Error{
 					Cause: "HTTP 503, SlowDown",
 					Err:   errors.New("PUT " + key),
 				}}
@@ -663,9 +663,9 @@ func TestMetrics(t *testing.T) {
 		w.boot()
 		var failing atomic.Bool
 		failing.Store(true)
-		w.watch(func(string, string) *mem.Fault {
+		w.watch(func(string, string) *objtest.Fault {
 			if failing.Load() {
-				return &mem.Fault{Err: transient}
+				return &objtest.Fault{Err: transient}
 			}
 			return nil
 		})

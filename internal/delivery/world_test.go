@@ -27,7 +27,7 @@ import (
 	"github.com/syncflow/textegress/internal/delivery"
 	"github.com/syncflow/textegress/internal/durable"
 	"github.com/syncflow/textegress/internal/objstore"
-	"github.com/syncflow/textegress/internal/objstore/mem"
+	"github.com/syncflow/textegress/internal/objstore/objtest"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/segment"
 )
@@ -39,7 +39,7 @@ type world struct {
 	t        *testing.T
 	dir      string
 	opts     delivery.Options
-	buckets  map[string]*mem.Bucket
+	buckets  map[string]*objtest.Memory
 	noBucket map[string]bool
 	wrap     func(objstore.Bucket) objstore.Bucket // of every bucket, may be nil
 
@@ -59,7 +59,7 @@ type world struct {
 
 func newWorld(t *testing.T, checksums bool, projects ...string) *world {
 	w := &world{
-		t: t, dir: filepath.Join(t.TempDir(), "data"), buckets: map[string]*mem.Bucket{},
+		t: t, dir: filepath.Join(t.TempDir(), "data"), buckets: map[string]*objtest.Memory{},
 		noBucket: map[string]bool{}, correct: map[string]string{}, verified: map[string]bool{},
 	}
 	w.opts.Retention = -1
@@ -68,7 +68,7 @@ func newWorld(t *testing.T, checksums bool, projects ...string) *world {
 		w.verifiedBy = "stat"
 	}
 	for _, p := range projects {
-		w.buckets[p] = mem.New(p, checksums)
+		w.buckets[p] = objtest.NewMemory(p, checksums)
 	}
 	w.boot()
 	t.Cleanup(w.shutDown)
@@ -361,11 +361,11 @@ func (w *world) log() string {
 }
 
 // watch checks the invariant before each call of a bucket, and lets f decide about the call.
-func (w *world) watch(f func(op, key string) *mem.Fault) {
+func (w *world) watch(f func(op, key string) *objtest.Fault) {
 	for project, b := range w.buckets {
-		b.SetFault(func(op, key string) *mem.Fault {
+		b.SetFault(func(op, key string) *objtest.Fault {
 			w.check()
-			var fault *mem.Fault
+			var fault *objtest.Fault
 			if f != nil {
 				fault = f(op, key)
 			}
@@ -377,7 +377,7 @@ func (w *world) watch(f func(op, key string) *mem.Fault) {
 
 // verification notes what the process learns from a call, and that it does not write again what it
 // knows to be right.
-func (w *world) verification(project, op, key string, fault *mem.Fault) {
+func (w *world) verification(project, op, key string, fault *objtest.Fault) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	id := project + " " + key
@@ -399,7 +399,7 @@ func settle(d time.Duration) {
 var transient = &objstore.Error{Cause: "HTTP 500, InternalError"}
 
 // faults are all ways in which a call fails.
-var faults = map[string]mem.Fault{
+var faults = map[string]objtest.Fault{
 	"500": {Err: transient},
 	"403": {Err: &objstore.Error{Cause: "HTTP 403, AccessDenied", Permanent: true}},
 	"timeout": {

@@ -16,7 +16,7 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/erasure"
 	"github.com/syncflow/textegress/internal/objstore"
-	"github.com/syncflow/textegress/internal/objstore/mem"
+	"github.com/syncflow/textegress/internal/objstore/objtest"
 	"github.com/syncflow/textegress/internal/pseudonym"
 	"github.com/syncflow/textegress/internal/spool"
 )
@@ -68,7 +68,7 @@ func (w *world) disk() map[string][]string {
 func TestForgetBelievesNoBucket(t *testing.T) {
 	for name, attack := range map[string]func(w *world){
 		"all of another recording": func(w *world) {
-			other := newWorld(w.t, mem.New("other", true))
+			other := newWorld(w.t, objtest.NewMemory("other", true))
 			other.record("DE_2")
 			other.deliver()
 			for key, b := range other.objects() {
@@ -89,7 +89,7 @@ func TestForgetBelievesNoBucket(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, mem.New("b", true))
+			w := newWorld(t, objtest.NewMemory("b", true))
 			removed := w.record("DE_1")
 			w.deliver()
 			if err := removed.RemoveData(); err != nil {
@@ -158,7 +158,7 @@ func TestForgetFromAnAlteredPlace(t *testing.T) {
 		}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, mem.New("b", true))
+			w := newWorld(t, objtest.NewMemory("b", true))
 			w.record("DE_1")
 			w.record("DE_2")
 			w.deliver()
@@ -200,7 +200,7 @@ func TestForgetFromAnAlteredPlace(t *testing.T) {
 // TestForgetKeepsTheDiskFree: a recording whose indexes tell of more than there can have been is
 // left alone, and the free space is kept.
 func TestForgetKeepsTheDiskFree(t *testing.T) {
-	w := newWorld(t, mem.New("b", true))
+	w := newWorld(t, objtest.NewMemory("b", true))
 	w.record("DE_1")
 	w.deliver()
 	a, err := erasure.From(t.Context(), erasure.Place{
@@ -228,7 +228,7 @@ func TestForgetOfADamagedDisk(t *testing.T) {
 		"gone":   os.Remove,
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, mem.New("b", true))
+			w := newWorld(t, objtest.NewMemory("b", true))
 			rec := w.record("DE_1")
 			w.deliver()
 			before, _ := w.lines(prefix)
@@ -251,7 +251,7 @@ func TestForgetOfADamagedDisk(t *testing.T) {
 // TestForgetOfADamagedDiskUnderPseudonyms: where the bucket has no segments, what is left on the
 // disk is the best there is.
 func TestForgetOfADamagedDiskUnderPseudonyms(t *testing.T) {
-	w := newWorld(t, mem.New("b", true))
+	w := newWorld(t, objtest.NewMemory("b", true))
 	w.names = pseudonym.Open(w.dir)
 	if _, err := w.names.Key("p"); err != nil {
 		t.Fatal(err)

@@ -24,8 +24,8 @@ import (
 	"github.com/syncflow/textegress/internal/erasure"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/dir"
-	"github.com/syncflow/textegress/internal/objstore/mem"
 	"github.com/syncflow/textegress/internal/objstore/objfs"
+	"github.com/syncflow/textegress/internal/objstore/objtest"
 	"github.com/syncflow/textegress/internal/pseudonym"
 	"github.com/syncflow/textegress/internal/redact"
 	"github.com/syncflow/textegress/internal/render"
@@ -409,7 +409,7 @@ func outcomes(a erasure.Answer) (out []string) {
 }
 
 func TestForgetDelivered(t *testing.T) {
-	w := newWorld(t, mem.New("b", true))
+	w := newWorld(t, objtest.NewMemory("b", true))
 	w.record("DE_1")
 	w.deliver()
 	before, _ := w.lines(prefix)
@@ -459,7 +459,7 @@ func TestForgetDelivered(t *testing.T) {
 
 // States in which a recording may be found.
 func TestForgetStates(t *testing.T) {
-	w := newWorld(t, mem.New("b", true))
+	w := newWorld(t, objtest.NewMemory("b", true))
 	removed := w.record("DE_1")
 	w.deliver()
 	before, _ := w.lines(prefix)
@@ -544,7 +544,7 @@ func (s *stubborn) Delete(ctx context.Context, key string) error {
 // stays whole, and in the end nothing is left.
 func TestForgetInterrupted(t *testing.T) {
 	for k := 0; ; k += 3 {
-		store := mem.New("b", true)
+		store := objtest.NewMemory("b", true)
 		w := newWorld(t, store)
 		w.record("DE_1")
 		w.deliver()
@@ -646,7 +646,7 @@ func (v *versions) DeleteVersion(ctx context.Context, key, id string) error {
 }
 
 func TestForgetVersions(t *testing.T) {
-	v := &versions{Bucket: mem.New("b", true), old: map[string][]byte{}, locked: true}
+	v := &versions{Bucket: objtest.NewMemory("b", true), old: map[string][]byte{}, locked: true}
 	w := newWorld(t, v)
 	w.record("DE_1")
 	w.deliver()
@@ -671,7 +671,7 @@ func TestForgetVersions(t *testing.T) {
 func TestForgetFrom(t *testing.T) {
 	for name, place := range map[string]func(t *testing.T) (objstore.Bucket, string){
 		"a prefix of many": func(*testing.T) (objstore.Bucket, string) {
-			return mem.New("b", true),
+			return objtest.NewMemory("b", true),
 				"Study-p/"
 		},
 		"a directory": func(t *testing.T) (objstore.Bucket, string) {
@@ -722,7 +722,7 @@ func TestForgetFrom(t *testing.T) {
 
 // A copy of one recording in a directory of its own.
 func TestForgetFromACopy(t *testing.T) {
-	w := newWorld(t, mem.New("b", true))
+	w := newWorld(t, objtest.NewMemory("b", true))
 	w.record("DE_1")
 	w.deliver()
 	folder := t.TempDir()
@@ -753,11 +753,11 @@ func TestForgetFromACopy(t *testing.T) {
 
 // Whoever delivers somewhere else now is told that the old place still has it.
 func TestForgetAfterAChangeOfBucket(t *testing.T) {
-	old := mem.New("old", true)
+	old := objtest.NewMemory("old", true)
 	w := newWorld(t, old)
 	w.record("DE_1")
 	w.deliver()
-	w.bucket = mem.New("new", true)
+	w.bucket = objtest.NewMemory("new", true)
 	a := w.forget(erasure.Request{})
 	if got := outcomes(a); !cmp.Equal(got, []string{"DE_1 incomplete r2"}) ||
 		!strings.Contains(strings.Join(a.Recordings[0].Problems, ""), "memory old") {

@@ -17,7 +17,7 @@ import (
 	"github.com/syncflow/textegress/internal/erasure"
 	"github.com/syncflow/textegress/internal/merge"
 	"github.com/syncflow/textegress/internal/objstore/dir"
-	"github.com/syncflow/textegress/internal/objstore/mem"
+	"github.com/syncflow/textegress/internal/objstore/objtest"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
 )
@@ -101,7 +101,7 @@ func TestForgetFromEncrypted(t *testing.T) {
 		"a wrong one, now the right":    {"another", passphrase, "6 can be"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, mem.New("b", true))
+			w := newWorld(t, objtest.NewMemory("b", true))
 			w.key, w.keys = passphrase, keysOf(tc.delivered)
 			w.record("DE_1")
 			w.deliver()
@@ -158,7 +158,7 @@ func TestForgetFromEncrypted(t *testing.T) {
 // different tracks, and the events of both.
 func TestForgetFromMerged(t *testing.T) {
 	var sources []render.Source
-	w := newWorld(t, mem.New("b", true))
+	w := newWorld(t, objtest.NewMemory("b", true))
 	for _, instance := range []string{"first", "second"} {
 		w.dir = t.TempDir()
 		w.open()

@@ -12,7 +12,7 @@ import (
 
 	"github.com/syncflow/textegress/internal/erasure"
 	"github.com/syncflow/textegress/internal/objstore"
-	"github.com/syncflow/textegress/internal/objstore/mem"
+	"github.com/syncflow/textegress/internal/objstore/objtest"
 )
 
 // TestForgetFromLeavesNeighbours: of what lies below the place of a recording, only what is the
@@ -42,7 +42,7 @@ func TestForgetFromLeavesNeighbours(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, mem.New("b", true))
+			w := newWorld(t, objtest.NewMemory("b", true))
 			w.record("DE_1")
 			w.deliver()
 			own := w.objects()
@@ -106,7 +106,7 @@ func TestForgetFromLeavesNeighbours(t *testing.T) {
 
 // TestForgetFromACopyInterrupted: what a manifest names is known until all of it is deleted.
 func TestForgetFromACopyInterrupted(t *testing.T) {
-	w := newWorld(t, mem.New("b", false))
+	w := newWorld(t, objtest.NewMemory("b", false))
 	w.record("DE_1")
 	w.deliver()
 	for key, b := range w.objects() {
@@ -139,7 +139,7 @@ func TestForgetFromACopyInterrupted(t *testing.T) {
 // TestForgetFromDeletesWhatItsManifestNames: somebody's manifest below a recording protects nothing
 // of it.
 func TestForgetFromDeletesWhatItsManifestNames(t *testing.T) {
-	w := newWorld(t, mem.New("b", true))
+	w := newWorld(t, objtest.NewMemory("b", true))
 	w.record("DE_1")
 	w.deliver()
 	w.put(prefix+"raw/manifest.json", []byte("{}"))

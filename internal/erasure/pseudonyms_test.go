@@ -8,14 +8,14 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/erasure"
-	"github.com/syncflow/textegress/internal/objstore/mem"
+	"github.com/syncflow/textegress/internal/objstore/objtest"
 	"github.com/syncflow/textegress/internal/pseudonym"
 )
 
 // TestForgetUnderPseudonyms: by identity, as long as the disk has the recording. After that it says
 // that it cannot, where there is something, and the list keeps what is needed to find it.
 func TestForgetUnderPseudonyms(t *testing.T) {
-	w := newWorld(t, mem.New("b", true))
+	w := newWorld(t, objtest.NewMemory("b", true))
 	w.names = pseudonym.Open(w.dir)
 	if _, err := w.names.Key("p"); err != nil {
 		t.Fatal(err)

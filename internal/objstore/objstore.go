@@ -2,14 +2,22 @@
 //
 // It knows nothing of recordings. The implementations live below it, each in its own package
 // together with the one vendor library it uses: s3 for anything that speaks the S3 protocol, dir
-// for a directory, mem for tests. retry is a decorator, objtest the conformance suite which every
-// implementation passes.
+// for a directory. objtest is the conformance suite that every implementation passes, and has a
+// bucket in memory for other tests.
 package objstore
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
 	"io"
 	"iter"
+	"os"
+	"strings"
+	"unicode/utf8"
 )
 
 // Bucket stores objects under keys.
@@ -73,4 +81,105 @@ type Object struct {
 	// does not match it.
 	SHA256      string
 	ContentType string // MIME type
+}
+
+// Bytes returns an object with the given content.
+func Bytes(data []byte, contentType string) Object {
+	sum := sha256.Sum256(data)
+	return Object{
+		Open:        func() (io.ReadSeekCloser, error) { return nopCloser{bytes.NewReader(data)}, nil },
+		Size:        int64(len(data)),
+		SHA256:      hex.EncodeToString(sum[:]),
+		ContentType: contentType,
+	}
+}
+
+// File returns an object with the content of the file at path, whose size in bytes and hexadecimal
+// SHA-256 the caller knows already. The file is opened anew for every attempt.
+func File(path string, size int64, sha256Hex, contentType string) Object {
+	return Object{
+		Open:        func() (io.ReadSeekCloser, error) { return os.Open(path) },
+		Size:        size,
+		SHA256:      sha256Hex,
+		ContentType: contentType,
+	}
+}
+
+type nopCloser struct{ io.ReadSeeker }
+
+func (nopCloser) Close() error { return nil }
+
+// CheckKey returns an error if key is none that every [Bucket] accepts, see there. Implementations
+// call it first, so that a mistake shows in tests with whichever of them and never depends on the
+// store.
+func CheckKey(key string) error {
+	if key == "" {
+		return fmt.Errorf("the key is empty")
+	}
+	if len(key) > 1024 {
+		return fmt.Errorf("the key has %d bytes, S3 allows 1024", len(key))
+	}
+	if !utf8.ValidString(key) {
+		return fmt.Errorf("the key is not valid UTF-8")
+	}
+	for c := range strings.SplitSeq(key, "/") {
+		if c == "" || c == "." || c == ".." {
+			return fmt.Errorf("the key has a component %q", c)
+		}
+	}
+	for i := range len(key) {
+		if key[i] < 0x20 || key[i] == 0x7f {
+			return fmt.Errorf("the key contains a control character")
+		}
+	}
+	return nil
+}
+
+// BadKey returns the error for a key that [CheckKey] refused.
+func BadKey(op, bucket, key string, err error) *Error {
+	return &Error{Op: op, Bucket: bucket, Key: key, Cause: err.Error(), Permanent: true, Err: err}
+}
+
+// ErrDiffers says that the object stored under a key is not the expected one.
+var ErrDiffers = errors.New("the stored object has other content")
+
+// Verify returns nil if exactly the content with that size in bytes and hexadecimal SHA-256 is
+// stored under key.
+//
+// It relies on the store's own checksum where the store computes one, and otherwise reads the
+// object back. It does so too before it says that there is another object: what is concluded from
+// that is costly, and what Stat tells passes through front ends, which for example answer HEAD with
+// a length of 0. No more is read than the size and one byte. The error satisfies
+// [IsNotFound] if there is no such object, and errors.Is(err, ErrDiffers) if there is
+// another one.
+func Verify(ctx context.Context, b Bucket, key string, size int64, sha256Hex string) error {
+	a, err := b.Stat(ctx, key)
+	if err != nil {
+		return err
+	}
+	if a.SHA256 == sha256Hex && a.SHA256 != "" && (a.Size == size || a.Size == UnknownSize) {
+		return nil
+	}
+	r, err := b.Open(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer r.Close() //nolint:errcheck // reading only
+	h := sha256.New()
+	n, err := io.Copy(h, io.LimitReader(r, size+1))
+	switch {
+	case err != nil:
+		return err
+	case n > size:
+		return differs(b, key, fmt.Sprintf("stored are more than the expected %d bytes", size))
+	case n < size:
+		return differs(b, key, fmt.Sprintf("stored are %d bytes, expected %d", n, size))
+	case hex.EncodeToString(h.Sum(nil)) != sha256Hex:
+		return differs(b, key, "read back, it has another SHA-256")
+	}
+	return nil
+}
+
+func differs(b Bucket, key, cause string) error {
+	return &Error{Op: "verify", Bucket: b.String(), Key: key, Cause: cause, Err: ErrDiffers}
 }

@@ -1,4 +1,5 @@
-// Package objtest is the conformance suite for implementations of objstore.Bucket.
+// Package objtest is the conformance suite for implementations of objstore.Bucket, and a bucket in
+// memory that can be told to fail.
 package objtest
 
 import (

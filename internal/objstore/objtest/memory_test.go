@@ -1,4 +1,4 @@
-package mem_test
+package objtest_test
 
 import (
 	"bytes"
@@ -7,14 +7,16 @@ import (
 	"testing"
 
 	"github.com/syncflow/textegress/internal/objstore"
-	"github.com/syncflow/textegress/internal/objstore/mem"
 	"github.com/syncflow/textegress/internal/objstore/objtest"
 )
 
 func TestConformance(t *testing.T) {
 	for name, checksums := range map[string]bool{"with checksums": true, "without": false} {
 		t.Run(name, func(t *testing.T) {
-			objtest.Run(t, func(*testing.T) objstore.Bucket { return mem.New("b", checksums) },
+			objtest.Run(t, func(*testing.T) objstore.Bucket {
+				return objtest.NewMemory("b",
+					checksums)
+			},
 				objtest.Options{Checksums: checksums})
 		})
 	}
@@ -24,22 +26,22 @@ func TestFaults(t *testing.T) {
 	lost := errors.New("connection reset")
 	o := objstore.Bytes([]byte("content"), "text/plain")
 	for name, tc := range map[string]struct {
-		fault  mem.Fault
+		fault  objtest.Fault
 		err    bool
 		stored string
 	}{
-		"before it took effect": {mem.Fault{Err: lost}, true, ""},
-		"after it took effect":  {mem.Fault{Err: lost, Applied: true}, true, "content"},
-		"reset in the body":     {mem.Fault{Err: lost, MidBody: true}, true, ""},
+		"before it took effect": {objtest.Fault{Err: lost}, true, ""},
+		"after it took effect":  {objtest.Fault{Err: lost, Applied: true}, true, "content"},
+		"reset in the body":     {objtest.Fault{Err: lost, MidBody: true}, true, ""},
 		"truncated, and a lie": {
-			mem.Fault{Damage: func(b []byte) []byte { return b[:3] }},
+			objtest.Fault{Damage: func(b []byte) []byte { return b[:3] }},
 			false,
 			"con",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := mem.New("b", true)
-			b.SetFault(func(string, string) *mem.Fault { return &tc.fault })
+			b := objtest.NewMemory("b", true)
+			b.SetFault(func(string, string) *objtest.Fault { return &tc.fault })
 			if err := b.Upload(t.Context(), "k", o); (err != nil) != tc.err || err != nil &&
 				!errors.Is(err, lost) {
 				t.Errorf("Upload = %v", err)
@@ -50,9 +52,14 @@ func TestFaults(t *testing.T) {
 		})
 	}
 	t.Run("open breaks in the middle", func(t *testing.T) {
-		b := mem.New("b", true)
+		b := objtest.NewMemory("b", true)
 		b.Put("k", []byte("content"))
-		b.SetFault(func(string, string) *mem.Fault { return &mem.Fault{Err: lost, MidBody: true} })
+		b.SetFault(func(string, string) *objtest.Fault {
+			return &objtest.Fault{
+				Err:     lost,
+				MidBody: true,
+			}
+		})
 		r, err := b.Open(t.Context(), "k")
 		if err != nil {
 			t.Fatal(err)

@@ -1,6 +1,4 @@
-// Package mem is an object store in memory, for tests. It can be told to fail before or after a
-// call took effect, to store other bytes than it was given and to break a body in the middle.
-package mem
+package objtest
 
 import (
 	"bytes"
@@ -35,8 +33,10 @@ type Fault struct {
 	Wait func(ctx context.Context) error
 }
 
-// Bucket is an [objstore.Bucket] in memory. The zero value is not usable, see [New].
-type Bucket struct {
+// Memory is an [objstore.Bucket] in memory. It can be told to fail before or after a call took
+// effect, to store other bytes than it was given and to break a body in the middle. The zero value
+// is not usable, see [NewMemory].
+type Memory struct {
 	name string
 	// Checksums: the store computes SHA-256, as S3 does.
 	checksums bool
@@ -54,44 +54,44 @@ type object struct {
 	contentType string
 }
 
-var _ objstore.Bucket = (*Bucket)(nil)
+var _ objstore.Bucket = (*Memory)(nil)
 
-// New returns an empty bucket. checksums says whether Stat fills SHA256.
-func New(name string, checksums bool) *Bucket {
-	return &Bucket{name: name, checksums: checksums, objects: map[string]object{}}
+// NewMemory returns an empty bucket. checksums says whether Stat fills SHA256.
+func NewMemory(name string, checksums bool) *Memory {
+	return &Memory{name: name, checksums: checksums, objects: map[string]object{}}
 }
 
 // SetFault lets f decide about every following call; nil from f is no fault. f is called by the
 // goroutine of the call, with op "upload", "stat", "open", "list" or "delete". A nil f ends it.
-func (b *Bucket) SetFault(f func(op, key string) *Fault) {
+func (b *Memory) SetFault(f func(op, key string) *Fault) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.fault = f
 }
 
 // Calls returns "<op> <key>" of every call so far.
-func (b *Bucket) Calls() []string {
+func (b *Memory) Calls() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.calls)
 }
 
 // ResetCalls forgets the calls so far.
-func (b *Bucket) ResetCalls() {
+func (b *Memory) ResetCalls() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.calls = nil
 }
 
 // Overwrites returns the keys whose stored bytes were changed by an upload.
-func (b *Bucket) Overwrites() []string {
+func (b *Memory) Overwrites() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.overwrites)
 }
 
 // Objects returns the content of every object by key.
-func (b *Bucket) Objects() map[string][]byte {
+func (b *Memory) Objects() map[string][]byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	m := map[string][]byte{}
@@ -102,24 +102,24 @@ func (b *Bucket) Objects() map[string][]byte {
 }
 
 // ContentType returns the content type with which key was stored.
-func (b *Bucket) ContentType(key string) string {
+func (b *Memory) ContentType(key string) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.objects[key].contentType
 }
 
 // Put stores data without counting as a call and without faults.
-func (b *Bucket) Put(key string, data []byte) {
+func (b *Memory) Put(key string, data []byte) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.objects[key] = object{data: bytes.Clone(data)}
 }
 
 // String implements [objstore.Bucket].
-func (b *Bucket) String() string { return "memory " + b.name }
+func (b *Memory) String() string { return "memory " + b.name }
 
 // begin counts the call and returns the fault for it, never nil.
-func (b *Bucket) begin(ctx context.Context, op, key string) (*Fault, error) {
+func (b *Memory) begin(ctx context.Context, op, key string) (*Fault, error) {
 	if op != "list" {
 		if err := objstore.CheckKey(key); err != nil {
 			return nil, objstore.BadKey(op, b.String(), key, err)
@@ -147,7 +147,7 @@ func (b *Bucket) begin(ctx context.Context, op, key string) (*Fault, error) {
 	return f, nil
 }
 
-func (b *Bucket) fail(op, key string, err error) error {
+func (b *Memory) fail(op, key string, err error) error {
 	if e, ok := err.(*objstore.Error); ok { //nolint:errorlint // only as the test gave it
 		c := *e
 		c.Op, c.Key, c.Bucket = op, key, b.String()
@@ -157,7 +157,7 @@ func (b *Bucket) fail(op, key string, err error) error {
 }
 
 // Upload implements [objstore.Bucket].
-func (b *Bucket) Upload(ctx context.Context, key string, o objstore.Object) error {
+func (b *Memory) Upload(ctx context.Context, key string, o objstore.Object) error {
 	f, err := b.begin(ctx, "upload", key)
 	if err != nil {
 		return err
@@ -197,7 +197,7 @@ func (b *Bucket) Upload(ctx context.Context, key string, o objstore.Object) erro
 	return nil
 }
 
-func (b *Bucket) get(op, key string) (object, error) {
+func (b *Memory) get(op, key string) (object, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	o, ok := b.objects[key]
@@ -211,7 +211,7 @@ func (b *Bucket) get(op, key string) (object, error) {
 }
 
 // Stat implements [objstore.Bucket].
-func (b *Bucket) Stat(ctx context.Context, key string) (objstore.Attrs, error) {
+func (b *Memory) Stat(ctx context.Context, key string) (objstore.Attrs, error) {
 	f, err := b.begin(ctx, "stat", key)
 	if err != nil {
 		return objstore.Attrs{}, err
@@ -232,7 +232,7 @@ func (b *Bucket) Stat(ctx context.Context, key string) (objstore.Attrs, error) {
 }
 
 // Open implements [objstore.Bucket].
-func (b *Bucket) Open(ctx context.Context, key string) (io.ReadCloser, error) {
+func (b *Memory) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 	f, err := b.begin(ctx, "open", key)
 	if err != nil {
 		return nil, err
@@ -260,7 +260,7 @@ type errReader struct{ err error }
 func (r errReader) Read([]byte) (int, error) { return 0, r.err }
 
 // List implements [objstore.Bucket].
-func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[objstore.Attrs, error] {
+func (b *Memory) List(ctx context.Context, prefix string) iter.Seq2[objstore.Attrs, error] {
 	return func(yield func(objstore.Attrs, error) bool) {
 		f, err := b.begin(ctx, "list", prefix)
 		if err == nil && f.Err != nil {
@@ -281,7 +281,7 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[objstore.Att
 }
 
 // Delete implements [objstore.Bucket].
-func (b *Bucket) Delete(ctx context.Context, key string) error {
+func (b *Memory) Delete(ctx context.Context, key string) error {
 	f, err := b.begin(ctx, "delete", key)
 	if err != nil {
 		return err
