@@ -1,23 +1,25 @@
-# An index of what can be done here; the work is in scripts/.
+# An index of targets; the work is done in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-short race e2e lint fmt fuzz torture soak bench bench-quick clean
+.PHONY: help setup build demo test test-short race e2e lint fmt fuzz torture soak bench bench-quick \
+  clean
 
 help: ## Show this list
-	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | \
+	  awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
-setup: ## Install the Debian packages that are missing (as root or with sudo); starts no service
+setup: ## Install missing Debian packages (as root or with sudo); starts no service
 	@scripts/setup.sh test
 
 build: ## Build textegress and the development servers into build/bin
 	@scripts/build.sh
 
-demo: ## Record a class of 20 seconds on real servers on this machine, and show what was delivered
+demo: ## Record a class of 20 seconds on real servers on this machine; show what was delivered
 	@scripts/demo.sh
 
 test: ## All tests: unit tests with the race detector, then end to end on real servers
 	@scripts/test.sh
 
-test-short: ## Unit tests only, without the race detector: for the loop of edit and try
+test-short: ## Unit tests only, without the race detector: for the inner loop
 	@scripts/test-unit.sh -short
 
 race: ## Unit tests with the race detector
@@ -35,17 +37,17 @@ fmt: ## Format the code and apply the modernizers
 fuzz: ## Fuzz every fuzz target for FUZZTIME (default 30s)
 	@scripts/fuzz.sh
 
-torture: ## Kill, freeze, cut off and fill up the real binary for about half an hour; account for every message (SEED, KILLS, DURATION, ONLY)
+torture: ## Half an hour of kills, freezes, cuts, full disks (SEED, KILLS, DURATION, ONLY)
 	@SEED='$(SEED)' KILLS='$(KILLS)' DURATION='$(DURATION)' ONLY='$(ONLY)' scripts/torture.sh
 
-soak: ## Sessions begin and end for 30 minutes; memory, goroutines, files and disk end where they began (DURATION, RATE)
+soak: ## Sessions start and end for 30 minutes; fails if anything grew (DURATION, RATE)
 	@DURATION='$(DURATION)' RATE='$(RATE)' scripts/soak.sh
 
-bench: ## Measure what it costs, beside recorders on LiveKit's Go and Node SDKs (about 45 minutes; COMPARE=file of an earlier run)
+bench: ## Measure the cost, beside LiveKit's own SDKs (45 minutes; COMPARE=earlier run)
 	@scripts/bench.sh $(if $(COMPARE),-compare '$(COMPARE)')
 
-bench-quick: ## The same in five minutes: one shorter run of each case, none of a thousand rooms, no peers
+bench-quick: ## The same in five minutes: shorter runs, no case of a thousand rooms, no peers
 	@scripts/bench.sh -quick $(if $(COMPARE),-compare '$(COMPARE)')
 
-clean: ## Remove build/bin and the test cache
+clean: ## Remove what was built, and the test cache
 	@scripts/clean.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Removes what the other scripts made in this directory.
+# Removes what the other scripts created in this directory.
 source "$(dirname "$0")/env.sh"
 rm -rf build/bin build/demo build/work build/npm build/python
 go clean -testcache

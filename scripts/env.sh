@@ -1,13 +1,15 @@
 # shellcheck shell=bash
-# Sourced by the scripts beside it: the directory, the Go that is needed, and one set of build flags. Other flags (CGO_ENABLED,
-# -trimpath) would compile every dependency again, so no script sets its own.
+# Sourced by the other scripts: changes to the repository, checks the Go version and sets the build
+# flags. Other flags (CGO_ENABLED, -trimpath) would recompile every dependency, so no script sets
+# its own.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# Flags of the binaries. Tests with the race detector need cgo and say so themselves.
+# For binaries. Tests with the race detector need cgo and enable it themselves.
 export CGO_ENABLED=0
 
-# A checkout that git does not trust (owned by someone else, or exported without .git) builds without a stamp instead of failing.
+# A checkout that git does not trust (owned by someone else, or exported without .git) builds
+# without a version stamp instead of failing.
 if ! git status --short >/dev/null 2>&1; then
   export GOFLAGS="${GOFLAGS:-} -buildvcs=false"
 fi
@@ -21,13 +23,14 @@ step() {
   printf '\n== %s\n' "$*" >&2
 }
 
-# need_go ends the script where no sufficient Go is there. A go command since 1.21 fetches the toolchain that go.mod asks for,
-# unless GOTOOLCHAIN=local forbids it.
+# need_go ends the script if Go is missing or too old. Since 1.21 a go command fetches the toolchain
+# that go.mod asks for, unless GOTOOLCHAIN=local forbids it.
 need_go() {
-  command -v go >/dev/null || fail "Go is missing. Install Go 1.26 or later (https://go.dev/doc/install) and put it on the PATH."
-  # What it says of downloading a toolchain, or of failing to, is on stderr.
+  command -v go >/dev/null ||
+    fail "Go is missing. Install Go 1.26 or later (https://go.dev/doc/install); add it to the PATH."
+  # Messages about downloading a toolchain, or failing to, are on stderr.
   local out
-  out=$(go version) || fail "Go 1.26 or later is needed, and this go command cannot get it.
+  out=$(go version) || fail "Go 1.26 or later is needed, and this go command cannot fetch it.
 Install it (https://go.dev/doc/install), or unset GOTOOLCHAIN so that go fetches it."
   local version=${out#go version go} major minor
   version=${version%% *}
@@ -37,6 +40,7 @@ Install it (https://go.dev/doc/install), or unset GOTOOLCHAIN so that go fetches
     case $version in
       devel*) return ;;
     esac
-    fail "Go 1.26 or later is needed, this is $version. Install it (https://go.dev/doc/install) or run: go env -w GOTOOLCHAIN=auto"
+    fail "Go 1.26 or later is needed, this is $version.
+Install it (https://go.dev/doc/install) or run: go env -w GOTOOLCHAIN=auto"
   fi
 }

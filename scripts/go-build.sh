@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
-# Builds one program into build/bin, and shows how far it is: go-build.sh <module directory> <package> <name> [<which> of <how many>].
-# A terminal gets one line that changes, anything else a line now and one every ten seconds. What is up to date makes no output.
+# Builds one program into build/bin and shows progress:
+#   go-build.sh <module directory> <package> <name> [<which> of <how many>]
+# A terminal gets one line that is updated, anything else a line every ten seconds. A program that
+# is up to date produces no output.
 source "$(dirname "$0")/env.sh"
 module=$1 package=$2 name=$3
 label="building $name${4:+ ($4)}"
 out=$PWD/build/bin/$name
 mkdir -p build/bin
 
-# stale counts the packages that the build cache does not have.
+# stale counts the packages that are missing in the build cache.
 stale() {
-  go list -C "$module" -deps -f '{{if .Stale}}{{.ImportPath}}{{end}}' "$package" 2>/dev/null | grep -c . || true
+  go list -C "$module" -deps -f '{{if .Stale}}{{.ImportPath}}{{end}}' "$package" 2>/dev/null |
+    grep -c . || true
 }
 
 # show <text>
@@ -26,7 +29,8 @@ show() {
 }
 shown=-10
 
-# follow reads what go build -v says: modules that are downloaded, packages that are compiled, and errors, which it passes on.
+# follow reads the output of go build -v: downloaded modules, compiled packages, and errors, which
+# it passes on.
 follow() {
   local line text=$label modules=0 packages=0 total=0
   while true; do
@@ -49,7 +53,7 @@ follow() {
           ;;
       esac
     elif [ $? -le 128 ]; then
-      break # the end, and not a silence
+      break # end of input, not a timeout
     elif [ "$packages" -gt 0 ] && [ "$packages" -eq "$total" ]; then
       text="$label: linking"
     fi

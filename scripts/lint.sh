@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every check that is not a test. All of them run, also after one failed; the names of those that failed are listed at the end.
+# Every check that is not a test. All run even if one fails; the failed ones are listed at the end.
 source "$(dirname "$0")/env.sh"
 scripts/tools.sh
 root=$PWD
@@ -16,7 +16,7 @@ check_scripts() {
   for file in scripts/*.sh .ci/run; do
     bash -n "$file" || return 1
   done
-  # Optional: it is not on every machine, and it is not worth a package of its own.
+  # Optional: it is not installed everywhere.
   if command -v shellcheck >/dev/null; then
     shellcheck -x -P SCRIPTDIR scripts/*.sh .ci/run
   fi
@@ -25,10 +25,10 @@ check_scripts() {
 check scripts . check_scripts
 for module in . test; do
   step "formatting, linters, modernizers, go.mod: $module"
-  check "golangci-lint fmt (make fmt mends it)" "$module" "$root/build/bin/golangci-lint" fmt --diff
+  check "golangci-lint fmt (make fmt fixes it)" "$module" "$root/build/bin/golangci-lint" fmt --diff
   check "go vet" "$module" go vet ./...
   check "golangci-lint run" "$module" "$root/build/bin/golangci-lint" run
-  check "go fix (make fmt mends it)" "$module" go fix -diff ./...
+  check "go fix (make fmt fixes it)" "$module" go fix -diff ./...
   check "go mod tidy" "$module" go mod tidy -diff
 done
 check "go mod tidy" test/livekit111 go mod tidy -diff

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Installs the npm packages of the client apps in test/clients/apps (of all of them, or of those that are named) into build/npm, as
-# their lock files say. What is installed already costs only the look.
+# Installs the npm packages of the named client apps in test/clients/apps, or of all, into build/npm
+# as pinned by their lock files. Apps that are up to date are only checked.
 source "$(dirname "$0")/env.sh"
-command -v npm >/dev/null || fail "npm is missing. Install it (Debian: apt-get install npm) or run scripts/setup.sh bench."
+command -v npm >/dev/null ||
+  fail "npm is missing. Install it (Debian: apt-get install npm) or run scripts/setup.sh bench."
 mkdir -p build/npm
-# One at a time: tests call this too.
+# One at a time, because tests call this too.
 exec 9>build/npm/.lock
 flock 9
 
@@ -23,7 +24,7 @@ for app in "$@"; do
   rm -rf "$to"
   mkdir -p "$to"
   cp "$from/package.json" "$from/.npmrc" "$lock" "$to/"
-  # No package here needs its scripts; native parts come as packages of their own.
+  # No package here needs its install scripts; native parts are separate packages.
   (cd "$to" && npm ci --ignore-scripts --loglevel=error) || fail "npm ci in $to failed"
   touch "$to/.complete"
 done

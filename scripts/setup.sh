@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that are missing: those that the demo and most tests need and, with the argument "bench", those of the
-# benchmark's peer (Node.js, npm) too; with "test" those of the client tests (Node.js, npm, Python, Chromium). It starts no service:
-# the broker of the development stack is a private child process on loopback, the package only brings its files.
+# Installs missing Debian packages: those for the demo and most tests; with "bench" also those of
+# the benchmark's peer (Node.js, npm), with "test" those of the client tests (Node.js, npm, Python,
+# Chromium). It starts no service: the broker of the development stack is a private child process on
+# loopback, and the package only provides its files.
 source "$(dirname "$0")/env.sh"
-# Under sudo, root's PATH need not have Go; it is looked for again when something is built.
+# Under sudo, root's PATH may lack Go; it is checked again when something is built.
 [ -n "${SUDO_USER:-}" ] || need_go
 
 missing=()
@@ -12,8 +13,8 @@ missing=()
 command -v "${CC:-gcc}" >/dev/null || missing+=(gcc)
 [ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
 
-# Nothing but the client tests and the benchmark's peer needs these. Where they cannot be installed those say so, and are not run; in
-# continuous integration that is a failure.
+# Only the client tests and the benchmark's peer need these. If they cannot be installed, those are
+# skipped with a message; in continuous integration that is a failure.
 optional=()
 if [ "${1:-}" = test ] || [ "${1:-}" = bench ]; then
   command -v node >/dev/null || optional+=(nodejs)
@@ -21,31 +22,34 @@ if [ "${1:-}" = test ] || [ "${1:-}" = bench ]; then
 fi
 if [ "${1:-}" = test ]; then
   python3 -c 'import ensurepip, venv' 2>/dev/null || optional+=(python3-venv)
-  command -v "${CHROMIUM:-chromium}" >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null ||
-    optional+=(chromium)
+  command -v "${CHROMIUM:-chromium}" >/dev/null || command -v chromium-browser >/dev/null ||
+    command -v google-chrome >/dev/null || optional+=(chromium)
 fi
 all=("${missing[@]}" "${optional[@]}")
 [ ${#all[@]} -gt 0 ] || exit 0
 
-# cannot <why>: without what is optional the rest goes on.
+# cannot <why>: fails, or continues if only optional packages are missing.
 cannot() {
   [ ${#missing[@]} -eq 0 ] || fail "$1"
-  printf '%s\n' "$1" "Without them what runs on Node.js or Python (client tests, a peer of the benchmark) is left out." >&2
+  printf '%s\n' "$1" \
+    "Without them, client tests and benchmark peers on Node.js or Python are skipped." >&2
   exit 0
 }
 
-command -v apt-get >/dev/null || cannot "Missing: ${all[*]} (the names of the Debian packages). Install them with this system's package manager."
+command -v apt-get >/dev/null || cannot "Missing: ${all[*]} (names of Debian packages).
+Install them with this system's package manager."
 
 sudo=()
 if [ "$(id -u)" -ne 0 ]; then
   sudo=(sudo -n)
-  sudo -n true 2>/dev/null || cannot "Missing Debian packages, and no right to install them: ${all[*]}
+  sudo -n true 2>/dev/null ||
+    cannot "Missing Debian packages, and no permission to install them: ${all[*]}
 Please run: sudo $PWD/scripts/setup.sh $*
-It installs these packages and starts no service. (\`apt-get install\` by hand would start the one of rabbitmq-server.)"
+It installs these packages and starts no service (\`apt-get install rabbitmq-server\` would)."
 fi
 
-# Debian starts a service when its package is installed, unless this file says no. One that is already there is the
-# administrator's: respected, and left alone.
+# Debian starts a service when its package is installed, unless this file forbids it. An existing
+# file belongs to the administrator and is left alone.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e $policy ] && [ ! -L $policy ]; then
   trap '"${sudo[@]}" rm -f "$policy"' EXIT
@@ -58,7 +62,7 @@ apt_install() {
     install --no-install-recommends "$@" </dev/null
 }
 
-# get <package…>: the lists are fetched only where they are missing or too old to install from.
+# get <package…>: fetches the package lists only if installing without that fails.
 get() {
   step "installing $*"
   apt_install "$@" >/dev/null 2>&1 && return
@@ -69,10 +73,11 @@ get() {
 [ ${#missing[@]} -eq 0 ] || get "${missing[@]}"
 
 if [ -d /run/systemd/system ] && [[ " ${missing[*]} " == *" rabbitmq-server "* ]]; then
-  printf '%s\n' "rabbitmq-server was installed and not started. Debian starts it at the next boot, unless you run:
+  printf '%s\n' "rabbitmq-server was installed, not started. To prevent a start at the next boot:
   sudo systemctl disable rabbitmq-server" >&2
 fi
 
-# Ubuntu, for one, has no package of Chromium that works without snap.
+# Ubuntu has no Chromium package that works without snap.
 missing=()
-[ ${#optional[@]} -eq 0 ] || get "${optional[@]}" || cannot "These packages could not be installed: ${optional[*]}"
+[ ${#optional[@]} -eq 0 ] || get "${optional[@]}" ||
+  cannot "These packages could not be installed: ${optional[*]}"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Unit tests of the service's module. Arguments go to go test; -race switches cgo on, which the race detector needs.
+# Unit tests of the service's module. Arguments go to go test; -race enables cgo, which it needs.
 source "$(dirname "$0")/env.sh"
 need_go
 for arg in "$@"; do

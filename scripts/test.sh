@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All tests. The end-to-end part runs also where a unit test failed, so that one run tells everything.
+# All tests. The end-to-end tests run even if a unit test failed, so that one run shows everything.
 source "$(dirname "$0")/env.sh"
 status=0
 scripts/setup.sh test

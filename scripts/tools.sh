@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the linter, which has a module of its own so that its hundreds of dependencies stay out of the product's graph.
+# Builds the linter. Its own module keeps its hundreds of dependencies out of the product's.
 source "$(dirname "$0")/env.sh"
 need_go
 scripts/go-build.sh tools github.com/golangci/golangci-lint/v2/cmd/golangci-lint golangci-lint

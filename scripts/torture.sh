@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The long torture: real servers, the real binary, everything that may happen to it. SEED repeats a run, KILLS and DURATION make
-# it longer or shorter, ONLY names scenarios; other arguments go to the program (-h lists them). Before it a file of a gigabyte is
-# sent, unless ONLY is set.
+# The long torture: the real binary on real servers, with every kind of failure. SEED repeats a run,
+# KILLS and DURATION set its length, ONLY names scenarios; other arguments go to the program (-h
+# lists them). Unless ONLY is set, it first sends a file of a gigabyte.
 source "$(dirname "$0")/env.sh"
 scripts/setup.sh
 scripts/build.sh stack loadgen torture
