@@ -11,6 +11,9 @@
 //	rec, err := textegress.Open(root.FS())
 //	for m, err := range rec.Messages() { … }
 //
+// Messages are derived from the canonical record, the raw segments: [Recording.Segments] with
+// package segment reads those.
+//
 // docs/FORMAT.md specifies every object. This package needs only the standard
 // library, and none of it talks to a network.
 package textegress

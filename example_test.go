@@ -3,9 +3,13 @@ package textegress_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/segment"
 )
 
 func Example() {
@@ -44,6 +48,44 @@ func Example() {
 	// 2 joined
 	// 3 data alice "Hello <all> & welcome"
 	// 4 data bob "\xff\x00\x01"
+	// 5 recording_ended
+}
+
+func ExampleRecording_Segments() {
+	rec, err := textegress.Open(os.DirFS("testdata/delivery"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	segments, err := rec.Segments(func(r io.Reader) (io.ReadCloser, error) {
+		d, err := zstd.NewReader(r)
+		if err != nil {
+			return nil, err
+		}
+		return d.IOReadCloser(), nil
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for f, err := range segment.Read(segments) {
+		switch {
+		case err != nil:
+			fmt.Println(err)
+			return
+		case f.Damage:
+			fmt.Println(f.Event.FramesMissing, "frames are missing")
+		case f.Event != nil:
+			fmt.Println(f.Index, f.Event.Kind)
+		default:
+			fmt.Println(f.Index, f.Channel, len(f.Payload), "bytes")
+		}
+	}
+	// Output:
+	// 1 recording_started
+	// 2 joined
+	// 3 reliable 61 bytes
+	// 4 lossy 21 bytes
 	// 5 recording_ended
 }
 

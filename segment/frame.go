@@ -68,4 +68,7 @@ type Frame struct {
 	Damage bool
 	// Payload is, when read, valid until the next frame is read.
 	Payload []byte
+	// Event is what a reader has decoded of the payload of a frame of type FrameEvent; nil where it
+	// is no event. It is shared and must not be changed. Writing uses the payload alone.
+	Event *Event
 }

@@ -60,7 +60,15 @@ func goldenSegment(t *testing.T) ([]byte, []Frame) {
 	}
 	b := h.Append(nil)
 	for i := range frames {
-		b = h.AppendFrame(b, &frames[i])
+		f := &frames[i]
+		b = h.AppendFrame(b, f)
+		if f.Type == FrameEvent {
+			ev, err := DecodeEvent(f.Payload)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.Event = &ev
+		}
 	}
 	return b, frames
 }

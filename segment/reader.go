@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"math"
+	"slices"
 )
 
 // Read streams the frames of all segments of a recording, in order. It
@@ -41,22 +41,37 @@ func Read(sources []Source) iter.Seq2[Frame, error] {
 
 // ReaderOptions tunes a [Reader]. The zero value reads a whole recording.
 type ReaderOptions struct {
+	// From is the index of the first frame to return. Segments that end before it are not read,
+	// but for their headers. 0 means the first.
+	From uint64
 	// Partial: the sources need not begin with the recording's first segment, and what is before
 	// them is not missing.
 	Partial bool
 }
 
-// Reader reads the frames of a recording, as [Read] does.
+// Reader reads the frames of a recording, as [Read] does. It can start at an index, and it can
+// follow a recording that is still being written, see [Follow].
 type Reader struct {
+	from     uint64
+	list     func() ([]Source, bool, error) // nil: sources are all there is
+	started  bool
+	complete bool // no source grows any more, and none is added
+
 	sources []Source
 	current int // in sources: the one that is being read, or was read last; -1 before the first
 	file    io.ReadCloser
-	scanner *Scanner
-	sum     digest // of what was read of the file, where it is compared
-	buf     []byte // of the scanner before
+	scanner *Scanner // nil: between two segments, or waiting
+	sum     digest   // of what was read of the file, where it is compared
+	buf     []byte   // of the scanner before
 
-	queue []Frame // found, not yet returned
-	err   error   // what Next returns when the queue is empty
+	// Of a file that grows: it is closed until it is looked at again, at offset, where all that
+	// was read of it ends. confirmed is where damage was seen once; see step.
+	waiting           bool
+	offset, confirmed int64
+
+	queue    []Frame // found, not yet returned
+	err      error   // what Next returns when the queue is empty
+	position uint64  // the index behind the frame that was returned last
 
 	// next is the index of the next frame if none is missing; partial
 	// takes it from the first header instead of counting a gap before it.
@@ -75,29 +90,41 @@ type Reader struct {
 	tail                     Finding // its torn tail that is not mentioned
 }
 
-type pendingRange struct {
-	event      Event
-	minMissing uint64 // frames that are missing if no index tells
-}
-
 // NewReader returns a reader of sources, which are in order.
 func NewReader(sources []Source, o ReaderOptions) *Reader {
-	return &Reader{sources: sources, current: -1, next: 1, partial: o.Partial}
+	return &Reader{
+		sources: sources, complete: true, from: o.From, current: -1, next: 1, partial: o.Partial,
+		position: max(o.From, 1), confirmed: -1,
+	}
 }
 
-// Next returns the next frame, whose payload is valid until the next call, io.EOF at the end, and
-// any other error where reading failed, which is final.
+// Next returns the next frame, whose payload is valid until the next call, and io.EOF at the end.
+// Of a recording that is followed it returns [ErrNotYet] where there is no further frame so far.
+// Any other error says that reading failed, and is final.
 func (r *Reader) Next() (Frame, error) {
-	for len(r.queue) == 0 {
-		if r.err == nil {
-			r.err = r.step()
+	for {
+		for len(r.queue) == 0 {
+			if r.err != nil {
+				return Frame{}, r.err
+			}
+			if err := r.step(); errors.Is(err, ErrNotYet) {
+				return Frame{}, err
+			} else if err != nil {
+				r.err = err
+			}
+		}
+		f := r.queue[0]
+		r.queue = r.queue[:copy(r.queue, r.queue[1:])]
+		end := f.Index + 1
+		if f.Damage {
+			end = f.Index + uint64(f.Event.FramesMissing)
+		}
+		if max(end, f.Index+1) <= r.from {
 			continue
 		}
-		return Frame{}, r.err
+		r.position = max(r.position, end)
+		return f, nil
 	}
-	f := r.queue[0]
-	r.queue = r.queue[:copy(r.queue, r.queue[1:])]
-	return f, nil
 }
 
 // Segment returns the name of the segment in which the reader is: that of the frame that Next
@@ -113,8 +140,9 @@ func (r *Reader) Segment() string {
 // whose header is readable.
 func (r *Reader) Header() Header { return r.header }
 
-// NextIndex returns, after Next has returned io.EOF, the index of the frame that would come next.
-func (r *Reader) NextIndex() uint64 { return r.next }
+// NextIndex returns the index of the frame that comes next, so that a later reader can continue
+// from it.
+func (r *Reader) NextIndex() uint64 { return r.position }
 
 // Close ends the reading. The error is that of closing the file.
 func (r *Reader) Close() error {
@@ -122,38 +150,116 @@ func (r *Reader) Close() error {
 	if r.file == nil {
 		return nil
 	}
-	err := r.file.Close()
-	r.file, r.scanner = nil, nil
-	return err
+	r.scanner = nil
+	return r.closeFile()
 }
 
 // step reads on until something is queued or known. io.EOF: it was the last.
 func (r *Reader) step() error {
+	if !r.started {
+		r.started = true
+		return r.start()
+	}
 	if r.scanner == nil {
-		if r.current+1 == len(r.sources) {
-			if err := r.finish(); err != nil {
-				return err
-			}
-			return io.EOF
-		}
-		r.current++
-		return r.wrap(r.open())
+		return r.nextSegment()
 	}
 	found, err := r.scanner.Next()
-	if errors.Is(err, io.EOF) {
-		return r.wrap(r.endSegment())
-	}
-	if err != nil {
+	ended := errors.Is(err, io.EOF)
+	switch {
+	case err != nil && !ended:
 		return r.wrap(err)
+	case r.growing() && (ended || found.Kind == FoundTorn ||
+		found.Kind == FoundCorrupt && found.nextIndex == 0):
+		return r.wait()
+	case ended:
+		return r.wrap(r.endSegment())
+	case r.list != nil && found.Kind == FoundCorrupt && r.confirmed != found.Offset:
+		// A frame that is being written, or that replaces one that could not be, may have been
+		// read in part: what is damaged is so when it is read again.
+		r.confirmed = found.Offset
+		r.suspend()
+		return r.wrap(r.closeFile())
 	}
-	return r.take(found)
+	r.offset = found.Offset + found.Size
+	if r.scanner.ok {
+		r.offset = max(r.offset, HeaderSize)
+	}
+	return r.wrap(r.take(found))
+}
+
+func (r *Reader) start() error {
+	if r.list != nil {
+		if err := r.refresh(); err != nil {
+			return err
+		}
+	}
+	if r.from > 1 {
+		return r.seek()
+	}
+	return nil
+}
+
+// seek makes the last segment that begins at or before r.from the first to be read.
+func (r *Reader) seek() error {
+	for i, src := range slices.Backward(r.sources) {
+		h, ok, err := readHeader(src)
+		if err != nil {
+			return fmt.Errorf("read segment %s: %w", src.Name, err)
+		}
+		if ok && h.FirstIndex <= r.from {
+			r.current, r.partial = i-1, true
+			return nil
+		}
+	}
+	return nil
+}
+
+func readHeader(src Source) (h Header, ok bool, err error) {
+	if src.Open == nil {
+		return Header{}, false, nil
+	}
+	f, err := src.Open()
+	if err != nil {
+		return Header{}, false, err
+	}
+	s, err := NewScanner(f)
+	if err != nil {
+		return Header{}, false, errors.Join(err, f.Close())
+	}
+	h, ok = s.Header()
+	return h, ok, f.Close()
+}
+
+func (r *Reader) nextSegment() error {
+	switch {
+	case r.waiting:
+		r.waiting = false
+		return r.wrap(r.resume())
+	case r.current+1 < len(r.sources):
+		r.current++
+		r.offset, r.confirmed = 0, -1
+		return r.wrap(r.open())
+	case !r.complete:
+		if err := r.refresh(); err != nil {
+			return err
+		}
+		if r.current+1 == len(r.sources) && !r.complete {
+			return ErrNotYet
+		}
+		return nil
+	}
+	if err := r.finish(); err != nil {
+		return err
+	}
+	r.position = max(r.position, r.next)
+	return io.EOF
 }
 
 func (r *Reader) wrap(err error) error {
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrNotYet) {
 		return fmt.Errorf("read segment %s: %w", r.Segment(), err)
 	}
-	return nil
+	return err
 }
 
 // open starts reading the current segment.
@@ -165,13 +271,11 @@ func (r *Reader) open() error {
 		}
 		return nil
 	}
-	var err error
-	if r.file, err = src.Open(); err != nil {
-		r.file = nil
+	if err := r.openFile(); err != nil {
 		return err
 	}
 	from := io.Reader(r.file)
-	if src.Expected != nil {
+	if src.Expected != nil && r.list == nil {
 		if src.Expected.SHA256 != "" {
 			from = io.LimitReader(from, src.Expected.Size+1) // one more tells that it is longer
 		}
@@ -209,132 +313,8 @@ func (r *Reader) closeFile() error {
 func (r *Reader) endSegment() error {
 	r.buf, r.scanner = r.scanner.buffer(), nil
 	err := r.closeFile()
-	if err == nil && r.sources[r.current].Expected != nil {
-		r.compare(r.sources[r.current], r.sum.size, r.sum.hex())
+	if src := r.sources[r.current]; err == nil && src.Expected != nil && r.list == nil {
+		r.compare(src, r.sum.size, r.sum.hex())
 	}
 	return err
-}
-
-// compare compares a segment with what it was when the recording was sealed.
-func (r *Reader) compare(src Source, size int64, sum string) {
-	was := src.Expected
-	if was.Name != "" && was.SHA256 == "" {
-		return // nothing was measured
-	}
-	if size == was.Size && sum == was.SHA256 && r.frames == was.Frames {
-		return
-	}
-	lost := was.Frames - r.frames - r.missing
-	for _, p := range r.pending {
-		if p.event.Segment == src.Name {
-			lost -= int64(p.minMissing)
-		}
-	}
-	switch {
-	case r.tail.Size > 0:
-		r.addPending(r.tail, uint64(max(lost, 0)))
-	case lost > 0:
-		r.addLost(Finding{Offset: size}, lost)
-	case r.damaged == 0:
-		// which of its bytes are others, nothing tells
-		r.addPending(Finding{Size: size}, 0)
-	}
-}
-
-// addLost adds frames of the segment to what is missing at its end.
-func (r *Reader) addLost(at Finding, frames int64) {
-	if n := len(r.pending); n > 0 {
-		r.pending[n-1].minMissing += uint64(frames)
-		return
-	}
-	r.addPending(at, uint64(frames))
-}
-
-// take accounts for a finding.
-func (r *Reader) take(found Finding) error {
-	switch found.Kind {
-	case FoundFrame:
-		if err := r.resolve(found.Frame.Index); err != nil {
-			return err
-		}
-		r.queue = append(r.queue, found.Frame)
-		r.next = found.Frame.Index + 1
-		r.frames++
-		r.unixNS, r.epoch = found.Frame.UnixNS, found.Frame.Epoch
-	case FoundTorn:
-		if r.current == len(r.sources)-1 {
-			r.tail = found
-		} else {
-			r.addPending(found, 0)
-		}
-	case FoundCorrupt:
-		least := found.intactHeaders
-		if found.Offset >= HeaderSize || !r.scanner.ok {
-			least = max(least, 1)
-		}
-		r.addPending(found, least)
-		if found.nextIndex != 0 {
-			return r.resolve(found.nextIndex)
-		}
-	}
-	return nil
-}
-
-func (r *Reader) addPending(found Finding, minMissing uint64) {
-	r.damaged++
-	r.pending = append(r.pending, pendingRange{
-		event: Event{
-			Kind: KindCorrupt, Segment: r.Segment(), Offset: found.Offset, Bytes: found.Size,
-		},
-		minMissing: minMissing,
-	})
-}
-
-// resolve queues the pending ranges, now that index is known to come next. What
-// is missing goes to the first of them; where there is none, a gap without bytes
-// is queued.
-func (r *Reader) resolve(index uint64) error {
-	missing := int64(0)
-	if index > r.next {
-		missing = int64(min(index-r.next, math.MaxInt64))
-	}
-	r.missing += missing
-	if missing > 0 && len(r.pending) == 0 {
-		r.addPending(Finding{}, 0)
-	}
-	for _, p := range r.pending {
-		p.event.FramesMissing = missing
-		if err := r.queueDamage(p.event); err != nil {
-			return err
-		}
-		missing = 0
-	}
-	r.pending = r.pending[:0]
-	r.next = max(r.next, index)
-	return nil
-}
-
-// finish queues what no later index explains.
-func (r *Reader) finish() error {
-	for _, p := range r.pending {
-		p.event.FramesMissing = int64(min(p.minMissing, math.MaxInt64))
-		if err := r.queueDamage(p.event); err != nil {
-			return err
-		}
-		r.next += p.minMissing
-	}
-	r.pending = nil
-	return nil
-}
-
-func (r *Reader) queueDamage(ev Event) error {
-	payload, err := EncodeEvent(ev)
-	if err != nil {
-		return fmt.Errorf("encode event: %w", err)
-	}
-	r.queue = append(r.queue, Frame{
-		Type: FrameEvent, Epoch: r.epoch, Index: r.next, UnixNS: r.unixNS, Payload: payload,
-		Damage: true,
-	})
-	return nil
 }

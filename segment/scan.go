@@ -92,6 +92,12 @@ func newScanner(r io.Reader, buf []byte) (*Scanner, error) {
 	return s, nil
 }
 
+// resumeScanner returns a scanner of a segment with header h, of which r yields what begins at
+// offset.
+func resumeScanner(r io.Reader, h Header, offset int64, buf []byte) *Scanner {
+	return &Scanner{r: r, buf: buf[:cap(buf)], off: offset, header: h, ok: true, seed: h.seed()}
+}
+
 // Header returns the header of the segment, false where none of its copies is intact.
 func (s *Scanner) Header() (Header, bool) { return s.header, s.ok }
 

@@ -20,6 +20,29 @@ type Info struct {
 	Frames int64  `json:"frames"` // readable ones
 }
 
+// MaxSize is more bytes than a segment of the greatest size that can be configured has.
+const MaxSize = 2 << 30
+
+// CheckInfos returns an error where infos, which somebody else wrote, cannot describe the segments
+// of a recording: their names are in order, and their figures are possible.
+func CheckInfos(infos []Info) error {
+	last := uint32(0)
+	for _, info := range infos {
+		n, ok := Number(info.Name)
+		if !ok || n <= last {
+			return fmt.Errorf("%q is not the name of the next segment", info.Name)
+		}
+		last = n
+		sum, err := hex.DecodeString(info.SHA256)
+		if info.Size < 0 || info.Size > MaxSize || info.Frames < 0 ||
+			info.Frames > info.Size/FrameHeaderSize || err != nil ||
+			len(sum) != 0 && len(sum) != sha256.Size {
+			return fmt.Errorf("impossible figures of segment %s", info.Name)
+		}
+	}
+	return nil
+}
+
 // Source is a segment wherever it is: in the spool or, decompressed, in a
 // delivered recording.
 type Source struct {

@@ -42,6 +42,9 @@ func patient(ctx context.Context, seg localSource) segment.Source {
 		if err != nil {
 			return nil, err
 		}
+		if s, ok := f.r.(io.Seeker); ok {
+			return seekableFile{f, s}, nil
+		}
 		return f, nil
 	}
 	return out
@@ -129,6 +132,12 @@ func (f *patientFile) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	return copy(p, buf[:got.n]), got.err
+}
+
+// seekableFile can be read from any offset.
+type seekableFile struct {
+	*patientFile
+	io.Seeker
 }
 
 type read struct {

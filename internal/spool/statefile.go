@@ -2,7 +2,6 @@ package spool
 
 import (
 	"bytes"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -37,9 +36,6 @@ func (e *newerError) Error() string {
 	return fmt.Sprintf("format version %d, this program knows %d", e.version, FormatVersion)
 }
 
-// maxSegment is more than a segment of the greatest size that can be configured has.
-const maxSegment = 2 << 30
-
 // DecodeSealed reads a sealed.json, with the rules of [textegress.DecodeJSON]. The
 // segments that it returns have names of segments, in order, and figures that are
 // possible.
@@ -48,21 +44,8 @@ func DecodeSealed(b []byte) (Sealed, error) {
 	if err := textegress.DecodeJSON(b, &s); err != nil {
 		return Sealed{}, fmt.Errorf("%s: %w", sealedName, err)
 	}
-	last := uint32(0)
-	for _, seg := range s.Segments {
-		n, ok := segment.Number(seg.Name)
-		if !ok || n <= last {
-			return Sealed{}, fmt.Errorf("%s: %q is not the name of the next segment", sealedName,
-				seg.Name)
-		}
-		last = n
-		sum, err := hex.DecodeString(seg.SHA256)
-		if seg.Size < 0 || seg.Size > maxSegment || seg.Frames < 0 ||
-			seg.Frames > seg.Size/segment.FrameHeaderSize || err != nil || len(sum) != 0 &&
-			len(sum) != 32 {
-			return Sealed{}, fmt.Errorf("%s: impossible figures of segment %s", sealedName,
-				seg.Name)
-		}
+	if err := segment.CheckInfos(s.Segments); err != nil {
+		return Sealed{}, fmt.Errorf("%s: %w", sealedName, err)
 	}
 	return s, nil
 }

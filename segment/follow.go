@@ -1,0 +1,114 @@
+package segment
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+)
+
+// ErrNotYet says that a recording that is followed has no further frame so far.
+var ErrNotYet = errors.New("no further frame yet")
+
+// Follow returns a reader of a recording that is being written, by this process or another. list
+// returns the segments that are there, in order, and whether the recording is complete: that
+// nothing is appended any more, determined before the segments were listed. Next calls it
+// whenever it has read everything, and holds no file open while it returns [ErrNotYet].
+//
+// A frame is returned once it is whole. The end of the last segment is never damage as long as
+// the recording is not complete, because it may be a frame that is being written. A segment
+// without a frame may vanish; one that was read may not, which is an error that wraps
+// [fs.ErrNotExist]. What the sources were expected to be is not compared.
+func Follow(list func() (sources []Source, complete bool, err error), o ReaderOptions) *Reader {
+	r := NewReader(nil, o)
+	r.list, r.complete = list, false
+	return r
+}
+
+// growing reports whether something may still be appended to the current segment.
+func (r *Reader) growing() bool { return !r.complete && r.current == len(r.sources)-1 }
+
+// refresh lists the segments anew.
+func (r *Reader) refresh() error {
+	sources, complete, err := r.list()
+	if err != nil {
+		return fmt.Errorf("list segments: %w", err)
+	}
+	if r.current < 0 {
+		r.sources, r.complete = sources, complete
+		return nil
+	}
+	name := r.Segment()
+	at, found := slices.BinarySearchFunc(sources, name,
+		func(s Source, name string) int { return CompareNames(s.Name, name) })
+	switch {
+	case found:
+		r.current = at
+	case r.offset == 0: // recovery removes a segment without a whole header
+		r.current, r.waiting = at-1, false
+	default:
+		return fmt.Errorf("read segment %s: %w", name, fs.ErrNotExist)
+	}
+	r.sources, r.complete = sources, complete
+	return nil
+}
+
+// suspend keeps the place in the current segment, so that resume reads on from it.
+func (r *Reader) suspend() {
+	r.buf, r.scanner = r.scanner.buffer(), nil
+	r.waiting = true
+}
+
+// wait looks for a later segment. Where there is one, or the recording is complete, what was
+// appended to the current one meanwhile is its end.
+func (r *Reader) wait() error {
+	r.suspend()
+	if err := r.wrap(r.closeFile()); err != nil {
+		return err
+	}
+	if err := r.refresh(); err != nil {
+		return err
+	}
+	if r.growing() {
+		return ErrNotYet
+	}
+	return nil
+}
+
+// resume reads the current segment again from r.offset.
+func (r *Reader) resume() error {
+	if r.offset < HeaderSize {
+		return r.open()
+	}
+	if err := r.openFile(); err != nil {
+		return err
+	}
+	var err error
+	if s, ok := r.file.(io.Seeker); ok {
+		_, err = s.Seek(r.offset, io.SeekStart)
+	} else {
+		_, err = io.CopyN(io.Discard, r.file, r.offset)
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return errors.Join(err, r.closeFile())
+	}
+	r.scanner = resumeScanner(r.file, r.header, r.offset, r.buf)
+	return nil
+}
+
+func (r *Reader) openFile() error {
+	f, err := r.sources[r.current].Open()
+	if err == nil {
+		r.file = f
+		return nil
+	}
+	if r.list != nil && r.offset == 0 && errors.Is(err, fs.ErrNotExist) {
+		// It was removed since it was listed, see refresh.
+		r.sources = r.sources[:r.current]
+		r.current--
+		r.waiting = false
+		return ErrNotYet
+	}
+	return err
+}
