@@ -51,12 +51,12 @@ type Options struct {
 // its own data directory. Create it with [New], then call [App.Run], or
 // [App.Start] and [App.Stop].
 type App struct {
-	o        Options
-	log      *slog.Logger
-	started  time.Time
-	instance string
-	spool    *spool.Spool
-	uploader *delivery.Uploader
+	o          Options
+	log        *slog.Logger
+	started    time.Time
+	instance   string
+	spool      *spool.Spool
+	dispatcher *delivery.Dispatcher
 
 	forgetter *erasure.Forgetter
 
@@ -145,13 +145,14 @@ func New(_ context.Context, o Options) (_ *App, err error) {
 	}
 	a.pseudonyms = pseudonym.Open(c.DataDir)
 	a.setUpProjects()
-	a.uploader = delivery.New(delivery.Options{
-		Spool: a.spool, BucketFor: a.bucketFor, KeysFor: a.keysFor,
-		PseudonymsFor: PseudonymsFor(a.pseudonyms), Retention: c.Retention, Logger: o.Logger,
+	a.dispatcher = delivery.New(delivery.Options{
+		Spool:     a.spool,
+		Projects:  deliveryProjects{a.bucketFor, a.keysFor, PseudonymsFor(a.pseudonyms)},
+		Retention: c.Retention, Logger: o.Logger,
 		Registerer: reg,
 	})
 	a.forgetter = erasure.New(erasure.Options{
-		Spool: a.spool, BucketFor: a.bucketFor, Uploader: a.uploader, KeysFor: a.keysFor,
+		Spool: a.spool, BucketFor: a.bucketFor, Dispatcher: a.dispatcher, KeysFor: a.keysFor,
 		PseudonymsFor: PseudonymsFor(a.pseudonyms), ForgetPseudonym: a.pseudonyms.Forget,
 		KeepFree: c.DiskMinFree / 4, Logger: o.Logger,
 	})
@@ -235,7 +236,7 @@ func (a *App) Start(ctx context.Context) error {
 	uctx, stop := context.WithCancel(ctx)
 	a.stopUploads = stop
 	a.uploads.Go(func() {
-		if err := a.uploader.Run(uctx); err != nil && uctx.Err() == nil {
+		if err := a.dispatcher.Run(uctx); err != nil && uctx.Err() == nil {
 			a.log.Error("delivery ended", "error", err)
 		}
 	})
@@ -269,7 +270,7 @@ func (a *App) Stop(ctx context.Context) error {
 		go func() { a.controllers.Wait(); close(sealed) }()
 		select {
 		case <-sealed:
-			if err := a.uploader.Drain(ctx); err != nil {
+			if err := a.dispatcher.Drain(ctx); err != nil {
 				a.log.Warn("not everything could be delivered; the next start goes on with it",
 					"error", err)
 			}

@@ -9,6 +9,9 @@ import (
 	"github.com/syncflow/textegress/internal/delivery"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/dir"
+	"github.com/syncflow/textegress/internal/redact"
+	"github.com/syncflow/textegress/internal/render"
+	"github.com/syncflow/textegress/internal/spool"
 )
 
 // maxFailures bounds how many different failures of one project's deliveries are listed.
@@ -70,4 +73,21 @@ func undelivered(projects []project, s delivery.Snapshot) []string {
 		}
 	}
 	return out
+}
+
+// deliveryProjects implements [delivery.Projects].
+type deliveryProjects struct {
+	bucket     func(projectID string) (objstore.Bucket, error)
+	keys       func(projectID string) *render.Keys
+	pseudonyms func(info spool.Info) (redact.Pseudonyms, error)
+}
+
+func (p deliveryProjects) Bucket(projectID string) (objstore.Bucket, error) {
+	return p.bucket(projectID)
+}
+
+func (p deliveryProjects) Keys(projectID string) *render.Keys { return p.keys(projectID) }
+
+func (p deliveryProjects) Pseudonyms(info spool.Info) (redact.Pseudonyms, error) {
+	return p.pseudonyms(info)
 }

@@ -95,8 +95,8 @@ func Forget(ctx context.Context, c *config.Config, logger *slog.Logger,
 		Spool: sp, BucketFor: bucketFor, KeysFor: keysFor, PseudonymsFor: PseudonymsFor(names),
 		ForgetPseudonym: names.Forget, Logger: logger,
 		KeepFree: c.DiskMinFree / 4,
-		Uploader: delivery.New(delivery.Options{
-			Spool: sp, BucketFor: bucketFor, KeysFor: keysFor, PseudonymsFor: PseudonymsFor(names),
+		Dispatcher: delivery.New(delivery.Options{
+			Spool: sp, Projects: deliveryProjects{bucketFor, keysFor, PseudonymsFor(names)},
 			Retention: c.Retention, Logger: logger,
 		}),
 	})

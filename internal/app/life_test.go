@@ -25,6 +25,8 @@ import (
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/objtest"
 	"github.com/syncflow/textegress/internal/recorder"
+	"github.com/syncflow/textegress/internal/redact"
+	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/syncflow"
@@ -138,7 +140,7 @@ func (l *life) process(fsys durable.FS, crashed func() bool) (done bool) {
 	}
 	up := delivery.New(delivery.Options{
 		Spool: sp, Retention: time.Hour, Forget: 2 * time.Hour,
-		BucketFor: func(string) (objstore.Bucket, error) { return l.bucket, nil },
+		Projects: l,
 	})
 	wg.Go(func() { l.supervise(ctx, rec); up.Wake() })
 	wg.Go(func() { _ = up.Run(ctx) })
@@ -161,6 +163,11 @@ func (l *life) process(fsys durable.FS, crashed func() bool) (done bool) {
 	l.countDurable(fsys, base)
 	return false
 }
+
+// Bucket, Keys and Pseudonyms implement [delivery.Projects].
+func (l *life) Bucket(string) (objstore.Bucket, error)         { return l.bucket, nil }
+func (*life) Keys(string) *render.Keys                         { return nil }
+func (*life) Pseudonyms(spool.Info) (redact.Pseudonyms, error) { return nil, nil }
 
 // announced returns the recording, which it begins where the announcement was not
 // acknowledged yet, and the index of the last frame in it; nil where it could not.

@@ -106,7 +106,7 @@ func (a *App) assemble(p *project) error {
 		RejoinWindow: c.RejoinWindow,
 		Key:          liveKitKey(pc), Selection: rules(pc), Pseudonyms: pc.Pseudonyms,
 		PseudonymKey: a.pseudonymKey(pc),
-		Sealed:       func() { a.uploader.Wake() }, Logger: a.log, Metrics: a.parts.controller,
+		Sealed:       func() { a.dispatcher.Wake() }, Logger: a.log, Metrics: a.parts.controller,
 		RecorderMetrics: a.parts.recorder,
 	})
 	return nil

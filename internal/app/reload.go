@@ -81,9 +81,9 @@ func (a *App) reload(status *web.ReloadStatus) error {
 	if a.o.LogLevel != nil {
 		a.o.LogLevel.Set(next.LogLevel)
 	}
-	a.uploader.SetRetention(next.Retention)
+	a.dispatcher.SetRetention(next.Retention)
 	for _, p := range a.all() {
-		a.uploader.Retry(p.config.ProjectID)
+		a.dispatcher.Retry(p.config.ProjectID)
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ func (a *App) Status() web.Status {
 	a.mu.RLock()
 	s.LastReload = a.lastReload
 	a.mu.RUnlock()
-	up := a.uploader.Snapshot()
+	up := a.dispatcher.Snapshot()
 	live := map[string]web.RecordingStatus{}
 	for _, p := range a.all() {
 		ps := web.ProjectStatus{
@@ -127,7 +127,7 @@ func (a *App) NotReady() []string {
 		}
 	}
 	out = append(out, unusable(a.all())...)
-	return append(out, undelivered(a.all(), a.uploader.Snapshot())...)
+	return append(out, undelivered(a.all(), a.dispatcher.Snapshot())...)
 }
 
 // projectReasons says why no announcements of a project reach us.

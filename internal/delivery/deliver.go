@@ -73,7 +73,7 @@ const maxRevisions = 3
 
 // deliverSafely keeps a panic in one delivery from ending the service, and with it the recordings
 // that are going on.
-func (u *Uploader) deliverSafely(ctx context.Context, j *job) (err error) {
+func (u *Dispatcher) deliverSafely(ctx context.Context, j *job) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			// The value may hold data of participants; its type and the place do not.
@@ -90,8 +90,8 @@ func (u *Uploader) deliverSafely(ctx context.Context, j *job) (err error) {
 }
 
 // deliver does what is left to do for one recording.
-func (u *Uploader) deliver(ctx context.Context, j *job) error {
-	bucket, err := u.o.BucketFor(j.rec.Info().ProjectID)
+func (u *Dispatcher) deliver(ctx context.Context, j *job) error {
+	bucket, err := u.o.Projects.Bucket(j.rec.Info().ProjectID)
 	if err != nil {
 		return bucketDown{waitsForPerson{err}}
 	}
@@ -131,7 +131,7 @@ func (u *Uploader) deliver(ctx context.Context, j *job) error {
 // abortEarlier removes what an earlier process, which was killed, may have left of uploads in
 // parts. Where that is not possible, a rule of the bucket must do it: the delivery does not depend
 // on it.
-func (u *Uploader) abortEarlier(ctx context.Context, j *job, bucket objstore.Bucket) {
+func (u *Dispatcher) abortEarlier(ctx context.Context, j *job, bucket objstore.Bucket) {
 	b, ok := bucket.(objstore.Unfinished)
 	if !ok || !j.resumed {
 		return
@@ -150,7 +150,7 @@ func (u *Uploader) abortEarlier(ctx context.Context, j *job, bucket objstore.Buc
 
 // probe asks the bucket for something before anything is derived, so that an outage of a bucket
 // costs neither disk nor CPU for all the recordings that wait for it.
-func (u *Uploader) probe(ctx context.Context, j *job, bucket objstore.Bucket) error {
+func (u *Dispatcher) probe(ctx context.Context, j *job, bucket objstore.Bucket) error {
 	_, err := bucket.Stat(ctx, j.rec.Info().KeyPrefix+textegress.ManifestName)
 	if err != nil && !objstore.IsNotFound(err) {
 		return bucketDown{&step{"ask the bucket", err}}
@@ -160,7 +160,7 @@ func (u *Uploader) probe(ctx context.Context, j *job, bucket objstore.Bucket) er
 
 // prepare returns a staging directory that holds exactly what is frozen, and freezes it if nothing
 // is.
-func (u *Uploader) prepare(ctx context.Context, j *job) (*Staging, error) {
+func (u *Dispatcher) prepare(ctx context.Context, j *job) (*Staging, error) {
 	if j.frozen.Revision == 0 {
 		frozen, ok, err := LoadPlan(j.rec)
 		if damaged, is := errors.AsType[*DamagedPlanError](err); is {
@@ -213,7 +213,7 @@ func (d *delivery) at(b objstore.Bucket) {
 	}
 }
 
-func (u *Uploader) nextRevision(ctx context.Context, j *job) error {
+func (u *Dispatcher) nextRevision(ctx context.Context, j *job) error {
 	s, err := u.freeze(ctx, j, j.frozen.Revision+1)
 	if err != nil {
 		return err
@@ -222,7 +222,7 @@ func (u *Uploader) nextRevision(ctx context.Context, j *job) error {
 }
 
 // freeze derives a revision and makes durable what it delivers.
-func (u *Uploader) freeze(ctx context.Context, j *job, revision int) (*Staging, error) {
+func (u *Dispatcher) freeze(ctx context.Context, j *job, revision int) (*Staging, error) {
 	s, frozen, err := u.stage(ctx, j, revision)
 	if err != nil {
 		return nil, err
@@ -235,7 +235,7 @@ func (u *Uploader) freeze(ctx context.Context, j *job, revision int) (*Staging, 
 	return s, nil
 }
 
-func (u *Uploader) stage(ctx context.Context, j *job, revision int) (*Staging, Plan,
+func (u *Dispatcher) stage(ctx context.Context, j *job, revision int) (*Staging, Plan,
 	error,
 ) {
 	if err := j.rec.CheckStaging(); err != nil {
@@ -245,12 +245,12 @@ func (u *Uploader) stage(ctx context.Context, j *job, revision int) (*Staging, P
 	if err != nil {
 		return nil, Plan{}, err
 	}
-	o := render.Options{Revision: revision, Exporter: u.o.Exporter}
-	if u.o.KeysFor != nil {
-		o.Keys = u.o.KeysFor(j.rec.Info().ProjectID)
+	info := j.rec.Info()
+	o := render.Options{
+		Revision: revision, Exporter: u.o.Exporter, Keys: u.o.Projects.Keys(info.ProjectID),
 	}
-	if info := j.rec.Info(); info.Pseudonyms && u.o.PseudonymsFor != nil {
-		if o.Pseudonyms, err = u.o.PseudonymsFor(info); err != nil {
+	if info.Pseudonyms {
+		if o.Pseudonyms, err = u.o.Projects.Pseudonyms(info); err != nil {
 			s.Close() //nolint:errcheck // nothing was written
 			return nil, Plan{}, waitsForPerson{err}
 		}
@@ -272,7 +272,7 @@ func (u *Uploader) stage(ctx context.Context, j *job, revision int) (*Staging, P
 // holds reports whether the staged files are what is frozen, as far as it is not verified in the
 // bucket yet. They are read as a whole: after a power failure, files which nobody synced may hold
 // anything.
-func (u *Uploader) holds(ctx context.Context, s *Staging, j *job) bool {
+func (u *Dispatcher) holds(ctx context.Context, s *Staging, j *job) bool {
 	for _, o := range j.frozen.Objects {
 		if j.verified[o.Key] {
 			continue
@@ -300,7 +300,7 @@ func hasContent(path string, o textegress.Object) bool {
 
 // upload brings every object into the bucket and verifies it there, the manifest when all others
 // are.
-func (u *Uploader) upload(ctx context.Context, j *job, bucket objstore.Bucket,
+func (u *Dispatcher) upload(ctx context.Context, j *job, bucket objstore.Bucket,
 	staging *Staging,
 ) error {
 	for i, o := range j.frozen.Objects {
@@ -316,7 +316,7 @@ func (u *Uploader) upload(ctx context.Context, j *job, bucket objstore.Bucket,
 	return nil
 }
 
-func (u *Uploader) uploadObject(ctx context.Context, j *job, bucket objstore.Bucket,
+func (u *Dispatcher) uploadObject(ctx context.Context, j *job, bucket objstore.Bucket,
 	o textegress.Object, path string,
 ) error {
 	key := j.frozen.Prefix + o.Key
@@ -343,7 +343,7 @@ func (u *Uploader) uploadObject(ctx context.Context, j *job, bucket objstore.Buc
 }
 
 // finish makes durable that everything was verified.
-func (u *Uploader) finish(j *job, bucket objstore.Bucket) error {
+func (u *Dispatcher) finish(j *job, bucket objstore.Bucket) error {
 	data, ok, err := j.rec.Uploaded() // an earlier try may have failed after the file was there
 	if err != nil {
 		return err

@@ -14,7 +14,6 @@ import (
 	"github.com/syncflow/textegress/internal/delivery"
 	"github.com/syncflow/textegress/internal/durable"
 	"github.com/syncflow/textegress/internal/durable/durabletest"
-	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/objtest"
 	"github.com/syncflow/textegress/internal/spool"
 )
@@ -68,7 +67,7 @@ func TestStagingOnAFullDisk(t *testing.T) {
 			bucket := objtest.NewMemory("p", true)
 			up := delivery.New(delivery.Options{
 				Spool: sp, Retention: -1,
-				BucketFor: func(string) (objstore.Bucket, error) { return bucket, nil },
+				Projects: &projects{bucket: oneBucket(bucket)},
 			})
 
 			free.Store(tt.free)

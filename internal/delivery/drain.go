@@ -12,7 +12,7 @@ import (
 // Drain delivers what is sealed now, trying again and again until ctx ends. What fails in a way
 // that needs a person is tried once. It works while Run does, and without it. The error says how
 // much is left and why.
-func (u *Uploader) Drain(ctx context.Context) error {
+func (u *Dispatcher) Drain(ctx context.Context) error {
 	u.scan()
 	u.mu.Lock()
 	clear(u.outages)
@@ -47,7 +47,7 @@ func (u *Uploader) Drain(ctx context.Context) error {
 }
 
 // drain returns how many jobs of one project are left, and the last error.
-func (u *Uploader) drain(ctx context.Context, project string, jobs []*job) (left int, last error) {
+func (u *Dispatcher) drain(ctx context.Context, project string, jobs []*job) (left int, last error) {
 	for ctx.Err() == nil {
 		// Run delivers some of them meanwhile.
 		jobs = slices.DeleteFunc(jobs, func(j *job) bool { return !isPending(j.rec) })

@@ -29,7 +29,7 @@ func TestEncryptedRoom(t *testing.T) {
 				os.DirFS(from)); err != nil {
 				t.Fatal(err)
 			}
-			w.opts.KeysFor = func(id string) *render.Keys {
+			w.projects.keys = func(id string) *render.Keys {
 				if id == project {
 					return keys
 				}

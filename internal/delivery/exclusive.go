@@ -7,9 +7,9 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// Exclusive calls f while nothing else is done with the recording's delivery, also by Run. f may
+// WithLock calls f while nothing else is done with the recording's delivery, also by Run. f may
 // replace the recording: whatever this process knew of its delivery is forgotten.
-func (u *Uploader) Exclusive(ctx context.Context, egressID string, f func() error) error {
+func (u *Dispatcher) WithLock(ctx context.Context, egressID string, f func() error) error {
 	u.mu.Lock()
 	j := u.jobs[egressID]
 	if j == nil {
@@ -39,7 +39,7 @@ func (u *Uploader) Exclusive(ctx context.Context, egressID string, f func() erro
 
 // Deliver delivers one sealed recording now, in one attempt, and returns nil when it is delivered
 // and verified.
-func (u *Uploader) Deliver(ctx context.Context, rec *spool.Recording) error {
+func (u *Dispatcher) Deliver(ctx context.Context, rec *spool.Recording) error {
 	u.mu.Lock()
 	j := u.jobs[rec.ID()]
 	if j == nil || j.rec != rec {

@@ -20,7 +20,6 @@ import (
 	"github.com/syncflow/textegress/internal/delivery"
 	"github.com/syncflow/textegress/internal/durable"
 	"github.com/syncflow/textegress/internal/durable/durabletest"
-	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/objtest"
 	"github.com/syncflow/textegress/internal/spool"
 )
@@ -78,7 +77,7 @@ func (s *secondRevision) deliver(fsys durable.FS, patience time.Duration) error 
 	defer cancel()
 	return delivery.New(delivery.Options{
 		Spool: sp, Retention: -1,
-		BucketFor: func(string) (objstore.Bucket, error) { return s.bucket, nil },
+		Projects: &projects{bucket: oneBucket(s.bucket)},
 	}).Drain(ctx)
 }
 

@@ -45,7 +45,7 @@ func TestPseudonyms(t *testing.T) {
 		w.shutDown()
 
 		var open atomic.Bool
-		w.opts.PseudonymsFor = func(info spool.Info) (redact.Pseudonyms, error) {
+		w.projects.pseudonyms = func(info spool.Info) (redact.Pseudonyms, error) {
 			if !open.Load() {
 				return nil, errors.New("the key is missing")
 			}

@@ -8,7 +8,7 @@ import (
 )
 
 // removeOld removes local data whose retention time has passed, and later the last trace of it.
-func (u *Uploader) removeOld(ctx context.Context) {
+func (u *Dispatcher) removeOld(ctx context.Context) {
 	u.mu.Lock()
 	retention := u.retention
 	u.mu.Unlock()
@@ -26,7 +26,7 @@ func (u *Uploader) removeOld(ctx context.Context) {
 	}
 }
 
-func (u *Uploader) removeIfOld(rec *spool.Recording, retention time.Duration) error {
+func (u *Dispatcher) removeIfOld(rec *spool.Recording, retention time.Duration) error {
 	state := rec.State()
 	if state != spool.StateUploaded && state != spool.StateRemoved {
 		return nil

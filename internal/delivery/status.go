@@ -41,7 +41,7 @@ type Failure struct {
 }
 
 // Snapshot returns the state of this moment.
-func (u *Uploader) Snapshot() Snapshot {
+func (u *Dispatcher) Snapshot() Snapshot {
 	s := Snapshot{Projects: map[string]ProjectSnapshot{}, Errors: map[string]string{}}
 	failed := map[string]time.Time{}
 	recordings := u.o.Spool.Recordings()
@@ -106,7 +106,7 @@ type metrics struct {
 	bytes   prometheus.Counter
 }
 
-func newMetrics(reg prometheus.Registerer, u *Uploader) *metrics {
+func newMetrics(reg prometheus.Registerer, u *Dispatcher) *metrics {
 	const ns = "livekit_data_egress"
 	m := &metrics{
 		uploads: prometheus.NewCounterVec(prometheus.CounterOpts{

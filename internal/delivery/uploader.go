@@ -40,31 +40,21 @@ import (
 
 	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/internal/objstore"
-	"github.com/syncflow/textegress/internal/redact"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
 )
 
 // Options of [New].
 type Options struct {
-	Spool *spool.Spool
-	// BucketFor returns where the recordings of a project are delivered. It is asked for each
-	// attempt. An error means that the project has none now; its recordings wait.
-	BucketFor func(projectID string) (objstore.Bucket, error)
-	// KeysFor returns what decrypts the encrypted rooms of a project, nil if there is nothing; may
-	// be nil itself.
-	KeysFor func(projectID string) *render.Keys
-	// PseudonymsFor returns the pseudonyms under which a recording is delivered; it is asked for
-	// those only that were begun so. An error means that there are none now; the recording waits.
-	// May be nil: all such recordings wait.
-	PseudonymsFor func(info spool.Info) (redact.Pseudonyms, error)
+	Spool    *spool.Spool
+	Projects Projects
 	// Retention is how long the local data of a delivered recording is kept; 0 removes it at the
 	// next scan, a negative one never does.
 	Retention time.Duration
 	// Forget is how long after its delivery the small state files of a removed recording are kept
 	// [30 days].
 	Forget time.Duration
-	// Rescan is how often the spool is looked at without a [Uploader.Wake] [30s].
+	// Rescan is how often the spool is looked at without a [Dispatcher.Wake] [30s].
 	Rescan     time.Duration
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -80,8 +70,8 @@ const (
 // pauses between two attempts, of a recording and of a bucket.
 var pauses = backoff.Policy{First: time.Second, Max: maxDelay}
 
-// Uploader delivers recordings. Create it with [New].
-type Uploader struct {
+// Dispatcher delivers recordings. Create it with [New].
+type Dispatcher struct {
 	o       Options
 	log     *slog.Logger
 	metrics *metrics
@@ -102,8 +92,8 @@ type outage struct {
 	next     time.Time
 }
 
-// New returns an uploader. Nothing happens before [Uploader.Run] or [Uploader.Drain].
-func New(o Options) *Uploader {
+// New returns an uploader. Nothing happens before [Dispatcher.Run] or [Dispatcher.Drain].
+func New(o Options) *Dispatcher {
 	if o.Forget == 0 {
 		o.Forget = 30 * 24 * time.Hour
 	}
@@ -116,7 +106,7 @@ func New(o Options) *Uploader {
 	if o.Exporter == "" {
 		o.Exporter = render.Version
 	}
-	u := &Uploader{
+	u := &Dispatcher{
 		o: o, log: o.Logger.With("component", "uploader"), wake: make(chan struct{}, 1),
 		retention: o.Retention, jobs: map[string]*job{}, workers: map[string]chan struct{}{},
 		outages: map[string]*outage{},
@@ -127,7 +117,7 @@ func New(o Options) *Uploader {
 
 // Wake hints that a recording was sealed. A hint that is lost costs no more than the time to the
 // next scan.
-func (u *Uploader) Wake() {
+func (u *Dispatcher) Wake() {
 	select {
 	case u.wake <- struct{}{}:
 	default:
@@ -137,7 +127,7 @@ func (u *Uploader) Wake() {
 // Retry makes everything due at once that waits for the bucket of a project, for example because
 // its settings were changed. An attempt that is under way goes on with the bucket that it began
 // with.
-func (u *Uploader) Retry(projectID string) {
+func (u *Dispatcher) Retry(projectID string) {
 	u.mu.Lock()
 	delete(u.outages, projectID)
 	for _, j := range u.jobs {
@@ -150,7 +140,7 @@ func (u *Uploader) Retry(projectID string) {
 }
 
 // SetRetention replaces [Options.Retention] from the next scan on.
-func (u *Uploader) SetRetention(d time.Duration) {
+func (u *Dispatcher) SetRetention(d time.Duration) {
 	u.mu.Lock()
 	u.retention = d
 	u.mu.Unlock()
@@ -160,7 +150,7 @@ func (u *Uploader) SetRetention(d time.Duration) {
 // Run delivers until ctx ends, then waits for what it has begun to stop and returns the cause. Each
 // project has a worker of its own, so that a broken bucket delays no other. Run may be called
 // again.
-func (u *Uploader) Run(ctx context.Context) error {
+func (u *Dispatcher) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer func() {
 		wg.Wait()
@@ -191,7 +181,7 @@ type job struct {
 	gone bool          // the recording was replaced; of whoever holds busy
 	delivery
 
-	// Guarded by Uploader.mu.
+	// Guarded by Dispatcher.mu.
 	failures   int // in a row
 	next       time.Time
 	outage     bool // the last failure was the bucket's
@@ -205,7 +195,7 @@ type job struct {
 }
 
 // scan makes jobs for the recordings that are to be delivered.
-func (u *Uploader) scan() {
+func (u *Dispatcher) scan() {
 	recordings := u.o.Spool.Recordings()
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -225,7 +215,7 @@ func isPending(rec *spool.Recording) bool {
 }
 
 // startWorkers starts a worker for each project that has none, and wakes the others.
-func (u *Uploader) startWorkers(ctx context.Context, wg *sync.WaitGroup) {
+func (u *Dispatcher) startWorkers(ctx context.Context, wg *sync.WaitGroup) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for _, j := range u.jobs {
@@ -244,7 +234,7 @@ func (u *Uploader) startWorkers(ctx context.Context, wg *sync.WaitGroup) {
 }
 
 // work delivers the recordings of one project, one at a time, the oldest that is due first.
-func (u *Uploader) work(ctx context.Context, project string, wake <-chan struct{}) {
+func (u *Dispatcher) work(ctx context.Context, project string, wake <-chan struct{}) {
 	for ctx.Err() == nil {
 		j, wait := u.nextDue(project)
 		if j != nil {
@@ -262,7 +252,7 @@ func (u *Uploader) work(ctx context.Context, project string, wake <-chan struct{
 }
 
 // nextDue returns a job of the project that is due, or how long to wait for one.
-func (u *Uploader) nextDue(project string) (*job, time.Duration) {
+func (u *Dispatcher) nextDue(project string) (*job, time.Duration) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.choose(project, maps.Values(u.jobs))
@@ -271,7 +261,7 @@ func (u *Uploader) nextDue(project string) (*job, time.Duration) {
 // choose returns the job among those of the project in jobs that is to be tried now, or how long to
 // wait for one. The oldest comes first, or in an outage the one that was tried least recently: what
 // fails by itself must not stand before the others. u.mu is held.
-func (u *Uploader) choose(project string, jobs iter.Seq[*job]) (*job, time.Duration) {
+func (u *Dispatcher) choose(project string, jobs iter.Seq[*job]) (*job, time.Duration) {
 	out := u.outages[project]
 	if out != nil {
 		if d := time.Until(out.next); d > 0 {
@@ -303,7 +293,7 @@ func (u *Uploader) choose(project string, jobs iter.Seq[*job]) (*job, time.Durat
 
 // attempt tries to deliver one recording once and accounts for the result. It returns nil when the
 // recording is delivered, by whomever.
-func (u *Uploader) attempt(ctx context.Context, j *job) error {
+func (u *Dispatcher) attempt(ctx context.Context, j *job) error {
 	select {
 	case j.busy <- struct{}{}:
 		defer func() { <-j.busy }()
@@ -329,7 +319,7 @@ func (u *Uploader) attempt(ctx context.Context, j *job) error {
 }
 
 // delivered forgets a job. Its project's bucket works, so the others that waited for it are due.
-func (u *Uploader) delivered(j *job) {
+func (u *Dispatcher) delivered(j *job) {
 	project := j.rec.Info().ProjectID
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -348,7 +338,7 @@ func (u *Uploader) delivered(j *job) {
 }
 
 // failed plans the next attempt. It never gives up.
-func (u *Uploader) failed(j *job, err error) {
+func (u *Dispatcher) failed(j *job, err error) {
 	permanent := isPermanent(err)
 	text := errorText(err)
 	now := time.Now()
@@ -402,7 +392,7 @@ func pause(failures int, err error) time.Duration {
 	return max(pauses.Delay(failures), min(objstore.RetryAfter(err), maxDelay))
 }
 
-func (u *Uploader) logger(j *job) *slog.Logger {
+func (u *Dispatcher) logger(j *job) *slog.Logger {
 	i := j.rec.Info()
 	return u.log.With("egress_id", i.EgressID, "session_id", i.SessionID, "room", i.RoomName,
 		"project_id", i.ProjectID)

@@ -28,6 +28,8 @@ import (
 	"github.com/syncflow/textegress/internal/durable"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/objtest"
+	"github.com/syncflow/textegress/internal/redact"
+	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/segment"
 )
@@ -40,11 +42,12 @@ type world struct {
 	dir      string
 	opts     delivery.Options
 	buckets  map[string]*objtest.Memory
+	projects projects
 	noBucket map[string]bool
 	wrap     func(objstore.Bucket) objstore.Bucket // of every bucket, may be nil
 
 	sp   *spool.Spool
-	up   *delivery.Uploader
+	up   *delivery.Dispatcher
 	stop func()
 
 	verifiedBy string // "stat" where the store computes checksums, else "open"
@@ -55,6 +58,33 @@ type world struct {
 	// verified holds "<project> <key>" of objects whose verification was seen to succeed, by
 	// whichever process.
 	verified map[string]bool
+}
+
+// projects are the settings of all projects.
+type projects struct {
+	bucket     func(project string) (objstore.Bucket, error)
+	keys       func(project string) *render.Keys                // nil: there are none
+	pseudonyms func(info spool.Info) (redact.Pseudonyms, error) // nil: there are none
+}
+
+func oneBucket(b objstore.Bucket) func(string) (objstore.Bucket, error) {
+	return func(string) (objstore.Bucket, error) { return b, nil }
+}
+
+func (p *projects) Bucket(id string) (objstore.Bucket, error) { return p.bucket(id) }
+
+func (p *projects) Keys(id string) *render.Keys {
+	if p.keys == nil {
+		return nil
+	}
+	return p.keys(id)
+}
+
+func (p *projects) Pseudonyms(info spool.Info) (redact.Pseudonyms, error) {
+	if p.pseudonyms == nil {
+		return nil, errors.New("no pseudonyms")
+	}
+	return p.pseudonyms(info)
 }
 
 func newWorld(t *testing.T, checksums bool, projects ...string) *world {
@@ -109,7 +139,8 @@ func (w *world) useSpool(sp *spool.Spool) {
 	o := w.opts
 	o.Spool = sp
 	o.Logger = slog.New(slog.NewTextHandler(&lockedWriter{w}, nil))
-	o.BucketFor = func(p string) (objstore.Bucket, error) {
+	o.Projects = &w.projects
+	w.projects.bucket = func(p string) (objstore.Bucket, error) {
 		if b := w.buckets[p]; b != nil && !w.noBucket[p] {
 			if w.wrap != nil {
 				return w.wrap(b), nil

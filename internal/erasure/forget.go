@@ -30,23 +30,23 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// Uploader delivers recordings.
-type Uploader interface {
-	// Exclusive calls f while nothing else is done with the recording's delivery.
-	Exclusive(ctx context.Context, egressID string, f func() error) error
+// Dispatcher delivers recordings.
+type Dispatcher interface {
+	// WithLock calls f while nothing else is done with the recording's delivery.
+	WithLock(ctx context.Context, egressID string, f func() error) error
 	// Deliver returns nil when the recording is delivered and verified.
 	Deliver(ctx context.Context, rec *spool.Recording) error
 }
 
 // Options of [New].
 type Options struct {
-	Spool     *spool.Spool
-	BucketFor func(projectID string) (objstore.Bucket, error)
-	Uploader  Uploader
+	Spool      *spool.Spool
+	BucketFor  func(projectID string) (objstore.Bucket, error)
+	Dispatcher Dispatcher
 	// KeysFor returns the keys with which a project's recordings are decrypted at their export;
 	// nil: there are none. Which lines a participant has depends on them.
 	KeysFor func(projectID string) *render.Keys
-	// PseudonymsFor is that of the uploader. ForgetPseudonym removes the identity from the list of
+	// PseudonymsFor is that of the dispatcher. ForgetPseudonym removes the identity from the list of
 	// pseudonyms, of one project or, where that is empty, of all. Both may be nil.
 	PseudonymsFor   func(info spool.Info) (redact.Pseudonyms, error)
 	ForgetPseudonym func(projectID, identity string) error
@@ -191,7 +191,7 @@ func (f *Forgetter) one(ctx context.Context, rec *spool.Recording, q Request) Re
 	if err != nil {
 		return problem("read its state", err)
 	}
-	err = f.o.Uploader.Exclusive(ctx, rec.ID(), func() error {
+	err = f.o.Dispatcher.WithLock(ctx, rec.ID(), func() error {
 		replaced, err := f.replace(ctx, rec, q, &r)
 		if replaced != nil {
 			rec = replaced
@@ -457,7 +457,7 @@ func delivered(ctx context.Context, fsys fs.FS) (render.Source, error) {
 // settle delivers a replaced recording and deletes what was delivered of it before.
 func (f *Forgetter) settle(ctx context.Context, rec *spool.Recording, r *Recording) error {
 	if s := rec.State(); s == spool.StateSealed || s == spool.StateExported {
-		if err := f.o.Uploader.Deliver(ctx, rec); err != nil {
+		if err := f.o.Dispatcher.Deliver(ctx, rec); err != nil {
 			return fmt.Errorf("the disk is clean, the bucket is not yet: %w", err)
 		}
 	}
@@ -560,7 +560,7 @@ func (f *Forgetter) Settle(ctx context.Context) {
 			return
 		}
 		if s := rec.State(); s != spool.StateUploaded && s != spool.StateRemoved {
-			continue // the uploader is at it
+			continue // the dispatcher delivers it
 		}
 		if begun, err := rec.Unsettled(); err != nil || !begun {
 			continue

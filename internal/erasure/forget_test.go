@@ -43,7 +43,7 @@ type world struct {
 	dir    string
 	spool  *spool.Spool
 	bucket objstore.Bucket
-	up     *delivery.Uploader
+	up     *delivery.Dispatcher
 	f      *erasure.Forgetter
 	key    string // of the encrypted room; "": it is none
 	keys   *render.Keys
@@ -65,19 +65,29 @@ func (w *world) open() {
 	}
 	w.t.Cleanup(func() { sp.Close() })
 	w.spool = sp
-	bucketFor := func(string) (objstore.Bucket, error) { return w.bucket, nil }
-	keysFor := func(string) *render.Keys { return w.keys }
-	uo, fo := delivery.Options{Spool: sp, BucketFor: bucketFor, KeysFor: keysFor, Retention: -1},
-		erasure.Options{Spool: sp, BucketFor: bucketFor, KeysFor: keysFor}
-	if w.names != nil {
-		uo.PseudonymsFor = func(info spool.Info) (redact.Pseudonyms, error) {
-			return w.names.Names(info.ProjectID, info.PseudonymKey)
-		}
-		fo.PseudonymsFor, fo.ForgetPseudonym = uo.PseudonymsFor, w.names.Forget
+	fo := erasure.Options{
+		Spool: sp, BucketFor: w.Bucket, KeysFor: w.Keys, PseudonymsFor: w.Pseudonyms,
 	}
-	w.up = delivery.New(uo)
-	fo.Uploader = w.up
+	if w.names != nil {
+		fo.ForgetPseudonym = w.names.Forget
+	} else {
+		fo.PseudonymsFor = nil
+	}
+	w.up = delivery.New(delivery.Options{Spool: sp, Projects: w, Retention: -1})
+	fo.Dispatcher = w.up
 	w.f = erasure.New(fo)
+}
+
+// Bucket, Keys and Pseudonyms implement [delivery.Projects].
+func (w *world) Bucket(string) (objstore.Bucket, error) { return w.bucket, nil }
+
+func (w *world) Keys(string) *render.Keys { return w.keys }
+
+func (w *world) Pseudonyms(info spool.Info) (redact.Pseudonyms, error) {
+	if w.names == nil {
+		return nil, errors.New("no pseudonyms")
+	}
+	return w.names.Names(info.ProjectID, info.PseudonymKey)
 }
 
 // record makes a sealed recording in which bob and others did everything.

@@ -18,6 +18,7 @@ import (
 	"github.com/syncflow/textegress/internal/delivery"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/objfs"
+	"github.com/syncflow/textegress/internal/redact"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
 )
@@ -146,9 +147,8 @@ func (p Place) one(ctx context.Context, sp *spool.Spool, base string, revisions 
 	bucketFor := func(string) (objstore.Bucket, error) { return bucket, nil }
 	f := New(Options{
 		Spool: sp, BucketFor: bucketFor, Logger: p.Logger,
-		Uploader: delivery.New(delivery.Options{
-			Spool: sp, BucketFor: bucketFor,
-			KeysFor: func(string) *render.Keys { return keys }, Retention: -1,
+		Dispatcher: delivery.New(delivery.Options{
+			Spool: sp, Projects: place{bucket, keys}, Retention: -1,
 		}),
 	})
 	o := decode.Options{Keys: keys, Scratch: render.NewDiscardSink(p.DiskMinFree / 4).Scratch}
@@ -308,4 +308,17 @@ func (b *moved) AbortUploads(ctx context.Context, prefix string, keep func(key s
 		return !b.own.has(key) ||
 			keep(b.back(key))
 	})
+}
+
+// place is the one place that a recording is delivered to.
+type place struct {
+	bucket objstore.Bucket
+	keys   *render.Keys
+}
+
+func (p place) Bucket(string) (objstore.Bucket, error) { return p.bucket, nil }
+func (p place) Keys(string) *render.Keys               { return p.keys }
+
+func (place) Pseudonyms(spool.Info) (redact.Pseudonyms, error) {
+	return nil, errors.New("what was delivered under pseudonyms is not delivered again from here")
 }
