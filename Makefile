@@ -1,7 +1,7 @@
 # An index of targets; the work is done in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-short race e2e lint fmt fuzz torture soak bench bench-quick \
-  clean
+.PHONY: help setup build demo test test-short race e2e lint fmt fuzz torture soak bench \
+  bench-quick clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | \
