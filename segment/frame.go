@@ -19,6 +19,7 @@ type FrameType uint8
 const (
 	FramePacket FrameType = 1 // a raw LiveKit DataPacket, or a data track's frame
 	FrameEvent  FrameType = 2 // an Event as JSON
+	FrameState  FrameType = 3 // a State as JSON
 )
 
 // Channel says over which data channel a packet came.

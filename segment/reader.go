@@ -144,6 +144,10 @@ func (r *Reader) Header() Header { return r.header }
 // from it.
 func (r *Reader) NextIndex() uint64 { return r.position }
 
+// TornTail returns, after Next has returned io.EOF, where the torn tail of the last segment begins,
+// false where it has none.
+func (r *Reader) TornTail() (offset int64, ok bool) { return r.tail.Offset, r.tail.Size > 0 }
+
 // Close ends the reading. The error is that of closing the file.
 func (r *Reader) Close() error {
 	r.queue, r.err = nil, errors.New("segment reader is closed")

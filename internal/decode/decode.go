@@ -103,9 +103,13 @@ func (d *Decoder) Late() int64 { return d.streams.late }
 // error is one of emit or of the scratch file; whatever participants sent is no reason for one.
 func (d *Decoder) Frame(f segment.Frame, emit func(*Line) error) error {
 	d.opened = false
-	if f.Type == segment.FrameEvent {
+	switch f.Type {
+	case segment.FrameEvent:
 		m, ok := Event(f)
 		return d.Event(f, m, ok, emit)
+	case segment.FramePacket:
+	default: // a state, which repeats what the frames before it say, or a type of a later version
+		return nil
 	}
 	if err := d.streams.passed(f, emit); err != nil {
 		return err

@@ -70,6 +70,15 @@ func newErasePlan(ctx context.Context, src render.Source, o decode.Options, iden
 // collectSIDs learns the sids of the participant. Only what the server told of them counts: packets of
 // an agent may bear the identity of somebody else and the agent's own sid.
 func (p *erasePlan) collectSIDs(f segment.Frame) {
+	if f.Type == segment.FrameState {
+		state, _ := segment.DecodeState(f.Payload)
+		for _, who := range state.Present {
+			if who.Identity == p.identity && who.ParticipantSID != "" {
+				p.sids[who.ParticipantSID] = true
+			}
+		}
+		return
+	}
 	if f.Type != segment.FrameEvent {
 		return
 	}
@@ -156,6 +165,9 @@ func (p *erasePlan) belongsTo(f segment.Frame) bool {
 		}
 		return ev.Identity == p.identity || p.sids[ev.ParticipantSID]
 	}
+	if f.Type != segment.FramePacket {
+		return p.inState(f)
+	}
 	if f.Channel == segment.ChannelDataTrack {
 		if len(f.Payload) < 4 {
 			return false
@@ -170,6 +182,21 @@ func (p *erasePlan) belongsTo(f segment.Frame) bool {
 		return p.mentions(f.Payload)
 	}
 	return identity == p.identity || about == p.identity || p.sids[sid]
+}
+
+// inState reports whether a recorder's state names the participant. [spool.Spool.Replace] empties
+// every state, so that nothing else in it has to be looked for.
+func (p *erasePlan) inState(f segment.Frame) bool {
+	state, err := segment.DecodeState(f.Payload)
+	if f.Type != segment.FrameState || err != nil {
+		return p.mentions(f.Payload)
+	}
+	for _, who := range state.Present {
+		if who.Identity == p.identity || p.sids[who.ParticipantSID] {
+			return true
+		}
+	}
+	return false
 }
 
 // mentions reports whether something that cannot be read contains the identity or a sid. It removes
@@ -190,7 +217,9 @@ func (p *erasePlan) mentions(payload []byte) bool {
 func (p *erasePlan) edit(f *segment.Frame) error {
 	m := p.tombstones[f.Index]
 	if m == nil {
-		p.unixNS, p.monoNS, p.epoch = f.UnixNS, f.MonoNS, f.Epoch
+		if f.Type != segment.FrameState {
+			p.unixNS, p.monoNS, p.epoch = f.UnixNS, f.MonoNS, f.Epoch
+		}
 		return nil
 	}
 	payload, err := segment.EncodeEvent(segment.Event{

@@ -57,10 +57,14 @@ func (s *side) fill(met func(*item)) error {
 		if err != nil {
 			return err
 		}
-		it := s.items.next(f)
-		if f.Type == segment.FramePacket {
+		switch f.Type {
+		case segment.FramePacket:
 			s.packets++
+		case segment.FrameEvent:
+		default: // a recorder's state is of no use in a merged recording
+			continue
 		}
+		it := s.items.next(f)
 		if s.head > len(s.window)/2 && s.head > 64 {
 			s.window = slices.Delete(s.window, 0, s.head)
 			s.head = 0

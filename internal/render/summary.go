@@ -48,10 +48,11 @@ func newSummary(src Source, o Options) *summary {
 
 // frame takes the next frame into account, which d has just decoded.
 func (s *summary) frame(f segment.Frame, d *LineDecoder) {
-	if f.Type == segment.FrameEvent {
+	switch f.Type {
+	case segment.FrameEvent:
 		m, ok := d.Event()
 		s.account.Event(f, m, ok)
-	} else {
+	case segment.FramePacket:
 		e := d.Envelope()
 		if d.Decrypted() {
 			s.decrypted++

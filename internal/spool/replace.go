@@ -26,7 +26,8 @@ const (
 )
 
 // Edit changes a frame before it is written. It keeps Index; the payload may be
-// changed in place or be another one, which need not stay valid. A frame that
+// changed in place or be another one, which need not stay valid. A recorder's state comes here
+// empty. A frame that
 // segment.Read makes of a damaged range comes here too, and is written in its
 // place. An error ends the replacement.
 type Edit func(f *segment.Frame) error
@@ -317,6 +318,9 @@ func (p *replacer) write(f segment.Frame) error {
 	if p.fillers -= missing - 1; p.fillers < 0 {
 		return fmt.Errorf("the indexes in segment %s tell of %d missing frames, more than the "+
 			"segments of sealed.json can have held", p.name, missing)
+	}
+	if f.Type == segment.FrameState {
+		f.Payload = []byte("{}") // a sealed recording needs none, and it names participants
 	}
 	index := f.Index
 	if err := p.edit(&f); err != nil {
