@@ -7,7 +7,9 @@
 package filter
 
 import (
-	"hash/maphash"
+	"crypto/rand"
+	"crypto/sha256"
+	"hash"
 	"slices"
 	"strings"
 	"sync"
@@ -39,14 +41,16 @@ const maxStreams = 8192
 
 // Filter applies the rules of one recording. Its methods are safe for concurrent use.
 type Filter struct {
-	rules        textegress.SelectionRules
-	topics       lists
-	identities   lists
-	byTopic      bool // topics has entries
-	byIdentity   bool
-	seed1, seed2 maphash.Seed
+	rules      textegress.SelectionRules
+	topics     lists
+	identities lists
+	byTopic    bool // topics has entries
+	byIdentity bool
 
 	mu      sync.Mutex // guards the fields below
+	secret  []byte     // with which keys of streams are made
+	hash    hash.Hash
+	sum     [sha256.Size]byte // scratch space
 	streams map[streamKey]entry
 	order   []streamKey // ring of the keys of streams, oldest at next
 	next    int
@@ -55,9 +59,9 @@ type Filter struct {
 	counts map[string]*textegress.Dropped
 }
 
-// streamKey is a hash of sender and stream id. Senders choose the id and do not know the seeds, so
+// streamKey is a hash of sender and stream id. Senders choose the id and do not know the secret, so
 // they cannot make two meet.
-type streamKey [2]uint64
+type streamKey [16]byte
 
 type entry struct {
 	denied bool
@@ -71,7 +75,7 @@ func New(rules textegress.SelectionRules) (*Filter, error) {
 		return nil, nil //nolint:nilnil // no rules, no filter
 	}
 	f := &Filter{
-		rules: rules, seed1: maphash.MakeSeed(), seed2: maphash.MakeSeed(),
+		rules: rules, secret: []byte(rand.Text()), hash: sha256.New(),
 		streams: map[streamKey]entry{},
 		tracks:  map[uint16]string{}, counts: map[string]*textegress.Dropped{},
 	}
@@ -297,9 +301,9 @@ func (f *Filter) deniesUser(topic []byte) bool {
 // stream id that was denied once stays denied until its trailer: a second header with another topic
 // does not let the rest of the first one through.
 func (f *Filter) stream(p peeked) string {
-	key := f.key(p)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	key := f.key(p)
 	e, known := f.streams[key]
 	if p.value == wire.StreamHeader {
 		denied := e.denied || f.topics.denies(p.topic)
@@ -322,24 +326,19 @@ func (f *Filter) stream(p peeked) string {
 	return ""
 }
 
-// key names a stream by its sender's identity and its id: whoever has to join again goes on with a
-// stream under another sid.
+// key names a stream by its sender's identity and its id: whoever has to join again continues a
+// stream under another sid. Called with mu held.
 func (f *Filter) key(p peeked) streamKey {
 	if len(p.identity) > 0 {
 		p.sid = nil
 	}
-	return streamKey{hash(f.seed1, p), hash(f.seed2, p)}
-}
-
-func hash(seed maphash.Seed, p peeked) uint64 {
-	var h maphash.Hash
-	h.SetSeed(seed)
-	var length [10]byte
+	f.hash.Reset()
+	f.hash.Write(f.secret)
 	for _, part := range [3][]byte{p.sid, p.identity, p.stream} {
-		_, _ = h.Write(protowire.AppendVarint(length[:0], uint64(len(part))))
-		_, _ = h.Write(part)
+		f.hash.Write(protowire.AppendVarint(f.sum[:0], uint64(len(part))))
+		f.hash.Write(part)
 	}
-	return h.Sum64()
+	return streamKey(f.hash.Sum(f.sum[:0]))
 }
 
 // remember keeps an entry, in the place of the oldest one where there are too many. Called with mu
