@@ -55,7 +55,7 @@ func (w *Writer) closeOld() {
 
 // tooOld reports whether the segment has reached its age. Called with mu held.
 func (w *Writer) tooOld(monoNS int64) bool {
-	return w.segment.frames > 0 && time.Duration(monoNS-w.segment.began) >= w.spool.segmentAge
+	return w.segment.frames > w.segment.head && time.Duration(monoNS-w.segment.began) >= w.spool.segmentAge
 }
 
 // failedSyncFor is how long a failed fsync counts against the disk: when no

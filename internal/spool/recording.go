@@ -36,7 +36,9 @@ type Recording struct {
 	state   State
 	sealed  Sealed
 	suspect bool
-	writer  *Writer
+	// suspectSegment is the first of which an fsync failed in this process.
+	suspectSegment string
+	writer         *Writer
 	// unsyncable are the segments of which an fsync failed in this process: another
 	// one that succeeded would prove nothing.
 	unsyncable map[string]bool
@@ -78,19 +80,21 @@ func (r *Recording) path(name string) string { return filepath.Join(r.dir, name)
 // time. It recovers: the torn tail that a crash may have left is cut, all
 // segments are made durable, and the first Append begins a new segment, with
 // the next index.
-func (r *Recording) Writer() (*Writer, error) {
-	w, err := r.openWriter()
+func (r *Recording) Writer() (*Writer, error) { return r.resume(nil) }
+
+func (r *Recording) resume(f Follower) (*Writer, error) {
+	w, err := r.openWriter(f)
 	if err != nil {
 		return nil, fmt.Errorf("recording %s: %w", r.ID(), err)
 	}
 	return w, nil
 }
 
-func (r *Recording) openWriter() (*Writer, error) {
+func (r *Recording) openWriter(f Follower) (*Writer, error) {
 	if r.readOnly {
 		return nil, ErrReadOnly
 	}
-	w := &Writer{recording: r, spool: r.spool, steps: newSteps(r.spool.clock)}
+	w := &Writer{recording: r, spool: r.spool, follower: f, steps: newSteps(r.spool.clock)}
 	r.mu.Lock()
 	switch {
 	case r.state != StateOpen:

@@ -8,43 +8,93 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// prepare readies a writer for a recording that has segments from before: it
-// cuts the torn tail of the last one, makes all of them durable (the process
-// that wrote them may not have come to that) and finds where to go on. Segments
-// are not altered otherwise. Called with syncMu held, before anybody else knows
-// the writer. The names of the segments were made durable when the spool was
-// opened or when the writer before was closed.
+// prepare readies a writer for a recording that has segments from before: it cuts the torn tail of
+// the last one, makes it durable (the process that wrote it may have died before that), and finds
+// out where to continue, see head. Segments are not altered otherwise. Called with syncMu held,
+// before anybody else knows the writer. The names of the segments were made durable when the spool
+// was opened or when the writer before was closed.
 func (w *Writer) prepare() error {
-	names, err := w.recoverTail()
+	names, err := w.removeEmpty()
 	if err != nil {
 		return err
 	}
-	if w.nextIndex, err = w.recording.nextIndex(names); err != nil {
+	from, state, err := w.head(names)
+	if err != nil {
+		return err
+	}
+	torn, err := w.replay(names[from:], from > 0)
+	if err != nil {
 		return err
 	}
 	w.number = 1
-	for _, name := range names {
-		n, _ := segment.Number(name)
-		w.number = n + 1
-		if w.recording.isUnsyncable(name) {
-			continue
+	if len(names) == 0 {
+		return nil
+	}
+	last := names[len(names)-1]
+	number, _ := segment.Number(last)
+	w.number = number + 1
+	if torn > 0 {
+		if err := w.truncate(last, torn); err != nil {
+			return err
 		}
-		if err := w.syncOld(name); err != nil {
-			_ = w.spool.metrics.count(opSync, err)
-			w.spool.log.Error("cannot make a recovered segment durable",
-				"egress_id", w.recording.ID(), "segment", name, "error", err)
-			w.syncErr = fmt.Errorf("segment %s is not durable: %w", name, err)
-			w.spool.syncFailed(w.recording.ID())
-			w.recording.markSuspect(name)
+	}
+	if state == nil { // it is not known which of the segments are durable
+		for _, name := range w.notSynced(names, 0) {
+			w.syncRecovered(name)
 		}
+		return nil
+	}
+	if state.Suspect != "" {
+		w.recording.markSuspect(state.Suspect) // the note of it may have failed
+	}
+	for _, name := range w.notSynced(names[len(names)-1:], state.Synced) {
+		w.syncRecovered(name)
+	}
+	// Nobody waits for those before it: the syncer takes them within its interval, as it would have
+	// done in the process that wrote them.
+	if w.unsynced = w.notSynced(names[:len(names)-1], state.Synced); len(w.unsynced) > 0 {
+		w.markDirty()
 	}
 	return nil
 }
 
-// recoverTail cuts the torn tail and returns the segments that are left. A
-// segment without a whole header holds no frame and is removed; then the one
-// before it is the last.
-func (w *Writer) recoverTail() ([]string, error) {
+// notSynced returns the segments behind the one with the number synced, without those of which an
+// fsync has failed in this process.
+func (w *Writer) notSynced(names []string, synced uint32) []string {
+	var out []string
+	for _, name := range names {
+		if n, _ := segment.Number(name); n > synced && !w.recording.isUnsyncable(name) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// syncRecovered makes a segment durable that an earlier process wrote, or marks it as suspect. Called
+// with syncMu held.
+func (w *Writer) syncRecovered(name string) {
+	err := w.syncOld(name)
+	w.mu.Lock()
+	if len(w.unsynced) > 0 && w.unsynced[0] == name {
+		w.unsynced = w.unsynced[1:]
+	}
+	if err != nil && w.syncErr == nil {
+		w.syncErr = fmt.Errorf("segment %s is not durable: %w", name, err)
+	}
+	w.mu.Unlock()
+	if err == nil {
+		return
+	}
+	_ = w.spool.metrics.count(opSync, err)
+	w.spool.log.Error("cannot make a recovered segment durable",
+		"egress_id", w.recording.ID(), "segment", name, "error", err)
+	w.spool.syncFailed(w.recording.ID())
+	w.recording.markSuspect(name)
+}
+
+// removeEmpty returns the segments that are there. The last ones, where they have no whole header,
+// hold no frame and are removed.
+func (w *Writer) removeEmpty() ([]string, error) {
 	r := w.recording
 	names, err := listSegments(w.spool.fs, r.dir)
 	if err != nil {
@@ -52,27 +102,21 @@ func (w *Writer) recoverTail() ([]string, error) {
 	}
 	for len(names) > 0 {
 		last := names[len(names)-1]
-		torn, size := int64(-1), int64(0)
-		err := scanSegment(r.sources([]string{last})[0], func(it segment.Finding) {
-			size = it.Offset + it.Size
-			if it.Kind == segment.FoundTorn {
-				torn = it.Offset
-			}
+		header, _, err := r.readHead(last)
+		if err != nil {
+			return nil, err
+		}
+		if header {
+			return names, nil
+		}
+		corrupt := false
+		err = scanSegment(r.sources([]string{last})[0], func(it segment.Finding) {
+			corrupt = corrupt || it.Kind == segment.FoundCorrupt
 		})
 		if err != nil {
 			return nil, err
 		}
-		switch {
-		case torn < 0 && size > 0:
-			return names, nil
-		case torn >= segment.HeaderSize:
-			return names, w.truncate(last, torn)
-		}
-		header, err := r.hasHeader(last)
-		if err != nil {
-			return nil, err
-		}
-		if header { // and nothing behind it
+		if corrupt { // both copies of its header are damaged
 			return names, nil
 		}
 		if err := w.spool.fs.Remove("recover", r.path(last)); err != nil {
@@ -81,6 +125,46 @@ func (w *Writer) recoverTail() ([]string, error) {
 		names = names[:len(names)-1]
 	}
 	return names, nil
+}
+
+// head finds the segment from which on the frames have to be read, and gives the state at its head
+// to the follower: the last segment that begins with one, else the first segment of all. Without a
+// follower it is the last one that has a header, which tells the index.
+func (w *Writer) head(names []string) (from int, state *segment.State, err error) {
+	for i := len(names) - 1; i > 0; i-- {
+		header, state, err := w.recording.readHead(names[i])
+		switch {
+		case err != nil:
+			return 0, nil, err
+		case w.follower == nil && header:
+			return i, nil, nil
+		case w.follower != nil && state != nil:
+			w.follower.Restore(*state)
+			return i, state, nil
+		}
+	}
+	return 0, nil, nil
+}
+
+// replay reads segments, gives their frames to the follower, and finds out the index of the next
+// one. It returns where the torn tail of the last one begins, 0 where it has none.
+func (w *Writer) replay(names []string, partial bool) (torn int64, err error) {
+	r := segment.NewReader(w.recording.sources(names), segment.ReaderOptions{Partial: partial})
+	for {
+		f, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return 0, errors.Join(err, r.Close())
+		}
+		if w.follower != nil && f.Type != segment.FrameState {
+			w.follower.Frame(f)
+		}
+	}
+	torn, _ = r.TornTail()
+	w.nextIndex = r.NextIndex()
+	return torn, r.Close()
 }
 
 func (w *Writer) truncate(name string, size int64) error {
@@ -99,41 +183,42 @@ func (w *Writer) syncOld(name string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-func (r *Recording) hasHeader(name string) (bool, error) {
+// readHead reports whether a segment has a header, and returns the state that follows it, nil where
+// there is none that can be used.
+func (r *Recording) readHead(name string) (header bool, state *segment.State, err error) {
 	f, err := r.spool.fs.Open("recover", r.path(name))
 	if err != nil {
-		return false, err
+		return false, nil, err
 	}
-	s, err := segment.NewScanner(f)
-	if err != nil {
-		return false, errors.Join(err, f.Close())
-	}
-	_, ok := s.Header()
-	return ok, f.Close()
+	header, state, err = scanHead(f)
+	return header, state, errors.Join(err, f.Close())
 }
 
-// nextIndex returns the index of the next frame. It reads the last segment, and
-// those before it only where a header is unreadable.
-func (r *Recording) nextIndex(names []string) (uint64, error) {
-	from := len(names)
-	for from > 0 {
-		from--
-		ok, err := r.hasHeader(names[from])
-		if err != nil {
-			return 0, err
-		}
-		if ok {
-			break
-		}
+func scanHead(f io.Reader) (header bool, state *segment.State, err error) {
+	s, err := segment.NewScanner(f)
+	if err != nil {
+		return false, nil, err
 	}
-	reader := segment.NewReader(r.sources(names[from:]), segment.ReaderOptions{Partial: from > 0})
+	if _, ok := s.Header(); !ok {
+		return false, nil, nil
+	}
 	for {
-		_, err := reader.Next()
-		if errors.Is(err, io.EOF) {
-			return reader.NextIndex(), reader.Close()
+		found, err := s.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return true, nil, nil
+		case err != nil:
+			return true, nil, err
+		case found.Offset < segment.HeaderSize: // one copy of the header is damaged
+			continue
+		case found.Kind != segment.FoundFrame || found.Frame.Type != segment.FrameState:
+			return true, nil, nil
 		}
-		if err != nil {
-			return 0, errors.Join(err, reader.Close())
+		decoded, err := segment.DecodeState(found.Frame.Payload)
+		// Where nobody needs it any more, it is empty, see [Spool.Replace].
+		if err != nil || decoded.LastUnixNS == 0 {
+			return true, nil, nil
 		}
+		return true, &decoded, nil
 	}
 }

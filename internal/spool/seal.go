@@ -107,6 +107,14 @@ func (r *Recording) isUnsyncable(segment string) bool {
 	return r.unsyncable[segment]
 }
 
+// firstUnsyncable returns the name of the first segment of which an fsync failed in this process,
+// "" where none did.
+func (r *Recording) firstUnsyncable() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.suspectSegment
+}
+
 // markSuspect remembers a failed fsync, also over a restart. The file is written
 // as well as a failing disk allows: sealed.json says it too, if this process
 // lives to write it.
@@ -114,6 +122,9 @@ func (r *Recording) markSuspect(segment string) {
 	r.mu.Lock()
 	first := !r.suspect
 	r.suspect = true
+	if r.suspectSegment == "" {
+		r.suspectSegment = segment
+	}
 	if r.unsyncable == nil {
 		r.unsyncable = make(map[string]bool)
 	}

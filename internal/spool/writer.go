@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,6 +45,8 @@ type Writer struct {
 	mu        sync.Mutex
 	segment   *openSegment   // nil: the next Append begins one
 	left      []*openSegment // to be synced and closed
+	unsynced  []string       // segments of an earlier process, to be synced; all are before left
+	follower  Follower       // nil: segments begin without a state
 	number    uint32         // of the next segment
 	nextIndex uint64
 	buf       []byte
@@ -61,6 +64,7 @@ type openSegment struct {
 
 	size   int64  // guarded by Writer.mu
 	frames uint64 // guarded by Writer.mu
+	head   uint64 // how many of frames are the state at its head
 
 	synced    uint64 // frames that are durable
 	dirSynced bool   // the file's name is durable
@@ -136,8 +140,8 @@ func (w *Writer) stateStep(epoch uint16) (Reading, error) {
 // write appends a frame with one write(2). Called with mu held.
 func (w *Writer) write(f segment.Frame, now Reading) error {
 	size := int64(segment.FrameHeaderSize + len(f.Payload))
-	if w.segment != nil && (w.segment.frames > 0 && w.segment.size+size > w.spool.segmentSize ||
-		w.tooOld(now.MonoNS)) {
+	if w.segment != nil && (w.segment.frames > w.segment.head &&
+		w.segment.size+size > w.spool.segmentSize || w.tooOld(now.MonoNS)) {
 		w.leave()
 	}
 	if w.segment == nil {
@@ -166,11 +170,19 @@ func (w *Writer) write(f segment.Frame, now Reading) error {
 	w.steps.last = now.UnixNS
 	seg.size += size
 	seg.frames++
+	w.count()
+	if w.follower != nil {
+		w.follower.Frame(f)
+	}
+	w.markDirty()
+	return nil
+}
+
+// count counts a frame that was written. Called with mu held.
+func (w *Writer) count() {
 	w.nextIndex++
 	w.recorded.Add(1)
 	w.spool.metrics.recorded.Inc()
-	w.markDirty()
-	return nil
 }
 
 // AppendEvent writes one of our own events; unixNS 0 means now.
@@ -182,7 +194,8 @@ func (w *Writer) AppendEvent(unixNS int64, ev segment.Event) error {
 	return w.Append(segment.Frame{Type: segment.FrameEvent, UnixNS: unixNS, Payload: payload})
 }
 
-// begin opens the next segment and writes its header. Called with mu held.
+// begin opens the next segment and writes its header and, where there are frames before it, the
+// state. Called with mu held.
 func (w *Writer) begin(now Reading) error {
 	for {
 		name := segment.Name(w.number)
@@ -195,8 +208,9 @@ func (w *Writer) begin(now Reading) error {
 			return err
 		}
 		h := segment.NewHeader(w.number, w.nextIndex, now.UnixNS)
-		n, err := file.Write(h.Append(nil))
-		if err == nil && n < segment.HeaderSize {
+		b, head := w.appendState(h.Append(nil), &h)
+		n, err := file.Write(b)
+		if err == nil && n < len(b) {
 			err = io.ErrShortWrite
 		}
 		if err != nil {
@@ -207,7 +221,10 @@ func (w *Writer) begin(now Reading) error {
 		w.number++
 		w.segment = &openSegment{
 			name: name, file: file, header: h,
-			began: now.MonoNS, size: segment.HeaderSize,
+			began: now.MonoNS, size: int64(len(b)), frames: head, head: head,
+		}
+		for range head {
+			w.count()
 		}
 		return nil
 	}
@@ -282,14 +299,17 @@ func (w *Writer) sync() {
 	}
 	var jobs []job
 	w.mu.Lock()
+	unsynced := slices.Clone(w.unsynced)
 	for _, seg := range w.left {
 		jobs = append(jobs, job{seg, seg.frames, true})
 	}
-	w.left = nil
 	if w.segment != nil {
 		jobs = append(jobs, job{w.segment, w.segment.frames, false})
 	}
 	w.mu.Unlock()
+	for _, name := range unsynced {
+		w.syncRecovered(name)
+	}
 	for _, j := range jobs {
 		err := w.syncSegment(j.openSegment, j.upTo)
 		if err != nil {
@@ -299,8 +319,16 @@ func (w *Writer) sync() {
 			// Of a file that was synced, close has nothing to tell; of one that
 			// was not, nothing that is not known.
 			_ = j.file.Close()
+			w.settled(j.openSegment)
 		}
 	}
+}
+
+// settled removes a segment from those that are to be synced: it is durable, or suspect.
+func (w *Writer) settled(seg *openSegment) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.left = slices.DeleteFunc(w.left, func(other *openSegment) bool { return other == seg })
 }
 
 func (w *Writer) syncSegment(seg *openSegment, upTo uint64) error {
