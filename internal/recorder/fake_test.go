@@ -9,7 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/filter"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/internal/spool"
@@ -164,6 +167,7 @@ type world struct {
 	auth   *fakeAuthority
 	own    func(identity string) (url, token string, err error)
 	exists func(ctx context.Context) (bool, error)
+	filter *filter.Filter
 	stale  bool // the announcement was not made moments ago
 }
 
@@ -211,14 +215,28 @@ func (w *world) run(ctx context.Context) spool.Sealed {
 	return sealed
 }
 
-// story is what the recording says, one word a frame.
+// story is what the recording says, one word a frame. It also checks that every state in it is what
+// follows from the frames before it.
 func (w *world) story() []string {
 	w.t.Helper()
 	var out []string
+	follows := recorder.NewFollower(w.filter)
 	for f, err := range w.rec.Frames() {
 		if err != nil {
 			w.t.Fatal(err)
 		}
+		if f.Type == segment.FrameState {
+			got, err := segment.DecodeState(f.Payload)
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			got.Synced, got.Suspect, got.Streams = 0, "", nil
+			if d := cmp.Diff(follows.State(), got); d != "" {
+				w.t.Errorf("the state in frame %d (-what follows +what it says):\n%s", f.Index, d)
+			}
+			continue
+		}
+		follows.Frame(f)
 		if f.Type == segment.FramePacket {
 			out = append(out, fmt.Sprintf("packet %s epoch %d", f.Payload, f.Epoch))
 			continue

@@ -35,6 +35,7 @@ func selected(t *testing.T, w *world, rules textegress.SelectionRules) []segment
 	t.Helper()
 	o := w.options()
 	o.Selection, _ = filter.New(rules)
+	w.filter = o.Selection
 	if err := recorder.New(w.rec, o).Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,8 @@ type record struct {
 	metrics *Metrics
 	log     *slog.Logger
 	drops   dropClock
+	// resuming: the frames that come are those of an earlier process.
+	resuming bool
 
 	mu    sync.Mutex // guards state; never held across I/O
 	state state
@@ -44,13 +46,14 @@ type state struct {
 
 // apply takes a frame into account that stands in the recording.
 func (s *state) apply(f segment.Frame) {
-	s.lastFrameNS = f.UnixNS
 	switch f.Type {
 	case segment.FramePacket:
+		s.lastFrameNS = f.UnixNS
 		s.packets++
 		s.bytes += uint64(len(f.Payload))
 		s.lastPacketNS = f.UnixNS
 	case segment.FrameEvent:
+		s.lastFrameNS = f.UnixNS
 		ev, err := segment.DecodeEvent(f.Payload)
 		if err != nil {
 			return // it stays as it is; decoding states it
@@ -141,31 +144,14 @@ func (r *record) outageSinceNS() int64 {
 	return r.state.lastFrameNS
 }
 
-// replayed takes a frame into account that an earlier process wrote.
-func (r *record) replayed(f segment.Frame) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.state.apply(f)
-}
-
 // writeFunc is [record.append] or [record.appendReserved].
 type writeFunc func(segment.Frame) error
 
-func (r *record) append(f segment.Frame) error { return r.applied(f, r.w.Append(f)) }
+func (r *record) append(f segment.Frame) error { return r.w.Append(f) }
 
 // appendReserved is append for a frame without which the recording would not be true: it may use
 // the reserve of a full disk.
-func (r *record) appendReserved(f segment.Frame) error { return r.applied(f, r.w.AppendVital(f)) }
-
-func (r *record) applied(f segment.Frame, err error) error {
-	if err != nil {
-		return err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.state.apply(f)
-	return nil
-}
+func (r *record) appendReserved(f segment.Frame) error { return r.w.AppendVital(f) }
 
 // event writes one of the recorder's own events, in the present epoch.
 func (r *record) event(unixNS int64, ev segment.Event) error {

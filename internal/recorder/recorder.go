@@ -202,7 +202,7 @@ func (r *Recorder) Snapshot() Snapshot {
 // still open on disk, with everything that was appended. A new recorder continues
 // an open recording.
 func (r *Recorder) Run(ctx context.Context) error {
-	w, err := r.spooled.Writer()
+	w, err := r.rec.resume(r.spooled)
 	if err != nil {
 		return fmt.Errorf("open recording %s: %w", r.info.EgressID, err)
 	}

@@ -3,18 +3,18 @@ package recorder
 import (
 	"cmp"
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/segment"
 )
 
 // begin writes the first frames of a new recording; in one that an earlier process left open it
 // states the outage since then.
 func (r *Recorder) begin(ctx context.Context) error {
-	if err := r.replay(); err != nil {
-		return err
-	}
 	before := r.rec.snapshot()
 	if before.lastFrameNS == 0 {
 		return r.beginNew(ctx)
@@ -74,16 +74,62 @@ func (r *Recorder) writeSetBack(ctx context.Context, beforeNS int64, now time.Ti
 	})
 }
 
-// replay takes into account what an earlier process wrote.
-func (r *Recorder) replay() error {
-	for f, err := range r.spooled.Frames() {
-		if err != nil {
-			return err
-		}
-		r.rec.replayed(f)
-		if f.Type == segment.FramePacket && f.Channel != segment.ChannelDataTrack {
-			r.o.Selection.Learn(f.Payload)
+// resume opens the recording's writer. What an earlier process wrote is then part of the state.
+func (r *record) resume(rec *spool.Recording) (*spool.Writer, error) {
+	r.resuming = true
+	defer func() { r.resuming = false }()
+	return rec.Resume(r)
+}
+
+// Restore implements [spool.Follower].
+func (r *record) Restore(s segment.State) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.state = state{
+		epoch: s.Epoch, roomSIDs: s.RoomSIDs, present: map[string]string{},
+		inOutage: s.InOutage, outages: s.Outages, participants: s.Participants,
+		packets: s.Packets, bytes: s.Bytes,
+		lastPacketNS: s.LastPacketUnixNS, lastFrameNS: s.LastUnixNS,
+	}
+	for _, p := range s.Present {
+		r.state.present[p.ParticipantSID] = p.Identity
+	}
+	if s.Selection != nil {
+		r.state.rules = *s.Selection
+	}
+	r.filter.Restore(s.Streams)
+}
+
+// Frame implements [spool.Follower].
+func (r *record) Frame(f segment.Frame) {
+	if r.resuming && f.Type == segment.FramePacket && f.Channel != segment.ChannelDataTrack {
+		r.filter.Learn(f.Payload)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.state.apply(f)
+}
+
+// State implements [spool.Follower]. Whoever may not be recorded any more is not in it.
+func (r *record) State() segment.State {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.state
+	out := segment.State{
+		Epoch: s.epoch, RoomSIDs: slices.Clone(s.roomSIDs),
+		InOutage: s.inOutage, Outages: s.outages, Participants: s.participants,
+		Packets: s.packets, Bytes: s.bytes,
+		LastPacketUnixNS: s.lastPacketNS, LastUnixNS: s.lastFrameNS,
+		Streams: r.filter.OpenStreams(),
+	}
+	for _, sid := range slices.Sorted(maps.Keys(s.present)) {
+		if identity := s.present[sid]; r.filter.Identity(identity) {
+			out.Present = append(out.Present,
+				segment.Present{ParticipantSID: sid, Identity: identity})
 		}
 	}
-	return nil
+	if !s.rules.IsZero() {
+		out.Selection = &s.rules
+	}
+	return out
 }
