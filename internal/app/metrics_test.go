@@ -21,8 +21,11 @@ var (
 	metricName = regexp.MustCompile("`([a-z_]+)`(?: \\{([a-z, ]+)\\})?")
 )
 
+// metric is what the table says of one: its type and its labels.
+type metric struct{ kind, labels string }
+
 // TestTheManualNamesEveryMetric holds the table of metrics in docs/OPERATIONS.md and what the
-// service registers against each other, with their labels, in both directions.
+// service registers against each other, with their types and labels, in both directions.
 func TestTheManualNamesEveryMetric(t *testing.T) {
 	dir := t.TempDir()
 	a, err := New(t.Context(), Options{
@@ -46,7 +49,15 @@ func TestTheManualNamesEveryMetric(t *testing.T) {
 			t.Fatal(p.broken)
 		}
 	}
-	registered := map[string]string{}
+	kinds := map[string]string{} // of those that have a value yet
+	families, err := a.parts.reg.(*prometheus.Registry).Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		kinds[f.GetName()] = strings.ToLower(f.GetType().String())
+	}
+	registered := map[string]metric{}
 	descs := make(chan *prometheus.Desc)
 	go func() {
 		defer close(descs)
@@ -58,7 +69,7 @@ func TestTheManualNamesEveryMetric(t *testing.T) {
 			t.Fatalf("what is %s?", d)
 		}
 		if name, ours := strings.CutPrefix(m[1], metricPrefix); ours {
-			registered[name] = labels(m[2])
+			registered[name] = metric{metricKind(m[1], kinds), labels(m[2])}
 		} else if !strings.HasPrefix(m[1], "go_") && !strings.HasPrefix(m[1], "process_") {
 			t.Errorf("%s has another prefix", m[1])
 		}
@@ -75,7 +86,7 @@ func TestTheManualNamesEveryMetric(t *testing.T) {
 	_, table, _ := strings.Cut(string(text), "\n### Metrics\n")
 	table, alerts, _ := strings.Cut(table, "\n### Alerts worth having\n")
 	alerts, _, _ = strings.Cut(alerts, "\n## ")
-	documented := map[string]string{}
+	documented := map[string]metric{}
 	for line := range strings.SplitSeq(table, "\n") {
 		cells := strings.Split(line, "|")
 		if len(cells) < 3 {
@@ -83,6 +94,7 @@ func TestTheManualNamesEveryMetric(t *testing.T) {
 		}
 		// The labels after the last name of a cell are those of all that have none of their own.
 		found := metricName.FindAllStringSubmatch(cells[1], -1)
+		rowKinds := strings.Split(strings.TrimSpace(cells[2]), ", ")
 		for i, m := range found {
 			l := m[2]
 			if l == "" {
@@ -91,19 +103,20 @@ func TestTheManualNamesEveryMetric(t *testing.T) {
 			if _, twice := documented[m[1]]; twice {
 				t.Errorf("%s has two rows", m[1])
 			}
-			documented[found[i][1]] = labels(l)
+			documented[m[1]] = metric{rowKinds[min(i, len(rowKinds)-1)], labels(l)}
 		}
 	}
-	for name, l := range registered {
+	for name, want := range registered {
 		if got, ok := documented[name]; !ok {
-			t.Errorf("%s is on no page", name)
-		} else if got != l {
-			t.Errorf("%s: the page has the labels {%s}, it has {%s}", name, got, l)
+			t.Errorf("the table has no row for %s; write: %s", name, row(name, want))
+		} else if got != want {
+			t.Errorf("the row of %s says %s {%s}; write: %s", name, got.kind, got.labels,
+				row(name, want))
 		}
 	}
 	for name := range documented {
 		if _, ok := registered[name]; !ok {
-			t.Errorf("the page has %s, which is not registered", name)
+			t.Errorf("the table has %s, which is not registered; remove it", name)
 		}
 	}
 	for _, m := range regexp.MustCompile(metricPrefix+`([a-z_]+)`).FindAllStringSubmatch(alerts,
@@ -118,4 +131,25 @@ func labels(list string) string {
 	l := strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' })
 	slices.Sort(l)
 	return strings.Join(l, ", ")
+}
+
+// metricKind is the type of a metric. One without a value yet, because it has labels, is a counter by
+// its name.
+func metricKind(name string, gathered map[string]string) string {
+	if kind := gathered[name]; kind != "" {
+		return kind
+	}
+	if strings.HasSuffix(name, "_total") {
+		return "counter"
+	}
+	return map[bool]string{true: "histogram", false: "gauge"}[strings.HasSuffix(name, "_seconds")]
+}
+
+// row is the line that the table should have.
+func row(name string, m metric) string {
+	l := ""
+	if m.labels != "" {
+		l = " {" + m.labels + "}"
+	}
+	return "| `" + name + "`" + l + " | " + m.kind + " | (what it counts) |"
 }
