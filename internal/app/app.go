@@ -62,10 +62,11 @@ type App struct {
 
 	pseudonyms *pseudonym.Store
 
-	web     *web.Server
-	parts   parts
-	http    net.Listener
-	control net.Listener
+	registry *prometheus.Registry // every metric of the service
+	web      *web.Server
+	parts    parts
+	http     net.Listener
+	control  net.Listener
 
 	cleanups []cleanup // run last first, by Stop, or by New when it fails
 
@@ -109,6 +110,7 @@ func New(_ context.Context, o Options) (_ *App, err error) {
 		}
 	}()
 	reg := prometheus.NewRegistry()
+	a.registry = reg
 	reg.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
@@ -130,8 +132,9 @@ func New(_ context.Context, o Options) (_ *App, err error) {
 		}
 	}
 	a.parts = parts{
-		reg: reg, gate: new(syncflow.Gate), room: o.Room, source: o.Source,
+		gate: new(syncflow.Gate), room: o.Room, source: o.Source,
 		controller: controller.NewMetrics(reg), recorder: recorder.NewMetrics(reg),
+		syncflow: syncflow.NewMetrics(reg), rabbitmq: rabbitmq.NewMetrics(reg),
 	}
 	if a.parts.source == nil {
 		a.parts.source = func(o rabbitmq.Options) session.Source { return rabbitmq.New(o) }
@@ -156,7 +159,7 @@ func New(_ context.Context, o Options) (_ *App, err error) {
 		PseudonymsFor: PseudonymsFor(a.pseudonyms), ForgetPseudonym: a.pseudonyms.Forget,
 		KeepFree: c.DiskMinFree / 4, Logger: o.Logger,
 	})
-	a.web = web.New(web.Options{Service: a, Gatherer: reg, Logger: o.Logger})
+	a.web = web.New(web.Options{Service: a, Gatherer: a.registry, Logger: o.Logger})
 	if a.http, err = net.Listen("tcp", c.HTTPAddr); err != nil {
 		return nil, fmt.Errorf("HTTP_ADDR: %w", err)
 	}

@@ -50,7 +50,7 @@ func TestTheManualNamesEveryMetric(t *testing.T) {
 		}
 	}
 	kinds := map[string]string{} // of those that have a value yet
-	families, err := a.parts.reg.(*prometheus.Registry).Gather()
+	families, err := a.registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestTheManualNamesEveryMetric(t *testing.T) {
 	descs := make(chan *prometheus.Desc)
 	go func() {
 		defer close(descs)
-		a.parts.reg.(*prometheus.Registry).Describe(descs)
+		a.registry.Describe(descs)
 	}()
 	for d := range descs {
 		m := metricForm.FindStringSubmatch(d.String())

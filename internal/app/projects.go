@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/config"
 	"github.com/syncflow/textegress/internal/controller"
@@ -28,12 +26,13 @@ import (
 
 // parts are what all projects share.
 type parts struct {
-	reg        prometheus.Registerer
 	gate       *syncflow.Gate // of the SyncFlow server, which is one for all projects
 	room       recorder.Room
 	source     func(rabbitmq.Options) session.Source
 	controller *controller.Metrics
 	recorder   *recorder.Metrics
+	syncflow   *syncflow.Metrics
+	rabbitmq   *rabbitmq.Metrics
 }
 
 // setUpProjects makes a controller for each project. A project that cannot be
@@ -88,7 +87,7 @@ func (a *App) assemble(p *project) error {
 	}
 	api, err := syncflow.New(syncflow.Options{
 		BaseURL: c.ServerURL, Key: pc.Key, Secret: pc.Secret.Reveal(), ProjectID: pc.ProjectID,
-		Gate: a.parts.gate, Logger: a.log, Registerer: a.parts.reg,
+		Gate: a.parts.gate, Logger: a.log, Metrics: a.parts.syncflow,
 	})
 	if err != nil {
 		return err
@@ -96,7 +95,7 @@ func (a *App) assemble(p *project) error {
 	p.api = api
 	registry := syncflow.NewRegistry(api, c.DeviceGroup)
 	so := SourceOptions(c, pc, a.instance, registry)
-	so.Logger, so.Registerer = a.log, a.parts.reg
+	so.Logger, so.Metrics = a.log, a.parts.rabbitmq
 	so.Memory = newMarks(a.spool.Dir(), pc.ProjectID, c.DeviceGroup)
 	p.ctl = controller.New(controller.Options{
 		ProjectID: pc.ProjectID, Instance: a.instance,
@@ -242,7 +241,7 @@ func (a *App) keysFor(projectID string) *render.Keys {
 	return nil
 }
 
-// SourceOptions describes a project's queue at the broker. Logger and Registerer
+// SourceOptions describes a project's queue at the broker. Logger and Metrics
 // are left to the caller.
 func SourceOptions(c *config.Config, p config.Project, instance string,
 	registry *syncflow.Registry,

@@ -119,6 +119,9 @@ type UnrecordedSession struct {
 
 // New returns a controller. Nothing runs yet.
 func New(o Options) *Controller {
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics(nil)
+	}
 	if o.ReconcileEvery == 0 {
 		o.ReconcileEvery = 5 * time.Minute
 	}

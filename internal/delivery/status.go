@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
 // Snapshot is how far delivery is, for the status page.
@@ -108,13 +109,14 @@ type metrics struct {
 
 func newMetrics(reg prometheus.Registerer, u *Dispatcher) *metrics {
 	const ns = "livekit_data_egress"
+	auto := promauto.With(reg)
 	m := &metrics{
-		uploads: prometheus.NewCounterVec(prometheus.CounterOpts{
+		uploads: auto.NewCounterVec(prometheus.CounterOpts{
 			Namespace: ns, Name: "uploads_total",
 			Help: "Attempts to deliver a recording, by result: ok, error (tried again soon), " +
 				"permanent_error (needs a person).",
 		}, []string{"result"}),
-		bytes: prometheus.NewCounter(prometheus.CounterOpts{
+		bytes: auto.NewCounter(prometheus.CounterOpts{
 			Namespace: ns, Name: "upload_bytes_total",
 			Help: "Bytes of objects that were uploaded and verified.",
 		}),
@@ -122,7 +124,7 @@ func newMetrics(reg prometheus.Registerer, u *Dispatcher) *metrics {
 	for _, result := range []string{resultOK, resultError, resultPermanent} {
 		m.uploads.WithLabelValues(result)
 	}
-	pending := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	auto.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: ns, Name: "pending_recordings",
 		Help: "Sealed recordings that are not delivered and verified.",
 	}, func() float64 {
@@ -132,7 +134,7 @@ func newMetrics(reg prometheus.Registerer, u *Dispatcher) *metrics {
 		}
 		return float64(n)
 	})
-	oldest := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	auto.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: ns, Name: "oldest_pending_seconds",
 		Help: "How long the recording that waits longest for its delivery has been sealed, 0 if " +
 			"none waits.",
@@ -145,8 +147,5 @@ func newMetrics(reg prometheus.Registerer, u *Dispatcher) *metrics {
 		}
 		return d.Seconds()
 	})
-	if reg != nil {
-		reg.MustRegister(m.uploads, m.bytes, pending, oldest)
-	}
 	return m
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/room"
@@ -24,36 +25,37 @@ type Metrics struct {
 	byChannel [4]struct{ packets, bytes prometheus.Counter }
 }
 
-// NewMetrics registers the recorders' metrics.
+// NewMetrics registers the recorders' metrics with reg, nil: nowhere.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	const ns = "livekit_data_egress"
+	auto := promauto.With(reg)
 	m := &Metrics{
-		packets: prometheus.NewCounterVec(prometheus.CounterOpts{
+		packets: auto.NewCounterVec(prometheus.CounterOpts{
 			Namespace: ns, Name: "packets_total",
 			Help: "Data packets written to the spool, by channel.",
 		}, []string{"channel"}),
-		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
+		bytes: auto.NewCounterVec(prometheus.CounterOpts{
 			Namespace: ns, Name: "packet_bytes_total",
 			Help: "Bytes of the data packets written to the spool, by channel.",
 		}, []string{"channel"}),
-		joins: prometheus.NewCounterVec(prometheus.CounterOpts{
+		joins: auto.NewCounterVec(prometheus.CounterOpts{
 			Namespace: ns, Name: "joins_total",
 			Help: "Attempts to join a room, by result.",
 		}, []string{"result"}),
-		joinSec: prometheus.NewHistogram(prometheus.HistogramOpts{
+		joinSec: auto.NewHistogram(prometheus.HistogramOpts{
 			Namespace: ns, Name: "join_seconds",
 			Help:    "Time from the join request to open data channels.",
 			Buckets: []float64{.025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}),
-		outages: prometheus.NewCounterVec(prometheus.CounterOpts{
+		outages: auto.NewCounterVec(prometheus.CounterOpts{
 			Namespace: ns, Name: "outages_total",
 			Help: "Intervals in which a recorder was not connected, by cause.",
 		}, []string{"cause"}),
-		ends: prometheus.NewCounterVec(prometheus.CounterOpts{
+		ends: auto.NewCounterVec(prometheus.CounterOpts{
 			Namespace: ns, Name: "recordings_sealed_total",
 			Help: "Sealed recordings, by status.",
 		}, []string{"status"}),
-		drops: prometheus.NewCounterVec(prometheus.CounterOpts{
+		drops: auto.NewCounterVec(prometheus.CounterOpts{
 			Namespace: ns, Name: "packets_dropped_total",
 			Help: "Packets that were received and, because of a project's lists, not " +
 				"recorded, by reason.",
@@ -64,16 +66,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		m.byChannel[i].packets, m.byChannel[i].bytes = m.packets.WithLabelValues(l),
 			m.bytes.WithLabelValues(l)
 	}
-	if reg != nil {
-		reg.MustRegister(m.packets, m.bytes, m.joins, m.joinSec, m.outages, m.ends, m.drops)
-	}
 	return m
 }
 
 func (m *Metrics) packet(ch room.Channel, n int) {
-	if m == nil {
-		return
-	}
 	c := &m.byChannel[int(ch)%len(m.byChannel)]
 	c.packets.Inc()
 	c.bytes.Add(float64(n))
@@ -92,9 +88,6 @@ func channelLabel(ch room.Channel) string {
 }
 
 func (m *Metrics) join(err error, took time.Duration) {
-	if m == nil {
-		return
-	}
 	switch {
 	case err == nil:
 		m.joins.WithLabelValues("ok").Inc()
@@ -107,19 +100,13 @@ func (m *Metrics) join(err error, took time.Duration) {
 }
 
 func (m *Metrics) outage(cause string) {
-	if m != nil {
-		m.outages.WithLabelValues(cause).Inc()
-	}
+	m.outages.WithLabelValues(cause).Inc()
 }
 
 func (m *Metrics) dropped(reason string) {
-	if m != nil {
-		m.drops.WithLabelValues(reason).Inc()
-	}
+	m.drops.WithLabelValues(reason).Inc()
 }
 
 func (m *Metrics) sealed(s textegress.Status) {
-	if m != nil {
-		m.ends.WithLabelValues(string(s)).Inc()
-	}
+	m.ends.WithLabelValues(string(s)).Inc()
 }

@@ -142,6 +142,9 @@ type Recorder struct {
 
 // New returns a recorder for an open recording.
 func New(rec *spool.Recording, o Options) *Recorder {
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics(nil)
+	}
 	if o.GiveUpAfter == 0 {
 		o.GiveUpAfter = time.Hour
 	}

@@ -2,6 +2,7 @@ package syncflow
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,8 +11,6 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/internal/redact"
@@ -29,7 +28,7 @@ type Options struct {
 	Gate       *Gate
 	HTTPClient *http.Client // nil = one of our own, tuned to the server
 	Logger     *slog.Logger
-	Registerer prometheus.Registerer // nil = no metrics; several clients may share one
+	Metrics    *Metrics // nil = of this client alone, and shown nowhere
 }
 
 // Client calls the API for one project. It is safe for concurrent use; see [Gate] for what is under
@@ -41,7 +40,7 @@ type Client struct {
 	base, projectID string
 	http            *http.Client
 	log             *slog.Logger
-	metrics         metrics
+	metrics         *Metrics
 	signer          *signer
 	gate            *Gate
 	clock           clock
@@ -75,7 +74,7 @@ func New(o Options) (*Client, error) {
 	}
 	return &Client{
 		base: strings.TrimRight(o.BaseURL, "/"), projectID: o.ProjectID, http: h, log: log,
-		metrics: newMetrics(o.Registerer),
+		metrics: cmp.Or(o.Metrics, NewMetrics(nil)),
 		signer:  &signer{key: o.Key, projectID: o.ProjectID, secret: []byte(o.Secret)},
 		gate:    gate,
 		pauses:  backoff.Policy{First: firstPause, Max: maxPause, Jitter: backoff.Full},

@@ -375,11 +375,12 @@ func TestStrangeElementsOfAListAreSkipped(t *testing.T) {
 
 func TestMetricsAreSharedAndClosed(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
+	metrics := syncflow.NewMetrics(reg)
 	f := newFake(t)
 	for range 2 {
 		c, err := syncflow.New(syncflow.Options{
 			BaseURL: "http://x", Key: "aB3dE6gH9k", Secret: secretKey, ProjectID: projectID,
-			HTTPClient: &http.Client{Transport: f}, Registerer: reg,
+			HTTPClient: &http.Client{Transport: f}, Metrics: metrics,
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -1,6 +1,7 @@
 package rabbitmq
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -8,8 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/internal/session"
@@ -76,8 +75,8 @@ type Options struct {
 	// Memory outlives this process; nil: what is lost while it is away is not noticed.
 	Memory Memory
 
-	Logger     *slog.Logger
-	Registerer prometheus.Registerer
+	Logger  *slog.Logger
+	Metrics *Metrics // nil = of this source alone, and shown nowhere
 }
 
 // Source listens to one project's announcements. It implements [session.Source].
@@ -117,7 +116,7 @@ func New(o Options) *Source {
 	}
 	return &Source{
 		o: o, log: log.With("project", o.ProjectIndex),
-		metrics: newMetrics(o.Registerer, o.ProjectIndex),
+		metrics: cmp.Or(o.Metrics, NewMetrics(nil)).of(o.ProjectIndex),
 		dial:    dial, jitter: backoff.Equal, state: session.SourceState{Since: time.Now()},
 		ledger: ledger{began: time.Now(), memory: o.Memory}, gap: make(chan struct{}, 1),
 		silenced: make(chan struct{}, 1),
