@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"strings"
 )
 
 // MaxLine is the greatest length in bytes of a line of events.jsonl: a packet
@@ -185,7 +186,10 @@ func (r *Recording) Verify(ctx context.Context, progress func(done, total int64)
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			errs = append(errs, fmt.Errorf("%s: %w", o.Key, err))
+			if !strings.Contains(err.Error(), o.Key) {
+				err = fmt.Errorf("%s: %w", o.Key, err)
+			}
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)

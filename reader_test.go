@@ -293,7 +293,7 @@ func TestVerify(t *testing.T) {
 		},
 		{
 			"keys of a line in another case", line(`"kind"`, `"Kind"`),
-			[]string{`events.jsonl: events.jsonl, line 1: the key "kind" is written "Kind"`},
+			[]string{`events.jsonl, line 1: the key "kind" is written "Kind"`},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/objfs"
 	"github.com/syncflow/textegress/internal/objstore/objtest"
+	"github.com/syncflow/textegress/internal/verify"
 )
 
 const testPrefix = "Study-1/room/text-egress/all-topics/DE_done"
@@ -73,13 +73,12 @@ func TestVerifyInABucket(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bucket := deliveredBucket(t)
 			tt.do(t, bucket)
-			var stderr bytes.Buffer
-			sh := &shell{ctx: t.Context(), stderr: &stderr}
-			answer, err := verify(sh, objfs.New(t.Context(), bucket, testPrefix+"/"), "")
+			answer, err := verify.Recording(t.Context(),
+				objfs.New(t.Context(), bucket, testPrefix+"/"), verify.Options{})
 			if (err != nil) != tt.fails {
 				t.Fatalf("error %v", err)
 			}
-			if answer.OK != tt.ok || answer.unread != tt.unread ||
+			if answer.OK != tt.ok || answer.Unread != tt.unread ||
 				!strings.Contains(strings.Join(answer.Problems, "\n"), tt.says) {
 				t.Errorf("answer %+v", answer)
 			}

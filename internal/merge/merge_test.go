@@ -14,6 +14,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/render"
+	"github.com/syncflow/textegress/internal/verify"
 	"github.com/syncflow/textegress/segment"
 )
 
@@ -170,11 +171,11 @@ func TestMergeIsAFunction(t *testing.T) {
 		t.Error("the other order gives other bytes")
 	}
 	src := fromDelivered(t, one.dir)
-	derived, err := render.Derive(t.Context(), src, render.Options{}, 0)
+	derived, err := verify.Derive(t.Context(), src, render.Options{}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := render.Compare(one.manifest, derived); len(got) > 0 {
+	if got := verify.Compare(one.manifest, derived); len(got) > 0 {
 		t.Errorf("%q", got)
 	}
 	m := one.manifest.Merged

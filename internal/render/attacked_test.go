@@ -21,6 +21,7 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/internal/verify"
 	"github.com/syncflow/textegress/segment"
 )
 
@@ -186,14 +187,14 @@ func TestDamageAfterSealing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			derived, err := render.Derive(t.Context(), src, render.Options{}, 0)
+			derived, err := verify.Derive(t.Context(), src, render.Options{}, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := render.Compare(m, derived); len(got) > 0 {
+			if got := verify.Compare(m, derived); len(got) > 0 {
 				t.Errorf("verify finds %q", got)
 			}
-			if got := render.Compare(honest, derived); len(got) == 0 != (want.ranges == 0) {
+			if got := verify.Compare(honest, derived); len(got) == 0 != (want.ranges == 0) {
 				t.Errorf("of a statement that knows of no damage, verify finds %q", got)
 			}
 		})

@@ -11,6 +11,7 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/internal/verify"
 )
 
 // settable is a clock that is set while it is recorded.
@@ -59,15 +60,15 @@ func TestClockStepIsStated(t *testing.T) {
 	}, kinds); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	derived, err := render.Derive(t.Context(), render.FromSpool(rec), render.Options{}, 0)
+	derived, err := verify.Derive(t.Context(), render.FromSpool(rec), render.Options{}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := render.Compare(m, derived); len(got) != 0 {
+	if got := verify.Compare(m, derived); len(got) != 0 {
 		t.Errorf("%q", got)
 	}
 	m.Completeness.ClockSteps = nil
-	if got := render.Compare(m, derived); len(got) != 1 ||
+	if got := verify.Compare(m, derived); len(got) != 1 ||
 		!strings.Contains(got[0], "completeness.clock_steps") {
 		t.Errorf("a step that is not stated: %q", got)
 	}

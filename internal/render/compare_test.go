@@ -11,17 +11,18 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/internal/verify"
 )
 
 // What a manifest states beyond what the raw segments say is found, whichever part of it.
 func TestCompare(t *testing.T) {
 	rec := hostileRecording(t)
 	stated, _ := build(t, render.FromSpool(rec))
-	derived, err := render.Derive(t.Context(), render.FromSpool(rec), render.Options{}, 0)
+	derived, err := verify.Derive(t.Context(), render.FromSpool(rec), render.Options{}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := render.Compare(stated, derived); len(got) != 0 {
+	if got := verify.Compare(stated, derived); len(got) != 0 {
 		t.Fatalf("the same recording: %q", got)
 	}
 	one := func(c *textegress.Completeness) { c.Connections[0].Packets++ }
@@ -65,7 +66,7 @@ func TestCompare(t *testing.T) {
 	} {
 		m, _ := build(t, render.FromSpool(rec))
 		tt.change(&m)
-		got := render.Compare(m, derived)
+		got := verify.Compare(m, derived)
 		if len(got) != 1 || !strings.Contains(got[0], tt.want) {
 			t.Errorf("%s: %q, want one with %q", name, got, tt.want)
 		}
@@ -84,7 +85,7 @@ func TestCompareWithoutTheKey(t *testing.T) {
 	})
 	rec := r.seal(textegress.StatusComplete, "room_deleted")
 	stated, _ := build(t, render.FromSpool(rec))
-	derived, err := render.Derive(t.Context(), render.FromSpool(rec), render.Options{}, 0)
+	derived, err := verify.Derive(t.Context(), render.FromSpool(rec), render.Options{}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,15 +94,15 @@ func TestCompareWithoutTheKey(t *testing.T) {
 	stated.Completeness.Connections[0].Undecryptable = 0
 	stated.Counts.ByKind = map[textegress.Kind]int64{textegress.KindData: 2}
 	view(&stated, textegress.EventsName).SHA256 = "other"
-	if !render.Keyed(stated, derived) {
+	if !verify.Keyed(stated, derived) {
 		t.Error("no key is noticed")
 	}
-	if got := render.Compare(stated, derived); len(got) != 0 {
+	if got := verify.Compare(stated, derived); len(got) != 0 {
 		t.Errorf("%q", got)
 	}
 	stated.Completeness.Connections[0].Sequence.Last = 9
 	stated.Counts.Packets++
-	if got := render.Compare(stated, derived); len(got) != 2 {
+	if got := verify.Compare(stated, derived); len(got) != 2 {
 		t.Errorf("%q, want the connections and the packets", got)
 	}
 }
@@ -120,7 +121,7 @@ func TestCompareWithAnEarlierVersion(t *testing.T) {
 	}
 	defer sp.Close()
 	rec, _ := sp.Recording(kinds)
-	derived, err := render.Derive(t.Context(), render.FromSpool(rec), render.Options{}, 0)
+	derived, err := verify.Derive(t.Context(), render.FromSpool(rec), render.Options{}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +136,7 @@ func TestCompareWithAnEarlierVersion(t *testing.T) {
 		m.Completeness.Streams.Complete == derived.Completeness.Streams.Complete {
 		t.Fatal("the two versions say the same of streams: this tests nothing")
 	}
-	if got := render.Compare(early(), derived); len(got) != 0 {
+	if got := verify.Compare(early(), derived); len(got) != 0 {
 		t.Errorf("%q", got)
 	}
 	for want, change := range map[string]func(m *textegress.Manifest){
@@ -156,7 +157,7 @@ func TestCompareWithAnEarlierVersion(t *testing.T) {
 	} {
 		m := early()
 		change(&m)
-		if got := render.Compare(m, derived); len(got) != 1 || !strings.Contains(got[0], want) {
+		if got := verify.Compare(m, derived); len(got) != 1 || !strings.Contains(got[0], want) {
 			t.Errorf("%q, want %s", got, want)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/syncflow/textegress/internal/delivery"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/internal/verify"
 )
 
 // delivered returns the lines of streams, as a reader sees them.
@@ -155,9 +156,9 @@ func TestScratchFile(t *testing.T) {
 		t.Error("the scratch file was not closed")
 	}
 	// Deriving without a directory gives the same.
-	derived, err := render.Derive(t.Context(), render.FromSpool(rec), render.Options{}, 0)
-	if err != nil || len(render.Compare(m, derived)) != 0 {
-		t.Errorf("%v, %q", err, render.Compare(m, derived))
+	derived, err := verify.Derive(t.Context(), render.FromSpool(rec), render.Options{}, 0)
+	if err != nil || len(verify.Compare(m, derived)) != 0 {
+		t.Errorf("%v, %q", err, verify.Compare(m, derived))
 	}
 }
 

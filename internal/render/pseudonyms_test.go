@@ -19,6 +19,7 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/internal/verify"
 	"github.com/syncflow/textegress/segment"
 )
 
@@ -391,7 +392,7 @@ func TestPseudonyms_NeverWithout(t *testing.T) {
 		s); err == nil || len(s.objects) > 0 {
 		t.Errorf("without pseudonyms: %v, %d objects", err, len(s.objects))
 	}
-	if _, err := render.Derive(t.Context(), render.FromSpool(r.rec), render.Options{},
+	if _, err := verify.Derive(t.Context(), render.FromSpool(r.rec), render.Options{},
 		0); err == nil {
 		t.Error("it can be derived without pseudonyms")
 	}

@@ -1,4 +1,4 @@
-package render
+package verify
 
 import (
 	"context"
@@ -9,27 +9,27 @@ import (
 	"strings"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/render"
 )
 
-// Derive derives what [Build] does, but for the raw segments, and keeps nothing: the manifest that
+// Derive derives what [render.Build] does, but for the raw segments, and keeps nothing: the manifest that
 // it returns lists the views, so that what was delivered can be held against the raw segments
 // beside it. keepFree is how many bytes are left free on the file system of its scratch file.
-func Derive(ctx context.Context, src Source, o Options, keepFree int64) (textegress.Manifest,
+func Derive(ctx context.Context, src render.Source, o render.Options, keepFree int64) (textegress.Manifest,
 	error,
 ) {
 	o.WithoutRaw = true
 	o.Pseudonyms = nil // what was delivered under them cannot be held against raw segments
-	return Build(ctx, src, o, NewDiscardSink(keepFree))
+	return render.Build(ctx, src, o, render.NewDiscardSink(keepFree))
 }
 
-// Compare returns what a manifest states differently than derived, which [Derive] made of the raw
-// segments beside it: one text for each key of the manifest and each part of the completeness
-// statement and of the counts, and, where both are of the same exporter, for each view. None of the
-// texts holds an identity.
+// Compare returns where a manifest differs from derived, which [Derive] made of the raw segments
+// beside it: one text for each key of the manifest and each part of the completeness statement and
+// of the counts, and, if both are of the same exporter, for each view. No text holds an identity.
 //
-// Of a recording that was exported with a key for its encrypted packets (see Keyed), only what does
-// not depend on the key is compared. Where the two are of different exporters, the views and what
-// they say of streams are not: versions derive those differently from the same segments.
+// If the recording was exported with a key for its encrypted packets (see [Keyed]), only what does
+// not depend on the key is compared. If the two are of different exporters, the views and what they
+// say about streams are not compared: versions derive those differently from the same segments.
 func Compare(stated, derived textegress.Manifest) []string {
 	var out []string
 	keyed := Keyed(stated, derived)
@@ -98,7 +98,7 @@ func Keyed(stated, derived textegress.Manifest) bool {
 	return stated.Counts.DecryptedPackets != nil && derived.Counts.DecryptedPackets == nil
 }
 
-// withoutKey returns what a key changes nothing of.
+// withoutKey returns the parts of a manifest that do not depend on a key.
 func withoutKey(m textegress.Manifest) textegress.Manifest {
 	m.Counts = textegress.Counts{Packets: m.Counts.Packets, Bytes: m.Counts.Bytes}
 	c := &m.Completeness
@@ -111,7 +111,7 @@ func withoutKey(m textegress.Manifest) textegress.Manifest {
 	return m
 }
 
-// withoutStreams returns what versions of the exporter derive alike.
+// withoutStreams returns the parts of a manifest that all versions of the exporter derive alike.
 func withoutStreams(m textegress.Manifest) textegress.Manifest {
 	m.Counts.ByKind = maps.Clone(m.Counts.ByKind)
 	for _, k := range []textegress.Kind{textegress.KindTextStream, textegress.KindByteStream} {

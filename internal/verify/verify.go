@@ -1,0 +1,226 @@
+// Package verify holds a delivered recording against itself: every object against the manifest, and
+// statement, counts and views against what the raw segments give when they are derived again.
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/objstore"
+	"github.com/syncflow/textegress/internal/render"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+// Result sums up a [Report].
+type Result string
+
+// The results.
+const (
+	// every object is what the manifest says, and all of it was derived again and is the same
+	Verified Result = "verified"
+	// every object is what the manifest says, and whether that is true could not be derived
+	NotDerived Result = "not_derived"
+	Failed     Result = "failed" // see the problems
+)
+
+// Report says what was found.
+type Report struct {
+	// OK says that there is no problem, which is less than [Verified].
+	OK     bool   `json:"ok"`
+	Result Result `json:"result"`
+	// one for each missing, altered or unreadable object, and each part of the statement that is
+	// not true
+	Problems []string `json:"problems"`
+	EgressID string   `json:"egress_id,omitempty"`
+	Status   string   `json:"status,omitempty"`
+	Objects  int      `json:"objects"`
+	Bytes    int64    `json:"bytes"`
+	Messages int64    `json:"messages"`
+	// Derived: statement, counts and views were derived again from the raw segments and compared.
+	Derived bool `json:"derived"`
+	// NotDerived says why not.
+	NotDerived string `json:"not_derived,omitempty"`
+	// Completeness is what the manifest states.
+	Completeness *textegress.Completeness     `json:"completeness,omitempty"`
+	Merged       []textegress.MergedRecording `json:"merged,omitempty"`
+
+	// What was not recorded on purpose, and what was removed later.
+	Selection *textegress.Selection `json:"selection,omitempty"`
+	Forgotten *textegress.Forgotten `json:"forgotten,omitempty"`
+
+	// Pseudonyms: identities are replaced, and LeftOut was not delivered.
+	Pseudonyms bool     `json:"pseudonyms,omitempty"`
+	LeftOut    []string `json:"left_out,omitempty"`
+
+	// Unread is how many of the problems say nothing about the recording: the store or the disk did
+	// not answer.
+	Unread int `json:"-"`
+}
+
+// Options of [Recording].
+type Options struct {
+	// Keys returns the keys with which a project's recordings were decrypted when they were
+	// delivered, nil if there are none. It is called only if Decrypt is set or the manifest says
+	// that packets were decrypted. nil: there are no keys.
+	Keys func(projectID string) (*render.Keys, error)
+	// Decrypt asks for the keys in any case.
+	Decrypt bool
+	// Progress is called with the bytes that were read and that are to be read, if it is not nil.
+	Progress func(done, total int64)
+	// KeepFree is how many bytes of the file system of temporary files are left free.
+	KeepFree int64
+}
+
+// Recording verifies the recording whose manifest.json lies at the root of fsys. What is wrong with
+// it is in the report; an error says that it could not be looked at, or is that of ctx.
+func Recording(ctx context.Context, fsys fs.FS, o Options) (Report, error) {
+	r := Report{Problems: []string{}, Result: Failed}
+	recording, err := textegress.Open(fsys)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		r.Problems = append(r.Problems, "manifest.json is missing: the delivery is not "+
+			"finished, or this is not the place of a recording")
+		return r, nil
+	case err != nil && unreadable(err):
+		return r, err
+	case err != nil:
+		r.Problems = append(r.Problems, err.Error())
+		return r, nil
+	}
+	manifest := recording.Manifest()
+	r.state(manifest)
+	err = recording.Verify(ctx, o.Progress)
+	if ctxErr := ctx.Err(); ctxErr != nil {
+		return r, fmt.Errorf("verify: %w", ctxErr)
+	}
+	r.add(parts(err)...)
+	if len(r.Problems) == 0 {
+		if err := r.derive(ctx, fsys, manifest, o); err != nil {
+			return r, err
+		}
+	}
+	switch r.OK = len(r.Problems) == 0; {
+	case !r.OK:
+	case r.Derived:
+		r.Result = Verified
+	default:
+		r.Result = NotDerived
+	}
+	return r, nil
+}
+
+// state adds what the manifest says.
+func (r *Report) state(m textegress.Manifest) {
+	r.EgressID, r.Status = m.EgressID, string(m.Status)
+	r.Objects, r.Messages = len(m.Objects), m.Counts.Messages
+	r.Completeness, r.Merged = &m.Completeness, m.Merged
+	r.Selection, r.Forgotten = m.Selection, m.Forgotten
+	r.Pseudonyms, r.LeftOut = m.Pseudonyms, m.LeftOut
+	for _, o := range m.Objects {
+		r.Bytes += o.Size
+	}
+}
+
+func (r *Report) add(problems ...error) {
+	for _, problem := range problems {
+		r.Problems = append(r.Problems, problem.Error())
+		if unreadable(problem) {
+			r.Unread++
+		}
+	}
+}
+
+// derive makes the statement and the views again from the raw segments, which are known to be those
+// of the manifest, and compares.
+func (r *Report) derive(ctx context.Context, fsys fs.FS, stated textegress.Manifest,
+	o Options,
+) error {
+	if !render.HasRaw(stated) {
+		if r.NotDerived = "There are no raw segments."; stated.Pseudonyms {
+			r.NotDerived = "It was delivered under pseudonyms, without the raw segments; those " +
+				"are on the disk of the recorder until RETENTION has passed."
+		}
+		r.noRaw(fsys)
+		return nil
+	}
+	source, err := render.FromDelivered(fsys)
+	var derived textegress.Manifest
+	if err == nil {
+		ro := render.Options{Revision: stated.Revision}
+		if o.Keys != nil && (o.Decrypt || stated.Counts.DecryptedPackets != nil) {
+			if ro.Keys, err = o.Keys(source.Info().ProjectID); err != nil {
+				return err
+			}
+		}
+		if ro.Keys == nil && stated.Counts.DecryptedPackets != nil {
+			// What does not depend on the key is compared all the same.
+			r.NotDerived = "It was decrypted with a key that is not in the settings; name it " +
+				"with --e2ee-key-file."
+		}
+		derived, err = Derive(ctx, source, ro, o.KeepFree)
+	}
+	if ctxErr := ctx.Err(); ctxErr != nil {
+		return fmt.Errorf("verify: %w", ctxErr)
+	}
+	if errors.Is(err, spool.ErrDiskLow) {
+		return err
+	}
+	if err != nil {
+		r.add(err)
+		return nil
+	}
+	if stated.Exporter != derived.Exporter {
+		r.NotDerived = strings.TrimSpace(r.NotDerived + fmt.Sprintf(
+			" It was exported by %s, and this is %s, which judges streams by other rules: views "+
+				"and streams were not compared. By them %d streams are proved complete and "+
+				"%d are not.",
+			stated.Exporter, derived.Exporter, derived.Completeness.Streams.Complete,
+			derived.Completeness.Streams.Incomplete))
+	}
+	r.Derived = r.NotDerived == ""
+	for _, text := range Compare(stated, derived) {
+		r.add(errors.New(text))
+	}
+	return nil
+}
+
+const rawInfo = textegress.RawDir + "recording.json"
+
+// noRaw looks for raw segments beside a manifest that lists none. What a manifest leaves out cannot
+// be held against it, but it must not be there.
+func (r *Report) noRaw(fsys fs.FS) {
+	f, err := textegress.OpenObject(fsys, rawInfo)
+	switch {
+	case err == nil:
+		_ = f.Close() // nothing was read
+		r.add(fmt.Errorf("%s is there, and the manifest lists nothing in raw/: it is not the "+
+			"manifest of this recording", rawInfo))
+	case !errors.Is(err, fs.ErrNotExist):
+		r.add(err)
+	}
+}
+
+// unreadable tells what could not be read from what is missing or wrong: a link that leads out of
+// the recording is wrong.
+func unreadable(err error) bool {
+	_, file := errors.AsType[syscall.Errno](err)
+	_, object := errors.AsType[*objstore.Error](err)
+	return (file || object) && !errors.Is(err, fs.ErrNotExist)
+}
+
+// parts takes a joined error apart.
+func parts(err error) []error {
+	if err == nil {
+		return nil
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		//nolint:errorlint // exactly this error's own parts are asked for
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
