@@ -111,7 +111,7 @@ func (d *Decoder) Frame(f segment.Frame, emit func(*Line) error) error {
 	default: // a state, which repeats what the frames before it say, or a type of a later version
 		return nil
 	}
-	if err := d.streams.passed(f, emit); err != nil {
+	if err := d.streams.advance(f, emit); err != nil {
 		return err
 	}
 	p, line := d.packet(f)
@@ -119,7 +119,7 @@ func (d *Decoder) Frame(f segment.Frame, emit func(*Line) error) error {
 		return d.streams.packet(p, emit)
 	}
 	if p != nil {
-		d.streams.other(p)
+		d.streams.observe(p)
 	}
 	return emit(line)
 }
@@ -134,15 +134,15 @@ func (d *Decoder) Event(f segment.Frame, m textegress.Message, ok bool,
 ) error {
 	d.opened = false
 	if m.Kind == textegress.KindClockStep {
-		d.streams.stepped(m.Event) // the time of this frame is by the clock as it is now
+		d.streams.clockStepped(m.Event) // the time of this frame is by the clock as it is now
 	}
-	if err := d.streams.passed(f, emit); err != nil {
+	if err := d.streams.advance(f, emit); err != nil {
 		return err
 	}
 	d.tracks.Event(f.Epoch, m.Event)
 	switch m.Kind {
 	case textegress.KindParticipantJoined:
-		d.streams.people.came(m.ParticipantSID, m.Identity, d.streams.now(f))
+		d.streams.people.joined(m.ParticipantSID, m.Identity, d.streams.now(f))
 	case textegress.KindParticipantLeft:
 		d.streams.people.left(m.ParticipantSID, d.streams.now(f))
 	case textegress.KindRecordingEnded:

@@ -68,7 +68,7 @@ func (s *streams) line(st *stream, why string, by *end) (*Line, error) {
 		}
 	}
 	numbers := st.numbered(by)
-	problem := st.problem(why, by, numbers)
+	problem := st.incompleteReason(why, by, numbers)
 	content, problem, err := s.content(st, m.Stream, problem)
 	if err != nil {
 		return nil, err
@@ -92,7 +92,7 @@ func (s *streams) line(st *stream, why string, by *end) (*Line, error) {
 	default:
 		line.Content = content
 	}
-	meaning(m)
+	classify(m)
 	return line, nil
 }
 
@@ -152,7 +152,7 @@ func (s *streams) content(st *stream, info *textegress.StreamInfo, problem strin
 	case why == "", why == textegress.StreamMissingChunks && problem != "":
 		s.inflated += size
 		return &Content{Size: size, open: func() io.Reader {
-			return &exactly{newInflater(source(), nil), size}
+			return &exactReader{newInflater(source(), nil), size}
 		}}, problem, nil
 	case why == textegress.StreamMissingChunks:
 		why = textegress.StreamUndecodable // all chunks are there, but it has no end
@@ -198,15 +198,15 @@ type inflater struct {
 	source *bufio.Reader
 }
 
-// exactly reads as many bytes as are known to be there, and not what stands behind them, an error
+// exactReader reads as many bytes as are known to be there, and not what stands behind them, an error
 // perhaps.
-type exactly struct {
+type exactReader struct {
 	r    io.Reader
 	left int64
 }
 
 // Read implements [io.Reader].
-func (e *exactly) Read(p []byte) (int, error) {
+func (e *exactReader) Read(p []byte) (int, error) {
 	if e.left == 0 {
 		return 0, io.EOF
 	}
@@ -258,8 +258,8 @@ const (
 	attrRPCVersion = "lk.rpc_request_version"
 )
 
-// meaning adds to a text stream what its topic says that it is.
-func meaning(m *textegress.Message) {
+// classify adds to a text stream what its topic says that it is.
+func classify(m *textegress.Message) {
 	if m.Kind != textegress.KindTextStream {
 		return
 	}

@@ -29,8 +29,8 @@ func newPeople() people {
 	return people{members: map[string]member{}, here: map[string]int{}, away: map[string][]string{}}
 }
 
-// came takes note of a participant_joined.
-func (p *people) came(sid, identity string, ns int64) {
+// joined takes note of a participant_joined.
+func (p *people) joined(sid, identity string, ns int64) {
 	if sid == "" || identity == "" {
 		return
 	}
@@ -65,8 +65,8 @@ func (p *people) left(sid string, ns int64) {
 	p.away[m.identity] = append(p.away[m.identity], sid)
 }
 
-// gone returns, one after the other, the sids of which nothing more is to be expected.
-func (p *people) gone(ns int64) (sid string, ok bool) {
+// nextGone returns, one after the other, the sids of which nothing more is to be expected.
+func (p *people) nextGone(ns int64) (sid string, ok bool) {
 	for _, queue := range []*[]departure{&p.replaced, &p.leaving} {
 		if q := *queue; len(q) > 0 && ns >= q[0].at {
 			*queue = q[1:]

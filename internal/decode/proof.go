@@ -14,12 +14,12 @@ import (
 // numbered reports whether every packet of the sender from the stream's header to its end was
 // received.
 func (st *stream) numbered(by *end) bool {
-	return by != nil && st.header != nil && (by.inline || st.sender.has(st.headerSeq, by.seq))
+	return by != nil && st.header != nil && (by.inline || st.sender.covers(st.headerSeq, by.seq))
 }
 
-// problem returns why the chunks are not those of a complete stream; "" if nothing is known that
+// incompleteReason returns why the chunks are not those of a complete stream; "" if nothing is known that
 // speaks against it.
-func (st *stream) problem(why string, by *end, numbers bool) string {
+func (st *stream) incompleteReason(why string, by *end, numbers bool) string {
 	switch {
 	case st.header == nil:
 		return textegress.StreamNoHeader
@@ -105,7 +105,7 @@ func (st *stream) endsMayMiss(by *end) bool {
 	if last == 0 && len(st.continuedBy) == 0 {
 		return false
 	}
-	return by.seq != 0 && (st.low > 0 || !st.sender.has(last, by.seq))
+	return by.seq != 0 && (st.low > 0 || !st.sender.covers(last, by.seq))
 }
 
 // lengths are how long a text is.

@@ -55,7 +55,7 @@ type stream struct {
 // headerSum tells a repeated header from another one with the same stream id.
 type headerSum [8]byte
 
-func sumOf(h *livekit.DataStream_Header) headerSum {
+func headerSumOf(h *livekit.DataStream_Header) headerSum {
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(h)
 	if err != nil {
 		return headerSum{}
@@ -142,7 +142,7 @@ func (s *stream) add(c *livekit.DataStream_Chunk, seq uint32) error {
 		if version < old.version {
 			return nil
 		}
-		same, err := s.holds(old, content)
+		same, err := s.equals(old, content)
 		if err == nil && !same {
 			s.fail(textegress.StreamConflict)
 		}
@@ -160,8 +160,8 @@ func (s *stream) add(c *livekit.DataStream_Chunk, seq uint32) error {
 	return nil
 }
 
-// holds reports whether the content of a chunk is b.
-func (s *stream) holds(c chunk, b []byte) (bool, error) {
+// equals reports whether the content of a chunk is b.
+func (s *stream) equals(c chunk, b []byte) (bool, error) {
 	if int(c.size) != len(b) {
 		return false, nil
 	}

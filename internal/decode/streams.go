@@ -87,8 +87,8 @@ func (s *streams) sender(p *packet) *sender {
 	return snd
 }
 
-// saw takes note of a sequence number; 0: unsequenced.
-func (snd *sender) saw(seq uint32) {
+// observe takes note of a sequence number; 0: unsequenced.
+func (snd *sender) observe(seq uint32) {
 	switch {
 	case seq == 0 || seq <= snd.last:
 	case seq == snd.last+1 && snd.last != 0:
@@ -98,8 +98,8 @@ func (snd *sender) saw(seq uint32) {
 	}
 }
 
-// has reports whether no packet of the sender is missing from one sequence number to another.
-func (snd *sender) has(from, to uint32) bool {
+// covers reports whether no packet of the sender is missing from one sequence number to another.
+func (snd *sender) covers(from, to uint32) bool {
 	return from != 0 && from <= to && snd.first <= from && to <= snd.last
 }
 
@@ -133,12 +133,12 @@ func idSum(id string) [16]byte {
 	return [16]byte(s[:16])
 }
 
-// passed takes note of a frame, and ends the streams of those who have been away long enough.
-func (s *streams) passed(f segment.Frame, emit func(*Line) error) error {
+// advance takes note of a frame, and ends the streams of those who have been away long enough.
+func (s *streams) advance(f segment.Frame, emit func(*Line) error) error {
 	f.Payload, f.PossibleDuplicate = nil, false
 	s.last = f
 	now := s.now(f)
-	for sid, ok := s.people.gone(now); ok; sid, ok = s.people.gone(now) {
+	for sid, ok := s.people.nextGone(now); ok; sid, ok = s.people.nextGone(now) {
 		key := senderKey{sid: sid}
 		snd := s.senders[key]
 		if snd == nil {
@@ -155,9 +155,9 @@ func (s *streams) passed(f segment.Frame, emit func(*Line) error) error {
 // now returns the time of a frame by the clock of the first frame.
 func (s *streams) now(f segment.Frame) int64 { return f.UnixNS - s.shift }
 
-// stepped takes note that the recorder's clock was set. In a merged recording, times are by several
+// clockStepped takes note that the recorder's clock was set. In a merged recording, times are by several
 // clocks anyway.
-func (s *streams) stepped(e *textegress.Event) {
+func (s *streams) clockStepped(e *textegress.Event) {
 	if e != nil && e.EgressID == "" {
 		s.shift += e.OffsetNS
 	}
@@ -197,13 +197,13 @@ func (s *streams) endEach(open []*stream, why func(*stream) string, emit func(*L
 	return nil
 }
 
-// other takes note of a packet that belongs to no stream.
-func (s *streams) other(p *packet) {
+// observe takes note of a packet that belongs to no stream.
+func (s *streams) observe(p *packet) {
 	if p.seq() == 0 {
 		return
 	}
 	snd := s.sender(p)
-	snd.saw(p.seq())
+	snd.observe(p.seq())
 	if p.GetEncryptedPacket() != nil && p.seq() == snd.last {
 		snd.first = snd.last + 1 // it may have been part of a stream
 	}
@@ -213,7 +213,7 @@ func (s *streams) other(p *packet) {
 func (s *streams) packet(p *packet, emit func(*Line) error) error {
 	s.packets++
 	snd := s.sender(p)
-	snd.saw(p.seq())
+	snd.observe(p.seq())
 	var err error
 	switch v := p.Value.(type) {
 	case *livekit.DataPacket_StreamHeader:
@@ -226,7 +226,7 @@ func (s *streams) packet(p *packet, emit func(*Line) error) error {
 	if err != nil || s.memory <= s.limits.Memory {
 		return err
 	}
-	return s.relieve(emit)
+	return s.evict(emit)
 }
 
 func (s *streams) begin(snd *sender, id string, p *packet) *stream {
@@ -241,12 +241,12 @@ func (s *streams) begin(snd *sender, id string, p *packet) *stream {
 	st.identity, st.sid = p.sender()
 	snd.open[id] = st
 	s.latest[streamKey{st.identity, id}] = st
-	s.charge(st)
+	s.account(st)
 	return st
 }
 
-// charge brings the account of a stream's memory up to date.
-func (s *streams) charge(st *stream) {
+// account brings the account of a stream's memory up to date.
+func (s *streams) account(st *stream) {
 	d := st.cost() - st.memory
 	st.memory += d
 	st.sender.memory += d
@@ -257,7 +257,7 @@ func (s *streams) charge(st *stream) {
 func (s *streams) header(snd *sender, p *packet, h *livekit.DataStream_Header,
 	emit func(*Line) error,
 ) error {
-	id, sum, seq := h.GetStreamId(), sumOf(h), p.seq()
+	id, sum, seq := h.GetStreamId(), headerSumOf(h), p.seq()
 	st := snd.open[id]
 	reused := false
 	switch e := snd.find(id); {
@@ -301,13 +301,13 @@ func (s *streams) header(snd *sender, p *packet, h *livekit.DataStream_Header,
 		h.InlineContent = nil
 		return s.finish(st, "", &end{inline: true}, emit)
 	}
-	s.charge(st)
+	s.account(st)
 	return nil
 }
 
-// isLate reports whether a packet with a stream id that is not open belongs to a stream that has
+// endedBefore reports whether a packet with a stream id that is not open belongs to a stream that has
 // ended.
-func (snd *sender) isLate(id string, seq uint32) bool {
+func (snd *sender) endedBefore(id string, seq uint32) bool {
 	e := snd.find(id)
 	return e != nil && (e.cut || seq == 0 || seq <= e.lastSeq)
 }
@@ -333,7 +333,7 @@ func (s *streams) chunk(snd *sender, p *packet, c *livekit.DataStream_Chunk) err
 	id := c.GetStreamId()
 	st := snd.open[id]
 	if st == nil {
-		if snd.isLate(id, p.seq()) {
+		if snd.endedBefore(id, p.seq()) {
 			s.late++
 			return nil
 		}
@@ -346,7 +346,7 @@ func (s *streams) chunk(snd *sender, p *packet, c *livekit.DataStream_Chunk) err
 		return nil
 	}
 	err := st.add(c, p.seq())
-	s.charge(st)
+	s.account(st)
 	return err
 }
 
@@ -356,7 +356,7 @@ func (s *streams) trailer(snd *sender, p *packet, t *livekit.DataStream_Trailer,
 	id := t.GetStreamId()
 	st := snd.open[id]
 	if st == nil {
-		if snd.isLate(id, p.seq()) {
+		if snd.endedBefore(id, p.seq()) {
 			s.late++
 			return nil
 		}
@@ -372,9 +372,9 @@ func (s *streams) trailer(snd *sender, p *packet, t *livekit.DataStream_Trailer,
 	return s.finish(st, "", &end{trailer: t, seq: p.seq()}, emit)
 }
 
-// relieve ends streams of those who occupy most until an eighth of the memory is free, so that it
+// evict ends streams of those who occupy most until an eighth of the memory is free, so that it
 // is not done for every packet.
-func (s *streams) relieve(emit func(*Line) error) error {
+func (s *streams) evict(emit func(*Line) error) error {
 	for s.memory > s.limits.Memory/8*7 {
 		var most *sender
 		for _, snd := range s.senders {
