@@ -14,12 +14,12 @@ type Scratch interface {
 
 const (
 	blockSize = 16 << 10
-	// headSize is how much of a stream's content is in memory before it has blocks: most streams
-	// are a line of chat.
+	// headSize is how much of a stream's content stays in memory before it gets blocks: most
+	// streams are a line of chat.
 	headSize = 2 << 10
 )
 
-// store keeps the content of all open streams in one scratch file, in blocks that are used again.
+// store keeps the content of all open streams in one scratch file, in blocks that are reused.
 type store struct {
 	open func() (Scratch, error)
 	file Scratch
@@ -53,8 +53,8 @@ func (s *store) block() (uint32, error) {
 	return s.next - 1, nil
 }
 
-// record is a sequence of bytes that grows at its end: what came of one stream, in the order in
-// which it came.
+// record is a sequence of bytes that grows at its end: the content of one stream in the order of
+// its arrival.
 type record struct {
 	store  *store
 	head   []byte // all of it, as long as there are no blocks
@@ -62,7 +62,7 @@ type record struct {
 	size   int64
 }
 
-// append returns where p begins.
+// append returns the offset of p.
 func (r *record) append(p []byte) (offset int64, err error) {
 	offset = r.size
 	if len(r.blocks) == 0 {
@@ -119,13 +119,13 @@ func (r *record) readAt(p []byte, offset int64) error {
 	return nil
 }
 
-// release gives the blocks back.
+// release returns the blocks to the store.
 func (r *record) release() {
 	r.store.free = append(r.store.free, r.blocks...)
 	r.head, r.blocks, r.size = nil, nil, 0
 }
 
-// chunk is where the content of a chunk is in its stream's record.
+// chunk locates the content of a chunk in its stream's record.
 type chunk struct {
 	offset  int64
 	size    uint32
@@ -138,8 +138,8 @@ type Content struct {
 	open func() io.Reader
 }
 
-// Open returns a reader of all of it. It may be called more than once. An error is one of the
-// scratch file.
+// Open returns a reader of all of it. It may be called more than once. The reader returns errors of
+// the scratch file only.
 func (c *Content) Open() io.Reader { return c.open() }
 
 // chunkReader reads the chunks of the parts, one after the other.
@@ -157,7 +157,7 @@ func (r *chunkReader) Read(p []byte) (int, error) {
 		return 0, r.err
 	}
 	for r.left < int64(len(p)) &&
-		r.extend() { //nolint:revive // chunks that lie behind each other are read together
+		r.extend() { //nolint:revive // adjacent chunks are read together
 	}
 	if r.left == 0 && len(p) > 0 {
 		return 0, io.EOF
@@ -170,7 +170,7 @@ func (r *chunkReader) Read(p []byte) (int, error) {
 	return int(n), nil
 }
 
-// extend takes the next chunk, if it lies behind what is left.
+// extend adds the next chunk to the range if it is adjacent.
 func (r *chunkReader) extend() bool {
 	for len(r.parts) > 0 && len(r.parts[0]) == 0 {
 		r.parts = r.parts[1:]

@@ -49,8 +49,8 @@ type trackPacket struct {
 	key     uint8  // its index, as the sender says
 }
 
-// parseTrack reads a packet of a data track. ok is false where it is none, or one of a version that
-// we do not know.
+// parseTrack reads a packet of a data track. ok is false where it is malformed or of an unknown
+// version.
 func parseTrack(b []byte) (p trackPacket, ok bool) {
 	if len(b) < trackHeader || b[0]>>5 != trackVersion {
 		return p, false
@@ -100,8 +100,8 @@ func (p *trackPacket) extension(id uint8, data []byte) {
 	}
 }
 
-// track makes the line of a packet of a data track: one for each packet, also where several make a
-// frame, because a frame of which one was lost is never whole.
+// track returns the line of a packet of a data track. Each packet is a line, also where several
+// make up a frame: a frame that lost one packet would never be complete.
 func (d *Decoder) track(f segment.Frame) *Line {
 	p, ok := parseTrack(f.Payload)
 	if !ok {
@@ -153,19 +153,20 @@ type Track struct {
 	Identity, ParticipantSID string // of its publisher
 }
 
-// Tracks knows whose the frames of data tracks are, as far as the recording has told. The zero
-// value knows none.
+// Tracks maps the frames of data tracks to their tracks, as far as the recording has told. The zero
+// value is empty.
 //
-// A handle is the server's name for a track within one connection of the recorder. Of a merged
-// recording the connections of two recorders go on side by side, and their handles mean different
-// tracks: so they are kept by epoch. A handle that is told again is another track's from there on.
+// A handle is the server's name for a track within one connection of the recorder. In a merged
+// recording, connections of two recorders run side by side and their handles mean different tracks,
+// so handles are kept by epoch. A handle that is announced again belongs to another track from then
+// on.
 type Tracks struct{ table map[handle]Track }
 
 type handle struct {
 	epoch, number uint16
 }
 
-// Event learns from an event of the recording that stood in a frame of this epoch.
+// Event updates the table with an event that stood in a frame of this epoch.
 func (t *Tracks) Event(epoch uint16, e *textegress.Event) {
 	if e == nil {
 		return

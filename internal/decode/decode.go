@@ -2,7 +2,7 @@
 //
 // It runs only after a recording, on data that is safe on disk: an error here costs a view, never
 // data. It is a pure function of the frames and the keys, so that the same recording always gives
-// the same messages. What it holds in memory is bounded whatever participants sent, see [Limits].
+// the same messages. What it holds in memory is bounded, whatever participants sent; see [Limits].
 package decode
 
 import (
@@ -17,24 +17,24 @@ import (
 type Options struct {
 	// Keys decrypt what came end-to-end encrypted; nil: there are none.
 	Keys *Keys
-	// Scratch makes the file that holds the content of streams until they end. It is asked for when
-	// it is needed for the first time, and the file is closed by [Decoder.Close].
+	// Scratch creates the file that holds the content of streams until they end. It is called when
+	// the file is first needed; [Decoder.Close] closes the file.
 	Scratch func() (Scratch, error)
 	Limits  Limits
 }
 
-// Limits bound what participants can make an export do. A field that is 0 has the default.
+// Limits bound what participants can make an export do. A zero field has the default in brackets.
 type Limits struct {
-	// Memory is about how many bytes the streams that are open at one time may occupy: a header at
-	// least 1 kB, each chunk in order 16 bytes, each one out of order 64. Content is not in memory.
-	// Where it is exceeded, streams of the sender who occupies most are ended [64 MiB: 65,000 open
-	// streams, or a stream of 60 GB in the chunks of LiveKit's SDKs].
+	// Memory is the approximate number of bytes that all open streams may occupy together: at
+	// least 1 kB for a header, 16 bytes for a chunk in order, 64 for one out of order. Content is
+	// not in memory. Beyond it, streams of the sender that occupies most are ended [64 MiB: 65,000
+	// open streams, or a stream of 60 GB in the chunks of LiveKit's SDKs].
 	Memory int64
-	// Inline is the greatest length of a text stream that stands in the line; longer ones are files
-	// [1 MiB].
+	// Inline is the greatest length in bytes of a text stream that stands in its line; longer ones
+	// become files [1 MiB].
 	Inline int64
-	// Inflate is how many bytes the content of one stream may have when it is decompressed [1 GiB],
-	// InflateAll those of all streams of the recording together [16 GiB].
+	// Inflate bounds the decompressed content of one stream in bytes [1 GiB], InflateAll that of
+	// all streams of the recording together [16 GiB].
 	Inflate, InflateAll int64
 }
 
@@ -51,25 +51,25 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// Line is a message, and what else is known about it. N is left to the caller.
+// Line is a message and what else is known about it. The caller sets N.
 type Line struct {
 	textegress.Message
-	// Undecodable: the frame is not what it should be; the message holds its bytes.
+	// Undecodable: the frame could not be decoded; the message holds its bytes.
 	Undecodable bool
-	// Content is that of a stream which does not stand in the message: the caller puts it into a
-	// file and names that in the message. It is valid until emit returns.
+	// Content is the content of a stream that does not stand in the message: the caller writes it
+	// to a file and names the file in the message. It is valid until emit returns.
 	Content *Content
 }
 
-// Decoder makes lines out of frames. Create it with [New].
+// Decoder turns frames into lines. Create it with [New].
 type Decoder struct {
 	o       Options
 	streams streams
 	tracks  Tracks
-	key     int  // which of the keys fitted last
+	key     int  // index of the key that fitted last
 	opened  bool // the last frame was encrypted, and a key fitted
 
-	// Used again for each frame.
+	// Reused for each frame.
 	parser   parser
 	last     packet
 	line     Line
@@ -97,10 +97,10 @@ func (d *Decoder) Envelope() Envelope { return d.envelope }
 // they came.
 func (d *Decoder) Late() int64 { return d.streams.late }
 
-// Frame takes the next frame of the recording and passes to emit the lines that it makes, of which
-// there may be none: the packets of a stream make one line together. A line is valid until emit
-// returns; what it points to stays as it is, and keeps no reference to the frame's payload. An
-// error is one of emit or of the scratch file; whatever participants sent is no reason for one.
+// Frame decodes the next frame of the recording and passes the lines that it completes to emit.
+// There may be none: the packets of a stream become one line together. A line is valid until emit
+// returns; what it points to does not change, and holds no reference to the frame's payload. Frame
+// returns errors from emit and from the scratch file only, never because of packet content.
 func (d *Decoder) Frame(f segment.Frame, emit func(*Line) error) error {
 	d.opened = false
 	switch f.Type {
@@ -157,11 +157,10 @@ func (d *Decoder) Event(f segment.Frame, m textegress.Message, ok bool,
 type packet struct {
 	*livekit.DataPacket
 
-	// borrowed: it is the parser's and shares its bytes with the frame; what is kept must be
-	// copied.
+	// borrowed: it belongs to the parser and shares its bytes with the frame; copy what is kept.
 	borrowed   bool
 	frame      segment.Frame
-	encryption *textegress.EncryptionInfo // nil: it came in clear
+	encryption *textegress.EncryptionInfo // nil: it was not encrypted
 }
 
 func (p *packet) isStream() bool {
@@ -174,9 +173,9 @@ func (p *packet) isStream() bool {
 }
 
 // packet decodes a frame of type FramePacket. It returns the line, except for the packets of
-// streams. p is nil where the frame is no DataPacket.
+// streams. p is nil where the frame is not a DataPacket.
 func (d *Decoder) packet(f segment.Frame) (p *packet, line *Line) {
-	// A hostile packet must not cost the other packets of the recording their views.
+	// One malformed packet must not affect the others.
 	defer func() {
 		if recover() != nil {
 			p, line = nil, &Line{Message: raw(f), Undecodable: true}

@@ -10,15 +10,15 @@ import (
 // Envelope is what a packet says about itself, whatever its content: enough to account for it and
 // to recognise it.
 type Envelope struct {
-	// Identity and ParticipantSID are empty for a frame of a data track: [Tracks] knows them, if
-	// anybody.
+	// Identity and ParticipantSID are empty in what [Inspect] returns for a frame of a data track:
+	// [Tracks] has them, if the recording does.
 	Identity, ParticipantSID string
 	// Sequence is the sender's number of a packet on the reliable channel; 0: none. Numbers on
-	// other channels mean nothing.
+	// other channels have no meaning.
 	Sequence uint32
-	// Reliable tells how the sender sent it.
+	// Reliable reports whether it was sent on the reliable channel.
 	Reliable bool
-	// Decodable is false where the bytes are no DataPacket, or one without content.
+	// Decodable is false where the bytes are not a DataPacket, or are one without content.
 	Decodable bool
 	Encrypted bool
 	// Part is set for packets of a stream.
@@ -32,7 +32,7 @@ type StreamPart struct {
 	Chunk    uint64 // of PartChunk: its index in the stream, 0, 1, 2 …
 }
 
-// StreamPartKind tells the three packets of a stream apart.
+// StreamPartKind is one of the three kinds of packet of a stream.
 type StreamPartKind uint8
 
 // The kinds of a StreamPart.
@@ -42,9 +42,9 @@ const (
 	PartTrailer
 )
 
-// Inspect reads the envelope of a frame of type FramePacket. Like Packet, it never fails.
+// Inspect reads the envelope of a frame of type FramePacket. It never fails.
 func Inspect(f segment.Frame) (e Envelope) {
-	// As in Packet: a hostile packet must cost nothing but itself.
+	// As in packet: one malformed packet must not affect the others.
 	defer func() {
 		if recover() != nil {
 			e = unreadable(f)
@@ -61,7 +61,7 @@ func Inspect(f segment.Frame) (e Envelope) {
 	return envelopeOf(&p, f.Channel)
 }
 
-// unreadable is the envelope of what is no DataPacket.
+// unreadable is the envelope of what is not a DataPacket.
 func unreadable(f segment.Frame) Envelope {
 	return Envelope{Reliable: f.Channel == segment.ChannelReliable}
 }

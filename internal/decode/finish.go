@@ -21,8 +21,8 @@ type end struct {
 	inline  bool // there are no other packets
 }
 
-// finish makes the line of a stream and forgets it. why, if not empty, is what ended it in place of
-// its sender.
+// finish emits the line of a stream and removes the stream. why, if not empty, is what ended it
+// instead of its sender.
 func (s *streams) finish(st *stream, why string, by *end, emit func(*Line) error) error {
 	snd := st.sender
 	delete(snd.open, st.id)
@@ -168,9 +168,9 @@ func or(a, b string) string {
 	return b
 }
 
-// measure decompresses a stream and returns how long it is, and why it could not be decompressed:
-// StreamMissingChunks if only the end is missing. An error is one of the scratch file. The
-// announced length is no limit: some senders count in other units.
+// measure decompresses a stream and returns its length, and why it could not be decompressed:
+// StreamMissingChunks if only the end is missing. It returns errors of the scratch file only. The
+// announced length is not a limit: some senders count in other units.
 func (s *streams) measure(source *chunkReader) (size int64, why string, err error) {
 	limit := max(min(s.limits.Inflate, s.limits.InflateAll-s.inflated), 0)
 	z := newInflater(source, s.flate)
@@ -180,13 +180,13 @@ func (s *streams) measure(source *chunkReader) (size int64, why string, err erro
 	case source.err != nil:
 		return 0, "", source.err
 	case size > limit:
-		s.inflated += limit // it was the work of that
+		s.inflated += limit // that much was decompressed
 		return 0, textegress.StreamInflateLimit, nil
 	case errors.Is(bad, io.ErrUnexpectedEOF):
 		return size, textegress.StreamMissingChunks, nil
 	case bad != nil:
-		return 0, textegress.StreamUndecodable,
-			nil //nolint:nilerr // what was sent is no reason for an error
+		//nolint:nilerr // packet content is never a reason for an error
+		return 0, textegress.StreamUndecodable, nil
 	}
 	return size, "", nil
 }
@@ -198,8 +198,7 @@ type inflater struct {
 	source *bufio.Reader
 }
 
-// exactReader reads as many bytes as are known to be there, and not what stands behind them, an error
-// perhaps.
+// exactReader reads exactly left bytes of r, and not what follows them, which may be an error.
 type exactReader struct {
 	r    io.Reader
 	left int64
@@ -219,7 +218,7 @@ func (e *exactReader) Read(p []byte) (int, error) {
 
 var errTrailing = errors.New("data behind the end of the compressed data")
 
-// newInflater reads from r. It uses z again if that is not nil.
+// newInflater reads from r. It reuses z if that is not nil.
 func newInflater(r io.Reader, z io.ReadCloser) *inflater {
 	source := bufio.NewReaderSize(r, 16<<10)
 	if z == nil {
@@ -258,7 +257,7 @@ const (
 	attrRPCVersion = "lk.rpc_request_version"
 )
 
-// classify adds to a text stream what its topic says that it is.
+// classify adds what the topic of a text stream says about its meaning.
 func classify(m *textegress.Message) {
 	if m.Kind != textegress.KindTextStream {
 		return

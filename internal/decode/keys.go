@@ -34,14 +34,13 @@ const (
 )
 
 // Keys are the shared keys of a project's encrypted rooms. A packet is tried with each, whatever
-// index the sender gave it: the authentication tag tells which one is right, so that a wrong one
-// never gives garbage.
+// index the sender gave it: the authentication tag tells which one is right, so a wrong key never
+// yields garbage.
 type Keys struct{ blocks []cipher.Block }
 
 // NewKeys returns the keys that a text names: one key per line, in any order. A line is a
-// passphrase, or "hex:" or "base64:" and a raw key. Empty lines are ignored. A text that is none,
-// because it holds other characters, is one raw key. The error does not contain any part of the
-// text.
+// passphrase, or "hex:" or "base64:" and a raw key. Empty lines are ignored. A text that
+// holds other characters is one raw key. The error contains no part of the text.
 func NewKeys(text []byte) (*Keys, error) {
 	k := &Keys{}
 	if !isText(text) {
@@ -124,7 +123,8 @@ func (k *Keys) add(keys ...[]byte) error {
 	return nil
 }
 
-// open decrypts e and puts what was in it into p. k may be nil. last is which key fitted last.
+// open decrypts e and moves its content into p. k may be nil. last is the index of the key that
+// fitted last.
 func (k *Keys) open(e *livekit.EncryptedPacket, p *livekit.DataPacket,
 	last *int,
 ) *textegress.EncryptionInfo {
@@ -168,8 +168,8 @@ func (k *Keys) decrypt(iv, sealed []byte, last *int) (plain []byte, reason strin
 	return nil, textegress.EncryptedWrongKey
 }
 
-// setValue moves what was encrypted to where it would have been. It returns false for a case that
-// it does not know.
+// setValue moves decrypted content to where it would have been in clear. It returns false for an
+// unknown case.
 func setValue(p *livekit.DataPacket, inner *livekit.EncryptedPacketPayload) bool {
 	switch v := inner.Value.(type) {
 	case *livekit.EncryptedPacketPayload_User:

@@ -15,9 +15,9 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// message decodes a packet that belongs to no stream. A case of the oneof that this version does
-// not know is of kind "unknown" with the number of its protobuf field and the raw bytes; that is
-// not an error. ok is false where there is no case at all. m is empty before.
+// message decodes a packet that belongs to no stream into m, which is empty. A case of the oneof
+// that this version does not know becomes kind "unknown" with its protobuf field number and the raw
+// bytes; that is not an error. ok is false where the packet has no case at all.
 func (p *packet) message(m *textegress.Message) (ok bool) {
 	setBase(m, p.frame, textegress.KindUnknown)
 	ok = true
@@ -86,7 +86,7 @@ func (p *packet) envelope(m *textegress.Message) {
 	m.Encryption = p.encryption
 }
 
-// sender returns who sent the packet. What was encrypted was not seen by the server: there a sender
+// sender returns who sent the packet. The server does not see encrypted content, in which a sender
 // could write any name.
 func (p *packet) sender() (identity, sid string) {
 	if p.encryption != nil {
@@ -110,8 +110,8 @@ func envelope(m *textegress.Message, p *livekit.DataPacket, c segment.Channel) {
 	m.Reliable = reliable(p, c)
 }
 
-// senderOf returns who sent a packet. The server stamps both on the packet. Servers before that did
-// so on the user packet only, whose fields are deprecated since (livekit_models.proto,
+// senderOf returns who sent a packet. The server stamps both on the packet. Older servers did so
+// only on the user packet, whose fields are now deprecated (livekit_models.proto,
 // DataPacket.participant_identity and UserPacket.participant_sid).
 func senderOf(p *livekit.DataPacket) (identity, sid string) {
 	identity, sid = p.ParticipantIdentity, p.ParticipantSid
@@ -126,8 +126,8 @@ func senderOf(p *livekit.DataPacket) (identity, sid string) {
 	return identity, sid
 }
 
-// reliable tells over which channel a packet was sent; nil: unknown. The kind's zero value is
-// RELIABLE, which is the same as absent; then the channel tells.
+// reliable reports over which channel a packet was sent; nil: unknown. The kind's zero value,
+// RELIABLE, is the same as absent; then the channel of the frame decides.
 func reliable(p *livekit.DataPacket, c segment.Channel) *bool {
 	switch {
 	case p.Kind == livekit.DataPacket_LOSSY: //nolint:staticcheck // deprecated, but the server fills it in
@@ -140,7 +140,7 @@ func reliable(p *livekit.DataPacket, c segment.Channel) *bool {
 	return nil
 }
 
-// Nobody changes them: messages share them.
+// Shared by all messages, read-only.
 var yes, no = true, false
 
 func user(m *textegress.Message, u *livekit.UserPacket) {
@@ -206,7 +206,7 @@ func rpcResponse(m *textegress.Message, r *livekit.RpcResponse) {
 	}
 }
 
-// payload keeps b, which must not change any more.
+// payload sets the payload of m to b, which must not change afterwards.
 func payload(m *textegress.Message, b []byte) {
 	if utf8.Valid(b) {
 		m.Text = new(string(b))
@@ -217,9 +217,9 @@ func payload(m *textegress.Message, b []byte) {
 
 var oneof = (*livekit.DataPacket)(nil).ProtoReflect().Descriptor().Oneofs().ByName("value")
 
-// field returns number and name of the case of the packet's oneof. A case that is newer than our
-// protocol module is found among the unknown fields: the first one with a message as its value. Its
-// name is unknown then.
+// field returns number and name of the case of the packet's oneof. A case newer than our protocol
+// module is found among the unknown fields: the first one with a message as its value. Its name is
+// unknown.
 func field(p *livekit.DataPacket) (int, string) {
 	r := p.ProtoReflect()
 	if fd := r.WhichOneof(oneof); fd != nil {
@@ -246,10 +246,10 @@ func unknownField(b protoreflect.RawFields) int {
 	return 0
 }
 
-// Event makes a message out of a frame of type FrameEvent. ok is false, and the message of kind
-// "unknown" with the raw bytes, if the payload is no event. Identity and participant sid are those
-// of the participant whom the event is about; they stand in the details as well. An event without
-// details has none.
+// Event returns the message of a frame of type FrameEvent. If the payload is not an event, ok is
+// false and the message is of kind "unknown" with the raw bytes. Identity and participant sid are
+// those of the participant whom the event is about; the details repeat them. Event is nil where an
+// event has no details.
 func Event(f segment.Frame) (m textegress.Message, ok bool) {
 	var e textegress.Event
 	if err := json.Unmarshal(f.Payload, &e); err != nil || !e.Kind.IsEvent() {

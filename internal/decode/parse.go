@@ -13,10 +13,10 @@ import (
 // chunks and trailers of streams, in the form in which a server writes them. With proto.Unmarshal,
 // reading packets took a third of the time of an export.
 //
-// It accepts only what it understands as a whole, and for that gives exactly what proto.Unmarshal
-// gives; a test and a fuzz target hold the two together. Whatever is less common (another kind of
-// packet, a field that it does not know or that stands twice, a wrong type, invalid UTF-8) it
-// leaves to proto.Unmarshal.
+// It accepts only packets that it understands entirely, and returns exactly what proto.Unmarshal
+// returns for them; a test and a fuzz target compare the two. It leaves everything less common
+// (another kind of packet, an unknown or repeated field, a wrong type, invalid UTF-8) to
+// proto.Unmarshal.
 type parser struct {
 	packet  livekit.DataPacket
 	user    livekit.UserPacket
@@ -168,11 +168,11 @@ func text(f wire.Field) (string, bool) {
 	return string(f.Bytes), true
 }
 
-// names keeps one string for each of the names that come again with every packet.
+// names interns the names that repeat with every packet.
 type names map[string]string
 
 const (
-	maxNames = 4096 // then it begins anew
+	maxNames = 4096 // then the map is cleared
 	maxName  = 256  // longer ones are not kept
 )
 

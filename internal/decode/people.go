@@ -5,18 +5,18 @@ import (
 	"slices"
 )
 
-// people is what the record tells of who is in the room.
+// people knows who is in the room, according to the record.
 type people struct {
-	members map[string]member // by sid, until gone returns it
+	members map[string]member // by sid, until nextGone returns it
 	here    map[string]int    // connections of each identity that are in the room
-	// leaving are the connections that left, in this order, for as long as their identity may come
-	// again; away has those of each identity that has not. replaced are those of which it has.
+	// leaving are the connections that left, in this order, while their identity may still return;
+	// away has them by identity. replaced are those whose identity has returned.
 	leaving, replaced []departure
 	away              map[string][]string
 }
 
 type member struct {
-	identity string // "": the record does not tell
+	identity string // "": not in the record
 	left     bool
 }
 
@@ -29,7 +29,7 @@ func newPeople() people {
 	return people{members: map[string]member{}, here: map[string]int{}, away: map[string][]string{}}
 }
 
-// joined takes note of a participant_joined.
+// joined records a participant_joined.
 func (p *people) joined(sid, identity string, ns int64) {
 	if sid == "" || identity == "" {
 		return
@@ -45,7 +45,7 @@ func (p *people) joined(sid, identity string, ns int64) {
 	delete(p.away, identity)
 }
 
-// left takes note of a participant_left.
+// left records a participant_left.
 func (p *people) left(sid string, ns int64) {
 	m := p.members[sid]
 	if sid == "" || m.left {
@@ -65,7 +65,7 @@ func (p *people) left(sid string, ns int64) {
 	p.away[m.identity] = append(p.away[m.identity], sid)
 }
 
-// nextGone returns, one after the other, the sids of which nothing more is to be expected.
+// nextGone returns, one after the other, the sids that will send nothing more.
 func (p *people) nextGone(ns int64) (sid string, ok bool) {
 	for _, queue := range []*[]departure{&p.replaced, &p.leaving} {
 		if q := *queue; len(q) > 0 && ns >= q[0].at {
@@ -89,13 +89,13 @@ func without(sids []string, sid string) []string {
 // streamKey names a stream across the connections of its sender.
 type streamKey struct{ identity, id string }
 
-// resume returns the stream that a packet of a later connection of its sender goes on with, and
-// makes it that connection's: a client that joins again after its connection failed goes on
-// sending. nil: there is none.
+// resume returns the stream that a packet from a later connection of its sender continues, and
+// moves it to that connection: a client that rejoins after its connection failed continues to send.
+// It returns nil if there is none.
 func (s *streams) resume(snd *sender, id string, p *packet) *stream {
 	identity, sid := p.sender()
 	if identity == "" || sid == "" {
-		return nil // nobody can tell whose it is
+		return nil // the sender is unknown
 	}
 	st := s.latest[streamKey{identity, id}]
 	if st == nil || st.sender.sid == "" || st.sender.order >= snd.order ||
@@ -110,14 +110,13 @@ func (s *streams) resume(snd *sender, id string, p *packet) *stream {
 	snd.open[id] = st
 	st.sender = snd
 	st.continuedBy = append(st.continuedBy, sid)
-	// What was known by the numbers of the earlier connection says nothing about those of this one.
+	// The numbers of the earlier connection say nothing about those of this one.
 	st.headerSeq, st.minSeq, st.chunkMax, st.maxSeq = 0, 0, 0, 0
 	return st
 }
 
-// same reports whether two connections, whose packets name one identity, are of one participant as
-// far as the record tells. The packets of an agent may name the participant on whose behalf it
-// sends.
+// same reports whether two connections whose packets name one identity belong to one participant,
+// according to the record. The packets of an agent may name the participant for whom it sends.
 func (p *people) same(a, b, identity string) bool {
 	told := func(sid string) string {
 		return cmp.Or(p.members[sid].identity, identity)

@@ -17,8 +17,8 @@ func (st *stream) numbered(by *end) bool {
 	return by != nil && st.header != nil && (by.inline || st.sender.covers(st.headerSeq, by.seq))
 }
 
-// incompleteReason returns why the chunks are not those of a complete stream; "" if nothing is known that
-// speaks against it.
+// incompleteReason returns why the chunks are not those of a complete stream, or "" if nothing is
+// known to be wrong.
 func (st *stream) incompleteReason(why string, by *end, numbers bool) string {
 	switch {
 	case st.header == nil:
@@ -45,14 +45,14 @@ func (st *stream) incompleteReason(why string, by *end, numbers bool) string {
 	return ""
 }
 
-// judge returns why a stream without holes may still not be complete; "" if it is proved to be. In
-// that case it adds to the line in what the sender departed from the protocol.
+// judge returns why a stream without holes may still be incomplete, or "" if it is proved complete.
+// Then it adds to the line how the sender departed from the protocol.
 //
 // If every packet of the sender from header to end is there, nothing is missing, whatever the
 // header announced and wherever the indexes begin. Otherwise the length has to prove that nothing
 // is missing before the first chunk and after the last. It cannot where chunks were rewritten: a
-// later version may be what is missing. No known sender announces a length and rewrites chunks, so
-// a stream with a length of which no rewritten chunk was seen has none.
+// later version may be missing. No known sender announces a length and rewrites chunks, so a stream
+// with a length and no rewritten chunk so far has none.
 func (st *stream) judge(m *textegress.Message, by *end, numbers bool, content *Content) (string,
 	error,
 ) {
@@ -78,7 +78,7 @@ func (st *stream) judge(m *textegress.Message, by *end, numbers bool, content *C
 	case st.rewritten:
 		return textegress.StreamUnproved, nil
 	case text && !units.ascii && st.endsMayMiss(by):
-		// Bytes and UTF-16 units differ, and as many bytes as there should be units may be here.
+		// Bytes and UTF-16 units differ, and the byte count may equal the expected unit count.
 		if st.low > 0 {
 			return textegress.StreamMissingChunks, nil
 		}
@@ -99,7 +99,7 @@ func (st *stream) isCompressed() bool {
 }
 
 // endsMayMiss reports whether the sender's numbers leave room for a chunk before the first one or
-// after the last one. Of a sender without numbers nothing is known.
+// after the last one. Nothing is known about a sender without numbers.
 func (st *stream) endsMayMiss(by *end) bool {
 	last := max(st.headerSeq, st.chunkMax)
 	if last == 0 && len(st.continuedBy) == 0 {
@@ -111,11 +111,11 @@ func (st *stream) endsMayMiss(by *end) bool {
 // lengths are how long a text is.
 type lengths struct {
 	utf16 uint64 // in UTF-16 code units
-	ascii bool   // in all units the same
+	ascii bool   // the same in all units
 	valid bool   // it is UTF-8
 }
 
-// measureText reads a text to its end. An error is one of the reader.
+// measureText reads a text to its end. It returns errors of the reader only.
 func measureText(r io.Reader) (lengths, error) {
 	l := lengths{ascii: true, valid: true}
 	in := bufio.NewReaderSize(r, 16<<10)

@@ -12,15 +12,15 @@ import (
 	"github.com/syncflow/textegress"
 )
 
-// stream is a stream of which not everything has come yet.
+// stream is a stream that is being received.
 type stream struct {
 	sender *sender
 	id     string
 	order  uint64 // in which streams were opened
 	active uint64 // when the last packet came, in packets
 
-	duplicate bool                       // the first packet may be another one once more
-	header    *livekit.DataStream_Header // nil: it has not come
+	duplicate bool                       // the first packet may be a duplicate
+	header    *livekit.DataStream_Header // nil: not received yet
 	headerSum headerSum
 	// as its sender's present connection counts; 0 also: sent over an earlier one
 	headerSeq     uint32
@@ -34,8 +34,8 @@ type stream struct {
 	continuedBy   []string // the sids of its sender's later connections
 
 	rec record
-	// dense are the chunks base, base+1, …; sparse all others. Chunks come in order, so that sparse
-	// is almost always empty.
+	// dense are the chunks base, base+1, …; sparse all others. Chunks arrive in order, so sparse is
+	// almost always empty.
 	dense  []chunk
 	base   uint64
 	sparse map[uint64]chunk
@@ -44,15 +44,15 @@ type stream struct {
 	size   int64  // of the chunks
 
 	ignored   uint64
-	rewritten bool   // there was a version other than 0
+	rewritten bool   // a chunk had a version other than 0
 	minSeq    uint32 // of its chunks; 0 also if one was unsequenced
 	chunkMax  uint32 // the highest of its chunks
 	maxSeq    uint32 // of all its packets
-	failure   string // why it cannot be complete, whatever comes
-	memory    int64  // charged for it
+	failure   string // why it can no longer be complete
+	memory    int64  // accounted to it
 }
 
-// headerSum tells a repeated header from another one with the same stream id.
+// headerSum distinguishes a repeated header from another one with the same stream id.
 type headerSum [8]byte
 
 func headerSumOf(h *livekit.DataStream_Header) headerSum {
@@ -110,7 +110,7 @@ func (s *stream) put(index uint64, c chunk) {
 
 func (s *stream) count() uint64 { return uint64(len(s.dense)) + uint64(len(s.sparse)) }
 
-// missing returns how many chunks below the highest index are not there.
+// missing returns the number of missing chunks below the highest index.
 func (s *stream) missing() uint64 {
 	n := s.count()
 	if n == 0 {
@@ -119,7 +119,7 @@ func (s *stream) missing() uint64 {
 	return s.top - (n - 1)
 }
 
-// holes returns how many chunks between the lowest and the highest index are not there.
+// holes returns the number of missing chunks between the lowest and the highest index.
 func (s *stream) holes() uint64 {
 	if s.count() == 0 {
 		return 0
@@ -127,7 +127,7 @@ func (s *stream) holes() uint64 {
 	return s.missing() - s.low
 }
 
-// add takes a chunk.
+// add stores a chunk.
 func (s *stream) add(c *livekit.DataStream_Chunk, seq uint32) error {
 	if s.count() == 0 && s.ignored == 0 || seq < s.minSeq {
 		s.minSeq = seq
@@ -195,8 +195,7 @@ func (s *stream) chunks() [][]chunk {
 	return [][]chunk{below, s.dense, above}
 }
 
-// prefix returns the chunks from the first one up to the first one that is missing. first is the
-// index of the first one.
+// prefix returns the chunks from index first up to the first one that is missing.
 func (s *stream) prefix(first uint64) [][]chunk {
 	switch {
 	case s.low == first && s.holes() == 0:
@@ -207,7 +206,7 @@ func (s *stream) prefix(first uint64) [][]chunk {
 	return nil
 }
 
-// cost is what the stream occupies in memory, about.
+// cost is the approximate number of bytes of memory that the stream occupies.
 func (s *stream) cost() int64 {
 	n := 1024 + len(s.id) + cap(s.rec.head) + 4*cap(s.rec.blocks) + 16*cap(s.dense) +
 		64*len(s.sparse) + 64*len(s.continuedBy)

@@ -13,25 +13,24 @@ import (
 )
 
 const (
-	// leaveGrace is how long after the news that a participant has left, or has come again, a
-	// packet of the earlier connection may still come: news and data come over different
-	// connections.
+	// leaveGrace is how long packets of a connection may still arrive after the event that its
+	// participant left or came back: events and data travel over different connections.
 	leaveGrace = 5e9
-	// returnGrace is how long after they left a participant may come again and go on with a stream.
+	// returnGrace is how long after leaving a participant may return and continue a stream.
 	// LiveKit's SDKs try for less than a minute.
 	returnGrace = 60e9
 )
 
-// remembered is how many of the streams that ended last are known of each sender, so that their
-// late packets are not taken for the beginning of another one.
+// remembered is the number of recently ended streams kept for each sender, so that their late
+// packets are not taken for the start of another stream.
 const remembered = 64
 
-// streams puts the streams of all senders together.
+// streams reassembles the streams of all senders.
 type streams struct {
 	limits   Limits
 	store    store
 	senders  map[senderKey]*sender
-	latest   map[streamKey]*stream // the one that was opened last, of those that are open
+	latest   map[streamKey]*stream // the open stream that was opened last
 	people   people
 	last     segment.Frame // without payload
 	orders   uint64
@@ -39,8 +38,8 @@ type streams struct {
 	memory   int64
 	inflated int64
 	late     int64
-	shift    int64         // how far the recorder's clock was set forward since the beginning
-	flate    io.ReadCloser // of inflate, used again and again
+	shift    int64         // total steps of the recorder's clock since the start, in ns
+	flate    io.ReadCloser // reused by measure
 }
 
 func newStreams(l Limits, open func() (Scratch, error)) streams {
@@ -65,11 +64,11 @@ type sender struct {
 	next        int
 }
 
-// ended is what is remembered of a stream.
+// ended is what is kept of a stream that has ended.
 type ended struct {
 	id      [16]byte // of its SHA-256
 	lastSeq uint32
-	cut     bool // it was ended by us; what still comes belongs to it
+	cut     bool // we ended it; what still arrives belongs to it
 }
 
 func (s *streams) sender(p *packet) *sender {
@@ -87,7 +86,7 @@ func (s *streams) sender(p *packet) *sender {
 	return snd
 }
 
-// observe takes note of a sequence number; 0: unsequenced.
+// observe records a sequence number; 0: unsequenced.
 func (snd *sender) observe(seq uint32) {
 	switch {
 	case seq == 0 || seq <= snd.last:
@@ -98,7 +97,7 @@ func (snd *sender) observe(seq uint32) {
 	}
 }
 
-// covers reports whether no packet of the sender is missing from one sequence number to another.
+// covers reports whether every packet of the sender between two sequence numbers was received.
 func (snd *sender) covers(from, to uint32) bool {
 	return from != 0 && from <= to && snd.first <= from && to <= snd.last
 }
@@ -106,7 +105,7 @@ func (snd *sender) covers(from, to uint32) bool {
 func (snd *sender) find(id string) *ended {
 	sum := idSum(id)
 	for i := range snd.ended {
-		// The last one of this id counts; there is at most one, see remember.
+		// There is at most one with this id, see remember.
 		if snd.ended[i].id == sum {
 			return &snd.ended[i]
 		}
@@ -133,7 +132,8 @@ func idSum(id string) [16]byte {
 	return [16]byte(s[:16])
 }
 
-// advance takes note of a frame, and ends the streams of those who have been away long enough.
+// advance moves the time to that of a frame, and ends the streams of participants that have been
+// away long enough.
 func (s *streams) advance(f segment.Frame, emit func(*Line) error) error {
 	f.Payload, f.PossibleDuplicate = nil, false
 	s.last = f
@@ -155,8 +155,8 @@ func (s *streams) advance(f segment.Frame, emit func(*Line) error) error {
 // now returns the time of a frame by the clock of the first frame.
 func (s *streams) now(f segment.Frame) int64 { return f.UnixNS - s.shift }
 
-// clockStepped takes note that the recorder's clock was set. In a merged recording, times are by several
-// clocks anyway.
+// clockStepped records that the recorder's clock was set. In a merged recording, times are by
+// several clocks anyway.
 func (s *streams) clockStepped(e *textegress.Event) {
 	if e != nil && e.EgressID == "" {
 		s.shift += e.OffsetNS
@@ -197,7 +197,7 @@ func (s *streams) endEach(open []*stream, why func(*stream) string, emit func(*L
 	return nil
 }
 
-// observe takes note of a packet that belongs to no stream.
+// observe records a packet that belongs to no stream.
 func (s *streams) observe(p *packet) {
 	if p.seq() == 0 {
 		return
@@ -209,7 +209,7 @@ func (s *streams) observe(p *packet) {
 	}
 }
 
-// packet takes a packet of a stream.
+// packet adds a packet of a stream.
 func (s *streams) packet(p *packet, emit func(*Line) error) error {
 	s.packets++
 	snd := s.sender(p)
@@ -245,7 +245,7 @@ func (s *streams) begin(snd *sender, id string, p *packet) *stream {
 	return st
 }
 
-// account brings the account of a stream's memory up to date.
+// account updates the memory accounted to a stream.
 func (s *streams) account(st *stream) {
 	d := st.cost() - st.memory
 	st.memory += d
@@ -281,7 +281,7 @@ func (s *streams) header(snd *sender, p *packet, h *livekit.DataStream_Header,
 		}
 		st, reused = nil, true
 	case st != nil && (seq == 0 || st.minSeq == 0):
-		st.fail(textegress.StreamIDReused) // perhaps they do
+		st.fail(textegress.StreamIDReused) // they may
 	case st == nil:
 		reused = e != nil
 	}
@@ -305,15 +305,15 @@ func (s *streams) header(snd *sender, p *packet, h *livekit.DataStream_Header,
 	return nil
 }
 
-// endedBefore reports whether a packet with a stream id that is not open belongs to a stream that has
-// ended.
+// endedBefore reports whether a packet with a stream id that is not open belongs to a stream that
+// has ended.
 func (snd *sender) endedBefore(id string, seq uint32) bool {
 	e := snd.find(id)
 	return e != nil && (e.cut || seq == 0 || seq <= e.lastSeq)
 }
 
-// belongs reports whether a chunk or trailer can be part of the stream, and takes note of what
-// speaks against it.
+// belongs reports whether a chunk or trailer can be part of the stream, and records reasons why the
+// stream cannot be complete.
 func (st *stream) belongs(p *packet) bool {
 	if st.header != nil {
 		if p.seq() != 0 && p.seq() < st.headerSeq {
@@ -372,8 +372,8 @@ func (s *streams) trailer(snd *sender, p *packet, t *livekit.DataStream_Trailer,
 	return s.finish(st, "", &end{trailer: t, seq: p.seq()}, emit)
 }
 
-// evict ends streams of those who occupy most until an eighth of the memory is free, so that it
-// is not done for every packet.
+// evict ends streams of the senders that occupy most until an eighth of the memory is free, so that
+// it does not run for every packet.
 func (s *streams) evict(emit func(*Line) error) error {
 	for s.memory > s.limits.Memory/8*7 {
 		var most *sender
