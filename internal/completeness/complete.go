@@ -68,8 +68,8 @@ type Account struct {
 	neighbours  int
 	omitted     int64
 	// recorders that have rules of what is recorded in force; "" where there is one
-	ruling  map[string]bool
-	ruled   int  // how often rules came into force
+	rulesActive  map[string]bool
+	rulesEpoch   int  // how often rules came into force
 	dropped bool // something was dropped because of them, or may have been
 }
 
@@ -78,25 +78,25 @@ func New(l Limits) *Account {
 	l.fill()
 	return &Account{
 		limits: l, joinedNS: map[uint16]int64{}, byKey: map[string]*connection{},
-		gapsLeft: l.Gaps, ruling: map[string]bool{},
+		gapsLeft: l.Gaps, rulesActive: map[string]bool{},
 	}
 }
 
-// place is a position in the record: a frame, and what lay before it.
-type place struct {
+// position is a position in the record: a frame, and what lay before it.
+type position struct {
 	index      uint64
 	outages    int // outages that had begun
 	damage     int64
 	beforeJoin bool // the recorder had not been in the room
-	ruled      int  // how often rules had come into force
-	ruling     bool // some were in force
+	rulesEpoch      int  // how often rules had come into force
+	rulesActive     bool // some were in force
 }
 
-func (a *Account) here(index uint64) place {
-	return place{
+func (a *Account) positionAt(index uint64) position {
+	return position{
 		index: index, outages: len(a.c.Outages), damage: a.damage,
 		beforeJoin: a.c.Join.JoinedUnixNS == 0,
-		ruled:      a.ruled, ruling: len(a.ruling) > 0,
+		rulesEpoch:      a.rulesEpoch, rulesActive: len(a.rulesActive) > 0,
 	}
 }
 
@@ -104,9 +104,9 @@ func (a *Account) here(index uint64) place {
 type connection struct {
 	textegress.Connection
 
-	from        place // the sender's first packets cannot lie before it
-	last        place // of the last packet
-	numbered    place // of the last numbered packet
+	from        position // the sender's first packets cannot lie before it
+	last        position // of the last packet
+	numbered    position // of the last numbered packet
 	seq         *sequence
 	left        bool
 	leftOutages int   // outages that had begun when it left
@@ -139,7 +139,7 @@ func (a *Account) Packet(f segment.Frame, e decode.Envelope) {
 	if f.PossibleDuplicate {
 		a.c.PossibleDuplicates++
 	}
-	c := a.connection(e.ParticipantSID, e.Identity, place{beforeJoin: true})
+	c := a.connection(e.ParticipantSID, e.Identity, position{beforeJoin: true})
 	if c == nil {
 		a.omitted++
 		return
@@ -162,16 +162,16 @@ func (a *Account) Packet(f segment.Frame, e decode.Envelope) {
 	if e.Encrypted {
 		c.Undecryptable++
 	}
-	now := a.here(f.Index)
+	now := a.positionAt(f.Index)
 	if e.Sequence != 0 {
-		a.number(c, e.Sequence, now)
+		a.numbered(c, e.Sequence, now)
 	}
 	c.last = now
 }
 
 // connection returns the entry for a sender, nil if there is no room for it. from is used where it
 // is new.
-func (a *Account) connection(sid, identity string, from place) *connection {
+func (a *Account) connection(sid, identity string, from position) *connection {
 	key := sid
 	if sid == "" {
 		key = "\x00" + identity // no sid begins so
@@ -195,26 +195,26 @@ func (a *Account) connection(sid, identity string, from place) *connection {
 	return c
 }
 
-// number takes a numbered packet into account.
-func (a *Account) number(c *connection, n uint32, now place) {
+// numbered takes a numbered packet into account.
+func (a *Account) numbered(c *connection, n uint32, now position) {
 	if c.seq == nil {
 		c.seq = &sequence{}
-		a.begin(c, n, now)
+		a.firstNumber(c, n, now)
 	} else {
 		for k := c.numbered.outages; k < now.outages; k++ {
-			a.neighbour(k, textegress.OutageNeighbour{
+			a.addBoundary(k, textegress.OutageNeighbour{
 				ParticipantSID: c.ParticipantSID,
 				LastBefore:     c.seq.recent, FirstAfter: n,
 			})
 		}
-		a.next(c.seq, n, c.numbered, now)
+		a.nextNumber(c.seq, n, c.numbered, now)
 	}
 	c.seq.recent = n
 	c.numbered = now
 }
 
-// neighbour notes what lies next to the outage at position k, from 0.
-func (a *Account) neighbour(k int, n textegress.OutageNeighbour) {
+// addBoundary notes what lies next to the outage at position k, from 0.
+func (a *Account) addBoundary(k int, n textegress.OutageNeighbour) {
 	o := &a.c.Outages[k]
 	if a.neighbours >= a.limits.Neighbours {
 		o.ConnectionsOmitted++
@@ -231,7 +231,7 @@ func (a *Account) Stream(m textegress.Message) {
 		return
 	}
 	s := &a.c.Streams
-	c := a.connection(m.ParticipantSID, m.Identity, place{beforeJoin: true})
+	c := a.connection(m.ParticipantSID, m.Identity, position{beforeJoin: true})
 	if m.Stream.Complete {
 		s.Complete++
 		if c != nil {
@@ -265,15 +265,15 @@ func (a *Account) Stream(m textegress.Message) {
 	s.List = append(s.List, entry)
 }
 
-// Subject is what a statement says that is not in the frames.
-type Subject struct {
+// Context is what a statement says that is not in the frames.
+type Context struct {
 	AnnouncedUnixNS int64
 	Reason          string // why the recording ended; empty: it has not
 	Suspect         bool
 }
 
 // Statement returns the statement about the frames so far. The account can go on afterwards.
-func (a *Account) Statement(s Subject) textegress.Completeness {
+func (a *Account) Statement(s Context) textegress.Completeness {
 	out := a.c
 	out.Join.AnnouncedUnixNS = s.AnnouncedUnixNS
 	out.Suspect = s.Suspect

@@ -122,7 +122,7 @@ func (r *record) say(sid string, numbers ...uint32) {
 }
 
 func (r *record) statement() textegress.Completeness {
-	return r.a.Statement(completeness.Subject{Reason: "left"})
+	return r.a.Statement(completeness.Context{Reason: "left"})
 }
 
 func connection(t *testing.T, c textegress.Completeness, sid string) textegress.Connection {
@@ -340,7 +340,7 @@ func TestTail(t *testing.T) {
 		"room_deleted", "room_closed", "session_ended",
 		"participant_removed", "",
 	} {
-		c := r.a.Statement(completeness.Subject{Reason: reason})
+		c := r.a.Statement(completeness.Context{Reason: reason})
 		if c.Tail != textegress.TailUnproved {
 			t.Errorf("%q: tail %s", reason, c.Tail)
 		}
@@ -723,7 +723,7 @@ func TestClockSteps(t *testing.T) {
 	for range 3 {
 		r.event(segment.Event{Kind: textegress.KindClockStep, OffsetNS: 1e9})
 	}
-	c := r.a.Statement(completeness.Subject{})
+	c := r.a.Statement(completeness.Context{})
 	want := []textegress.ClockStep{
 		{Index: first, OffsetNS: -5e9, BeforeUnixNS: 9e9, AfterUnixNS: 4e9},
 		{

@@ -21,13 +21,13 @@ func (a *Account) event(f segment.Frame, m textegress.Message) {
 			a.c.Join.JoinedUnixNS, a.c.Join.RoomCreatedUnixMS = m.UnixNS, e.RoomCreatedUnixMS
 		}
 	case textegress.KindParticipantJoined:
-		a.arrived(f, e)
+		a.participantArrived(f, e)
 	case textegress.KindParticipantLeft:
 		if c := a.byKey[e.ParticipantSID]; c != nil && e.ParticipantSID != "" && !c.left {
 			c.left, c.leftOutages, c.leftDamage = true, len(a.c.Outages), a.damage
 		}
 	case textegress.KindOutageStarted:
-		a.died(e)
+		a.recorderDied(e)
 		started := e.SinceUnixNS
 		if started == 0 {
 			started = m.UnixNS
@@ -37,7 +37,7 @@ func (a *Account) event(f segment.Frame, m textegress.Message) {
 			StartIndex: f.Index,
 		})
 	case textegress.KindRecorderAway:
-		a.died(e)
+		a.recorderDied(e)
 	case textegress.KindOutageEnded:
 		if n := len(a.c.Outages); n > 0 && a.c.Outages[n-1].EndedUnixNS == 0 {
 			a.c.Outages[n-1].EndedUnixNS, a.c.Outages[n-1].EndIndex = m.UnixNS, f.Index
@@ -57,10 +57,10 @@ func (a *Account) event(f segment.Frame, m textegress.Message) {
 			AfterUnixNS: e.AfterUnixNS, AtLeast: e.AtLeast, EgressID: e.EgressID,
 		})
 	case textegress.KindSelection:
-		delete(a.ruling, e.EgressID)
+		delete(a.rulesActive, e.EgressID)
 		if e.Selection != nil && !e.Selection.IsZero() {
-			a.ruling[e.EgressID] = true
-			a.ruled++
+			a.rulesActive[e.EgressID] = true
+			a.rulesEpoch++
 		}
 	case textegress.KindDropped:
 		a.dropped = a.dropped || len(e.Dropped) > 0
@@ -80,23 +80,23 @@ func add(sum, n int64) int64 {
 	return min(sum, math.MaxInt64-n) + n
 }
 
-// died takes into account that a recorder which dies takes with it what it had counted of packets
+// recorderDied takes into account that a recorder which dies takes with it what it had counted of packets
 // that it dropped.
-func (a *Account) died(e *textegress.Event) {
-	a.dropped = a.dropped || e.Cause == "process_died" && len(a.ruling) > 0
+func (a *Account) recorderDied(e *textegress.Event) {
+	a.dropped = a.dropped || e.Cause == "process_died" && len(a.rulesActive) > 0
 }
 
-// arrived notes since when a participant is in the room. One that came while we were there cannot
+// participantArrived notes since when a participant is in the room. One that came while we were there cannot
 // have sent anything before; the others, which the recorder finds when it joins, have the time of
 // its own event (docs/FORMAT.md, section 3.5).
-func (a *Account) arrived(f segment.Frame, e *textegress.Event) {
+func (a *Account) participantArrived(f segment.Frame, e *textegress.Event) {
 	if e.ParticipantSID == "" {
 		return
 	}
-	from := a.here(f.Index)
+	from := a.positionAt(f.Index)
 	if at, ok := a.joinedNS[f.Epoch]; !ok || at == f.UnixNS {
 		// It came when nobody looked: before the first join, or in the outage before this one.
-		from = place{beforeJoin: len(a.joinedNS) <= 1}
+		from = position{beforeJoin: len(a.joinedNS) <= 1}
 		if n := len(a.c.Outages); n > 0 && !from.beforeJoin {
 			from.outages, from.index = n-1, a.c.Outages[n-1].StartIndex
 		}

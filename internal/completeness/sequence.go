@@ -12,7 +12,7 @@ import (
 type sequence struct {
 	first, last, recent uint32 // lowest, highest, and that of the last packet
 	received            int64
-	head                *textegress.Gap // the numbers below first
+	beforeFirst                *textegress.Gap // the numbers below first
 	gaps                []textegress.Gap
 
 	unlisted, unlistedUnexplained               int64
@@ -20,21 +20,21 @@ type sequence struct {
 	unlistedSelection                           int64
 	low, high                                   uint32 // the unlisted gaps lie within
 
-	duplicates, reordered, unjudged int64
+	duplicates, reordered, ambiguous int64
 }
 
-// begin takes the first numbered packet of a connection into account.
-func (a *Account) begin(c *connection, n uint32, now place) {
+// firstNumber takes the first numbered packet of a connection into account.
+func (a *Account) firstNumber(c *connection, n uint32, now position) {
 	s := c.seq
 	s.first, s.last, s.received = n, n, 1
 	if n > 1 {
 		g := gapAt(1, n-1, c.from, now)
-		s.head = &g
+		s.beforeFirst = &g
 	}
 }
 
 // gapAt describes missing numbers and the place where they would be.
-func gapAt(first, last uint32, after, before place) textegress.Gap {
+func gapAt(first, last uint32, after, before position) textegress.Gap {
 	g := textegress.Gap{
 		First: first, Last: last, AfterIndex: after.index, BeforeIndex: before.index,
 		Damage: before.damage > after.damage, BeforeJoin: after.beforeJoin,
@@ -42,33 +42,33 @@ func gapAt(first, last uint32, after, before place) textegress.Gap {
 	if before.outages > after.outages {
 		g.FirstOutage, g.LastOutage = after.outages+1, before.outages
 	}
-	g.Selection = after.ruling || before.ruled > after.ruled
+	g.Selection = after.rulesActive || before.rulesEpoch > after.rulesEpoch
 	g.Explained = g.FirstOutage > 0 || g.Damage || g.BeforeJoin
 	return g
 }
 
 func numbers(g textegress.Gap) uint64 { return uint64(g.Last) - uint64(g.First) + 1 }
 
-// next takes a further number into account. before is the place of the numbered packet before it.
-func (a *Account) next(s *sequence, n uint32, before, now place) {
+// nextNumber takes a further number into account. before is the place of the numbered packet before it.
+func (a *Account) nextNumber(s *sequence, n uint32, before, now position) {
 	switch {
 	case n > s.last:
 		if n > s.last+1 {
 			// of this sender something was received, so the recorder was in the room
 			before.beforeJoin = false
-			a.add(s, len(s.gaps), gapAt(s.last+1, n-1, before, now))
+			a.addGap(s, len(s.gaps), gapAt(s.last+1, n-1, before, now))
 		}
 		s.last = n
 		s.received++
 	case n < s.first:
-		a.early(s, n)
+		a.beforeFirstNumber(s, n)
 	default:
-		a.late(s, n)
+		a.lateNumber(s, n)
 	}
 }
 
-// add remembers a gap at position i of the list, or only counts it.
-func (a *Account) add(s *sequence, i int, g textegress.Gap) {
+// addGap remembers a gap at position i of the list, or only counts it.
+func (a *Account) addGap(s *sequence, i int, g textegress.Gap) {
 	if len(s.gaps) < a.limits.GapsPerConnection && a.gapsLeft > 0 {
 		a.gapsLeft--
 		s.gaps = slices.Insert(s.gaps, i, g)
@@ -89,29 +89,29 @@ func (a *Account) add(s *sequence, i int, g textegress.Gap) {
 	}
 }
 
-// early handles a number below the first: the packets came in another order.
-func (a *Account) early(s *sequence, n uint32) {
+// beforeFirstNumber handles a number below the first: the packets came in another order.
+func (a *Account) beforeFirstNumber(s *sequence, n uint32) {
 	s.received++
 	s.reordered++
 	if n+1 < s.first {
-		g := *s.head
+		g := *s.beforeFirst
 		g.First, g.Last = n+1, s.first-1
-		a.add(s, 0, g)
+		a.addGap(s, 0, g)
 	}
 	s.first = n
 	if n == 1 {
-		s.head = nil
+		s.beforeFirst = nil
 		return
 	}
-	s.head.Last = n - 1
+	s.beforeFirst.Last = n - 1
 }
 
-// late handles a number that is not above the last: it fills a gap, or is there already.
-func (a *Account) late(s *sequence, n uint32) {
+// lateNumber handles a number that is not above the last: it fills a gap, or is there already.
+func (a *Account) lateNumber(s *sequence, n uint32) {
 	i := sort.Search(len(s.gaps), func(i int) bool { return s.gaps[i].Last >= n })
 	if i == len(s.gaps) || s.gaps[i].First > n {
 		if s.unlisted > 0 && n >= s.low && n <= s.high {
-			s.unjudged++
+			s.ambiguous++
 		} else {
 			s.duplicates++
 		}
@@ -125,13 +125,13 @@ func (a *Account) late(s *sequence, n uint32) {
 	if g.First < n {
 		lower := g
 		lower.Last = n - 1
-		a.add(s, i, lower)
+		a.addGap(s, i, lower)
 		i++
 	}
 	if n < g.Last {
 		upper := g
 		upper.First = n + 1
-		a.add(s, min(i, len(s.gaps)), upper)
+		a.addGap(s, min(i, len(s.gaps)), upper)
 	}
 }
 
@@ -145,7 +145,7 @@ func (s *sequence) statement(dropped bool) *textegress.Sequence {
 		First: s.first, Last: s.last, Received: s.received, Gaps: slices.Clone(s.gaps),
 		GapCount: s.unlisted + int64(len(s.gaps)), MissingNumbers: s.unlistedNumbers,
 		UnexplainedGaps: s.unlistedUnexplained, UnexplainedNumbers: s.unlistedUnexplainedNumbers,
-		Duplicates: s.duplicates, Reordered: s.reordered, Unjudged: s.unjudged,
+		Duplicates: s.duplicates, Reordered: s.reordered, Unjudged: s.ambiguous,
 	}
 	if dropped {
 		out.SelectionGaps = s.unlistedSelection
@@ -163,8 +163,8 @@ func (s *sequence) statement(dropped bool) *textegress.Sequence {
 		}
 	}
 	out.Contiguous = out.GapCount == 0
-	if s.head != nil {
-		head := *s.head
+	if s.beforeFirst != nil {
+		head := *s.beforeFirst
 		head.Selection = head.Selection && dropped
 		out.BeforeFirst = &head
 	}

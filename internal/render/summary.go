@@ -19,7 +19,7 @@ type summary struct {
 	decrypted  int64
 	late       int64 // packets of streams that are in no line
 	account    *completeness.Account
-	subject    completeness.Subject
+	subject    completeness.Context
 }
 
 func newSummary(src Source, o Options) *summary {
@@ -27,7 +27,7 @@ func newSummary(src Source, o Options) *summary {
 	s := &summary{
 		topic: info.Topic, hasKeys: o.Keys != nil, identities: map[string]bool{},
 		account: completeness.New(completeness.Limits{}),
-		subject: completeness.Subject{AnnouncedUnixNS: info.AnnouncedUnixNS},
+		subject: completeness.Context{AnnouncedUnixNS: info.AnnouncedUnixNS},
 	}
 	s.m = textegress.Manifest{
 		FormatVersion: textegress.FormatVersion, EgressID: info.EgressID,
