@@ -68,9 +68,9 @@ type Account struct {
 	neighbours  int
 	omitted     int64
 	// recorders that have rules of what is recorded in force; "" where there is one
-	rulesActive  map[string]bool
-	rulesEpoch   int  // how often rules came into force
-	dropped bool // something was dropped because of them, or may have been
+	rulesActive map[string]bool
+	rulesEpoch  int  // how often rules came into force
+	dropped     bool // something was dropped because of them, or may have been
 }
 
 // New returns an empty account.
@@ -84,19 +84,19 @@ func New(l Limits) *Account {
 
 // position is a position in the record: a frame, and what lay before it.
 type position struct {
-	index      uint64
-	outages    int // outages that had begun
-	damage     int64
-	beforeJoin bool // the recorder had not been in the room
-	rulesEpoch      int  // how often rules had come into force
-	rulesActive     bool // some were in force
+	index       uint64
+	outages     int // outages that had begun
+	damage      int64
+	beforeJoin  bool // the recorder had not been in the room
+	rulesEpoch  int  // how often rules had come into force
+	rulesActive bool // some were in force
 }
 
 func (a *Account) positionAt(index uint64) position {
 	return position{
 		index: index, outages: len(a.c.Outages), damage: a.damage,
 		beforeJoin: a.c.Join.JoinedUnixNS == 0,
-		rulesEpoch:      a.rulesEpoch, rulesActive: len(a.rulesActive) > 0,
+		rulesEpoch: a.rulesEpoch, rulesActive: len(a.rulesActive) > 0,
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 type sequence struct {
 	first, last, recent uint32 // lowest, highest, and that of the last packet
 	received            int64
-	beforeFirst                *textegress.Gap // the numbers below first
+	beforeFirst         *textegress.Gap // the numbers below first
 	gaps                []textegress.Gap
 
 	unlisted, unlistedUnexplained               int64

@@ -4,63 +4,63 @@ import (
 	"slices"
 )
 
-// How far apart two receptions of one packet may be, with the clocks compared, for content to
-// decide that it is one: alone where neither recorder has another packet with these bytes, tight
-// where there are more. They cover by how much two paths from one server, and two busy machines,
-// differ. What is further apart is kept twice, and marked if it is near.
+// Tolerances in nanoseconds between two receptions of the same bytes, once the clocks are aligned.
+// Within singleTolerance, the two are one packet if neither recorder has another packet with these
+// bytes; within tightTolerance otherwise. The tolerances cover the difference between two paths
+// from one server and between two busy machines. Packets further apart are both kept, and marked
+// within nearTolerance.
 const (
-	tight = int64(250e6)
-	alone = 10 * tight
-	near  = int64(15e9)
-	// apart is what the time of a reception is uncertain by at least, when two candidates are
-	// compared.
-	apart = int64(2e6)
-	// clearly: a candidate has to be this many times nearer than any other.
-	clearly = 4
+	tightTolerance  = int64(250e6)
+	singleTolerance = 10 * tightTolerance
+	nearTolerance   = int64(15e9)
+	// minUncertainty is the least uncertainty of a reception time when candidates are compared.
+	minUncertainty = int64(2e6)
+	// clearlyFactor is how many times nearer than any other candidate a match must be.
+	clearlyFactor = 4
 )
 
-// recentPairs is over how many pairs the difference of the clocks is taken, as the median.
+// recentPairs is the number of pairs whose median gives the clock difference.
 const recentPairs = 31
 
-// aligner goes through two recordings side by side and decides which frame comes next.
+// aligner reads two recordings side by side and decides which frame comes next.
 //
 // It emits the frames of each recording in that recording's own order, so the merge respects both.
 // Where the two disagree (two senders at the same moment), the first recording prevails. Frames
-// that one of them lacks are put where they are by the frames around them that both have, then by
-// the senders' numbers, and only then by the clocks.
+// that only one has are placed by the surrounding frames that both have, then by the senders'
+// sequence numbers, and only then by the clocks.
 type aligner struct {
-	sides  [2]*side
-	offset int64 // clock of side 1 minus that of side 0
+	inputs [2]*input
+	offset int64 // clock of input 1 minus clock of input 0, in ns
 	pairs  []int64
 	recent [2]*history
 }
 
-func newAligner(a, b *side, offset int64) *aligner {
+func newAligner(a, b *input, offset int64) *aligner {
 	return &aligner{
-		sides: [2]*side{a, b}, offset: offset,
+		inputs: [2]*input{a, b}, offset: offset,
 		recent: [2]*history{newHistory(), newHistory()},
 	}
 }
 
-// place returns where a frame of side i lies by the clock of side 0.
-func (al *aligner) place(i int, it *item) int64 {
+// sortTime returns the time of a frame of input i by the clock of input 0.
+func (al *aligner) sortTime(i int, it *item) int64 {
 	if i == 1 {
-		return it.place - al.offset
+		return it.sortTime - al.offset
 	}
-	return it.place
+	return it.sortTime
 }
 
-// fill reads ahead on both sides.
+// fill reads ahead in both inputs.
 func (al *aligner) fill() error {
-	for i, s := range al.sides {
-		other := al.sides[1-i]
+	for i, s := range al.inputs {
+		other := al.inputs[1-i]
 		if err := s.fill(func(it *item) {
-			if it.class == classOwn || it.class == classContent {
+			if it.class == classRecorder || it.class == classContent {
 				return
 			}
 			list := other.byKey[it.key]
 			if it.repeats() {
-				list = al.within(1-i, list, al.place(i, it), alone)
+				list = al.within(1-i, list, al.sortTime(i, it), singleTolerance)
 			}
 			if len(list) > 0 {
 				pair(other, it, list[0])
@@ -72,21 +72,21 @@ func (al *aligner) fill() error {
 	return nil
 }
 
-// pair makes twins of two frames; b is one of side s.
-func pair(s *side, a, b *item) {
-	a.twin, b.twin = b, a
-	s.forget(b)
+// pair matches two frames; b belongs to input s.
+func pair(s *input, a, b *item) {
+	a.match, b.match = b, a
+	s.unindex(b)
 }
 
-// next returns the next frame to write and its side, nil at the end. It is removed from its window,
-// and its twin will not come any more.
+// next returns the next frame to write and its input, nil at the end. The frame is removed from its
+// window, and its match is not returned.
 func (al *aligner) next() (*item, int, error) {
 	for {
 		if err := al.fill(); err != nil {
 			return nil, 0, err
 		}
 		again := false
-		for _, s := range al.sides {
+		for _, s := range al.inputs {
 			if it := s.first(); it != nil && it.taken {
 				s.pop()
 				again = true
@@ -95,73 +95,73 @@ func (al *aligner) next() (*item, int, error) {
 		if again {
 			continue
 		}
-		a, b := al.sides[0].first(), al.sides[1].first()
+		a, b := al.inputs[0].first(), al.inputs[1].first()
 		if a == nil && b == nil {
 			return nil, 0, nil
 		}
 		al.resolve(0, a)
 		al.resolve(1, b)
 		i := al.choose(a, b)
-		it := al.sides[i].first()
-		al.sides[i].pop()
+		it := al.inputs[i].first()
+		al.inputs[i].pop()
 		al.emitted(i, it)
 		return it, i, nil
 	}
 }
 
-// choose returns the side whose first frame comes next.
+// choose returns the input whose first frame comes next.
 func (al *aligner) choose(a, b *item) int {
 	switch {
 	case b == nil:
 		return 0
 	case a == nil:
 		return 1
-	case a.twin != nil && b.twin == nil:
-		return 1 // b lies before the twin of a
-	case a.twin != nil && b.class == classParticipant && a.class != classParticipant:
-		return 1 // an event keeps no packet from its place: the server tells of them when it likes
-	case a.twin != nil:
-		return 0 // they are twins, or the two recorders heard them in another order
-	case b.twin != nil:
+	case a.match != nil && b.match == nil:
+		return 1 // b lies before the match of a
+	case a.match != nil && b.class == classParticipant && a.class != classParticipant:
+		return 1 // events do not delay packets: the server sends them at any time
+	case a.match != nil:
+		return 0 // they match, or the two recorders received them in different orders
+	case b.match != nil:
 		return 0
 	}
-	// Neither is known to both. A sender's numbers tell which recording is behind.
-	behind0 := b.class == classNumbered && lower(al.sides[0].nextNumber(b.sid), b.seq)
-	behind1 := a.class == classNumbered && lower(al.sides[1].nextNumber(a.sid), a.seq)
+	// Neither has a match. A sender's numbers show which recording is behind.
+	behind0 := b.class == classNumbered && lower(al.inputs[0].nextNumber(b.sid), b.seq)
+	behind1 := a.class == classNumbered && lower(al.inputs[1].nextNumber(a.sid), a.seq)
 	switch {
 	case behind0 && !behind1:
 		return 0
 	case behind1 && !behind0:
 		return 1
-	case al.place(0, a) <= al.place(1, b):
+	case al.sortTime(0, a) <= al.sortTime(1, b):
 		return 0
 	}
 	return 1
 }
 
-// lower reports whether n is a number and lower than than.
+// lower reports whether n is a sequence number and lower than the other.
 func lower(n, than uint32) bool { return n != 0 && n < than }
 
-// emitted notes what was written.
+// emitted records that a frame was written.
 func (al *aligner) emitted(i int, it *item) {
-	if it.twin == nil {
+	if it.match == nil {
 		if it.class == classContent {
-			al.recent[i].add(it.key, al.place(i, it))
+			al.recent[i].add(it.key, al.sortTime(i, it))
 		}
 		return
 	}
-	it.twin.taken = true
+	it.match.taken = true
 	if it.class == classParticipant {
-		return // what one recorder found when it joined, the other may have been told long before
+		return // one recorder may have found on joining what the other was told long before
 	}
-	mine, theirs := it.place, it.twin.place
+	mine, theirs := it.sortTime, it.match.sortTime
 	if i == 1 {
 		mine, theirs = theirs, mine
 	}
 	al.clock(theirs - mine)
 }
 
-// clock takes the difference of the clocks at one pair into account.
+// clock adds the clock difference at one pair.
 func (al *aligner) clock(offset int64) {
 	if len(al.pairs) == recentPairs {
 		al.pairs = slices.Delete(al.pairs, 0, 1)
@@ -177,40 +177,39 @@ func median(list []int64) int64 {
 	return sorted[(len(sorted)-1)/2]
 }
 
-// resolve decides whether the frame of side i that comes next, which only its content names, has a
-// twin.
+// resolve decides whether the next frame of input i, which has no number, has a match.
 //
-// Identical bytes of one sender on one channel are one packet where they lie clearly nearer to each
-// other than to any other such packet; or, on the reliable channel, on which nothing is lost
-// between two frames, where both recorders heard equally many of them. Everything else is kept:
-// what may be a duplicate is marked.
+// Identical bytes from one sender on one channel are one packet where they are clearly nearer to
+// each other than to any other such packet; or, on the reliable channel, which loses nothing
+// between two frames, where both recorders received the same number of them. Everything else is
+// kept, and possible duplicates are marked.
 func (al *aligner) resolve(i int, it *item) {
-	if it == nil || it.class != classContent || it.resolved || it.twin != nil {
+	if it == nil || it.class != classContent || it.resolved || it.match != nil {
 		return
 	}
 	it.resolved = true
-	own, other := al.sides[i], al.sides[1-i]
-	at := al.place(i, it)
-	theirs := al.within(1-i, other.byKey[it.key], at, near)
+	own, other := al.inputs[i], al.inputs[1-i]
+	at := al.sortTime(i, it)
+	theirs := al.within(1-i, other.byKey[it.key], at, nearTolerance)
 	if len(theirs) == 0 {
-		it.mark = it.mark || al.recent[1-i].nearer(it.key, at, near)
+		it.mark = it.mark || al.recent[1-i].nearer(it.key, at, nearTolerance)
 		return
 	}
 	nearest := slices.MinFunc(theirs, func(x, y *item) int {
-		return compare(al.distance(i, it, x), al.distance(i, it, y))
+		return compareInt64(al.distance(i, it, x), al.distance(i, it, y))
 	})
 	if al.certain(i, it, nearest) {
-		own.forget(it)
+		own.unindex(it)
 		pair(other, it, nearest)
 		return
 	}
-	if it.reliable && al.steady(it.key) && !al.recent[i].nearer(it.key, at, near) &&
-		!al.recent[1-i].nearer(it.key, at, near) {
-		own.forget(it)
+	if it.reliable && al.balanced(it.key) && !al.recent[i].nearer(it.key, at, nearTolerance) &&
+		!al.recent[1-i].nearer(it.key, at, nearTolerance) {
+		own.unindex(it)
 		pair(other, it, other.byKey[it.key][0])
 		return
 	}
-	// Of a group that cannot be told apart, those of the second recording are marked.
+	// In a group that cannot be told apart, the frames of the second recording are marked.
 	if i == 1 {
 		it.mark = true
 		return
@@ -220,67 +219,67 @@ func (al *aligner) resolve(i int, it *item) {
 	}
 }
 
-// certain reports whether two frames with the same content, it of side i and x of the other one,
-// are one packet: they lie within the tolerance, and clearly nearer to each other than to any other
-// packet like them, those that were written included.
+// certain reports whether two frames with the same content, it of input i and x of the other, are
+// one packet: within the tolerance, and clearly nearer to each other than to any other such packet,
+// including those already written.
 func (al *aligner) certain(i int, it, x *item) bool {
-	mine, theirs := al.sides[i].byKey[it.key], al.sides[1-i].byKey[it.key]
-	d := max(al.distance(i, it, x), apart)
-	limit := alone
+	mine, theirs := al.inputs[i].byKey[it.key], al.inputs[1-i].byKey[it.key]
+	d := max(al.distance(i, it, x), minUncertainty)
+	limit := singleTolerance
 	for _, y := range theirs {
 		if y != x {
-			limit = min(limit, al.distance(i, it, y)/clearly, tight)
+			limit = min(limit, al.distance(i, it, y)/clearlyFactor, tightTolerance)
 		}
 	}
 	for _, y := range mine {
 		if y != it {
-			limit = min(limit, al.distance(1-i, x, y)/clearly, tight)
+			limit = min(limit, al.distance(1-i, x, y)/clearlyFactor, tightTolerance)
 		}
 	}
-	return d <= limit && !al.recent[i].nearer(it.key, al.place(1-i, x), clearly*d) &&
-		!al.recent[1-i].nearer(it.key, al.place(i, it), clearly*d)
+	return d <= limit && !al.recent[i].nearer(it.key, al.sortTime(1-i, x), clearlyFactor*d) &&
+		!al.recent[1-i].nearer(it.key, al.sortTime(i, it), clearlyFactor*d)
 }
 
-// steady reports whether both windows hold equally many packets with this content and it is certain
-// that these are all: neither recorder tells of itself in its window, so that it was in the room
-// throughout, and behind the last one there is time enough.
-func (al *aligner) steady(k key) bool {
-	for _, s := range al.sides {
+// balanced reports whether both windows hold the same number of packets with this content and these
+// are certain to be all: neither window contains an event of its recorder, so both were in the room
+// throughout, and enough time follows the last one.
+func (al *aligner) balanced(k key) bool {
+	for _, s := range al.inputs {
 		list := s.byKey[k]
 		for _, x := range s.window[s.head:] {
-			if x.class == classOwn {
+			if x.class == classRecorder {
 				return false
 			}
 		}
 		if s.len() == 0 || !s.end &&
-			s.window[len(s.window)-1].place-list[len(list)-1].place < alone {
+			s.window[len(s.window)-1].sortTime-list[len(list)-1].sortTime < singleTolerance {
 			return false // more of them may follow
 		}
 	}
-	return len(al.sides[0].byKey[k]) == len(al.sides[1].byKey[k])
+	return len(al.inputs[0].byKey[k]) == len(al.inputs[1].byKey[k])
 }
 
-// within returns the frames of side i that lie within d of a place.
+// within returns the frames of input i within d of a time.
 func (al *aligner) within(i int, list []*item, at, d int64) []*item {
 	var out []*item
 	for _, x := range list {
-		if abs(al.place(i, x)-at) <= d {
+		if abs(al.sortTime(i, x)-at) <= d {
 			out = append(out, x)
 		}
 	}
 	return out
 }
 
-// distance is how far a frame of side i and one of the other side lie apart.
+// distance returns the time in ns between a frame of input i and one of the other input.
 func (al *aligner) distance(i int, x,
 	y *item,
 ) int64 {
-	return abs(al.place(i, x) - al.place(1-i, y))
+	return abs(al.sortTime(i, x) - al.sortTime(1-i, y))
 }
 
 func abs(n int64) int64 { return max(n, -n) }
 
-func compare(a, b int64) int {
+func compareInt64(a, b int64) int {
 	switch {
 	case a < b:
 		return -1
@@ -290,7 +289,7 @@ func compare(a, b int64) int {
 	return 0
 }
 
-// history remembers the content that was written last without a twin.
+// history holds the content that was last written without a match.
 type history struct {
 	at   map[key]int64
 	ring []key
@@ -314,7 +313,7 @@ func (h *history) add(k key, at int64) {
 	h.at[k] = at
 }
 
-// nearer reports whether the same content was written nearer than d.
+// nearer reports whether the same content was written within d.
 func (h *history) nearer(k key, at, d int64) bool {
 	t, ok := h.at[k]
 	return ok && abs(t-at) < d

@@ -6,15 +6,14 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// maxSample is how many frames of a recording are remembered to find the difference of the clocks.
+// maxSample is the number of frames of a recording that are sampled to compare the clocks.
 const maxSample = 1 << 14
 
 // clocks compares the clocks of two recordings: the median difference of the times at which both
-// received the same packet. ok is false where they have nothing in common that is certain to be the
-// same.
+// received the same packet. ok is false where they have no packet in common with certainty.
 //
-// It samples evenly by the packets' keys, of which more and more are left out, so that memory is
-// bounded and both recordings are sampled alike.
+// It samples by the packets' keys, more and more thinly, so that memory is bounded and both
+// recordings are sampled alike.
 func clocks(a, b iter.Seq2[segment.Frame, error]) (offset int64, ok bool, err error) {
 	sample := map[key]seen{}
 	mask := byte(0)
@@ -24,11 +23,11 @@ func clocks(a, b iter.Seq2[segment.Frame, error]) (offset int64, ok bool, err er
 			return 0, false, err
 		}
 		it := first.next(f)
-		if it.class == classOwn || it.key[0]&mask != 0 {
+		if it.class == classRecorder || it.key[0]&mask != 0 {
 			continue
 		}
 		old := sample[it.key]
-		sample[it.key] = seen{class: it.class, at: it.place, times: old.times + 1}
+		sample[it.key] = seen{class: it.class, at: it.sortTime, times: old.times + 1}
 		for len(sample) > maxSample && mask != 0xff {
 			mask = mask<<1 | 1
 			for k := range sample {
@@ -46,11 +45,10 @@ func clocks(a, b iter.Seq2[segment.Frame, error]) (offset int64, ok bool, err er
 		it := second.next(f)
 		if s, in := sample[it.key]; in && s.class == it.class {
 			old := other[it.key]
-			other[it.key] = seen{class: it.class, at: it.place, times: old.times + 1}
+			other[it.key] = seen{class: it.class, at: it.sortTime, times: old.times + 1}
 		}
 	}
-	// What is numbered is certain; content only where there is none better, events of the room last
-	// of all.
+	// Numbered packets are certain. Content is used only where there are none, room events last.
 	for _, c := range []class{classNumbered, classPart, classContent, classParticipant} {
 		var differences []int64
 		for k, x := range other {

@@ -10,19 +10,19 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// class says how a frame is recognised in the other recording.
+// class is how a frame is recognised in the other recording.
 type class uint8
 
 const (
-	classOwn      class = iota // an event of one recorder about itself: never
+	classRecorder class = iota // an event of one recorder about itself: never
 	classNumbered              // by participant sid and sequence: exactly
-	// a packet of a stream without number: by stream id, kind, chunk index and bytes
+	// an unnumbered packet of a stream: by stream id, kind, chunk index and bytes
 	classPart
 	classContent     // any other packet: by sender, channel, bytes, and order and time
-	classParticipant // an event about the room, which both recorders were told
+	classParticipant // an event about the room, which both recorders received
 )
 
-// key names what a frame is; two frames of one class with the same key may be the same.
+// key identifies a frame; two frames of one class with the same key may be the same.
 type key [16]byte
 
 // item is one frame of one recording on its way through the merge.
@@ -33,38 +33,38 @@ type item struct {
 	sid   string // of classNumbered
 	seq   uint32
 	event textegress.Event // of classOwn and classParticipant
-	// stated is the time of its reception, by its recorder's clock; of the beginning of an outage,
-	// that of the last frame before it. place is the same by this clock as it was at the beginning;
-	// by it is ordered what nothing better is known of.
-	stated, place int64
-	// twin is the same packet in the other recording, once that is certain. taken: the twin was
+	// stated is the time of its reception by its recorder's clock; for the start of an outage, that
+	// of the last frame before it. sortTime is the same without later steps of that clock; it orders
+	// frames where nothing better is known.
+	stated, sortTime int64
+	// match is the same packet in the other recording, once that is certain. taken: the match was
 	// written.
-	twin     *item
+	match    *item
 	taken    bool
-	resolved bool // of classContent: it was decided whether there is a twin
-	mark     bool // it is written as a possible duplicate
+	resolved bool // of classContent: whether it has a match is decided
+	mark     bool // written as a possible duplicate
 	// reliable: it was sent on the reliable channel.
 	reliable bool
 }
 
-// items makes items of the frames of one recorder.
+// items turns the frames of one recorder into items.
 type items struct {
-	shift int64 // how far its clock was set forward since the beginning
+	shift int64 // total steps of its clock since the start, in ns
 }
 
-// next copies what it keeps.
+// next returns the item of a frame, whose payload it copies.
 func (s *items) next(f segment.Frame) *item {
 	it := newItem(f)
 	if it.event.Kind == textegress.KindClockStep && it.event.EgressID == "" {
 		s.shift += it.event.OffsetNS
 	}
-	it.stated, it.place = it.place, it.place-s.shift
+	it.stated, it.sortTime = it.sortTime, it.sortTime-s.shift
 	return it
 }
 
 func newItem(f segment.Frame) *item {
 	f.Payload = append([]byte(nil), f.Payload...)
-	it := &item{frame: f, place: f.UnixNS, mark: f.PossibleDuplicate}
+	it := &item{frame: f, sortTime: f.UnixNS, mark: f.PossibleDuplicate}
 	if f.Type == segment.FrameEvent {
 		it.fromEvent()
 		return it
@@ -101,7 +101,7 @@ func newItem(f segment.Frame) *item {
 
 func (it *item) fromEvent() {
 	m, ok := decode.Event(it.frame)
-	if !ok { // kept as it is
+	if !ok { // kept unchanged
 		return
 	}
 	if m.Event != nil {
@@ -116,8 +116,8 @@ func (it *item) fromEvent() {
 		h.text("event", string(it.frame.Payload))
 		it.key = h.sum()
 	case textegress.KindOutageStarted:
-		if s := it.event.SinceUnixNS; s != 0 && s < it.place {
-			it.place = s
+		if s := it.event.SinceUnixNS; s != 0 && s < it.sortTime {
+			it.sortTime = s
 		}
 	}
 }

@@ -188,7 +188,8 @@ func frames(ctx context.Context, s render.Source, read hash.Hash) iter.Seq2[segm
 }
 
 // segments writes the merged segments to the staging directory and returns the merged recording.
-func segments(ctx context.Context, root *os.Root, guard *render.SpaceGuard, sources [2]render.Source,
+func segments(ctx context.Context, root *os.Root, guard *render.SpaceGuard,
+	sources [2]render.Source,
 	o options,
 ) (render.Source, error) {
 	// The first pass compares the clocks, and makes the name of the result, and the seed of its
@@ -212,8 +213,8 @@ func segments(ctx context.Context, root *os.Root, guard *render.SpaceGuard, sour
 	seed := sum.Sum(nil)
 
 	out := &writer{root: root, room: guard.Take, seed: seed, segmentSize: o.segmentSize}
-	left, right := newSide(frames(ctx, sources[0], nil), o.limit),
-		newSide(frames(ctx, sources[1], nil), o.limit)
+	left, right := newInput(frames(ctx, sources[0], nil), o.limit),
+		newInput(frames(ctx, sources[1], nil), o.limit)
 	defer left.stop()
 	defer right.stop()
 	al := newAligner(left, right, offset)
@@ -233,7 +234,7 @@ func segments(ctx context.Context, root *os.Root, guard *render.SpaceGuard, sour
 	if err := out.finish(); err != nil {
 		return nil, err
 	}
-	for i, s := range al.sides {
+	for i, s := range al.inputs {
 		n := &rec.names[i]
 		n.Packets, n.Only, n.PossibleDuplicates, n.Outages = s.packets, s.only, s.marked, s.outages
 	}
@@ -324,7 +325,7 @@ func (w *writer) finish() error {
 	return nil
 }
 
-// merged is the merged recording as a source of an export.
+// merged is the merged recording as a source for render.
 type merged struct {
 	root   *os.Root
 	info   spool.Info
@@ -350,7 +351,7 @@ func newMerged(root *os.Root, sources [2]render.Source, names [2]textegress.Merg
 	i.Merged = slices.Clone(names[:])
 	x, _ := sources[0].Sealed()
 	y, _ := sources[1].Sealed()
-	m.sealed = how(x, y)
+	m.sealed = mergedEnd(x, y)
 	m.sealed.Segments = infos
 	for name, v := range map[string]any{"recording.json": m.info, "sealed.json": m.sealed} {
 		var buf bytes.Buffer
@@ -372,7 +373,7 @@ func earliest(a, b int64) int64 {
 	return a
 }
 
-// egressID makes the name of a merged recording of what it was made of.
+// egressID derives the egress id of a merged recording from its inputs.
 func egressID(seed []byte) string { return "DE_" + hex.EncodeToString(seed[:6]) }
 
 func (m *merged) Info() spool.Info             { return m.info }

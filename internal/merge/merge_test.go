@@ -60,7 +60,8 @@ func two(rnd *rand.Rand, w *world) (a, b *source) {
 // alike reports whether a packet with the same content was sent at nearly the same time.
 func (w *world) alike(i int) bool {
 	for j, p := range w.packets {
-		if j != i && p.content == w.packets[i].content && abs(p.at-w.packets[i].at) < alone+10e6 {
+		if j != i && p.content == w.packets[i].content &&
+			abs(p.at-w.packets[i].at) < singleTolerance+10e6 {
 			return true
 		}
 	}
@@ -403,7 +404,8 @@ func each(t testing.TB, a, b *source, limit int, write func(segment.Frame)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x, y := newSide(frames(t.Context(), a, nil), limit), newSide(frames(t.Context(), b, nil), limit)
+	x, y := newInput(frames(t.Context(), a, nil), limit),
+		newInput(frames(t.Context(), b, nil), limit)
 	defer x.stop()
 	defer y.stop()
 	al := newAligner(x, y, offset)

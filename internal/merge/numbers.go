@@ -2,9 +2,9 @@ package merge
 
 import "sort"
 
-// numbers remembers which numbers of one sender were written, as intervals in ascending order. Of a
-// sender whose numbers have many holes the oldest are forgotten: what is at or below floor cannot
-// be judged any more.
+// numbers holds the numbers of one sender that were written, as intervals in ascending order. If
+// the numbers have many holes, the oldest intervals are dropped: nothing is known about numbers at
+// or below floor.
 type numbers struct {
 	runs  []run
 	floor uint32
@@ -13,7 +13,7 @@ type numbers struct {
 type run struct{ first, last uint32 }
 
 // maxRuns bounds the intervals of one sender. Both recordings have a sender's numbers in ascending
-// order, and the merge goes through them side by side, so that only the newest ones are asked for.
+// order and the merge reads them side by side, so only the newest matter.
 const maxRuns = 512
 
 type verdict int
@@ -24,7 +24,7 @@ const (
 	isUnknown // it may have been written
 )
 
-// add notes a number and says whether it was there.
+// add adds a number and reports whether it was already there.
 func (s *numbers) add(n uint32) verdict {
 	i := sort.Search(len(s.runs), func(i int) bool { return s.runs[i].last >= n })
 	if i < len(s.runs) && s.runs[i].first <= n {

@@ -10,38 +10,37 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// record makes the merged record of the frames that the aligner puts in order: it drops what was
-// written, renumbers the epochs and tells what each recorder's own events mean for both.
+// record writes the merged record from the frames in the aligner's order: it drops duplicates,
+// renumbers the epochs and restates each recorder's own events for the merged recording.
 type record struct {
 	write  func(segment.Frame) error
 	al     *aligner
 	names  [2]textegress.MergedRecording
 	recs   [2]recorderState
-	epochs map[sideEpoch]uint16
+	epochs map[inputEpoch]uint16
 	next   uint16
 	// outage is set while neither recorder is in the room.
-	outage  bool
-	numbers map[string]*numbers
-	people  map[string]bool // participant sids: true in the room, false gone
-	told    map[string]key  // what was told last of a participant or of the room
+	outage     bool
+	numbers    map[string]*numbers
+	people     map[string]bool // participant sids: true in the room, false gone
+	lastEvents map[string]key  // the last event about a participant, or about the room
 }
 
-type sideEpoch struct {
-	side  int
+type inputEpoch struct {
+	input int
 	epoch uint16
 }
 
-// recorderState is where one recorder is at this place of the record.
+// recorderState is the state of one recorder at this position of the record.
 type recorderState struct {
-	joined bool // ever
-	here   bool
-	lost   bool   // away by an outage, or for good although the session went on
-	cause  string // of the outage
-	since  int64  // its beginning, by the recorder's own clock
-	back   int64  // when it came back last, by the clock of side 0
-	paired bool   // something was heard by both since then
-	// recorders that it stands for and that have not ended: more than one where it was merged
-	// itself
+	joined   bool // ever
+	present  bool
+	lost     bool   // in an outage, or gone for good while the session continued
+	cause    string // of the outage
+	since    int64  // its start, by the recorder's own clock
+	returned int64  // when it last came back, by the clock of input 0
+	paired   bool   // both received the same packet since then
+	// the number of its recorders that have not ended: more than one where it is a merged recording
 	runs int
 }
 
@@ -49,9 +48,9 @@ func newRecord(al *aligner, names [2]textegress.MergedRecording,
 	write func(segment.Frame) error,
 ) *record {
 	r := &record{
-		write: write, al: al, names: names, epochs: map[sideEpoch]uint16{},
+		write: write, al: al, names: names, epochs: map[inputEpoch]uint16{},
 		numbers: map[string]*numbers{},
-		people:  map[string]bool{}, told: map[string]key{},
+		people:  map[string]bool{}, lastEvents: map[string]key{},
 	}
 	for i, n := range names {
 		r.recs[i].runs = leaves(n)
@@ -70,15 +69,15 @@ func leaves(m textegress.MergedRecording) int {
 
 // add writes the next frame, or drops it.
 func (r *record) add(i int, it *item) error {
-	s := r.al.sides[i]
-	if it.twin != nil && it.class != classParticipant {
+	s := r.al.inputs[i]
+	if it.match != nil && it.class != classParticipant {
 		r.recs[0].paired, r.recs[1].paired = true, true
 	}
 	switch it.class {
-	case classOwn:
-		return r.own(i, it)
+	case classRecorder:
+		return r.recorderEvent(i, it)
 	case classParticipant:
-		if !r.news(it) {
+		if !r.changes(it) {
 			return nil
 		}
 		return r.frame(i, it.frame)
@@ -97,7 +96,7 @@ func (r *record) add(i int, it *item) error {
 		case isNew:
 		}
 	}
-	if it.twin == nil {
+	if it.match == nil {
 		s.only++
 	}
 	f := it.frame
@@ -107,8 +106,8 @@ func (r *record) add(i int, it *item) error {
 	return r.frame(i, f)
 }
 
-// news reports whether an event about the room tells something that was not told.
-func (r *record) news(it *item) bool {
+// changes reports whether an event about the room adds information.
+func (r *record) changes(it *item) bool {
 	sid := it.event.ParticipantSID
 	present, known := r.people[sid]
 	switch it.event.Kind {
@@ -121,18 +120,18 @@ func (r *record) news(it *item) bool {
 		if known && !present {
 			return false
 		}
-		r.people[sid] = false // a sid never comes again
-		delete(r.told, sid)
+		r.people[sid] = false // a sid is never used again
+		delete(r.lastEvents, sid)
 	default:
-		if r.told[sid] == it.key {
+		if r.lastEvents[sid] == it.key {
 			return false
 		}
-		r.told[sid] = it.key
+		r.lastEvents[sid] = it.key
 	}
 	return true
 }
 
-// frame writes a frame of side i under the epoch that stands for that recorder's connection.
+// frame writes a frame of input i under the merged epoch of that recorder's connection.
 func (r *record) frame(i int, f segment.Frame) error {
 	f.Epoch = r.epoch(i, f.Epoch)
 	f.MonoNS = 0
@@ -143,7 +142,7 @@ func (r *record) epoch(i int, e uint16) uint16 {
 	if e == 0 {
 		return 0
 	}
-	k := sideEpoch{i, e}
+	k := inputEpoch{i, e}
 	n, ok := r.epochs[k]
 	if !ok {
 		if r.next < 1<<16-1 {
@@ -156,27 +155,27 @@ func (r *record) epoch(i int, e uint16) uint16 {
 	return n
 }
 
-// own writes an event of one recorder about itself, with the recorder's name.
-func (r *record) own(i int, it *item) error {
+// recorderEvent writes an event of one recorder about itself, with the recorder's egress id.
+func (r *record) recorderEvent(i int, it *item) error {
 	ev, me := it.event, &r.recs[i]
 	if ev.Kind == "" { // not readable as an event
 		return r.frame(i, it.frame)
 	}
-	if ev.EgressID == "" { // of an earlier merge it has the name already
+	if ev.EgressID == "" { // an event of an earlier merge has its recorder already
 		ev.EgressID, ev.Instance = r.names[i].EgressID, r.names[i].Instance
 	}
 	switch ev.Kind {
 	case textegress.KindJoined:
-		me.joined, me.here, me.lost = true, true, false
-		me.back, me.paired = r.al.place(i, it), false
+		me.joined, me.present, me.lost = true, true, false
+		me.returned, me.paired = r.al.sortTime(i, it), false
 		if err := r.event(i, it.frame, ev); err != nil || !r.outage {
 			return err
 		}
 		r.outage = false
 		return r.event(i, it.frame, segment.Event{Kind: textegress.KindOutageEnded})
 	case textegress.KindOutageStarted:
-		r.al.sides[i].outages++
-		me.here, me.lost, me.cause, me.since = false, true, ev.Cause, it.stated
+		r.al.inputs[i].outages++
+		me.present, me.lost, me.cause, me.since = false, true, ev.Cause, it.stated
 		ev.Kind = textegress.KindRecorderAway
 	case textegress.KindOutageEnded:
 		ev.Kind = textegress.KindRecorderBack
@@ -184,10 +183,10 @@ func (r *record) own(i int, it *item) error {
 		if me.runs--; me.runs > 0 {
 			break
 		}
-		if me.here && !sessionEnded(ev.Reason) {
+		if me.present && !sessionEnded(ev.Reason) {
 			me.lost, me.cause, me.since = true, ev.Reason, it.stated
 		}
-		me.here = false
+		me.present = false
 	case textegress.KindCorrupt:
 		ev.Segment = r.names[i].EgressID + "/" + ev.Segment
 	}
@@ -196,13 +195,13 @@ func (r *record) own(i int, it *item) error {
 	}
 	if ev.Kind == textegress.KindRecorderAway || ev.Kind == textegress.KindRecordingEnded &&
 		me.lost && me.runs == 0 {
-		return r.lost(i, it)
+		return r.jointOutage(i, it)
 	}
 	return nil
 }
 
-// lost states an outage of both if the other recorder was not in the room either.
-func (r *record) lost(i int, it *item) error {
+// jointOutage writes an outage of both if the other recorder was not in the room either.
+func (r *record) jointOutage(i int, it *item) error {
 	me, other := r.recs[i], r.recs[1-i]
 	switch {
 	case r.outage:
@@ -210,20 +209,19 @@ func (r *record) lost(i int, it *item) error {
 	case other.lost, !other.joined && me.joined:
 		r.outage = true
 		return r.outageEvent(i, it, me, other)
-	case other.here && !other.paired && r.al.place(i, it)-other.back < tight:
-		// The other one came back, by the clocks, just before: that it was in time is not proved by
-		// any packet that both have.
+	case other.present && !other.paired && r.al.sortTime(i, it)-other.returned < tightTolerance:
+		// By the clocks, the other one came back just before. No packet that both have proves it.
 		if err := r.outageEvent(i, it, me, other); err != nil {
 			return err
 		}
 		f := it.frame
-		f.UnixNS = max(me.since, other.back+r.al.shift(i))
+		f.UnixNS = max(me.since, other.returned+r.al.shift(i))
 		return r.event(i, f, segment.Event{Kind: textegress.KindOutageEnded})
 	}
 	return nil
 }
 
-// outageEvent tells of an outage of both since the later of the two went away.
+// outageEvent writes an outage of both since the later of the two went away.
 func (r *record) outageEvent(i int, it *item, me, other recorderState) error {
 	cause := me.cause
 	if other.cause != "" && other.cause != cause {
@@ -235,7 +233,7 @@ func (r *record) outageEvent(i int, it *item, me, other recorderState) error {
 	})
 }
 
-// shift is what has to be added to a time by the clock of side 0 to have it by that of side i.
+// shift is the difference to add to a time by the clock of input 0 to get that of input i.
 func (al *aligner) shift(i int) int64 {
 	if i == 1 {
 		return al.offset
@@ -261,9 +259,9 @@ func sessionEnded(reason string) bool {
 	return false
 }
 
-// how decides how the merged recording ended: like the one that saw the end of the session, else
-// like the first that is COMPLETE.
-func how(a, b spool.Sealed) spool.Sealed {
+// mergedEnd returns how the merged recording ended: like the one that saw the end of the session,
+// else like the first that is COMPLETE.
+func mergedEnd(a, b spool.Sealed) spool.Sealed {
 	rank := func(s spool.Sealed) int {
 		switch {
 		case sessionEnded(s.Reason):

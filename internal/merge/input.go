@@ -7,14 +7,14 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// Bounds of what is looked ahead in each recording. Nothing beyond them is kept in memory.
+// Bounds of the window over each recording. Nothing beyond it is kept in memory.
 const (
 	maxItems = 4096
 	maxBytes = 32 << 20
 )
 
-// side is one of the two recordings, with a window over the frames that come next.
-type side struct {
+// input is one of the two recordings, with a window over its next frames.
+type input struct {
 	next   func() (segment.Frame, error, bool)
 	items  items
 	stop   func()
@@ -24,30 +24,30 @@ type side struct {
 	end    bool
 	limit  int
 
-	byKey map[key][]*item     // frames in the window that have no twin, in order
+	byKey map[key][]*item     // frames in the window that have no match, in order
 	bySID map[string][]uint32 // numbers in the window, in order
 
 	packets, only, duplicates, marked, outages int64
 }
 
-func newSide(frames iter.Seq2[segment.Frame, error], limit int) *side {
-	s := &side{byKey: map[key][]*item{}, bySID: map[string][]uint32{}, limit: limit}
+func newInput(frames iter.Seq2[segment.Frame, error], limit int) *input {
+	s := &input{byKey: map[key][]*item{}, bySID: map[string][]uint32{}, limit: limit}
 	s.next, s.stop = iter.Pull2(frames)
 	return s
 }
 
-func (s *side) len() int { return len(s.window) - s.head }
+func (s *input) len() int { return len(s.window) - s.head }
 
-// first returns the frame that comes next, nil at the end.
-func (s *side) first() *item {
+// first returns the next frame, nil at the end.
+func (s *input) first() *item {
 	if s.head == len(s.window) {
 		return nil
 	}
 	return s.window[s.head]
 }
 
-// fill reads ahead. met is called with each new frame, before it can be found by its key.
-func (s *side) fill(met func(*item)) error {
+// fill reads ahead. It calls met with each new frame before indexing it by its key.
+func (s *input) fill(met func(*item)) error {
 	for !s.end && s.len() < s.limit && (s.bytes < maxBytes || s.len() == 0) {
 		f, err, ok := s.next()
 		if !ok {
@@ -72,7 +72,7 @@ func (s *side) fill(met func(*item)) error {
 		s.window = append(s.window, it)
 		s.bytes += len(it.frame.Payload)
 		met(it)
-		if it.class != classOwn && it.twin == nil {
+		if it.class != classRecorder && it.match == nil {
 			s.byKey[it.key] = append(s.byKey[it.key], it)
 		}
 		if it.class == classNumbered {
@@ -83,7 +83,7 @@ func (s *side) fill(met func(*item)) error {
 }
 
 // pop removes the first frame.
-func (s *side) pop() {
+func (s *input) pop() {
 	it := s.window[s.head]
 	s.window[s.head] = nil
 	s.head++
@@ -96,11 +96,11 @@ func (s *side) pop() {
 			delete(s.bySID, it.sid)
 		}
 	}
-	s.forget(it)
+	s.unindex(it)
 }
 
-// forget keeps a frame from being found by its key.
-func (s *side) forget(it *item) {
+// unindex removes a frame from byKey.
+func (s *input) unindex(it *item) {
 	list := s.byKey[it.key]
 	i := slices.Index(list, it)
 	if i < 0 {
@@ -114,7 +114,7 @@ func (s *side) forget(it *item) {
 }
 
 // nextNumber returns the next number of a sid in the window, 0 if there is none.
-func (s *side) nextNumber(sid string) uint32 {
+func (s *input) nextNumber(sid string) uint32 {
 	if list := s.bySID[sid]; len(list) > 0 {
 		return list[0]
 	}
