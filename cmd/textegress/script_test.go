@@ -253,7 +253,9 @@ func spoolRecording(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	w, err := rec.Writer()
 	ts.Check(err)
-	ts.Check(w.AppendEvent(0, segment.Event{Kind: textegress.KindRecordingStarted}))
+	started, err := segment.EncodeEvent(segment.Event{Kind: textegress.KindRecordingStarted})
+	ts.Check(err)
+	ts.Check(w.Append(segment.Frame{Type: segment.FrameEvent, Payload: started}))
 	for i := range 3 {
 		// DataPacket{user: {payload: "hell0"}}
 		packet := fmt.Appendf(nil, "\x12\x07\x12\x05hell%d", i)

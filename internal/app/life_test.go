@@ -173,9 +173,15 @@ func (*life) Pseudonyms(spool.Info) (redact.Pseudonyms, error) { return nil, nil
 // acknowledged yet, and the index of the last frame in it; nil where it could not.
 func (l *life) announced(sp *spool.Spool) (*spool.Recording, uint64) {
 	if all := sp.Recordings(); len(all) > 0 {
-		last, _, _ := all[0].LastFrame()
+		last := uint64(0)
+		for f, err := range all[0].Frames() {
+			if err != nil {
+				break
+			}
+			last = f.Index
+		}
 		l.acked = true // the broker's redelivery finds it
-		return all[0], last.Index
+		return all[0], last
 	}
 	if l.acked {
 		return nil, 0

@@ -48,11 +48,11 @@ func (u *Dispatcher) removeIfOld(rec *spool.Recording, retention time.Duration) 
 			age.Round(time.Second))
 	}
 	// What is left of it says which older revisions are still to be deleted.
-	if unsettled, err := rec.Unsettled(); err != nil || unsettled {
+	if unsettled, err := rec.PurgePending(); err != nil || unsettled {
 		return err
 	}
 	if rec.State() == spool.StateRemoved && age >= max(retention, u.o.Forget) {
-		return rec.Forget()
+		return rec.Delete()
 	}
 	return nil
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// Rewrite is replaced.json of a recording from which a participant was erased: where its delivery
+// Rewrite is rewrite.json of a recording from which a participant was erased: where its delivery
 // begins, and where older revisions are still to be deleted.
 type Rewrite struct {
 	FormatVersion int `json:"format_version"`
@@ -20,12 +20,12 @@ type Rewrite struct {
 
 const rewriteFormat = 1
 
-// Note returns the note for [spool.Spool.Replace].
+// Note returns the note for [spool.Spool.Rewrite].
 func (r Rewrite) Note() ([]byte, error) {
 	r.FormatVersion = rewriteFormat
 	b, err := json.Marshal(r)
 	if err != nil {
-		return nil, fmt.Errorf("encode replaced.json: %w", err)
+		return nil, fmt.Errorf("encode rewrite.json: %w", err)
 	}
 	return append(b, '\n'), nil
 }
@@ -40,19 +40,19 @@ func FirstRevision(rec *spool.Recording) (int, error) {
 	return r.Revision, nil
 }
 
-// LoadRewrite returns replaced.json, false where there is none.
+// LoadRewrite returns rewrite.json, false where there is none.
 func LoadRewrite(rec *spool.Recording) (Rewrite, bool, error) {
-	b, ok, err := rec.Replaced()
+	b, ok, err := rec.RewriteNote()
 	if err != nil || !ok {
 		return Rewrite{}, false, err
 	}
 	var r Rewrite
 	if err := textegress.DecodeJSON(b, &r); err != nil {
-		return Rewrite{}, false, fmt.Errorf("read replaced.json: %w", err)
+		return Rewrite{}, false, fmt.Errorf("read rewrite.json: %w", err)
 	}
 	if r.FormatVersion != rewriteFormat || r.Revision < 1 {
 		return Rewrite{}, false,
-			fmt.Errorf("read replaced.json: format version %d, this program knows %d",
+			fmt.Errorf("read rewrite.json: format version %d, this program knows %d",
 				r.FormatVersion, rewriteFormat)
 	}
 	return r, true, nil

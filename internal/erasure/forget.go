@@ -187,7 +187,7 @@ func (f *Forgetter) one(ctx context.Context, rec *spool.Recording, q Request) Re
 			"when the session has ended")
 		return r
 	}
-	begun, err := rec.Unsettled()
+	begun, err := rec.PurgePending()
 	if err != nil {
 		return problem("read its state", err)
 	}
@@ -257,12 +257,14 @@ func (f *Forgetter) replace(ctx context.Context, rec *spool.Recording, q Request
 		return nil, err
 	}
 	o := decode.Options{Keys: keys, Scratch: render.NewDiscardSink(f.o.KeepFree).Scratch}
-	return replace(ctx, f.o.Spool, src, o, delivery.Rewrite{Revision: revision, Bucket: where}, q, r,
+	return replace(ctx, f.o.Spool, src, o, delivery.Rewrite{Revision: revision, Bucket: where}, q,
+		r,
 		nil)
 }
 
 func replace(
-	ctx context.Context, sp *spool.Spool, src render.Source, o decode.Options, next delivery.Rewrite,
+	ctx context.Context, sp *spool.Spool, src render.Source, o decode.Options,
+	next delivery.Rewrite,
 	q Request, r *Recording,
 	check func(*erasePlan) error, // may refuse the plan; nil: it does not
 ) (*spool.Recording, error) {
@@ -291,7 +293,7 @@ func replace(
 	if !ok {
 		return nil, errors.New("the recording is not sealed")
 	}
-	return sp.Replace(src.Info(), sealed, segments, note,
+	return sp.Rewrite(src.Info(), sealed, segments, note,
 		func(f *segment.Frame) error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
@@ -302,7 +304,7 @@ func replace(
 
 // deliveredTo returns the bucket that holds older revisions, "" if none does.
 func deliveredTo(rec *spool.Recording) (string, error) {
-	unsettled, err := rec.Unsettled()
+	unsettled, err := rec.PurgePending()
 	if err != nil {
 		return "", err
 	}
@@ -482,7 +484,7 @@ func (f *Forgetter) settle(ctx context.Context, rec *spool.Recording, r *Recordi
 	if err != nil || !complete {
 		return err
 	}
-	if err := rec.Settle(); err != nil {
+	if err := rec.MarkPurged(); err != nil {
 		return err
 	}
 	r.Outcome = Forgotten
@@ -562,7 +564,7 @@ func (f *Forgetter) Settle(ctx context.Context) {
 		if s := rec.State(); s != spool.StateUploaded && s != spool.StateRemoved {
 			continue // the dispatcher delivers it
 		}
-		if begun, err := rec.Unsettled(); err != nil || !begun {
+		if begun, err := rec.PurgePending(); err != nil || !begun {
 			continue
 		}
 		var r Recording

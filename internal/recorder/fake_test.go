@@ -292,3 +292,12 @@ func sit(packets ...string) func(room.Handler, <-chan struct{}) room.Reason {
 		return room.ReasonLeft
 	}
 }
+
+func eventFrame(t *testing.T, unixNS int64, ev segment.Event) segment.Frame {
+	t.Helper()
+	payload, err := segment.EncodeEvent(ev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return segment.Frame{Type: segment.FrameEvent, UnixNS: unixNS, Payload: payload}
+}

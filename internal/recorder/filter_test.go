@@ -167,7 +167,7 @@ func TestRulesOfAContinuedRecording(t *testing.T) {
 			{Kind: textegress.KindJoined, RoomSID: "RM_1"},
 			{Kind: textegress.KindParticipantJoined, Identity: "bob", ParticipantSID: "PA_bob"},
 		} {
-			if err := wr.AppendEvent(0, ev); err != nil {
+			if err := wr.Append(eventFrame(t, 0, ev)); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -501,8 +501,8 @@ func TestContinueAfterTheClockWasSetBack(t *testing.T) {
 					t.Fatal(err)
 				}
 				last := time.Now().Add(tt.last).UnixNano()
-				if err := wr.AppendEvent(last,
-					segment.Event{Kind: textegress.KindRecordingStarted}); err != nil {
+				if err := wr.Append(eventFrame(t, last,
+					segment.Event{Kind: textegress.KindRecordingStarted})); err != nil {
 					t.Fatal(err)
 				}
 				if err := wr.Close(); err != nil {

@@ -16,9 +16,9 @@ import (
 
 func keepAll(*segment.Frame) error { return nil }
 
-// TestReplace_BoundToTheRecording: what takes the place of a recording decides neither which one
+// TestRewrite_BoundToTheRecording: what takes the place of a recording decides neither which one
 // that is, nor where it is delivered, nor which files are written.
-func TestReplace_BoundToTheRecording(t *testing.T) {
+func TestRewrite_BoundToTheRecording(t *testing.T) {
 	s := openSpool(t, t.TempDir(), Options{SyncInterval: quiet})
 	a, b := secretFrames(t, s, "DE_1"), secretFrames(t, s, "DE_2")
 	before, _ := frames(t, b)
@@ -44,7 +44,7 @@ func TestReplace_BoundToTheRecording(t *testing.T) {
 	} {
 		info, segments := a.Info(), append([]segment.Source(nil), sources...)
 		change(&info, segments)
-		if _, err := s.Replace(info, sealed, segments, []byte("note"), keepAll); err == nil {
+		if _, err := s.Rewrite(info, sealed, segments, []byte("note"), keepAll); err == nil {
 			t.Errorf("%s: it was replaced", name)
 		}
 	}
@@ -54,13 +54,13 @@ func TestReplace_BoundToTheRecording(t *testing.T) {
 	if got, ok := s.Recording("DE_1"); !ok || got != a {
 		t.Error("the recording is another one")
 	}
-	if _, err := s.Replace(a.Info(), sealed, sources, []byte("note"), keepAll); err != nil {
+	if _, err := s.Rewrite(a.Info(), sealed, sources, []byte("note"), keepAll); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestReplace_IndexesFarApart: no more frames are made good than can have been there.
-func TestReplace_IndexesFarApart(t *testing.T) {
+// TestRewrite_IndexesFarApart: no more frames are made good than can have been there.
+func TestRewrite_IndexesFarApart(t *testing.T) {
 	dir := t.TempDir()
 	s := openSpool(t, dir, Options{SyncInterval: quiet})
 	r := secretFrames(t, s, "DE_1")
@@ -85,7 +85,7 @@ func TestReplace_IndexesFarApart(t *testing.T) {
 		return io.NopCloser(bytes.NewReader(seg.Bytes())), nil
 	}}
 	written := 0
-	_, err = s.Replace(r.Info(), sealed, []segment.Source{source}, []byte("note"),
+	_, err = s.Rewrite(r.Info(), sealed, []segment.Source{source}, []byte("note"),
 		func(*segment.Frame) error { written++; return nil })
 	if err == nil || !strings.Contains(err.Error(), "missing frames") || written > 2 {
 		t.Errorf("%d frames, %v", written, err)
@@ -96,8 +96,8 @@ func TestReplace_IndexesFarApart(t *testing.T) {
 	}
 }
 
-// TestReplace_KeepsSpaceFree: removing somebody does not take the space of recordings that go on.
-func TestReplace_KeepsSpaceFree(t *testing.T) {
+// TestRewrite_KeepsSpaceFree: removing somebody does not take the space of recordings that go on.
+func TestRewrite_KeepsSpaceFree(t *testing.T) {
 	fs, o := memory()
 	s := openSpool(t, "data", o)
 	secretFrames(t, s, "DE_1")

@@ -99,7 +99,7 @@ func (l *life) run(fs *durabletest.CrashFS) error {
 		l.state = step.to
 	}
 	l.forget = true
-	if err := r.Forget(); err != nil {
+	if err := r.Delete(); err != nil {
 		return err
 	}
 	l.forgot = true

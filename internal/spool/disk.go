@@ -124,11 +124,12 @@ func (d *disk) prepare() {
 	}
 }
 
-func (d *disk) path() string { return filepath.Join(d.dir, reserveName) }
+func (d *disk) path() string { return filepath.Join(d.dir, ballastName) }
 
 // findReserve reports whether the reserve is there as it should be, and removes
 // what else has its names. Called with mu held.
 func (d *disk) findReserve() bool {
+	d.adoptOld()
 	_ = d.remove(d.path() + durable.TempSuffix)
 	f, err := d.fs.Open("reserve", d.path())
 	if err != nil {
@@ -141,6 +142,19 @@ func (d *disk) findReserve() bool {
 	}
 	_ = d.remove(d.path()) // another DISK_MIN_FREE
 	return false
+}
+
+// adoptOld takes over what an earlier version made, so that its blocks are not taken twice. A crash
+// leaves it under one of the two names. Called with mu held.
+func (d *disk) adoptOld() {
+	old := filepath.Join(d.dir, oldBallastName)
+	_ = d.remove(old + durable.TempSuffix)
+	if there, err := d.fs.Exists("reserve", old); err != nil || !there {
+		return
+	}
+	if err := d.fs.Rename("reserve", old, d.path()); err != nil {
+		_ = d.metrics.count(opReserve, err)
+	}
 }
 
 func (d *disk) remove(path string) error {

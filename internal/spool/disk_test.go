@@ -27,15 +27,15 @@ func small() (*durabletest.CrashFS, Options) {
 	return fs, o
 }
 
-// ballast fills the disk until only left bytes are free, and returns what removes
+// fillDisk fills the disk until only left bytes are free, and returns what removes
 // it again.
-func ballast(t *testing.T, fs *durabletest.CrashFS, left int64) (remove func()) {
+func fillDisk(t *testing.T, fs *durabletest.CrashFS, left int64) (remove func()) {
 	t.Helper()
-	f, err := fs.Create("ballast", "/ballast")
+	f, err := fs.Create("filler", "/filler")
 	if err != nil {
 		t.Fatal(err)
 	}
-	space, err := fs.Space("ballast", "/")
+	space, err := fs.Space("filler", "/")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,14 +43,14 @@ func ballast(t *testing.T, fs *durabletest.CrashFS, left int64) (remove func()) 
 		t.Fatal(err)
 	}
 	return func() {
-		if err := fs.Remove("ballast", "/ballast"); err != nil {
+		if err := fs.Remove("filler", "/filler"); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
 func reserveSize(fs *durabletest.CrashFS) int64 {
-	f, err := fs.Open("test", "/data/"+reserveName)
+	f, err := fs.Open("test", "/data/"+ballastName)
 	if err != nil {
 		return 0
 	}
@@ -99,7 +99,7 @@ func TestDiskLow(t *testing.T) {
 	fs, o := small()
 	s := openSpool(t, "/data", o)
 	_, w := newRecording(t, s)
-	remove := ballast(t, fs, 10<<10)
+	remove := fillDisk(t, fs, 10<<10)
 	_, err := s.Create(Info{SessionID: "new"})
 	if !errors.Is(err, ErrDiskLow) || !strings.Contains(err.Error(), "DISK_MIN_FREE is 16 KiB") ||
 		!strings.Contains(err.Error(), "/data") {
@@ -135,7 +135,7 @@ func TestDiskFull(t *testing.T) {
 		r, w := newRecording(t, s)
 		other, w2 := newRecording(t, s)
 		appendText(t, w, "before")
-		remove := ballast(t, fs, 0)
+		remove := fillDisk(t, fs, 0)
 
 		err := w.Append(segment.Frame{Type: segment.FramePacket, Payload: []byte("hit")})
 		if !errors.Is(err, syscall.ENOSPC) || !IsDiskFull(err) {
@@ -197,7 +197,7 @@ func TestDiskFull_NoticedWithoutAnybodyAsking(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fs, o := small()
 		s := openSpool(t, "/data", o)
-		remove := ballast(t, fs, 0)
+		remove := fillDisk(t, fs, 0)
 		_, err := s.Create(Info{})
 		if !errors.Is(err, ErrDiskLow) {
 			t.Errorf("%v", err)
@@ -247,7 +247,7 @@ func TestDiskFull_AtTheStart(t *testing.T) {
 		s := openSpool(t, "/data", o)
 		r, w := newRecording(t, s)
 		appendText(t, w, "before")
-		remove := ballast(t, fs, 0)
+		remove := fillDisk(t, fs, 0)
 		if err := w.AppendVital(segment.Frame{
 			Type:    segment.FrameEvent,
 			Payload: []byte("{}"),
@@ -314,7 +314,7 @@ func TestReserve_CrashAtEveryOp(t *testing.T) {
 			if d := s.Disk(); d.Full || d.Reserve != 1<<10 || reserveSize(after) != 1<<10 {
 				t.Fatalf("crash at %d: %+v, reserve of %d bytes", at, d, reserveSize(after))
 			}
-			if there, _ := after.Exists("test", "/data/"+reserveName+durable.TempSuffix); there {
+			if there, _ := after.Exists("test", "/data/"+ballastName+durable.TempSuffix); there {
 				t.Errorf("crash at %d: an unfinished reserve is left", at)
 			}
 			if err := s.Close(); err != nil {
@@ -426,7 +426,7 @@ func TestCheckStaging(t *testing.T) {
 		t.Error(err)
 	}
 	// a quarter of DiskMinFree, and hardly what it may need
-	remove := ballast(t, fs, 4<<10+8<<10+100)
+	remove := fillDisk(t, fs, 4<<10+8<<10+100)
 	if err := r.CheckStaging(); !errors.Is(err, ErrDiskLow) ||
 		!strings.Contains(err.Error(), "4096 bytes are kept") {
 		t.Errorf("%v", err)
@@ -449,7 +449,7 @@ func TestVital_EveryStateFile(t *testing.T) {
 			do := func(name string, f func() error) {
 				t.Helper()
 				if name == step {
-					ballast(t, fs, 0)
+					fillDisk(t, fs, 0)
 				}
 				if err := f(); err != nil {
 					t.Errorf("%s: %v", name, err)

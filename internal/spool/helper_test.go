@@ -149,6 +149,28 @@ func collect(t *testing.T, frames iter.Seq2[segment.Frame, error]) []segment.Fra
 	return all
 }
 
+// lastFrame returns a copy of the last frame, false where there is none.
+func lastFrame(r *Recording) (last segment.Frame, ok bool, err error) {
+	for f, err := range r.Frames() {
+		if err != nil {
+			return segment.Frame{}, false, err
+		}
+		f.Payload = slices.Clone(f.Payload)
+		last, ok = f, true
+	}
+	return last, ok, nil
+}
+
+// eventFrame is a frame of type FrameEvent.
+func eventFrame(t *testing.T, unixNS int64, ev segment.Event) segment.Frame {
+	t.Helper()
+	payload, err := segment.EncodeEvent(ev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return segment.Frame{Type: segment.FrameEvent, UnixNS: unixNS, Payload: payload}
+}
+
 // split separates what was recorded from the corrupt ranges.
 func split(t *testing.T, all []segment.Frame) (frames []segment.Frame, corrupt []segment.Event) {
 	t.Helper()

@@ -48,7 +48,7 @@ func TestSpool_Latest(t *testing.T) {
 		func() error { return third.WriteExport([]byte("e")) },
 		func() error { return third.WriteUploaded([]byte("u")) },
 		third.RemoveData,
-		third.Forget,
+		third.Delete,
 	} {
 		if err := step(); err != nil {
 			t.Fatal(err)

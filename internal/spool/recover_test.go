@@ -54,7 +54,7 @@ func TestRecover_TruncatedAnywhere(t *testing.T) {
 			r := s.Recordings()[0]
 			want := append([]string{"in the first segment"}, texts[:whole]...)
 			wantTexts(t, r, want...)
-			if f, ok, err := r.LastFrame(); err != nil || !ok ||
+			if f, ok, err := lastFrame(r); err != nil || !ok ||
 				string(f.Payload) != want[len(want)-1] {
 				t.Errorf("last frame %+v, %v, %v", f, ok, err)
 			}
@@ -223,7 +223,7 @@ func child(dir string) error {
 		r = append(r, first)
 	}
 	next := 1
-	if last, ok, err := r[0].LastFrame(); err != nil {
+	if last, ok, err := lastFrame(r[0]); err != nil {
 		return err
 	} else if ok {
 		next = int(last.Index) + 1
@@ -333,7 +333,7 @@ func TestOpenReadOnly_BesideTheService(t *testing.T) {
 		"create":   second(ro.Create(Info{})),
 		"export":   other.WriteExport(nil),
 		"remove":   other.RemoveData(),
-		"forget":   other.Forget(),
+		"forget":   other.Delete(),
 		"uploaded": other.WriteUploaded(nil),
 	} {
 		if !errors.Is(err, ErrReadOnly) {
@@ -382,7 +382,7 @@ func TestState_Order(t *testing.T) {
 			}
 		}
 		if step.state != StateRemoved {
-			if err := r.Forget(); !errors.Is(err, ErrState) {
+			if err := r.Delete(); !errors.Is(err, ErrState) {
 				t.Errorf("forget when %s: %v", step.state, err)
 			}
 		}
@@ -399,10 +399,10 @@ func TestState_Order(t *testing.T) {
 	if b, ok, err := r.Uploaded(); err != nil || !ok || string(b) != "u" {
 		t.Errorf("uploaded: %q, %v, %v", b, ok, err)
 	}
-	if _, ok, err := r.LastFrame(); ok || err != nil {
+	if _, ok, err := lastFrame(r); ok || err != nil {
 		t.Errorf("last frame after the data was removed: %v, %v", ok, err)
 	}
-	if err := r.Forget(); err != nil {
+	if err := r.Delete(); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(s.Recordings()); n != 0 {

@@ -111,33 +111,6 @@ func (r *Recording) Frames() iter.Seq2[segment.Frame, error] {
 	}
 }
 
-// LastFrame returns the last readable frame, false where there is none. Its
-// payload is a copy. It reads as few segments as it can, from the last one on.
-func (r *Recording) LastFrame() (segment.Frame, bool, error) {
-	names, err := listSegments(r.spool.fs, r.dir)
-	if err != nil {
-		return segment.Frame{}, false, fmt.Errorf("recording %s: %w", r.ID(), err)
-	}
-	for _, src := range slices.Backward(r.sources(names)) {
-		f, ok, err := lastFrame(src)
-		if err != nil || ok {
-			return f, ok, err
-		}
-	}
-	return segment.Frame{}, false, nil
-}
-
-func lastFrame(src segment.Source) (last segment.Frame, ok bool, err error) {
-	err = scanSegment(src, func(it segment.Finding) {
-		if it.Kind == segment.FoundFrame {
-			payload := append(last.Payload[:0], it.Frame.Payload...)
-			last, ok = it.Frame, true
-			last.Payload = payload
-		}
-	})
-	return last, ok, err
-}
-
 // scanSegment calls found for everything in a segment.
 func scanSegment(src segment.Source, found func(segment.Finding)) error {
 	r, err := src.Open()

@@ -31,7 +31,8 @@ const (
 const (
 	lockName       = "lock"
 	instanceName   = "instance"
-	reserveName    = "reserve"
+	ballastName    = "ballast"
+	oldBallastName = "reserve" // of earlier versions
 	recordingsName = "recordings"
 	quarantineName = "quarantine"
 	forgetSuffix   = ".forgotten" // of a directory that is being removed

@@ -180,15 +180,15 @@ func (r *Recording) removeData() error {
 	return nil
 }
 
-// Forget removes what RemoveData left, and with it every trace of the recording.
-func (r *Recording) Forget() error {
+// Delete removes what RemoveData left, and with it every trace of the recording.
+func (r *Recording) Delete() error {
 	r.stateMu.Lock()
 	defer r.stateMu.Unlock()
 	if r.readOnly {
-		return fmt.Errorf("recording %s: forget: %w", r.ID(), ErrReadOnly)
+		return fmt.Errorf("recording %s: delete: %w", r.ID(), ErrReadOnly)
 	}
 	if state := r.State(); state != StateRemoved {
-		return fmt.Errorf("recording %s: forget: %w: %s", r.ID(), ErrState, state)
+		return fmt.Errorf("recording %s: delete: %w: %s", r.ID(), ErrState, state)
 	}
 	gone, err := r.spool.discard(r.dir)
 	// Once it has lost its name it is gone, whatever failed then: nothing could be
@@ -199,7 +199,7 @@ func (r *Recording) Forget() error {
 		r.spool.mu.Unlock()
 	}
 	if err != nil {
-		return fmt.Errorf("recording %s: forget: %w", r.ID(), r.spool.metrics.count(opRemove, err))
+		return fmt.Errorf("recording %s: delete: %w", r.ID(), r.spool.metrics.count(opRemove, err))
 	}
 	return nil
 }

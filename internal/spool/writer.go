@@ -185,15 +185,6 @@ func (w *Writer) count() {
 	w.spool.metrics.recorded.Inc()
 }
 
-// AppendEvent writes one of our own events; unixNS 0 means now.
-func (w *Writer) AppendEvent(unixNS int64, ev segment.Event) error {
-	payload, err := segment.EncodeEvent(ev)
-	if err != nil {
-		return fmt.Errorf("append event: %w", err)
-	}
-	return w.Append(segment.Frame{Type: segment.FrameEvent, UnixNS: unixNS, Payload: payload})
-}
-
 // begin opens the next segment and writes its header and, where there are frames before it, the
 // state. Called with mu held.
 func (w *Writer) begin(now Reading) error {

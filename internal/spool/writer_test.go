@@ -31,7 +31,7 @@ func TestWriter_FramesAndRotation(t *testing.T) {
 	want := append(numbers(1, 5), big, "after")
 	appendText(t, w, want...)
 	ev := segment.Event{Kind: textegress.KindRecordingEnded, Reason: "<&>"}
-	if err := w.AppendEvent(42, ev); err != nil {
+	if err := w.Append(eventFrame(t, 42, ev)); err != nil {
 		t.Fatal(err)
 	}
 	all := collect(t, r.Frames())
@@ -55,7 +55,7 @@ func TestWriter_FramesAndRotation(t *testing.T) {
 	if d := cmp.Diff([]int64{3, 2, 1, 2}, frames); d != "" {
 		t.Error(d)
 	}
-	if f, ok, err := r.LastFrame(); err != nil || !ok || f.Index != 8 ||
+	if f, ok, err := lastFrame(r); err != nil || !ok || f.Index != 8 ||
 		!bytes.Equal(f.Payload, last.Payload) {
 		t.Errorf("last frame %+v, %v, %v", f, ok, err)
 	}

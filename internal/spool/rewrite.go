@@ -18,24 +18,27 @@ import (
 
 const (
 	replacementSuffix = ".replacement" // of a directory that is to take a recording's place
-	replacedName      = "replaced.json"
+	rewriteName       = "rewrite.json"
+	// oldRewriteName and oldPurgedName are what earlier versions wrote; they are still read.
+	oldRewriteName = "replaced.json"
+	oldPurgedName  = "settled.json"
 	// fillerEvent stands for one of several frames that are missing; the first
 	// of them tells of all.
 	fillerEvent = `{"kind":"forgotten"}`
-	settledName = "settled.json"
+	purgedName  = "purged.json"
 )
 
 // Edit changes a frame before it is written. It keeps Index; the payload may be
 // changed in place or be another one, which need not stay valid. A recorder's state comes here
 // empty. A frame that
 // segment.Read makes of a damaged range comes here too, and is written in its
-// place. An error ends the replacement.
+// place. An error ends the rewriting.
 type Edit func(f *segment.Frame) error
 
-// Replace makes a sealed recording of the frames of segments, each as edit
+// Rewrite makes a sealed recording of the frames of segments, each as edit
 // leaves it, and puts it in the place of the recording with the same egress id,
 // if there is one. info and sealed are those of the recording; the segments of
-// sealed are measured anew. note is kept as replaced.json.
+// sealed are measured anew. note is kept as rewrite.json.
 //
 // Where segments come from somewhere else, they decide nothing but the content:
 // info must be that of the recording in the spool to the letter, names must be
@@ -51,17 +54,17 @@ type Edit func(f *segment.Frame) error
 // Nobody may work with the old recording meanwhile; its methods fail afterwards.
 // A recording that is open is an error that wraps ErrState. The same segments,
 // edit and sealed give the same bytes.
-func (s *Spool) Replace(info Info, sealed Sealed, segments []segment.Source, note []byte,
+func (s *Spool) Rewrite(info Info, sealed Sealed, segments []segment.Source, note []byte,
 	edit Edit,
 ) (*Recording, error) {
-	r, err := s.replace(info, sealed, segments, note, edit)
+	r, err := s.rewrite(info, sealed, segments, note, edit)
 	if err != nil {
-		return nil, fmt.Errorf("replace recording %s: %w", info.EgressID, err)
+		return nil, fmt.Errorf("rewrite recording %s: %w", info.EgressID, err)
 	}
 	return r, nil
 }
 
-func (s *Spool) replace(info Info, sealed Sealed, segments []segment.Source, note []byte,
+func (s *Spool) rewrite(info Info, sealed Sealed, segments []segment.Source, note []byte,
 	edit Edit,
 ) (*Recording, error) {
 	if s.lock == nil {
@@ -197,7 +200,7 @@ func (s *Spool) fillReplacement(dir string, info Info, sealed Sealed, segments [
 		data); err != nil {
 		return err
 	}
-	if err := durable.WriteFileOnce(s.fs, "replace", filepath.Join(dir, replacedName),
+	if err := durable.WriteFileOnce(s.fs, "replace", filepath.Join(dir, rewriteName),
 		note); err != nil {
 		return err
 	}
@@ -205,7 +208,7 @@ func (s *Spool) fillReplacement(dir string, info Info, sealed Sealed, segments [
 	if err != nil {
 		return err
 	}
-	re := replacer{
+	re := rewriter{
 		spool: s, dir: dir, edit: edit, seed: sha256.Sum256(append(before, info.EgressID...)),
 		fillers: mostFillers(sealed.Segments),
 	}
@@ -222,8 +225,8 @@ func (s *Spool) fillReplacement(dir string, info Info, sealed Sealed, segments [
 	return durable.WriteFileOnce(s.fs, "replace", filepath.Join(dir, sealedName), data)
 }
 
-// replacer copies frames segment by segment.
-type replacer struct {
+// rewriter copies frames segment by segment.
+type rewriter struct {
 	spool *Spool
 	dir   string
 	edit  Edit
@@ -271,7 +274,7 @@ func mostFillers(sealed []segment.Info) int64 {
 	return n
 }
 
-func (p *replacer) run(segments []segment.Source) error {
+func (p *rewriter) run(segments []segment.Source) error {
 	p.reader = segment.NewReader(segments, segment.ReaderOptions{})
 	defer p.reader.Close() //nolint:errcheck // reading only
 	err := p.copy()
@@ -281,7 +284,7 @@ func (p *replacer) run(segments []segment.Source) error {
 	return err
 }
 
-func (p *replacer) copy() error {
+func (p *rewriter) copy() error {
 	for {
 		f, err := p.reader.Next()
 		if errors.Is(err, io.EOF) {
@@ -304,7 +307,7 @@ func (p *replacer) copy() error {
 
 // write writes one frame, and, where it stands for several that are missing, a
 // frame for each of them, so that the indexes stay without a hole.
-func (p *replacer) write(f segment.Frame) error {
+func (p *rewriter) write(f segment.Frame) error {
 	missing := int64(1)
 	if f.Damage {
 		ev, err := segment.DecodeEvent(f.Payload)
@@ -340,7 +343,7 @@ func (p *replacer) write(f segment.Frame) error {
 	return nil
 }
 
-func (p *replacer) append(f *segment.Frame) error {
+func (p *rewriter) append(f *segment.Frame) error {
 	if p.out == nil {
 		if err := p.begin(f); err != nil {
 			return err
@@ -357,7 +360,7 @@ func (p *replacer) append(f *segment.Frame) error {
 	return err
 }
 
-func (p *replacer) begin(f *segment.Frame) error {
+func (p *rewriter) begin(f *segment.Frame) error {
 	number, _ := segment.Number(p.name)
 	h := segment.Header{
 		Number: number, FirstIndex: f.Index, CreatedUnixNS: p.reader.Header().CreatedUnixNS,
@@ -378,7 +381,7 @@ func (p *replacer) begin(f *segment.Frame) error {
 }
 
 // closeSegment closes the segment that is being written, and makes it durable if it is complete.
-func (p *replacer) closeSegment(complete bool) error {
+func (p *rewriter) closeSegment(complete bool) error {
 	if p.out == nil {
 		return nil
 	}
@@ -391,29 +394,39 @@ func (p *replacer) closeSegment(complete bool) error {
 	return err
 }
 
-// Replaced returns the note of the Replace that made this recording, false where
-// it was recorded as it is.
-func (r *Recording) Replaced() ([]byte, bool, error) { return r.readState(replacedName) }
+// RewriteNote returns the note of the Rewrite that made this recording, false where
+// it is as it was recorded.
+func (r *Recording) RewriteNote() ([]byte, bool, error) {
+	b, ok, err := r.readState(rewriteName)
+	if err != nil || ok {
+		return b, ok, err
+	}
+	return r.readState(oldRewriteName)
+}
 
-// Settle states that nothing is left to be done after a Replace. It is durable
+// MarkPurged states that nothing is left of what was delivered before the Rewrite. It is durable
 // when it returns nil.
-func (r *Recording) Settle() error {
+func (r *Recording) MarkPurged() error {
 	r.stateMu.Lock()
 	defer r.stateMu.Unlock()
-	err := durable.WriteFileOnce(r.spool.fs, "settle", r.path(settledName), []byte("{}\n"))
+	err := durable.WriteFileOnce(r.spool.fs, "purged", r.path(purgedName), []byte("{}\n"))
 	if err != nil {
 		return fmt.Errorf("recording %s: %w", r.ID(), r.spool.metrics.count(opState, err))
 	}
 	return nil
 }
 
-// Unsettled reports whether the recording was replaced and Settle was not
+// PurgePending reports whether the recording was rewritten and MarkPurged was not
 // called.
-func (r *Recording) Unsettled() (bool, error) {
-	_, replaced, err := r.Replaced()
-	if err != nil || !replaced {
+func (r *Recording) PurgePending() (bool, error) {
+	_, rewritten, err := r.RewriteNote()
+	if err != nil || !rewritten {
 		return false, err
 	}
-	_, settled, err := r.readState(settledName)
-	return !settled && err == nil, err
+	for _, name := range []string{purgedName, oldPurgedName} {
+		if _, purged, err := r.readState(name); err != nil || purged {
+			return false, err
+		}
+	}
+	return true, nil
 }

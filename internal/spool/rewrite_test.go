@@ -62,7 +62,7 @@ func replaceIt(s *Spool, r *Recording) (*Recording, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.Replace(r.Info(), sealed, r.sources(names), []byte("note"), withoutSecrets)
+	return s.Rewrite(r.Info(), sealed, r.sources(names), []byte("note"), withoutSecrets)
 }
 
 // frames returns index and payload of every frame, and whether a secret is among them.
@@ -78,7 +78,7 @@ func frames(t testing.TB, r *Recording) (out []string, secret bool) {
 	return out, secret
 }
 
-func TestReplace(t *testing.T) {
+func TestRewrite(t *testing.T) {
 	s, err := Open(t.TempDir(), Options{SegmentSize: 400, SyncInterval: quiet})
 	if err != nil {
 		t.Fatal(err)
@@ -123,14 +123,14 @@ func TestReplace(t *testing.T) {
 	if err := old.WriteUploaded([]byte("u")); !errors.Is(err, ErrReadOnly) {
 		t.Errorf("the replaced one: %v", err)
 	}
-	if un, err := r.Unsettled(); err != nil || !un {
-		t.Errorf("unsettled: %v, %v", un, err)
+	if un, err := r.PurgePending(); err != nil || !un {
+		t.Errorf("purge pending: %v, %v", un, err)
 	}
-	if err := r.Settle(); err != nil {
+	if err := r.MarkPurged(); err != nil {
 		t.Fatal(err)
 	}
-	if un, err := r.Unsettled(); err != nil || un {
-		t.Errorf("settled: %v, %v", un, err)
+	if un, err := r.PurgePending(); err != nil || un {
+		t.Errorf("purged: %v, %v", un, err)
 	}
 	// Once more, with nothing to do: the same bytes.
 	again, err := replaceIt(s, r)
@@ -150,7 +150,7 @@ func TestReplace(t *testing.T) {
 }
 
 // Damage stays stated, by frames of its own, and what could not be read is gone.
-func TestReplaceOfDamage(t *testing.T) {
+func TestRewriteOfDamage(t *testing.T) {
 	s, err := Open(t.TempDir(), Options{SegmentSize: 400, SyncInterval: quiet})
 	if err != nil {
 		t.Fatal(err)
@@ -245,7 +245,7 @@ func crashReplace(fs *durabletest.CrashFS) (begun bool, err error) {
 
 // Whatever moment the power fails in, and whatever of the last operations survives by chance: the
 // recording is there, the old or the new one, whole, and the second try succeeds.
-func TestReplaceCrash(t *testing.T) {
+func TestRewriteCrash(t *testing.T) {
 	for at := 1; ; at++ {
 		fs := durabletest.NewCrashFS(at, at%70)
 		begun, err := crashReplace(fs)
@@ -267,7 +267,7 @@ func TestReplaceCrash(t *testing.T) {
 				t.Fatalf("crash at operation %d, seed %d: the recording is gone", at, seed)
 			}
 			got, secret := frames(t, r)
-			if un, uerr := r.Unsettled(); len(got) != 12 || uerr != nil || un == secret ||
+			if un, uerr := r.PurgePending(); len(got) != 12 || uerr != nil || un == secret ||
 				err == nil && secret {
 				t.Fatalf("crash at operation %d, seed %d (%v): replaced %v: %q", at, seed, err, un,
 					got)
