@@ -11,10 +11,10 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress"
-	"github.com/syncflow/textegress/internal/app"
 	"github.com/syncflow/textegress/internal/config"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/dir"
+	"github.com/syncflow/textegress/internal/project"
 	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/source/rabbitmq"
 	"github.com/syncflow/textegress/internal/syncflow"
@@ -145,13 +145,6 @@ func inTime(ctx context.Context, check func(context.Context) finding) finding {
 	return check(ctx)
 }
 
-func newAPI(cfg *config.Config, p config.Project) (*syncflow.Client, error) {
-	return syncflow.New(syncflow.Options{
-		BaseURL: cfg.ServerURL, Key: p.Key,
-		Secret: p.Secret.Reveal(), ProjectID: p.ProjectID,
-	})
-}
-
 func projectKey(p config.Project, name string) string {
 	return fmt.Sprintf("PROJECTS__%d__%s", p.Index, name)
 }
@@ -161,11 +154,11 @@ func checkSyncFlow(ctx context.Context, p config.Project, api *syncflow.Client) 
 	liveKitURL string,
 ) {
 	f := finding{Project: p.Index, Part: "syncflow"}
-	project, err := api.Project(ctx)
+	found, err := api.Project(ctx)
 	if err == nil {
 		f.OK, f.Detail = true, fmt.Sprintf("reached, key accepted: project %q, LiveKit at %s",
-			project.Name, project.LiveKitURL)
-		return f, project.LiveKitURL
+			found.Name, found.LiveKitURL)
+		return f, found.LiveKitURL
 	}
 	f.Detail, f.Key = err.Error(), "SYNCFLOW_SERVER_URL"
 	if errors.Is(err, session.ErrUnauthorized) {
@@ -186,12 +179,12 @@ func credentialKeys(p config.Project) string {
 func checkBroker(ctx context.Context, cfg *config.Config, p config.Project, instance string,
 	report func(finding),
 ) {
-	api, err := newAPI(cfg, p)
+	api, err := project.SyncFlow(cfg, p, project.Options{})
 	if err != nil {
 		report(finding{Project: p.Index, Part: "broker login", Detail: err.Error()})
 		return
 	}
-	options := app.SourceOptions(cfg, p, instance, syncflow.NewRegistry(api, cfg.DeviceGroup))
+	options := project.Broker(cfg, p, instance, syncflow.NewRegistry(api, cfg.DeviceGroup))
 	ctx, cancel := context.WithTimeout(ctx, 2*partTimeout)
 	defer cancel()
 	keys := map[string]string{
@@ -220,7 +213,7 @@ func checkBucket(ctx context.Context, p config.Project) finding {
 	if p.S3 != nil {
 		f.Key = projectKey(p, "S3_CONFIG__…")
 	}
-	bucket, err := app.Bucket(p)
+	bucket, err := project.Bucket(p)
 	directory, isDir := bucket.(*dir.Bucket)
 	if err == nil && isDir {
 		err = directory.Check()

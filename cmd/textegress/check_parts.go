@@ -8,9 +8,9 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/syncflow/textegress/internal/app"
 	"github.com/syncflow/textegress/internal/config"
 	"github.com/syncflow/textegress/internal/durable"
+	"github.com/syncflow/textegress/internal/project"
 	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/internal/syncflow"
 )
@@ -90,7 +90,7 @@ func tryDataDir(dir string) (detail string, err error) {
 // checkClock compares our clock with SyncFlow's, as far as its answers told it.
 func checkClock(p config.Project, api *syncflow.Client) (finding, bool) {
 	offset, known := api.ClockOffset()
-	f := finding{Project: p.Index, Part: "clock", Detail: app.ClockTrouble(offset)}
+	f := finding{Project: p.Index, Part: "clock", Detail: project.ClockProblem(offset)}
 	if f.OK = f.Detail == ""; f.OK {
 		f.Detail = "agrees with SyncFlow's to a few seconds"
 	}
@@ -118,7 +118,7 @@ func skipped(p config.Project, part, why string) finding {
 
 // checkProject tries what SyncFlow and LiveKit have to do with a project.
 func checkProject(ctx context.Context, cfg *config.Config, p config.Project, report func(finding)) {
-	api, err := newAPI(cfg, p)
+	api, err := project.SyncFlow(cfg, p, project.Options{})
 	if err != nil {
 		report(finding{Project: p.Index, Part: "syncflow", Detail: err.Error()})
 		return

@@ -9,9 +9,9 @@ import (
 	"syscall"
 
 	"github.com/syncflow/textegress"
-	"github.com/syncflow/textegress/internal/app"
 	"github.com/syncflow/textegress/internal/config"
 	"github.com/syncflow/textegress/internal/objstore/objfs"
+	"github.com/syncflow/textegress/internal/project"
 )
 
 // openDelivered opens the objects of a delivered recording: a directory, or s3://bucket/prefix with
@@ -43,11 +43,11 @@ func (sh *shell) openDelivered(location string) (fs.FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	project, err := projectOfBucket(c, name)
+	p, err := projectOfBucket(c, name)
 	if err != nil {
 		return nil, err
 	}
-	bucket, err := app.Bucket(project)
+	bucket, err := project.Bucket(p)
 	if err != nil {
 		return nil, err
 	}

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/syncflow/textegress/internal/app"
 	"github.com/syncflow/textegress/internal/config"
+	"github.com/syncflow/textegress/internal/project"
 	"github.com/syncflow/textegress/internal/source/rabbitmq"
 	"github.com/syncflow/textegress/internal/syncflow"
 	"github.com/syncflow/textegress/internal/web"
@@ -32,13 +32,13 @@ func (c *deregisterCmd) Run(sh *shell) error {
 		return err
 	}
 	var failed []error
-	for _, project := range cfg.Projects {
-		removed, err := deregisterProject(sh.ctx, cfg, project, instance, c.Force)
+	for _, p := range cfg.Projects {
+		removed, err := deregisterProject(sh.ctx, cfg, p, instance, c.Force)
 		if err != nil {
-			failed = append(failed, fmt.Errorf("project %d: %w", project.Index, err))
+			failed = append(failed, fmt.Errorf("project %d: %w", p.Index, err))
 			continue
 		}
-		fmt.Fprintf(sh.stdout, "project %d: %s\n", project.Index, escape(removed))
+		fmt.Fprintf(sh.stdout, "project %d: %s\n", p.Index, escape(removed))
 	}
 	for _, broken := range cfg.Broken {
 		failed = append(failed, fmt.Errorf("project %d: its settings are wrong, so nothing "+
@@ -50,11 +50,11 @@ func (c *deregisterCmd) Run(sh *shell) error {
 func deregisterProject(ctx context.Context, cfg *config.Config, p config.Project, instance string,
 	force bool,
 ) (string, error) {
-	api, err := newAPI(cfg, p)
+	api, err := project.SyncFlow(cfg, p, project.Options{})
 	if err != nil {
 		return "", err
 	}
-	broker := app.SourceOptions(cfg, p, instance, syncflow.NewRegistry(api, cfg.DeviceGroup))
+	broker := project.Broker(cfg, p, instance, syncflow.NewRegistry(api, cfg.DeviceGroup))
 	return deregister(ctx, api, cfg.DeviceGroup, force,
 		func(ctx context.Context) error { return rabbitmq.DeleteQueue(ctx, broker) })
 }

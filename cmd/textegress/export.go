@@ -9,8 +9,8 @@ import (
 	"sync"
 
 	"github.com/syncflow/textegress"
-	"github.com/syncflow/textegress/internal/app"
 	"github.com/syncflow/textegress/internal/delivery"
+	"github.com/syncflow/textegress/internal/project"
 	"github.com/syncflow/textegress/internal/pseudonym"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
@@ -60,7 +60,8 @@ func (c *exportCmd) Run(sh *shell) error {
 	}
 	guard := render.NewSpaceGuard(render.FreeSpace(directory, sh.keepFree()))
 	show, finish := progress(sh.stderr, "exporting")
-	manifest, err := render.Build(sh.ctx, source, options, &countingSink{sink: guard.Sink(sink), show: show})
+	manifest, err := render.Build(sh.ctx, source, options,
+		&countingSink{sink: guard.Sink(sink), show: show})
 	finish()
 	if err := errors.Join(err, sink.Close()); err != nil {
 		return err
@@ -117,7 +118,7 @@ func withKeys(sh *shell, o render.Options, file, projectID string) (render.Optio
 	}
 	for _, p := range c.Projects {
 		if p.ProjectID == projectID {
-			o.Keys, err = app.Keys(p)
+			o.Keys, err = project.Keys(p)
 			return o, err
 		}
 	}
@@ -182,7 +183,7 @@ func (c *exportCmd) open(sh *shell) (_ render.Source, o render.Options, director
 		o.Revision = frozen.Revision
 	}
 	if info := recording.Info(); info.Pseudonyms {
-		if o.Pseudonyms, err = app.PseudonymsFor(pseudonym.OpenReadOnly(dir))(info); err != nil {
+		if o.Pseudonyms, err = project.Pseudonyms(pseudonym.OpenReadOnly(dir), info); err != nil {
 			return nil, o, "", done, err
 		}
 	}

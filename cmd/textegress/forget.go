@@ -7,12 +7,15 @@ import (
 	"os"
 	"strings"
 
-	"github.com/syncflow/textegress/internal/app"
 	"github.com/syncflow/textegress/internal/config"
+	"github.com/syncflow/textegress/internal/delivery"
 	"github.com/syncflow/textegress/internal/erasure"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/dir"
+	"github.com/syncflow/textegress/internal/project"
+	"github.com/syncflow/textegress/internal/pseudonym"
 	"github.com/syncflow/textegress/internal/render"
+	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/web"
 )
 
@@ -77,7 +80,35 @@ func (c *forgetCmd) local(sh *shell, q erasure.Request) (answer erasure.Answer, 
 	if _, err := os.Stat(cfg.DataDir); err != nil {
 		return answer, fmt.Errorf("the data directory: %w", err)
 	}
-	return app.Forget(sh.ctx, cfg, sh.newLogger(cfg, new(slog.LevelVar)), q)
+	return forgetOffline(sh, cfg, q)
+}
+
+// forgetOffline works on the data directory itself, on which no service runs.
+func forgetOffline(sh *shell, cfg *config.Config, q erasure.Request) (answer erasure.Answer,
+	err error,
+) {
+	logger := sh.newLogger(cfg, new(slog.LevelVar))
+	sp, err := spool.Open(cfg.DataDir, spool.Options{
+		SyncInterval: cfg.SyncInterval, DiskMinFree: cfg.DiskMinFree, Logger: logger,
+	})
+	if err != nil {
+		return answer, fmt.Errorf("open DATA_DIR: %w", err)
+	}
+	defer func() {
+		if cerr := sp.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	names := pseudonym.Open(cfg.DataDir)
+	projects := project.Configured{Projects: cfg.Projects, Names: names, Logger: logger}
+	return erasure.New(erasure.Options{
+		Spool: sp, BucketFor: projects.Bucket, KeysFor: projects.Keys,
+		PseudonymsFor: projects.Pseudonyms, ForgetPseudonym: names.Forget,
+		KeepFree: cfg.DiskMinFree / 4, Logger: logger,
+		Dispatcher: delivery.New(delivery.Options{
+			Spool: sp, Projects: projects, Retention: cfg.Retention, Logger: logger,
+		}),
+	}).Forget(sh.ctx, q)
 }
 
 func (c *forgetCmd) from(sh *shell, q erasure.Request) (answer erasure.Answer, err error) {
@@ -153,11 +184,11 @@ func bucketOf(sh *shell, name string) (objstore.Bucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	project, err := projectOfBucket(c, name)
+	p, err := projectOfBucket(c, name)
 	if err != nil {
 		return nil, err
 	}
-	return app.Bucket(project)
+	return project.Bucket(p)
 }
 
 func (c *forgetCmd) print(sh *shell, a erasure.Answer) error {

@@ -33,7 +33,7 @@ func (c *serveCmd) Run(sh *shell) error {
 	level := new(slog.LevelVar)
 	logger := sh.newLogger(cfg, level)
 	for _, warning := range cfg.Warnings {
-		logger.Warn("the settings are questionable", "warning", warning)
+		logger.Warn("configuration warning", "warning", warning)
 	}
 	a, err := app.New(sh.ctx, app.Options{
 		Config: cfg, Logger: logger, LogLevel: level, Load: sh.loadConfig,

@@ -19,10 +19,9 @@ import (
 	"github.com/syncflow/textegress/internal/controller"
 	"github.com/syncflow/textegress/internal/delivery"
 	"github.com/syncflow/textegress/internal/erasure"
-	"github.com/syncflow/textegress/internal/objstore"
+	"github.com/syncflow/textegress/internal/project"
 	"github.com/syncflow/textegress/internal/pseudonym"
 	"github.com/syncflow/textegress/internal/recorder"
-	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/source/rabbitmq"
@@ -64,7 +63,7 @@ type App struct {
 
 	registry *prometheus.Registry // every metric of the service
 	web      *web.Server
-	parts    parts
+	shared   shared
 	http     net.Listener
 	control  net.Listener
 
@@ -74,7 +73,7 @@ type App struct {
 
 	mu         sync.RWMutex // guards the fields up to the next blank line; never held over I/O
 	config     *config.Config
-	projects   []*project
+	projects   []*managedProject
 	intake     context.Context // of the controllers; nil before Start and when stopping
 	lastReload *web.ReloadStatus
 
@@ -89,13 +88,11 @@ type cleanup struct {
 	do   func(context.Context) error
 }
 
-// project is one project of the configuration, running or broken. App.mu guards it.
-type project struct {
-	config config.Project
-	began  *config.Config // the settings with which it began
-	bucket objstore.Bucket
-	keys   *render.Keys           // of encrypted rooms; nil: none
-	api    *syncflow.Client       // nil: broken
+// managedProject is one project of the configuration, running or broken. App.mu guards it.
+type managedProject struct {
+	project.Project
+
+	began  *config.Config         // the settings with which it began
 	ctl    *controller.Controller // nil: broken
 	broken string                 // what is wrong with its configuration
 }
@@ -131,32 +128,33 @@ func New(_ context.Context, o Options) (_ *App, err error) {
 			return nil, fmt.Errorf("name this instance: %w", err)
 		}
 	}
-	a.parts = parts{
-		gate: new(syncflow.Gate), room: o.Room, source: o.Source,
-		controller: controller.NewMetrics(reg), recorder: recorder.NewMetrics(reg),
-		syncflow: syncflow.NewMetrics(reg), rabbitmq: rabbitmq.NewMetrics(reg),
+	a.shared = shared{
+		project: project.Options{
+			Instance: a.instance, DataDir: a.spool.Dir(), Gate: new(syncflow.Gate),
+			NewSource: o.Source, Logger: a.log,
+			SyncFlowMetrics: syncflow.NewMetrics(reg), RabbitMQMetrics: rabbitmq.NewMetrics(reg),
+		},
+		room: o.Room, controller: controller.NewMetrics(reg), recorder: recorder.NewMetrics(reg),
 	}
-	if a.parts.source == nil {
-		a.parts.source = func(o rabbitmq.Options) session.Source { return rabbitmq.New(o) }
-	}
-	if a.parts.room == nil {
+	if a.shared.room == nil {
 		client, err := room.NewClient(room.Options{Logger: o.Logger, RelayOnly: c.RelayOnly})
 		if err != nil {
 			return nil, fmt.Errorf("set up WebRTC: %w", err)
 		}
-		a.parts.room = &limitedRoom{client: client, slots: make(chan struct{}, maxJoins)}
+		a.shared.room = &throttledRoom{client: client, slots: make(chan struct{}, maxJoins)}
 	}
 	a.pseudonyms = pseudonym.Open(c.DataDir)
 	a.setUpProjects()
 	a.dispatcher = delivery.New(delivery.Options{
 		Spool:     a.spool,
-		Projects:  deliveryProjects{a.bucketFor, a.keysFor, PseudonymsFor(a.pseudonyms)},
+		Projects:  liveProjects{a},
 		Retention: c.Retention, Logger: o.Logger,
 		Registerer: reg,
 	})
 	a.forgetter = erasure.New(erasure.Options{
-		Spool: a.spool, BucketFor: a.bucketFor, Dispatcher: a.dispatcher, KeysFor: a.keysFor,
-		PseudonymsFor: PseudonymsFor(a.pseudonyms), ForgetPseudonym: a.pseudonyms.Forget,
+		Spool: a.spool, BucketFor: liveProjects{a}.Bucket, Dispatcher: a.dispatcher,
+		KeysFor:       liveProjects{a}.Keys,
+		PseudonymsFor: liveProjects{a}.Pseudonyms, ForgetPseudonym: a.pseudonyms.Forget,
 		KeepFree: c.DiskMinFree / 4, Logger: o.Logger,
 	})
 	a.web = web.New(web.Options{Service: a, Gatherer: a.registry, Logger: o.Logger})
@@ -176,14 +174,14 @@ func New(_ context.Context, o Options) (_ *App, err error) {
 // from starving each other until all time out.
 const maxJoins = 24
 
-// limitedRoom adapts the LiveKit client to what a recorder asks for.
-type limitedRoom struct {
+// throttledRoom adapts the LiveKit client to what a recorder asks for.
+type throttledRoom struct {
 	client *room.Client
 	slots  chan struct{}
 }
 
 // Join implements [recorder.Room].
-func (l *limitedRoom) Join(ctx context.Context, o room.JoinOptions) (recorder.Conn, error) {
+func (l *throttledRoom) Join(ctx context.Context, o room.JoinOptions) (recorder.Conn, error) {
 	select {
 	case l.slots <- struct{}{}:
 		defer func() { <-l.slots }()

@@ -9,22 +9,19 @@ import (
 	"github.com/syncflow/textegress/internal/delivery"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/dir"
-	"github.com/syncflow/textegress/internal/redact"
-	"github.com/syncflow/textegress/internal/render"
-	"github.com/syncflow/textegress/internal/spool"
 )
 
 // maxFailures bounds how many different failures of one project's deliveries are listed.
 const maxFailures = 5
 
 // unusable says which directories cannot hold recordings.
-func unusable(projects []project) []string {
+func unusable(projects []managedProject) []string {
 	var out []string
 	for _, p := range projects {
-		if d, ok := p.bucket.(*dir.Bucket); ok {
+		if d, ok := p.Bucket.(*dir.Bucket); ok {
 			if err := d.Problem(); err != nil {
 				out = append(out, fmt.Sprintf("project %d: nothing can be delivered: %s",
-					p.config.Index, objstore.Redacted(err, "its directory cannot be used")))
+					p.Config.Index, objstore.Redacted(err, "its directory cannot be used")))
 			}
 		}
 	}
@@ -32,9 +29,9 @@ func unusable(projects []project) []string {
 }
 
 // checkUnusable looks again at the directories of unusable.
-func checkUnusable(projects []project) {
+func checkUnusable(projects []managedProject) {
 	for _, p := range projects {
-		if d, ok := p.bucket.(*dir.Bucket); ok && d.Problem() != nil {
+		if d, ok := p.Bucket.(*dir.Bucket); ok && d.Problem() != nil {
 			d.Check() //nolint:errcheck // Problem has it
 		}
 	}
@@ -43,11 +40,11 @@ func checkUnusable(projects []project) {
 // undelivered says which deliveries fail, and why, in words for an operator: those that need a
 // person at once, others when they have been failing for [delivery.FailingAfter]. Recordings of a
 // project that is not in the configuration any more are among them: nobody will deliver those.
-func undelivered(projects []project, s delivery.Snapshot) []string {
+func undelivered(projects []managedProject, s delivery.Snapshot) []string {
 	names := map[string]string{}
 	for _, p := range projects {
-		if p.config.ProjectID != "" {
-			names[p.config.ProjectID] = fmt.Sprintf("project %d", p.config.Index)
+		if p.Config.ProjectID != "" {
+			names[p.Config.ProjectID] = fmt.Sprintf("project %d", p.Config.Index)
 		}
 	}
 	var out []string
@@ -73,21 +70,4 @@ func undelivered(projects []project, s delivery.Snapshot) []string {
 		}
 	}
 	return out
-}
-
-// deliveryProjects implements [delivery.Projects].
-type deliveryProjects struct {
-	bucket     func(projectID string) (objstore.Bucket, error)
-	keys       func(projectID string) *render.Keys
-	pseudonyms func(info spool.Info) (redact.Pseudonyms, error)
-}
-
-func (p deliveryProjects) Bucket(projectID string) (objstore.Bucket, error) {
-	return p.bucket(projectID)
-}
-
-func (p deliveryProjects) Keys(projectID string) *render.Keys { return p.keys(projectID) }
-
-func (p deliveryProjects) Pseudonyms(info spool.Info) (redact.Pseudonyms, error) {
-	return p.pseudonyms(info)
 }

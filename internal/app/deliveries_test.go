@@ -11,6 +11,7 @@ import (
 	"github.com/syncflow/textegress/internal/delivery"
 	"github.com/syncflow/textegress/internal/fsname/fsnametest"
 	"github.com/syncflow/textegress/internal/objstore/dir"
+	"github.com/syncflow/textegress/internal/project"
 )
 
 // TestUnusableDirectory: a directory that cannot be used is said before there is anything to
@@ -22,7 +23,10 @@ func TestUnusableDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	projects := []project{{config: config.Project{Index: 3}, bucket: d}, {broken: "settings"}}
+	projects := []managedProject{
+		{Project: project.Project{Config: config.Project{Index: 3}, Bucket: d}},
+		{broken: "settings"},
+	}
 	if got := unusable(projects); len(got) != 0 {
 		t.Errorf("%q", got)
 	}
@@ -31,12 +35,12 @@ func TestUnusableDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	projects[0].bucket = dir.On(root, "/media/stick")
+	projects[0].Bucket = dir.On(root, "/media/stick")
 	checkUnusable(projects) // nobody has found anything wrong yet
 	if got := unusable(projects); len(got) != 0 {
 		t.Errorf("%q", got)
 	}
-	if err := projects[0].bucket.(*dir.Bucket).Check(); err == nil {
+	if err := projects[0].Bucket.(*dir.Bucket).Check(); err == nil {
 		t.Fatal("a directory with short names is in order")
 	}
 	got := unusable(projects)
@@ -64,9 +68,9 @@ func TestUndelivered(t *testing.T) {
 			Error:    fmt.Sprintf("error %d", i), Since: at.Add(-time.Duration(i) * time.Hour),
 		})
 	}
-	projects := []project{
-		{config: config.Project{Index: 0, ProjectID: "a"}},
-		{config: config.Project{Index: 3, ProjectID: "b"}},
+	projects := []managedProject{
+		{Project: project.Project{Config: config.Project{Index: 0, ProjectID: "a"}}},
+		{Project: project.Project{Config: config.Project{Index: 3, ProjectID: "b"}}},
 		{broken: "settings"},
 	}
 	got := undelivered(projects, delivery.Snapshot{Projects: map[string]delivery.ProjectSnapshot{

@@ -44,7 +44,7 @@ func TestTheManualNamesEveryMetric(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer a.Stop(t.Context()) //nolint:errcheck // nothing was started
-	for _, p := range a.all() {
+	for _, p := range a.snapshotProjects() {
 		if p.broken != "" {
 			t.Fatal(p.broken)
 		}
@@ -133,8 +133,8 @@ func labels(list string) string {
 	return strings.Join(l, ", ")
 }
 
-// metricKind is the type of a metric. One without a value yet, because it has labels, is a counter by
-// its name.
+// metricKind is the type of a metric. One without a value yet, because it has labels, is a counter
+// by its name.
 func metricKind(name string, gathered map[string]string) string {
 	if kind := gathered[name]; kind != "" {
 		return kind

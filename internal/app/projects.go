@@ -1,38 +1,25 @@
 package app
 
 import (
-	"context"
 	"fmt"
-	"strconv"
 	"strings"
 
-	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/config"
 	"github.com/syncflow/textegress/internal/controller"
-	"github.com/syncflow/textegress/internal/filter"
-	"github.com/syncflow/textegress/internal/livekit"
 	"github.com/syncflow/textegress/internal/objstore"
-	"github.com/syncflow/textegress/internal/objstore/dir"
-	"github.com/syncflow/textegress/internal/objstore/s3"
-	"github.com/syncflow/textegress/internal/pseudonym"
+	"github.com/syncflow/textegress/internal/project"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/redact"
 	"github.com/syncflow/textegress/internal/render"
-	"github.com/syncflow/textegress/internal/session"
-	"github.com/syncflow/textegress/internal/source/rabbitmq"
 	"github.com/syncflow/textegress/internal/spool"
-	"github.com/syncflow/textegress/internal/syncflow"
 )
 
-// parts are what all projects share.
-type parts struct {
-	gate       *syncflow.Gate // of the SyncFlow server, which is one for all projects
+// shared is what all projects share.
+type shared struct {
+	project    project.Options
 	room       recorder.Room
-	source     func(rabbitmq.Options) session.Source
 	controller *controller.Metrics
 	recorder   *recorder.Metrics
-	syncflow   *syncflow.Metrics
-	rabbitmq   *rabbitmq.Metrics
 }
 
 // setUpProjects makes a controller for each project. A project that cannot be
@@ -46,77 +33,43 @@ func (a *App) setUpProjects() {
 	}
 }
 
-func (a *App) brokenProject(b config.BrokenProject) *project {
+func (a *App) brokenProject(b config.BrokenProject) *managedProject {
 	a.log.Error("a project is not recorded: its configuration is wrong", "project", b.Index,
-		"problems", problems(b))
-	return &project{config: config.Project{Index: b.Index}, broken: problems(b)}
+		"problems", problemText(b))
+	return &managedProject{
+		Project: project.Project{Config: config.Project{Index: b.Index}}, broken: problemText(b),
+	}
 }
 
-// setUpProject makes the parts of a project, one of the settings c. Nothing runs
-// yet.
-func (a *App) setUpProject(c *config.Config, pc config.Project) *project {
-	p := &project{config: pc, began: c}
-	if err := a.assemble(p); err != nil {
+// setUpProject makes a project with its controller, one of the settings c. Nothing runs yet.
+func (a *App) setUpProject(c *config.Config, pc config.Project) *managedProject {
+	// What concerns the whole service is as it was at the start.
+	parts, err := project.New(a.o.Config, pc, a.shared.project)
+	p := &managedProject{Project: parts, began: c}
+	if err != nil {
 		p.broken = err.Error()
 		a.log.Error("a project is not recorded: it cannot be set up", "project", pc.Index, "error",
 			err)
+		return p
 	}
-	return p
-}
-
-func (a *App) assemble(p *project) error {
-	// What concerns the whole service is as it was at the start.
-	c, pc := a.o.Config, p.config
-	bucket, err := Bucket(pc)
-	if err != nil {
-		return err
-	}
-	p.bucket = bucket
-	if d, ok := bucket.(*dir.Bucket); ok {
-		if err := d.Check(); err != nil { // no reason not to record
-			a.log.Error("recordings of a project cannot be delivered to its directory", "project",
-				pc.Index, "error", objstore.Redacted(err, "it cannot be used"))
-		}
-	}
-	if p.keys, err = Keys(pc); err != nil { // no reason not to record
-		a.log.Error("encrypted packets of a project are delivered as they are: its key is "+
-			"not understood", "project", pc.Index, "error", err)
-	}
-	if _, err := filter.New(rules(pc)); err != nil { // checked with the configuration already
-		return fmt.Errorf("its lists are not understood: %w", err)
-	}
-	api, err := syncflow.New(syncflow.Options{
-		BaseURL: c.ServerURL, Key: pc.Key, Secret: pc.Secret.Reveal(), ProjectID: pc.ProjectID,
-		Gate: a.parts.gate, Logger: a.log, Metrics: a.parts.syncflow,
-	})
-	if err != nil {
-		return err
-	}
-	p.api = api
-	registry := syncflow.NewRegistry(api, c.DeviceGroup)
-	so := SourceOptions(c, pc, a.instance, registry)
-	so.Logger, so.Metrics = a.log, a.parts.rabbitmq
-	so.Memory = newMarks(a.spool.Dir(), pc.ProjectID, c.DeviceGroup)
 	p.ctl = controller.New(controller.Options{
 		ProjectID: pc.ProjectID, Instance: a.instance,
-		RecordAll: c.RecordSessions == config.RecordAll,
-		Registry:  registry, Sources: []session.Source{a.parts.source(so)}, Spool: a.spool,
-		Room:         a.parts.room,
-		RejoinWindow: c.RejoinWindow,
-		Key:          liveKitKey(pc), Selection: rules(pc), Pseudonyms: pc.Pseudonyms,
-		PseudonymKey: a.pseudonymKey(pc),
-		Sealed:       func() { a.dispatcher.Wake() }, Logger: a.log, Metrics: a.parts.controller,
-		RecorderMetrics: a.parts.recorder,
+		RecordAll: a.o.Config.RecordSessions == config.RecordAll,
+		Registry:  p.Registry, Sources: p.Sources, Spool: a.spool, Room: a.shared.room,
+		RejoinWindow: a.o.Config.RejoinWindow, Key: liveKitKey(pc), Selection: p.Rules,
+		Pseudonyms: pc.Pseudonyms, PseudonymKey: a.pseudonymKey(pc),
+		Sealed: func() { a.dispatcher.Wake() }, Logger: a.log, Metrics: a.shared.controller,
+		RecorderMetrics: a.shared.recorder,
 	})
-	return nil
+	return p
 }
 
 // liveKitKey returns the project's key of LiveKit, nil if it has none.
 func liveKitKey(p config.Project) controller.Key {
-	if p.LiveKit == nil {
-		return nil
+	if key, ok := project.LiveKitKey(p); ok {
+		return key
 	}
-	return livekit.Key{ID: p.LiveKit.APIKey, Secret: p.LiveKit.APISecret.Reveal()}
+	return nil
 }
 
 // pseudonymKey names the key of a project's pseudonyms. Where it cannot be had, that is no reason
@@ -144,47 +97,26 @@ func (a *App) pseudonymKey(pc config.Project) string {
 	return key
 }
 
-// PseudonymsFor returns how an exporter finds the pseudonyms of a recording.
-func PseudonymsFor(s *pseudonym.Store) func(spool.Info) (redact.Pseudonyms, error) {
-	return func(info spool.Info) (redact.Pseudonyms, error) {
-		names, err := s.Names(info.ProjectID, info.PseudonymKey)
-		if err != nil {
-			return nil, err
-		}
-		return names, nil
-	}
-}
-
-// rules are what a project allows to be recorded.
-func rules(p config.Project) textegress.SelectionRules {
-	s := p.Selection
-	return textegress.SelectionRules{
-		TopicsAllow: s.TopicsAllow, TopicsDeny: s.TopicsDeny, IdentitiesAllow: s.IdentitiesAllow,
-		IdentitiesDeny: s.IdentitiesDeny,
-		EncryptedKept:  s.KeepEncrypted,
-	}
-}
-
 // run begins to record a project. a.mu is held and a.intake set.
-func (a *App) run(p *project) {
+func (a *App) run(p *managedProject) {
 	if ctl, ctx := p.ctl, a.intake; ctl != nil {
 		a.controllers.Go(func() { ctl.Run(ctx) })
 	}
 }
 
-// all returns the projects as they are now.
-func (a *App) all() []project {
+// snapshotProjects returns the projects as they are now.
+func (a *App) snapshotProjects() []managedProject {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	var list []project
+	var list []managedProject
 	for _, p := range a.projects {
 		list = append(list, *p)
 	}
 	return list
 }
 
-// problems lists what is wrong with a project's configuration in one line.
-func problems(b config.BrokenProject) string {
+// problemText lists what is wrong with a project's configuration in one line.
+func problemText(b config.BrokenProject) string {
 	var list []string
 	for _, p := range b.Problems {
 		list = append(list, p.String())
@@ -192,85 +124,32 @@ func problems(b config.BrokenProject) string {
 	return strings.Join(list, "; ")
 }
 
-// Bucket returns where a project's recordings are delivered.
-func Bucket(p config.Project) (objstore.Bucket, error) {
-	if p.Directory != "" {
-		b, err := dir.New(p.Directory)
-		if err != nil {
-			return nil, fmt.Errorf("PROJECTS__%d__DIRECTORY: %w", p.Index, err)
+// liveProjects are the projects of the service as they are at the moment. It implements
+// [delivery.Projects].
+type liveProjects struct{ *App }
+
+// Bucket implements [delivery.Projects].
+func (l liveProjects) Bucket(projectID string) (objstore.Bucket, error) {
+	for _, p := range l.snapshotProjects() {
+		if p.Config.ProjectID == projectID && p.Bucket != nil {
+			return p.Bucket, nil
 		}
-		return b, nil
 	}
-	b, err := s3.New(s3.Options{
-		AccessKey: p.S3.AccessKey, SecretKey: p.S3.SecretKey.Reveal(), Endpoint: p.S3.Endpoint,
-		Bucket: p.S3.Bucket, Region: p.S3.Region,
-		PathStyle: p.S3.PathStyle, Checksums: p.S3.Checksums,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("PROJECTS__%d__S3_CONFIG: %w", p.Index, err)
-	}
-	return b, nil
+	return nil, fmt.Errorf("project %s is not in the configuration, or its bucket cannot be set "+
+		"up: its recordings wait on disk", projectID)
 }
 
-// Keys returns what decrypts a project's encrypted rooms; nil if there is nothing.
-func Keys(p config.Project) (*render.Keys, error) {
-	var keys *render.Keys
-	for _, k := range []struct {
-		name string
-		text config.Secret
-	}{{"E2EE_KEY", p.E2EEKey}, {"E2EE_KEY_FILE", p.E2EEKeys}} {
-		if k.text.IsZero() {
-			continue
-		}
-		more, err := render.NewKeys([]byte(k.text.Reveal()))
-		if err != nil {
-			return nil, fmt.Errorf("PROJECTS__%d__%s: %w", p.Index, k.name, err)
-		}
-		keys = keys.Merge(more)
-	}
-	return keys, nil
-}
-
-// keysFor returns what decrypts the recordings of a project of the configuration.
-func (a *App) keysFor(projectID string) *render.Keys {
-	for _, p := range a.all() {
-		if p.config.ProjectID == projectID {
-			return p.keys
+// Keys implements [delivery.Projects].
+func (l liveProjects) Keys(projectID string) *render.Keys {
+	for _, p := range l.snapshotProjects() {
+		if p.Config.ProjectID == projectID {
+			return p.Keys
 		}
 	}
 	return nil
 }
 
-// SourceOptions describes a project's queue at the broker. Logger and Metrics
-// are left to the caller.
-func SourceOptions(c *config.Config, p config.Project, instance string,
-	registry *syncflow.Registry,
-) rabbitmq.Options {
-	q := c.RabbitMQ
-	return rabbitmq.Options{
-		Host: q.Host, Port: q.Port, VHost: q.VHost, TLS: q.TLS, CAFile: q.CAFile,
-		Username: q.Username, Password: q.Password.Reveal(),
-		Group: c.DeviceGroup, ProjectID: p.ProjectID, Instance: instance,
-		ProjectIndex: strconv.Itoa(p.Index),
-		Token:        registry.ProjectToken,
-		Binding: func(ctx context.Context) (rabbitmq.Binding, error) {
-			d, err := registry.Device(ctx)
-			if err != nil {
-				return rabbitmq.Binding{}, err
-			}
-			return rabbitmq.Binding{Exchange: d.ExchangeName, RoutingKey: d.BindingKey}, nil
-		},
-		Announces: registry.Announces,
-	}
-}
-
-// bucketFor returns the bucket of a project of the configuration.
-func (a *App) bucketFor(projectID string) (objstore.Bucket, error) {
-	for _, p := range a.all() {
-		if p.config.ProjectID == projectID && p.bucket != nil {
-			return p.bucket, nil
-		}
-	}
-	return nil, fmt.Errorf("project %s is not in the configuration, or its bucket cannot be set "+
-		"up: its recordings wait on disk", projectID)
+// Pseudonyms implements [delivery.Projects].
+func (l liveProjects) Pseudonyms(info spool.Info) (redact.Pseudonyms, error) {
+	return project.Pseudonyms(l.pseudonyms, info)
 }

@@ -10,16 +10,17 @@ import (
 
 	"github.com/syncflow/textegress/internal/config"
 	"github.com/syncflow/textegress/internal/objstore"
+	"github.com/syncflow/textegress/internal/project"
 	"github.com/syncflow/textegress/internal/web"
 )
 
-// hot are the settings of the whole service that a reload can change.
-var hot = []string{"LOG_LEVEL", "RETENTION", "SHUTDOWN_TIMEOUT"}
+// reloadable are the settings of the whole service that a reload can change.
+var reloadable = []string{"LOG_LEVEL", "RETENTION", "SHUTDOWN_TIMEOUT"}
 
 // Reload reads the settings again and applies what can change while the service runs: where the
-// recordings of a project are delivered, its keys, projects that are new or were broken, and hot.
-// It applies all of it, or nothing and returns an error where the settings are wrong, or a project
-// that runs would be broken by them. Every delivery that waits is then due.
+// recordings of a project are delivered, its keys, projects that are new or were broken, and the
+// reloadable ones. It applies all of it, or nothing and returns an error where the settings are
+// wrong, or a project that runs would be broken by them. Every delivery that waits is then due.
 //
 // A delivery that is under way goes on with the bucket that it began with, and is complete in one
 // bucket in any case. A project that is not in the settings any more goes on until a restart, so
@@ -53,7 +54,7 @@ func (a *App) reload(status *web.ReloadStatus) error {
 		return err
 	}
 	for _, warning := range next.Warnings {
-		a.log.Warn("the settings are questionable", "warning", warning)
+		a.log.Warn("configuration warning", "warning", warning)
 	}
 	// Everything that can fail comes first. Only reloads change projects, so what is seen here
 	// stays true.
@@ -62,12 +63,12 @@ func (a *App) reload(status *web.ReloadStatus) error {
 		return err
 	}
 	known := map[string]bool{}
-	for _, p := range a.all() {
+	for _, p := range a.snapshotProjects() {
 		if p.ctl != nil {
-			known[p.config.ProjectID] = true
+			known[p.Config.ProjectID] = true
 		}
 	}
-	var added []*project
+	var added []*managedProject
 	for _, pc := range next.Projects {
 		if !known[pc.ProjectID] {
 			added = append(added, a.setUpProject(next, pc))
@@ -82,8 +83,8 @@ func (a *App) reload(status *web.ReloadStatus) error {
 		a.o.LogLevel.Set(next.LogLevel)
 	}
 	a.dispatcher.SetRetention(next.Retention)
-	for _, p := range a.all() {
-		a.dispatcher.Retry(p.config.ProjectID)
+	for _, p := range a.snapshotProjects() {
+		a.dispatcher.Retry(p.Config.ProjectID)
 	}
 	return nil
 }
@@ -93,20 +94,20 @@ func (a *App) reload(status *web.ReloadStatus) error {
 func (a *App) newBuckets(next *config.Config) (map[string]objstore.Bucket, error) {
 	buckets := map[string]objstore.Bucket{}
 	var errs []error
-	for _, p := range a.all() {
+	for _, p := range a.snapshotProjects() {
 		if p.ctl == nil {
 			continue
 		}
 		for _, b := range next.Broken {
-			if b.ProjectID == p.config.ProjectID || b.ProjectID == "" && b.Index == p.config.Index {
-				errs = append(errs, fmt.Errorf("project %d: %s", b.Index, problems(b)))
+			if b.ProjectID == p.Config.ProjectID || b.ProjectID == "" && b.Index == p.Config.Index {
+				errs = append(errs, fmt.Errorf("project %d: %s", b.Index, problemText(b)))
 			}
 		}
-		n, ok := find(next, p.config.ProjectID)
-		if !ok || sameBucket(p.config, n) {
+		n, ok := find(next, p.Config.ProjectID)
+		if !ok || sameBucket(p.Config, n) {
 			continue
 		}
-		b, err := Bucket(n)
+		b, err := project.Bucket(n)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -117,37 +118,38 @@ func (a *App) newBuckets(next *config.Config) (map[string]objstore.Bucket, error
 }
 
 // commit puts the new settings in force and says which they are.
-func (a *App) commit(next *config.Config, buckets map[string]objstore.Bucket, added []*project,
+func (a *App) commit(next *config.Config, buckets map[string]objstore.Bucket,
+	added []*managedProject,
 	status *web.ReloadStatus,
 ) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	changed := a.config.Changes(next)
 	a.config = next
-	for _, name := range hot {
+	for _, name := range reloadable {
 		if slices.Contains(changed, name) {
 			status.Applied = append(status.Applied, name)
 		}
 	}
 	for _, name := range a.o.Config.Changes(next) {
-		if !strings.HasPrefix(name, "PROJECTS__") && !slices.Contains(hot, name) {
+		if !strings.HasPrefix(name, "PROJECTS__") && !slices.Contains(reloadable, name) {
 			status.NeedsRestart = append(status.NeedsRestart, name)
 		}
 	}
-	var kept []*project
+	var kept []*managedProject
 	for _, p := range a.projects {
 		if p.ctl == nil {
 			continue // broken: added anew, if it is still there
 		}
 		kept = append(kept, p)
-		n, ok := find(next, p.config.ProjectID)
+		n, ok := find(next, p.Config.ProjectID)
 		if !ok {
 			status.NeedsRestart = append(status.NeedsRestart,
-				fmt.Sprintf("project %s was removed", p.config.ProjectID))
+				fmt.Sprintf("project %s was removed", p.Config.ProjectID))
 			continue
 		}
 		if b := buckets[n.ProjectID]; b != nil {
-			p.bucket, p.config.S3, p.config.Directory = b, n.S3, n.Directory
+			p.Bucket, p.Config.S3, p.Config.Directory = b, n.S3, n.Directory
 			status.Applied = append(status.Applied, ofProject(changed, n.Index, ofBucket)...)
 		}
 		if names, err := p.setKeys(n, changed); err != nil {
@@ -156,7 +158,7 @@ func (a *App) commit(next *config.Config, buckets map[string]objstore.Bucket, ad
 			status.Applied = append(status.Applied, names...)
 		}
 		// Under another number everything would seem to have changed.
-		if p.config.Index == n.Index {
+		if p.Config.Index == n.Index {
 			status.NeedsRestart = append(status.NeedsRestart,
 				ofProject(p.began.Changes(next), n.Index, ofStart)...)
 		} else {
@@ -167,7 +169,7 @@ func (a *App) commit(next *config.Config, buckets map[string]objstore.Bucket, ad
 	for _, p := range added {
 		if p.ctl != nil {
 			status.Applied = append(status.Applied,
-				fmt.Sprintf("project %s was added", p.config.ProjectID))
+				fmt.Sprintf("project %s was added", p.Config.ProjectID))
 			if a.intake != nil {
 				a.run(p)
 			}
@@ -207,16 +209,15 @@ func ofProject(names []string, index, kind int) []string {
 
 // setKeys makes a running project use the keys of n. Its connection with the broker and its
 // recordings go on. It returns what was changed. a.mu is held.
-func (p *project) setKeys(n config.Project, changed []string) ([]string, error) {
-	if p.config.Key == n.Key && p.config.Secret == n.Secret &&
-		reflect.DeepEqual(p.config.LiveKit, n.LiveKit) {
+func (p *managedProject) setKeys(n config.Project, changed []string) ([]string, error) {
+	if p.Config.Key == n.Key && p.Config.Secret == n.Secret &&
+		reflect.DeepEqual(p.Config.LiveKit, n.LiveKit) {
 		return nil, nil
 	}
-	if err := p.api.SetKey(n.Key, n.Secret.Reveal()); err != nil {
+	if err := p.SetKeys(n); err != nil {
 		return nil, err
 	}
-	moved := p.config.Index != n.Index
-	p.config.Key, p.config.Secret, p.config.LiveKit = n.Key, n.Secret, n.LiveKit
+	moved := p.Config.Index != n.Index
 	p.ctl.SetKey(liveKitKey(n))
 	p.ctl.Retry()
 	if moved {

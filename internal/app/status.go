@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress/internal/controller"
+	"github.com/syncflow/textegress/internal/project"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/spool"
@@ -27,13 +28,13 @@ func (a *App) Status() web.Status {
 	a.mu.RUnlock()
 	up := a.dispatcher.Snapshot()
 	live := map[string]web.RecordingStatus{}
-	for _, p := range a.all() {
+	for _, p := range a.snapshotProjects() {
 		ps := web.ProjectStatus{
-			Index: p.config.Index, ID: p.config.ProjectID, State: "broken",
+			Index: p.Config.Index, ID: p.Config.ProjectID, State: "broken",
 			Error: p.broken,
 		}
-		if p.bucket != nil {
-			ps.Bucket = p.bucket.String()
+		if p.Bucket != nil {
+			ps.Bucket = p.Bucket.String()
 		}
 		if p.ctl != nil {
 			snap := p.ctl.Snapshot()
@@ -50,7 +51,7 @@ func (a *App) Status() web.Status {
 				}
 			}
 		}
-		if u, ok := up.Projects[p.config.ProjectID]; ok {
+		if u, ok := up.Projects[p.Config.ProjectID]; ok {
 			ps.PendingUploads, ps.UploadError = u.Pending, u.LastError
 		}
 		s.Projects = append(s.Projects, ps)
@@ -113,21 +114,21 @@ func sealedStatus(rec *spool.Recording) web.RecordingStatus {
 // session announced now, in every project, and can deliver it.
 func (a *App) NotReady() []string {
 	out := diskReasons(a.spool.Disk(), a.spool.Dir())
-	out = append(out, clockReason(a.all())...)
-	for _, p := range a.all() {
+	out = append(out, clockReason(a.snapshotProjects())...)
+	for _, p := range a.snapshotProjects() {
 		switch {
 		case p.broken != "":
-			out = append(out, fmt.Sprintf("project %d: %s", p.config.Index, p.broken))
+			out = append(out, fmt.Sprintf("project %d: %s", p.Config.Index, p.broken))
 		case p.ctl != nil:
 			snap := p.ctl.Snapshot()
-			out = append(out, projectReasons(p.config.Index, snap)...)
-			out = append(out, missedReasons(p.config.Index, snap)...)
-			out = append(out, awayReasons(p.config.Index, snap.Recorders, time.Now())...)
-			out = append(out, unrecordedReasons(p.config.Index, snap.Unrecorded)...)
+			out = append(out, projectReasons(p.Config.Index, snap)...)
+			out = append(out, missedReasons(p.Config.Index, snap)...)
+			out = append(out, awayReasons(p.Config.Index, snap.Recorders, time.Now())...)
+			out = append(out, unrecordedReasons(p.Config.Index, snap.Unrecorded)...)
 		}
 	}
-	out = append(out, unusable(a.all())...)
-	return append(out, undelivered(a.all(), a.dispatcher.Snapshot())...)
+	out = append(out, unusable(a.snapshotProjects())...)
+	return append(out, undelivered(a.snapshotProjects(), a.dispatcher.Snapshot())...)
 }
 
 // projectReasons says why no announcements of a project reach us.
@@ -146,33 +147,14 @@ func projectReasons(index int, snap controller.Snapshot) []string {
 	return out
 }
 
-// clockTolerance is how far apart the clocks may be of which we compare the time of day.
-const clockTolerance = 30 * time.Second
-
-// ClockTrouble says what is wrong where SyncFlow's clock is ahead of ours by the given time, "" if
-// nothing is. Which of the two is wrong nothing tells.
-func ClockTrouble(ahead time.Duration) string {
-	if ahead.Abs() <= clockTolerance {
-		return ""
-	}
-	what := "ahead of"
-	if ahead > 0 {
-		what = "behind"
-	}
-	return fmt.Sprintf("this machine's clock is %s %s SyncFlow's: set both right (timedatectl, "+
-		"NTP). Our times are in the recordings, "+
-		"and tokens are refused where the clocks differ too much", ahead.Abs().Round(time.Second),
-		what)
-}
-
 // clockReason compares our clock with SyncFlow's, by the first project whose answers told it.
-func clockReason(projects []project) []string {
+func clockReason(projects []managedProject) []string {
 	for _, p := range projects {
-		if p.api == nil {
+		if p.Registry == nil {
 			continue
 		}
-		if offset, known := p.api.ClockOffset(); known {
-			if trouble := ClockTrouble(offset); trouble != "" {
+		if offset, known := p.Registry.ClockOffset(); known {
+			if trouble := project.ClockProblem(offset); trouble != "" {
 				return []string{trouble}
 			}
 			return nil
@@ -304,8 +286,8 @@ func diskStatus(d spool.DiskStatus) web.DiskStatus {
 // Record implements [web.Service].
 func (a *App) Record(ctx context.Context, sessionID, projectID string) (string, error) {
 	var errs []error
-	for _, p := range a.all() {
-		if p.ctl == nil || projectID != "" && p.config.ProjectID != projectID {
+	for _, p := range a.snapshotProjects() {
+		if p.ctl == nil || projectID != "" && p.Config.ProjectID != projectID {
 			continue
 		}
 		id, err := p.ctl.Record(ctx, sessionID)
@@ -313,7 +295,7 @@ func (a *App) Record(ctx context.Context, sessionID, projectID string) (string, 
 			return id, nil
 		}
 		if errors.Is(err, session.ErrUnknown) {
-			err = fmt.Errorf("project %d does not know it: %w", p.config.Index, err)
+			err = fmt.Errorf("project %d does not know it: %w", p.Config.Index, err)
 		}
 		errs = append(errs, err)
 	}

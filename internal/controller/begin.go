@@ -177,7 +177,7 @@ func (c *Controller) launch(ctx context.Context, rec *spool.Recording, fresh boo
 	}
 	filter, err := filter.New(c.o.Selection)
 	if err != nil { // see Options.Selection; recording everything instead is out of the question
-		c.log.Error("the recording is not begun: the project's lists are not understood",
+		c.log.Error("the recording is not started: invalid topic or identity list",
 			"egress_id", info.EgressID, "error", err)
 		return
 	}

@@ -1,4 +1,4 @@
-package app
+package project
 
 import (
 	"crypto/hmac"
@@ -22,7 +22,7 @@ func TestJoinTokenOfAProject(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if liveKitKey(c.Projects[0]) != nil {
+	if _, ok := LiveKitKey(c.Projects[0]); ok {
 		t.Error("tokens without a key")
 	}
 	c, err = config.Load(config.Options{
@@ -35,7 +35,8 @@ func TestJoinTokenOfAProject(t *testing.T) {
 	if len(c.Projects) != 1 {
 		t.Errorf("%d projects", len(c.Projects))
 	}
-	token, err := liveKitKey(c.Projects[0]).JoinToken("class-1", "bot")
+	key, _ := LiveKitKey(c.Projects[0])
+	token, err := key.JoinToken("class-1", "bot")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,161 @@
+// Package project turns one project of the configuration into its live parts: who answers for its
+// sessions, who announces them, where its recordings go, and what keeps or changes what is in them.
+// The service and the commands use the same.
+package project
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/config"
+	"github.com/syncflow/textegress/internal/filter"
+	"github.com/syncflow/textegress/internal/livekit"
+	"github.com/syncflow/textegress/internal/objstore"
+	"github.com/syncflow/textegress/internal/objstore/dir"
+	"github.com/syncflow/textegress/internal/objstore/s3"
+	"github.com/syncflow/textegress/internal/pseudonym"
+	"github.com/syncflow/textegress/internal/redact"
+	"github.com/syncflow/textegress/internal/render"
+	"github.com/syncflow/textegress/internal/session"
+	"github.com/syncflow/textegress/internal/source/rabbitmq"
+	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/internal/syncflow"
+)
+
+// Options are what all projects of a process share.
+type Options struct {
+	Instance string
+	DataDir  string
+	Gate     *syncflow.Gate // of the SyncFlow server, which is one for all projects
+	// NewSource makes the listener at the broker; nil: a [rabbitmq.Source].
+	NewSource func(rabbitmq.Options) session.Source
+	Logger    *slog.Logger
+	// Metrics of the parts; nil: shown nowhere.
+	SyncFlowMetrics *syncflow.Metrics
+	RabbitMQMetrics *rabbitmq.Metrics
+}
+
+// Project is one configured project with its parts.
+type Project struct {
+	Config   config.Project
+	Bucket   objstore.Bucket
+	Keys     *render.Keys // of encrypted rooms; nil: none
+	Rules    textegress.SelectionRules
+	Registry session.Registry // nil: the project cannot be recorded
+	Sources  []session.Source
+
+	api *syncflow.Client
+}
+
+// New makes the parts of a project. Nothing runs, and nobody is asked, but for a directory that is
+// the bucket. A project that cannot be recorded is an error, and has the parts that could be made:
+// its earlier recordings may still be delivered.
+func New(c *config.Config, pc config.Project, o Options) (Project, error) {
+	p := Project{Config: pc, Rules: Rules(pc)}
+	var err error
+	if p.Bucket, err = Bucket(pc); err != nil {
+		return p, err
+	}
+	if d, ok := p.Bucket.(*dir.Bucket); ok {
+		if err := d.Check(); err != nil { // no reason not to record
+			o.Logger.Error("recordings of a project cannot be delivered to its directory",
+				"project", pc.Index, "error", objstore.Redacted(err, "it cannot be used"))
+		}
+	}
+	if p.Keys, err = Keys(pc); err != nil { // no reason not to record
+		o.Logger.Error("the key of a project is invalid; its encrypted packets are delivered as "+
+			"they are", "project", pc.Index, "error", err)
+	}
+	if _, err := filter.New(p.Rules); err != nil { // checked with the configuration already
+		return p, fmt.Errorf("invalid topic or identity list: %w", err)
+	}
+	if p.api, err = SyncFlow(c, pc, o); err != nil {
+		return p, err
+	}
+	registry := syncflow.NewRegistry(p.api, c.DeviceGroup)
+	broker := Broker(c, pc, o.Instance, registry)
+	broker.Logger, broker.Metrics = o.Logger, o.RabbitMQMetrics
+	broker.Memory = newMarks(o.DataDir, pc.ProjectID, c.DeviceGroup)
+	newSource := o.NewSource
+	if newSource == nil {
+		newSource = func(o rabbitmq.Options) session.Source { return rabbitmq.New(o) }
+	}
+	p.Registry, p.Sources = registry, []session.Source{newSource(broker)}
+	return p, nil
+}
+
+// SetKeys makes the registry use the keys of other settings of the same project from now on.
+func (p *Project) SetKeys(n config.Project) error {
+	if err := p.api.SetKey(n.Key, n.Secret.Reveal()); err != nil {
+		return err
+	}
+	p.Config.Key, p.Config.Secret, p.Config.LiveKit = n.Key, n.Secret, n.LiveKit
+	return nil
+}
+
+// Bucket returns where a project's recordings are delivered.
+func Bucket(p config.Project) (objstore.Bucket, error) {
+	if p.Directory != "" {
+		b, err := dir.New(p.Directory)
+		if err != nil {
+			return nil, fmt.Errorf("PROJECTS__%d__DIRECTORY: %w", p.Index, err)
+		}
+		return b, nil
+	}
+	b, err := s3.New(s3.Options{
+		AccessKey: p.S3.AccessKey, SecretKey: p.S3.SecretKey.Reveal(), Endpoint: p.S3.Endpoint,
+		Bucket: p.S3.Bucket, Region: p.S3.Region,
+		PathStyle: p.S3.PathStyle, Checksums: p.S3.Checksums,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("PROJECTS__%d__S3_CONFIG: %w", p.Index, err)
+	}
+	return b, nil
+}
+
+// Keys returns what decrypts a project's encrypted rooms; nil if there is nothing.
+func Keys(p config.Project) (*render.Keys, error) {
+	var keys *render.Keys
+	for _, k := range []struct {
+		name string
+		text config.Secret
+	}{{"E2EE_KEY", p.E2EEKey}, {"E2EE_KEY_FILE", p.E2EEKeys}} {
+		if k.text.IsZero() {
+			continue
+		}
+		more, err := render.NewKeys([]byte(k.text.Reveal()))
+		if err != nil {
+			return nil, fmt.Errorf("PROJECTS__%d__%s: %w", p.Index, k.name, err)
+		}
+		keys = keys.Merge(more)
+	}
+	return keys, nil
+}
+
+// Rules returns what a project allows to be recorded.
+func Rules(p config.Project) textegress.SelectionRules {
+	s := p.Selection
+	return textegress.SelectionRules{
+		TopicsAllow: s.TopicsAllow, TopicsDeny: s.TopicsDeny, IdentitiesAllow: s.IdentitiesAllow,
+		IdentitiesDeny: s.IdentitiesDeny,
+		EncryptedKept:  s.KeepEncrypted,
+	}
+}
+
+// LiveKitKey returns the key of a project's LiveKit server, if it has one.
+func LiveKitKey(p config.Project) (livekit.Key, bool) {
+	if p.LiveKit == nil {
+		return livekit.Key{}, false
+	}
+	return livekit.Key{ID: p.LiveKit.APIKey, Secret: p.LiveKit.APISecret.Reveal()}, true
+}
+
+// Pseudonyms returns the pseudonyms under which a recording is delivered.
+func Pseudonyms(s *pseudonym.Store, info spool.Info) (redact.Pseudonyms, error) {
+	names, err := s.Names(info.ProjectID, info.PseudonymKey)
+	if err != nil {
+		return nil, err
+	}
+	return names, nil
+}

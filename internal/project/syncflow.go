@@ -1,0 +1,62 @@
+package project
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/syncflow/textegress/internal/config"
+	"github.com/syncflow/textegress/internal/source/rabbitmq"
+	"github.com/syncflow/textegress/internal/syncflow"
+)
+
+// SyncFlow returns a client of the SyncFlow API for a project.
+func SyncFlow(c *config.Config, p config.Project, o Options) (*syncflow.Client, error) {
+	return syncflow.New(syncflow.Options{
+		BaseURL: c.ServerURL, Key: p.Key, Secret: p.Secret.Reveal(), ProjectID: p.ProjectID,
+		Gate: o.Gate, Logger: o.Logger, Metrics: o.SyncFlowMetrics,
+	})
+}
+
+// Broker describes a project's queue at the broker. Logger, Metrics and Memory are left to the
+// caller.
+func Broker(c *config.Config, p config.Project, instance string,
+	registry *syncflow.Registry,
+) rabbitmq.Options {
+	q := c.RabbitMQ
+	return rabbitmq.Options{
+		Host: q.Host, Port: q.Port, VHost: q.VHost, TLS: q.TLS, CAFile: q.CAFile,
+		Username: q.Username, Password: q.Password.Reveal(),
+		Group: c.DeviceGroup, ProjectID: p.ProjectID, Instance: instance,
+		ProjectIndex: strconv.Itoa(p.Index),
+		Token:        registry.ProjectToken,
+		Binding: func(ctx context.Context) (rabbitmq.Binding, error) {
+			d, err := registry.Device(ctx)
+			if err != nil {
+				return rabbitmq.Binding{}, err
+			}
+			return rabbitmq.Binding{Exchange: d.ExchangeName, RoutingKey: d.BindingKey}, nil
+		},
+		Announces: registry.Announces,
+	}
+}
+
+// clockTolerance is how far apart two clocks may be whose times of day we compare.
+const clockTolerance = 30 * time.Second
+
+// ClockProblem says what is wrong where SyncFlow's clock is ahead of ours by the given time, "" if
+// nothing is. Nothing tells which of the two is wrong.
+func ClockProblem(ahead time.Duration) string {
+	if ahead.Abs() <= clockTolerance {
+		return ""
+	}
+	what := "ahead of"
+	if ahead > 0 {
+		what = "behind"
+	}
+	return fmt.Sprintf("this machine's clock is %s %s SyncFlow's: set both right (timedatectl, "+
+		"NTP). Our times are in the recordings, "+
+		"and tokens are refused where the clocks differ too much", ahead.Abs().Round(time.Second),
+		what)
+}
