@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/internal/filter"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/session"
@@ -273,7 +274,8 @@ func (c *Controller) supervise(ctx context.Context, rec *spool.Recording, st *st
 	o recorder.Options,
 ) {
 	info := rec.Info()
-	for pause := time.Second; ; pause = min(2*pause, time.Minute) {
+	pauses := backoff.New(backoff.Policy{First: time.Second, Max: time.Minute})
+	for {
 		err := run(ctx, st.recorder)
 		switch {
 		case err == nil:
@@ -285,7 +287,7 @@ func (c *Controller) supervise(ctx context.Context, rec *spool.Recording, st *st
 			c.log.Error("the recorder failed; what it wrote is on disk", "egress_id", info.EgressID,
 				"session_id", info.SessionID, "error", err)
 			c.o.Metrics.recorderFailed()
-			sleep(ctx, pause)
+			_ = pauses.Wait(ctx)
 		}
 		if err == nil || ctx.Err() != nil { // where it stays open, the next start continues it
 			break

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/internal/keylock"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/session"
@@ -191,7 +192,8 @@ const (
 func (c *Controller) setUp(ctx context.Context) bool {
 	var logged string
 	var loggedAt time.Time
-	for pause := firstSetUpPause; ; pause = min(2*pause, maxSetUpPause) {
+	pauses := backoff.New(backoff.Policy{First: firstSetUpPause, Max: maxSetUpPause})
+	for {
 		err := c.register(ctx)
 		if err == nil {
 			c.mu.Lock()
@@ -208,15 +210,15 @@ func (c *Controller) setUp(ctx context.Context) bool {
 			logged, loggedAt = err.Error(), time.Now()
 			c.log.Error("the project cannot start; trying again until it can", "error", err)
 		}
-		wait := pause
+		wait := pauses.Next()
 		if errors.Is(err, session.ErrUnauthorized) {
-			wait = wrongKeyPause
+			wait = backoff.Equal(wrongKeyPause)
 		}
 		select {
 		case <-ctx.Done():
 			return false
 		case <-c.retry:
-			pause = firstSetUpPause
+			pauses.Reset()
 		case <-time.After(wait):
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/spool"
@@ -39,7 +40,7 @@ func (c *Controller) loop(ctx context.Context, ready <-chan struct{}, asked chan
 		w, due := c.nextQuestion(time.Now())
 		switch {
 		case w != nil && !w.asked:
-			sleep(ctx, min(c.ask(ctx, w), restAtMost))
+			_ = backoff.Sleep(ctx, min(c.ask(ctx, w), restAtMost))
 			continue
 		case asked != nil:
 			close(asked)
@@ -72,7 +73,7 @@ func (c *Controller) loop(ctx context.Context, ready <-chan struct{}, asked chan
 			list = list || time.Since(looked) >= gapPoll && len(c.gaps()) > 0
 		case <-next.C:
 			if w != nil {
-				sleep(ctx, min(c.ask(ctx, w), restAtMost))
+				_ = backoff.Sleep(ctx, min(c.ask(ctx, w), restAtMost))
 			}
 		}
 		next.Stop()
@@ -85,18 +86,6 @@ func untilOr(t time.Time, otherwise time.Duration) time.Duration {
 		return otherwise
 	}
 	return max(0, time.Until(t))
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
 }
 
 // cannotBegin logs why a session found by looking is not recorded yet. Of a disk

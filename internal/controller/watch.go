@@ -7,6 +7,7 @@ import (
 	"sort"
 	"time"
 
+	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/spool"
@@ -34,6 +35,15 @@ const (
 	unaskedAfter = 2 * time.Second
 	// restAtMost bounds the rest after a question, which is as long as the answer took.
 	restAtMost = 5 * time.Second
+)
+
+// shortPartPauses are the times until the first question, after so many short parts and one.
+// unansweredPauses are those between two questions without an answer.
+var (
+	shortPartPauses = backoff.Policy{
+		First: firstQuestion, Max: longestWatch, Jitter: backoff.None,
+	}
+	unansweredPauses = backoff.Policy{First: time.Second, Max: watchEvery, Jitter: backoff.None}
 )
 
 // watch is a session that nobody records just now and that may run. Its fields are guarded by the
@@ -84,12 +94,10 @@ func (c *Controller) watchAfter(rec *spool.Recording, st *stay) {
 		return
 	}
 	w.present = true
-	pause := firstQuestion
 	if w.since.Sub(time.Unix(0, rec.Info().CreatedUnixNS)) < shortPart {
 		w.short = st.short + 1
-		pause = min(firstQuestion<<min(w.short, 10), longestWatch)
 	}
-	w.next = time.Now().Add(pause)
+	w.next = time.Now().Add(shortPartPauses.Delay(w.short + 1))
 	c.watched[w.sessionID] = w
 	c.wakeLoop()
 }
@@ -231,8 +239,8 @@ func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 		return 0
 	}
 	if err != nil { // nobody knows
-		w.next = time.Now().Add(min(time.Second<<min(w.failed, 4), watchEvery))
 		w.failed++
+		w.next = time.Now().Add(unansweredPauses.Delay(w.failed))
 		first := w.failed == 1
 		c.mu.Unlock()
 		if first {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/syncflow/textegress/internal/backoff"
 )
 
 // Drain delivers what is sealed now, trying again and again until ctx ends. What fails in a way
@@ -58,7 +60,7 @@ func (u *Dispatcher) drain(ctx context.Context, project string, jobs []*job) (le
 		j, wait := u.choose(project, slices.Values(jobs))
 		u.mu.Unlock()
 		if j == nil {
-			sleep(ctx, wait)
+			_ = backoff.Sleep(ctx, wait)
 			continue
 		}
 		err := u.attempt(ctx, j)
@@ -79,13 +81,4 @@ func (u *Dispatcher) drain(ctx context.Context, project string, jobs []*job) (le
 		last = context.Cause(ctx)
 	}
 	return left + len(jobs), last
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/segment"
 )
@@ -127,7 +128,7 @@ func (r *Recorder) waitWritable(ctx context.Context) bool {
 			return true
 		}
 		r.noteJoinError("DATA_DIR takes no packets: " + err.Error())
-		if !sleep(ctx, writablePoll) {
+		if backoff.Sleep(ctx, writablePoll) != nil {
 			return false
 		}
 	}
@@ -143,16 +144,19 @@ func (r *Recorder) writeOutage(ctx context.Context, cause string, sinceNS int64)
 // retryUntilWritten calls write until it succeeds. When the service stops it returns an error: the
 // recording stays open, and the next start continues it.
 func (r *Recorder) retryUntilWritten(ctx context.Context, what string, write func() error) error {
-	for pause := appendPause; ; pause = min(2*pause, longestPause) {
+	pauses := backoff.New(backoff.Policy{
+		First: appendPause, Max: longestPause, Jitter: backoff.None,
+	})
+	for {
 		err := write()
 		if err == nil {
 			return nil
 		}
-		if pause == appendPause {
+		if pauses.Failures() == 0 {
 			r.log.Error("cannot write to the spool; retrying until it succeeds", "what", what,
 				"error", err)
 		}
-		if isFinal(err) || !sleep(ctx, pause) {
+		if isFinal(err) || pauses.Wait(ctx) != nil {
 			return fmt.Errorf("recording %s stays open: %s: %w", r.info.EgressID, what, err)
 		}
 	}

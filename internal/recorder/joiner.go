@@ -10,12 +10,20 @@ import (
 	"strings"
 	"time"
 
+	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/internal/room"
 )
 
-// missingPoll is the first pause between two questions whether a missing room exists again; the
-// pauses grow to roomMissingPoll. After a restart of LiveKit its participants are back at once.
-const missingPoll = 250 * time.Millisecond
+// missingPauses are the pauses between two questions whether a missing room exists again. After a
+// restart of LiveKit its participants are back at once.
+var missingPauses = backoff.Policy{
+	First: 250 * time.Millisecond, Max: roomMissingPoll, Jitter: backoff.None,
+}
+
+// emptyRoomPauses are the times for which no room is joined after an empty one.
+var emptyRoomPauses = backoff.Policy{
+	First: emptyRoomPause, Max: longestEmptyPause, Jitter: backoff.None,
+}
 
 // existsTimeout bounds the question whether a room exists.
 const existsTimeout = 3 * time.Second
@@ -62,8 +70,8 @@ func (j *joiner) cancelQuestion() {
 // noteEmptyRoom notes that our join has most likely made a room. Until it is known that the session
 // runs, the next join is delayed, longer each time.
 func (j *joiner) noteEmptyRoom() {
-	j.emptyUntil = time.Now().Add(min(emptyRoomPause<<min(j.empty, 10), longestEmptyPause))
 	j.empty++
+	j.emptyUntil = time.Now().Add(emptyRoomPauses.Delay(j.empty))
 }
 
 // newIdentity returns a random identity, so that nobody else in the room has it.
@@ -161,8 +169,8 @@ func (j *joiner) roomMissing(ctx context.Context) verdict {
 	}
 	r.noteJoinError("LiveKit has no room of this name; waiting for it to come back, for " +
 		"REJOIN_WINDOW")
-	sleep(ctx, min(missingPoll<<min(j.missing, 10), roomMissingPoll))
 	j.missing++
+	_ = backoff.Sleep(ctx, missingPauses.Delay(j.missing))
 	return joinAgain
 }
 

@@ -3,10 +3,10 @@ package recorder
 import (
 	"context"
 	"errors"
-	mrand "math/rand/v2"
 	"time"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/segment"
 )
@@ -14,7 +14,6 @@ import (
 // The pauses of the join loop. API and LiveKit are both asked at most once a pause; the first
 // retry follows almost at once because every moment out of the room may cost data.
 const (
-	firstPause      = 100 * time.Millisecond
 	longestPause    = 10 * time.Second
 	roomMissingPoll = 3 * time.Second
 	stateTimeout    = 90 * time.Second
@@ -271,7 +270,7 @@ func (j *joiner) handleJoinError(ctx context.Context, h *handler, err error) (ve
 		j.needAuthority = h.unconfirmed
 		j.noteEmptyRoom()
 		if !j.needAuthority { // otherwise the authority is asked first
-			sleep(ctx, emptyRoomPause)
+			_ = backoff.Sleep(ctx, emptyRoomPause)
 		}
 		return joinAgain, nil
 	}
@@ -310,25 +309,12 @@ func (j *joiner) endedWhileJoining(reason room.Reason) verdict {
 	return joinAgain
 }
 
+// joinPauses are the pauses between two tries to join.
+var joinPauses = backoff.Policy{First: 100 * time.Millisecond, Max: longestPause}
+
 // pause waits before the next try: exponential, with jitter so that the recorders of a restarted
 // server do not all join in the same moment.
 func (j *joiner) pause(ctx context.Context) {
-	d := longestPause
-	if j.failures < 7 {
-		d = min(firstPause<<j.failures, longestPause)
-	}
 	j.failures++
-	sleep(ctx, d/2+mrand.N(d/2+1))
-}
-
-// sleep waits for d, and reports whether ctx is still alive.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
+	_ = backoff.Sleep(ctx, joinPauses.Delay(j.failures))
 }
