@@ -425,26 +425,42 @@ func (r sampledReader) Read(p []byte) (int, error) {
 }
 
 func BenchmarkBuild(b *testing.B) {
-	r := newRecording(b, tempSpool(b), spool.Info{}, spool.Options{})
 	payload := strings.Repeat("some log line of a student ", 8)
-	for i := range 50_000 {
-		r.say(fmt.Sprintf("p%d", i%40), fmt.Sprintf("PA_%d", i%40), "log", fmt.Sprint(i, payload))
-	}
-	rec := r.seal(textegress.StatusComplete, "")
-	size := int64(0)
-	segments, err := rec.Segments()
-	if err != nil {
-		b.Fatal(err)
-	}
-	for _, s := range segments {
-		size += s.Size
-	}
-	b.SetBytes(size)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := render.Build(b.Context(), render.FromSpool(rec), render.Options{},
-			discardSink{}); err != nil {
+	for _, participants := range []int{40, 1000} { // more than objects have a buffer
+		r := newRecording(b, tempSpool(b), spool.Info{}, spool.Options{})
+		for i := range 50_000 {
+			p := i % participants
+			r.say(fmt.Sprintf("p%d", p), fmt.Sprintf("PA_%d", p), "log", fmt.Sprint(i, payload))
+		}
+		rec := r.seal(textegress.StatusComplete, "")
+		size := int64(0)
+		segments, err := rec.Segments()
+		if err != nil {
 			b.Fatal(err)
+		}
+		for _, s := range segments {
+			size += s.Size
+		}
+		for name, sink := range map[string]func() render.Sink{
+			"discard": func() render.Sink { return discardSink{} },
+			"disk": func() render.Sink {
+				s, err := delivery.NewStaging(filepath.Join(b.TempDir(), "objects"))
+				if err != nil {
+					b.Fatal(err)
+				}
+				return s
+			},
+		} {
+			b.Run(fmt.Sprintf("%s/%d participants", name, participants), func(b *testing.B) {
+				b.SetBytes(size)
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := render.Build(b.Context(), render.FromSpool(rec), render.Options{},
+						sink()); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
 		}
 	}
 }
