@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash"
-	"io"
 	"slices"
 	"strings"
 
@@ -13,207 +12,165 @@ import (
 )
 
 const (
-	maxOpen    = 64      // objects open at the sink at the same time
-	bufferSize = 8 << 10 // per open object
-	largeSize  = 256 << 10
+	maxBuffered  = 64 << 10 // per object
+	totalBuffers = 4 << 20  // of all objects of an output together
 )
 
-// output writes objects to a sink and knows size and checksum of each. Of the objects it holds
-// open, the one used least recently is closed when another is needed, and opened again to append.
-type output struct {
-	sink  Sink
-	all   []*object
-	open  object   // the ring of those that are open, in both directions: next is the one used last
-	count int      // how many they are
-	bytes [][]byte // free buffers
+// Output writes objects to a sink, and knows size and checksum of each. It holds no object open:
+// what is written is collected in memory and appended in large pieces, so that thousands of views
+// can be written at the same time.
+type Output struct {
+	sink      Sink
+	all       []*Object
+	buffered  int       // capacity of the buffers of all objects
+	scratches []Scratch // files to be closed
 }
 
-func newOutput(sink Sink) *output {
-	o := &output{sink: sink}
-	o.open.next, o.open.prev = &o.open, &o.open
-	return o
-}
+func newOutput(sink Sink) *Output { return &Output{sink: sink} }
 
-type object struct {
-	out         *output
-	key         string
-	contentType string
-	label       string // what an error says instead of the key
-
-	w     io.WriteCloser // nil: not open
-	buf   []byte         // not yet written to w; nil if not open
-	large bool           // buf is of largeSize
-	next  *object        // in the ring of open ones
-	prev  *object
-	hash  hash.Hash
-	size  int64
-	lines int64
-	count bool // lines are counted in the manifest
-
-	sum string // at the end
-}
-
-func (o *output) create(key, contentType, label string) (*object, error) {
-	return o.add(&object{key: key, contentType: contentType, label: label})
-}
-
-// createLarge is create for the few objects into which most of the bytes go.
-func (o *output) createLarge(key, contentType, label string) (*object, error) {
-	return o.add(&object{key: key, contentType: contentType, label: label, large: true})
-}
-
-func (o *output) add(ob *object) (*object, error) {
-	ob.out, ob.hash = o, sha256.New()
-	o.all = append(o.all, ob)
-	return ob, ob.ensureOpen() // an empty object is one, too
-}
-
-// whole writes an object of which all bytes are at hand.
-func (o *output) whole(key, contentType string, data []byte) error {
-	ob, err := o.create(key, contentType, key)
+// Scratch makes a file that is no object. It is closed with the output.
+func (o *Output) Scratch() (Scratch, error) {
+	s, err := o.sink.Scratch()
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("export: scratch file: %w", err)
 	}
+	o.scratches = append(o.scratches, s)
+	return s, nil
+}
+
+// Create begins the object named key, which is made also where nothing is written to it. Errors
+// name label instead of the key, in which there may be an identity.
+func (o *Output) Create(key, contentType, label string) *Object {
+	ob := &Object{out: o, key: key, contentType: contentType, label: label, hash: sha256.New()}
+	o.all = append(o.all, ob)
+	return ob
+}
+
+// WriteObject writes an object as a whole. Its key is not secret.
+func (o *Output) WriteObject(key, contentType string, data []byte) error {
+	ob := o.Create(key, contentType, key)
 	if _, err := ob.Write(data); err != nil {
 		return err
 	}
-	return ob.finish()
+	return ob.Close()
 }
 
-// objects returns what was finished, sorted by key.
-func objects(outputs ...*output) []textegress.Object {
-	var all []*object
-	for _, o := range outputs {
-		all = append(all, o.all...)
+// flush appends to the sink what is in the buffers of all objects, and releases them.
+func (o *Output) flush() error {
+	for _, ob := range o.all {
+		if len(ob.buf) > 0 {
+			if err := ob.append(ob.buf); err != nil {
+				return err
+			}
+		}
+		ob.buf = nil
 	}
+	o.buffered = 0
+	return nil
+}
+
+// close releases the scratch files.
+func (o *Output) close() {
+	for _, s := range o.scratches {
+		_ = s.Close() // of no consequence
+	}
+	o.scratches = nil
+}
+
+// objects returns what outputs have written, sorted by key.
+func objects(outputs ...*Output) []textegress.Object {
 	var list []textegress.Object
-	for _, ob := range all {
-		entry := textegress.Object{
-			Key: ob.key, Size: ob.size, SHA256: ob.sum,
-			ContentType: ob.contentType,
+	for _, o := range outputs {
+		for _, ob := range o.all {
+			entry := textegress.Object{
+				Key: ob.key, Size: ob.size, SHA256: ob.sum, ContentType: ob.contentType,
+			}
+			if ob.counted {
+				entry.Messages = &ob.lines
+			}
+			list = append(list, entry)
 		}
-		if ob.count {
-			entry.Messages = &ob.lines
-		}
-		list = append(list, entry)
 	}
 	slices.SortFunc(list, func(a, b textegress.Object) int { return strings.Compare(a.Key, b.Key) })
 	return list
 }
 
-// abandon closes what an error left open.
-func (o *output) abandon() {
-	for ob := o.open.next; ob != &o.open; ob = ob.next {
-		ob.w.Close() //nolint:errcheck // there is an error already
-	}
-	o.open.next, o.open.prev, o.count = &o.open, &o.open, 0
-}
+// Object is one object that an [Output] writes.
+type Object struct {
+	out         *Output
+	key         string
+	contentType string
+	label       string // what an error says instead of the key
 
-func (ob *object) wrap(err error) error { return fmt.Errorf("export: write %s: %w", ob.label, err) }
+	buf     []byte // not yet appended to the object
+	made    bool   // the sink has it
+	hash    hash.Hash
+	size    int64
+	lines   int64
+	counted bool // lines are counted in the manifest
 
-// ensureOpen also marks ob as used last.
-func (ob *object) ensureOpen() error {
-	o := ob.out
-	if ob.w != nil {
-		if o.open.next != ob {
-			ob.unlink()
-			ob.link()
-		}
-		return nil
-	}
-	if o.count >= maxOpen {
-		if err := o.open.prev.close(); err != nil {
-			return err
-		}
-	}
-	w, err := o.sink.Append(ob.key)
-	if err != nil {
-		return ob.wrap(err)
-	}
-	ob.w = w
-	switch n := len(o.bytes); {
-	case ob.large:
-		ob.buf = make([]byte, 0, largeSize)
-	case n > 0:
-		ob.buf, o.bytes = o.bytes[n-1], o.bytes[:n-1]
-	default:
-		ob.buf = make([]byte, 0, bufferSize)
-	}
-	ob.link()
-	o.count++
-	return nil
-}
-
-func (ob *object) link() {
-	first := &ob.out.open
-	ob.prev, ob.next = first, first.next
-	ob.prev.next, ob.next.prev = ob, ob
-}
-
-func (ob *object) unlink() { ob.prev.next, ob.next.prev = ob.next, ob.prev }
-
-func (ob *object) close() error {
-	o := ob.out
-	err := ob.flush()
-	if cerr := ob.w.Close(); err == nil && cerr != nil {
-		err = ob.wrap(cerr)
-	}
-	ob.unlink()
-	o.count--
-	if !ob.large {
-		o.bytes = append(o.bytes, ob.buf[:0])
-	}
-	ob.w, ob.buf = nil, nil
-	return err
-}
-
-func (ob *object) flush() error {
-	if len(ob.buf) == 0 {
-		return nil
-	}
-	_, err := ob.w.Write(ob.buf)
-	ob.buf = ob.buf[:0]
-	if err != nil {
-		return ob.wrap(err)
-	}
-	return nil
+	sum string // once it is closed
 }
 
 // Write implements [io.Writer].
-func (ob *object) Write(p []byte) (int, error) {
-	if err := ob.ensureOpen(); err != nil {
-		return 0, err
-	}
+func (ob *Object) Write(p []byte) (int, error) {
 	ob.hash.Write(p)
 	ob.size += int64(len(p))
-	if len(ob.buf)+len(p) > cap(ob.buf) {
-		if err := ob.flush(); err != nil {
-			return 0, err
-		}
+	if len(ob.buf)+len(p) > maxBuffered {
+		err := ob.append(ob.buf, p)
+		ob.buf = ob.buf[:0]
+		return len(p), err
 	}
-	if len(p) > cap(ob.buf) {
-		if _, err := ob.w.Write(p); err != nil {
-			return 0, ob.wrap(err)
-		}
-		return len(p), nil
-	}
+	before := cap(ob.buf)
 	ob.buf = append(ob.buf, p...)
+	if ob.out.buffered += cap(ob.buf) - before; ob.out.buffered > totalBuffers {
+		return len(p), ob.out.flush()
+	}
 	return len(p), nil
 }
 
-func (ob *object) writeLine(p []byte) error {
+// WriteLine writes a line that is counted in the manifest.
+func (ob *Object) WriteLine(p []byte) error {
 	ob.lines++
-	ob.count = true
+	ob.counted = true
 	_, err := ob.Write(p)
 	return err
 }
 
-func (ob *object) finish() error {
-	if ob.w != nil {
-		if err := ob.close(); err != nil {
+// CountLines makes the manifest say how many lines there are, also where there are none.
+func (ob *Object) CountLines() { ob.counted = true }
+
+// Close writes what is left. Nothing may be written after it.
+func (ob *Object) Close() error {
+	if len(ob.buf) > 0 || !ob.made {
+		if err := ob.append(ob.buf); err != nil {
 			return err
 		}
 	}
-	ob.sum, ob.hash = hex.EncodeToString(ob.hash.Sum(nil)), nil
+	ob.out.buffered -= cap(ob.buf)
+	ob.sum, ob.buf, ob.hash = hex.EncodeToString(ob.hash.Sum(nil)), nil, nil
 	return nil
 }
+
+// append opens the object, appends to it, and closes it.
+func (ob *Object) append(parts ...[]byte) error {
+	w, err := ob.out.sink.Append(ob.key)
+	if err != nil {
+		return ob.wrap(err)
+	}
+	ob.made = true
+	for _, p := range parts {
+		if len(p) > 0 && err == nil {
+			_, err = w.Write(p)
+		}
+	}
+	if cerr := w.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return ob.wrap(err)
+	}
+	return nil
+}
+
+func (ob *Object) wrap(err error) error { return fmt.Errorf("export: write %s: %w", ob.label, err) }

@@ -15,7 +15,10 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-const compressedSuffix = ".zst"
+const (
+	compressedSuffix = ".zst"
+	copyBuffer       = 256 << 10
+)
 
 // The settings of the encoder are part of Version: other ones give other bytes. One goroutine, so
 // that the result does not depend on timing; a small window, because packets repeat themselves
@@ -40,7 +43,7 @@ func (b *builder) state() error {
 		if err != nil {
 			return fmt.Errorf("export: %w", err)
 		}
-		if err := b.out.whole(textegress.RawDir+name, typeJSON, data); err != nil {
+		if err := b.out.WriteObject(textegress.RawDir+name, typeJSON, data); err != nil {
 			return err
 		}
 	}
@@ -65,13 +68,13 @@ func newCompression(ctx context.Context, src Source) (*compression, error) {
 }
 
 // work compresses segments until none is left.
-func (c *compression) work(ctx context.Context, out *output) error {
+func (c *compression) work(ctx context.Context, out *Output) error {
 	z, err := newEncoder()
 	if err != nil {
 		return fmt.Errorf("export: compress: %w", err)
 	}
 	defer z.Close() //nolint:errcheck // closed for its result below
-	buf := make([]byte, largeSize)
+	buf := make([]byte, copyBuffer)
 	for {
 		i := int(c.next.Add(1)) - 1
 		if i >= len(c.segments) {
@@ -85,7 +88,7 @@ func (c *compression) work(ctx context.Context, out *output) error {
 
 // compress makes one frame of a segment. It states the size of its content: readers that decompress
 // a whole frame at once, such as zstandard.decompress in Python, ask for it.
-func compress(ctx context.Context, z *zstd.Encoder, buf []byte, o *output,
+func compress(ctx context.Context, z *zstd.Encoder, buf []byte, o *Output,
 	seg segment.Source,
 ) (err error) {
 	size, err := contentSize(ctx, seg, buf)
@@ -97,16 +100,13 @@ func compress(ctx context.Context, z *zstd.Encoder, buf []byte, o *output,
 		return fmt.Errorf("export: read segment %s: %w", seg.Name, err)
 	}
 	defer r.Close() //nolint:errcheck // reading only
-	out, err := o.create(textegress.RawDir+seg.Name+compressedSuffix, typeZstd,
-		"raw/"+seg.Name+compressedSuffix)
-	if err != nil {
-		return err
-	}
+	key := textegress.RawDir + seg.Name + compressedSuffix
+	out := o.Create(key, typeZstd, key)
 	if size == 0 { // the stream would not state it
 		if _, err := out.Write(z.EncodeAll(nil, nil)); err != nil {
 			return err
 		}
-		return out.finish()
+		return out.Close()
 	}
 	z.ResetContentSize(out, size)
 	// What was appended meanwhile, to a recording that is not sealed, is not a part of it.
@@ -117,7 +117,7 @@ func compress(ctx context.Context, z *zstd.Encoder, buf []byte, o *output,
 	if err := z.Close(); err != nil {
 		return fmt.Errorf("export: compress segment %s: %w", seg.Name, err)
 	}
-	return out.finish()
+	return out.Close()
 }
 
 // contentSize reads a segment to its end: what lies compressed in a bucket need not state its size.

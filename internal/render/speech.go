@@ -75,7 +75,7 @@ func (s *speech) add(mark byte, view int, line []byte) error {
 	if s.file == nil {
 		f, err := s.scratch()
 		if err != nil {
-			return fmt.Errorf("export: scratch file: %w", err)
+			return err
 		}
 		s.file = f
 	}
@@ -133,12 +133,6 @@ func (s *speech) replace(at int64) error {
 	return nil
 }
 
-func (s *speech) close() {
-	if s.file != nil {
-		_ = s.file.Close() // of no consequence
-	}
-}
-
 // finish passes on what stays, in the order in which it came. packet tells that a line is one of a
 // transcription packet.
 func (s *speech) finish(emit func(view int, packet bool, line []byte) error) error {
@@ -192,7 +186,7 @@ func packetSegments(m *textegress.Message) []textegress.TranscriptionSegment {
 	return m.Transcription.Segments
 }
 
-// timeOf returns the reception time that a line of a text view states, see views.begin.
+// timeOf returns the reception time that a line of a text view states, see textView.begin.
 func timeOf(line []byte) time.Time {
 	_, rest, _ := bytes.Cut(line, []byte{'|'})
 	number, _, _ := bytes.Cut(rest, []byte{'|'})

@@ -63,5 +63,4 @@ func TestSpeechScratchFails(t *testing.T) {
 	if err := s.add(lineShown, 0, line); !errors.Is(err, errNoSpace) {
 		t.Error(err)
 	}
-	s.close()
 }

@@ -2,16 +2,16 @@ package render
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/completeness"
 	"github.com/syncflow/textegress/segment"
 )
 
-// summary collects what the manifest and metadata.json say while the frames go by.
+// summary collects what the manifest says while frames and lines pass.
 type summary struct {
 	m          textegress.Manifest
-	topic      string
 	identities map[string]bool
 	lastUnixNS int64
 	joined     bool
@@ -25,7 +25,7 @@ type summary struct {
 func newSummary(src Source, o Options) *summary {
 	info := src.Info()
 	s := &summary{
-		topic: info.Topic, hasKeys: o.Keys != nil, identities: map[string]bool{},
+		hasKeys: o.Keys != nil, identities: map[string]bool{},
 		account: completeness.New(completeness.Limits{}),
 		subject: completeness.Context{AnnouncedUnixNS: info.AnnouncedUnixNS},
 	}
@@ -115,8 +115,8 @@ func addOnce(list *[]string, s string) {
 	}
 }
 
-// finish completes the manifest.
-func (s *summary) finish(objects []textegress.Object) textegress.Manifest {
+// manifest returns the manifest without its objects.
+func (s *summary) manifest() textegress.Manifest {
 	s.times()
 	s.m.Counts.Participants = len(s.identities)
 	s.m.Completeness = s.account.Statement(s.subject)
@@ -124,7 +124,6 @@ func (s *summary) finish(objects []textegress.Object) textegress.Manifest {
 	if s.hasKeys && s.decrypted+s.m.Completeness.UndecryptablePackets > 0 {
 		s.m.Counts.DecryptedPackets = &s.decrypted
 	}
-	s.m.Objects = objects
 	return s.m
 }
 
@@ -140,18 +139,46 @@ func (s *summary) times() {
 	}
 }
 
-func (s *summary) metadata() textegress.Metadata {
-	s.times()
-	m := textegress.Metadata{
-		RoomName: s.m.Session.RoomName, StartedAt: s.m.StartedUnixNS / 1e9,
-		EndedAt:  s.m.EndedUnixNS / 1e9,
-		EgressID: s.m.EgressID, Status: s.m.Status, Reason: s.m.Reason, SessionID: s.m.Session.ID,
-		ProjectID: s.m.Project.ID, ProjectName: s.m.Project.Name, RoomSIDs: s.m.Session.RoomSIDs,
-		Part: s.m.Part, Previous: s.m.Previous, StartedUnixNS: s.m.StartedUnixNS,
-		EndedUnixNS: s.m.EndedUnixNS,
+// rules notes which rules are in force from now on; nil: none.
+func (s *summary) rules(unixNS int64, r *textegress.SelectionRules) {
+	now := textegress.SelectionRules{}
+	if r != nil {
+		now = *r
 	}
-	if s.topic != "" {
-		m.Topic = &s.topic
+	now.SinceUnixNS = unixNS
+	sel := s.selection()
+	sel.Rules = append(sel.Rules, now)
+}
+
+// dropped adds up what was not recorded.
+func (s *summary) dropped(list []textegress.Dropped) {
+	sel := s.selection()
+	for _, d := range list {
+		i, found := slices.BinarySearchFunc(sel.Dropped, d.Reason,
+			func(e textegress.Dropped, reason string) int {
+				return strings.Compare(e.Reason, reason)
+			})
+		if !found {
+			sel.Dropped = slices.Insert(sel.Dropped, i, textegress.Dropped{Reason: d.Reason})
+		}
+		sel.Dropped[i].Packets += d.Packets
+		sel.Dropped[i].Bytes += d.Bytes
 	}
-	return m
+}
+
+func (s *summary) selection() *textegress.Selection {
+	if s.m.Selection == nil {
+		s.m.Selection = &textegress.Selection{
+			Rules:   []textegress.SelectionRules{},
+			Dropped: []textegress.Dropped{},
+		}
+	}
+	return s.m.Selection
+}
+
+// forgotten notes how much was removed.
+func (s *summary) forgotten(f textegress.Forgotten) {
+	if f.Frames > 0 {
+		s.m.Forgotten = &f
+	}
 }

@@ -129,9 +129,8 @@ func TestBuild_WorkersStop(t *testing.T) {
 	}
 }
 
-// A panic reaches the caller, in whichever goroutine it began: there it is kept from ending the
-// service.
-func TestBuild_WorkersPanic(t *testing.T) {
+// A panic of a build with one worker reaches the caller, who keeps it from ending the service.
+func TestBuild_Panic(t *testing.T) {
 	rec := manySegments(t)
 	for _, suffix := range []string{textegress.EventsName, "000001.seg.zst", "000011.seg.zst"} {
 		s := &hookedSink{hook: func(key string) error {
@@ -146,8 +145,7 @@ func TestBuild_WorkersPanic(t *testing.T) {
 					t.Errorf("%s: recovered %v", suffix, p)
 				}
 			}()
-			_, err := render.Build(t.Context(), render.FromSpool(rec), render.Options{Workers: 3},
-				s)
+			_, err := render.Build(t.Context(), render.FromSpool(rec), render.Options{}, s)
 			t.Errorf("%s: no panic, %v", suffix, err)
 		}()
 	}

@@ -11,11 +11,11 @@ import (
 // comes at once.
 const recentChats = 8
 
-// copies finds the messages that LiveKit's chat components send a second time for old clients: a
+// duplicateFilter finds the messages that LiveKit's chat components send a second time for old clients: a
 // user packet with the id of the chat message or stream before it and a mark that newer clients
 // shall ignore it (components-js, packages/core/src/components/chat.ts: "ignoreLegacy" beside
 // streams, "ignore" beside ChatMessage packets).
-type copies struct{ chats map[connection]*recent }
+type duplicateFilter struct{ chats map[connection]*recent }
 
 type recent struct {
 	chats [recentChats]chatLine
@@ -27,11 +27,11 @@ type chatLine struct {
 	n  int64
 }
 
-func newCopies() *copies { return &copies{chats: map[connection]*recent{}} }
+func newDuplicateFilter() *duplicateFilter { return &duplicateFilter{chats: map[connection]*recent{}} }
 
-// look marks m if it is a copy. A mark alone proves nothing: where the original is not in the
+// mark marks m if it is a copy. A mark alone proves nothing: where the original is not in the
 // recording, the copy is all that there is.
-func (c *copies) look(m *textegress.Message) {
+func (f *duplicateFilter) mark(m *textegress.Message) {
 	who := connection{m.Identity, m.ParticipantSID}
 	if m.Stream != nil && len(m.Stream.ContinuedBy) > 0 {
 		who.sid = m.Stream.ContinuedBy[len(m.Stream.ContinuedBy)-1] // whose copy is still to come
@@ -44,24 +44,24 @@ func (c *copies) look(m *textegress.Message) {
 		id = m.Stream.ID
 	case m.Kind == textegress.KindData && m.Text != nil:
 		if id, ok := copyID(*m.Text); ok {
-			m.CopyOf = c.find(who, id)
+			m.CopyOf = f.find(who, id)
 		}
 		return
 	}
 	if id == "" || len(id) > 256 {
 		return
 	}
-	r := c.chats[who]
+	r := f.chats[who]
 	if r == nil {
 		r = &recent{}
-		c.chats[who] = r
+		f.chats[who] = r
 	}
 	r.chats[r.next] = chatLine{id, m.N}
 	r.next = (r.next + 1) % recentChats
 }
 
-func (c *copies) find(who connection, id string) int64 {
-	r := c.chats[who]
+func (f *duplicateFilter) find(who connection, id string) int64 {
+	r := f.chats[who]
 	if r == nil {
 		return 0
 	}

@@ -7,21 +7,23 @@ import (
 	"unicode/utf8"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/decode"
+	"github.com/syncflow/textegress/internal/spool"
 )
 
-// views writes the text views: the predecessor's files, one for each connection of a participant,
+// textView writes the text views: the predecessor's files, one for each connection of a participant,
 // byte for byte as it wrote them where a user packet holds text without a character that ends a
 // line. A line is
 //
 //	<YYYY-MM-DDTHH:MM:SSUTC>|<unix nanoseconds>|<text>
 //
-// with the time of reception. Besides user packets there are chat messages and streams, each when
-// it had come, and what was said. What is no text is shown as a reference to where it is.
-type views struct {
-	out    *output
+// with the time of reception. Besides user packets there are chat messages, streams when they are
+// complete, and speech. Non-text payloads are shown as references.
+type textView struct {
+	out    *Output
 	topic  string
-	byWho  map[connection]*view
-	all    []*view
+	byWho  map[connection]*textFile
+	all    []*textFile
 	names  *names
 	line   []byte
 	speech *speech
@@ -30,21 +32,25 @@ type views struct {
 	stamp  []byte // how a line of that second begins
 }
 
-type view struct {
+// textFile is the file of one connection.
+type textFile struct {
 	who   connection
-	nth   int     // in views.all
-	ob    *object // nil: it has no line yet
+	nth   int     // in textView.all
+	ob    *Object // nil: it has no line yet
 	heard bool    // its lines are held back, see speech
 }
 
 // connection tells files apart: a participant who comes again has a new sid and gets a new file.
 type connection struct{ identity, sid string }
 
-func newViews(out *output, topic string) *views {
-	return &views{
-		out: out, topic: topic, byWho: map[connection]*view{}, names: newNames(),
-		speech: newSpeech(out.sink.Scratch),
-	}
+func newTextView() *textView {
+	return &textView{byWho: map[connection]*textFile{}, names: newNames()}
+}
+
+// Begin implements [View].
+func (v *textView) Begin(info spool.Info, out *Output) error {
+	v.out, v.topic, v.speech = out, info.Topic, newSpeech(out.Scratch)
+	return nil
 }
 
 const isoUTC = "2006-01-02T15:04:05UTC"
@@ -61,7 +67,9 @@ func shows(m *textegress.Message) bool {
 	return false
 }
 
-func (v *views) add(m *textegress.Message) error {
+// Line implements [View].
+func (v *textView) Line(l *decode.Line) error {
+	m := &l.Message
 	if segments := packetSegments(m); len(segments) > 0 {
 		who := v.of(m)
 		who.heard = true
@@ -91,11 +99,11 @@ func (v *views) add(m *textegress.Message) error {
 	return v.speech.addSegment(lineShown, key, who.nth, v.line)
 }
 
-func (v *views) of(m *textegress.Message) *view {
+func (v *textView) of(m *textegress.Message) *textFile {
 	who := connection{m.Identity, m.ParticipantSID}
 	vw := v.byWho[who]
 	if vw == nil {
-		vw = &view{who: who, nth: len(v.all)}
+		vw = &textFile{who: who, nth: len(v.all)}
 		v.byWho[who] = vw
 		v.all = append(v.all, vw)
 	}
@@ -103,7 +111,7 @@ func (v *views) of(m *textegress.Message) *view {
 }
 
 // begin returns the beginning of a line.
-func (v *views) begin(m *textegress.Message) []byte {
+func (v *textView) begin(m *textegress.Message) []byte {
 	if second := m.Time.Unix(); second != v.second || v.stamp == nil {
 		v.second = second
 		v.stamp = append(m.Time.UTC().AppendFormat(v.stamp[:0], isoUTC), '|')
@@ -112,7 +120,7 @@ func (v *views) begin(m *textegress.Message) []byte {
 	return append(strconv.AppendInt(line, m.UnixNS, 10), '|')
 }
 
-func (v *views) write(vw *view, line []byte) error {
+func (v *textView) write(vw *textFile, line []byte) error {
 	if vw.heard {
 		return v.speech.add(lineShown, vw.nth, line)
 	}
@@ -120,16 +128,12 @@ func (v *views) write(vw *view, line []byte) error {
 }
 
 // show writes a line to its view.
-func (v *views) show(vw *view, line []byte) error {
+func (v *textView) show(vw *textFile, line []byte) error {
 	if vw.ob == nil {
 		key := v.name(vw.who, timeOf(line))
-		var err error
-		if vw.ob, err = v.out.create(key, typeText,
-			fmt.Sprintf("text view %d", vw.nth+1)); err != nil {
-			return err
-		}
+		vw.ob = v.out.Create(key, typeText, fmt.Sprintf("text view %d", vw.nth+1))
 	}
-	return vw.ob.writeLine(line)
+	return vw.ob.WriteLine(line)
 }
 
 // appendContent appends what the view shows of a message.
@@ -195,7 +199,7 @@ func isAlmostText(b []byte) bool {
 // name returns a name that is not taken. Two connections of one identity whose first messages came
 // within the same second are told apart by the participant sid of the later one, two names that
 // only differ in case or normal form by a hash.
-func (v *views) name(who connection, first time.Time) string {
+func (v *textView) name(who connection, first time.Time) string {
 	name := textegress.TextViewName(who.identity, v.topic, first)
 	switch {
 	case v.names.has(name) && who.sid != "":
@@ -230,7 +234,8 @@ func cut(s string, n int) string {
 	return s[:n]
 }
 
-func (v *views) finish() error {
+// End implements [View].
+func (v *textView) End(textegress.Manifest) error {
 	err := v.speech.finish(func(nth int, packet bool, line []byte) error {
 		if vw := v.all[nth]; !packet || !v.speech.streamers[vw.who.speaker()] {
 			return v.show(vw, line)
@@ -244,84 +249,9 @@ func (v *views) finish() error {
 		if vw.ob == nil {
 			continue
 		}
-		if err := vw.ob.finish(); err != nil {
+		if err := vw.ob.Close(); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// appendText appends s as one line of a text view: line feed and carriage return as \n and \r,
-// everything else at which readers split lines (Python's str.splitlines and Unicode's line
-// boundaries: VT, FF, FS, GS, RS, U+0085, U+2028 and U+2029) as \u and four hexadecimal digits, and
-// each maximal part of an invalid sequence as one U+FFFD, like Rust's String::from_utf8_lossy,
-// which the predecessor used, and Unicode's recommended practice (Unicode 16, section 3.9.6).
-// strings.ToValidUTF8 makes one of a whole run, ranging over a string one of each byte.
-func appendText[S string | []byte](b []byte, s S) []byte {
-	for i := 0; i < len(s); {
-		from := i
-		for i < len(s) && s[i] < utf8.RuneSelf && !endsLine(rune(s[i])) {
-			i++
-		}
-		if b = append(b, s[from:i]...); i == len(s) {
-			break
-		}
-		n, valid := 1, true
-		if s[i] >= utf8.RuneSelf {
-			n, valid = sequence(s[i:])
-		}
-		r, _ := utf8.DecodeRuneInString(string(s[i : i+n]))
-		switch {
-		case !valid:
-			b = append(b, "\uFFFD"...)
-		case r == '\n':
-			b = append(b, '\\', 'n')
-		case r == '\r':
-			b = append(b, '\\', 'r')
-		case endsLine(r):
-			b = fmt.Appendf(b, `\u%04x`, r)
-		default:
-			b = append(b, s[i:i+n]...)
-		}
-		i += n
-	}
-	return b
-}
-
-// endsLine reports whether readers of text split lines at r.
-func endsLine(r rune) bool {
-	return r >= '\n' && r <= '\r' || r >= 0x1c && r <= 0x1e || r == '\u0085' || r == '\u2028' ||
-		r == '\u2029'
-}
-
-// sequence returns the length of the UTF-8 sequence at the beginning of s, which is not ASCII, or
-// of the longest part of it that could begin a valid one (Unicode 16, table 3-7), at least 1.
-func sequence[S string | []byte](s S) (n int, valid bool) {
-	lo, hi := byte(0x80), byte(0xbf)
-	var want int
-	switch c := s[0]; {
-	case c >= 0xc2 && c <= 0xdf:
-		want = 2
-	case c == 0xe0:
-		want, lo = 3, 0xa0
-	case c == 0xed:
-		want, hi = 3, 0x9f
-	case c >= 0xe1 && c <= 0xef:
-		want = 3
-	case c == 0xf0:
-		want, lo = 4, 0x90
-	case c == 0xf4:
-		want, hi = 4, 0x8f
-	case c >= 0xf1 && c <= 0xf3:
-		want = 4
-	default:
-		return 1, false
-	}
-	for n = 1; n < want; n++ {
-		if n >= len(s) || s[n] < lo || s[n] > hi {
-			return n, false
-		}
-		lo, hi = 0x80, 0xbf
-	}
-	return n, true
 }

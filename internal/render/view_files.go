@@ -9,6 +9,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/decode"
+	"github.com/syncflow/textegress/internal/spool"
 )
 
 const (
@@ -21,41 +22,50 @@ const (
 	typeBytes = "application/octet-stream"
 )
 
-// files writes the content of streams to files/.
-type files struct {
-	out   *output
+// filesView writes the content of streams to files/, and names the file in the line.
+type filesView struct {
+	out   *Output
 	names *names
 	next  map[string]int // the number that may make another key of one that is taken
 	max   int
 }
 
-func newFiles(out *output, limit int) *files {
+func newFilesView(limit int) *filesView {
 	if limit == 0 {
 		limit = maxFiles
 	}
-	return &files{out: out, names: newNames(), next: map[string]int{}, max: limit}
+	return &filesView{names: newNames(), next: map[string]int{}, max: limit}
 }
 
-// add writes the content of m's stream and names the file in it. Where there are too many files
-// already, the content stands in the line if it is short, and is left out otherwise.
-func (f *files) add(m *textegress.Message, c *decode.Content) error {
+// Begin implements [View].
+func (f *filesView) Begin(_ spool.Info, out *Output) error {
+	f.out = out
+	return nil
+}
+
+// Line implements [View]. Where there are too many files already, the content stands in the line if
+// it is short, and is left out otherwise.
+func (f *filesView) Line(l *decode.Line) error {
+	m, c := &l.Message, l.Content
+	if c == nil {
+		return nil
+	}
 	if f.names.len() >= f.max {
 		return f.inLine(m, c)
 	}
 	key := f.name(m)
-	ob, err := f.out.create(key, contentType(m.Stream),
-		fmt.Sprintf("received file %d", f.names.len()))
-	if err != nil {
-		return err
-	}
+	ob := f.out.Create(key, contentType(m.Stream), fmt.Sprintf("received file %d", f.names.len()))
 	if _, err := io.Copy(writerOnly{ob}, c.Open()); err != nil {
-		return exportError(err)
+		return wrap(err)
 	}
 	m.Stream.File = key
-	return ob.finish()
+	return ob.Close()
 }
 
-func (f *files) inLine(m *textegress.Message, c *decode.Content) error {
+// End implements [View].
+func (*filesView) End(textegress.Manifest) error { return nil }
+
+func (f *filesView) inLine(m *textegress.Message, c *decode.Content) error {
 	if c.Size > maxInLine {
 		if m.Stream.Complete {
 			m.Stream.Complete, m.Stream.Incomplete = false, textegress.StreamFileLimit
@@ -65,16 +75,16 @@ func (f *files) inLine(m *textegress.Message, c *decode.Content) error {
 	}
 	data, err := io.ReadAll(c.Open())
 	if err != nil {
-		return exportError(err)
+		return wrap(err)
 	}
 	m.Base64 = data
 	return nil
 }
 
 // name returns a key that is not taken: a sender can use one stream id and name twice, and a
-// hostile one can make two names that are cut to the same. One that differs from another only in
+// hostile sender can make two names that are cut to the same. One that differs from another only in
 // case or normal form gets a hash.
-func (f *files) name(m *textegress.Message) string {
+func (f *filesView) name(m *textegress.Message) string {
 	key := textegress.FileName(m.Identity, m.Stream.ID, m.Stream.Name)
 	if !f.names.has(key) && f.names.taken(key) {
 		key += hashMark(key)

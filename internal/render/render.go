@@ -1,0 +1,265 @@
+// Package render makes of a recording the objects that are delivered: its views, the raw segments
+// and the manifest.
+//
+// Rendering is a pure function: the same recording and options give the same keys with the same
+// bytes, on every machine and at every time. It streams, so that memory does not grow with the
+// length of a recording but only, by some hundred bytes each, with the number of connections of
+// participants and of files; a stream of any size goes through a scratch file. See [decode.Limits]
+// for what participants can make it do.
+//
+// The way of a packet: [LineDecoder] makes lines of frames, each line goes through all views
+// ([View]), and a view writes objects ([Output]) to a [Sink]. The summary collects what the
+// manifest says. To add a view, write one like eventsView and list it in view.go.
+package render
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/decode"
+	"github.com/syncflow/textegress/internal/redact"
+	"github.com/syncflow/textegress/segment"
+)
+
+// Version is the exporter that manifests name. It changes whenever the same recording would give
+// another manifest or other raw objects, and only then, so that an upgrade of the program does not
+// make a second copy of what is being delivered. Views have versions of their own, see [View].
+const Version = "textegress-export/6"
+
+// Options of [Build].
+type Options struct {
+	// Revision is 1, or higher where objects with other bytes were delivered, or begun to be,
+	// before.
+	Revision int
+	// Exporter is written to the manifest; empty is Version.
+	Exporter string
+	// Keys decrypt what was sent end-to-end encrypted; nil: there are none. Other keys give other
+	// bytes: a new revision.
+	Keys *Keys
+	// Pseudonyms are needed for a recording that is to be delivered under them
+	// (spool.Info.Pseudonyms), and used for no other.
+	Pseudonyms redact.Pseudonyms
+	// Views are the views to render; nil: all current ones. Others than this program renders are a
+	// [ViewError].
+	Views Views
+	// Workers is how many cores may be used [1]. Segments are compressed while lines are rendered;
+	// neither what is rendered nor its order depends on it. With more than one, a panic is not
+	// raised in the calling goroutine. See MaxWorkers.
+	Workers int
+	// WithoutRaw leaves out the raw segments: only what is derived from them is written and listed
+	// in the manifest.
+	WithoutRaw bool
+
+	maxFiles int // of streams; 0: maxFiles
+}
+
+// MaxWorkers bounds Options.Workers: each one holds a window and tables of some megabytes.
+const MaxWorkers = 8
+
+// Keys decrypt what was sent end-to-end encrypted.
+type Keys = decode.Keys
+
+// NewKeys returns the keys that a text names: one per line, a passphrase or "hex:" or "base64:" and
+// a raw key. A text that is binary is one raw key.
+func NewKeys(text []byte) (*Keys, error) { return decode.NewKeys(text) }
+
+// Content types of the objects.
+const (
+	typeText   = "text/plain; charset=utf-8"
+	typeJSON   = "application/json"
+	typeNDJSON = "application/x-ndjson"
+	typeZstd   = "application/zstd"
+)
+
+// errNoPseudonyms: a recording that may be delivered only under pseudonyms is rendered in no other
+// way.
+var errNoPseudonyms = errors.New("export: the recording may be delivered under pseudonyms only, " +
+	"and there are none here")
+
+// Build renders all objects of src and writes them to sink, the manifest last. It returns the
+// manifest.
+//
+// A recording need not be sealed; its manifest then has the status ACTIVE and describes what is
+// there. It returns errors from reading the segments and from writing to the sink only, never
+// because of what participants sent. Error texts do not name keys of views, because those hold
+// identities.
+func Build(ctx context.Context, src Source, o Options, sink Sink) (textegress.Manifest, error) {
+	if o.Exporter == "" {
+		o.Exporter = Version
+	}
+	if o.Revision == 0 {
+		o.Revision = 1
+	}
+	if src.Info().Pseudonyms && o.Pseudonyms == nil {
+		return textegress.Manifest{}, errNoPseudonyms
+	}
+	out := newOutput(&lockedSink{sink: sink})
+	defer out.close()
+	b := &builder{src: src, o: o, out: out, sum: newSummary(src, o)}
+	if src.Info().Pseudonyms {
+		b.names = redact.NewPseudonymizer(o.Pseudonyms)
+	}
+	m, err := b.build(ctx)
+	if err != nil {
+		return textegress.Manifest{}, err
+	}
+	if b.names != nil {
+		if err := b.names.Save(); err != nil {
+			return textegress.Manifest{}, fmt.Errorf("export: %w", err)
+		}
+	}
+	data, err := m.Encode()
+	if err != nil {
+		return textegress.Manifest{}, err
+	}
+	return m, out.WriteObject(textegress.ManifestName, typeJSON, data)
+}
+
+type builder struct {
+	src Source
+	o   Options
+	out *Output
+	sum *summary
+
+	names *redact.Pseudonymizer // nil where participants keep their names
+}
+
+// build writes everything but the manifest, which it returns.
+func (b *builder) build(ctx context.Context) (textegress.Manifest, error) {
+	if b.o.WithoutRaw || b.names != nil { // raw segments are full of identities
+		m, err := b.views(ctx)
+		m.Objects = objects(b.out)
+		return m, err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	c, err := newCompression(ctx, b.src)
+	if err != nil {
+		return textegress.Manifest{}, err
+	}
+	outputs := []*Output{b.out}
+	for range min(b.o.Workers, MaxWorkers, len(c.segments)) - 1 {
+		out := newOutput(b.out.sink)
+		outputs = append(outputs, out)
+		group.Go(func() error { return c.work(ctx, out) })
+	}
+	m, err := b.views(ctx)
+	if err == nil {
+		err = b.state()
+	}
+	if err == nil {
+		err = c.work(ctx, b.out)
+	}
+	if err != nil {
+		// The first error of all counts, and ends the others.
+		group.Go(func() error { return err })
+	}
+	err = group.Wait()
+	m.Objects = objects(outputs...)
+	return m, err
+}
+
+// views reads all frames once and renders the views. It returns the manifest without its objects.
+func (b *builder) views(ctx context.Context) (m textegress.Manifest, err error) {
+	segments, err := b.src.Segments(ctx)
+	if err != nil {
+		return m, fmt.Errorf("export: %w", err)
+	}
+	list, err := makeViews(b.o)
+	if err != nil {
+		return m, err
+	}
+	for _, v := range list {
+		if err := v.Begin(b.src.Info(), b.out); err != nil {
+			return m, err
+		}
+	}
+	w := &lineWriter{
+		ctx: ctx, sum: b.sum, duplicates: newDuplicateFilter(), names: b.names, views: list,
+	}
+	if err := b.frames(ctx, segments, w.write); err != nil {
+		return m, wrap(err)
+	}
+	m = b.sum.manifest()
+	if b.names != nil {
+		m = b.names.Manifest(m)
+	}
+	for _, v := range list {
+		if err := v.End(m); err != nil {
+			return m, wrap(err)
+		}
+	}
+	return m, nil
+}
+
+// frames decodes the frames and calls emit for each line.
+func (b *builder) frames(ctx context.Context, segments []segment.Source,
+	emit func(*decode.Line) error,
+) error {
+	d := NewLineDecoder(decode.Options{Keys: b.o.Keys, Scratch: b.out.sink.Scratch})
+	defer d.Close() //nolint:errcheck // of no consequence
+	for f, err := range segment.Read(segments) {
+		if err == nil && ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		if err := d.Frame(f, emit); err != nil {
+			return err
+		}
+		b.sum.frame(f, d)
+	}
+	if err := d.End(emit); err != nil {
+		return err
+	}
+	b.sum.late = d.Late()
+	b.sum.forgotten(d.Forgotten())
+	return nil
+}
+
+// wrap says what failed, unless the error says it already.
+func wrap(err error) error {
+	if strings.HasPrefix(err.Error(), "export: ") {
+		return err
+	}
+	return fmt.Errorf("export: %w", err)
+}
+
+// lineWriter passes on lines as they are decoded.
+type lineWriter struct {
+	ctx        context.Context // one frame can stand for many lines
+	sum        *summary
+	duplicates *duplicateFilter
+	names      *redact.Pseudonymizer // see builder
+	views      []View
+	n          int64
+}
+
+func (w *lineWriter) write(l *decode.Line) error {
+	if w.ctx.Err() != nil {
+		return context.Cause(w.ctx)
+	}
+	w.n++
+	l.N = w.n
+	w.duplicates.mark(&l.Message)
+	delivered := l
+	if w.names != nil {
+		delivered = &decode.Line{Message: w.names.Message(l.Message), Content: l.Content}
+	}
+	for _, v := range w.views {
+		if err := v.Line(delivered); err != nil {
+			return err
+		}
+	}
+	if l.Content != nil { // there may have been too many files
+		l.Stream.Complete = delivered.Stream.Complete
+		l.Stream.Incomplete = delivered.Stream.Incomplete
+	}
+	w.sum.add(&l.Message) // under its own names; the manifest is redacted as a whole
+	return nil
+}
