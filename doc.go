@@ -1,11 +1,10 @@
-// Package textegress is the recording format of the textegress service: what
-// was said over the data channels of one LiveKit session, with a statement of
-// what was and what was not captured.
+// Package textegress is the recording format of the textegress service: what was sent over the data
+// channels of one LiveKit session, with a statement of what was and what was not captured.
 //
 // A delivered recording is a set of objects below one prefix, in a bucket or in
 // a directory. Its [Manifest] is written last and lists every other object with
 // size and SHA-256. The canonical view of it, events.jsonl, has one [Message]
-// per line, in the order in which the recorder came to know of it.
+// per line, in the order in which the recorder received it.
 //
 //	root, err := os.OpenRoot("downloaded/prefix")
 //	rec, err := textegress.Open(root.FS())
@@ -14,6 +13,6 @@
 // Messages are derived from the canonical record, the raw segments: [Recording.Segments] with
 // package segment reads those.
 //
-// docs/FORMAT.md specifies every object. This package needs only the standard
-// library, and none of it talks to a network.
+// docs/FORMAT.md specifies every object. This package needs only the standard library and uses no
+// network.
 package textegress

@@ -140,7 +140,8 @@ func (f filler) fill(v reflect.Value) {
 	}
 }
 
-// TestAppendJSON_Agrees compares AppendJSON with encoding/json: each field alone, and all at random.
+// TestAppendJSON_Agrees compares AppendJSON with encoding/json: each field alone, and all at
+// random.
 func TestAppendJSON_Agrees(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 1))
 	f := filler{func() byte { return byte(rnd.Uint32()) }}

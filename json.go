@@ -17,12 +17,10 @@ const (
 	maxJSONValues = 1 << 22
 )
 
-// DecodeJSON decodes one JSON value into v, like [json.Unmarshal], and refuses
-// what two readers could understand differently: a key that stands twice in one
-// object, a key that is a known one in other letters (encoding/json takes
-// "Status" for "status"), and bytes that are not UTF-8. It refuses more values or
-// a deeper nesting than anything in a recording has, before it decodes them.
-// Unknown keys are ignored.
+// DecodeJSON decodes one JSON value into v, like [json.Unmarshal], and refuses what two readers
+// could understand differently: a repeated key in one object, a known key in other letters
+// (encoding/json takes "Status" for "status"), and bytes that are not UTF-8. Before decoding, it
+// refuses more values and deeper nesting than any recording has. Unknown keys are ignored.
 func DecodeJSON(b []byte, v any) error {
 	if err := boundJSON(b); err != nil {
 		return err
@@ -33,7 +31,7 @@ func DecodeJSON(b []byte, v any) error {
 	return exactKeys(b, reflect.TypeOf(v))
 }
 
-// boundJSON counts without understanding: b need not be JSON.
+// boundJSON counts values and depth; b need not be valid JSON.
 func boundJSON(b []byte) error {
 	if !utf8.Valid(b) {
 		return errors.New("not UTF-8")
@@ -61,7 +59,7 @@ func boundJSON(b []byte) error {
 	return nil
 }
 
-// stringEnd returns the position behind the string that begins at i.
+// stringEnd returns the position after the string that starts at i.
 func stringEnd(b []byte, i int) int {
 	for i++; i < len(b); i++ {
 		switch b[i] {
@@ -86,7 +84,7 @@ type keyWalk struct {
 	i int
 }
 
-// space moves to the next byte that means something.
+// space skips white space and separators and returns the next byte.
 func (w *keyWalk) space() byte {
 	for {
 		switch c := w.b[w.i]; c {

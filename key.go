@@ -27,11 +27,10 @@ const (
 	upperHex      = "0123456789ABCDEF"
 )
 
-// EscapeName makes one component of an object key out of any name. Ordinary
-// names are unchanged. Escaped, as %XX per byte, are only "%", "/", "\",
-// control characters (U+0000–U+001F, U+007F, U+0080–U+009F), bytes that are not
-// UTF-8, and the whole names "." and ".."; the empty name is "%empty". A result
-// of more than MaxName bytes is cut, between two characters, and ends in "~" and
+// EscapeName turns any name into one component of an object key. Ordinary names are unchanged.
+// Escaped, as %XX per byte, are only "%", "/", "\", control characters (U+0000–U+001F, U+007F,
+// U+0080–U+009F), bytes that are not UTF-8, and the whole names "." and ".."; the empty name is
+// "%empty". A result of more than MaxName bytes is cut, between two characters, and ends in "~" and
 // the first 12 hex digits of the SHA-256 of the raw name.
 //
 // Different names give different components:
@@ -42,8 +41,8 @@ const (
 //     uncut components and the cut ones have no common member.
 //   - Two cut components are equal only if the names agree in 48 bits of their
 //     SHA-256. This does not happen by chance, but somebody who chooses both
-//     names can bring it about; whoever writes a key must not rely on it alone
-//     to keep two senders apart.
+//     names can cause it; a writer of keys must not rely on it alone to keep two
+//     senders apart.
 func EscapeName(s string) string { return escapeName(s, MaxName) }
 
 func escapeName(s string, limit int) string {
@@ -126,7 +125,7 @@ func TextViewName(identity, topic string, first time.Time) string {
 // FileName returns the key, relative to the prefix, of the content of a stream:
 // files/<identity>/<stream id>-<name>. The sender without identity is
 // "%unknown"; without a name the last component is the stream id alone. Different
-// streams can have the same FileName; whoever writes keeps them apart.
+// streams can have the same FileName; the writer keeps them apart.
 func FileName(identity, streamID, name string) string {
 	sender := unknownSender
 	if identity != "" {

@@ -18,8 +18,8 @@ const (
 	StatusStarting Status = "STARTING" // announced, not yet in the room
 	StatusActive   Status = "ACTIVE"   // in the room
 	StatusEnding   Status = "ENDING"   // leaving, sealing
-	StatusComplete Status = "COMPLETE" // ended as it should
-	StatusFailed   Status = "FAILED"   // ended by an error; what was captured is there
+	StatusComplete Status = "COMPLETE" // ended normally
+	StatusFailed   Status = "FAILED"   // ended by an error; what was captured is kept
 	StatusAborted  Status = "ABORTED"  // ended before it recorded, or we were removed
 )
 
@@ -32,9 +32,9 @@ const (
 	FilesDir     = "files/" // files/<identity>/<stream id>-<name>
 )
 
-// Manifest lists the objects of one delivered recording and states what was and
-// what was not captured. It is manifest.json, the object that is written last.
-// It has no time of upload: the same recording gives the same bytes on every try.
+// Manifest lists the objects of one delivered recording and states what was and what was not
+// captured. It is manifest.json, the object that is written last. It contains no time of upload:
+// the same recording yields the same bytes on every try.
 type Manifest struct {
 	FormatVersion int    `json:"format_version"`
 	EgressID      string `json:"egress_id"`
@@ -58,20 +58,18 @@ type Manifest struct {
 
 	// Instance is the name of the service instance that recorded.
 	Instance string `json:"instance,omitempty"`
-	// Merged names the recordings of which this one was made; nil where it was
-	// recorded itself.
+	// Merged names the recordings that this one was merged from; nil where it was recorded.
 	Merged         []MergedRecording `json:"merged,omitempty"`
 	ServerVersions []string          `json:"server_versions,omitempty"`
 
 	Counts       Counts       `json:"counts"`
 	Completeness Completeness `json:"completeness"`
-	// Selection states what was not recorded on purpose; nil where nothing was.
+	// Selection states what was deliberately not recorded; nil where nothing was.
 	Selection *Selection `json:"selection,omitempty"`
 	// Forgotten states that participants were removed from the recording.
 	Forgotten *Forgotten `json:"forgotten,omitempty"`
-	// Pseudonyms: every identity is replaced by a pseudonym, also in the keys of
-	// objects, and LeftOut names what was not delivered because of that. What
-	// people wrote is as they wrote it.
+	// Pseudonyms: every identity is replaced by a pseudonym, in the keys of objects too, and
+	// LeftOut names what was not delivered for that reason. What participants wrote is unchanged.
 	Pseudonyms bool     `json:"pseudonyms,omitempty"`
 	LeftOut    []string `json:"left_out,omitempty"`
 	// Objects are all objects except the manifest itself, sorted by key.
@@ -84,8 +82,8 @@ type Project struct {
 	Name string `json:"name"`
 }
 
-// Session names the SyncFlow session and its room. More than one room sid means
-// that LiveKit lost the room and made it again.
+// Session names the session and its room. More than one room sid means that LiveKit lost the room
+// and created it again.
 type Session struct {
 	ID       string   `json:"id"`
 	RoomName string   `json:"room_name"`
@@ -97,7 +95,7 @@ type Counts struct {
 	Packets  int64 `json:"packets"`  // frames of type packet that were read
 	Messages int64 `json:"messages"` // lines that are not events of the recorder
 	Bytes    int64 `json:"bytes"`    // sum of the packets' raw sizes
-	// DecryptedPackets came end-to-end encrypted and could be decrypted. nil: none
+	// DecryptedPackets is the number of end-to-end encrypted packets that were decrypted. nil: none
 	// was encrypted, or there was no key; 0: no key fitted.
 	DecryptedPackets *int64 `json:"decrypted_packets,omitempty"`
 	// ByKind counts all lines by kind, events included.
@@ -128,10 +126,9 @@ func (m Manifest) Encode() ([]byte, error) {
 	return encodeIndented("manifest", m)
 }
 
-// DecodeManifest parses a manifest.json with the rules of [DecodeJSON]. It
-// refuses format versions that it does not know, and objects that no recording
-// has: with a key that is not a plain relative path or that stands twice, without
-// a size or a SHA-256.
+// DecodeManifest parses a manifest.json with the rules of [DecodeJSON]. It refuses unknown format
+// versions and objects that no recording has: with a key that is repeated or is not a plain
+// relative path, or without a size or a SHA-256.
 func DecodeManifest(b []byte) (Manifest, error) {
 	var m Manifest
 	if err := DecodeJSON(b, &m); err != nil {
@@ -155,7 +152,7 @@ func DecodeManifest(b []byte) (Manifest, error) {
 	return m, nil
 }
 
-// check refuses an object that is none of a recording.
+// check refuses an object that cannot belong to a recording.
 func (o Object) check() error {
 	sum, err := hex.DecodeString(o.SHA256)
 	switch {

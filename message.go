@@ -62,7 +62,7 @@ const (
 
 // Message is one line of events.jsonl: something that was received, or an event
 // of the recorder. A field with its zero value is unknown or does not apply; it
-// is absent in the JSON, never empty by accident.
+// is absent in the JSON, never present but empty.
 type Message struct {
 	// N counts the lines: 1, 2, 3 … without a hole.
 	N    int64 `json:"n"`
@@ -79,22 +79,22 @@ type Message struct {
 	ParticipantSID string `json:"participant_sid,omitempty"`
 	// Topic of a data track is its name.
 	Topic string `json:"topic,omitempty"`
-	// Reliable tells which of the two data channels it came over.
+	// Reliable says which of the two data channels it came over.
 	Reliable *bool `json:"reliable,omitempty"`
 	// Sequence is the sender's DataPacket.sequence; 0 means unsequenced.
 	Sequence uint32 `json:"sequence,omitempty"`
 	// Epoch counts the recorder's connections to the room: 1, 2, 3 …
 	Epoch int `json:"epoch,omitempty"`
-	// PossibleDuplicate marks a packet of a merged recording that may be another
-	// one of it once more, heard by the other recorder.
+	// PossibleDuplicate marks a packet of a merged recording that may be a duplicate, received by
+	// the other recorder.
 	PossibleDuplicate bool `json:"possible_duplicate,omitempty"`
 
 	// Text is the payload where it is valid UTF-8 (an empty payload is ""),
 	// Base64 the payload otherwise. At most one of them is set.
 	Text   *string `json:"text,omitempty"`
 	Base64 []byte  `json:"base64,omitempty"`
-	// Withheld is how many bytes of payload are left out, in a recording that was
-	// delivered under pseudonyms: a packet that was not decoded may name its sender.
+	// Withheld is the number of bytes of payload left out of a recording that was delivered under
+	// pseudonyms: a packet that was not decoded may name its sender.
 	Withheld int64 `json:"withheld,omitempty"`
 
 	// Field and FieldName are the protobuf field of the DataPacket's oneof, for
@@ -111,8 +111,8 @@ type Message struct {
 	Track         *TrackInfo         `json:"track,omitempty"`
 	Event         *Event             `json:"event,omitempty"`
 
-	// DestinationIdentities are the participants to whom it was addressed, the
-	// recorder being one of them; absent where it was sent to all.
+	// DestinationIdentities are the participants it was addressed to, the recorder among them;
+	// absent where it was sent to all.
 	DestinationIdentities []string `json:"destination_identities,omitempty"`
 	// Encryption is present where the packet came end-to-end encrypted.
 	Encryption *EncryptionInfo `json:"encryption,omitempty"`
@@ -152,9 +152,9 @@ type TranscriptionInfo struct {
 	Segments []TranscriptionSegment `json:"segments,omitempty"`
 }
 
-// TranscriptionSegment is a version of a part of transcribed speech. A later one
-// of the same sender with the same ID replaces it; after one that is Final there
-// should be none. The last one counts also where the sender marks none as Final.
+// TranscriptionSegment is one version of a part of transcribed speech. A later version from the
+// same sender with the same ID replaces it; none should follow a Final one. The last version
+// counts, even if the sender marks none as Final.
 type TranscriptionSegment struct {
 	ID   string `json:"id,omitempty"`
 	Text string `json:"text,omitempty"`
@@ -191,7 +191,7 @@ type SIPDTMFInfo struct {
 	Digit string `json:"digit,omitempty"`
 }
 
-// EncryptionInfo says how a packet was encrypted and what became of it.
+// EncryptionInfo says how a packet was encrypted and whether it was decrypted.
 type EncryptionInfo struct {
 	Type     string `json:"type"` // "none", "gcm" or "custom"
 	KeyIndex uint32 `json:"key_index"`
@@ -210,9 +210,9 @@ const (
 	EncryptedPart = "part"
 )
 
-// StreamInfo describes a text or byte stream that was put together again. Its
-// line stands where the last packet came or where its incompleteness became
-// known. The payload of the line, or the object File, is the content.
+// StreamInfo describes a reassembled text or byte stream. Its line stands where the last packet
+// arrived, or where the stream was found to be incomplete. The payload of the line, or the object
+// File, is the content.
 type StreamInfo struct {
 	ID       string `json:"id"`
 	MIMEType string `json:"mime_type,omitempty"`
@@ -224,8 +224,8 @@ type StreamInfo struct {
 	LengthUnit string `json:"length_unit,omitempty"`
 	// Attributes are those of the header, with those of the trailer over them.
 	Attributes map[string]string `json:"attributes,omitempty"`
-	// Complete: the content is exactly what was sent, which is proved. Otherwise
-	// Incomplete says why not, as one of the constants below.
+	// Complete: the content is proved to be exactly what was sent. Otherwise Incomplete says why
+	// not, as one of the constants below.
 	Complete   bool   `json:"complete"`
 	Incomplete string `json:"incomplete,omitempty"`
 	SentMS     int64  `json:"sent_ms,omitempty"` // sender's clock, milliseconds
@@ -251,17 +251,17 @@ type StreamInfo struct {
 	Inline      bool   `json:"inline,omitempty"`
 	Compression string `json:"compression,omitempty"`
 	Encoding    string `json:"encoding,omitempty"`
-	// Chunks counts those that are there, ChunksMissing those below the highest
-	// index that are not, ChunksIgnored the packets of chunks that changed
-	// nothing: repetitions, earlier versions.
+	// Chunks is the number of chunks received, ChunksMissing that of the missing ones below the
+	// highest index, ChunksIgnored that of chunk packets without effect: repetitions and earlier
+	// versions.
 	Chunks        uint64 `json:"chunks,omitempty"`
 	ChunksMissing uint64 `json:"chunks_missing,omitempty"`
 	ChunksIgnored uint64 `json:"chunks_ignored,omitempty"`
-	// FirstChunk is the index of the first chunk of a complete stream, where its
-	// sender did not count from 0.
+	// FirstChunk is the index of the first chunk of a complete stream whose sender did not count
+	// from 0.
 	FirstChunk uint64 `json:"first_chunk,omitempty"`
-	// ContinuedBy are the participant sids of later connections of the sender, who
-	// had to join the room again, over which the rest of the stream came.
+	// ContinuedBy are the participant sids of the sender's later connections, after it rejoined,
+	// that carried the rest of the stream.
 	ContinuedBy []string `json:"continued_by,omitempty"`
 }
 
@@ -271,23 +271,23 @@ const (
 	LengthUnknown = "unknown" // neither bytes nor UTF-16 code units
 )
 
-// Values of [StreamInfo].Incomplete. Where several apply, the first one stands.
+// Values of [StreamInfo].Incomplete. Where several apply, the first in this list is used.
 const (
-	// StreamNoHeader: its beginning was not received, for example because it ran
-	// before the recorder joined. Whether it is text is not known, nor its name.
+	// StreamNoHeader: its start was not received, for example because the recorder joined later.
+	// Whether it is text is unknown, and so is its name.
 	StreamNoHeader = "no_header"
-	// StreamMemoryLimit: too much was open at the same time; what came later was
-	// not put together. StreamFileLimit: there are too many files in the recording.
+	// StreamMemoryLimit: too many streams were open at the same time; later packets were not
+	// reassembled. StreamFileLimit: the recording has too many files.
 	StreamMemoryLimit = "memory_limit"
 	StreamFileLimit   = "file_limit"
-	// StreamIDReused: the sender used the id again before the stream had ended,
-	// or it cannot be told which packets belong to which.
+	// StreamIDReused: the sender reused the id before the stream had ended, or it is unknown which
+	// packets belong to which stream.
 	StreamIDReused = "id_reused"
 	// StreamConflict: the sender sent different contents as the same chunk.
 	StreamConflict = "conflicting_chunks"
 	// StreamEncryptionMixed: a part was encrypted, another was not.
 	StreamEncryptionMixed = "encryption_mixed"
-	// StreamSenderLeft, StreamRecordingEnded: there was no trailer until then.
+	// StreamSenderLeft, StreamRecordingEnded: no trailer had arrived by then.
 	StreamSenderLeft     = "sender_left"
 	StreamRecordingEnded = "recording_ended"
 	// StreamAborted: the trailer gives a reason.
@@ -298,10 +298,10 @@ const (
 	StreamCompressionUnknown = "compression_unknown"
 	StreamUndecodable        = "undecodable"
 	StreamInflateLimit       = "decompression_limit"
-	// StreamLengthDiffers: it has not the length that the header announced.
+	// StreamLengthDiffers: its length is not the one that the header announced.
 	StreamLengthDiffers = "length_differs"
-	// StreamUnproved: nothing is known to be missing, but neither the announced
-	// length nor the sender's sequence proves that there was no more.
+	// StreamUnproved: nothing is known to be missing, but neither the announced length nor the
+	// sender's sequence proves that there was no more.
 	StreamUnproved = "unproved"
 )
 
@@ -309,26 +309,25 @@ const (
 // one packet, or several that follow each other: each is a line, and the payload
 // of the line is that of the packet.
 type TrackInfo struct {
-	// SID is the server's name of the track; absent where it is not known whose
-	// packet it is, because it came before the server told.
+	// SID is the server's name of the track; absent where the packet arrived before the server
+	// announced the track.
 	SID string `json:"sid,omitempty"`
 	// Handle is the server's name of the track within one epoch.
 	Handle uint16 `json:"handle"`
-	// Sequence counts the packets of the track, Frame its frames, both from 65535
-	// on to 0.
+	// Sequence counts the packets of the track, Frame its frames; both wrap from 65535 to 0.
 	Sequence uint16 `json:"sequence"`
 	Frame    uint16 `json:"frame"`
-	// Start and Final tell whether it is the first and the last packet of its
-	// frame; a frame in one packet has both.
+	// Start and Final mark the first and the last packet of a frame; a frame in one packet has
+	// both.
 	Start bool `json:"start"`
 	Final bool `json:"final"`
-	// Timestamp is the sender's clock: 90000 per second, from a random beginning,
-	// from 4294967295 on to 0.
+	// Timestamp is the sender's clock: 90000 per second, from a random start, wrapping from
+	// 4294967295 to 0.
 	Timestamp uint32 `json:"timestamp"`
-	// UserTimestamp is what the application gave with the frame, in its own unit.
+	// UserTimestamp is the application's timestamp of the frame, in its own unit.
 	UserTimestamp *uint64 `json:"user_timestamp,omitempty"`
-	// ParticipantSID stands in the packet itself, unchecked. No server and no SDK
-	// of LiveKit writes it so far.
+	// ParticipantSID is from the packet itself, unchecked. No LiveKit server or SDK writes it so
+	// far.
 	ParticipantSID string `json:"participant_sid,omitempty"`
 	// Extensions are further parts of the header, which are not decoded.
 	Extensions []TrackExtension `json:"extensions,omitempty"`

@@ -14,14 +14,14 @@ const maxComponent = 255
 // PortableKey returns the path under which an object lies in a directory whose
 // file system cannot hold every name, such as NTFS, exFAT and shares of Windows
 // (docs/FORMAT.md, Names on other file systems). It depends on the key alone;
-// most keys are their own portable form. Whoever looks for an object in a
-// directory tries the key first, then its portable form; see [OpenObject].
+// most keys are their own portable form. To find an object in a directory, try
+// the key first, then its portable form; see [OpenObject].
 //
 // Each component by itself is changed: the characters " * : < > ? | \ become
 // %XX, as does a dot or space at the end, and the first character of a name
 // that Windows takes for a device (NUL, com1.txt). A "%" that two hex digits
-// follow becomes %25, so that it can be undone. What has more than 255 bytes
-// then is cut: it ends in "~", 12 hex digits of the SHA-256 of the component,
+// follow becomes %25, so that it can be undone. A result of more than 255 bytes
+// is cut: it ends in "~", 12 hex digits of the SHA-256 of the component,
 // and the extension.
 func PortableKey(key string) string {
 	components := strings.Split(key, "/")

@@ -30,7 +30,7 @@ type Recording struct {
 
 // Open reads manifest.json of the recording whose objects are in fsys, for
 // example the FS of an [os.Root] of a downloaded prefix, out of which no symbolic
-// link leads. It does not look at the other objects; see Verify.
+// link leads. It does not read the other objects; see Verify.
 func Open(fsys fs.FS) (*Recording, error) {
 	b, err := ReadObject(fsys, ManifestName, MaxState)
 	if err != nil {
@@ -43,16 +43,16 @@ func Open(fsys fs.FS) (*Recording, error) {
 	return &Recording{fsys: fsys, manifest: m}, nil
 }
 
-// ErrNotRegular says that what bears the name of an object is no regular file.
+// ErrNotRegular says that the file with the name of an object is not a regular file.
 var ErrNotRegular = errors.New("not a regular file")
 
 // OpenObject opens an object of a recording. In a directory whose file system
 // cannot hold every name it lies under [PortableKey] of its key. Where fsys can
 // tell before opening (see [fs.StatFS]) that it is not a regular file, it is not
-// opened: a named pipe would wait for a writer, a device never end.
+// opened: a named pipe would wait for a writer, and a device might never end.
 func OpenObject(fsys fs.FS, key string) (fs.File, error) {
 	f, err := openRegular(fsys, key)
-	// Some file systems say that there cannot be such a name, others that there is none.
+	// Some file systems report an invalid name, others a missing file.
 	if p := PortableKey(key); err != nil && p != key && !errors.Is(err, ErrNotRegular) {
 		g, perr := openRegular(fsys, p)
 		if perr == nil || errors.Is(perr, ErrNotRegular) {
@@ -113,8 +113,8 @@ func (r *Recording) Messages() iter.Seq2[Message, error] {
 	}
 }
 
-// ReadMessages streams the lines of an events.jsonl, like Messages, from
-// wherever they come. The iteration consumes r.
+// ReadMessages streams the lines of an events.jsonl from r, like Messages. The iteration consumes
+// r.
 func ReadMessages(r io.Reader) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		br := bufio.NewReaderSize(r, 64<<10)
@@ -162,14 +162,14 @@ func readLine(br *bufio.Reader, line []byte) ([]byte, error) {
 }
 
 func decodeLine(line []byte, m *Message) error {
-	return m.UnmarshalJSON(line) // not json.Unmarshal, which would look at all of it once more
+	return m.UnmarshalJSON(line) // not json.Unmarshal, which would scan the line once more
 }
 
 // Verify checks that every object of the manifest is there with its size and
 // SHA-256, and that the lines of events.jsonl are numbered 1, 2, 3 … without a
-// hole. The error joins one error per object that is not as it should be.
-// progress, which may be nil, is told how many bytes of all objects have been
-// read. Verify streams, and stops with the error of ctx when that is done.
+// hole. The error joins one error for each object that is wrong. progress, which may be nil, is
+// called with the number of bytes of all objects read so far. Verify streams, and stops with the
+// error of ctx when that is done.
 func (r *Recording) Verify(ctx context.Context, progress func(done, total int64)) error {
 	v := verifier{ctx: ctx, progress: progress}
 	listed := false
@@ -209,7 +209,7 @@ func (v *verifier) object(fsys fs.FS, o Object) (err error) {
 	defer func() { err = errors.Join(err, f.Close()) }()
 	sum := sha256.New()
 	read := &countingReader{r: f, v: v}
-	// What is longer than it should be need not end.
+	// An object that is longer than stated need not end.
 	src := io.TeeReader(io.LimitReader(read, o.Size+1), sum)
 	var lines error
 	if o.Key == EventsName {

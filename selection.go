@@ -19,22 +19,21 @@ const (
 	DroppedMalformed     = segment.DroppedMalformed
 )
 
-// Selection states in a manifest what was not recorded on purpose. While rules
-// are in force, numbers that are missing in a sender's sequence may be theirs.
+// Selection states in a manifest what was deliberately not recorded. While rules are in force,
+// missing numbers in a sender's sequence may be due to them.
 type Selection struct {
-	// Rules are those in force, one after the other if they changed while the
-	// session was recorded; the last may be empty.
+	// Rules are the rules in force, in order if they changed during the recording; the last may be
+	// empty.
 	Rules []SelectionRules `json:"rules"`
-	// Dropped is sorted by reason. It says at least so many where AtLeast is set:
-	// the recorder died, and with it what it had counted since it last wrote.
+	// Dropped is sorted by reason. The counts are lower bounds where AtLeast is set: the recorder
+	// died, and its counts since its last write were lost.
 	Dropped []Dropped `json:"dropped"`
 	AtLeast bool      `json:"at_least,omitempty"`
 }
 
-// Forgotten counts what was removed from a recording with participants who were
-// forgotten: frames of the segments, and lines of events.jsonl, which are of kind
-// "forgotten" now. Frames of damaged ranges, which cannot be searched, are among
-// them.
+// Forgotten counts what was removed from a recording with erased participants: frames of the
+// segments, and lines of events.jsonl, which are now of kind "forgotten". Frames of damaged ranges,
+// which cannot be searched, are included.
 type Forgotten struct {
 	Frames int64 `json:"frames"`
 	Lines  int64 `json:"lines"`

@@ -1,8 +1,8 @@
-// Package completeness keeps the account of what was and what was not captured: it goes over the
-// frames of a recording once and makes the completeness statement of its manifest.
+// Package completeness accounts for what was and what was not captured: it reads the frames of a
+// recording once and makes the completeness statement of its manifest.
 //
 // The same account is made when a recording is exported and when a delivered one is verified, from
-// the raw segments alone, so that whoever doubts a statement can derive it again.
+// the raw segments alone, so that anyone who doubts a statement can derive it again.
 // docs/GUARANTEES.md defines the terms and says what they prove.
 package completeness
 
@@ -16,21 +16,21 @@ import (
 )
 
 // Limits bound the account, and with it memory and the manifest, whatever participants send. Beyond
-// them only sums are kept: nothing is claimed of what is not listed. The zero value means the
-// defaults.
+// them only sums are kept: the statement claims nothing about what it does not list. A zero field
+// means the default.
 type Limits struct {
-	// Connections that are listed; default 10000.
+	// Connections is the number of connections listed; default 10000.
 	Connections int
-	// GapsPerConnection and Gaps are how many gaps are remembered, of one connection and of all;
+	// GapsPerConnection and Gaps are the numbers of gaps kept, of one connection and of all;
 	// defaults 64 and 4096.
 	GapsPerConnection, Gaps int
-	// Neighbours are how many entries all outages together have; default 4096.
+	// Neighbours is the number of entries of all outages together; default 4096.
 	Neighbours int
-	// Streams are how many incomplete streams are listed, ClockSteps how many steps of the clock;
+	// Streams is the number of incomplete streams listed, ClockSteps that of steps of the clock;
 	// default 256.
 	Streams, ClockSteps int
 	// Name is the greatest length in bytes of a sid, an identity or a stream id that is kept;
-	// default 1024. LiveKit's own limit for identities is 256 by default.
+	// default 1024. LiveKit limits identities to 256 by default.
 	Name int
 }
 
@@ -53,13 +53,13 @@ func (l *Limits) fill() {
 	}
 }
 
-// Account is the account of one recording. Its memory is bounded by the Limits, and grows beside
-// them only with the number of outages and of the recorder's connections.
+// Account accounts for one recording. The Limits bound its memory, which otherwise grows only with
+// the number of outages and of the recorder's connections.
 type Account struct {
 	limits Limits
 	c      textegress.Completeness
 	damage int64 // damaged ranges so far
-	// damagedLast: nothing that could be read follows the last of them.
+	// damagedLast: nothing readable follows the last of them.
 	damagedLast bool
 	joinedNS    map[uint16]int64 // time of the joined event of each epoch
 	byKey       map[string]*connection
@@ -67,9 +67,9 @@ type Account struct {
 	gapsLeft    int
 	neighbours  int
 	omitted     int64
-	// recorders that have rules of what is recorded in force; "" where there is one
+	// recorders with filter rules in force; "" in a recording that was not merged
 	rulesActive map[string]bool
-	rulesEpoch  int  // how often rules came into force
+	rulesEpoch  int  // how often rules came into force so far
 	dropped     bool // something was dropped because of them, or may have been
 }
 
@@ -82,7 +82,7 @@ func New(l Limits) *Account {
 	}
 }
 
-// position is a position in the record: a frame, and what lay before it.
+// position is a position in the record: a frame, and what precedes it.
 type position struct {
 	index       uint64
 	outages     int // outages that had begun
@@ -100,11 +100,11 @@ func (a *Account) positionAt(index uint64) position {
 	}
 }
 
-// connection is one entry of the statement while it grows.
+// connection is one entry of the statement under construction.
 type connection struct {
 	textegress.Connection
 
-	from        position // the sender's first packets cannot lie before it
+	from        position // the sender's first packets cannot precede it
 	last        position // of the last packet
 	numbered    position // of the last numbered packet
 	seq         *sequence
@@ -113,8 +113,8 @@ type connection struct {
 	leftDamage  int64 // damaged ranges before it left
 }
 
-// Event takes the next frame of the record into account, an event: m and ok are what
-// [decode.Event] returned of it. Frames come in the order of [segment.Read].
+// Event adds the next frame of the record, an event: m and ok are what [decode.Event] returned.
+// Frames are added in the order of [segment.Read].
 func (a *Account) Event(f segment.Frame, m textegress.Message, ok bool) {
 	if !ok {
 		a.c.UndecodablePackets++
@@ -122,13 +122,12 @@ func (a *Account) Event(f segment.Frame, m textegress.Message, ok bool) {
 	a.event(f, m)
 }
 
-// Packet takes the next frame of the record into account, a packet with this envelope, which names
-// the sender also where the packet is of a data track. One that came encrypted and was decrypted is
-// not Encrypted here.
+// Packet adds the next frame of the record, a packet with this envelope, which names the sender of
+// a data track's packet too. Encrypted is false for a packet that was decrypted.
 func (a *Account) Packet(f segment.Frame, e decode.Envelope) {
 	a.damagedLast = false
 	if e.ParticipantSID == "" {
-		e.Sequence = 0 // whose number it is cannot be told
+		e.Sequence = 0 // its sender is unknown
 	}
 	if !e.Decodable {
 		a.c.UndecodablePackets++
@@ -169,8 +168,8 @@ func (a *Account) Packet(f segment.Frame, e decode.Envelope) {
 	c.last = now
 }
 
-// connection returns the entry for a sender, nil if there is no room for it. from is used where it
-// is new.
+// connection returns the entry for a sender, nil if the limits leave no room for it. A new entry
+// starts at from.
 func (a *Account) connection(sid, identity string, from position) *connection {
 	key := sid
 	if sid == "" {
@@ -195,7 +194,7 @@ func (a *Account) connection(sid, identity string, from position) *connection {
 	return c
 }
 
-// numbered takes a numbered packet into account.
+// numbered adds a numbered packet.
 func (a *Account) numbered(c *connection, n uint32, now position) {
 	if c.seq == nil {
 		c.seq = &sequence{}
@@ -213,7 +212,7 @@ func (a *Account) numbered(c *connection, n uint32, now position) {
 	c.numbered = now
 }
 
-// addBoundary notes what lies next to the outage at position k, from 0.
+// addBoundary adds the numbers next to the outage at position k, from 0.
 func (a *Account) addBoundary(k int, n textegress.OutageNeighbour) {
 	o := &a.c.Outages[k]
 	if a.neighbours >= a.limits.Neighbours {
@@ -224,7 +223,7 @@ func (a *Account) addBoundary(k int, n textegress.OutageNeighbour) {
 	o.Connections = append(o.Connections, n)
 }
 
-// Stream takes a line of events.jsonl into account; only those of streams matter.
+// Stream adds a line of events.jsonl; lines that are not of streams are ignored.
 func (a *Account) Stream(m textegress.Message) {
 	if m.Kind != textegress.KindTextStream && m.Kind != textegress.KindByteStream ||
 		m.Stream == nil {
@@ -265,14 +264,14 @@ func (a *Account) Stream(m textegress.Message) {
 	s.List = append(s.List, entry)
 }
 
-// Context is what a statement says that is not in the frames.
+// Context is the part of a statement that is not in the frames.
 type Context struct {
 	AnnouncedUnixNS int64
-	Reason          string // why the recording ended; empty: it has not
+	Reason          string // why the recording ended; empty: it is still open
 	Suspect         bool
 }
 
-// Statement returns the statement about the frames so far. The account can go on afterwards.
+// Statement returns the statement about the frames so far. More frames can be added afterwards.
 func (a *Account) Statement(s Context) textegress.Completeness {
 	out := a.c
 	out.Join.AnnouncedUnixNS = s.AnnouncedUnixNS
@@ -321,9 +320,9 @@ func (a *Account) Statement(s Context) textegress.Completeness {
 	return out
 }
 
-// tail says what is known about what was sent last. When the server ended the room, messages that
-// it had not forwarded yet may be lost, and nothing that we receive would tell. Only if we left by
-// ourselves the question does not arise.
+// tail returns what is known about the last messages sent. If the server ended the room, messages
+// that it had not forwarded may be lost, and nothing that we receive would show it. If we left, the
+// question does not arise.
 func tail(reason string) string {
 	switch reason {
 	case "left", "service_stopped":

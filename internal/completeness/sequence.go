@@ -7,8 +7,8 @@ import (
 	"github.com/syncflow/textegress"
 )
 
-// sequence is the account of one connection's numbers. Gaps are remembered, in ascending order,
-// until late packets fill them; of those beyond the limit only sums are known, and where they lie.
+// sequence accounts for the numbers of one connection. It keeps gaps in ascending order until late
+// packets fill them. Beyond the limit it keeps only sums, and the range that the gaps lie in.
 type sequence struct {
 	first, last, recent uint32 // lowest, highest, and that of the last packet
 	received            int64
@@ -23,7 +23,7 @@ type sequence struct {
 	duplicates, reordered, ambiguous int64
 }
 
-// firstNumber takes the first numbered packet of a connection into account.
+// firstNumber adds the first numbered packet of a connection.
 func (a *Account) firstNumber(c *connection, n uint32, now position) {
 	s := c.seq
 	s.first, s.last, s.received = n, n, 1
@@ -33,7 +33,7 @@ func (a *Account) firstNumber(c *connection, n uint32, now position) {
 	}
 }
 
-// gapAt describes missing numbers and the place where they would be.
+// gapAt returns the gap of missing numbers between two positions.
 func gapAt(first, last uint32, after, before position) textegress.Gap {
 	g := textegress.Gap{
 		First: first, Last: last, AfterIndex: after.index, BeforeIndex: before.index,
@@ -49,12 +49,12 @@ func gapAt(first, last uint32, after, before position) textegress.Gap {
 
 func numbers(g textegress.Gap) uint64 { return uint64(g.Last) - uint64(g.First) + 1 }
 
-// nextNumber takes a further number into account. before is the place of the numbered packet before it.
+// nextNumber adds a further number. before is the position of the numbered packet before it.
 func (a *Account) nextNumber(s *sequence, n uint32, before, now position) {
 	switch {
 	case n > s.last:
 		if n > s.last+1 {
-			// of this sender something was received, so the recorder was in the room
+			// a packet of this sender was received, so the recorder was in the room
 			before.beforeJoin = false
 			a.addGap(s, len(s.gaps), gapAt(s.last+1, n-1, before, now))
 		}
@@ -67,7 +67,7 @@ func (a *Account) nextNumber(s *sequence, n uint32, before, now position) {
 	}
 }
 
-// addGap remembers a gap at position i of the list, or only counts it.
+// addGap inserts a gap at position i of the list or, beyond the limit, only counts it.
 func (a *Account) addGap(s *sequence, i int, g textegress.Gap) {
 	if len(s.gaps) < a.limits.GapsPerConnection && a.gapsLeft > 0 {
 		a.gapsLeft--
@@ -89,7 +89,7 @@ func (a *Account) addGap(s *sequence, i int, g textegress.Gap) {
 	}
 }
 
-// beforeFirstNumber handles a number below the first: the packets came in another order.
+// beforeFirstNumber adds a number below the first: the packets arrived out of order.
 func (a *Account) beforeFirstNumber(s *sequence, n uint32) {
 	s.received++
 	s.reordered++
@@ -106,7 +106,7 @@ func (a *Account) beforeFirstNumber(s *sequence, n uint32) {
 	s.beforeFirst.Last = n - 1
 }
 
-// lateNumber handles a number that is not above the last: it fills a gap, or is there already.
+// lateNumber adds a number that is not above the last: it fills a gap or is a duplicate.
 func (a *Account) lateNumber(s *sequence, n uint32) {
 	i := sort.Search(len(s.gaps), func(i int) bool { return s.gaps[i].Last >= n })
 	if i == len(s.gaps) || s.gaps[i].First > n {
@@ -135,8 +135,8 @@ func (a *Account) lateNumber(s *sequence, n uint32) {
 	}
 }
 
-// statement describes the sequence. dropped: something was not recorded on purpose, without which
-// no gap can be due to that.
+// statement returns the sequence as the manifest states it. If nothing was dropped by filter rules,
+// no gap is attributed to them.
 func (s *sequence) statement(dropped bool) *textegress.Sequence {
 	if s == nil {
 		return nil

@@ -1,9 +1,9 @@
 // Package filter decides, before anything reaches the disk, what may be recorded: allow and deny
 // lists of topics and of identities.
 //
-// What the caller may rely on: a packet for which [Filter.Packet] returns "" has a sender and a
-// topic that the rules allow, as far as the server states them; whatever cannot be told is dropped,
-// never kept. The payload is not searched.
+// The guarantee: a packet for which [Filter.Packet] returns "" has a sender and a topic that the
+// rules allow, according to the server. A packet whose sender or topic is unknown is dropped, never
+// kept. The payload is not searched.
 package filter
 
 import (
@@ -20,8 +20,8 @@ import (
 	"github.com/syncflow/textegress/internal/wire"
 )
 
-// The topics of kinds of packets that have none of their own: that of the streams which carry the
-// same in newer clients, so that one entry of a list covers both.
+// Topics of the kinds of packet that have none: those of the streams that newer clients use for the
+// same purpose, so that one entry of a list covers both.
 const (
 	topicChat          = "lk.chat"
 	topicTranscription = "lk.transcription"
@@ -29,14 +29,13 @@ const (
 	topicRPCResponse   = "lk.rpc_response"
 )
 
-// legacyChat are the topics of user packets in which LiveKit's components repeat chat messages for
-// older clients, and their edits. They are chat: where chat is denied, these are, and where it is
-// allowed, too.
+// legacyChat are the topics of the user packets in which LiveKit's components repeat chat messages
+// and their edits for older clients. They are denied and allowed together with chat.
 var legacyChat = []string{"lk-chat-topic", "lk-chat-update-topic"}
 
-// maxStreams bounds the table of streams whose topic is known; with more, the oldest are forgotten
-// and the rest of them is dropped. An entry has no more than some hundred bytes, whatever the names
-// of the streams are.
+// maxStreams bounds the table of streams whose topic is known. Beyond it the oldest entries are
+// removed, and later packets of those streams are dropped. An entry takes a few hundred bytes at
+// most, whatever the stream ids are.
 const maxStreams = 8192
 
 // Filter applies the rules of one recording. Its methods are safe for concurrent use.
@@ -48,19 +47,19 @@ type Filter struct {
 	byIdentity bool
 
 	mu      sync.Mutex // guards the fields below
-	secret  []byte     // with which keys of streams are made
+	secret  []byte     // for the hashes of streamKey
 	hash    hash.Hash
 	sum     [sha256.Size]byte // scratch space
 	streams map[streamKey]entry
 	order   []streamKey // ring of the keys of streams, oldest at next
 	next    int
-	// why frames of a data track, by its handle, are dropped; "": they are kept
+	// why frames of a data track are dropped, by its handle; "": they are kept
 	tracks map[uint16]string
 	counts map[string]*textegress.Dropped
 }
 
-// streamKey is a hash of sender and stream id. Senders choose the id and do not know the secret, so
-// they cannot make two meet.
+// streamKey is a keyed hash of sender and stream id. Senders choose the id but do not know the key,
+// so they cannot produce a collision.
 type streamKey [16]byte
 
 type entry struct {
@@ -68,8 +67,8 @@ type entry struct {
 	slot   int // in order
 }
 
-// New returns the filter for rules, nil where they let everything through. An error says which list
-// is not understood.
+// New returns the filter for the rules, nil where they allow everything. An error names the list
+// that is invalid.
 func New(rules textegress.SelectionRules) (*Filter, error) {
 	if rules.IsZero() {
 		return nil, nil //nolint:nilnil // no rules, no filter
@@ -98,7 +97,7 @@ func New(rules textegress.SelectionRules) (*Filter, error) {
 	return f, nil
 }
 
-// Rules returns what the filter was made from; the zero value for no filter.
+// Rules returns the rules of the filter; the zero value for a nil filter.
 func (f *Filter) Rules() textegress.SelectionRules {
 	if f == nil {
 		return textegress.SelectionRules{}
@@ -106,15 +105,13 @@ func (f *Filter) Rules() textegress.SelectionRules {
 	return f.rules
 }
 
-// Identity reports whether a participant may be recorded: that they came, left, and what is known
-// of them. nil is no filter.
+// Identity reports whether events about a participant may be recorded. A nil filter allows all.
 func (f *Filter) Identity(identity string) bool {
 	return f == nil || !f.byIdentity || !f.identities.denies([]byte(identity))
 }
 
-// Packet decides about a raw livekit.DataPacket and counts it where it is dropped. It returns ""
-// where the packet may be recorded, else the reason. It allocates only where a stream begins. nil
-// is no filter.
+// Packet returns "" where a raw livekit.DataPacket may be recorded, else the reason to drop it, and
+// counts dropped packets. It allocates only where a stream begins. A nil filter allows all.
 func (f *Filter) Packet(b []byte) string {
 	if f == nil {
 		return ""
@@ -124,7 +121,7 @@ func (f *Filter) Packet(b []byte) string {
 	return reason
 }
 
-// Frame decides, like Packet, about a frame of the data track with this handle.
+// Frame is Packet for a frame of the data track with this handle.
 func (f *Filter) Frame(handle uint16, size int) string {
 	if f == nil {
 		return ""
@@ -139,9 +136,10 @@ func (f *Filter) Frame(handle uint16, size int) string {
 	return reason
 }
 
-// Track notes what the server said about a data track: whose frames, under which name, arrive with
-// this handle. The name is the track's topic, "" as long as it is not known. It reports whether the
-// track may be recorded. A handle that is told again is another track's from there on.
+// Track records what the server said about a data track: the publisher and name of the frames that
+// arrive with this handle. The name is the track's topic, "" while it is unknown. Track reports
+// whether the track may be recorded. A handle that is announced again belongs to another track from
+// then on.
 func (f *Filter) Track(handle uint16, identity, name string) bool {
 	if f == nil {
 		return true
@@ -161,7 +159,7 @@ func (f *Filter) Track(handle uint16, identity, name string) bool {
 	return reason == ""
 }
 
-// ForgetTracks forgets all handles: they belong to one connection.
+// ForgetTracks removes all handles: they belong to one connection.
 func (f *Filter) ForgetTracks() {
 	if f == nil {
 		return
@@ -171,8 +169,8 @@ func (f *Filter) ForgetTracks() {
 	f.mu.Unlock()
 }
 
-// Learn takes up what an earlier process recorded under these or other rules, so that streams that
-// go on are known. It counts nothing.
+// Learn reads what an earlier process recorded under these or other rules, so that streams that
+// continue are known. It counts nothing.
 func (f *Filter) Learn(b []byte) {
 	if f != nil {
 		f.packet(b)
@@ -200,7 +198,7 @@ func (f *Filter) Take() []textegress.Dropped {
 	return out
 }
 
-// Return gives back what Take returned and could not be written.
+// Return adds counts again that Take returned and that could not be written.
 func (f *Filter) Return(dropped []textegress.Dropped) {
 	if f == nil {
 		return
@@ -230,8 +228,7 @@ func (f *Filter) packet(b []byte) string {
 		return textegress.DroppedMalformed
 	}
 	if f.byIdentity {
-		// A packet may name two people: the one who sent it and, in a transcription, the one who
-		// spoke.
+		// A packet may name two participants: its sender and, in a transcription, the speaker.
 		if len(p.inner) > 0 && f.identities.denies(p.inner) {
 			return textegress.DroppedIdentity
 		}
@@ -282,7 +279,7 @@ func (f *Filter) topic(p peeked) string {
 	return ""
 }
 
-// deniesUser knows that a legacy copy of a chat message is chat.
+// deniesUser treats a legacy copy of a chat message as chat.
 func (f *Filter) deniesUser(topic []byte) bool {
 	for _, l := range legacyChat {
 		if string(topic) != l {
@@ -297,9 +294,9 @@ func (f *Filter) deniesUser(topic []byte) bool {
 	return f.topics.denies(topic)
 }
 
-// stream decides about a header by its topic, and about chunks and trailer by their header. A
-// stream id that was denied once stays denied until its trailer: a second header with another topic
-// does not let the rest of the first one through.
+// stream decides on a header by its topic, and on chunks and trailer by their header. A stream id
+// that was denied stays denied until its trailer: a second header with another topic does not allow
+// the rest of the first stream.
 func (f *Filter) stream(p peeked) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -326,7 +323,7 @@ func (f *Filter) stream(p peeked) string {
 	return ""
 }
 
-// key names a stream by its sender's identity and its id: whoever has to join again continues a
+// key names a stream by its sender's identity and its id: a participant that rejoins continues a
 // stream under another sid. Called with mu held.
 func (f *Filter) key(p peeked) streamKey {
 	if len(p.identity) > 0 {
@@ -341,8 +338,7 @@ func (f *Filter) key(p peeked) streamKey {
 	return streamKey(f.hash.Sum(f.sum[:0]))
 }
 
-// remember keeps an entry, in the place of the oldest one where there are too many. Called with mu
-// held.
+// remember stores an entry, in place of the oldest one if the table is full. Called with mu held.
 func (f *Filter) remember(key streamKey, e entry, known bool) {
 	if !known {
 		if len(f.order) < maxStreams {

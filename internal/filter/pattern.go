@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// The errors of a pattern. Their texts do not quote it: it may be somebody's name.
+// Errors of a pattern. Their texts do not quote it: it may be a participant's name.
 var (
 	errStar = errors.New(
 		`a star stands at the end only; write \* for one that is part of the name`)
@@ -15,14 +15,13 @@ var (
 	errEmpty = errors.New(`an entry is empty; write "" for the empty name`)
 )
 
-// set is a list of names and of beginnings of names.
+// set is a list of names and of prefixes.
 type set struct {
 	exact    map[string]bool
 	prefixes []string
 }
 
-// newSet reads patterns: a name, a name with a star at its end for any ending, or `""` for the
-// empty name.
+// newSet parses patterns: a name, a prefix followed by a star, or `""` for the empty name.
 func newSet(patterns []string) (set, error) {
 	s := set{exact: map[string]bool{}}
 	for _, p := range patterns {

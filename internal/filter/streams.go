@@ -9,8 +9,8 @@ import (
 )
 
 // OpenStreams returns the streams that may be recorded further, so that a filter of a later process
-// need not [Filter.Learn] what came before; nil: there are none. Those that are denied are not among
-// them: what is not known is dropped as well.
+// need not [Filter.Learn] what came before; nil: there are none. Those that are denied are not
+// among them: what is not known is dropped as well.
 func (f *Filter) OpenStreams() *segment.OpenStreams {
 	if f == nil {
 		return nil
@@ -31,8 +31,8 @@ func (f *Filter) OpenStreams() *segment.OpenStreams {
 }
 
 // Restore takes up what OpenStreams returned, of a filter with the same rules. Where the rules have
-// changed it does nothing: whether the topics are still allowed cannot be told from it. It is called
-// before anything else.
+// changed it does nothing: whether the topics are still allowed cannot be told from it. It is
+// called before anything else.
 func (f *Filter) Restore(s *segment.OpenStreams) {
 	if f == nil || s == nil {
 		return
