@@ -182,6 +182,13 @@ func (s *Spool) open() error {
 
 // load fills s.recordings from the disk.
 func (s *Spool) load(readOnly bool) error {
+	if !readOnly {
+		// A process that was killed while it made a recording left a directory that we see and that
+		// a power failure would take, with everything that is recorded into it from now on.
+		if err := s.fs.SyncDir("load", s.recordingsDir()); err != nil {
+			return err
+		}
+	}
 	entries, err := s.fs.ReadDir("load", s.recordingsDir())
 	if err != nil {
 		return err
