@@ -90,6 +90,22 @@ func (w *world) Pseudonyms(info spool.Info) (redact.Pseudonyms, error) {
 	return w.names.Names(info.ProjectID, info.PseudonymKey)
 }
 
+// present makes the states at the heads of segments name who is in the room, as a recorder does.
+type present struct{ state segment.State }
+
+func (p *present) Restore(s segment.State) { p.state = s }
+func (p *present) State() segment.State    { return p.state }
+
+func (p *present) Frame(f segment.Frame) {
+	p.state.LastUnixNS = f.UnixNS
+	ev, err := segment.DecodeEvent(f.Payload)
+	if f.Type == segment.FrameEvent && err == nil && ev.Kind == textegress.KindParticipantJoined {
+		p.state.Present = append(p.state.Present, segment.Present{
+			ParticipantSID: ev.ParticipantSID, Identity: ev.Identity,
+		})
+	}
+}
+
 // record makes a sealed recording in which bob and others did everything.
 func (w *world) record(id string, change ...func(*spool.Info)) *spool.Recording {
 	t := w.t
@@ -106,7 +122,7 @@ func (w *world) record(id string, change ...func(*spool.Info)) *spool.Recording 
 	if err != nil {
 		t.Fatal(err)
 	}
-	wr, err := rec.Writer()
+	wr, err := rec.Resume(&present{})
 	if err != nil {
 		t.Fatal(err)
 	}
