@@ -37,7 +37,7 @@ func (l *loader) liveKit(i int) *LiveKit {
 // White space around it does not count: most programs that write such files end them with a
 // newline.
 func (l *loader) orFile(i int, name string) field {
-	f, file := l.project1(i, name), l.project1(i, name+"_FILE")
+	f, file := l.projectField(i, name), l.projectField(i, name+"_FILE")
 	switch {
 	case file.text == "":
 		return f

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/syncflow/textegress/internal/session"
 )
 
 // projects checks every project and sorts them into the usable and the broken ones.
@@ -14,7 +16,7 @@ func (l *loader) projects(c *Config) {
 	for _, i := range l.indices() {
 		p := l.project(i)
 		if first, dup := owner[p.ProjectID]; dup && p.ProjectID != "" {
-			l.project1(i, "PROJECT_ID").wrong("is the project of "+
+			l.projectField(i, "PROJECT_ID").wrong("is the project of "+
 				fmt.Sprintf("%s%d", projectPrefix, first)+" again",
 				"remove one of the two: a project is recorded once")
 		} else {
@@ -31,7 +33,7 @@ func (l *loader) projects(c *Config) {
 	}
 }
 
-func (l *loader) project1(index int, rest string) field {
+func (l *loader) projectField(index int, rest string) field {
 	for _, k := range projectKeys {
 		if k.name == rest {
 			return l.field(projectName(index, rest), k.def)
@@ -42,30 +44,30 @@ func (l *loader) project1(index int, rest string) field {
 
 func (l *loader) project(i int) Project {
 	p := Project{Index: i}
-	if f := l.project1(i, "KEY"); f.required("copy the API key of the project from the " +
+	if f := l.projectField(i, "KEY"); f.required("copy the API key of the project from the " +
 		"SyncFlow dashboard") {
 		p.Key = f.word()
 	}
-	if f := l.project1(i, "SECRET"); f.required("copy the API secret that belongs to the key; " +
+	if f := l.projectField(i, "SECRET"); f.required("copy the API secret that belongs to the key; " +
 		"SyncFlow shows it only once, make a new key if it is lost") {
 		p.Secret = NewSecret(f.word())
 	}
-	if f := l.project1(i, "PROJECT_ID"); f.required("copy the project's id, a UUID, from the " +
+	if f := l.projectField(i, "PROJECT_ID"); f.required("copy the project's id, a UUID, from the " +
 		"SyncFlow dashboard") {
 		p.ProjectID = f.uuid()
 	}
 	p.LiveKit = l.liveKit(i)
 	p.Selection = Selection{
-		TopicsAllow:     l.project1(i, "TOPICS_ALLOW").names(),
-		TopicsDeny:      l.project1(i, "TOPICS_DENY").names(),
-		IdentitiesAllow: l.project1(i, "IDENTITIES_ALLOW").names(),
-		IdentitiesDeny:  l.project1(i, "IDENTITIES_DENY").names(),
-		KeepEncrypted:   l.project1(i, "ENCRYPTED").choice("drop", "keep") == "keep",
+		TopicsAllow:     l.projectField(i, "TOPICS_ALLOW").names(),
+		TopicsDeny:      l.projectField(i, "TOPICS_DENY").names(),
+		IdentitiesAllow: l.projectField(i, "IDENTITIES_ALLOW").names(),
+		IdentitiesDeny:  l.projectField(i, "IDENTITIES_DENY").names(),
+		KeepEncrypted:   l.projectField(i, "ENCRYPTED").choice("drop", "keep") == "keep",
 	}
-	p.Pseudonyms = l.project1(i, "PSEUDONYMS").boolean()
-	p.E2EEKey = NewSecret(l.project1(i, "E2EE_KEY").text)
-	p.E2EEKeys = l.project1(i, "E2EE_KEY_FILE").keyFile()
-	directory := l.project1(i, "DIRECTORY")
+	p.Pseudonyms = l.projectField(i, "PSEUDONYMS").boolean()
+	p.E2EEKey = NewSecret(l.projectField(i, "E2EE_KEY").text)
+	p.E2EEKeys = l.projectField(i, "E2EE_KEY_FILE").keyFile()
+	directory := l.projectField(i, "DIRECTORY")
 	s3set := ""
 	for _, k := range projectKeys {
 		if strings.HasPrefix(k.name, "S3_CONFIG__") && s3set == "" {
@@ -88,15 +90,15 @@ func (l *loader) project(i int) Project {
 
 func (l *loader) s3(i int) *S3 {
 	s := &S3{}
-	if f := l.project1(i, "S3_CONFIG__ACCESS_KEY"); f.required("set the access key of the " +
+	if f := l.projectField(i, "S3_CONFIG__ACCESS_KEY"); f.required("set the access key of the " +
 		"bucket, or deliver to a folder with " + projectName(i, "DIRECTORY")) {
 		s.AccessKey = f.word()
 	}
-	if f := l.project1(i, "S3_CONFIG__SECRET_KEY"); f.required("set the secret that belongs to " +
+	if f := l.projectField(i, "S3_CONFIG__SECRET_KEY"); f.required("set the secret that belongs to " +
 		"the access key") {
 		s.SecretKey = NewSecret(f.word())
 	}
-	if f := l.project1(i, "S3_CONFIG__ENDPOINT"); f.required("set the address of the store, for " +
+	if f := l.projectField(i, "S3_CONFIG__ENDPOINT"); f.required("set the address of the store, for " +
 		"example https://s3.us-east-1.amazonaws.com") {
 		// The predecessor took a bare host name and spoke https to it.
 		if !strings.Contains(f.text, "://") {
@@ -104,20 +106,20 @@ func (l *loader) s3(i int) *S3 {
 		}
 		s.Endpoint = f.url("https://s3.us-east-1.amazonaws.com")
 	}
-	if f := l.project1(i, "S3_CONFIG__BUCKET_NAME"); f.required("set the name of an " +
+	if f := l.projectField(i, "S3_CONFIG__BUCKET_NAME"); f.required("set the name of an " +
 		"existing bucket") {
 		s.Bucket = f.match(bucketName, "is not a bucket name",
 			"write the name alone, without s3:// and without a folder")
 	}
-	if f := l.project1(i, "S3_CONFIG__REGION"); f.required("set the region of the bucket; " +
+	if f := l.projectField(i, "S3_CONFIG__REGION"); f.required("set the region of the bucket; " +
 		"us-east-1 suits most stores that have none") {
 		s.Region = f.match(regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`), "is not a region",
 			"write its name alone, for example us-east-1")
 	}
-	if f := l.project1(i, "S3_CONFIG__PATH_STYLE"); f.text != "" {
+	if f := l.projectField(i, "S3_CONFIG__PATH_STYLE"); f.text != "" {
 		s.PathStyle = new(f.boolean())
 	}
-	s.Checksums = l.project1(i, "S3_CONFIG__CHECKSUMS").boolean()
+	s.Checksums = l.projectField(i, "S3_CONFIG__CHECKSUMS").boolean()
 	return s
 }
 
@@ -162,12 +164,10 @@ func (f field) word() string {
 
 // uuid returns the canonical form, because SyncFlow compares the text of the id in routing keys.
 func (f field) uuid() string {
-	s := strings.ToLower(strings.Trim(strings.TrimSpace(f.text), "{}"))
-	if !uuidForm.MatchString(s) {
+	id := session.CanonicalUUID(f.text)
+	if id == "" {
 		f.wrong("is not a UUID",
 			"copy the project's id, for example 0b7e6d1e-8a47-4c7a-9a7e-0d4f5f0f7c11")
-		return ""
 	}
-	s = strings.ReplaceAll(s, "-", "")
-	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
+	return id
 }

@@ -20,9 +20,7 @@ var (
 	groupName    = regexp.MustCompile(`^[A-Za-z0-9_-]{1,50}$`)
 	instanceName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 	hostName     = regexp.MustCompile(`^[A-Za-z0-9._-]{1,253}$`)
-	uuidForm     = regexp.MustCompile(
-		`^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$`)
-	bucketName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{1,253}$`)
+	bucketName   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{1,253}$`)
 )
 
 // What the predecessor did instead of reading these settings.

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/session"
 )
 
 // Pseudonyms replace identities in what is delivered. The same name gives the same result in all
@@ -59,11 +60,9 @@ func (p *Pseudonymizer) identities(list []string) []string {
 	return out
 }
 
-var uuid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
-
 // id keeps ids as LiveKit's SDKs make them; any other one is what a sender chose, perhaps a name.
 func (p *Pseudonymizer) id(s string) string {
-	if uuid.MatchString(s) {
+	if session.IsUUID(s) {
 		return s
 	}
 	return p.names.ID(s)

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"regexp"
 	"strings"
 
 	"github.com/syncflow/textegress/internal/backoff"
@@ -47,14 +46,12 @@ type Client struct {
 	pauses          backoff.Policy // between two tries; tests replace its jitter
 }
 
-var uuidForm = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
-
 // New makes a client. It does not call the API.
 func New(o Options) (*Client, error) {
 	switch {
 	case o.BaseURL == "" || o.Key == "" || o.Secret == "":
 		return nil, errors.New("syncflow: server URL, key and secret are required")
-	case !uuidForm.MatchString(o.ProjectID):
+	case o.ProjectID == "" || session.CanonicalUUID(o.ProjectID) != o.ProjectID:
 		return nil, errors.New("syncflow: the project id must be a UUID in lower case with hyphens")
 	}
 	h := newHTTPClient()
@@ -210,7 +207,7 @@ func (c *Client) Token(ctx context.Context, sessionID, roomName, identity string
 // checkID keeps what is not a UUID out of the path; the API answers such a request with a 500 that
 // looks transient.
 func checkID(id string) error {
-	if !uuidForm.MatchString(strings.ToLower(id)) {
+	if !session.IsUUID(id) {
 		return fmt.Errorf("SyncFlow API: %q is not a UUID", redact.Text(id))
 	}
 	return nil

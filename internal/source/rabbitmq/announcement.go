@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -21,8 +20,6 @@ const (
 	maxBody = 16 << 10
 	maxRoom = 1024
 )
-
-var uuidForm = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 
 // parse reads the body {"sessionId": UUID, "sessionName": room}; more keys are allowed. The errors
 // do not quote it: the body is not trusted, and room names are logged only where they are known to
@@ -50,7 +47,7 @@ func parse(body []byte) (session.Announcement, error) {
 	case m.SessionID == nil || m.SessionName == nil:
 		return session.Announcement{}, errors.New("without sessionId or sessionName: another " +
 			"kind of message")
-	case !uuidForm.MatchString(strings.ToLower(*m.SessionID)):
+	case !session.IsUUID(*m.SessionID):
 		return session.Announcement{}, errors.New("with a sessionId that is not a UUID")
 	case *m.SessionName == "" || len(*m.SessionName) > maxRoom:
 		return session.Announcement{}, errors.New("with a sessionName that is empty or too long")

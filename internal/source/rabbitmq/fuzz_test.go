@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/syncflow/textegress/internal/session"
 )
 
 // FuzzParse: whatever another client of the broker publishes, an announcement has a session id that
@@ -31,7 +33,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		if !uuidForm.MatchString(a.SessionID) {
+		if session.CanonicalUUID(a.SessionID) != a.SessionID || a.SessionID == "" {
 			t.Errorf("session id %q", a.SessionID)
 		}
 		if a.Room == "" || len(a.Room) > maxRoom || !utf8.ValidString(a.Room) {

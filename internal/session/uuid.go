@@ -1,0 +1,26 @@
+package session
+
+import (
+	"regexp"
+	"strings"
+)
+
+var uuidForm = regexp.MustCompile(`^(?i:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$`)
+
+// IsUUID reports whether s is a UUID with its hyphens, in either case: the form of SyncFlow's ids,
+// and of those that LiveKit's SDKs make.
+func IsUUID(s string) bool { return uuidForm.MatchString(s) }
+
+// CanonicalUUID returns a UUID in lower case with hyphens. s may be in either case, and have braces
+// around it and no hyphens, as tools show it; "" if it is no UUID.
+func CanonicalUUID(s string) string {
+	s = strings.ReplaceAll(strings.ToLower(strings.Trim(strings.TrimSpace(s), "{}")), "-", "")
+	if len(s) != 32 {
+		return ""
+	}
+	s = s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
+	if !IsUUID(s) {
+		return ""
+	}
+	return s
+}
