@@ -17,10 +17,10 @@ import (
 )
 
 // ErrAlreadyRecorded says that a recording of the session has ended, and that what is known does
-// not suffice to begin the next part.
+// not suffice to start the next part.
 var ErrAlreadyRecorded = errors.New("the session was recorded already")
 
-// ErrStopping is returned while the service stops: nothing new is begun.
+// ErrStopping is returned while the service stops: it starts nothing new.
 var ErrStopping = errors.New("the service is stopping")
 
 // The sources of recordings that nobody announced, see [spool.Info]. In these the platform itself
@@ -37,19 +37,19 @@ type request struct {
 	platform bool // the platform itself said the room's name
 	fresh    bool // the room was there moments ago
 	// after is the recording that had ended when the platform said that the session runs and that
-	// somebody is in its room; empty: nobody said so. Where another one has begun since, the answer
-	// is out of date.
+	// somebody is in its room; empty: nobody said so. Where another recording was created since,
+	// the answer is out of date.
 	after string
-	// ordered: an operator asked for it, which no verdict outweighs.
+	// ordered: an operator asked for it, which overrides every verdict.
 	ordered bool
 }
 
-// stay is the recorder of one session.
-type stay struct {
+// openRecording is the recorder of one session.
+type openRecording struct {
 	recorder *recorder.Recorder
 	done     chan struct{} // closed when the recording has ended
-	short    int           // parts in a row before this one that lasted for moments only
-	names    *names        // of the session's room, as others say
+	short    int           // short parts in a row before this one
+	names    *names        // that the session's room may have
 }
 
 // handler is a controller as its sources see it.
@@ -60,19 +60,18 @@ func (h handler) Announce(_ context.Context, a session.Announcement) error {
 	c := h.Controller
 	_, err := c.begin(request{Announcement: a, fresh: a.Fresh()})
 	if errors.Is(err, ErrAlreadyRecorded) {
-		// The same announcement again, or the session goes on after a break: only the platform
+		// The same announcement again, or the session continues after a break: only the platform
 		// knows.
-		c.askSoon(a.SessionID)
+		c.askAtOnce(a.SessionID)
 		return nil
 	}
 	return err
 }
 
-// begin makes sure that the session is being recorded, and returns the recording
-// that does so.
+// begin makes sure that the session is being recorded, and returns the recording's egress id.
 //
-// Sessions begin side by side: the fsyncs of many announcements at once then share the disk's
-// commits.
+// Different sessions are started concurrently: the fsyncs of many announcements then share the
+// disk's commits.
 func (c *Controller) begin(q request) (string, error) {
 	defer c.creating.Lock(q.SessionID)()
 	c.mu.Lock()
@@ -94,7 +93,7 @@ func (c *Controller) begin(q request) (string, error) {
 	}
 	prev, recorded := c.o.Spool.Latest(c.o.ProjectID, q.SessionID)
 	switch {
-	case recorded && !c.mayFollow(prev, q):
+	case recorded && !c.mayContinue(prev, q):
 		return prev.ID(), ErrAlreadyRecorded
 	case recorded:
 		follow(&info, prev, q)
@@ -107,7 +106,7 @@ func (c *Controller) begin(q request) (string, error) {
 	rec, err := c.o.Spool.Create(info)
 	c.mu.Lock()
 	if err != nil {
-		return "", fmt.Errorf("begin a recording of session %s: %w", q.SessionID, err)
+		return "", fmt.Errorf("start a recording of session %s: %w", q.SessionID, err)
 	}
 	if c.stopped { // the next start continues it
 		return "", ErrStopping
@@ -118,15 +117,15 @@ func (c *Controller) begin(q request) (string, error) {
 		short = w.short
 		delete(c.watched, q.SessionID)
 	}
-	c.log.Info("recording begins", "egress_id", info.EgressID, "session_id", q.SessionID, "room",
+	c.log.Info("recording created", "egress_id", info.EgressID, "session_id", q.SessionID, "room",
 		info.RoomName, "source", q.Source, "part", info.Part)
 	c.launch(c.ctx, rec, q.fresh, short)
 	return info.EgressID, nil
 }
 
-// mayFollow reports whether the next part of a session may begin, prev being the latest. c.mu is
+// mayContinue reports whether the next part of a session may start; prev is the latest. c.mu is
 // held.
-func (c *Controller) mayFollow(prev *spool.Recording, q request) bool {
+func (c *Controller) mayContinue(prev *spool.Recording, q request) bool {
 	sealed, ok := prev.Sealed()
 	switch {
 	case !ok: // open without a recorder: it is continued at the next start
@@ -139,7 +138,7 @@ func (c *Controller) mayFollow(prev *spool.Recording, q request) bool {
 	return q.after == prev.ID()
 }
 
-// follow makes info that of the part after prev.
+// follow fills info in as that of the part after prev.
 func follow(info *spool.Info, prev *spool.Recording, q request) {
 	was := prev.Info()
 	sealed, _ := prev.Sealed()
@@ -150,20 +149,20 @@ func follow(info *spool.Info, prev *spool.Recording, q request) {
 	if !q.platform {
 		info.RoomName = was.RoomName // whatever an announcement says
 	}
-	// Whoever stays connected has one sid in both parts: identities in this one would give away
-	// those of the other.
+	// A participant that stays connected has one sid in both parts: identities in this one would
+	// reveal those of the other.
 	if was.Pseudonyms && !info.Pseudonyms {
 		info.Pseudonyms, info.PseudonymKey = true, was.PseudonymKey
 	}
 }
 
-// launch starts the recorder of an open recording. short: how many parts in a row before it lasted
-// for moments only. c.mu is held.
+// launch starts the recorder of an open recording, after so many short parts in a row. c.mu is
+// held.
 func (c *Controller) launch(ctx context.Context, rec *spool.Recording, fresh bool, short int) {
 	info := rec.Info()
 	if c.open[info.SessionID] != nil {
-		// Two open recordings of one session: only by a fault of ours. Both are
-		// kept; supervise takes up the second when the first has ended.
+		// Two open recordings of one session are a bug of ours. Both are kept; supervise
+		// launches the second when the first has ended.
 		c.log.Error("a second open recording of the session waits", "egress_id", info.EgressID,
 			"session_id", info.SessionID)
 		c.second[info.SessionID] = append(c.second[info.SessionID], rec)
@@ -177,13 +176,13 @@ func (c *Controller) launch(ctx context.Context, rec *spool.Recording, fresh boo
 		Logger: c.o.Logger, Metrics: c.o.RecorderMetrics,
 	}
 	filter, err := filter.New(c.o.Selection)
-	if err != nil { // see Options.Selection; recording everything instead is out of the question
+	if err != nil { // see Options.Selection; never record everything instead
 		c.log.Error("the recording is not started: invalid topic or identity list",
 			"egress_id", info.EgressID, "error", err)
 		return
 	}
 	o.Selection = filter
-	st := &stay{
+	st := &openRecording{
 		recorder: recorder.New(rec, o), done: make(chan struct{}), short: short,
 		names: newNames(info.RoomName),
 	}
@@ -220,7 +219,7 @@ func (c *Controller) SetKey(k Key) {
 }
 
 // liveKit returns the key and the address of the LiveKit server of a recording. The address is
-// the platform's word: that of this start, or the one of when the recording began.
+// what the platform says: since this start, or else when the recording was created.
 func (c *Controller) liveKit(info spool.Info) (key Key, url string, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -233,7 +232,7 @@ func (c *Controller) liveKit(info spool.Info) (key Key, url string, err error) {
 	return c.key, url, nil
 }
 
-// ownToken returns what makes join tokens of a recording without the platform.
+// ownToken returns what makes join tokens for a recording without the platform.
 func (c *Controller) ownToken(rec *spool.Recording) func(string) (url, token string, err error) {
 	info := rec.Info()
 	return func(identity string) (url, token string, err error) {
@@ -246,7 +245,7 @@ func (c *Controller) ownToken(rec *spool.Recording) func(string) (url, token str
 	}
 }
 
-// roomExists returns what asks LiveKit whether the room of a recording is there.
+// roomExists returns what asks LiveKit whether the room of a recording exists.
 func (c *Controller) roomExists(rec *spool.Recording) func(context.Context) (bool, error) {
 	info := rec.Info()
 	return func(ctx context.Context) (bool, error) {
@@ -262,15 +261,15 @@ var errNoAddress = errors.New("the platform has not said the address of the Live
 	"since the start")
 
 // excluded reports whether we were removed from the session after the recording that is to be
-// launched had begun: a second one that waited. c.mu is held.
+// launched was created: a second one that waited. c.mu is held.
 func (c *Controller) excluded(sessionID string) bool {
 	w := c.watched[sessionID]
 	return w != nil && w.removed
 }
 
-// supervise runs a recorder until its recording is sealed, and begins again
-// after a failure: one session's trouble stays its own.
-func (c *Controller) supervise(ctx context.Context, rec *spool.Recording, st *stay,
+// supervise runs a recorder until its recording is sealed, and restarts it after a failure.
+// Failures are isolated per session.
+func (c *Controller) supervise(ctx context.Context, rec *spool.Recording, st *openRecording,
 	o recorder.Options,
 ) {
 	info := rec.Info()
@@ -280,7 +279,7 @@ func (c *Controller) supervise(ctx context.Context, rec *spool.Recording, st *st
 		switch {
 		case err == nil:
 		case errors.Is(err, recorder.ErrWrongRoom):
-			rec = c.rightRoom(ctx, rec, st)
+			rec = c.correctRoom(ctx, rec, st)
 			o.Authority, o.OwnToken, o.RoomExists = c.authority(rec.Info()), c.ownToken(rec),
 				c.roomExists(rec)
 		default:
@@ -301,7 +300,7 @@ func (c *Controller) supervise(ctx context.Context, rec *spool.Recording, st *st
 	c.mu.Lock()
 	delete(c.open, info.SessionID)
 	close(st.done)
-	c.watchAfter(rec, st)
+	c.watchEnded(rec, st)
 	if list := c.second[info.SessionID]; len(list) > 0 && !c.stopped && ctx.Err() == nil {
 		c.second[info.SessionID] = list[1:]
 		c.launch(ctx, list[0], false, st.short)
@@ -310,8 +309,8 @@ func (c *Controller) supervise(ctx context.Context, rec *spool.Recording, st *st
 	c.o.Sealed()
 }
 
-// run recovers from a panic: the data of the other rooms could
-// not be asked for again if one session took the process down.
+// run recovers from a panic: one session must not end the process, because the data of the other
+// rooms could not be asked for again.
 func run(ctx context.Context, r *recorder.Recorder) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -321,7 +320,7 @@ func run(ctx context.Context, r *recorder.Recorder) (err error) {
 	return r.Run(ctx)
 }
 
-// Record begins a recording of a session that runs, because an operator asks for it: one that
+// Record starts a recording of a session that runs, because an operator asks for it: one that
 // nobody announced, one that was recorded before, and one from which the recorder was removed. It
 // returns its egress id; for a session that is being recorded, that of the running recording.
 func (c *Controller) Record(ctx context.Context, sessionID string) (string, error) {
@@ -357,7 +356,7 @@ func (c *Controller) Record(ctx context.Context, sessionID string) (string, erro
 	}
 }
 
-// recordAgain begins the next part of a session after prev.
+// recordAgain starts the next part of a session after prev.
 func (c *Controller) recordAgain(ctx context.Context, prev *spool.Recording) (string, error) {
 	info := prev.Info()
 	state, err := c.o.Registry.State(ctx,
@@ -370,14 +369,14 @@ func (c *Controller) recordAgain(ctx context.Context, prev *spool.Recording) (st
 	case state == session.Ended:
 		return "", fmt.Errorf("session %s: %w", info.SessionID, session.ErrEnded)
 	}
-	// Where nobody is in the room just now, the recorder waits for the first one to come.
+	// Where nobody is in the room, the recorder waits for the first participant.
 	return c.begin(request{ordered: true, Announcement: session.Announcement{
 		SessionID: info.SessionID, Room: info.RoomName, Source: sourceCommand,
 		ReceivedAt: time.Now(),
 	}})
 }
 
-// recordUnknown begins a recording of a session of which we know nothing but the id.
+// recordUnknown starts a recording of a session when only its id is known.
 func (c *Controller) recordUnknown(ctx context.Context, sessionID string) (string, error) {
 	s, err := c.o.Registry.Session(ctx, sessionID)
 	switch {

@@ -43,12 +43,12 @@ type Options struct {
 	Key Key
 	// RejoinWindow, see [recorder.Options].
 	RejoinWindow time.Duration
-	// ReconcileEvery is the pause between two looks at the session list, which costs a platform
-	// more than anything else that we ask: minutes.
+	// ReconcileEvery is the pause between two requests for the session list, which costs a platform
+	// more than any other request: minutes.
 	ReconcileEvery time.Duration
 	// Selection are the rules of what is recorded; they are valid.
 	Selection textegress.SelectionRules
-	// Pseudonyms: what begins now is delivered under pseudonyms, made with the key
+	// Pseudonyms: new recordings are delivered under pseudonyms, made with the key
 	// that PseudonymKey names.
 	Pseudonyms   bool
 	PseudonymKey string
@@ -65,25 +65,25 @@ type Controller struct {
 	o   Options
 	log *slog.Logger
 
-	recorders sync.WaitGroup
-	retry     chan struct{} // asks to set the project up without a pause; capacity 1
-	look      chan struct{} // asks for a reconciliation; capacity 1
-	wake      chan struct{} // says that a watched session is to be asked about; capacity 1
-	noRoom    atomic.Bool   // a running session was found and refused for want of disk space
+	recorders    sync.WaitGroup
+	retry        chan struct{} // sets the project up at once; capacity 1
+	reconcileC   chan struct{} // triggers a reconciliation; capacity 1
+	wake         chan struct{} // the next question about a watched session has changed; capacity 1
+	diskDeferred atomic.Bool   // a running session was found and deferred: no disk space
 
 	// creating is locked for a session while its recording is created; it comes before mu.
 	creating keylock.Mutex[string]
 
 	mu      sync.Mutex // guards the rest; never held across a network call or an fsync
 	ctx     context.Context
-	stopped bool // no recorder is launched any more
+	stopped bool // no more recorders are launched
 	state   State
 	err     string
 	project session.Project
-	open    map[string]*stay // by session id: at most one recorder each
-	// by session id: open recordings whose turn comes when the recorder of the session has ended
+	open    map[string]*openRecording // by session id: at most one recorder each
+	// by session id: open recordings that wait for the recorder of the session to end
 	second map[string][]*spool.Recording
-	// by session id: sessions that nobody records just now and that may run
+	// by session id: sessions that may run and that are not being recorded
 	watched map[string]*watch
 	refused map[string]SessionRef // Started sessions nobody asked us to record
 	empty   map[string]bool       // Started sessions without anybody in their room, by id
@@ -131,21 +131,21 @@ func New(o Options) *Controller {
 	}
 	return &Controller{
 		o: o, key: o.Key, log: o.Logger.With("project_id", o.ProjectID), state: StateStarting,
-		look: make(chan struct{}, 1), retry: make(chan struct{}, 1), wake: make(chan struct{}, 1),
-		open: map[string]*stay{}, second: map[string][]*spool.Recording{},
+		reconcileC: make(chan struct{}, 1), retry: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1),
+		open: map[string]*openRecording{}, second: map[string][]*spool.Recording{},
 		watched: map[string]*watch{}, refused: map[string]SessionRef{}, empty: map[string]bool{},
 	}
 }
 
-// Run records until ctx is done. It then seals every open recording and returns
-// once they are sealed. Trouble with the project never ends it: it is reported
-// in the snapshot and tried again.
+// Run records until ctx ends, seals every open recording, and returns. A project that fails never
+// ends it: the failure is in the snapshot, and setting up is tried again.
 func (c *Controller) Run(ctx context.Context) {
 	c.mu.Lock()
 	c.ctx = ctx
 	c.mu.Unlock()
-	// What was left open goes on first, before anything is asked of anybody; then
-	// the sessions that we recorded until we were stopped.
+	// Open recordings are resumed first, before anybody is asked anything; then the sessions that
+	// were recorded until the service was stopped.
 	c.resumeOpen(ctx)
 	c.restoreWatched()
 	var wg sync.WaitGroup
@@ -153,8 +153,8 @@ func (c *Controller) Run(ctx context.Context) {
 	wg.Go(func() { c.loop(ctx, ready, asked) })
 	if c.setUp(ctx) {
 		close(ready)
-		// RabbitMQ asks SyncFlow who we are. That and a question of ours at the same time can stall
-		// SyncFlow for half a minute; announcements wait in the queue.
+		// A broker may ask the platform who we are when we log in. That and a question of ours at
+		// the same time can stall SyncFlow for half a minute; announcements wait in the queue.
 		patience := time.NewTimer(loginPatience)
 		select {
 		case <-asked:
@@ -224,7 +224,7 @@ func (c *Controller) setUp(ctx context.Context) bool {
 	}
 }
 
-// Retry tries to set a project up at once that could not be: its key has been corrected.
+// Retry sets a project up at once that is waiting to be, because its key has been corrected.
 func (c *Controller) Retry() {
 	select {
 	case c.retry <- struct{}{}:

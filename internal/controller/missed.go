@@ -9,13 +9,13 @@ import (
 )
 
 const (
-	// sourceMissed is the source of a recording of a session that began while announcements were
-	// lost. It counts as announced: whether it was cannot be known.
+	// sourceMissed is the source of a recording of a session that started while announcements were
+	// lost. It counts as announced, because nobody can tell whether it was.
 	sourceMissed = "missed"
 	// gapMargin is how far apart the platform's clock and ours may be where their difference has
 	// been taken into account, or cannot be. It also covers times in whole seconds.
 	gapMargin = 5 * time.Second
-	// gapPoll is how soon the list is asked for again while it could not be had.
+	// gapPoll is how soon the list is asked for again after it failed.
 	gapPoll = 30 * time.Second
 )
 
@@ -31,7 +31,7 @@ type missed struct {
 func (h handler) Resync(ctx context.Context, gaps []session.Gap) error {
 	c := h.Controller
 	if len(gaps) == 0 {
-		c.lookSoon()
+		c.triggerReconcile()
 		return nil
 	}
 	c.mu.Lock()
@@ -45,7 +45,7 @@ func (h handler) Resync(ctx context.Context, gaps []session.Gap) error {
 	}
 	settled := c.missed.settled
 	c.mu.Unlock()
-	c.lookSoon()
+	c.triggerReconcile()
 	select {
 	case <-settled:
 		return nil
@@ -95,7 +95,7 @@ func (c *Controller) countsAsAnnounced(s session.Session, gaps []session.Gap) bo
 			c.missed.counted = map[string]bool{}
 		}
 		c.missed.counted[s.ID] = true
-		c.log.Warn("a session began while announcements were lost; it counts as announced",
+		c.log.Warn("a session started while announcements were lost; it counts as announced",
 			"session_id", s.ID, "room", s.Room)
 	}
 	return in

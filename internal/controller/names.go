@@ -11,7 +11,7 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// maxNames bounds what announcements that contradict each other can make us remember.
+// maxNames bounds the names that contradicting announcements can make us remember.
 const maxNames = 8
 
 // How often the platform is asked for the true name of a room.
@@ -23,7 +23,7 @@ const (
 // names are the names that a session's room may have. Every device of a project can announce
 // anything; the token endpoint knows.
 type names struct {
-	came chan struct{} // a name to be tried has come; capacity 1
+	came chan struct{} // there is a name to try; capacity 1
 
 	pause time.Duration // of wait
 
@@ -36,7 +36,7 @@ func newNames(first string) *names {
 	return &names{came: make(chan struct{}, 1), tried: []string{first}}
 }
 
-// add takes a name to be tried, that of the platform first.
+// add adds a name to try; one that the platform said comes first.
 func (n *names) add(name string, platform bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -56,7 +56,7 @@ func (n *names) add(name string, platform bool) {
 	}
 }
 
-// take returns the next name to be tried.
+// take returns the next name to try.
 func (n *names) take() (string, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -81,22 +81,22 @@ func (n *names) wait(ctx context.Context) {
 	}
 }
 
-// rightRoom gives a recording that was never in a room another name of its room, because the
+// correctRoom gives a recording that was never in a room another name of its room, because the
 // platform says that it is not the one that was announced: one that somebody else said, otherwise
 // that of the platform. Where there is none it waits, and returns the recording as it is: its
 // recorder then asks once more whether the session runs.
-func (c *Controller) rightRoom(ctx context.Context, rec *spool.Recording,
-	st *stay,
+func (c *Controller) correctRoom(ctx context.Context, rec *spool.Recording,
+	st *openRecording,
 ) *spool.Recording {
 	info := rec.Info()
 	log := c.log.With("egress_id", info.EgressID, "session_id", info.SessionID)
 	name, ok := st.names.take()
 	if !ok {
-		log.Warn("the session was announced with a room that is not its own; asking the " +
-			"platform for the right one")
+		log.Warn("the session was announced with the wrong room; asking the platform for the " +
+			"right one")
 		var err error
 		if name, err = c.nextName(ctx, info.SessionID, st); err != nil && ctx.Err() == nil {
-			log.Warn("the platform does not say which room the session has; it is asked again",
+			log.Warn("the platform does not say which room the session has; asking again",
 				"error",
 				err)
 		}
@@ -106,11 +106,11 @@ func (c *Controller) rightRoom(ctx context.Context, rec *spool.Recording,
 			info.EgressID)
 		corrected, err := c.o.Spool.Correct(rec, name, prefix)
 		if err == nil {
-			log.Info("the recording has the session's room now", "room", name)
+			log.Info("the room of the recording was corrected", "room", name)
 			return corrected
 		}
 		st.names.add(name, true)
-		log.Error("cannot give the recording its room; trying again", "error", err)
+		log.Error("cannot correct the room of the recording; trying again", "error", err)
 	}
 	st.names.wait(ctx)
 	return rec
@@ -118,7 +118,9 @@ func (c *Controller) rightRoom(ctx context.Context, rec *spool.Recording,
 
 // nextName asks the platform for the name of a session's room, until somebody else says one: the
 // platform may stall for minutes.
-func (c *Controller) nextName(ctx context.Context, sessionID string, st *stay) (string, error) {
+func (c *Controller) nextName(ctx context.Context, sessionID string, st *openRecording) (string,
+	error,
+) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var name string

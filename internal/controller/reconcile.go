@@ -12,22 +12,21 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// diskPoll is how often a controller that refused a session for want of disk
-// space looks whether there is some.
+// diskPoll is how often a controller that deferred a session checks whether there is disk space.
 const diskPoll = 5 * time.Second
 
-// loginPatience is how long the login to the broker waits for our first questions to SyncFlow, and
-// the first session list for that login.
+// loginPatience is how long the sources wait for the first questions about sessions, and the first
+// session list for the sources to connect.
 const loginPatience = 5 * time.Second
 
-// loop asks the platform: about each watched session when its time has come, and for the session
-// list at the start, whenever the broker was away, every few minutes whether or not the broker is
-// there, when there is space for a session that was refused for want of it, and soon while sessions
-// whose announcements were lost could not be looked for. It asks one
-// question at a time. The list waits for the first questions about sessions that are to be recorded
-// further, because they are quick, and because on some servers the list fails as long as any
-// session runs; it waits for ready, and then, for a while, until the source is connected. asked is
-// closed when these first questions were put.
+// loop asks the platform about each watched session when that is due, and for the session list: at
+// the start, after a source was disconnected, every few minutes in any case, when there is disk
+// space again for a deferred session, and soon while sessions whose announcements were lost could
+// not be looked for. It asks one question at a time.
+//
+// The list waits for the first questions about sessions that are to be resumed, because they are
+// quick, and because on some servers the list fails as long as any session runs; it then waits for
+// ready and, for a while, for the source to connect. asked is closed after these first questions.
 func (c *Controller) loop(ctx context.Context, ready <-chan struct{}, asked chan<- struct{}) {
 	every := time.NewTicker(c.o.ReconcileEvery)
 	defer every.Stop()
@@ -60,14 +59,14 @@ func (c *Controller) loop(ctx context.Context, ready <-chan struct{}, asked chan
 			ready, alone = nil, time.After(loginPatience)
 		case <-alone:
 			list = true
-		case <-c.look:
+		case <-c.reconcileC:
 			list = true
 		case <-c.wake:
 		case <-every.C:
 			list = true
 		case <-disk.C:
-			if d := c.o.Spool.Disk(); c.noRoom.Load() && !d.Low && !d.Full {
-				c.noRoom.Store(false)
+			if d := c.o.Spool.Disk(); c.diskDeferred.Load() && !d.Low && !d.Full {
+				c.diskDeferred.Store(false)
 				list = true
 			}
 			list = list || time.Since(looked) >= gapPoll && len(c.gaps()) > 0
@@ -88,29 +87,29 @@ func untilOr(t time.Time, otherwise time.Duration) time.Duration {
 	return max(0, time.Until(t))
 }
 
-// cannotBegin logs why a session found by looking is not recorded yet. Of a disk
-// that is nearly full the spool has told, once.
-func (c *Controller) cannotBegin(sessionID string, err error) {
+// logDeferred logs why a session that runs is not recorded yet. The spool itself logs that the disk
+// is nearly full.
+func (c *Controller) logDeferred(sessionID string, err error) {
 	if errors.Is(err, spool.ErrDiskLow) {
-		c.noRoom.Store(true)
+		c.diskDeferred.Store(true)
 		return
 	}
-	c.log.Error("cannot record a running session; trying again at the next look", "session_id",
+	c.log.Error("cannot record a running session; trying again at the next reconciliation",
+		"session_id",
 		sessionID, "error", err)
 }
 
-// lookSoon asks the loop for a reconciliation without waiting for it.
-func (c *Controller) lookSoon() {
+// triggerReconcile asks the loop for a reconciliation without waiting for it.
+func (c *Controller) triggerReconcile() {
 	select {
-	case c.look <- struct{}{}:
+	case c.reconcileC <- struct{}{}:
 	default:
 	}
 }
 
-// reconcile compares what we record with what runs. Open recordings need nothing
-// here, their recorders ask for themselves whenever they are not in the room;
-// sessions that nobody asked us to record are pointed out, or recorded too; of
-// watched ones the list tells which are over, and which are to be asked about.
+// reconcile compares what is recorded with what runs. Open recordings need nothing here: their
+// recorders ask for themselves whenever they are not in the room. Sessions that nobody asked us to
+// record are reported, or recorded too. Watched sessions are over, or due to be asked about.
 func (c *Controller) reconcile(ctx context.Context) {
 	asked := time.Now()
 	gaps := c.gaps()
@@ -125,11 +124,11 @@ func (c *Controller) reconcile(ctx context.Context) {
 	for _, s := range sessions {
 		running[s.ID] = s
 	}
-	c.tellWatched(asked, running)
+	c.applyList(asked, running)
 	all := true
 	for _, s := range running {
-		if err := c.consider(ctx, asked, s, gaps); err != nil && ctx.Err() == nil {
-			c.cannotBegin(s.ID, err)
+		if err := c.reconcileSession(ctx, asked, s, gaps); err != nil && ctx.Err() == nil {
+			c.logDeferred(s.ID, err)
 			all = false
 		}
 	}
@@ -157,8 +156,8 @@ func (c *Controller) reconcile(ctx context.Context) {
 	c.mu.Unlock()
 }
 
-// listFailed notes that the list could not be had: on a LiveKit without Redis
-// that is so whenever a session runs. Watched sessions are then asked about one by one.
+// listFailed handles a list that failed: on a LiveKit without Redis it does whenever a session
+// runs. Watched sessions are then asked about one by one.
 func (c *Controller) listFailed(err error) {
 	c.mu.Lock()
 	first := c.listErr == ""
@@ -174,14 +173,14 @@ func (c *Controller) listFailed(err error) {
 	}
 	c.mu.Unlock()
 	if first {
-		c.log.Warn("the session list cannot be had; sessions that nobody announced are not noticed",
+		c.log.Warn("cannot list sessions; sessions that nobody announced are not noticed",
 			"error", err)
 	}
 }
 
-// tellWatched applies the list to the watched sessions. A recording that ended after the list was
-// asked for is not what the list speaks of.
-func (c *Controller) tellWatched(asked time.Time, running map[string]session.Session) {
+// applyList applies the list to the watched sessions. A recording that ended after the list was
+// asked for is not in what the list says.
+func (c *Controller) applyList(asked time.Time, running map[string]session.Session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for id, w := range c.watched {
@@ -200,8 +199,8 @@ func (c *Controller) tellWatched(asked time.Time, running map[string]session.Ses
 	}
 }
 
-// consider handles one session that runs, as of asked.
-func (c *Controller) consider(ctx context.Context, asked time.Time, s session.Session,
+// reconcileSession handles one session that runs, as of asked.
+func (c *Controller) reconcileSession(ctx context.Context, asked time.Time, s session.Session,
 	gaps []session.Gap,
 ) error {
 	c.mu.Lock()
@@ -219,10 +218,10 @@ func (c *Controller) consider(ctx context.Context, asked time.Time, s session.Se
 	}
 	take := missed || c.o.RecordAll
 	switch {
-	case c.taken(s.Room): // its end was missed, and the room's name belongs to the next session
+	case c.nameInUse(s.Room): // its end was missed, and the room's name belongs to the next session
 	case take && s.State != session.Empty:
 		c.mu.Unlock()
-		gone, err := c.recordUnasked(ctx, s, src)
+		gone, err := c.recordUnannounced(ctx, s, src)
 		c.mu.Lock()
 		if gone {
 			c.awaitFirst(s, src, since)
@@ -236,13 +235,13 @@ func (c *Controller) consider(ctx context.Context, asked time.Time, s session.Se
 			c.log.Info("a session counts as started, but nobody is in its room", "session_id", s.ID)
 		}
 	default:
-		c.pointOut(s)
+		c.reportUnrequested(s)
 	}
 	return nil
 }
 
-// awaitFirst watches a session in whose room nobody is, or nobody any more: the first one to come
-// begins its recording. c.mu is held.
+// awaitFirst watches a session whose room is empty: its recording starts with the first
+// participant. c.mu is held.
 func (c *Controller) awaitFirst(s session.Session, src string, since time.Time) {
 	if c.open[s.ID] != nil || c.watched[s.ID] != nil || time.Since(since) >= watchFor {
 		return
@@ -253,8 +252,8 @@ func (c *Controller) awaitFirst(s session.Session, src string, since time.Time) 
 	}
 }
 
-// watchAgain watches a session that counts as started although we have taken it for over: the
-// platform said so, or it was left long ago. c.mu is held.
+// watchAgain watches a session that counts as started although it had ended for us: the platform
+// said so, or it was left long ago. c.mu is held.
 func (c *Controller) watchAgain(rec *spool.Recording, asked time.Time, s session.Session) {
 	sealed, ok := rec.Sealed()
 	if !ok || s.State == session.Empty || !time.Unix(0, sealed.EndedUnixNS).Before(asked) {
@@ -274,10 +273,11 @@ func (c *Controller) watchAgain(rec *spool.Recording, asked time.Time, s session
 	c.watched[s.ID] = w
 }
 
-// recordUnasked records a session whose announcement has not reached us. One whose end the API
-// missed counts as started for ever, and joining would bring its room back: gone reports that
-// nobody is there.
-func (c *Controller) recordUnasked(ctx context.Context, s session.Session, src string) (gone bool,
+// recordUnannounced records a session whose announcement has not reached us. A session whose end
+// the platform missed counts as started for ever, and joining would re-create its room: gone
+// reports that nobody is in it.
+func (c *Controller) recordUnannounced(ctx context.Context, s session.Session,
+	src string) (gone bool,
 	err error,
 ) {
 	switch state, err := stateOf(ctx, c.o.Registry, s); {
@@ -297,13 +297,14 @@ func (c *Controller) recordUnasked(ctx context.Context, s session.Session, src s
 	return false, err
 }
 
-// pointOut warns, once per session, that a session runs which nobody asked us to
+// reportUnrequested warns, once per session, that a session runs which nobody asked us to
 // record. c.mu is held.
-func (c *Controller) pointOut(s session.Session) {
+func (c *Controller) reportUnrequested(s session.Session) {
 	_, known := c.refused[s.ID]
 	c.refused[s.ID] = SessionRef{SessionID: s.ID, RoomName: s.Room}
 	if !known {
-		c.log.Warn("a session runs that nobody asked us to record; record it with `textegress "+
+		c.log.Warn("a session runs that nobody asked this service to record; record it with "+
+			"`textegress "+
 			"record`, or all such with RECORD_SESSIONS=all",
 			"session_id", s.ID, "room", s.Room)
 	}

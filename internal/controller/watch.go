@@ -15,23 +15,24 @@ import (
 
 // A session is over when its platform says so, not when its room closes. Sessions whose recording
 // ended for another reason are watched: asked about every 15 seconds for an hour, because a class
-// goes on after a break, and then whenever the session list is looked at. Each question costs the
-// API one of its few database connections, so there is one at a time.
+// may continue after a break, and then at each reconciliation. Each question costs SyncFlow's API
+// one of its few database connections, so there is one at a time.
 const (
 	watchEvery = 15 * time.Second
 	watchFor   = time.Hour
-	// watchAtAll is how long a session is asked about where the list cannot be had. It is also how
-	// far back a start looks.
+	// watchAtAll is how long a session is asked about where the list fails. It is also how far back
+	// a start looks.
 	watchAtAll = 24 * time.Hour
-	// firstQuestion is how long after the end of a recording the first question is put: SyncFlow
+	// firstQuestion is how long after the end of a recording the first question comes: SyncFlow
 	// deletes the room first and then says that the session is over.
 	firstQuestion = 5 * time.Second
 	// shortPart: a part that lasted for less makes us wait longer before the next one, twice as
-	// long each time, so that whoever throws us out again and again does not make hundreds of
+	// long each time, so that a server that accepts and then drops us does not make hundreds of
 	// recordings.
 	shortPart    = time.Minute
 	longestWatch = 5 * time.Minute
-	// unaskedAfter is how long SyncFlow may be silent before a session goes on without its word.
+	// unaskedAfter is how long the platform may be silent before a session is resumed without its
+	// answer.
 	unaskedAfter = 2 * time.Second
 	// restAtMost bounds the rest after a question, which is as long as the answer took.
 	restAtMost = 5 * time.Second
@@ -46,7 +47,7 @@ var (
 	unansweredPauses = backoff.Policy{First: time.Second, Max: watchEvery, Jitter: backoff.None}
 )
 
-// watch is a session that nobody records just now and that may run. Its fields are guarded by the
+// watch is a session that may run and that is not being recorded. Its fields are guarded by the
 // controller's mu.
 type watch struct {
 	sessionID string
@@ -57,16 +58,16 @@ type watch struct {
 	since     time.Time
 	removed   bool // by an administrator: asked about only to be shown
 	present   bool // somebody was in its room at the last answer
-	short     int  // parts in a row that lasted for moments only
+	short     int  // short parts in a row
 
 	next   time.Time // when to ask; zero: when the list is looked at
 	asked  bool
 	failed int  // questions in a row without an answer
-	begun  bool // it could not be begun, and that is in the log
+	logged bool // it could not be resumed, and that is in the log
 }
 
 // watchOf makes the watch of a session from its latest recording; nil where that ended with a
-// verdict that is nobody's to see.
+// verdict that need not be shown.
 func watchOf(rec *spool.Recording) *watch {
 	info := rec.Info()
 	sealed, ok := rec.Sealed()
@@ -80,15 +81,15 @@ func watchOf(rec *spool.Recording) *watch {
 	}
 }
 
-// request asks to record the session further.
+// request asks to resume the session.
 func (w *watch) request() request {
 	return request{after: w.egressID, Announcement: session.Announcement{
 		SessionID: w.sessionID, Room: w.room, Source: w.source, ReceivedAt: time.Now(),
 	}}
 }
 
-// watchAfter watches a session whose recorder has just ended. c.mu is held.
-func (c *Controller) watchAfter(rec *spool.Recording, st *stay) {
+// watchEnded watches a session whose recorder has just ended. c.mu is held.
+func (c *Controller) watchEnded(rec *spool.Recording, st *openRecording) {
 	w := watchOf(rec)
 	if w == nil {
 		return
@@ -99,12 +100,12 @@ func (c *Controller) watchAfter(rec *spool.Recording, st *stay) {
 	}
 	w.next = time.Now().Add(shortPartPauses.Delay(w.short + 1))
 	c.watched[w.sessionID] = w
-	c.wakeLoop()
+	c.wakeAsker()
 }
 
-// restoreWatched watches the sessions that earlier processes recorded. Those that we left by our
-// own will, and those whose break may not be over, are asked about at once; of the others the
-// session list tells.
+// restoreWatched watches the sessions that earlier processes recorded. Those that were left
+// because the service stopped, and those whose break may not be over, are asked about at once; the
+// others are left to the session list.
 func (c *Controller) restoreWatched() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -130,9 +131,9 @@ func (c *Controller) restoreWatched() {
 	}
 }
 
-// askSoon has the platform asked about a session that was announced although its recording has
-// ended. A removal is a verdict that no announcement outweighs.
-func (c *Controller) askSoon(sessionID string) {
+// askAtOnce makes the question about a session due that was announced although its recording has
+// ended. No announcement overrides a removal.
+func (c *Controller) askAtOnce(sessionID string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w := c.watched[sessionID]
@@ -144,25 +145,25 @@ func (c *Controller) askSoon(sessionID string) {
 		if w = watchOf(rec); w == nil {
 			return // over
 		}
-		w.since = time.Now() // it may begin again
+		w.since = time.Now() // it may start again
 		c.watched[sessionID] = w
 	}
 	if !w.removed {
 		w.next = time.Now()
-		c.wakeLoop()
+		c.wakeAsker()
 	}
 }
 
-// wakeLoop says that what is to be asked next has changed.
-func (c *Controller) wakeLoop() {
+// wakeAsker makes the loop look for the next question again.
+func (c *Controller) wakeAsker() {
 	select {
 	case c.wake <- struct{}{}:
 	default:
 	}
 }
 
-// nextQuestion returns the session that is to be asked about now, and when the next one is due;
-// zero: none.
+// nextQuestion returns the session to ask about now, and when the next question is due; zero: none
+// is.
 func (c *Controller) nextQuestion(now time.Time) (w *watch, due time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -194,14 +195,15 @@ func (c *Controller) rank(w *watch) int {
 	switch {
 	case w.asked:
 		return 2
-	case c.leftJustNow(w):
+	case c.stoppedJustNow(w):
 		return 0
 	}
 	return 1
 }
 
-// leftJustNow reports whether the session was recorded until the service was stopped a moment ago.
-func (c *Controller) leftJustNow(w *watch) bool {
+// stoppedJustNow reports whether the session was recorded until the service was stopped a moment
+// ago.
+func (c *Controller) stoppedJustNow(w *watch) bool {
 	return w.reason == recorder.ReasonServiceStopped && time.Since(w.since) < c.o.RejoinWindow
 }
 
@@ -211,7 +213,7 @@ func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 	began := time.Now()
 	asking := ctx
 	c.mu.Lock()
-	unasked := c.goesOnUnasked(w)
+	unasked := c.continuesUnasked(w)
 	c.mu.Unlock()
 	if unasked {
 		var cancel context.CancelFunc
@@ -221,7 +223,7 @@ func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 	state, err := stateOf(asking, c.o.Registry, session.Session{ID: w.sessionID, Room: w.room})
 	took := time.Since(began)
 	c.mu.Lock()
-	// a recording has begun meanwhile, or we stop
+	// a recording was created meanwhile, or the service stops
 	if c.watched[w.sessionID] != w || ctx.Err() != nil {
 		c.mu.Unlock()
 		return 0
@@ -235,7 +237,7 @@ func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 	}
 	if err != nil && unasked {
 		c.mu.Unlock()
-		c.goOnUnasked(ctx, w, err)
+		c.continueUnasked(ctx, w, err)
 		return 0
 	}
 	if err != nil { // nobody knows
@@ -244,7 +246,7 @@ func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 		first := w.failed == 1
 		c.mu.Unlock()
 		if first {
-			c.log.Warn("the platform does not say whether a session goes on; it is asked again",
+			c.log.Warn("the platform does not say whether a session runs; asking again",
 				"session_id", w.sessionID, "reason", w.reason, "error", err)
 		}
 		return took
@@ -255,47 +257,47 @@ func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 	if time.Since(w.since) > watchFor {
 		w.next = time.Time{}
 	}
-	goesOn := w.present && !w.removed && !c.taken(w.room)
+	resumes := w.present && !w.removed && !c.nameInUse(w.room)
 	q := w.request()
 	q.fresh = took < firstQuestion
 	c.mu.Unlock()
-	if goesOn {
-		c.goOn(ctx, w, q)
+	if resumes {
+		c.resumeSession(ctx, w, q)
 	}
 	return took
 }
 
-// goesOnUnasked reports whether a session is recorded further although SyncFlow does not say that
-// it runs: we left it by our own will a moment ago, and have a key that admits to its room. A
-// recorder that finds nobody there leaves at once. c.mu is held.
-func (c *Controller) goesOnUnasked(w *watch) bool {
-	return c.key != nil && !w.asked && c.leftJustNow(w) && !c.taken(w.room)
+// continuesUnasked reports whether a session is resumed although the platform does not say that it
+// runs: it was recorded until the service was stopped a moment ago, and there is a key that admits
+// to its room. A recorder that finds nobody there leaves at once. c.mu is held.
+func (c *Controller) continuesUnasked(w *watch) bool {
+	return c.key != nil && !w.asked && c.stoppedJustNow(w) && !c.nameInUse(w.room)
 }
 
-// goOnUnasked records a session further about which SyncFlow has not answered, and all others that
-// are waiting for their first question: it would be silent about them too.
-func (c *Controller) goOnUnasked(ctx context.Context, asked *watch, why error) {
+// continueUnasked resumes a session about which the platform has not answered, and all others that
+// are waiting for their first question: it would not answer those either.
+func (c *Controller) continueUnasked(ctx context.Context, asked *watch, why error) {
 	c.mu.Lock()
 	list := []*watch{asked}
 	for _, w := range c.watched {
-		if w != asked && c.goesOnUnasked(w) {
+		if w != asked && c.continuesUnasked(w) {
 			w.asked, w.next = true, time.Now().Add(watchEvery)
 			list = append(list, w)
 		}
 	}
 	c.mu.Unlock()
 	for _, w := range list {
-		c.log.Warn("the platform does not say whether a session goes on; the recorder looks "+
-			"into its room",
+		c.log.Warn("the platform does not say whether a session runs; the recorder checks "+
+			"its room",
 			"session_id", w.sessionID, "error", why)
-		c.goOn(ctx, w, w.request())
+		c.resumeSession(ctx, w, w.request())
 	}
 }
 
-// taken reports whether a room of that name is recorded for another session than the one that
-// somebody asks about, which then counts as started because its end was missed: SyncFlow gives a
-// name again, and who is in the room it only knows by the name. c.mu is held.
-func (c *Controller) taken(room string) bool {
+// nameInUse reports whether a room of that name is being recorded for another session. The session
+// in question then counts as started only because its end was missed: SyncFlow uses a name again,
+// and knows who is in a room by its name alone. c.mu is held.
+func (c *Controller) nameInUse(room string) bool {
 	for _, st := range c.open {
 		if s := st.recorder.Snapshot(); s.Info.RoomName == room && s.Connected {
 			return true
@@ -304,28 +306,28 @@ func (c *Controller) taken(room string) bool {
 	return false
 }
 
-// goOn records a watched session that the platform says runs.
-func (c *Controller) goOn(ctx context.Context, w *watch, q request) {
+// resumeSession records a watched session that runs.
+func (c *Controller) resumeSession(ctx context.Context, w *watch, q request) {
 	_, err := c.begin(q)
 	if ctx.Err() != nil {
 		return
 	}
 	c.mu.Lock()
-	first := !w.begun
+	first := !w.logged
 	switch {
 	case err == nil, errors.Is(err, ErrAlreadyRecorded):
-		// it is being recorded, or was by somebody else
+		// it is being recorded, or another request recorded it
 		if c.watched[w.sessionID] == w {
 			delete(c.watched, w.sessionID)
 		}
 		first = false
 	default:
-		w.begun = true
+		w.logged = true
 		w.next = time.Now().Add(watchEvery)
 	}
 	c.mu.Unlock()
 	if first {
-		c.cannotBegin(w.sessionID, err)
+		c.logDeferred(w.sessionID, err)
 	}
 }
 
