@@ -22,12 +22,12 @@ const (
 	// connectTimeout covers TCP alone. A machine that is being restarted does not answer at all,
 	// and the kernel asks it again at growing intervals only.
 	connectTimeout = 5 * time.Second
-	// closeTimeout is how long a broker may take to say goodbye.
+	// closeTimeout is how long a broker may take to say drainTimeout.
 	closeTimeout = 3 * time.Second
 )
 
-// connection and channel are what is needed of the AMQP library; tests put a scripted broker behind
-// them.
+// connection and channel are what we need of the AMQP library; tests implement them with a scripted
+// broker.
 type connection interface {
 	Channel() (channel, error)
 	NotifyClose(chan *amqp.Error) chan *amqp.Error

@@ -25,8 +25,8 @@ const (
 var holds = backoff.Policy{First: time.Second, Max: maxHold, Jitter: backoff.None}
 
 // handlers runs the handler for every announcement. It outlives connections: a handler that still
-// runs when its connection breaks finishes, beside that of the announcement when the broker delivers
-// it again.
+// runs when its connection breaks finishes, beside that of the announcement when the broker
+// delivers it again.
 type handlers struct {
 	ctx    context.Context // of Run
 	r      *Source
@@ -35,7 +35,7 @@ type handlers struct {
 
 	mu       sync.Mutex
 	failures map[string]failures // by session id
-	// handlers at work, those that hold a failed announcement not counted
+	// handlers at work, without those that hold a failed announcement
 	running int
 	quiet   chan struct{} // closed when running becomes 0; nil if nobody waits
 }
@@ -57,8 +57,8 @@ func newHandlers(ctx context.Context, r *Source,
 
 func (h *handlers) wait() { h.wg.Wait() }
 
-// idle waits until no handler is at work, at most d.
-func (h *handlers) idle(ctx context.Context, d time.Duration) {
+// waitIdle waits until no handler is at work, at most d.
+func (h *handlers) waitIdle(ctx context.Context, d time.Duration) {
 	h.mu.Lock()
 	if h.running == 0 {
 		h.mu.Unlock()
@@ -87,11 +87,11 @@ func (h *handlers) deliver(conn context.Context, d amqp.Delivery, backlog bool) 
 	a, err := parse(d.Body)
 	if err != nil {
 		count.WithLabelValues(resultMalformed).Inc()
-		h.r.log.Warn("an announcement cannot be understood and is skipped", "reason", err, "bytes",
+		h.r.log.Warn("skipping a malformed announcement", "reason", err, "bytes",
 			len(d.Body))
 		// Rejected, not acknowledged: where the operator has set up a dead-letter exchange it can
 		// be looked at.
-		h.settled("reject", d.Reject(false))
+		h.logOutcome("reject", d.Reject(false))
 		return
 	}
 	a.ReceivedAt, a.Redelivered, a.Backlog = time.Now(), d.Redelivered, backlog
@@ -109,7 +109,7 @@ func (h *handlers) process(conn context.Context, a session.Announcement, d amqp.
 	}
 	h.r.metrics.notifications.WithLabelValues(result).Inc()
 	if err == nil {
-		h.settled("acknowledge", d.Ack(false))
+		h.logOutcome("acknowledge", d.Ack(false))
 		h.done()
 		return
 	}
@@ -117,17 +117,17 @@ func (h *handlers) process(conn context.Context, a session.Announcement, d amqp.
 	if h.ctx.Err() != nil {
 		return // not acknowledged: the broker keeps it
 	}
-	hold, first := h.hold(a.SessionID)
-	level := slog.LevelDebug // it comes again every half a minute for as long as it takes
+	hold, first := h.backoff(a.SessionID)
+	level := slog.LevelDebug // it comes again every half minute for as long as it fails
 	if first {
 		level = slog.LevelWarn
 	}
-	h.r.log.Log(h.ctx, level, "an announcement could not be handled, it comes again", "session_id",
+	h.r.log.Log(h.ctx, level, "cannot handle an announcement; trying again", "session_id",
 		a.SessionID, "room", a.Room, "error", err, "next_attempt_in", hold)
 	if backoff.Sleep(conn, hold) != nil {
 		return // the broker gives it back to the queue by itself when the connection ends
 	}
-	h.settled("give back", d.Nack(false, true))
+	h.logOutcome("give back", d.Nack(false, true))
 }
 
 // call runs the handler.
@@ -150,13 +150,13 @@ func (h *handlers) done() {
 	}
 }
 
-// hold returns the pause after one more failure of the session's announcement, and whether it is
+// backoff returns the pause after one more failure of the session's announcement, and whether it is
 // the first one in a row.
-func (h *handlers) hold(sessionID string) (pause time.Duration, first bool) {
+func (h *handlers) backoff(sessionID string) (pause time.Duration, first bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.failures) >= maxRemembered {
-		clear(h.failures) // forgetting only shortens pauses
+		clear(h.failures) // this only shortens pauses
 	}
 	f := h.failures[sessionID]
 	if f.n == 0 {
@@ -167,9 +167,9 @@ func (h *handlers) hold(sessionID string) (pause time.Duration, first bool) {
 	return h.r.jitter(holds.Delay(f.n)), f.n == 1
 }
 
-// forgetFailures returns since when an announcement waits that could not be handled, zero if none
-// does, and forgets all of them: the broker may have done so too.
-func (h *handlers) forgetFailures() time.Time {
+// takeFailures returns since when the oldest announcement waits that could not be handled, zero if
+// none does, and drops all of them: the broker may have dropped them too.
+func (h *handlers) takeFailures() time.Time {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var oldest time.Time
@@ -182,11 +182,11 @@ func (h *handlers) forgetFailures() time.Time {
 	return oldest
 }
 
-// settled notes that the broker could not be told the outcome. It delivers the announcement again
-// then.
-func (h *handlers) settled(what string, err error) {
+// logOutcome logs that the outcome did not reach the broker, which then delivers the announcement
+// again.
+func (h *handlers) logOutcome(what string, err error) {
 	if err != nil {
-		h.r.log.Debug("an announcement's outcome did not reach the broker", "outcome", what,
+		h.r.log.Debug("the outcome of an announcement did not reach the broker", "outcome", what,
 			"error", brokerError(what, err, h.r.o))
 	}
 }

@@ -64,7 +64,7 @@ func TestFailedAnnouncementComesAgainAndOthersGoOn(t *testing.T) {
 			t.Error("not acknowledged in the end")
 		}
 		if n := strings.Count(g.log.String(),
-			"level=WARN msg=\"an announcement could not be handled"); n != 1 {
+			"level=WARN msg=\"cannot handle an announcement"); n != 1 {
 			t.Errorf("the failure was logged %d times, want once:\n%s", n, g.log)
 		}
 	})

@@ -55,6 +55,7 @@ type metrics struct {
 
 func (m *Metrics) of(project string) metrics {
 	return metrics{
-		m.notifications, m.connected.WithLabelValues(project), m.reconnects.WithLabelValues(project),
+		m.notifications, m.connected.WithLabelValues(project),
+		m.reconnects.WithLabelValues(project),
 	}
 }

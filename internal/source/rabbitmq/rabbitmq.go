@@ -27,7 +27,7 @@ const (
 	firstProbe   = 15 * time.Second
 	longestProbe = 5 * time.Minute
 	// A connection that lived this long is not counted as a failure when it breaks.
-	steady = time.Minute
+	stableAfter = time.Minute
 	// The same failure is logged again after this.
 	repeatLog = 10 * time.Minute
 )
@@ -89,7 +89,7 @@ type Source struct {
 	jitter backoff.Jitter // replaced by tests
 
 	ledger   ledger
-	gap      chan struct{} // the owner is to be called; capacity 1
+	resync   chan struct{} // a resync is due; capacity 1
 	silenced chan struct{} // SyncFlow announces nothing, see [session.SourceState]; capacity 1
 
 	mu    sync.Mutex // guards state
@@ -100,10 +100,10 @@ type Source struct {
 	lastLoggedAt time.Time
 	opened       bool // the last connection was logged in and consumed
 
-	handlers *handlers   // set by Run
-	unnoted  atomic.Bool // the mark could not be written
+	handlers   *handlers   // set by Run
+	markFailed atomic.Bool // the last attempt to write the mark failed
 
-	// Owned by the goroutine of the binder, of which there is one at a time.
+	// Owned by the goroutine of the bindingKeeper, of which there is one at a time.
 	binding   Binding    // the last that SyncFlow gave; zero: none yet
 	confirmed connection // the connection on which SyncFlow was asked for it last
 }
@@ -118,7 +118,7 @@ func New(o Options) *Source {
 		o: o, log: log.With("project", o.ProjectIndex),
 		metrics: cmp.Or(o.Metrics, NewMetrics(nil)).of(o.ProjectIndex),
 		dial:    dial, jitter: backoff.Equal, state: session.SourceState{Since: time.Now()},
-		ledger: ledger{began: time.Now(), memory: o.Memory}, gap: make(chan struct{}, 1),
+		ledger: ledger{began: time.Now(), memory: o.Memory}, resync: make(chan struct{}, 1),
 		silenced: make(chan struct{}, 1),
 	}
 }
@@ -148,7 +148,7 @@ func (r *Source) update(change func(*session.SourceState)) {
 	}
 }
 
-// Run listens until ctx ends, and reconnects for ever. It returns nil.
+// Run listens until ctx ends, and reconnects without end. It returns nil.
 //
 // The handler is called concurrently, at most 32 times at once. After an error the announcement is
 // given back to the queue after a pause that grows, and comes again, while others continue. An
@@ -158,12 +158,12 @@ func (r *Source) update(change func(*session.SourceState)) {
 // goroutine; a call that is due during another one follows it.
 func (r *Source) Run(ctx context.Context, h session.Handler) error {
 	if err := r.ledger.load(); err != nil {
-		r.log.Error("it is not known until when announcements were heard: those that were lost "+
-			"since are not looked for", "error", err)
+		r.log.Error("cannot read until when announcements were heard; those lost since then "+
+			"are not looked for", "error", err)
 	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	wg.Go(func() { r.call(ctx, h.Resync) })
+	wg.Go(func() { r.resyncLoop(ctx, h.Resync) })
 	if r.o.Announces != nil {
 		wg.Go(func() { r.probe(ctx) })
 	}
@@ -177,7 +177,7 @@ func (r *Source) Run(ctx context.Context, h session.Handler) error {
 		begin := time.Now()
 		var err error
 		r.opened = false
-		next, err = r.session(ctx, next, r.handlers)
+		next, err = r.runConnection(ctx, next, r.handlers)
 		r.update(func(s *session.SourceState) { s.Connected = false })
 		if ctx.Err() != nil {
 			if next != nil {
@@ -189,7 +189,7 @@ func (r *Source) Run(ctx context.Context, h session.Handler) error {
 			continue // on purpose: no pause, nothing to report
 		}
 		lasted := time.Since(begin)
-		if failures++; r.opened && lasted > steady {
+		if failures++; r.opened && lasted > stableAfter {
 			failures = 1
 		}
 		r.failed(err)
@@ -211,29 +211,31 @@ func (r *Source) pause(failures int, lasted time.Duration) time.Duration {
 	return p
 }
 
-// call calls the owner when that is due.
-func (r *Source) call(ctx context.Context, connected func(context.Context, []session.Gap) error) {
+// resyncLoop calls resync when that is due.
+func (r *Source) resyncLoop(ctx context.Context,
+	resync func(context.Context, []session.Gap) error,
+) {
 	if len(r.ledger.now().Missed) > 0 {
-		r.wake()
+		r.triggerResync()
 	}
 	for {
 		select {
-		case <-r.gap:
+		case <-r.resync:
 		case <-ctx.Done():
 			return
 		}
 		for {
 			missed := r.ledger.now().Missed
-			err := connected(ctx, missed)
+			err := resync(ctx, missed)
 			if ctx.Err() != nil {
 				return
 			}
 			if err == nil {
-				r.noted(r.ledger.settle(missed))
+				r.logMark(r.ledger.settle(missed))
 				break
 			}
-			r.log.Warn("sessions whose announcements were perhaps lost could not be looked for, "+
-				"trying again", "error", err)
+			r.log.Warn("cannot look for sessions whose announcements may be lost; trying again",
+				"error", err)
 			if backoff.Sleep(ctx, r.jitter(maxSlowPause)) != nil {
 				return
 			}
@@ -241,44 +243,42 @@ func (r *Source) call(ctx context.Context, connected func(context.Context, []ses
 	}
 }
 
-// wake makes a call of the owner due.
-func (r *Source) wake() {
+// triggerResync makes a resync due.
+func (r *Source) triggerResync() {
 	select {
-	case r.gap <- struct{}{}:
-	default: // one call is due already, and it begins after this moment
+	case r.resync <- struct{}{}:
+	default: // one is due already, and it begins after this moment
 	}
 }
 
-// heard notes that the binding was there at the given time.
-func (r *Source) heard(at time.Time) { r.noted(r.ledger.heard(at)) }
+// heard records that the binding existed at the given time.
+func (r *Source) heard(at time.Time) { r.logMark(r.ledger.heard(at)) }
 
-// lost notes that announcements until to have perhaps been lost: since they were heard last or, if
-// that is not zero, since. What waited in the queue may be lost too. It reports whether the owner
-// has to be called.
+// lost records that announcements until to may be lost: since they were heard last or, if that is
+// not zero, since. What waited in the queue may be lost too. It reports whether a resync is needed.
 func (r *Source) lost(to, since time.Time) bool {
-	g, is, err := r.ledger.missed(to, since, r.handlers.forgetFailures())
+	g, is, err := r.ledger.missed(to, since, r.handlers.takeFailures())
 	if !is {
 		r.heard(to)
 		return false
 	}
-	r.noted(err)
-	r.log.Warn("announcements may have been lost; sessions that began meanwhile are looked for",
+	r.logMark(err)
+	r.log.Warn("announcements may be lost; looking for sessions that started meanwhile",
 		"from", g.From, "to", g.To)
 	return true
 }
 
-// noted logs the first of several failures in a row to write the mark: the disk is perhaps full,
-// and others say so too.
-func (r *Source) noted(err error) {
-	if again := r.unnoted.Swap(err != nil); err != nil && !again {
-		r.log.Warn("cannot note until when announcements were heard", "error", err)
+// logMark logs the first of several failures in a row to write the mark.
+func (r *Source) logMark(err error) {
+	if again := r.markFailed.Swap(err != nil); err != nil && !again {
+		r.log.Warn("cannot save until when announcements were heard", "error", err)
 	}
 }
 
-// declared notes that SyncFlow's exchange was missing and that we have declared it.
-func (r *Source) declared() {
+// exchangeMissing records that SyncFlow's exchange was missing and that we have declared it.
+func (r *Source) exchangeMissing() {
 	_, err := r.ledger.silent(time.Now())
-	r.noted(err)
+	r.logMark(err)
 	r.log.Warn("SyncFlow's exchange was missing and has been declared: was the broker restarted? " +
 		"SyncFlow announces sessions again when its API has been restarted too")
 	select {
@@ -298,9 +298,9 @@ func (r *Source) probe(ctx context.Context) {
 				return
 			}
 			if does, err := r.o.Announces(ctx); does {
-				r.announcing()
+				r.announcesAgain()
 			} else {
-				r.log.Debug("SyncFlow announces nothing", "error", err)
+				r.log.Debug("SyncFlow cannot announce sessions", "error", err)
 			}
 		}
 		select {
@@ -311,20 +311,20 @@ func (r *Source) probe(ctx context.Context) {
 	}
 }
 
-// announcing notes that SyncFlow announces sessions. Those that began since its exchange was
+// announcesAgain records that SyncFlow announces sessions. Those that began since its exchange was
 // missing, and were not announced, are looked for.
-func (r *Source) announcing() {
+func (r *Source) announcesAgain() {
 	since, err := r.ledger.silent(time.Time{})
-	r.noted(err)
+	r.logMark(err)
 	if !since.IsZero() {
 		r.log.Info("SyncFlow announces sessions again")
 		if r.lost(time.Now(), since) {
-			r.wake()
+			r.triggerResync()
 		}
 	}
 }
 
-// failed shows an error in the state and in the log, there only if it is news.
+// failed shows an error in the state, and logs it where it is new.
 func (r *Source) failed(err error) {
 	text := err.Error()
 	r.update(func(s *session.SourceState) { s.LastError = text })
@@ -332,5 +332,5 @@ func (r *Source) failed(err error) {
 		return
 	}
 	r.lastLogged, r.lastLoggedAt = text, time.Now()
-	r.log.Error("no connection to the broker, trying again", "error", text)
+	r.log.Error("no connection to the broker; trying again", "error", text)
 }

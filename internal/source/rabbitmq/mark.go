@@ -8,7 +8,7 @@ import (
 	"github.com/syncflow/textegress/internal/session"
 )
 
-// Mark is what a listener has to remember when it is started again.
+// Mark is what a listener remembers over a restart.
 type Mark struct {
 	// Heard is until when announcements are known to have reached our queue; zero: not yet.
 	Heard time.Time `json:"heard,omitzero"`
@@ -27,11 +27,10 @@ type Memory interface {
 	Save(m Mark) error
 }
 
-// mostGaps bounds the gaps that are remembered one by one. More become one that spans them.
+// mostGaps bounds the gaps that are kept one by one. More are merged into one that spans them.
 const mostGaps = 32
 
-// usualStart is how long it takes at most from the start until the queue is bound, where nothing is
-// in the way.
+// usualStart bounds the time from the start until the queue is bound, where nothing fails.
 const usualStart = 10 * time.Second
 
 // ledger is the mark of a listener, in memory and in its Memory.
@@ -57,7 +56,7 @@ func (l *ledger) load() error {
 	return nil
 }
 
-// heard notes that announcements reached the queue until at.
+// heard records that announcements reached the queue until at.
 func (l *ledger) heard(at time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -67,7 +66,7 @@ func (l *ledger) heard(at time.Time) error {
 	return l.save()
 }
 
-// missed notes a gap that ends at to. It begins where announcements were heard last, or at the
+// missed records a gap that ends at to. It begins where announcements were heard last, or at the
 // earliest of the times in since that are not zero. Before the queue was bound for the first time
 // there is one where that took unusually long, with a wrong key for instance: it begins at the
 // start.
@@ -96,7 +95,7 @@ func (l *ledger) missed(to time.Time, since ...time.Time) (session.Gap, bool, er
 	return g, true, l.save()
 }
 
-// settle forgets gaps whose sessions have been looked for.
+// settle removes gaps whose sessions have been looked for.
 func (l *ledger) settle(gaps []session.Gap) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -105,7 +104,7 @@ func (l *ledger) settle(gaps []session.Gap) error {
 	return l.save()
 }
 
-// silent notes since when SyncFlow announces nothing; zero: it does. It returns what was noted
+// silent records since when SyncFlow announces nothing; zero: it does. It returns the time recorded
 // before.
 func (l *ledger) silent(since time.Time) (before time.Time, err error) {
 	l.mu.Lock()

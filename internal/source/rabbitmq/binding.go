@@ -37,7 +37,7 @@ var bindPauses = backoff.Policy{
 	First: 500 * time.Millisecond, Max: maxBindPause, Jitter: backoff.None,
 }
 
-// binder keeps a queue bound to SyncFlow's exchange.
+// bindingKeeper keeps a queue bound to SyncFlow's exchange.
 //
 // The exchange is not durable. When the broker restarts it is gone, with our binding, until the
 // SyncFlow API restarts and declares it. Our connection is back before that, so we declare it, with
@@ -51,27 +51,27 @@ var bindPauses = backoff.Policy{
 // That the binding was lost while we were not connected shows in the canary: a transient exchange
 // of our own, which nobody uses, and which a restart of the broker removes as it removes
 // SyncFlow's.
-type binder struct {
+type bindingKeeper struct {
 	r      *Source
 	conn   connection
 	queue  queue
 	opened time.Time
 
-	ch      channel // nil after a refusal: the broker closes a channel with it
-	canary  bool    // it exists
-	fresh   bool    // the binding cannot be there: queue, exchange or broker are new
-	bound   bool    // we have made the binding and nothing speaks against it
-	told    bool    // State says that we are connected, and the owner has been called
-	unsaid  bool    // the last trouble has not been logged
-	renew   bool    // SyncFlow has to be asked for the binding
-	tries   int     // failures in a row
-	crowded int     // how many times in a row the queue had more consumers than ours
+	ch             channel // nil after a refusal: the broker closes a channel with it
+	canary         bool    // it exists
+	fresh          bool    // the binding cannot be there: queue, exchange or broker are new
+	bound          bool    // we have made the binding, and nothing contradicts it
+	reported       bool    // State says that we are connected, and a resync was triggered
+	logNext        bool    // the next failure is logged
+	renew          bool    // SyncFlow has to be asked for the binding
+	tries          int     // failures in a row
+	extraConsumers int     // checks in a row that found more consumers than ours
 }
 
 // run returns when the connection has to be replaced; ctx ends with the connection.
-func (b *binder) run(ctx context.Context) error {
-	b.unsaid = true
-	if err := b.look(); err != nil {
+func (b *bindingKeeper) run(ctx context.Context) error {
+	b.logNext = true
+	if err := b.findBinding(); err != nil {
 		return err
 	}
 	for {
@@ -97,8 +97,8 @@ func (b *binder) run(ctx context.Context) error {
 				return err
 			}
 		} else {
-			b.tries, b.unsaid = 0, true
-			b.crowd()
+			b.tries, b.logNext = 0, true
+			b.checkConsumers()
 		}
 		if backoff.Sleep(ctx, pause) != nil {
 			return ctx.Err()
@@ -107,12 +107,12 @@ func (b *binder) run(ctx context.Context) error {
 }
 
 // stale reports whether the broker may no longer accept bindings of this connection.
-func (b *binder) stale() bool {
+func (b *bindingKeeper) stale() bool {
 	return b.r.o.Username == "" && time.Since(b.opened) > tokenStale
 }
 
-// look finds out whether an earlier binding can still be there.
-func (b *binder) look() error {
+// findBinding finds out whether an earlier binding can still be there.
+func (b *bindingKeeper) findBinding() error {
 	if b.queue.exclusive {
 		b.fresh = true
 		return nil
@@ -136,11 +136,11 @@ func (b *binder) look() error {
 	return nil
 }
 
-// canaryOf is the name of the canary of a queue; queues and exchanges have names of their own.
+// canaryOf is the name of the canary of a queue; queues and exchanges have separate names.
 func canaryOf(queue string) string { return queue + ".canary" }
 
 // channel returns the channel on which the binding is made.
-func (b *binder) channel() (channel, error) {
+func (b *bindingKeeper) channel() (channel, error) {
 	if b.ch == nil {
 		ch, err := b.conn.Channel()
 		if err != nil {
@@ -151,8 +151,8 @@ func (b *binder) channel() (channel, error) {
 	return b.ch, nil
 }
 
-// do gives a command. An error has closed the channel.
-func (b *binder) do(op string, command func(channel) error) error {
+// command sends a command. An error has closed the channel.
+func (b *bindingKeeper) command(op string, command func(channel) error) error {
 	ch, err := b.channel()
 	if err != nil {
 		return err
@@ -166,7 +166,7 @@ func (b *binder) do(op string, command func(channel) error) error {
 }
 
 // bind makes the binding, and before it the exchange if that is missing.
-func (b *binder) bind(ctx context.Context) error {
+func (b *bindingKeeper) bind(ctx context.Context) error {
 	if b.r.binding == (Binding{}) || b.renew {
 		binding, err := b.r.o.Binding(ctx)
 		if err != nil {
@@ -179,7 +179,7 @@ func (b *binder) bind(ctx context.Context) error {
 		return ch.QueueBind(b.queue.name, at.RoutingKey, at.Exchange,
 			false, nil)
 	}
-	err := b.do("binding", bind)
+	err := b.command("binding", bind)
 	if err == nil || code(err) != amqp.NotFound {
 		return err
 	}
@@ -187,25 +187,25 @@ func (b *binder) bind(ctx context.Context) error {
 	if strings.Contains(err.Error(), "no queue") {
 		return &closedError{err}
 	}
-	declared := b.do("exchange", func(ch channel) error {
+	declared := b.command("exchange", func(ch channel) error {
 		return ch.ExchangeDeclare(at.Exchange, amqp.ExchangeTopic, false, false, false, false, nil)
 	})
-	// else SyncFlow was faster, with properties of its own
+	// otherwise SyncFlow declared it first, with its own properties
 	if declared != nil && code(declared) != amqp.PreconditionFailed {
 		return errors.Join(err, declared)
 	}
-	if err := b.do("binding", bind); err != nil {
+	if err := b.command("binding", bind); err != nil {
 		return err
 	}
 	if declared == nil {
-		b.r.declared()
+		b.r.exchangeMissing()
 	}
 	return nil
 }
 
 // confirm asks SyncFlow whether the binding of an earlier connection is still the right one, once
 // for each connection: its configuration may name another exchange, and our device may be gone.
-func (b *binder) confirm(ctx context.Context) error {
+func (b *bindingKeeper) confirm(ctx context.Context) error {
 	if b.r.confirmed == b.conn {
 		return nil
 	}
@@ -228,7 +228,7 @@ func (b *binder) confirm(ctx context.Context) error {
 	return nil
 }
 
-// closedError says that the connection is unusable, in the words of another error.
+// closedError marks an error as one that makes the connection unusable.
 type closedError struct{ error }
 
 func (e *closedError) Is(target error) bool { return target == amqp.ErrClosed }
@@ -236,30 +236,30 @@ func (e *closedError) Is(target error) bool { return target == amqp.ErrClosed }
 // failed decides what a failure means: the pause before the next try, or an error if the connection
 // has to be replaced.
 //
-// Where an earlier binding can still be there, announcements go on arriving on the consumer. Then a
-// failure to make it again is no reason to report that they do not, nor to press an API that
+// Where an earlier binding may still be there, announcements continue to arrive. Then a failure to
+// make it again is no reason to report that they do not, nor to send more requests to an API that
 // stalls.
-func (b *binder) failed(err error, took time.Duration) (time.Duration, error) {
+func (b *bindingKeeper) failed(err error, took time.Duration) (time.Duration, error) {
 	b.tries++
 	deaf := b.fresh && !b.bound
 	switch {
-	case !b.unsaid:
+	case !b.logNext:
 	case deaf:
-		b.r.log.Warn("the queue is not bound to SyncFlow's announcements, trying again", "queue",
+		b.r.log.Warn("the queue is not bound to SyncFlow's exchange; trying again", "queue",
 			b.queue.name, "error", err)
 	default:
-		b.r.log.Warn("the binding of the queue could not be made again; announcements still arrive",
+		b.r.log.Warn("cannot bind the queue again; announcements still arrive",
 			"queue", b.queue.name, "error", err)
 	}
-	b.unsaid = false
+	b.logNext = false
 	if errors.Is(err, amqp.ErrClosed) || deaf && b.stale() {
 		return 0, err
 	}
 	if deaf {
-		b.told = false
+		b.reported = false
 		b.r.update(func(s *session.SourceState) { s.Connected, s.LastError = false, err.Error() })
 	} else {
-		b.tell(err)
+		b.report(err)
 	}
 	pause := bindPauses.Delay(b.tries)
 	switch what := refusalOf(err); {
@@ -275,26 +275,27 @@ func (b *binder) failed(err error, took time.Duration) (time.Duration, error) {
 	return b.r.jitter(pause), nil
 }
 
-// established notes a binding that was made now; at is when that was begun.
-func (b *binder) established(at time.Time) {
+// established handles a binding that was made; at is when we began to make it.
+func (b *bindingKeeper) established(at time.Time) {
 	if !b.fresh {
 		b.r.heard(at)
 	} else if b.r.lost(time.Now(), time.Time{}) {
-		b.told = false
+		b.reported = false
 	}
 	if b.fresh || !b.bound {
 		b.fresh, b.bound = false, true
-		b.hatch()
+		b.declareCanary()
 	}
-	b.tell(nil)
+	b.report(nil)
 }
 
-// hatch makes the canary. Without it each connection counts as one after a restart of the broker.
-func (b *binder) hatch() {
+// declareCanary declares the canary. Without it every connection counts as one after a restart of
+// the broker.
+func (b *bindingKeeper) declareCanary() {
 	if b.queue.exclusive || b.canary {
 		return
 	}
-	err := b.do("exchange", func(ch channel) error {
+	err := b.command("exchange", func(ch channel) error {
 		return ch.ExchangeDeclare(canaryOf(b.queue.name), amqp.ExchangeFanout, false, false, false,
 			false, nil)
 	})
@@ -303,8 +304,8 @@ func (b *binder) hatch() {
 	}
 }
 
-// tell says that announcements arrive. trouble, if not nil, is what is wrong all the same.
-func (b *binder) tell(trouble error) {
+// report reports that announcements arrive. trouble, if not nil, is what is wrong nevertheless.
+func (b *bindingKeeper) report(trouble error) {
 	b.r.update(func(s *session.SourceState) {
 		s.Connected, s.LastError = true, ""
 		switch {
@@ -314,32 +315,32 @@ func (b *binder) tell(trouble error) {
 			s.LastError = b.queue.note.Error()
 		}
 	})
-	if b.told {
+	if b.reported {
 		return
 	}
-	b.told = true
+	b.reported = true
 	b.r.log.Info("listening for sessions", "queue", b.queue.name, "durable", !b.queue.exclusive,
 		"waiting", b.queue.backlog)
-	b.r.wake()
+	b.r.triggerResync()
 }
 
-// crowd warns when somebody else consumes our queue: announcements are then divided between the
-// two.
-func (b *binder) crowd() {
+// checkConsumers warns when another process consumes our queue: announcements are then divided
+// between the two.
+func (b *bindingKeeper) checkConsumers() {
 	if b.queue.exclusive || b.ch == nil {
 		return
 	}
 	q, err := b.ch.QueueDeclarePassive(b.queue.name, true, false, false, false, nil)
 	if err != nil {
-		b.ch = nil // the queue has gone; the end of the subscription says so too
+		b.ch = nil // the queue is gone; the end of the subscription says so too
 		return
 	}
 	if q.Consumers < 2 {
-		b.crowded = 0
+		b.extraConsumers = 0
 		return
 	}
-	// Once may be our own consumer of a connection that the broker has not yet noticed to be dead.
-	if b.crowded++; b.crowded == 3 {
+	// One may be our own, of a connection that the broker has not yet noticed to be dead.
+	if b.extraConsumers++; b.extraConsumers == 3 {
 		b.r.log.Error("another process takes announcements from our queue: give every deployment "+
 			"its own INSTANCE", "queue", b.queue.name, "consumers", q.Consumers)
 	}

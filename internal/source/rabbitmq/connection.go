@@ -15,8 +15,8 @@ const (
 	// prefetch is how many announcements we hold at most without having acknowledged them.
 	prefetch = 32
 	// renewal is the age at which a connection that was opened with a project token is replaced.
-	// The token lasts an hour; afterwards the connection goes on, but nothing can be declared or
-	// bound on it, see binder.
+	// The token lasts an hour; afterwards the connection stays up, but nothing can be declared or
+	// bound on it, see bindingKeeper.
 	renewal = 50 * time.Minute
 	// renewalRetry is the pause after a renewal that failed. The old connection stays in use.
 	renewalRetry = 5 * time.Minute
@@ -26,18 +26,18 @@ const (
 	// setupTimeout bounds the declarations of one connection. The broker may ask SyncFlow's API
 	// about each of them.
 	setupTimeout = 2 * time.Minute
-	// goodbye is how long handlers may take after the end of a connection that could still
+	// drainTimeout is how long handlers may take after the end of a connection that could still
 	// acknowledge.
-	goodbye = 5 * time.Second
+	drainTimeout = 5 * time.Second
 )
 
 // errRenew ends a connection on purpose.
 var errRenew = errors.New("the connection is renewed")
 
-// session is the life of one connection: log in (unless conn is one already), open the queue,
+// runConnection is the life of one connection: log in (unless conn is one already), open the queue,
 // consume, keep it bound. It returns when the connection has to be replaced, with the reason; and
 // with the next connection if there is one already.
-func (r *Source) session(ctx context.Context, conn connection, h *handlers) (next connection,
+func (r *Source) runConnection(ctx context.Context, conn connection, h *handlers) (next connection,
 	err error,
 ) {
 	if conn == nil {
@@ -71,7 +71,7 @@ func (r *Source) session(ctx context.Context, conn connection, h *handlers) (nex
 	r.opened = true
 	r.update(func(s *session.SourceState) { s.Queue, s.Exclusive = q.name, q.exclusive })
 
-	b := &binder{r: r, conn: conn, queue: q, opened: opened}
+	b := &bindingKeeper{r: r, conn: conn, queue: q, opened: opened}
 	unbindable := make(chan error, 1)
 	wg.Go(func() { unbindable <- b.run(ctx) })
 
@@ -90,9 +90,9 @@ func (r *Source) session(ctx context.Context, conn connection, h *handlers) (nex
 				// consumer.
 				select {
 				case e := <-closed:
-					return nil, r.gone("connection", e)
+					return nil, r.closeError("connection", e)
 				case e := <-channelClosed:
-					return nil, r.gone("channel", e)
+					return nil, r.closeError("channel", e)
 				case <-time.After(time.Second):
 					return nil, &BrokerError{
 						Addr: r.o.addr(), Op: "consume",
@@ -103,13 +103,13 @@ func (r *Source) session(ctx context.Context, conn connection, h *handlers) (nex
 			}
 			h.deliver(ctx, d, backlog > 0)
 			if backlog == 0 && !d.Redelivered {
-				r.announcing()
+				r.announcesAgain()
 			}
 			backlog = max(0, backlog-1)
 		case e := <-closed:
-			return nil, r.gone("connection", e)
+			return nil, r.closeError("connection", e)
 		case e := <-channelClosed:
-			return nil, r.gone("channel", e)
+			return nil, r.closeError("channel", e)
 		case err := <-unbindable:
 			if ctx.Err() == nil {
 				return nil, err
@@ -125,15 +125,16 @@ func (r *Source) session(ctx context.Context, conn connection, h *handlers) (nex
 			})
 		case l := <-renewed:
 			if l.err != nil {
-				r.log.Debug("renewing the connection to the broker failed, the old one stays",
+				r.log.Debug("cannot renew the connection to the broker; the old one stays",
 					"error", l.err)
 				renew = time.After(renewalRetry)
 				continue
 			}
-			h.idle(ctx, goodbye)
+			h.waitIdle(ctx, drainTimeout)
 			return l.conn, errRenew
 		case <-ctx.Done():
-			h.idle(context.WithoutCancel(ctx), goodbye) // what was handled is still acknowledged
+			h.waitIdle(context.WithoutCancel(ctx),
+				drainTimeout) // what was handled is still acknowledged
 			return nil, ctx.Err()
 		}
 	}
@@ -159,17 +160,17 @@ func (r *Source) open(ctx context.Context, conn connection) (queue, channel, <-c
 	switch {
 	case q.exclusive:
 		r.log.Warn("the broker refuses a durable queue: announcements are lost while this "+
-			"service is not connected; "+
-			"sessions are then found by asking SyncFlow", "queue", q.name, "error", q.note)
+			"service is not connected, and sessions are then found by asking SyncFlow", "queue",
+			q.name, "error", q.note)
 	case q.note != nil:
-		r.log.Warn("the queue exists with other properties than this version gives it, it is "+
-			"used as it is", "queue", q.name, "error", q.note)
+		r.log.Warn("the queue exists with other properties than this version gives it; using it "+
+			"as it is", "queue", q.name, "error", q.note)
 	}
 	if err := ch.Qos(prefetch, 0, false); err != nil {
 		return queue{}, nil, nil, brokerError("consume", err, r.o)
 	}
-	// Not an exclusive consumer: after a cut network the broker takes a minute to notice that our
-	// old one is dead, and would refuse the new one as long.
+	// Not an exclusive consumer: after a network failure the broker takes a minute to notice that
+	// the old one is dead, and would refuse the new one until then.
 	deliveries, err := ch.Consume(q.name, "textegress-"+r.o.Instance, false, false, false, false,
 		nil)
 	if err != nil {
@@ -178,8 +179,8 @@ func (r *Source) open(ctx context.Context, conn connection) (queue, channel, <-c
 	return q, ch, deliveries, nil
 }
 
-// gone makes an error of a close notification; nil is an orderly end that we did not ask for.
-func (r *Source) gone(what string, e *amqp.Error) error {
+// closeError makes an error of a close notification; nil is an orderly end that we did not ask for.
+func (r *Source) closeError(what string, e *amqp.Error) error {
 	if e == nil {
 		return &BrokerError{Addr: r.o.addr(), Op: what, Reason: "closed"}
 	}
