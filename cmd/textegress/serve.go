@@ -35,7 +35,7 @@ func (c *serveCmd) Run(sh *shell) error {
 	for _, warning := range cfg.Warnings {
 		logger.Warn("configuration warning", "warning", warning)
 	}
-	a, err := app.New(sh.ctx, app.Options{
+	a, err := app.New(app.Options{
 		Config: cfg, Logger: logger, LogLevel: level, Load: sh.loadConfig,
 		Version: buildVersion().String(),
 	})

@@ -46,9 +46,8 @@ type Options struct {
 	Source func(rabbitmq.Options) session.Source
 }
 
-// App is the whole service as a value; several can live in one process, each on
-// its own data directory. Create it with [New], then call [App.Run], or
-// [App.Start] and [App.Stop].
+// App is the whole service as a value; several can live in one process, each on its own data
+// directory. Create it with [New], then call [App.Run] once, or [App.Close].
 type App struct {
 	o          Options
 	log        *slog.Logger
@@ -64,20 +63,21 @@ type App struct {
 	registry *prometheus.Registry // every metric of the service
 	web      *web.Server
 	shared   shared
-	http     net.Listener
-	control  net.Listener
 
-	cleanups []cleanup // run last first, by Stop, or by New when it fails
+	listening chan struct{} // closed when addr is set
+	addr      string        // of the HTTP server
+
+	cleanups []cleanup // run last first, by stop, or by New when it fails
 
 	reloading sync.Mutex // held during a reload
 
 	mu         sync.RWMutex // guards the fields up to the next blank line; never held over I/O
 	config     *config.Config
 	projects   []*managedProject
-	intake     context.Context // of the controllers; nil before Start and when stopping
+	intake     context.Context // of the controllers; nil before start and when stopping
 	lastReload *web.ReloadStatus
 
-	stopIntake  context.CancelFunc // ends the controllers; set by Start
+	stopIntake  context.CancelFunc // ends the controllers; set by start
 	controllers sync.WaitGroup
 	stopUploads context.CancelFunc
 	uploads     sync.WaitGroup
@@ -97,10 +97,13 @@ type managedProject struct {
 	broken string                 // what is wrong with its configuration
 }
 
-// New opens the data directory and binds the listeners. Nothing is recorded
-// before [App.Start].
-func New(_ context.Context, o Options) (_ *App, err error) {
-	a := &App{o: o, log: o.Logger, started: time.Now(), config: o.Config}
+// New opens the data directory, which recovers the recordings in it, and makes the parts of the
+// service. Nothing listens, and nothing is recorded or delivered, before [App.Run].
+func New(o Options) (_ *App, err error) {
+	a := &App{
+		o: o, log: o.Logger, started: time.Now(), config: o.Config,
+		listening: make(chan struct{}),
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.cleanUp(context.Background()))
@@ -158,15 +161,25 @@ func New(_ context.Context, o Options) (_ *App, err error) {
 		KeepFree: c.DiskMinFree / 4, Logger: o.Logger,
 	})
 	a.web = web.New(web.Options{Service: a, Gatherer: a.registry, Logger: o.Logger})
-	if a.http, err = net.Listen("tcp", c.HTTPAddr); err != nil {
-		return nil, fmt.Errorf("HTTP_ADDR: %w", err)
-	}
-	a.serve("HTTP", a.web.HTTP(a.http, c.HTTPAddr))
-	if a.control, err = web.ListenControl(c.DataDir); err != nil {
-		return nil, fmt.Errorf("control socket: %w", err)
-	}
-	a.serve("control", a.web.Control(a.control))
 	return a, nil
+}
+
+// listen opens the HTTP port and the control socket, and answers on them.
+func (a *App) listen() error {
+	c := a.o.Config
+	l, err := net.Listen("tcp", c.HTTPAddr)
+	if err != nil {
+		return fmt.Errorf("HTTP_ADDR: %w", err)
+	}
+	a.serve("HTTP", a.web.HTTP(l, c.HTTPAddr))
+	control, err := web.ListenControl(c.DataDir)
+	if err != nil {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	a.serve("control", a.web.Control(control))
+	a.addr = l.Addr().String()
+	close(a.listening)
+	return nil
 }
 
 // maxJoins bounds how many rooms are being joined at the same moment. A join is
@@ -228,11 +241,14 @@ func (a *App) serve(name string, e *web.Endpoint) {
 	})
 }
 
-// Addr is the address of the HTTP server, useful with port 0.
-func (a *App) Addr() string { return a.http.Addr().String() }
+// Addr waits until the HTTP server listens, and returns its address, useful with port 0.
+func (a *App) Addr() string {
+	<-a.listening
+	return a.addr
+}
 
-// Start begins to record and to deliver.
-func (a *App) Start(ctx context.Context) error {
+// start begins to record and to deliver.
+func (a *App) start(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx)
 	uctx, stop := context.WithCancel(ctx)
 	a.stopUploads = stop
@@ -251,45 +267,46 @@ func (a *App) Start(ctx context.Context) error {
 	}
 	a.mu.Unlock()
 	a.log.Info("textegress is running", "version", a.o.Version, "instance", a.instance, "http",
-		a.Addr(),
+		a.addr,
 		"data_dir", a.spool.Dir(), "projects", len(a.o.Config.Projects))
-	return nil
 }
 
-// Stop ends the service in order: no more sessions are taken, the rooms are left
+// Close releases the data directory of an App that does not run.
+func (a *App) Close() error { return a.cleanUp(context.Background()) }
+
+// stop ends the service in order: no more sessions are taken, the rooms are left
 // and the recordings sealed, and what is sealed is delivered until ctx ends. What
 // is not delivered by then stays on disk for the next start.
-func (a *App) Stop(ctx context.Context) error {
-	if a.stopIntake != nil {
-		a.reloading.Lock() // one that is under way comes to its end
-		a.mu.Lock()
-		a.intake = nil // a later one begins no more projects
-		a.mu.Unlock()
-		a.reloading.Unlock()
-		a.stopIntake()
-		sealed := make(chan struct{})
-		go func() { a.controllers.Wait(); close(sealed) }()
-		select {
-		case <-sealed:
-			if err := a.dispatcher.Drain(ctx); err != nil {
-				a.log.Warn("not everything could be delivered; the next start goes on with it",
-					"error", err)
-			}
-		case <-ctx.Done():
-			a.log.Warn("not every recording could be sealed in time; the next start continues them")
+func (a *App) stop(ctx context.Context) error {
+	a.reloading.Lock() // one that is under way comes to its end
+	a.mu.Lock()
+	a.intake = nil // a later one starts no more projects
+	a.mu.Unlock()
+	a.reloading.Unlock()
+	a.stopIntake()
+	sealed := make(chan struct{})
+	go func() { a.controllers.Wait(); close(sealed) }()
+	select {
+	case <-sealed:
+		if err := a.dispatcher.Drain(ctx); err != nil {
+			a.log.Warn("not everything could be delivered; the next start continues with it",
+				"error", err)
 		}
-		a.stopUploads()
-		a.uploads.Wait()
+	case <-ctx.Done():
+		a.log.Warn("not every recording could be sealed in time; the next start continues them")
 	}
+	a.stopUploads()
+	a.uploads.Wait()
 	return a.cleanUp(context.WithoutCancel(ctx))
 }
 
-// Run starts the service, waits for ctx to end, and stops within the configured
-// time. It returns nil after an orderly stop.
+// Run listens, records and delivers until ctx ends, and then stops within the configured time. It
+// returns nil after an orderly stop.
 func (a *App) Run(ctx context.Context) error {
-	if err := a.Start(ctx); err != nil {
+	if err := a.listen(); err != nil {
 		return errors.Join(err, a.cleanUp(context.WithoutCancel(ctx)))
 	}
+	a.start(ctx)
 	<-ctx.Done()
 	a.mu.RLock()
 	within := a.config.ShutdownTimeout
@@ -297,7 +314,7 @@ func (a *App) Run(ctx context.Context) error {
 	a.log.Info("stopping", "within", within)
 	sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), within)
 	defer cancel()
-	if err := a.Stop(sctx); err != nil {
+	if err := a.stop(sctx); err != nil {
 		return fmt.Errorf("stop: %w", err)
 	}
 	a.log.Info("stopped")

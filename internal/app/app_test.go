@@ -1,7 +1,6 @@
 package app_test
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"net"
@@ -12,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -43,7 +41,7 @@ func TestStartRecordDeliverStopRestart(t *testing.T) {
 		t.Errorf("delivered at the stop: %q", got)
 	}
 
-	// The next start goes on with it as the second part, when the session is found to run.
+	// The next start continues it as the second part, when the session is found to run.
 	w.start()
 	w.eventually("the project runs", func() bool { return w.project(projectA).State == "running" })
 	w.record(projectA, 2)
@@ -101,7 +99,7 @@ func TestShutdownTimeoutInTheMiddleOfAnUpload(t *testing.T) {
 	if err := w.stop(); err != nil {
 		t.Fatalf("Run = %v", err)
 	}
-	if !strings.Contains(w.logged(), "the next start goes on with it") {
+	if !strings.Contains(w.logged(), "the next start continues with it") {
 		t.Errorf("the log does not say what is left:\n%s", w.logged())
 	}
 	w.s3.mu.Lock()
@@ -123,8 +121,12 @@ func TestAFailedStartLeavesNothingBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.env(w.directory(0, projectA, "out"), "HTTP_ADDR="+l.Addr().String())
-	if a, err := w.make(); err == nil || !strings.Contains(err.Error(), "HTTP_ADDR") {
-		t.Fatalf("New with a port that is taken = %v, %v", a, err)
+	a, err := w.make()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "HTTP_ADDR") {
+		t.Fatalf("Run with a port that is taken = %v", err)
 	}
 	l.Close()
 	w.env(w.directory(0, projectA, "out"))
@@ -350,17 +352,22 @@ func TestReloadWhileStopping(t *testing.T) {
 	wg.Wait()
 }
 
-func TestStopWithoutStart(t *testing.T) {
+// An App that never runs listens nowhere, and gives the data directory back.
+func TestCloseWithoutRun(t *testing.T) {
 	w := newWorld(t)
-	w.env(w.directory(0, projectA, "out"))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	w.env(w.directory(0, projectA, "out"), "HTTP_ADDR="+l.Addr().String()) // a port that is taken
 	a, err := w.make()
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	if err := a.Stop(ctx); err != nil {
+	if err := a.Close(); err != nil {
 		t.Error(err)
 	}
+	w.env(w.directory(0, projectA, "out"))
 	w.start()
 }

@@ -402,7 +402,7 @@ func (w *world) make() (*app.App, error) {
 	if !w.realRoom {
 		joins = w.room
 	}
-	return app.New(w.t.Context(), app.Options{
+	return app.New(app.Options{
 		Config: c, Logger: slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: w.level})),
 		Version: "test",
 		Load:    w.load, LogLevel: w.level, Room: joins,

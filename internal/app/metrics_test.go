@@ -28,7 +28,7 @@ type metric struct{ kind, labels string }
 // service registers against each other, with their types and labels, in both directions.
 func TestTheManualNamesEveryMetric(t *testing.T) {
 	dir := t.TempDir()
-	a, err := New(t.Context(), Options{
+	a, err := New(Options{
 		Logger: slog.New(slog.DiscardHandler),
 		Config: &config.Config{
 			DataDir: filepath.Join(dir, "data"), HTTPAddr: "127.0.0.1:0", DiskMinFree: 1 << 20,
@@ -43,7 +43,7 @@ func TestTheManualNamesEveryMetric(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer a.Stop(t.Context()) //nolint:errcheck // nothing was started
+	defer a.Close() //nolint:errcheck // nothing runs
 	for _, p := range a.snapshotProjects() {
 		if p.broken != "" {
 			t.Fatal(p.broken)

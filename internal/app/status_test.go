@@ -196,7 +196,7 @@ func TestDiskNearlyFull(t *testing.T) {
 		ready   bool
 	}{{1 << 20, true}, {1 << 60, false}} {
 		dir := filepath.Join(t.TempDir(), "data")
-		a, err := New(t.Context(), Options{
+		a, err := New(Options{
 			Logger: slog.New(slog.DiscardHandler),
 			Config: &config.Config{
 				DataDir: dir, HTTPAddr: "127.0.0.1:0", DiskMinFree: tt.minFree,
@@ -210,7 +210,7 @@ func TestDiskNearlyFull(t *testing.T) {
 			(s.Disk.State == web.DiskOK) != tt.ready {
 			t.Errorf("DISK_MIN_FREE %d: ready %v, %v, %+v", tt.minFree, s.Ready, s.NotReady, s.Disk)
 		}
-		if err := a.Stop(t.Context()); err != nil {
+		if err := a.Close(); err != nil {
 			t.Error(err)
 		}
 	}
