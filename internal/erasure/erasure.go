@@ -1,0 +1,224 @@
+// Package erasure removes one participant from recordings, on the disk and where they were
+// delivered.
+//
+// Of a recording that holds something of the participant, its segments are written anew without
+// that, and take the place of the old ones at one stroke; what is derived from them is delivered as
+// a new revision; when all of it is verified in the bucket, every other revision is deleted there,
+// with its versions. After a crash at any moment, or an error, doing it again finishes what was
+// begun; a running service does so by itself.
+//
+// Texts of errors and problems name no participant.
+package erasure
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/syncflow/textegress/internal/objstore"
+	"github.com/syncflow/textegress/internal/redact"
+	"github.com/syncflow/textegress/internal/render"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+// Dispatcher delivers recordings.
+type Dispatcher interface {
+	// WithLock calls f while nothing else is done with the recording's delivery.
+	WithLock(ctx context.Context, egressID string, f func() error) error
+	// Deliver returns nil when the recording is delivered and verified.
+	Deliver(ctx context.Context, rec *spool.Recording) error
+}
+
+// Options of [New].
+type Options struct {
+	Spool      *spool.Spool
+	BucketFor  func(projectID string) (objstore.Bucket, error)
+	Dispatcher Dispatcher
+	// KeysFor returns the keys with which a project's recordings are decrypted at their export;
+	// nil: there are none. Which lines a participant has depends on them.
+	KeysFor func(projectID string) *render.Keys
+	// PseudonymsFor is that of the dispatcher. ForgetPseudonym removes the identity from the list of
+	// pseudonyms, of one project or, where that is empty, of all. Both may be nil.
+	PseudonymsFor   func(info spool.Info) (redact.Pseudonyms, error)
+	ForgetPseudonym func(projectID, identity string) error
+	// KeepFree is how many bytes of the file system of temporary files are left free.
+	KeepFree int64
+	Logger   *slog.Logger
+}
+
+// Forgetter removes participants from the recordings of a spool. Create it with [New].
+type Forgetter struct {
+	o    Options
+	busy chan struct{} // one request at a time
+}
+
+// New returns a forgetter.
+func New(o Options) *Forgetter {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Forgetter{o: o, busy: make(chan struct{}, 1)}
+}
+
+// Request says who is to be removed, and from what. Without Project, Session and Recording it is
+// every recording.
+type Request struct {
+	Identity  string `json:"identity"`
+	Project   string `json:"project,omitempty"`
+	Session   string `json:"session,omitempty"`
+	Recording string `json:"recording,omitempty"` // egress id
+	DryRun    bool   `json:"dry_run,omitempty"`   // only look
+}
+
+// Outcome is what became of one recording.
+type Outcome string
+
+// The outcomes.
+const (
+	Nothing   Outcome = "nothing"   // there was nothing of the participant
+	Found     Outcome = "found"     // there is something; it was only looked for
+	Forgotten Outcome = "forgotten" // it is gone, from the disk and from the bucket
+	Unchecked Outcome = "unchecked" // nothing was done: see the problems
+	// Incomplete: it is gone from what is delivered now, but not everything could be deleted; see
+	// the problems.
+	Incomplete Outcome = "incomplete"
+)
+
+// Recording says what was done to one recording.
+type Recording struct {
+	EgressID  string  `json:"egress_id"`
+	SessionID string  `json:"session_id"`
+	RoomName  string  `json:"room_name"`
+	Outcome   Outcome `json:"outcome"`
+	// Frames and Lines (of events.jsonl) are what was found of the participant, or removed.
+	Frames int64 `json:"frames"`
+	Lines  int64 `json:"lines"`
+	// Revision is the one that was delivered without the participant, 0: none.
+	Revision int `json:"revision,omitempty"`
+	// Deleted counts objects and versions of older revisions.
+	Deleted  int      `json:"deleted"`
+	Problems []string `json:"problems,omitempty"`
+
+	project string
+}
+
+// Answer says what was done.
+type Answer struct {
+	DryRun     bool        `json:"dry_run"`
+	Recordings []Recording `json:"recordings"`
+	Problems   []string    `json:"problems,omitempty"` // that belong to no recording
+}
+
+// Complete reports whether nothing is left of the participant, as far as was asked.
+func (a Answer) Complete() bool {
+	for _, r := range a.Recordings {
+		if r.Outcome == Unchecked || r.Outcome == Incomplete || len(r.Problems) > 0 {
+			return false
+		}
+	}
+	return len(a.Problems) == 0
+}
+
+// Forget removes a participant. Trouble with one recording is told in the answer and stops none of
+// the others; an error is one of the request or of ctx.
+func (f *Forgetter) Forget(ctx context.Context, q Request) (Answer, error) {
+	if q.Identity == "" {
+		return Answer{}, errors.New("name the participant's identity")
+	}
+	select {
+	case f.busy <- struct{}{}:
+		defer func() { <-f.busy }()
+	case <-ctx.Done():
+		return Answer{}, context.Cause(ctx)
+	}
+	a := Answer{DryRun: q.DryRun, Recordings: []Recording{}}
+	for _, rec := range f.o.Spool.Recordings() {
+		if i := rec.Info(); !matches(q.Project, i.ProjectID) || !matches(q.Session, i.SessionID) ||
+			!matches(q.Recording, i.EgressID) {
+			continue
+		}
+		a.Recordings = append(a.Recordings, f.one(ctx, rec, q))
+		if ctx.Err() != nil {
+			return a, context.Cause(ctx)
+		}
+	}
+	if len(a.Recordings) == 0 && (q.Recording != "" || q.Session != "") {
+		return a, errors.New("there is no such recording in the data directory; one that is only " +
+			"in the bucket is named with --from")
+	}
+	for _, p := range f.o.Spool.Problems() {
+		a.Problems = append(a.Problems, "not searched: "+p.Path+", which is no usable recording")
+	}
+	// While something is left of them, the list is what leads to it.
+	if f.o.ForgetPseudonym != nil && !q.DryRun && q.Session == "" && q.Recording == "" &&
+		a.Complete() {
+		if err := f.o.ForgetPseudonym(q.Project, q.Identity); err != nil {
+			a.Problems = append(a.Problems, "remove the participant from the list of pseudonyms: "+
+				err.Error())
+		}
+	}
+	return a, nil
+}
+
+func matches(want, is string) bool { return want == "" || want == is }
+
+// one works on one recording.
+func (f *Forgetter) one(ctx context.Context, rec *spool.Recording, q Request) Recording {
+	i := rec.Info()
+	r := Recording{
+		EgressID: i.EgressID, SessionID: i.SessionID, RoomName: i.RoomName,
+		Outcome: Unchecked,
+	}
+	problem := func(what string, err error) Recording {
+		r.Problems = append(r.Problems, what+": "+objstore.Redacted(err, plain(err)))
+		return r
+	}
+	if rec.State() == spool.StateOpen {
+		r.Problems = append(r.Problems, "it is being recorded, or will be continued; do it again "+
+			"when the session has ended")
+		return r
+	}
+	begun, err := rec.PurgePending()
+	if err != nil {
+		return problem("read its state", err)
+	}
+	err = f.o.Dispatcher.WithLock(ctx, rec.ID(), func() error {
+		replaced, err := f.replace(ctx, rec, q, &r)
+		if replaced != nil {
+			rec = replaced
+		}
+		return err
+	})
+	if err != nil {
+		return problem("remove the participant", err)
+	}
+	if q.DryRun {
+		r.Outcome = Found
+		if r.Frames == 0 {
+			r.Outcome = Nothing
+		}
+		if begun {
+			r.Problems = append(r.Problems, "an earlier removal is not finished: not everything "+
+				"of it is deleted yet")
+		}
+		return r
+	}
+	if r.Frames == 0 && !begun {
+		r.Outcome = Nothing
+		return r
+	}
+	r.Outcome = Incomplete
+	if err := f.settle(ctx, rec, &r); err != nil {
+		return problem("delete what was delivered", err)
+	}
+	return r
+}
+
+// plain is the text of an error that is not a store's. Those of the file system name our own files
+// only.
+func plain(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}

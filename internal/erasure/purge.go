@@ -1,0 +1,134 @@
+package erasure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/delivery"
+	"github.com/syncflow/textegress/internal/objstore"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+// settle delivers a replaced recording and deletes what was delivered of it before.
+func (f *Forgetter) settle(ctx context.Context, rec *spool.Recording, r *Recording) error {
+	if s := rec.State(); s == spool.StateSealed || s == spool.StateExported {
+		if err := f.o.Dispatcher.Deliver(ctx, rec); err != nil {
+			return fmt.Errorf("the disk is clean, the bucket is not yet: %w", err)
+		}
+	}
+	frozen, ok, err := delivery.LoadPlan(rec)
+	if err != nil || !ok {
+		return errors.Join(errors.New("what was delivered is not known"), err)
+	}
+	r.Revision = frozen.Revision
+	bucket, err := f.o.BucketFor(rec.Info().ProjectID)
+	if err != nil {
+		return err
+	}
+	if was, ok, err := delivery.LoadRewrite(rec); err != nil {
+		return err
+	} else if ok && was.Bucket != "" && was.Bucket != bucket.String() {
+		// Deleting needs the access to that bucket, which is not configured any more.
+		return fmt.Errorf("it had been delivered to %s, which is not the project's bucket now: "+
+			"what is there is not deleted; "+
+			"use --from with the settings of that bucket, or delete it there", was.Bucket)
+	}
+	complete, err := purge(ctx, bucket, rec.Info(), frozen, r)
+	if err != nil || !complete {
+		return err
+	}
+	if err := rec.MarkPurged(); err != nil {
+		return err
+	}
+	r.Outcome = Forgotten
+	f.o.Logger.Info("a participant was removed from a recording", "egress_id", rec.ID(),
+		"session_id", rec.Info().SessionID,
+		"frames", r.Frames, "revision", r.Revision, "deleted", r.Deleted)
+	return nil
+}
+
+// purge deletes every revision but the frozen one, once that is verified again.
+func purge(ctx context.Context, bucket objstore.Bucket, info spool.Info, frozen delivery.Plan,
+	r *Recording,
+) (complete bool, err error) {
+	if frozen.Revision == 1 {
+		return true, nil // nothing was delivered before
+	}
+	// Everything below this prefix is deleted: it must be this recording's own.
+	if !strings.HasSuffix(info.KeyPrefix, "/"+info.EgressID+"/") ||
+		!strings.HasPrefix(frozen.Prefix, info.KeyPrefix) || frozen.Prefix == info.KeyPrefix {
+		return false, errors.New("the prefix of the recording is not its own; nothing was deleted")
+	}
+	for _, o := range frozen.Objects {
+		if err := objstore.Verify(ctx, bucket, frozen.Prefix+o.Key, o.Size, o.SHA256); err != nil {
+			return false, fmt.Errorf("the new revision could not be verified, so the old "+
+				"one stays: %s", objstore.Redacted(err, plain(err)))
+		}
+	}
+	keep := func(key string) bool { return strings.HasPrefix(key, frozen.Prefix) }
+	if m, ok := bucket.(*moved); ok && !m.own.alone {
+		// What the manifests name is known from them alone, so they are the last to go.
+		but := func(key string) bool {
+			return keep(key) ||
+				isManifest(strings.TrimPrefix(key, info.KeyPrefix))
+		}
+		if done, err := r.purge(ctx, bucket, info.KeyPrefix, but); err != nil || !done {
+			return false, err
+		}
+	}
+	return r.purge(ctx, bucket, info.KeyPrefix, keep)
+}
+
+// purge deletes what lies below a prefix, and adds to the recording's figures and problems.
+func (r *Recording) purge(ctx context.Context, bucket objstore.Bucket, prefix string,
+	keep func(key string) bool,
+) (complete bool, err error) {
+	p, err := objstore.Purge(ctx, bucket, prefix, prefix+textegress.ManifestName, keep)
+	r.Deleted += p.Deleted
+	if p.Versions != "" {
+		r.Problems = append(r.Problems, "earlier versions could not be looked for: "+p.Versions)
+	}
+	if p.Uploads != "" {
+		r.Problems = append(r.Problems, "parts of interrupted uploads could not be looked for "+
+			"or removed: "+p.Uploads)
+	}
+	var why []string
+	for text, n := range p.Failed {
+		why = append(why, fmt.Sprintf("%d objects or versions could not be deleted: %s", n, text))
+	}
+	slices.Sort(why)
+	r.Problems = append(r.Problems, why...)
+	return err == nil && p.Complete(), err
+}
+
+// Settle finishes removals that were begun and not finished, by an earlier process or because the
+// bucket refused. What is not possible now is tried again at the next call.
+func (f *Forgetter) Settle(ctx context.Context) {
+	select {
+	case f.busy <- struct{}{}:
+		defer func() { <-f.busy }()
+	default:
+		return // somebody is at it
+	}
+	for _, rec := range f.o.Spool.Recordings() {
+		if ctx.Err() != nil {
+			return
+		}
+		if s := rec.State(); s != spool.StateUploaded && s != spool.StateRemoved {
+			continue // the dispatcher delivers it
+		}
+		if begun, err := rec.PurgePending(); err != nil || !begun {
+			continue
+		}
+		var r Recording
+		err := f.settle(ctx, rec, &r)
+		if err != nil || len(r.Problems) > 0 {
+			f.o.Logger.Warn("not everything that was to be forgotten could be deleted yet",
+				"egress_id", rec.ID(), "error", plain(err), "problems", r.Problems)
+		}
+	}
+}

@@ -1,0 +1,82 @@
+package erasure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/delivery"
+	"github.com/syncflow/textegress/internal/objstore/objfs"
+	"github.com/syncflow/textegress/internal/render"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+// source returns the recording from the disk, or from the bucket where the disk does not have it
+// any more as it was delivered.
+func (f *Forgetter) source(ctx context.Context, rec *spool.Recording) (render.Source, error) {
+	disk, err := onDisk(ctx, rec)
+	if err != nil {
+		return nil, err
+	}
+	if disk == whole {
+		return render.FromSpool(rec), nil
+	}
+	src, err := f.fromBucket(ctx, rec)
+	if disk == damaged && errors.Is(err, render.ErrPseudonyms) {
+		return render.FromSpool(rec), nil // there is nothing better
+	}
+	return src, err
+}
+
+func (f *Forgetter) fromBucket(ctx context.Context, rec *spool.Recording) (render.Source, error) {
+	frozen, ok, err := delivery.LoadPlan(rec)
+	if err != nil || !ok {
+		return nil, errors.Join(errors.New("its local data is removed, and where it was "+
+			"delivered is not known"), err)
+	}
+	bucket, err := f.o.BucketFor(rec.Info().ProjectID)
+	if err != nil {
+		return nil, err
+	}
+	src, err := delivered(ctx, bind(objfs.New(ctx, bucket, frozen.Prefix), frozen.Objects))
+	if err != nil {
+		return nil, err
+	}
+	return local{src, rec}, nil
+}
+
+// local is a recording of which the segments are in the bucket, and all else is on the disk: what
+// it is, where it lies and how it ended is not the bucket's to say.
+type local struct {
+	render.Source
+
+	rec *spool.Recording
+}
+
+func (l local) Info() spool.Info             { return l.rec.Info() }
+func (l local) Sealed() (spool.Sealed, bool) { return l.rec.Sealed() }
+
+func (l local) StateFile(name string) ([]byte, error) { return l.rec.StateFile(name) }
+
+// delivered opens a delivered recording after it was compared with its manifest: what is damaged
+// there must not take the place of what was delivered.
+func delivered(ctx context.Context, fsys fs.FS) (render.Source, error) {
+	rec, err := textegress.Open(fsys)
+	if err != nil {
+		return nil, err
+	}
+	if err := rec.Verify(ctx, nil); err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, errors.New("what lies there is not what was delivered, see `textegress " +
+			"verify`; nothing was changed")
+	}
+	src, err := render.FromDelivered(fsys)
+	if err != nil && !errors.Is(err, render.ErrPseudonyms) {
+		return nil, fmt.Errorf("%w; nothing was changed", err)
+	}
+	return src, err
+}
