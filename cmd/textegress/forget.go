@@ -102,13 +102,12 @@ func forgetOffline(sh *shell, cfg *config.Config, q erasure.Request) (answer era
 	names := pseudonym.Open(cfg.DataDir)
 	projects := project.Configured{Projects: cfg.Projects, Names: names, Logger: logger}
 	return erasure.New(erasure.Options{
-		Spool: sp, BucketFor: projects.Bucket, KeysFor: projects.Keys,
-		PseudonymsFor: projects.Pseudonyms, ForgetPseudonym: names.Forget,
+		Spool: sp, Projects: projects, ForgetPseudonym: names.Forget,
 		KeepFree: cfg.DiskMinFree / 4, Logger: logger,
 		Dispatcher: delivery.New(delivery.Options{
 			Spool: sp, Projects: projects, Retention: cfg.Retention, Logger: logger,
 		}),
-	}).Forget(sh.ctx, q)
+	}).Erase(sh.ctx, q)
 }
 
 func (c *forgetCmd) from(sh *shell, q erasure.Request) (answer erasure.Answer, err error) {

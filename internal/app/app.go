@@ -56,7 +56,7 @@ type App struct {
 	spool      *spool.Spool
 	dispatcher *delivery.Dispatcher
 
-	forgetter *erasure.Forgetter
+	eraser *erasure.Eraser
 
 	pseudonyms *pseudonym.Store
 
@@ -154,11 +154,9 @@ func New(o Options) (_ *App, err error) {
 		Retention: c.Retention, Logger: o.Logger,
 		Registerer: reg,
 	})
-	a.forgetter = erasure.New(erasure.Options{
-		Spool: a.spool, BucketFor: liveProjects{a}.Bucket, Dispatcher: a.dispatcher,
-		KeysFor:       liveProjects{a}.Keys,
-		PseudonymsFor: liveProjects{a}.Pseudonyms, ForgetPseudonym: a.pseudonyms.Forget,
-		KeepFree: c.DiskMinFree / 4, Logger: o.Logger,
+	a.eraser = erasure.New(erasure.Options{
+		Spool: a.spool, Projects: liveProjects{a}, Dispatcher: a.dispatcher,
+		ForgetPseudonym: a.pseudonyms.Forget, KeepFree: c.DiskMinFree / 4, Logger: o.Logger,
 	})
 	a.web = web.New(web.Options{Service: a, Gatherer: a.registry, Logger: o.Logger})
 	return a, nil

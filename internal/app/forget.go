@@ -18,7 +18,7 @@ func (a *App) settle(ctx context.Context) {
 	tick := time.NewTicker(settleEvery)
 	defer tick.Stop()
 	for {
-		a.forgetter.Settle(ctx)
+		a.eraser.Resume(ctx)
 		checkUnusable(a.snapshotProjects())
 		select {
 		case <-ctx.Done():
@@ -34,7 +34,7 @@ func (a *App) Forget(ctx context.Context, request []byte) ([]byte, error) {
 	if err := json.Unmarshal(request, &q); err != nil {
 		return nil, fmt.Errorf("malformed request: %w", err)
 	}
-	answer, err := a.forgetter.Forget(ctx, q)
+	answer, err := a.eraser.Erase(ctx, q)
 	if err != nil {
 		return nil, err
 	}

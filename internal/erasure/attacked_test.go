@@ -173,7 +173,7 @@ func TestForgetFromAnAlteredPlace(t *testing.T) {
 			}
 			after := w.objects()
 			if tt.says == "" {
-				if !a.Complete() || a.Recordings[0].Outcome != erasure.Forgotten {
+				if !a.Complete() || a.Recordings[0].Outcome != erasure.Erased {
 					t.Errorf("%+v", a)
 				}
 				maps.DeleteFunc(before, func(key string,
@@ -186,7 +186,7 @@ func TestForgetFromAnAlteredPlace(t *testing.T) {
 				) bool {
 					return strings.HasPrefix(key, prefix)
 				})
-			} else if len(a.Recordings) != 1 || a.Recordings[0].Outcome != erasure.Unchecked ||
+			} else if len(a.Recordings) != 1 || a.Recordings[0].Outcome != erasure.Skipped ||
 				!strings.Contains(fmt.Sprint(a.Recordings[0].Problems), tt.says) {
 				t.Errorf("%+v, want a problem with %q", a, tt.says)
 			}
@@ -210,7 +210,7 @@ func TestForgetKeepsTheDiskFree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a.Recordings[0].Outcome != erasure.Unchecked ||
+	if a.Recordings[0].Outcome != erasure.Skipped ||
 		!strings.Contains(fmt.Sprint(a.Recordings[0].Problems), spool.ErrDiskLow.Error()) {
 		t.Errorf("%+v", a)
 	}

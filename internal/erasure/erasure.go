@@ -1,13 +1,13 @@
 // Package erasure removes one participant from recordings, on the disk and where they were
 // delivered.
 //
-// Of a recording that holds something of the participant, its segments are written anew without
-// that, and take the place of the old ones at one stroke; what is derived from them is delivered as
-// a new revision; when all of it is verified in the bucket, every other revision is deleted there,
-// with its versions. After a crash at any moment, or an error, doing it again finishes what was
-// begun; a running service does so by itself.
+// If a recording holds something of the participant, its segments are written anew without it and
+// atomically replace the old ones. What is derived from them is delivered as a new revision. When
+// all of that is verified in the bucket, every other revision is deleted there, with its versions.
+// After a crash at any moment, or an error, the same request finishes the removal; a running
+// service resumes it automatically.
 //
-// Texts of errors and problems name no participant.
+// The texts of errors and problems name no participant.
 package erasure
 
 import (
@@ -15,9 +15,8 @@ import (
 	"errors"
 	"log/slog"
 
+	"github.com/syncflow/textegress/internal/delivery"
 	"github.com/syncflow/textegress/internal/objstore"
-	"github.com/syncflow/textegress/internal/redact"
-	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
 )
 
@@ -32,32 +31,31 @@ type Dispatcher interface {
 // Options of [New].
 type Options struct {
 	Spool      *spool.Spool
-	BucketFor  func(projectID string) (objstore.Bucket, error)
+	Projects   delivery.Projects // which lines a participant has depends on the keys
 	Dispatcher Dispatcher
-	// KeysFor returns the keys with which a project's recordings are decrypted at their export;
-	// nil: there are none. Which lines a participant has depends on them.
-	KeysFor func(projectID string) *render.Keys
-	// PseudonymsFor is that of the dispatcher. ForgetPseudonym removes the identity from the list of
-	// pseudonyms, of one project or, where that is empty, of all. Both may be nil.
-	PseudonymsFor   func(info spool.Info) (redact.Pseudonyms, error)
+	// ForgetPseudonym removes the identity from the list of pseudonyms, of one project or, if
+	// projectID is empty, of all; nil: there is no list.
 	ForgetPseudonym func(projectID, identity string) error
 	// KeepFree is how many bytes of the file system of temporary files are left free.
 	KeepFree int64
 	Logger   *slog.Logger
 }
 
-// Forgetter removes participants from the recordings of a spool. Create it with [New].
-type Forgetter struct {
+// Eraser removes participants from the recordings of a spool. Create it with [New].
+type Eraser struct {
 	o    Options
 	busy chan struct{} // one request at a time
+	// Other objects lie among those of the recording, whose manifests alone say which are its own:
+	// they are deleted last.
+	shared bool
 }
 
-// New returns a forgetter.
-func New(o Options) *Forgetter {
+// New returns an eraser.
+func New(o Options) *Eraser {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Forgetter{o: o, busy: make(chan struct{}, 1)}
+	return &Eraser{o: o, busy: make(chan struct{}, 1)}
 }
 
 // Request says who is to be removed, and from what. Without Project, Session and Recording it is
@@ -75,10 +73,10 @@ type Outcome string
 
 // The outcomes.
 const (
-	Nothing   Outcome = "nothing"   // there was nothing of the participant
-	Found     Outcome = "found"     // there is something; it was only looked for
-	Forgotten Outcome = "forgotten" // it is gone, from the disk and from the bucket
-	Unchecked Outcome = "unchecked" // nothing was done: see the problems
+	Nothing Outcome = "nothing"   // there was nothing of the participant
+	Found   Outcome = "found"     // there is something; it was only looked for
+	Erased  Outcome = "forgotten" // it is gone, from the disk and from the bucket
+	Skipped Outcome = "unchecked" // nothing was done: see the problems
 	// Incomplete: it is gone from what is delivered now, but not everything could be deleted; see
 	// the problems.
 	Incomplete Outcome = "incomplete"
@@ -112,16 +110,16 @@ type Answer struct {
 // Complete reports whether nothing is left of the participant, as far as was asked.
 func (a Answer) Complete() bool {
 	for _, r := range a.Recordings {
-		if r.Outcome == Unchecked || r.Outcome == Incomplete || len(r.Problems) > 0 {
+		if r.Outcome == Skipped || r.Outcome == Incomplete || len(r.Problems) > 0 {
 			return false
 		}
 	}
 	return len(a.Problems) == 0
 }
 
-// Forget removes a participant. Trouble with one recording is told in the answer and stops none of
-// the others; an error is one of the request or of ctx.
-func (f *Forgetter) Forget(ctx context.Context, q Request) (Answer, error) {
+// Erase removes a participant. Problems with one recording are in the answer and do not
+// affect the others; an error is one of the request or of ctx.
+func (f *Eraser) Erase(ctx context.Context, q Request) (Answer, error) {
 	if q.Identity == "" {
 		return Answer{}, errors.New("name the participant's identity")
 	}
@@ -137,7 +135,7 @@ func (f *Forgetter) Forget(ctx context.Context, q Request) (Answer, error) {
 			!matches(q.Recording, i.EgressID) {
 			continue
 		}
-		a.Recordings = append(a.Recordings, f.one(ctx, rec, q))
+		a.Recordings = append(a.Recordings, f.erase(ctx, rec, q))
 		if ctx.Err() != nil {
 			return a, context.Cause(ctx)
 		}
@@ -162,12 +160,12 @@ func (f *Forgetter) Forget(ctx context.Context, q Request) (Answer, error) {
 
 func matches(want, is string) bool { return want == "" || want == is }
 
-// one works on one recording.
-func (f *Forgetter) one(ctx context.Context, rec *spool.Recording, q Request) Recording {
+// erase removes a participant from one recording.
+func (f *Eraser) erase(ctx context.Context, rec *spool.Recording, q Request) Recording {
 	i := rec.Info()
 	r := Recording{
 		EgressID: i.EgressID, SessionID: i.SessionID, RoomName: i.RoomName,
-		Outcome: Unchecked,
+		Outcome: Skipped,
 	}
 	problem := func(what string, err error) Recording {
 		r.Problems = append(r.Problems, what+": "+objstore.Redacted(err, plain(err)))
@@ -208,7 +206,7 @@ func (f *Forgetter) one(ctx context.Context, rec *spool.Recording, q Request) Re
 		return r
 	}
 	r.Outcome = Incomplete
-	if err := f.settle(ctx, rec, &r); err != nil {
+	if err := f.finish(ctx, rec, &r); err != nil {
 		return problem("delete what was delivered", err)
 	}
 	return r

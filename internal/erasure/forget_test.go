@@ -44,7 +44,7 @@ type world struct {
 	spool  *spool.Spool
 	bucket objstore.Bucket
 	up     *delivery.Dispatcher
-	f      *erasure.Forgetter
+	f      *erasure.Eraser
 	key    string // of the encrypted room; "": it is none
 	keys   *render.Keys
 
@@ -66,12 +66,10 @@ func (w *world) open() {
 	w.t.Cleanup(func() { sp.Close() })
 	w.spool = sp
 	fo := erasure.Options{
-		Spool: sp, BucketFor: w.Bucket, KeysFor: w.Keys, PseudonymsFor: w.Pseudonyms,
+		Spool: sp, Projects: w,
 	}
 	if w.names != nil {
 		fo.ForgetPseudonym = w.names.Forget
-	} else {
-		fo.PseudonymsFor = nil
 	}
 	w.up = delivery.New(delivery.Options{Spool: sp, Projects: w, Retention: -1})
 	fo.Dispatcher = w.up
@@ -307,7 +305,7 @@ func (w *world) deliver() {
 func (w *world) forget(q erasure.Request) erasure.Answer {
 	w.t.Helper()
 	q.Identity = bob
-	a, err := w.f.Forget(w.t.Context(), q)
+	a, err := w.f.Erase(w.t.Context(), q)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -472,8 +470,8 @@ func TestForgetDelivered(t *testing.T) {
 		t.Errorf("once more: %v", got)
 	}
 	// Somebody else: one more revision, the tombstones of both.
-	w.f.Settle(t.Context())
-	b, err := w.f.Forget(t.Context(), erasure.Request{Identity: "alice"})
+	w.f.Resume(t.Context())
+	b, err := w.f.Erase(t.Context(), erasure.Request{Identity: "alice"})
 	if got := outcomes(b); err != nil || !cmp.Equal(got, []string{"DE_1 forgotten r3"}) {
 		t.Errorf("alice: %v, %v", got, err)
 	}
@@ -518,11 +516,11 @@ func TestForgetStates(t *testing.T) {
 	}
 	after, _ := w.lines(prefix + "r2/")
 	w.same(before, after)
-	if _, err := w.f.Forget(t.Context(),
+	if _, err := w.f.Erase(t.Context(),
 		erasure.Request{Identity: bob, Session: "other"}); err == nil {
 		t.Error("a session that is not there")
 	}
-	if _, err := w.f.Forget(t.Context(), erasure.Request{}); err == nil {
+	if _, err := w.f.Erase(t.Context(), erasure.Request{}); err == nil {
 		t.Error("nobody")
 	}
 }
@@ -597,7 +595,7 @@ func TestForgetInterrupted(t *testing.T) {
 			}
 		} else { // what the service does by itself
 			w.deliver()
-			w.f.Settle(t.Context())
+			w.f.Resume(t.Context())
 		}
 		if got := w.traces(); len(got) > 0 {
 			t.Errorf("interrupted at call %d: still there: %q", k, got)
@@ -686,7 +684,7 @@ func TestForgetVersions(t *testing.T) {
 	}
 	v.locked = false
 	if a := w.forget(erasure.Request{}); !a.Complete() ||
-		a.Recordings[0].Outcome != erasure.Forgotten {
+		a.Recordings[0].Outcome != erasure.Erased {
 		t.Errorf("once it is permitted: %+v", a)
 	}
 	if got := w.traces(); len(got) > 0 || len(v.old) > 0 {

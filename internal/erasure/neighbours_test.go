@@ -34,11 +34,11 @@ func TestForgetFromLeavesNeighbours(t *testing.T) {
 			[]string{"Study-p/room/video.mp4"},
 			erasure.Incomplete,
 		},
-		"a copy above others and all is known": {"Study-p/", nil, erasure.Forgotten},
+		"a copy above others and all is known": {"Study-p/", nil, erasure.Erased},
 		"its own place": {
 			prefix,
 			[]string{prefix + "left by a killed process.txt"},
-			erasure.Forgotten,
+			erasure.Erased,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -70,7 +70,7 @@ func TestForgetFromLeavesNeighbours(t *testing.T) {
 				t.Fatal(err)
 			}
 			if len(a.Recordings) != 1 || a.Recordings[0].Outcome != tt.want ||
-				a.Complete() != (tt.want == erasure.Forgotten) {
+				a.Complete() != (tt.want == erasure.Erased) {
 				t.Errorf("%+v, want %s", a, tt.want)
 			}
 			after := w.objects()

@@ -16,11 +16,11 @@ import (
 // copy that was unpacked there, or the work of somebody who wants them deleted. Then only what its
 // manifests name is the recording's, and what lies in the folders of its revisions.
 type own struct {
-	base   string
-	alone  bool
-	listed map[string]bool // relative to base
-	others []string        // places of other recordings below base
-	left   map[string]bool // what was found and is nobody's
+	base    string
+	alone   bool
+	listed  map[string]bool // relative to base
+	others  []string        // places of other recordings below base
+	foreign map[string]bool // what was found and is nobody's
 }
 
 var inRevision = regexp.MustCompile(`^r[1-9][0-9]{0,8}/`)
@@ -36,7 +36,7 @@ func isManifest(key string) bool {
 func (p Place) own(ctx context.Context, base string, revisions map[string][]int,
 	info spool.Info,
 ) *own {
-	o := &own{base: base, listed: map[string]bool{}, left: map[string]bool{}}
+	o := &own{base: base, listed: map[string]bool{}, foreign: map[string]bool{}}
 	place := regexp.MustCompile(`(^|/)text-egress/[^/]+/` +
 		regexp.QuoteMeta(textegress.EscapeName(info.EgressID)) + `/$`)
 	o.alone = place.MatchString(base)
@@ -76,19 +76,19 @@ func (o *own) has(key string) bool {
 	if o.alone || inRevision.MatchString(rest) {
 		return true
 	}
-	o.left[key] = true
+	o.foreign[key] = true
 	return false
 }
 
-// tell adds what was left to the problems of a recording; err is how the removal ended.
-func (o *own) tell(r *Recording, err error) error {
-	if len(o.left) == 0 || err != nil {
+// report adds what is not the recording's to its problems; err is how the removal ended.
+func (o *own) report(r *Recording, err error) error {
+	if len(o.foreign) == 0 || err != nil {
 		return err
 	}
 	r.Outcome = Incomplete
 	r.Problems = append(r.Problems, fmt.Sprintf("%d objects lie beside the recording that none "+
 		"of its manifests names; they were not looked at and are "+
 		"still there. Only in a place of its own, …/text-egress/<topic>/<egress id>/, is "+
-		"everything taken for the recording's", len(o.left)))
+		"everything taken for the recording's", len(o.foreign)))
 	return nil
 }

@@ -10,27 +10,24 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// errVeiled says that nothing can be done to one participant's part of a delivered recording.
-var errVeiled = errors.New("it was delivered under pseudonyms, without raw segments, and the " +
+// errPseudonyms says that nothing can be done to one participant's part of a delivered recording.
+var errPseudonyms = errors.New("it was delivered under pseudonyms, without raw segments, and the " +
 	"recorder does not have those any more: one participant " +
 	"cannot be removed from it; delete it in the bucket as a whole, or what bears the pseudonym, " +
 	"which `textegress pseudonyms` tells")
 
-// veiled looks for the participant's pseudonym in what was delivered of a recording that the disk
+// checkPseudonym looks for the participant's pseudonym in what was delivered of a recording that the disk
 // does not have any more.
-func (f *Forgetter) veiled(ctx context.Context, rec *spool.Recording, identity string) error {
-	if f.o.PseudonymsFor == nil {
-		return errVeiled
-	}
-	names, err := f.o.PseudonymsFor(rec.Info())
+func (f *Eraser) checkPseudonym(ctx context.Context, rec *spool.Recording, identity string) error {
+	names, err := f.o.Projects.Pseudonyms(rec.Info())
 	if err != nil {
-		return errors.Join(errVeiled, err)
+		return errors.Join(errPseudonyms, err)
 	}
 	frozen, ok, err := delivery.LoadPlan(rec)
 	if err != nil || !ok {
-		return errors.Join(errVeiled, err)
+		return errors.Join(errPseudonyms, err)
 	}
-	bucket, err := f.o.BucketFor(rec.Info().ProjectID)
+	bucket, err := f.o.Projects.Bucket(rec.Info().ProjectID)
 	if err != nil {
 		return err
 	}
@@ -41,7 +38,7 @@ func (f *Forgetter) veiled(ctx context.Context, rec *spool.Recording, identity s
 	name := names.Of(identity)
 	for _, c := range recording.Manifest().Completeness.Connections {
 		if c.Identity == name {
-			return errVeiled
+			return errPseudonyms
 		}
 	}
 	for m, err := range recording.Messages() {
@@ -50,7 +47,7 @@ func (f *Forgetter) veiled(ctx context.Context, rec *spool.Recording, identity s
 		}
 		if m.Identity == name || m.Transcription != nil &&
 			m.Transcription.ParticipantIdentity == name {
-			return errVeiled
+			return errPseudonyms
 		}
 	}
 	return nil // there is nothing of them

@@ -46,7 +46,7 @@ func TestForgetUnderPseudonyms(t *testing.T) {
 		t.Error("looking removed the pseudonym")
 	}
 	if a := w.forget(erasure.Request{}); !a.Complete() ||
-		a.Recordings[0].Outcome != erasure.Forgotten {
+		a.Recordings[0].Outcome != erasure.Erased {
 		t.Errorf("%+v", a)
 	}
 	after, m := w.lines(prefix + "r2/")
@@ -72,8 +72,8 @@ func TestForgetUnderPseudonyms(t *testing.T) {
 	}
 	objects := len(w.objects())
 	for range 2 {
-		a, err := w.f.Forget(t.Context(), erasure.Request{Identity: "alice"})
-		if err != nil || a.Complete() || a.Recordings[0].Outcome != erasure.Unchecked ||
+		a, err := w.f.Erase(t.Context(), erasure.Request{Identity: "alice"})
+		if err != nil || a.Complete() || a.Recordings[0].Outcome != erasure.Skipped ||
 			!strings.Contains(a.Recordings[0].Problems[0], "pseudonyms") {
 			t.Errorf("%+v %v", a, err)
 		}

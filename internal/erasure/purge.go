@@ -13,8 +13,8 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// settle delivers a replaced recording and deletes what was delivered of it before.
-func (f *Forgetter) settle(ctx context.Context, rec *spool.Recording, r *Recording) error {
+// finish delivers a replaced recording and deletes what was delivered of it before.
+func (f *Eraser) finish(ctx context.Context, rec *spool.Recording, r *Recording) error {
 	if s := rec.State(); s == spool.StateSealed || s == spool.StateExported {
 		if err := f.o.Dispatcher.Deliver(ctx, rec); err != nil {
 			return fmt.Errorf("the disk is clean, the bucket is not yet: %w", err)
@@ -25,7 +25,7 @@ func (f *Forgetter) settle(ctx context.Context, rec *spool.Recording, r *Recordi
 		return errors.Join(errors.New("what was delivered is not known"), err)
 	}
 	r.Revision = frozen.Revision
-	bucket, err := f.o.BucketFor(rec.Info().ProjectID)
+	bucket, err := f.o.Projects.Bucket(rec.Info().ProjectID)
 	if err != nil {
 		return err
 	}
@@ -37,14 +37,14 @@ func (f *Forgetter) settle(ctx context.Context, rec *spool.Recording, r *Recordi
 			"what is there is not deleted; "+
 			"use --from with the settings of that bucket, or delete it there", was.Bucket)
 	}
-	complete, err := purge(ctx, bucket, rec.Info(), frozen, r)
+	complete, err := f.purge(ctx, bucket, rec.Info(), frozen, r)
 	if err != nil || !complete {
 		return err
 	}
 	if err := rec.MarkPurged(); err != nil {
 		return err
 	}
-	r.Outcome = Forgotten
+	r.Outcome = Erased
 	f.o.Logger.Info("a participant was removed from a recording", "egress_id", rec.ID(),
 		"session_id", rec.Info().SessionID,
 		"frames", r.Frames, "revision", r.Revision, "deleted", r.Deleted)
@@ -52,7 +52,7 @@ func (f *Forgetter) settle(ctx context.Context, rec *spool.Recording, r *Recordi
 }
 
 // purge deletes every revision but the frozen one, once that is verified again.
-func purge(ctx context.Context, bucket objstore.Bucket, info spool.Info, frozen delivery.Plan,
+func (f *Eraser) purge(ctx context.Context, bucket objstore.Bucket, info spool.Info, frozen delivery.Plan,
 	r *Recording,
 ) (complete bool, err error) {
 	if frozen.Revision == 1 {
@@ -70,7 +70,7 @@ func purge(ctx context.Context, bucket objstore.Bucket, info spool.Info, frozen 
 		}
 	}
 	keep := func(key string) bool { return strings.HasPrefix(key, frozen.Prefix) }
-	if m, ok := bucket.(*moved); ok && !m.own.alone {
+	if f.shared {
 		// What the manifests name is known from them alone, so they are the last to go.
 		but := func(key string) bool {
 			return keep(key) ||
@@ -105,14 +105,14 @@ func (r *Recording) purge(ctx context.Context, bucket objstore.Bucket, prefix st
 	return err == nil && p.Complete(), err
 }
 
-// Settle finishes removals that were begun and not finished, by an earlier process or because the
+// Resume finishes removals that were begun and not finished, by an earlier process or because the
 // bucket refused. What is not possible now is tried again at the next call.
-func (f *Forgetter) Settle(ctx context.Context) {
+func (f *Eraser) Resume(ctx context.Context) {
 	select {
 	case f.busy <- struct{}{}:
 		defer func() { <-f.busy }()
 	default:
-		return // somebody is at it
+		return // a request is being carried out
 	}
 	for _, rec := range f.o.Spool.Recordings() {
 		if ctx.Err() != nil {
@@ -125,9 +125,9 @@ func (f *Forgetter) Settle(ctx context.Context) {
 			continue
 		}
 		var r Recording
-		err := f.settle(ctx, rec, &r)
+		err := f.finish(ctx, rec, &r)
 		if err != nil || len(r.Problems) > 0 {
-			f.o.Logger.Warn("not everything that was to be forgotten could be deleted yet",
+			f.o.Logger.Warn("data of a removed participant could not be deleted yet",
 				"egress_id", rec.ID(), "error", plain(err), "problems", r.Problems)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 
 // replace looks for the participant, and puts a recording without them in the place of the one
 // with. It returns nil where there was nothing to replace, and for a dry run.
-func (f *Forgetter) replace(ctx context.Context, rec *spool.Recording, q Request,
+func (f *Eraser) replace(ctx context.Context, rec *spool.Recording, q Request,
 	r *Recording,
 ) (*spool.Recording, error) {
 	revision, err := nextRevision(rec)
@@ -24,15 +24,12 @@ func (f *Forgetter) replace(ctx context.Context, rec *spool.Recording, q Request
 	}
 	src, err := f.source(ctx, rec)
 	if errors.Is(err, render.ErrPseudonyms) {
-		return nil, f.veiled(ctx, rec, q.Identity)
+		return nil, f.checkPseudonym(ctx, rec, q.Identity)
 	}
 	if err != nil {
 		return nil, err
 	}
-	var keys *render.Keys
-	if f.o.KeysFor != nil {
-		keys = f.o.KeysFor(rec.Info().ProjectID)
-	}
+	keys := f.o.Projects.Keys(rec.Info().ProjectID)
 	where, err := deliveredTo(rec)
 	if err != nil {
 		return nil, err

@@ -15,7 +15,7 @@ import (
 
 // source returns the recording from the disk, or from the bucket where the disk does not have it
 // any more as it was delivered.
-func (f *Forgetter) source(ctx context.Context, rec *spool.Recording) (render.Source, error) {
+func (f *Eraser) source(ctx context.Context, rec *spool.Recording) (render.Source, error) {
 	disk, err := onDisk(ctx, rec)
 	if err != nil {
 		return nil, err
@@ -30,13 +30,13 @@ func (f *Forgetter) source(ctx context.Context, rec *spool.Recording) (render.So
 	return src, err
 }
 
-func (f *Forgetter) fromBucket(ctx context.Context, rec *spool.Recording) (render.Source, error) {
+func (f *Eraser) fromBucket(ctx context.Context, rec *spool.Recording) (render.Source, error) {
 	frozen, ok, err := delivery.LoadPlan(rec)
 	if err != nil || !ok {
 		return nil, errors.Join(errors.New("its local data is removed, and where it was "+
 			"delivered is not known"), err)
 	}
-	bucket, err := f.o.BucketFor(rec.Info().ProjectID)
+	bucket, err := f.o.Projects.Bucket(rec.Info().ProjectID)
 	if err != nil {
 		return nil, err
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"iter"
 	"log/slog"
 	"maps"
 	"regexp"
@@ -18,6 +16,7 @@ import (
 	"github.com/syncflow/textegress/internal/delivery"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/objfs"
+	"github.com/syncflow/textegress/internal/objstore/prefixed"
 	"github.com/syncflow/textegress/internal/redact"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
@@ -44,7 +43,7 @@ type Place struct {
 var revisionDir = regexp.MustCompile(`^(.*?)r([1-9][0-9]{0,8})/$`)
 
 // From removes a participant from the recordings that were delivered below a prefix, from their raw
-// segments there. The rest is as for [Forgetter.Forget]; a recording that a service still has in
+// segments there. The rest is as for [Eraser.Erase]; a recording that a service still has in
 // its data directory is better removed there, for the service would not know of it.
 func From(ctx context.Context, p Place, q Request) (Answer, error) {
 	if q.Identity == "" {
@@ -64,8 +63,8 @@ func From(ctx context.Context, p Place, q Request) (Answer, error) {
 	defer sp.Close() //nolint:errcheck // it is thrown away
 	a := Answer{DryRun: q.DryRun, Recordings: []Recording{}}
 	for _, base := range slices.Sorted(maps.Keys(revisions)) {
-		r := Recording{Outcome: Unchecked}
-		if err := p.one(ctx, sp, base, revisions, q, &r); err != nil {
+		r := Recording{Outcome: Skipped}
+		if err := p.erase(ctx, sp, base, revisions, q, &r); err != nil {
 			if ctx.Err() != nil {
 				return a, context.Cause(ctx)
 			}
@@ -108,7 +107,7 @@ func revisionPrefix(base string, revision int) string {
 	return fmt.Sprintf("%sr%d/", base, revision)
 }
 
-func (p Place) one(ctx context.Context, sp *spool.Spool, base string, revisions map[string][]int,
+func (p Place) erase(ctx context.Context, sp *spool.Spool, base string, revisions map[string][]int,
 	q Request, r *Recording,
 ) error {
 	latest := slices.Max(revisions[base])
@@ -129,7 +128,7 @@ func (p Place) one(ctx context.Context, sp *spool.Spool, base string, revisions 
 	}
 	src, err := delivered(ctx, fsys)
 	if errors.Is(err, render.ErrPseudonyms) {
-		return errVeiled
+		return errPseudonyms
 	}
 	if err != nil {
 		return err
@@ -140,17 +139,14 @@ func (p Place) one(ctx context.Context, sp *spool.Spool, base string, revisions 
 	if err != nil {
 		return err
 	}
-	bucket := &moved{
-		Bucket: p.Bucket, from: info.KeyPrefix, to: base,
-		own: p.own(ctx, base, revisions, info),
-	}
-	bucketFor := func(string) (objstore.Bucket, error) { return bucket, nil }
+	own := p.own(ctx, base, revisions, info)
+	bucket := prefixed.New(p.Bucket, info.KeyPrefix, base, own.has)
+	projects := place{bucket, keys}
 	f := New(Options{
-		Spool: sp, BucketFor: bucketFor, Logger: p.Logger,
-		Dispatcher: delivery.New(delivery.Options{
-			Spool: sp, Projects: place{bucket, keys}, Retention: -1,
-		}),
+		Spool: sp, Projects: projects, Logger: p.Logger,
+		Dispatcher: delivery.New(delivery.Options{Spool: sp, Projects: projects, Retention: -1}),
 	})
+	f.shared = !own.alone
 	o := decode.Options{Keys: keys, Scratch: render.NewDiscardSink(p.DiskMinFree / 4).Scratch}
 	rec, err := replace(ctx, sp, src, o,
 		delivery.Rewrite{Revision: latest + 1}, q, r, func(plan *erasePlan) error {
@@ -164,7 +160,7 @@ func (p Place) one(ctx context.Context, sp *spool.Spool, base string, revisions 
 		return nil
 	case rec != nil:
 		r.Outcome = Incomplete
-		return bucket.own.tell(r, f.settle(ctx, rec, r))
+		return own.report(r, f.finish(ctx, rec, r))
 	case q.DryRun || m.Forgotten == nil || latest == 1:
 		r.Outcome = Nothing
 		return nil
@@ -176,14 +172,14 @@ func (p Place) one(ctx context.Context, sp *spool.Spool, base string, revisions 
 		return err
 	}
 	r.Outcome, r.Revision = Incomplete, latest
-	complete, err := purge(ctx, bucket, info, frozen, r)
+	complete, err := f.purge(ctx, bucket, info, frozen, r)
 	if err != nil || !complete {
 		return err
 	}
-	if r.Outcome = Forgotten; r.Deleted == 0 {
+	if r.Outcome = Erased; r.Deleted == 0 {
 		r.Outcome = Nothing
 	}
-	return bucket.own.tell(r, nil)
+	return own.report(r, nil)
 }
 
 // placed is a recording whose place is decided by what it is, not by what it says.
@@ -216,98 +212,6 @@ func sameKeys(m textegress.Manifest, plan *erasePlan) error {
 		"when it was delivered, and with the keys that are given %d can be; "+
 		"name the keys of that time with --e2ee-key-file, or in the settings of the project", was,
 		plan.decrypted)
-}
-
-// moved is a bucket in which a recording lies at another place than it was delivered to: a copy in
-// a directory.
-type moved struct {
-	objstore.Bucket
-
-	from, to string
-	own      *own // nothing else below to is listed
-}
-
-// key never leads out of the place.
-func (b *moved) key(key string) string { return b.to + strings.TrimPrefix(key, b.from) }
-
-func (b *moved) back(key string) string { return b.from + strings.TrimPrefix(key, b.to) }
-
-func (b *moved) Upload(ctx context.Context, key string, o objstore.Object) error {
-	return b.Bucket.Upload(ctx, b.key(key), o)
-}
-
-func (b *moved) Stat(ctx context.Context, key string) (objstore.Attrs, error) {
-	a, err := b.Bucket.Stat(ctx, b.key(key))
-	a.Key = key
-	return a, err
-}
-
-func (b *moved) Open(ctx context.Context, key string) (io.ReadCloser, error) {
-	return b.Bucket.Open(ctx, b.key(key))
-}
-
-func (b *moved) Delete(ctx context.Context, key string) error {
-	return b.Bucket.Delete(ctx, b.key(key))
-}
-
-func (b *moved) List(ctx context.Context, prefix string) iter.Seq2[objstore.Attrs, error] {
-	return func(yield func(objstore.Attrs, error) bool) {
-		for a, err := range b.Bucket.List(ctx, b.key(prefix)) {
-			if err == nil && !b.own.has(a.Key) {
-				continue
-			}
-			a.Key = b.back(a.Key)
-			if !yield(a, err) {
-				return
-			}
-		}
-	}
-}
-
-// Versions implements [objstore.Versioned]: without it in the bucket below, what List yields.
-func (b *moved) Versions(ctx context.Context, prefix string) iter.Seq2[objstore.Version, error] {
-	return func(yield func(objstore.Version, error) bool) {
-		v, ok := b.Bucket.(objstore.Versioned)
-		if !ok {
-			for a, err := range b.List(ctx, prefix) {
-				if !yield(objstore.Version{Key: a.Key}, err) {
-					return
-				}
-			}
-			return
-		}
-		for version, err := range v.Versions(ctx, b.key(prefix)) {
-			if err == nil && !b.own.has(version.Key) {
-				continue
-			}
-			version.Key = b.back(version.Key)
-			if !yield(version, err) {
-				return
-			}
-		}
-	}
-}
-
-// DeleteVersion implements [objstore.Versioned].
-func (b *moved) DeleteVersion(ctx context.Context, key, id string) error {
-	if v, ok := b.Bucket.(objstore.Versioned); ok {
-		return v.DeleteVersion(ctx, b.key(key), id)
-	}
-	return b.Bucket.Delete(ctx, b.key(key))
-}
-
-// AbortUploads implements [objstore.Unfinished].
-func (b *moved) AbortUploads(ctx context.Context, prefix string, keep func(key string) bool) (int,
-	error,
-) {
-	u, ok := b.Bucket.(objstore.Unfinished)
-	if !ok {
-		return 0, nil
-	}
-	return u.AbortUploads(ctx, b.key(prefix), func(key string) bool {
-		return !b.own.has(key) ||
-			keep(b.back(key))
-	})
 }
 
 // place is the one place that a recording is delivered to.
