@@ -24,7 +24,7 @@ type configCheckCmd struct {
 	JSON bool `name:"json" help:"Answer as JSON: ok, settings, warnings, checks."`
 }
 
-// finding is the result of trying one part of one project.
+// finding is the result of testing one part of one project.
 type finding struct {
 	Project int `json:"project"` // n of PROJECTS__n__; -1: the whole service
 	// settings, data directory, syncflow, clock, device, livekit, broker …, bucket
@@ -32,7 +32,7 @@ type finding struct {
 	OK      bool   `json:"ok"`
 	Skipped bool   `json:"skipped,omitempty"` // not tried, because an earlier part failed
 	Detail  string `json:"detail"`            // what was found, or what is wrong and what to do
-	Key     string `json:"key,omitempty"`     // the setting to look at, where it is not OK
+	Key     string `json:"key,omitempty"`     // the setting to correct, if it is not OK
 }
 
 type checkAnswer struct {
@@ -120,7 +120,7 @@ func (f finding) String() string {
 	return line
 }
 
-// checkAll tries all parts of all projects, also after some failed.
+// checkAll tests all parts of all projects, even if some fail.
 func checkAll(ctx context.Context, cfg *config.Config, report func(finding)) {
 	for _, b := range cfg.Broken {
 		for _, p := range b.Problems {
@@ -170,7 +170,7 @@ func checkSyncFlow(ctx context.Context, p config.Project, api *syncflow.Client) 
 	return f, ""
 }
 
-// credentialKeys are the settings that SyncFlow believes us for.
+// credentialKeys are the settings with which the service authenticates at SyncFlow.
 func credentialKeys(p config.Project) string {
 	return projectKey(p, "KEY") + ", " + projectKey(p, "SECRET") + ", " +
 		projectKey(p, "PROJECT_ID")
@@ -233,8 +233,8 @@ func checkBucket(ctx context.Context, p config.Project) finding {
 	return f
 }
 
-// hardestName is an identity as they come from people: what is written to a bucket in earnest has
-// such names. Several of it make one of 255 bytes.
+// hardestName is an identity like those of people, which real objects are named after. Repeated, it
+// fills a name of 255 bytes.
 const hardestName = "Zoë +1 \"学生\" <مرحبا> 👩🏽‍🎓 e\u0301?*|"
 
 // probe puts an object, reads it back and deletes it. Only the deletion may fail: delivery never

@@ -16,7 +16,8 @@ import (
 // checkRoomPrefix begins the names of the rooms that a check makes.
 const checkRoomPrefix = "textegress-check-"
 
-// checkLiveKit tries what a recorder does first: to reach /rtc/v1 of the project's LiveKit server.
+// checkLiveKit tests the first step of a recorder: reaching /rtc/v1 of the project's LiveKit
+// server.
 func checkLiveKit(ctx context.Context, p config.Project, client *room.Client, url string) finding {
 	f := finding{Project: p.Index, Part: "livekit"}
 	if err := client.Probe(ctx, url); err != nil {
@@ -32,7 +33,7 @@ func checkLiveKit(ctx context.Context, p config.Project, client *room.Client, ur
 	return f
 }
 
-// checkRoom makes a room, joins it as a recorder does, over UDP or TURN, and deletes it.
+// checkRoom creates a room, joins it as a recorder does, over UDP or TURN, and deletes it.
 func checkRoom(ctx context.Context, cfg *config.Config, p config.Project, client *room.Client,
 	url string,
 ) finding {
@@ -65,7 +66,7 @@ func tryRoom(ctx context.Context, client *room.Client, url string,
 		return 0, err
 	}
 	name := checkRoomPrefix + strings.ToLower(rand.Text()[:10])
-	// Should it not be deleted, it closes by itself.
+	// If it is not deleted, it closes automatically.
 	if err := rooms.Create(ctx, name, time.Minute); err != nil {
 		return 0, err
 	}
@@ -90,7 +91,7 @@ func tryRoom(ctx context.Context, client *room.Client, url string,
 	return took, nil
 }
 
-// deaf receives a room and keeps nothing of it.
+// deaf is a handler that discards everything.
 type deaf struct{}
 
 func (deaf) Joined(room.Info) error                 { return nil }

@@ -15,11 +15,11 @@ import (
 	"github.com/syncflow/textegress/internal/syncflow"
 )
 
-// wholeService is the project number of what concerns all projects.
+// wholeService is the project number of findings that concern all projects.
 const wholeService = -1
 
-// checkDataDir does in DATA_DIR what recording needs: make a file, write, sync, rename and remove
-// it. A directory that is not there is made, as the service does, and removed again.
+// checkDataDir does in DATA_DIR what recording needs: create, write, sync, rename and remove a
+// file. A missing directory is created, as the service does, and removed again.
 func checkDataDir(cfg *config.Config) finding {
 	f := finding{Project: wholeService, Part: "data directory", Key: "DATA_DIR"}
 	detail, err := tryDataDir(cfg.DataDir)
@@ -44,7 +44,7 @@ func checkDataDir(cfg *config.Config) finding {
 	return f
 }
 
-// existing is the directory itself, or the nearest one above it that is there.
+// existing is the directory itself, or the nearest existing one above it.
 func existing(dir string) string {
 	for {
 		if _, err := os.Stat(dir); err == nil || filepath.Dir(dir) == dir {
@@ -64,7 +64,7 @@ func tryDataDir(dir string) (detail string, err error) {
 			return "", err
 		}
 		defer func() {
-			// not what somebody uses by now
+			// not if it is in use by now
 			for d := dir; d != top && os.Remove(d) == nil; d = filepath.Dir(d) {
 			}
 		}()
@@ -87,7 +87,7 @@ func tryDataDir(dir string) (detail string, err error) {
 	return detail, durable.OS{}.SyncDir("check", dir)
 }
 
-// checkClock compares our clock with SyncFlow's, as far as its answers told it.
+// checkClock compares this machine's clock with SyncFlow's, as far as its responses showed it.
 func checkClock(p config.Project, api *syncflow.Client) (finding, bool) {
 	offset, known := api.ClockOffset()
 	f := finding{Project: p.Index, Part: "clock", Detail: project.ClockProblem(offset)}
@@ -97,8 +97,8 @@ func checkClock(p config.Project, api *syncflow.Client) (finding, bool) {
 	return f, known
 }
 
-// checkDevice registers our device, as the service does, so that sessions can be created for the
-// group from now on; whoever does so is refused while no device of the group is registered.
+// checkDevice registers the device, as the service does. From then on sessions can be created for
+// the group; SyncFlow refuses to create them while the group has no device.
 func checkDevice(ctx context.Context, cfg *config.Config, p config.Project,
 	api *syncflow.Client,
 ) finding {
@@ -116,7 +116,7 @@ func skipped(p config.Project, part, why string) finding {
 	return finding{Project: p.Index, Part: part, Skipped: true, Detail: "not tried, because " + why}
 }
 
-// checkProject tries what SyncFlow and LiveKit have to do with a project.
+// checkProject tests the parts of a project that involve SyncFlow and LiveKit.
 func checkProject(ctx context.Context, cfg *config.Config, p config.Project, report func(finding)) {
 	api, err := project.SyncFlow(cfg, p, project.Options{})
 	if err != nil {

@@ -46,8 +46,8 @@ func lasted(c textegress.Completeness, o textegress.Outage) string {
 	}
 	d := time.Duration(o.EndedUnixNS - o.StartedUnixNS)
 	for _, s := range c.ClockSteps {
-		// An outage is noticed after it began, and so is a step: that of a step meanwhile can stand
-		// just before.
+		// Outages and steps are both noticed after they started, so a step during the outage can
+		// precede it in the record.
 		if o.StartIndex == 0 || s.Index+2 < o.StartIndex || s.Index > o.EndIndex ||
 			s.EgressID != "" {
 			continue

@@ -61,8 +61,7 @@ type localFS struct{ root *os.Root }
 // Stat implements [fs.StatFS].
 func (l localFS) Stat(name string) (fs.FileInfo, error) { return l.root.Stat(name) }
 
-// Open implements [fs.FS]. With O_NONBLOCK nothing is waited for that has become a named pipe since
-// it was looked at.
+// Open implements [fs.FS]. O_NONBLOCK: the file may have become a named pipe since it was checked.
 func (l localFS) Open(name string) (fs.File, error) {
 	if !fs.ValidPath(name) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
@@ -81,7 +80,8 @@ func (l localFS) Open(name string) (fs.File, error) {
 	return f, nil
 }
 
-// projectOfBucket finds whose access to use. Where several projects share a bucket, the first does.
+// projectOfBucket finds the project whose credentials to use. If several share a bucket, the first
+// one.
 func projectOfBucket(c *config.Config, bucket string) (config.Project, error) {
 	for _, p := range c.Projects {
 		if p.S3 != nil && p.S3.Bucket == bucket {

@@ -17,7 +17,7 @@ type deregisterCmd struct {
 	Force bool `help:"Also delete the last device of the group. SyncFlow then refuses to create sessions that name the group."`
 }
 
-// Run goes through all projects, also after one failed.
+// Run goes through all projects, even if one fails.
 func (c *deregisterCmd) Run(sh *shell) error {
 	cfg, err := sh.loadConfig()
 	if err != nil {
@@ -65,9 +65,9 @@ type devices interface {
 	DeleteDevice(ctx context.Context, id string) error
 }
 
-// deregister deletes the queue and our devices of a group, and says what it did. The devices go
-// last: a queue without a device is found by the next call, but one that failed in the middle must
-// not have stopped classes from starting.
+// deregister deletes the queue and this service's devices of a group, and reports what it did. The
+// devices go last: a queue without a device is found by the next call, but one that failed in the
+// middle must not have stopped classes from starting.
 func deregister(ctx context.Context, api devices, group string, force bool,
 	deleteQueue func(context.Context) error,
 ) (string, error) {

@@ -12,7 +12,7 @@ const (
 	exitOK      = 0
 	exitFailure = 1 // the command could not do its work
 	exitUsage   = 2 // wrong arguments or configuration; nothing was tried
-	exitFound   = 3 // the command did its work and found something wrong
+	exitFound   = 3 // the command did its work; problems were found or work remains
 )
 
 // codedError is an error with an exit code of its own.

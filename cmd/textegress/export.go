@@ -125,7 +125,7 @@ func withKeys(sh *shell, o render.Options, file, projectID string) (render.Optio
 	return o, nil
 }
 
-// open finds the recording. Its revision is kept, so that the same exporter writes the same bytes
+// open finds the recording and keeps its revision, so that the same exporter writes the same bytes
 // as were delivered.
 func (c *exportCmd) open(sh *shell) (_ render.Source, o render.Options, directory string,
 	done func(), err error,
@@ -235,6 +235,6 @@ func (w *countingWriter) Write(p []byte) (int, error) {
 	w.sink.mu.Lock()
 	defer w.sink.mu.Unlock()
 	w.sink.written += int64(n)
-	w.sink.show(w.sink.written, -1) // nobody knows how much it will be
+	w.sink.show(w.sink.written, -1) // the total is unknown
 	return n, err
 }

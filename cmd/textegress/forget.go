@@ -67,7 +67,8 @@ func (c *forgetCmd) Run(sh *shell) error {
 	return err
 }
 
-// local asks the service, which has the data directory; where none runs, it does the work itself.
+// local asks the service that holds the data directory; if none is running, it does the work
+// itself.
 func (c *forgetCmd) local(sh *shell, q erasure.Request) (answer erasure.Answer, err error) {
 	cfg, err := sh.loadConfig()
 	if err != nil {
@@ -83,7 +84,7 @@ func (c *forgetCmd) local(sh *shell, q erasure.Request) (answer erasure.Answer, 
 	return forgetOffline(sh, cfg, q)
 }
 
-// forgetOffline works on the data directory itself, on which no service runs.
+// forgetOffline works on the data directory itself while no service is running.
 func forgetOffline(sh *shell, cfg *config.Config, q erasure.Request) (answer erasure.Answer,
 	err error,
 ) {

@@ -55,8 +55,8 @@ func (c *listCmd) Run(sh *shell) error {
 	return nil
 }
 
-// listRecordings asks the service, which knows more (who is connected, how much came), and else
-// looks at the files.
+// listRecordings asks the service, which knows more (who is connected, what was received), and
+// otherwise reads the files.
 func listRecordings(ctx context.Context, dir string) (listAnswer, error) {
 	status, err := web.Dial(dir).Status(ctx)
 	if err == nil {
@@ -77,7 +77,7 @@ func listRecordings(ctx context.Context, dir string) (listAnswer, error) {
 	return answer, nil
 }
 
-// storedStatus is what the files of a recording tell.
+// storedStatus is the status as read from the files of a recording.
 func storedStatus(r *spool.Recording) web.RecordingStatus {
 	info := r.Info()
 	row := web.RecordingStatus{
@@ -100,7 +100,7 @@ func packetCount(r web.RecordingStatus, running bool) string {
 	return strconv.FormatUint(r.Packets, 10)
 }
 
-// note says what there is to know, what matters most first.
+// note returns remarks for people, the most important first.
 func note(r web.RecordingStatus, running bool) string {
 	text := state(r, running)
 	if !r.Suspect {

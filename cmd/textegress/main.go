@@ -1,7 +1,7 @@
 // Command textegress records the data channels of SyncFlow sessions and delivers them to an object
 // store.
 //
-// The files beside this one hold a subcommand each. They translate only: flags and environment to
+// The files beside this one hold a subcommand each. They only translate: flags and environment to
 // options, signals to contexts, errors to exit codes.
 package main
 
@@ -51,7 +51,7 @@ type cli struct {
 	Version    versionCmd    `cmd:"" help:"Show the version."`
 }
 
-// shell is what a subcommand gets from the outside.
+// shell is the environment of a subcommand.
 type shell struct {
 	ctx        context.Context // ends with the first SIGINT or SIGTERM
 	stdout     io.Writer       // answers
@@ -95,7 +95,7 @@ func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 		case err := <-done:
 			if cause := context.Cause(ctx); stopping &&
 				(errors.Is(err, context.Canceled) || errors.Is(err, cause)) {
-				err = cause // without what was interrupted
+				err = cause // drops the errors that the interruption caused
 			}
 			return report(stderr, err)
 		case s := <-signals:

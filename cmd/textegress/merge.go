@@ -68,8 +68,8 @@ func (c *mergeCmd) Run(sh *shell) error {
 	return nil
 }
 
-// open finds a recording: what looks like an egress id and is no directory is one in the data
-// directory.
+// open finds a recording: an argument that looks like an egress id and is not a directory names one
+// in the data directory.
 func (c *mergeCmd) open(sh *shell, name string) (render.Source, func(), error) {
 	nothing := func() {}
 	isID := strings.HasPrefix(name, "DE_") &&

@@ -10,12 +10,11 @@ import (
 	"github.com/syncflow/textegress/internal/app"
 )
 
-// gcPercent is GOGC where nobody set it. A storm of joins leaves twice as much garbage as the rooms
-// then need, and what an idle room allocates does not make the collector run for many minutes: with
+// gcPercent is the default of GOGC. A storm of joins leaves twice as much garbage as the rooms then
+// need, and idle rooms allocate so little that the collector does not run for many minutes: with
 // Go's own 100 a thousand rooms keep all of that resident. With 50 they take an eighth less (226 KB
-// for each instead of 259), and rooms in which messages come cost no more than the spread of such
-// figures. The price is some three seconds of processor time while a thousand rooms are joined at
-// once.
+// for each instead of 259), and the cost of active rooms stays within the spread of such figures.
+// The price is some three seconds of CPU time while a thousand rooms are joined at once.
 const gcPercent = 50
 
 type serveCmd struct{}
@@ -48,7 +47,7 @@ func (c *serveCmd) Run(sh *shell) error {
 		for {
 			select {
 			case <-reload:
-				_ = a.Reload() // it logs and shows its error itself
+				_ = a.Reload() // it logs and reports its error itself
 			case <-ended:
 				return
 			}

@@ -17,8 +17,8 @@ func (sh *shell) loadConfig() (*config.Config, error) {
 	return config.Load(config.Options{Environ: os.Environ(), File: sh.configFile})
 }
 
-// diskMinFree is DISK_MIN_FREE, whatever else is set, and keepFree the part of it that is left free
-// where recordings are derived.
+// diskMinFree is DISK_MIN_FREE, even if other settings are invalid; keepFree is the part of it that
+// stays free where recordings are derived.
 func (sh *shell) diskMinFree() int64 {
 	return config.DiskMinFree(config.Options{Environ: os.Environ(), File: sh.configFile})
 }
@@ -54,8 +54,8 @@ func (sh *shell) newLogger(c *config.Config, level *slog.LevelVar) *slog.Logger 
 	return slog.New(slog.NewJSONHandler(jsonWriter{sh.stderr}, options))
 }
 
-// readableDuration writes a duration with its unit, in both formats: "3m26s". The handler for JSON
-// would write a number of nanoseconds, whose unit nothing tells.
+// readableDuration writes a duration with its unit, in both formats: "3m26s". The JSON handler
+// would write a number of nanoseconds without a unit.
 func readableDuration(_ []string, a slog.Attr) slog.Attr {
 	if a.Value.Kind() != slog.KindDuration {
 		return a
@@ -68,7 +68,7 @@ func readableDuration(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// instanceOf is the name that the service has on its data directory: part of the name of its queue.
+// instanceOf is the name of the service that uses the data directory: part of its queue's name.
 func instanceOf(c *config.Config) (string, error) {
 	if c.Instance != "" {
 		return c.Instance, nil

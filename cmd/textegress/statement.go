@@ -54,9 +54,9 @@ func printStatement(w io.Writer, c textegress.Completeness, merged []textegress.
 	}
 }
 
-// joined says since when there is a record, and how much of the session may have been before. The
-// time of the announcement is by the recorder's clock, that of the room by the server's and often a
-// whole second.
+// joined says when the record starts, and how much of the session may have preceded it. The time of
+// the announcement is by the recorder's clock, that of the room by the server's, often in whole
+// seconds.
 func joined(j textegress.Join) string {
 	if j.JoinedUnixNS == 0 {
 		return "The recorder was never in the room."
@@ -77,7 +77,7 @@ func joined(j textegress.Join) string {
 	return text + ". What was sent before is not recorded."
 }
 
-// spoken is a duration as people need it: to the second where it takes minutes.
+// spoken formats a duration for people: to the second if it takes minutes.
 func spoken(d time.Duration) string {
 	if d >= time.Minute {
 		return d.Round(time.Second).String()
@@ -210,7 +210,7 @@ func sequence(s textegress.Sequence) string {
 	return b.String()
 }
 
-// unexplained says what may have become of the packets in gaps that nothing explains.
+// unexplained says what may have happened to packets in unexplained gaps.
 func unexplained(s textegress.Sequence) string {
 	switch s.SelectionGaps {
 	case 0:
@@ -222,7 +222,7 @@ func unexplained(s textegress.Sequence) string {
 		s.SelectionGaps)
 }
 
-// atMost qualifies figures that late packets may have made smaller.
+// atMost qualifies figures that late packets may have reduced.
 func atMost(s textegress.Sequence) string {
 	if s.Unjudged > 0 {
 		return "at most "

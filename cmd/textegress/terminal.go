@@ -15,10 +15,10 @@ import (
 	"golang.org/x/term"
 )
 
-// escape makes a text harmless for a terminal, whoever chose it: control characters (also C1, which
-// some terminals obey), line separators, invisible format characters such as the direction marks
-// that reorder a line, and invalid UTF-8 are shown as escapes. U+200C and U+200D stay: they join
-// letters and emoji, and reorder nothing.
+// escape makes any text safe for a terminal: control characters (also C1, which some terminals
+// obey), line separators, invisible format characters such as the direction marks that reorder a
+// line, and invalid UTF-8 are shown as escapes. U+200C and U+200D stay: they join letters and
+// emoji, and reorder nothing.
 func escape(s string) string {
 	var b strings.Builder
 	for i, r := range s {
@@ -36,7 +36,7 @@ func escape(s string) string {
 	return b.String()
 }
 
-// escapeLines is escape for our own texts of several lines.
+// escapeLines is escape for the program's own texts of several lines.
 func escapeLines(s string) string {
 	lines := strings.Split(s, "\n")
 	for i := range lines {
@@ -110,7 +110,7 @@ func isTerminal(w io.Writer) bool {
 }
 
 // progress returns a function that shows how many bytes are done, and one that removes the display.
-// It shows nothing where w is no terminal.
+// It shows nothing if w is not a terminal.
 func progress(w io.Writer, what string) (show func(done, total int64), finish func()) {
 	if !isTerminal(w) {
 		return func(int64, int64) {}, func() {}

@@ -20,7 +20,7 @@ func (c *versionCmd) Run(sh *shell) error {
 	return nil
 }
 
-// buildInfo says what this binary was made from, as far as the go command stamped it.
+// buildInfo says what this binary was made from, as far as the go command recorded it.
 type buildInfo struct {
 	// of the module; "devel" where it was not built from a released version
 	Version  string `json:"version"`
@@ -51,8 +51,7 @@ func buildVersion() buildInfo {
 	return v
 }
 
-// String is the version, with the revision where the version does not tell it (a pseudo-version
-// does).
+// String is the version, with the revision unless the version contains it (a pseudo-version does).
 func (v buildInfo) String() string {
 	s := v.Version
 	if short := v.Revision[:min(12, len(v.Revision))]; short != "" && !strings.Contains(s, short) {

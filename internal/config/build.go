@@ -30,7 +30,7 @@ func (l *loader) build() (*Config, error) {
 	return c, nil
 }
 
-// field is the way a check looks at one setting: it gives the text and takes the complaint.
+// field is one setting during a check: its text, and a place to report problems.
 type field struct {
 	l    *loader
 	key  string

@@ -25,7 +25,7 @@ var (
 )
 
 // bytes reads an amount of bytes: a whole number with a unit, in any case. A bare number is
-// refused, because nobody can tell what it was meant to be.
+// refused, because its unit is unknown.
 func (f field) bytes(least, most int64) int64 {
 	m := sizeForm.FindStringSubmatch(strings.TrimSpace(f.text))
 	if m == nil {

@@ -14,30 +14,29 @@ import (
 type Config struct {
 	ServerURL   string // of the SyncFlow API, http or https, without a slash at the end
 	RabbitMQ    RabbitMQ
-	DeviceGroup string // sessions created for this group are announced to us
+	DeviceGroup string // sessions created for this group are announced to the service
 
 	Projects []Project       // the usable ones, in the order of their numbers; at least one
 	Broken   []BrokenProject // the others: to be reported, the service runs without them
 
 	RecordSessions RecordSessions
-	RejoinWindow   time.Duration // how long a vanished room is waited for after an unclean loss
-	RelayOnly      bool          // LiveKit is reached through its TURN servers and in no other way
+	RejoinWindow   time.Duration // how long to wait for a missing room after an unclean loss
+	RelayOnly      bool          // LiveKit is reached only through its TURN servers
 	Instance       string        // "" = a random name made once in the data directory
 
 	DataDir string
-	// SyncInterval: what was received is written to the operating system at once, and to the disk
-	// within this time. A power failure costs at most what came in it; the end of the process costs
-	// nothing at any value.
+	// SyncInterval: received data is written to the operating system immediately, and to the disk
+	// within this time. A power failure costs at most the data of this interval; the end of the
+	// process costs nothing at any value.
 	SyncInterval time.Duration
 	// SegmentSize (bytes) and SegmentAge: a segment file of an open recording that has reached
-	// either is closed: synced for the last time and never written again, by anybody. So whatever
-	// befalls the file that is being written, a failed fsync above all, concerns at most this much
-	// data and this much time.
+	// either is closed: synced for the last time and never written again. Damage to the file being
+	// written, above all a failed fsync, therefore affects at most this much data and time.
 	SegmentSize int64
 	SegmentAge  time.Duration
 	// DiskMinFree (bytes): while the file system of DataDir has less free space, no new session is
-	// taken; those that are being recorded go on, and have at least this much. A sixteenth of it is
-	// held in reserve, for stating what a full disk made us miss.
+	// taken; running recordings continue, and have at least this much. A sixteenth of it is the
+	// ballast, for stating what was missed on a full disk.
 	DiskMinFree int64
 	// Retention: local data is removed only when every object was verified in the bucket and this
 	// time has passed since.
@@ -70,7 +69,7 @@ type RabbitMQ struct {
 type RecordSessions string
 
 const (
-	// RecordNotified records the sessions that name our device group when they are created.
+	// RecordNotified records the sessions that name the device group when they are created.
 	RecordNotified RecordSessions = "notified"
 	// RecordAll also records every other session of the projects, found by asking SyncFlow.
 	RecordAll RecordSessions = "all"

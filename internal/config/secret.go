@@ -8,7 +8,7 @@ import (
 )
 
 // mask is what a Secret shows of itself. It has a fixed length, so that not even the length of the
-// value is told.
+// value is shown.
 const mask = "********"
 
 // Secret is a value that must not be shown: an API secret, an S3 secret key, a password. Printed
@@ -19,7 +19,7 @@ type Secret struct{ value string }
 // NewSecret wraps a value so that it can be passed around without being shown by accident.
 func NewSecret(value string) Secret { return Secret{value} }
 
-// Reveal returns the value itself. Every call of it is a place to look at in a review.
+// Reveal returns the value itself. Review every call of it.
 func (s Secret) Reveal() string { return s.value }
 
 // IsZero reports whether there is no value.

@@ -179,8 +179,8 @@ func (f field) match(re *regexp.Regexp, wrong, remedy string) string {
 	return s
 }
 
-// url checks an http or https address and takes the slashes off its end. Of a faulty one only the
-// shape is told: it may contain a password.
+// url checks an http or https address and takes the slashes off its end. Of an invalid one only the
+// shape is shown, because it may contain a password.
 func (f field) url(example string) string {
 	s := strings.TrimSpace(f.text)
 	u, err := url.Parse(s)

@@ -140,7 +140,7 @@ func (w yamlWalk) unknown(k *yaml.Node, prefix string) {
 }
 
 func alias(n *yaml.Node) *yaml.Node {
-	for range 10 { // an alias of an alias cannot be written, the bound is for certainty
+	for range 10 { // an alias of an alias cannot be written; the bound is a safeguard
 		if n.Kind != yaml.AliasNode || n.Alias == nil {
 			break
 		}

@@ -7,20 +7,17 @@
 // file that returns nil proves nothing (https://lwn.net/Articles/752063/).
 // Callers therefore never retry one.
 //
-// syncfs(2) would be a cheap way to sync many files at once, and is not used: it
-// does not tell every failure. Where ext4 cannot allocate the blocks of delayed
-// writes, it drops the pages and reports that to whoever asked for the writing
-// ("Delayed block allocation failed … Data will be lost", fs/ext4/inode.c); for
-// syncfs that is the kernel's flusher, which tells nobody. On Linux 6.18, with a
-// block bitmap that is damaged, syncfs returned 0 for a file that was lost, and an
-// fdatasync of it afterwards too, where fdatasync or sync_file_range alone returned
-// EBADMSG. On a file system that has become read-only syncfs returns 0 as well
-// (sync_filesystem, fs/sync.c).
+// syncfs(2) would be a cheap way to sync many files at once, and is not used: it does not report
+// every failure. If ext4 cannot allocate the blocks of delayed writes, it drops the pages and
+// reports that to whoever requested the write-back ("Delayed block allocation failed … Data will be
+// lost", fs/ext4/inode.c); for syncfs that is the kernel's flusher, which does not report it. On
+// Linux 6.18, with a block bitmap that is damaged, syncfs returned 0 for a file that was lost, and
+// an fdatasync of it afterwards too, where fdatasync or sync_file_range alone returned EBADMSG. On
+// a file system that has become read-only syncfs returns 0 as well (sync_filesystem, fs/sync.c).
 //
-// One case is left: an fsync of a directory that failed is followed by another
-// one of the same directory when the operation is tried again, as a recording has
-// only one. Journaling file systems turn themselves read-only when that happens,
-// so that the next attempt fails too; one that did not could lose a name.
+// One case remains: after a failed fsync of a directory, a retry of the operation syncs the same
+// directory again, because a recording has only one. Journaling file systems become read-only when
+// that happens, so that the retry fails too; one that did not could lose a name.
 package durable
 
 import (
@@ -36,8 +33,8 @@ type FS interface {
 	// Create makes a new file that is opened for appending; it fails with
 	// fs.ErrExist where the name is taken.
 	Create(op, name string) (File, error)
-	// Open opens a regular file for reading; anything else is an error that wraps
-	// ErrNotRegular, and is not waited for.
+	// Open opens a regular file for reading. Anything else is an error that wraps ErrNotRegular;
+	// Open does not block on it.
 	Open(op, name string) (File, error)
 	// OpenWrite opens an existing regular file for truncating and syncing.
 	OpenWrite(op, name string) (File, error)
@@ -58,7 +55,7 @@ type FS interface {
 	RemoveAll(op, name string) error
 	// SyncDir makes the names in a directory durable.
 	SyncDir(op, name string) error
-	// Space tells how much room the file system that holds name has for us.
+	// Space returns the space that this process can use on the file system of name.
 	Space(op, name string) (Space, error)
 	// Lock takes the lock file name for this process, see Lock.
 	Lock(op, name string) (io.Closer, error)
@@ -67,8 +64,8 @@ type FS interface {
 // Space is the room on a file system.
 type Space struct {
 	Free, Total uint64 // bytes; Free is what this user may take
-	// FreeFiles is how many more files there can be; Files is 0 where the file
-	// system has no limit to tell.
+	// FreeFiles is how many more files there can be; Files is 0 if the file system reports no
+	// limit.
 	FreeFiles, Files uint64
 }
 
@@ -82,11 +79,11 @@ type File interface {
 	// Allocate makes an empty file size bytes long and gives it all its blocks, so
 	// that removing it frees as many. Only Sync makes that durable.
 	Allocate(size int64) error
-	// StartSync asks the system to begin writing the content back and does not wait
-	// for it; it makes nothing durable. Before several files are synced one after
-	// the other it is called on each: the first Sync then takes most of what the
-	// others need with it. An error is as final as one of Sync, which may return nil
-	// afterwards for what is lost: see the package comment. nil promises nothing.
+	// StartSync asks the system to start writing the content back and does not wait for it; it
+	// makes nothing durable. It is called on each of several files before they are synced one after
+	// another: the first Sync then includes most of the work of the others. An error is as final as
+	// one of Sync, which may return nil afterwards for lost data: see the package comment. nil
+	// promises nothing.
 	StartSync() error
 	// Sync makes the content durable, and of the metadata what is needed to
 	// read it back (fdatasync).

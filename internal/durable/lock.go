@@ -14,7 +14,7 @@ import (
 // LockedError says that another process holds a lock.
 type LockedError struct {
 	Path string // of the lock file
-	PID  int    // of the holder; 0 where the file does not tell
+	PID  int    // of the holder; 0 if the file does not contain it
 }
 
 func (e *LockedError) Error() string {
@@ -46,8 +46,8 @@ func lockFile(f *os.File) error {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		switch {
 		case err == nil:
-			// The process id only informs. A full disk must not keep a service
-			// from starting that would make room by delivering.
+			// The process id is informational only. A full disk must not prevent a service from
+			// starting that would free space by delivering.
 			_ = f.Truncate(0)
 			_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 			return nil

@@ -49,16 +49,16 @@ func (f osFile) Allocate(size int64) error {
 	return nil
 }
 
-// ErrNotRegular says that what has the name of a file is something else: a named
-// pipe, a device, a directory.
+// ErrNotRegular says that the name of a file belongs to something else: a named pipe, a device, a
+// directory.
 var ErrNotRegular = errors.New("not a regular file")
 
-// maxState bounds what ReadFile takes into memory. The largest state file is an
-// export.json with some hundred bytes for each object.
+// maxState bounds what ReadFile reads into memory. The largest state file is an export.json, with
+// some hundred bytes for each object.
 const maxState = 256 << 20
 
-// openFile opens a regular file. With O_NONBLOCK a named pipe is found out without
-// waiting for its other end; on regular files it has no effect.
+// openFile opens a regular file. With O_NONBLOCK a named pipe is detected without waiting for its
+// other end; on regular files it has no effect.
 func openFile(name string, flag int) (File, error) {
 	f, err := os.OpenFile(name, flag|syscall.O_NONBLOCK, 0o600)
 	if err != nil {

@@ -13,10 +13,10 @@ import (
 // changed modification time alone, which halves the writes of an appended file.
 func datasync(f *os.File) error { return onFD(f, "fdatasync", unix.Fdatasync) }
 
-// startSync is sync_file_range(2) of the whole file, which begins to write its dirty
-// pages and gives delayed ones their blocks. Without memory for that they stay dirty
-// (mpage_map_and_submit_extent, fs/ext4/inode.c), and fdatasync will tell; where the
-// call is not known, or not for this file, nothing is begun.
+// startSync is sync_file_range(2) of the whole file, which begins to write its dirty pages and
+// gives delayed ones their blocks. Without memory for that they stay dirty
+// (mpage_map_and_submit_extent, fs/ext4/inode.c), and fdatasync reports it; where the call is not
+// supported, or not for this file, nothing is started.
 func startSync(f *os.File) error {
 	err := onFD(f, "sync_file_range", func(fd int) error {
 		return unix.SyncFileRange(fd, 0, 0, unix.SYNC_FILE_RANGE_WRITE)
@@ -38,7 +38,7 @@ func allocate(f *os.File, size int64) error {
 	return onFD(f, "fallocate", func(fd int) error { return unix.Fallocate(fd, 0, 0, size) })
 }
 
-// onFD makes a system call on the descriptor of f, again where a signal came.
+// onFD makes a system call on the descriptor of f, and repeats it on EINTR.
 func onFD(f *os.File, op string, call func(fd int) error) error {
 	c, err := f.SyscallConn()
 	if err != nil {

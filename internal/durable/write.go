@@ -12,11 +12,10 @@ import (
 // a file may be left by a crash and means nothing.
 const TempSuffix = ".tmp"
 
-// WriteFileOnce makes the file path with exactly data in it. When it returns
-// nil, file and name survive a power failure; when it returns an error, the file
-// is either absent or complete, and may or may not survive one. A reader never
-// sees a part of it. A file that exists with the same bytes is a success (and is
-// made durable, as the crash may have come before that); one with other bytes
+// WriteFileOnce creates the file path with exactly data in it. When it returns nil, file and name
+// survive a power failure; when it returns an error, the file is either absent or complete, and may
+// or may not survive one. A reader never sees a part of it. A file that exists with the same bytes
+// is a success (and is made durable, as the crash may have come before that); one with other bytes
 // is an error that wraps fs.ErrExist, and stays.
 //
 // The system calls, in a directory that exists durably:
@@ -25,9 +24,8 @@ const TempSuffix = ".tmp"
 //	renameat(path.tmp, path)
 //	openat(dir), fsync, close
 //
-// Only one caller at a time may write the same path: the rename would replace a
-// file that came between. The lock of the data directory sees to that between
-// processes.
+// Only one caller at a time may write the same path: the rename would replace a file that was
+// created in between. Between processes, the lock of the data directory ensures this.
 func WriteFileOnce(fsys FS, op, path string, data []byte) error {
 	if err := writeFileOnce(fsys, op, path, data); err != nil {
 		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
@@ -86,9 +84,9 @@ func replace(fsys FS, op, path string, data []byte) error {
 	return fsys.SyncDir(op, filepath.Dir(path))
 }
 
-// MkdirAll makes the directory path with all its parents and makes every new
-// name durable. An existing directory is a success; its own name is synced too,
-// because whoever made it may have crashed before.
+// MkdirAll makes the directory path with all its parents and makes every new name durable. An
+// existing directory is a success; its own name is synced too, because its creator may have crashed
+// before.
 func MkdirAll(fsys FS, op, path string) error {
 	path = filepath.Clean(path)
 	parent := filepath.Dir(path)

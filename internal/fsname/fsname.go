@@ -29,18 +29,18 @@ type Root interface {
 	Remove(name string) error
 }
 
-// TempPrefix and TempSuffix are those of the names of everything that is made and does not stay.
+// TempPrefix and TempSuffix enclose the names of temporary files.
 const (
 	TempPrefix = ".textegress-"
 	TempSuffix = ".tmp"
 )
 
-// IsTemp reports whether a name is one of what does not stay.
+// IsTemp reports whether a name is that of a temporary file.
 func IsTemp(name string) bool {
 	return strings.HasPrefix(name, TempPrefix) && strings.HasSuffix(name, TempSuffix)
 }
 
-// Naming is how keys become paths in a directory. The zero value takes them as they are.
+// Naming maps keys to paths in a directory. The zero value leaves them unchanged.
 type Naming struct {
 	portable bool
 }
@@ -56,8 +56,8 @@ func (n Naming) Path(key string) string {
 	return key
 }
 
-// Key returns the key of a path. Of a component that was cut, or that is none of ours, it returns
-// the component.
+// Key returns the key of a path. A component that was cut, or that is no portable form, is returned
+// as it is.
 func (n Naming) Key(p string) string {
 	if !n.portable || !strings.Contains(p, "%") {
 		return p
@@ -87,8 +87,8 @@ func unescape(s string) string {
 	return b.String()
 }
 
-// Fold returns what all names have in common that some file system takes for one: those that differ
-// in case or normal form, or in characters that are not shown.
+// Fold returns the same text for all names that some file system takes for one: those that differ
+// only in case, in normal form or in characters that are not shown.
 func Fold(name string) string {
 	name = strings.Map(func(r rune) rune {
 		if unicode.In(r, unicode.Cf, unicode.Variation_Selector,
@@ -100,8 +100,8 @@ func Fold(name string) string {
 	return norm.NFD.String(cases.Fold().String(norm.NFD.String(strings.ToUpper(name))))
 }
 
-// Find returns the path under which a key is there, whichever of both forms each component has, the
-// one of n first; false if it is not there.
+// Find returns the path under which a key exists, in whichever form each component has, that of n
+// first; false if it does not exist.
 func (n Naming) Find(root Root, key string) (string, bool) {
 	other := Naming{portable: !n.portable}
 	for _, p := range []string{n.Path(key), other.Path(key)} {
@@ -128,8 +128,8 @@ components:
 	return at, true
 }
 
-// hard are names as they can come, each the hardest of its kind. Those that only some file systems
-// refuse have a portable form.
+// hard are possible names, each the hardest of its kind. Those that only some file systems refuse
+// have a portable form.
 var hard = []struct{ kind, name string }{
 	{"colons and other punctuation", "12:30:40 \"a\" *?<b>|c\\d"},
 	{"a space at the end", "name "},
@@ -141,9 +141,9 @@ var hard = []struct{ kind, name string }{
 	{"names of 255 bytes", strings.Repeat("é", 127) + "x"},
 }
 
-// Probe finds out how keys become paths below root. It makes files with the hardest names and looks
-// whether they are there under exactly these. Its error is an [*Error] where the file system cannot
-// hold such names in either form; another one is not about names.
+// Probe finds out how keys become paths below root. It creates files with the hardest names and
+// checks that they exist under exactly these. Its error is an [*Error] if the file system can hold
+// such names in neither form; any other error is not about names.
 func Probe(root Root) (Naming, error) {
 	dir := TempPrefix + rand.Text() + TempSuffix
 	if err := root.Mkdir(dir, 0o700); err != nil {
@@ -190,7 +190,7 @@ func (e *Error) Unwrap() error { return e.Err }
 
 var errAltered = errors.New("it makes another name of it")
 
-// holds makes a file with a name and looks whether the directory lists it so.
+// holds creates a file with a name and checks that the directory lists it under that name.
 func holds(root Root, dir, name string) error {
 	p := dir + "/" + name
 	f, err := root.OpenFile(p, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
@@ -202,7 +202,7 @@ func holds(root Root, dir, name string) error {
 	if err = errors.Join(err, lerr, root.Remove(p)); err != nil {
 		return err
 	}
-	// Another normal form or case is no other name: the file is found under both.
+	// A different normal form or case is not another name here: the file is found under both.
 	if len(listed) != 1 || !strings.EqualFold(norm.NFC.String(listed[0]), norm.NFC.String(name)) {
 		return errAltered
 	}

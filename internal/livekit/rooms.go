@@ -20,11 +20,11 @@ import (
 const (
 	// requestTimeout bounds one request to the server.
 	requestTimeout = 15 * time.Second
-	// mostAnswer bounds what is read of an answer: that about one room holds its metadata.
+	// mostAnswer bounds what is read of a response: one about a room contains its metadata.
 	mostAnswer = 1 << 20
 )
 
-// Rooms makes, finds and deletes rooms of a LiveKit server.
+// Rooms creates, finds and deletes rooms of a LiveKit server.
 type Rooms struct {
 	base string // …/twirp/livekit.RoomService/
 	key  Key
@@ -54,7 +54,7 @@ func NewRooms(serverURL string, key Key) (*Rooms, error) {
 	}}, nil
 }
 
-// Create makes a room, which closes by itself when nobody has been in it for the given time.
+// Create creates a room, which closes automatically when nobody has been in it for the given time.
 func (r *Rooms) Create(ctx context.Context, room string, emptyTimeout time.Duration) error {
 	_, err := r.call(ctx, "CreateRoom", map[string]any{
 		"name":         room,
@@ -102,8 +102,7 @@ func (k Key) RoomExists(ctx context.Context, serverURL, room string) (bool, erro
 	return rooms.Exists(ctx, room)
 }
 
-// call sends one request and returns the answer. The texts of its errors hold neither token nor
-// key.
+// call sends one request and returns the answer. Its error texts contain neither token nor key.
 func (r *Rooms) call(ctx context.Context, method string, request any) ([]byte, error) {
 	token, err := r.key.roomsToken()
 	if err != nil {
@@ -138,7 +137,7 @@ func (r *Rooms) call(ctx context.Context, method string, request any) ([]byte, e
 	return answer, nil
 }
 
-// ErrKeyRefused says that the server does not know the key, or that the secret is another one.
+// ErrKeyRefused says that the server does not know the key, or that the secret is wrong.
 var ErrKeyRefused = errors.New("the server refuses the API key, its secret, or a token by this " +
 	"machine's clock")
 
@@ -153,7 +152,7 @@ func reason(answer []byte) string {
 	return fmt.Sprintf(": %q", redact.Text(e.Message))
 }
 
-// roomsToken makes a token that may make, list and delete rooms, and nothing else.
+// roomsToken returns a token that may create, list and delete rooms, and nothing else.
 func (k Key) roomsToken() (string, error) {
 	if k.ID == "" || k.Secret == "" {
 		return "", errors.New("rooms token: key and secret are required")

@@ -1,4 +1,4 @@
-// Package livekit makes what a LiveKit server takes from whoever has one of its API keys.
+// Package livekit uses a LiveKit server's API with one of its keys: join tokens and rooms.
 package livekit
 
 import (
@@ -11,11 +11,11 @@ import (
 )
 
 const (
-	// lifetime is how long a token admits to its room; the server renews it for whoever is in. It
-	// is that of the tokens that SyncFlow makes.
+	// lifetime is how long a token admits to its room; the server renews it for participants. It
+	// equals that of SyncFlow's tokens.
 	lifetime = 6 * time.Hour
-	// backdated is how much our clock may be ahead of the server's: it refuses what is not valid
-	// yet.
+	// backdated is how much our clock may be ahead of the server's: it refuses tokens that are not
+	// valid yet.
 	backdated = 10 * time.Minute
 )
 
@@ -36,8 +36,8 @@ func (k Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
 
 // grants are those of a hidden recorder: it takes no participant's place, does not hold the room
 // open, is seen by no other client and can publish nothing. Data packets are delivered only to
-// participants that may subscribe. What is false is said, as LiveKit takes a missing right to
-// publish for a granted one.
+// participants that may subscribe. False values are explicit, because LiveKit treats a missing
+// right to publish as granted.
 type grants struct {
 	RoomJoin             bool   `json:"roomJoin"`
 	Room                 string `json:"room"`
@@ -55,7 +55,7 @@ type claims struct {
 	Video grants `json:"video"`
 }
 
-// JoinToken makes a token that admits a hidden, passive recorder to a room under an identity.
+// JoinToken returns a token that admits a hidden, passive recorder to a room under an identity.
 func (k Key) JoinToken(room, identity string) (string, error) {
 	switch {
 	case k.ID == "" || k.Secret == "":

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Error is a failed operation on a bucket. Its parts are kept apart because keys carry names of
-// people: whoever logs an error logs its [Error.WithoutKey].
+// Error is a failed operation on a bucket. Its parts are separate because keys contain names of
+// people: log [Error.WithoutKey].
 type Error struct {
 	Op     string // "upload", "stat", "open", "read", "list", "delete"
 	Bucket string // Bucket.String
@@ -55,8 +55,8 @@ func IsNotFound(err error) bool {
 }
 
 // IsPermanent reports whether repeating the same call unchanged cannot help: wrong credentials, a
-// missing bucket, a full disk. The remedy is a person's work, so such a call is worth repeating only
-// seldom. Everything else (timeouts, throttling, server errors, broken connections) is transient.
+// missing bucket, a full disk. It needs operator action, so such a call is repeated only rarely.
+// Everything else (timeouts, throttling, server errors, broken connections) is transient.
 func IsPermanent(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && e.Permanent

@@ -34,8 +34,8 @@ type Bucket interface {
 	//
 	// When Upload returns nil, the object is stored durably as a whole and is found by every later
 	// call. When it returns an error, it is UNKNOWN whether the object is stored: a store may well
-	// have completed the request whose answer was lost. What is never visible under key is a part
-	// of an object. The caller decides with Stat.
+	// have completed the request whose answer was lost. A part of an object is never visible under
+	// key. The caller decides with Stat.
 	Upload(ctx context.Context, key string, o Object) error
 
 	// Stat describes the object stored under key.
@@ -67,8 +67,8 @@ type Attrs struct {
 	SHA256 string
 }
 
-// UnknownSize is the size of an object of which the store does not tell it: no statement about it
-// at all, least of all that the object is empty.
+// UnknownSize is the size of an object whose size the store does not state. It says nothing about
+// the object, least of all that it is empty.
 const UnknownSize = -1
 
 // Object is content to be uploaded.
@@ -109,9 +109,8 @@ type nopCloser struct{ io.ReadSeeker }
 
 func (nopCloser) Close() error { return nil }
 
-// CheckKey returns an error if key is none that every [Bucket] accepts, see there. Implementations
-// call it first, so that a mistake shows in tests with whichever of them and never depends on the
-// store.
+// CheckKey returns an error unless every [Bucket] accepts key. Implementations call it first, so
+// that a mistake shows in tests with any of them and does not depend on the store.
 func CheckKey(key string) error {
 	if key == "" {
 		return fmt.Errorf("the key is empty")
@@ -147,11 +146,10 @@ var ErrDiffers = errors.New("the stored object has other content")
 // stored under key.
 //
 // It relies on the store's own checksum where the store computes one, and otherwise reads the
-// object back. It does so too before it says that there is another object: what is concluded from
-// that is costly, and what Stat tells passes through front ends, which for example answer HEAD with
-// a length of 0. No more is read than the size and one byte. The error satisfies
-// [IsNotFound] if there is no such object, and errors.Is(err, ErrDiffers) if there is
-// another one.
+// object back. It also does so before it reports a different object: the consequences are costly,
+// and the result of Stat passes through front ends, some of which answer HEAD with a length of 0.
+// It reads at most one byte more than the size. The error satisfies [IsNotFound] if there is no
+// such object, and errors.Is(err, ErrDiffers) if there is another one.
 func Verify(ctx context.Context, b Bucket, key string, size int64, sha256Hex string) error {
 	a, err := b.Stat(ctx, key)
 	if err != nil {

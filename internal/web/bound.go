@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// boundedListener accepts at most max connections at a time. Where that many are open, the next one
-// takes the place of the one that has waited longest for a request of its peer: connections that
-// ask for nothing keep nobody out. Only where all are being answered does the next one wait.
+// boundedListener accepts at most max connections at a time. If that many are open, the next one
+// replaces the one that has waited longest for a request, so that idle connections block nobody.
+// Only if all are being answered does the next one wait.
 type boundedListener struct {
 	net.Listener
 
@@ -21,7 +21,7 @@ type boundedListener struct {
 	ticks   uint64
 }
 
-// boundedConn is what is known of an open connection.
+// boundedConn is one open connection.
 type boundedConn struct {
 	waiting bool   // for a request; false while one is being answered
 	since   uint64 // the tick at which it began to wait
@@ -83,10 +83,10 @@ func (b *boundedListener) connState(conn net.Conn, state http.ConnState) {
 	defer b.mu.Unlock()
 	c := b.conns[conn]
 	if c == nil {
-		return // it has lost its place already
+		return // it was replaced already
 	}
 	switch state {
-	case http.StateNew: // waits since it was accepted
+	case http.StateNew: // waiting since it was accepted
 	case http.StateActive: // the header of a request has been read
 		c.waiting = false
 	case http.StateIdle:

@@ -27,8 +27,8 @@ const maxSocketPath = 107
 var ErrNotRunning = errors.New("no textegress service runs on this data directory")
 
 // ListenControl opens the control socket of a data directory, readable and writable by its owner
-// only. The caller must hold the lock of the data directory: what another process left there is
-// then certainly stale, and is replaced. Closing the listener removes the socket.
+// only. The caller must hold the lock of the data directory: a socket that another process left
+// there is then stale, and is replaced. Closing the listener removes the socket.
 func ListenControl(dataDir string) (net.Listener, error) {
 	path := filepath.Join(dataDir, SocketName)
 	if conn, err := dialControl(context.Background(), dataDir); err == nil {
@@ -49,8 +49,8 @@ func ListenControl(dataDir string) (net.Listener, error) {
 		return nil, err
 	}
 	defer release()
-	// The mode is set on the socket before it gets its name, so that there is no moment in which
-	// others could open it (Linux gives the file the mode of the socket's inode).
+	// The mode is set on the socket before it gets its name, so that others can never open it
+	// (Linux gives the file the mode of the socket's inode).
 	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var chmodErr error
 		err := c.Control(func(fd uintptr) { chmodErr = syscall.Fchmod(int(fd), 0o600) })
@@ -124,8 +124,8 @@ type ControlClient struct {
 	http    *http.Client
 }
 
-// Dial returns a client for the service that runs on a data directory. It connects with each call:
-// a service that is not there is an [ErrNotRunning] then.
+// Dial returns a client for the service that runs on a data directory. Each call connects anew; if
+// no service runs, it returns [ErrNotRunning].
 func Dial(dataDir string) *ControlClient {
 	return &ControlClient{
 		dataDir: dataDir,

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// How many connections each of the two servers holds. They are counted apart, so that whoever fills
+// How many connections each of the two servers holds. They are counted separately, so that filling
 // one leaves the other free.
 const (
 	maxHTTPConns    = 64
@@ -63,8 +63,8 @@ func (e *Endpoint) Run() error {
 	return nil
 }
 
-// Close stops listening and waits for the requests under way, until ctx ends: then it cuts them
-// off.
+// Close stops listening and waits for requests in progress until ctx ends; then it closes their
+// connections.
 func (e *Endpoint) Close(ctx context.Context) error {
 	err := e.server.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {

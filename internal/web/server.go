@@ -24,8 +24,8 @@ type Options struct {
 	Logger   *slog.Logger
 }
 
-// Server makes the handlers for the two doors of the service: HTTP, which only shows, and the
-// control socket, which also takes commands.
+// Server provides the handlers of the two endpoints: HTTP, which is read-only, and the control
+// socket, which also takes commands.
 type Server struct {
 	service  Service
 	gatherer prometheus.Gatherer
@@ -37,8 +37,7 @@ func New(o Options) *Server {
 	return &Server{service: o.Service, gatherer: o.Gatherer, logger: o.Logger}
 }
 
-// Handler serves what may be seen: / (an index), /healthz, /readyz, /metrics and /status.json.
-// Nothing here changes anything.
+// Handler serves / (an index), /healthz, /readyz, /metrics and /status.json, all of them read-only.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.index)
@@ -48,7 +47,7 @@ func (s *Server) Handler() http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.gatherer, promhttp.HandlerOpts{
 		ErrorLog:      slog.NewLogLogger(s.logger.Handler(), slog.LevelError),
 		ErrorHandling: promhttp.ContinueOnError,
-		// A compressor is 0.8 MB that stays, to save some ten kilobytes on the way to a neighbour.
+		// No compression: a compressor keeps 0.8 MB, to save some ten kilobytes of local traffic.
 		DisableCompression: true,
 	}))
 	return plain(mux)
@@ -56,8 +55,8 @@ func (s *Server) Handler() http.Handler {
 
 // ControlHandler serves the control socket: GET /status.json, POST /record, POST /forget, and the
 // profiles of net/http/pprof below /debug/pprof/. Whoever can open the socket may use it. Profiles
-// are not on the HTTP address: a heap profile is no payload, but taking one costs time that anybody
-// could make us spend.
+// are not on the HTTP address: a heap profile contains no payload, but taking one costs time, which
+// anybody could request.
 func (s *Server) ControlHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
@@ -69,8 +68,8 @@ func (s *Server) ControlHandler() http.Handler {
 	return plain(mux)
 }
 
-// plain keeps answers out of caches, and browsers from guessing a type: texts of participants may
-// be in them.
+// plain prevents caching, and content sniffing in browsers: responses may contain participants'
+// texts.
 func plain(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Service is what the service shows and takes. The composition root implements it; every method may
-// be called at any time and from any goroutine.
+// Service is what this package needs of the service. The composition root implements it; every
+// method may be called at any time and from any goroutine.
 type Service interface {
 	// Status is a snapshot; it must not block on the network.
 	Status() Status
@@ -53,17 +53,17 @@ type ReloadStatus struct {
 // States of the disk in [DiskStatus].
 const (
 	DiskOK = "ok"
-	// less than DISK_MIN_FREE: new sessions are not taken, running recordings go on
+	// less than DISK_MIN_FREE: no new sessions, running recordings continue
 	DiskLow  = "low"
 	DiskFull = "full" // nothing can be recorded; it goes on by itself when there is room
 )
 
-// DiskStatus is the state of the file system of the data directory, as of the last look.
+// DiskStatus is the state of the file system of the data directory, as last polled.
 type DiskStatus struct {
 	State        string `json:"state"` // one of the Disk… constants
 	FreeBytes    uint64 `json:"free_bytes"`
 	MinFreeBytes uint64 `json:"min_free_bytes"` // DISK_MIN_FREE
-	// held in reserve for stating what a full disk made us miss; 0: given back
+	// size of the ballast, for stating what was missed on a full disk; 0: released
 	ReserveBytes int64     `json:"reserve_bytes"`
 	Since        time.Time `json:"since,omitzero"` // since when it is low or full
 }
@@ -72,7 +72,7 @@ type DiskStatus struct {
 const (
 	ProjectStarting = "starting" // not yet connected to the API or the broker
 	ProjectRunning  = "running"  // sessions that are announced are recorded
-	// could not start or lost something it needs; tries again by itself
+	// could not start or lost something it needs; retries automatically
 	ProjectRetrying = "retrying"
 	ProjectBroken   = "broken" // its configuration is wrong; needs a change and a reload
 )
@@ -92,10 +92,9 @@ type ProjectStatus struct {
 	PendingUploads int    `json:"pending_uploads"`
 	UploadError    string `json:"upload_error,omitempty"`
 
-	// UnrequestedSessions are sessions that run without anybody having asked for a recording.
+	// UnrequestedSessions are running sessions that nobody asked to have recorded.
 	UnrequestedSessions []SessionRef `json:"unrequested_sessions"`
-	// UnrecordedSessions are sessions that run without being recorded although somebody asked for
-	// it.
+	// UnrecordedSessions are running sessions that are not recorded although somebody asked for it.
 	UnrecordedSessions []UnrecordedSession `json:"unrecorded_sessions"`
 	// when the session list was last compared with what is recorded
 	LastReconcile time.Time `json:"last_reconcile,omitzero"`
@@ -117,7 +116,7 @@ type SessionRef struct {
 	RoomName  string `json:"room_name"`
 }
 
-// UnrecordedSession is a session from which the recorder was removed, and that runs on.
+// UnrecordedSession is a running session from which the recorder was removed.
 type UnrecordedSession struct {
 	SessionRef
 
@@ -144,7 +143,7 @@ type RecordingStatus struct {
 	Packets      uint64 `json:"packets"`  // data packets received
 	Bytes        uint64 `json:"bytes"`    // of those packets
 	Recorded     uint64 `json:"recorded"` // frames written: they survive the end of the process
-	Durable      uint64 `json:"durable"`  // frames synced: they survive the loss of power
+	Durable      uint64 `json:"durable"`  // frames synced: they survive a power loss
 	Participants int    `json:"participants"`
 	Outages      int    `json:"outages"`
 	// the disk failed to make a segment durable: what is there may not survive a loss of power
@@ -153,8 +152,7 @@ type RecordingStatus struct {
 	UploadError  string    `json:"upload_error,omitempty"`
 }
 
-// normal replaces what JSON would show as null by empty lists, so that a program can iterate
-// without asking.
+// normal replaces nil lists with empty ones, so that programs need not check for null.
 func (s Status) normal() Status {
 	s.NotReady = nonNil(s.NotReady)
 	s.Projects = nonNil(slices.Clone(s.Projects))

@@ -21,10 +21,9 @@ import (
 // ErrCrashed is the result of every call after the crash.
 var ErrCrashed = errors.New("the machine has crashed")
 
-// CrashFS is a file system in memory that knows what would survive a power
-// failure: the content of a file as of its last Sync, the names in a directory
-// as of its last SyncDir. It is stricter than real ones, which sync more than
-// they must.
+// CrashFS is a file system in memory that knows what would survive a power failure: the content of
+// a file as of its last Sync, the names in a directory as of its last SyncDir. It is stricter than
+// real file systems, which sync more than they must.
 type CrashFS struct {
 	mu      sync.Mutex
 	root    *node
@@ -55,8 +54,8 @@ func NewCrashFS(crashAt, torn int) *CrashFS {
 	return &CrashFS{root: newDir(), crashAt: crashAt, torn: torn, locked: map[string]bool{}}
 }
 
-// SetCapacity makes the file system so large: what does not fit fails with
-// ENOSPC, a write after the part that does. 0 is no limit. Names take no room.
+// SetCapacity limits the size of the file system in bytes. A write that does not fit writes what
+// does and fails with ENOSPC. 0 is no limit. Names take no space.
 func (c *CrashFS) SetCapacity(bytes int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -78,7 +77,7 @@ func used(n *node) int64 {
 	return sum
 }
 
-// room returns how much of n more bytes there is room for. Called with mu held.
+// room returns how many of n more bytes fit. Called with mu held.
 func (c *CrashFS) room(n int) int {
 	if c.capacity == 0 {
 		return n
@@ -120,9 +119,8 @@ func (c *CrashFS) Restart(rng *rand.Rand) *CrashFS {
 	return after
 }
 
-// Killed returns what the next process finds when only this one died: all that was
-// written, synced or not, as a file system that does not crash. What was not
-// synced is still not.
+// Killed returns what the next process finds if only this one died: everything that was written,
+// synced or not, as a file system that does not crash. Unsynced data stays unsynced.
 func (c *CrashFS) Killed() *CrashFS {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -372,7 +370,7 @@ func (c *CrashFS) Remove(op, name string) error {
 	return c.remove(op, name)
 }
 
-// RemoveAll implements [durable.FS]; the tree goes at one stroke.
+// RemoveAll implements [durable.FS]; the tree is removed atomically.
 func (c *CrashFS) RemoveAll(op, name string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -504,7 +502,7 @@ func (f *crashFile) Truncate(size int64) error {
 	return nil
 }
 
-// StartSync implements [durable.File]; it has no effect that anybody may count on.
+// StartSync implements [durable.File]; nothing may rely on its effect.
 func (f *crashFile) StartSync() error {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()

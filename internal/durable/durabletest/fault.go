@@ -1,5 +1,5 @@
-// Package durabletest has the file systems that tests need: one that fails where
-// it is told to, and one that forgets what was not synced.
+// Package durabletest has the file systems that tests need: one that fails on demand, and one that
+// loses what was not synced.
 package durabletest
 
 import (
@@ -11,7 +11,7 @@ import (
 
 // Call is one call of a durable.FS or of a File.
 type Call struct {
-	// Label is that of the call site; a File has the label of its opening.
+	// Label is that of the call site; a File has the label with which it was opened.
 	Label string
 	// Name is the method in lower case: "create", "write", "sync", "syncdir" …
 	Name string

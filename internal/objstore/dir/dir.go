@@ -1,5 +1,5 @@
-// Package dir delivers objects to a directory: for a laboratory without Internet, or a share that
-// something else carries away. A key is the path of a file below the directory.
+// Package dir delivers objects to a directory: for a laboratory without Internet access, or a share
+// that something else collects. A key is the path of a file below the directory.
 package dir
 
 import (
@@ -22,12 +22,12 @@ import (
 )
 
 // Bucket stores objects as files below one directory and never outside of it, whatever the keys and
-// whatever symbolic links stand in the way. What it makes only its own user can read (0600,
-// directories 0700). It is safe for concurrent use, also by several processes.
+// whatever symbolic links stand in the way. Only its own user can read what it creates (0600,
+// directories 0700). It is safe for concurrent use, by several processes too.
 //
-// Before its first use of a key it finds out which names the directory's file system can hold, see
-// package fsname. Where that is not every name, the files have the portable forms of the keys. A
-// file is found under either form, as it may have been copied from another file system.
+// Before its first use of a key it probes which names the directory's file system can hold; see
+// package fsname. If it cannot hold every name, the files have the portable forms of the keys. A
+// file is found under either form, because it may have been copied from another file system.
 type Bucket struct {
 	root Root
 	path string
@@ -87,7 +87,7 @@ func mkdir(path string) error {
 	return nil
 }
 
-// Check finds out anew which names the file system can hold, and returns an error if those of
+// Check probes again which names the file system can hold. It returns an error if those of
 // recordings are not among them, or if nothing can be written there.
 func (b *Bucket) Check() error {
 	b.mu.Lock()
@@ -107,15 +107,15 @@ func (b *Bucket) IsPortable() bool {
 	return b.naming != nil && *b.naming == fsname.Portable
 }
 
-// Problem returns what the latest [Bucket.Check] or use of the directory found, nil if names can be
-// held.
+// Problem returns the result of the latest [Bucket.Check] or use of the directory: nil if it can
+// hold the names.
 func (b *Bucket) Problem() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.problem
 }
 
-// names returns how keys become paths, and finds that out if it is not known yet.
+// names returns the mapping of keys to paths, probing the directory if it is not known yet.
 func (b *Bucket) names() (fsname.Naming, error) {
 	b.mu.Lock()
 	n := b.naming
@@ -131,8 +131,8 @@ func (b *Bucket) names() (fsname.Naming, error) {
 	return *n, nil
 }
 
-// find returns the path of what is there under a key. Where nothing can be written, so that names
-// cannot be tried, both forms are looked for all the same.
+// find returns the path of the file under a key. It tries both forms even if nothing can be written
+// and names cannot be probed.
 func (b *Bucket) find(key string) (string, error) {
 	n, _ := b.names() //nolint:errcheck // see above
 	p, ok := n.Find(b.root, key)

@@ -13,7 +13,7 @@ import (
 
 var _ objstore.Unfinished = (*Bucket)(nil)
 
-// make notes that a temporary file begins or ends to be written.
+// make notes that writing a temporary file starts or ends.
 func (b *Bucket) make(temp string, begins bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -31,8 +31,8 @@ func (b *Bucket) makes(temp string) bool {
 }
 
 // AbortUploads implements [objstore.Unfinished]: a process that was killed leaves the temporary
-// file that it was writing. Which key that was for does not show; keep is asked for its own name.
-// prefix ends in a slash: only whole directories are looked through.
+// file that it was writing. Its name does not show the key; keep is asked about the name itself.
+// prefix ends in a slash: only whole directories are searched.
 func (b *Bucket) AbortUploads(ctx context.Context, prefix string, keep func(key string) bool) (int,
 	error,
 ) {

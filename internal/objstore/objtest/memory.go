@@ -19,9 +19,9 @@ import (
 // Fault is what happens to one call instead of success.
 type Fault struct {
 	// Err is returned; for open it is returned by the reader after half of the content if MidBody
-	// is set. nil together with Damage is a store that lies: success, but something else is stored.
+	// is set. nil together with Damage is success, but other bytes are stored.
 	Err error
-	// Applied: the call takes effect all the same, the answer is lost.
+	// Applied: the call takes effect, and its response is lost.
 	Applied bool
 	// MidBody: the content of an upload is read to its middle only before Err; that of an open is
 	// delivered to its middle.
