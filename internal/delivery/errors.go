@@ -2,35 +2,68 @@ package delivery
 
 import (
 	"errors"
+	"strings"
 
+	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/objstore"
+	"github.com/syncflow/textegress/internal/redact"
 )
 
-// bucketDown marks an error that any recording of the project would have met.
-type bucketDown struct{ error }
+// bucketError is an error that any recording of the project would have met.
+type bucketError struct{ error }
 
-func (e bucketDown) Unwrap() error { return e.error }
+func (e bucketError) Unwrap() error { return e.error }
 
-// isOutage reports whether err is the bucket's, so that the other recordings of the project would
-// probably fail, too.
-func isOutage(err error) bool {
-	if _, ok := errors.AsType[bucketDown](err); ok {
+// isBucketError reports whether err is the bucket's, so that the other recordings of the project
+// would probably fail, too.
+func isBucketError(err error) bool {
+	if _, ok := errors.AsType[bucketError](err); ok {
 		return true
 	}
 	_, ok := errors.AsType[*objstore.Error](err)
 	return ok && !objstore.IsNotFound(err) && !errors.Is(err, objstore.ErrDiffers)
 }
 
-// waitsForPerson marks an error that no retry cures.
-type waitsForPerson struct{ error }
+// permanentError is an error that needs operator action.
+type permanentError struct{ error }
 
-func (e waitsForPerson) Unwrap() error { return e.error }
+func (e permanentError) Unwrap() error { return e.error }
 
 func isPermanent(err error) bool {
-	if _, ok := errors.AsType[waitsForPerson](err); ok {
+	if _, ok := errors.AsType[permanentError](err); ok {
 		return true
 	}
-	// Not found is permanent for a store, but for us an object that has vanished is one to upload
-	// again.
+	// Not found is permanent for a store; here, an object that has vanished is uploaded again.
 	return objstore.IsPermanent(err) && !objstore.IsNotFound(err)
+}
+
+// stepError is an error with the step that failed. Its text contains no key.
+type stepError struct {
+	step string
+	err  error
+}
+
+func (e *stepError) Error() string { return e.step + ": " + errorText(e.err) }
+func (e *stepError) Unwrap() error { return e.err }
+
+// errorText returns the text of err without keys. Errors of spool and render contain none.
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	if s, ok := errors.AsType[*stepError](err); ok {
+		return s.Error()
+	}
+	return objstore.Redacted(err, redact.Text(err.Error()))
+}
+
+// label names an object without the names of people.
+func label(key string) string {
+	if strings.HasSuffix(key, ".txt") {
+		return "a text view"
+	}
+	if strings.HasPrefix(key, textegress.FilesDir) {
+		return "a received file"
+	}
+	return key
 }

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
 )
 
@@ -22,6 +23,8 @@ type Plan struct {
 	Exporter      string `json:"exporter"`
 	Revision      int    `json:"revision"`
 	Prefix        string `json:"prefix"` // of the keys in the bucket, with a slash at its end
+	// Views are those with which the objects were rendered. Plans of earlier versions name none.
+	Views render.Views `json:"views,omitempty"`
 	// Objects are all objects in the order in which they are delivered, the manifest last. Keys are
 	// relative to Prefix.
 	Objects []textegress.Object `json:"objects"`
@@ -46,6 +49,14 @@ func NewPlan(info spool.Info, m textegress.Manifest) (Plan, error) {
 		ContentType: "application/json",
 	})
 	return p, nil
+}
+
+// views returns the views with which the objects are rendered again.
+func (p Plan) views() render.Views {
+	if p.Views == nil {
+		return render.FirstViews()
+	}
+	return p.Views
 }
 
 // Prefix returns where a revision of a recording is delivered: the first one at the recording's own

@@ -8,25 +8,25 @@ import (
 )
 
 // removeOld removes local data whose retention time has passed, and later the last trace of it.
-func (u *Dispatcher) removeOld(ctx context.Context) {
-	u.mu.Lock()
-	retention := u.retention
-	u.mu.Unlock()
+func (d *Dispatcher) removeOld(ctx context.Context) {
+	d.mu.Lock()
+	retention := d.retention
+	d.mu.Unlock()
 	if retention < 0 {
 		return
 	}
-	for _, rec := range u.o.Spool.Recordings() {
+	for _, rec := range d.o.Spool.Recordings() {
 		if ctx.Err() != nil {
 			return
 		}
-		if err := u.removeIfOld(rec, retention); err != nil {
-			u.log.Warn("local data of a delivered recording is not removed yet", "egress_id",
+		if err := d.removeIfOld(rec, retention); err != nil {
+			d.log.Warn("local data of a delivered recording is not removed yet", "egress_id",
 				rec.ID(), "error", err)
 		}
 	}
 }
 
-func (u *Dispatcher) removeIfOld(rec *spool.Recording, retention time.Duration) error {
+func (d *Dispatcher) removeIfOld(rec *spool.Recording, retention time.Duration) error {
 	state := rec.State()
 	if state != spool.StateUploaded && state != spool.StateRemoved {
 		return nil
@@ -44,14 +44,14 @@ func (u *Dispatcher) removeIfOld(rec *spool.Recording, retention time.Duration) 
 		if err := rec.RemoveData(); err != nil {
 			return err
 		}
-		u.log.Info("local data removed", "egress_id", rec.ID(), "delivered_ago",
+		d.log.Info("local data removed", "egress_id", rec.ID(), "delivered_ago",
 			age.Round(time.Second))
 	}
 	// What is left of it says which older revisions are still to be deleted.
 	if unsettled, err := rec.PurgePending(); err != nil || unsettled {
 		return err
 	}
-	if rec.State() == spool.StateRemoved && age >= max(retention, u.o.Forget) {
+	if rec.State() == spool.StateRemoved && age >= max(retention, d.o.Forget) {
 		return rec.Delete()
 	}
 	return nil

@@ -42,12 +42,12 @@ type Failure struct {
 }
 
 // Snapshot returns the state of this moment.
-func (u *Dispatcher) Snapshot() Snapshot {
+func (d *Dispatcher) Snapshot() Snapshot {
 	s := Snapshot{Projects: map[string]ProjectSnapshot{}, Errors: map[string]string{}}
 	failed := map[string]time.Time{}
-	recordings := u.o.Spool.Recordings()
-	u.mu.Lock()
-	defer u.mu.Unlock()
+	recordings := d.o.Spool.Recordings()
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	for _, rec := range recordings {
 		if !isPending(rec) {
 			continue
@@ -60,7 +60,7 @@ func (u *Dispatcher) Snapshot() Snapshot {
 				p.Oldest = t
 			}
 		}
-		if j := u.jobs[rec.ID()]; j != nil && j.failures > 0 {
+		if j := d.jobs[rec.ID()]; j != nil && j.failures > 0 {
 			s.Errors[rec.ID()] = j.lastError
 			if j.failing && (j.permanent || time.Since(j.since) >= FailingAfter) {
 				p.Failing = addFailure(p.Failing, Failure{
@@ -71,7 +71,7 @@ func (u *Dispatcher) Snapshot() Snapshot {
 			if j.lastFailed.After(failed[id]) {
 				failed[id] = j.lastFailed
 				p.LastError, p.FailingSince, p.NextAttempt = j.lastError, j.since, j.next
-				if out := u.outages[id]; out != nil && out.next.After(j.next) {
+				if out := d.backoffs[id]; out != nil && out.next.After(j.next) {
 					p.NextAttempt = out.next
 				}
 			}
@@ -107,7 +107,7 @@ type metrics struct {
 	bytes   prometheus.Counter
 }
 
-func newMetrics(reg prometheus.Registerer, u *Dispatcher) *metrics {
+func newMetrics(reg prometheus.Registerer, d *Dispatcher) *metrics {
 	const ns = "livekit_data_egress"
 	auto := promauto.With(reg)
 	m := &metrics{
@@ -129,7 +129,7 @@ func newMetrics(reg prometheus.Registerer, u *Dispatcher) *metrics {
 		Help: "Sealed recordings that are not delivered and verified.",
 	}, func() float64 {
 		n := 0
-		for _, p := range u.Snapshot().Projects {
+		for _, p := range d.Snapshot().Projects {
 			n += p.Pending
 		}
 		return float64(n)
@@ -139,13 +139,13 @@ func newMetrics(reg prometheus.Registerer, u *Dispatcher) *metrics {
 		Help: "How long the recording that waits longest for its delivery has been sealed, 0 if " +
 			"none waits.",
 	}, func() float64 {
-		var d time.Duration
-		for _, p := range u.Snapshot().Projects {
+		var longest time.Duration
+		for _, p := range d.Snapshot().Projects {
 			if !p.Oldest.IsZero() { // not known of a recording whose state cannot be read
-				d = max(d, time.Since(p.Oldest))
+				longest = max(longest, time.Since(p.Oldest))
 			}
 		}
-		return d.Seconds()
+		return longest.Seconds()
 	})
 	return m
 }

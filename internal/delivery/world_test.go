@@ -133,7 +133,7 @@ func (w *world) boot() {
 	w.useSpool(sp)
 }
 
-// useSpool makes the uploader of a process.
+// useSpool makes the dispatcher of a process.
 func (w *world) useSpool(sp *spool.Spool) {
 	w.sp = sp
 	o := w.opts

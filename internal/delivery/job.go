@@ -1,0 +1,126 @@
+package delivery
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/syncflow/textegress/internal/objstore"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+// job is one recording that is to be delivered.
+type job struct {
+	rec *spool.Recording
+
+	exclusive *semaphore.Weighted // of 1; whoever holds it owns the next two
+	replaced  bool                // the recording was rewritten, and this job is of the old one
+	progress
+
+	// Guarded by Dispatcher.mu.
+	failures     int // in a row
+	next         time.Time
+	bucketFailed bool // the last failure was the bucket's
+	untried      bool // likewise, before anything of this recording was tried
+	permanent    bool // the last failure needs operator action
+	failing      bool // the last failure is still true, as far as is known
+	lastError    string
+	lastFailed   time.Time
+	lastLogged   time.Time
+	since        time.Time // of the first failure in a row
+}
+
+func newJob(rec *spool.Recording) *job {
+	return &job{rec: rec, exclusive: semaphore.NewWeighted(1)}
+}
+
+// lock waits until nobody else works on the recording, no longer than ctx.
+func (j *job) lock(ctx context.Context) error {
+	if err := j.exclusive.Acquire(ctx, 1); err != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+func (j *job) unlock() { j.exclusive.Release(1) }
+
+// progress is what this process knows about the delivery of one recording. All of it can be lost:
+// the disk and the bucket hold what counts.
+type progress struct {
+	plan   Plan   // zero: not loaded
+	target string // the bucket to which the rest applies
+	// verified are the keys whose objects were right.
+	verified map[string]bool
+	// started are keys under which this process found nothing and then began to upload. If they
+	// hold other bytes, those are the remains of that attempt and nobody else's.
+	started map[string]bool
+	// resumed: an earlier process had begun, and may have left parts of uploads.
+	resumed bool
+}
+
+func (p *progress) setPlan(plan Plan) {
+	p.plan, p.verified, p.started = plan, map[string]bool{}, map[string]bool{}
+}
+
+// setTarget says where this attempt delivers. If that is another bucket than before, because the
+// settings were changed, nothing of what is known about the old one holds.
+func (p *progress) setTarget(b objstore.Bucket) {
+	if name := b.String(); p.target != name {
+		p.target, p.verified, p.started = name, map[string]bool{}, map[string]bool{}
+	}
+}
+
+// WithLock calls f while nothing else is done with the recording's delivery, also by Run. f may
+// rewrite the recording: what this process knows of its delivery is dropped.
+func (d *Dispatcher) WithLock(ctx context.Context, egressID string, f func() error) error {
+	d.mu.Lock()
+	j := d.jobs[egressID]
+	if j == nil {
+		rec, ok := d.o.Spool.Recording(egressID)
+		if j = newJob(rec); ok {
+			d.jobs[egressID] = j
+		}
+	}
+	d.mu.Unlock()
+	if err := j.lock(ctx); err != nil {
+		return err
+	}
+	defer func() {
+		j.replaced = true
+		d.mu.Lock()
+		if d.jobs[egressID] == j {
+			delete(d.jobs, egressID)
+		}
+		d.mu.Unlock()
+		j.unlock()
+	}()
+	return f()
+}
+
+// Deliver delivers one sealed recording now, in one attempt, and returns nil when it is delivered
+// and verified. The error text names no participants.
+func (d *Dispatcher) Deliver(ctx context.Context, rec *spool.Recording) error {
+	d.mu.Lock()
+	j := d.jobs[rec.ID()]
+	if j == nil || j.rec != rec {
+		j = newJob(rec)
+		d.jobs[rec.ID()] = j
+	}
+	d.mu.Unlock()
+	err := d.attempt(ctx, j)
+	if err == nil && isPending(rec) { // the recording was rewritten meanwhile
+		err = context.Canceled
+	}
+	if err != nil {
+		return &stepError{"deliver recording " + rec.ID(), err}
+	}
+	return nil
+}
+
+func (d *Dispatcher) logger(j *job) *slog.Logger {
+	i := j.rec.Info()
+	return d.log.With("egress_id", i.EgressID, "session_id", i.SessionID, "room", i.RoomName,
+		"project_id", i.ProjectID)
+}

@@ -1,0 +1,164 @@
+package delivery
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/objstore"
+)
+
+// errTaken says that a key of this revision holds other bytes, which this delivery may not replace.
+var errTaken = errors.New("a key of this revision holds other bytes")
+
+// upload brings every object into the bucket and verifies it there, the manifest after all others.
+func (d *Dispatcher) upload(ctx context.Context, j *job, bucket objstore.Bucket,
+	staging *Staging,
+) error {
+	for i, o := range j.plan.Objects {
+		if j.verified[o.Key] {
+			continue
+		}
+		if err := d.uploadObject(ctx, j, bucket, o, staging.Path(o.Key)); err != nil {
+			return &stepError{fmt.Sprintf("object %d of %d (%s)", i+1, len(j.plan.Objects),
+				label(o.Key)), err}
+		}
+		j.verified[o.Key] = true
+	}
+	return nil
+}
+
+func (d *Dispatcher) uploadObject(ctx context.Context, j *job, bucket objstore.Bucket,
+	o textegress.Object, path string,
+) error {
+	key := j.plan.Prefix + o.Key
+	err := objstore.Verify(ctx, bucket, key, o.Size, o.SHA256)
+	switch {
+	case err == nil:
+		return nil // uploaded by an earlier attempt
+	case objstore.IsNotFound(err):
+		j.started[o.Key] = true
+	case !errors.Is(err, objstore.ErrDiffers):
+		return err
+	case !j.started[o.Key]:
+		return errTaken
+	}
+	if err := bucket.Upload(ctx, key,
+		objstore.File(path, o.Size, o.SHA256, o.ContentType)); err != nil {
+		return err
+	}
+	if err := objstore.Verify(ctx, bucket, key, o.Size, o.SHA256); err != nil {
+		return err
+	}
+	d.metrics.bytes.Add(float64(o.Size))
+	return nil
+}
+
+// abortEarlier removes what an earlier process, which was killed, may have left of uploads in
+// parts. The delivery does not depend on it: where it fails, a rule of the bucket must do it.
+func (d *Dispatcher) abortEarlier(ctx context.Context, j *job, bucket objstore.Bucket) {
+	b, ok := bucket.(objstore.Unfinished)
+	if !ok || !j.resumed {
+		return
+	}
+	j.resumed = false
+	n, err := b.AbortUploads(ctx, j.rec.Info().KeyPrefix, func(string) bool { return false })
+	if n > 0 {
+		d.logger(j).Info("removed parts of uploads that an earlier process had begun", "uploads", n)
+	}
+	if err != nil && ctx.Err() == nil {
+		d.logger(j).Info("cannot look for parts of uploads that an earlier process may have begun",
+			"error", errorText(err))
+	}
+}
+
+// holds reports whether the staged files are what is planned, as far as it is not verified in the
+// bucket yet. They are read to their ends: after a power failure, a file that was not synced may
+// hold anything.
+func (p *progress) holds(ctx context.Context, s *Staging) bool {
+	for _, o := range p.plan.Objects {
+		if p.verified[o.Key] {
+			continue
+		}
+		if ctx.Err() != nil || !hasContent(s.Path(o.Key), o) {
+			return false
+		}
+	}
+	return true
+}
+
+func hasContent(path string, o textegress.Object) bool {
+	if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close() //nolint:errcheck // reading only
+	h := sha256.New()
+	n, err := io.Copy(h, f)
+	return err == nil && n == o.Size && hex.EncodeToString(h.Sum(nil)) == o.SHA256
+}
+
+// uploaded is uploaded.json.
+type uploaded struct {
+	FormatVersion  int    `json:"format_version"`
+	Revision       int    `json:"revision"`
+	Bucket         string `json:"bucket"`
+	Prefix         string `json:"prefix"`
+	Objects        int    `json:"objects"`
+	Bytes          int64  `json:"bytes"`
+	UploadedUnixNS int64  `json:"uploaded_unix_ns"` // when the last object was verified
+}
+
+// parseUploaded reads uploaded.json.
+func parseUploaded(data []byte) (uploaded, error) {
+	var up uploaded
+	if err := textegress.DecodeJSON(data, &up); err != nil {
+		return uploaded{}, fmt.Errorf("read uploaded.json: %w", err)
+	}
+	if up.UploadedUnixNS <= 0 {
+		return uploaded{}, errors.New("uploaded.json does not say when it was delivered")
+	}
+	return up, nil
+}
+
+// finish makes durable that everything was verified.
+func (d *Dispatcher) finish(j *job, bucket objstore.Bucket) error {
+	data, ok, err := j.rec.Uploaded() // an earlier try may have failed after the file was there
+	if err != nil {
+		return err
+	}
+	if !ok {
+		data, err = json.MarshalIndent(uploaded{
+			FormatVersion: 1, Revision: j.plan.Revision, Bucket: bucket.String(),
+			Prefix:  j.plan.Prefix,
+			Objects: len(j.plan.Objects), Bytes: j.plan.Bytes(),
+			UploadedUnixNS: time.Now().UnixNano(),
+		}, "", "  ")
+		if err != nil {
+			return fmt.Errorf("encode uploaded.json: %w", err)
+		}
+		data = append(data, '\n')
+	}
+	if err := j.rec.WriteUploaded(data); err != nil {
+		return err
+	}
+	d.metrics.uploads.WithLabelValues(resultOK).Inc()
+	d.mu.Lock()
+	failures := j.failures
+	d.mu.Unlock()
+	d.logger(j).Info("recording delivered", "objects", len(j.plan.Objects), "bytes",
+		j.plan.Bytes(),
+		"revision", j.plan.Revision, "recovered_after_errors", failures)
+	os.RemoveAll(j.rec.StagingDir()) //nolint:errcheck // derived data; RemoveData tries again
+	return nil
+}
