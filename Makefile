@@ -1,7 +1,7 @@
 # An index of targets; the work is done in scripts/.
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo test test-short race e2e lint fmt fuzz torture soak bench \
-  bench-quick clean
+  bench-quick bench-udp clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | \
@@ -48,6 +48,10 @@ bench: ## Measure the cost, beside LiveKit's own SDKs (45 minutes; COMPARE=earli
 
 bench-quick: ## The same in five minutes: shorter runs, no case of a thousand rooms, no peers
 	@scripts/bench.sh -quick $(if $(COMPARE),-compare '$(COMPARE)')
+
+bench-udp: ## Compare ways of reading from the network: CPU, memory, error of times (ROUNDS)
+	@CGO_ENABLED=0 go test ./internal/room/rtc -run '^TestReception$$' -reception \
+		-rounds $(or $(ROUNDS),3) -count=1 -timeout 3h -v
 
 clean: ## Remove what was built, and the test cache
 	@scripts/clean.sh

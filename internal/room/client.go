@@ -159,8 +159,8 @@ type Handler interface {
 	// so it should be quick: the server keeps packets for a joining participant for two seconds
 	// only (LiveKit 1.11; 1.13: ten).
 	Joined(Info) error
-	// Packet is called for each packet with the bytes of a livekit.DataPacket, as received at the
-	// given time. The bytes are only valid during the call. It is called on the goroutine that
+	// Packet is called for each packet with the bytes of a livekit.DataPacket and the time at which
+	// it arrived in the kernel. Times of two channels may be out of order. The bytes are only valid during the call. It is called on the goroutine that
 	// reads the channel: packets of one channel come in order, one after the other, those of two
 	// channels may come at the same time. While it blocks, the channel is not read, and with time
 	// the sender waits (back-pressure); signalling continues.

@@ -3,8 +3,9 @@ package room
 import "time"
 
 // suspendDetector notices that this process did not run for a while: it was stopped, or the machine
-// slept. What was received meanwhile is read late, and looks as if it had just arrived. The
-// detector uses the wall clock, because the monotonic clock sleeps with the machine.
+// slept. ICE then notices late that the server was silent, and what a TURN server relayed meanwhile
+// looks as if it had just arrived. The detector uses the wall clock, because the monotonic clock
+// sleeps with the machine.
 type suspendDetector struct {
 	every            time.Duration // between two ticks
 	last             time.Time     // tick

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"github.com/pion/transport/v4/deadline"
 	"golang.org/x/sys/unix"
@@ -20,63 +21,74 @@ import (
 type Conn struct {
 	fd       int
 	local    *net.UDPAddr
-	poller   *poller
+	poller   *Poller
 	ready    chan struct{} // capacity 1: something may have arrived since the last read
 	done     chan struct{} // closed
 	deadline *deadline.Deadline
+
+	receiveMu sync.Mutex
+	control   [64]byte // messages that come with a packet
 
 	mu     sync.RWMutex // held for reading during a system call: the descriptor is ours until then
 	closed bool
 }
 
 // Listen opens a socket like net.ListenUDP.
-func Listen(network string, a *net.UDPAddr) (*Conn, error) {
+func (p *Poller) Listen(network string, a *net.UDPAddr) (*Conn, error) {
 	std, err := net.ListenUDP(network, a)
 	if err != nil {
 		return nil, err
 	}
-	defer std.Close() //nolint:errcheck // what it has is nobody's
+	defer std.Close() //nolint:errcheck // the socket lives on in the second descriptor
 	raw, err := std.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	c := &Conn{ready: make(chan struct{}, 1), done: make(chan struct{}), deadline: deadline.New()}
+	c := &Conn{
+		poller: p, ready: make(chan struct{}, 1), done: make(chan struct{}),
+		deadline: deadline.New(),
+	}
 	c.local, _ = std.LocalAddr().(*net.UDPAddr)
 	var dupErr error
 	// A second descriptor of the same socket, which the runtime's poller does not know.
 	err = raw.Control(func(fd uintptr) {
-		c.fd, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC,
-			0)
+		c.fd, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
 	})
 	if err = errors.Join(err, dupErr); err != nil {
 		return nil, fmt.Errorf("duplicating a socket: %w", err)
 	}
-	if err := add(c); err != nil {
+	err = unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
+	if err != nil {
+		err = fmt.Errorf("asking for the times of packets: %w", err)
+	} else {
+		err = p.add(c)
+	}
+	if err != nil {
 		_ = unix.Close(c.fd)
 		return nil, err
 	}
 	return c, nil
 }
 
-// ReadFromAddrPort reads one packet, of which b gets as much as it has room for. It waits until
-// there is one, the read deadline is over (os.ErrDeadlineExceeded) or the socket is closed
-// (net.ErrClosed).
-func (c *Conn) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
+// ReadArrival reads one packet, of which b gets as much as it has room for, and returns when it
+// arrived in the kernel. It waits until there is one, the read deadline is over
+// (os.ErrDeadlineExceeded) or the socket is closed (net.ErrClosed).
+func (c *Conn) ReadArrival(b []byte) (int, netip.AddrPort, time.Time, error) {
 	for {
 		select {
 		case <-c.deadline.Done():
-			return 0, netip.AddrPort{}, os.ErrDeadlineExceeded
+			return 0, netip.AddrPort{}, time.Time{}, os.ErrDeadlineExceeded
 		default:
 		}
-		n, from, err := c.receive(b)
+		n, from, at, err := c.receive(b)
 		switch {
 		case err == nil:
 			c.poller.read.Add(1)
-			return n, addrPort(from), nil
+			return n, addrPort(from), at, nil
 		case errors.Is(err, syscall.EINTR):
 			continue
 		case !errors.Is(err, syscall.EAGAIN):
-			return 0, netip.AddrPort{}, err
+			return 0, netip.AddrPort{}, time.Time{}, err
 		}
 		select {
 		case <-c.ready:
@@ -86,14 +98,47 @@ func (c *Conn) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 	}
 }
 
-func (c *Conn) receive(b []byte) (int, syscall.Sockaddr, error) {
+// ReadFromAddrPort is ReadArrival without the time.
+func (c *Conn) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
+	n, from, _, err := c.ReadArrival(b)
+	return n, from, err
+}
+
+func (c *Conn) receive(b []byte) (int, syscall.Sockaddr, time.Time, error) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	if c.closed {
-		return 0, nil, net.ErrClosed
+		return 0, nil, time.Time{}, net.ErrClosed
 	}
+	c.receiveMu.Lock()
+	defer c.receiveMu.Unlock()
 	// that of package unix makes a second call, for the socket's protocol
-	return syscall.Recvfrom(c.fd, b, syscall.MSG_DONTWAIT)
+	n, control, _, from, err := syscall.Recvmsg(c.fd, b, c.control[:], syscall.MSG_DONTWAIT)
+	if err != nil {
+		return 0, nil, time.Time{}, err
+	}
+	return n, from, arrival(c.control[:control], time.Now()), nil
+}
+
+// arrival returns the kernel's time in the control messages of a packet that is read now; now if
+// there is none. The kernel's is a time of day. It becomes one with a reading of the monotonic
+// clock, by its distance to now.
+func arrival(control []byte, now time.Time) time.Time {
+	const header, timespec = unix.SizeofCmsghdr, int(unsafe.Sizeof(unix.Timespec{}))
+	for len(control) >= header {
+		h := (*unix.Cmsghdr)(unsafe.Pointer(&control[0]))
+		n := int(h.Len) //nolint:unconvert // it has 32 bits on some systems
+		if n < header || n > len(control) {
+			break
+		}
+		if h.Level == unix.SOL_SOCKET && h.Type == unix.SCM_TIMESTAMPNS && n >= header+timespec {
+			at := (*unix.Timespec)(unsafe.Pointer(&control[unix.CmsgLen(0)]))
+			// It lies ahead only if the clock was set in between.
+			return now.Add(-max(0, time.Duration(now.UnixNano()-at.Nano())))
+		}
+		control = control[min(unix.CmsgSpace(n-header), len(control)):]
+	}
+	return now
 }
 
 // WriteToAddrPort sends one packet. One for which the kernel has no room at the moment is lost, as
@@ -127,9 +172,7 @@ func (c *Conn) Close() error {
 	}
 	c.closed = true
 	close(c.done)
-	sharedMu.Lock()
 	c.poller.remove(c)
-	sharedMu.Unlock()
 	return os.NewSyscallError("close", unix.Close(c.fd))
 }
 

@@ -12,97 +12,95 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// poller tells sockets that something has arrived. It has an epoll descriptor of its own, on which
-// its goroutine waits as on any file, with the runtime's poller: so the runtime is woken once for
-// all sockets, and not at all while the goroutine is not waiting.
-type poller struct {
+// Poller opens sockets and tells them that something has arrived. The zero value polls immediately;
+// see [Interval]. It may be used by several goroutines.
+type Poller struct {
+	// Interval is how long packets may wait under load; 0: they do not.
+	Interval time.Duration
+
+	read atomic.Int64 // packets since the last poll
+
+	mu    sync.Mutex
+	conns map[int32]*Conn
+	epoll *epoll // while there are sockets
+}
+
+// epoll is a descriptor on which a goroutine waits as on any file, with the runtime's poller: so
+// the runtime is woken once for all sockets, and not at all while the goroutine is not waiting.
+type epoll struct {
 	file *os.File
 	raw  syscall.RawConn
 	fd   int
 	done chan struct{} // closed with the last socket
-	read atomic.Int64  // packets since the last look
-
-	mu    sync.Mutex
-	conns map[int32]*Conn
 }
 
-// The poller of all sockets. It is there while there is one.
-var (
-	sharedMu sync.Mutex
-	shared   *poller
-)
-
-// add puts a socket under the poller, which is started if it is the first.
-func add(c *Conn) error {
-	sharedMu.Lock()
-	defer sharedMu.Unlock()
-	if shared == nil {
-		p, err := newPoller()
-		if err != nil {
-			return err
-		}
-		shared = p
-		go p.run()
-	}
-	p := shared
+// add starts polling a socket.
+func (p *Poller) add(c *Conn) error {
 	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.epoll == nil {
+		e, err := newEpoll()
+		if err != nil {
+			return fmt.Errorf("epoll: %w", err)
+		}
+		p.epoll, p.conns = e, map[int32]*Conn{}
+		go p.run(e)
+	}
 	p.conns[int32(c.fd)] = c
-	p.mu.Unlock()
 	// Edge-triggered: a socket is told once that something has come, and reads until nothing is
 	// left.
-	err := unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, c.fd,
+	err := unix.EpollCtl(p.epoll.fd, unix.EPOLL_CTL_ADD, c.fd,
 		&unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(c.fd)})
 	if err != nil {
-		p.remove(c)
+		p.removeLocked(c)
 		return fmt.Errorf("epoll: %w", err)
 	}
-	c.poller = p
 	return nil
 }
 
-func newPoller() (*poller, error) {
+func newEpoll() (*epoll, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
-		return nil, fmt.Errorf("epoll: %w", err)
+		return nil, err
 	}
-	// else os does not wait with the runtime's poller
+	// otherwise os does not wait with the runtime's poller
 	if err := unix.SetNonblock(fd, true); err != nil {
 		_ = unix.Close(fd)
-		return nil, fmt.Errorf("epoll: %w", err)
+		return nil, err
 	}
-	p := &poller{
-		file: os.NewFile(uintptr(fd), "epoll"), fd: fd, done: make(chan struct{}),
-		conns: map[int32]*Conn{},
+	e := &epoll{file: os.NewFile(uintptr(fd), "epoll"), fd: fd, done: make(chan struct{})}
+	if e.raw, err = e.file.SyscallConn(); err != nil {
+		_ = e.file.Close()
+		return nil, err
 	}
-	if p.raw, err = p.file.SyscallConn(); err != nil {
-		_ = p.file.Close()
-		return nil, fmt.Errorf("epoll: %w", err)
-	}
-	return p, nil
+	return e, nil
 }
 
-// remove takes a socket out. With the last one the poller ends. sharedMu is held.
-func (p *poller) remove(c *Conn) {
+// remove stops polling a socket. With the last one the goroutine ends.
+func (p *Poller) remove(c *Conn) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.removeLocked(c)
+}
+
+func (p *Poller) removeLocked(c *Conn) {
 	delete(p.conns, int32(c.fd))
-	last := len(p.conns) == 0
-	p.mu.Unlock()
-	if last {
-		shared = nil
-		close(p.done)
-		_ = p.file.Close()
+	if len(p.conns) == 0 {
+		close(p.epoll.done)
+		_ = p.epoll.file.Close()
+		p.epoll = nil
 	}
 }
 
-func (p *poller) run() {
+func (p *Poller) run(e *epoll) {
 	var events [128]unix.EpollEvent
-	var pc pacer
+	limiter := wakeLimiter{interval: p.Interval}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	<-timer.C
 	for {
 		n := 0
-		err := p.raw.Read(func(fd uintptr) bool {
+		err := e.raw.Read(func(fd uintptr) bool {
 			var err error
 			for { // what is there must be fetched now: nothing tells of it again
 				if n, err = unix.EpollWait(int(fd), events[:], 0); !errors.Is(err, unix.EINTR) {
@@ -111,32 +109,32 @@ func (p *poller) run() {
 			}
 		})
 		if err != nil {
-			return // the poller was closed
+			return // it was closed
 		}
 		now := time.Now()
 		p.wake(events[:n])
 		if n == len(events) { // there may be more
 			continue
 		}
-		if d := pc.wait(now, int(p.read.Swap(0))); d > 0 {
+		if d := limiter.wait(now, int(p.read.Swap(0))); d > 0 {
 			timer.Reset(d)
 			select {
 			case <-timer.C:
-			case <-p.done:
+			case <-e.done:
 				return
 			}
 		}
 	}
 }
 
-func (p *poller) wake(events []unix.EpollEvent) {
+func (p *Poller) wake(events []unix.EpollEvent) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, e := range events {
-		if c := p.conns[e.Fd]; c != nil { // else it was closed meanwhile
+		if c := p.conns[e.Fd]; c != nil { // otherwise it was closed meanwhile
 			select {
 			case c.ready <- struct{}{}:
-			default: // it knows
+			default: // already signalled
 			}
 		}
 	}

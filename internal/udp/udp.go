@@ -1,38 +1,45 @@
-// Package udp has UDP sockets that wake their readers together.
+// Package udp has UDP sockets that wake their readers together and say when a packet arrived.
 //
 // A process with hundreds of quiet rooms gets its packets one at a time, spread evenly. Waking a
-// thread for each of them costs more than all the rest of its way. These sockets are looked at by
-// one goroutine, as long as there is little to do at once, and else every [pace]: those that have
-// something then are read one after the other, on a thread that is awake already.
+// thread for each of them costs more than all the rest of its way (docs/PERFORMANCE.md has the
+// figures). Here one goroutine polls all sockets of a [Poller]: immediately when idle, every
+// Interval under load. The sockets that have something then are read one after the other, on a
+// thread that is awake already. The kernel stamps each packet, so that waiting does not blur its
+// time.
 //
-// It is the same as package net in all else: a packet waits in the socket's buffer until it is
-// read, and the kernel drops what does not fit. Outside Linux it is package net.
+// Otherwise the sockets behave like those of package net: a packet waits in the socket's buffer
+// until it is read, and the kernel drops what does not fit. Outside Linux they are those of package
+// net.
 package udp
 
 import "time"
 
-// pace is how long a packet may wait in its socket's buffer while many arrive, and burst how many
-// looks at the sockets are taken without waiting after a time of rest: more than the handshakes of
-// one room need.
-//
-// Where a look finds more than crowd packets, the wake is paid for, and waiting would only fill
-// sockets' buffers, which hold some hundred: the looks come as often as crowd packets do.
+// Interval is how long packets may wait in the buffers of their sockets under load.
+const Interval = 10 * time.Millisecond
+
 const (
-	pace  = 10 * time.Millisecond
+	// burst is how many polls follow each other without waiting after a time of rest: more than the
+	// handshakes of one room need.
 	burst = 64
-	crowd = 32
+	// busyThreshold is how many packets in one poll make the wake-up cheap for each of them. With
+	// more, waiting would only fill the sockets' buffers, which hold some hundred: polls come as
+	// often as so many packets do.
+	busyThreshold = 32
 )
 
-// pacer spaces the looks at the sockets. It is a token bucket: one look every pace, and after a
-// rest burst of them at once.
-type pacer struct{ next time.Time }
+// wakeLimiter spaces the polls. It is a token bucket: one poll every interval, and after a rest
+// burst of them at once.
+type wakeLimiter struct {
+	interval time.Duration
+	next     time.Time
+}
 
-// wait returns how long the look after the one at now is to be put off, if so many packets were
-// read since the look before.
-func (p *pacer) wait(now time.Time, packets int) time.Duration {
-	if rested := now.Add(-burst * pace); p.next.Before(rested) {
-		p.next = rested
+// wait returns how long after now the next poll has to wait, if so many packets were read since the
+// poll before.
+func (w *wakeLimiter) wait(now time.Time, packets int) time.Duration {
+	if rested := now.Add(-burst * w.interval); w.next.Before(rested) {
+		w.next = rested
 	}
-	p.next = p.next.Add(pace * crowd / time.Duration(max(packets, crowd)))
-	return max(0, p.next.Sub(now))
+	w.next = w.next.Add(w.interval * busyThreshold / time.Duration(max(packets, busyThreshold)))
+	return max(0, w.next.Sub(now))
 }

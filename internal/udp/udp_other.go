@@ -2,10 +2,17 @@
 
 package udp
 
-import "net"
+import (
+	"net"
+	"time"
+)
+
+// Poller opens sockets.
+type Poller struct {
+	Interval time.Duration // has no effect
+}
 
 // Listen is net.ListenUDP.
-func Listen(network string, a *net.UDPAddr) (*net.UDPConn, error) {
-	return net.ListenUDP(network,
-		a)
+func (*Poller) Listen(network string, a *net.UDPAddr) (*net.UDPConn, error) {
+	return net.ListenUDP(network, a)
 }

@@ -20,13 +20,15 @@ func listen(t *testing.T, network, address string) *conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := Listen(network, a)
+	c, err := shared.Listen(network, a)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
 	return &conn{c}
 }
+
+var shared = &Poller{Interval: Interval}
 
 // conn is the type that Listen has on any system.
 type conn struct{ socket }
@@ -184,36 +186,42 @@ func TestChurn(t *testing.T) {
 	wg.Wait()
 }
 
-// Few packets are not kept waiting. Many are, but none longer than a pace.
-func TestPacer(t *testing.T) {
-	var p pacer
+// Few packets are not kept waiting. Many are, but none longer than the interval.
+func TestWakeLimiter(t *testing.T) {
+	w := wakeLimiter{interval: Interval}
 	now := time.Unix(1000, 0)
 	for i := range burst {
-		if d := p.wait(now, 1); d != 0 {
-			t.Fatalf("look %d after a rest waits %v", i+1, d)
+		if d := w.wait(now, 1); d != 0 {
+			t.Fatalf("poll %d after a rest waits %v", i+1, d)
 		}
 	}
 	for i := range 10 * burst {
-		d := p.wait(now, 1)
-		if d <= 0 || d > pace {
-			t.Fatalf("look %d of many waits %v", i+1, d)
+		d := w.wait(now, 1)
+		if d <= 0 || d > Interval {
+			t.Fatalf("poll %d of many waits %v", i+1, d)
 		}
 		now = now.Add(d)
 	}
-	for i := range 10 * burst { // a file: each look finds many
-		d := p.wait(now, 10*crowd)
-		if d <= 0 || d > pace {
-			t.Fatalf("look %d of a crowd waits %v", i+1, d)
+	for i := range 10 * burst { // a file: each poll finds many
+		d := w.wait(now, 10*busyThreshold)
+		if d <= 0 || d > Interval {
+			t.Fatalf("poll %d of a busy time waits %v", i+1, d)
 		}
-		if i == burst && d > pace/5 {
-			t.Errorf("a crowd waits %v", d)
+		if i == burst && d > Interval/5 {
+			t.Errorf("a busy time waits %v", d)
 		}
 		now = now.Add(d)
 	}
 	for i := range 100 { // at leisure
-		now = now.Add(2 * pace)
-		if d := p.wait(now, 1); d != 0 {
-			t.Fatalf("look %d at leisure waits %v", i+1, d)
+		now = now.Add(2 * Interval)
+		if d := w.wait(now, 1); d != 0 {
+			t.Fatalf("poll %d at leisure waits %v", i+1, d)
+		}
+	}
+	unlimited := wakeLimiter{}
+	for range 10 * burst {
+		if d := unlimited.wait(now, 1); d != 0 {
+			t.Fatalf("a poll without interval waits %v", d)
 		}
 	}
 }

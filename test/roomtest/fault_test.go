@@ -19,6 +19,7 @@ import (
 // directions, on our side of the sockets: the server is a real one and knows nothing of it. TCP
 // connections (TURN) are not touched, only led astray.
 type faultNet struct {
+	sockets udp.Poller
 	*stdnet.Net
 
 	noDirect bool              // UDP works only to turnPort
@@ -90,7 +91,7 @@ func (n *faultNet) wrap(c transport.UDPConn) *faultConn {
 }
 
 func (n *faultNet) ListenUDP(network string, a *net.UDPAddr) (transport.UDPConn, error) {
-	c, err := udp.Listen(network, a) // as the client does without this network
+	c, err := n.sockets.Listen(network, a) // as the client does without this network
 	if err != nil {
 		return nil, err
 	}

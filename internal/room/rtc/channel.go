@@ -46,15 +46,16 @@ const (
 	maxBuffer = 2 * receiveBuffer
 )
 
-// attach starts reading a channel, unless the connection is being closed.
-func (c *Conn) attach(ch Channel, raw datachannel.ReadWriteCloser) {
+// attach starts reading a channel, unless the connection is being closed. stream is its SCTP
+// stream.
+func (c *Conn) attach(ch Channel, stream uint16, raw datachannel.ReadWriteCloser) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closing {
 		return
 	}
 	c.reading++
-	c.readers.Go(func() { c.read(ch, raw) })
+	c.readers.Go(func() { c.read(ch, stream, raw) })
 	c.have[ch] = true
 	if c.have[Reliable] && c.have[Lossy] && !c.open.Swap(true) {
 		c.post(Event{Kind: Opened})
@@ -63,8 +64,8 @@ func (c *Conn) attach(ch Channel, raw datachannel.ReadWriteCloser) {
 
 // read delivers the messages of one channel until it ends. The server never closes a channel of a
 // living connection, and without it the session is of no use.
-func (c *Conn) read(ch Channel, raw datachannel.ReadWriteCloser) {
-	err := c.deliverAll(ch, raw)
+func (c *Conn) read(ch Channel, stream uint16, raw datachannel.ReadWriteCloser) {
+	err := c.deliverAll(ch, stream, raw)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.reading--; c.reading == 0 {
@@ -79,11 +80,14 @@ func (c *Conn) read(ch Channel, raw datachannel.ReadWriteCloser) {
 	}
 }
 
-func (c *Conn) deliverAll(ch Channel, raw datachannel.ReadWriteCloser) error {
+func (c *Conn) deliverAll(ch Channel, stream uint16, raw datachannel.ReadWriteCloser) error {
 	buf := make([]byte, idleBuffer)
 	for {
 		n, _, err := raw.ReadDataChannel(buf)
-		at := time.Now()
+		var at time.Time
+		if err == nil {
+			at = c.arrival(stream)
+		}
 		switch {
 		case errors.Is(err, io.ErrShortBuffer) && len(buf) < maxBuffer:
 			// the message stays where it is
@@ -100,6 +104,22 @@ func (c *Conn) deliverAll(ch Channel, raw datachannel.ReadWriteCloser) error {
 			buf = make([]byte, firstBuffer)
 		}
 	}
+}
+
+// arrival returns when the message arrived that was just read of a stream: now, if that is not
+// known.
+func (c *Conn) arrival(stream uint16) time.Time {
+	if c.dtls.arrivals == nil {
+		return time.Now()
+	}
+	at := c.dtls.arrivals.next(stream)
+	if c.compare.onArrival != nil {
+		c.compare.onArrival(at)
+	}
+	if at.IsZero() || c.compare.readTimes {
+		return time.Now()
+	}
+	return at
 }
 
 // Drain returns when nothing more is to be expected: the channels have ended, or no message came

@@ -54,9 +54,10 @@ func TestReadBuffersShrink(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c := &Conn{
 				deliver: func(Channel, time.Time, []byte) {}, started: time.Now(),
+				dtls: newDTLSConn(),
 			}
 			raw := &bufferWatch{sizes: tt.sizes}
-			if err := c.deliverAll(Reliable, raw); !errors.Is(err, errOver) {
+			if err := c.deliverAll(Reliable, 1, raw); !errors.Is(err, errOver) {
 				t.Fatal(err)
 			}
 			if last := raw.given[len(raw.given)-1]; last != tt.kept {

@@ -23,6 +23,7 @@ type Conn struct {
 	certificate certificate
 	description description
 	deliver     func(ch Channel, at time.Time, b []byte)
+	compare     comparison
 	started     time.Time
 	ctx         context.Context // ends with Close
 	cancel      context.CancelFunc
@@ -103,10 +104,14 @@ func (a *API) newConn(n network, deliver func(ch Channel, at time.Time, b []byte
 	c := &Conn{
 		dtls: newDTLSConn(), certificate: a.certificate,
 		description: newDescription(a.certificate.fingerprint), deliver: deliver,
+		compare:  a.compare,
 		started:  time.Now(),
 		iceGrace: a.timeouts.Disconnected + a.timeouts.Keepalive,
 		events:   make(chan Event, eventsKept+2), ended: make(chan struct{}),
 		gathered: make(chan struct{}),
+	}
+	if !c.compare.readTimes || c.compare.onArrival != nil {
+		c.dtls.arrivals = &arrivals{}
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	agent, err := ice.NewAgentWithOptions(a.iceOptions(n, c.dtls)...)

@@ -21,8 +21,11 @@ func (n demuxNet) ListenUDP(network string, a *net.UDPAddr) (transport.UDPConn, 
 	if err != nil {
 		return nil, err
 	}
-	if fast, ok := c.(addrPortConn); ok {
-		return addrPortSocket{fast, n.dtls}, nil
+	switch c := c.(type) {
+	case arrivalSocket:
+		return timedSocket{c, n.dtls}, nil
+	case addrPortConn:
+		return addrPortSocket{c, n.dtls}, nil
 	}
 	return socket{c, n.dtls}, nil
 }
@@ -33,6 +36,26 @@ type addrPortConn interface {
 	ice.AddrPortReaderWriter
 }
 
+// arrivalSocket is a socket that says when a datagram arrived.
+type arrivalSocket interface {
+	addrPortConn
+	ReadArrival(b []byte) (n int, from netip.AddrPort, at time.Time, err error)
+}
+
+type timedSocket struct {
+	arrivalSocket
+	dtls *dtlsConn
+}
+
+func (s timedSocket) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
+	for {
+		n, from, at, err := s.ReadArrival(b)
+		if !s.dtls.demux(b[:n], at, err) {
+			return n, from, err
+		}
+	}
+}
+
 type addrPortSocket struct {
 	addrPortConn
 	dtls *dtlsConn
@@ -41,7 +64,7 @@ type addrPortSocket struct {
 func (s addrPortSocket) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 	for {
 		n, from, err := s.addrPortConn.ReadFromAddrPort(b)
-		if !s.dtls.demux(b[:n], err) {
+		if !s.dtls.demux(b[:n], time.Now(), err) {
 			return n, from, err
 		}
 	}
@@ -55,22 +78,22 @@ type socket struct {
 func (s socket) ReadFrom(b []byte) (int, net.Addr, error) {
 	for {
 		n, from, err := s.UDPConn.ReadFrom(b)
-		if !s.dtls.demux(b[:n], err) {
+		if !s.dtls.demux(b[:n], time.Now(), err) {
 			return n, from, err
 		}
 	}
 }
 
 // demux takes what a socket has read if it is DTLS, and reports whether it did.
-func (d *dtlsConn) demux(b []byte, err error) bool {
+func (d *dtlsConn) demux(b []byte, at time.Time, err error) bool {
 	switch {
 	case err != nil:
 		return false
 	case isDTLS(b):
-		d.enqueue(b)
+		d.enqueue(b, at)
 		return true
 	}
-	d.lastReceived.Store(time.Now().UnixNano())
+	d.lastReceived.Store(at.UnixNano())
 	return false
 }
 

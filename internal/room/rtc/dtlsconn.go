@@ -30,11 +30,18 @@ type dtlsConn struct {
 	ready        chan struct{}
 	done         chan struct{}
 	deadline     *deadline.Deadline
+	arrivals     *arrivals // told of each datagram that DTLS reads
 
 	mu     sync.Mutex
-	queue  []*[]byte
+	queue  []datagram
 	bytes  int
 	closed bool
+}
+
+// datagram is one that waits for DTLS.
+type datagram struct {
+	b  *[]byte
+	at time.Time // of its arrival
 }
 
 func newDTLSConn() *dtlsConn {
@@ -47,15 +54,15 @@ func newDTLSConn() *dtlsConn {
 // datagramPool has buffers for usual datagrams: SCTP keeps below 1200 bytes.
 var datagramPool = sync.Pool{New: func() any { b := make([]byte, 0, 1500); return &b }}
 
-// enqueue takes a datagram from a socket. b is copied.
-func (d *dtlsConn) enqueue(b []byte) {
-	d.lastReceived.Store(time.Now().UnixNano())
+// enqueue takes a datagram that arrived at the given time. b is copied.
+func (d *dtlsConn) enqueue(b []byte, at time.Time) {
+	d.lastReceived.Store(at.UnixNano())
 	p := datagramPool.Get().(*[]byte) //nolint:forcetypeassert // see its New
 	*p = append((*p)[:0], b...)
 	d.mu.Lock()
 	fits := !d.closed && d.bytes+len(b) <= maxQueued
 	if fits {
-		d.queue = append(d.queue, p)
+		d.queue = append(d.queue, datagram{p, at})
 		d.bytes += len(b)
 	}
 	d.mu.Unlock()
@@ -79,14 +86,17 @@ func (d *dtlsConn) dequeue(b []byte) (n int, ok bool, err error) {
 	case len(d.queue) == 0:
 		return 0, false, nil
 	}
-	p := d.queue[0]
-	d.queue[0] = nil
+	next := d.queue[0]
+	d.queue[0] = datagram{}
 	if d.queue = d.queue[1:]; len(d.queue) == 0 && cap(d.queue) > 64 {
 		d.queue = nil // a burst's room is not kept
 	}
-	d.bytes -= len(*p)
-	n = copy(b, *p)
-	datagramPool.Put(p)
+	d.bytes -= len(*next.b)
+	n = copy(b, *next.b)
+	datagramPool.Put(next.b)
+	if d.arrivals != nil {
+		d.arrivals.onDatagram(b[:n], next.at)
+	}
 	return n, true, nil
 }
 

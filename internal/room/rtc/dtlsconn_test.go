@@ -17,7 +17,7 @@ func TestDTLSConnIsBounded(t *testing.T) {
 	d := newDTLSConn()
 	sent := 0
 	for i := range 3 * maxQueued / 1000 {
-		d.enqueue(bytes.Repeat([]byte{byte(i)}, 1000))
+		d.enqueue(bytes.Repeat([]byte{byte(i)}, 1000), time.Now())
 		sent++
 	}
 	if d.bytes > maxQueued {
@@ -41,7 +41,7 @@ func TestDTLSConnIsBounded(t *testing.T) {
 	}
 	_ = d.SetReadDeadline(time.Time{})
 	_ = d.Close()
-	d.enqueue([]byte("too late"))
+	d.enqueue([]byte("too late"), time.Now())
 	if _, _, err := d.ReadFrom(buf); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("closed: %v", err)
 	}

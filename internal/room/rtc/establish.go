@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 
 	"github.com/pion/datachannel"
@@ -43,7 +44,11 @@ func (c *Conn) establish(a answer) error {
 	}
 	// sctp has no other way to be interrupted
 	stop := context.AfterFunc(c.ctx, func() { _ = secure.Close() })
-	assoc, err := sctp.ClientWithOptions(sctp.WithNetConn(secure), sctp.WithLoggerFactory(noLog{}),
+	var below net.Conn = secure
+	if c.dtls.arrivals != nil {
+		below = arrivalConn{secure, c.dtls.arrivals}
+	}
+	assoc, err := sctp.ClientWithOptions(sctp.WithNetConn(below), sctp.WithLoggerFactory(noLog{}),
 		sctp.WithMTU(mtu),
 		sctp.WithMaxReceiveBufferSize(receiveBuffer), sctp.WithEnableZeroChecksum(true))
 	if err != nil {
@@ -152,7 +157,7 @@ func (c *Conn) openChannels(assoc *sctp.Association, even bool) ([]*datachannel.
 		if err != nil {
 			return nil, err
 		}
-		c.attach(ch, dc)
+		c.attach(ch, id, dc)
 		all = append(all, dc)
 		id += 2
 	}
@@ -172,7 +177,7 @@ func (c *Conn) accept(assoc *sctp.Association, ours []*datachannel.DataChannel) 
 			known = known || o.StreamIdentifier() == dc.StreamIdentifier()
 		}
 		if !known {
-			c.attach(channelOf(dc.Config.Label), dc)
+			c.attach(channelOf(dc.Config.Label), dc.StreamIdentifier(), dc)
 		}
 	}
 }

@@ -31,6 +31,8 @@ const bindingRequests = 300
 type systemNet struct {
 	*stdnet.Net
 
+	sockets udp.Poller
+
 	mu     sync.Mutex
 	list   []*transport.Interface
 	listed time.Time
@@ -57,14 +59,14 @@ func (n *systemNet) Interfaces() ([]*transport.Interface, error) {
 	return n.list, nil
 }
 
-// socketBuffer is what may wait in the kernel between two looks at a socket. A system may allow
+// socketBuffer is what may wait in the kernel between two polls of a socket. A system may allow
 // less (net.core.rmem_max).
 const socketBuffer = 1 << 20
 
-// ListenUDP opens a socket of package udp: with many rooms, one waking for all of them costs far
-// less than one for each packet.
+// ListenUDP opens a socket that is polled together with all others: with many rooms, that costs far
+// less than being woken for each packet.
 func (n *systemNet) ListenUDP(network string, a *net.UDPAddr) (transport.UDPConn, error) {
-	c, err := udp.Listen(network, a)
+	c, err := n.sockets.Listen(network, a)
 	if err != nil {
 		return nil, err
 	}

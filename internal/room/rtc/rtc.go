@@ -26,6 +26,8 @@ import (
 	"github.com/pion/logging"
 	"github.com/pion/transport/v4"
 	"github.com/pion/transport/v4/stdnet"
+
+	"github.com/syncflow/textegress/internal/udp"
 )
 
 // Net is a network that ICE can use.
@@ -75,6 +77,13 @@ type API struct {
 	relayOnly   bool
 	timeouts    Timeouts
 	certificate certificate
+	compare     comparison
+}
+
+// comparison is of ways to tell when a message arrived; the zero value in all but a measurement.
+type comparison struct {
+	readTimes bool            // messages have the time at which they are read
+	onArrival func(time.Time) // gets the arrival of each message, zero if it is not known
 }
 
 // New returns an API.
@@ -89,7 +98,7 @@ func New(o Options) (*API, error) {
 		if err != nil {
 			return nil, fmt.Errorf("listing network interfaces: %w", err)
 		}
-		n = &systemNet{Net: std}
+		n = &systemNet{Net: std, sockets: udp.Poller{Interval: udp.Interval}}
 	}
 	return &API{
 		net: n, relayOnly: o.RelayOnly, timeouts: o.Timeouts.withDefaults(), certificate: cert,
@@ -98,10 +107,10 @@ func New(o Options) (*API, error) {
 
 // NewConn returns a connection to the server whose signalling is at host; the addresses of host
 // decide which of our addresses are offered. Nothing is sent before Offer. Each message is given to
-// deliver with the time of its reception; the bytes are only valid during the call. Messages of one
-// channel are delivered in order, one after the other, those of two channels may be delivered at
-// the same time. While deliver blocks, its channel is not read and, when the receive buffer is
-// full, the server waits.
+// deliver with the time at which its last fragment arrived in the kernel; the bytes are only valid
+// during the call. Messages of one channel are delivered in order, one after the other, those of
+// two channels may be delivered at the same time. While deliver blocks, its channel is not read
+// and, when the receive buffer is full, the server waits.
 func (a *API) NewConn(ctx context.Context, host string,
 	deliver func(ch Channel, at time.Time, b []byte),
 ) (*Conn, error) {

@@ -3,6 +3,7 @@ package rtc
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/pion/ice/v4"
 	"github.com/pion/stun/v3"
@@ -47,7 +48,7 @@ func (c *Conn) readRelayed() {
 				if err != nil {
 					return
 				}
-				c.dtls.enqueue(b[:n])
+				c.dtls.enqueue(b[:n], time.Now())
 			}
 		})
 	})

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// The rest of what a *net.UDPConn has, for those who expect one.
+// The other methods of a *net.UDPConn.
 
 // ReadFrom is ReadFromAddrPort.
 func (c *Conn) ReadFrom(b []byte) (int, net.Addr, error) {
@@ -54,12 +54,12 @@ func (c *Conn) RemoteAddr() net.Addr { return nil }
 // Write fails: the socket is not connected.
 func (c *Conn) Write([]byte) (int, error) { return 0, syscall.EDESTADDRREQ }
 
-// ReadMsgUDP is not there.
+// ReadMsgUDP is not supported.
 func (c *Conn) ReadMsgUDP(_, _ []byte) (n, oobn, flags int, from *net.UDPAddr, err error) {
 	return 0, 0, 0, nil, errors.ErrUnsupported
 }
 
-// WriteMsgUDP is not there.
+// WriteMsgUDP is not supported.
 func (c *Conn) WriteMsgUDP(_, _ []byte, _ *net.UDPAddr) (n, oobn int, err error) {
 	return 0, 0, errors.ErrUnsupported
 }

@@ -1,0 +1,220 @@
+package rtc
+
+import (
+	"encoding/binary"
+	"net"
+	"sync"
+	"time"
+)
+
+// arrivals finds out when a message arrived in the kernel: with the datagram that has its last
+// fragment. Datagrams come with the kernel's time; DTLS and SCTP do not pass it on. So it is
+// matched twice, by what both leave alone:
+//
+//	datagram ──▶ its DTLS records ──▶ what SCTP reads of DTLS, in the same order
+//	SCTP packet ──▶ last fragments, by stream and number ──▶ messages of the stream
+//
+// What cannot be matched, as on an unordered channel, has no arrival time.
+type arrivals struct {
+	mu      sync.Mutex
+	records []record // given to DTLS and not yet read by SCTP
+	seen    replayWindow
+	streams map[uint16]*streamArrivals
+}
+
+// record is a DTLS record with application data.
+type record struct {
+	bytes int // with header and what encryption adds
+	at    time.Time
+}
+
+const (
+	dtlsHeader      = 13
+	applicationData = 23
+	// Encryption adds between the 16 bytes of a tag and the 52 of a MAC with initialisation vector
+	// and padding.
+	minOverhead, maxOverhead = 16, 64
+	// maxRecords bounds what is remembered of datagrams that DTLS discards.
+	maxRecords = 4096
+)
+
+// onDatagram notes the records of a datagram that DTLS reads.
+func (a *arrivals) onDatagram(b []byte, at time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for len(b) >= dtlsHeader {
+		n := dtlsHeader + int(binary.BigEndian.Uint16(b[11:]))
+		epochAndSequence := binary.BigEndian.Uint64(b[3:])
+		if n > len(b) {
+			return
+		}
+		// DTLS discards a record that comes twice.
+		if b[0] == applicationData && a.seen.add(epochAndSequence) {
+			if len(a.records) >= maxRecords {
+				a.records = nil
+			}
+			a.records = append(a.records, record{bytes: n - dtlsHeader, at: at})
+		}
+		b = b[n:]
+	}
+}
+
+// onPacket notes the last fragments in an SCTP packet that was read of DTLS.
+func (a *arrivals) onPacket(b []byte) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	at, ok := a.nextRecord(len(b))
+	if !ok {
+		return
+	}
+	for b = b[min(sctpHeader, len(b)):]; len(b) >= chunkHeader; {
+		n := int(binary.BigEndian.Uint16(b[2:]))
+		if n < chunkHeader || n > len(b) {
+			return
+		}
+		a.onChunk(b[:n], at)
+		b = b[min((n+3)&^3, len(b)):]
+	}
+}
+
+// Of SCTP: RFC 9260, and RFC 8260 for I-DATA, which pion uses where the other side has it.
+const (
+	sctpHeader, chunkHeader           = 12, 4
+	typeData, dataHeader              = 0, 16
+	typeIData, iDataHeader            = 64, 20
+	flagEnd, flagBegin, flagUnordered = 1, 2, 4
+	// of what opens a channel, which is no message (RFC 8832)
+	ppidDCEP = 50
+)
+
+// onChunk notes the last fragment of a message. a.mu is held.
+func (a *arrivals) onChunk(b []byte, at time.Time) {
+	flags := b[1]
+	if flags&flagEnd == 0 || flags&flagUnordered != 0 {
+		return
+	}
+	switch {
+	case b[0] == typeData && len(b) >= dataHeader:
+		s := a.stream(binary.BigEndian.Uint16(b[8:]))
+		ahead := binary.BigEndian.Uint16(b[10:]) - uint16(s.first)
+		s.add(int(ahead), at, binary.BigEndian.Uint32(b[12:]) == ppidDCEP)
+	case b[0] == typeIData && len(b) >= iDataHeader:
+		s := a.stream(binary.BigEndian.Uint16(b[8:]))
+		ahead := binary.BigEndian.Uint32(b[12:]) - s.first
+		// Only the first fragment has the identifier; DCEP's messages have one.
+		dcep := flags&flagBegin != 0 && binary.BigEndian.Uint32(b[16:]) == ppidDCEP
+		s.add(int(ahead), at, dcep)
+	}
+}
+
+// nextRecord returns when the record with so many bytes of plaintext arrived. Those before it were
+// discarded by DTLS.
+func (a *arrivals) nextRecord(plaintext int) (time.Time, bool) {
+	for i, r := range a.records {
+		if d := r.bytes - plaintext; d >= minOverhead && d <= maxOverhead {
+			if a.records = a.records[i+1:]; len(a.records) == 0 {
+				a.records = nil
+			}
+			return r.at, true
+		}
+	}
+	return time.Time{}, false
+}
+
+func (a *arrivals) stream(id uint16) *streamArrivals {
+	s := a.streams[id]
+	if s == nil {
+		s = &streamArrivals{}
+		if a.streams == nil {
+			a.streams = map[uint16]*streamArrivals{}
+		}
+		a.streams[id] = s
+	}
+	return s
+}
+
+// next returns when the next message of a stream arrived, the zero time if that is not known. It is
+// called once for each message.
+func (a *arrivals) next(stream uint16) time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.stream(stream).next()
+}
+
+// streamArrivals has the arrivals of messages that were not read yet, by their sequence numbers.
+type streamArrivals struct {
+	first   uint32 // the number of waiting[0]; of DATA chunks it has 16 bits
+	waiting []waitingMessage
+}
+
+type waitingMessage struct {
+	at   time.Time // zero: not known
+	dcep bool
+}
+
+// add notes the message that is so many ahead of the next one.
+func (s *streamArrivals) add(i int, at time.Time, dcep bool) {
+	if i >= 1<<15 { // sent again, and read already
+		return
+	}
+	for len(s.waiting) <= i {
+		s.waiting = append(s.waiting, waitingMessage{})
+	}
+	if s.waiting[i].at.IsZero() {
+		s.waiting[i] = waitingMessage{at: at, dcep: dcep}
+	}
+}
+
+func (s *streamArrivals) next() time.Time {
+	for {
+		var m waitingMessage
+		s.first++
+		if len(s.waiting) > 0 {
+			m, s.waiting = s.waiting[0], s.waiting[1:]
+		}
+		if len(s.waiting) == 0 {
+			s.waiting = nil
+		}
+		if !m.dcep {
+			return m.at
+		}
+	}
+}
+
+// replayWindow tells numbers that were seen from others, as DTLS does (RFC 6347, section 4.1.2.6).
+type replayWindow struct {
+	highest uint64
+	bits    uint64 // highest, highest-1, …
+}
+
+// add reports whether n is new.
+func (w *replayWindow) add(n uint64) bool {
+	switch {
+	case n > w.highest:
+		if d := n - w.highest; d < 64 {
+			w.bits <<= d
+		} else {
+			w.bits = 0
+		}
+		w.highest, w.bits = n, w.bits|1
+		return true
+	case w.highest-n >= 64 || w.bits&(1<<(w.highest-n)) != 0:
+		return false
+	}
+	w.bits |= 1 << (w.highest - n)
+	return true
+}
+
+// arrivalConn is the connection between DTLS and SCTP.
+type arrivalConn struct {
+	net.Conn
+	arrivals *arrivals
+}
+
+func (c arrivalConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 {
+		c.arrivals.onPacket(b[:n])
+	}
+	return n, err
+}
