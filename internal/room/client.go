@@ -160,10 +160,11 @@ type Handler interface {
 	// only (LiveKit 1.11; 1.13: ten).
 	Joined(Info) error
 	// Packet is called for each packet with the bytes of a livekit.DataPacket and the time at which
-	// it arrived in the kernel. Times of two channels may be out of order. The bytes are only valid during the call. It is called on the goroutine that
-	// reads the channel: packets of one channel come in order, one after the other, those of two
-	// channels may come at the same time. While it blocks, the channel is not read, and with time
-	// the sender waits (back-pressure); signalling continues.
+	// it arrived in the kernel. Times of two channels may be out of order. The bytes are only valid
+	// during the call. It is called on the goroutine that reads the channel: packets of one channel
+	// come in order, one after the other, those of two channels may come at the same time. While it
+	// blocks, the channel is not read, and with time the sender waits (back-pressure); signalling
+	// continues.
 	Packet(ch Channel, at time.Time, b []byte)
 	// Event is called for participants and changes of the room, one after the other, in the order
 	// in which the server sent them. While it blocks, the server's further messages are not read;

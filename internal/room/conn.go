@@ -53,7 +53,7 @@ type Conn struct {
 	inbox         chan inbound   // from readSignals
 	completions   chan completed // from the goroutines of resume and restart
 	closeRequests chan Disconnect
-	decided       chan struct{} // no event is delivered any more, nobody reads the inbox
+	decided       chan struct{} // closed when the end is decided: no events any more
 	done          chan struct{}
 	end           Disconnect // valid after done
 }

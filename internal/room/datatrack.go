@@ -6,28 +6,28 @@ import "github.com/livekit/protocol/livekit"
 // and 3, big endian), which is the server's, for one connection.
 type Track struct {
 	Handle                   uint16
-	SID, Name                string // Name is empty as long as the server has not told it
+	SID, Name                string // Name is empty until the server announces it
 	Identity, ParticipantSID string // of who publishes it
 }
 
 // maxTracks bounds what is remembered of participants who publish and unpublish without end.
 const maxTracks = 4096
 
-// dataTracks joins the two things that the server tells of a data track: its name, with its
-// publisher's description, and its handle, when we are subscribed. It belongs to the goroutine that
+// dataTracks combines the two messages of the server about a data track: its name comes with the
+// publisher's description, its handle when we are subscribed. It belongs to the goroutine that
 // reads the signals.
 type dataTracks struct {
 	names map[string]string // by the track's sid
-	told  map[uint16]Track
+	known map[uint16]Track  // by handle
 }
 
 func newDataTracks(others []*livekit.ParticipantInfo) *dataTracks {
-	d := &dataTracks{names: map[string]string{}, told: map[uint16]Track{}}
+	d := &dataTracks{names: map[string]string{}, known: map[uint16]Track{}}
 	d.update(others)
 	return d
 }
 
-// update learns names, which can come after the handles.
+// update takes names, which can come after the handles.
 func (d *dataTracks) update(infos []*livekit.ParticipantInfo) (events []Event) {
 	for _, p := range infos {
 		for _, t := range p.GetDataTracks() {
@@ -37,10 +37,10 @@ func (d *dataTracks) update(infos []*livekit.ParticipantInfo) (events []Event) {
 			d.names[t.GetSid()] = t.GetName()
 		}
 	}
-	for _, t := range d.told {
+	for _, t := range d.known {
 		if name := d.names[t.SID]; t.Name == "" && name != "" {
 			t.Name = name
-			events = append(events, d.tell(t))
+			events = append(events, d.add(t))
 		}
 	}
 	return events
@@ -55,17 +55,17 @@ func (d *dataTracks) subscribed(
 			Handle: uint16(handle), SID: t.GetTrackSid(), Name: d.names[t.GetTrackSid()],
 			Identity: t.GetPublisherIdentity(), ParticipantSID: t.GetPublisherSid(),
 		}
-		if old, known := d.told[now.Handle]; !known || old.SID != now.SID {
-			events = append(events, d.tell(now))
+		if old, ok := d.known[now.Handle]; !ok || old.SID != now.SID {
+			events = append(events, d.add(now))
 		}
 	}
 	return events
 }
 
-func (d *dataTracks) tell(t Track) Event {
-	if len(d.told) >= maxTracks {
-		clear(d.told)
+func (d *dataTracks) add(t Track) Event {
+	if len(d.known) >= maxTracks {
+		clear(d.known)
 	}
-	d.told[t.Handle] = t
+	d.known[t.Handle] = t
 	return Event{Type: DataTrackSubscribed, Track: t}
 }

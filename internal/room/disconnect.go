@@ -16,7 +16,7 @@ type Reason string
 
 // The reasons. Only ReasonRoomDeleted and ReasonRoomClosed mean that the room is over.
 const (
-	// somebody deleted the room through the server API
+	// the room was deleted through the server API
 	ReasonRoomDeleted Reason = "room_deleted"
 	// the last participant who counts left, and the server closed the room
 	ReasonRoomClosed         Reason = "room_closed"

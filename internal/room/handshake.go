@@ -39,7 +39,7 @@ type handshakeConn struct {
 	net.Conn
 
 	open *atomic.Bool
-	left int // bytes; of whoever reads
+	left int // bytes that may yet be read
 }
 
 func (c *handshakeConn) Read(p []byte) (int, error) {

@@ -31,14 +31,14 @@ type restartTimes struct {
 
 // iceRestart looks for a path to the server when there is none: none yet, or the one there was is
 // silent. It restarts ICE by a new offer, which only the client may make in single-PeerConnection
-// mode (livekit-server, TransportManager.ICERestart). An ICE restart gives the old path up, so the
+// mode (livekit-server, TransportManager.ICERestart). An ICE restart abandons the old path, so the
 // offer is made when it will probably arrive: the websocket must have answered a ping since. If it
 // does not answer, it is replaced first; see signalResume.
 //
-// The server gives a path up after 15 s without a sign of us, and discards what it has for us from
-// then on, but for 5 s more it accepts an offer and connects again as if nothing had happened
-// (livekit-server, pkg/rtc/transport.go and participant.go). Such a connection would have a hole
-// that nobody knows of, so an answer that comes late ends the connection. An ICE restart gives the
+// The server abandons a path after 15 s without a packet from us, and discards what it has for us
+// from then on, but for 5 s more it accepts an offer and connects again as if nothing had happened
+// (livekit-server, pkg/rtc/transport.go and participant.go). Such a connection would have an
+// unnoticed gap, so an answer that comes late ends the connection. An ICE restart gives the
 // server 15 s more, once: another restart does not (pion/ice, connectivityChecks).
 //
 // It belongs to the goroutine run.

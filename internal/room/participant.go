@@ -10,8 +10,8 @@ import (
 	"github.com/livekit/protocol/livekit"
 )
 
-// Participant is somebody else in the room, as the server described them. Hidden participants are
-// not told to others.
+// Participant is somebody else in the room, as the server described them. The server does
+// not announce hidden participants.
 type Participant struct {
 	SID, Identity, Name, Metadata string
 	// livekit.ParticipantInfo_Kind: "STANDARD", "AGENT", "SIP", …
@@ -26,7 +26,7 @@ type EventType uint8
 // The types of events.
 const (
 	ParticipantJoined EventType = iota + 1 // Participant came after us
-	// Participant has gone; without metadata and attributes if the server did not tell it itself
+	// Participant has left; without metadata and attributes if the server did not say so itself
 	ParticipantLeft
 	// name, metadata, attributes or kind of Participant changed
 	ParticipantUpdated
@@ -78,18 +78,18 @@ func participantOf(p *livekit.ParticipantInfo) Participant {
 	}
 }
 
-// roster knows who is in the room and turns the server's updates into events. It belongs to the
+// roster keeps who is in the room and turns the server's updates into events. It belongs to the
 // goroutine that reads the signals. Updates of participants who publish no media come in batches,
 // up to three seconds late (livekit-server, subscriberUpdateInterval): a participant's packets may
-// come before, and one who was there for a shorter time is only told as gone.
+// come before, and one who was there for a shorter time is only announced as gone.
 type roster struct {
 	own     string // our sid: we are in the updates too
 	members map[string]member
-	gone    map[string]bool // sids that were told as left, lately
+	gone    map[string]bool // sids that were reported as left, lately
 	full    bool            // the next update that contains us lists everybody
 }
 
-// maxMembers is more than LiveKit has in a room. Those beyond are not told.
+// maxMembers is more than LiveKit has in a room. Others are ignored.
 const maxMembers = 20_000
 
 // member is what is kept of a participant: not the metadata and attributes, which may be 64 kB
@@ -180,7 +180,7 @@ func (r *roster) one(p *livekit.ParticipantInfo) []Event {
 		return nil
 	}
 	var events []Event
-	// The server does not tell the end of a session whose identity came back in a new one
+	// The server does not announce the end of a session whose identity came back in a new one
 	// (SupportsIdentityBasedReconnection).
 	for other, m := range r.members {
 		if m.identity == now.Identity && !m.joined.After(now.JoinedAt) {

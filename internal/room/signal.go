@@ -25,7 +25,7 @@ import (
 
 const (
 	// maxSignal bounds a message of the server. The largest lists all participants with their
-	// metadata and attributes, of which each may have 64 kB.
+	// metadata and attributes, up to 64 kB each.
 	maxSignal = 16 << 20
 	// maxToken is more than a server accepts in a header.
 	maxToken = 64 << 10

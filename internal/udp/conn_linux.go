@@ -70,9 +70,9 @@ func (p *Poller) Listen(network string, a *net.UDPAddr) (*Conn, error) {
 	return c, nil
 }
 
-// ReadArrival reads one packet, of which b gets as much as it has room for, and returns when it
-// arrived in the kernel. It waits until there is one, the read deadline is over
-// (os.ErrDeadlineExceeded) or the socket is closed (net.ErrClosed).
+// ReadArrival reads one packet, cut to the length of b, and returns when it arrived in the kernel.
+// It waits until there is one, the read deadline is over (os.ErrDeadlineExceeded) or the socket is
+// closed (net.ErrClosed).
 func (c *Conn) ReadArrival(b []byte) (int, netip.AddrPort, time.Time, error) {
 	for {
 		select {

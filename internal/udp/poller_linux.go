@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Poller opens sockets and tells them that something has arrived. The zero value polls immediately;
-// see [Interval]. It may be used by several goroutines.
+// Poller opens sockets and wakes their readers when something has arrived. The zero value polls
+// immediately; see [Interval]. It may be used by several goroutines.
 type Poller struct {
 	// Interval is how long packets may wait under load; 0: they do not.
 	Interval time.Duration
@@ -47,8 +47,7 @@ func (p *Poller) add(c *Conn) error {
 		go p.run(e)
 	}
 	p.conns[int32(c.fd)] = c
-	// Edge-triggered: a socket is told once that something has come, and reads until nothing is
-	// left.
+	// Edge-triggered: a reader is woken once and reads until nothing is left.
 	err := unix.EpollCtl(p.epoll.fd, unix.EPOLL_CTL_ADD, c.fd,
 		&unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(c.fd)})
 	if err != nil {
@@ -102,7 +101,7 @@ func (p *Poller) run(e *epoll) {
 		n := 0
 		err := e.raw.Read(func(fd uintptr) bool {
 			var err error
-			for { // what is there must be fetched now: nothing tells of it again
+			for { // events must be fetched now: epoll does not report them again
 				if n, err = unix.EpollWait(int(fd), events[:], 0); !errors.Is(err, unix.EINTR) {
 					return n > 0
 				}

@@ -46,7 +46,7 @@ func newFaultNet(t testing.TB) *faultNet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &faultNet{Net: n}
+	return &faultNet{Net: n, sockets: udp.Poller{Interval: udp.Interval}}
 }
 
 func (n *faultNet) set(f faults) {

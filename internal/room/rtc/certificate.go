@@ -19,8 +19,7 @@ type certificate struct {
 	fingerprint string // SHA-256
 }
 
-// newCertificate makes one that does not expire while any process runs: nobody looks at its dates
-// but those who would refuse it.
+// newCertificate makes one that outlives any process, for servers that look at its dates.
 func newCertificate() (certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -131,7 +131,7 @@ func (a *API) newConn(n network, deliver func(ch Channel, at time.Time, b []byte
 // Events returns the channel on which events arrive, in their order.
 func (c *Conn) Events() <-chan Event { return c.events }
 
-// post sends an event. One that says nothing new is left out where nobody reads.
+// post sends an event. While the reader is behind, only Opened and Failed are kept.
 func (c *Conn) post(e Event) {
 	c.eventsMu.Lock()
 	defer c.eventsMu.Unlock()
@@ -220,8 +220,8 @@ func (c *Conn) Close() {
 
 const closeWait = time.Second
 
-// endAssociation tells the server that the association ends, unless the server has ended it: to
-// tell nobody takes pion 0.4 s.
+// endAssociation aborts the association, so that the server knows. If the server has ended it, it
+// is only closed: aborting then takes pion 0.4 s.
 func (c *Conn) endAssociation(assoc *sctp.Association) {
 	select {
 	case <-c.ended:

@@ -30,7 +30,7 @@ type dtlsConn struct {
 	ready        chan struct{}
 	done         chan struct{}
 	deadline     *deadline.Deadline
-	arrivals     *arrivals // told of each datagram that DTLS reads
+	arrivals     *arrivals // notes each datagram that DTLS reads
 
 	mu     sync.Mutex
 	queue  []datagram

@@ -15,8 +15,8 @@ import (
 )
 
 // receiveBuffer is how much one room may have in memory when its reader is blocked, before the
-// server is told to wait. What is in it when the room is deleted is not lost, so it is larger than
-// SCTP's usual 1 MiB.
+// server is told to wait. Its contents are delivered even if the room is deleted, so it is larger
+// than SCTP's usual 1 MiB.
 const receiveBuffer = 4 << 20
 
 // relayWait is how long a working relay is not taken, in case a direct path works too.

@@ -84,8 +84,8 @@ type receptionRun struct {
 //
 //	make bench-udp
 //
-// Each run has a process that receives, whose CPU and memory are counted, and one that sends. What it
-// costs and the error of times are measured in separate runs, because the error cannot be known
+// Each run has a process that receives, whose CPU and memory are counted, and one that sends. What
+// it costs and the error of times are measured in separate runs, because the error cannot be known
 // without the arrival. Rows of one round follow each other, so that other work on the machine hits
 // all of them.
 func TestReception(t *testing.T) {
