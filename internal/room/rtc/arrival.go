@@ -17,7 +17,8 @@ import (
 // What cannot be matched, as on an unordered channel, has no arrival time.
 type arrivals struct {
 	mu      sync.Mutex
-	records []record // given to DTLS and not yet read by SCTP
+	records []record  // given to DTLS and not yet read by SCTP
+	few     [4]record // where records are while there are few
 	seen    replayWindow
 	streams map[uint16]*streamArrivals
 }
@@ -51,7 +52,7 @@ func (a *arrivals) onDatagram(b []byte, at time.Time) {
 		// DTLS discards a record that comes twice.
 		if b[0] == applicationData && a.seen.add(epochAndSequence) {
 			if len(a.records) >= maxRecords {
-				a.records = nil
+				a.records = a.few[:0]
 			}
 			a.records = append(a.records, record{bytes: n - dtlsHeader, at: at})
 		}
@@ -113,7 +114,7 @@ func (a *arrivals) nextRecord(plaintext int) (time.Time, bool) {
 	for i, r := range a.records {
 		if d := r.bytes - plaintext; d >= minOverhead && d <= maxOverhead {
 			if a.records = a.records[i+1:]; len(a.records) == 0 {
-				a.records = nil
+				a.records = a.few[:0]
 			}
 			return r.at, true
 		}
@@ -145,6 +146,7 @@ func (a *arrivals) next(stream uint16) time.Time {
 type streamArrivals struct {
 	first   uint32 // the number of waiting[0]; of DATA chunks it has 16 bits
 	waiting []waitingMessage
+	few     [4]waitingMessage // where they are while there are few
 }
 
 type waitingMessage struct {
@@ -173,7 +175,7 @@ func (s *streamArrivals) next() time.Time {
 			m, s.waiting = s.waiting[0], s.waiting[1:]
 		}
 		if len(s.waiting) == 0 {
-			s.waiting = nil
+			s.waiting = s.few[:0]
 		}
 		if !m.dcep {
 			return m.at

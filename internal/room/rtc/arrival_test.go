@@ -131,3 +131,21 @@ func FuzzArrivals(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkArrivals is what finding the arrival of one message costs, if it has a datagram of its
+// own.
+func BenchmarkArrivals(b *testing.B) {
+	var a arrivals
+	p := packet(chunk(typeIData, whole, 1, 0, 53, 200))
+	d := dtlsRecord(applicationData, 0, len(p))
+	now := time.Now()
+	for i := 0; b.Loop(); i++ {
+		binary.BigEndian.PutUint64(d[3:], 1<<48|uint64(i+1))
+		binary.BigEndian.PutUint32(p[sctpHeader+12:], uint32(i))
+		a.onDatagram(d, now)
+		a.onPacket(p)
+		if a.next(1) != now {
+			b.Fatal(i)
+		}
+	}
+}

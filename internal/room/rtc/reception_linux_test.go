@@ -140,7 +140,8 @@ func TestReception(t *testing.T) {
 					xs = append(xs, of(r))
 				}
 				slices.Sort(xs)
-				return fmt.Sprintf(format+" ("+format+" – "+format+")", xs[len(xs)/2], xs[0],
+				median := (xs[len(xs)/2] + xs[(len(xs)-1)/2]) / 2
+				return fmt.Sprintf(format+" ("+format+" – "+format+")", median, xs[0],
 					xs[len(xs)-1])
 			}
 			rss := "–"
