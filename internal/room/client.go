@@ -11,6 +11,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/internal/room/rtc"
 )
 
@@ -58,8 +59,10 @@ var defaultTimes = times{
 	tick: 250 * time.Millisecond,
 	resume: resumeTimes{
 		grace: 300 * time.Millisecond, aliveFor: 5 * time.Second,
-		dial:    10 * time.Second,
-		backoff: 500 * time.Millisecond, maxBackoff: 10 * time.Second,
+		dial: 10 * time.Second,
+		retry: backoff.Policy{
+			First: 500 * time.Millisecond, Max: 10 * time.Second, Jitter: backoff.None,
+		},
 		checkEvery:       3 * time.Second,
 		sessionLostAfter: 5 * time.Second, networkLostAfter: 12 * time.Second,
 	},

@@ -447,7 +447,7 @@ func quickTimes() times {
 		Disconnected: 500 * time.Millisecond, Failed: 15 * time.Second,
 		Keepalive: 50 * time.Millisecond,
 	}
-	q.resume.grace, q.resume.backoff = 30*time.Millisecond, 10*time.Millisecond
+	q.resume.grace, q.resume.retry.First = 30*time.Millisecond, 10*time.Millisecond
 	q.resume.checkEvery = 100 * time.Millisecond
 	q.restart.patience, q.restart.retryEvery = 300*time.Millisecond, 500*time.Millisecond
 	return q

@@ -10,16 +10,18 @@ import (
 	"time"
 
 	"github.com/livekit/protocol/livekit"
+
+	"github.com/syncflow/textegress/internal/backoff"
 )
 
 // resumeTimes are those of a signalResume.
 type resumeTimes struct {
 	grace time.Duration // after the loss: WebRTC may be about to fail too
 	// aliveFor is how long after an answer to an ICE keepalive the connection counts as alive.
-	aliveFor            time.Duration
-	dial                time.Duration // one attempt
-	backoff, maxBackoff time.Duration
-	checkEvery          time.Duration // between two questions whether the room exists
+	aliveFor   time.Duration
+	dial       time.Duration  // one attempt
+	retry      backoff.Policy // between two attempts, and two checks
+	checkEvery time.Duration  // between two questions whether the room exists
 	// sessionLostAfter is how long the server may be silent over UDP while its host can be reached
 	// over TCP.
 	sessionLostAfter time.Duration
@@ -172,7 +174,7 @@ func (r *signalResume) onProbe(p probed) *Disconnect {
 		r.reachable = p.at
 	}
 	if !r.roomConfirmed {
-		r.next = time.Now().Add(r.t.backoff)
+		r.next = time.Now().Add(r.t.retry.First)
 	}
 	return nil
 }
@@ -227,8 +229,8 @@ func (r *signalResume) onAttempt(sig *signal, first *livekit.SignalResponse,
 	r.busy = false
 	if err != nil {
 		c.log.Debug("room: resuming failed", "attempt", r.attempts, "error", err)
-		r.next = time.Now().Add(min(r.t.backoff<<min(r.attempts, 10), r.t.maxBackoff))
 		r.attempts++
+		r.next = time.Now().Add(r.t.retry.Delay(r.attempts))
 		return nil
 	}
 	if s := turnServers(first.GetReconnect().GetIceServers()); len(s) > 0 {

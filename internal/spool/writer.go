@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/internal/durable"
 	"github.com/syncflow/textegress/segment"
 )
@@ -366,7 +367,10 @@ func (w *Writer) giveUp(seg *openSegment, err error) {
 	}
 	w.mu.Unlock()
 	w.failures++
-	w.notUntil = time.Now().Add(min(w.spool.syncer.interval<<min(w.failures, 16), maxPause))
+	pauses := backoff.Policy{
+		First: 2 * w.spool.syncer.interval, Max: maxPause, Jitter: backoff.None,
+	}
+	w.notUntil = time.Now().Add(pauses.Delay(w.failures))
 	w.spool.syncFailed(w.recording.ID())
 	w.recording.markSuspect(seg.name)
 }
