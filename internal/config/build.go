@@ -36,14 +36,18 @@ type field struct {
 	key  string
 	text string // "" = not set
 	src  string
-	def  string // the default that was used, "" if the value was set
+	def  string // the default, a good example
 }
 
-func (l *loader) field(key, def string) field {
-	if v, ok := l.values[key]; ok {
-		return field{l: l, key: key, text: v.text, src: v.source}
+func (l *loader) field(key string) field {
+	k, _, ok := lookup(key)
+	if !ok {
+		panic("config: no setting " + key)
 	}
-	return field{l: l, key: key, text: def, def: def}
+	if v, ok := l.values[key]; ok {
+		return field{l: l, key: key, text: v.text, src: v.source, def: k.def}
+	}
+	return field{l: l, key: key, text: k.def, def: k.def}
 }
 
 // wrong reports a problem with the value.
@@ -70,37 +74,25 @@ func (f field) required(remedy string) bool {
 // settings lists every setting with its source.
 func (l *loader) settings() []Setting {
 	var out []Setting
-	faulty := map[string]bool{} // not shown: a secret may have been put into the wrong line
+	invalid := map[string]bool{} // not shown: a secret may have been put into the wrong line
 	for _, problems := range l.broken {
 		for _, p := range problems {
-			faulty[p.Key] = true
+			invalid[p.Key] = true
 		}
 	}
-	add := func(key string, kind keyKind, def string) {
-		v, ok := l.values[key]
+	for _, k := range all(l.indices()) {
+		v, ok := l.values[k.name]
 		switch {
-		case !ok && def != "":
-			v = value{def, "default"}
+		case !ok && k.def != "":
+			v = value{k.def, "default"}
 		case !ok:
 			v = value{"", "not set"}
 		}
-		shown := show(kind, v.text)
-		if ok && faulty[key] {
+		shown := show(k.kind, v.text)
+		if ok && invalid[k.name] {
 			shown = "(faulty)"
 		}
-		out = append(out, Setting{key, shown, v.source})
-	}
-	for _, k := range globalKeys {
-		add(k.name, k.kind, k.def)
-	}
-	for _, i := range l.indices() {
-		for _, k := range projectKeys {
-			if _, ok := l.values[projectName(i, k.name)]; ok || k.def == "" {
-				add(projectName(i, k.name), k.kind, "")
-			} else {
-				add(projectName(i, k.name), k.kind, k.def)
-			}
-		}
+		out = append(out, Setting{k.name, shown, v.source})
 	}
 	return out
 }

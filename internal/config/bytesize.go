@@ -30,7 +30,7 @@ func (f field) bytes(least, most int64) int64 {
 	m := sizeForm.FindStringSubmatch(strings.TrimSpace(f.text))
 	if m == nil {
 		f.wrong(clip(f.text)+" is not an amount of bytes",
-			"use a whole number with a unit: KiB, MiB, GiB or TiB, for example "+defaultOf(f.key))
+			"use a whole number with a unit: KiB, MiB, GiB or TiB, for example "+f.def)
 		return 0
 	}
 	for _, u := range sizeUnits {
@@ -46,7 +46,7 @@ func (f field) bytes(least, most int64) int64 {
 		}
 		return n * u.bytes
 	}
-	f.wrong(clip(m[2])+" is not a unit", "use KiB, MiB, GiB or TiB, for example "+defaultOf(f.key))
+	f.wrong(clip(m[2])+" is not a unit", "use KiB, MiB, GiB or TiB, for example "+f.def)
 	return 0
 }
 

@@ -18,23 +18,15 @@ func (c *Config) Changes(next *Config) []string {
 	slices.Sort(indices)
 
 	var names []string
-	add := func(name, def string) {
+	for _, k := range all(slices.Compact(indices)) {
 		text := func(m map[string]value) string {
-			if v, ok := m[name]; ok {
+			if v, ok := m[k.name]; ok {
 				return v.text
 			}
-			return def
+			return k.def
 		}
 		if text(was) != text(will) {
-			names = append(names, name)
-		}
-	}
-	for _, k := range globalKeys {
-		add(k.name, k.def)
-	}
-	for _, i := range slices.Compact(indices) {
-		for _, k := range projectKeys {
-			add(projectName(i, k.name), k.def)
+			names = append(names, k.name)
 		}
 	}
 	return names

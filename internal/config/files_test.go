@@ -148,6 +148,10 @@ func TestYAMLIsStrict(t *testing.T) {
 			"in s3", "projects:\n- s3_config:\n    bucket: x",
 			[]string{"PROJECTS__0__S3_CONFIG", `"bucket"`},
 		},
+		{
+			"s3 in s3", "projects:\n- s3_config:\n    s3_config: {region: x}",
+			[]string{"PROJECTS__0__S3_CONFIG", `"s3_config"`},
+		},
 		{"upper case", "RETENTION: 1h", []string{"did you mean retention?"}},
 		{"twice", "retention: 1h\nretention: 2h", []string{"line 2", "twice"}},
 		{"not a mapping", "- a", []string{"not a mapping"}},

@@ -52,11 +52,11 @@ func Load(o Options) (*Config, error) { return read(o).build() }
 // other setting.
 func DiskMinFree(o Options) int64 {
 	l := read(o)
-	if n := l.global("DISK_MIN_FREE").bytes(minDiskMinFree, maxDiskMinFree); n != 0 {
+	if n := l.field("DISK_MIN_FREE").bytes(minDiskMinFree, maxDiskMinFree); n != 0 {
 		return n
 	}
 	delete(l.values, "DISK_MIN_FREE")
-	return l.global("DISK_MIN_FREE").bytes(minDiskMinFree, maxDiskMinFree)
+	return l.field("DISK_MIN_FREE").bytes(minDiskMinFree, maxDiskMinFree)
 }
 
 // read collects the values of all layers.
@@ -141,7 +141,7 @@ func unknownProblem(name, source string) Problem {
 	if s := suggest(name); s != "" {
 		p.Remedy = fmt.Sprintf("did you mean %s?", s)
 	} else if strings.HasPrefix(name, projectPrefix) {
-		if _, indexed, _ := splitProject(name); !indexed {
+		if _, indexed, _ := lookup(name); !indexed {
 			p.Remedy = "project settings are called PROJECTS__<number>__<name>, the number from " +
 				"0 to 9999 without leading zeros"
 		}

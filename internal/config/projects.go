@@ -34,12 +34,7 @@ func (l *loader) projects(c *Config) {
 }
 
 func (l *loader) projectField(index int, rest string) field {
-	for _, k := range projectKeys {
-		if k.name == rest {
-			return l.field(projectName(index, rest), k.def)
-		}
-	}
-	panic("config: no project setting " + rest)
+	return l.field(projectName(index, rest))
 }
 
 func (l *loader) project(i int) Project {

@@ -21,12 +21,15 @@ const (
 	secret         // never shown
 )
 
-// globalKeys are the settings of the whole service, in the order of the documentation.
-var globalKeys = []struct {
+// setting is what is known of one setting before its value is.
+type setting struct {
 	name string
 	kind keyKind
-	def  string // "" = no default
-}{
+	def  string // "" = no default; also a good example
+}
+
+// globalKeys are the settings of the whole service, in the order of the documentation.
+var globalKeys = []setting{
 	{"SYNCFLOW_SERVER_URL", plain, ""},
 	{"RABBITMQ_HOST", plain, ""},
 	{"RABBITMQ_PORT", plain, ""},
@@ -53,11 +56,7 @@ var globalKeys = []struct {
 }
 
 // projectKeys are the settings of one project, without the PROJECTS__<n>__ before them.
-var projectKeys = []struct {
-	name string
-	kind keyKind
-	def  string
-}{
+var projectKeys = []setting{
 	{"KEY", ident, ""},
 	{"SECRET", secret, ""},
 	{"PROJECT_ID", plain, ""},
@@ -97,15 +96,6 @@ const (
 
 var projectKey = regexp.MustCompile(`^PROJECTS__(0|[1-9][0-9]{0,3})__(.+)$`)
 
-func isGlobal(name string) bool {
-	for _, k := range globalKeys {
-		if k.name == name {
-			return true
-		}
-	}
-	return name == keyConfigFile || name == keyConfigBody
-}
-
 var projectAny = regexp.MustCompile(`^PROJECTS__(0|[1-9][0-9]{0,3})(?:__|$)`)
 
 // projectOf tells which project a name is about, for example PROJECTS__3 or PROJECTS__3__SECRETT.
@@ -118,24 +108,34 @@ func projectOf(name string) (index int, ok bool) {
 	return index, true
 }
 
-// splitProject takes a project's variable apart. known is false if the part after the index is no
-// setting.
-func splitProject(name string) (rest string, indexed, known bool) {
-	m := projectKey.FindStringSubmatch(name)
-	if m == nil {
-		return "", false, false
+// lookup finds the setting that a variable sets. indexed: it has the form of a project's.
+func lookup(name string) (found setting, indexed, ok bool) {
+	keys, rest := globalKeys, name
+	if m := projectKey.FindStringSubmatch(name); m != nil {
+		keys, rest, indexed = projectKeys, m[2], true
 	}
-	for _, k := range projectKeys {
-		if k.name == m[2] {
-			return m[2], true, true
-		}
+	i := slices.IndexFunc(keys, func(k setting) bool { return k.name == rest })
+	if i < 0 {
+		return setting{}, indexed, false
 	}
-	return m[2], true, false
+	return setting{name, keys[i].kind, keys[i].def}, indexed, true
 }
 
 func isKnown(name string) bool {
-	_, _, known := splitProject(name)
-	return known || isGlobal(name)
+	_, _, ok := lookup(name)
+	return ok || name == keyConfigFile || name == keyConfigBody
+}
+
+// all lists the settings of the service and of the projects with those numbers, in the order of the
+// manual.
+func all(projects []int) []setting {
+	out := slices.Clone(globalKeys)
+	for _, i := range projects {
+		for _, k := range projectKeys {
+			out = append(out, setting{projectName(i, k.name), k.kind, k.def})
+		}
+	}
+	return out
 }
 
 func projectName(index int, rest string) string {

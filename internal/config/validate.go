@@ -29,26 +29,17 @@ const (
 	predecessorVHost = "syncflow"
 )
 
-func (l *loader) global(key string) field {
-	for _, k := range globalKeys {
-		if k.name == key {
-			return l.field(key, k.def)
-		}
-	}
-	panic("config: no setting " + key)
-}
-
 // Bounds of DISK_MIN_FREE.
 const minDiskMinFree, maxDiskMinFree = 1 << 20, 16 << 40
 
 // service checks the settings of the whole service.
 func (l *loader) service(c *Config) {
-	if f := l.global("SYNCFLOW_SERVER_URL"); f.required("set it to the address of the SyncFlow " +
+	if f := l.field("SYNCFLOW_SERVER_URL"); f.required("set it to the address of the SyncFlow " +
 		"API, for example https://api.syncflow.live") {
 		c.ServerURL = f.url("https://api.syncflow.live")
 	}
 	l.rabbitMQ(&c.RabbitMQ)
-	if f := l.global("DEVICE_GROUP_NAME"); f.required("set it to the device group that sessions " +
+	if f := l.field("DEVICE_GROUP_NAME"); f.required("set it to the device group that sessions " +
 		"name, usually text-egress") {
 		c.DeviceGroup = f.match(groupName, "is not a device group",
 			"use 1 to 50 letters, digits, _ and -; dots and commas have a meaning in SyncFlow")
@@ -60,30 +51,30 @@ func (l *loader) service(c *Config) {
 					clip(c.DeviceGroup), predecessorGroup, predecessorGroup))
 		}
 	}
-	c.RecordSessions = RecordSessions(l.global("RECORD_SESSIONS").choice("notified", "all"))
-	c.RejoinWindow = l.global("REJOIN_WINDOW").duration(0, 24*time.Hour)
-	c.RelayOnly = l.global("ICE_TRANSPORT").choice("all", "relay") == "relay"
-	if f := l.global("INSTANCE"); f.text != "" {
+	c.RecordSessions = RecordSessions(l.field("RECORD_SESSIONS").choice("notified", "all"))
+	c.RejoinWindow = l.field("REJOIN_WINDOW").duration(0, 24*time.Hour)
+	c.RelayOnly = l.field("ICE_TRANSPORT").choice("all", "relay") == "relay"
+	if f := l.field("INSTANCE"); f.text != "" {
 		c.Instance = f.match(instanceName, "is not an instance name",
 			"use 1 to 64 letters, digits, _ and -")
 	}
-	c.DataDir = l.path(strings.TrimSpace(l.global("DATA_DIR").text))
-	c.SyncInterval = l.global("SYNC_INTERVAL").duration(10*time.Millisecond, time.Hour)
-	c.SegmentSize = l.global("SEGMENT_SIZE").bytes(64<<10, 1<<30)
-	c.SegmentAge = l.global("SEGMENT_AGE").duration(time.Second, 24*time.Hour)
-	c.DiskMinFree = l.global("DISK_MIN_FREE").bytes(minDiskMinFree, maxDiskMinFree)
-	c.Retention = l.global("RETENTION").duration(0, 10*365*24*time.Hour)
-	c.ShutdownTimeout = l.global("SHUTDOWN_TIMEOUT").duration(time.Second, time.Hour)
-	c.HTTPAddr = l.global("HTTP_ADDR").address()
-	c.LogLevel = l.global("LOG_LEVEL").level()
-	c.LogFormat = l.global("LOG_FORMAT").choice("auto", "text", "json")
+	c.DataDir = l.path(strings.TrimSpace(l.field("DATA_DIR").text))
+	c.SyncInterval = l.field("SYNC_INTERVAL").duration(10*time.Millisecond, time.Hour)
+	c.SegmentSize = l.field("SEGMENT_SIZE").bytes(64<<10, 1<<30)
+	c.SegmentAge = l.field("SEGMENT_AGE").duration(time.Second, 24*time.Hour)
+	c.DiskMinFree = l.field("DISK_MIN_FREE").bytes(minDiskMinFree, maxDiskMinFree)
+	c.Retention = l.field("RETENTION").duration(0, 10*365*24*time.Hour)
+	c.ShutdownTimeout = l.field("SHUTDOWN_TIMEOUT").duration(time.Second, time.Hour)
+	c.HTTPAddr = l.field("HTTP_ADDR").address()
+	c.LogLevel = l.field("LOG_LEVEL").level()
+	c.LogFormat = l.field("LOG_FORMAT").choice("auto", "text", "json")
 }
 
 func (l *loader) rabbitMQ(r *RabbitMQ) {
-	if f := l.global("RABBITMQ_HOST"); f.required("set it to the host name of the broker") {
+	if f := l.field("RABBITMQ_HOST"); f.required("set it to the host name of the broker") {
 		r.Host = f.host()
 	}
-	if f := l.global("RABBITMQ_PORT"); f.required("set it to the broker's AMQP port, usually " +
+	if f := l.field("RABBITMQ_PORT"); f.required("set it to the broker's AMQP port, usually " +
 		"5671 with TLS and 5672 without") {
 		n, err := strconv.Atoi(strings.TrimSpace(f.text))
 		if err != nil || n < 1 || n > 65535 {
@@ -91,7 +82,7 @@ func (l *loader) rabbitMQ(r *RabbitMQ) {
 		}
 		r.Port = n
 	}
-	if f := l.global("RABBITMQ_VHOST_NAME"); f.required("set it to the virtual host of SyncFlow, " +
+	if f := l.field("RABBITMQ_VHOST_NAME"); f.required("set it to the virtual host of SyncFlow, " +
 		"usually syncflow") {
 		r.VHost = strings.TrimSpace(f.text)
 		if len(r.VHost) > 255 {
@@ -104,15 +95,15 @@ func (l *loader) rabbitMQ(r *RabbitMQ) {
 					"if the login is refused, try that.", clip(r.VHost), predecessorVHost))
 		}
 	}
-	r.TLS = l.global("RABBITMQ_TLS").boolean()
-	if f := l.global("RABBITMQ_CA_FILE"); f.text != "" {
+	r.TLS = l.field("RABBITMQ_TLS").boolean()
+	if f := l.field("RABBITMQ_CA_FILE"); f.text != "" {
 		r.CAFile = f.certificates()
 		if !r.TLS {
 			l.warnings = append(l.warnings,
 				"RABBITMQ_CA_FILE has no effect while RABBITMQ_TLS is false.")
 		}
 	}
-	user, pass := l.global("RABBITMQ_USERNAME"), l.global("RABBITMQ_PASSWORD")
+	user, pass := l.field("RABBITMQ_USERNAME"), l.field("RABBITMQ_PASSWORD")
 	r.Username = strings.TrimSpace(user.text)
 	r.Password = NewSecret(pass.text)
 	switch {
@@ -151,23 +142,13 @@ func (f field) duration(least, most time.Duration) time.Duration {
 	d, err := time.ParseDuration(s)
 	if err != nil {
 		f.wrong(clip(f.text)+" is not a duration",
-			"use a number with a unit: ms, s, m or h, for example "+defaultOf(f.key))
+			"use a number with a unit: ms, s, m or h, for example "+f.def)
 		return 0
 	}
 	if d < least || d > most {
 		f.wrong(clip(f.text)+" is out of range", fmt.Sprintf("use %v to %v", least, most))
 	}
 	return d
-}
-
-// defaultOf gives the default of a setting, which is also a good example.
-func defaultOf(key string) string {
-	for _, k := range globalKeys {
-		if k.name == key {
-			return k.def
-		}
-	}
-	return ""
 }
 
 func (f field) match(re *regexp.Regexp, wrong, remedy string) string {
@@ -239,7 +220,7 @@ func (f field) address() string {
 	_, port, err := net.SplitHostPort(s)
 	if n, perr := strconv.Atoi(port); err != nil || perr != nil || n < 0 || n > 65535 {
 		f.wrong(clip(s)+" is not an address to listen at", "write host:port, for example "+
-			defaultOf(f.key)+"; port 0 takes a free one")
+			f.def+"; port 0 takes a free one")
 		return ""
 	}
 	return s

@@ -85,11 +85,12 @@ func (w yamlWalk) mapping(n *yaml.Node, prefix string) {
 			continue
 		}
 		seen[name] = true
-		rest, indexed, _ := splitProject(name)
+		_, indexed, _ := lookup(name)
 		switch {
 		case name == "PROJECTS":
 			w.projects(v)
-		case indexed && (rest == "S3_CONFIG" || rest == "LIVEKIT"):
+		case indexed && strings.Count(name, "__") == 2 &&
+			(strings.HasSuffix(name, "__S3_CONFIG") || strings.HasSuffix(name, "__LIVEKIT")):
 			w.mapping(v, name+"__")
 		case !isKnown(name) || strings.Contains(k.Value, "__") ||
 			strings.HasPrefix(name, ownPrefix):
