@@ -21,9 +21,7 @@ import (
 )
 
 // The sample of testdata/99af64c, which the version of that commit made.
-const (
-	beforeDir = "testdata/99af64c"
-)
+const beforeDir = "testdata/99af64c"
 
 // before returns what is below a folder of the sample.
 func before(t *testing.T, folder string) fs.FS {
@@ -164,7 +162,8 @@ func TestBefore_Continued(t *testing.T) {
 	}
 	said, kinds := texts(t, rec)
 	all := strings.Join(said, "\n")
-	if !strings.Contains(all, "said in 2 by alice\n") || !strings.Contains(all, "said in 2 by 学生\n") ||
+	if !strings.Contains(all, "said in 2 by alice\n") ||
+		!strings.Contains(all, "said in 2 by 学生\n") ||
 		!strings.HasSuffix(all, "said to the version after") ||
 		kinds[textegress.KindTextStream] != 2 || kinds[textegress.KindOutageStarted] != 1 {
 		t.Errorf("%q, %v", said, kinds)

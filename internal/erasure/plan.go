@@ -67,8 +67,8 @@ func newErasePlan(ctx context.Context, src render.Source, o decode.Options, iden
 	return p, nil
 }
 
-// collectSIDs learns the sids of the participant. Only what the server told of them counts: packets of
-// an agent may bear the identity of somebody else and the agent's own sid.
+// collectSIDs learns the sids of the participant. Only what the server told of them counts: packets
+// of an agent may bear the identity of somebody else and the agent's own sid.
 func (p *erasePlan) collectSIDs(f segment.Frame) {
 	if f.Type == segment.FrameState {
 		state, _ := segment.DecodeState(f.Payload)

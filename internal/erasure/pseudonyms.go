@@ -16,8 +16,8 @@ var errPseudonyms = errors.New("it was delivered under pseudonyms, without raw s
 	"cannot be removed from it; delete it in the bucket as a whole, or what bears the pseudonym, " +
 	"which `textegress pseudonyms` tells")
 
-// checkPseudonym looks for the participant's pseudonym in what was delivered of a recording that the disk
-// does not have any more.
+// checkPseudonym looks for the participant's pseudonym in what was delivered of a recording that
+// the disk does not have any more.
 func (f *Eraser) checkPseudonym(ctx context.Context, rec *spool.Recording, identity string) error {
 	names, err := f.o.Projects.Pseudonyms(rec.Info())
 	if err != nil {

@@ -52,7 +52,8 @@ func (f *Eraser) finish(ctx context.Context, rec *spool.Recording, r *Recording)
 }
 
 // purge deletes every revision but the frozen one, once that is verified again.
-func (f *Eraser) purge(ctx context.Context, bucket objstore.Bucket, info spool.Info, frozen delivery.Plan,
+func (f *Eraser) purge(ctx context.Context, bucket objstore.Bucket, info spool.Info,
+	frozen delivery.Plan,
 	r *Recording,
 ) (complete bool, err error) {
 	if frozen.Revision == 1 {

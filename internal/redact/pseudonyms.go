@@ -142,7 +142,9 @@ func (p *Pseudonymizer) Message(m textegress.Message) textegress.Message {
 	return out
 }
 
-func (p *Pseudonymizer) transcription(t *textegress.TranscriptionInfo) *textegress.TranscriptionInfo {
+func (p *Pseudonymizer) transcription(
+	t *textegress.TranscriptionInfo,
+) *textegress.TranscriptionInfo {
 	if t == nil {
 		return nil
 	}

@@ -200,8 +200,8 @@ var fates = map[string]map[string]fate{
 	},
 }
 
-// TestPseudonyms_EveryFieldIsClassified holds the table above to the types, and [Pseudonymizer] to the
-// table.
+// TestPseudonyms_EveryFieldIsClassified holds the table above to the types, and [Pseudonymizer] to
+// the table.
 func TestPseudonyms_EveryFieldIsClassified(t *testing.T) {
 	names := &testNames{}
 	types := map[string]bool{}
@@ -347,7 +347,8 @@ func compare(t *testing.T, types map[string]bool, in, out reflect.Value) {
 		field := in.Type().Field(i).Name
 		f, ok := fates[name][field]
 		if !ok {
-			t.Errorf("%s.%s is new: decide what becomes of it under pseudonyms, here and in Pseudonymizer",
+			t.Errorf("%s.%s is new: decide what becomes of it under pseudonyms, here and in "+
+				"Pseudonymizer",
 				name, field)
 			continue
 		}

@@ -25,17 +25,24 @@ import (
 
 // shapes are the ways in which a value that is known gets into a text.
 var shapes = map[string]func(v string) string{
-	"plain":     func(v string) string { return "user '" + v + "' is refused" },
-	"twice":     func(v string) string { return v + v },
-	"path":      func(v string) string { return "PUT https://store.test/" + url.PathEscape(v) },
-	"key":       func(v string) string { return (&url.URL{Path: v}).EscapedPath() },
-	"lower":     func(v string) string { return lowerEscapes(url.PathEscape(v)) },
-	"query":     func(v string) string { return "at " + url.QueryEscape(v) + " there" },
-	"userinfo":  func(v string) string { return url.UserPassword(v, v).String() },
-	"go":        func(v string) string { return "parse " + strconv.Quote(v) },
-	"ascii":     func(v string) string { return strconv.QuoteToASCII(v) },
-	"go in url": func(v string) string { return fmt.Sprintf("Get %q: EOF", "http://h/"+url.PathEscape(v)) },
-	"json":      func(v string) string { b, _ := json.Marshal(map[string]string{"name": v}); return string(b) },
+	"plain":    func(v string) string { return "user '" + v + "' is refused" },
+	"twice":    func(v string) string { return v + v },
+	"path":     func(v string) string { return "PUT https://store.test/" + url.PathEscape(v) },
+	"key":      func(v string) string { return (&url.URL{Path: v}).EscapedPath() },
+	"lower":    func(v string) string { return lowerEscapes(url.PathEscape(v)) },
+	"query":    func(v string) string { return "at " + url.QueryEscape(v) + " there" },
+	"userinfo": func(v string) string { return url.UserPassword(v, v).String() },
+	"go":       func(v string) string { return "parse " + strconv.Quote(v) },
+	"ascii":    func(v string) string { return strconv.QuoteToASCII(v) },
+	"go in url": func(v string) string {
+		return fmt.Sprintf("Get %q: EOF",
+			"http://h/"+url.PathEscape(v))
+	},
+	"json": func(v string) string {
+		b,
+			_ := json.Marshal(map[string]string{"name": v})
+		return string(b)
+	},
 	"json in go": func(v string) string {
 		b, _ := json.Marshal(v)
 		return fmt.Sprintf("unexpected %q", b)
@@ -45,11 +52,17 @@ var shapes = map[string]func(v string) string{
 		_ = xml.EscapeText(&b, []byte(v))
 		return "<Error><Message>no " + b.String() + "</Message></Error>"
 	},
-	"html":   func(v string) string { return "<h1>" + html.EscapeString(v) + "</h1>" },
-	"base64": func(v string) string { return "Basic " + base64.StdEncoding.EncodeToString([]byte("user:"+v)) },
-	"lines":  func(v string) string { return "first\r\n" + v + "\x00\x1b[2J" },
+	"html": func(v string) string { return "<h1>" + html.EscapeString(v) + "</h1>" },
+	"base64": func(v string) string {
+		return "Basic " +
+			base64.StdEncoding.EncodeToString([]byte("user:"+v))
+	},
+	"lines": func(v string) string { return "first\r\n" + v + "\x00\x1b[2J" },
 	"AMQP": func(v string) string {
-		return (&amqp.Error{Code: 403, Reason: "ACCESS_REFUSED - user '" + v + "'", Server: true}).Error()
+		return (&amqp.Error{
+			Code: 403, Reason: "ACCESS_REFUSED - user '" + v + "'",
+			Server: true,
+		}).Error()
 	},
 	"long": func(v string) string { return strings.Repeat("x", maxText-len(v)/2) + v },
 }
@@ -93,7 +106,8 @@ func check(t *testing.T, in, out, value string) {
 		return r > unicode.MaxASCII || strings.IndexByte(base64Chars, byte(r)) < 0
 	}) {
 		for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
-			if b, _ := enc.DecodeString(strings.TrimRight(word, "=")); strings.Contains(string(b), value) {
+			if b, _ := enc.DecodeString(strings.TrimRight(word, "=")); strings.Contains(string(b),
+				value) {
 				t.Errorf("%q is in base64 in %q, made of %q", value, out, in)
 			}
 		}
@@ -128,7 +142,8 @@ func TestText_HidesValues(t *testing.T) {
 		"aaaa", "%25", `\u0041`, "&amp;", "\u2028\u202e",
 	} {
 		property(value, "", "", nil)
-		property(value, value[:len(value)/2], value[len(value)/2:], []string{value[:len(value)-1] + "z"})
+		property(value, value[:len(value)/2], value[len(value)/2:],
+			[]string{value[:len(value)-1] + "z"})
 	}
 	if err := quick.Check(property, &quick.Config{MaxCount: 50}); err != nil {
 		t.Error(err)
@@ -164,33 +179,57 @@ func TestText_HidesForms(t *testing.T) {
 	}
 	for range 50 {
 		secret := random(alphabet, 12+rand.N(20))
-		odd := random(alphabet+"!$&'()*+,;=:@/?#[]%^~ é\"\\<", 16+rand.N(8)) // what a password may be
+		odd := random(alphabet+"!$&'()*+,;=:@/?#[]%^~ é\"\\<",
+			16+rand.N(8)) // what a password may be
 		jwt := "eyJ" + random(alphabet+"-_", 20) + ".eyJ" + random(alphabet+"-_", 20) + "." + secret
 		for name, c := range map[string][2]string{
-			"JWT":             {"user '" + jwt + "'", jwt[3:]},
-			"JWT, cut":        {"invalid token: " + jwt[:30], jwt[3:30]},
-			"password":        {"dial amqps://user:" + secret + "@host:5671/v", secret},
-			"password, odd":   {(&url.URL{Scheme: "amqp", Host: "h", User: url.UserPassword("u", odd)}).String(), odd},
-			"user":            {"https://" + secret + "@host/path", secret},
-			"query":           {"Get \"https://host/p?a=b&" + secret + "=" + secret + "&c\": EOF", secret},
-			"query, odd":      {"https://host/p?" + url.Values{"k": {odd}}.Encode(), odd},
-			"query, bare":     {"https://host/p?" + secret, secret},
-			"fragment":        {"wss://host/rtc#" + secret, secret},
-			"join request":    {"bad handshake: /rtc/v1?join_request=" + secret, secret},
-			"bearer":          {"Authorization: Bearer " + secret, secret},
-			"basic":           {"header basic " + base64.StdEncoding.EncodeToString([]byte("u:"+odd)), odd},
-			"header map":      {fmt.Sprint(map[string][]string{"Authorization": {"Bearer " + odd}}), odd},
-			"cookie":          {"Set-Cookie: id=" + secret + "; Path=/", secret},
-			"key header":      {"X-Api-Key: " + odd + "\r\nHost: h", odd},
-			"AWS key":         {"the key AKIA" + strings.ToUpper(secret) + " is unknown", strings.ToUpper(secret)},
-			"AWS signature":   {"AWS4-HMAC-SHA256 Credential=" + secret + "/x, Signature=" + secret, secret},
-			"presigned":       {"https://b.s3.test/k?X-Amz-Signature=" + secret + "&X-Amz-Credential=" + secret, secret},
-			"assignment":      {"RABBITMQ_PASSWORD=" + secret + " is wrong", secret},
-			"JSON":            {`{"access_token":"` + secret + `","x":1}`, secret},
-			"JSON, quoted":    {strconv.Quote(`{"secretKey": "` + secret + `"}`), secret},
-			"XML":             {"<AWSAccessKeyId>" + secret + "</AWSAccessKeyId>", secret},
-			"PEM":             {"-----BEGIN RSA PRIVATE KEY-----\n" + secret + "\n" + secret, secret},
-			"URL in an error": {(&url.Error{Op: "Get", URL: "http://h/?" + url.QueryEscape(odd), Err: io.EOF}).Error(), odd},
+			"JWT":      {"user '" + jwt + "'", jwt[3:]},
+			"JWT, cut": {"invalid token: " + jwt[:30], jwt[3:30]},
+			"password": {"dial amqps://user:" + secret + "@host:5671/v", secret},
+			"password, odd": {(&url.URL{
+				Scheme: "amqp", Host: "h",
+				User: url.UserPassword("u", odd),
+			}).String(), odd},
+			"user": {"https://" + secret + "@host/path", secret},
+			"query": {
+				"Get \"https://host/p?a=b&" + secret + "=" + secret + "&c\": EOF",
+				secret,
+			},
+			"query, odd":   {"https://host/p?" + url.Values{"k": {odd}}.Encode(), odd},
+			"query, bare":  {"https://host/p?" + secret, secret},
+			"fragment":     {"wss://host/rtc#" + secret, secret},
+			"join request": {"bad handshake: /rtc/v1?join_request=" + secret, secret},
+			"bearer":       {"Authorization: Bearer " + secret, secret},
+			"basic": {"header basic " +
+				base64.StdEncoding.EncodeToString([]byte("u:"+odd)), odd},
+			"header map": {
+				fmt.Sprint(map[string][]string{"Authorization": {"Bearer " + odd}}),
+				odd,
+			},
+			"cookie":     {"Set-Cookie: id=" + secret + "; Path=/", secret},
+			"key header": {"X-Api-Key: " + odd + "\r\nHost: h", odd},
+			"AWS key": {
+				"the key AKIA" + strings.ToUpper(secret) + " is unknown",
+				strings.ToUpper(secret),
+			},
+			"AWS signature": {
+				"AWS4-HMAC-SHA256 Credential=" + secret + "/x, Signature=" + secret,
+				secret,
+			},
+			"presigned": {"https://b.s3.test/k?X-Amz-Signature=" + secret +
+				"&X-Amz-Credential=" + secret, secret},
+			"assignment":   {"RABBITMQ_PASSWORD=" + secret + " is wrong", secret},
+			"JSON":         {`{"access_token":"` + secret + `","x":1}`, secret},
+			"JSON, quoted": {strconv.Quote(`{"secretKey": "` + secret + `"}`), secret},
+			"XML":          {"<AWSAccessKeyId>" + secret + "</AWSAccessKeyId>", secret},
+			"PEM": {
+				"-----BEGIN RSA PRIVATE KEY-----\n" + secret + "\n" + secret,
+				secret,
+			},
+			"URL in an error": {(&url.Error{
+				Op: "Get", URL: "http://h/?" + url.QueryEscape(odd),
+				Err: io.EOF,
+			}).Error(), odd},
 		} {
 			if out := Text(c[0]); true {
 				if check(t, c[0], out, c[1]); t.Failed() {
@@ -221,10 +260,15 @@ func TestText_KeepsTheRest(t *testing.T) {
 		"Session is not active": "Session is not active",
 		"  two\r\n\tlines \x1b[2J\u0085and\u2028more": "two lines [2J and more",
 		"requested room does not exist":               "requested room does not exist",
-		"ACCESS_REFUSED - access to topic 'a.b' in exchange 'amq.topic' in vhost '/' refused for user 'eyJhbGciOiJIUzI1NiJ9.x'": "ACCESS_REFUSED - access to topic 'a.b' in exchange 'amq.topic' in vhost '/' refused for user '…'",
-		"dial tcp 10.0.0.1:5671: connect: connection refused":                                                                   "dial tcp 10.0.0.1:5671: connect: connection refused",
-		"Get \"https://user:pw@host:8443/projects/1?x=y\": EOF":                                                                 "Get \"https://…@host:8443/projects/1?…\": EOF",
-		"the request signature we calculated does not match":                                                                    "the request signature we calculated does not match",
+		"ACCESS_REFUSED - access to topic 'a.b' in exchange 'amq.topic' in vhost '/' refused for " +
+			"user 'eyJhbGciOiJIUzI1NiJ9.x'": "ACCESS_REFUSED - access to topic 'a.b' in exchange " +
+			"'amq.topic' in vhost '/' refused for user '…'",
+		"dial tcp 10.0.0.1:5671: connect: " +
+			"connection refused": "dial tcp 10.0.0.1:5671: connect: connection refused",
+		"Get \"https://user:pw@host:8443/projects/1?x=y\": EOF": "Get " +
+			"\"https://…@host:8443/projects/1?…\": EOF",
+		"the request signature we calculated " +
+			"does not match": "the request signature we calculated does not match",
 		"\xff\u202e": "??",
 	} {
 		if got := Text(in); got != want {
@@ -247,7 +291,8 @@ func TestPathsAndKeys(t *testing.T) {
 	_, pathErr := os.Open(filepath.Join(t.TempDir(), "alice"))
 	linkErr := os.Rename(filepath.Join(t.TempDir(), "alice"), filepath.Join(t.TempDir(), "b"))
 	for _, err := range []error{pathErr, linkErr, fmt.Errorf("stage: %w", pathErr)} {
-		if got := WithoutPath(err); strings.Contains(got, "alice") || !errors.Is(err, fs.ErrNotExist) ||
+		if got := WithoutPath(err); strings.Contains(got, "alice") ||
+			!errors.Is(err, fs.ErrNotExist) ||
 			!strings.Contains(got, "no such file") {
 			t.Errorf("%q", got)
 		}

@@ -28,7 +28,10 @@ func views(s string) []view {
 	for range 2 {
 		var next []view
 		for _, v := range level {
-			for _, unescape := range []func([]byte) (string, int){percent, plus, backslash, entity} {
+			for _, unescape := range []func([]byte) (string, int){
+				percent, plus, backslash,
+				entity,
+			} {
 				if w, ok := v.undo(unescape); ok {
 					next = append(next, w)
 				}

@@ -12,10 +12,12 @@ import (
 	"github.com/syncflow/textegress/internal/render"
 )
 
-// Derive derives what [render.Build] does, but for the raw segments, and keeps nothing: the manifest that
-// it returns lists the views, so that what was delivered can be held against the raw segments
-// beside it. keepFree is how many bytes are left free on the file system of its scratch file.
-func Derive(ctx context.Context, src render.Source, o render.Options, keepFree int64) (textegress.Manifest,
+// Derive derives what [render.Build] does, but for the raw segments, and keeps nothing: the
+// manifest that it returns lists the views, so that what was delivered can be held against the raw
+// segments beside it. keepFree is how many bytes are left free on the file system of its scratch
+// file.
+func Derive(ctx context.Context, src render.Source, o render.Options,
+	keepFree int64) (textegress.Manifest,
 	error,
 ) {
 	o.WithoutRaw = true
