@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// witness looks at the objects of all buckets all the time and remembers what each key held. It
+// bucketWatcher polls the objects of all buckets and remembers what each key held. It
 // reads the folder of the S3 server, so it sees them also while the server is down.
-type witness struct {
+type bucketWatcher struct {
 	root string
 	stop chan struct{}
 	done chan struct{}
@@ -34,8 +34,8 @@ type object struct {
 }
 
 // watchBuckets begins to look into a folder that has one folder for each bucket.
-func watchBuckets(root string) *witness {
-	w := &witness{
+func watchBuckets(root string) *bucketWatcher {
+	w := &bucketWatcher{
 		root: root, stop: make(chan struct{}), done: make(chan struct{}),
 		known: map[string]object{},
 	}
@@ -55,10 +55,10 @@ func watchBuckets(root string) *witness {
 	return w
 }
 
-func (w *witness) close() { close(w.stop); <-w.done }
+func (w *bucketWatcher) close() { close(w.stop); <-w.done }
 
 // look notes what is there now. What vanishes while it looks is the next look's matter.
-func (w *witness) look() {
+func (w *bucketWatcher) look() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	here := map[string]bool{}
@@ -87,7 +87,7 @@ func (w *witness) look() {
 	}
 }
 
-func (w *witness) see(key, path string) {
+func (w *bucketWatcher) see(key, path string) {
 	st, err := os.Stat(path)
 	if err != nil {
 		return
@@ -116,7 +116,7 @@ func (w *witness) see(key, path string) {
 
 // check returns what is wrong with a bucket in which the given keys are expected: replaced objects,
 // and objects that belong to no recording.
-func (w *witness) check(bucket string, expected map[string]bool) error {
+func (w *bucketWatcher) check(bucket string, expected map[string]bool) error {
 	w.look()
 	w.mu.Lock()
 	defer w.mu.Unlock()

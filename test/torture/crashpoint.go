@@ -55,19 +55,22 @@ var points = []point{
 // firstSealing is the first point that needs the end of the session.
 const firstSealing = 4
 
-// trap waits for something to happen in the directories of recordings, and acts at once.
-type trap struct {
-	f       *os.File
-	fd      int
-	root    string
-	ignore  map[string]bool  // names of directories
-	dirs    map[int32]string // by watch descriptor
-	springs chan int         // the index of the point that was hit
+// crashWatcher waits for a crash point in the directories of recordings, and acts at once.
+type crashWatcher struct {
+	f      *os.File
+	fd     int
+	root   string
+	ignore map[string]bool  // names of directories
+	dirs   map[int32]string // by watch descriptor
+	hit    chan int         // the index of the point that was hit
 }
 
-// setTrap watches the recordings in dir but for those to ignore, those that will be made too. When
-// the point with index from or a later one is reached, it calls act, once, and reports the index.
-func setTrap(dir string, ignore map[string]bool, from int, act func()) (*trap, error) {
+// watchCrashPoints watches the recordings in dir but for those to ignore, those that will be made
+// too. When the point with index from or a later one is reached, it calls act, once, and reports
+// the index.
+func watchCrashPoints(dir string, ignore map[string]bool, from int, act func()) (*crashWatcher,
+	error,
+) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -75,9 +78,9 @@ func setTrap(dir string, ignore map[string]bool, from int, act func()) (*trap, e
 	if err != nil {
 		return nil, fmt.Errorf("inotify: %w", err)
 	}
-	t := &trap{
+	t := &crashWatcher{
 		f: os.NewFile(uintptr(fd), "inotify"), fd: fd, root: dir, ignore: ignore,
-		dirs: map[int32]string{}, springs: make(chan int, 1),
+		dirs: map[int32]string{}, hit: make(chan int, 1),
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -93,14 +96,14 @@ func setTrap(dir string, ignore map[string]bool, from int, act func()) (*trap, e
 	return t, nil
 }
 
-func (t *trap) watch(dir string) {
+func (t *crashWatcher) watch(dir string) {
 	// else it is gone already
 	if wd, err := syscall.InotifyAddWatch(t.fd, dir, created|named|removed); err == nil {
 		t.dirs[int32(wd)] = dir
 	}
 }
 
-func (t *trap) run(from int, act func()) {
+func (t *crashWatcher) run(from int, act func()) {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := t.f.Read(buf)
@@ -113,14 +116,14 @@ func (t *trap) run(from int, act func()) {
 			b = b[syscall.SizeofInotifyEvent+int(ev.Len):]
 			if i := t.match(ev.Wd, ev.Mask, string(bytes.TrimRight(raw, "\x00")), from); i >= 0 {
 				act()
-				t.springs <- i
+				t.hit <- i
 				return
 			}
 		}
 	}
 }
 
-func (t *trap) match(wd int32, mask uint32, name string, from int) int {
+func (t *crashWatcher) match(wd int32, mask uint32, name string, from int) int {
 	dir := t.dirs[wd]
 	if dir != t.root {
 		for i, p := range points[from:] {
@@ -159,14 +162,14 @@ func (t *trap) match(wd int32, mask uint32, name string, from int) int {
 	return -1
 }
 
-func (t *trap) close() { t.f.Close() }
+func (t *crashWatcher) close() { t.f.Close() }
 
-// sprung waits until the trap has acted.
-func (t *trap) sprung(ctx context.Context, within time.Duration) (int, error) {
+// wait returns the index of the crash point at which the watcher acted.
+func (t *crashWatcher) wait(ctx context.Context, within time.Duration) (int, error) {
 	timer := time.NewTimer(within)
 	defer timer.Stop()
 	select {
-	case i := <-t.springs:
+	case i := <-t.hit:
 		return i, nil
 	case <-timer.C:
 		return 0, fmt.Errorf("no crash point was reached within %v", within)

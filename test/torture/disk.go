@@ -44,7 +44,7 @@ const minFree = 3 << 20
 // stands still then, and LiveKit keeps the messages; when it lasts too long the rooms are left, and
 // an outage is stated. Space that returns cures everything. Whatever was written stays.
 func fillDisk(ctx context.Context, w *World) error {
-	v := w.victims[0]
+	v := w.recorders[0]
 	ballast := filepath.Join(filepath.Dir(v.data), "ballast")
 	state := func(want string) error {
 		return v.Until(ctx, "the disk is "+want, func(st stack.RecorderStatus) bool {
@@ -68,7 +68,7 @@ func fillDisk(ctx context.Context, w *World) error {
 	}
 
 	// Nearly full: sessions that are recorded go on, a new one waits for space.
-	w.rig.fault("disk nearly full")
+	w.harness.fault("disk nearly full")
 	if err := errors.Join(fill(ballast, minFree/2), state("low")); err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func fillDisk(ctx context.Context, w *World) error {
 	}
 
 	for i, d := range pick(w, fullShort, fullLong) {
-		w.rig.fault(fmt.Sprintf("disk full for %v", d))
+		w.harness.fault(fmt.Sprintf("disk full for %v", d))
 		if err := errors.Join(fill(ballast, 0), state("full")); err != nil {
 			return err
 		}
@@ -126,7 +126,7 @@ func diskAccount(w *World, _ Verdict, outages []int) error {
 }
 
 // knows reports whether the recorder has a recording of the session.
-func (v *victim) knows(st stack.RecorderStatus, s *session) bool {
+func (v *recorder) knows(st stack.RecorderStatus, s *session) bool {
 	for _, r := range st.Recordings {
 		if r.SessionID == s.ID {
 			return true

@@ -32,17 +32,17 @@ type part struct {
 	restart func(ctx context.Context) error
 }
 
-// scarce gives SyncFlow as little as the real one has, until the rig is healed.
+// scarce gives SyncFlow as little as the real one has, until the harness is healed.
 func (w *World) scarce(ctx context.Context) error {
 	w.senders = 1
-	w.rig.limited = true
-	return w.rig.Stack.SyncFlow.Limit(ctx, stack.SyncFlowLimits{})
+	w.harness.limited = true
+	return w.harness.Stack.SyncFlow.Limit(ctx, stack.SyncFlowLimits{})
 }
 
 // crowd runs n sessions while the recorder, LiveKit, the broker and SyncFlow itself are killed and
 // stopped.
 func (w *World) crowd(ctx context.Context, n int) error {
-	st, v := w.rig.Stack, w.victims[0]
+	st, v := w.harness.Stack, w.recorders[0]
 	if err := w.scarce(ctx); err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func (w *World) crowd(ctx context.Context, n int) error {
 		}},
 	}
 	order := []int{0, 1}
-	if w.rig.Long {
+	if w.harness.Long {
 		order = append(w.shuffled(len(parts)), w.shuffled(2)...)
 	}
 	for _, i := range order {
@@ -98,7 +98,7 @@ func (w *World) crowd(ctx context.Context, n int) error {
 		return err
 	}
 	all = append(all, s)
-	if !w.rig.Long {
+	if !w.harness.Long {
 		return nil
 	}
 	stopped := part{"SyncFlow stopped (SIGTERM) and restarted", func(ctx context.Context) error {
@@ -112,7 +112,7 @@ func (w *World) crowd(ctx context.Context, n int) error {
 
 // restart does it, waits until the recorder hears all sessions, and lets the senders go on.
 func (w *World) restart(ctx context.Context, p part, all []*session) error {
-	w.rig.fault(fmt.Sprintf("%s, %d sessions", p.name, len(all)))
+	w.harness.fault(fmt.Sprintf("%s, %d sessions", p.name, len(all)))
 	began := time.Now()
 	if err := p.restart(ctx); err != nil {
 		return fmt.Errorf("%s: %w", p.name, err)
@@ -120,7 +120,7 @@ func (w *World) restart(ctx context.Context, p part, all []*session) error {
 	back, cancel := context.WithTimeout(ctx, backWithin)
 	defer cancel()
 	var before stack.RecorderStatus
-	err := w.victims[0].Until(back, "the recorder answers", func(st stack.RecorderStatus) bool {
+	err := w.recorders[0].Until(back, "the recorder answers", func(st stack.RecorderStatus) bool {
 		before = st
 		return true
 	})
@@ -128,12 +128,12 @@ func (w *World) restart(ctx context.Context, p part, all []*session) error {
 		err = errors.Join(err, s.advance(back, 1))
 	}
 	if err == nil {
-		err = w.victims[0].Until(back, "the recorder hears all sessions", heard(before, all))
+		err = w.recorders[0].Until(back, "the recorder hears all sessions", heard(before, all))
 	}
 	if err != nil {
 		return fmt.Errorf("%s, %d sessions: %w", p.name, len(all), err)
 	}
-	w.rig.logf("    all sessions are heard after %.1f s", time.Since(began).Seconds())
+	w.harness.logf("    all sessions are heard after %.1f s", time.Since(began).Seconds())
 	for _, s := range all {
 		if err := s.advance(ctx, 5); err != nil {
 			return err
@@ -186,7 +186,7 @@ func fifth(ctx context.Context, w *World) error {
 	}
 	late.send(ctx)
 	unready := func(st stack.RecorderStatus) bool { return !st.Ready }
-	if err := w.victims[0].Until(ctx, "the recorder says that it is not in the fifth room",
+	if err := w.recorders[0].Until(ctx, "the recorder says that it is not in the fifth room",
 		unready); err != nil {
 		return err
 	}
@@ -204,8 +204,8 @@ func fifth(ctx context.Context, w *World) error {
 
 // announcedToNobody makes a session before the recorder can have bound its queue again.
 func (w *World) announcedToNobody(ctx context.Context, api part) error {
-	mq := w.rig.Stack.RabbitMQ
-	w.rig.fault("RabbitMQ and SyncFlow killed and restarted, and a session made at once")
+	mq := w.harness.Stack.RabbitMQ
+	w.harness.fault("RabbitMQ and SyncFlow killed and restarted, and a session made at once")
 	if err := errors.Join(mq.Kill(), mq.Start(ctx), api.restart(ctx)); err != nil {
 		return err
 	}
@@ -222,7 +222,7 @@ func (s *session) closeRoom(ctx context.Context) error {
 	if err := s.leave(); err != nil {
 		return err
 	}
-	s.w.rig.fault("room deleted")
+	s.w.harness.fault("room deleted")
 	s.ended = true
-	return s.w.rig.Stack.LiveKit.DeleteRoom(ctx, s.LivekitRoomName)
+	return s.w.harness.Stack.LiveKit.DeleteRoom(ctx, s.LivekitRoomName)
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/syncflow/textegress/test/stack"
 )
 
-// victim is a recorder that is killed.
-type victim struct {
+// recorder is a recorder under test, which scenarios kill.
+type recorder struct {
 	*stack.Recorder
 	w        *World
 	instance string
@@ -25,24 +25,24 @@ type victim struct {
 	ends sync.WaitGroup
 }
 
-func (w *World) newVictim(ctx context.Context, instance string, env []string) (*victim, error) {
+func (w *World) newRecorder(ctx context.Context, instance string, env []string) (*recorder, error) {
 	dir := filepath.Join(w.dir, instance)
 	// A name of its own in each round: the queue of an earlier one would have announcements that
 	// nobody took since.
 	instance = filepath.Base(w.dir) + "-" + instance
 	env = append([]string{"INSTANCE=" + instance, "RETENTION=0s", "REJOIN_WINDOW=1m"}, env...)
-	rec, err := w.rig.Stack.NewRecorderOf(ctx, dir, []stack.Project{w.project}, env...)
+	rec, err := w.harness.Stack.NewRecorderOf(ctx, dir, []stack.Project{w.project}, env...)
 	if err != nil {
 		return nil, err
 	}
-	return &victim{
+	return &recorder{
 		Recorder: rec, w: w, instance: instance,
 		data: filepath.Join(dir, "textegress-data", "recordings"),
 	}, nil
 }
 
 // start starts the recorder without waiting for anything. Should it end by itself, that is wrong.
-func (v *victim) start() error {
+func (v *recorder) start() error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.Running() {
@@ -66,7 +66,7 @@ func (v *victim) start() error {
 }
 
 // kill is kill -9. It notes what is on disk then.
-func (v *victim) kill() {
+func (v *recorder) kill() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if !v.Running() {
@@ -79,7 +79,7 @@ func (v *victim) kill() {
 	v.note()
 }
 
-func (v *victim) note() {
+func (v *recorder) note() {
 	entries, _ := os.ReadDir(v.data) // none if it was killed before it made the folder
 	var states []string
 	for _, e := range entries {
@@ -88,21 +88,23 @@ func (v *victim) note() {
 			states = append(states, s)
 		}
 	}
-	v.w.rig.killed(states)
+	v.w.harness.killed(states)
 }
 
 // stop ends the recorder in order.
-func (v *victim) stop(ctx context.Context) error {
+func (v *recorder) stop(ctx context.Context) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	*v.ours = true
 	return v.Stop(ctx)
 }
 
-// killAt sets a trap that kills the recorder a little after it reaches the crash point with index
-// from or a later one.
-func (v *victim) killAt(from int, ignore map[string]bool, after time.Duration) (*trap, error) {
-	return setTrap(v.data, ignore, from, func() {
+// killAt sets a crashWatcher that kills the recorder a little after it reaches the crash point with
+// index from or a later one.
+func (v *recorder) killAt(from int, ignore map[string]bool, after time.Duration) (*crashWatcher,
+	error,
+) {
+	return watchCrashPoints(v.data, ignore, from, func() {
 		spin(after)
 		v.kill()
 	})
@@ -119,7 +121,7 @@ func spin(d time.Duration) {
 }
 
 // killFor kills the recorder, and starts it again after a pause.
-func (v *victim) killFor(ctx context.Context, pause time.Duration) error {
+func (v *recorder) killFor(ctx context.Context, pause time.Duration) error {
 	v.kill()
 	if err := sleep(ctx, pause); err != nil {
 		return err
@@ -128,8 +130,8 @@ func (v *victim) killFor(ctx context.Context, pause time.Duration) error {
 }
 
 // freeze stops the process for a while.
-func (v *victim) freeze(ctx context.Context, d time.Duration) error {
-	v.w.rig.fault(fmt.Sprintf("recorder stopped for %v (SIGSTOP)", d))
+func (v *recorder) freeze(ctx context.Context, d time.Duration) error {
+	v.w.harness.fault(fmt.Sprintf("recorder stopped for %v (SIGSTOP)", d))
 	if err := v.Pause(); err != nil {
 		return err
 	}
@@ -141,7 +143,7 @@ func (v *victim) freeze(ctx context.Context, d time.Duration) error {
 }
 
 // in reports whether the recorder is in the rooms of all these sessions.
-func (v *victim) in(sessions ...*session) func(stack.RecorderStatus) bool {
+func (v *recorder) in(sessions ...*session) func(stack.RecorderStatus) bool {
 	return func(st stack.RecorderStatus) bool {
 		n := 0
 		for _, r := range st.Recordings {
@@ -156,17 +158,17 @@ func (v *victim) in(sessions ...*session) func(stack.RecorderStatus) bool {
 }
 
 // leaks looks for what must not be in a log: secrets, tokens, payloads, people.
-func (v *victim) leaks() error {
+func (v *recorder) leaks() error {
 	b, err := os.ReadFile(v.LogPath())
 	if err != nil {
 		return err
 	}
 	text := string(b)
 	forbidden := []string{
-		"eyJ", pupil, "notebook", v.w.rig.Stack.S3.SecretKey,
-		v.w.rig.Stack.RabbitMQ.Password,
+		"eyJ", pupil, "notebook", v.w.harness.Stack.S3.SecretKey,
+		v.w.harness.Stack.RabbitMQ.Password,
 	}
-	for _, p := range v.w.rig.Stack.SyncFlow.Projects {
+	for _, p := range v.w.harness.Stack.SyncFlow.Projects {
 		forbidden = append(forbidden, p.Secret)
 	}
 	for _, f := range forbidden {

@@ -17,9 +17,9 @@ import (
 	"github.com/syncflow/textegress/test/stack"
 )
 
-// Rig is what all scenarios of a run share: the servers, the watch over their buckets, and the
+// Harness is what all scenarios of a run share: the servers, the watch over their buckets, and the
 // account.
-type Rig struct {
+type Harness struct {
 	Stack *stack.Stack
 	// Seed decides on everything random. The same seed gives the same faults in the same order;
 	// when exactly they hit depends on the machine.
@@ -31,7 +31,7 @@ type Rig struct {
 	// Log receives one line for every step. Nil: none.
 	Log func(format string, args ...any)
 
-	bucket  *witness
+	bucket  *bucketWatcher
 	closed  sync.Once
 	limited bool // SyncFlow has as little as the real one; heal gives it more
 
@@ -44,7 +44,7 @@ type Rig struct {
 }
 
 // NewRig starts servers below dir. projects bounds how many scenarios may run at the same time.
-func NewRig(ctx context.Context, dir string, seed uint64, projects int) (*Rig, error) {
+func NewRig(ctx context.Context, dir string, seed uint64, projects int) (*Harness, error) {
 	dir, err := filepath.Abs(dir) // the command line runs in the recorders' folders
 	if err != nil {
 		return nil, err
@@ -56,7 +56,7 @@ func NewRig(ctx context.Context, dir string, seed uint64, projects int) (*Rig, e
 	if err != nil {
 		return nil, err
 	}
-	r := &Rig{
+	r := &Harness{
 		Stack: servers, Seed: seed, Dir: dir, faults: map[string]int{},
 		states: map[string]int{},
 	}
@@ -65,7 +65,7 @@ func NewRig(ctx context.Context, dir string, seed uint64, projects int) (*Rig, e
 }
 
 // Close ends the servers.
-func (r *Rig) Close(ctx context.Context) error {
+func (r *Harness) Close(ctx context.Context) error {
 	var err error
 	r.closed.Do(func() {
 		r.bucket.close()
@@ -74,21 +74,21 @@ func (r *Rig) Close(ctx context.Context) error {
 	return err
 }
 
-func (r *Rig) logf(format string, args ...any) {
+func (r *Harness) logf(format string, args ...any) {
 	if r.Log != nil {
 		r.Log(format, args...)
 	}
 }
 
 // fault counts something that was done to a server or to a connection.
-func (r *Rig) fault(name string) {
+func (r *Harness) fault(name string) {
 	r.mu.Lock()
 	r.faults[name]++
 	r.mu.Unlock()
 	r.logf("  %s", name)
 }
 
-func (r *Rig) killed(states []string) {
+func (r *Harness) killed(states []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.kills++
@@ -98,13 +98,13 @@ func (r *Rig) killed(states []string) {
 }
 
 // Kills is how often a recorder was killed so far.
-func (r *Rig) Kills() int {
+func (r *Harness) Kills() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.kills
 }
 
-func (r *Rig) account(v Verdict) {
+func (r *Harness) account(v Verdict) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	v.Wrong = nil
@@ -112,7 +112,7 @@ func (r *Rig) account(v Verdict) {
 }
 
 // Summary is the account in one line.
-func (r *Rig) Summary() string {
+func (r *Harness) Summary() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	faults := 0
@@ -127,7 +127,7 @@ func (r *Rig) Summary() string {
 }
 
 // Details are the account by fault and by what kills left on disk.
-func (r *Rig) Details() string {
+func (r *Harness) Details() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var b strings.Builder
@@ -143,8 +143,8 @@ func (r *Rig) Details() string {
 }
 
 // Play runs one scenario to its end, on the project with this index, and returns everything that is
-// wrong. What it random decides depends on the seed of the rig, the name and the round.
-func (r *Rig) Play(ctx context.Context, s Scenario, round, project int) error {
+// wrong. What it random decides depends on the seed of the harness, the name and the round.
+func (r *Harness) Play(ctx context.Context, s Scenario, round, project int) error {
 	if s.Skip != nil {
 		if why := s.Skip(); why != "" {
 			r.logf("%s: left out: %s", s.Name, why)
@@ -194,33 +194,34 @@ func Run(ctx context.Context, o Options) (summary string, err error) {
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return "", err
 	}
-	rig, err := NewRig(ctx, o.Dir, o.Seed, 2)
+	harness, err := NewRig(ctx, o.Dir, o.Seed, 2)
 	if err != nil {
 		return "", err
 	}
-	defer func() { err = errors.Join(err, rig.Close(context.WithoutCancel(ctx))) }()
-	rig.Long = true
-	rig.Log = func(format string, args ...any) {
+	defer func() { err = errors.Join(err, harness.Close(context.WithoutCancel(ctx))) }()
+	harness.Long = true
+	harness.Log = func(format string, args ...any) {
 		fmt.Fprintf(o.Out, "%7.1f s  %s\n", time.Since(start).Seconds(),
 			fmt.Sprintf(format, args...))
 	}
 	var errs []error
-	for round := 0; len(errs) == 0 && ctx.Err() == nil && (round == 0 || rig.Kills() < o.Kills ||
-		time.Since(start) < o.Duration); round++ {
+	for round := 0; len(errs) == 0 && ctx.Err() == nil &&
+		(round == 0 || harness.Kills() < o.Kills ||
+			time.Since(start) < o.Duration); round++ {
 		rng := rand.New(rand.NewPCG(o.Seed, uint64(round)))
 		rng.Shuffle(len(scenarios), func(i, j int) {
 			scenarios[i], scenarios[j] = scenarios[j],
 				scenarios[i]
 		})
 		for i, s := range scenarios {
-			if err := rig.Play(ctx, s, round, i%2); err != nil {
-				rig.logf("WRONG: %v", err)
+			if err := harness.Play(ctx, s, round, i%2); err != nil {
+				harness.logf("WRONG: %v", err)
 				errs = append(errs, err)
 			}
 		}
 	}
-	fmt.Fprint(o.Out, rig.Details())
-	return rig.Summary(), errors.Join(append(errs, ctx.Err())...)
+	fmt.Fprint(o.Out, harness.Details())
+	return harness.Summary(), errors.Join(append(errs, ctx.Err())...)
 }
 
 func names(s []Scenario) []string {

@@ -59,8 +59,8 @@ func (w *World) announce(ctx context.Context) (*session, error) {
 	var x stack.Session
 	var last error
 	err := stack.Poll(ctx, func() bool {
-		n = w.rig.number() // of what a failed try has left, nobody knows
-		x, last = w.rig.Stack.SyncFlow.CreateSession(ctx, w.project,
+		n = w.harness.number() // of what a failed try has left, nobody knows
+		x, last = w.harness.Stack.SyncFlow.CreateSession(ctx, w.project,
 			fmt.Sprintf("%s %d", w.name, n), stack.DeviceGroup)
 		return last == nil
 	})
@@ -70,8 +70,8 @@ func (w *World) announce(ctx context.Context) (*session, error) {
 	s := &session{Session: x, w: w}
 	for i := range w.senders {
 		id := fmt.Sprintf("%s%d-%d", pupil, n, i+1)
-		s.senders = append(s.senders, newSender(w.rig.Stack.LiveKit, x.LivekitRoomName, id,
-			w.rig.Seed+uint64(n*10+i), w.rate))
+		s.senders = append(s.senders, newSender(w.harness.Stack.LiveKit, x.LivekitRoomName, id,
+			w.harness.Seed+uint64(n*10+i), w.rate))
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -80,7 +80,7 @@ func (w *World) announce(ctx context.Context) (*session, error) {
 }
 
 // number counts sessions, so that no two have the same name.
-func (r *Rig) number() int {
+func (r *Harness) number() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.session++
@@ -97,7 +97,7 @@ func (s *session) send(ctx context.Context) {
 
 // inRoom waits until all recorders are in the room.
 func (s *session) inRoom(ctx context.Context) error {
-	for _, v := range s.w.victims {
+	for _, v := range s.w.recorders {
 		if err := v.Until(ctx, "the recorder is in the room of "+s.Name, v.in(s)); err != nil {
 			return err
 		}
@@ -135,7 +135,7 @@ func (s *session) end(ctx context.Context) error {
 func (s *session) over(ctx context.Context) error {
 	var last error
 	err := stack.Poll(ctx, func() bool {
-		_, last = s.w.rig.Stack.SyncFlow.StopSession(ctx, s.w.project, s.ID)
+		_, last = s.w.harness.Stack.SyncFlow.StopSession(ctx, s.w.project, s.ID)
 		return last == nil || s.gone(ctx, last)
 	})
 	if err != nil {
@@ -155,7 +155,7 @@ func (s *session) gone(ctx context.Context, err error) bool {
 	if strings.Contains(e.Body, "not active") {
 		return true
 	}
-	room, err := s.w.rig.Stack.LiveKit.Room(ctx, s.LivekitRoomName)
+	room, err := s.w.harness.Stack.LiveKit.Room(ctx, s.LivekitRoomName)
 	return err == nil && room == nil
 }
 
@@ -170,7 +170,7 @@ func (s *session) burst(ctx context.Context, senders, messages int) error {
 	deleted := make(chan struct{})
 	for i := range senders {
 		id := fmt.Sprintf("%sburst-%s-%d", pupil, s.ID[:8], i+1)
-		x := newSender(s.w.rig.Stack.LiveKit, s.LivekitRoomName, id, s.w.rig.Seed+uint64(i),
+		x := newSender(s.w.harness.Stack.LiveKit, s.LivekitRoomName, id, s.w.harness.Seed+uint64(i),
 			s.w.rate)
 		all = append(all, x)
 		ready.Add(1)
@@ -186,8 +186,8 @@ func (s *session) burst(ctx context.Context, senders, messages int) error {
 	}
 	s.senders = append(s.senders, all...)
 	ready.Wait()
-	s.w.rig.fault("room deleted at the end of a burst")
-	err := s.w.rig.Stack.LiveKit.DeleteRoom(ctx, s.LivekitRoomName)
+	s.w.harness.fault("room deleted at the end of a burst")
+	err := s.w.harness.Stack.LiveKit.DeleteRoom(ctx, s.LivekitRoomName)
 	close(deleted)
 	done.Wait()
 	if err = errors.Join(append(errs, err)...); err != nil {
@@ -214,13 +214,13 @@ func (s *session) advance(ctx context.Context, n int) error {
 
 // records returns what each recorder delivered of the session: its parts in order.
 func (s *session) records(ctx context.Context) (map[string][]stack.Delivered, error) {
-	for _, v := range s.w.victims {
+	for _, v := range s.w.recorders {
 		if err := v.Until(ctx, fmt.Sprintf("everything of session %q is delivered", s.Name),
 			s.delivered); err != nil {
 			return nil, err
 		}
 	}
-	all, err := s.w.rig.Stack.Delivered(s.w.project, s.ID)
+	all, err := s.w.harness.Stack.Delivered(s.w.project, s.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -246,7 +246,7 @@ func (s *session) delivered(st stack.RecorderStatus) bool {
 }
 
 // judge checks the parts of one recorder's record and accounts for every message.
-func (s *session) judge(ctx context.Context, v *victim, parts []stack.Delivered) (Verdict,
+func (s *session) judge(ctx context.Context, v *recorder, parts []stack.Delivered) (Verdict,
 	[]textegress.Message, error,
 ) {
 	var lines []textegress.Message

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// rig is shared by all tests.
-var rig *Rig
+// harness is shared by all tests.
+var harness *Harness
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
@@ -19,13 +19,13 @@ func TestMain(m *testing.M) {
 		defer cancel()
 		dir, err := os.MkdirTemp("", "textegress-torture-")
 		if err == nil {
-			rig, err = NewRig(ctx, dir, 1, len(Scenarios()))
+			harness, err = NewRig(ctx, dir, 1, len(Scenarios()))
 		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
-		defer rig.Close(context.WithoutCancel(ctx))
+		defer harness.Close(context.WithoutCancel(ctx))
 		// Scenarios wait far more than they compute.
 		flag.Parse()
 		if err := flag.Set("test.parallel", fmt.Sprint(len(Scenarios()))); err != nil {
@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 		code := m.Run()
 		if code != 0 {
 			fmt.Fprintf(os.Stderr, "the data is kept in %s\n", dir)
-		} else if err := errors.Join(rig.Close(ctx), os.RemoveAll(dir)); err != nil {
+		} else if err := errors.Join(harness.Close(ctx), os.RemoveAll(dir)); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
@@ -46,12 +46,12 @@ func TestMain(m *testing.M) {
 // The short version of every scenario. Those that disturb only their own recorder play at the same
 // time, each in a project of its own.
 func TestTorture(t *testing.T) {
-	rig.Log = func(format string, args ...any) { t.Logf(format, args...) }
-	defer func() { rig.Log = nil }()
+	harness.Log = func(format string, args ...any) { t.Logf(format, args...) }
+	defer func() { harness.Log = nil }()
 	t.Run("together", func(t *testing.T) { play(t, false) })
 	t.Run("alone", func(t *testing.T) { play(t, true) })
-	t.Log(rig.Summary())
-	t.Log(rig.Details())
+	t.Log(harness.Summary())
+	t.Log(harness.Details())
 }
 
 func play(t *testing.T, alone bool) {
@@ -63,7 +63,7 @@ func play(t *testing.T, alone bool) {
 			if !alone {
 				t.Parallel()
 			}
-			if err := rig.Play(t.Context(), s, 0, i); err != nil {
+			if err := harness.Play(t.Context(), s, 0, i); err != nil {
 				t.Error(err)
 			}
 		})

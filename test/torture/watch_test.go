@@ -22,9 +22,9 @@ func write(t *testing.T, path, content string) {
 	}
 }
 
-func TestWitness(t *testing.T) {
+func TestBucketWatcher(t *testing.T) {
 	root := t.TempDir()
-	w := &witness{root: root, known: map[string]object{}}
+	w := &bucketWatcher{root: root, known: map[string]object{}}
 	expected := map[string]bool{"a": true, "b/c": true}
 	at := func(key string) string { return filepath.Join(root, "bucket", key) }
 	write(t, at("a"), "one")
@@ -57,7 +57,7 @@ func TestWitness(t *testing.T) {
 	}
 }
 
-func TestTrap(t *testing.T) {
+func TestCrashWatcher(t *testing.T) {
 	for i, p := range points {
 		root := t.TempDir()
 		dir := filepath.Join(root, "DE_1")
@@ -81,7 +81,7 @@ func TestTrap(t *testing.T) {
 		file("uploaded.json")
 		steps = append(steps, func() { os.Remove(filepath.Join(dir, "000001.seg")) })
 
-		trap, err := setTrap(root, map[string]bool{"DE_old": true}, i, func() {})
+		crashWatcher, err := watchCrashPoints(root, map[string]bool{"DE_old": true}, i, func() {})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -89,16 +89,16 @@ func TestTrap(t *testing.T) {
 		for k := 0; k < len(steps) && hit < 0; k++ {
 			steps[k]()
 			// The steps up to this one make the points up to k (the second is nobody's), so the
-			// trap has sprung if i is among them.
+			// the watcher has acted if i is among them.
 			if want := max(k-1, 0); want == i && k != 1 {
-				if hit, err = trap.sprung(t.Context(), 10*time.Second); err != nil {
+				if hit, err = crashWatcher.wait(t.Context(), 10*time.Second); err != nil {
 					t.Fatalf("%s: %v", p.name, err)
 				}
 			}
 		}
-		trap.close()
+		crashWatcher.close()
 		if hit != i {
-			t.Errorf("%s: sprung at %d", p.name, hit)
+			t.Errorf("%s: acted at %d", p.name, hit)
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -17,14 +19,14 @@ import (
 
 // World is where one scenario plays: a project with recorders of its own, and its sessions.
 type World struct {
-	rig     *Rig
-	name    string
-	dir     string
-	project stack.Project
-	rng     *rand.Rand
-	victims []*victim
-	senders int     // of each session
-	rate    float64 // messages a second of each sender
+	harness   *Harness
+	name      string
+	dir       string
+	project   stack.Project
+	rng       *rand.Rand
+	recorders []*recorder
+	senders   int     // of each session
+	rate      float64 // messages a second of each sender
 
 	mu       sync.Mutex
 	sessions []*session
@@ -38,8 +40,8 @@ type Scenario struct {
 	Alone bool
 	// LongOnly: it has no short version, because it is made of others.
 	LongOnly bool
-	// Twins: two recorders with different INSTANCE record everything.
-	Twins bool
+	// Pair: two recorders with different INSTANCE record everything.
+	Pair bool
 	// Env are further settings of the recorders.
 	Env []string
 	// LiveKitKeys: the recorders have LiveKit's keys.
@@ -62,15 +64,13 @@ const (
 	testTimeLimit = 90 * time.Second
 )
 
-func (r *Rig) newWorld(s Scenario, round, project int) (*World, error) {
-	h := uint64(14695981039346656037) // FNV-1a
-	for _, b := range []byte(s.Name) {
-		h = (h ^ uint64(b)) * 1099511628211
-	}
+func (r *Harness) newWorld(s Scenario, round, project int) (*World, error) {
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, s.Name) // never fails
 	w := &World{
-		rig: r, name: s.Name, dir: filepath.Join(r.Dir, fmt.Sprintf("%s-%d", s.Name, round+1)),
+		harness: r, name: s.Name, dir: filepath.Join(r.Dir, fmt.Sprintf("%s-%d", s.Name, round+1)),
 		project: r.Stack.SyncFlow.Projects[project],
-		rng:     rand.New(rand.NewPCG(r.Seed, h+uint64(round))), senders: 2, rate: 12,
+		rng:     rand.New(rand.NewPCG(r.Seed, h.Sum64()+uint64(round))), senders: 2, rate: 12,
 	}
 	return w, os.MkdirAll(w.dir, 0o755)
 }
@@ -92,24 +92,24 @@ func (w *World) play(ctx context.Context, s Scenario) (v Verdict, err error) {
 		defer func() { err = errors.Join(err, undo()) }()
 	}
 	instances := []string{"a", "b"}[:1]
-	if s.Twins {
+	if s.Pair {
 		instances = []string{"a", "b"}
 	}
 	env := s.Env
 	if s.LiveKitKeys {
-		lk := w.rig.Stack.LiveKit
+		lk := w.harness.Stack.LiveKit
 		env = append(env, "PROJECTS__0__LIVEKIT__API_KEY="+lk.APIKey,
 			"PROJECTS__0__LIVEKIT__API_SECRET="+lk.APISecret)
 	}
 	for _, i := range instances {
-		x, err := w.newVictim(ctx, i, env)
+		x, err := w.newRecorder(ctx, i, env)
 		if err != nil {
 			return v, err
 		}
-		w.victims = append(w.victims, x)
+		w.recorders = append(w.recorders, x)
 	}
 	defer func() { err = errors.Join(err, w.close(context.WithoutCancel(ctx))) }()
-	for _, x := range w.victims {
+	for _, x := range w.recorders {
 		if err := errors.Join(x.start(), x.WaitReady(ctx)); err != nil {
 			return v, err
 		}
@@ -121,7 +121,7 @@ func (w *World) play(ctx context.Context, s Scenario) (v Verdict, err error) {
 		defer cancel()
 	}
 	if s.Alone {
-		runErr = errors.Join(runErr, w.rig.heal(ctx))
+		runErr = errors.Join(runErr, w.harness.heal(ctx))
 	}
 	if err := errors.Join(runErr, w.heal(ctx)); err != nil {
 		return v, err
@@ -134,7 +134,7 @@ func (w *World) play(ctx context.Context, s Scenario) (v Verdict, err error) {
 }
 
 // heal puts right what a scenario has left broken of the servers.
-func (r *Rig) heal(ctx context.Context) error {
+func (r *Harness) heal(ctx context.Context) error {
 	s := r.Stack
 	var errs []error
 	for _, p := range s.Proxies.All() {
@@ -163,7 +163,7 @@ func (r *Rig) heal(ctx context.Context) error {
 // heal lets the recorders go on and ends all sessions.
 func (w *World) heal(ctx context.Context) error {
 	var errs []error
-	for _, v := range w.victims {
+	for _, v := range w.recorders {
 		if v.Paused() {
 			errs = append(errs, v.Resume())
 		}
@@ -193,32 +193,32 @@ func (w *World) reckon(ctx context.Context) (v Verdict, outages []int, err error
 			return v, nil, err
 		}
 		var lines [][]textegress.Message
-		for i, x := range w.victims {
+		for i, x := range w.recorders {
 			one, l, err := s.judge(ctx, x, by[x.instance])
 			errs = append(errs, err)
 			lines = append(lines, l)
 			outages = append(outages, len(outagesOf(l)))
-			if i == 0 && len(w.victims) == 1 {
+			if i == 0 && len(w.recorders) == 1 {
 				v.add(one)
 			}
 		}
-		if len(w.victims) == 2 {
+		if len(w.recorders) == 2 {
 			one, err := s.union(lines[0], lines[1])
 			v.add(one)
-			errs = append(errs, err, s.merged(ctx, w.victims[0], by[w.victims[0].instance],
-				by[w.victims[1].instance]))
+			errs = append(errs, err, s.merged(ctx, w.recorders[0], by[w.recorders[0].instance],
+				by[w.recorders[1].instance]))
 		}
 		for _, x := range s.senders {
 			if n := x.interruptions(); n > 0 {
-				w.rig.logf("  a sender of %q lost its connection %d times", s.Name, n)
+				w.harness.logf("  a sender of %q lost its connection %d times", s.Name, n)
 			}
 		}
 	}
-	for _, x := range w.victims {
+	for _, x := range w.recorders {
 		errs = append(errs, x.leaks())
 	}
 	expected, err := w.expected()
-	errs = append(errs, err, w.rig.bucket.check(w.project.Bucket, expected))
+	errs = append(errs, err, w.harness.bucket.check(w.project.Bucket, expected))
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return v, outages, errors.Join(append(errs, w.problems...)...)
@@ -228,7 +228,7 @@ func (w *World) reckon(ctx context.Context) (v Verdict, outages []int, err error
 // scenarios.
 func (w *World) expected() (map[string]bool, error) {
 	keys := map[string]bool{}
-	root := w.rig.Stack.S3.BucketDir(w.project.Bucket)
+	root := w.harness.Stack.S3.BucketDir(w.project.Bucket)
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || d.Name() != textegress.ManifestName {
 			return err
@@ -267,7 +267,7 @@ func (s *session) union(a, b []textegress.Message) (Verdict, error) {
 // reads runs a command that reads from the store, which another scenario may be killing just then:
 // exit code 1 says that it could not do its work, and it is repeated. What it finds wrong is
 // another code.
-func (v *victim) reads(ctx context.Context, args func(try int) []string) (stdout, stderr string,
+func (v *recorder) reads(ctx context.Context, args func(try int) []string) (stdout, stderr string,
 	code int, err error,
 ) {
 	for try := range 20 {
@@ -281,7 +281,7 @@ func (v *victim) reads(ctx context.Context, args func(try int) []string) (stdout
 
 // merged has the command line make one recording of two, which must have everything that one of the
 // two has, once and in order.
-func (s *session) merged(ctx context.Context, v *victim, a, b []stack.Delivered) error {
+func (s *session) merged(ctx context.Context, v *recorder, a, b []stack.Delivered) error {
 	if len(a) != 1 || len(b) != 1 {
 		return fmt.Errorf("session %q: %d and %d recordings to merge, want one of each", s.Name,
 			len(a), len(b))
@@ -339,7 +339,7 @@ func (w *World) close(ctx context.Context) error {
 		}
 	}
 	var errs []error
-	for _, v := range w.victims {
+	for _, v := range w.recorders {
 		if v.Running() {
 			errs = append(errs, v.stop(ctx))
 		}
