@@ -269,7 +269,7 @@ func diskReasons(d spool.DiskStatus, dir string) []string {
 func diskStatus(d spool.DiskStatus) web.DiskStatus {
 	s := web.DiskStatus{
 		State: web.DiskOK, FreeBytes: d.Free, MinFreeBytes: d.MinFree,
-		ReserveBytes: d.Reserve, Since: d.Since.UTC(),
+		ReserveBytes: d.Ballast, Since: d.Since.UTC(),
 	}
 	switch {
 	case d.Full:

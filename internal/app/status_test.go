@@ -10,6 +10,7 @@ import (
 
 	"github.com/syncflow/textegress/internal/config"
 	"github.com/syncflow/textegress/internal/controller"
+	"github.com/syncflow/textegress/internal/diskguard"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/spool"
@@ -25,10 +26,17 @@ func TestDiskReasons(t *testing.T) {
 		state string
 		says  [][]string // of each reason
 	}{
-		{"well", spool.DiskStatus{Free: 1 << 40, MinFree: 256 << 20}, web.DiskOK, nil},
+		{
+			"well",
+			spool.DiskStatus{Status: diskguard.Status{Free: 1 << 40, MinFree: 256 << 20}},
+			web.DiskOK, nil,
+		},
 		{
 			"low",
-			spool.DiskStatus{Free: 100 << 20, MinFree: 256 << 20, Low: true, Since: at},
+			spool.DiskStatus{Status: diskguard.Status{
+				Free: 100 << 20, MinFree: 256 << 20,
+				Low: true, Since: at,
+			}},
 			web.DiskLow,
 			[][]string{{
 				"nearly full", "100 MiB", "/data", "DISK_MIN_FREE is 256 MiB",
@@ -37,15 +45,21 @@ func TestDiskReasons(t *testing.T) {
 		},
 		{
 			"full",
-			spool.DiskStatus{MinFree: 256 << 20, Low: true, Full: true, Since: at},
+			spool.DiskStatus{Status: diskguard.Status{
+				MinFree: 256 << 20, Low: true, Full: true,
+				Since: at,
+			}},
 			web.DiskFull,
 			[][]string{{"the disk is full", "0 MiB", "/data", "make room outside", "by itself"}},
 		},
 		{
 			"failing",
-			spool.DiskStatus{Free: 1 << 40, FailedSyncs: []spool.FailedSync{
-				{EgressID: "DE_a", At: at}, {EgressID: "DE_b", At: at},
-			}},
+			spool.DiskStatus{
+				Status: diskguard.Status{Free: 1 << 40},
+				FailedSyncs: []spool.FailedSync{
+					{EgressID: "DE_a", At: at}, {EgressID: "DE_b", At: at},
+				},
+			},
 			web.DiskOK,
 			[][]string{
 				{"DE_a", "2026-03-04T05:06:07Z", "suspect", "dmesg", "10 minutes"},

@@ -7,10 +7,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/syncflow/textegress/internal/diskguard"
 	"github.com/syncflow/textegress/internal/durable/durabletest"
 	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/internal/session"
-	"github.com/syncflow/textegress/internal/spool"
 )
 
 // TestDiskNearlyFull: new sessions are refused, whoever asks for them, and taken
@@ -34,11 +34,11 @@ func TestDiskNearlyFull(t *testing.T) {
 			ReceivedAt: time.Now(),
 		}, make(chan error, 1)}
 		w.src.in <- a
-		if err := <-a.answer; !errors.Is(err, spool.ErrDiskLow) {
+		if err := <-a.answer; !errors.Is(err, diskguard.ErrLow) {
 			t.Errorf("an announcement on a disk that is nearly full: %v; it must stay in the queue",
 				err)
 		}
-		if _, err := w.ctl.Record(t.Context(), "s2"); !errors.Is(err, spool.ErrDiskLow) ||
+		if _, err := w.ctl.Record(t.Context(), "s2"); !errors.Is(err, diskguard.ErrLow) ||
 			!strings.Contains(err.Error(), "DISK_MIN_FREE") {
 			t.Errorf("the command: %v", err)
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress/internal/backoff"
+	"github.com/syncflow/textegress/internal/diskguard"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/spool"
@@ -90,7 +91,7 @@ func untilOr(t time.Time, otherwise time.Duration) time.Duration {
 // logDeferred logs why a session that runs is not recorded yet. The spool itself logs that the disk
 // is nearly full.
 func (c *Controller) logDeferred(sessionID string, err error) {
-	if errors.Is(err, spool.ErrDiskLow) {
+	if errors.Is(err, diskguard.ErrLow) {
 		c.diskDeferred.Store(true)
 		return
 	}

@@ -14,11 +14,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/diskguard"
 	"github.com/syncflow/textegress/internal/erasure"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/objtest"
 	"github.com/syncflow/textegress/internal/pseudonym"
-	"github.com/syncflow/textegress/internal/spool"
 )
 
 func (w *world) put(key string, b []byte) {
@@ -211,7 +211,7 @@ func TestForgetKeepsTheDiskFree(t *testing.T) {
 		t.Fatal(err)
 	}
 	if a.Recordings[0].Outcome != erasure.Skipped ||
-		!strings.Contains(fmt.Sprint(a.Recordings[0].Problems), spool.ErrDiskLow.Error()) {
+		!strings.Contains(fmt.Sprint(a.Recordings[0].Problems), diskguard.ErrLow.Error()) {
 		t.Errorf("%+v", a)
 	}
 	if _, m := w.lines(prefix); m.Forgotten != nil || m.Status != textegress.StatusComplete {

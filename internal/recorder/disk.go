@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress/internal/backoff"
+	"github.com/syncflow/textegress/internal/diskguard"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/segment"
 )
@@ -109,7 +110,7 @@ func (h *handler) writeError() (sinceNS int64, err error) {
 // written. An error means that the recording stays open as it is.
 func (r *Recorder) writeDiskOutage(ctx context.Context, why error, sinceNS int64) error {
 	cause := causeDisk
-	if spool.IsDiskFull(why) {
+	if diskguard.IsFull(why) {
 		cause = causeDiskFull
 	}
 	r.lostAt = time.Now()

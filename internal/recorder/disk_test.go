@@ -193,7 +193,7 @@ func TestDisk_Outage(t *testing.T) {
 					t.Errorf("the outage began at %v, want the last frame before it, %d", since,
 						before.UnixNano())
 				}
-				if st := d.spool.Disk(); st.Full || st.Low || st.Reserve != 1<<10 {
+				if st := d.spool.Disk(); st.Full || st.Low || st.Ballast != 1<<10 {
 					t.Errorf("afterwards: %+v", st)
 				}
 			})

@@ -151,7 +151,7 @@ func (r *record) append(f segment.Frame) error { return r.w.Append(f) }
 
 // appendReserved is append for a frame without which the recording would not be true: it may use
 // the reserve of a full disk.
-func (r *record) appendReserved(f segment.Frame) error { return r.w.AppendVital(f) }
+func (r *record) appendReserved(f segment.Frame) error { return r.w.AppendReserved(f) }
 
 // event writes one of the recorder's own events, in the present epoch.
 func (r *record) event(unixNS int64, ev segment.Event) error {

@@ -19,6 +19,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/diskguard"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/verify"
@@ -473,7 +474,7 @@ func TestSpaceGuard(t *testing.T) {
 	defer d.Close()
 	guard := render.NewSpaceGuard(render.FreeSpace(dir, 1<<60))
 	if _, err := render.Build(t.Context(), render.FromSpool(rec), render.Options{},
-		guard.Sink(d)); !errors.Is(err, spool.ErrDiskLow) {
+		guard.Sink(d)); !errors.Is(err, diskguard.ErrLow) {
 		t.Error(err)
 	}
 }

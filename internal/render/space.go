@@ -5,8 +5,8 @@ import (
 	"io"
 	"sync/atomic"
 
+	"github.com/syncflow/textegress/internal/diskguard"
 	"github.com/syncflow/textegress/internal/durable"
-	"github.com/syncflow/textegress/internal/spool"
 )
 
 // checkEvery is after how many written bytes the free space is checked.
@@ -23,7 +23,7 @@ type SpaceGuard struct {
 // error of check is the result of the write.
 func NewSpaceGuard(check func() error) *SpaceGuard { return &SpaceGuard{check: check} }
 
-// FreeSpace returns a check that fails, with an error that wraps [spool.ErrDiskLow], where fewer
+// FreeSpace returns a check that fails, with an error that wraps [diskguard.ErrLow], where fewer
 // than keep bytes would be left free on the file system of a directory.
 func FreeSpace(dir string, keep int64) func() error {
 	if keep <= 0 {
@@ -37,7 +37,7 @@ func FreeSpace(dir string, keep int64) func() error {
 		if free := space.Free; free < uint64(keep)+checkEvery {
 			return fmt.Errorf("%w: %d MiB are free on the file system of %s, and DISK_MIN_FREE "+
 				"keeps %d MiB there for recordings; "+
-				"make room, or name a directory elsewhere", spool.ErrDiskLow, free>>20, dir,
+				"make room, or name a directory elsewhere", diskguard.ErrLow, free>>20, dir,
 				keep>>20)
 		}
 		return nil

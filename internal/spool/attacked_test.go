@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/diskguard"
 	"github.com/syncflow/textegress/segment"
 )
 
@@ -108,7 +109,7 @@ func TestRewrite_KeepsSpaceFree(t *testing.T) {
 	o.DiskMinFree = 16 << 20
 	s = openSpool(t, "data", o)
 	r, _ := s.Recording("DE_1")
-	if _, err := replaceIt(s, r); !errors.Is(err, ErrDiskLow) {
+	if _, err := replaceIt(s, r); !errors.Is(err, diskguard.ErrLow) {
 		t.Error(err)
 	}
 }

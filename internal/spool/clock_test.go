@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/diskguard"
 	"github.com/syncflow/textegress/internal/durable/durabletest"
 	"github.com/syncflow/textegress/segment"
 )
@@ -189,7 +190,7 @@ func TestClockSteps_AtTheEndAndLater(t *testing.T) {
 	w = openWriter(t, r)
 	appendText(t, w, "1")
 	clock.set(-time.Minute)
-	if err := w.AppendVital(segment.Frame{
+	if err := w.AppendReserved(segment.Frame{
 		Type: segment.FrameEvent, Epoch: 3,
 		Payload: []byte(`{"kind":"recording_ended"}`),
 	}); err != nil {
@@ -220,7 +221,7 @@ func TestClockSteps_DiskFull(t *testing.T) {
 	}
 	clock.set(-time.Hour)
 	full = true
-	if err := w.Append(f); !IsDiskFull(err) {
+	if err := w.Append(f); !diskguard.IsFull(err) {
 		t.Fatalf("%v, want a full disk", err)
 	}
 	full = false

@@ -41,7 +41,7 @@ func (s *Spool) correct(r *Recording, roomName, keyPrefix string) (*Recording, e
 	write := func() error {
 		return durable.ReplaceFile(s.fs, "correct", filepath.Join(r.dir, recordingName), data)
 	}
-	if err := s.withReserve(write); err != nil {
+	if err := s.disk.WithBallast(write); err != nil {
 		return nil, s.metrics.count(opState, err)
 	}
 	// A recording of its own, because Info is read without a lock.

@@ -13,13 +13,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/diskguard"
 	"github.com/syncflow/textegress/internal/durable"
 	"github.com/syncflow/textegress/internal/durable/durabletest"
 	"github.com/syncflow/textegress/segment"
 )
 
-// small is a disk of 64 KiB that is nearly full below 16 KiB, with 1 KiB in
-// reserve.
+// small is a disk of 64 KiB that is nearly full below 16 KiB, with a
+// ballast of 1 KiB.
 func small() (*durabletest.CrashFS, Options) {
 	fs, o := memory()
 	fs.SetCapacity(64 << 10)
@@ -49,8 +50,8 @@ func fillDisk(t *testing.T, fs *durabletest.CrashFS, left int64) (remove func())
 	}
 }
 
-func reserveSize(fs *durabletest.CrashFS) int64 {
-	f, err := fs.Open("test", "/data/"+ballastName)
+func ballastSize(fs *durabletest.CrashFS) int64 {
+	f, err := fs.Open("test", "/data/ballast")
 	if err != nil {
 		return 0
 	}
@@ -101,7 +102,8 @@ func TestDiskLow(t *testing.T) {
 	_, w := newRecording(t, s)
 	remove := fillDisk(t, fs, 10<<10)
 	_, err := s.Create(Info{SessionID: "new"})
-	if !errors.Is(err, ErrDiskLow) || !strings.Contains(err.Error(), "DISK_MIN_FREE is 16 KiB") ||
+	if !errors.Is(err, diskguard.ErrLow) ||
+		!strings.Contains(err.Error(), "DISK_MIN_FREE is 16 KiB") ||
 		!strings.Contains(err.Error(), "/data") {
 		t.Errorf("a new session: %v", err)
 	}
@@ -109,7 +111,7 @@ func TestDiskLow(t *testing.T) {
 		t.Errorf("refused_total = %v", n)
 	}
 	if d := s.Disk(); !d.Low || d.Full || d.Since.IsZero() || d.Free > 10<<10 ||
-		d.Reserve != 1<<10 {
+		d.Ballast != 1<<10 {
 		t.Errorf("%+v", d)
 	}
 	if _, err := s.Create(Info{SessionID: "old", Part: 2, Previous: "DE_1"}); err != nil {
@@ -127,7 +129,7 @@ func TestDiskLow(t *testing.T) {
 }
 
 // TestDiskFull: no space at all. Packets are refused, what must be said is said at
-// the cost of the reserve, and everything is as before when there is space.
+// the cost of the ballast, and everything is as before when there is space.
 func TestDiskFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fs, o := small()
@@ -138,37 +140,37 @@ func TestDiskFull(t *testing.T) {
 		remove := fillDisk(t, fs, 0)
 
 		err := w.Append(segment.Frame{Type: segment.FramePacket, Payload: []byte("hit")})
-		if !errors.Is(err, syscall.ENOSPC) || !IsDiskFull(err) {
+		if !errors.Is(err, syscall.ENOSPC) || !diskguard.IsFull(err) {
 			t.Errorf("a packet on a full disk: %v", err)
 		}
-		if err := w.Writable(); !IsDiskFull(err) {
+		if err := w.Writable(); !diskguard.IsFull(err) {
 			t.Errorf("writable: %v", err)
 		}
-		if reserveSize(fs) != 1<<10 {
-			t.Error("a packet took the reserve")
+		if ballastSize(fs) != 1<<10 {
+			t.Error("a packet took the ballast")
 		}
-		if _, err := s.Create(Info{Part: 2}); !errors.Is(err, ErrDiskLow) {
+		if _, err := s.Create(Info{Part: 2}); !errors.Is(err, diskguard.ErrLow) {
 			t.Errorf("a further part on a full disk: %v", err)
 		}
 		for _, w := range []*Writer{w, w2} {
-			if err := w.AppendVital(segment.Frame{
+			if err := w.AppendReserved(segment.Frame{
 				Type:    segment.FrameEvent,
 				Payload: []byte(`{"kind":"outage_started"}`),
 			}); err != nil {
 				t.Fatalf("the outage cannot be stated: %v", err)
 			}
 		}
-		if d := s.Disk(); !d.Full || d.Reserve != 0 || reserveSize(fs) != 0 {
-			t.Errorf("%+v, reserve of %d bytes", d, reserveSize(fs))
+		if d := s.Disk(); !d.Full || d.Ballast != 0 || ballastSize(fs) != 0 {
+			t.Errorf("%+v, ballast of %d bytes", d, ballastSize(fs))
 		}
-		// What the reserve gave is not for packets, although there is room for one.
+		// What the ballast gave is not for packets, although there is room for one.
 		time.Sleep(time.Second)
 		if err := w2.Append(segment.Frame{
 			Type:    segment.FramePacket,
 			Payload: []byte("x"),
 		}); !errors.Is(err,
-			ErrDiskFull) {
-			t.Errorf("a packet after the reserve was given back: %v", err)
+			diskguard.ErrFull) {
+			t.Errorf("a packet after the ballast was released: %v", err)
 		}
 		fs.SetCapacity(fs.Used() + 400) // somebody else takes most of what is left
 		seal(t, w2)
@@ -177,12 +179,12 @@ func TestDiskFull(t *testing.T) {
 		}
 		fs.SetCapacity(64 << 10)
 		remove()
-		time.Sleep(recheckEvery)
+		time.Sleep(100 * time.Millisecond)
 		if err := w.Writable(); err != nil {
 			t.Errorf("with space again: %v", err)
 		}
-		if d := s.Disk(); d.Full || d.Low || d.Reserve != 1<<10 || reserveSize(fs) != 1<<10 {
-			t.Errorf("%+v, reserve of %d bytes", d, reserveSize(fs))
+		if d := s.Disk(); d.Full || d.Low || d.Ballast != 1<<10 || ballastSize(fs) != 1<<10 {
+			t.Errorf("%+v, ballast of %d bytes", d, ballastSize(fs))
 		}
 		appendText(t, w, "after")
 		wantTexts(t, r, "before", `{"kind":"outage_started"}`, "after")
@@ -199,11 +201,11 @@ func TestDiskFull_NoticedWithoutAnybodyAsking(t *testing.T) {
 		s := openSpool(t, "/data", o)
 		remove := fillDisk(t, fs, 0)
 		_, err := s.Create(Info{})
-		if !errors.Is(err, ErrDiskLow) {
+		if !errors.Is(err, diskguard.ErrLow) {
 			t.Errorf("%v", err)
 		}
 		remove()
-		time.Sleep(diskEvery)
+		time.Sleep(diskguard.PollEvery)
 		synctest.Wait()
 		if d := s.Disk(); d.Low || d.Full {
 			t.Errorf("%+v", d)
@@ -239,7 +241,7 @@ func TestDiskFull_Quota(t *testing.T) {
 	appendText(t, w, "after")
 }
 
-// TestDiskFull_AtTheStart: a service that ends on a full disk, its reserve spent,
+// TestDiskFull_AtTheStart: a service that ends on a full disk, its ballast spent,
 // opens what is there, delivers, and is whole again when there is space.
 func TestDiskFull_AtTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -248,7 +250,7 @@ func TestDiskFull_AtTheStart(t *testing.T) {
 		r, w := newRecording(t, s)
 		appendText(t, w, "before")
 		remove := fillDisk(t, fs, 0)
-		if err := w.AppendVital(segment.Frame{
+		if err := w.AppendReserved(segment.Frame{
 			Type:    segment.FrameEvent,
 			Payload: []byte("{}"),
 		}); err != nil {
@@ -259,23 +261,23 @@ func TestDiskFull_AtTheStart(t *testing.T) {
 		}
 		fs.SetCapacity(fs.Used())
 		s = openSpool(t, "/data", o)
-		if d := s.Disk(); !d.Full || !d.Low || d.Reserve != 0 {
+		if d := s.Disk(); !d.Full || !d.Low || d.Ballast != 0 {
 			t.Errorf("%+v", d)
 		}
 		r, _ = s.Recording(r.ID())
 		w = openWriter(t, r)
 		wantTexts(t, r, "before", "{}")
-		if err := w.AppendVital(segment.Frame{
+		if err := w.AppendReserved(segment.Frame{
 			Type:    segment.FrameEvent,
 			Payload: []byte("{}"),
-		}); !IsDiskFull(err) {
+		}); !diskguard.IsFull(err) {
 			t.Errorf("without any space: %v", err)
 		}
 		fs.SetCapacity(64 << 10)
 		remove()
-		time.Sleep(diskEvery)
+		time.Sleep(diskguard.PollEvery)
 		synctest.Wait()
-		if d := s.Disk(); d.Full || d.Low || d.Reserve != 1<<10 {
+		if d := s.Disk(); d.Full || d.Low || d.Ballast != 1<<10 {
 			t.Errorf("%+v", d)
 		}
 		appendText(t, w, "after")
@@ -283,9 +285,9 @@ func TestDiskFull_AtTheStart(t *testing.T) {
 	})
 }
 
-// TestReserve_CrashAtEveryOp: the machine fails while the reserve is made, given
-// back and made again. The next start finds it whole or not at all, and makes it.
-func TestReserve_CrashAtEveryOp(t *testing.T) {
+// TestBallast_CrashAtEveryOp: the machine fails while the ballast is created,
+// released and created again. The next start finds it whole or not at all, and makes it.
+func TestBallast_CrashAtEveryOp(t *testing.T) {
 	life := func(fs *durabletest.CrashFS, o Options) error {
 		o.FS = fs
 		s, err := Open("/data", o)
@@ -293,8 +295,8 @@ func TestReserve_CrashAtEveryOp(t *testing.T) {
 			return err
 		}
 		defer s.Close()
-		s.disk.give(time.Now())
-		s.disk.check()
+		_ = s.disk.WithBallast(func() error { return syscall.ENOSPC })
+		s.disk.PollIfDue(time.Now().Add(time.Hour))
 		return nil
 	}
 	for at := 1; ; at++ {
@@ -311,11 +313,11 @@ func TestReserve_CrashAtEveryOp(t *testing.T) {
 			after.SetCapacity(64 << 10)
 			o.FS = after
 			s := openSpool(t, "/data", o)
-			if d := s.Disk(); d.Full || d.Reserve != 1<<10 || reserveSize(after) != 1<<10 {
-				t.Fatalf("crash at %d: %+v, reserve of %d bytes", at, d, reserveSize(after))
+			if d := s.Disk(); d.Full || d.Ballast != 1<<10 || ballastSize(after) != 1<<10 {
+				t.Fatalf("crash at %d: %+v, ballast of %d bytes", at, d, ballastSize(after))
 			}
-			if there, _ := after.Exists("test", "/data/"+ballastName+durable.TempSuffix); there {
-				t.Errorf("crash at %d: an unfinished reserve is left", at)
+			if there, _ := after.Exists("test", "/data/ballast"+durable.TempSuffix); there {
+				t.Errorf("crash at %d: an unfinished ballast is left", at)
 			}
 			if err := s.Close(); err != nil {
 				t.Error(err)
@@ -330,22 +332,22 @@ func TestReserve_CrashAtEveryOp(t *testing.T) {
 	}
 }
 
-// TestReserve_AnotherSize: DISK_MIN_FREE was changed.
-func TestReserve_AnotherSize(t *testing.T) {
+// TestBallast_AnotherSize: DISK_MIN_FREE was changed.
+func TestBallast_AnotherSize(t *testing.T) {
 	fs, o := small()
 	if err := openSpool(t, "/data", o).Close(); err != nil {
 		t.Fatal(err)
 	}
 	o.DiskMinFree *= 2
 	s := openSpool(t, "/data", o)
-	if d := s.Disk(); d.Reserve != 2<<10 || reserveSize(fs) != 2<<10 {
-		t.Errorf("%+v, reserve of %d bytes", d, reserveSize(fs))
+	if d := s.Disk(); d.Ballast != 2<<10 || ballastSize(fs) != 2<<10 {
+		t.Errorf("%+v, ballast of %d bytes", d, ballastSize(fs))
 	}
 }
 
-// TestReserve_Faults: a disk that does not let us have a reserve, or does not tell
+// TestBallast_Faults: a disk that does not let us have a ballast, or does not tell
 // its space, is recorded on all the same.
-func TestReserve_Faults(t *testing.T) {
+func TestBallast_Faults(t *testing.T) {
 	for _, name := range []string{
 		"create", "allocate", "sync", "rename", "syncdir", "space",
 		"remove",
@@ -363,8 +365,8 @@ func TestReserve_Faults(t *testing.T) {
 			r, w := newRecording(t, s)
 			appendText(t, w, "goes on")
 			fault.Hook = nil
-			s.disk.check()
-			if d := s.Disk(); d.Reserve != 1<<10 || d.Full || d.Low {
+			s.disk.PollIfDue(time.Now().Add(time.Hour))
+			if d := s.Disk(); d.Ballast != 1<<10 || d.Full || d.Low {
 				t.Errorf("%+v", d)
 			}
 			wantTexts(t, r, "goes on")
@@ -427,7 +429,7 @@ func TestCheckStaging(t *testing.T) {
 	}
 	// a quarter of DiskMinFree, and hardly what it may need
 	remove := fillDisk(t, fs, 4<<10+8<<10+100)
-	if err := r.CheckStaging(); !errors.Is(err, ErrDiskLow) ||
+	if err := r.CheckStaging(); !errors.Is(err, diskguard.ErrLow) ||
 		!strings.Contains(err.Error(), "4096 bytes are kept") {
 		t.Errorf("%v", err)
 	}
@@ -438,7 +440,7 @@ func TestCheckStaging(t *testing.T) {
 }
 
 // TestVital_EveryStateFile: sealing, freezing, marking as delivered and as suspect
-// work on a full disk, as long as the reserve lasts.
+// work on a full disk, as long as the ballast lasts.
 func TestVital_EveryStateFile(t *testing.T) {
 	for _, step := range []string{"seal", "export", "uploaded"} {
 		t.Run(step, func(t *testing.T) {
@@ -468,14 +470,23 @@ func TestVital_EveryStateFile(t *testing.T) {
 	}
 }
 
-func TestShowSize(t *testing.T) {
-	for n, want := range map[uint64]string{
-		1: "1 bytes", 20 << 10: "20 KiB", 256 << 20: "256 MiB",
-		70 << 30: "70 GiB", 9000: "9000 bytes",
-	} {
-		if got := showSize(n); got != want {
-			t.Errorf("%d: %q, want %q", n, got, want)
-		}
+// TestDiskFull_AnyFile: a file that can be done without finds no space. Packets are refused from
+// then on, before one of them has been tried.
+func TestDiskFull_AnyFile(t *testing.T) {
+	fs, o := small()
+	s := openSpool(t, "/data", o)
+	r, w := newRecording(t, s)
+	appendText(t, w, "before")
+	fillDisk(t, fs, 0)
+	if err := r.KeepJoin(Join{URL: "wss://x", Token: "t"}); !diskguard.IsFull(err) {
+		t.Fatalf("%v, want a full disk", err)
+	}
+	if d := s.Disk(); !d.Full || d.Ballast != 1<<10 {
+		t.Errorf("%+v", d)
+	}
+	if err := w.Append(segment.Frame{Type: segment.FramePacket}); !errors.Is(err,
+		diskguard.ErrFull) {
+		t.Errorf("a packet: %v", err)
 	}
 }
 

@@ -27,7 +27,7 @@ func (j Join) LogValue() slog.Value { return slog.StringValue(j.String()) }
 func (j Join) String() string { return "join of " + j.URL }
 
 // KeepJoin keeps j for the next process, in the place of what was kept before. It is nothing that a
-// recording needs: whoever calls it goes on after an error, and no reserve is used for it.
+// recording needs: callers continue after an error, and the ballast is not used for it.
 func (r *Recording) KeepJoin(j Join) error {
 	data, err := encodeState(j)
 	if err != nil {

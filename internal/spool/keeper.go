@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"github.com/syncflow/textegress/internal/diskguard"
 )
 
 // keep looks at the disk and closes old segments until the spool is closed.
 func (s *Spool) keep() {
-	t := time.NewTicker(max(min(diskEvery, s.segmentAge/10), time.Millisecond))
+	t := time.NewTicker(max(min(diskguard.PollEvery, s.segmentAge/10), time.Millisecond))
 	defer t.Stop()
 	for {
 		select {
@@ -16,17 +18,9 @@ func (s *Spool) keep() {
 			return
 		case now := <-t.C:
 			s.closeOld()
-			if now.Sub(s.disk.lastLook()) >= diskEvery {
-				s.disk.check()
-			}
+			s.disk.PollIfDue(now)
 		}
 	}
-}
-
-func (d *disk) lastLook() time.Time {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.checked
 }
 
 // closeOld closes the segments that were begun longer than SegmentAge ago, also
@@ -55,7 +49,8 @@ func (w *Writer) closeOld() {
 
 // tooOld reports whether the segment has reached its age. Called with mu held.
 func (w *Writer) tooOld(monoNS int64) bool {
-	return w.segment.frames > w.segment.head && time.Duration(monoNS-w.segment.began) >= w.spool.segmentAge
+	return w.segment.frames > w.segment.head &&
+		time.Duration(monoNS-w.segment.began) >= w.spool.segmentAge
 }
 
 // failedSyncFor is how long a failed fsync counts against the disk: when no

@@ -16,7 +16,7 @@ const (
 	opState    = "state"    // writing a state file
 	opRead     = "read"     // reading recordings at start, segments when sealing
 	opRemove   = "remove"   // removing local data
-	opReserve  = "reserve"  // making the reserve or giving it back
+	opReserve  = "reserve"  // creating the ballast or releasing it
 	opSpace    = "space"    // asking how much space is free
 )
 
@@ -86,8 +86,8 @@ func newMetrics(reg prometheus.Registerer, s *Spool) (*metrics, error) {
 			func(s *Spool) float64 { return truth(s.Disk().Full) },
 		},
 		{
-			"disk_reserve_bytes", "Size of the reserve; 0 while it is given back.",
-			func(s *Spool) float64 { return float64(s.Disk().Reserve) },
+			"disk_reserve_bytes", "Size of the ballast; 0 while it is released.",
+			func(s *Spool) float64 { return float64(s.Disk().Ballast) },
 		},
 		{
 			"suspect_recordings", "Recordings in the data directory of which an fsync failed.",

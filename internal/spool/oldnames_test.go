@@ -73,8 +73,8 @@ func TestOldNames_Ballast(t *testing.T) {
 	putFile(t, fs, "/data/reserve"+durable.TempSuffix, nil)
 	fillDisk(t, fs, 100)
 	s = openSpool(t, "/data", o)
-	if d := s.Disk(); d.Full || d.Reserve != 1<<10 || reserveSize(fs) != 1<<10 {
-		t.Errorf("%+v, ballast of %d bytes", d, reserveSize(fs))
+	if d := s.Disk(); d.Full || d.Ballast != 1<<10 || ballastSize(fs) != 1<<10 {
+		t.Errorf("%+v, ballast of %d bytes", d, ballastSize(fs))
 	}
 	for _, name := range []string{"/data/reserve", "/data/reserve" + durable.TempSuffix} {
 		if there, err := fs.Exists("test", name); err != nil || there {

@@ -83,7 +83,7 @@ func (s *Spool) rewrite(info Info, sealed Sealed, segments []segment.Source, not
 	if err := checkOrder(segments); err != nil {
 		return nil, err
 	}
-	if err := s.disk.room(sealed.Segments, "removing somebody from"); err != nil {
+	if err := s.disk.Room(twice(sealed.Segments), "removing somebody from"); err != nil {
 		return nil, err
 	}
 	entries, err := s.fs.ReadDir("replace", s.recordingsDir())
@@ -352,7 +352,7 @@ func (p *rewriter) append(f *segment.Frame) error {
 	p.buf = p.header.AppendFrame(p.buf[:0], f)
 	if p.unchecked += len(p.buf); p.unchecked >= checkEvery {
 		p.unchecked = 0
-		if err := p.spool.disk.room(nil, "removing somebody from"); err != nil {
+		if err := p.spool.disk.Room(0, "removing somebody from"); err != nil {
 			return err
 		}
 	}

@@ -32,7 +32,7 @@ func (w *Writer) Seal(s Sealed) error {
 	if closed {
 		return fmt.Errorf("seal recording %s: %w", w.recording.ID(), ErrClosed)
 	}
-	if err := w.spool.withReserve(func() error { return w.seal(s) }); err != nil {
+	if err := w.spool.disk.WithBallast(func() error { return w.seal(s) }); err != nil {
 		return fmt.Errorf("seal recording %s: %w", w.recording.ID(),
 			w.spool.metrics.count(opState, err))
 	}
@@ -138,7 +138,7 @@ func (r *Recording) markSuspect(segment string) {
 		UnixNS  int64  `json:"unix_ns"`
 	}{segment, time.Now().UnixNano()})
 	if err == nil {
-		err = r.spool.withReserve(func() error {
+		err = r.spool.disk.WithBallast(func() error {
 			return durable.WriteFileOnce(r.spool.fs, "suspect",
 				r.path(suspectName), data)
 		})

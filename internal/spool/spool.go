@@ -17,6 +17,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/syncflow/textegress/internal/diskguard"
 	"github.com/syncflow/textegress/internal/durable"
 )
 
@@ -31,8 +32,6 @@ const (
 const (
 	lockName       = "lock"
 	instanceName   = "instance"
-	ballastName    = "ballast"
-	oldBallastName = "reserve" // of earlier versions
 	recordingsName = "recordings"
 	quarantineName = "quarantine"
 	forgetSuffix   = ".forgotten" // of a directory that is being removed
@@ -55,9 +54,9 @@ type Options struct {
 	SegmentAge time.Duration
 	// DiskMinFree is the free space in bytes below which no recording of a new
 	// session is begun, so that so much is left to those that are open when the
-	// disk fills up. A sixteenth of it is held in reserve, to be given back when a
-	// write that cannot wait finds no space: see Writer.AppendVital. 0: the disk
-	// is not watched, and there is no reserve.
+	// disk fills up. A sixteenth of it is the size of the ballast, which is released when a
+	// write that cannot wait finds no space: see Writer.AppendReserved. 0: the disk
+	// is not watched, and there is no ballast.
 	DiskMinFree int64
 	Logger      *slog.Logger          // nil: silent
 	FS          durable.FS            // nil: the operating system's
@@ -75,7 +74,7 @@ type Spool struct {
 	metrics     *metrics
 	segmentSize int64
 	segmentAge  time.Duration
-	disk        *disk
+	disk        *diskguard.Guard
 	syncer      *syncer   // nil: read-only
 	lock        io.Closer // nil: read-only
 	done        chan struct{}
@@ -157,10 +156,11 @@ func newSpool(dir string, o Options) (*Spool, error) {
 	if s.metrics, err = newMetrics(o.Registerer, s); err != nil {
 		return nil, err
 	}
-	s.disk = &disk{
-		fs: s.fs, dir: dir, log: s.log, metrics: s.metrics,
-		minFree: uint64(max(o.DiskMinFree, 0)), reserve: max(o.DiskMinFree, 0) / reserveShare,
-	}
+	s.disk = diskguard.New(s.fs, dir, diskguard.Options{
+		MinFree: o.DiskMinFree, Logger: s.log,
+		Failed: func(op string, err error) { _ = s.metrics.count(op, err) },
+	})
+	s.fs = s.disk.FS()
 	return s, nil
 }
 
@@ -176,7 +176,7 @@ func (s *Spool) open() error {
 	if err := durable.MkdirAll(s.fs, "mkdir-data", s.recordingsDir()); err != nil {
 		return err
 	}
-	s.disk.prepare()
+	s.disk.Start()
 	return s.load(false)
 }
 
@@ -347,7 +347,7 @@ func (s *Spool) Instance() (string, error) {
 // Create begins a recording. When it returns nil, recording.json survives a
 // power failure. It completes info: FormatVersion, and where they are missing
 // EgressID, CreatedUnixNS, Part. While there is less free space than
-// Options.DiskMinFree it fails with an error that wraps ErrDiskLow; a further
+// Options.DiskMinFree it fails with an error that wraps diskguard.ErrLow; a further
 // part of a session that was being recorded is begun as long as there is any.
 func (s *Spool) Create(info Info) (*Recording, error) {
 	if s.lock == nil {
@@ -371,12 +371,11 @@ func (s *Spool) Create(info Info) (*Recording, error) {
 	if s.isClosed() {
 		return nil, fmt.Errorf("create recording: %w", ErrClosed)
 	}
-	if err := s.disk.admit(info.Part > 1); err != nil {
+	if err := s.disk.Admit(info.Part > 1); err != nil {
 		s.metrics.refused.Inc()
 		return nil, fmt.Errorf("create recording: %w", err)
 	}
 	if err := s.makeRecording(r.dir, data); err != nil {
-		s.disk.found(err)
 		return nil, fmt.Errorf("create recording: %w", s.metrics.count(opCreate, err))
 	}
 	s.mu.Lock()

@@ -93,7 +93,7 @@ func (r *Recording) stateFile(name string, data []byte, to State, from ...State)
 		return durable.WriteFileOnce(r.spool.fs, "state-"+name, r.path(name),
 			data)
 	}
-	if err := r.spool.withReserve(write); err != nil {
+	if err := r.spool.disk.WithBallast(write); err != nil {
 		return fmt.Errorf("recording %s: %w", r.ID(), r.spool.metrics.count(opState, err))
 	}
 	r.setState(to)

@@ -75,27 +75,25 @@ type openSegment struct {
 // Append writes f to the recording with one write(2) and assigns its Index and
 // MonoNS. When it returns nil, the frame survives the death of the process. When
 // it returns an error, the frame is not in the recording, and the next Append
-// may succeed, on a full disk (see IsDiskFull) for example when room was made.
+// may succeed, on a full disk (see diskguard.IsFull) for example when room was made.
 // The payload is not kept.
 func (w *Writer) Append(f segment.Frame) error {
-	if err := w.spool.disk.refuse(); err != nil {
+	if err := w.spool.disk.Writable(); err != nil {
 		return fmt.Errorf("append: %w", err)
 	}
-	err := w.append(f)
-	w.spool.disk.found(err)
-	return err
+	return w.append(f)
 }
 
-// AppendVital is Append for the few small frames without which the recording
+// AppendReserved is Append for the few small frames without which the recording
 // would not tell the truth, such as the beginning of an outage: where the disk is
-// full, the reserve is given back for them.
-func (w *Writer) AppendVital(f segment.Frame) error {
-	return w.spool.withReserve(func() error { return w.append(f) })
+// full, the ballast is released for them.
+func (w *Writer) AppendReserved(f segment.Frame) error {
+	return w.spool.disk.WithBallast(func() error { return w.append(f) })
 }
 
 // Writable returns nil if packets can be appended as far as is known, and else
-// an error that IsDiskFull recognises.
-func (w *Writer) Writable() error { return w.spool.disk.refuse() }
+// an error that diskguard.IsFull recognises.
+func (w *Writer) Writable() error { return w.spool.disk.Writable() }
 
 func (w *Writer) append(f segment.Frame) error {
 	if len(f.Payload) > segment.MaxPayload {

@@ -11,9 +11,9 @@ import (
 	"syscall"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/diskguard"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/render"
-	"github.com/syncflow/textegress/internal/spool"
 )
 
 // Result sums up a [Report].
@@ -167,7 +167,7 @@ func (r *Report) derive(ctx context.Context, fsys fs.FS, stated textegress.Manif
 	if ctxErr := ctx.Err(); ctxErr != nil {
 		return fmt.Errorf("verify: %w", ctxErr)
 	}
-	if errors.Is(err, spool.ErrDiskLow) {
+	if errors.Is(err, diskguard.ErrLow) {
 		return err
 	}
 	if err != nil {

@@ -1,0 +1,339 @@
+// Package diskguard keeps a full disk from silencing a recording.
+//
+// A [Guard] watches the free space of a file system and keeps the ballast: a preallocated file
+// that is deleted when a write that cannot wait finds no space. [Guard.FS] is a file system that
+// notes every write that finds none, whoever makes it; [Guard.WithBallast] repeats one at the cost
+// of the ballast; [Guard.Writable] and [Guard.Admit] refuse what would take what is left.
+package diskguard
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/syncflow/textegress/internal/durable"
+)
+
+// The errors of a disk without space.
+var (
+	// ErrLow: there is less free space than Options.MinFree, so no
+	// new session is taken. Those that are being recorded continue.
+	ErrLow = errors.New("the disk is nearly full")
+	// ErrFull: a write found no space, and since then there was none; packets
+	// are refused without being tried, so that what is left of the disk serves to
+	// say what was missed. See IsFull.
+	ErrFull = errors.New("the disk is full")
+)
+
+// IsFull reports whether err is that of a disk (or a quota) without space.
+func IsFull(err error) bool {
+	return errors.Is(err, ErrFull) || errors.Is(err, syscall.ENOSPC) ||
+		errors.Is(err, syscall.EDQUOT)
+}
+
+const (
+	// ballastShare of MinFree is the size of the ballast.
+	ballastShare = 16
+	// PollEvery is how often the free space is to be polled when nothing asks for it;
+	// recheckEvery how often at most while packets are refused.
+	PollEvery    = 5 * time.Second
+	recheckEvery = 100 * time.Millisecond
+	// A file system can run out of files, too.
+	lowFiles  = 256
+	fullFiles = 16
+)
+
+// Options tunes a Guard.
+type Options struct {
+	// MinFree is the free space in bytes below which no new session is taken. A sixteenth of it is
+	// the size of the ballast. 0: nothing is watched, and there is no ballast.
+	MinFree int64
+	Logger  *slog.Logger
+	// Failed is called with each failure of the guard's own operations: "reserve" (creating or
+	// releasing the ballast) or "space" (asking for free space). nil: nobody is told.
+	Failed func(op string, err error)
+}
+
+// Guard watches the file system of a directory. Its methods are safe for concurrent use.
+//
+// The outages, seals and state files that are written at the cost of the ballast are small;
+// packets are not, and are refused until the ballast is there again.
+type Guard struct {
+	fs      durable.FS
+	dir     string
+	log     *slog.Logger
+	failed  func(op string, err error)
+	minFree uint64 // 0: nothing is watched
+	size    int64  // of the ballast
+
+	full    atomic.Bool // written with mu held
+	noticed atomic.Bool // a write found no space since the last poll
+
+	// mu is held over statfs and over creating and deleting the ballast, all of
+	// which are rare. No other lock is taken while it is held.
+	mu          sync.Mutex
+	space       durable.Space
+	polled      time.Time // when space was asked for
+	lastOK      time.Time // when it was last told
+	releasedAt  time.Time // when the ballast was last released
+	since       time.Time // of low or full; zero: neither
+	low         bool
+	ballast     bool   // the ballast is there
+	lastTrouble string // of the last poll, so that it is logged once
+}
+
+// Status is what is known about the disk.
+type Status struct {
+	Free    uint64 // bytes that can be used, at the last poll
+	MinFree uint64 // Options.MinFree; 0: not watched
+	Ballast int64  // current size in bytes of the ballast; 0 while it is released
+	// Low: no new session is taken. Full: packets are refused as well.
+	Low, Full bool
+	Since     time.Time // since when Low or Full; zero: neither
+}
+
+// New returns a guard of the file system that holds dir. Start creates the ballast.
+func New(fsys durable.FS, dir string, o Options) *Guard {
+	g := &Guard{
+		fs: fsys, dir: dir, log: o.Logger, failed: o.Failed,
+		minFree: uint64(max(o.MinFree, 0)), size: max(o.MinFree, 0) / ballastShare,
+	}
+	if g.log == nil {
+		g.log = slog.New(slog.DiscardHandler)
+	}
+	if g.failed == nil {
+		g.failed = func(string, error) {}
+	}
+	return g
+}
+
+// Start creates the ballast. A disk without room for it is no error: what is on it is to be
+// delivered.
+func (g *Guard) Start() {
+	if g.minFree == 0 {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.ballast = g.findBallast()
+	g.poll(time.Now())
+	if !g.ballast && g.polled.Equal(g.lastOK) && g.space.Free < 2*uint64(g.size) {
+		g.setFull("there is no room for the ballast")
+	}
+}
+
+// Status returns the state of the disk as of the last poll.
+func (g *Guard) Status() Status {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.considerFailure()
+	st := Status{
+		Free: g.space.Free, MinFree: g.minFree, Low: g.low, Full: g.full.Load(), Since: g.since,
+	}
+	if g.ballast {
+		st.Ballast = g.size
+	}
+	return st
+}
+
+// Writable returns nil while packets can be written as far as is known, else an error that IsFull
+// recognises. It polls by itself, so that whoever asks in a loop notices when there is space.
+func (g *Guard) Writable() error {
+	if !g.full.Load() && !g.noticed.Load() {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.considerFailure()
+	if now := time.Now(); g.full.Load() && now.Sub(g.polled) >= recheckEvery {
+		g.poll(now)
+	}
+	if !g.full.Load() {
+		return nil
+	}
+	return fmt.Errorf("%w: %s free", ErrFull, FormatSize(g.space.Free))
+}
+
+// Admit returns an error that wraps ErrLow while no new session is to be taken. A further part of
+// a session that was being recorded (continued) is taken as long as there is any space.
+func (g *Guard) Admit(continued bool) error {
+	if g.minFree == 0 {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.poll(time.Now())
+	if g.full.Load() || g.low && !continued {
+		return fmt.Errorf("%w: %s free on the file system of the data directory %s, "+
+			"DISK_MIN_FREE is %s; "+
+			"no new session is taken until there is room, those that are being recorded continue",
+			ErrLow, FormatSize(g.space.Free), g.dir, FormatSize(g.minFree))
+	}
+	return nil
+}
+
+// Room returns an error that wraps ErrLow unless need bytes are free beside a quarter of MinFree,
+// which is kept for the recordings that continue. what says what needs them.
+func (g *Guard) Room(need uint64, what string) error {
+	if g.minFree == 0 {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.poll(time.Now())
+	kept := g.minFree / 4
+	switch free := g.space.Free; {
+	case !g.full.Load() && free >= kept && free-kept >= need:
+		return nil
+	case need == 0:
+		return fmt.Errorf("%w: %s this recording would take more space than its segments have; "+
+			"%s are free and %s are kept for the recordings that continue; "+
+			"make room outside of the data directory, then it is tried again",
+			ErrLow, what, FormatSize(free), FormatSize(kept))
+	default:
+		return fmt.Errorf("%w: %s this recording may need %s, %s are free and %s are kept for "+
+			"the recordings that continue; "+
+			"make room outside of the data directory, then it is tried again", ErrLow, what,
+			FormatSize(need), FormatSize(free), FormatSize(kept))
+	}
+}
+
+// PollIfDue polls where the last poll is PollEvery ago.
+func (g *Guard) PollIfDue(now time.Time) {
+	if g.minFree == 0 {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if now.Sub(g.polled) >= PollEvery {
+		g.poll(now)
+	}
+}
+
+// poll refreshes the free space and updates low and full. Called with mu held.
+func (g *Guard) poll(now time.Time) {
+	noticed := g.noticed.Swap(false)
+	g.refresh(now)
+	if !noticed {
+		return
+	}
+	if g.lastOK.Equal(g.polled) && g.ballast && !g.outOfFiles() &&
+		g.space.Free >= 2*uint64(g.size) {
+		// Refusing packets would not help those that have no quota left either.
+		g.logOnce("a write found no space although there is some: a quota, or somebody has " +
+			"just made room")
+		return
+	}
+	g.setFull("a write found no space")
+}
+
+// considerFailure polls if a write has found no space since the last poll. Called with mu held.
+func (g *Guard) considerFailure() {
+	if g.noticed.Load() {
+		g.poll(time.Now())
+	}
+}
+
+func (g *Guard) refresh(now time.Time) {
+	space, err := g.fs.Space("space", g.dir)
+	g.polled = now
+	if err != nil {
+		g.failed("space", err)
+		g.logOnce("cannot tell how much space is free: " + err.Error())
+		return
+	}
+	g.space, g.lastOK = space, now
+	g.updateLow()
+	switch {
+	case g.outOfFiles():
+	case !g.ballast && space.Free >= 2*uint64(g.size):
+		// Half of what is free is taken; the other half is for those who wait.
+		if g.createBallast(); g.ballast {
+			g.endFull()
+		}
+	case g.ballast && space.Free >= uint64(g.size):
+		g.endFull()
+	}
+}
+
+func (g *Guard) outOfFiles() bool { return g.space.Files > 0 && g.space.FreeFiles < fullFiles }
+
+// updateLow has some distance between its two thresholds, so that low does not come
+// and go with every packet. Called with mu held.
+func (g *Guard) updateLow() {
+	leastBytes, leastFiles := g.minFree, uint64(lowFiles)
+	if g.low {
+		leastBytes, leastFiles = g.minFree+g.minFree/ballastShare, 2*lowFiles
+	}
+	low := g.space.Free < leastBytes || g.space.Files > 0 && g.space.FreeFiles < leastFiles
+	if low == g.low {
+		return
+	}
+	g.low = low
+	if low {
+		g.log.Error("the disk is nearly full: no new session is taken until there is room; those "+
+			"that are being recorded continue",
+			"data_dir", g.dir, "free_bytes", g.space.Free, "free_files", g.space.FreeFiles,
+			"disk_min_free", g.minFree)
+	} else {
+		g.log.Info("the disk has room again: new sessions are taken", "free_bytes", g.space.Free)
+	}
+	g.updateSince()
+}
+
+// setFull refuses packets from now on. Called with mu held.
+func (g *Guard) setFull(why string) {
+	if g.full.Load() {
+		return
+	}
+	g.full.Store(true)
+	g.log.Error("the disk is full: recorders stop reading, and leave their rooms after a while; "+
+		"recording resumes automatically when there is room",
+		"data_dir", g.dir, "cause", why)
+	g.updateSince()
+}
+
+// endFull admits packets again. Called with mu held.
+func (g *Guard) endFull() {
+	if !g.full.Load() {
+		return
+	}
+	g.full.Store(false)
+	g.log.Info("the disk can be written again", "free_bytes", g.space.Free)
+	g.updateSince()
+}
+
+func (g *Guard) updateSince() {
+	switch {
+	case !g.low && !g.full.Load():
+		g.since = time.Time{}
+	case g.since.IsZero():
+		g.since = time.Now()
+	}
+}
+
+// logOnce logs what is wrong with watching, unless it was logged last. Called with mu held.
+func (g *Guard) logOnce(trouble string) {
+	if trouble != "" && trouble != g.lastTrouble {
+		g.log.Error("the disk does not behave as expected", "data_dir", g.dir, "trouble", trouble)
+	}
+	g.lastTrouble = trouble
+}
+
+// FormatSize writes an amount of bytes for people.
+func FormatSize(n uint64) string {
+	switch {
+	case n >= 10<<30:
+		return strconv.FormatUint(n>>30, 10) + " GiB"
+	case n >= 10<<20:
+		return strconv.FormatUint(n>>20, 10) + " MiB"
+	case n >= 10<<10:
+		return strconv.FormatUint(n>>10, 10) + " KiB"
+	}
+	return strconv.FormatUint(n, 10) + " bytes"
+}
