@@ -15,6 +15,20 @@ func TestArrival(t *testing.T) {
 	}
 	defer c.Close()
 	to := c.LocalAddr().(*net.UDPAddr).AddrPort()
+	b := make([]byte, 10)
+	// The kernel begins to stamp packets a moment after the first socket has asked for it.
+	for stamped := false; !stamped; {
+		if _, err := c.WriteToAddrPort([]byte{0}, to); err != nil {
+			t.Fatal(err)
+		}
+		sent := time.Now()
+		time.Sleep(time.Millisecond)
+		_, _, at, err := c.ReadArrival(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stamped = !at.After(sent)
+	}
 	const packets = 20
 	var sent [packets + 1]time.Time
 	for i := range packets {
@@ -25,7 +39,6 @@ func TestArrival(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	sent[packets] = time.Now()
-	b := make([]byte, 10)
 	for i := range packets {
 		n, from, at, err := c.ReadArrival(b)
 		if err != nil || n != 1 || b[0] != byte(i) || from != to {
