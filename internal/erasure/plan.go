@@ -184,7 +184,7 @@ func (p *erasePlan) belongsTo(f segment.Frame) bool {
 	return identity == p.identity || about == p.identity || p.sids[sid]
 }
 
-// inState reports whether a recorder's state names the participant. [spool.Spool.Replace] empties
+// inState reports whether a recorder's state names the participant. [spool.Spool.Rewrite] empties
 // every state, so that nothing else in it has to be looked for.
 func (p *erasePlan) inState(f segment.Frame) bool {
 	state, err := segment.DecodeState(f.Payload)

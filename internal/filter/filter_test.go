@@ -36,8 +36,8 @@ func marshal(t testing.TB, p *livekit.DataPacket) []byte {
 func user(identity, topic string) *livekit.DataPacket {
 	u := &livekit.UserPacket{
 		Payload:             []byte("x"),
-		ParticipantIdentity: identity,
-	} //nolint:staticcheck // the server fills it in
+		ParticipantIdentity: identity, //nolint:staticcheck // the server fills it in
+	}
 	if topic != "" {
 		u.Topic = &topic
 	}
@@ -481,9 +481,9 @@ func FuzzPacket(f *testing.F) {
 			return // nobody can make a packet of it
 		}
 		u := p.GetUser()
+		//nolint:staticcheck // every reader still reads the deprecated field
 		if p.ParticipantIdentity == "bob" || u.GetParticipantIdentity() == "bob" ||
 			p.GetTranscription().GetTranscribedParticipantIdentity() == "bob" {
-			//nolint:staticcheck // read by everybody
 			t.Errorf("a packet of bob is kept: %v", &p)
 		}
 		if u.GetTopic() == "secret" || p.GetStreamHeader().GetTopic() == "secret" {

@@ -5,7 +5,7 @@ import (
 )
 
 // Follower follows the frames of a recording as they are written, so that each segment can begin
-// with what follows from those before. The writer calls it with a lock held: it must not call the
+// with what follows from those before it. The writer calls it with a lock held: it must not call the
 // writer.
 type Follower interface {
 	// Restore takes the state at the head of a segment. It is called first, or not at all.
@@ -17,10 +17,10 @@ type Follower interface {
 	State() segment.State
 }
 
-// Resume is [Recording.Writer] for somebody who has to know what follows from the frames that are
-// there already: f has taken all of them into account when it returns. It reads the last segment
-// alone, and the segments before it only where its head is damaged, or was written by a version that
-// wrote no state there.
+// Resume is [Recording.Writer] for a caller who has to know what follows from the frames that are
+// there already: f has taken all of them into account when it returns. It reads only the last
+// segment. It reads those before it where its head is damaged, or where an earlier version, which
+// wrote no states, wrote the segments.
 func (r *Recording) Resume(f Follower) (*Writer, error) { return r.resume(f) }
 
 // appendState appends the frame with the state to b, the header of a segment, unless there is

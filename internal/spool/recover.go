@@ -70,8 +70,8 @@ func (w *Writer) notSynced(names []string, synced uint32) []string {
 	return out
 }
 
-// syncRecovered makes a segment durable that an earlier process wrote, or marks it as suspect. Called
-// with syncMu held.
+// syncRecovered makes a segment of an earlier process durable, or marks it as suspect. Called with
+// syncMu held.
 func (w *Writer) syncRecovered(name string) {
 	err := w.syncOld(name)
 	w.mu.Lock()
@@ -214,11 +214,16 @@ func scanHead(f io.Reader) (header bool, state *segment.State, err error) {
 		case found.Kind != segment.FoundFrame || found.Frame.Type != segment.FrameState:
 			return true, nil, nil
 		}
-		decoded, err := segment.DecodeState(found.Frame.Payload)
-		// Where nobody needs it any more, it is empty, see [Spool.Replace].
-		if err != nil || decoded.LastUnixNS == 0 {
-			return true, nil, nil
-		}
-		return true, &decoded, nil
+		return true, decodeState(found.Frame.Payload), nil
 	}
+}
+
+// decodeState returns nil where the state cannot be used: it is damaged, or it was emptied, see
+// [Spool.Rewrite].
+func decodeState(payload []byte) *segment.State {
+	s, err := segment.DecodeState(payload)
+	if err != nil || s.LastUnixNS == 0 {
+		return nil
+	}
+	return &s
 }

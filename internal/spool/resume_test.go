@@ -204,7 +204,7 @@ func TestStateAtTheHead(t *testing.T) {
 }
 
 // A sealed recording needs no states. When somebody is removed from it, nothing stays in them.
-func TestReplaceEmptiesStates(t *testing.T) {
+func TestRewriteEmptiesStates(t *testing.T) {
 	s, err := Open(t.TempDir(), Options{SyncInterval: quiet, SegmentSize: 100})
 	if err != nil {
 		t.Fatal(err)
@@ -239,6 +239,6 @@ func TestReplaceEmptiesStates(t *testing.T) {
 	got, _ := frames(t, r)
 	want := []string{"1 message", "2 {}", "3 message", "4 {}", "5 message"}
 	if d := cmp.Diff(want, got); d != "" {
-		t.Errorf("after the replacement (-want +got):\n%s", d)
+		t.Errorf("after the rewrite (-want +got):\n%s", d)
 	}
 }
