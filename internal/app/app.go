@@ -1,5 +1,4 @@
-// Package app puts the service together: it is the only place that knows every
-// part.
+// Package app composes the service: it is the only package that knows every part.
 package app
 
 import (
@@ -92,9 +91,9 @@ type cleanup struct {
 type managedProject struct {
 	project.Project
 
-	began  *config.Config         // the settings with which it began
-	ctl    *controller.Controller // nil: broken
-	broken string                 // what is wrong with its configuration
+	initial *config.Config         // the settings that it was set up with
+	ctl     *controller.Controller // nil: broken
+	broken  string                 // what is wrong with its configuration
 }
 
 // New opens the data directory, which recovers the recordings in it, and makes the parts of the
@@ -114,8 +113,7 @@ func New(o Options) (_ *App, err error) {
 	reg.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
-	// One straight line from the disk outwards; the order of the cleanups is its
-	// reverse.
+	// From the disk outwards; cleanups run in the reverse order.
 	c := o.Config
 	a.spool, err = spool.Open(c.DataDir, spool.Options{
 		SyncInterval: c.SyncInterval, SegmentSize: c.SegmentSize, SegmentAge: c.SegmentAge,
@@ -180,9 +178,8 @@ func (a *App) listen() error {
 	return nil
 }
 
-// maxJoins bounds how many rooms are being joined at the same moment. A join is
-// short; the bound keeps hundreds of handshakes, after a restart of LiveKit,
-// from starving each other until all time out.
+// maxJoins bounds how many rooms are joined at the same time. A join is short; the bound keeps
+// hundreds of handshakes, after a restart of LiveKit, from starving each other until all time out.
 const maxJoins = 24
 
 // throttledRoom adapts the LiveKit client to what a recorder asks for.
@@ -245,7 +242,7 @@ func (a *App) Addr() string {
 	return a.addr
 }
 
-// start begins to record and to deliver.
+// start starts recording and delivering.
 func (a *App) start(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx)
 	uctx, stop := context.WithCancel(ctx)
@@ -276,7 +273,7 @@ func (a *App) Close() error { return a.cleanUp(context.Background()) }
 // and the recordings sealed, and what is sealed is delivered until ctx ends. What
 // is not delivered by then stays on disk for the next start.
 func (a *App) stop(ctx context.Context) error {
-	a.reloading.Lock() // one that is under way comes to its end
+	a.reloading.Lock() // a reload in progress ends first
 	a.mu.Lock()
 	a.intake = nil // a later one starts no more projects
 	a.mu.Unlock()
@@ -291,7 +288,7 @@ func (a *App) stop(ctx context.Context) error {
 				"error", err)
 		}
 	case <-ctx.Done():
-		a.log.Warn("not every recording could be sealed in time; the next start continues them")
+		a.log.Warn("not every recording could be sealed in time; the next start resumes them")
 	}
 	a.stopUploads()
 	a.uploads.Wait()

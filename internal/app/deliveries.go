@@ -28,7 +28,7 @@ func unusable(projects []managedProject) []string {
 	return out
 }
 
-// checkUnusable looks again at the directories of unusable.
+// checkUnusable checks the directories of unusable again.
 func checkUnusable(projects []managedProject) {
 	for _, p := range projects {
 		if d, ok := p.Bucket.(*dir.Bucket); ok && d.Problem() != nil {
@@ -37,9 +37,10 @@ func checkUnusable(projects []managedProject) {
 	}
 }
 
-// undelivered says which deliveries fail, and why, in words for an operator: those that need a
-// person at once, others when they have been failing for [delivery.FailingAfter]. Recordings of a
-// project that is not in the configuration any more are among them: nobody will deliver those.
+// undelivered says which deliveries fail, and why, in words for an operator: those that need
+// operator action at once, others when they have been failing for [delivery.FailingAfter].
+// Recordings of a project that is not in the configuration any more are among them: nobody will
+// deliver those.
 func undelivered(projects []managedProject, s delivery.Snapshot) []string {
 	names := map[string]string{}
 	for _, p := range projects {

@@ -12,8 +12,8 @@ import (
 // settleEvery is how often removals that could not be finished are tried again.
 const settleEvery = time.Minute
 
-// settle finishes removals of participants that were begun, and looks again at what was found
-// unusable, until ctx ends.
+// settle finishes removals of participants that were interrupted, and checks unusable directories
+// again, until ctx ends.
 func (a *App) settle(ctx context.Context) {
 	tick := time.NewTicker(settleEvery)
 	defer tick.Stop()

@@ -34,7 +34,7 @@ func (a *App) setUpProjects() {
 }
 
 func (a *App) brokenProject(b config.BrokenProject) *managedProject {
-	a.log.Error("a project is not recorded: its configuration is wrong", "project", b.Index,
+	a.log.Error("a project is not recorded: invalid configuration", "project", b.Index,
 		"problems", problemText(b))
 	return &managedProject{
 		Project: project.Project{Config: config.Project{Index: b.Index}}, broken: problemText(b),
@@ -45,7 +45,7 @@ func (a *App) brokenProject(b config.BrokenProject) *managedProject {
 func (a *App) setUpProject(c *config.Config, pc config.Project) *managedProject {
 	// What concerns the whole service is as it was at the start.
 	parts, err := project.New(a.o.Config, pc, a.shared.project)
-	p := &managedProject{Project: parts, began: c}
+	p := &managedProject{Project: parts, initial: c}
 	if err != nil {
 		p.broken = err.Error()
 		a.log.Error("a project is not recorded: it cannot be set up", "project", pc.Index, "error",
@@ -72,23 +72,24 @@ func liveKitKey(p config.Project) controller.Key {
 	return nil
 }
 
-// pseudonymKey names the key of a project's pseudonyms. Where it cannot be had, that is no reason
-// not to record: what is recorded waits on disk until it can.
+// pseudonymKey names the key of a project's pseudonyms. A missing key is no reason not to record:
+// the recordings wait on disk until the key is there.
 func (a *App) pseudonymKey(pc config.Project) string {
 	if !pc.Pseudonyms {
 		return ""
 	}
 	key, err := a.pseudonyms.Key(pc.ProjectID)
 	if err != nil {
-		a.log.Error("recordings of a project will wait on disk: the key of its pseudonyms "+
-			"cannot be had", "project", pc.Index, "error", err)
+		a.log.Error("recordings of a project will wait on disk: cannot read the key of its "+
+			"pseudonyms", "project", pc.Index, "error", err)
 		return ""
 	}
 	for _, rec := range a.spool.Recordings() {
 		if i := rec.Info(); i.ProjectID == pc.ProjectID && i.PseudonymKey != "" &&
 			i.PseudonymKey != key {
-			a.log.Error("a project has another key for pseudonyms than before, so participants "+
-				"have other pseudonyms: restore the old one from a backup",
+			a.log.Error("the key for a project's pseudonyms has changed, so participants "+
+				"have other "+
+				"pseudonyms than before: restore the old key from a backup",
 				"project", pc.Index, "egress_id", i.EgressID, "key_then", i.PseudonymKey, "key_now",
 				key)
 			break
@@ -97,7 +98,7 @@ func (a *App) pseudonymKey(pc config.Project) string {
 	return key
 }
 
-// run begins to record a project. a.mu is held and a.intake set.
+// run starts recording a project. a.mu is held and a.intake set.
 func (a *App) run(p *managedProject) {
 	if ctl, ctx := p.ctl, a.intake; ctl != nil {
 		a.controllers.Go(func() { ctl.Run(ctx) })

@@ -22,9 +22,9 @@ var reloadable = []string{"LOG_LEVEL", "RETENTION", "SHUTDOWN_TIMEOUT"}
 // reloadable ones. It applies all of it, or nothing and returns an error where the settings are
 // wrong, or a project that runs would be broken by them. Every delivery that waits is then due.
 //
-// A delivery that is under way goes on with the bucket that it began with, and is complete in one
-// bucket in any case. A project that is not in the settings any more goes on until a restart, so
-// that nothing that runs is lost by a slip.
+// A delivery in progress finishes in the bucket that it began with, so that it is complete in one
+// bucket. A project that is no longer in the settings keeps running until a restart, so that a slip
+// loses nothing that runs.
 func (a *App) Reload() error {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
@@ -32,11 +32,11 @@ func (a *App) Reload() error {
 	err := a.reload(status)
 	if err != nil {
 		status.Error = err.Error()
-		a.log.Error("the settings are not changed: the new ones are wrong", "error", err)
+		a.log.Error("settings not changed: the new ones are invalid", "error", err)
 	} else {
 		a.log.Info("settings read again", "applied", status.Applied)
 		if len(status.NeedsRestart) > 0 {
-			a.log.Warn("some of the new settings need a restart", "settings", status.NeedsRestart)
+			a.log.Warn("some new settings need a restart", "settings", status.NeedsRestart)
 		}
 	}
 	a.mu.Lock()
@@ -90,7 +90,7 @@ func (a *App) reload(status *web.ReloadStatus) error {
 }
 
 // newBuckets returns the buckets of the running projects whose settings have changed, by project
-// id. Its error lists every running project that could not go on with the new settings.
+// id. Its error lists every running project that the new settings would break.
 func (a *App) newBuckets(next *config.Config) (map[string]objstore.Bucket, error) {
 	buckets := map[string]objstore.Bucket{}
 	var errs []error
@@ -117,7 +117,7 @@ func (a *App) newBuckets(next *config.Config) (map[string]objstore.Bucket, error
 	return buckets, errors.Join(errs...)
 }
 
-// commit puts the new settings in force and says which they are.
+// commit applies the new settings and reports which they are.
 func (a *App) commit(next *config.Config, buckets map[string]objstore.Bucket,
 	added []*managedProject,
 	status *web.ReloadStatus,
@@ -160,7 +160,7 @@ func (a *App) commit(next *config.Config, buckets map[string]objstore.Bucket,
 		// Under another number everything would seem to have changed.
 		if p.Config.Index == n.Index {
 			status.NeedsRestart = append(status.NeedsRestart,
-				ofProject(p.began.Changes(next), n.Index, ofStart)...)
+				ofProject(p.initial.Changes(next), n.Index, ofStart)...)
 		} else {
 			status.NeedsRestart = append(status.NeedsRestart,
 				fmt.Sprintf("project %s has another number", n.ProjectID))
@@ -181,7 +181,7 @@ func (a *App) commit(next *config.Config, buckets map[string]objstore.Bucket,
 // Which settings of a project change together.
 const (
 	ofBucket = iota // where it is delivered
-	ofKeys          // with which SyncFlow is asked, and tokens of LiveKit are made
+	ofKeys          // for the API of SyncFlow and for tokens of LiveKit
 	ofStart         // all others: they need a restart
 )
 
@@ -208,7 +208,7 @@ func ofProject(names []string, index, kind int) []string {
 }
 
 // setKeys makes a running project use the keys of n. Its connection with the broker and its
-// recordings go on. It returns what was changed. a.mu is held.
+// recordings are not interrupted. It returns what was changed. a.mu is held.
 func (p *managedProject) setKeys(n config.Project, changed []string) ([]string, error) {
 	if p.Config.Key == n.Key && p.Config.Secret == n.Secret &&
 		reflect.DeepEqual(p.Config.LiveKit, n.LiveKit) {

@@ -131,7 +131,7 @@ func (a *App) NotReady() []string {
 	return append(out, undelivered(a.snapshotProjects(), a.dispatcher.Snapshot())...)
 }
 
-// projectReasons says why no announcements of a project reach us.
+// projectReasons says why announcements of a project do not reach us.
 func projectReasons(index int, snap controller.Snapshot) []string {
 	if snap.State != controller.StateRunning {
 		return []string{fmt.Sprintf("project %d is %s: %s", index, snap.State,
@@ -198,8 +198,8 @@ func lostReasons(index int, src session.SourceState, listError string) []string 
 // names.
 const mostAway = 10
 
-// awayReasons names the sessions that should be recorded at this moment and are not, because their
-// recorder is not in the room and has tried for longer than is usual.
+// awayReasons names the sessions that should be recorded now and are not, because their recorder
+// has been trying to join for longer than is usual.
 func awayReasons(index int, recorders []recorder.Snapshot, now time.Time) []string {
 	var out []string
 	more := 0
@@ -225,7 +225,8 @@ func awayReasons(index int, recorders []recorder.Snapshot, now time.Time) []stri
 	return out
 }
 
-// unrecordedReasons names the sessions that run without us because an administrator wanted it so.
+// unrecordedReasons names the sessions that run unrecorded because an administrator removed the
+// recorder.
 func unrecordedReasons(index int, sessions []controller.UnrecordedSession) []string {
 	var out []string
 	for i, u := range sessions {
@@ -247,17 +248,17 @@ func diskReasons(d spool.DiskStatus, dir string) []string {
 	switch free := d.Free >> 20; {
 	case d.Full:
 		out = append(out, fmt.Sprintf("the disk is full: %d MiB free on the file system of "+
-			"DATA_DIR %s; nothing is recorded until there is room: "+
-			"make room outside of the data directory, it goes on by itself", free, dir))
+			"DATA_DIR %s; nothing is recorded until there is space: "+
+			"free space outside of the data directory; recording resumes automatically", free, dir))
 	case d.Low:
 		out = append(out, fmt.Sprintf("the disk is nearly full: %d MiB free on the file system "+
 			"of DATA_DIR %s, DISK_MIN_FREE is %d MiB; new sessions are not taken, "+
-			"running recordings go on: make room outside of the data directory", free, dir,
+			"running recordings continue: free space outside of the data directory", free, dir,
 			d.MinFree>>20))
 	}
 	for _, f := range d.FailedSyncs {
 		out = append(out, fmt.Sprintf("the disk failed to make recording %s durable at %s; it "+
-			"goes on in a new segment and is marked suspect. "+
+			"continues in a new segment and is marked suspect. "+
 			"Look for errors of the disk (dmesg, smartctl) and keep the machine powered until "+
 			"the recording is delivered; "+
 			"this ends 10 minutes after the last such failure", f.EgressID,

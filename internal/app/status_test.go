@@ -40,7 +40,7 @@ func TestDiskReasons(t *testing.T) {
 			web.DiskLow,
 			[][]string{{
 				"nearly full", "100 MiB", "/data", "DISK_MIN_FREE is 256 MiB",
-				"make room outside",
+				"free space outside",
 			}},
 		},
 		{
@@ -50,7 +50,10 @@ func TestDiskReasons(t *testing.T) {
 				Since: at,
 			}},
 			web.DiskFull,
-			[][]string{{"the disk is full", "0 MiB", "/data", "make room outside", "by itself"}},
+			[][]string{{
+				"the disk is full", "0 MiB", "/data", "free space outside",
+				"automatically",
+			}},
 		},
 		{
 			"failing",
