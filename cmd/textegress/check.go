@@ -21,11 +21,11 @@ import (
 )
 
 type configCheckCmd struct {
-	JSON bool `name:"json" help:"Answer as JSON: ok, settings, warnings, checks."`
+	JSON bool `name:"json" help:"Print JSON: ok, settings, warnings, checks."`
 }
 
-// finding is the result of testing one part of one project.
-type finding struct {
+// checkResult is the result of testing one part of one project.
+type checkResult struct {
 	Project int `json:"project"` // n of PROJECTS__n__; -1: the whole service
 	// settings, data directory, syncflow, clock, device, livekit, broker …, bucket
 	Part    string `json:"part"`
@@ -39,7 +39,7 @@ type checkAnswer struct {
 	OK       bool          `json:"ok"`
 	Settings []settingLine `json:"settings"`
 	Warnings []string      `json:"warnings"`
-	Checks   []finding     `json:"checks"`
+	Checks   []checkResult `json:"checks"`
 }
 
 type settingLine struct {
@@ -52,14 +52,14 @@ type settingLine struct {
 // answer.
 const partTimeout = time.Minute
 
-func (c *configCheckCmd) Run(sh *shell) error {
-	cfg, err := sh.loadConfig()
+func (c *configCheckCmd) Run(env *environment) error {
+	cfg, err := env.loadConfig()
 	if err != nil {
 		return err
 	}
 	answer := checkAnswer{
 		OK: true, Warnings: append([]string{}, cfg.Warnings...),
-		Checks: []finding{},
+		Checks: []checkResult{},
 	}
 	rows := [][]string{{"SETTING", "VALUE", "FROM"}}
 	for _, s := range cfg.Settings() {
@@ -67,41 +67,41 @@ func (c *configCheckCmd) Run(sh *shell) error {
 		rows = append(rows, []string{s.Key, s.Value, s.Source})
 	}
 	if !c.JSON {
-		if err := printTable(sh.stdout, rows); err != nil {
+		if err := printTable(env.stdout, rows); err != nil {
 			return err
 		}
 		for _, w := range cfg.Warnings {
-			fmt.Fprintf(sh.stdout, "\nwarning: %s\n", escape(w))
+			fmt.Fprintf(env.stdout, "\nwarning: %s\n", escape(w))
 		}
-		fmt.Fprintln(sh.stdout)
+		fmt.Fprintln(env.stdout)
 	}
 	failed := 0
-	checkAll(sh.ctx, cfg, func(f finding) {
+	checkAll(env.ctx, cfg, func(f checkResult) {
 		answer.Checks = append(answer.Checks, f)
 		if !f.OK && !f.Skipped {
 			failed++
 			answer.OK = false
 		}
 		if !c.JSON {
-			fmt.Fprintln(sh.stdout, f)
+			fmt.Fprintln(env.stdout, f)
 		}
 	})
-	if err := sh.ctx.Err(); err != nil {
-		return fmt.Errorf("config check: %w", context.Cause(sh.ctx))
+	if err := env.ctx.Err(); err != nil {
+		return fmt.Errorf("config check: %w", context.Cause(env.ctx))
 	}
 	if c.JSON {
-		if err := printJSON(sh.stdout, answer); err != nil {
+		if err := printJSON(env.stdout, answer); err != nil {
 			return err
 		}
 	}
 	if failed > 0 {
-		return foundError("%d of the checks failed", failed)
+		return problemsFoundError("%d of the checks failed", failed)
 	}
 	return nil
 }
 
 // String is one line for people.
-func (f finding) String() string {
+func (f checkResult) String() string {
 	mark := "FAILED "
 	switch {
 	case f.OK:
@@ -121,10 +121,10 @@ func (f finding) String() string {
 }
 
 // checkAll tests all parts of all projects, even if some fail.
-func checkAll(ctx context.Context, cfg *config.Config, report func(finding)) {
+func checkAll(ctx context.Context, cfg *config.Config, report func(checkResult)) {
 	for _, b := range cfg.Broken {
 		for _, p := range b.Problems {
-			report(finding{Project: b.Index, Part: "settings", Detail: p.String(), Key: p.Key})
+			report(checkResult{Project: b.Index, Part: "settings", Detail: p.String(), Key: p.Key})
 		}
 	}
 	instance, err := instanceOf(cfg)
@@ -135,11 +135,11 @@ func checkAll(ctx context.Context, cfg *config.Config, report func(finding)) {
 	for _, p := range cfg.Projects {
 		checkProject(ctx, cfg, p, report)
 		checkBroker(ctx, cfg, p, instance, report)
-		report(inTime(ctx, func(ctx context.Context) finding { return checkBucket(ctx, p) }))
+		report(inTime(ctx, func(ctx context.Context) checkResult { return checkBucket(ctx, p) }))
 	}
 }
 
-func inTime(ctx context.Context, check func(context.Context) finding) finding {
+func inTime(ctx context.Context, check func(context.Context) checkResult) checkResult {
 	ctx, cancel := context.WithTimeout(ctx, partTimeout)
 	defer cancel()
 	return check(ctx)
@@ -150,10 +150,10 @@ func projectKey(p config.Project, name string) string {
 }
 
 // checkSyncFlow reads the project, and returns where its LiveKit server is.
-func checkSyncFlow(ctx context.Context, p config.Project, api *syncflow.Client) (_ finding,
+func checkSyncFlow(ctx context.Context, p config.Project, api *syncflow.Client) (_ checkResult,
 	liveKitURL string,
 ) {
-	f := finding{Project: p.Index, Part: "syncflow"}
+	f := checkResult{Project: p.Index, Part: "syncflow"}
 	found, err := api.Project(ctx)
 	if err == nil {
 		f.OK, f.Detail = true, fmt.Sprintf("reached, key accepted: project %q, LiveKit at %s",
@@ -177,11 +177,11 @@ func credentialKeys(p config.Project) string {
 }
 
 func checkBroker(ctx context.Context, cfg *config.Config, p config.Project, instance string,
-	report func(finding),
+	report func(checkResult),
 ) {
 	api, err := project.SyncFlow(cfg, p, project.Options{})
 	if err != nil {
-		report(finding{Project: p.Index, Part: "broker login", Detail: err.Error()})
+		report(checkResult{Project: p.Index, Part: "broker login", Detail: err.Error()})
 		return
 	}
 	options := project.Broker(cfg, p, instance, syncflow.NewRegistry(api, cfg.DeviceGroup))
@@ -192,7 +192,7 @@ func checkBroker(ctx context.Context, cfg *config.Config, p config.Project, inst
 		"binding": "DEVICE_GROUP_NAME",
 	}
 	for _, r := range rabbitmq.Check(ctx, options) {
-		f := finding{
+		f := checkResult{
 			Project: p.Index, Part: "broker " + r.Stage, OK: r.OK, Skipped: r.Skipped,
 			Detail: r.Detail,
 		}
@@ -208,8 +208,8 @@ func checkBroker(ctx context.Context, cfg *config.Config, p config.Project, inst
 	}
 }
 
-func checkBucket(ctx context.Context, p config.Project) finding {
-	f := finding{Project: p.Index, Part: "bucket", Key: projectKey(p, "DIRECTORY")}
+func checkBucket(ctx context.Context, p config.Project) checkResult {
+	f := checkResult{Project: p.Index, Part: "bucket", Key: projectKey(p, "DIRECTORY")}
 	if p.S3 != nil {
 		f.Key = projectKey(p, "S3_CONFIG__…")
 	}

@@ -18,8 +18,10 @@ const checkRoomPrefix = "textegress-check-"
 
 // checkLiveKit tests the first step of a recorder: reaching /rtc/v1 of the project's LiveKit
 // server.
-func checkLiveKit(ctx context.Context, p config.Project, client *room.Client, url string) finding {
-	f := finding{Project: p.Index, Part: "livekit"}
+func checkLiveKit(ctx context.Context, p config.Project, client *room.Client,
+	url string,
+) checkResult {
+	f := checkResult{Project: p.Index, Part: "livekit"}
 	if err := client.Probe(ctx, url); err != nil {
 		f.Detail, f.Key = fmt.Sprintf("%s: %v", url, err),
 			"the LiveKit server URL of the project in SyncFlow"
@@ -36,8 +38,8 @@ func checkLiveKit(ctx context.Context, p config.Project, client *room.Client, ur
 // checkRoom creates a room, joins it as a recorder does, over UDP or TURN, and deletes it.
 func checkRoom(ctx context.Context, cfg *config.Config, p config.Project, client *room.Client,
 	url string,
-) finding {
-	f := finding{Project: p.Index, Part: "livekit room"}
+) checkResult {
+	f := checkResult{Project: p.Index, Part: "livekit room"}
 	key := livekit.Key{ID: p.LiveKit.APIKey, Secret: p.LiveKit.APISecret.Reveal()}
 	took, err := tryRoom(ctx, client, url, key)
 	var joining *room.JoinError

@@ -20,8 +20,8 @@ const wholeService = -1
 
 // checkDataDir does in DATA_DIR what recording needs: create, write, sync, rename and remove a
 // file. A missing directory is created, as the service does, and removed again.
-func checkDataDir(cfg *config.Config) finding {
-	f := finding{Project: wholeService, Part: "data directory", Key: "DATA_DIR"}
+func checkDataDir(cfg *config.Config) checkResult {
+	f := checkResult{Project: wholeService, Part: "data directory", Key: "DATA_DIR"}
 	detail, err := tryDataDir(cfg.DataDir)
 	if err != nil {
 		f.Detail = err.Error()
@@ -88,9 +88,9 @@ func tryDataDir(dir string) (detail string, err error) {
 }
 
 // checkClock compares this machine's clock with SyncFlow's, as far as its responses showed it.
-func checkClock(p config.Project, api *syncflow.Client) (finding, bool) {
+func checkClock(p config.Project, api *syncflow.Client) (checkResult, bool) {
 	offset, known := api.ClockOffset()
-	f := finding{Project: p.Index, Part: "clock", Detail: project.ClockProblem(offset)}
+	f := checkResult{Project: p.Index, Part: "clock", Detail: project.ClockProblem(offset)}
 	if f.OK = f.Detail == ""; f.OK {
 		f.Detail = "agrees with SyncFlow's to a few seconds"
 	}
@@ -101,8 +101,8 @@ func checkClock(p config.Project, api *syncflow.Client) (finding, bool) {
 // the group; SyncFlow refuses to create them while the group has no device.
 func checkDevice(ctx context.Context, cfg *config.Config, p config.Project,
 	api *syncflow.Client,
-) finding {
-	f := finding{Project: p.Index, Part: "device"}
+) checkResult {
+	f := checkResult{Project: p.Index, Part: "device"}
 	d, err := api.EnsureDevice(ctx, syncflow.DeviceName, cfg.DeviceGroup)
 	if err != nil {
 		f.Detail, f.Key = err.Error(), "DEVICE_GROUP_NAME"
@@ -112,19 +112,23 @@ func checkDevice(ctx context.Context, cfg *config.Config, p config.Project,
 	return f
 }
 
-func skipped(p config.Project, part, why string) finding {
-	return finding{Project: p.Index, Part: part, Skipped: true, Detail: "not tried, because " + why}
+func skipped(p config.Project, part, why string) checkResult {
+	return checkResult{
+		Project: p.Index, Part: part, Skipped: true, Detail: "not tried, because " + why,
+	}
 }
 
 // checkProject tests the parts of a project that involve SyncFlow and LiveKit.
-func checkProject(ctx context.Context, cfg *config.Config, p config.Project, report func(finding)) {
+func checkProject(ctx context.Context, cfg *config.Config, p config.Project,
+	report func(checkResult),
+) {
 	api, err := project.SyncFlow(cfg, p, project.Options{})
 	if err != nil {
-		report(finding{Project: p.Index, Part: "syncflow", Detail: err.Error()})
+		report(checkResult{Project: p.Index, Part: "syncflow", Detail: err.Error()})
 		return
 	}
 	var url string
-	report(inTime(ctx, func(ctx context.Context) (f finding) {
+	report(inTime(ctx, func(ctx context.Context) (f checkResult) {
 		f,
 			url = checkSyncFlow(ctx, p, api)
 		return f
@@ -137,24 +141,27 @@ func checkProject(ctx context.Context, cfg *config.Config, p config.Project, rep
 		report(skipped(p, "livekit", "SyncFlow did not tell where it is"))
 		return
 	}
-	report(inTime(ctx, func(ctx context.Context) finding { return checkDevice(ctx, cfg, p, api) }))
+	report(inTime(ctx, func(ctx context.Context) checkResult {
+		return checkDevice(ctx, cfg, p,
+			api)
+	}))
 	client, err := room.NewClient(room.Options{
 		RelayOnly:   cfg.RelayOnly,
 		JoinTimeout: partTimeout / 2,
 	})
 	if err != nil {
-		report(finding{Project: p.Index, Part: "livekit", Detail: err.Error()})
+		report(checkResult{Project: p.Index, Part: "livekit", Detail: err.Error()})
 		return
 	}
 	signalling := inTime(ctx,
-		func(ctx context.Context) finding { return checkLiveKit(ctx, p, client, url) })
+		func(ctx context.Context) checkResult { return checkLiveKit(ctx, p, client, url) })
 	report(signalling)
 	switch {
 	case p.LiveKit == nil:
 	case !signalling.OK:
 		report(skipped(p, "livekit room", "the step before failed"))
 	default:
-		report(inTime(ctx, func(ctx context.Context) finding {
+		report(inTime(ctx, func(ctx context.Context) checkResult {
 			return checkRoom(ctx, cfg, p, client,
 				url)
 		}))

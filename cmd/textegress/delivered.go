@@ -16,7 +16,7 @@ import (
 
 // openDelivered opens the objects of a delivered recording: a directory, or s3://bucket/prefix with
 // the access of the project that delivers to that bucket.
-func (sh *shell) openDelivered(location string) (fs.FS, error) {
+func (env *environment) openDelivered(location string) (fs.FS, error) {
 	rest, isS3 := strings.CutPrefix(location, "s3://")
 	if !isS3 {
 		info, err := os.Stat(location)
@@ -39,7 +39,7 @@ func (sh *shell) openDelivered(location string) (fs.FS, error) {
 		return nil, usageError(fmt.Errorf("%s: write s3://bucket/prefix, where the prefix is the "+
 			"part of the keys before manifest.json", location))
 	}
-	c, err := sh.loadConfig()
+	c, err := env.loadConfig()
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func (sh *shell) openDelivered(location string) (fs.FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	return objfs.New(sh.ctx, bucket, prefix+"/"), nil
+	return objfs.New(env.ctx, bucket, prefix+"/"), nil
 }
 
 // localFS shows the regular files below a directory, and nothing that a symbolic link outside of it

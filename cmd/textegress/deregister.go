@@ -18,12 +18,12 @@ type deregisterCmd struct {
 }
 
 // Run goes through all projects, even if one fails.
-func (c *deregisterCmd) Run(sh *shell) error {
-	cfg, err := sh.loadConfig()
+func (c *deregisterCmd) Run(env *environment) error {
+	cfg, err := env.loadConfig()
 	if err != nil {
 		return err
 	}
-	if _, err := web.Dial(cfg.DataDir).Status(sh.ctx); !errors.Is(err, web.ErrNotRunning) {
+	if _, err := web.Dial(cfg.DataDir).Status(env.ctx); !errors.Is(err, web.ErrNotRunning) {
 		return fmt.Errorf("a service runs on %s and would register again: stop it first",
 			cfg.DataDir)
 	}
@@ -33,12 +33,12 @@ func (c *deregisterCmd) Run(sh *shell) error {
 	}
 	var failed []error
 	for _, p := range cfg.Projects {
-		removed, err := deregisterProject(sh.ctx, cfg, p, instance, c.Force)
+		removed, err := deregisterProject(env.ctx, cfg, p, instance, c.Force)
 		if err != nil {
 			failed = append(failed, fmt.Errorf("project %d: %w", p.Index, err))
 			continue
 		}
-		fmt.Fprintf(sh.stdout, "project %d: %s\n", p.Index, escape(removed))
+		fmt.Fprintf(env.stdout, "project %d: %s\n", p.Index, escape(removed))
 	}
 	for _, broken := range cfg.Broken {
 		failed = append(failed, fmt.Errorf("project %d: its settings are wrong, so nothing "+

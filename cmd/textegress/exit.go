@@ -9,10 +9,10 @@ import (
 
 // Exit codes are part of the interface: docs/OPERATIONS.md and --help list them.
 const (
-	exitOK      = 0
-	exitFailure = 1 // the command could not do its work
-	exitUsage   = 2 // wrong arguments or configuration; nothing was tried
-	exitFound   = 3 // the command did its work; problems were found or work remains
+	exitOK       = 0
+	exitFailure  = 1 // the command could not do its work
+	exitUsage    = 2 // wrong arguments or configuration; nothing was tried
+	exitProblems = 3 // the command did its work; problems were found or work remains
 )
 
 // codedError is an error with an exit code of its own.
@@ -26,8 +26,8 @@ func (e *codedError) Unwrap() error { return e.err }
 
 func usageError(err error) error { return &codedError{exitUsage, err} }
 
-func foundError(format string, args ...any) error {
-	return &codedError{exitFound, fmt.Errorf(format, args...)}
+func problemsFoundError(format string, args ...any) error {
+	return &codedError{exitProblems, fmt.Errorf(format, args...)}
 }
 
 func exitCode(err error) int {

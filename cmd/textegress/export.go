@@ -19,10 +19,10 @@ import (
 type exportCmd struct {
 	dataDirFlag
 
-	From string   `placeholder:"PLACE" help:"A delivered recording: a directory or s3://bucket/prefix. Its views are derived again from its raw segments."`
+	From string   `placeholder:"PLACE" help:"A delivered recording: a directory or s3://bucket/prefix. Its views are derived again from the raw segments."`
 	Args []string `arg:"" name:"egress-id directory" help:"The recording in the data directory (not with --from), and where to write: a directory that is new or empty."`
-	Key  string   `name:"e2ee-key-file" type:"path" placeholder:"FILE" help:"Decrypt what was sent end-to-end encrypted, as the next revision: a file of passphrases (or hex:… or base64:…), one per line, or a binary file that is one key."`
-	JSON bool     `name:"json" help:"Answer as JSON: egress_id, status, directory, objects, messages, revision, decrypted and undecryptable packets."`
+	Key  string   `name:"e2ee-key-file" type:"path" placeholder:"FILE" help:"Decrypt end-to-end encrypted packets, as the next revision: a file of passphrases (or hex:… or base64:…), one per line, or a binary file that is one key."`
+	JSON bool     `name:"json" help:"Print JSON: egress_id, status, directory, objects, messages, revision, decrypted and undecryptable packets."`
 }
 
 type exportAnswer struct {
@@ -37,8 +37,8 @@ type exportAnswer struct {
 	Undecryptable int64 `json:"undecryptable"`
 }
 
-func (c *exportCmd) Run(sh *shell) error {
-	source, options, directory, done, err := c.open(sh)
+func (c *exportCmd) Run(env *environment) error {
+	source, options, directory, done, err := c.open(env)
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func (c *exportCmd) Run(sh *shell) error {
 	if err := newOrEmpty(directory); err != nil {
 		return err
 	}
-	if options, err = withKeys(sh, options, c.Key, source.Info().ProjectID); err != nil {
+	if options, err = withKeys(env, options, c.Key, source.Info().ProjectID); err != nil {
 		return err
 	}
 	if c.Key != "" {
@@ -58,9 +58,9 @@ func (c *exportCmd) Run(sh *shell) error {
 	if err != nil {
 		return err
 	}
-	guard := render.NewSpaceGuard(render.FreeSpace(directory, sh.keepFree()))
-	show, finish := progress(sh.stderr, "exporting")
-	manifest, err := render.Build(sh.ctx, source, options,
+	guard := render.NewSpaceGuard(render.FreeSpace(directory, env.keepFree()))
+	show, finish := progress(env.stderr, "exporting")
+	manifest, err := render.Build(env.ctx, source, options,
 		&countingSink{sink: guard.Sink(sink), show: show})
 	finish()
 	if err := errors.Join(err, sink.Close()); err != nil {
@@ -75,25 +75,25 @@ func (c *exportCmd) Run(sh *shell) error {
 	if n := manifest.Counts.DecryptedPackets; n != nil {
 		answer.Decrypted = *n
 	}
-	if err := c.print(sh, answer); err != nil {
+	if err := c.print(env, answer); err != nil {
 		return err
 	}
 	if c.Key != "" && answer.Decrypted == 0 && answer.Undecryptable > 0 {
-		return foundError("%s has no key that fits: none of the %d encrypted packets could "+
-			"be decrypted", c.Key, answer.Undecryptable)
+		return problemsFoundError("%s has no key that fits: none of the %d encrypted "+
+			"packets could be decrypted", c.Key, answer.Undecryptable)
 	}
 	return nil
 }
 
-func (c *exportCmd) print(sh *shell, answer exportAnswer) error {
+func (c *exportCmd) print(env *environment, answer exportAnswer) error {
 	if c.JSON {
-		return printJSON(sh.stdout, answer)
+		return printJSON(env.stdout, answer)
 	}
-	fmt.Fprintf(sh.stdout, "exported: %s, %s, %d objects, %d messages, to %s\n",
+	fmt.Fprintf(env.stdout, "exported: %s, %s, %d objects, %d messages, to %s\n",
 		escape(answer.EgressID), answer.Status, answer.Objects, answer.Messages,
 		escape(answer.Directory))
 	if answer.Decrypted+answer.Undecryptable > 0 {
-		fmt.Fprintf(sh.stdout, "encrypted: %d packets decrypted, %d not; this is revision %d\n",
+		fmt.Fprintf(env.stdout, "encrypted: %d packets decrypted, %d not; this is revision %d\n",
 			answer.Decrypted, answer.Undecryptable, answer.Revision)
 	}
 	return nil
@@ -101,7 +101,7 @@ func (c *exportCmd) print(sh *shell, answer exportAnswer) error {
 
 // withKeys adds the keys of a file or, without one, those that the settings have for the project,
 // with which the service delivered its recordings. Settings that cannot be read have none.
-func withKeys(sh *shell, o render.Options, file, projectID string) (render.Options, error) {
+func withKeys(env *environment, o render.Options, file, projectID string) (render.Options, error) {
 	if file != "" {
 		text, err := os.ReadFile(file)
 		if err == nil {
@@ -112,7 +112,7 @@ func withKeys(sh *shell, o render.Options, file, projectID string) (render.Optio
 		}
 		return o, nil
 	}
-	c, err := sh.loadConfig()
+	c, err := env.loadConfig()
 	if err != nil {
 		return o, nil //nolint:nilerr // most recordings need no key, and those that do say so
 	}
@@ -127,7 +127,7 @@ func withKeys(sh *shell, o render.Options, file, projectID string) (render.Optio
 
 // open finds the recording and keeps its revision, so that the same exporter writes the same bytes
 // as were delivered.
-func (c *exportCmd) open(sh *shell) (_ render.Source, o render.Options, directory string,
+func (c *exportCmd) open(env *environment) (_ render.Source, o render.Options, directory string,
 	done func(), err error,
 ) {
 	nothing := func() {}
@@ -136,7 +136,7 @@ func (c *exportCmd) open(sh *shell) (_ render.Source, o render.Options, director
 			return nil, o, "", nothing,
 				usageError(errors.New("with --from, name exactly one directory to write to"))
 		}
-		fsys, err := sh.openDelivered(c.From)
+		fsys, err := env.openDelivered(c.From)
 		if err != nil {
 			return nil, o, "", nothing, err
 		}
@@ -156,7 +156,7 @@ func (c *exportCmd) open(sh *shell) (_ render.Source, o render.Options, director
 			usageError(errors.New("name the egress id of a recording and a directory to write " +
 				"to, or --from and a directory"))
 	}
-	dir, err := c.dataDir(sh)
+	dir, err := c.dataDir(env)
 	if err != nil {
 		return nil, o, "", nothing, err
 	}

@@ -24,14 +24,14 @@ type forgetCmd struct {
 	Project   string `placeholder:"ID" help:"Only in recordings of this project."`
 	Session   string `placeholder:"ID" help:"Only in recordings of this session."`
 	Recording string `placeholder:"EGRESS-ID" help:"Only in this recording."`
-	From      string `placeholder:"PLACE" help:"In recordings that the data directory does not have any more: a directory or s3://bucket/prefix with one recording or many."`
-	Key       string `name:"e2ee-key-file" type:"path" placeholder:"FILE" help:"With --from: the keys with which the recordings of encrypted rooms were decrypted, as for export; else those of the settings."`
-	DryRun    bool   `help:"Only look, and say what there is."`
-	Yes       bool   `help:"Remove it. Without this flag the command only looks, too."`
-	JSON      bool   `name:"json" help:"Answer as JSON: dry_run, recordings, problems."`
+	From      string `placeholder:"PLACE" help:"In recordings that are no longer in the data directory: a directory or s3://bucket/prefix with one recording or many."`
+	Key       string `name:"e2ee-key-file" type:"path" placeholder:"FILE" help:"With --from: the keys that the recordings of encrypted rooms were decrypted with, as for export; by default those of the settings."`
+	DryRun    bool   `help:"Only search, and report what there is."`
+	Yes       bool   `help:"Remove it. Without this flag the command only searches, too."`
+	JSON      bool   `name:"json" help:"Print JSON: dry_run, recordings, problems."`
 }
 
-func (c *forgetCmd) Run(sh *shell) error {
+func (c *forgetCmd) Run(env *environment) error {
 	if c.DryRun && c.Yes {
 		return usageError(errors.New("--dry-run and --yes exclude each other"))
 	}
@@ -49,46 +49,46 @@ func (c *forgetCmd) Run(sh *shell) error {
 	var answer erasure.Answer
 	var err error
 	if c.From != "" {
-		answer, err = c.from(sh, q)
+		answer, err = c.from(env, q)
 	} else {
-		answer, err = c.local(sh, q)
+		answer, err = c.local(env, q)
 	}
 	if err != nil {
 		return fmt.Errorf("forget: %w", err)
 	}
 	if c.JSON {
-		err = printJSON(sh.stdout, answer)
+		err = printJSON(env.stdout, answer)
 	} else {
-		err = c.print(sh, answer)
+		err = c.print(env, answer)
 	}
 	if err == nil && !answer.Complete() {
-		err = foundError("not everything was done; see the problems")
+		err = problemsFoundError("not everything was done; see the problems")
 	}
 	return err
 }
 
 // local asks the service that holds the data directory; if none is running, it does the work
 // itself.
-func (c *forgetCmd) local(sh *shell, q erasure.Request) (answer erasure.Answer, err error) {
-	cfg, err := sh.loadConfig()
+func (c *forgetCmd) local(env *environment, q erasure.Request) (answer erasure.Answer, err error) {
+	cfg, err := env.loadConfig()
 	if err != nil {
 		return answer, err
 	}
-	err = web.Dial(cfg.DataDir).Forget(sh.ctx, q, &answer)
+	err = web.Dial(cfg.DataDir).Forget(env.ctx, q, &answer)
 	if !errors.Is(err, web.ErrNotRunning) {
 		return answer, err
 	}
 	if _, err := os.Stat(cfg.DataDir); err != nil {
 		return answer, fmt.Errorf("the data directory: %w", err)
 	}
-	return forgetOffline(sh, cfg, q)
+	return forgetOffline(env, cfg, q)
 }
 
 // forgetOffline works on the data directory itself while no service is running.
-func forgetOffline(sh *shell, cfg *config.Config, q erasure.Request) (answer erasure.Answer,
+func forgetOffline(env *environment, cfg *config.Config, q erasure.Request) (answer erasure.Answer,
 	err error,
 ) {
-	logger := sh.newLogger(cfg, new(slog.LevelVar))
+	logger := env.newLogger(cfg, new(slog.LevelVar))
 	sp, err := spool.Open(cfg.DataDir, spool.Options{
 		SyncInterval: cfg.SyncInterval, DiskMinFree: cfg.DiskMinFree, Logger: logger,
 	})
@@ -108,11 +108,11 @@ func forgetOffline(sh *shell, cfg *config.Config, q erasure.Request) (answer era
 		Dispatcher: delivery.New(delivery.Options{
 			Spool: sp, Projects: projects, Retention: cfg.Retention, Logger: logger,
 		}),
-	}).Erase(sh.ctx, q)
+	}).Erase(env.ctx, q)
 }
 
-func (c *forgetCmd) from(sh *shell, q erasure.Request) (answer erasure.Answer, err error) {
-	place := erasure.Place{DiskMinFree: sh.diskMinFree()}
+func (c *forgetCmd) from(env *environment, q erasure.Request) (answer erasure.Answer, err error) {
+	place := erasure.Place{DiskMinFree: env.diskMinFree()}
 	if rest, ok := strings.CutPrefix(c.From, "s3://"); ok {
 		name, prefix, _ := strings.Cut(rest, "/")
 		prefix = strings.Trim(strings.TrimSuffix(prefix, "manifest.json"), "/")
@@ -121,7 +121,7 @@ func (c *forgetCmd) from(sh *shell, q erasure.Request) (answer erasure.Answer, e
 				"is not taken", c.From))
 		}
 		place.Prefix = prefix + "/"
-		place.Bucket, err = bucketOf(sh, name)
+		place.Bucket, err = bucketOf(env, name)
 	} else {
 		var info os.FileInfo
 		if info, err = os.Stat(c.From); err == nil && !info.IsDir() {
@@ -135,10 +135,10 @@ func (c *forgetCmd) from(sh *shell, q erasure.Request) (answer erasure.Answer, e
 		return answer, err
 	}
 	place.KeysFor = func(projectID string) (*render.Keys, error) {
-		if err := c.mayDecrypt(sh, projectID); err != nil {
+		if err := c.mayDecrypt(env, projectID); err != nil {
 			return nil, err
 		}
-		o, err := withKeys(sh, render.Options{}, c.Key, projectID)
+		o, err := withKeys(env, render.Options{}, c.Key, projectID)
 		return o.Keys, err
 	}
 	if place.Scratch, err = os.MkdirTemp("", "textegress-forget-"); err != nil {
@@ -149,17 +149,17 @@ func (c *forgetCmd) from(sh *shell, q erasure.Request) (answer erasure.Answer, e
 			err = rerr
 		}
 	}()
-	return erasure.From(sh.ctx, place, q)
+	return erasure.From(env.ctx, place, q)
 }
 
 // mayDecrypt refuses the keys of a project that does not deliver to the bucket of --from.
-func (c *forgetCmd) mayDecrypt(sh *shell, projectID string) error {
+func (c *forgetCmd) mayDecrypt(env *environment, projectID string) error {
 	rest, inBucket := strings.CutPrefix(c.From, "s3://")
 	if !inBucket || c.Key != "" {
 		return nil
 	}
 	name, _, _ := strings.Cut(rest, "/")
-	cfg, err := sh.loadConfig()
+	cfg, err := env.loadConfig()
 	if err != nil {
 		return err
 	}
@@ -179,8 +179,8 @@ func deliversTo(c *config.Config, projectID, bucket string) error {
 	return nil
 }
 
-func bucketOf(sh *shell, name string) (objstore.Bucket, error) {
-	c, err := sh.loadConfig()
+func bucketOf(env *environment, name string) (objstore.Bucket, error) {
+	c, err := env.loadConfig()
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +191,7 @@ func bucketOf(sh *shell, name string) (objstore.Bucket, error) {
 	return project.Bucket(p)
 }
 
-func (c *forgetCmd) print(sh *shell, a erasure.Answer) error {
+func (c *forgetCmd) print(env *environment, a erasure.Answer) error {
 	rows := [][]string{{
 		"EGRESS ID", "ROOM", "SESSION", "OUTCOME", "FRAMES", "LINES", "REVISION",
 		"DELETED",
@@ -210,25 +210,25 @@ func (c *forgetCmd) print(sh *shell, a erasure.Answer) error {
 		})
 	}
 	if len(rows) > 1 {
-		if err := printTable(sh.stdout, rows); err != nil {
+		if err := printTable(env.stdout, rows); err != nil {
 			return err
 		}
 	}
 	for _, r := range a.Recordings {
 		for _, p := range r.Problems {
-			fmt.Fprintf(sh.stdout, "%s: %s\n", escape(r.EgressID), escape(p))
+			fmt.Fprintf(env.stdout, "%s: %s\n", escape(r.EgressID), escape(p))
 		}
 	}
 	for _, p := range a.Problems {
-		fmt.Fprintln(sh.stdout, escape(p))
+		fmt.Fprintln(env.stdout, escape(p))
 	}
-	fmt.Fprintf(sh.stdout, "searched %d recordings, found the participant in %d\n",
+	fmt.Fprintf(env.stdout, "searched %d recordings, found the participant in %d\n",
 		len(a.Recordings), len(rows)-1)
 	if a.DryRun && len(rows) > 1 && !c.DryRun {
-		fmt.Fprintln(sh.stderr, "Nothing was changed. Repeat the command with --yes to remove "+
+		fmt.Fprintln(env.stderr, "Nothing was changed. Repeat the command with --yes to remove "+
 			"it for good.")
 	}
-	fmt.Fprintln(sh.stderr, "Audio, video and screens of the session are SyncFlow's recordings "+
+	fmt.Fprintln(env.stderr, "Audio, video and screens of the session are SyncFlow's recordings "+
 		"and are not touched.")
 	return nil
 }

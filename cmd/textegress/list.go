@@ -15,7 +15,7 @@ import (
 type listCmd struct {
 	dataDirFlag
 
-	JSON bool `name:"json" help:"Answer as JSON: service_running and recordings, with the keys of status.json."`
+	JSON bool `name:"json" help:"Print JSON: service_running and recordings, with the keys of status.json."`
 }
 
 type listAnswer struct {
@@ -23,17 +23,17 @@ type listAnswer struct {
 	Recordings     []web.RecordingStatus `json:"recordings"`
 }
 
-func (c *listCmd) Run(sh *shell) error {
-	dir, err := c.dataDir(sh)
+func (c *listCmd) Run(env *environment) error {
+	dir, err := c.dataDir(env)
 	if err != nil {
 		return err
 	}
-	answer, err := listRecordings(sh.ctx, dir)
+	answer, err := listRecordings(env.ctx, dir)
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		return printJSON(sh.stdout, answer)
+		return printJSON(env.stdout, answer)
 	}
 	rows := [][]string{{
 		"EGRESS ID", "STARTED", "ROOM", "SESSION", "PART", "STATUS", "LOCAL DATA",
@@ -46,11 +46,11 @@ func (c *listCmd) Run(sh *shell) error {
 			packetCount(r, answer.ServiceRunning), note(r, answer.ServiceRunning),
 		})
 	}
-	if err := printTable(sh.stdout, rows); err != nil {
+	if err := printTable(env.stdout, rows); err != nil {
 		return err
 	}
 	if !answer.ServiceRunning {
-		fmt.Fprintf(sh.stderr, "No service runs on %s.\n", escape(dir))
+		fmt.Fprintf(env.stderr, "No service runs on %s.\n", escape(dir))
 	}
 	return nil
 }
@@ -114,7 +114,7 @@ func state(r web.RecordingStatus, running bool) string {
 	case r.UploadError != "":
 		return "delivery: " + r.UploadError
 	case r.State == string(spool.StateOpen) && !running:
-		return "goes on at the next start"
+		return "continues at the next start"
 	case r.State == string(spool.StateOpen) && !r.Connected:
 		return "not in the room"
 	default:

@@ -23,18 +23,19 @@ func main() {
 
 const description = `Record the data channels of SyncFlow sessions and deliver them to an object store.
 
-Settings come from the environment, a YAML file and .env in the working directory; "textegress config check" shows and tries them.
+Settings come from the environment, a YAML file and .env in the working directory;
+"textegress config check" shows and tries them.
 
 Exit codes:
 
     0  done; serve: stopped in order
     1  failed; serve: also stopped at once by a second signal
     2  wrong arguments or configuration; nothing was tried
-    3  done, and something wrong was found or is left to do (verify, config check, forget)
+    3  done, and problems were found or work remains (verify, config check, forget)
 `
 
 type cli struct {
-	ConfigFile string `name:"config" placeholder:"FILE" type:"path" help:"YAML file with settings. The environment beats it, and it beats .env."`
+	ConfigFile string `name:"config" placeholder:"FILE" type:"path" help:"YAML file with settings. The environment overrides it, and it overrides .env."`
 
 	Serve  serveCmd `cmd:"" default:"withargs" help:"Record every announced session and deliver it, until SIGTERM (the default)."`
 	Config struct {
@@ -43,16 +44,16 @@ type cli struct {
 	List       listCmd       `cmd:"" help:"List the recordings in the data directory."`
 	Record     recordCmd     `cmd:"" help:"Ask the running service to record a session that nobody announced."`
 	Export     exportCmd     `cmd:"" help:"Derive the objects of a recording into a directory."`
-	Merge      mergeCmd      `cmd:"" help:"Make one recording of two that two deployments made of the same session."`
+	Merge      mergeCmd      `cmd:"" help:"Merge two recordings that two deployments made of the same session."`
 	Verify     verifyCmd     `cmd:"" help:"Check a delivered recording against its manifest."`
 	Forget     forgetCmd     `cmd:"" help:"Remove one participant from recordings, on the disk and in the bucket."`
-	Pseudonyms pseudonymsCmd `cmd:"" help:"Print the pseudonyms under which recordings were delivered, and whose they are."`
-	Deregister deregisterCmd `cmd:"" help:"Delete our queue and our device, at the end of a deployment."`
+	Pseudonyms pseudonymsCmd `cmd:"" help:"Print the pseudonyms that recordings were delivered under, and whose they are."`
+	Deregister deregisterCmd `cmd:"" help:"Delete the queue and the device of this deployment, at its end."`
 	Version    versionCmd    `cmd:"" help:"Show the version."`
 }
 
 // shell is the environment of a subcommand.
-type shell struct {
+type environment struct {
 	ctx        context.Context // ends with the first SIGINT or SIGTERM
 	stdout     io.Writer       // answers
 	stderr     io.Writer       // messages for people, logs, progress
@@ -85,7 +86,7 @@ func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 	defer cancel(nil)
 	done := make(chan error, 1)
 	go func() {
-		done <- command.Run(&shell{
+		done <- command.Run(&environment{
 			ctx: ctx, stdout: stdout, stderr: stderr,
 			configFile: c.ConfigFile,
 		})

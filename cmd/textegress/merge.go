@@ -19,7 +19,7 @@ type mergeCmd struct {
 	A         string `arg:"" name:"a" help:"A delivered recording (directory or s3://bucket/prefix), or the egress id of one in the data directory."`
 	B         string `arg:"" name:"b" help:"Another recording of the same session, made by a deployment with another INSTANCE."`
 	Directory string `arg:"" name:"directory" help:"Where to write the merged recording: a directory that is new or empty."`
-	JSON      bool   `name:"json" help:"Answer as JSON: egress_id, status, directory, objects, messages, merged, completeness."`
+	JSON      bool   `name:"json" help:"Print JSON: egress_id, status, directory, objects, messages, merged, completeness."`
 }
 
 type mergeAnswer struct {
@@ -32,20 +32,20 @@ type mergeAnswer struct {
 	Completeness textegress.Completeness      `json:"completeness"`
 }
 
-func (c *mergeCmd) Run(sh *shell) error {
+func (c *mergeCmd) Run(env *environment) error {
 	if err := newOrEmpty(c.Directory); err != nil {
 		return err
 	}
 	var sources [2]render.Source
 	for i, name := range []string{c.A, c.B} {
-		source, done, err := c.open(sh, name)
+		source, done, err := c.open(env, name)
 		if err != nil {
 			return err
 		}
 		defer done()
 		sources[i] = source
 	}
-	manifest, err := merge.Merge(sh.ctx, sources[0], sources[1], c.Directory, sh.keepFree())
+	manifest, err := merge.Merge(env.ctx, sources[0], sources[1], c.Directory, env.keepFree())
 	if _, refused := errors.AsType[*merge.InputError](err); refused {
 		return usageError(err)
 	}
@@ -59,23 +59,23 @@ func (c *mergeCmd) Run(sh *shell) error {
 		Completeness: manifest.Completeness,
 	}
 	if c.JSON {
-		return printJSON(sh.stdout, answer)
+		return printJSON(env.stdout, answer)
 	}
-	fmt.Fprintf(sh.stdout, "merged: %s, %s, %d objects, %d messages, to %s\n",
+	fmt.Fprintf(env.stdout, "merged: %s, %s, %d objects, %d messages, to %s\n",
 		escape(answer.EgressID), answer.Status, answer.Objects, answer.Messages,
 		escape(answer.Directory))
-	printStatement(sh.stdout, manifest.Completeness, manifest.Merged)
+	printStatement(env.stdout, manifest.Completeness, manifest.Merged)
 	return nil
 }
 
 // open finds a recording: an argument that looks like an egress id and is not a directory names one
 // in the data directory.
-func (c *mergeCmd) open(sh *shell, name string) (render.Source, func(), error) {
+func (c *mergeCmd) open(env *environment, name string) (render.Source, func(), error) {
 	nothing := func() {}
 	isID := strings.HasPrefix(name, "DE_") &&
 		!strings.ContainsAny(name, `/\`+string(filepath.Separator))
 	if info, err := os.Stat(name); isID && (err != nil || !info.IsDir()) {
-		dir, err := c.dataDir(sh)
+		dir, err := c.dataDir(env)
 		if err != nil {
 			return nil, nothing, err
 		}
@@ -98,7 +98,7 @@ func (c *mergeCmd) open(sh *shell, name string) (render.Source, func(), error) {
 		}
 		return render.FromSpool(recording), func() { _ = s.Close() }, nil
 	}
-	fsys, err := sh.openDelivered(name)
+	fsys, err := env.openDelivered(name)
 	if err != nil {
 		return nil, nothing, err
 	}

@@ -20,22 +20,22 @@ const gcPercent = 50
 type serveCmd struct{}
 
 // Run returns nil after an orderly stop.
-func (c *serveCmd) Run(sh *shell) error {
+func (c *serveCmd) Run(env *environment) error {
 	setGCPercent()
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
 	defer signal.Stop(reload)
-	cfg, err := sh.loadConfig()
+	cfg, err := env.loadConfig()
 	if err != nil {
 		return err
 	}
 	level := new(slog.LevelVar)
-	logger := sh.newLogger(cfg, level)
+	logger := env.newLogger(cfg, level)
 	for _, warning := range cfg.Warnings {
 		logger.Warn("configuration warning", "warning", warning)
 	}
 	a, err := app.New(app.Options{
-		Config: cfg, Logger: logger, LogLevel: level, Load: sh.loadConfig,
+		Config: cfg, Logger: logger, LogLevel: level, Load: env.loadConfig,
 		Version: buildVersion().String(),
 	})
 	if err != nil {
@@ -53,7 +53,7 @@ func (c *serveCmd) Run(sh *shell) error {
 			}
 		}
 	}()
-	return a.Run(sh.ctx)
+	return a.Run(env.ctx)
 }
 
 func setGCPercent() {

@@ -13,28 +13,28 @@ import (
 )
 
 // loadConfig reads the settings. Its error lists everything that is wrong with them.
-func (sh *shell) loadConfig() (*config.Config, error) {
-	return config.Load(config.Options{Environ: os.Environ(), File: sh.configFile})
+func (env *environment) loadConfig() (*config.Config, error) {
+	return config.Load(config.Options{Environ: os.Environ(), File: env.configFile})
 }
 
 // diskMinFree is DISK_MIN_FREE, even if other settings are invalid; keepFree is the part of it that
 // stays free where recordings are derived.
-func (sh *shell) diskMinFree() int64 {
-	return config.DiskMinFree(config.Options{Environ: os.Environ(), File: sh.configFile})
+func (env *environment) diskMinFree() int64 {
+	return config.DiskMinFree(config.Options{Environ: os.Environ(), File: env.configFile})
 }
 
-func (sh *shell) keepFree() int64 { return sh.diskMinFree() / 4 }
+func (env *environment) keepFree() int64 { return env.diskMinFree() / 4 }
 
 // dataDirFlag is for commands that need nothing of the settings but the data directory.
 type dataDirFlag struct {
-	DataDir string `placeholder:"DIR" type:"path" help:"Data directory of the service; else DATA_DIR of the settings."`
+	DataDir string `placeholder:"DIR" type:"path" help:"Data directory of the service; by default DATA_DIR of the settings."`
 }
 
-func (f dataDirFlag) dataDir(sh *shell) (string, error) {
+func (f dataDirFlag) dataDir(env *environment) (string, error) {
 	if f.DataDir != "" {
 		return f.DataDir, nil
 	}
-	c, err := sh.loadConfig()
+	c, err := env.loadConfig()
 	if err != nil {
 		return "", err
 	}
@@ -43,15 +43,15 @@ func (f dataDirFlag) dataDir(sh *shell) (string, error) {
 
 // newLogger logs to standard error: text for people, JSON for programs. Both escape what
 // participants chose. level is set to that of the settings and can be changed later.
-func (sh *shell) newLogger(c *config.Config, level *slog.LevelVar) *slog.Logger {
+func (env *environment) newLogger(c *config.Config, level *slog.LevelVar) *slog.Logger {
 	level.Set(c.LogLevel)
 	options := &slog.HandlerOptions{Level: level, ReplaceAttr: readableDuration}
-	if c.LogFormat == "text" || c.LogFormat != "json" && isTerminal(sh.stderr) {
+	if c.LogFormat == "text" || c.LogFormat != "json" && isTerminal(env.stderr) {
 		// The text handler quotes, with escapes, every value that holds a character that is not
 		// printable.
-		return slog.New(slog.NewTextHandler(sh.stderr, options))
+		return slog.New(slog.NewTextHandler(env.stderr, options))
 	}
-	return slog.New(slog.NewJSONHandler(jsonWriter{sh.stderr}, options))
+	return slog.New(slog.NewJSONHandler(jsonWriter{env.stderr}, options))
 }
 
 // readableDuration writes a duration with its unit, in both formats: "3m26s". The JSON handler

@@ -67,8 +67,8 @@ func TestJSONIsHarmlessAndUnchanged(t *testing.T) {
 func TestLogsAreHarmless(t *testing.T) {
 	for _, format := range []string{"text", "json"} {
 		var buf bytes.Buffer
-		sh := &shell{stderr: &buf}
-		sh.newLogger(&config.Config{LogFormat: format}, new(slog.LevelVar)).Info("room joined",
+		env := &environment{stderr: &buf}
+		env.newLogger(&config.Config{LogFormat: format}, new(slog.LevelVar)).Info("room joined",
 			"room", "a\x1b[2J\u009b\u202eb", "error", errors.New("x\ny\u202e"),
 			slog.Group("g", "k", "\u2066"))
 		for _, r := range buf.String() {
@@ -89,8 +89,8 @@ func TestLogsSayUnits(t *testing.T) {
 		"json": `"level":"INFO","msg":"x","next_attempt_in":"3m26s","g":{"took":"1.5ms","ago":"-1m0s"},"within":"0s","room":"a \"b\""}` + "\n",
 	} {
 		var buf bytes.Buffer
-		sh := &shell{stderr: &buf}
-		sh.newLogger(&config.Config{LogFormat: format}, new(slog.LevelVar)).With("next_attempt_in",
+		env := &environment{stderr: &buf}
+		env.newLogger(&config.Config{LogFormat: format}, new(slog.LevelVar)).With("next_attempt_in",
 			206*time.Second+324277).Info("x",
 			slog.Group("g", "took", 1500*time.Microsecond, "ago", -time.Minute), "within",
 			time.Duration(0), "room", `a "b"`)
@@ -109,7 +109,7 @@ func TestExitCodes(t *testing.T) {
 		"failed":                   {errors.New("x"), 1},
 		"usage":                    {usageError(errors.New("x")), 2},
 		"configuration":            {fmt.Errorf("start: %w", &config.ProblemsError{}), 2},
-		"found something, wrapped": {fmt.Errorf("verify: %w", foundError("x")), 3},
+		"found something, wrapped": {fmt.Errorf("verify: %w", problemsFoundError("x")), 3},
 	} {
 		if got := exitCode(tt.err); got != tt.want {
 			t.Errorf("%s: exit code %d, want %d", name, got, tt.want)

@@ -11,28 +11,28 @@ import (
 
 type verifyCmd struct {
 	Location string `arg:"" name:"directory|s3://bucket/prefix" help:"Where manifest.json of the recording is."`
-	Key      string `name:"e2ee-key-file" type:"path" placeholder:"FILE" help:"Keys with which a recording of an encrypted room was decrypted, as for export; else those of the settings."`
-	JSON     bool   `name:"json" help:"Answer as JSON: ok, result (verified, not_derived, failed), problems, egress_id, objects, bytes, messages, derived, completeness."`
+	Key      string `name:"e2ee-key-file" type:"path" placeholder:"FILE" help:"Keys that a recording of an encrypted room was decrypted with, as for export; by default those of the settings."`
+	JSON     bool   `name:"json" help:"Print JSON: ok, result (verified, not_derived, failed), problems, egress_id, objects, bytes, messages, derived, completeness."`
 }
 
-func (c *verifyCmd) Run(sh *shell) error {
-	fsys, err := sh.openDelivered(c.Location)
+func (c *verifyCmd) Run(env *environment) error {
+	fsys, err := env.openDelivered(c.Location)
 	if err != nil {
 		return err
 	}
-	show, finish := progress(sh.stderr, "verifying")
-	report, err := verify.Recording(sh.ctx, fsys, verify.Options{
+	show, finish := progress(env.stderr, "verifying")
+	report, err := verify.Recording(env.ctx, fsys, verify.Options{
 		Keys: func(projectID string) (*render.Keys, error) {
-			o, err := withKeys(sh, render.Options{}, c.Key, projectID)
+			o, err := withKeys(env, render.Options{}, c.Key, projectID)
 			return o.Keys, err
 		},
-		Decrypt: c.Key != "", Progress: show, KeepFree: sh.keepFree(),
+		Decrypt: c.Key != "", Progress: show, KeepFree: env.keepFree(),
 	})
 	finish()
 	if err != nil {
 		return err
 	}
-	if err := c.print(sh, report); err != nil {
+	if err := c.print(env, report); err != nil {
 		return err
 	}
 	switch {
@@ -42,32 +42,32 @@ func (c *verifyCmd) Run(sh *shell) error {
 		return fmt.Errorf("%s could not be verified: %d objects could not be read", c.Location,
 			report.Unread)
 	}
-	return foundError("%s is not the recording that its manifest describes: %d problems",
+	return problemsFoundError("%s is not the recording that its manifest describes: %d problems",
 		c.Location, len(report.Problems))
 }
 
-func (c *verifyCmd) print(sh *shell, report verify.Report) error {
+func (c *verifyCmd) print(env *environment, report verify.Report) error {
 	if c.JSON {
-		return printJSON(sh.stdout, report)
+		return printJSON(env.stdout, report)
 	}
 	for _, problem := range report.Problems {
-		fmt.Fprintln(sh.stdout, escape(problem))
+		fmt.Fprintln(env.stdout, escape(problem))
 	}
 	if report.OK {
-		fmt.Fprintf(sh.stdout, "%s: %s, %s, %d objects, %d bytes, %d messages\n",
+		fmt.Fprintf(env.stdout, "%s: %s, %s, %d objects, %d bytes, %d messages\n",
 			strings.ReplaceAll(string(report.Result), "_", " "),
 			escape(report.EgressID), escape(report.Status), report.Objects, report.Bytes,
 			report.Messages)
 		if report.Derived {
-			fmt.Fprintln(sh.stdout, "The statement below and every view were derived again from "+
+			fmt.Fprintln(env.stdout, "The statement below and every view were derived again from "+
 				"the raw segments: they are the same.")
 		} else {
-			fmt.Fprintf(sh.stdout, "Every object is the one that the manifest names. %s The "+
+			fmt.Fprintf(env.stdout, "Every object is the one that the manifest names. %s The "+
 				"statement below could not be derived again as a whole: "+
 				"it is what the manifest says.\n", escape(report.NotDerived))
 		}
-		printConsent(sh.stdout, report)
-		printStatement(sh.stdout, *report.Completeness, report.Merged)
+		printConsent(env.stdout, report)
+		printStatement(env.stdout, *report.Completeness, report.Merged)
 	}
 	return nil
 }

@@ -8,15 +8,15 @@ import (
 )
 
 type versionCmd struct {
-	JSON bool `name:"json" help:"Answer as JSON."`
+	JSON bool `name:"json" help:"Print JSON."`
 }
 
-func (c *versionCmd) Run(sh *shell) error {
+func (c *versionCmd) Run(env *environment) error {
 	v := buildVersion()
 	if c.JSON {
-		return printJSON(sh.stdout, v)
+		return printJSON(env.stdout, v)
 	}
-	fmt.Fprintf(sh.stdout, "textegress %s, %s %s\n", v, v.Go, v.Platform)
+	fmt.Fprintf(env.stdout, "textegress %s, %s %s\n", v, v.Go, v.Platform)
 	return nil
 }
 

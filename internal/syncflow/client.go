@@ -125,8 +125,8 @@ func elements[T any](ctx context.Context, c *Client, what string, raw []json.Raw
 		out = append(out, v)
 	}
 	if skipped > 0 {
-		c.log.WarnContext(ctx, "SyncFlow API sent elements that cannot be understood, they "+
-			"are skipped", "list", what, "skipped", skipped, "kept", len(out))
+		c.log.WarnContext(ctx, "SyncFlow API: skipping malformed elements of a list", "list", what,
+			"skipped", skipped, "kept", len(out))
 	}
 	return out
 }

@@ -65,7 +65,7 @@ func (c *Client) EnsureDevice(ctx context.Context, name, group string) (Device, 
 		if try >= maxTries {
 			return Device{}, fmt.Errorf("%w (gave up after %d tries)", err, try)
 		}
-		c.log.WarnContext(ctx, "registering with SyncFlow failed, looking whether it took effect",
+		c.log.WarnContext(ctx, "registering with SyncFlow failed; checking whether it took effect",
 			"try", try, "error", err)
 		if err := backoff.Sleep(ctx, c.pauses.Delay(try)); err != nil {
 			return Device{}, fmt.Errorf("SyncFlow API, register: %w", err)
@@ -117,7 +117,7 @@ func (c *Client) Announces(ctx context.Context, group string) (bool, error) {
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(stopPatience, cancel) })()
 	if cerr := c.deleteAll(cleaning, probeName, group); cerr != nil {
-		c.log.WarnContext(ctx, "a device that was registered for a moment could not be deleted",
+		c.log.WarnContext(ctx, "cannot delete the device that was registered as a probe",
 			"name", probeName, "group", group, "error", cerr)
 	}
 	return err == nil, err

@@ -9,9 +9,9 @@ import (
 	"github.com/syncflow/textegress/internal/session"
 )
 
-// ErrNotFound: SyncFlow has no such session or device; for a session it is [session.ErrUnknown]
-// too. A 404 that does not say so in SyncFlow's own words is not this error: it may come from a
-// proxy, and a recording must not end because of that.
+// ErrNotFound says that SyncFlow has no such session or device; for a session it is
+// [session.ErrUnknown] too. A 404 that does not say so in SyncFlow's own words is not this error:
+// it may come from a proxy, and a recording must not end because of that.
 var ErrNotFound = errors.New("no such record")
 
 // APIError is an answer of the API, or of a proxy before it, that is not a success.
@@ -51,7 +51,7 @@ func (e *APIError) Is(target error) bool {
 			strings.EqualFold(e.Message, "Session is not active")
 	case session.ErrRoomMissing:
 		return e.Status == http.StatusBadRequest && strings.EqualFold(e.Message, "Room not found")
-	case session.ErrWrongRoom: // the message goes on in brackets
+	case session.ErrWrongRoom: // the message continues in brackets
 		return e.Status == http.StatusInternalServerError && hasPrefixFold(e.Message, msgWrongRoom)
 	case ErrNotFound, session.ErrUnknown: // 500 for sessions, 404 for devices
 		return (e.Status == http.StatusInternalServerError || e.Status == http.StatusNotFound) &&

@@ -45,9 +45,9 @@ const (
 //
 // A stalled request does not keep a recording waiting for longer than [gatePatience]. Housekeeping
 // is given up then, which may free its connection, and is sent again when the server has given up
-// too. Anything else goes on, and the next request goes beside it: a token needs a connection for a
-// moment and no call to LiveKit, so it may well succeed where another request cannot. However many
-// wait, requests that the server is still busy with are never more than [gateMost].
+// too. Anything else continues, and the next request is sent beside it: a token needs a connection
+// for a moment and no call to LiveKit, so it may well succeed where another request cannot. However
+// many wait, requests that the server is still busy with are never more than [gateMost].
 //
 // The zero value is ready to use.
 type Gate struct {
@@ -112,8 +112,8 @@ func (g *Gate) leave(t *turn, answered bool) {
 	g.admit()
 }
 
-// forget drops the requests that were given up: the server that was busy with them has ended.
-func (g *Gate) forget() {
+// reset drops the requests that were given up: the server that was busy with them has ended.
+func (g *Gate) reset() {
 	g.mu.Lock()
 	g.lingering = nil
 	g.mu.Unlock()

@@ -74,8 +74,8 @@ func (s *signer) replace(key, secret string) {
 	s.key, s.secret, s.cached = key, []byte(secret), ""
 }
 
-// forget drops the cached token after the API refused it.
-func (s *signer) forget() {
+// invalidate drops the cached token after the API refused it.
+func (s *signer) invalidate() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cached = ""

@@ -82,7 +82,7 @@ func (c *Client) do(ctx context.Context, k call, out any) error {
 			// The first remedy is a fresh token: a clock may have been set. The second is patience:
 			// the API answers 401 also when its database fails while it looks the key up. Nothing
 			// has happened at the server in either case, so even a registration may be repeated.
-			c.signer.forget()
+			c.signer.invalidate()
 			if refusals++; refusals == 2 {
 				if err := backoff.Sleep(ctx, c.pauses.Delay(2)); err != nil {
 					return fmt.Errorf("SyncFlow API, %s: %w", k.endpoint, err)
@@ -177,7 +177,7 @@ func (c *Client) try(ctx context.Context, k call, body []byte, out any) (err err
 		outcome = netOutcome(ctx, tryCtx, err)
 		if errors.Is(err, syscall.ECONNREFUSED) || connectionLost(err) && !reused &&
 			time.Since(sent) < restartWait {
-			c.gate.forget()
+			c.gate.reset()
 		}
 		return &failure{
 			err:     fmt.Errorf("SyncFlow API, %s: %w", k.endpoint, redact.Error(err, token)),
