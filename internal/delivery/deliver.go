@@ -83,8 +83,8 @@ func probe(ctx context.Context, j *job, bucket objstore.Bucket) error {
 	return nil
 }
 
-// prepare returns a staging directory that holds exactly what is planned. It makes the plan if there
-// is none.
+// prepare returns a staging directory that holds exactly what is planned. It makes the plan if
+// there is none.
 func (d *Dispatcher) prepare(ctx context.Context, j *job) (*Staging, error) {
 	if j.plan.Revision == 0 {
 		plan, ok, err := LoadPlan(j.rec)

@@ -9,13 +9,13 @@
 //  4. write uploaded.json durably;
 //  5. when the retention time has passed, remove the local data.
 //
-// This holds whatever fails in between. Nothing is uploaded that is not in a durable plan. An object
-// that was verified is never written again. Local data is removed only after every object was
-// verified in the bucket, by the store's own checksum where it computes one, else by reading it
+// This holds, whatever fails in between. Nothing is uploaded that is not in a durable plan. An
+// object that was verified is never written again. Local data is removed only after every object
+// was verified in the bucket, by the store's own checksum where it computes one, else by reading it
 // back. Every step can be repeated. A key that holds other bytes is never overwritten, unless this
-// process found it empty and put them there in an attempt that failed; the recording is then
-// delivered as its next revision, under a prefix of its own. So it is where the planned bytes cannot
-// be rendered again, because the exporter or the segments have changed.
+// process found it empty and put them there in an attempt that failed. The recording is then
+// delivered as its next revision, under a prefix of its own; likewise where the planned bytes
+// cannot be rendered again, because the exporter or the segments have changed.
 //
 // The recordings of a project are delivered one after the other, so a project has one request under
 // way, or two while the service stops. A store that fails is asked at growing intervals with a

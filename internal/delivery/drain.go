@@ -49,7 +49,9 @@ func (d *Dispatcher) Drain(ctx context.Context) error {
 }
 
 // drain returns how many jobs of one project are left, and the last error.
-func (d *Dispatcher) drain(ctx context.Context, project string, jobs []*job) (left int, last error) {
+func (d *Dispatcher) drain(ctx context.Context, project string, jobs []*job) (left int,
+	last error,
+) {
 	for ctx.Err() == nil {
 		// Run delivers some of them meanwhile.
 		jobs = slices.DeleteFunc(jobs, func(j *job) bool { return !isPending(j.rec) })

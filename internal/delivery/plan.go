@@ -14,8 +14,8 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// Plan says what is going to be delivered. It is durable before the first upload: the first one of a
-// recording as export.json, later ones as export-r<revision>.json. Every attempt, also of a later
+// Plan says what is going to be delivered. It is durable before the first upload: the first one of
+// a recording as export.json, later ones as export-r<revision>.json. Every attempt, also of a later
 // process, delivers exactly what the latest plan says; where that cannot be rendered again, the
 // next revision begins.
 type Plan struct {

@@ -24,8 +24,12 @@ func TestNewViewLeavesPlansAlone(t *testing.T) {
 	}{
 		"before views had versions": {render.FirstViews(), nil, 1},
 		"fewer views":               {render.Views{"events": 1}, render.Views{"events": 1}, 1},
-		"another version":           {render.FirstViews(), render.Views{"events": 1, "text": 99}, 2},
-		"a view that is gone":       {render.FirstViews(), render.Views{"events": 1, "gone": 1}, 2},
+		"another version": {
+			render.FirstViews(),
+			render.Views{"events": 1, "text": 99},
+			2,
+		},
+		"a view that is gone": {render.FirstViews(), render.Views{"events": 1, "gone": 1}, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -7,14 +7,14 @@ import (
 	"github.com/syncflow/textegress"
 )
 
-// recentChats is how many chat messages of each sender can have a copy that is still to come. It
-// comes at once.
+// recentChats is how many of the latest chat messages of a sender may still be followed by a copy.
+// A copy comes at once.
 const recentChats = 8
 
-// duplicateFilter finds the messages that LiveKit's chat components send a second time for old clients: a
-// user packet with the id of the chat message or stream before it and a mark that newer clients
-// shall ignore it (components-js, packages/core/src/components/chat.ts: "ignoreLegacy" beside
-// streams, "ignore" beside ChatMessage packets).
+// duplicateFilter finds the messages that LiveKit's chat components send a second time for old
+// clients: a user packet with the id of the chat message or stream before it and a mark that newer
+// clients shall ignore it (components-js, packages/core/src/components/chat.ts: "ignoreLegacy"
+// beside streams, "ignore" beside ChatMessage packets).
 type duplicateFilter struct{ chats map[connection]*recent }
 
 type recent struct {
@@ -27,7 +27,9 @@ type chatLine struct {
 	n  int64
 }
 
-func newDuplicateFilter() *duplicateFilter { return &duplicateFilter{chats: map[connection]*recent{}} }
+func newDuplicateFilter() *duplicateFilter {
+	return &duplicateFilter{chats: map[connection]*recent{}}
+}
 
 // mark marks m if it is a copy. A mark alone proves nothing: where the original is not in the
 // recording, the copy is all that there is.

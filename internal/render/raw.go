@@ -50,8 +50,8 @@ func (b *builder) state() error {
 	return nil
 }
 
-// compression compresses the segments, content unchanged. Several goroutines can share the work:
-// each takes the next segment.
+// compression compresses the segments without changing their content. Several goroutines can share
+// the work: each takes the next segment.
 type compression struct {
 	segments []segment.Source
 	next     atomic.Int64

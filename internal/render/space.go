@@ -12,8 +12,8 @@ import (
 // checkEvery is after how many written bytes the free space is checked.
 const checkEvery = 16 << 20
 
-// SpaceGuard keeps some space on a file system free while a recording is rendered: what participants
-// sent compressed can be much larger than the segments. Several goroutines may use it.
+// SpaceGuard keeps some space on a file system free while a recording is rendered: what
+// participants sent compressed can be much larger than the segments. Several goroutines may use it.
 type SpaceGuard struct {
 	check func() error // nil: nothing is kept free
 	left  atomic.Int64

@@ -13,14 +13,14 @@ import (
 	"github.com/syncflow/textegress"
 )
 
-// maxSegments is how many of the segments of speech that came last are known, so that a later
-// version of one replaces it.
+// maxSegments is how many of the latest segments of speech are remembered, so that a later version
+// of one replaces it.
 const maxSegments = 1 << 16
 
-// speech holds back lines of the text views. What is said comes in segments, each of them as
-// several versions that replace each other, and which one was the last is known only at the end:
-// agents mark it as final, or do not (those in JavaScript never mark what they say themselves), or
-// are cut off before.
+// speech holds back lines of the text views. Speech comes in segments, each as several versions
+// that replace each other, and which version is the last is known only at the end: agents mark it
+// as final, or do not (those in JavaScript never mark what they say themselves), or are cut off
+// before.
 //
 // From the first line of speech on, all lines of a view go to a scratch file, where those that are
 // replaced are marked, and from there to the view at the end.
@@ -133,8 +133,8 @@ func (s *speech) replace(at int64) error {
 	return nil
 }
 
-// finish passes on what stays, in the order in which it came. packet tells that a line is one of a
-// transcription packet.
+// finish calls emit for the lines that were not replaced, in the order in which they came. packet
+// reports whether a line came from a transcription packet.
 func (s *speech) finish(emit func(view int, packet bool, line []byte) error) error {
 	if s.file == nil {
 		return nil
@@ -186,7 +186,7 @@ func packetSegments(m *textegress.Message) []textegress.TranscriptionSegment {
 	return m.Transcription.Segments
 }
 
-// timeOf returns the reception time that a line of a text view states, see textView.begin.
+// timeOf returns the reception time that a line of a text view states, see textView.prefix.
 func timeOf(line []byte) time.Time {
 	_, rest, _ := bytes.Cut(line, []byte{'|'})
 	number, _, _ := bytes.Cut(rest, []byte{'|'})

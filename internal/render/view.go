@@ -31,7 +31,8 @@ var views = []struct {
 	version int
 	make    func(Options) View
 }{
-	{"files", 1, func(o Options) View { return newFilesView(o.maxFiles) }}, // it names them in lines
+	// The first one, because it names the files in the lines.
+	{"files", 1, func(o Options) View { return newFilesView(o.maxFiles) }},
 	{"events", 1, func(Options) View { return &eventsView{} }},
 	{"text", 1, func(Options) View { return newTextView() }},
 	{"metadata", 1, func(Options) View { return &metadataView{} }},

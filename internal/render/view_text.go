@@ -11,9 +11,9 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// textView writes the text views: the predecessor's files, one for each connection of a participant,
-// byte for byte as it wrote them where a user packet holds text without a character that ends a
-// line. A line is
+// textView writes the text views: the predecessor's files, one for each connection of a
+// participant, byte for byte as it wrote them where a user packet holds text without a character
+// that ends a line. A line is
 //
 //	<YYYY-MM-DDTHH:MM:SSUTC>|<unix nanoseconds>|<text>
 //
@@ -34,10 +34,10 @@ type textView struct {
 
 // textFile is the file of one connection.
 type textFile struct {
-	who   connection
-	nth   int     // in textView.all
-	ob    *Object // nil: it has no line yet
-	heard bool    // its lines are held back, see speech
+	who      connection
+	nth      int     // in textView.all
+	ob       *Object // nil: it has no line yet
+	deferred bool    // its lines are held back, see speech
 }
 
 // connection tells files apart: a participant who comes again has a new sid and gets a new file.
@@ -71,11 +71,11 @@ func shows(m *textegress.Message) bool {
 func (v *textView) Line(l *decode.Line) error {
 	m := &l.Message
 	if segments := packetSegments(m); len(segments) > 0 {
-		who := v.of(m)
-		who.heard = true
+		file := v.file(m)
+		file.deferred = true
 		for _, seg := range segments {
-			v.line = append(appendText(v.begin(m), seg.Text), '\n')
-			if err := v.speech.addSegment(linePacket, keyOf(m, seg.ID), who.nth,
+			v.line = append(appendText(v.prefix(m), seg.Text), '\n')
+			if err := v.speech.addSegment(linePacket, keyOf(m, seg.ID), file.nth,
 				v.line); err != nil {
 				return err
 			}
@@ -85,33 +85,33 @@ func (v *textView) Line(l *decode.Line) error {
 	if !shows(m) {
 		return nil
 	}
-	who := v.of(m)
-	v.line = append(appendContent(v.begin(m), m), '\n')
+	file := v.file(m)
+	v.line = append(appendContent(v.prefix(m), m), '\n')
 	if !isSpeech(m) {
-		return v.write(who, v.line)
+		return v.write(file, v.line)
 	}
-	who.heard = true
-	v.speech.streamers[who.who.speaker()] = true
+	file.deferred = true
+	v.speech.streamers[file.who.speaker()] = true
 	key := keyOf(m, m.Transcription.Segments[0].ID)
 	if _, ok := v.speech.last[key]; ok && saysNothing(m) {
 		return nil
 	}
-	return v.speech.addSegment(lineShown, key, who.nth, v.line)
+	return v.speech.addSegment(lineShown, key, file.nth, v.line)
 }
 
-func (v *textView) of(m *textegress.Message) *textFile {
+func (v *textView) file(m *textegress.Message) *textFile {
 	who := connection{m.Identity, m.ParticipantSID}
-	vw := v.byWho[who]
-	if vw == nil {
-		vw = &textFile{who: who, nth: len(v.all)}
-		v.byWho[who] = vw
-		v.all = append(v.all, vw)
+	f := v.byWho[who]
+	if f == nil {
+		f = &textFile{who: who, nth: len(v.all)}
+		v.byWho[who] = f
+		v.all = append(v.all, f)
 	}
-	return vw
+	return f
 }
 
-// begin returns the beginning of a line.
-func (v *textView) begin(m *textegress.Message) []byte {
+// prefix returns the beginning of a line, up to its text.
+func (v *textView) prefix(m *textegress.Message) []byte {
 	if second := m.Time.Unix(); second != v.second || v.stamp == nil {
 		v.second = second
 		v.stamp = append(m.Time.UTC().AppendFormat(v.stamp[:0], isoUTC), '|')
@@ -120,20 +120,20 @@ func (v *textView) begin(m *textegress.Message) []byte {
 	return append(strconv.AppendInt(line, m.UnixNS, 10), '|')
 }
 
-func (v *textView) write(vw *textFile, line []byte) error {
-	if vw.heard {
-		return v.speech.add(lineShown, vw.nth, line)
+func (v *textView) write(f *textFile, line []byte) error {
+	if f.deferred {
+		return v.speech.add(lineShown, f.nth, line)
 	}
-	return v.show(vw, line)
+	return v.show(f, line)
 }
 
 // show writes a line to its view.
-func (v *textView) show(vw *textFile, line []byte) error {
-	if vw.ob == nil {
-		key := v.name(vw.who, timeOf(line))
-		vw.ob = v.out.Create(key, typeText, fmt.Sprintf("text view %d", vw.nth+1))
+func (v *textView) show(f *textFile, line []byte) error {
+	if f.ob == nil {
+		key := v.name(f.who, timeOf(line))
+		f.ob = v.out.Create(key, typeText, fmt.Sprintf("text view %d", f.nth+1))
 	}
-	return vw.ob.WriteLine(line)
+	return f.ob.WriteLine(line)
 }
 
 // appendContent appends what the view shows of a message.
@@ -175,8 +175,8 @@ func appendContent(b []byte, m *textegress.Message) []byte {
 	return b
 }
 
-// isAlmostText reports whether a payload that is not UTF-8 is still one for people, for example in
-// Latin-1: it has no control characters, and three quarters of it at least are characters.
+// isAlmostText reports whether a payload that is not UTF-8 is still text, for example in Latin-1:
+// it has no control characters, and at least three quarters of it are characters.
 func isAlmostText(b []byte) bool {
 	bad := 0
 	for i := 0; i < len(b); {
@@ -237,19 +237,19 @@ func cut(s string, n int) string {
 // End implements [View].
 func (v *textView) End(textegress.Manifest) error {
 	err := v.speech.finish(func(nth int, packet bool, line []byte) error {
-		if vw := v.all[nth]; !packet || !v.speech.streamers[vw.who.speaker()] {
-			return v.show(vw, line)
+		if f := v.all[nth]; !packet || !v.speech.streamers[f.who.speaker()] {
+			return v.show(f, line)
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	for _, vw := range v.all {
-		if vw.ob == nil {
+	for _, f := range v.all {
+		if f.ob == nil {
 			continue
 		}
-		if err := vw.ob.Close(); err != nil {
+		if err := f.ob.Close(); err != nil {
 			return err
 		}
 	}
