@@ -50,7 +50,7 @@ func (s *Spool) correct(r *Recording, roomName, keyPrefix string) (*Recording, e
 		return nil, s.metrics.count(opRead, err)
 	}
 	s.mu.Lock()
-	s.know(corrected)
+	s.register(corrected)
 	s.mu.Unlock()
 	return corrected, nil
 }

@@ -78,7 +78,7 @@ func TestSegmentAge(t *testing.T) {
 		time.Sleep(17 * time.Second) // its age, a tenth, and a sync
 		synctest.Wait()
 		w.mu.Lock()
-		if w.segment != nil || len(w.left) > 0 {
+		if w.segment != nil || len(w.retired) > 0 {
 			t.Error("a segment of its age is still open although nothing was appended")
 		}
 		w.mu.Unlock()

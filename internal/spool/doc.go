@@ -8,10 +8,11 @@
 //	                              export.json     what will be delivered is fixed
 //	                              uploaded.json   all of it was verified in the bucket
 //	                              objects/        staging of derived objects, may vanish
-//	<data>/quarantine/                            directories that are no recordings
+//	<data>/quarantine/                            directories that are not valid recordings
 //
 // The state of a recording is which of its files exist; each is written once and
-// durably (package durable). There is no clean start: opening is recovering.
+// durably (package durable). Opening a spool always runs recovery; there is no separate
+// clean-start path.
 //
 // What the caller may rely on: when Append has returned nil, the frame survives
 // the death of the process, because it went through write(2). When it is counted
@@ -19,4 +20,16 @@
 // and an fsync of the directory came after it; the shared syncer begins one at
 // most SyncInterval after the write. What is on disk stays readable frame by
 // frame, whatever happens to its neighbours: see docs/FORMAT.md, section 2.
+//
+// Lock order: none is taken while one below it is held. (openWriter takes the syncMu of a new
+// writer under Recording.mu, before anybody else can hold it.)
+//
+//	Writer.syncMu      syncing, sealing, closing; held over fsync
+//	Recording.stateMu  one writer of state files; held over their I/O
+//	Writer.mu          one append; held over write(2), never over fsync
+//	Recording.mu       the fields of a recording; never held over I/O
+//	Spool.mu           the index of recordings; never held over I/O, except by Instance
+//
+// The locks of the syncer's queue and of package diskguard are the last: no other one is taken
+// while they are held.
 package spool

@@ -52,8 +52,8 @@ func (w *Writer) syncedBefore(number uint32) uint32 {
 	switch {
 	case len(w.unsynced) > 0:
 		number, _ = segment.Number(w.unsynced[0])
-	case len(w.left) > 0:
-		number = w.left[0].header.Number
+	case len(w.retired) > 0:
+		number = w.retired[0].header.Number
 	}
 	return number - 1
 }

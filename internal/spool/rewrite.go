@@ -120,7 +120,7 @@ func (s *Spool) rewrite(info Info, sealed Sealed, segments []segment.Source, not
 		return nil, err
 	}
 	s.mu.Lock()
-	s.know(r)
+	s.register(r)
 	s.mu.Unlock()
 	return r, nil
 }

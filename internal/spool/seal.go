@@ -64,7 +64,7 @@ func (w *Writer) seal(s Sealed) error {
 	}
 	w.mu.Lock()
 	if w.segment != nil {
-		w.left = append(w.left, w.segment)
+		w.retired = append(w.retired, w.segment)
 		w.segment = nil
 	}
 	w.mu.Unlock()

@@ -78,7 +78,7 @@ type Spool struct {
 	syncer      *syncer   // nil: read-only
 	lock        io.Closer // nil: read-only
 	done        chan struct{}
-	keeper      sync.WaitGroup
+	maintenance sync.WaitGroup
 
 	mu         sync.Mutex // guards the fields below; not held over I/O, except by Instance
 	recordings map[string]*Recording
@@ -99,8 +99,8 @@ type Problem struct {
 }
 
 // Open opens the spool in the directory dir, which it makes where needed, and
-// takes its lock: at most one process records into a data directory. Opening is
-// recovering: every recording is found in the state that its files tell,
+// takes its lock: at most one process records into a data directory. Opening always
+// runs recovery: every recording is found in the state that its files tell,
 // whatever happened before. A directory that is not a recording is moved to
 // <dir>/quarantine, logged, and keeps nobody else from working.
 func Open(dir string, o Options) (*Spool, error) {
@@ -117,7 +117,7 @@ func Open(dir string, o Options) (*Spool, error) {
 	}
 	interval := cmp.Or(max(o.SyncInterval, 0), DefaultSyncInterval)
 	s.syncer = startSyncer(interval, s.log)
-	s.keeper.Go(s.keep)
+	s.maintenance.Go(s.runMaintenance)
 	return s, nil
 }
 
@@ -222,11 +222,11 @@ func (s *Spool) load(readOnly bool) error {
 		r, err := s.loadRecording(path, readOnly)
 		switch {
 		case err == nil:
-			s.know(r)
+			s.register(r)
 		case readOnly:
 			s.problems = append(s.problems, Problem{path, err})
 		default:
-			s.setAside(path, err)
+			s.handleUnreadable(path, err)
 		}
 	}
 	return nil
@@ -287,7 +287,7 @@ func (s *Spool) Close() error {
 		return nil
 	}
 	close(s.done)
-	s.keeper.Wait()
+	s.maintenance.Wait()
 	s.syncer.stop()
 	var errs []error
 	for _, r := range s.Recordings() {
@@ -379,22 +379,22 @@ func (s *Spool) Create(info Info) (*Recording, error) {
 		return nil, fmt.Errorf("create recording: %w", s.metrics.count(opCreate, err))
 	}
 	s.mu.Lock()
-	s.know(r)
+	s.register(r)
 	s.mu.Unlock()
 	return r, nil
 }
 
-// know makes r the recording of its id, in the place of another where there is one.
+// register makes r the recording of its id, in the place of another where there is one.
 // Called with mu held, or before anybody else knows the spool.
-func (s *Spool) know(r *Recording) {
-	s.unknow(r.ID())
+func (s *Spool) register(r *Recording) {
+	s.unregister(r.ID())
 	s.recordings[r.ID()] = r
 	of := sessionOf{r.info.ProjectID, r.info.SessionID}
 	s.sessions[of] = append(s.sessions[of], r)
 }
 
-// unknow forgets the recording with this id, if there is one. Called with mu held.
-func (s *Spool) unknow(id string) {
+// unregister removes the recording with this id, if there is one. Called with mu held.
+func (s *Spool) unregister(id string) {
 	r, ok := s.recordings[id]
 	if !ok {
 		return

@@ -195,7 +195,7 @@ func (r *Recording) Delete() error {
 	// asked of it any more. What is left of it goes when the spool is next opened.
 	if gone {
 		r.spool.mu.Lock()
-		r.spool.unknow(r.ID())
+		r.spool.unregister(r.ID())
 		r.spool.mu.Unlock()
 	}
 	if err != nil {

@@ -33,59 +33,59 @@ type syncer struct {
 }
 
 func startSyncer(interval time.Duration, log *slog.Logger) *syncer {
-	y := &syncer{
+	s := &syncer{
 		interval: interval, log: log, wake: make(chan struct{}, 1),
 		done: make(chan struct{}),
 	}
-	y.wg.Go(y.run)
-	return y
+	s.wg.Go(s.run)
+	return s
 }
 
 // stop waits for the syncs that are under way. What is queued is left to the
 // writers' Close.
-func (y *syncer) stop() {
-	close(y.done)
-	y.wg.Wait()
+func (s *syncer) stop() {
+	close(s.done)
+	s.wg.Wait()
 }
 
-func (y *syncer) add(w *Writer) {
-	y.mu.Lock()
-	y.queue = append(y.queue, w)
-	first := len(y.queue) == 1
+func (s *syncer) add(w *Writer) {
+	s.mu.Lock()
+	s.queue = append(s.queue, w)
+	first := len(s.queue) == 1
 	if first {
-		y.since = time.Now()
+		s.since = time.Now()
 	}
-	y.mu.Unlock()
+	s.mu.Unlock()
 	if first {
 		select {
-		case y.wake <- struct{}{}:
+		case s.wake <- struct{}{}:
 		default:
 		}
 	}
 }
 
 // due returns how long the first writer in the queue may still wait.
-func (y *syncer) due() time.Duration {
-	y.mu.Lock()
-	defer y.mu.Unlock()
-	return y.interval - time.Since(y.since)
+func (s *syncer) due() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.interval - time.Since(s.since)
 }
 
-func (y *syncer) take() []*Writer {
-	y.mu.Lock()
-	defer y.mu.Unlock()
-	q := y.queue
-	y.queue = nil
+func (s *syncer) take() []*Writer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	q := s.queue
+	s.queue = nil
 	return q
 }
 
-func (y *syncer) run() {
+func (s *syncer) run() {
 	jobs := make(chan *Writer)
 	var round, workers sync.WaitGroup
 	for range syncWorkers {
 		workers.Go(func() {
 			for w := range jobs {
-				y.sync(w)
+				s.sync(w)
 				round.Done()
 			}
 		})
@@ -96,20 +96,20 @@ func (y *syncer) run() {
 	<-timer.C
 	for {
 		select {
-		case <-y.done:
+		case <-s.done:
 			return
-		case <-y.wake:
+		case <-s.wake:
 		}
-		timer.Reset(y.due())
+		timer.Reset(s.due())
 		select {
-		case <-y.done:
+		case <-s.done:
 			return
 		case <-timer.C:
 		}
-		queue := y.take()
+		queue := s.take()
 		if len(queue) >= startFirst {
 			for _, w := range queue {
-				y.start(w)
+				s.start(w)
 			}
 		}
 		for _, w := range queue {
@@ -120,7 +120,7 @@ func (y *syncer) run() {
 	}
 }
 
-func (y *syncer) start(w *Writer) {
+func (s *syncer) start(w *Writer) {
 	if !w.syncMu.TryLock() {
 		return // see sync
 	}
@@ -131,15 +131,15 @@ func (y *syncer) start(w *Writer) {
 	w.startSync()
 }
 
-func (y *syncer) sync(w *Writer) {
-	// Someone who seals holds the lock for long and syncs by himself.
+func (s *syncer) sync(w *Writer) {
+	// Seal holds syncMu for long and syncs by itself.
 	if !w.syncMu.TryLock() {
-		y.add(w)
+		s.add(w)
 		return
 	}
 	defer w.syncMu.Unlock()
 	if time.Now().Before(w.notUntil) {
-		y.add(w)
+		s.add(w)
 		return
 	}
 	w.dirty.Store(false) // before the sync: what comes now is queued again

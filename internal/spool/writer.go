@@ -45,7 +45,7 @@ type Writer struct {
 	// waits for the disk only where the kernel makes it wait.
 	mu        sync.Mutex
 	segment   *openSegment   // nil: the next Append begins one
-	left      []*openSegment // to be synced and closed
+	retired   []*openSegment // to be synced and closed
 	unsynced  []string       // segments of an earlier process, to be synced; all are before left
 	follower  Follower       // nil: segments begin without a state
 	number    uint32         // of the next segment
@@ -140,8 +140,8 @@ func (w *Writer) stateStep(epoch uint16) (Reading, error) {
 func (w *Writer) write(f segment.Frame, now Reading) error {
 	size := int64(segment.FrameHeaderSize + len(f.Payload))
 	if w.segment != nil && (w.segment.frames > w.segment.head &&
-		w.segment.size+size > w.spool.segmentSize || w.tooOld(now.MonoNS)) {
-		w.leave()
+		w.segment.size+size > w.spool.segmentSize || w.expired(now.MonoNS)) {
+		w.rotate()
 	}
 	if w.segment == nil {
 		if err := w.begin(now); err != nil {
@@ -163,7 +163,7 @@ func (w *Writer) write(f segment.Frame, now Reading) error {
 		w.buf = nil
 	}
 	if err != nil {
-		w.cut(seg)
+		w.truncateTorn(seg)
 		return fmt.Errorf("append: %w", w.spool.metrics.count(opWrite, err))
 	}
 	w.steps.last = now.UnixNS
@@ -220,20 +220,20 @@ func (w *Writer) begin(now Reading) error {
 	}
 }
 
-// leave lets the next Append begin a new segment. Called with mu held.
-func (w *Writer) leave() {
-	w.left = append(w.left, w.segment)
+// rotate lets the next Append begin a new segment. Called with mu held.
+func (w *Writer) rotate() {
+	w.retired = append(w.retired, w.segment)
 	w.segment = nil
 	w.markDirty()
 }
 
-// cut removes what a failed write may have left of a frame, so that it does not
+// truncateTorn removes what a failed write may have left of a frame, so that it does not
 // stand before later frames; where that fails too, later frames go to another
 // segment. Called with mu held.
-func (w *Writer) cut(seg *openSegment) {
+func (w *Writer) truncateTorn(seg *openSegment) {
 	if err := seg.file.Truncate(seg.size); err != nil {
 		_ = w.spool.metrics.count(opTruncate, err)
-		w.leave()
+		w.rotate()
 	}
 }
 
@@ -268,7 +268,7 @@ func (w *Writer) Suspect() bool { return w.recording.Suspect() }
 // held.
 func (w *Writer) startSync() {
 	w.mu.Lock()
-	segments := append(make([]*openSegment, 0, len(w.left)+1), w.left...)
+	segments := append(make([]*openSegment, 0, len(w.retired)+1), w.retired...)
 	if w.segment != nil {
 		segments = append(segments, w.segment)
 	}
@@ -284,13 +284,13 @@ func (w *Writer) startSync() {
 func (w *Writer) sync() {
 	type job struct {
 		*openSegment
-		upTo uint64
-		last bool
+		upTo   uint64
+		retire bool
 	}
 	var jobs []job
 	w.mu.Lock()
 	unsynced := slices.Clone(w.unsynced)
-	for _, seg := range w.left {
+	for _, seg := range w.retired {
 		jobs = append(jobs, job{seg, seg.frames, true})
 	}
 	if w.segment != nil {
@@ -303,11 +303,11 @@ func (w *Writer) sync() {
 	for _, j := range jobs {
 		err := w.syncSegment(j.openSegment, j.upTo)
 		if err != nil {
-			w.giveUp(j.openSegment, err)
+			w.retireSegment(j.openSegment, err)
 		}
-		if err != nil || j.last {
-			// Of a file that was synced, close has nothing to tell; of one that
-			// was not, nothing that is not known.
+		if err != nil || j.retire {
+			// Close errors are ignored: synced files have nothing to lose, unsynced
+			// ones are already marked suspect.
 			_ = j.file.Close()
 			w.settled(j.openSegment)
 		}
@@ -318,7 +318,7 @@ func (w *Writer) sync() {
 func (w *Writer) settled(seg *openSegment) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.left = slices.DeleteFunc(w.left, func(other *openSegment) bool { return other == seg })
+	w.retired = slices.DeleteFunc(w.retired, func(other *openSegment) bool { return other == seg })
 }
 
 func (w *Writer) syncSegment(seg *openSegment, upTo uint64) error {
@@ -350,11 +350,11 @@ func (w *Writer) syncSegment(seg *openSegment, upTo uint64) error {
 // each one costs a new segment.
 const maxPause = time.Minute
 
-// giveUp leaves a segment after a failed fsync. Its frames never count as
+// retireSegment ends a segment after a failed fsync. Its frames never count as
 // durable, and the recording is suspect.
-func (w *Writer) giveUp(seg *openSegment, err error) {
+func (w *Writer) retireSegment(seg *openSegment, err error) {
 	_ = w.spool.metrics.count(opSync, err)
-	w.spool.log.Error("cannot make a segment durable, going on in a new one",
+	w.spool.log.Error("cannot make a segment durable, continuing in a new one",
 		"egress_id", w.recording.ID(), "segment", seg.name, "error", err)
 	w.mu.Lock()
 	if w.segment == seg {
@@ -405,7 +405,7 @@ func (w *Writer) end(reason error) bool {
 func (w *Writer) finish() error {
 	w.mu.Lock()
 	if w.segment != nil {
-		w.left = append(w.left, w.segment)
+		w.retired = append(w.retired, w.segment)
 		w.segment = nil
 	}
 	w.mu.Unlock()

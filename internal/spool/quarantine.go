@@ -17,8 +17,8 @@ type notRecordingError struct {
 
 func (e *notRecordingError) Error() string { return e.reason }
 
-// setAside deals with a directory that could not be loaded.
-func (s *Spool) setAside(path string, err error) {
+// handleUnreadable deals with a directory that could not be loaded.
+func (s *Spool) handleUnreadable(path string, err error) {
 	notRecording, ok := errors.AsType[*notRecordingError](err)
 	switch {
 	case !ok:

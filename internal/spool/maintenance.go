@@ -8,8 +8,8 @@ import (
 	"github.com/syncflow/textegress/internal/diskguard"
 )
 
-// keep looks at the disk and closes old segments until the spool is closed.
-func (s *Spool) keep() {
+// runMaintenance polls the free space and rotates old segments until the spool is closed.
+func (s *Spool) runMaintenance() {
 	t := time.NewTicker(max(min(diskguard.PollEvery, s.segmentAge/10), time.Millisecond))
 	defer t.Stop()
 	for {
@@ -17,15 +17,15 @@ func (s *Spool) keep() {
 		case <-s.done:
 			return
 		case now := <-t.C:
-			s.closeOld()
+			s.rotateOld()
 			s.disk.PollIfDue(now)
 		}
 	}
 }
 
-// closeOld closes the segments that were begun longer than SegmentAge ago, also
+// rotateOld rotates the segments that were started longer than SegmentAge ago, also
 // where nothing is appended any more.
-func (s *Spool) closeOld() {
+func (s *Spool) rotateOld() {
 	s.mu.Lock()
 	all := make([]*Recording, 0, len(s.recordings))
 	for _, r := range s.recordings {
@@ -34,21 +34,21 @@ func (s *Spool) closeOld() {
 	s.mu.Unlock()
 	for _, r := range all {
 		if w := r.currentWriter(); w != nil {
-			w.closeOld()
+			w.rotateExpired()
 		}
 	}
 }
 
-func (w *Writer) closeOld() {
+func (w *Writer) rotateExpired() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.ended == nil && w.segment != nil && w.tooOld(w.spool.clock.Read().MonoNS) {
-		w.leave()
+	if w.ended == nil && w.segment != nil && w.expired(w.spool.clock.Read().MonoNS) {
+		w.rotate()
 	}
 }
 
-// tooOld reports whether the segment has reached its age. Called with mu held.
-func (w *Writer) tooOld(monoNS int64) bool {
+// expired reports whether the segment has reached its age. Called with mu held.
+func (w *Writer) expired(monoNS int64) bool {
 	return w.segment.frames > w.segment.head &&
 		time.Duration(monoNS-w.segment.began) >= w.spool.segmentAge
 }
