@@ -103,7 +103,7 @@ func forgetOffline(env *environment, cfg *config.Config, q erasure.Request) (ans
 	names := pseudonym.Open(cfg.DataDir)
 	projects := project.Configured{Projects: cfg.Projects, Names: names, Logger: logger}
 	return erasure.New(erasure.Options{
-		Spool: sp, Projects: projects, ForgetPseudonym: names.Forget,
+		Spool: sp, Projects: projects, ForgetPseudonym: names.Erase,
 		KeepFree: cfg.DiskMinFree / 4, Logger: logger,
 		Dispatcher: delivery.New(delivery.Options{
 			Spool: sp, Projects: projects, Retention: cfg.Retention, Logger: logger,

@@ -154,7 +154,7 @@ func New(o Options) (_ *App, err error) {
 	})
 	a.eraser = erasure.New(erasure.Options{
 		Spool: a.spool, Projects: liveProjects{a}, Dispatcher: a.dispatcher,
-		ForgetPseudonym: a.pseudonyms.Forget, KeepFree: c.DiskMinFree / 4, Logger: o.Logger,
+		ForgetPseudonym: a.pseudonyms.Erase, KeepFree: c.DiskMinFree / 4, Logger: o.Logger,
 	})
 	a.web = web.New(web.Options{Service: a, Gatherer: a.registry, Logger: o.Logger})
 	return a, nil

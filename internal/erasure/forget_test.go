@@ -69,7 +69,7 @@ func (w *world) open() {
 		Spool: sp, Projects: w,
 	}
 	if w.names != nil {
-		fo.ForgetPseudonym = w.names.Forget
+		fo.ForgetPseudonym = w.names.Erase
 	}
 	w.up = delivery.New(delivery.Options{Spool: sp, Projects: w, Retention: -1})
 	fo.Dispatcher = w.up

@@ -20,7 +20,7 @@ import (
 	"github.com/syncflow/textegress"
 )
 
-// Root is what is needed of an [os.Root].
+// Root is the part of [os.Root] that this package uses.
 type Root interface {
 	Mkdir(name string, perm os.FileMode) error
 	OpenFile(name string, flag int, perm os.FileMode) (*os.File, error)
@@ -45,7 +45,7 @@ type Naming struct {
 	portable bool
 }
 
-// Portable is the naming of a file system that cannot hold every name.
+// Portable is the naming for file systems that cannot hold every name.
 var Portable = Naming{portable: true}
 
 // Path returns the path of a key.

@@ -32,7 +32,7 @@ import (
 	"github.com/syncflow/textegress/internal/durable"
 )
 
-// Dir is where they are in the data directory: one file for each project.
+// Dir is the folder of the data directory that holds keys and lists: one file for each project.
 const Dir = "pseudonyms"
 
 const (
@@ -101,8 +101,8 @@ func (s *Store) Key(projectID string) (string, error) {
 	return keyName(p.key), nil
 }
 
-// Names returns the pseudonyms of a project. key is the name that [Store.Key] gave when the
-// recording began; empty: any. An error says that there is no such key, and what to do.
+// Names returns the pseudonyms of a project. key is the name that [Store.Key] returned when the
+// recording was created; empty: any. The error says which key is missing and what to do.
 func (s *Store) Names(projectID, key string) (*Names, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,7 +128,8 @@ type Entry struct {
 	Identity  string `json:"identity"`
 }
 
-// List returns what is known of a project, sorted by pseudonym, or of all where projectID is empty.
+// List returns the entries of a project, or of all projects if projectID is empty, sorted by
+// pseudonym.
 func (s *Store) List(projectID string) ([]Entry, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -157,9 +158,9 @@ func (s *Store) List(projectID string) ([]Entry, error) {
 	return list, nil
 }
 
-// Forget removes an identity from the lists, of one project or, where projectID is empty, of all.
-// When it returns nil it is gone from them. The key stays: other recordings need it.
-func (s *Store) Forget(projectID, identity string) error {
+// Erase removes an identity from the list of a project, or from all lists if projectID is empty.
+// When it returns nil, the identity is durably removed. The key stays: other recordings need it.
+func (s *Store) Erase(projectID, identity string) error {
 	list, err := s.List(projectID)
 	if err != nil {
 		return err
@@ -198,7 +199,7 @@ func (s *Store) path(projectID string) string {
 	return filepath.Join(s.dir, textegress.EscapeName(projectID)+suffix)
 }
 
-// load returns a project's file. A store that may write makes sure that what it returns is durable.
+// load returns a project's file. Unless the store is read-only, what it returns is durable.
 func (s *Store) load(projectID string) (*project, error) {
 	if p := s.projects[projectID]; p != nil {
 		return p, nil
@@ -212,8 +213,8 @@ func (s *Store) load(projectID string) (*project, error) {
 			s.path(projectID), projectID)
 	}
 	if !s.readOnly {
-		// Its content was durable before it had this name; whoever gave it that may have died
-		// before the name was.
+		// The content was durable before the file had this name, but a crash may have come before
+		// the name was.
 		if err := (durable.OS{}).SyncDir(op, s.dir); err != nil {
 			return nil, fmt.Errorf("read the pseudonyms: %w", err)
 		}
@@ -244,7 +245,7 @@ func (s *Store) save(projectID string, p *project) error {
 	return nil
 }
 
-// read does not say what is in a file: a key, and identities.
+// read reads a file. Its errors do not quote the content: a key, and identities.
 func read(path string) (projectID string, _ *project, err error) {
 	b, err := durable.OS{}.ReadFile(op, path)
 	if err != nil {
@@ -276,7 +277,7 @@ func (p *project) entries() []listed {
 	return list
 }
 
-// keyName tells keys apart and does not lead to them: the key is random and has 256 bits.
+// keyName identifies a key without revealing it: the key is random and has 256 bits.
 func keyName(key []byte) string {
 	sum := sha256.Sum256(append([]byte("textegress pseudonym key\x00"), key...))
 	return hex.EncodeToString(sum[:8])
@@ -324,8 +325,7 @@ func (n *Names) Save(identities []string) error {
 }
 
 func pseudonym(key []byte, identity string) string {
-	return "P-" + short(key, "identity",
-		identity)
+	return "P-" + short(key, "identity", identity)
 }
 
 // short returns 50 bits of an HMAC-SHA256.

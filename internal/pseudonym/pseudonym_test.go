@@ -105,14 +105,14 @@ func TestRemembered(t *testing.T) {
 			t.Errorf("%s: %v %v", f, i.Mode(), err)
 		}
 	}
-	if err := s.Forget("p1", "bob"); err != nil {
+	if err := s.Erase("p1", "bob"); err != nil {
 		t.Fatal(err)
 	}
 	if got := list(s, ""); strings.Contains(got, "p1:bob") || !strings.Contains(got, "p2:bob") ||
 		!strings.Contains(got, "p1:alice") {
 		t.Errorf("after forgetting: %q", got)
 	}
-	if err := s.Forget("", "bob"); err != nil {
+	if err := s.Erase("", "bob"); err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range files {

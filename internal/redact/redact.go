@@ -110,9 +110,7 @@ func quoted(err error) []string {
 		switch {
 		case parseErr != nil:
 			hidden = append(hidden, e.URL)
-			for _, q := range quotes.FindAllString(e.Err.Error(), -1) {
-				hidden = append(hidden, q)
-			}
+			hidden = append(hidden, quotes.FindAllString(e.Err.Error(), -1)...)
 		default:
 			if u.User != nil {
 				password, _ := u.User.Password()

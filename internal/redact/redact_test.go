@@ -19,8 +19,6 @@ import (
 	"testing/quick"
 	"unicode"
 	"unicode/utf8"
-
-	amqp "github.com/rabbitmq/amqp091-go"
 )
 
 // shapes are the ways in which a value that is known gets into a text.
@@ -59,10 +57,7 @@ var shapes = map[string]func(v string) string{
 	},
 	"lines": func(v string) string { return "first\r\n" + v + "\x00\x1b[2J" },
 	"AMQP": func(v string) string {
-		return (&amqp.Error{
-			Code: 403, Reason: "ACCESS_REFUSED - user '" + v + "'",
-			Server: true,
-		}).Error()
+		return fmt.Sprintf("Exception (403) Reason: %q", "ACCESS_REFUSED - user '"+v+"'")
 	},
 	"long": func(v string) string { return strings.Repeat("x", maxText-len(v)/2) + v },
 }
