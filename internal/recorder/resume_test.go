@@ -88,6 +88,18 @@ func (c *countingFS) totals() (bytes int64, syncs int) {
 	return bytes, syncs
 }
 
+// segmentSyncs returns how often a segment was synced.
+func (c *countingFS) segmentSyncs() (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name, times := range c.synced {
+		if _, ok := segment.Number(name); ok {
+			n += times
+		}
+	}
+	return n
+}
+
 const segmentSize = 64 << 10
 
 // openSegments opens a spool with small segments, whose syncer does nothing by itself.
@@ -234,11 +246,7 @@ func TestResumeWithoutStates(t *testing.T) {
 		w.room = &fakeRoom{steps: []step{{
 			info: info("RM_1", ours, "alice"),
 			stay: func(room.Handler, <-chan struct{}) room.Reason {
-				for name, n := range fsys.synced {
-					if _, ok := segment.Number(name); ok {
-						synced += n
-					}
-				}
+				synced = fsys.segmentSyncs()
 				return room.ReasonRoomDeleted
 			},
 		}}}
