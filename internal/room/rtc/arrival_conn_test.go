@@ -38,7 +38,8 @@ func (n countingNet) ListenUDP(network string, a *net.UDPAddr) (transport.UDPCon
 
 func (c *countingConn) ReadArrival(b []byte) (int, netip.AddrPort, time.Time, error) {
 	for {
-		n, from, doubled := len(c.again), c.from, c.again != nil
+		var n int
+		from, doubled := c.from, c.again != nil
 		if doubled {
 			n, c.again = copy(b, c.again), nil
 		} else {

@@ -25,11 +25,11 @@ var quick = rtc.Timeouts{
 // client is a connection with what it has delivered.
 type client struct {
 	*rtc.Conn
-	t     *testing.T
-	block func(rtc.Channel) // in each delivery
+	t *testing.T
 
 	mu       sync.Mutex
 	messages map[rtc.Channel][]string
+	block    func(rtc.Channel) // in each delivery
 }
 
 func newClient(t *testing.T, o rtc.Options) *client {
@@ -42,8 +42,11 @@ func newClient(t *testing.T, o rtc.Options) *client {
 	c := &client{t: t, messages: map[rtc.Channel][]string{}}
 	c.Conn, err = api.NewConn(t.Context(), "127.0.0.1",
 		func(ch rtc.Channel, _ time.Time, b []byte) {
-			if c.block != nil {
-				c.block(ch)
+			c.mu.Lock()
+			block := c.block
+			c.mu.Unlock()
+			if block != nil {
+				block(ch)
 			}
 			c.mu.Lock()
 			defer c.mu.Unlock()
@@ -108,6 +111,12 @@ func (c *client) await(kind rtc.EventKind) rtc.Event {
 			c.t.Fatalf("no event of kind %d in a minute", kind)
 		}
 	}
+}
+
+func (c *client) blockBy(f func(rtc.Channel)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.block = f
 }
 
 func (c *client) received(ch rtc.Channel) []string {
@@ -206,11 +215,11 @@ func TestChannelClosedByServer(t *testing.T) {
 func TestBlockedDelivery(t *testing.T) {
 	c, _, p := connect(t)
 	release := make(chan struct{})
-	c.block = func(ch rtc.Channel) {
+	c.blockBy(func(ch rtc.Channel) {
 		if ch == rtc.Reliable {
 			<-release
 		}
-	}
+	})
 	p.Send("_reliable", []byte("stuck"))
 	p.Send("_lossy", []byte("through"))
 	eventually(t, "the other channel", func() bool { return len(c.received(rtc.Lossy)) == 1 })
@@ -233,7 +242,7 @@ func TestClose(t *testing.T) {
 	c, _, p := connect(t)
 	const n = 500
 	release := make(chan struct{})
-	c.block = func(rtc.Channel) { <-release }
+	c.blockBy(func(rtc.Channel) { <-release })
 	for i := range n {
 		p.Send("_reliable", fmt.Appendf(nil, "%d", i))
 	}
@@ -246,7 +255,7 @@ func TestClose(t *testing.T) {
 		t.Errorf("%d of %d messages", got, n)
 	}
 	var late atomic.Bool
-	c.block = func(rtc.Channel) { late.Store(true) }
+	c.blockBy(func(rtc.Channel) { late.Store(true) })
 	_ = p.Channel("_reliable").Send([]byte("late"))
 	if late.Load() {
 		t.Error("delivered after Close")

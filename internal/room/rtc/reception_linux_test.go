@@ -298,7 +298,6 @@ func receive(t *testing.T, r receptionRun) {
 		t.Fatal(err)
 	}
 	out := bufio.NewReaderSize(outPipe, 1<<20)
-	var conns []*rtc.Conn
 	for i := range r.Case.Rooms {
 		f, err := os.Create(filepath.Join(dir, strconv.Itoa(i)))
 		if err != nil {
@@ -329,7 +328,6 @@ func receive(t *testing.T, r receptionRun) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		conns = append(conns, conn)
 		o, err := conn.Offer(context.Background(), 0)
 		if err != nil {
 			t.Fatal(err)
