@@ -11,7 +11,6 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/config"
 	"github.com/syncflow/textegress/internal/objstore/objfs"
-	"github.com/syncflow/textegress/internal/project"
 )
 
 // openDelivered opens the objects of a delivered recording: a directory, or s3://bucket/prefix with
@@ -39,15 +38,7 @@ func (env *environment) openDelivered(location string) (fs.FS, error) {
 		return nil, usageError(fmt.Errorf("%s: write s3://bucket/prefix, where the prefix is the "+
 			"part of the keys before manifest.json", location))
 	}
-	c, err := env.loadConfig()
-	if err != nil {
-		return nil, err
-	}
-	p, err := projectOfBucket(c, name)
-	if err != nil {
-		return nil, err
-	}
-	bucket, err := project.Bucket(p)
+	bucket, err := bucketOf(env, name)
 	if err != nil {
 		return nil, err
 	}

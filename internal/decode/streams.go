@@ -329,8 +329,9 @@ func (st *stream) belongs(p *packet) bool {
 	return true
 }
 
-func (s *streams) chunk(snd *sender, p *packet, c *livekit.DataStream_Chunk) error {
-	id := c.GetStreamId()
+// of returns the stream that a chunk or a trailer belongs to, and begins one whose header is
+// missing; nil: the packet is late.
+func (s *streams) of(snd *sender, id string, p *packet) *stream {
 	st := snd.open[id]
 	if st == nil {
 		if snd.endedBefore(id, p.seq()) {
@@ -345,6 +346,14 @@ func (s *streams) chunk(snd *sender, p *packet, c *livekit.DataStream_Chunk) err
 		s.late++
 		return nil
 	}
+	return st
+}
+
+func (s *streams) chunk(snd *sender, p *packet, c *livekit.DataStream_Chunk) error {
+	st := s.of(snd, c.GetStreamId(), p)
+	if st == nil {
+		return nil
+	}
 	err := st.add(c, p.seq())
 	s.account(st)
 	return err
@@ -353,19 +362,8 @@ func (s *streams) chunk(snd *sender, p *packet, c *livekit.DataStream_Chunk) err
 func (s *streams) trailer(snd *sender, p *packet, t *livekit.DataStream_Trailer,
 	emit func(*Line) error,
 ) error {
-	id := t.GetStreamId()
-	st := snd.open[id]
+	st := s.of(snd, t.GetStreamId(), p)
 	if st == nil {
-		if snd.endedBefore(id, p.seq()) {
-			s.late++
-			return nil
-		}
-		if st = s.resume(snd, id, p); st == nil {
-			st = s.begin(snd, id, p)
-		}
-	}
-	if !st.belongs(p) {
-		s.late++
 		return nil
 	}
 	st.maxSeq = max(st.maxSeq, p.seq())
