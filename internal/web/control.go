@@ -37,8 +37,8 @@ func ListenControl(dataDir string) (net.Listener, error) {
 	}
 	if info, err := os.Lstat(path); err == nil {
 		if info.Mode().Type() != os.ModeSocket {
-			return nil, fmt.Errorf("control socket %s: something that is not a socket is in its "+
-				"place; move it away", path)
+			return nil, fmt.Errorf("control socket %s: something that is not a socket is "+
+				"in its place; move it away", path)
 		}
 		if err := os.Remove(path); err != nil {
 			return nil, fmt.Errorf("remove a stale control socket: %w", err)
@@ -162,7 +162,7 @@ func (c *ControlClient) Record(ctx context.Context, sessionID, project string) (
 }
 
 // Forget asks the service to remove a participant from its recordings. request and into are of
-// package forget. It takes as long as deriving, delivering and verifying those recordings does.
+// package erasure. It takes as long as deriving, delivering and verifying those recordings does.
 func (c *ControlClient) Forget(ctx context.Context, request, into any) error {
 	body, err := json.Marshal(request)
 	if err != nil {
@@ -183,8 +183,8 @@ func (c *ControlClient) do(ctx context.Context, method, path string, body []byte
 		return fmt.Errorf("%w: %s; start it with `textegress serve`, or name another "+
 			"with --data-dir", ErrNotRunning, c.dataDir)
 	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("the control socket in %s may be used by the service's own user only "+
-			"(and root): %w", c.dataDir, err)
+		return fmt.Errorf("the control socket in %s may be used only by the user of the "+
+			"service, and root: %w", c.dataDir, err)
 	case err != nil:
 		return fmt.Errorf("ask the service: %w", err)
 	}
@@ -201,7 +201,7 @@ func (c *ControlClient) do(ctx context.Context, method, path string, body []byte
 		return fmt.Errorf("the service answered %s", resp.Status)
 	}
 	if err := json.Unmarshal(answer, into); err != nil {
-		return fmt.Errorf("the service's answer: %w", err)
+		return fmt.Errorf("decode the service's answer: %w", err)
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Options of [New]. All three are required.
+// Options of [New]. All are required.
 type Options struct {
 	Service  Service
 	Gatherer prometheus.Gatherer
@@ -50,7 +50,7 @@ func (s *Server) Handler() http.Handler {
 		// No compression: a compressor keeps 0.8 MB, to save some ten kilobytes of local traffic.
 		DisableCompression: true,
 	}))
-	return plain(mux)
+	return guarded(mux)
 }
 
 // ControlHandler serves the control socket: GET /status.json, POST /record, POST /forget, and the
@@ -65,12 +65,12 @@ func (s *Server) ControlHandler() http.Handler {
 	mux.HandleFunc("GET /status.json", s.status)
 	mux.HandleFunc("POST /record", s.record)
 	mux.HandleFunc("POST /forget", s.forget)
-	return plain(mux)
+	return guarded(mux)
 }
 
-// plain prevents caching, and content sniffing in browsers: responses may contain participants'
+// guarded prevents caching, and content sniffing in browsers: responses may contain participants'
 // texts.
-func plain(next http.Handler) http.Handler {
+func guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -107,7 +107,7 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
-	s.writeJSON(w, http.StatusOK, s.service.Status().normal())
+	s.writeJSON(w, http.StatusOK, s.service.Status().withEmptyLists())
 }
 
 type recordRequest struct {
@@ -130,13 +130,12 @@ func (s *Server) record(w http.ResponseWriter, r *http.Request) {
 		err = errors.New("session_id is missing")
 	}
 	if err != nil {
-		s.writeJSON(w, http.StatusBadRequest,
-			recordResponse{Error: fmt.Sprintf("malformed request: %v", err)})
+		s.refuse(w, http.StatusBadRequest, fmt.Errorf("malformed request: %w", err))
 		return
 	}
 	id, err := s.service.Record(r.Context(), req.SessionID, req.Project)
 	if err != nil {
-		s.writeJSON(w, http.StatusConflict, recordResponse{Error: err.Error()})
+		s.refuse(w, http.StatusConflict, err)
 		return
 	}
 	s.writeJSON(w, http.StatusOK, recordResponse{EgressID: id})
@@ -145,16 +144,19 @@ func (s *Server) record(w http.ResponseWriter, r *http.Request) {
 func (s *Server) forget(w http.ResponseWriter, r *http.Request) {
 	request, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
 	if err != nil {
-		s.writeJSON(w, http.StatusBadRequest,
-			recordResponse{Error: fmt.Sprintf("malformed request: %v", err)})
+		s.refuse(w, http.StatusBadRequest, fmt.Errorf("malformed request: %w", err))
 		return
 	}
 	answer, err := s.service.Forget(r.Context(), request)
 	if err != nil {
-		s.writeJSON(w, http.StatusConflict, recordResponse{Error: err.Error()})
+		s.refuse(w, http.StatusConflict, err)
 		return
 	}
 	s.writeJSON(w, http.StatusOK, json.RawMessage(answer))
+}
+
+func (s *Server) refuse(w http.ResponseWriter, code int, err error) {
+	s.writeJSON(w, code, recordResponse{Error: err.Error()})
 }
 
 func (s *Server) writeJSON(w http.ResponseWriter, code int, v any) {
@@ -163,6 +165,6 @@ func (s *Server) writeJSON(w http.ResponseWriter, code int, v any) {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	if err := enc.Encode(v); err != nil {
-		s.logger.Debug("an answer could not be written", "error", err)
+		s.logger.Debug("cannot write a response", "error", err)
 	}
 }

@@ -19,7 +19,7 @@ type Service interface {
 	// configured project knows the session.
 	Record(ctx context.Context, sessionID, project string) (egressID string, err error)
 	// Forget removes a participant from the recordings. Request and answer are JSON, of package
-	// forget.
+	// erasure.
 	Forget(ctx context.Context, request []byte) (answer []byte, err error)
 }
 
@@ -152,8 +152,8 @@ type RecordingStatus struct {
 	UploadError  string    `json:"upload_error,omitempty"`
 }
 
-// normal replaces nil lists with empty ones, so that programs need not check for null.
-func (s Status) normal() Status {
+// withEmptyLists replaces nil lists with empty ones, so that programs need not check for null.
+func (s Status) withEmptyLists() Status {
 	s.NotReady = nonNil(s.NotReady)
 	s.Projects = nonNil(slices.Clone(s.Projects))
 	s.Recordings = nonNil(s.Recordings)
