@@ -86,8 +86,9 @@ type Object struct {
 // Bytes returns an object with the given content.
 func Bytes(data []byte, contentType string) Object {
 	sum := sha256.Sum256(data)
+	open := func() (io.ReadSeekCloser, error) { return nopCloser{bytes.NewReader(data)}, nil }
 	return Object{
-		Open:        func() (io.ReadSeekCloser, error) { return nopCloser{bytes.NewReader(data)}, nil },
+		Open:        open,
 		Size:        int64(len(data)),
 		SHA256:      hex.EncodeToString(sum[:]),
 		ContentType: contentType,

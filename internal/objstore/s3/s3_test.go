@@ -189,9 +189,10 @@ func TestAnswersWithoutBody(t *testing.T) {
 			return true
 		}
 		_, err := b.Stat(t.Context(), "k")
-		if objstore.IsNotFound(err) != want.notFound || objstore.IsPermanent(err) != want.permanent {
-			t.Errorf("HEAD answered %d: not found %v, permanent %v: %v", status, objstore.IsNotFound(err),
-				objstore.IsPermanent(err), err)
+		notFound, permanent := objstore.IsNotFound(err), objstore.IsPermanent(err)
+		if notFound != want.notFound || permanent != want.permanent {
+			t.Errorf("HEAD answered %d: not found %v, permanent %v: %v", status, notFound,
+				permanent, err)
 		}
 	}
 }

@@ -35,10 +35,9 @@ func (b *Bucket) makes(id string) bool {
 func (b *Bucket) abort(ctx context.Context, key string, id *string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	b.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{
-		Bucket: &b.o.Bucket, Key: &key,
-		UploadId: id,
-	}) //nolint:errcheck // see above
+	_, _ = b.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{
+		Bucket: &b.o.Bucket, Key: &key, UploadId: id,
+	})
 }
 
 type unfinished struct{ key, id string }
