@@ -139,7 +139,7 @@ func (l *life) process(fsys durable.FS, crashed func() bool) (done bool) {
 		l.t.Fatal(err)
 	}
 	up := delivery.New(delivery.Options{
-		Spool: sp, Retention: time.Hour, Forget: 2 * time.Hour,
+		Spool: sp, Retention: time.Hour, KeepState: 2 * time.Hour,
 		Projects: l,
 	})
 	wg.Go(func() { l.supervise(ctx, rec); up.Wake() })

@@ -43,9 +43,9 @@ type Options struct {
 	// Retention is how long the local data of a delivered recording is kept; 0 removes it at the
 	// next scan, a negative one never does.
 	Retention time.Duration
-	// Forget is how long after its delivery the small state files of a removed recording are kept
+	// KeepState is how long after its delivery the small state files of a removed recording stay
 	// [30 days].
-	Forget time.Duration
+	KeepState time.Duration
 	// Rescan is how often the spool is scanned without a [Dispatcher.Wake] [30s].
 	Rescan     time.Duration
 	Logger     *slog.Logger
@@ -70,8 +70,8 @@ type Dispatcher struct {
 
 // New returns a dispatcher. Nothing happens before [Dispatcher.Run] or [Dispatcher.Drain].
 func New(o Options) *Dispatcher {
-	if o.Forget == 0 {
-		o.Forget = 30 * 24 * time.Hour
+	if o.KeepState == 0 {
+		o.KeepState = 30 * 24 * time.Hour
 	}
 	if o.Rescan <= 0 {
 		o.Rescan = 30 * time.Second

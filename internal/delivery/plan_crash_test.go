@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -135,6 +136,16 @@ func (s *secondRevision) verify(uploaded map[string][]byte) {
 	}
 }
 
+// serial makes a hook for several goroutines: the spool looks at its disk in one of its own.
+func serial(hook func(durabletest.Call) (int, error)) func(durabletest.Call) (int, error) {
+	var mu sync.Mutex
+	return func(c durabletest.Call) (int, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		return hook(c)
+	}
+}
+
 // changes reports whether a call changes what is on the disk.
 func changes(c durabletest.Call) bool {
 	return slices.Contains([]string{
@@ -155,7 +166,7 @@ func TestPlanSurvivesACrash(t *testing.T) {
 			n := 0
 			err := s.deliver(&durabletest.Fault{
 				FS: s.disk,
-				Hook: func(c durabletest.Call) (int, error) {
+				Hook: serial(func(c durabletest.Call) (int, error) {
 					if n += count(changes(c)); n == crashAt {
 						planWrites += count(strings.HasSuffix(c.Label, "export-r2.json"))
 						crashed = true
@@ -164,7 +175,7 @@ func TestPlanSurvivesACrash(t *testing.T) {
 						return 0, durabletest.ErrCrashed
 					}
 					return 0, nil
-				},
+				}),
 			}, 10*time.Second)
 			if err != nil && !crashed {
 				t.Error(err)
@@ -199,13 +210,13 @@ func TestPlanFaults(t *testing.T) {
 				failures := 0
 				err := s.deliver(&durabletest.Fault{
 					FS: s.disk,
-					Hook: func(c durabletest.Call) (int, error) {
+					Hook: serial(func(c durabletest.Call) (int, error) {
 						if c.Label == "state-export-r2.json" && c.Name == call && failures < 3 {
 							failures++
 							return 0, syscall.EIO
 						}
 						return 0, nil
-					},
+					}),
 				}, time.Hour)
 				if err != nil || failures != 3 {
 					t.Errorf("%v after %d failures", err, failures)
@@ -224,13 +235,13 @@ func TestPlanOnAFullDisk(t *testing.T) {
 		full := false
 		err := s.deliver(&durabletest.Fault{
 			FS: s.disk,
-			Hook: func(c durabletest.Call) (int, error) {
+			Hook: serial(func(c durabletest.Call) (int, error) {
 				if c.Label == "state-export-r2.json" && c.Name == "create" && !full {
 					full = true
 					s.disk.SetCapacity(s.disk.Used())
 				}
 				return 0, nil
-			},
+			}),
 		}, time.Minute)
 		if _, rerr := s.disk.ReadFile("test",
 			filepath.Join(s.dir, "recordings", id, "export-r2.json")); rerr != nil || !full {

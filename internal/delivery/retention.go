@@ -51,7 +51,7 @@ func (d *Dispatcher) removeIfOld(rec *spool.Recording, retention time.Duration) 
 	if unsettled, err := rec.PurgePending(); err != nil || unsettled {
 		return err
 	}
-	if rec.State() == spool.StateRemoved && age >= max(retention, d.o.Forget) {
+	if rec.State() == spool.StateRemoved && age >= max(retention, d.o.KeepState) {
 		return rec.Delete()
 	}
 	return nil

@@ -14,8 +14,8 @@ import (
 
 // Staging is a [render.Sink] in the spool, where objects wait to be delivered. Its files are
 // numbered, so no name of a participant ever becomes one, nor does the file system limit names. It
-// is derived data: nothing is synced, and it may vanish at any time. Whoever uses it after the
-// process has ended compares checksums first.
+// is derived data: nothing is synced, and it may vanish at any time. A later process compares
+// checksums before it uses them.
 type Staging struct {
 	root  *os.Root
 	dir   string

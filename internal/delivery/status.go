@@ -114,7 +114,7 @@ func newMetrics(reg prometheus.Registerer, d *Dispatcher) *metrics {
 		uploads: auto.NewCounterVec(prometheus.CounterOpts{
 			Namespace: ns, Name: "uploads_total",
 			Help: "Attempts to deliver a recording, by result: ok, error (tried again soon), " +
-				"permanent_error (needs a person).",
+				"permanent_error (needs operator action).",
 		}, []string{"result"}),
 		bytes: auto.NewCounter(prometheus.CounterOpts{
 			Namespace: ns, Name: "upload_bytes_total",

@@ -18,8 +18,7 @@ func (e *DisagreementError) Error() string {
 		", ")
 }
 
-// agree compares what the manifest says the recording is with the files in raw/, of which it is a
-// copy.
+// agree compares what the manifest says the recording is with the files in raw/ that it was made of.
 func (d *delivered) agree(m textegress.Manifest) error {
 	i, s := d.info, d.sealed
 	var differ []string

@@ -75,7 +75,7 @@ func (f *duplicateFilter) find(who connection, id string) int64 {
 	return 0
 }
 
-// copyID returns the id of the message of which a user packet says that it is a copy.
+// copyID returns the id of the message that a user packet claims to be a copy of.
 func copyID(text string) (string, bool) {
 	if len(text) == 0 || text[0] != '{' || !strings.Contains(text, `"ignore`) {
 		return "", false

@@ -18,13 +18,13 @@ import (
 )
 
 // Names of the state files that are delivered in raw/ beside the segments: with them a recording
-// can be derived again from the bucket alone.
+// can be rendered again from the bucket alone.
 const (
 	recordingFile = "recording.json"
 	sealedFile    = "sealed.json"
 )
 
-// Source is a recording from which objects are derived: [FromSpool] or [FromDelivered].
+// Source is a recording from which objects are rendered: [FromSpool] or [FromDelivered].
 type Source interface {
 	Info() spool.Info
 	Sealed() (spool.Sealed, bool)
@@ -161,8 +161,7 @@ func (d *delivered) Segments(ctx context.Context) ([]segment.Source, error) {
 	return segment.WithContext(ctx, d.segments), nil
 }
 
-// maxSegment is more than a segment of the greatest SEGMENT_SIZE has, for those of which no
-// sealed.json tells the size.
+// maxSegment bounds segments whose size no sealed.json states: more than the greatest SEGMENT_SIZE.
 const maxSegment = 2 << 30
 
 func (d *delivered) open(name string) (io.ReadCloser, error) {
