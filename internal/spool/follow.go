@@ -5,8 +5,8 @@ import (
 )
 
 // Follower follows the frames of a recording as they are written, so that each segment can begin
-// with what follows from those before it. The writer calls it with a lock held: it must not call the
-// writer.
+// with what follows from those before it. The writer calls it with a lock held: it must not call
+// the writer.
 type Follower interface {
 	// Restore takes the state at the head of a segment. It is called first, or not at all.
 	Restore(s segment.State)
