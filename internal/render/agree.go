@@ -18,7 +18,7 @@ func (e *DisagreementError) Error() string {
 		", ")
 }
 
-// agree compares what the manifest says the recording is with the files in raw/ that it was made of.
+// agree compares what the manifest says of the recording with the files in raw/.
 func (d *delivered) agree(m textegress.Manifest) error {
 	i, s := d.info, d.sealed
 	var differ []string
