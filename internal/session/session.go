@@ -1,11 +1,11 @@
-// Package session says what a session is, who announces one and who answers for one. A platform
-// (SyncFlow, or a LiveKit server by itself) implements [Registry]; each way of hearing of its
-// sessions (a broker, webhooks, polling) implements [Source]. Whoever records sessions knows these
-// interfaces and no platform.
+// Package session defines sessions and the interfaces to where they come from. A platform
+// (SyncFlow, or a LiveKit server by itself) implements [Registry], which answers questions about
+// sessions; each way of hearing about its sessions (a broker, webhooks, polling) implements
+// [Source]. The controller and the recorder depend on these interfaces and on no platform.
 //
 // The guarantee: an announcement is a hint, and the registry decides. A session is over when its
-// registry says so, not when its room closes; where the registry cannot tell, it returns an error,
-// and nothing ends because of that.
+// registry says so, not when its room closes. If the registry cannot tell, it returns an error, and
+// no session ends because of that.
 package session
 
 import (
@@ -16,23 +16,24 @@ import (
 
 // Session is one run of a room.
 type Session struct {
-	// ID names the session within its project, and is never used again. Compare it as a whole:
-	// its form is the platform's (SyncFlow: a UUID, LiveKit: the sid of the room).
+	// ID names the session within its project, and is never used again. Treat it as opaque: its
+	// form depends on the platform (SyncFlow: a UUID, LiveKit: the sid of the room).
 	ID   string
 	Room string // name of its LiveKit room; any text
-	// StartedAt is by the platform's clock, see [Registry.ClockOffset]; zero: not known.
+	// StartedAt is by the platform's clock, see [Registry.ClockOffset]; zero if unknown.
 	StartedAt time.Time
-	// State is as of the answer that the session comes from; 0: the answer does not say it.
+	// State is the state at the time of the answer that contained the session; 0 if the answer did
+	// not state it.
 	State State
 }
 
-// State says whether a session runs. Zero is no state: nobody knows.
+// State says whether a session is running. The zero value means unknown.
 type State int
 
 // The states of a session.
 const (
-	Running State = iota + 1 // it runs, and somebody is in its room
-	// Empty: it counts as running, but nobody is in its room, or LiveKit has no such room.
+	Running State = iota + 1 // it is running, and somebody is in its room
+	// Empty: the platform counts it as running, but its room is empty or does not exist.
 	Empty
 	Ended
 )
@@ -50,15 +51,15 @@ func (s State) String() string {
 	return "unknown"
 }
 
-// Project is what a platform says of the project that its sessions belong to.
+// Project describes a project, as its platform reports it.
 type Project struct {
 	Name       string // free text
 	LiveKitURL string // of its LiveKit server: ws, wss, http or https
 }
 
-// Room is what LiveKit says of a room that was joined.
+// Room describes a room that was joined, as LiveKit reports it.
 type Room struct {
-	SID      string // of this run of the room
+	SID      string // identifies this run of the room
 	Metadata string // any text
 }
 
@@ -77,14 +78,14 @@ func (t Token) String() string { return "token for " + t.URL }
 // GoString keeps the token out of text formatted with %#v.
 func (t Token) GoString() string { return t.String() }
 
-// The definite answers of a [Registry]. Test with [errors.Is]; any other error means that nobody
-// knows.
+// The definite answers of a [Registry]. Test with [errors.Is]; any other error means that the
+// answer is unknown.
 var (
 	ErrUnknown = errors.New("no such session")
 	ErrEnded   = errors.New("the session has ended")
-	// ErrRoomMissing: the session counts as running, but LiveKit has no such room.
+	// ErrRoomMissing: the platform counts the session as running, but LiveKit has no such room.
 	ErrRoomMissing = errors.New("the session's room does not exist")
-	// ErrWrongRoom: the session runs, and its room has another name than the one asked for.
+	// ErrWrongRoom: the session is running, but in a room with another name than the one asked for.
 	ErrWrongRoom = errors.New("the session's room has another name")
 	// ErrUnauthorized: the platform refuses our credentials.
 	ErrUnauthorized = errors.New("not authorized")

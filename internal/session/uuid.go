@@ -7,12 +7,12 @@ import (
 
 var uuidForm = regexp.MustCompile(`^(?i:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$`)
 
-// IsUUID reports whether s is a UUID with its hyphens, in either case: the form of SyncFlow's ids,
-// and of those that LiveKit's SDKs make.
+// IsUUID reports whether s is a UUID with hyphens, in either case: the form of SyncFlow's ids and
+// of those that LiveKit's SDKs generate.
 func IsUUID(s string) bool { return uuidForm.MatchString(s) }
 
-// CanonicalUUID returns a UUID in lower case with hyphens. s may be in either case, and have braces
-// around it and no hyphens, as tools show it; "" if it is no UUID.
+// CanonicalUUID returns a UUID in lower case with hyphens, "" if s is not a UUID. s may be in
+// either case, in braces, or without hyphens, as tools display UUIDs.
 func CanonicalUUID(s string) string {
 	s = strings.ReplaceAll(strings.ToLower(strings.Trim(strings.TrimSpace(s), "{}")), "-", "")
 	if len(s) != 32 {
