@@ -1,5 +1,5 @@
-// Package backoff is how long to wait between two tries of what failed: exponentially longer up to
-// a limit, with a random part so that clients that failed together do not come back together.
+// Package backoff decides how long to wait before retrying: exponentially longer up to a limit,
+// with jitter, so that clients that failed together do not retry together.
 package backoff
 
 import (
@@ -8,26 +8,26 @@ import (
 	"time"
 )
 
-// Jitter picks the pause out of the longest one allowed. [None] makes a test deterministic.
+// Jitter picks a pause of at most longest. [None] makes a test deterministic.
 type Jitter func(longest time.Duration) time.Duration
 
-// None waits for the whole pause.
+// None returns longest itself.
 func None(longest time.Duration) time.Duration { return longest }
 
-// Equal picks a pause between a half of the longest and the whole.
+// Equal picks a pause between half of longest and longest.
 func Equal(longest time.Duration) time.Duration { return longest/2 + rand.N(longest-longest/2+1) }
 
-// Full picks a pause between nothing and the longest; it spreads best, and may not wait at all.
+// Full picks a pause between 0 and longest. It spreads retries best; the pause may be 0.
 func Full(longest time.Duration) time.Duration { return rand.N(longest + 1) }
 
-// Policy gives the pause after a number of failures in a row.
+// Policy determines the pause after a number of consecutive failures.
 type Policy struct {
-	First  time.Duration // after the first failure; doubled after each further one
+	First  time.Duration // after the first failure; doubles with each further one
 	Max    time.Duration // the longest pause
 	Jitter Jitter        // nil: [Equal]
 }
 
-// Delay returns the pause after that many failures in a row. Fewer than one count as one.
+// Delay returns the pause after that many consecutive failures. Less than 1 counts as 1.
 func (p Policy) Delay(failures int) time.Duration {
 	d := max(0, min(p.First, p.Max))
 	for n := 1; n < failures && d > 0 && d < p.Max; n++ {
@@ -41,15 +41,15 @@ func (p Policy) Delay(failures int) time.Duration {
 	return p.Jitter(d)
 }
 
-// Backoff counts failures in a row. Its policy can be changed between two calls; the zero count is
-// no failure. It belongs to one goroutine.
+// Backoff counts consecutive failures. Its policy may be changed between calls. It is not safe for
+// concurrent use.
 type Backoff struct {
 	Policy
 
 	failures int
 }
 
-// New returns a backoff without failures.
+// New returns a Backoff that has counted no failure.
 func New(p Policy) *Backoff { return &Backoff{Policy: p} }
 
 // Next counts a failure and returns the pause after it.
@@ -58,10 +58,10 @@ func (b *Backoff) Next() time.Duration {
 	return b.Delay(b.failures)
 }
 
-// Failures returns how many were counted since the last [Backoff.Reset].
+// Failures returns the number of failures since the last [Backoff.Reset].
 func (b *Backoff) Failures() int { return b.failures }
 
-// Reset forgets the failures: the next pause is the first again.
+// Reset sets the count to zero: the next pause is the first one again.
 func (b *Backoff) Reset() { b.failures = 0 }
 
 // Wait counts a failure and waits for the pause after it, see [Sleep].

@@ -1,16 +1,16 @@
-// Package keylock locks by key: one at a time for each, and different keys at once.
+// Package keylock provides a mutex per key. Different keys can be locked at the same time.
 package keylock
 
 import "sync"
 
-// Mutex is a lock for each key. The zero value is ready to use. It keeps nothing of a key that
-// nobody has locked.
+// Mutex is a set of mutexes, one for each key. The zero value is ready to use. An unlocked key
+// takes no memory.
 type Mutex[K comparable] struct {
 	mu     sync.Mutex
 	locked map[K]chan struct{} // closed when the key is unlocked
 }
 
-// Lock waits until nobody has locked the key, and locks it. Whoever gets it calls unlock once.
+// Lock locks the key, waiting until it is unlocked. The caller must call unlock exactly once.
 func (m *Mutex[K]) Lock(key K) (unlock func()) {
 	for {
 		other, unlock := m.try(key)
@@ -21,7 +21,8 @@ func (m *Mutex[K]) Lock(key K) (unlock func()) {
 	}
 }
 
-// try locks the key, or returns what is closed when somebody else unlocks it.
+// try locks the key and returns unlock, or returns a channel that is closed when the current holder
+// unlocks the key.
 func (m *Mutex[K]) try(key K) (other <-chan struct{}, unlock func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
