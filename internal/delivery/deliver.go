@@ -15,8 +15,8 @@ import (
 )
 
 // maxRevisions is how many revisions after the first one a delivery plans because keys were taken.
-// When those of the last one are taken, too, something is wrong that more revisions do not solve,
-// and each of them leaves objects in the bucket.
+// If the keys of the last one are taken too, more revisions do not solve the problem, and each of
+// them leaves objects in the bucket.
 const maxRevisions = 3
 
 // errAllTaken says that no further revision is planned.
@@ -30,7 +30,7 @@ var errAllTaken = errors.New("its keys, and those of the revisions before it, ho
 func (d *Dispatcher) deliverSafely(ctx context.Context, j *job) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			// The value may hold data of participants; its type and the place do not.
+			// The value may contain data of participants; its type and the stack do not.
 			what := fmt.Sprintf("%T", r)
 			if re, ok := r.(runtime.Error); ok {
 				what = re.Error()
@@ -43,7 +43,7 @@ func (d *Dispatcher) deliverSafely(ctx context.Context, j *job) (err error) {
 	return d.deliver(ctx, j)
 }
 
-// deliver does what is left to do for one recording.
+// deliver does the remaining steps for one recording.
 func (d *Dispatcher) deliver(ctx context.Context, j *job) error {
 	bucket, err := d.o.Projects.Bucket(j.rec.Info().ProjectID)
 	if err != nil {
@@ -73,8 +73,8 @@ func (d *Dispatcher) deliver(ctx context.Context, j *job) error {
 	}
 }
 
-// probe asks the bucket for something before anything is rendered, so that an outage of a bucket
-// costs neither disk nor CPU for the recordings that wait for it.
+// probe makes a request to the bucket before anything is rendered, so that waiting recordings cost
+// neither disk nor CPU during an outage of the bucket.
 func probe(ctx context.Context, j *job, bucket objstore.Bucket) error {
 	_, err := bucket.Stat(ctx, j.rec.Info().KeyPrefix+textegress.ManifestName)
 	if err != nil && !objstore.IsNotFound(err) {
@@ -176,7 +176,7 @@ func (d *Dispatcher) stage(ctx context.Context, j *job, revision int, views rend
 	defer func() {
 		if err != nil {
 			s.Close() //nolint:errcheck // there is an error already
-			// What is half done must not fill a disk that is perhaps full.
+			// A half-filled staging directory must not take space on a disk that may be full.
 			os.RemoveAll(j.rec.StagingDir()) //nolint:errcheck // likewise
 		}
 	}()

@@ -1,27 +1,28 @@
 // Package delivery delivers sealed recordings to the buckets of their projects.
 //
-// Its queue is the disk: what is to be done follows from the state of the recordings in the spool,
-// at any time and after any crash. For each recording:
+// Its queue is the disk: what remains to be done follows from the state of the recordings in the
+// spool, at any time and after any crash. For each recording:
 //
 //  1. render the objects into the staging directory (package render);
 //  2. write the [Plan] durably: every key with size and SHA-256;
 //  3. upload and verify each object, the manifest last, when all others are verified;
 //  4. write uploaded.json durably;
-//  5. when the retention time has passed, remove the local data.
+//  5. remove the local data once the retention time has passed.
 //
-// This holds, whatever fails in between. Nothing is uploaded that is not in a durable plan. An
-// object that was verified is never written again. Local data is removed only after every object
-// was verified in the bucket, by the store's own checksum where it computes one, else by reading it
-// back. Every step can be repeated. A key that holds other bytes is never overwritten, unless this
-// process found it empty and put them there in an attempt that failed. The recording is then
-// delivered as its next revision, under a prefix of its own; likewise where the planned bytes
-// cannot be rendered again, because the exporter or the segments have changed.
+// The following holds whatever fails in between. Nothing is uploaded that is not in a durable plan.
+// A verified object is never written again. Local data is removed only after every object was
+// verified in the bucket: by the checksum that the store computed or, if it computes none, by
+// reading the object back. Every step can be repeated. A key that holds other bytes is not
+// overwritten (unless this process found it free and wrote them itself in a failed attempt);
+// instead, the recording is delivered as its next revision, under a prefix of its own. The next
+// revision also begins if the planned bytes cannot be rendered again, because the exporter or the
+// segments have changed.
 //
-// The recordings of a project are delivered one after the other, so a project has one request under
-// way, or two while the service stops. A store that fails is asked at growing intervals with a
-// random part, up to maxDelay, by whichever recording's turn it is: hundreds of recordings ask no
-// more often than one. Where the store names a time to wait (Retry-After), attempts wait that long,
-// up to maxDelay. Retries continue indefinitely.
+// The recordings of a project are delivered one at a time, so a project has one request under way,
+// or two while the service stops. A failing store is tried at growing intervals with jitter, up to
+// maxDelay. The recordings take turns, so hundreds of them try no more often than one. If the store
+// names a time to wait (Retry-After), attempts wait that long, up to maxDelay. Retries continue
+// indefinitely.
 package delivery
 
 import (
@@ -40,8 +41,8 @@ import (
 type Options struct {
 	Spool    *spool.Spool
 	Projects Projects
-	// Retention is how long the local data of a delivered recording is kept; 0 removes it at the
-	// next scan, a negative one never does.
+	// Retention is how long the local data of a delivered recording is kept. 0 removes it at the
+	// next scan, a negative value never.
 	Retention time.Duration
 	// KeepState is how long after its delivery the small state files of a removed recording stay
 	// [30 days].
@@ -91,8 +92,7 @@ func New(o Options) *Dispatcher {
 	return d
 }
 
-// Wake hints that a recording was sealed. A hint that is lost costs no more than the time to the
-// next scan.
+// Wake hints that a recording was sealed. A lost hint only delays the delivery to the next scan.
 func (d *Dispatcher) Wake() {
 	select {
 	case d.wake <- struct{}{}:
@@ -101,7 +101,7 @@ func (d *Dispatcher) Wake() {
 }
 
 // Retry makes all recordings of a project due at once, for example because its settings were
-// changed. An attempt that is under way keeps the bucket that it began with.
+// changed. An attempt in progress finishes in the bucket in which it began.
 func (d *Dispatcher) Retry(projectID string) {
 	d.mu.Lock()
 	delete(d.backoffs, projectID)
@@ -122,9 +122,9 @@ func (d *Dispatcher) SetRetention(retention time.Duration) {
 	d.Wake()
 }
 
-// Run delivers until ctx ends, then waits for what it has begun to stop and returns the cause. Each
-// project has a worker of its own, so that a broken bucket delays no other. Run may be called
-// again.
+// Run delivers until ctx ends, waits until all its goroutines have stopped, and returns the cause.
+// Each project has its own worker, so that a broken bucket delays no other project. Run may be
+// called again.
 func (d *Dispatcher) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer func() {
@@ -148,7 +148,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	}
 }
 
-// scan makes jobs for the recordings that are to be delivered.
+// scan creates jobs for the recordings that remain to be delivered.
 func (d *Dispatcher) scan() {
 	recordings := d.o.Spool.Recordings()
 	d.mu.Lock()
@@ -192,7 +192,7 @@ func (d *Dispatcher) work(ctx context.Context, project string, wake <-chan struc
 	for ctx.Err() == nil {
 		j, wait := d.nextDue(project)
 		if j != nil {
-			_ = d.attempt(ctx, j) // accounts for its error itself
+			_ = d.attempt(ctx, j) // handles its error itself
 			continue
 		}
 		t := time.NewTimer(wait)

@@ -11,8 +11,8 @@ import (
 	"github.com/syncflow/textegress/internal/backoff"
 )
 
-// Drain delivers what is sealed now, trying again and again until ctx ends. What needs operator
-// action is tried once. It works while Run does, and without it. The error says how
+// Drain delivers the recordings that are sealed now, retrying until ctx ends. Deliveries that need
+// operator action are tried once. Drain works with and without a concurrent Run. The error says how
 // much is left and why.
 func (d *Dispatcher) Drain(ctx context.Context) error {
 	d.scan()

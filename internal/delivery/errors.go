@@ -14,8 +14,8 @@ type bucketError struct{ error }
 
 func (e bucketError) Unwrap() error { return e.error }
 
-// isBucketError reports whether err is the bucket's, so that the other recordings of the project
-// would probably fail, too.
+// isBucketError reports whether err is an error of the bucket, so that the other recordings of the
+// project would probably fail too.
 func isBucketError(err error) bool {
 	if _, ok := errors.AsType[bucketError](err); ok {
 		return true

@@ -15,7 +15,7 @@ import (
 type job struct {
 	rec *spool.Recording
 
-	exclusive *semaphore.Weighted // of 1; whoever holds it owns the next two
+	exclusive *semaphore.Weighted // of 1; its holder owns the next two fields
 	replaced  bool                // the recording was rewritten, and this job is of the old one
 	progress
 
@@ -36,7 +36,7 @@ func newJob(rec *spool.Recording) *job {
 	return &job{rec: rec, exclusive: semaphore.NewWeighted(1)}
 }
 
-// lock waits until nobody else works on the recording, no longer than ctx.
+// lock waits until nothing else works on the recording, or until ctx ends.
 func (j *job) lock(ctx context.Context) error {
 	if err := j.exclusive.Acquire(ctx, 1); err != nil {
 		return context.Cause(ctx)
@@ -46,8 +46,8 @@ func (j *job) lock(ctx context.Context) error {
 
 func (j *job) unlock() { j.exclusive.Release(1) }
 
-// progress is what this process knows about the delivery of one recording. All of it can be lost:
-// the disk and the bucket hold what counts.
+// progress is what this process knows about the delivery of one recording. All of it may be lost:
+// the truth is on the disk and in the bucket.
 type progress struct {
 	plan   Plan   // zero: not loaded
 	target string // the bucket to which the rest applies
@@ -64,16 +64,16 @@ func (p *progress) setPlan(plan Plan) {
 	p.plan, p.verified, p.started = plan, map[string]bool{}, map[string]bool{}
 }
 
-// setTarget says where this attempt delivers. If that is another bucket than before, because the
-// settings were changed, nothing of what is known about the old one holds.
+// setTarget sets the bucket of this attempt. If the settings were changed and it is another bucket
+// than before, it drops everything known about the old one.
 func (p *progress) setTarget(b objstore.Bucket) {
 	if name := b.String(); p.target != name {
 		p.target, p.verified, p.started = name, map[string]bool{}, map[string]bool{}
 	}
 }
 
-// WithLock calls f while nothing else is done with the recording's delivery, also by Run. f may
-// rewrite the recording: what this process knows of its delivery is dropped.
+// WithLock calls f while nothing else, including Run, works on the delivery of the recording. f may
+// rewrite the recording: everything this process knows about its delivery is then dropped.
 func (d *Dispatcher) WithLock(ctx context.Context, egressID string, f func() error) error {
 	d.mu.Lock()
 	j := d.jobs[egressID]
@@ -99,8 +99,8 @@ func (d *Dispatcher) WithLock(ctx context.Context, egressID string, f func() err
 	return f()
 }
 
-// Deliver delivers one sealed recording now, in one attempt, and returns nil when it is delivered
-// and verified. The error text names no participants.
+// Deliver makes one attempt to deliver a sealed recording now. It returns nil once the recording is
+// delivered and verified. The error text names no participants.
 func (d *Dispatcher) Deliver(ctx context.Context, rec *spool.Recording) error {
 	d.mu.Lock()
 	j := d.jobs[rec.ID()]

@@ -14,16 +14,16 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// Plan says what is going to be delivered. It is durable before the first upload: the first one of
-// a recording as export.json, later ones as export-r<revision>.json. Every attempt, also of a later
-// process, delivers exactly what the latest plan says; where that cannot be rendered again, the
-// next revision begins.
+// Plan states what will be delivered. It is durable before the first upload: the first plan of a
+// recording as export.json, later ones as export-r<revision>.json. Every attempt, even of a later
+// process, delivers exactly what the latest plan states. If that cannot be rendered again, the next
+// revision begins.
 type Plan struct {
 	FormatVersion int    `json:"format_version"`
 	Exporter      string `json:"exporter"`
 	Revision      int    `json:"revision"`
-	Prefix        string `json:"prefix"` // of the keys in the bucket, with a slash at its end
-	// Views are those with which the objects were rendered. Plans of earlier versions name none.
+	Prefix        string `json:"prefix"` // of the keys in the bucket, with a trailing slash
+	// Views are the views that rendered the objects. Plans of earlier versions name none.
 	Views render.Views `json:"views,omitempty"`
 	// Objects are all objects in the order in which they are delivered, the manifest last. Keys are
 	// relative to Prefix.
@@ -60,7 +60,7 @@ func (p Plan) views() render.Views {
 }
 
 // Prefix returns where a revision of a recording is delivered: the first one at the recording's own
-// prefix, a later one at r<revision>/ below it, so that what was delivered before stays as it is.
+// prefix, a later one at r<revision>/ below it, so that earlier deliveries stay unchanged.
 func Prefix(info spool.Info, revision int) string {
 	if revision <= 1 {
 		return info.KeyPrefix
@@ -106,9 +106,9 @@ func (p Plan) Save(r *spool.Recording) error {
 	return r.WriteExportRevision(p.Revision, buf.Bytes())
 }
 
-// DamagedPlanError says that the latest plan cannot be read. What was promised is not known then,
-// but nothing is lost: the recording can be rendered again and delivered as the revision after this
-// one.
+// DamagedPlanError says that the latest plan cannot be read, so it is not known what was to be
+// delivered. Nothing is lost: the recording can be rendered again and delivered as the next
+// revision.
 type DamagedPlanError struct {
 	Revision int // of the damaged plan
 	Err      error
@@ -120,9 +120,9 @@ func (e *DamagedPlanError) Error() string {
 
 func (e *DamagedPlanError) Unwrap() error { return e.Err }
 
-// LoadPlan returns the latest plan, false if there is none. Like Save, it returns only what
-// survives a power failure: an earlier Save may have failed after the file was there. The error is
-// a *DamagedPlanError if the file is there and cannot be understood.
+// LoadPlan returns the latest plan, false if there is none. It first makes the plan durable,
+// because an earlier Save may have failed after the file existed. The error is a *DamagedPlanError
+// if the file exists and cannot be parsed.
 func LoadPlan(r *spool.Recording) (Plan, bool, error) {
 	data, ok, err := r.Export()
 	if err != nil || !ok {

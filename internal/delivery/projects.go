@@ -7,16 +7,16 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// Projects says how the recordings of a project are delivered. It is asked for each attempt, so
-// that changed settings apply to the next one.
+// Projects provides what is needed to deliver the recordings of a project. It is called for each
+// attempt, so that changed settings apply to the next one.
 type Projects interface {
-	// Bucket returns where the recordings are delivered. An error means that there is no bucket
-	// now; the recordings wait.
+	// Bucket returns where the recordings are delivered. On an error there is no bucket now, and
+	// the recordings wait.
 	Bucket(projectID string) (objstore.Bucket, error)
-	// Keys returns what decrypts packets of encrypted rooms, nil if there is nothing.
+	// Keys returns the keys that decrypt packets of encrypted rooms, nil if there are none.
 	Keys(projectID string) *render.Keys
-	// Pseudonyms returns the pseudonyms under which a recording is delivered; it is asked only for
-	// recordings that may be delivered under pseudonyms alone. An error means that there are none
-	// now; the recording waits.
+	// Pseudonyms returns the pseudonyms under which a recording is delivered. It is called only for
+	// recordings that may be delivered only under pseudonyms. On an error there are none now, and
+	// the recording waits.
 	Pseudonyms(info spool.Info) (redact.Pseudonyms, error)
 }

@@ -7,7 +7,8 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// removeOld removes local data whose retention time has passed, and later the last trace of it.
+// removeOld removes local data whose retention time has passed, and later the remaining state
+// files.
 func (d *Dispatcher) removeOld(ctx context.Context) {
 	d.mu.Lock()
 	retention := d.retention

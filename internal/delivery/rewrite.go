@@ -8,13 +8,14 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// Rewrite is rewrite.json of a recording from which a participant was erased: where its delivery
-// begins, and where older revisions are still to be deleted.
+// Rewrite is the content of rewrite.json, which exists if a participant was erased from the
+// recording: with which revision delivery begins, and where older revisions must still be deleted.
 type Rewrite struct {
 	FormatVersion int `json:"format_version"`
-	// Revision is the first one that may be delivered: nothing was ever delivered under its prefix.
+	// Revision is the first revision that may be delivered: nothing was ever delivered under its
+	// prefix.
 	Revision int `json:"revision"`
-	// Bucket is where older revisions were delivered and have to be deleted, "" if they were not.
+	// Bucket is where older revisions were delivered and must be deleted, "" if none were.
 	Bucket string `json:"bucket,omitempty"`
 }
 
@@ -31,7 +32,7 @@ func (r Rewrite) Note() ([]byte, error) {
 }
 
 // FirstRevision returns the revision with which the delivery of a recording begins: 1, or a later
-// one where others were delivered before a participant was erased from it.
+// one if others were delivered before a participant was erased.
 func FirstRevision(rec *spool.Recording) (int, error) {
 	r, ok, err := LoadRewrite(rec)
 	if err != nil || !ok {
@@ -40,7 +41,7 @@ func FirstRevision(rec *spool.Recording) (int, error) {
 	return r.Revision, nil
 }
 
-// LoadRewrite returns rewrite.json, false where there is none.
+// LoadRewrite reads rewrite.json; it returns false if there is none.
 func LoadRewrite(rec *spool.Recording) (Rewrite, bool, error) {
 	b, ok, err := rec.RewriteNote()
 	if err != nil || !ok {

@@ -14,17 +14,17 @@ import (
 )
 
 const (
-	maxDelay = 5 * time.Minute // also where the store asks for more
-	logEvery = 5 * time.Minute // of an error that keeps its text
+	maxDelay = 5 * time.Minute // even if the store asks for more
+	logEvery = 5 * time.Minute // for an error whose text stays the same
 )
 
 // pauses between two attempts, of a recording and of a bucket.
 var pauses = backoff.Policy{First: time.Second, Max: maxDelay}
 
-// bucketBackoff is there while the bucket of a project does not work. The recordings that wait take
-// turns in asking; when one was delivered, all of them are due.
+// bucketBackoff exists while the bucket of a project fails. The waiting recordings take turns in
+// trying; once one is delivered, all of them are due.
 type bucketBackoff struct {
-	failures int // in a row, of whichever recording
+	failures int // in a row, of any recording
 	next     time.Time
 }
 
@@ -35,9 +35,9 @@ func (d *Dispatcher) nextDue(project string) (*job, time.Duration) {
 	return d.choose(project, maps.Values(d.jobs))
 }
 
-// choose returns the job among those of the project in jobs that is to be tried now, or how long to
-// wait for one. The oldest comes first. While the bucket fails, it is the one that was tried least
-// recently: a recording that fails by itself must not stand before the others. d.mu is held.
+// choose returns the job in jobs that is to be tried now, or how long to wait for one. The oldest
+// comes first. While the bucket fails, the least recently tried comes first: a recording that fails
+// by itself must not block the others. d.mu is held.
 func (d *Dispatcher) choose(project string, jobs iter.Seq[*job]) (*job, time.Duration) {
 	bucket := d.backoffs[project]
 	if bucket != nil {

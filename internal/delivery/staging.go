@@ -13,9 +13,9 @@ import (
 )
 
 // Staging is a [render.Sink] in the spool, where objects wait to be delivered. Its files are
-// numbered, so no name of a participant ever becomes one, nor does the file system limit names. It
-// is derived data: nothing is synced, and it may vanish at any time. A later process compares
-// checksums before it uses them.
+// numbered, so that no file has the name of a participant, and the file system does not limit keys.
+// It is derived data: nothing is synced, and it may vanish at any time. A later process must
+// compare checksums before it uses the files.
 type Staging struct {
 	root  *os.Root
 	dir   string
@@ -24,7 +24,8 @@ type Staging struct {
 
 const indexName = "index"
 
-// NewStaging makes an empty staging directory at dir, removing what is there. The parent exists.
+// NewStaging creates an empty staging directory at dir and removes what was there. The parent must
+// exist.
 func NewStaging(dir string) (*Staging, error) {
 	if err := makeEmpty(dir); err != nil {
 		return nil, fmt.Errorf("staging: %w", err)
@@ -52,8 +53,8 @@ func openStaging(dir string) (*Staging, error) {
 	return &Staging{root: root, dir: dir, files: map[string]string{}}, nil
 }
 
-// OpenStaging opens a staging directory that was filled before, or returns an error if that is not
-// possible. Its index, like everything in it, proves nothing.
+// OpenStaging opens a staging directory that was filled before. Its index, like everything in it,
+// proves nothing.
 func OpenStaging(dir string) (*Staging, error) {
 	s, err := openStaging(dir)
 	if err != nil {
@@ -121,7 +122,7 @@ func (s *Staging) note(name, key string) error {
 	return err
 }
 
-// Path returns the file that holds the object named key, "" if there is none.
+// Path returns the path of the file that holds the object named key, "" if there is none.
 func (s *Staging) Path(key string) string {
 	name, ok := s.files[key]
 	if !ok {

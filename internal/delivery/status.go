@@ -7,41 +7,43 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// Snapshot is how far delivery is, for the status page.
+// Snapshot is the state of delivery, for the status page.
 type Snapshot struct {
-	// Projects holds those that have something to deliver, by id.
+	// Projects holds the projects that have something to deliver, by id.
 	Projects map[string]ProjectSnapshot
-	// Errors holds what the last attempt failed with, by egress id. The texts name no participants.
+	// Errors holds the errors of failed last attempts, by egress id. The texts name no
+	// participants.
 	Errors map[string]string
 }
 
-// ProjectSnapshot describes what is to be delivered to one project's bucket.
+// ProjectSnapshot describes what remains to be delivered to one project's bucket.
 type ProjectSnapshot struct {
-	Pending int       // sealed recordings that are not delivered and verified
-	Oldest  time.Time // when the one that waits longest was sealed
-	// LastError is what the latest attempt of any of them failed with, FailingSince when its
-	// failures began, and NextAttempt when it is tried again. Without an error they are zero.
+	Pending int       // sealed recordings that are not yet delivered and verified
+	Oldest  time.Time // when the longest waiting one was sealed
+	// LastError is the error of the latest failed attempt, FailingSince when the failures of its
+	// recording began, and NextAttempt when that recording is tried again. Without an error they
+	// are zero.
 	LastError    string
 	FailingSince time.Time
 	NextAttempt  time.Time
-	// Failing are the deliveries that need somebody's attention: those that fail in a way which no
-	// retry cures, and those that have been failing for longer than [FailingAfter]. One for each
-	// text, the one that has failed for the longest time.
+	// Failing are the deliveries that need attention: those that no retry can fix, and those that
+	// have been failing for longer than [FailingAfter]. Of several with the same text there is one
+	// entry.
 	Failing []Failure
 }
 
-// FailingAfter is how long a delivery may fail in a way that can pass before it counts as failing.
+// FailingAfter is how long a delivery may fail with a temporary error before it counts as failing.
 const FailingAfter = time.Minute
 
-// Failure is what one or more deliveries fail with.
+// Failure describes one or more deliveries that fail with the same text.
 type Failure struct {
-	EgressID string // of the one that has failed for the longest time
-	Others   int    // further deliveries that fail in the same way
+	EgressID string // of the delivery that has been failing longest
+	Others   int    // further deliveries with the same text
 	Error    string // cause and remedy, without names of participants
 	Since    time.Time
 }
 
-// Snapshot returns the state of this moment.
+// Snapshot returns the current state.
 func (d *Dispatcher) Snapshot() Snapshot {
 	s := Snapshot{Projects: map[string]ProjectSnapshot{}, Errors: map[string]string{}}
 	failed := map[string]time.Time{}
@@ -81,7 +83,8 @@ func (d *Dispatcher) Snapshot() Snapshot {
 	return s
 }
 
-// addFailure adds f to a list with one entry for each text, which has that of the longest standing.
+// addFailure adds f to a list with one entry for each text, which describes the delivery that has
+// been failing longest.
 func addFailure(list []Failure, f Failure) []Failure {
 	for i, g := range list {
 		if g.Error != f.Error {
@@ -141,7 +144,7 @@ func newMetrics(reg prometheus.Registerer, d *Dispatcher) *metrics {
 	}, func() float64 {
 		var longest time.Duration
 		for _, p := range d.Snapshot().Projects {
-			if !p.Oldest.IsZero() { // not known of a recording whose state cannot be read
+			if !p.Oldest.IsZero() { // unknown for a recording whose state cannot be read
 				longest = max(longest, time.Since(p.Oldest))
 			}
 		}

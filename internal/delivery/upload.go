@@ -18,7 +18,7 @@ import (
 // errTaken says that a key of this revision holds other bytes, which this delivery may not replace.
 var errTaken = errors.New("a key of this revision holds other bytes")
 
-// upload brings every object into the bucket and verifies it there, the manifest after all others.
+// upload uploads every object and verifies it in the bucket, the manifest after all others.
 func (d *Dispatcher) upload(ctx context.Context, j *job, bucket objstore.Bucket,
 	staging *Staging,
 ) error {
@@ -61,8 +61,9 @@ func (d *Dispatcher) uploadObject(ctx context.Context, j *job, bucket objstore.B
 	return nil
 }
 
-// abortEarlier removes what an earlier process, which was killed, may have left of uploads in
-// parts. The delivery does not depend on it: where it fails, a rule of the bucket must do it.
+// abortEarlier aborts multipart uploads that an earlier process, which was killed, may have left
+// behind. The delivery does not depend on it: if it fails, a lifecycle rule of the bucket must do
+// it.
 func (d *Dispatcher) abortEarlier(ctx context.Context, j *job, bucket objstore.Bucket) {
 	b, ok := bucket.(objstore.Unfinished)
 	if !ok || !j.resumed {
@@ -79,9 +80,9 @@ func (d *Dispatcher) abortEarlier(ctx context.Context, j *job, bucket objstore.B
 	}
 }
 
-// holds reports whether the staged files are what is planned, as far as it is not verified in the
-// bucket yet. They are read to their ends: after a power failure, a file that was not synced may
-// hold anything.
+// holds reports whether the staged files match the plan, except for objects that are already
+// verified in the bucket. It reads the files to their ends: after a power failure, a file that was
+// not synced may hold anything.
 func (p *progress) holds(ctx context.Context, s *Staging) bool {
 	for _, o := range p.plan.Objects {
 		if p.verified[o.Key] {
@@ -131,7 +132,7 @@ func parseUploaded(data []byte) (uploaded, error) {
 	return up, nil
 }
 
-// finish makes durable that everything was verified.
+// finish writes uploaded.json: everything was verified.
 func (d *Dispatcher) finish(j *job, bucket objstore.Bucket) error {
 	data, ok, err := j.rec.Uploaded() // an earlier try may have failed after the file was there
 	if err != nil {
