@@ -9,10 +9,10 @@ import (
 
 type pendingRange struct {
 	event      Event
-	minMissing uint64 // frames that are missing if no index tells
+	minMissing uint64 // frames that are missing if no index shows it
 }
 
-// compare compares a segment with what it was when the recording was sealed.
+// compare compares a segment with its measurements from when the recording was sealed.
 func (r *Reader) compare(src Source, size int64, sum string) {
 	was := src.Expected
 	if was.Name != "" && was.SHA256 == "" {
@@ -33,7 +33,7 @@ func (r *Reader) compare(src Source, size int64, sum string) {
 	case lost > 0:
 		r.addLost(Finding{Offset: size}, lost)
 	case r.damaged == 0:
-		// which of its bytes are others, nothing tells
+		// nothing shows which of its bytes have changed
 		r.addPending(Finding{Size: size}, 0)
 	}
 }
@@ -93,9 +93,8 @@ func (r *Reader) addPending(found Finding, minMissing uint64) {
 	})
 }
 
-// resolve queues the pending ranges, now that index is known to come next. What
-// is missing goes to the first of them; where there is none, a gap without bytes
-// is queued.
+// resolve queues the pending ranges, now that index is known to come next. The missing frames are
+// attributed to the first of them; if there is none, resolve queues a gap without bytes.
 func (r *Reader) resolve(index uint64) error {
 	missing := int64(0)
 	if index > r.next {
@@ -117,7 +116,7 @@ func (r *Reader) resolve(index uint64) error {
 	return nil
 }
 
-// finish queues what no later index explains.
+// finish queues the ranges that no later index explains.
 func (r *Reader) finish() error {
 	for _, p := range r.pending {
 		p.event.FramesMissing = int64(min(p.minMissing, math.MaxInt64))

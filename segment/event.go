@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// Kind says what an [Event] is.
+// Kind is the kind of an [Event].
 type Kind string
 
 // Kinds of the recorder's own events.
@@ -14,35 +14,35 @@ const (
 	KindJoined            Kind = "joined"
 	KindParticipantJoined Kind = "participant_joined"
 	KindParticipantLeft   Kind = "participant_left"
-	// name, metadata or attributes of a participant changed; the event has all of them
+	// the name, metadata or attributes of a participant changed; the event has all three
 	KindParticipantUpdated Kind = "participant_updated"
 	KindRoomUpdated        Kind = "room_updated" // the room's metadata changed
-	// frames of a data track are received, or its name has become known; the frames name their
-	// track by its handle
+	// frames of a data track will be received, or its name has become known; the frames identify
+	// their track by its handle
 	KindDataTrackSubscribed Kind = "data_track_subscribed"
 	KindOutageStarted       Kind = "outage_started"
 	KindOutageEnded         Kind = "outage_ended"
 	KindRecordingEnded      Kind = "recording_ended"
 	KindCorrupt             Kind = "corrupt" // a range of a segment that could not be read
 
-	// One of the two recorders of a merged recording was not connected. Where
-	// neither was, it is an outage.
+	// One of the two recorders of a merged recording was not connected. If neither was, it is an
+	// outage.
 	KindRecorderAway Kind = "recorder_away"
 	KindRecorderBack Kind = "recorder_back"
 
-	// the recorder's clock was set; times before and after it are by different clocks
+	// the recorder's clock was set; times before and after are not comparable
 	KindClockStep Kind = "clock_step"
 
-	KindSelection Kind = "selection" // the rules in force from here on, of what is recorded
-	// what was not recorded because of them since the last such line
+	KindSelection Kind = "selection" // the rules in force from here on about what is recorded
+	// what was not recorded because of these rules since the last such line
 	KindDropped Kind = "dropped"
-	// KindForgotten stands in the place of a line of a participant who was
-	// removed from the recording. Its time is that of the line before it.
+	// KindForgotten replaces a line of a participant who was removed from the recording. It has the
+	// time of the line before it.
 	KindForgotten Kind = "forgotten"
 )
 
-// IsEvent reports whether k is one of the recorder's own events, not something
-// that came over a data channel.
+// IsEvent reports whether k is one of the recorder's own events rather than something that came
+// over a data channel.
 func (k Kind) IsEvent() bool {
 	switch k {
 	case KindRecordingStarted, KindJoined, KindParticipantJoined, KindParticipantLeft,
@@ -55,19 +55,18 @@ func (k Kind) IsEvent() bool {
 	return false
 }
 
-// LateLines says that lines of a removed participant stood before those of the
-// frame with this index, or, where it is 0, after those of the last frame.
+// LateLines counts the lines of a removed participant that were written before the lines of the
+// frame with this index or, if it is 0, after the lines of the last frame.
 type LateLines struct {
 	Index uint64 `json:"index,omitempty"`
 	Lines int64  `json:"lines"`
 }
 
-// Event holds the details of the recorder's own events; which of them are set
-// depends on the kind. It is also, as JSON, the payload of an event frame in a
-// segment.
+// Event holds the details of the recorder's own events. Which fields are set depends on the kind.
+// Its JSON form is the payload of an event frame in a segment.
 type Event struct {
-	// Kind repeats the kind of the line. It is written in segments, not in
-	// events.jsonl, where decoding fills it in.
+	// Kind is the kind of the line. Segments contain it; events.jsonl does not, and decoding fills
+	// it in.
 	Kind Kind `json:"kind,omitempty"`
 
 	// participant_joined, participant_left, participant_updated
@@ -78,12 +77,12 @@ type Event struct {
 	Attributes      map[string]string `json:"attributes,omitempty"`
 	ParticipantKind string            `json:"participant_kind,omitempty"`
 
-	// data_track_subscribed, with identity, sid of its publisher and the track's
-	// name. Handle is what the frames of this epoch say.
+	// data_track_subscribed, with the publisher's identity and sid and the track's name. Handle
+	// identifies the track in the frames of this epoch.
 	TrackSID string `json:"track_sid,omitempty"`
 	Handle   uint16 `json:"handle,omitempty"`
 
-	// joined; room_updated has the metadata
+	// joined; room_updated has only the metadata
 	RoomSID           string `json:"room_sid,omitempty"`
 	RoomMetadata      string `json:"room_metadata,omitempty"`
 	ServerVersion     string `json:"server_version,omitempty"`
@@ -92,28 +91,28 @@ type Event struct {
 	// ClockOffsetMS is the server's clock minus ours, in milliseconds.
 	ClockOffsetMS int64 `json:"clock_offset_ms,omitempty"`
 
-	// outage_started, outage_ended: why, and the reception time of the last
-	// frame before it.
+	// outage_started, outage_ended: the cause, and the reception time of the last frame before the
+	// outage.
 	Cause       string `json:"cause,omitempty"`
 	SinceUnixNS int64  `json:"since_unix_ns,omitempty"`
 
-	// clock_step: how far the clock was set forward (negative: back), the last time before and the
-	// first after it. AtLeast: the recorder was not running, it may be more.
+	// clock_step: how far the clock was set forward (negative: back), the last time before the step
+	// and the first after it. AtLeast: the recorder was not running, so the step may be larger.
 	OffsetNS     int64 `json:"offset_ns,omitempty"`
 	BeforeUnixNS int64 `json:"before_unix_ns,omitempty"`
 	AfterUnixNS  int64 `json:"after_unix_ns,omitempty"`
 	AtLeast      bool  `json:"at_least,omitempty"`
 
-	// In a merged recording: which recorder an event is from.
+	// In a merged recording: the recorder that the event is from.
 	EgressID string `json:"egress_id,omitempty"`
 	Instance string `json:"instance,omitempty"`
 
-	// selection: the rules (absent: there are none any more), dropped: the counts
+	// selection: the rules (absent: there are none any more). dropped: the counts.
 	Selection *SelectionRules `json:"selection,omitempty"`
 	Dropped   []Dropped       `json:"dropped,omitempty"`
 
-	// forgotten, in segments only: how many lines stood for this frame, and for
-	// how many lines it stands that came to be at later ones.
+	// forgotten, in segments only: how many lines this frame had, and how many more it had that
+	// were written at later frames.
 	Lines int64       `json:"lines,omitempty"`
 	Late  []LateLines `json:"late,omitempty"`
 
@@ -127,8 +126,8 @@ type Event struct {
 	Part            int    `json:"part,omitempty"`
 	Previous        string `json:"previous,omitempty"`
 
-	// corrupt: where the unreadable range of a segment is, how long it is, and
-	// how many frames are known to be lost with it.
+	// corrupt: the position and length of an unreadable range of a segment, and how many frames are
+	// known to be lost with it.
 	Segment       string `json:"segment,omitempty"`
 	Offset        int64  `json:"offset,omitempty"`
 	Bytes         int64  `json:"bytes,omitempty"`
@@ -138,8 +137,7 @@ type Event struct {
 // EncodeEvent returns the payload of a frame of type FrameEvent.
 func EncodeEvent(ev Event) ([]byte, error) { return json.Marshal(ev) }
 
-// DecodeEvent reads the payload of a frame of type FrameEvent. Keys that it does
-// not know are ignored.
+// DecodeEvent decodes the payload of a frame of type FrameEvent. It ignores unknown keys.
 func DecodeEvent(payload []byte) (Event, error) {
 	var ev Event
 	if err := json.Unmarshal(payload, &ev); err != nil {

@@ -8,18 +8,18 @@ import (
 	"slices"
 )
 
-// ErrNotYet says that a recording that is followed has no further frame so far.
+// ErrNotYet says that a followed recording has no further frame yet.
 var ErrNotYet = errors.New("no further frame yet")
 
 // Follow returns a reader of a recording that is being written, by this process or another. list
-// returns the segments that are there, in order, and whether the recording is complete: that
-// nothing is appended any more, determined before the segments were listed. Next calls it
-// whenever it has read everything, and holds no file open while it returns [ErrNotYet].
+// returns the existing segments, in order, and whether the recording is complete, that is, whether
+// nothing will be appended any more; it must determine that before it lists the segments. Next
+// calls list whenever it has read everything, and holds no file open when it returns [ErrNotYet].
 //
-// A frame is returned once it is whole. The end of the last segment is never damage as long as
-// the recording is not complete, because it may be a frame that is being written. A segment
-// without a frame may vanish; one that was read may not, which is an error that wraps
-// [fs.ErrNotExist]. What the sources were expected to be is not compared.
+// A frame is returned once it is complete. As long as the recording is not, the end of the last
+// segment is never damage, because it may be a frame that is being written. A segment without
+// frames may vanish. If a segment that was read vanishes, Next returns an error that wraps
+// [fs.ErrNotExist]. The Expected fields of the sources are ignored.
 func Follow(list func() (sources []Source, complete bool, err error), o ReaderOptions) *Reader {
 	r := NewReader(nil, o)
 	r.list, r.complete = list, false

@@ -5,14 +5,14 @@ import (
 	"fmt"
 )
 
-// MaxPayload is the greatest payload of a frame in bytes. It is far above what
-// a LiveKit server forwards; a longer length in a segment is damage.
+// MaxPayload is the maximum payload of a frame in bytes. It is far more than a LiveKit server
+// forwards; a larger length in a segment is damage.
 const MaxPayload = 16 << 20
 
 // ErrTooLarge says that a payload is longer than [MaxPayload].
 var ErrTooLarge = errors.New("payload too large")
 
-// FrameType says what the payload of a frame is.
+// FrameType is the type of a frame's payload.
 type FrameType uint8
 
 // The frame types.
@@ -22,10 +22,10 @@ const (
 	FrameState  FrameType = 3 // a State as JSON
 )
 
-// Channel says over which data channel a packet came.
+// Channel is the data channel over which a packet came.
 type Channel uint8
 
-// The channels; ChannelNone is that of the recorder's own events.
+// The channels. The recorder's own events have ChannelNone.
 const (
 	ChannelNone      Channel = 0
 	ChannelReliable  Channel = 1
@@ -64,12 +64,12 @@ type Frame struct {
 	// MonoNS is the time of writing in nanoseconds since the segment was
 	// started, by the monotonic clock.
 	MonoNS int64
-	// Damage says that the frame is in no segment: it stands for a range that could not be read,
-	// or for frames that are missing, see [Read].
+	// Damage says that the frame is in no segment: it represents a range that could not be read, or
+	// missing frames, see [Read].
 	Damage bool
-	// Payload is, when read, valid until the next frame is read.
+	// Payload of a frame that was read is valid until the next frame is read.
 	Payload []byte
-	// Event is what a reader has decoded of the payload of a frame of type FrameEvent; nil where it
-	// is no event. It is shared and must not be changed. Writing uses the payload alone.
+	// Event is the decoded payload of a frame of type FrameEvent, set by a reader; nil if the
+	// payload is not an event. It is shared and must not be changed. Writers use only the payload.
 	Event *Event
 }

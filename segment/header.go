@@ -23,18 +23,18 @@ const (
 
 // Sizes in bytes.
 const (
-	// HeaderSize is the size of a segment's header. It stands twice, as no frame can be checked
-	// without it.
+	// HeaderSize is the size of a segment's header. The header is stored twice, because without it
+	// no frame can be checked.
 	HeaderSize = 2 * headerCopyLen
-	// FrameHeaderSize is what a frame takes beside its payload.
+	// FrameHeaderSize is the size of a frame without its payload.
 	FrameHeaderSize = 44
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Header stands at the beginning of a segment; all of its frames depend on it.
+// Header is the beginning of a segment. All frames of the segment depend on it.
 type Header struct {
-	// Number is that of the file, FirstIndex the index of the segment's first frame.
+	// Number is the number of the file, FirstIndex the index of the segment's first frame.
 	Number     uint32
 	FirstIndex uint64
 	// CreatedUnixNS is the time at which the segment was started, in nanoseconds since 1970.
@@ -56,10 +56,10 @@ func NewHeader(number uint32, firstIndex uint64, unixNS int64) Header {
 	return h
 }
 
-// DerivedHeader returns a header for a segment of a recording that was made of others: the same
-// arguments give the same marker and salt. The seed must be one that participants could not know
-// while they sent, such as the checksums of the segments that the frames were read from, which
-// have random parts.
+// DerivedHeader returns a header for a segment of a recording that was made from others. The same
+// arguments give the same marker and salt. Participants must not have been able to know the seed
+// while they sent: use, for example, the checksums of the source segments, which contain random
+// bytes.
 func DerivedHeader(seed []byte, number uint32, firstIndex uint64, unixNS int64) Header {
 	h := Header{Number: number, FirstIndex: firstIndex, CreatedUnixNS: unixNS}
 	for try := uint32(0); !h.markerValid(); try++ {
@@ -101,7 +101,7 @@ func (e *versionError) Error() string {
 		formatVersion)
 }
 
-// decodeHeaderCopy returns false where the copy is damaged.
+// decodeHeaderCopy returns false if the copy is damaged.
 func decodeHeaderCopy(b []byte) (Header, bool, error) {
 	var h Header
 	if string(b[:8]) != magic || binary.LittleEndian.Uint32(b[44:]) != crc32.Checksum(b[:44],
@@ -119,8 +119,8 @@ func decodeHeaderCopy(b []byte) (Header, bool, error) {
 	return h, true, nil
 }
 
-// AppendFrame appends the encoded f to b, as it stands in the segment with this header. It does
-// not allocate where b has room.
+// AppendFrame appends f to b, encoded for the segment with this header. It does not allocate if b
+// has room.
 func (h *Header) AppendFrame(b []byte, f *Frame) []byte {
 	seed := h.seed()
 	start := len(b)
@@ -142,7 +142,7 @@ func (h *Header) AppendFrame(b []byte, f *Frame) []byte {
 	return append(b, f.Payload...)
 }
 
-// decodeFrameHeader reads the header of a frame; ok is false where it is none.
+// decodeFrameHeader decodes the header of a frame; ok is false if b does not begin with one.
 func decodeFrameHeader(b []byte, marker [4]byte, seed uint32) (f Frame, payloadCRC uint32,
 	length int, ok bool,
 ) {
@@ -169,8 +169,8 @@ func decodeFrameHeader(b []byte, marker [4]byte, seed uint32) (f Frame, payloadC
 // Name returns the file name of the segment with this number, 1, 2, 3 …: 000001.seg.
 func Name(number uint32) string { return fmt.Sprintf("%06d%s", number, nameSuffix) }
 
-// Number returns the number of the segment with this file name, false where it is not the name of
-// a segment.
+// Number returns the number of the segment with this file name, false if it is not the name of a
+// segment.
 func Number(name string) (uint32, bool) {
 	digits, ok := strings.CutSuffix(name, nameSuffix)
 	if !ok || len(digits) < 6 {

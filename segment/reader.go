@@ -12,20 +12,19 @@ import (
 // Read streams the frames of all segments of a recording, in order. It
 // holds at most one frame in memory, and a payload is valid until the next frame is read.
 //
-// A range without a readable frame is yielded where it lies, as a frame with Damage set, of type
-// FrameEvent, whose payload is an Event of kind "corrupt": segment, offset,
-// bytes, and how many frames are missing according to the indexes around it. Its UnixNS and
-// Epoch are those of the frame before, its Index is that of the first missing
-// frame. Frames that are missing without a trace (a segment file is gone) are
-// such an event with 0 bytes. The torn tail of the last segment is not
-// mentioned: its frame was never acknowledged.
+// A range without a readable frame is yielded at its position, as a frame of type FrameEvent with
+// Damage set, whose payload is an Event of kind "corrupt": segment, offset, bytes, and how many
+// frames are missing according to the indexes around it. It has the UnixNS and Epoch of the frame
+// before it, and the Index of the first missing frame. Frames that are missing without a trace (a
+// segment file is gone) give such an event with 0 bytes. The torn tail of the last segment is not
+// reported: its frame was never acknowledged.
 //
-// A segment that is not as it was sealed is damaged, wherever it lies: what was
-// readable then and is not now is missing, a torn tail included; and where nothing
-// is missing, all of the segment is such a range. What is behind its sealed size is
-// not read.
+// A segment that differs from its sealed state is damaged, wherever it is stored. Frames that were
+// readable when it was sealed and are not now are missing, even in a torn tail; if no frame is
+// missing, the whole segment is reported as such a range. Bytes beyond the sealed size are not
+// read.
 //
-// An error is yielded only where reading fails, and ends the iteration.
+// An error is yielded only if reading fails, and ends the iteration.
 func Read(sources []Source) iter.Seq2[Frame, error] {
 	return func(yield func(Frame, error) bool) {
 		r := NewReader(sources, ReaderOptions{})
@@ -41,11 +40,11 @@ func Read(sources []Source) iter.Seq2[Frame, error] {
 
 // ReaderOptions tunes a [Reader]. The zero value reads a whole recording.
 type ReaderOptions struct {
-	// From is the index of the first frame to return. Segments that end before it are not read,
-	// but for their headers. 0 means the first.
+	// From is the index of the first frame to return; 0 means the first. Of segments that end
+	// before it, only the headers are read.
 	From uint64
-	// Partial: the sources need not begin with the recording's first segment, and what is before
-	// them is not missing.
+	// Partial: the sources need not begin with the recording's first segment, and frames before
+	// them do not count as missing.
 	Partial bool
 }
 
@@ -58,14 +57,14 @@ type Reader struct {
 	complete bool // no source grows any more, and none is added
 
 	sources []Source
-	current int // in sources: the one that is being read, or was read last; -1 before the first
+	current int // index in sources: being read, or read last; -1 before the first
 	file    io.ReadCloser
 	scanner *Scanner // nil: between two segments, or waiting
 	sum     digest   // of what was read of the file, where it is compared
 	buf     []byte   // of the scanner before
 
-	// Of a file that grows: it is closed until it is looked at again, at offset, where all that
-	// was read of it ends. confirmed is where damage was seen once; see step.
+	// For a growing file, which is closed between reads: offset is where the next read begins.
+	// confirmed is where damage was seen once; see step.
 	waiting           bool
 	offset, confirmed int64
 
@@ -77,8 +76,8 @@ type Reader struct {
 	// takes it from the first header instead of counting a gap before it.
 	next    uint64
 	partial bool
-	// pending are the corrupt ranges at the end of a segment, for which only a
-	// later segment tells how many frames are missing.
+	// pending are the corrupt ranges at the end of a segment. Only a later segment shows how many
+	// frames are missing in them.
 	pending []pendingRange
 	unixNS  int64
 	epoch   uint16
@@ -99,8 +98,8 @@ func NewReader(sources []Source, o ReaderOptions) *Reader {
 }
 
 // Next returns the next frame, whose payload is valid until the next call, and io.EOF at the end.
-// Of a recording that is followed it returns [ErrNotYet] where there is no further frame so far.
-// Any other error says that reading failed, and is final.
+// For a followed recording it returns [ErrNotYet] if there is no further frame yet. Any other error
+// means that reading failed, and is final.
 func (r *Reader) Next() (Frame, error) {
 	for {
 		for len(r.queue) == 0 {
@@ -127,8 +126,8 @@ func (r *Reader) Next() (Frame, error) {
 	}
 }
 
-// Segment returns the name of the segment in which the reader is: that of the frame that Next
-// returned last, or, where it stands for frames at the end of a segment, the one after it.
+// Segment returns the name of the segment of the frame that Next returned last. If that frame
+// represents missing frames at the end of a segment, it is the segment after it.
 func (r *Reader) Segment() string {
 	if r.current < 0 {
 		return ""
@@ -136,19 +135,18 @@ func (r *Reader) Segment() string {
 	return r.sources[r.current].Name
 }
 
-// Header returns the header of the segment in which the reader is, or of the last one before it
-// whose header is readable.
+// Header returns the header of the current segment or, if that is not readable, the last readable
+// one before it.
 func (r *Reader) Header() Header { return r.header }
 
-// NextIndex returns the index of the frame that comes next, so that a later reader can continue
-// from it.
+// NextIndex returns the index of the next frame, from which a later reader can continue.
 func (r *Reader) NextIndex() uint64 { return r.position }
 
-// TornTail returns, after Next has returned io.EOF, where the torn tail of the last segment begins,
-// false where it has none.
+// TornTail returns where the torn tail of the last segment begins, false if it has none. It is
+// valid once Next has returned io.EOF.
 func (r *Reader) TornTail() (offset int64, ok bool) { return r.tail.Offset, r.tail.Size > 0 }
 
-// Close ends the reading. The error is that of closing the file.
+// Close closes the current file and returns the error of that.
 func (r *Reader) Close() error {
 	r.queue, r.err = nil, errors.New("segment reader is closed")
 	if r.file == nil {
@@ -178,8 +176,8 @@ func (r *Reader) step() error {
 	case ended:
 		return r.wrap(r.endSegment())
 	case r.list != nil && found.Kind == FoundCorrupt && r.confirmed != found.Offset:
-		// A frame that is being written, or that replaces one that could not be, may have been
-		// read in part: what is damaged is so when it is read again.
+		// A frame that is being written, or that replaces one that could not be, may have been read
+		// in part: only damage that is still there at the next reading is damage.
 		r.confirmed = found.Offset
 		r.suspend()
 		return r.wrap(r.closeFile())

@@ -1,22 +1,22 @@
 package segment
 
-// SelectionRules are the allow and deny lists of a project: what may be
-// recorded at all. Each entry is a name as docs/CONFIGURATION.md writes it: a
-// star at its end stands for any ending, `""` is the empty name, and a backslash
-// takes the meaning from a comma, a star, a quote or a backslash.
+// SelectionRules are the allow and deny lists of a project: they decide what may be recorded at
+// all. Each entry is a name in the syntax of docs/CONFIGURATION.md: a star at the end matches any
+// ending, `""` is the empty name, and a backslash makes a comma, a star, a quote or a backslash
+// literal.
 type SelectionRules struct {
-	// SinceUnixNS is when the rules came into force, where they are in a manifest.
+	// SinceUnixNS is when the rules came into force. It is set in manifests only.
 	SinceUnixNS     int64    `json:"since_unix_ns,omitempty"`
 	TopicsAllow     []string `json:"topics_allow,omitempty"`
 	TopicsDeny      []string `json:"topics_deny,omitempty"`
 	IdentitiesAllow []string `json:"identities_allow,omitempty"`
 	IdentitiesDeny  []string `json:"identities_deny,omitempty"`
-	// IdentitiesAllowCount and IdentitiesDenyCount stand for those two lists where
-	// a recording is delivered under pseudonyms, for the lists name identities.
+	// IdentitiesAllowCount and IdentitiesDenyCount replace those two lists if a recording is
+	// delivered under pseudonyms, because the lists contain identities.
 	IdentitiesAllowCount int `json:"identities_allow_count,omitempty"`
 	IdentitiesDenyCount  int `json:"identities_deny_count,omitempty"`
-	// EncryptedKept says that packets whose topic is encrypted are recorded in
-	// spite of lists of topics.
+	// EncryptedKept says that packets whose topic is encrypted are recorded even if there are lists
+	// of topics.
 	EncryptedKept bool `json:"encrypted_kept,omitempty"`
 }
 
@@ -30,18 +30,18 @@ func (r SelectionRules) IsZero() bool {
 const (
 	DroppedIdentity = "identity" // the sender may not be recorded
 	DroppedTopic    = "topic"    // the topic may not be recorded
-	// part of a stream whose beginning, and so its topic, we do not know
+	// part of a stream whose beginning, and therefore topic, is unknown
 	DroppedStreamUnknown = "stream_unknown"
-	// frame of a data track of which the server has not told us whose it is, or its name
+	// frame of a data track whose publisher or name the server has not announced
 	DroppedTrackUnknown = "track_unknown"
 	DroppedEncrypted    = "encrypted" // the topic is encrypted
-	// a kind of packet of which we do not know where its topic is
+	// a kind of packet in which we do not know where the topic is
 	DroppedKindUnknown = "kind_unknown"
-	DroppedMalformed   = "malformed" // sender or topic cannot be told
+	DroppedMalformed   = "malformed" // sender or topic cannot be determined
 )
 
-// Dropped counts packets that were received and, because of the rules, not
-// recorded. Nothing says whose they were, or when they came.
+// Dropped counts packets that were received and, because of the rules, not recorded. Their senders
+// and times are not recorded either.
 type Dropped struct {
 	Reason  string `json:"reason"`
 	Packets int64  `json:"packets"`

@@ -6,7 +6,7 @@ import (
 	"io"
 )
 
-// FindingKind says what a [Scanner] found.
+// FindingKind is the kind of a [Finding].
 type FindingKind int
 
 // The kinds of findings.
@@ -22,8 +22,8 @@ type Finding struct {
 	Frame  Frame // for FoundFrame; its payload is valid until the next call of Next
 	Offset int64 // in the file
 	Size   int64 // in bytes
-	// For FoundCorrupt: how many frames with an intact header are in the range, and the
-	// index of the frame that follows in the segment, 0 where none does.
+	// For FoundCorrupt: how many frames with an intact header are in the range, and the index of
+	// the frame that follows in the segment, 0 if none does.
 	intactHeaders uint64
 	nextIndex     uint64
 }
@@ -38,8 +38,8 @@ type Scanner struct {
 	eof    bool
 
 	header Header
-	// ok is set where one of the header's copies was intact; without it no
-	// frame can be told from noise, and all of the segment is corrupt.
+	// ok is set if a copy of the header was intact. Without one, frames cannot be distinguished
+	// from noise, and the whole segment is corrupt.
 	ok   bool
 	seed uint32
 
@@ -48,11 +48,12 @@ type Scanner struct {
 	zero  bool      // bad consists of zeros alone
 }
 
-// NewScanner reads the header of a segment. An error is one of reading, or says that a newer
-// program wrote the segment; where both copies of the header are damaged, all of the segment is.
+// NewScanner reads the header of a segment. It returns an error only if reading fails or a newer
+// program wrote the segment. If both copies of the header are damaged, the whole segment is found
+// corrupt.
 func NewScanner(r io.Reader) (*Scanner, error) { return newScanner(r, nil) }
 
-// newScanner uses buf where it is large enough; see buffer.
+// newScanner uses buf if it is large enough; see buffer.
 func newScanner(r io.Reader, buf []byte) (*Scanner, error) {
 	s := &Scanner{r: r, buf: buf[:cap(buf)]}
 	n, err := s.fill(HeaderSize)
@@ -92,13 +93,12 @@ func newScanner(r io.Reader, buf []byte) (*Scanner, error) {
 	return s, nil
 }
 
-// resumeScanner returns a scanner of a segment with header h, of which r yields what begins at
-// offset.
+// resumeScanner returns a scanner of a segment with header h; r yields its bytes from offset on.
 func resumeScanner(r io.Reader, h Header, offset int64, buf []byte) *Scanner {
 	return &Scanner{r: r, buf: buf[:cap(buf)], off: offset, header: h, ok: true, seed: h.seed()}
 }
 
-// Header returns the header of the segment, false where none of its copies is intact.
+// Header returns the header of the segment, false if neither copy is intact.
 func (s *Scanner) Header() (Header, bool) { return s.header, s.ok }
 
 // buffer returns the scanner's buffer for the next one.
@@ -121,8 +121,8 @@ func (s *Scanner) Next() (Finding, error) {
 	return it, nil
 }
 
-// step looks at the present position. It queues findings or moves on; done means
-// that the segment is at its end with nothing to report.
+// step examines the current position. It queues findings or advances; done means that the end is
+// reached and there is nothing to report.
 func (s *Scanner) step() (done bool, err error) {
 	n, err := s.fill(FrameHeaderSize)
 	if err != nil {

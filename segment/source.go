@@ -12,7 +12,7 @@ import (
 	"slices"
 )
 
-// Info describes a segment file. It stands in sealed.json.
+// Info describes a segment file. sealed.json contains one for each.
 type Info struct {
 	Name   string `json:"name"`   // 000001.seg
 	Size   int64  `json:"size"`   // in bytes
@@ -20,11 +20,12 @@ type Info struct {
 	Frames int64  `json:"frames"` // readable ones
 }
 
-// MaxSize is more bytes than a segment of the greatest size that can be configured has.
+// MaxSize is an upper bound of the size of a segment in bytes: no configurable segment size exceeds
+// it.
 const MaxSize = 2 << 30
 
-// CheckInfos returns an error where infos, which somebody else wrote, cannot describe the segments
-// of a recording: their names are in order, and their figures are possible.
+// CheckInfos returns an error unless infos, which come from an untrusted file, can describe the
+// segments of a recording: the names are in order and the figures are possible.
 func CheckInfos(infos []Info) error {
 	last := uint32(0)
 	for _, info := range infos {
@@ -43,14 +44,13 @@ func CheckInfos(infos []Info) error {
 	return nil
 }
 
-// Source is a segment wherever it is: in the spool or, decompressed, in a
-// delivered recording.
+// Source is a segment, in the spool or, decompressed, in a delivered recording.
 type Source struct {
 	Name string
-	// Open is nil where the segment is missing.
+	// Open is nil if the segment is missing.
 	Open func() (io.ReadCloser, error)
-	// Expected is what was measured of the segment when the recording was sealed, see [Expect].
-	// nil: not known. Without a name: it was not there.
+	// Expected is the measurement of the segment from when the recording was sealed, see [Expect];
+	// nil if unknown. If its Name is empty, the segment did not exist then.
 	Expected *Info
 }
 
@@ -61,8 +61,8 @@ func CompareNames(a, b string) int {
 	return cmp.Compare(x, y)
 }
 
-// Expect returns sources in order, each with what was measured of it, and with those that were
-// measured and are missing. A nil infos means that nothing was measured.
+// Expect returns the sources in order, each with its measurement, plus sources for the segments
+// that were measured and are missing. A nil infos means that nothing was measured.
 func Expect(sources []Source, infos []Info) []Source {
 	if infos == nil {
 		return sources
@@ -75,7 +75,7 @@ func Expect(sources []Source, infos []Info) []Source {
 	for _, src := range sources {
 		info, known := byName[src.Name]
 		if delete(byName, src.Name); !known {
-			info = Info{} // nothing of it was there
+			info = Info{} // it did not exist
 		}
 		src.Expected = &info
 		out = append(out, src)
@@ -87,7 +87,7 @@ func Expect(sources []Source, infos []Info) []Source {
 	return out
 }
 
-// WithContext returns sources of which reading ends with ctx, with its cause as the error.
+// WithContext returns sources whose readers fail once ctx ends, with its cause as the error.
 func WithContext(ctx context.Context, sources []Source) []Source {
 	out := slices.Clone(sources)
 	for i, src := range sources {

@@ -5,8 +5,9 @@ import (
 	"io"
 )
 
-// Writer writes one segment to an io.Writer. It is for segments that are made of others, see
-// [DerivedHeader]; what a recorder writes goes frame by frame to a file that survives a crash.
+// Writer writes one segment to an io.Writer. It is for segments that are made from others, see
+// [DerivedHeader]; a recorder does not use it, but writes frame by frame to a file that survives a
+// crash.
 type Writer struct {
 	w      io.Writer
 	header Header
@@ -21,8 +22,8 @@ func NewWriter(w io.Writer, h Header) (*Writer, error) {
 	return s, s.write(h.Append(nil))
 }
 
-// Append writes f, whose Index the caller has assigned, with one call of Write. It returns an
-// error that wraps [ErrTooLarge] where its payload is too long, else that of Write.
+// Append writes f, whose Index the caller has assigned, with one call of Write. The error wraps
+// [ErrTooLarge] if the payload is too long; otherwise it is the error of Write.
 func (s *Writer) Append(f Frame) error {
 	if len(f.Payload) > MaxPayload {
 		return fmt.Errorf("append: %w: %d bytes", ErrTooLarge, len(f.Payload))
