@@ -9,8 +9,8 @@ import (
 	"github.com/syncflow/textegress"
 )
 
-// DisagreementError says that a manifest and the files in raw/ are not of one recording. It names
-// the keys that differ.
+// DisagreementError says that a manifest and the files in raw/ do not belong to the same recording.
+// It names the keys that differ.
 type DisagreementError struct{ Keys []string }
 
 func (e *DisagreementError) Error() string {

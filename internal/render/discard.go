@@ -6,8 +6,8 @@ import (
 	"os"
 )
 
-// NewDiscardSink returns a sink that keeps nothing. Its scratch files are in the system's directory
-// for temporary files; they leave keepFree bytes free on its file system.
+// NewDiscardSink returns a sink that discards all objects. Its scratch files are in the system's
+// temporary directory and leave keepFree bytes free on that file system.
 func NewDiscardSink(keepFree int64) Sink { return discardSink{keepFree} }
 
 type discardSink struct{ keepFree int64 }

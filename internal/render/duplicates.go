@@ -7,13 +7,13 @@ import (
 	"github.com/syncflow/textegress"
 )
 
-// recentChats is how many of the latest chat messages of a sender may still be followed by a copy.
-// A copy comes at once.
+// recentChats is how many of a sender's last chat messages are remembered, to recognise a copy. The
+// copy follows immediately.
 const recentChats = 8
 
 // duplicateFilter finds the messages that LiveKit's chat components send a second time for old
-// clients: a user packet with the id of the chat message or stream before it and a mark that newer
-// clients shall ignore it (components-js, packages/core/src/components/chat.ts: "ignoreLegacy"
+// clients: a user packet with the id of the preceding chat message or stream and a mark that tells
+// newer clients to ignore it (components-js, packages/core/src/components/chat.ts: "ignoreLegacy"
 // beside streams, "ignore" beside ChatMessage packets).
 type duplicateFilter struct{ chats map[connection]*recent }
 
@@ -31,12 +31,12 @@ func newDuplicateFilter() *duplicateFilter {
 	return &duplicateFilter{chats: map[connection]*recent{}}
 }
 
-// mark marks m if it is a copy. A mark alone proves nothing: where the original is not in the
-// recording, the copy is all that there is.
+// mark marks m if it is a copy. A mark alone proves nothing: if the original is not in the
+// recording, the copy is all there is.
 func (f *duplicateFilter) mark(m *textegress.Message) {
 	who := connection{m.Identity, m.ParticipantSID}
 	if m.Stream != nil && len(m.Stream.ContinuedBy) > 0 {
-		who.sid = m.Stream.ContinuedBy[len(m.Stream.ContinuedBy)-1] // whose copy is still to come
+		who.sid = m.Stream.ContinuedBy[len(m.Stream.ContinuedBy)-1] // whose copy is yet to come
 	}
 	id := ""
 	switch {

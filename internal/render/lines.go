@@ -9,19 +9,19 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// LineDecoder turns the frames of a recording into the lines of events.jsonl. It adds tombstones,
-// the lines of kind forgotten that stand where a removed participant's lines stood.
+// LineDecoder turns the frames of a recording into the lines of events.jsonl. It adds tombstones:
+// lines of kind forgotten that replace the lines of a removed participant.
 type LineDecoder struct {
 	decoder   *decode.Decoder
 	tombs     tombstones
 	tombstone bool // the last frame was one
 
-	// What decode.Event returned of the last frame, where that was an event.
+	// The result of decode.Event for the last frame, if that was an event.
 	event     textegress.Message
 	decodable bool
 }
 
-// NewLineDecoder returns a decoder for one recording. Close it.
+// NewLineDecoder returns a decoder for one recording. The caller must close it.
 func NewLineDecoder(o decode.Options) *LineDecoder {
 	return &LineDecoder{decoder: decode.New(o), tombs: tombstones{allowed: initialLines}}
 }
@@ -44,7 +44,7 @@ func (d *LineDecoder) Frame(f segment.Frame, emit func(*decode.Line) error) erro
 	return d.decoder.Frame(f, emit)
 }
 
-// End calls emit for the lines that stand after those of the last frame.
+// End calls emit for the lines after those of the last frame.
 func (d *LineDecoder) End(emit func(*decode.Line) error) error {
 	if err := d.decoder.End(emit); err != nil {
 		return err
@@ -61,42 +61,41 @@ func (d *LineDecoder) emitTombstones(n int64, emit func(*decode.Line) error) err
 	return nil
 }
 
-// Decrypted reports whether the last frame came encrypted and was decrypted.
+// Decrypted reports whether the last frame was encrypted and has been decrypted.
 func (d *LineDecoder) Decrypted() bool { return !d.tombstone && d.decoder.Decrypted() }
 
-// Event returns what [decode.Event] returned of the last frame, which was an event.
+// Event returns the result of [decode.Event] for the last frame, which was an event.
 func (d *LineDecoder) Event() (m textegress.Message, ok bool) { return d.event, d.decodable }
 
 // Envelope describes the packet of the last frame.
 func (d *LineDecoder) Envelope() decode.Envelope { return d.decoder.Envelope() }
 
-// Late returns how many packets came after the line of their stream; they are in no line.
+// Late returns how many packets came after the line of their stream and are therefore in no line.
 func (d *LineDecoder) Late() int64 { return d.decoder.Late() }
 
-// Forgotten returns how many tombstones there were so far.
+// Forgotten returns the number of tombstones so far.
 func (d *LineDecoder) Forgotten() textegress.Forgotten { return d.tombs.count }
 
 // Close releases the scratch file.
 func (d *LineDecoder) Close() error { return d.decoder.Close() }
 
-// tombstones produces the lines of removed participants. They stand where the lines of the removed
-// frames stood, so that every other line keeps its n.
+// tombstones produces the lines that replace those of removed participants. They have the same
+// positions, so that every other line keeps its n.
 type tombstones struct {
-	late  map[uint64]int64 // by the index of the frame before whose lines they stand; 0: at the end
+	late  map[uint64]int64 // by the index of the frame whose lines they precede; 0: at the end
 	count textegress.Forgotten
 	last  segment.Frame // without its payload
-	// allowed is how many more lines there may be. Each line came from a frame, so there are never
-	// more lines than the frames so far can have had. A tombstone that claims more was not written
-	// by us, or its frames are lost.
+	// allowed is how many more lines are plausible: each frame gives only so many. A tombstone that
+	// claims more was not written by us, or its frames are lost.
 	allowed int64
 }
 
 const (
-	linesPerFrame = 4  // more than any frame has
-	initialLines  = 64 // so that frames lost at the beginning shorten nothing
+	linesPerFrame = 4  // more than any frame gives
+	initialLines  = 64 // so that frames lost at the beginning do no harm
 )
 
-// take returns how many of n lines are allowed.
+// take returns how many of n lines are allowed, and deducts them.
 func (t *tombstones) take(n int64) int64 {
 	n = max(0, min(n, t.allowed))
 	t.allowed -= n
@@ -104,8 +103,8 @@ func (t *tombstones) take(n int64) int64 {
 	return n
 }
 
-// frame returns how many tombstones stand before the lines of the frame, and whether the frame is a
-// tombstone itself and has no other lines. m is the message of the frame, where that is an event.
+// frame returns how many tombstones precede the lines of the frame, and whether the frame is a
+// tombstone itself and has no other lines. m is the message of the frame if that is an event.
 func (t *tombstones) frame(f segment.Frame, m *textegress.Message) (lines int64, tombstone bool) {
 	t.last = f
 	t.last.Payload = nil
@@ -130,7 +129,7 @@ func (t *tombstones) frame(f segment.Frame, m *textegress.Message) (lines int64,
 	return lines, true
 }
 
-// end returns how many stand after the last frame's lines.
+// end returns how many tombstones follow the lines of the last frame.
 func (t *tombstones) end() (lines int64) {
 	for _, n := range t.late { // also those whose frame is missing: n stays whole
 		lines = min(lines+n, math.MaxInt32)

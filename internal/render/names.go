@@ -7,8 +7,8 @@ import (
 	"github.com/syncflow/textegress/internal/fsname"
 )
 
-// names are keys that are taken. Two of one recording never differ only in case or normal form, for
-// some file systems take such names for one.
+// names are keys that are taken. Two keys of a recording never differ only in case or normal form,
+// because some file systems treat such names as equal.
 type names struct {
 	exact  map[string]bool
 	folded map[string]bool
@@ -19,15 +19,15 @@ func newNames() *names { return &names{exact: map[string]bool{}, folded: map[str
 // has reports whether exactly this key is taken.
 func (n *names) has(key string) bool { return n.exact[key] }
 
-// taken reports whether this key is taken, or one that differs only in case or normal form.
+// taken reports whether this key or one that differs only in case or normal form is taken.
 func (n *names) taken(key string) bool { return n.folded[fsname.Fold(key)] }
 
 func (n *names) take(key string) { n.exact[key], n.folded[fsname.Fold(key)] = true, true }
 
 func (n *names) len() int { return len(n.exact) }
 
-// hashMark tells a key from one that differs only in case or normal form: "~" and 12 hex digits of
-// its SHA-256, like [textegress.EscapeName].
+// hashMark distinguishes a key from one that differs only in case or normal form: it is "~" and 12
+// hex digits of the key's SHA-256, as in [textegress.EscapeName].
 func hashMark(key string) string {
 	sum := sha256.Sum256([]byte(key))
 	return "~" + hex.EncodeToString(sum[:6])

@@ -16,8 +16,8 @@ const (
 	totalBuffers = 4 << 20  // of all objects of an output together
 )
 
-// Output writes objects to a sink, and knows size and checksum of each. It holds no object open:
-// what is written is collected in memory and appended in large pieces, so that thousands of views
+// Output writes objects to a sink and computes the size and checksum of each. It keeps no object
+// open: writes are buffered in memory and appended in large pieces, so that thousands of objects
 // can be written at the same time.
 type Output struct {
 	sink      Sink
@@ -28,7 +28,7 @@ type Output struct {
 
 func newOutput(sink Sink) *Output { return &Output{sink: sink} }
 
-// Scratch makes a file that is no object. It is closed with the output.
+// Scratch creates a temporary file. It is closed with the output.
 func (o *Output) Scratch() (Scratch, error) {
 	s, err := o.sink.Scratch()
 	if err != nil {
@@ -38,15 +38,15 @@ func (o *Output) Scratch() (Scratch, error) {
 	return s, nil
 }
 
-// Create begins the object named key, which is made also where nothing is written to it. Errors
-// name label instead of the key, in which there may be an identity.
+// Create begins the object named key. It is created even if nothing is written to it. Errors name
+// label instead of the key, which may contain an identity.
 func (o *Output) Create(key, contentType, label string) *Object {
 	ob := &Object{out: o, key: key, contentType: contentType, label: label, hash: sha256.New()}
 	o.all = append(o.all, ob)
 	return ob
 }
 
-// WriteObject writes an object as a whole. Its key is not secret.
+// WriteObject writes a whole object. Errors name its key, which must not contain an identity.
 func (o *Output) WriteObject(key, contentType string, data []byte) error {
 	ob := o.Create(key, contentType, key)
 	if _, err := ob.Write(data); err != nil {
@@ -55,7 +55,7 @@ func (o *Output) WriteObject(key, contentType string, data []byte) error {
 	return ob.Close()
 }
 
-// flush appends to the sink what is in the buffers of all objects, and releases them.
+// flush appends the buffers of all objects to the sink and releases them.
 func (o *Output) flush() error {
 	for _, ob := range o.all {
 		if len(ob.buf) > 0 {
@@ -77,7 +77,7 @@ func (o *Output) close() {
 	o.scratches = nil
 }
 
-// objects returns what outputs have written, sorted by key.
+// objects returns the objects that outputs have written, sorted by key.
 func objects(outputs ...*Output) []textegress.Object {
 	var list []textegress.Object
 	for _, o := range outputs {
@@ -100,7 +100,7 @@ type Object struct {
 	out         *Output
 	key         string
 	contentType string
-	label       string // what an error says instead of the key
+	label       string // used in errors instead of the key
 
 	buf     []byte // not yet appended to the object
 	made    bool   // the sink has it
@@ -137,10 +137,10 @@ func (ob *Object) WriteLine(p []byte) error {
 	return err
 }
 
-// CountLines makes the manifest say how many lines there are, also where there are none.
+// CountLines makes the manifest state the number of lines even if it is 0.
 func (ob *Object) CountLines() { ob.counted = true }
 
-// Close writes what is left. Nothing may be written after it.
+// Close flushes the object. Nothing may be written after it.
 func (ob *Object) Close() error {
 	if len(ob.buf) > 0 || !ob.made {
 		if err := ob.append(ob.buf); err != nil {

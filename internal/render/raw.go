@@ -20,9 +20,9 @@ const (
 	copyBuffer       = 256 << 10
 )
 
-// The settings of the encoder are part of Version: other ones give other bytes. One goroutine, so
-// that the result does not depend on timing; a small window, because packets repeat themselves
-// within short distances and it bounds memory.
+// The settings of the encoder are part of Version: others would give other bytes. One goroutine, so
+// that the result does not depend on timing; a small window, because packets repeat each other
+// within short distances and a small window bounds memory.
 func newEncoder() (*zstd.Encoder, error) {
 	return zstd.NewWriter(nil,
 		zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault),
@@ -67,7 +67,7 @@ func newCompression(ctx context.Context, src Source) (*compression, error) {
 	return &compression{segments: there}, nil
 }
 
-// work compresses segments until none is left.
+// work compresses segments until none remains.
 func (c *compression) work(ctx context.Context, out *Output) error {
 	z, err := newEncoder()
 	if err != nil {
@@ -86,8 +86,9 @@ func (c *compression) work(ctx context.Context, out *Output) error {
 	}
 }
 
-// compress makes one frame of a segment. It states the size of its content: readers that decompress
-// a whole frame at once, such as zstandard.decompress in Python, ask for it.
+// compress compresses a segment into one Zstandard frame. The frame states the size of its content,
+// because readers that decompress a whole frame at once, such as zstandard.decompress in Python,
+// need it.
 func compress(ctx context.Context, z *zstd.Encoder, buf []byte, o *Output,
 	seg segment.Source,
 ) (err error) {
@@ -109,7 +110,7 @@ func compress(ctx context.Context, z *zstd.Encoder, buf []byte, o *Output,
 		return out.Close()
 	}
 	z.ResetContentSize(out, size)
-	// What was appended meanwhile, to a recording that is not sealed, is not a part of it.
+	// Anything appended meanwhile, to a recording that is not sealed, is ignored.
 	if _, err := io.CopyBuffer(writerOnly{z}, &ctxReader{ctx, io.LimitReader(r, size)},
 		buf); err != nil {
 		return fmt.Errorf("export: compress segment %s: %w", seg.Name, err)
@@ -120,7 +121,7 @@ func compress(ctx context.Context, z *zstd.Encoder, buf []byte, o *Output,
 	return out.Close()
 }
 
-// contentSize reads a segment to its end: what lies compressed in a bucket need not state its size.
+// contentSize reads a segment to its end: a compressed segment in a bucket need not state its size.
 func contentSize(ctx context.Context, seg segment.Source, buf []byte) (int64, error) {
 	r, err := seg.Open()
 	if err != nil {

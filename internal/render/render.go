@@ -1,15 +1,15 @@
-// Package render makes of a recording the objects that are delivered: its views, the raw segments
-// and the manifest.
+// Package render derives from a recording the objects that are delivered: its views, the raw
+// segments and the manifest.
 //
 // Rendering is a pure function: the same recording and options give the same keys with the same
-// bytes, on every machine and at every time. It streams, so that memory does not grow with the
-// length of a recording but only, by some hundred bytes each, with the number of connections of
-// participants and of files; a stream of any size goes through a scratch file. See [decode.Limits]
-// for what participants can make it do.
+// bytes, on every machine and at any time. It streams, so memory does not grow with the length of a
+// recording, only with the number of participants' connections and of files, by some hundred bytes
+// each. Large streams go through a scratch file. [decode.Limits] bounds what participants can
+// cause.
 //
-// The way of a packet: [LineDecoder] makes lines of frames, each line goes through all views
-// ([View]), and a view writes objects ([Output]) to a [Sink]. The summary collects what the
-// manifest says. To add a view, write one like eventsView and list it in view.go.
+// [LineDecoder] turns frames into lines, each line passes through all views ([View]), and a view
+// writes objects ([Output]) to a [Sink]. The summary collects the content of the manifest. To add a
+// view, write one like eventsView (view_events.go) and add it to views (view.go).
 package render
 
 import (
@@ -26,46 +26,45 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// Version is the exporter that manifests name. It changes whenever the same recording would give
-// another manifest or other raw objects, and only then, so that an upgrade of the program does not
-// make a second copy of what is being delivered. Views have versions of their own, see [View].
+// Version is the exporter named in manifests. It changes only when the same recording would give
+// another manifest or other raw objects, so that an upgrade of the program does not make a second
+// copy of what is being delivered. Views have versions of their own, see [Views].
 const Version = "textegress-export/6"
 
 // Options of [Build].
 type Options struct {
-	// Revision is 1, or higher where objects with other bytes were delivered, or begun to be,
-	// before.
+	// Revision is 1, or higher if objects with other bytes were delivered before, even in part.
 	Revision int
-	// Exporter is written to the manifest; empty is Version.
+	// Exporter is written to the manifest [Version].
 	Exporter string
-	// Keys decrypt what was sent end-to-end encrypted; nil: there are none. Other keys give other
-	// bytes: a new revision.
+	// Keys decrypt end-to-end encrypted content; nil: there are none. Other keys give other bytes
+	// and therefore need a new revision.
 	Keys *Keys
-	// Pseudonyms are needed for a recording that is to be delivered under them
-	// (spool.Info.Pseudonyms), and used for no other.
+	// Pseudonyms are required for a recording that is to be delivered under pseudonyms
+	// (spool.Info.Pseudonyms), and are not used for others.
 	Pseudonyms redact.Pseudonyms
-	// Views are the views to render; nil: all current ones. Others than this program renders are a
-	// [ViewError].
+	// Views are the views to render; nil: all current ones. A view or version that this program
+	// does not render gives a [ViewError].
 	Views Views
-	// Workers is how many cores may be used [1]. Segments are compressed while lines are rendered;
-	// neither what is rendered nor its order depends on it. With more than one, a panic is not
-	// raised in the calling goroutine. See MaxWorkers.
+	// Workers is how many cores may be used [1], at most [MaxWorkers]. Segments are compressed
+	// while lines are rendered; the result does not depend on Workers. With more than one, a panic
+	// is not raised in the calling goroutine.
 	Workers int
-	// WithoutRaw leaves out the raw segments: only what is derived from them is written and listed
-	// in the manifest.
+	// WithoutRaw leaves out the raw segments: only the derived objects are written and listed in
+	// the manifest.
 	WithoutRaw bool
 
 	maxFiles int // of streams; 0: maxFiles
 }
 
-// MaxWorkers bounds Options.Workers: each one holds a window and tables of some megabytes.
+// MaxWorkers bounds Options.Workers: each worker holds a window and tables of some megabytes.
 const MaxWorkers = 8
 
-// Keys decrypt what was sent end-to-end encrypted.
+// Keys decrypt end-to-end encrypted content.
 type Keys = decode.Keys
 
-// NewKeys returns the keys that a text names: one per line, a passphrase or "hex:" or "base64:" and
-// a raw key. A text that is binary is one raw key.
+// NewKeys parses a list of keys, one per line: a passphrase, or "hex:" or "base64:" followed by a
+// raw key. A text that is binary is one raw key.
 func NewKeys(text []byte) (*Keys, error) { return decode.NewKeys(text) }
 
 // Content types of the objects.
@@ -76,18 +75,18 @@ const (
 	typeZstd   = "application/zstd"
 )
 
-// errNoPseudonyms: a recording that may be delivered only under pseudonyms is rendered in no other
-// way.
+// errNoPseudonyms: a recording that may be delivered only under pseudonyms is never rendered
+// without them.
 var errNoPseudonyms = errors.New("export: the recording may be delivered under pseudonyms only, " +
 	"and there are none here")
 
-// Build renders all objects of src and writes them to sink, the manifest last. It returns the
+// Build renders all objects of src, writes them to sink, the manifest last, and returns the
 // manifest.
 //
-// A recording need not be sealed; its manifest then has the status ACTIVE and describes what is
-// there. It returns errors from reading the segments and from writing to the sink only, never
-// because of what participants sent. Error texts do not name keys of views, because those hold
-// identities.
+// A recording need not be sealed; its manifest then has the status ACTIVE and describes what has
+// been recorded so far. Errors come only from reading the segments and from writing to the sink,
+// never from what participants sent. Error texts do not contain keys of views, because those
+// contain identities.
 func Build(ctx context.Context, src Source, o Options, sink Sink) (textegress.Manifest, error) {
 	if o.Exporter == "" {
 		o.Exporter = Version
@@ -131,7 +130,7 @@ type builder struct {
 
 // build writes everything but the manifest, which it returns.
 func (b *builder) build(ctx context.Context) (textegress.Manifest, error) {
-	if b.o.WithoutRaw || b.names != nil { // raw segments are full of identities
+	if b.o.WithoutRaw || b.names != nil { // raw segments contain identities
 		m, err := b.views(ctx)
 		m.Objects = objects(b.out)
 		return m, err

@@ -14,25 +14,24 @@ import (
 	"github.com/syncflow/textegress/internal/fsname"
 )
 
-// Sink takes the objects of one export. Its methods are called by one goroutine at a time; with
-// Options.Workers above 1, writers of different objects are used at the same time.
+// Sink receives the objects of one export. Its methods are called by one goroutine at a time. With
+// Options.Workers above 1, writers of different objects are used concurrently.
 type Sink interface {
-	// Append opens the object named key to be written at its end. The first call for a key makes
-	// it, empty. Each writer is closed before the object is opened again.
+	// Append opens the object named key for appending. The first call for a key creates it, empty.
+	// Each writer is closed before the object is opened again.
 	Append(key string) (io.WriteCloser, error)
-	// Scratch makes a file that is no object and lasts no longer than the process, for what is not
-	// yet known to be one.
+	// Scratch creates a temporary file that is not an object and does not outlive the process.
 	Scratch() (Scratch, error)
 }
 
-// Scratch is a file of a [Sink] that is no object.
+// Scratch is a temporary file of a [Sink].
 type Scratch = decode.Scratch
 
-// NewScratch makes a file in root that has no name any more, so that nothing is left of it whatever
-// happens.
+// NewScratch creates a file in root and removes its name, so that nothing remains of it, even after
+// a crash.
 func NewScratch(root fsname.Root) (Scratch, error) {
 	const name = ".scratch"
-	for range 2 { // a process that died between the two steps has left one
+	for range 2 { // a process that died between the two steps left one behind
 		f, err := root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 		if err == nil {
 			if err := root.Remove(name); err != nil {
@@ -48,23 +47,23 @@ func NewScratch(root fsname.Root) (Scratch, error) {
 	return nil, fs.ErrExist
 }
 
-// Directory is a [Sink] that writes each object to the file of that name below a directory, for
-// people: for the user alone who runs it (0600, directories 0700). Names never lead out of it. What
-// its file system cannot hold has the portable form of the key.
+// Directory is a [Sink] that writes each object to the file of that name below a directory. Only
+// the current user can read it (files 0600, directories 0700). Names never lead out of it. If its
+// file system cannot hold a name, the file has the portable form of the key.
 type Directory struct {
 	root   sinkRoot
 	naming *fsname.Naming // nil: not known yet
 	made   map[string]bool
 }
 
-// sinkRoot is what is needed of an [os.Root].
+// sinkRoot is the part of [os.Root] that Directory needs.
 type sinkRoot interface {
 	fsname.Root
 	MkdirAll(name string, perm os.FileMode) error
 	Close() error
 }
 
-// NewDirectory returns the sink for the directory at path, which is made if it is missing.
+// NewDirectory returns a sink for the directory at path, which it creates if necessary.
 func NewDirectory(path string) (*Directory, error) {
 	parent, base := filepath.Split(filepath.Clean(path))
 	if base != "" && base != "." && base != ".." {
@@ -79,7 +78,7 @@ func NewDirectory(path string) (*Directory, error) {
 	return &Directory{root: root, made: map[string]bool{}}, nil
 }
 
-// mkdirIn makes the directory base in parent unless it is there.
+// mkdirIn creates the directory base in parent unless it exists.
 func mkdirIn(parent, base string, perm os.FileMode) error {
 	if parent == "" {
 		parent = "."
@@ -125,7 +124,7 @@ func (d *Directory) Append(key string) (io.WriteCloser, error) {
 	return f, nil
 }
 
-// lockedSink is a [Sink] for several goroutines.
+// lockedSink is a [Sink] that is safe for concurrent use.
 type lockedSink struct {
 	mu   sync.Mutex
 	sink Sink

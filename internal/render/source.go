@@ -28,8 +28,8 @@ const (
 type Source interface {
 	Info() spool.Info
 	Sealed() (spool.Sealed, bool)
-	// Segments returns the segments in order, compared with sealed.json where there is one; see
-	// [segment.Expect]. Reading of them ends with ctx.
+	// Segments returns the segments in order, with their measurements from sealed.json if there is
+	// one, see [segment.Expect]. Their readers fail once ctx ends.
 	Segments(ctx context.Context) ([]segment.Source, error)
 	// StateFile returns the bytes of "recording.json" or "sealed.json", or an error that wraps
 	// fs.ErrNotExist.
@@ -39,15 +39,15 @@ type Source interface {
 // FromSpool returns the recording in the spool as a source.
 func FromSpool(r *spool.Recording) Source { return spooled{r} }
 
-// spooled reads through the spool, so that what it finds is what the spool's file system has.
+// spooled reads through the spool and therefore uses the spool's file system.
 type spooled struct{ *spool.Recording }
 
-// Segments returns those that are still there, and which ones are not.
+// Segments returns the existing segments and the missing ones.
 func (s spooled) Segments(ctx context.Context) ([]segment.Source, error) {
 	return s.SealedSources(ctx)
 }
 
-// ErrPseudonyms says that a delivered recording cannot be a source.
+// ErrPseudonyms says that a recording delivered under pseudonyms cannot be a source.
 var ErrPseudonyms = errors.New("it was delivered under pseudonyms, without its raw segments, " +
 	"from which alone it could be derived again; " +
 	"those are on the disk of the recorder until RETENTION has passed")
@@ -62,13 +62,13 @@ type delivered struct {
 }
 
 // FromDelivered returns a delivered recording as a source: fsys holds its objects under their keys.
-// It needs manifest.json and what lies in raw/, and does not list directories. Deriving from it
-// gives the delivered objects again, if exporter and revision are the same.
+// It needs manifest.json and the objects in raw/, and does not list directories. Deriving from it
+// gives the delivered objects again if exporter and revision are the same.
 //
-// What it is, project, session and how it ended, must be the same in manifest.json and in the files
-// in raw/, else it is a *DisagreementError. The checksums of segments are not compared with the
-// manifest, see [textegress.Recording.Verify]: a segment that is damaged is held against
-// sealed.json when it is read. No more of it is decompressed than that says.
+// If manifest.json and the files in raw/ differ in project, session or how the recording ended, the
+// error is a [*DisagreementError]. The checksums of segments are not compared with the manifest
+// ([textegress.Recording.Verify] does that). Instead, each segment is compared with sealed.json
+// when it is read, and no more of it is decompressed than sealed.json states.
 func FromDelivered(fsys fs.FS) (Source, error) {
 	rec, err := textegress.Open(fsys)
 	if err != nil {
@@ -110,13 +110,13 @@ func FromDelivered(fsys fs.FS) (Source, error) {
 	return d, nil
 }
 
-// HasRaw reports whether a manifest lists anything from which it could be derived.
+// HasRaw reports whether a manifest lists raw objects from which the others can be derived.
 func HasRaw(m textegress.Manifest) bool {
 	return slices.ContainsFunc(m.Objects,
 		func(o textegress.Object) bool { return strings.HasPrefix(o.Key, textegress.RawDir) })
 }
 
-// state reads the files that say what the recording is.
+// state reads the state files, which describe the recording.
 func (d *delivered) state() error {
 	b, err := d.StateFile(recordingFile)
 	if err != nil {
@@ -140,7 +140,8 @@ func (d *delivered) state() error {
 func (d *delivered) Info() spool.Info             { return d.info }
 func (d *delivered) Sealed() (spool.Sealed, bool) { return d.sealed, d.isSealed }
 
-// StateFile returns what the manifest describes, and nothing else that lies in its place.
+// StateFile returns the file that the manifest describes, and an error if another one is in its
+// place.
 func (d *delivered) StateFile(name string) ([]byte, error) {
 	key := path.Join(textegress.RawDir, name)
 	o, ok := d.objects[key]
@@ -172,7 +173,7 @@ func (d *delivered) open(name string) (io.ReadCloser, error) {
 	out := &decompressed{f: f, left: maxSegment}
 	for _, seg := range d.sealed.Segments {
 		if seg.Name == name && seg.SHA256 != "" {
-			out.left, out.stated = seg.Size+1, true // one more tells that it is longer
+			out.left, out.stated = seg.Size+1, true // one more, to detect a longer one
 		}
 	}
 	out.z, err = zstd.NewReader(out.file(), zstd.WithDecoderConcurrency(1),
@@ -183,8 +184,8 @@ func (d *delivered) open(name string) (io.ReadCloser, error) {
 	return out, nil
 }
 
-// decompressed is a segment. Where its size is stated, it ends at the latest one byte behind that,
-// and where what is compressed is damaged: what is missing is found by whoever holds it against its
+// decompressed reads a segment. It ends at most one byte beyond the stated size, if there is one,
+// and where the compressed bytes are damaged; the caller detects missing bytes by comparing the
 // size.
 type decompressed struct {
 	z      *zstd.Decoder
@@ -194,7 +195,7 @@ type decompressed struct {
 	stated bool
 }
 
-// file reads the compressed bytes, and tells an error of reading from damage.
+// file reads the compressed bytes and distinguishes read errors from damage.
 func (d *decompressed) file() io.Reader {
 	return readerFunc(func(p []byte) (int, error) {
 		n, err := d.f.Read(p)

@@ -9,22 +9,22 @@ import (
 	"github.com/syncflow/textegress/internal/durable"
 )
 
-// checkEvery is after how many written bytes the free space is checked.
+// checkEvery is how many bytes are written between two checks of the free space.
 const checkEvery = 16 << 20
 
-// SpaceGuard keeps some space on a file system free while a recording is rendered: what
-// participants sent compressed can be much larger than the segments. Several goroutines may use it.
+// SpaceGuard keeps some space on a file system free while a recording is rendered: content that
+// participants sent compressed can be much larger than the segments. It is safe for concurrent use.
 type SpaceGuard struct {
 	check func() error // nil: nothing is kept free
 	left  atomic.Int64
 }
 
-// NewSpaceGuard returns a guard that calls check before the first byte and after every 16 MiB. An
-// error of check is the result of the write.
+// NewSpaceGuard returns a guard that calls check before the first byte and after every 16 MiB. If
+// check fails, the write returns its error.
 func NewSpaceGuard(check func() error) *SpaceGuard { return &SpaceGuard{check: check} }
 
-// FreeSpace returns a check that fails, with an error that wraps [diskguard.ErrLow], where fewer
-// than keep bytes would be left free on the file system of a directory.
+// FreeSpace returns a check that fails, with an error that wraps [diskguard.ErrLow], if fewer than
+// keep bytes would remain free on the file system of dir.
 func FreeSpace(dir string, keep int64) func() error {
 	if keep <= 0 {
 		return nil
@@ -44,7 +44,7 @@ func FreeSpace(dir string, keep int64) func() error {
 	}
 }
 
-// Take returns an error where n bytes are not to be written.
+// Take accounts for n bytes to be written; it returns an error if they must not be.
 func (g *SpaceGuard) Take(n int) error {
 	if g == nil || g.check == nil || g.left.Add(-int64(n)) >= 0 {
 		return nil

@@ -17,13 +17,12 @@ import (
 // of one replaces it.
 const maxSegments = 1 << 16
 
-// speech holds back lines of the text views. Speech comes in segments, each as several versions
-// that replace each other, and which version is the last is known only at the end: agents mark it
-// as final, or do not (those in JavaScript never mark what they say themselves), or are cut off
-// before.
+// speech holds back lines of the text views. Speech comes in segments, each in several versions
+// that replace each other. Which version is the last is known only at the end: agents may mark it
+// as final, may not (those in JavaScript never mark their own speech), or may be cut off before.
 //
-// From the first line of speech on, all lines of a view go to a scratch file, where those that are
-// replaced are marked, and from there to the view at the end.
+// From the first line of speech on, all lines of a view go to a scratch file, in which replaced
+// lines are marked. At the end, the others go to the view.
 type speech struct {
 	scratch func() (Scratch, error)
 	file    Scratch // nil: there was no speech
@@ -34,10 +33,10 @@ type speech struct {
 	ring []segmentKey         // of last
 	next int
 
-	streamers map[string]bool // who sends speech as streams: their transcription packets repeat it
+	streamers map[string]bool // send speech as streams, repeated in their packets
 }
 
-// segmentKey is that of one sender.
+// segmentKey identifies a segment of one sender.
 type segmentKey [16]byte
 
 func newSpeech(scratch func() (Scratch, error)) *speech {
@@ -54,14 +53,14 @@ const (
 	speechBuffer  = 64 << 10
 )
 
-// keyOf names a segment across the connections of its sender. Packets and streams have ids of their
-// own.
+// keyOf identifies a segment across the connections of its sender. The ids of packets and those of
+// streams are independent.
 func keyOf(m *textegress.Message, id string) segmentKey {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", m.Kind, m.Identity, id))
 	return segmentKey(sum[:16])
 }
 
-// speaker names who sends over a connection: an agent sends what others said under their
+// speaker identifies the sender of a connection. An agent sends the speech of others under their
 // identities.
 func (c connection) speaker() string {
 	if c.sid != "" {
@@ -98,7 +97,8 @@ func (s *speech) flush() error {
 	return nil
 }
 
-// addSegment appends a line that is a version of a segment, and takes back the one before it.
+// addSegment appends a line that is a version of a segment, and marks the version before it as
+// replaced.
 func (s *speech) addSegment(mark byte, key segmentKey, view int, line []byte) error {
 	if at, ok := s.last[key]; ok {
 		if err := s.replace(at); err != nil {
@@ -166,19 +166,19 @@ func (s *speech) finish(emit func(view int, packet bool, line []byte) error) err
 	return nil
 }
 
-// isSpeech reports whether a line is a version of a segment of speech, which a stream on
-// lk.transcription is.
+// isSpeech reports whether a line is a version of a segment of speech: a stream on
+// lk.transcription.
 func isSpeech(m *textegress.Message) bool {
 	return m.Kind == textegress.KindTextStream && m.Transcription != nil &&
 		len(m.Transcription.Segments) == 1
 }
 
-// saysNothing reports whether a version of a segment was cut off before any of it came. It replaces
-// none.
+// saysNothing reports whether a version of a segment was cut off before any text came. Such a
+// version replaces none.
 func saysNothing(m *textegress.Message) bool { return !m.Stream.Complete && m.Stream.Size == 0 }
 
-// packetSegments returns the versions of segments in a transcription packet: of several of one
-// segment the last.
+// packetSegments returns the versions of segments in a transcription packet: the last one of each
+// segment.
 func packetSegments(m *textegress.Message) []textegress.TranscriptionSegment {
 	if m.Kind != textegress.KindTranscription || m.Transcription == nil {
 		return nil

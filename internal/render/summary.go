@@ -9,7 +9,7 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// summary collects what the manifest says while frames and lines pass.
+// summary collects the content of the manifest while frames and lines pass.
 type summary struct {
 	m          textegress.Manifest
 	identities map[string]bool
@@ -46,7 +46,7 @@ func newSummary(src Source, o Options) *summary {
 	return s
 }
 
-// frame takes the next frame into account, which d has just decoded.
+// frame accounts for the next frame, which d has just decoded.
 func (s *summary) frame(f segment.Frame, d *LineDecoder) {
 	switch f.Type {
 	case segment.FrameEvent:
@@ -67,7 +67,7 @@ func (s *summary) frame(f segment.Frame, d *LineDecoder) {
 	}
 }
 
-// add takes the next line into account.
+// add accounts for the next line.
 func (s *summary) add(m *textegress.Message) {
 	if m.Stream != nil {
 		s.account.Stream(*m)
@@ -104,7 +104,7 @@ func (s *summary) event(m *textegress.Message) {
 	case textegress.KindOutageStarted, textegress.KindRecorderAway:
 		if sel := s.m.Selection; e.Cause == "process_died" && sel != nil && len(sel.Rules) > 0 &&
 			!sel.Rules[len(sel.Rules)-1].IsZero() {
-			sel.AtLeast = true // it took with it what it had counted
+			sel.AtLeast = true // its counts were lost with it
 		}
 	}
 }
@@ -139,7 +139,7 @@ func (s *summary) times() {
 	}
 }
 
-// rules notes which rules are in force from now on; nil: none.
+// rules records which rules are in force from now on; nil: none.
 func (s *summary) rules(unixNS int64, r *textegress.SelectionRules) {
 	now := textegress.SelectionRules{}
 	if r != nil {
@@ -176,7 +176,7 @@ func (s *summary) selection() *textegress.Selection {
 	return s.m.Selection
 }
 
-// forgotten notes how much was removed.
+// forgotten records how much was removed.
 func (s *summary) forgotten(f textegress.Forgotten) {
 	if f.Frames > 0 {
 		s.m.Forgotten = &f

@@ -10,7 +10,7 @@ import (
 // boundaries: VT, FF, FS, GS, RS, U+0085, U+2028 and U+2029) as \u and four hexadecimal digits, and
 // each maximal part of an invalid sequence as one U+FFFD, like Rust's String::from_utf8_lossy,
 // which the predecessor used, and Unicode's recommended practice (Unicode 16, section 3.9.6).
-// strings.ToValidUTF8 makes one of a whole run, ranging over a string one of each byte.
+// strings.ToValidUTF8 would give one for a whole run, and ranging over a string one for each byte.
 func appendText[S string | []byte](b []byte, s S) []byte {
 	for i := 0; i < len(s); {
 		from := i
@@ -42,7 +42,7 @@ func appendText[S string | []byte](b []byte, s S) []byte {
 	return b
 }
 
-// endsLine reports whether readers of text split lines at r.
+// endsLine reports whether text readers split lines at r.
 func endsLine(r rune) bool {
 	return r >= '\n' && r <= '\r' || r >= 0x1c && r <= 0x1e || r == '\u0085' || r == '\u2028' ||
 		r == '\u2029'

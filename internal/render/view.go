@@ -12,36 +12,35 @@ import (
 
 // View renders one kind of object from the lines of a recording.
 type View interface {
-	// Begin is called once, before the first line.
+	// Begin is called once, before the first line. The view creates its objects with out.
 	Begin(info spool.Info, out *Output) error
-	// Line takes the next line. Only the files view changes it; others must not keep it.
+	// Line handles the next line. It must not keep l, and only the files view may change it.
 	Line(l *decode.Line) error
-	// End is called once, after the last line. The manifest is complete but for its objects.
+	// End is called once, after the last line. The manifest is complete except for its objects.
 	End(m textegress.Manifest) error
 }
 
-// views are all that there are, in the order in which a line goes through them. Another one is
-// another entry here.
+// views lists every view, in the order in which a line passes through them; files is first because
+// it sets the names of files in lines. To add a view, add an entry.
 //
-// A version changes whenever the same lines would give other bytes. A plan names the views with
-// which it was made, so that neither a new view nor a new version begins another revision of what
-// is being delivered.
+// A version changes whenever the same lines would give other bytes. A plan names its views and
+// their versions, so that neither a new view nor a new version starts another revision of a
+// delivery in progress.
 var views = []struct {
 	name    string
 	version int
 	make    func(Options) View
 }{
-	// The first one, because it names the files in the lines.
 	{"files", 1, func(o Options) View { return newFilesView(o.maxFiles) }},
 	{"events", 1, func(Options) View { return &eventsView{} }},
 	{"text", 1, func(Options) View { return newTextView() }},
 	{"metadata", 1, func(Options) View { return &metadataView{} }},
 }
 
-// Views are the versions of views, by name.
+// Views maps the names of views to their versions.
 type Views map[string]int
 
-// CurrentViews returns all views of this program.
+// CurrentViews returns all views that this program renders.
 func CurrentViews() Views {
 	all := Views{}
 	for _, v := range views {
@@ -50,7 +49,7 @@ func CurrentViews() Views {
 	return all
 }
 
-// FirstViews returns the views of what was made before views had versions.
+// FirstViews returns the views of plans from before views had versions.
 func FirstViews() Views { return Views{"files": 1, "events": 1, "text": 1, "metadata": 1} }
 
 // ViewError says that this program cannot render a view.

@@ -40,7 +40,7 @@ type textFile struct {
 	deferred bool    // its lines are held back, see speech
 }
 
-// connection tells files apart: a participant who comes again has a new sid and gets a new file.
+// connection identifies a file: a participant who joins again has a new sid and gets a new file.
 type connection struct{ identity, sid string }
 
 func newTextView() *textView {
@@ -55,8 +55,8 @@ func (v *textView) Begin(info spool.Info, out *Output) error {
 
 const isoUTC = "2006-01-02T15:04:05UTC"
 
-// shows reports whether a message is one that people read. Left out are copies of messages, what
-// programs say to each other, and transcription packets, for which see speech.
+// shows reports whether a message is meant for people. Copies, messages between programs and
+// transcription packets (see speech) are not.
 func shows(m *textegress.Message) bool {
 	switch m.Kind {
 	case textegress.KindData, textegress.KindChat, textegress.KindByteStream:
@@ -197,8 +197,8 @@ func isAlmostText(b []byte) bool {
 }
 
 // name returns a name that is not taken. Two connections of one identity whose first messages came
-// within the same second are told apart by the participant sid of the later one, two names that
-// only differ in case or normal form by a hash.
+// within the same second are distinguished by the participant sid of the later one, two names that
+// differ only in case or normal form by a hash.
 func (v *textView) name(who connection, first time.Time) string {
 	name := textegress.TextViewName(who.identity, v.topic, first)
 	switch {
@@ -214,7 +214,7 @@ func (v *textView) name(who connection, first time.Time) string {
 	return name
 }
 
-// insert puts mark before ".txt" and shortens what stands before it if the name would have more
+// insert inserts mark before ".txt". It shortens the part before it if the name would have more
 // than 255 bytes, the limit of the usual file systems.
 func insert(name, mark string) string {
 	const ext = ".txt"
