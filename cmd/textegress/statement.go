@@ -157,7 +157,7 @@ func account(c textegress.Connection) string {
 		parts = append(parts, sequence(*s))
 	}
 	if n := c.Lossy + c.Unsequenced + c.DataTrack; n > 0 {
-		parts = append(parts, fmt.Sprintf("%d lossy or without a number, of which nothing "+
+		parts = append(parts, fmt.Sprintf("%d lossy or without a number, about which nothing "+
 			"can be proved", n))
 	}
 	if n := c.StreamsComplete + c.StreamsIncomplete; n > 0 {

@@ -40,9 +40,9 @@ var (
 	envRef = regexp.MustCompile(`\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))`)
 )
 
-// parseDotenv reads the text of a `.env` file. It goes on after a fault, so that all of them are
-// found at once. lookup gives the value of a variable of the environment, for substitution; it
-// beats earlier lines of the file, as for the predecessor.
+// parseDotenv reads the text of a `.env` file. It continues after a fault, so that all are found
+// at once. lookup returns environment variables for substitution; they take precedence over
+// earlier lines of the file, as in the predecessor.
 func parseDotenv(text string, lookup func(string) (string, bool)) ([]envLine, []envFault) {
 	text = strings.TrimPrefix(text, "\ufeff")
 	text = strings.ReplaceAll(text, "\r\n", "\n")
@@ -89,8 +89,7 @@ func parseDotenv(text string, lookup func(string) (string, bool)) ([]envLine, []
 		var value string
 		var fault string
 		if raw != "" && (raw[0] == '"' || raw[0] == '\'') {
-			// A quoted value may go on in the following lines; the trimming above must not reach
-			// into it then.
+			// A quoted value may continue on the following lines, which must not be trimmed.
 			_, untrimmed, _ := strings.Cut(line, "=")
 			untrimmed = strings.TrimLeft(untrimmed, " \t")
 			var used int
@@ -142,8 +141,8 @@ func substitute(s string, resolve func(string) (string, bool)) (value, fault str
 	return value, fault
 }
 
-// quoted reads a quoted value that begins with first[0] and may go on in more. used is the number
-// of lines of more that belong to it.
+// quoted reads a quoted value that begins with first[0] and may continue in more. used is the
+// number of lines of more that belong to it.
 func quoted(first, more string, resolve func(string) (string, bool)) (value string, used int,
 	fault string,
 ) {

@@ -256,7 +256,7 @@ func (f field) certificates() string {
 		}
 		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
 			f.wrong("has a certificate that cannot be read",
-				"take the file from whoever runs the broker again")
+				"get the file again from the operator of the broker")
 			return ""
 		}
 		found++

@@ -2,8 +2,8 @@ package diskguard
 
 import "github.com/syncflow/textegress/internal/durable"
 
-// FS returns the guarded file system: it notes every operation that finds no space, so that the
-// next Writable, Admit or Status knows of it, whoever was writing.
+// FS returns the guarded file system: it records every operation that finds no space, so that the
+// next Writable, Admit or Status takes it into account, regardless of the writer.
 func (g *Guard) FS() durable.FS {
 	if g.minFree == 0 {
 		return g.fs

@@ -2,8 +2,9 @@
 //
 // A [Guard] watches the free space of a file system and keeps the ballast: a preallocated file
 // that is deleted when a write that cannot wait finds no space. [Guard.FS] is a file system that
-// notes every write that finds none, whoever makes it; [Guard.WithBallast] repeats one at the cost
-// of the ballast; [Guard.Writable] and [Guard.Admit] refuse what would take what is left.
+// records every write that finds no space; [Guard.WithBallast] retries a write after releasing the
+// ballast; [Guard.Writable] and [Guard.Admit] refuse writes and recordings that would use up the
+// remaining space.
 package diskguard
 
 import (
@@ -142,7 +143,7 @@ func (g *Guard) Status() Status {
 }
 
 // Writable returns nil while packets can be written as far as is known, else an error that IsFull
-// recognises. It polls by itself, so that whoever asks in a loop notices when there is space.
+// recognises. It polls, so a caller in a loop notices when there is space again.
 func (g *Guard) Writable() error {
 	if !g.full.Load() && !g.noticed.Load() {
 		return nil

@@ -9,7 +9,7 @@
 //
 // syncfs(2) would be a cheap way to sync many files at once, and is not used: it does not report
 // every failure. If ext4 cannot allocate the blocks of delayed writes, it drops the pages and
-// reports that to whoever requested the write-back ("Delayed block allocation failed … Data will be
+// reports that to the requester of the write-back ("Delayed block allocation failed … Data will be
 // lost", fs/ext4/inode.c); for syncfs that is the kernel's flusher, which does not report it. On
 // Linux 6.18, with a block bitmap that is damaged, syncfs returned 0 for a file that was lost, and
 // an fdatasync of it afterwards too, where fdatasync or sync_file_range alone returned EBADMSG. On

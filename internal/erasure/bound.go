@@ -17,14 +17,14 @@ import (
 // errOther says that a place holds something else than was delivered to it.
 var errOther = errors.New("what lies there is not what was delivered")
 
-// bound shows the objects of a recording as they are known to be, and nothing else: whoever can
-// write to the place decides neither what is read nor of which recording it is.
+// bound shows the objects of a recording as they are known to be, and nothing else: write access to
+// the place decides neither what is read nor which recording it belongs to.
 type bound struct {
 	fsys    fs.FS
 	objects map[string]textegress.Object
 }
 
-// bind binds fsys to objects, of which the size and SHA-256 are known.
+// bind binds fsys to objects with known size and SHA-256.
 func bind(fsys fs.FS, objects []textegress.Object) fs.FS {
 	b := bound{fsys: fsys, objects: map[string]textegress.Object{}}
 	for _, o := range objects {

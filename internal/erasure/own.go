@@ -31,8 +31,8 @@ func isManifest(key string) bool {
 	return strings.TrimPrefix(key, inRevision.FindString(key)) == textegress.ManifestName
 }
 
-// own reads the manifests of a recording, of which those of older revisions may be damaged: what
-// they name is left then.
+// own reads the manifests of a recording. Those of older revisions may be damaged; the objects that
+// a damaged one names are left alone.
 func (p Place) own(ctx context.Context, base string, revisions map[string][]int,
 	info spool.Info,
 ) *own {

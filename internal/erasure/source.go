@@ -47,8 +47,8 @@ func (f *Eraser) fromBucket(ctx context.Context, rec *spool.Recording) (render.S
 	return local{src, rec}, nil
 }
 
-// local is a recording of which the segments are in the bucket, and all else is on the disk: what
-// it is, where it lies and how it ended is not the bucket's to say.
+// local is a recording with segments in the bucket and everything else on the disk: the disk alone
+// says what it is, where it lies and how it ended.
 type local struct {
 	render.Source
 

@@ -63,7 +63,7 @@ func (r *Rooms) Create(ctx context.Context, room string, emptyTimeout time.Durat
 	return err
 }
 
-// Delete deletes a room. Whoever is in it is disconnected.
+// Delete deletes a room. Participants in it are disconnected.
 func (r *Rooms) Delete(ctx context.Context, room string) error {
 	_, err := r.call(ctx, "DeleteRoom", map[string]any{"room": room})
 	return err

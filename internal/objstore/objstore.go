@@ -148,7 +148,7 @@ var ErrDiffers = errors.New("the stored object has other content")
 //
 // It relies on the store's own checksum where the store computes one, and otherwise reads the
 // object back. It also does so before it reports a different object: the consequences are costly,
-// and the result of Stat passes through front ends, some of which answer HEAD with a length of 0.
+// and some front ends answer HEAD, and so Stat, with a length of 0.
 // It reads at most one byte more than the size. The error satisfies [IsNotFound] if there is no
 // such object, and errors.Is(err, ErrDiffers) if there is another one.
 func Verify(ctx context.Context, b Bucket, key string, size int64, sha256Hex string) error {

@@ -18,12 +18,12 @@ type Versioned interface {
 }
 
 // Unfinished is implemented by buckets whose store keeps the parts of an upload that was never
-// completed, where nobody sees them and somebody pays for them.
+// completed, which are invisible and cost money.
 type Unfinished interface {
 	// AbortUploads removes the parts of uploads to keys which begin with prefix, except those for
-	// which keep returns true and those that this Bucket is just making, and returns of how many
-	// uploads. A store that cannot list such uploads is no error. It goes on after an upload that
-	// cannot be removed, and returns the first error.
+	// which keep returns true and those that this Bucket is making, and returns the number of
+	// uploads. A store that cannot list such uploads is not an error. It continues after an upload
+	// that cannot be removed, and returns the first error.
 	AbortUploads(ctx context.Context, prefix string, keep func(key string) bool) (int, error)
 }
 
@@ -51,9 +51,9 @@ func (p Purged) Complete() bool { return len(p.Failed) == 0 && p.Versions == "" 
 
 // Purge deletes, with all their versions, the objects whose keys begin with prefix, except those
 // for which keep returns true, and the parts of uploads to such keys that were interrupted. first
-// is deleted before all others, so that what is left, should it be interrupted, is not taken for
-// whole. It goes on after an object that cannot be deleted. The error is one of listing the objects
-// or of ctx.
+// is deleted before all others, so that after an interruption the rest is not taken for a whole
+// recording. It continues after an object that cannot be deleted. The error is one of listing the
+// objects or of ctx.
 func Purge(ctx context.Context, b Bucket, prefix, first string, keep func(key string) bool) (Purged,
 	error,
 ) {

@@ -1,10 +1,10 @@
-// Package pseudonym makes the pseudonyms under which recordings are delivered, and keeps on the
-// recorder's disk what leads back from them.
+// Package pseudonym makes the pseudonyms under which recordings are delivered, and keeps their
+// mapping to identities on the recorder's disk.
 //
 // A project has one key, random, made once in the data directory. A pseudonym is a function of key
 // and identity: the same participant has the same one in all recordings of a project, and another
 // one in every other project. Without the key and the list beside it nothing leads from a pseudonym
-// to an identity; whoever has the key can try identities.
+// to an identity; with the key, one can test guesses.
 //
 // The guarantee: key and list are on the disk, durably, before anything that was made with them can
 // be delivered, and a key that is lost or damaged is never replaced for the recordings that were

@@ -49,8 +49,8 @@ func (r *Recorder) ask(ctx context.Context, what query) *question {
 	return q
 }
 
-// runAsync runs f in a goroutine of its own. A panic in it is passed on: whoever takes the answer
-// panics with it, so that this recorder alone fails.
+// runAsync runs f in a goroutine of its own. A panic in f is raised again where the answer is
+// received, so that only this recorder fails.
 func runAsync(to chan<- answer, f func() answer) {
 	go func() {
 		defer func() {

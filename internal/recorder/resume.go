@@ -110,7 +110,7 @@ func (r *record) Frame(f segment.Frame) {
 	r.state.apply(f)
 }
 
-// State implements [spool.Follower]. Whoever may not be recorded any more is not in it.
+// State implements [spool.Follower]. It leaves out participants that the rules exclude.
 func (r *record) State() segment.State {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -25,7 +25,7 @@ import (
 const Mark = "…"
 
 const (
-	// an answer can be a whole page, of which the beginning says enough
+	// an answer can be a whole page; its beginning is enough
 	maxInput = 2 << 10
 	maxText  = 300
 	// Servers cut long texts. So many bytes of a hidden value at the end of a text are hidden too.
@@ -58,8 +58,8 @@ func Text(s string, hidden ...string) string {
 // Error returns an error whose text is [Text] of that of err, and which wraps err. It also hides
 // the credentials in URLs that errors of net/url quote. It returns nil for nil.
 //
-// Whoever unwraps the result has the unredacted texts again: match it with errors.Is and errors.As,
-// and log the result itself.
+// Unwrapping the result yields the unredacted texts: match it with errors.Is and errors.As, and log
+// the result itself.
 func Error(err error, hidden ...string) error {
 	if err == nil {
 		return nil

@@ -11,12 +11,12 @@ import (
 // DiskStatus is what is known about the disk of a data directory.
 type DiskStatus struct {
 	diskguard.Status
-	// FailedSyncs are the recordings of which an fsync failed lately, with the time
-	// of the last failure. They are suspect for good; this is about the disk.
+	// FailedSyncs are the recordings with a recent failed fsync and the time of the last failure.
+	// They stay suspect; this is about the disk.
 	FailedSyncs []FailedSync
 }
 
-// FailedSync names a recording of which an fsync failed.
+// FailedSync names a recording whose fsync failed.
 type FailedSync struct {
 	EgressID string
 	At       time.Time
@@ -46,7 +46,7 @@ func (r *Recording) CheckRoom() error {
 	return r.spool.disk.Room(0, "deriving the objects of")
 }
 
-// twice returns twice the size of segments, of which somebody else may have made the figures.
+// twice returns twice the size of segments, whose figures may be wrong.
 func twice(segments []segment.Info) uint64 {
 	need := uint64(0)
 	for _, seg := range segments {

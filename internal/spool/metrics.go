@@ -90,7 +90,7 @@ func newMetrics(reg prometheus.Registerer, s *Spool) (*metrics, error) {
 			func(s *Spool) float64 { return float64(s.Disk().Ballast) },
 		},
 		{
-			"suspect_recordings", "Recordings in the data directory of which an fsync failed.",
+			"suspect_recordings", "Recordings in the data directory with a failed fsync.",
 			(*Spool).countSuspect,
 		},
 	} {

@@ -13,19 +13,16 @@ import (
 // localSource is a segment in the spool.
 type localSource struct {
 	segment.Source
-	// silent counts the reads of the file that somebody has stopped waiting for, by anybody who
-	// reads this segment of the recording.
+	// silent counts the abandoned reads of the file by all readers of this segment.
 	silent *atomic.Int32
 }
 
 // maxSilence is how long the disk may take for one read of a segment. A mount whose server is gone
-// never answers, and nothing can end such a read: it is left alone, so that whoever waits for it
-// can do something else.
+// never answers, and nothing can end such a read: it is abandoned, and the caller continues.
 const maxSilence = 2 * time.Minute
 
-// patient returns a local segment of which every read ends after maxSilence or with ctx. Of a
-// segment there is at most one read that took too long: until it returns, the segment is not opened
-// again.
+// patient returns a local segment whose reads end after maxSilence or with ctx. A segment has at
+// most one abandoned read: until it returns, the segment is not opened again.
 func patient(ctx context.Context, seg localSource) segment.Source {
 	out := seg.Source
 	out.Open = func() (io.ReadCloser, error) {

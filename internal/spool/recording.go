@@ -36,10 +36,10 @@ type Recording struct {
 	state   State
 	sealed  Sealed
 	suspect bool
-	// suspectSegment is the first of which an fsync failed in this process.
+	// suspectSegment is the first whose fsync failed in this process.
 	suspectSegment string
 	writer         *Writer
-	// unsyncable are the segments of which an fsync failed in this process: another
+	// unsyncable are the segments whose fsync failed in this process: another
 	// one that succeeded would prove nothing.
 	unsyncable map[string]bool
 	silent     map[string]*atomic.Int32 // by segment, see localSource

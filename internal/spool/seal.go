@@ -107,7 +107,7 @@ func (r *Recording) isUnsyncable(segment string) bool {
 	return r.unsyncable[segment]
 }
 
-// firstUnsyncable returns the name of the first segment of which an fsync failed in this process,
+// firstUnsyncable returns the name of the first segment whose fsync failed in this process,
 // "" where none did.
 func (r *Recording) firstUnsyncable() string {
 	r.mu.Lock()

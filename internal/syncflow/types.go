@@ -88,7 +88,7 @@ func (s Session) session() session.Session {
 	return of
 }
 
-// elementCount is the number of objects in a list, of which nothing else is kept.
+// elementCount is the number of objects in a list; nothing else of it is kept.
 type elementCount int
 
 // UnmarshalJSON refuses whatever is not a list of objects: nobody in the room is a statement that

@@ -72,10 +72,10 @@ func (b *Bucket) fail(ctx context.Context, op, key string, err error) *objstore.
 			"in its place"
 	case errors.Is(err, errNoETag):
 		e.Err, e.Cause = errNoETag, errNoETag.Error()
-		e.Remedy = "let what stands between here and the store pass the header ETag"
+		e.Remedy = "let proxies between here and the store pass the header ETag"
 	case errors.Is(err, errListEndless), errors.Is(err, errListCut), errors.Is(err, errListForeign):
 		e.Err, e.Cause = err, err.Error()
-		e.Remedy = "check what stands between here and the store, or ask whoever runs it"
+		e.Remedy = "check proxies and gateways between here and the store, or ask its operator"
 	default:
 		b.classify(e, err)
 	}
@@ -160,8 +160,8 @@ var permanentCodes = map[string]string{
 		"on the objects and s3:ListBucket on the bucket",
 	"Forbidden": "allow this access key s3:PutObject and s3:GetObject " +
 		"on the objects and s3:ListBucket on the bucket",
-	"AllAccessDisabled":  "ask whoever runs the store",
-	"AccountProblem":     "ask whoever runs the store",
+	"AllAccessDisabled":  "ask the operator of the store",
+	"AccountProblem":     "ask the operator of the store",
 	"InvalidAccessKeyId": "check ACCESS_KEY of the project's S3 settings",
 	// versitygw's word for it
 	"XAdminUserNotFound":                 "check ACCESS_KEY of the project's S3 settings",

@@ -12,8 +12,8 @@ import (
 	"github.com/syncflow/textegress/internal/objstore"
 )
 
-// maxEmptyPages bounds how long a list goes on that names nothing. A store may answer with empty
-// pages while it passes over what was deleted.
+// maxEmptyPages bounds the empty pages of a list. A store may answer with empty pages while it
+// skips deleted objects.
 const maxEmptyPages = 1000
 
 // Reasons not to believe a list. Nothing may be concluded from it then, least of all that an object

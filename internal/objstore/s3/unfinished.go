@@ -42,8 +42,8 @@ func (b *Bucket) abort(ctx context.Context, key string, id *string) {
 
 type unfinished struct{ key, id string }
 
-// maxUnfinished is far more than uploads can be left below the prefix of a recording: a list that
-// goes on after it has no end.
+// maxUnfinished is far more than the uploads that can be left below the prefix of a recording: a
+// longer list has no end.
 const maxUnfinished = 10_000
 
 // AbortUploads implements [objstore.Unfinished]. It needs s3:ListBucketMultipartUploads and

@@ -103,7 +103,7 @@ type Source struct {
 	handlers   *handlers   // set by Run
 	markFailed atomic.Bool // the last attempt to write the mark failed
 
-	// Owned by the goroutine of the bindingKeeper, of which there is one at a time.
+	// Owned by the goroutine of the bindingKeeper; there is one at a time.
 	binding   Binding    // the last that SyncFlow gave; zero: none yet
 	confirmed connection // the connection on which SyncFlow was asked for it last
 }
@@ -199,10 +199,10 @@ func (r *Source) Run(ctx context.Context, h session.Handler) error {
 	}
 }
 
-// pause is how long to wait after so many failures in a row, the last of which took so long. A
-// broker that is down, or that refuses at once, is asked again soon. One that waits before it
-// refuses has asked SyncFlow's API in vain, and each further try occupies a part of that for half a
-// minute.
+// pause returns how long to wait after a number of failures in a row; the last attempt took lasted.
+// A broker that is down, or that refuses at once, is tried again soon. One that waits before it
+// refuses has asked SyncFlow's API in vain, and each further attempt occupies a part of that API
+// for half a minute.
 func (r *Source) pause(failures int, lasted time.Duration) time.Duration {
 	p := connectPauses.Delay(failures)
 	if !r.opened && lasted > connectTimeout+slow {
