@@ -14,7 +14,7 @@ import (
 // The header of a packet of a data track (livekit-server, pkg/rtc/datatrack/packet.go;
 // client-sdk-js, src/room/data-track/packet). All integers are big endian:
 //
-//	byte 0       version (3 bits), start and final of a frame, extensions follow (1 bit each), 2 bits reserved
+//	byte 0       version (3 bits), start of frame, end of frame, extensions follow (1 bit each)
 //	byte 1       reserved
 //	bytes 2-3    handle of the track, the server's for one connection of a subscriber
 //	bytes 4-5    sequence: number of the packet in its track

@@ -120,8 +120,8 @@ func userPacket(sid string, seq uint32, channel segment.Channel, text string) []
 		identity = "of " + sid
 	}
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(&livekit.DataPacket{
-		Kind: kind, ParticipantSid: sid, ParticipantIdentity: identity, Sequence: seq,
-		//nolint:staticcheck // the server fills it in
+		Kind:           kind, //nolint:staticcheck // the server fills it in
+		ParticipantSid: sid, ParticipantIdentity: identity, Sequence: seq,
 		Value: &livekit.DataPacket_User{User: &livekit.UserPacket{Payload: []byte(text)}},
 	})
 	if err != nil {

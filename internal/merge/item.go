@@ -34,8 +34,8 @@ type item struct {
 	seq   uint32
 	event textegress.Event // of classOwn and classParticipant
 	// stated is the time of its reception by its recorder's clock; for the start of an outage, that
-	// of the last frame before it. sortTime is the same without later steps of that clock; it orders
-	// frames where nothing better is known.
+	// of the last frame before it. sortTime is the same without later steps of that clock; it
+	// orders frames where nothing better is known.
 	stated, sortTime int64
 	// match is the same packet in the other recording, once that is certain. taken: the match was
 	// written.

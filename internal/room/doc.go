@@ -26,7 +26,7 @@
 //	resuming              websocket resumed             connected
 //	resuming              WebRTC failed                 ended      connection_lost
 //	resuming              session or room gone, silent  ended      connection_lost
-//	joining, connected    WebRTC failed                 closing    wait for a Leave with the reason
+//	joining, connected    WebRTC failed                 closing    wait for a Leave that says why
 //	closing               websocket lost, grace over    ended      connection_lost
 //	connected, resuming   path silent                   same       ICE restart
 //	connected, resuming   no path in time               ended      connection_lost

@@ -47,8 +47,8 @@ func load(t traffic) func(context.Context, *world) ([]measured, error) {
 			plan := t.plan(w, c.rooms())
 			res, senders, err := w.send(ctx, plan, func() (err error) {
 				if name := w.o.profileTo(t.name); name != "" {
-					go profile(ctx, c.r, name,
-						max(plan.Seconds, 5)) //nolint:errcheck // then there is none
+					//nolint:errcheck // then there is no profile
+					go profile(ctx, c.r, name, max(plan.Seconds, 5))
 				}
 				if server, err = lookAt(w.servers.LiveKit.Process); err == nil {
 					before, err = look(ctx, c.r)

@@ -67,8 +67,8 @@ func (d *desk) openBrowser(t *testing.T, chromium, npm string, jobs []job) {
 	d.mux.HandleFunc("GET /frames",
 		func(w http.ResponseWriter, _ *http.Request) { _ = framesHTML.Execute(w, frames) })
 
-	dir, err := os.MkdirTemp("",
-		"textegress-chromium-") //nolint:usetesting // children of Chromium may still write when it has ended
+	//nolint:usetesting // children of Chromium may still write after it has ended
+	dir, err := os.MkdirTemp("", "textegress-chromium-")
 	check(t, err)
 	p, err := stack.StartProcess(t.Context(), stack.ProcessSpec{
 		Name: "chromium", Path: chromium, Dir: dir, Log: filepath.Join(dir, "chromium.log"),

@@ -287,7 +287,8 @@ func TestWaitBlocksTheThread(t *testing.T) {
 			a.begin(4)
 			first, second := a.dial(), a.dial()
 			if same {
-				second.Value(clientKey{}).(*client).thread = first.Value(clientKey{}).(*client).thread
+				one := first.Value(clientKey{}).(*client)
+				second.Value(clientKey{}).(*client).thread = one.thread
 			}
 			var status [2]int
 			var took [2]time.Duration
