@@ -1,8 +1,6 @@
 package stack
 
 import (
-	"bytes"
-	"context"
 	"fmt"
 	"sync"
 	"testing"
@@ -92,37 +90,6 @@ func TestClassIsHeardCompletely(t *testing.T) {
 	}
 }
 
-func TestClassIsDeterministic(t *testing.T) {
-	plan := func(room string) map[string][]classroom.Message {
-		c := classroom.Class{
-			Seed: 3, Learners: 2, Messages: 30, Lossy: 0.3, Pause: time.Millisecond,
-			Tokens: func(_ context.Context, id string) (string, string, error) {
-				tok, err := shared.LiveKit.Token(id, Grants(room))
-				return shared.LiveKit.URL, tok, err
-			},
-		}
-		rep, err := c.Run(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return rep.Sent
-	}
-	var a, b map[string][]classroom.Message
-	var wg sync.WaitGroup
-	wg.Go(func() { a = plan("first") })
-	wg.Go(func() { b = plan("second") })
-	wg.Wait()
-	for id, sent := range a {
-		for i, m := range sent {
-			o := b[id][i]
-			if m.N != i+1 || m.Topic != o.Topic || m.Reliable != o.Reliable ||
-				!bytes.Equal(m.Payload, o.Payload) {
-				t.Fatalf("%s: message %d differs", id, i+1)
-			}
-		}
-	}
-}
-
 func TestLoad(t *testing.T) {
 	ctx := t.Context()
 	recs := []*listener{listen(t, "load-a"), listen(t, "load-b")}
@@ -157,36 +124,5 @@ func TestLoad(t *testing.T) {
 	}
 	if d, err := load.CPUTime(); err != nil || d == 0 {
 		t.Errorf("CPU time %v, %v", d, err)
-	}
-}
-
-// Without a rate the senders wait only for their own buffers, and say that these were empty before
-// they left.
-func TestLoadAsFastAsItGoes(t *testing.T) {
-	ctx := t.Context()
-	rec := listen(t, "burst")
-	load, err := shared.LiveKit.StartLoad(ctx, classroom.Load{
-		Rooms: []string{"burst"}, Senders: 2,
-		Messages: 2000, Size: 200, Topic: "log",
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer load.Close()
-	if err := load.Go(); err != nil {
-		t.Fatal(err)
-	}
-	res, err := load.Wait(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range res.Senders {
-		if got := len(rec.from(s.Identity)); s.Error != "" || !s.Drained || s.Messages != 2000 ||
-			got != 2000 {
-			t.Errorf("%+v, received %d", s, got)
-		}
-	}
-	if len(res.Senders) != 2 {
-		t.Errorf("%d senders, want 2", len(res.Senders))
 	}
 }

@@ -23,8 +23,6 @@ type LiveKitOptions struct {
 	// Dir is the folder for the configuration and the log. Empty: a temporary folder that Close
 	// removes.
 	Dir string
-	// SingleUDPPort uses one UDP port for all connections instead of a range.
-	SingleUDPPort bool
 	// UDPRange replaces the range of about 900 UDP ports, of which every PeerConnection needs one.
 	UDPRange [2]int
 	// EmptyTimeout closes a room that nobody joined, DepartureTimeout one that everybody left.
@@ -156,11 +154,7 @@ func liveKitYAML(o LiveKitOptions, l *LiveKit, port, firstUDP, lastUDP int) stri
 	b.WriteString("rtc:\n  tcp_port: 0\n  node_ip: 127.0.0.1\n  use_external_ip: false\n  " +
 		"enable_loopback_candidate: true\n" +
 		"  stun_servers: []\n  interfaces: {includes: [lo]}\n")
-	if o.SingleUDPPort {
-		fmt.Fprintf(&b, "  udp_port: %d\n", firstUDP)
-	} else {
-		fmt.Fprintf(&b, "  port_range_start: %d\n  port_range_end: %d\n", firstUDP, lastUDP)
-	}
+	fmt.Fprintf(&b, "  port_range_start: %d\n  port_range_end: %d\n", firstUDP, lastUDP)
 	for _, line := range o.RTCConfig {
 		fmt.Fprintf(&b, "  %s\n", line)
 	}

@@ -12,7 +12,7 @@ import (
 var shared *Stack
 
 func TestMain(m *testing.M) {
-	if os.Getenv("DEVSTACK_TEST_PARENT") != "" { // see TestChildrenDieWithParent: needs no servers
+	if os.Getenv("STACK_TEST_PARENT") != "" { // see TestChildrenDieWithParent: needs no servers
 		m.Run()
 		return
 	}

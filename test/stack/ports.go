@@ -36,7 +36,7 @@ var errNoPorts = errors.New("stack: every block of ports is in use by other deve
 // takePortBlock reserves a free block. The reservation is a lock on a file in the temporary folder:
 // it ends with the process.
 func takePortBlock() (*portBlock, error) {
-	dir := filepath.Join(os.TempDir(), "textegress-devstack-ports")
+	dir := filepath.Join(os.TempDir(), "textegress-stack-ports")
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, fmt.Errorf("stack: reserving ports: %w", err)
 	}

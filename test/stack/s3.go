@@ -43,7 +43,7 @@ func startS3(ctx context.Context, o S3Options, ports *portBlock) (*S3, error) {
 	}
 	s := &S3{
 		Endpoint: fmt.Sprintf("http://127.0.0.1:%d", port), Region: "us-east-1",
-		AccessKey: "AKDEVSTACK", SecretKey: "devstack-secret-0123456789",
+		AccessKey: "AKTESTSTACK", SecretKey: "stack-secret-0123456789",
 		DataDir: filepath.Join(o.Dir, "data"),
 	}
 	if err := os.MkdirAll(s.DataDir, 0o755); err != nil {
@@ -90,13 +90,10 @@ func hasXattr(dir string) bool {
 }
 
 // Client returns an S3 client with the server's own credentials.
-func (s *S3) Client() *s3.Client { return s.ClientAs(s.AccessKey, s.SecretKey) }
-
-// ClientAs returns an S3 client with any credentials.
-func (s *S3) ClientAs(accessKey, secretKey string) *s3.Client {
+func (s *S3) Client() *s3.Client {
 	return s3.New(s3.Options{
 		BaseEndpoint: aws.String(s.Endpoint), Region: s.Region, UsePathStyle: true,
-		Credentials: credentials.NewStaticCredentialsProvider(accessKey, secretKey, ""),
+		Credentials: credentials.NewStaticCredentialsProvider(s.AccessKey, s.SecretKey, ""),
 	})
 }
 

@@ -59,7 +59,7 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 	}
 	s := &Stack{Dir: o.Dir, opt: o, ports: ports}
 	if s.Dir == "" {
-		if s.Dir, err = os.MkdirTemp("", "textegress-devstack-"); err != nil {
+		if s.Dir, err = os.MkdirTemp("", "textegress-stack-"); err != nil {
 			ports.release()
 			return nil, err
 		}

@@ -14,7 +14,6 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
-	"github.com/livekit/protocol/auth"
 )
 
 // ask makes a raw request and returns status, content type and body.
@@ -305,71 +304,6 @@ func TestDevicesAreNeverDeduplicated(t *testing.T) {
 	}
 }
 
-func TestSessionLifeCycle(t *testing.T) {
-	ctx, api, p := t.Context(), shared.SyncFlow, shared.SyncFlow.Projects[0]
-	x := start(t, p, "life-cycle")
-	room, err := shared.LiveKit.Room(ctx, "life-cycle")
-	if err != nil || room == nil {
-		t.Fatal(room, err)
-	}
-	if want := "|session_id:" + x.ID + "|project_id:" + p.ID +
-		"|comments:|"; room.Metadata != want {
-		t.Errorf("metadata %q, want %q", room.Metadata, want)
-	}
-	eventually(t, "room_listener joined, hidden", func() bool {
-		l, err := shared.LiveKit.Participants(ctx, "life-cycle")
-		return err == nil && len(l) == 1 && l[0].Identity == "room_listener" &&
-			l[0].Permission.Hidden && !l[0].Permission.Recorder
-	})
-	var raw []map[string]any
-	if err := api.Call(ctx, p, "GET", "sessions", nil, &raw); err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range raw {
-		if _, there := s["participants"]; there {
-			t.Errorf("the list has participants: %v", s)
-		}
-	}
-	if got, err := api.Session(ctx, p, x.ID); err != nil || got.Status != "Started" ||
-		len(got.Participants) != 1 || got.NumParticipants != 0 {
-		t.Errorf("%+v, %v", got, err)
-	}
-	token, url, err := api.JoinToken(ctx, p, x, "alice")
-	if err != nil || url != shared.LiveKit.URL {
-		t.Fatal(url, err)
-	}
-	v, err := auth.ParseAPIToken(token)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, g, err := v.Verify(shared.LiveKit.APISecret); err != nil ||
-		g.Video.Room != "life-cycle" || !g.Video.GetCanPublishData() || g.Identity != "alice" {
-		t.Errorf("token: %+v, %v", g, err)
-	}
-	if got, err := api.StopSession(ctx, p, x.ID); err != nil || got.Status != "Stopped" {
-		t.Errorf("stop: %+v, %v", got, err)
-	}
-	if room, err := shared.LiveKit.Room(ctx, "life-cycle"); err != nil || room != nil {
-		t.Errorf("the room is still there: %v, %v", room, err)
-	}
-	again, err := api.CreateSession(ctx, p, "life-cycle")
-	if err != nil || again.ID == x.ID {
-		t.Fatalf("using the name again: %+v, %v", again, err)
-	}
-	eventually(t, "room_listener joined again", func() bool {
-		c, err := api.Counters(ctx)
-		return err == nil && slices.Contains(c.Listening, "life-cycle")
-	})
-	// A room that ends by itself stops its session.
-	if err := shared.LiveKit.DeleteRoom(ctx, "life-cycle"); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the session is stopped", func() bool {
-		s, err := api.Session(ctx, p, again.ID)
-		return err == nil && s.Status == "Stopped"
-	})
-}
-
 // TestListenerRemoved ends the stay of SyncFlow's listener: the session is Stopped while its room
 // lives.
 func TestListenerRemoved(t *testing.T) {
@@ -424,108 +358,5 @@ func TestZombies(t *testing.T) {
 	}
 	if l, err := api.Sessions(ctx, p); err != nil || len(l) == 0 {
 		t.Errorf("list: %v, %v", l, err)
-	}
-}
-
-func TestFaultsAndCounters(t *testing.T) {
-	ctx, api, p := t.Context(), shared.SyncFlow, shared.SyncFlow.Projects[1]
-	x := start(t, p, "faults")
-	if err := api.ResetControl(ctx); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = api.ResetControl(context.WithoutCancel(t.Context())) })
-	set := func(s Settings) {
-		t.Helper()
-		if err := api.Control(ctx, s); err != nil {
-			t.Fatal(err)
-		}
-	}
-	status := func(err error) int {
-		if e, ok := errors.AsType[*APIError](err); ok {
-			return e.Status
-		}
-		if err != nil {
-			return -1
-		}
-		return 200
-	}
-	set(Settings{Fail: map[string]Fault{"^GET .*/sessions$": {Status: 503, Times: 2}}})
-	var got []int
-	for range 3 {
-		_, err := api.Sessions(ctx, p)
-		got = append(got, status(err))
-	}
-	if got[0] != 503 || got[1] != 503 || got[2] != 200 {
-		t.Errorf("twice 503: %v", got)
-	}
-	set(Settings{Fail: map[string]Fault{"/devices": {Drop: true, Times: 1}}})
-	if _, err := api.Devices(ctx, p); status(err) != -1 {
-		t.Errorf("dropped: %v", err)
-	}
-	set(Settings{Fail: map[string]Fault{"/register": {Status: 500, After: true, Times: 1}}})
-	if _, err := api.RegisterDevice(ctx, p, "done-but-500", "g"); status(err) != 500 {
-		t.Errorf("fault after the work: %v", err)
-	}
-	if l, _ := api.Devices(ctx, p); !hasDevice(l, "done-but-500") {
-		t.Error("the work was not done")
-	}
-	set(Settings{NoRedis: true})
-	_, err1 := api.Sessions(ctx, p)
-	_, err2 := api.Session(ctx, p, x.ID)
-	_, _, err3 := api.JoinToken(ctx, p, x, "a")
-	if status(err1) != 500 || status(err2) != 500 || status(err3) != 200 {
-		t.Errorf("without Redis: list %v, get %v, token %v", err1, err2, err3)
-	}
-	set(Settings{NoListener: true})
-	quiet, err := api.CreateSession(ctx, p, "no-listener")
-	if err != nil {
-		t.Fatal(err)
-	}
-	set(Settings{})
-	heard := start(t, p, "listener-again")
-	var listening []string
-	if err := Poll(ctx, func() bool {
-		c, err := api.Counters(ctx)
-		listening = c.Listening
-		return err == nil && slices.Contains(listening, heard.LivekitRoomName)
-	}); err != nil {
-		t.Fatal(err)
-	}
-	if slices.Contains(listening, quiet.LivekitRoomName) {
-		t.Error("a session that was to be left alone is listened to")
-	}
-	if quiet, err = api.StopSession(ctx, p, quiet.ID); err != nil || quiet.Status != "Stopped" {
-		t.Errorf("stopped without a listener: %+v, %v", quiet, err)
-	}
-	set(Settings{RevokedKeys: []string{p.Key}})
-	if _, err := api.Devices(ctx, p); status(err) != 401 {
-		t.Errorf("revoked key: %v", err)
-	}
-	set(Settings{Pool: 1, PoolWaitMS: 10})
-	if _, err := api.Devices(ctx, p); status(err) != -1 {
-		t.Errorf("empty pool: %v", err)
-	}
-	c, err := api.Counters(ctx)
-	if err != nil || c.Requests["GET /projects/{p}/sessions"] != 4 || c.Statuses["503"] != 2 ||
-		c.Statuses["dropped"] != 2 {
-		t.Errorf("counters %+v, %v", c, err)
-	}
-}
-
-func TestDotEnv(t *testing.T) {
-	env := strings.Join(shared.Env(), "\n")
-	for _, key := range []string{
-		"SYNCFLOW_SERVER_URL", "RABBITMQ_HOST", "RABBITMQ_PORT", "RABBITMQ_VHOST_NAME",
-		"DEVICE_GROUP_NAME",
-		"PROJECTS__0__KEY", "PROJECTS__0__SECRET", "PROJECTS__0__PROJECT_ID",
-		"PROJECTS__0__S3_CONFIG__ACCESS_KEY",
-		"PROJECTS__0__S3_CONFIG__SECRET_KEY", "PROJECTS__0__S3_CONFIG__ENDPOINT",
-		"PROJECTS__0__S3_CONFIG__BUCKET_NAME",
-		"PROJECTS__0__S3_CONFIG__REGION", "PROJECTS__1__PROJECT_ID", "RABBITMQ_TLS",
-		"RABBITMQ_CA_FILE",
-	} {
-		if strings.Count(env, key+"=") != 1 {
-			t.Errorf("%s is not there once:\n%s", key, env)
-		}
 	}
 }

@@ -75,7 +75,7 @@ func (s *Server) keyFor(claims map[string]any) (any, caller, error) {
 	}
 	for _, p := range s.cfg.Projects {
 		for _, k := range p.Keys {
-			if p.ID == id.String() && k.Key == iss && !s.control.revoked(iss) {
+			if p.ID == id.String() && k.Key == iss {
 				return []byte(k.Secret), caller{UserID: p.UserID, Project: named}, nil
 			}
 		}

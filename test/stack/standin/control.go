@@ -38,16 +38,12 @@ type Settings struct {
 	// NoRedis is a LiveKit without Redis: listing egresses fails, and with it every answer about a
 	// running session.
 	NoRedis bool `json:"no_redis,omitempty"`
-	// Pool and PoolWaitMS take the place of Limits.Connections and Limits.PoolWait of the
-	// configuration. 0: they do not.
-	Pool       int `json:"pool,omitempty"`
-	PoolWaitMS int `json:"pool_wait_ms,omitempty"`
+	// Pool takes the place of Limits.Connections of the configuration. 0: it does not.
+	Pool int `json:"pool,omitempty"`
 	// NoListener makes sessions without the API's own listener in their room: nothing but a stop
 	// through the API makes them Stopped, nobody holds the room open, and a thousand of them cost
 	// this process nothing, nor a connection of its pool.
 	NoListener bool `json:"no_listener,omitempty"`
-	// RevokedKeys are API keys that no longer exist.
-	RevokedKeys []string `json:"revoked_keys,omitempty"`
 }
 
 // Counters is the answer to GET /_control.
@@ -98,8 +94,6 @@ func (c *control) get() Settings {
 	defer c.mu.Unlock()
 	return c.settings
 }
-
-func (c *control) revoked(key string) bool { return slices.Contains(c.get().RevokedKeys, key) }
 
 // fault takes the fault for a request. Of several that match, the first in alphabetical order
 // counts.

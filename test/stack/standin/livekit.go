@@ -76,7 +76,7 @@ func (s *Server) token(identity, name string, g *auth.VideoGrant) (string, error
 // this process and is never started again.
 func (s *Server) listen(t *thread, x session) {
 	t.enter()
-	ok := s.pool.take(s.poolWait())
+	ok := s.pool.take(s.cfg.Limits.PoolWait)
 	t.leave()
 	if !ok {
 		s.log.Error("room listener: no database connection", "session_id", x.ID)

@@ -70,11 +70,3 @@ func TestStopWaitsForClients(t *testing.T) {
 	}
 	l.Close()
 }
-
-// It does not wait for ever.
-func TestStopWaitsOnlySoLong(t *testing.T) {
-	_, _, ended := served(t, Limits{KeepAlive: time.Hour, Shutdown: time.Millisecond})
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
-}

@@ -99,7 +99,7 @@ func await[T any](ctx context.Context, call func() (T, error)) (T, error) {
 // thread is blocked until there is one. Where none gets free the request dies, and the client sees
 // its connection closed.
 func (s *Server) connect() (release func()) {
-	if !s.pool.take(s.poolWait()) {
+	if !s.pool.take(s.cfg.Limits.PoolWait) {
 		panic(http.ErrAbortHandler) // net/http's way to close a connection without an answer
 	}
 	time.Sleep(s.cfg.Limits.Query)
@@ -108,14 +108,6 @@ func (s *Server) connect() (release func()) {
 
 // query is a look into the database that holds its connection for nothing else.
 func (s *Server) query() { s.connect()() }
-
-// poolWait is how long a thread waits for a database connection.
-func (s *Server) poolWait() time.Duration {
-	if ms := s.control.get().PoolWaitMS; ms > 0 {
-		return time.Duration(ms) * time.Millisecond
-	}
-	return s.cfg.Limits.PoolWait
-}
 
 // limit sets the size of the pool to what control says, or else the configuration.
 func (s *Server) limit() {
