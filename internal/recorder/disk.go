@@ -12,9 +12,19 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// While the disk rejects a frame, the recorder stops reading (back-pressure) and repeats the write
-// every appendPause; LiveKit keeps the data. After appendTimeout it leaves the room, and an outage
-// begins.
+// A packet on a full disk:
+//
+//  1. The write fails, and [spool.Writer] cuts off what it left of the frame. From then on, package
+//     diskguard rejects packets without a write until there is space.
+//  2. The recorder repeats the write every appendPause. Meanwhile it does not read the channel
+//     (back-pressure), and LiveKit keeps the data.
+//  3. After appendTimeout it abandons the frame and leaves the room.
+//  4. It states an outage with the cause disk_full. For that frame the ballast is released, if
+//     necessary.
+//  5. Once packets are accepted again, it rejoins, which ends the outage. LiveKit then sends only
+//     the reliable packets of the last seconds (see keptForJoining); the outage covers the others.
+//
+// Other write errors are handled in the same way, with the cause disk.
 const (
 	appendTimeout = 30 * time.Second
 	appendPause   = 200 * time.Millisecond
