@@ -21,6 +21,17 @@
 // most SyncInterval after the write. What is on disk stays readable frame by
 // frame, whatever happens to its neighbours: see docs/FORMAT.md, section 2.
 //
+// What is synced, and when:
+//
+//   - the current segment: at most SyncInterval after a write (syncer.go). The first sync of a
+//     segment includes its directory (writer.go).
+//   - a segment that is left for the next one: by the same deadline, before it is closed
+//   - everything: before Seal, Close and Sync return
+//   - a state file, with its directory: before the call that writes it returns (package durable)
+//   - after a crash: the last segment before Resume returns. The syncer takes earlier ones that may
+//     not be durable; if no state says which, all are synced before Resume returns (recover.go).
+//   - objects/: never. They can be derived again.
+//
 // Lock order: none is taken while one below it is held. (openWriter takes the syncMu of a new
 // writer under Recording.mu, before anybody else can hold it.)
 //
