@@ -2,9 +2,7 @@ package delivery
 
 import (
 	"errors"
-	"strings"
 
-	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/redact"
 )
@@ -55,15 +53,4 @@ func errorText(err error) string {
 		return s.Error()
 	}
 	return objstore.Redacted(err, redact.Text(err.Error()))
-}
-
-// label names an object without the names of people.
-func label(key string) string {
-	if strings.HasSuffix(key, ".txt") {
-		return "a text view"
-	}
-	if strings.HasPrefix(key, textegress.FilesDir) {
-		return "a received file"
-	}
-	return key
 }

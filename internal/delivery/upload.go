@@ -13,6 +13,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/objstore"
+	"github.com/syncflow/textegress/internal/redact"
 )
 
 // errTaken says that a key of this revision holds other bytes, which this delivery may not replace.
@@ -28,7 +29,7 @@ func (d *Dispatcher) upload(ctx context.Context, j *job, bucket objstore.Bucket,
 		}
 		if err := d.uploadObject(ctx, j, bucket, o, staging.Path(o.Key)); err != nil {
 			return &stepError{fmt.Sprintf("object %d of %d (%s)", i+1, len(j.plan.Objects),
-				label(o.Key)), err}
+				redact.Key(o.Key)), err}
 		}
 		j.verified[o.Key] = true
 	}

@@ -87,8 +87,8 @@ func WithoutPath(err error) string {
 	return Text(err.Error())
 }
 
-// Key names an object of a recording, whose key is relative to the recording, without the names of
-// participants and files in it.
+// Key names an object in logs and error texts: it returns its key, relative to the recording, unless
+// that contains the name of a participant or file.
 func Key(key string) string {
 	switch {
 	case strings.HasSuffix(key, ".txt"):
