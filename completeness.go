@@ -170,9 +170,9 @@ type Gap struct {
 	// Explained: the gap spans an outage, a damaged range or, for numbers before the first one, the
 	// time before the recorder was in the room.
 	Explained bool `json:"explained"`
-	// FirstOutage and LastOutage are the outages that it spans, as positions in
-	// Outages from 1; 0: none. Damage: it spans a damaged range. BeforeJoin: it
-	// spans the time before the recorder was in the room.
+	// FirstOutage and LastOutage are the outages that the gap spans, as positions in Outages
+	// counted from 1; 0: none. Damage: the gap spans a damaged range. BeforeJoin: it spans the time
+	// before the recorder was in the room.
 	FirstOutage int  `json:"first_outage,omitempty"`
 	LastOutage  int  `json:"last_outage,omitempty"`
 	Damage      bool `json:"damage,omitempty"`

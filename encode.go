@@ -53,7 +53,7 @@ func appendMessage(b []byte, m *Message) []byte {
 	return append(b, '}')
 }
 
-// bind returns the encoder of the field that v stands for.
+// bind returns the encoder of the field that v represents.
 func (f field) bind(v reflect.Value) func(b []byte) []byte {
 	switch p := v.Addr().Interface().(type) {
 	case *string:
@@ -254,7 +254,7 @@ func digits(b []byte, n, width int) []byte {
 	return b
 }
 
-// asIs tells which bytes stand for themselves in a JSON string.
+// asIs says which bytes need no escape in a JSON string.
 var asIs = func() (t [256]bool) {
 	for c := range t {
 		t[c] = c >= ' ' && c < utf8.RuneSelf && c != '"' && c != '\\'

@@ -20,8 +20,8 @@ const (
 	cutMarkLen = 1 + cutDigits
 
 	allTopics = "all-topics"
-	// unknownSender stands for a sender without identity. No escaped name is
-	// equal to it: a "%" of a name becomes "%25".
+	// unknownSender is the component of a sender without an identity. No escaped name is equal to
+	// it: a "%" of a name becomes "%25".
 	unknownSender = "%unknown"
 	emptyName     = "%empty"
 	upperHex      = "0123456789ABCDEF"
