@@ -17,14 +17,14 @@ import (
 // reloadable are the settings of the whole service that a reload can change.
 var reloadable = []string{"LOG_LEVEL", "RETENTION", "SHUTDOWN_TIMEOUT"}
 
-// Reload reads the settings again and applies what can change while the service runs: where the
-// recordings of a project are delivered, its keys, projects that are new or were broken, and the
-// reloadable ones. It applies all of it, or nothing and returns an error where the settings are
-// wrong, or a project that runs would be broken by them. Every delivery that waits is then due.
+// Reload reads the settings again and applies those that can change while the service runs: where
+// the recordings of a project are delivered, its keys, projects that are new or were broken, and
+// the settings marked as reloadable. It applies all of them or, if they are invalid or would break
+// a running project, none, and returns an error. Every waiting delivery is then due.
 //
-// A delivery in progress finishes in the bucket that it began with, so that it is complete in one
-// bucket. A project that is no longer in the settings keeps running until a restart, so that a slip
-// loses nothing that runs.
+// A delivery in progress finishes in the bucket in which it began, so that it is complete in one
+// bucket. A project that is no longer in the settings keeps running until a restart, so that a
+// mistake interrupts no recording.
 func (a *App) Reload() error {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()

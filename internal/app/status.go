@@ -147,7 +147,8 @@ func projectReasons(index int, snap controller.Snapshot) []string {
 	return out
 }
 
-// clockReason compares our clock with SyncFlow's, by the first project whose answers told it.
+// clockReason compares our clock with SyncFlow's, as known from the first project that has had an
+// answer.
 func clockReason(projects []managedProject) []string {
 	for _, p := range projects {
 		if p.Registry == nil {
@@ -163,7 +164,7 @@ func clockReason(projects []managedProject) []string {
 	return nil
 }
 
-// missedReasons says what is known of announcements that did not reach us.
+// missedReasons describes announcements that did not reach us, as far as is known.
 func missedReasons(index int, snap controller.Snapshot) []string {
 	var out []string
 	for _, src := range snap.Sources {
@@ -172,7 +173,7 @@ func missedReasons(index int, snap controller.Snapshot) []string {
 	return out
 }
 
-// lostReasons says what is known of announcements that did not come from one source.
+// lostReasons describes announcements that one source did not receive, as far as is known.
 func lostReasons(index int, src session.SourceState, listError string) []string {
 	var out []string
 	if at := src.Silent; !at.IsZero() {

@@ -5,7 +5,7 @@ import "strings"
 // names reads a list of names with commas between them: white space around an entry does not count,
 // a star at its end stands for any ending, `""` is the empty name, and a backslash takes the
 // meaning from a comma, a star, a quote or a backslash. The entries are returned as they were
-// written. A fault is told without the entry, which may be somebody's name.
+// written. Errors do not quote the entry, which may be the name of a person.
 func (f field) names() []string {
 	if f.text == "" {
 		return nil
