@@ -15,11 +15,10 @@ const (
 	oldBallastName = "reserve" // of earlier versions
 )
 
-// opBallast is the label of the file system's calls, and names them in the metric.
+// opBallast is the label of the calls of the file system, and the op in the metric.
 const opBallast = "reserve"
 
-// WithBallast runs write, and once more with the ballast released where the
-// disk is full.
+// WithBallast runs write. If the disk is full, it releases the ballast and runs write once more.
 func (g *Guard) WithBallast(write func() error) error {
 	tried := time.Now()
 	err := write()
@@ -31,8 +30,8 @@ func (g *Guard) WithBallast(write func() error) error {
 
 func (g *Guard) path() string { return filepath.Join(g.dir, ballastName) }
 
-// findBallast reports whether the ballast is there as it should be, and removes
-// what else has its names. Called with mu held.
+// findBallast reports whether the ballast exists with the right size, and removes other files with
+// its names. Called with mu held.
 func (g *Guard) findBallast() bool {
 	g.adoptOld()
 	_ = g.remove(g.path() + durable.TempSuffix)
@@ -49,8 +48,8 @@ func (g *Guard) findBallast() bool {
 	return false
 }
 
-// adoptOld takes over what an earlier version made, so that its blocks are not taken twice. A crash
-// leaves it under one of the two names. Called with mu held.
+// adoptOld renames the ballast of an earlier version, so that its blocks are not allocated twice. A
+// crash leaves it under one of the two names. Called with mu held.
 func (g *Guard) adoptOld() {
 	old := filepath.Join(g.dir, oldBallastName)
 	_ = g.remove(old + durable.TempSuffix)
@@ -69,8 +68,8 @@ func (g *Guard) remove(path string) error {
 	return nil
 }
 
-// createBallast allocates the ballast durably: its blocks are taken before it has
-// its name. Called with mu held.
+// createBallast allocates the ballast durably: its blocks are allocated before it gets its name.
+// Called with mu held.
 func (g *Guard) createBallast() {
 	err := g.allocate()
 	switch {
@@ -80,8 +79,8 @@ func (g *Guard) createBallast() {
 	case IsFull(err):
 		g.setFull("there is no room for the ballast")
 	default:
-		// Without ballast a full disk cannot be written about until there is
-		// space; nothing else depends on it.
+		// Without ballast, an outage cannot be stated on a full disk until there is space; nothing
+		// else depends on the ballast.
 		g.failed(opBallast, err)
 		g.logOnce("cannot create the ballast: " + err.Error())
 	}
@@ -124,7 +123,7 @@ func (g *Guard) releaseBallast(tried time.Time) bool {
 	g.noticed.Store(false)
 	g.setFull("a write found no space")
 	if !g.ballast {
-		// somebody else was quicker
+		// another write released it
 		return !g.releasedAt.IsZero() && !g.releasedAt.Before(tried)
 	}
 	if err := g.remove(g.path()); err != nil {
@@ -133,8 +132,7 @@ func (g *Guard) releaseBallast(tried time.Time) bool {
 		return false
 	}
 	g.ballast, g.releasedAt = false, time.Now()
-	// Some file systems hand the blocks out again only after the removal is
-	// durable.
+	// Some file systems reuse the blocks only after the removal is durable.
 	if err := g.fs.SyncDir(opBallast, g.dir); err != nil {
 		g.failed(opBallast, err)
 	}

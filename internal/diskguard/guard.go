@@ -22,12 +22,11 @@ import (
 
 // The errors of a disk without space.
 var (
-	// ErrLow: there is less free space than Options.MinFree, so no
-	// new session is taken. Those that are being recorded continue.
+	// ErrLow: there is less free space than Options.MinFree, so no new session is accepted.
+	// Recordings in progress continue.
 	ErrLow = errors.New("the disk is nearly full")
-	// ErrFull: a write found no space, and since then there was none; packets
-	// are refused without being tried, so that what is left of the disk serves to
-	// say what was missed. See IsFull.
+	// ErrFull: a write found no space, and there has been none since. Packets are rejected without
+	// a write, so that the remaining space can be used to state what was missed. See IsFull.
 	ErrFull = errors.New("the disk is full")
 )
 
@@ -40,8 +39,8 @@ func IsFull(err error) bool {
 const (
 	// ballastShare of MinFree is the size of the ballast.
 	ballastShare = 16
-	// PollEvery is how often the free space is to be polled when nothing asks for it;
-	// recheckEvery how often at most while packets are refused.
+	// PollEvery is how often the free space should be polled when nothing asks for it, recheckEvery
+	// how often at most while packets are rejected.
 	PollEvery    = 5 * time.Second
 	recheckEvery = 100 * time.Millisecond
 	// A file system can run out of files, too.
@@ -51,19 +50,19 @@ const (
 
 // Options tunes a Guard.
 type Options struct {
-	// MinFree is the free space in bytes below which no new session is taken. A sixteenth of it is
-	// the size of the ballast. 0: nothing is watched, and there is no ballast.
+	// MinFree is the free space in bytes below which no new session is accepted. The ballast has a
+	// sixteenth of this size. 0: nothing is watched, and there is no ballast.
 	MinFree int64
 	Logger  *slog.Logger
-	// Failed is called with each failure of the guard's own operations: "reserve" (creating or
-	// releasing the ballast) or "space" (asking for free space). nil: nobody is told.
+	// Failed, if not nil, is called with each failure of the guard's own operations: "reserve"
+	// (creating or releasing the ballast) or "space" (reading the free space).
 	Failed func(op string, err error)
 }
 
 // Guard watches the file system of a directory. Its methods are safe for concurrent use.
 //
-// The outages, seals and state files that are written at the cost of the ballast are small;
-// packets are not, and are refused until the ballast is there again.
+// The ballast is released only for outages, seals and state files, which are small. Packets are
+// not, and are rejected until the ballast exists again.
 type Guard struct {
 	fs      durable.FS
 	dir     string
@@ -79,12 +78,12 @@ type Guard struct {
 	// which are rare. No other lock is taken while it is held.
 	mu          sync.Mutex
 	space       durable.Space
-	polled      time.Time // when space was asked for
-	lastOK      time.Time // when it was last told
+	polled      time.Time // when space was last polled
+	lastOK      time.Time // of the last successful poll
 	releasedAt  time.Time // when the ballast was last released
 	since       time.Time // of low or full; zero: neither
 	low         bool
-	ballast     bool   // the ballast is there
+	ballast     bool   // the ballast exists
 	lastTrouble string // of the last poll, so that it is logged once
 }
 
@@ -93,7 +92,7 @@ type Status struct {
 	Free    uint64 // bytes that can be used, at the last poll
 	MinFree uint64 // Options.MinFree; 0: not watched
 	Ballast int64  // current size in bytes of the ballast; 0 while it is released
-	// Low: no new session is taken. Full: packets are refused as well.
+	// Low: no new session is accepted. Full: packets are rejected as well.
 	Low, Full bool
 	Since     time.Time // since when Low or Full; zero: neither
 }
@@ -113,8 +112,8 @@ func New(fsys durable.FS, dir string, o Options) *Guard {
 	return g
 }
 
-// Start creates the ballast. A disk without room for it is no error: what is on it is to be
-// delivered.
+// Start creates the ballast. A disk without room for it is not an error: the recordings on it must
+// still be delivered.
 func (g *Guard) Start() {
 	if g.minFree == 0 {
 		return
@@ -160,8 +159,8 @@ func (g *Guard) Writable() error {
 	return fmt.Errorf("%w: %s free", ErrFull, FormatSize(g.space.Free))
 }
 
-// Admit returns an error that wraps ErrLow while no new session is to be taken. A further part of
-// a session that was being recorded (continued) is taken as long as there is any space.
+// Admit returns an error that wraps ErrLow while no new session may be accepted. A further part of
+// a session that was being recorded (continued) is accepted as long as there is any space.
 func (g *Guard) Admit(continued bool) error {
 	if g.minFree == 0 {
 		return nil
@@ -178,8 +177,8 @@ func (g *Guard) Admit(continued bool) error {
 	return nil
 }
 
-// Room returns an error that wraps ErrLow unless need bytes are free beside a quarter of MinFree,
-// which is kept for the recordings that continue. what says what needs them.
+// Room returns an error that wraps ErrLow unless need bytes are free in addition to a quarter of
+// MinFree, which is kept for the recordings in progress. The error text says what needs them.
 func (g *Guard) Room(need uint64, what string) error {
 	if g.minFree == 0 {
 		return nil
@@ -204,7 +203,7 @@ func (g *Guard) Room(need uint64, what string) error {
 	}
 }
 
-// PollIfDue polls where the last poll is PollEvery ago.
+// PollIfDue polls if the last poll was at least PollEvery ago.
 func (g *Guard) PollIfDue(now time.Time) {
 	if g.minFree == 0 {
 		return
@@ -225,7 +224,7 @@ func (g *Guard) poll(now time.Time) {
 	}
 	if g.lastOK.Equal(g.polled) && g.ballast && !g.outOfFiles() &&
 		g.space.Free >= 2*uint64(g.size) {
-		// Refusing packets would not help those that have no quota left either.
+		// If it is a quota, rejecting packets would not help.
 		g.logOnce("a write found no space although there is some: a quota, or somebody has " +
 			"just made room")
 		return
@@ -253,7 +252,7 @@ func (g *Guard) refresh(now time.Time) {
 	switch {
 	case g.outOfFiles():
 	case !g.ballast && space.Free >= 2*uint64(g.size):
-		// Half of what is free is taken; the other half is for those who wait.
+		// The ballast takes at most half of the free space; the other half is for waiting writes.
 		if g.createBallast(); g.ballast {
 			g.endFull()
 		}
@@ -264,8 +263,8 @@ func (g *Guard) refresh(now time.Time) {
 
 func (g *Guard) outOfFiles() bool { return g.space.Files > 0 && g.space.FreeFiles < fullFiles }
 
-// updateLow has some distance between its two thresholds, so that low does not come
-// and go with every packet. Called with mu held.
+// updateLow uses two thresholds (hysteresis), so that low does not flip with every packet. Called
+// with mu held.
 func (g *Guard) updateLow() {
 	leastBytes, leastFiles := g.minFree, uint64(lowFiles)
 	if g.low {
@@ -287,7 +286,7 @@ func (g *Guard) updateLow() {
 	g.updateSince()
 }
 
-// setFull refuses packets from now on. Called with mu held.
+// setFull rejects packets from now on. Called with mu held.
 func (g *Guard) setFull(why string) {
 	if g.full.Load() {
 		return
@@ -299,7 +298,7 @@ func (g *Guard) setFull(why string) {
 	g.updateSince()
 }
 
-// endFull admits packets again. Called with mu held.
+// endFull accepts packets again. Called with mu held.
 func (g *Guard) endFull() {
 	if !g.full.Load() {
 		return
@@ -318,7 +317,7 @@ func (g *Guard) updateSince() {
 	}
 }
 
-// logOnce logs what is wrong with watching, unless it was logged last. Called with mu held.
+// logOnce logs a problem of the guard, unless it was the last one logged. Called with mu held.
 func (g *Guard) logOnce(trouble string) {
 	if trouble != "" && trouble != g.lastTrouble {
 		g.log.Error("the disk does not behave as expected", "data_dir", g.dir, "trouble", trouble)
@@ -326,7 +325,7 @@ func (g *Guard) logOnce(trouble string) {
 	g.lastTrouble = trouble
 }
 
-// FormatSize writes an amount of bytes for people.
+// FormatSize formats a number of bytes for people.
 func FormatSize(n uint64) string {
 	switch {
 	case n >= 10<<30:
