@@ -25,13 +25,13 @@ import (
 	"io/fs"
 )
 
-// FS is the file system as the spool needs it. The first argument of every
-// method is the label of the call site, so that a test can fail or crash at
-// exactly one of them; the operating system ignores it. A File carries the
-// label with which it was opened. Names are ordinary paths.
+// FS is the file system as the spool needs it. The first argument of every method labels the call
+// site, so that a test can fail or crash at exactly one of them; the implementation for the
+// operating system ignores it. A File keeps the label with which it was opened. Names are ordinary
+// paths.
 type FS interface {
-	// Create makes a new file that is opened for appending; it fails with
-	// fs.ErrExist where the name is taken.
+	// Create creates a file and opens it for appending; it fails with fs.ErrExist if the name is
+	// taken.
 	Create(op, name string) (File, error)
 	// Open opens a regular file for reading. Anything else is an error that wraps ErrNotRegular;
 	// Open does not block on it.
@@ -42,16 +42,15 @@ type FS interface {
 	ReadFile(op, name string) ([]byte, error)
 	// ReadDir returns the entries sorted by name.
 	ReadDir(op, name string) ([]fs.DirEntry, error)
-	// Exists reports whether there is anything with this name.
+	// Exists reports whether anything has this name.
 	Exists(op, name string) (bool, error)
-	// Mkdir makes one directory; it fails with fs.ErrExist where the name is
-	// taken.
+	// Mkdir creates one directory; it fails with fs.ErrExist if the name is taken.
 	Mkdir(op, name string) error
-	// Rename replaces newname where it is a file.
+	// Rename replaces newname if it is a file.
 	Rename(op, oldname, newname string) error
 	// Remove removes a file or an empty directory.
 	Remove(op, name string) error
-	// RemoveAll removes a tree; a missing one is no error.
+	// RemoveAll removes a tree; it is no error if there is none.
 	RemoveAll(op, name string) error
 	// SyncDir makes the names in a directory durable.
 	SyncDir(op, name string) error
@@ -61,9 +60,9 @@ type FS interface {
 	Lock(op, name string) (io.Closer, error)
 }
 
-// Space is the room on a file system.
+// Space is the free space of a file system.
 type Space struct {
-	Free, Total uint64 // bytes; Free is what this user may take
+	Free, Total uint64 // bytes; Free is available to this user
 	// FreeFiles is how many more files there can be; Files is 0 if the file system reports no
 	// limit.
 	FreeFiles, Files uint64
@@ -76,8 +75,8 @@ type File interface {
 	io.Closer
 	Size() (int64, error)
 	Truncate(size int64) error
-	// Allocate makes an empty file size bytes long and gives it all its blocks, so
-	// that removing it frees as many. Only Sync makes that durable.
+	// Allocate extends an empty file to size bytes and allocates all its blocks, so that removing
+	// it frees that many. Only Sync makes that durable.
 	Allocate(size int64) error
 	// StartSync asks the system to start writing the content back and does not wait for it; it
 	// makes nothing durable. It is called on each of several files before they are synced one after
@@ -85,7 +84,6 @@ type File interface {
 	// one of Sync, which may return nil afterwards for lost data: see the package comment. nil
 	// promises nothing.
 	StartSync() error
-	// Sync makes the content durable, and of the metadata what is needed to
-	// read it back (fdatasync).
+	// Sync makes the content durable, with the metadata that is needed to read it back (fdatasync).
 	Sync() error
 }

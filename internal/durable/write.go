@@ -8,15 +8,15 @@ import (
 	"path/filepath"
 )
 
-// TempSuffix ends the name of a file that WriteFileOnce has not finished. Such
-// a file may be left by a crash and means nothing.
+// TempSuffix ends the name of a file that WriteFileOnce has not finished. A crash may leave such a
+// file; it means nothing.
 const TempSuffix = ".tmp"
 
-// WriteFileOnce creates the file path with exactly data in it. When it returns nil, file and name
+// WriteFileOnce creates the file path with the content data. When it returns nil, file and name
 // survive a power failure; when it returns an error, the file is either absent or complete, and may
-// or may not survive one. A reader never sees a part of it. A file that exists with the same bytes
-// is a success (and is made durable, as the crash may have come before that); one with other bytes
-// is an error that wraps fs.ErrExist, and stays.
+// or may not survive one. A reader never sees part of it. If the file exists with the same bytes,
+// WriteFileOnce makes it durable, in case a crash prevented that, and returns nil; if it exists
+// with other bytes, WriteFileOnce leaves it and returns an error that wraps fs.ErrExist.
 //
 // The system calls, in a directory that exists durably:
 //
@@ -47,9 +47,8 @@ func writeFileOnce(fsys FS, op, path string, data []byte) error {
 	return replace(fsys, op, path, data)
 }
 
-// ReplaceFile is WriteFileOnce for a file that may be there already: its content
-// is then the old one or, whenever nil was returned, the new one, and never a part
-// of either.
+// ReplaceFile is like WriteFileOnce, but replaces an existing file. The content is then the old one
+// or, if it returned nil, the new one, never part of either.
 func ReplaceFile(fsys FS, op, path string, data []byte) error {
 	if err := replace(fsys, op, path, data); err != nil {
 		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
@@ -77,16 +76,16 @@ func replace(fsys FS, op, path string, data []byte) error {
 		err = fsys.Rename(op, tmp, path)
 	}
 	if err != nil {
-		// The name is free for the next try either way; a leftover is harmless.
+		// The next try removes it anyway; a leftover is harmless.
 		_ = fsys.Remove(op, tmp)
 		return err
 	}
 	return fsys.SyncDir(op, filepath.Dir(path))
 }
 
-// MkdirAll makes the directory path with all its parents and makes every new name durable. An
-// existing directory is a success; its own name is synced too, because its creator may have crashed
-// before.
+// MkdirAll creates the directory path with all its parents and makes every new name durable. It
+// succeeds if the directory exists, and then makes its name durable, because its creator may have
+// crashed before doing so.
 func MkdirAll(fsys FS, op, path string) error {
 	path = filepath.Clean(path)
 	parent := filepath.Dir(path)
@@ -109,7 +108,7 @@ func MkdirAll(fsys FS, op, path string) error {
 		return nil
 	}
 	if serr := fsys.SyncDir(op, parent); serr != nil && err == nil {
-		return serr // where it existed, the parent need not be ours to open
+		return serr // if it existed, we may not be allowed to open the parent
 	}
 	return nil
 }
