@@ -6,15 +6,15 @@ import "time"
 // operator action. A join takes a fraction of a second; LiveKit needs 15 s to drop a connection.
 const Patience = 15 * time.Second
 
-// away is the time in which a recorder is not in its room though it should be.
+// away tracks how long a recorder has been out of its room although it should be in it.
 type away struct {
 	since    time.Time   // zero: it is in the room, or there is no room to be in any more
 	err      string      // of the last try to join, "" before the first one has failed
-	reporter *time.Timer // reports in the log what lasts longer than Patience
+	reporter *time.Timer // logs an absence that lasts longer than Patience
 	reported bool
 }
 
-// beginAway notes that the recorder is out of its room from now on.
+// beginAway records that the recorder is out of its room from now on.
 func (r *Recorder) beginAway() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -27,7 +27,7 @@ func (r *Recorder) beginAway() {
 	}
 }
 
-// endAway notes that the recorder is in its room, or that its recording has ended.
+// endAway records that the recorder is in its room, or that its recording has ended.
 func (r *Recorder) endAway() {
 	r.mu.Lock()
 	was := r.away
@@ -41,7 +41,7 @@ func (r *Recorder) endAway() {
 	}
 }
 
-// noteJoinError notes why the last try to join failed.
+// noteJoinError records why the last try to join failed.
 func (r *Recorder) noteJoinError(why string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

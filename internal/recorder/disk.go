@@ -28,18 +28,19 @@ import (
 const (
 	appendTimeout = 30 * time.Second
 	appendPause   = 200 * time.Millisecond
-	// A recorder that has left the room because of the disk asks every writablePoll whether packets
-	// are accepted again, and after so many times whether the session still runs.
+	// A recorder that has left the room because of the disk checks every writablePoll whether
+	// packets are accepted again, and after writablePolls checks whether the session is still
+	// running.
 	writablePoll  = time.Second
 	writablePolls = 10
 )
 
-// errAbandoned rejects every frame after one that was abandoned: what is written behind a hole has
-// to stand behind the outage that states it.
+// errAbandoned rejects every frame after an abandoned one: frames after the gap must follow the
+// outage that states it.
 var errAbandoned = errors.New("an earlier frame could not be written")
 
-// append writes one frame. A disk that rejects it blocks the reader, so that LiveKit keeps the
-// data, before anything is abandoned.
+// append writes one frame. If the disk rejects it, append blocks the reader, so that LiveKit keeps
+// the data, before it abandons the frame.
 func (h *handler) append(f segment.Frame) error {
 	select {
 	case <-h.broken:
@@ -56,8 +57,8 @@ func (h *handler) append(f segment.Frame) error {
 // retryWrite writes f again and again until that succeeds, appendTimeout has passed, or the service
 // stops. err is the error of the first write.
 func (h *handler) retryWrite(f segment.Frame, err error) error {
-	// Where the outage begins should f be abandoned: at the last frame written
-	// before, or at f, whichever is older; the channels write independently.
+	// If f is abandoned, the outage begins at the last frame written before it or at f, whichever
+	// is older; the channels write independently.
 	since := f.UnixNS
 	if last := h.rec.outageSinceNS(); last != 0 {
 		since = min(since, last)
@@ -91,7 +92,7 @@ func (h *handler) retryWrite(f segment.Frame, err error) error {
 	return err
 }
 
-// isFinal reports whether a repeated write would fail as well.
+// isFinal reports whether a retry would fail as well.
 func isFinal(err error) bool {
 	return errors.Is(err, spool.ErrClosed) || errors.Is(err, spool.ErrSealed) ||
 		errors.Is(err, segment.ErrTooLarge)
@@ -108,8 +109,8 @@ func (h *handler) abandonFrame(err error, sinceNS int64) {
 	h.sinceNS = min(h.sinceNS, sinceNS)
 }
 
-// writeError returns why a frame was abandoned and where its outage begins; nil: none was. It is
-// valid when the handler is not called any more.
+// writeError returns why a frame was abandoned and where its outage begins; nil if none was. It is
+// valid once the handler is no longer called.
 func (h *handler) writeError() (sinceNS int64, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -130,7 +131,7 @@ func (r *Recorder) writeDiskOutage(ctx context.Context, why error, sinceNS int64
 	return nil
 }
 
-// waitWritable waits for some time until packets are accepted; a recorder that joins before would
+// waitWritable waits for some time until packets are accepted; a recorder that joined earlier would
 // only have to leave again.
 func (r *Recorder) waitWritable(ctx context.Context) bool {
 	for range writablePolls {

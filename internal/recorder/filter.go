@@ -10,7 +10,7 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// writeRules writes the rules of what is recorded from now on, unless the recording states these
+// writeRules writes the selection rules that are now in force, unless the recording states them
 // already.
 func (r *record) writeRules(unixNS int64) error {
 	rules := r.filter.Rules()
@@ -24,13 +24,13 @@ func (r *record) writeRules(unixNS int64) error {
 	return r.event(unixNS, ev)
 }
 
-// dropInterval is how often, at most, the counts of dropped packets are written: more often they
-// would tell when those who are not to be recorded were active. A process that is killed loses what
-// it has counted since, and the manifest says that there may be more.
+// dropInterval is the minimum time between two writes of the counts of dropped packets: shorter
+// intervals would reveal when excluded participants were active. A killed process loses the counts
+// since the last write, and the manifest says that there may be more.
 const dropInterval = 10 * time.Minute
 
-// writeDropped writes how much was dropped since the last time, if anything was. At an end, write
-// is [record.appendReserved], otherwise [record.append].
+// writeDropped writes the counts since the last time, if they are not zero. Before an outage and at
+// the end of the recording, write is [record.appendReserved], otherwise [record.append].
 func (r *record) writeDropped(write writeFunc) error {
 	dropped := r.filter.Take()
 	if dropped == nil {
@@ -46,10 +46,11 @@ func (r *record) writeDropped(write writeFunc) error {
 	return err
 }
 
-// dropClock says when the counts of dropped packets were last written.
+// dropClock holds when the counts of dropped packets were last written.
 type dropClock struct{ lastNS atomic.Int64 }
 
-// due reports whether they are to be written at the time at. The first call begins the interval.
+// due reports whether the counts should be written at the time at. The first call begins the
+// interval.
 func (c *dropClock) due(at time.Time) bool {
 	last, now := c.lastNS.Load(), at.UnixNano()
 	if d := now - last; d >= 0 && d < int64(dropInterval) {
@@ -58,7 +59,7 @@ func (c *dropClock) due(at time.Time) bool {
 	return c.lastNS.CompareAndSwap(last, now) && last != 0
 }
 
-// countDropped accounts for a packet that is not recorded.
+// countDropped counts a packet that is not recorded.
 func (r *record) countDropped(reason string, at time.Time) {
 	r.metrics.dropped(reason)
 	if !r.drops.due(at) {
@@ -69,7 +70,7 @@ func (r *record) countDropped(reason string, at time.Time) {
 	}
 }
 
-// dropReason returns why a packet may not be recorded, "" where it may.
+// dropReason returns why a packet may not be recorded, "" if it may.
 func (r *record) dropReason(ch room.Channel, b []byte) string {
 	if r.filter == nil {
 		return ""

@@ -20,11 +20,11 @@ import (
 var errOtherSession = errors.New("the room belongs to another session")
 
 // errEmptyRoom refuses a room that is empty and whose metadata names no session: most likely our
-// own join has just made it.
+// own join has just created it.
 var errEmptyRoom = errors.New("the room is empty and names no session")
 
-// errUnconfirmedRoom refuses a room that names no session, where the announcement alone says that
-// it is the session's.
+// errUnconfirmedRoom refuses a room that names no session if only the announcement says that it
+// belongs to the session.
 var errUnconfirmedRoom = errors.New(
 	"nothing but the announcement says that this is the session's room")
 
@@ -34,19 +34,19 @@ type handler struct {
 	log       *slog.Logger
 	sessionID string
 	sessionOf func(session.Room) string
-	accepted  func() // is called when the room is accepted as the session's
-	// unconfirmed: the room's name was announced, and that is all that is known of it.
+	accepted  func() // called when the room is accepted as the session's
+	// unconfirmed: nothing is known about the room except that its name was announced.
 	unconfirmed bool
 
-	ctx     context.Context // of the recorder: when it stops, writes are not repeated any more
+	ctx     context.Context // of the recorder: once it ends, writes are no longer retried
 	broken  chan struct{}   // closed when a frame was abandoned; nothing is written after that
-	waiting atomic.Int32    // writes that are being repeated
+	waiting atomic.Int32    // writes that are being retried
 
 	// Set by Joined.
 	epoch  uint16
 	joined time.Time // when the room was accepted
 	// maybeMade: the room is new to the recorder, names no session and is empty, so our join may
-	// have made it; the authority has to be asked whether the session still runs.
+	// have created it; the authority must be asked whether the session is still running.
 	maybeMade bool
 
 	mu      sync.Mutex // guards the fields below
@@ -62,9 +62,9 @@ func newHandler(ctx context.Context, r *Recorder) *handler {
 	}
 }
 
-// Joined decides whether this is the session's room, and writes that it was joined.
+// Joined decides whether this is the session's room and, if so, records that it was joined.
 func (h *handler) Joined(in room.Info) error {
-	h.rec.filter.ForgetTracks() // their handles were those of another connection
+	h.rec.filter.ForgetTracks() // handles are valid for one connection only
 	before := h.rec.snapshot()
 	if err := h.checkRoom(in, before.roomSIDs); err != nil {
 		return err
@@ -109,8 +109,8 @@ func (h *handler) checkRoom(in room.Info, known []string) error {
 	return nil
 }
 
-// updateRoster writes who left while the recorder was away, then who has joined. before are the
-// identities of those who were present, by participant sid.
+// updateRoster records who left while the recorder was away, then who has joined. before maps the
+// participant sids of those present before to their identities.
 func (h *handler) updateRoster(now int64, before map[string]string, in []room.Participant) error {
 	here := map[string]bool{}
 	for _, p := range in {
@@ -135,8 +135,8 @@ func (h *handler) updateRoster(now int64, before map[string]string, in []room.Pa
 	return nil
 }
 
-// participantJoined and participantLeft change who is present only by writing it, so that what
-// could not be written is found out at the next join.
+// participantJoined and participantLeft change the roster only by writing events, so that the next
+// join makes up for an event that could not be written.
 func (h *handler) participantJoined(now int64, p room.Participant) error {
 	if !h.rec.filter.Identity(p.Identity) || h.rec.isPresent(p.SID) {
 		return nil
@@ -163,7 +163,7 @@ func participantEvent(k textegress.Kind, p room.Participant) segment.Event {
 }
 
 // Packet appends one raw packet. This is the hot path: one copy into one write(2), no decoding.
-// Where rules of selection are set, sender, topic and stream id are parsed.
+// Only if there are selection rules, it parses sender, topic and stream id.
 func (h *handler) Packet(ch room.Channel, at time.Time, b []byte) {
 	if reason := h.rec.dropReason(ch, b); reason != "" {
 		h.rec.countDropped(reason, at)
@@ -178,8 +178,8 @@ func (h *handler) Packet(ch room.Channel, at time.Time, b []byte) {
 	}
 }
 
-// Event writes what the server says about participants and room. An error has already ended the
-// connection, see abandonFrame.
+// Event records what the server reports about participants and the room. It ignores write errors,
+// which have already ended the connection, see abandonFrame.
 func (h *handler) Event(ev room.Event) {
 	now := time.Now().UnixNano()
 	switch ev.Type {

@@ -14,38 +14,38 @@ import (
 	"github.com/syncflow/textegress/internal/room"
 )
 
-// missingPauses are the pauses between two questions whether a missing room exists again. After a
-// restart of LiveKit its participants are back at once.
+// missingPauses are the pauses between two checks whether a missing room exists again. After a
+// restart of LiveKit its participants return immediately.
 var missingPauses = backoff.Policy{
 	First: 250 * time.Millisecond, Max: roomMissingPoll, Jitter: backoff.None,
 }
 
-// emptyRoomPauses are the times for which no room is joined after an empty one.
+// emptyRoomPauses are the pauses before the next join after an empty room.
 var emptyRoomPauses = backoff.Policy{
 	First: emptyRoomPause, Max: longestEmptyPause, Jitter: backoff.None,
 }
 
-// existsTimeout bounds the question whether a room exists.
+// existsTimeout bounds the check whether a room exists.
 const existsTimeout = 3 * time.Second
 
 var (
-	// errEmptyBefore: joining would most likely make the room again.
+	// errEmptyBefore: joining would most likely create the room again.
 	errEmptyBefore = errors.New("the room was empty and named no session a moment ago")
 	// errNoRoom: LiveKit says that the room does not exist.
 	errNoRoom = errors.New("LiveKit has no room of this name")
-	// errNoToken: when the authority was asked we could make a token ourselves, and now we cannot.
+	// errNoToken: we could make a token ourselves when the authority was asked, and now cannot.
 	errNoToken = errors.New("no token to join with")
 )
 
-// joiner decides how and when to join. Its state lasts from one connection to the next; the
-// goroutine of [Recorder.Run] alone uses it.
+// joiner decides how and when to join. Its state persists across connections. Only the goroutine of
+// [Recorder.Run] uses it.
 type joiner struct {
 	r            *Recorder
 	failures     int       // failed tries and short connections since the last good connection
 	duplicates   int       // connections in a row that ended with DUPLICATE_IDENTITY
 	unknownSince time.Time // since when it is not known whether the session runs
 	missing      int       // answers in a row that the room is missing
-	question     *question // that the authority is being asked; nil: none
+	question     *question // under way to the authority; nil: none
 
 	last      grant     // of the last connection, usable while the authority does not answer
 	lastUntil time.Time // not zero: an earlier process had it, and it may be used until then
@@ -67,26 +67,26 @@ func (j *joiner) cancelQuestion() {
 	}
 }
 
-// noteEmptyRoom notes that our join has most likely made a room. Until it is known that the session
-// runs, the next join is delayed, longer each time.
+// noteEmptyRoom records that our join has most likely created a room. Until the session is known to
+// be running, the next join is delayed, longer each time.
 func (j *joiner) noteEmptyRoom() {
 	j.empty++
 	j.emptyUntil = time.Now().Add(emptyRoomPauses.Delay(j.empty))
 }
 
-// newIdentity returns a random identity, so that nobody else in the room has it.
+// newIdentity returns a random identity, so that it is unique in the room.
 func (j *joiner) newIdentity() string {
 	id := strings.TrimPrefix(j.r.info.EgressID, "DE_")
 	return "textegress-" + id + "-" + strings.ToLower(rand.Text()[:6])
 }
 
-// admission waits for a token to join with. askFirst: ask whether the room exists, because joining
-// would make it. It returns the end of the recording, or an error where there is no token, or an
-// empty grant if it is to be called again.
+// admission waits for a token to join with. If askFirst, it first asks whether the room exists,
+// because joining would create it. It returns the end of the recording, or an error if there is no
+// token, or an empty grant if the caller must call it again.
 //
-// After an unclean loss the authority is asked in the background. While it does not answer, the
-// recorder joins all the same, with a token of its own or the one of the last connection. The join
-// shows whose room that is, see [handler.Joined].
+// After an unclean loss of the connection, it asks the authority in the background. While the
+// authority does not answer, the recorder joins anyway, with a token of its own or that of the last
+// connection. The join shows which session the room belongs to, see [handler.Joined].
 func (j *joiner) admission(ctx context.Context, askFirst bool) (grant, verdict, error) {
 	r := j.r
 	if !askFirst {
@@ -117,7 +117,7 @@ func (j *joiner) admission(ctx context.Context, askFirst bool) (grant, verdict, 
 	}
 }
 
-// admit makes an admission of an answer of the authority.
+// admit turns an answer of the authority into an admission.
 func (j *joiner) admit(ctx context.Context, a answer) (grant, verdict, error) {
 	r := j.r
 	if a.panicked != nil {
@@ -139,7 +139,7 @@ func (j *joiner) admit(ctx context.Context, a answer) (grant, verdict, error) {
 		j.unknownSince = time.Now()
 	}
 	if a.grant.token != "" {
-		// it is good for the session's room alone
+		// it is valid for the session's room only
 		j.needAuthority, j.wrongRoom, r.o.RoomConfirmed = false, false, true
 		// that the session counts as started does not prove that the room exists
 		if time.Now().Before(j.emptyUntil) {
@@ -174,8 +174,8 @@ func (j *joiner) roomMissing(ctx context.Context) verdict {
 	return joinAgain
 }
 
-// ownGrant returns a token that we made ourselves, false where we have no key or the authority has
-// to be asked all the same.
+// ownGrant returns a token that we made ourselves, false if we have no key or must ask the
+// authority anyway.
 func (j *joiner) ownGrant() (grant, bool) {
 	if j.r.o.OwnToken == nil || j.ownRefused || j.needAuthority {
 		return grant{}, false
@@ -196,7 +196,7 @@ func (j *joiner) makeGrant() (grant, bool) {
 }
 
 // fallbackGrant returns a token to join with while the authority does not answer: one of our own,
-// or the one of the last connection, which is good for hours and whose identity is free again.
+// or that of the last connection, which is valid for hours and whose identity is free again.
 func (j *joiner) fallbackGrant() (grant, bool) {
 	r := j.r
 	if time.Now().Before(j.emptyUntil) {
@@ -255,8 +255,8 @@ func (j *joiner) join(ctx context.Context, h *handler, g grant) (Conn, error) {
 	return conn, nil
 }
 
-// roomKnownMissing reports whether LiveKit says that the room does not exist. Where it cannot be
-// asked, the join shows.
+// roomKnownMissing reports whether LiveKit says that the room does not exist. If LiveKit cannot be
+// asked, the join will show it.
 func (j *joiner) roomKnownMissing(ctx context.Context) bool {
 	if j.r.o.RoomExists == nil {
 		return false
@@ -267,7 +267,8 @@ func (j *joiner) roomKnownMissing(ctx context.Context) bool {
 	return err == nil && !exists
 }
 
-// noteOwnRefused notes that LiveKit refused a token that we made: then SyncFlow is asked for one.
+// noteOwnRefused records that LiveKit refused a token that we made, so that SyncFlow is asked for
+// one.
 func (j *joiner) noteOwnRefused(g grant, err error) {
 	refused, ok := errors.AsType[*room.JoinError](err)
 	if !g.own || !ok || j.ownRefused ||

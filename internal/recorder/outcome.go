@@ -8,7 +8,7 @@ import (
 // The reasons of a sealed recording that the recorder itself decides. The
 // others are LiveKit's, see [room.Reason].
 const (
-	ReasonServiceStopped = "service_stopped" // the session may run on; a further part follows
+	ReasonServiceStopped = "service_stopped" // the session may continue; a further part follows
 	ReasonUnreachable    = "unreachable"     // likewise
 	ReasonSessionEnded   = "session_ended"   // the authority says so
 	ReasonRoomMissing    = "room_missing"    // no room of that name for the whole rejoin window
@@ -24,14 +24,14 @@ const (
 	causeProcessDied    = "process_died"
 	causeServiceStopped = "service_stopped"
 	causeDiskFull       = "disk_full"
-	causeDisk           = "disk" // any other error of writing
+	causeDisk           = "disk" // any other write error
 )
 
-// Resumable reports whether a session whose recording was sealed for this reason is recorded
-// further, in a next part, when it turns out to run still: a room is not the session, which
-// continues when people come back after a break. The other reasons are verdicts: of the platform
-// that the session is over, of an administrator that the recorder is not wanted, of the room that
-// its name belongs to another session now.
+// Resumable reports whether a session whose recording was sealed for this reason gets a further
+// part if it turns out to be still running. A room closing does not end its session, which
+// continues when people return after a break. The other reasons are final: the platform says that
+// the session is over, an administrator removed the recorder, or the room's name now belongs to
+// another session.
 func Resumable(reason string) bool {
 	switch reason {
 	case ReasonServiceStopped, ReasonUnreachable, ReasonInternalError, ReasonRoomMissing,
@@ -42,13 +42,12 @@ func Resumable(reason string) bool {
 	return false
 }
 
-// Removed reports whether a recording was sealed because an administrator
-// removed the recorder from the room. That holds for the session until an
-// operator says otherwise.
+// Removed reports whether a recording was sealed because an administrator removed the recorder from
+// the room. The session is then not recorded again unless an operator asks for it.
 func Removed(reason string) bool { return reason == string(room.ReasonParticipantRemoved) }
 
-// verdict says what follows a connection or a try to join: another try, or the end of the
-// recording, sealed with a status and a reason.
+// verdict is what follows a connection or a try to join: another try, or the end of the recording,
+// which is sealed with a status and a reason.
 type verdict struct {
 	ended  bool
 	status textegress.Status

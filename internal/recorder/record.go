@@ -13,8 +13,8 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// record is a recording as its recorder writes it: the spool's writer, and the state that follows
-// from the frames in it. Its methods are safe for concurrent use.
+// record is a recording as its recorder writes it: the writer of the spool, and the state derived
+// from the frames. Its methods are safe for concurrent use.
 type record struct {
 	w       *spool.Writer
 	filter  *filter.Filter
@@ -28,8 +28,8 @@ type record struct {
 	state state
 }
 
-// state is what a recorder has to know of the frames before: it is derived from them alone, one by
-// one, so that a recorder which continues a recording knows what its predecessor knew.
+// state is what a recorder needs to know about the frames so far. It is derived from them alone,
+// one by one, so that a recorder that continues a recording knows what its predecessor knew.
 type state struct {
 	epoch        int                       // number of the connection to the room, 1 for the first
 	roomSIDs     []string                  // under which the room was joined
@@ -44,7 +44,7 @@ type state struct {
 	lastFrameNS  int64 // time of the last frame, unix; 0: there is none
 }
 
-// apply takes a frame into account that stands in the recording.
+// apply accounts for a frame that was written.
 func (s *state) apply(f segment.Frame) {
 	switch f.Type {
 	case segment.FramePacket:
@@ -56,7 +56,7 @@ func (s *state) apply(f segment.Frame) {
 		s.lastFrameNS = f.UnixNS
 		ev, err := segment.DecodeEvent(f.Payload)
 		if err != nil {
-			return // it stays as it is; decoding states it
+			return // decoding reports it
 		}
 		s.event(int(f.Epoch), ev)
 	}

@@ -106,11 +106,11 @@ type Options struct {
 	// Excluded seals the recording without joining: an administrator removed the
 	// recorder from this session before.
 	Excluded bool
-	// Selection decides what is recorded; nil: everything. It is this recording's
-	// own.
+	// Selection decides what is recorded; nil: everything. It must not be shared between
+	// recordings.
 	Selection *filter.Filter
-	// AwaySince, if not zero, is since when an earlier recorder of the same recording was out of
-	// the room, see [Snapshot].
+	// AwaySince, if not zero, is the time since which an earlier recorder of the same recording was
+	// out of the room, see [Snapshot].
 	AwaySince time.Time
 	Logger    *slog.Logger
 	Metrics   *Metrics
@@ -127,8 +127,8 @@ type Recorder struct {
 	// created is when the recording was, by the monotonic clock as far as this process goes.
 	created time.Time
 
-	// lostAt is when the connection was last lost, or the process before died; zero: never. It is
-	// used by the goroutine of Run alone.
+	// lostAt is when the connection was last lost, or the previous process died; zero: never. Only
+	// the goroutine of Run uses it.
 	lostAt time.Time
 
 	mu        sync.Mutex // guards the fields below; never held across I/O
@@ -136,7 +136,7 @@ type Recorder struct {
 	reason    string
 	connected bool
 	away      away
-	sealing   bool // there is no room to be in any more
+	sealing   bool // the recorder has no room any more
 	writing   bool // rec has its writer
 }
 
@@ -163,7 +163,7 @@ func New(rec *spool.Recording, o Options) *Recorder {
 	}
 }
 
-// Snapshot is the state of a recorder at one moment.
+// Snapshot is the current state of a recorder.
 type Snapshot struct {
 	Info         spool.Info
 	Status       textegress.Status
@@ -176,14 +176,13 @@ type Snapshot struct {
 	Participants int
 	Outages      int
 	LastPacketAt time.Time
-	// AwaySince is since when the recorder is out of its room though it should be in it: since it
-	// began, or since it lost the room; zero: it is in. JoinError says why; it holds neither
-	// identities nor tokens.
+	// AwaySince is when the recorder lost the room, or began without being in it; zero while it is
+	// in. JoinError says why; it contains neither identities nor tokens.
 	AwaySince time.Time
 	JoinError string
 }
 
-// Snapshot returns the state now.
+// Snapshot returns the current state.
 func (r *Recorder) Snapshot() Snapshot {
 	s := Snapshot{Info: r.info}
 	s.Packets, s.Bytes, s.Participants, s.Outages, s.LastPacketAt = r.rec.counts()
@@ -228,8 +227,8 @@ func (r *Recorder) Run(ctx context.Context) error {
 	return r.seal(ctx, end.status, end.reason)
 }
 
-// seal closes the recording for good. It seals also when the service stops; where the disk refuses
-// the writes, the recording stays open.
+// seal closes the recording permanently, even while the service stops. If the disk rejects the
+// writes, the recording stays open.
 func (r *Recorder) seal(ctx context.Context, status textegress.Status, reason string) error {
 	r.mu.Lock()
 	r.sealing = true
@@ -269,14 +268,14 @@ func (r *Recorder) setStatus(s textegress.Status, reason string) {
 	r.status, r.reason = s, reason
 }
 
-// accepted notes that the room has accepted the recorder.
+// accepted records that the room has accepted the recorder.
 func (r *Recorder) accepted() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.connected, r.status = true, textegress.StatusActive
 }
 
-// disconnected notes that the recorder is not in the room, and reports whether it was.
+// disconnected records that the recorder is not in the room, and reports whether it was.
 func (r *Recorder) disconnected() (was bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

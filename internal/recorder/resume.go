@@ -12,7 +12,7 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// begin writes the first frames of a new recording; in one that an earlier process left open it
+// begin writes the first frames of a new recording. In one that an earlier process left open, it
 // states the outage since then.
 func (r *Recorder) begin(ctx context.Context) error {
 	before := r.rec.snapshot()
@@ -59,8 +59,8 @@ func (r *Recorder) beginNew(ctx context.Context) error {
 	return r.writeSetBack(ctx, r.info.PreviousEndedUnixNS, now)
 }
 
-// writeSetBack states that the machine's clock was set back while nothing was recorded, where it
-// reads an earlier time than before. A clock that was set forward, or back by less, cannot be told.
+// writeSetBack states that the machine's clock was set back while nothing was recorded, if it reads
+// an earlier time than before. A clock that was set forward, or back by less, cannot be detected.
 func (r *Recorder) writeSetBack(ctx context.Context, beforeNS int64, now time.Time) error {
 	offset := now.UnixNano() - beforeNS
 	if offset >= 0 {
@@ -74,7 +74,7 @@ func (r *Recorder) writeSetBack(ctx context.Context, beforeNS int64, now time.Ti
 	})
 }
 
-// resume opens the recording's writer. What an earlier process wrote is then part of the state.
+// resume opens the recording's writer. The state then covers what an earlier process wrote.
 func (r *record) resume(rec *spool.Recording) (*spool.Writer, error) {
 	r.resuming = true
 	defer func() { r.resuming = false }()

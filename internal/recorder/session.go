@@ -11,8 +11,8 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// The pauses of the join loop. API and LiveKit are both asked at most once a pause; the first
-// retry follows almost at once because every moment out of the room may cost data.
+// The pauses of the join loop. API and LiveKit are each asked at most once per pause. The first
+// retry follows almost immediately, because every moment out of the room may cost data.
 const (
 	longestPause    = 10 * time.Second
 	roomMissingPoll = 3 * time.Second
@@ -23,14 +23,14 @@ const (
 	// leaves it at once and does not join it again for this long.
 	emptyRoomPause    = 30 * time.Second
 	longestEmptyPause = 10 * time.Minute
-	// How often in a row another participant may take our identity, which is
-	// random, before this recording counts as failed.
+	// How many times in a row another participant may take our identity, which is random, before
+	// this recording counts as failed.
 	maxDuplicates = 5
-	// A connection that lasted less counts as a failed try, so that a server which accepts and then
-	// drops us is not asked without a pause.
+	// A shorter connection counts as a failed try, so that there is a pause if a server accepts and
+	// then drops us.
 	goodConnection = time.Minute
-	// LiveKit keeps reliable packets for a participant who joins, 2 s long (1.13:
-	// 10 s). Channels that open later than that have missed something.
+	// LiveKit keeps the reliable packets of the last 2 s (1.13: 10 s) for a joining participant.
+	// Channels that open later have missed some.
 	keptForJoining = 2 * time.Second
 )
 
@@ -59,8 +59,8 @@ func (r *Recorder) recordUntilEnded(ctx context.Context) (verdict, error) {
 	}
 }
 
-// joinOnce makes one try to join and, where it succeeds, records until the connection ends. It
-// returns after the pause before the next try.
+// joinOnce tries to join once and, if that succeeds, records until the connection ends. It returns
+// after the pause before the next try.
 func (r *Recorder) joinOnce(ctx context.Context, j *joiner, askFirst bool) (verdict, error) {
 	h := newHandler(ctx, r)
 	g, v, err := j.admission(ctx, askFirst)
@@ -91,7 +91,7 @@ func (r *Recorder) joinOnce(ctx context.Context, j *joiner, askFirst bool) (verd
 	return joinAgain, nil
 }
 
-// stopVerdict is the end by a stop of the service. A recording that was never in the room stays
+// stopVerdict is the verdict when the service stops. A recording that was never in the room stays
 // open: there is nothing to deliver, and the next start continues it.
 func (r *Recorder) stopVerdict() (verdict, error) {
 	if !r.rec.everJoined() {
@@ -100,8 +100,8 @@ func (r *Recorder) stopVerdict() (verdict, error) {
 	return endWith(textegress.StatusComplete, ReasonServiceStopped), nil
 }
 
-// recordConnection waits for the end of a connection and says what follows. Where the session is
-// not over, it has stated the outage that begins.
+// recordConnection waits for the end of a connection and decides what follows. If the session is
+// not over, it states the outage.
 func (r *Recorder) recordConnection(ctx context.Context, conn Conn, h *handler, j *joiner,
 ) (verdict, error) {
 	r.log.Info("joined", "epoch", h.epoch)
@@ -152,8 +152,8 @@ func (r *Recorder) recordConnection(ctx context.Context, conn Conn, h *handler, 
 	return joinAgain, r.writeOutage(ctx, string(end.Reason), since)
 }
 
-// waitForDisconnect waits for the end of a connection. In a room that our own join may have made it
-// asks meanwhile whether the session is over, and leaves at once if it is.
+// waitForDisconnect waits for the end of a connection. In a room that our own join may have
+// created, it meanwhile asks whether the session is over, and leaves immediately if it is.
 func (r *Recorder) waitForDisconnect(ctx context.Context, conn Conn, h *handler, j *joiner,
 ) verdict {
 	ask := h.maybeMade
@@ -203,9 +203,9 @@ func (r *Recorder) waitForDisconnect(ctx context.Context, conn Conn, h *handler,
 	}
 }
 
-// writeLateChannels states the time between the join and the opening of the data channels as an
-// outage of its own. Where its end cannot be written, it lasts until the next join: that overstates
-// rather than understates the gap.
+// writeLateChannels states the time between the join and the opening of the data channels as a
+// separate outage. If its end cannot be written, it lasts until the next join, which overstates the
+// gap rather than understating it.
 func (r *Recorder) writeLateChannels(ctx context.Context, opened time.Time, joinedNS int64) error {
 	if err := r.writeOutage(ctx, causeLateChannels, joinedNS); err != nil {
 		return err
@@ -226,14 +226,14 @@ func (r *Recorder) leave(ctx context.Context, conn Conn) {
 	<-conn.Done()
 }
 
-// state asks the authority, bounded in time.
+// state asks the authority, with a timeout.
 func (r *Recorder) state(ctx context.Context) (SessionState, error) {
 	ctx, cancel := context.WithTimeout(ctx, stateTimeout)
 	defer cancel()
 	return r.o.Authority.State(ctx)
 }
 
-// handleJoinError says what follows a failed try to join. Where that is another try, it returns
+// handleJoinError decides what follows a failed try to join. If that is another try, it returns
 // after the pause before it. An error means that the recording stays open on disk.
 func (j *joiner) handleJoinError(ctx context.Context, h *handler, err error) (verdict, error) {
 	r := j.r
@@ -293,7 +293,7 @@ func (j *joiner) handleJoinError(ctx context.Context, h *handler, err error) (ve
 	return joinAgain, nil
 }
 
-// endedWhileJoining says what follows when LiveKit ended the connection before the data channels
+// endedWhileJoining decides what follows if LiveKit ended the connection before the data channels
 // were open.
 func (j *joiner) endedWhileJoining(reason room.Reason) verdict {
 	switch reason {
@@ -312,8 +312,8 @@ func (j *joiner) endedWhileJoining(reason room.Reason) verdict {
 // joinPauses are the pauses between two tries to join.
 var joinPauses = backoff.Policy{First: 100 * time.Millisecond, Max: longestPause}
 
-// pause waits before the next try: exponential, with jitter so that the recorders of a restarted
-// server do not all join in the same moment.
+// pause waits before the next try: exponential, with jitter, so that the recorders of a restarted
+// server do not all join at the same moment.
 func (j *joiner) pause(ctx context.Context) {
 	j.failures++
 	_ = backoff.Sleep(ctx, joinPauses.Delay(j.failures))
