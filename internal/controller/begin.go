@@ -16,31 +16,31 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// ErrAlreadyRecorded says that a recording of the session has ended, and that what is known does
-// not suffice to start the next part.
+// ErrAlreadyRecorded says that a recording of the session has ended, and that there is no
+// sufficient reason to start the next part.
 var ErrAlreadyRecorded = errors.New("the session was recorded already")
 
 // ErrStopping is returned while the service stops: it starts nothing new.
 var ErrStopping = errors.New("the service is stopping")
 
-// The sources of recordings that nobody announced, see [spool.Info]. In these the platform itself
-// said which room the session has.
+// The sources of recordings without an announcement, see [spool.Info]. For these the platform
+// itself named the room of the session.
 const (
 	sourceReconcile = "reconcile"
 	sourceCommand   = "command"
 )
 
-// request says why a session is to be recorded.
+// request is a request to record a session.
 type request struct {
-	session.Announcement // as it was heard, or as we make it of what the platform says
+	session.Announcement // as received, or made from an answer of the platform
 
-	platform bool // the platform itself said the room's name
-	fresh    bool // the room was there moments ago
-	// after is the recording that had ended when the platform said that the session runs and that
-	// somebody is in its room; empty: nobody said so. Where another recording was created since,
+	platform bool // the platform itself named the room
+	fresh    bool // the room existed moments ago
+	// after is the recording that had ended when the platform said that the session is running and
+	// somebody is in its room; empty if it did not say so. If another recording was created since,
 	// the answer is out of date.
 	after string
-	// ordered: an operator asked for it, which overrides every verdict.
+	// ordered: an operator requested it, which overrides every verdict.
 	ordered bool
 }
 
@@ -52,10 +52,10 @@ type openRecording struct {
 	names    *names        // that the session's room may have
 }
 
-// handler is a controller as its sources see it.
+// handler is the [session.Handler] of a controller.
 type handler struct{ *Controller }
 
-// Announce implements [session.Handler]. On a disk that is nearly full it returns an error.
+// Announce implements [session.Handler]. It returns an error if the disk is nearly full.
 func (h handler) Announce(_ context.Context, a session.Announcement) error {
 	c := h.Controller
 	_, err := c.begin(request{Announcement: a, fresh: a.Fresh()})
@@ -68,7 +68,7 @@ func (h handler) Announce(_ context.Context, a session.Announcement) error {
 	return err
 }
 
-// begin makes sure that the session is being recorded, and returns the recording's egress id.
+// begin ensures that the session is being recorded, and returns the egress id of the recording.
 //
 // Different sessions are started concurrently: the fsyncs of many announcements then share the
 // disk's commits.
@@ -123,8 +123,8 @@ func (c *Controller) begin(q request) (string, error) {
 	return info.EgressID, nil
 }
 
-// mayContinue reports whether the next part of a session may start; prev is the latest. c.mu is
-// held.
+// mayContinue reports whether the next part of a session may start; prev is the latest part. c.mu
+// is held.
 func (c *Controller) mayContinue(prev *spool.Recording, q request) bool {
 	sealed, ok := prev.Sealed()
 	switch {
@@ -138,7 +138,7 @@ func (c *Controller) mayContinue(prev *spool.Recording, q request) bool {
 	return q.after == prev.ID()
 }
 
-// follow fills info in as that of the part after prev.
+// follow completes info as the part after prev.
 func follow(info *spool.Info, prev *spool.Recording, q request) {
 	was := prev.Info()
 	sealed, _ := prev.Sealed()
@@ -156,13 +156,13 @@ func follow(info *spool.Info, prev *spool.Recording, q request) {
 	}
 }
 
-// launch starts the recorder of an open recording, after so many short parts in a row. c.mu is
-// held.
+// launch starts the recorder of an open recording; short is the number of short parts in a row
+// before it. c.mu is held.
 func (c *Controller) launch(ctx context.Context, rec *spool.Recording, fresh bool, short int) {
 	info := rec.Info()
 	if c.open[info.SessionID] != nil {
-		// Two open recordings of one session are a bug of ours. Both are kept; supervise
-		// launches the second when the first has ended.
+		// Two open recordings of one session are a bug in this program. Both are kept; supervise
+		// launches the second once the first has ended.
 		c.log.Error("a second open recording of the session waits", "egress_id", info.EgressID,
 			"session_id", info.SessionID)
 		c.second[info.SessionID] = append(c.second[info.SessionID], rec)
@@ -194,7 +194,7 @@ func (c *Controller) authority(info spool.Info) *authority {
 	return &authority{c.o.Registry, session.Session{ID: info.SessionID, Room: info.RoomName}}
 }
 
-// roomConfirmed reports whether more than an announcement says which room a session has.
+// roomConfirmed reports whether the room of a session is known from more than an announcement.
 func (c *Controller) roomConfirmed(info spool.Info) bool {
 	if info.Part == 1 {
 		switch info.Source {
@@ -211,15 +211,15 @@ func (c *Controller) roomConfirmed(info spool.Info) bool {
 	return sealed.Status == textegress.StatusComplete || recorder.Removed(sealed.Reason)
 }
 
-// SetKey replaces the key of the project's LiveKit server, for recordings that are open too.
+// SetKey replaces the key of the project's LiveKit server, also for open recordings.
 func (c *Controller) SetKey(k Key) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.key = k
 }
 
-// liveKit returns the key and the address of the LiveKit server of a recording. The address is
-// what the platform says: since this start, or else when the recording was created.
+// liveKit returns the key and the address of the LiveKit server of a recording. The address is from
+// the platform: as of this start or, failing that, as of the creation of the recording.
 func (c *Controller) liveKit(info spool.Info) (key Key, url string, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -232,7 +232,7 @@ func (c *Controller) liveKit(info spool.Info) (key Key, url string, err error) {
 	return c.key, url, nil
 }
 
-// ownToken returns what makes join tokens for a recording without the platform.
+// ownToken returns a function that makes join tokens for a recording without the platform.
 func (c *Controller) ownToken(rec *spool.Recording) func(string) (url, token string, err error) {
 	info := rec.Info()
 	return func(identity string) (url, token string, err error) {
@@ -245,7 +245,7 @@ func (c *Controller) ownToken(rec *spool.Recording) func(string) (url, token str
 	}
 }
 
-// roomExists returns what asks LiveKit whether the room of a recording exists.
+// roomExists returns a function that asks LiveKit whether the room of a recording exists.
 func (c *Controller) roomExists(rec *spool.Recording) func(context.Context) (bool, error) {
 	info := rec.Info()
 	return func(ctx context.Context) (bool, error) {
@@ -260,8 +260,8 @@ func (c *Controller) roomExists(rec *spool.Recording) func(context.Context) (boo
 var errNoAddress = errors.New("the platform has not said the address of the LiveKit server " +
 	"since the start")
 
-// excluded reports whether we were removed from the session after the recording that is to be
-// launched was created: a second one that waited. c.mu is held.
+// excluded reports whether an administrator removed the recorder from the session while a second
+// recording was waiting to be launched. c.mu is held.
 func (c *Controller) excluded(sessionID string) bool {
 	w := c.watched[sessionID]
 	return w != nil && w.removed
@@ -309,8 +309,8 @@ func (c *Controller) supervise(ctx context.Context, rec *spool.Recording, st *op
 	c.o.Sealed()
 }
 
-// run recovers from a panic: one session must not end the process, because the data of the other
-// rooms could not be asked for again.
+// run recovers from panics: one session must not end the process, because the data of the other
+// rooms would be lost.
 func run(ctx context.Context, r *recorder.Recorder) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -320,9 +320,9 @@ func run(ctx context.Context, r *recorder.Recorder) (err error) {
 	return r.Run(ctx)
 }
 
-// Record starts a recording of a session that runs, because an operator asks for it: one that
-// nobody announced, one that was recorded before, and one from which the recorder was removed. It
-// returns its egress id; for a session that is being recorded, that of the running recording.
+// Record starts a recording of a running session on request of an operator, even if the session was
+// not announced, was recorded before, or the recorder was removed from it. It returns the egress
+// id; if the session is already being recorded, that of the current recording.
 func (c *Controller) Record(ctx context.Context, sessionID string) (string, error) {
 	sessionID = c.o.Registry.CanonicalID(sessionID)
 	for {
@@ -338,7 +338,7 @@ func (c *Controller) Record(ctx context.Context, sessionID string) (string, erro
 		}
 		switch s := st.recorder.Snapshot(); s.Status {
 		case textegress.StatusStarting:
-			// it may have been announced with a room that is not its own
+			// it may have been announced with a wrong room
 			id, err := c.recordUnknown(ctx, sessionID)
 			if err != nil && !errors.Is(err, session.ErrEnded) &&
 				!errors.Is(err, session.ErrUnknown) && ctx.Err() == nil {
@@ -369,7 +369,7 @@ func (c *Controller) recordAgain(ctx context.Context, prev *spool.Recording) (st
 	case state == session.Ended:
 		return "", fmt.Errorf("session %s: %w", info.SessionID, session.ErrEnded)
 	}
-	// Where nobody is in the room, the recorder waits for the first participant.
+	// If the room is empty, the recorder waits for the first participant.
 	return c.begin(request{ordered: true, Announcement: session.Announcement{
 		SessionID: info.SessionID, Room: info.RoomName, Source: sourceCommand,
 		ReceivedAt: time.Now(),

@@ -1,6 +1,6 @@
-// Package controller turns the announcements of one project into recordings and
-// owns their life: it starts a recorder for each, continues after a restart
-// what was left open, and reconciles with the platform's list of sessions.
+// Package controller turns the announcements of one project into recordings and manages their
+// lifecycle: it starts a recorder for each, continues open recordings after a restart, and
+// reconciles with the platform's list of sessions.
 package controller
 
 import (
@@ -23,7 +23,7 @@ import (
 
 // Key is an API key of a LiveKit server.
 type Key interface {
-	// JoinToken makes a token that admits a recorder to a room under an identity.
+	// JoinToken makes a token that admits a recorder with the given identity to a room.
 	JoinToken(room, identity string) (string, error)
 	// RoomExists asks the server at a URL whether it has a room of that name.
 	RoomExists(ctx context.Context, serverURL, room string) (bool, error)

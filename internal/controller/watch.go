@@ -13,33 +13,33 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// A session is over when its platform says so, not when its room closes. Sessions whose recording
-// ended for another reason are watched: asked about every 15 seconds for an hour, because a class
-// may continue after a break, and then at each reconciliation. Each question costs SyncFlow's API
-// one of its few database connections, so there is one at a time.
+// A session is over when its platform says so, not when its room closes. The controller watches
+// sessions whose recording ended for another reason: it asks about them every 15 seconds for an
+// hour, because a class may continue after a break, and then at each reconciliation. Each question
+// costs SyncFlow's API one of its few database connections, so only one is asked at a time.
 const (
 	watchEvery = 15 * time.Second
 	watchFor   = time.Hour
-	// watchAtAll is how long a session is asked about where the list fails. It is also how far back
-	// a start looks.
+	// watchAtAll is how long a session is asked about if the list fails. It is also how far back a
+	// start looks.
 	watchAtAll = 24 * time.Hour
-	// firstQuestion is how long after the end of a recording the first question comes: SyncFlow
-	// deletes the room first and then says that the session is over.
+	// firstQuestion is the time from the end of a recording to the first question: SyncFlow first
+	// deletes the room and then reports that the session is over.
 	firstQuestion = 5 * time.Second
-	// shortPart: a part that lasted for less makes us wait longer before the next one, twice as
-	// long each time, so that a server that accepts and then drops us does not make hundreds of
+	// shortPart: after a part shorter than this, the wait before the next part is longer, twice as
+	// long each time, so that a server that accepts and then drops us does not cause hundreds of
 	// recordings.
 	shortPart    = time.Minute
 	longestWatch = 5 * time.Minute
-	// unaskedAfter is how long the platform may be silent before a session is resumed without its
-	// answer.
+	// unaskedAfter is how long the platform may take to answer before a session is resumed without
+	// its answer.
 	unaskedAfter = 2 * time.Second
-	// restAtMost bounds the rest after a question, which is as long as the answer took.
+	// restAtMost bounds the pause after a question, which lasts as long as the answer took.
 	restAtMost = 5 * time.Second
 )
 
-// shortPartPauses are the times until the first question, after so many short parts and one.
-// unansweredPauses are those between two questions without an answer.
+// shortPartPauses are the times until the first question; the number of failures is one more than
+// that of short parts in a row. unansweredPauses are the pauses after questions without an answer.
 var (
 	shortPartPauses = backoff.Policy{
 		First: firstQuestion, Max: longestWatch, Jitter: backoff.None,
@@ -47,26 +47,26 @@ var (
 	unansweredPauses = backoff.Policy{First: time.Second, Max: watchEvery, Jitter: backoff.None}
 )
 
-// watch is a session that may run and that is not being recorded. Its fields are guarded by the
+// watch is a session that may be running and is not being recorded. Its fields are guarded by the
 // controller's mu.
 type watch struct {
 	sessionID string
 	room      string
 	source    string
-	egressID  string // the recording that has ended; "" where there is none yet
-	reason    string // why it has
+	egressID  string // the recording that has ended; "" if there is none yet
+	reason    string // why it ended
 	since     time.Time
-	removed   bool // by an administrator: asked about only to be shown
+	removed   bool // the recorder, by an administrator: the state is asked only to be shown
 	present   bool // somebody was in its room at the last answer
 	short     int  // short parts in a row
 
-	next   time.Time // when to ask; zero: when the list is looked at
+	next   time.Time // when to ask; zero: at the next reconciliation
 	asked  bool
 	failed int  // questions in a row without an answer
-	logged bool // it could not be resumed, and that is in the log
+	logged bool // it could not be resumed, and that was logged
 }
 
-// watchOf makes the watch of a session from its latest recording; nil where that ended with a
+// watchOf creates the watch of a session from its latest recording; nil if that ended with a final
 // verdict that need not be shown.
 func watchOf(rec *spool.Recording) *watch {
 	info := rec.Info()
@@ -81,7 +81,7 @@ func watchOf(rec *spool.Recording) *watch {
 	}
 }
 
-// request asks to resume the session.
+// request returns a request to resume the session.
 func (w *watch) request() request {
 	return request{after: w.egressID, Announcement: session.Announcement{
 		SessionID: w.sessionID, Room: w.room, Source: w.source, ReceivedAt: time.Now(),
@@ -103,9 +103,9 @@ func (c *Controller) watchEnded(rec *spool.Recording, st *openRecording) {
 	c.wakeAsker()
 }
 
-// restoreWatched watches the sessions that earlier processes recorded. Those that were left
-// because the service stopped, and those whose break may not be over, are asked about at once; the
-// others are left to the session list.
+// restoreWatched watches the sessions that earlier processes recorded. It asks immediately about
+// those that were left because the service stopped and those that may be in a break; the session
+// list covers the others.
 func (c *Controller) restoreWatched() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -131,8 +131,8 @@ func (c *Controller) restoreWatched() {
 	}
 }
 
-// askAtOnce makes the question about a session due that was announced although its recording has
-// ended. No announcement overrides a removal.
+// askAtOnce asks about a session that was announced although its recording has ended. An
+// announcement does not override a removal.
 func (c *Controller) askAtOnce(sessionID string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -145,7 +145,7 @@ func (c *Controller) askAtOnce(sessionID string) {
 		if w = watchOf(rec); w == nil {
 			return // over
 		}
-		w.since = time.Now() // it may start again
+		w.since = time.Now() // it may be starting again
 		c.watched[sessionID] = w
 	}
 	if !w.removed {
@@ -154,7 +154,7 @@ func (c *Controller) askAtOnce(sessionID string) {
 	}
 }
 
-// wakeAsker makes the loop look for the next question again.
+// wakeAsker wakes the loop that asks the questions.
 func (c *Controller) wakeAsker() {
 	select {
 	case c.wake <- struct{}{}:
@@ -162,8 +162,8 @@ func (c *Controller) wakeAsker() {
 	}
 }
 
-// nextQuestion returns the session to ask about now, and when the next question is due; zero: none
-// is.
+// nextQuestion returns the session to ask about now, and when the next question is due; zero if
+// none is.
 func (c *Controller) nextQuestion(now time.Time) (w *watch, due time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -181,9 +181,9 @@ func (c *Controller) nextQuestion(now time.Time) (w *watch, due time.Time) {
 	return w, due
 }
 
-// before orders questions: what was recorded until the service was stopped comes first, then what
-// was never asked about, because an API that is silent keeps each question waiting for minutes.
-// Those of one instant come as the sessions ended, in a fixed order.
+// before orders questions. Sessions that were recorded until the service stopped come first, then
+// those never asked about, because a silent API delays each question by minutes. Questions due at
+// the same time are ordered by when the sessions ended, then by id.
 func (c *Controller) before(a, b *watch) bool {
 	return cmp.Or(
 		cmp.Compare(c.rank(a), c.rank(b)), a.next.Compare(b.next), a.since.Compare(b.since),
@@ -201,13 +201,12 @@ func (c *Controller) rank(w *watch) int {
 	return 1
 }
 
-// stoppedJustNow reports whether the session was recorded until the service was stopped a moment
-// ago.
+// stoppedJustNow reports whether the session was recorded until the service stopped, a moment ago.
 func (c *Controller) stoppedJustNow(w *watch) bool {
 	return w.reason == recorder.ReasonServiceStopped && time.Since(w.since) < c.o.RejoinWindow
 }
 
-// ask asks whether a session runs and whether somebody is in its room, and records it if so. It
+// ask asks whether a session is running and somebody is in its room, and records it if so. It
 // returns how long the answer took.
 func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 	began := time.Now()
@@ -223,7 +222,7 @@ func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 	state, err := stateOf(asking, c.o.Registry, session.Session{ID: w.sessionID, Room: w.room})
 	took := time.Since(began)
 	c.mu.Lock()
-	// a recording was created meanwhile, or the service stops
+	// a recording was created meanwhile, or the service is stopping
 	if c.watched[w.sessionID] != w || ctx.Err() != nil {
 		c.mu.Unlock()
 		return 0
@@ -240,7 +239,7 @@ func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 		c.continueUnasked(ctx, w, err)
 		return 0
 	}
-	if err != nil { // nobody knows
+	if err != nil { // the state is unknown
 		w.failed++
 		w.next = time.Now().Add(unansweredPauses.Delay(w.failed))
 		first := w.failed == 1
@@ -268,14 +267,14 @@ func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 }
 
 // continuesUnasked reports whether a session is resumed although the platform does not say that it
-// runs: it was recorded until the service was stopped a moment ago, and there is a key that admits
-// to its room. A recorder that finds nobody there leaves at once. c.mu is held.
+// is running: it was recorded until the service stopped, a moment ago, and there is a key that
+// admits to its room. A recorder that finds the room empty leaves immediately. c.mu is held.
 func (c *Controller) continuesUnasked(w *watch) bool {
 	return c.key != nil && !w.asked && c.stoppedJustNow(w) && !c.nameInUse(w.room)
 }
 
 // continueUnasked resumes a session about which the platform has not answered, and all others that
-// are waiting for their first question: it would not answer those either.
+// wait for their first question, because the platform would not answer those either.
 func (c *Controller) continueUnasked(ctx context.Context, asked *watch, why error) {
 	c.mu.Lock()
 	list := []*watch{asked}
@@ -295,8 +294,8 @@ func (c *Controller) continueUnasked(ctx context.Context, asked *watch, why erro
 }
 
 // nameInUse reports whether a room of that name is being recorded for another session. The session
-// in question then counts as started only because its end was missed: SyncFlow uses a name again,
-// and knows who is in a room by its name alone. c.mu is held.
+// in question then counts as started only because its end was missed: SyncFlow reuses names, and
+// looks up who is in a room by name only. c.mu is held.
 func (c *Controller) nameInUse(room string) bool {
 	for _, st := range c.open {
 		if s := st.recorder.Snapshot(); s.Info.RoomName == room && s.Connected {
@@ -306,7 +305,7 @@ func (c *Controller) nameInUse(room string) bool {
 	return false
 }
 
-// resumeSession records a watched session that runs.
+// resumeSession records a watched session that is running.
 func (c *Controller) resumeSession(ctx context.Context, w *watch, q request) {
 	_, err := c.begin(q)
 	if ctx.Err() != nil {
@@ -316,7 +315,7 @@ func (c *Controller) resumeSession(ctx context.Context, w *watch, q request) {
 	first := !w.logged
 	switch {
 	case err == nil, errors.Is(err, ErrAlreadyRecorded):
-		// it is being recorded, or another request recorded it
+		// it is being recorded, or was through another request
 		if c.watched[w.sessionID] == w {
 			delete(c.watched, w.sessionID)
 		}
@@ -331,8 +330,8 @@ func (c *Controller) resumeSession(ctx context.Context, w *watch, q request) {
 	}
 }
 
-// unrecorded are the sessions that run without us because an administrator removed the recorder.
-// c.mu is held.
+// unrecorded returns the running sessions that are not recorded because an administrator removed
+// the recorder. c.mu is held.
 func (c *Controller) unrecorded() []UnrecordedSession {
 	var list []UnrecordedSession
 	for _, w := range c.watched {
