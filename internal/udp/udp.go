@@ -1,15 +1,15 @@
-// Package udp has UDP sockets that wake their readers together and say when a packet arrived.
+// Package udp provides UDP sockets that wake their readers together and report when each packet
+// arrived.
 //
-// A process with hundreds of quiet rooms gets its packets one at a time, spread evenly. Waking a
-// thread for each of them costs more than all the rest of its way (docs/PERFORMANCE.md has the
+// A process with hundreds of quiet rooms receives its packets one at a time, spread evenly. Waking
+// a thread for each packet costs more than all other processing of it (docs/PERFORMANCE.md has the
 // figures). Here one goroutine polls all sockets of a [Poller]: immediately when idle, every
-// Interval under load. The sockets that have something then are read one after the other, on a
-// thread that is awake already. The kernel stamps each packet, so that waiting does not blur its
-// time.
+// Interval under load. It reads the ready sockets one after the other, on a thread that is already
+// awake. The kernel timestamps each packet, so that waiting does not change its time.
 //
 // Otherwise the sockets behave like those of package net: a packet waits in the socket's buffer
-// until it is read, and the kernel drops what does not fit. Outside Linux they are those of package
-// net.
+// until it is read, and the kernel drops packets that do not fit. Outside Linux they are sockets of
+// package net.
 package udp
 
 import "time"
@@ -18,12 +18,12 @@ import "time"
 const Interval = 10 * time.Millisecond
 
 const (
-	// burst is how many polls follow each other without waiting after a time of rest: more than the
-	// handshakes of one room need.
+	// burst is how many polls may follow each other without waiting after an idle period: more than
+	// the handshakes of one room need.
 	burst = 64
-	// busyThreshold is how many packets in one poll make the wake-up cheap for each of them. With
-	// more, waiting would only fill the sockets' buffers, which hold some hundred: polls come as
-	// often as so many packets do.
+	// busyThreshold is how many packets per poll make the cost of the wake-up per packet small.
+	// With more, waiting would only fill the sockets' buffers, which hold some hundred packets, so
+	// polls become more frequent: one for every busyThreshold packets.
 	busyThreshold = 32
 )
 
@@ -34,8 +34,8 @@ type wakeLimiter struct {
 	next     time.Time
 }
 
-// wait returns how long after now the next poll has to wait, if so many packets were read since the
-// poll before.
+// wait returns how long the next poll must wait, given the number of packets read since the poll
+// before.
 func (w *wakeLimiter) wait(now time.Time, packets int) time.Duration {
 	if rested := now.Add(-burst * w.interval); w.next.Before(rested) {
 		w.next = rested

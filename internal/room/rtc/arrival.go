@@ -7,39 +7,39 @@ import (
 	"time"
 )
 
-// arrivals finds out when a message arrived in the kernel: with the datagram that has its last
-// fragment. Datagrams come with the kernel's time; DTLS and SCTP do not pass it on. So it is
-// matched twice, by what both leave alone:
+// arrivals determines when a message arrived in the kernel, which is when the datagram with its
+// last fragment did. Datagrams carry the kernel's time, but DTLS and SCTP do not pass it on. So it
+// is matched twice, by properties that neither changes:
 //
 //	datagram ──▶ its DTLS records ──▶ what SCTP reads of DTLS, in the same order
 //	SCTP packet ──▶ last fragments, by stream and number ──▶ messages of the stream
 //
-// What cannot be matched, as on an unordered channel, has no arrival time.
+// A message that cannot be matched, for example on an unordered channel, has no arrival time.
 type arrivals struct {
 	mu      sync.Mutex
-	records []record  // given to DTLS and not yet read by SCTP
-	few     [4]record // where records are while there are few
+	records []record  // passed to DTLS and not yet read by SCTP
+	few     [4]record // the array of records while there are few
 	seen    replayWindow
 	streams map[uint16]*streamArrivals
 }
 
 // record is a DTLS record with application data.
 type record struct {
-	bytes int // with header and what encryption adds
+	bytes int // including header and encryption overhead
 	at    time.Time
 }
 
 const (
 	dtlsHeader      = 13
 	applicationData = 23
-	// Encryption adds between the 16 bytes of a tag and the 52 of a MAC with initialisation vector
-	// and padding.
+	// Encryption adds between 16 bytes (a tag) and 52 (a MAC with initialisation vector and
+	// padding).
 	minOverhead, maxOverhead = 16, 64
-	// maxRecords bounds what is remembered of datagrams that DTLS discards.
+	// maxRecords bounds the records remembered, in case DTLS discards datagrams.
 	maxRecords = 4096
 )
 
-// onDatagram notes the records of a datagram that DTLS reads.
+// onDatagram remembers the records of a datagram that DTLS will read.
 func (a *arrivals) onDatagram(b []byte, at time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -60,7 +60,7 @@ func (a *arrivals) onDatagram(b []byte, at time.Time) {
 	}
 }
 
-// onPacket notes the last fragments in an SCTP packet that was read of DTLS.
+// onPacket remembers the last fragments in an SCTP packet that was read from DTLS.
 func (a *arrivals) onPacket(b []byte) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -78,17 +78,17 @@ func (a *arrivals) onPacket(b []byte) {
 	}
 }
 
-// Of SCTP: RFC 9260, and RFC 8260 for I-DATA, which pion uses where the other side has it.
+// SCTP: RFC 9260, and RFC 8260 for I-DATA, which pion uses if the peer supports it.
 const (
 	sctpHeader, chunkHeader           = 12, 4
 	typeData, dataHeader              = 0, 16
 	typeIData, iDataHeader            = 64, 20
 	flagEnd, flagBegin, flagUnordered = 1, 2, 4
-	// of what opens a channel, which is no message (RFC 8832)
+	// of the messages that open a channel (RFC 8832)
 	ppidDCEP = 50
 )
 
-// onChunk notes the last fragment of a message. a.mu is held.
+// onChunk remembers the chunk if it is the last fragment of a message. a.mu is held.
 func (a *arrivals) onChunk(b []byte, at time.Time) {
 	flags := b[1]
 	if flags&flagEnd == 0 || flags&flagUnordered != 0 {
@@ -102,14 +102,14 @@ func (a *arrivals) onChunk(b []byte, at time.Time) {
 	case b[0] == typeIData && len(b) >= iDataHeader:
 		s := a.stream(binary.BigEndian.Uint16(b[8:]))
 		ahead := binary.BigEndian.Uint32(b[12:]) - s.first
-		// Only the first fragment has the identifier; DCEP's messages have one.
+		// Only the first fragment has the identifier; DCEP messages have only one fragment.
 		dcep := flags&flagBegin != 0 && binary.BigEndian.Uint32(b[16:]) == ppidDCEP
 		s.add(int(ahead), at, dcep)
 	}
 }
 
-// nextRecord returns when the record with so many bytes of plaintext arrived. Those before it were
-// discarded by DTLS.
+// nextRecord returns when the record with that many bytes of plaintext arrived. DTLS discarded the
+// records before it.
 func (a *arrivals) nextRecord(plaintext int) (time.Time, bool) {
 	for i, r := range a.records {
 		if d := r.bytes - plaintext; d >= minOverhead && d <= maxOverhead {
@@ -134,7 +134,7 @@ func (a *arrivals) stream(id uint16) *streamArrivals {
 	return s
 }
 
-// next returns when the next message of a stream arrived, the zero time if that is not known. It is
+// next returns when the next message of a stream arrived, the zero time if unknown. It must be
 // called once for each message.
 func (a *arrivals) next(stream uint16) time.Time {
 	a.mu.Lock()
@@ -142,11 +142,11 @@ func (a *arrivals) next(stream uint16) time.Time {
 	return a.stream(stream).next()
 }
 
-// streamArrivals has the arrivals of messages that were not read yet, by their sequence numbers.
+// streamArrivals holds the arrivals of messages that have not been read yet, by sequence number.
 type streamArrivals struct {
-	first   uint32 // the number of waiting[0]; of DATA chunks it has 16 bits
+	first   uint32 // the number of waiting[0]; 16 bits for DATA chunks
 	waiting []waitingMessage
-	few     [4]waitingMessage // where they are while there are few
+	few     [4]waitingMessage // the array of waiting while there are few
 }
 
 type waitingMessage struct {
@@ -154,9 +154,9 @@ type waitingMessage struct {
 	dcep bool
 }
 
-// add notes the message that is so many ahead of the next one.
+// add remembers the arrival of the message that is i messages after the next one.
 func (s *streamArrivals) add(i int, at time.Time, dcep bool) {
-	if i >= 1<<15 { // sent again, and read already
+	if i >= 1<<15 { // a retransmission of one already read
 		return
 	}
 	for len(s.waiting) <= i {
@@ -183,7 +183,7 @@ func (s *streamArrivals) next() time.Time {
 	}
 }
 
-// replayWindow tells numbers that were seen from others, as DTLS does (RFC 6347, section 4.1.2.6).
+// replayWindow recognises numbers that were seen before, as DTLS does (RFC 6347, section 4.1.2.6).
 type replayWindow struct {
 	highest uint64
 	bits    uint64 // highest, highest-1, …
@@ -207,7 +207,7 @@ func (w *replayWindow) add(n uint64) bool {
 	return true
 }
 
-// arrivalConn is the connection between DTLS and SCTP.
+// arrivalConn connects DTLS and SCTP.
 type arrivalConn struct {
 	net.Conn
 	arrivals *arrivals

@@ -11,7 +11,7 @@ import (
 // Channel is a LiveKit data channel. The numbers are those of the recording format.
 type Channel uint8
 
-// The channels. What comes over DataTrack is no livekit.DataPacket but a frame of a data track.
+// The channels. DataTrack carries frames of data tracks, the others livekit.DataPackets.
 const (
 	Reliable  Channel = 1
 	Lossy     Channel = 2
@@ -36,13 +36,13 @@ const (
 	// idleBuffer is the size of a read buffer until the first message. The answer to the channel's
 	// opening fits in.
 	idleBuffer = 64
-	// firstBuffer is what a message gets that does not.
+	// firstBuffer is the size for a message that does not fit.
 	firstBuffer = 2 << 10
 	// keepBuffer is the size of a read buffer that is kept after a message that needed it; what
-	// LiveKit forwards fits in. One larger message must not cost every room its megabytes for as
-	// long as it lasts.
+	// LiveKit forwards fits in. One larger message must not keep megabytes allocated for the
+	// lifetime of the room.
 	keepBuffer = 128 << 10
-	// maxBuffer is more than SCTP assembles for us, so that no message is too large to be read.
+	// maxBuffer is more than SCTP assembles for us, so that no message is too large to read.
 	maxBuffer = 2 * receiveBuffer
 )
 
@@ -63,7 +63,7 @@ func (c *Conn) attach(ch Channel, stream uint16, raw datachannel.ReadWriteCloser
 }
 
 // read delivers the messages of one channel until it ends. The server never closes a channel of a
-// living connection, and without it the session is of no use.
+// live connection, and without the channel the connection is useless.
 func (c *Conn) read(ch Channel, stream uint16, raw datachannel.ReadWriteCloser) {
 	err := c.deliverAll(ch, stream, raw)
 	c.mu.Lock()
@@ -106,8 +106,8 @@ func (c *Conn) deliverAll(ch Channel, stream uint16, raw datachannel.ReadWriteCl
 	}
 }
 
-// arrival returns when the message arrived that was just read of a stream: now, if that is not
-// known.
+// arrival returns when the message that was just read from a stream arrived; if that is unknown,
+// the current time.
 func (c *Conn) arrival(stream uint16) time.Time {
 	if c.dtls.arrivals == nil {
 		return time.Now()
@@ -122,8 +122,8 @@ func (c *Conn) arrival(stream uint16) time.Time {
 	return at
 }
 
-// Drain returns when nothing more is to be expected: the channels have ended, or no message came
-// for quiet, or limit is over. What is still in SCTP's queue then is delivered by Close.
+// Drain returns when no more messages are expected: the channels have ended, no message came for
+// quiet, or limit has passed. Close delivers what is then still in SCTP's queue.
 func (c *Conn) Drain(quiet, limit time.Duration) {
 	began := time.Since(c.started)
 	timeout := time.NewTimer(limit)
