@@ -14,22 +14,22 @@ import (
 type Pseudonyms interface {
 	// Of returns the pseudonym of an identity, "" for "".
 	Of(identity string) string
-	// ID returns what stands for an id that a sender chose, "" for "".
+	// ID returns the replacement for an id that a sender chose, "" for "".
 	ID(id string) string
-	// Save adds identities to the durable list of whose pseudonyms are delivered.
+	// Save adds identities to the durable list of those whose pseudonyms are delivered.
 	Save(identities []string) error
 }
 
-// omitted is what the manifest says that a delivery under pseudonyms does not have.
+// omitted lists, for the manifest, what a delivery under pseudonyms leaves out.
 var omitted = []string{
 	"raw segments", "names, metadata and attributes of participants", "metadata of the room",
 	"names and attributes of streams",
 	"packets that were not decoded", "lists of identities",
 }
 
-// Pseudonymizer makes of the messages and the manifest of a recording what may be delivered under
-// pseudonyms. It copies field by field: a field that is not named here is left out. See
-// docs/CONSENT.md for what stays, and why. It is not safe for concurrent use.
+// Pseudonymizer converts the messages and the manifest of a recording into a form that may be
+// delivered under pseudonyms. It copies field by field: a field that is not named here is left out.
+// docs/CONSENT.md says what stays, and why. It is not safe for concurrent use.
 type Pseudonymizer struct {
 	names Pseudonyms
 	seen  map[string]bool // identities that were replaced
@@ -40,7 +40,8 @@ func NewPseudonymizer(names Pseudonyms) *Pseudonymizer {
 	return &Pseudonymizer{names: names, seen: map[string]bool{}}
 }
 
-// Save makes durable who was replaced. It must succeed before anything is delivered.
+// Save durably lists the identities that were replaced. It must succeed before anything is
+// delivered.
 func (p *Pseudonymizer) Save() error {
 	return p.names.Save(slices.Sorted(maps.Keys(p.seen)))
 }

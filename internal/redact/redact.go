@@ -2,9 +2,9 @@
 // and of a recording in a bucket where participants appear under pseudonyms.
 //
 // The guarantee for text: what [Text] returns is one printable line, and it contains none of the
-// values it was told to hide, however they are encoded, and nothing that has the form of a secret.
-// The guarantee for a recording: [Pseudonymizer] builds messages and manifests anew from fields
-// that are known to be harmless. The tests of this package are these guarantees.
+// values passed as hidden, however they are encoded, and nothing that has the form of a secret. The
+// guarantee for a recording: [Pseudonymizer] builds messages and manifests anew from fields that
+// are known to be harmless. The tests of this package are these guarantees.
 package redact
 
 import (
@@ -28,22 +28,24 @@ const (
 	// an answer can be a whole page; its beginning is enough
 	maxInput = 2 << 10
 	maxText  = 300
-	// Servers cut long texts. So many bytes of a hidden value at the end of a text are hidden too.
+	// Servers truncate long texts. At the end of a text, a prefix of a hidden value is hidden too
+	// if it has at least this many bytes.
 	minPrefix = 4
 )
 
-// Text makes text that comes from outside, or quotes what does, fit for logs and error texts. It
-// returns one printable line of valid UTF-8 of at most 300 bytes. [Mark] replaces every value of
-// hidden, also where it is escaped or quoted or cut off at the end, and everything that has the
-// form of a secret: tokens, passwords and queries in URLs, credentials in headers, access keys.
+// Text makes a text that comes from outside, or quotes such a text, safe for logs and error texts.
+// It returns one printable line of valid UTF-8 of at most 300 bytes. [Mark] replaces every value of
+// hidden, even if it is escaped, quoted or truncated at the end, and everything that has the form
+// of a secret: tokens, passwords and queries in URLs, credentials in headers, access keys.
 //
-// Other packages compare the result with texts that they know, so harmless text stays as it is.
+// Harmless text is returned unchanged, because other packages compare the result with known texts.
 func Text(s string, hidden ...string) string {
 	s = s[:min(len(s), maxInput)]
 	hidden = slices.DeleteFunc(slices.Clone(hidden), func(h string) bool { return h == "" })
 	s = replace(s, append(valueSpans(s, hidden), formSpans(s)...))
 	s = printable(s)
-	s = replace(s, valueSpans(s, hidden)) // removing control characters may have joined two parts
+	// removing control characters may have joined two parts of a value
+	s = replace(s, valueSpans(s, hidden))
 	if len(s) > maxText {
 		s = strings.ToValidUTF8(s[:maxText], "") + Mark
 	}
@@ -87,8 +89,8 @@ func WithoutPath(err error) string {
 	return Text(err.Error())
 }
 
-// Key names an object in logs and error texts: it returns its key, relative to the recording, unless
-// that contains the name of a participant or file.
+// Key names an object in logs and error texts: it returns its key, relative to the recording,
+// unless that contains the name of a participant or file.
 func Key(key string) string {
 	switch {
 	case strings.HasSuffix(key, ".txt"):
@@ -99,10 +101,10 @@ func Key(key string) string {
 	return key
 }
 
-// quotes is what net/url puts the pieces of a URL in when it cannot parse it.
+// quotes matches the pieces of a URL that net/url quotes when it cannot parse it.
 var quotes = regexp.MustCompile(`"(?:\\.|[^"\\])*"`)
 
-// quoted returns the parts of URLs in the errors that err wraps which nobody should read.
+// quoted returns the secret parts of the URLs in the errors that err wraps.
 func quoted(err error) []string {
 	var hidden []string
 	if e, ok := err.(*url.Error); ok { //nolint:errorlint // every error of the tree is looked at
@@ -135,10 +137,10 @@ func quoted(err error) []string {
 	return hidden
 }
 
-// forms are what secrets look like. Where a form has a group, only the group is hidden.
+// forms match secrets by their form. If a form has a group, only the group is hidden.
 var forms = func() []*regexp.Regexp {
 	const (
-		// until the end of what a quotation or a line of text can be
+		// up to the end of a quoted string or a line of text
 		word = `(?:\\.|[^\s"'<>\\])`
 		name = `(?:secret|passw(?:or)?d|pwd|token|api[_-]?key|access[_-]?key|signature|` +
 			`credential|authorization)`
@@ -164,7 +166,7 @@ var forms = func() []*regexp.Regexp {
 	return list
 }()
 
-// formSpans returns where in s something has the form of a secret.
+// formSpans returns the spans of s that have the form of a secret.
 func formSpans(s string) []span {
 	var spans []span
 	for _, form := range forms {
@@ -182,8 +184,8 @@ func formSpans(s string) []span {
 // span is a part of a text, from the first byte to the one after the last.
 type span struct{ from, to int }
 
-// replace puts one mark where each of the spans is. Spans that touch or overlap are one, so that no
-// part of a value is left between two others.
+// replace replaces each span by a mark. It merges spans that touch or overlap, so that no part of a
+// value is left between two marks.
 func replace(s string, spans []span) string {
 	slices.SortFunc(spans, func(a, b span) int { return a.from - b.from })
 	var b strings.Builder
@@ -204,7 +206,7 @@ func replace(s string, spans []span) string {
 	return b.String()
 }
 
-// printable makes one line of s, in which everything can be printed.
+// printable turns s into one line of printable characters.
 func printable(s string) string {
 	var b strings.Builder
 	space := false

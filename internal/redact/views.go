@@ -10,15 +10,15 @@ import (
 	"unicode/utf8"
 )
 
-// A view is a text with escapes undone. Byte i of it stands for the bytes from[i] to to[i] of the
+// A view is a text with escapes undone. Byte i of it represents the bytes from[i] to to[i] of the
 // text.
 type view struct {
 	b        []byte
 	from, to []int
 }
 
-// views returns s as it is and with every way of escaping undone, alone and one after another, as
-// in a URL that an error quotes.
+// views returns s itself and s with each way of escaping undone, and each pair of them, as in a URL
+// that an error quotes.
 func views(s string) []view {
 	raw := view{b: []byte(s)}
 	for i := range raw.b {
@@ -43,7 +43,8 @@ func views(s string) []view {
 }
 
 // undo returns the view with one way of escaping undone; ok is false if there is nothing to undo.
-// unescape reads an escape at the beginning of b: what it stands for, and its length or 0.
+// unescape decodes an escape at the beginning of b and returns its meaning and its length, 0 if
+// there is none.
 func (v view) undo(unescape func(b []byte) (string, int)) (_ view, ok bool) {
 	var out view
 	for i := 0; i < len(v.b); {
@@ -141,11 +142,11 @@ func backslash(b []byte) (string, int) {
 	return "", 0
 }
 
-// minBase64 is the shortest value that is looked for in base64: what encodes a shorter one is a
-// word that occurs in other texts too.
+// minBase64 is the length of the shortest value that is searched for in base64: the encoding of a
+// shorter one may occur in other texts by chance.
 const minBase64 = 6
 
-// valueSpans returns where in s one of the values is.
+// valueSpans returns the spans of s that contain one of the values.
 func valueSpans(s string, hidden []string) []span {
 	if len(hidden) == 0 {
 		return nil
@@ -174,8 +175,8 @@ func valueSpans(s string, hidden []string) []span {
 	return spans
 }
 
-// inBase64 returns what a value is in base64, for each place in a group of three bytes at which it
-// can begin; without the characters that depend on what stands before and after it.
+// inBase64 returns the base64 encodings of a value for each position in a group of three bytes at
+// which it can begin, without the characters that depend on the bytes before and after it.
 func inBase64(value string) []string {
 	var list []string
 	for before := range 3 {
@@ -188,7 +189,8 @@ func inBase64(value string) []string {
 	return list
 }
 
-// find adds where value is. Of a value in base64 the characters around it are a part, too.
+// find adds the spans of value. The span of a value in base64 includes the base64 characters around
+// it.
 func (v view) find(spans []span, value string, isBase64 bool) []span {
 	for at := 0; ; at++ {
 		i := bytes.Index(v.b[at:], []byte(value))
