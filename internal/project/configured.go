@@ -12,8 +12,8 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// Configured are projects as the settings have them, for commands that run without the service. It
-// is a delivery.Projects.
+// Configured holds the projects of the settings, for commands that run without the service. It
+// implements delivery.Projects.
 type Configured struct {
 	Projects []config.Project
 	Names    *pseudonym.Store
@@ -29,7 +29,7 @@ func (c Configured) Bucket(projectID string) (objstore.Bucket, error) {
 		"bucket", projectID)
 }
 
-// Keys returns what decrypts the recordings of a project; nil: nothing.
+// Keys returns the keys that decrypt the recordings of a project; nil if there are none.
 func (c Configured) Keys(projectID string) *render.Keys {
 	p, ok := c.find(projectID)
 	if !ok {

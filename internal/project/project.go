@@ -1,6 +1,5 @@
-// Package project turns one project of the configuration into its live parts: who answers for its
-// sessions, who announces them, where its recordings go, and what keeps or changes what is in them.
-// The service and the commands use the same.
+// Package project creates the parts of one configured project: its registry, its sources, its
+// bucket, its keys and its selection rules. The service and the commands share it.
 package project
 
 import (
@@ -28,10 +27,10 @@ type Options struct {
 	Instance string
 	DataDir  string
 	Gate     *syncflow.Gate // of the SyncFlow server, which is one for all projects
-	// NewSource makes the listener at the broker; nil: a [rabbitmq.Source].
+	// NewSource creates the source of announcements; nil: a [rabbitmq.Source].
 	NewSource func(rabbitmq.Options) session.Source
 	Logger    *slog.Logger
-	// Metrics of the parts; nil: shown nowhere.
+	// Metrics of the parts; nil: not exported.
 	SyncFlowMetrics *syncflow.Metrics
 	RabbitMQMetrics *rabbitmq.Metrics
 }
@@ -48,9 +47,9 @@ type Project struct {
 	api *syncflow.Client
 }
 
-// New makes the parts of a project. Nothing runs, and nobody is asked, but for a directory that is
-// the bucket. A project that cannot be recorded is an error, and has the parts that could be made:
-// its earlier recordings may still be delivered.
+// New creates the parts of a project. It starts nothing and makes no request, except that it checks
+// a directory that is the bucket. If the project cannot be recorded, New returns an error and the
+// parts that could be created, so that earlier recordings may still be delivered.
 func New(c *config.Config, pc config.Project, o Options) (Project, error) {
 	p := Project{Config: pc, Rules: Rules(pc)}
 	var err error
@@ -85,7 +84,7 @@ func New(c *config.Config, pc config.Project, o Options) (Project, error) {
 	return p, nil
 }
 
-// SetKeys makes the registry use the keys of other settings of the same project from now on.
+// SetKeys replaces the keys of the project by those of n, the new settings of the same project.
 func (p *Project) SetKeys(n config.Project) error {
 	if err := p.api.SetKey(n.Key, n.Secret.Reveal()); err != nil {
 		return err
@@ -114,7 +113,7 @@ func Bucket(p config.Project) (objstore.Bucket, error) {
 	return b, nil
 }
 
-// Keys returns what decrypts a project's encrypted rooms; nil if there is nothing.
+// Keys returns the keys that decrypt a project's encrypted rooms; nil if there are none.
 func Keys(p config.Project) (*render.Keys, error) {
 	var keys *render.Keys
 	for _, k := range []struct {

@@ -42,11 +42,11 @@ func Broker(c *config.Config, p config.Project, instance string,
 	}
 }
 
-// clockTolerance is how far apart two clocks may be whose times of day we compare.
+// clockTolerance is the tolerable difference between two clocks.
 const clockTolerance = 30 * time.Second
 
-// ClockProblem says what is wrong where SyncFlow's clock is ahead of ours by the given time, "" if
-// nothing is. Nothing tells which of the two is wrong.
+// ClockProblem describes the problem if SyncFlow's clock is ahead of ours by the given time, "" if
+// the difference is tolerable. It cannot say which of the two is wrong.
 func ClockProblem(ahead time.Duration) string {
 	if ahead.Abs() <= clockTolerance {
 		return ""
