@@ -320,9 +320,9 @@ func (a *Account) Statement(s Context) textegress.Completeness {
 	return out
 }
 
-// tail returns what is known about the last messages sent. If the server ended the room, messages
-// that it had not forwarded may be lost, and nothing that we receive would show it. If we left, the
-// question does not arise.
+// tail returns what the reason says about the last messages sent; [Account.Statement] adds outages
+// and damage. If the server ended the room, messages that it had not forwarded may be lost, and
+// nothing that we receive would show it. If we left, the question does not arise.
 func tail(reason string) string {
 	switch reason {
 	case "left", "service_stopped":

@@ -10,7 +10,7 @@ import (
 
 // OpenStreams returns the streams that may be recorded further, so that a filter of a later process
 // need not [Filter.Learn] what came before; nil: there are none. Those that are denied are not
-// among them: what is not known is dropped as well.
+// among them: unknown streams are dropped too.
 func (f *Filter) OpenStreams() *segment.OpenStreams {
 	if f == nil {
 		return nil
