@@ -51,7 +51,7 @@ type peerCase struct {
 // error is ErrIncomplete then. With any other error the report has what was measured until then.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	began := time.Now()
-	rep := &Report{Taken: began, Quick: o.Quick}
+	rep := &Report{Quick: o.Quick}
 	w, err := newWorld(ctx, o)
 	if err != nil {
 		return rep, err
@@ -67,7 +67,6 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		}
 		found = true
 		if err := w.runCase(ctx, c); ctx.Err() != nil {
-			rep.addRatios()
 			return rep, ctx.Err()
 		} else if err != nil {
 			fmt.Fprintf(o.Log, "%s FAILED: %v\n", c.name, err)
@@ -77,7 +76,6 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if !found {
 		return rep, fmt.Errorf("no case begins with %q", o.Only)
 	}
-	rep.addRatios()
 	fmt.Fprintf(o.Log, "all: %.0f s\n", time.Since(began).Seconds())
 	if len(rep.LeftOut) > 0 {
 		return rep, fmt.Errorf("%w: %s", ErrIncomplete, strings.Join(rep.LeftOut, "; "))

@@ -6,81 +6,88 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"time"
+
+	"golang.org/x/perf/benchmath"
 )
 
-// Report is a run's figures, as `bench -json` keeps them. Only add to it: reports of earlier
-// versions are read to compare.
+// Report is what a run measured.
 type Report struct {
-	Taken time.Time `json:"taken"`
+	Machine string
 	// shorter runs, and fewer: not to be compared with those of a whole run
-	Quick   bool     `json:"quick"`
-	Machine string   `json:"machine"`
-	Figures []Figure `json:"figures"`
+	Quick bool
 	// LeftOut says what could not be measured, and why.
-	LeftOut []string `json:"left_out,omitempty"`
+	LeftOut []string
+
+	measurements []measured
 }
 
-// Figure is one line of the table.
-type Figure struct {
-	Name   string    `json:"name"` // with its unit
-	Values []float64 `json:"values,omitempty"`
-	Median float64   `json:"median"`
-	Min    float64   `json:"min"`
-	Max    float64   `json:"max"`
-	Runs   int       `json:"runs"`
-}
-
-// measured is one figure of one run.
+// measured is one measurement.
 type measured struct {
 	name  string // what, with its unit in brackets at the end
 	value float64
 }
 
-// add puts a value under its name, in the order in which names came first.
-func (r *Report) add(m measured) {
-	i := slices.IndexFunc(r.Figures, func(f Figure) bool { return f.Name == m.name })
-	if i < 0 {
-		i = len(r.Figures)
-		r.Figures = append(r.Figures, Figure{Name: m.name})
-	}
-	f := &r.Figures[i]
-	f.Values = append(f.Values, m.value)
-	v := slices.Sorted(slices.Values(f.Values))
-	f.Median, f.Min, f.Max, f.Runs = median(v), v[0], v[len(v)-1], len(v)
+// figure is one line of the table.
+type figure struct {
+	name             string // with its unit
+	median, min, max float64
+	runs             int
 }
 
-func (r *Report) figure(name string) (Figure, bool) {
-	i := slices.IndexFunc(r.Figures, func(f Figure) bool { return f.Name == name })
-	if i < 0 {
-		return Figure{}, false
+func (r *Report) add(m measured) { r.measurements = append(r.measurements, m) }
+
+// Empty reports whether nothing was measured.
+func (r *Report) Empty() bool { return len(r.measurements) == 0 }
+
+// figures are the measurements by name, in the order in which names came first, and the ratios.
+func (r *Report) figures() []figure {
+	var names []string
+	values := map[string][]float64{}
+	for _, m := range r.measurements {
+		if values[m.name] == nil {
+			names = append(names, m.name)
+		}
+		values[m.name] = append(values[m.name], m.value)
 	}
-	return r.Figures[i], true
+	var list []figure
+	for _, name := range names {
+		s := benchmath.NewSample(values[name], &benchmath.DefaultThresholds)
+		n := len(s.Values)
+		list = append(list, figure{
+			name: name, median: benchmath.AssumeNothing.Summary(s, 0.95).Center,
+			min: s.Values[0], max: s.Values[n-1], runs: n,
+		})
+	}
+	return append(list, ratios(list)...)
 }
 
-// addRatios puts our figures beside those of the peers: the ratio of the medians, and as its spread
-// the best of ours by the worst of theirs and the other way about. It has no single values.
-func (r *Report) addRatios() {
+// ratios compares our figures with those of the peers: the ratio of the medians, from our lowest by
+// their highest to our highest by their lowest.
+func ratios(list []figure) []figure {
+	var rs []figure
 	for _, kind := range []string{peerGoSDK, peerRTCNode} {
-		for _, ours := range slices.Clone(r.Figures) {
-			theirs, ok := r.figure(ofPeer(ours.Name, kind))
-			if !ok || theirs.Median <= 0 || theirs.Min <= 0 {
+		for _, ours := range list {
+			peer := ofPeer(ours.name, kind)
+			i := slices.IndexFunc(list, func(f figure) bool { return f.name == peer })
+			if i < 0 || list[i].min <= 0 {
 				continue
 			}
-			r.Figures = append(r.Figures, Figure{
-				Name: ratioName(ours.Name, kind), Median: ours.Median / theirs.Median,
-				Min: ours.Min / theirs.Max, Max: ours.Max / theirs.Min,
-				Runs: min(ours.Runs, theirs.Runs),
+			theirs := list[i]
+			rs = append(rs, figure{
+				name: ratioName(ours.name, kind), median: ours.median / theirs.median,
+				min: ours.min / theirs.max, max: ours.max / theirs.min,
+				runs: min(ours.runs, theirs.runs),
 			})
 		}
 	}
+	return rs
 }
 
 // ofPeer is the name of a peer's figure: "CPU, dense room (s)" is "CPU, dense room, Go SDK peer
 // (s)".
 func ofPeer(name, kind string) string {
 	what, unit := cutUnit(name)
-	return what + ", " + kind + unit
+	return withUnit(what+", "+kind, unit)
 }
 
 func ratioName(name, kind string) string {
@@ -93,8 +100,10 @@ func cutUnit(name string) (what, unit string) {
 	if i < 0 {
 		return name, ""
 	}
-	return name[:i], name[i:]
+	return name[:i], strings.TrimSuffix(name[i+2:], ")")
 }
+
+func withUnit(what, unit string) string { return what + " (" + unit + ")" }
 
 // target is what a figure is to reach at least, and what is aimed at. 0 is none.
 type target struct{ least, aim float64 }
@@ -123,7 +132,7 @@ func (t target) verdict(name string, v float64) string {
 // moreIsBetter: of a throughput.
 func moreIsBetter(name string) bool {
 	_, unit := cutUnit(name)
-	return strings.HasSuffix(unit, "/s)") && unit != " (ms/s)"
+	return strings.HasSuffix(unit, "/s") && unit != "ms/s"
 }
 
 // Print writes the table, and below it what was left out.
@@ -134,10 +143,10 @@ func (r *Report) Print(out io.Writer) {
 	}
 	fmt.Fprintf(out, "%s\n\n", r.Machine)
 	line("figure", "median", "min – max", "runs", "target", "aim", "")
-	for _, f := range r.Figures {
-		t := targets[f.Name]
-		line(f.Name, number(f.Median), number(f.Min)+" – "+number(f.Max), f.Runs, t.text(t.least),
-			t.text(t.aim), t.verdict(f.Name, f.Median))
+	for _, f := range r.figures() {
+		t := targets[f.name]
+		line(f.name, number(f.median), number(f.min)+" – "+number(f.max), f.runs, t.text(t.least),
+			t.text(t.aim), t.verdict(f.name, f.median))
 	}
 	r.printLeftOut(out)
 }
@@ -146,11 +155,11 @@ func (r *Report) Print(out io.Writer) {
 func (r *Report) Markdown(out io.Writer) {
 	fmt.Fprintf(out, "%s\n\n| figure | median | min – max | runs | target | aim | "+
 		"|\n|---|---|---|---|---|---|---|\n", r.Machine)
-	for _, f := range r.Figures {
-		t := targets[f.Name]
-		fmt.Fprintf(out, "| %s | %s | %s – %s | %d | %s | %s | %s |\n", f.Name, number(f.Median),
-			number(f.Min), number(f.Max), f.Runs,
-			t.text(t.least), t.text(t.aim), t.verdict(f.Name, f.Median))
+	for _, f := range r.figures() {
+		t := targets[f.name]
+		fmt.Fprintf(out, "| %s | %s | %s – %s | %d | %s | %s | %s |\n", f.name, number(f.median),
+			number(f.min), number(f.max), f.runs,
+			t.text(t.least), t.text(t.aim), t.verdict(f.name, f.median))
 	}
 	r.printLeftOut(out)
 }
@@ -166,12 +175,6 @@ func (t target) text(v float64) string {
 		return ""
 	}
 	return number(v)
-}
-
-// median of a sorted, non-empty list.
-func median(v []float64) float64 {
-	n := len(v)
-	return (v[(n-1)/2] + v[n/2]) / 2
 }
 
 // percentile returns the nearest rank of a non-empty list.

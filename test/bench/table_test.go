@@ -2,6 +2,8 @@ package bench
 
 import (
 	"bytes"
+	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -11,20 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestMedianAndPercentile(t *testing.T) {
-	for _, c := range []struct {
-		sorted []float64
-		want   float64
-	}{
-		{[]float64{3}, 3},
-		{[]float64{1, 4}, 2.5},
-		{[]float64{1, 2, 9}, 2},
-		{[]float64{1, 2, 4, 9}, 3},
-	} {
-		if got := median(c.sorted); got != c.want {
-			t.Errorf("median of %v is %v, want %v", c.sorted, got, c.want)
-		}
-	}
+func TestPercentile(t *testing.T) {
 	var v []float64 // 200, 199, … 1
 	for i := range 200 {
 		v = append(v, float64(200-i))
@@ -42,51 +31,30 @@ func TestMedianAndPercentile(t *testing.T) {
 	}
 }
 
-func TestReportAdd(t *testing.T) {
-	var r Report
-	for _, m := range []measured{{"b (s)", 5}, {"a (s)", 1}, {"b (s)", 2}, {"b (s)", 4}} {
-		r.add(m)
-	}
-	want := []Figure{
-		{Name: "b (s)", Values: []float64{5, 2, 4}, Median: 4, Min: 2, Max: 5, Runs: 3},
-		{Name: "a (s)", Values: []float64{1}, Median: 1, Min: 1, Max: 1, Runs: 1},
-	}
-	if diff := cmp.Diff(want, r.Figures); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
-}
-
-func TestReportRatios(t *testing.T) {
+func TestFigures(t *testing.T) {
 	var r Report
 	for _, m := range []measured{
 		{"memory, 40 rooms (KB)", 100},
 		{"memory, 40 rooms (KB)", 300},
-		{"memory, 40 rooms (KB)", 200},
-		{"memory, 40 rooms, rtc-node peer (KB)", 4000},
-		{"memory, 40 rooms, rtc-node peer (KB)", 8000},
 		{"alone (s)", 1},
+		{"memory, 40 rooms (KB)", 200},
+		{"memory, 40 rooms, rtc-node peer (KB)", 8000},
+		{"memory, 40 rooms, rtc-node peer (KB)", 4000},
+		{"no CPU measured (s)", 1},
+		{"no CPU measured, Go SDK peer (s)", 0}, // no ratio: it would be infinite
 	} {
 		r.add(m)
 	}
-	r.addRatios()
-	want := []Figure{{
-		Name: "memory, 40 rooms: textegress / rtc-node peer", Median: 200. / 6000,
-		Min: 100. / 8000, Max: 300. / 4000, Runs: 2,
-	}}
-	if diff := cmp.Diff(want, r.Figures[3:]); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
+	want := []figure{
+		{"memory, 40 rooms (KB)", 200, 100, 300, 3},
+		{"alone (s)", 1, 1, 1, 1},
+		{"memory, 40 rooms, rtc-node peer (KB)", 6000, 4000, 8000, 2},
+		{"no CPU measured (s)", 1, 1, 1, 1},
+		{"no CPU measured, Go SDK peer (s)", 0, 0, 0, 1},
+		{"memory, 40 rooms: textegress / rtc-node peer", 200. / 6000, 100. / 8000, 300. / 4000, 2},
 	}
-}
-
-// A peer that used no processor time that could be measured has no ratio: it would be infinite, and
-// JSON cannot hold it.
-func TestReportRatioOfZero(t *testing.T) {
-	var r Report
-	r.add(measured{"x (s)", 1})
-	r.add(measured{"x, Go SDK peer (s)", 0})
-	r.addRatios()
-	if len(r.Figures) != 2 {
-		t.Errorf("there is a ratio: %+v", r.Figures[2])
+	if diff := cmp.Diff(want, r.figures(), cmp.AllowUnexported(figure{})); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 
@@ -114,70 +82,69 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
-func TestChange(t *testing.T) {
-	f := func(name string, median, lo, hi float64) Figure {
-		return Figure{Name: name, Median: median, Min: lo, Max: hi}
+func TestReportIsKept(t *testing.T) {
+	want := &Report{
+		Machine: "2 cores, go1.26.8; everything else on the same machine", Quick: true,
+		LeftOut: []string{"dense: timed out\nlog: x", "burst: another"},
 	}
-	for _, c := range []struct {
-		before, now Figure
-		want        string
-	}{
-		{f("x (s)", 10, 9, 11), f("x (s)", 13, 12, 14), "WORSE"},
-		{f("x (s)", 10, 9, 11), f("x (s)", 7, 6, 8), "better"},
-		{f("x (s)", 10, 9, 12), f("x (s)", 13, 12, 14), ""},  // the spreads meet
-		{f("x (s)", 10, 10, 10), f("x (s)", 11, 11, 11), ""}, // too little
-		{f("x (MB/s)", 10, 9, 11), f("x (MB/s)", 7, 6, 8), "WORSE"},
-		{f("x (ms/s)", 10, 9, 11), f("x (ms/s)", 7, 6, 8), "better"},
-		{f("x (s)", 0, 0, 0), f("x (s)", 7, 6, 8), ""},
-	} {
-		if got := change(c.before, c.now); got != c.want {
-			t.Errorf("from %+v to %+v: %q, want %q", c.before, c.now, got, c.want)
-		}
-	}
-}
-
-func TestReportIsKeptAndCompared(t *testing.T) {
-	before, now := &Report{Taken: time.Unix(1_700_000_000, 0).UTC(), Machine: "m"},
-		&Report{Quick: true}
-	before.add(measured{"slower (s)", 1})
-	before.add(measured{"gone (s)", 1})
-	now.add(measured{"slower (s)", 2})
-	now.add(measured{"new (s)", 1})
-	file := filepath.Join(t.TempDir(), "sub", "last.json")
-	if err := before.Write(file); err != nil {
+	want.add(measured{"CPU per 100k messages, 100 rooms x 10/s (s)", 9.78})
+	want.add(measured{"raw input (MB/s)", 46.8})
+	want.add(measured{"CPU per 100k messages, 100 rooms x 10/s (s)", 1e-9})
+	file := filepath.Join(t.TempDir(), "sub", "last.txt")
+	if err := want.Write(file); err != nil {
 		t.Fatal(err)
 	}
-	read, err := ReadReport(file)
+	got, err := ReadReport(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(before, read); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(Report{}, measured{})); diff != "" {
 		t.Errorf("-written +read:\n%s", diff)
-	}
-	var out bytes.Buffer
-	if worse := Compare(&out, read, now); worse != 1 {
-		t.Errorf("%d figures are worse, want 1", worse)
-	}
-	for _, want := range []string{"slower (s)", "WORSE", "quick"} {
-		if !strings.Contains(out.String(), want) {
-			t.Errorf("%q is not in\n%s", want, &out)
-		}
-	}
-	for _, no := range []string{"gone", "new"} {
-		if strings.Contains(out.String(), no) {
-			t.Errorf("%q is in\n%s", no, &out)
-		}
 	}
 }
 
 func TestReadReportRefusesOtherFiles(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "x.json")
-	if err := (&Report{}).Write(file); err != nil {
+	for _, content := range []string{"", "{}\n", "BenchmarkX 1 many s\n"} {
+		file := filepath.Join(t.TempDir(), "x.txt")
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadReport(file); err == nil || !strings.Contains(err.Error(), file) {
+			t.Errorf("%q: %v", content, err)
+		}
+	}
+}
+
+// Three runs that do not overlap differ for benchstat, three that do overlap do not.
+func TestCompare(t *testing.T) {
+	before, now := &Report{Machine: "m"}, &Report{Machine: "m"}
+	for i := range 3 {
+		v := float64(i)
+		before.add(measured{"apart (s)", 10 + v})
+		now.add(measured{"apart (s)", 20 + v})
+		before.add(measured{"overlapping (s)", 10 + v})
+		now.add(measured{"overlapping (s)", 11 + v})
+	}
+	dir := t.TempDir()
+	a, b := filepath.Join(dir, "a.txt"), filepath.Join(dir, "b.txt")
+	if err := errors.Join(before.Write(a), now.Write(b)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ReadReport(file); err == nil || !strings.Contains(err.Error(), file) {
-		t.Errorf("a report without figures: %v", err)
+	var out bytes.Buffer
+	if err := Compare(t.Context(), &out, a, b); err != nil {
+		t.Fatal(err)
 	}
+	for name, want := range map[string]string{"apart": "+90.91%", "overlapping": "~"} {
+		i := strings.Index(out.String(), name)
+		if i < 0 {
+			t.Fatalf("%s is not in\n%s", name, &out)
+		}
+		line, _, _ := strings.Cut(out.String()[i:], "\n")
+		if !strings.Contains(line, want) {
+			t.Errorf("%q is not in %q", want, line)
+		}
+	}
+	t.Logf("\n%s", &out)
 }
 
 // Every figure with a target has a line that says how far it is, and no line is wider than a
@@ -217,17 +184,6 @@ func TestPrint(t *testing.T) {
 	}
 }
 
-func TestNumber(t *testing.T) {
-	for f, want := range map[float64]string{
-		1234.56: "1235", 12.34: "12.3", 1.234: "1.23",
-		0.1234: "0.12", 0.0123: "0.012", 3: "3", -45.67: "-45.7",
-	} {
-		if got := number(f); got != want {
-			t.Errorf("%v is %q, want %q", f, got, want)
-		}
-	}
-}
-
 // An hour is the most that a whole run may take, and five minutes a quick one. Servers and delivery
 // take some of it.
 func TestBudget(t *testing.T) {
@@ -248,14 +204,33 @@ func TestBudget(t *testing.T) {
 	}
 }
 
-// A target that belongs to no figure would never be seen.
-func TestTargetsBelongToFigures(t *testing.T) {
-	for name, x := range targets {
-		if x == (target{}) {
-			t.Errorf("%s has an empty target", name)
+// A target that belongs to no figure would never be seen, and the manual has the targets, too.
+func TestTargetsAreThoseOfTheManual(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join("..", "..", "docs", "PERFORMANCE.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(b), "\n## The figures\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	documented := map[string][2]string{}
+	for line := range strings.Lines(table) {
+		cells := strings.Split(line, " | ") // figure, median, range, runs, target, aim, verdict
+		if len(cells) != 7 || cells[0] == "| figure" {
+			continue
 		}
+		least, aim := strings.TrimSpace(cells[4]), strings.TrimSpace(cells[5])
+		if least+aim != "" {
+			documented[strings.TrimPrefix(cells[0], "| ")] = [2]string{least, aim}
+		}
+	}
+	printed := map[string][2]string{}
+	for name, x := range targets {
 		if x.least != 0 && x.aim != 0 && (x.aim < x.least) == moreIsBetter(name) {
 			t.Errorf("%s: the aim of %v is easier than the target of %v", name, x.aim, x.least)
 		}
+		printed[name] = [2]string{x.text(x.least), x.text(x.aim)}
+	}
+	if diff := cmp.Diff(printed, documented); diff != "" {
+		t.Errorf("-printed by bench +in PERFORMANCE.md:\n%s", diff)
 	}
 }

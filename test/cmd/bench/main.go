@@ -32,24 +32,34 @@ func run() error {
 	flag.StringVar(&o.Only, "only", "", "only the cases whose name begins so")
 	flag.StringVar(&o.Profile, "profile", "", "existing `folder` for CPU and heap profiles under "+
 		"load; they cost a little themselves")
-	jsonFile := flag.String("json", "", "`file` for the figures (default: last.json, "+
-		"last-quick.json or last-only.json in the folder of -dir)")
-	read := flag.String("read", "", "measure nothing: show the figures of this `file`")
-	compare := flag.String("compare", "", "compare with the figures of this earlier `file`")
+	out := flag.String("out", "", "`file` for the measurements, in the Go benchmark format (default: "+
+		"last.txt, last-quick.txt or last-only.txt in the folder of -dir)")
+	read := flag.String("read", "", "measure nothing: print the table of this `file`")
+	compare := flag.String("compare", "", "compare with this `file` of an earlier run, by benchstat")
 	markdown := flag.Bool("markdown", false, "print the table as docs/PERFORMANCE.md has it")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flag.Arg(0))
 	}
 	// Read first: an hour is long for a wrong name.
-	var before *bench.Report
 	if *compare != "" {
-		var err error
-		if before, err = bench.ReadReport(*compare); err != nil {
+		if _, err := bench.ReadReport(*compare); err != nil {
 			return err
 		}
 	}
-	rep, err := measure(o, *read, *jsonFile)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var rep *bench.Report
+	var err error
+	file := *read
+	if file != "" {
+		rep, err = bench.ReadReport(file)
+	} else {
+		if file = *out; file == "" {
+			file = defaultFile(o)
+		}
+		rep, err = measure(ctx, o, file)
+	}
 	if rep == nil {
 		return err
 	}
@@ -59,38 +69,35 @@ func run() error {
 	} else {
 		rep.Print(os.Stdout)
 	}
-	if before != nil {
-		worse := bench.Compare(os.Stdout, before, rep)
-		fmt.Printf("\n%d figures are worse than before\n", worse)
+	if *compare != "" {
+		fmt.Println()
+		err = errors.Join(err, bench.Compare(ctx, os.Stdout, *compare, file))
 	}
 	return err
 }
 
-// measure runs the benchmark and keeps its figures, or reads those that were kept.
-func measure(o bench.Options, read, jsonFile string) (*bench.Report, error) {
-	if read != "" {
-		return bench.ReadReport(read)
+// defaultFile is where a run's measurements are kept: not over those of a whole run.
+func defaultFile(o bench.Options) string {
+	name := "last.txt"
+	switch {
+	case o.Only != "":
+		name = "last-only.txt"
+	case o.Quick:
+		name = "last-quick.txt"
 	}
+	return filepath.Join(o.Dir, name)
+}
+
+// measure runs the benchmark and keeps what it measured.
+func measure(ctx context.Context, o bench.Options, file string) (*bench.Report, error) {
 	o.Peers = o.Peers || !o.Quick
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	rep, err := bench.Run(ctx, o)
-	if len(rep.Figures) == 0 {
+	if rep.Empty() {
 		return nil, err
 	}
-	if jsonFile == "" {
-		name := "last.json"
-		switch {
-		case o.Only != "":
-			name = "last-only.json" // not the table of a whole run
-		case o.Quick:
-			name = "last-quick.json"
-		}
-		jsonFile = filepath.Join(o.Dir, name)
-	}
-	if werr := rep.Write(jsonFile); werr != nil {
+	if werr := rep.Write(file); werr != nil {
 		return rep, errors.Join(err, werr)
 	}
-	fmt.Fprintf(os.Stderr, "the figures are in %s\n", jsonFile)
+	fmt.Fprintf(os.Stderr, "the measurements are in %s\n", file)
 	return rep, err
 }
