@@ -220,8 +220,8 @@ func (c *Conn) onSignal(in inbound) *Disconnect {
 	}
 	switch m := in.m.GetMessage().(type) {
 	case *livekit.SignalResponse_Leave:
-		// With any action. A server that asks to resume has lost our PeerConnection
-		// (pkg/rtc/participant.go, onAnyTransportFailed): it discards our packets from then on, so
+		// Whatever the action. A server that asks to resume has lost our PeerConnection
+		// (pkg/rtc/participant.go, onAnyTransportFailed) and discards our packets from then on, so
 		// the quickest way back is a new session.
 		return disconnectFrom(m.Leave)
 	case *livekit.SignalResponse_RoomMoved:

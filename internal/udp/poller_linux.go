@@ -25,8 +25,9 @@ type Poller struct {
 	epoll *epoll // while there are sockets
 }
 
-// epoll is a descriptor on which a goroutine waits as on any file, with the runtime's poller: so
-// the runtime is woken once for all sockets, and not at all while the goroutine is not waiting.
+// epoll is an epoll descriptor. A goroutine waits on it through the runtime's poller, as on any
+// file, so that the runtime is woken once for all sockets, and not at all while the goroutine is
+// not waiting.
 type epoll struct {
 	file *os.File
 	raw  syscall.RawConn

@@ -135,9 +135,9 @@ func (a answer) verify(raw [][]byte) error {
 	return errors.New("the server's certificate is not the one of its answer")
 }
 
-// openChannels creates the channels on which the server sends; one without data tracks leaves the
-// third unused. It must be us who do it: the server sends with the reliability that the opener
-// declared, and declared like this not even lossy packets are lost between the server and us.
+// openChannels creates the channels on which the server sends; a server without data tracks leaves
+// the third unused. We open them ourselves because the server sends with the reliability that the
+// opener declared: declared as here, not even lossy packets are lost between the server and us.
 // Packets of data tracks are not lost on the way, but a server of 1.13 drops what it cannot send at
 // once (livekit-server, NewDataChannelWriterUnreliable; datachannel_data_track_target_latency).
 func (c *Conn) openChannels(assoc *sctp.Association, even bool) ([]*datachannel.DataChannel,

@@ -14,9 +14,9 @@ import (
 	"github.com/syncflow/textegress/internal/udp"
 )
 
-// receiveBuffer is how much one room may have in memory when its reader is blocked, before the
-// server is told to wait. Its contents are delivered even if the room is deleted, so it is larger
-// than SCTP's usual 1 MiB.
+// receiveBuffer is how much one room may buffer in memory while its reader is blocked, before the
+// server must wait. Its content is delivered even if the room is deleted, so it is larger than
+// SCTP's usual 1 MiB.
 const receiveBuffer = 4 << 20
 
 // relayWait is how long a working relay is not taken, in case a direct path works too.
@@ -110,7 +110,7 @@ func (a *API) iceOptions(n network, d *dtlsConn) []ice.AgentOption {
 var virtual = regexp.MustCompile(
 	`^(docker|br-|veth|virbr|vnet|tap|cni|cali|flannel|podman|lxc|lxd|kube)`)
 
-// interfaceFilter leaves virtual interfaces out where there are others.
+// interfaceFilter excludes virtual interfaces if there are others.
 func interfaceFilter(n transport.Net) func(string) bool {
 	return func(name string) bool {
 		if !virtual.MatchString(name) {

@@ -12,8 +12,8 @@ import (
 	"github.com/pion/sdp/v3"
 )
 
-// maxMessage is the largest message we say that we take. It says no more than that LiveKit need not
-// think of a limit of ours.
+// maxMessage is the maximum message size that we announce. It says no more than that LiveKit need
+// not think of a limit of ours.
 const maxMessage = 1<<30 - 1
 
 // description is what our offers say.
