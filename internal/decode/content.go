@@ -53,8 +53,7 @@ func (s *store) block() (uint32, error) {
 	return s.next - 1, nil
 }
 
-// record is a sequence of bytes that grows at its end: the content of one stream in the order of
-// its arrival.
+// record is an append-only sequence of bytes: the content of one stream in the order of arrival.
 type record struct {
 	store  *store
 	head   []byte // all of it, as long as there are no blocks

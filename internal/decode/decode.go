@@ -30,7 +30,7 @@ type Limits struct {
 	// not in memory. Beyond it, streams of the sender that occupies most are ended [64 MiB: 65,000
 	// open streams, or a stream of 60 GB in the chunks of LiveKit's SDKs].
 	Memory int64
-	// Inline is the greatest length in bytes of a text stream that stands in its line; longer ones
+	// Inline is the maximum length in bytes of a text stream that is part of its line; longer ones
 	// become files [1 MiB].
 	Inline int64
 	// Inflate bounds the decompressed content of one stream in bytes [1 GiB], InflateAll that of
@@ -56,8 +56,8 @@ type Line struct {
 	textegress.Message
 	// Undecodable: the frame could not be decoded; the message holds its bytes.
 	Undecodable bool
-	// Content is the content of a stream that does not stand in the message: the caller writes it
-	// to a file and names the file in the message. It is valid until emit returns.
+	// Content is the content of a stream that is not part of the message: the caller writes it to a
+	// file and names the file in the message. It is valid until emit returns.
 	Content *Content
 }
 

@@ -33,8 +33,8 @@ const (
 	maxKeys       = 64
 )
 
-// Keys are the shared keys of a project's encrypted rooms. A packet is tried with each, whatever
-// index the sender gave it: the authentication tag tells which one is right, so a wrong key never
+// Keys are the shared keys of a project's encrypted rooms. Each is tried on a packet, whatever key
+// index the sender gave: the authentication tag identifies the right one, so a wrong key never
 // yields garbage.
 type Keys struct{ blocks []cipher.Block }
 

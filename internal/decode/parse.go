@@ -33,7 +33,7 @@ type parser struct {
 	names names
 }
 
-// parse returns the packet, or false where it is for proto.Unmarshal. What it returns is valid
+// parse returns the packet, or false if proto.Unmarshal must parse it. What it returns is valid
 // until the next call, and shares its bytes (not its strings) with b.
 func (p *parser) parse(b []byte) (*livekit.DataPacket, bool) {
 	d := &p.packet
@@ -147,8 +147,8 @@ func (p *parser) readTrailer(b []byte) bool {
 	})
 }
 
-// eachField calls read for every field of a message. It returns false where the message is
-// malformed, a field stands twice, or read returns false.
+// eachField calls read for every field of a message. It returns false if the message is malformed,
+// a field occurs twice, or read returns false.
 func eachField(b []byte, read func(wire.Field) bool) bool {
 	var seen wire.Set
 	for len(b) > 0 {

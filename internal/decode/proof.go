@@ -108,7 +108,7 @@ func (st *stream) endsMayMiss(by *end) bool {
 	return by.seq != 0 && (st.low > 0 || !st.sender.covers(last, by.seq))
 }
 
-// lengths are how long a text is.
+// lengths describes the length of a text.
 type lengths struct {
 	utf16 uint64 // in UTF-16 code units
 	ascii bool   // the same in all units

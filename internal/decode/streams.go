@@ -49,7 +49,7 @@ func newStreams(l Limits, open func() (Scratch, error)) streams {
 	}
 }
 
-// senderKey tells senders apart: by the participant sid or, where there is none, by the identity.
+// senderKey identifies a sender: by the participant sid or, if there is none, by the identity.
 type senderKey struct{ sid, identity string }
 
 type sender struct {
@@ -64,7 +64,7 @@ type sender struct {
 	next        int
 }
 
-// ended is what is kept of a stream that has ended.
+// ended is what is kept of a finished stream.
 type ended struct {
 	id      [16]byte // of its SHA-256
 	lastSeq uint32

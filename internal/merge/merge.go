@@ -50,8 +50,9 @@ type options struct {
 }
 
 // Merge merges two sealed recordings and writes the objects of the result, as they would be
-// delivered, into the directory dir, which is made. It returns the manifest. Recordings that do not
-// belong together are an *InputError. keepFree bytes of the file system are left free.
+// delivered, into the directory dir, which it creates. It returns the manifest. If the recordings
+// do not belong together, the error is an *InputError. It leaves keepFree bytes of the file system
+// free.
 func Merge(ctx context.Context, a, b render.Source, dir string,
 	keepFree int64,
 ) (textegress.Manifest, error) {
@@ -148,8 +149,8 @@ func made(info spool.Info) []string {
 	return ids
 }
 
-// frames streams a recording, and notes the bytes that it reads, which are what the result depends
-// on.
+// frames streams a recording, and records the bytes that it reads, which are what the result
+// depends on.
 func frames(ctx context.Context, s render.Source, read hash.Hash) iter.Seq2[segment.Frame, error] {
 	return func(yield func(segment.Frame, error) bool) {
 		sources, err := s.Segments(ctx)
@@ -255,7 +256,7 @@ func describe(s render.Source) textegress.MergedRecording {
 // writer writes the merged segments.
 type writer struct {
 	root        *os.Root
-	room        func(n int) error // an error where there is none
+	room        func(n int) error // an error if there is none
 	seed        []byte
 	segmentSize int64
 	file        *os.File

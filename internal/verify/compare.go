@@ -12,16 +12,15 @@ import (
 	"github.com/syncflow/textegress/internal/render"
 )
 
-// Derive derives what [render.Build] does, but for the raw segments, and keeps nothing: the
-// manifest that it returns lists the views, so that what was delivered can be held against the raw
-// segments beside it. keepFree is how many bytes are left free on the file system of its scratch
-// file.
+// Derive renders what [render.Build] does, without the raw segments, and discards it. It returns
+// the manifest, which lists the views, so that a delivery can be compared with the raw segments in
+// it. keepFree is how many bytes remain free on the file system of its scratch file.
 func Derive(ctx context.Context, src render.Source, o render.Options,
 	keepFree int64) (textegress.Manifest,
 	error,
 ) {
 	o.WithoutRaw = true
-	o.Pseudonyms = nil // what was delivered under them cannot be held against raw segments
+	o.Pseudonyms = nil // a delivery under pseudonyms cannot be compared with raw segments
 	return render.Build(ctx, src, o, render.NewDiscardSink(keepFree))
 }
 
@@ -87,8 +86,8 @@ func Compare(stated, derived textegress.Manifest) []string {
 	return out
 }
 
-// rest is what a manifest says beside counts, completeness and objects. Exporter and revision are
-// not derived.
+// rest returns a manifest without counts, completeness and objects, and without exporter and
+// revision, which are not derived.
 func rest(m textegress.Manifest) textegress.Manifest {
 	m.Counts, m.Completeness, m.Objects = textegress.Counts{}, textegress.Completeness{}, nil
 	m.FormatVersion, m.Exporter, m.Revision = 0, "", 0

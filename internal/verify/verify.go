@@ -28,7 +28,7 @@ const (
 	Failed     Result = "failed" // see the problems
 )
 
-// Report says what was found.
+// Report is the result of a verification.
 type Report struct {
 	// OK says that there is no problem, which is less than [Verified].
 	OK     bool   `json:"ok"`
@@ -76,8 +76,9 @@ type Options struct {
 	KeepFree int64
 }
 
-// Recording verifies the recording whose manifest.json lies at the root of fsys. What is wrong with
-// it is in the report; an error says that it could not be looked at, or is that of ctx.
+// Recording verifies the recording whose manifest.json is at the root of fsys. The report lists
+// what is wrong with it. An error means that the recording could not be examined, or that ctx
+// ended.
 func Recording(ctx context.Context, fsys fs.FS, o Options) (Report, error) {
 	r := Report{Problems: []string{}, Result: Failed}
 	recording, err := textegress.Open(fsys)
