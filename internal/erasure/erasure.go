@@ -82,13 +82,13 @@ const (
 	Incomplete Outcome = "incomplete"
 )
 
-// Recording says what was done to one recording.
+// Recording is the result for one recording.
 type Recording struct {
 	EgressID  string  `json:"egress_id"`
 	SessionID string  `json:"session_id"`
 	RoomName  string  `json:"room_name"`
 	Outcome   Outcome `json:"outcome"`
-	// Frames and Lines (of events.jsonl) are what was found of the participant, or removed.
+	// Frames and Lines (of events.jsonl) count what was found of the participant, or removed.
 	Frames int64 `json:"frames"`
 	Lines  int64 `json:"lines"`
 	// Revision is the one that was delivered without the participant, 0: none.
@@ -100,14 +100,14 @@ type Recording struct {
 	project string
 }
 
-// Answer says what was done.
+// Answer is the result of an erasure.
 type Answer struct {
 	DryRun     bool        `json:"dry_run"`
 	Recordings []Recording `json:"recordings"`
 	Problems   []string    `json:"problems,omitempty"` // that belong to no recording
 }
 
-// Complete reports whether nothing is left of the participant, as far as was asked.
+// Complete reports whether everything that was requested was removed.
 func (a Answer) Complete() bool {
 	for _, r := range a.Recordings {
 		if r.Outcome == Skipped || r.Outcome == Incomplete || len(r.Problems) > 0 {

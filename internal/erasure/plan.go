@@ -67,8 +67,8 @@ func newErasePlan(ctx context.Context, src render.Source, o decode.Options, iden
 	return p, nil
 }
 
-// collectSIDs learns the sids of the participant. Only what the server told of them counts: packets
-// of an agent may bear the identity of somebody else and the agent's own sid.
+// collectSIDs collects the sids of the participant. Only the server's statements count: packets of
+// an agent may bear the identity of somebody else and the agent's own sid.
 func (p *erasePlan) collectSIDs(f segment.Frame) {
 	if f.Type == segment.FrameState {
 		state, _ := segment.DecodeState(f.Payload)
@@ -106,7 +106,7 @@ func (p *erasePlan) count(ctx context.Context, segments []segment.Source,
 			last.late = addLate(last.late, index)
 			p.lines++
 		}
-		if ctx.Err() != nil { // one frame can stand for many lines
+		if ctx.Err() != nil { // one frame can represent many lines
 			return context.Cause(ctx)
 		}
 		return nil

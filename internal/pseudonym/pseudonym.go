@@ -1,14 +1,14 @@
 // Package pseudonym makes the pseudonyms under which recordings are delivered, and keeps their
 // mapping to identities on the recorder's disk.
 //
-// A project has one key, random, made once in the data directory. A pseudonym is a function of key
-// and identity: the same participant has the same one in all recordings of a project, and another
-// one in every other project. Without the key and the list beside it nothing leads from a pseudonym
-// to an identity; with the key, one can test guesses.
+// A project has one random key, created once in the data directory. A pseudonym is a function of
+// key and identity: a participant has the same pseudonym in all recordings of a project, and
+// another one in every other project. Without the key and the list stored with it, a pseudonym
+// cannot be traced to an identity; with the key, guesses can be tested.
 //
-// The guarantee: key and list are on the disk, durably, before anything that was made with them can
-// be delivered, and a key that is lost or damaged is never replaced for the recordings that were
-// begun with it: asking for it is an error.
+// The guarantee: key and list are durable before anything made with them can be delivered. A lost
+// or damaged key is never replaced for the recordings that were begun with it: asking for it is an
+// error.
 package pseudonym
 
 import (
@@ -84,7 +84,7 @@ func OpenReadOnly(dataDir string) *Store {
 	return s
 }
 
-// Key returns the name of the project's key, and makes the key where there is none. When it returns
+// Key returns the name of the project's key, and creates the key if there is none. When it returns
 // nil, the key survives a power failure.
 func (s *Store) Key(projectID string) (string, error) {
 	s.mu.Lock()
@@ -300,7 +300,7 @@ func (n *Names) Of(identity string) string {
 	return pseudonym(n.key, identity)
 }
 
-// ID returns what stands for the id of a message or stream that a sender chose: "I-" and ten
+// ID returns the replacement for the id of a message or stream that a sender chose: "I-" and ten
 // characters.
 func (n *Names) ID(id string) string {
 	if id == "" {
