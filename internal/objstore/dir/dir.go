@@ -22,7 +22,7 @@ import (
 )
 
 // Bucket stores objects as files below one directory and never outside of it, whatever the keys and
-// whatever symbolic links stand in the way. Only its own user can read what it creates (0600,
+// whatever symbolic links are in the way. Only its own user can read what it creates (0600,
 // directories 0700). It is safe for concurrent use, by several processes too.
 //
 // Before its first use of a key it probes which names the directory's file system can hold; see
@@ -38,7 +38,7 @@ type Bucket struct {
 	making  map[string]bool // temporary files that are being written
 }
 
-// Root is what is needed of an [os.Root].
+// Root is the part of [os.Root] that a bucket needs.
 type Root interface {
 	fsname.Root
 	Stat(name string) (os.FileInfo, error)

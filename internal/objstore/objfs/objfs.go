@@ -56,7 +56,7 @@ func (f *bucketFile) Stat() (fs.FileInfo, error) {
 	return objectInfo{attrs}, nil
 }
 
-// objectInfo shows the attributes of an object as those of a file.
+// objectInfo presents the attributes of an object as those of a file.
 type objectInfo struct{ attrs objstore.Attrs }
 
 func (i objectInfo) Name() string     { return path.Base(i.attrs.Key) }

@@ -33,7 +33,7 @@ type Fault struct {
 	Wait func(ctx context.Context) error
 }
 
-// Memory is an [objstore.Bucket] in memory. It can be told to fail before or after a call took
+// Memory is an [objstore.Bucket] in memory. It can be made to fail before or after a call took
 // effect, to store other bytes than it was given and to break a body in the middle. The zero value
 // is not usable, see [NewMemory].
 type Memory struct {

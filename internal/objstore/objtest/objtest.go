@@ -1,5 +1,5 @@
-// Package objtest is the conformance suite for implementations of objstore.Bucket, and a bucket in
-// memory that can be told to fail.
+// Package objtest is the conformance suite for implementations of objstore.Bucket, and an in-memory
+// bucket that can be made to fail.
 package objtest
 
 import (
