@@ -14,8 +14,8 @@ const (
 	// lifetime is how long a token admits to its room; the server renews it for participants. It
 	// equals that of SyncFlow's tokens.
 	lifetime = 6 * time.Hour
-	// backdated is how much our clock may be ahead of the server's: it refuses tokens that are not
-	// valid yet.
+	// backdated is how much our clock may be ahead of the server's, which refuses tokens that are
+	// not valid yet.
 	backdated = 10 * time.Minute
 )
 

@@ -76,7 +76,8 @@ func (c *Client) EnsureDevice(ctx context.Context, name, group string) (Device, 
 var errNoExchange = errors.New("SyncFlow API, devices: the device's row does not say where " +
 	"announcements are published")
 
-// findDevice looks for our row. Of several it takes the oldest, so that every start finds the same.
+// findDevice finds our row. Of several it returns the oldest, so that every start finds the same
+// one.
 func (c *Client) findDevice(ctx context.Context, name, group string) (Device, bool, error) {
 	all, err := c.Devices(ctx)
 	if err != nil {

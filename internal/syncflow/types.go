@@ -34,8 +34,8 @@ type Device struct {
 	BindingKey   string `json:"sessionNotificationBindingKey"` // "<project id>.<group>"
 }
 
-// StatusStarted is the Status of a session that runs, as far as SyncFlow knows; it can be wrong
-// after a restart of the API.
+// StatusStarted is the Status of a running session, as far as SyncFlow knows; it can be wrong after
+// a restart of the API.
 const StatusStarted = "Started"
 
 // Session is one run of a room.

@@ -34,9 +34,9 @@ const (
 // errRenew ends a connection on purpose.
 var errRenew = errors.New("the connection is renewed")
 
-// runConnection is the life of one connection: log in (unless conn is one already), open the queue,
-// consume, keep it bound. It returns when the connection has to be replaced, with the reason; and
-// with the next connection if there is one already.
+// runConnection runs one connection: it logs in (unless conn is already a connection), opens the
+// queue, consumes, and keeps the queue bound. It returns when the connection must be replaced, with
+// the reason and, if there is one already, the next connection.
 func (r *Source) runConnection(ctx context.Context, conn connection, h *handlers) (next connection,
 	err error,
 ) {

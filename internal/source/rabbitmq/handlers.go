@@ -37,7 +37,7 @@ type handlers struct {
 	failures map[string]failures // by session id
 	// handlers at work, without those that hold a failed announcement
 	running int
-	quiet   chan struct{} // closed when running becomes 0; nil if nobody waits
+	quiet   chan struct{} // closed when running becomes 0; nil if nothing waits
 }
 
 // failures are those of one session's announcement, in a row.
@@ -78,7 +78,7 @@ func (h *handlers) waitIdle(ctx context.Context, d time.Duration) {
 	}
 }
 
-// deliver takes one delivery of a connection whose life is conn.
+// deliver handles one delivery of the connection whose lifetime is the context conn.
 func (h *handlers) deliver(conn context.Context, d amqp.Delivery, backlog bool) {
 	count := h.r.metrics.notifications
 	if d.Redelivered {

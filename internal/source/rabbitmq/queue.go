@@ -97,8 +97,8 @@ func openQueue(c connection, o Options) (queue, channel, error) {
 	return queue{name: q.Name, exclusive: true, note: refusal}, ch, nil
 }
 
-// otherProperties returns what is wrong with the properties of a queue that exists, nil if nothing
-// is or the broker does not say.
+// otherProperties returns what is wrong with the properties of an existing queue, nil if nothing is
+// or the broker does not say.
 func otherProperties(c connection, o Options, name string) (note, err error) {
 	ch, err := c.Channel()
 	if err != nil {
