@@ -27,8 +27,8 @@ type envLine struct {
 	line       int // 1-based, where the assignment begins
 }
 
-// envFault is a place of a `.env` file that could not be understood, or not fully. It never quotes
-// a value.
+// envFault describes a position in a `.env` file that could not be parsed, or only in part. It
+// never quotes a value.
 type envFault struct {
 	line          int
 	key           string // "" when not even that is known

@@ -16,8 +16,8 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// ErrAlreadyRecorded says that a recording of the session has ended, and that there is no
-// sufficient reason to start the next part.
+// ErrAlreadyRecorded says that a recording of the session has ended, and that the known facts do
+// not justify the next part.
 var ErrAlreadyRecorded = errors.New("the session was recorded already")
 
 // ErrStopping is returned while the service stops: it starts nothing new.

@@ -17,12 +17,11 @@ type peeked struct {
 	value  protowire.Number // the packet's case of the oneof; 0: none
 }
 
-// peek reads the few fields that the rules need and allocates nothing. It returns false where the
-// packet does not parse as far as it looks, and where it is ambiguous: a field that may stand once
-// stands twice, or with another type. The server, which writes packets anew, sends no such one, and
-// which of the two another reader would take is not for us to guess. A field that this program does
-// not know counts as a case of the oneof where it holds bytes, as every new kind of packet so far
-// did.
+// peek reads the few fields that the rules need and allocates nothing. It returns false if the part
+// of the packet that it reads does not parse, or is ambiguous: a field that may occur once occurs
+// twice, or with another type. The server, which re-encodes packets, sends none like that, and we
+// must not guess which of the two another reader would take. A field unknown to this program counts
+// as a case of the oneof if it contains bytes, as has every new kind of packet so far.
 func peek(b []byte) (p peeked, ok bool) {
 	var seen wire.Set
 	for len(b) > 0 {
