@@ -28,6 +28,7 @@ import (
 	"github.com/syncflow/textegress/internal/redact"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/room"
+	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/syncflow"
 	"github.com/syncflow/textegress/segment"
@@ -262,17 +263,17 @@ func number(f segment.Frame) (n int, ok bool) {
 // Token implements [recorder.Authority].
 func (l *life) Token(context.Context, string) (url, token string, err error) {
 	if l.session.over {
-		return "", "", recorder.ErrSessionEnded
+		return "", "", session.ErrEnded
 	}
 	return "ws://fake", "t", nil
 }
 
 // State implements [recorder.Authority].
-func (l *life) State(context.Context) (recorder.SessionState, error) {
+func (l *life) State(context.Context) (session.State, error) {
 	if l.session.over {
-		return recorder.SessionEnded, nil
+		return session.Ended, nil
 	}
-	return recorder.SessionRunning, nil
+	return session.Running, nil
 }
 
 // Join implements [recorder.Room].

@@ -278,7 +278,7 @@ func (c *Controller) supervise(ctx context.Context, rec *spool.Recording, st *op
 		err := run(ctx, st.recorder)
 		switch {
 		case err == nil:
-		case errors.Is(err, recorder.ErrWrongRoom):
+		case errors.Is(err, session.ErrWrongRoom):
 			rec = c.correctRoom(ctx, rec, st)
 			o.Authority, o.OwnToken, o.RoomExists = c.authority(rec.Info()), c.ownToken(rec),
 				c.roomExists(rec)

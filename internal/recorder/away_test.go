@@ -12,6 +12,7 @@ import (
 
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/room"
+	"github.com/syncflow/textegress/internal/session"
 )
 
 // syncBuffer is a log that can be read while it is written.
@@ -126,7 +127,7 @@ func (silent) Token(ctx context.Context, _ string) (url, token string, err error
 	return "", "", ctx.Err()
 }
 
-func (silent) State(ctx context.Context) (recorder.SessionState, error) {
+func (silent) State(ctx context.Context) (session.State, error) {
 	<-ctx.Done()
 	return 0, ctx.Err()
 }
@@ -135,11 +136,11 @@ func (silent) State(ctx context.Context) (recorder.SessionState, error) {
 func TestAway_Ends(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil)
-		w.auth.state = func(n int) (recorder.SessionState, error) {
+		w.auth.state = func(n int) (session.State, error) {
 			if n > 5 {
-				return recorder.SessionEnded, nil
+				return session.Ended, nil
 			}
-			return recorder.SessionRunning, nil
+			return session.Running, nil
 		}
 		r := recorder.New(w.rec, w.options())
 		if err := r.Run(t.Context()); err != nil {

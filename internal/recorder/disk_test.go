@@ -17,6 +17,7 @@ import (
 	"github.com/syncflow/textegress/internal/durable/durabletest"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/room"
+	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/segment"
 )
@@ -40,7 +41,7 @@ func newDisk(t *testing.T, steps ...step) *disk {
 	}}
 	s := d.open(t)
 	rec, err := s.Create(spool.Info{
-		EgressID: "DE_disk", SessionID: session, RoomName: "class-1",
+		EgressID: "DE_disk", SessionID: sessionID, RoomName: "class-1",
 		ProjectID: "p", Part: 1, CreatedUnixNS: time.Now().UnixNano(),
 	})
 	if err != nil {
@@ -287,11 +288,11 @@ func TestDisk_SessionEndsWhileAway(t *testing.T) {
 				return room.ReasonLeft
 			},
 		})
-		d.auth.state = func(n int) (recorder.SessionState, error) {
+		d.auth.state = func(n int) (session.State, error) {
 			if n > 3 {
-				return recorder.SessionEnded, nil
+				return session.Ended, nil
 			}
-			return recorder.SessionRunning, nil
+			return session.Running, nil
 		}
 		if sealed := d.run(t.Context()); sealed.Reason != "session_ended" || d.room.count() != 1 {
 			t.Errorf("sealed (%s) after %d joins", sealed.Reason, d.room.count())

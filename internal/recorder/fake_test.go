@@ -15,15 +15,16 @@ import (
 	"github.com/syncflow/textegress/internal/filter"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/room"
+	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/syncflow"
 	"github.com/syncflow/textegress/segment"
 )
 
-const session = "c1d2e3f4-0000-4000-8000-000000000001"
+const sessionID = "c1d2e3f4-0000-4000-8000-000000000001"
 
 // ours is the metadata that SyncFlow gives the room of the session.
-const ours = "|session_id:" + session + "|project_id:p|comments:x|"
+const ours = "|session_id:" + sessionID + "|project_id:p|comments:x|"
 
 // fakeRoom is a LiveKit that does what a script says, one step a join.
 type fakeRoom struct {
@@ -102,7 +103,7 @@ type fakeAuthority struct {
 	identities []string
 	asked      int
 	token      func(n int) error
-	state      func(n int) (recorder.SessionState, error)
+	state      func(n int) (session.State, error)
 	// How long the n-th answer takes; nil: no time.
 	tokenTakes, stateTakes func(n int) time.Duration
 	givenUp                int // questions that were given up
@@ -142,7 +143,7 @@ func (a *fakeAuthority) Token(ctx context.Context, identity string) (string, str
 	return "ws://fake", fmt.Sprintf("token-%d", len(a.identities)), nil
 }
 
-func (a *fakeAuthority) State(ctx context.Context) (recorder.SessionState, error) {
+func (a *fakeAuthority) State(ctx context.Context) (session.State, error) {
 	a.mu.Lock()
 	a.asked++
 	n := a.asked
@@ -153,7 +154,7 @@ func (a *fakeAuthority) State(ctx context.Context) (recorder.SessionState, error
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.state == nil {
-		return recorder.SessionRunning, nil
+		return session.Running, nil
 	}
 	return a.state(n)
 }
@@ -180,7 +181,7 @@ func newWorld(t *testing.T, change func(*spool.Info), steps ...step) *world {
 	}
 	t.Cleanup(func() { s.Close() })
 	info := spool.Info{
-		EgressID: spool.NewEgressID(), SessionID: session, RoomName: "class-1", ProjectID: "p",
+		EgressID: spool.NewEgressID(), SessionID: sessionID, RoomName: "class-1", ProjectID: "p",
 		ProjectName: "Study", Part: 1,
 		Source: "rabbitmq", AnnouncedUnixNS: time.Now().UnixNano(),
 		CreatedUnixNS: time.Now().UnixNano(),

@@ -12,6 +12,7 @@ import (
 
 	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/internal/room"
+	"github.com/syncflow/textegress/internal/session"
 )
 
 // missingPauses are the pauses between two checks whether a missing room exists again. After a
@@ -123,17 +124,17 @@ func (j *joiner) admit(ctx context.Context, a answer) (grant, verdict, error) {
 	if a.panicked != nil {
 		panic(a.panicked)
 	}
-	if a.state != SessionRoomMissing {
+	if a.state != session.Empty {
 		j.missing = 0
 	}
 	switch {
-	case a.state == SessionEnded:
+	case a.state == session.Ended:
 		return grant{}, r.sessionOver(ReasonSessionEnded), nil
-	case a.state == SessionRoomMissing:
+	case a.state == session.Empty:
 		return grant{}, j.roomMissing(ctx), nil
-	case errors.Is(a.err, ErrWrongRoom) && !r.rec.everJoined():
+	case errors.Is(a.err, session.ErrWrongRoom) && !r.rec.everJoined():
 		return grant{}, joinAgain, a.err
-	case a.state == SessionRunning:
+	case a.state == session.Running:
 		j.unknownSince, j.emptyUntil = time.Now(), time.Time{}
 	case a.grant.token != "":
 		j.unknownSince = time.Now()
@@ -242,7 +243,7 @@ func (j *joiner) join(ctx context.Context, h *handler, g grant) (Conn, error) {
 		},
 		RoomExists: func(ctx context.Context) (bool, error) {
 			st, err := r.state(ctx)
-			return st == SessionRunning, err
+			return st == session.Running, err
 		},
 	})
 	r.o.Metrics.join(err, time.Since(started))

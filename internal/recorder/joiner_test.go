@@ -13,6 +13,7 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/room"
+	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/spool"
 )
 
@@ -112,8 +113,8 @@ func TestARoomOfAnEndedSessionIsLeft(t *testing.T) {
 			}})
 		w.auth.stateTakes = always(50 * time.Second)
 		w.auth.tokenTakes = afterwards(time.Hour)
-		w.auth.state = func(int) (recorder.SessionState, error) {
-			return recorder.SessionEnded,
+		w.auth.state = func(int) (session.State, error) {
+			return session.Ended,
 				nil
 		}
 		sealed := w.run(t.Context())
@@ -236,7 +237,7 @@ func TestOwnTokenMakesNoRoom(t *testing.T) {
 					return time.Since(began) >= c.back,
 						c.err
 				}
-				w.auth.state = func(int) (recorder.SessionState, error) { return 0, errAway }
+				w.auth.state = func(int) (session.State, error) { return 0, errAway }
 				sealed := w.run(t.Context())
 				if got := string(sealed.Status) + " " + sealed.Reason; w.room.count() != c.joins ||
 					got != c.ends {
@@ -256,7 +257,7 @@ func TestEmptyRoomsAreMadeLessAndLessOften(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil, repeat(100, step{info: info("RM_9", "")})...)
 		w.own = func(string) (string, string, error) { return "ws://own", "own", nil }
-		w.auth.state = func(int) (recorder.SessionState, error) { return 0, errAway }
+		w.auth.state = func(int) (session.State, error) { return 0, errAway }
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
 		if err := recorder.New(w.rec, w.options()).Run(ctx); err != nil {
@@ -289,11 +290,11 @@ func TestOwnTokenAndAForgedRoom(t *testing.T) {
 					if n < 3 { // nobody answers at first
 						return errAway
 					}
-					return fmt.Errorf("fake: %w", recorder.ErrWrongRoom)
+					return fmt.Errorf("fake: %w", session.ErrWrongRoom)
 				}
 				if err := recorder.New(w.rec, w.options()).Run(t.Context()); !errors.Is(err,
-					recorder.ErrWrongRoom) {
-					t.Errorf("%v, want ErrWrongRoom", err)
+					session.ErrWrongRoom) {
+					t.Errorf("%v, want session.ErrWrongRoom", err)
 				}
 				if n := w.room.count(); n > 4 || w.rec.State() != spool.StateOpen {
 					t.Errorf("%d joins, %s", n, w.rec.State())

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime/debug"
 	"time"
+
+	"github.com/syncflow/textegress/internal/session"
 )
 
 // answerTimeout is how long the authority may take before a recorder that has another way into its
@@ -21,7 +23,7 @@ type grant struct {
 // answer is what the authority said. state is 0 where it is not known, and err says why; an
 // authority that grants a token has said that the session runs, and nothing about the room.
 type answer struct {
-	state    SessionState
+	state    session.State
 	grant    grant // not empty: a new token
 	err      error
 	panicked any
@@ -81,7 +83,7 @@ func (r *Recorder) answer(ctx context.Context, q query) answer {
 		select {
 		case known = <-states:
 			states = nil
-			if known.panicked != nil || known.err == nil && known.state != SessionRunning ||
+			if known.panicked != nil || known.err == nil && known.state != session.Running ||
 				!q.token {
 				return known
 			}
@@ -99,7 +101,7 @@ func (r *Recorder) answer(ctx context.Context, q query) answer {
 		select {
 		case st := <-states:
 			states = nil
-			if st.panicked != nil || st.err == nil && st.state != SessionRunning || tokens == nil {
+			if st.panicked != nil || st.err == nil && st.state != session.Running || tokens == nil {
 				return st
 			}
 			known = st
@@ -108,10 +110,10 @@ func (r *Recorder) answer(ctx context.Context, q query) answer {
 			case tok.err == nil || tok.panicked != nil:
 				tok.state = known.state
 				return tok
-			case errors.Is(tok.err, ErrSessionEnded):
-				return answer{state: SessionEnded, err: tok.err}
-			case known.state == SessionRunning:
-				return answer{state: SessionRunning, err: fmt.Errorf("ask for a token: %w",
+			case errors.Is(tok.err, session.ErrEnded):
+				return answer{state: session.Ended, err: tok.err}
+			case known.state == session.Running:
+				return answer{state: session.Running, err: fmt.Errorf("ask for a token: %w",
 					tok.err)}
 			}
 			return answer{err: errors.Join(known.err, fmt.Errorf("ask for a token: %w", tok.err))}

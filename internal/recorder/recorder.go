@@ -40,27 +40,6 @@ type Conn interface {
 	Leave(ctx context.Context)
 }
 
-// SessionState is what the authority says about a session.
-type SessionState = session.State
-
-// The states an authority can report. An authority that cannot tell returns an
-// error instead.
-const (
-	SessionRunning = session.Running
-	// SessionRoomMissing: the session counts as running, but LiveKit has no room
-	// of its name. It is over, unless LiveKit has just restarted.
-	SessionRoomMissing = session.Empty
-	SessionEnded       = session.Ended
-)
-
-// ErrSessionEnded is returned by [Authority.Token] for a session that is over.
-var ErrSessionEnded = session.ErrEnded
-
-// ErrWrongRoom is returned by [Authority.Token] where the session's room has another name, and by
-// [Recorder.Run] for a recording that was never in a room and is therefore to be given the right
-// one: the announcement was wrong.
-var ErrWrongRoom = session.ErrWrongRoom
-
 // ErrNoKey is returned by [Options.OwnToken] where there is no key to make tokens with.
 var ErrNoKey = errors.New("no key of the LiveKit server")
 
@@ -68,11 +47,12 @@ var ErrNoKey = errors.New("no key of the LiveKit server")
 // anything; above all it must not create the room.
 type Authority interface {
 	// Token returns the LiveKit URL and a join token for identity,
-	// [ErrSessionEnded] (wrapped) when the session is over, [ErrWrongRoom] when its
+	// [session.ErrEnded] (wrapped) when the session is over, [session.ErrWrongRoom] when its
 	// room has another name, and any other error when it cannot tell.
 	Token(ctx context.Context, identity string) (url, token string, err error)
-	// State says whether the session runs; an error means that this is not known.
-	State(ctx context.Context) (SessionState, error)
+	// State says whether the session runs; an error means that this is not known. An empty session
+	// is over, unless LiveKit has just restarted.
+	State(ctx context.Context) (session.State, error)
 }
 
 // Options are what a recorder needs to know beside the recording itself.
@@ -200,7 +180,7 @@ func (r *Recorder) Snapshot() Snapshot {
 
 // Run records until the session has ended, or until ctx is done, and seals the
 // recording. When it returns nil the recording is sealed, or ctx ended before
-// the room was joined for the first time; otherwise, [ErrWrongRoom] included, it is
+// the room was joined for the first time; otherwise, [session.ErrWrongRoom] included, it is
 // still open on disk, with everything that was appended. A new recorder continues
 // an open recording.
 func (r *Recorder) Run(ctx context.Context) error {

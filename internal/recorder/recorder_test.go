@@ -13,6 +13,7 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/room"
+	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/segment"
 )
@@ -33,7 +34,7 @@ func TestRecording(t *testing.T) {
 		info  func(*spool.Info)
 		steps []step
 		token func(n int) error
-		state func(n int) (recorder.SessionState, error)
+		state func(n int) (session.State, error)
 		// after is how long the recording must have taken at least, in fake time.
 		after time.Duration
 		want  want
@@ -52,7 +53,7 @@ func TestRecording(t *testing.T) {
 		},
 		{
 			name:  "the session ended before we could join",
-			token: func(int) error { return recorder.ErrSessionEnded },
+			token: func(int) error { return session.ErrEnded },
 			want: want{
 				textegress.StatusAborted, "session_ended", 0,
 				[]string{"recording_started", "recording_ended ABORTED session_ended"},
@@ -75,7 +76,7 @@ func TestRecording(t *testing.T) {
 			name: "the connection is lost because the session ended: nobody joins, which would " +
 				"make the room again",
 			steps: []step{{info: info("RM_1", ours), stay: send(room.ReasonConnectionLost, "a")}},
-			state: func(int) (recorder.SessionState, error) { return recorder.SessionEnded, nil },
+			state: func(int) (session.State, error) { return session.Ended, nil },
 			want: want{textegress.StatusComplete, "session_ended", 1, []string{
 				"recording_started", "joined RM_1", "packet a epoch 1",
 				"outage_started connection_lost",
@@ -85,8 +86,8 @@ func TestRecording(t *testing.T) {
 		{
 			name:  "the room stays away: over after the rejoin window, not before",
 			steps: []step{{info: info("RM_1", ours), stay: send(room.ReasonConnectionLost, "a")}},
-			state: func(int) (recorder.SessionState, error) {
-				return recorder.SessionRoomMissing,
+			state: func(int) (session.State, error) {
+				return session.Empty,
 					nil
 			},
 			after: 10 * time.Minute,
@@ -102,11 +103,11 @@ func TestRecording(t *testing.T) {
 				{info: info("RM_1", ours, "alice"), stay: send(room.ReasonConnectionLost, "a")},
 				{info: info("RM_2", "", "alice"), stay: send(room.ReasonRoomDeleted, "b")},
 			},
-			state: func(n int) (recorder.SessionState, error) {
+			state: func(n int) (session.State, error) {
 				if n < 5 {
-					return recorder.SessionRoomMissing, nil
+					return session.Empty, nil
 				}
-				return recorder.SessionRunning, nil
+				return session.Running, nil
 			},
 			want: want{textegress.StatusComplete, "room_deleted", 2, []string{
 				"recording_started", "joined RM_1", "participant_joined alice", "packet a epoch 1",
@@ -121,11 +122,11 @@ func TestRecording(t *testing.T) {
 				{info: info("RM_1", ours), stay: send(room.ReasonConnectionLost)},
 				{info: info("RM_2", ""), stay: sit()},
 			},
-			state: func(n int) (recorder.SessionState, error) {
+			state: func(n int) (session.State, error) {
 				if n == 1 {
 					return 0, errAway
 				}
-				return recorder.SessionEnded, nil
+				return session.Ended, nil
 			},
 			want: want{textegress.StatusComplete, "session_ended", 2, []string{
 				"recording_started", "joined RM_1", "outage_started connection_lost", "joined RM_2",
@@ -163,7 +164,7 @@ func TestRecording(t *testing.T) {
 			name: "an empty room that names no session was made by our own join: left, and " +
 				"asked again",
 			steps: []step{{info: info("RM_1", ""), stay: sit()}},
-			state: func(int) (recorder.SessionState, error) { return recorder.SessionEnded, nil },
+			state: func(int) (session.State, error) { return session.Ended, nil },
 			after: 30 * time.Second,
 			want: want{
 				textegress.StatusAborted, "session_ended", 1,
@@ -202,7 +203,7 @@ func TestRecording(t *testing.T) {
 				}
 				return nil
 			},
-			state: func(int) (recorder.SessionState, error) { return 0, errAway },
+			state: func(int) (session.State, error) { return 0, errAway },
 			want: want{textegress.StatusComplete, "room_deleted", 2, []string{
 				"recording_started", "joined RM_1", "packet a epoch 1",
 				"outage_started connection_lost", "joined RM_1", "outage_ended",
@@ -218,7 +219,7 @@ func TestRecording(t *testing.T) {
 				}
 				return nil
 			},
-			state: func(int) (recorder.SessionState, error) { return 0, errAway },
+			state: func(int) (session.State, error) { return 0, errAway },
 			after: time.Hour,
 			want: want{textegress.StatusComplete, "unreachable", -1, []string{
 				"recording_started", "joined RM_1", "packet a epoch 1",
@@ -299,10 +300,10 @@ func TestRecording(t *testing.T) {
 func TestWrongRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil)
-		w.auth.token = func(int) error { return fmt.Errorf("fake: %w", recorder.ErrWrongRoom) }
+		w.auth.token = func(int) error { return fmt.Errorf("fake: %w", session.ErrWrongRoom) }
 		if err := recorder.New(w.rec, w.options()).Run(t.Context()); !errors.Is(err,
-			recorder.ErrWrongRoom) {
-			t.Errorf("%v, want ErrWrongRoom", err)
+			session.ErrWrongRoom) {
+			t.Errorf("%v, want session.ErrWrongRoom", err)
 		}
 		if w.rec.State() != spool.StateOpen || w.room.count() != 0 {
 			t.Errorf("the recording is %s after %d joins", w.rec.State(), w.room.count())
@@ -314,7 +315,7 @@ func TestWrongRoom(t *testing.T) {
 			step{info: info("RM_1", ours), stay: send(room.ReasonRoomDeleted, "b")})
 		w.auth.token = func(n int) error {
 			if n > 1 {
-				return fmt.Errorf("fake: %w", recorder.ErrWrongRoom)
+				return fmt.Errorf("fake: %w", session.ErrWrongRoom)
 			}
 			return nil
 		}
@@ -401,7 +402,7 @@ func TestStopBeforeTheFirstJoin(t *testing.T) {
 		if s := w.rec.State(); s != spool.StateOpen {
 			t.Fatalf("the recording is %s, want open", s)
 		}
-		w.auth.token = func(int) error { return recorder.ErrSessionEnded }
+		w.auth.token = func(int) error { return session.ErrEnded }
 		if sealed := w.run(t.Context()); sealed.Status != textegress.StatusAborted {
 			t.Errorf("then sealed %s (%s), want ABORTED", sealed.Status, sealed.Reason)
 		}
@@ -542,10 +543,10 @@ func TestRoomMissingAfterTheClockWasSetBack(t *testing.T) {
 			i.CreatedUnixNS = began.Add(24 * time.Hour).UnixNano()
 		})
 		w.stale = true
-		w.auth.state = func(int) (recorder.SessionState,
+		w.auth.state = func(int) (session.State,
 			error,
 		) {
-			return recorder.SessionRoomMissing, nil
+			return session.Empty, nil
 		}
 		w.run(t.Context())
 		if d := time.Since(began); d > time.Hour {

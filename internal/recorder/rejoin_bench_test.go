@@ -38,7 +38,7 @@ func TestRejoinChild(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec, err := s.Create(spool.Info{EgressID: "DE_long", SessionID: session, ProjectID: "p"})
+	rec, err := s.Create(spool.Info{EgressID: "DE_long", SessionID: sessionID, ProjectID: "p"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -122,7 +122,7 @@ func interrupted(t *testing.T, size int) *durabletest.CrashFS {
 	t.Helper()
 	mem := durabletest.NewCrashFS(0, 0)
 	s := openSegments(t, mem)
-	rec, err := s.Create(spool.Info{EgressID: "DE_long", SessionID: session, ProjectID: "p"})
+	rec, err := s.Create(spool.Info{EgressID: "DE_long", SessionID: sessionID, ProjectID: "p"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +203,7 @@ func TestResumeWithoutStates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := durabletest.NewCrashFS(0, 0)
 		s := openSegments(t, mem)
-		rec, err := s.Create(spool.Info{EgressID: "DE_long", SessionID: session, ProjectID: "p"})
+		rec, err := s.Create(spool.Info{EgressID: "DE_long", SessionID: sessionID, ProjectID: "p"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -383,7 +383,7 @@ func TestResumeAfterAFailedSync(t *testing.T) {
 			return 0, nil
 		}}
 		s := openSegments(t, fsys)
-		rec, err := s.Create(spool.Info{EgressID: "DE_long", SessionID: session, ProjectID: "p"})
+		rec, err := s.Create(spool.Info{EgressID: "DE_long", SessionID: sessionID, ProjectID: "p"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/internal/room"
+	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/segment"
 )
 
@@ -191,7 +192,7 @@ func (r *Recorder) waitForDisconnect(ctx context.Context, conn Conn, h *handler,
 			case a.panicked != nil:
 				r.leave(ctx, conn)
 				panic(a.panicked)
-			case a.state == SessionEnded:
+			case a.state == session.Ended:
 				r.leave(ctx, conn)
 				return r.sessionOver(ReasonSessionEnded)
 			case a.state == 0 && a.grant.token == "": // not known
@@ -227,7 +228,7 @@ func (r *Recorder) leave(ctx context.Context, conn Conn) {
 }
 
 // state asks the authority, with a timeout.
-func (r *Recorder) state(ctx context.Context) (SessionState, error) {
+func (r *Recorder) state(ctx context.Context) (session.State, error) {
 	ctx, cancel := context.WithTimeout(ctx, stateTimeout)
 	defer cancel()
 	return r.o.Authority.State(ctx)
@@ -252,9 +253,9 @@ func (j *joiner) handleJoinError(ctx context.Context, h *handler, err error) (ve
 	switch {
 	case stopped(ctx):
 		return joinAgain, nil // the loop ends
-	case errors.Is(err, ErrSessionEnded):
+	case errors.Is(err, session.ErrEnded):
 		return r.sessionOver(ReasonSessionEnded), nil
-	case errors.Is(err, ErrWrongRoom) && !r.rec.everJoined():
+	case errors.Is(err, session.ErrWrongRoom) && !r.rec.everJoined():
 		return joinAgain, err
 	case errors.Is(err, errOtherSession) && h.unconfirmed, errors.Is(err, errUnconfirmedRoom):
 		// The announcement may have named a wrong room; the authority grants no token for that.

@@ -11,8 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/syncflow/textegress"
-	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/room"
+	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/segment"
 )
 
@@ -170,7 +170,7 @@ func TestTokenExpiresInAnOutage(t *testing.T) {
 			[]step{{info: info("RM_1", ours), stay: send(room.ReasonConnectionLost, "a")}},
 			repeat(5, refused),
 			[]step{{info: info("RM_1", ours), stay: send(room.ReasonRoomDeleted, "b")}})...)
-		w.auth.state = func(int) (recorder.SessionState, error) { return 0, errAway }
+		w.auth.state = func(int) (session.State, error) { return 0, errAway }
 		w.auth.token = func(n int) error {
 			if n > 1 && n < 7 {
 				return errAway
@@ -217,9 +217,9 @@ func TestJoinThatDoesNotEnd(t *testing.T) {
 // The client saves a connection behind a dead websocket only where the authority says that the room
 // is there.
 func TestRoomExists(t *testing.T) {
-	for state, want := range map[recorder.SessionState]bool{
-		recorder.SessionRunning: true, recorder.SessionRoomMissing: false,
-		recorder.SessionEnded: false,
+	for state, want := range map[session.State]bool{
+		session.Running: true, session.Empty: false,
+		session.Ended: false,
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, nil, step{
@@ -227,11 +227,11 @@ func TestRoomExists(t *testing.T) {
 				stay: send(room.ReasonRoomDeleted),
 			})
 			w.run(t.Context())
-			w.auth.state = func(int) (recorder.SessionState, error) { return state, nil }
+			w.auth.state = func(int) (session.State, error) { return state, nil }
 			if got, err := w.room.joins[0].o.RoomExists(t.Context()); got != want || err != nil {
 				t.Errorf("state %d: %v, %v", state, got, err)
 			}
-			w.auth.state = func(int) (recorder.SessionState, error) { return 0, errAway }
+			w.auth.state = func(int) (session.State, error) { return 0, errAway }
 			if got, err := w.room.joins[0].o.RoomExists(t.Context()); got ||
 				!errors.Is(err, errAway) {
 				t.Errorf("nobody knows: %v, %v", got, err)
