@@ -2,9 +2,9 @@ package spool
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
 // The operations that spool_errors_total distinguishes.
@@ -26,34 +26,32 @@ type metrics struct {
 	fsync    prometheus.Histogram
 	errors   *prometheus.CounterVec
 	refused  prometheus.Counter
-
-	reg  prometheus.Registerer
-	done []prometheus.Collector // registered, in order
 }
 
-func newMetrics(reg prometheus.Registerer, s *Spool) (*metrics, error) {
+// newMetrics registers the metrics of s with reg, nil: nowhere.
+func newMetrics(reg prometheus.Registerer, s *Spool) *metrics {
 	const namespace, subsystem = "livekit_data_egress", "spool"
+	auto := promauto.With(reg)
 	m := &metrics{
-		reg: reg,
-		recorded: prometheus.NewCounter(prometheus.CounterOpts{
+		recorded: auto.NewCounter(prometheus.CounterOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "frames_recorded_total",
 			Help: "Frames written to a segment; they survive the death of the process.",
 		}),
-		durable: prometheus.NewCounter(prometheus.CounterOpts{
+		durable: auto.NewCounter(prometheus.CounterOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "frames_durable_total",
 			Help: "Frames whose segment was synced after they were written; they survive a " +
 				"power failure.",
 		}),
-		fsync: prometheus.NewHistogram(prometheus.HistogramOpts{
+		fsync: auto.NewHistogram(prometheus.HistogramOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "fsync_seconds",
 			Help:    "Duration of making one segment durable.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15), // 0.5 ms … 8 s
 		}),
-		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
+		errors: auto.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "errors_total",
 			Help: "Failed operations on the local disk.",
 		}, []string{"op"}),
-		refused: prometheus.NewCounter(prometheus.CounterOpts{
+		refused: auto.NewCounter(prometheus.CounterOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "refused_total",
 			Help: "Recordings that were not begun because the disk is nearly full; every " +
 				"try counts.",
@@ -65,10 +63,6 @@ func newMetrics(reg prometheus.Registerer, s *Spool) (*metrics, error) {
 	} {
 		m.errors.WithLabelValues(op)
 	}
-	if reg == nil {
-		return m, nil
-	}
-	all := []prometheus.Collector{m.recorded, m.durable, m.fsync, m.errors, m.refused}
 	for _, g := range []struct {
 		name, help string
 		value      func(*Spool) float64
@@ -94,18 +88,11 @@ func newMetrics(reg prometheus.Registerer, s *Spool) (*metrics, error) {
 			(*Spool).countSuspect,
 		},
 	} {
-		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		auto.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: g.name, Help: g.help,
-		}, func() float64 { return g.value(s) }))
+		}, func() float64 { return g.value(s) })
 	}
-	for _, c := range all {
-		if err := reg.Register(c); err != nil {
-			m.unregister()
-			return nil, fmt.Errorf("register metrics: %w", err)
-		}
-		m.done = append(m.done, c)
-	}
-	return m, nil
+	return m
 }
 
 func truth(b bool) float64 {
@@ -123,13 +110,6 @@ func (s *Spool) countSuspect() float64 {
 		}
 	}
 	return float64(n)
-}
-
-func (m *metrics) unregister() {
-	for _, c := range m.done {
-		m.reg.Unregister(c)
-	}
-	m.done = nil
 }
 
 // count counts a failure of the disk and returns err. Being asked for something

@@ -104,12 +104,8 @@ type Problem struct {
 // whatever happened before. A directory that is not a recording is moved to
 // <dir>/quarantine, logged, and keeps nobody else from working.
 func Open(dir string, o Options) (*Spool, error) {
-	s, err := newSpool(dir, o)
-	if err != nil {
-		return nil, fmt.Errorf("open spool %s: %w", dir, err)
-	}
+	s := newSpool(dir, o)
 	if err := s.open(); err != nil {
-		s.metrics.unregister()
 		if s.lock != nil {
 			err = errors.Join(err, s.lock.Close())
 		}
@@ -125,17 +121,14 @@ func Open(dir string, o Options) (*Spool, error) {
 // process may be recording into it. It changes nothing, and what it returns is
 // the state at the time of the call.
 func OpenReadOnly(dir string) (*Spool, error) {
-	s, err := newSpool(dir, Options{})
-	if err == nil {
-		err = s.load(true)
-	}
-	if err != nil {
+	s := newSpool(dir, Options{})
+	if err := s.load(true); err != nil {
 		return nil, fmt.Errorf("open spool %s: %w", dir, err)
 	}
 	return s, nil
 }
 
-func newSpool(dir string, o Options) (*Spool, error) {
+func newSpool(dir string, o Options) *Spool {
 	s := &Spool{
 		dir: dir, fs: o.FS, clock: o.Clock, log: o.Logger, done: make(chan struct{}),
 		segmentSize: cmp.Or(max(o.SegmentSize, 0), DefaultSegmentSize),
@@ -152,16 +145,13 @@ func newSpool(dir string, o Options) (*Spool, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	var err error
-	if s.metrics, err = newMetrics(o.Registerer, s); err != nil {
-		return nil, err
-	}
+	s.metrics = newMetrics(o.Registerer, s)
 	s.disk = diskguard.New(s.fs, dir, diskguard.Options{
 		MinFree: o.DiskMinFree, Logger: s.log,
 		Failed: func(op string, err error) { _ = s.metrics.count(op, err) },
 	})
 	s.fs = s.disk.FS()
-	return s, nil
+	return s
 }
 
 func (s *Spool) open() error {
@@ -295,7 +285,6 @@ func (s *Spool) Close() error {
 			errs = append(errs, w.Close())
 		}
 	}
-	s.metrics.unregister()
 	return errors.Join(append(errs, s.lock.Close())...)
 }
 

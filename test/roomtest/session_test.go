@@ -17,15 +17,16 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/room"
+	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/syncflow"
 	"github.com/syncflow/textegress/segment"
 	"github.com/syncflow/textegress/test/stack"
 )
 
-// session is a recorded session: the service's recorder with its spool, on a network that a test
+// recorded is a recorded session: the service's recorder with its spool, on a network that a test
 // can harm, and people who send numbered messages from elsewhere.
-type session struct {
+type recorded struct {
 	t     testing.TB
 	l     *stack.LiveKit
 	name  string
@@ -44,7 +45,7 @@ type session struct {
 // when it has been joined.
 func startSession(t testing.TB, l *stack.LiveKit, name string,
 	prepare func(*faultNet, *room.Options),
-) *session {
+) *recorded {
 	t.Helper()
 	name = strings.ToLower(name) // it is the session id too
 	if _, err := l.RoomService().CreateRoom(t.Context(), &livekit.CreateRoomRequest{
@@ -52,7 +53,7 @@ func startSession(t testing.TB, l *stack.LiveKit, name string,
 	}); err != nil {
 		t.Fatal(err)
 	}
-	s := &session{
+	s := &recorded{
 		t: t, l: l, name: name, net: newFaultNet(t), proxy: newProxy(t, l.URL),
 		done: make(chan error, 1),
 	}
@@ -113,7 +114,7 @@ func (r rooms) Join(ctx context.Context, o room.JoinOptions) (recorder.Conn, err
 var errAway = errors.New("the authority cannot be reached")
 
 // ask waits while the authority is away, as a request over a dark network does.
-func (s *session) ask(ctx context.Context) error {
+func (s *recorded) ask(ctx context.Context) error {
 	s.mu.Lock()
 	away := s.away
 	s.mu.Unlock()
@@ -131,7 +132,7 @@ func (s *session) ask(ctx context.Context) error {
 }
 
 // Token implements recorder.Authority.
-func (s *session) Token(ctx context.Context, identity string) (string, string, error) {
+func (s *recorded) Token(ctx context.Context, identity string) (string, string, error) {
 	if err := s.ask(ctx); err != nil {
 		return "", "", err
 	}
@@ -140,7 +141,7 @@ func (s *session) Token(ctx context.Context, identity string) (string, string, e
 }
 
 // State implements recorder.Authority, as SyncFlow does: the session runs while its room is there.
-func (s *session) State(ctx context.Context) (recorder.SessionState, error) {
+func (s *recorded) State(ctx context.Context) (session.State, error) {
 	if err := s.ask(ctx); err != nil {
 		return 0, err
 	}
@@ -148,13 +149,13 @@ func (s *session) State(ctx context.Context) (recorder.SessionState, error) {
 	case err != nil:
 		return 0, err
 	case r == nil:
-		return recorder.SessionEnded, nil
+		return session.Ended, nil
 	}
-	return recorder.SessionRunning, nil
+	return session.Running, nil
 }
 
 // darken cuts the recorder off from everything.
-func (s *session) darken() {
+func (s *recorded) darken() {
 	s.mu.Lock()
 	if s.away == nil {
 		s.away = make(chan struct{})
@@ -164,7 +165,7 @@ func (s *session) darken() {
 	s.net.set(faults{dark: true})
 }
 
-func (s *session) heal() {
+func (s *recorded) heal() {
 	s.net.set(faults{})
 	s.proxy.thaw()
 	s.mu.Lock()
@@ -185,7 +186,7 @@ type crowd struct {
 
 const crowdSize, crowdEvery = 2, 20 * time.Millisecond
 
-func startCrowd(s *session) *crowd {
+func startCrowd(s *recorded) *crowd {
 	s.t.Helper()
 	c := &crowd{stop: make(chan struct{}), sent: make([]int, crowdSize)}
 	for i := range crowdSize {
@@ -241,7 +242,7 @@ type outage struct {
 }
 
 // account reads the recording as it is now.
-func (s *session) account() account {
+func (s *recorded) account() account {
 	s.t.Helper()
 	a := account{numbers: map[string][]number{}}
 	at := 0
@@ -289,7 +290,7 @@ func (s *session) account() account {
 }
 
 // complete reports whether everybody's last number has arrived.
-func (s *session) complete(c *crowd) bool {
+func (s *recorded) complete(c *crowd) bool {
 	a := s.account()
 	for i, n := range c.sent {
 		for _, ch := range []room.Channel{room.Reliable, room.Lossy} {

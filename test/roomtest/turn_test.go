@@ -20,7 +20,7 @@ var ways = map[string]func(l *stack.LiveKit, n *faultNet){
 }
 
 // everything sends for a while and fails unless all of it is recorded.
-func everything(t *testing.T, s *session, during func()) {
+func everything(t *testing.T, s *recorded, during func()) {
 	t.Helper()
 	c := startCrowd(s)
 	time.Sleep(time.Second)
