@@ -5,22 +5,22 @@ import (
 )
 
 // Follower follows the frames of a recording as they are written, so that each segment can begin
-// with what follows from those before it. The writer calls it with a lock held: it must not call
+// with the state after the frames before it. The writer calls it with a lock held: it must not call
 // the writer.
 type Follower interface {
-	// Restore takes the state at the head of a segment. It is called first, or not at all.
+	// Restore sets the state, from the head of a segment. It is called first, or not at all.
 	Restore(s segment.State)
-	// Frame takes the next frame: of those that are recovered, then of those that are written. Its
-	// payload is valid until Frame returns.
+	// Frame accounts for the next frame: first those that are recovered, then those that are
+	// written. The payload is valid until Frame returns.
 	Frame(f segment.Frame)
-	// State returns what follows from the frames so far; Synced and Suspect are the writer's.
+	// State returns the state after the frames so far; the writer sets Synced and Suspect.
 	State() segment.State
 }
 
-// Resume is [Recording.Writer] for a caller who has to know what follows from the frames that are
-// there already: f has taken all of them into account when it returns. It reads only the last
-// segment. It reads those before it where its head is damaged, or where an earlier version, which
-// wrote no states, wrote the segments.
+// Resume is like [Recording.Writer], for a caller that needs the state after the existing frames:
+// when it returns, f has accounted for all of them. It reads only the last segment. It also reads
+// earlier segments if the head of the last one is damaged, or if an earlier version, which wrote no
+// states, wrote them.
 func (r *Recording) Resume(f Follower) (*Writer, error) { return r.resume(f) }
 
 // appendState appends the frame with the state to b, the header of a segment, unless there is
@@ -38,7 +38,7 @@ func (w *Writer) appendState(b []byte, h *segment.Header) ([]byte, uint64) {
 			"egress_id", w.recording.ID(), "bytes", len(payload), "error", err)
 		return b, 0
 	}
-	// Its time is that of the frame before it, so that it tells nothing of the one behind it.
+	// It has the time of the frame before it, so that it reveals nothing about the next frame.
 	f := segment.Frame{
 		Type: segment.FrameState, Epoch: uint16(s.Epoch), Index: w.nextIndex,
 		UnixNS: s.LastUnixNS, Payload: payload,
@@ -46,8 +46,8 @@ func (w *Writer) appendState(b []byte, h *segment.Header) ([]byte, uint64) {
 	return h.AppendFrame(b, &f), 1
 }
 
-// syncedBefore returns the number of the last segment before the one with this number up to which
-// none has to be synced any more. Called with mu held.
+// syncedBefore returns the highest number below the given one up to which no segment remains to be
+// synced. Called with mu held.
 func (w *Writer) syncedBefore(number uint32) uint32 {
 	switch {
 	case len(w.unsynced) > 0:

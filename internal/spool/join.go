@@ -10,13 +10,13 @@ import (
 	"github.com/syncflow/textegress/internal/durable"
 )
 
-// Join is what admitted an open recording to its room. It is join.json, which is there only while
-// the recording is open: the token is a secret, and nothing delivers it.
+// Join is what admitted an open recording to its room: the content of join.json. The file exists
+// only while the recording is open and is never delivered, because the token is a secret.
 type Join struct {
 	URL      string `json:"url"`
 	Token    string `json:"token"`
 	Identity string `json:"identity"`
-	// InRoomUnixNS is when the recorder was in the room for certain, the last time it was written.
+	// InRoomUnixNS is when, at the last write of the file, the recorder was certainly in the room.
 	InRoomUnixNS int64 `json:"in_room_unix_ns"`
 }
 
@@ -26,8 +26,8 @@ func (j Join) LogValue() slog.Value { return slog.StringValue(j.String()) }
 // String keeps the token out of formatted text.
 func (j Join) String() string { return "join of " + j.URL }
 
-// KeepJoin keeps j for the next process, in the place of what was kept before. It is nothing that a
-// recording needs: callers continue after an error, and the ballast is not used for it.
+// KeepJoin stores j for the next process and replaces what was stored before. A recording does not
+// depend on it: callers continue after an error, and the ballast is not released for it.
 func (r *Recording) KeepJoin(j Join) error {
 	data, err := encodeState(j)
 	if err != nil {
@@ -47,7 +47,7 @@ func (r *Recording) KeepJoin(j Join) error {
 	return nil
 }
 
-// Join returns what was kept, false where there is nothing that can be used.
+// Join returns what KeepJoin stored, false if there is nothing usable.
 func (r *Recording) Join() (Join, bool) {
 	b, found, err := r.readState(joinName)
 	var j Join
@@ -57,9 +57,9 @@ func (r *Recording) Join() (Join, bool) {
 	return j, j.URL != "" && j.Token != ""
 }
 
-// dropJoin removes what was kept, and what a crash left of it. It is called when the recording is
-// sealed, and when a sealed one is found with it. The removal is made durable, so that no token
-// comes back after a power failure.
+// dropJoin removes join.json and what a crash left of it. It is called when the recording is
+// sealed, and when a sealed recording is found with the file. It makes the removal durable, so that
+// no token reappears after a power failure.
 func (r *Recording) dropJoin() {
 	there := false
 	for _, name := range []string{joinName, joinName + durable.TempSuffix} {

@@ -22,8 +22,7 @@ const (
 	// oldRewriteName and oldPurgedName are what earlier versions wrote; they are still read.
 	oldRewriteName = "replaced.json"
 	oldPurgedName  = "settled.json"
-	// fillerEvent stands for one of several frames that are missing; the first
-	// of them tells of all.
+	// fillerEvent replaces one of several missing frames; the first of them states all.
 	fillerEvent = `{"kind":"forgotten"}`
 	purgedName  = "purged.json"
 )
@@ -40,20 +39,18 @@ type Edit func(f *segment.Frame) error
 // if there is one. info and sealed are those of the recording; the segments of
 // sealed are measured anew. note is kept as rewrite.json.
 //
-// Where segments come from somewhere else, they decide nothing but the content:
-// info must be that of the recording in the spool to the letter, names must be
-// those of segments, in order, and no more missing frames are made good by others
-// than the segments of sealed can have held. It needs the room of
-// Recording.CheckStaging, and stops where the disk gets low.
+// If the segments come from elsewhere, they decide nothing but the content: info must be exactly
+// that of the recording in the spool, names must be names of segments, in order, and no more
+// missing frames are replaced by fillers than the segments of sealed can have held. It needs the
+// room of Recording.CheckStaging, and stops where the disk gets low.
 //
 // When it returns nil, the new recording, in the state sealed, survives a power
 // failure, and the old one with all its files is gone. After an error or a crash
 // there is one or the other, whole. No frame that was readable is missing
 // afterwards, and where frames were damaged there is one that says so.
 //
-// Nobody may work with the old recording meanwhile; its methods fail afterwards.
-// A recording that is open is an error that wraps ErrState. The same segments,
-// edit and sealed give the same bytes.
+// The old recording must not be used meanwhile; its methods fail afterwards. For an open recording
+// the error wraps ErrState. The same segments, edit and sealed give the same bytes.
 func (s *Spool) Rewrite(info Info, sealed Sealed, segments []segment.Source, note []byte,
 	edit Edit,
 ) (*Recording, error) {
@@ -109,7 +106,7 @@ func (s *Spool) rewrite(info Info, sealed Sealed, segments []segment.Source, not
 		old.stateMu.Lock()
 		defer old.stateMu.Unlock()
 		old.mu.Lock()
-		old.readOnly = true // whoever still has it changes nothing any more
+		old.readOnly = true // callers that still have it can change nothing
 		old.mu.Unlock()
 	}
 	if err := s.swapIn(dir, tmp, exists); err != nil {
@@ -125,8 +122,8 @@ func (s *Spool) rewrite(info Info, sealed Sealed, segments []segment.Source, not
 	return r, nil
 }
 
-// swapIn gives a complete replacement the name of what it replaces. A crash
-// between the two renames is mended by load.
+// swapIn gives a complete replacement the name of the recording that it replaces. load repairs a
+// crash between the two renames.
 func (s *Spool) swapIn(dir, tmp string, exists bool) error {
 	if err := s.fs.SyncDir("replace", s.recordingsDir()); err != nil {
 		return err
@@ -152,11 +149,10 @@ func (s *Spool) swapIn(dir, tmp string, exists bool) error {
 	return s.fs.RemoveAll("replace", gone)
 }
 
-// recoverReplacements finishes, for each replacement that is found, what a crash
-// interrupted: one whose recording is there was not complete, or at least not
-// yet in its place, and is made again by whoever wanted it; one whose recording
-// is gone was about to take its name. It returns whether a name has changed. An
-// empty only means all.
+// recoverReplacements finishes, for each replacement that is found, what a crash interrupted: if
+// the old recording still exists, the replacement was not complete, or at least not yet in its
+// place, and the caller must make it again; if it is gone, the replacement was about to take its
+// name. It returns whether a name has changed. If only is empty, it covers all replacements.
 func (s *Spool) recoverReplacements(entries []fs.DirEntry, only string) (changed bool, err error) {
 	for _, e := range entries {
 		id, ok := strings.CutSuffix(e.Name(), replacementSuffix)
@@ -244,7 +240,7 @@ type rewriter struct {
 	unchecked int   // bytes since the disk was looked at
 }
 
-// checkEvery is after how many bytes the disk is looked at.
+// checkEvery is how many bytes are written between two checks of the disk.
 const checkEvery = 16 << 20
 
 // checkOrder refuses names that are not those of segments, in order.
@@ -305,8 +301,8 @@ func (p *rewriter) copy() error {
 	}
 }
 
-// write writes one frame, and, where it stands for several that are missing, a
-// frame for each of them, so that the indexes stay without a hole.
+// write writes one frame or, if it represents several missing ones, a frame for each of them, so
+// that the indexes have no gap.
 func (p *rewriter) write(f segment.Frame) error {
 	missing := int64(1)
 	if f.Damage {

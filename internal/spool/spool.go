@@ -245,7 +245,8 @@ func (s *Spool) loadRecording(dir string, readOnly bool) (*Recording, error) {
 		return nil, &notRecordingError{reason: recordingName + " does not belong to this directory"}
 	}
 	if !info.hasOwnPrefix() {
-		// Whoever edited it must not make us write over, or remove, another recording.
+		// A person who edited it must not be able to make us overwrite, or remove, another
+		// recording.
 		was := info.KeyPrefix
 		info = info.WithOwnPrefix()
 		s.log.Error("key_prefix in recording.json is not the recording's own: its own "+
@@ -407,8 +408,7 @@ func (s *Spool) makeRecording(dir string, info []byte) error {
 		err = s.fs.SyncDir("create", s.recordingsDir())
 	}
 	if err != nil {
-		// The caller is told that there is no recording, so none may be found
-		// after a restart.
+		// The error says that there is no recording, so none may be found after a restart.
 		_, derr := s.discard(dir)
 		return errors.Join(err, derr)
 	}

@@ -33,9 +33,8 @@ type Writer struct {
 	durable  atomic.Uint64
 	dirty    atomic.Bool // waits in the syncer's queue
 
-	// syncMu is held by whoever syncs, seals or closes; it is taken before mu
-	// and, other than mu, held over an fsync. synced and its like in segment
-	// belong to its holder.
+	// syncMu is held while syncing, sealing or closing; it is taken before mu and, other than mu,
+	// held over an fsync. synced and its like in segment belong to its holder.
 	syncMu   sync.Mutex
 	sealed   bool
 	failures int       // fsyncs failed in a row
@@ -227,9 +226,8 @@ func (w *Writer) rotate() {
 	w.markDirty()
 }
 
-// truncateTorn removes what a failed write may have left of a frame, so that it does not
-// stand before later frames; where that fails too, later frames go to another
-// segment. Called with mu held.
+// truncateTorn removes what a failed write may have left of a frame, so that it does not precede
+// later frames; if that fails too, later frames go to another segment. Called with mu held.
 func (w *Writer) truncateTorn(seg *openSegment) {
 	if err := seg.file.Truncate(seg.size); err != nil {
 		_ = w.spool.metrics.count(opTruncate, err)
@@ -380,8 +378,8 @@ func (w *Writer) Recorded() uint64 { return w.recorded.Load() }
 // survive a power failure.
 func (w *Writer) Durable() uint64 { return w.durable.Load() }
 
-// Close syncs and releases the recording without sealing it: it stays open, and
-// a later Writer goes on with it. The error is that of Sync.
+// Close syncs and releases the recording without sealing it: it stays open, and a later Writer
+// continues it. The error is that of Sync.
 func (w *Writer) Close() error {
 	w.syncMu.Lock()
 	defer w.syncMu.Unlock()
