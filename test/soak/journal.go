@@ -9,7 +9,7 @@ import (
 	"github.com/syncflow/textegress/test/stack"
 )
 
-// journal knows from the recorder's log which sessions it has joined.
+// journal reads from the recorder's log which sessions it has joined.
 type journal struct {
 	r    *stack.Recorder
 	log  *stack.LogFollower

@@ -17,7 +17,7 @@ import (
 	"github.com/syncflow/textegress/test/stack"
 )
 
-// open makes a session that the API announces, and waits until the recorder is in its room.
+// open creates and announces a session, and waits until the recorder is in its room.
 func (s *soak) open(ctx context.Context) (stack.Session, error) {
 	p := s.servers.SyncFlow.Projects[0]
 	x, err := s.servers.SyncFlow.CreateSession(ctx, p, fmt.Sprintf("soak-%d", s.seed.Add(1)))
@@ -32,7 +32,7 @@ func (s *soak) open(ctx context.Context) (stack.Session, error) {
 	return x, err
 }
 
-// session is one that begins and ends.
+// session runs one session from start to end.
 func (s *soak) session(ctx context.Context) error {
 	s.active.Add(1)
 	defer s.active.Add(-1)
@@ -40,7 +40,7 @@ func (s *soak) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	v := &standing{session: x}
+	v := &persistentRoom{session: x}
 	if err := v.visit(ctx, s); err != nil {
 		return err
 	}
@@ -51,8 +51,9 @@ func (s *soak) session(ctx context.Context) error {
 	return nil
 }
 
-// close ends a session, waits until it is delivered, compares, and removes it from API and bucket.
-func (s *soak) close(ctx context.Context, v *standing) error {
+// close ends a session, waits until it is delivered, compares the delivered recording with what was
+// sent, and removes both from the API and the bucket.
+func (s *soak) close(ctx context.Context, v *persistentRoom) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	p := s.servers.SyncFlow.Projects[0]
@@ -86,17 +87,17 @@ func (s *soak) close(ctx context.Context, v *standing) error {
 		os.RemoveAll(folders[0]))
 }
 
-// closeRooms ends the sessions that stayed.
+// closeRooms ends the persistent sessions.
 func (s *soak) closeRooms(ctx context.Context) error {
 	var errs []error
-	for _, v := range s.stay {
+	for _, v := range s.persistent {
 		errs = append(errs, s.close(ctx, v))
 	}
 	return errors.Join(errs...)
 }
 
-// standing is a session and what was sent in it.
-type standing struct {
+// persistentRoom is a session that stays open, and what was sent in it.
+type persistentRoom struct {
 	session stack.Session
 	visits  int
 	sent    map[string][]classroom.Message // by identity
@@ -110,9 +111,9 @@ type sentStream struct {
 	content []byte
 }
 
-// visit has participants come, send and go: some late, one of them twice, and one who sends a text
-// and a file.
-func (v *standing) visit(ctx context.Context, s *soak) error {
+// visit has participants join, send and leave: one late, one twice, and one who sends a text and a
+// file.
+func (v *persistentRoom) visit(ctx context.Context, s *soak) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	v.visits++
@@ -139,8 +140,8 @@ func (v *standing) visit(ctx context.Context, s *soak) error {
 	}
 	s.came.Add(int64(len(rep.Sent)))
 	if ctx.Err() == nil && err != nil {
-		// A participant could not join or lost its connection, as happens on a machine that is
-		// busy; the SDK drops what is sent meanwhile. The error begins with who it was.
+		// A participant could not join or lost its connection, as happens on a busy machine; the
+		// SDK drops what is sent meanwhile. The error begins with the identity.
 		for id := range rep.Sent {
 			if strings.Contains(err.Error(), id+":") {
 				v.broken[id] = true
@@ -153,7 +154,7 @@ func (v *standing) visit(ctx context.Context, s *soak) error {
 }
 
 // stream sends a text and a file as streams.
-func (v *standing) stream(ctx context.Context, s *soak, seed uint64) error {
+func (v *persistentRoom) stream(ctx context.Context, s *soak, seed uint64) error {
 	p := s.servers.SyncFlow.Projects[0]
 	id := fmt.Sprintf("streamer-%d", v.visits%4)
 	l := classroom.Enroll(id, func(ctx context.Context) (string, string, error) {
@@ -185,8 +186,8 @@ func (v *standing) stream(ctx context.Context, s *soak, seed uint64) error {
 	return err
 }
 
-// compare finds everything that was sent in what was delivered.
-func (s *soak) compare(v *standing, dir string) error {
+// compare checks that everything that was sent is in the delivered recording.
+func (s *soak) compare(v *persistentRoom, dir string) error {
 	rec, err := textegress.Open(os.DirFS(dir))
 	if err != nil {
 		return err

@@ -1,7 +1,7 @@
-// Package soak has the real binary record sessions that begin and end, with participants who come
-// and go, beside rooms that stay for the whole time, and looks whether it ends where it began: in
-// live heap, goroutines, open files and disk. Everything that was sent must be delivered. It judges
-// nothing by time, so other work on the machine does not disturb it.
+// Package soak has the real binary record sessions that start and end, and persistent rooms in
+// which participants come and go. It compares live heap, goroutines, open files and disk use at the
+// end with those at the start, and requires that everything sent is delivered. It judges nothing by
+// time, so a busy machine does not disturb it.
 package soak
 
 import (
@@ -22,18 +22,18 @@ import (
 type Options struct {
 	Dir      string // for the servers' and the recorder's data
 	Duration time.Duration
-	Rate     float64 // sessions that begin in a minute
-	Rooms    int     // that stay for the whole time
+	Rate     float64 // sessions started per minute
+	Rooms    int     // persistent rooms, open for the whole run
 	Out      io.Writer
 }
 
-// retention is short, so that what a recording leaves behind is seen within the run. The recorder
-// looks every half minute.
+// retention is short, so that the run sees what a recording leaves behind. The recorder removes
+// expired data every half minute.
 const retention = 5 * time.Second
 
-// most sessions that come and go at once; on a machine that is slower than Rate it is this that
-// holds it back.
-const most = 24
+// maxActive bounds the sessions that run at once, besides the persistent ones. On a machine too
+// slow for Rate, this is the limit.
+const maxActive = 24
 
 // soak is a run.
 type soak struct {
@@ -43,15 +43,15 @@ type soak struct {
 	log     *journal
 	began   time.Time
 
-	stay []*standing
-	seed atomic.Uint64
+	persistent []*persistentRoom
+	seed       atomic.Uint64
 
-	ended    atomic.Int64 // sessions that are over and accounted for
-	active   atomic.Int64 // sessions that come and go, now
-	messages atomic.Int64 // sent, and found in what was delivered
-	files    atomic.Int64 // likewise, streams of texts too
+	ended    atomic.Int64 // sessions ended and checked
+	active   atomic.Int64 // sessions running now, besides the persistent ones
+	messages atomic.Int64 // sent, and found in the delivered recordings
+	files    atomic.Int64 // files and text streams, likewise
 	came     atomic.Int64 // participants
-	// of these, whose connection broke, so that what they sent is not known
+	// participants whose connection broke, so that what they sent is not known
 	unknown     atomic.Int64
 	mu          sync.Mutex
 	failures    []error
@@ -59,8 +59,8 @@ type soak struct {
 	failureOnce sync.Once
 }
 
-// Run runs the soak and prints its curve, its states and its verdict. An error is a state outside
-// of the tolerance, or something that was sent and is not delivered.
+// Run runs the soak and prints the recorder's state every minute, at the start and at the end. It
+// returns an error if growth exceeds the tolerance or something that was sent is not delivered.
 func Run(ctx context.Context, o Options) error {
 	dir, err := filepath.Abs(o.Dir)
 	if err != nil {
@@ -101,22 +101,22 @@ func (s *soak) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.stay = append(s.stay, &standing{session: x})
+		s.persistent = append(s.persistent, &persistentRoom{session: x})
 	}
-	fmt.Fprintf(s.o.Out, "%d rooms stay; %g sessions begin every minute\n\n%s\n", s.o.Rooms,
+	fmt.Fprintf(s.o.Out, "%d persistent rooms; %g sessions start every minute\n\n%s\n", s.o.Rooms,
 		s.o.Rate, header)
 	warm := max(s.o.Duration/6, 20*time.Second)
 	if err := s.churn(ctx, warm); err != nil {
 		return err
 	}
-	begin, err := s.rest(ctx, "begins")
+	begin, err := s.rest(ctx, "start")
 	if err != nil {
 		return err
 	}
 	if err := s.churn(ctx, s.o.Duration-warm); err != nil {
 		return err
 	}
-	end, err := s.rest(ctx, "ends")
+	end, err := s.rest(ctx, "end")
 	if err != nil {
 		return err
 	}
@@ -126,37 +126,37 @@ func (s *soak) run(ctx context.Context) error {
 	if err := s.r.Stop(ctx); err != nil {
 		return err
 	}
-	fmt.Fprintf(s.o.Out, "\n%d sessions have begun and ended, %d messages and %d streams and "+
-		"files were sent and are delivered.\n",
+	fmt.Fprintf(s.o.Out, "\n%d sessions started and ended; %d messages and %d streams and "+
+		"files were sent and delivered.\n",
 		s.ended.Load(), s.messages.Load(), s.files.Load())
 	if n := s.unknown.Load(); n > 0 {
-		fmt.Fprintf(s.o.Out, "%d of %d participants could not join or lost their connection: "+
-			"what these sent is not known, and does not count.\n",
+		fmt.Fprintf(s.o.Out, "%d of %d participants could not join or lost their connection; "+
+			"what they sent is unknown and not counted.\n",
 			n, s.came.Load())
 	}
 	err = verdict(s.o.Out, begin, end)
 	if s.unknown.Load() > s.came.Load()/5 {
-		err = errors.Join(err, errors.New("of too many participants it is not known what they "+
-			"sent; try a lower -rate"))
+		err = errors.Join(err, errors.New("more than a fifth of the participants could not join "+
+			"or lost their connection: use a lower -rate"))
 	}
 	return err
 }
 
-// churn begins sessions at the rate, and has participants come and go in the rooms that stay, until
-// the time is over and all of them are done. Each minute it prints where the recorder is.
+// churn starts sessions at the given rate and has participants visit the persistent rooms for the
+// duration d, then waits for all of them. It prints the recorder's state every minute.
 func (s *soak) churn(ctx context.Context, d time.Duration) error {
 	within, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	var wg sync.WaitGroup
-	for _, x := range s.stay {
+	for _, x := range s.persistent {
 		wg.Go(func() {
 			for within.Err() == nil && !s.hasFailed() {
-				s.note(x.visit(ctx, s))         // to its end: what it sends is to be known
-				_ = wait(within, 5*time.Second) // over is over
+				s.note(x.visit(ctx, s))         // to its end, so that what it sent is known
+				_ = wait(within, 5*time.Second) // the loop checks
 			}
 		})
 	}
-	slots := make(chan struct{}, most)
+	slots := make(chan struct{}, maxActive)
 	next := time.NewTicker(time.Duration(float64(time.Minute) / s.o.Rate))
 	defer next.Stop()
 	minute := time.NewTicker(time.Minute)
@@ -204,8 +204,8 @@ func (s *soak) hasFailed() bool {
 	}
 }
 
-// rest waits until nothing of the sessions that came and went is left but what is kept on purpose,
-// and reads the state: the rooms that stay are joined, and nobody is in them.
+// rest waits until the data of all ended sessions is removed, and reads the state: the recorder is
+// in the persistent rooms, which are empty.
 func (s *soak) rest(ctx context.Context, what string) (state, error) {
 	within, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
@@ -229,7 +229,7 @@ func (s *soak) rest(ctx context.Context, what string) (state, error) {
 	return s.look(ctx, what)
 }
 
-// unremoved counts the recordings of sessions that are over of which there still are segments.
+// unremoved counts the recordings of ended sessions that still have segments.
 func (s *soak) unremoved() (int, error) {
 	root := filepath.Join(s.r.DataDir(), "recordings")
 	list, err := os.ReadDir(root)
@@ -246,7 +246,7 @@ func (s *soak) unremoved() (int, error) {
 			n++
 		}
 	}
-	return n - len(s.stay), nil
+	return n - len(s.persistent), nil
 }
 
 func wait(ctx context.Context, d time.Duration) error {

@@ -11,19 +11,18 @@ import (
 	"time"
 )
 
-// state is where the recorder is.
+// state is what the recorder uses.
 type state struct {
-	heap       float64 // bytes that are reachable, after two forced collections
-	rss        float64 // bytes; depends on when garbage was collected last, and is not judged
+	heap       float64 // reachable bytes, after two forced collections
+	rss        float64 // bytes; depends on the last collection, so it is not judged
 	goroutines int
 	files      int     // open
-	disk       float64 // bytes of the data directory, without the recordings of the rooms that stay
-	traces     int     // recordings of which only the small state files are left
+	disk       float64 // bytes of the data directory, without the persistent rooms' recordings
+	traces     int     // recordings with nothing left but their small state files
 }
 
-// tolerance is by how much the end may be above the beginning. A recording that was delivered and
-// whose data is removed leaves a trace: its state files, and what the process knows of them, for 30
-// days.
+// tolerance bounds the growth from start to end. A recording that was delivered and removed leaves
+// a trace for 30 days: its state files, and what the process keeps in memory about them.
 var tolerance = struct {
 	heapShare, heapBytes, heapPerTrace float64
 	goroutines, files                  int
@@ -34,14 +33,14 @@ var tolerance = struct {
 	diskBytes: 512 << 10, diskPerTrace: 16 << 10,
 }
 
-// judge returns what is outside of the tolerance.
+// judge returns an error for each kind of growth beyond the tolerance.
 func judge(begin, end state) error {
 	var errs []error
 	traces := float64(max(0, end.traces-begin.traces))
 	check := func(what string, began, ended, allowed, unit float64, name string) {
 		if ended > began+allowed {
-			errs = append(errs, fmt.Errorf("%s grew from %.1f to %.1f %s, %.1f more than the "+
-				"%.1f that are allowed", what, began/unit, ended/unit, name,
+			errs = append(errs, fmt.Errorf("%s grew from %.1f to %.1f %s, %.1f beyond the "+
+				"%.1f allowed", what, began/unit, ended/unit, name,
 				(ended-began-allowed)/unit, allowed/unit))
 		}
 	}
@@ -56,10 +55,10 @@ func judge(begin, end state) error {
 	return errors.Join(errs...)
 }
 
-// verdict prints beginning, end, difference and tolerance.
+// verdict prints start, end, difference and tolerance, and judges them.
 func verdict(out io.Writer, begin, end state) error {
 	n := max(0, end.traces-begin.traces)
-	fmt.Fprintf(out, "\n%-28s %10s %10s %10s   %s\n", "", "begins", "ends", "difference", "allowed")
+	fmt.Fprintf(out, "\n%-28s %10s %10s %10s   %s\n", "", "start", "end", "difference", "allowed")
 	row := func(what string, began, ended float64, allowed string) {
 		fmt.Fprintf(out, "%-28s %10.0f %10.0f %+10.0f   %s\n", what, began, ended, ended-began,
 			allowed)
@@ -72,25 +71,25 @@ func verdict(out io.Writer, begin, end state) error {
 		fmt.Sprint(tolerance.goroutines))
 	row("open files", float64(begin.files), float64(end.files), fmt.Sprint(tolerance.files))
 	row("data directory (KB)", begin.disk/1024, end.disk/1024,
-		fmt.Sprintf("%.0f KB, and %.0f KB for each of these", tolerance.diskBytes/1024,
+		fmt.Sprintf("%.0f KB, and %.0f KB for each of those", tolerance.diskBytes/1024,
 			tolerance.diskPerTrace/1024))
 	row("resident memory (KB)", begin.rss/1024, end.rss/1024,
 		"not judged: it depends on the last collection")
 	if n > 0 {
-		fmt.Fprintf(out, "\nFor each recording whose data was removed that is %.1f KB of heap "+
-			"and %.1f KB on disk; its state files are kept for 30 days.\n",
+		fmt.Fprintf(out, "\nPer recording whose data was removed: %.1f KB of heap and %.1f KB on "+
+			"disk. Its state files are kept for 30 days.\n",
 			(end.heap-begin.heap)/1024/float64(n), (end.disk-begin.disk)/1024/float64(n))
 	}
 	err := judge(begin, end)
 	if err == nil {
-		fmt.Fprintln(out, "\nIt ends where it began.")
+		fmt.Fprintln(out, "\nNothing grew.")
 	}
 	return err
 }
 
 const header = "after     live heap      RSS  goroutines  files  data dir  sessions now   ended"
 
-// look reads and prints the state.
+// look reads and prints the state; what labels it.
 func (s *soak) look(ctx context.Context, what string) (state, error) {
 	var st state
 	heap, err := s.r.LiveHeap(ctx)
@@ -98,7 +97,7 @@ func (s *soak) look(ctx context.Context, what string) (state, error) {
 		return st, err
 	}
 	if what != "" {
-		// Of use where it grew: go tool pprof -diff_base begins.pprof … ends.pprof
+		// Shows where the heap grew: go tool pprof -diff_base start.pprof … end.pprof
 		b, err := s.r.Pprof(ctx, "heap")
 		if err != nil {
 			return st, err
@@ -132,7 +131,7 @@ func (s *soak) look(ctx context.Context, what string) (state, error) {
 // disk measures the data directory.
 func (s *soak) disk(st *state) error {
 	stay := map[string]bool{}
-	for _, v := range s.stay {
+	for _, v := range s.persistent {
 		id, err := s.log.joined(context.Background(), v.session.ID)
 		if err != nil {
 			return err

@@ -1,6 +1,5 @@
-// Command soak records sessions for half an hour on real servers and fails unless the recorder ends
-// where it began: in live heap, goroutines, open files and disk, with everything delivered that was
-// sent.
+// Command soak records sessions for half an hour on real servers. It fails if the recorder's live
+// heap, goroutines, open files or disk use grew, or if anything that was sent is not delivered.
 package main
 
 import (
@@ -26,16 +25,16 @@ func main() {
 func run() error {
 	o := soak.Options{Out: os.Stdout}
 	flag.DurationVar(&o.Duration, "duration", 30*time.Minute,
-		"how long sessions begin and end; a sixth of it is warming up")
-	flag.Float64Var(&o.Rate, "rate", 30, "sessions that begin in a minute")
-	flag.IntVar(&o.Rooms, "rooms", 10, "rooms that stay for the whole time")
+		"how long sessions start and end, including the warm-up (a sixth)")
+	flag.Float64Var(&o.Rate, "rate", 30, "sessions started per minute")
+	flag.IntVar(&o.Rooms, "rooms", 10, "persistent rooms, open for the whole run")
 	dir := flag.String("dir", filepath.Join("build", "soak"),
-		"`folder` for the servers' and the recorder's data; kept when something is wrong")
+		"`folder` for the servers' and the recorder's data; kept after a failure")
 	keep := flag.Bool("keep", false, "keep the data in any case")
 	flag.Parse()
 	if flag.NArg() > 0 || o.Duration < time.Minute || o.Rate <= 0 || o.Rooms < 0 {
-		return fmt.Errorf("a duration of at least a minute, a rate above 0 and a number of rooms " +
-			"are wanted, and no other argument")
+		return fmt.Errorf("-duration must be at least a minute, -rate above 0 and -rooms not " +
+			"negative; no other arguments are allowed")
 	}
 	o.Dir = filepath.Join(*dir, time.Now().Format("20060102-150405"))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
