@@ -1,6 +1,6 @@
-// Package bench measures what textegress costs: the real binary on real servers, with the load
-// generators and what people would use instead of it in processes of their own. It prints figures
-// and fails on none; every run checks that all that was sent was recorded and delivered.
+// Package bench measures what textegress costs: the real binary on real servers, with load
+// generators and alternatives in separate processes. It prints figures and never fails because of
+// one; every run checks that everything sent was recorded and delivered.
 package bench
 
 import (
@@ -16,7 +16,7 @@ import (
 
 // Options of [Run].
 type Options struct {
-	Dir   string // for the servers' state and the recorders; what a run puts there it removes
+	Dir   string // for the servers' state and the recorders; removed after the run
 	Quick bool   // fewer and shorter runs, fewer rooms
 	Peers bool   // run the peers beside our cases
 	Runs  int    // of each case; 0: as many as the case says
@@ -26,29 +26,29 @@ type Options struct {
 	Log     io.Writer // progress
 }
 
-// benchCase measures one or several figures in one go.
+// benchCase measures one or more figures in each run.
 type benchCase struct {
 	name string
-	// runs is how often it is run, quick how often in a quick run; 0 leaves it out.
+	// runs is the number of runs, quick that of a quick benchmark; 0 leaves the case out.
 	runs, quick int
-	// takes is how long one run takes, quickTakes in a quick run, with what the peers take (in a
-	// whole run only). A test adds it up.
+	// takes is the duration of one run including the peers, quickTakes that of a quick one without
+	// them. A test adds them up.
 	takes, quickTakes time.Duration
 	run               runFunc
-	// peers run right after each run of the case, so that the machine is the same.
+	// peers run right after each run of the case, under the same conditions.
 	peers []peerCase
 }
 
 type runFunc = func(ctx context.Context, w *world) ([]measured, error)
 
-// peerCase is the same for a peer.
+// peerCase is a case run by a peer.
 type peerCase struct {
 	kind string
 	run  runFunc
 }
 
-// Run runs the cases. A case or a peer that fails is named in the report, and the others go on; the
-// error is ErrIncomplete then. With any other error the report has what was measured until then.
+// Run runs the cases. If a case or a peer fails, the report names it, the others still run, and the
+// error is ErrIncomplete. With any other error the report has what was measured until then.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	began := time.Now()
 	rep := &Report{Quick: o.Quick}
@@ -76,15 +76,15 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if !found {
 		return rep, fmt.Errorf("no case begins with %q", o.Only)
 	}
-	fmt.Fprintf(o.Log, "all: %.0f s\n", time.Since(began).Seconds())
+	fmt.Fprintf(o.Log, "total: %.0f s\n", time.Since(began).Seconds())
 	if len(rep.LeftOut) > 0 {
 		return rep, fmt.Errorf("%w: %s", ErrIncomplete, strings.Join(rep.LeftOut, "; "))
 	}
 	return rep, nil
 }
 
-// ErrIncomplete says that some cases or peers failed: a message that was sent was not delivered, or
-// a peer could not be run.
+// ErrIncomplete is returned when cases or peers failed: a message was not delivered, or a peer could
+// not be run.
 var ErrIncomplete = errors.New("not everything was measured")
 
 func (w *world) runCase(ctx context.Context, c benchCase) error {
@@ -120,12 +120,12 @@ func (w *world) runCase(ctx context.Context, c benchCase) error {
 		fmt.Fprintf(w.o.Log, "%-22s run %d of %d: %.0f s\n", c.name, i+1, runs, took.Seconds())
 	}
 	if runs > 1 {
-		fmt.Fprintf(w.o.Log, "%-22s in all: %.0f s\n", c.name, spent.Seconds())
+		fmt.Fprintf(w.o.Log, "%-22s total: %.0f s\n", c.name, spent.Seconds())
 	}
 	return nil
 }
 
-// runLimit is how long one run may take before something must be wrong.
+// runLimit is the longest a run can take unless something hangs.
 const runLimit = 12 * time.Minute
 
 func (w *world) measure(ctx context.Context, run runFunc) error {
@@ -141,7 +141,7 @@ func (w *world) measure(ctx context.Context, run runFunc) error {
 	return nil
 }
 
-// pause waits.
+// pause waits for d or until ctx ends.
 func pause(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -153,7 +153,7 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// profileTo is the name for a profile's files, "" if none is taken.
+// profileTo returns the path prefix of a profile's files, or "" if none is taken.
 func (o Options) profileTo(name string) string {
 	if o.Profile == "" {
 		return ""

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// The names of figures, each in one place: targets, peers and earlier reports are found by them.
+// Names of figures. Targets, peers and earlier reports are looked up by them.
 const (
 	noRoomsMemory   = "memory without rooms, RSS (MB)"
 	participantHeap = "live heap per participant who is present (KB)"
@@ -63,7 +63,7 @@ var (
 	sparse1000 = traffic{name: "1000 rooms x 1/s", rooms: 1000, senders: 1, rate: 1, seconds: 40}
 )
 
-// targets are what textegress is to cost on two cores that it shares with the LiveKit server.
+// targets are for two cores shared with the LiveKit server.
 var targets = map[string]target{
 	idleMemory(1000):                 {240, 150},
 	idleCPU(1000):                    {0.4, 0.2},
@@ -83,8 +83,7 @@ var targets = map[string]target{
 
 func besideNode(name string) string { return ratioName(name, peerRTCNode) }
 
-// cases in the order in which they run. The figures of a whole run come from 45 minutes, an hour is
-// the most.
+// cases returns the cases in the order in which they run, in 45 minutes; an hour is the limit.
 func cases() []benchCase {
 	const s = time.Second
 	return []benchCase{

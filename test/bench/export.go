@@ -16,8 +16,8 @@ import (
 	"github.com/syncflow/textegress/test/stack"
 )
 
-// What it costs to derive the objects of a long recording, to check them, and to deliver them. Raw
-// input is the segments on disk.
+// Figures of deriving, verifying and delivering the objects of a long recording. Raw input is the
+// segments on disk.
 func exportRate(millions int) string { return ofMillions("export", millions, "raw input (MB/s)") }
 
 func exportCPU(millions int) string {
@@ -114,7 +114,7 @@ type work struct {
 	peak      float64 // of its resident memory, in bytes
 }
 
-// run runs a subcommand that answers with the number of messages, which must be this.
+// run runs a subcommand whose JSON output must state this number of messages.
 func run(ctx context.Context, r *stack.Recorder, messages int, args ...string) (work, error) {
 	bins, err := stack.EnsureBinaries(ctx, stack.BinTextegress)
 	if err != nil {
@@ -136,7 +136,7 @@ func run(ctx context.Context, r *stack.Recorder, messages int, args ...string) (
 	}
 	var answer struct{ Messages int }
 	if err := json.Unmarshal(out.Bytes(), &answer); err != nil || answer.Messages != messages {
-		return work{}, fmt.Errorf("textegress %s: %d messages were recorded, the answer is %s",
+		return work{}, fmt.Errorf("textegress %s: %d messages were recorded, the output is %s",
 			args[0], messages, out.Bytes())
 	}
 	return work{took, c.ProcessState.UserTime() + c.ProcessState.SystemTime(), <-peak}, nil
@@ -174,9 +174,9 @@ func (w *world) deliver(ctx context.Context, r *stack.Recorder, session string,
 	return work{took, cpu, float64(peak)}, r.Stop(ctx)
 }
 
-// watchPeak looks at the peak of a process's resident memory until the process ends, and then tells
-// it. The kernel keeps the peak, so how often it looks matters only at the very end. (What wait4
-// tells includes the memory of this process, of which the other one was a copy for a moment.)
+// watchPeak polls the peak resident memory of a process until it ends, and then sends the last
+// value. The kernel keeps the peak, so the interval matters only at the very end. (The peak that
+// wait4 reports includes this process's memory, from the moment between fork and exec.)
 func watchPeak(pid int) <-chan float64 {
 	result := make(chan float64, 1)
 	go func() {
@@ -196,7 +196,7 @@ func watchPeak(pid int) <-chan float64 {
 	return result
 }
 
-// peakOf reads the peak of a process's resident memory since it began, in bytes.
+// peakOf reads the peak resident memory of a process since its start, in bytes.
 func peakOf(pid int) (float64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

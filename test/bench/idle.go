@@ -8,8 +8,7 @@ import (
 	"github.com/syncflow/textegress/test/classroom"
 )
 
-// settle is how long after the last join memory is looked at, and quiet how long processor time is
-// then counted.
+// Memory is read settle after the last join; CPU time is then counted for quiet.
 const (
 	settle     = 30 * time.Second
 	quiet      = 20 * time.Second
@@ -23,15 +22,15 @@ func (w *world) quiet() time.Duration {
 	return quiet
 }
 
-// idle joins rooms all at once and looks at what they cost when nothing happens in them. Nothing
-// forces a collection of garbage.
+// idle announces all rooms at once and measures what they cost while nothing happens in them.
+// Nothing forces a garbage collection.
 func idle(n int) func(context.Context, *world) ([]measured, error) {
 	return func(ctx context.Context, w *world) ([]measured, error) {
-		return w.withRooms(ctx, n, func(c *campus) ([]measured, error) {
+		return w.withRooms(ctx, n, func(c *fixture) ([]measured, error) {
 			if err := pause(ctx, settle); err != nil {
 				return nil, err
 			}
-			full, err := look(ctx, c.r)
+			full, err := readRecorder(ctx, c.r)
 			if err != nil {
 				return nil, err
 			}
@@ -43,7 +42,7 @@ func idle(n int) func(context.Context, *world) ([]measured, error) {
 			if err != nil {
 				return nil, err
 			}
-			later, err := look(ctx, c.r)
+			later, err := readRecorder(ctx, c.r)
 			if err != nil {
 				return nil, err
 			}
@@ -59,17 +58,17 @@ func idle(n int) func(context.Context, *world) ([]measured, error) {
 	}
 }
 
-// participants measures what those who are present cost, in rooms in which nobody says anything:
-// live heap, for resident memory is too coarse for it.
+// participants measures what participants cost who send nothing: live heap, because resident memory
+// is too coarse.
 func participants(rooms, present int) func(context.Context, *world) ([]measured, error) {
 	return func(ctx context.Context, w *world) ([]measured, error) {
-		return w.withRooms(ctx, rooms, func(c *campus) ([]measured, error) {
-			// What is made at the first use, by whom it may be, is not a participant's.
+		return w.withRooms(ctx, rooms, func(c *fixture) ([]measured, error) {
+			// Read first, so that one-time allocations are not counted as the participants'.
 			before, err := c.r.LiveHeap(ctx)
 			if err != nil {
 				return nil, err
 			}
-			joining, err := look(ctx, c.r)
+			joining, err := readRecorder(ctx, c.r)
 			if err != nil {
 				return nil, err
 			}
@@ -79,11 +78,11 @@ func participants(rooms, present int) func(context.Context, *world) ([]measured,
 				return nil, err
 			}
 			defer l.Close() //nolint:errcheck // it is killed: it has nothing to say
-			// LiveKit tells of them in the seconds after
+			// LiveKit announces them within seconds
 			if err := pause(ctx, 5*time.Second); err != nil {
 				return nil, err
 			}
-			joined, err := look(ctx, c.r)
+			joined, err := readRecorder(ctx, c.r)
 			if err != nil {
 				return nil, err
 			}
@@ -91,14 +90,14 @@ func participants(rooms, present int) func(context.Context, *world) ([]measured,
 			if err != nil {
 				return nil, err
 			}
-			from, err := look(ctx, c.r)
+			from, err := readRecorder(ctx, c.r)
 			if err != nil {
 				return nil, err
 			}
 			if err := pause(ctx, w.quiet()); err != nil {
 				return nil, err
 			}
-			to, err := look(ctx, c.r)
+			to, err := readRecorder(ctx, c.r)
 			if err != nil {
 				return nil, err
 			}

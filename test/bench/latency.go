@@ -10,18 +10,18 @@ import (
 	"github.com/syncflow/textegress/test/stack"
 )
 
-// samples is how often the time to a recording is taken in one run: of fewer, the 99th percentile
-// would be the slowest one.
+// samples is the number of sessions measured in one run; of fewer, the 99th percentile would be the
+// slowest one.
 const samples = 200
 
-// latency has sessions begin and end one after the other, with a number of idle rooms beside them.
+// latency has sessions start and end one after the other, beside a number of idle rooms.
 // It takes the time from the publication of an announcement until the room's data channels are open
 // (so with a token and a durable recording.json), and from the end of the session until its
 // recording is verified in the bucket. The recorder says both itself, in its log and in
 // uploaded.json: polling it would cost what is measured.
 func latency(beside int, where string) func(context.Context, *world) ([]measured, error) {
 	return func(ctx context.Context, w *world) ([]measured, error) {
-		return w.withRooms(ctx, beside, func(c *campus) ([]measured, error) {
+		return w.withRooms(ctx, beside, func(c *fixture) ([]measured, error) {
 			p, err := w.publisher()
 			if err != nil {
 				return nil, err
@@ -52,8 +52,8 @@ func latency(beside int, where string) func(context.Context, *world) ([]measured
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// oneSession begins and ends one.
-func (c *campus) oneSession(ctx context.Context, p *publisher, log *stack.LogFollower) (begin,
+// oneSession runs one session and returns how long its start and its delivery took.
+func (c *fixture) oneSession(ctx context.Context, p *publisher, log *stack.LogFollower) (begin,
 	end time.Duration, err error,
 ) {
 	s, err := c.world.sessions(ctx, 1)
@@ -83,7 +83,7 @@ func (c *campus) oneSession(ctx context.Context, p *publisher, log *stack.LogFol
 		c.servers.SyncFlow.DeleteSession(ctx, c.project(), s[0].ID)
 }
 
-// awaitJoined reads on in the log until the session is joined.
+// awaitJoined reads the log until the session is joined.
 func awaitJoined(ctx context.Context, log *stack.LogFollower, session string) (stack.LogEntry,
 	error,
 ) {
@@ -103,7 +103,7 @@ func awaitJoined(ctx context.Context, log *stack.LogFollower, session string) (s
 	}
 }
 
-// publisher is one connection to the broker, so that an announcement does not have to wait for one.
+// publisher is a connection to the broker, opened before the times are taken.
 type publisher struct {
 	conn *amqp.Connection
 	ch   *amqp.Channel

@@ -18,8 +18,8 @@ import (
 type traffic struct {
 	name           string // in figures
 	rooms, senders int
-	rate           float64 // messages a second of each sender; 0: as fast as it goes
-	messages       int     // of each sender, where there is no rate
+	rate           float64 // messages a second of each sender; 0: as fast as possible
+	messages       int     // of each sender, if rate is 0
 	seconds        float64
 	secondsQuick   float64
 }
@@ -42,7 +42,7 @@ func (t traffic) plan(w *world, rooms []string) classroom.Load {
 // in their rooms until the last message is recorded.
 func load(t traffic) func(context.Context, *world) ([]measured, error) {
 	return func(ctx context.Context, w *world) ([]measured, error) {
-		return w.withRooms(ctx, t.rooms, func(c *campus) ([]measured, error) {
+		return w.withRooms(ctx, t.rooms, func(c *fixture) ([]measured, error) {
 			var before, server reading
 			plan := t.plan(w, c.rooms())
 			res, senders, err := w.send(ctx, plan, func() (err error) {
@@ -50,8 +50,8 @@ func load(t traffic) func(context.Context, *world) ([]measured, error) {
 					//nolint:errcheck // then there is no profile
 					go profile(ctx, c.r, name, max(plan.Seconds, 5))
 				}
-				if server, err = lookAt(w.servers.LiveKit.Process); err == nil {
-					before, err = look(ctx, c.r)
+				if server, err = readProcess(w.servers.LiveKit.Process); err == nil {
+					before, err = readRecorder(ctx, c.r)
 				}
 				return err
 			})
@@ -68,7 +68,7 @@ func load(t traffic) func(context.Context, *world) ([]measured, error) {
 			if err != nil {
 				return nil, err
 			}
-			serverAfter, err := lookAt(w.servers.LiveKit.Process)
+			serverAfter, err := readProcess(w.servers.LiveKit.Process)
 			if err != nil {
 				return nil, err
 			}
@@ -85,19 +85,19 @@ func load(t traffic) func(context.Context, *world) ([]measured, error) {
 	}
 }
 
-// recorded waits until n packets are recorded and then looks.
-func (c *campus) recorded(ctx context.Context, n int) (reading, error) {
+// recorded waits until n packets are recorded and returns the resource use then.
+func (c *fixture) recorded(ctx context.Context, n int) (reading, error) {
 	err := until(ctx, c.r, fmt.Sprintf("%d packets are recorded", n),
 		func(m map[string]float64) bool { return m[packets] >= float64(n) })
 	if err != nil {
 		return reading{}, err
 	}
-	return look(ctx, c.r)
+	return readRecorder(ctx, c.r)
 }
 
-// burst counts only senders whose buffers LiveKit had emptied before they left: what the others
-// sent may be on the way still, or lost with them.
-func (t traffic) burst(ctx context.Context, c *campus, res classroom.LoadResult,
+// burst counts only senders whose buffers were empty before they left: what the others sent may be
+// lost or still on its way.
+func (t traffic) burst(ctx context.Context, c *fixture, res classroom.LoadResult,
 	before reading,
 ) ([]measured, error) {
 	want := map[string]int{}
@@ -108,7 +108,7 @@ func (t traffic) burst(ctx context.Context, c *campus, res classroom.LoadResult,
 		}
 	}
 	if c.sent == 0 {
-		return nil, errors.New("none of the senders of the burst got rid of its messages")
+		return nil, errors.New("no sender of the burst emptied its buffer")
 	}
 	after, err := c.recorded(ctx, c.sent)
 	if err != nil {
@@ -119,7 +119,7 @@ func (t traffic) burst(ctx context.Context, c *campus, res classroom.LoadResult,
 	if err := c.end(ctx); err != nil {
 		return nil, err
 	}
-	// The senders that do not count may have been recorded in part: it is said who sent what.
+	// Senders that do not count may have been recorded in part, so messages are counted by sender.
 	got, err := c.bySender(ctx)
 	if err != nil {
 		return nil, err
@@ -142,7 +142,7 @@ func (t traffic) burst(ctx context.Context, c *campus, res classroom.LoadResult,
 }
 
 // bySender counts the delivered messages of the only session.
-func (c *campus) bySender(ctx context.Context) (map[string]int, error) {
+func (c *fixture) bySender(ctx context.Context) (map[string]int, error) {
 	d, err := c.servers.AwaitDelivered(ctx, c.r, c.project(), c.sessions[0].ID, 1)
 	if err != nil {
 		return nil, err
@@ -159,11 +159,11 @@ func (c *campus) bySender(ctx context.Context) (map[string]int, error) {
 	return got, nil
 }
 
-// file sends one file as a byte stream, as fast as it goes, and checks that the file that is
-// delivered is the same.
+// file sends one file as a byte stream, as fast as possible, and checks that the delivered file is
+// the same.
 func file(bytes int64) func(context.Context, *world) ([]measured, error) {
 	return func(ctx context.Context, w *world) ([]measured, error) {
-		return w.withRooms(ctx, 1, func(c *campus) ([]measured, error) {
+		return w.withRooms(ctx, 1, func(c *fixture) ([]measured, error) {
 			var before reading
 			res, _, err := w.send(ctx, classroom.Load{
 				Rooms: c.rooms(), Senders: 1,
@@ -172,7 +172,7 @@ func file(bytes int64) func(context.Context, *world) ([]measured, error) {
 				if name := w.o.profileTo("file"); name != "" {
 					go profile(ctx, c.r, name, 10) //nolint:errcheck // then there is none
 				}
-				before, err = look(ctx, c.r)
+				before, err = readRecorder(ctx, c.r)
 				return err
 			})
 			if err == nil {
@@ -194,7 +194,7 @@ func file(bytes int64) func(context.Context, *world) ([]measured, error) {
 				return nil, err
 			}
 			delivered := time.Since(ended)
-			after, err := look(ctx, c.r)
+			after, err := readRecorder(ctx, c.r)
 			if err != nil {
 				return nil, err
 			}
@@ -211,7 +211,7 @@ func file(bytes int64) func(context.Context, *world) ([]measured, error) {
 	}
 }
 
-func (c *campus) sameFile(s classroom.SenderLoad) error {
+func (c *fixture) sameFile(s classroom.SenderLoad) error {
 	all, err := c.delivered()
 	if err != nil {
 		return err
@@ -221,7 +221,7 @@ func (c *campus) sameFile(s classroom.SenderLoad) error {
 		if !strings.HasPrefix(o.Key, textegress.FilesDir) {
 			continue
 		}
-		// Not what the manifest says: what is there.
+		// The file itself, not what the manifest states.
 		f, err := os.Open(filepath.Join(d.Dir, filepath.FromSlash(o.Key)))
 		if err != nil {
 			return err
@@ -233,8 +233,8 @@ func (c *campus) sameFile(s classroom.SenderLoad) error {
 			return err
 		}
 		if n != s.Bytes || sum.Hex() != s.SHA256 {
-			return fmt.Errorf("the file that is delivered has %d bytes, and they are not the %d "+
-				"that were sent", n, s.Bytes)
+			return fmt.Errorf("the delivered file of %d bytes differs from the file of %d bytes "+
+				"that was sent", n, s.Bytes)
 		}
 		return nil
 	}

@@ -17,27 +17,27 @@ const (
 	heapInUse = "go_memstats_heap_inuse_bytes"
 )
 
-// reading is one look at a process.
+// reading is the resource use of a process at one moment.
 type reading struct {
 	at   time.Time
 	cpu  time.Duration // user and system time, in hundredths of a second
 	rss  float64       // bytes
-	peak float64       // bytes, the most since the process began
+	peak float64       // bytes, the highest since the process started
 	heap float64       // bytes in use; of a recorder only
 }
 
-// look reads a recorder's process and metrics.
-func look(ctx context.Context, r *stack.Recorder) (reading, error) {
+// readRecorder reads a recorder's resource use and metrics.
+func readRecorder(ctx context.Context, r *stack.Recorder) (reading, error) {
 	m, err := r.Metrics(ctx)
 	if err != nil {
 		return reading{}, err
 	}
-	l, err := lookAt(r.Process)
+	l, err := readProcess(r.Process)
 	l.heap = m[heapInUse]
 	return l, err
 }
 
-func lookAt(p *stack.Process) (reading, error) {
+func readProcess(p *stack.Process) (reading, error) {
 	cpu, err := p.CPUTime()
 	if err != nil {
 		return reading{}, err
@@ -66,8 +66,8 @@ func profile(ctx context.Context, r *stack.Recorder, name string, seconds float6
 	return nil
 }
 
-// until polls the metrics until ok says so: ten times a second, which a recorder of a thousand
-// rooms hardly feels.
+// until polls the metrics until ok returns true: ten times a second, which hardly affects a recorder
+// of a thousand rooms.
 func until(ctx context.Context, r *stack.Recorder, what string,
 	ok func(map[string]float64) bool,
 ) error {

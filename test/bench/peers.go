@@ -15,9 +15,8 @@ import (
 	"github.com/syncflow/textegress/test/stack"
 )
 
-// Peers are what people would use instead, each written as a user of the SDK would write it. They
-// join with tokens that they are given, keep nothing but text files, and never fsync: what they
-// cost is less than what a recorder has to do.
+// Peers are the alternatives, each written as a user of the SDK would write it. They join with given
+// tokens, write only text files, and never fsync: they do less than a recorder has to.
 const (
 	peerGoSDK   = "Go SDK peer"   // peers/gosdk
 	peerRTCNode = "rtc-node peer" // peers/rtc-node.mjs; the engine of the predecessor
@@ -108,7 +107,7 @@ func (p *peer) lines() (int, error) {
 	return n, err
 }
 
-// peerIdle is idle for a peer. Its memory without rooms is that of one that was given none.
+// peerIdle is idle for a peer. Its memory without rooms is that of a peer started with none.
 func peerIdle(kind string, n int) runFunc {
 	return func(ctx context.Context, w *world) ([]measured, error) {
 		none, err := w.startPeer(ctx, kind, nil)
@@ -119,7 +118,7 @@ func peerIdle(kind string, n int) runFunc {
 		if err := pause(ctx, 2*time.Second); err != nil {
 			return nil, err
 		}
-		empty, err := lookAt(none.Process)
+		empty, err := readProcess(none.Process)
 		if err != nil {
 			return nil, err
 		}
@@ -136,14 +135,14 @@ func peerIdle(kind string, n int) runFunc {
 		if err := pause(ctx, settle); err != nil {
 			return nil, err
 		}
-		full, err := lookAt(p.Process)
+		full, err := readProcess(p.Process)
 		if err != nil {
 			return nil, err
 		}
 		if err := pause(ctx, w.quiet()); err != nil {
 			return nil, err
 		}
-		later, err := lookAt(p.Process)
+		later, err := readProcess(p.Process)
 		if err != nil {
 			return nil, err
 		}
@@ -154,7 +153,7 @@ func peerIdle(kind string, n int) runFunc {
 	}
 }
 
-// peer is load for a peer. What it has written is counted like ours.
+// peer is load for a peer. The messages that it has written are counted, too.
 func (t traffic) peer(kind string) runFunc {
 	return func(ctx context.Context, w *world) ([]measured, error) {
 		rooms, remove := w.peerRooms(ctx, t.rooms)
@@ -167,7 +166,7 @@ func (t traffic) peer(kind string) runFunc {
 		defer p.Kill() //nolint:errcheck // it has nothing to say
 		var before reading
 		res, _, err := w.send(ctx, plan,
-			func() (err error) { before, err = lookAt(p.Process); return err })
+			func() (err error) { before, err = readProcess(p.Process); return err })
 		if err != nil {
 			return nil, err
 		}
@@ -175,8 +174,8 @@ func (t traffic) peer(kind string) runFunc {
 		if err != nil {
 			return nil, err
 		}
-		// A peer that is slower than the senders gets time to catch up; one that loses messages
-		// does not come to an end.
+		// A peer slower than the senders gets time to catch up; one that loses messages would never
+		// finish.
 		within, cancel := context.WithTimeout(ctx, 2*time.Minute)
 		defer cancel()
 		n := 0
@@ -191,7 +190,7 @@ func (t traffic) peer(kind string) runFunc {
 		if n != sent {
 			return nil, fmt.Errorf("it wrote %d messages, %d were sent", n, sent)
 		}
-		after, err := lookAt(p.Process)
+		after, err := readProcess(p.Process)
 		if err != nil {
 			return nil, err
 		}
@@ -211,7 +210,7 @@ func (w *world) peerRooms(ctx context.Context, n int) (names []string, remove fu
 	return names, func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
-		// one that never began is no matter
+		// a room that was never opened is no error
 		_ = each(n, func(i int) error { return w.servers.LiveKit.DeleteRoom(ctx, names[i]) })
 	}
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// synthetic describes a recording that nobody sent: a class of people and the programs that they
-// work with, as a recorder would have written it.
+// synthetic describes a generated recording: a class of people and the programs that they work with,
+// as a recorder would have written it.
 type synthetic struct {
 	egressID, instance string
 	project            textegress.Project
@@ -26,8 +26,8 @@ type synthetic struct {
 	participants       int
 }
 
-// synthesised is what was written.
-type synthesised struct {
+// generated is what was written.
+type generated struct {
 	messages int
 	packets  int
 	bytes    int64 // of the segments
@@ -35,7 +35,7 @@ type synthesised struct {
 
 // write writes the recording through the spool of the data directory dir, and seals it. Two with
 // the same session differ only in the ids, as two recorders that hear the same.
-func (s synthetic) write(ctx context.Context, dir string) (out synthesised, err error) {
+func (s synthetic) write(ctx context.Context, dir string) (out generated, err error) {
 	// Nobody waits for what is written here.
 	sp, err := spool.Open(dir, spool.Options{SyncInterval: time.Minute})
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/syncflow/textegress/test/stack"
 )
 
-// world is the servers, and what the cases share.
+// world holds the servers and what the cases share.
 type world struct {
 	o       Options
 	rep     *Report
@@ -41,8 +41,8 @@ func newWorld(ctx context.Context, o Options) (*world, error) {
 		return nil, err
 	}
 	w := &world{o: o, servers: s}
-	// The API's own listeners, of which each costs more than a room of ours, would be measured with
-	// us.
+	// Each listener of the API costs more than a room of the recorder; they would distort the
+	// figures.
 	if err := s.SyncFlow.Control(ctx, stack.Settings{NoListener: true}); err != nil {
 		w.stop()
 		return nil, err
@@ -57,7 +57,7 @@ func (w *world) stop() {
 
 func (w *world) project() stack.Project { return w.servers.SyncFlow.Projects[0] }
 
-// name returns a name that nobody has used.
+// name returns a unique name.
 func (w *world) name(of string) string {
 	w.n++
 	return fmt.Sprintf("%s-%d", of, w.n)
@@ -69,7 +69,7 @@ func (w *world) recorder(ctx context.Context, extra ...string) (*stack.Recorder,
 		append([]string{"LOG_FORMAT=json"}, extra...)...)
 }
 
-// sessions makes n sessions that are started and that nobody announced.
+// sessions creates n started sessions without announcing them.
 func (w *world) sessions(ctx context.Context, n int) ([]stack.Session, error) {
 	all := make([]stack.Session, n)
 	names := make([]string, n)
@@ -91,7 +91,7 @@ func (w *world) announce(ctx context.Context, sessions ...stack.Session) error {
 	return w.servers.SyncFlow.Announce(ctx, w.project(), stack.DeviceGroup, bodies...)
 }
 
-// remove forgets sessions and empties the bucket, so that a case does not pay for those before it.
+// remove deletes sessions and empties the bucket, so that a case does not pay for those before it.
 func (w *world) remove(ctx context.Context, sessions []stack.Session) error {
 	err := each(len(sessions), func(i int) error {
 		return w.servers.SyncFlow.DeleteSession(ctx,
@@ -103,7 +103,7 @@ func (w *world) remove(ctx context.Context, sessions []stack.Session) error {
 	bucket := w.servers.S3.BucketDir(w.project().Bucket)
 	list, err := os.ReadDir(bucket)
 	for _, d := range list {
-		if d.Name()[0] != '.' { // the server's own
+		if d.Name()[0] != '.' { // the server's own files
 			err = errors.Join(err, os.RemoveAll(filepath.Join(bucket, d.Name())))
 		}
 	}
@@ -123,24 +123,24 @@ func each(n int, f func(int) error) error {
 	return errors.Join(errs...)
 }
 
-// campus is a recorder in the rooms of a number of sessions.
-type campus struct {
+// fixture is a recorder in the rooms of several sessions.
+type fixture struct {
 	*world
 	r        *stack.Recorder
 	sessions []stack.Session
 	empty    reading       // before the first room
 	joined   time.Duration // from the first announcement until all rooms were open
 	sent     int           // messages that are to be delivered
-	ended    bool          // the sessions are
-	removed  bool          // likewise
-	others   int           // sessions that are delivered and no longer in sessions
+	ended    bool          // whether the sessions are
+	removed  bool          // whether the sessions are
+	others   int           // delivered sessions that are no longer in sessions
 }
 
 // withRooms starts a recorder, announces n sessions at once, and runs f when it has joined them
-// all. Then it ends the sessions, and fails unless everything that f sent (campus.sent) is
+// all. Then it ends the sessions, and fails unless everything that f sent (fixture.sent) is
 // delivered.
 func (w *world) withRooms(ctx context.Context, n int,
-	f func(*campus) ([]measured, error),
+	f func(*fixture) ([]measured, error),
 ) ([]measured, error) {
 	sessions, err := w.sessions(ctx, n)
 	if err != nil {
@@ -150,19 +150,19 @@ func (w *world) withRooms(ctx context.Context, n int,
 	if err != nil {
 		return nil, err
 	}
-	c := &campus{world: w, r: r, sessions: sessions}
+	c := &fixture{world: w, r: r, sessions: sessions}
 	defer os.RemoveAll(r.Dir)
 	defer func() {
 		if c.removed {
 			return
 		}
-		// The cases after one that failed are not to pay for it.
+		// After a failure, the next cases must not pay for this one.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
 		_ = w.remove(ctx, c.sessions)
 	}()
 	defer r.Kill() //nolint:errcheck // an error has been reported before
-	if c.empty, err = look(ctx, r); err != nil {
+	if c.empty, err = readRecorder(ctx, r); err != nil {
 		return nil, err
 	}
 	began := time.Now()
@@ -194,7 +194,7 @@ func (w *world) withRooms(ctx context.Context, n int,
 }
 
 // rooms returns the names of the rooms.
-func (c *campus) rooms() []string {
+func (c *fixture) rooms() []string {
 	var list []string
 	for _, s := range c.sessions {
 		list = append(list, s.LivekitRoomName)
@@ -203,7 +203,7 @@ func (c *campus) rooms() []string {
 }
 
 // end stops the sessions through the API, which deletes their rooms. The second call does nothing.
-func (c *campus) end(ctx context.Context) error {
+func (c *fixture) end(ctx context.Context) error {
 	if c.ended {
 		return nil
 	}
@@ -215,7 +215,7 @@ func (c *campus) end(ctx context.Context) error {
 }
 
 // checkDelivered waits until the sessions are delivered and checks that each message is there.
-func (c *campus) checkDelivered(ctx context.Context) error {
+func (c *fixture) checkDelivered(ctx context.Context) error {
 	err := until(ctx, c.r, "everything is delivered", func(m map[string]float64) bool {
 		return m[uploadsOK] >= float64(len(c.sessions)+c.others)
 	})
@@ -259,8 +259,8 @@ func (w *world) delivered() (map[string]stack.Delivered, error) {
 	})
 }
 
-// send has a load generator carry out a plan; what it used of the processor is returned too. begin
-// is called when all senders have joined and before they send.
+// send has a load generator carry out a plan, and returns its CPU time, too. begin is called when
+// all senders have joined, before they send.
 func (w *world) send(ctx context.Context, plan classroom.Load,
 	begin func() error,
 ) (res classroom.LoadResult, cpu time.Duration, err error) {
@@ -286,8 +286,7 @@ func (w *world) send(ctx context.Context, plan classroom.Load,
 	return res, after - before, err
 }
 
-// allSent returns how many messages were sent, an error if a sender did not get rid of all of its
-// own.
+// allSent returns the number of messages sent, or an error if a sender failed.
 func allSent(res classroom.LoadResult) (int, error) {
 	sent := 0
 	for _, s := range res.Senders {

@@ -27,9 +27,9 @@ func run() error {
 		"`folder` for the servers' state, which is removed at the end")
 	flag.BoolVar(&o.Quick, "quick", false, "one shorter run of each case, no case of a thousand "+
 		"rooms, no peers")
-	flag.BoolVar(&o.Peers, "peers", false, "run the peers with -quick, too")
+	flag.BoolVar(&o.Peers, "peers", false, "run the peers even with -quick")
 	flag.IntVar(&o.Runs, "runs", 0, "runs of each case, instead of the case's own number")
-	flag.StringVar(&o.Only, "only", "", "only the cases whose name begins so")
+	flag.StringVar(&o.Only, "only", "", "run only the cases whose name has this `prefix`")
 	flag.StringVar(&o.Profile, "profile", "", "existing `folder` for CPU and heap profiles under "+
 		"load; they cost a little themselves")
 	out := flag.String("out", "", "`file` for the measurements, in the Go benchmark format (default: "+

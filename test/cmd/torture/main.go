@@ -1,6 +1,6 @@
-// Command torture kills, freezes, cuts off and fills up the real binary on real servers for a
-// quarter of an hour, and accounts for every message that was sent meanwhile. Its last line is the
-// account; it fails if anything is missing that no record states.
+// Command torture kills, freezes and disconnects the real binary on real servers and fills its
+// disk, for a quarter of an hour, and accounts for every message that was sent. Its last line is
+// the account. It fails if a message is missing and no record states so.
 package main
 
 import (
@@ -24,13 +24,13 @@ func main() {
 	}
 	o := torture.Options{Out: os.Stdout}
 	flag.Uint64Var(&o.Seed, "seed", uint64(time.Now().Unix()),
-		"of everything random; the same seed gives the same faults in the same order")
-	flag.IntVar(&o.Kills, "kills", 100, "kill the recorder at least this often")
-	flag.DurationVar(&o.Duration, "duration", 15*time.Minute, "go on for at least this long")
+		"seed of all random choices; the same seed gives the same faults in the same order")
+	flag.IntVar(&o.Kills, "kills", 100, "minimum number of kills of the recorder")
+	flag.DurationVar(&o.Duration, "duration", 15*time.Minute, "minimum duration")
 	flag.StringVar(&o.Only, "only", "", "names of scenarios, separated by commas; all: "+
 		strings.Join(all, ","))
 	dir := flag.String("dir", filepath.Join("build", "torture"),
-		"folder for the servers' and the recorders' data; kept when something is wrong")
+		"folder for the servers' and the recorders' data; kept after a failure")
 	keep := flag.Bool("keep", false, "keep the data in any case")
 	flag.Parse()
 	o.Dir = filepath.Join(*dir, fmt.Sprintf("%s-seed-%d", time.Now().Format("20060102-150405"),
@@ -40,7 +40,7 @@ func main() {
 	summary, err := torture.Run(ctx, o)
 	stop()
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "\ntorture: %v\n\nRepeat it with: make torture SEED=%d\nThe data "+
+		fmt.Fprintf(os.Stderr, "\ntorture: %v\n\nTo repeat it: make torture SEED=%d\nThe data "+
 			"is kept in %s\n", err, o.Seed, o.Dir)
 	} else if !*keep {
 		err = os.RemoveAll(o.Dir)
