@@ -42,6 +42,9 @@ type Manifest struct {
 	Reason        string `json:"reason,omitempty"`
 	// Exporter names the program and version that derived the objects.
 	Exporter string `json:"exporter"`
+	// Views maps the views among the objects to their versions; nil: files, events, text and
+	// metadata, each in version 1.
+	Views map[string]int `json:"views,omitempty"`
 	// Revision counts exports of one recording with different bytes: 1, 2, …
 	Revision int     `json:"revision"`
 	Project  Project `json:"project"`

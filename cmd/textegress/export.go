@@ -148,8 +148,9 @@ func (c *exportCmd) open(env *environment) (_ render.Source, o render.Options, d
 		if err != nil {
 			return nil, o, "", nothing, err
 		}
-		return source, render.Options{Revision: delivered.Manifest().Revision}, c.Args[0], nothing,
-			nil
+		m := delivered.Manifest()
+		return source, render.Options{Revision: m.Revision, Views: render.ViewsOf(m)}, c.Args[0],
+			nothing, nil
 	}
 	if len(c.Args) != 2 {
 		return nil, o, "", nothing,

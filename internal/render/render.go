@@ -184,6 +184,7 @@ func (b *builder) views(ctx context.Context) (m textegress.Manifest, err error) 
 		return m, wrap(err)
 	}
 	m = b.sum.manifest()
+	m.Views = b.o.views().stated()
 	if b.names != nil {
 		m = b.names.Manifest(m)
 	}

@@ -49,8 +49,25 @@ func CurrentViews() Views {
 	return all
 }
 
-// FirstViews returns the views of plans from before views had versions.
+// FirstViews returns the views of plans and manifests that state none.
 func FirstViews() Views { return Views{"files": 1, "events": 1, "text": 1, "metadata": 1} }
+
+// ViewsOf returns the views of a delivered recording.
+func ViewsOf(m textegress.Manifest) Views {
+	if m.Views == nil {
+		return FirstViews()
+	}
+	return m.Views
+}
+
+// stated returns the views as a manifest states them: [FirstViews] are not stated, so that a
+// manifest of these alone is as it was before views had versions.
+func (v Views) stated() map[string]int {
+	if maps.Equal(v, FirstViews()) {
+		return nil
+	}
+	return v
+}
 
 // ViewError says that this program cannot render a view.
 type ViewError struct {
@@ -63,12 +80,17 @@ func (e *ViewError) Error() string {
 		e.Name)
 }
 
-// makeViews returns the views that o names, or all current ones.
-func makeViews(o Options) ([]View, error) {
-	wanted := maps.Clone(o.Views)
-	if wanted == nil {
-		wanted = CurrentViews()
+// views returns the views to render and their versions.
+func (o Options) views() Views {
+	if o.Views == nil {
+		return CurrentViews()
 	}
+	return o.Views
+}
+
+// makeViews returns the views of o.
+func makeViews(o Options) ([]View, error) {
+	wanted := maps.Clone(o.views())
 	var list []View
 	for _, v := range views {
 		if version, ok := wanted[v.name]; ok && version == v.version {

@@ -152,7 +152,7 @@ func (r *Report) derive(ctx context.Context, fsys fs.FS, stated textegress.Manif
 	source, err := render.FromDelivered(fsys)
 	var derived textegress.Manifest
 	if err == nil {
-		ro := render.Options{Revision: stated.Revision}
+		ro := render.Options{Revision: stated.Revision, Views: render.ViewsOf(stated)}
 		if o.Keys != nil && (o.Decrypt || stated.Counts.DecryptedPackets != nil) {
 			if ro.Keys, err = o.Keys(source.Info().ProjectID); err != nil {
 				return err
@@ -170,6 +170,11 @@ func (r *Report) derive(ctx context.Context, fsys fs.FS, stated textegress.Manif
 	}
 	if errors.Is(err, diskguard.ErrLow) {
 		return err
+	}
+	if view, ok := errors.AsType[*render.ViewError](err); ok {
+		r.NotDerived = fmt.Sprintf("It has version %d of the view %q, which this program does not "+
+			"render; use the version that exported it.", view.Version, view.Name)
+		return nil
 	}
 	if err != nil {
 		r.add(err)

@@ -68,6 +68,17 @@ func TestRecording(t *testing.T) {
 		unread int
 	}{
 		"verified": {want: verify.Verified},
+		"fewer views than this version has": {
+			o: render.Options{Views: render.Views{"events": 1}}, want: verify.Verified,
+		},
+		"a view of a later version": {change: func(t *testing.T, dir string) {
+			b, err := os.ReadFile(dir + "/" + textegress.ManifestName)
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, dir+"/"+textegress.ManifestName, strings.Replace(string(b), `"revision"`,
+				`"views": {"events": 1, "tables": 2}, "revision"`, 1))
+		}, want: verify.NotDerived, says: `version 2 of the view "tables"`},
 		"altered": {change: func(t *testing.T, dir string) {
 			write(t, dir+"/"+textegress.EventsName, "{}\n")
 		}, want: verify.Failed, says: "events.jsonl: has "},
