@@ -2,19 +2,19 @@ package classroom
 
 import "fmt"
 
-// Received is a message as a recorder has it.
+// Received is a recorded message.
 type Received struct {
 	Topic    string
 	Payload  []byte
 	Reliable bool
 }
 
-// Difference is what distinguishes a record of one sender from what it sent.
+// Difference is how the record of one sender differs from what it sent.
 type Difference struct {
 	// MissingReliable and MissingLossy are the numbers that were not received. Lossy messages may
 	// be missing.
 	MissingReliable, MissingLossy []int
-	// Surplus are positions in the record, from 0, of messages that were not sent, or not that
+	// Surplus has the positions in the record, from 0, of messages that were not sent, or sent less
 	// often.
 	Surplus []int
 	// DisorderReliable and DisorderLossy are positions of messages that come after a later one of

@@ -21,7 +21,7 @@ type packet struct{ *livekit.DataPacket }
 func (p packet) ToProto() *livekit.DataPacket { return p.DataPacket }
 
 // SendFile sends a file of size bytes from r as a byte stream, in the packets that the SDKs make,
-// but as fast as it goes: the Go SDK's own writer waits between any two chunks. It is not among
+// but as fast as possible: the Go SDK's own writer pauses between chunks. It is not among
 // Sent. When it returns nil, LiveKit has acknowledged all of it.
 func (l *Learner) SendFile(ctx context.Context, topic, name string, size int64, r io.Reader) error {
 	return l.sendStream(ctx, r, &livekit.DataStream_Header{

@@ -1,6 +1,5 @@
-// Package classroom makes the data traffic of a class, with real LiveKit clients, and knows exactly
-// what was sent. It is the oracle of the tests: what a recorder has is compared with what the
-// senders say they sent.
+// Package classroom generates the data traffic of a class with real LiveKit clients, and keeps what
+// was sent. It is the oracle of the tests: they compare what was recorded with what was sent.
 package classroom
 
 import (
@@ -27,22 +26,22 @@ type Message struct {
 	At       time.Time // just before it was handed to the SDK
 }
 
-// silence turns the SDK's global logger off. Its PeerConnections log every change there, whatever
+// silence disables the SDK's global logger, to which its PeerConnections log every change, whatever
 // logger a room is given.
 var silence = sync.OnceFunc(func() { lksdk.SetLogger(logger.GetDiscardLogger()) })
 
-// Linger is how long a sender stays after its buffer has drained. Until LiveKit has passed on what
-// it took, which it does not confirm, leaving could lose data.
+// Linger is how long a sender stays after its buffer has drained. LiveKit does not confirm when it
+// has forwarded what it received; leaving before that could lose data.
 const Linger = 2 * time.Second
 
-// maxBuffered bounds what is waiting in the SDK, which itself takes any amount.
+// maxBuffered bounds what the SDK buffers, which by itself has no limit.
 const maxBuffered = 1 << 20
 
-// ErrInterrupted says that a sender's connection broke at least once. The SDK drops what is sent
-// meanwhile without an error, so such a sender's list is no longer what was sent.
+// ErrInterrupted is returned if a sender's connection broke. Until it is back, the SDK drops
+// messages without an error, so the sender's list may contain messages that were never sent.
 var ErrInterrupted = errors.New("the connection was interrupted: what was sent is not known")
 
-// Learner is a participant that sends data. Send and its relatives must be called from one
+// Learner is a participant that sends data. The methods that send must be called from one
 // goroutine at a time.
 type Learner struct {
 	Identity string
@@ -59,8 +58,8 @@ type Learner struct {
 	sent []Message
 }
 
-// Enroll makes a learner who is not in a room yet. tokens is asked for a URL and a fresh token at
-// every join.
+// Enroll returns a learner who is not in a room yet. tokens returns a URL and a fresh token for
+// each join.
 func Enroll(identity string, tokens func(ctx context.Context) (url, token string,
 	err error),
 ) *Learner {
@@ -143,7 +142,7 @@ func (l *Learner) Sent() []Message {
 	return append([]Message(nil), l.sent...)
 }
 
-// Room returns the SDK's room, for what this package has no function for.
+// Room returns the SDK's room, for what this package does not offer.
 func (l *Learner) Room() *lksdk.Room { return l.room }
 
 // Drain waits until LiveKit has acknowledged everything (or, of lossy data, until the SDK has given
@@ -176,8 +175,8 @@ func (l *Learner) await(ctx context.Context, limit int) error {
 	}
 }
 
-// Leave drains, stays for Linger, and disconnects. Nil says that everything reliable in Sent
-// reached LiveKit and had two seconds to go on from there.
+// Leave drains, stays for Linger, and disconnects. If it returns nil, everything reliable in Sent
+// reached LiveKit, which had two seconds to forward it.
 func (l *Learner) Leave(ctx context.Context) error {
 	err := l.Drain(ctx)
 	if err == nil {

@@ -19,7 +19,7 @@ type Load struct {
 	APISecret string   `json:"api_secret"`
 	Rooms     []string `json:"rooms"`
 	Senders   int      `json:"senders"`  // in each room
-	Rate      float64  `json:"rate"`     // messages a second of each sender; 0: as fast as it goes
+	Rate      float64  `json:"rate"`     // messages a second of each sender; 0: as fast as possible
 	Size      int      `json:"size"`     // bytes of a payload, at least about 80; see LoadPayload
 	Messages  int      `json:"messages"` // of each sender; 0: for Duration
 	Seconds   float64  `json:"seconds"`  // length if Messages is 0
@@ -54,7 +54,7 @@ type SenderLoad struct {
 	// Drained: LiveKit had acknowledged all of it before the sender left. Of one that was not, part
 	// may never have been sent.
 	Drained bool   `json:"drained"`
-	Error   string `json:"error,omitempty"` // then Messages is what was tried
+	Error   string `json:"error,omitempty"` // if set, Messages is the number of attempts
 }
 
 // LoadPayload is the payload of a load message, a JSON object of exactly Size bytes if it fits.
@@ -66,7 +66,7 @@ type LoadPayload struct {
 }
 
 // Run joins all senders (eight at a time), calls joined, which may block, sends, drains, stays for
-// Linger and leaves. The error is about joining; trouble of a sender is in the result.
+// Linger and leaves. The error is about joining; errors of a sender are in the result.
 func (p Load) Run(ctx context.Context, joined func()) (LoadResult, error) {
 	if p.FileBytes == 0 && p.Messages == 0 && (p.Rate <= 0 || p.Seconds <= 0) {
 		return LoadResult{}, errors.New("load: a number of messages, a rate with seconds, or the " +
@@ -146,8 +146,8 @@ func (p Load) joinAll(ctx context.Context) ([]*Learner, error) {
 	return all, errors.Join(errs...)
 }
 
-// send keeps to the rate on average: a sender that was late catches up. The senders are out of step
-// with each other. Without a rate a sender waits only for its own buffer.
+// send keeps the average rate: a sender that was late catches up. The senders start at different
+// offsets. Without a rate a sender waits only for its own buffer.
 func (p Load) send(ctx context.Context, i, of int, l *Learner, s *SenderLoad) error {
 	if p.Rate <= 0 {
 		for n := 1; n <= p.Messages; n++ {

@@ -23,7 +23,7 @@ type LiveKitOptions struct {
 	// Dir is the folder for the configuration and the log. Empty: a temporary folder that Close
 	// removes.
 	Dir string
-	// UDPRange replaces the range of about 900 UDP ports, of which every PeerConnection needs one.
+	// UDPRange replaces the range of about 900 UDP ports; every PeerConnection needs one.
 	UDPRange [2]int
 	// EmptyTimeout closes a room that nobody joined, DepartureTimeout one that everybody left.
 	// Whole seconds; 0: LiveKit's defaults (300 s and 20 s).

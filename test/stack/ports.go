@@ -31,7 +31,7 @@ type portBlock struct {
 	next int
 }
 
-var errNoPorts = errors.New("stack: every block of ports is in use by other development stacks")
+var errNoPorts = errors.New("stack: every block of ports is in use by other stacks")
 
 // takePortBlock reserves a free block. The reservation is a lock on a file in the temporary folder:
 // it ends with the process.

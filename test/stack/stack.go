@@ -28,8 +28,8 @@ type Options struct {
 	NoRabbitMQ, NoS3 bool
 
 	LiveKit LiveKitOptions
-	// SyncFlow is what the stand-in has little of. The zero value is as the real API: four sessions
-	// that run at once are trouble, and with five nothing works any more. See [Crowd].
+	// SyncFlow has the limits of the stand-in. The zero value has those of the real API, which
+	// stalls with four running sessions and stops answering with five. See [Crowd].
 	SyncFlow SyncFlowLimits
 	// RabbitMQConf is appended to rabbitmq.conf.
 	RabbitMQConf []string

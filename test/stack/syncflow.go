@@ -33,13 +33,13 @@ type (
 	Fault = standin.Fault
 	// Counters are what the stand-in counted.
 	Counters = standin.Counters
-	// SyncFlowLimits are what the stand-in has little of, and its times; see its fields. The zero
-	// value is the real API.
+	// SyncFlowLimits are the limits and times of the stand-in; see its fields. The zero value has
+	// those of the real API.
 	SyncFlowLimits = standin.Limits
 )
 
-// Crowd are the limits of an API that has enough for any number of running sessions, as the real
-// one has not: for tests that are about something else and need more of them than three.
+// Crowd are limits that allow any number of running sessions, unlike the real API's, for tests that
+// need more than three and are about something else.
 var Crowd = SyncFlowLimits{Connections: 10_000, Threads: 100, Query: time.Nanosecond}
 
 // SyncFlow is a running SyncFlow stand-in with a small client for tests. The client is not the one

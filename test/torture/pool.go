@@ -22,17 +22,17 @@ func pooled(sessions int) Scenario {
 }
 
 // backWithin is how long the recorder may take to be in all rooms again. SyncFlow may stall once
-// for half a minute, because RabbitMQ asks it something in a bad moment, but the recorder must not
-// make it stall again and again.
+// for half a minute, because of an ill-timed question from RabbitMQ, but the recorder must not make
+// it stall repeatedly.
 const backWithin = 75 * time.Second
 
-// part is something that is killed or stopped, and started again.
+// part is a process that is killed or stopped, and restarted.
 type part struct {
 	name    string
 	restart func(ctx context.Context) error
 }
 
-// scarce gives SyncFlow as little as the real one has, until the harness is healed.
+// scarce gives SyncFlow the real one's limits, until the harness is healed.
 func (w *World) scarce(ctx context.Context) error {
 	w.senders = 1
 	w.harness.limited = true
@@ -110,7 +110,8 @@ func (w *World) crowd(ctx context.Context, n int) error {
 	return w.announcedToNobody(ctx, api)
 }
 
-// restart does it, waits until the recorder hears all sessions, and lets the senders go on.
+// restart restarts a part and waits until the recorder hears all sessions; the senders keep
+// sending.
 func (w *World) restart(ctx context.Context, p part, all []*session) error {
 	w.harness.fault(fmt.Sprintf("%s, %d sessions", p.name, len(all)))
 	began := time.Now()

@@ -20,15 +20,14 @@ type recorder struct {
 	data     string // the folder recordings
 
 	mu   sync.Mutex // one kill or start at a time
-	ours *bool      // whether the end of the present run is our doing
+	ours *bool      // whether we end the present run
 
 	ends sync.WaitGroup
 }
 
 func (w *World) newRecorder(ctx context.Context, instance string, env []string) (*recorder, error) {
 	dir := filepath.Join(w.dir, instance)
-	// A name of its own in each round: the queue of an earlier one would have announcements that
-	// nobody took since.
+	// A new name in each round: the queue of an earlier one would hold old announcements.
 	instance = filepath.Base(w.dir) + "-" + instance
 	env = append([]string{"INSTANCE=" + instance, "RETENTION=0s", "REJOIN_WINDOW=1m"}, env...)
 	rec, err := w.harness.Stack.NewRecorderOf(ctx, dir, []stack.Project{w.project}, env...)
@@ -41,7 +40,7 @@ func (w *World) newRecorder(ctx context.Context, instance string, env []string) 
 	}, nil
 }
 
-// start starts the recorder without waiting for anything. Should it end by itself, that is wrong.
+// start starts the recorder without waiting for anything. If it ends by itself, that is a problem.
 func (v *recorder) start() error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -59,13 +58,13 @@ func (v *recorder) start() error {
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		if !*ours {
-			v.w.problem("the recorder ended by itself; its last words:\n%s", v.LogTail(3000))
+			v.w.problem("the recorder ended by itself; the end of its log:\n%s", v.LogTail(3000))
 		}
 	})
 	return nil
 }
 
-// kill is kill -9. It notes what is on disk then.
+// kill sends SIGKILL and notes what is on disk.
 func (v *recorder) kill() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -80,7 +79,7 @@ func (v *recorder) kill() {
 }
 
 func (v *recorder) note() {
-	entries, _ := os.ReadDir(v.data) // none if it was killed before it made the folder
+	entries, _ := os.ReadDir(v.data) // none if it was killed before it created the folder
 	var states []string
 	for _, e := range entries {
 		if s := diskState(filepath.Join(v.data, e.Name())); !strings.HasSuffix(s, "removed") ||
@@ -91,7 +90,7 @@ func (v *recorder) note() {
 	v.w.harness.killed(states)
 }
 
-// stop ends the recorder in order.
+// stop stops the recorder with SIGTERM.
 func (v *recorder) stop(ctx context.Context) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -110,7 +109,7 @@ func (v *recorder) killAt(from int, ignore map[string]bool, after time.Duration)
 	})
 }
 
-// spin waits for less than a timer can.
+// spin waits for d, also where d is shorter than a timer can wait.
 func spin(d time.Duration) {
 	if d > 2*time.Millisecond {
 		time.Sleep(d)
@@ -157,7 +156,7 @@ func (v *recorder) in(sessions ...*session) func(stack.RecorderStatus) bool {
 	}
 }
 
-// leaks looks for what must not be in a log: secrets, tokens, payloads, people.
+// leaks searches the log for what must not be in it: secrets, tokens, payloads, identities.
 func (v *recorder) leaks() error {
 	b, err := os.ReadFile(v.LogPath())
 	if err != nil {

@@ -21,14 +21,14 @@ import (
 // account.
 type Harness struct {
 	Stack *stack.Stack
-	// Seed decides on everything random. The same seed gives the same faults in the same order;
+	// Seed determines all random choices. The same seed gives the same faults in the same order;
 	// when exactly they hit depends on the machine.
 	Seed uint64
-	// Dir is where recorders live.
+	// Dir holds the recorders' folders.
 	Dir string
-	// Long makes scenarios as long as `make torture` has them, instead of a test's length.
+	// Long gives scenarios the length of `make torture`, instead of a test's.
 	Long bool
-	// Log receives one line for every step. Nil: none.
+	// Log receives one line for each step; nil discards them.
 	Log func(format string, args ...any)
 
 	bucket  *bucketWatcher
@@ -43,8 +43,8 @@ type Harness struct {
 	session int
 }
 
-// NewRig starts servers below dir. projects bounds how many scenarios may run at the same time.
-func NewRig(ctx context.Context, dir string, seed uint64, projects int) (*Harness, error) {
+// NewHarness starts servers below dir. projects bounds how many scenarios may run at the same time.
+func NewHarness(ctx context.Context, dir string, seed uint64, projects int) (*Harness, error) {
 	dir, err := filepath.Abs(dir) // the command line runs in the recorders' folders
 	if err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func NewRig(ctx context.Context, dir string, seed uint64, projects int) (*Harnes
 	return r, nil
 }
 
-// Close ends the servers.
+// Close stops the servers.
 func (r *Harness) Close(ctx context.Context) error {
 	var err error
 	r.closed.Do(func() {
@@ -80,7 +80,7 @@ func (r *Harness) logf(format string, args ...any) {
 	}
 }
 
-// fault counts something that was done to a server or to a connection.
+// fault counts a fault injected into a server or a connection.
 func (r *Harness) fault(name string) {
 	r.mu.Lock()
 	r.faults[name]++
@@ -97,7 +97,7 @@ func (r *Harness) killed(states []string) {
 	}
 }
 
-// Kills is how often a recorder was killed so far.
+// Kills returns how often recorders were killed so far.
 func (r *Harness) Kills() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -111,7 +111,7 @@ func (r *Harness) account(v Verdict) {
 	r.total.add(v)
 }
 
-// Summary is the account in one line.
+// Summary returns the account in one line.
 func (r *Harness) Summary() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -126,7 +126,7 @@ func (r *Harness) Summary() string {
 		r.total.Unsent, r.total.Unaccounted)
 }
 
-// Details are the account by fault and by what kills left on disk.
+// Details returns the account by fault and by what kills left on disk.
 func (r *Harness) Details() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -143,7 +143,7 @@ func (r *Harness) Details() string {
 }
 
 // Play runs one scenario to its end, on the project with this index, and returns everything that is
-// wrong. What it random decides depends on the seed of the harness, the name and the round.
+// wrong. Its random choices depend on the harness's seed, the scenario's name and the round.
 func (r *Harness) Play(ctx context.Context, s Scenario, round, project int) error {
 	if s.Skip != nil {
 		if why := s.Skip(); why != "" {
@@ -176,9 +176,8 @@ type Options struct {
 	Out      io.Writer
 }
 
-// Run plays all scenarios again and again until as many kills as asked for were done and the time
-// is over. The error is not nil if anything was wrong; the run ends with the first round in which
-// that was so.
+// Run plays all scenarios repeatedly until both the number of kills and the duration are reached.
+// It returns an error if anything was wrong, after the first round in which that was so.
 func Run(ctx context.Context, o Options) (summary string, err error) {
 	start := time.Now()
 	scenarios := Scenarios()
@@ -194,7 +193,7 @@ func Run(ctx context.Context, o Options) (summary string, err error) {
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return "", err
 	}
-	harness, err := NewRig(ctx, o.Dir, o.Seed, 2)
+	harness, err := NewHarness(ctx, o.Dir, o.Seed, 2)
 	if err != nil {
 		return "", err
 	}

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Scenarios are all that there are.
+// Scenarios returns all scenarios.
 func Scenarios() []Scenario {
 	return []Scenario{
 		{Name: "kill", Run: killAtRandom},
@@ -28,7 +28,7 @@ func Scenarios() []Scenario {
 	}
 }
 
-// pick returns short in a test and long in `make torture`.
+// pick returns short in tests and long in `make torture`.
 func pick[T any](w *World, short, long T) T {
 	if w.harness.Long {
 		return long
@@ -36,7 +36,7 @@ func pick[T any](w *World, short, long T) T {
 	return short
 }
 
-// between returns a random time.
+// between returns a random duration.
 func (w *World) between(a, b time.Duration) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -49,8 +49,8 @@ func (w *World) chance(p float64) bool {
 	return w.rng.Float64() < p
 }
 
-// classes holds sessions, each a while, in lanes at the same time, until do returns. The senders of
-// every other session begin before the recorder is in the room.
+// classes runs sessions one after the other in each of several concurrent lanes, until do returns.
+// In every other session the senders start before the recorder is in the room.
 func (w *World) classes(ctx context.Context, lanes int, shortest, longest time.Duration,
 	do func() error,
 ) error {

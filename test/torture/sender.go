@@ -10,15 +10,15 @@ import (
 	"github.com/syncflow/textegress/test/stack"
 )
 
-// contents of messages. All contain the number, so that no two are equal.
+// contents of messages. Each contains its number, so that no two are equal.
 var contents = []classroom.Content{
 	classroom.JSON, classroom.JSON, classroom.JSON, classroom.Text,
 	classroom.Hard, classroom.Binary, classroom.Long,
 }
 
 // sender sends numbered messages until it is told to stop, and joins again when its connection
-// breaks. It goes to LiveKit directly, with tokens of its own: what disturbs the recorder's way to
-// the servers is not to disturb it.
+// breaks. It connects to LiveKit directly, with its own tokens, so that disturbances of the
+// recorder's connections do not affect it.
 type sender struct {
 	l    *classroom.Learner
 	rng  *rand.Rand
@@ -32,7 +32,7 @@ type sender struct {
 
 	stop chan struct{}
 	done chan struct{}
-	err  error // after done: why it could not leave in order
+	err  error // after done: why it could not leave cleanly
 }
 
 func newSender(lk *stack.LiveKit, room, identity string, seed uint64, rate float64) *sender {
@@ -46,7 +46,7 @@ func newSender(lk *stack.LiveKit, room, identity string, seed uint64, rate float
 	}
 }
 
-// mark is a moment at which everything up to a number was acknowledged by LiveKit.
+// mark is a moment at which LiveKit had acknowledged everything up to a number.
 type mark struct {
 	n  int
 	at time.Time
@@ -67,7 +67,7 @@ func (s *sender) run(ctx context.Context) {
 	}
 }
 
-// stay is one connection. It returns true when the sender has left as it was told to.
+// stay runs one connection. It returns true when the sender has left as it was told to.
 func (s *sender) stay(ctx context.Context) (finished bool, err error) {
 	first := s.l.Next()
 	if err := s.join(ctx); err != nil {
@@ -77,7 +77,7 @@ func (s *sender) stay(ctx context.Context) (finished bool, err error) {
 	for {
 		select {
 		case <-s.stop:
-			// not an error of the sender's: it is known what is not known
+			// no error: doubt notes what may not have been sent
 			if s.l.Leave(ctx) != nil {
 				s.doubt(first, marks)
 			}
@@ -111,8 +111,8 @@ func (s *sender) send(ctx context.Context) error {
 		s.l.Next(), s.rng), true)
 }
 
-// doubt notes what of a connection that broke is not known to have been sent: what was not
-// acknowledged, or less than two seconds before the connection was last seen alive.
+// doubt notes which messages of a broken connection may not have been sent: those not acknowledged,
+// or acknowledged less than two seconds before the connection was last seen alive.
 func (s *sender) doubt(first int, marks []mark) {
 	sure := first - 1
 	for _, m := range marks {
@@ -127,7 +127,7 @@ func (s *sender) doubt(first int, marks []mark) {
 	}
 }
 
-// join tries until LiveKit lets it in.
+// join retries until LiveKit accepts it.
 func (s *sender) join(ctx context.Context) error {
 	for {
 		jctx, cancel := context.WithTimeout(ctx, 15*time.Second)
@@ -144,8 +144,8 @@ func (s *sender) join(ctx context.Context) error {
 	}
 }
 
-// blast sends n messages as fast as it can and vanishes: nobody knows how many of them LiveKit
-// took. The sender must have left.
+// blast sends n messages as fast as it can and vanishes; how many of them LiveKit took is unknown.
+// The sender must have left.
 func (s *sender) blast(ctx context.Context, n int, then func() error) error {
 	if err := s.join(ctx); err != nil {
 		return err
@@ -163,7 +163,7 @@ func (s *sender) blast(ctx context.Context, n int, then func() error) error {
 	return err
 }
 
-// sent is the account of the sender.
+// sent returns the account of the sender.
 func (s *sender) sent() Sent {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -173,7 +173,7 @@ func (s *sender) sent() Sent {
 	}
 }
 
-// interruptions is how often its connection broke.
+// interruptions returns how often its connection broke.
 func (s *sender) interruptions() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 	"github.com/syncflow/textegress/test/stack"
 )
 
-// pupil begins the identity of every sender, and stands in nearly every payload.
+// pupil is the prefix of every sender's identity, and in nearly every payload.
 const pupil = "pupil-"
 
 // session is one session with its senders.
@@ -25,17 +25,16 @@ type session struct {
 	ended   bool
 }
 
-// begin makes a session, which is announced. When the recorders are in its room the senders begin;
-// with early, they begin at once, and what they send until then is what the recorder may have
-// missed before its join.
+// begin creates and announces a session. The senders start when the recorders are in its room; with
+// early, they start at once, and the recorder may miss what they send before it joins.
 func (w *World) begin(ctx context.Context, early bool) (*session, error) {
 	s, err := w.announce(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if !early {
-		// A room that LiveKit lost before anybody was in it is not recognised as the session's
-		// before somebody comes.
+		// If LiveKit loses a room before anybody joins, it is not recognised as the session's
+		// until somebody does.
 		patience, cancel := context.WithTimeout(ctx, 20*time.Second)
 		defer cancel()
 		if s.inRoom(patience) == nil {
@@ -53,13 +52,13 @@ func (w *World) begin(ctx context.Context, early bool) (*session, error) {
 	return s, nil
 }
 
-// announce makes a session. Nobody is in it yet.
+// announce creates and announces a session, which is empty.
 func (w *World) announce(ctx context.Context) (*session, error) {
 	var n int
 	var x stack.Session
 	var last error
 	err := stack.Poll(ctx, func() bool {
-		n = w.harness.number() // of what a failed try has left, nobody knows
+		n = w.harness.number() // what a failed try has left is unknown
 		x, last = w.harness.Stack.SyncFlow.CreateSession(ctx, w.project,
 			fmt.Sprintf("%s %d", w.name, n), stack.DeviceGroup)
 		return last == nil
@@ -87,7 +86,7 @@ func (r *Harness) number() int {
 	return r.session
 }
 
-// send lets the senders begin.
+// send starts the senders.
 func (s *session) send(ctx context.Context) {
 	ctx, s.cancel = context.WithCancel(ctx)
 	for _, x := range s.senders {
@@ -105,8 +104,8 @@ func (s *session) inRoom(ctx context.Context) error {
 	return nil
 }
 
-// leave makes the senders leave in order: what they sent has arrived at LiveKit, and had two
-// seconds to go on from there.
+// leave has the senders leave cleanly: what they sent has arrived at LiveKit, which had two seconds
+// to forward it.
 func (s *session) leave() error {
 	for _, x := range s.senders {
 		select {
@@ -123,7 +122,7 @@ func (s *session) leave() error {
 	return errors.Join(errs...)
 }
 
-// end ends the session as a teacher does. SyncFlow may have to be asked more than once.
+// end ends the session through SyncFlow, as a teacher does, with retries.
 func (s *session) end(ctx context.Context) error {
 	if err := s.leave(); err != nil {
 		return err
@@ -131,7 +130,7 @@ func (s *session) end(ctx context.Context) error {
 	return s.over(ctx)
 }
 
-// over ends the session without waiting for anybody.
+// over ends the session without waiting for the senders.
 func (s *session) over(ctx context.Context) error {
 	var last error
 	err := stack.Poll(ctx, func() bool {
@@ -159,7 +158,7 @@ func (s *session) gone(ctx context.Context, err error) bool {
 	return err == nil && room == nil
 }
 
-// burst has further senders send as fast as they can, and deletes the room in the same moment.
+// burst has further senders send as fast as they can, and deletes the room at the same moment.
 func (s *session) burst(ctx context.Context, senders, messages int) error {
 	if err := s.leave(); err != nil {
 		return err
@@ -212,7 +211,7 @@ func (s *session) advance(ctx context.Context, n int) error {
 	})
 }
 
-// records returns what each recorder delivered of the session: its parts in order.
+// records returns the recordings of the session by recorder, with their parts in order.
 func (s *session) records(ctx context.Context) (map[string][]stack.Delivered, error) {
 	for _, v := range s.w.recorders {
 		if err := v.Until(ctx, fmt.Sprintf("everything of session %q is delivered", s.Name),

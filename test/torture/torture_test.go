@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 		defer cancel()
 		dir, err := os.MkdirTemp("", "textegress-torture-")
 		if err == nil {
-			harness, err = NewRig(ctx, dir, 1, len(Scenarios()))
+			harness, err = NewHarness(ctx, dir, 1, len(Scenarios()))
 		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -17,7 +17,7 @@ import (
 	"github.com/syncflow/textegress/test/stack"
 )
 
-// World is where one scenario plays: a project with recorders of its own, and its sessions.
+// World is the setting of one scenario: a project, its own recorders, and its sessions.
 type World struct {
 	harness   *Harness
 	name      string
@@ -36,9 +36,9 @@ type World struct {
 // Scenario is one kind of torture.
 type Scenario struct {
 	Name string
-	// Alone: it disturbs what all recorders share, so no other scenario may play at the same time.
+	// Alone: it disturbs what all recorders share, so no other scenario may run at the same time.
 	Alone bool
-	// LongOnly: it has no short version, because it is made of others.
+	// LongOnly: it has no short version, because it combines others.
 	LongOnly bool
 	// Pair: two recorders with different INSTANCE record everything.
 	Pair bool
@@ -46,19 +46,19 @@ type Scenario struct {
 	Env []string
 	// LiveKitKeys: the recorders have LiveKit's keys.
 	LiveKitKeys bool
-	// Skip says why it cannot be played on this machine; "" that it can.
+	// Skip returns why the scenario cannot run on this machine, or "".
 	Skip func() string
 	// Prepare is called before the recorders start, with the folder of the first; what it returns
 	// is called at the end.
 	Prepare func(w *World, dir string) (undo func() error, err error)
-	// Run does what the scenario is about. Afterwards everything is put right and the account is
-	// made.
+	// Run does what the scenario is about. Afterwards the harness repairs everything and makes the
+	// account.
 	Run func(ctx context.Context, w *World) error
-	// Check looks at the account of the scenario, which is free of contradictions.
+	// Check checks what this scenario expects of the account, beyond its being consistent.
 	Check func(w *World, v Verdict, outages []int) error
 }
 
-// A scenario that takes longer than this hangs, and so does putting things right after it.
+// A scenario that takes longer than this, repairs included, hangs.
 const (
 	timeLimit     = 6 * time.Minute
 	testTimeLimit = 90 * time.Second
@@ -115,7 +115,7 @@ func (w *World) play(ctx context.Context, s Scenario) (v Verdict, err error) {
 		}
 	}
 	runErr := s.Run(ctx, w)
-	if ctx.Err() != nil { // the servers are needed by the scenarios to come
+	if ctx.Err() != nil { // the next scenarios need the servers
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 		defer cancel()
@@ -133,7 +133,7 @@ func (w *World) play(ctx context.Context, s Scenario) (v Verdict, err error) {
 	return v, err
 }
 
-// heal puts right what a scenario has left broken of the servers.
+// heal repairs what a scenario has left broken in the servers.
 func (r *Harness) heal(ctx context.Context) error {
 	s := r.Stack
 	var errs []error
@@ -160,7 +160,7 @@ func (r *Harness) heal(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// heal lets the recorders go on and ends all sessions.
+// heal resumes or starts the recorders and ends all sessions.
 func (w *World) heal(ctx context.Context) error {
 	var errs []error
 	for _, v := range w.recorders {
@@ -183,8 +183,8 @@ func (w *World) heal(ctx context.Context) error {
 	return errors.Join(ends...)
 }
 
-// reckon waits until everything is delivered and makes the account. outages are how many each
-// recording of each session states.
+// reckon waits until everything is delivered and makes the account. outages has the number of
+// outages that each recording of each session states.
 func (w *World) reckon(ctx context.Context) (v Verdict, outages []int, err error) {
 	var errs []error
 	for _, s := range w.sessions {
@@ -224,7 +224,7 @@ func (w *World) reckon(ctx context.Context) (v Verdict, outages []int, err error
 	return v, outages, errors.Join(append(errs, w.problems...)...)
 }
 
-// expected are the keys of all recordings in the bucket of the project, also those of earlier
+// expected returns the keys of all recordings in the project's bucket, including those of earlier
 // scenarios.
 func (w *World) expected() (map[string]bool, error) {
 	keys := map[string]bool{}
@@ -250,7 +250,7 @@ func (w *World) expected() (map[string]bool, error) {
 	return keys, err
 }
 
-// union is the account of a session that two recorders heard.
+// union returns the account of a session that two recorders recorded.
 func (s *session) union(a, b []textegress.Message) (Verdict, error) {
 	var sent []Sent
 	for _, x := range s.senders {
@@ -265,8 +265,8 @@ func (s *session) union(a, b []textegress.Message) (Verdict, error) {
 }
 
 // reads runs a command that reads from the store, which another scenario may be killing just then:
-// exit code 1 says that it could not do its work, and it is repeated. What it finds wrong is
-// another code.
+// after exit code 1 (it could not do its work) it is repeated. Problems that it finds have another
+// code.
 func (v *recorder) reads(ctx context.Context, args func(try int) []string) (stdout, stderr string,
 	code int, err error,
 ) {
@@ -279,8 +279,8 @@ func (v *recorder) reads(ctx context.Context, args func(try int) []string) (stdo
 	return stdout, stderr, code, err
 }
 
-// merged has the command line make one recording of two, which must have everything that one of the
-// two has, once and in order.
+// merged merges two recordings with the command line. The result must have everything that either
+// of them has, once and in order.
 func (s *session) merged(ctx context.Context, v *recorder, a, b []stack.Delivered) error {
 	if len(a) != 1 || len(b) != 1 {
 		return fmt.Errorf("session %q: %d and %d recordings to merge, want one of each", s.Name,
@@ -329,7 +329,7 @@ func (s *session) merged(ctx context.Context, v *recorder, a, b []stack.Delivere
 	return errors.Join(errs...)
 }
 
-// close ends the recorders in order, which must succeed.
+// close stops the recorders with SIGTERM, which must succeed.
 func (w *World) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()

@@ -1,5 +1,5 @@
 // Command loadgen sends numbered messages into many rooms at a steady rate, as a process of its own
-// so that its processor time is not counted as anybody else's.
+// so that its CPU time is measured separately.
 //
 // It reads a plan (classroom.Load) as JSON from a file and prints the result (classroom.LoadResult)
 // as JSON. With -joined it makes that file when all senders have joined, and with -go it then waits
