@@ -252,7 +252,12 @@ func unknownField(b protoreflect.RawFields) int {
 // event has no details.
 func Event(f segment.Frame) (m textegress.Message, ok bool) {
 	var e textegress.Event
-	if err := json.Unmarshal(f.Payload, &e); err != nil || !e.Kind.IsEvent() {
+	if f.Event != nil { // a reader has decoded it
+		e = *f.Event
+	} else if err := json.Unmarshal(f.Payload, &e); err != nil {
+		return raw(f), false
+	}
+	if !e.Kind.IsEvent() {
 		return raw(f), false
 	}
 	m = base(f, e.Kind)

@@ -79,11 +79,7 @@ func (p *erasePlan) collectSIDs(f segment.Frame) {
 		}
 		return
 	}
-	if f.Type != segment.FrameEvent {
-		return
-	}
-	ev, err := segment.DecodeEvent(f.Payload)
-	if err == nil && ev.Kind != textegress.KindJoined && ev.Identity == p.identity &&
+	if ev := f.Event; ev != nil && ev.Kind != textegress.KindJoined && ev.Identity == p.identity &&
 		ev.ParticipantSID != "" {
 		p.sids[ev.ParticipantSID] = true
 	}
@@ -154,11 +150,11 @@ func (p *erasePlan) hasLine(m textegress.Message) bool {
 // belongsTo reports whether a frame is the participant's.
 func (p *erasePlan) belongsTo(f segment.Frame) bool {
 	if f.Type == segment.FrameEvent {
-		ev, err := segment.DecodeEvent(f.Payload)
-		if err != nil {
+		ev := f.Event
+		if ev == nil {
 			return p.mentions(f.Payload)
 		}
-		p.tracks.Event(f.Epoch, &ev)
+		p.tracks.Event(f.Epoch, ev)
 		switch ev.Kind {
 		case textegress.KindJoined, textegress.KindForgotten:
 			return false

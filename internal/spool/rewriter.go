@@ -98,11 +98,7 @@ func (p *rewriter) copy() error {
 func (p *rewriter) write(f segment.Frame) error {
 	missing := int64(1)
 	if f.Damage {
-		ev, err := segment.DecodeEvent(f.Payload)
-		if err != nil {
-			return err
-		}
-		if missing = ev.FramesMissing; missing == 0 {
+		if missing = f.Event.FramesMissing; missing == 0 {
 			return nil // it has no index, so there is no place for it
 		}
 	}
