@@ -53,7 +53,7 @@ func newErasePlan(ctx context.Context, src render.Source, o decode.Options, iden
 	}
 	for f, err := range segment.Read(segments) {
 		if err == nil {
-			err = ctx.Err()
+			err = context.Cause(ctx)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("look for the participant: %w", err)
@@ -111,7 +111,7 @@ func (p *erasePlan) count(ctx context.Context, segments []segment.Source,
 	defer d.Close() //nolint:errcheck // of no consequence
 	for f, err := range segment.Read(segments) {
 		if err == nil {
-			err = ctx.Err()
+			err = context.Cause(ctx)
 		}
 		if err != nil {
 			return err

@@ -48,7 +48,7 @@ func (b *Bucket) AbortUploads(ctx context.Context, prefix string, keep func(key 
 	var found []string
 	err := fs.WalkDir(b.root.FS(), start, func(p string, d fs.DirEntry, err error) error {
 		if err == nil {
-			err = ctx.Err()
+			err = context.Cause(ctx)
 		}
 		if err != nil {
 			return err
