@@ -83,8 +83,8 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	return rep, nil
 }
 
-// ErrIncomplete is returned when cases or peers failed: a message was not delivered, or a peer could
-// not be run.
+// ErrIncomplete is returned when cases or peers failed: a message was not delivered, or a peer
+// could not be run.
 var ErrIncomplete = errors.New("not everything was measured")
 
 func (w *world) runCase(ctx context.Context, c benchCase) error {

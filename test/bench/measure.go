@@ -66,8 +66,8 @@ func profile(ctx context.Context, r *stack.Recorder, name string, seconds float6
 	return nil
 }
 
-// until polls the metrics until ok returns true: ten times a second, which hardly affects a recorder
-// of a thousand rooms.
+// until polls the metrics until ok returns true: ten times a second, which hardly affects a
+// recorder of a thousand rooms.
 func until(ctx context.Context, r *stack.Recorder, what string,
 	ok func(map[string]float64) bool,
 ) error {

@@ -15,8 +15,8 @@ import (
 	"github.com/syncflow/textegress/test/stack"
 )
 
-// Peers are the alternatives, each written as a user of the SDK would write it. They join with given
-// tokens, write only text files, and never fsync: they do less than a recorder has to.
+// Peers are the alternatives, each written as a user of the SDK would write it. They join with
+// given tokens, write only text files, and never fsync: they do less than a recorder has to.
 const (
 	peerGoSDK   = "Go SDK peer"   // peers/gosdk
 	peerRTCNode = "rtc-node peer" // peers/rtc-node.mjs; the engine of the predecessor

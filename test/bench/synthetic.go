@@ -16,8 +16,8 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// synthetic describes a generated recording: a class of people and the programs that they work with,
-// as a recorder would have written it.
+// synthetic describes a generated recording: a class of people and the programs that they work
+// with, as a recorder would have written it.
 type synthetic struct {
 	egressID, instance string
 	project            textegress.Project
