@@ -253,7 +253,7 @@ func (p *Pseudonymizer) dropped(list []textegress.Dropped) []textegress.Dropped 
 func (p *Pseudonymizer) Manifest(m textegress.Manifest) textegress.Manifest {
 	out := textegress.Manifest{
 		FormatVersion: m.FormatVersion, EgressID: m.EgressID, Status: m.Status, Reason: m.Reason,
-		Exporter: m.Exporter, Revision: m.Revision,
+		Exporter: m.Exporter, Views: m.Views, Revision: m.Revision,
 		Project: textegress.Project{ID: m.Project.ID, Name: m.Project.Name},
 		Session: textegress.Session{
 			ID: m.Session.ID, RoomName: m.Session.RoomName,

@@ -125,6 +125,7 @@ var fates = map[string]map[string]fate{
 	"Dropped": {"Reason": kept, "Packets": kept, "Bytes": kept},
 	"Manifest": {
 		"FormatVersion": kept, "EgressID": kept, "Status": kept, "Reason": kept, "Exporter": kept,
+		"Views":    kept,
 		"Revision": kept, "Project": nested,
 		"Session": nested, "Part": kept, "Previous": kept, "StartedAt": kept, "StartedUnixNS": kept,
 		"EndedAt": kept, "EndedUnixNS": kept,
