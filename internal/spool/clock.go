@@ -11,14 +11,14 @@ import (
 
 // Clock reads the clocks of this machine.
 type Clock interface {
-	// Read returns the time of day and that of the monotonic clock at one instant.
+	// Read returns the time of day and the monotonic clock at one instant.
 	Read() Reading
 	// Suspended returns how long the machine has been suspended since it started. The monotonic
-	// clock stands still meanwhile.
+	// clock does not advance during a suspend.
 	Suspended() time.Duration
 }
 
-// Reading is one instant by two clocks. MonoNS counts from any beginning.
+// Reading is one instant on both clocks. The origin of MonoNS is arbitrary.
 type Reading struct{ UnixNS, MonoNS int64 }
 
 type systemClock struct{}
@@ -43,16 +43,16 @@ func (systemClock) Suspended() time.Duration {
 	return time.Duration(boot.Nano() - mono.Nano())
 }
 
-// stepLimit is how far the two clocks may part before it is a step. What adjusts the time of day
-// gradually adjusts the monotonic clock as well.
+// stepLimit is how far the two clocks may diverge before the difference counts as a step. A gradual
+// adjustment of the time of day adjusts the monotonic clock as well.
 const stepLimit = 100 * time.Millisecond
 
-// steps finds out when the time of day was set.
+// steps detects that the time of day was set.
 type steps struct {
 	clock     Clock
 	apart     int64         // the time of day minus the monotonic clock, as of the last step
-	suspended time.Duration // as of then
-	last      int64         // the time of day of the last frame, or at the beginning
+	suspended time.Duration // the suspended time as of the last step
+	last      int64         // the time of day of the last frame, initially of the start
 }
 
 func newSteps(c Clock) steps {
@@ -64,14 +64,14 @@ func newSteps(c Clock) steps {
 
 func (r Reading) apart() int64 { return r.UnixNS - r.MonoNS }
 
-// parted reports whether the clocks do not read as they did.
+// parted reports whether the clocks have diverged by more than stepLimit since the last step.
 func (s *steps) parted(now Reading) bool {
 	d := now.apart() - s.apart
 	return d > int64(stepLimit) || d < -int64(stepLimit)
 }
 
-// settle reads the clocks until two readings agree: a process that is interrupted between reading
-// the one and the other has not seen a step.
+// settle reads the clocks until two readings agree: an interruption of the process between the two
+// clock reads is not a step.
 func (s *steps) settle() Reading {
 	now := s.clock.Read()
 	for range 10 {
@@ -84,8 +84,8 @@ func (s *steps) settle() Reading {
 	return now
 }
 
-// look returns the event that states a step, nil where there was none: the machine was suspended,
-// or the reading was wrong. From commit on, the clocks are as in now.
+// look returns the event that states a step. The event is nil if there was no step: the machine was
+// suspended, or the reading was wrong. commit makes now the new reference.
 func (s *steps) look() (now Reading, ev *segment.Event, commit func()) {
 	now = s.settle()
 	suspended := s.clock.Suspended()

@@ -7,10 +7,10 @@ import (
 	"github.com/syncflow/textegress/internal/durable"
 )
 
-// Correct gives an open recording the room and the place of delivery that it should have had from
-// the beginning, for a recording that was never in a room: its announcement named a wrong one.
-// When it returns nil, that survives a power failure; after an error recording.json is the old or
-// the new one. r is not to be used any more: the recording that is returned has taken its place.
+// Correct sets the room and the key prefix of an open recording whose recorder was never in a room
+// because the announcement named the wrong one. When Correct returns nil, the correction survives a
+// power failure. After an error, recording.json holds either the old or the new content. The
+// returned recording replaces r, which must no longer be used.
 func (s *Spool) Correct(r *Recording, roomName, keyPrefix string) (*Recording, error) {
 	corrected, err := s.correct(r, roomName, keyPrefix)
 	if err != nil {
@@ -44,7 +44,7 @@ func (s *Spool) correct(r *Recording, roomName, keyPrefix string) (*Recording, e
 	if err := s.disk.WithBallast(write); err != nil {
 		return nil, s.metrics.count(opState, err)
 	}
-	// A recording of its own, because Info is read without a lock.
+	// Info is read without a lock, so the correction needs a new Recording.
 	corrected, err := s.loadRecording(r.dir, false)
 	if err != nil {
 		return nil, s.metrics.count(opRead, err)

@@ -8,11 +8,11 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// DiskStatus is what is known about the disk of a data directory.
+// DiskStatus is the status of the disk of a data directory.
 type DiskStatus struct {
 	diskguard.Status
-	// FailedSyncs are the recordings with a recent failed fsync and the time of the last failure.
-	// They stay suspect; this is about the disk.
+	// FailedSyncs lists the recordings with a recent failed fsync and the time of the last failure.
+	// It describes the disk; a recording stays suspect after it leaves the list.
 	FailedSyncs []FailedSync
 }
 
@@ -22,16 +22,15 @@ type FailedSync struct {
 	At       time.Time
 }
 
-// Disk returns the state of the disk as of the last poll, at most some seconds
-// ago.
+// Disk returns the state of the disk as of the last poll, which is at most a few seconds old.
 func (s *Spool) Disk() DiskStatus {
 	return DiskStatus{s.disk.Status(), s.failedSyncs(time.Now())}
 }
 
-// CheckStaging reports whether there is room to derive the objects of a sealed
-// recording on this disk: nil, or an error that wraps [diskguard.ErrLow]. Deriving needs
-// about as much again as the segments have, in the worst case twice; a quarter of
-// DiskMinFree is left to the recordings that continue.
+// CheckStaging returns nil if the disk has room to derive the objects of a sealed recording, and
+// otherwise an error that wraps [diskguard.ErrLow]. The objects need about as much space as the
+// segments, in the worst case twice as much. CheckStaging keeps a quarter of DiskMinFree for the
+// open recordings.
 func (r *Recording) CheckStaging() error {
 	sealed, ok := r.Sealed()
 	if !ok {
@@ -40,13 +39,13 @@ func (r *Recording) CheckStaging() error {
 	return r.spool.disk.Room(twice(sealed.Segments), "deriving the objects of")
 }
 
-// CheckRoom reports whether what CheckStaging keeps for the recordings that continue
-// is still free.
+// CheckRoom returns nil if the space that CheckStaging keeps for the open recordings is still free.
 func (r *Recording) CheckRoom() error {
 	return r.spool.disk.Room(0, "deriving the objects of")
 }
 
-// twice returns twice the size of segments, whose figures may be wrong.
+// twice returns twice the total size of segments. The sizes may be wrong, so it guards against
+// overflow.
 func twice(segments []segment.Info) uint64 {
 	need := uint64(0)
 	for _, seg := range segments {

@@ -10,30 +10,29 @@
 //	                              objects/        staging of derived objects, may vanish
 //	<data>/quarantine/                            directories that are not valid recordings
 //
-// The state of a recording is which of its files exist; each is written once and
-// durably (package durable). Opening a spool always runs recovery; there is no separate
-// clean-start path.
+// The files that exist determine the state of a recording. Each is written once and durably
+// (package durable). Opening a spool always runs recovery; there is no separate clean-start path.
 //
-// What the caller may rely on: when Append has returned nil, the frame survives
-// the death of the process, because it went through write(2). When it is counted
-// by Durable it survives a power failure, because an fdatasync of its segment
-// and an fsync of the directory came after it; the shared syncer begins one at
-// most SyncInterval after the write. What is on disk stays readable frame by
-// frame, whatever happens to its neighbours: see docs/FORMAT.md, section 2.
+// Guarantees: once Append has returned nil, the frame survives the death of the process, because it
+// went through write(2). Once Durable counts the frame, it survives a power failure, because an
+// fdatasync of its segment and an fsync of the directory followed it. The shared syncer starts a
+// sync at most SyncInterval after the write. Each frame on disk stays readable even if its
+// neighbours are damaged: see docs/FORMAT.md, section 2.
 //
-// What is synced, and when:
+// Data is synced by these deadlines:
 //
 //   - the current segment: at most SyncInterval after a write (syncer.go). The first sync of a
 //     segment includes its directory (writer.go).
-//   - a segment that is left for the next one: by the same deadline, before it is closed
+//   - a segment that the writer has rotated out: by the same deadline, before it is closed
 //   - everything: before Seal, Close and Sync return
 //   - a state file, with its directory: before the call that writes it returns (package durable)
-//   - after a crash: the last segment before Resume returns. The syncer takes earlier ones that may
-//     not be durable; if no state says which, all are synced before Resume returns (recover.go).
-//   - objects/: never. They can be derived again.
+//   - after a crash: the last segment before Resume returns. The syncer syncs earlier segments that
+//     may not be durable. If no state lists them, Resume syncs all segments before it returns
+//     (recover.go).
+//   - objects/: never, because the objects can be derived again
 //
-// Lock order: none is taken while one below it is held. (openWriter takes the syncMu of a new
-// writer under Recording.mu, before anybody else can hold it.)
+// Lock order: a lock is never taken while one below it in this list is held. (openWriter takes the
+// syncMu of a new writer under Recording.mu, before any other goroutine can hold it.)
 //
 //	Writer.syncMu      syncing, sealing, closing; held over fsync
 //	Recording.stateMu  one writer of state files; held over their I/O
@@ -41,6 +40,6 @@
 //	Recording.mu       the fields of a recording; never held over I/O
 //	Spool.mu           the index of recordings; never held over I/O, except by Instance
 //
-// The locks of the syncer's queue and of package diskguard are the last: no other one is taken
-// while they are held.
+// The locks of the syncer's queue and of package diskguard come last: no other lock is taken while
+// they are held.
 package spool

@@ -4,28 +4,29 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// Follower follows the frames of a recording as they are written, so that each segment can begin
-// with the state after the frames before it. The writer calls it with a lock held: it must not call
-// the writer.
+// Follower follows the frames of a recording as they are written, so that each segment can start
+// with the state after the frames before it. The writer calls a Follower with a lock held, so a
+// Follower must not call the writer.
 type Follower interface {
-	// Restore sets the state, from the head of a segment. It is called first, or not at all.
+	// Restore sets the state from the head of a segment. If it is called at all, it is called
+	// first.
 	Restore(s segment.State)
-	// Frame accounts for the next frame: first those that are recovered, then those that are
-	// written. The payload is valid until Frame returns.
+	// Frame accounts for the next frame. Recovered frames come first, then written ones. The
+	// payload is valid until Frame returns.
 	Frame(f segment.Frame)
 	// State returns the state after the frames so far; the writer sets Synced and Suspect.
 	State() segment.State
 }
 
 // Resume is like [Recording.Writer], for a caller that needs the state after the existing frames:
-// when it returns, f has accounted for all of them. It reads only the last segment. It also reads
-// earlier segments if the head of the last one is damaged, or if an earlier version, which wrote no
-// states, wrote them.
+// when it returns, f has accounted for all of them. Normally it reads only the last segment. It
+// also reads earlier segments if the head of the last one is damaged, or if an earlier version,
+// which stored no states, wrote them.
 func (r *Recording) Resume(f Follower) (*Writer, error) { return r.resume(f) }
 
-// appendState appends the frame with the state to b, the header of a segment, unless there is
-// nothing that it could follow from. It returns the number of frames that it has appended. Called
-// with mu held.
+// appendState appends the frame with the state to b, the header of a segment, unless there is no
+// follower or no earlier frame. It returns the number of frames that it appended. Called with mu
+// held.
 func (w *Writer) appendState(b []byte, h *segment.Header) ([]byte, uint64) {
 	if w.follower == nil || w.nextIndex <= 1 {
 		return b, 0
@@ -38,7 +39,8 @@ func (w *Writer) appendState(b []byte, h *segment.Header) ([]byte, uint64) {
 			"egress_id", w.recording.ID(), "bytes", len(payload), "error", err)
 		return b, 0
 	}
-	// It has the time of the frame before it, so that it reveals nothing about the next frame.
+	// The state frame carries the time of the frame before it, so it reveals nothing about the next
+	// frame.
 	f := segment.Frame{
 		Type: segment.FrameState, Epoch: uint16(s.Epoch), Index: w.nextIndex,
 		UnixNS: s.LastUnixNS, Payload: payload,
@@ -46,8 +48,8 @@ func (w *Writer) appendState(b []byte, h *segment.Header) ([]byte, uint64) {
 	return h.AppendFrame(b, &f), 1
 }
 
-// syncedBefore returns the highest number below the given one up to which no segment remains to be
-// synced. Called with mu held.
+// syncedBefore returns the highest segment number below the given one such that no segment up to it
+// remains to be synced. Called with mu held.
 func (w *Writer) syncedBefore(number uint32) uint32 {
 	switch {
 	case len(w.unsynced) > 0:

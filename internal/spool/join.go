@@ -10,13 +10,15 @@ import (
 	"github.com/syncflow/textegress/internal/durable"
 )
 
-// Join is what admitted an open recording to its room: the content of join.json. The file exists
-// only while the recording is open and is never delivered, because the token is a secret.
+// Join is the content of join.json: the credentials with which the recorder joined the room of an
+// open recording. The file exists only while the recording is open and is never delivered, because
+// the token is a secret.
 type Join struct {
 	URL      string `json:"url"`
 	Token    string `json:"token"`
 	Identity string `json:"identity"`
-	// InRoomUnixNS is when, at the last write of the file, the recorder was certainly in the room.
+	// InRoomUnixNS is the last time, as of the last write of the file, at which the recorder was
+	// certainly in the room.
 	InRoomUnixNS int64 `json:"in_room_unix_ns"`
 }
 
@@ -26,7 +28,7 @@ func (j Join) LogValue() slog.Value { return slog.StringValue(j.String()) }
 // String keeps the token out of formatted text.
 func (j Join) String() string { return "join of " + j.URL }
 
-// KeepJoin stores j for the next process and replaces what was stored before. A recording does not
+// KeepJoin stores j for the next process and replaces the previously stored join. Recordings do not
 // depend on it: callers continue after an error, and the ballast is not released for it.
 func (r *Recording) KeepJoin(j Join) error {
 	data, err := encodeState(j)
@@ -47,7 +49,7 @@ func (r *Recording) KeepJoin(j Join) error {
 	return nil
 }
 
-// Join returns what KeepJoin stored, false if there is nothing usable.
+// Join returns the join that KeepJoin stored, and false if there is none or it is unusable.
 func (r *Recording) Join() (Join, bool) {
 	b, found, err := r.readState(joinName)
 	var j Join
@@ -57,9 +59,9 @@ func (r *Recording) Join() (Join, bool) {
 	return j, j.URL != "" && j.Token != ""
 }
 
-// dropJoin removes join.json and what a crash left of it. It is called when the recording is
-// sealed, and when a sealed recording is found with the file. It makes the removal durable, so that
-// no token reappears after a power failure.
+// dropJoin removes join.json and any temporary file that a crash left. It runs when the recording
+// is sealed, and when the spool finds a sealed recording that still has the file. It makes the
+// removal durable, so that no token reappears after a power failure.
 func (r *Recording) dropJoin() {
 	there := false
 	for _, name := range []string{joinName, joinName + durable.TempSuffix} {

@@ -23,8 +23,8 @@ func (s *Spool) runMaintenance() {
 	}
 }
 
-// rotateOld rotates the segments that were started longer than SegmentAge ago, also
-// where nothing is appended any more.
+// rotateOld rotates the segments that are older than SegmentAge, including those of recordings that
+// receive no more frames.
 func (s *Spool) rotateOld() {
 	s.mu.Lock()
 	all := make([]*Recording, 0, len(s.recordings))
@@ -53,9 +53,8 @@ func (w *Writer) expired(monoNS int64) bool {
 		time.Duration(monoNS-w.segment.began) >= w.spool.segmentAge
 }
 
-// failedSyncFor is how long a failed fsync counts against the disk: when no
-// other one has failed for so long, the segments begun since then were all made
-// durable.
+// failedSyncFor is how long a failed fsync counts against the disk. If no other fsync fails for
+// this long, all segments started since then have become durable.
 const failedSyncFor = 10 * time.Minute
 
 func (s *Spool) syncFailed(egressID string) {

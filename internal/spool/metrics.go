@@ -9,7 +9,7 @@ import (
 
 // The operations that spool_errors_total distinguishes.
 const (
-	opCreate   = "create"   // beginning a recording or a segment
+	opCreate   = "create"   // creating a recording or a segment
 	opWrite    = "write"    // appending a frame
 	opTruncate = "truncate" // cutting a torn frame
 	opSync     = "sync"     // making a segment durable
@@ -17,7 +17,7 @@ const (
 	opRead     = "read"     // reading recordings at start, segments when sealing
 	opRemove   = "remove"   // removing local data
 	opReserve  = "reserve"  // creating the ballast or releasing it
-	opSpace    = "space"    // asking how much space is free
+	opSpace    = "space"    // querying the free space
 )
 
 type metrics struct {
@@ -28,7 +28,7 @@ type metrics struct {
 	refused  prometheus.Counter
 }
 
-// newMetrics registers the metrics of s with reg, nil: nowhere.
+// newMetrics registers the metrics of s with reg. If reg is nil, it does not register them.
 func newMetrics(reg prometheus.Registerer, s *Spool) *metrics {
 	const namespace, subsystem = "livekit_data_egress", "spool"
 	auto := promauto.With(reg)
@@ -112,8 +112,7 @@ func (s *Spool) countSuspect() float64 {
 	return float64(n)
 }
 
-// count counts a failure of the disk and returns err. Being asked for something
-// in the wrong state is no such failure.
+// count counts a disk failure and returns err. A call in the wrong state is not a disk failure.
 func (m *metrics) count(op string, err error) error {
 	if err != nil && !errors.Is(err, ErrState) {
 		m.errors.WithLabelValues(op).Inc()

@@ -14,11 +14,10 @@ import (
 	"github.com/syncflow/textegress/internal/durable"
 )
 
-// Open opens the spool in the directory dir, which it makes where needed, and
-// takes its lock: at most one process records into a data directory. Opening always
-// runs recovery: every recording is found in the state that its files tell,
-// whatever happened before. A directory that is not a recording is moved to
-// <dir>/quarantine, logged, and keeps nobody else from working.
+// Open opens the spool in dir, creates the directory if needed, and takes its lock: at most one
+// process records into a data directory. Opening always runs recovery: each recording gets the
+// state that its files determine. A directory that is not a recording is logged, moved to
+// <dir>/quarantine, and does not affect other recordings.
 func Open(dir string, o Options) (*Spool, error) {
 	s := newSpool(dir, o)
 	if err := s.open(); err != nil {
@@ -33,9 +32,8 @@ func Open(dir string, o Options) (*Spool, error) {
 	return s, nil
 }
 
-// OpenReadOnly opens the spool in dir for reading, without its lock: another
-// process may be recording into it. It changes nothing, and what it returns is
-// the state at the time of the call.
+// OpenReadOnly opens the spool in dir for reading, without its lock: another process may be
+// recording into it. It changes nothing. The spool reflects the state at the time of the call.
 func OpenReadOnly(dir string) (*Spool, error) {
 	s := newSpool(dir, Options{})
 	if err := s.load(true); err != nil {
@@ -89,8 +87,9 @@ func (s *Spool) open() error {
 // load fills s.recordings from the disk.
 func (s *Spool) load(readOnly bool) error {
 	if !readOnly {
-		// A process that was killed while it made a recording left a directory that we see and that
-		// a power failure would take, with everything that is recorded into it from now on.
+		// A process that was killed while it created a recording may have left a directory that is
+		// visible but not durable. A power failure would remove it with everything recorded into it
+		// from now on.
 		if err := s.fs.SyncDir("load", s.recordingsDir()); err != nil {
 			return err
 		}
@@ -115,7 +114,7 @@ func (s *Spool) load(readOnly bool) error {
 		if !e.IsDir() {
 			continue
 		}
-		// reading only: it is somebody else's work
+		// In read-only mode, another process may be writing this replacement.
 		if strings.HasSuffix(e.Name(), replacementSuffix) {
 			continue
 		}
@@ -161,8 +160,7 @@ func (s *Spool) loadRecording(dir string, readOnly bool) (*Recording, error) {
 		return nil, &notRecordingError{reason: recordingName + " does not belong to this directory"}
 	}
 	if !info.hasOwnPrefix() {
-		// A person who edited it must not be able to make us overwrite, or remove, another
-		// recording.
+		// An edited key_prefix must not make the service overwrite or remove another recording.
 		was := info.KeyPrefix
 		info = info.WithOwnPrefix()
 		s.log.Error("key_prefix in recording.json is not the recording's own: its own "+
@@ -176,7 +174,7 @@ func (s *Spool) loadRecording(dir string, readOnly bool) (*Recording, error) {
 	return r, nil
 }
 
-// sweep removes a directory that means nothing.
+// sweep removes a leftover directory.
 func (s *Spool) sweep(path string) {
 	if err := s.fs.RemoveAll("forget", path); err != nil {
 		s.log.Error("cannot remove a directory", "path", path, "error",

@@ -13,16 +13,16 @@ import (
 // localSource is a segment in the spool.
 type localSource struct {
 	segment.Source
-	// silent counts the abandoned reads of the file by all readers of this segment.
+	// silent counts the abandoned reads of this segment's file over all readers.
 	silent *atomic.Int32
 }
 
-// maxSilence is how long the disk may take for one read of a segment. A mount whose server is gone
-// never answers, and nothing can end such a read: it is abandoned, and the caller continues.
+// maxSilence is the longest time that one read of a segment may take. A mount whose server is gone
+// never answers, and such a read cannot be cancelled: it is abandoned, and the caller continues.
 const maxSilence = 2 * time.Minute
 
-// patient returns a local segment whose reads end after maxSilence or with ctx. A segment has at
-// most one abandoned read: until it returns, the segment is not opened again.
+// patient returns a segment.Source for seg whose reads end after maxSilence or when ctx ends. While
+// a read that exceeded maxSilence has not returned, the segment cannot be opened again.
 func patient(ctx context.Context, seg localSource) segment.Source {
 	out := seg.Source
 	out.Open = func() (io.ReadCloser, error) {
@@ -52,15 +52,15 @@ func silentError(name string) error {
 		"for it, others are delivered", maxSilence, name)
 }
 
-// How a read ended.
+// The ways in which a read ends.
 const (
 	returned  = iota + 1 // in time
-	leftAlone            // it was of no use any more: nothing is known of the disk
+	leftAlone            // ctx ended first, which says nothing about the disk
 	silent               // too late
 )
 
-// await returns what f returns, or an error if that takes too long. Then late is called with it, if
-// it ever comes.
+// await calls f and returns its result, or an error if f takes too long or ctx ends first. After
+// such an error, await passes the result of f to late once f returns.
 func await[T any](ctx context.Context, seg localSource, f func() (T, error),
 	late func(T),
 ) (T, error) {
@@ -68,7 +68,7 @@ func await[T any](ctx context.Context, seg localSource, f func() (T, error),
 		v   T
 		err error
 	}
-	var ended atomic.Int32 // by whoever comes first
+	var ended atomic.Int32 // set once, by the first of f, ctx and the timer
 	done := make(chan result, 1)
 	go func() {
 		v, err := f()
@@ -102,12 +102,12 @@ func await[T any](ctx context.Context, seg localSource, f func() (T, error),
 	return r.v, r.err
 }
 
-// patientFile is a file that is read by other goroutines.
+// patientFile reads a file in separate goroutines.
 type patientFile struct {
 	ctx  context.Context
 	seg  localSource
-	r    io.ReadCloser // nil: left alone with whoever reads it
-	buf  []byte        // of whoever reads
+	r    io.ReadCloser // nil after an abandoned read, whose goroutine owns it
+	buf  []byte        // the buffer of the reading goroutine
 	lost error
 }
 
@@ -145,7 +145,7 @@ type read struct {
 // Close implements [io.Closer].
 func (f *patientFile) Close() error {
 	if f.r == nil {
-		return nil // by whoever reads it
+		return nil // the abandoned read closes it
 	}
 	return f.r.Close()
 }

@@ -4,13 +4,15 @@ import "fmt"
 
 func exportRevisionName(revision int) string { return fmt.Sprintf("export-r%d.json", revision) }
 
-// WriteExportRevision replaces what export.json, or an earlier revision, says will be delivered:
-// export-r<revision>.json, written once like export.json. The recording must be exported.
+// WriteExportRevision writes export-r<revision>.json, which replaces the delivery that export.json
+// or an earlier revision fixes. It is written once, like export.json. The recording must be
+// exported.
 func (r *Recording) WriteExportRevision(revision int, data []byte) error {
 	return r.stateFile(exportRevisionName(revision), data, StateExported)
 }
 
-// ExportRevision returns export-r<revision>.json, false where there is none.
+// ExportRevision returns the content of export-r<revision>.json, and false if the file does not
+// exist.
 func (r *Recording) ExportRevision(revision int) ([]byte, bool, error) {
 	return r.readState(exportRevisionName(revision))
 }

@@ -8,11 +8,11 @@ import (
 	"github.com/syncflow/textegress/internal/durable"
 )
 
-// notRecordingError says that a directory will never be a recording, in contrast
-// to one that cannot be read now.
+// notRecordingError reports that a directory is not and cannot become a recording, as opposed to
+// one that cannot be read now.
 type notRecordingError struct {
 	reason string
-	empty  bool // a leftover of a Create that never returned
+	empty  bool // left over from a Create that never returned
 }
 
 func (e *notRecordingError) Error() string { return e.reason }
@@ -22,11 +22,11 @@ func (s *Spool) handleUnreadable(path string, err error) {
 	notRecording, ok := errors.AsType[*notRecordingError](err)
 	switch {
 	case !ok:
-		// It may be readable tomorrow, or by a newer program.
+		// The directory may become readable later, or a newer program may read it.
 		_ = s.metrics.count(opRead, err)
 	case notRecording.empty:
-		// Create made the directory, the process died before recording.json:
-		// nobody was told of this recording.
+		// Create made the directory, but the process died before it wrote recording.json. Create
+		// did not return this recording to any caller.
 		s.sweep(path)
 		return
 	default:

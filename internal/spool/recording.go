@@ -28,40 +28,39 @@ type Recording struct {
 	info     Info
 	readOnly bool
 
-	// stateMu is held while a state file is written, so that there is one
-	// writer of each; it is taken before mu.
+	// stateMu serialises the writes of state files. It is taken before mu.
 	stateMu sync.Mutex
 
 	mu      sync.Mutex // guards the fields below; never held over I/O
 	state   State
 	sealed  Sealed
 	suspect bool
-	// suspectSegment is the first whose fsync failed in this process.
+	// suspectSegment is the first segment whose fsync failed in this process.
 	suspectSegment string
 	writer         *Writer
-	// unsyncable are the segments whose fsync failed in this process: another
-	// one that succeeded would prove nothing.
+	// unsyncable is the set of segments whose fsync failed in this process. A later successful
+	// fsync of such a segment proves nothing.
 	unsyncable map[string]bool
-	silent     map[string]*atomic.Int32 // by segment, see localSource
+	silent     map[string]*atomic.Int32 // by segment name, see localSource
 }
 
 // ID returns the egress id.
 func (r *Recording) ID() string { return r.info.EgressID }
 
-// Info returns what recording.json holds.
+// Info returns the content of recording.json.
 func (r *Recording) Info() Info { return r.info }
 
 // Dir returns the directory of the recording.
 func (r *Recording) Dir() string { return r.dir }
 
-// State returns how far the recording has come.
+// State returns the state of the recording.
 func (r *Recording) State() State {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.state
 }
 
-// Sealed returns what sealed.json holds; false where the recording is open.
+// Sealed returns the content of sealed.json, and false if the recording is open.
 func (r *Recording) Sealed() (Sealed, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -70,16 +69,15 @@ func (r *Recording) Sealed() (Sealed, bool) {
 	return s, r.state != StateOpen
 }
 
-// StagingDir returns where derived objects may be kept before they are
-// delivered. It may not exist, it is not durable, and RemoveData removes it.
+// StagingDir returns the directory for derived objects before their delivery. The directory may not
+// exist and is not durable. RemoveData removes it.
 func (r *Recording) StagingDir() string { return filepath.Join(r.dir, stagingName) }
 
 func (r *Recording) path(name string) string { return filepath.Join(r.dir, name) }
 
-// Writer returns the writer of an open recording, of which there is one at a
-// time. It recovers: the torn tail that a crash may have left is cut, all
-// segments are made durable, and the first Append begins a new segment, with
-// the next index.
+// Writer returns the writer of an open recording. A recording has at most one writer at a time.
+// Writer runs recovery: it cuts the torn tail that a crash may have left and makes all segments
+// durable. The first Append starts a new segment with the next index.
 func (r *Recording) Writer() (*Writer, error) { return r.resume(nil) }
 
 func (r *Recording) resume(f Follower) (*Writer, error) {
@@ -104,11 +102,12 @@ func (r *Recording) openWriter(f Follower) (*Writer, error) {
 		r.mu.Unlock()
 		return nil, ErrBusy
 	}
-	r.writer = w // reserved; nobody else can see w yet but Close, which waits for syncMu
+	r.writer = w // reserved; only Close can see w now, and it waits for syncMu
 	w.syncMu.Lock()
 	defer w.syncMu.Unlock()
 	r.mu.Unlock()
-	if r.spool.isClosed() { // looked at after w is registered, so that Close sees w or we see Close
+	// checked after w is registered: either Close sees w or this check sees Close
+	if r.spool.isClosed() {
 		r.release(w)
 		return nil, ErrClosed
 	}

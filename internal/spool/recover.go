@@ -8,11 +8,11 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// prepare readies a writer for a recording that has segments from before: it cuts the torn tail of
-// the last one, makes it durable (the process that wrote it may have died before that), and finds
-// out where to continue, see head. Segments are not altered otherwise. Called with syncMu held,
-// before anybody else knows the writer. The names of the segments were made durable when the spool
-// was opened or when the writer before was closed.
+// prepare readies a writer for a recording that already has segments. It cuts the torn tail of the
+// last segment, makes the segment durable (the process that wrote it may have died before it did
+// so), and determines where to continue, see head. It does not alter segments otherwise. Called
+// with syncMu held, before other goroutines can use the writer. The names of the segments became
+// durable when the spool was opened or when the previous writer was closed.
 func (w *Writer) prepare() error {
 	names, err := w.removeEmpty()
 	if err != nil {
@@ -38,28 +38,28 @@ func (w *Writer) prepare() error {
 			return err
 		}
 	}
-	if state == nil { // it is not known which of the segments are durable
+	if state == nil { // no state lists the durable segments
 		for _, name := range w.notSynced(names, 0) {
 			w.syncRecovered(name)
 		}
 		return nil
 	}
 	if state.Suspect != "" {
-		w.recording.markSuspect(state.Suspect) // the note of it may have failed
+		w.recording.markSuspect(state.Suspect) // writing suspect.json may have failed
 	}
 	for _, name := range w.notSynced(names[len(names)-1:], state.Synced) {
 		w.syncRecovered(name)
 	}
-	// Nobody waits for those before it: the syncer takes them within its interval, as it would have
-	// done in the process that wrote them.
+	// No caller waits for the earlier segments. The syncer syncs them within its interval, as it
+	// does in the process that writes them.
 	if w.unsynced = w.notSynced(names[:len(names)-1], state.Synced); len(w.unsynced) > 0 {
 		w.markDirty()
 	}
 	return nil
 }
 
-// notSynced returns the segments behind the one with the number synced, without those of which an
-// fsync has failed in this process.
+// notSynced returns the segments with a number above synced, except those whose fsync failed in
+// this process.
 func (w *Writer) notSynced(names []string, synced uint32) []string {
 	var out []string
 	for _, name := range names {
@@ -92,8 +92,8 @@ func (w *Writer) syncRecovered(name string) {
 	w.recording.markSuspect(name)
 }
 
-// removeEmpty returns the segments that are there. The last ones, where they have no whole header,
-// hold no frame and are removed.
+// removeEmpty returns the names of the existing segments. It first removes trailing segments
+// without a complete header, which hold no frames.
 func (w *Writer) removeEmpty() ([]string, error) {
 	r := w.recording
 	names, err := listSegments(w.spool.fs, r.dir)
@@ -116,7 +116,7 @@ func (w *Writer) removeEmpty() ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if corrupt { // both copies of its header are damaged
+		if corrupt { // both copies of the header are damaged
 			return names, nil
 		}
 		if err := w.spool.fs.Remove("recover", r.path(last)); err != nil {
@@ -127,9 +127,9 @@ func (w *Writer) removeEmpty() ([]string, error) {
 	return names, nil
 }
 
-// head finds the segment from which on the frames have to be read, and gives the state at its head
-// to the follower: the last segment that begins with one, else the first segment of all. Without a
-// follower it is the last one that has a header, which tells the index.
+// head finds the segment at which replay must start. With a follower, this is the last segment that
+// starts with a state, which head passes to the follower, or else the first segment. Without a
+// follower, it is the last segment with a header, because the header holds the index.
 func (w *Writer) head(names []string) (from int, state *segment.State, err error) {
 	for i := len(names) - 1; i > 0; i-- {
 		header, state, err := w.recording.readHead(names[i])
@@ -146,8 +146,8 @@ func (w *Writer) head(names []string) (from int, state *segment.State, err error
 	return 0, nil, nil
 }
 
-// replay reads segments, gives their frames to the follower, and finds out the index of the next
-// one. It returns where the torn tail of the last one begins, 0 where it has none.
+// replay reads segments, passes their frames to the follower, and sets the index of the next frame.
+// It returns the offset of the torn tail of the last segment, 0 if there is none.
 func (w *Writer) replay(names []string, partial bool) (torn int64, err error) {
 	r := segment.NewReader(w.recording.sources(names), segment.ReaderOptions{Partial: partial})
 	for {
@@ -183,8 +183,8 @@ func (w *Writer) syncOld(name string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// readHead reports whether a segment has a header, and returns the state that follows it, nil where
-// there is none that can be used.
+// readHead reports whether a segment has a header, and returns the state that follows it. The state
+// is nil if there is no usable one.
 func (r *Recording) readHead(name string) (header bool, state *segment.State, err error) {
 	f, err := r.spool.fs.Open("recover", r.path(name))
 	if err != nil {
@@ -218,8 +218,7 @@ func scanHead(f io.Reader) (header bool, state *segment.State, err error) {
 	}
 }
 
-// decodeState returns nil where the state cannot be used: it is damaged, or it was emptied, see
-// [Spool.Rewrite].
+// decodeState returns nil if the state is damaged or was emptied (see [Spool.Rewrite]).
 func decodeState(payload []byte) *segment.State {
 	s, err := segment.DecodeState(payload)
 	if err != nil || s.LastUnixNS == 0 {

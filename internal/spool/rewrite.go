@@ -14,40 +14,41 @@ import (
 )
 
 const (
-	replacementSuffix = ".replacement" // of a directory that is to take a recording's place
+	replacementSuffix = ".replacement" // of a directory that will replace a recording
 	rewriteName       = "rewrite.json"
-	// oldRewriteName and oldPurgedName are what earlier versions wrote; they are still read.
+	// oldRewriteName and oldPurgedName are the names that earlier versions wrote. They are still
+	// read.
 	oldRewriteName = "replaced.json"
 	oldPurgedName  = "settled.json"
-	// fillerEvent replaces one of several missing frames; the first of them states all.
+	// fillerEvent replaces each missing frame of a range except the first, whose event describes
+	// the whole range.
 	fillerEvent = `{"kind":"forgotten"}`
 	purgedName  = "purged.json"
 )
 
-// Edit changes a frame before it is written. It keeps Index; the payload may be
-// changed in place or be another one, which need not stay valid. A recorder's state comes here
-// empty. A frame that
-// segment.Read makes of a damaged range comes here too, and is written in its
-// place. An error ends the rewriting.
+// Edit changes a frame before it is written. Index stays the same. Edit may change the payload in
+// place or replace it with one that need not stay valid after the call. State frames of the
+// recorder reach Edit with an empty state. Edit also receives the frame by which segment.Read
+// represents a damaged range; that frame is written in place of the range. An error ends the
+// rewrite.
 type Edit func(f *segment.Frame) error
 
-// Rewrite makes a sealed recording of the frames of segments, each as edit
-// leaves it, and puts it in the place of the recording with the same egress id,
-// if there is one. info and sealed are those of the recording; the segments of
-// sealed are measured anew. note is kept as rewrite.json.
+// Rewrite creates a sealed recording from the frames of segments after edit has changed them. It
+// replaces the recording with the same egress id, if there is one. info and sealed describe the
+// recording; Rewrite measures the segments of sealed again. It stores note as rewrite.json.
 //
-// If the segments come from elsewhere, they decide nothing but the content: info must be exactly
-// that of the recording in the spool, names must be names of segments, in order, and no more
-// missing frames are replaced by fillers than the segments of sealed can have held. It needs the
-// room of Recording.CheckStaging, and stops where the disk gets low.
+// Segments from outside the spool determine only the content: info must equal that of the recording
+// in the spool, names must be segment names in order, and fillers replace no more missing frames
+// than the segments of sealed can have held. Rewrite needs as much space as Recording.CheckStaging
+// requires, and stops if free space runs low.
 //
-// When it returns nil, the new recording, in the state sealed, survives a power
-// failure, and the old one with all its files is gone. After an error or a crash
-// there is one or the other, whole. No frame that was readable is missing
-// afterwards, and where frames were damaged there is one that says so.
+// When it returns nil, the new recording is sealed and survives a power failure, and the old one
+// with all its files is gone. After an error or a crash, either the old or the new recording exists
+// in full. The new recording contains every readable frame, and a frame that reports the damage in
+// place of each damaged range.
 //
-// The old recording must not be used meanwhile; its methods fail afterwards. For an open recording
-// the error wraps ErrState. The same segments, edit and sealed give the same bytes.
+// The old recording must not be used during the call; its methods fail afterwards. For an open
+// recording the error wraps ErrState. The same segments, edit and sealed produce the same bytes.
 func (s *Spool) Rewrite(info Info, sealed Sealed, segments []segment.Source, note []byte,
 	edit Edit,
 ) (*Recording, error) {
@@ -103,7 +104,7 @@ func (s *Spool) rewrite(info Info, sealed Sealed, segments []segment.Source, not
 		old.stateMu.Lock()
 		defer old.stateMu.Unlock()
 		old.mu.Lock()
-		old.readOnly = true // callers that still have it can change nothing
+		old.readOnly = true // callers that still hold it cannot change it
 		old.mu.Unlock()
 	}
 	if err := s.swapIn(dir, tmp, exists); err != nil {
@@ -146,10 +147,11 @@ func (s *Spool) swapIn(dir, tmp string, exists bool) error {
 	return s.fs.RemoveAll("replace", gone)
 }
 
-// recoverReplacements finishes, for each replacement that is found, what a crash interrupted: if
-// the old recording still exists, the replacement was not complete, or at least not yet in its
-// place, and the caller must make it again; if it is gone, the replacement was about to take its
-// name. It returns whether a name has changed. If only is empty, it covers all replacements.
+// recoverReplacements resolves each replacement that a crash interrupted. If the old recording
+// still exists, the replacement was not yet in place and is removed; the caller must create it
+// again. If the old recording is gone, a complete replacement takes its name. recoverReplacements
+// reports whether a name has changed. If only is not empty, it handles only the replacement of that
+// recording.
 func (s *Spool) recoverReplacements(entries []fs.DirEntry, only string) (changed bool, err error) {
 	for _, e := range entries {
 		id, ok := strings.CutSuffix(e.Name(), replacementSuffix)
@@ -165,7 +167,7 @@ func (s *Spool) recoverReplacements(entries []fs.DirEntry, only string) (changed
 		if err != nil {
 			return changed, err
 		}
-		if !sealed { // a recording that was not there before, and was not finished
+		if !sealed { // an unfinished rewrite without an old recording
 			s.sweep(path)
 			continue
 		}
@@ -180,8 +182,8 @@ func (s *Spool) recoverReplacements(entries []fs.DirEntry, only string) (changed
 	return changed, err
 }
 
-// fillReplacement writes everything of a replacement durably, but not its own
-// name. sealed.json is last: with it, it is complete.
+// fillReplacement durably writes the content of a replacement, but does not make the name of its
+// directory durable. It writes sealed.json last, so a replacement with sealed.json is complete.
 func (s *Spool) fillReplacement(dir string, info Info, sealed Sealed, segments []segment.Source,
 	note []byte, edit Edit,
 ) error {
@@ -218,8 +220,8 @@ func (s *Spool) fillReplacement(dir string, info Info, sealed Sealed, segments [
 	return durable.WriteFileOnce(s.fs, "replace", filepath.Join(dir, sealedName), data)
 }
 
-// RewriteNote returns the note of the Rewrite that made this recording, false where
-// it is as it was recorded.
+// RewriteNote returns the note of the Rewrite that created this recording, and false if it was
+// never rewritten.
 func (r *Recording) RewriteNote() ([]byte, bool, error) {
 	b, ok, err := r.readState(rewriteName)
 	if err != nil || ok {
@@ -228,8 +230,8 @@ func (r *Recording) RewriteNote() ([]byte, bool, error) {
 	return r.readState(oldRewriteName)
 }
 
-// MarkPurged states that nothing is left of what was delivered before the Rewrite. It is durable
-// when it returns nil.
+// MarkPurged states that nothing remains of the deliveries made before the Rewrite. The mark is
+// durable when MarkPurged returns nil.
 func (r *Recording) MarkPurged() error {
 	r.stateMu.Lock()
 	defer r.stateMu.Unlock()
@@ -240,8 +242,7 @@ func (r *Recording) MarkPurged() error {
 	return nil
 }
 
-// PurgePending reports whether the recording was rewritten and MarkPurged was not
-// called.
+// PurgePending reports whether the recording was rewritten and not yet marked as purged.
 func (r *Recording) PurgePending() (bool, error) {
 	_, rewritten, err := r.RewriteNote()
 	if err != nil || !rewritten {

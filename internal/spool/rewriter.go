@@ -18,24 +18,24 @@ type rewriter struct {
 	spool *Spool
 	dir   string
 	edit  Edit
-	// seed is of what nobody outside can know; markers and salts are made from
-	// it, so that the same replacement gives the same bytes.
+	// seed is derived from data that outsiders cannot predict. Markers and salts are derived from
+	// it, so that the same replacement produces the same bytes.
 	seed [sha256.Size]byte
 
 	reader *segment.Reader
-	name   string // of the segment that is being written
+	name   string // name of the segment that is being written
 	out    durable.File
 	header segment.Header
 	buf    []byte
 
-	fillers   int64 // how many may still be made
-	unchecked int   // bytes since the disk was looked at
+	fillers   int64 // number of fillers that may still be written
+	unchecked int   // bytes written since the last disk check
 }
 
-// checkEvery is how many bytes are written between two checks of the disk.
+// checkEvery is the number of bytes written between two disk checks.
 const checkEvery = 16 << 20
 
-// checkOrder refuses names that are not those of segments, in order.
+// checkOrder rejects names that are not segment names in order.
 func checkOrder(segments []segment.Source) error {
 	last := uint32(0)
 	for _, seg := range segments {
@@ -48,12 +48,12 @@ func checkOrder(segments []segment.Source) error {
 	return nil
 }
 
-// vanishedFrames is more than a segment of the usual size can hold, which may have
-// vanished before the recording was sealed.
+// vanishedFrames exceeds the number of frames in a segment of the usual size. Such a segment may
+// have vanished before the recording was sealed.
 const vanishedFrames = 1 << 21
 
-// mostFillers returns how many frames segments can have held: so many can be
-// missing, whatever the indexes say.
+// mostFillers returns the number of frames that the sealed segments can have held, plus
+// vanishedFrames. No more frames can be missing, whatever the indexes say.
 func mostFillers(sealed []segment.Info) int64 {
 	n := int64(vanishedFrames)
 	for _, seg := range sealed {
@@ -99,7 +99,7 @@ func (p *rewriter) write(f segment.Frame) error {
 	missing := int64(1)
 	if f.Damage {
 		if missing = f.Event.FramesMissing; missing == 0 {
-			return nil // it has no index, so there is no place for it
+			return nil // without an index, the frame has no position
 		}
 	}
 	if p.fillers -= missing - 1; p.fillers < 0 {
@@ -107,7 +107,8 @@ func (p *rewriter) write(f segment.Frame) error {
 			"segments of sealed.json can have held", p.name, missing)
 	}
 	if f.Type == segment.FrameState {
-		f.Payload = []byte("{}") // a sealed recording needs none, and it names participants
+		// a sealed recording needs no state, and the state names participants
+		f.Payload = []byte("{}")
 	}
 	index := f.Index
 	if err := p.edit(&f); err != nil {

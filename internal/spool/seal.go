@@ -9,14 +9,13 @@ import (
 	"github.com/syncflow/textegress/internal/durable"
 )
 
-// Seal ends the recording for good: everything is synced, the segments are
-// measured, and when it returns nil, sealed.json survives a power failure.
-// EndedUnixNS where 0, Segments and Suspect are filled in. A failed fsync does not
-// keep a recording from being sealed, it makes it suspect.
+// Seal ends the recording permanently: it syncs everything and measures the segments. When it
+// returns nil, sealed.json survives a power failure. Seal sets Segments and Suspect, and
+// EndedUnixNS if it is 0. A failed fsync makes the recording suspect but does not prevent sealing.
 //
-// Nothing can be appended from the call on, whatever it returns; after an error
-// it can be called again. Where a crash or a failure came between the writing of
-// sealed.json and the success of Seal, the one that is there counts.
+// After the call, nothing can be appended, even if Seal returns an error. After an error, Seal can
+// be called again. If an earlier call wrote sealed.json and then failed or crashed, the existing
+// sealed.json counts.
 func (w *Writer) Seal(s Sealed) error {
 	w.syncMu.Lock()
 	defer w.syncMu.Unlock()
@@ -49,7 +48,7 @@ func (w *Writer) seal(s Sealed) error {
 	old, err := w.spool.fs.ReadFile("seal", r.path(sealedName))
 	switch {
 	case err == nil:
-		// Renamed into place by an earlier call whose last fsync failed.
+		// An earlier call renamed sealed.json into place, but its last fsync failed.
 		there, err := DecodeSealed(old)
 		if err != nil {
 			return fmt.Errorf("damaged: %w", err)
@@ -93,8 +92,8 @@ func (r *Recording) setSealed(s Sealed) {
 	r.sealed, r.state = s, StateSealed
 }
 
-// Suspect reports whether an fsync of one of its segments has ever failed, in
-// this process or one before: what can be read of it may not be on the disk.
+// Suspect reports whether an fsync of one of its segments has ever failed, in this process or an
+// earlier one. Data of a suspect recording may be readable but not on the disk.
 func (r *Recording) Suspect() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -107,17 +106,16 @@ func (r *Recording) isUnsyncable(segment string) bool {
 	return r.unsyncable[segment]
 }
 
-// firstUnsyncable returns the name of the first segment whose fsync failed in this process,
-// "" where none did.
+// firstUnsyncable returns the name of the first segment whose fsync failed in this process, or ""
+// if none failed.
 func (r *Recording) firstUnsyncable() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.suspectSegment
 }
 
-// markSuspect remembers a failed fsync, also over a restart. The file is written
-// as well as a failing disk allows: sealed.json says it too, if this process
-// lives to write it.
+// markSuspect records a failed fsync, also across restarts. Writing suspect.json is best effort on
+// a failing disk. sealed.json records it too, if this process lives to write it.
 func (r *Recording) markSuspect(segment string) {
 	r.mu.Lock()
 	first := !r.suspect

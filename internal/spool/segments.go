@@ -26,8 +26,8 @@ func listSegments(fsys durable.FS, dir string) ([]string, error) {
 func segmentNames(entries []fs.DirEntry) []string {
 	var names []string
 	for _, e := range entries {
-		// A pipe, a device or a directory with the name of a segment is none: the
-		// segment is missing. A link may lead to one.
+		// A pipe, device or directory with the name of a segment is not a segment, so the segment
+		// counts as missing. A symbolic link may point to a segment.
 		if t := e.Type(); !t.IsRegular() && t&fs.ModeSymlink == 0 {
 			continue
 		}
@@ -49,8 +49,8 @@ func (r *Recording) sources(names []string) []segment.Source {
 	return sources
 }
 
-// Sources returns the segments that are there, in order. Reading of them ends with ctx, also where
-// the disk does not answer.
+// Sources returns the existing segments in order. Reads of them end with ctx, even if the disk does
+// not respond.
 func (r *Recording) Sources(ctx context.Context) ([]segment.Source, error) {
 	names, err := listSegments(r.spool.fs, r.dir)
 	if err != nil {
@@ -71,8 +71,8 @@ func (r *Recording) Sources(ctx context.Context) ([]segment.Source, error) {
 	return sources, nil
 }
 
-// SealedSources returns the segments to be read: those that are there, compared
-// with sealed.json where there is one. See Sources.
+// SealedSources returns the segments to read: those of Sources, checked against sealed.json if the
+// recording is sealed.
 func (r *Recording) SealedSources(ctx context.Context) ([]segment.Source, error) {
 	sources, err := r.Sources(ctx)
 	if err != nil {
@@ -90,9 +90,8 @@ func (r *Recording) StateFile(name string) ([]byte, error) {
 	return r.spool.fs.ReadFile("read-state", r.path(name))
 }
 
-// Frames streams the frames of all segments, see segment.Read. It may run while
-// the recording is being written, by this process or another, and then ends at
-// the last whole frame it finds.
+// Frames streams the frames of all segments, see segment.Read. It may run while this process or
+// another writes the recording. It then ends at the last complete frame that it finds.
 func (r *Recording) Frames() iter.Seq2[segment.Frame, error] {
 	return func(yield func(segment.Frame, error) bool) {
 		names, err := listSegments(r.spool.fs, r.dir)
@@ -111,7 +110,7 @@ func (r *Recording) Frames() iter.Seq2[segment.Frame, error] {
 	}
 }
 
-// scanSegment calls found for everything in a segment.
+// scanSegment calls found for each finding in a segment.
 func scanSegment(src segment.Source, found func(segment.Finding)) error {
 	r, err := src.Open()
 	if err == nil {
@@ -143,8 +142,8 @@ func scanReader(r io.Reader, found func(segment.Finding)) error {
 	}
 }
 
-// Segments describes the segments: from sealed.json, or by reading all of them
-// where the recording is open.
+// Segments returns descriptions of the segments, from sealed.json or, if the recording is open, by
+// reading all segments.
 func (r *Recording) Segments() ([]segment.Info, error) {
 	if s, ok := r.Sealed(); ok {
 		return s.Segments, nil

@@ -33,29 +33,26 @@ const (
 	instanceName   = "instance"
 	recordingsName = "recordings"
 	quarantineName = "quarantine"
-	forgetSuffix   = ".forgotten" // of a directory that is being removed
+	forgetSuffix   = ".forgotten" // suffix of a directory that is being removed
 )
 
 // Options tunes a Spool. The zero value is usable.
 type Options struct {
-	// SyncInterval is how long a written frame may wait for the fdatasync that
-	// makes it survive a power failure: the recovery point objective. 0 means
-	// DefaultSyncInterval.
+	// SyncInterval is the longest time that a written frame waits for the fdatasync that makes it
+	// durable: the recovery point objective. 0 means DefaultSyncInterval.
 	SyncInterval time.Duration
-	// SegmentSize is the size in bytes at which a segment is closed; a frame is
-	// never split. A closed segment was synced for the last time and is never
-	// written again, so what befalls the one that is being written, a failed fsync
-	// above all, concerns at most this much. 0 means DefaultSegmentSize.
+	// SegmentSize is the size in bytes at which a segment is closed. Frames are never split. A
+	// closed segment has had its last sync and is never written again, so a fault in the current
+	// segment, such as a failed fsync, affects at most this many bytes. 0 means DefaultSegmentSize.
 	SegmentSize int64
-	// SegmentAge is how long after its first frame a segment is closed however
-	// small it is, give or take a tenth: the same bound in time. A recording in
-	// which nothing happens makes no further segments. 0 means DefaultSegmentAge.
+	// SegmentAge is the age at which a segment is closed regardless of its size, within a tenth. It
+	// bounds the effect of a fault in time. A recording that receives no frames starts no new
+	// segments. 0 means DefaultSegmentAge.
 	SegmentAge time.Duration
-	// DiskMinFree is the free space in bytes below which no recording of a new
-	// session is begun, so that so much is left to those that are open when the
-	// disk fills up. A sixteenth of it is the size of the ballast, which is released when a
-	// write that cannot wait finds no space: see Writer.AppendReserved. 0: the disk
-	// is not watched, and there is no ballast.
+	// DiskMinFree is the free space in bytes below which no recording of a new session starts. It
+	// keeps this space for the open recordings when the disk fills up. The ballast is a sixteenth
+	// of it and is released when an urgent write finds no space: see Writer.AppendReserved. If
+	// DiskMinFree is 0, the disk is not monitored and there is no ballast.
 	DiskMinFree int64
 	Logger      *slog.Logger          // nil: silent
 	FS          durable.FS            // nil: the operating system's
@@ -81,19 +78,19 @@ type Spool struct {
 
 	mu         sync.Mutex // guards the fields below; not held over I/O, except by Instance
 	recordings map[string]*Recording
-	sessions   map[sessionOf][]*Recording // the same, by session
-	failed     map[string]time.Time       // egress id: its last failed fsync
+	sessions   map[sessionOf][]*Recording // the recordings, by session
+	failed     map[string]time.Time       // time of the last failed fsync, by egress id
 	problems   []Problem
 	instance   string
 	closed     bool
 }
 
-// sessionOf names a session: its id is that of its project.
+// sessionOf identifies a session. A session id is scoped to its project.
 type sessionOf struct{ project, session string }
 
 // Problem is a directory that is not a usable recording.
 type Problem struct {
-	Path string // where it is now
+	Path string // its current path
 	Err  error
 }
 
@@ -123,14 +120,13 @@ func (s *Spool) Dir() string { return s.dir }
 
 func (s *Spool) recordingsDir() string { return filepath.Join(s.dir, recordingsName) }
 
-// Problems returns the directories that were no usable recordings when the spool
-// was opened.
+// Problems returns the directories that were not usable recordings when the spool was opened.
 func (s *Spool) Problems() []Problem { return slices.Clone(s.problems) }
 
 const instanceAlphabet = "abcdefghijklmnopqrstuvwxyz234567" // 32 letters, so that b&31 is unbiased
 
-// Instance returns the name of this data directory's service: 8 random
-// characters of [a-z2-7], made once and durable when they are returned.
+// Instance returns the name of this data directory's service: 8 random characters of [a-z2-7]. The
+// name is generated once and is durable when Instance returns.
 func (s *Spool) Instance() (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,7 +146,7 @@ func (s *Spool) Instance() (string, error) {
 		}
 		b = append(b, '\n')
 	}
-	if s.lock != nil { // also where it exists: its name may not be durable yet
+	if s.lock != nil { // even if the file exists, because its name may not be durable yet
 		if err := durable.WriteFileOnce(s.fs, "instance", path, b); err != nil {
 			return "", s.metrics.count(opState, err)
 		}
@@ -163,11 +159,10 @@ func (s *Spool) Instance() (string, error) {
 	return name, nil
 }
 
-// Create begins a recording. When it returns nil, recording.json survives a
-// power failure. It completes info: FormatVersion, and where they are missing
-// EgressID, CreatedUnixNS, Part. While there is less free space than
-// Options.DiskMinFree it fails with an error that wraps diskguard.ErrLow; a further
-// part of a session that was being recorded is begun as long as there is any.
+// Create starts a recording. When it succeeds, recording.json survives a power failure. Create sets
+// FormatVersion, and EgressID, CreatedUnixNS and Part if they are missing. While free space is
+// below Options.DiskMinFree, Create fails with an error that wraps diskguard.ErrLow. A further part
+// of a session is an exception: it starts as long as there is any free space.
 func (s *Spool) Create(info Info) (*Recording, error) {
 	if s.lock == nil {
 		return nil, fmt.Errorf("create recording: %w", ErrReadOnly)
@@ -203,8 +198,8 @@ func (s *Spool) Create(info Info) (*Recording, error) {
 	return r, nil
 }
 
-// register makes r the recording of its id, in the place of another where there is one.
-// Called with mu held, or before anybody else knows the spool.
+// register adds r to the index and replaces any recording with the same id. Called with mu held, or
+// before other goroutines can use the spool.
 func (s *Spool) register(r *Recording) {
 	s.unregister(r.ID())
 	s.recordings[r.ID()] = r
@@ -237,26 +232,27 @@ func (s *Spool) makeRecording(dir string, info []byte) error {
 		err = s.fs.SyncDir("create", s.recordingsDir())
 	}
 	if err != nil {
-		// The error says that there is no recording, so none may be found after a restart.
+		// The error means that there is no recording, so recovery must not find one after a
+		// restart.
 		_, derr := s.discard(dir)
 		return errors.Join(err, derr)
 	}
 	return nil
 }
 
-// discard removes a recording's directory at one stroke: after a crash it is
-// found complete or not at all. gone says that it has lost its name.
+// discard removes a recording's directory atomically: after a crash, recovery finds it complete or
+// not at all. gone reports that the directory has lost its name.
 func (s *Spool) discard(dir string) (gone bool, err error) {
 	to := dir + forgetSuffix
 	if err := s.fs.Rename("forget", dir, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return false, err // not there: an earlier call got this far
+		return false, err // ErrNotExist: an earlier call got this far
 	}
 	err = s.fs.SyncDir("forget", s.recordingsDir())
 	return true, errors.Join(err, s.fs.RemoveAll("forget", to))
 }
 
-// Recordings returns all recordings, the oldest first, those of one instant by
-// session and part.
+// Recordings returns all recordings, oldest first. Recordings with equal creation times are ordered
+// by session and part.
 func (s *Spool) Recordings() []*Recording {
 	s.mu.Lock()
 	all := make([]*Recording, 0, len(s.recordings))
@@ -272,8 +268,8 @@ func (s *Spool) Recordings() []*Recording {
 	return all
 }
 
-// Latest returns the recording of a project's session that has the highest part,
-// false where there is none. It costs the same with any number of recordings.
+// Latest returns the recording of a project's session with the highest part, and false if there is
+// none. Its cost does not depend on the number of recordings in the spool.
 func (s *Spool) Latest(projectID, sessionID string) (*Recording, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

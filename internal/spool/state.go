@@ -11,7 +11,7 @@ import (
 	"github.com/syncflow/textegress/internal/durable"
 )
 
-// load finds the state from the files.
+// load determines the state from the files.
 func (r *Recording) load() error {
 	entries, err := r.spool.fs.ReadDir("load", r.dir)
 	if err != nil {
@@ -42,20 +42,19 @@ func (r *Recording) load() error {
 		return nil
 	}
 	if r.state != StateOpen && (has[joinName] || has[joinName+durable.TempSuffix]) {
-		r.dropJoin() // the process died between the sealing and this
+		r.dropJoin() // the process died between sealing and dropJoin
 	}
 	if r.state == StateRemoved {
 		return nil
 	}
-	// A process that died before it came to the fsync of the directory left
-	// state files and segments that we see and that a power failure would take.
+	// A process that died before the fsync of the directory may have left state files and segments
+	// that are visible but not durable.
 	return r.spool.fs.SyncDir("load", r.dir)
 }
 
-// loadSealed reads sealed.json. A damaged one is put aside, so that the
-// recording is open and will be sealed again: its segments are what counts. Once
-// an export is fixed, that would change what is delivered, so there it is an
-// error.
+// loadSealed reads sealed.json. A damaged file is moved aside, so that the recording is open and
+// will be sealed again from its segments. Once export.json exists, sealing again would change the
+// delivery, so a damaged file is then an error.
 func (r *Recording) loadSealed(exported bool) error {
 	b, err := r.spool.fs.ReadFile("load", r.path(sealedName))
 	if err != nil {
@@ -77,8 +76,8 @@ func (r *Recording) loadSealed(exported bool) error {
 	return r.spool.fs.Rename("load", r.path(sealedName), r.path(sealedName+damagedSuffix))
 }
 
-// stateFile writes a state file and then sets the state, if the recording is in
-// one of the states from.
+// stateFile writes a state file and then sets the given state. The recording must already have that
+// state or one of the states in from.
 func (r *Recording) stateFile(name string, data []byte, to State, from ...State) error {
 	r.stateMu.Lock()
 	defer r.stateMu.Unlock()
@@ -106,23 +105,23 @@ func (r *Recording) setState(to State) {
 	r.state = to
 }
 
-// WriteExport fixes what will be delivered: export.json, whose content this
-// package does not look at. It is written once; the same bytes again are a
-// success, others an error that wraps fs.ErrExist. The recording must be sealed.
+// WriteExport writes export.json, which fixes the content of the delivery. This package does not
+// interpret it. The file is written once: writing the same bytes again succeeds, and writing other
+// bytes returns an error that wraps fs.ErrExist. The recording must be sealed.
 func (r *Recording) WriteExport(data []byte) error {
 	return r.stateFile(exportName, data, StateExported, StateSealed)
 }
 
-// WriteUploaded states that everything was verified in the bucket: uploaded.json,
-// written once like export.json. The recording must be exported.
+// WriteUploaded writes uploaded.json, which states that every object was verified in the bucket. It
+// is written once, like export.json. The recording must be exported.
 func (r *Recording) WriteUploaded(data []byte) error {
 	return r.stateFile(uploadedName, data, StateUploaded, StateExported)
 }
 
-// Export returns export.json, false where there is none.
+// Export returns the content of export.json, and false if the file does not exist.
 func (r *Recording) Export() ([]byte, bool, error) { return r.readState(exportName) }
 
-// Uploaded returns uploaded.json, false where there is none.
+// Uploaded returns the content of uploaded.json, and false if the file does not exist.
 func (r *Recording) Uploaded() ([]byte, bool, error) { return r.readState(uploadedName) }
 
 func (r *Recording) readState(name string) ([]byte, bool, error) {
@@ -136,9 +135,9 @@ func (r *Recording) readState(name string) ([]byte, bool, error) {
 	return b, true, nil
 }
 
-// RemoveData removes the segments and the staging directory of an uploaded
-// recording. The state files stay, so that a repeated announcement of the
-// session is recognised. After a failure it can be called again.
+// RemoveData removes the segments and the staging directory of an uploaded recording. The state
+// files remain, so that the service recognises a repeated announcement of the session. After a
+// failure it can be called again.
 func (r *Recording) RemoveData() error {
 	r.stateMu.Lock()
 	defer r.stateMu.Unlock()
@@ -180,7 +179,7 @@ func (r *Recording) removeData() error {
 	return nil
 }
 
-// Delete removes what RemoveData left, and with it every trace of the recording.
+// Delete removes the files that RemoveData leaves, and with them every trace of the recording.
 func (r *Recording) Delete() error {
 	r.stateMu.Lock()
 	defer r.stateMu.Unlock()
@@ -191,8 +190,8 @@ func (r *Recording) Delete() error {
 		return fmt.Errorf("recording %s: delete: %w: %s", r.ID(), ErrState, state)
 	}
 	gone, err := r.spool.discard(r.dir)
-	// Once it has lost its name it is gone, whatever failed then: nothing could be
-	// asked of it any more. What is left of it goes when the spool is next opened.
+	// Once the directory has lost its name, the recording is gone even if a later step fails. The
+	// next Open removes the remaining files.
 	if gone {
 		r.spool.mu.Lock()
 		r.spool.unregister(r.ID())

@@ -11,8 +11,8 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// DecodeInfo reads a recording.json, with the rules of [textegress.DecodeJSON].
-// What it returns has an egress id that is a plain name.
+// DecodeInfo decodes a recording.json by the rules of [textegress.DecodeJSON]. The egress id of the
+// result is a plain name.
 func DecodeInfo(b []byte) (Info, error) {
 	var info Info
 	if err := textegress.DecodeJSON(b, &info); err != nil {
@@ -29,16 +29,15 @@ func DecodeInfo(b []byte) (Info, error) {
 	return info, nil
 }
 
-// newerError says that a newer program wrote a state file.
+// newerError reports that a newer program wrote a state file.
 type newerError struct{ version int }
 
 func (e *newerError) Error() string {
 	return fmt.Sprintf("format version %d, this program knows %d", e.version, FormatVersion)
 }
 
-// DecodeSealed reads a sealed.json, with the rules of [textegress.DecodeJSON]. The
-// segments that it returns have names of segments, in order, and figures that are
-// possible.
+// DecodeSealed decodes a sealed.json by the rules of [textegress.DecodeJSON]. The segments of the
+// result have valid names, in order, and plausible figures.
 func DecodeSealed(b []byte) (Sealed, error) {
 	var s Sealed
 	if err := textegress.DecodeJSON(b, &s); err != nil {
@@ -50,8 +49,8 @@ func DecodeSealed(b []byte) (Sealed, error) {
 	return s, nil
 }
 
-// hasOwnPrefix reports whether KeyPrefix is one of this recording alone: of the form
-// of [textegress.Prefix], with its egress id at the end.
+// hasOwnPrefix reports whether KeyPrefix belongs to this recording alone: it has the form of
+// [textegress.Prefix] and ends with the egress id.
 func (i Info) hasOwnPrefix() bool {
 	parts := strings.Split(i.KeyPrefix, "/")
 	return len(parts) == 6 && parts[2] == "text-egress" &&
@@ -59,8 +58,8 @@ func (i Info) hasOwnPrefix() bool {
 		fs.ValidPath(strings.TrimSuffix(i.KeyPrefix, "/")) && !strings.Contains(i.KeyPrefix, `\`)
 }
 
-// WithOwnPrefix returns i with a KeyPrefix that is one of this recording alone: its own where it
-// has one, else that of [textegress.Prefix].
+// WithOwnPrefix returns i with a KeyPrefix that belongs to this recording alone. It keeps a valid
+// KeyPrefix and replaces any other with that of [textegress.Prefix].
 func (i Info) WithOwnPrefix() Info {
 	if !i.hasOwnPrefix() {
 		i.KeyPrefix = textegress.Prefix(i.ProjectName, i.ProjectID, i.RoomName, i.Topic, i.EgressID)
@@ -68,7 +67,7 @@ func (i Info) WithOwnPrefix() Info {
 	return i
 }
 
-// same reports whether two recording.json say the same.
+// same reports whether i and other encode to the same recording.json.
 func (i Info) same(other Info) bool {
 	a, err := encodeState(i)
 	b, err2 := encodeState(other)

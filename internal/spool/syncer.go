@@ -6,20 +6,19 @@ import (
 	"time"
 )
 
-// syncWorkers is how many fsyncs are under way at once. More would not help one
-// disk, and one recording's slow fsync must not hold up all others.
+// syncWorkers is the number of concurrent fsyncs. More would not help a single disk. One would not
+// be enough, because the slow fsync of one recording must not hold up all others.
 const syncWorkers = 4
 
-// startFirst is the number of writers in a round from which on all are told to
-// begin writing back before the first is synced: the journal and the disk then work
-// for all of them at once. On ext4 that takes a third to a half of the CPU time off
-// a round of a hundred files or more (BenchmarkRound); with fewer than about eight
-// it makes no difference.
+// startFirst is the minimum number of writers in a round for which the syncer starts the write-back
+// of all of them before it syncs the first. The journal and the disk then handle all of them at
+// once. On ext4 this saves a third to a half of the CPU time of a round of a hundred files or more
+// (BenchmarkRound). With fewer than about eight it makes no difference.
 const startFirst = 8
 
-// syncer syncs the writers of a spool. A writer is queued by the first Append
-// after its last sync; interval after the first of them the queue is worked off
-// by a few workers. Idle recordings cost nothing.
+// syncer syncs the writers of a spool. The first Append after a writer's last sync queues the
+// writer. A few workers process the queue one interval after its first writer was queued. Idle
+// recordings cost nothing.
 type syncer struct {
 	interval time.Duration
 	log      *slog.Logger
@@ -29,7 +28,7 @@ type syncer struct {
 
 	mu    sync.Mutex
 	queue []*Writer // each at most once, see Writer.dirty
-	since time.Time // when the first of them was queued
+	since time.Time // when the first writer in queue was queued
 }
 
 func startSyncer(interval time.Duration, log *slog.Logger) *syncer {
@@ -41,8 +40,7 @@ func startSyncer(interval time.Duration, log *slog.Logger) *syncer {
 	return s
 }
 
-// stop waits for the syncs that are under way. What is queued is left to the
-// writers' Close.
+// stop waits for the syncs in progress. The Close of each queued writer syncs it.
 func (s *syncer) stop() {
 	close(s.done)
 	s.wg.Wait()
@@ -142,6 +140,6 @@ func (s *syncer) sync(w *Writer) {
 		s.add(w)
 		return
 	}
-	w.dirty.Store(false) // before the sync: what comes now is queued again
+	w.dirty.Store(false) // before the sync, so that a concurrent Append queues w again
 	w.sync()
 }

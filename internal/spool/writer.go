@@ -13,44 +13,43 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// keepBuffer is the size of an encoding buffer that a writer keeps between two
-// frames; with a thousand recordings a larger one would add up.
+// keepBuffer is the largest encoding buffer, in bytes, that a writer keeps between two frames.
+// Larger buffers would add up over a thousand recordings.
 const keepBuffer = 64 << 10
 
 // Writer appends to one recording. Its methods are safe for concurrent use.
 //
-// A writer goes from segment to segment: when one is full or old, when a torn frame
-// could not be cut off it, and when its fsync failed. A segment that is left is
-// synced once more (not after a failed fsync, which must not be retried on the
-// same file) and never written again.
+// A writer starts a new segment when the current one is full or old, when it cannot cut a torn
+// frame off it, and when its fsync fails. It syncs the old segment once more (not after a failed
+// fsync, which must not be retried on the same file) and never writes to it again.
 type Writer struct {
 	recording *Recording
 	spool     *Spool
 
 	recorded atomic.Uint64
 	durable  atomic.Uint64
-	dirty    atomic.Bool // waits in the syncer's queue
+	dirty    atomic.Bool // in the syncer's queue
 
-	// syncMu is held while syncing, sealing or closing; it is taken before mu and, other than mu,
-	// held over an fsync. synced and its like in segment belong to its holder.
+	// syncMu is held while syncing, sealing or closing. It is taken before mu and, unlike mu, held
+	// over an fsync. It also guards synced, dirSynced and startErr of the segments.
 	syncMu   sync.Mutex
 	sealed   bool
-	failures int       // fsyncs failed in a row
-	notUntil time.Time // the syncer leaves the writer alone until then
+	failures int       // consecutive failed fsyncs
+	notUntil time.Time // the syncer does not sync the writer before this time
 
-	// mu is held over one write(2) and never over an fsync, so that an Append
-	// waits for the disk only where the kernel makes it wait.
+	// mu is held over one write(2) and never over an fsync, so that an Append waits for the disk
+	// only if the kernel blocks the write.
 	mu        sync.Mutex
-	segment   *openSegment   // nil: the next Append begins one
+	segment   *openSegment   // nil: the next Append starts one
 	retired   []*openSegment // to be synced and closed
-	unsynced  []string       // segments of an earlier process, to be synced; all are before left
-	follower  Follower       // nil: segments begin without a state
+	unsynced  []string       // segments of an earlier process, to be synced; they precede retired
+	follower  Follower       // nil: segments start without a state
 	number    uint32         // of the next segment
 	nextIndex uint64
 	buf       []byte
 	steps     steps
 	syncErr   error // the first failed fsync
-	ended     error // why nothing can be appended any more
+	ended     error // the reason why nothing can be appended any more
 }
 
 // openSegment is an open segment file.
@@ -58,22 +57,21 @@ type openSegment struct {
 	name   string
 	file   durable.File
 	header segment.Header
-	began  int64 // by the monotonic clock
+	began  int64 // on the monotonic clock
 
 	size   int64  // guarded by Writer.mu
 	frames uint64 // guarded by Writer.mu
-	head   uint64 // how many of frames are the state at its head
+	head   uint64 // number of state frames at the start of the segment
 
 	synced    uint64 // frames that are durable
 	dirSynced bool   // the file's name is durable
-	startErr  error  // StartSync failed, which is as final as a failed Sync
+	startErr  error  // a failed StartSync, as final as a failed Sync
 }
 
-// Append writes f to the recording with one write(2) and assigns its Index and
-// MonoNS. When it returns nil, the frame survives the death of the process. When
-// it returns an error, the frame is not in the recording, and the next Append
-// may succeed, on a full disk (see diskguard.IsFull) for example when room was made.
-// The payload is not kept.
+// Append writes f to the recording with one write(2) and assigns its Index and MonoNS. When it
+// returns nil, the frame survives the death of the process. When it returns an error, the frame is
+// not in the recording, and a later Append may succeed, for example when space becomes available on
+// a full disk (see diskguard.IsFull). Append does not retain the payload.
 func (w *Writer) Append(f segment.Frame) error {
 	if err := w.spool.disk.Writable(); err != nil {
 		return fmt.Errorf("append: %w", err)
@@ -81,15 +79,14 @@ func (w *Writer) Append(f segment.Frame) error {
 	return w.append(f)
 }
 
-// AppendReserved is Append for the few small frames without which the recording
-// would not tell the truth, such as the beginning of an outage: where the disk is
-// full, the ballast is released for them.
+// AppendReserved is Append for the few small frames without which the recording would be wrong,
+// such as the start of an outage. If the disk is full, the ballast is released for them.
 func (w *Writer) AppendReserved(f segment.Frame) error {
 	return w.spool.disk.WithBallast(func() error { return w.append(f) })
 }
 
-// Writable returns nil if packets can be appended as far as is known, and else
-// an error that diskguard.IsFull recognises.
+// Writable returns an error that diskguard.IsFull recognises if the disk was found full, and nil
+// otherwise.
 func (w *Writer) Writable() error { return w.spool.disk.Writable() }
 
 func (w *Writer) append(f segment.Frame) error {
@@ -111,7 +108,7 @@ func (w *Writer) append(f segment.Frame) error {
 	return w.write(f, now)
 }
 
-// stateStep appends that the time of day was set, if it was, and returns what the clocks read then.
+// stateStep appends an event if the time of day was set, and returns the reading of the clocks.
 // Called with mu held.
 func (w *Writer) stateStep(epoch uint16) (Reading, error) {
 	now, ev, commit := w.steps.look()
@@ -181,8 +178,8 @@ func (w *Writer) count() {
 	w.spool.metrics.recorded.Inc()
 }
 
-// begin opens the next segment and writes its header and, where there are frames before it, the
-// state. Called with mu held.
+// begin opens the next segment and writes its header and, if there are earlier frames, the state.
+// Called with mu held.
 func (w *Writer) begin(now Reading) error {
 	for {
 		name := segment.Name(w.number)
@@ -201,7 +198,7 @@ func (w *Writer) begin(now Reading) error {
 			err = io.ErrShortWrite
 		}
 		if err != nil {
-			// It holds nothing; where it cannot be removed, recovery does it.
+			// The segment holds no frame. If it cannot be removed here, recovery removes it.
 			return errors.Join(err, file.Close(),
 				w.spool.fs.Remove("segment", w.recording.path(name)))
 		}
@@ -217,15 +214,16 @@ func (w *Writer) begin(now Reading) error {
 	}
 }
 
-// rotate lets the next Append begin a new segment. Called with mu held.
+// rotate retires the current segment, so that the next Append starts a new one. Called with mu
+// held.
 func (w *Writer) rotate() {
 	w.retired = append(w.retired, w.segment)
 	w.segment = nil
 	w.markDirty()
 }
 
-// truncateTorn removes what a failed write may have left of a frame, so that it does not precede
-// later frames; if that fails too, later frames go to another segment. Called with mu held.
+// truncateTorn removes the part of a frame that a failed write may have left, so that later frames
+// do not follow it. If that fails too, later frames go to another segment. Called with mu held.
 func (w *Writer) truncateTorn(seg *openSegment) {
 	if err := seg.file.Truncate(seg.size); err != nil {
 		_ = w.spool.metrics.count(opTruncate, err)
@@ -236,12 +234,12 @@ func (w *Writer) truncateTorn(seg *openSegment) {
 // Recorded returns the number of frames that this writer has written.
 func (w *Writer) Recorded() uint64 { return w.recorded.Load() }
 
-// Durable returns the number of frames that this writer has written and that
-// survive a power failure.
+// Durable returns the number of frames that this writer has written and that survive a power
+// failure.
 func (w *Writer) Durable() uint64 { return w.durable.Load() }
 
 // Close syncs and releases the recording without sealing it: it stays open, and a later Writer
-// continues it. The error is that of Sync.
+// continues it. It returns the error of Sync.
 func (w *Writer) Close() error {
 	w.syncMu.Lock()
 	defer w.syncMu.Unlock()
@@ -251,7 +249,8 @@ func (w *Writer) Close() error {
 	return w.finish()
 }
 
-// end makes every later Append fail with reason; false where it did already.
+// end makes every later Append fail with reason. It returns false if the writer had already ended
+// with that reason.
 func (w *Writer) end(reason error) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -14,9 +14,9 @@ func (w *Writer) markDirty() {
 	}
 }
 
-// Sync makes everything durable for which Append has returned. An error is
-// final: once an fsync has failed, every later Sync returns that error, although
-// what is appended afterwards goes to a new segment that may well be durable.
+// Sync makes every frame durable for which Append has returned. An error is final: once an fsync
+// has failed, every later Sync returns that error, although later frames go to a new segment that
+// may become durable.
 func (w *Writer) Sync() error {
 	w.syncMu.Lock()
 	defer w.syncMu.Unlock()
@@ -31,12 +31,11 @@ func (w *Writer) failed() error {
 	return w.syncErr
 }
 
-// Suspect reports whether an fsync of this recording has ever failed, in this
-// process or one before.
+// Suspect reports whether an fsync of this recording has ever failed, in this process or an earlier
+// one.
 func (w *Writer) Suspect() bool { return w.recording.Suspect() }
 
-// startSync begins to write back what sync will make durable. Called with syncMu
-// held.
+// startSync starts the write-back of the data that sync will make durable. Called with syncMu held.
 func (w *Writer) startSync() {
 	w.mu.Lock()
 	segments := append(make([]*openSegment, 0, len(w.retired)+1), w.retired...)
@@ -51,7 +50,7 @@ func (w *Writer) startSync() {
 	}
 }
 
-// sync syncs the segment and those that were left. Called with syncMu held.
+// sync syncs the current segment and the retired and recovered ones. Called with syncMu held.
 func (w *Writer) sync() {
 	type job struct {
 		*openSegment
@@ -85,7 +84,7 @@ func (w *Writer) sync() {
 	}
 }
 
-// settled removes a segment from those that are to be synced: it is durable, or suspect.
+// settled removes a segment that is durable or suspect from the retired ones.
 func (w *Writer) settled(seg *openSegment) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -117,8 +116,8 @@ func (w *Writer) syncSegment(seg *openSegment, upTo uint64) error {
 	return nil
 }
 
-// maxPause bounds the pause between two fsyncs on a disk that fails them all;
-// each one costs a new segment.
+// maxPause bounds the pause between two fsyncs on a disk where every fsync fails. Each failure
+// costs a new segment.
 const maxPause = time.Minute
 
 // retireSegment ends a segment after a failed fsync. Its frames never count as
