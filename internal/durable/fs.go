@@ -1,23 +1,23 @@
-// Package durable is the only place that makes files survive a power failure.
+// Package durable makes files survive a power failure. No other package does.
 //
-// What survives on Linux: the content of a file after fsync (or fdatasync) of
-// the file returned nil; a name after fsync of the directory that holds it
-// returned nil. Nothing else does. A failed fsync is final: the kernel has
-// marked the pages clean and forgets the error, so a second fsync of the same
-// file that returns nil proves nothing (https://lwn.net/Articles/752063/).
-// Callers therefore never retry one.
+// On Linux, the content of a file survives once fsync (or fdatasync) of the file has returned nil,
+// and a name survives once fsync of its directory has returned nil. Nothing else survives. A failed
+// fsync is final: the kernel marks the pages clean and forgets the error, so a second fsync of the
+// same file that returns nil proves nothing (https://lwn.net/Articles/752063/). Callers therefore
+// never retry an fsync.
 //
-// syncfs(2) would be a cheap way to sync many files at once, and is not used: it does not report
-// every failure. If ext4 cannot allocate the blocks of delayed writes, it drops the pages and
-// reports that to the requester of the write-back ("Delayed block allocation failed … Data will be
-// lost", fs/ext4/inode.c); for syncfs that is the kernel's flusher, which does not report it. On
-// Linux 6.18, with a block bitmap that is damaged, syncfs returned 0 for a file that was lost, and
-// an fdatasync of it afterwards too, where fdatasync or sync_file_range alone returned EBADMSG. On
-// a file system that has become read-only syncfs returns 0 as well (sync_filesystem, fs/sync.c).
+// syncfs(2) would be a cheap way to sync many files at once, but this package does not use it
+// because it does not report every failure. If ext4 cannot allocate the blocks of delayed writes,
+// it drops the pages and reports that to the requester of the write-back ("Delayed block allocation
+// failed … Data will be lost", fs/ext4/inode.c); for syncfs, the requester is the kernel's flusher,
+// which does not report it. On Linux 6.18, with a damaged block bitmap, syncfs returned 0 for a
+// lost file, and so did a later fdatasync of it; fdatasync or sync_file_range alone returned
+// EBADMSG. On a file system that has become read-only, syncfs also returns 0 (sync_filesystem,
+// fs/sync.c).
 //
-// One case remains: after a failed fsync of a directory, a retry of the operation syncs the same
-// directory again, because a recording has only one. Journaling file systems become read-only when
-// that happens, so that the retry fails too; one that did not could lose a name.
+// There is one exception: after a failed fsync of a directory, a retry of the operation syncs the
+// same directory again, because a recording has only one. Journaling file systems become read-only
+// after such a failure, so the retry fails too. A file system that does not could lose a name.
 package durable
 
 import (
@@ -25,7 +25,7 @@ import (
 	"io/fs"
 )
 
-// FS is the file system as the spool needs it. The first argument of every method labels the call
+// FS is the file system interface of the spool. The first argument of every method labels the call
 // site, so that a test can fail or crash at exactly one of them; the implementation for the
 // operating system ignores it. A File keeps the label with which it was opened. Names are ordinary
 // paths.
@@ -63,8 +63,8 @@ type FS interface {
 // Space is the free space of a file system.
 type Space struct {
 	Free, Total uint64 // bytes; Free is available to this user
-	// FreeFiles is how many more files there can be; Files is 0 if the file system reports no
-	// limit.
+	// FreeFiles is the number of files that can still be created. Files is 0 if the file system
+	// reports no limit.
 	FreeFiles, Files uint64
 }
 
@@ -76,13 +76,13 @@ type File interface {
 	Size() (int64, error)
 	Truncate(size int64) error
 	// Allocate extends an empty file to size bytes and allocates all its blocks, so that removing
-	// it frees that many. Only Sync makes that durable.
+	// the file frees size bytes. Only Sync makes the allocation durable.
 	Allocate(size int64) error
-	// StartSync asks the system to start writing the content back and does not wait for it; it
-	// makes nothing durable. It is called on each of several files before they are synced one after
-	// another: the first Sync then includes most of the work of the others. An error is as final as
-	// one of Sync, which may return nil afterwards for lost data: see the package comment. nil
-	// promises nothing.
+	// StartSync starts the write-back of the content without waiting for it. It makes nothing
+	// durable. Callers call it on several files before they sync them one after another: the first
+	// Sync then includes most of the work of the others. An error is as final as an error of Sync,
+	// because a later Sync may return nil for lost data: see the package comment. A nil result
+	// guarantees nothing.
 	StartSync() error
 	// Sync makes the content durable, with the metadata that is needed to read it back (fdatasync).
 	Sync() error

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// LockedError says that another process holds a lock.
+// LockedError reports that another process holds a lock.
 type LockedError struct {
 	Path string // of the lock file
 	PID  int    // of the holder; 0 if the file does not contain it
@@ -24,11 +24,10 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("%s is held by process %d", e.Path, e.PID)
 }
 
-// Lock takes an exclusive flock(2) on the file path, which it makes where
-// needed, and writes the process id into it. It does not wait: where another
-// process (or another call in this one) holds the lock, the error is a
-// *LockedError. The kernel releases the lock when the process dies, however it
-// dies. The file stays after Close, as removing it would let two processes lock
+// Lock takes an exclusive flock(2) on the file path, which it creates if needed, and writes the
+// process id into the file. It does not wait: if another process (or another call in this one)
+// holds the lock, the error is a *LockedError. The kernel releases the lock when the process dies
+// for any reason. The file remains after Close, because removing it would let two processes lock
 // two files of the same name.
 func Lock(path string) (io.Closer, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
@@ -46,8 +45,8 @@ func lockFile(f *os.File) error {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		switch {
 		case err == nil:
-			// The process id is informational only. A full disk must not prevent a service from
-			// starting that would free space by delivering.
+			// The process id is informational only. A full disk must not prevent the start of a
+			// service that would free space by delivering.
 			_ = f.Truncate(0)
 			_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 			return nil

@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// OS is the file system of the operating system. Files are private to the user
-// of the service (0600, directories 0700): they hold what participants said.
+// OS is the file system of the operating system. Files are private to the user of the service
+// (0600, directories 0700): they hold the messages of participants.
 type OS struct{}
 
 var _ FS = OS{}
@@ -31,8 +31,7 @@ func (f osFile) StartSync() error { return startSync(f.File) }
 // Sync implements [File]: fdatasync(2).
 func (f osFile) Sync() error { return datasync(f.File) }
 
-// Allocate implements [File]. Where the file system cannot allocate it writes
-// zeros.
+// Allocate implements [File]. If the file system cannot allocate, it writes zeros.
 func (f osFile) Allocate(size int64) error {
 	err := allocate(f.File, size)
 	if !errors.Is(err, errors.ErrUnsupported) {
@@ -49,20 +48,20 @@ func (f osFile) Allocate(size int64) error {
 	return nil
 }
 
-// ErrNotRegular says that the name of a file belongs to something else: a named pipe, a device, a
-// directory.
+// ErrNotRegular reports that a name refers to something other than a regular file: a named pipe, a
+// device or a directory.
 var ErrNotRegular = errors.New("not a regular file")
 
-// maxState bounds what ReadFile reads into memory. The largest state file is an export.json, with
-// some hundred bytes for each object.
+// maxState is the maximum size in bytes of a file that ReadFile reads into memory. The largest
+// state file is export.json, with a few hundred bytes per object.
 const maxState = 256 << 20
 
-// openFile opens a regular file. With O_NONBLOCK a named pipe is detected without waiting for its
-// other end; on regular files it has no effect.
+// openFile opens a regular file. O_NONBLOCK lets it detect a named pipe without waiting for the
+// other end. It has no effect on regular files.
 func openFile(name string, flag int) (File, error) {
 	f, err := os.OpenFile(name, flag|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
-		return nil, err // not a File that holds a nil *os.File
+		return nil, err // an untyped nil, not a File that holds a nil *os.File
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {

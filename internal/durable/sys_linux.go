@@ -9,14 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// datasync is fdatasync(2): unlike fsync it does not write the inode for a
-// changed modification time alone, which halves the writes of an appended file.
+// datasync calls fdatasync(2). Unlike fsync, fdatasync does not write the inode if only the
+// modification time has changed, which halves the writes for an appended file.
 func datasync(f *os.File) error { return onFD(f, "fdatasync", unix.Fdatasync) }
 
-// startSync is sync_file_range(2) of the whole file, which begins to write its dirty pages and
-// gives delayed ones their blocks. Without memory for that they stay dirty
-// (mpage_map_and_submit_extent, fs/ext4/inode.c), and fdatasync reports it; where the call is not
-// supported, or not for this file, nothing is started.
+// startSync calls sync_file_range(2) on the whole file, which starts the write-back of its dirty
+// pages and allocates blocks for delayed writes. If memory is short, the pages stay dirty
+// (mpage_map_and_submit_extent, fs/ext4/inode.c), and fdatasync reports the failure. If the call is
+// not supported, or not for this file, startSync does nothing.
 func startSync(f *os.File) error {
 	err := onFD(f, "sync_file_range", func(fd int) error {
 		return unix.SyncFileRange(fd, 0, 0, unix.SYNC_FILE_RANGE_WRITE)
@@ -32,8 +32,8 @@ func startSync(f *os.File) error {
 	return err
 }
 
-// allocate is fallocate(2); it fails with errors.ErrUnsupported where the file
-// system does not know it.
+// allocate calls fallocate(2). It fails with errors.ErrUnsupported if the file system does not
+// support the call.
 func allocate(f *os.File, size int64) error {
 	return onFD(f, "fallocate", func(fd int) error { return unix.Fallocate(fd, 0, 0, size) })
 }
@@ -61,13 +61,13 @@ func onFD(f *os.File, op string, call func(fd int) error) error {
 	return nil
 }
 
-// mayTakeReserved reports whether this process may use the blocks that ext4 and
-// its like keep for the superuser, a twentieth of the disk: it has
-// CAP_SYS_RESOURCE (capabilities(7)), or it is root also outside of its user
-// namespace (ext4_has_free_clusters).
+// mayTakeReserved reports whether this process may use the blocks, a twentieth of the disk, that
+// ext4 and similar file systems reserve for the superuser. That is the case if it has
+// CAP_SYS_RESOURCE (capabilities(7)), or if it is also root outside its user namespace
+// (ext4_has_free_clusters).
 var mayTakeReserved = sync.OnceValue(func() bool {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData // the version has 64 bits
+	var data [2]unix.CapUserData // version 3 has 64-bit sets
 	if err := unix.Capget(&header, &data[0]); err == nil &&
 		data[0].Effective&(1<<unix.CAP_SYS_RESOURCE) != 0 {
 		return true

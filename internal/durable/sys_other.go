@@ -14,5 +14,5 @@ func startSync(*os.File) error { return nil }
 
 func allocate(*os.File, int64) error { return errors.ErrUnsupported }
 
-// space reports nothing: a full disk is noticed when a write fails.
+// space reports unlimited space: only a failed write reveals a full disk.
 func space(string) (Space, error) { return Space{Free: math.MaxInt64, Total: math.MaxInt64}, nil }

@@ -8,15 +8,15 @@ import (
 	"path/filepath"
 )
 
-// TempSuffix ends the name of a file that WriteFileOnce has not finished. A crash may leave such a
-// file; it means nothing.
+// TempSuffix is the suffix of a file that WriteFileOnce or ReplaceFile has not finished. A crash
+// may leave such a file, which can be ignored.
 const TempSuffix = ".tmp"
 
 // WriteFileOnce creates the file path with the content data. When it returns nil, file and name
 // survive a power failure; when it returns an error, the file is either absent or complete, and may
-// or may not survive one. A reader never sees part of it. If the file exists with the same bytes,
-// WriteFileOnce makes it durable, in case a crash prevented that, and returns nil; if it exists
-// with other bytes, WriteFileOnce leaves it and returns an error that wraps fs.ErrExist.
+// or may not survive a power failure. A reader never sees part of it. If the file exists with the
+// same bytes, WriteFileOnce makes it durable, in case a crash prevented that, and returns nil; if
+// it exists with other bytes, WriteFileOnce leaves it and returns an error that wraps fs.ErrExist.
 //
 // The system calls, in a directory that exists durably:
 //
@@ -47,8 +47,9 @@ func writeFileOnce(fsys FS, op, path string, data []byte) error {
 	return replace(fsys, op, path, data)
 }
 
-// ReplaceFile is like WriteFileOnce, but replaces an existing file. The content is then the old one
-// or, if it returned nil, the new one, never part of either.
+// ReplaceFile is like WriteFileOnce, but replaces an existing file. When it returns nil, the new
+// content is durable. After an error, the file has either the old or the new content, never part of
+// either.
 func ReplaceFile(fsys FS, op, path string, data []byte) error {
 	if err := replace(fsys, op, path, data); err != nil {
 		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
@@ -76,7 +77,7 @@ func replace(fsys FS, op, path string, data []byte) error {
 		err = fsys.Rename(op, tmp, path)
 	}
 	if err != nil {
-		// The next try removes it anyway; a leftover is harmless.
+		// A leftover is harmless; the next call removes it.
 		_ = fsys.Remove(op, tmp)
 		return err
 	}
@@ -108,7 +109,7 @@ func MkdirAll(fsys FS, op, path string) error {
 		return nil
 	}
 	if serr := fsys.SyncDir(op, parent); serr != nil && err == nil {
-		return serr // if it existed, we may not be allowed to open the parent
+		return serr // if the directory existed, the process may lack permission to open the parent
 	}
 	return nil
 }

@@ -21,22 +21,22 @@ import (
 // ErrCrashed is the result of every call after the crash.
 var ErrCrashed = errors.New("the machine has crashed")
 
-// CrashFS is a file system in memory that knows what would survive a power failure: the content of
-// a file as of its last Sync, the names in a directory as of its last SyncDir. It is stricter than
-// real file systems, which sync more than they must.
+// CrashFS is an in-memory file system that tracks the data that would survive a power failure: the
+// content of a file as of its last Sync, and the names in a directory as of its last SyncDir. It is
+// stricter than real file systems, which sync more than they must.
 type CrashFS struct {
 	mu      sync.Mutex
 	root    *node
 	ops     int
 	crashAt int // the operation that crashes, counted from 1; 0: none
-	torn    int // how many bytes of a crashing write are written
+	torn    int // number of bytes that a crashing write writes
 	crashed bool
 	locked  map[string]bool
-	// capacity is how many bytes all files together may have; 0: no limit.
+	// capacity is the maximum total size of all files in bytes; 0: no limit.
 	capacity int64
 }
 
-// node is a file or, where entries is not nil, a directory.
+// node is a file or, if entries is not nil, a directory.
 type node struct {
 	data, synced     []byte
 	entries, durable map[string]*node
@@ -46,23 +46,22 @@ func newDir() *node {
 	return &node{entries: map[string]*node{}, durable: map[string]*node{}}
 }
 
-// NewCrashFS returns an empty file system that crashes at the crashAt-th
-// operation that changes something: the operation has no effect (a write leaves
-// torn bytes of what it should write), and every later call fails. 0 never
-// crashes.
+// NewCrashFS returns an empty file system that crashes at the crashAt-th modifying operation. That
+// operation has no effect (a write writes only its first torn bytes), and every later call fails.
+// If crashAt is 0, the file system never crashes.
 func NewCrashFS(crashAt, torn int) *CrashFS {
 	return &CrashFS{root: newDir(), crashAt: crashAt, torn: torn, locked: map[string]bool{}}
 }
 
-// SetCapacity limits the size of the file system in bytes. A write that does not fit writes what
-// does and fails with ENOSPC. 0 is no limit. Names take no space.
+// SetCapacity limits the size of the file system in bytes. A write that does not fit writes the
+// bytes that do and fails with ENOSPC. 0 means no limit. Names take no space.
 func (c *CrashFS) SetCapacity(bytes int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.capacity = bytes
 }
 
-// Used returns how many bytes all files together have.
+// Used returns the total size of all files in bytes.
 func (c *CrashFS) Used() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -99,18 +98,17 @@ func (c *CrashFS) Space(op, name string) (durable.Space, error) {
 		nil
 }
 
-// Crashed reports whether the crash has come.
+// Crashed reports whether the file system has crashed.
 func (c *CrashFS) Crashed() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.crashed
 }
 
-// Restart returns what the next boot finds, as a file system that does not
-// crash. With a nil rng it is exactly what was synced. Otherwise every file and
-// every directory has, by chance, its synced or its last content; a file may
-// also have a part of what was appended after its last sync, or zeros instead of
-// it.
+// Restart returns the state after a reboot, as a file system that does not crash. With a nil rng,
+// exactly the synced data survives. Otherwise each file and directory randomly has its synced or
+// its last content. A file may also have part of the data appended after its last sync, or zeros in
+// its place.
 func (c *CrashFS) Restart(rng *rand.Rand) *CrashFS {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -119,8 +117,8 @@ func (c *CrashFS) Restart(rng *rand.Rand) *CrashFS {
 	return after
 }
 
-// Killed returns what the next process finds if only this one died: everything that was written,
-// synced or not, as a file system that does not crash. Unsynced data stays unsynced.
+// Killed returns the state after the death of the process without a power failure, as a file system
+// that does not crash: all written data, synced or not. Unsynced data stays unsynced.
 func (c *CrashFS) Killed() *CrashFS {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -147,8 +145,7 @@ func clone(n *node, seen map[*node]*node) *node {
 	return s
 }
 
-// survive copies what survives of n. A node that two directories hold is copied
-// once.
+// survive copies the surviving part of n. It copies a node that is in two directories once.
 func survive(n *node, rng *rand.Rand, seen map[*node]*node) *node {
 	if s := seen[n]; s != nil {
 		return s
@@ -189,7 +186,7 @@ func surviveFile(n *node, rng *rand.Rand) []byte {
 	return slices.Clone(n.data)
 }
 
-// change counts an operation; it returns ErrCrashed from the crashing one on.
+// change counts an operation. It returns ErrCrashed for the crashing operation and every later one.
 // Called with mu held.
 func (c *CrashFS) change() error {
 	if c.crashed {
@@ -203,7 +200,8 @@ func (c *CrashFS) change() error {
 	return nil
 }
 
-// find returns the directory that holds name, and what name is there.
+// find returns the directory that contains name, its last element, and its node, nil if name does
+// not exist.
 func (c *CrashFS) find(op, name string) (dir *node, base string, n *node, err error) {
 	if c.crashed {
 		return nil, "", nil, ErrCrashed
@@ -475,7 +473,7 @@ func (f *crashFile) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Allocate implements [durable.File]; all or nothing, as fallocate(2) mostly is.
+// Allocate implements [durable.File]; it is all or nothing, as fallocate(2) usually is.
 func (f *crashFile) Allocate(size int64) error {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
@@ -502,7 +500,7 @@ func (f *crashFile) Truncate(size int64) error {
 	return nil
 }
 
-// StartSync implements [durable.File]; nothing may rely on its effect.
+// StartSync implements [durable.File]; callers must not rely on its effect.
 func (f *crashFile) StartSync() error {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()

@@ -1,5 +1,5 @@
-// Package durabletest has the file systems that tests need: one that fails on demand, and one that
-// loses what was not synced.
+// Package durabletest provides file systems for tests: one that fails on demand, and one that loses
+// unsynced data.
 package durabletest
 
 import (
@@ -11,16 +11,15 @@ import (
 
 // Call is one call of a durable.FS or of a File.
 type Call struct {
-	// Label is that of the call site; a File has the label with which it was opened.
+	// Label is the label of the call site. A File keeps the label with which it was opened.
 	Label string
 	// Name is the method in lower case: "create", "write", "sync", "syncdir" …
 	Name string
 	Path string
 }
 
-// Fault passes every call to FS unless Hook returns an error, which is then the
-// result. For a write, short is how many of the bytes are written all the same;
-// for everything else the call has no effect. A nil Hook does nothing.
+// Fault passes every call to FS unless Hook returns an error, which Fault then returns. A failing
+// write still writes short bytes; any other failing call has no effect. A nil Hook does nothing.
 type Fault struct {
 	FS   durable.FS
 	Hook func(Call) (short int, err error)
