@@ -15,7 +15,7 @@ const (
 	oldBallastName = "reserve" // of earlier versions
 )
 
-// opBallast is the label of the calls of the file system, and the op in the metric.
+// opBallast is the label of the file system calls and of the operation in the metric.
 const opBallast = "reserve"
 
 // WithBallast runs write. If the disk is full, it releases the ballast and runs write once more.
@@ -44,7 +44,7 @@ func (g *Guard) findBallast() bool {
 	if err == nil && size == g.size {
 		return true
 	}
-	_ = g.remove(g.path()) // another MinFree
+	_ = g.remove(g.path()) // its size is for another MinFree
 	return false
 }
 

@@ -11,7 +11,7 @@ func (g *Guard) FS() durable.FS {
 	return watchedFS{g.fs, g}
 }
 
-// observe returns err, and notices if it is a full disk.
+// observe returns err, and sets noticed if err is that of a full disk.
 func (g *Guard) observe(err error) error {
 	if err != nil && IsFull(err) {
 		g.noticed.Store(true)

@@ -1,10 +1,10 @@
-// Package diskguard keeps a full disk from silencing a recording.
+// Package diskguard protects recordings from a full disk.
 //
-// A [Guard] watches the free space of a file system and keeps the ballast: a preallocated file
-// that is deleted when a write that cannot wait finds no space. [Guard.FS] is a file system that
-// records every write that finds no space; [Guard.WithBallast] retries a write after releasing the
-// ballast; [Guard.Writable] and [Guard.Admit] refuse writes and recordings that would use up the
-// remaining space.
+// A [Guard] watches the free space of a file system and keeps the ballast: a preallocated file that
+// it deletes when an urgent write finds no space. [Guard.FS] is a file system that records every
+// write that finds no space; [Guard.WithBallast] retries a write after releasing the ballast;
+// [Guard.Writable] and [Guard.Admit] refuse writes and recordings that would use up the remaining
+// space.
 package diskguard
 
 import (
@@ -22,11 +22,12 @@ import (
 
 // The errors of a disk without space.
 var (
-	// ErrLow: there is less free space than Options.MinFree, so no new session is accepted.
+	// ErrLow means that free space is below Options.MinFree, so no new session is accepted.
 	// Recordings in progress continue.
 	ErrLow = errors.New("the disk is nearly full")
-	// ErrFull: a write found no space, and there has been none since. Packets are rejected without
-	// a write, so that the remaining space can be used to state what was missed. See IsFull.
+	// ErrFull means that a write found no space and that there has been no space since. Packets are
+	// rejected without a write, so that the remaining space can be used to record the outage. See
+	// IsFull.
 	ErrFull = errors.New("the disk is full")
 )
 
@@ -39,19 +40,20 @@ func IsFull(err error) bool {
 const (
 	// ballastShare of MinFree is the size of the ballast.
 	ballastShare = 16
-	// PollEvery is how often the free space should be polled when nothing asks for it, recheckEvery
-	// how often at most while packets are rejected.
+	// PollEvery is the interval of the regular polls of the free space. recheckEvery is the minimum
+	// interval between polls while packets are rejected.
 	PollEvery    = 5 * time.Second
 	recheckEvery = 100 * time.Millisecond
-	// A file system can run out of files, too.
+	// Thresholds for the number of free files, because a file system can also run out of files.
 	lowFiles  = 256
 	fullFiles = 16
 )
 
 // Options tunes a Guard.
 type Options struct {
-	// MinFree is the free space in bytes below which no new session is accepted. The ballast has a
-	// sixteenth of this size. 0: nothing is watched, and there is no ballast.
+	// MinFree is the free space in bytes below which no new session is accepted. The ballast is a
+	// sixteenth of it. If MinFree is 0, the guard does not monitor the disk, and there is no
+	// ballast.
 	MinFree int64
 	Logger  *slog.Logger
 	// Failed, if not nil, is called with each failure of the guard's own operations: "reserve"
@@ -61,40 +63,40 @@ type Options struct {
 
 // Guard watches the file system of a directory. Its methods are safe for concurrent use.
 //
-// The ballast is released only for outages, seals and state files, which are small. Packets are
-// not, and are rejected until the ballast exists again.
+// The ballast is released only for outages, seals and state files, which are small. Packets do not
+// release it; they are rejected until the ballast exists again.
 type Guard struct {
 	fs      durable.FS
 	dir     string
 	log     *slog.Logger
 	failed  func(op string, err error)
-	minFree uint64 // 0: nothing is watched
+	minFree uint64 // 0: the disk is not monitored
 	size    int64  // of the ballast
 
 	full    atomic.Bool // written with mu held
 	noticed atomic.Bool // a write found no space since the last poll
 
-	// mu is held over statfs and over creating and deleting the ballast, all of
-	// which are rare. No other lock is taken while it is held.
+	// mu is held over statfs and over creating and deleting the ballast, which are all rare. No
+	// other lock is taken while it is held.
 	mu          sync.Mutex
 	space       durable.Space
 	polled      time.Time // when space was last polled
 	lastOK      time.Time // of the last successful poll
 	releasedAt  time.Time // when the ballast was last released
-	since       time.Time // of low or full; zero: neither
+	since       time.Time // start of low or full; zero: neither
 	low         bool
 	ballast     bool   // the ballast exists
-	lastTrouble string // of the last poll, so that it is logged once
+	lastTrouble string // problem of the last poll, kept so that it is logged once
 }
 
-// Status is what is known about the disk.
+// Status is the status of the disk.
 type Status struct {
-	Free    uint64 // bytes that can be used, at the last poll
-	MinFree uint64 // Options.MinFree; 0: not watched
+	Free    uint64 // usable bytes at the last poll
+	MinFree uint64 // Options.MinFree; 0: not monitored
 	Ballast int64  // current size in bytes of the ballast; 0 while it is released
-	// Low: no new session is accepted. Full: packets are rejected as well.
+	// Low means that no new session is accepted, Full that packets are rejected as well.
 	Low, Full bool
-	Since     time.Time // since when Low or Full; zero: neither
+	Since     time.Time // start of Low or Full; zero: neither
 }
 
 // New returns a guard of the file system that holds dir. Start creates the ballast.
@@ -141,8 +143,8 @@ func (g *Guard) Status() Status {
 	return st
 }
 
-// Writable returns nil while packets can be written as far as is known, else an error that IsFull
-// recognises. It polls, so a caller in a loop notices when there is space again.
+// Writable returns an error that IsFull recognises while the disk is known to be full, and nil
+// otherwise. It polls, so a caller in a loop detects when space becomes available.
 func (g *Guard) Writable() error {
 	if !g.full.Load() && !g.noticed.Load() {
 		return nil
@@ -160,7 +162,7 @@ func (g *Guard) Writable() error {
 }
 
 // Admit returns an error that wraps ErrLow while no new session may be accepted. A further part of
-// a session that was being recorded (continued) is accepted as long as there is any space.
+// a session in progress (continued) is accepted as long as there is any space.
 func (g *Guard) Admit(continued bool) error {
 	if g.minFree == 0 {
 		return nil
@@ -178,7 +180,8 @@ func (g *Guard) Admit(continued bool) error {
 }
 
 // Room returns an error that wraps ErrLow unless need bytes are free in addition to a quarter of
-// MinFree, which is kept for the recordings in progress. The error text says what needs them.
+// MinFree, which is kept for the recordings in progress. The error text includes what, the purpose
+// of the bytes.
 func (g *Guard) Room(need uint64, what string) error {
 	if g.minFree == 0 {
 		return nil
@@ -224,7 +227,7 @@ func (g *Guard) poll(now time.Time) {
 	}
 	if g.lastOK.Equal(g.polled) && g.ballast && !g.outOfFiles() &&
 		g.space.Free >= 2*uint64(g.size) {
-		// If it is a quota, rejecting packets would not help.
+		// If a quota is the cause, rejecting packets would not help.
 		g.logOnce("a write found no space although there is some: a quota, or somebody has " +
 			"just made room")
 		return
@@ -286,7 +289,7 @@ func (g *Guard) updateLow() {
 	g.updateSince()
 }
 
-// setFull rejects packets from now on. Called with mu held.
+// setFull starts rejecting packets. Called with mu held.
 func (g *Guard) setFull(why string) {
 	if g.full.Load() {
 		return
@@ -298,7 +301,7 @@ func (g *Guard) setFull(why string) {
 	g.updateSince()
 }
 
-// endFull accepts packets again. Called with mu held.
+// endFull stops rejecting packets. Called with mu held.
 func (g *Guard) endFull() {
 	if !g.full.Load() {
 		return
@@ -325,7 +328,7 @@ func (g *Guard) logOnce(trouble string) {
 	g.lastTrouble = trouble
 }
 
-// FormatSize formats a number of bytes for people.
+// FormatSize formats a number of bytes for display.
 func FormatSize(n uint64) string {
 	switch {
 	case n >= 10<<30:
