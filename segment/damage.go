@@ -5,11 +5,11 @@ import (
 	"math"
 )
 
-// This file accounts for what a Reader finds damaged or missing.
+// This file accounts for damaged and missing ranges that a Reader finds.
 
 type pendingRange struct {
 	event      Event
-	minMissing uint64 // frames that are missing if no index shows it
+	minMissing uint64 // number of missing frames if no later index determines it
 }
 
 // compare compares a segment with its measurements from when the recording was sealed.
@@ -33,12 +33,12 @@ func (r *Reader) compare(src Source, size int64, sum string) {
 	case lost > 0:
 		r.addLost(Finding{Offset: size}, lost)
 	case r.damaged == 0:
-		// nothing shows which of its bytes have changed
+		// the position of the changed bytes is unknown
 		r.addPending(Finding{Size: size}, 0)
 	}
 }
 
-// addLost adds frames of the segment to what is missing at its end.
+// addLost adds frames to the number missing at the end of the segment.
 func (r *Reader) addLost(at Finding, frames int64) {
 	if n := len(r.pending); n > 0 {
 		r.pending[n-1].minMissing += uint64(frames)
@@ -93,8 +93,8 @@ func (r *Reader) addPending(found Finding, minMissing uint64) {
 	})
 }
 
-// resolve queues the pending ranges, now that index is known to come next. The missing frames are
-// attributed to the first of them; if there is none, resolve queues a gap without bytes.
+// resolve queues the pending ranges once index is known to come next. It attributes the missing
+// frames to the first pending range. If there is none, it queues a gap without bytes.
 func (r *Reader) resolve(index uint64) error {
 	missing := int64(0)
 	if index > r.next {
@@ -116,7 +116,7 @@ func (r *Reader) resolve(index uint64) error {
 	return nil
 }
 
-// finish queues the ranges that no later index explains.
+// finish queues the pending ranges at the end of the recording, which no later index follows.
 func (r *Reader) finish() error {
 	for _, p := range r.pending {
 		p.event.FramesMissing = int64(min(p.minMissing, math.MaxInt64))

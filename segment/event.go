@@ -14,35 +14,35 @@ const (
 	KindJoined            Kind = "joined"
 	KindParticipantJoined Kind = "participant_joined"
 	KindParticipantLeft   Kind = "participant_left"
-	// the name, metadata or attributes of a participant changed; the event has all three
+	// The name, metadata or attributes of a participant changed; the event contains all three.
 	KindParticipantUpdated Kind = "participant_updated"
 	KindRoomUpdated        Kind = "room_updated" // the room's metadata changed
-	// frames of a data track will be received, or its name has become known; the frames identify
-	// their track by its handle
+	// Frames of a data track will be received, or the name of the track has become known. The
+	// frames identify their track by its handle.
 	KindDataTrackSubscribed Kind = "data_track_subscribed"
 	KindOutageStarted       Kind = "outage_started"
 	KindOutageEnded         Kind = "outage_ended"
 	KindRecordingEnded      Kind = "recording_ended"
 	KindCorrupt             Kind = "corrupt" // a range of a segment that could not be read
 
-	// One of the two recorders of a merged recording was not connected. If neither was, it is an
-	// outage.
+	// One of the two recorders of a merged recording was not connected. If neither was connected,
+	// there is an outage instead.
 	KindRecorderAway Kind = "recorder_away"
 	KindRecorderBack Kind = "recorder_back"
 
-	// the recorder's clock was set; times before and after are not comparable
+	// The recorder's clock was set. Times before and after the step are not comparable.
 	KindClockStep Kind = "clock_step"
 
-	KindSelection Kind = "selection" // the rules in force from here on about what is recorded
-	// what was not recorded because of these rules since the last such line
+	KindSelection Kind = "selection" // the selection rules in force from here on
+	// Counts of the packets that these rules excluded since the last such line.
 	KindDropped Kind = "dropped"
-	// KindForgotten replaces a line of a participant who was removed from the recording. It has the
-	// time of the line before it.
+	// KindForgotten replaces a line of a participant who was removed from the recording. It carries
+	// the time of the preceding line.
 	KindForgotten Kind = "forgotten"
 )
 
-// IsEvent reports whether k is one of the recorder's own events rather than something that came
-// over a data channel.
+// IsEvent reports whether k is one of the recorder's own events rather than a message from a data
+// channel.
 func (k Kind) IsEvent() bool {
 	switch k {
 	case KindRecordingStarted, KindJoined, KindParticipantJoined, KindParticipantLeft,
@@ -62,7 +62,7 @@ type LateLines struct {
 	Lines int64  `json:"lines"`
 }
 
-// Event holds the details of the recorder's own events. Which fields are set depends on the kind.
+// Event holds the details of the recorder's own events. The kind determines which fields are set.
 // Its JSON form is the payload of an event frame in a segment.
 type Event struct {
 	// Kind is the kind of the line. Segments contain it; events.jsonl does not, and decoding fills
@@ -96,23 +96,24 @@ type Event struct {
 	Cause       string `json:"cause,omitempty"`
 	SinceUnixNS int64  `json:"since_unix_ns,omitempty"`
 
-	// clock_step: how far the clock was set forward (negative: back), the last time before the step
-	// and the first after it. AtLeast: the recorder was not running, so the step may be larger.
+	// clock_step: the amount by which the clock was set forward (negative: back), the last time
+	// before the step and the first after it. AtLeast means that the recorder was not running, so
+	// the step may be larger.
 	OffsetNS     int64 `json:"offset_ns,omitempty"`
 	BeforeUnixNS int64 `json:"before_unix_ns,omitempty"`
 	AfterUnixNS  int64 `json:"after_unix_ns,omitempty"`
 	AtLeast      bool  `json:"at_least,omitempty"`
 
-	// In a merged recording: the recorder that the event is from.
+	// In a merged recording: the recorder that wrote the event.
 	EgressID string `json:"egress_id,omitempty"`
 	Instance string `json:"instance,omitempty"`
 
-	// selection: the rules (absent: there are none any more). dropped: the counts.
+	// selection: the rules (absent: no rules apply any more). dropped: the counts.
 	Selection *SelectionRules `json:"selection,omitempty"`
 	Dropped   []Dropped       `json:"dropped,omitempty"`
 
-	// forgotten, in segments only: how many lines this frame had, and how many more it had that
-	// were written at later frames.
+	// forgotten, in segments only: the number of lines of this frame, and the numbers of its lines
+	// that were written at later frames.
 	Lines int64       `json:"lines,omitempty"`
 	Late  []LateLines `json:"late,omitempty"`
 
@@ -126,8 +127,8 @@ type Event struct {
 	Part            int    `json:"part,omitempty"`
 	Previous        string `json:"previous,omitempty"`
 
-	// corrupt: the position and length of an unreadable range of a segment, and how many frames are
-	// known to be lost with it.
+	// corrupt: the position and length of an unreadable range of a segment, and the number of
+	// frames known to be lost in it.
 	Segment       string `json:"segment,omitempty"`
 	Offset        int64  `json:"offset,omitempty"`
 	Bytes         int64  `json:"bytes,omitempty"`

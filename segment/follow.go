@@ -8,17 +8,18 @@ import (
 	"slices"
 )
 
-// ErrNotYet says that a followed recording has no further frame yet.
+// ErrNotYet reports that a followed recording has no further frame yet.
 var ErrNotYet = errors.New("no further frame yet")
 
 // Follow returns a reader of a recording that is being written, by this process or another. list
 // returns the existing segments, in order, and whether the recording is complete, that is, whether
-// nothing will be appended any more; it must determine that before it lists the segments. Next
-// calls list whenever it has read everything, and holds no file open when it returns [ErrNotYet].
+// it will receive no more frames. list must determine completeness before it lists the segments.
+// Next calls list whenever it has read everything, and holds no file open when it returns
+// [ErrNotYet].
 //
-// A frame is returned once it is complete. As long as the recording is not, the end of the last
-// segment is never damage, because it may be a frame that is being written. A segment without
-// frames may vanish. If a segment that was read vanishes, Next returns an error that wraps
+// The reader returns a frame once it is complete. While the recording is incomplete, the end of the
+// last segment never counts as damage, because it may be a frame that is being written. A segment
+// without frames may vanish. If a segment that was read vanishes, Next returns an error that wraps
 // [fs.ErrNotExist]. The Expected fields of the sources are ignored.
 func Follow(list func() (sources []Source, complete bool, err error), o ReaderOptions) *Reader {
 	r := NewReader(nil, o)
@@ -26,10 +27,10 @@ func Follow(list func() (sources []Source, complete bool, err error), o ReaderOp
 	return r
 }
 
-// growing reports whether something may still be appended to the current segment.
+// growing reports whether the current segment may still grow.
 func (r *Reader) growing() bool { return !r.complete && r.current == len(r.sources)-1 }
 
-// refresh lists the segments anew.
+// refresh lists the segments again.
 func (r *Reader) refresh() error {
 	sources, complete, err := r.list()
 	if err != nil {
@@ -45,7 +46,7 @@ func (r *Reader) refresh() error {
 	switch {
 	case found:
 		r.current = at
-	case r.offset == 0: // recovery removes a segment without a whole header
+	case r.offset == 0: // recovery removes a segment without a complete header
 		r.current, r.waiting = at-1, false
 	default:
 		return fmt.Errorf("read segment %s: %w", name, fs.ErrNotExist)
@@ -54,14 +55,14 @@ func (r *Reader) refresh() error {
 	return nil
 }
 
-// suspend keeps the place in the current segment, so that resume reads on from it.
+// suspend keeps the position in the current segment for resume.
 func (r *Reader) suspend() {
 	r.buf, r.scanner = r.scanner.buffer(), nil
 	r.waiting = true
 }
 
-// wait looks for a later segment. Where there is one, or the recording is complete, what was
-// appended to the current one meanwhile is its end.
+// wait checks for a later segment. If there is one, or if the recording is complete, the current
+// segment no longer grows, and the reader reads it to its end.
 func (r *Reader) wait() error {
 	r.suspend()
 	if err := r.wrap(r.closeFile()); err != nil {
@@ -104,7 +105,7 @@ func (r *Reader) openFile() error {
 		return nil
 	}
 	if r.list != nil && r.offset == 0 && errors.Is(err, fs.ErrNotExist) {
-		// It was removed since it was listed, see refresh.
+		// The segment was removed after it was listed, see refresh.
 		r.sources = r.sources[:r.current]
 		r.current--
 		r.waiting = false

@@ -5,11 +5,11 @@ import (
 	"fmt"
 )
 
-// MaxPayload is the maximum payload of a frame in bytes. It is far more than a LiveKit server
-// forwards; a larger length in a segment is damage.
+// MaxPayload is the maximum payload of a frame in bytes. A LiveKit server forwards far smaller
+// packets. A larger length in a segment is damage.
 const MaxPayload = 16 << 20
 
-// ErrTooLarge says that a payload is longer than [MaxPayload].
+// ErrTooLarge reports that a payload is longer than [MaxPayload].
 var ErrTooLarge = errors.New("payload too large")
 
 // FrameType is the type of a frame's payload.
@@ -22,7 +22,7 @@ const (
 	FrameState  FrameType = 3 // a State as JSON
 )
 
-// Channel is the data channel over which a packet came.
+// Channel is the data channel on which a packet arrived.
 type Channel uint8
 
 // The channels. The recorder's own events have ChannelNone.
@@ -61,13 +61,13 @@ type Frame struct {
 	Index uint64
 	// UnixNS is the time of reception in nanoseconds since 1970.
 	UnixNS int64
-	// MonoNS is the time of writing in nanoseconds since the segment was
-	// started, by the monotonic clock.
+	// MonoNS is the time of writing in nanoseconds since the start of the segment, on the monotonic
+	// clock.
 	MonoNS int64
-	// Damage says that the frame is in no segment: it represents a range that could not be read, or
-	// missing frames, see [Read].
+	// Damage marks a frame that is not in any segment. It represents an unreadable range or missing
+	// frames, see [Read].
 	Damage bool
-	// Payload of a frame that was read is valid until the next frame is read.
+	// Payload is valid until the next frame is read, if a reader returned the frame.
 	Payload []byte
 	// Event is the decoded payload of a frame of type FrameEvent, set by a reader; nil if the
 	// payload is not an event. It is shared and must not be changed. Writers use only the payload.

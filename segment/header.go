@@ -32,17 +32,17 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Header is the beginning of a segment. All frames of the segment depend on it.
+// Header is the header of a segment. No frame of the segment can be decoded without it.
 type Header struct {
 	// Number is the number of the file, FirstIndex the index of the segment's first frame.
 	Number     uint32
 	FirstIndex uint64
 	// CreatedUnixNS is the time at which the segment was started, in nanoseconds since 1970.
 	CreatedUnixNS int64
-	// Marker begins every frame. It is random, so that a payload cannot contain
-	// it on purpose, and not 0, so that a hole in the file does not contain it.
+	// Marker starts every frame. It is random, so that no payload can contain it on purpose. None
+	// of its bytes is 0, so that a hole in the file does not contain it.
 	Marker [4]byte
-	// Salt goes into every checksum before the data, for the same reason.
+	// Salt precedes the data in every checksum. It is random for the same reason as Marker.
 	Salt [8]byte
 }
 
@@ -56,10 +56,10 @@ func NewHeader(number uint32, firstIndex uint64, unixNS int64) Header {
 	return h
 }
 
-// DerivedHeader returns a header for a segment of a recording that was made from others. The same
-// arguments give the same marker and salt. Participants must not have been able to know the seed
-// while they sent: use, for example, the checksums of the source segments, which contain random
-// bytes.
+// DerivedHeader returns a header for a segment of a recording that is derived from others. The same
+// arguments produce the same marker and salt. Participants must not be able to predict the seed
+// when they send packets. A suitable seed is the checksums of the source segments, which contain
+// random bytes.
 func DerivedHeader(seed []byte, number uint32, firstIndex uint64, unixNS int64) Header {
 	h := Header{Number: number, FirstIndex: firstIndex, CreatedUnixNS: unixNS}
 	for try := uint32(0); !h.markerValid(); try++ {
@@ -93,7 +93,7 @@ func (h *Header) Append(b []byte) []byte {
 	return append(b, b[start:]...)
 }
 
-// versionError says that a segment was written by a newer program.
+// versionError reports that a newer program wrote a segment.
 type versionError struct{ version uint16 }
 
 func (e *versionError) Error() string {
@@ -142,7 +142,7 @@ func (h *Header) AppendFrame(b []byte, f *Frame) []byte {
 	return append(b, f.Payload...)
 }
 
-// decodeFrameHeader decodes the header of a frame; ok is false if b does not begin with one.
+// decodeFrameHeader decodes the header of a frame; ok is false if b does not start with one.
 func decodeFrameHeader(b []byte, marker [4]byte, seed uint32) (f Frame, payloadCRC uint32,
 	length int, ok bool,
 ) {
@@ -169,8 +169,8 @@ func decodeFrameHeader(b []byte, marker [4]byte, seed uint32) (f Frame, payloadC
 // Name returns the file name of the segment with this number, 1, 2, 3 …: 000001.seg.
 func Name(number uint32) string { return fmt.Sprintf("%06d%s", number, nameSuffix) }
 
-// Number returns the number of the segment with this file name, false if it is not the name of a
-// segment.
+// Number returns the number of the segment with this file name, and false if it is not a segment
+// name.
 func Number(name string) (uint32, bool) {
 	digits, ok := strings.CutSuffix(name, nameSuffix)
 	if !ok || len(digits) < 6 {

@@ -13,16 +13,16 @@ import (
 // holds at most one frame in memory, and a payload is valid until the next frame is read.
 //
 // A range without a readable frame is yielded at its position, as a frame of type FrameEvent with
-// Damage set, whose payload is an Event of kind "corrupt": segment, offset, bytes, and how many
-// frames are missing according to the indexes around it. It has the UnixNS and Epoch of the frame
-// before it, and the Index of the first missing frame. Frames that are missing without a trace (a
-// segment file is gone) give such an event with 0 bytes. The torn tail of the last segment is not
-// reported: its frame was never acknowledged.
+// Damage set, whose payload is an Event of kind "corrupt": segment, offset, bytes, and the number
+// of missing frames according to the surrounding indexes. It has the UnixNS and Epoch of the
+// preceding frame, and the Index of the first missing frame. Frames that are missing without a
+// trace (because a segment file is gone) produce such an event with 0 bytes. Read does not report
+// the torn tail of the last segment, because its frame was never acknowledged.
 //
 // A segment that differs from its sealed state is damaged, wherever it is stored. Frames that were
-// readable when it was sealed and are not now are missing, even in a torn tail; if no frame is
-// missing, the whole segment is reported as such a range. Bytes beyond the sealed size are not
-// read.
+// readable at sealing and no longer are count as missing, even in a torn tail. If no frame is
+// missing, Read reports the whole segment as a corrupt range. It does not read bytes beyond the
+// sealed size.
 //
 // An error is yielded only if reading fails, and ends the iteration.
 func Read(sources []Source) iter.Seq2[Frame, error] {
@@ -40,10 +40,10 @@ func Read(sources []Source) iter.Seq2[Frame, error] {
 
 // ReaderOptions tunes a [Reader]. The zero value reads a whole recording.
 type ReaderOptions struct {
-	// From is the index of the first frame to return; 0 means the first. Of segments that end
-	// before it, only the headers are read.
+	// From is the index of the first frame to return; 0 means the first. The reader reads only the
+	// headers of segments that end before From.
 	From uint64
-	// Partial: the sources need not begin with the recording's first segment, and frames before
+	// Partial allows sources that do not start with the recording's first segment. Frames before
 	// them do not count as missing.
 	Partial bool
 }
@@ -52,44 +52,44 @@ type ReaderOptions struct {
 // follow a recording that is still being written, see [Follow].
 type Reader struct {
 	from     uint64
-	list     func() ([]Source, bool, error) // nil: sources are all there is
+	list     func() ([]Source, bool, error) // nil: sources is final
 	started  bool
-	complete bool // no source grows any more, and none is added
+	complete bool // sources are final and no longer grow
 
 	sources []Source
-	current int // index in sources: being read, or read last; -1 before the first
+	current int // index in sources of the current or last source; -1 before the first
 	file    io.ReadCloser
 	scanner *Scanner // nil: between two segments, or waiting
-	sum     digest   // of what was read of the file, where it is compared
-	buf     []byte   // of the scanner before
+	sum     digest   // of the bytes read from the file, if it is compared
+	buf     []byte   // of the previous scanner
 
-	// For a growing file, which is closed between reads: offset is where the next read begins.
-	// confirmed is where damage was seen once; see step.
+	// For a growing file, which is closed between reads: offset is the start of the next read,
+	// confirmed the offset of damage that was seen once; see step.
 	waiting           bool
 	offset, confirmed int64
 
 	queue    []Frame // found, not yet returned
 	err      error   // what Next returns when the queue is empty
-	position uint64  // the index behind the frame that was returned last
+	position uint64  // the index after the frame that was returned last
 
-	// next is the index of the next frame if none is missing; partial
-	// takes it from the first header instead of counting a gap before it.
+	// next is the index of the next frame if none is missing. If partial is set, next comes from
+	// the first header, and no gap is counted before it.
 	next    uint64
 	partial bool
-	// pending are the corrupt ranges at the end of a segment. Only a later segment shows how many
-	// frames are missing in them.
+	// pending holds the corrupt ranges since the last known index. The next known index determines
+	// how many frames are missing in them.
 	pending []pendingRange
 	unixNS  int64
 	epoch   uint16
-	header  Header // the last readable one
+	header  Header // the last readable header
 
-	// Of the segment that is being read: frames that were read, that are known to
-	// be missing between them, and the ranges that are damaged.
+	// For the current segment: the number of frames read, of frames known to be missing between
+	// them, and of damaged ranges.
 	frames, missing, damaged int64
-	tail                     Finding // its torn tail that is not mentioned
+	tail                     Finding // its unreported torn tail
 }
 
-// NewReader returns a reader of sources, which are in order.
+// NewReader returns a reader of sources, which must be in order.
 func NewReader(sources []Source, o ReaderOptions) *Reader {
 	return &Reader{
 		sources: sources, complete: true, from: o.From, current: -1, next: 1, partial: o.Partial,
@@ -127,7 +127,8 @@ func (r *Reader) Next() (Frame, error) {
 }
 
 // Segment returns the name of the segment of the frame that Next returned last. If that frame
-// represents missing frames at the end of a segment, it is the segment after it.
+// represents missing frames at the end of a segment, Segment returns the name of the following
+// segment.
 func (r *Reader) Segment() string {
 	if r.current < 0 {
 		return ""
@@ -135,18 +136,18 @@ func (r *Reader) Segment() string {
 	return r.sources[r.current].Name
 }
 
-// Header returns the header of the current segment or, if that is not readable, the last readable
-// one before it.
+// Header returns the header of the current segment or, if it is not readable, the last readable
+// header before it.
 func (r *Reader) Header() Header { return r.header }
 
 // NextIndex returns the index of the next frame, from which a later reader can continue.
 func (r *Reader) NextIndex() uint64 { return r.position }
 
-// TornTail returns where the torn tail of the last segment begins, false if it has none. It is
-// valid once Next has returned io.EOF.
+// TornTail returns the offset of the torn tail of the last segment, and false if it has none. The
+// result is valid once Next has returned io.EOF.
 func (r *Reader) TornTail() (offset int64, ok bool) { return r.tail.Offset, r.tail.Size > 0 }
 
-// Close closes the current file and returns the error of that.
+// Close closes the current file and returns its error.
 func (r *Reader) Close() error {
 	r.queue, r.err = nil, errors.New("segment reader is closed")
 	if r.file == nil {
@@ -156,7 +157,8 @@ func (r *Reader) Close() error {
 	return r.closeFile()
 }
 
-// step reads on until something is queued or known. io.EOF: it was the last.
+// step advances the reader by one finding or state change, and queues the resulting frames. It
+// returns io.EOF at the end of the recording.
 func (r *Reader) step() error {
 	if !r.started {
 		r.started = true
@@ -176,8 +178,8 @@ func (r *Reader) step() error {
 	case ended:
 		return r.wrap(r.endSegment())
 	case r.list != nil && found.Kind == FoundCorrupt && r.confirmed != found.Offset:
-		// A frame that is being written, or that replaces one that could not be, may have been read
-		// in part: only damage that is still there at the next reading is damage.
+		// The reader may have read part of a frame that is being written, or that replaces a failed
+		// write. Only damage that persists at the next read counts.
 		r.confirmed = found.Offset
 		r.suspend()
 		return r.wrap(r.closeFile())
@@ -201,7 +203,7 @@ func (r *Reader) start() error {
 	return nil
 }
 
-// seek makes the last segment that begins at or before r.from the first to be read.
+// seek sets the position to the last segment that starts at or before r.from.
 func (r *Reader) seek() error {
 	for i, src := range slices.Backward(r.sources) {
 		h, ok, err := readHeader(src)
@@ -279,7 +281,7 @@ func (r *Reader) open() error {
 	from := io.Reader(r.file)
 	if src.Expected != nil && r.list == nil {
 		if src.Expected.SHA256 != "" {
-			from = io.LimitReader(from, src.Expected.Size+1) // one more tells that it is longer
+			from = io.LimitReader(from, src.Expected.Size+1) // one more byte detects a longer file
 		}
 		r.sum = digest{Hash: sha256.New()}
 		from = io.TeeReader(from, &r.sum)
@@ -302,7 +304,7 @@ func (r *Reader) open() error {
 		r.unixNS = h.CreatedUnixNS
 	}
 	err = r.resolve(h.FirstIndex)
-	r.missing, r.damaged = 0, 0 // that was before it
+	r.missing, r.damaged = 0, 0 // the gap was before this segment
 	return err
 }
 

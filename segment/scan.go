@@ -13,7 +13,7 @@ type FindingKind int
 const (
 	FoundFrame   FindingKind = iota
 	FoundCorrupt             // a range without a readable frame
-	FoundTorn                // the beginning of a frame, or zeros, up to the end of the file
+	FoundTorn                // the start of a frame, or zeros, up to the end of the file
 )
 
 // Finding is one piece of a segment, as a [Scanner] finds it.
@@ -22,14 +22,14 @@ type Finding struct {
 	Frame  Frame // for FoundFrame; its payload is valid until the next call of Next
 	Offset int64 // in the file
 	Size   int64 // in bytes
-	// For FoundCorrupt: how many frames with an intact header are in the range, and the index of
+	// For FoundCorrupt: the number of frames with an intact header in the range, and the index of
 	// the frame that follows in the segment, 0 if none does.
 	intactHeaders uint64
 	nextIndex     uint64
 }
 
-// Scanner reads one segment front to back and resynchronises after damage. It
-// holds at most one frame in memory. Its findings cover the file without a hole.
+// Scanner reads one segment front to back and resynchronises after damage. It holds at most one
+// frame in memory. Its findings cover the file without gaps.
 type Scanner struct {
 	r      io.Reader
 	buf    []byte
@@ -45,12 +45,12 @@ type Scanner struct {
 
 	queue []Finding // found, not yet returned
 	bad   Finding   // the corrupt range that is being collected
-	zero  bool      // bad consists of zeros alone
+	zero  bool      // bad consists only of zeros
 }
 
 // NewScanner reads the header of a segment. It returns an error only if reading fails or a newer
-// program wrote the segment. If both copies of the header are damaged, the whole segment is found
-// corrupt.
+// program wrote the segment. If both copies of the header are damaged, the scanner reports the
+// whole segment as corrupt.
 func NewScanner(r io.Reader) (*Scanner, error) { return newScanner(r, nil) }
 
 // newScanner uses buf if it is large enough; see buffer.
@@ -93,19 +93,19 @@ func newScanner(r io.Reader, buf []byte) (*Scanner, error) {
 	return s, nil
 }
 
-// resumeScanner returns a scanner of a segment with header h; r yields its bytes from offset on.
+// resumeScanner returns a scanner of a segment with header h; r provides its bytes from offset on.
 func resumeScanner(r io.Reader, h Header, offset int64, buf []byte) *Scanner {
 	return &Scanner{r: r, buf: buf[:cap(buf)], off: offset, header: h, ok: true, seed: h.seed()}
 }
 
-// Header returns the header of the segment, false if neither copy is intact.
+// Header returns the header of the segment, and false if neither copy is intact.
 func (s *Scanner) Header() (Header, bool) { return s.header, s.ok }
 
-// buffer returns the scanner's buffer for the next one.
+// buffer returns the scanner's buffer for reuse by the next scanner.
 func (s *Scanner) buffer() []byte { return s.buf }
 
-// Next returns io.EOF at the end of the segment, any other error only for a
-// failed read.
+// Next returns the next finding, and io.EOF at the end of the segment. Any other error means that a
+// read failed.
 func (s *Scanner) Next() (Finding, error) {
 	for len(s.queue) == 0 {
 		done, err := s.step()
@@ -121,8 +121,8 @@ func (s *Scanner) Next() (Finding, error) {
 	return it, nil
 }
 
-// step examines the current position. It queues findings or advances; done means that the end is
-// reached and there is nothing to report.
+// step examines the current position. It queues findings or advances; done means that the scanner
+// is at the end and has nothing to report.
 func (s *Scanner) step() (done bool, err error) {
 	n, err := s.fill(FrameHeaderSize)
 	if err != nil {
@@ -147,8 +147,8 @@ func (s *Scanner) step() (done bool, err error) {
 	}
 	f.Payload = s.buf[s.lo+FrameHeaderSize : s.lo+whole : s.lo+whole]
 	if payloadCRC(s.seed, f.Payload) != crc {
-		// The header is intact, so the next frame is behind the payload. What is
-		// in the payload is not looked at.
+		// The header is intact, so the next frame is after the payload. The scanner does not search
+		// the payload for frames.
 		s.addCorrupt(whole)
 		s.bad.intactHeaders++
 		s.zero = false
@@ -163,7 +163,7 @@ func (s *Scanner) step() (done bool, err error) {
 	return false, nil
 }
 
-// end handles the last n bytes, too few for a frame's header.
+// end handles the last n bytes, which are too few for a frame header.
 func (s *Scanner) end(n int) (done bool) {
 	rest := s.buf[s.lo : s.lo+n]
 	m := min(n, len(s.header.Marker))
@@ -177,7 +177,7 @@ func (s *Scanner) end(n int) (done bool) {
 	if s.bad.Size == 0 {
 		return true
 	}
-	if s.zero { // a file that grew before its content was written
+	if s.zero { // the file grew before its content was written
 		s.queue = append(s.queue, Finding{Kind: FoundTorn, Offset: s.bad.Offset, Size: s.bad.Size})
 		s.bad = Finding{}
 		return false
@@ -186,8 +186,8 @@ func (s *Scanner) end(n int) (done bool) {
 	return false
 }
 
-// search moves to the next marker behind the present position, or to the last
-// bytes that could begin one.
+// search moves to the next marker after the current position, or to the last bytes that could start
+// one.
 func (s *Scanner) search() error {
 	for from := 1; ; {
 		if i := bytes.Index(s.buf[s.lo+from:s.hi], s.header.Marker[:]); i >= 0 {
@@ -204,12 +204,12 @@ func (s *Scanner) search() error {
 			return err
 		}
 		if n == have {
-			return nil // the end; step sees it
+			return nil // the end, which step handles
 		}
 	}
 }
 
-// skipAll declares the whole segment unreadable.
+// skipAll marks the whole segment as unreadable.
 func (s *Scanner) skipAll() error {
 	for {
 		n, err := s.fill(1)
@@ -265,8 +265,7 @@ func (s *Scanner) skip(n int) {
 
 const minBuffer = 64 << 10
 
-// fill makes at least n bytes available at lo and returns how many there are, up
-// to n; fewer only at the end of the file.
+// fill makes n bytes available at lo and returns n, or fewer at the end of the file.
 func (s *Scanner) fill(n int) (int, error) {
 	if s.hi-s.lo < n && !s.eof {
 		if s.lo > 0 && len(s.buf)-s.lo < n {

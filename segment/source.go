@@ -12,20 +12,19 @@ import (
 	"slices"
 )
 
-// Info describes a segment file. sealed.json contains one for each.
+// Info describes a segment file. sealed.json contains one per segment.
 type Info struct {
 	Name   string `json:"name"`   // 000001.seg
 	Size   int64  `json:"size"`   // in bytes
 	SHA256 string `json:"sha256"` // lower-case hex
-	Frames int64  `json:"frames"` // readable ones
+	Frames int64  `json:"frames"` // number of readable frames
 }
 
-// MaxSize is an upper bound of the size of a segment in bytes: no configurable segment size exceeds
-// it.
+// MaxSize is the maximum size of a segment in bytes. No configurable segment size exceeds it.
 const MaxSize = 2 << 30
 
-// CheckInfos returns an error unless infos, which come from an untrusted file, can describe the
-// segments of a recording: the names are in order and the figures are possible.
+// CheckInfos returns an error unless infos can describe the segments of a recording: the names are
+// in order and the figures are plausible. infos may come from an untrusted file.
 func CheckInfos(infos []Info) error {
 	last := uint32(0)
 	for _, info := range infos {
@@ -44,13 +43,13 @@ func CheckInfos(infos []Info) error {
 	return nil
 }
 
-// Source is a segment, in the spool or, decompressed, in a delivered recording.
+// Source is a segment in the spool or a decompressed segment of a delivered recording.
 type Source struct {
 	Name string
 	// Open is nil if the segment is missing.
 	Open func() (io.ReadCloser, error)
-	// Expected is the measurement of the segment from when the recording was sealed, see [Expect];
-	// nil if unknown. If its Name is empty, the segment did not exist then.
+	// Expected is the measurement of the segment at sealing, see [Expect]; nil if unknown. If its
+	// Name is empty, the segment did not exist at sealing.
 	Expected *Info
 }
 
@@ -61,8 +60,9 @@ func CompareNames(a, b string) int {
 	return cmp.Compare(x, y)
 }
 
-// Expect returns the sources in order, each with its measurement, plus sources for the segments
-// that were measured and are missing. A nil infos means that nothing was measured.
+// Expect returns the sources in order, each with its measurement, plus sources for measured
+// segments that are missing. If infos is nil, nothing was measured, and Expect returns sources
+// unchanged.
 func Expect(sources []Source, infos []Info) []Source {
 	if infos == nil {
 		return sources
@@ -75,7 +75,7 @@ func Expect(sources []Source, infos []Info) []Source {
 	for _, src := range sources {
 		info, known := byName[src.Name]
 		if delete(byName, src.Name); !known {
-			info = Info{} // it did not exist
+			info = Info{} // it did not exist at sealing
 		}
 		src.Expected = &info
 		out = append(out, src)
@@ -87,7 +87,7 @@ func Expect(sources []Source, infos []Info) []Source {
 	return out
 }
 
-// WithContext returns sources whose readers fail once ctx ends, with its cause as the error.
+// WithContext returns sources whose readers fail with the cause of ctx once ctx ends.
 func WithContext(ctx context.Context, sources []Source) []Source {
 	out := slices.Clone(sources)
 	for i, src := range sources {
@@ -161,7 +161,7 @@ func countFrames(r io.Reader, n *int64) error {
 	}
 }
 
-// digest hashes and counts what a scanner reads, which is the whole file.
+// digest hashes and counts the bytes that a scanner reads, which are the whole file.
 type digest struct {
 	hash.Hash
 	size int64

@@ -5,20 +5,20 @@ import (
 	"fmt"
 )
 
-// State is the payload, as JSON, of a frame of type [FrameState]. It summarises the frames before
-// it, as far as a recorder that continues the recording after a crash needs to know. It is the
-// first frame of a segment, so that recovery need not read the segments before. Readers of a
-// recording skip it, because everything in it follows from the frames before.
+// State is the payload, as JSON, of a frame of type [FrameState]. It summarises the preceding
+// frames to the extent that a recorder needs to continue the recording after a crash. It is the
+// first frame of a segment, so that recovery need not read earlier segments. Readers of a recording
+// skip it, because everything in it follows from the preceding frames.
 type State struct {
 	// Epoch is the number of the last connection to the room, RoomSIDs the sids under which the
 	// room was joined.
 	Epoch    int      `json:"epoch,omitempty"`
 	RoomSIDs []string `json:"room_sids,omitempty"`
-	// Present are the participants who have joined and not left.
+	// Present lists the participants who have joined and not left.
 	Present []Present `json:"present,omitempty"`
-	// InOutage: an outage has begun and has not ended.
+	// InOutage reports whether an outage is in progress.
 	InOutage bool `json:"in_outage,omitempty"`
-	// Counts of outages that have begun, participants who have joined, packets and their bytes.
+	// The numbers of outages started, participants joined, packets and packet bytes.
 	Outages      int    `json:"outages,omitempty"`
 	Participants int    `json:"participants,omitempty"`
 	Packets      uint64 `json:"packets,omitempty"`
@@ -26,11 +26,12 @@ type State struct {
 	// The times of the last packet and of the last frame; 0 if there is none.
 	LastPacketUnixNS int64 `json:"last_packet_unix_ns,omitempty"`
 	LastUnixNS       int64 `json:"last_unix_ns,omitempty"`
-	// Selection are the rules that the last event of kind selection states.
+	// Selection holds the rules of the last event of kind selection.
 	Selection *SelectionRules `json:"selection,omitempty"`
 	Streams   *OpenStreams    `json:"streams,omitempty"`
-	// Synced is the number of a segment: it and those before it were durable when the state was
-	// written, except for segments whose fsync failed. Suspect is the name of the first of those.
+	// Synced is a segment number. The segments up to and including it were durable when the state
+	// was written, except for segments whose fsync failed. Suspect is the name of the first segment
+	// whose fsync failed.
 	Synced  uint32 `json:"synced,omitempty"`
 	Suspect string `json:"suspect,omitempty"`
 }
@@ -41,8 +42,8 @@ type Present struct {
 	Identity       string `json:"identity"`
 }
 
-// OpenStreams identifies the streams whose remaining packets may be recorded, because the rules let
-// their beginning through. Only the filter of the recorder interprets it.
+// OpenStreams identifies the streams whose remaining packets may be recorded because the rules
+// allowed their start. Only the filter of the recorder interprets it.
 type OpenStreams struct {
 	Rules []byte `json:"rules"` // digest of the rules
 	Key   []byte `json:"key"`   // of the digests in IDs

@@ -5,8 +5,8 @@ import (
 	"io"
 )
 
-// Writer writes one segment to an io.Writer. It is for segments that are made from others, see
-// [DerivedHeader]; a recorder does not use it, but writes frame by frame to a file that survives a
+// Writer writes one segment to an io.Writer. It is for segments that are derived from others, see
+// [DerivedHeader]. A recorder does not use it: it writes frame by frame to a file that survives a
 // crash.
 type Writer struct {
 	w      io.Writer
