@@ -14,11 +14,12 @@ import (
 	"github.com/syncflow/textegress"
 )
 
-// errOther says that a place holds something else than was delivered to it.
+// errOther reports that the content of a place differs from the delivery.
 var errOther = errors.New("what lies there is not what was delivered")
 
-// bound shows the objects of a recording as they are known to be, and nothing else: write access to
-// the place decides neither what is read nor which recording it belongs to.
+// bound exposes only the objects of a recording whose size and checksum are known. Write access to
+// the place therefore determines neither the content that is read nor the recording to which it
+// belongs.
 type bound struct {
 	fsys    fs.FS
 	objects map[string]textegress.Object
@@ -33,7 +34,7 @@ func bind(fsys fs.FS, objects []textegress.Object) fs.FS {
 	return b
 }
 
-// bindManifest binds fsys to the manifest that lies there now.
+// bindManifest binds fsys to its current manifest.
 func bindManifest(fsys fs.FS) (fs.FS, textegress.Manifest, error) {
 	data, err := textegress.ReadObject(fsys, textegress.ManifestName, textegress.MaxState)
 	if err != nil {
@@ -51,8 +52,8 @@ func bindManifest(fsys fs.FS) (fs.FS, textegress.Manifest, error) {
 	return bind(fsys, append(slices.Clip(m.Objects), own)), m, nil
 }
 
-// Open implements [fs.FS]. What is read is an error at its end, or before, if it is not what is
-// known.
+// Open implements [fs.FS]. If the content differs from the known object, a read returns an error,
+// at the end of the file at the latest.
 func (b bound) Open(name string) (fs.File, error) {
 	o, ok := b.objects[name]
 	if !ok {
@@ -90,7 +91,7 @@ func (f *boundFile) differs() error {
 	what := f.object.Key
 	if !strings.HasPrefix(what, textegress.RawDir) && what != textegress.ManifestName &&
 		what != textegress.EventsName {
-		what = "a view or a file" // names of people are in its key
+		what = "a view or a file" // its key may contain names of people
 	}
 	return fmt.Errorf("%s: %w", what, errOther)
 }

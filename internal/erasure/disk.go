@@ -10,18 +10,18 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// What the disk has of a recording.
+// disk is the condition of a recording on the disk.
 type disk int
 
 const (
-	whole   disk = iota // all there is
-	damaged             // every segment, and one of them is not as it was when it was sealed
+	whole   disk = iota // complete
+	damaged             // every segment exists, but at least one differs from its sealed state
 	gone
 )
 
-// onDisk compares the segments of a recording that was delivered with what was sealed: the bucket
-// has a copy, which is deleted when the new revision is there, so nothing worse may take its place.
-// Of any other recording the disk has all there is.
+// onDisk compares the segments of a delivered recording with their sealed state. The bucket has a
+// copy that is deleted once the new revision is there, so the new revision must not be worse than
+// the copy. Any other recording is complete on the disk.
 func onDisk(ctx context.Context, rec *spool.Recording) (disk, error) {
 	switch rec.State() {
 	case spool.StateRemoved:

@@ -1,11 +1,10 @@
-// Package erasure removes one participant from recordings, on the disk and where they were
-// delivered.
+// Package erasure removes one participant from recordings, on the disk and in the bucket.
 //
-// If a recording holds something of the participant, its segments are written anew without it and
-// atomically replace the old ones. What is derived from them is delivered as a new revision. When
-// all of that is verified in the bucket, every other revision is deleted there, with its versions.
-// After a crash at any moment, or an error, the same request finishes the removal; a running
-// service resumes it automatically.
+// If a recording contains data of the participant, its segments are rewritten without that data and
+// atomically replace the old ones. The objects derived from them are delivered as a new revision.
+// Once the new revision is verified in the bucket, every other revision is deleted there, with its
+// versions. After an error, or a crash at any moment, the same request finishes the erasure. A
+// running service resumes it automatically.
 //
 // The texts of errors and problems name no participant.
 package erasure
@@ -22,7 +21,7 @@ import (
 
 // Dispatcher delivers recordings.
 type Dispatcher interface {
-	// WithLock calls f while nothing else is done with the recording's delivery.
+	// WithLock calls f while no other work on the recording's delivery runs.
 	WithLock(ctx context.Context, egressID string, f func() error) error
 	// Deliver returns nil when the recording is delivered and verified.
 	Deliver(ctx context.Context, rec *spool.Recording) error
@@ -31,12 +30,12 @@ type Dispatcher interface {
 // Options of [New].
 type Options struct {
 	Spool      *spool.Spool
-	Projects   delivery.Projects // which lines a participant has depends on the keys
+	Projects   delivery.Projects // the keys determine which lines a participant has
 	Dispatcher Dispatcher
-	// ForgetPseudonym removes the identity from the list of pseudonyms, of one project or, if
-	// projectID is empty, of all; nil: there is no list.
+	// ForgetPseudonym removes the identity from the list of pseudonyms of one project or, if
+	// projectID is empty, of all projects; nil: there is no list.
 	ForgetPseudonym func(projectID, identity string) error
-	// KeepFree is how many bytes of the file system of temporary files are left free.
+	// KeepFree is the number of bytes to leave free on the file system of temporary files.
 	KeepFree int64
 	Logger   *slog.Logger
 }
@@ -45,8 +44,8 @@ type Options struct {
 type Eraser struct {
 	o    Options
 	busy chan struct{} // one request at a time
-	// Other objects lie among those of the recording, whose manifests alone say which are its own:
-	// they are deleted last.
+	// shared is set if the place also contains objects that do not belong to the recording. Only
+	// the manifests identify the recording's own objects, so the manifests are deleted last.
 	shared bool
 }
 
@@ -58,27 +57,27 @@ func New(o Options) *Eraser {
 	return &Eraser{o: o, busy: make(chan struct{}, 1)}
 }
 
-// Request says who is to be removed, and from what. Without Project, Session and Recording it is
-// every recording.
+// Request identifies a participant and the recordings to remove the participant from. If Project,
+// Session and Recording are empty, it covers every recording.
 type Request struct {
 	Identity  string `json:"identity"`
 	Project   string `json:"project,omitempty"`
 	Session   string `json:"session,omitempty"`
 	Recording string `json:"recording,omitempty"` // egress id
-	DryRun    bool   `json:"dry_run,omitempty"`   // only look
+	DryRun    bool   `json:"dry_run,omitempty"`   // search without removing
 }
 
-// Outcome is what became of one recording.
+// Outcome is the outcome for one recording.
 type Outcome string
 
 // The outcomes.
 const (
-	Nothing Outcome = "nothing"   // there was nothing of the participant
-	Found   Outcome = "found"     // there is something; it was only looked for
-	Erased  Outcome = "forgotten" // it is gone, from the disk and from the bucket
-	Skipped Outcome = "unchecked" // nothing was done: see the problems
-	// Incomplete: it is gone from what is delivered now, but not everything could be deleted; see
-	// the problems.
+	Nothing Outcome = "nothing"   // the recording contains no data of the participant
+	Found   Outcome = "found"     // a dry run found data of the participant
+	Erased  Outcome = "forgotten" // the data is removed from the disk and from the bucket
+	Skipped Outcome = "unchecked" // nothing was done, see the problems
+	// Incomplete means that the current delivery is free of the data, but not everything could be
+	// deleted; see the problems.
 	Incomplete Outcome = "incomplete"
 )
 
@@ -88,10 +87,11 @@ type Recording struct {
 	SessionID string  `json:"session_id"`
 	RoomName  string  `json:"room_name"`
 	Outcome   Outcome `json:"outcome"`
-	// Frames and Lines (of events.jsonl) count what was found of the participant, or removed.
+	// Frames and Lines count the frames and the lines of events.jsonl of the participant that were
+	// found or removed.
 	Frames int64 `json:"frames"`
 	Lines  int64 `json:"lines"`
-	// Revision is the one that was delivered without the participant, 0: none.
+	// Revision is the revision that was delivered without the participant; 0: none.
 	Revision int `json:"revision,omitempty"`
 	// Deleted counts objects and versions of older revisions.
 	Deleted  int      `json:"deleted"`
@@ -104,10 +104,10 @@ type Recording struct {
 type Answer struct {
 	DryRun     bool        `json:"dry_run"`
 	Recordings []Recording `json:"recordings"`
-	Problems   []string    `json:"problems,omitempty"` // that belong to no recording
+	Problems   []string    `json:"problems,omitempty"` // problems of no particular recording
 }
 
-// Complete reports whether everything that was requested was removed.
+// Complete reports whether the request was carried out without problems.
 func (a Answer) Complete() bool {
 	for _, r := range a.Recordings {
 		if r.Outcome == Skipped || r.Outcome == Incomplete || len(r.Problems) > 0 {
@@ -117,8 +117,8 @@ func (a Answer) Complete() bool {
 	return len(a.Problems) == 0
 }
 
-// Erase removes a participant. Problems with one recording are in the answer and do not
-// affect the others; an error is one of the request or of ctx.
+// Erase removes a participant. The answer lists the problems with each recording, which do not
+// affect other recordings. An error means that the request was invalid or that ctx ended.
 func (f *Eraser) Erase(ctx context.Context, q Request) (Answer, error) {
 	if q.Identity == "" {
 		return Answer{}, errors.New("name the participant's identity")
@@ -147,7 +147,7 @@ func (f *Eraser) Erase(ctx context.Context, q Request) (Answer, error) {
 	for _, p := range f.o.Spool.Problems() {
 		a.Problems = append(a.Problems, "not searched: "+p.Path+", which is no usable recording")
 	}
-	// While something is left of them, the list is what leads to it.
+	// While data of the participant remains, the list is needed to find it.
 	if f.o.ForgetPseudonym != nil && !q.DryRun && q.Session == "" && q.Recording == "" &&
 		a.Complete() {
 		if err := f.o.ForgetPseudonym(q.Project, q.Identity); err != nil {
@@ -212,8 +212,8 @@ func (f *Eraser) erase(ctx context.Context, rec *spool.Recording, q Request) Rec
 	return r
 }
 
-// plain is the text of an error that is not a store's. Those of the file system name our own files
-// only.
+// plain returns the text of an error that is not from a store. Errors of the file system name only
+// files of this service.
 func plain(err error) string {
 	if err == nil {
 		return ""

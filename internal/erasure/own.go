@@ -11,16 +11,17 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// own tells which of the objects below the place of a recording are the recording's. Everything is
-// where the place is that of one recording alone. A manifest can also lie above other things: a
-// copy that was unpacked there, or the work of somebody who wants them deleted. Then only what its
-// manifests name is the recording's, and what lies in the folders of its revisions.
+// own identifies the objects below the place of a recording that belong to the recording. If the
+// place is for one recording alone, all of them do. A manifest can also be in a folder with
+// unrelated objects, because a copy was unpacked there or because an attacker wants those objects
+// deleted. Then only the objects that its manifests name and those in the folders of its revisions
+// belong to the recording.
 type own struct {
 	base    string
 	alone   bool
-	listed  map[string]bool // relative to base
+	listed  map[string]bool // keys that the manifests name, relative to base
 	others  []string        // places of other recordings below base
-	foreign map[string]bool // what was found and is nobody's
+	foreign map[string]bool // objects found that do not belong to any recording
 }
 
 var inRevision = regexp.MustCompile(`^r[1-9][0-9]{0,8}/`)
@@ -31,8 +32,8 @@ func isManifest(key string) bool {
 	return strings.TrimPrefix(key, inRevision.FindString(key)) == textegress.ManifestName
 }
 
-// own reads the manifests of a recording. Those of older revisions may be damaged; the objects that
-// a damaged one names are left alone.
+// own reads the manifests of a recording. Manifests of older revisions may be damaged. The objects
+// that only a damaged manifest names are not deleted.
 func (p Place) own(ctx context.Context, base string, revisions map[string][]int,
 	info spool.Info,
 ) *own {
@@ -59,10 +60,11 @@ func (p Place) own(ctx context.Context, base string, revisions map[string][]int,
 	return o
 }
 
-// list adds a key, and the name that it has on a file system that cannot hold it.
+// list adds a key and its portable form, which is its name on file systems that cannot hold the
+// key.
 func (o *own) list(key string) { o.listed[key], o.listed[textegress.PortableKey(key)] = true, true }
 
-// has reports whether the object with this key is the recording's.
+// has reports whether the object with this key belongs to the recording.
 func (o *own) has(key string) bool {
 	rest := strings.TrimPrefix(key, o.base)
 	if o.listed[rest] || o.listed[textegress.PortableKey(rest)] {
@@ -80,7 +82,8 @@ func (o *own) has(key string) bool {
 	return false
 }
 
-// report adds what is not the recording's to its problems; err is how the removal ended.
+// report adds the foreign objects to the problems of the recording, unless the removal failed with
+// err.
 func (o *own) report(r *Recording, err error) error {
 	if len(o.foreign) == 0 || err != nil {
 		return err

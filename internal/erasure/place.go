@@ -22,29 +22,31 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// Place is where delivered recordings are that no data directory knows any more.
+// Place is a location of delivered recordings that are no longer in any data directory.
 type Place struct {
 	Bucket objstore.Bucket
-	// Prefix is that of one recording or of many, with a slash at its end; empty: the whole bucket.
+	// Prefix is the prefix of one or more recordings, with a trailing slash; empty: the whole
+	// bucket.
 	Prefix string
-	// Scratch is an empty directory for this call alone. It holds recordings while they are
-	// rewritten; the caller removes it.
+	// Scratch is an empty directory for one call. It holds recordings while they are rewritten. The
+	// caller removes it.
 	Scratch string
-	// KeysFor returns the keys that a project's recordings were decrypted with when they were
-	// delivered; nil: there are none. A revision whose manifest says that other packets were
-	// decrypted than these keys do is left alone, with a problem: its lines would get other
-	// numbers. One that was delivered without keys is not decrypted now.
+	// KeysFor returns the keys with which a project's recordings were decrypted at delivery; nil:
+	// there are none. If the number of packets that these keys decrypt differs from that in the
+	// manifest, the revision is left unchanged and a problem is reported, because its lines would
+	// get other numbers. A revision that was delivered without keys is not decrypted.
 	KeysFor func(projectID string) (*render.Keys, error)
-	// DiskMinFree is as for [spool.Options], on the file system of Scratch.
+	// DiskMinFree is like that of [spool.Options], for the file system of Scratch.
 	DiskMinFree int64
 	Logger      *slog.Logger
 }
 
 var revisionDir = regexp.MustCompile(`^(.*?)r([1-9][0-9]{0,8})/$`)
 
-// From removes a participant from the recordings that were delivered below a prefix, from their raw
-// segments there. The rest is as for [Eraser.Erase]; a recording that a service still has in
-// its data directory is better removed there, for the service would not know of it.
+// From removes a participant from the recordings that were delivered below a prefix, and uses their
+// raw segments there. Otherwise it works like [Eraser.Erase]. If a service still has a recording in
+// its data directory, use [Eraser.Erase] there instead, because the service would not learn of the
+// new revision.
 func From(ctx context.Context, p Place, q Request) (Answer, error) {
 	if q.Identity == "" {
 		return Answer{}, errors.New("name the participant's identity")
@@ -60,7 +62,7 @@ func From(ctx context.Context, p Place, q Request) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	defer sp.Close() //nolint:errcheck // it is thrown away
+	defer sp.Close() //nolint:errcheck // the caller discards the directory
 	a := Answer{DryRun: q.DryRun, Recordings: []Recording{}}
 	for _, base := range slices.Sorted(maps.Keys(revisions)) {
 		r := Recording{Outcome: Skipped}
@@ -78,7 +80,7 @@ func From(ctx context.Context, p Place, q Request) (Answer, error) {
 	return a, nil
 }
 
-// find returns the revisions that have a manifest, by the prefix of their recording.
+// find returns the revisions that have a manifest, by the prefix of the recording.
 func (p Place) find(ctx context.Context) (map[string][]int, error) {
 	found := map[string][]int{}
 	for o, err := range p.Bucket.List(ctx, p.Prefix) {
@@ -111,7 +113,7 @@ func (p Place) erase(ctx context.Context, sp *spool.Spool, base string, revision
 	q Request, r *Recording,
 ) error {
 	latest := slices.Max(revisions[base])
-	// Whatever is read twice is the same both times.
+	// Data that is read twice is the same both times.
 	fsys, m, err := bindManifest(objfs.New(ctx, p.Bucket, revisionPrefix(base, latest)))
 	if err != nil {
 		return err
@@ -165,7 +167,7 @@ func (p Place) erase(ctx context.Context, sp *spool.Spool, base string, revision
 		r.Outcome = Nothing
 		return nil
 	}
-	// Somebody was removed from the latest revision: perhaps the older ones are still to be
+	// A participant was removed in the latest revision, and older revisions may remain to be
 	// deleted.
 	frozen, err := delivery.NewPlan(info, m)
 	if err != nil {
@@ -182,7 +184,8 @@ func (p Place) erase(ctx context.Context, sp *spool.Spool, base string, revision
 	return own.report(r, nil)
 }
 
-// placed is a recording whose place is decided by what it is, not by what it says.
+// placed is a source whose Info has a checked KeyPrefix instead of the one that the recording
+// states.
 type placed struct {
 	render.Source
 
@@ -194,12 +197,13 @@ func (p placed) Info() spool.Info { return p.info }
 // keys returns the keys with which a revision was derived.
 func (p Place) keys(m textegress.Manifest) (*render.Keys, error) {
 	if m.Counts.DecryptedPackets == nil || p.KeysFor == nil {
-		return nil, nil //nolint:nilnil // it was derived without
+		return nil, nil //nolint:nilnil // it was derived without keys
 	}
 	return p.KeysFor(m.Project.ID)
 }
 
-// sameKeys reports an error where the keys are not those with which the revision was derived.
+// sameKeys returns an error unless the keys decrypt as many packets as were decrypted when the
+// revision was derived.
 func sameKeys(m textegress.Manifest, plan *erasePlan) error {
 	var was int64
 	if m.Counts.DecryptedPackets != nil {
@@ -214,7 +218,7 @@ func sameKeys(m textegress.Manifest, plan *erasePlan) error {
 		plan.decrypted)
 }
 
-// place is the one place that a recording is delivered to.
+// place implements [delivery.Projects] for a single place.
 type place struct {
 	bucket objstore.Bucket
 	keys   *render.Keys

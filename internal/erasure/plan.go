@@ -12,34 +12,37 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// erasePlan says what removing one participant from a recording changes. Its edit carries it out,
-// frame by frame.
+// erasePlan describes the changes that remove one participant from a recording. Its edit method
+// applies them frame by frame.
 //
-// A frame is the participant's if the server says so: by the identity, or by a participant sid that
-// had it. So are transcriptions of their speech, the events about their joining and leaving, and
-// unreadable packets that contain the identity or a sid. Payloads of others are not searched.
+// A frame belongs to the participant if the server attributes it to the identity, or to a
+// participant sid that had this identity. Transcriptions of the participant's speech, events about
+// the participant's joining and leaving, and unreadable packets that contain the identity or a sid
+// also belong to the participant. Payloads of other participants are not searched.
 type erasePlan struct {
-	frames int64 // that are removed, 0 if nothing in the recording is the participant's
-	lines  int64 // of events.jsonl that become tombstones
-	// decrypted is how many packets of the recording, before the removal, the keys decrypted.
+	frames int64 // frames to remove; 0 if none belongs to the participant
+	lines  int64 // lines of events.jsonl that become tombstones
+	// decrypted is the number of packets that the keys decrypted in the recording before the
+	// removal.
 	decrypted int64
 
 	identity   string
 	sids       map[string]bool
 	tracks     decode.Tracks         // as of the last frame read
-	tombstones map[uint64]*tombstone // by the index of the frame that is removed
-	// Of the last frame that stays: a tombstone does not tell when the participant was active.
+	tombstones map[uint64]*tombstone // by index of the removed frame
+	// Values of the last frame that stays. Tombstones carry them, so that they do not reveal when
+	// the participant was active.
 	unixNS, monoNS int64
 	epoch          uint16
 }
 
-// tombstone takes the place of a frame that is removed.
+// tombstone replaces a removed frame.
 type tombstone struct {
-	lines int64               // of the frame itself
-	late  []segment.LateLines // of the participant, which later frames complete
+	lines int64               // number of lines of the frame itself
+	late  []segment.LateLines // lines of the participant that later frames complete
 }
 
-// newErasePlan finds the frames of a participant. The keys are those with which the recording was
+// newErasePlan finds the frames of a participant. o must hold the keys with which the recording was
 // delivered.
 func newErasePlan(ctx context.Context, src render.Source, o decode.Options, identity string) (
 	*erasePlan, error,
@@ -67,8 +70,8 @@ func newErasePlan(ctx context.Context, src render.Source, o decode.Options, iden
 	return p, nil
 }
 
-// collectSIDs collects the sids of the participant. Only the server's statements count: packets of
-// an agent may bear the identity of somebody else and the agent's own sid.
+// collectSIDs collects the sids of the participant. Only the server's statements count: a packet of
+// an agent may carry the identity of another participant and the agent's own sid.
 func (p *erasePlan) collectSIDs(f segment.Frame) {
 	if f.Type == segment.FrameState {
 		state, _ := segment.DecodeState(f.Payload)
@@ -90,8 +93,8 @@ func (p *erasePlan) collectSIDs(f segment.Frame) {
 func (p *erasePlan) count(ctx context.Context, segments []segment.Source,
 	o decode.Options,
 ) error {
-	var last *tombstone // of the frame that was removed last
-	var now *tombstone  // of the current frame, nil if it stays
+	var last *tombstone // tombstone of the last removed frame
+	var now *tombstone  // tombstone of the current frame, nil if it stays
 	index := uint64(0)
 	emit := func(l *decode.Line) error {
 		switch {
@@ -147,7 +150,7 @@ func (p *erasePlan) hasLine(m textegress.Message) bool {
 		p.sids[m.ParticipantSID])
 }
 
-// belongsTo reports whether a frame is the participant's.
+// belongsTo reports whether a frame belongs to the participant.
 func (p *erasePlan) belongsTo(f segment.Frame) bool {
 	if f.Type == segment.FrameEvent {
 		ev := f.Event
@@ -168,8 +171,8 @@ func (p *erasePlan) belongsTo(f segment.Frame) bool {
 		if len(f.Payload) < 4 {
 			return false
 		}
-		// The server may say whose they are a moment after the first frames: remove too much
-		// rather than too little.
+		// The server may identify the publisher only after the first frames. Frames of an unknown
+		// publisher are removed: too much rather than too little.
 		t, known := p.tracks.Of(f)
 		return !known || t.Identity == p.identity || p.sids[t.ParticipantSID]
 	}
@@ -180,8 +183,8 @@ func (p *erasePlan) belongsTo(f segment.Frame) bool {
 	return identity == p.identity || about == p.identity || p.sids[sid]
 }
 
-// inState reports whether a recorder's state names the participant. [spool.Spool.Rewrite] empties
-// every state, so that nothing else in it has to be looked for.
+// inState reports whether a recorder's state names the participant. Other data in the state is not
+// searched, because [spool.Spool.Rewrite] empties every state.
 func (p *erasePlan) inState(f segment.Frame) bool {
 	state, err := segment.DecodeState(f.Payload)
 	if f.Type != segment.FrameState || err != nil {
@@ -195,8 +198,8 @@ func (p *erasePlan) inState(f segment.Frame) bool {
 	return false
 }
 
-// mentions reports whether something that cannot be read contains the identity or a sid. It removes
-// too much rather than too little.
+// mentions reports whether an unreadable payload contains the identity or a sid. It errs on the
+// side of removing too much.
 func (p *erasePlan) mentions(payload []byte) bool {
 	if bytes.Contains(payload, []byte(p.identity)) {
 		return true

@@ -10,14 +10,14 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// errPseudonyms says that nothing can be done to one participant's part of a delivered recording.
+// errPseudonyms reports that one participant cannot be removed from a delivered recording.
 var errPseudonyms = errors.New("it was delivered under pseudonyms, without raw segments, and the " +
 	"recorder does not have those any more: one participant " +
 	"cannot be removed from it; delete it in the bucket as a whole, or what bears the pseudonym, " +
 	"which `textegress pseudonyms` tells")
 
-// checkPseudonym looks for the participant's pseudonym in what was delivered of a recording that
-// the disk does not have any more.
+// checkPseudonym searches the delivery of a recording that is no longer on the disk for the
+// participant's pseudonym.
 func (f *Eraser) checkPseudonym(ctx context.Context, rec *spool.Recording, identity string) error {
 	names, err := f.o.Projects.Pseudonyms(rec.Info())
 	if err != nil {
@@ -50,5 +50,5 @@ func (f *Eraser) checkPseudonym(ctx context.Context, rec *spool.Recording, ident
 			return errPseudonyms
 		}
 	}
-	return nil // there is nothing of them
+	return nil // the delivery contains no data of the participant
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// finish delivers a replaced recording and deletes what was delivered of it before.
+// finish delivers a replaced recording and deletes its earlier deliveries.
 func (f *Eraser) finish(ctx context.Context, rec *spool.Recording, r *Recording) error {
 	if s := rec.State(); s == spool.StateSealed || s == spool.StateExported {
 		if err := f.o.Dispatcher.Deliver(ctx, rec); err != nil {
@@ -32,7 +32,7 @@ func (f *Eraser) finish(ctx context.Context, rec *spool.Recording, r *Recording)
 	if was, ok, err := delivery.LoadRewrite(rec); err != nil {
 		return err
 	} else if ok && was.Bucket != "" && was.Bucket != bucket.String() {
-		// Deleting needs the access to that bucket, which is not configured any more.
+		// Deletion needs access to that bucket, which is no longer configured.
 		return fmt.Errorf("it had been delivered to %s, which is not the project's bucket now: "+
 			"what is there is not deleted; "+
 			"use --from with the settings of that bucket, or delete it there", was.Bucket)
@@ -51,7 +51,7 @@ func (f *Eraser) finish(ctx context.Context, rec *spool.Recording, r *Recording)
 	return nil
 }
 
-// purge deletes every revision but the frozen one, once that is verified again.
+// purge verifies the frozen revision again and then deletes every other one.
 func (f *Eraser) purge(ctx context.Context, bucket objstore.Bucket, info spool.Info,
 	frozen delivery.Plan,
 	r *Recording,
@@ -59,7 +59,7 @@ func (f *Eraser) purge(ctx context.Context, bucket objstore.Bucket, info spool.I
 	if frozen.Revision == 1 {
 		return true, nil // nothing was delivered before
 	}
-	// Everything below this prefix is deleted: it must be this recording's own.
+	// The prefix must belong to this recording alone, because everything else below it is deleted.
 	if !strings.HasSuffix(info.KeyPrefix, "/"+info.EgressID+"/") ||
 		!strings.HasPrefix(frozen.Prefix, info.KeyPrefix) || frozen.Prefix == info.KeyPrefix {
 		return false, errors.New("the prefix of the recording is not its own; nothing was deleted")
@@ -72,7 +72,7 @@ func (f *Eraser) purge(ctx context.Context, bucket objstore.Bucket, info spool.I
 	}
 	keep := func(key string) bool { return strings.HasPrefix(key, frozen.Prefix) }
 	if f.shared {
-		// What the manifests name is known from them alone, so they are the last to go.
+		// Only the manifests identify the objects that they name, so they are deleted last.
 		but := func(key string) bool {
 			return keep(key) ||
 				isManifest(strings.TrimPrefix(key, info.KeyPrefix))
@@ -84,7 +84,7 @@ func (f *Eraser) purge(ctx context.Context, bucket objstore.Bucket, info spool.I
 	return r.purge(ctx, bucket, info.KeyPrefix, keep)
 }
 
-// purge deletes what lies below a prefix, and adds to the recording's figures and problems.
+// purge deletes the objects below a prefix, and adds to the figures and problems of the recording.
 func (r *Recording) purge(ctx context.Context, bucket objstore.Bucket, prefix string,
 	keep func(key string) bool,
 ) (complete bool, err error) {
@@ -106,14 +106,14 @@ func (r *Recording) purge(ctx context.Context, bucket objstore.Bucket, prefix st
 	return err == nil && p.Complete(), err
 }
 
-// Resume finishes removals that were begun and not finished, by an earlier process or because the
-// bucket refused. What is not possible now is tried again at the next call.
+// Resume finishes erasures that an earlier process left unfinished or that failed because the
+// bucket refused. The next call retries those that fail again.
 func (f *Eraser) Resume(ctx context.Context) {
 	select {
 	case f.busy <- struct{}{}:
 		defer func() { <-f.busy }()
 	default:
-		return // a request is being carried out
+		return // a request is in progress
 	}
 	for _, rec := range f.o.Spool.Recordings() {
 		if ctx.Err() != nil {

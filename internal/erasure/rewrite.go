@@ -13,8 +13,8 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// replace looks for the participant, and puts a recording without them in the place of the one
-// with. It returns nil where there was nothing to replace, and for a dry run.
+// replace searches for the participant and replaces the recording with one that lacks the
+// participant. It returns nil if there is nothing to replace, and for a dry run.
 func (f *Eraser) replace(ctx context.Context, rec *spool.Recording, q Request,
 	r *Recording,
 ) (*spool.Recording, error) {
@@ -44,7 +44,7 @@ func replace(
 	ctx context.Context, sp *spool.Spool, src render.Source, o decode.Options,
 	next delivery.Rewrite,
 	q Request, r *Recording,
-	check func(*erasePlan) error, // may refuse the plan; nil: it does not
+	check func(*erasePlan) error, // rejects the plan with an error; nil: no check
 ) (*spool.Recording, error) {
 	plan, err := newErasePlan(ctx, src, o, q.Identity)
 	if err != nil {
@@ -86,7 +86,7 @@ func deliveredTo(rec *spool.Recording) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if unsettled { // then what is older than the one before is still to be deleted, too
+	if unsettled { // revisions older than the previous one also remain to be deleted
 		r, _, err := delivery.LoadRewrite(rec)
 		if err != nil || r.Bucket != "" {
 			return r.Bucket, err

@@ -13,8 +13,8 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// source returns the recording from the disk, or from the bucket where the disk does not have it
-// any more as it was delivered.
+// source returns the recording from the disk, or from the bucket if its copy on the disk is gone or
+// differs from the sealed state.
 func (f *Eraser) source(ctx context.Context, rec *spool.Recording) (render.Source, error) {
 	disk, err := onDisk(ctx, rec)
 	if err != nil {
@@ -25,7 +25,7 @@ func (f *Eraser) source(ctx context.Context, rec *spool.Recording) (render.Sourc
 	}
 	src, err := f.fromBucket(ctx, rec)
 	if disk == damaged && errors.Is(err, render.ErrPseudonyms) {
-		return render.FromSpool(rec), nil // there is nothing better
+		return render.FromSpool(rec), nil // no better copy exists
 	}
 	return src, err
 }
@@ -47,8 +47,8 @@ func (f *Eraser) fromBucket(ctx context.Context, rec *spool.Recording) (render.S
 	return local{src, rec}, nil
 }
 
-// local is a recording with segments in the bucket and everything else on the disk: the disk alone
-// says what it is, where it lies and how it ended.
+// local is a recording with segments in the bucket and everything else on the disk. Only the disk
+// determines its Info, its place and how it ended.
 type local struct {
 	render.Source
 
@@ -60,8 +60,8 @@ func (l local) Sealed() (spool.Sealed, bool) { return l.rec.Sealed() }
 
 func (l local) StateFile(name string) ([]byte, error) { return l.rec.StateFile(name) }
 
-// delivered opens a delivered recording after it was compared with its manifest: what is damaged
-// there must not take the place of what was delivered.
+// delivered opens a delivered recording and verifies it against its manifest, because damaged
+// objects must not replace the delivery.
 func delivered(ctx context.Context, fsys fs.FS) (render.Source, error) {
 	rec, err := textegress.Open(fsys)
 	if err != nil {
