@@ -1,5 +1,5 @@
-// Package fsname finds out which names a directory's file system can hold, and translates keys to
-// paths there and back.
+// Package fsname determines which names the file system of a directory can hold, and translates
+// between keys and paths.
 package fsname
 
 import (
@@ -56,15 +56,15 @@ func (n Naming) Path(key string) string {
 	return key
 }
 
-// Key returns the key of a path. A component that was cut, or that is no portable form, is returned
-// as it is.
+// Key returns the key of a path. Components that were shortened or that are not in portable form
+// stay unchanged.
 func (n Naming) Key(p string) string {
 	if !n.portable || !strings.Contains(p, "%") {
 		return p
 	}
 	components := strings.Split(p, "/")
 	for i, c := range components {
-		// some list all names in lower case
+		// EqualFold, because some file systems list all names in lower case
 		if k := unescape(c); strings.EqualFold(textegress.PortableKey(k), c) {
 			components[i] = k
 		}
@@ -87,8 +87,8 @@ func unescape(s string) string {
 	return b.String()
 }
 
-// Fold returns the same text for all names that some file system takes for one: those that differ
-// only in case, in normal form or in characters that are not shown.
+// Fold returns the same text for all names that some file system treats as equal: names that differ
+// only in case, normal form or invisible characters.
 func Fold(name string) string {
 	name = strings.Map(func(r rune) rune {
 		if unicode.In(r, unicode.Cf, unicode.Variation_Selector,
@@ -100,8 +100,8 @@ func Fold(name string) string {
 	return norm.NFD.String(cases.Fold().String(norm.NFD.String(strings.ToUpper(name))))
 }
 
-// Find returns the path under which a key exists, in whichever form each component has, that of n
-// first; false if it does not exist.
+// Find returns the path under which a key exists, and false if there is none. Each component may
+// have either form; Find tries the form of n first.
 func (n Naming) Find(root Root, key string) (string, bool) {
 	other := Naming{portable: !n.portable}
 	for _, p := range []string{n.Path(key), other.Path(key)} {
@@ -112,7 +112,7 @@ func (n Naming) Find(root Root, key string) (string, bool) {
 			return "", false
 		}
 	}
-	// A directory that was copied from elsewhere may have one form above and the other one below.
+	// A copied directory tree may use one form in upper levels and the other in lower levels.
 	at := ""
 components:
 	for c := range strings.SplitSeq(key, "/") {
@@ -128,7 +128,7 @@ components:
 	return at, true
 }
 
-// hard are possible names, each the hardest of its kind. Those that only some file systems refuse
+// hard lists possible names, each the hardest of its kind. Names that only some file systems reject
 // have a portable form.
 var hard = []struct{ kind, name string }{
 	{"colons and other punctuation", "12:30:40 \"a\" *?<b>|c\\d"},
@@ -141,15 +141,15 @@ var hard = []struct{ kind, name string }{
 	{"names of 255 bytes", strings.Repeat("é", 127) + "x"},
 }
 
-// Probe finds out how keys become paths below root. It creates files with the hardest names and
-// checks that they exist under exactly these. Its error is an [*Error] if the file system can hold
-// such names in neither form; any other error is not about names.
+// Probe determines how keys map to paths below root. It creates files with the hardest names and
+// checks that they exist under exactly these names. It returns an [*Error] if the file system can
+// hold such a name in neither form. Any other error is unrelated to names.
 func Probe(root Root) (Naming, error) {
 	dir := TempPrefix + rand.Text() + TempSuffix
 	if err := root.Mkdir(dir, 0o700); err != nil {
 		return Naming{}, err
 	}
-	defer root.Remove(dir) //nolint:errcheck // what is left has a name that says so
+	defer root.Remove(dir) //nolint:errcheck // the name marks a leftover as temporary
 	if err := holds(root, dir, "plain"); err != nil {
 		return Naming{}, err
 	}
@@ -157,7 +157,7 @@ func Probe(root Root) (Naming, error) {
 	for _, h := range hard {
 		err := holds(root, dir, n.Path(h.name))
 		if err != nil && !n.portable && Portable.Path(h.name) != h.name {
-			n = Portable // from here on these must be held
+			n = Portable // the remaining names must work in this form
 			err = holds(root, dir, n.Path(h.name))
 		}
 		switch {
@@ -172,7 +172,7 @@ func Probe(root Root) (Naming, error) {
 	return n, nil
 }
 
-// Error says which kind of names a file system cannot hold.
+// Error reports a kind of names that a file system cannot hold.
 type Error struct {
 	Kind string
 	Err  error
@@ -202,7 +202,7 @@ func holds(root Root, dir, name string) error {
 	if err = errors.Join(err, lerr, root.Remove(p)); err != nil {
 		return err
 	}
-	// A different normal form or case is not another name here: the file is found under both.
+	// A listed name may differ in normal form or case: the file is found under both names.
 	if len(listed) != 1 || !strings.EqualFold(norm.NFC.String(listed[0]), norm.NFC.String(name)) {
 		return errAltered
 	}
