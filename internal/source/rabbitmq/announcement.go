@@ -11,25 +11,25 @@ import (
 	"github.com/syncflow/textegress/internal/session"
 )
 
-// SourceName is the Source of the announcements of this package.
+// SourceName is the Source in the announcements of this package.
 const SourceName = "rabbitmq"
 
-// An announcement has some hundred bytes. Room names have at most 50 characters in SyncFlow and 256
-// in LiveKit.
+// Bounds of an announcement, which has a few hundred bytes. Room names have at most 50 characters
+// in SyncFlow and 256 in LiveKit.
 const (
 	maxBody = 16 << 10
 	maxRoom = 1024
 )
 
-// parse reads the body {"sessionId": UUID, "sessionName": room}; more keys are allowed. The errors
-// do not quote it: the body is not trusted, and room names are logged only where they are known to
-// be room names.
+// parse reads the body {"sessionId": UUID, "sessionName": room}; other keys are allowed. Errors do
+// not quote the body: it is not trusted, and room names are logged only where they are known to be
+// room names.
 func parse(body []byte) (session.Announcement, error) {
 	switch {
 	case len(body) > maxBody:
 		return session.Announcement{}, errors.New("too large")
 	case !utf8.Valid(body):
-		// the JSON decoder would replace what is not UTF-8, and so change a room's name
+		// the JSON decoder would replace invalid UTF-8, and so change a room name
 		return session.Announcement{}, errors.New("not UTF-8")
 	}
 	var m struct {

@@ -13,62 +13,62 @@ import (
 )
 
 const (
-	// assertEvery is how often the binding is made again although it should be there. It is also
-	// the pause after a refusal that says nothing about the binding: each try costs the API
-	// requests.
+	// assertEvery is the interval at which the binding is made again even if it should exist. It is
+	// also the pause after a refusal that says nothing about the binding, because each attempt
+	// costs the API requests.
 	assertEvery = time.Minute
-	// maxBindPause bounds the time between two tries while there is no binding.
+	// maxBindPause bounds the pause between two attempts while there is no binding.
 	maxBindPause = 5 * time.Second
-	// askAgain is after how many failures SyncFlow is asked again where to bind.
+	// askAgain is the number of failures after which the binding is requested from SyncFlow again.
 	askAgain = 12
-	// confirmTimeout bounds the question to SyncFlow's API whether the binding is still the right
-	// one.
+	// confirmTimeout bounds the request to SyncFlow's API that confirms the binding.
 	confirmTimeout = 30 * time.Second
-	// slow is how long an answer takes that the broker could not give by itself: the API stalls.
+	// A broker that takes longer than slow to answer is waiting for SyncFlow's API, which stalls.
 	slow = 5 * time.Second
 	// tokenStale is the age of a connection from which on the broker may refuse a binding because
-	// the project token that opened it has expired. (It may also not ask: it caches permissions
-	// while a channel is busy.)
+	// the project token that opened it has expired. (It may also accept the binding: it caches
+	// permissions while a channel is busy.)
 	tokenStale = 55 * time.Minute
 )
 
-// bindPauses are the pauses between two tries to bind, before the jitter.
+// bindPauses are the pauses between two attempts to bind, before the jitter.
 var bindPauses = backoff.Policy{
 	First: 500 * time.Millisecond, Max: maxBindPause, Jitter: backoff.None,
 }
 
 // bindingKeeper keeps a queue bound to SyncFlow's exchange.
 //
-// The exchange is not durable. When the broker restarts it is gone, with our binding, until the
-// SyncFlow API restarts and declares it. Our connection is back before that, so we declare it, with
-// the properties that SyncFlow gives it: announcements then reach the queue from the first one on.
-// SyncFlow's own declaration succeeds as long as the properties are the same.
+// The exchange is not durable. A restart of the broker removes it and our binding, and the SyncFlow
+// API declares it again only when the API itself restarts. We reconnect before that, so we declare
+// the exchange, with the properties that SyncFlow gives it: every announcement from the first one
+// on then reaches the queue. SyncFlow's own declaration succeeds as long as the properties are the
+// same.
 //
-// The broker tells nobody when an exchange is deleted and declared again while the connection stays
-// up, and the binding is lost then too. So it is made again every minute: queue.bind changes
-// nothing where the binding exists.
+// The broker sends no notification when an exchange is deleted and declared again while the
+// connection stays up, which also removes the binding. The binding is therefore made again every
+// minute: queue.bind changes nothing if it exists.
 //
-// That the binding was lost while we were not connected shows in the canary: a transient exchange
-// of our own, which nobody uses, and which a restart of the broker removes as it removes
-// SyncFlow's.
+// The canary shows whether the binding was lost while we were not connected. It is a transient
+// exchange of our own that nothing uses. A restart of the broker removes it together with
+// SyncFlow's exchange.
 type bindingKeeper struct {
 	r      *Source
 	conn   connection
 	queue  queue
 	opened time.Time
 
-	ch             channel // nil after a refusal: the broker closes a channel with it
-	canary         bool    // it exists
-	fresh          bool    // the binding cannot be there: queue, exchange or broker are new
-	bound          bool    // we have made the binding, and nothing contradicts it
-	reported       bool    // State says that we are connected, and a resync was triggered
+	ch             channel // nil after a refusal, which closes the channel
+	canary         bool    // the canary exists
+	fresh          bool    // no binding can exist yet: the queue, exchange or broker is new
+	bound          bool    // the binding was made, and nothing contradicts it
+	reported       bool    // State shows us as connected, and a resync was triggered
 	logNext        bool    // the next failure is logged
-	renew          bool    // SyncFlow has to be asked for the binding
-	tries          int     // failures in a row
-	extraConsumers int     // checks in a row that found more consumers than ours
+	renew          bool    // the binding must be requested from SyncFlow
+	tries          int     // consecutive failures
+	extraConsumers int     // consecutive checks that found other consumers
 }
 
-// run returns when the connection has to be replaced; ctx ends with the connection.
+// run keeps the queue bound until the connection must be replaced. ctx ends with the connection.
 func (b *bindingKeeper) run(ctx context.Context) error {
 	b.logNext = true
 	if err := b.findBinding(); err != nil {
@@ -76,7 +76,7 @@ func (b *bindingKeeper) run(ctx context.Context) error {
 	}
 	for {
 		if b.bound && b.stale() {
-			// Nothing can be asserted any more. The connection is about to be renewed.
+			// The broker may refuse the binding now. The connection is about to be renewed.
 			if backoff.Sleep(ctx, assertEvery) != nil {
 				return ctx.Err()
 			}
@@ -106,12 +106,12 @@ func (b *bindingKeeper) run(ctx context.Context) error {
 	}
 }
 
-// stale reports whether the broker may no longer accept bindings of this connection.
+// stale reports whether the broker may refuse bindings on this connection.
 func (b *bindingKeeper) stale() bool {
 	return b.r.o.Username == "" && time.Since(b.opened) > tokenStale
 }
 
-// findBinding finds out whether an earlier binding can still be there.
+// findBinding determines whether an earlier binding can still exist.
 func (b *bindingKeeper) findBinding() error {
 	if b.queue.exclusive {
 		b.fresh = true
@@ -136,7 +136,7 @@ func (b *bindingKeeper) findBinding() error {
 	return nil
 }
 
-// canaryOf is the name of the canary of a queue; queues and exchanges have separate names.
+// canaryOf returns the name of a queue's canary. Queues and exchanges have separate namespaces.
 func canaryOf(queue string) string { return queue + ".canary" }
 
 // channel returns the channel on which the binding is made.
@@ -151,7 +151,7 @@ func (b *bindingKeeper) channel() (channel, error) {
 	return b.ch, nil
 }
 
-// command sends a command. An error has closed the channel.
+// command runs a command on the channel. An error closes the channel.
 func (b *bindingKeeper) command(op string, command func(channel) error) error {
 	ch, err := b.channel()
 	if err != nil {
@@ -165,7 +165,7 @@ func (b *bindingKeeper) command(op string, command func(channel) error) error {
 	return nil
 }
 
-// bind makes the binding, and before it the exchange if that is missing.
+// bind makes the binding. If the exchange is missing, bind declares it first.
 func (b *bindingKeeper) bind(ctx context.Context) error {
 	if b.r.binding == (Binding{}) || b.renew {
 		binding, err := b.r.o.Binding(ctx)
@@ -190,7 +190,7 @@ func (b *bindingKeeper) bind(ctx context.Context) error {
 	declared := b.command("exchange", func(ch channel) error {
 		return ch.ExchangeDeclare(at.Exchange, amqp.ExchangeTopic, false, false, false, false, nil)
 	})
-	// otherwise SyncFlow declared it first, with its own properties
+	// PreconditionFailed: SyncFlow declared it first, with its own properties.
 	if declared != nil && code(declared) != amqp.PreconditionFailed {
 		return errors.Join(err, declared)
 	}
@@ -203,8 +203,8 @@ func (b *bindingKeeper) bind(ctx context.Context) error {
 	return nil
 }
 
-// confirm asks SyncFlow whether the binding of an earlier connection is still the right one, once
-// for each connection: its configuration may name another exchange, and our device may be gone.
+// confirm requests the binding from SyncFlow, once for each connection, and binds again if it
+// differs: SyncFlow may be configured with another exchange, and our device may be gone.
 func (b *bindingKeeper) confirm(ctx context.Context) error {
 	if b.r.confirmed == b.conn {
 		return nil
@@ -233,12 +233,12 @@ type closedError struct{ error }
 
 func (e *closedError) Is(target error) bool { return target == amqp.ErrClosed }
 
-// failed decides what a failure means: the pause before the next try, or an error if the connection
-// has to be replaced.
+// failed handles a failure. It returns the pause before the next attempt, or an error if the
+// connection must be replaced.
 //
-// Where an earlier binding may still be there, announcements continue to arrive. Then a failure to
-// make it again is no reason to report that they do not, nor to send more requests to an API that
-// stalls.
+// While an earlier binding may still exist, announcements continue to arrive. A failure to make it
+// again then does not change the state to disconnected, and is retried only after assertEvery, to
+// spare an API that stalls.
 func (b *bindingKeeper) failed(err error, took time.Duration) (time.Duration, error) {
 	b.tries++
 	deaf := b.fresh && !b.bound
@@ -264,7 +264,7 @@ func (b *bindingKeeper) failed(err error, took time.Duration) (time.Duration, er
 	pause := bindPauses.Delay(b.tries)
 	switch what := refusalOf(err); {
 	case what == refusedTopic:
-		b.renew = true // which registers our device
+		b.renew = true // the request registers our device
 	case !deaf:
 		return assertEvery, nil
 	case took > slow:
@@ -275,7 +275,7 @@ func (b *bindingKeeper) failed(err error, took time.Duration) (time.Duration, er
 	return b.r.jitter(pause), nil
 }
 
-// established handles a binding that was made; at is when we began to make it.
+// established records that the binding was made; at is when the attempt began.
 func (b *bindingKeeper) established(at time.Time) {
 	if !b.fresh {
 		b.r.heard(at)
@@ -289,8 +289,8 @@ func (b *bindingKeeper) established(at time.Time) {
 	b.report(nil)
 }
 
-// declareCanary declares the canary. Without it every connection counts as one after a restart of
-// the broker.
+// declareCanary declares the canary. Without it, every connection is treated as the first one after
+// a restart of the broker.
 func (b *bindingKeeper) declareCanary() {
 	if b.queue.exclusive || b.canary {
 		return
@@ -304,7 +304,8 @@ func (b *bindingKeeper) declareCanary() {
 	}
 }
 
-// report reports that announcements arrive. trouble, if not nil, is what is wrong nevertheless.
+// report reports that announcements arrive. trouble is a problem that does not prevent this, or
+// nil.
 func (b *bindingKeeper) report(trouble error) {
 	b.r.update(func(s *session.SourceState) {
 		s.Connected, s.LastError = true, ""
@@ -324,22 +325,22 @@ func (b *bindingKeeper) report(trouble error) {
 	b.r.triggerResync()
 }
 
-// checkConsumers warns when another process consumes our queue: announcements are then divided
-// between the two.
+// checkConsumers warns when another process consumes our queue, because each announcement then
+// reaches only one of the two.
 func (b *bindingKeeper) checkConsumers() {
 	if b.queue.exclusive || b.ch == nil {
 		return
 	}
 	q, err := b.ch.QueueDeclarePassive(b.queue.name, true, false, false, false, nil)
 	if err != nil {
-		b.ch = nil // the queue is gone; the end of the subscription says so too
+		b.ch = nil // the queue is gone, which also ends the subscription
 		return
 	}
 	if q.Consumers < 2 {
 		b.extraConsumers = 0
 		return
 	}
-	// One may be our own, of a connection that the broker has not yet noticed to be dead.
+	// One may be our own, on a dead connection that the broker has not yet detected.
 	if b.extraConsumers++; b.extraConsumers == 3 {
 		b.r.log.Error("another process takes announcements from our queue: give every deployment "+
 			"its own INSTANCE", "queue", b.queue.name, "consumers", q.Consumers)

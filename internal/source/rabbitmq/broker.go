@@ -16,18 +16,18 @@ import (
 
 const (
 	heartbeat = 30 * time.Second
-	// dialTimeout covers TCP, TLS and login. RabbitMQ asks SyncFlow's API about a login, which may
-	// take half a minute for it.
+	// dialTimeout covers TCP, TLS and login. RabbitMQ queries SyncFlow's API during a login, which
+	// may take half a minute.
 	dialTimeout = 60 * time.Second
-	// connectTimeout covers TCP alone. A machine that is being restarted does not answer at all,
-	// and the kernel asks it again at growing intervals only.
+	// connectTimeout covers TCP alone. A machine that restarts does not answer at all, and the
+	// kernel retries at growing intervals only.
 	connectTimeout = 5 * time.Second
-	// closeTimeout is how long a broker may take to say drainTimeout.
+	// closeTimeout bounds the wait for the broker to confirm that a connection closes.
 	closeTimeout = 3 * time.Second
 )
 
-// connection and channel are what we need of the AMQP library; tests implement them with a scripted
-// broker.
+// connection and channel are the parts of the AMQP library that this package uses; tests implement
+// them with a scripted broker.
 type connection interface {
 	Channel() (channel, error)
 	NotifyClose(chan *amqp.Error) chan *amqp.Error
@@ -66,7 +66,7 @@ func (c amqpConnection) Channel() (channel, error) {
 // dialer opens a connection with the given credentials.
 type dialer func(ctx context.Context, o Options, user, password string) (connection, error)
 
-// dial connects and logs in. It ends early with ctx.
+// dial connects and logs in. It stops when ctx ends.
 func dial(ctx context.Context, o Options, user, password string) (connection, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
@@ -86,7 +86,7 @@ func dial(ctx context.Context, o Options, user, password string) (connection, er
 		}
 		conn = t
 	}
-	// The library cannot be told to stop, but it stops when its connection breaks.
+	// amqp.Open takes no context, but it returns when its connection breaks.
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	c, err := amqp.Open(conn, amqp.Config{
@@ -131,11 +131,12 @@ func (o Options) tlsConfig() (*tls.Config, error) {
 	return &tls.Config{ServerName: o.Host, RootCAs: roots, MinVersion: tls.VersionTLS12}, nil
 }
 
-// login connects with fresh credentials. Errors are BrokerErrors without secrets.
+// login connects with fresh credentials. Errors contain no secrets; those of the broker are
+// BrokerErrors.
 func (o Options) login(ctx context.Context, d dialer) (connection, error) {
 	user, password := o.Username, o.Password
 	if user == "" {
-		// The token is checked when something is opened or declared, not afterwards: a connection
+		// The broker checks the token only when something is opened or declared: a connection
 		// outlives its token.
 		token, err := o.Token(ctx)
 		if err != nil {

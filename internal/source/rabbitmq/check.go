@@ -16,15 +16,15 @@ type CheckResult struct {
 	Stage   string // "login", "queue" or "binding"
 	OK      bool
 	Skipped bool // not tried because an earlier stage failed
-	// what was found, or what went wrong, with the broker's host and port; no secrets
+	// the finding, or the error with the broker's host and port; no secrets
 	Detail string
-	// TokenRefused: the broker was reached, asked SyncFlow, and the project token was refused.
+	// TokenRefused: the broker was reached, but refused the project token after querying SyncFlow.
 	TokenRefused bool
 }
 
-// Check tries what Run would do, stage by stage, and reports each: log in, declare a queue, bind
-// it. It leaves nothing behind at the broker: the queue it declares belongs to its connection
-// alone. (o.Binding may register our device with SyncFlow, as Run would.)
+// Check tries the stages of Run and reports the result of each: log in, declare a queue, bind it.
+// It leaves nothing at the broker: the queue that it declares is exclusive to its connection.
+// (o.Binding may register our device with SyncFlow, as in Run.)
 func Check(ctx context.Context, o Options) []CheckResult { return check(ctx, o, dial) }
 
 func check(ctx context.Context, o Options, d dialer) []CheckResult {
@@ -74,7 +74,7 @@ func check(ctx context.Context, o Options, d dialer) []CheckResult {
 	return results
 }
 
-// checkQueue declares the temporary queue and looks at the durable one.
+// checkQueue declares the temporary queue and inspects the durable one.
 func checkQueue(conn connection, o Options, name, temporary string) (string, error) {
 	ch, err := conn.Channel()
 	if err != nil {
@@ -98,12 +98,12 @@ func checkQueue(conn connection, o Options, name, temporary string) (string, err
 	return fmt.Sprintf("queues may be declared; %s could not be looked at", name), nil
 }
 
-// ErrQueueInUse is returned by DeleteQueue while somebody listens on the queue.
+// ErrQueueInUse is returned by DeleteQueue while the queue has a consumer.
 var ErrQueueInUse = errors.New("the queue is in use: stop the service first")
 
-// DeleteQueue deletes the durable queue with what waits in it, and the canary, for a deployment
-// that does not come back. Without this the broker deletes it two weeks after its last use. A queue
-// that does not exist is no error.
+// DeleteQueue deletes the canary and the durable queue with its announcements, for a deployment
+// that is retired. Otherwise the broker deletes the queue two weeks after its last use. A queue
+// that does not exist is not an error.
 func DeleteQueue(ctx context.Context, o Options) error { return deleteQueue(ctx, o, dial) }
 
 func deleteQueue(ctx context.Context, o Options, d dialer) error {

@@ -12,31 +12,31 @@ import (
 )
 
 const (
-	// prefetch is how many announcements we hold at most without having acknowledged them.
+	// prefetch bounds the announcements that are delivered and not yet acknowledged.
 	prefetch = 32
 	// renewal is the age at which a connection that was opened with a project token is replaced.
-	// The token lasts an hour; afterwards the connection stays up, but nothing can be declared or
+	// The token lasts an hour. After that, the connection stays up, but nothing can be declared or
 	// bound on it, see bindingKeeper.
 	renewal = 50 * time.Minute
 	// renewalRetry is the pause after a renewal that failed. The old connection stays in use.
 	renewalRetry = 5 * time.Minute
-	// exclusiveRetry is how long an exclusive queue is used before a durable one is tried again:
-	// what refused it may have been a SyncFlow API that was down for a moment.
+	// exclusiveRetry is how long an exclusive queue is used before a durable one is tried again.
+	// The refusal may be due to a SyncFlow API that was down for a moment.
 	exclusiveRetry = 15 * time.Minute
-	// setupTimeout bounds the declarations of one connection. The broker may ask SyncFlow's API
-	// about each of them.
+	// setupTimeout bounds the declarations of one connection. The broker may query SyncFlow's API
+	// for each of them.
 	setupTimeout = 2 * time.Minute
-	// drainTimeout is how long handlers may take after the end of a connection that could still
-	// acknowledge.
+	// drainTimeout bounds the wait for running handlers before a connection closes, so that their
+	// announcements can still be acknowledged.
 	drainTimeout = 5 * time.Second
 )
 
 // errRenew ends a connection on purpose.
 var errRenew = errors.New("the connection is renewed")
 
-// runConnection runs one connection: it logs in (unless conn is already a connection), opens the
-// queue, consumes, and keeps the queue bound. It returns when the connection must be replaced, with
-// the reason and, if there is one already, the next connection.
+// runConnection runs one connection: it logs in (unless conn is already a connection), opens and
+// consumes the queue, and keeps it bound. It returns when the connection must be replaced, with the
+// reason and, if it is already open, the next connection.
 func (r *Source) runConnection(ctx context.Context, conn connection, h *handlers) (next connection,
 	err error,
 ) {
@@ -86,7 +86,7 @@ func (r *Source) runConnection(ctx context.Context, conn connection, h *handlers
 		select {
 		case d, ok := <-deliveries:
 			if !ok {
-				// A reason follows on closed or channelClosed, except if the broker cancelled the
+				// A reason follows on closed or channelClosed, unless the broker cancelled the
 				// consumer.
 				select {
 				case e := <-closed:
@@ -134,7 +134,7 @@ func (r *Source) runConnection(ctx context.Context, conn connection, h *handlers
 			return l.conn, errRenew
 		case <-ctx.Done():
 			h.waitIdle(context.WithoutCancel(ctx),
-				drainTimeout) // what was handled is still acknowledged
+				drainTimeout) // handled announcements are still acknowledged
 			return nil, ctx.Err()
 		}
 	}
@@ -145,7 +145,7 @@ type login struct {
 	err  error
 }
 
-// open opens the queue and the subscription.
+// open opens the queue and starts to consume it.
 func (r *Source) open(ctx context.Context, conn connection) (queue, channel, <-chan amqp.Delivery,
 	error,
 ) {
@@ -169,7 +169,7 @@ func (r *Source) open(ctx context.Context, conn connection) (queue, channel, <-c
 	if err := ch.Qos(prefetch, 0, false); err != nil {
 		return queue{}, nil, nil, brokerError("consume", err, r.o)
 	}
-	// Not an exclusive consumer: after a network failure the broker takes a minute to notice that
+	// Not an exclusive consumer: after a network failure the broker takes a minute to detect that
 	// the old one is dead, and would refuse the new one until then.
 	deliveries, err := ch.Consume(q.name, "textegress-"+r.o.Instance, false, false, false, false,
 		nil)
@@ -179,7 +179,8 @@ func (r *Source) open(ctx context.Context, conn connection) (queue, channel, <-c
 	return q, ch, deliveries, nil
 }
 
-// closeError makes an error of a close notification; nil is an orderly end that we did not ask for.
+// closeError returns the error for a close notification. nil is an orderly end that we did not
+// request.
 func (r *Source) closeError(what string, e *amqp.Error) error {
 	if e == nil {
 		return &BrokerError{Addr: r.o.addr(), Op: what, Reason: "closed"}

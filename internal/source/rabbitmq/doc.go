@@ -1,11 +1,14 @@
-// Package rabbitmq listens to the announcements that SyncFlow publishes when a session is created
-// for our device group.
+// Package rabbitmq receives the announcements that SyncFlow publishes when a session is created for
+// our device group.
 //
-// SyncFlow's announcements are fire and forget: transient messages, unconfirmed, on an exchange
-// that does not survive a restart of the broker, and nothing announces a session twice or tells its
-// end. So a listener does four things. It keeps a durable queue of its own, in which announcements
-// wait while we are not connected. It binds the queue again as soon as the broker is back, and
-// declares the exchange where that is missing. It knows, also over restarts of this process,
-// between which times announcements may be lost ([session.Gap]), and has its handler look for the
-// sessions that started then. And it reports when SyncFlow itself cannot announce anything.
+// SyncFlow publishes each announcement once, as a transient, unconfirmed message on an exchange
+// that does not survive a restart of the broker. It does not announce the end of a session. The
+// source therefore does four things:
+//
+//   - It keeps a durable queue of its own, in which announcements wait while it is not connected.
+//   - It restores the binding as soon as the broker is back, and declares the exchange if it is
+//     missing.
+//   - It records, across restarts of this process, when announcements may have been lost
+//     ([session.Gap]), and has its handler look for the sessions that started then.
+//   - It reports when SyncFlow itself cannot announce sessions.
 package rabbitmq

@@ -16,13 +16,13 @@ import (
 	"github.com/syncflow/textegress/internal/redact"
 )
 
-// BrokerError is a failure at the broker. It does not wrap the AMQP error: the broker quotes the
-// user name in its texts, and our user name is a project token.
+// BrokerError is a failure at the broker. It does not wrap the AMQP error: the broker's texts quote
+// the user name, which is our project token.
 type BrokerError struct {
 	Addr string // host and port of the broker
-	Op   string // what was tried: "login", "queue", "binding", "consume", …
+	Op   string // the operation: "login", "queue", "binding", "consume", …
 	Code int    // AMQP reply code, 0 if there is none
-	// the broker's or the network's words, see redact.Text
+	// text of the broker or the network, see redact.Text
 	Reason string
 	Remedy string // what to do about it, "" if unknown
 }
@@ -43,7 +43,7 @@ func (e *BrokerError) Error() string {
 	return s
 }
 
-// brokerError describes an error of the AMQP library or the network.
+// brokerError converts an error of the AMQP library or the network.
 func brokerError(op string, err error, o Options) error {
 	if err == nil {
 		return nil
@@ -125,18 +125,18 @@ func remedy(op string, e *amqp.Error, o Options) string {
 	return ""
 }
 
-// ofTopic reports whether a refusal is about the routing key: SyncFlow has no device of the group
-// then. Refusals of a queue or an exchange have another cause. SyncFlow allows these to every
-// project token, so it did not answer.
+// ofTopic reports whether a refusal concerns the routing key: SyncFlow then has no device of the
+// group. SyncFlow allows queues and exchanges to every project token, so a refusal of these means
+// that SyncFlow did not answer.
 func ofTopic(reason string) bool { return strings.Contains(reason, "access to topic") }
 
-// refusal is what a refused command says about the other side.
+// refusal is the cause of a refused command.
 type refusal int
 
 const (
 	refusedNothing    refusal = iota // the error is no refusal
 	refusedTopic                     // no device of the group is registered
-	refusedUnanswered                // the broker asked SyncFlow's API and got no answer
+	refusedUnanswered                // the broker queried SyncFlow's API and got no answer
 )
 
 func refusalOf(err error) refusal {

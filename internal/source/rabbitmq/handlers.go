@@ -13,20 +13,20 @@ import (
 )
 
 const (
-	// maxHold bounds the time a failed announcement is held before it is given back. It is far
-	// below the 30 minutes after which brokers close the channel of a consumer that does not
+	// maxHold bounds how long a failed announcement is held before it returns to the queue. It is
+	// far below the 30 minutes after which brokers close the channel of a consumer that does not
 	// acknowledge.
 	maxHold = 30 * time.Second
-	// maxRemembered bounds the memory of failures.
+	// maxRemembered bounds the number of sessions whose failures are counted.
 	maxRemembered = 1000
 )
 
-// holds are the times for which a failed announcement is held, before the jitter.
+// holds are the growing times for which a failed announcement is held, before the jitter.
 var holds = backoff.Policy{First: time.Second, Max: maxHold, Jitter: backoff.None}
 
-// handlers runs the handler for every announcement. It outlives connections: a handler that still
-// runs when its connection breaks finishes, beside that of the announcement when the broker
-// delivers it again.
+// handlers runs the handler for every announcement. It outlives connections: a handler that runs
+// when its connection breaks continues to its end, even while another one runs for the same
+// announcement, which the broker delivers again.
 type handlers struct {
 	ctx    context.Context // of Run
 	r      *Source
@@ -35,12 +35,12 @@ type handlers struct {
 
 	mu       sync.Mutex
 	failures map[string]failures // by session id
-	// handlers at work, without those that hold a failed announcement
+	// running handlers, except those that hold a failed announcement
 	running int
 	quiet   chan struct{} // closed when running becomes 0; nil if nothing waits
 }
 
-// failures are those of one session's announcement, in a row.
+// failures counts the consecutive failures of one session's announcement.
 type failures struct {
 	n     int
 	since time.Time
@@ -57,7 +57,7 @@ func newHandlers(ctx context.Context, r *Source,
 
 func (h *handlers) wait() { h.wg.Wait() }
 
-// waitIdle waits until no handler is at work, at most d.
+// waitIdle waits until no handler is running, for at most d.
 func (h *handlers) waitIdle(ctx context.Context, d time.Duration) {
 	h.mu.Lock()
 	if h.running == 0 {
@@ -78,7 +78,7 @@ func (h *handlers) waitIdle(ctx context.Context, d time.Duration) {
 	}
 }
 
-// deliver handles one delivery of the connection whose lifetime is the context conn.
+// deliver handles one delivery. conn ends with the connection that it came on.
 func (h *handlers) deliver(conn context.Context, d amqp.Delivery, backlog bool) {
 	count := h.r.metrics.notifications
 	if d.Redelivered {
@@ -89,8 +89,8 @@ func (h *handlers) deliver(conn context.Context, d amqp.Delivery, backlog bool) 
 		count.WithLabelValues(resultMalformed).Inc()
 		h.r.log.Warn("skipping a malformed announcement", "reason", err, "bytes",
 			len(d.Body))
-		// Rejected, not acknowledged: where the operator has set up a dead-letter exchange it can
-		// be looked at.
+		// Rejected, not acknowledged: a dead-letter exchange, if the operator has configured one,
+		// keeps it for inspection.
 		h.logOutcome("reject", d.Reject(false))
 		return
 	}
@@ -118,19 +118,19 @@ func (h *handlers) process(conn context.Context, a session.Announcement, d amqp.
 		return // not acknowledged: the broker keeps it
 	}
 	hold, first := h.backoff(a.SessionID)
-	level := slog.LevelDebug // it comes again every half minute for as long as it fails
+	level := slog.LevelDebug // repeats every half minute while it fails
 	if first {
 		level = slog.LevelWarn
 	}
 	h.r.log.Log(h.ctx, level, "cannot handle an announcement; trying again", "session_id",
 		a.SessionID, "room", a.Room, "error", err, "next_attempt_in", hold)
 	if backoff.Sleep(conn, hold) != nil {
-		return // the broker gives it back to the queue by itself when the connection ends
+		return // the broker requeues it when the connection ends
 	}
 	h.logOutcome("give back", d.Nack(false, true))
 }
 
-// call runs the handler.
+// call runs the handler, and resets the session's failures on success.
 func (h *handlers) call(a session.Announcement) error {
 	err := h.handle(h.ctx, a)
 	if err == nil {
@@ -150,8 +150,8 @@ func (h *handlers) done() {
 	}
 }
 
-// backoff returns the pause after one more failure of the session's announcement, and whether it is
-// the first one in a row.
+// backoff counts a failure of the session's announcement. It returns the pause after it, and
+// whether it is the first in a row.
 func (h *handlers) backoff(sessionID string) (pause time.Duration, first bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -167,8 +167,9 @@ func (h *handlers) backoff(sessionID string) (pause time.Duration, first bool) {
 	return h.r.jitter(holds.Delay(f.n)), f.n == 1
 }
 
-// takeFailures returns since when the oldest announcement waits that could not be handled, zero if
-// none does, and drops all of them: the broker may have dropped them too.
+// takeFailures returns when the oldest announcement that is not handled yet first failed, zero if
+// there is none. It resets all failures, because the broker may have dropped these announcements
+// too.
 func (h *handlers) takeFailures() time.Time {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -182,8 +183,8 @@ func (h *handlers) takeFailures() time.Time {
 	return oldest
 }
 
-// logOutcome logs that the outcome did not reach the broker, which then delivers the announcement
-// again.
+// logOutcome logs an outcome that did not reach the broker. The broker then delivers the
+// announcement again.
 func (h *handlers) logOutcome(what string, err error) {
 	if err != nil {
 		h.r.log.Debug("the outcome of an announcement did not reach the broker", "outcome", what,

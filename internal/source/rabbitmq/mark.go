@@ -8,34 +8,36 @@ import (
 	"github.com/syncflow/textegress/internal/session"
 )
 
-// Mark is what a listener remembers over a restart.
+// Mark is the part of a source's state that survives a restart.
 type Mark struct {
-	// Heard is until when announcements are known to have reached our queue; zero: not yet.
+	// Heard is the last time at which announcements are known to have reached our queue; zero if
+	// there is none.
 	Heard time.Time `json:"heard,omitzero"`
 	// Missed are the gaps whose sessions have not been looked for.
 	Missed []session.Gap `json:"missed,omitempty"`
-	// Silent, see [session.SourceState].
+	// Silent is the same as in [session.SourceState].
 	Silent time.Time `json:"silent,omitzero"`
 }
 
-// Memory keeps the mark of a listener. The durable queue keeps announcements while only this
-// process is away; if the queue or its binding is gone when it comes back, the mark says since
-// when.
+// Memory stores the mark of a source. The durable queue keeps announcements while only this process
+// is not running. If the queue or its binding is gone when the process returns, the mark shows
+// since when announcements may be lost.
 type Memory interface {
-	// Load returns the zero Mark where there is none.
+	// Load returns the zero Mark if there is none.
 	Load() (Mark, error)
 	Save(m Mark) error
 }
 
-// mostGaps bounds the gaps that are kept one by one. More are merged into one that spans them.
+// mostGaps bounds the number of separate gaps. Beyond it they are merged into one that spans them
+// all.
 const mostGaps = 32
 
-// usualStart bounds the time from the start until the queue is bound, where nothing fails.
+// usualStart bounds the time from the start until the queue is bound, if nothing fails.
 const usualStart = 10 * time.Second
 
-// ledger is the mark of a listener, in memory and in its Memory.
+// ledger holds the mark of a source, in memory and in its Memory.
 type ledger struct {
-	began time.Time // when there was a listener first
+	began time.Time // when the source was created
 
 	mu     sync.Mutex
 	memory Memory // nil: nothing outlives the process
@@ -66,10 +68,10 @@ func (l *ledger) heard(at time.Time) error {
 	return l.save()
 }
 
-// missed records a gap that ends at to. It begins where announcements were heard last, or at the
-// earliest of the times in since that are not zero. Before the queue was bound for the first time
-// there is one where that took unusually long, with a wrong key for instance: it begins at the
-// start.
+// missed records a gap that ends at to. The gap begins when announcements were last heard, or at
+// the earliest nonzero time in since if that is earlier. Until the queue has been bound once, there
+// is a gap only if the start takes longer than usualStart, for instance with a wrong key; that gap
+// begins at the start. missed reports whether there is a gap.
 func (l *ledger) missed(to time.Time, since ...time.Time) (session.Gap, bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -104,8 +106,8 @@ func (l *ledger) settle(gaps []session.Gap) error {
 	return l.save()
 }
 
-// silent records since when SyncFlow announces nothing; zero: it does. It returns the time recorded
-// before.
+// silent records since when SyncFlow has been silent, zero if it is not. It returns the previous
+// value.
 func (l *ledger) silent(since time.Time) (before time.Time, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -117,7 +119,7 @@ func (l *ledger) silent(since time.Time) (before time.Time, err error) {
 	return before, l.save()
 }
 
-// now returns the mark as it is.
+// now returns a copy of the mark.
 func (l *ledger) now() Mark {
 	l.mu.Lock()
 	defer l.mu.Unlock()

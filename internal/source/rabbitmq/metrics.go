@@ -20,7 +20,7 @@ type Metrics struct {
 	reconnects    *prometheus.CounterVec
 }
 
-// NewMetrics registers the metrics with reg, nil: nowhere.
+// NewMetrics registers the metrics with reg, unless reg is nil.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	auto := promauto.With(reg)
 	m := &Metrics{

@@ -9,11 +9,11 @@ import (
 )
 
 const (
-	// queueExpiry is how long a queue outlives its last consumer. After two weeks nobody waits for
-	// its sessions any more.
+	// queueExpiry is how long a queue outlives its last consumer. After two weeks its announcements
+	// are of no use.
 	queueExpiry = 14 * 24 * time.Hour
-	// queueLength bounds a queue that nobody empties; the oldest announcements go first, their
-	// sessions are over first.
+	// queueLength bounds a queue that has no consumer. The oldest announcements are dropped first,
+	// because their sessions end first.
 	queueLength = 10000
 )
 
@@ -23,10 +23,10 @@ func QueueName(projectID, group, instance string) string {
 	return "textegress." + projectID + "." + group + "." + instance
 }
 
-// queueArguments must never change: a queue cannot be declared again with others.
+// queueArguments must never change: a queue cannot be declared again with different arguments.
 func queueArguments() amqp.Table {
 	return amqp.Table{
-		// named, or a change of the vhost's default would change the arguments
+		// explicit, because a change of the vhost's default would change the arguments
 		"x-queue-type": "classic",
 		"x-expires":    queueExpiry.Milliseconds(),
 		"x-max-length": int64(queueLength),
@@ -38,25 +38,24 @@ func queueArguments() amqp.Table {
 type queue struct {
 	name      string
 	exclusive bool
-	created   bool  // it was not there before this connection
-	backlog   int   // messages that were waiting when it was opened
-	note      error // why it is not the queue we wanted, nil if it is
+	created   bool  // it did not exist before this connection
+	backlog   int   // messages in it when it was opened
+	note      error // why it is not the intended queue, nil if it is
 }
 
-// openQueue makes sure that our queue exists, and returns it with the channel on which it was done.
-// A channel does not survive a refusal, hence the several.
+// openQueue ensures that our queue exists. It returns the queue and the channel on which it was
+// found or declared. A refusal closes its channel, so the function may open several.
 //
-// A queue that exists is found passively first: the broker asks SyncFlow's API about a declaration,
-// and refuses it while the API does not answer, but not about that.
+// openQueue first looks for an existing queue with a passive declaration, which the broker answers
+// by itself. For any other declaration the broker queries SyncFlow's API, and refuses while the API
+// does not answer.
 //
-// What the broker can answer to a declaration:
-//   - it has the queue or makes it;
-//   - 406: a queue of this name has other properties, left by another version or made by hand. It
-//     may
-//     hold announcements, so it is used as it is;
-//   - a refusal (403, 405, 540): an exclusive queue takes its place. Then announcements are lost
-//     while
-//     we are away, which is a [session.Gap].
+// The broker can answer a declaration in three ways:
+//   - The queue exists or is created.
+//   - 406: a queue of this name has other properties, left by another version or created by hand.
+//     It may hold announcements, so it is used as it is.
+//   - A refusal (403, 405, 540): an exclusive queue takes its place. Announcements are then lost
+//     while we are not connected, which is a [session.Gap].
 func openQueue(c connection, o Options) (queue, channel, error) {
 	name := QueueName(o.ProjectID, o.Group, o.Instance)
 	ch, err := c.Channel()
@@ -88,7 +87,7 @@ func openQueue(c connection, o Options) (queue, channel, error) {
 	if ch, err = c.Channel(); err != nil {
 		return queue{}, nil, brokerError("channel", err, o)
 	}
-	// Named by us: RabbitMQ offers names of its own only to users that may configure amq.gen-*.
+	// The name is ours: RabbitMQ generates names only for users that may configure amq.gen-*.
 	q, err = ch.QueueDeclare(name+".exclusive-"+strings.ToLower(rand.Text()[:8]), false, true, true,
 		false, nil)
 	if err != nil {
@@ -97,8 +96,8 @@ func openQueue(c connection, o Options) (queue, channel, error) {
 	return queue{name: q.Name, exclusive: true, note: refusal}, ch, nil
 }
 
-// otherProperties returns what is wrong with the properties of an existing queue, nil if nothing is
-// or the broker does not say.
+// otherProperties returns how the properties of an existing queue differ from ours, nil if they do
+// not or the broker does not say.
 func otherProperties(c connection, o Options, name string) (note, err error) {
 	ch, err := c.Channel()
 	if err != nil {

@@ -15,29 +15,29 @@ import (
 )
 
 const (
-	// maxPause bounds the time between two tries to connect. Announcements wait in the queue
-	// meanwhile, but their sessions are running; and if the binding is gone they are lost.
+	// maxPause bounds the pause between two attempts to connect. Sessions run in the meantime:
+	// their announcements wait in the queue or, if the binding is gone, are lost.
 	maxPause = 2 * time.Second
-	// maxSlowPause bounds the pause after a refusal for which the broker had to wait, see
+	// maxSlowPause bounds the pause after a refusal that the broker was slow to give, see
 	// [Source.pause].
 	maxSlowPause = 30 * time.Second
-	// firstProbe and longestProbe bound the growing pauses between two tries whether SyncFlow
-	// announces sessions again. Each costs the API three requests, and its state may last for days;
-	// sessions are found in the list meanwhile.
+	// firstProbe and longestProbe bound the growing pauses between two probes of SyncFlow while it
+	// announces nothing, which may last for days. Each probe costs the API three requests. In the
+	// meantime, sessions are found in the list.
 	firstProbe   = 15 * time.Second
 	longestProbe = 5 * time.Minute
-	// A connection that lived this long is not counted as a failure when it breaks.
+	// stableAfter is how long a connection must last for its end to restart the count of failures.
 	stableAfter = time.Minute
-	// The same failure is logged again after this.
+	// repeatLog is the time after which the same failure is logged again.
 	repeatLog = 10 * time.Minute
 )
 
-// connectPauses are the pauses between two tries to connect, before the jitter.
+// connectPauses are the pauses between two attempts to connect, before the jitter.
 var connectPauses = backoff.Policy{
 	First: 500 * time.Millisecond, Max: maxPause, Jitter: backoff.None,
 }
 
-// Binding is what connects a queue to SyncFlow's announcements; a registered device has it.
+// Binding connects a queue to SyncFlow's announcements. Every registered device has one.
 type Binding struct {
 	Exchange   string
 	RoutingKey string // "<project id>.<group>"; wildcards are refused
@@ -49,12 +49,12 @@ type Options struct {
 	Port  int
 	VHost string
 	TLS   bool
-	// CAFile is a PEM file, RootCAs the same in memory: only certificates signed by these are
-	// accepted. Without both the system's authorities count.
+	// CAFile (a PEM file) or RootCAs, which takes precedence, holds the only certificate
+	// authorities that are accepted. Without either, those of the system are accepted.
 	CAFile  string
 	RootCAs *x509.CertPool
-	// Username and Password are fixed credentials. Without them the project's token is the user
-	// name and the group is the password, which is what SyncFlow's devices do.
+	// Username and Password are fixed credentials. Without them, the project's token is the user
+	// name and the group is the password, as for SyncFlow's devices.
 	Username, Password string
 
 	ProjectID string
@@ -65,21 +65,23 @@ type Options struct {
 
 	// Token returns a fresh project token. It is called for every connection.
 	Token func(ctx context.Context) (string, error)
-	// Binding returns where announcements are published, registering our device if there is none.
+	// Binding returns where announcements are published, and registers our device if there is none.
 	// It is called for every connection, and again when a binding is refused because no device of
 	// the group is registered.
 	Binding func(ctx context.Context) (Binding, error)
-	// Announces reports whether SyncFlow can announce sessions. It is called from time to time
-	// after its exchange was missing; nil: only an announcement shows that.
+	// Announces reports whether SyncFlow can announce sessions. It is called periodically after the
+	// exchange was missing. If it is nil, only an announcement shows that SyncFlow can announce
+	// again.
 	Announces func(ctx context.Context) (bool, error)
-	// Memory outlives this process; nil: what is lost while it is away is not noticed.
+	// Memory outlives this process. If it is nil, announcements lost while the process is not
+	// running go unnoticed.
 	Memory Memory
 
 	Logger  *slog.Logger
-	Metrics *Metrics // nil = of this source alone, and shown nowhere
+	Metrics *Metrics // nil = private to this source and not exported
 }
 
-// Source listens to one project's announcements. It implements [session.Source].
+// Source receives one project's announcements. It implements [session.Source].
 type Source struct {
 	o       Options
 	log     *slog.Logger
@@ -90,7 +92,7 @@ type Source struct {
 
 	ledger   ledger
 	resync   chan struct{} // a resync is due; capacity 1
-	silenced chan struct{} // SyncFlow announces nothing, see [session.SourceState]; capacity 1
+	silenced chan struct{} // SyncFlow became silent, see [session.SourceState]; capacity 1
 
 	mu    sync.Mutex // guards state
 	state session.SourceState
@@ -98,17 +100,17 @@ type Source struct {
 	// Owned by the goroutine of Run.
 	lastLogged   string
 	lastLoggedAt time.Time
-	opened       bool // the last connection was logged in and consumed
+	opened       bool // the last connection logged in and consumed the queue
 
 	handlers   *handlers   // set by Run
 	markFailed atomic.Bool // the last attempt to write the mark failed
 
-	// Owned by the goroutine of the bindingKeeper; there is one at a time.
-	binding   Binding    // the last that SyncFlow gave; zero: none yet
-	confirmed connection // the connection on which SyncFlow was asked for it last
+	// Owned by the goroutine of the bindingKeeper. Only one runs at a time.
+	binding   Binding    // the last binding returned by SyncFlow; zero before the first
+	confirmed connection // the connection for which it was last confirmed
 }
 
-// New makes a listener. It does not connect.
+// New returns a Source. It does not connect.
 func New(o Options) *Source {
 	log := o.Logger
 	if log == nil {
@@ -123,7 +125,7 @@ func New(o Options) *Source {
 	}
 }
 
-// State returns what the listener does at the moment. It may be called at any time.
+// State returns the current state. It may be called at any time.
 func (r *Source) State() session.SourceState {
 	r.mu.Lock()
 	s := r.state
@@ -133,7 +135,7 @@ func (r *Source) State() session.SourceState {
 	return s
 }
 
-// update changes the state and keeps Since and the metric in step.
+// update changes the state, and updates Since and the metric accordingly.
 func (r *Source) update(change func(*session.SourceState)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -148,14 +150,14 @@ func (r *Source) update(change func(*session.SourceState)) {
 	}
 }
 
-// Run listens until ctx ends, and reconnects without end. It returns nil.
+// Run receives announcements until ctx ends, and reconnects as often as needed. It returns nil.
 //
-// The handler is called concurrently, at most 32 times at once. After an error the announcement is
-// given back to the queue after a pause that grows, and comes again, while others continue. An
-// announcement can come more than once in any case.
+// The handler is called concurrently, at most 32 times at once. After an error, the announcement
+// returns to the queue after a growing pause and is delivered again, while others continue. Even
+// without an error, an announcement may be delivered more than once.
 //
-// The gaps that the handler is told outlive the process in o.Memory. Its Resync is called by one
-// goroutine; a call that is due during another one follows it.
+// The gaps passed to the handler are kept in o.Memory, which outlives the process. Resync is called
+// by one goroutine; a call that becomes due during another one follows it.
 func (r *Source) Run(ctx context.Context, h session.Handler) error {
 	if err := r.ledger.load(); err != nil {
 		r.log.Error("cannot read until when announcements were heard; those lost since then "+
@@ -199,10 +201,10 @@ func (r *Source) Run(ctx context.Context, h session.Handler) error {
 	}
 }
 
-// pause returns how long to wait after a number of failures in a row; the last attempt took lasted.
-// A broker that is down, or that refuses at once, is tried again soon. One that waits before it
-// refuses has asked SyncFlow's API in vain, and each further attempt occupies a part of that API
-// for half a minute.
+// pause returns the pause after a number of consecutive failures; the last attempt took lasted. A
+// broker that is down, or that refuses at once, is retried soon. A broker that refuses after a wait
+// has queried SyncFlow's API in vain, and each further attempt occupies a part of that API for half
+// a minute.
 func (r *Source) pause(failures int, lasted time.Duration) time.Duration {
 	p := connectPauses.Delay(failures)
 	if !r.opened && lasted > connectTimeout+slow {
@@ -211,7 +213,7 @@ func (r *Source) pause(failures int, lasted time.Duration) time.Duration {
 	return p
 }
 
-// resyncLoop calls resync when that is due.
+// resyncLoop calls resync whenever one is due, and retries until it succeeds.
 func (r *Source) resyncLoop(ctx context.Context,
 	resync func(context.Context, []session.Gap) error,
 ) {
@@ -243,19 +245,21 @@ func (r *Source) resyncLoop(ctx context.Context,
 	}
 }
 
-// triggerResync makes a resync due.
+// triggerResync requests a resync.
 func (r *Source) triggerResync() {
 	select {
 	case r.resync <- struct{}{}:
-	default: // one is due already, and it begins after this moment
+	default: // one is due already and has not begun
 	}
 }
 
 // heard records that the binding existed at the given time.
 func (r *Source) heard(at time.Time) { r.logMark(r.ledger.heard(at)) }
 
-// lost records that announcements until to may be lost: since they were heard last or, if that is
-// not zero, since. What waited in the queue may be lost too. It reports whether a resync is needed.
+// lost records that announcements until to may be lost. The gap begins when announcements were last
+// heard, or earlier: at since, unless that is zero, or when the oldest announcement that still
+// waits first failed, because the queue may have lost it too. It reports whether a resync is
+// needed.
 func (r *Source) lost(to, since time.Time) bool {
 	g, is, err := r.ledger.missed(to, since, r.handlers.takeFailures())
 	if !is {
@@ -268,7 +272,7 @@ func (r *Source) lost(to, since time.Time) bool {
 	return true
 }
 
-// logMark logs the first of several failures in a row to write the mark.
+// logMark logs the first of consecutive failures to write the mark.
 func (r *Source) logMark(err error) {
 	if again := r.markFailed.Swap(err != nil); err != nil && !again {
 		r.log.Warn("cannot save until when announcements were heard", "error", err)
@@ -287,7 +291,7 @@ func (r *Source) exchangeMissing() {
 	}
 }
 
-// probe finds out when SyncFlow announces sessions again.
+// probe detects when SyncFlow announces sessions again.
 func (r *Source) probe(ctx context.Context) {
 	for {
 		pauses := backoff.New(backoff.Policy{
@@ -311,8 +315,8 @@ func (r *Source) probe(ctx context.Context) {
 	}
 }
 
-// announcesAgain records that SyncFlow announces sessions. Those that began since its exchange was
-// missing, and were not announced, are looked for.
+// announcesAgain records that SyncFlow announces sessions. If it was silent, a resync looks for the
+// sessions that began since its exchange was missing.
 func (r *Source) announcesAgain() {
 	since, err := r.ledger.silent(time.Time{})
 	r.logMark(err)
@@ -324,7 +328,7 @@ func (r *Source) announcesAgain() {
 	}
 }
 
-// failed shows an error in the state, and logs it where it is new.
+// failed stores an error in the state, and logs it unless the same one was logged recently.
 func (r *Source) failed(err error) {
 	text := err.Error()
 	r.update(func(s *session.SourceState) { s.LastError = text })
