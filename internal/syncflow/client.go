@@ -18,23 +18,23 @@ import (
 
 // Options of New. All but the last four are required.
 type Options struct {
-	BaseURL   string // of the API; slashes at its end do not count
+	BaseURL   string // of the API; trailing slashes are ignored
 	Key       string // API key of the project
 	Secret    string
 	ProjectID string // lower case with hyphens
 
-	// Gate is that of the server, which all its clients share; nil: this one is the only one.
+	// Gate is shared by all clients of a server; nil if this is the only one.
 	Gate       *Gate
-	HTTPClient *http.Client // nil = one of our own, tuned to the server
+	HTTPClient *http.Client // nil = a client tuned to the server
 	Logger     *slog.Logger
-	Metrics    *Metrics // nil = of this client alone, and shown nowhere
+	Metrics    *Metrics // nil = private to this client and not exported
 }
 
-// Client calls the API for one project. It is safe for concurrent use; see [Gate] for what is under
-// way at once.
+// Client calls the API for one project. It is safe for concurrent use; [Gate] limits concurrent
+// requests.
 //
-// Every method retries what is worth retrying (network errors, 5xx, 429) with growing pauses, at
-// most five tries in all, and ends early with ctx.
+// Methods retry temporary failures (network errors, 5xx, 429) with growing pauses, at most five
+// attempts in all, and stop when ctx ends.
 type Client struct {
 	base, projectID string
 	http            *http.Client
@@ -43,10 +43,10 @@ type Client struct {
 	signer          *signer
 	gate            *Gate
 	clock           clock
-	pauses          backoff.Policy // between two tries; tests replace its jitter
+	pauses          backoff.Policy // between two attempts; tests replace its jitter
 }
 
-// New makes a client. It does not call the API.
+// New returns a Client. It does not call the API.
 func New(o Options) (*Client, error) {
 	switch {
 	case o.BaseURL == "" || o.Key == "" || o.Secret == "":
@@ -59,7 +59,7 @@ func New(o Options) (*Client, error) {
 		copied := *o.HTTPClient
 		h = &copied
 	}
-	// A followed redirect would turn POST into GET, and might carry the token to another place.
+	// Following a redirect would turn POST into GET, and could send the token to another server.
 	h.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	log := o.Logger
 	if log == nil {
@@ -78,7 +78,7 @@ func New(o Options) (*Client, error) {
 	}, nil
 }
 
-// SetKey makes the client use another API key, with its secret, from the next request on.
+// SetKey replaces the API key and its secret, from the next request on.
 func (c *Client) SetKey(key, secret string) error {
 	if key == "" || secret == "" {
 		return errors.New("syncflow: key and secret are required")
@@ -87,7 +87,7 @@ func (c *Client) SetKey(key, secret string) error {
 	return nil
 }
 
-// Project returns the project itself.
+// Project returns the client's project.
 func (c *Client) Project(ctx context.Context) (Project, error) {
 	var p Project
 	err := c.do(ctx, call{endpoint: "project", method: http.MethodGet}, &p)
@@ -97,8 +97,8 @@ func (c *Client) Project(ctx context.Context) (Project, error) {
 	return p, err
 }
 
-// Sessions lists all sessions the project ever had, in no order. The API answers 500 when LiveKit
-// fails for any one of the running ones.
+// Sessions lists all sessions of the project, past ones included, in no particular order. The API
+// answers 500 when LiveKit fails for any running session.
 func (c *Client) Sessions(ctx context.Context) ([]Session, error) {
 	var raw []json.RawMessage
 	if err := c.do(ctx, call{
@@ -109,7 +109,8 @@ func (c *Client) Sessions(ctx context.Context) ([]Session, error) {
 	return elements(ctx, c, "sessions", raw, func(s Session) bool { return s.ID != "" }), nil
 }
 
-// elements decodes a list one by one, so that one strange element does not hide the others.
+// elements decodes the elements of a list one by one, so that a malformed one does not hide the
+// others.
 func elements[T any](ctx context.Context, c *Client, what string, raw []json.RawMessage,
 	good func(T) bool,
 ) []T {
@@ -131,10 +132,10 @@ func elements[T any](ctx context.Context, c *Client, what string, raw []json.Raw
 	return out
 }
 
-// Session returns one session. For a running one the API asks LiveKit; if LiveKit has no such room
-// the error is session.ErrRoomMissing. An unknown session is ErrNotFound. The API needs two
-// database connections at once for this and Redis at its LiveKit: whoever wants to know only
-// whether the session runs uses [Client.Participants].
+// Session returns one session. For a running session the API queries LiveKit; if LiveKit has no
+// such room, the error is session.ErrRoomMissing. An unknown session is ErrNotFound. The API needs
+// two database connections at once for this, and LiveKit needs its Redis. To find out only whether
+// a session runs, use [Client.Participants].
 func (c *Client) Session(ctx context.Context, id string) (Session, error) {
 	if err := checkID(id); err != nil {
 		return Session{}, err
@@ -150,13 +151,13 @@ func (c *Client) Session(ctx context.Context, id string) (Session, error) {
 	return s, err
 }
 
-// Participants returns how many participants are in the room of a session that runs: hidden ones
-// count too, a recorder among them. 0: LiveKit has no such room, or nobody is in it.
-// session.ErrEnded: the session is over; ErrNotFound: it never was. The request is sent once,
-// because whoever asks has something better to do after an error.
+// Participants returns the number of participants in the room of a running session, hidden ones
+// such as a recorder included. 0: the room is empty, or LiveKit has no such room. session.ErrEnded:
+// the session is over; ErrNotFound: it never existed. The request is not retried, because callers
+// have a better alternative after an error.
 //
-// The API needs one database connection for this, which it also holds while it asks LiveKit; it
-// does not need Redis.
+// The API needs one database connection for this, which it holds while it queries LiveKit; it does
+// not need Redis.
 func (c *Client) Participants(ctx context.Context, id string) (int, error) {
 	if err := checkID(id); err != nil {
 		return 0, err
@@ -169,9 +170,9 @@ func (c *Client) Participants(ctx context.Context, id string) (int, error) {
 	return int(n), err
 }
 
-// Token asks for a LiveKit token that admits a hidden, passive recorder under the given identity.
-// The API needs only its database for this, not LiveKit. session.ErrEnded: the session has
-// ended; ErrNotFound: it never was.
+// Token requests a LiveKit token that admits a hidden, passive recorder under the given identity.
+// The API needs only its database for this, not LiveKit. session.ErrEnded: the session is over;
+// ErrNotFound: it never existed.
 func (c *Client) Token(ctx context.Context, sessionID, roomName, identity string) (session.Token,
 	error,
 ) {
@@ -204,8 +205,8 @@ func (c *Client) Token(ctx context.Context, sessionID, roomName, identity string
 	return session.Token{JWT: answer.Token, URL: answer.URL}, nil
 }
 
-// checkID keeps what is not a UUID out of the path; the API answers such a request with a 500 that
-// looks transient.
+// checkID returns an error unless id is a UUID. The API answers any other id in the path with a 500
+// that looks transient.
 func checkID(id string) error {
 	if !session.IsUUID(id) {
 		return fmt.Errorf("SyncFlow API: %q is not a UUID", redact.Text(id))

@@ -16,7 +16,7 @@ import (
 
 var deviceWord = regexp.MustCompile(`^[A-Za-z0-9_-]{1,50}$`)
 
-// Devices lists the registered devices of the project, in no order.
+// Devices lists the registered devices of the project, in no particular order.
 func (c *Client) Devices(ctx context.Context) ([]Device, error) {
 	var raw []json.RawMessage
 	if err := c.do(ctx, call{
@@ -28,8 +28,8 @@ func (c *Client) Devices(ctx context.Context) ([]Device, error) {
 	return elements(ctx, c, "devices", raw, func(d Device) bool { return d.ID != "" }), nil
 }
 
-// DeleteDevice removes one row. Removing the last row of a group has consequences for others:
-// SyncFlow then refuses to create sessions that name the group. ErrNotFound: there is no such row.
+// DeleteDevice removes one row. Without any row of a group, SyncFlow refuses to create sessions
+// that name the group. ErrNotFound: there is no such row.
 func (c *Client) DeleteDevice(ctx context.Context, id string) error {
 	if err := checkID(id); err != nil {
 		return err
@@ -42,9 +42,9 @@ func (c *Client) DeleteDevice(ctx context.Context, id string) error {
 // EnsureDevice returns the row of the given name and group, and registers it if there is none. Name
 // and group are 1 to 50 letters, digits, _ and -.
 //
-// The API never checks for duplicates, and it inserts the row before it talks to RabbitMQ: an
-// answer of 500, or none, may still have made the row. So a registration is sent once, and after
-// any doubt the list is asked before it is sent again.
+// The API never checks for duplicates, and it inserts the row before it contacts RabbitMQ: an
+// answer of 500, or none, may still have created the row. A registration is therefore sent once. If
+// its outcome is uncertain, the list is checked before it is sent again.
 func (c *Client) EnsureDevice(ctx context.Context, name, group string) (Device, error) {
 	if !deviceWord.MatchString(name) || !deviceWord.MatchString(group) {
 		return Device{}, errors.New("SyncFlow API, register: name and group must be 1 to 50 " +
@@ -76,8 +76,8 @@ func (c *Client) EnsureDevice(ctx context.Context, name, group string) (Device, 
 var errNoExchange = errors.New("SyncFlow API, devices: the device's row does not say where " +
 	"announcements are published")
 
-// findDevice finds our row. Of several it returns the oldest, so that every start finds the same
-// one.
+// findDevice returns our row. If there are several, it returns the oldest, so that every start uses
+// the same one.
 func (c *Client) findDevice(ctx context.Context, name, group string) (Device, bool, error) {
 	all, err := c.Devices(ctx)
 	if err != nil {
@@ -92,28 +92,28 @@ func (c *Client) findDevice(ctx context.Context, name, group string) (Device, bo
 	d := slices.MinFunc(ours, func(a, b Device) int {
 		return cmp.Or(a.RegisteredAt.Compare(b.RegisteredAt.Time), cmp.Compare(a.ID, b.ID))
 	})
-	// registering again would only make more such rows
+	// registering again would only create more such rows
 	if d.ExchangeName == "" || d.BindingKey == "" {
 		return Device{}, false, errNoExchange
 	}
 	return d, true, nil
 }
 
-// probeName is the name of the device that [Client.Announces] registers for a moment.
+// probeName is the name of the device that [Client.Announces] registers temporarily.
 const probeName = "text-egress-probe"
 
-// stopPatience is how long a service that stops waits until that device is deleted.
+// stopPatience bounds how long the service, when it stops, waits for that device to be deleted.
 const stopPatience = 2 * time.Second
 
-// Announces reports whether SyncFlow's API can announce sessions, which its other answers do not
-// show: it has a connection with the broker that it makes at its start and never again. For a
-// device that is registered it binds a queue, over that connection. So one is registered and
-// deleted again. The error says why not, or why it is not known.
+// Announces reports whether SyncFlow's API can announce sessions. Its other answers do not show
+// this: the API connects to the broker when it starts and never reconnects. Over that connection it
+// binds a queue for each device that is registered, so Announces registers a device and deletes it
+// again. The error states why sessions cannot be announced, or why this is unknown.
 func (c *Client) Announces(ctx context.Context, group string) (bool, error) {
 	_, err := c.register(ctx, probeName, group)
-	// The API inserts the row first: it is there after a failure too. A stop of the service waits
-	// for a moment only, as no class is recorded until the next start; that deletes the row with
-	// its own.
+	// The API inserts the row first, so it exists after a failure too. A stop of the service waits
+	// only briefly, because nothing is recorded until the next start; the next probe deletes a row
+	// that is left.
 	cleaning, cancel := context.WithTimeout(context.WithoutCancel(ctx), tryTimeout)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(stopPatience, cancel) })()

@@ -1,10 +1,14 @@
-// Package syncflow is a client of the SyncFlow HTTP API: the part of it that a recorder needs.
+// Package syncflow is a client for the part of the SyncFlow HTTP API that a recorder needs.
 //
-// It follows the behaviour of the SyncFlow server as it is, which differs from what HTTP would
-// suggest in several places: an unknown session is a 500 with the message "Record not found", a
-// running session whose room has gone is a 400 with "Room not found", registering a device twice
-// makes two devices, and a registration that answered 500 may have been made.
+// It follows the actual behaviour of the SyncFlow server, which differs in several places from what
+// HTTP suggests:
 //
-// The server has five database connections and keeps one for every live session. The client is
-// light on it: two requests at a time, generous timeouts, retries with growing pauses.
+//   - An unknown session is a 500 with the message "Record not found".
+//   - A running session whose room is gone is a 400 with "Room not found".
+//   - Registering a device twice creates two devices.
+//   - A registration that is answered with a 500 may have taken effect.
+//
+// The server has five database connections and keeps one for every live session. The client
+// therefore keeps its load low: one request at a time as a rule (see [Gate]), generous timeouts,
+// retries with growing pauses.
 package syncflow

@@ -9,16 +9,16 @@ import (
 	"github.com/syncflow/textegress/internal/session"
 )
 
-// ErrNotFound says that SyncFlow has no such session or device; for a session it is
-// [session.ErrUnknown] too. A 404 that does not say so in SyncFlow's own words is not this error:
-// it may come from a proxy, and a recording must not end because of that.
+// ErrNotFound means that SyncFlow has no such session or device; for a session it also matches
+// [session.ErrUnknown]. A 404 without SyncFlow's own message is not this error: it may come from a
+// proxy, and must not end a recording.
 var ErrNotFound = errors.New("no such record")
 
-// APIError is an answer of the API, or of a proxy before it, that is not a success.
+// APIError is an error answer of the API, or of a proxy in front of it.
 type APIError struct {
 	Status   int    // HTTP status
-	Message  string // what the answer said, see redact.Text
-	Endpoint string // which call it was, one of the names in the metrics: "project", "sessions", …
+	Message  string // text of the answer, see redact.Text
+	Endpoint string // the call, as named in the metrics: "project", "sessions", …
 }
 
 func (e *APIError) Error() string {
@@ -40,8 +40,8 @@ func (e *APIError) Error() string {
 	return s
 }
 
-// Is maps SyncFlow's answers to the definite ones of package session. The server's messages are
-// compared in full: they are constants there.
+// Is maps SyncFlow's answers to the errors of package session. The messages are compared in full,
+// because they are constants in the server.
 func (e *APIError) Is(target error) bool {
 	switch target {
 	case session.ErrUnauthorized:
@@ -66,7 +66,7 @@ func hasPrefixFold(s, prefix string) bool {
 	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
-// transient reports whether the same request may succeed later without anybody changing anything.
+// transient reports whether the same request may succeed later without any change.
 func (e *APIError) transient() bool {
 	if e.Status == http.StatusTooManyRequests || e.Status == http.StatusRequestTimeout {
 		return true

@@ -9,65 +9,65 @@ import (
 )
 
 const (
-	// gatePatience is how long one request may keep another waiting that a recording needs.
+	// gatePatience is how long a request may delay another one that a recording needs.
 	gatePatience = 2 * time.Second
-	// gateMost bounds the requests that a server may still be busy with. It has four threads, and a
-	// stalled request holds one of them.
+	// gateMost bounds the requests that a server processes at once. The server has four threads,
+	// and a stalled request occupies one of them.
 	gateMost = 3
-	// serverWait is how long a handler of the server waits for a database connection, with its
-	// thread held, whether or not its client is still there.
+	// serverWait is how long a handler of the server waits for a database connection. It blocks its
+	// thread meanwhile, even if its client has disconnected.
 	serverWait = 30 * time.Second
-	// restartWait: a server that cuts off a request it has had for less than this does so because
-	// it ends. One whose pool is exhausted does so after [serverWait].
+	// restartWait bounds the time in which a connection that breaks during a request shows that the
+	// server has ended. A server with an exhausted pool breaks it only after [serverWait].
 	restartWait = 20 * time.Second
 )
 
-// errGaveWay ends a request that kept one waiting that a recording needs.
+// errGaveWay ends a request that delays one that a recording needs.
 var errGaveWay = errors.New("gave way to a recording")
 
-// urgency orders the requests that wait.
+// urgency orders the waiting requests.
 type urgency int
 
-// The urgencies, the least urgent one first.
+// The urgencies, least urgent first.
 const (
 	housekeeping urgency = iota // lists, devices, the project
-	asking                      // whether a session runs: a recorder may have a token meanwhile
-	urgent                      // a token: without it a session is not recorded
+	asking                      // whether a session runs: the recorder may already have a token
+	urgent                      // a token: without one, a session is not recorded
 	urgencies
 )
 
 // Gate lets one request at a time through to a SyncFlow server. All clients of a server share one.
 //
-// The server has a database pool of five connections, of which each session that runs holds one,
+// The server has a pool of five database connections, one of which is held by each running session,
 // and four threads, each of which is blocked while a request waits for a connection. Two requests
-// at once can stall it for half a minute, for everybody. So requests take turns, the most urgent
-// first.
+// at once can stall it for half a minute, for all its clients. Requests therefore take turns, the
+// most urgent first.
 //
-// A stalled request does not keep a recording waiting for longer than [gatePatience]. Housekeeping
-// is given up then, which may free its connection, and is sent again when the server has given up
-// too. Anything else continues, and the next request is sent beside it: a token needs a connection
-// for a moment and no call to LiveKit, so it may well succeed where another request cannot. However
-// many wait, requests that the server is still busy with are never more than [gateMost].
+// A stalled request does not delay a recording for longer than [gatePatience]. A housekeeping
+// request is then abandoned, which may free its connection, and is retried when the server has
+// abandoned it too. Any other request continues, and the next one is sent beside it: a token needs
+// a connection only briefly and no call to LiveKit, so its request may succeed where another one
+// cannot. At most [gateMost] requests are at the server at any time, however many wait.
 //
 // The zero value is ready to use.
 type Gate struct {
 	mu      sync.Mutex
 	waiting [urgencies][]*turn
 	running []*turn
-	// lingering are the requests that were given up, until the server has given them up too.
+	// lingering are the abandoned requests that the server may still be processing.
 	lingering []*turn
 }
 
 // turn is one request at the gate.
 type turn struct {
 	urgency urgency
-	once    bool                    // must not be given up: sent again, it would take effect twice
+	once    bool                    // must not be abandoned: a retry would take effect twice
 	giveUp  context.CancelCauseFunc // ends the request
 	begin   chan struct{}           // closed when it may be sent
 	began   time.Time
 }
 
-// enter waits until the request may be sent. ctx is that of the request, giveUp ends it.
+// enter waits until the request may be sent. ctx is the request's context, which t.giveUp cancels.
 func (g *Gate) enter(ctx context.Context, t *turn) error {
 	t.begin = make(chan struct{})
 	g.mu.Lock()
@@ -88,7 +88,7 @@ func (g *Gate) enter(ctx context.Context, t *turn) error {
 	}
 }
 
-// withdraw takes back a request that waits, or whose turn has just come.
+// withdraw removes a request that waits or whose turn has just begun.
 func (g *Gate) withdraw(t *turn) {
 	g.mu.Lock()
 	g.waiting[t.urgency] = remove(g.waiting[t.urgency], t)
@@ -97,7 +97,7 @@ func (g *Gate) withdraw(t *turn) {
 	g.admit()
 }
 
-// leave ends a turn. answered: the server is done with the request.
+// leave ends a turn. answered: the server has finished the request.
 func (g *Gate) leave(t *turn, answered bool) {
 	g.mu.Lock()
 	if slices.Contains(g.running, t) {
@@ -105,14 +105,14 @@ func (g *Gate) leave(t *turn, answered bool) {
 		if !answered {
 			g.lingering = append(g.lingering, t)
 		}
-	} else if answered { // given up, and answered all the same
+	} else if answered { // abandoned, but answered
 		g.lingering = remove(g.lingering, t)
 	}
 	g.mu.Unlock()
 	g.admit()
 }
 
-// reset drops the requests that were given up: the server that was busy with them has ended.
+// reset drops the abandoned requests: the server that processed them has ended.
 func (g *Gate) reset() {
 	g.mu.Lock()
 	g.lingering = nil
@@ -120,7 +120,7 @@ func (g *Gate) reset() {
 	g.admit()
 }
 
-// admit begins the turns that are due, and returns when to look again at the latest.
+// admit begins the turns that are due. It returns the longest time until it must be called again.
 func (g *Gate) admit() time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -170,7 +170,7 @@ func (g *Gate) due(next *turn, now time.Time) bool {
 	return true
 }
 
-// giveWay gives up the housekeeping that has taken too long.
+// giveWay abandons housekeeping requests that have taken too long.
 func (g *Gate) giveWay(now time.Time) {
 	for _, t := range slices.Clone(g.running) {
 		if t.urgency == housekeeping && !t.once && stalled(t, now) {
@@ -181,7 +181,8 @@ func (g *Gate) giveWay(now time.Time) {
 	}
 }
 
-// lookAgain returns how long it takes until something may have changed that nobody reports.
+// lookAgain returns the time until a limit expires: the patience for a running request, or the
+// server's wait for an abandoned one.
 func (g *Gate) lookAgain(now time.Time) time.Duration {
 	d := serverWait
 	for _, t := range g.running {

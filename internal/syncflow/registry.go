@@ -10,11 +10,11 @@ import (
 	"github.com/syncflow/textegress/internal/session"
 )
 
-// DeviceName is the name under which the service registers in its device group. It is one name for
-// all deployments, so that a restart adopts the row that is there instead of adding one.
+// DeviceName is the name under which the service registers in its device group. All deployments use
+// the same name, so that a restart adopts the existing row instead of adding one.
 const DeviceName = "text-egress"
 
-// Registry answers for the sessions of a SyncFlow project. It implements [session.Registry].
+// Registry provides the sessions of a SyncFlow project. It implements [session.Registry].
 type Registry struct {
 	client *Client
 	group  string
@@ -87,10 +87,10 @@ func (r *Registry) Session(ctx context.Context, id string) (session.Session, err
 	return s.session(), nil
 }
 
-// State implements [session.Registry]. Who is in the room is the gentlest question that tells an
-// ended session, a room that is gone and a room that is in use apart. The API answers that a
-// session is over without asking LiveKit; where it cannot ask LiveKit nobody knows, and the token
-// decides.
+// State implements [session.Registry]. The participants of the room are the cheapest query that
+// distinguishes an ended session, a missing room and a room in use. The API reports that a session
+// is over without querying LiveKit. If the API cannot reach LiveKit, the state is unknown and the
+// token request decides.
 func (r *Registry) State(ctx context.Context, s session.Session) (session.State, error) {
 	n, err := r.client.Participants(ctx, s.ID)
 	switch {

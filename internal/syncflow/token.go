@@ -11,12 +11,12 @@ import (
 
 const (
 	tokenLifetime = time.Hour
-	// A token is replaced this long before it expires: a request may wait in the server for half a
-	// minute before its token is looked at, and the clocks need not agree.
+	// tokenRenewal is how long before its expiry a token is replaced: a request may wait in the
+	// server for half a minute before its token is checked, and the clocks may differ.
 	tokenRenewal = 10 * time.Minute
 )
 
-// signer makes project tokens: JWTs with HS256 that prove the possession of a project's API key.
+// signer signs project tokens: JWTs with HS256 that prove possession of a project's API key.
 type signer struct {
 	projectID string
 
@@ -27,9 +27,9 @@ type signer struct {
 	renewAt time.Time
 }
 
-// fresh makes a new token. Its claims are exactly those of SyncFlow's own clients: the server tells
-// kinds of tokens apart by trying to read their claims, so one more claim can make it take ours for
-// another kind, and aud makes it refuse.
+// fresh returns a new token. Its claims are exactly those of SyncFlow's own clients. The server
+// determines the kind of a token by trying to decode its claims: with one more claim it may take
+// ours for another kind, and with aud it refuses the token.
 func (s *signer) fresh() (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -52,7 +52,7 @@ func (s *signer) sign() (string, error) {
 	return signed, nil
 }
 
-// current returns the token for API calls, which is renewed before it expires.
+// current returns the token for API calls, and renews it before it expires.
 func (s *signer) current() (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,7 +67,7 @@ func (s *signer) current() (string, error) {
 	return s.cached, nil
 }
 
-// replace signs with another key from now on.
+// replace sets the key that signs from now on.
 func (s *signer) replace(key, secret string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,6 +81,6 @@ func (s *signer) invalidate() {
 	s.cached = ""
 }
 
-// ProjectToken returns a fresh project token, valid for an hour. RabbitMQ takes it as the user
+// ProjectToken returns a fresh project token, valid for an hour. RabbitMQ accepts it as the user
 // name.
 func (c *Client) ProjectToken(context.Context) (string, error) { return c.signer.fresh() }

@@ -22,23 +22,24 @@ import (
 )
 
 const (
-	// The server waits 30 seconds for a database connection; a shorter timeout would give up
-	// requests that succeed.
+	// tryTimeout is longer than the 30 seconds for which the server waits for a database
+	// connection. A shorter timeout would abandon requests that succeed.
 	tryTimeout = 40 * time.Second
-	// actix closes idle connections after 5 seconds. We close ours before, or the next request
-	// meets a closing one.
+	// idleTimeout is shorter than the 5 seconds after which actix closes idle connections, so that
+	// no request is sent on a connection that is closing.
 	idleTimeout = 4 * time.Second
 
 	maxTries   = 5
 	firstPause = 500 * time.Millisecond
 	maxPause   = 15 * time.Second
-	// A Retry-After header is believed up to this.
+	// maxRetryAfter bounds the pause that a Retry-After header can request.
 	maxRetryAfter = time.Minute
 
 	errorBodyLimit    = 64 << 10
 	bodyLimit         = 1 << 20
-	participantsLimit = 8 << 20  // hundreds, some kilobytes each
-	listBodyLimit     = 64 << 20 // the list of sessions is all sessions ever, some 350 bytes each
+	participantsLimit = 8 << 20 // hundreds, some kilobytes each
+	// the list has every session of the project so far, some 350 bytes each
+	listBodyLimit = 64 << 20
 )
 
 func newHTTPClient() *http.Client {
@@ -55,12 +56,12 @@ type call struct {
 	path     string // below /projects/{id}
 	body     any    // nil for none
 	limit    int64  // of the answer; 0 = bodyLimit
-	// not to be sent a second time: the caller has something better to do after an error
+	// not retried: the caller has a better alternative after an error
 	once    bool
 	urgency urgency
 }
 
-// do performs a call with retries and decodes the answer into out. A definite answer of the API is
+// do performs a call with retries and decodes the answer into out. A definitive error of the API is
 // an *APIError.
 func (c *Client) do(ctx context.Context, k call, out any) error {
 	var body []byte
@@ -79,9 +80,9 @@ func (c *Client) do(ctx context.Context, k call, out any) error {
 		case ctx.Err() != nil:
 			return fmt.Errorf("SyncFlow API, %s: %w", k.endpoint, context.Cause(ctx))
 		case errors.Is(err, session.ErrUnauthorized) && refusals < 2:
-			// The first remedy is a fresh token: a clock may have been set. The second is patience:
-			// the API answers 401 also when its database fails while it looks the key up. Nothing
-			// has happened at the server in either case, so even a registration may be repeated.
+			// The first remedy is a fresh token: a clock may have been set. The second is a pause:
+			// the API also answers 401 when its database fails while it looks the key up. The
+			// request took no effect in either case, so even a registration may be repeated.
 			c.signer.invalidate()
 			if refusals++; refusals == 2 {
 				if err := backoff.Sleep(ctx, c.pauses.Delay(2)); err != nil {
@@ -98,11 +99,11 @@ func (c *Client) do(ctx context.Context, k call, out any) error {
 			return f.err
 		}
 		if f.reused && !reconnected {
-			reconnected = true // the server closed an idle connection just then: no reason to wait
+			reconnected = true // the server had just closed an idle connection: no need to wait
 			continue
 		}
 		if f.gaveWay && try < maxTries {
-			continue // the gate knows when it may be sent again
+			continue // the gate delays the next attempt
 		}
 		if try >= maxTries {
 			return fmt.Errorf("%w (gave up after %d tries)", f.err, try)
@@ -119,16 +120,16 @@ func (c *Client) do(ctx context.Context, k call, out any) error {
 // failure is an error after which the same request may succeed.
 type failure struct {
 	err    error
-	reused bool          // the request died with a connection that had been used before
-	after  time.Duration // the server asked for this pause
-	// gaveWay: it was not the server's fault, a recording had to wait
+	reused bool          // the request failed on a connection that was used before
+	after  time.Duration // pause requested by the server
+	// gaveWay: not a fault of the server; the request gave way to one of a recording
 	gaveWay bool
 }
 
 func (f *failure) Error() string { return f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
 
-// try sends the request once. An error that is worth another try is a *failure.
+// try sends the request once. An error after which a retry may succeed is a *failure.
 func (c *Client) try(ctx context.Context, k call, body []byte, out any) (err error) {
 	tryCtx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
@@ -186,7 +187,7 @@ func (c *Client) try(ctx context.Context, k call, body []byte, out any) (err err
 		}
 	}
 	if resp.StatusCode != http.StatusOK {
-		// what can be read is enough
+		// a partial body is enough
 		data, _ := io.ReadAll(io.LimitReader(resp.Body, errorBodyLimit))
 		apiErr := &APIError{
 			Status: resp.StatusCode, Message: message(resp, data),
@@ -224,15 +225,15 @@ func (c *Client) try(ctx context.Context, k call, body []byte, out any) (err err
 	}
 	if err := json.Unmarshal(data, out); err != nil {
 		outcome = "bad_answer"
-		// The decoder's error can quote the answer, and a token answer must not be quoted.
+		// The decoder's error can quote the answer, which may contain a token.
 		return &failure{err: fmt.Errorf("SyncFlow API, %s: the answer is not what the API should "+
 			"send (%d bytes of %s)", k.endpoint, len(data), contentType(resp))}
 	}
 	return nil
 }
 
-// message finds the reason in an error answer: the API's JSON envelope, the plain text of its
-// request parser, or whatever a proxy says.
+// message extracts the reason from an error answer: the API's JSON envelope, the plain text of its
+// request parser, or the text of a proxy.
 func message(resp *http.Response, data []byte) string {
 	var envelope struct {
 		Message *string `json:"message"`
@@ -259,7 +260,7 @@ func contentType(resp *http.Response) string {
 
 func retryAfter(header string) time.Duration {
 	s, err := strconv.Atoi(strings.TrimSpace(header))
-	if err != nil || s < 0 { // a date is not worth the trouble of comparing clocks
+	if err != nil || s < 0 { // a date is ignored: it would require comparing clocks
 		return 0
 	}
 	if s > int(maxRetryAfter/time.Second) {
@@ -275,10 +276,11 @@ func connectionLost(err error) bool {
 		errors.Is(err, syscall.EPIPE) || errors.Is(err, net.ErrClosed)
 }
 
-// gaveWay is the outcome of a request that kept one of a recording waiting.
+// gaveWay is the outcome of a request that gave way to one of a recording.
 const gaveWay = "gave_way"
 
-// netOutcome tells why there is no answer. ctx is that of the caller, tryCtx that of the request.
+// netOutcome returns the reason for a missing answer. ctx is the caller's context, tryCtx the
+// request's.
 func netOutcome(ctx, tryCtx context.Context, err error) string {
 	var ne net.Error
 	switch {

@@ -17,13 +17,13 @@ type Project struct {
 	ID         string `json:"id"`
 	Name       string `json:"name"` // free text: spaces, slashes, anything
 	LiveKitURL string `json:"livekitServerUrl"`
-	// where SyncFlow itself keeps media; our bucket is configured apart
+	// SyncFlow's own storage for media; our bucket is configured separately
 	BucketName string `json:"bucketName"`
 	Endpoint   string `json:"endpoint"`
 }
 
-// Device is one row of a project's registered devices. The same name and group may have several
-// rows.
+// Device is one row of a project's registered devices. Several rows may have the same name and
+// group.
 type Device struct {
 	ID           string      `json:"id"`
 	Name         string      `json:"name"`
@@ -34,33 +34,32 @@ type Device struct {
 	BindingKey   string `json:"sessionNotificationBindingKey"` // "<project id>.<group>"
 }
 
-// StatusStarted is the Status of a running session, as far as SyncFlow knows; it can be wrong after
-// a restart of the API.
+// StatusStarted is the Status of a running session. It can be wrong after a restart of the API.
 const StatusStarted = "Started"
 
 // Session is one run of a room.
 type Session struct {
 	ID        string      `json:"id"`
 	Name      string      `json:"name"`
-	RoomName  string      `json:"livekitRoomName"` // what tokens and announcements speak of
+	RoomName  string      `json:"livekitRoomName"` // the name in tokens and announcements
 	ProjectID string      `json:"projectId"`
 	Status    string      `json:"status"` // "Created", "Started", "Stopped"
 	StartedAt unixSeconds `json:"startedAt"`
-	// NumParticipants is how many participants LiveKit has in the room of a session that runs,
-	// hidden ones too. Only the list has it.
+	// NumParticipants is the number of participants that LiveKit has in the room of a running
+	// session, hidden ones included. It is present only in the list.
 	NumParticipants Count `json:"numParticipants"`
 }
 
-// Empty reports whether nobody is in the room of a session, or whether there is none: it may count
-// as started for ever, because the API missed its end. It is for elements of the list.
+// Empty reports whether the room of a session is empty or missing: a session stays Started for ever
+// if the API missed its end. It is for elements of the list.
 func (s Session) Empty() bool { return s.NumParticipants.Known && s.NumParticipants.N == 0 }
 
-// InUse reports whether somebody is in the room, for elements of the list. Where nothing is said
-// neither Empty nor InUse is true.
+// InUse reports whether anybody is in the room. It is for elements of the list. Without a number of
+// participants, neither Empty nor InUse is true.
 func (s Session) InUse() bool { return s.NumParticipants.Known && s.NumParticipants.N > 0 }
 
-// Count is a number that may be absent: Known is false then. Like [unixSeconds] it takes what other
-// versions of the API might send; what is not a whole number says nothing.
+// Count is a number that may be absent; Known is then false. Like [unixSeconds] it accepts what
+// other versions of the API might send; anything but a whole number counts as absent.
 type Count struct {
 	N     int
 	Known bool
@@ -73,10 +72,10 @@ func (c *Count) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// Active reports whether SyncFlow believes that the session runs.
+// Active reports whether the session is running according to SyncFlow.
 func (s Session) Active() bool { return s.Status == StatusStarted }
 
-// session returns the session in the words of the service. It runs.
+// session converts a running session to the type of package session.
 func (s Session) session() session.Session {
 	of := session.Session{ID: s.ID, Room: s.RoomName, StartedAt: s.StartedAt.Time}
 	switch {
@@ -88,11 +87,10 @@ func (s Session) session() session.Session {
 	return of
 }
 
-// elementCount is the number of objects in a list; nothing else of it is kept.
+// elementCount is the number of objects in a list, whose content is discarded.
 type elementCount int
 
-// UnmarshalJSON refuses whatever is not a list of objects: nobody in the room is a statement that
-// must not be guessed.
+// UnmarshalJSON refuses anything but a list of objects: an empty room must not be guessed.
 func (n *elementCount) UnmarshalJSON(b []byte) error {
 	if b = bytes.TrimSpace(b); len(b) == 0 || b[0] != '[' {
 		return errors.New("not a list")
@@ -105,9 +103,9 @@ func (n *elementCount) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// unixSeconds is a time in JSON as a number of seconds. It takes what other versions of the API
-// might send (a fraction, a string, null) rather than refuse a whole list of sessions for a field
-// that is only shown.
+// unixSeconds is a time in JSON as a number of seconds. It accepts what other versions of the API
+// might send (a fraction, a string, null), so that a field that is only displayed does not
+// invalidate a whole list of sessions.
 type unixSeconds struct{ time.Time }
 
 // UnmarshalJSON never fails: an unreadable time is the zero time.
@@ -119,7 +117,7 @@ func (u *unixSeconds) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// MarshalJSON writes what the API writes.
+// MarshalJSON writes the format of the API.
 func (u unixSeconds) MarshalJSON() ([]byte, error) { return json.Marshal(u.Unix()) }
 
 // grants are the fourteen LiveKit grants of a token request. The server has no defaults: every
@@ -141,9 +139,9 @@ type grants struct {
 	Recorder             bool     `json:"recorder"`
 }
 
-// passive are the grants of a hidden recorder: it takes no participant's place, does not hold the
-// room open, is seen by no other client and can publish nothing. Data packets are delivered only to
-// participants that may subscribe.
+// passive returns the grants of a hidden recorder: it takes no participant's place, does not keep
+// the room open, is invisible to other clients and cannot publish. Data packets are delivered only
+// to participants that may subscribe.
 func passive(room string) grants {
 	return grants{
 		RoomJoin: true, Room: room, CanSubscribe: true, CanPublishSources: []string{},
