@@ -20,7 +20,7 @@ import (
 const (
 	// requestTimeout bounds one request to the server.
 	requestTimeout = 15 * time.Second
-	// mostAnswer bounds what is read of a response: one about a room contains its metadata.
+	// mostAnswer bounds the size of a response, which may contain the metadata of a room.
 	mostAnswer = 1 << 20
 )
 
@@ -31,7 +31,8 @@ type Rooms struct {
 	http *http.Client
 }
 
-// NewRooms returns the rooms of the server at a URL (ws, wss, http or https). It does not connect.
+// NewRooms returns a client for the rooms of the server at a URL (ws, wss, http or https). It does
+// not connect.
 func NewRooms(serverURL string, key Key) (*Rooms, error) {
 	u, err := url.Parse(strings.TrimSpace(serverURL))
 	if err != nil || u.Host == "" {
@@ -54,7 +55,7 @@ func NewRooms(serverURL string, key Key) (*Rooms, error) {
 	}}, nil
 }
 
-// Create creates a room, which closes automatically when nobody has been in it for the given time.
+// Create creates a room. The server closes it when it has been empty for the given time.
 func (r *Rooms) Create(ctx context.Context, room string, emptyTimeout time.Duration) error {
 	_, err := r.call(ctx, "CreateRoom", map[string]any{
 		"name":         room,
@@ -63,7 +64,7 @@ func (r *Rooms) Create(ctx context.Context, room string, emptyTimeout time.Durat
 	return err
 }
 
-// Delete deletes a room. Participants in it are disconnected.
+// Delete deletes a room and disconnects its participants.
 func (r *Rooms) Delete(ctx context.Context, room string) error {
 	_, err := r.call(ctx, "DeleteRoom", map[string]any{"room": room})
 	return err
@@ -137,11 +138,12 @@ func (r *Rooms) call(ctx context.Context, method string, request any) ([]byte, e
 	return answer, nil
 }
 
-// ErrKeyRefused says that the server does not know the key, or that the secret is wrong.
+// ErrKeyRefused means that the key is unknown to the server, or that the secret or a clock is
+// wrong.
 var ErrKeyRefused = errors.New("the server refuses the API key, its secret, or a token by this " +
 	"machine's clock")
 
-// reason is what a twirp error says, in front of it ": ".
+// reason returns the message of a twirp error, quoted and with a leading ": ", or "".
 func reason(answer []byte) string {
 	var e struct {
 		Message string `json:"msg"`

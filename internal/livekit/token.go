@@ -1,4 +1,5 @@
-// Package livekit uses a LiveKit server's API with one of its keys: join tokens and rooms.
+// Package livekit creates join tokens for a LiveKit server and manages its rooms, with one of its
+// API keys.
 package livekit
 
 import (
@@ -11,11 +12,11 @@ import (
 )
 
 const (
-	// lifetime is how long a token admits to its room; the server renews it for participants. It
-	// equals that of SyncFlow's tokens.
+	// lifetime is how long a token admits a participant; the server renews it for participants in
+	// the room. SyncFlow's tokens have the same lifetime.
 	lifetime = 6 * time.Hour
-	// backdated is how much our clock may be ahead of the server's, which refuses tokens that are
-	// not valid yet.
+	// backdated is how far our clock may be ahead of the server's. The server refuses tokens that
+	// are not valid yet.
 	backdated = 10 * time.Minute
 )
 
@@ -28,16 +29,16 @@ type Key struct {
 // String keeps the secret out of formatted text.
 func (k Key) String() string { return "LiveKit API key" }
 
-// GoString does so for %#v.
+// GoString keeps the secret out of %#v.
 func (k Key) GoString() string { return k.String() }
 
-// LogValue does so for logs.
+// LogValue keeps the secret out of logs.
 func (k Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
 
-// grants are those of a hidden recorder: it takes no participant's place, does not hold the room
-// open, is seen by no other client and can publish nothing. Data packets are delivered only to
-// participants that may subscribe. False values are explicit, because LiveKit treats a missing
-// right to publish as granted.
+// grants are the permissions of a hidden recorder: it takes no participant's place, does not keep
+// the room open, is invisible to other clients and cannot publish. Data packets are delivered only
+// to participants that may subscribe. False values are explicit, because LiveKit treats a missing
+// permission to publish as granted.
 type grants struct {
 	RoomJoin             bool   `json:"roomJoin"`
 	Room                 string `json:"room"`
