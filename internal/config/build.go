@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// build checks the collected values and makes the Config of them.
+// build checks the collected values and builds the Config.
 func (l *loader) build() (*Config, error) {
 	c := &Config{}
 	l.service(c)
@@ -30,13 +30,13 @@ func (l *loader) build() (*Config, error) {
 	return c, nil
 }
 
-// field is one setting during a check: its text, and a place to report problems.
+// field is one setting during a check. It reports problems to its loader.
 type field struct {
 	l    *loader
 	key  string
 	text string // "" = not set
 	src  string
-	def  string // the default, a good example
+	def  string // the default, also an example in messages
 }
 
 func (l *loader) field(key string) field {
@@ -55,7 +55,7 @@ func (f field) wrong(wrong, remedy string) {
 	f.l.report(Problem{Key: f.key, Source: f.src, Wrong: wrong, Remedy: remedy})
 }
 
-// required reports a missing value, and whether there is one.
+// required reports whether there is a value, and adds a problem if it is missing.
 func (f field) required(remedy string) bool {
 	if f.text != "" {
 		return true
@@ -74,7 +74,7 @@ func (f field) required(remedy string) bool {
 // settings lists every setting with its source.
 func (l *loader) settings() []Setting {
 	var out []Setting
-	invalid := map[string]bool{} // not shown: a secret may have been put into the wrong line
+	invalid := map[string]bool{} // not shown: it may be a secret in the wrong line
 	for _, problems := range l.broken {
 		for _, p := range problems {
 			invalid[p.Key] = true
@@ -97,7 +97,7 @@ func (l *loader) settings() []Setting {
 	return out
 }
 
-// show makes a value fit to be printed on one line.
+// show formats a value for display on one line.
 func show(kind keyKind, text string) string {
 	switch {
 	case text == "":
@@ -116,8 +116,8 @@ func show(kind keyKind, text string) string {
 	return text
 }
 
-// indices are the numbers of all projects that are mentioned anywhere, in order. Numbers may have
-// gaps: commenting one project out must not rename the others.
+// indices returns the numbers of all projects in the settings, in order. Numbers may have gaps, so
+// that removing one project does not rename the others.
 func (l *loader) indices() []int {
 	set := map[int]bool{}
 	for name := range l.values {

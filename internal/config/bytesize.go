@@ -24,8 +24,8 @@ var (
 	}
 )
 
-// bytes reads an amount of bytes: a whole number with a unit, in any case. A bare number is
-// refused, because its unit is unknown.
+// bytes parses an amount of bytes: a whole number with a unit in upper or lower case. A number
+// without a unit is refused.
 func (f field) bytes(least, most int64) int64 {
 	m := sizeForm.FindStringSubmatch(strings.TrimSpace(f.text))
 	if m == nil {
@@ -50,7 +50,7 @@ func (f field) bytes(least, most int64) int64 {
 	return 0
 }
 
-// showBytes writes n as a setting would.
+// showBytes formats n as in a setting.
 func showBytes(n int64) string {
 	for _, u := range sizeUnits {
 		if n >= u.bytes && n%u.bytes == 0 {

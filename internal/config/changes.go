@@ -2,9 +2,9 @@ package config
 
 import "slices"
 
-// Changes lists the names of the settings that have another effective value in next, also of
-// secrets, in the order of the manual and projects in the order of their numbers. Where a value
-// comes from does not matter.
+// Changes lists the names of the settings, secrets included, whose effective value differs in next,
+// in the order of the manual and projects in the order of their numbers. The source of a value is
+// ignored.
 func (c *Config) Changes(next *Config) []string {
 	was, will := c.values(), next.values()
 	var indices []int

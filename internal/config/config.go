@@ -1,7 +1,7 @@
-// Package config reads the settings of the service from the environment, YAML and `.env`, and
-// checks them.
+// Package config reads and checks the settings of the service, from the environment, YAML and
+// `.env`.
 //
-// docs/CONFIGURATION.md is the manual of every setting. The names of the predecessor are unchanged.
+// docs/CONFIGURATION.md describes every setting. Settings of the predecessor keep their names.
 package config
 
 import (
@@ -10,36 +10,37 @@ import (
 	"time"
 )
 
-// Config is a checked configuration: every field is usable as it is.
+// Config is a checked configuration. Every field is valid.
 type Config struct {
 	ServerURL   string // of the SyncFlow API, http or https, without a slash at the end
 	RabbitMQ    RabbitMQ
 	DeviceGroup string // sessions created for this group are announced to the service
 
 	Projects []Project       // the usable ones, in the order of their numbers; at least one
-	Broken   []BrokenProject // the others: to be reported, the service runs without them
+	Broken   []BrokenProject // the others; the service reports them and runs without them
 
 	RecordSessions RecordSessions
-	RejoinWindow   time.Duration // how long to wait for a missing room after an unclean loss
+	RejoinWindow   time.Duration // how long to wait for a missing room after an unclean disconnect
 	RelayOnly      bool          // LiveKit is reached only through its TURN servers
-	Instance       string        // "" = a random name made once in the data directory
+	Instance       string        // "" = a random name, created once in the data directory
 
 	DataDir string
-	// SyncInterval: received data is written to the operating system immediately, and to the disk
-	// within this time. A power failure costs at most the data of this interval; the end of the
-	// process costs nothing at any value.
+	// SyncInterval bounds the time until received data, which is written to the operating system
+	// immediately, is synced to the disk. A power failure loses at most the data of this interval;
+	// an end of the process loses nothing at any value.
 	SyncInterval time.Duration
-	// SegmentSize (bytes) and SegmentAge: a segment file of an open recording that has reached
-	// either is closed: synced for the last time and never written again. Damage to the file being
-	// written, above all a failed fsync, therefore affects at most this much data and time.
+	// SegmentSize (bytes) and SegmentAge bound a segment file of an open recording. A segment that
+	// reaches either is closed: synced for the last time and never written again. Damage to the
+	// current segment, in particular by a failed fsync, therefore affects at most this much data
+	// and time.
 	SegmentSize int64
 	SegmentAge  time.Duration
-	// DiskMinFree (bytes): while the file system of DataDir has less free space, no new session is
-	// taken; running recordings continue, and have at least this much. A sixteenth of it is the
-	// ballast, for stating what was missed on a full disk.
+	// DiskMinFree (bytes) is the free space of DataDir's file system below which no new session is
+	// accepted. Running recordings continue, with at least this much space. A sixteenth of it is
+	// the ballast, which is used to record what was missed on a full disk.
 	DiskMinFree int64
-	// Retention: local data is removed only when every object was verified in the bucket and this
-	// time has passed since.
+	// Retention is the time from the verification of every object in the bucket until local data is
+	// removed.
 	Retention       time.Duration
 	ShutdownTimeout time.Duration
 
@@ -47,14 +48,15 @@ type Config struct {
 	LogLevel  slog.Level
 	LogFormat string // "auto" (text on a terminal, else JSON), "text" or "json"
 
-	Warnings []string // things to tell the operator that do not prevent the service from running
+	Warnings []string // problems for the operator that do not prevent the service from running
 
 	settings []Setting
-	values   func() map[string]value // what is set; a function, so that no %v shows the secrets
+	// values that are set; a function, so that no %v shows the secrets
+	values func() map[string]value
 }
 
-// RabbitMQ says where the broker is. Without Username the service logs in with its project token as
-// the user name and the device group as the password.
+// RabbitMQ is the address and login of the broker. Without Username, the service logs in with its
+// project token as the user name and the device group as the password.
 type RabbitMQ struct {
 	Host     string
 	Port     int
@@ -65,45 +67,44 @@ type RabbitMQ struct {
 	Password Secret
 }
 
-// RecordSessions says which sessions are recorded.
+// RecordSessions selects the sessions that are recorded.
 type RecordSessions string
 
 const (
 	// RecordNotified records the sessions that name the device group when they are created.
 	RecordNotified RecordSessions = "notified"
-	// RecordAll also records every other session of the projects, found by asking SyncFlow.
+	// RecordAll also records every other session of the projects, found in SyncFlow's session list.
 	RecordAll RecordSessions = "all"
 )
 
-// Project is one SyncFlow project and where its recordings go: exactly one of S3 and Directory is
-// set.
+// Project is one SyncFlow project and the target of its recordings: exactly one of S3 and Directory
+// is set.
 type Project struct {
 	Index     int // the number in PROJECTS__<n>__…
 	Key       string
 	Secret    Secret
 	ProjectID string // UUID, lower case with hyphens: it is part of the routing key
-	// LiveKit makes join tokens without SyncFlow; nil: SyncFlow is asked for each.
+	// LiveKit is the key for creating join tokens without SyncFlow; nil if SyncFlow provides them.
 	LiveKit   *LiveKit
 	S3        *S3
 	Directory string
 
 	Selection Selection
 
-	// Pseudonyms: recordings are delivered with pseudonyms in the place of identities.
+	// Pseudonyms: recordings are delivered with pseudonyms instead of identities.
 	Pseudonyms bool
 
-	// E2EEKey and E2EEKeys decrypt, at export, what was sent in encrypted rooms: one key, and the
-	// content of a file of them. Either may be missing. How they are written is not this package's
-	// business.
+	// E2EEKey (one key) and E2EEKeys (the content of a file of keys) decrypt data from encrypted
+	// rooms at export. Either may be missing. This package does not check their format.
 	E2EEKey, E2EEKeys Secret
 }
 
-// Selection are the lists of what is recorded. The entries are as they were written, escapes and
-// stars included, and valid.
+// Selection holds the lists that select what is recorded. The entries are valid and unmodified,
+// with escapes and stars.
 type Selection struct {
 	TopicsAllow, TopicsDeny         []string
 	IdentitiesAllow, IdentitiesDeny []string
-	// record packets whose topic is encrypted in spite of lists of topics
+	// record packets with an encrypted topic even if there are lists of topics
 	KeepEncrypted bool
 }
 
@@ -114,19 +115,19 @@ type S3 struct {
 	Endpoint  string // with scheme, without a slash at the end
 	Bucket    string
 	Region    string
-	PathStyle *bool // nil = not set: the store's package decides by the endpoint
-	// ask the store to compute and check SHA-256; off for stores that refuse such requests
+	PathStyle *bool // nil = not set: derived from the endpoint by the store's package
+	// have the store compute and check SHA-256; off for stores that refuse such requests
 	Checksums bool
 }
 
-// BrokenProject is a project that cannot be served as it is configured.
+// BrokenProject is a project whose configuration is invalid.
 type BrokenProject struct {
 	Index     int
-	ProjectID string // "" if that is what is wrong
+	ProjectID string // "" if it is missing or invalid
 	Problems  []Problem
 }
 
-// Setting is one line of the effective configuration, fit to be shown.
+// Setting is one line of the effective configuration, for display.
 type Setting struct {
 	Key    string // as in the environment
 	Value  string // secrets are masked; "" = not set

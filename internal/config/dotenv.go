@@ -5,12 +5,12 @@ import (
 	"strings"
 )
 
-// The parser of `.env` files is our own because its errors must name the line and must not quote
-// the file: the libraries for Go put the rest of the file, secrets included, into the error text,
-// and turn `pa$word` silently into `pa`.
+// This package has its own parser of `.env` files, because its errors must name the line and must
+// not quote the file. Go libraries put the rest of the file, secrets included, into the error text,
+// and silently turn `pa$word` into `pa`.
 //
-// The dialect is what the predecessor's parser and Docker Compose's env_file have in common, read
-// generously:
+// The dialect is the common subset of the predecessor's parser and Docker Compose's env_file, with
+// some tolerance:
 //
 //	KEY=value            white space around key and value does not count
 //	export KEY=value     the word export is ignored
@@ -19,7 +19,7 @@ import (
 //	KEY=value # comment  a comment begins at a # at the line's start or after white space
 //	KEY=${OTHER}/x       substituted in unquoted and in "double quoted" values
 //
-// Line ends may be LF or CRLF, a byte order mark is ignored.
+// Line ends may be LF or CRLF. A byte order mark is ignored.
 
 // envLine is one assignment of a `.env` file.
 type envLine struct {
@@ -27,11 +27,10 @@ type envLine struct {
 	line       int // 1-based, where the assignment begins
 }
 
-// envFault describes a position in a `.env` file that could not be parsed, or only in part. It
-// never quotes a value.
+// envFault is a syntax error in a `.env` file. It never quotes a value.
 type envFault struct {
 	line          int
-	key           string // "" when not even that is known
+	key           string // "" if it cannot be parsed
 	wrong, remedy string
 }
 
@@ -40,9 +39,9 @@ var (
 	envRef = regexp.MustCompile(`\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))`)
 )
 
-// parseDotenv reads the text of a `.env` file. It continues after a fault, so that all are found
-// at once. lookup returns environment variables for substitution; they take precedence over
-// earlier lines of the file, as in the predecessor.
+// parseDotenv reads the text of a `.env` file. It continues after a fault, to report all of them.
+// lookup returns environment variables for substitution; they take precedence over earlier lines of
+// the file, as in the predecessor.
 func parseDotenv(text string, lookup func(string) (string, bool)) ([]envLine, []envFault) {
 	text = strings.TrimPrefix(text, "\ufeff")
 	text = strings.ReplaceAll(text, "\r\n", "\n")
@@ -116,7 +115,7 @@ func parseDotenv(text string, lookup func(string) (string, bool)) ([]envLine, []
 	return out, faults
 }
 
-// uncomment cuts a trailing comment off an unquoted value. A # inside of a word belongs to the
+// uncomment removes a trailing comment from an unquoted value. A # inside a word belongs to the
 // value.
 func uncomment(s string) string {
 	for i := range len(s) {
@@ -127,8 +126,8 @@ func uncomment(s string) string {
 	return s
 }
 
-// substitute replaces $NAME and ${NAME}. An unknown name is a fault, not an empty string: it is far
-// more often a password with a dollar sign than a wish for nothing.
+// substitute replaces $NAME and ${NAME}. An unknown name is a fault, not an empty string, because
+// it is most often part of a password with a dollar sign.
 func substitute(s string, resolve func(string) (string, bool)) (value, fault string) {
 	value = envRef.ReplaceAllStringFunc(s, func(m string) string {
 		name := strings.Trim(m, "${}")
@@ -169,7 +168,7 @@ func quoted(first, more string, resolve func(string) (string, bool)) (value stri
 				switch {
 				case tail == "" || tail[0] == '#':
 					return b.String(), used, fault
-				case used > 0: // this quote opens another value: the one before was not closed
+				case used > 0: // this quote opens another value: the previous one was not closed
 					return "", 0, unclosed
 				}
 				return "", 0, "has text after the closing quote"
@@ -196,8 +195,8 @@ func quoted(first, more string, resolve func(string) (string, bool)) (value stri
 			}
 		}
 		if more == "" {
-			// Only the first line is given up, or one forgotten quote would hide every fault after
-			// it.
+			// Only the first line is skipped. Otherwise a missing quote would hide every later
+			// fault.
 			return "", 0, unclosed
 		}
 		line, more, _ = strings.Cut(more, "\n")

@@ -14,8 +14,7 @@ type LiveKit struct {
 	APISecret Secret
 }
 
-// liveKit reads the key with which a project's recorder makes its own join tokens; nil: there is
-// none.
+// liveKit reads the key with which a project creates its own join tokens; nil if there is none.
 func (l *loader) liveKit(i int) *LiveKit {
 	key, secret := l.orFile(i, "LIVEKIT__API_KEY"), l.orFile(i, "LIVEKIT__API_SECRET")
 	switch {
@@ -33,8 +32,8 @@ func (l *loader) liveKit(i int) *LiveKit {
 	return &LiveKit{APIKey: key.word(), APISecret: NewSecret(secret.word())}
 }
 
-// orFile is a setting of a project whose value may be the content of a file, which NAME_FILE names.
-// White space around it does not count: most programs that write such files end them with a
+// orFile returns a setting of a project whose value may be the content of the file named by
+// NAME_FILE. Surrounding white space is removed, because most programs end such files with a
 // newline.
 func (l *loader) orFile(i int, name string) field {
 	f, file := l.projectField(i, name), l.projectField(i, name+"_FILE")
@@ -55,7 +54,7 @@ func (l *loader) orFile(i int, name string) field {
 	}
 	f.text, f.src = text, "the file of "+file.key
 	if text != "" {
-		l.values[f.key] = value{text, f.src} // so that a new content is a change of the setting
+		l.values[f.key] = value{text, f.src} // so that new content is a change of the setting
 	}
 	return f
 }

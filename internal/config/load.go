@@ -11,45 +11,45 @@ import (
 	"strings"
 )
 
-// Options says where Load looks.
+// Options are the inputs of Load.
 type Options struct {
-	// Environ is the environment as os.Environ returns it.
+	// Environ is the environment, in the form of os.Environ.
 	Environ []string
-	// Dir is the working directory: `.env` and textegress.yaml are read there, and relative paths
-	// begin there. "" is the process's own.
+	// Dir is the directory of `.env` and textegress.yaml, and the base of relative paths. "" is the
+	// working directory of the process.
 	Dir string
-	// File is the YAML file of the --config flag; "" if there is none. It beats
+	// File is the YAML file of the --config flag; "" if there is none. It takes precedence over
 	// TEXTEGRESS_CONFIG_FILE.
 	File string
 }
 
-// value is one setting as text, and where it came from.
+// value is the text of one setting, and its source.
 type value struct{ text, source string }
 
-// loader collects values and problems. It lives for one call of Load.
+// loader collects values and problems during one call of Load.
 type loader struct {
 	o        Options
 	values   map[string]value // by environment name; the first layer that sets a name wins
 	problems []Problem        // of the service as a whole
 	broken   map[int][]Problem
 	warnings []string
-	unknown  []string          // names of `.env` that are no settings and resemble none
-	empties  map[string]string // name -> source, of values that were set to nothing
-	nearby   map[string]string // setting -> a name in the environment that looks like it
+	unknown  []string          // names in `.env` that are not settings and resemble none
+	empties  map[string]string // name -> source, of empty values
+	nearby   map[string]string // setting -> a similar name in the environment
 }
 
-// Load reads the configuration. The environment beats the files; from strong to weak: environment,
+// Load reads the configuration. The layers, in order of precedence, are: environment,
 // TEXTEGRESS_CONFIG_BODY (YAML), the YAML file (--config, else TEXTEGRESS_CONFIG_FILE, else
 // textegress.yaml in the working directory if there is one), `.env` in the working directory,
-// defaults. An empty value counts as not set. The layers are merged setting by setting, the
+// defaults. An empty value counts as not set. The layers are merged setting by setting, and
 // projects by their number.
 //
-// What is wrong with one project puts it in Config.Broken. Everything else, or no usable project at
-// all, is a *ProblemsError that lists all problems at once; the Config is nil then.
+// A project with problems is listed in Config.Broken. For any other problem, or if no project is
+// usable, Load returns a nil Config and a *ProblemsError that lists all problems.
 func Load(o Options) (*Config, error) { return read(o).build() }
 
-// DiskMinFree returns DISK_MIN_FREE alone, its default where it is wrong: for commands that need no
-// other setting.
+// DiskMinFree returns DISK_MIN_FREE, or its default if the value is invalid. It is for commands
+// that need no other setting.
 func DiskMinFree(o Options) int64 {
 	l := read(o)
 	if n := l.field("DISK_MIN_FREE").bytes(minDiskMinFree, maxDiskMinFree); n != 0 {
@@ -87,7 +87,7 @@ func read(o Options) *loader {
 	return l
 }
 
-// set keeps a value unless a stronger layer has set the name.
+// set stores a value unless a layer of higher precedence has set the name.
 func (l *loader) set(name, text, source string) {
 	if strings.TrimSpace(text) == "" {
 		if _, ok := l.empties[name]; !ok {
@@ -100,7 +100,7 @@ func (l *loader) set(name, text, source string) {
 	}
 }
 
-// report files a problem under its project if it has one.
+// report adds a problem to its project, or to the service if it concerns no project.
 func (l *loader) report(p Problem) {
 	if i, ok := projectOf(p.Key); ok {
 		l.broken[i] = append(l.broken[i], p)
@@ -109,8 +109,8 @@ func (l *loader) report(p Problem) {
 	l.problems = append(l.problems, p)
 }
 
-// environment takes the settings out of the environment and returns all of it, for substitution in
-// `.env`.
+// environment reads the settings from the environment. It returns the whole environment, for
+// substitution in `.env`.
 func (l *loader) environment() map[string]string {
 	env := map[string]string{}
 	for _, kv := range l.o.Environ {
@@ -126,8 +126,8 @@ func (l *loader) environment() map[string]string {
 		case strings.HasPrefix(name, projectPrefix) || strings.HasPrefix(name, ownPrefix):
 			l.report(unknownProblem(name, "environment"))
 		default:
-			// The environment is full of other programs' variables. A near miss is worth a word
-			// only if the setting that was meant turns out to be missing.
+			// Most variables belong to other programs. A name that resembles a setting is mentioned
+			// only if that setting is missing.
 			if s := suggest(name); s != "" {
 				l.nearby[s] = name
 			}
@@ -149,8 +149,7 @@ func unknownProblem(name, source string) Problem {
 	return p
 }
 
-// dotenv reads `.env` and returns its settings. Names in lower case count, as they did for the
-// predecessor.
+// dotenv reads `.env` and returns its settings. Names may be in lower case, as for the predecessor.
 func (l *loader) dotenv(env map[string]string) map[string]value {
 	out := map[string]value{}
 	text, err := os.ReadFile(filepath.Join(l.o.Dir, ".env"))
@@ -221,7 +220,7 @@ func (l *loader) yamlFile(env map[string]string, dotenv map[string]value) {
 	flattenYAML(text, filepath.Base(name), l.set, l.report)
 }
 
-// path makes a relative path begin at the working directory.
+// path resolves a relative path against the working directory.
 func (l *loader) path(p string) string {
 	if filepath.IsAbs(p) || l.o.Dir == "" {
 		return p
@@ -229,7 +228,7 @@ func (l *loader) path(p string) string {
 	return filepath.Join(l.o.Dir, p)
 }
 
-// plainError drops the path that a file error repeats.
+// plainError returns the text of a file error without the path.
 func plainError(err error) string {
 	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		return pe.Err.Error()

@@ -2,10 +2,10 @@ package config
 
 import "strings"
 
-// names reads a list of names with commas between them: white space around an entry does not count,
-// a star at its end stands for any ending, `""` is the empty name, and a backslash takes the
-// meaning from a comma, a star, a quote or a backslash. The entries are returned as they were
-// written. Errors do not quote the entry, which may be the name of a person.
+// names parses a comma-separated list of names. White space around an entry is ignored, a star at
+// its end matches any ending, `""` is the empty name, and a backslash escapes a comma, a star, a
+// quote or a backslash. The entries are returned unmodified. Errors do not quote the entry, which
+// may be the name of a person.
 func (f field) names() []string {
 	if f.text == "" {
 		return nil
@@ -22,7 +22,7 @@ func (f field) names() []string {
 	return out
 }
 
-// splitNames cuts at the commas that have no backslash before them.
+// splitNames splits at commas that are not escaped.
 func splitNames(text string) []string {
 	var out []string
 	begin := 0

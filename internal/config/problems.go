@@ -5,20 +5,20 @@ import (
 	"strings"
 )
 
-// Problem is one thing that is wrong with the configuration. It never contains a secret value; of
-// the values that are not secret it quotes at most a short piece.
+// Problem is one error in the configuration. It never contains a secret value, and quotes at most a
+// short part of any other value.
 type Problem struct {
-	// as in the environment, for example PROJECTS__0__SECRET; "" when the problem has no key (a
+	// as in the environment, for example PROJECTS__0__SECRET; "" for a problem without a key (a
 	// syntax error)
 	Key string
-	// where the value came from: "environment", ".env line 3", "textegress.yaml line 7"; "" when it
-	// is missing
+	// source of the value: "environment", ".env line 3", "textegress.yaml line 7"; "" if it is
+	// missing
 	Source string
-	Wrong  string // what is wrong, a phrase without a full stop
-	Remedy string // what to do about it, a phrase without a full stop; "" when Wrong says it all
+	Wrong  string // the error, a phrase without a full stop
+	Remedy string // the remedy, a phrase without a full stop; "" if Wrong suffices
 }
 
-// String puts the problem in one line: key (source): what is wrong; what to do.
+// String returns one line: key (source): error; remedy.
 func (p Problem) String() string {
 	var b strings.Builder
 	switch {
@@ -35,8 +35,8 @@ func (p Problem) String() string {
 	return b.String()
 }
 
-// ProblemsError is the one error of Load. It lists everything that is wrong, so that one round of
-// editing is enough.
+// ProblemsError is the only error of Load. It lists all problems, so that they can be corrected at
+// once.
 type ProblemsError struct{ Problems []Problem }
 
 func (e *ProblemsError) Error() string {
@@ -52,7 +52,7 @@ func (e *ProblemsError) Error() string {
 	return b.String()
 }
 
-// clip shortens a value that is quoted in a message and makes control characters harmless.
+// clip quotes a value for a message: it shortens the value and escapes control characters.
 func clip(s string) string {
 	const most = 60
 	if r := []rune(s); len(r) > most {

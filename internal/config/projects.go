@@ -10,7 +10,7 @@ import (
 	"github.com/syncflow/textegress/internal/session"
 )
 
-// projects checks every project and sorts them into the usable and the broken ones.
+// projects checks every project, and separates the usable ones from the broken ones.
 func (l *loader) projects(c *Config) {
 	owner := map[string]int{} // project id -> number of the first project that has it
 	for _, i := range l.indices() {
@@ -95,7 +95,7 @@ func (l *loader) s3(i int) *S3 {
 	}
 	if f := l.projectField(i, "S3_CONFIG__ENDPOINT"); f.required("set the address of the store, for " +
 		"example https://s3.us-east-1.amazonaws.com") {
-		// The predecessor took a bare host name and spoke https to it.
+		// The predecessor accepts a bare host name and uses https.
 		if !strings.Contains(f.text, "://") {
 			f.text = "https://" + strings.TrimSpace(f.text)
 		}
@@ -118,11 +118,11 @@ func (l *loader) s3(i int) *S3 {
 	return s
 }
 
-// maxKeyFile bounds what is read of a file of keys.
+// maxKeyFile bounds the size of a file of keys.
 const maxKeyFile = 64 << 10
 
-// keyFile returns the content of a file of keys. One that cannot be read is no reason not to
-// record: what is encrypted is kept as it is and can be decrypted later. So it is a warning.
+// keyFile returns the content of a file of keys. An unreadable file is only a warning and does not
+// prevent recording: encrypted data is kept as it is and can be decrypted later.
 func (f field) keyFile() Secret {
 	if f.text == "" {
 		return Secret{}
@@ -157,7 +157,7 @@ func (f field) word() string {
 	return f.text
 }
 
-// uuid returns the canonical form, because SyncFlow compares the text of the id in routing keys.
+// uuid returns the canonical form, because SyncFlow compares ids in routing keys as text.
 func (f field) uuid() string {
 	id := session.CanonicalUUID(f.text)
 	if id == "" {

@@ -8,24 +8,24 @@ import (
 	"strings"
 )
 
-// A setting has one name everywhere: its environment variable. YAML writes the same name in lower
-// case, with nesting where the variable has two underscores: PROJECTS__0__S3_CONFIG__REGION is
+// A setting has one name everywhere, that of its environment variable. In YAML the name is in lower
+// case, and nested where the variable has two underscores: PROJECTS__0__S3_CONFIG__REGION is
 // projects: [{s3_config: {region: …}}].
 
-// keyKind says how Settings shows a value.
+// keyKind is how Settings shows a value.
 type keyKind int
 
 const (
 	plain  keyKind = iota
-	ident          // an identifier that belongs to a secret: the first characters are shown
+	ident          // the identifier of a secret: the first characters are shown
 	secret         // never shown
 )
 
-// setting is what is known of one setting before its value is.
+// setting describes one setting, without its value.
 type setting struct {
 	name string
 	kind keyKind
-	def  string // "" = no default; also a good example
+	def  string // "" = no default; also an example in messages
 }
 
 // globalKeys are the settings of the whole service, in the order of the documentation.
@@ -55,7 +55,7 @@ var globalKeys = []setting{
 	{"LOG_FORMAT", plain, "auto"},
 }
 
-// projectKeys are the settings of one project, without the PROJECTS__<n>__ before them.
+// projectKeys are the settings of one project, without the prefix PROJECTS__<n>__.
 var projectKeys = []setting{
 	{"KEY", ident, ""},
 	{"SECRET", secret, ""},
@@ -82,8 +82,8 @@ var projectKeys = []setting{
 	{"S3_CONFIG__CHECKSUMS", plain, "on"},
 }
 
-// The two variables that say where the configuration is. They are not settings: a YAML file cannot
-// contain them.
+// The variables that locate the configuration. They are not settings: a YAML file cannot contain
+// them.
 const (
 	keyConfigFile = "TEXTEGRESS_CONFIG_FILE"
 	keyConfigBody = "TEXTEGRESS_CONFIG_BODY"
@@ -98,7 +98,7 @@ var projectKey = regexp.MustCompile(`^PROJECTS__(0|[1-9][0-9]{0,3})__(.+)$`)
 
 var projectAny = regexp.MustCompile(`^PROJECTS__(0|[1-9][0-9]{0,3})(?:__|$)`)
 
-// projectOf tells which project a name is about, for example PROJECTS__3 or PROJECTS__3__SECRETT.
+// projectOf returns the project number in a name, for example PROJECTS__3 or PROJECTS__3__SECRETT.
 func projectOf(name string) (index int, ok bool) {
 	m := projectAny.FindStringSubmatch(name)
 	if m == nil {
@@ -108,7 +108,7 @@ func projectOf(name string) (index int, ok bool) {
 	return index, true
 }
 
-// lookup finds the setting that a variable sets. indexed: it has the form of a project's.
+// lookup returns the setting of a variable. indexed: the name has the form of a project setting.
 func lookup(name string) (found setting, indexed, ok bool) {
 	keys, rest := globalKeys, name
 	if m := projectKey.FindStringSubmatch(name); m != nil {
@@ -126,8 +126,7 @@ func isKnown(name string) bool {
 	return ok || name == keyConfigFile || name == keyConfigBody
 }
 
-// all lists the settings of the service and of the projects with those numbers, in the order of the
-// manual.
+// all lists the settings of the service and of the given projects, in the order of the manual.
 func all(projects []int) []setting {
 	out := slices.Clone(globalKeys)
 	for _, i := range projects {
@@ -142,18 +141,17 @@ func projectName(index int, rest string) string {
 	return fmt.Sprintf("%s%d__%s", projectPrefix, index, rest)
 }
 
-// suggest returns the known setting that name was probably meant to be, or "". name may have any
-// case.
+// suggest returns the known setting that name most resembles, or "". name may have any case.
 func suggest(name string) string {
 	name = strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 	if isKnown(name) {
 		return name
 	}
-	// A prefix of ours before a setting that has none.
+	// our prefix before a setting without one
 	if s, ok := strings.CutPrefix(name, ownPrefix); ok && isKnown(s) {
 		return s
 	}
-	// For a project's variable compare the part after the index, with the underscores squeezed:
+	// The settings of a project are candidates if name has an index, even with single underscores:
 	// PROJECTS_0_S3_KEY.
 	candidates := make([]string, 0, len(globalKeys)+len(projectKeys)+2)
 	for _, k := range globalKeys {
@@ -174,11 +172,11 @@ func suggest(name string) string {
 	return best
 }
 
-// distance is the number of single-character edits (insert, delete, replace, exchange of
+// distance returns the number of single-character edits (insert, delete, replace, exchange of
 // neighbours) between a and b.
 func distance(a, b string) int {
 	if len(a) > 2*len(b) || len(b) > 2*len(a) {
-		return max(len(a), len(b)) // not worth the work; also bounds it for absurd names
+		return max(len(a), len(b)) // too different; also bounds the work for very long names
 	}
 	rows := make([][]int, 3) // two rows back, one row back, this row
 	for i := range rows {
@@ -215,7 +213,7 @@ func quoteNames(names []string) string {
 		names = names[:10]
 	}
 	for i, n := range names {
-		// A line of a pasted key can look like a name.
+		// a line of a pasted key can look like a name
 		if len(n) > 40 {
 			names[i] = n[:8] + "…"
 		}

@@ -7,19 +7,19 @@ import (
 	"log/slog"
 )
 
-// mask is what a Secret shows of itself. It has a fixed length, so that not even the length of the
-// value is shown.
+// mask is shown in place of a Secret. Its length is fixed, so that it does not reveal the length of
+// the value.
 const mask = "********"
 
-// Secret is a value that must not be shown: an API secret, an S3 secret key, a password. Printed
-// with any verb, logged, or encoded as JSON, YAML or text it shows a mask. Only Reveal gives the
-// value.
+// Secret is a value that must not be shown: an API secret, an S3 secret key, a password. It appears
+// as a mask if it is printed with any verb, logged, or encoded as JSON, YAML or text. Only Reveal
+// returns the value.
 type Secret struct{ value string }
 
-// NewSecret wraps a value so that it can be passed around without being shown by accident.
+// NewSecret wraps a value.
 func NewSecret(value string) Secret { return Secret{value} }
 
-// Reveal returns the value itself. Review every call of it.
+// Reveal returns the value. Every call needs a review.
 func (s Secret) Reveal() string { return s.value }
 
 // IsZero reports whether there is no value.
@@ -38,12 +38,12 @@ func (s Secret) String() string {
 	return mask
 }
 
-// Format shows the mask for every verb. Without it %x, %q and %+v of a struct would reach the field
-// by reflection.
+// Format writes the mask for every verb. Without it, %x, %q and %+v of a struct would read the
+// field by reflection.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
-// LogValue is what slog shows.
+// LogValue returns the mask for slog.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
-// MarshalText is what encoding/json, YAML and flag packages show.
+// MarshalText returns the mask for encoding/json, YAML and flag packages.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

@@ -23,7 +23,7 @@ var (
 	bucketName   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{1,253}$`)
 )
 
-// What the predecessor did instead of reading these settings.
+// Values that are fixed in the predecessor.
 const (
 	predecessorGroup = "text-egress"
 	predecessorVHost = "syncflow"
@@ -154,14 +154,14 @@ func (f field) duration(least, most time.Duration) time.Duration {
 func (f field) match(re *regexp.Regexp, wrong, remedy string) string {
 	s := strings.TrimSpace(f.text)
 	if !re.MatchString(s) {
-		f.wrong(wrong, remedy) // not quoted: a secret may have been put into the wrong line
+		f.wrong(wrong, remedy) // not quoted: it may be a secret in the wrong line
 		return ""
 	}
 	return s
 }
 
-// url checks an http or https address and takes the slashes off its end. Of an invalid one only the
-// shape is shown, because it may contain a password.
+// url checks an http or https address and removes trailing slashes. Problems quote at most the
+// scheme, because the address may contain a password.
 func (f field) url(example string) string {
 	s := strings.TrimSpace(f.text)
 	u, err := url.Parse(s)
@@ -241,7 +241,7 @@ func (f field) level() slog.Level {
 	return slog.LevelInfo
 }
 
-// certificates checks that a file has certificates in PEM form, and returns its path.
+// certificates checks that a file contains certificates in PEM form, and returns its path.
 func (f field) certificates() string {
 	path := f.l.path(strings.TrimSpace(f.text))
 	data, err := os.ReadFile(filepath.Clean(path))

@@ -10,8 +10,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// flattenYAML turns a YAML document into settings under their environment names. Every key it does
-// not know is a problem. origin is how the document is called in messages ("textegress.yaml",
+// flattenYAML converts a YAML document to settings under their environment names. Every unknown key
+// is a problem. origin is the name of the document in messages ("textegress.yaml",
 // "TEXTEGRESS_CONFIG_BODY").
 func flattenYAML(text []byte, origin string, set func(key, value, source string),
 	report func(Problem),
@@ -40,7 +40,7 @@ func flattenYAML(text []byte, origin string, set func(key, value, source string)
 	}
 }
 
-// yamlSyntax keeps the line number of a YAML error and drops the rest, which can quote the
+// yamlSyntax returns a YAML error with its line number only, because the rest can quote the
 // document.
 func yamlSyntax(err error) string {
 	if m := regexp.MustCompile(`line \d+`).FindString(err.Error()); m != "" {
@@ -58,8 +58,8 @@ type yamlWalk struct {
 func (w yamlWalk) at(n *yaml.Node) string { return fmt.Sprintf("%s line %d", w.origin, n.Line) }
 
 // mapping walks a mapping whose keys get prefix (an environment name ending in __, or ""). The
-// depth is bounded by the schema: it goes deeper only at projects, s3_config and livekit, so
-// neither nesting nor aliases can blow it up.
+// schema bounds the depth: only projects, s3_config and livekit are nested, so neither deep nesting
+// nor aliases cause unbounded recursion.
 func (w yamlWalk) mapping(n *yaml.Node, prefix string) {
 	n = alias(n)
 	if n.Kind != yaml.MappingNode {
@@ -124,7 +124,7 @@ func (w yamlWalk) projects(n *yaml.Node) {
 	}
 }
 
-// unknown reports a key that is no setting at its place.
+// unknown reports a key that is not a setting at its position.
 func (w yamlWalk) unknown(k *yaml.Node, prefix string) {
 	p := Problem{Key: prefix, Source: w.at(k), Wrong: fmt.Sprintf("there is no setting %s here",
 		clip(k.Value)), Remedy: "remove it"}
@@ -141,7 +141,7 @@ func (w yamlWalk) unknown(k *yaml.Node, prefix string) {
 }
 
 func alias(n *yaml.Node) *yaml.Node {
-	for range 10 { // an alias of an alias cannot be written; the bound is a safeguard
+	for range 10 { // YAML has no alias of an alias; the bound is a safeguard
 		if n.Kind != yaml.AliasNode || n.Alias == nil {
 			break
 		}
