@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// boundedListener accepts at most max connections at a time. If that many are open, the next one
-// replaces the one that has waited longest for a request, so that idle connections block nobody.
-// Only if all are being answered does the next one wait.
+// boundedListener keeps at most max connections open. A further connection replaces the one that
+// has waited longest for a request, so that idle connections block no other. It waits only if all
+// connections have requests in progress.
 type boundedListener struct {
 	net.Listener
 
@@ -23,7 +23,7 @@ type boundedListener struct {
 
 // boundedConn is one open connection.
 type boundedConn struct {
-	waiting bool   // for a request; false while one is being answered
+	waiting bool   // for a request; false while one is in progress
 	since   uint64 // the tick at which it began to wait
 }
 
@@ -58,7 +58,8 @@ func (b *boundedListener) Accept() (net.Conn, error) {
 	return conn, nil
 }
 
-// longestWaiting returns nil where no connection waits for a request.
+// longestWaiting returns the connection that has waited longest for a request, nil if there is
+// none.
 func (b *boundedListener) longestWaiting() (oldest net.Conn) {
 	for conn, c := range b.conns {
 		if c.waiting && (oldest == nil || c.since < b.conns[oldest].since) {
@@ -83,7 +84,7 @@ func (b *boundedListener) connState(conn net.Conn, state http.ConnState) {
 	defer b.mu.Unlock()
 	c := b.conns[conn]
 	if c == nil {
-		return // it was replaced already
+		return // already replaced
 	}
 	switch state {
 	case http.StateNew: // waiting since it was accepted

@@ -19,16 +19,16 @@ import (
 // SocketName is the name of the control socket in the data directory.
 const SocketName = "control.sock"
 
-// maxSocketPath is how many bytes the path of a unix socket may have (sun_path of unix(7) is 108
-// bytes with its NUL).
+// maxSocketPath bounds the path of a unix socket, in bytes (sun_path of unix(7) is 108 bytes with
+// its NUL).
 const maxSocketPath = 107
 
-// ErrNotRunning says that no service listens on the control socket of a data directory.
+// ErrNotRunning means that no service listens on the control socket of a data directory.
 var ErrNotRunning = errors.New("no textegress service runs on this data directory")
 
 // ListenControl opens the control socket of a data directory, readable and writable by its owner
-// only. The caller must hold the lock of the data directory: a socket that another process left
-// there is then stale, and is replaced. Closing the listener removes the socket.
+// only. The caller must hold the lock of the data directory, so an existing socket is stale and is
+// replaced. Closing the listener removes the socket.
 func ListenControl(dataDir string) (net.Listener, error) {
 	path := filepath.Join(dataDir, SocketName)
 	if conn, err := dialControl(context.Background(), dataDir); err == nil {
@@ -49,8 +49,8 @@ func ListenControl(dataDir string) (net.Listener, error) {
 		return nil, err
 	}
 	defer release()
-	// The mode is set on the socket before it gets its name, so that others can never open it
-	// (Linux gives the file the mode of the socket's inode).
+	// The mode is set before the socket is bound to its path, so that others can never open it (on
+	// Linux, the file has the mode of the socket's inode).
 	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var chmodErr error
 		err := c.Control(func(fd uintptr) { chmodErr = syscall.Fchmod(int(fd), 0o600) })
@@ -61,7 +61,7 @@ func ListenControl(dataDir string) (net.Listener, error) {
 		return nil, fmt.Errorf("control socket %s: %w", path, err)
 	}
 	if unix, ok := listener.(*net.UnixListener); ok {
-		unix.SetUnlinkOnClose(false) // its address may be a descriptor's, which is closed by then
+		unix.SetUnlinkOnClose(false) // its address may refer to a descriptor that is closed by then
 	}
 	return &controlListener{Listener: listener, path: path}, nil
 }
@@ -74,8 +74,8 @@ type controlListener struct {
 	err   error
 }
 
-// Close removes the socket's file and stops listening; the second call does nothing, for a file of
-// that name could be someone else's by then.
+// Close removes the socket's file and stops listening. A second call does nothing, because a file
+// of that name may belong to another process by then.
 func (l *controlListener) Close() error {
 	l.close.Do(func() {
 		removeErr := os.Remove(l.path)
@@ -88,8 +88,8 @@ func (l *controlListener) Close() error {
 }
 
 // socketAddress returns an address for the control socket of a data directory, and a function to
-// call once it was used. Where the path is too long for a socket's address, the directory is opened
-// and named through its descriptor.
+// call after its use. If the path is too long for a socket address, the address refers to the
+// directory through an open descriptor.
 func socketAddress(dataDir string) (addr string, release func(), err error) {
 	path := filepath.Join(dataDir, SocketName)
 	if len(path) <= maxSocketPath {
@@ -118,14 +118,14 @@ func dialControl(ctx context.Context, dataDir string) (net.Conn, error) {
 	return dialer.DialContext(ctx, "unix", addr)
 }
 
-// ControlClient talks to the service that runs on a data directory.
+// ControlClient sends requests to the service that runs on a data directory.
 type ControlClient struct {
 	dataDir string
 	http    *http.Client
 }
 
-// Dial returns a client for the service that runs on a data directory. Each call connects anew; if
-// no service runs, it returns [ErrNotRunning].
+// Dial returns a client for the service that runs on a data directory. Each call opens a new
+// connection, and returns [ErrNotRunning] if no service runs.
 func Dial(dataDir string) *ControlClient {
 	return &ControlClient{
 		dataDir: dataDir,
@@ -138,15 +138,15 @@ func Dial(dataDir string) *ControlClient {
 	}
 }
 
-// Status asks the service for its status.
+// Status returns the status of the service.
 func (c *ControlClient) Status(ctx context.Context) (Status, error) {
 	var status Status
 	err := c.do(ctx, http.MethodGet, "/status.json", nil, &status)
 	return status, err
 }
 
-// Record asks the service to record a running session, and returns the egress id of the recording.
-// An empty project stands for whichever project knows the session.
+// Record starts the recording of a running session, and returns its egress id. If project is empty,
+// the service finds the project of the session.
 func (c *ControlClient) Record(ctx context.Context, sessionID, project string) (egressID string,
 	err error,
 ) {
@@ -161,8 +161,8 @@ func (c *ControlClient) Record(ctx context.Context, sessionID, project string) (
 	return resp.EgressID, nil
 }
 
-// Forget asks the service to remove a participant from its recordings. request and into are of
-// package erasure. It takes as long as deriving, delivering and verifying those recordings does.
+// Forget removes a participant from the recordings. request and into are of package erasure. It
+// returns when those recordings have been derived, delivered and verified again.
 func (c *ControlClient) Forget(ctx context.Context, request, into any) error {
 	body, err := json.Marshal(request)
 	if err != nil {

@@ -9,31 +9,31 @@ import (
 	"time"
 )
 
-// How many connections each of the two servers holds. They are counted separately, so that filling
-// one leaves the other free.
+// Limits of open connections of the two servers. They are counted separately, so that the load of
+// one does not block the other.
 const (
 	maxHTTPConns    = 64
 	maxControlConns = 32
 )
 
-// Endpoint is one of the two servers with its listener. It bounds how long a slow or silent peer
-// holds a connection, and how many connections there are.
+// Endpoint is one of the two servers with its listener. It bounds the number of connections, and
+// how long a slow or silent peer can hold one.
 type Endpoint struct {
 	server   *http.Server
 	listener *boundedListener
 }
 
-// HTTP returns the server of [Server.Handler] at l, which listens at addr, the value of HTTP_ADDR.
-// Where l is on loopback, requests must name a local host.
+// HTTP returns the server of [Server.Handler] on l. addr is the value of HTTP_ADDR, on which l
+// listens. If l is on loopback, the Host header of requests must name this machine.
 func (s *Server) HTTP(l net.Listener, addr string) *Endpoint {
 	e := s.endpoint(l, localOnly(s.Handler(), l.Addr(), addr), maxHTTPConns)
-	e.server.ReadTimeout = 10 * time.Second // nothing here takes a body
+	e.server.ReadTimeout = 10 * time.Second // no request has a body
 	e.server.WriteTimeout = 30 * time.Second
 	return e
 }
 
-// Control returns the server of [Server.ControlHandler] at l. Its answers have no time limit: a
-// profile takes as long as it was asked to, and an erasure as long as the store does.
+// Control returns the server of [Server.ControlHandler] on l. Responses have no time limit: the
+// request sets the duration of a profile, and an erasure takes as long as the store does.
 func (s *Server) Control(l net.Listener) *Endpoint {
 	e := s.endpoint(l, s.ControlHandler(), maxControlConns)
 	e.server.ReadTimeout = 30 * time.Second
@@ -63,7 +63,7 @@ func (e *Endpoint) Run() error {
 	return nil
 }
 
-// Close stops listening and waits for requests in progress until ctx ends; then it closes their
+// Close stops listening and waits for requests in progress. When ctx ends, it closes their
 // connections.
 func (e *Endpoint) Close(ctx context.Context) error {
 	err := e.server.Shutdown(ctx)

@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// localOnly refuses requests to a server on loopback whose Host header names something else than
-// this machine. A page on the Internet can make its own host name resolve to 127.0.0.1 (DNS
-// rebinding): the browser of somebody who looks at that page on this machine would then let its
-// scripts read the answers. Anywhere else the names of the server are not known here, and whoever
-// reaches the port can ask without a browser.
+// localOnly refuses requests to a server on loopback unless their Host header names this machine.
+// It prevents DNS rebinding: a web page can make its own host name resolve to 127.0.0.1, and its
+// scripts could then read the responses in a browser on this machine. If the server is not on
+// loopback, its names are unknown here, and every client that reaches the port can send requests
+// without a browser.
 func localOnly(next http.Handler, listening net.Addr, addr string) http.Handler {
 	tcp, ok := listening.(*net.TCPAddr)
 	if !ok || !tcp.IP.IsLoopback() {
@@ -36,7 +36,8 @@ const refusedHost = "This server listens on loopback (HTTP_ADDR) and answers onl
 	"front of it has to set one of these.\n"
 
 // isLocalHost reports whether the value of a Host header is localhost, a loopback address or the
-// configured name. No browser leaves the header out; simple health checks with HTTP/1.0 do.
+// configured name. An empty value is accepted: browsers always send the header, but simple HTTP/1.0
+// health checks do not.
 func isLocalHost(hostport, configured string) bool {
 	host := hostport
 	if h, _, err := net.SplitHostPort(hostport); err == nil {

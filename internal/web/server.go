@@ -1,6 +1,6 @@
-// Package web shows the state of the service over HTTP (health, readiness, metrics, status) and
-// takes the commands of the command line over a unix socket in the data directory. It knows the
-// service through an interface and changes nothing by itself.
+// Package web serves the state of the service over HTTP (health, readiness, metrics, status), and
+// the requests of the command line over a unix socket in the data directory. It accesses the
+// service through an interface, and changes no state itself.
 package web
 
 import (
@@ -25,19 +25,19 @@ type Options struct {
 }
 
 // Server provides the handlers of the two endpoints: HTTP, which is read-only, and the control
-// socket, which also takes commands.
+// socket, which also accepts commands.
 type Server struct {
 	service  Service
 	gatherer prometheus.Gatherer
 	logger   *slog.Logger
 }
 
-// New returns a Server; it starts nothing.
+// New returns a Server. It starts nothing.
 func New(o Options) *Server {
 	return &Server{service: o.Service, gatherer: o.Gatherer, logger: o.Logger}
 }
 
-// Handler serves / (an index), /healthz, /readyz, /metrics and /status.json, all of them read-only.
+// Handler serves / (an index), /healthz, /readyz, /metrics and /status.json, all read-only.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.index)
@@ -47,16 +47,17 @@ func (s *Server) Handler() http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.gatherer, promhttp.HandlerOpts{
 		ErrorLog:      slog.NewLogLogger(s.logger.Handler(), slog.LevelError),
 		ErrorHandling: promhttp.ContinueOnError,
-		// No compression: a compressor keeps 0.8 MB, to save some ten kilobytes of local traffic.
+		// No compression: a compressor uses 0.8 MB of memory to save some ten kilobytes of local
+		// traffic.
 		DisableCompression: true,
 	}))
 	return guarded(mux)
 }
 
 // ControlHandler serves the control socket: GET /status.json, POST /record, POST /forget, and the
-// profiles of net/http/pprof below /debug/pprof/. Whoever can open the socket may use it. Profiles
-// are not on the HTTP address: a heap profile contains no payload, but taking one costs time, which
-// anybody could request.
+// profiles of net/http/pprof below /debug/pprof/. Any process that can open the socket may use it.
+// Profiles are not served at the HTTP address, where anybody could request them: they contain no
+// payload, but take time.
 func (s *Server) ControlHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
@@ -115,7 +116,7 @@ type recordRequest struct {
 	Project   string `json:"project,omitempty"`
 }
 
-// recordResponse holds one of the two.
+// recordResponse has either an egress id or an error.
 type recordResponse struct {
 	EgressID string `json:"egress_id,omitempty"`
 	Error    string `json:"error,omitempty"`

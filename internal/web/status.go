@@ -6,19 +6,19 @@ import (
 	"time"
 )
 
-// Service is what this package needs of the service. The composition root implements it; every
-// method may be called at any time and from any goroutine.
+// Service is the part of the service that this package uses. The composition root implements it.
+// Every method may be called at any time and from any goroutine.
 type Service interface {
-	// Status is a snapshot; it must not block on the network.
+	// Status returns a snapshot. It must not block on the network.
 	Status() Status
-	// NotReady lists why the service cannot do its work just now, in words for an operator; empty
-	// means ready.
+	// NotReady lists the reasons why the service is not ready, for an operator. It is empty if the
+	// service is ready.
 	NotReady() []string
-	// Record starts the recording of a running session that nobody announced, and returns its
-	// egress id as soon as the recording's intent is durable. An empty project stands for whichever
-	// configured project knows the session.
+	// Record starts the recording of a running session that was not announced, and returns its
+	// egress id as soon as the intent to record it is durable. If project is empty, the configured
+	// project that has the session is used.
 	Record(ctx context.Context, sessionID, project string) (egressID string, err error)
-	// Forget removes a participant from the recordings. Request and answer are JSON, of package
+	// Forget removes a participant from the recordings. request and answer are JSON of package
 	// erasure.
 	Forget(ctx context.Context, request []byte) (answer []byte, err error)
 }
@@ -35,17 +35,17 @@ type Status struct {
 	Disk       DiskStatus        `json:"disk"`
 	Projects   []ProjectStatus   `json:"projects"`
 	Recordings []RecordingStatus `json:"recordings"`
-	// absent: the settings were not read again since the start
+	// absent if the settings have not been reloaded since the start
 	LastReload *ReloadStatus `json:"last_reload,omitempty"`
 }
 
-// ReloadStatus is the result of reading the settings again.
+// ReloadStatus is the result of reloading the settings.
 type ReloadStatus struct {
 	At time.Time `json:"at"`
-	// what is wrong with the new settings; the old ones stay in force then
+	// error in the new settings; the old ones then stay in force
 	Error string `json:"error,omitempty"`
-	// Applied and NeedsRestart name the settings that differ: those now in force, and those that
-	// will be after a restart.
+	// Applied and NeedsRestart name the changed settings: those that are now in force, and those
+	// that require a restart.
 	Applied      []string `json:"applied"`
 	NeedsRestart []string `json:"needs_restart"`
 }
@@ -55,7 +55,7 @@ const (
 	DiskOK = "ok"
 	// less than DISK_MIN_FREE: no new sessions, running recordings continue
 	DiskLow  = "low"
-	DiskFull = "full" // nothing can be recorded; it goes on by itself when there is room
+	DiskFull = "full" // nothing can be recorded; recording continues when there is space
 )
 
 // DiskStatus is the state of the file system of the data directory, as last polled.
@@ -63,40 +63,40 @@ type DiskStatus struct {
 	State        string `json:"state"` // one of the Disk… constants
 	FreeBytes    uint64 `json:"free_bytes"`
 	MinFreeBytes uint64 `json:"min_free_bytes"` // DISK_MIN_FREE
-	// size of the ballast, for stating what was missed on a full disk; 0: released
+	// size of the ballast, which is used to record what was missed on a full disk; 0: released
 	ReserveBytes int64     `json:"reserve_bytes"`
-	Since        time.Time `json:"since,omitzero"` // since when it is low or full
+	Since        time.Time `json:"since,omitzero"` // start of the state low or full
 }
 
 // States of a project in [ProjectStatus].
 const (
 	ProjectStarting = "starting" // not yet connected to the API or the broker
-	ProjectRunning  = "running"  // sessions that are announced are recorded
-	// could not start or lost something it needs; retries automatically
+	ProjectRunning  = "running"  // announced sessions are recorded
+	// could not start, or lost a dependency; retries automatically
 	ProjectRetrying = "retrying"
-	ProjectBroken   = "broken" // its configuration is wrong; needs a change and a reload
+	ProjectBroken   = "broken" // its configuration is invalid; needs a change and a reload
 )
 
 // ProjectStatus is the state of one configured project.
 type ProjectStatus struct {
 	Index int    `json:"index"` // n of PROJECTS__n__
 	ID    string `json:"id"`
-	Name  string `json:"name,omitempty"` // as SyncFlow knows it; absent until it was asked
+	Name  string `json:"name,omitempty"` // from SyncFlow; absent until it is known
 	State string `json:"state"`          // one of the Project… constants
 	Error string `json:"error,omitempty"`
 
 	Broker BrokerStatus `json:"broker"`
-	// where recordings are delivered, without secrets
+	// target of deliveries, without secrets
 	Bucket string `json:"bucket,omitempty"`
-	// sealed recordings that are not yet delivered and verified
+	// sealed recordings not yet delivered and verified
 	PendingUploads int    `json:"pending_uploads"`
 	UploadError    string `json:"upload_error,omitempty"`
 
-	// UnrequestedSessions are running sessions that nobody asked to have recorded.
+	// UnrequestedSessions are running sessions whose recording was not requested.
 	UnrequestedSessions []SessionRef `json:"unrequested_sessions"`
-	// UnrecordedSessions are running sessions that are not recorded although somebody asked for it.
+	// UnrecordedSessions are running sessions that are not recorded although this was requested.
 	UnrecordedSessions []UnrecordedSession `json:"unrecorded_sessions"`
-	// when the session list was last compared with what is recorded
+	// time of the last comparison of the session list with the recordings
 	LastReconcile time.Time `json:"last_reconcile,omitzero"`
 }
 
@@ -104,7 +104,7 @@ type ProjectStatus struct {
 type BrokerStatus struct {
 	Connected bool   `json:"connected"`
 	Queue     string `json:"queue,omitempty"`
-	// true: the broker refused a durable queue, announcements made while disconnected are lost
+	// true: the broker refused a durable queue, so announcements are lost while disconnected
 	Exclusive bool      `json:"exclusive"`
 	Since     time.Time `json:"since,omitzero"`
 	Error     string    `json:"error,omitempty"`
@@ -120,12 +120,12 @@ type SessionRef struct {
 type UnrecordedSession struct {
 	SessionRef
 
-	// why it is not recorded any more: "participant_removed", an administrator removed the recorder
+	// cause: "participant_removed" if an administrator removed the recorder
 	Reason string    `json:"reason"`
 	Since  time.Time `json:"since,omitzero"`
 }
 
-// RecordingStatus is the state of one recording that is still on this machine.
+// RecordingStatus is the state of one recording with local data.
 type RecordingStatus struct {
 	EgressID  string `json:"egress_id"`
 	ProjectID string `json:"project_id"`
@@ -136,23 +136,23 @@ type RecordingStatus struct {
 	// of the local data: open, sealed, exported, uploaded, removed
 	State     string    `json:"state"`
 	Reason    string    `json:"reason,omitempty"`
-	Connected bool      `json:"connected"` // in the room just now
+	Connected bool      `json:"connected"` // currently in the room
 	Part      int       `json:"part"`
 	StartedAt time.Time `json:"started_at,omitzero"`
 
 	Packets      uint64 `json:"packets"`  // data packets received
 	Bytes        uint64 `json:"bytes"`    // of those packets
-	Recorded     uint64 `json:"recorded"` // frames written: they survive the end of the process
-	Durable      uint64 `json:"durable"`  // frames synced: they survive a power loss
+	Recorded     uint64 `json:"recorded"` // frames written; they survive the end of the process
+	Durable      uint64 `json:"durable"`  // frames synced; they survive a power failure
 	Participants int    `json:"participants"`
 	Outages      int    `json:"outages"`
-	// the disk failed to make a segment durable: what is there may not survive a loss of power
+	// a segment could not be made durable: its data may not survive a power failure
 	Suspect      bool      `json:"suspect"`
 	LastPacketAt time.Time `json:"last_packet_at,omitzero"`
 	UploadError  string    `json:"upload_error,omitempty"`
 }
 
-// withEmptyLists replaces nil lists with empty ones, so that programs need not check for null.
+// withEmptyLists replaces nil lists with empty ones, so that clients need not handle null.
 func (s Status) withEmptyLists() Status {
 	s.NotReady = nonNil(s.NotReady)
 	s.Projects = nonNil(slices.Clone(s.Projects))
