@@ -1,14 +1,14 @@
-// Package pseudonym makes the pseudonyms under which recordings are delivered, and keeps their
-// mapping to identities on the recorder's disk.
+// Package pseudonym creates the pseudonyms used in deliveries, and stores their mapping to
+// identities in the data directory.
 //
 // A project has one random key, created once in the data directory. A pseudonym is a function of
-// key and identity: a participant has the same pseudonym in all recordings of a project, and
-// another one in every other project. Without the key and the list stored with it, a pseudonym
-// cannot be traced to an identity; with the key, guesses can be tested.
+// key and identity: a participant has the same pseudonym in all recordings of a project, and a
+// different one in every other project. Without the key and the list stored with it, a pseudonym
+// cannot be traced to an identity. With the key, a guessed identity can be confirmed.
 //
-// The guarantee: key and list are durable before anything made with them can be delivered. A lost
-// or damaged key is never replaced for the recordings that were begun with it: asking for it is an
-// error.
+// The guarantee: key and list are durable before anything derived from them can be delivered. A
+// lost or damaged key is never replaced for the recordings that were started with it: [Store.Names]
+// returns an error.
 package pseudonym
 
 import (
@@ -32,7 +32,7 @@ import (
 	"github.com/syncflow/textegress/internal/durable"
 )
 
-// Dir is the folder of the data directory that holds keys and lists: one file for each project.
+// Dir is the folder in the data directory that holds keys and lists, in one file per project.
 const Dir = "pseudonyms"
 
 const (
@@ -42,9 +42,8 @@ const (
 	op            = "pseudonyms"
 )
 
-// Store keeps the keys and lists of a data directory. Its methods are safe for concurrent use. One
-// process at a time may change a data directory, see the lock of the spool; a read-only store
-// changes nothing.
+// Store holds the keys and lists of a data directory. Its methods are safe for concurrent use. Only
+// the process that holds the lock of the spool may change them; a read-only store changes nothing.
 type Store struct {
 	dir      string
 	readOnly bool
@@ -53,13 +52,13 @@ type Store struct {
 	projects map[string]*project
 }
 
-// project is the file of one project.
+// project is the decoded file of one project.
 type project struct {
 	key        []byte
 	identities map[string]bool
 }
 
-// file is a project's file as JSON.
+// file is the JSON form of a project's file.
 type file struct {
 	FormatVersion int      `json:"format_version"`
 	ProjectID     string   `json:"project_id"`
@@ -72,7 +71,7 @@ type listed struct {
 	Identity  string `json:"identity"`
 }
 
-// Open returns the store of a data directory that this process has the lock of.
+// Open returns the store of a data directory. This process must hold its lock.
 func Open(dataDir string) *Store {
 	return &Store{dir: filepath.Join(dataDir, Dir), projects: map[string]*project{}}
 }
@@ -102,7 +101,8 @@ func (s *Store) Key(projectID string) (string, error) {
 }
 
 // Names returns the pseudonyms of a project. key is the name that [Store.Key] returned when the
-// recording was created; empty: any. The error says which key is missing and what to do.
+// recording was created; any key matches if it is empty. The error names the missing key and the
+// remedy.
 func (s *Store) Names(projectID, key string) (*Names, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -121,7 +121,7 @@ func (s *Store) Names(projectID, key string) (*Names, error) {
 	return &Names{store: s, projectID: projectID, key: p.key}, nil
 }
 
-// Entry is a pseudonym and whose it is.
+// Entry is a pseudonym and its identity.
 type Entry struct {
 	ProjectID string `json:"project_id"`
 	Pseudonym string `json:"pseudonym"`
@@ -190,7 +190,7 @@ func (s *Store) change(projectID string, f func(*project)) error {
 	}
 	f(next)
 	if len(next.identities) == len(p.identities) {
-		return nil // what is loaded is durable, see load
+		return nil // the loaded file is durable, see load
 	}
 	return s.save(projectID, next)
 }
@@ -199,7 +199,7 @@ func (s *Store) path(projectID string) string {
 	return filepath.Join(s.dir, textegress.EscapeName(projectID)+suffix)
 }
 
-// load returns a project's file. Unless the store is read-only, what it returns is durable.
+// load returns a project's file, which is durable unless the store is read-only.
 func (s *Store) load(projectID string) (*project, error) {
 	if p := s.projects[projectID]; p != nil {
 		return p, nil
@@ -213,8 +213,8 @@ func (s *Store) load(projectID string) (*project, error) {
 			s.path(projectID), projectID)
 	}
 	if !s.readOnly {
-		// The content was durable before the file had this name, but a crash may have come before
-		// the name was.
+		// The content was durable before the file was renamed, but a crash may have prevented the
+		// new name from becoming durable.
 		if err := (durable.OS{}).SyncDir(op, s.dir); err != nil {
 			return nil, fmt.Errorf("read the pseudonyms: %w", err)
 		}
@@ -245,7 +245,7 @@ func (s *Store) save(projectID string, p *project) error {
 	return nil
 }
 
-// read reads a file. Its errors do not quote the content: a key, and identities.
+// read reads a file. Its errors do not quote the content, which has a key and identities.
 func read(path string) (projectID string, _ *project, err error) {
 	b, err := durable.OS{}.ReadFile(op, path)
 	if err != nil {
@@ -290,9 +290,9 @@ type Names struct {
 	key       []byte
 }
 
-// Of returns the pseudonym of an identity: "P-" and ten characters of A to Z and 2 to 7. Nobody has
-// the empty identity, and it stays empty. Two of a hundred thousand participants have the same one
-// with a probability of one in 200,000.
+// Of returns the pseudonym of an identity: "P-" and ten characters of A to Z and 2 to 7. The empty
+// identity belongs to nobody and stays empty. Among a hundred thousand participants, the
+// probability that two have the same pseudonym is one in 200,000.
 func (n *Names) Of(identity string) string {
 	if identity == "" {
 		return ""
@@ -300,7 +300,7 @@ func (n *Names) Of(identity string) string {
 	return pseudonym(n.key, identity)
 }
 
-// ID returns the replacement for the id of a message or stream that a sender chose: "I-" and ten
+// ID returns the replacement for a message or stream id chosen by a sender: "I-" and ten
 // characters.
 func (n *Names) ID(id string) string {
 	if id == "" {
@@ -309,8 +309,8 @@ func (n *Names) ID(id string) string {
 	return "I-" + short(n.key, "id", id)
 }
 
-// Save adds identities to the list of whose pseudonyms were used. When it returns nil, the list
-// survives a power failure. A read-only store writes nothing.
+// Save adds identities to the list of those whose pseudonyms are in use. When it returns nil, the
+// list survives a power failure. A read-only store writes nothing.
 func (n *Names) Save(identities []string) error {
 	if n.store.readOnly {
 		return nil
