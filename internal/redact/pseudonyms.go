@@ -9,27 +9,27 @@ import (
 	"github.com/syncflow/textegress/internal/session"
 )
 
-// Pseudonyms replace identities in what is delivered. The same name gives the same result in all
+// Pseudonyms replaces identities in deliveries. The same identity has the same pseudonym in all
 // recordings of a project.
 type Pseudonyms interface {
 	// Of returns the pseudonym of an identity, "" for "".
 	Of(identity string) string
-	// ID returns the replacement for an id that a sender chose, "" for "".
+	// ID returns the replacement for an id chosen by a sender, "" for "".
 	ID(id string) string
 	// Save adds identities to the durable list of those whose pseudonyms are delivered.
 	Save(identities []string) error
 }
 
-// omitted lists, for the manifest, what a delivery under pseudonyms leaves out.
+// omitted lists, for the manifest, what a delivery with pseudonyms omits.
 var omitted = []string{
 	"raw segments", "names, metadata and attributes of participants", "metadata of the room",
 	"names and attributes of streams",
 	"packets that were not decoded", "lists of identities",
 }
 
-// Pseudonymizer converts the messages and the manifest of a recording into a form that may be
-// delivered under pseudonyms. It copies field by field: a field that is not named here is left out.
-// docs/CONSENT.md says what stays, and why. It is not safe for concurrent use.
+// Pseudonymizer converts the messages and the manifest of a recording for delivery with pseudonyms.
+// It copies field by field: a field that is not named here is omitted. docs/CONSENT.md lists the
+// fields that are kept, with reasons. It is not safe for concurrent use.
 type Pseudonymizer struct {
 	names Pseudonyms
 	seen  map[string]bool // identities that were replaced
@@ -40,8 +40,7 @@ func NewPseudonymizer(names Pseudonyms) *Pseudonymizer {
 	return &Pseudonymizer{names: names, seen: map[string]bool{}}
 }
 
-// Save durably lists the identities that were replaced. It must succeed before anything is
-// delivered.
+// Save makes the list of replaced identities durable. It must succeed before anything is delivered.
 func (p *Pseudonymizer) Save() error {
 	return p.names.Save(slices.Sorted(maps.Keys(p.seen)))
 }
@@ -61,7 +60,8 @@ func (p *Pseudonymizer) identities(list []string) []string {
 	return out
 }
 
-// id keeps ids as LiveKit's SDKs make them; any other one is what a sender chose, perhaps a name.
+// id keeps ids in the form that LiveKit's SDKs generate. Any other id was chosen by the sender, and
+// may be a name.
 func (p *Pseudonymizer) id(s string) string {
 	if session.IsUUID(s) {
 		return s
@@ -77,10 +77,10 @@ func (p *Pseudonymizer) ids(list []string) []string {
 	return out
 }
 
-// language is kept in its usual forms, en and en-US.
+// language matches the forms of a language that are kept, such as en and en-US.
 var language = regexp.MustCompile(`^[a-z]{2,3}([-_][A-Z]{2})?$`)
 
-// mimeTypes are kept; any other one is text of the sender.
+// mimeTypes are the MIME types that are kept; any other one is free text of the sender.
 var mimeTypes = []string{
 	"application/gzip", "application/json", "application/octet-stream", "application/pdf",
 	"application/zip", "audio/mpeg", "audio/mp4",
@@ -89,7 +89,7 @@ var mimeTypes = []string{
 	"text/markdown", "text/plain", "video/mp4", "video/webm",
 }
 
-// Message returns what is delivered of a line.
+// Message returns the delivered form of a message.
 func (p *Pseudonymizer) Message(m textegress.Message) textegress.Message {
 	out := textegress.Message{
 		N: m.N, Kind: m.Kind, Time: m.Time, UnixNS: m.UnixNS, Identity: p.identity(m.Identity),
@@ -109,10 +109,10 @@ func (p *Pseudonymizer) Message(m textegress.Message) textegress.Message {
 		if e := m.Encryption; e != nil && !e.Decrypted { // of a data track
 			out.Text, out.Base64, out.Withheld = nil, nil, int64(len(m.Payload()))
 		}
-	default: // raw packets, with the identities in them
+	default: // raw packets, which contain identities
 		out.Withheld = int64(len(m.Payload()))
 	}
-	if t := m.Track; t != nil { // what the sender wrote into the header besides is left out
+	if t := m.Track; t != nil { // other fields of the header, set by the sender, are omitted
 		out.Track = &textegress.TrackInfo{
 			SID: t.SID, Handle: t.Handle, Sequence: t.Sequence, Frame: t.Frame, Start: t.Start,
 			Final: t.Final, Timestamp: t.Timestamp,
@@ -174,7 +174,7 @@ func (p *Pseudonymizer) rpc(r *textegress.RPCInfo) *textegress.RPCInfo {
 		Type: r.Type, ID: p.id(r.ID), Method: r.Method, TimeoutMS: r.TimeoutMS, Version: r.Version,
 		Compressed: r.Compressed,
 	}
-	if e := r.Error; e != nil { // an answer, like a payload
+	if e := r.Error; e != nil { // part of the answer, like a payload
 		out.Error = &textegress.RPCError{Code: e.Code, Message: e.Message, Data: e.Data}
 	}
 	return out
@@ -198,7 +198,7 @@ func (p *Pseudonymizer) stream(s *textegress.StreamInfo) *textegress.StreamInfo 
 	if slices.Contains(mimeTypes, s.MIMEType) {
 		out.MIMEType = s.MIMEType
 	}
-	return out // its file is made, and named, after this
+	return out // its file is created and named later
 }
 
 func (p *Pseudonymizer) event(kind textegress.Kind, e *textegress.Event) *textegress.Event {
@@ -217,11 +217,11 @@ func (p *Pseudonymizer) event(kind textegress.Kind, e *textegress.Event) *texteg
 		OffsetNS: e.OffsetNS, BeforeUnixNS: e.BeforeUnixNS, AfterUnixNS: e.AfterUnixNS,
 		AtLeast: e.AtLeast,
 	}
-	// there it is the recorder itself, in every recording under another name
+	// In a KindJoined event it is the recorder's own identity, which differs between recordings.
 	if kind != textegress.KindJoined {
 		out.Identity = p.identity(e.Identity)
 	}
-	// the name of the track, which is the topic of its lines
+	// the name of the track, which is the topic of its messages
 	if kind == textegress.KindDataTrackSubscribed {
 		out.Name = e.Name
 	}
@@ -248,7 +248,7 @@ func (p *Pseudonymizer) dropped(list []textegress.Dropped) []textegress.Dropped 
 	return out
 }
 
-// Manifest returns what is delivered of a manifest, whose objects were made of lines that
+// Manifest returns the delivered form of a manifest. Its objects must be derived from messages that
 // [Pseudonymizer.Message] returned.
 func (p *Pseudonymizer) Manifest(m textegress.Manifest) textegress.Manifest {
 	out := textegress.Manifest{

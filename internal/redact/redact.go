@@ -1,10 +1,10 @@
-// Package redact decides what may be shown: of text in logs, in error texts and on status pages,
-// and of a recording in a bucket where participants appear under pseudonyms.
+// Package redact removes confidential data from text in logs, errors and status pages, and from
+// recordings that are delivered with pseudonyms.
 //
-// The guarantee for text: what [Text] returns is one printable line, and it contains none of the
-// values passed as hidden, however they are encoded, and nothing that has the form of a secret. The
-// guarantee for a recording: [Pseudonymizer] builds messages and manifests anew from fields that
-// are known to be harmless. The tests of this package are these guarantees.
+// The guarantee for text: [Text] returns one printable line that contains none of the values passed
+// as hidden, however they are encoded, and nothing that has the form of a secret. The guarantee for
+// a recording: [Pseudonymizer] builds new messages and manifests from fields that are known to be
+// harmless. The tests of this package verify these guarantees.
 package redact
 
 import (
@@ -21,11 +21,11 @@ import (
 	"github.com/syncflow/textegress"
 )
 
-// Mark stands for what was removed.
+// Mark replaces removed text.
 const Mark = "…"
 
 const (
-	// an answer can be a whole page; its beginning is enough
+	// an answer can be a whole page, and its beginning is enough
 	maxInput = 2 << 10
 	maxText  = 300
 	// Servers truncate long texts. At the end of a text, a prefix of a hidden value is hidden too
@@ -33,8 +33,8 @@ const (
 	minPrefix = 4
 )
 
-// Text makes a text that comes from outside, or quotes such a text, safe for logs and error texts.
-// It returns one printable line of valid UTF-8 of at most 300 bytes. [Mark] replaces every value of
+// Text makes text from an external source, or text that quotes one, safe for logs and errors. It
+// returns one printable line of valid UTF-8 of at most 300 bytes. [Mark] replaces every value in
 // hidden, even if it is escaped, quoted or truncated at the end, and everything that has the form
 // of a secret: tokens, passwords and queries in URLs, credentials in headers, access keys.
 //
@@ -49,7 +49,7 @@ func Text(s string, hidden ...string) string {
 	if len(s) > maxText {
 		s = strings.ToValidUTF8(s[:maxText], "") + Mark
 	}
-	if len(valueSpans(s, hidden)) > 0 { // together with a mark
+	if len(valueSpans(s, hidden)) > 0 { // formed together with a mark
 		if s = Mark; len(valueSpans(s, hidden)) > 0 {
 			s = ""
 		}
@@ -57,7 +57,7 @@ func Text(s string, hidden ...string) string {
 	return s
 }
 
-// Error returns an error whose text is [Text] of that of err, and which wraps err. It also hides
+// Error returns an error that wraps err and whose text is [Text] of the text of err. It also hides
 // the credentials in URLs that errors of net/url quote. It returns nil for nil.
 //
 // Unwrapping the result yields the unredacted texts: match it with errors.Is and errors.As, and log
@@ -77,8 +77,8 @@ type redacted struct {
 func (r *redacted) Error() string { return r.text }
 func (r *redacted) Unwrap() error { return r.err }
 
-// WithoutPath returns the text of an error of the file system without the paths in it: the name of
-// a file that is delivered can be the name of a participant.
+// WithoutPath returns the text of a file system error without its paths, because the name of a
+// delivered file can be the name of a participant.
 func WithoutPath(err error) string {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		return Text(e.Op + ": " + e.Err.Error())
@@ -89,8 +89,8 @@ func WithoutPath(err error) string {
 	return Text(err.Error())
 }
 
-// Key names an object in logs and error texts: it returns its key, relative to the recording,
-// unless that contains the name of a participant or file.
+// Key returns a name for an object in logs and error texts: its key, relative to the recording,
+// unless the key contains the name of a participant or file.
 func Key(key string) string {
 	switch {
 	case strings.HasSuffix(key, ".txt"):
@@ -101,7 +101,7 @@ func Key(key string) string {
 	return key
 }
 
-// quotes matches the pieces of a URL that net/url quotes when it cannot parse it.
+// quotes matches the parts of a URL that net/url quotes in a parse error.
 var quotes = regexp.MustCompile(`"(?:\\.|[^"\\])*"`)
 
 // quoted returns the secret parts of the URLs in the errors that err wraps.
@@ -137,7 +137,7 @@ func quoted(err error) []string {
 	return hidden
 }
 
-// forms match secrets by their form. If a form has a group, only the group is hidden.
+// forms match the forms of secrets. If a form has a group, only the group is hidden.
 var forms = func() []*regexp.Regexp {
 	const (
 		// up to the end of a quoted string or a line of text
@@ -147,7 +147,7 @@ var forms = func() []*regexp.Regexp {
 	)
 	var list []*regexp.Regexp
 	for _, form := range []string{
-		// A JWT is base64 of a JSON object. One that a server has cut is hidden too.
+		// A JWT begins with the base64 of a JSON object. A truncated one is hidden too.
 		`eyJ[A-Za-z0-9_\-.=+/%]*`,
 		`\b(?:AKIA|ASIA)[A-Z0-9]{8,}`,
 		`(?s)-----BEGIN[A-Z ]*PRIVATE KEY-----.*`,
@@ -181,11 +181,11 @@ func formSpans(s string) []span {
 	return spans
 }
 
-// span is a part of a text, from the first byte to the one after the last.
+// span is a part of a text, from the first byte up to the one after the last.
 type span struct{ from, to int }
 
-// replace replaces each span by a mark. It merges spans that touch or overlap, so that no part of a
-// value is left between two marks.
+// replace replaces each span with a mark. It merges spans that touch or overlap, so that no part of
+// a value remains between two marks.
 func replace(s string, spans []span) string {
 	slices.SortFunc(spans, func(a, b span) int { return a.from - b.from })
 	var b strings.Builder
@@ -206,7 +206,7 @@ func replace(s string, spans []span) string {
 	return b.String()
 }
 
-// printable turns s into one line of printable characters.
+// printable converts s to one line of printable characters.
 func printable(s string) string {
 	var b strings.Builder
 	space := false

@@ -10,14 +10,14 @@ import (
 	"unicode/utf8"
 )
 
-// A view is a text with escapes undone. Byte i of it represents the bytes from[i] to to[i] of the
-// text.
+// view is an unescaped form of a text. Byte i of the view represents the bytes from[i] to to[i] of
+// the text.
 type view struct {
 	b        []byte
 	from, to []int
 }
 
-// views returns s itself and s with each way of escaping undone, and each pair of them, as in a URL
+// views returns s itself, and s with each escaping and each pair of escapings undone, as in a URL
 // that an error quotes.
 func views(s string) []view {
 	raw := view{b: []byte(s)}
@@ -42,9 +42,9 @@ func views(s string) []view {
 	return all
 }
 
-// undo returns the view with one way of escaping undone; ok is false if there is nothing to undo.
-// unescape decodes an escape at the beginning of b and returns its meaning and its length, 0 if
-// there is none.
+// undo returns the view with one escaping undone; ok is false if there is nothing to undo. unescape
+// decodes an escape sequence at the beginning of b. It returns the decoded text and the length of
+// the sequence, 0 if there is none.
 func (v view) undo(unescape func(b []byte) (string, int)) (_ view, ok bool) {
 	var out view
 	for i := 0; i < len(v.b); {
@@ -63,7 +63,7 @@ func (v view) undo(unescape func(b []byte) (string, int)) (_ view, ok bool) {
 	return out, ok
 }
 
-// percent reads an escape of a URL.
+// percent decodes a URL escape.
 func percent(b []byte) (string, int) {
 	if len(b) < 3 || b[0] != '%' {
 		return "", 0
@@ -75,7 +75,7 @@ func percent(b []byte) (string, int) {
 	return string([]byte{byte(n)}), 3
 }
 
-// plus reads an escape of the query of a URL.
+// plus decodes an escape in the query of a URL.
 func plus(b []byte) (string, int) {
 	if b[0] == '+' {
 		return " ", 1
@@ -83,7 +83,7 @@ func plus(b []byte) (string, int) {
 	return percent(b)
 }
 
-// entity reads an escape of XML or HTML.
+// entity decodes an XML or HTML entity.
 func entity(b []byte) (string, int) {
 	if b[0] != '&' {
 		return "", 0
@@ -98,7 +98,7 @@ func entity(b []byte) (string, int) {
 	return "", 0
 }
 
-// backslash reads an escape of Go, JSON or C.
+// backslash decodes an escape sequence of Go, JSON or C.
 func backslash(b []byte) (string, int) {
 	if len(b) < 2 || b[0] != '\\' {
 		return "", 0
@@ -142,8 +142,8 @@ func backslash(b []byte) (string, int) {
 	return "", 0
 }
 
-// minBase64 is the length of the shortest value that is searched for in base64: the encoding of a
-// shorter one may occur in other texts by chance.
+// minBase64 is the minimum length of a value that is searched for in base64, because the encoding
+// of a shorter one may occur in other texts by chance.
 const minBase64 = 6
 
 // valueSpans returns the spans of s that contain one of the values.
@@ -175,8 +175,8 @@ func valueSpans(s string, hidden []string) []span {
 	return spans
 }
 
-// inBase64 returns the base64 encodings of a value for each position in a group of three bytes at
-// which it can begin, without the characters that depend on the bytes before and after it.
+// inBase64 returns the base64 encodings of a value, one for each offset in a group of three bytes,
+// without the characters that depend on the bytes before and after the value.
 func inBase64(value string) []string {
 	var list []string
 	for before := range 3 {
@@ -189,8 +189,8 @@ func inBase64(value string) []string {
 	return list
 }
 
-// find adds the spans of value. The span of a value in base64 includes the base64 characters around
-// it.
+// find appends the spans of value. The span of a value in base64 includes the base64 characters
+// around it.
 func (v view) find(spans []span, value string, isBase64 bool) []span {
 	for at := 0; ; at++ {
 		i := bytes.Index(v.b[at:], []byte(value))
