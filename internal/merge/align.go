@@ -4,11 +4,11 @@ import (
 	"slices"
 )
 
-// Tolerances in nanoseconds between two receptions of the same bytes, once the clocks are aligned.
-// Within singleTolerance, the two are one packet if neither recorder has another packet with these
-// bytes; within tightTolerance otherwise. The tolerances cover the difference between two paths
-// from one server and between two busy machines. Packets further apart are both kept, and marked
-// within nearTolerance.
+// Tolerances, in nanoseconds, between two receptions of the same bytes on aligned clocks. Two
+// receptions count as one packet within singleTolerance if neither recorder has another packet with
+// these bytes, and within tightTolerance otherwise. The tolerances cover the differences between
+// two network paths from one server and between two busy machines. The merge keeps both packets if
+// they are further apart, and marks them as possible duplicates within nearTolerance.
 const (
 	tightTolerance  = int64(250e6)
 	singleTolerance = 10 * tightTolerance
@@ -22,12 +22,12 @@ const (
 // recentPairs is the number of pairs whose median gives the clock difference.
 const recentPairs = 31
 
-// aligner reads two recordings side by side and decides which frame comes next.
+// aligner reads two recordings in parallel and decides which frame comes next.
 //
-// It emits the frames of each recording in that recording's own order, so the merge respects both.
-// Where the two disagree (two senders at the same moment), the first recording prevails. Frames
-// that only one has are placed by the surrounding frames that both have, then by the senders'
-// sequence numbers, and only then by the clocks.
+// It emits the frames of each recording in their original order. Where the two orders conflict (two
+// senders at the same moment), the first recording prevails. A frame that only one recording
+// contains is placed by the surrounding frames that both contain, then by the senders' sequence
+// numbers, and only then by the clocks.
 type aligner struct {
 	inputs [2]*input
 	offset int64 // clock of input 1 minus clock of input 0, in ns
@@ -78,8 +78,8 @@ func pair(s *input, a, b *item) {
 	s.unindex(b)
 }
 
-// next returns the next frame to write and its input, nil at the end. The frame is removed from its
-// window, and its match is not returned.
+// next returns the next frame to write and its input, or nil at the end. It removes the frame from
+// its window and never returns the match of that frame.
 func (al *aligner) next() (*item, int, error) {
 	for {
 		if err := al.fill(); err != nil {
@@ -117,15 +117,15 @@ func (al *aligner) choose(a, b *item) int {
 	case a == nil:
 		return 1
 	case a.match != nil && b.match == nil:
-		return 1 // b lies before the match of a
+		return 1 // b precedes the match of a
 	case a.match != nil && b.class == classParticipant && a.class != classParticipant:
-		return 1 // events do not delay packets: the server sends them at any time
+		return 1 // events do not delay packets: the server may send them at any time
 	case a.match != nil:
 		return 0 // they match, or the two recorders received them in different orders
 	case b.match != nil:
 		return 0
 	}
-	// Neither has a match. A sender's numbers show which recording is behind.
+	// Neither has a match. A sender's sequence numbers show which recording is behind.
 	behind0 := b.class == classNumbered && lower(al.inputs[0].nextNumber(b.sid), b.seq)
 	behind1 := a.class == classNumbered && lower(al.inputs[1].nextNumber(a.sid), a.seq)
 	switch {
@@ -142,7 +142,7 @@ func (al *aligner) choose(a, b *item) int {
 // lower reports whether n is a sequence number and lower than the other.
 func lower(n, than uint32) bool { return n != 0 && n < than }
 
-// emitted records that a frame was written.
+// emitted updates the clock difference and the history after a frame was written.
 func (al *aligner) emitted(i int, it *item) {
 	if it.match == nil {
 		if it.class == classContent {
@@ -152,7 +152,7 @@ func (al *aligner) emitted(i int, it *item) {
 	}
 	it.match.taken = true
 	if it.class == classParticipant {
-		return // one recorder may have found on joining what the other was told long before
+		return // on joining, one recorder may receive state that the other received long before
 	}
 	mine, theirs := it.sortTime, it.match.sortTime
 	if i == 1 {
@@ -161,7 +161,7 @@ func (al *aligner) emitted(i int, it *item) {
 	al.clock(theirs - mine)
 }
 
-// clock adds the clock difference at one pair.
+// clock adds the clock difference of one pair.
 func (al *aligner) clock(offset int64) {
 	if len(al.pairs) == recentPairs {
 		al.pairs = slices.Delete(al.pairs, 0, 1)
@@ -177,12 +177,12 @@ func median(list []int64) int64 {
 	return sorted[(len(sorted)-1)/2]
 }
 
-// resolve decides whether the next frame of input i, which has no number, has a match.
+// resolve decides whether the next frame of input i, which has no sequence number, has a match.
 //
-// Identical bytes from one sender on one channel are one packet where they are clearly nearer to
-// each other than to any other such packet; or, on the reliable channel, which loses nothing
-// between two frames, where both recorders received the same number of them. Everything else is
-// kept, and possible duplicates are marked.
+// Two frames with identical bytes from one sender on one channel are one packet if they are clearly
+// nearer to each other than to any other such frame. On the reliable channel, which loses nothing
+// between two frames, they are also one packet if both recorders received the same number of such
+// frames. The merge keeps everything else and marks possible duplicates.
 func (al *aligner) resolve(i int, it *item) {
 	if it == nil || it.class != classContent || it.resolved || it.match != nil {
 		return
@@ -209,7 +209,7 @@ func (al *aligner) resolve(i int, it *item) {
 		pair(other, it, other.byKey[it.key][0])
 		return
 	}
-	// In a group that cannot be told apart, the frames of the second recording are marked.
+	// In an ambiguous group, the frames of the second recording are marked.
 	if i == 1 {
 		it.mark = true
 		return
@@ -219,9 +219,9 @@ func (al *aligner) resolve(i int, it *item) {
 	}
 }
 
-// certain reports whether two frames with the same content, it of input i and x of the other, are
-// one packet: within the tolerance, and clearly nearer to each other than to any other such packet,
-// including those already written.
+// certain reports whether two frames with the same content are one packet: it from input i and x
+// from the other input. They must lie within the tolerance, and clearly nearer to each other than
+// to any other such packet, including packets already written.
 func (al *aligner) certain(i int, it, x *item) bool {
 	mine, theirs := al.inputs[i].byKey[it.key], al.inputs[1-i].byKey[it.key]
 	d := max(al.distance(i, it, x), minUncertainty)
@@ -240,9 +240,9 @@ func (al *aligner) certain(i int, it, x *item) bool {
 		!al.recent[1-i].nearer(it.key, al.sortTime(i, it), clearlyFactor*d)
 }
 
-// balanced reports whether both windows hold the same number of packets with this content and these
-// are certain to be all: neither window contains an event of its recorder, so both were in the room
-// throughout, and enough time follows the last one.
+// balanced reports whether both windows hold the same number of packets with this content, and
+// certainly all such packets. That is certain if neither window contains an event of its recorder,
+// so both recorders were in the room throughout, and enough time follows the last packet.
 func (al *aligner) balanced(k key) bool {
 	for _, s := range al.inputs {
 		list := s.byKey[k]
@@ -253,7 +253,7 @@ func (al *aligner) balanced(k key) bool {
 		}
 		if s.len() == 0 || !s.end &&
 			s.window[len(s.window)-1].sortTime-list[len(list)-1].sortTime < singleTolerance {
-			return false // more of them may follow
+			return false // more may follow
 		}
 	}
 	return len(al.inputs[0].byKey[k]) == len(al.inputs[1].byKey[k])
@@ -289,7 +289,7 @@ func compareInt64(a, b int64) int {
 	return 0
 }
 
-// history holds the content that was last written without a match.
+// history holds the content most recently written without a match.
 type history struct {
 	at   map[key]int64
 	ring []key

@@ -6,14 +6,14 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// maxSample is the number of frames of a recording that are sampled to compare the clocks.
+// maxSample is the number of frames sampled from a recording to compare the clocks.
 const maxSample = 1 << 14
 
-// clocks compares the clocks of two recordings: the median difference of the times at which both
-// received the same packet. ok is false where they have no packet in common with certainty.
+// clocks compares the clocks of two recordings. It returns the median difference between the times
+// at which both received the same packet. ok is false if no packet is certain to be in both.
 //
-// It samples by the packets' keys, more and more thinly, so that memory is bounded and both
-// recordings are sampled alike.
+// It samples packets by their keys at a decreasing rate, so that memory is bounded and both
+// recordings sample the same packets.
 func clocks(a, b iter.Seq2[segment.Frame, error]) (offset int64, ok bool, err error) {
 	sample := map[key]seen{}
 	mask := byte(0)
@@ -48,7 +48,8 @@ func clocks(a, b iter.Seq2[segment.Frame, error]) (offset int64, ok bool, err er
 			other[it.key] = seen{class: it.class, at: it.sortTime, times: old.times + 1}
 		}
 	}
-	// Numbered packets are certain. Content is used only where there are none, room events last.
+	// Numbered packets match with certainty. Content is used only without them, and room events
+	// only as the last resort.
 	for _, c := range []class{classNumbered, classPart, classContent, classParticipant} {
 		var differences []int64
 		for k, x := range other {

@@ -7,25 +7,25 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// Bounds of the window over each recording. Nothing beyond it is kept in memory.
+// Bounds of the window over each recording. Memory holds nothing outside the window.
 const (
 	maxItems = 4096
 	maxBytes = 32 << 20
 )
 
-// input is one of the two recordings, with a window over its next frames.
+// input is one of the two recordings with a window over its next frames.
 type input struct {
 	next   func() (segment.Frame, error, bool)
 	items  items
 	stop   func()
-	window []*item // window[head:] are the frames that come next
+	window []*item // window[head:] holds the next frames
 	head   int
 	bytes  int
 	end    bool
 	limit  int
 
-	byKey map[key][]*item     // frames in the window that have no match, in order
-	bySID map[string][]uint32 // numbers in the window, in order
+	byKey map[key][]*item     // unmatched frames in the window, in order
+	bySID map[string][]uint32 // sequence numbers in the window, in order
 
 	packets, only, duplicates, marked, outages int64
 }
@@ -38,7 +38,7 @@ func newInput(frames iter.Seq2[segment.Frame, error], limit int) *input {
 
 func (s *input) len() int { return len(s.window) - s.head }
 
-// first returns the next frame, nil at the end.
+// first returns the next frame, or nil at the end.
 func (s *input) first() *item {
 	if s.head == len(s.window) {
 		return nil
@@ -61,7 +61,7 @@ func (s *input) fill(met func(*item)) error {
 		case segment.FramePacket:
 			s.packets++
 		case segment.FrameEvent:
-		default: // a recorder's state is of no use in a merged recording
+		default: // a merged recording does not need a recorder's state
 			continue
 		}
 		it := s.items.next(f)
@@ -89,7 +89,7 @@ func (s *input) pop() {
 	s.head++
 	s.bytes -= len(it.frame.Payload)
 	if it.class == classNumbered {
-		// The first one of the sid in the window is this one.
+		// This frame is the first of its sid in the window.
 		if rest := s.bySID[it.sid][1:]; len(rest) > 0 {
 			s.bySID[it.sid] = rest
 		} else {
@@ -113,7 +113,7 @@ func (s *input) unindex(it *item) {
 	}
 }
 
-// nextNumber returns the next number of a sid in the window, 0 if there is none.
+// nextNumber returns the next sequence number of a sid in the window, or 0 if there is none.
 func (s *input) nextNumber(sid string) uint32 {
 	if list := s.bySID[sid]; len(list) > 0 {
 		return list[0]

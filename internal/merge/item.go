@@ -10,11 +10,11 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// class is how a frame is recognised in the other recording.
+// class determines how a frame is matched in the other recording.
 type class uint8
 
 const (
-	classRecorder class = iota // an event of one recorder about itself: never
+	classRecorder class = iota // an event of one recorder about itself: never matched
 	classNumbered              // by participant sid and sequence: exactly
 	// an unnumbered packet of a stream: by stream id, kind, chunk index and bytes
 	classPart
@@ -22,37 +22,37 @@ const (
 	classParticipant // an event about the room, which both recorders received
 )
 
-// key identifies a frame; two frames of one class with the same key may be the same.
+// key identifies a frame. Two frames of one class with the same key may be the same.
 type key [16]byte
 
-// item is one frame of one recording on its way through the merge.
+// item is one frame of one recording during the merge.
 type item struct {
-	frame segment.Frame // with a payload of its own
+	frame segment.Frame // the payload is a copy
 	class class
 	key   key
 	sid   string // of classNumbered
 	seq   uint32
-	event textegress.Event // of classOwn and classParticipant
-	// stated is the time of its reception by its recorder's clock; for the start of an outage, that
-	// of the last frame before it. sortTime is the same without later steps of that clock; it
-	// orders frames where nothing better is known.
+	event textegress.Event // of classRecorder and classParticipant
+	// stated is the time of reception by the recorder's clock. For the start of an outage, it is
+	// the time of the last frame before the outage. sortTime is stated without later steps of that
+	// clock. It orders frames in the absence of better evidence.
 	stated, sortTime int64
-	// match is the same packet in the other recording, once that is certain. taken: the match was
-	// written.
+	// match is the same packet in the other recording, once certain. taken reports that the match
+	// was written.
 	match    *item
 	taken    bool
-	resolved bool // of classContent: whether it has a match is decided
+	resolved bool // of classContent: its match is decided
 	mark     bool // written as a possible duplicate
-	// reliable: it was sent on the reliable channel.
+	// reliable reports that the packet was sent on the reliable channel.
 	reliable bool
 }
 
 // items turns the frames of one recorder into items.
 type items struct {
-	shift int64 // total steps of its clock since the start, in ns
+	shift int64 // total steps of the recorder's clock since the start, in ns
 }
 
-// next returns the item of a frame, whose payload it copies.
+// next returns the item of a frame. It copies the payload.
 func (s *items) next(f segment.Frame) *item {
 	it := newItem(f)
 	if it.event.Kind == textegress.KindClockStep && it.event.EgressID == "" {
@@ -87,7 +87,7 @@ func newItem(f segment.Frame) *item {
 		it.class = classContent
 		payload := append([]byte(nil), f.Payload...)
 		if len(payload) >= 4 {
-			// the handle: each subscriber has its own (livekit-server, pkg/rtc/datatrack/packet.go)
+			// the handle differs between subscribers (livekit-server, pkg/rtc/datatrack/packet.go)
 			payload[2], payload[3] = 0, 0
 		}
 		h.text("track", string(payload))
@@ -122,14 +122,14 @@ func (it *item) fromEvent() {
 	}
 }
 
-// repeats reports whether the same event may come again, so that only those are one that both
-// recorders were told at about the same time.
+// repeats reports whether an identical event may recur. Two such events match only if both
+// recorders received them at about the same time.
 func (it *item) repeats() bool {
 	return it.class == classParticipant && (it.event.Kind == textegress.KindRoomUpdated ||
 		it.event.Kind == textegress.KindParticipantUpdated)
 }
 
-// keyHash makes keys; every part is preceded by its length.
+// keyHash computes keys. It writes the length of every part before the part.
 type keyHash struct{ hash.Hash }
 
 func newKeyHash() keyHash { return keyHash{sha256.New()} }

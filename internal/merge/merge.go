@@ -1,13 +1,14 @@
-// Package merge makes one recording of two that two deployments made of the same session at the
-// same time, so that what one of them missed the other has.
+// Package merge combines two recordings of the same session, made by two deployments at the same
+// time, into one. Each recording fills the gaps of the other.
 //
-// A merge is a pure function of the two recordings: the same two give the same bytes, in whichever
-// order they are named. It streams, and holds of each recording a window of at most 4096 frames or
-// 32 MiB, beside what is known of every participant.
+// A merge is a pure function of the two recordings: the same two recordings yield the same bytes in
+// either order. It streams, and holds in memory a window of at most 4096 frames or 32 MiB over each
+// recording, plus the state of every participant.
 //
-// What is numbered by its sender is de-duplicated exactly, and so is every packet of a stream. What
-// only its content names is de-duplicated where it is certain to be the same packet, else kept and
-// marked: a merge never loses what one of the two has.
+// Packets with sequence numbers and packets of streams are de-duplicated exactly. Other packets can
+// be identified only by their content: they are de-duplicated where they are certainly the same
+// packet, and otherwise kept and marked. A merge never loses anything that either recording
+// contains.
 package merge
 
 import (
@@ -32,27 +33,26 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// InputError says that two recordings cannot be merged, whatever is tried.
+// InputError reports that two recordings cannot be merged. Retrying does not help.
 type InputError struct{ text string }
 
 func (e *InputError) Error() string { return e.text }
 
 func refuse(format string, args ...any) error { return &InputError{fmt.Sprintf(format, args...)} }
 
-// stagingName is where the merged segments are until they are exported.
+// stagingName is the directory of the merged segments until they are exported.
 const stagingName = ".segments"
 
-// options are changed by tests only, but for the last.
+// options of a merge. Only tests change the first two.
 type options struct {
-	limit       int   // frames looked ahead
+	limit       int   // frames of look-ahead
 	segmentSize int64 // of the merged segments
 	keepFree    int64
 }
 
-// Merge merges two sealed recordings and writes the objects of the result, as they would be
-// delivered, into the directory dir, which it creates. It returns the manifest. If the recordings
-// do not belong together, the error is an *InputError. It leaves keepFree bytes of the file system
-// free.
+// Merge merges two sealed recordings. It creates the directory dir and writes the objects of the
+// result there, in the form of a delivery. It returns the manifest. If the recordings do not belong
+// together, the error is an *InputError. Merge leaves keepFree bytes of the file system free.
 func Merge(ctx context.Context, a, b render.Source, dir string,
 	keepFree int64,
 ) (textegress.Manifest, error) {
@@ -97,7 +97,7 @@ func order(a, b spool.Info) int {
 	return cmp.Or(cmp.Compare(a.Instance, b.Instance), cmp.Compare(a.EgressID, b.EgressID))
 }
 
-// check refuses what does not belong together.
+// check returns an error if the recordings do not belong together.
 func check(a, b render.Source) error {
 	x, y := a.Info(), b.Info()
 	for _, s := range []render.Source{a, b} {
@@ -135,7 +135,7 @@ func check(a, b render.Source) error {
 	return nil
 }
 
-// made returns the egress ids of a recording and of those that it was made of.
+// made returns the egress ids of a recording and of its inputs, if it was merged.
 func made(info spool.Info) []string {
 	ids := []string{info.EgressID}
 	var add func([]textegress.MergedRecording)
@@ -149,8 +149,8 @@ func made(info spool.Info) []string {
 	return ids
 }
 
-// frames streams a recording, and records the bytes that it reads, which are what the result
-// depends on.
+// frames streams a recording and hashes the bytes that it reads. The result depends on these bytes
+// only.
 func frames(ctx context.Context, s render.Source, read hash.Hash) iter.Seq2[segment.Frame, error] {
 	return func(yield func(segment.Frame, error) bool) {
 		sources, err := s.Segments(ctx)
@@ -193,8 +193,8 @@ func segments(ctx context.Context, root *os.Root, guard *render.SpaceGuard,
 	sources [2]render.Source,
 	o options,
 ) (render.Source, error) {
-	// The first pass compares the clocks, and makes the name of the result, and the seed of its
-	// segments, of all that is read.
+	// The first pass compares the clocks. It also derives the name of the result and the seed of
+	// its segments from all bytes read.
 	sum := sha256.New()
 	offset, known, err := clocks(frames(ctx, sources[0], sum), frames(ctx, sources[1], sum))
 	if err != nil {
@@ -256,7 +256,7 @@ func describe(s render.Source) textegress.MergedRecording {
 // writer writes the merged segments.
 type writer struct {
 	root        *os.Root
-	room        func(n int) error // an error if there is none
+	room        func(n int) error // returns an error if n bytes do not fit
 	seed        []byte
 	segmentSize int64
 	file        *os.File
@@ -326,7 +326,7 @@ func (w *writer) finish() error {
 	return nil
 }
 
-// merged is the merged recording as a source for render.
+// merged is the merged recording as a [render.Source].
 type merged struct {
 	root   *os.Root
 	info   spool.Info

@@ -2,9 +2,9 @@ package merge
 
 import "sort"
 
-// numbers holds the numbers of one sender that were written, as intervals in ascending order. If
-// the numbers have many holes, the oldest intervals are dropped: nothing is known about numbers at
-// or below floor.
+// numbers holds the sequence numbers of one sender that were written, as intervals in ascending
+// order. If there are more than maxRuns intervals, the oldest are dropped: numbers at or below
+// floor are unknown.
 type numbers struct {
 	runs  []run
 	floor uint32
@@ -12,8 +12,8 @@ type numbers struct {
 
 type run struct{ first, last uint32 }
 
-// maxRuns bounds the intervals of one sender. Both recordings have a sender's numbers in ascending
-// order and the merge reads them side by side, so only the newest matter.
+// maxRuns bounds the intervals of one sender. Both recordings hold a sender's numbers in ascending
+// order and the merge reads them in parallel, so only the newest intervals matter.
 const maxRuns = 512
 
 type verdict int
@@ -24,7 +24,7 @@ const (
 	isUnknown // it may have been written
 )
 
-// add adds a number and reports whether it was already there.
+// add adds a number and reports whether it was already written.
 func (s *numbers) add(n uint32) verdict {
 	i := sort.Search(len(s.runs), func(i int) bool { return s.runs[i].last >= n })
 	if i < len(s.runs) && s.runs[i].first <= n {

@@ -10,8 +10,8 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// record writes the merged record from the frames in the aligner's order: it drops duplicates,
-// renumbers the epochs and restates each recorder's own events for the merged recording.
+// record writes the merged record in the aligner's order. It drops duplicates, renumbers the epochs
+// and restates each recorder's own events for the merged recording.
 type record struct {
 	write  func(segment.Frame) error
 	al     *aligner
@@ -31,16 +31,16 @@ type inputEpoch struct {
 	epoch uint16
 }
 
-// recorderState is the state of one recorder at this position of the record.
+// recorderState is the state of one recorder at the current position in the record.
 type recorderState struct {
-	joined   bool // ever
+	joined   bool // at least once
 	present  bool
-	lost     bool   // in an outage, or gone for good while the session continued
+	lost     bool   // in an outage, or ended before the session
 	cause    string // of the outage
-	since    int64  // its start, by the recorder's own clock
-	returned int64  // when it last came back, by the clock of input 0
-	paired   bool   // both received the same packet since then
-	// the number of its recorders that have not ended: more than one where it is a merged recording
+	since    int64  // start of the outage, by the recorder's own clock
+	returned int64  // time of the last join, by the clock of input 0
+	paired   bool   // both recorders have received the same packet since
+	// the number of recorders still running: more than one if the input is itself merged
 	runs int
 }
 
@@ -67,7 +67,7 @@ func leaves(m textegress.MergedRecording) int {
 	return max(n, 1)
 }
 
-// add writes the next frame, or drops it.
+// add writes or drops the next frame.
 func (r *record) add(i int, it *item) error {
 	s := r.al.inputs[i]
 	if it.match != nil && it.class != classParticipant {
@@ -106,7 +106,7 @@ func (r *record) add(i int, it *item) error {
 	return r.frame(i, f)
 }
 
-// changes reports whether an event about the room adds information.
+// changes reports whether an event about the room adds new information.
 func (r *record) changes(it *item) bool {
 	sid := it.event.ParticipantSID
 	present, known := r.people[sid]
@@ -120,7 +120,7 @@ func (r *record) changes(it *item) bool {
 		if known && !present {
 			return false
 		}
-		r.people[sid] = false // a sid is never used again
+		r.people[sid] = false // sids are never reused
 		delete(r.lastEvents, sid)
 	default:
 		if r.lastEvents[sid] == it.key {
@@ -131,7 +131,7 @@ func (r *record) changes(it *item) bool {
 	return true
 }
 
-// frame writes a frame of input i under the merged epoch of that recorder's connection.
+// frame writes a frame of input i with the merged epoch of the recorder's connection.
 func (r *record) frame(i int, f segment.Frame) error {
 	f.Epoch = r.epoch(i, f.Epoch)
 	f.MonoNS = 0
@@ -155,13 +155,13 @@ func (r *record) epoch(i int, e uint16) uint16 {
 	return n
 }
 
-// recorderEvent writes an event of one recorder about itself, with the recorder's egress id.
+// recorderEvent writes a recorder's event about itself, with the recorder's egress id.
 func (r *record) recorderEvent(i int, it *item) error {
 	ev, me := it.event, &r.recs[i]
-	if ev.Kind == "" { // not readable as an event
+	if ev.Kind == "" { // not a readable event
 		return r.frame(i, it.frame)
 	}
-	if ev.EgressID == "" { // an event of an earlier merge has its recorder already
+	if ev.EgressID == "" { // an event of an earlier merge already names its recorder
 		ev.EgressID, ev.Instance = r.names[i].EgressID, r.names[i].Instance
 	}
 	switch ev.Kind {
@@ -200,7 +200,7 @@ func (r *record) recorderEvent(i int, it *item) error {
 	return nil
 }
 
-// jointOutage writes an outage of both if the other recorder was not in the room either.
+// jointOutage writes an outage of both recorders if the other was not in the room either.
 func (r *record) jointOutage(i int, it *item) error {
 	me, other := r.recs[i], r.recs[1-i]
 	switch {
@@ -210,7 +210,7 @@ func (r *record) jointOutage(i int, it *item) error {
 		r.outage = true
 		return r.outageEvent(i, it, me, other)
 	case other.present && !other.paired && r.al.sortTime(i, it)-other.returned < tightTolerance:
-		// By the clocks, the other one came back just before. No packet that both have proves it.
+		// By the clocks, the other recorder rejoined just before, but no common packet proves it.
 		if err := r.outageEvent(i, it, me, other); err != nil {
 			return err
 		}
@@ -221,7 +221,7 @@ func (r *record) jointOutage(i int, it *item) error {
 	return nil
 }
 
-// outageEvent writes an outage of both since the later of the two went away.
+// outageEvent writes an outage of both recorders that starts when the later of the two left.
 func (r *record) outageEvent(i int, it *item, me, other recorderState) error {
 	cause := me.cause
 	if other.cause != "" && other.cause != cause {
@@ -233,7 +233,7 @@ func (r *record) outageEvent(i int, it *item, me, other recorderState) error {
 	})
 }
 
-// shift is the difference to add to a time by the clock of input 0 to get that of input i.
+// shift returns the offset that converts a time by the clock of input 0 to the clock of input i.
 func (al *aligner) shift(i int) int64 {
 	if i == 1 {
 		return al.offset
@@ -259,8 +259,8 @@ func sessionEnded(reason string) bool {
 	return false
 }
 
-// mergedEnd returns how the merged recording ended: like the one that saw the end of the session,
-// else like the first that is COMPLETE.
+// mergedEnd returns the end of the merged recording: that of the recording that saw the session
+// end, otherwise that of the first COMPLETE recording.
 func mergedEnd(a, b spool.Sealed) spool.Sealed {
 	rank := func(s spool.Sealed) int {
 		switch {
