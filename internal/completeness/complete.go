@@ -1,9 +1,9 @@
-// Package completeness accounts for what was and what was not captured: it reads the frames of a
-// recording once and makes the completeness statement of its manifest.
+// Package completeness accounts for what was captured and what was not. It reads the frames of a
+// recording once and derives the completeness statement of the manifest.
 //
-// The same account is made when a recording is exported and when a delivered one is verified, from
-// the raw segments alone, so that anyone who doubts a statement can derive it again.
-// docs/GUARANTEES.md defines the terms and says what they prove.
+// Rendering a recording and verifying a delivery use the same account, from the raw segments alone,
+// so anyone can derive a statement again. docs/GUARANTEES.md defines the terms and states what they
+// prove.
 package completeness
 
 import (
@@ -15,22 +15,22 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// Limits bound the account, and with it memory and the manifest, whatever participants send. Beyond
-// them only sums are kept: the statement claims nothing about what it does not list. A zero field
-// means the default.
+// Limits bound the account, and so memory and the size of the manifest, regardless of what
+// participants send. Beyond them the account keeps only sums: the statement makes no claim about
+// anything it does not list. A zero field means the default.
 type Limits struct {
-	// Connections is the number of connections listed; default 10000.
+	// Connections is the maximum number of listed connections; default 10000.
 	Connections int
-	// GapsPerConnection and Gaps are the numbers of gaps kept, of one connection and of all;
-	// defaults 64 and 4096.
+	// GapsPerConnection and Gaps are the maximum numbers of listed gaps, per connection and in
+	// total; defaults 64 and 4096.
 	GapsPerConnection, Gaps int
-	// Neighbours is the number of entries of all outages together; default 4096.
+	// Neighbours is the maximum number of entries in all outages together; default 4096.
 	Neighbours int
-	// Streams is the number of incomplete streams listed, ClockSteps that of steps of the clock;
-	// default 256.
+	// Streams and ClockSteps are the maximum numbers of listed incomplete streams and clock steps;
+	// default 256 each.
 	Streams, ClockSteps int
-	// Name is the greatest length in bytes of a sid, an identity or a stream id that is kept;
-	// default 1024. LiveKit limits identities to 256 by default.
+	// Name is the maximum length in bytes of a listed sid, identity or stream id; default 1024.
+	// LiveKit limits identities to 256 by default.
 	Name int
 }
 
@@ -53,13 +53,13 @@ func (l *Limits) fill() {
 	}
 }
 
-// Account accounts for one recording. The Limits bound its memory, which otherwise grows only with
-// the number of outages and of the recorder's connections.
+// Account is the account of one recording. The Limits bound its memory, which otherwise grows only
+// with the number of outages and of the recorder's connections.
 type Account struct {
 	limits Limits
 	c      textegress.Completeness
 	damage int64 // damaged ranges so far
-	// damagedLast: nothing readable follows the last of them.
+	// damagedLast reports that nothing readable follows the last damaged range.
 	damagedLast bool
 	joinedNS    map[uint16]int64 // time of the joined event of each epoch
 	byKey       map[string]*connection
@@ -67,10 +67,10 @@ type Account struct {
 	gapsLeft    int
 	neighbours  int
 	omitted     int64
-	// recorders with filter rules in force; "" in a recording that was not merged
+	// recorders with filter rules in force; key "" in an unmerged recording
 	rulesActive map[string]bool
-	rulesEpoch  int  // how often rules came into force so far
-	dropped     bool // something was dropped because of them, or may have been
+	rulesEpoch  int  // number of times that rules came into force so far
+	dropped     bool // the rules dropped something, or may have
 }
 
 // New returns an empty account.
@@ -82,14 +82,14 @@ func New(l Limits) *Account {
 	}
 }
 
-// position is a position in the record: a frame, and what precedes it.
+// position is a position in the record: a frame and the state before it.
 type position struct {
 	index       uint64
-	outages     int // outages that had begun
+	outages     int // outages started so far
 	damage      int64
-	beforeJoin  bool // the recorder had not been in the room
-	rulesEpoch  int  // how often rules had come into force
-	rulesActive bool // some were in force
+	beforeJoin  bool // the recorder has not joined the room
+	rulesEpoch  int  // number of times that rules came into force
+	rulesActive bool // rules are in force
 }
 
 func (a *Account) positionAt(index uint64) position {
@@ -100,20 +100,20 @@ func (a *Account) positionAt(index uint64) position {
 	}
 }
 
-// connection is one entry of the statement under construction.
+// connection is an unfinished entry of the statement.
 type connection struct {
 	textegress.Connection
 
-	from        position // the sender's first packets cannot precede it
+	from        position // earliest possible position of the sender's first packet
 	last        position // of the last packet
 	numbered    position // of the last numbered packet
 	seq         *sequence
 	left        bool
-	leftOutages int   // outages that had begun when it left
+	leftOutages int   // outages started before it left
 	leftDamage  int64 // damaged ranges before it left
 }
 
-// Event adds the next frame of the record, an event: m and ok are what [decode.Event] returned.
+// Event adds an event, the next frame of the record. m and ok are the results of [decode.Event].
 // Frames are added in the order of [segment.Read].
 func (a *Account) Event(f segment.Frame, m textegress.Message, ok bool) {
 	if !ok {
@@ -122,8 +122,8 @@ func (a *Account) Event(f segment.Frame, m textegress.Message, ok bool) {
 	a.event(f, m)
 }
 
-// Packet adds the next frame of the record, a packet with this envelope, which names the sender of
-// a data track's packet too. Encrypted is false for a packet that was decrypted.
+// Packet adds a packet, the next frame of the record. The envelope names the sender of a packet of
+// a data track too. Its field Encrypted is false if the packet was decrypted.
 func (a *Account) Packet(f segment.Frame, e decode.Envelope) {
 	a.damagedLast = false
 	if e.ParticipantSID == "" {
@@ -168,12 +168,12 @@ func (a *Account) Packet(f segment.Frame, e decode.Envelope) {
 	c.last = now
 }
 
-// connection returns the entry for a sender, nil if the limits leave no room for it. A new entry
+// connection returns the entry of a sender, or nil if the limits leave no room for it. A new entry
 // starts at from.
 func (a *Account) connection(sid, identity string, from position) *connection {
 	key := sid
 	if sid == "" {
-		key = "\x00" + identity // no sid begins so
+		key = "\x00" + identity // no sid starts with a zero byte
 	}
 	if c := a.byKey[key]; c != nil {
 		if c.Identity == "" && len(identity) <= a.limits.Name {
@@ -212,7 +212,7 @@ func (a *Account) numbered(c *connection, n uint32, now position) {
 	c.numbered = now
 }
 
-// addBoundary adds the numbers next to the outage at position k, from 0.
+// addBoundary adds the sequence numbers next to outage k, counted from 0.
 func (a *Account) addBoundary(k int, n textegress.OutageNeighbour) {
 	o := &a.c.Outages[k]
 	if a.neighbours >= a.limits.Neighbours {
@@ -223,7 +223,7 @@ func (a *Account) addBoundary(k int, n textegress.OutageNeighbour) {
 	o.Connections = append(o.Connections, n)
 }
 
-// Stream adds a line of events.jsonl; lines that are not of streams are ignored.
+// Stream adds a line of events.jsonl. It ignores lines other than those of streams.
 func (a *Account) Stream(m textegress.Message) {
 	if m.Kind != textegress.KindTextStream && m.Kind != textegress.KindByteStream ||
 		m.Stream == nil {
@@ -264,14 +264,15 @@ func (a *Account) Stream(m textegress.Message) {
 	s.List = append(s.List, entry)
 }
 
-// Context is the part of a statement that is not in the frames.
+// Context is the part of a statement that the frames do not contain.
 type Context struct {
 	AnnouncedUnixNS int64
-	Reason          string // why the recording ended; empty: it is still open
+	Reason          string // why the recording ended; empty while it is open
 	Suspect         bool
 }
 
-// Statement returns the statement about the frames so far. More frames can be added afterwards.
+// Statement returns the statement about the frames added so far. More frames can be added
+// afterwards.
 func (a *Account) Statement(s Context) textegress.Completeness {
 	out := a.c
 	out.Join.AnnouncedUnixNS = s.AnnouncedUnixNS
@@ -320,9 +321,9 @@ func (a *Account) Statement(s Context) textegress.Completeness {
 	return out
 }
 
-// tail returns what the reason says about the last messages sent; [Account.Statement] adds outages
-// and damage. If the server ended the room, messages that it had not forwarded may be lost, and
-// nothing that we receive would show it. If we left, the question does not arise.
+// tail returns what the reason implies about the last messages sent; [Account.Statement] adds
+// outages and damage. If the server ended the room, messages that it had not forwarded may be lost
+// without any trace in the recording. If the recorder left, the question does not arise.
 func tail(reason string) string {
 	switch reason {
 	case "left", "service_stopped":

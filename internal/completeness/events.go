@@ -41,7 +41,7 @@ func (a *Account) event(f segment.Frame, m textegress.Message) {
 	case textegress.KindOutageEnded:
 		if n := len(a.c.Outages); n > 0 && a.c.Outages[n-1].EndedUnixNS == 0 {
 			a.c.Outages[n-1].EndedUnixNS, a.c.Outages[n-1].EndIndex = m.UnixNS, f.Index
-		} else if e.SinceUnixNS != 0 { // its start was in an unreadable range
+		} else if e.SinceUnixNS != 0 { // the start was in an unreadable range
 			a.c.Outages = append(a.c.Outages, textegress.Outage{
 				Cause: e.Cause, StartedUnixNS: e.SinceUnixNS, EndedUnixNS: m.UnixNS,
 				EndIndex: f.Index,
@@ -72,7 +72,7 @@ func (a *Account) event(f segment.Frame, m textegress.Message) {
 	}
 }
 
-// add adds n, which a damaged record may state wrongly, without overflow.
+// add adds n without overflow. A damaged record may state a wrong n.
 func add(sum, n int64) int64 {
 	if n <= 0 {
 		return sum
@@ -80,22 +80,22 @@ func add(sum, n int64) int64 {
 	return min(sum, math.MaxInt64-n) + n
 }
 
-// recorderDied records that the counts of dropped packets were lost with the process: the totals
-// become lower bounds.
+// recorderDied marks the totals of dropped packets as lower bounds: the process died with its
+// counts.
 func (a *Account) recorderDied(e *textegress.Event) {
 	a.dropped = a.dropped || e.Cause == "process_died" && len(a.rulesActive) > 0
 }
 
-// participantArrived records since when a participant is in the room. One that joined while we were
-// there cannot have sent anything before. Those whom the recorder finds when it joins have the time
-// of the joined event (docs/FORMAT.md, section 3.5).
+// participantArrived records when a participant joined. A participant that joined while the
+// recorder was in the room cannot have sent anything before. The events of participants that were
+// in the room before the recorder have the time of the joined event (docs/FORMAT.md, section 3.5).
 func (a *Account) participantArrived(f segment.Frame, e *textegress.Event) {
 	if e.ParticipantSID == "" {
 		return
 	}
 	from := a.positionAt(f.Index)
 	if at, ok := a.joinedNS[f.Epoch]; !ok || at == f.UnixNS {
-		// It joined unobserved: before the first join, or in the outage before this one.
+		// It joined unobserved: before the recorder's first join, or in the outage before this one.
 		from = position{beforeJoin: len(a.joinedNS) <= 1}
 		if n := len(a.c.Outages); n > 0 && !from.beforeJoin {
 			from.outages, from.index = n-1, a.c.Outages[n-1].StartIndex
@@ -104,8 +104,8 @@ func (a *Account) participantArrived(f segment.Frame, e *textegress.Event) {
 	a.connection(e.ParticipantSID, e.Identity, from)
 }
 
-// outagesAfter returns how many of all outages began after the first n and before the connection is
-// known to have left.
+// outagesAfter returns the number of outages after the first n, of total, that started before the
+// connection is known to have left.
 func (c *connection) outagesAfter(n, total int) int {
 	if c.left {
 		total = c.leftOutages

@@ -7,10 +7,10 @@ import (
 	"github.com/syncflow/textegress"
 )
 
-// sequence accounts for the numbers of one connection. It keeps gaps in ascending order until late
-// packets fill them. Beyond the limit it keeps only sums, and the range that the gaps lie in.
+// sequence accounts for the sequence numbers of one connection. It keeps gaps in ascending order
+// until late packets fill them. Beyond the limit it keeps only sums and the range of the gaps.
 type sequence struct {
-	first, last, recent uint32 // lowest, highest, and that of the last packet
+	first, last, recent uint32 // lowest, highest and most recent number
 	received            int64
 	beforeFirst         *textegress.Gap // the numbers below first
 	gaps                []textegress.Gap
@@ -18,7 +18,7 @@ type sequence struct {
 	unlisted, unlistedUnexplained               int64
 	unlistedNumbers, unlistedUnexplainedNumbers uint64
 	unlistedSelection                           int64
-	low, high                                   uint32 // the unlisted gaps lie within
+	low, high                                   uint32 // range of the unlisted gaps
 
 	duplicates, reordered, ambiguous int64
 }
@@ -33,7 +33,7 @@ func (a *Account) firstNumber(c *connection, n uint32, now position) {
 	}
 }
 
-// gapAt returns the gap of missing numbers between two positions.
+// gapAt returns the gap of the missing numbers first to last between two positions.
 func gapAt(first, last uint32, after, before position) textegress.Gap {
 	g := textegress.Gap{
 		First: first, Last: last, AfterIndex: after.index, BeforeIndex: before.index,
@@ -49,7 +49,7 @@ func gapAt(first, last uint32, after, before position) textegress.Gap {
 
 func numbers(g textegress.Gap) uint64 { return uint64(g.Last) - uint64(g.First) + 1 }
 
-// nextNumber adds a further number. before is the position of the numbered packet before it.
+// nextNumber adds a later number. before is the position of the preceding numbered packet.
 func (a *Account) nextNumber(s *sequence, n uint32, before, now position) {
 	switch {
 	case n > s.last:
@@ -67,7 +67,7 @@ func (a *Account) nextNumber(s *sequence, n uint32, before, now position) {
 	}
 }
 
-// addGap inserts a gap at position i of the list or, beyond the limit, only counts it.
+// addGap inserts a gap at index i of the list or, beyond the limit, only counts it.
 func (a *Account) addGap(s *sequence, i int, g textegress.Gap) {
 	if len(s.gaps) < a.limits.GapsPerConnection && a.gapsLeft > 0 {
 		a.gapsLeft--
@@ -106,7 +106,7 @@ func (a *Account) beforeFirstNumber(s *sequence, n uint32) {
 	s.beforeFirst.Last = n - 1
 }
 
-// lateNumber adds a number that is not above the last: it fills a gap or is a duplicate.
+// lateNumber adds a number not above the last: it fills a gap or is a duplicate.
 func (a *Account) lateNumber(s *sequence, n uint32) {
 	i := sort.Search(len(s.gaps), func(i int) bool { return s.gaps[i].Last >= n })
 	if i == len(s.gaps) || s.gaps[i].First > n {
@@ -135,8 +135,8 @@ func (a *Account) lateNumber(s *sequence, n uint32) {
 	}
 }
 
-// statement returns the sequence as the manifest states it. If nothing was dropped by filter rules,
-// no gap is attributed to them.
+// statement returns the sequence in the form of the manifest. If filter rules dropped nothing, it
+// attributes no gap to them.
 func (s *sequence) statement(dropped bool) *textegress.Sequence {
 	if s == nil {
 		return nil
