@@ -1,9 +1,9 @@
-// Package filter decides, before anything reaches the disk, what may be recorded: allow and deny
-// lists of topics and of identities.
+// Package filter decides what may be recorded, before anything reaches the disk. The rules are
+// allow and deny lists of topics and identities.
 //
-// The guarantee: a packet for which [Filter.Packet] returns "" has a sender and a topic that the
-// rules allow, according to the server. A packet whose sender or topic is unknown is dropped, never
-// kept. The payload is not searched.
+// The guarantee: if [Filter.Packet] returns "" for a packet, the rules allow its sender and its
+// topic, as stated by the server. The filter drops a packet whose sender or topic is unknown. It
+// does not search the payload.
 package filter
 
 import (
@@ -20,8 +20,8 @@ import (
 	"github.com/syncflow/textegress/internal/wire"
 )
 
-// Topics of the kinds of packet that have none: those of the streams that newer clients use for the
-// same purpose, so that one entry of a list covers both.
+// Topics for kinds of packet without a topic. They are the topics of the streams that newer clients
+// use for the same purpose, so one list entry covers both.
 const (
 	topicChat          = "lk.chat"
 	topicTranscription = "lk.transcription"
@@ -29,13 +29,13 @@ const (
 	topicRPCResponse   = "lk.rpc_response"
 )
 
-// legacyChat are the topics of the user packets in which LiveKit's components repeat chat messages
-// and their edits for older clients. They are denied and allowed together with chat.
+// legacyChat lists the topics of the user packets in which LiveKit's components repeat chat
+// messages and edits for older clients. Rules for chat apply to them too.
 var legacyChat = []string{"lk-chat-topic", "lk-chat-update-topic"}
 
-// maxStreams bounds the table of streams whose topic is known. Beyond it the oldest entries are
-// removed, and later packets of those streams are dropped. An entry takes a few hundred bytes at
-// most, whatever the stream ids are.
+// maxStreams bounds the table of streams with a known topic. Beyond it the filter removes the
+// oldest entries and drops later packets of those streams. An entry takes at most a few hundred
+// bytes, whatever the length of the stream id.
 const maxStreams = 8192
 
 // Filter applies the rules of one recording. Its methods are safe for concurrent use.
@@ -43,7 +43,7 @@ type Filter struct {
 	rules      textegress.SelectionRules
 	topics     lists
 	identities lists
-	byTopic    bool // topics has entries
+	byTopic    bool // there are rules for topics
 	byIdentity bool
 
 	mu      sync.Mutex // guards the fields below
@@ -53,22 +53,22 @@ type Filter struct {
 	streams map[streamKey]entry
 	order   []streamKey // ring of the keys of streams, oldest at next
 	next    int
-	// why frames of a data track are dropped, by its handle; "": they are kept
+	// by handle of a data track: the reason to drop its frames, or "" to keep them
 	tracks map[uint16]string
 	counts map[string]*textegress.Dropped
 }
 
-// streamKey is a keyed hash of sender and stream id. Senders choose the id but do not know the key,
-// so they cannot produce a collision.
+// streamKey is a keyed hash of sender and stream id. Senders choose the id without access to the
+// key, so they cannot produce a collision.
 type streamKey [16]byte
 
 type entry struct {
 	denied bool
-	slot   int // in order
+	slot   int // index in Filter.order
 }
 
-// New returns the filter for the rules, nil where they allow everything. An error names the list
-// that is invalid.
+// New returns the filter for the rules, or nil if they allow everything. The error names the
+// invalid list.
 func New(rules textegress.SelectionRules) (*Filter, error) {
 	if rules.IsZero() {
 		return nil, nil //nolint:nilnil // no rules, no filter
@@ -97,7 +97,7 @@ func New(rules textegress.SelectionRules) (*Filter, error) {
 	return f, nil
 }
 
-// Rules returns the rules of the filter; the zero value for a nil filter.
+// Rules returns the rules of the filter, or the zero value for a nil filter.
 func (f *Filter) Rules() textegress.SelectionRules {
 	if f == nil {
 		return textegress.SelectionRules{}
@@ -110,8 +110,8 @@ func (f *Filter) Identity(identity string) bool {
 	return f == nil || !f.byIdentity || !f.identities.denies([]byte(identity))
 }
 
-// Packet returns "" where a raw livekit.DataPacket may be recorded, else the reason to drop it, and
-// counts dropped packets. It allocates only where a stream begins. A nil filter allows all.
+// Packet returns "" if a raw livekit.DataPacket may be recorded, otherwise the reason to drop it.
+// It counts dropped packets and allocates only at the start of a stream. A nil filter allows all.
 func (f *Filter) Packet(b []byte) string {
 	if f == nil {
 		return ""
@@ -121,7 +121,7 @@ func (f *Filter) Packet(b []byte) string {
 	return reason
 }
 
-// Frame is Packet for a frame of the data track with this handle.
+// Frame is like Packet, for a frame of the data track with this handle.
 func (f *Filter) Frame(handle uint16, size int) string {
 	if f == nil {
 		return ""
@@ -136,10 +136,9 @@ func (f *Filter) Frame(handle uint16, size int) string {
 	return reason
 }
 
-// Track records what the server said about a data track: the publisher and name of the frames that
-// arrive with this handle. The name is the track's topic, "" while it is unknown. Track reports
-// whether the track may be recorded. A handle that is announced again belongs to another track from
-// then on.
+// Track records the publisher and name of the data track with this handle, as stated by the server.
+// The name is the track's topic, or "" while it is unknown. Track reports whether the track may be
+// recorded. A later call for the same handle replaces the track.
 func (f *Filter) Track(handle uint16, identity, name string) bool {
 	if f == nil {
 		return true
@@ -148,7 +147,7 @@ func (f *Filter) Track(handle uint16, identity, name string) bool {
 	switch {
 	case f.byIdentity && f.identities.denies([]byte(identity)):
 		reason = textegress.DroppedIdentity
-	case f.byTopic && name == "": // every track has a name; it is not known yet
+	case f.byTopic && name == "": // every track has a name; this one is not known yet
 		reason = textegress.DroppedTrackUnknown
 	case f.byTopic && f.topics.denies([]byte(name)):
 		reason = textegress.DroppedTopic
@@ -159,7 +158,7 @@ func (f *Filter) Track(handle uint16, identity, name string) bool {
 	return reason == ""
 }
 
-// ForgetTracks removes all handles: they belong to one connection.
+// ForgetTracks removes all handles. Handles are valid for one connection only.
 func (f *Filter) ForgetTracks() {
 	if f == nil {
 		return
@@ -169,15 +168,16 @@ func (f *Filter) ForgetTracks() {
 	f.mu.Unlock()
 }
 
-// Learn reads what an earlier process recorded under these or other rules, so that streams that
-// continue are known. It counts nothing.
+// Learn reads a packet that an earlier process recorded, under these or other rules, so that the
+// filter can continue its stream. It counts nothing.
 func (f *Filter) Learn(b []byte) {
 	if f != nil {
 		f.packet(b)
 	}
 }
 
-// Take returns what was dropped since the last call, sorted by reason; nil where nothing was.
+// Take returns the counts of packets dropped since the last call, sorted by reason, or nil if there
+// are none.
 func (f *Filter) Take() []textegress.Dropped {
 	if f == nil {
 		return nil
@@ -198,7 +198,7 @@ func (f *Filter) Take() []textegress.Dropped {
 	return out
 }
 
-// Return adds counts again that Take returned and that could not be written.
+// Return adds back counts that Take returned and that could not be written.
 func (f *Filter) Return(dropped []textegress.Dropped) {
 	if f == nil {
 		return
@@ -228,7 +228,7 @@ func (f *Filter) packet(b []byte) string {
 		return textegress.DroppedMalformed
 	}
 	if f.byIdentity {
-		// A packet may name two participants: its sender and, in a transcription, the speaker.
+		// A packet may name two participants: the sender and, in a transcription, the speaker.
 		if len(p.inner) > 0 && f.identities.denies(p.inner) {
 			return textegress.DroppedIdentity
 		}
@@ -243,7 +243,7 @@ func (f *Filter) packet(b []byte) string {
 	return f.topic(p)
 }
 
-// topic decides by the topic alone.
+// topic applies the rules for topics.
 func (f *Filter) topic(p peeked) string {
 	switch p.value {
 	case wire.StreamHeader, wire.StreamChunk, wire.StreamTrailer:
@@ -270,7 +270,7 @@ func (f *Filter) topic(p peeked) string {
 		denied = f.topics.denies([]byte(topicRPCResponse))
 	case p.value >= wire.FirstUnknown:
 		return textegress.DroppedKindUnknown
-	default: // sip_dtmf, metrics, speaker: the empty topic
+	default: // sip_dtmf, metrics and speaker have the empty topic
 		denied = f.topics.denies(nil)
 	}
 	if denied {
@@ -294,9 +294,9 @@ func (f *Filter) deniesUser(topic []byte) bool {
 	return f.topics.denies(topic)
 }
 
-// stream decides on a header by its topic, and on chunks and trailer by their header. A stream id
-// that was denied stays denied until its trailer: a second header with another topic does not allow
-// the rest of the first stream.
+// stream judges a header by its topic, and chunks and trailer by their header. A denied stream id
+// stays denied until its trailer: a second header with another topic does not allow the rest of the
+// first stream.
 func (f *Filter) stream(p peeked) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -323,8 +323,8 @@ func (f *Filter) stream(p peeked) string {
 	return ""
 }
 
-// key names a stream by its sender's identity and its id: a participant that rejoins continues a
-// stream under another sid. Called with mu held.
+// key identifies a stream by the sender's identity and the stream id, because a participant that
+// rejoins continues a stream under another sid. The caller holds mu.
 func (f *Filter) key(p peeked) streamKey {
 	if len(p.identity) > 0 {
 		p.sid = nil
@@ -338,7 +338,7 @@ func (f *Filter) key(p peeked) streamKey {
 	return streamKey(f.hash.Sum(f.sum[:0]))
 }
 
-// remember stores an entry, in place of the oldest one if the table is full. Called with mu held.
+// remember stores an entry and replaces the oldest one if the table is full. The caller holds mu.
 func (f *Filter) remember(key streamKey, e entry, known bool) {
 	if !known {
 		if len(f.order) < maxStreams {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Errors of a pattern. Their texts do not quote it: it may be a participant's name.
+// Errors of a pattern. Their texts do not quote the pattern, which may be a participant's name.
 var (
 	errStar = errors.New(
 		`a star stands at the end only; write \* for one that is part of the name`)
@@ -15,7 +15,7 @@ var (
 	errEmpty = errors.New(`an entry is empty; write "" for the empty name`)
 )
 
-// set is a list of names and of prefixes.
+// set is a set of names and prefixes.
 type set struct {
 	exact    map[string]bool
 	prefixes []string
@@ -68,7 +68,8 @@ func parsePattern(p string) (name string, prefix bool, err error) {
 
 func (s *set) empty() bool { return len(s.exact) == 0 && len(s.prefixes) == 0 }
 
-// has does not allocate: the compiler looks up a converted key without a copy.
+// has reports whether a name is in the set. It does not allocate: the compiler looks up a converted
+// key without a copy.
 func (s *set) has(name []byte) bool {
 	if s.exact[string(name)] {
 		return true
@@ -81,8 +82,8 @@ func (s *set) has(name []byte) bool {
 	return false
 }
 
-// lists are an allow and a deny list of one kind of name. Deny wins; an empty allow list allows
-// everything.
+// lists holds the allow list and the deny list for one kind of name. Deny wins; an empty allow list
+// allows everything.
 type lists struct{ allow, deny set }
 
 func newLists(what string, allow, deny []string) (l lists, err error) {

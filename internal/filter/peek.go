@@ -6,22 +6,22 @@ import (
 	"github.com/syncflow/textegress/internal/wire"
 )
 
-// peeked is what the rules look at. The slices are parts of the packet.
+// peeked holds the fields that the rules need. The slices alias the packet.
 type peeked struct {
-	identity, sid []byte // stamped by the server
-	// inner is a second identity that the packet is about: that of the user packet, or of whom a
-	// transcription quotes.
+	identity, sid []byte // set by the server
+	// inner is a second identity in the packet: that of a user packet, or the speaker in a
+	// transcription.
 	inner  []byte
 	topic  []byte
 	stream []byte
 	value  protowire.Number // the packet's case of the oneof; 0: none
 }
 
-// peek reads the few fields that the rules need and allocates nothing. It returns false if the part
-// of the packet that it reads does not parse, or is ambiguous: a field that may occur once occurs
-// twice, or with another type. The server, which re-encodes packets, sends none like that, and we
-// must not guess which of the two another reader would take. A field unknown to this program counts
-// as a case of the oneof if it contains bytes, as has every new kind of packet so far.
+// peek reads the few fields that the rules need and allocates nothing. It returns false if this
+// part of the packet is malformed or ambiguous: a singular field occurs twice or with another type.
+// The server re-encodes packets and sends none like that, and the filter must not guess which
+// occurrence another reader would use. A field unknown to this program counts as a case of the
+// oneof if it contains bytes, as every new kind of packet has so far.
 func peek(b []byte) (p peeked, ok bool) {
 	var seen wire.Set
 	for len(b) > 0 {
@@ -55,7 +55,7 @@ func peek(b []byte) (p peeked, ok bool) {
 	return p, true
 }
 
-// inside reads what is needed of the value.
+// inside reads the needed fields of the value.
 func (p *peeked) inside(kind protowire.Number, b []byte) bool {
 	switch kind {
 	case wire.User, wire.Transcription, wire.StreamHeader, wire.StreamChunk,
@@ -97,9 +97,9 @@ func (p *peeked) field(kind, number protowire.Number) *[]byte {
 	return nil
 }
 
-// Sender returns who a raw livekit.DataPacket is from: the identity and participant sid that the
-// server stamped on it, and about whom else it is (whom a transcription quotes; the second place
-// where a user packet names its sender). ok is false where that cannot be told.
+// Sender returns the identity and the participant sid that the server set in a raw
+// livekit.DataPacket. about is a second identity in it: the speaker in a transcription, or the
+// sender as named inside a user packet. ok is false if they cannot be determined.
 func Sender(b []byte) (identity, sid, about string, ok bool) {
 	p, ok := peek(b)
 	return string(p.identity), string(p.sid), string(p.inner), ok

@@ -8,9 +8,9 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// OpenStreams returns the streams that may be recorded further, so that a filter of a later process
-// need not [Filter.Learn] what came before; nil: there are none. Those that are denied are not
-// among them: unknown streams are dropped too.
+// OpenStreams returns the open streams that the rules allow, or nil if there are none. With them,
+// the filter of a later process does not need [Filter.Learn]. Denied streams are left out, because
+// unknown streams are dropped too.
 func (f *Filter) OpenStreams() *segment.OpenStreams {
 	if f == nil {
 		return nil
@@ -18,7 +18,7 @@ func (f *Filter) OpenStreams() *segment.OpenStreams {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var ids []byte
-	for i := range f.order { // the oldest first
+	for i := range f.order { // oldest first
 		key := f.order[(f.next+i)%len(f.order)]
 		if e, known := f.streams[key]; known && !e.denied {
 			ids = append(ids, key[:]...)
@@ -30,9 +30,9 @@ func (f *Filter) OpenStreams() *segment.OpenStreams {
 	return &segment.OpenStreams{Rules: f.digest(), Key: f.secret, IDs: ids}
 }
 
-// Restore takes up what OpenStreams returned, of a filter with the same rules. Where the rules have
-// changed it does nothing: whether the topics are still allowed cannot be told from it. It is
-// called before anything else.
+// Restore restores the result of OpenStreams from a filter with the same rules. If the rules have
+// changed it does nothing: the result does not contain the topics, so whether the new rules allow
+// them is unknown. Call it before all other methods.
 func (f *Filter) Restore(s *segment.OpenStreams) {
 	if f == nil || s == nil {
 		return
@@ -48,9 +48,9 @@ func (f *Filter) Restore(s *segment.OpenStreams) {
 	}
 }
 
-// digest names the rules.
+// digest returns a hash of the rules.
 func (f *Filter) digest() []byte {
-	b, _ := json.Marshal(f.rules) // strings, lists and a bool
+	b, _ := json.Marshal(f.rules) // strings, lists and a bool always marshal
 	sum := sha256.Sum256(b)
 	return sum[:]
 }
