@@ -12,9 +12,9 @@ import (
 	"github.com/syncflow/textegress/internal/render"
 )
 
-// Derive renders what [render.Build] does, without the raw segments, and discards it. It returns
-// the manifest, which lists the views, so that a delivery can be compared with the raw segments in
-// it. keepFree is how many bytes remain free on the file system of its scratch file.
+// Derive renders the same objects as [render.Build], without the raw segments, and discards them.
+// It returns the manifest, which lists the views, so a delivery can be compared with its raw
+// segments. It leaves keepFree bytes free on the file system of its scratch file.
 func Derive(ctx context.Context, src render.Source, o render.Options,
 	keepFree int64) (textegress.Manifest,
 	error,
@@ -24,13 +24,15 @@ func Derive(ctx context.Context, src render.Source, o render.Options,
 	return render.Build(ctx, src, o, render.NewDiscardSink(keepFree))
 }
 
-// Compare returns where a manifest differs from derived, which [Derive] made of the raw segments
-// beside it: one text for each key of the manifest and each part of the completeness statement and
-// of the counts, and, if both are of the same exporter, for each view. No text holds an identity.
+// Compare returns the differences between a manifest and derived, which [Derive] returned for the
+// raw segments of the same delivery. There is one text for each differing key of the manifest and
+// each differing part of the completeness statement and the counts. If both manifests are by the
+// same exporter version, the texts cover the views too. No text contains an identity.
 //
-// If the recording was exported with a key for its encrypted packets (see [Keyed]), only what does
-// not depend on the key is compared. If the two are of different exporters, the views and what they
-// say about streams are not compared: versions derive those differently from the same segments.
+// If the recording was exported with a key for its encrypted packets (see [Keyed]), only the parts
+// that do not depend on the key are compared. If the two manifests are by different exporter
+// versions, the views and the parts about streams are not compared: versions derive them
+// differently from the same segments.
 func Compare(stated, derived textegress.Manifest) []string {
 	var out []string
 	keyed := Keyed(stated, derived)
@@ -87,14 +89,14 @@ func Compare(stated, derived textegress.Manifest) []string {
 }
 
 // rest returns a manifest without counts, completeness and objects, and without exporter and
-// revision, which are not derived.
+// revision, which cannot be derived.
 func rest(m textegress.Manifest) textegress.Manifest {
 	m.Counts, m.Completeness, m.Objects = textegress.Counts{}, textegress.Completeness{}, nil
 	m.FormatVersion, m.Exporter, m.Revision = 0, "", 0
 	return m
 }
 
-// Keyed reports whether a manifest was made with a key that derived was made without.
+// Keyed reports whether stated was made with a key and derived without it.
 func Keyed(stated, derived textegress.Manifest) bool {
 	return stated.Counts.DecryptedPackets != nil && derived.Counts.DecryptedPackets == nil
 }
@@ -150,7 +152,7 @@ func fields(v any) map[string]string {
 	}
 	out := map[string]string{}
 	for k, v := range m {
-		if s := string(v); s != "null" && s != "[]" { // a list without entries is written as either
+		if s := string(v); s != "null" && s != "[]" { // an empty list is written as either
 			out[k] = s
 		}
 	}

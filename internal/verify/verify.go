@@ -1,5 +1,5 @@
-// Package verify holds a delivered recording against itself: every object against the manifest, and
-// statement, counts and views against what the raw segments give when they are derived again.
+// Package verify checks a delivered recording for consistency. It compares every object with the
+// manifest, and derives statement, counts and views again from the raw segments.
 package verify
 
 import (
@@ -21,64 +21,64 @@ type Result string
 
 // The results.
 const (
-	// every object is what the manifest says, and all of it was derived again and is the same
+	// every object matches the manifest, and everything was derived again with the same result
 	Verified Result = "verified"
-	// every object is what the manifest says, and whether that is true could not be derived
+	// every object matches the manifest, but its statements could not be derived again
 	NotDerived Result = "not_derived"
 	Failed     Result = "failed" // see the problems
 )
 
 // Report is the result of a verification.
 type Report struct {
-	// OK says that there is no problem, which is less than [Verified].
+	// OK reports that there are no problems. This is weaker than [Verified].
 	OK     bool   `json:"ok"`
 	Result Result `json:"result"`
-	// one for each missing, altered or unreadable object, and each part of the statement that is
-	// not true
+	// one for each missing, altered or unreadable object, and each false part of the statement
 	Problems []string `json:"problems"`
 	EgressID string   `json:"egress_id,omitempty"`
 	Status   string   `json:"status,omitempty"`
 	Objects  int      `json:"objects"`
 	Bytes    int64    `json:"bytes"`
 	Messages int64    `json:"messages"`
-	// Derived: statement, counts and views were derived again from the raw segments and compared.
+	// Derived reports that statement, counts and views were derived again from the raw segments and
+	// compared.
 	Derived bool `json:"derived"`
-	// NotDerived says why not.
+	// NotDerived is the reason why they were not derived.
 	NotDerived string `json:"not_derived,omitempty"`
-	// Completeness is what the manifest states.
+	// Completeness is the statement in the manifest.
 	Completeness *textegress.Completeness     `json:"completeness,omitempty"`
 	Merged       []textegress.MergedRecording `json:"merged,omitempty"`
 
-	// What was not recorded on purpose, and what was removed later.
+	// Content that was deliberately not recorded, and content removed later.
 	Selection *textegress.Selection `json:"selection,omitempty"`
 	Forgotten *textegress.Forgotten `json:"forgotten,omitempty"`
 
-	// Pseudonyms: identities are replaced, and LeftOut was not delivered.
+	// Pseudonyms reports that identities are replaced by pseudonyms. LeftOut lists what was not
+	// delivered.
 	Pseudonyms bool     `json:"pseudonyms,omitempty"`
 	LeftOut    []string `json:"left_out,omitempty"`
 
-	// Unread is how many of the problems say nothing about the recording: the store or the disk did
-	// not answer.
+	// Unread is the number of problems that are failures of the store or the disk and say nothing
+	// about the recording.
 	Unread int `json:"-"`
 }
 
 // Options of [Recording].
 type Options struct {
-	// Keys returns the keys with which a project's recordings were decrypted when they were
-	// delivered, nil if there are none. It is called only if Decrypt is set or the manifest says
-	// that packets were decrypted. nil: there are no keys.
+	// Keys returns the keys that decrypted a project's recordings for delivery, or nil if there are
+	// none. It is called only if Decrypt is set or the manifest states decrypted packets. A nil
+	// function means no keys.
 	Keys func(projectID string) (*render.Keys, error)
-	// Decrypt asks for the keys in any case.
+	// Decrypt requests the keys in any case.
 	Decrypt bool
-	// Progress is called with the bytes that were read and that are to be read, if it is not nil.
+	// Progress, if not nil, is called with the number of bytes read so far and in total.
 	Progress func(done, total int64)
-	// KeepFree is how many bytes of the file system of temporary files are left free.
+	// KeepFree is the number of bytes left free on the file system of temporary files.
 	KeepFree int64
 }
 
-// Recording verifies the recording whose manifest.json is at the root of fsys. The report lists
-// what is wrong with it. An error means that the recording could not be examined, or that ctx
-// ended.
+// Recording verifies the recording whose manifest.json is at the root of fsys. The report lists its
+// problems. An error means that the recording could not be examined or that ctx ended.
 func Recording(ctx context.Context, fsys fs.FS, o Options) (Report, error) {
 	r := Report{Problems: []string{}, Result: Failed}
 	recording, err := textegress.Open(fsys)
@@ -115,7 +115,7 @@ func Recording(ctx context.Context, fsys fs.FS, o Options) (Report, error) {
 	return r, nil
 }
 
-// state adds what the manifest says.
+// state copies the statements of the manifest into the report.
 func (r *Report) state(m textegress.Manifest) {
 	r.EgressID, r.Status = m.EgressID, string(m.Status)
 	r.Objects, r.Messages = len(m.Objects), m.Counts.Messages
@@ -136,8 +136,8 @@ func (r *Report) add(problems ...error) {
 	}
 }
 
-// derive makes the statement and the views again from the raw segments, which are known to be those
-// of the manifest, and compares.
+// derive computes the statement and the views again from the raw segments and compares them. The
+// raw segments have already been checked against the manifest.
 func (r *Report) derive(ctx context.Context, fsys fs.FS, stated textegress.Manifest,
 	o Options,
 ) error {
@@ -159,7 +159,7 @@ func (r *Report) derive(ctx context.Context, fsys fs.FS, stated textegress.Manif
 			}
 		}
 		if ro.Keys == nil && stated.Counts.DecryptedPackets != nil {
-			// What does not depend on the key is compared all the same.
+			// The parts that do not depend on the key are compared anyway.
 			r.NotDerived = "It was decrypted with a key that is not in the settings; name it " +
 				"with --e2ee-key-file."
 		}
@@ -197,8 +197,8 @@ func (r *Report) derive(ctx context.Context, fsys fs.FS, stated textegress.Manif
 
 const rawInfo = textegress.RawDir + "recording.json"
 
-// noRaw looks for raw segments beside a manifest that lists none. What a manifest leaves out cannot
-// be held against it, but it must not be there.
+// noRaw adds a problem if raw segments exist although the manifest lists none. A manifest may leave
+// them out, but then they must not exist.
 func (r *Report) noRaw(fsys fs.FS) {
 	f, err := textegress.OpenObject(fsys, rawInfo)
 	switch {
@@ -211,21 +211,21 @@ func (r *Report) noRaw(fsys fs.FS) {
 	}
 }
 
-// unreadable tells what could not be read from what is missing or wrong: a link that leads out of
-// the recording is wrong.
+// unreadable reports whether err is a failure to read, not a missing or wrong object. A link that
+// leads out of the recording is a wrong object.
 func unreadable(err error) bool {
 	_, file := errors.AsType[syscall.Errno](err)
 	_, object := errors.AsType[*objstore.Error](err)
 	return (file || object) && !errors.Is(err, fs.ErrNotExist)
 }
 
-// parts takes a joined error apart.
+// parts returns the parts of a joined error.
 func parts(err error) []error {
 	if err == nil {
 		return nil
 	}
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		//nolint:errorlint // exactly this error's own parts are asked for
+		//nolint:errorlint // only the direct parts of this error are wanted
 		return joined.Unwrap()
 	}
 	return []error{err}
