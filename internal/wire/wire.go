@@ -1,12 +1,13 @@
-// Package wire reads the wire form of a livekit.DataPacket, field by field and without copies,
-// where [proto.Unmarshal] would cost too much: in the filter, which sees every packet as it
-// arrives, and in an export, which reads millions.
+// Package wire reads the wire form of a livekit.DataPacket field by field, without copies. It
+// serves where [proto.Unmarshal] costs too much: the filter reads every packet on arrival, and an
+// export reads millions of packets.
 package wire
 
 import "google.golang.org/protobuf/encoding/protowire"
 
 // Numbers of the fields of livekit.DataPacket (github.com/livekit/protocol,
-// protobufs/livekit_models.proto). FirstUnknown is the lowest that this program does not know.
+// protobufs/livekit_models.proto). FirstUnknown is the lowest number that this program does not
+// support.
 const (
 	Kind          protowire.Number = 1
 	User          protowire.Number = 2
@@ -27,8 +28,8 @@ const (
 	FirstUnknown protowire.Number = 19
 )
 
-// Numbers of the fields of livekit.UserPacket. Servers fill in the two that name the sender,
-// although they are deprecated.
+// Numbers of the fields of livekit.UserPacket. Servers still fill in the two deprecated fields that
+// name the sender.
 const (
 	UserSID      protowire.Number = 1
 	UserPayload  protowire.Number = 2
@@ -57,10 +58,10 @@ type Field struct {
 	Number protowire.Number
 	Type   protowire.Type
 	Value  uint64 // of a field of type VarintType
-	Bytes  []byte // of a field of type BytesType: a part of the message
+	Bytes  []byte // of a field of type BytesType; aliases the message
 }
 
-// Next returns the first field of b and what follows it. ok is false where b is malformed.
+// Next returns the first field of b and the bytes after it. ok is false if b is malformed.
 func Next(b []byte) (f Field, rest []byte, ok bool) {
 	number, typ, n := protowire.ConsumeTag(b)
 	if n < 0 {
@@ -84,7 +85,7 @@ func Next(b []byte) (f Field, rest []byte, ok bool) {
 // Set is a set of field numbers up to 31. The zero value is empty.
 type Set uint32
 
-// Add reports whether n was not in the set. A number above 31 never is.
+// Add adds n and reports whether it was absent. Numbers above 31 are always absent.
 func (s *Set) Add(n protowire.Number) bool {
 	bit := Set(1) << n
 	if *s&bit != 0 {
