@@ -5,7 +5,7 @@ import (
 	"io"
 )
 
-// Scratch is a file that lasts no longer than the process.
+// Scratch is a temporary file for the lifetime of the process.
 type Scratch interface {
 	io.ReaderAt
 	io.WriterAt
@@ -14,12 +14,12 @@ type Scratch interface {
 
 const (
 	blockSize = 16 << 10
-	// headSize is how much of a stream's content stays in memory before it gets blocks: most
-	// streams are a line of chat.
+	// headSize is the maximum number of bytes of a stream's content kept in memory instead of in
+	// blocks. Most streams are a line of chat.
 	headSize = 2 << 10
 )
 
-// store keeps the content of all open streams in one scratch file, in blocks that are reused.
+// store keeps the content of all open streams in reusable blocks of one scratch file.
 type store struct {
 	open func() (Scratch, error)
 	file Scratch
@@ -53,10 +53,10 @@ func (s *store) block() (uint32, error) {
 	return s.next - 1, nil
 }
 
-// record is an append-only sequence of bytes: the content of one stream in the order of arrival.
+// record holds the content of one stream in the order of arrival. It is append-only.
 type record struct {
 	store  *store
-	head   []byte // all of it, as long as there are no blocks
+	head   []byte // the whole content while there are no blocks
 	blocks []uint32
 	size   int64
 }
@@ -100,7 +100,7 @@ func (r *record) write(p []byte) error {
 	return nil
 }
 
-// readAt fills p from the given offset, which with len(p) is within what was appended.
+// readAt fills p with the bytes at the given offset. The range must lie within the appended bytes.
 func (r *record) readAt(p []byte, offset int64) error {
 	if len(r.blocks) == 0 {
 		copy(p, r.head[offset:])
@@ -137,15 +137,15 @@ type Content struct {
 	open func() io.Reader
 }
 
-// Open returns a reader of all of it. It may be called more than once. The reader returns errors of
-// the scratch file only.
+// Open returns a reader of the whole content. It may be called more than once. The reader returns
+// errors of the scratch file only.
 func (c *Content) Open() io.Reader { return c.open() }
 
-// chunkReader reads the chunks of the parts, one after the other.
+// chunkReader reads the chunks of the parts in sequence.
 type chunkReader struct {
 	rec    *record
 	parts  [][]chunk
-	offset int64 // of what is left of the present chunks
+	offset int64 // start of the unread range
 	left   int64
 	err    error
 }
@@ -169,7 +169,7 @@ func (r *chunkReader) Read(p []byte) (int, error) {
 	return int(n), nil
 }
 
-// extend adds the next chunk to the range if it is adjacent.
+// extend adds the next chunk to the unread range if it is adjacent.
 func (r *chunkReader) extend() bool {
 	for len(r.parts) > 0 && len(r.parts[0]) == 0 {
 		r.parts = r.parts[1:]

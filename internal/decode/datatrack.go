@@ -16,23 +16,24 @@ import (
 //
 //	byte 0       version (3 bits), start of frame, end of frame, extensions follow (1 bit each)
 //	byte 1       reserved
-//	bytes 2-3    handle of the track, the server's for one connection of a subscriber
+//	bytes 2-3    handle of the track, assigned by the server for one connection of a subscriber
 //	bytes 4-5    sequence: number of the packet in its track
 //	bytes 6-7    number of the frame
-//	bytes 8-11   time stamp of the frame, 90 kHz, from a random beginning
+//	bytes 8-11   time stamp of the frame, 90 kHz, from a random start
 //
-// Extensions, where they follow, occupy a whole number of words of 4 bytes: the number of words
-// less 1 (2 bytes), then id, length and data of each; an id of 0 is padding up to their end.
+// Extensions, if present, occupy a whole number of 4-byte words. They start with the number of
+// words minus 1 (2 bytes). The id, length and data of each extension follow. An id of 0 is padding
+// up to the end.
 const (
 	trackHeader    = 12
-	trackVersion   = 0 // the only one there is
+	trackVersion   = 0 // the only version
 	trackStart     = 1 << 4
 	trackFinal     = 1 << 3
 	trackExtension = 1 << 2
 
-	// Ids of extensions. livekit.DataTrackExtensionID gives 1 to the participant sid, which no
-	// server writes yet; client-sdk-js (packet/extensions.ts) uses it for end-to-end encryption,
-	// with 13 bytes. The length tells them apart: a sid that the server makes has 15.
+	// Ids of extensions. livekit.DataTrackExtensionID assigns 1 to the participant sid, which no
+	// server writes yet. client-sdk-js (packet/extensions.ts) uses 1 for end-to-end encryption,
+	// with 13 bytes. The length distinguishes them: a sid assigned by the server has 15 bytes.
 	extParticipantSID = 1
 	extE2EE           = 1
 	extUserTimestamp  = 2
@@ -41,15 +42,15 @@ const (
 	sidPrefix         = "PA_"
 )
 
-// trackPacket is a packet of a data track. Its slices are parts of the frame.
+// trackPacket is a packet of a data track. Its slices alias the frame.
 type trackPacket struct {
 	info    textegress.TrackInfo
 	payload []byte
-	iv      []byte // nil: it is not encrypted
-	key     uint8  // its index, as the sender says
+	iv      []byte // nil if not encrypted
+	key     uint8  // key index as stated by the sender
 }
 
-// parseTrack reads a packet of a data track. ok is false where it is malformed or of an unknown
+// parseTrack parses a packet of a data track. ok is false if it is malformed or of an unknown
 // version.
 func parseTrack(b []byte) (p trackPacket, ok bool) {
 	if len(b) < trackHeader || b[0]>>5 != trackVersion {
@@ -100,7 +101,7 @@ func (p *trackPacket) extension(id uint8, data []byte) {
 	}
 }
 
-// track returns the line of a packet of a data track. Each packet is a line, also where several
+// track returns the line of a packet of a data track. Each packet becomes a line, even if several
 // make up a frame: a frame that lost one packet would never be complete.
 func (d *Decoder) track(f segment.Frame) *Line {
 	p, ok := parseTrack(f.Payload)
@@ -110,7 +111,8 @@ func (d *Decoder) track(f segment.Frame) *Line {
 		return &Line{Message: m, Undecodable: true}
 	}
 	m := base(f, textegress.KindDataTrack)
-	m.Reliable = new(false) // the publisher's leg never is, whatever ours is
+	// the publisher sends on an unreliable channel, whatever the recorder's channel is
+	m.Reliable = new(false)
 	m.Track = &p.info
 	if t, known := d.tracks.Of(f); known {
 		m.Identity, m.ParticipantSID, m.Topic, m.Track.SID = t.Identity, t.ParticipantSID, t.Name,
@@ -121,7 +123,7 @@ func (d *Decoder) track(f segment.Frame) *Line {
 		m.Encryption = &textegress.EncryptionInfo{
 			Type: strings.ToLower(livekit.Encryption_GCM.String()), KeyIndex: uint32(p.key),
 		}
-		// It is the frame that is encrypted, before it is cut into packets.
+		// The sender encrypts the whole frame, and then splits it into packets.
 		switch {
 		case d.o.Keys == nil:
 			m.Encryption.Reason = textegress.EncryptedNoKey
@@ -135,7 +137,7 @@ func (d *Decoder) track(f segment.Frame) *Line {
 			}
 		}
 		if !m.Encryption.Decrypted {
-			m.Base64 = append([]byte{}, content...) // also where it happens to be UTF-8
+			m.Base64 = append([]byte{}, content...) // even if it happens to be UTF-8
 			return &Line{Message: m}
 		}
 	}
@@ -143,36 +145,35 @@ func (d *Decoder) track(f segment.Frame) *Line {
 	return &Line{Message: m}
 }
 
-// maxTracks bounds the table of tracks. A connection has 65535 handles; participants can use them
-// up, with names of 256 bytes each.
+// maxTracks bounds the table of tracks. A connection has 65535 handles. Participants can use all of
+// them, with names of 256 bytes each.
 const maxTracks = 16_384
 
-// Track is a data track, as an event of kind data_track_subscribed describes it.
+// Track describes a data track, as stated by an event of kind data_track_subscribed.
 type Track struct {
-	SID, Name                string // Name is "" where it was not known yet
-	Identity, ParticipantSID string // of its publisher
+	SID, Name                string // Name is "" if not yet known
+	Identity, ParticipantSID string // of the publisher
 }
 
-// Tracks maps the frames of data tracks to their tracks, as far as the recording has told. The zero
+// Tracks maps the frames of data tracks to their tracks, according to the events so far. The zero
 // value is empty.
 //
-// A handle is the server's name for a track within one connection of the recorder. In a merged
-// recording, connections of two recorders run side by side and their handles mean different tracks,
-// so handles are kept by epoch. A handle that is announced again belongs to another track from then
-// on.
+// A handle identifies a track within one connection of the recorder. In a merged recording, the
+// connections of two recorders run in parallel and the same handle can refer to different tracks,
+// so handles are kept by epoch. A later event for the same handle replaces the track.
 type Tracks struct{ table map[handle]Track }
 
 type handle struct {
 	epoch, number uint16
 }
 
-// Event updates the table with an event that stood in a frame of this epoch.
+// Event updates the table with an event from a frame of this epoch.
 func (t *Tracks) Event(epoch uint16, e *textegress.Event) {
 	if e == nil {
 		return
 	}
 	switch e.Kind {
-	case textegress.KindJoined: // should an epoch come again, its handles do not
+	case textegress.KindJoined: // handles are not valid in a later connection with the same epoch
 		for h := range t.table {
 			if h.epoch == epoch {
 				delete(t.table, h)
@@ -181,7 +182,7 @@ func (t *Tracks) Event(epoch uint16, e *textegress.Event) {
 	case textegress.KindDataTrackSubscribed:
 		h := handle{epoch, e.Handle}
 		if _, known := t.table[h]; !known && len(t.table) >= maxTracks {
-			clear(t.table) // then it is not known whose frames are; that is what absent means
+			clear(t.table) // the tracks of later frames become unknown, which absence means
 		}
 		if t.table == nil {
 			t.table = map[handle]Track{}
@@ -193,7 +194,7 @@ func (t *Tracks) Event(epoch uint16, e *textegress.Event) {
 	}
 }
 
-// Of returns the track of a frame on [segment.ChannelDataTrack]; false where it is not known (yet).
+// Of returns the track of a frame on [segment.ChannelDataTrack], or false if it is not known (yet).
 func (t *Tracks) Of(f segment.Frame) (Track, bool) {
 	if len(f.Payload) < 4 {
 		return Track{}, false

@@ -1,8 +1,8 @@
-// Package decode makes messages out of the frames of a recording.
+// Package decode turns the frames of a recording into messages.
 //
-// It runs only after a recording, on data that is safe on disk: an error here costs a view, never
-// data. It is a pure function of the frames and the keys, so that the same recording always gives
-// the same messages. What it holds in memory is bounded, whatever participants sent; see [Limits].
+// It runs only after a recording, on durable data: an error here costs a view, never data. Decoding
+// is a pure function of the frames and the keys, so the same recording always yields the same
+// messages. Its memory is bounded, whatever participants sent; see [Limits].
 package decode
 
 import (
@@ -15,26 +15,27 @@ import (
 
 // Options of [New].
 type Options struct {
-	// Keys decrypt what came end-to-end encrypted; nil: there are none.
+	// Keys decrypt end-to-end encrypted packets; nil means no keys.
 	Keys *Keys
-	// Scratch creates the file that holds the content of streams until they end. It is called when
-	// the file is first needed; [Decoder.Close] closes the file.
+	// Scratch creates the file for the content of open streams. The decoder calls it when it first
+	// needs the file; [Decoder.Close] closes the file.
 	Scratch func() (Scratch, error)
 	Limits  Limits
 }
 
-// Limits bound what participants can make an export do. A zero field has the default in brackets.
+// Limits bound the resources that participants can make an export use. A zero field means the
+// default, given in brackets.
 type Limits struct {
-	// Memory is the approximate number of bytes that all open streams may occupy together: at
-	// least 1 kB for a header, 16 bytes for a chunk in order, 64 for one out of order. Content is
-	// not in memory. Beyond it, streams of the sender that occupies most are ended [64 MiB: 65,000
-	// open streams, or a stream of 60 GB in the chunks of LiveKit's SDKs].
+	// Memory is the approximate number of bytes that all open streams may occupy together: at least
+	// 1 kB for a header, 16 bytes for a chunk in order, 64 bytes for a chunk out of order. Content
+	// is not kept in memory. Beyond the limit, the decoder ends streams of the sender that occupies
+	// most [64 MiB: 65,000 open streams, or a stream of 60 GB in the chunks of LiveKit's SDKs].
 	Memory int64
-	// Inline is the maximum length in bytes of a text stream that is part of its line; longer ones
+	// Inline is the maximum length in bytes of a text stream included in its line; longer ones
 	// become files [1 MiB].
 	Inline int64
-	// Inflate bounds the decompressed content of one stream in bytes [1 GiB], InflateAll that of
-	// all streams of the recording together [16 GiB].
+	// Inflate bounds the decompressed content of one stream, in bytes [1 GiB]. InflateAll bounds
+	// that of all streams of the recording together [16 GiB].
 	Inflate, InflateAll int64
 }
 
@@ -51,13 +52,13 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// Line is a message and what else is known about it. The caller sets N.
+// Line is a message with additional information. The caller sets N.
 type Line struct {
 	textegress.Message
-	// Undecodable: the frame could not be decoded; the message holds its bytes.
+	// Undecodable reports that the frame could not be decoded. The message holds its bytes.
 	Undecodable bool
-	// Content is the content of a stream that is not part of the message: the caller writes it to a
-	// file and names the file in the message. It is valid until emit returns.
+	// Content is the content of a stream, if it is not part of the message. The caller writes it to
+	// a file and names the file in the message. It is valid until emit returns.
 	Content *Content
 }
 
@@ -66,8 +67,8 @@ type Decoder struct {
 	o       Options
 	streams streams
 	tracks  Tracks
-	key     int  // index of the key that fitted last
-	opened  bool // the last frame was encrypted, and a key fitted
+	key     int  // index of the key that last succeeded
+	opened  bool // the last frame was encrypted and was decrypted
 
 	// Reused for each frame.
 	parser   parser
@@ -86,21 +87,22 @@ func New(o Options) *Decoder {
 // Close releases the scratch file.
 func (d *Decoder) Close() error { return d.streams.store.close() }
 
-// Decrypted reports whether the last frame was a packet that came encrypted and was decrypted.
+// Decrypted reports whether the last frame was an encrypted packet that was decrypted.
 func (d *Decoder) Decrypted() bool { return d.opened }
 
-// Envelope returns what [Inspect] returns of the last frame, which was a packet, without reading it
-// again. That of a data track names the sender where the recording has told whose track it is.
+// Envelope returns the result of [Inspect] for the last frame, which must be a packet, without
+// parsing it again. For a packet of a data track it includes the sender, if the events so far
+// contain it.
 func (d *Decoder) Envelope() Envelope { return d.envelope }
 
-// Late returns how many packets of streams are in no line, because their stream had ended before
-// they came.
+// Late returns the number of packets of streams that are in no line because they arrived after the
+// end of their stream.
 func (d *Decoder) Late() int64 { return d.streams.late }
 
 // Frame decodes the next frame of the recording and passes the lines that it completes to emit.
-// There may be none: the packets of a stream become one line together. A line is valid until emit
-// returns; what it points to does not change, and holds no reference to the frame's payload. Frame
-// returns errors from emit and from the scratch file only, never because of packet content.
+// There may be none: the packets of a stream form one line together. A line is valid until emit
+// returns. The data that it points to does not change and does not alias the frame's payload. Frame
+// returns only errors from emit and from the scratch file, never errors caused by packet content.
 func (d *Decoder) Frame(f segment.Frame, emit func(*Line) error) error {
 	d.opened = false
 	switch f.Type {
@@ -108,7 +110,7 @@ func (d *Decoder) Frame(f segment.Frame, emit func(*Line) error) error {
 		m, ok := Event(f)
 		return d.Event(f, m, ok, emit)
 	case segment.FramePacket:
-	default: // a state, which repeats what the frames before it say, or a type of a later version
+	default: // a state, which only repeats earlier frames, or a type of a later version
 		return nil
 	}
 	if err := d.streams.advance(f, emit); err != nil {
@@ -127,14 +129,14 @@ func (d *Decoder) Frame(f segment.Frame, emit func(*Line) error) error {
 // End ends the streams that are still open.
 func (d *Decoder) End(emit func(*Line) error) error { return d.streams.end(emit) }
 
-// Event is Frame for a frame of type FrameEvent that was decoded already: m and ok are what [Event]
-// returned of it.
+// Event is like Frame, for a frame of type FrameEvent that is already decoded. m and ok are the
+// results of [Event].
 func (d *Decoder) Event(f segment.Frame, m textegress.Message, ok bool,
 	emit func(*Line) error,
 ) error {
 	d.opened = false
 	if m.Kind == textegress.KindClockStep {
-		d.streams.clockStepped(m.Event) // the time of this frame is by the clock as it is now
+		d.streams.clockStepped(m.Event) // the time of this frame is by the clock after the step
 	}
 	if err := d.streams.advance(f, emit); err != nil {
 		return err
@@ -153,14 +155,15 @@ func (d *Decoder) Event(f segment.Frame, m textegress.Message, ok bool,
 	return emit(&Line{Message: m, Undecodable: !ok})
 }
 
-// packet is a DataPacket that parses.
+// packet is a parsed DataPacket.
 type packet struct {
 	*livekit.DataPacket
 
-	// borrowed: it belongs to the parser and shares its bytes with the frame; copy what is kept.
+	// borrowed reports that the packet belongs to the parser and aliases the frame. Copy data to
+	// keep it.
 	borrowed   bool
 	frame      segment.Frame
-	encryption *textegress.EncryptionInfo // nil: it was not encrypted
+	encryption *textegress.EncryptionInfo // nil if it was not encrypted
 }
 
 func (p *packet) isStream() bool {
@@ -172,8 +175,8 @@ func (p *packet) isStream() bool {
 	return false
 }
 
-// packet decodes a frame of type FramePacket. It returns the line, except for the packets of
-// streams. p is nil where the frame is not a DataPacket.
+// packet decodes a frame of type FramePacket. It returns the line, or nil for a packet of a stream.
+// p is nil if the frame is not a DataPacket.
 func (d *Decoder) packet(f segment.Frame) (p *packet, line *Line) {
 	// One malformed packet must not affect the others.
 	defer func() {

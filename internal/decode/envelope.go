@@ -7,25 +7,25 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// Envelope is what a packet says about itself, whatever its content: enough to account for it and
-// to recognise it.
+// Envelope describes a packet apart from its content: enough to account for the packet and to
+// recognise it.
 type Envelope struct {
-	// Identity and ParticipantSID are empty in what [Inspect] returns for a frame of a data track:
-	// [Tracks] has them, if the recording does.
+	// Identity and ParticipantSID are empty in the result of [Inspect] for a frame of a data track.
+	// [Tracks] has them if the recording contains them.
 	Identity, ParticipantSID string
-	// Sequence is the sender's number of a packet on the reliable channel; 0: none. Numbers on
-	// other channels have no meaning.
+	// Sequence is the sender's sequence number on the reliable channel, or 0 if there is none.
+	// Numbers on other channels have no meaning.
 	Sequence uint32
-	// Reliable reports whether it was sent on the reliable channel.
+	// Reliable reports whether the packet was sent on the reliable channel.
 	Reliable bool
-	// Decodable is false where the bytes are not a DataPacket, or are one without content.
+	// Decodable is false if the bytes are not a DataPacket, or are a DataPacket without content.
 	Decodable bool
 	Encrypted bool
 	// Part is set for packets of a stream.
 	Part *StreamPart
 }
 
-// StreamPart names a packet within its stream.
+// StreamPart identifies a packet within its stream.
 type StreamPart struct {
 	StreamID string
 	Kind     StreamPartKind
@@ -61,7 +61,7 @@ func Inspect(f segment.Frame) (e Envelope) {
 	return envelopeOf(&p, f.Channel)
 }
 
-// unreadable is the envelope of what is not a DataPacket.
+// unreadable returns the envelope of a frame that is not a DataPacket.
 func unreadable(f segment.Frame) Envelope {
 	return Envelope{Reliable: f.Channel == segment.ChannelReliable}
 }

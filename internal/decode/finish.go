@@ -14,15 +14,15 @@ import (
 	"github.com/syncflow/textegress"
 )
 
-// end is how a sender ended a stream.
+// end describes how a sender ended a stream.
 type end struct {
 	trailer *livekit.DataStream_Trailer
 	seq     uint32
-	inline  bool // there are no other packets
+	inline  bool // the header is the only packet
 }
 
-// finish emits the line of a stream and removes the stream. why, if not empty, is what ended it
-// instead of its sender.
+// finish emits the line of a stream and removes the stream. why is the reason if something other
+// than the sender ended the stream, and empty otherwise.
 func (s *streams) finish(st *stream, why string, by *end, emit func(*Line) error) error {
 	snd := st.sender
 	delete(snd.open, st.id)
@@ -96,7 +96,7 @@ func (s *streams) line(st *stream, why string, by *end) (*Line, error) {
 	return line, nil
 }
 
-// info describes the stream by its header and chunks.
+// info returns the description of the stream by its header and chunks.
 func (st *stream) info() *textegress.StreamInfo {
 	i := &textegress.StreamInfo{
 		ID: st.id, StartedUnixNS: st.startedNS,
@@ -123,8 +123,8 @@ func (st *stream) info() *textegress.StreamInfo {
 	return i
 }
 
-// content returns what the line shows as the stream's content: decompressed where that is possible,
-// else as it came.
+// content returns the stream's content for the line: decompressed if possible, otherwise as
+// received.
 func (s *streams) content(st *stream, info *textegress.StreamInfo, problem string) (*Content,
 	string, error,
 ) {
@@ -142,7 +142,7 @@ func (s *streams) content(st *stream, info *textegress.StreamInfo, problem strin
 	}
 	first := uint64(0)
 	if problem == "" {
-		first = st.low // the numbers say that there is none below it
+		first = st.low // the sequence numbers prove that no lower chunk exists
 	}
 	source := func() *chunkReader { return &chunkReader{rec: &st.rec, parts: st.prefix(first)} }
 	size, why, err := s.measure(source())
@@ -155,7 +155,8 @@ func (s *streams) content(st *stream, info *textegress.StreamInfo, problem strin
 			return &exactReader{newInflater(source(), nil), size}
 		}}, problem, nil
 	case why == textegress.StreamMissingChunks:
-		why = textegress.StreamUndecodable // all chunks are there, but it has no end
+		// all chunks are present, but the DEFLATE data has no end
+		why = textegress.StreamUndecodable
 	}
 	info.Encoding = info.Compression
 	return plain, or(problem, why), nil
@@ -170,7 +171,7 @@ func or(a, b string) string {
 
 // measure decompresses a stream and returns its length, and why it could not be decompressed:
 // StreamMissingChunks if only the end is missing. It returns errors of the scratch file only. The
-// announced length is not a limit: some senders count in other units.
+// length in the header is not a limit, because some senders count in other units.
 func (s *streams) measure(source *chunkReader) (size int64, why string, err error) {
 	limit := max(min(s.limits.Inflate, s.limits.InflateAll-s.inflated), 0)
 	z := newInflater(source, s.flate)
@@ -180,25 +181,25 @@ func (s *streams) measure(source *chunkReader) (size int64, why string, err erro
 	case source.err != nil:
 		return 0, "", source.err
 	case size > limit:
-		s.inflated += limit // that much was decompressed
+		s.inflated += limit // this much was decompressed
 		return 0, textegress.StreamInflateLimit, nil
 	case errors.Is(bad, io.ErrUnexpectedEOF):
 		return size, textegress.StreamMissingChunks, nil
 	case bad != nil:
-		//nolint:nilerr // packet content is never a reason for an error
+		//nolint:nilerr // packet content never causes an error
 		return 0, textegress.StreamUndecodable, nil
 	}
 	return size, "", nil
 }
 
-// inflater decompresses DEFLATE data that must end where its source does.
+// inflater decompresses DEFLATE data that must end with its source.
 type inflater struct {
 	io.ReadCloser
 
 	source *bufio.Reader
 }
 
-// exactReader reads exactly left bytes of r, and not what follows them, which may be an error.
+// exactReader reads exactly left bytes of r. It does not read further, because an error may follow.
 type exactReader struct {
 	r    io.Reader
 	left int64
@@ -218,13 +219,13 @@ func (e *exactReader) Read(p []byte) (int, error) {
 
 var errTrailing = errors.New("data behind the end of the compressed data")
 
-// newInflater reads from r. It reuses z if that is not nil.
+// newInflater returns an inflater that reads from r. It reuses z if z is not nil.
 func newInflater(r io.Reader, z io.ReadCloser) *inflater {
 	source := bufio.NewReaderSize(r, 16<<10)
 	if z == nil {
 		return &inflater{flate.NewReader(source), source}
 	}
-	_ = z.(flate.Resetter).Reset(source, nil) // like NewReader, it cannot fail
+	_ = z.(flate.Resetter).Reset(source, nil) // like NewReader, Reset cannot fail
 	return &inflater{z, source}
 }
 
@@ -239,7 +240,7 @@ func (z *inflater) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Topics and attributes by which LiveKit's SDKs give text streams a meaning: client-sdk-js,
+// Topics and attributes that give text streams a meaning in LiveKit's SDKs: client-sdk-js,
 // src/room/rpc/utils.ts; components-js, packages/core/src/observables/dataChannel.ts; agents,
 // livekit-agents/livekit/agents/types.py.
 const (
@@ -257,7 +258,7 @@ const (
 	attrRPCVersion = "lk.rpc_request_version"
 )
 
-// classify adds what the topic of a text stream says about its meaning.
+// classify adds the meaning of a text stream according to its topic.
 func classify(m *textegress.Message) {
 	if m.Kind != textegress.KindTextStream {
 		return

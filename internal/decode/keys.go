@@ -24,8 +24,8 @@ import (
 
 // The parameters of LiveKit's end-to-end encryption with a shared key (client-sdk-js,
 // src/e2ee/utils.ts; server-sdk-go, e2ee/keyprovider.go): AES in Galois/Counter Mode without
-// additional data. A passphrase becomes a key by PBKDF2. Raw bytes are the key itself in the Go
-// SDK, and material for HKDF in the JavaScript SDK.
+// additional data. PBKDF2 derives the key from a passphrase. Raw bytes are the key itself in the Go
+// SDK, and input to HKDF in the JavaScript SDK.
 const (
 	keySalt       = "LKFrameEncryptionKey"
 	keyIterations = 100_000
@@ -33,14 +33,15 @@ const (
 	maxKeys       = 64
 )
 
-// Keys are the shared keys of a project's encrypted rooms. Each is tried on a packet, whatever key
-// index the sender gave: the authentication tag identifies the right one, so a wrong key never
-// yields garbage.
+// Keys holds the shared keys of a project's encrypted rooms. Decryption tries every key on a
+// packet, regardless of the sender's key index. The authentication tag identifies the right key, so
+// a wrong key never yields garbage.
 type Keys struct{ blocks []cipher.Block }
 
-// NewKeys returns the keys that a text names: one key per line, in any order. A line is a
-// passphrase, or "hex:" or "base64:" and a raw key. Empty lines are ignored. A text that
-// holds other characters is one raw key. The error contains no part of the text.
+// NewKeys returns the keys in a text: one key per line, in any order. A line is a passphrase, or
+// "hex:" or "base64:" and a raw key. Empty lines are ignored. If the text contains invalid UTF-8,
+// or control characters other than tabs and line ends, all of it is one raw key. The error contains
+// no part of the text.
 func NewKeys(text []byte) (*Keys, error) {
 	k := &Keys{}
 	if !isText(text) {
@@ -92,7 +93,7 @@ func (k *Keys) addLine(line string) error {
 	if err != nil {
 		return fmt.Errorf("derive: %w", err)
 	}
-	// Keys of 128 bits are the default of the SDKs and the beginning of those of 256 bits.
+	// Keys of 128 bits are the default of the SDKs. They are prefixes of the keys of 256 bits.
 	return k.add(derived[:16], derived)
 }
 
@@ -124,7 +125,7 @@ func (k *Keys) add(keys ...[]byte) error {
 }
 
 // open decrypts e and moves its content into p. k may be nil. last is the index of the key that
-// fitted last.
+// last succeeded.
 func (k *Keys) open(e *livekit.EncryptedPacket, p *livekit.DataPacket,
 	last *int,
 ) *textegress.EncryptionInfo {
@@ -168,7 +169,7 @@ func (k *Keys) decrypt(iv, sealed []byte, last *int) (plain []byte, reason strin
 	return nil, textegress.EncryptedWrongKey
 }
 
-// setValue moves decrypted content to where it would have been in clear. It returns false for an
+// setValue moves decrypted content to its place in an unencrypted packet. It returns false for an
 // unknown case.
 func setValue(p *livekit.DataPacket, inner *livekit.EncryptedPacketPayload) bool {
 	switch v := inner.Value.(type) {
@@ -194,7 +195,7 @@ func setValue(p *livekit.DataPacket, inner *livekit.EncryptedPacketPayload) bool
 	return true
 }
 
-// Merge returns the keys of both; either may be nil.
+// Merge returns the keys of k and other; either may be nil.
 func (k *Keys) Merge(other *Keys) *Keys {
 	switch {
 	case k == nil:

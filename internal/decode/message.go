@@ -15,9 +15,9 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// message decodes a packet that belongs to no stream into m, which is empty. A case of the oneof
-// that this version does not know becomes kind "unknown" with its protobuf field number and the raw
-// bytes; that is not an error. ok is false where the packet has no case at all.
+// message decodes a packet that belongs to no stream into m, which must be empty. An unknown case
+// of the oneof becomes kind "unknown" with its protobuf field number and the raw bytes; that is not
+// an error. ok is false if the packet has no case at all.
 func (p *packet) message(m *textegress.Message) (ok bool) {
 	setBase(m, p.frame, textegress.KindUnknown)
 	ok = true
@@ -71,14 +71,14 @@ func setBase(m *textegress.Message, f segment.Frame, k textegress.Kind) {
 		f.UnixNS, int(f.Epoch), f.PossibleDuplicate
 }
 
-// raw keeps the bytes of what is not decoded.
+// raw returns a message with the raw bytes of an undecoded frame.
 func raw(f segment.Frame) textegress.Message {
 	m := base(f, textegress.KindUnknown)
 	m.Base64 = append([]byte{}, f.Payload...)
 	return m
 }
 
-// envelope fills in what the server states about the packet as a whole.
+// envelope fills in the server's statements about the whole packet.
 func (p *packet) envelope(m *textegress.Message) {
 	envelope(m, p.DataPacket, p.frame.Channel)
 	m.Identity, m.ParticipantSID = p.sender()
@@ -86,8 +86,8 @@ func (p *packet) envelope(m *textegress.Message) {
 	m.Encryption = p.encryption
 }
 
-// sender returns who sent the packet. The server does not see encrypted content, in which a sender
-// could write any name.
+// sender returns the sender of the packet. It does not use encrypted content: the server cannot
+// check it, so a sender could write any name there.
 func (p *packet) sender() (identity, sid string) {
 	if p.encryption != nil {
 		return p.ParticipantIdentity, p.ParticipantSid
@@ -95,8 +95,8 @@ func (p *packet) sender() (identity, sid string) {
 	return senderOf(p.DataPacket)
 }
 
-// seq returns the sender's number on the reliable channel; 0: none. Numbers on other channels mean
-// nothing.
+// seq returns the sender's sequence number on the reliable channel, or 0 if there is none. Numbers
+// on other channels have no meaning.
 func (p *packet) seq() uint32 {
 	if r := reliable(p.DataPacket, p.frame.Channel); r != nil && !*r {
 		return 0
@@ -110,8 +110,8 @@ func envelope(m *textegress.Message, p *livekit.DataPacket, c segment.Channel) {
 	m.Reliable = reliable(p, c)
 }
 
-// senderOf returns who sent a packet. The server stamps both on the packet. Older servers did so
-// only on the user packet, whose fields are now deprecated (livekit_models.proto,
+// senderOf returns the sender of a packet. The server sets both fields in the packet. Older servers
+// set them only in the user packet, whose fields are now deprecated (livekit_models.proto,
 // DataPacket.participant_identity and UserPacket.participant_sid).
 func senderOf(p *livekit.DataPacket) (identity, sid string) {
 	identity, sid = p.ParticipantIdentity, p.ParticipantSid
@@ -126,8 +126,9 @@ func senderOf(p *livekit.DataPacket) (identity, sid string) {
 	return identity, sid
 }
 
-// reliable reports over which channel a packet was sent; nil: unknown. The kind's zero value,
-// RELIABLE, is the same as absent; then the channel of the frame decides.
+// reliable reports whether a packet was sent on the reliable channel; nil means unknown. The zero
+// value of the kind, RELIABLE, cannot be distinguished from an absent kind. In this case the
+// channel of the frame decides.
 func reliable(p *livekit.DataPacket, c segment.Channel) *bool {
 	switch {
 	case p.Kind == livekit.DataPacket_LOSSY: //nolint:staticcheck // deprecated, but the server fills it in
@@ -140,7 +141,7 @@ func reliable(p *livekit.DataPacket, c segment.Channel) *bool {
 	return nil
 }
 
-// Shared by all messages, read-only.
+// Read-only values shared by all messages.
 var yes, no = true, false
 
 func user(m *textegress.Message, u *livekit.UserPacket) {
@@ -180,8 +181,8 @@ func rpcRequest(m *textegress.Message, r *livekit.RpcRequest) {
 		Type: "request", ID: r.GetId(), Method: r.GetMethod(),
 		TimeoutMS: r.GetResponseTimeoutMs(), Version: r.GetVersion(),
 	}
-	// livekit_models.proto: "When set, this field is used instead of payload". It does not say how
-	// it is compressed.
+	// livekit_models.proto: "When set, this field is used instead of payload". The method of
+	// compression is not specified.
 	if c := r.GetCompressedPayload(); len(c) > 0 {
 		m.RPC.Compressed = true
 		payload(m, c)
@@ -206,7 +207,7 @@ func rpcResponse(m *textegress.Message, r *livekit.RpcResponse) {
 	}
 }
 
-// payload sets the payload of m to b, which must not change afterwards.
+// payload sets the payload of m to b. The caller must not change b afterwards.
 func payload(m *textegress.Message, b []byte) {
 	if utf8.Valid(b) {
 		m.Text = new(string(b))
@@ -217,8 +218,8 @@ func payload(m *textegress.Message, b []byte) {
 
 var oneof = (*livekit.DataPacket)(nil).ProtoReflect().Descriptor().Oneofs().ByName("value")
 
-// field returns number and name of the case of the packet's oneof. A case newer than our protocol
-// module is found among the unknown fields: the first one with a message as its value. Its name is
+// field returns the number and name of the packet's case of the oneof. A case newer than this
+// program's protocol module is the first unknown field with a message as its value. Its name is
 // unknown.
 func field(p *livekit.DataPacket) (int, string) {
 	r := p.ProtoReflect()
@@ -247,12 +248,12 @@ func unknownField(b protoreflect.RawFields) int {
 }
 
 // Event returns the message of a frame of type FrameEvent. If the payload is not an event, ok is
-// false and the message is of kind "unknown" with the raw bytes. Identity and participant sid are
-// those of the participant whom the event is about; the details repeat them. Event is nil where an
+// false and the message is of kind "unknown" with the raw bytes. Identity and ParticipantSID are
+// those of the participant that the event is about; the details repeat them. m.Event is nil if the
 // event has no details.
 func Event(f segment.Frame) (m textegress.Message, ok bool) {
 	var e textegress.Event
-	if f.Event != nil { // a reader has decoded it
+	if f.Event != nil { // the reader has already decoded it
 		e = *f.Event
 	} else if err := json.Unmarshal(f.Payload, &e); err != nil {
 		return raw(f), false
@@ -261,7 +262,7 @@ func Event(f segment.Frame) (m textegress.Message, ok bool) {
 		return raw(f), false
 	}
 	m = base(f, e.Kind)
-	if m.Kind != textegress.KindJoined { // there it is the recorder itself
+	if m.Kind != textegress.KindJoined { // the participant of a joined event is the recorder itself
 		m.Identity, m.ParticipantSID = e.Identity, e.ParticipantSID
 	}
 	if !isEmpty(e) {

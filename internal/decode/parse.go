@@ -9,12 +9,12 @@ import (
 	"github.com/syncflow/textegress/internal/wire"
 )
 
-// parser reads the packets that make up nearly all of a recording: user packets, chat, and the
-// chunks and trailers of streams, in the form in which a server writes them. With proto.Unmarshal,
-// reading packets took a third of the time of an export.
+// parser parses the packets that make up nearly all of a recording: user packets, chat, and the
+// chunks and trailers of streams, in the form that a server writes. With proto.Unmarshal, parsing
+// took a third of the time of an export.
 //
-// It accepts only packets that it understands entirely, and returns exactly what proto.Unmarshal
-// returns for them; a test and a fuzz target compare the two. It leaves everything less common
+// It accepts only packets that it supports entirely, and returns the same result as
+// proto.Unmarshal; a test and a fuzz target compare the two. It leaves everything less common
 // (another kind of packet, an unknown or repeated field, a wrong type, invalid UTF-8) to
 // proto.Unmarshal.
 type parser struct {
@@ -33,8 +33,8 @@ type parser struct {
 	names names
 }
 
-// parse returns the packet, or false if proto.Unmarshal must parse it. What it returns is valid
-// until the next call, and shares its bytes (not its strings) with b.
+// parse returns the packet, or false if proto.Unmarshal must parse it. The packet is valid until
+// the next call. Its byte slices (not its strings) alias b.
 func (p *parser) parse(b []byte) (*livekit.DataPacket, bool) {
 	d := &p.packet
 	d.Kind, d.Value = 0, nil
@@ -168,12 +168,12 @@ func text(f wire.Field) (string, bool) {
 	return string(f.Bytes), true
 }
 
-// names interns the names that repeat with every packet.
+// names interns the names that recur in every packet.
 type names map[string]string
 
 const (
-	maxNames = 4096 // then the map is cleared
-	maxName  = 256  // longer ones are not kept
+	maxNames = 4096 // the map is cleared when full
+	maxName  = 256  // longer names are not interned
 )
 
 func (n *names) text(f wire.Field) (string, bool) {

@@ -5,18 +5,19 @@ import (
 	"slices"
 )
 
-// people knows who is in the room, according to the record.
+// people tracks the participants in the room, according to the record.
 type people struct {
 	members map[string]member // by sid, until nextGone returns it
-	here    map[string]int    // connections of each identity that are in the room
-	// leaving are the connections that left, in this order, while their identity may still return;
-	// away has them by identity. replaced are those whose identity has returned.
+	here    map[string]int    // number of connections in the room, by identity
+	// leaving holds the connections that left, in order, while their identity may still return;
+	// away holds the same connections by identity. replaced holds the connections whose identity
+	// has returned.
 	leaving, replaced []departure
 	away              map[string][]string
 }
 
 type member struct {
-	identity string // "": not in the record
+	identity string // "" if not in the record
 	left     bool
 }
 
@@ -65,7 +66,7 @@ func (p *people) left(sid string, ns int64) {
 	p.away[m.identity] = append(p.away[m.identity], sid)
 }
 
-// nextGone returns, one after the other, the sids that will send nothing more.
+// nextGone returns the next sid that will send no more packets.
 func (p *people) nextGone(ns int64) (sid string, ok bool) {
 	for _, queue := range []*[]departure{&p.replaced, &p.leaving} {
 		if q := *queue; len(q) > 0 && ns >= q[0].at {
@@ -86,12 +87,12 @@ func without(sids []string, sid string) []string {
 	return slices.DeleteFunc(sids, func(s string) bool { return s == sid })
 }
 
-// streamKey names a stream across the connections of its sender.
+// streamKey identifies a stream across the connections of its sender.
 type streamKey struct{ identity, id string }
 
-// resume returns the stream that a packet from a later connection of its sender continues, and
-// moves it to that connection: a client that rejoins after its connection failed continues to send.
-// It returns nil if there is none.
+// resume returns the stream that a packet from a later connection of its sender continues, or nil
+// if there is none. It moves the stream to that connection. A client that rejoins after a failed
+// connection continues to send its streams.
 func (s *streams) resume(snd *sender, id string, p *packet) *stream {
 	identity, sid := p.sender()
 	if identity == "" || sid == "" {
@@ -110,13 +111,14 @@ func (s *streams) resume(snd *sender, id string, p *packet) *stream {
 	snd.open[id] = st
 	st.sender = snd
 	st.continuedBy = append(st.continuedBy, sid)
-	// The numbers of the earlier connection say nothing about those of this one.
+	// The sequence numbers of the two connections are unrelated.
 	st.headerSeq, st.minSeq, st.chunkMax, st.maxSeq = 0, 0, 0, 0
 	return st
 }
 
-// same reports whether two connections whose packets name one identity belong to one participant,
-// according to the record. The packets of an agent may name the participant for whom it sends.
+// same reports whether two connections whose packets contain the same identity belong to one
+// participant, according to the record. The packets of an agent may contain the identity of the
+// participant on whose behalf it sends.
 func (p *people) same(a, b, identity string) bool {
 	told := func(sid string) string {
 		return cmp.Or(p.members[sid].identity, identity)

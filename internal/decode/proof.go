@@ -17,8 +17,8 @@ func (st *stream) numbered(by *end) bool {
 	return by != nil && st.header != nil && (by.inline || st.sender.covers(st.headerSeq, by.seq))
 }
 
-// incompleteReason returns why the chunks are not those of a complete stream, or "" if nothing is
-// known to be wrong.
+// incompleteReason returns why the chunks do not form a complete stream, or "" if no problem is
+// known.
 func (st *stream) incompleteReason(why string, by *end, numbers bool) string {
 	switch {
 	case st.header == nil:
@@ -38,25 +38,26 @@ func (st *stream) incompleteReason(why string, by *end, numbers bool) string {
 	case st.holes() > 0:
 		return textegress.StreamMissingChunks
 	case st.low > 0 && !numbers && (st.header.GetTotalLength() == 0 || st.isCompressed()):
-		// The sender may count from another index than 0, or the first chunks are missing. Only the
-		// length could tell, and what is compressed has one only from its first byte on.
+		// Either the sender counts from an index other than 0, or the first chunks are missing.
+		// Only the length could decide, and the length of compressed content is known only if it
+		// can be decompressed from the first byte.
 		return textegress.StreamMissingChunks
 	}
 	return ""
 }
 
 // judge returns why a stream without holes may still be incomplete, or "" if it is proved complete.
-// Then it adds to the line how the sender departed from the protocol.
+// In the latter case it adds to the line how the sender deviated from the protocol.
 //
-// If every packet of the sender from header to end is there, nothing is missing, whatever the
-// header announced and wherever the indexes begin. Otherwise the length has to prove that nothing
-// is missing before the first chunk and after the last. It cannot where chunks were rewritten: a
-// later version may be missing. No known sender announces a length and rewrites chunks, so a stream
-// with a length and no rewritten chunk so far has none.
+// If every packet of the sender from header to end was received, nothing is missing, regardless of
+// the length in the header and of the first index. Otherwise the length has to prove that nothing
+// is missing before the first chunk and after the last. It cannot if chunks were rewritten: a later
+// version may be missing. No known sender both states a length and rewrites chunks, so a stream
+// with a length and no rewritten chunk received is taken to have no rewritten chunks.
 func (st *stream) judge(m *textegress.Message, by *end, numbers bool, content *Content) (string,
 	error,
 ) {
-	total := st.header.GetTotalLength() // many write 0 where they do not know it
+	total := st.header.GetTotalLength() // many senders write 0 for an unknown length
 	differs := total != 0 && uint64(content.Size) != total
 	text := m.Kind == textegress.KindTextStream
 	var units lengths
@@ -78,7 +79,8 @@ func (st *stream) judge(m *textegress.Message, by *end, numbers bool, content *C
 	case st.rewritten:
 		return textegress.StreamUnproved, nil
 	case text && !units.ascii && st.endsMayMiss(by):
-		// Bytes and UTF-16 units differ, and the byte count may equal the expected unit count.
+		// The counts of bytes and UTF-16 units differ, and a partial text may have as many bytes as
+		// the complete one has units.
 		if st.low > 0 {
 			return textegress.StreamMissingChunks, nil
 		}
@@ -98,8 +100,9 @@ func (st *stream) isCompressed() bool {
 	return st.header.GetCompression() != livekit.DataStream_NONE
 }
 
-// endsMayMiss reports whether the sender's numbers leave room for a chunk before the first one or
-// after the last one. Nothing is known about a sender without numbers.
+// endsMayMiss reports whether the sender's sequence numbers leave room for a chunk before the first
+// one or after the last one. It returns false for a sender without sequence numbers, about which
+// nothing is known.
 func (st *stream) endsMayMiss(by *end) bool {
 	last := max(st.headerSeq, st.chunkMax)
 	if last == 0 && len(st.continuedBy) == 0 {
@@ -111,8 +114,8 @@ func (st *stream) endsMayMiss(by *end) bool {
 // lengths describes the length of a text.
 type lengths struct {
 	utf16 uint64 // in UTF-16 code units
-	ascii bool   // the same in all units
-	valid bool   // it is UTF-8
+	ascii bool   // the length is the same in all units
+	valid bool   // the text is UTF-8
 }
 
 // measureText reads a text to its end. It returns errors of the reader only.

@@ -12,20 +12,21 @@ import (
 	"github.com/syncflow/textegress"
 )
 
-// stream is a stream that is being received.
+// stream is an open stream.
 type stream struct {
 	sender *sender
 	id     string
-	order  uint64 // in which streams were opened
-	active uint64 // when the last packet came, in packets
+	order  uint64 // position in the order of opening
+	active uint64 // packet count at the last packet
 
 	duplicate bool                       // the first packet may be a duplicate
-	header    *livekit.DataStream_Header // nil: not received yet
+	header    *livekit.DataStream_Header // nil until received
 	headerSum headerSum
-	// as its sender's present connection counts; 0 also: sent over an earlier one
+	// sequence number of the header on the sender's current connection; 0 also if sent on an
+	// earlier one
 	headerSeq     uint32
-	sequence      uint32 // the header's
-	startedNS     int64  // the first packet's, as the next ones
+	sequence      uint32 // sequence number of the header on its own connection
+	startedNS     int64  // this and the fields up to encryption are those of the first packet
 	identity, sid string
 	reliable      *bool
 	destinations  []string
@@ -34,22 +35,22 @@ type stream struct {
 	continuedBy   []string // the sids of its sender's later connections
 
 	rec record
-	// dense are the chunks base, base+1, …; sparse all others. Chunks arrive in order, so sparse is
-	// almost always empty.
+	// dense holds the chunks base, base+1, …; sparse holds all others. Chunks arrive in order, so
+	// sparse is almost always empty.
 	dense  []chunk
 	base   uint64
 	sparse map[uint64]chunk
 	low    uint64 // the lowest index
 	top    uint64 // the highest index
-	size   int64  // of the chunks
+	size   int64  // size of the chunks in bytes
 
 	ignored   uint64
 	rewritten bool   // a chunk had a version other than 0
-	minSeq    uint32 // of its chunks; 0 also if one was unsequenced
-	chunkMax  uint32 // the highest of its chunks
-	maxSeq    uint32 // of all its packets
-	failure   string // why it can no longer be complete
-	memory    int64  // accounted to it
+	minSeq    uint32 // lowest sequence number of the chunks; 0 also if one was unsequenced
+	chunkMax  uint32 // highest sequence number of the chunks
+	maxSeq    uint32 // highest sequence number of all packets
+	failure   string // why the stream can no longer be complete
+	memory    int64  // accounted to the stream
 }
 
 // headerSum distinguishes a repeated header from another one with the same stream id.
@@ -70,7 +71,7 @@ func (s *stream) fail(why string) {
 	}
 }
 
-// at returns the chunk with an index.
+// at returns the chunk with the given index.
 func (s *stream) at(index uint64) (chunk, bool) {
 	if i := index - s.base; index >= s.base && i < uint64(len(s.dense)) {
 		return s.dense[i], true
@@ -195,7 +196,7 @@ func (s *stream) chunks() [][]chunk {
 	return [][]chunk{below, s.dense, above}
 }
 
-// prefix returns the chunks from index first up to the first one that is missing.
+// prefix returns the chunks from index first up to the first missing one.
 func (s *stream) prefix(first uint64) [][]chunk {
 	switch {
 	case s.low == first && s.holes() == 0:

@@ -14,15 +14,15 @@ import (
 
 const (
 	// leaveGrace is how long packets of a connection may still arrive after the event that its
-	// participant left or came back: events and data travel over different connections.
+	// participant left or rejoined: events and data travel over different connections.
 	leaveGrace = 5e9
-	// returnGrace is how long after leaving a participant may return and continue a stream.
+	// returnGrace is how long after leaving a participant may rejoin and continue a stream.
 	// LiveKit's SDKs try for less than a minute.
 	returnGrace = 60e9
 )
 
-// remembered is the number of recently ended streams kept for each sender, so that their late
-// packets are not taken for the start of another stream.
+// remembered is the number of recently ended streams kept per sender, so that their late packets
+// are not mistaken for the start of another stream.
 const remembered = 64
 
 // streams reassembles the streams of all senders.
@@ -30,7 +30,7 @@ type streams struct {
 	limits   Limits
 	store    store
 	senders  map[senderKey]*sender
-	latest   map[streamKey]*stream // the open stream that was opened last
+	latest   map[streamKey]*stream // the most recently opened stream that is still open
 	people   people
 	last     segment.Frame // without payload
 	orders   uint64
@@ -57,18 +57,18 @@ type sender struct {
 	order  uint64
 	open   map[string]*stream
 	memory int64
-	// The sequence numbers first to last have all been seen. No packet of the sender is missing
-	// between them, on whatever stream.
+	// All sequence numbers from first to last were received, so no packet of the sender is missing
+	// between them, in any stream.
 	first, last uint32
 	ended       []ended // a ring
 	next        int
 }
 
-// ended is what is kept of a finished stream.
+// ended is the state kept for an ended stream.
 type ended struct {
-	id      [16]byte // of its SHA-256
+	id      [16]byte // first bytes of the id's SHA-256
 	lastSeq uint32
-	cut     bool // we ended it; what still arrives belongs to it
+	cut     bool // ended by the decoder; later packets still belong to it
 }
 
 func (s *streams) sender(p *packet) *sender {
@@ -86,7 +86,7 @@ func (s *streams) sender(p *packet) *sender {
 	return snd
 }
 
-// observe records a sequence number; 0: unsequenced.
+// observe records a sequence number; 0 means unsequenced.
 func (snd *sender) observe(seq uint32) {
 	switch {
 	case seq == 0 || seq <= snd.last:
@@ -105,7 +105,7 @@ func (snd *sender) covers(from, to uint32) bool {
 func (snd *sender) find(id string) *ended {
 	sum := idSum(id)
 	for i := range snd.ended {
-		// There is at most one with this id, see remember.
+		// At most one entry has this id, see remember.
 		if snd.ended[i].id == sum {
 			return &snd.ended[i]
 		}
@@ -132,7 +132,7 @@ func idSum(id string) [16]byte {
 	return [16]byte(s[:16])
 }
 
-// advance moves the time to that of a frame, and ends the streams of participants that have been
+// advance sets the time to that of a frame, and ends the streams of participants that have been
 // away long enough.
 func (s *streams) advance(f segment.Frame, emit func(*Line) error) error {
 	f.Payload, f.PossibleDuplicate = nil, false
@@ -155,15 +155,15 @@ func (s *streams) advance(f segment.Frame, emit func(*Line) error) error {
 // now returns the time of a frame by the clock of the first frame.
 func (s *streams) now(f segment.Frame) int64 { return f.UnixNS - s.shift }
 
-// clockStepped records that the recorder's clock was set. In a merged recording, times are by
-// several clocks anyway.
+// clockStepped records a step of the recorder's clock. It ignores steps in a merged recording,
+// where the times are by several clocks anyway.
 func (s *streams) clockStepped(e *textegress.Event) {
 	if e != nil && e.EgressID == "" {
 		s.shift += e.OffsetNS
 	}
 }
 
-// end ends all streams, in the order in which they began.
+// end ends all streams in the order in which they started.
 func (s *streams) end(emit func(*Line) error) error {
 	var open []*stream
 	for _, snd := range s.senders {
@@ -266,7 +266,7 @@ func (s *streams) header(snd *sender, p *packet, h *livekit.DataStream_Header,
 		return nil
 	case st != nil && st.header != nil && seq != 0 && seq < st.headerSeq, e != nil && seq != 0 &&
 		seq <= e.lastSeq:
-		s.late++ // that of an earlier stream
+		s.late++ // the header of an earlier stream
 		return nil
 	case st != nil && st.header != nil:
 		st.fail(textegress.StreamIDReused)
@@ -281,7 +281,7 @@ func (s *streams) header(snd *sender, p *packet, h *livekit.DataStream_Header,
 		}
 		st, reused = nil, true
 	case st != nil && (seq == 0 || st.minSeq == 0):
-		st.fail(textegress.StreamIDReused) // they may
+		st.fail(textegress.StreamIDReused) // these chunks may belong to an earlier stream
 	case st == nil:
 		reused = e != nil
 	}
@@ -317,7 +317,7 @@ func (snd *sender) endedBefore(id string, seq uint32) bool {
 func (st *stream) belongs(p *packet) bool {
 	if st.header != nil {
 		if p.seq() != 0 && p.seq() < st.headerSeq {
-			return false // of an earlier stream with this id
+			return false // belongs to an earlier stream with this id
 		}
 		if st.reused && (p.seq() == 0 || st.headerSeq == 0) {
 			st.fail(textegress.StreamIDReused)
@@ -329,8 +329,8 @@ func (st *stream) belongs(p *packet) bool {
 	return true
 }
 
-// of returns the stream that a chunk or a trailer belongs to, and begins one whose header is
-// missing; nil: the packet is late.
+// of returns the stream of a chunk or a trailer, or nil if the packet is late. It starts a stream
+// if the header is missing.
 func (s *streams) of(snd *sender, id string, p *packet) *stream {
 	st := snd.open[id]
 	if st == nil {
@@ -370,8 +370,8 @@ func (s *streams) trailer(snd *sender, p *packet, t *livekit.DataStream_Trailer,
 	return s.finish(st, "", &end{trailer: t, seq: p.seq()}, emit)
 }
 
-// evict ends streams of the senders that occupy most until an eighth of the memory is free, so that
-// it does not run for every packet.
+// evict ends streams of the senders that occupy most memory until an eighth of the limit is free,
+// so that it does not run for every packet.
 func (s *streams) evict(emit func(*Line) error) error {
 	for s.memory > s.limits.Memory/8*7 {
 		var most *sender
