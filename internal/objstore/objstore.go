@@ -1,9 +1,8 @@
-// Package objstore is the small view of an object store that delivery needs.
+// Package objstore defines the small interface to an object store that delivery needs.
 //
-// It knows nothing of recordings. The implementations live below it, each in its own package
-// together with the one vendor library it uses: s3 for anything that speaks the S3 protocol, dir
-// for a directory. objtest is the conformance suite that every implementation passes, and has a
-// bucket in memory for other tests.
+// It is independent of recordings. Each implementation is a package below it, together with the one
+// vendor library that it uses: s3 for any store with the S3 protocol, dir for a directory. objtest
+// contains the conformance suite for every implementation, and an in-memory bucket for other tests.
 package objstore
 
 import (
@@ -22,38 +21,37 @@ import (
 
 // Bucket stores objects under keys.
 //
-// Keys are slash-separated paths without empty, "." or ".." components. Every other byte sequence
-// of valid UTF-8 without control characters is allowed in them, so also spaces, colons, percent
-// signs and any script.
+// Keys are slash-separated paths without empty, "." or ".." components. Components may contain any
+// valid UTF-8 without control characters, including spaces, colons, percent signs and any script.
 //
-// All methods may be called concurrently. None of them retries anything. Every
-// error they return is, or wraps, an [*Error]; see [IsNotFound], [IsPermanent] and [RetryAfter]. If
-// ctx ended, errors.Is finds the context's error in it too.
+// All methods are safe for concurrent use. No method retries. Every returned error is, or wraps, an
+// [*Error]; see [IsNotFound], [IsPermanent] and [RetryAfter]. If ctx ended, the error also wraps
+// the context's error.
 type Bucket interface {
-	// Upload stores o under key, replacing what was there.
+	// Upload stores o under key and replaces an existing object.
 	//
-	// When Upload returns nil, the object is stored durably as a whole and is found by every later
-	// call. When it returns an error, it is UNKNOWN whether the object is stored: a store may well
-	// have completed the request whose answer was lost. A part of an object is never visible under
-	// key. The caller decides with Stat.
+	// When Upload returns nil, the whole object is durable and every later call finds it. When it
+	// returns an error, it is UNKNOWN whether the object is stored: the store may have completed a
+	// request whose response was lost. The caller checks with Stat. A partial object is never
+	// visible under key.
 	Upload(ctx context.Context, key string, o Object) error
 
 	// Stat describes the object stored under key.
 	Stat(ctx context.Context, key string) (Attrs, error)
 
-	// Open reads the object stored under key. The reader fails rather than ending early when the
-	// connection breaks.
+	// Open reads the object stored under key. If the connection breaks, the reader returns an error
+	// instead of an early end.
 	Open(ctx context.Context, key string) (io.ReadCloser, error)
 
-	// List yields the objects whose key begins with prefix, in ascending order of keys. SHA256 of
-	// the attributes is not filled. After an error nothing more is yielded.
+	// List yields the objects whose key starts with prefix, in ascending order of keys. It does not
+	// set SHA256 of the attributes. It yields nothing after an error.
 	List(ctx context.Context, prefix string) iter.Seq2[Attrs, error]
 
 	// Delete removes the object stored under key. It is not an error if there is none.
 	Delete(ctx context.Context, key string) error
 
 	// String names the bucket for messages, for example "s3://recordings at
-	// https://s3.example.org". It holds no secret.
+	// https://s3.example.org". It contains no secret.
 	String() string
 }
 
@@ -61,23 +59,22 @@ type Bucket interface {
 type Attrs struct {
 	Key  string
 	Size int64 // bytes, or UnknownSize
-	// SHA256 is the lower-case hexadecimal SHA-256 of the content as the store itself computed it
-	// over the bytes that it received, or "" where the store computes none. It is never a value
-	// that a client merely attached.
+	// SHA256 is the lower-case hexadecimal SHA-256 that the store itself computed over the received
+	// content, or "" if the store computes none. It is never a value supplied by a client.
 	SHA256 string
 }
 
-// UnknownSize is the size of an object whose size the store does not state. It says nothing about
-// the object, least of all that it is empty.
+// UnknownSize is the size of an object whose size the store does not state. The object may have any
+// size; in particular, it need not be empty.
 const UnknownSize = -1
 
 // Object is content to be uploaded.
 type Object struct {
-	// Open returns the content from its beginning. It is called at least once per attempt, so an
-	// upload can be repeated and is never held in memory.
+	// Open returns the content from its start. It is called at least once per attempt, so an upload
+	// can be retried without holding the content in memory.
 	Open func() (io.ReadSeekCloser, error)
 	Size int64 // bytes, exact
-	// SHA256 is the lower-case hexadecimal SHA-256 of the content. A store refuses content that
+	// SHA256 is the lower-case hexadecimal SHA-256 of the content. A store rejects content that
 	// does not match it.
 	SHA256      string
 	ContentType string // MIME type
@@ -95,8 +92,8 @@ func Bytes(data []byte, contentType string) Object {
 	}
 }
 
-// File returns an object with the content of the file at path, whose size in bytes and hexadecimal
-// SHA-256 the caller knows already. The file is opened anew for every attempt.
+// File returns an object with the content of the file at path. The caller supplies its size in
+// bytes and its hexadecimal SHA-256. Every attempt opens the file again.
 func File(path string, size int64, sha256Hex, contentType string) Object {
 	return Object{
 		Open:        func() (io.ReadSeekCloser, error) { return os.Open(path) },
@@ -111,7 +108,7 @@ type nopCloser struct{ io.ReadSeeker }
 func (nopCloser) Close() error { return nil }
 
 // CheckKey returns an error unless every [Bucket] accepts key. Implementations call it first, so
-// that a mistake shows in tests with any of them and does not depend on the store.
+// that a test with any implementation detects a bad key, whatever the store accepts.
 func CheckKey(key string) error {
 	if key == "" {
 		return fmt.Errorf("the key is empty")
@@ -135,22 +132,22 @@ func CheckKey(key string) error {
 	return nil
 }
 
-// BadKey returns the error for a key that [CheckKey] refused.
+// BadKey returns the error for a key that [CheckKey] rejected.
 func BadKey(op, bucket, key string, err error) *Error {
 	return &Error{Op: op, Bucket: bucket, Key: key, Cause: err.Error(), Permanent: true, Err: err}
 }
 
-// ErrDiffers says that the object stored under a key is not the expected one.
+// ErrDiffers reports that the object stored under a key is not the expected one.
 var ErrDiffers = errors.New("the stored object has other content")
 
-// Verify returns nil if exactly the content with that size in bytes and hexadecimal SHA-256 is
-// stored under key.
+// Verify returns nil if the object stored under key has exactly the given size in bytes and
+// hexadecimal SHA-256.
 //
-// It relies on the store's own checksum where the store computes one, and otherwise reads the
-// object back. It also does so before it reports a different object: the consequences are costly,
-// and some front ends answer HEAD, and so Stat, with a length of 0.
+// It relies on the store's own checksum if the store computes one, and otherwise reads the object
+// back. It also reads the object back before it reports a different object, because the
+// consequences are costly and some front ends respond to HEAD, and so to Stat, with a length of 0.
 // It reads at most one byte more than the size. The error satisfies [IsNotFound] if there is no
-// such object, and errors.Is(err, ErrDiffers) if there is another one.
+// such object, and errors.Is(err, ErrDiffers) if the object differs.
 func Verify(ctx context.Context, b Bucket, key string, size int64, sha256Hex string) error {
 	a, err := b.Stat(ctx, key)
 	if err != nil {

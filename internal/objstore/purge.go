@@ -6,54 +6,54 @@ import (
 )
 
 // Versioned is implemented by buckets whose store may keep earlier versions of an object after it
-// was replaced or deleted. Without it, deleting an object is all that can be done.
+// was replaced or deleted. For other buckets, a purge can only delete the objects.
 type Versioned interface {
-	// Versions yields every version of the objects whose key begins with prefix, also of those that
-	// were deleted, and the marks that say so. Of a bucket that keeps no versions it yields each
-	// object once. After an error nothing more is yielded.
+	// Versions yields every version of the objects whose key starts with prefix, including deleted
+	// objects and their deletion markers. For a bucket that keeps no versions it yields each object
+	// once. It yields nothing after an error.
 	Versions(ctx context.Context, prefix string) iter.Seq2[Version, error]
 
-	// DeleteVersion removes one version for good. It is not an error if there is none.
+	// DeleteVersion removes one version permanently. It is not an error if there is none.
 	DeleteVersion(ctx context.Context, key, id string) error
 }
 
-// Unfinished is implemented by buckets whose store keeps the parts of an upload that was never
-// completed, which are invisible and cost money.
+// Unfinished is implemented by buckets whose store keeps the parts of uploads that were never
+// completed. Such parts are invisible and cost money.
 type Unfinished interface {
-	// AbortUploads removes the parts of uploads to keys which begin with prefix, except those for
-	// which keep returns true and those that this Bucket is making, and returns the number of
-	// uploads. A store that cannot list such uploads is not an error. It continues after an upload
-	// that cannot be removed, and returns the first error.
+	// AbortUploads removes the parts of uploads to keys that start with prefix, except keys for
+	// which keep returns true and uploads in progress in this Bucket. It returns the number of
+	// removed uploads. It is not an error if the store cannot list such uploads. AbortUploads
+	// continues after an upload that it cannot remove, and returns the first error.
 	AbortUploads(ctx context.Context, prefix string, keep func(key string) bool) (int, error)
 }
 
-// Version is one version of an object, or the mark of its deletion.
+// Version is one version of an object, or its deletion marker.
 type Version struct {
 	Key string
-	ID  string // as the store names it; "" or "null" where it does not
+	ID  string // version id of the store; "" or "null" if it has none
 }
 
-// Purged is what [Purge] did.
+// Purged is the result of [Purge].
 type Purged struct {
-	Deleted int // objects, versions and interrupted uploads that are gone
-	// Failed are those that could not be deleted, and why: the store's words, without keys.
+	Deleted int // number of removed objects, versions and interrupted uploads
+	// Failed counts the objects and versions that could not be deleted, by error text without keys.
 	Failed map[string]int
-	// Versions says why earlier versions could not be looked for; "" where they were, or where the
+	// Versions is the reason why earlier versions could not be listed; "" if they were, or if the
 	// store has none.
 	Versions string
-	// Uploads says why parts of interrupted uploads could not be looked for or removed; "" where
-	// they were, or where the store has none.
+	// Uploads is the reason why parts of interrupted uploads could not be listed or removed; "" if
+	// they were, or if the store has none.
 	Uploads string
 }
 
-// Complete reports whether everything is gone that was there.
+// Complete reports whether everything was removed.
 func (p Purged) Complete() bool { return len(p.Failed) == 0 && p.Versions == "" && p.Uploads == "" }
 
-// Purge deletes, with all their versions, the objects whose keys begin with prefix, except those
-// for which keep returns true, and the parts of uploads to such keys that were interrupted. first
-// is deleted before all others, so that after an interruption the rest is not taken for a whole
-// recording. It continues after an object that cannot be deleted. The error is one of listing the
-// objects or of ctx.
+// Purge deletes the objects whose keys start with prefix, with all their versions and the parts of
+// interrupted uploads. It skips keys for which keep returns true. It deletes first before all
+// others, so that after an interruption the rest is not mistaken for a complete recording. Purge
+// continues after an object that it cannot delete. It returns only errors of ctx and of listing the
+// objects.
 func Purge(ctx context.Context, b Bucket, prefix, first string, keep func(key string) bool) (Purged,
 	error,
 ) {
@@ -73,11 +73,11 @@ func Purge(ctx context.Context, b Bucket, prefix, first string, keep func(key st
 	return p, nil
 }
 
-// maxPurged bounds how many objects, and how many versions, one purge takes into memory. It is more
-// than a recording has.
+// maxPurged bounds the number of objects, and of versions, that one purge holds in memory. No
+// recording has this many.
 const maxPurged = 1_000_000
 
-// moreToPurge is the reason why a purge that came to the bound is not complete.
+// moreToPurge is the reason why a purge that reached the bound is not complete.
 const moreToPurge = "there are more than a million; the others go when it is done again"
 
 func purgeObjects(ctx context.Context, b Bucket, prefix, first string,
@@ -122,7 +122,8 @@ func purgeObjects(ctx context.Context, b Bucket, prefix, first string,
 		return p, nil
 	}
 	if len(keys) > 0 && keys[0] == first {
-		// Only marks it as deleted in a bucket with versions; the version goes below.
+		// In a bucket with versions this only adds a deletion marker. The loop below deletes the
+		// version.
 		if err := b.Delete(ctx, first); err != nil && ctx.Err() != nil {
 			return p, err
 		}
@@ -152,7 +153,7 @@ func purgeObjects(ctx context.Context, b Bucket, prefix, first string,
 	if p.Versions == "" {
 		return p, nil
 	}
-	for _, key := range keys { // at least what everybody sees
+	for _, key := range keys { // if versions cannot be listed, delete at least the visible objects
 		if err := note(b.Delete(ctx, key)); err != nil {
 			return p, err
 		}
