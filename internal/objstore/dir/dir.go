@@ -1,5 +1,5 @@
-// Package dir delivers objects to a directory: for a laboratory without Internet access, or a share
-// that something else collects. A key is the path of a file below the directory.
+// Package dir stores objects in a directory, for a laboratory without Internet access or a share
+// that another system collects. A key is the path of a file below the directory.
 package dir
 
 import (
@@ -21,20 +21,21 @@ import (
 	"github.com/syncflow/textegress/internal/objstore"
 )
 
-// Bucket stores objects as files below one directory and never outside of it, whatever the keys and
-// whatever symbolic links are in the way. Only its own user can read what it creates (0600,
-// directories 0700). It is safe for concurrent use, by several processes too.
+// Bucket stores objects as files below one directory, and never outside it, regardless of keys and
+// symbolic links. Only its own user can read the files (0600) and directories (0700) that it
+// creates. It is safe for concurrent use, also by several processes.
 //
-// Before its first use of a key it probes which names the directory's file system can hold; see
-// package fsname. If it cannot hold every name, the files have the portable forms of the keys. A
-// file is found under either form, because it may have been copied from another file system.
+// Before its first use of a key, the bucket probes which names the directory's file system
+// supports; see package fsname. If the file system does not support every name, the files have the
+// portable forms of the keys. Lookups try both forms, because a file may have been copied from
+// another file system.
 type Bucket struct {
 	root Root
 	path string
 
 	mu      sync.Mutex
 	naming  *fsname.Naming  // nil: not known yet
-	problem error           // of finding that out
+	problem error           // result of the latest probe
 	making  map[string]bool // temporary files that are being written
 }
 
@@ -49,8 +50,8 @@ type Root interface {
 
 var _ objstore.Bucket = (*Bucket)(nil)
 
-// New returns the bucket in the directory at path. The directory is made if it is missing, its
-// parents are not: a share that is not mounted must not be mistaken for an empty one.
+// New returns the bucket in the directory at path. It creates a missing directory but not its
+// parents: an unmounted share must not be mistaken for an empty one.
 func New(path string) (*Bucket, error) {
 	if err := mkdir(path); err != nil {
 		return nil, fmt.Errorf("directory to deliver to: %w", err)
@@ -62,8 +63,8 @@ func New(path string) (*Bucket, error) {
 	return On(root, path), nil
 }
 
-// On returns the bucket in the directory root, for tests of file systems that cannot hold every
-// name. path names it in messages.
+// On returns the bucket in the directory root, for tests of file systems that do not support every
+// name. path is its name in messages.
 func On(root Root, path string) *Bucket {
 	return &Bucket{root: root, path: path, making: map[string]bool{}}
 }
@@ -71,7 +72,7 @@ func On(root Root, path string) *Bucket {
 func mkdir(path string) error {
 	parent, base := filepath.Split(filepath.Clean(path))
 	if base == "" || base == "." || base == ".." {
-		return nil // the root of the file system or a working directory: there
+		return nil // the root of the file system or a working directory: it exists
 	}
 	if parent == "" {
 		parent = "."
@@ -87,8 +88,8 @@ func mkdir(path string) error {
 	return nil
 }
 
-// Check probes again which names the file system can hold. It returns an error if those of
-// recordings are not among them, or if nothing can be written there.
+// Check probes again which names the file system supports. It returns an error if these do not
+// include the names of recordings, or if the directory is not writable.
 func (b *Bucket) Check() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -100,22 +101,23 @@ func (b *Bucket) Check() error {
 	return nil
 }
 
-// IsPortable reports whether files have the portable forms of keys, as far as that is known.
+// IsPortable reports whether files have the portable forms of keys, as far as known.
 func (b *Bucket) IsPortable() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.naming != nil && *b.naming == fsname.Portable
 }
 
-// Problem returns the result of the latest [Bucket.Check] or use of the directory: nil if it can
-// hold the names.
+// Problem returns the result of the latest [Bucket.Check] or use of the directory, or nil if the
+// directory supports the names.
 func (b *Bucket) Problem() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.problem
 }
 
-// names returns the mapping of keys to paths, probing the directory if it is not known yet.
+// names returns the mapping of keys to paths. It probes the directory if the mapping is not known
+// yet.
 func (b *Bucket) names() (fsname.Naming, error) {
 	b.mu.Lock()
 	n := b.naming
@@ -131,8 +133,8 @@ func (b *Bucket) names() (fsname.Naming, error) {
 	return *n, nil
 }
 
-// find returns the path of the file under a key. It tries both forms even if nothing can be written
-// and names cannot be probed.
+// find returns the path of the file under a key. It tries both forms even if the directory is not
+// writable and names cannot be probed.
 func (b *Bucket) find(key string) (string, error) {
 	n, _ := b.names() //nolint:errcheck // see above
 	p, ok := n.Find(b.root, key)
@@ -148,9 +150,9 @@ func (b *Bucket) Close() error { return b.root.Close() }
 // String returns "directory" and the path.
 func (b *Bucket) String() string { return "directory " + b.path }
 
-// Upload implements [objstore.Bucket]: write under a temporary name, compare size and checksum,
-// fsync, close, rename, fsync the directory. New parent directories are fsynced into their parents
-// first.
+// Upload implements [objstore.Bucket]. It writes under a temporary name, compares size and
+// checksum, fsyncs, closes and renames the file, and fsyncs the directory. Before that, it creates
+// missing parent directories and fsyncs their parents.
 func (b *Bucket) Upload(ctx context.Context, key string, o objstore.Object) (err error) {
 	if err := objstore.CheckKey(key); err != nil {
 		return objstore.BadKey("upload", b.String(), key, err)
@@ -183,7 +185,7 @@ func (b *Bucket) Upload(ctx context.Context, key string, o objstore.Object) (err
 	defer func() {
 		if err != nil {
 			f.Close()           //nolint:errcheck // failed already
-			b.root.Remove(temp) //nolint:errcheck // best effort; the name says that it is ours
+			b.root.Remove(temp) //nolint:errcheck // best effort; the name marks it as temporary
 		}
 	}()
 	h := sha256.New()
@@ -208,7 +210,7 @@ func (b *Bucket) Upload(ctx context.Context, key string, o objstore.Object) (err
 
 var errContent = errors.New("the content does not have the announced size and SHA-256")
 
-// mkdirAll is MkdirAll with an fsync of every parent in which it made something.
+// mkdirAll is MkdirAll with an fsync of every parent in which it creates a directory.
 func (b *Bucket) mkdirAll(dir string) error {
 	if dir == "." {
 		return nil
@@ -232,8 +234,8 @@ func (b *Bucket) syncDir(dir string) error {
 		return err
 	}
 	err = d.Sync()
-	// Network file systems which do not know fsync of directories say so with EINVAL; there is
-	// nothing more to do there.
+	// Network file systems without fsync of directories return EINVAL; nothing more can be done
+	// there.
 	if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
 		err = nil
 	}
@@ -274,7 +276,7 @@ func (b *Bucket) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, b.fail("open", key, err)
 	}
-	// Without O_NONBLOCK a named pipe would be waited for.
+	// Without O_NONBLOCK, opening a named pipe would block.
 	f, err := b.root.OpenFile(p, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, b.fail("open", key, err)
@@ -306,7 +308,7 @@ func (r *reader) Read(p []byte) (int, error) {
 
 func (r *reader) Close() error { return r.f.Close() }
 
-// Delete implements [objstore.Bucket]. Directories stay.
+// Delete implements [objstore.Bucket]. It does not remove directories.
 func (b *Bucket) Delete(ctx context.Context, key string) error {
 	if err := objstore.CheckKey(key); err != nil {
 		return objstore.BadKey("delete", b.String(), key, err)
@@ -314,7 +316,7 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 	if err := ctx.Err(); err != nil {
 		return b.fail("delete", key, err)
 	}
-	for range 2 { // there may be one under each form of the key
+	for range 2 { // a file may exist under each form of the key
 		p, err := b.find(key)
 		if err == nil {
 			err = b.root.Remove(p)
@@ -340,7 +342,7 @@ func (b *Bucket) wrap(op, key string, err error) error {
 }
 
 func (b *Bucket) fail(op, key string, err error) *objstore.Error {
-	// of finding out which names there can be
+	// an error of the probe for names
 	if known, ok := errors.AsType[*objstore.Error](err); ok {
 		e := *known
 		e.Op, e.Key = op, key
@@ -383,7 +385,7 @@ func cause(err error) string {
 	return err.Error()
 }
 
-// ctxReader lets a long copy end with its context.
+// ctxReader ends a long copy when its context ends.
 type ctxReader struct {
 	ctx context.Context
 	r   io.Reader

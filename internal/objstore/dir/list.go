@@ -13,9 +13,9 @@ import (
 	"github.com/syncflow/textegress/internal/objstore"
 )
 
-// List implements [objstore.Bucket]. Temporary files of interrupted uploads are not objects. Where
-// a name was too long for the file system and cut, the key that it yields has the cut name; it
-// leads to the object like the whole one.
+// List implements [objstore.Bucket]. It does not yield temporary files of interrupted uploads. If a
+// name was too long for the file system and was cut, the key has the cut name. Both this key and
+// the original one lead to the object.
 func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[objstore.Attrs, error] {
 	return func(yield func(objstore.Attrs, error) bool) {
 		found, err := b.list(ctx, prefix)
@@ -40,12 +40,12 @@ func (b *Bucket) list(ctx context.Context, prefix string) ([]objstore.Attrs, err
 		return nil, err
 	}
 	naming, _ := b.names() //nolint:errcheck // as in find
-	// The directories that the prefix names are looked up and not compared: a file system may know
-	// them by other names.
+	// The directories in the prefix are looked up rather than compared, because they may have other
+	// names in the file system.
 	start, above := ".", ""
 	if i := strings.LastIndexByte(prefix, '/'); i >= 0 {
 		if err := objstore.CheckKey(prefix[:i]); err != nil {
-			return nil, nil //nolint:nilerr // no key begins so
+			return nil, nil //nolint:nilerr // no key has this prefix
 		}
 		p, ok := naming.Find(b.root, prefix[:i])
 		if !ok {
@@ -76,7 +76,7 @@ func (b *Bucket) list(ctx context.Context, prefix string) ([]objstore.Attrs, err
 		}
 		key := above + naming.Key(rest)
 		if d.IsDir() {
-			// Only directories that can hold the prefix are entered.
+			// Only directories that may contain matching keys are entered.
 			if !strings.HasPrefix(key+"/", prefix) && !strings.HasPrefix(prefix, key+"/") {
 				return fs.SkipDir
 			}

@@ -13,12 +13,12 @@ import (
 
 var _ objstore.Unfinished = (*Bucket)(nil)
 
-// make notes that writing a temporary file starts or ends.
+// make records the start or the end of writing a temporary file.
 func (b *Bucket) make(temp string, begins bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if begins {
-		b.making[path.Base(temp)] = true // its directory may be known by another name
+		b.making[path.Base(temp)] = true // its directory may have another name
 	} else {
 		delete(b.making, path.Base(temp))
 	}
@@ -30,15 +30,15 @@ func (b *Bucket) makes(temp string) bool {
 	return b.making[path.Base(temp)]
 }
 
-// AbortUploads implements [objstore.Unfinished]: a process that was killed leaves the temporary
-// file that it was writing. Its name does not show the key; keep is asked about the name itself.
-// prefix ends in a slash: only whole directories are searched.
+// AbortUploads implements [objstore.Unfinished]. It removes the temporary files that killed
+// processes left. The name of a temporary file does not contain the key, so keep is called with the
+// name itself. prefix ends in a slash: only whole directories are searched.
 func (b *Bucket) AbortUploads(ctx context.Context, prefix string, keep func(key string) bool) (int,
 	error,
 ) {
 	above := strings.TrimSuffix(prefix, "/")
 	if err := objstore.CheckKey(above); err != nil || above == prefix {
-		return 0, nil //nolint:nilerr // nothing is in no directory
+		return 0, nil //nolint:nilerr // a missing directory contains no files
 	}
 	naming, _ := b.names() //nolint:errcheck // as in find
 	start, ok := naming.Find(b.root, above)
