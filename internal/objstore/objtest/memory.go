@@ -16,32 +16,31 @@ import (
 	"github.com/syncflow/textegress/internal/objstore"
 )
 
-// Fault is what happens to one call instead of success.
+// Fault describes the misbehaviour of one call.
 type Fault struct {
-	// Err is returned; for open it is returned by the reader after half of the content if MidBody
-	// is set. nil together with Damage is success, but other bytes are stored.
+	// Err is the error of the call. For open with MidBody, the reader returns it after half of the
+	// content. A nil Err with Damage is a success that stores different bytes.
 	Err error
-	// Applied: the call takes effect, and its response is lost.
+	// Applied means that the call takes effect but its response is lost.
 	Applied bool
-	// MidBody: the content of an upload is read to its middle only before Err; that of an open is
-	// delivered to its middle.
+	// MidBody means that Err occurs in the middle: after half of the content of an upload was read,
+	// or half of the content of an open was delivered.
 	MidBody bool
-	// Damage, if not nil, changes the bytes which an applied upload stores or an open delivers.
+	// Damage, if not nil, changes the bytes that an applied upload stores or an open delivers.
 	Damage func([]byte) []byte
-	// Wait, if not nil, is called before anything else. It may block until ctx ends; its error is
-	// returned.
+	// Wait, if not nil, runs first. It may block until ctx ends. The call returns its error.
 	Wait func(ctx context.Context) error
 }
 
-// Memory is an [objstore.Bucket] in memory. It can be made to fail before or after a call took
-// effect, to store other bytes than it was given and to break a body in the middle. The zero value
-// is not usable, see [NewMemory].
+// Memory is an [objstore.Bucket] in memory. Faults can make it fail before or after a call takes
+// effect, store different bytes or break a body in the middle. The zero value is not usable, see
+// [NewMemory].
 type Memory struct {
 	name string
-	// Checksums: the store computes SHA-256, as S3 does.
+	// checksums reports whether the store computes SHA-256, as S3 does.
 	checksums bool
 
-	// guards all below; held for the bookkeeping of a call only, never while content is read
+	// guards the fields below; held only for bookkeeping, never while content is read
 	mu         sync.Mutex
 	objects    map[string]object
 	fault      func(op, key string) *Fault
@@ -56,13 +55,14 @@ type object struct {
 
 var _ objstore.Bucket = (*Memory)(nil)
 
-// NewMemory returns an empty bucket. checksums says whether Stat fills SHA256.
+// NewMemory returns an empty bucket. checksums determines whether Stat sets SHA256.
 func NewMemory(name string, checksums bool) *Memory {
 	return &Memory{name: name, checksums: checksums, objects: map[string]object{}}
 }
 
-// SetFault lets f decide about every following call; nil from f is no fault. f is called by the
-// goroutine of the call, with op "upload", "stat", "open", "list" or "delete". A nil f ends it.
+// SetFault sets the function that returns the fault of every later call, or nil for no fault. f
+// runs on the goroutine of the call, with op "upload", "stat", "open", "list" or "delete". A nil f
+// ends all faults.
 func (b *Memory) SetFault(f func(op, key string) *Fault) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -76,14 +76,14 @@ func (b *Memory) Calls() []string {
 	return slices.Clone(b.calls)
 }
 
-// ResetCalls forgets the calls so far.
+// ResetCalls clears the list of calls.
 func (b *Memory) ResetCalls() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.calls = nil
 }
 
-// Overwrites returns the keys whose stored bytes were changed by an upload.
+// Overwrites returns the keys for which an upload changed the stored bytes.
 func (b *Memory) Overwrites() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -101,14 +101,14 @@ func (b *Memory) Objects() map[string][]byte {
 	return m
 }
 
-// ContentType returns the content type with which key was stored.
+// ContentType returns the stored content type of key.
 func (b *Memory) ContentType(key string) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.objects[key].contentType
 }
 
-// Put stores data without counting as a call and without faults.
+// Put stores data. It does not count as a call and has no faults.
 func (b *Memory) Put(key string, data []byte) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -118,7 +118,7 @@ func (b *Memory) Put(key string, data []byte) {
 // String implements [objstore.Bucket].
 func (b *Memory) String() string { return "memory " + b.name }
 
-// begin counts the call and returns the fault for it, never nil.
+// begin records the call and returns its fault, never nil.
 func (b *Memory) begin(ctx context.Context, op, key string) (*Fault, error) {
 	if op != "list" {
 		if err := objstore.CheckKey(key); err != nil {

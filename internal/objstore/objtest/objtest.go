@@ -1,5 +1,5 @@
-// Package objtest is the conformance suite for implementations of objstore.Bucket, and an in-memory
-// bucket that can be made to fail.
+// Package objtest provides the conformance suite for implementations of objstore.Bucket, and an
+// in-memory bucket with injectable faults.
 package objtest
 
 import (
@@ -20,14 +20,14 @@ import (
 	"github.com/syncflow/textegress/internal/objstore"
 )
 
-// Options tells the suite about an implementation.
+// Options describes an implementation to the suite.
 type Options struct {
-	// Checksums: Stat must fill SHA256 for objects up to 1 MiB.
+	// Checksums requires that Stat sets SHA256 for objects up to 1 MiB.
 	Checksums bool
-	// Large, if not 0, is the size in bytes of one more object, larger than one request of the
-	// implementation carries.
+	// Large, if not 0, is the size in bytes of an additional object that does not fit in one
+	// request of the implementation.
 	Large int64
-	// ShortKeys leaves out components longer than 200 bytes.
+	// ShortKeys leaves out keys with components longer than 200 bytes.
 	ShortKeys bool
 }
 
@@ -108,8 +108,8 @@ func testRoundTrip(t *testing.T, b objstore.Bucket, o Options) {
 	}
 }
 
-// Keys are as they come from people: what is legal in one component of an object key, escaped or
-// not.
+// Keys returns keys as people choose them, with everything that is legal in a component of an
+// object key, escaped or not.
 func Keys() []string {
 	return []string{
 		"plain.txt",
@@ -233,7 +233,7 @@ func testUnreadable(t *testing.T, b objstore.Bucket) {
 	}
 }
 
-// brokenReader fails at an offset, on every pass.
+// brokenReader fails at a fixed offset on every pass.
 type brokenReader struct {
 	io.ReadSeekCloser
 	at  int64
@@ -353,7 +353,7 @@ func testLarge(t *testing.T, b objstore.Bucket, size int64) {
 	if err := objstore.Verify(t.Context(), b, "large/object", o.Size, o.SHA256); err != nil {
 		t.Errorf("Verify: %v", err)
 	}
-	// The store's checksum may be one over parts; reading back must agree in any case.
+	// The store's checksum may be one over parts; the content read back must match in any case.
 	r, err := b.Open(t.Context(), "large/object")
 	if err != nil {
 		t.Fatal(err)
@@ -366,8 +366,8 @@ func testLarge(t *testing.T, b objstore.Bucket, size int64) {
 	}
 }
 
-// Generated returns an object of the given size whose content is computed while it is read, so that
-// it takes no memory. It can be used to show that an upload does not either.
+// Generated returns an object of the given size that computes its content on read and so occupies
+// no memory. Tests use it to show that an upload does not hold its content in memory either.
 func Generated(size int64, seed byte) objstore.Object {
 	open := func() (io.ReadSeekCloser, error) { return &generated{size: size, seed: seed}, nil }
 	h := sha256.New()
@@ -391,7 +391,7 @@ func (g *generated) Read(p []byte) (int, error) {
 	n := int(min(int64(len(p)), g.size-g.pos))
 	for i := 0; i < n; {
 		at := g.pos + int64(i)
-		var word [8]byte // the one around at; no two of an object are equal
+		var word [8]byte // the word at this offset; no two words of an object are equal
 		binary.LittleEndian.PutUint64(word[:], (uint64(at/8)+uint64(g.seed)<<56)*0x9e3779b97f4a7c15)
 		i += copy(p[i:n], word[at%8:])
 	}

@@ -11,8 +11,8 @@ import (
 )
 
 // Unfinished checks a bucket whose store keeps the parts of uploads that were never completed.
-// begin begins such an upload as a process does that is killed, begun returns the keys of all that
-// there are.
+// begin starts such an upload and leaves it as a killed process would. begun returns the keys of
+// all unfinished uploads.
 func Unfinished(t *testing.T, b objstore.Bucket, begin func(key string), begun func() []string) {
 	t.Helper()
 	u, ok := b.(objstore.Unfinished)

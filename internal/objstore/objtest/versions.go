@@ -7,8 +7,8 @@ import (
 	"github.com/syncflow/textegress/internal/objstore"
 )
 
-// Versions checks a bucket that keeps versions: all of them are found, also of deleted objects, and
-// [objstore.Purge] leaves nothing of what is to go and everything of what is to stay.
+// Versions checks a bucket that keeps versions. The bucket must find all versions, including those
+// of deleted objects, and [objstore.Purge] must remove every version it should and keep all others.
 func Versions(t *testing.T, b objstore.Bucket) {
 	t.Helper()
 	v, ok := b.(objstore.Versioned)
@@ -39,7 +39,7 @@ func Versions(t *testing.T, b objstore.Bucket) {
 	upload(t, b, "go/r2/stays", []byte("old"))
 	upload(t, b, "go/r2/stays", []byte("new"))
 	upload(t, b, "other", []byte("other"))
-	if n := count("go/"); n < 7 { // 3, 1 and the mark of its deletion, 2
+	if n := count("go/"); n < 7 { // 3 versions, 1 version and its deletion marker, 2 versions
 		t.Errorf("%d versions, want 7", n)
 	}
 	if n := count("nothing/"); n != 0 {
