@@ -12,21 +12,20 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// Bounds of what is read of an answer before anything understands it. Only the content of an object
-// has none.
+// Bounds of a response before it is parsed. Only the content of an object is unbounded.
 const (
 	maxHeader = 256 << 10 // of all header lines
-	maxError  = 64 << 10  // of the body of a refusal, which has a code and a sentence
+	maxError  = 64 << 10  // of the body of an error, which contains a code and a sentence
 	// of the body of a success: a page of 1000 keys of 1024 escaped bytes takes 6 MB
 	maxAnswer = 8 << 20
 	// elements and attributes: a page of 1000 versions has 15,000; each costs the decoder 200 bytes
 	maxNodes = 64 << 10
-	maxDepth = 32 // of elements in one another; lists have 4
+	maxDepth = 32 // nesting depth of elements; lists have 4
 )
 
-// client sends requests, follows no redirect and bounds the answers. A redirect is not followed
-// because the signature is for one host: the request would be refused at another one with an error
-// that hides the reason. The redirect itself says what is wrong.
+// client sends requests, follows no redirects and bounds the responses. It follows no redirects
+// because the signature is for one host: another host would reject the request with an error that
+// hides the reason. The redirect itself shows the problem.
 type client struct{ http.RoundTripper }
 
 // Do implements the SDK's HTTPClient.
@@ -40,7 +39,7 @@ func (c client) Do(r *http.Request) (*http.Response, error) {
 	case success:
 		resp.Body = &answerBody{ReadCloser: resp.Body, left: maxAnswer, end: errNotAStore}
 	default:
-		// What is cut off there is no error of its own: the status says enough.
+		// Truncation is not an error here: the status is sufficient.
 		resp.Body = &answerBody{ReadCloser: resp.Body, left: maxError, end: io.EOF}
 	}
 	return resp, nil
@@ -48,18 +47,19 @@ func (c client) Do(r *http.Request) (*http.Response, error) {
 
 type objectCall struct{}
 
-// withObject marks a call whose answer is the content of an object.
+// withObject marks a call whose response is the content of an object.
 func withObject(ctx context.Context) context.Context {
 	return context.WithValue(ctx, objectCall{}, true)
 }
 
 func isObject(ctx context.Context) bool { return ctx.Value(objectCall{}) != nil }
 
-// answerBody is the body of an answer in XML, as far as it can be the one of a store.
+// answerBody is the body of a response in XML. It ends at the bounds that no response of a store
+// exceeds.
 type answerBody struct {
 	io.ReadCloser
 	left int64 // bytes
-	end  error // instead of what is beyond the bounds
+	end  error // error returned beyond the bounds
 	xml  xmlShape
 	over bool
 }
@@ -69,7 +69,7 @@ func (b *answerBody) Read(p []byte) (int, error) {
 		return 0, b.end
 	}
 	if b.left <= 0 {
-		// One more byte tells a body that ends here from one that does not.
+		// One more byte shows whether the body ends here.
 		if n, err := b.ReadCloser.Read(make([]byte, 1)); n == 0 {
 			return 0, err
 		}
@@ -85,13 +85,13 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// xmlShape counts elements and attributes, and how deep they are in one another, before a decoder
-// makes objects of them. It is right for well-formed XML; what it makes of anything else does not
-// matter, for the decoder refuses that.
+// xmlShape counts elements and attributes and their nesting depth before a decoder allocates
+// objects for them. The counts are correct for well-formed XML. For other input they do not matter,
+// because the decoder rejects it.
 type xmlShape struct {
 	state        xmlState
 	quote        byte
-	last         [2]byte // before the current one
+	last         [2]byte // preceding two bytes
 	nodes, depth int
 }
 
@@ -176,9 +176,9 @@ func (x *xmlShape) step(c byte) {
 	}
 }
 
-// isStores reports whether a success was answered by a store: with the ETag that the answer should
-// have, or where something on the way has removed that, with a header by which stores number their
-// answers. The login page of a network has neither.
+// isStores reports whether a successful response is from a store. It has the ETag expected in the
+// response or, if an intermediary removed the ETag, another header that only stores send, such as a
+// request id. The login page of a network has neither.
 func isStores(etag *string, metadata middleware.Metadata) bool {
 	if aws.ToString(etag) != "" {
 		return true
@@ -198,8 +198,8 @@ func isStores(etag *string, metadata middleware.Metadata) bool {
 	return false
 }
 
-// isDeleted reports whether the answer to a deletion is a store's: stores answer 204, some 200 with
-// their number.
+// isDeleted reports whether the response to a deletion is from a store. Stores respond with 204,
+// and some with 200 and a request id.
 func isDeleted(metadata middleware.Metadata) bool {
 	resp, ok := awsmiddleware.GetRawResponse(metadata).(*smithyhttp.Response)
 	return ok && resp.StatusCode == http.StatusNoContent || isStores(nil, metadata)

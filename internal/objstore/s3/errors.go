@@ -22,17 +22,19 @@ import (
 	"github.com/syncflow/textegress/internal/redact"
 )
 
-// contentError is a failure on our side of an upload: the content could not be read.
+// contentError is a local failure of an upload: the content could not be read.
 type contentError struct{ err error }
 
 func (e *contentError) Error() string { return "the content: " + e.err.Error() }
 func (e *contentError) Unwrap() error { return e.err }
 
-// errNotAStore says that a success was answered by something else than a store, which gives each
-// object an ETag. It must not be taken for an object, or none, of other content.
+// errNotAStore reports that a successful response is not from a store, which sets an ETag for each
+// object. Such a response must not be mistaken for an object with other content, or for a missing
+// object.
 var errNotAStore = errors.New("the answer is not that of an S3 store")
 
-// unexplained reports whether err is a refusal without a reason, as every one of a HEAD request is.
+// unexplained reports whether err is a rejection without a reason, like every rejection of a HEAD
+// request.
 func unexplained(err error) bool {
 	re, ok := errors.AsType[*smithyhttp.ResponseError](err)
 	if !ok {
@@ -55,8 +57,8 @@ func hasStatus(err error, statuses ...int) bool {
 	return ok && slices.Contains(statuses, re.HTTPStatusCode())
 }
 
-// fail explains err. ctx is the context of the call, from which it learns whether the call was
-// ended from outside.
+// fail converts err into an [objstore.Error] with cause and remedy. ctx is the context of the call
+// and shows whether the caller ended it.
 func (b *Bucket) fail(ctx context.Context, op, key string, err error) *objstore.Error {
 	e := &objstore.Error{Op: op, Bucket: b.name, Key: key, Err: err}
 	switch {
@@ -64,7 +66,7 @@ func (b *Bucket) fail(ctx context.Context, op, key string, err error) *objstore.
 		e.Err, e.Cause = errStalled, fmt.Sprintf("nothing was sent or received for %v",
 			b.o.StallTimeout)
 	case ctx.Err() != nil:
-		// The SDK's error need not wrap the context's.
+		// The SDK's error does not always wrap the context's error.
 		e.Err, e.Cause = context.Cause(ctx), context.Cause(ctx).Error()
 	case errors.Is(err, errNotAStore):
 		e.Err, e.Cause = errNotAStore, errNotAStore.Error()
@@ -123,7 +125,7 @@ var (
 	hostForm   = regexp.MustCompile(`^[A-Za-z0-9.:\[\]-]{1,300}$`)
 )
 
-// hints takes from the headers of an answer what they say about the remedy.
+// hints sets the retry delay and the remedy from the headers of a response.
 func hints(e *objstore.Error, status int, h http.Header) {
 	e.RetryAfter = retryAfter(h.Get("Retry-After"))
 	region := h.Get("X-Amz-Bucket-Region")
@@ -137,7 +139,7 @@ func hints(e *objstore.Error, status int, h http.Header) {
 	}
 }
 
-// retryAfter reads the header: seconds, or a date.
+// retryAfter parses the header Retry-After: seconds or a date.
 func retryAfter(v string) time.Duration {
 	if n, err := strconv.ParseUint(v, 10, 20); err == nil {
 		return time.Duration(n) * time.Second
@@ -152,8 +154,8 @@ const badSignature = "check SECRET_KEY of the project's S3 settings; if it is ri
 	"front end changes the request on its way: " +
 	"it must leave method, host, path, query and the x-amz-* headers as they are"
 
-// permanentCodes are the error codes of S3 and its clones after which the same request fails again,
-// with what a person can do. Codes which are not here are judged by their HTTP status.
+// permanentCodes maps error codes of S3 and its clones after which the same request fails again to
+// the remedy for the operator. Other codes are classified by their HTTP status.
 // https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#ErrorCodeList
 var permanentCodes = map[string]string{
 	"AccessDenied": "allow this access key s3:PutObject and s3:GetObject " +
@@ -163,7 +165,7 @@ var permanentCodes = map[string]string{
 	"AllAccessDisabled":  "ask the operator of the store",
 	"AccountProblem":     "ask the operator of the store",
 	"InvalidAccessKeyId": "check ACCESS_KEY of the project's S3 settings",
-	// versitygw's word for it
+	// code of versitygw
 	"XAdminUserNotFound":                 "check ACCESS_KEY of the project's S3 settings",
 	"SignatureDoesNotMatch":              badSignature,
 	"InvalidToken":                       "check the project's S3 credentials",
@@ -187,11 +189,11 @@ var permanentCodes = map[string]string{
 	"InvalidObjectState": "",
 }
 
-// transientCodes come with a status of 4xx, yet repeating the request can help.
+// transientCodes have a status of 4xx, but retrying the request can help.
 var transientCodes = map[string]string{
 	"RequestTimeout":              "",
 	"IncompleteBody":              "",
-	"BadDigest":                   "", // bytes were damaged on their way
+	"BadDigest":                   "", // bytes were damaged in transit
 	"XAmzContentSHA256Mismatch":   "",
 	"XAmzContentChecksumMismatch": "",
 	"InvalidDigest":               "",
@@ -221,7 +223,7 @@ func classifyAnswer(e *objstore.Error, code string, status int) {
 		e.Remedy = remedy
 		return
 	}
-	// not in the answer of a broken server
+	// not in the response of a broken server
 	if (code == "NoSuchKey" || code == "NotFound") && status/100 == 4 {
 		e.NotFound, e.Permanent, e.Cause, e.Remedy = true, true, "no such object", ""
 		if e.Op == "list" || e.Op == "upload" {
@@ -250,7 +252,7 @@ func classifyAnswer(e *objstore.Error, code string, status int) {
 	}
 }
 
-// classifyTransport judges an error that is not an answer of the store.
+// classifyTransport classifies an error that is not a response of the store.
 func classifyTransport(e *objstore.Error, err error) {
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		e.Permanent, e.Remedy = true, "install the certificate of the store's authority on "+
@@ -269,7 +271,7 @@ func classifyTransport(e *objstore.Error, err error) {
 			"with http://"
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
-		// also during an outage, so not permanent
+		// may be a network outage, so not permanent
 		e.Remedy = "check ENDPOINT and this machine's name service"
 	}
 }

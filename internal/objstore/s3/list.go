@@ -12,12 +12,12 @@ import (
 	"github.com/syncflow/textegress/internal/objstore"
 )
 
-// maxEmptyPages bounds the empty pages of a list. A store may answer with empty pages while it
-// skips deleted objects.
+// maxEmptyPages bounds the consecutive empty pages of a list. A store may return empty pages while
+// it skips deleted objects.
 const maxEmptyPages = 1000
 
-// Reasons not to believe a list. Nothing may be concluded from it then, least of all that an object
-// is not there.
+// Errors of an invalid list. Such a list proves nothing, in particular not the absence of an
+// object.
 var (
 	errListEndless = errors.New("the list does not end: its pages name the same next page again, " +
 		"nothing at all, or ever more")
@@ -77,11 +77,11 @@ func (b *Bucket) page(ctx context.Context, in *s3.ListObjectsV2Input,
 type pages struct {
 	b      *Bucket
 	prefix string
-	seen   map[string]bool // where pages began
-	empty  int             // pages in a row
+	seen   map[string]bool // markers of earlier pages
+	empty  int             // consecutive empty pages
 }
 
-// key checks one that a page names.
+// key checks a key in a page.
 func (p *pages) key(ctx context.Context, key string) error {
 	if key == "" || !strings.HasPrefix(key, p.prefix) {
 		return p.b.fail(ctx, "list", p.prefix, errListForeign)
@@ -89,9 +89,9 @@ func (p *pages) key(ctx context.Context, key string) error {
 	return nil
 }
 
-// next reports whether another page follows one with n entries; markers say where that begins. A
-// page without the statement whether it is the last is the last if it does not say where the next
-// one begins.
+// next reports whether another page follows a page with n entries. markers give the start of the
+// next page. A page that does not state whether it is truncated is the last if it has no marker of
+// the next page.
 func (p *pages) next(ctx context.Context, isList bool, truncated *bool, n int,
 	markers ...*string,
 ) (bool, error) {

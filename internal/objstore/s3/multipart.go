@@ -18,9 +18,9 @@ import (
 	"github.com/syncflow/textegress/internal/objstore"
 )
 
-// uploadParts uploads a large object in parts, one after the other. Each part is read twice, first
-// for its SHA-256. Nothing is visible under the key before the last request, which is not made if
-// the content is not the announced one.
+// uploadParts uploads a large object in sequential parts. It reads each part twice, first for the
+// SHA-256. Nothing is visible under the key before the last request. uploadParts does not send that
+// request if the content does not match its size and SHA-256.
 func (b *Bucket) uploadParts(ctx context.Context, key string, o objstore.Object,
 	body io.ReadSeeker,
 ) (err error) {
@@ -28,8 +28,8 @@ func (b *Bucket) uploadParts(ctx context.Context, key string, o objstore.Object,
 	if (o.Size+partSize-1)/partSize > maxParts {
 		partSize = (o.Size + maxParts - 1) / maxParts
 	}
-	// An earlier try, perhaps of a process that was killed, may have left parts. Where they cannot
-	// be listed they stay.
+	// An earlier attempt, perhaps by a killed process, may have left parts. They remain if the
+	// store cannot list them.
 	b.AbortUploads(ctx, key, func(k string) bool { return k != key }) //nolint:errcheck // see above
 	id, err := b.createUpload(ctx, key, o.ContentType)
 	if err != nil {
@@ -58,8 +58,7 @@ func (b *Bucket) uploadParts(ctx context.Context, key string, o objstore.Object,
 		return b.fail(ctx, "upload", key,
 			&contentError{errors.New("it does not have the announced size and SHA-256")})
 	}
-	// Putting the parts together takes some stores minutes, in which they send nothing but white
-	// space.
+	// Some stores take minutes to assemble the parts and send only white space meanwhile.
 	ctx, w := watch(ctx, 5*b.o.StallTimeout)
 	defer w.stop()
 	out, err := b.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
@@ -134,8 +133,8 @@ func (b *Bucket) uploadPart(ctx context.Context, key string, id *string, number 
 	}, nil
 }
 
-// signedPayload signs the known SHA-256 of the body with the request instead of letting the SDK
-// read the body once more (http) or sign none (https).
+// signedPayload signs the known SHA-256 of the body with the request. Otherwise the SDK would read
+// the body once more (http) or sign no hash (https).
 func signedPayload(sum []byte) func(*s3.Options) {
 	set := middleware.InitializeMiddlewareFunc("textegressPayloadHash",
 		func(ctx context.Context, in middleware.InitializeInput,
@@ -150,13 +149,13 @@ func signedPayload(sum []byte) func(*s3.Options) {
 	}
 }
 
-// section is a part of a body: bytes start to start+size of it. Only one section of a body may be
-// in use at a time.
+// section is the range of a body from start to start+size. Only one section of a body may be in use
+// at a time.
 type section struct {
 	r           io.ReadSeeker
 	start, size int64
 	pos         int64 // relative to start
-	placed      bool  // r stands at start+pos
+	placed      bool  // r is positioned at start+pos
 }
 
 func (s *section) Read(p []byte) (int, error) {

@@ -1,10 +1,10 @@
-// Package s3 delivers objects to anything that speaks the S3 protocol. It is the only package that
-// knows the AWS SDK.
+// Package s3 stores objects in any store with the S3 protocol. It is the only package that uses the
+// AWS SDK.
 //
-// Bodies are streamed from where they lie and are never held in memory; parts of a large object are
-// sections of the same file, sent one after the other. They are sent here and not by one of the
-// SDK's managers because the SHA-256 of each part is signed, each request is watched for a stall of
-// its own, and nothing is asked of the store that it was not set to do (no CRC32, no trailers).
+// Bodies are streamed from their files and never held in memory. The parts of a large object are
+// sections of one file, sent in sequence. This package sends them itself instead of using an SDK
+// upload manager, so that it can sign the SHA-256 of each part, watch each request for a stall, and
+// use no feature of the store that is not configured (no CRC32, no trailers).
 package s3
 
 import (
@@ -33,7 +33,7 @@ import (
 
 // Options describes a bucket.
 type Options struct {
-	// Endpoint is the URL of the store. Without a scheme it is https; empty is AWS.
+	// Endpoint is the URL of the store. The default scheme is https; empty means AWS.
 	Endpoint string
 	Region   string // empty: us-east-1, which stores without regions expect
 	Bucket   string
@@ -41,29 +41,29 @@ type Options struct {
 	AccessKey string
 	SecretKey string
 
-	// PathStyle puts the bucket into the path of the URL instead of the host name. nil: for every
-	// endpoint but AWS's own.
+	// PathStyle puts the bucket into the path of the URL instead of the host name. nil means true
+	// for every endpoint except those of AWS.
 	PathStyle *bool
-	// Checksums sends x-amz-checksum-sha256 with every object and asks for it in Stat. Stores that
-	// refuse the header need false; objects are then verified by reading them back. In both cases
+	// Checksums sends x-amz-checksum-sha256 with every object and requests it in Stat. Stores that
+	// reject the header need false; objects are then verified by reading them back. In both cases
 	// the SHA-256 of every request body is signed (x-amz-content-sha256), so a store that checks
-	// signatures refuses a damaged one.
+	// signatures rejects a damaged body.
 	Checksums bool
 
 	// Large objects, of more than MultipartThreshold bytes [16 MiB], are uploaded in parts of
 	// PartSize bytes [16 MiB].
 	MultipartThreshold int64
 	PartSize           int64
-	// StallTimeout ends a call in which nothing was sent or received for so long [2m]. A call as a
-	// whole may take any time.
+	// StallTimeout ends a call after this time without any bytes sent or received [2m]. The
+	// duration of a whole call is not limited.
 	StallTimeout time.Duration
-	// Transport replaces the SDK's, for tests.
+	// Transport replaces the SDK's transport in tests.
 	Transport http.RoundTripper
 }
 
 const (
 	defaultPartSize = 16 << 20
-	maxParts        = 10000 // of the protocol
+	maxParts        = 10000 // limit of the protocol
 )
 
 // Bucket is an S3 bucket. It is safe for concurrent use.
@@ -73,7 +73,7 @@ type Bucket struct {
 	client *s3.Client
 
 	mu      sync.Mutex
-	uploads map[string]bool // in parts, being made; by upload id
+	uploads map[string]bool // multipart uploads in progress, by upload id
 }
 
 var _ objstore.Bucket = (*Bucket)(nil)
@@ -121,12 +121,12 @@ func New(o Options) (*Bucket, error) {
 		Region:      o.Region,
 		Credentials: credentials.NewStaticCredentialsProvider(o.AccessKey, o.SecretKey, ""),
 		HTTPClient:  client{transport},
-		// What intermediaries change is not signed.
+		// Parts that intermediaries change are not signed.
 		HTTPSignerV4: newSigner(),
-		// Retrying is the business of delivery, which knows about it.
+		// Delivery retries; the SDK does not.
 		Retryer: aws.NopRetryer{},
-		// Checksums are set where wanted; what the SDK would add by itself (CRC32, trailers) many
-		// clones refuse.
+		// This package sets checksums where configured. Many clones reject what the SDK adds by
+		// default (CRC32, trailers).
 		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenRequired,
 		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenRequired,
 		UsePathStyle:               !isAWS,
@@ -143,8 +143,8 @@ func New(o Options) (*Bucket, error) {
 	}, nil
 }
 
-// isAmazon reports whether a host is one of AWS. Few other stores answer to the host name of a
-// bucket.
+// isAmazon reports whether a host belongs to AWS. Few other stores support the bucket in the host
+// name.
 func isAmazon(host string) bool {
 	host = strings.ToLower(host)
 	return strings.HasSuffix(host, ".amazonaws.com") || strings.HasSuffix(host, ".amazonaws.com.cn")
@@ -192,8 +192,8 @@ func (b *Bucket) Upload(ctx context.Context, key string, o objstore.Object) erro
 	return nil
 }
 
-// Stat implements [objstore.Bucket]. SHA256 is filled for objects that were uploaded in one request
-// with Checksums; of one in parts, S3 knows only a checksum of checksums.
+// Stat implements [objstore.Bucket]. It sets SHA256 for objects that were uploaded in one request
+// with Checksums. For an object uploaded in parts, S3 has only a checksum of checksums.
 func (b *Bucket) Stat(ctx context.Context, key string) (objstore.Attrs, error) {
 	if err := objstore.CheckKey(key); err != nil {
 		return objstore.Attrs{}, objstore.BadKey("stat", b.name, key, err)
@@ -204,14 +204,15 @@ func (b *Bucket) Stat(ctx context.Context, key string) (objstore.Attrs, error) {
 	}
 	e := b.fail(ctx, "stat", key, err)
 	if ctx.Err() == nil && unexplained(err) {
-		// The answer to HEAD has no body, so it does not say whether it is about the key, the
-		// secret, the clock or the policy. The answer to GET does.
+		// The response to HEAD has no body, so it does not show whether the access key, the secret,
+		// the clock or the policy caused it. The response to GET does.
 		if err := b.reason(ctx, key); err != nil {
 			if why := b.fail(ctx, "stat", key, err); !why.NotFound {
 				return objstore.Attrs{}, why
 			}
 		}
-		// It was something that has passed; the SDK corrects the clock by the store's answers.
+		// The cause was transient, for example a clock difference, which the SDK corrects from the
+		// store's responses.
 		if a, err = b.head(ctx, key); err == nil {
 			return a, nil
 		}
@@ -244,8 +245,8 @@ func (b *Bucket) head(ctx context.Context, key string) (objstore.Attrs, error) {
 	return a, nil
 }
 
-// size is what an answer says of the size of an object, which need not be there: HTTP lets the
-// answer to HEAD leave it out.
+// size returns the size of an object according to a response. It may be absent: HTTP permits a
+// response to HEAD without it.
 func size(n *int64) int64 {
 	if n == nil || *n < 0 {
 		return objstore.UnknownSize
@@ -253,7 +254,7 @@ func size(n *int64) int64 {
 	return *n
 }
 
-// reason asks for the first byte of an object, and returns the error that this gives.
+// reason requests the first byte of an object and returns the error of that request.
 func (b *Bucket) reason(ctx context.Context, key string) error {
 	ctx, w := watch(ctx, b.o.StallTimeout)
 	defer w.stop()
@@ -284,10 +285,10 @@ func (b *Bucket) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 	return &reader{b: b, ctx: ctx, w: w, key: key, body: out.Body}, nil
 }
 
-// reader explains errors in the middle of a body and notices when nothing comes any more.
+// reader classifies errors in the middle of a body and detects a stall.
 type reader struct {
 	b    *Bucket
-	ctx  context.Context // of this one call
+	ctx  context.Context // context of this call
 	w    *watchdog
 	key  string
 	body io.ReadCloser

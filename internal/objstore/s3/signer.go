@@ -11,10 +11,11 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 )
 
-// signer signs of a request what no intermediary has a reason to change: method, path, query, host
-// and the x-amz-* headers. Proxies and front ends of stores (Google's, for one) rewrite
-// Accept-Encoding, Content-Length or Content-Type, and a signature that covers those is refused.
-// The body is covered by x-amz-content-sha256. AWS's older SDKs left the same headers out.
+// signer signs only the parts of a request that no intermediary has a reason to change: method,
+// path, query, host and the x-amz-* headers. Proxies and front ends of stores (Google's, for
+// example) rewrite Accept-Encoding, Content-Length or Content-Type, and the store then rejects a
+// signature that covers them. x-amz-content-sha256 covers the body. AWS's older SDKs left out the
+// same headers.
 type signer struct{ v4 *v4.Signer }
 
 func newSigner() signer {
@@ -28,7 +29,7 @@ func (s signer) SignHTTP(ctx context.Context, c aws.Credentials, r *http.Request
 ) error {
 	r.URL.RawQuery = withoutOperation(r.URL.RawQuery)
 	bare := r.Clone(ctx)
-	bare.ContentLength = 0 // or the SDK signs it
+	bare.ContentLength = 0 // otherwise the SDK signs it
 	for name := range bare.Header {
 		if !strings.HasPrefix(strings.ToLower(name), "x-amz-") {
 			delete(bare.Header, name)
@@ -47,8 +48,8 @@ func (s signer) SignHTTP(ctx context.Context, c aws.Credentials, r *http.Request
 	return nil
 }
 
-// withoutOperation removes the parameter x-id, in which the SDK names the operation. No store needs
-// it, some front ends drop it, and a signature over it is refused then.
+// withoutOperation removes the parameter x-id, which the SDK sets to the name of the operation. No
+// store needs it. Some front ends drop it, and the store then rejects a signature that covers it.
 func withoutOperation(query string) string {
 	q, err := url.ParseQuery(query)
 	if err != nil || !q.Has("x-id") {

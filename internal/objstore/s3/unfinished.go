@@ -12,7 +12,7 @@ import (
 
 var _ objstore.Unfinished = (*Bucket)(nil)
 
-// making notes that an upload in parts begins or ends.
+// making records the start or the end of a multipart upload.
 func (b *Bucket) making(id string, begins bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -29,9 +29,9 @@ func (b *Bucket) makes(id string) bool {
 	return b.uploads[id]
 }
 
-// abort frees the parts of a failed upload in the store, also when ctx has ended. It is best
-// effort: the next upload to the same key and [Bucket.AbortUploads] catch what it misses, and so
-// does a rule of the bucket that removes incomplete uploads after some days.
+// abort removes the parts of a failed upload from the store, even if ctx has ended. It is best
+// effort: the next upload to the same key, [Bucket.AbortUploads] or a lifecycle rule of the bucket
+// that removes incomplete uploads after some days cleans up the rest.
 func (b *Bucket) abort(ctx context.Context, key string, id *string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
@@ -42,8 +42,8 @@ func (b *Bucket) abort(ctx context.Context, key string, id *string) {
 
 type unfinished struct{ key, id string }
 
-// maxUnfinished is far more than the uploads that can be left below the prefix of a recording: a
-// longer list has no end.
+// maxUnfinished is far more than the number of unfinished uploads below the prefix of a recording.
+// A longer list is treated as endless.
 const maxUnfinished = 10_000
 
 // AbortUploads implements [objstore.Unfinished]. It needs s3:ListBucketMultipartUploads and
@@ -90,8 +90,8 @@ func (b *Bucket) abortUpload(ctx context.Context, u unfinished) error {
 	return e
 }
 
-// unfinished lists uploads in parts that were begun and not completed. What it found before an
-// error it returns as well.
+// unfinished lists multipart uploads that were started and not completed. On an error it also
+// returns the uploads found so far.
 func (b *Bucket) unfinished(ctx context.Context, prefix string) ([]unfinished, error) {
 	var found []unfinished
 	in := &s3.ListMultipartUploadsInput{Bucket: &b.o.Bucket, Prefix: &prefix}
@@ -123,7 +123,7 @@ func (b *Bucket) unfinished(ctx context.Context, prefix string) ([]unfinished, e
 	}
 }
 
-// unfinishedPage returns nil where the store does not know the question.
+// unfinishedPage returns nil if the store does not support the request.
 func (b *Bucket) unfinishedPage(ctx context.Context, in *s3.ListMultipartUploadsInput,
 	prefix string,
 ) (*s3.ListMultipartUploadsOutput, error) {

@@ -9,7 +9,7 @@ import (
 
 var errStalled = errors.New("nothing was sent or received for too long")
 
-// watchdog ends a call in which nothing moves. A deadline for the whole call would forbid large
+// watchdog ends a call that makes no progress. A deadline for the whole call would rule out large
 // objects on slow lines.
 type watchdog struct {
 	timer  *time.Timer
@@ -18,12 +18,13 @@ type watchdog struct {
 	cancel context.CancelCauseFunc
 }
 
-// slowest is the rate in bytes a second at which a body is supposed to reach the store at least,
-// once all of it was handed to the network: buffers here and in proxies on the way may hold all of
-// it, and while they drain nothing is seen to move.
+// slowest is the minimum expected rate, in bytes per second, at which a body reaches the store
+// after all of it was passed to the network. Buffers on this machine and in proxies may hold the
+// whole body, and no progress is visible while they drain.
 const slowest = 16 << 10
 
-// watch returns the context for one call. The caller stops the watchdog when the call is over.
+// watch returns the context and the watchdog for one call. The caller stops the watchdog after the
+// call.
 func watch(ctx context.Context, d time.Duration) (context.Context, *watchdog) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	return ctx, &watchdog{
@@ -32,7 +33,7 @@ func watch(ctx context.Context, d time.Duration) (context.Context, *watchdog) {
 	}
 }
 
-// explain returns the reason for err where the watchdog was it.
+// explain returns errStalled if the watchdog caused err, and err otherwise.
 func (w *watchdog) explain(err error) error {
 	if errors.Is(context.Cause(w.ctx), errStalled) {
 		return errStalled
@@ -47,8 +48,8 @@ func (w *watchdog) stop() {
 	w.cancel(nil)
 }
 
-// body returns r with every read of it counting as progress: the transport reads on only when the
-// network takes more.
+// body returns r wrapped so that every read counts as progress. The transport reads more only when
+// the network accepts more.
 func (w *watchdog) body(r io.ReadSeeker) io.ReadSeeker { return &watchedBody{ReadSeeker: r, w: w} }
 
 type watchedBody struct {
