@@ -1,4 +1,4 @@
-// Package objfs shows the objects of a bucket as files. It reads and does not list.
+// Package objfs presents the objects of a bucket as files. It supports reading but not listing.
 package objfs
 
 import (
@@ -13,13 +13,13 @@ import (
 )
 
 type bucketFS struct {
-	ctx    context.Context // fs.FS has no place for one
+	ctx    context.Context // fs.FS takes no context
 	bucket objstore.Bucket
 	prefix string // with a slash at its end
 }
 
-// New returns the objects below a prefix, which ends in a slash or is empty, as files. ctx bounds
-// all reading. Errors about objects that are not there wrap fs.ErrNotExist.
+// New returns a file system of the objects below a prefix, which ends in a slash or is empty. ctx
+// bounds all reads. Errors about missing objects wrap fs.ErrNotExist.
 func New(ctx context.Context, bucket objstore.Bucket, prefix string) fs.FS {
 	return &bucketFS{ctx: ctx, bucket: bucket, prefix: prefix}
 }
