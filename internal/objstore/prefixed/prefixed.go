@@ -1,4 +1,4 @@
-// Package prefixed shows the objects below one prefix of a bucket as if they lay below another one.
+// Package prefixed presents the objects below one prefix of a bucket under another prefix.
 package prefixed
 
 import (
@@ -10,7 +10,7 @@ import (
 	"github.com/syncflow/textegress/internal/objstore"
 )
 
-// Bucket is a bucket that lies below a prefix of another one. Create it with [New].
+// Bucket is a view of the objects below a prefix of another bucket. Create it with [New].
 type Bucket struct {
 	objstore.Bucket
 
@@ -18,10 +18,10 @@ type Bucket struct {
 	has      func(key string) bool
 }
 
-// New returns a view of b: what lies below the prefix to has keys below the prefix from. No key
-// leads out of to. Both are empty or end with a slash. has, if it is not nil, reports which keys of
-// b belong to the view: others are not listed, so what works on lists, as [objstore.Purge] does,
-// leaves them alone.
+// New returns a view of b in which the objects below the prefix to have keys below the prefix from.
+// No key refers to an object outside to. Each prefix is empty or ends with a slash. has, if not
+// nil, reports which keys of b belong to the view. Other keys are not listed, so list-based
+// operations such as [objstore.Purge] do not touch them.
 func New(b objstore.Bucket, from, to string, has func(key string) bool) *Bucket {
 	if has == nil {
 		has = func(string) bool { return true }
@@ -29,7 +29,7 @@ func New(b objstore.Bucket, from, to string, has func(key string) bool) *Bucket 
 	return &Bucket{Bucket: b, from: from, to: to, has: has}
 }
 
-// key returns the key in the bucket below.
+// key returns the key in the underlying bucket.
 func (b *Bucket) key(key string) string { return b.to + strings.TrimPrefix(key, b.from) }
 
 // back returns the key in the view.
@@ -72,7 +72,8 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[objstore.Att
 	}
 }
 
-// Versions implements [objstore.Versioned]: without it in the bucket below, what List yields.
+// Versions implements [objstore.Versioned]. If the underlying bucket does not implement it,
+// Versions yields the objects of List.
 func (b *Bucket) Versions(ctx context.Context, prefix string) iter.Seq2[objstore.Version, error] {
 	return func(yield func(objstore.Version, error) bool) {
 		v, ok := b.Bucket.(objstore.Versioned)
