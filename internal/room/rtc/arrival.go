@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-// arrivals determines when a message arrived in the kernel, which is when the datagram with its
-// last fragment did. Datagrams carry the kernel's time, but DTLS and SCTP do not pass it on. So it
-// is matched twice, by properties that neither changes:
+// arrivals determines when a message arrived in the kernel: the arrival time of the datagram with
+// its last fragment. Datagrams carry the kernel's timestamp, but DTLS and SCTP do not pass it on.
+// The timestamp is therefore matched twice, by properties that neither layer changes:
 //
-//	datagram ──▶ its DTLS records ──▶ what SCTP reads of DTLS, in the same order
+//	datagram ──▶ its DTLS records ──▶ data that SCTP reads from DTLS, in order
 //	SCTP packet ──▶ last fragments, by stream and number ──▶ messages of the stream
 //
 // A message that cannot be matched, for example on an unordered channel, has no arrival time.
 type arrivals struct {
 	mu      sync.Mutex
 	records []record  // passed to DTLS and not yet read by SCTP
-	few     [4]record // the array of records while there are few
+	few     [4]record // initial array of records
 	seen    replayWindow
 	streams map[uint16]*streamArrivals
 }
@@ -35,11 +35,11 @@ const (
 	// Encryption adds between 16 bytes (a tag) and 52 (a MAC with initialisation vector and
 	// padding).
 	minOverhead, maxOverhead = 16, 64
-	// maxRecords bounds the records remembered, in case DTLS discards datagrams.
+	// maxRecords bounds the number of records kept, in case DTLS discards datagrams.
 	maxRecords = 4096
 )
 
-// onDatagram remembers the records of a datagram that DTLS will read.
+// onDatagram stores the records of a datagram that DTLS will read.
 func (a *arrivals) onDatagram(b []byte, at time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -49,7 +49,7 @@ func (a *arrivals) onDatagram(b []byte, at time.Time) {
 		if n > len(b) {
 			return
 		}
-		// DTLS discards a record that comes twice.
+		// DTLS discards duplicate records.
 		if b[0] == applicationData && a.seen.add(epochAndSequence) {
 			if len(a.records) >= maxRecords {
 				a.records = a.few[:0]
@@ -60,7 +60,7 @@ func (a *arrivals) onDatagram(b []byte, at time.Time) {
 	}
 }
 
-// onPacket remembers the last fragments in an SCTP packet that was read from DTLS.
+// onPacket stores the last fragments in an SCTP packet that was read from DTLS.
 func (a *arrivals) onPacket(b []byte) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -84,11 +84,11 @@ const (
 	typeData, dataHeader              = 0, 16
 	typeIData, iDataHeader            = 64, 20
 	flagEnd, flagBegin, flagUnordered = 1, 2, 4
-	// of the messages that open a channel (RFC 8832)
+	// payload protocol of the messages that open a channel (RFC 8832)
 	ppidDCEP = 50
 )
 
-// onChunk remembers the chunk if it is the last fragment of a message. a.mu is held.
+// onChunk stores the arrival of a chunk that is the last fragment of a message. a.mu is held.
 func (a *arrivals) onChunk(b []byte, at time.Time) {
 	flags := b[1]
 	if flags&flagEnd == 0 || flags&flagUnordered != 0 {
@@ -102,14 +102,15 @@ func (a *arrivals) onChunk(b []byte, at time.Time) {
 	case b[0] == typeIData && len(b) >= iDataHeader:
 		s := a.stream(binary.BigEndian.Uint16(b[8:]))
 		ahead := binary.BigEndian.Uint32(b[12:]) - s.first
-		// Only the first fragment has the identifier; DCEP messages have only one fragment.
+		// Only the first fragment has the payload protocol identifier. DCEP messages have only one
+		// fragment.
 		dcep := flags&flagBegin != 0 && binary.BigEndian.Uint32(b[16:]) == ppidDCEP
 		s.add(int(ahead), at, dcep)
 	}
 }
 
-// nextRecord returns when the record with that many bytes of plaintext arrived. DTLS discarded the
-// records before it.
+// nextRecord returns the arrival time of the next record with the given number of bytes of
+// plaintext. It skips the records before it, which DTLS has discarded.
 func (a *arrivals) nextRecord(plaintext int) (time.Time, bool) {
 	for i, r := range a.records {
 		if d := r.bytes - plaintext; d >= minOverhead && d <= maxOverhead {
@@ -134,29 +135,30 @@ func (a *arrivals) stream(id uint16) *streamArrivals {
 	return s
 }
 
-// next returns when the next message of a stream arrived, the zero time if unknown. It must be
-// called once for each message.
+// next returns the arrival time of the next message of a stream, or the zero time if it is unknown.
+// It must be called once for each message.
 func (a *arrivals) next(stream uint16) time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.stream(stream).next()
 }
 
-// streamArrivals holds the arrivals of messages that have not been read yet, by sequence number.
+// streamArrivals contains the arrival times of messages that have not been read yet, by sequence
+// number.
 type streamArrivals struct {
-	first   uint32 // the number of waiting[0]; 16 bits for DATA chunks
+	first   uint32 // sequence number of waiting[0]; 16 bits for DATA chunks
 	waiting []waitingMessage
-	few     [4]waitingMessage // the array of waiting while there are few
+	few     [4]waitingMessage // initial array of waiting
 }
 
 type waitingMessage struct {
-	at   time.Time // zero: not known
+	at   time.Time // zero: unknown
 	dcep bool
 }
 
-// add remembers the arrival of the message that is i messages after the next one.
+// add stores the arrival time of the message that is i messages after the next one.
 func (s *streamArrivals) add(i int, at time.Time, dcep bool) {
-	if i >= 1<<15 { // a retransmission of one already read
+	if i >= 1<<15 { // retransmission of a message that has been read
 		return
 	}
 	for len(s.waiting) <= i {
@@ -183,10 +185,11 @@ func (s *streamArrivals) next() time.Time {
 	}
 }
 
-// replayWindow recognises numbers that were seen before, as DTLS does (RFC 6347, section 4.1.2.6).
+// replayWindow detects record numbers that were seen before, as DTLS does (RFC 6347, section
+// 4.1.2.6).
 type replayWindow struct {
 	highest uint64
-	bits    uint64 // highest, highest-1, …
+	bits    uint64 // whether highest, highest-1, … have been seen
 }
 
 // add reports whether n is new.

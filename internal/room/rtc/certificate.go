@@ -13,13 +13,14 @@ import (
 	"github.com/pion/dtls/v3/pkg/crypto/fingerprint"
 )
 
-// certificate is who we are to servers. They know it by its fingerprint, which our offers have.
+// certificate is our DTLS certificate. Servers verify it against the fingerprint in our offers.
 type certificate struct {
 	cert        tls.Certificate
 	fingerprint string // SHA-256
 }
 
-// newCertificate makes one that outlives any process, for servers that look at its dates.
+// newCertificate makes a certificate that is valid for longer than any process runs, for servers
+// that check its dates.
 func newCertificate() (certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

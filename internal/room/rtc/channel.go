@@ -8,7 +8,7 @@ import (
 	"github.com/pion/datachannel"
 )
 
-// Channel is a LiveKit data channel. The numbers are those of the recording format.
+// Channel is a LiveKit data channel. The recording format uses the same numbers.
 type Channel uint8
 
 // The channels. DataTrack carries frames of data tracks, the others livekit.DataPackets.
@@ -33,21 +33,21 @@ func channelOf(label string) Channel {
 }
 
 const (
-	// idleBuffer is the size of a read buffer until the first message. The answer to the channel's
-	// opening fits in.
+	// idleBuffer is the size of a read buffer until the first message. It fits the answer to the
+	// opening of the channel.
 	idleBuffer = 64
-	// firstBuffer is the size for a message that does not fit.
+	// firstBuffer is the smallest size after a message that does not fit in idleBuffer.
 	firstBuffer = 2 << 10
-	// keepBuffer is the size of a read buffer that is kept after a message that needed it; what
-	// LiveKit forwards fits in. One larger message must not keep megabytes allocated for the
-	// lifetime of the room.
+	// keepBuffer is the largest read buffer that is kept after a message. It fits all messages that
+	// LiveKit forwards. One larger message must not keep megabytes allocated for the lifetime of
+	// the room.
 	keepBuffer = 128 << 10
-	// maxBuffer is more than SCTP assembles for us, so that no message is too large to read.
+	// maxBuffer is more than SCTP assembles, so that no message is too large to read.
 	maxBuffer = 2 * receiveBuffer
 )
 
-// attach starts reading a channel, unless the connection is being closed. stream is its SCTP
-// stream.
+// attach starts reading a channel, unless the connection is being closed. stream is the channel's
+// SCTP stream.
 func (c *Conn) attach(ch Channel, stream uint16, raw datachannel.ReadWriteCloser) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -62,8 +62,9 @@ func (c *Conn) attach(ch Channel, stream uint16, raw datachannel.ReadWriteCloser
 	}
 }
 
-// read delivers the messages of one channel until it ends. The server never closes a channel of a
-// live connection, and without the channel the connection is useless.
+// read delivers the messages of one channel until the channel ends. If the channel is one of ours,
+// read then fails the connection, which is useless without the channel. The server never closes a
+// channel of a live connection.
 func (c *Conn) read(ch Channel, stream uint16, raw datachannel.ReadWriteCloser) {
 	err := c.deliverAll(ch, stream, raw)
 	c.mu.Lock()
@@ -75,7 +76,7 @@ func (c *Conn) read(ch Channel, stream uint16, raw datachannel.ReadWriteCloser) 
 	case ch == 0: // not one of ours
 	case errors.Is(err, io.ErrShortBuffer):
 		c.fail("a message is too large")
-	default: // err has the peer's words, and addresses
+	default: // err contains text of the peer, and addresses
 		c.fail("data channel " + ch.String() + " closed")
 	}
 }
@@ -90,7 +91,7 @@ func (c *Conn) deliverAll(ch Channel, stream uint16, raw datachannel.ReadWriteCl
 		}
 		switch {
 		case errors.Is(err, io.ErrShortBuffer) && len(buf) < maxBuffer:
-			// the message stays where it is
+			// the message stays in SCTP's queue
 			buf = make([]byte, max(firstBuffer, 2*len(buf)))
 		case err != nil:
 			return err
@@ -106,8 +107,8 @@ func (c *Conn) deliverAll(ch Channel, stream uint16, raw datachannel.ReadWriteCl
 	}
 }
 
-// arrival returns when the message that was just read from a stream arrived; if that is unknown,
-// the current time.
+// arrival returns the arrival time of the message just read from a stream, or the current time if
+// it is unknown.
 func (c *Conn) arrival(stream uint16) time.Time {
 	if c.dtls.arrivals == nil {
 		return time.Now()
@@ -122,8 +123,8 @@ func (c *Conn) arrival(stream uint16) time.Time {
 	return at
 }
 
-// Drain returns when no more messages are expected: the channels have ended, no message came for
-// quiet, or limit has passed. Close delivers what is then still in SCTP's queue.
+// Drain returns when no more messages are expected: the channels have ended, no message has arrived
+// for quiet, or limit has passed. Close delivers the messages that are then still in SCTP's queue.
 func (c *Conn) Drain(quiet, limit time.Duration) {
 	began := time.Since(c.started)
 	timeout := time.NewTimer(limit)

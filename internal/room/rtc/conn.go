@@ -13,13 +13,13 @@ import (
 	"github.com/pion/sctp"
 )
 
-// Conn is one WebRTC connection. It is used once: when it has failed, another one is made.
+// Conn is one WebRTC connection. A failed Conn cannot be reused.
 //
-// Offer, Answer, AddCandidate and UseTURN belong to one goroutine, except that Offer may run beside
-// the others. All else may be called by anybody.
+// Offer, Answer, AddCandidate and UseTURN must be called from one goroutine, except that Offer may
+// run concurrently with the others. All other methods are safe for concurrent use.
 type Conn struct {
 	agent       *ice.Agent
-	dtls        *dtlsConn // between ICE and DTLS
+	dtls        *dtlsConn // connects ICE and DTLS
 	certificate certificate
 	description description
 	deliver     func(ch Channel, at time.Time, b []byte)
@@ -34,40 +34,40 @@ type Conn struct {
 	failOnce sync.Once
 
 	open  atomic.Bool   // both channels are open
-	ended chan struct{} // no channel is read any more
+	ended chan struct{} // closed when no channel is being read any more
 
-	mu       sync.Mutex // for what follows
+	mu       sync.Mutex // guards the fields below, up to endOnce
 	closing  bool
 	path     *ice.Conn
 	secure   *dtls.Conn
 	assoc    *sctp.Association
-	have     [4]bool       // by Channel: it was opened
-	reading  int           // channels being read
+	have     [4]bool       // by Channel: the channel has been opened
+	reading  int           // number of channels being read
 	turn     bool          // TURN servers are set
-	found    []string      // candidates for the offer that is being made
-	gathered chan struct{} // closed when all candidates were found
-	offered  bool          // the offer was made: later candidates are trickled
+	found    []string      // candidates found for the next offer
+	gathered chan struct{} // closed when all candidates have been found
+	offered  bool          // the offer has been made; later candidates are trickled
 	readers  sync.WaitGroup
 	relayed  sync.Once
 	endOnce  sync.Once
 
 	delivering    atomic.Int32 // calls of deliver in progress
-	lastDelivered atomic.Int64 // end of the last one, since started
+	lastDelivered atomic.Int64 // end of the last call of deliver, since started
 
 	remote     remote
-	connected  atomic.Bool   // ICE says so
-	iceGrace   time.Duration // how long ICE may not notice that the server is silent
-	silent     atomic.Int64  // since when an established path is silent, unix ns; 0: it is not
-	offerID    atomic.Uint32 // how many offers were made; the id of the last
+	connected  atomic.Bool   // ICE reports a connected path
+	iceGrace   time.Duration // longest silence of the server that ICE may not have detected yet
+	silent     atomic.Int64  // start of the silence of an established path, unix ns; 0: not silent
+	offerID    atomic.Uint32 // number of offers made, which is the id of the last offer
 	unanswered atomic.Bool   // the last offer has no answer yet
-	answered   atomic.Bool   // one had
+	answered   atomic.Bool   // an offer has been answered
 }
 
-// Event is something that happened to a connection. Kind says which of the fields is set.
+// Event is a change of a connection. Kind determines which field is set.
 type Event struct {
 	Kind      EventKind
-	Candidate string // of ours, as the JSON of an RTCIceCandidateInit
-	Cause     string // why the connection failed; without addresses
+	Candidate string // local candidate, as the JSON of an RTCIceCandidateInit
+	Cause     string // cause of the failure; without addresses
 }
 
 // EventKind is the kind of an Event.
@@ -76,27 +76,28 @@ type EventKind uint8
 // The kinds of events.
 const (
 	Opened     EventKind = iota + 1 // both data channels are open
-	PathSilent                      // nothing is heard over an established path
-	Candidate                       // found after the offer was made
-	Failed                          // the connection has ended, or is of no use any more
+	PathSilent                      // an established path has become silent
+	Candidate                       // a candidate was found after the offer
+	Failed                          // the connection has ended or is no longer usable
 )
 
-// eventsKept bounds the events that wait, so that a reader that is slow is sent at most so many
-// candidates. Opened and Failed always fit.
+// eventsKept bounds the number of waiting events, and so the number of candidates for a slow
+// reader. Opened and Failed always fit.
 const eventsKept = 32
 
-// Status is the present state of a connection.
+// Status is the current state of a connection.
 type Status struct {
 	Open     bool // both data channels have been opened
-	Answered bool // an offer was answered
-	TURN     bool // TURN servers were set
-	// SilentSince is when an established path was last heard, if it is silent now.
+	Answered bool // an offer has been answered
+	TURN     bool // TURN servers have been set
+	// SilentSince is the time of the last packet over an established path, if the path is silent
+	// now; otherwise zero.
 	SilentSince time.Time
-	// LastReceived is when the server last sent anything, data or ICE keepalives; zero if it never
-	// has.
+	// LastReceived is the time of the last packet from the server, data or ICE keepalive; zero if
+	// there was none.
 	LastReceived time.Time
-	// Responses counts the server's answers to our ICE keepalives: if it grows, the connection
-	// lives. Other packets are no proof, they may be its end.
+	// Responses counts the server's answers to our ICE keepalives. If it grows, the connection is
+	// alive. Other packets are no proof, because they may end the connection.
 	Responses uint64
 }
 
@@ -128,10 +129,11 @@ func (a *API) newConn(n network, deliver func(ch Channel, at time.Time, b []byte
 	return c, nil
 }
 
-// Events returns the channel on which events arrive, in their order.
+// Events returns the channel on which events arrive in order.
 func (c *Conn) Events() <-chan Event { return c.events }
 
-// post sends an event. While the reader is behind, only Opened and Failed are kept.
+// post sends an event. If eventsKept events are waiting, it drops events other than Opened and
+// Failed.
 func (c *Conn) post(e Event) {
 	c.eventsMu.Lock()
 	defer c.eventsMu.Unlock()
@@ -140,12 +142,12 @@ func (c *Conn) post(e Event) {
 	}
 }
 
-// fail notes that the connection is of no use any more. The first cause stays.
+// fail reports that the connection is no longer usable. Only the first cause is reported.
 func (c *Conn) fail(cause string) {
 	c.failOnce.Do(func() { c.post(Event{Kind: Failed, Cause: cause}) })
 }
 
-// onICEState notes when the path to the server falls silent and when it is heard again.
+// onICEState records when the path to the server becomes silent and when it recovers.
 func (c *Conn) onICEState(s ice.ConnectionState) {
 	switch s {
 	case ice.ConnectionStateConnected, ice.ConnectionStateCompleted:
@@ -161,8 +163,8 @@ func (c *Conn) onICEState(s ice.ConnectionState) {
 	}
 }
 
-// lastReceived is when the server last sent anything. While ICE says that it is connected, the
-// server was heard within iceGrace, even if a TURN server was between us.
+// lastReceived returns the time of the last packet from the server. While ICE reports a connected
+// path, the server has sent a packet within iceGrace, even if the path leads through a TURN server.
 func (c *Conn) lastReceived() time.Time {
 	var t time.Time
 	if ns := c.dtls.lastReceived.Load(); ns != 0 {
@@ -174,7 +176,7 @@ func (c *Conn) lastReceived() time.Time {
 	return t
 }
 
-// Status returns the present state.
+// Status returns the current state.
 func (c *Conn) Status() Status {
 	st, _ := c.agent.GetSelectedCandidatePairStats()
 	s := Status{
@@ -188,9 +190,9 @@ func (c *Conn) Status() Status {
 	return s
 }
 
-// Close ends the connection and returns when everything that was received has been delivered. It
-// also waits for pion's goroutines, but not for one that asks a TURN server which does not answer:
-// pion lets it ask for eight seconds, and the next join is not to wait.
+// Close ends the connection and returns when all received messages have been delivered. It also
+// waits for pion's goroutines. If TURN servers are set, it waits for at most closeWait, because
+// pion waits eight seconds for an unresponsive TURN server, which must not delay the next join.
 func (c *Conn) Close() {
 	c.mu.Lock()
 	c.closing = true
@@ -205,7 +207,7 @@ func (c *Conn) Close() {
 			_ = secure.Close()
 		}
 		_ = c.dtls.Close()
-		_ = c.agent.GracefulClose() // its errors are those of closing twice what is broken
+		_ = c.agent.GracefulClose() // its errors come from closing broken parts twice
 		c.tasks.Wait()
 	}()
 	if !c.usesTURN() {
@@ -220,8 +222,8 @@ func (c *Conn) Close() {
 
 const closeWait = time.Second
 
-// endAssociation aborts the association, so that the server knows. If the server has ended it, it
-// is only closed: aborting then takes pion 0.4 s.
+// endAssociation aborts the association, which informs the server. If the server has ended the
+// association, it is only closed, because pion then takes 0.4 s for an abort.
 func (c *Conn) endAssociation(assoc *sctp.Association) {
 	select {
 	case <-c.ended:

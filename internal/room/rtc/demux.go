@@ -9,8 +9,8 @@ import (
 	"github.com/pion/transport/v4"
 )
 
-// demuxNet is a network whose UDP sockets give DTLS packets to dtls and only the others to ICE, who
-// reads them. ICE's goroutine does it.
+// demuxNet is a network whose UDP sockets pass DTLS packets to dtls and all other packets to ICE.
+// This happens on ICE's goroutine, which reads the sockets.
 type demuxNet struct {
 	transport.Net
 	dtls *dtlsConn
@@ -36,7 +36,7 @@ type addrPortConn interface {
 	ice.AddrPortReaderWriter
 }
 
-// arrivalSocket is a socket that says when a datagram arrived.
+// arrivalSocket is a socket that reports when a datagram arrived.
 type arrivalSocket interface {
 	addrPortConn
 	ReadArrival(b []byte) (n int, from netip.AddrPort, at time.Time, err error)
@@ -84,7 +84,7 @@ func (s socket) ReadFrom(b []byte) (int, net.Addr, error) {
 	}
 }
 
-// demux takes what a socket has read if it is DTLS, and reports whether it did.
+// demux takes a packet that a socket has read if it is DTLS, and reports whether it did.
 func (d *dtlsConn) demux(b []byte, at time.Time, err error) bool {
 	switch {
 	case err != nil:
@@ -97,6 +97,6 @@ func (d *dtlsConn) demux(b []byte, at time.Time, err error) bool {
 	return false
 }
 
-// isDTLS tells DTLS from STUN and all else that may share a socket with it (RFC 7983). Whether it
-// is the server's is what DTLS finds out.
+// isDTLS distinguishes DTLS from STUN and other protocols on the same socket (RFC 7983). DTLS
+// itself verifies that a packet is from the server.
 func isDTLS(b []byte) bool { return len(b) > 0 && b[0] >= 20 && b[0] <= 63 }

@@ -12,25 +12,25 @@ import (
 	"github.com/pion/transport/v4/deadline"
 )
 
-// maxQueued bounds what may wait for DTLS, in bytes. What does not fit is lost, as in a
-// socket's buffer, and SCTP sends it again.
+// maxQueued bounds the bytes that wait for DTLS. Datagrams that do not fit are lost, as in a
+// socket's buffer, and SCTP retransmits them.
 const maxQueued = 2 << 20
 
-// maxDatagram is the size of a read buffer: more than any path carries.
+// maxDatagram is the size of a read buffer. It is more than any path carries.
 const maxDatagram = 8192
 
-// dtlsConn is the net.PacketConn below DTLS, with one peer. enqueue gives it what arrives; what is
-// sent takes the path that ICE has chosen.
+// dtlsConn is the net.PacketConn below DTLS, with one peer. enqueue adds received datagrams. Sent
+// datagrams take the path that ICE has chosen.
 //
-// ICE's own connection would do the same, one goroutine and one copy later, and it keeps one queue
-// for all paths.
+// ICE's own connection would do the same with an additional goroutine and copy, and it keeps one
+// queue for all paths.
 type dtlsConn struct {
 	out          atomic.Pointer[ice.Conn]
-	lastReceived atomic.Int64 // when anything last came over the sockets, unix ns; 0: nothing has
+	lastReceived atomic.Int64 // arrival of the last packet over the sockets, unix ns; 0: none yet
 	ready        chan struct{}
 	done         chan struct{}
 	deadline     *deadline.Deadline
-	arrivals     *arrivals // notes each datagram that DTLS reads
+	arrivals     *arrivals // records each datagram that DTLS reads
 
 	mu     sync.Mutex
 	queue  []datagram
@@ -38,10 +38,10 @@ type dtlsConn struct {
 	closed bool
 }
 
-// datagram is one that waits for DTLS.
+// datagram is a datagram that waits for DTLS.
 type datagram struct {
 	b  *[]byte
-	at time.Time // of its arrival
+	at time.Time // time of its arrival
 }
 
 func newDTLSConn() *dtlsConn {
@@ -51,10 +51,10 @@ func newDTLSConn() *dtlsConn {
 	}
 }
 
-// datagramPool has buffers for usual datagrams: SCTP keeps below 1200 bytes.
+// datagramPool contains buffers for usual datagrams. SCTP stays below 1200 bytes.
 var datagramPool = sync.Pool{New: func() any { b := make([]byte, 0, 1500); return &b }}
 
-// enqueue takes a datagram that arrived at the given time. b is copied.
+// enqueue adds a copy of a datagram that arrived at the given time.
 func (d *dtlsConn) enqueue(b []byte, at time.Time) {
 	d.lastReceived.Store(at.UnixNano())
 	p := datagramPool.Get().(*[]byte) //nolint:forcetypeassert // see its New
@@ -89,7 +89,7 @@ func (d *dtlsConn) dequeue(b []byte) (n int, ok bool, err error) {
 	next := d.queue[0]
 	d.queue[0] = datagram{}
 	if d.queue = d.queue[1:]; len(d.queue) == 0 && cap(d.queue) > 64 {
-		d.queue = nil // a burst's room is not kept
+		d.queue = nil // the memory of a burst is not kept
 	}
 	d.bytes -= len(*next.b)
 	n = copy(b, *next.b)
@@ -116,7 +116,8 @@ func (d *dtlsConn) ReadFrom(b []byte) (int, net.Addr, error) {
 	}
 }
 
-// WriteTo sends a datagram. Without a path it is lost: DTLS and SCTP send again what matters.
+// WriteTo sends a datagram. Without a path, the datagram is lost; DTLS and SCTP retransmit what
+// matters.
 func (d *dtlsConn) WriteTo(b []byte, _ net.Addr) (int, error) {
 	c := d.out.Load()
 	if c == nil {
@@ -148,7 +149,8 @@ func (d *dtlsConn) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-func (d *dtlsConn) SetWriteDeadline(time.Time) error { return nil } // nothing waits
+func (d *dtlsConn) SetWriteDeadline(time.Time) error { return nil } // writes do not wait
 
-// placeholderAddr stands for an address where a path may have several in the course of time.
+// placeholderAddr is used in place of the peer's address, because a connection may have several
+// paths in the course of time.
 var placeholderAddr net.Addr = &net.UDPAddr{}

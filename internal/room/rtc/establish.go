@@ -14,12 +14,12 @@ import (
 	"github.com/pion/sctp"
 )
 
-// mtu is the size of the SCTP packets we send, as in browsers: with DTLS, UDP and IP around it fits
-// every path.
+// mtu is the size of our SCTP packets, as in browsers. With the headers of DTLS, UDP and IP, it
+// fits every path.
 const mtu = 1200
 
-// connect brings the connection up over the answer's path: ICE, DTLS on it, SCTP on that, and our
-// channels. It ends when the channels have ended.
+// connect establishes the connection that the answer describes: ICE, DTLS over ICE, SCTP over DTLS,
+// and our channels. It returns when the channels have ended.
 func (c *Conn) connect(a answer) {
 	if err := c.establish(a); err != nil && c.ctx.Err() == nil {
 		c.fail(err.Error())
@@ -29,7 +29,7 @@ func (c *Conn) connect(a answer) {
 func (c *Conn) establish(a answer) error {
 	path, err := c.agent.Dial(c.ctx, a.ufrag, a.pwd)
 	if err != nil {
-		return errors.New("ICE failed") // pion's words have nothing to add
+		return errors.New("ICE failed") // pion's error adds nothing
 	}
 	c.dtls.out.Store(path)
 	c.mu.Lock()
@@ -42,7 +42,7 @@ func (c *Conn) establish(a answer) error {
 	if err != nil {
 		return fmt.Errorf("DTLS: %w", err)
 	}
-	// sctp has no other way to be interrupted
+	// closing DTLS is the only way to interrupt sctp
 	stop := context.AfterFunc(c.ctx, func() { _ = secure.Close() })
 	var below net.Conn = secure
 	if c.dtls.arrivals != nil {
@@ -58,7 +58,7 @@ func (c *Conn) establish(a answer) error {
 	c.mu.Lock()
 	if c.closing || !stop() {
 		c.mu.Unlock()
-		_ = assoc.Close() // and what is below it
+		_ = assoc.Close() // also closes the layers below
 		return c.ctx.Err()
 	}
 	c.secure, c.assoc = secure, assoc
@@ -71,16 +71,17 @@ func (c *Conn) establish(a answer) error {
 	return nil
 }
 
-// handshake makes the secure connection. Which side begins is the server's choice.
+// handshake establishes the DTLS connection. The server chooses which side starts.
 func (c *Conn) handshake(a answer) (*dtls.Conn, error) {
 	options := []dtls.Option{
-		// the fingerprint is what counts
+		// verify checks the fingerprint instead
 		dtls.WithCertificates(c.certificate.cert), dtls.WithLoggerFactory(noLog{}),
 		dtls.WithInsecureSkipVerify(true),
 		dtls.WithVerifyPeerCertificate(func(raw [][]byte, _ [][]*x509.Certificate) error {
 			return a.verify(raw)
 		}),
-		// For media, which we have none of; but a server on pion ends a connection without them.
+		// SRTP profiles are for media, which we do not have, but a server that uses pion ends a
+		// connection without them.
 		dtls.WithSRTPProtectionProfiles(dtls.SRTP_AEAD_AES_256_GCM, dtls.SRTP_AEAD_AES_128_GCM,
 			dtls.SRTP_AES128_CM_HMAC_SHA1_80),
 	}
@@ -93,7 +94,8 @@ func (c *Conn) handshake(a answer) (*dtls.Conn, error) {
 		}
 		conn, err = dtls.ClientWithOptions(c.dtls, placeholderAddr, o...)
 	} else {
-		// The cookie exchange would prove that the server has its address, which ICE has just done.
+		// The cookie exchange is skipped: it would verify the server's address, which ICE has just
+		// done.
 		o := []dtls.ServerOption{
 			dtls.WithClientAuth(dtls.RequireAnyClientCert),
 			dtls.WithInsecureSkipVerifyHello(true),
@@ -113,8 +115,8 @@ func (c *Conn) handshake(a answer) (*dtls.Conn, error) {
 	return conn, nil
 }
 
-// verify compares the server's certificate to what its answer, which came over the websocket, says
-// of it.
+// verify compares the server's certificate with the fingerprints in its answer, which arrived over
+// the websocket.
 func (a answer) verify(raw [][]byte) error {
 	if len(raw) == 0 {
 		return errors.New("the server has no certificate")
@@ -135,15 +137,16 @@ func (a answer) verify(raw [][]byte) error {
 	return errors.New("the server's certificate is not the one of its answer")
 }
 
-// openChannels creates the channels on which the server sends; a server without data tracks leaves
-// the third unused. We open them ourselves because the server sends with the reliability that the
-// opener declared: declared as here, not even lossy packets are lost between the server and us.
-// Packets of data tracks are not lost on the way, but a server of 1.13 drops what it cannot send at
-// once (livekit-server, NewDataChannelWriterUnreliable; datachannel_data_track_target_latency).
+// openChannels opens the channels on which the server sends. A server without data tracks leaves
+// the third unused. We open the channels because the server sends with the reliability that the
+// opener declares. As declared here, not even lossy packets are lost between the server and us.
+// Packets of data tracks are not lost on the way either, but a 1.13 server drops those that it
+// cannot send immediately (livekit-server, NewDataChannelWriterUnreliable;
+// datachannel_data_track_target_latency).
 func (c *Conn) openChannels(assoc *sctp.Association, even bool) ([]*datachannel.DataChannel,
 	error,
 ) {
-	id := uint16(1) // the DTLS server's are odd (RFC 8832, section 6)
+	id := uint16(1) // the DTLS server uses odd stream ids (RFC 8832, section 6)
 	if even {
 		id = 0
 	}
@@ -164,8 +167,8 @@ func (c *Conn) openChannels(assoc *sctp.Association, even bool) ([]*datachannel.
 	return all, nil
 }
 
-// accept reads what channels the server opens, whatever they are: unread data would fill the
-// receive window, which all share.
+// accept reads all channels that the server opens, even unknown ones, because unread data would
+// fill the receive window, which all channels share.
 func (c *Conn) accept(assoc *sctp.Association, ours []*datachannel.DataChannel) {
 	for {
 		dc, err := datachannel.Accept(assoc, &datachannel.Config{LoggerFactory: noLog{}}, ours...)

@@ -14,20 +14,21 @@ import (
 	"github.com/syncflow/textegress/internal/udp"
 )
 
-// receiveBuffer is how much one room may buffer in memory while its reader is blocked, before the
-// server must wait. Its content is delivered even if the room is deleted, so it is larger than
-// SCTP's usual 1 MiB.
+// receiveBuffer is the number of bytes that one room buffers in memory while its reader is blocked,
+// before the server must wait. The buffered data is delivered even if the room is deleted, so the
+// buffer is larger than SCTP's usual 1 MiB.
 const receiveBuffer = 4 << 20
 
-// relayWait is how long a working relay is not taken, in case a direct path works too.
+// relayWait is how long a working relay is not used, in case a direct path works, too.
 const relayWait = 300 * time.Millisecond
 
-// bindingRequests at one every 0.2 s last for a minute, longer than any search for a path.
+// bindingRequests is the number of STUN requests per path. At one every 0.2 s, they last for a
+// minute, longer than any search for a path.
 const bindingRequests = 300
 
-// systemNet is the network of this machine. Without it, pion lists the interfaces for each
-// connection and keeps the list for as long as it lives, and an ICE restart would look for a path
-// from addresses that are gone.
+// systemNet is the network of this machine. Without it, pion would list the interfaces for each
+// connection and keep the list until the connection ends. An ICE restart would then search for a
+// path from addresses that are gone.
 type systemNet struct {
 	*stdnet.Net
 
@@ -40,8 +41,8 @@ type systemNet struct {
 
 const interfacesValid = 2 * time.Second
 
-// Interfaces returns the network interfaces with their addresses as they were at most two seconds
-// ago.
+// Interfaces returns the network interfaces with their addresses. The list is at most two seconds
+// old.
 func (n *systemNet) Interfaces() ([]*transport.Interface, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -59,22 +60,22 @@ func (n *systemNet) Interfaces() ([]*transport.Interface, error) {
 	return n.list, nil
 }
 
-// socketBuffer is what may wait in the kernel between two polls of a socket. A system may allow
-// less (net.core.rmem_max).
+// socketBuffer is the number of bytes that may wait in the kernel between two polls of a socket. A
+// system may allow less (net.core.rmem_max).
 const socketBuffer = 1 << 20
 
-// ListenUDP opens a socket that is polled together with all others: with many rooms, that costs far
-// less than being woken for each packet.
+// ListenUDP opens a socket that is polled together with all others. With many rooms, this costs far
+// less than a wake-up for each packet.
 func (n *systemNet) ListenUDP(network string, a *net.UDPAddr) (transport.UDPConn, error) {
 	c, err := n.sockets.Listen(network, a)
 	if err != nil {
 		return nil, err
 	}
-	_ = c.SetReadBuffer(socketBuffer) // what the system allows is what there is
+	_ = c.SetReadBuffer(socketBuffer) // the system's limit is acceptable
 	return c, nil
 }
 
-// iceOptions are the settings of ICE for a network. DTLS packets go to d.
+// iceOptions returns the settings of ICE for a network. DTLS packets go to d.
 func (a *API) iceOptions(n network, d *dtlsConn) []ice.AgentOption {
 	var types []ice.NetworkType
 	if n.v4 {
@@ -90,8 +91,8 @@ func (a *API) iceOptions(n network, d *dtlsConn) []ice.AgentOption {
 		ice.WithDisconnectedTimeout(a.timeouts.Disconnected),
 		ice.WithFailedTimeout(a.timeouts.Failed), ice.WithKeepaliveInterval(a.timeouts.Keepalive),
 		ice.WithPrflxAcceptanceMinWait(0),
-		// A path that does not answer is asked for as long as the connection may yet be saved, not
-		// only seven times (1.4 s).
+		// STUN requests on a silent path are repeated for as long as the connection may still be
+		// saved, not only seven times (1.4 s).
 		ice.WithMaxBindingRequests(bindingRequests),
 	}
 	if n.loopback {
@@ -101,12 +102,12 @@ func (a *API) iceOptions(n network, d *dtlsConn) []ice.AgentOption {
 		return append(o, ice.WithRelayAcceptanceMinWait(0),
 			ice.WithCandidateTypes([]ice.CandidateType{ice.CandidateTypeRelay}))
 	}
-	// Prefer host candidates, which are tried again beside the relays.
+	// Prefer host candidates, which are retried concurrently with the relays.
 	return append(o, ice.WithRelayAcceptanceMinWait(relayWait))
 }
 
-// virtual matches the bridges and cables of containers and virtual machines on this host. A server
-// behind one of them is reached from the host's other addresses too.
+// virtual matches the bridges and virtual cables of containers and virtual machines on this host. A
+// server behind one of these interfaces is also reachable from the host's other addresses.
 var virtual = regexp.MustCompile(
 	`^(docker|br-|veth|virbr|vnet|tap|cni|cali|flannel|podman|lxc|lxd|kube)`)
 

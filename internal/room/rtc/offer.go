@@ -9,24 +9,24 @@ import (
 	"github.com/pion/ice/v4"
 )
 
-// Offer is an offer to send to the server. Its answer comes with the same id, or with none.
+// Offer is an offer to send to the server. The answer has the same id, or none.
 type Offer struct {
 	SDP string
 	ID  uint32 // 1, 2, …
 }
 
-// remote is the server's side of the present ICE session.
+// remote is the server's side of the current ICE session.
 type remote struct {
-	ufrag      string   // of the last answer
-	early      []string // candidates that came before the first answer
-	candidates int      // how many were added
+	ufrag      string   // ufrag of the last answer
+	early      []string // candidates received before the first answer
+	candidates int      // number of candidates added
 }
 
-// maxCandidates bounds what a server may make us remember, and ask, of its addresses for one offer.
+// maxCandidates bounds the number of a server's candidates that are kept and tried for one offer.
 const maxCandidates = 100
 
-// onCandidate takes one of our candidates, nil after the last. Those that are found after the offer
-// was made become events.
+// onCandidate handles a local candidate, or nil after the last one. Candidates found after the
+// offer become events.
 func (c *Conn) onCandidate(found ice.Candidate) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -50,9 +50,9 @@ func (c *Conn) onCandidate(found ice.Candidate) {
 	}
 }
 
-// Offer makes an offer with our candidates in it: those that are found within gather, or all of
-// them if gather is 0. Later ones become events. A second offer restarts ICE, which gives the
-// present path up.
+// Offer makes an offer with the local candidates that are found within gather, or with all of them
+// if gather is 0. Later candidates become events. A second offer restarts ICE, which abandons the
+// current path.
 func (c *Conn) Offer(ctx context.Context, gather time.Duration) (Offer, error) {
 	c.unanswered.Store(false) // answers to earlier offers are ignored
 	if c.offerID.Load() > 0 {
@@ -101,7 +101,7 @@ func (c *Conn) Offer(ctx context.Context, gather time.Duration) (Offer, error) {
 	return Offer{SDP: text, ID: id}, nil
 }
 
-// Answer takes the server's answer to the last offer; id is 0 if the server names none. Answers to
+// Answer handles the server's answer to the last offer. id is 0 if the answer has none. Answers to
 // earlier offers are ignored. An error means that the connection cannot be established.
 func (c *Conn) Answer(id uint32, sdp string) error {
 	if id != 0 && id != c.offerID.Load() || !c.unanswered.Load() {
@@ -130,8 +130,8 @@ func (c *Conn) Answer(id uint32, sdp string) error {
 	return nil
 }
 
-// AddCandidate takes one of the server's candidates, the JSON of an RTCIceCandidateInit. One that
-// cannot be used is ignored: the server has others.
+// AddCandidate adds one of the server's candidates, the JSON of an RTCIceCandidateInit. An unusable
+// candidate is ignored, because the server has others.
 func (c *Conn) AddCandidate(init string) {
 	if !c.answered.Load() {
 		if len(c.remote.early) < maxCandidates {

@@ -1,8 +1,8 @@
-// Package rtc is a WebRTC peer that only receives data channels: ICE, DTLS and SCTP, and the SDP
-// that describes them. It publishes nothing and has no media.
+// Package rtc is a WebRTC peer that only receives data channels. It implements ICE, DTLS and SCTP,
+// and the SDP that describes them. It publishes nothing and has no media.
 //
-// It makes the offers, opens the data channels and delivers their messages as they arrive. How
-// offers, answers and candidates reach the server is the caller's business:
+// It makes the offers, opens the data channels and delivers their messages as they arrive. The
+// caller exchanges offers, answers and candidates with the server:
 //
 //	     room.Conn                     rtc.Conn                          server
 //	Offer ────────────▶ gather candidates ── offer, over the websocket ────▶
@@ -12,9 +12,9 @@
 //	                    SCTP     ◀──────────── association
 //	Opened ◀─────────── channels ◀──────────── data channels, opened by us
 //
-// A second offer restarts ICE: another path is found below the same DTLS and SCTP, so no message
-// is lost. pion's own PeerConnection does the same with the goroutines, sessions and buffers that
-// media need; it is what the tests use as the server.
+// A second offer restarts ICE: it finds another path below the same DTLS and SCTP, so no message is
+// lost. pion's own PeerConnection does the same, with the additional goroutines, sessions and
+// buffers that media need. The tests use it as the server.
 package rtc
 
 import (
@@ -35,23 +35,23 @@ type Net = transport.Net
 
 // Options configures an API. The zero value works.
 type Options struct {
-	// RelayOnly uses candidates of TURN servers and no others.
+	// RelayOnly restricts candidates to those of TURN servers.
 	RelayOnly bool
-	// Net is the network below ICE; nil: this machine's.
+	// Net is the network below ICE; nil: the network of this machine.
 	Net      Net
 	Timeouts Timeouts
 }
 
-// Timeouts are those of ICE. A zero field means the default.
+// Timeouts contains the timeouts of ICE. A zero field means the default.
 type Timeouts struct {
-	// Disconnected is how long after the last packet a path counts as silent; default 5 s. It is
-	// more than two keepalives, which may get lost.
+	// Disconnected is the time after the last packet at which a path counts as silent; default 5 s.
+	// It exceeds two keepalives, because keepalives may be lost.
 	Disconnected time.Duration
-	// Failed is how long a silent path may yet be heard again; default 15 s. LiveKit drops a
-	// connection after 10 + 5 s without a sign of life. Ours must not be faster: what arrives after
-	// a shorter outage is complete.
+	// Failed is how long a silent path may still recover; default 15 s. LiveKit drops a connection
+	// after 10 + 5 s without a packet. We must not drop it earlier, because after a shorter outage
+	// nothing is missing.
 	Failed    time.Duration
-	Keepalive time.Duration // between two STUN requests; default 2 s
+	Keepalive time.Duration // interval of STUN requests; default 2 s
 }
 
 func (t Timeouts) withDefaults() Timeouts {
@@ -70,8 +70,8 @@ func (t Timeouts) withDefaults() Timeouts {
 	return t
 }
 
-// API makes connections. It holds what they share: the DTLS certificate, the list of network
-// interfaces.
+// API makes connections. It holds their shared resources: the DTLS certificate and the list of
+// network interfaces.
 type API struct {
 	net         transport.Net
 	relayOnly   bool
@@ -80,10 +80,11 @@ type API struct {
 	compare     comparison
 }
 
-// comparison is of ways to tell when a message arrived; the zero value in all but a measurement.
+// comparison configures the comparison of ways to determine when a message arrived. It is the zero
+// value except in measurements.
 type comparison struct {
-	readTimes bool            // messages have the time at which they are read
-	onArrival func(time.Time) // gets the arrival of each message, zero if it is not known
+	readTimes bool            // messages are delivered with the time at which they are read
+	onArrival func(time.Time) // called with the arrival time of each message, zero if unknown
 }
 
 // New returns an API.
@@ -105,24 +106,24 @@ func New(o Options) (*API, error) {
 	}, nil
 }
 
-// NewConn returns a connection to the server whose signalling is at host; the addresses of host
-// decide which of our addresses are offered. Nothing is sent before Offer. Each message is given to
-// deliver with the time at which its last fragment arrived in the kernel; the bytes are only valid
-// during the call. Messages of one channel are delivered in order, one after the other, those of
-// two channels may be delivered at the same time. While deliver blocks, its channel is not read
-// and, when the receive buffer is full, the server waits.
+// NewConn returns a connection to the server whose signalling is at host. The addresses of host
+// determine which of our addresses are offered. Nothing is sent before Offer. deliver is called for
+// each message with the time at which its last fragment arrived in the kernel. The bytes are valid
+// only during the call. Messages of one channel are delivered sequentially and in order; messages
+// of two channels may be delivered concurrently. While deliver blocks, its channel is not read and,
+// when the receive buffer is full, the server waits.
 func (a *API) NewConn(ctx context.Context, host string,
 	deliver func(ch Channel, at time.Time, b []byte),
 ) (*Conn, error) {
 	return a.newConn(networkOf(ctx, host), deliver)
 }
 
-// network says which local addresses can reach a server. Each of them costs a socket and a
+// network states which local addresses can reach a server. Each address costs a socket and a
 // goroutine per room.
 type network struct{ v4, v6, loopback bool }
 
-// networkOf chooses by the addresses of the signalling host. A name that cannot be resolved (behind
-// an HTTP proxy) gives all.
+// networkOf selects the address families of the signalling host. If the name cannot be resolved
+// (behind an HTTP proxy), it selects IPv4 and IPv6.
 func networkOf(ctx context.Context, host string) network {
 	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil || len(ips) == 0 {
@@ -138,7 +139,7 @@ func networkOf(ctx context.Context, host string) network {
 	return n
 }
 
-// noLog keeps pion silent: it would log addresses and, at the finer levels, packets.
+// noLog discards pion's log, which would contain addresses and, at the finer levels, packets.
 type noLog struct{}
 
 func (noLog) NewLogger(string) logging.LeveledLogger { return noLog{} }

@@ -12,21 +12,21 @@ import (
 	"github.com/pion/sdp/v3"
 )
 
-// maxMessage is the maximum message size that we announce. It says no more than that LiveKit need
-// not think of a limit of ours.
+// maxMessage is the maximum message size that we announce. It is so large that LiveKit need not
+// consider a limit.
 const maxMessage = 1<<30 - 1
 
-// description is what our offers say.
+// description contains the fixed values of our offers.
 type description struct {
-	session     uint64 // of the origin line
-	fingerprint string // of our certificate, SHA-256
+	session     uint64 // session id of the origin line
+	fingerprint string // SHA-256 fingerprint of our certificate
 }
 
 func newDescription(fingerprint string) description {
 	return description{session: rand.Uint64() >> 2, fingerprint: fingerprint}
 }
 
-// offer describes one data section and nothing else (RFC 8841).
+// offer returns an offer with one data section and nothing else (RFC 8841).
 func (d description) offer(version uint64, ufrag, pwd string, candidates []string,
 	all bool,
 ) (string, error) {
@@ -67,20 +67,20 @@ func (d description) offer(version uint64, ufrag, pwd string, candidates []strin
 // sdpMid is the name of the data section.
 const sdpMid = "0"
 
-// answer is what we need of the server's.
+// answer contains the required values of the server's answer.
 type answer struct {
 	ufrag, pwd   string
 	fingerprints [][2]string // hash function, value
-	dtlsServer   bool        // the server waits for us to begin
+	dtlsServer   bool        // the server is the DTLS server, and we start the handshake
 	candidates   []string
 }
 
-// parseAnswer reads an answer. Attributes may stand in its data section or, for all sections, at
-// the top.
+// parseAnswer parses an answer. Attributes may be in the data section or, for all sections, at the
+// session level.
 func parseAnswer(text string) (answer, error) {
 	var s sdp.SessionDescription
 	if err := s.UnmarshalString(text); err != nil {
-		// the error has the line, which may be the password
+		// the error contains the line, which may be the password
 		return answer{}, errors.New("it is not SDP")
 	}
 	i := slices.IndexFunc(s.MediaDescriptions,
@@ -115,8 +115,7 @@ func parseAnswer(text string) (answer, error) {
 	return a, nil
 }
 
-// candidateInit is a candidate as signalling carries it: the RTCIceCandidateInit of WebRTC, in
-// JSON.
+// candidateInit is a candidate in signalling: the RTCIceCandidateInit of WebRTC, in JSON.
 type candidateInit struct {
 	Candidate     string  `json:"candidate"`
 	SDPMid        *string `json:"sdpMid"`
@@ -132,11 +131,11 @@ func initOf(c string, ufrag string) candidateInit {
 	}
 }
 
-// errOtherCandidate is said of a candidate that is not for us: of RTCP, or of an ICE session
-// before.
+// errOtherCandidate rejects a candidate that is not for this connection: a candidate for RTCP, or
+// of an earlier ICE session.
 var errOtherCandidate = errors.New("not for this connection")
 
-// parseCandidate reads a candidate of the ICE session that ufrag names.
+// parseCandidate parses a candidate of the ICE session with the given ufrag.
 func parseCandidate(text, ufrag string) (ice.Candidate, error) {
 	c, err := ice.UnmarshalCandidate(strings.TrimPrefix(text, "candidate:"))
 	if err != nil {

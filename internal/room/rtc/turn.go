@@ -15,7 +15,7 @@ type TURNServer struct {
 	Username, Credential string
 }
 
-// UseTURN sets the servers that the next offer's relay candidates come from.
+// UseTURN sets the servers that provide the relay candidates of the next offer.
 func (c *Conn) UseTURN(servers []TURNServer) error {
 	uris, err := turnURIs(servers)
 	c.mu.Lock()
@@ -36,8 +36,8 @@ func (c *Conn) usesTURN() bool {
 	return c.turn
 }
 
-// readRelayed passes on what TURN servers relay to us, which does not come over a socket of
-// demuxNet. c.mu is held, and the path is there.
+// readRelayed passes packets from TURN servers to DTLS, because they do not arrive over a socket of
+// demuxNet. c.mu is held, and c.path is set.
 func (c *Conn) readRelayed() {
 	c.relayed.Do(func() {
 		path := c.path

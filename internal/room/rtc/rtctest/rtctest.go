@@ -1,5 +1,5 @@
-// Package rtctest is the other side of package rtc in tests: pion's own PeerConnection, as a
-// LiveKit server has it, on this machine's network.
+// Package rtctest is the peer of package rtc in tests: pion's own PeerConnection, as in a LiveKit
+// server, on this machine's network.
 package rtctest
 
 import (
@@ -20,7 +20,7 @@ import (
 
 // Server makes peers.
 type Server struct {
-	// Dark makes it send nothing over UDP while it is true.
+	// While Dark is true, the server sends nothing over UDP.
 	Dark atomic.Bool
 	api  *webrtc.API
 }
@@ -50,7 +50,7 @@ func NewServer(t testing.TB, timeouts rtc.Timeouts) *Server {
 	return s
 }
 
-// darkNet makes sockets that send nothing while it is dark.
+// darkNet makes sockets that send nothing while dark is true.
 type darkNet struct {
 	transport.Net
 	dark *atomic.Bool
@@ -109,7 +109,7 @@ func (s *Server) NewPeer(t testing.TB) *Peer {
 	return p
 }
 
-// Answer returns the answer to an offer, with all candidates in it.
+// Answer returns the answer to an offer, with all candidates.
 func (p *Peer) Answer(offer string) string {
 	p.t.Helper()
 	if err := p.PC.SetRemoteDescription(webrtc.SessionDescription{
@@ -129,7 +129,7 @@ func (p *Peer) Answer(offer string) string {
 	return p.PC.LocalDescription().SDP
 }
 
-// Channel returns a data channel that the client has opened, when it is open.
+// Channel waits until the client has opened a data channel, and returns it.
 func (p *Peer) Channel(label string) *webrtc.DataChannel {
 	p.t.Helper()
 	limit := time.After(time.Minute)
