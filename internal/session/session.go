@@ -1,11 +1,11 @@
-// Package session defines sessions and the interfaces to where they come from. A platform
+// Package session defines sessions and the interfaces to the platforms that run them. A platform
 // (SyncFlow, or a LiveKit server by itself) implements [Registry], which answers questions about
-// sessions; each way of hearing about its sessions (a broker, webhooks, polling) implements
-// [Source]. The controller and the recorder depend on these interfaces and on no platform.
+// sessions. Each way to learn of new sessions (a broker, webhooks, polling) implements [Source].
+// The controller and the recorder depend on these interfaces and on no platform.
 //
-// The guarantee: an announcement is a hint, and the registry decides. A session is over when its
+// The guarantee: an announcement is a hint, and the registry decides. A session has ended when its
 // registry says so, not when its room closes. If the registry cannot tell, it returns an error, and
-// no session ends because of that.
+// such an error ends no session.
 package session
 
 import (
@@ -16,24 +16,25 @@ import (
 
 // Session is one run of a room.
 type Session struct {
-	// ID names the session within its project, and is never used again. Treat it as opaque: its
+	// ID identifies the session within its project and is never reused. Treat it as opaque: its
 	// form depends on the platform (SyncFlow: a UUID, LiveKit: the sid of the room).
 	ID   string
-	Room string // name of its LiveKit room; any text
-	// StartedAt is by the platform's clock, see [Registry.ClockOffset]; zero if unknown.
+	Room string // name of the LiveKit room; any text
+	// StartedAt is the start by the platform's clock, see [Registry.ClockOffset]; zero if unknown.
 	StartedAt time.Time
-	// State is the state at the time of the answer that contained the session; 0 if the answer did
-	// not state it.
+	// State is the state in the answer that contained the session; 0 if the answer did not state
+	// it.
 	State State
 }
 
-// State says whether a session is running. The zero value means unknown.
+// State is the state of a session. The zero value means unknown.
 type State int
 
 // The states of a session.
 const (
-	Running State = iota + 1 // it is running, and somebody is in its room
-	// Empty: the platform counts it as running, but its room is empty or does not exist.
+	Running State = iota + 1 // running, with somebody in the room
+	// Empty means that the platform counts the session as running, but its room is empty or does
+	// not exist.
 	Empty
 	Ended
 )
@@ -54,7 +55,7 @@ func (s State) String() string {
 // Project describes a project, as its platform reports it.
 type Project struct {
 	Name       string // free text
-	LiveKitURL string // of its LiveKit server: ws, wss, http or https
+	LiveKitURL string // URL of the LiveKit server: ws, wss, http or https
 }
 
 // Room describes a room that was joined, as LiveKit reports it.
@@ -83,10 +84,11 @@ func (t Token) GoString() string { return t.String() }
 var (
 	ErrUnknown = errors.New("no such session")
 	ErrEnded   = errors.New("the session has ended")
-	// ErrRoomMissing: the platform counts the session as running, but LiveKit has no such room.
+	// ErrRoomMissing means that the platform counts the session as running, but LiveKit has no such
+	// room.
 	ErrRoomMissing = errors.New("the session's room does not exist")
-	// ErrWrongRoom: the session is running, but in a room with another name than the one asked for.
+	// ErrWrongRoom means that the session is running, but in a room with a different name.
 	ErrWrongRoom = errors.New("the session's room has another name")
-	// ErrUnauthorized: the platform refuses our credentials.
+	// ErrUnauthorized means that the platform refuses our credentials.
 	ErrUnauthorized = errors.New("not authorized")
 )

@@ -5,21 +5,22 @@ import (
 	"time"
 )
 
-// Announcement says that a session may have begun. It is a hint, not a proof: it may be old,
+// Announcement reports that a session may have started. It is a hint, not a proof: it may be old,
 // duplicated or forged. [Registry.Token] verifies it.
 type Announcement struct {
 	SessionID string
-	Room      string // name of its LiveKit room; any text
-	// Source names the source, for the record: "rabbitmq", "webhook", …
+	Room      string // name of the LiveKit room; any text
+	// Source is the name of the source, as stated in the recording: "rabbitmq", "webhook", …
 	Source     string
 	ReceivedAt time.Time
-	// Redelivered: it was delivered to us before, and we did not accept it or may not have.
+	// Redelivered is true if the announcement was delivered before and may not have been accepted.
 	Redelivered bool
-	// Backlog: it waited while we were not connected, so the session may be over by now.
+	// Backlog is true if the announcement waited while we were not connected. The session may have
+	// ended since.
 	Backlog bool
 }
 
-// Fresh reports whether the session began moments ago, in which case its room exists.
+// Fresh reports whether the session has just started. Its room then exists.
 func (a Announcement) Fresh() bool { return !a.Backlog && !a.Redelivered }
 
 // Gap is an interval, by our clock, in which announcements may have been lost.
@@ -28,24 +29,23 @@ type Gap struct {
 	To   time.Time `json:"to"`
 }
 
-// Handler receives what a source hears. Its methods are called concurrently, even for the same
-// session.
+// Handler receives the announcements of a source. Its methods are called concurrently, even for the
+// same session.
 type Handler interface {
 	// Announce handles an announcement. It returns nil once the intent to record the session is
-	// durable, or if there is nothing to record; the announcement is then not delivered again.
-	// After an error it is.
+	// durable, or if there is nothing to record. The announcement is then not delivered again;
+	// after an error it is delivered again.
 	Announce(ctx context.Context, a Announcement) error
-	// Resync is called at the start, and whenever the source hears announcements again after an
-	// interval in which it did not, or may not have. It returns nil once the sessions that began in
-	// the missed intervals have been looked for; after an error it is called again with the same
-	// gaps.
+	// Resync is called at the start, and whenever the source receives announcements again after an
+	// interval in which it may have missed some. It returns nil once the sessions that started in
+	// these gaps have been searched for. After an error, it is called again with the same gaps.
 	Resync(ctx context.Context, missed []Gap) error
 }
 
 // Source announces the sessions of one project.
 type Source interface {
-	// Run listens until ctx ends, and reconnects indefinitely. An error means that it can never
-	// listen.
+	// Run receives announcements until ctx ends, and reconnects indefinitely. An error means that
+	// it can never receive any.
 	Run(ctx context.Context, h Handler) error
 	// State returns the current state of the source. It may be called at any time.
 	State() SourceState
@@ -55,13 +55,14 @@ type Source interface {
 type SourceState struct {
 	Connected bool      // announcements are being received
 	Since     time.Time // when Connected last changed
-	LastError string    // why it is not connected, or another problem; no secrets
-	// Queue is the queue in which announcements wait for us; "" if there is none, or not known yet.
+	LastError string    // why the source is not connected, or another problem; without secrets
+	// Queue is the queue in which announcements wait for us; "" if there is none or it is not known
+	// yet.
 	Queue string
-	// Exclusive: the announcements in Queue are lost with the connection.
+	// Exclusive is true if the announcements in Queue are lost with the connection.
 	Exclusive bool
-	// Missed are the gaps whose sessions have not been looked for yet.
+	// Missed lists the gaps whose sessions have not been searched for yet.
 	Missed []Gap
-	// Silent is when the platform itself became unable to announce sessions; zero if it is able.
+	// Silent is the time since which the platform itself cannot announce sessions; zero if it can.
 	Silent time.Time
 }
