@@ -16,20 +16,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Conn is a socket that is not connected. Its methods may be called at the same time by several
-// goroutines.
+// Conn is an unconnected socket. It is safe for concurrent use.
 type Conn struct {
 	fd       int
 	local    *net.UDPAddr
 	poller   *Poller
-	ready    chan struct{} // capacity 1: something may have arrived since the last read
-	done     chan struct{} // closed
+	ready    chan struct{} // capacity 1: packets may have arrived since the last read
+	done     chan struct{} // closed by Close
 	deadline *deadline.Deadline
 
 	receiveMu sync.Mutex
-	control   [64]byte // messages that come with a packet
+	control   [64]byte // control messages of a packet
 
-	mu     sync.RWMutex // held for reading during a system call: the descriptor is ours until then
+	mu     sync.RWMutex // read-locked during each system call, so that the descriptor stays open
 	closed bool
 }
 
@@ -39,7 +38,7 @@ func (p *Poller) Listen(network string, a *net.UDPAddr) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer std.Close() //nolint:errcheck // the socket lives on in the second descriptor
+	defer std.Close() //nolint:errcheck // the second descriptor keeps the socket open
 	raw, err := std.SyscallConn()
 	if err != nil {
 		return nil, err
@@ -50,7 +49,7 @@ func (p *Poller) Listen(network string, a *net.UDPAddr) (*Conn, error) {
 	}
 	c.local, _ = std.LocalAddr().(*net.UDPAddr)
 	var dupErr error
-	// A second descriptor of the same socket, which the runtime's poller does not know.
+	// This second descriptor of the socket is not registered with the runtime's poller.
 	err = raw.Control(func(fd uintptr) {
 		c.fd, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
 	})
@@ -70,9 +69,9 @@ func (p *Poller) Listen(network string, a *net.UDPAddr) (*Conn, error) {
 	return c, nil
 }
 
-// ReadArrival reads one packet, cut to the length of b, and returns when it arrived in the kernel.
-// It waits until there is one, the read deadline is over (os.ErrDeadlineExceeded) or the socket is
-// closed (net.ErrClosed).
+// ReadArrival reads one packet, truncated to the length of b, and returns the time at which it
+// arrived in the kernel. It waits until a packet arrives, the read deadline passes
+// (os.ErrDeadlineExceeded) or the socket is closed (net.ErrClosed).
 func (c *Conn) ReadArrival(b []byte) (int, netip.AddrPort, time.Time, error) {
 	for {
 		select {
@@ -112,7 +111,7 @@ func (c *Conn) receive(b []byte) (int, syscall.Sockaddr, time.Time, error) {
 	}
 	c.receiveMu.Lock()
 	defer c.receiveMu.Unlock()
-	// that of package unix makes a second call, for the socket's protocol
+	// unix.Recvmsg makes a second system call, for the socket's protocol
 	n, control, _, from, err := syscall.Recvmsg(c.fd, b, c.control[:], syscall.MSG_DONTWAIT)
 	if err != nil {
 		return 0, nil, time.Time{}, err
@@ -120,20 +119,20 @@ func (c *Conn) receive(b []byte) (int, syscall.Sockaddr, time.Time, error) {
 	return n, from, arrival(c.control[:control], time.Now()), nil
 }
 
-// arrival returns the kernel's time in the control messages of a packet that is read now; now if
-// there is none. The kernel's is a time of day. It becomes one with a reading of the monotonic
-// clock, by its distance to now.
+// arrival returns the kernel's timestamp from the control messages of a packet read at now, or now
+// if there is none. The kernel's timestamp is wall clock time. Subtracting its age from now yields
+// a time with a monotonic clock reading.
 func arrival(control []byte, now time.Time) time.Time {
 	const header, timespec = unix.SizeofCmsghdr, int(unsafe.Sizeof(unix.Timespec{}))
 	for len(control) >= header {
 		h := (*unix.Cmsghdr)(unsafe.Pointer(&control[0]))
-		n := int(h.Len) //nolint:unconvert // it has 32 bits on some systems
+		n := int(h.Len) //nolint:unconvert // h.Len has 32 bits on some systems
 		if n < header || n > len(control) {
 			break
 		}
 		if h.Level == unix.SOL_SOCKET && h.Type == unix.SCM_TIMESTAMPNS && n >= header+timespec {
 			at := (*unix.Timespec)(unsafe.Pointer(&control[unix.CmsgLen(0)]))
-			// It lies ahead only if the clock was set in between.
+			// The timestamp is ahead of now only if the clock was set in between.
 			return now.Add(-max(0, time.Duration(now.UnixNano()-at.Nano())))
 		}
 		control = control[min(unix.CmsgSpace(n-header), len(control)):]
@@ -141,10 +140,10 @@ func arrival(control []byte, now time.Time) time.Time {
 	return now
 }
 
-// WriteToAddrPort sends one packet. One for which the kernel has no room at the moment is lost, as
-// it may be on its way.
+// WriteToAddrPort sends one packet. If the kernel has no buffer space at the moment, the packet is
+// lost, as it may be on the network.
 func (c *Conn) WriteToAddrPort(b []byte, to netip.AddrPort) (int, error) {
-	sa, err := sockaddr(to, c.local) // a new one for each call, which writes to it
+	sa, err := sockaddr(to, c.local) // a new one for each call, because Sendto writes to it
 	if err != nil {
 		return 0, err
 	}
@@ -163,7 +162,7 @@ func (c *Conn) WriteToAddrPort(b []byte, to netip.AddrPort) (int, error) {
 	}
 }
 
-// Close closes the socket. Whoever reads gets net.ErrClosed.
+// Close closes the socket. Pending and later reads return net.ErrClosed.
 func (c *Conn) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -176,7 +175,7 @@ func (c *Conn) Close() error {
 	return os.NewSyscallError("close", unix.Close(c.fd))
 }
 
-// SetReadDeadline is when reading ends, also one that waits; zero for never.
+// SetReadDeadline sets the deadline of pending and later reads; zero: none.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	c.deadline.Set(t)
 	return nil
@@ -188,7 +187,7 @@ func (c *Conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
 // SetWriteDeadline does nothing: writing does not wait.
 func (c *Conn) SetWriteDeadline(time.Time) error { return nil }
 
-// LocalAddr returns the address, a *net.UDPAddr.
+// LocalAddr returns the local address, a *net.UDPAddr.
 func (c *Conn) LocalAddr() net.Addr { return c.local }
 
 func addrPort(sa syscall.Sockaddr) netip.AddrPort {
@@ -212,7 +211,7 @@ func zoneName(id uint32) string {
 	return strconv.FormatUint(uint64(id), 10)
 }
 
-// sockaddr is the address for a socket of the family of local.
+// sockaddr converts an address to the address family of local.
 func sockaddr(to netip.AddrPort, local *net.UDPAddr) (syscall.Sockaddr, error) {
 	ip := to.Addr()
 	if local.IP.To4() != nil {

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// The other methods of a *net.UDPConn.
+// This file contains the other methods of a *net.UDPConn.
 
 // ReadFrom is ReadFromAddrPort.
 func (c *Conn) ReadFrom(b []byte) (int, net.Addr, error) {
@@ -64,10 +64,10 @@ func (c *Conn) WriteMsgUDP(_, _ []byte, _ *net.UDPAddr) (n, oobn int, err error)
 	return 0, 0, errors.ErrUnsupported
 }
 
-// SetReadBuffer sets the size of the kernel's buffer of packets that have arrived.
+// SetReadBuffer sets the size of the kernel's receive buffer.
 func (c *Conn) SetReadBuffer(bytes int) error { return c.setBuffer(syscall.SO_RCVBUF, bytes) }
 
-// SetWriteBuffer sets the size of the kernel's buffer of packets that are to be sent.
+// SetWriteBuffer sets the size of the kernel's send buffer.
 func (c *Conn) SetWriteBuffer(bytes int) error { return c.setBuffer(syscall.SO_SNDBUF, bytes) }
 
 func (c *Conn) setBuffer(option, bytes int) error {

@@ -12,27 +12,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Poller opens sockets and wakes their readers when something has arrived. The zero value polls
-// immediately; see [Interval]. It may be used by several goroutines.
+// Poller opens sockets and wakes their readers when packets have arrived. The zero value polls
+// immediately; see [Interval]. A Poller is safe for concurrent use.
 type Poller struct {
-	// Interval is how long packets may wait under load; 0: they do not.
+	// Interval is the longest time that packets wait under load; 0: packets do not wait.
 	Interval time.Duration
 
 	read atomic.Int64 // packets since the last poll
 
 	mu    sync.Mutex
 	conns map[int32]*Conn
-	epoll *epoll // while there are sockets
+	epoll *epoll // nil if there are no sockets
 }
 
 // epoll is an epoll descriptor. A goroutine waits on it through the runtime's poller, as on any
-// file, so that the runtime is woken once for all sockets, and not at all while the goroutine is
+// file. The runtime is therefore woken once for all sockets, and not at all while the goroutine is
 // not waiting.
 type epoll struct {
 	file *os.File
 	raw  syscall.RawConn
 	fd   int
-	done chan struct{} // closed with the last socket
+	done chan struct{} // closed when the last socket is closed
 }
 
 // add starts polling a socket.
@@ -63,7 +63,7 @@ func newEpoll() (*epoll, error) {
 	if err != nil {
 		return nil, err
 	}
-	// otherwise os does not wait with the runtime's poller
+	// package os uses the runtime's poller for non-blocking descriptors only
 	if err := unix.SetNonblock(fd, true); err != nil {
 		_ = unix.Close(fd)
 		return nil, err
@@ -76,7 +76,7 @@ func newEpoll() (*epoll, error) {
 	return e, nil
 }
 
-// remove stops polling a socket. With the last one the goroutine ends.
+// remove stops polling a socket. The goroutine ends when the last socket is removed.
 func (p *Poller) remove(c *Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -109,11 +109,11 @@ func (p *Poller) run(e *epoll) {
 			}
 		})
 		if err != nil {
-			return // it was closed
+			return // the descriptor was closed
 		}
 		now := time.Now()
 		p.wake(events[:n])
-		if n == len(events) { // there may be more
+		if n == len(events) { // more may be ready
 			continue
 		}
 		if d := limiter.wait(now, int(p.read.Swap(0))); d > 0 {
@@ -131,7 +131,7 @@ func (p *Poller) wake(events []unix.EpollEvent) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, e := range events {
-		if c := p.conns[e.Fd]; c != nil { // otherwise it was closed meanwhile
+		if c := p.conns[e.Fd]; c != nil { // nil: closed in the meantime
 			select {
 			case c.ready <- struct{}{}:
 			default: // already signalled
