@@ -2,19 +2,20 @@ package recorder
 
 import "time"
 
-// Patience is how long a recorder may be out of its room before that counts as a failure that needs
-// operator action. A join takes a fraction of a second; LiveKit needs 15 s to drop a connection.
+// Patience is how long a recorder may be out of its room before its absence counts as a failure
+// that needs operator action. A join takes a fraction of a second; LiveKit takes 15 s to drop a
+// connection.
 const Patience = 15 * time.Second
 
-// away tracks how long a recorder has been out of its room although it should be in it.
+// away tracks how long a recorder has been out of the room that it should be in.
 type away struct {
-	since    time.Time   // zero: it is in the room, or there is no room to be in any more
-	err      string      // of the last try to join, "" before the first one has failed
-	reporter *time.Timer // logs an absence that lasts longer than Patience
+	since    time.Time   // zero: the recorder is in the room, or no longer needs one
+	err      string      // error of the last attempt to join; "" before the first failure
+	reporter *time.Timer // logs an absence longer than Patience
 	reported bool
 }
 
-// beginAway records that the recorder is out of its room from now on.
+// beginAway records the start of an absence from the room, unless one has started already.
 func (r *Recorder) beginAway() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -22,12 +23,12 @@ func (r *Recorder) beginAway() {
 		return
 	}
 	r.away = away{since: time.Now(), reporter: time.AfterFunc(Patience, r.reportAway)}
-	if !r.o.AwaySince.IsZero() { // an earlier recorder of this recording did not get in either
+	if !r.o.AwaySince.IsZero() { // an earlier recorder of this recording failed to join, too
 		r.away.since, r.o.AwaySince = r.o.AwaySince, time.Time{}
 	}
 }
 
-// endAway records that the recorder is in its room, or that its recording has ended.
+// endAway ends the absence: the recorder is in its room, or the recording has ended.
 func (r *Recorder) endAway() {
 	r.mu.Lock()
 	was := r.away
@@ -41,7 +42,7 @@ func (r *Recorder) endAway() {
 	}
 }
 
-// noteJoinError records why the last try to join failed.
+// noteJoinError records why the last attempt to join failed.
 func (r *Recorder) noteJoinError(why string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -50,8 +51,8 @@ func (r *Recorder) noteJoinError(why string) {
 	}
 }
 
-// stopAwayTimer is called when Run ends. A recorder that has failed counts as out of its room until
-// the next one of the same recording has joined.
+// stopAwayTimer is called when Run ends. A failed recorder counts as out of its room until the next
+// recorder of the same recording has joined.
 func (r *Recorder) stopAwayTimer() {
 	r.mu.Lock()
 	sealing := r.sealing
@@ -80,7 +81,7 @@ func (r *Recorder) reportAway() {
 		"out_of_it_since", a.since, "error", a.why())
 }
 
-// why returns the last error or, before there is one, what it may be.
+// why returns the last error or, before the first, the likely cause.
 func (a away) why() string {
 	if a.err == "" {
 		return "the first try to join has not ended yet: SyncFlow or LiveKit does not answer. " +

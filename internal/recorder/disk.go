@@ -14,12 +14,12 @@ import (
 
 // A packet on a full disk:
 //
-//  1. The write fails, and [spool.Writer] cuts off what it left of the frame. From then on, package
-//     diskguard rejects packets without a write until there is space.
-//  2. The recorder repeats the write every appendPause. Meanwhile it does not read the channel
+//  1. The write fails, and [spool.Writer] removes the partial frame. From then on, package diskguard
+//     rejects packets without a write until there is space.
+//  2. The recorder retries the write every appendPause. Meanwhile it does not read the channel
 //     (back-pressure), and LiveKit keeps the data.
 //  3. After appendTimeout it abandons the frame and leaves the room.
-//  4. It states an outage with the cause disk_full. For that frame the ballast is released, if
+//  4. It states an outage with the cause disk_full. The ballast is released for this frame, if
 //     necessary.
 //  5. Once packets are accepted again, it rejoins, which ends the outage. LiveKit then sends only
 //     the reliable packets of the last seconds (see keptForJoining); the outage covers the others.
@@ -29,18 +29,18 @@ const (
 	appendTimeout = 30 * time.Second
 	appendPause   = 200 * time.Millisecond
 	// A recorder that has left the room because of the disk checks every writablePoll whether
-	// packets are accepted again, and after writablePolls checks whether the session is still
-	// running.
+	// packets are accepted again. After writablePolls of these checks, it checks whether the
+	// session is still running.
 	writablePoll  = time.Second
 	writablePolls = 10
 )
 
-// errAbandoned rejects every frame after an abandoned one: frames after the gap must follow the
-// outage that states it.
+// errAbandoned rejects every frame after an abandoned one, because frames after the gap must follow
+// the outage that states it.
 var errAbandoned = errors.New("an earlier frame could not be written")
 
-// append writes one frame. If the disk rejects it, append blocks the reader, so that LiveKit keeps
-// the data, before it abandons the frame.
+// append writes one frame. If the disk rejects the frame, append retries the write and blocks the
+// reader meanwhile, so that LiveKit keeps the data. Only then does it abandon the frame.
 func (h *handler) append(f segment.Frame) error {
 	select {
 	case <-h.broken:
@@ -54,11 +54,11 @@ func (h *handler) append(f segment.Frame) error {
 	return h.retryWrite(f, err)
 }
 
-// retryWrite writes f again and again until that succeeds, appendTimeout has passed, or the service
+// retryWrite retries the write of f until it succeeds, appendTimeout has passed, or the service
 // stops. err is the error of the first write.
 func (h *handler) retryWrite(f segment.Frame, err error) error {
 	// If f is abandoned, the outage begins at the last frame written before it or at f, whichever
-	// is older; the channels write independently.
+	// is older, because the channels write independently.
 	since := f.UnixNS
 	if last := h.rec.outageSinceNS(); last != 0 {
 		since = min(since, last)
@@ -98,7 +98,8 @@ func isFinal(err error) bool {
 		errors.Is(err, segment.ErrTooLarge)
 }
 
-// abandonFrame ends the connection: a frame was not written, and its outage begins at sinceNS.
+// abandonFrame ends the connection because a frame was not written. The outage of the frame begins
+// at sinceNS.
 func (h *handler) abandonFrame(err error, sinceNS int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -109,8 +110,8 @@ func (h *handler) abandonFrame(err error, sinceNS int64) {
 	h.sinceNS = min(h.sinceNS, sinceNS)
 }
 
-// writeError returns why a frame was abandoned and where its outage begins; nil if none was. It is
-// valid once the handler is no longer called.
+// writeError returns why a frame was abandoned and when its outage begins. It returns nil if no
+// frame was abandoned. The result is valid once the handler is no longer called.
 func (h *handler) writeError() (sinceNS int64, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -131,8 +132,8 @@ func (r *Recorder) writeDiskOutage(ctx context.Context, why error, sinceNS int64
 	return nil
 }
 
-// waitWritable waits for some time until packets are accepted; a recorder that joined earlier would
-// only have to leave again.
+// waitWritable waits until packets are accepted, for up to writablePolls checks. A recorder that
+// joined earlier would have to leave again.
 func (r *Recorder) waitWritable(ctx context.Context) bool {
 	for range writablePolls {
 		err := r.rec.w.Writable()
@@ -147,14 +148,14 @@ func (r *Recorder) waitWritable(ctx context.Context) bool {
 	return false
 }
 
-// writeOutage is [record.beginOutage], repeated until it is written.
+// writeOutage calls [record.beginOutage] until the outage is written.
 func (r *Recorder) writeOutage(ctx context.Context, cause string, sinceNS int64) error {
 	return r.retryUntilWritten(ctx, "state an outage",
 		func() error { return r.rec.beginOutage(cause, sinceNS) })
 }
 
-// retryUntilWritten calls write until it succeeds. When the service stops it returns an error: the
-// recording stays open, and the next start continues it.
+// retryUntilWritten calls write until it succeeds. It returns an error when the service stops or if
+// a retry cannot succeed. The recording then stays open, and the next start continues it.
 func (r *Recorder) retryUntilWritten(ctx context.Context, what string, write func() error) error {
 	pauses := backoff.New(backoff.Policy{
 		First: appendPause, Max: longestPause, Jitter: backoff.None,

@@ -10,8 +10,7 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// writeRules writes the selection rules that are now in force, unless the recording states them
-// already.
+// writeRules writes the selection rules in force, unless the recording already states them.
 func (r *record) writeRules(unixNS int64) error {
 	rules := r.filter.Rules()
 	if reflect.DeepEqual(rules, r.snapshot().rules) {
@@ -24,13 +23,14 @@ func (r *record) writeRules(unixNS int64) error {
 	return r.event(unixNS, ev)
 }
 
-// dropInterval is the minimum time between two writes of the counts of dropped packets: shorter
+// dropInterval is the minimum time between two writes of the counts of dropped packets. Shorter
 // intervals would reveal when excluded participants were active. A killed process loses the counts
-// since the last write, and the manifest says that there may be more.
+// since the last write, and the manifest states that there may be more.
 const dropInterval = 10 * time.Minute
 
-// writeDropped writes the counts since the last time, if they are not zero. Before an outage and at
-// the end of the recording, write is [record.appendReserved], otherwise [record.append].
+// writeDropped writes the counts of dropped packets since the last write, if they are not zero.
+// Before an outage and at the end of the recording, write is [record.appendReserved], otherwise
+// [record.append].
 func (r *record) writeDropped(write writeFunc) error {
 	dropped := r.filter.Take()
 	if dropped == nil {
@@ -46,10 +46,10 @@ func (r *record) writeDropped(write writeFunc) error {
 	return err
 }
 
-// dropClock holds when the counts of dropped packets were last written.
+// dropClock holds the time at which the counts of dropped packets were last written.
 type dropClock struct{ lastNS atomic.Int64 }
 
-// due reports whether the counts should be written at the time at. The first call begins the
+// due reports whether the counts are due to be written at the given time. The first call starts the
 // interval.
 func (c *dropClock) due(at time.Time) bool {
 	last, now := c.lastNS.Load(), at.UnixNano()
@@ -59,7 +59,7 @@ func (c *dropClock) due(at time.Time) bool {
 	return c.lastNS.CompareAndSwap(last, now) && last != 0
 }
 
-// countDropped counts a packet that is not recorded.
+// countDropped counts a packet that is not recorded, and writes the counts when they are due.
 func (r *record) countDropped(reason string, at time.Time) {
 	r.metrics.dropped(reason)
 	if !r.drops.due(at) {
@@ -70,7 +70,7 @@ func (r *record) countDropped(reason string, at time.Time) {
 	}
 }
 
-// dropReason returns why a packet may not be recorded, "" if it may.
+// dropReason returns the reason why a packet must not be recorded, or "" if it may be recorded.
 func (r *record) dropReason(ch room.Channel, b []byte) string {
 	if r.filter == nil {
 		return ""
@@ -79,7 +79,7 @@ func (r *record) dropReason(ch room.Channel, b []byte) string {
 		return r.filter.Packet(b)
 	}
 	if len(b) < 4 {
-		return r.filter.Frame(0, len(b)) // no handle has this number
+		return r.filter.Frame(0, len(b)) // 0 is not a valid handle
 	}
 	return r.filter.Frame(uint16(b[2])<<8|uint16(b[3]), len(b))
 }

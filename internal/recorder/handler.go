@@ -16,42 +16,42 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// errOtherSession refuses a room that belongs to another session.
+// errOtherSession rejects a room that belongs to another session.
 var errOtherSession = errors.New("the room belongs to another session")
 
-// errEmptyRoom refuses a room that is empty and whose metadata names no session: most likely our
+// errEmptyRoom rejects a room that is empty and whose metadata names no session. Most likely, our
 // own join has just created it.
 var errEmptyRoom = errors.New("the room is empty and names no session")
 
-// errUnconfirmedRoom refuses a room that names no session if only the announcement says that it
-// belongs to the session.
+// errUnconfirmedRoom rejects a room that names no session if only the announcement links it to the
+// session.
 var errUnconfirmedRoom = errors.New(
 	"nothing but the announcement says that this is the session's room")
 
-// handler writes what arrives over one connection to the room.
+// handler writes the packets and events of one connection to the spool.
 type handler struct {
 	rec       *record
 	log       *slog.Logger
 	sessionID string
 	sessionOf func(session.Room) string
 	accepted  func() // called when the room is accepted as the session's
-	// unconfirmed: nothing is known about the room except that its name was announced.
+	// unconfirmed is true if only the announcement links the room to the session.
 	unconfirmed bool
 
-	ctx     context.Context // of the recorder: once it ends, writes are no longer retried
-	broken  chan struct{}   // closed when a frame was abandoned; nothing is written after that
-	waiting atomic.Int32    // writes that are being retried
+	ctx     context.Context // context of the recorder; after its end, writes are not retried
+	broken  chan struct{}   // closed when a frame is abandoned; nothing is written after that
+	waiting atomic.Int32    // number of writes being retried
 
 	// Set by Joined.
 	epoch  uint16
-	joined time.Time // when the room was accepted
-	// maybeMade: the room is new to the recorder, names no session and is empty, so our join may
-	// have created it; the authority must be asked whether the session is still running.
+	joined time.Time // time at which the room was accepted
+	// maybeMade is true if the room is new to the recorder, names no session and is empty. Our join
+	// may then have created it, and the authority must confirm that the session is still running.
 	maybeMade bool
 
 	mu      sync.Mutex // guards the fields below
-	err     error      // why a frame was abandoned
-	sinceNS int64      // where the outage begins
+	err     error      // reason why a frame was abandoned
+	sinceNS int64      // start of the outage, unix ns
 }
 
 func newHandler(ctx context.Context, r *Recorder) *handler {
@@ -62,7 +62,7 @@ func newHandler(ctx context.Context, r *Recorder) *handler {
 	}
 }
 
-// Joined decides whether this is the session's room and, if so, records that it was joined.
+// Joined checks that the room is the session's and, if so, records the join.
 func (h *handler) Joined(in room.Info) error {
 	h.rec.filter.ForgetTracks() // handles are valid for one connection only
 	before := h.rec.snapshot()
@@ -90,7 +90,8 @@ func (h *handler) Joined(in room.Info) error {
 	return h.updateRoster(now, before.present, in.Participants)
 }
 
-// checkRoom returns nil for the session's room. known are the sids under which it was joined.
+// checkRoom returns nil if the room is the session's. known lists the sids under which the
+// session's room was joined.
 func (h *handler) checkRoom(in room.Info, known []string) error {
 	if slices.Contains(known, in.RoomSID) {
 		return nil
@@ -109,8 +110,8 @@ func (h *handler) checkRoom(in room.Info, known []string) error {
 	return nil
 }
 
-// updateRoster records who left while the recorder was away, then who has joined. before maps the
-// participant sids of those present before to their identities.
+// updateRoster records the participants who left while the recorder was away, then those who
+// joined. before maps the sids of the participants present before to their identities.
 func (h *handler) updateRoster(now int64, before map[string]string, in []room.Participant) error {
 	here := map[string]bool{}
 	for _, p := range in {
@@ -135,8 +136,8 @@ func (h *handler) updateRoster(now int64, before map[string]string, in []room.Pa
 	return nil
 }
 
-// participantJoined and participantLeft change the roster only by writing events, so that the next
-// join makes up for an event that could not be written.
+// participantJoined and participantLeft change the roster only by writing events. The next join
+// therefore makes up for an event that could not be written.
 func (h *handler) participantJoined(now int64, p room.Participant) error {
 	if !h.rec.filter.Identity(p.Identity) || h.rec.isPresent(p.SID) {
 		return nil
@@ -162,8 +163,8 @@ func participantEvent(k textegress.Kind, p room.Participant) segment.Event {
 	}
 }
 
-// Packet appends one raw packet. This is the hot path: one copy into one write(2), no decoding.
-// Only if there are selection rules, it parses sender, topic and stream id.
+// Packet appends one raw packet. This is the hot path: one copy into one write(2), without
+// decoding. With selection rules, it also parses sender, topic and stream id.
 func (h *handler) Packet(ch room.Channel, at time.Time, b []byte) {
 	if reason := h.rec.dropReason(ch, b); reason != "" {
 		h.rec.countDropped(reason, at)
@@ -178,8 +179,8 @@ func (h *handler) Packet(ch room.Channel, at time.Time, b []byte) {
 	}
 }
 
-// Event records what the server reports about participants and the room. It ignores write errors,
-// which have already ended the connection, see abandonFrame.
+// Event records the server's reports about participants, data tracks and the room. It ignores write
+// errors because they have already ended the connection, see abandonFrame.
 func (h *handler) Event(ev room.Event) {
 	now := time.Now().UnixNano()
 	switch ev.Type {

@@ -15,26 +15,27 @@ import (
 	"github.com/syncflow/textegress/internal/session"
 )
 
-// missingPauses are the pauses between two checks whether a missing room exists again. After a
-// restart of LiveKit its participants return immediately.
+// missingPauses gives the pauses between checks whether a missing room exists again. After a
+// restart of LiveKit, its participants return immediately.
 var missingPauses = backoff.Policy{
 	First: 250 * time.Millisecond, Max: roomMissingPoll, Jitter: backoff.None,
 }
 
-// emptyRoomPauses are the pauses before the next join after an empty room.
+// emptyRoomPauses gives the pauses before the next join after an empty room.
 var emptyRoomPauses = backoff.Policy{
 	First: emptyRoomPause, Max: longestEmptyPause, Jitter: backoff.None,
 }
 
-// existsTimeout bounds the check whether a room exists.
+// existsTimeout bounds a check whether a room exists.
 const existsTimeout = 3 * time.Second
 
 var (
-	// errEmptyBefore: joining would most likely create the room again.
+	// errEmptyBefore means that a join would most likely create the room again.
 	errEmptyBefore = errors.New("the room was empty and named no session a moment ago")
-	// errNoRoom: LiveKit says that the room does not exist.
+	// errNoRoom means that, according to LiveKit, the room does not exist.
 	errNoRoom = errors.New("LiveKit has no room of this name")
-	// errNoToken: we could make a token ourselves when the authority was asked, and now cannot.
+	// errNoToken means that we could make a token ourselves when the question to the authority
+	// started, but now cannot.
 	errNoToken = errors.New("no token to join with")
 )
 
@@ -42,25 +43,28 @@ var (
 // [Recorder.Run] uses it.
 type joiner struct {
 	r            *Recorder
-	failures     int       // failed tries and short connections since the last good connection
-	duplicates   int       // connections in a row that ended with DUPLICATE_IDENTITY
-	unknownSince time.Time // since when it is not known whether the session runs
-	missing      int       // answers in a row that the room is missing
-	question     *question // under way to the authority; nil: none
+	failures     int       // failed attempts and short connections since the last good connection
+	duplicates   int       // consecutive connections that ended with DUPLICATE_IDENTITY
+	unknownSince time.Time // time since which it is unknown whether the session is running
+	missing      int       // consecutive answers that the room is missing
+	question     *question // pending question to the authority; nil: none
 
-	last      grant     // of the last connection, usable while the authority does not answer
-	lastUntil time.Time // not zero: an earlier process had it, and it may be used until then
-	notSaved  bool      // the last try to save it for a restart failed
+	last grant // grant of the last connection, usable while the authority does not answer
+	// end of the use of a grant saved by an earlier process; zero: last is not from one
+	lastUntil time.Time
+	notSaved  bool // the last attempt to save the grant for a restart failed
 
-	ownRefused    bool // LiveKit has refused a token that we made
-	needAuthority bool // a token that we made may have led into a wrong room: ask the authority
-	wrongRoom     bool // it has led into a room that is not known to be the session's
+	ownRefused bool // LiveKit has refused a token that we made
+	// a token that we made may have led into a wrong room, so the authority must grant one
+	needAuthority bool
+	// a token that we made has led into a room that is not confirmed as the session's
+	wrongRoom bool
 
-	empty      int       // joins that found an empty room without a session
-	emptyUntil time.Time // no room is joined before this, unless the authority grants a token
+	empty      int       // joins into an empty room that names no session
+	emptyUntil time.Time // no join before this time, unless the session is known to be running
 }
 
-// cancelQuestion cancels the question, if there is one.
+// cancelQuestion cancels the pending question, if any.
 func (j *joiner) cancelQuestion() {
 	if j.question != nil {
 		j.question.cancel()
@@ -75,19 +79,20 @@ func (j *joiner) noteEmptyRoom() {
 	j.emptyUntil = time.Now().Add(emptyRoomPauses.Delay(j.empty))
 }
 
-// newIdentity returns a random identity, so that it is unique in the room.
+// newIdentity returns an identity that is random and therefore unique in the room.
 func (j *joiner) newIdentity() string {
 	id := strings.TrimPrefix(j.r.info.EgressID, "DE_")
 	return "textegress-" + id + "-" + strings.ToLower(rand.Text()[:6])
 }
 
-// admission waits for a token to join with. If askFirst, it first asks whether the room exists,
-// because joining would create it. It returns the end of the recording, or an error if there is no
-// token, or an empty grant if the caller must call it again.
+// admission waits for a token to join with. If askFirst is true, it first queries the authority for
+// the existence of the room, because a join would create it. It returns the verdict if the
+// recording ends, an error if there is no token, and an empty grant if the caller must call it
+// again.
 //
-// After an unclean loss of the connection, it asks the authority in the background. While the
-// authority does not answer, the recorder joins anyway, with a token of its own or that of the last
-// connection. The join shows which session the room belongs to, see [handler.Joined].
+// After an unclean loss of the connection, it queries the authority in the background. While the
+// authority does not answer, the recorder joins with its own token or that of the last connection.
+// The join shows which session the room belongs to, see [handler.Joined].
 func (j *joiner) admission(ctx context.Context, askFirst bool) (grant, verdict, error) {
 	r := j.r
 	if !askFirst {
@@ -118,7 +123,7 @@ func (j *joiner) admission(ctx context.Context, askFirst bool) (grant, verdict, 
 	}
 }
 
-// admit turns an answer of the authority into an admission.
+// admit converts an answer of the authority to the results of admission.
 func (j *joiner) admit(ctx context.Context, a answer) (grant, verdict, error) {
 	r := j.r
 	if a.panicked != nil {
@@ -140,9 +145,9 @@ func (j *joiner) admit(ctx context.Context, a answer) (grant, verdict, error) {
 		j.unknownSince = time.Now()
 	}
 	if a.grant.token != "" {
-		// it is valid for the session's room only
+		// the token is valid for the session's room only
 		j.needAuthority, j.wrongRoom, r.o.RoomConfirmed = false, false, true
-		// that the session counts as started does not prove that the room exists
+		// a session that counts as started does not prove that its room exists
 		if time.Now().Before(j.emptyUntil) {
 			return grant{}, joinAgain, errEmptyBefore
 		}
@@ -158,7 +163,8 @@ func (j *joiner) admit(ctx context.Context, a answer) (grant, verdict, error) {
 	return g, joinAgain, nil
 }
 
-// roomMissing waits a moment for a missing room, or ends the recording.
+// roomMissing pauses while a missing room may come back. After the rejoin window, it ends the
+// recording.
 func (j *joiner) roomMissing(ctx context.Context) verdict {
 	r := j.r
 	since := r.lostAt
@@ -175,8 +181,8 @@ func (j *joiner) roomMissing(ctx context.Context) verdict {
 	return joinAgain
 }
 
-// ownGrant returns a token that we made ourselves, false if we have no key or must ask the
-// authority anyway.
+// ownGrant makes a token with our own key. It returns false if there is no key or if the authority
+// must grant the token.
 func (j *joiner) ownGrant() (grant, bool) {
 	if j.r.o.OwnToken == nil || j.ownRefused || j.needAuthority {
 		return grant{}, false
@@ -196,8 +202,8 @@ func (j *joiner) makeGrant() (grant, bool) {
 	return grant{url: url, token: token, identity: identity, own: true}, true
 }
 
-// fallbackGrant returns a token to join with while the authority does not answer: one of our own,
-// or that of the last connection, which is valid for hours and whose identity is free again.
+// fallbackGrant returns a token to join with while the authority does not answer: a token of our
+// own, or that of the last connection, which is valid for hours and whose identity is free again.
 func (j *joiner) fallbackGrant() (grant, bool) {
 	r := j.r
 	if time.Now().Before(j.emptyUntil) {
@@ -209,7 +215,7 @@ func (j *joiner) fallbackGrant() (grant, bool) {
 	if j.lastUsable() {
 		return j.last, true
 	}
-	// ours was refused, perhaps because a clock was wrong; or the room was empty
+	// our token was refused, perhaps because a clock was wrong, or the room was empty
 	if r.o.OwnToken != nil && !j.wrongRoom {
 		return j.makeGrant()
 	}
@@ -222,7 +228,7 @@ func (j *joiner) logFallback(why error) {
 	}
 }
 
-// join joins with g.
+// join joins the room with g, unless LiveKit reports that the room does not exist.
 func (j *joiner) join(ctx context.Context, h *handler, g grant) (Conn, error) {
 	r := j.r
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
@@ -256,8 +262,8 @@ func (j *joiner) join(ctx context.Context, h *handler, g grant) (Conn, error) {
 	return conn, nil
 }
 
-// roomKnownMissing reports whether LiveKit says that the room does not exist. If LiveKit cannot be
-// asked, the join will show it.
+// roomKnownMissing reports whether LiveKit confirms that the room does not exist. If the query
+// fails, the join shows whether LiveKit can be reached.
 func (j *joiner) roomKnownMissing(ctx context.Context) bool {
 	if j.r.o.RoomExists == nil {
 		return false
@@ -268,8 +274,8 @@ func (j *joiner) roomKnownMissing(ctx context.Context) bool {
 	return err == nil && !exists
 }
 
-// noteOwnRefused records that LiveKit refused a token that we made, so that SyncFlow is asked for
-// one.
+// noteOwnRefused records that LiveKit refused a token that we made. The next token is then
+// requested from SyncFlow.
 func (j *joiner) noteOwnRefused(g grant, err error) {
 	refused, ok := errors.AsType[*room.JoinError](err)
 	if !g.own || !ok || j.ownRefused ||

@@ -11,7 +11,7 @@ import (
 	"github.com/syncflow/textegress/internal/room"
 )
 
-// Metrics are shared by all recorders. Their labels come from closed sets.
+// Metrics contains the metrics shared by all recorders. Their label values come from closed sets.
 type Metrics struct {
 	packets *prometheus.CounterVec
 	bytes   *prometheus.CounterVec
@@ -20,12 +20,12 @@ type Metrics struct {
 	outages *prometheus.CounterVec
 	ends    *prometheus.CounterVec
 	drops   *prometheus.CounterVec
-	// The children of packets and bytes by channel number: the hot path looks
-	// nothing up by name.
+	// byChannel holds the children of packets and bytes by channel number, so that the hot path
+	// needs no lookup by name.
 	byChannel [4]struct{ packets, bytes prometheus.Counter }
 }
 
-// NewMetrics registers the recorders' metrics with reg, nil: nowhere.
+// NewMetrics registers the recorders' metrics with reg; if reg is nil, they are not registered.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	const ns = "livekit_data_egress"
 	auto := promauto.With(reg)

@@ -5,19 +5,19 @@ import (
 	"github.com/syncflow/textegress/internal/room"
 )
 
-// The reasons of a sealed recording that the recorder itself decides. The
-// others are LiveKit's, see [room.Reason].
+// The reasons of a sealed recording that the recorder itself determines. For LiveKit's reasons, see
+// [room.Reason].
 const (
 	ReasonServiceStopped = "service_stopped" // the session may continue; a further part follows
-	ReasonUnreachable    = "unreachable"     // likewise
-	ReasonSessionEnded   = "session_ended"   // the authority says so
+	ReasonUnreachable    = "unreachable"     // the session may continue; a further part follows
+	ReasonSessionEnded   = "session_ended"   // the authority reports the end
 	ReasonRoomMissing    = "room_missing"    // no room of that name for the whole rejoin window
 	ReasonRoomReplaced   = "room_replaced"   // the room of that name belongs to another session
 	ReasonInternalError  = "internal_error"  // the recorder failed; a further part follows
 )
 
-// The causes of outages that are not the reason why a connection ended, see [room.Reason].
-// docs/FORMAT.md lists all of them.
+// The causes of outages other than the end of a connection, for which see [room.Reason].
+// docs/FORMAT.md lists all causes.
 const (
 	causeJoinFailed     = "join_failed"
 	causeLateChannels   = "slow_join"
@@ -27,11 +27,11 @@ const (
 	causeDisk           = "disk" // any other write error
 )
 
-// Resumable reports whether a session whose recording was sealed for this reason gets a further
-// part if it turns out to be still running. A room closing does not end its session, which
-// continues when people return after a break. The other reasons are final: the platform says that
-// the session is over, an administrator removed the recorder, or the room's name now belongs to
-// another session.
+// Resumable reports whether a session whose recording was sealed for the given reason gets a
+// further part if the session is still running. A room closing does not end its session, which
+// continues when people return after a break. The other reasons are final: the platform reports
+// that the session has ended, an administrator removed the recorder, or the room's name now belongs
+// to another session.
 func Resumable(reason string) bool {
 	switch reason {
 	case ReasonServiceStopped, ReasonUnreachable, ReasonInternalError, ReasonRoomMissing,
@@ -43,25 +43,26 @@ func Resumable(reason string) bool {
 }
 
 // Removed reports whether a recording was sealed because an administrator removed the recorder from
-// the room. The session is then not recorded again unless an operator asks for it.
+// the room. The session is then not recorded again unless an operator requests it.
 func Removed(reason string) bool { return reason == string(room.ReasonParticipantRemoved) }
 
-// verdict is what follows a connection or a try to join: another try, or the end of the recording,
-// which is sealed with a status and a reason.
+// verdict is the decision after a connection or an attempt to join: either another attempt, or the
+// end of the recording, with the status and reason to seal it with.
 type verdict struct {
 	ended  bool
 	status textegress.Status
 	reason string
 }
 
-// joinAgain is the verdict that the session is not over.
+// joinAgain is the verdict that the recorder tries to join again.
 var joinAgain = verdict{}
 
 func endWith(status textegress.Status, reason string) verdict {
 	return verdict{ended: true, status: status, reason: reason}
 }
 
-// sessionOver is the verdict that the session is over: COMPLETE where the room was ever joined.
+// sessionOver returns the verdict that the session has ended: COMPLETE if the room was ever joined,
+// otherwise ABORTED.
 func (r *Recorder) sessionOver(reason string) verdict {
 	if !r.rec.everJoined() {
 		return endWith(textegress.StatusAborted, reason)
@@ -69,7 +70,8 @@ func (r *Recorder) sessionOver(reason string) verdict {
 	return endWith(textegress.StatusComplete, reason)
 }
 
-// removed is the verdict that an administrator removed the recorder: it does not join again.
+// removed returns the verdict that an administrator removed the recorder, which does not join
+// again.
 func (r *Recorder) removed() verdict {
 	r.log.Warn("an administrator removed the recorder from the room: the session is no longer " +
 		"recorded, unless an operator asks for it with `textegress record`")

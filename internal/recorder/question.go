@@ -10,18 +10,18 @@ import (
 	"github.com/syncflow/textegress/internal/session"
 )
 
-// answerTimeout is how long the authority may take before a recorder that has another way into its
-// room uses that. The question stays open meanwhile.
+// answerTimeout is how long a recorder with another token waits for the authority before it uses
+// that token. The question stays open.
 const answerTimeout = 2 * time.Second
 
-// grant admits to the room, under an identity.
+// grant is a token that admits an identity to the room.
 type grant struct {
 	url, token, identity string
 	own                  bool // we made the token ourselves
 }
 
-// answer is what the authority said. state is 0 where it is not known, and err says why; an
-// authority that grants a token has said that the session runs, and nothing about the room.
+// answer is an answer of the authority. state is 0 if the state is unknown; err is then the reason.
+// A granted token means that the session is running; it says nothing about the room.
 type answer struct {
 	state    session.State
 	grant    grant // not empty: a new token
@@ -29,21 +29,21 @@ type answer struct {
 	panicked any
 }
 
-// question is being asked in the background: whether there is a room to join, and for a token. It
-// may outlast several tries to join with an earlier token.
+// question is a request to the authority in the background, for the state of the session, a token,
+// or both. It may outlast several attempts to join with an earlier token.
 type question struct {
 	began  time.Time
 	cancel context.CancelFunc
-	answer chan answer // takes one
+	answer chan answer // capacity 1
 }
 
-// query is what a question asks for.
+// query selects what a question requests.
 type query struct {
 	state, token bool
 	identity     string
 }
 
-// ask begins a question.
+// ask starts a question.
 func (r *Recorder) ask(ctx context.Context, what query) *question {
 	ctx, cancel := context.WithTimeout(ctx, stateTimeout)
 	q := &question{began: time.Now(), cancel: cancel, answer: make(chan answer, 1)}
@@ -51,8 +51,8 @@ func (r *Recorder) ask(ctx context.Context, what query) *question {
 	return q
 }
 
-// runAsync runs f in a goroutine of its own. A panic in f is raised again where the answer is
-// received, so that only this recorder fails.
+// runAsync runs f in its own goroutine and sends the result. A panic in f is raised again where the
+// answer is received, so that only this recorder fails.
 func runAsync(to chan<- answer, f func() answer) {
 	go func() {
 		defer func() {
@@ -64,9 +64,9 @@ func runAsync(to chan<- answer, f func() answer) {
 	}()
 }
 
-// answer asks for the state and, unless the session is over or its room is gone, for a token. The
-// token is asked for beside the state when that takes long: where the authority cannot ask LiveKit,
-// it can still tell whether the session runs.
+// answer requests the state and, unless the session has ended or its room is gone, a token. If the
+// state takes longer than answerTimeout, answer requests the token concurrently: an authority that
+// cannot reach LiveKit can still tell whether the session is running.
 func (r *Recorder) answer(ctx context.Context, q query) answer {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

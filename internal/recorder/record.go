@@ -13,38 +13,39 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// record is a recording as its recorder writes it: the writer of the spool, and the state derived
-// from the frames. Its methods are safe for concurrent use.
+// record is a recording that is being written: the writer of the spool and the state derived from
+// the frames. Its methods are safe for concurrent use.
 type record struct {
 	w       *spool.Writer
 	filter  *filter.Filter
 	metrics *Metrics
 	log     *slog.Logger
 	drops   dropClock
-	// resuming: the frames that come are those of an earlier process.
+	// resuming is true while Frame is called for the frames of an earlier process.
 	resuming bool
 
 	mu    sync.Mutex // guards state; never held across I/O
 	state state
 }
 
-// state is what a recorder needs to know about the frames so far. It is derived from them alone,
-// one by one, so that a recorder that continues a recording knows what its predecessor knew.
+// state is the state of a recording after the frames so far. It is derived from the frames alone,
+// one by one, so that a recorder that continues a recording has the same state as its predecessor.
 type state struct {
-	epoch        int                       // number of the connection to the room, 1 for the first
-	roomSIDs     []string                  // under which the room was joined
-	present      map[string]string         // who is in the room: identities, by participant sid
-	inOutage     bool                      // an outage has begun and not ended
-	outages      int                       // how many have begun
-	rules        textegress.SelectionRules // that the recording states
-	participants int                       // how many have joined
+	epoch    int      // number of the connection to the room, starting at 1
+	roomSIDs []string // sids under which the room was joined
+	// identities of the participants in the room, by participant sid
+	present      map[string]string
+	inOutage     bool                      // an outage has begun and has not ended
+	outages      int                       // number of outages begun
+	rules        textegress.SelectionRules // rules that the recording states
+	participants int                       // number of participants who have joined
 	packets      uint64
 	bytes        uint64
-	lastPacketNS int64 // reception of the last packet, unix
-	lastFrameNS  int64 // time of the last frame, unix; 0: there is none
+	lastPacketNS int64 // reception of the last packet, unix ns
+	lastFrameNS  int64 // time of the last frame, unix ns; 0: no frame yet
 }
 
-// apply accounts for a frame that was written.
+// apply updates the state with a written frame.
 func (s *state) apply(f segment.Frame) {
 	switch f.Type {
 	case segment.FramePacket:
@@ -56,7 +57,7 @@ func (s *state) apply(f segment.Frame) {
 		s.lastFrameNS = f.UnixNS
 		ev, err := segment.DecodeEvent(f.Payload)
 		if err != nil {
-			return // decoding reports it
+			return // the decoder reports the error
 		}
 		s.event(int(f.Epoch), ev)
 	}
@@ -73,8 +74,8 @@ func (s *state) event(epoch int, ev segment.Event) {
 		if s.present == nil {
 			s.present = map[string]string{}
 		}
-		// A sid is that of one connection of a participant. It is not remembered once that has
-		// ended, so somebody who comes and goes for hours costs no memory.
+		// A sid identifies one connection of a participant. It is removed when the connection ends,
+		// so that a participant who joins and leaves for hours uses no memory.
 		if _, known := s.present[ev.ParticipantSID]; !known {
 			s.participants++
 		}
@@ -94,7 +95,7 @@ func (s *state) event(epoch int, ev segment.Event) {
 	}
 }
 
-// snapshot returns the state now. Its map is a copy.
+// snapshot returns the current state, with a copy of the map.
 func (r *record) snapshot() state {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -103,7 +104,7 @@ func (r *record) snapshot() state {
 	return s
 }
 
-// counts returns what a [Snapshot] shows of the recording.
+// counts returns the counts of a [Snapshot].
 func (r *record) counts() (packets, bytes uint64, participants, outages int, last time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -128,16 +129,16 @@ func (r *record) isPresent(participantSID string) bool {
 	return ok
 }
 
-// removePresent removes a participant who may not be recorded any more, and whose leaving is
-// therefore not written.
+// removePresent removes a participant without a ParticipantLeft event, because the participant must
+// no longer be recorded.
 func (r *record) removePresent(participantSID string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.state.present, participantSID)
 }
 
-// outageSinceNS is where an outage begins: at the last frame before it, for nothing proves that
-// what was sent later would have arrived.
+// outageSinceNS returns the start of an outage: the time of the last frame before it, because
+// nothing proves that packets sent later would have arrived.
 func (r *record) outageSinceNS() int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -149,11 +150,11 @@ type writeFunc func(segment.Frame) error
 
 func (r *record) append(f segment.Frame) error { return r.w.Append(f) }
 
-// appendReserved is append for a frame without which the recording would not be true: it may use
-// the reserve of a full disk.
+// appendReserved appends a frame without which the recording would be incorrect. It may use the
+// reserve of a full disk.
 func (r *record) appendReserved(f segment.Frame) error { return r.w.AppendReserved(f) }
 
-// event writes one of the recorder's own events, in the present epoch.
+// event writes one of the recorder's own events, in the current epoch.
 func (r *record) event(unixNS int64, ev segment.Event) error {
 	return r.writeEvent(r.appendReserved, unixNS, ev)
 }
@@ -169,7 +170,8 @@ func (r *record) writeEvent(write writeFunc, unixNS int64, ev segment.Event) err
 	return write(f)
 }
 
-// beginOutage states an outage that began at sinceNS (unix), unless one has begun already.
+// beginOutage states an outage that began at sinceNS (unix ns), unless the recording is already in
+// an outage.
 func (r *record) beginOutage(cause string, sinceNS int64) error {
 	r.mu.Lock()
 	begun := r.state.inOutage

@@ -1,11 +1,10 @@
-// Package recorder records one session: it joins the LiveKit room, appends what
-// arrives to the spool, rejoins after an outage, and seals the recording when
-// the session has ended.
+// Package recorder records one session. It joins the LiveKit room, appends packets and events to
+// the spool, rejoins after an outage, and seals the recording when the session has ended.
 //
-// [Recorder.Run] calls begin (resume.go), then recordUntilEnded (session.go), which is one loop:
+// [Recorder.Run] calls begin (resume.go) and then recordUntilEnded (session.go), which is one loop:
 // get a token (joiner.go, question.go), join, wait until the connection ends, decide what follows
-// (outcome.go). What arrives goes from the room to the [handler] (handler.go) and from there to the
-// [record] (record.go), which also keeps what a later process has to know.
+// (outcome.go). Packets and events go from the room to the [handler] (handler.go) and from there to
+// the [record] (record.go), which also keeps the state that a later process needs.
 package recorder
 
 import (
@@ -24,8 +23,8 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// Room joins LiveKit rooms. Join returns when data can be received; the
-// handler's contract is that of [room.Handler].
+// Room joins LiveKit rooms. Join returns when data can be received. The handler's contract is that
+// of [room.Handler].
 type Room interface {
 	Join(ctx context.Context, o room.JoinOptions) (Conn, error)
 }
@@ -34,81 +33,81 @@ type Room interface {
 type Conn interface {
 	// Done is closed when nothing more will be delivered.
 	Done() <-chan struct{}
-	// End says why the connection ended; valid after Done.
+	// End returns the reason why the connection ended. It is valid after Done.
 	End() room.Disconnect
 	// Leave leaves the room and returns after Done.
 	Leave(ctx context.Context)
 }
 
-// ErrNoKey is returned by [Options.OwnToken] where there is no key to make tokens with.
+// ErrNoKey is returned by [Options.OwnToken] if there is no key to make tokens with.
 var ErrNoKey = errors.New("no key of the LiveKit server")
 
-// Authority answers whether the session still runs. Asking it must not change
-// anything; above all it must not create the room.
+// Authority answers whether the session is still running. A request must not change anything on the
+// platform; above all, it must not create the room.
 type Authority interface {
-	// Token returns the LiveKit URL and a join token for identity,
-	// [session.ErrEnded] (wrapped) when the session is over, [session.ErrWrongRoom] when its
-	// room has another name, and any other error when it cannot tell.
+	// Token returns the LiveKit URL and a join token for identity. It returns [session.ErrEnded]
+	// (wrapped) if the session has ended, [session.ErrWrongRoom] if its room has another name, and
+	// any other error if the answer is unknown.
 	Token(ctx context.Context, identity string) (url, token string, err error)
-	// State says whether the session runs; an error means that this is not known. An empty session
-	// is over, unless LiveKit has just restarted.
+	// State returns the state of the session. An error means that the state is unknown. An empty
+	// session has ended, unless LiveKit has just restarted.
 	State(ctx context.Context) (session.State, error)
 }
 
-// Options are what a recorder needs to know beside the recording itself.
+// Options configures a recorder.
 type Options struct {
 	Room      Room
 	Authority Authority
-	// OwnToken makes a join token for identity without the authority, or returns [ErrNoKey]; nil:
-	// there is never a key for that.
+	// OwnToken makes a join token for identity without the authority, or returns [ErrNoKey]. It is
+	// nil if there is never a key.
 	OwnToken func(identity string) (url, token string, err error)
-	// RoomExists asks LiveKit, with the key of OwnToken, whether the room is there, because a join
-	// would make it; nil: there is never a key for that.
+	// RoomExists queries LiveKit, with the key of OwnToken, for the existence of the room, because
+	// a join would create it. It is nil if there is never a key.
 	RoomExists func(ctx context.Context) (bool, error)
-	// SessionOf returns the id of the session that a room says it belongs to, "" where it does not
-	// say; nil: no room says it.
+	// SessionOf returns the id of the session that a room names as its own, or "" if it names none.
+	// It is nil if no room names its session.
 	SessionOf func(session.Room) string
-	// Fresh says that the announcement was made moments ago, so the room exists
-	// and the first join need not ask whether it does.
+	// Fresh is true if the announcement was made a moment ago. The room then exists, and the first
+	// join needs no check that it does.
 	Fresh bool
-	// RejoinWindow is how long after an unclean loss (of the connection, of this
-	// process, of LiveKit) a missing room does not yet mean that the session is
-	// over.
+	// RejoinWindow is the time after an unclean loss (of the connection, of this process, of
+	// LiveKit) during which a missing room does not mean that the session has ended.
 	RejoinWindow time.Duration
-	// GiveUpAfter bounds how long a recording stays open while neither LiveKit nor
-	// the authority can be reached. It is then sealed with reason "unreachable",
-	// and a session that turns out to run gets a further part. Default 1 h.
+	// GiveUpAfter bounds how long a recording stays open while neither LiveKit nor the authority
+	// can be reached. The recording is then sealed with reason "unreachable", and the session gets
+	// a further part if it turns out to be running. The default is 1 h.
 	GiveUpAfter time.Duration
-	// RoomConfirmed: the platform itself said which room the session has, or the part before was in
-	// it. Without that a token of our own may lead into any room; one from the authority proves the
-	// name.
+	// RoomConfirmed is true if the platform itself named the session's room, or the previous part
+	// was recorded in it. Otherwise a token of our own may lead into any room; a token from the
+	// authority proves the name.
 	RoomConfirmed bool
-	// Excluded seals the recording without joining: an administrator removed the
-	// recorder from this session before.
+	// Excluded seals the recording without a join, because an administrator removed the recorder
+	// from this session before.
 	Excluded bool
 	// Selection decides what is recorded; nil: everything. It must not be shared between
 	// recordings.
 	Selection *filter.Filter
-	// AwaySince, if not zero, is the time since which an earlier recorder of the same recording was
-	// out of the room, see [Snapshot].
+	// AwaySince, if not zero, is the time since which an earlier recorder of the same recording has
+	// been out of the room, see [Snapshot].
 	AwaySince time.Time
 	Logger    *slog.Logger
 	Metrics   *Metrics
 }
 
-// Recorder records one session into one recording. Create it with [New], call
-// [Recorder.Run] once; [Recorder.Snapshot] may be called at any time.
+// Recorder records one session into one recording. Create it with [New] and call [Recorder.Run]
+// once. [Recorder.Snapshot] may be called at any time.
 type Recorder struct {
 	spooled *spool.Recording
 	rec     *record
 	info    spool.Info
 	o       Options
 	log     *slog.Logger
-	// created is when the recording was, by the monotonic clock as far as this process goes.
+	// created is the time at which the recording was created, with a monotonic clock reading of
+	// this process.
 	created time.Time
 
-	// lostAt is when the connection was last lost, or the previous process died; zero: never. Only
-	// the goroutine of Run uses it.
+	// lostAt is the time at which the connection was last lost or the previous process died; zero:
+	// never. Only the goroutine of Run uses it.
 	lostAt time.Time
 
 	mu        sync.Mutex // guards the fields below; never held across I/O
@@ -116,8 +115,8 @@ type Recorder struct {
 	reason    string
 	connected bool
 	away      away
-	sealing   bool // the recorder has no room any more
-	writing   bool // rec has its writer
+	sealing   bool // the recorder no longer needs a room
+	writing   bool // rec.w is set
 }
 
 // New returns a recorder for an open recording.
@@ -156,8 +155,8 @@ type Snapshot struct {
 	Participants int
 	Outages      int
 	LastPacketAt time.Time
-	// AwaySince is when the recorder lost the room, or began without being in it; zero while it is
-	// in. JoinError says why; it contains neither identities nor tokens.
+	// AwaySince is the time at which the recorder lost the room or started outside it; zero while
+	// it is in the room. JoinError is the reason; it contains neither identities nor tokens.
 	AwaySince time.Time
 	JoinError string
 }
@@ -178,17 +177,16 @@ func (r *Recorder) Snapshot() Snapshot {
 	return s
 }
 
-// Run records until the session has ended, or until ctx is done, and seals the
-// recording. When it returns nil the recording is sealed, or ctx ended before
-// the room was joined for the first time; otherwise, [session.ErrWrongRoom] included, it is
-// still open on disk, with everything that was appended. A new recorder continues
-// an open recording.
+// Run records until the session has ended or ctx is done, and seals the recording. It returns nil
+// if the recording is sealed, or if ctx ended before the first join. After any error, including
+// [session.ErrWrongRoom], the recording is still open on disk with everything that was appended. A
+// new recorder continues an open recording.
 func (r *Recorder) Run(ctx context.Context) error {
 	w, err := r.rec.resume(r.spooled)
 	if err != nil {
 		return fmt.Errorf("open recording %s: %w", r.info.EgressID, err)
 	}
-	defer w.Close() // after Seal: a no-op
+	defer w.Close() // no-op after Seal
 	r.mu.Lock()
 	r.rec.w, r.writing = w, true
 	r.mu.Unlock()
@@ -248,14 +246,14 @@ func (r *Recorder) setStatus(s textegress.Status, reason string) {
 	r.status, r.reason = s, reason
 }
 
-// accepted records that the room has accepted the recorder.
+// accepted marks the recorder as connected, after the room has been accepted as the session's.
 func (r *Recorder) accepted() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.connected, r.status = true, textegress.StatusActive
 }
 
-// disconnected records that the recorder is not in the room, and reports whether it was.
+// disconnected marks the recorder as not connected, and reports whether it was connected.
 func (r *Recorder) disconnected() (was bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -12,8 +12,8 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// begin writes the first frames of a new recording. In one that an earlier process left open, it
-// states the outage since then.
+// begin writes the first frames of a new recording. In a recording that an earlier process left
+// open, it states the outage since its last frame.
 func (r *Recorder) begin(ctx context.Context) error {
 	before := r.rec.snapshot()
 	if before.lastFrameNS == 0 {
@@ -59,8 +59,9 @@ func (r *Recorder) beginNew(ctx context.Context) error {
 	return r.writeSetBack(ctx, r.info.PreviousEndedUnixNS, now)
 }
 
-// writeSetBack states that the machine's clock was set back while nothing was recorded, if it reads
-// an earlier time than before. A clock that was set forward, or back by less, cannot be detected.
+// writeSetBack states that the machine's clock was set back while nothing was recorded, if now is
+// before beforeNS. A clock that was set forward, or back by less than the elapsed time, cannot be
+// detected.
 func (r *Recorder) writeSetBack(ctx context.Context, beforeNS int64, now time.Time) error {
 	offset := now.UnixNano() - beforeNS
 	if offset >= 0 {
@@ -74,7 +75,8 @@ func (r *Recorder) writeSetBack(ctx context.Context, beforeNS int64, now time.Ti
 	})
 }
 
-// resume opens the recording's writer. The state then covers what an earlier process wrote.
+// resume opens the recording's writer. The state then includes the frames that an earlier process
+// wrote.
 func (r *record) resume(rec *spool.Recording) (*spool.Writer, error) {
 	r.resuming = true
 	defer func() { r.resuming = false }()

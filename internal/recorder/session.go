@@ -12,34 +12,35 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// The pauses of the join loop. API and LiveKit are each asked at most once per pause. The first
-// retry follows almost immediately, because every moment out of the room may cost data.
+// The pauses and timeouts of the join loop. The API and LiveKit each receive at most one request
+// per pause. The first retry follows almost immediately, because every moment out of the room may
+// cost data.
 const (
 	longestPause    = 10 * time.Second
 	roomMissingPoll = 3 * time.Second
 	stateTimeout    = 90 * time.Second
 	joinTimeout     = 20 * time.Second
 	leaveTimeout    = 5 * time.Second
-	// A room that was empty and named no session was probably made by our own join. The recorder
-	// leaves it at once and does not join it again for this long.
+	// A room that is empty and names no session was probably created by our own join. The recorder
+	// leaves it immediately and joins it again after emptyRoomPause at the earliest.
 	emptyRoomPause    = 30 * time.Second
 	longestEmptyPause = 10 * time.Minute
-	// How many times in a row another participant may take our identity, which is random, before
-	// this recording counts as failed.
+	// maxDuplicates is the number of consecutive times that another participant may take our
+	// identity, which is random, before the recording counts as failed.
 	maxDuplicates = 5
-	// A shorter connection counts as a failed try, so that there is a pause if a server accepts and
-	// then drops us.
+	// A connection shorter than goodConnection counts as a failed attempt, so that there is a pause
+	// if a server accepts and then drops us.
 	goodConnection = time.Minute
 	// LiveKit keeps the reliable packets of the last 2 s (1.13: 10 s) for a joining participant.
-	// Channels that open later have missed some.
+	// Channels that open later miss packets.
 	keptForJoining = 2 * time.Second
 )
 
-// errNeverJoined: the service stopped before the room was joined for the first time.
+// errNeverJoined means that the service stopped before the first join.
 var errNeverJoined = errors.New("stopped before the first join")
 
-// recordUntilEnded joins the room, waits until the connection ends, and joins again, until the
-// session is over or ctx is done. An error means that the recording stays open on disk.
+// recordUntilEnded joins the room, waits until the connection ends, and rejoins, until the session
+// has ended or ctx is done. An error means that the recording stays open on disk.
 func (r *Recorder) recordUntilEnded(ctx context.Context) (verdict, error) {
 	if r.o.Excluded {
 		return endWith(textegress.StatusAborted, string(room.ReasonParticipantRemoved)), nil
@@ -61,7 +62,7 @@ func (r *Recorder) recordUntilEnded(ctx context.Context) (verdict, error) {
 }
 
 // joinOnce tries to join once and, if that succeeds, records until the connection ends. It returns
-// after the pause before the next try.
+// after the pause before the next attempt.
 func (r *Recorder) joinOnce(ctx context.Context, j *joiner, askFirst bool) (verdict, error) {
 	h := newHandler(ctx, r)
 	g, v, err := j.admission(ctx, askFirst)
@@ -92,8 +93,8 @@ func (r *Recorder) joinOnce(ctx context.Context, j *joiner, askFirst bool) (verd
 	return joinAgain, nil
 }
 
-// stopVerdict is the verdict when the service stops. A recording that was never in the room stays
-// open: there is nothing to deliver, and the next start continues it.
+// stopVerdict returns the verdict when the service stops. A recording without a join stays open:
+// there is nothing to deliver, and the next start continues it.
 func (r *Recorder) stopVerdict() (verdict, error) {
 	if !r.rec.everJoined() {
 		return joinAgain, errNeverJoined
@@ -101,8 +102,8 @@ func (r *Recorder) stopVerdict() (verdict, error) {
 	return endWith(textegress.StatusComplete, ReasonServiceStopped), nil
 }
 
-// recordConnection waits for the end of a connection and decides what follows. If the session is
-// not over, it states the outage.
+// recordConnection waits for the end of a connection and returns the verdict. If the session has
+// not ended, it states the outage.
 func (r *Recorder) recordConnection(ctx context.Context, conn Conn, h *handler, j *joiner,
 ) (verdict, error) {
 	r.log.Info("joined", "epoch", h.epoch)
@@ -154,7 +155,7 @@ func (r *Recorder) recordConnection(ctx context.Context, conn Conn, h *handler, 
 }
 
 // waitForDisconnect waits for the end of a connection. In a room that our own join may have
-// created, it meanwhile asks whether the session is over, and leaves immediately if it is.
+// created, it queries the authority meanwhile and leaves immediately if the session has ended.
 func (r *Recorder) waitForDisconnect(ctx context.Context, conn Conn, h *handler, j *joiner,
 ) verdict {
 	ask := h.maybeMade
@@ -195,7 +196,7 @@ func (r *Recorder) waitForDisconnect(ctx context.Context, conn Conn, h *handler,
 			case a.state == session.Ended:
 				r.leave(ctx, conn)
 				return r.sessionOver(ReasonSessionEnded)
-			case a.state == 0 && a.grant.token == "": // not known
+			case a.state == 0 && a.grant.token == "": // the state is unknown
 				askLater = time.After(emptyRoomPause)
 			default:
 				ask = false
@@ -205,8 +206,8 @@ func (r *Recorder) waitForDisconnect(ctx context.Context, conn Conn, h *handler,
 }
 
 // writeLateChannels states the time between the join and the opening of the data channels as a
-// separate outage. If its end cannot be written, it lasts until the next join, which overstates the
-// gap rather than understating it.
+// separate outage. If the end cannot be written, the outage lasts until the next join, which
+// overstates the gap rather than understating it.
 func (r *Recorder) writeLateChannels(ctx context.Context, opened time.Time, joinedNS int64) error {
 	if err := r.writeOutage(ctx, causeLateChannels, joinedNS); err != nil {
 		return err
@@ -227,15 +228,15 @@ func (r *Recorder) leave(ctx context.Context, conn Conn) {
 	<-conn.Done()
 }
 
-// state asks the authority, with a timeout.
+// state requests the state of the session from the authority, with a timeout.
 func (r *Recorder) state(ctx context.Context) (session.State, error) {
 	ctx, cancel := context.WithTimeout(ctx, stateTimeout)
 	defer cancel()
 	return r.o.Authority.State(ctx)
 }
 
-// handleJoinError decides what follows a failed try to join. If that is another try, it returns
-// after the pause before it. An error means that the recording stays open on disk.
+// handleJoinError returns the verdict on a failed attempt to join. If another attempt follows, it
+// returns after the pause before it. An error means that the recording stays open on disk.
 func (j *joiner) handleJoinError(ctx context.Context, h *handler, err error) (verdict, error) {
 	r := j.r
 	r.noteJoinError(err.Error())
@@ -244,7 +245,7 @@ func (j *joiner) handleJoinError(ctx context.Context, h *handler, err error) (ve
 		if err := r.writeDiskOutage(ctx, lost, since); err != nil {
 			return joinAgain, err
 		}
-	} else if accepted { // the room accepted us, then the connection failed
+	} else if accepted { // the join was accepted, then the connection failed
 		r.lostAt = time.Now()
 		if err := r.writeOutage(ctx, causeJoinFailed, r.rec.outageSinceNS()); err != nil {
 			return joinAgain, err
@@ -258,7 +259,8 @@ func (j *joiner) handleJoinError(ctx context.Context, h *handler, err error) (ve
 	case errors.Is(err, session.ErrWrongRoom) && !r.rec.everJoined():
 		return joinAgain, err
 	case errors.Is(err, errOtherSession) && h.unconfirmed, errors.Is(err, errUnconfirmedRoom):
-		// The announcement may have named a wrong room; the authority grants no token for that.
+		// The announcement may have named a wrong room. The authority grants no token for a wrong
+		// room.
 		j.needAuthority, j.wrongRoom = true, true
 		j.pause(ctx)
 		return joinAgain, nil
@@ -270,7 +272,7 @@ func (j *joiner) handleJoinError(ctx context.Context, h *handler, err error) (ve
 		r.log.Warn("the room is empty and names no session; left it again")
 		j.needAuthority = h.unconfirmed
 		j.noteEmptyRoom()
-		if !j.needAuthority { // otherwise the authority is asked first
+		if !j.needAuthority { // otherwise the authority is queried first
 			_ = backoff.Sleep(ctx, emptyRoomPause)
 		}
 		return joinAgain, nil
@@ -294,7 +296,7 @@ func (j *joiner) handleJoinError(ctx context.Context, h *handler, err error) (ve
 	return joinAgain, nil
 }
 
-// endedWhileJoining decides what follows if LiveKit ended the connection before the data channels
+// endedWhileJoining returns the verdict if LiveKit ended the connection before the data channels
 // were open.
 func (j *joiner) endedWhileJoining(reason room.Reason) verdict {
 	switch reason {
@@ -310,11 +312,11 @@ func (j *joiner) endedWhileJoining(reason room.Reason) verdict {
 	return joinAgain
 }
 
-// joinPauses are the pauses between two tries to join.
+// joinPauses gives the pauses between attempts to join.
 var joinPauses = backoff.Policy{First: 100 * time.Millisecond, Max: longestPause}
 
-// pause waits before the next try: exponential, with jitter, so that the recorders of a restarted
-// server do not all join at the same moment.
+// pause waits before the next attempt. Pauses grow exponentially, with jitter, so that the
+// recorders of a restarted server do not all join at the same moment.
 func (j *joiner) pause(ctx context.Context) {
 	j.failures++
 	_ = backoff.Sleep(ctx, joinPauses.Delay(j.failures))

@@ -10,18 +10,18 @@ import (
 )
 
 const (
-	// saveEvery is how often the token and the time at which the recorder was in the room are
-	// saved. After a restart the token is used until REJOIN_WINDOW after that time.
+	// saveEvery is the interval at which the recorder saves its token and the time at which it was
+	// in the room. After a restart, the token is used until REJOIN_WINDOW after that time.
 	saveEvery = 2 * time.Minute
-	// A token is used until it has been expired for this long by our clock.
+	// clockLeeway is how long a token is still used after its expiry by our clock.
 	clockLeeway = time.Minute
 )
 
-// saveInterval returns the time between two saves, 0 for none.
+// saveInterval returns the time between two saves; 0: the token is not saved.
 func (r *Recorder) saveInterval() time.Duration { return min(saveEvery, r.o.RejoinWindow/2) }
 
-// saveGrant saves the token of the connection for the next process. It is optional: without it, a
-// restart only takes longer while SyncFlow does not answer.
+// saveGrant saves the token of the connection for the next process. A failure is harmless: without
+// the saved token, a restart only takes longer while SyncFlow does not answer.
 func (j *joiner) saveGrant() {
 	r := j.r
 	if r.saveInterval() <= 0 {
@@ -37,7 +37,7 @@ func (j *joiner) saveGrant() {
 	j.notSaved = err != nil
 }
 
-// loadGrant loads what an earlier process saved.
+// loadGrant loads the token that an earlier process saved.
 func (j *joiner) loadGrant() {
 	saved, ok := j.r.spooled.Join()
 	if !ok {
@@ -47,9 +47,9 @@ func (j *joiner) loadGrant() {
 	j.lastUntil = time.Unix(0, saved.InRoomUnixNS).Add(j.r.o.RejoinWindow)
 }
 
-// lastUsable reports whether the token of the last connection may be used without asking. That is
-// so only for REJOIN_WINDOW after the loss, because later the session may be over, and joining
-// would create the room again.
+// lastUsable reports whether the token of the last connection may be used without an answer from
+// the authority. That is so only for REJOIN_WINDOW after the loss. Later, the session may have
+// ended, and a join would create the room again.
 func (j *joiner) lastUsable() bool {
 	r, now := j.r, time.Now()
 	if j.last.token == "" || j.duplicates > 0 || now.Sub(r.lostAt) >= r.o.RejoinWindow {
@@ -62,8 +62,8 @@ func (j *joiner) lastUsable() bool {
 	return !ok || now.Before(end.Add(clockLeeway))
 }
 
-// expiry returns when a LiveKit token expires, false if it does not say. It does not verify the
-// token; LiveKit does.
+// expiry returns the time at which a LiveKit token expires, or false if the token does not state
+// it. It does not verify the token; LiveKit does.
 func expiry(token string) (time.Time, bool) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
