@@ -8,7 +8,7 @@ import (
 	"github.com/syncflow/textegress/internal/session"
 )
 
-// authority answers questions about one session. It implements [recorder.Authority].
+// authority is the [recorder.Authority] of one session.
 type authority struct {
 	registry session.Registry
 	session  session.Session
@@ -31,7 +31,7 @@ func (a *authority) State(ctx context.Context) (session.State, error) {
 	return stateOf(ctx, a.registry, a.session)
 }
 
-// stateOf asks for the state of a session. An unknown session counts as ended.
+// stateOf requests the state of a session. An unknown session counts as ended.
 func stateOf(ctx context.Context, r session.Registry, s session.Session) (session.State, error) {
 	state, err := r.State(ctx, s)
 	if errors.Is(err, session.ErrUnknown) {

@@ -16,14 +16,14 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// ErrAlreadyRecorded says that a recording of the session has ended, and that the known facts do
-// not justify the next part.
+// ErrAlreadyRecorded means that a recording of the session has ended and that the known facts do
+// not justify a further part.
 var ErrAlreadyRecorded = errors.New("the session was recorded already")
 
-// ErrStopping is returned while the service stops: it starts nothing new.
+// ErrStopping is returned while the service stops and starts no new recordings.
 var ErrStopping = errors.New("the service is stopping")
 
-// The sources of recordings without an announcement, see [spool.Info]. For these the platform
+// The sources of recordings without an announcement, see [spool.Info]. In these cases, the platform
 // itself named the room of the session.
 const (
 	sourceReconcile = "reconcile"
@@ -32,15 +32,15 @@ const (
 
 // request is a request to record a session.
 type request struct {
-	session.Announcement // as received, or made from an answer of the platform
+	session.Announcement // as received, or built from an answer of the platform
 
 	platform bool // the platform itself named the room
-	fresh    bool // the room existed moments ago
-	// after is the recording that had ended when the platform said that the session is running and
-	// somebody is in its room; empty if it did not say so. If another recording was created since,
-	// the answer is out of date.
+	fresh    bool // the room existed a moment ago
+	// after is the id of the recording that had ended when the platform answered that the session
+	// is running with somebody in its room; empty without such an answer. If another recording has
+	// been created since, the answer is out of date.
 	after string
-	// ordered: an operator requested it, which overrides every verdict.
+	// ordered is true if an operator requested the recording, which overrides every verdict.
 	ordered bool
 }
 
@@ -48,8 +48,8 @@ type request struct {
 type openRecording struct {
 	recorder *recorder.Recorder
 	done     chan struct{} // closed when the recording has ended
-	short    int           // short parts in a row before this one
-	names    *names        // that the session's room may have
+	short    int           // number of consecutive short parts before this one
+	names    *names        // possible names of the session's room
 }
 
 // handler is the [session.Handler] of a controller.
@@ -60,8 +60,8 @@ func (h handler) Announce(_ context.Context, a session.Announcement) error {
 	c := h.Controller
 	_, err := c.begin(request{Announcement: a, fresh: a.Fresh()})
 	if errors.Is(err, ErrAlreadyRecorded) {
-		// The same announcement again, or the session continues after a break: only the platform
-		// knows.
+		// Either the announcement is a duplicate, or the session continues after a break. Only the
+		// platform can tell.
 		c.askAtOnce(a.SessionID)
 		return nil
 	}
@@ -70,8 +70,8 @@ func (h handler) Announce(_ context.Context, a session.Announcement) error {
 
 // begin ensures that the session is being recorded, and returns the egress id of the recording.
 //
-// Different sessions are started concurrently: the fsyncs of many announcements then share the
-// disk's commits.
+// Recordings of different sessions are started concurrently, so that the fsyncs of many
+// announcements share the disk's commits.
 func (c *Controller) begin(q request) (string, error) {
 	defer c.creating.Lock(q.SessionID)()
 	c.mu.Lock()
@@ -98,7 +98,8 @@ func (c *Controller) begin(q request) (string, error) {
 	case recorded:
 		follow(&info, prev, q)
 	case q.after != "":
-		return "", ErrAlreadyRecorded // it was, and has been removed since
+		// the session was recorded, and the recording has been removed since
+		return "", ErrAlreadyRecorded
 	}
 	info.KeyPrefix = textegress.Prefix(info.ProjectName, info.ProjectID, info.RoomName, info.Topic,
 		info.EgressID)
@@ -123,12 +124,12 @@ func (c *Controller) begin(q request) (string, error) {
 	return info.EgressID, nil
 }
 
-// mayContinue reports whether the next part of a session may start; prev is the latest part. c.mu
+// mayContinue reports whether the next part of a session may start. prev is the latest part. c.mu
 // is held.
 func (c *Controller) mayContinue(prev *spool.Recording, q request) bool {
 	sealed, ok := prev.Sealed()
 	switch {
-	case !ok: // open without a recorder: it is continued at the next start
+	case !ok: // open without a recorder: the next start continues it
 		return false
 	case q.ordered:
 		return true
@@ -138,31 +139,32 @@ func (c *Controller) mayContinue(prev *spool.Recording, q request) bool {
 	return q.after == prev.ID()
 }
 
-// follow completes info as the part after prev.
+// follow completes info for the part that follows prev.
 func follow(info *spool.Info, prev *spool.Recording, q request) {
 	was := prev.Info()
 	sealed, _ := prev.Sealed()
 	info.Part, info.Previous, info.PreviousEndedUnixNS, info.PreviousReason = was.Part+1, prev.ID(),
 		sealed.EndedUnixNS, sealed.Reason
-	info.ProjectName = cmp.Or(was.ProjectName, info.ProjectName) // the parts lie beside each other
+	// keeps the parts next to each other
+	info.ProjectName = cmp.Or(was.ProjectName, info.ProjectName)
 	info.LiveKitURL = cmp.Or(info.LiveKitURL, was.LiveKitURL)
 	if !q.platform {
-		info.RoomName = was.RoomName // whatever an announcement says
+		info.RoomName = was.RoomName // regardless of the announcement
 	}
-	// A participant that stays connected has one sid in both parts: identities in this one would
-	// reveal those of the other.
+	// A participant who stays connected has the same sid in both parts. Identities in this part
+	// would therefore reveal the identities behind the pseudonyms of the other.
 	if was.Pseudonyms && !info.Pseudonyms {
 		info.Pseudonyms, info.PseudonymKey = true, was.PseudonymKey
 	}
 }
 
-// launch starts the recorder of an open recording; short is the number of short parts in a row
+// launch starts the recorder of an open recording. short is the number of consecutive short parts
 // before it. c.mu is held.
 func (c *Controller) launch(ctx context.Context, rec *spool.Recording, fresh bool, short int) {
 	info := rec.Info()
 	if c.open[info.SessionID] != nil {
-		// Two open recordings of one session are a bug in this program. Both are kept; supervise
-		// launches the second once the first has ended.
+		// Two open recordings of one session are a bug in this program. Both are kept: supervise
+		// launches the second when the first has ended.
 		c.log.Error("a second open recording of the session waits", "egress_id", info.EgressID,
 			"session_id", info.SessionID)
 		c.second[info.SessionID] = append(c.second[info.SessionID], rec)
@@ -176,7 +178,7 @@ func (c *Controller) launch(ctx context.Context, rec *spool.Recording, fresh boo
 		Logger: c.o.Logger, Metrics: c.o.RecorderMetrics,
 	}
 	filter, err := filter.New(c.o.Selection)
-	if err != nil { // see Options.Selection; never record everything instead
+	if err != nil { // Options.Selection is invalid; never record everything instead
 		c.log.Error("the recording is not started: invalid topic or identity list",
 			"egress_id", info.EgressID, "error", err)
 		return
@@ -194,7 +196,7 @@ func (c *Controller) authority(info spool.Info) *authority {
 	return &authority{c.o.Registry, session.Session{ID: info.SessionID, Room: info.RoomName}}
 }
 
-// roomConfirmed reports whether the room of a session is known from more than an announcement.
+// roomConfirmed reports whether the room of a session is confirmed by more than an announcement.
 func (c *Controller) roomConfirmed(info spool.Info) bool {
 	if info.Part == 1 {
 		switch info.Source {
@@ -218,8 +220,9 @@ func (c *Controller) SetKey(k Key) {
 	c.key = k
 }
 
-// liveKit returns the key and the address of the LiveKit server of a recording. The address is from
-// the platform: as of this start or, failing that, as of the creation of the recording.
+// liveKit returns the key and the address of the LiveKit server of a recording. The platform
+// provides the address: the one read since this start is preferred to the one stored when the
+// recording was created.
 func (c *Controller) liveKit(info spool.Info) (key Key, url string, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -232,7 +235,8 @@ func (c *Controller) liveKit(info spool.Info) (key Key, url string, err error) {
 	return c.key, url, nil
 }
 
-// ownToken returns a function that makes join tokens for a recording without the platform.
+// ownToken returns a function that makes join tokens for a recording without a request to the
+// platform.
 func (c *Controller) ownToken(rec *spool.Recording) func(string) (url, token string, err error) {
 	info := rec.Info()
 	return func(identity string) (url, token string, err error) {
@@ -245,7 +249,7 @@ func (c *Controller) ownToken(rec *spool.Recording) func(string) (url, token str
 	}
 }
 
-// roomExists returns a function that asks LiveKit whether the room of a recording exists.
+// roomExists returns a function that queries LiveKit for the existence of a recording's room.
 func (c *Controller) roomExists(rec *spool.Recording) func(context.Context) (bool, error) {
 	info := rec.Info()
 	return func(ctx context.Context) (bool, error) {
@@ -288,7 +292,8 @@ func (c *Controller) supervise(ctx context.Context, rec *spool.Recording, st *op
 			c.o.Metrics.recorderFailed()
 			_ = pauses.Wait(ctx)
 		}
-		if err == nil || ctx.Err() != nil { // where it stays open, the next start continues it
+		// a recording that stays open is continued at the next start
+		if err == nil || ctx.Err() != nil {
 			break
 		}
 		o.Fresh, o.AwaySince = false, st.recorder.Snapshot().AwaySince
@@ -309,8 +314,8 @@ func (c *Controller) supervise(ctx context.Context, rec *spool.Recording, st *op
 	c.o.Sealed()
 }
 
-// run recovers from panics: one session must not end the process, because the data of the other
-// rooms would be lost.
+// run runs a recorder and recovers from panics. One session must not end the process, because the
+// data of the other rooms would be lost.
 func run(ctx context.Context, r *recorder.Recorder) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -320,9 +325,9 @@ func run(ctx context.Context, r *recorder.Recorder) (err error) {
 	return r.Run(ctx)
 }
 
-// Record starts a recording of a running session on request of an operator, even if the session was
-// not announced, was recorded before, or the recorder was removed from it. It returns the egress
-// id; if the session is already being recorded, that of the current recording.
+// Record starts a recording of a running session at the request of an operator, even if the session
+// was not announced, was recorded before, or the recorder was removed from it. It returns the
+// egress id of the new recording or, if the session is already being recorded, of the current one.
 func (c *Controller) Record(ctx context.Context, sessionID string) (string, error) {
 	sessionID = c.o.Registry.CanonicalID(sessionID)
 	for {
@@ -338,7 +343,7 @@ func (c *Controller) Record(ctx context.Context, sessionID string) (string, erro
 		}
 		switch s := st.recorder.Snapshot(); s.Status {
 		case textegress.StatusStarting:
-			// it may have been announced with a wrong room
+			// the session may have been announced with a wrong room
 			id, err := c.recordUnknown(ctx, sessionID)
 			if err != nil && !errors.Is(err, session.ErrEnded) &&
 				!errors.Is(err, session.ErrUnknown) && ctx.Err() == nil {
@@ -348,7 +353,7 @@ func (c *Controller) Record(ctx context.Context, sessionID string) (string, erro
 		case textegress.StatusActive:
 			return s.Info.EgressID, nil
 		}
-		select { // it is being sealed
+		select { // the recording is being sealed
 		case <-st.done:
 		case <-ctx.Done():
 			return "", ctx.Err()

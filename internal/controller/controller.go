@@ -1,5 +1,5 @@
 // Package controller turns the announcements of one project into recordings and manages their
-// lifecycle: it starts a recorder for each, continues open recordings after a restart, and
+// lifecycle. It starts a recorder for each session, continues open recordings after a restart, and
 // reconciles with the platform's list of sessions.
 package controller
 
@@ -25,92 +25,93 @@ import (
 type Key interface {
 	// JoinToken makes a token that admits a recorder with the given identity to a room.
 	JoinToken(room, identity string) (string, error)
-	// RoomExists asks the server at a URL whether it has a room of that name.
+	// RoomExists reports whether the server at serverURL has a room with the given name.
 	RoomExists(ctx context.Context, serverURL, room string) (bool, error)
 }
 
-// Options are the parts a controller works with.
+// Options configures a controller.
 type Options struct {
 	ProjectID string
 	Instance  string
-	RecordAll bool // record sessions nobody announced, too
+	RecordAll bool // also record sessions that were not announced
 	Registry  session.Registry
 	Sources   []session.Source
 	Spool     *spool.Spool
 	Room      recorder.Room
-	// Key is that of the project's LiveKit server; nil: there is none, and the registry is asked
-	// for each join token.
+	// Key is the API key of the project's LiveKit server. If it is nil, each join token is
+	// requested from the registry.
 	Key Key
-	// RejoinWindow, see [recorder.Options].
+	// RejoinWindow is described in [recorder.Options].
 	RejoinWindow time.Duration
-	// ReconcileEvery is the pause between two requests for the session list, which costs a platform
-	// more than any other request: minutes.
+	// ReconcileEvery is the pause between two requests for the session list. It should be minutes,
+	// because this request costs a platform more than any other.
 	ReconcileEvery time.Duration
-	// Selection are the rules of what is recorded; they are valid.
+	// Selection contains the rules that select what is recorded. They must be valid.
 	Selection textegress.SelectionRules
-	// Pseudonyms: new recordings are delivered under pseudonyms, made with the key
-	// that PseudonymKey names.
+	// Pseudonyms is true if new recordings are delivered under pseudonyms, made with the key that
+	// PseudonymKey names.
 	Pseudonyms   bool
 	PseudonymKey string
-	// Sealed is called after a recording was sealed.
+	// Sealed is called after a recording has been sealed.
 	Sealed          func()
 	Logger          *slog.Logger
 	Metrics         *Metrics
 	RecorderMetrics *recorder.Metrics
 }
 
-// Controller works for one project. Create it with [New], call
-// [Controller.Run] once.
+// Controller controls the recordings of one project. Create it with [New] and call [Controller.Run]
+// once.
 type Controller struct {
 	o   Options
 	log *slog.Logger
 
-	recorders    sync.WaitGroup
-	retry        chan struct{} // sets the project up at once; capacity 1
-	reconcileC   chan struct{} // triggers a reconciliation; capacity 1
-	wake         chan struct{} // the next question about a watched session has changed; capacity 1
-	diskDeferred atomic.Bool   // a running session was found and deferred: no disk space
+	recorders  sync.WaitGroup
+	retry      chan struct{} // triggers an immediate setup of the project; capacity 1
+	reconcileC chan struct{} // triggers a reconciliation; capacity 1
+	// signals that the next question about a watched session has changed; capacity 1
+	wake         chan struct{}
+	diskDeferred atomic.Bool // a running session was deferred for lack of disk space
 
-	// creating is locked for a session while its recording is created; it comes before mu.
+	// creating is locked for a session while its recording is created. Lock it before mu.
 	creating keylock.Mutex[string]
 
-	mu      sync.Mutex // guards the rest; never held across a network call or an fsync
+	mu      sync.Mutex // guards the fields below; never held across a network call or an fsync
 	ctx     context.Context
 	stopped bool // no more recorders are launched
 	state   State
 	err     string
 	project session.Project
 	open    map[string]*openRecording // by session id: at most one recorder each
-	// by session id: open recordings that wait for the recorder of the session to end
+	// by session id: open recordings that wait until the session's current recorder ends
 	second map[string][]*spool.Recording
-	// by session id: sessions that may run and that are not being recorded
+	// by session id: sessions that may be running and are not being recorded
 	watched map[string]*watch
-	refused map[string]SessionRef // Started sessions nobody asked us to record
-	empty   map[string]bool       // Started sessions without anybody in their room, by id
-	last    time.Time             // last successful reconciliation
-	listErr string                // of the last reconciliation, "" after a success
+	refused map[string]SessionRef // by session id: started sessions that were not requested
+	empty   map[string]bool       // by session id: started sessions with an empty room
+	last    time.Time             // time of the last successful reconciliation
+	listErr string                // error of the last reconciliation; "" after a success
 	missed  missed
 	key     Key // see Options.Key
 }
 
-// State of a project.
+// State is the state of a project.
 type State string
 
 // The states of a project.
 const (
 	StateStarting State = "starting"
 	StateRunning  State = "running"
-	StateRetrying State = "retrying" // it could not start; it is tried again
+	StateRetrying State = "retrying" // setup failed and is being retried
 )
 
-// SessionRef names a session.
+// SessionRef identifies a session.
 type SessionRef struct {
 	SessionID string
 	RoomName  string
 }
 
-// UnrecordedSession is a session that runs, with somebody in its room, and that is not recorded
-// although it was announced: an administrator removed the recorder.
+// UnrecordedSession is a running session, with somebody in its room, that was announced but is not
+// recorded because an administrator removed the recorder.
 type UnrecordedSession struct {
 	SessionRef
 
@@ -118,7 +119,7 @@ type UnrecordedSession struct {
 	Since  time.Time
 }
 
-// New returns a controller. Nothing runs yet.
+// New returns a controller that is not running yet.
 func New(o Options) *Controller {
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
@@ -138,14 +139,14 @@ func New(o Options) *Controller {
 	}
 }
 
-// Run records until ctx ends, seals every open recording, and returns. A project that fails never
-// ends it: the failure is in the snapshot, and setting up is tried again.
+// Run records until ctx ends, seals every open recording, and returns. A failure of the project
+// does not end Run: the snapshot contains the failure, and Run retries the setup.
 func (c *Controller) Run(ctx context.Context) {
 	c.mu.Lock()
 	c.ctx = ctx
 	c.mu.Unlock()
-	// Open recordings are resumed first, before anybody is asked anything; then the sessions that
-	// were recorded until the service was stopped.
+	// Open recordings are resumed first, before any request to the platform. Sessions that were
+	// recorded until the service stopped come next.
 	c.resumeOpen(ctx)
 	c.restoreWatched()
 	var wg sync.WaitGroup
@@ -153,8 +154,9 @@ func (c *Controller) Run(ctx context.Context) {
 	wg.Go(func() { c.loop(ctx, ready, asked) })
 	if c.setUp(ctx) {
 		close(ready)
-		// A broker may ask the platform who we are when we log in. That and a question of ours at
-		// the same time can stall SyncFlow for half a minute; announcements wait in the queue.
+		// A broker may authenticate our login with the platform. That request and one of ours at
+		// the same time can stall SyncFlow for half a minute. Announcements wait in the queue
+		// meanwhile.
 		patience := time.NewTimer(loginPatience)
 		select {
 		case <-asked:
@@ -178,17 +180,19 @@ func (c *Controller) Run(ctx context.Context) {
 	c.recorders.Wait()
 }
 
-// The pauses between two tries to set a project up. A session that is created meanwhile is
-// announced to nobody if our queue is not bound. A wrong key does not become right by itself.
+// The pauses between attempts to set up a project. If our queue is not bound, sessions created
+// meanwhile are not announced to us. A wrong key is retried less often because it does not become
+// right by itself.
 const (
 	firstSetUpPause = time.Second
 	maxSetUpPause   = 5 * time.Second
 	wrongKeyPause   = 30 * time.Second
-	// setUpLogEvery is how often the same failure is logged.
+	// setUpLogEvery is the interval at which the same failure is logged.
 	setUpLogEvery = 10 * time.Minute
 )
 
-// setUp reads the project and registers with its platform, for as long as it takes.
+// setUp reads the project and registers with its platform. It retries until that succeeds or ctx
+// ends.
 func (c *Controller) setUp(ctx context.Context) bool {
 	var logged string
 	var loggedAt time.Time
@@ -224,7 +228,8 @@ func (c *Controller) setUp(ctx context.Context) bool {
 	}
 }
 
-// Retry sets a project up at once that is waiting to be, because its key has been corrected.
+// Retry retries the setup of the project immediately, for example because its key has been
+// corrected.
 func (c *Controller) Retry() {
 	select {
 	case c.retry <- struct{}{}:
@@ -268,14 +273,14 @@ type Snapshot struct {
 	Error       string
 	ProjectName string
 	Sources     []session.SourceState
-	Recorders   []recorder.Snapshot // sorted by creation
+	Recorders   []recorder.Snapshot // sorted by creation time
 	Unrequested []SessionRef
 	Unrecorded  []UnrecordedSession
 	Reconciled  time.Time
 	ListError   string
 }
 
-// Snapshot returns the state now.
+// Snapshot returns the current state.
 func (c *Controller) Snapshot() Snapshot {
 	var sources []session.SourceState
 	for _, src := range c.o.Sources {

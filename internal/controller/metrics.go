@@ -5,14 +5,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// Metrics are shared by the controllers of all projects.
+// Metrics contains the metrics shared by the controllers of all projects.
 type Metrics struct {
 	failures prometheus.Counter
 	strays   *prometheus.GaugeVec
 }
 
-// NewMetrics registers the controllers' metrics with reg, nil: nowhere. The label project is the
-// project's id from the configuration, a closed set.
+// NewMetrics registers the controllers' metrics with reg; if reg is nil, they are not registered.
+// The values of the label project are the project ids in the configuration, a closed set.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	const ns = "livekit_data_egress"
 	auto := promauto.With(reg)

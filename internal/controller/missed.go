@@ -9,25 +9,27 @@ import (
 )
 
 const (
-	// sourceMissed is the source of a recording of a session that started while announcements were
-	// lost. It counts as announced, because nobody can tell whether it was.
+	// sourceMissed is the source of a recording whose session started while announcements were
+	// lost. The session counts as announced, because it is impossible to tell whether it was.
 	sourceMissed = "missed"
-	// gapMargin is how far apart the platform's clock and ours may be where their difference has
-	// been taken into account, or cannot be. It also covers times in whole seconds.
+	// gapMargin is the tolerated difference between the platform's clock and ours after the
+	// measured offset, if known, has been subtracted. It also covers times in whole seconds.
 	gapMargin = 5 * time.Second
-	// gapPoll is how soon the list is asked for again after it failed.
+	// gapPoll is the pause before a failed session list is requested again while gaps are
+	// unsettled.
 	gapPoll = 30 * time.Second
 )
 
-// missed are the times in which announcements may have been lost. Controller.mu guards it.
+// missed tracks the intervals in which announcements may have been lost. Controller.mu guards it.
 type missed struct {
 	gaps    []session.Gap
-	settled chan struct{}   // closed when gaps has become empty
-	counted map[string]bool // session ids that count as announced, though nobody is in the room yet
+	settled chan struct{} // closed when gaps becomes empty
+	// ids of sessions that count as announced although their room is still empty
+	counted map[string]bool
 }
 
-// Resync implements [session.Handler]. It returns when the sessions that began in gaps, and that
-// still run, are recorded.
+// Resync implements [session.Handler]. It returns when the sessions that started in gaps and are
+// still running are recorded.
 func (h handler) Resync(ctx context.Context, gaps []session.Gap) error {
 	c := h.Controller
 	if len(gaps) == 0 {
@@ -54,14 +56,14 @@ func (h handler) Resync(ctx context.Context, gaps []session.Gap) error {
 	}
 }
 
-// gaps returns the gaps whose sessions are to be looked for.
+// gaps returns the gaps whose sessions have not been searched for yet.
 func (c *Controller) gaps() []session.Gap {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.missed.gaps)
 }
 
-// settle forgets gaps whose sessions have been looked for.
+// settle removes gaps whose sessions have been searched for.
 func (c *Controller) settle(gaps []session.Gap) {
 	if len(gaps) == 0 {
 		return
@@ -76,8 +78,8 @@ func (c *Controller) settle(gaps []session.Gap) {
 	}
 }
 
-// countsAsAnnounced reports whether the announcement of a running session may be among those that
-// were lost. c.mu is held.
+// countsAsAnnounced reports whether the announcement of a running session may have been lost in one
+// of gaps. c.mu is held.
 func (c *Controller) countsAsAnnounced(s session.Session, gaps []session.Gap) bool {
 	if c.missed.counted[s.ID] {
 		return true

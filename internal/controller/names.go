@@ -11,23 +11,23 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// maxNames bounds the names that contradicting announcements can make us remember.
+// maxNames bounds the number of names kept from contradictory announcements.
 const maxNames = 8
 
-// How often the platform is asked for the true name of a room.
+// The pauses between requests for the true name of a room.
 const (
 	firstNamePause   = 5 * time.Second
 	longestNamePause = 5 * time.Minute
 )
 
-// names are the names that a session's room may have. Every device of a project can announce
-// anything; the token endpoint knows.
+// names holds the possible names of a session's room. Any device of a project can announce any
+// name; only the token endpoint can verify it.
 type names struct {
-	came chan struct{} // there is a name to try; capacity 1
+	came chan struct{} // signals a name to try; capacity 1
 
-	pause time.Duration // of wait
+	pause time.Duration // last pause of wait
 
-	mu    sync.Mutex // guards the rest
+	mu    sync.Mutex // guards the fields below
 	tried []string
 	next  []string
 }
@@ -36,7 +36,7 @@ func newNames(first string) *names {
 	return &names{came: make(chan struct{}, 1), tried: []string{first}}
 }
 
-// add adds a name to try; one that the platform said comes first.
+// add adds a name to try. A name from the platform comes first.
 func (n *names) add(name string, platform bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -69,7 +69,7 @@ func (n *names) take() (string, bool) {
 	return name, true
 }
 
-// wait waits for a name, or until it is time to ask the platform again.
+// wait waits for a name, or until the next request to the platform is due.
 func (n *names) wait(ctx context.Context) {
 	n.pause = max(firstNamePause, min(2*n.pause, longestNamePause))
 	t := time.NewTimer(n.pause)
@@ -81,10 +81,10 @@ func (n *names) wait(ctx context.Context) {
 	}
 }
 
-// correctRoom gives a recording that was never in a room another name of its room, because the
-// platform says that it is not the one that was announced: one that somebody else said, otherwise
-// that of the platform. Where there is none it waits, and returns the recording as it is: its
-// recorder then asks once more whether the session runs.
+// correctRoom changes the room name of a recording that was never in a room, because the platform
+// answered that the session's room has a different name. It uses the next name received or, if
+// there is none, requests the name from the platform. Without a name, it waits and returns the
+// recording unchanged. The recorder then requests the session's state again.
 func (c *Controller) correctRoom(ctx context.Context, rec *spool.Recording,
 	st *openRecording,
 ) *spool.Recording {
@@ -116,8 +116,8 @@ func (c *Controller) correctRoom(ctx context.Context, rec *spool.Recording,
 	return rec
 }
 
-// nextName asks the platform for the name of a session's room, until somebody else says one: the
-// platform may stall for minutes.
+// nextName requests the name of a session's room from the platform. It returns early if another
+// name is received, because the platform may stall for minutes.
 func (c *Controller) nextName(ctx context.Context, sessionID string, st *openRecording) (string,
 	error,
 ) {
@@ -144,8 +144,8 @@ func (c *Controller) nextName(ctx context.Context, sessionID string, st *openRec
 	}
 }
 
-// roomOf asks the platform for the name of a session's room. The list has it in every case, where
-// it can be had: also for a session whose room is gone.
+// roomOf requests the name of a session's room from the platform. If the session list is available,
+// it contains the name in every case, even if the room is gone.
 func (c *Controller) roomOf(ctx context.Context, sessionID string) (string, error) {
 	s, err := c.o.Registry.Session(ctx, sessionID)
 	if err == nil && s.Room != "" {

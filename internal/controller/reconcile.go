@@ -13,28 +13,28 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// diskPoll is how often a controller that deferred a session checks whether there is disk space.
+// diskPoll is the interval at which a controller that deferred a session checks for disk space.
 const diskPoll = 5 * time.Second
 
-// loginPatience is how long the sources wait for the first questions about sessions, and the first
-// session list for the sources to connect.
+// loginPatience is the longest time that the sources wait for the first questions about sessions,
+// and that the first session list waits for the sources to connect.
 const loginPatience = 5 * time.Second
 
-// loop asks the platform about each watched session when that is due, and for the session list: at
-// the start, after a source was disconnected, every few minutes in any case, when there is disk
-// space again for a deferred session, and soon while sessions whose announcements were lost could
-// not be looked for. It asks one question at a time.
+// loop queries the platform, one request at a time. It requests the state of each watched session
+// when that is due. It requests the session list at the start, after a source was disconnected,
+// every few minutes in any case, when there is disk space again for a deferred session, and every
+// gapPoll while sessions whose announcements were lost could not be searched for.
 //
-// The list waits for the first questions about sessions that are to be resumed, because they are
-// quick, and because on some servers the list fails as long as any session runs; it then waits for
-// ready and, for a while, for the source to connect. asked is closed after these first questions.
+// The list waits for the first questions about sessions to be resumed, because these are quick, and
+// because on some servers the list fails as long as any session runs. It then waits for ready and,
+// up to loginPatience, for the source to connect. asked is closed after these first questions.
 func (c *Controller) loop(ctx context.Context, ready <-chan struct{}, asked chan<- struct{}) {
 	every := time.NewTicker(c.o.ReconcileEvery)
 	defer every.Stop()
 	disk := time.NewTicker(diskPoll)
 	defer disk.Stop()
-	list := false              // it is time for the list
-	var alone <-chan time.Time // the first list has waited long enough
+	list := false              // the list is due
+	var alone <-chan time.Time // fires when the first list no longer waits for a source
 	var looked time.Time
 	for ctx.Err() == nil {
 		w, due := c.nextQuestion(time.Now())
@@ -80,7 +80,7 @@ func (c *Controller) loop(ctx context.Context, ready <-chan struct{}, asked chan
 	}
 }
 
-// untilOr is the time until t, or otherwise where t is zero.
+// untilOr returns the time until t, or otherwise if t is zero.
 func untilOr(t time.Time, otherwise time.Duration) time.Duration {
 	if t.IsZero() {
 		return otherwise
@@ -88,8 +88,8 @@ func untilOr(t time.Time, otherwise time.Duration) time.Duration {
 	return max(0, time.Until(t))
 }
 
-// logDeferred logs why a session that runs is not recorded yet. The spool itself logs that the disk
-// is nearly full.
+// logDeferred logs why a running session is not recorded yet. It does not log a nearly full disk,
+// because the spool does.
 func (c *Controller) logDeferred(sessionID string, err error) {
 	if errors.Is(err, diskguard.ErrLow) {
 		c.diskDeferred.Store(true)
@@ -100,7 +100,7 @@ func (c *Controller) logDeferred(sessionID string, err error) {
 		sessionID, "error", err)
 }
 
-// triggerReconcile asks the loop for a reconciliation without waiting for it.
+// triggerReconcile triggers a reconciliation and does not wait for it.
 func (c *Controller) triggerReconcile() {
 	select {
 	case c.reconcileC <- struct{}{}:
@@ -108,9 +108,9 @@ func (c *Controller) triggerReconcile() {
 	}
 }
 
-// reconcile compares what is recorded with what runs. Open recordings need nothing here: their
-// recorders ask for themselves whenever they are not in the room. Sessions that nobody asked us to
-// record are reported, or recorded too. Watched sessions are over, or due to be asked about.
+// reconcile compares the recordings with the running sessions. It skips open recordings, because
+// their recorders query the platform whenever they are not in the room. It reports or records
+// sessions that were not requested. A watched session has either ended or is due for a question.
 func (c *Controller) reconcile(ctx context.Context) {
 	asked := time.Now()
 	gaps := c.gaps()
@@ -157,8 +157,8 @@ func (c *Controller) reconcile(ctx context.Context) {
 	c.mu.Unlock()
 }
 
-// listFailed handles a list that failed: on a LiveKit without Redis it does whenever a session
-// runs. Watched sessions are then asked about one by one.
+// listFailed handles a failed session list. On a LiveKit without Redis, the list fails whenever a
+// session runs. The state of watched sessions is then requested one by one.
 func (c *Controller) listFailed(err error) {
 	c.mu.Lock()
 	first := c.listErr == ""
@@ -179,8 +179,8 @@ func (c *Controller) listFailed(err error) {
 	}
 }
 
-// applyList applies the list to the watched sessions. A recording that ended after the list was
-// asked for is not in what the list says.
+// applyList applies the list to the watched sessions. It skips sessions whose recording ended after
+// the list was requested, because the list does not take that into account.
 func (c *Controller) applyList(asked time.Time, running map[string]session.Session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -195,12 +195,12 @@ func (c *Controller) applyList(asked time.Time, running map[string]session.Sessi
 		case w.removed && s.State == session.Running:
 			w.present = true
 		case w.next.IsZero():
-			w.next = time.Now() // the list may have taken a while
+			w.next = time.Now() // the list may be out of date by now
 		}
 	}
 }
 
-// reconcileSession handles one session that runs, as of asked.
+// reconcileSession handles one session that was running at the time asked.
 func (c *Controller) reconcileSession(ctx context.Context, asked time.Time, s session.Session,
 	gaps []session.Gap,
 ) error {
@@ -219,7 +219,8 @@ func (c *Controller) reconcileSession(ctx context.Context, asked time.Time, s se
 	}
 	take := missed || c.o.RecordAll
 	switch {
-	case c.nameInUse(s.Room): // its end was missed, and the room's name belongs to the next session
+	case c.nameInUse(s.Room):
+		// the session's end was missed, and the room name now belongs to the next session
 	case take && s.State != session.Empty:
 		c.mu.Unlock()
 		gone, err := c.recordUnannounced(ctx, s, src)
@@ -241,8 +242,8 @@ func (c *Controller) reconcileSession(ctx context.Context, asked time.Time, s se
 	return nil
 }
 
-// awaitFirst watches a session whose room is empty: its recording starts with the first
-// participant. c.mu is held.
+// awaitFirst watches a session whose room is empty. The recording starts when the first participant
+// joins. c.mu is held.
 func (c *Controller) awaitFirst(s session.Session, src string, since time.Time) {
 	if c.open[s.ID] != nil || c.watched[s.ID] != nil || time.Since(since) >= watchFor {
 		return
@@ -253,8 +254,8 @@ func (c *Controller) awaitFirst(s session.Session, src string, since time.Time) 
 	}
 }
 
-// watchAgain watches a session that counts as started although it had ended for us: the platform
-// said so, or it was left long ago. c.mu is held.
+// watchAgain watches a session that counts as started although we treated it as ended: the platform
+// had reported its end, or the recorder left it long ago. c.mu is held.
 func (c *Controller) watchAgain(rec *spool.Recording, asked time.Time, s session.Session) {
 	sealed, ok := rec.Sealed()
 	if !ok || s.State == session.Empty || !time.Unix(0, sealed.EndedUnixNS).Before(asked) {
@@ -263,7 +264,7 @@ func (c *Controller) watchAgain(rec *spool.Recording, asked time.Time, s session
 	w := watchOf(rec)
 	if w == nil {
 		if sealed.Reason != recorder.ReasonSessionEnded {
-			return // the room is another session's now
+			return // the room now belongs to another session
 		}
 		w = &watch{
 			sessionID: s.ID, room: s.Room, source: rec.Info().Source, egressID: rec.ID(),
@@ -275,8 +276,8 @@ func (c *Controller) watchAgain(rec *spool.Recording, asked time.Time, s session
 }
 
 // recordUnannounced records a session whose announcement has not reached us. A session whose end
-// the platform missed counts as started for ever, and joining would re-create its room: gone
-// reports that nobody is in it.
+// the platform missed counts as started for ever, and joining it would create its room again. gone
+// reports that the room is empty.
 func (c *Controller) recordUnannounced(ctx context.Context, s session.Session,
 	src string) (gone bool,
 	err error,
@@ -298,8 +299,8 @@ func (c *Controller) recordUnannounced(ctx context.Context, s session.Session,
 	return false, err
 }
 
-// reportUnrequested warns, once per session, that a session runs which nobody asked us to
-// record. c.mu is held.
+// reportUnrequested warns, once per session, about a running session that was not requested. c.mu
+// is held.
 func (c *Controller) reportUnrequested(s session.Session) {
 	_, known := c.refused[s.ID]
 	c.refused[s.ID] = SessionRef{SessionID: s.ID, RoomName: s.Room}

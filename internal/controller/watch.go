@@ -13,33 +13,35 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// A session is over when its platform says so, not when its room closes. The controller watches
-// sessions whose recording ended for another reason: it asks about them every 15 seconds for an
-// hour, because a class may continue after a break, and then at each reconciliation. Each question
-// costs SyncFlow's API one of its few database connections, so only one is asked at a time.
+// A session has ended when its platform reports the end, not when its room closes. The controller
+// watches sessions whose recording ended for another reason. It requests their state every 15
+// seconds for an hour, because a class may continue after a break, and then at each reconciliation.
+// Each request occupies one of the few database connections of SyncFlow's API, so the controller
+// sends one at a time.
 const (
 	watchEvery = 15 * time.Second
 	watchFor   = time.Hour
-	// watchAtAll is how long a session is asked about if the list fails. It is also how far back a
-	// start looks.
+	// watchAtAll is how long a session is watched if the list fails. At the start, sessions whose
+	// recording ended longer ago are ignored.
 	watchAtAll = 24 * time.Hour
-	// firstQuestion is the time from the end of a recording to the first question: SyncFlow first
-	// deletes the room and then reports that the session is over.
+	// firstQuestion is the time from the end of a recording to the first question. SyncFlow deletes
+	// the room before it reports the end of the session.
 	firstQuestion = 5 * time.Second
-	// shortPart: after a part shorter than this, the wait before the next part is longer, twice as
-	// long each time, so that a server that accepts and then drops us does not cause hundreds of
-	// recordings.
+	// shortPart is the duration below which a part counts as short. The wait before the next part
+	// doubles with each consecutive short part, so that a server that accepts and then drops us
+	// does not cause hundreds of recordings.
 	shortPart    = time.Minute
 	longestWatch = 5 * time.Minute
-	// unaskedAfter is how long the platform may take to answer before a session is resumed without
-	// its answer.
+	// unaskedAfter is how long a session waits for the platform's answer before it is resumed
+	// without one.
 	unaskedAfter = 2 * time.Second
-	// restAtMost bounds the pause after a question, which lasts as long as the answer took.
+	// restAtMost bounds the pause after a question. The pause is as long as the answer took.
 	restAtMost = 5 * time.Second
 )
 
-// shortPartPauses are the times until the first question; the number of failures is one more than
-// that of short parts in a row. unansweredPauses are the pauses after questions without an answer.
+// shortPartPauses gives the time until the first question; the number of failures is one more than
+// the number of consecutive short parts. unansweredPauses gives the pauses after questions without
+// an answer.
 var (
 	shortPartPauses = backoff.Policy{
 		First: firstQuestion, Max: longestWatch, Jitter: backoff.None,
@@ -53,21 +55,21 @@ type watch struct {
 	sessionID string
 	room      string
 	source    string
-	egressID  string // the recording that has ended; "" if there is none yet
-	reason    string // why it ended
+	egressID  string // id of the recording that has ended; "" if there is none yet
+	reason    string // reason of that recording's end
 	since     time.Time
-	removed   bool // the recorder, by an administrator: the state is asked only to be shown
-	present   bool // somebody was in its room at the last answer
-	short     int  // short parts in a row
+	removed   bool // an administrator removed the recorder; the state is requested for display only
+	present   bool // somebody was in the room at the last answer
+	short     int  // number of consecutive short parts
 
-	next   time.Time // when to ask; zero: at the next reconciliation
+	next   time.Time // time of the next question; zero: at the next reconciliation
 	asked  bool
-	failed int  // questions in a row without an answer
-	logged bool // it could not be resumed, and that was logged
+	failed int  // consecutive questions without an answer
+	logged bool // a failure to resume the session was logged
 }
 
-// watchOf creates the watch of a session from its latest recording; nil if that ended with a final
-// verdict that need not be shown.
+// watchOf creates the watch of a session from its latest recording. It returns nil if the recording
+// ended with a final verdict that need not be displayed.
 func watchOf(rec *spool.Recording) *watch {
 	info := rec.Info()
 	sealed, ok := rec.Sealed()
@@ -103,9 +105,9 @@ func (c *Controller) watchEnded(rec *spool.Recording, st *openRecording) {
 	c.wakeAsker()
 }
 
-// restoreWatched watches the sessions that earlier processes recorded. It asks immediately about
-// those that were left because the service stopped and those that may be in a break; the session
-// list covers the others.
+// restoreWatched watches the sessions that earlier processes recorded. Sessions that were left
+// because the service stopped, and sessions that may be in a break, are due immediately. The
+// session list covers the others.
 func (c *Controller) restoreWatched() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -131,8 +133,8 @@ func (c *Controller) restoreWatched() {
 	}
 }
 
-// askAtOnce asks about a session that was announced although its recording has ended. An
-// announcement does not override a removal.
+// askAtOnce makes the question about a session due immediately, because the session was announced
+// although its recording has ended. An announcement does not override a removal.
 func (c *Controller) askAtOnce(sessionID string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -143,9 +145,9 @@ func (c *Controller) askAtOnce(sessionID string) {
 			return
 		}
 		if w = watchOf(rec); w == nil {
-			return // over
+			return // the session has ended
 		}
-		w.since = time.Now() // it may be starting again
+		w.since = time.Now() // the session may be starting again
 		c.watched[sessionID] = w
 	}
 	if !w.removed {
@@ -154,7 +156,7 @@ func (c *Controller) askAtOnce(sessionID string) {
 	}
 }
 
-// wakeAsker wakes the loop that asks the questions.
+// wakeAsker wakes the loop, which sends the questions.
 func (c *Controller) wakeAsker() {
 	select {
 	case c.wake <- struct{}{}:
@@ -162,8 +164,8 @@ func (c *Controller) wakeAsker() {
 	}
 }
 
-// nextQuestion returns the session to ask about now, and when the next question is due; zero if
-// none is.
+// nextQuestion returns the session whose question is due now, and the time at which the next
+// question is due; zero if there is none.
 func (c *Controller) nextQuestion(now time.Time) (w *watch, due time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -182,8 +184,9 @@ func (c *Controller) nextQuestion(now time.Time) (w *watch, due time.Time) {
 }
 
 // before orders questions. Sessions that were recorded until the service stopped come first, then
-// those never asked about, because a silent API delays each question by minutes. Questions due at
-// the same time are ordered by when the sessions ended, then by id.
+// sessions without a question so far, because a silent API delays each question by minutes.
+// Questions due at the same time are ordered by the time at which the recording ended, then by
+// session id.
 func (c *Controller) before(a, b *watch) bool {
 	return cmp.Or(
 		cmp.Compare(c.rank(a), c.rank(b)), a.next.Compare(b.next), a.since.Compare(b.since),
@@ -201,13 +204,14 @@ func (c *Controller) rank(w *watch) int {
 	return 1
 }
 
-// stoppedJustNow reports whether the session was recorded until the service stopped, a moment ago.
+// stoppedJustNow reports whether the session was recorded until the service stopped, less than the
+// rejoin window ago.
 func (c *Controller) stoppedJustNow(w *watch) bool {
 	return w.reason == recorder.ReasonServiceStopped && time.Since(w.since) < c.o.RejoinWindow
 }
 
-// ask asks whether a session is running and somebody is in its room, and records it if so. It
-// returns how long the answer took.
+// ask requests the state of a session, and records the session if it is running with somebody in
+// its room. It returns how long the answer took.
 func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 	began := time.Now()
 	asking := ctx
@@ -222,7 +226,7 @@ func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 	state, err := stateOf(asking, c.o.Registry, session.Session{ID: w.sessionID, Room: w.room})
 	took := time.Since(began)
 	c.mu.Lock()
-	// a recording was created meanwhile, or the service is stopping
+	// a recording has been created meanwhile, or the service is stopping
 	if c.watched[w.sessionID] != w || ctx.Err() != nil {
 		c.mu.Unlock()
 		return 0
@@ -266,15 +270,17 @@ func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 	return took
 }
 
-// continuesUnasked reports whether a session is resumed although the platform does not say that it
-// is running: it was recorded until the service stopped, a moment ago, and there is a key that
-// admits to its room. A recorder that finds the room empty leaves immediately. c.mu is held.
+// continuesUnasked reports whether a session is resumed without confirmation by the platform that
+// it is running. That is so if the session was recorded until the service stopped, a moment ago,
+// and there is a key that admits to its room. A recorder that finds the room empty leaves
+// immediately. c.mu is held.
 func (c *Controller) continuesUnasked(w *watch) bool {
 	return c.key != nil && !w.asked && c.stoppedJustNow(w) && !c.nameInUse(w.room)
 }
 
-// continueUnasked resumes a session about which the platform has not answered, and all others that
-// wait for their first question, because the platform would not answer those either.
+// continueUnasked resumes a session whose question the platform has not answered. It also resumes
+// all similar sessions that wait for their first question, because the platform would not answer
+// those either.
 func (c *Controller) continueUnasked(ctx context.Context, asked *watch, why error) {
 	c.mu.Lock()
 	list := []*watch{asked}
@@ -293,9 +299,9 @@ func (c *Controller) continueUnasked(ctx context.Context, asked *watch, why erro
 	}
 }
 
-// nameInUse reports whether a room of that name is being recorded for another session. The session
-// in question then counts as started only because its end was missed: SyncFlow reuses names, and
-// looks up who is in a room by name only. c.mu is held.
+// nameInUse reports whether a room with the given name is being recorded for another session. The
+// session in question then counts as started only because its end was missed: SyncFlow reuses
+// names, and looks up the participants of a room by name only. c.mu is held.
 func (c *Controller) nameInUse(room string) bool {
 	for _, st := range c.open {
 		if s := st.recorder.Snapshot(); s.Info.RoomName == room && s.Connected {
@@ -315,7 +321,7 @@ func (c *Controller) resumeSession(ctx context.Context, w *watch, q request) {
 	first := !w.logged
 	switch {
 	case err == nil, errors.Is(err, ErrAlreadyRecorded):
-		// it is being recorded, or was through another request
+		// the session is being recorded, or was recorded through another request
 		if c.watched[w.sessionID] == w {
 			delete(c.watched, w.sessionID)
 		}
