@@ -19,15 +19,17 @@ import (
 type Options struct {
 	Logger      *slog.Logger  // nil: nothing is logged
 	TLSConfig   *tls.Config   // for wss; nil: the system's certificates
-	JoinTimeout time.Duration // for the whole of Join, besides its context; default 15 s
-	// RelayOnly connects through the TURN servers that the LiveKit server names only. Without it
-	// they are tried when no direct path works.
+	JoinTimeout time.Duration // timeout of the whole Join, in addition to its context; default 15 s
+	// RelayOnly restricts connections to the TURN servers that the LiveKit server names. Otherwise
+	// these are tried only if no direct path works.
 	RelayOnly bool
-	// Net is the network below WebRTC; nil: this machine's. Signalling does not use it.
+	// Net is the network below WebRTC; nil: the network of this machine. Signalling does not use
+	// Net.
 	Net rtc.Net
 }
 
-// Client makes connections to rooms. It holds what they share: the DTLS certificate, buffers.
+// Client makes connections to rooms. It holds their shared resources: the DTLS certificate and
+// buffers.
 type Client struct {
 	log    *slog.Logger
 	times  times
@@ -37,15 +39,15 @@ type Client struct {
 	newRTC newRTC
 }
 
-// times are the timeouts, in one place so that tests can shorten them.
+// times contains all timeouts, so that tests can shorten them.
 type times struct {
 	join       time.Duration // whole Join
-	ping       time.Duration // between pings, unless the server says otherwise
-	pingWait   time.Duration // read deadline of the websocket, unless the server says otherwise
+	ping       time.Duration // interval of pings, unless the server sets it
+	pingWait   time.Duration // read deadline of the websocket, unless the server sets it
 	write      time.Duration // one write to the websocket
-	leaveGrace time.Duration // WebRTC failed: wait for the Leave that says why
-	quiet      time.Duration // draining ends after so long without a packet
-	drain      time.Duration // draining ends in any case
+	leaveGrace time.Duration // wait for the Leave with the reason after a WebRTC failure
+	quiet      time.Duration // draining ends after this time without a packet
+	drain      time.Duration // upper limit of draining
 	tick       time.Duration // between two steps of a signal resume or an ICE restart
 	resume     resumeTimes
 	restart    restartTimes
@@ -91,7 +93,7 @@ func newClient(o Options, t times) (*Client, error) {
 	return newClientOn(newRTC, o, t), nil
 }
 
-// newClientOn returns a client whose WebRTC connections newRTC makes.
+// newClientOn returns a client that makes WebRTC connections with newRTC.
 func newClientOn(newRTC newRTC, o Options, t times) *Client {
 	log := o.Logger
 	if log == nil {
@@ -114,7 +116,7 @@ func newClientOn(newRTC newRTC, o Options, t times) *Client {
 	}
 }
 
-// rtcConn is the WebRTC connection of a Conn: an *rtc.Conn, which says what the methods do.
+// rtcConn is the WebRTC connection of a Conn: an *rtc.Conn, which documents the methods.
 type rtcConn interface {
 	Offer(ctx context.Context, gather time.Duration) (rtc.Offer, error)
 	Answer(id uint32, sdp string) error
@@ -126,60 +128,59 @@ type rtcConn interface {
 	Close()
 }
 
-// newRTC makes a connection to the server at host that delivers to h.
+// newRTC makes a connection to the server at host that delivers packets to h.
 type newRTC = func(ctx context.Context, host string, h Handler) (rtcConn, error)
 
 // Channel is a LiveKit data channel.
 type Channel = rtc.Channel
 
-// The channels. What comes over DataTrack is no livekit.DataPacket but a frame of a data track.
+// The channels. DataTrack carries frames of data tracks, the others carry livekit.DataPackets.
 const (
 	Reliable  = rtc.Reliable
 	Lossy     = rtc.Lossy
 	DataTrack = rtc.DataTrack
 )
 
-// JoinOptions says which room to join. The room's name is in the token.
+// JoinOptions selects the room to join. The token contains the room's name.
 type JoinOptions struct {
-	URL     string // of the LiveKit server: ws, wss, http or https, with or without a path
+	URL     string // URL of the LiveKit server: ws, wss, http or https, with or without a path
 	Token   string
 	Handler Handler
-	// RefreshToken makes another token for the same room and identity. It is called when a lost
-	// websocket is resumed and the server accepts neither the token it sent last nor Token.
-	// Optional.
+	// RefreshToken makes another token for the same room and identity. It is called during the
+	// resume of a lost websocket if the server accepts neither the token it sent last nor Token. It
+	// is optional.
 	RefreshToken func(context.Context) (string, error)
 	// RoomExists reports whether the room exists, without creating it. It is called when both the
-	// websocket and the data channels are silent and the server can be reached again. Only if the
-	// room exists is the connection resumed, because resuming creates a room that is gone.
-	// Optional; without it, such a connection is lost.
+	// websocket and the data channels are silent and the server can be reached again. The
+	// connection is resumed only if the room exists, because a resume would create a missing room.
+	// RoomExists is optional; without it, such a connection is lost.
 	RoomExists func(context.Context) (bool, error)
 }
 
-// Handler receives what happens in a room.
+// Handler receives the packets and events of a room.
 type Handler interface {
-	// Joined is called once, from Join, before any packet or event. An error makes Join leave at
-	// once and return it, wrapped in a *DisconnectError. No packet is received before it returns,
-	// so it should be quick: the server keeps packets for a joining participant for two seconds
-	// only (LiveKit 1.11; 1.13: ten).
+	// Joined is called once, from Join, before any packet or event. If Joined returns an error,
+	// Join leaves immediately and returns the error, wrapped in a *DisconnectError. No packet is
+	// received before Joined returns. Joined should be quick, because the server keeps packets for
+	// a joining participant for only two seconds (LiveKit 1.11; 1.13: ten).
 	Joined(Info) error
 	// Packet is called for each packet with the bytes of a livekit.DataPacket and the time at which
-	// it arrived in the kernel. Times of two channels may be out of order. The bytes are only valid
-	// during the call. It is called on the goroutine that reads the channel: packets of one channel
-	// come in order, one after the other, those of two channels may come at the same time. While it
-	// blocks, the channel is not read, and with time the sender waits (back-pressure); signalling
-	// continues.
+	// it arrived in the kernel. The times of two channels may be out of order. The bytes are valid
+	// only during the call. Packet is called on the goroutine that reads the channel: sequentially
+	// and in order for one channel, possibly concurrently for two channels. While it blocks, the
+	// channel is not read, and eventually the sender waits (back-pressure). Signalling continues.
 	Packet(ch Channel, at time.Time, b []byte)
-	// Event is called for participants and changes of the room, one after the other, in the order
-	// in which the server sent them. While it blocks, the server's further messages are not read;
-	// pings are still sent.
+	// Event is called sequentially for changes of participants and of the room, in the order in
+	// which the server sent them. While it blocks, further messages from the server are not read.
+	// Pings are still sent.
 	Event(Event)
 }
 
-// Info is what the server said when we joined.
+// Info is the server's description of the room at the join.
 type Info struct {
 	RoomSID, RoomName, RoomMetadata string
 	RoomCreated                     time.Time // the server's clock, milliseconds
 	ParticipantSID, Identity        string    // ours
 	ServerVersion, Region           string
-	Participants                    []Participant // who was there, without hidden participants
+	Participants                    []Participant // participants in the room, without hidden ones
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/syncflow/textegress/internal/room/rtc"
 )
 
-// Conn is a connection to a room. The goroutine run changes its state, readSignals reads the
-// websocket and calls Handler.Event, and rtc has a goroutine for each channel, which calls
-// Handler.Packet.
+// Conn is a connection to a room. The goroutine run changes the state. The goroutine readSignals
+// reads the websocket and calls Handler.Event. Package rtc has a goroutine for each channel, which
+// calls Handler.Packet.
 type Conn struct {
 	client   *Client
 	o        JoinOptions
@@ -25,66 +25,68 @@ type Conn struct {
 	started  time.Time
 	offset   atomic.Int64 // server's clock minus ours, ns
 
-	// Of the goroutine run, and before it of Join.
-	state      state
-	sig        *signal // nil while the websocket is lost
-	token      string  // the one that the server sent last
-	turn       []rtc.TURNServer
-	turnSet    time.Time // when the server sent them
-	suspend    suspendDetector
-	pingEvery  time.Duration
-	pingWait   time.Duration
-	resume     *signalResume    // in stateResuming, else nil
-	restart    *iceRestart      // while a path is looked for, else nil
-	recovery   *time.Ticker     // steps of resume and restart; stopped while there is neither
-	leaveGrace <-chan time.Time // in stateClosing
-	failure    string           // in stateClosing: of WebRTC
+	// These fields belong to the goroutine run, and to Join before run starts.
+	state     state
+	sig       *signal // nil while the websocket is lost
+	token     string  // last token sent by the server
+	turn      []rtc.TURNServer
+	turnSet   time.Time // time at which the server sent the TURN servers
+	suspend   suspendDetector
+	pingEvery time.Duration
+	pingWait  time.Duration
+	resume    *signalResume // set in stateResuming, else nil
+	restart   *iceRestart   // set during the search for a path, else nil
+	// ticks for the steps of resume and restart; stopped if both are nil
+	recovery   *time.Ticker
+	leaveGrace <-chan time.Time // set in stateClosing: end of the wait for a Leave
+	failure    string           // set in stateClosing: cause of the WebRTC failure
 
-	// Of the goroutine readSignals. There is at most one; signals waits for it.
+	// These fields belong to the goroutine readSignals. At most one is running; signals waits for
+	// it.
 	roster  *roster
 	tracks  *dataTracks
 	signals sync.WaitGroup
 
-	inEvent    atomic.Bool  // Handler.Event is being called
-	lastEvent  atomic.Int64 // when it returned last, since started
-	lastSignal atomic.Int64 // when the server last sent anything over the websocket, since started
+	inEvent    atomic.Bool  // a call of Handler.Event is in progress
+	lastEvent  atomic.Int64 // last return of Handler.Event, since started
+	lastSignal atomic.Int64 // last message from the server over the websocket, since started
 
-	opened        chan struct{}  // both channels are open
+	opened        chan struct{}  // closed when both channels are open
 	inbox         chan inbound   // from readSignals
 	completions   chan completed // from the goroutines of resume and restart
 	closeRequests chan Disconnect
-	decided       chan struct{} // closed when the end is decided: no events any more
+	decided       chan struct{} // closed when the end is decided; no events follow
 	done          chan struct{}
 	end           Disconnect // valid after done
 }
 
-// inbound is what readSignals hands to run: a message, or the end of the websocket.
+// inbound is a message from readSignals to run: a signal message or the end of the websocket.
 type inbound struct {
 	m   *livekit.SignalResponse
 	err error
 }
 
-// completed is the rest of something that a goroutine has tried, to be done by run. It returns the
-// disconnect if the connection has ended by it.
+// completed finishes the work of another goroutine; run calls it. It returns a Disconnect if the
+// connection thereby ends.
 type completed func() *Disconnect
 
-// Info returns what the server said when we joined, without the participants.
+// Info returns the server's description of the room at the join, without the participants.
 func (c *Conn) Info() Info { return c.info }
 
 // ClockOffset returns the server's clock minus ours as last measured, 0 before the first
 // measurement.
 func (c *Conn) ClockOffset() time.Duration { return time.Duration(c.offset.Load()) }
 
-// Done is closed when the connection has ended. After that the Handler is not called any more, and
-// no goroutine of ours is left, save one that waits for a TURN server that does not answer, for
-// some seconds.
+// Done is closed when the connection has ended. The Handler is not called after that. No goroutine
+// of ours remains, except possibly, for some seconds, one that waits for an unresponsive TURN
+// server.
 func (c *Conn) Done() <-chan struct{} { return c.done }
 
-// End returns how the connection ended; only valid after Done.
+// End returns how the connection ended. It is valid only after Done.
 func (c *Conn) End() Disconnect { return c.end }
 
-// Leave leaves the room, delivers what has been received, and returns when Done is closed or ctx
-// ends; Done follows in any case.
+// Leave leaves the room, delivers the packets already received, and returns when Done is closed or
+// ctx ends. Done is closed in either case.
 func (c *Conn) Leave(ctx context.Context) {
 	c.requestClose(Disconnect{Reason: ReasonLeft})
 	select {
@@ -100,13 +102,13 @@ func (c *Conn) requestClose(d Disconnect) {
 	}
 }
 
-// run lives as long as the connection.
+// run handles the connection until it ends.
 func (c *Conn) run() {
 	defer close(c.done)
 	end := c.untilEnded()
 	close(c.decided)
 	if c.sig != nil && (end.Reason == ReasonLeft || end.Reason == ReasonJoinFailed) {
-		_ = c.sig.leave() // otherwise the server keeps a stale participant for 20 s
+		_ = c.sig.leave() // without a leave, the server keeps a stale participant for 20 s
 	}
 	status := c.rtc.Status()
 	end.LastReceived = c.suspend.lastReceived(time.Now(), status.LastReceived)
@@ -122,7 +124,7 @@ func (c *Conn) run() {
 	c.log.Debug("room connection ended", "reason", string(end.Reason), "detail", end.Detail)
 }
 
-// untilEnded handles one event after the other until the connection has ended.
+// untilEnded handles events one at a time until the connection has ended.
 func (c *Conn) untilEnded() Disconnect {
 	t := c.client.times
 	c.suspend.every = c.pingEvery
@@ -171,7 +173,7 @@ func lost(detail string) *Disconnect {
 	return &Disconnect{Reason: ReasonConnectionLost, Detail: detail}
 }
 
-// isOpen reports whether the data channels are open. The state follows a moment later.
+// isOpen reports whether the data channels are open. The state changes a moment later.
 func (c *Conn) isOpen() bool { return c.rtc.Status().Open }
 
 func (c *Conn) onRTC(e rtc.Event) *Disconnect {
@@ -190,19 +192,19 @@ func (c *Conn) onRTC(e rtc.Event) *Disconnect {
 			c.written(c.sig.trickle(e.Candidate))
 		}
 	case rtc.Failed:
-		if c.state == stateResuming { // no Leave can come
+		if c.state == stateResuming { // no Leave can arrive
 			return lost(e.Cause)
 		}
-		// When a room is deleted, its PeerConnections may close before the Leave that says so is
-		// read.
+		// When a room is deleted, its PeerConnections may close before we read the Leave that gives
+		// the reason.
 		c.enter(stateClosing)
 		c.failure, c.leaveGrace = e.Cause, time.After(c.client.times.leaveGrace)
 	}
 	return nil
 }
 
-// onLeaveGrace ends the connection if no Leave has come. It may be waiting behind a slow
-// Handler.Event.
+// onLeaveGrace ends the connection if no Leave has arrived. It waits longer while a slow
+// Handler.Event may delay the Leave.
 func (c *Conn) onLeaveGrace() *Disconnect {
 	grace := c.client.times.leaveGrace
 	if c.inEvent.Load() || time.Since(c.started)-time.Duration(c.lastEvent.Load()) < grace {
@@ -220,12 +222,12 @@ func (c *Conn) onSignal(in inbound) *Disconnect {
 	}
 	switch m := in.m.GetMessage().(type) {
 	case *livekit.SignalResponse_Leave:
-		// Whatever the action. A server that asks to resume has lost our PeerConnection
-		// (pkg/rtc/participant.go, onAnyTransportFailed) and discards our packets from then on, so
-		// the quickest way back is a new session.
+		// The connection ends regardless of the action. A server that requests a resume has lost
+		// our PeerConnection (pkg/rtc/participant.go, onAnyTransportFailed) and discards our
+		// packets from then on, so a new session is the fastest recovery.
 		return disconnectFrom(m.Leave)
 	case *livekit.SignalResponse_RoomMoved:
-		// LiveKit Cloud only; the packets that follow are another room's
+		// LiveKit Cloud only; the packets that follow belong to another room
 		return &Disconnect{Reason: ReasonOther, Detail: "server: moved to another room"}
 	case *livekit.SignalResponse_Answer:
 		if err := c.rtc.Answer(m.Answer.GetId(), m.Answer.GetSdp()); err != nil {
@@ -255,7 +257,7 @@ func (c *Conn) onSignalLost() *Disconnect {
 		return lost(c.failure)
 	case !c.isOpen():
 		return lost("the websocket was lost while joining")
-	case c.state == stateJoining: // the channels have opened a moment ago
+	case c.state == stateJoining: // the channels have just opened
 		c.enter(stateConnected)
 		close(c.opened)
 	}
@@ -264,7 +266,7 @@ func (c *Conn) onSignalLost() *Disconnect {
 	return nil
 }
 
-// onRecoveryTick is a step of what is being recovered.
+// onRecoveryTick runs a step of the ICE restart and of the signal resume, if active.
 func (c *Conn) onRecoveryTick() *Disconnect {
 	if c.restart != nil {
 		if end := c.restart.step(); end != nil {
@@ -277,7 +279,7 @@ func (c *Conn) onRecoveryTick() *Disconnect {
 	return nil
 }
 
-// recoveryChanged runs the ticker while there is something to recover.
+// recoveryChanged starts or stops the ticker: it runs while a resume or a restart is active.
 func (c *Conn) recoveryChanged() {
 	if c.resume != nil || c.restart != nil {
 		c.recovery.Reset(c.client.times.tick)
@@ -292,7 +294,7 @@ func (c *Conn) ping() {
 	}
 }
 
-// written looks at the error of a write to the websocket. readSignals notices that it is closed.
+// written closes the websocket after a failed write. readSignals then reports its end.
 func (c *Conn) written(err error) {
 	if err != nil {
 		c.sig.close()

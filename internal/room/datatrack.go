@@ -2,20 +2,21 @@ package room
 
 import "github.com/livekit/protocol/livekit"
 
-// Track is a data track whose frames we receive. A frame names its track by Handle alone (bytes 2
-// and 3, big endian), which is the server's, for one connection.
+// Track is a data track whose frames we receive. A frame identifies its track only by Handle (bytes
+// 2 and 3, big endian), which the server assigns for one connection.
 type Track struct {
 	Handle                   uint16
 	SID, Name                string // Name is empty until the server announces it
-	Identity, ParticipantSID string // of who publishes it
+	Identity, ParticipantSID string // of the publisher
 }
 
-// maxTracks bounds what is remembered of participants who publish and unpublish without end.
+// maxTracks bounds the number of names and of tracks that are kept, because participants may
+// publish and unpublish without end.
 const maxTracks = 4096
 
-// dataTracks combines the two messages of the server about a data track: its name comes with the
-// publisher's description, its handle when we are subscribed. It belongs to the goroutine that
-// reads the signals.
+// dataTracks combines the server's two messages about a data track: the description of the
+// publisher contains the name, and the message about our subscription contains the handle. It
+// belongs to the goroutine readSignals.
 type dataTracks struct {
 	names map[string]string // by the track's sid
 	known map[uint16]Track  // by handle
@@ -27,7 +28,7 @@ func newDataTracks(others []*livekit.ParticipantInfo) *dataTracks {
 	return d
 }
 
-// update takes names, which can come after the handles.
+// update handles descriptions of participants. Names may arrive after the handles.
 func (d *dataTracks) update(infos []*livekit.ParticipantInfo) (events []Event) {
 	for _, p := range infos {
 		for _, t := range p.GetDataTracks() {
@@ -46,7 +47,7 @@ func (d *dataTracks) update(infos []*livekit.ParticipantInfo) (events []Event) {
 	return events
 }
 
-// subscribed takes the list of all tracks that we are subscribed to.
+// subscribed handles the list of all tracks to which we are subscribed.
 func (d *dataTracks) subscribed(
 	handles map[uint32]*livekit.DataTrackSubscriberHandles_PublishedDataTrack,
 ) (events []Event) {

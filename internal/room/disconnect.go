@@ -10,45 +10,45 @@ import (
 	"github.com/livekit/protocol/livekit"
 )
 
-// Reason says why a connection ended. What is not one of the constants does not occur; a caller
-// should treat every Reason it has no rule for like ReasonConnectionLost.
+// Reason is the reason why a connection ended. It is always one of the constants. A caller should
+// treat a Reason that it does not handle like ReasonConnectionLost.
 type Reason string
 
-// The reasons. Only ReasonRoomDeleted and ReasonRoomClosed mean that the room is over.
+// The reasons. Only ReasonRoomDeleted and ReasonRoomClosed mean that the room has ended.
 const (
 	// the room was deleted through the server API
 	ReasonRoomDeleted Reason = "room_deleted"
-	// the last participant who counts left, and the server closed the room
+	// the last participant that LiveKit counts left, and the server closed the room
 	ReasonRoomClosed         Reason = "room_closed"
 	ReasonParticipantRemoved Reason = "participant_removed" // an administrator removed us
 	// another client joined under our identity
 	ReasonDuplicateIdentity Reason = "duplicate_identity"
-	ReasonServerShutdown    Reason = "server_shutdown" // the server announced its end
-	// the data channels ended without a reason, or the server saw them end
+	ReasonServerShutdown    Reason = "server_shutdown" // the server announced its shutdown
+	// the data channels ended without a reason, or the server reported their end
 	ReasonConnectionLost Reason = "connection_lost"
-	// the server has no such session (it was restarted) or wants a new one
+	// the server has no such session (it was restarted) or requires a new one
 	ReasonStateMismatch Reason = "state_mismatch"
 	// the server moves the room to another node
 	ReasonMigration  Reason = "migration"
 	ReasonJoinFailed Reason = "join_failed" // the connection was not established
-	ReasonLeft       Reason = "left"        // we left: Conn.Leave
+	ReasonLeft       Reason = "left"        // we called Conn.Leave
 	ReasonRefused    Reason = "refused"     // Handler.Joined returned an error
-	// anything else; Disconnect.Detail has the server's words
+	// any other reason; Disconnect.Detail contains the server's text
 	ReasonOther Reason = "other"
 )
 
-// RoomEnded reports whether the reason means that the room itself is over, so that joining again
-// would create a new one.
+// RoomEnded reports whether the reason means that the room itself has ended. Joining again would
+// then create a new room.
 func (r Reason) RoomEnded() bool { return r == ReasonRoomDeleted || r == ReasonRoomClosed }
 
-// Disconnect is how a connection ended. Detail is for people: it holds neither payloads nor
-// identities nor tokens.
+// Disconnect describes how a connection ended. Detail is text for people, without payloads,
+// identities or tokens.
 type Disconnect struct {
 	Reason Reason
 	Detail string
-	// LastReceived is when the server was last heard over the data channels' path, or when this
-	// process fell asleep; zero if that is not known. What the server sent later has not arrived;
-	// what it sent shortly before may be missing too.
+	// LastReceived is the time of the last packet from the server over the data channels' path, or
+	// the time at which this process was suspended; zero if unknown. Packets that the server sent
+	// later have not arrived, and those it sent shortly before may be missing, too.
 	LastReceived time.Time
 }
 
@@ -60,8 +60,8 @@ func (e Disconnect) String() string {
 	return string(e.Reason) + " (" + e.Detail + ")"
 }
 
-// DisconnectError is returned by Client.Join when the connection ended before it was established:
-// the server said so, or Handler.Joined returned an error, which Err then is.
+// DisconnectError is returned by Client.Join if the connection was ended before it was established,
+// either by the server or by an error of Handler.Joined, which is then Err.
 type DisconnectError struct {
 	Disconnect Disconnect
 	Err        error
@@ -78,14 +78,14 @@ func (e *DisconnectError) Error() string {
 // Unwrap returns the error of Handler.Joined, if that was the reason.
 func (e *DisconnectError) Unwrap() error { return e.Err }
 
-// JoinError is returned by Client.Join when no connection came about.
+// JoinError is returned by Client.Join if no connection could be established.
 type JoinError struct {
-	// what was being done: "url", "offer", "websocket", "join response", "relay", "answer", "data
+	// the failed step: "url", "offer", "websocket", "join response", "relay", "answer", "data
 	// channels"
 	Phase string
-	// HTTP status with which the server refused the websocket; 0 if it did not get so far
+	// HTTP status with which the server refused the websocket; 0 if it did not
 	Status int
-	Body   string // the first 300 bytes of its answer, see redact.Text
+	Body   string // first 300 bytes of the response body, see redact.Text
 	Err    error  // the cause; wraps context.DeadlineExceeded after a timeout
 }
 
@@ -116,22 +116,22 @@ func (e *JoinError) Unauthorized() bool {
 	return e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden
 }
 
-// RoomNotFound reports whether the server does not create rooms for those who join
-// (room.auto_create: false) and has none of that name. The text is livekit-server's ErrRoomNotFound
+// RoomNotFound reports whether the room does not exist on a server that does not create rooms on
+// join (room.auto_create: false). The text is livekit-server's ErrRoomNotFound
 // (pkg/service/errors.go).
 func (e *JoinError) RoomNotFound() bool {
 	return e.Status == http.StatusNotFound && strings.Contains(e.Body, "room does not exist")
 }
 
-// Unsupported reports whether the server lacks what we join with, /rtc/v1: LiveKit has it since
-// 1.11. A server without it answers 404 with the text of Go's default mux, and one with it answers
-// 404 without a text to requests that ask for no websocket.
+// Unsupported reports whether the server lacks /rtc/v1, which LiveKit provides since 1.11 and which
+// a join requires. A server without it answers 404 with the text of Go's default mux. A server with
+// it answers 404 without a text to requests that do not request a websocket.
 func (e *JoinError) Unsupported() bool {
 	return e.Status == http.StatusNotFound &&
 		!e.RoomNotFound()
 }
 
-// reasons follows livekit.DisconnectReason as livekit-server uses it (pkg/rtc/types/interfaces.go,
+// reasons maps livekit.DisconnectReason as used by livekit-server (pkg/rtc/types/interfaces.go,
 // ToDisconnectReason).
 var reasons = map[livekit.DisconnectReason]Reason{
 	livekit.DisconnectReason_ROOM_DELETED:        ReasonRoomDeleted,
@@ -146,7 +146,7 @@ var reasons = map[livekit.DisconnectReason]Reason{
 	livekit.DisconnectReason_CONNECTION_TIMEOUT:  ReasonConnectionLost,
 }
 
-// disconnectFrom translates the server's LeaveRequest.
+// disconnectFrom converts the server's LeaveRequest.
 func disconnectFrom(l *livekit.LeaveRequest) *Disconnect {
 	return &Disconnect{
 		Reason: cmp.Or(reasons[l.GetReason()], ReasonOther),

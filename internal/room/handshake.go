@@ -9,16 +9,16 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// maxHandshake bounds what is read of a server, and of a proxy before it, until the websocket is
-// open: the header lines of their answers, certificates, and a short body that says why not.
-// Messages have a bound of their own, maxSignal.
+// maxHandshake bounds the bytes read from a server, and from a proxy before it, until the websocket
+// is open: the header lines of their responses, certificates, and a short body with the reason of a
+// refusal. Messages have their own bound, maxSignal.
 const maxHandshake = 512 << 10
 
 var errLongHandshake = errors.New("the answer to the opening of the websocket is longer than " +
 	"any server's")
 
-// bounded returns a copy of d whose connection fails when more than maxHandshake bytes come before
-// opened is called. The library reads header lines without a bound.
+// bounded returns a copy of d whose connection fails if more than maxHandshake bytes arrive before
+// opened is called. The websocket library reads header lines without a bound.
 func bounded(d websocket.Dialer) (_ websocket.Dialer, opened func()) {
 	dial := d.NetDialContext
 	if dial == nil {
@@ -39,7 +39,7 @@ type handshakeConn struct {
 	net.Conn
 
 	open *atomic.Bool
-	left int // bytes that may yet be read
+	left int // remaining bytes
 }
 
 func (c *handshakeConn) Read(p []byte) (int, error) {

@@ -12,44 +12,44 @@ import (
 	"github.com/syncflow/textegress/internal/room/rtc"
 )
 
-// restartTimes are those of an iceRestart.
+// restartTimes contains the timeouts of an iceRestart.
 type restartTimes struct {
-	// patience is how long a silent path may be heard again before the first offer, and how long
-	// the websocket may take to answer a ping.
+	// patience is how long a silent path may recover before the first offer, and how long the
+	// websocket may take to answer a ping.
 	patience   time.Duration
-	retryEvery time.Duration // between two offers
-	gather     time.Duration // how long an offer waits for candidates of TURN servers
-	turnAfter  time.Duration // no channel has opened: TURN servers are tried
-	// serverKeepsUs is how long after the last received packet, or after an offer, the server still
-	// keeps the connection.
+	retryEvery time.Duration // pause between two offers
+	gather     time.Duration // time that an offer waits for candidates of TURN servers
+	turnAfter  time.Duration // time without an open channel after which TURN servers are tried
+	// serverKeepsUs is how long the server still keeps the connection after the last received
+	// packet or after an offer.
 	serverKeepsUs time.Duration
-	// serverDroppedUs is how long after the last received packet the server has certainly dropped
-	// the connection.
+	// serverDroppedUs is the time after the last received packet at which the server has certainly
+	// dropped the connection.
 	serverDroppedUs  time.Duration
-	credentialsValid time.Duration // of TURN servers; LiveKit's are valid for 5 min
+	credentialsValid time.Duration // validity of TURN credentials; LiveKit's are valid for 5 min
 }
 
-// iceRestart looks for a path to the server when there is none: none yet, or the one there was is
-// silent. It restarts ICE by a new offer, which only the client may make in single-PeerConnection
-// mode (livekit-server, TransportManager.ICERestart). An ICE restart abandons the old path, so the
-// offer is made when it will probably arrive: the websocket must have answered a ping since. If it
-// does not answer, it is replaced first; see signalResume.
+// iceRestart searches for a path to the server when there is none yet or when the path is silent.
+// It restarts ICE with a new offer, which only the client may make in single-PeerConnection mode
+// (livekit-server, TransportManager.ICERestart). An ICE restart abandons the old path. The offer is
+// therefore made only when it will probably arrive: the websocket must have answered a ping since
+// the search started. If the websocket does not answer, it is replaced first; see signalResume.
 //
-// The server abandons a path after 15 s without a packet from us, and discards what it has for us
-// from then on, but for 5 s more it accepts an offer and connects again as if nothing had happened
+// The server abandons a path after 15 s without a packet from us, and discards packets for us from
+// then on. For 5 s more, it still accepts an offer and connects again as if nothing had happened
 // (livekit-server, pkg/rtc/transport.go and participant.go). Such a connection would have an
-// unnoticed gap, so an answer that comes late ends the connection. An ICE restart gives the
-// server 15 s more, once: another restart does not (pion/ice, connectivityChecks).
+// undetected gap, so a late answer ends the connection. The first ICE restart extends the server's
+// timeout by 15 s; further restarts do not (pion/ice, connectivityChecks).
 //
 // It belongs to the goroutine run.
 type iceRestart struct {
 	c        *Conn
 	t        restartTimes
-	pingedAt time.Time // the websocket must have answered after it
-	next     time.Time // of the next offer
-	offers   int       // made so far
-	offering bool      // one is being made
-	sentAt   time.Time // of the first offer
+	pingedAt time.Time // the websocket must have answered after this time
+	next     time.Time // time of the next offer
+	offers   int       // number of offers made
+	offering bool      // an offer is being made
+	sentAt   time.Time // time at which the first offer was sent
 	accepted bool      // an offer was answered in time
 
 	ctx    context.Context
@@ -57,7 +57,8 @@ type iceRestart struct {
 	wg     sync.WaitGroup
 }
 
-// startRestart looks for a path unless that is being done; the first offer is made after patience.
+// startRestart starts the search for a path, unless it is active already. The first offer is made
+// after patience.
 func (c *Conn) startRestart(patience time.Duration) {
 	if c.restart != nil {
 		return
@@ -79,7 +80,7 @@ func (c *Conn) stopRestart() {
 	}
 }
 
-// silence is how long the server has not been heard over an established path.
+// silence returns how long an established path has been silent, or 0.
 func (r *iceRestart) silence(s rtc.Status) time.Duration {
 	if s.Open && !s.SilentSince.IsZero() {
 		return time.Since(s.SilentSince)
@@ -87,14 +88,14 @@ func (r *iceRestart) silence(s rtc.Status) time.Duration {
 	return 0
 }
 
-// canRecover reports whether an offer made now may save the connection. There is nothing to save
-// without a restart.
+// canRecover reports whether an offer made now may save the connection. It is true if no restart is
+// active, because the path then works.
 func (r *iceRestart) canRecover() bool {
 	return r == nil || r.accepted || r.silence(r.c.rtc.Status()) < r.t.serverKeepsUs-time.Second
 }
 
-// step makes an offer if one is due, and ends the restart if a path works. It returns the
-// disconnect if none can be found any more.
+// step makes an offer if one is due, and ends the restart if a path works. It returns a Disconnect
+// if a path can no longer be found.
 func (r *iceRestart) step() *Disconnect {
 	c, now, status := r.c, time.Now(), r.c.rtc.Status()
 	silence := r.silence(status)
@@ -110,9 +111,9 @@ func (r *iceRestart) step() *Disconnect {
 	case now.Before(r.next) || c.sig == nil || !r.canRecover():
 		return nil
 	case time.Duration(c.lastSignal.Load()) <= r.pingedAt.Sub(c.started):
-		// no answer to the ping: the websocket is as dead as the path
+		// the ping has no answer: the websocket is dead, too
 		if now.Sub(r.pingedAt) >= r.t.patience {
-			c.sig.close() // readSignals notices
+			c.sig.close() // readSignals then reports the loss
 		}
 		return nil
 	case r.needsTURN(status) && !r.useTURN(now):
@@ -131,20 +132,20 @@ func (r *iceRestart) step() *Disconnect {
 	return nil
 }
 
-// needsTURN reports whether the next offer is to have relay candidates. The first one for a path
-// that worked without goes without.
+// needsTURN reports whether the next offer needs relay candidates. The first offer after a direct
+// path has none.
 func (r *iceRestart) needsTURN(s rtc.Status) bool {
 	first := r.offers == 0 && s.Open && !s.TURN
 	return !first && len(r.c.turn) > 0
 }
 
 // useTURN sets the TURN servers. It returns false if their credentials must be renewed first: the
-// server sends new ones when the websocket resumes.
+// server sends new credentials when the websocket is resumed.
 func (r *iceRestart) useTURN(now time.Time) bool {
 	c := r.c
 	if c.o.RoomExists != nil && now.Sub(c.turnSet) > r.t.credentialsValid {
-		c.turnSet = now // so that it is tried once
-		c.sig.close()   // readSignals notices
+		c.turnSet = now // the renewal is tried only once
+		c.sig.close()   // readSignals then reports the loss
 		return false
 	}
 	if err := c.rtc.UseTURN(c.turn); err != nil {
@@ -154,8 +155,7 @@ func (r *iceRestart) useTURN(now time.Time) bool {
 	return true
 }
 
-// onOffer sends an offer. Without a websocket to send it over, another one is made when there is
-// one.
+// onOffer sends an offer. If the websocket is lost, another offer is made after the resume.
 func (r *iceRestart) onOffer(o rtc.Offer, err error) {
 	r.offering = false
 	if err != nil {
@@ -170,12 +170,13 @@ func (r *iceRestart) onOffer(o rtc.Offer, err error) {
 		r.sentAt = time.Now()
 	}
 	if err := r.c.sig.offer(o); err != nil {
-		r.c.sig.close() // readSignals notices
+		r.c.sig.close() // readSignals then reports the loss
 		r.next = time.Now()
 	}
 }
 
-// onAnswer notes that the server accepted an offer. It returns the disconnect if that was too late.
+// onAnswer records that the server accepted an offer. It returns a Disconnect if the answer arrived
+// too late.
 func (r *iceRestart) onAnswer() *Disconnect {
 	if r == nil || r.accepted {
 		return nil
@@ -187,8 +188,8 @@ func (r *iceRestart) onAnswer() *Disconnect {
 	return nil
 }
 
-// turnServers are those of the server's ICE servers that relay. Its STUN servers would tell us our
-// own address, which the server sees for itself.
+// turnServers returns the TURN servers among the server's ICE servers. STUN servers are omitted:
+// they would tell us our own address, which the server sees itself.
 func turnServers(ss []*livekit.ICEServer) []rtc.TURNServer {
 	var out []rtc.TURNServer
 	for _, s := range ss {

@@ -11,9 +11,9 @@ import (
 	"github.com/syncflow/textegress/internal/room/rtc"
 )
 
-// Join joins a room and returns when both data channels are open. Handler.Joined is called before;
-// packets and events may be, too. Errors are *JoinError, or *DisconnectError if the server or
-// Handler.Joined ended it.
+// Join joins a room and returns when both data channels are open. It calls Handler.Joined first;
+// Handler.Packet and Handler.Event may also be called before it returns. Errors are *JoinError, or
+// *DisconnectError if the server or Handler.Joined ended the connection.
 func (c *Client) Join(ctx context.Context, o JoinOptions) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.times.join)
 	defer cancel()
@@ -26,7 +26,7 @@ func (c *Client) Join(ctx context.Context, o JoinOptions) (*Conn, error) {
 		return nil, &JoinError{Phase: "offer", Err: err}
 	}
 	jr := &livekit.JoinRequest{}
-	if !c.relay { // otherwise the TURN servers must be known before
+	if !c.relay { // relay candidates need the TURN servers of the join response
 		offer, err := peer.Offer(ctx, 0)
 		if err != nil {
 			peer.Close()
@@ -59,7 +59,7 @@ func (c *Client) Join(ctx context.Context, o JoinOptions) (*Conn, error) {
 	return conn, nil
 }
 
-// newConn returns a connection in the state joining, with what the server's JoinResponse said.
+// newConn returns a connection in the state joining, initialised from the server's JoinResponse.
 func (c *Client) newConn(o JoinOptions, e endpoint, j *livekit.JoinResponse, peer rtcConn) *Conn {
 	conn := &Conn{
 		client: c, o: o, endpoint: e, info: infoOf(j), log: c.log, rtc: peer, started: time.Now(),
@@ -75,11 +75,11 @@ func (c *Client) newConn(o JoinOptions, e endpoint, j *livekit.JoinResponse, pee
 	return conn
 }
 
-// establish asks the handler, and then waits for the data channels. If they do not open, nothing
-// of the connection is left.
+// establish calls Handler.Joined and then waits for the data channels. If they do not open, it
+// closes the connection completely.
 func (c *Conn) establish(ctx context.Context) error {
 	err := c.o.Handler.Joined(c.info)
-	c.info.Participants = nil // with their metadata, for as long as we stay
+	c.info.Participants = nil // their metadata would stay in memory for the whole connection
 	if err != nil {
 		c.refuse()
 		return &DisconnectError{Disconnect: Disconnect{Reason: ReasonRefused}, Err: err}
@@ -115,7 +115,7 @@ func (c *Conn) establish(ctx context.Context) error {
 	return &JoinError{Phase: phase, Err: fmt.Errorf("%s: %w", hint, ctx.Err())}
 }
 
-// offerRelay makes the first offer of a connection that may only go through TURN servers.
+// offerRelay makes the first offer of a connection that is restricted to TURN servers.
 func (c *Conn) offerRelay(ctx context.Context) error {
 	if len(c.turn) == 0 {
 		return &JoinError{
@@ -137,8 +137,8 @@ func (c *Conn) offerRelay(ctx context.Context) error {
 	return nil
 }
 
-// refuse leaves before anything has begun, and waits for the server to close the websocket: we are
-// not in the room any more then.
+// refuse leaves before run starts, and waits until the server closes the websocket: we have then
+// left the room.
 func (c *Conn) refuse() {
 	defer c.rtc.Close()
 	defer c.sig.close()

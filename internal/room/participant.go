@@ -10,8 +10,8 @@ import (
 	"github.com/livekit/protocol/livekit"
 )
 
-// Participant is somebody else in the room, as the server described them. The server does
-// not announce hidden participants.
+// Participant is another participant in the room, as described by the server. The server does not
+// announce hidden participants.
 type Participant struct {
 	SID, Identity, Name, Metadata string
 	// livekit.ParticipantInfo_Kind: "STANDARD", "AGENT", "SIP", …
@@ -25,17 +25,17 @@ type EventType uint8
 
 // The types of events.
 const (
-	ParticipantJoined EventType = iota + 1 // Participant came after us
-	// Participant has left; without metadata and attributes if the server did not say so itself
+	ParticipantJoined EventType = iota + 1 // Participant joined after us
+	// Participant has left; without metadata and attributes if the server did not report it
 	ParticipantLeft
 	// name, metadata, attributes or kind of Participant changed
 	ParticipantUpdated
 	RoomUpdated // RoomSID, RoomMetadata changed
-	SignalLost  // the websocket is lost; packets still come
-	// the websocket is there again; participants who came and went meanwhile are not known
+	SignalLost  // the websocket is lost; packets still arrive
+	// the websocket has been resumed; participants who joined and left meanwhile are unknown
 	SignalResumed
 	ClockMeasured // ClockOffset was measured (once per websocket)
-	// frames with Track.Handle are those of Track; again when its name becomes known
+	// frames with Track.Handle belong to Track; sent again when the name becomes known
 	DataTrackSubscribed
 )
 
@@ -51,9 +51,9 @@ func (t EventType) String() string {
 	}[t]
 }
 
-// Event is something that happened in the room besides packets. Only the fields of its type are
-// set, and ClockOffset always once it is known: the server's clock minus ours, as measured over the
-// websocket, so no better than half its round trip.
+// Event is an event in the room other than a packet. Only the fields of its type are set, and
+// additionally ClockOffset once it is known: the server's clock minus ours. It is measured over the
+// websocket, so its precision is no better than half the round trip.
 type Event struct {
 	Type         EventType
 	At           time.Time // reception
@@ -78,22 +78,23 @@ func participantOf(p *livekit.ParticipantInfo) Participant {
 	}
 }
 
-// roster keeps who is in the room and turns the server's updates into events. It belongs to the
-// goroutine that reads the signals. Updates of participants who publish no media come in batches,
-// up to three seconds late (livekit-server, subscriberUpdateInterval): a participant's packets may
-// come before, and one who was there for a shorter time is only announced as gone.
+// roster keeps the participants in the room and converts the server's updates to events. It belongs
+// to the goroutine readSignals. Updates of participants who publish no media arrive in batches, up
+// to three seconds late (livekit-server, subscriberUpdateInterval). A participant's packets may
+// therefore arrive first, and a participant who stayed for a shorter time is announced only as
+// disconnected.
 type roster struct {
-	own     string // our sid: we are in the updates too
+	own     string // our sid; the updates include us
 	members map[string]member
-	gone    map[string]bool // sids that were reported as left, lately
-	full    bool            // the next update that contains us lists everybody
+	gone    map[string]bool // sids recently reported as left
+	full    bool            // the next update that includes us lists all participants
 }
 
-// maxMembers is more than LiveKit has in a room. Others are ignored.
+// maxMembers is more than the participants of any LiveKit room. Further participants are ignored.
 const maxMembers = 20_000
 
-// member is what is kept of a participant: not the metadata and attributes, which may be 64 kB
-// each, only whether they changed.
+// member is the stored description of a participant. Instead of the metadata and attributes, which
+// may be 64 kB each, it contains a hash to detect changes.
 type member struct {
 	sid, identity, name, kind string
 	joined                    time.Time
@@ -111,7 +112,8 @@ func memberOf(p Participant, version uint32) member {
 		maphash.WriteComparable(&h, k)
 		maphash.WriteComparable(&h, p.Attributes[k])
 	}
-	// Cloned: a string of a protobuf message may keep all of it.
+	// The strings are cloned because a string of a protobuf message may keep the whole message in
+	// memory.
 	return member{
 		sid: strings.Clone(p.SID), identity: strings.Clone(p.Identity), name: strings.Clone(p.Name),
 		kind:   p.Kind,
@@ -119,7 +121,7 @@ func memberOf(p Participant, version uint32) member {
 	}
 }
 
-// same reports whether a participant has changed, apart from the version.
+// same reports whether two descriptions are equal, apart from the version and the time of the join.
 func (m member) same(o member) bool {
 	o.version, o.joined = m.version, m.joined
 	return m == o
@@ -136,7 +138,7 @@ func newRoster(own string, others []*livekit.ParticipantInfo) *roster {
 	return r
 }
 
-// update takes a ParticipantUpdate.
+// update handles a ParticipantUpdate.
 func (r *roster) update(infos []*livekit.ParticipantInfo) []Event {
 	var events []Event
 	present := make(map[string]bool, len(infos))
@@ -165,7 +167,7 @@ func (r *roster) one(p *livekit.ParticipantInfo) []Event {
 	case known && over:
 		r.leave(sid)
 		return []Event{{Type: ParticipantLeft, Participant: now}}
-	case known && p.GetVersion() < old.version: // overtaken by a newer one
+	case known && p.GetVersion() < old.version: // a newer update arrived first
 		return nil
 	case known:
 		m := memberOf(now, p.GetVersion())
@@ -180,8 +182,8 @@ func (r *roster) one(p *livekit.ParticipantInfo) []Event {
 		return nil
 	}
 	var events []Event
-	// The server does not announce the end of a session whose identity came back in a new one
-	// (SupportsIdentityBasedReconnection).
+	// The server does not announce the end of a participant's session if the identity has returned
+	// in a new session (SupportsIdentityBasedReconnection).
 	for other, m := range r.members {
 		if m.identity == now.Identity && !m.joined.After(now.JoinedAt) {
 			events = append(events, r.leave(other))

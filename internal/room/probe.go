@@ -7,11 +7,10 @@ import (
 	"github.com/livekit/protocol/livekit"
 )
 
-// Probe finds out, without a token, whether a server has what Join needs of its signalling: an
-// address that can be reached, and /rtc/v1. A server that has it refuses us there for want of a
-// token; one that lacks it answers as it does for any path it does not know, see
-// [JoinError.Unsupported]. Nothing is joined and no room is made. Whether data channels come up
-// over UDP is not tried.
+// Probe checks, without a token, that a server provides the signalling that Join needs: a reachable
+// address and /rtc/v1. A server with /rtc/v1 refuses the request because it has no token. A server
+// without it answers as for any unknown path, see [JoinError.Unsupported]. Probe neither joins nor
+// creates a room, and does not test data channels over UDP.
 func (c *Client) Probe(ctx context.Context, rawURL string) error {
 	ctx, cancel := context.WithTimeout(ctx, c.times.join)
 	defer cancel()

@@ -6,17 +6,18 @@ import (
 	"github.com/livekit/protocol/livekit"
 )
 
-// startSignals starts reading a websocket. first is a message that was already read, if any.
+// startSignals starts reading a websocket. first is a message that has already been read, if any.
 func (c *Conn) startSignals(s *signal, first *livekit.SignalResponse) {
-	c.signals.Wait() // of the websocket before: it has ended, perhaps a few instructions ago
+	// for the previous websocket; its reader may still have a few instructions to run
+	c.signals.Wait()
 	s.wait = c.pingWait
 	c.sig = s
 	c.signals.Go(func() { c.readSignals(s, first) })
-	c.ping() // measures the clocks
+	c.ping() // measures the clock offset
 }
 
-// readSignals reads a websocket to its end. It calls Handler.Event itself, so that a slow handler
-// delays nothing else.
+// readSignals reads a websocket to its end. It calls Handler.Event directly, so that a slow handler
+// delays only this goroutine.
 func (c *Conn) readSignals(s *signal, first *livekit.SignalResponse) {
 	if first != nil {
 		c.lastSignal.Store(int64(time.Since(c.started)))
@@ -40,7 +41,7 @@ func (c *Conn) readSignals(s *signal, first *livekit.SignalResponse) {
 			return
 		case m.GetLeave() != nil:
 			c.post(inbound{m: m})
-			return // the websocket's end follows, which is no news
+			return // the end of the websocket follows and needs no message
 		case c.handleEvent(m, now, &measured):
 		default:
 			c.post(inbound{m: m})
@@ -48,7 +49,8 @@ func (c *Conn) readSignals(s *signal, first *livekit.SignalResponse) {
 	}
 }
 
-// handleEvent delivers the events of a message, and reports whether that was all about it.
+// handleEvent delivers the events of a message, and reports whether the message is thereby handled
+// completely.
 func (c *Conn) handleEvent(m *livekit.SignalResponse, now time.Time, measured *bool) bool {
 	switch x := m.GetMessage().(type) {
 	case *livekit.SignalResponse_Update:
@@ -91,7 +93,7 @@ func (c *Conn) event(e Event) {
 	c.inEvent.Store(false)
 }
 
-// post hands something to run, which may have decided before.
+// post sends a message to run, unless the end has been decided.
 func (c *Conn) post(in inbound) {
 	select {
 	case c.inbox <- in:

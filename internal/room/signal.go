@@ -24,19 +24,20 @@ import (
 )
 
 const (
-	// maxSignal bounds a message of the server. The largest lists all participants with their
-	// metadata and attributes, up to 64 kB each.
+	// maxSignal bounds a message from the server. The largest message lists all participants with
+	// their metadata and attributes, up to 64 kB each.
 	maxSignal = 16 << 20
 	// maxToken is more than a server accepts in a header.
 	maxToken = 64 << 10
-	// gzipAbove: a join request is part of the URL, and proxies accept 8 kB of it.
+	// gzipAbove is the size above which a join request is compressed. The request is part of the
+	// URL, and proxies accept URLs of 8 kB.
 	gzipAbove = 3 << 10
 )
 
 // endpoint is where a LiveKit server listens.
 type endpoint struct {
 	ws   url.URL // …/rtc/v1
-	http url.URL // the server's root, which answers whether it is alive
+	http url.URL // the server's root page, which shows whether the server is alive
 }
 
 func parseEndpoint(raw string) (endpoint, error) {
@@ -63,8 +64,8 @@ func parseEndpoint(raw string) (endpoint, error) {
 	return e, nil
 }
 
-// clientInfo makes the server treat us like its Go SDK 2.18.1, whose capabilities we have: no ICE
-// over TCP, SCTP with zero checksums (livekit-server, pkg/rtc/clientinfo.go), protocol 17.
+// clientInfo identifies us as LiveKit's Go SDK 2.18.1, whose capabilities we have: no ICE over TCP,
+// SCTP with zero checksums (livekit-server, pkg/rtc/clientinfo.go), protocol 17.
 func clientInfo() *livekit.ClientInfo {
 	return &livekit.ClientInfo{
 		Sdk: livekit.ClientInfo_GO, Version: "2.18.1", Protocol: 17, Os: runtime.GOOS,
@@ -72,8 +73,8 @@ func clientInfo() *livekit.ClientInfo {
 	}
 }
 
-// joinRequest returns the value of the URL parameter join_request. Never put a SyncState into it:
-// one without a subscription crashes a 1.11 server (livekit-server#4560).
+// joinRequest returns the value of the URL parameter join_request. Never put a SyncState into it: a
+// SyncState without a subscription crashes a 1.11 server (livekit-server#4560).
 func joinRequest(jr *livekit.JoinRequest) (string, error) {
 	jr.ClientInfo = clientInfo()
 	jr.ConnectionSettings = &livekit.ConnectionSettings{
@@ -105,7 +106,7 @@ func joinRequest(jr *livekit.JoinRequest) (string, error) {
 	return base64.URLEncoding.EncodeToString(b), nil
 }
 
-// signal is one websocket to the server. One goroutine may read and one may write.
+// signal is one websocket to the server. One goroutine may read while another writes.
 type signal struct {
 	ws   *websocket.Conn
 	wait time.Duration // read deadline
@@ -127,13 +128,13 @@ func (c *Client) dial(ctx context.Context, e endpoint, token string,
 		header.Set("Authorization", "Bearer "+token)
 	}
 	dialer, opened := bounded(c.dialer)
-	//nolint:bodyclose // gorilla has read the body and needs no closing
+	//nolint:bodyclose // gorilla has read the body, which needs no closing
 	ws, resp, err := dialer.DialContext(ctx, u.String(), header)
 	if err != nil {
 		je := &JoinError{Phase: "websocket", Err: redact.Error(inTime(ctx, err), token)}
 		if resp != nil {
-			body, _ := io.ReadAll(io.LimitReader(resp.Body, 1024)) // in memory already
-			// LiveKit repeats the token in the text of a 401 (pkg/service/auth.go)
+			body, _ := io.ReadAll(io.LimitReader(resp.Body, 1024)) // already in memory
+			// LiveKit repeats the token in the body of a 401 (pkg/service/auth.go)
 			je.Status, je.Body = resp.StatusCode, redact.Text(string(body), token)
 		}
 		return nil, nil, je
@@ -153,10 +154,11 @@ func (c *Client) dial(ctx context.Context, e endpoint, token string,
 	return s, m, nil
 }
 
-// inTime makes an error caused by a deadline or by the end of ctx recognisable as such.
+// inTime joins the error of ctx to an error caused by a deadline or by the end of ctx, so that
+// errors.Is recognises it.
 func inTime(ctx context.Context, err error) error {
 	cause := ctx.Err()
-	// the socket's deadline was a moment faster than the context's
+	// the socket's deadline passed a moment before the context's
 	if cause == nil && errors.Is(err, os.ErrDeadlineExceeded) {
 		cause = context.DeadlineExceeded
 	}
@@ -165,8 +167,8 @@ func inTime(ctx context.Context, err error) error {
 
 // read returns the next message.
 func (s *signal) read() (*livekit.SignalResponse, error) {
-	// Set here and not after the last message: a blocked Handler.Event must not count as silence of
-	// the server.
+	// The deadline is set here and not after the last message, because a blocked Handler.Event must
+	// not count as silence of the server.
 	if err := s.ws.SetReadDeadline(time.Now().Add(s.wait)); err != nil {
 		return nil, err
 	}
@@ -231,21 +233,22 @@ func (s *signal) leave() error {
 
 func (s *signal) close() { _ = s.ws.Close() }
 
-// clockOffset is the server's clock minus ours. The server's stamp lies in the middle between our
-// two, as far as we can know.
+// clockOffset returns the server's clock minus ours. It assumes that the server's timestamp lies in
+// the middle between our two.
 func clockOffset(p *livekit.Pong, now time.Time) time.Duration {
 	return time.Duration(
 		2*p.GetTimestamp()-now.UnixMilli()-p.GetLastPingTimestamp()) * time.Millisecond / 2
 }
 
-// pingTimes uses the server's intervals where they are sensible.
+// pingTimes returns the ping interval and the read deadline. It uses the server's values if they
+// are sensible.
 func pingTimes(j *livekit.JoinResponse, t times) (every, wait time.Duration) {
 	every, wait = t.ping, t.pingWait
 	if s := time.Duration(j.GetPingInterval()) * time.Second; s >= time.Second && s <= time.Minute {
 		every = min(every, s)
 	}
-	// The server's timeout is how long it waits for us. We wait a little longer for it, so that a
-	// stalled server is not dialed needlessly.
+	// The server's timeout is how long it waits for our ping. We wait a little longer, so that we
+	// do not dial a stalled server needlessly.
 	if s := time.Duration(j.GetPingTimeout()) * time.Second; s > every && s <= time.Minute {
 		wait = max(wait, s+every)
 	}

@@ -14,49 +14,49 @@ import (
 	"github.com/syncflow/textegress/internal/backoff"
 )
 
-// resumeTimes are those of a signalResume.
+// resumeTimes contains the timeouts of a signalResume.
 type resumeTimes struct {
-	grace time.Duration // after the loss: WebRTC may be about to fail too
-	// aliveFor is how long after an answer to an ICE keepalive the connection counts as alive.
+	grace time.Duration // pause after the loss, because WebRTC may be about to fail, too
+	// aliveFor is how long the connection counts as alive after an answer to an ICE keepalive.
 	aliveFor   time.Duration
-	dial       time.Duration  // one attempt
-	retry      backoff.Policy // between two attempts, and two checks
-	checkEvery time.Duration  // between two questions whether the room exists
-	// sessionLostAfter is how long the server may be silent over UDP while its host can be reached
+	dial       time.Duration  // timeout of one attempt
+	retry      backoff.Policy // pauses between attempts and between checks
+	checkEvery time.Duration  // pause between two calls of RoomExists
+	// sessionLostAfter is how long the server may be silent over UDP while its host is reachable
 	// over TCP.
 	sessionLostAfter time.Duration
-	networkLostAfter time.Duration // how long it may be silent in any case
+	networkLostAfter time.Duration // maximum silence in any case
 }
 
-// signalResume brings a lost websocket back. Asking the server to resume creates the room if it is
-// gone, so it asks only
+// signalResume resumes a lost websocket. A resume request creates the room if it is gone. The
+// request is therefore sent only
 //
-//   - when the server has answered an ICE keepalive since: then the WebRTC connection lives, and
-//     with it the session and the room; or
-//   - when JoinOptions.RoomExists confirms the room: then a lost path may yet be replaced, see
+//   - if the server has answered an ICE keepalive since the loss: the WebRTC connection is then
+//     alive, and with it the session and the room; or
+//   - if JoinOptions.RoomExists confirms the room: a lost path may then still be replaced, see
 //     iceRestart.
 //
-// While the server is silent it probes the server's root page. If the network works (a page comes,
-// or the port is closed) and the keepalives are not answered, the server has been restarted or has
-// ended. It belongs to the goroutine run, except where noted.
+// While the server is silent, signalResume probes the server's root page. If the network works (the
+// page arrives, or the port is closed) but keepalives are not answered, the server has been
+// restarted or has ended. A signalResume belongs to the goroutine run, except where noted.
 type signalResume struct {
 	c     *Conn
 	t     resumeTimes
 	began time.Time
 
-	// responses to keepalives that are known; those before the first step prove nothing
+	// number of responses to keepalives seen; responses before the first step prove nothing
 	base      uint64
 	baseSet   bool
-	lastAlive time.Time // when the last response was seen
-	// reachable is since when, without a break, probes have succeeded; zero if the last one failed.
+	lastAlive time.Time // time at which the last response was seen
+	// reachable is the time since which all probes have succeeded; zero if the last one failed.
 	reachable time.Time
 
 	// roomConfirmed allows one attempt although the server is silent.
 	roomConfirmed bool
-	checkedAt     time.Time // when RoomExists was called last
+	checkedAt     time.Time // time of the last call of RoomExists
 	attempts      int
-	next          time.Time // of the next attempt or probe
-	busy          bool      // one is under way
+	next          time.Time // time of the next attempt or probe
+	busy          bool      // an attempt or probe is in progress
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -79,8 +79,8 @@ func (c *Conn) stopResume() {
 	}
 }
 
-// step looks at the connection and starts what is due; pathRecoverable says whether a silent path
-// may yet be replaced. It returns the disconnect if the session is lost.
+// step checks the connection and starts an attempt or a probe if one is due. pathRecoverable states
+// whether a silent path may still be replaced. It returns a Disconnect if the session is lost.
 func (r *signalResume) step(pathRecoverable bool) *Disconnect {
 	now := time.Now()
 	if now.Sub(r.began) < r.t.grace {
@@ -127,7 +127,7 @@ func (r *signalResume) step(pathRecoverable bool) *Disconnect {
 	return nil
 }
 
-// complete lets run do the rest. It returns false if the resume was stopped before.
+// complete passes done to run. It returns false if the resume was stopped first.
 func (r *signalResume) complete(done completed) bool {
 	select {
 	case r.c.completions <- done:
@@ -141,15 +141,15 @@ func (r *signalResume) complete(done completed) bool {
 type probed struct {
 	at              time.Time
 	reachable       bool
-	checked, exists bool // whether the room exists, if that was found out
+	checked, exists bool // exists states whether the room exists; valid if checked
 }
 
-// probe finds out whether the network works, and if it does and check is set, whether the room
-// exists. It runs on a goroutine of its own.
+// probe checks whether the network works. If it does and check is set, probe also checks whether
+// the room exists. It runs on its own goroutine.
 func (r *signalResume) probe(check bool) probed {
 	p := probed{reachable: r.c.reachable(r.ctx), at: time.Now()}
 	if check && p.reachable {
-		// RoomExists may be as silent as the server.
+		// RoomExists may block while the server is silent.
 		ctx, cancel := context.WithTimeout(r.ctx, r.t.checkEvery)
 		defer cancel()
 		exists, err := r.c.o.RoomExists(ctx)
@@ -158,7 +158,7 @@ func (r *signalResume) probe(check bool) probed {
 	return p
 }
 
-// onProbe notes the outcome of a probe. It returns the disconnect if the room is gone.
+// onProbe records the outcome of a probe. It returns a Disconnect if the room is gone.
 func (r *signalResume) onProbe(p probed) *Disconnect {
 	r.busy = false
 	if p.checked {
@@ -179,15 +179,15 @@ func (r *signalResume) onProbe(p probed) *Disconnect {
 	return nil
 }
 
-// tokens returns the tokens for resuming, best first: the server's own is valid for 10 minutes on
-// LiveKit 1.11, the original one may be valid for longer.
+// tokens returns the tokens for a resume, best first. The server's own token is valid for 10
+// minutes on LiveKit 1.11; the original token may be valid for longer.
 func (r *signalResume) tokens() []string {
 	ts := []string{r.c.token, r.c.o.Token}
 	return slices.Compact(slices.DeleteFunc(ts, func(s string) bool { return s == "" }))
 }
 
-// attempt asks the server to attach a new websocket to our session. It returns the websocket with
-// its first message. It runs on a goroutine of its own.
+// attempt requests that the server attach a new websocket to our session. It returns the websocket
+// with its first message. It runs on its own goroutine.
 func (r *signalResume) attempt(tokens []string) (*signal, *livekit.SignalResponse, error) {
 	ctx, cancel := context.WithTimeout(r.ctx, r.t.dial)
 	defer cancel()
@@ -220,8 +220,8 @@ func (r *signalResume) attempt(tokens []string) (*signal, *livekit.SignalRespons
 	}
 }
 
-// onAttempt continues with the new websocket, or sets the time of the next attempt. It returns the
-// disconnect if the server's answer is one.
+// onAttempt continues with the new websocket, or sets the time of the next attempt. It returns a
+// Disconnect if the server answered with a Leave.
 func (r *signalResume) onAttempt(sig *signal, first *livekit.SignalResponse,
 	err error,
 ) *Disconnect {
@@ -246,8 +246,8 @@ func (r *signalResume) onAttempt(sig *signal, first *livekit.SignalResponse,
 	return nil
 }
 
-// reachable reports whether packets come to the server's host and back: it, or a proxy before it,
-// answers, or its port is closed. It asks for the root page only, which touches no room.
+// reachable reports whether packets reach the server's host and come back: the server, or a proxy
+// before it, answers, or the port is closed. The request is for the root page and affects no room.
 func (c *Conn) reachable(ctx context.Context) bool {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.endpoint.http.String(), nil)
 	if err != nil {

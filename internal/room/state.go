@@ -2,14 +2,14 @@ package room
 
 import "slices"
 
-// state is that of a Conn; see the package comment for what leads from one to another.
+// state is the state of a Conn. The package comment describes the transitions.
 type state uint8
 
 const (
 	stateJoining   state = iota + 1 // websocket open, data channels not yet
 	stateConnected                  // websocket and data channels open
 	stateResuming                   // data channels open, websocket lost
-	stateClosing                    // WebRTC failed: the reason may still come over the websocket
+	stateClosing                    // WebRTC failed; the reason may still arrive over the websocket
 	stateEnded
 )
 
