@@ -1,5 +1,5 @@
-// Package backoff decides how long to wait before retrying: exponentially longer up to a limit,
-// with jitter, so that clients that failed together do not retry together.
+// Package backoff computes the pauses between retries. They grow exponentially up to a limit, with
+// jitter, so that clients that failed together do not retry together.
 package backoff
 
 import (
@@ -27,11 +27,12 @@ type Policy struct {
 	Jitter Jitter        // nil: [Equal]
 }
 
-// Delay returns the pause after that many consecutive failures. Less than 1 counts as 1.
+// Delay returns the pause after the given number of consecutive failures. A number below 1 counts
+// as 1.
 func (p Policy) Delay(failures int) time.Duration {
 	d := max(0, min(p.First, p.Max))
 	for n := 1; n < failures && d > 0 && d < p.Max; n++ {
-		if d *= 2; d <= 0 || d > p.Max { // it may have overflowed
+		if d *= 2; d <= 0 || d > p.Max { // d may have overflowed
 			d = p.Max
 		}
 	}
@@ -61,13 +62,13 @@ func (b *Backoff) Next() time.Duration {
 // Failures returns the number of failures since the last [Backoff.Reset].
 func (b *Backoff) Failures() int { return b.failures }
 
-// Reset sets the count to zero: the next pause is the first one again.
+// Reset sets the count to zero. The next pause is then the first one again.
 func (b *Backoff) Reset() { b.failures = 0 }
 
 // Wait counts a failure and waits for the pause after it, see [Sleep].
 func (b *Backoff) Wait(ctx context.Context) error { return Sleep(ctx, b.Next()) }
 
-// Sleep waits for d. It returns early with the cause of ctx's end.
+// Sleep waits for d. If ctx ends first, it returns the cause.
 func Sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -10,7 +10,8 @@ type Mutex[K comparable] struct {
 	locked map[K]chan struct{} // closed when the key is unlocked
 }
 
-// Lock locks the key, waiting until it is unlocked. The caller must call unlock exactly once.
+// Lock locks the key. If the key is locked, it waits until it is unlocked. The caller must call
+// unlock exactly once.
 func (m *Mutex[K]) Lock(key K) (unlock func()) {
 	for {
 		other, unlock := m.try(key)
