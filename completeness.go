@@ -4,14 +4,13 @@ package textegress
 // [Connection].Tail.
 const (
 	TailUnproved = "unproved" // messages sent shortly before the end may be missing
-	// we left; what was sent later was never meant to be recorded
+	// the recorder left; what was sent later was not meant to be recorded
 	TailLeft = "left"
 )
 
-// Completeness states what is known about what was and what was not captured.
-// It claims no more than can be proved: a gap in a sender's numbers is not proof
-// of loss, and numbers without a gap are not proof that nothing followed them.
-// docs/GUARANTEES.md defines its terms. Positions are indexes of frames, in the
+// Completeness states what was captured and what was not, as far as the record proves it. A gap in
+// a sender's numbers does not prove loss, and numbers without a gap do not prove that nothing
+// followed them. docs/GUARANTEES.md defines its terms. Positions are indexes of frames, in the
 // order of the record, never times.
 type Completeness struct {
 	Join    Join     `json:"join"`
@@ -20,10 +19,10 @@ type Completeness struct {
 	// others.
 	ClockSteps        []ClockStep `json:"clock_steps,omitempty"`
 	ClockStepsOmitted int64       `json:"clock_steps_omitted,omitempty"`
-	// UndecodablePackets are in events.jsonl as kind "unknown".
+	// UndecodablePackets counts the packets that appear in events.jsonl as kind "unknown".
 	UndecodablePackets int64 `json:"undecodable_packets"`
-	// UndecryptablePackets are in events.jsonl as kind "encrypted": they were received, and their
-	// content is unknown.
+	// UndecryptablePackets counts the packets that appear in events.jsonl as kind "encrypted": they
+	// were received, but their content is unknown.
 	UndecryptablePackets int64 `json:"undecryptable_packets"`
 	// CorruptRanges and CorruptBytes count the unreadable parts of the segments; FramesMissing is
 	// the number of frames known to be lost with them.
@@ -32,9 +31,8 @@ type Completeness struct {
 	FramesMissing int64 `json:"frames_missing"`
 	// Tail is TailUnproved or TailLeft.
 	Tail string `json:"tail"`
-	// Suspect is set where the disk failed to make a segment durable: what is delivered was
-	// readable when the recording was sealed, but the disk may not have kept everything that was
-	// written.
+	// Suspect is set if the disk failed to make a segment durable. The delivered data was readable
+	// when the recording was sealed, but the disk may have lost part of what was written.
 	Suspect bool `json:"suspect,omitempty"`
 
 	// Connections are the participants' connections in the order of their first mention in the
@@ -42,8 +40,8 @@ type Completeness struct {
 	Connections        []Connection        `json:"connections"`
 	ConnectionsOmitted *ConnectionsOmitted `json:"connections_omitted,omitempty"`
 	Streams            Streams             `json:"streams"`
-	// PossibleDuplicates are packets of a merged recording that may be duplicates; events.jsonl
-	// marks them.
+	// PossibleDuplicates counts the packets of a merged recording that may be duplicates;
+	// events.jsonl marks them.
 	PossibleDuplicates int64 `json:"possible_duplicates,omitempty"`
 }
 
@@ -60,14 +58,14 @@ type Outage struct {
 	Cause string `json:"cause"`
 	// StartedUnixNS is the reception time of the last frame before the outage.
 	StartedUnixNS int64 `json:"started_unix_ns"`
-	// EndedUnixNS is absent where the recording ended within the outage.
+	// EndedUnixNS is absent if the recording ended during the outage.
 	EndedUnixNS int64 `json:"ended_unix_ns,omitempty"`
-	// StartIndex and EndIndex are the indexes of the frames that state its start and its end.
-	// StartIndex is 0 where that frame was unreadable, EndIndex where the recording ended within
-	// the outage.
+	// StartIndex and EndIndex are the indexes of the frames that state the outage's start and end.
+	// StartIndex is 0 if that frame was unreadable, EndIndex is 0 if the recording ended during the
+	// outage.
 	StartIndex uint64 `json:"start_index,omitempty"`
 	EndIndex   uint64 `json:"end_index,omitempty"`
-	// Connections are the boundaries of the outage in each connection that had sent numbered
+	// Connections gives the boundaries of the outage for each connection that had sent numbered
 	// packets and had not left. ConnectionsOmitted counts those beyond the limit.
 	Connections        []OutageNeighbour `json:"connections,omitempty"`
 	ConnectionsOmitted int64             `json:"connections_omitted,omitempty"`
@@ -85,7 +83,7 @@ type ClockStep struct {
 	AfterUnixNS  int64 `json:"after_unix_ns"`
 	// AtLeast: the recorder was not running; the clock was set back by at least OffsetNS.
 	AtLeast bool `json:"at_least,omitempty"`
-	// EgressID is which recorder's clock it is, in a merged recording.
+	// EgressID names the recording whose clock was set, in a merged recording.
 	EgressID string `json:"egress_id,omitempty"`
 }
 
@@ -97,62 +95,63 @@ type OutageNeighbour struct {
 	FirstAfter     uint32 `json:"first_after,omitempty"` // 0: no numbered packet followed
 }
 
-// Connection is the account of one connection of a participant: one participant
-// sid. Packets without a sid (sent through the server's API, or by clients that
-// the server does not number) are summed up by identity, without one too.
+// Connection is the account of one connection of a participant: one participant sid. Packets
+// without a sid (sent through the server's API, or by clients that the server does not number) are
+// summed up by identity; those without an identity are summed up together.
 type Connection struct {
 	ParticipantSID string `json:"participant_sid,omitempty"`
-	// Identity is the first one seen; absent where the server stated none, or one that is longer
-	// than the account keeps.
+	// Identity is the first identity seen; absent if the server stated none, or one longer than the
+	// account keeps.
 	Identity string `json:"identity,omitempty"`
 	// Packets counts all received packets: Reliable (Unsequenced of them have no number), Lossy and
 	// DataTrack.
 	Packets  int64 `json:"packets"`
 	Reliable int64 `json:"reliable"`
-	// Unsequenced, Lossy and DataTrack packets were received. Nothing can prove whether there were
-	// others.
+	// Unsequenced, Lossy and DataTrack count received packets. Nothing proves whether others were
+	// sent.
 	Unsequenced int64 `json:"unsequenced,omitempty"`
 	Lossy       int64 `json:"lossy,omitempty"`
 	DataTrack   int64 `json:"data_track,omitempty"`
-	// Undecodable and Undecryptable packets are part of Packets.
+	// Undecodable and Undecryptable packets are included in Packets.
 	Undecodable   int64 `json:"undecodable,omitempty"`
 	Undecryptable int64 `json:"undecryptable,omitempty"`
 	// StreamsComplete and StreamsIncomplete count the streams of this connection.
 	StreamsComplete   int64 `json:"streams_complete,omitempty"`
 	StreamsIncomplete int64 `json:"streams_incomplete,omitempty"`
-	// Sequence accounts for the numbered packets; nil where there are none.
+	// Sequence accounts for the numbered packets; nil if there are none.
 	Sequence *Sequence `json:"sequence,omitempty"`
-	// Tail is TailUnproved where the end of the record is unproved or an outage
-	// follows the last packet of this connection; else TailLeft.
+	// Tail is TailUnproved if the end of the record is unproved or an outage follows the last
+	// packet of this connection, otherwise TailLeft.
 	Tail string `json:"tail"`
 }
 
 // Sequence accounts for the numbered packets of one connection. The sender numbers its reliable
-// packets 1, 2, 3 …, including those for others, which the server does not forward to us. So a
-// missing number is not proof of loss.
+// packets 1, 2, 3 …, including those addressed to others, which the server does not forward to the
+// recorder. A missing number therefore does not prove loss.
 type Sequence struct {
 	First    uint32 `json:"first"`    // the lowest number received
 	Last     uint32 `json:"last"`     // the highest number received
 	Received int64  `json:"received"` // different numbers
-	// Contiguous is true where every number from First to Last was received.
+	// Contiguous is true if every number from First to Last was received.
 	Contiguous bool `json:"contiguous"`
-	// BeforeFirst are the numbers from 1 to First−1; nil where First is 1.
+	// BeforeFirst is the gap from 1 to First−1; nil if First is 1.
 	BeforeFirst *Gap `json:"before_first,omitempty"`
-	// Gaps are the first of GapCount gaps, ordered by number. All GapCount gaps together have
+	// Gaps lists the first of GapCount gaps, ordered by number. All GapCount gaps together contain
 	// MissingNumbers numbers.
 	Gaps           []Gap  `json:"gaps,omitempty"`
 	GapCount       int64  `json:"gap_count"`
 	MissingNumbers uint64 `json:"missing_numbers"`
-	// UnexplainedGaps and UnexplainedNumbers count the gaps that span neither an outage nor a
-	// damaged range, and their numbers.
+	// UnexplainedGaps counts the gaps that span neither an outage nor a damaged range,
+	// UnexplainedNumbers the numbers in them.
 	UnexplainedGaps    int64  `json:"unexplained_gaps"`
 	UnexplainedNumbers uint64 `json:"unexplained_numbers"`
 	// SelectionGaps is the number of unexplained gaps that the filter rules may have caused, see
 	// [Gap].Selection.
 	SelectionGaps int64 `json:"selection_gaps,omitempty"`
-	// Duplicates repeated a number; Reordered had a lower number than an earlier packet. Unjudged
-	// are one or the other: their numbers are below Last and in no gap that is still kept. If there
-	// are any, the figures about gaps are upper bounds.
+	// Duplicates counts packets that repeated a number, Reordered packets with a lower number than
+	// an earlier one. Unjudged counts packets that are one or the other: their numbers are below
+	// Last and in no gap that is still kept. If Unjudged is not 0, the figures about gaps are upper
+	// bounds.
 	Duplicates int64 `json:"duplicates,omitempty"`
 	Reordered  int64 `json:"reordered,omitempty"`
 	Unjudged   int64 `json:"unjudged,omitempty"`
@@ -167,19 +166,19 @@ type Gap struct {
 	// BeforeIndex that of the first frame after it.
 	AfterIndex  uint64 `json:"after_index"`
 	BeforeIndex uint64 `json:"before_index"`
-	// Explained: the gap spans an outage, a damaged range or, for numbers before the first one, the
-	// time before the recorder was in the room.
+	// Explained is true if the gap spans an outage, a damaged range or, for numbers before the
+	// first one, the time before the recorder was in the room.
 	Explained bool `json:"explained"`
 	// FirstOutage and LastOutage are the outages that the gap spans, as positions in Outages
-	// counted from 1; 0: none. Damage: the gap spans a damaged range. BeforeJoin: it spans the time
-	// before the recorder was in the room.
+	// counted from 1; 0: none. Damage is true if the gap spans a damaged range, BeforeJoin if it
+	// spans the time before the recorder was in the room.
 	FirstOutage int  `json:"first_outage,omitempty"`
 	LastOutage  int  `json:"last_outage,omitempty"`
 	Damage      bool `json:"damage,omitempty"`
 	BeforeJoin  bool `json:"before_join,omitempty"`
-	// Selection: filter rules were in force at some time within the gap, and packets were dropped
-	// because of them somewhere in the recording, possibly these. It is not an explanation: whose
-	// packets were dropped is not recorded.
+	// Selection is true if filter rules were in force at some time within the gap and dropped
+	// packets somewhere in the recording, possibly these. It does not explain the gap: the record
+	// does not say whose packets were dropped.
 	Selection bool `json:"selection,omitempty"`
 }
 
@@ -189,15 +188,15 @@ type ConnectionsOmitted struct {
 	Packets int64 `json:"packets"`
 }
 
-// Streams accounts for text and byte streams. A stream is complete where
-// header and trailer were received, no chunk between them is missing, and the
-// sender's numbers or the announced length prove that there were no others.
+// Streams accounts for text and byte streams. A stream is complete if its header and trailer were
+// received, no chunk between them is missing, and the sender's numbers or the announced length
+// prove that there were no others.
 type Streams struct {
 	Complete   int64 `json:"complete"`
 	Incomplete int64 `json:"incomplete"`
-	// LatePackets arrived after their stream had ended, and are in no line.
+	// LatePackets counts packets that arrived after their stream had ended; they are in no line.
 	LatePackets int64 `json:"late_packets,omitempty"`
-	// List are the first incomplete ones, in the order of the record.
+	// List holds the first incomplete streams, in the order of the record.
 	List []IncompleteStream `json:"list,omitempty"`
 }
 
@@ -221,17 +220,17 @@ type MergedRecording struct {
 	Reason        string `json:"reason,omitempty"`
 	StartedUnixNS int64  `json:"started_unix_ns,omitempty"` // by its own clock, like EndedUnixNS
 	EndedUnixNS   int64  `json:"ended_unix_ns,omitempty"`
-	// ClockOffsetNS is its clock minus that of the first recording of the list,
-	// as the median over packets that both received; nil where there are none.
+	// ClockOffsetNS is its clock minus that of the first recording of the list, as the median over
+	// packets that both received; nil if there are none.
 	ClockOffsetNS *int64 `json:"clock_offset_ns,omitempty"`
 	// Epochs are its connections' epochs in the merged record.
 	Epochs []int `json:"epochs"`
-	// Packets is the number of its packets, Only the number of those that the other recording does
-	// not have (PossibleDuplicates included).
+	// Packets is the number of its packets, Only the number of those missing in the other recording
+	// (PossibleDuplicates included).
 	Packets            int64 `json:"packets"`
 	Only               int64 `json:"only"`
 	PossibleDuplicates int64 `json:"possible_duplicates,omitempty"`
-	// Outages counts its own; the completeness statement has those of both.
+	// Outages counts its own outages; the completeness statement lists those of both recordings.
 	Outages int64 `json:"outages"`
 	// Merged names the recordings that it was merged from.
 	Merged []MergedRecording `json:"merged,omitempty"`

@@ -12,17 +12,17 @@ import (
 	"unicode/utf8"
 )
 
-// This is encoding/json for the types of a line of events.jsonl, at the speed that an export needs:
-// with encoding/json, writing the lines took a third of its time. The struct tags of [Message] are
-// the only place where a key is spelled; the encoders are made from them. The result is that of
-// encoding/json without HTML escaping, with two exceptions: a [time.Time] is a [Timestamp], and
-// U+0085 is escaped, because many readers of lines split at it. A test and a fuzz target compare
-// the two for every field.
+// This file replaces encoding/json for the types of a line of events.jsonl: with encoding/json,
+// writing the lines took a third of an export's time. The encoders are built from the struct tags
+// of [Message], the only place that spells the keys. The output is that of encoding/json without
+// HTML escaping, with two exceptions: a [time.Time] is written as a [Timestamp], and U+0085 is
+// escaped, because many line readers split at it. A test and a fuzz target compare the two for
+// every field.
 
 // encoder appends the JSON of a value to b.
 type encoder func(b []byte, v reflect.Value) []byte
 
-// line is a Message with an encoder for each of its fields, which appends the key and the value, or
+// line is a Message with an encoder for each field. An encoder appends the key and the value, or
 // nothing. The common types are read through a pointer, without reflection.
 type line struct {
 	message Message
@@ -162,7 +162,7 @@ func listEncoder(element encoder) encoder {
 	}
 }
 
-// mapEncoder encodes a map with keys of kind string, in their order.
+// mapEncoder encodes a map with keys of kind string, sorted by key.
 func mapEncoder(element encoder) encoder {
 	return func(b []byte, v reflect.Value) []byte {
 		keys := v.MapKeys()
@@ -220,7 +220,7 @@ func structEncoder(t reflect.Type) encoder {
 	}
 }
 
-// isEmpty reports what the option omitempty leaves out.
+// isEmpty reports whether the option omitempty leaves v out.
 func isEmpty(v reflect.Value) bool {
 	if k := v.Kind(); k == reflect.Slice || k == reflect.Map {
 		return v.Len() == 0
@@ -254,7 +254,7 @@ func digits(b []byte, n, width int) []byte {
 	return b
 }
 
-// asIs says which bytes need no escape in a JSON string.
+// asIs marks the bytes that need no escape in a JSON string.
 var asIs = func() (t [256]bool) {
 	for c := range t {
 		t[c] = c >= ' ' && c < utf8.RuneSelf && c != '"' && c != '\\'
@@ -262,9 +262,8 @@ var asIs = func() (t [256]bool) {
 	return t
 }()
 
-// appendString appends s as a JSON string: like encoding/json without HTML
-// escaping, bytes that are not UTF-8 become \ufffd, and U+2028 and U+2029 are
-// escaped; U+0085 is, too.
+// appendString appends s as a JSON string: as in encoding/json without HTML escaping, bytes that
+// are not UTF-8 become \ufffd, and U+2028 and U+2029 are escaped. U+0085 is escaped as well.
 func appendString(b []byte, s string) []byte {
 	const hexDigits = "0123456789abcdef"
 	b = append(b, '"')

@@ -10,17 +10,17 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds of DecodeJSON. The manifest of a recording with 600,000 objects is
-// within them.
+// Bounds of DecodeJSON. The manifest of a recording with 600,000 objects stays within them.
 const (
 	maxJSONDepth  = 100
 	maxJSONValues = 1 << 22
 )
 
-// DecodeJSON decodes one JSON value into v, like [json.Unmarshal], and refuses what two readers
-// could understand differently: a repeated key in one object, a known key in other letters
-// (encoding/json takes "Status" for "status"), and bytes that are not UTF-8. Before decoding, it
-// refuses more values and deeper nesting than any recording has. Unknown keys are ignored.
+// DecodeJSON decodes one JSON value into v, like [json.Unmarshal], but refuses input that two
+// readers could interpret differently: a repeated key in one object, a known key in a different
+// case (encoding/json takes "Status" for "status"), and bytes that are not UTF-8. It also refuses,
+// before decoding, more values or deeper nesting than any recording contains. Unknown keys are
+// ignored.
 func DecodeJSON(b []byte, v any) error {
 	if err := boundJSON(b); err != nil {
 		return err
@@ -185,8 +185,7 @@ func (w *keyWalk) key() (string, error) {
 
 var unmarshaler = reflect.TypeFor[json.Unmarshaler]()
 
-// plainType returns the type that the keys of a value belong to, nil where the
-// type decodes itself.
+// plainType returns the type that defines the keys of a value, nil if the type decodes itself.
 func plainType(t reflect.Type) reflect.Type {
 	for t != nil && t.Kind() == reflect.Pointer {
 		if t.Implements(unmarshaler) {

@@ -9,40 +9,38 @@ import (
 )
 
 const (
-	// MaxName is the greatest length in bytes of an escaped name.
+	// MaxName is the maximum length of an escaped name in bytes.
 	MaxName = 200
-	// maxTopicInView is what a text view leaves for the topic so that a file
-	// name stays within the 255 bytes of the usual file systems:
-	// 200 + "-" + 27 + "-" + "2006-01-02T15:04:05UTC" + ".txt" = 255.
+	// maxTopicInView is the maximum length of the topic in the name of a text view, so that the
+	// name stays within the 255 bytes that common file systems allow: 200 + "-" + 27 + "-" +
+	// "2006-01-02T15:04:05UTC" + ".txt" = 255.
 	maxTopicInView = 255 - MaxName - len("--2006-01-02T15:04:05UTC.txt")
 	// cutMark is "~" and 12 hex digits of the SHA-256 of the raw name.
 	cutDigits  = 12
 	cutMarkLen = 1 + cutDigits
 
 	allTopics = "all-topics"
-	// unknownSender is the component of a sender without an identity. No escaped name is equal to
-	// it: a "%" of a name becomes "%25".
+	// unknownSender stands for a sender without an identity. No escaped name equals it, because a
+	// "%" in a name becomes "%25".
 	unknownSender = "%unknown"
 	emptyName     = "%empty"
 	upperHex      = "0123456789ABCDEF"
 )
 
-// EscapeName turns any name into one component of an object key. Ordinary names are unchanged.
-// Escaped, as %XX per byte, are only "%", "/", "\", control characters (U+0000–U+001F, U+007F,
+// EscapeName turns any name into one component of an object key. Ordinary names are unchanged. Only
+// these are escaped, as %XX per byte: "%", "/", "\", control characters (U+0000–U+001F, U+007F,
 // U+0080–U+009F), bytes that are not UTF-8, and the whole names "." and ".."; the empty name is
-// "%empty". A result of more than MaxName bytes is cut, between two characters, and ends in "~" and
+// "%empty". A result of more than MaxName bytes is cut between two characters and ends in "~" and
 // the first 12 hex digits of the SHA-256 of the raw name.
 //
 // Different names give different components:
-//   - Escaping alone can be undone, because every "%" of a name is escaped: a
-//     "%" in a component is followed by two hex digits or begins "%empty".
-//   - A cut component is longer than MaxName-13 bytes and ends like a cut one. A
-//     name that is not too long but would itself look so is cut as well, so the
-//     uncut components and the cut ones have no common member.
-//   - Two cut components are equal only if the names agree in 48 bits of their
-//     SHA-256. This does not happen by chance, but somebody who chooses both
-//     names can cause it; a writer of keys must not rely on it alone to keep two
-//     senders apart.
+//   - Escaping alone can be undone, because every "%" of a name is escaped: a "%" in a component is
+//     followed by two hex digits or begins "%empty".
+//   - A cut component is longer than MaxName-13 bytes and ends like a cut one. A shorter name that
+//     looks like a cut component is cut as well, so no uncut component equals a cut one.
+//   - Two cut components are equal only if the names agree in 48 bits of their SHA-256. That does
+//     not happen by chance, but somebody who chooses both names can cause it; a writer of keys must
+//     not rely on EscapeName alone to keep two senders apart.
 func EscapeName(s string) string { return escapeName(s, MaxName) }
 
 func escapeName(s string, limit int) string {
@@ -71,7 +69,7 @@ func escapeName(s string, limit int) string {
 		if b.Len() <= limit-cutMarkLen {
 			cut = b.Len()
 		} else if b.Len() > limit {
-			break // however long the rest is, it will be cut
+			break // the name will be cut, however long the rest is
 		}
 	}
 	e := b.String()
@@ -108,11 +106,10 @@ func Prefix(projectName, projectID, roomName, topic, egressID string) string {
 		topicName(topic, MaxName) + "/" + EscapeName(egressID) + "/"
 }
 
-// TextViewName returns the key, relative to the prefix, of the text view of one
-// participant connection whose first message came at first:
-// <identity>-<topic or all-topics>-<YYYY-MM-DDTHH:MM:SSUTC>.txt. The sender
-// without identity is "%unknown". A topic is cut at 27 bytes here (see
-// EscapeName for how), so that the name has at most 255 bytes.
+// TextViewName returns the key, relative to the prefix, of the text view of one participant
+// connection whose first message came at first: <identity>-<topic or
+// all-topics>-<YYYY-MM-DDTHH:MM:SSUTC>.txt. The sender without identity is "%unknown". The topic is
+// cut to 27 bytes as in EscapeName, so that the name has at most 255 bytes.
 func TextViewName(identity, topic string, first time.Time) string {
 	sender := unknownSender
 	if identity != "" {
@@ -123,9 +120,9 @@ func TextViewName(identity, topic string, first time.Time) string {
 }
 
 // FileName returns the key, relative to the prefix, of the content of a stream:
-// files/<identity>/<stream id>-<name>. The sender without identity is
-// "%unknown"; without a name the last component is the stream id alone. Different
-// streams can have the same FileName; the writer keeps them apart.
+// files/<identity>/<stream id>-<name>. The sender without identity is "%unknown"; without a name
+// the last component is the stream id alone. Different streams can have the same FileName; the
+// writer must distinguish them.
 func FileName(identity, streamID, name string) string {
 	sender := unknownSender
 	if identity != "" {

@@ -10,17 +10,17 @@ import (
 )
 
 // Status is the state of a recording, in the words of LiveKit's EgressStatus
-// (protobufs/livekit_egress.proto) without its prefix.
+// (protobufs/livekit_egress.proto) without the prefix.
 type Status string
 
-// The statuses; the last three are final and are what a manifest carries.
+// The statuses. The last three are final; a manifest of a sealed recording has one of them.
 const (
 	StatusStarting Status = "STARTING" // announced, not yet in the room
 	StatusActive   Status = "ACTIVE"   // in the room
 	StatusEnding   Status = "ENDING"   // leaving, sealing
 	StatusComplete Status = "COMPLETE" // ended normally
 	StatusFailed   Status = "FAILED"   // ended by an error; what was captured is kept
-	StatusAborted  Status = "ABORTED"  // ended before it recorded, or we were removed
+	StatusAborted  Status = "ABORTED"  // ended before it recorded, or the recorder was removed
 )
 
 // Names of the objects of a delivered recording, relative to its prefix.
@@ -32,9 +32,9 @@ const (
 	FilesDir     = "files/" // files/<identity>/<stream id>-<name>
 )
 
-// Manifest lists the objects of one delivered recording and states what was and what was not
-// captured. It is manifest.json, the object that is written last. It contains no time of upload:
-// the same recording yields the same bytes on every try.
+// Manifest is the content of manifest.json, the object that is written last. It lists the objects
+// of one delivered recording and states what was captured and what was not. It contains no upload
+// time, so that the same recording yields the same bytes on every attempt.
 type Manifest struct {
 	FormatVersion int    `json:"format_version"`
 	EgressID      string `json:"egress_id"`
@@ -45,7 +45,7 @@ type Manifest struct {
 	// Views maps the views among the objects to their versions; nil: files, events, text and
 	// metadata, each in version 1.
 	Views map[string]int `json:"views,omitempty"`
-	// Revision counts exports of one recording with different bytes: 1, 2, …
+	// Revision numbers the exports of one recording that differ in their bytes: 1, 2, …
 	Revision int     `json:"revision"`
 	Project  Project `json:"project"`
 	Session  Session `json:"session"`
@@ -61,18 +61,19 @@ type Manifest struct {
 
 	// Instance is the name of the service instance that recorded.
 	Instance string `json:"instance,omitempty"`
-	// Merged names the recordings that this one was merged from; nil where it was recorded.
+	// Merged names the recordings that this one was merged from; nil if it was not merged.
 	Merged         []MergedRecording `json:"merged,omitempty"`
 	ServerVersions []string          `json:"server_versions,omitempty"`
 
 	Counts       Counts       `json:"counts"`
 	Completeness Completeness `json:"completeness"`
-	// Selection states what was deliberately not recorded; nil where nothing was.
+	// Selection states what was deliberately not recorded; nil if there is no such data.
 	Selection *Selection `json:"selection,omitempty"`
 	// Forgotten states that participants were removed from the recording.
 	Forgotten *Forgotten `json:"forgotten,omitempty"`
-	// Pseudonyms: every identity is replaced by a pseudonym, in the keys of objects too, and
-	// LeftOut names what was not delivered for that reason. What participants wrote is unchanged.
+	// Pseudonyms is true if every identity is replaced by a pseudonym, also in the keys of objects.
+	// LeftOut names what was not delivered for that reason. The text that participants wrote is
+	// unchanged.
 	Pseudonyms bool     `json:"pseudonyms,omitempty"`
 	LeftOut    []string `json:"left_out,omitempty"`
 	// Objects are all objects except the manifest itself, sorted by key.
@@ -98,8 +99,8 @@ type Counts struct {
 	Packets  int64 `json:"packets"`  // frames of type packet that were read
 	Messages int64 `json:"messages"` // lines that are not events of the recorder
 	Bytes    int64 `json:"bytes"`    // sum of the packets' raw sizes
-	// DecryptedPackets is the number of end-to-end encrypted packets that were decrypted. nil: none
-	// was encrypted, or there was no key; 0: no key fitted.
+	// DecryptedPackets is the number of end-to-end encrypted packets that were decrypted. nil: no
+	// packet was encrypted, or there was no key; 0: no key matched.
 	DecryptedPackets *int64 `json:"decrypted_packets,omitempty"`
 	// ByKind counts all lines by kind, events included.
 	ByKind       map[Kind]int64 `json:"by_kind"`
@@ -116,8 +117,8 @@ type Object struct {
 	Messages *int64 `json:"messages,omitempty"`
 }
 
-// Encode returns the manifest as it is delivered: indented JSON with a newline
-// at the end, no HTML escaping, lists never null.
+// Encode returns the manifest in its delivered form: indented JSON with a newline at the end, no
+// HTML escaping, lists never null.
 func (m Manifest) Encode() ([]byte, error) {
 	if m.Objects == nil {
 		m.Objects = []Object{}
@@ -130,8 +131,8 @@ func (m Manifest) Encode() ([]byte, error) {
 }
 
 // DecodeManifest parses a manifest.json with the rules of [DecodeJSON]. It refuses unknown format
-// versions and objects that no recording has: with a key that is repeated or is not a plain
-// relative path, or without a size or a SHA-256.
+// versions, and objects whose key is repeated or is not a plain relative path, or that lack a size
+// or a SHA-256.
 func DecodeManifest(b []byte) (Manifest, error) {
 	var m Manifest
 	if err := DecodeJSON(b, &m); err != nil {
@@ -170,9 +171,9 @@ func (o Object) check() error {
 	return nil
 }
 
-// Metadata is metadata.json. The first four keys are those of the predecessor
-// of this service, in its order and with its units, so that scripts for its
-// recordings keep working.
+// Metadata is the content of metadata.json. The first four keys are those of this service's
+// predecessor, in the same order and units, so that scripts written for its recordings keep
+// working.
 type Metadata struct {
 	RoomName  string  `json:"room_name"`
 	Topic     *string `json:"topic"`      // null: all topics
@@ -192,8 +193,8 @@ type Metadata struct {
 	EndedUnixNS   int64    `json:"ended_unix_ns,omitempty"`
 }
 
-// Encode returns the metadata as it is delivered: indented JSON with a newline
-// at the end, no HTML escaping.
+// Encode returns the metadata in its delivered form: indented JSON with a newline at the end, no
+// HTML escaping.
 func (m Metadata) Encode() ([]byte, error) { return encodeIndented("metadata", m) }
 
 func encodeIndented(what string, v any) ([]byte, error) {

@@ -9,12 +9,11 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// FormatVersion is the version of the delivered objects that this package
-// writes. Readers accept any version up to it and ignore keys that they do not
-// know.
+// FormatVersion is the version of the delivered objects that this package writes. Readers accept
+// any version up to it and ignore unknown keys.
 const FormatVersion = 1
 
-// Kind says what a [Message] is.
+// Kind is the kind of a [Message].
 type Kind = segment.Kind
 
 // Event holds the details of the recorder's own events.
@@ -23,9 +22,9 @@ type Event = segment.Event
 // LateLines counts lines of a participant who was removed from the recording.
 type LateLines = segment.LateLines
 
-// Kinds of what participants (or the server on their behalf) sent. The names in
-// the comments are the cases of the oneof "value" of livekit.DataPacket
-// (github.com/livekit/protocol, protobufs/livekit_models.proto).
+// Kinds of messages that participants, or the server on their behalf, sent. The names in the
+// comments are the cases of the oneof "value" of livekit.DataPacket (github.com/livekit/protocol,
+// protobufs/livekit_models.proto).
 const (
 	KindData          Kind = "data"          // user: publishData of any client
 	KindChat          Kind = "chat"          // chat_message
@@ -36,7 +35,7 @@ const (
 	KindRPC           Kind = "rpc"           // rpc_request, rpc_ack, rpc_response
 	KindSIPDTMF       Kind = "sip_dtmf"      // sip_dtmf
 	KindEncrypted     Kind = "encrypted"     // encrypted_packet that could not be decrypted
-	KindUnknown       Kind = "unknown"       // anything else, also what does not parse
+	KindUnknown       Kind = "unknown"       // anything else, including packets that do not parse
 )
 
 // Kinds of the recorder's own events, see package segment.
@@ -60,11 +59,10 @@ const (
 	KindForgotten           = segment.KindForgotten
 )
 
-// Message is one line of events.jsonl: something that was received, or an event
-// of the recorder. A field with its zero value is unknown or does not apply; it
-// is absent in the JSON, never present but empty.
+// Message is one line of events.jsonl: a received message, or an event of the recorder. A field
+// with its zero value is unknown or does not apply; the JSON omits it.
 type Message struct {
-	// N counts the lines: 1, 2, 3 … without a hole.
+	// N numbers the lines 1, 2, 3 … without gaps.
 	N    int64 `json:"n"`
 	Kind Kind  `json:"kind"`
 	// Time is the time of reception at the recorder, in UTC. In JSON it is RFC
@@ -77,24 +75,24 @@ type Message struct {
 	// Identity and ParticipantSID name the sender as the server stated it.
 	Identity       string `json:"identity,omitempty"`
 	ParticipantSID string `json:"participant_sid,omitempty"`
-	// Topic of a data track is its name.
+	// Topic is the topic of the message; for a data track, the name of the track.
 	Topic string `json:"topic,omitempty"`
-	// Reliable says which of the two data channels it came over.
+	// Reliable states over which of the two data channels the message came.
 	Reliable *bool `json:"reliable,omitempty"`
 	// Sequence is the sender's DataPacket.sequence; 0 means unsequenced.
 	Sequence uint32 `json:"sequence,omitempty"`
 	// Epoch counts the recorder's connections to the room: 1, 2, 3 …
 	Epoch int `json:"epoch,omitempty"`
-	// PossibleDuplicate marks a packet of a merged recording that may be a duplicate, received by
-	// the other recorder.
+	// PossibleDuplicate marks a packet of a merged recording that may duplicate one received by the
+	// other recorder.
 	PossibleDuplicate bool `json:"possible_duplicate,omitempty"`
 
-	// Text is the payload where it is valid UTF-8 (an empty payload is ""),
-	// Base64 the payload otherwise. At most one of them is set.
+	// Text is the payload if it is valid UTF-8 (an empty payload is ""), otherwise Base64 is the
+	// payload. At most one of them is set.
 	Text   *string `json:"text,omitempty"`
 	Base64 []byte  `json:"base64,omitempty"`
-	// Withheld is the number of bytes of payload left out of a recording that was delivered under
-	// pseudonyms: a packet that was not decoded may name its sender.
+	// Withheld is the number of payload bytes left out of a recording delivered under pseudonyms: a
+	// packet that was not decoded may name its sender.
 	Withheld int64 `json:"withheld,omitempty"`
 
 	// Field and FieldName are the protobuf field of the DataPacket's oneof, for
@@ -111,44 +109,44 @@ type Message struct {
 	Track         *TrackInfo         `json:"track,omitempty"`
 	Event         *Event             `json:"event,omitempty"`
 
-	// DestinationIdentities are the participants it was addressed to, the recorder among them;
-	// absent where it was sent to all.
+	// DestinationIdentities lists the participants that the message was addressed to, including the
+	// recorder; absent if it was sent to all.
 	DestinationIdentities []string `json:"destination_identities,omitempty"`
-	// Encryption is present where the packet came end-to-end encrypted.
+	// Encryption is present if the packet was end-to-end encrypted.
 	Encryption *EncryptionInfo `json:"encryption,omitempty"`
 	// CopyOf is the N of the line whose message this one repeats for old
 	// clients: LiveKit's chat components send every message twice.
 	CopyOf int64 `json:"copy_of,omitempty"`
 }
 
-// UserInfo is what a livekit.UserPacket carries beside payload and topic, as
-// sent and unchecked.
+// UserInfo holds the fields of a livekit.UserPacket other than payload and topic, as sent and
+// unchecked.
 type UserInfo struct {
 	ID    string `json:"id,omitempty"`
 	Nonce []byte `json:"nonce,omitempty"`
-	// StartTime and EndTime have no unit in the protocol; nil where not sent.
+	// StartTime and EndTime have no unit in the protocol; nil if not sent.
 	StartTime *uint64 `json:"start_time,omitempty"`
 	EndTime   *uint64 `json:"end_time,omitempty"`
 }
 
-// ChatInfo is what a livekit.ChatMessage carries beside its text, as sent.
+// ChatInfo holds the fields of a livekit.ChatMessage other than its text, as sent.
 type ChatInfo struct {
 	ID string `json:"id,omitempty"`
-	// TimestampMS and EditTimestampMS are the sender's clock, in milliseconds.
+	// TimestampMS and EditTimestampMS are times of the sender's clock, in milliseconds.
 	TimestampMS     int64 `json:"timestamp_ms,omitempty"`
 	EditTimestampMS int64 `json:"edit_timestamp_ms,omitempty"`
 	Deleted         bool  `json:"deleted,omitempty"`
 	Generated       bool  `json:"generated,omitempty"`
 }
 
-// TranscriptionInfo is what is known about transcribed speech: all of a
-// livekit.Transcription, or the attributes of a text stream on lk.transcription.
+// TranscriptionInfo describes transcribed speech: all of a livekit.Transcription, or the attributes
+// of a text stream on lk.transcription.
 type TranscriptionInfo struct {
-	// ParticipantIdentity is whose speech it is, TrackID the track.
+	// ParticipantIdentity names the speaker, TrackID the track.
 	ParticipantIdentity string `json:"participant_identity,omitempty"`
 	TrackID             string `json:"track_id,omitempty"`
-	// Segments of a stream have no text: it is the payload of the line. There is
-	// one, with the id of the stream where the sender names no segment.
+	// Segments lists the segments. A stream has one, without text, because its text is the payload
+	// of the line. Its id is that of the stream if the sender names no segment.
 	Segments []TranscriptionSegment `json:"segments,omitempty"`
 }
 
@@ -173,12 +171,12 @@ type RPCInfo struct {
 	Method    string `json:"method,omitempty"`
 	TimeoutMS uint32 `json:"timeout_ms,omitempty"`
 	Version   uint32 `json:"version,omitempty"`
-	// Compressed: the payload is as it was sent, compressed.
+	// Compressed is true if the payload is still compressed, as it was sent.
 	Compressed bool      `json:"compressed,omitempty"`
 	Error      *RPCError `json:"error,omitempty"`
 }
 
-// RPCError is the answer of a remote procedure that failed.
+// RPCError is the error response of a remote procedure.
 type RPCError struct {
 	Code    uint32 `json:"code"`
 	Message string `json:"message,omitempty"`
@@ -191,12 +189,12 @@ type SIPDTMFInfo struct {
 	Digit string `json:"digit,omitempty"`
 }
 
-// EncryptionInfo says how a packet was encrypted and whether it was decrypted.
+// EncryptionInfo states how a packet was encrypted and whether it was decrypted.
 type EncryptionInfo struct {
 	Type     string `json:"type"` // "none", "gcm" or "custom"
 	KeyIndex uint32 `json:"key_index"`
-	// Decrypted: the line shows the content. Otherwise it is of kind "encrypted",
-	// or of kind "data_track" with the ciphertext, and Reason says why.
+	// Decrypted is true if the line shows the content. Otherwise the line is of kind "encrypted",
+	// or of kind "data_track" with the ciphertext, and Reason states why.
 	Decrypted bool   `json:"decrypted"`
 	Reason    string `json:"reason,omitempty"`
 }
@@ -204,50 +202,51 @@ type EncryptionInfo struct {
 // Values of [EncryptionInfo].Reason.
 const (
 	EncryptedNoKey     = "no_key"    // there was no key when the recording was exported
-	EncryptedWrongKey  = "wrong_key" // no key fits, or the ciphertext is damaged
+	EncryptedWrongKey  = "wrong_key" // no key matches, or the ciphertext is damaged
 	EncryptedMalformed = "malformed" // it could not have been decrypted with any key
-	// of a data track: one of several packets of a frame, which is encrypted as a whole
+	// one of several packets of a data track's frame, which is encrypted as a whole
 	EncryptedPart = "part"
 )
 
-// StreamInfo describes a reassembled text or byte stream. Its line stands where the last packet
-// arrived, or where the stream was found to be incomplete. The payload of the line, or the object
-// File, is the content.
+// StreamInfo describes a reassembled text or byte stream. Its line has the position at which the
+// last packet arrived, or at which the stream was found to be incomplete. The content is the
+// payload of the line or the object File.
 type StreamInfo struct {
 	ID       string `json:"id"`
 	MIMEType string `json:"mime_type,omitempty"`
 	Name     string `json:"name,omitempty"`
 	// as announced by the sender, see LengthUnit
 	TotalLength *uint64 `json:"total_length,omitempty"`
-	// LengthUnit is present where the stream is complete and TotalLength is not its
-	// size in bytes, see LengthUTF16.
+	// LengthUnit is present if the stream is complete and TotalLength is not its size in bytes, see
+	// LengthUTF16.
 	LengthUnit string `json:"length_unit,omitempty"`
-	// Attributes are those of the header, with those of the trailer over them.
+	// Attributes are those of the header, overridden by those of the trailer.
 	Attributes map[string]string `json:"attributes,omitempty"`
-	// Complete: the content is proved to be exactly what was sent. Otherwise Incomplete says why
-	// not, as one of the constants below.
+	// Complete is true if the content is proved to be exactly what was sent. Otherwise Incomplete
+	// gives the reason, one of the constants below.
 	Complete   bool   `json:"complete"`
 	Incomplete string `json:"incomplete,omitempty"`
 	SentMS     int64  `json:"sent_ms,omitempty"` // sender's clock, milliseconds
 	// StartedUnixNS is the reception time of the stream's first packet.
 	StartedUnixNS int64 `json:"started_unix_ns,omitempty"`
-	// Size is how many bytes of content were received, decompressed.
+	// Size is the number of content bytes received, after decompression.
 	Size int64 `json:"size"`
 	// File is the key of the received bytes, relative to the prefix.
 	File string `json:"file,omitempty"`
 
-	// Operation ("update", "delete", "reaction"; absent: "create"), Version,
-	// ReplyTo, AttachedStreamIDs and Generated are those of a text stream.
+	// Operation ("update", "delete", "reaction"; absent: "create"), Version, ReplyTo,
+	// AttachedStreamIDs and Generated come from the header of a text stream.
 	Operation         string   `json:"operation,omitempty"`
 	Version           int32    `json:"version,omitempty"`
 	ReplyTo           string   `json:"reply_to,omitempty"`
 	AttachedStreamIDs []string `json:"attached_stream_ids,omitempty"`
 	Generated         bool     `json:"generated,omitempty"`
 
-	// TrailerReason is why the sender closed the stream; absent: as it should.
+	// TrailerReason is the reason that the sender gave for closing the stream; absent if it closed
+	// normally.
 	TrailerReason string `json:"trailer_reason,omitempty"`
-	// Inline: the content came in the header. Compression is how it was sent;
-	// Encoding is the same where the content is still compressed here.
+	// Inline is true if the content came in the header. Compression is the compression that the
+	// sender used. Encoding has the same value if the content here is still compressed.
 	Inline      bool   `json:"inline,omitempty"`
 	Compression string `json:"compression,omitempty"`
 	Encoding    string `json:"encoding,omitempty"`
@@ -271,10 +270,10 @@ const (
 	LengthUnknown = "unknown" // neither bytes nor UTF-16 code units
 )
 
-// Values of [StreamInfo].Incomplete. Where several apply, the first in this list is used.
+// Values of [StreamInfo].Incomplete. If several apply, the first in this list is used.
 const (
-	// StreamNoHeader: its start was not received, for example because the recorder joined later.
-	// Whether it is text is unknown, and so is its name.
+	// StreamNoHeader: the start was not received, for example because the recorder joined later.
+	// The stream's name and whether it is text are unknown.
 	StreamNoHeader = "no_header"
 	// StreamMemoryLimit: too many streams were open at the same time; later packets were not
 	// reassembled. StreamFileLimit: the recording has too many files.
@@ -285,31 +284,31 @@ const (
 	StreamIDReused = "id_reused"
 	// StreamConflict: the sender sent different contents as the same chunk.
 	StreamConflict = "conflicting_chunks"
-	// StreamEncryptionMixed: a part was encrypted, another was not.
+	// StreamEncryptionMixed: only part of the stream was encrypted.
 	StreamEncryptionMixed = "encryption_mixed"
-	// StreamSenderLeft, StreamRecordingEnded: no trailer had arrived by then.
+	// StreamSenderLeft, StreamRecordingEnded: the sender left, or the recording ended, before a
+	// trailer arrived.
 	StreamSenderLeft     = "sender_left"
 	StreamRecordingEnded = "recording_ended"
 	// StreamAborted: the trailer gives a reason.
 	StreamAborted       = "aborted"
 	StreamMissingChunks = "missing_chunks"
-	// StreamCompressionUnknown, StreamUndecodable, StreamInflateLimit: the content
-	// could not be decompressed, or would become too large. It is kept as it came.
+	// StreamCompressionUnknown, StreamUndecodable, StreamInflateLimit: the content could not be
+	// decompressed, or would become too large. It is kept as received.
 	StreamCompressionUnknown = "compression_unknown"
 	StreamUndecodable        = "undecodable"
 	StreamInflateLimit       = "decompression_limit"
-	// StreamLengthDiffers: its length is not the one that the header announced.
+	// StreamLengthDiffers: the length is not the one that the header announced.
 	StreamLengthDiffers = "length_differs"
 	// StreamUnproved: nothing is known to be missing, but neither the announced length nor the
-	// sender's sequence proves that there was no more.
+	// sender's sequence proves that nothing more was sent.
 	StreamUnproved = "unproved"
 )
 
-// TrackInfo is the header of a packet of a data track. An application's frame is
-// one packet, or several that follow each other: each is a line, and the payload
-// of the line is that of the packet.
+// TrackInfo is the header of a packet of a data track. An application's frame is one packet, or
+// several consecutive ones. Each packet is a line with the packet's payload.
 type TrackInfo struct {
-	// SID is the server's name of the track; absent where the packet arrived before the server
+	// SID is the server's name of the track; absent if the packet arrived before the server
 	// announced the track.
 	SID string `json:"sid,omitempty"`
 	// Handle is the server's name of the track within one epoch.
@@ -321,26 +320,25 @@ type TrackInfo struct {
 	// both.
 	Start bool `json:"start"`
 	Final bool `json:"final"`
-	// Timestamp is the sender's clock: 90000 per second, from a random start, wrapping from
-	// 4294967295 to 0.
+	// Timestamp is the time of the sender's clock: 90000 ticks per second, from a random start,
+	// wrapping from 4294967295 to 0.
 	Timestamp uint32 `json:"timestamp"`
 	// UserTimestamp is the application's timestamp of the frame, in its own unit.
 	UserTimestamp *uint64 `json:"user_timestamp,omitempty"`
-	// ParticipantSID is from the packet itself, unchecked. No LiveKit server or SDK writes it so
-	// far.
+	// ParticipantSID is taken unchecked from the packet. No LiveKit server or SDK writes it so far.
 	ParticipantSID string `json:"participant_sid,omitempty"`
-	// Extensions are further parts of the header, which are not decoded.
+	// Extensions are the extensions of the header, not decoded.
 	Extensions []TrackExtension `json:"extensions,omitempty"`
 }
 
-// TrackExtension is a part of the header of a data track's packet.
+// TrackExtension is an extension of the header of a data track's packet.
 type TrackExtension struct {
 	ID   uint8  `json:"id"`
 	Data []byte `json:"base64"`
 }
 
-// Payload returns the bytes of the payload, nil where the message has none. An
-// empty payload is not nil.
+// Payload returns the bytes of the payload, nil if the message has none. An empty payload is not
+// nil.
 func (m Message) Payload() []byte {
 	if m.Text != nil {
 		return []byte(*m.Text)
@@ -348,8 +346,8 @@ func (m Message) Payload() []byte {
 	return m.Base64
 }
 
-// Timestamp is a time that is encoded in JSON as RFC 3339 in UTC with exactly
-// nine fractional digits, so that texts sort like times.
+// Timestamp is a time encoded in JSON as RFC 3339 in UTC with exactly nine fractional digits, so
+// that the strings sort by time.
 type Timestamp struct{ time.Time }
 
 // UnixTimestamp returns the Timestamp of ns nanoseconds since 1970 (UTC).

@@ -7,22 +7,19 @@ import (
 	"unicode/utf8"
 )
 
-// maxComponent is the greatest length in bytes of a component of a path on the
-// usual file systems.
+// maxComponent is the maximum length in bytes of a path component on common file systems.
 const maxComponent = 255
 
-// PortableKey returns the path under which an object lies in a directory whose
-// file system cannot hold every name, such as NTFS, exFAT and shares of Windows
-// (docs/FORMAT.md, Names on other file systems). It depends on the key alone;
-// most keys are their own portable form. To find an object in a directory, try
-// the key first, then its portable form; see [OpenObject].
+// PortableKey returns the path of an object in a directory whose file system cannot hold every
+// name, such as NTFS, exFAT and Windows shares (docs/FORMAT.md, Names on other file systems). It
+// depends on the key alone; most keys are their own portable form. To find an object in a
+// directory, try the key first, then its portable form; see [OpenObject].
 //
-// Each component by itself is changed: the characters " * : < > ? | \ become
-// %XX, as does a dot or space at the end, and the first character of a name
-// that Windows takes for a device (NUL, com1.txt). A "%" that two hex digits
-// follow becomes %25, so that it can be undone. A result of more than 255 bytes
-// is cut: it ends in "~", 12 hex digits of the SHA-256 of the component,
-// and the extension.
+// Each component is escaped separately: the characters " * : < > ? | \ become %XX, as does a dot or
+// space at the end, and the first character of a name that Windows takes for a device (NUL,
+// com1.txt). A "%" followed by two hex digits becomes %25, so that the escaping can be undone. A
+// result of more than 255 bytes is cut: it ends in "~", 12 hex digits of the SHA-256 of the
+// component, and the extension.
 func PortableKey(key string) string {
 	components := strings.Split(key, "/")
 	for i, c := range components {
@@ -64,8 +61,7 @@ func portableName(c string) string {
 
 const maxExtension = 16
 
-// extension returns the last dot of a name and what follows, if that is short
-// ASCII.
+// extension returns the last dot of a name and the text after it, if that is short ASCII.
 func extension(name string) string {
 	i := strings.LastIndexByte(name, '.')
 	if i <= 0 || len(name)-i > maxExtension || strings.ContainsFunc(name[i+1:], func(r rune) bool {
@@ -83,8 +79,7 @@ func isHex(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'A' && c <= 'F' || c >= 'a' && c <= 'f'
 }
 
-// isDevice reports whether Windows takes a name for a device, whatever its
-// extension:
+// isDevice reports whether Windows treats a name as a device, whatever its extension:
 // https://learn.microsoft.com/windows/win32/fileio/naming-a-file
 func isDevice(c string) bool {
 	base, _, _ := strings.Cut(c, ".")

@@ -14,12 +14,12 @@ import (
 	"strings"
 )
 
-// MaxLine is the greatest length in bytes of a line of events.jsonl: a packet
-// has at most 16 MiB, and a byte of text takes at most six in JSON.
+// MaxLine is the maximum length in bytes of a line of events.jsonl: a packet has at most 16 MiB,
+// and a byte of text takes at most six bytes in JSON.
 const MaxLine = 128 << 20
 
-// MaxState is the greatest size in bytes of a manifest.json and of the other JSON
-// files of a recording that a reader takes into memory.
+// MaxState is the maximum size in bytes of manifest.json and of the other JSON files of a recording
+// that a reader loads into memory.
 const MaxState = 256 << 20
 
 // Recording is a delivered recording: the objects below one prefix.
@@ -28,9 +28,9 @@ type Recording struct {
 	manifest Manifest
 }
 
-// Open reads manifest.json of the recording whose objects are in fsys, for
-// example the FS of an [os.Root] of a downloaded prefix, out of which no symbolic
-// link leads. It does not read the other objects; see Verify.
+// Open reads manifest.json of the recording whose objects are in fsys, for example the FS of an
+// [os.Root] of a downloaded prefix, which follows no symbolic link out of the directory. Open does
+// not read the other objects; see Verify.
 func Open(fsys fs.FS) (*Recording, error) {
 	b, err := ReadObject(fsys, ManifestName, MaxState)
 	if err != nil {
@@ -43,13 +43,13 @@ func Open(fsys fs.FS) (*Recording, error) {
 	return &Recording{fsys: fsys, manifest: m}, nil
 }
 
-// ErrNotRegular says that the file with the name of an object is not a regular file.
+// ErrNotRegular is returned if the file with the name of an object is not a regular file.
 var ErrNotRegular = errors.New("not a regular file")
 
-// OpenObject opens an object of a recording. In a directory whose file system
-// cannot hold every name it lies under [PortableKey] of its key. Where fsys can
-// tell before opening (see [fs.StatFS]) that it is not a regular file, it is not
-// opened: a named pipe would wait for a writer, and a device might never end.
+// OpenObject opens an object of a recording. In a directory whose file system cannot hold every
+// name, the object has the path [PortableKey] of its key. If fsys implements [fs.StatFS], files
+// that are not regular are not opened: a named pipe would block until a writer opens it, and
+// reading a device might never end.
 func OpenObject(fsys fs.FS, key string) (fs.File, error) {
 	f, err := openRegular(fsys, key)
 	// Some file systems report an invalid name, others a missing file.
@@ -140,8 +140,8 @@ func ReadMessages(r io.Reader) iter.Seq2[Message, error] {
 	}
 }
 
-// readLine appends the next line, without its newline, to line. It returns
-// io.EOF only where there is no further line.
+// readLine appends the next line, without its newline, to line. It returns io.EOF only if there is
+// no further line.
 func readLine(br *bufio.Reader, line []byte) ([]byte, error) {
 	for {
 		part, err := br.ReadSlice('\n')
@@ -162,14 +162,13 @@ func readLine(br *bufio.Reader, line []byte) ([]byte, error) {
 }
 
 func decodeLine(line []byte, m *Message) error {
-	return m.UnmarshalJSON(line) // not json.Unmarshal, which would scan the line once more
+	return m.UnmarshalJSON(line) // json.Unmarshal would scan the line twice
 }
 
-// Verify checks that every object of the manifest is there with its size and
-// SHA-256, and that the lines of events.jsonl are numbered 1, 2, 3 … without a
-// hole. The error joins one error for each object that is wrong. progress, which may be nil, is
-// called with the number of bytes of all objects read so far. Verify streams, and stops with the
-// error of ctx when that is done.
+// Verify checks that every object of the manifest is present with its size and SHA-256, and that
+// the lines of events.jsonl are numbered 1, 2, 3 … without gaps. The error joins one error for each
+// wrong object. progress, which may be nil, is called with the number of bytes of all objects read
+// so far. Verify streams, and returns the error of ctx when ctx is done.
 func (r *Recording) Verify(ctx context.Context, progress func(done, total int64)) error {
 	v := verifier{ctx: ctx, progress: progress}
 	listed := false
@@ -209,7 +208,7 @@ func (v *verifier) object(fsys fs.FS, o Object) (err error) {
 	defer func() { err = errors.Join(err, f.Close()) }()
 	sum := sha256.New()
 	read := &countingReader{r: f, v: v}
-	// An object that is longer than stated need not end.
+	// An object longer than stated may be endless.
 	src := io.TeeReader(io.LimitReader(read, o.Size+1), sum)
 	var lines error
 	if o.Key == EventsName {

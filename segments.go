@@ -12,14 +12,14 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// Segments returns the segments of the canonical record, in order, to be read with [segment.Read].
-// Where raw/sealed.json was delivered, they are compared with it, so that what is damaged or
-// missing is found. It returns none of a recording that was delivered without them, as under
+// Segments returns the segments of the canonical record, in order, for [segment.Read]. If
+// raw/sealed.json was delivered, the segments are compared with it to detect damaged or missing
+// data. Segments returns none for a recording that was delivered without them, for example under
 // pseudonyms.
 //
-// Segments are compressed with Zstandard, which is not in the standard library: decompress makes a
-// reader of the content, for example zstd.NewReader of github.com/klauspost/compress/zstd. No more
-// is read from it than a segment can have.
+// Segments are compressed with Zstandard, which the standard library lacks: decompress returns a
+// reader of the content, for example zstd.NewReader of github.com/klauspost/compress/zstd. At most
+// the size of a segment is read from it.
 func (r *Recording) Segments(decompress func(io.Reader) (io.ReadCloser, error)) (
 	[]segment.Source, error,
 ) {
@@ -30,7 +30,7 @@ func (r *Recording) Segments(decompress func(io.Reader) (io.ReadCloser, error)) 
 	limits := make(map[string]int64, len(sealed))
 	for _, info := range sealed {
 		if info.SHA256 != "" {
-			limits[info.Name] = info.Size + 1 // one more tells that it is longer
+			limits[info.Name] = info.Size + 1 // one more byte detects a longer segment
 		}
 	}
 	var sources []segment.Source
@@ -50,7 +50,7 @@ func (r *Recording) Segments(decompress func(io.Reader) (io.ReadCloser, error)) 
 	return segment.Expect(sources, sealed), nil
 }
 
-// sealedSegments returns what raw/sealed.json says, nil where it was not delivered.
+// sealedSegments returns the segments listed in raw/sealed.json, nil if it was not delivered.
 func (r *Recording) sealedSegments() ([]segment.Info, error) {
 	const key = RawDir + "sealed.json"
 	if !slices.ContainsFunc(r.manifest.Objects, func(o Object) bool { return o.Key == key }) {
@@ -86,8 +86,8 @@ func (r *Recording) openSegment(key string, limit int64,
 	return s, nil
 }
 
-// rawSegment is a segment that is decompressed while it is read. Where its size is stated, it ends
-// where what is compressed is damaged: what is missing is found by the comparison.
+// rawSegment decompresses a segment while it is read. If the size is stated, damage in the
+// compressed data ends the segment; the comparison with raw/sealed.json detects the missing bytes.
 type rawSegment struct {
 	file    fs.File
 	failed  error // of reading the file, as opposed to damage
@@ -120,7 +120,7 @@ func (s *rawSegment) Read(p []byte) (int, error) {
 // Close implements [io.Closer].
 func (s *rawSegment) Close() error { return errors.Join(s.content.Close(), s.file.Close()) }
 
-// compressedFile notes an error of reading.
+// compressedFile reads the compressed file and stores a read error.
 type compressedFile struct{ s *rawSegment }
 
 // Read implements [io.Reader].

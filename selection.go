@@ -5,7 +5,7 @@ import "github.com/syncflow/textegress/segment"
 // SelectionRules are the allow and deny lists of a project: what may be recorded at all.
 type SelectionRules = segment.SelectionRules
 
-// Dropped counts packets that were received and, because of the rules, not recorded.
+// Dropped counts packets that were received but not recorded because of the rules.
 type Dropped = segment.Dropped
 
 // Reasons of [Dropped].
@@ -25,8 +25,8 @@ type Selection struct {
 	// Rules are the rules in force, in order if they changed during the recording; the last may be
 	// empty.
 	Rules []SelectionRules `json:"rules"`
-	// Dropped is sorted by reason. The counts are lower bounds where AtLeast is set: the recorder
-	// died, and its counts since its last write were lost.
+	// Dropped is sorted by reason. The counts are lower bounds if AtLeast is set: the recorder was
+	// killed, and its counts since its last write were lost.
 	Dropped []Dropped `json:"dropped"`
 	AtLeast bool      `json:"at_least,omitempty"`
 }
