@@ -1,6 +1,6 @@
 // Package bench measures what textegress costs: the real binary on real servers, with load
-// generators and alternatives in separate processes. It prints figures and never fails because of
-// one; every run checks that everything sent was recorded and delivered.
+// generators and alternatives in separate processes. It prints figures and does not fail because of
+// a bad one. Every run checks that everything sent was recorded and delivered.
 package bench
 
 import (
@@ -16,12 +16,12 @@ import (
 
 // Options of [Run].
 type Options struct {
-	Dir   string // for the servers' state and the recorders; removed after the run
+	Dir   string // directory of the servers and recorders; removed after the run
 	Quick bool   // fewer and shorter runs, fewer rooms
-	Peers bool   // run the peers beside our cases
-	Runs  int    // of each case; 0: as many as the case says
-	Only  string // run only cases whose name begins so; "" runs all
-	// Profile is a folder for CPU and heap profiles of the recorder under load; "" takes none.
+	Peers bool   // run the peers beside the recorder's cases
+	Runs  int    // runs of each case; 0: the default of the case
+	Only  string // run only cases whose name has this prefix; "" runs all
+	// Profile is a directory for CPU and heap profiles of the recorder under load; "": none.
 	Profile string
 	Log     io.Writer // progress
 }
@@ -29,10 +29,10 @@ type Options struct {
 // benchCase measures one or more figures in each run.
 type benchCase struct {
 	name string
-	// runs is the number of runs, quick that of a quick benchmark; 0 leaves the case out.
+	// runs is the number of runs, quick the number in a quick benchmark; 0 leaves the case out.
 	runs, quick int
-	// takes is the duration of one run including the peers, quickTakes that of a quick one without
-	// them. A test adds them up.
+	// takes is the duration of one run with peers, quickTakes that of a quick run without them. A
+	// test adds them up.
 	takes, quickTakes time.Duration
 	run               runFunc
 	// peers run right after each run of the case, under the same conditions.
@@ -48,7 +48,8 @@ type peerCase struct {
 }
 
 // Run runs the cases. If a case or a peer fails, the report names it, the others still run, and the
-// error is ErrIncomplete. With any other error the report has what was measured until then.
+// error is ErrIncomplete. With any other error, the report contains the measurements made before
+// it.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	began := time.Now()
 	rep := &Report{Quick: o.Quick}
@@ -125,7 +126,7 @@ func (w *world) runCase(ctx context.Context, c benchCase) error {
 	return nil
 }
 
-// runLimit is the longest a run can take unless something hangs.
+// runLimit bounds a run; a longer one hangs.
 const runLimit = 12 * time.Minute
 
 func (w *world) measure(ctx context.Context, run runFunc) error {

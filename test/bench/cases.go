@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Names of figures. Targets, peers and earlier reports are looked up by them.
+// Names of figures, by which targets, peers and earlier reports are looked up.
 const (
 	noRoomsMemory   = "memory without rooms, RSS (MB)"
 	participantHeap = "live heap per participant who is present (KB)"
@@ -83,7 +83,8 @@ var targets = map[string]target{
 
 func besideNode(name string) string { return ratioName(name, peerRTCNode) }
 
-// cases returns the cases in the order in which they run, in 45 minutes; an hour is the limit.
+// cases returns the cases in the order in which they run. All take 45 minutes; the limit is an
+// hour.
 func cases() []benchCase {
 	const s = time.Second
 	return []benchCase{

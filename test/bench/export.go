@@ -50,10 +50,10 @@ func ofMillions(what string, millions int, figure string) string {
 	return fmt.Sprintf("%s of %d million messages, %s", what, millions, figure)
 }
 
-// export writes a recording of so many million messages into the data directory of a recorder that
-// is not running, and measures the real binary, each time as a process of its own: `textegress
-// export`, `textegress verify` of what that wrote, and the service, which is started and delivers
-// the recording. In all three results each message must be there.
+// export writes a recording of the given number of million messages into the data directory of a
+// stopped recorder. It then measures three processes of the real binary: `textegress export`,
+// `textegress verify` on the exported objects, and the service, which delivers the recording. All
+// three results must contain every message.
 func export(whole, quick int) runFunc {
 	return func(ctx context.Context, w *world) ([]measured, error) {
 		millions := whole
@@ -62,7 +62,7 @@ func export(whole, quick int) runFunc {
 		}
 		name := w.name("long")
 		dir := filepath.Join(w.o.Dir, name)
-		defer os.RemoveAll(dir) //nolint:errcheck // all of the folder is removed at the end
+		defer os.RemoveAll(dir) //nolint:errcheck // the whole directory is removed at the end
 		r, err := w.servers.NewRecorder(ctx, dir)
 		if err != nil {
 			return nil, err
@@ -108,13 +108,13 @@ func export(whole, quick int) runFunc {
 	}
 }
 
-// work is what a process has done.
+// work is the resource use of a process.
 type work struct {
 	took, cpu time.Duration
 	peak      float64 // of its resident memory, in bytes
 }
 
-// run runs a subcommand whose JSON output must state this number of messages.
+// run runs a subcommand whose JSON output must state the given number of messages.
 func run(ctx context.Context, r *stack.Recorder, messages int, args ...string) (work, error) {
 	bins, err := stack.EnsureBinaries(ctx, stack.BinTextegress)
 	if err != nil {
@@ -175,8 +175,8 @@ func (w *world) deliver(ctx context.Context, r *stack.Recorder, session string,
 }
 
 // watchPeak polls the peak resident memory of a process until it ends, and then sends the last
-// value. The kernel keeps the peak, so the interval matters only at the very end. (The peak that
-// wait4 reports includes this process's memory, from the moment between fork and exec.)
+// value. The kernel keeps the peak, so the interval matters only just before the process ends. (The
+// peak that wait4 reports includes this process's memory, from the moment between fork and exec.)
 func watchPeak(pid int) <-chan float64 {
 	result := make(chan float64, 1)
 	go func() {

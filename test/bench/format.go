@@ -23,8 +23,8 @@ const (
 	leftOutKey = "left-out"
 )
 
-// Write keeps a report in the Go benchmark format, with one line for each measurement. The name of
-// a benchmark is that of its figure, with underscores for the spaces.
+// Write writes the report in the Go benchmark format, with one line for each measurement. The name
+// of a benchmark is that of its figure, with underscores instead of spaces.
 func (r *Report) Write(file string) error {
 	config := []benchfmt.Config{
 		{Key: machineKey, Value: []byte(r.Machine), File: true},
@@ -57,7 +57,7 @@ func (r *Report) Write(file string) error {
 	return os.WriteFile(file, b.Bytes(), 0o644)
 }
 
-// ReadReport reads what [Report.Write] wrote.
+// ReadReport reads a file written by [Report.Write].
 func ReadReport(file string) (*Report, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -95,9 +95,9 @@ func ReadReport(file string) (*Report, error) {
 	return &r, nil
 }
 
-// Compare prints benchstat's comparison of two files that [Report.Write] wrote. With three runs on
-// either side, the ranges are those of all values, and a difference counts when they do not overlap
-// (p = 0.10). Quick and whole runs are in tables of their own.
+// Compare prints benchstat's comparison of two files written by [Report.Write]. With three runs on
+// either side, the ranges cover all values, and a difference is significant if they do not overlap
+// (p = 0.10). Quick and whole runs have separate tables.
 func Compare(ctx context.Context, out io.Writer, before, now string) error {
 	root, err := stack.Root()
 	if err != nil {

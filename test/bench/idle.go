@@ -8,7 +8,8 @@ import (
 	"github.com/syncflow/textegress/test/classroom"
 )
 
-// Memory is read settle after the last join; CPU time is then counted for quiet.
+// Memory is read when the time settle has passed after the last join; CPU time is then measured
+// over the time quiet.
 const (
 	settle     = 30 * time.Second
 	quiet      = 20 * time.Second
@@ -22,8 +23,8 @@ func (w *world) quiet() time.Duration {
 	return quiet
 }
 
-// idle announces all rooms at once and measures what they cost while nothing happens in them.
-// Nothing forces a garbage collection.
+// idle announces all rooms at once and measures their cost while they are idle. It forces no
+// garbage collection.
 func idle(n int) func(context.Context, *world) ([]measured, error) {
 	return func(ctx context.Context, w *world) ([]measured, error) {
 		return w.withRooms(ctx, n, func(c *fixture) ([]measured, error) {
@@ -58,12 +59,12 @@ func idle(n int) func(context.Context, *world) ([]measured, error) {
 	}
 }
 
-// participants measures what participants cost who send nothing: live heap, because resident memory
-// is too coarse.
+// participants measures the cost of participants that send nothing, as live heap, because resident
+// memory is too coarse.
 func participants(rooms, present int) func(context.Context, *world) ([]measured, error) {
 	return func(ctx context.Context, w *world) ([]measured, error) {
 		return w.withRooms(ctx, rooms, func(c *fixture) ([]measured, error) {
-			// Read first, so that one-time allocations are not counted as the participants'.
+			// A reading before the participants join excludes one-time allocations.
 			before, err := c.r.LiveHeap(ctx)
 			if err != nil {
 				return nil, err
@@ -77,8 +78,8 @@ func participants(rooms, present int) func(context.Context, *world) ([]measured,
 			if err != nil {
 				return nil, err
 			}
-			defer l.Close() //nolint:errcheck // it is killed: it has nothing to say
-			// LiveKit announces them within seconds
+			defer l.Close() //nolint:errcheck // it is killed, so an error has no meaning
+			// LiveKit announces the participants within seconds
 			if err := pause(ctx, 5*time.Second); err != nil {
 				return nil, err
 			}

@@ -10,15 +10,15 @@ import (
 	"github.com/syncflow/textegress/test/stack"
 )
 
-// samples is the number of sessions measured in one run; of fewer, the 99th percentile would be the
-// slowest one.
+// samples is the number of sessions measured in one run. With fewer, the 99th percentile would be
+// the slowest session.
 const samples = 200
 
-// latency has sessions start and end one after the other, beside a number of idle rooms.
-// It takes the time from the publication of an announcement until the room's data channels are open
-// (so with a token and a durable recording.json), and from the end of the session until its
-// recording is verified in the bucket. The recorder says both itself, in its log and in
-// uploaded.json: polling it would cost what is measured.
+// latency starts and ends sessions one after the other, beside a number of idle rooms. It measures
+// the time from the publication of an announcement until the room's data channels are open (which
+// includes the token and a durable recording.json), and the time from the end of the session until
+// its recording is verified in the bucket. Both end times come from the recorder's log and from
+// uploaded.json, because polling the recorder would distort the measurement.
 func latency(beside int, where string) func(context.Context, *world) ([]measured, error) {
 	return func(ctx context.Context, w *world) ([]measured, error) {
 		return w.withRooms(ctx, beside, func(c *fixture) ([]measured, error) {
@@ -103,7 +103,7 @@ func awaitJoined(ctx context.Context, log *stack.LogFollower, session string) (s
 	}
 }
 
-// publisher is a connection to the broker, opened before the times are taken.
+// publisher is a connection to the broker, opened before the measurement.
 type publisher struct {
 	conn *amqp.Connection
 	ch   *amqp.Channel

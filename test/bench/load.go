@@ -14,7 +14,7 @@ import (
 	"github.com/syncflow/textegress/test/classroom"
 )
 
-// traffic is messages of 200 bytes into rooms.
+// traffic describes messages of 200 bytes sent into rooms.
 type traffic struct {
 	name           string // in figures
 	rooms, senders int
@@ -38,7 +38,7 @@ func (t traffic) plan(w *world, rooms []string) classroom.Load {
 	return p
 }
 
-// load counts the recorder's processor time, fsync included, from the moment when the senders are
+// load measures the recorder's processor time, including fsync, from the time when the senders are
 // in their rooms until the last message is recorded.
 func load(t traffic) func(context.Context, *world) ([]measured, error) {
 	return func(ctx context.Context, w *world) ([]measured, error) {
@@ -95,8 +95,8 @@ func (c *fixture) recorded(ctx context.Context, n int) (reading, error) {
 	return readRecorder(ctx, c.r)
 }
 
-// burst counts only senders whose buffers were empty before they left: what the others sent may be
-// lost or still on its way.
+// burst counts only senders whose buffers were empty before they left: messages of the others may
+// be lost or still in transit.
 func (t traffic) burst(ctx context.Context, c *fixture, res classroom.LoadResult,
 	before reading,
 ) ([]measured, error) {
@@ -119,7 +119,7 @@ func (t traffic) burst(ctx context.Context, c *fixture, res classroom.LoadResult
 	if err := c.end(ctx); err != nil {
 		return nil, err
 	}
-	// Senders that do not count may have been recorded in part, so messages are counted by sender.
+	// Excluded senders may have been recorded in part, so messages are counted by sender.
 	got, err := c.bySender(ctx)
 	if err != nil {
 		return nil, err
@@ -221,7 +221,7 @@ func (c *fixture) sameFile(s classroom.SenderLoad) error {
 		if !strings.HasPrefix(o.Key, textegress.FilesDir) {
 			continue
 		}
-		// The file itself, not what the manifest states.
+		// The check reads the file itself, not the manifest.
 		f, err := os.Open(filepath.Join(d.Dir, filepath.FromSlash(o.Key)))
 		if err != nil {
 			return err

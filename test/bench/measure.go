@@ -9,7 +9,7 @@ import (
 	"github.com/syncflow/textegress/test/stack"
 )
 
-// Names of metrics, as stack.Recorder.Metrics has them.
+// Names of metrics, as returned by stack.Recorder.Metrics.
 const (
 	joinsOK   = "livekit_data_egress_joins_total ok"
 	uploadsOK = "livekit_data_egress_uploads_total ok"
@@ -23,7 +23,7 @@ type reading struct {
 	cpu  time.Duration // user and system time, in hundredths of a second
 	rss  float64       // bytes
 	peak float64       // bytes, the highest since the process started
-	heap float64       // bytes in use; of a recorder only
+	heap float64       // bytes in use; set for a recorder only
 }
 
 // readRecorder reads a recorder's resource use and metrics.
@@ -46,12 +46,12 @@ func readProcess(p *stack.Process) (reading, error) {
 	return reading{at: time.Now(), cpu: cpu, rss: float64(rss), peak: float64(peak)}, err
 }
 
-// msPerSecond is the processor time between two readings.
+// msPerSecond returns the processor time between two readings, in milliseconds per second.
 func msPerSecond(from, to reading) float64 {
 	return float64((to.cpu - from.cpu).Microseconds()) / 1000 / to.at.Sub(from.at).Seconds()
 }
 
-// profile writes name.cpu.pprof, of so many seconds, and name.heap.pprof.
+// profile writes name.cpu.pprof, over the given number of seconds, and name.heap.pprof.
 func profile(ctx context.Context, r *stack.Recorder, name string, seconds float64) error {
 	for ext, what := range map[string]string{".cpu.pprof": fmt.Sprintf("profile?seconds=%.0f",
 		seconds), ".heap.pprof": "heap"} {

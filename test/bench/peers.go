@@ -15,8 +15,8 @@ import (
 	"github.com/syncflow/textegress/test/stack"
 )
 
-// Peers are the alternatives, each written as a user of the SDK would write it. They join with
-// given tokens, write only text files, and never fsync: they do less than a recorder has to.
+// Peers are alternative recorders, each written as a user of the SDK would write it. They join with
+// given tokens, write only text files, and never fsync, so they do less work than a recorder must.
 const (
 	peerGoSDK   = "Go SDK peer"   // peers/gosdk
 	peerRTCNode = "rtc-node peer" // peers/rtc-node.mjs; the engine of the predecessor
@@ -25,7 +25,7 @@ const (
 // peer is a running peer.
 type peer struct {
 	*stack.Process
-	out string // folder of its text files
+	out string // directory of its text files
 }
 
 // startPeer starts a peer and returns when it has joined the rooms.
@@ -79,7 +79,7 @@ func (w *world) peerCommand(ctx context.Context, kind string) (path string, args
 		return "", nil, errors.New("node is not on the PATH (Debian: apt-get install nodejs npm; " +
 			"scripts/setup.sh bench does it)")
 	}
-	// Its packages are those of the client tests; a module finds them beside itself.
+	// The peer uses the packages of the client tests, which Node finds in a module's own directory.
 	root, err := stack.Root()
 	if err != nil {
 		return "", nil, err
@@ -93,7 +93,7 @@ func (w *world) peerCommand(ctx context.Context, kind string) (path string, args
 	return node, []string{script}, os.WriteFile(script, rtcNode, 0o644)
 }
 
-// lines counts what the peer has written.
+// lines counts the lines that the peer has written.
 func (p *peer) lines() (int, error) {
 	n := 0
 	err := filepath.WalkDir(p.out, func(path string, d fs.DirEntry, err error) error {
@@ -107,14 +107,14 @@ func (p *peer) lines() (int, error) {
 	return n, err
 }
 
-// peerIdle is idle for a peer. Its memory without rooms is that of a peer started with none.
+// peerIdle is idle for a peer. The memory without rooms is that of a peer started without rooms.
 func peerIdle(kind string, n int) runFunc {
 	return func(ctx context.Context, w *world) ([]measured, error) {
 		none, err := w.startPeer(ctx, kind, nil)
 		if err != nil {
 			return nil, err
 		}
-		defer none.Kill() //nolint:errcheck // it has nothing to say
+		defer none.Kill() //nolint:errcheck // an error has no meaning here
 		if err := pause(ctx, 2*time.Second); err != nil {
 			return nil, err
 		}
@@ -131,7 +131,7 @@ func peerIdle(kind string, n int) runFunc {
 		if err != nil {
 			return nil, err
 		}
-		defer p.Kill() //nolint:errcheck // it has nothing to say
+		defer p.Kill() //nolint:errcheck // an error has no meaning here
 		if err := pause(ctx, settle); err != nil {
 			return nil, err
 		}
@@ -153,7 +153,7 @@ func peerIdle(kind string, n int) runFunc {
 	}
 }
 
-// peer is load for a peer. The messages that it has written are counted, too.
+// peer is load for a peer. It also counts the messages that the peer has written.
 func (t traffic) peer(kind string) runFunc {
 	return func(ctx context.Context, w *world) ([]measured, error) {
 		rooms, remove := w.peerRooms(ctx, t.rooms)
@@ -163,7 +163,7 @@ func (t traffic) peer(kind string) runFunc {
 		if err != nil {
 			return nil, err
 		}
-		defer p.Kill() //nolint:errcheck // it has nothing to say
+		defer p.Kill() //nolint:errcheck // an error has no meaning here
 		var before reading
 		res, _, err := w.send(ctx, plan,
 			func() (err error) { before, err = readProcess(p.Process); return err })
@@ -174,8 +174,8 @@ func (t traffic) peer(kind string) runFunc {
 		if err != nil {
 			return nil, err
 		}
-		// A peer slower than the senders gets time to catch up; one that loses messages would never
-		// finish.
+		// A peer slower than the senders gets time to catch up. The limit is for one that loses
+		// messages and would never finish.
 		within, cancel := context.WithTimeout(ctx, 2*time.Minute)
 		defer cancel()
 		n := 0
@@ -201,8 +201,8 @@ func (t traffic) peer(kind string) runFunc {
 	}
 }
 
-// peerRooms returns names of rooms that nobody has used, which begin when the first one joins, and
-// a function that ends them.
+// peerRooms returns names of unused rooms, which start when the first participant joins, and a
+// function that ends them.
 func (w *world) peerRooms(ctx context.Context, n int) (names []string, remove func()) {
 	for range n {
 		names = append(names, w.name("peer-room"))
@@ -210,7 +210,7 @@ func (w *world) peerRooms(ctx context.Context, n int) (names []string, remove fu
 	return names, func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
-		// a room that was never opened is no error
+		// a room that was never opened is not an error
 		_ = each(n, func(i int) error { return w.servers.LiveKit.DeleteRoom(ctx, names[i]) })
 	}
 }

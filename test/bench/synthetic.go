@@ -16,27 +16,28 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// synthetic describes a generated recording: a class of people and the programs that they work
-// with, as a recorder would have written it.
+// synthetic describes a generated recording of a class: people and the programs that they use. The
+// recording has the form that a recorder would have written.
 type synthetic struct {
 	egressID, instance string
 	project            textegress.Project
 	session            textegress.Session
-	messages           int // lines of events.jsonl that are no events
+	messages           int // lines of events.jsonl that are not events
 	participants       int
 }
 
-// generated is what was written.
+// generated describes a written recording.
 type generated struct {
 	messages int
 	packets  int
 	bytes    int64 // of the segments
 }
 
-// write writes the recording through the spool of the data directory dir, and seals it. Two with
-// the same session differ only in the ids, as two recorders that hear the same.
+// write writes the recording through the spool of the data directory dir and seals it. Two
+// recordings of the same session differ only in their ids, like those of two recorders that receive
+// the same packets.
 func (s synthetic) write(ctx context.Context, dir string) (out generated, err error) {
-	// Nobody waits for what is written here.
+	// No caller waits for a sync.
 	sp, err := spool.Open(dir, spool.Options{SyncInterval: time.Minute})
 	if err != nil {
 		return out, err
@@ -80,8 +81,8 @@ func (s synthetic) write(ctx context.Context, dir string) (out generated, err er
 	return out, err
 }
 
-// generator makes the packets. All of its choices come from one source of random numbers, so that
-// it makes the same every time.
+// generator generates the packets. All its choices come from one source of random numbers, so that
+// every run gives the same packets.
 type generator struct {
 	synthetic
 
@@ -125,7 +126,7 @@ func (g *generator) class(ctx context.Context) error {
 		}
 	}
 	for g.messages < want {
-		if err := ctx.Err(); err != nil { // it takes a minute
+		if err := ctx.Err(); err != nil { // generating takes a minute
 			return err
 		}
 		g.now += int64(g.rnd.IntN(500_000))
@@ -170,7 +171,7 @@ func (g *generator) class(ctx context.Context) error {
 	})
 }
 
-// arrive begins a connection of a participant, whose packets are numbered from 1 on.
+// arrive starts a connection of a participant, whose packets are numbered from 1.
 func (g *generator) arrive(p *person) error {
 	p.visits++
 	p.sid, p.seq = fmt.Sprintf("PA_%s_%02d", p.identity[len("student-"):], p.visits), 0
@@ -216,7 +217,7 @@ func (g *generator) user(p *person, topic string) *livekit.DataPacket {
 	}}}
 }
 
-// log is what a program tells about what somebody did: about 200 bytes.
+// log adds a program's log entry about a participant's action: about 200 bytes.
 func (g *generator) log(p *person) error {
 	g.messages++
 	g.text = fmt.Appendf(g.text[:0],
@@ -247,7 +248,7 @@ func (g *generator) chat(p *person) error {
 	})
 }
 
-// textStream is how LiveKit's newer SDKs send chat: three packets, one line.
+// textStream adds a chat message as LiveKit's newer SDKs send it: three packets, one line.
 func (g *generator) textStream(p *person) error {
 	g.messages++
 	g.sentence(12 + g.rnd.IntN(40))
@@ -261,7 +262,7 @@ func (g *generator) textStream(p *person) error {
 	}, g.text)
 }
 
-// file is a picture of some hundred kilobytes.
+// file adds a picture of a few hundred kilobytes.
 func (g *generator) file(p *person) error {
 	g.messages++
 	content := make([]byte, 100_000+g.rnd.IntN(400_000))
@@ -346,7 +347,7 @@ var words = []string{
 	"result", "differs", "from", "yours", "by",
 }
 
-// word returns one that needs no escaping in JSON.
+// word returns a word that needs no escaping in JSON.
 func (g *generator) word() string {
 	for {
 		if w := words[g.rnd.IntN(len(words))]; w[0] != '"' {

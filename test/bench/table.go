@@ -10,12 +10,12 @@ import (
 	"golang.org/x/perf/benchmath"
 )
 
-// Report is what a run measured.
+// Report holds the measurements of a run.
 type Report struct {
 	Machine string
-	// shorter runs, and fewer: not to be compared with those of a whole run
+	// fewer and shorter runs, not comparable with those of a whole run
 	Quick bool
-	// LeftOut says what could not be measured, and why.
+	// LeftOut states what could not be measured, and why.
 	LeftOut []string
 
 	measurements []measured
@@ -23,7 +23,7 @@ type Report struct {
 
 // measured is one measurement.
 type measured struct {
-	name  string // what, with its unit in brackets at the end
+	name  string // ends with the unit in brackets
 	value float64
 }
 
@@ -39,7 +39,8 @@ func (r *Report) add(m measured) { r.measurements = append(r.measurements, m) }
 // Empty reports whether nothing was measured.
 func (r *Report) Empty() bool { return len(r.measurements) == 0 }
 
-// figures are the measurements by name, in the order in which names came first, and the ratios.
+// figures returns the measurements by name, in the order in which the names first appeared, and the
+// ratios.
 func (r *Report) figures() []figure {
 	var names []string
 	values := map[string][]float64{}
@@ -61,8 +62,9 @@ func (r *Report) figures() []figure {
 	return append(list, ratios(list)...)
 }
 
-// ratios compares our figures with those of the peers: the ratio of the medians, from our lowest by
-// their highest to our highest by their lowest.
+// ratios compares the recorder's figures with those of the peers. It gives the ratio of the
+// medians, with a range from the recorder's lowest divided by the peer's highest to the recorder's
+// highest divided by the peer's lowest.
 func ratios(list []figure) []figure {
 	var rs []figure
 	for _, kind := range []string{peerGoSDK, peerRTCNode} {
@@ -83,8 +85,8 @@ func ratios(list []figure) []figure {
 	return rs
 }
 
-// ofPeer is the name of a peer's figure: "CPU, dense room (s)" is "CPU, dense room, Go SDK peer
-// (s)".
+// ofPeer returns the name of a peer's figure: "CPU, dense room (s)" becomes "CPU, dense room, Go
+// SDK peer (s)".
 func ofPeer(name, kind string) string {
 	what, unit := cutUnit(name)
 	return withUnit(what+", "+kind, unit)
@@ -105,10 +107,10 @@ func cutUnit(name string) (what, unit string) {
 
 func withUnit(what, unit string) string { return what + " (" + unit + ")" }
 
-// target is what a figure is to reach at least, and what is aimed at. 0 is none.
+// target is the minimum that a figure must reach, and the value aimed at; 0: none.
 type target struct{ least, aim float64 }
 
-// verdict says whether a figure's median reaches its target.
+// verdict states whether a figure's median reaches its target.
 func (t target) verdict(name string, v float64) string {
 	reached := func(limit float64) bool {
 		if moreIsBetter(name) {
@@ -129,13 +131,13 @@ func (t target) verdict(name string, v float64) string {
 	return "over"
 }
 
-// moreIsBetter: of a throughput.
+// moreIsBetter reports whether the figure is a throughput.
 func moreIsBetter(name string) bool {
 	_, unit := cutUnit(name)
 	return strings.HasSuffix(unit, "/s") && unit != "ms/s"
 }
 
-// Print writes the table, and below it what was left out.
+// Print writes the table, followed by what was left out.
 func (r *Report) Print(out io.Writer) {
 	line := func(cells ...any) {
 		fmt.Fprintln(out, strings.TrimRight(fmt.Sprintf("%-67s %7s  %-15s %4v %6s %5s  %s",
@@ -151,7 +153,7 @@ func (r *Report) Print(out io.Writer) {
 	r.printLeftOut(out)
 }
 
-// Markdown writes the table as docs/PERFORMANCE.md has it.
+// Markdown writes the table in the form used in docs/PERFORMANCE.md.
 func (r *Report) Markdown(out io.Writer) {
 	fmt.Fprintf(out, "%s\n\n| figure | median | min – max | runs | target | aim | "+
 		"|\n|---|---|---|---|---|---|---|\n", r.Machine)
@@ -183,7 +185,7 @@ func percentile(v []float64, p float64) float64 {
 	return v[max(0, min(len(v)-1, int(math.Ceil(p*float64(len(v))))-1))]
 }
 
-// number has three digits that count.
+// number formats a number with three significant digits.
 func number(f float64) string {
 	switch a := math.Abs(f); {
 	case a >= 100 || f == math.Trunc(f):

@@ -33,7 +33,8 @@ func newWorld(ctx context.Context, o Options) (*world, error) {
 		Dir: filepath.Join(dir, "servers"), SyncFlow: stack.Crowd,
 		LiveKit: stack.LiveKitOptions{
 			LogLevel: "error", EmptyTimeout: 6 * time.Hour, DepartureTimeout: 6 * time.Hour,
-			// More rooms than a stack's own range has ports; nothing else runs beside a benchmark.
+			// A benchmark has more rooms than a stack's own range has ports. No other servers run
+			// beside a benchmark.
 			UDPRange: [2]int{50000, 59999},
 		},
 	})
@@ -41,8 +42,7 @@ func newWorld(ctx context.Context, o Options) (*world, error) {
 		return nil, err
 	}
 	w := &world{o: o, servers: s}
-	// Each listener of the API costs more than a room of the recorder; they would distort the
-	// figures.
+	// A listener of the API costs more than a room of the recorder and would distort the figures.
 	if err := s.SyncFlow.Control(ctx, stack.Settings{NoListener: true}); err != nil {
 		w.stop()
 		return nil, err
@@ -63,7 +63,7 @@ func (w *world) name(of string) string {
 	return fmt.Sprintf("%s-%d", of, w.n)
 }
 
-// recorder starts the real binary in a folder of its own.
+// recorder starts the real binary in a directory of its own.
 func (w *world) recorder(ctx context.Context, extra ...string) (*stack.Recorder, error) {
 	return w.servers.StartRecorder(ctx, filepath.Join(w.o.Dir, w.name("recorder")),
 		append([]string{"LOG_FORMAT=json"}, extra...)...)
@@ -91,7 +91,7 @@ func (w *world) announce(ctx context.Context, sessions ...stack.Session) error {
 	return w.servers.SyncFlow.Announce(ctx, w.project(), stack.DeviceGroup, bodies...)
 }
 
-// remove deletes sessions and empties the bucket, so that a case does not pay for those before it.
+// remove deletes sessions and empties the bucket, so that earlier cases do not affect the next one.
 func (w *world) remove(ctx context.Context, sessions []stack.Session) error {
 	err := each(len(sessions), func(i int) error {
 		return w.servers.SyncFlow.DeleteSession(ctx,
@@ -130,15 +130,15 @@ type fixture struct {
 	sessions []stack.Session
 	empty    reading       // before the first room
 	joined   time.Duration // from the first announcement until all rooms were open
-	sent     int           // messages that are to be delivered
-	ended    bool          // whether the sessions are
-	removed  bool          // whether the sessions are
+	sent     int           // messages to be delivered
+	ended    bool          // the sessions have ended
+	removed  bool          // the sessions are removed
 	others   int           // delivered sessions that are no longer in sessions
 }
 
-// withRooms starts a recorder, announces n sessions at once, and runs f when it has joined them
-// all. Then it ends the sessions, and fails unless everything that f sent (fixture.sent) is
-// delivered.
+// withRooms starts a recorder, announces n sessions at once, and runs f when the recorder has
+// joined them all. It then ends the sessions, and fails unless everything that f sent
+// (fixture.sent) is delivered.
 func (w *world) withRooms(ctx context.Context, n int,
 	f func(*fixture) ([]measured, error),
 ) ([]measured, error) {
@@ -156,7 +156,7 @@ func (w *world) withRooms(ctx context.Context, n int,
 		if c.removed {
 			return
 		}
-		// After a failure, the next cases must not pay for this one.
+		// A failed case must not affect the next ones.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
 		_ = w.remove(ctx, c.sessions)
@@ -214,7 +214,7 @@ func (c *fixture) end(ctx context.Context) error {
 	})
 }
 
-// checkDelivered waits until the sessions are delivered and checks that each message is there.
+// checkDelivered waits until the sessions are delivered and checks that no message is missing.
 func (c *fixture) checkDelivered(ctx context.Context) error {
 	err := until(ctx, c.r, "everything is delivered", func(m map[string]float64) bool {
 		return m[uploadsOK] >= float64(len(c.sessions)+c.others)
@@ -259,8 +259,8 @@ func (w *world) delivered() (map[string]stack.Delivered, error) {
 	})
 }
 
-// send has a load generator carry out a plan, and returns its CPU time, too. begin is called when
-// all senders have joined, before they send.
+// send runs a plan in a load generator, and also returns its CPU time. begin is called when all
+// senders have joined, before they send.
 func (w *world) send(ctx context.Context, plan classroom.Load,
 	begin func() error,
 ) (res classroom.LoadResult, cpu time.Duration, err error) {
@@ -268,7 +268,7 @@ func (w *world) send(ctx context.Context, plan classroom.Load,
 	if err != nil {
 		return res, 0, err
 	}
-	defer l.Close() //nolint:errcheck // its files are in a temporary folder
+	defer l.Close() //nolint:errcheck // its files are in a temporary directory
 	if err := begin(); err != nil {
 		return res, 0, err
 	}

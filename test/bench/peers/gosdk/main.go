@@ -1,6 +1,6 @@
-// Command gosdk is a recorder as somebody would write it on the callbacks of LiveKit's Go SDK: the
-// benchmark's yardstick, not a thing to use. It joins rooms and appends one line per message to one
-// text file per room and sender, without fsync.
+// Command gosdk is a recorder as a user of LiveKit's Go SDK might write it on the SDK's callbacks.
+// It serves only for comparison in the benchmark. It joins rooms and appends one line per message
+// to one text file per room and sender, without fsync.
 package main
 
 import (
@@ -20,7 +20,7 @@ import (
 	lksdk "github.com/livekit/server-sdk-go/v2"
 )
 
-// Room is what to join.
+// Room is a room to join.
 type Room struct {
 	Name  string `json:"name"`
 	Token string `json:"token"`
