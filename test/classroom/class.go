@@ -10,21 +10,21 @@ import (
 )
 
 // Class is the plan of a class. The same plan gives the same messages in the same order for each
-// sender; when they are sent depends on the clock.
+// sender; the times of sending depend on the clock.
 type Class struct {
 	Seed     uint64
 	Learners int // default 3
 	Messages int // of each learner, default 20
-	// Late learners of these join when about a third of the class is over.
+	// Late is the number of learners that join when about a third of the class is over.
 	Late int
-	// Rejoin learners leave in the middle of their messages, once, and come back under the same
-	// identity. The first learners do.
+	// Rejoin is the number of learners that leave once, in the middle of their messages, and rejoin
+	// under the same identity. These are the first learners.
 	Rejoin int
 	// Lossy is the share of messages sent without retransmission, 0 to 1.
 	Lossy float64
-	// Topics to choose from; default "chat" and "log".
+	// Topics are the topics to choose from; default "chat" and "log".
 	Topics []string
-	// Contents to choose from; default all.
+	// Contents are the kinds of payload to choose from; default all.
 	Contents []Content
 	// Pause is the mean time between bursts of one to six messages; default 50 ms.
 	Pause time.Duration
@@ -33,7 +33,8 @@ type Class struct {
 	// Tokens returns the LiveKit URL and a fresh join token.
 	Tokens func(ctx context.Context, identity string) (url, token string, err error)
 
-	// ServerMessages are sent through the server API by SendData, to topic "log".
+	// ServerMessages is the number of messages sent to topic "log" through the server API, by
+	// SendData.
 	ServerMessages int
 	SendData       func(ctx context.Context, topic string, reliable bool, payload []byte) error
 }
@@ -41,17 +42,17 @@ type Class struct {
 // Server is the key in a Report for messages without a sender, sent through the server API.
 const Server = ""
 
-// Report says what was sent.
+// Report lists what was sent.
 type Report struct {
-	// Sent has the messages of each sender in the order of sending. LiveKit keeps it among a
-	// sender's reliable and among its lossy messages, not between the two.
+	// Sent holds the messages of each sender in the order of sending. LiveKit keeps this order
+	// among a sender's reliable messages and among its lossy ones, not between the two.
 	Sent map[string][]Message
-	// Connections is how often each learner joined.
+	// Connections counts the joins of each learner.
 	Connections map[string]int
 }
 
 // Run holds the class: all learners at once, until each has sent all its messages and left (see
-// Learner.Leave). With an error the report is what was sent until then.
+// Learner.Leave). With an error, the report lists what was sent before it.
 func (c Class) Run(ctx context.Context) (Report, error) {
 	c.defaults()
 	var wg sync.WaitGroup
@@ -107,11 +108,11 @@ func (c *Class) defaults() {
 	}
 }
 
-// attend is one learner's class.
+// attend runs one learner's part of the class.
 func (c *Class) attend(ctx context.Context, i int, l *Learner) (err error) {
 	r := rand.New(rand.NewPCG(c.Seed, uint64(i)))
 	if i >= c.Learners-c.Late {
-		// bursts are of 3.5 on average
+		// a burst has 3.5 messages on average
 		if err := sleep(ctx, c.Pause*time.Duration(c.Messages)/10); err != nil {
 			return err
 		}

@@ -11,20 +11,20 @@ type Received struct {
 
 // Difference is how the record of one sender differs from what it sent.
 type Difference struct {
-	// MissingReliable and MissingLossy are the numbers that were not received. Lossy messages may
+	// MissingReliable and MissingLossy list the numbers that were not received. Lossy messages may
 	// be missing.
 	MissingReliable, MissingLossy []int
-	// Surplus has the positions in the record, from 0, of messages that were not sent, or sent less
-	// often.
+	// Surplus lists the positions in the record, from 0, of messages that were not sent, or that
+	// were sent less often.
 	Surplus []int
-	// DisorderReliable and DisorderLossy are positions of messages that come after a later one of
-	// the same kind (reliable or lossy). Lossy ones may.
+	// DisorderReliable and DisorderLossy list the positions of messages that follow a later message
+	// of the same kind (reliable or lossy). Lossy messages may be out of order.
 	DisorderReliable, DisorderLossy []int
-	// At gives, for every number received, its position in the record.
+	// At maps every number received to its position in the record.
 	At map[int]int
 }
 
-// Faithful reports whether nothing is wrong with the record: all reliable messages, in order, and
+// Faithful reports whether the record is correct: it has all reliable messages in order, and
 // nothing that was not sent.
 func (d Difference) Faithful() bool {
 	return len(d.MissingReliable)+len(d.Surplus)+len(d.DisorderReliable) == 0
@@ -36,8 +36,8 @@ func (d Difference) String() string {
 		len(d.MissingLossy), d.Surplus, d.DisorderReliable)
 }
 
-// Compare compares what one sender sent with what was recorded of it, in the order of the record.
-// It judges by content and position, never by time.
+// Compare compares the messages of one sender with those recorded, in the order of the record. It
+// uses content and position, never time.
 func Compare(sent []Message, got []Received) Difference {
 	type key struct {
 		topic, payload string

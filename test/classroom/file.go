@@ -12,17 +12,17 @@ import (
 	lksdk "github.com/livekit/server-sdk-go/v2"
 )
 
-// chunkBytes is how large the SDKs make the chunks of a stream.
+// chunkBytes is the chunk size that the SDKs use for streams.
 const chunkBytes = 15_000
 
-// packet is any DataPacket for the SDK to send.
+// packet wraps any DataPacket for the SDK to send.
 type packet struct{ *livekit.DataPacket }
 
 func (p packet) ToProto() *livekit.DataPacket { return p.DataPacket }
 
-// SendFile sends a file of size bytes from r as a byte stream, in the packets that the SDKs make,
-// but as fast as possible: the Go SDK's own writer pauses between chunks. It is not among
-// Sent. When it returns nil, LiveKit has acknowledged all of it.
+// SendFile sends a file of size bytes from r as a byte stream, in the same packets as the SDKs, but
+// as fast as possible: the Go SDK's own writer pauses between chunks. The file is not included in
+// Sent. When SendFile returns nil, LiveKit has acknowledged the whole file.
 func (l *Learner) SendFile(ctx context.Context, topic, name string, size int64, r io.Reader) error {
 	return l.sendStream(ctx, r, &livekit.DataStream_Header{
 		Topic: topic, MimeType: "application/octet-stream", TotalLength: new(uint64(size)),
@@ -32,8 +32,8 @@ func (l *Learner) SendFile(ctx context.Context, topic, name string, size int64, 
 	})
 }
 
-// SendText sends ASCII text as a text stream. SendFile says the rest: the SDK's own function
-// returns before all is sent, and does not say when it is.
+// SendText sends ASCII text as a text stream, in the same way as SendFile. The SDK's own function
+// returns before everything is sent and does not report completion.
 func (l *Learner) SendText(ctx context.Context, topic, text string) error {
 	return l.sendStream(ctx, strings.NewReader(text), &livekit.DataStream_Header{
 		Topic: topic, MimeType: "text/plain", TotalLength: new(uint64(len(text))),
@@ -83,7 +83,7 @@ func (l *Learner) sendPacket(ctx context.Context, p *livekit.DataPacket) error {
 	return nil
 }
 
-// sendFile is the file of a load: the same for each sender of the same number.
+// sendFile sends the file of a load. Its content depends only on the sender's number.
 func (p Load) sendFile(ctx context.Context, i int, l *Learner, s *SenderLoad) error {
 	sum := NewSum()
 	err := l.SendFile(ctx, p.Topic, fmt.Sprintf("file-%d.bin", i+1), p.FileBytes,

@@ -1,5 +1,5 @@
-// Package classroom generates the data traffic of a class with real LiveKit clients, and keeps what
-// was sent. It is the oracle of the tests: they compare what was recorded with what was sent.
+// Package classroom generates the data traffic of a class with real LiveKit clients and keeps what
+// was sent. It is the oracle of the tests, which compare the recorded messages with those sent.
 package classroom
 
 import (
@@ -18,7 +18,7 @@ import (
 
 // Message is one data packet that a sender handed to LiveKit.
 type Message struct {
-	N        int // 1, 2, 3 … of this sender, also across its connections
+	N        int // 1, 2, 3 … for each sender, continued across its connections
 	Topic    string
 	Payload  []byte
 	Reliable bool
@@ -26,19 +26,19 @@ type Message struct {
 	At       time.Time // just before it was handed to the SDK
 }
 
-// silence disables the SDK's global logger, to which its PeerConnections log every change, whatever
-// logger a room is given.
+// silence disables the SDK's global logger. PeerConnections log every change to it, regardless of
+// the room's logger.
 var silence = sync.OnceFunc(func() { lksdk.SetLogger(logger.GetDiscardLogger()) })
 
-// Linger is how long a sender stays after its buffer has drained. LiveKit does not confirm when it
-// has forwarded what it received; leaving before that could lose data.
+// Linger is how long a sender stays after its buffer has drained. LiveKit does not confirm that it
+// has forwarded received data, and leaving before that could lose data.
 const Linger = 2 * time.Second
 
-// maxBuffered bounds what the SDK buffers, which by itself has no limit.
+// maxBuffered bounds the SDK's buffer, which otherwise has no limit.
 const maxBuffered = 1 << 20
 
-// ErrInterrupted is returned if a sender's connection broke. Until it is back, the SDK drops
-// messages without an error, so the sender's list may contain messages that were never sent.
+// ErrInterrupted is returned if a sender's connection broke. Until the SDK has reconnected, it
+// drops messages without an error, so the sender's list may contain messages that were never sent.
 var ErrInterrupted = errors.New("the connection was interrupted: what was sent is not known")
 
 // Learner is a participant that sends data. The methods that send must be called from one
@@ -51,14 +51,14 @@ type Learner struct {
 	conn int
 
 	interrupted atomic.Bool  // of any connection
-	broken      *atomic.Bool // the present connection
-	leaving     *atomic.Bool // of the present connection
+	broken      *atomic.Bool // the current connection
+	leaving     *atomic.Bool // of the current connection
 
 	mu   sync.Mutex
 	sent []Message
 }
 
-// Enroll returns a learner who is not in a room yet. tokens returns a URL and a fresh token for
+// Enroll returns a learner that is not yet in a room. tokens returns a URL and a fresh token for
 // each join.
 func Enroll(identity string, tokens func(ctx context.Context) (url, token string,
 	err error),
@@ -66,7 +66,7 @@ func Enroll(identity string, tokens func(ctx context.Context) (url, token string
 	return &Learner{Identity: identity, join: tokens}
 }
 
-// Join connects, for the first time or again, also after a connection that broke.
+// Join connects for the first time or again, also after a broken connection.
 func (l *Learner) Join(ctx context.Context) error {
 	url, token, err := l.join(ctx)
 	if err != nil {
@@ -95,10 +95,10 @@ func (l *Learner) Join(ctx context.Context) error {
 	return nil
 }
 
-// SID returns the participant sid of the present connection.
+// SID returns the participant sid of the current connection.
 func (l *Learner) SID() string { return l.room.LocalParticipant.SID() }
 
-// Send publishes a payload and notes it as sent. It waits while more than a mebibyte is buffered.
+// Send publishes a payload and adds it to Sent. It waits while more than 1 MiB is buffered.
 func (l *Learner) Send(ctx context.Context, topic string, payload []byte, reliable bool) error {
 	m := Message{
 		N: l.Next(), Topic: topic, Payload: bytes.Clone(payload), Reliable: reliable,
@@ -128,7 +128,7 @@ func (l *Learner) publish(ctx context.Context, topic string, payload []byte, rel
 	return nil
 }
 
-// Next returns the number that the next message will have, to be put into its payload.
+// Next returns the number of the next message, for use in its payload.
 func (l *Learner) Next() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -142,18 +142,18 @@ func (l *Learner) Sent() []Message {
 	return append([]Message(nil), l.sent...)
 }
 
-// Room returns the SDK's room, for what this package does not offer.
+// Room returns the SDK's room, for functions that this package does not offer.
 func (l *Learner) Room() *lksdk.Room { return l.room }
 
-// Drain waits until LiveKit has acknowledged everything (or, of lossy data, until the SDK has given
-// it up).
+// Drain waits until LiveKit has acknowledged everything, or until the SDK has given up on lossy
+// data.
 func (l *Learner) Drain(ctx context.Context) error { return l.await(ctx, 0) }
 
-// await waits until at most limit bytes are buffered. The amount is that of the SCTP association:
-// waiting and in flight, of all data channels. The SDK publishes on another PeerConnection than it
-// receives on and makes it at the first use.
+// await waits until at most limit bytes are buffered. It counts the bytes of the SCTP association,
+// waiting and in flight, of all data channels. The SDK uses separate PeerConnections for publishing
+// and receiving, and creates the former at its first use.
 func (l *Learner) await(ctx context.Context, limit int) error {
-	var tick *time.Ticker // made only when there is something to wait for
+	var tick *time.Ticker // created only if waiting is necessary
 	for {
 		if l.broken.Load() {
 			return fmt.Errorf("%s: %w", l.Identity, ErrInterrupted)
@@ -175,8 +175,8 @@ func (l *Learner) await(ctx context.Context, limit int) error {
 	}
 }
 
-// Leave drains, stays for Linger, and disconnects. If it returns nil, everything reliable in Sent
-// reached LiveKit, which had two seconds to forward it.
+// Leave drains, stays for Linger, and disconnects. If it returns nil, all reliable messages in Sent
+// reached LiveKit, which had two seconds to forward them.
 func (l *Learner) Leave(ctx context.Context) error {
 	err := l.Drain(ctx)
 	if err == nil {
@@ -196,7 +196,7 @@ func (l *Learner) Leave(ctx context.Context) error {
 	return err
 }
 
-// Vanish disconnects at once. What was sent last may be lost.
+// Vanish disconnects at once. The last messages may be lost.
 func (l *Learner) Vanish() {
 	l.leaving.Store(true)
 	l.room.Disconnect()

@@ -12,7 +12,7 @@ import (
 	"github.com/livekit/protocol/auth"
 )
 
-// Load is a plan for many senders. It can be sent to another process as JSON.
+// Load is a plan for many senders. It can be passed to another process as JSON.
 type Load struct {
 	URL       string   `json:"url"` // ws://…
 	APIKey    string   `json:"api_key"`
@@ -28,12 +28,12 @@ type Load struct {
 	// FileBytes is the size of one file that each sender sends as a byte stream, instead of
 	// messages.
 	FileBytes int64 `json:"file_bytes,omitempty"`
-	// DrainSeconds is how long the senders' buffers may take to empty after the last message; 0: as
-	// long as it takes.
+	// DrainSeconds bounds the time that the senders' buffers take to empty after the last message;
+	// 0: no limit.
 	DrainSeconds float64 `json:"drain_seconds,omitempty"`
 }
 
-// LoadResult says what was sent.
+// LoadResult states what was sent.
 type LoadResult struct {
 	StartedUnixNS int64 `json:"started_unix_ns"` // when all had joined
 	// when all had handed over their last message
@@ -42,7 +42,7 @@ type LoadResult struct {
 	Senders       []SenderLoad `json:"senders"`
 }
 
-// SenderLoad is what one sender sent: its messages are numbered 1 to Messages without a hole.
+// SenderLoad states what one sender sent. Its messages are numbered 1 to Messages without gaps.
 type SenderLoad struct {
 	Room     string `json:"room"`
 	Identity string `json:"identity"`
@@ -51,22 +51,23 @@ type SenderLoad struct {
 	Messages int    `json:"messages"`
 	Bytes    int64  `json:"bytes"`            // of payload
 	SHA256   string `json:"sha256,omitempty"` // of a file, in hex
-	// Drained: LiveKit had acknowledged all of it before the sender left. Of one that was not, part
-	// may never have been sent.
+	// Drained is true if LiveKit had acknowledged everything before the sender left. Otherwise part
+	// of it may never have been sent.
 	Drained bool   `json:"drained"`
 	Error   string `json:"error,omitempty"` // if set, Messages is the number of attempts
 }
 
-// LoadPayload is the payload of a load message, a JSON object of exactly Size bytes if it fits.
+// LoadPayload is the payload of a load message: a JSON object, padded to exactly Size bytes if it
+// is not longer.
 type LoadPayload struct {
 	N      int    `json:"n"`
 	Sender string `json:"sender"`
-	UnixNS int64  `json:"unix_ns"` // when it was handed to the SDK, for measuring latency
+	UnixNS int64  `json:"unix_ns"` // time at which it was passed to the SDK, for measuring latency
 	Pad    string `json:"pad"`
 }
 
 // Run joins all senders (eight at a time), calls joined, which may block, sends, drains, stays for
-// Linger and leaves. The error is about joining; errors of a sender are in the result.
+// Linger and leaves. The error concerns joining; errors of a sender are in the result.
 func (p Load) Run(ctx context.Context, joined func()) (LoadResult, error) {
 	if p.FileBytes == 0 && p.Messages == 0 && (p.Rate <= 0 || p.Seconds <= 0) {
 		return LoadResult{}, errors.New("load: a number of messages, a rate with seconds, or the " +
@@ -146,8 +147,8 @@ func (p Load) joinAll(ctx context.Context) ([]*Learner, error) {
 	return all, errors.Join(errs...)
 }
 
-// send keeps the average rate: a sender that was late catches up. The senders start at different
-// offsets. Without a rate a sender waits only for its own buffer.
+// send keeps the average rate: a delayed sender catches up. The senders start at different offsets.
+// Without a rate, a sender waits only for its own buffer.
 func (p Load) send(ctx context.Context, i, of int, l *Learner, s *SenderLoad) error {
 	if p.Rate <= 0 {
 		for n := 1; n <= p.Messages; n++ {

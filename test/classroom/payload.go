@@ -18,17 +18,17 @@ type Content int
 
 // The kinds of payload.
 const (
-	JSON Content = iota // an action log as the known learning environments write it
+	JSON Content = iota // an action log in the form that known learning environments write
 	Text                // several lines, as typed into SyncFlow's dashboard
-	// valid UTF-8 that breaks careless writers: line ends, bars, quotes, NUL, right-to-left, a byte
-	// order mark
+	// valid UTF-8 that careless writers handle wrongly: line ends, bars, quotes, NUL, right-to-left
+	// text, a byte order mark
 	Hard
 	Binary // not valid UTF-8
-	Long   // 14 KiB of text, near what LiveKit advises at most
+	Long   // 14 KiB of text, near the maximum that LiveKit recommends
 	Empty
 )
 
-// Payload returns the payload of a message; r decides on the details.
+// Payload returns the payload of a message; r supplies the random details.
 func Payload(c Content, identity string, n int, r *rand.Rand) []byte {
 	tag := fmt.Sprintf("%s#%d", identity, n)
 	switch c {
@@ -64,16 +64,16 @@ func Payload(c Content, identity string, n int, r *rand.Rand) []byte {
 	}
 }
 
-// random returns endless bytes, always the same for the same number.
+// random returns an endless stream of bytes that depends only on i.
 func random(i int) io.Reader { return rand.NewChaCha8([32]byte{7, byte(i), byte(i >> 8)}) }
 
-// Sum is the SHA-256 of what is written to it.
+// Sum computes the SHA-256 of the bytes written to it.
 type Sum struct{ hash.Hash }
 
-// NewSum returns the sum of nothing.
+// NewSum returns an empty Sum.
 func NewSum() Sum { return Sum{sha256.New()} }
 
-// Hex returns the sum of what was written.
+// Hex returns the sum in hex.
 func (s Sum) Hex() string { return hex.EncodeToString(s.Sum(nil)) }
 
 func pick(r *rand.Rand, from ...string) string { return from[r.IntN(len(from))] }
