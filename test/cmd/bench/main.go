@@ -1,4 +1,5 @@
-// Command bench measures textegress and prints a table; it can compare it with an earlier one.
+// Command bench measures textegress and prints a table. It can compare the results with earlier
+// ones.
 package main
 
 import (
@@ -41,7 +42,7 @@ func run() error {
 	if flag.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flag.Arg(0))
 	}
-	// Read first: an hour is long for a wrong name.
+	// Read the earlier file first, so that a wrong name fails before the run of an hour.
 	if *compare != "" {
 		if _, err := bench.ReadReport(*compare); err != nil {
 			return err
@@ -76,7 +77,8 @@ func run() error {
 	return err
 }
 
-// defaultFile is where a run's measurements are kept: not over those of a whole run.
+// defaultFile is the file for a run's measurements. A quick run does not overwrite those of a whole
+// run.
 func defaultFile(o bench.Options) string {
 	name := "last.txt"
 	switch {
@@ -88,7 +90,7 @@ func defaultFile(o bench.Options) string {
 	return filepath.Join(o.Dir, name)
 }
 
-// measure runs the benchmark and keeps what it measured.
+// measure runs the benchmark and saves its measurements.
 func measure(ctx context.Context, o bench.Options, file string) (*bench.Report, error) {
 	o.Peers = o.Peers || !o.Quick
 	rep, err := bench.Run(ctx, o)

@@ -1,6 +1,6 @@
-// Command demo shows the main job end to end: a class in which learners write and a learning
-// environment logs, recorded by the real binary from real servers, delivered to a real S3 server,
-// and verified.
+// Command demo shows the service end to end: the real binary records a class, with messages of
+// learners and logs of a learning environment, from real servers, delivers the recording to a real
+// S3 server, and verifies it.
 package main
 
 import (
@@ -73,9 +73,9 @@ func run(ctx context.Context, out io.Writer, dir string, length time.Duration) (
 	if err != nil {
 		return err
 	}
-	// What is said before the recorder is in the room is not recorded: the manifest states when it
-	// joined. Learners come some seconds after their session was made; those of the demo would come
-	// in the same instant.
+	// Messages sent before the recorder is in the room are not recorded; the manifest states when
+	// it joined. Real learners join some seconds after the creation of their session. Those of the
+	// demo would join at once, so the demo waits.
 	err = rec.Until(ctx, "the recorder is in the room", func(st stack.RecorderStatus) bool {
 		return len(st.Recordings) == 1 && st.Recordings[0].Connected
 	})
@@ -102,15 +102,15 @@ func run(ctx context.Context, out io.Writer, dir string, length time.Duration) (
 	return show(ctx, out, rec, d, rep)
 }
 
-// hold runs the class, with a bar that follows what the recorder says it has on disk.
+// hold runs the class and shows a progress bar of what the recorder reports to have on disk.
 func hold(ctx context.Context, out io.Writer, servers *stack.Stack, rec *stack.Recorder,
 	p stack.Project, x stack.Session, length time.Duration,
 ) (classroom.Report, error) {
 	class := servers.Class(p, x)
 	class.Learners, class.Late, class.Rejoin, class.ServerMessages = 6, 2, 1, 25
 	class.Pause = 150 * time.Millisecond
-	// A burst of three and a half messages on average every Pause; two seconds at the end of each
-	// stay.
+	// A burst has 3.5 messages on average, with one burst every Pause. Each stay ends with two
+	// seconds of Linger.
 	class.Messages = max(10, int((length-6*time.Second)/class.Pause*7/2))
 	names := []string{"alice", "bob", "chen", "dörte", "emeka", "fatima"}
 	class.Identity = func(i int) string { return names[i] }
@@ -152,7 +152,7 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// show prints where the recording is, some of it, and how it compares with what was sent.
+// show prints the location of the recording, an extract, and a comparison with what was sent.
 func show(ctx context.Context, out io.Writer, rec *stack.Recorder, d stack.Delivered,
 	rep classroom.Report,
 ) error {

@@ -2,8 +2,8 @@
 // so that its CPU time is measured separately.
 //
 // It reads a plan (classroom.Load) as JSON from a file and prints the result (classroom.LoadResult)
-// as JSON. With -joined it makes that file when all senders have joined, and with -go it then waits
-// until that file is there.
+// as JSON. With -joined it creates that file when all senders have joined. With -go it then waits
+// until that file exists.
 package main
 
 import (

@@ -1,5 +1,5 @@
 // Command soak records sessions for half an hour on real servers. It fails if the recorder's live
-// heap, goroutines, open files or disk use grew, or if anything that was sent is not delivered.
+// heap, goroutines, open files or disk use grew, or if any sent message is not delivered.
 package main
 
 import (

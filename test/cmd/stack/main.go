@@ -37,7 +37,7 @@ func run(args []string) error {
 	fs.IntVar(&o.SyncFlow.Connections, "pool", 5,
 		"database connections of SyncFlow, one for each running session")
 	only := fs.String("only", "", "\"livekit\": only the LiveKit server")
-	_ = fs.Parse(args[1:]) // it exits on errors
+	_ = fs.Parse(args[1:]) // Parse exits on errors
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if *only == "livekit" {

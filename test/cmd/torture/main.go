@@ -1,6 +1,6 @@
 // Command torture kills, freezes and disconnects the real binary on real servers and fills its
-// disk, for a quarter of an hour, and accounts for every message that was sent. Its last line is
-// the account. It fails if a message is missing and no record states so.
+// disk, for a quarter of an hour, and accounts for every sent message. The account is the last line
+// of the output. The command fails if a message is missing and no record states so.
 package main
 
 import (
