@@ -9,8 +9,8 @@ import (
 	"github.com/syncflow/textegress"
 )
 
-// DisagreementError says that a manifest and the files in raw/ do not belong to the same recording.
-// It names the keys that differ.
+// DisagreementError reports that a manifest and the files in raw/ do not belong to the same
+// recording. Keys are the keys that differ.
 type DisagreementError struct{ Keys []string }
 
 func (e *DisagreementError) Error() string {
@@ -18,7 +18,7 @@ func (e *DisagreementError) Error() string {
 		", ")
 }
 
-// agree compares what the manifest says of the recording with the files in raw/.
+// agree compares the manifest's description of the recording with the files in raw/.
 func (d *delivered) agree(m textegress.Manifest) error {
 	i, s := d.info, d.sealed
 	var differ []string

@@ -7,14 +7,14 @@ import (
 	"github.com/syncflow/textegress"
 )
 
-// recentChats is how many of a sender's last chat messages are remembered, to recognise a copy. The
-// copy follows immediately.
+// recentChats is how many of a sender's latest chat messages are kept to recognise a copy. The copy
+// follows immediately.
 const recentChats = 8
 
 // duplicateFilter finds the messages that LiveKit's chat components send a second time for old
-// clients: a user packet with the id of the preceding chat message or stream and a mark that tells
-// newer clients to ignore it (components-js, packages/core/src/components/chat.ts: "ignoreLegacy"
-// beside streams, "ignore" beside ChatMessage packets).
+// clients: a user packet with the id of the preceding chat message or stream and a mark for newer
+// clients to ignore it (components-js, packages/core/src/components/chat.ts: "ignoreLegacy" beside
+// streams, "ignore" beside ChatMessage packets).
 type duplicateFilter struct{ chats map[connection]*recent }
 
 type recent struct {
@@ -32,7 +32,7 @@ func newDuplicateFilter() *duplicateFilter {
 }
 
 // mark marks m if it is a copy. A mark alone proves nothing: if the original is not in the
-// recording, the copy is all there is.
+// recording, only the copy holds the message.
 func (f *duplicateFilter) mark(m *textegress.Message) {
 	who := connection{m.Identity, m.ParticipantSID}
 	if m.Stream != nil && len(m.Stream.ContinuedBy) > 0 {

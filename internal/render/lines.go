@@ -10,11 +10,11 @@ import (
 )
 
 // LineDecoder turns the frames of a recording into the lines of events.jsonl. It adds tombstones:
-// lines of kind forgotten that replace the lines of a removed participant.
+// lines of kind forgotten that replace the lines of an erased participant.
 type LineDecoder struct {
 	decoder   *decode.Decoder
 	tombs     tombstones
-	tombstone bool // the last frame was one
+	tombstone bool // the last frame was a tombstone
 
 	// The result of decode.Event for the last frame, if that was an event.
 	event     textegress.Message
@@ -70,7 +70,8 @@ func (d *LineDecoder) Event() (m textegress.Message, ok bool) { return d.event, 
 // Envelope describes the packet of the last frame.
 func (d *LineDecoder) Envelope() decode.Envelope { return d.decoder.Envelope() }
 
-// Late returns how many packets came after the line of their stream and are therefore in no line.
+// Late returns the number of packets that arrived after the line of their stream and are therefore
+// in no line.
 func (d *LineDecoder) Late() int64 { return d.decoder.Late() }
 
 // Forgotten returns the number of tombstones so far.
@@ -79,20 +80,20 @@ func (d *LineDecoder) Forgotten() textegress.Forgotten { return d.tombs.count }
 // Close releases the scratch file.
 func (d *LineDecoder) Close() error { return d.decoder.Close() }
 
-// tombstones produces the lines that replace those of removed participants. They have the same
+// tombstones produces the lines that replace those of erased participants. They have the same
 // positions, so that every other line keeps its n.
 type tombstones struct {
 	late  map[uint64]int64 // by the index of the frame whose lines they precede; 0: at the end
 	count textegress.Forgotten
 	last  segment.Frame // without its payload
-	// allowed is how many more lines are plausible: each frame gives only so many. A tombstone that
-	// claims more was not written by us, or its frames are lost.
+	// allowed is the number of further lines that are plausible, because each frame gives a limited
+	// number. A tombstone that claims more was not written by this program, or its frames are lost.
 	allowed int64
 }
 
 const (
-	linesPerFrame = 4  // more than any frame gives
-	initialLines  = 64 // so that frames lost at the beginning do no harm
+	linesPerFrame = 4  // more lines than any frame gives
+	initialLines  = 64 // allowance for frames lost at the beginning
 )
 
 // take returns how many of n lines are allowed, and deducts them.
@@ -103,8 +104,8 @@ func (t *tombstones) take(n int64) int64 {
 	return n
 }
 
-// frame returns how many tombstones precede the lines of the frame, and whether the frame is a
-// tombstone itself and has no other lines. m is the message of the frame if that is an event.
+// frame returns how many tombstones precede the lines of the frame, and whether the frame is itself
+// a tombstone without other lines. m is the message of the frame if that is an event.
 func (t *tombstones) frame(f segment.Frame, m *textegress.Message) (lines int64, tombstone bool) {
 	t.last = f
 	t.last.Payload = nil
@@ -131,14 +132,14 @@ func (t *tombstones) frame(f segment.Frame, m *textegress.Message) (lines int64,
 
 // end returns how many tombstones follow the lines of the last frame.
 func (t *tombstones) end() (lines int64) {
-	for _, n := range t.late { // also those whose frame is missing: n stays whole
+	for _, n := range t.late { // including those whose frame is missing, so that n has no gaps
 		lines = min(lines+n, math.MaxInt32)
 	}
 	t.late = nil
 	return t.take(lines)
 }
 
-// line is one tombstone.
+// line returns one tombstone.
 func (t *tombstones) line() *decode.Line {
 	return &decode.Line{Message: textegress.Message{
 		Kind: textegress.KindForgotten, Time: time.Unix(0, t.last.UnixNS).UTC(),

@@ -38,8 +38,8 @@ func (o *Output) Scratch() (Scratch, error) {
 	return s, nil
 }
 
-// Create begins the object named key. It is created even if nothing is written to it. Errors name
-// label instead of the key, which may contain an identity.
+// Create creates the object named key, even if nothing is written to it. Errors name label instead
+// of the key, which may contain an identity.
 func (o *Output) Create(key, contentType, label string) *Object {
 	ob := &Object{out: o, key: key, contentType: contentType, label: label, hash: sha256.New()}
 	o.all = append(o.all, ob)
@@ -72,7 +72,7 @@ func (o *Output) flush() error {
 // close releases the scratch files.
 func (o *Output) close() {
 	for _, s := range o.scratches {
-		_ = s.Close() // of no consequence
+		_ = s.Close() // an error has no effect
 	}
 	o.scratches = nil
 }
@@ -103,13 +103,13 @@ type Object struct {
 	label       string // used in errors instead of the key
 
 	buf     []byte // not yet appended to the object
-	made    bool   // the sink has it
+	made    bool   // created in the sink
 	hash    hash.Hash
 	size    int64
 	lines   int64
-	counted bool // lines are counted in the manifest
+	counted bool // the manifest states the number of lines
 
-	sum string // once it is closed
+	sum string // set by Close
 }
 
 // Write implements [io.Writer].

@@ -20,16 +20,16 @@ const (
 	copyBuffer       = 256 << 10
 )
 
-// The settings of the encoder are part of Version: others would give other bytes. One goroutine, so
-// that the result does not depend on timing; a small window, because packets repeat each other
-// within short distances and a small window bounds memory.
+// The encoder's settings are part of Version: other settings would give other bytes. One goroutine
+// makes the result independent of timing. A small window bounds memory and is sufficient, because
+// packets repeat each other within short distances.
 func newEncoder() (*zstd.Encoder, error) {
 	return zstd.NewWriter(nil,
 		zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault),
 		zstd.WithWindowSize(1<<20),
 		zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(true), zstd.WithZeroFrames(true),
-		// Without it a frame of less than 256 bytes has no content size. It has no effect on those
-		// of more than one block.
+		// Without this option, a frame of less than 256 bytes has no content size. The option has
+		// no effect on frames of more than one block.
 		zstd.WithSingleSegment(true))
 }
 
@@ -73,7 +73,7 @@ func (c *compression) work(ctx context.Context, out *Output) error {
 	if err != nil {
 		return fmt.Errorf("export: compress: %w", err)
 	}
-	defer z.Close() //nolint:errcheck // closed for its result below
+	defer z.Close() //nolint:errcheck // the result is that of Close below
 	buf := make([]byte, copyBuffer)
 	for {
 		i := int(c.next.Add(1)) - 1
@@ -103,7 +103,7 @@ func compress(ctx context.Context, z *zstd.Encoder, buf []byte, o *Output,
 	defer r.Close() //nolint:errcheck // reading only
 	key := textegress.RawDir + seg.Name + compressedSuffix
 	out := o.Create(key, typeZstd, key)
-	if size == 0 { // the stream would not state it
+	if size == 0 { // the stream would not state the size
 		if _, err := out.Write(z.EncodeAll(nil, nil)); err != nil {
 			return err
 		}

@@ -26,9 +26,9 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// Version is the exporter named in manifests. It changes only when the same recording would give
-// another manifest or other raw objects, so that an upgrade of the program does not make a second
-// copy of what is being delivered. Views have versions of their own, see [Views].
+// Version is the exporter named in manifests. It changes only if the same recording gives a
+// different manifest or different raw objects, so that an upgrade of the program does not start a
+// second copy of a delivery in progress. Views have their own versions, see [Views].
 const Version = "textegress-export/6"
 
 // Options of [Build].
@@ -37,11 +37,11 @@ type Options struct {
 	Revision int
 	// Exporter is written to the manifest [Version].
 	Exporter string
-	// Keys decrypt end-to-end encrypted content; nil: there are none. Other keys give other bytes
-	// and therefore need a new revision.
+	// Keys decrypt end-to-end encrypted content; nil: no keys. Different keys give different bytes
+	// and therefore require a new revision.
 	Keys *Keys
-	// Pseudonyms are required for a recording that is to be delivered under pseudonyms
-	// (spool.Info.Pseudonyms), and are not used for others.
+	// Pseudonyms are required for a recording to be delivered under pseudonyms
+	// (spool.Info.Pseudonyms), and unused for others.
 	Pseudonyms redact.Pseudonyms
 	// Views are the views to render; nil: all current ones. A view or version that this program
 	// does not render gives a [ViewError].
@@ -64,7 +64,7 @@ const MaxWorkers = 8
 type Keys = decode.Keys
 
 // NewKeys parses a list of keys, one per line: a passphrase, or "hex:" or "base64:" followed by a
-// raw key. A text that is binary is one raw key.
+// raw key. Binary input is one raw key.
 func NewKeys(text []byte) (*Keys, error) { return decode.NewKeys(text) }
 
 // Content types of the objects.
@@ -75,8 +75,8 @@ const (
 	typeZstd   = "application/zstd"
 )
 
-// errNoPseudonyms: a recording that may be delivered only under pseudonyms is never rendered
-// without them.
+// errNoPseudonyms is returned for a recording that may be delivered only under pseudonyms, if there
+// are none.
 var errNoPseudonyms = errors.New("export: the recording may be delivered under pseudonyms only, " +
 	"and there are none here")
 
@@ -85,8 +85,8 @@ var errNoPseudonyms = errors.New("export: the recording may be delivered under p
 //
 // A recording need not be sealed; its manifest then has the status ACTIVE and describes what has
 // been recorded so far. Errors come only from reading the segments and from writing to the sink,
-// never from what participants sent. Error texts do not contain keys of views, because those
-// contain identities.
+// never from the content that participants sent. Error texts do not contain the keys of views,
+// because those contain identities.
 func Build(ctx context.Context, src Source, o Options, sink Sink) (textegress.Manifest, error) {
 	if o.Exporter == "" {
 		o.Exporter = Version
@@ -125,7 +125,7 @@ type builder struct {
 	out *Output
 	sum *summary
 
-	names *redact.Pseudonymizer // nil where participants keep their names
+	names *redact.Pseudonymizer // nil if participants keep their names
 }
 
 // build writes everything but the manifest, which it returns.
@@ -154,7 +154,7 @@ func (b *builder) build(ctx context.Context) (textegress.Manifest, error) {
 		err = c.work(ctx, b.out)
 	}
 	if err != nil {
-		// The first error of all counts, and ends the others.
+		// The first error is returned and cancels the other goroutines.
 		group.Go(func() error { return err })
 	}
 	err = group.Wait()
@@ -222,7 +222,7 @@ func (b *builder) frames(ctx context.Context, segments []segment.Source,
 	return nil
 }
 
-// wrap says what failed, unless the error says it already.
+// wrap adds the failed operation to the error, unless the error states it already.
 func wrap(err error) error {
 	if strings.HasPrefix(err.Error(), "export: ") {
 		return err
@@ -230,9 +230,9 @@ func wrap(err error) error {
 	return fmt.Errorf("export: %w", err)
 }
 
-// lineWriter passes on lines as they are decoded.
+// lineWriter passes decoded lines to the views.
 type lineWriter struct {
-	ctx        context.Context // one frame can stand for many lines
+	ctx        context.Context // checked per line, because one frame can give many
 	sum        *summary
 	duplicates *duplicateFilter
 	names      *redact.Pseudonymizer // see builder
@@ -256,10 +256,10 @@ func (w *lineWriter) write(l *decode.Line) error {
 			return err
 		}
 	}
-	if l.Content != nil { // there may have been too many files
+	if l.Content != nil { // the files view may have left it out
 		l.Stream.Complete = delivered.Stream.Complete
 		l.Stream.Incomplete = delivered.Stream.Incomplete
 	}
-	w.sum.add(&l.Message) // under its own names; the manifest is redacted as a whole
+	w.sum.add(&l.Message) // before redaction; the manifest is redacted as a whole
 	return nil
 }

@@ -20,7 +20,7 @@ type Sink interface {
 	// Append opens the object named key for appending. The first call for a key creates it, empty.
 	// Each writer is closed before the object is opened again.
 	Append(key string) (io.WriteCloser, error)
-	// Scratch creates a temporary file that is not an object and does not outlive the process.
+	// Scratch creates a temporary file that is not an object and disappears with the process.
 	Scratch() (Scratch, error)
 }
 
@@ -31,7 +31,7 @@ type Scratch = decode.Scratch
 // a crash.
 func NewScratch(root fsname.Root) (Scratch, error) {
 	const name = ".scratch"
-	for range 2 { // a process that died between the two steps left one behind
+	for range 2 { // a process killed between the two steps left a file behind
 		f, err := root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 		if err == nil {
 			if err := root.Remove(name); err != nil {
@@ -48,11 +48,11 @@ func NewScratch(root fsname.Root) (Scratch, error) {
 }
 
 // Directory is a [Sink] that writes each object to the file of that name below a directory. Only
-// the current user can read it (files 0600, directories 0700). Names never lead out of it. If its
-// file system cannot hold a name, the file has the portable form of the key.
+// the current user can read it (files 0600, directories 0700). No name leads out of the directory.
+// If its file system cannot hold a name, the file has the portable form of the key.
 type Directory struct {
 	root   sinkRoot
-	naming *fsname.Naming // nil: not known yet
+	naming *fsname.Naming // nil until determined
 	made   map[string]bool
 }
 

@@ -17,8 +17,8 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// Names of the state files that are delivered in raw/ beside the segments: with them a recording
-// can be rendered again from the bucket alone.
+// Names of the state files delivered in raw/ beside the segments. With them, a recording can be
+// rendered again from the bucket alone.
 const (
 	recordingFile = "recording.json"
 	sealedFile    = "sealed.json"
@@ -47,7 +47,7 @@ func (s spooled) Segments(ctx context.Context) ([]segment.Source, error) {
 	return s.SealedSources(ctx)
 }
 
-// ErrPseudonyms says that a recording delivered under pseudonyms cannot be a source.
+// ErrPseudonyms is returned for a recording delivered under pseudonyms, which cannot be a source.
 var ErrPseudonyms = errors.New("it was delivered under pseudonyms, without its raw segments, " +
 	"from which alone it could be derived again; " +
 	"those are on the disk of the recorder until RETENTION has passed")
@@ -62,7 +62,7 @@ type delivered struct {
 }
 
 // FromDelivered returns a delivered recording as a source: fsys holds its objects under their keys.
-// It needs manifest.json and the objects in raw/, and does not list directories. Deriving from it
+// It needs manifest.json and the objects in raw/, and does not list directories. Rendering from it
 // gives the delivered objects again if exporter and revision are the same.
 //
 // If manifest.json and the files in raw/ differ in project, session or how the recording ended, the
@@ -110,7 +110,7 @@ func FromDelivered(fsys fs.FS) (Source, error) {
 	return d, nil
 }
 
-// HasRaw reports whether a manifest lists raw objects from which the others can be derived.
+// HasRaw reports whether a manifest lists raw objects from which the others can be rendered.
 func HasRaw(m textegress.Manifest) bool {
 	return slices.ContainsFunc(m.Objects,
 		func(o textegress.Object) bool { return strings.HasPrefix(o.Key, textegress.RawDir) })
@@ -140,8 +140,8 @@ func (d *delivered) state() error {
 func (d *delivered) Info() spool.Info             { return d.info }
 func (d *delivered) Sealed() (spool.Sealed, bool) { return d.sealed, d.isSealed }
 
-// StateFile returns the file that the manifest describes, and an error if another one is in its
-// place.
+// StateFile returns the file that the manifest describes, or an error if the file differs from the
+// description.
 func (d *delivered) StateFile(name string) ([]byte, error) {
 	key := path.Join(textegress.RawDir, name)
 	o, ok := d.objects[key]
@@ -162,7 +162,8 @@ func (d *delivered) Segments(ctx context.Context) ([]segment.Source, error) {
 	return segment.WithContext(ctx, d.segments), nil
 }
 
-// maxSegment bounds segments whose size no sealed.json states: more than the greatest SEGMENT_SIZE.
+// maxSegment bounds segments whose size is not stated in a sealed.json. It exceeds the maximum
+// SEGMENT_SIZE.
 const maxSegment = 2 << 30
 
 func (d *delivered) open(name string) (io.ReadCloser, error) {
@@ -173,7 +174,7 @@ func (d *delivered) open(name string) (io.ReadCloser, error) {
 	out := &decompressed{f: f, left: maxSegment}
 	for _, seg := range d.sealed.Segments {
 		if seg.Name == name && seg.SHA256 != "" {
-			out.left, out.stated = seg.Size+1, true // one more, to detect a longer one
+			out.left, out.stated = seg.Size+1, true // one more byte detects a longer segment
 		}
 	}
 	out.z, err = zstd.NewReader(out.file(), zstd.WithDecoderConcurrency(1),
@@ -184,9 +185,8 @@ func (d *delivered) open(name string) (io.ReadCloser, error) {
 	return out, nil
 }
 
-// decompressed reads a segment. It ends at most one byte beyond the stated size, if there is one,
-// and where the compressed bytes are damaged; the caller detects missing bytes by comparing the
-// size.
+// decompressed reads a segment. It ends at damage in the compressed bytes, and at most one byte
+// beyond the stated size, if any; the caller detects missing bytes by comparing the size.
 type decompressed struct {
 	z      *zstd.Decoder
 	f      fs.File

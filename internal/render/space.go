@@ -12,8 +12,8 @@ import (
 // checkEvery is how many bytes are written between two checks of the free space.
 const checkEvery = 16 << 20
 
-// SpaceGuard keeps some space on a file system free while a recording is rendered: content that
-// participants sent compressed can be much larger than the segments. It is safe for concurrent use.
+// SpaceGuard keeps some space on a file system free while a recording is rendered: content that was
+// sent compressed can be much larger than the segments. It is safe for concurrent use.
 type SpaceGuard struct {
 	check func() error // nil: nothing is kept free
 	left  atomic.Int64
@@ -44,7 +44,7 @@ func FreeSpace(dir string, keep int64) func() error {
 	}
 }
 
-// Take accounts for n bytes to be written; it returns an error if they must not be.
+// Take accounts for n bytes to be written; it returns an error if they must not be written.
 func (g *SpaceGuard) Take(n int) error {
 	if g == nil || g.check == nil || g.left.Add(-int64(n)) >= 0 {
 		return nil
@@ -53,7 +53,7 @@ func (g *SpaceGuard) Take(n int) error {
 	return g.check()
 }
 
-// Sink returns s with every write guarded.
+// Sink returns a sink that writes to s and guards every write.
 func (g *SpaceGuard) Sink(s Sink) Sink { return guardedSink{s, g} }
 
 type guardedSink struct {

@@ -13,27 +13,28 @@ import (
 	"github.com/syncflow/textegress"
 )
 
-// maxSegments is how many of the latest segments of speech are remembered, so that a later version
-// of one replaces it.
+// maxSegments is how many of the latest segments of speech are tracked, so that a later version of
+// one replaces it.
 const maxSegments = 1 << 16
 
 // speech holds back lines of the text views. Speech comes in segments, each in several versions
-// that replace each other. Which version is the last is known only at the end: agents may mark it
-// as final, may not (those in JavaScript never mark their own speech), or may be cut off before.
+// that replace each other. Only the end of the recording determines which version is the last:
+// agents may mark it as final, may leave it unmarked (those in JavaScript never mark their own
+// speech), or may be cut off before.
 //
 // From the first line of speech on, all lines of a view go to a scratch file, in which replaced
 // lines are marked. At the end, the others go to the view.
 type speech struct {
 	scratch func() (Scratch, error)
 	file    Scratch // nil: there was no speech
-	buf     []byte  // not yet written
-	size    int64   // of what was written
+	buf     []byte  // not yet written to file
+	size    int64   // bytes written to file
 
-	last map[segmentKey]int64 // where the line of each segment is
+	last map[segmentKey]int64 // offset of the line of each segment
 	ring []segmentKey         // of last
 	next int
 
-	streamers map[string]bool // send speech as streams, repeated in their packets
+	streamers map[string]bool // senders that send speech as streams and repeat it in packets
 }
 
 // segmentKey identifies a segment of one sender.
@@ -43,7 +44,7 @@ func newSpeech(scratch func() (Scratch, error)) *speech {
 	return &speech{scratch: scratch, last: map[segmentKey]int64{}, streamers: map[string]bool{}}
 }
 
-// The first byte of a line in the scratch file; then follow the number of its view and its length.
+// The first byte of a line in the scratch file. The number of its view and its length follow.
 const (
 	lineReplaced = iota
 	lineShown
@@ -66,7 +67,7 @@ func (c connection) speaker() string {
 	if c.sid != "" {
 		return c.sid
 	}
-	return "\x00" + c.identity // no sid begins so
+	return "\x00" + c.identity // no sid starts with a NUL
 }
 
 // add appends a line of a view.
@@ -133,8 +134,8 @@ func (s *speech) replace(at int64) error {
 	return nil
 }
 
-// finish calls emit for the lines that were not replaced, in the order in which they came. packet
-// reports whether a line came from a transcription packet.
+// finish calls emit for the lines that were not replaced, in the order in which they were added.
+// packet reports whether a line came from a transcription packet.
 func (s *speech) finish(emit func(view int, packet bool, line []byte) error) error {
 	if s.file == nil {
 		return nil
@@ -173,8 +174,8 @@ func isSpeech(m *textegress.Message) bool {
 		len(m.Transcription.Segments) == 1
 }
 
-// saysNothing reports whether a version of a segment was cut off before any text came. Such a
-// version replaces none.
+// saysNothing reports whether a version of a segment was cut off before any text arrived. Such a
+// version replaces no other.
 func saysNothing(m *textegress.Message) bool { return !m.Stream.Complete && m.Stream.Size == 0 }
 
 // packetSegments returns the versions of segments in a transcription packet: the last one of each
@@ -186,7 +187,7 @@ func packetSegments(m *textegress.Message) []textegress.TranscriptionSegment {
 	return m.Transcription.Segments
 }
 
-// timeOf returns the reception time that a line of a text view states, see textView.prefix.
+// timeOf returns the reception time stated in a line of a text view, see textView.prefix.
 func timeOf(line []byte) time.Time {
 	_, rest, _ := bytes.Cut(line, []byte{'|'})
 	number, _, _ := bytes.Cut(rest, []byte{'|'})

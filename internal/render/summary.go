@@ -9,7 +9,7 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// summary collects the content of the manifest while frames and lines pass.
+// summary collects the content of the manifest from frames and lines.
 type summary struct {
 	m          textegress.Manifest
 	identities map[string]bool
@@ -17,7 +17,7 @@ type summary struct {
 	joined     bool
 	hasKeys    bool
 	decrypted  int64
-	late       int64 // packets of streams that are in no line
+	late       int64 // stream packets that are in no line
 	account    *completeness.Account
 	subject    completeness.Context
 }
@@ -104,7 +104,7 @@ func (s *summary) event(m *textegress.Message) {
 	case textegress.KindOutageStarted, textegress.KindRecorderAway:
 		if sel := s.m.Selection; e.Cause == "process_died" && sel != nil && len(sel.Rules) > 0 &&
 			!sel.Rules[len(sel.Rules)-1].IsZero() {
-			sel.AtLeast = true // its counts were lost with it
+			sel.AtLeast = true // the recorder's counts are lost
 		}
 	}
 }
@@ -139,7 +139,7 @@ func (s *summary) times() {
 	}
 }
 
-// rules records which rules are in force from now on; nil: none.
+// rules records the rules in force from this time; nil: none.
 func (s *summary) rules(unixNS int64, r *textegress.SelectionRules) {
 	now := textegress.SelectionRules{}
 	if r != nil {
@@ -176,7 +176,7 @@ func (s *summary) selection() *textegress.Selection {
 	return s.m.Selection
 }
 
-// forgotten records how much was removed.
+// forgotten records how much was erased.
 func (s *summary) forgotten(f textegress.Forgotten) {
 	if f.Frames > 0 {
 		s.m.Forgotten = &f

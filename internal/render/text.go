@@ -5,12 +5,13 @@ import (
 	"unicode/utf8"
 )
 
-// appendText appends s as one line of a text view: line feed and carriage return as \n and \r,
-// everything else at which readers split lines (Python's str.splitlines and Unicode's line
+// appendText appends s as one line of a text view: line feed and carriage return as \n and \r, all
+// other characters at which readers split lines (Python's str.splitlines and Unicode's line
 // boundaries: VT, FF, FS, GS, RS, U+0085, U+2028 and U+2029) as \u and four hexadecimal digits, and
 // each maximal part of an invalid sequence as one U+FFFD, like Rust's String::from_utf8_lossy,
 // which the predecessor used, and Unicode's recommended practice (Unicode 16, section 3.9.6).
-// strings.ToValidUTF8 would give one for a whole run, and ranging over a string one for each byte.
+// strings.ToValidUTF8 would give one U+FFFD for a whole run, and ranging over a string one for each
+// byte.
 func appendText[S string | []byte](b []byte, s S) []byte {
 	for i := 0; i < len(s); {
 		from := i

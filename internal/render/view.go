@@ -16,16 +16,16 @@ type View interface {
 	Begin(info spool.Info, out *Output) error
 	// Line handles the next line. It must not keep l, and only the files view may change it.
 	Line(l *decode.Line) error
-	// End is called once, after the last line. The manifest is complete except for its objects.
+	// End is called once, after the last line. The manifest lacks only its objects.
 	End(m textegress.Manifest) error
 }
 
 // views lists every view, in the order in which a line passes through them; files is first because
 // it sets the names of files in lines. To add a view, add an entry.
 //
-// A version changes whenever the same lines would give other bytes. A plan names its views and
-// their versions, so that neither a new view nor a new version starts another revision of a
-// delivery in progress.
+// A version changes whenever the same lines give different bytes. A plan names its views and their
+// versions, so that neither a new view nor a new version starts another revision of a delivery in
+// progress.
 var views = []struct {
 	name    string
 	version int
@@ -60,8 +60,8 @@ func ViewsOf(m textegress.Manifest) Views {
 	return m.Views
 }
 
-// stated returns the views as a manifest states them: [FirstViews] are not stated, so that a
-// manifest of these alone is as it was before views had versions.
+// stated returns the views as a manifest states them. It omits [FirstViews], so that a manifest of
+// these alone is the same as before views had versions.
 func (v Views) stated() map[string]int {
 	if maps.Equal(v, FirstViews()) {
 		return nil
@@ -69,7 +69,7 @@ func (v Views) stated() map[string]int {
 	return v
 }
 
-// ViewError says that this program cannot render a view.
+// ViewError reports that this program cannot render a view.
 type ViewError struct {
 	Name    string
 	Version int

@@ -6,7 +6,7 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// eventsView writes events.jsonl: every line, with everything that is known about it.
+// eventsView writes events.jsonl: every line with all its fields.
 type eventsView struct {
 	object *Object
 	line   []byte

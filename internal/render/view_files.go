@@ -13,10 +13,11 @@ import (
 )
 
 const (
-	// maxFiles bounds the objects of a recording: a bucket with millions of them is of no use, and
-	// the manifest lists all.
+	// maxFiles bounds the objects of a recording, because the manifest lists all of them and a
+	// bucket with millions is unusable.
 	maxFiles = 20_000
-	// maxInLine is what is put into the line of a stream when there are no more files.
+	// maxInLine is the maximum size of content put into the line of a stream once maxFiles is
+	// reached.
 	maxInLine = 64 << 10
 
 	typeBytes = "application/octet-stream"
@@ -26,7 +27,7 @@ const (
 type filesView struct {
 	out   *Output
 	names *names
-	next  map[string]int // the number that may make another key of one that is taken
+	next  map[string]int // the next number to try for a key in use
 	max   int
 }
 
@@ -43,8 +44,8 @@ func (f *filesView) Begin(_ spool.Info, out *Output) error {
 	return nil
 }
 
-// Line implements [View]. Where there are too many files already, the content stands in the line if
-// it is short, and is left out otherwise.
+// Line implements [View]. Once there are too many files, the line holds the content if it is short;
+// otherwise the content is left out.
 func (f *filesView) Line(l *decode.Line) error {
 	m, c := &l.Message, l.Content
 	if c == nil {
@@ -81,9 +82,9 @@ func (f *filesView) inLine(m *textegress.Message, c *decode.Content) error {
 	return nil
 }
 
-// name returns a key that is not taken: a sender can use one stream id and name twice, and a
-// hostile sender can make two names that are cut to the same. One that differs from another only in
-// case or normal form gets a hash.
+// name returns an unused key: a sender can use one stream id and name twice, and a hostile sender
+// can choose two names with the same cut form. A key that differs from another only in case or
+// normal form gets a hash.
 func (f *filesView) name(m *textegress.Message) string {
 	key := textegress.FileName(m.Identity, m.Stream.ID, m.Stream.Name)
 	if !f.names.has(key) && f.names.taken(key) {
@@ -98,7 +99,7 @@ func (f *filesView) name(m *textegress.Message) string {
 	return name
 }
 
-// contentType returns the type that the sender gave, if it is one.
+// contentType returns the sender's content type, if it is valid.
 func contentType(s *textegress.StreamInfo) string {
 	t := s.MIMEType
 	if s.Encoding != "" || len(t) > 127 || !strings.Contains(t, "/") {

@@ -12,13 +12,13 @@ import (
 )
 
 // textView writes the text views: the predecessor's files, one for each connection of a
-// participant, byte for byte as it wrote them where a user packet holds text without a character
-// that ends a line. A line is
+// participant. A user packet of text without line-ending characters gives the same bytes as in the
+// predecessor's file. A line is
 //
 //	<YYYY-MM-DDTHH:MM:SSUTC>|<unix nanoseconds>|<text>
 //
-// with the time of reception. Besides user packets there are chat messages, streams when they are
-// complete, and speech. Non-text payloads are shown as references.
+// with the time of reception. Besides user packets, the view shows chat messages, streams when they
+// are complete, and speech. It shows non-text payloads as references.
 type textView struct {
 	out    *Output
 	topic  string
@@ -29,18 +29,18 @@ type textView struct {
 	speech *speech
 
 	second int64  // since 1970
-	stamp  []byte // how a line of that second begins
+	stamp  []byte // prefix of a line of that second
 }
 
 // textFile is the file of one connection.
 type textFile struct {
 	who      connection
 	nth      int     // in textView.all
-	ob       *Object // nil: it has no line yet
-	deferred bool    // its lines are held back, see speech
+	ob       *Object // nil: no line yet
+	deferred bool    // lines are held back, see speech
 }
 
-// connection identifies a file: a participant who joins again has a new sid and gets a new file.
+// connection identifies a file: a participant that rejoins has a new sid and gets a new file.
 type connection struct{ identity, sid string }
 
 func newTextView() *textView {
@@ -55,7 +55,7 @@ func (v *textView) Begin(info spool.Info, out *Output) error {
 
 const isoUTC = "2006-01-02T15:04:05UTC"
 
-// shows reports whether a message is meant for people. Copies, messages between programs and
+// shows reports whether a message is meant for human readers. Copies, messages between programs and
 // transcription packets (see speech) are not.
 func shows(m *textegress.Message) bool {
 	switch m.Kind {
@@ -110,7 +110,7 @@ func (v *textView) file(m *textegress.Message) *textFile {
 	return f
 }
 
-// prefix returns the beginning of a line, up to its text.
+// prefix returns the part of a line before its text.
 func (v *textView) prefix(m *textegress.Message) []byte {
 	if second := m.Time.Unix(); second != v.second || v.stamp == nil {
 		v.second = second
@@ -136,7 +136,7 @@ func (v *textView) show(f *textFile, line []byte) error {
 	return f.ob.WriteLine(line)
 }
 
-// appendContent appends what the view shows of a message.
+// appendContent appends the content of a message in the form shown in the view.
 func appendContent(b []byte, m *textegress.Message) []byte {
 	switch {
 	case m.Text != nil:
@@ -196,9 +196,9 @@ func isAlmostText(b []byte) bool {
 	return 4*bad <= len(b)
 }
 
-// name returns a name that is not taken. Two connections of one identity whose first messages came
-// within the same second are distinguished by the participant sid of the later one, two names that
-// differ only in case or normal form by a hash.
+// name returns an unused name. Two connections of one identity whose first messages came within the
+// same second are distinguished by the participant sid of the later one, two names that differ only
+// in case or normal form by a hash.
 func (v *textView) name(who connection, first time.Time) string {
 	name := textegress.TextViewName(who.identity, v.topic, first)
 	switch {
@@ -215,7 +215,7 @@ func (v *textView) name(who connection, first time.Time) string {
 }
 
 // insert inserts mark before ".txt". It shortens the part before it if the name would have more
-// than 255 bytes, the limit of the usual file systems.
+// than 255 bytes, the limit of common file systems.
 func insert(name, mark string) string {
 	const ext = ".txt"
 	const limit = 255
