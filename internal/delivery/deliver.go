@@ -15,18 +15,18 @@ import (
 )
 
 // maxRevisions is how many revisions after the first one a delivery plans because keys were taken.
-// If the keys of the last one are taken too, more revisions do not solve the problem, and each of
-// them leaves objects in the bucket.
+// If the keys of the last one are taken too, further revisions do not solve the problem, and each
+// one leaves objects in the bucket.
 const maxRevisions = 3
 
-// errAllTaken says that no further revision is planned.
+// errAllTaken is returned when no further revision is planned.
 var errAllTaken = errors.New("its keys, and those of the revisions before it, hold other bytes " +
 	"than this recording's; no further revision is made. " +
 	"Does something else write below this recording's prefix, or can the store not tell names " +
 	"apart? Move away what is there: the delivery continues automatically")
 
-// deliverSafely keeps a panic in one delivery from ending the service, and with it the recordings
-// under way.
+// deliverSafely recovers from a panic in one delivery, so that it does not end the service and the
+// recordings in progress.
 func (d *Dispatcher) deliverSafely(ctx context.Context, j *job) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -43,7 +43,7 @@ func (d *Dispatcher) deliverSafely(ctx context.Context, j *job) (err error) {
 	return d.deliver(ctx, j)
 }
 
-// deliver does the remaining steps for one recording.
+// deliver performs the remaining steps for one recording.
 func (d *Dispatcher) deliver(ctx context.Context, j *job) error {
 	bucket, err := d.o.Projects.Bucket(j.rec.Info().ProjectID)
 	if err != nil {
@@ -60,7 +60,7 @@ func (d *Dispatcher) deliver(ctx context.Context, j *job) error {
 		}
 		d.abortEarlier(ctx, j, bucket)
 		err = d.upload(ctx, j, bucket, staging)
-		staging.Close() //nolint:errcheck // nothing is written through it any more
+		staging.Close() //nolint:errcheck // nothing more is written through it
 		if err == nil {
 			return d.finish(j, bucket)
 		}
@@ -83,7 +83,7 @@ func probe(ctx context.Context, j *job, bucket objstore.Bucket) error {
 	return nil
 }
 
-// prepare returns a staging directory that holds exactly what is planned. It makes the plan if
+// prepare returns a staging directory that holds exactly the planned objects. It makes the plan if
 // there is none.
 func (d *Dispatcher) prepare(ctx context.Context, j *job) (*Staging, error) {
 	if j.plan.Revision == 0 {
@@ -110,7 +110,7 @@ func (d *Dispatcher) prepare(ctx context.Context, j *job) (*Staging, error) {
 		if j.holds(ctx, s) {
 			return s, nil
 		}
-		s.Close() //nolint:errcheck // it is made again
+		s.Close() //nolint:errcheck // it is created again
 	}
 	s, plan, err := d.stage(ctx, j, j.plan.Revision, j.plan.views())
 	if err == nil && plan.Equal(j.plan) {
@@ -176,7 +176,7 @@ func (d *Dispatcher) stage(ctx context.Context, j *job, revision int, views rend
 	defer func() {
 		if err != nil {
 			s.Close() //nolint:errcheck // there is an error already
-			// A half-filled staging directory must not take space on a disk that may be full.
+			// A partial staging directory must not take space on a disk that may be full.
 			os.RemoveAll(j.rec.StagingDir()) //nolint:errcheck // likewise
 		}
 	}()

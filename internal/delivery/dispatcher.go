@@ -9,20 +9,20 @@
 //  4. write uploaded.json durably;
 //  5. remove the local data once the retention time has passed.
 //
-// The following holds whatever fails in between. Nothing is uploaded that is not in a durable plan.
-// A verified object is never written again. Local data is removed only after every object was
+// These guarantees hold whatever fails in between. Only objects of a durable plan are uploaded. A
+// verified object is never written again. Local data is removed only after every object was
 // verified in the bucket: by the checksum that the store computed or, if it computes none, by
 // reading the object back. Every step can be repeated. A key that holds other bytes is not
-// overwritten (unless this process found it free and wrote them itself in a failed attempt);
+// overwritten, unless this process found it free and wrote the bytes itself in a failed attempt;
 // instead, the recording is delivered as its next revision, under a prefix of its own. The next
-// revision also begins if the planned bytes cannot be rendered again, because the exporter or the
+// revision also starts if the planned bytes cannot be rendered again, because the exporter or the
 // segments have changed.
 //
-// The recordings of a project are delivered one at a time, so a project has one request under way,
-// or two while the service stops. A failing store is tried at growing intervals with jitter, up to
-// maxDelay. The recordings take turns, so hundreds of them try no more often than one. If the store
-// names a time to wait (Retry-After), attempts wait that long, up to maxDelay. Retries continue
-// indefinitely.
+// The recordings of a project are delivered one at a time, so a project has one request in
+// progress, or two while the service stops. Requests to a failing store are retried at growing
+// intervals with jitter, up to maxDelay. The recordings take turns, so hundreds of them retry no
+// more often than one. If the store states a time to wait (Retry-After), the next attempt waits
+// that long, up to maxDelay. Retries continue indefinitely.
 package delivery
 
 import (
@@ -41,11 +41,11 @@ import (
 type Options struct {
 	Spool    *spool.Spool
 	Projects Projects
-	// Retention is how long the local data of a delivered recording is kept. 0 removes it at the
-	// next scan, a negative value never.
+	// Retention is how long the local data of a delivered recording is kept. 0 removes the data at
+	// the next scan, a negative value keeps it forever.
 	Retention time.Duration
-	// KeepState is how long after its delivery the small state files of a removed recording stay
-	// [30 days].
+	// KeepState is how long the small state files of a removed recording are kept after its
+	// delivery [30 days].
 	KeepState time.Duration
 	// Rescan is how often the spool is scanned without a [Dispatcher.Wake] [30s].
 	Rescan     time.Duration
@@ -101,7 +101,7 @@ func (d *Dispatcher) Wake() {
 }
 
 // Retry makes all recordings of a project due at once, for example because its settings were
-// changed. An attempt in progress finishes in the bucket in which it began.
+// changed. An attempt in progress finishes in the bucket in which it started.
 func (d *Dispatcher) Retry(projectID string) {
 	d.mu.Lock()
 	delete(d.backoffs, projectID)
@@ -123,7 +123,7 @@ func (d *Dispatcher) SetRetention(retention time.Duration) {
 }
 
 // Run delivers until ctx ends, waits until all its goroutines have stopped, and returns the cause.
-// Each project has its own worker, so that a broken bucket delays no other project. Run may be
+// Each project has its own worker, so that a broken bucket delays no other project. Run can be
 // called again.
 func (d *Dispatcher) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
@@ -148,7 +148,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	}
 }
 
-// scan creates jobs for the recordings that remain to be delivered.
+// scan creates jobs for the recordings still to be delivered.
 func (d *Dispatcher) scan() {
 	recordings := d.o.Spool.Recordings()
 	d.mu.Lock()
@@ -192,7 +192,7 @@ func (d *Dispatcher) work(ctx context.Context, project string, wake <-chan struc
 	for ctx.Err() == nil {
 		j, wait := d.nextDue(project)
 		if j != nil {
-			_ = d.attempt(ctx, j) // handles its error itself
+			_ = d.attempt(ctx, j) // attempt handles its error
 			continue
 		}
 		t := time.NewTimer(wait)

@@ -53,7 +53,7 @@ func (d *Dispatcher) drain(ctx context.Context, project string, jobs []*job) (le
 	last error,
 ) {
 	for ctx.Err() == nil {
-		// Run delivers some of them meanwhile.
+		// A concurrent Run may have delivered some of them.
 		jobs = slices.DeleteFunc(jobs, func(j *job) bool { return !isPending(j.rec) })
 		if len(jobs) == 0 {
 			return left, last

@@ -7,13 +7,13 @@ import (
 	"github.com/syncflow/textegress/internal/redact"
 )
 
-// bucketError is an error that any recording of the project would have met.
+// bucketError is an error that would affect any recording of the project.
 type bucketError struct{ error }
 
 func (e bucketError) Unwrap() error { return e.error }
 
-// isBucketError reports whether err is an error of the bucket, so that the other recordings of the
-// project would probably fail too.
+// isBucketError reports whether err is an error of the bucket, which probably affects the other
+// recordings of the project too.
 func isBucketError(err error) bool {
 	if _, ok := errors.AsType[bucketError](err); ok {
 		return true
@@ -31,11 +31,11 @@ func isPermanent(err error) bool {
 	if _, ok := errors.AsType[permanentError](err); ok {
 		return true
 	}
-	// Not found is permanent for a store; here, an object that has vanished is uploaded again.
+	// For a store, not found is permanent. Here, a missing object is uploaded again.
 	return objstore.IsPermanent(err) && !objstore.IsNotFound(err)
 }
 
-// stepError is an error with the step that failed. Its text contains no key.
+// stepError is an error with the failed step. Its text contains no key.
 type stepError struct {
 	step string
 	err  error

@@ -11,21 +11,21 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// job is one recording that is to be delivered.
+// job is one recording to be delivered.
 type job struct {
 	rec *spool.Recording
 
 	exclusive *semaphore.Weighted // of 1; its holder owns the next two fields
-	replaced  bool                // the recording was rewritten, and this job is of the old one
+	replaced  bool                // the recording was rewritten; this job concerns the old version
 	progress
 
 	// Guarded by Dispatcher.mu.
 	failures     int // in a row
 	next         time.Time
 	bucketFailed bool // the last failure was the bucket's
-	untried      bool // likewise, before anything of this recording was tried
+	untried      bool // the bucket failed before anything of this recording was tried
 	permanent    bool // the last failure needs operator action
-	failing      bool // the last failure is still true, as far as is known
+	failing      bool // the last failure persists, as far as is known
 	lastError    string
 	lastFailed   time.Time
 	lastLogged   time.Time
@@ -36,7 +36,7 @@ func newJob(rec *spool.Recording) *job {
 	return &job{rec: rec, exclusive: semaphore.NewWeighted(1)}
 }
 
-// lock waits until nothing else works on the recording, or until ctx ends.
+// lock waits until no other caller works on the recording, or until ctx ends.
 func (j *job) lock(ctx context.Context) error {
 	if err := j.exclusive.Acquire(ctx, 1); err != nil {
 		return context.Cause(ctx)
@@ -46,17 +46,18 @@ func (j *job) lock(ctx context.Context) error {
 
 func (j *job) unlock() { j.exclusive.Release(1) }
 
-// progress is what this process knows about the delivery of one recording. All of it may be lost:
-// the truth is on the disk and in the bucket.
+// progress is this process's record of the delivery of one recording. It may be lost at any time:
+// the authoritative state is on the disk and in the bucket.
 type progress struct {
 	plan   Plan   // zero: not loaded
 	target string // the bucket to which the rest applies
-	// verified are the keys whose objects were right.
+	// verified holds the keys whose objects were verified.
 	verified map[string]bool
-	// started are keys under which this process found nothing and then began to upload. If they
-	// hold other bytes, those are the remains of that attempt and nobody else's.
+	// started holds the keys that this process found free and then started to upload. If they hold
+	// other bytes, those are the remains of that attempt.
 	started map[string]bool
-	// resumed: an earlier process had begun, and may have left parts of uploads.
+	// resumed is set if an earlier process started the delivery, and may have left parts of
+	// uploads.
 	resumed bool
 }
 
@@ -64,16 +65,16 @@ func (p *progress) setPlan(plan Plan) {
 	p.plan, p.verified, p.started = plan, map[string]bool{}, map[string]bool{}
 }
 
-// setTarget sets the bucket of this attempt. If the settings were changed and it is another bucket
-// than before, it drops everything known about the old one.
+// setTarget sets the bucket of this attempt. If changed settings name another bucket than before,
+// it drops all progress for the old one.
 func (p *progress) setTarget(b objstore.Bucket) {
 	if name := b.String(); p.target != name {
 		p.target, p.verified, p.started = name, map[string]bool{}, map[string]bool{}
 	}
 }
 
-// WithLock calls f while nothing else, including Run, works on the delivery of the recording. f may
-// rewrite the recording: everything this process knows about its delivery is then dropped.
+// WithLock calls f while no other caller, including Run, works on the delivery of the recording. f
+// may rewrite the recording; all progress of its delivery is then dropped.
 func (d *Dispatcher) WithLock(ctx context.Context, egressID string, f func() error) error {
 	d.mu.Lock()
 	j := d.jobs[egressID]

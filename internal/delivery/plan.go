@@ -15,15 +15,15 @@ import (
 )
 
 // Plan states what will be delivered. It is durable before the first upload: the first plan of a
-// recording as export.json, later ones as export-r<revision>.json. Every attempt, even of a later
+// recording as export.json, later ones as export-r<revision>.json. Every attempt, even by a later
 // process, delivers exactly what the latest plan states. If that cannot be rendered again, the next
-// revision begins.
+// revision starts.
 type Plan struct {
 	FormatVersion int    `json:"format_version"`
 	Exporter      string `json:"exporter"`
 	Revision      int    `json:"revision"`
 	Prefix        string `json:"prefix"` // of the keys in the bucket, with a trailing slash
-	// Views are the views that rendered the objects. Plans of earlier versions name none.
+	// Views are the views that rendered the objects. Plans of earlier program versions name none.
 	Views render.Views `json:"views,omitempty"`
 	// Objects are all objects in the order in which they are delivered, the manifest last. Keys are
 	// relative to Prefix.
@@ -59,8 +59,9 @@ func (p Plan) views() render.Views {
 	return p.Views
 }
 
-// Prefix returns where a revision of a recording is delivered: the first one at the recording's own
-// prefix, a later one at r<revision>/ below it, so that earlier deliveries stay unchanged.
+// Prefix returns the prefix under which a revision of a recording is delivered: the first one at
+// the recording's own prefix, a later one at r<revision>/ below it, so that earlier deliveries stay
+// unchanged.
 func Prefix(info spool.Info, revision int) string {
 	if revision <= 1 {
 		return info.KeyPrefix
@@ -106,9 +107,8 @@ func (p Plan) Save(r *spool.Recording) error {
 	return r.WriteExportRevision(p.Revision, buf.Bytes())
 }
 
-// DamagedPlanError says that the latest plan cannot be read, so it is not known what was to be
-// delivered. Nothing is lost: the recording can be rendered again and delivered as the next
-// revision.
+// DamagedPlanError reports that the latest plan cannot be read, so the objects to deliver are
+// unknown. No data is lost: the recording can be rendered again and delivered as the next revision.
 type DamagedPlanError struct {
 	Revision int // of the damaged plan
 	Err      error
@@ -121,8 +121,8 @@ func (e *DamagedPlanError) Error() string {
 func (e *DamagedPlanError) Unwrap() error { return e.Err }
 
 // LoadPlan returns the latest plan, false if there is none. It first makes the plan durable,
-// because an earlier Save may have failed after the file existed. The error is a *DamagedPlanError
-// if the file exists and cannot be parsed.
+// because an earlier Save may have failed after it created the file. The error is a
+// *DamagedPlanError if the file exists and cannot be parsed.
 func LoadPlan(r *spool.Recording) (Plan, bool, error) {
 	data, ok, err := r.Export()
 	if err != nil || !ok {
@@ -162,8 +162,8 @@ func LoadPlan(r *spool.Recording) (Plan, bool, error) {
 	return p, true, nil
 }
 
-// parsePlan reads what Save wrote. It accepts nothing that would deliver to keys other than this
-// recording's.
+// parsePlan parses a plan written by Save. It rejects a plan that would deliver to keys of other
+// recordings.
 func parsePlan(data []byte, info spool.Info, revision int) (Plan, error) {
 	damaged := func(format string, args ...any) error {
 		return &DamagedPlanError{Revision: revision, Err: fmt.Errorf(format, args...)}

@@ -10,13 +10,13 @@ import (
 // Projects provides what is needed to deliver the recordings of a project. It is called for each
 // attempt, so that changed settings apply to the next one.
 type Projects interface {
-	// Bucket returns where the recordings are delivered. On an error there is no bucket now, and
+	// Bucket returns the bucket for the recordings. On an error, there is currently no bucket, and
 	// the recordings wait.
 	Bucket(projectID string) (objstore.Bucket, error)
 	// Keys returns the keys that decrypt packets of encrypted rooms, nil if there are none.
 	Keys(projectID string) *render.Keys
 	// Pseudonyms returns the pseudonyms under which a recording is delivered. It is called only for
-	// recordings that may be delivered only under pseudonyms. On an error there are none now, and
-	// the recording waits.
+	// recordings that may be delivered only under pseudonyms. On an error, there are currently
+	// none, and the recording waits.
 	Pseudonyms(info spool.Info) (redact.Pseudonyms, error)
 }

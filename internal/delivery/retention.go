@@ -48,7 +48,7 @@ func (d *Dispatcher) removeIfOld(rec *spool.Recording, retention time.Duration) 
 		d.log.Info("local data removed", "egress_id", rec.ID(), "delivered_ago",
 			age.Round(time.Second))
 	}
-	// What is left of it says which older revisions are still to be deleted.
+	// The remaining files state which older revisions are still to be deleted.
 	if unsettled, err := rec.PurgePending(); err != nil || unsettled {
 		return err
 	}

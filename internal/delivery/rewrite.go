@@ -9,13 +9,15 @@ import (
 )
 
 // Rewrite is the content of rewrite.json, which exists if a participant was erased from the
-// recording: with which revision delivery begins, and where older revisions must still be deleted.
+// recording. It states the revision with which delivery starts, and the bucket in which older
+// revisions must still be deleted.
 type Rewrite struct {
 	FormatVersion int `json:"format_version"`
-	// Revision is the first revision that may be delivered: nothing was ever delivered under its
-	// prefix.
+	// Revision is the first revision that may be delivered. Nothing was delivered under its prefix
+	// before.
 	Revision int `json:"revision"`
-	// Bucket is where older revisions were delivered and must be deleted, "" if none were.
+	// Bucket is the bucket in which older revisions were delivered and must be deleted, "" if none
+	// were delivered.
 	Bucket string `json:"bucket,omitempty"`
 }
 
@@ -31,7 +33,7 @@ func (r Rewrite) Note() ([]byte, error) {
 	return append(b, '\n'), nil
 }
 
-// FirstRevision returns the revision with which the delivery of a recording begins: 1, or a later
+// FirstRevision returns the revision with which the delivery of a recording starts: 1, or a later
 // one if others were delivered before a participant was erased.
 func FirstRevision(rec *spool.Recording) (int, error) {
 	r, ok, err := LoadRewrite(rec)

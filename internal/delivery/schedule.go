@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	maxDelay = 5 * time.Minute // even if the store asks for more
+	maxDelay = 5 * time.Minute // even if the store requests a longer wait
 	logEvery = 5 * time.Minute // for an error whose text stays the same
 )
 
@@ -22,7 +22,7 @@ const (
 var pauses = backoff.Policy{First: time.Second, Max: maxDelay}
 
 // bucketBackoff exists while the bucket of a project fails. The waiting recordings take turns in
-// trying; once one is delivered, all of them are due.
+// retrying; once one is delivered, all of them are due.
 type bucketBackoff struct {
 	failures int // in a row, of any recording
 	next     time.Time
@@ -35,9 +35,9 @@ func (d *Dispatcher) nextDue(project string) (*job, time.Duration) {
 	return d.choose(project, maps.Values(d.jobs))
 }
 
-// choose returns the job in jobs that is to be tried now, or how long to wait for one. The oldest
-// comes first. While the bucket fails, the least recently tried comes first: a recording that fails
-// by itself must not block the others. d.mu is held.
+// choose returns the job to try now, or how long to wait for one. The oldest comes first. While the
+// bucket fails, the least recently tried comes first: a recording that fails by itself must not
+// block the others. d.mu is held.
 func (d *Dispatcher) choose(project string, jobs iter.Seq[*job]) (*job, time.Duration) {
 	bucket := d.backoffs[project]
 	if bucket != nil {
@@ -68,8 +68,8 @@ func (d *Dispatcher) choose(project string, jobs iter.Seq[*job]) (*job, time.Dur
 	return found, wait
 }
 
-// attempt tries to deliver one recording once and accounts for the result. It returns nil when the
-// recording is delivered, by whichever attempt.
+// attempt makes one attempt to deliver a recording and accounts for the result. It returns nil if
+// the recording is delivered, by this or another attempt.
 func (d *Dispatcher) attempt(ctx context.Context, j *job) error {
 	if err := j.lock(ctx); err != nil {
 		return err
@@ -81,7 +81,7 @@ func (d *Dispatcher) attempt(ctx context.Context, j *job) error {
 	if isPending(j.rec) {
 		err := d.deliverSafely(ctx, j)
 		if err != nil && ctx.Err() != nil {
-			return err // the dispatcher stops; this says nothing about the bucket
+			return err // the dispatcher stops; this is not a failure of the bucket
 		}
 		if err != nil {
 			d.failed(j, err)
@@ -92,7 +92,7 @@ func (d *Dispatcher) attempt(ctx context.Context, j *job) error {
 	return nil
 }
 
-// delivered removes a job. The project's bucket works, so the others that waited for it are due.
+// delivered removes a job. The project's bucket works, so the jobs that wait for it are due.
 func (d *Dispatcher) delivered(j *job) {
 	project := j.rec.Info().ProjectID
 	d.mu.Lock()
@@ -157,7 +157,7 @@ func (d *Dispatcher) failed(j *job, err error) {
 	}
 }
 
-// pause returns how long to wait after that many failures in a row; err is the last one.
+// pause returns how long to wait after the given number of failures in a row; err is the last one.
 func pause(failures int, err error) time.Duration {
 	return max(pauses.Delay(failures), min(objstore.RetryAfter(err), maxDelay))
 }

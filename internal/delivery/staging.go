@@ -13,9 +13,9 @@ import (
 )
 
 // Staging is a [render.Sink] in the spool, where objects wait to be delivered. Its files are
-// numbered, so that no file has the name of a participant, and the file system does not limit keys.
-// It is derived data: nothing is synced, and it may vanish at any time. A later process must
-// compare checksums before it uses the files.
+// numbered, so that no file name contains the name of a participant, and the file system does not
+// limit keys. The files are derived data: they are not synced and may vanish at any time. A later
+// process must compare checksums before it uses them.
 type Staging struct {
 	root  *os.Root
 	dir   string
@@ -24,8 +24,8 @@ type Staging struct {
 
 const indexName = "index"
 
-// NewStaging creates an empty staging directory at dir and removes what was there. The parent must
-// exist.
+// NewStaging creates an empty staging directory at dir and removes any previous one. The parent
+// must exist.
 func NewStaging(dir string) (*Staging, error) {
 	if err := makeEmpty(dir); err != nil {
 		return nil, fmt.Errorf("staging: %w", err)
@@ -53,8 +53,7 @@ func openStaging(dir string) (*Staging, error) {
 	return &Staging{root: root, dir: dir, files: map[string]string{}}, nil
 }
 
-// OpenStaging opens a staging directory that was filled before. Its index, like everything in it,
-// proves nothing.
+// OpenStaging opens an existing staging directory. Its index and files are unverified.
 func OpenStaging(dir string) (*Staging, error) {
 	s, err := openStaging(dir)
 	if err != nil {
@@ -96,8 +95,8 @@ func (s *Staging) Append(key string) (io.WriteCloser, error) {
 	if !ok {
 		name = fmt.Sprintf("%06d", len(s.files)+1)
 		flag |= os.O_CREATE | os.O_EXCL
-		// The index is written first: a file that it lacks would be useless, an entry without a
-		// file is harmless.
+		// The index is written first: a file without an entry is useless, an entry without a file
+		// is harmless.
 		if err := s.note(name, key); err != nil {
 			return nil, err
 		}

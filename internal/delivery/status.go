@@ -9,10 +9,10 @@ import (
 
 // Snapshot is the state of delivery, for the status page.
 type Snapshot struct {
-	// Projects holds the projects that have something to deliver, by id.
+	// Projects holds the projects with pending deliveries, by id.
 	Projects map[string]ProjectSnapshot
-	// Errors holds the errors of failed last attempts, by egress id. The texts name no
-	// participants.
+	// Errors holds the error of each recording whose last attempt failed, by egress id. The texts
+	// name no participants.
 	Errors map[string]string
 }
 
@@ -20,14 +20,14 @@ type Snapshot struct {
 type ProjectSnapshot struct {
 	Pending int       // sealed recordings that are not yet delivered and verified
 	Oldest  time.Time // when the longest waiting one was sealed
-	// LastError is the error of the latest failed attempt, FailingSince when the failures of its
-	// recording began, and NextAttempt when that recording is tried again. Without an error they
-	// are zero.
+	// LastError is the error of the latest failed attempt, FailingSince the time of that
+	// recording's first failure in a row, and NextAttempt the time of its next attempt. Without an
+	// error they are zero.
 	LastError    string
 	FailingSince time.Time
 	NextAttempt  time.Time
-	// Failing are the deliveries that need attention: those that no retry can fix, and those that
-	// have been failing for longer than [FailingAfter]. Of several with the same text there is one
+	// Failing lists the deliveries that need attention: those that no retry can fix, and those that
+	// have been failing for longer than [FailingAfter]. Deliveries with the same text share one
 	// entry.
 	Failing []Failure
 }
@@ -35,7 +35,7 @@ type ProjectSnapshot struct {
 // FailingAfter is how long a delivery may fail with a temporary error before it counts as failing.
 const FailingAfter = time.Minute
 
-// Failure describes one or more deliveries that fail with the same text.
+// Failure describes one or more deliveries that fail with the same error text.
 type Failure struct {
 	EgressID string // of the delivery that has been failing longest
 	Others   int    // further deliveries with the same text

@@ -16,7 +16,8 @@ import (
 	"github.com/syncflow/textegress/internal/redact"
 )
 
-// errTaken says that a key of this revision holds other bytes, which this delivery may not replace.
+// errTaken is returned if a key of this revision holds other bytes, which this delivery may not
+// replace.
 var errTaken = errors.New("a key of this revision holds other bytes")
 
 // upload uploads every object and verifies it in the bucket, the manifest after all others.
@@ -62,9 +63,8 @@ func (d *Dispatcher) uploadObject(ctx context.Context, j *job, bucket objstore.B
 	return nil
 }
 
-// abortEarlier aborts multipart uploads that an earlier process, which was killed, may have left
-// behind. The delivery does not depend on it: if it fails, a lifecycle rule of the bucket must do
-// it.
+// abortEarlier aborts multipart uploads that an earlier, killed process may have left behind. The
+// delivery does not depend on it: if it fails, a lifecycle rule of the bucket must abort them.
 func (d *Dispatcher) abortEarlier(ctx context.Context, j *job, bucket objstore.Bucket) {
 	b, ok := bucket.(objstore.Unfinished)
 	if !ok || !j.resumed {
@@ -82,8 +82,8 @@ func (d *Dispatcher) abortEarlier(ctx context.Context, j *job, bucket objstore.B
 }
 
 // holds reports whether the staged files match the plan, except for objects that are already
-// verified in the bucket. It reads the files to their ends: after a power failure, a file that was
-// not synced may hold anything.
+// verified in the bucket. It reads the files completely, because a file that was not synced may
+// hold anything after a power failure.
 func (p *progress) holds(ctx context.Context, s *Staging) bool {
 	for _, o := range p.plan.Objects {
 		if p.verified[o.Key] {
@@ -110,7 +110,7 @@ func hasContent(path string, o textegress.Object) bool {
 	return err == nil && n == o.Size && hex.EncodeToString(h.Sum(nil)) == o.SHA256
 }
 
-// uploaded is uploaded.json.
+// uploaded is the content of uploaded.json.
 type uploaded struct {
 	FormatVersion  int    `json:"format_version"`
 	Revision       int    `json:"revision"`
@@ -133,9 +133,10 @@ func parseUploaded(data []byte) (uploaded, error) {
 	return up, nil
 }
 
-// finish writes uploaded.json: everything was verified.
+// finish writes uploaded.json after all objects were verified.
 func (d *Dispatcher) finish(j *job, bucket objstore.Bucket) error {
-	data, ok, err := j.rec.Uploaded() // an earlier try may have failed after the file was there
+	// an earlier attempt may have failed after it created the file
+	data, ok, err := j.rec.Uploaded()
 	if err != nil {
 		return err
 	}
@@ -161,6 +162,6 @@ func (d *Dispatcher) finish(j *job, bucket objstore.Bucket) error {
 	d.logger(j).Info("recording delivered", "objects", len(j.plan.Objects), "bytes",
 		j.plan.Bytes(),
 		"revision", j.plan.Revision, "recovered_after_errors", failures)
-	os.RemoveAll(j.rec.StagingDir()) //nolint:errcheck // derived data; RemoveData tries again
+	os.RemoveAll(j.rec.StagingDir()) //nolint:errcheck // derived data; RemoveData retries
 	return nil
 }
