@@ -20,7 +20,7 @@ type Configured struct {
 	Logger   *slog.Logger
 }
 
-// Bucket returns where the recordings of a project are delivered.
+// Bucket returns the bucket to which the recordings of a project are delivered.
 func (c Configured) Bucket(projectID string) (objstore.Bucket, error) {
 	if p, ok := c.find(projectID); ok {
 		return Bucket(p)

@@ -17,14 +17,14 @@ const (
 	marksOp      = "listening"
 )
 
-// marks keeps in the data directory until when the announcements of a project were heard. It
-// implements [rabbitmq.Memory].
+// marks stores in the data directory the time until which the announcements of a project were
+// received. It implements [rabbitmq.Memory].
 type marks struct {
 	path  string
 	group string
 }
 
-// markFile is the file, see docs/FORMAT.md, section 1.
+// markFile is the content of the file, see docs/FORMAT.md, section 1.
 type markFile struct {
 	FormatVersion int    `json:"format_version"`
 	Group         string `json:"group"`
@@ -35,7 +35,7 @@ func newMarks(dataDir, projectID, group string) *marks {
 	return &marks{path: filepath.Join(dataDir, marksDir, projectID+".json"), group: group}
 }
 
-// Load implements [rabbitmq.Memory]. What was announced to another group was not for us.
+// Load implements [rabbitmq.Memory]. A mark of another group is ignored.
 func (m *marks) Load() (rabbitmq.Mark, error) {
 	b, err := durable.OS{}.ReadFile(marksOp, m.path)
 	if errors.Is(err, fs.ErrNotExist) {

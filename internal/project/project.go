@@ -22,7 +22,7 @@ import (
 	"github.com/syncflow/textegress/internal/syncflow"
 )
 
-// Options are what all projects of a process share.
+// Options are the parts that all projects of a process share.
 type Options struct {
 	Instance string
 	DataDir  string
@@ -48,7 +48,7 @@ type Project struct {
 }
 
 // New creates the parts of a project. It starts nothing and makes no request, except that it checks
-// a directory that is the bucket. If the project cannot be recorded, New returns an error and the
+// a bucket that is a directory. If the project cannot be recorded, New returns an error and the
 // parts that could be created, so that earlier recordings may still be delivered.
 func New(c *config.Config, pc config.Project, o Options) (Project, error) {
 	p := Project{Config: pc, Rules: Rules(pc)}
@@ -84,7 +84,7 @@ func New(c *config.Config, pc config.Project, o Options) (Project, error) {
 	return p, nil
 }
 
-// SetKeys replaces the keys of the project by those of n, the new settings of the same project.
+// SetKeys replaces the keys of the project with those of n, the new settings of the same project.
 func (p *Project) SetKeys(n config.Project) error {
 	if err := p.api.SetKey(n.Key, n.Secret.Reveal()); err != nil {
 		return err
@@ -93,7 +93,7 @@ func (p *Project) SetKeys(n config.Project) error {
 	return nil
 }
 
-// Bucket returns where a project's recordings are delivered.
+// Bucket returns the bucket to which a project's recordings are delivered.
 func Bucket(p config.Project) (objstore.Bucket, error) {
 	if p.Directory != "" {
 		b, err := dir.New(p.Directory)
@@ -132,7 +132,7 @@ func Keys(p config.Project) (*render.Keys, error) {
 	return keys, nil
 }
 
-// Rules returns what a project allows to be recorded.
+// Rules returns the selection rules of a project.
 func Rules(p config.Project) textegress.SelectionRules {
 	s := p.Selection
 	return textegress.SelectionRules{

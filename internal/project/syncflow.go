@@ -19,8 +19,7 @@ func SyncFlow(c *config.Config, p config.Project, o Options) (*syncflow.Client, 
 	})
 }
 
-// Broker describes a project's queue at the broker. Logger, Metrics and Memory are left to the
-// caller.
+// Broker describes a project's queue at the broker. The caller sets Logger, Metrics and Memory.
 func Broker(c *config.Config, p config.Project, instance string,
 	registry *syncflow.Registry,
 ) rabbitmq.Options {
@@ -42,11 +41,11 @@ func Broker(c *config.Config, p config.Project, instance string,
 	}
 }
 
-// clockTolerance is the tolerable difference between two clocks.
+// clockTolerance is the tolerated difference between two clocks.
 const clockTolerance = 30 * time.Second
 
-// ClockProblem describes the problem if SyncFlow's clock is ahead of ours by the given time, "" if
-// the difference is tolerable. It cannot say which of the two is wrong.
+// ClockProblem describes the problem if SyncFlow's clock is ahead of this machine's by the given
+// time, "" if the difference is tolerable. It does not determine which clock is wrong.
 func ClockProblem(ahead time.Duration) string {
 	if ahead.Abs() <= clockTolerance {
 		return ""
