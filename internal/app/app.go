@@ -1,4 +1,4 @@
-// Package app composes the service: it is the only package that knows every part.
+// Package app composes the service from its parts.
 package app
 
 import (
@@ -29,15 +29,15 @@ import (
 	"github.com/syncflow/textegress/internal/web"
 )
 
-// Options are what the service is made from.
+// Options configure the service.
 type Options struct {
 	Config  *config.Config
 	Logger  *slog.Logger
 	Version string
 
-	// Load reads the settings again, for [App.Reload]; nil: there is nothing to read again.
+	// Load reads the settings again, for [App.Reload]; nil: the settings cannot be reloaded.
 	Load func() (*config.Config, error)
-	// LogLevel is that of Logger; nil: a reload cannot change it.
+	// LogLevel is the level of Logger; nil: a reload cannot change it.
 	LogLevel *slog.LevelVar
 
 	// Room replaces the LiveKit client and Source the listener at the broker, for tests.
@@ -45,8 +45,8 @@ type Options struct {
 	Source func(rabbitmq.Options) session.Source
 }
 
-// App is the whole service as a value; several can live in one process, each on its own data
-// directory. Create it with [New], then call [App.Run] once, or [App.Close].
+// App is the whole service. One process can run several, each on its own data directory. Create it
+// with [New], then call [App.Run] once, or [App.Close].
 type App struct {
 	o          Options
 	log        *slog.Logger
@@ -66,7 +66,7 @@ type App struct {
 	listening chan struct{} // closed when addr is set
 	addr      string        // of the HTTP server
 
-	cleanups []cleanup // run last first, by stop, or by New when it fails
+	cleanups []cleanup // run in reverse order by stop, or by New when it fails
 
 	reloading sync.Mutex // held during a reload
 
@@ -93,11 +93,11 @@ type managedProject struct {
 
 	initial *config.Config         // the settings that it was set up with
 	ctl     *controller.Controller // nil: broken
-	broken  string                 // what is wrong with its configuration
+	broken  string                 // the problem of its configuration
 }
 
-// New opens the data directory, which recovers the recordings in it, and makes the parts of the
-// service. Nothing listens, and nothing is recorded or delivered, before [App.Run].
+// New opens the data directory, which recovers its recordings, and creates the parts of the
+// service. Listening, recording and delivery start with [App.Run].
 func New(o Options) (_ *App, err error) {
 	a := &App{
 		o: o, log: o.Logger, started: time.Now(), config: o.Config,
@@ -113,7 +113,7 @@ func New(o Options) (_ *App, err error) {
 	reg.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
-	// From the disk outwards; cleanups run in the reverse order.
+	// The parts are created from the disk outwards; cleanups run in the reverse order.
 	c := o.Config
 	a.spool, err = spool.Open(c.DataDir, spool.Options{
 		SyncInterval: c.SyncInterval, SegmentSize: c.SegmentSize, SegmentAge: c.SegmentAge,
@@ -160,7 +160,7 @@ func New(o Options) (_ *App, err error) {
 	return a, nil
 }
 
-// listen opens the HTTP port and the control socket, and answers on them.
+// listen opens the HTTP port and the control socket and serves requests on them.
 func (a *App) listen() error {
 	c := a.o.Config
 	l, err := net.Listen("tcp", c.HTTPAddr)
@@ -178,11 +178,11 @@ func (a *App) listen() error {
 	return nil
 }
 
-// maxJoins bounds how many rooms are joined at the same time. A join is short; the bound keeps
-// hundreds of handshakes, after a restart of LiveKit, from starving each other until all time out.
+// maxJoins bounds how many rooms are joined at the same time. A join is short; the bound prevents
+// hundreds of handshakes after a restart of LiveKit from starving each other until all time out.
 const maxJoins = 24
 
-// throttledRoom adapts the LiveKit client to what a recorder asks for.
+// throttledRoom adapts the LiveKit client to [recorder.Room] and bounds concurrent joins.
 type throttledRoom struct {
 	client *room.Client
 	slots  chan struct{}
@@ -218,7 +218,7 @@ func (a *App) cleanUp(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// serve answers until the cleanup.
+// serve serves requests until the cleanup.
 func (a *App) serve(name string, e *web.Endpoint) {
 	done := make(chan struct{})
 	go func() {
@@ -242,7 +242,7 @@ func (a *App) Addr() string {
 	return a.addr
 }
 
-// start starts recording and delivering.
+// start starts recording and delivery.
 func (a *App) start(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx)
 	uctx, stop := context.WithCancel(ctx)
@@ -266,16 +266,16 @@ func (a *App) start(ctx context.Context) {
 		"data_dir", a.spool.Dir(), "projects", len(a.o.Config.Projects))
 }
 
-// Close releases the data directory of an App that does not run.
+// Close releases the data directory of an App that is not running.
 func (a *App) Close() error { return a.cleanUp(context.Background()) }
 
-// stop ends the service in order: no more sessions are taken, the rooms are left
-// and the recordings sealed, and what is sealed is delivered until ctx ends. What
-// is not delivered by then stays on disk for the next start.
+// stop ends the service in order: it accepts no more sessions, leaves the rooms, seals the
+// recordings, and delivers sealed recordings until ctx ends. Undelivered recordings stay on disk
+// for the next start.
 func (a *App) stop(ctx context.Context) error {
-	a.reloading.Lock() // a reload in progress ends first
+	a.reloading.Lock() // wait for a reload in progress
 	a.mu.Lock()
-	a.intake = nil // a later one starts no more projects
+	a.intake = nil // a later reload starts no more projects
 	a.mu.Unlock()
 	a.reloading.Unlock()
 	a.stopIntake()

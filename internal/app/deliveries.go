@@ -14,7 +14,7 @@ import (
 // maxFailures bounds how many different failures of one project's deliveries are listed.
 const maxFailures = 5
 
-// unusable says which directories cannot hold recordings.
+// unusable lists the directories that cannot hold recordings.
 func unusable(projects []managedProject) []string {
 	var out []string
 	for _, p := range projects {
@@ -32,15 +32,15 @@ func unusable(projects []managedProject) []string {
 func checkUnusable(projects []managedProject) {
 	for _, p := range projects {
 		if d, ok := p.Bucket.(*dir.Bucket); ok && d.Problem() != nil {
-			d.Check() //nolint:errcheck // Problem has it
+			d.Check() //nolint:errcheck // Problem returns the error
 		}
 	}
 }
 
-// undelivered says which deliveries fail, and why, in words for an operator: those that need
-// operator action at once, others when they have been failing for [delivery.FailingAfter].
-// Recordings of a project that is not in the configuration any more are among them: nobody will
-// deliver those.
+// undelivered lists failing deliveries with their reasons, for the operator: those that need
+// operator action at once, others after they have been failing for [delivery.FailingAfter]. The
+// list includes recordings of projects that are no longer in the configuration, because they will
+// not be delivered.
 func undelivered(projects []managedProject, s delivery.Snapshot) []string {
 	names := map[string]string{}
 	for _, p := range projects {

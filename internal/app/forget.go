@@ -9,11 +9,10 @@ import (
 	"github.com/syncflow/textegress/internal/erasure"
 )
 
-// settleEvery is how often removals that could not be finished are tried again.
+// settleEvery is how often unfinished erasures are retried.
 const settleEvery = time.Minute
 
-// settle finishes removals of participants that were interrupted, and checks unusable directories
-// again, until ctx ends.
+// settle finishes interrupted erasures and checks unusable directories again, until ctx ends.
 func (a *App) settle(ctx context.Context) {
 	tick := time.NewTicker(settleEvery)
 	defer tick.Stop()

@@ -14,7 +14,7 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// shared is what all projects share.
+// shared holds the parts that all projects share.
 type shared struct {
 	project    project.Options
 	room       recorder.Room
@@ -22,8 +22,8 @@ type shared struct {
 	recorder   *recorder.Metrics
 }
 
-// setUpProjects makes a controller for each project. A project that cannot be
-// set up is reported and stops no other.
+// setUpProjects makes a controller for each project. It reports a project that cannot be set up and
+// continues with the others.
 func (a *App) setUpProjects() {
 	for _, b := range a.o.Config.Broken {
 		a.projects = append(a.projects, a.brokenProject(b))
@@ -41,9 +41,9 @@ func (a *App) brokenProject(b config.BrokenProject) *managedProject {
 	}
 }
 
-// setUpProject makes a project with its controller, one of the settings c. Nothing runs yet.
+// setUpProject creates one project of the settings c with its controller. It starts nothing.
 func (a *App) setUpProject(c *config.Config, pc config.Project) *managedProject {
-	// What concerns the whole service is as it was at the start.
+	// Settings of the whole service keep their values from the start.
 	parts, err := project.New(a.o.Config, pc, a.shared.project)
 	p := &managedProject{Project: parts, initial: c}
 	if err != nil {
@@ -64,7 +64,7 @@ func (a *App) setUpProject(c *config.Config, pc config.Project) *managedProject 
 	return p
 }
 
-// liveKitKey returns the project's key of LiveKit, nil if it has none.
+// liveKitKey returns the project's LiveKit key, nil if it has none.
 func liveKitKey(p config.Project) controller.Key {
 	if key, ok := project.LiveKitKey(p); ok {
 		return key
@@ -72,8 +72,8 @@ func liveKitKey(p config.Project) controller.Key {
 	return nil
 }
 
-// pseudonymKey names the key of a project's pseudonyms. A missing key is no reason not to record:
-// the recordings wait on disk until the key is there.
+// pseudonymKey names the key of a project's pseudonyms. A missing key does not prevent recording:
+// the recordings wait on disk until the key is available.
 func (a *App) pseudonymKey(pc config.Project) string {
 	if !pc.Pseudonyms {
 		return ""
@@ -105,7 +105,7 @@ func (a *App) run(p *managedProject) {
 	}
 }
 
-// snapshotProjects returns the projects as they are now.
+// snapshotProjects returns a copy of the current projects.
 func (a *App) snapshotProjects() []managedProject {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
@@ -116,7 +116,7 @@ func (a *App) snapshotProjects() []managedProject {
 	return list
 }
 
-// problemText lists what is wrong with a project's configuration in one line.
+// problemText lists the problems of a project's configuration in one line.
 func problemText(b config.BrokenProject) string {
 	var list []string
 	for _, p := range b.Problems {
@@ -125,7 +125,7 @@ func problemText(b config.BrokenProject) string {
 	return strings.Join(list, "; ")
 }
 
-// liveProjects are the projects of the service as they are at the moment. It implements
+// liveProjects gives access to the current projects of the service. It implements
 // [delivery.Projects].
 type liveProjects struct{ *App }
 

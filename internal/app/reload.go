@@ -17,12 +17,12 @@ import (
 // reloadable are the settings of the whole service that a reload can change.
 var reloadable = []string{"LOG_LEVEL", "RETENTION", "SHUTDOWN_TIMEOUT"}
 
-// Reload reads the settings again and applies those that can change while the service runs: where
-// the recordings of a project are delivered, its keys, projects that are new or were broken, and
-// the settings marked as reloadable. It applies all of them or, if they are invalid or would break
-// a running project, none, and returns an error. Every waiting delivery is then due.
+// Reload reads the settings again and applies those that can change while the service runs: the
+// bucket and the keys of a project, projects that are new or were broken, and the settings marked
+// as reloadable. If the settings are invalid or would break a running project, it applies none of
+// them and returns an error. After a successful reload, every waiting delivery is due.
 //
-// A delivery in progress finishes in the bucket in which it began, so that it is complete in one
+// A delivery in progress finishes in the bucket in which it started, so that it is complete in one
 // bucket. A project that is no longer in the settings keeps running until a restart, so that a
 // mistake interrupts no recording.
 func (a *App) Reload() error {
@@ -56,8 +56,8 @@ func (a *App) reload(status *web.ReloadStatus) error {
 	for _, warning := range next.Warnings {
 		a.log.Warn("configuration warning", "warning", warning)
 	}
-	// Everything that can fail comes first. Only reloads change projects, so what is seen here
-	// stays true.
+	// Everything that can fail comes first. Only reloads change projects, so the projects read here
+	// stay the same.
 	buckets, err := a.newBuckets(next)
 	if err != nil {
 		return err
@@ -117,7 +117,7 @@ func (a *App) newBuckets(next *config.Config) (map[string]objstore.Bucket, error
 	return buckets, errors.Join(errs...)
 }
 
-// commit applies the new settings and reports which they are.
+// commit applies the new settings and states in status which ones it applied.
 func (a *App) commit(next *config.Config, buckets map[string]objstore.Bucket,
 	added []*managedProject,
 	status *web.ReloadStatus,
@@ -157,7 +157,7 @@ func (a *App) commit(next *config.Config, buckets map[string]objstore.Bucket,
 		} else {
 			status.Applied = append(status.Applied, names...)
 		}
-		// Under another number everything would seem to have changed.
+		// Under a different number, every setting would appear to have changed.
 		if p.Config.Index == n.Index {
 			status.NeedsRestart = append(status.NeedsRestart,
 				ofProject(p.initial.Changes(next), n.Index, ofStart)...)
@@ -178,10 +178,10 @@ func (a *App) commit(next *config.Config, buckets map[string]objstore.Bucket,
 	a.projects = append(kept, added...)
 }
 
-// Which settings of a project change together.
+// Kinds of settings of a project.
 const (
-	ofBucket = iota // where it is delivered
-	ofKeys          // for the API of SyncFlow and for tokens of LiveKit
+	ofBucket = iota // where its recordings are delivered
+	ofKeys          // for the SyncFlow API and for LiveKit tokens
 	ofStart         // all others: they need a restart
 )
 
@@ -207,8 +207,8 @@ func ofProject(names []string, index, kind int) []string {
 	return found
 }
 
-// setKeys makes a running project use the keys of n. Its connection with the broker and its
-// recordings are not interrupted. It returns what was changed. a.mu is held.
+// setKeys makes a running project use the keys of n, without interrupting its broker connection or
+// its recordings. It returns what was changed. a.mu is held.
 func (p *managedProject) setKeys(n config.Project, changed []string) ([]string, error) {
 	if p.Config.Key == n.Key && p.Config.Secret == n.Secret &&
 		reflect.DeepEqual(p.Config.LiveKit, n.LiveKit) {
@@ -235,7 +235,7 @@ func find(c *config.Config, projectID string) (config.Project, bool) {
 	return c.Projects[i], true
 }
 
-// sameBucket reports whether both deliver to the same place with the same credentials.
+// sameBucket reports whether a and b deliver to the same bucket with the same credentials.
 func sameBucket(a, b config.Project) bool {
 	return a.Directory == b.Directory && reflect.DeepEqual(a.S3, b.S3)
 }

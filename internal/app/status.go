@@ -77,7 +77,7 @@ func fillProject(ps *web.ProjectStatus, snap controller.Snapshot) {
 	if ps.Error == "" {
 		ps.Error = snap.ListError
 	}
-	if len(snap.Sources) > 0 { // the status has room for one
+	if len(snap.Sources) > 0 { // the status shows one source
 		src := snap.Sources[0]
 		ps.Broker = web.BrokerStatus{
 			Connected: src.Connected, Queue: src.Queue, Exclusive: src.Exclusive,
@@ -110,8 +110,8 @@ func sealedStatus(rec *spool.Recording) web.RecordingStatus {
 	return rs
 }
 
-// NotReady implements [web.Service]: ready is a service that would record a
-// session announced now, in every project, and can deliver it.
+// NotReady implements [web.Service]. A service is ready if it would record a session announced now
+// in any of its projects, and can deliver the recording.
 func (a *App) NotReady() []string {
 	out := diskReasons(a.spool.Disk(), a.spool.Dir())
 	out = append(out, clockReason(a.snapshotProjects())...)
@@ -131,7 +131,7 @@ func (a *App) NotReady() []string {
 	return append(out, undelivered(a.snapshotProjects(), a.dispatcher.Snapshot())...)
 }
 
-// projectReasons says why announcements of a project do not reach us.
+// projectReasons states why announcements of a project do not reach the service.
 func projectReasons(index int, snap controller.Snapshot) []string {
 	if snap.State != controller.StateRunning {
 		return []string{fmt.Sprintf("project %d is %s: %s", index, snap.State,
@@ -147,8 +147,8 @@ func projectReasons(index int, snap controller.Snapshot) []string {
 	return out
 }
 
-// clockReason compares our clock with SyncFlow's, as known from the first project that has had an
-// answer.
+// clockReason compares this machine's clock with SyncFlow's, as known from the first project that
+// received a response.
 func clockReason(projects []managedProject) []string {
 	for _, p := range projects {
 		if p.Registry == nil {
@@ -164,7 +164,7 @@ func clockReason(projects []managedProject) []string {
 	return nil
 }
 
-// missedReasons describes announcements that did not reach us, as far as is known.
+// missedReasons describes announcements that did not reach the service, as far as is known.
 func missedReasons(index int, snap controller.Snapshot) []string {
 	var out []string
 	for _, src := range snap.Sources {
@@ -184,7 +184,7 @@ func lostReasons(index int, src session.SourceState, listError string) []string 
 			index, at.UTC().Format(time.RFC3339)))
 	}
 	if listError == "" {
-		return out // they are being looked for
+		return out // a search for the announcements is in progress
 	}
 	for _, g := range src.Missed {
 		out = append(out, fmt.Sprintf("project %d: announcements between %s and %s may have been "+
@@ -195,12 +195,11 @@ func lostReasons(index int, src session.SourceState, listError string) []string 
 	return out
 }
 
-// mostAway bounds the sessions of a project that each of [awayReasons] and [unrecordedReasons]
-// names.
+// mostAway bounds the sessions of a project named by [awayReasons] and by [unrecordedReasons].
 const mostAway = 10
 
-// awayReasons names the sessions that should be recorded now and are not, because their recorder
-// has been trying to join for longer than is usual.
+// awayReasons names the sessions that are not recorded although they should be, because their
+// recorder has been trying to join for longer than usual.
 func awayReasons(index int, recorders []recorder.Snapshot, now time.Time) []string {
 	var out []string
 	more := 0
@@ -243,7 +242,7 @@ func unrecordedReasons(index int, sessions []controller.UnrecordedSession) []str
 	return out
 }
 
-// diskReasons says what is wrong with the disk, in words for an operator.
+// diskReasons describes the problems of the disk for the operator.
 func diskReasons(d spool.DiskStatus, dir string) []string {
 	var out []string
 	switch free := d.Free >> 20; {
