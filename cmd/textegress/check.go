@@ -31,7 +31,7 @@ type checkResult struct {
 	Part    string `json:"part"`
 	OK      bool   `json:"ok"`
 	Skipped bool   `json:"skipped,omitempty"` // not tried, because an earlier part failed
-	Detail  string `json:"detail"`            // what was found, or what is wrong and what to do
+	Detail  string `json:"detail"`            // the finding, or the problem and its remedy
 	Key     string `json:"key,omitempty"`     // the setting to correct, if it is not OK
 }
 
@@ -48,8 +48,8 @@ type settingLine struct {
 	Source string `json:"source"`
 }
 
-// partTimeout bounds one part. SyncFlow and a broker that asks it can take half a minute for an
-// answer.
+// partTimeout bounds one part. SyncFlow, and a broker that authenticates through it, can take half
+// a minute to respond.
 const partTimeout = time.Minute
 
 func (c *configCheckCmd) Run(env *environment) error {
@@ -100,7 +100,7 @@ func (c *configCheckCmd) Run(env *environment) error {
 	return nil
 }
 
-// String is one line for people.
+// String returns one line of text for the operator.
 func (f checkResult) String() string {
 	mark := "FAILED "
 	switch {
@@ -129,7 +129,7 @@ func checkAll(ctx context.Context, cfg *config.Config, report func(checkResult))
 	}
 	instance, err := instanceOf(cfg)
 	if err != nil {
-		instance = "not-named-yet" // it is given at the first start
+		instance = "not-named-yet" // the name is assigned at the first start
 	}
 	report(checkDataDir(cfg))
 	for _, p := range cfg.Projects {
@@ -149,7 +149,7 @@ func projectKey(p config.Project, name string) string {
 	return fmt.Sprintf("PROJECTS__%d__%s", p.Index, name)
 }
 
-// checkSyncFlow reads the project, and returns where its LiveKit server is.
+// checkSyncFlow reads the project and returns the address of its LiveKit server.
 func checkSyncFlow(ctx context.Context, p config.Project, api *syncflow.Client) (_ checkResult,
 	liveKitURL string,
 ) {
@@ -226,19 +226,20 @@ func checkBucket(ctx context.Context, p config.Project) checkResult {
 			"says, Names on other file systems"
 	}
 	if err != nil {
-		f.Detail = objstore.Redacted(err, err.Error()) // the probe's key helps nobody
+		// the probe's key is of no use to the operator
+		f.Detail = objstore.Redacted(err, err.Error())
 		return f
 	}
 	f.OK, f.Key = true, ""
 	return f
 }
 
-// hardestName is an identity like those of people, which real objects are named after. Repeated, it
-// fills a name of 255 bytes.
+// hardestName resembles the identities after which real objects are named. Repeated, it fills a
+// name of 255 bytes.
 const hardestName = "Zoë +1 \"学生\" <مرحبا> 👩🏽‍🎓 e\u0301?*|"
 
-// probe puts an object, reads it back and deletes it. Only the deletion may fail: delivery never
-// deletes.
+// probe puts an object, reads it back and deletes it. Only the deletion may fail, because delivery
+// never deletes.
 func probe(ctx context.Context, bucket objstore.Bucket, projectID string) (string, error) {
 	content := []byte("written by textegress config check, may be deleted: " + rand.Text() + "\n")
 	key := textegress.Prefix("textegress-config-check", projectID, "probe: 100%", "", rand.Text()) +

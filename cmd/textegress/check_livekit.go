@@ -13,7 +13,7 @@ import (
 	"github.com/syncflow/textegress/internal/room"
 )
 
-// checkRoomPrefix begins the names of the rooms that a check makes.
+// checkRoomPrefix is the prefix of the names of rooms that a check creates.
 const checkRoomPrefix = "textegress-check-"
 
 // checkLiveKit tests the first step of a recorder: reaching /rtc/v1 of the project's LiveKit
@@ -68,7 +68,7 @@ func tryRoom(ctx context.Context, client *room.Client, url string,
 		return 0, err
 	}
 	name := checkRoomPrefix + strings.ToLower(rand.Text()[:10])
-	// If it is not deleted, it closes automatically.
+	// If the room is not deleted, it closes automatically.
 	if err := rooms.Create(ctx, name, time.Minute); err != nil {
 		return 0, err
 	}

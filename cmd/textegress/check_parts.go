@@ -18,8 +18,8 @@ import (
 // wholeService is the project number of findings that concern all projects.
 const wholeService = -1
 
-// checkDataDir does in DATA_DIR what recording needs: create, write, sync, rename and remove a
-// file. A missing directory is created, as the service does, and removed again.
+// checkDataDir performs the file operations that recording needs in DATA_DIR: create, write, sync,
+// rename and remove. It creates a missing directory, as the service does, and removes it again.
 func checkDataDir(cfg *config.Config) checkResult {
 	f := checkResult{Project: wholeService, Part: "data directory", Key: "DATA_DIR"}
 	detail, err := tryDataDir(cfg.DataDir)
@@ -44,7 +44,7 @@ func checkDataDir(cfg *config.Config) checkResult {
 	return f
 }
 
-// existing is the directory itself, or the nearest existing one above it.
+// existing returns the directory itself, or its nearest existing ancestor.
 func existing(dir string) string {
 	for {
 		if _, err := os.Stat(dir); err == nil || filepath.Dir(dir) == dir {
@@ -64,7 +64,7 @@ func tryDataDir(dir string) (detail string, err error) {
 			return "", err
 		}
 		defer func() {
-			// not if it is in use by now
+			// fails if the directory is in use by now
 			for d := dir; d != top && os.Remove(d) == nil; d = filepath.Dir(d) {
 			}
 		}()
@@ -87,7 +87,8 @@ func tryDataDir(dir string) (detail string, err error) {
 	return detail, durable.OS{}.SyncDir("check", dir)
 }
 
-// checkClock compares this machine's clock with SyncFlow's, as far as its responses showed it.
+// checkClock compares this machine's clock with SyncFlow's, as far as SyncFlow's responses showed
+// it.
 func checkClock(p config.Project, api *syncflow.Client) (checkResult, bool) {
 	offset, known := api.ClockOffset()
 	f := checkResult{Project: p.Index, Part: "clock", Detail: project.ClockProblem(offset)}
@@ -97,8 +98,8 @@ func checkClock(p config.Project, api *syncflow.Client) (checkResult, bool) {
 	return f, known
 }
 
-// checkDevice registers the device, as the service does. From then on sessions can be created for
-// the group; SyncFlow refuses to create them while the group has no device.
+// checkDevice registers the device, as the service does. Sessions can then be created for the
+// group; SyncFlow refuses to create them while the group has no device.
 func checkDevice(ctx context.Context, cfg *config.Config, p config.Project,
 	api *syncflow.Client,
 ) checkResult {

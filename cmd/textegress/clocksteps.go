@@ -7,7 +7,7 @@ import (
 	"github.com/syncflow/textegress"
 )
 
-// printClockSteps says when the recorder's clock was set.
+// printClockSteps prints when the recorder's clock was set.
 func printClockSteps(line func(string, ...any), c textegress.Completeness) {
 	if len(c.ClockSteps) == 0 {
 		return
@@ -39,14 +39,14 @@ func printClockSteps(line func(string, ...any), c textegress.Completeness) {
 
 const unknownTime = "for an unknown time (the clock was set)"
 
-// lasted says how long an outage was, whatever the clock was set to meanwhile.
+// lasted returns the length of an outage, corrected for clock steps during it.
 func lasted(c textegress.Completeness, o textegress.Outage) string {
 	if o.EndedUnixNS == 0 {
 		return "to the end of the recording"
 	}
 	d := time.Duration(o.EndedUnixNS - o.StartedUnixNS)
 	for _, s := range c.ClockSteps {
-		// Outages and steps are both noticed after they started, so a step during the outage can
+		// Outages and steps are both detected after they start, so a step during an outage can
 		// precede it in the record.
 		if o.StartIndex == 0 || s.Index+2 < o.StartIndex || s.Index > o.EndIndex ||
 			s.EgressID != "" {

@@ -14,7 +14,7 @@ import (
 )
 
 // openDelivered opens the objects of a delivered recording: a directory, or s3://bucket/prefix with
-// the access of the project that delivers to that bucket.
+// the credentials of the project that delivers to that bucket.
 func (env *environment) openDelivered(location string) (fs.FS, error) {
 	rest, isS3 := strings.CutPrefix(location, "s3://")
 	if !isS3 {
@@ -30,7 +30,7 @@ func (env *environment) openDelivered(location string) (fs.FS, error) {
 		if err != nil {
 			return nil, fmt.Errorf("open the recording: %w", err)
 		}
-		return localFS{root}, nil // for the life of the process
+		return localFS{root}, nil // open for the life of the process
 	}
 	name, prefix, _ := strings.Cut(rest, "/")
 	prefix = strings.TrimSuffix(strings.TrimSuffix(prefix, "manifest.json"), "/")
@@ -45,14 +45,15 @@ func (env *environment) openDelivered(location string) (fs.FS, error) {
 	return objfs.New(env.ctx, bucket, prefix+"/"), nil
 }
 
-// localFS shows the regular files below a directory, and nothing that a symbolic link outside of it
-// leads to.
+// localFS gives access to the regular files below a directory. It follows no symbolic link out of
+// the directory.
 type localFS struct{ root *os.Root }
 
 // Stat implements [fs.StatFS].
 func (l localFS) Stat(name string) (fs.FileInfo, error) { return l.root.Stat(name) }
 
-// Open implements [fs.FS]. O_NONBLOCK: the file may have become a named pipe since it was checked.
+// Open implements [fs.FS]. It uses O_NONBLOCK because the file may have become a named pipe since
+// it was checked.
 func (l localFS) Open(name string) (fs.File, error) {
 	if !fs.ValidPath(name) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
@@ -71,8 +72,8 @@ func (l localFS) Open(name string) (fs.File, error) {
 	return f, nil
 }
 
-// projectOfBucket finds the project whose credentials to use. If several share a bucket, the first
-// one.
+// projectOfBucket returns the project whose credentials give access to the bucket: the first one if
+// several share it.
 func projectOfBucket(c *config.Config, bucket string) (config.Project, error) {
 	for _, p := range c.Projects {
 		if p.S3 != nil && p.S3.Bucket == bucket {

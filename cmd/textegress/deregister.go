@@ -17,7 +17,7 @@ type deregisterCmd struct {
 	Force bool `help:"Also delete the last device of the group. SyncFlow then refuses to create sessions that name the group."`
 }
 
-// Run goes through all projects, even if one fails.
+// Run processes all projects, even if one fails.
 func (c *deregisterCmd) Run(env *environment) error {
 	cfg, err := env.loadConfig()
 	if err != nil {
@@ -59,15 +59,15 @@ func deregisterProject(ctx context.Context, cfg *config.Config, p config.Project
 		func(ctx context.Context) error { return rabbitmq.DeleteQueue(ctx, broker) })
 }
 
-// devices is what deregister needs of SyncFlow.
+// devices is the part of the SyncFlow API that deregister needs.
 type devices interface {
 	Devices(ctx context.Context) ([]syncflow.Device, error)
 	DeleteDevice(ctx context.Context, id string) error
 }
 
-// deregister deletes the queue and this service's devices of a group, and reports what it did. The
-// devices go last: a queue without a device is found by the next call, but one that failed in the
-// middle must not have stopped classes from starting.
+// deregister deletes the queue and this service's devices of a group, and reports what it did. It
+// deletes the devices last, because classes cannot start without a device and a call that fails
+// halfway must not cause that. The next call finds a queue that was left without a device.
 func deregister(ctx context.Context, api devices, group string, force bool,
 	deleteQueue func(context.Context) error,
 ) (string, error) {

@@ -15,7 +15,7 @@ const (
 	exitProblems = 3 // the command did its work; problems were found or work remains
 )
 
-// codedError is an error with an exit code of its own.
+// codedError is an error with its own exit code.
 type codedError struct {
 	code int
 	err  error

@@ -32,7 +32,7 @@ type exportAnswer struct {
 	Objects   int    `json:"objects"` // without the manifest
 	Messages  int64  `json:"messages"`
 	Revision  int    `json:"revision"`
-	// Packets that came end-to-end encrypted.
+	// Counts of end-to-end encrypted packets.
 	Decrypted     int64 `json:"decrypted"`
 	Undecryptable int64 `json:"undecryptable"`
 }
@@ -50,7 +50,7 @@ func (c *exportCmd) Run(env *environment) error {
 		return err
 	}
 	if c.Key != "" {
-		// other bytes than those that were delivered
+		// the bytes differ from those delivered
 		options.Revision = max(options.Revision, 1) + 1
 	}
 	options.Workers = runtime.GOMAXPROCS(0)
@@ -99,8 +99,8 @@ func (c *exportCmd) print(env *environment, answer exportAnswer) error {
 	return nil
 }
 
-// withKeys adds the keys of a file or, without one, those that the settings have for the project,
-// with which the service delivered its recordings. Settings that cannot be read have none.
+// withKeys adds the keys from a file or, without a file, the project's keys from the settings, with
+// which the service delivered its recordings. If the settings cannot be read, it adds none.
 func withKeys(env *environment, o render.Options, file, projectID string) (render.Options, error) {
 	if file != "" {
 		text, err := os.ReadFile(file)
@@ -114,7 +114,7 @@ func withKeys(env *environment, o render.Options, file, projectID string) (rende
 	}
 	c, err := env.loadConfig()
 	if err != nil {
-		return o, nil //nolint:nilerr // most recordings need no key, and those that do say so
+		return o, nil //nolint:nilerr // most need no key; the result states undecrypted packets
 	}
 	for _, p := range c.Projects {
 		if p.ProjectID == projectID {
@@ -125,8 +125,8 @@ func withKeys(env *environment, o render.Options, file, projectID string) (rende
 	return o, nil
 }
 
-// open finds the recording and keeps its revision, so that the same exporter writes the same bytes
-// as were delivered.
+// open opens the recording and keeps its revision, so that the same exporter writes the delivered
+// bytes again.
 func (c *exportCmd) open(env *environment) (_ render.Source, o render.Options, directory string,
 	done func(), err error,
 ) {
@@ -191,7 +191,7 @@ func (c *exportCmd) open(env *environment) (_ render.Source, o render.Options, d
 	return render.FromSpool(recording), o, c.Args[1], done, nil
 }
 
-// newOrEmpty keeps an export from mixing with other files.
+// newOrEmpty refuses a directory that already holds other files.
 func newOrEmpty(directory string) error {
 	entries, err := os.ReadDir(directory)
 	switch {
@@ -205,7 +205,7 @@ func newOrEmpty(directory string) error {
 	return nil
 }
 
-// countingSink shows how much has been written.
+// countingSink reports the progress of writing.
 type countingSink struct {
 	sink render.Sink
 	show func(done, total int64)

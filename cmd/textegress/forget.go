@@ -67,8 +67,8 @@ func (c *forgetCmd) Run(env *environment) error {
 	return err
 }
 
-// local asks the service that holds the data directory; if none is running, it does the work
-// itself.
+// local sends the request to the service that holds the data directory; if none is running, it
+// erases offline.
 func (c *forgetCmd) local(env *environment, q erasure.Request) (answer erasure.Answer, err error) {
 	cfg, err := env.loadConfig()
 	if err != nil {
@@ -84,7 +84,7 @@ func (c *forgetCmd) local(env *environment, q erasure.Request) (answer erasure.A
 	return forgetOffline(env, cfg, q)
 }
 
-// forgetOffline works on the data directory itself while no service is running.
+// forgetOffline works directly on the data directory while no service is running.
 func forgetOffline(env *environment, cfg *config.Config, q erasure.Request) (answer erasure.Answer,
 	err error,
 ) {
@@ -166,8 +166,9 @@ func (c *forgetCmd) mayDecrypt(env *environment, projectID string) error {
 	return deliversTo(cfg, projectID, name)
 }
 
-// deliversTo returns an error if the project delivers to another bucket. The project is what the
-// recording claims, and what that project's keys decrypt is delivered to where the recording lies.
+// deliversTo returns an error if the project delivers to another bucket. The recording itself names
+// the project, and content decrypted with that project's keys is delivered to the bucket that holds
+// the recording.
 func deliversTo(c *config.Config, projectID, bucket string) error {
 	for _, p := range c.Projects {
 		if p.ProjectID == projectID && (p.S3 == nil || p.S3.Bucket != bucket) {

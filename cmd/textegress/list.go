@@ -55,8 +55,8 @@ func (c *listCmd) Run(env *environment) error {
 	return nil
 }
 
-// listRecordings asks the service, which knows more (who is connected, what was received), and
-// otherwise reads the files.
+// listRecordings returns the service's status, which has more details (connections, received
+// packets). If no service is running, it reads the files.
 func listRecordings(ctx context.Context, dir string) (listAnswer, error) {
 	status, err := web.Dial(dir).Status(ctx)
 	if err == nil {
@@ -77,7 +77,7 @@ func listRecordings(ctx context.Context, dir string) (listAnswer, error) {
 	return answer, nil
 }
 
-// storedStatus is the status as read from the files of a recording.
+// storedStatus returns the status stated in the files of a recording.
 func storedStatus(r *spool.Recording) web.RecordingStatus {
 	info := r.Info()
 	row := web.RecordingStatus{
@@ -92,7 +92,8 @@ func storedStatus(r *spool.Recording) web.RecordingStatus {
 	return row
 }
 
-// packetCount is known for recordings that the running service is making.
+// packetCount returns the packet count, which is known only for recordings that the running service
+// is making.
 func packetCount(r web.RecordingStatus, running bool) string {
 	if !running || r.State != string(spool.StateOpen) {
 		return "-"
@@ -100,7 +101,7 @@ func packetCount(r web.RecordingStatus, running bool) string {
 	return strconv.FormatUint(r.Packets, 10)
 }
 
-// note returns remarks for people, the most important first.
+// note returns remarks for the operator, the most important first.
 func note(r web.RecordingStatus, running bool) string {
 	text := state(r, running)
 	if !r.Suspect {

@@ -1,8 +1,8 @@
 // Command textegress records the data channels of SyncFlow sessions and delivers them to an object
 // store.
 //
-// The files beside this one hold a subcommand each. They only translate: flags and environment to
-// options, signals to contexts, errors to exit codes.
+// Each subcommand has its own file. Subcommands only translate flags and environment to options,
+// signals to contexts, and errors to exit codes.
 package main
 
 import (
@@ -55,12 +55,12 @@ type cli struct {
 // shell is the environment of a subcommand.
 type environment struct {
 	ctx        context.Context // ends with the first SIGINT or SIGTERM
-	stdout     io.Writer       // answers
-	stderr     io.Writer       // messages for people, logs, progress
+	stdout     io.Writer       // results
+	stderr     io.Writer       // messages, logs, progress
 	configFile string
 }
 
-// run is main without the process: it returns the exit code.
+// run does the work of main and returns the exit code.
 func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) int {
 	var c cli
 	exited := -1 // set by --help
@@ -96,7 +96,7 @@ func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 		case err := <-done:
 			if cause := context.Cause(ctx); stopping &&
 				(errors.Is(err, context.Canceled) || errors.Is(err, cause)) {
-				err = cause // drops the errors that the interruption caused
+				err = cause // drops the errors that follow from the interruption
 			}
 			return report(stderr, err)
 		case s := <-signals:

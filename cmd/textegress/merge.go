@@ -68,8 +68,8 @@ func (c *mergeCmd) Run(env *environment) error {
 	return nil
 }
 
-// open finds a recording: an argument that looks like an egress id and is not a directory names one
-// in the data directory.
+// open opens a recording. An argument that looks like an egress id and is not a directory names a
+// recording in the data directory.
 func (c *mergeCmd) open(env *environment, name string) (render.Source, func(), error) {
 	nothing := func() {}
 	isID := strings.HasPrefix(name, "DE_") &&

@@ -10,16 +10,17 @@ import (
 	"github.com/syncflow/textegress/internal/app"
 )
 
-// gcPercent is the default of GOGC. A storm of joins leaves twice as much garbage as the rooms then
-// need, and idle rooms allocate so little that the collector does not run for many minutes: with
-// Go's own 100 a thousand rooms keep all of that resident. With 50 they take an eighth less (226 KB
-// for each instead of 259), and the cost of active rooms stays within the spread of such figures.
-// The price is some three seconds of CPU time while a thousand rooms are joined at once.
+// gcPercent is the default of GOGC. Joining many rooms at once leaves twice as much garbage as the
+// rooms then need, and idle rooms allocate so little that the collector does not run for many
+// minutes. With Go's default of 100, a thousand rooms keep all of it resident. With 50, a room
+// takes an eighth less memory (226 KB instead of 259 KB), and the cost of active rooms stays within
+// the spread of the measurements. The price is about three seconds of CPU time for joining a
+// thousand rooms at once.
 const gcPercent = 50
 
 type serveCmd struct{}
 
-// Run returns nil after an orderly stop.
+// Run runs the service. It returns nil after an orderly stop.
 func (c *serveCmd) Run(env *environment) error {
 	setGCPercent()
 	reload := make(chan os.Signal, 1)
@@ -47,7 +48,7 @@ func (c *serveCmd) Run(env *environment) error {
 		for {
 			select {
 			case <-reload:
-				_ = a.Reload() // it logs and reports its error itself
+				_ = a.Reload() // Reload logs and reports its error
 			case <-ended:
 				return
 			}

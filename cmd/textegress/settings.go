@@ -12,20 +12,20 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// loadConfig reads the settings. Its error lists everything that is wrong with them.
+// loadConfig reads the settings. Its error lists all problems in them.
 func (env *environment) loadConfig() (*config.Config, error) {
 	return config.Load(config.Options{Environ: os.Environ(), File: env.configFile})
 }
 
-// diskMinFree is DISK_MIN_FREE, even if other settings are invalid; keepFree is the part of it that
-// stays free where recordings are derived.
+// diskMinFree returns DISK_MIN_FREE, even if other settings are invalid; keepFree is the part of it
+// that stays free on file systems where recordings are rendered.
 func (env *environment) diskMinFree() int64 {
 	return config.DiskMinFree(config.Options{Environ: os.Environ(), File: env.configFile})
 }
 
 func (env *environment) keepFree() int64 { return env.diskMinFree() / 4 }
 
-// dataDirFlag is for commands that need nothing of the settings but the data directory.
+// dataDirFlag is for commands whose only setting is the data directory.
 type dataDirFlag struct {
 	DataDir string `placeholder:"DIR" type:"path" help:"Data directory of the service; by default DATA_DIR of the settings."`
 }
@@ -41,14 +41,14 @@ func (f dataDirFlag) dataDir(env *environment) (string, error) {
 	return c.DataDir, nil
 }
 
-// newLogger logs to standard error: text for people, JSON for programs. Both escape what
-// participants chose. level is set to that of the settings and can be changed later.
+// newLogger returns a logger that writes text or JSON to standard error. Both formats escape text
+// chosen by participants. It sets level to the level of the settings; the level can be changed
+// later.
 func (env *environment) newLogger(c *config.Config, level *slog.LevelVar) *slog.Logger {
 	level.Set(c.LogLevel)
 	options := &slog.HandlerOptions{Level: level, ReplaceAttr: readableDuration}
 	if c.LogFormat == "text" || c.LogFormat != "json" && isTerminal(env.stderr) {
-		// The text handler quotes, with escapes, every value that holds a character that is not
-		// printable.
+		// The text handler quotes and escapes every value with a character that is not printable.
 		return slog.New(slog.NewTextHandler(env.stderr, options))
 	}
 	return slog.New(slog.NewJSONHandler(jsonWriter{env.stderr}, options))
@@ -68,7 +68,8 @@ func readableDuration(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// instanceOf is the name of the service that uses the data directory: part of its queue's name.
+// instanceOf returns the instance name of the service that uses the data directory. The name is
+// part of its queue's name.
 func instanceOf(c *config.Config) (string, error) {
 	if c.Instance != "" {
 		return c.Instance, nil

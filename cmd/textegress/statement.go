@@ -9,11 +9,11 @@ import (
 	"github.com/syncflow/textegress"
 )
 
-// maxShown is how many connections, outages and streams are shown to people; --json has all.
+// maxShown is how many connections, outages and streams the text output shows; --json shows all.
 const maxShown = 40
 
-// printStatement writes a completeness statement in words. Each says what docs/GUARANTEES.md
-// proves, and no more.
+// printStatement writes a completeness statement as text. Each sentence states what
+// docs/GUARANTEES.md proves, and no more.
 func printStatement(w io.Writer, c textegress.Completeness, merged []textegress.MergedRecording) {
 	line := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
 	line("")
@@ -54,9 +54,9 @@ func printStatement(w io.Writer, c textegress.Completeness, merged []textegress.
 	}
 }
 
-// joined says when the record starts, and how much of the session may have preceded it. The time of
-// the announcement is by the recorder's clock, that of the room by the server's, often in whole
-// seconds.
+// joined states when the record starts, and how much of the session may have preceded it. The time
+// of the announcement is that of the recorder's clock, the time of the room that of the server's
+// clock, often in whole seconds.
 func joined(j textegress.Join) string {
 	if j.JoinedUnixNS == 0 {
 		return "The recorder was never in the room."
@@ -77,7 +77,7 @@ func joined(j textegress.Join) string {
 	return text + ". What was sent before is not recorded."
 }
 
-// spoken formats a duration for people: to the second if it takes minutes.
+// spoken formats a duration for text output: to the second if it lasts minutes.
 func spoken(d time.Duration) string {
 	if d >= time.Minute {
 		return d.Round(time.Second).String()
@@ -147,7 +147,7 @@ func who(c textegress.Connection) string {
 	return escape(c.Identity) + " (" + escape(c.ParticipantSID) + ")"
 }
 
-// account says what is known of one connection.
+// account describes one connection.
 func account(c textegress.Connection) string {
 	if c.Packets == 0 {
 		return "no packet"
@@ -210,7 +210,7 @@ func sequence(s textegress.Sequence) string {
 	return b.String()
 }
 
-// unexplained says what may have happened to packets in unexplained gaps.
+// unexplained states what may have happened to packets in unexplained gaps.
 func unexplained(s textegress.Sequence) string {
 	switch s.SelectionGaps {
 	case 0:

@@ -16,8 +16,8 @@ import (
 )
 
 // escape makes any text safe for a terminal: control characters (also C1, which some terminals
-// obey), line separators, invisible format characters such as the direction marks that reorder a
-// line, and invalid UTF-8 are shown as escapes. U+200C and U+200D stay: they join letters and
+// interpret), line separators, invisible format characters such as the direction marks that reorder
+// a line, and invalid UTF-8 are shown as escapes. U+200C and U+200D stay: they join letters and
 // emoji, and reorder nothing.
 func escape(s string) string {
 	var b strings.Builder
@@ -36,7 +36,7 @@ func escape(s string) string {
 	return b.String()
 }
 
-// escapeLines is escape for the program's own texts of several lines.
+// escapeLines is escape for the program's own multi-line texts.
 func escapeLines(s string) string {
 	lines := strings.Split(s, "\n")
 	for i := range lines {
@@ -51,9 +51,9 @@ func harmful(r rune) bool {
 		unicode.Zp)
 }
 
-// jsonWriter escapes in JSON text what encoding/json leaves as it is and a terminal may obey.
-// Outside of strings, JSON has none of these characters except white space, so the text stays the
-// same JSON. Each Write must hold whole characters.
+// jsonWriter escapes characters in JSON text that encoding/json leaves unescaped and a terminal may
+// interpret. Outside strings, JSON contains none of these characters except white space, so the
+// JSON value stays the same. Each Write must hold whole characters.
 type jsonWriter struct{ w io.Writer }
 
 func (j jsonWriter) Write(p []byte) (int, error) {
@@ -75,7 +75,7 @@ func (j jsonWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// printJSON writes the answer for a program: one document.
+// printJSON writes the result as one JSON document.
 func printJSON(w io.Writer, v any) error {
 	enc := json.NewEncoder(jsonWriter{w})
 	enc.SetEscapeHTML(false)
@@ -109,8 +109,8 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// progress returns a function that shows how many bytes are done, and one that removes the display.
-// It shows nothing if w is not a terminal.
+// progress returns a function that shows the number of processed bytes, and one that removes the
+// display. It shows nothing if w is not a terminal.
 func progress(w io.Writer, what string) (show func(done, total int64), finish func()) {
 	if !isTerminal(w) {
 		return func(int64, int64) {}, func() {}

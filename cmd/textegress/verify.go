@@ -72,7 +72,7 @@ func (c *verifyCmd) print(env *environment, report verify.Report) error {
 	return nil
 }
 
-// printConsent says what was intentionally not recorded or was removed.
+// printConsent prints what was intentionally not recorded or was removed.
 func printConsent(w io.Writer, a verify.Report) {
 	if a.Pseudonyms {
 		fmt.Fprintf(w, "Identities are replaced by pseudonyms. Left out: %s. What people wrote "+

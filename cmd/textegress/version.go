@@ -20,9 +20,9 @@ func (c *versionCmd) Run(env *environment) error {
 	return nil
 }
 
-// buildInfo says what this binary was made from, as far as the go command recorded it.
+// buildInfo states the source of this binary, as far as the go command recorded it.
 type buildInfo struct {
-	// of the module; "devel" where it was not built from a released version
+	// version of the module; "devel" if it was not built from a released version
 	Version  string `json:"version"`
 	Revision string `json:"revision,omitempty"` // git commit
 	Modified bool   `json:"modified"`           // the checkout had changes
@@ -51,7 +51,8 @@ func buildVersion() buildInfo {
 	return v
 }
 
-// String is the version, with the revision unless the version contains it (a pseudo-version does).
+// String returns the version, with the revision unless the version contains it, as a pseudo-version
+// does.
 func (v buildInfo) String() string {
 	s := v.Version
 	if short := v.Revision[:min(12, len(v.Revision))]; short != "" && !strings.Contains(s, short) {
