@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// DotEnv writes a .env file for a recorder of all projects into dir, with all the keys that the
-// predecessor had and those that this deployment needs, and returns its path. Extra lines
-// ("KEY=value") come last; later lines do not override earlier ones in every parser, so they must
-// be other keys.
+// DotEnv writes a .env file for a recorder of all projects into dir, with all keys of the
+// predecessor and those that this deployment needs, and returns its path. Extra lines ("KEY=value")
+// come last. Their keys must be new, because not every parser lets later lines override earlier
+// ones.
 func (s *Stack) DotEnv(dir string, extra ...string) (string, error) {
 	return writeDotEnv(dir, append(s.Env(), extra...))
 }
@@ -24,7 +24,7 @@ func writeDotEnv(dir string, lines []string) (string, error) {
 }
 
 // Env returns a recorder's configuration as environment variables, "KEY=value", for the given
-// projects, or for all if none is given. With proxies, it points to them.
+// projects, or for all if none is given. With proxies, the addresses are those of the proxies.
 func (s *Stack) Env(projects ...Project) []string {
 	if len(projects) == 0 {
 		projects = s.SyncFlow.Projects

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// LogEntry is a line of the log of a recorder that runs with LOG_FORMAT=json; what a line does not
-// have is zero.
+// LogEntry is a line of the log of a recorder that runs with LOG_FORMAT=json; fields that the line
+// lacks are zero.
 type LogEntry struct {
 	Time      time.Time `json:"time"`
 	Msg       string    `json:"msg"`
@@ -20,14 +20,14 @@ type LogEntry struct {
 	EgressID  string    `json:"egress_id"`
 }
 
-// LogFollower reads the recorder's log as it grows: what happened and when, without asking the
-// recorder, which would cost it something.
+// LogFollower reads the recorder's log as it grows. Unlike a request, this costs the recorder
+// nothing.
 type LogFollower struct {
 	f    *os.File
-	rest []byte // of a line that is not whole yet
+	rest []byte // of an incomplete line
 }
 
-// FollowLog begins with the first line that was ever written.
+// FollowLog returns a follower that starts at the first line of the log.
 func (r *Recorder) FollowLog() (*LogFollower, error) {
 	f, err := os.Open(r.LogPath())
 	if err != nil {
@@ -39,8 +39,7 @@ func (r *Recorder) FollowLog() (*LogFollower, error) {
 // Close closes the file.
 func (l *LogFollower) Close() error { return l.f.Close() }
 
-// Next returns the lines that were finished since the last call; those that are not JSON are left
-// out.
+// Next returns the lines completed since the last call, without those that are not JSON.
 func (l *LogFollower) Next() ([]LogEntry, error) {
 	b, err := io.ReadAll(l.f)
 	if err != nil {
@@ -61,8 +60,8 @@ func (l *LogFollower) Next() ([]LogEntry, error) {
 	}
 }
 
-// AwaitUploaded waits until a recording is delivered, without asking the recorder, and returns when
-// its last object was verified.
+// AwaitUploaded waits, without requests to the recorder, until a recording is delivered, and
+// returns the time at which its last object was verified.
 func (r *Recorder) AwaitUploaded(ctx context.Context, egressID string) (time.Time, error) {
 	name := filepath.Join(r.DataDir(), "recordings", egressID, "uploaded.json")
 	tick := time.NewTicker(2 * time.Millisecond)

@@ -14,7 +14,7 @@ import (
 	"strings"
 )
 
-// RSS returns the resident memory of the process and the most that it ever was, in bytes.
+// RSS returns the current and the peak resident memory of the process, in bytes.
 func (p *Process) RSS() (now, peak int64, err error) {
 	f, err := os.Open(fmt.Sprintf("/proc/%d/status", p.PID()))
 	if err != nil {
@@ -54,8 +54,9 @@ func (p *Process) OpenFiles() (int, error) {
 // DataDir is the recorder's spool.
 func (r *Recorder) DataDir() string { return filepath.Join(r.Dir, "textegress-data") }
 
-// Metrics reads the recorder's metrics, summed over their labels, and each one by its name with the
-// labels as it is written. What has the label result="ok" is there once more, as "name ok".
+// Metrics reads the recorder's metrics. The map has each metric summed over its labels, each series
+// under its name with labels as written, and the sum of the series with the label result="ok" under
+// "name ok".
 func (r *Recorder) Metrics(ctx context.Context) (map[string]float64, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.URL+"/metrics", nil)
 	if err != nil {
@@ -92,7 +93,8 @@ func (r *Recorder) Metrics(ctx context.Context) (map[string]float64, error) {
 // Pprof fetches a profile of the recorder over its control socket: "heap?gc=1",
 // "profile?seconds=20", …
 func (r *Recorder) Pprof(ctx context.Context, what string) ([]byte, error) {
-	// The path of a socket may be too long for its address, that of the folder's descriptor is not.
+	// The path of the socket may be too long for a socket address. The path through the directory's
+	// descriptor is short.
 	dir, err := os.Open(r.DataDir())
 	if err != nil {
 		return nil, fmt.Errorf("profile: %w", err)
@@ -124,14 +126,14 @@ func (r *Recorder) Pprof(ctx context.Context, what string) ([]byte, error) {
 	return b, nil
 }
 
-// LiveHeap returns the bytes of the recorder's heap that are reachable: allocated just after a
-// collection that it forces. What a pool has let go of goes with the second one.
+// LiveHeap returns the reachable bytes of the recorder's heap: those allocated just after a forced
+// collection. A second collection frees what pools have released.
 func (r *Recorder) LiveHeap(ctx context.Context) (int64, error) {
 	var text []byte
 	for range 2 {
 		var err error
-		// As text the profile ends with the statistics, which were read before it was written:
-		// writing it takes memory, too.
+		// The text form of the profile ends with the statistics, which are read before the profile
+		// is written, because writing it allocates memory.
 		if text, err = r.Pprof(ctx, "heap?gc=1&debug=1"); err != nil {
 			return 0, err
 		}

@@ -20,23 +20,24 @@ import (
 type LiveKitOptions struct {
 	// Version is "1.13.5" (default) or "1.11.0".
 	Version string
-	// Dir is the folder for the configuration and the log. Empty: a temporary folder that Close
-	// removes.
+	// Dir is the directory for the configuration and the log. Empty: a temporary directory that
+	// Close removes.
 	Dir string
 	// UDPRange replaces the range of about 900 UDP ports; every PeerConnection needs one.
 	UDPRange [2]int
-	// EmptyTimeout closes a room that nobody joined, DepartureTimeout one that everybody left.
-	// Whole seconds; 0: LiveKit's defaults (300 s and 20 s).
+	// EmptyTimeout is the time after which a room that nobody joined closes, DepartureTimeout the
+	// same for a room that everybody left. Whole seconds; 0: LiveKit's defaults (300 s and 20 s).
 	EmptyTimeout, DepartureTimeout time.Duration
 	// NoAutoCreate makes joining a room that does not exist an error.
 	NoAutoCreate bool
-	// TURN runs LiveKit's TURN server, over UDP and over TLS. Clients are told to find the latter
-	// at TURNDomain:443, which does not resolve: they must be led to LiveKit.TURNTLS. Its
-	// certificate is signed by CertDir/ca.pem.
+	// TURN runs LiveKit's TURN server, over UDP and over TLS. LiveKit announces the latter to
+	// clients as TURNDomain:443, which does not resolve: tests must redirect it to LiveKit.TURNTLS.
+	// Its certificate is signed by CertDir/ca.pem.
 	TURN bool
-	// CertDir holds the certificates for TURN, or gets them. Empty: Dir.
+	// CertDir is the directory of the certificates for TURN, which are created if missing. Empty:
+	// Dir.
 	CertDir string
-	// LogLevel of the server; default "info".
+	// LogLevel is the server's log level; default "info".
 	LogLevel string
 	// RoomConfig and RTCConfig are further lines of YAML for the sections room and rtc, each "key:
 	// value".
@@ -60,7 +61,7 @@ type LiveKit struct {
 // TURNDomain is the name of LiveKit's TURN server.
 const TURNDomain = "turn.textegress.test"
 
-// StartLiveKit starts a LiveKit server and waits until it answers.
+// StartLiveKit starts a LiveKit server and waits until it responds.
 func StartLiveKit(ctx context.Context, o LiveKitOptions) (*LiveKit, error) {
 	ports, err := takePortBlock()
 	if err != nil {
@@ -132,8 +133,8 @@ func startLiveKit(ctx context.Context, o LiveKitOptions, dir string, ports *port
 			if err := httpOK(ctx, l.HTTPURL); err != nil {
 				return err
 			}
-			// LiveKit answers 0.1 s before it counts as running, and a signal to end in between is
-			// lost.
+			// LiveKit responds 0.1 s before its state is running, and a termination signal in
+			// between is lost.
 			time.Sleep(150 * time.Millisecond)
 			return nil
 		},
@@ -144,9 +145,9 @@ func startLiveKit(ctx context.Context, o LiveKitOptions, dir string, ports *port
 	return l, nil
 }
 
-// liveKitYAML writes the configuration. Two settings look superfluous and are not: without tcp_port
-// 0 LiveKit opens its ICE/TCP port on all interfaces, and without interfaces it offers UDP
-// candidates of the real ones.
+// liveKitYAML writes the configuration. Two settings look superfluous but are needed: without
+// tcp_port 0, LiveKit opens its ICE/TCP port on all interfaces; without interfaces, it offers UDP
+// candidates of the real interfaces.
 func liveKitYAML(o LiveKitOptions, l *LiveKit, port, firstUDP, lastUDP int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "port: %d\nbind_addresses: [127.0.0.1]\nkeys: {%s: %s}\nlogging: {level: %s}\n",
@@ -171,8 +172,8 @@ func liveKitYAML(o LiveKitOptions, l *LiveKit, port, firstUDP, lastUDP int) stri
 	return b.String()
 }
 
-// turnYAML writes the section for LiveKit's TURN server. Since 1.13 it refuses to relay to loopback
-// unless told otherwise; 1.11 does not know the setting.
+// turnYAML writes the section for LiveKit's TURN server. Since 1.13 it relays to loopback only with
+// a setting that 1.11 lacks.
 func turnYAML(certs string, l *LiveKit, ports *portBlock) (string, error) {
 	if err := os.MkdirAll(certs, 0o755); err != nil {
 		return "", err
@@ -184,7 +185,7 @@ func turnYAML(certs string, l *LiveKit, ports *portBlock) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	udpPort, err := ports.tcp() // the number is ours for UDP too
+	udpPort, err := ports.tcp() // the reservation covers UDP as well
 	if err != nil {
 		return "", err
 	}
@@ -201,8 +202,8 @@ func turnYAML(certs string, l *LiveKit, ports *portBlock) (string, error) {
 	return s, nil
 }
 
-// Close kills the server (a LiveKit that is told to end waits for its participants) and removes its
-// folder if it was temporary.
+// Close kills the server, because a terminated LiveKit waits for its participants, and removes its
+// directory if it was temporary.
 func (l *LiveKit) Close() error {
 	err := l.Kill()
 	if l.cleanup != nil {
@@ -211,9 +212,9 @@ func (l *LiveKit) Close() error {
 	return err
 }
 
-// Stop ends the server without waiting for its participants, who are disconnected with
-// SERVER_SHUTDOWN. A first signal alone would make LiveKit wait until the last participant has left
-// (Process.Stop does that); the second one makes it go, after up to five seconds for open HTTP
+// Stop ends the server without waiting for its participants, which are disconnected with
+// SERVER_SHUTDOWN. After a first signal, LiveKit waits until the last participant has left
+// (Process.Stop does that). A second signal ends it, after up to five seconds for open HTTP
 // connections.
 func (l *LiveKit) Stop(ctx context.Context) error {
 	if !l.Running() {
@@ -240,8 +241,7 @@ func (l *LiveKit) Stop(ctx context.Context) error {
 	return l.Process.Stop(ctx)
 }
 
-// Restart stops the server if it is running and starts it again on the same ports, without its
-// rooms.
+// Restart stops the server if it is running and restarts it on the same ports, without its rooms.
 func (l *LiveKit) Restart(ctx context.Context) error {
 	if err := l.Stop(ctx); err != nil {
 		return err
@@ -249,10 +249,10 @@ func (l *LiveKit) Restart(ctx context.Context) error {
 	return l.Start(ctx)
 }
 
-// Grants returns the permissions of an ordinary participant who may publish data.
+// Grants returns the permissions of an ordinary participant that may publish data.
 func Grants(room string) *auth.VideoGrant { return &auth.VideoGrant{RoomJoin: true, Room: room} }
 
-// RecorderGrants returns the permissions that a hidden recorder asks SyncFlow for.
+// RecorderGrants returns the permissions that a hidden recorder requests from SyncFlow.
 func RecorderGrants(room string) *auth.VideoGrant {
 	g := &auth.VideoGrant{RoomJoin: true, Room: room, Hidden: true, Recorder: true}
 	g.SetCanPublish(false)
@@ -339,7 +339,7 @@ func (l *LiveKit) SendData(ctx context.Context, room, topic string, reliable boo
 	return err
 }
 
-// probe keeps no connections: an idle one would delay the end of the server that is probed.
+// probe keeps no connections: an idle one would delay the shutdown of the probed server.
 var probe = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
 func httpOK(ctx context.Context, url string) error {

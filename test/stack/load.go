@@ -11,14 +11,14 @@ import (
 	"github.com/syncflow/textegress/test/classroom"
 )
 
-// LoadProcess is a load generator in a process of its own, whose senders have joined.
+// LoadProcess is a load generator in its own process, with all senders joined.
 type LoadProcess struct {
 	*Process
 	dir string
 }
 
 // StartLoad starts a load generator on this stack's LiveKit server and returns when all its senders
-// have joined. URL and keys of the plan are filled in if empty. Nothing is sent before Go.
+// have joined. It fills in the plan's URL and keys if they are empty. Nothing is sent before Go.
 func (l *LiveKit) StartLoad(ctx context.Context, plan classroom.Load) (*LoadProcess, error) {
 	bin, err := EnsureBinaries(ctx, BinLoadgen)
 	if err != nil {
@@ -54,10 +54,10 @@ func (l *LiveKit) StartLoad(ctx context.Context, plan classroom.Load) (*LoadProc
 	return &LoadProcess{p, dir}, nil
 }
 
-// Go makes the senders begin.
+// Go starts the senders.
 func (p *LoadProcess) Go() error { return os.WriteFile(filepath.Join(p.dir, "go"), nil, 0o644) }
 
-// Wait waits until all is sent and the senders have left, and returns what was sent.
+// Wait waits until everything is sent and the senders have left, and returns what was sent.
 func (p *LoadProcess) Wait(ctx context.Context) (classroom.LoadResult, error) {
 	var res classroom.LoadResult
 	select {
@@ -83,8 +83,8 @@ func (p *LoadProcess) Close() error {
 	return os.RemoveAll(p.dir)
 }
 
-// Class returns the plan of a class whose learners join a session through the SyncFlow API like a
-// learning environment's.
+// Class returns the plan of a class whose learners join a session through the SyncFlow API, as
+// those of a learning environment do.
 func (s *Stack) Class(p Project, x Session) classroom.Class {
 	return classroom.Class{
 		Tokens: func(ctx context.Context, identity string) (string, string, error) {

@@ -10,9 +10,9 @@ import (
 	"syscall"
 )
 
-// Ports are taken from blocks below the kernel's ephemeral range (32768 and up on Linux). A port
-// from that range could be given to an outgoing connection while its server is down, and the server
-// could not come back on it.
+// Ports are taken from blocks below the kernel's ephemeral range (32768 and up on Linux). The
+// kernel could assign a port from that range to an outgoing connection while its server is down, so
+// that the server could not reopen it.
 const (
 	firstPort     = 10000
 	portsPerBlock = 1000
@@ -22,7 +22,8 @@ const (
 )
 
 // portBlock is a range of ports that belongs to this process until it ends (or calls release).
-// Other processes that use this package respect it, so that several test binaries can run at once.
+// Other processes that use this package respect the reservation, so several test binaries can run
+// at once.
 type portBlock struct {
 	first int
 	lock  *os.File
@@ -33,14 +34,14 @@ type portBlock struct {
 
 var errNoPorts = errors.New("stack: every block of ports is in use by other stacks")
 
-// takePortBlock reserves a free block. The reservation is a lock on a file in the temporary folder:
-// it ends with the process.
+// takePortBlock reserves a free block. The reservation is a lock on a file in the temporary
+// directory and ends with the process.
 func takePortBlock() (*portBlock, error) {
 	dir := filepath.Join(os.TempDir(), "textegress-stack-ports")
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, fmt.Errorf("stack: reserving ports: %w", err)
 	}
-	// several users may share the machine; not ours to change if another one made it
+	// several users may share the machine; the change fails if another user created the directory
 	_ = os.Chmod(dir, 0o777)
 	for i := range portBlocks {
 		f, err := os.OpenFile(filepath.Join(dir, fmt.Sprint(firstPort+i*portsPerBlock)),
@@ -60,7 +61,7 @@ func takePortBlock() (*portBlock, error) {
 	return nil, errNoPorts
 }
 
-// tcp returns the next port of the block that can be bound now.
+// tcp returns the next port of the block that can be bound.
 func (b *portBlock) tcp() (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -69,7 +70,7 @@ func (b *portBlock) tcp() (int, error) {
 		b.next++
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p))
 		if err != nil {
-			continue // somebody else's server
+			continue // another server uses it
 		}
 		l.Close()
 		return p, nil

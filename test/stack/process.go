@@ -17,12 +17,11 @@ import (
 	"time"
 )
 
-// ErrNotRunning is returned when a signal is meant for a process that has ended or was never
-// started.
+// ErrNotRunning is returned when a process to be signalled has ended or was never started.
 var ErrNotRunning = errors.New("the process is not running")
 
-// ProcessSpec says how one server is started. It does not change while the Process lives, so a
-// restart is the same start again.
+// ProcessSpec describes how to start a server. It does not change during the life of the Process,
+// so a restart repeats the same start.
 type ProcessSpec struct {
 	Name string
 	Path string
@@ -31,18 +30,17 @@ type ProcessSpec struct {
 	Dir  string
 	Log  string // file that receives stdout and stderr, appended to
 
-	// Ready is polled until it returns nil. Nil: the process counts as ready at once.
+	// Ready is polled until it returns nil. Nil: the process is ready at once.
 	Ready func(ctx context.Context) error
 	// StartTimeout is how long Ready may take; default 30 s.
 	StartTimeout time.Duration
-	// StopTimeout is how long a process may take to end after SIGTERM before it is killed; default
-	// 20 s.
+	// StopTimeout is how long the process may take to end after SIGTERM before it is killed;
+	// default 20 s.
 	StopTimeout time.Duration
 }
 
-// Process is a child process that can be killed, stopped, frozen and started again. It is the
-// leader of its own process group, to which all signals go. Its methods may be called from several
-// goroutines.
+// Process is a child process that can be killed, stopped, frozen and restarted. It leads its own
+// process group, to which all signals go. Its methods may be called from several goroutines.
 type Process struct {
 	spec ProcessSpec
 
@@ -54,9 +52,9 @@ type Process struct {
 	used   time.Duration // CPU time of earlier runs
 }
 
-// spawner runs functions on one operating system thread that lives as long as this process. The
-// kernel sends the parent death signal when the *thread* that forked ends, and the Go runtime ends
-// threads when it likes.
+// spawner runs functions on one operating system thread that exists until this process ends. The
+// kernel sends the parent death signal when the *thread* that forked ends, and the Go runtime may
+// end threads at any time.
 var spawner = sync.OnceValue(func() chan<- func() {
 	ch := make(chan func())
 	go func() {
@@ -68,9 +66,9 @@ var spawner = sync.OnceValue(func() chan<- func() {
 	return ch
 })
 
-// StartProcess starts a child process and waits until it is ready. If it is not, the error contains
-// the end of its log and nothing is left running. The process does not end with ctx, which only
-// limits the wait.
+// StartProcess starts a child process and waits until it is ready. If it does not become ready, the
+// error contains the end of its log and nothing is left running. The end of ctx ends the wait, not
+// the process.
 func StartProcess(ctx context.Context, spec ProcessSpec) (*Process, error) {
 	p := &Process{spec: spec}
 	return p, p.Start(ctx)
@@ -123,7 +121,7 @@ func (p *Process) spawn() error {
 	exited := make(chan struct{})
 	p.cmd, p.exited, p.state, p.paused = cmd, exited, nil, false
 	go func() {
-		_ = cmd.Wait() // how it ended is in the state
+		_ = cmd.Wait() // the process state holds the result
 		p.mu.Lock()
 		p.state = cmd.ProcessState
 		p.used += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
@@ -133,7 +131,7 @@ func (p *Process) spawn() error {
 	return nil
 }
 
-// WaitReady waits until the process is ready, has ended, or the time for starting is over.
+// WaitReady waits until the process is ready, has ended, or the start timeout has passed.
 func (p *Process) WaitReady(ctx context.Context) error {
 	if p.spec.Ready == nil {
 		return nil
@@ -173,10 +171,10 @@ func (p *Process) exitState() string {
 // Name returns the name of the server, for messages.
 func (p *Process) Name() string { return p.spec.Name }
 
-// LogPath returns the file that holds what the process printed, in all its runs.
+// LogPath returns the file with the output of all runs of the process.
 func (p *Process) LogPath() string { return p.spec.Log }
 
-// Exited returns a channel that is closed when the present run has ended.
+// Exited returns a channel that is closed when the current run ends.
 func (p *Process) Exited() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -188,10 +186,10 @@ func (p *Process) Exited() <-chan struct{} {
 	return p.exited
 }
 
-// Running reports whether the process lives. A paused process lives.
+// Running reports whether the process is running. A paused process is running.
 func (p *Process) Running() bool { return !isClosed(p.Exited()) }
 
-// PID returns the process id of the present run, or 0 if it is not running.
+// PID returns the process id of the current run, or 0 if the process is not running.
 func (p *Process) PID() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -205,8 +203,8 @@ func (p *Process) pidLocked() int {
 	return p.cmd.Process.Pid
 }
 
-// signal sends a signal to the process group. The lock keeps the id from being reused: the process
-// is only reaped, and the channel closed, by a goroutine that takes the lock too.
+// signal sends a signal to the process group. The lock prevents reuse of the id: the goroutine that
+// reaps the process and closes the channel takes the same lock.
 func (p *Process) signal(s syscall.Signal) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -226,8 +224,8 @@ func (p *Process) signal(s syscall.Signal) error {
 	return nil
 }
 
-// Kill ends the process group with SIGKILL, as a crash would, and waits for the end. It does
-// nothing if it is not running.
+// Kill ends the process group with SIGKILL, like a crash, and waits for the end. It does nothing if
+// the process is not running.
 func (p *Process) Kill() error {
 	err := p.signal(syscall.SIGKILL)
 	if err == nil {
@@ -239,9 +237,9 @@ func (p *Process) Kill() error {
 	return err
 }
 
-// Stop ends the process in an orderly way with SIGTERM and waits for the end. It kills it when it
-// takes too long, which is an error. It does nothing if it is not running. A paused process is
-// resumed first.
+// Stop ends the process with SIGTERM and waits for the end. It resumes a paused process first. If
+// the process takes too long, Stop kills it and returns an error. It does nothing if the process is
+// not running.
 func (p *Process) Stop(ctx context.Context) error {
 	_ = p.signal(syscall.SIGCONT)
 	if err := p.signal(syscall.SIGTERM); err != nil {
@@ -263,8 +261,8 @@ func (p *Process) Stop(ctx context.Context) error {
 	}
 }
 
-// Restart stops the process if it is running and starts it again with the same ports and the same
-// folder.
+// Restart stops the process if it is running and starts it with the same ports and the same
+// directory.
 func (p *Process) Restart(ctx context.Context) error {
 	if err := p.Stop(ctx); err != nil {
 		return err
@@ -272,21 +270,21 @@ func (p *Process) Restart(ctx context.Context) error {
 	return p.Start(ctx)
 }
 
-// Pause freezes the process group (SIGSTOP): its connections stay open and nothing answers.
+// Pause freezes the process group (SIGSTOP): its connections stay open but nothing responds.
 func (p *Process) Pause() error { return p.signal(syscall.SIGSTOP) }
 
 // Resume ends a Pause (SIGCONT).
 func (p *Process) Resume() error { return p.signal(syscall.SIGCONT) }
 
-// Paused reports whether the process was paused and not resumed.
+// Paused reports whether the process is paused.
 func (p *Process) Paused() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.paused
 }
 
-// CPUTime returns the user and system time that all runs of the process have used so far. Children
-// of the process count once it has waited for them.
+// CPUTime returns the user and system time used by all runs of the process so far. It includes
+// children that the process has waited for.
 func (p *Process) CPUTime() (time.Duration, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -321,7 +319,7 @@ func cpuTime(pid int) (time.Duration, error) {
 	return time.Duration(sum) * 10 * time.Millisecond, nil
 }
 
-// LogTail returns the last n bytes of the log, from the beginning of a line.
+// LogTail returns the last n bytes of the log, starting at a line.
 func (p *Process) LogTail(n int64) string {
 	f, err := os.Open(p.spec.Log)
 	if err != nil {

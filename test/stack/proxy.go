@@ -12,15 +12,15 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Proxies stand before the servers' TCP connections, where a recorder's configuration and
-// SyncFlow's answers point to when Options.Proxies is set. They live in this process. Without a
-// toxic they pass everything on.
+// Proxies are TCP proxies in front of the servers. With Options.Proxies, a recorder's configuration
+// and SyncFlow's responses contain their addresses. They run in this process. Without a toxic they
+// forward everything.
 type Proxies struct {
 	SyncFlow, RabbitMQ, S3 *Proxy
-	LiveKit                *Proxy // signalling; the data goes over UDP and past it
+	LiveKit                *Proxy // signalling only; the data goes over UDP, not through the proxy
 }
 
-// All returns the proxies that there are.
+// All returns the existing proxies.
 func (p *Proxies) All() []*Proxy {
 	var all []*Proxy
 	for _, x := range []*Proxy{p.SyncFlow, p.RabbitMQ, p.S3, p.LiveKit} {
@@ -31,7 +31,7 @@ func (p *Proxies) All() []*Proxy {
 	return all
 }
 
-// Proxy is one of them.
+// Proxy is a TCP proxy in front of one server.
 type Proxy struct {
 	Name string
 	Addr string // 127.0.0.1:port
@@ -41,15 +41,14 @@ type Proxy struct {
 	toxics int
 }
 
-// Toxic is something that disturbs connections; see the list of toxics in
-// github.com/Shopify/toxiproxy.
+// Toxic is a disturbance of connections; see the list of toxics in github.com/Shopify/toxiproxy.
 type Toxic struct {
 	// Type is latency, bandwidth, slow_close, timeout, reset_peer, slicer or limit_data.
 	Type string
-	// Upstream disturbs what goes to the server; otherwise, what comes from it.
+	// Upstream selects the traffic to the server instead of that from it.
 	Upstream bool
-	// Attributes are the numbers that the type takes: latency and jitter in ms, rate in KB/s, delay
-	// in ms, timeout in ms, …
+	// Attributes are the parameters of the type: latency and jitter in ms, rate in KB/s, delay in
+	// ms, timeout in ms, …
 	Attributes map[string]int64
 }
 
@@ -62,7 +61,7 @@ func (t Toxic) String() string {
 	return fmt.Sprintf("%s %s %s", t.Type, where, b)
 }
 
-// Add disturbs connections, those that exist too, until Clear.
+// Add disturbs new and existing connections until Clear.
 func (p *Proxy) Add(t Toxic) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -84,13 +83,12 @@ func (p *Proxy) Add(t Toxic) error {
 	return nil
 }
 
-// Clear undoes all Adds and Close. Connections that a toxic left half dead are ended, as a network
-// that came back would have them ended by one of its sides.
+// Clear undoes all calls of Add and Close. It ends connections that a toxic left half-open, as one
+// of the sides would do after a real network outage.
 func (p *Proxy) Clear() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	// A stopped proxy has no connections, so there is no link in which removing a toxic could wait
-	// for its peer.
+	// A stopped proxy has no connections, so removing a toxic cannot block on the peer of a link.
 	p.p.Stop()
 	old := p.p
 	p.p = toxiproxy.NewProxy(proxyServer(), p.Name, p.Addr, old.Upstream)
@@ -104,13 +102,13 @@ func (p *Proxy) Close() {
 	p.p.Stop()
 }
 
-// proxyServer is what toxiproxy's proxies report to; nothing is served.
+// proxyServer is the API server that toxiproxy's proxies require; it serves nothing.
 var proxyServer = sync.OnceValue(func() *toxiproxy.ApiServer {
 	return toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()),
 		zerolog.Nop())
 })
 
-// startProxy puts a proxy before an address (host:port, or a URL with one).
+// startProxy starts a proxy for an address (host:port, or a URL with one).
 func startProxy(name, upstream string, ports *portBlock) (*Proxy, error) {
 	if u, err := url.Parse(upstream); err == nil && u.Host != "" {
 		upstream = u.Host

@@ -18,8 +18,8 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// rabbitScripts holds the scripts that run as whoever calls them. The ones in /usr/sbin change to
-// the user rabbitmq.
+// rabbitScripts is the directory of the scripts that run as the calling user. Those in /usr/sbin
+// switch to the user rabbitmq.
 const rabbitScripts = "/usr/lib/rabbitmq/bin/"
 
 // ErrNoRabbitMQ is returned when the RabbitMQ server is not installed.
@@ -30,26 +30,26 @@ var ErrNoRabbitMQ = errors.New("stack: rabbitmq-server is not installed: as root
 
 // RabbitMQOptions configures a RabbitMQ node.
 type RabbitMQOptions struct {
-	// Dir is the node's folder, required. A node that is started again in it finds its durable
-	// queues and messages.
+	// Dir is the node's directory, required. A node restarted in it keeps its durable queues and
+	// messages.
 	Dir string
-	// AuthURL is the base URL of the SyncFlow API whose /rmq/auth hooks decide on logins that the
-	// internal user database does not know. Empty: only internal users.
+	// AuthURL is the base URL of the SyncFlow API whose /rmq/auth hooks decide on logins of users
+	// that are not in the internal database. Empty: only internal users.
 	AuthURL string
-	// TLS opens a second listener with a certificate of an own authority.
+	// TLS opens a second listener with a certificate of a private authority.
 	TLS bool
 	// ExtraConf is appended to rabbitmq.conf.
 	ExtraConf []string
 }
 
-// RabbitMQ is a private RabbitMQ node on loopback with its own epmd. It shares nothing with a
-// RabbitMQ of the system.
+// RabbitMQ is a private RabbitMQ node on loopback with its own epmd. It shares nothing with the
+// system's RabbitMQ.
 type RabbitMQ struct {
 	*Process
 	Host    string // 127.0.0.1
 	Port    int    // plain AMQP
-	TLSPort int    // AMQP over TLS, 0 without
-	// PEM file of the authority that signed the TLS listener's certificate, "" without
+	TLSPort int    // AMQP over TLS, 0 without TLS
+	// PEM file of the authority that signed the TLS listener's certificate, "" without TLS
 	CAFile string
 	VHost  string // "syncflow"
 
@@ -61,8 +61,8 @@ type RabbitMQ struct {
 	env  []string
 }
 
-// startRabbitMQ starts a node and waits until its virtual host takes logins. That takes about five
-// seconds.
+// startRabbitMQ starts a node and waits until its virtual host accepts logins, which takes about
+// five seconds.
 func startRabbitMQ(ctx context.Context, o RabbitMQOptions, ports *portBlock) (*RabbitMQ, error) {
 	if _, err := os.Stat(rabbitScripts + "rabbitmq-server"); err != nil {
 		return nil, ErrNoRabbitMQ
@@ -87,7 +87,7 @@ func startRabbitMQ(ctx context.Context, o RabbitMQOptions, ports *portBlock) (*R
 	}
 	d := o.Dir
 	var err error
-	// Left to itself the node would start an epmd that outlives it.
+	// Without a running epmd, the node would start one that outlives it.
 	r.epmd, err = StartProcess(ctx, ProcessSpec{
 		Name: "epmd", Path: "epmd", Args: []string{
 			"-port", fmt.Sprint(p[2]), "-address",
@@ -140,7 +140,7 @@ func (r *RabbitMQ) configure(epmdPort, distPort int) error {
 			"ssl_options.verify = verify_none", "ssl_options.fail_if_no_peer_cert = false",
 			"ssl_options.versions.1 = tlsv1.3", "ssl_options.versions.2 = tlsv1.2")
 	}
-	if o.AuthURL != "" { // as in SyncFlow's deployments: GET, and no cache in front of it
+	if o.AuthURL != "" { // as in SyncFlow's deployments: GET, without a cache
 		plugins = "[rabbitmq_auth_backend_http]."
 		conf = append(conf, "auth_backends.2 = http", "auth_http.http_method = get",
 			"auth_http.user_path = "+o.AuthURL+"/rmq/auth/user", "auth_http.vhost_path = "+
@@ -154,15 +154,15 @@ func (r *RabbitMQ) configure(epmdPort, distPort int) error {
 		return err
 	}
 	r.env = []string{
-		// The script then replaces itself with the Erlang machine instead of watching over it, so
-		// the child process is the broker and signals reach it.
+		// With this variable, the script replaces itself with the Erlang machine instead of
+		// supervising it, so the child process is the broker and receives the signals.
 		"RUNNING_UNDER_SYSTEMD=true",
-		// unique enough: every node has an epmd of its own
+		// unique, because every node has its own epmd
 		"RABBITMQ_NODENAME=textegress@localhost",
 		"RABBITMQ_NODE_IP_ADDRESS=127.0.0.1", fmt.Sprintf("RABBITMQ_NODE_PORT=%d", r.Port),
 		fmt.Sprintf("RABBITMQ_DIST_PORT=%d", distPort),
 		fmt.Sprintf("ERL_EPMD_PORT=%d", epmdPort), "ERL_EPMD_ADDRESS=127.0.0.1",
-		// Without the first argument the distribution listens on all interfaces; the others save
+		// Without the first argument, the distribution listens on all interfaces. The others save
 		// processor time.
 		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-kernel inet_dist_use_interface {127,0,0,1} " +
 			"-start_epmd false +sbwt none +sbwtdcpu none +sbwtdio none",
@@ -180,8 +180,8 @@ func (r *RabbitMQ) configure(epmdPort, distPort int) error {
 		os.WriteFile(filepath.Join(d, "definitions.json"), definitions, 0o600))
 }
 
-// definitions holds the virtual host and the internal user. RabbitMQ loads it at every start, much
-// faster than rabbitmqctl could make them.
+// definitions returns the definitions of the virtual host and the internal user. RabbitMQ loads
+// them at every start, much faster than rabbitmqctl could create them.
 func (r *RabbitMQ) definitions() ([]byte, error) {
 	salt := []byte{1, 2, 3, 4}
 	sum := sha256.Sum256(append(salt[:4:4], r.Password...))
@@ -231,8 +231,8 @@ func (r *RabbitMQ) DialAs(user, password string) (*amqp.Connection, error) {
 }
 
 // Publish sends messages of any bytes to an exchange as the internal user and waits until the
-// broker has taken them. It is an error if the exchange does not exist. That a queue received them
-// is not checked.
+// broker has confirmed them. It returns an error if the exchange does not exist. It does not check
+// that a queue received the messages.
 func (r *RabbitMQ) Publish(ctx context.Context, exchange, routingKey string,
 	bodies ...[]byte,
 ) error {
@@ -273,7 +273,7 @@ func (r *RabbitMQ) Publish(ctx context.Context, exchange, routingKey string,
 	return nil
 }
 
-// Ctl runs rabbitmqctl against the node; it takes about a second.
+// Ctl runs rabbitmqctl against the node, which takes about a second.
 func (r *RabbitMQ) Ctl(ctx context.Context, args ...string) (string, error) {
 	c := exec.CommandContext(ctx, rabbitScripts+"rabbitmqctl", append([]string{"-q"}, args...)...)
 	c.Env, c.Dir = append(os.Environ(), r.env...), r.opt.Dir

@@ -18,12 +18,12 @@ import (
 	"github.com/syncflow/textegress"
 )
 
-// Recorder is the real textegress binary as a child process, in a folder of its own with a .env
-// file, like a user runs it.
+// Recorder is the real textegress binary as a child process, in its own directory with a .env file,
+// as a user runs it.
 type Recorder struct {
 	*Process
 	Dir string // working directory: .env and textegress-data
-	URL string // of its HTTP server
+	URL string // base URL of its HTTP server
 
 	bin string
 }
@@ -34,8 +34,8 @@ func (s *Stack) NewRecorder(ctx context.Context, dir string, extra ...string) (*
 	return s.NewRecorderOf(ctx, dir, nil, extra...)
 }
 
-// NewRecorderOf is NewRecorder for some of the projects; none: all. Several recorders of one
-// project all record everything.
+// NewRecorderOf is NewRecorder for the given projects; none: all. Several recorders of one project
+// each record everything.
 func (s *Stack) NewRecorderOf(ctx context.Context, dir string, projects []Project,
 	extra ...string,
 ) (*Recorder, error) {
@@ -74,7 +74,7 @@ func (s *Stack) StartRecorder(ctx context.Context, dir string, extra ...string) 
 	return r, r.Start(ctx)
 }
 
-// RecorderStatus is the part of /status.json that tests look at.
+// RecorderStatus is the part of /status.json that tests read.
 type RecorderStatus struct {
 	Ready    bool     `json:"ready"`
 	NotReady []string `json:"not_ready"`
@@ -136,7 +136,7 @@ func (r *Recorder) Status(ctx context.Context) (RecorderStatus, error) {
 	return st, nil
 }
 
-// Until polls the status until ok says so.
+// Until polls the status until ok returns true.
 func (r *Recorder) Until(ctx context.Context, what string, ok func(RecorderStatus) bool) error {
 	var last RecorderStatus
 	var lastErr error
@@ -152,7 +152,7 @@ func (r *Recorder) Until(ctx context.Context, what string, ok func(RecorderStatu
 	return nil
 }
 
-// Poll calls ok every 50 ms until it is true or ctx ends.
+// Poll calls ok every 50 ms until it returns true or ctx ends.
 func Poll(ctx context.Context, ok func() bool) error {
 	t := time.NewTicker(50 * time.Millisecond)
 	defer t.Stop()
@@ -166,7 +166,7 @@ func Poll(ctx context.Context, ok func() bool) error {
 	return nil
 }
 
-// CLI runs a subcommand in the recorder's folder.
+// CLI runs a subcommand in the recorder's directory.
 func (r *Recorder) CLI(ctx context.Context, args ...string) (stdout, stderr string, code int,
 	err error,
 ) {
@@ -181,11 +181,10 @@ func (r *Recorder) CLI(ctx context.Context, args ...string) (stdout, stderr stri
 	return out.String(), errOut.String(), 0, err
 }
 
-// Delivered is a delivered recording, read from the folder in which the S3 server keeps its
-// objects.
+// Delivered is a delivered recording, read from the S3 server's object directory.
 type Delivered struct {
 	*textegress.Recording
-	Dir    string // of the objects
+	Dir    string // directory of the objects
 	Key    string // the prefix in the bucket, with a slash at the end
 	Bucket string
 }
@@ -243,7 +242,7 @@ func (s *Stack) AwaitDelivered(ctx context.Context, r *Recorder, p Project, sess
 	return out, err
 }
 
-// S3URL is how the command line names the recording.
+// S3URL returns the recording's URL for the command line.
 func (d Delivered) S3URL() string {
 	return "s3://" + d.Bucket + "/" + strings.TrimSuffix(d.Key,
 		"/")

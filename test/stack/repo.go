@@ -15,7 +15,7 @@ import (
 
 const rootModule = "github.com/syncflow/textegress"
 
-// Root returns the folder of the repository: the nearest folder, from the working directory
+// Root returns the directory of the repository: the nearest one, from the working directory
 // upwards, whose go.mod declares the root module.
 func Root() (string, error) {
 	dir, err := os.Getwd()
@@ -49,7 +49,7 @@ func moduleOf(gomod string) (string, error) {
 	return "", errors.New("no module line")
 }
 
-// Names of the programs in <repository>/build/bin that EnsureBinaries makes.
+// Names of the programs that EnsureBinaries builds in <repository>/build/bin.
 const (
 	BinLiveKit    = "livekit-server"
 	BinLiveKit111 = "livekit-server-1.11.0"
@@ -61,9 +61,9 @@ const (
 )
 
 type program struct {
-	module string // folder of the Go module below the repository
+	module string // directory of the Go module below the repository
 	pkg    string
-	ours   bool // built again every time: the Go tool does nothing if it is up to date
+	ours   bool // rebuilt every time: the Go tool does nothing if it is up to date
 }
 
 var programs = map[string]program{
@@ -76,13 +76,13 @@ var programs = map[string]program{
 	BinTextegress: {".", rootModule + "/cmd/textegress", true},
 }
 
-// built remembers which of our own programs this process has built already.
+// built holds the repository's own programs that this process has already built.
 var built sync.Map
 
-// EnsureBinaries makes sure that the named programs (all that a default stack needs if none is
-// named) are in <repository>/build/bin, building what is missing, and returns that folder. The
-// first build of the LiveKit server takes minutes. Concurrent calls, also from other processes,
-// wait for each other.
+// EnsureBinaries builds the missing ones of the named programs in <repository>/build/bin and
+// returns that directory. Without names, it builds all programs that a default stack needs. The
+// first build of the LiveKit server takes minutes. Concurrent calls, including those of other
+// processes, wait for each other.
 func EnsureBinaries(ctx context.Context, names ...string) (string, error) {
 	if len(names) == 0 {
 		names = []string{BinLiveKit, BinS3, BinSyncFlow, BinLoadgen}
@@ -116,7 +116,7 @@ func EnsureBinaries(ctx context.Context, names ...string) (string, error) {
 		}
 		c := exec.CommandContext(ctx, "go", "build", "-o", out, p.pkg)
 		c.Dir = filepath.Join(root, p.module)
-		// as in scripts/env.sh: other flags would compile all of it again
+		// as in scripts/env.sh: other flags would recompile everything
 		c.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if b, err := c.CombinedOutput(); err != nil {
 			return "", fmt.Errorf("stack: building %s: %w\n%s", n, err, b)

@@ -17,18 +17,19 @@ import (
 
 // S3Options configures an S3 server.
 type S3Options struct {
-	// Dir is the server's folder, required. The objects are plain files in Dir/data/<bucket>/<key>.
+	// Dir is the server's directory, required. The objects are plain files in
+	// Dir/data/<bucket>/<key>.
 	Dir string
 }
 
-// S3 is a running S3 server (versitygw over a folder) that checks signatures and checksums.
+// S3 is a running S3 server (versitygw over a directory) that checks signatures and checksums.
 type S3 struct {
 	*Process
 	Endpoint             string // http://127.0.0.1:port
 	AccessKey, SecretKey string
 	Region               string
-	DataDir              string // folder with one sub-folder for each bucket
-	// folder with earlier versions of objects; "" where the file system cannot hold them
+	DataDir              string // directory with one subdirectory for each bucket
+	// directory with earlier versions of objects; "" if the file system cannot hold them
 	VersionsDir string
 }
 
@@ -97,7 +98,7 @@ func (s *S3) Client() *s3.Client {
 	})
 }
 
-// CreateBucket creates a bucket, or does nothing if it is there.
+// CreateBucket creates a bucket, or does nothing if it exists.
 func (s *S3) CreateBucket(ctx context.Context, name string) error {
 	_, err := s.Client().CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &name})
 	var owned *types.BucketAlreadyOwnedByYou
@@ -108,7 +109,7 @@ func (s *S3) CreateBucket(ctx context.Context, name string) error {
 	return fmt.Errorf("stack: creating bucket %s: %w", name, err)
 }
 
-// KeepVersions lets a bucket keep every version of its objects, also of those that are deleted.
+// KeepVersions makes a bucket keep every version of its objects, including deleted ones.
 func (s *S3) KeepVersions(ctx context.Context, bucket string) error {
 	if s.VersionsDir == "" {
 		return fmt.Errorf("stack: the file system of %s has no extended attributes, in which "+
@@ -125,7 +126,7 @@ func (s *S3) KeepVersions(ctx context.Context, bucket string) error {
 	return nil
 }
 
-// BucketDir returns the folder that holds the objects of a bucket as plain files, to be read with
+// BucketDir returns the directory that holds the objects of a bucket as plain files, readable with
 // os.DirFS.
 func (s *S3) BucketDir(bucket string) string { return filepath.Join(s.DataDir, bucket) }
 

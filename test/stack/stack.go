@@ -9,27 +9,26 @@ import (
 	"sync"
 )
 
-// Options configures a stack. The zero value is a whole stack with one project in a temporary
-// folder.
+// Options configures a stack. The zero value gives a whole stack with one project in a temporary
+// directory.
 type Options struct {
-	// Dir keeps the state of all servers. Empty: a temporary folder that Stop removes. A stack that
-	// is started again in the same folder has its projects, sessions, queues and objects back, on
-	// other ports.
+	// Dir is the directory for the state of all servers. Empty: a temporary directory that Stop
+	// removes. A stack restarted in the same directory keeps its projects, sessions, queues and
+	// objects, on other ports.
 	Dir string
-	// Projects is the number of SyncFlow projects of the one user that tests act for; default 1.
-	// Each has a bucket.
+	// Projects is the number of SyncFlow projects of the tests' user; default 1. Each has a bucket.
 	Projects int
-	// TLS makes the recorder's configuration use RabbitMQ over TLS. The plain listener is there in
-	// any case.
+	// TLS makes the recorder's configuration use RabbitMQ over TLS. The plain listener always
+	// exists.
 	TLS bool
-	// Proxies puts a proxy before each server, to which recorders are pointed; see Stack.Proxies.
+	// Proxies starts a proxy in front of each server, for use by recorders; see Stack.Proxies.
 	Proxies bool
-	// NoRabbitMQ and NoS3 leave a server out. RabbitMQ is what takes time to start.
+	// NoRabbitMQ and NoS3 leave a server out. RabbitMQ takes most of the start time.
 	NoRabbitMQ, NoS3 bool
 
 	LiveKit LiveKitOptions
-	// SyncFlow has the limits of the stand-in. The zero value has those of the real API, which
-	// stalls with four running sessions and stops answering with five. See [Crowd].
+	// SyncFlow is the stand-in's limits. The zero value has those of the real API, which stalls
+	// with four running sessions and stops responding with five. See [Crowd].
 	SyncFlow SyncFlowLimits
 	// RabbitMQConf is appended to rabbitmq.conf.
 	RabbitMQConf []string
@@ -49,8 +48,8 @@ type Stack struct {
 	temp  bool
 }
 
-// Start starts a stack and waits until all of it is ready, about four seconds with RabbitMQ. It
-// builds the programs that are missing. If anything fails nothing is left running.
+// Start starts a stack and waits until all servers are ready, about four seconds with RabbitMQ. It
+// builds missing programs. If anything fails, nothing is left running.
 func Start(ctx context.Context, o Options) (*Stack, error) {
 	o.Projects = orDefault(o.Projects, 1)
 	ports, err := takePortBlock()
@@ -147,7 +146,7 @@ func (s *Stack) startProxies(apiPort int) (err error) {
 	return err
 }
 
-// signalURL is where SyncFlow sends participants to.
+// signalURL returns the LiveKit URL that SyncFlow gives to participants.
 func (s *Stack) signalURL() string {
 	if s.Proxies != nil {
 		return "ws://" + s.Proxies.LiveKit.Addr
@@ -162,12 +161,12 @@ func (s *Stack) brokerPort() int {
 	return s.RabbitMQ.Port
 }
 
-// Stop ends all servers, SyncFlow by a kill. With a temporary folder they are killed, which is
-// faster, and the folder is removed.
+// Stop ends all servers; it kills SyncFlow. With a temporary directory, it kills all of them, which
+// is faster, and removes the directory.
 func (s *Stack) Stop(ctx context.Context) error {
 	var all []*Process
 	var errs []error
-	if s.SyncFlow != nil { // what it answered is on disk, and it would wait for its clients
+	if s.SyncFlow != nil { // its state is on disk, and a stop would wait for its clients
 		errs = append(errs, s.SyncFlow.Kill())
 	}
 	if s.S3 != nil {

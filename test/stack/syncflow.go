@@ -19,7 +19,7 @@ import (
 	"github.com/syncflow/textegress/test/stack/standin"
 )
 
-// Names that the SyncFlow stand-in uses in RabbitMQ.
+// Names of the SyncFlow stand-in in RabbitMQ.
 const (
 	Exchange    = "syncflow_session_notifier_exchange"
 	serverQueue = "syncflow_session_notifier_queue"
@@ -27,19 +27,19 @@ const (
 )
 
 type (
-	// Settings are what the stand-in can be told; see its fields.
+	// Settings are the stand-in's settings; see its fields.
 	Settings = standin.Settings
 	// Fault makes requests fail.
 	Fault = standin.Fault
-	// Counters are what the stand-in counted.
+	// Counters are the stand-in's counters.
 	Counters = standin.Counters
 	// SyncFlowLimits are the limits and times of the stand-in; see its fields. The zero value has
 	// those of the real API.
 	SyncFlowLimits = standin.Limits
 )
 
-// Crowd are limits that allow any number of running sessions, unlike the real API's, for tests that
-// need more than three and are about something else.
+// Crowd is limits that allow any number of running sessions, unlike those of the real API. It is
+// for tests that need more than three sessions but do not test the limits.
 var Crowd = SyncFlowLimits{Connections: 10_000, Threads: 100, Query: time.Nanosecond}
 
 // SyncFlow is a running SyncFlow stand-in with a small client for tests. The client is not the one
@@ -51,18 +51,18 @@ type SyncFlow struct {
 	// Foreign is a project of another user; the projects' tokens do not see it.
 	Foreign Project
 
-	rabbit *RabbitMQ // nil without
+	rabbit *RabbitMQ // nil without RabbitMQ
 	config string    // file
 }
 
-// Project is a SyncFlow project: what stands in a recorder's configuration.
+// Project is a SyncFlow project, with the fields of a recorder's configuration.
 type Project struct {
 	ID, Name    string
 	Key, Secret string
 	Bucket      string
 }
 
-// Session is what the API answers about a session.
+// Session is a session as returned by the API.
 type Session struct {
 	ID              string `json:"id"`
 	Name            string `json:"name"`
@@ -87,7 +87,7 @@ type Device struct {
 	BindingKey string `json:"sessionNotificationBindingKey"`
 }
 
-// APIError is an answer with another status than 200.
+// APIError is a response with a status other than 200.
 type APIError struct {
 	Status int
 	Body   string
@@ -99,7 +99,7 @@ func (e *APIError) Error() string {
 }
 
 // newProjects returns the configuration of n projects with buckets study-1, study-2, … and of one
-// that belongs to somebody else.
+// that belongs to another user.
 func newProjects(n int) []Project {
 	var list []Project
 	for i := range n {
@@ -183,7 +183,7 @@ func writeConfig(file string, cfg standin.Config) error {
 	return os.WriteFile(file, b, 0o600)
 }
 
-// Limit kills the API and starts it again with other limits, without its listeners.
+// Limit kills the API and restarts it with other limits, without its listeners.
 func (s *SyncFlow) Limit(ctx context.Context, l SyncFlowLimits) error {
 	cfg, err := standin.LoadConfig(s.config)
 	if err != nil {
@@ -199,8 +199,8 @@ func (s *SyncFlow) Limit(ctx context.Context, l SyncFlowLimits) error {
 	return s.Start(ctx)
 }
 
-// keptProjects returns the projects of an earlier run in the same folder if there are as many, so
-// that their ids and keys stay.
+// keptProjects returns the projects of an earlier run in the same directory if their number is the
+// same, so that their ids and keys stay.
 func keptProjects(file string, n int) ([]Project, error) {
 	old, err := standin.LoadConfig(file)
 	if os.IsNotExist(err) || (err == nil && len(old.Projects) != n+1) {
@@ -216,7 +216,7 @@ func keptProjects(file string, n int) ([]Project, error) {
 	return list, err
 }
 
-// Claims returns the claims of a fresh project token, to be changed by tests of refusals.
+// Claims returns the claims of a fresh project token, for modification in tests of refusals.
 func (p Project) Claims() jwt.MapClaims {
 	now := time.Now()
 	return jwt.MapClaims{
@@ -235,7 +235,7 @@ func (p Project) Token(claims jwt.MapClaims) (string, error) {
 
 // Call makes one request as a project. The path is relative to the project, or absolute if it
 // begins with a slash. in is sent as JSON unless it is nil or an io.Reader; out, unless nil,
-// receives the answer. An answer that is not 200 is an *APIError.
+// receives the response. A status other than 200 gives an *APIError.
 func (s *SyncFlow) Call(ctx context.Context, p Project, method, path string, in, out any) error {
 	token, err := p.Token(nil)
 	if err != nil {
@@ -294,7 +294,7 @@ func (s *SyncFlow) CallWithToken(ctx context.Context, token, method, target stri
 	return json.Unmarshal(b, out)
 }
 
-// RegisterDevice registers a device; the API never looks for an equal one.
+// RegisterDevice registers a device; the API does not check for an equal one.
 func (s *SyncFlow) RegisterDevice(ctx context.Context, p Project, name, group string) (Device,
 	error,
 ) {
@@ -314,8 +314,8 @@ func (s *SyncFlow) DeleteDevice(ctx context.Context, p Project, id string) error
 	return s.Call(ctx, p, "DELETE", "devices/"+url.PathEscape(id), nil, nil)
 }
 
-// CreateSession creates a session and, for every group, has the API announce it. Every group needs
-// a registered device.
+// CreateSession creates a session, which the API announces to every group. Every group needs a
+// registered device.
 func (s *SyncFlow) CreateSession(ctx context.Context, p Project, name string,
 	groups ...string,
 ) (Session, error) {
@@ -350,7 +350,7 @@ func (s *SyncFlow) Sessions(ctx context.Context, p Project) ([]Session, error) {
 	return l, s.Call(ctx, p, "GET", "sessions", nil, &l)
 }
 
-// JoinToken asks for the token of an ordinary participant.
+// JoinToken requests a token for an ordinary participant.
 func (s *SyncFlow) JoinToken(ctx context.Context, p Project, x Session, identity string) (token,
 	livekitURL string, err error,
 ) {
@@ -371,8 +371,8 @@ func VideoGrants(room string) map[string]any {
 	}
 }
 
-// Announce publishes any bytes where the API publishes its notifications, with the routing key of a
-// project's group: a malformed announcement, an equal one again, or many at once.
+// Announce publishes any bytes to the exchange of the API's notifications, with the routing key of
+// a project's group: a malformed announcement, a repeated one, or many at once.
 func (s *SyncFlow) Announce(ctx context.Context, p Project, group string, bodies ...[]byte) error {
 	return s.rabbit.Publish(ctx, Exchange, p.ID+"."+group, bodies...)
 }

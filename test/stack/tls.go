@@ -16,8 +16,8 @@ import (
 )
 
 // writeCertificates makes a certificate authority and a server certificate for 127.0.0.1, localhost
-// and TURNDomain in dir: ca.pem, server.pem and server.key. It keeps the ones that are there, so
-// that clients survive a restart.
+// and TURNDomain in dir: ca.pem, server.pem and server.key. It keeps existing ones, so that clients
+// work after a restart.
 func writeCertificates(dir string) error {
 	caFile := filepath.Join(dir, "ca.pem")
 	if _, err := os.Stat(caFile); err == nil {
@@ -64,7 +64,7 @@ func writeCertificates(dir string) error {
 	}{
 		{"server.key", "PRIVATE KEY", keyDER, 0o600},
 		{"server.pem", "CERTIFICATE", der, 0o644},
-		// last: its presence says that the others are there
+		// written last: its presence means that the others exist
 		{"ca.pem", "CERTIFICATE", caDER, 0o644},
 	} {
 		b := pem.EncodeToMemory(&pem.Block{Type: f.block, Bytes: f.der})

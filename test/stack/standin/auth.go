@@ -11,7 +11,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// caller is who a token speaks for. Project is "" for a dashboard login.
+// caller identifies the owner of a token. Project is "" for a dashboard login.
 type caller struct {
 	UserID  int
 	Project string // as written in the token
@@ -27,9 +27,9 @@ func bearer(r *http.Request) string {
 	return strings.TrimSpace(token)
 }
 
-// verify checks a token the way SyncFlow does: the claims decide which kind of token it is, a
-// project token names its key and its project, and a token with an audience is refused because the
-// server expects none.
+// verify checks a token as SyncFlow does: the claims determine the kind of token, a project token
+// names its key and its project, and a token with an audience is refused because the server expects
+// none.
 func (s *Server) verify(token string) (caller, error) {
 	claims := map[string]any{}
 	parser := jwt.NewParser(jwt.WithValidMethods([]string{"HS256"}), jwt.WithJSONNumber(),
@@ -83,7 +83,7 @@ func (s *Server) keyFor(claims map[string]any) (any, caller, error) {
 	return nil, caller{}, errToken
 }
 
-// wholeNumber accepts what Rust's usize would: 1.0 is refused, as is "1".
+// wholeNumber accepts the values of Rust's usize: it refuses 1.0 and "1".
 func wholeNumber(v any) (int64, bool) {
 	n, ok := v.(json.Number)
 	if !ok {
@@ -93,7 +93,7 @@ func wholeNumber(v any) (int64, bool) {
 	return i, err == nil && i >= 0
 }
 
-// login is the dashboard's login. Unlike everything else, its request is in snake case.
+// login handles the dashboard's login. Its request is in snake case, unlike all others.
 func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		Name     string `json:"username_or_email"`

@@ -1,15 +1,14 @@
-// Package standin is a stand-in for the SyncFlow API. It keeps to the wire contract of the part
-// that a recorder uses, including status codes, texts and defects that a client must live with,
-// works with a real LiveKit server and a real RabbitMQ, and can be told to misbehave through
-// /_control.
+// Package standin is a stand-in for the SyncFlow API. It implements the wire contract of the part
+// that a recorder uses, including status codes, texts and defects that a client must handle. It
+// works with a real LiveKit server and a real RabbitMQ. Tests can inject faults through /_control.
 //
-// It also has as little as the real API; see [Limits]. A pool of five database connections, one of
-// which every running session holds; GET /sessions/{s}, which holds one while it waits for another;
-// four threads, each of which a wait for a database connection blocks as a whole, together with
-// handlers that hold one and only wait for LiveKit; RabbitMQ's questions, which are answered by the
-// same threads. With four running sessions every GET /sessions/{s} stalls the API for half a
-// minute, and with five nothing works any more until a session ends or the API is started again.
-// Clients see closed connections and 408.
+// It also has the limits of the real API; see [Limits]. Every running session holds one of five
+// database connections. GET /sessions/{s} holds one connection while it waits for another. There
+// are four threads. A wait for a database connection blocks a whole thread, including handlers on
+// it that hold a connection and wait only for LiveKit. The same threads handle RabbitMQ's
+// authentication requests. With four running sessions, every GET /sessions/{s} stalls the API for
+// half a minute. With five, nothing works until a session ends or the API is restarted. Clients see
+// closed connections and status 408.
 package standin
 
 import (
@@ -18,10 +17,10 @@ import (
 	"os"
 )
 
-// Config is the deployment: where the other servers are and who may use the API.
+// Config describes the deployment: the addresses of the other servers and the users of the API.
 type Config struct {
 	Addr string `json:"addr"` // host:port to listen on
-	Dir  string `json:"dir"`  // folder of the state file, the database of the stand-in
+	Dir  string `json:"dir"`  // directory of the state file, the database of the stand-in
 
 	LiveKitURL    string `json:"livekit_url"` // http://…
 	LiveKitKey    string `json:"livekit_key"`
@@ -51,7 +50,7 @@ type Project struct {
 	ID     string `json:"id"`
 	UserID int    `json:"user_id"`
 	Name   string `json:"name"`
-	// handed to clients exactly as it stands here
+	// returned to clients unchanged
 	LiveKitServerURL string   `json:"livekit_server_url"`
 	Bucket           string   `json:"bucket"`
 	Endpoint         string   `json:"endpoint"`

@@ -14,48 +14,48 @@ import (
 
 // Fault makes matching requests fail before they are handled.
 type Fault struct {
-	// Status and Body are answered; the body of a JSON error if it is empty. Status 0 only applies
-	// the other fields and then handles the request.
+	// Status and Body form the response; an empty Body gives that of a JSON error. With Status 0,
+	// the other fields apply and the request is then handled.
 	Status int    `json:"status,omitempty"`
 	Body   string `json:"body,omitempty"`
-	// StallMS waits first.
+	// StallMS is a delay before the response.
 	StallMS int `json:"stall_ms,omitempty"`
-	// Drop closes the connection without an answer.
+	// Drop closes the connection without a response.
 	Drop bool `json:"drop,omitempty"`
-	// After handles the request, and answers with the fault afterwards: it was done, and the caller
-	// does not know.
+	// After handles the request and then responds with the fault: the request takes effect, but the
+	// caller sees an error.
 	After bool `json:"after,omitempty"`
-	// Times is how many requests fail; 0 is for ever.
+	// Times is the number of requests that fail; 0: all.
 	Times int `json:"times,omitempty"`
 }
 
-// Settings is the body of PUT /_control. It replaces what was set before; a restart forgets it.
+// Settings is the body of PUT /_control. It replaces the previous settings; a restart resets them.
 type Settings struct {
 	// Fail maps a regular expression, matched against "METHOD /path", to a fault.
 	Fail map[string]Fault `json:"fail,omitempty"`
 	// StallMS delays every request.
 	StallMS int `json:"stall_ms,omitempty"`
-	// NoRedis is a LiveKit without Redis: listing egresses fails, and with it every answer about a
-	// running session.
+	// NoRedis simulates a LiveKit without Redis: listing egresses fails, and therefore every
+	// request about a running session.
 	NoRedis bool `json:"no_redis,omitempty"`
-	// Pool takes the place of Limits.Connections of the configuration. 0: it does not.
+	// Pool overrides Limits.Connections of the configuration; 0: no override.
 	Pool int `json:"pool,omitempty"`
-	// NoListener makes sessions without the API's own listener in their room: nothing but a stop
-	// through the API makes them Stopped, nobody holds the room open, and a thousand of them cost
-	// this process nothing, nor a connection of its pool.
+	// NoListener creates sessions without the API's own listener in their room: only a stop through
+	// the API makes them Stopped, no listener keeps the room open, and a thousand of them cost this
+	// process neither resources nor database connections.
 	NoListener bool `json:"no_listener,omitempty"`
 }
 
-// Counters is the answer to GET /_control.
+// Counters is the response to GET /_control.
 type Counters struct {
-	// Requests counts requests by route, such as "GET /projects/{p}/sessions"; "unknown" for what
+	// Requests counts requests by route, such as "GET /projects/{p}/sessions"; "unknown" if there
 	// is no route.
 	Requests map[string]int `json:"requests"`
-	// Statuses counts answers by status; "dropped" for connections closed without one.
+	// Statuses counts responses by status; "dropped" for connections closed without a response.
 	Statuses map[string]int `json:"statuses"`
-	// MaxInFlight is the largest number of requests at once, RabbitMQ's hooks not counted.
+	// MaxInFlight is the largest number of concurrent requests, without RabbitMQ's hooks.
 	MaxInFlight int `json:"max_in_flight"`
-	// Listening has the names of the rooms that this process is in and keeps open.
+	// Listening lists the names of the rooms that this process has joined and keeps open.
 	Listening []string `json:"listening"`
 	// Connections is the number of database connections in use.
 	Connections int      `json:"connections"`
@@ -95,8 +95,7 @@ func (c *control) get() Settings {
 	return c.settings
 }
 
-// fault takes the fault for a request. Of several that match, the first in alphabetical order
-// counts.
+// fault takes the fault for a request. If several match, it takes the first in alphabetical order.
 func (c *control) fault(request string) (Fault, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -137,7 +136,7 @@ func (c *control) answered(status string) {
 }
 
 // serveControl handles /_control: GET reads counters and settings, PUT replaces the settings,
-// DELETE resets both, POST /_control/redeclare does what a restart of the API does for RabbitMQ.
+// DELETE resets both, POST /_control/redeclare reconnects to RabbitMQ as a restart of the API does.
 func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) {
 	c := s.control
 	switch r.Method + " " + r.URL.Path {
@@ -184,7 +183,7 @@ func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) {
 }
 
 // misbehave applies the stall and the fault of a request. It reports whether the request is
-// finished, and returns what to do after it was handled.
+// finished, and returns the fault to apply after the request is handled.
 func (s *Server) misbehave(w http.ResponseWriter, r *http.Request) (done bool, after *Fault) {
 	if ms := s.control.get().StallMS; ms > 0 {
 		wait(r, time.Duration(ms)*time.Millisecond)
@@ -203,7 +202,7 @@ func (s *Server) misbehave(w http.ResponseWriter, r *http.Request) (done bool, a
 func (f Fault) apply(w http.ResponseWriter) (done bool) {
 	switch {
 	case f.Drop:
-		panic(http.ErrAbortHandler) // net/http's way to close a connection without an answer
+		panic(http.ErrAbortHandler) // makes net/http close the connection without a response
 	case f.Status == 0:
 		return false
 	case f.Body == "":

@@ -49,11 +49,11 @@ func (s *Server) createSession(w http.ResponseWriter, r *http.Request) {
 	}
 	s.query()
 	if !s.control.get().NoListener {
-		// It waits for the thread that this handler is on.
+		// The listener waits for the thread of this handler.
 		go s.listen(ctx.Value(threadKey{}).(*thread), x)
 	}
 	for _, g := range in.DeviceGroups {
-		// The project as the caller spelled it in the URL.
+		// The announcement names the project as spelled in the request's URL.
 		announce := func() (any, error) {
 			return nil, s.rmq.announce(ctx, r.PathValue("p")+"."+g, x.ID, x.LivekitRoomName)
 		}
@@ -65,8 +65,8 @@ func (s *Server) createSession(w http.ResponseWriter, r *http.Request) {
 	reply(w, viewSession(x))
 }
 
-// makeSession makes the room and the row, and holds a database connection from the beginning to the
-// end. An error comes with the status to answer.
+// makeSession creates the room and the row, and holds a database connection throughout. With an
+// error, it returns the status of the response.
 func (s *Server) makeSession(ctx context.Context, project string, in newSession) (x session,
 	status int, err error,
 ) {

@@ -11,11 +11,11 @@ import (
 
 const maxBody = 2 << 20
 
-// field is one field of a request body; the checks are those of SyncFlow's deserialiser, which has
+// field is one field of a request body. The checks are those of SyncFlow's deserialiser, which has
 // no defaults.
 type field struct {
 	name     string
-	is       func(any) string // "" or what is wrong
+	is       func(any) string // "" or the problem
 	required bool
 }
 
@@ -58,8 +58,8 @@ func kind(v any) string {
 	return "map"
 }
 
-// decode reads a request body. Its errors are the framework's, in plain text, not SyncFlow's own
-// JSON errors.
+// decode reads a request body. Its errors are plain text, like those of SyncFlow's framework, not
+// SyncFlow's own JSON errors.
 func decode(w http.ResponseWriter, r *http.Request, fields []field, into any) bool {
 	if ct, _, _ := strings.Cut(r.Header.Get("Content-Type"),
 		";"); strings.TrimSpace(ct) != "application/json" {
@@ -115,7 +115,7 @@ func plain(w http.ResponseWriter, status int, text string) {
 	_, _ = io.WriteString(w, text)
 }
 
-// fail is the error envelope of all answers that are SyncFlow's own.
+// fail writes the error envelope that all of SyncFlow's own errors have.
 func fail(w http.ResponseWriter, status int, message string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)

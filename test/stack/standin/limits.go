@@ -5,27 +5,27 @@ import (
 	"time"
 )
 
-// Limits are what the API has little of, and its times. What is zero is as the API has it.
+// Limits are the API's limits and times. A zero field has the API's value.
 type Limits struct {
-	// Connections is the size of the database pool: 5. Every running session that this process made
-	// holds one, from its creation until its listener has left the room.
+	// Connections is the size of the database pool: 5. Every running session created by this
+	// process holds one, from its creation until its listener has left the room.
 	Connections int `json:"connections,omitempty"`
 	// Threads is the number of worker threads: 4.
 	Threads int `json:"threads,omitempty"`
-	// PoolWait is how long a thread waits for a database connection: 30 s. The request that needed
-	// it then dies, and with it the client's connection.
+	// PoolWait is how long a thread waits for a database connection: 30 s. After that, the request
+	// fails and the client's connection closes.
 	PoolWait time.Duration `json:"pool_wait,omitempty"`
-	// Query is how long a look into the database takes: 2 ms. The thread is blocked meanwhile.
+	// Query is the duration of a database query: 2 ms, during which the thread is blocked.
 	Query time.Duration `json:"query,omitempty"`
 	// HeadTimeout is how long the first request of a connection may take to arrive: 5 s, then 408.
-	// KeepAlive is how long a connection may be idle: 5 s. A thread that was blocked looks at the
-	// clock before it looks at what has arrived.
+	// KeepAlive is how long a connection may be idle: 5 s. A thread that was blocked checks these
+	// timeouts before it reads arrived data.
 	HeadTimeout time.Duration `json:"head_timeout,omitempty"`
 	KeepAlive   time.Duration `json:"keep_alive,omitempty"`
 	// Shutdown is how long the port stays taken after SIGTERM while clients hold connections: 20 s.
 	Shutdown time.Duration `json:"shutdown,omitempty"`
-	// ListenerPoll is the pause between two looks of a listener for its room: 5 s. ListenerLinger
-	// is how long it holds its database connection after the room: 1 s.
+	// ListenerPoll is the interval at which a listener polls for its room: 5 s. ListenerLinger is
+	// how long it holds its database connection after it has left the room: 1 s.
 	ListenerPoll   time.Duration `json:"listener_poll,omitempty"`
 	ListenerLinger time.Duration `json:"listener_linger,omitempty"`
 }

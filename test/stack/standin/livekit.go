@@ -12,7 +12,7 @@ import (
 	lksdk "github.com/livekit/server-sdk-go/v2"
 )
 
-// rooms is what the API asks of LiveKit.
+// rooms is the part of LiveKit that the API uses.
 type rooms interface {
 	ListRooms(context.Context, *livekit.ListRoomsRequest) (*livekit.ListRoomsResponse, error)
 	CreateRoom(context.Context, *livekit.CreateRoomRequest) (*livekit.Room, error)
@@ -20,7 +20,7 @@ type rooms interface {
 	ListParticipants(context.Context,
 		*livekit.ListParticipantsRequest) (*livekit.ListParticipantsResponse, error)
 	DeleteRoom(context.Context, *livekit.DeleteRoomRequest) (*livekit.DeleteRoomResponse, error)
-	// Join joins a room. gone is closed when the stay is over.
+	// Join joins a room. gone is closed when the connection has ended.
 	Join(token string) (gone <-chan struct{}, leave func(), err error)
 }
 
@@ -45,7 +45,8 @@ func roomMetadata(x session) string {
 	return "|session_id:" + x.ID + "|project_id:" + x.ProjectID + "|comments:" + x.Comments + "|"
 }
 
-// sessionIn reads the metadata of a room the way SyncFlow does, which cannot read all it writes.
+// sessionIn parses the metadata of a room as SyncFlow does, which cannot parse all the metadata
+// that it writes.
 func sessionIn(metadata string) (id string, err error) {
 	parts := strings.Split(strings.Trim(metadata, "|"), "|")
 	if len(parts) != 3 {
@@ -71,9 +72,9 @@ func (s *Server) token(identity, name string, g *auth.VideoGrant) (string, error
 }
 
 // listen joins the room of a session like SyncFlow's own listener: hidden but not as a recorder, so
-// it holds the room open and takes a participant's place. Whatever ends its stay, the session is
-// Stopped then, also while the room lives. It has a database connection all the time, dies with
-// this process and is never started again.
+// it keeps the room open and counts as a participant. When it leaves for any reason, the session
+// becomes Stopped, even if the room still exists. It holds a database connection throughout, ends
+// with this process and is never restarted.
 func (s *Server) listen(t *thread, x session) {
 	t.enter()
 	ok := s.pool.take(s.cfg.Limits.PoolWait)
@@ -120,8 +121,8 @@ func (s *Server) attend(x session) error {
 	return nil
 }
 
-// findRoom waits until the room of the session is there and says so. Where there is none for a long
-// time the listener joins, and thereby makes it.
+// findRoom waits until the room of the session exists. If there is none for a long time, the
+// listener joins and thereby creates it.
 func (s *Server) findRoom(x session) error {
 	for try := 1; ; try++ {
 		room, err := s.room(s.ctx, x.LivekitRoomName)
@@ -142,7 +143,7 @@ func (s *Server) findRoom(x session) error {
 	}
 }
 
-// pause reports whether this process goes on.
+// pause waits for d and reports whether this process is still running.
 func (s *Server) pause(d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -154,7 +155,7 @@ func (s *Server) pause(d time.Duration) bool {
 	}
 }
 
-// listening returns the names of the rooms that this process is in.
+// listening returns the names of the rooms that this process has joined.
 func (s *Server) listening() []string {
 	rooms := []string{}
 	s.live.Range(func(_, name any) bool {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// pool is the database pool. Its connections lead nowhere; what counts is how many there are.
+// pool is the database pool. It has no real connections, only a number of them.
 type pool struct {
 	mu      sync.Mutex
 	size    int
@@ -14,7 +14,7 @@ type pool struct {
 	waiting []chan struct{} // closed when its owner has a connection; in the order of arrival
 }
 
-// take waits for a connection. False: none got free in time.
+// take waits for a connection. It returns false if none became free in time.
 func (p *pool) take(most time.Duration) bool {
 	p.mu.Lock()
 	if p.used < p.size {
@@ -38,7 +38,7 @@ func (p *pool) take(most time.Duration) bool {
 		p.waiting = slices.Delete(p.waiting, i, i+1)
 		return false
 	}
-	return true // in the last moment
+	return true // granted just before the timeout
 }
 
 func (p *pool) give() {
@@ -56,7 +56,7 @@ func (p *pool) resize(size int) {
 	p.admit()
 }
 
-// admit hands free connections to those who wait. p.mu is held.
+// admit gives free connections to waiting callers. p.mu is held.
 func (p *pool) admit() {
 	for p.used < p.size && len(p.waiting) > 0 {
 		close(p.waiting[0])

@@ -9,7 +9,7 @@ import (
 
 func (s *Server) getProject(w http.ResponseWriter, r *http.Request) {
 	s.query()
-	p, _ := s.project(canonical(r.PathValue("p"))) // the ownership check found it
+	p, _ := s.project(canonical(r.PathValue("p"))) // the ownership check has found it
 	reply(w, map[string]any{
 		"id": p.ID, "name": p.Name, "description": nil, "livekitServerUrl": p.LiveKitServerURL,
 		"storageType": "s3",
@@ -17,7 +17,7 @@ func (s *Server) getProject(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// deviceView adds what the server fills in: where notifications come from.
+// deviceView adds the fields that the server sets: the source of notifications.
 type deviceView struct {
 	device
 	Exchange   string `json:"sessionNotificationExchangeName"`
@@ -28,7 +28,7 @@ func (s *Server) view(d device) deviceView {
 	return deviceView{d, s.cfg.Exchange, d.ProjectID + "." + d.Group}
 }
 
-// registerDevice never looks for an equal device, and stores the new one before it talks to
+// registerDevice does not check for an equal device, and stores the new one before it contacts
 // RabbitMQ.
 func (s *Server) registerDevice(w http.ResponseWriter, r *http.Request) {
 	var in struct {

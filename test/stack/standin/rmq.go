@@ -10,8 +10,8 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// notifier is the API's one AMQP connection. It is made once and never again: after a restart of
-// the broker it stays dead, and the exchange, which is not durable, stays away until the API
+// notifier is the API's only AMQP connection. It is opened once and never reopened: after a restart
+// of the broker it stays closed, and the exchange, which is not durable, is missing until the API
 // restarts.
 type notifier struct {
 	url, exchange, queue string
@@ -81,9 +81,9 @@ func (n *notifier) announce(ctx context.Context, routingKey string, sessionID,
 		amqp.Publishing{Body: body})
 }
 
-// hook answers RabbitMQ's questions, on the same threads and with the same database connections as
-// everything else. A denial is a 401 without a body, which RabbitMQ takes for a failure of the
-// backend and refuses too.
+// hook handles RabbitMQ's authentication requests, on the same threads and with the same database
+// connections as all other requests. A denial is a 401 without a body. RabbitMQ treats it as a
+// failure of the backend and denies access as well.
 func (s *Server) hook(w http.ResponseWriter, r *http.Request) {
 	params := map[string][]string{
 		"user":     {"username", "password"},
@@ -110,7 +110,7 @@ func (s *Server) hook(w http.ResponseWriter, r *http.Request) {
 	plain(w, http.StatusOK, "allow")
 }
 
-// allow has the rules that are really implemented, which are laxer than they look: the group in the
+// allow implements SyncFlow's actual rules, which are laxer than they appear: the group in the
 // password is not checked, and any resource is allowed.
 func (s *Server) allow(kind string, param func(string) string) bool {
 	s.query()
@@ -138,7 +138,7 @@ func (s *Server) allow(kind string, param func(string) string) bool {
 	}
 	s.query()
 	for _, d := range s.state.devices(canonical(who.Project)) {
-		if param("routing_key") == who.Project+"."+d.Group { // the project as the token spells it
+		if param("routing_key") == who.Project+"."+d.Group { // the project as spelled in the token
 			return true
 		}
 	}

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// Serve answers on l until stop is done, as the real API does after SIGTERM: it takes no further
-// connections but keeps the port, until its clients have closed theirs or have been idle for too
-// long, at most for Limits.Shutdown.
+// Serve serves requests on l until stop is done. It then shuts down as the real API does after
+// SIGTERM: it accepts no further connections but keeps the port until its clients have closed their
+// connections or have been idle for too long, at most for Limits.Shutdown.
 func (s *Server) Serve(stop context.Context, l net.Listener) error {
 	idle := make(chan struct{}, 1)
 	var mu sync.Mutex
@@ -62,7 +62,7 @@ func (s *Server) Serve(stop context.Context, l net.Listener) error {
 	return err
 }
 
-// deafListener lets clients wait that come after stop, until it is closed.
+// deafListener keeps clients that connect after stop waiting until it is closed.
 type deafListener struct {
 	net.Listener
 	stop context.Context

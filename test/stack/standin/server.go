@@ -27,11 +27,11 @@ type Server struct {
 	mux     *http.ServeMux
 	pool    *pool
 	threads []*thread
-	next    atomic.Uint64 // threads that a connection was given to
+	next    atomic.Uint64 // number of connections assigned to threads so far
 	live    sync.Map      // session id -> room name
 }
 
-// New opens the state and connects to RabbitMQ, which must be up, as the real API insists too. The
+// New opens the state and connects to RabbitMQ, which must be up, as for the real API. The
 // listeners of rooms end with ctx.
 func New(ctx context.Context, cfg Config, log *slog.Logger) (*Server, error) {
 	cfg.Limits = cfg.Limits.withDefaults()
@@ -77,8 +77,8 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*Server, error) {
 
 type callerKey struct{}
 
-// route returns the pattern of a request, "" if there is none. Go's own answer to a wrong method or
-// an unclean path is not SyncFlow's.
+// route returns the pattern of a request, "" if there is none. Go's own response to a wrong method
+// or an unclean path differs from SyncFlow's.
 func (s *Server) route(r *http.Request) string {
 	if path.Clean(r.URL.Path) != r.URL.Path {
 		return ""
@@ -118,7 +118,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.run(rec, r, route)
 }
 
-// handle is authentication, ownership, and then the endpoint.
+// handle checks authentication and ownership, and then calls the endpoint.
 func (s *Server) handle(w http.ResponseWriter, r *http.Request, route string) {
 	public := strings.HasPrefix(r.URL.Path, "/rmq/auth/") || r.URL.Path == "/users/login"
 	if !public {
@@ -152,7 +152,7 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request, route string) {
 	s.mux.ServeHTTP(w, r)
 }
 
-// canonical returns the usual spelling of a UUID that was checked before.
+// canonical returns the canonical spelling of a valid UUID.
 func canonical(id string) string {
 	u, err := uuid.Parse(id)
 	if err != nil {
@@ -168,7 +168,7 @@ func orUnknown(route string) string {
 	return route
 }
 
-// recorder remembers the status for the counters.
+// recorder stores the status for the counters.
 type recorder struct {
 	http.ResponseWriter
 	status int
@@ -186,7 +186,7 @@ func (r *recorder) Write(b []byte) (int, error) {
 	return r.ResponseWriter.Write(b)
 }
 
-// nowhere takes an answer that nobody will see.
+// nowhere discards a response that has no recipient.
 type nowhere struct{ h http.Header }
 
 func (n *nowhere) Header() http.Header         { return n.h }

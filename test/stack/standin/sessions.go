@@ -19,15 +19,14 @@ const (
 	msgNoEgress     = "twirp error internal: egress not connected (redis required)"
 )
 
-// sessionView is how a session is answered. Participants and recordings are left out when they are
-// empty.
+// sessionView is a session in a response. Participants and recordings are omitted if empty.
 type sessionView struct {
 	session
 	NumParticipants int               `json:"numParticipants"`
 	NumRecordings   int               `json:"numRecordings"`
 	Duration        int64             `json:"duration"`
 	Participants    []participantView `json:"participants,omitempty"`
-	// hides the column, which is not answered
+	// hides the column, which responses omit
 	UpdatedAt *int64 `json:"updatedAt,omitempty"`
 }
 
@@ -58,8 +57,8 @@ func viewSession(x session) sessionView {
 	return sessionView{session: x, Duration: end - x.StartedAt}
 }
 
-// listSessions asks LiveKit about every running session, and holds a database connection meanwhile.
-// One failure fails the whole list; a room that is gone is no failure.
+// listSessions queries LiveKit for every running session, and holds a database connection
+// meanwhile. One failure fails the whole list; a missing room is not a failure.
 func (s *Server) listSessions(w http.ResponseWriter, r *http.Request) {
 	defer s.connect()()
 	views := []sessionView{}
@@ -104,8 +103,8 @@ func (s *Server) deleteRoom(ctx context.Context, room string) error {
 	return err
 }
 
-// session looks up the session of the path. What it answers itself is 500, also for an id that does
-// not exist.
+// sessionOf looks up the session of the path. Its own errors are 500, also for an id that does not
+// exist.
 func (s *Server) sessionOf(w http.ResponseWriter, r *http.Request) (session, bool) {
 	id, err := uuid.Parse(r.PathValue("s"))
 	if err != nil {
@@ -129,8 +128,8 @@ func (s *Server) activeSession(w http.ResponseWriter, r *http.Request) (session,
 	return x, ok
 }
 
-// getSession needs two database connections at once, and keeps the first one until LiveKit has
-// answered.
+// getSession needs two database connections at once, and holds the first one until LiveKit has
+// responded.
 func (s *Server) getSession(w http.ResponseWriter, r *http.Request) {
 	defer s.connect()()
 	x, ok := s.sessionOf(w, r)
@@ -181,8 +180,8 @@ func viewParticipant(p *livekit.ParticipantInfo, roomSID string) participantView
 	return v
 }
 
-// participants answers LiveKit's own objects in the protobuf JSON form: default values are left
-// out, int64 are strings.
+// participants returns LiveKit's own objects in protobuf JSON form: default values are omitted,
+// int64 values are strings.
 func (s *Server) participants(w http.ResponseWriter, r *http.Request) {
 	defer s.connect()()
 	x, ok := s.activeSession(w, r)
@@ -206,8 +205,8 @@ func (s *Server) participants(w http.ResponseWriter, r *http.Request) {
 	reply(w, out)
 }
 
-// stopSession deletes the room. If the room is gone already, that fails and the session stays
-// Started for ever.
+// stopSession deletes the room. If the room does not exist any more, that fails and the session
+// stays Started forever.
 func (s *Server) stopSession(w http.ResponseWriter, r *http.Request) {
 	defer s.connect()()
 	x, ok := s.activeSession(w, r)
@@ -252,7 +251,7 @@ func (s *Server) egresses(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// mediaURL looks at neither the session nor the object; the URL is not signed here.
+// mediaURL checks neither the session nor the object. The stand-in does not sign the URL.
 func (s *Server) mediaURL(w http.ResponseWriter, r *http.Request) {
 	var in struct{ Path string }
 	if !decode(w, r, []field{{"path", isString, true}}, &in) {

@@ -44,8 +44,8 @@ var (
 	errTooLong        = errors.New("value too long for type character varying(50)")
 )
 
-// state is the database: a JSON file that is written as a whole after every change, once for those
-// that come together.
+// state is the database: a JSON file that is rewritten as a whole after every change. Concurrent
+// changes share one write.
 type state struct {
 	path string
 
@@ -55,7 +55,7 @@ type state struct {
 	changes  int
 
 	writing sync.Mutex // taken before mu
-	stored  int        // how many changes the file has
+	stored  int        // number of changes in the file
 }
 
 func openState(dir string) (*state, error) {
@@ -70,8 +70,7 @@ func openState(dir string) (*state, error) {
 	return s, json.Unmarshal(b, s)
 }
 
-// update runs f and stores what it changed before it returns. An error of f leaves the file as it
-// was.
+// update runs f and stores its changes before it returns. If f fails, the file stays unchanged.
 func (s *state) update(f func() error) error {
 	s.mu.Lock()
 	err := f()
@@ -86,7 +85,7 @@ func (s *state) update(f func() error) error {
 	return s.store(mine)
 }
 
-// store writes the file unless it has so many changes already.
+// store writes the file unless it already contains the given number of changes.
 func (s *state) store(changes int) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()

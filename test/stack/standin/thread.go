@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// thread is one of the API's worker threads. Every client connection belongs to one of them for
-// its life, and all requests of these connections run there, one at a time: a handler gives its
-// turn up while it waits for LiveKit or RabbitMQ, but not while it waits for a database connection.
-// A handler that holds a database connection and comes back from LiveKit to a thread that waits for
-// one cannot finish; where it was the last connection, everybody waits.
+// thread is one of the API's worker threads. Every client connection belongs to one thread for its
+// lifetime. A thread runs all requests of its connections, one at a time. A handler yields its
+// thread while it waits for LiveKit or RabbitMQ, but not while it waits for a database connection.
+// A handler that holds a database connection and returns from LiveKit to a thread that waits for
+// one cannot finish; if it holds the last connection, all threads wait.
 type thread struct{ turn chan struct{} }
 
 func newThreads(n int) []*thread {
@@ -31,10 +31,10 @@ func (t *thread) busy() bool { return len(t.turn) > 0 }
 // client is the connection of a client.
 type client struct {
 	thread *thread
-	// looked is when the thread first looked at the connection, before a request was there. Zero:
-	// the thread was busy then.
+	// looked is when the thread first checked the connection, before a request arrived. Zero: the
+	// thread was busy.
 	looked time.Time
-	// answered is when the last answer was complete. Requests of one connection come one by one.
+	// answered is when the last response was complete. Requests of one connection are sequential.
 	answered time.Time
 }
 
@@ -43,7 +43,7 @@ type (
 	threadKey struct{}
 )
 
-// ConnContext gives a new connection to the next thread, whether that is busy or not. It is a
+// ConnContext assigns a new connection to the next thread, whether it is busy or not. It is for the
 // field of http.Server.
 func (s *Server) ConnContext(ctx context.Context, _ net.Conn) context.Context {
 	c := &client{thread: s.nextThread()}
@@ -55,8 +55,8 @@ func (s *Server) ConnContext(ctx context.Context, _ net.Conn) context.Context {
 
 func (s *Server) nextThread() *thread { return s.threads[s.next.Add(1)%uint64(len(s.threads))] }
 
-// run handles a request on the thread of its connection, even if the client has gone meanwhile.
-// Where the request had to wait for the thread, timers have run out that are looked at first.
+// run handles a request on the thread of its connection, even if the client has disconnected
+// meanwhile. If the request had to wait for the thread, run first checks for expired timeouts.
 func (s *Server) run(w http.ResponseWriter, r *http.Request, route string) {
 	c, ok := r.Context().Value(clientKey{}).(*client)
 	if !ok {
@@ -85,8 +85,8 @@ func (s *Server) run(w http.ResponseWriter, r *http.Request, route string) {
 	c.answered = time.Now()
 }
 
-// await calls another server. The thread is free for others meanwhile, and has to be waited for
-// afterwards.
+// await calls another server. The thread is free for other requests meanwhile, and await waits for
+// it afterwards.
 func await[T any](ctx context.Context, call func() (T, error)) (T, error) {
 	if t, ok := ctx.Value(threadKey{}).(*thread); ok {
 		t.leave()
@@ -95,21 +95,22 @@ func await[T any](ctx context.Context, call func() (T, error)) (T, error) {
 	return call()
 }
 
-// connect takes a database connection and asks for something; what it returns gives it back. The
-// thread is blocked until there is one. Where none gets free the request dies, and the client sees
-// its connection closed.
+// connect takes a database connection and runs a query; release returns the connection. The thread
+// is blocked until a connection is free. If none becomes free in time, the request fails and the
+// client's connection is closed.
 func (s *Server) connect() (release func()) {
 	if !s.pool.take(s.cfg.Limits.PoolWait) {
-		panic(http.ErrAbortHandler) // net/http's way to close a connection without an answer
+		panic(http.ErrAbortHandler) // makes net/http close the connection without a response
 	}
 	time.Sleep(s.cfg.Limits.Query)
 	return s.pool.give
 }
 
-// query is a look into the database that holds its connection for nothing else.
+// query runs a database query and releases its connection at once.
 func (s *Server) query() { s.connect()() }
 
-// limit sets the size of the pool to what control says, or else the configuration.
+// limit sets the size of the pool from the control settings or, without an override, from the
+// configuration.
 func (s *Server) limit() {
 	if n := s.control.get().Pool; n > 0 {
 		s.pool.resize(n)

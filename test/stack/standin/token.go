@@ -6,7 +6,7 @@ import (
 	"github.com/livekit/protocol/auth"
 )
 
-// grants are the fourteen fields that a token request must have, all of them.
+// grants holds the fourteen fields of a token request, all of them required.
 type grants struct {
 	RoomCreate, RoomList, RoomRecord, RoomAdmin, RoomJoin bool
 	Room                                                  string
@@ -40,7 +40,7 @@ func isGrants(v any) string {
 	return check(m, grantFields)
 }
 
-// sessionToken asks nobody but the database.
+// sessionToken uses only the database.
 func (s *Server) sessionToken(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		Identity    string
