@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// bucketWatcher polls the objects of all buckets and remembers what each key held. It
-// reads the folder of the S3 server, so it sees them also while the server is down.
+// bucketWatcher polls the objects of all buckets and keeps what each key held. It reads the
+// directory of the S3 server, so it works while the server is down.
 type bucketWatcher struct {
 	root string
 	stop chan struct{}
@@ -33,7 +33,7 @@ type object struct {
 	sha256 string
 }
 
-// watchBuckets begins to look into a folder that has one folder for each bucket.
+// watchBuckets starts polling a directory with one subdirectory for each bucket.
 func watchBuckets(root string) *bucketWatcher {
 	w := &bucketWatcher{
 		root: root, stop: make(chan struct{}), done: make(chan struct{}),
@@ -57,7 +57,7 @@ func watchBuckets(root string) *bucketWatcher {
 
 func (w *bucketWatcher) close() { close(w.stop); <-w.done }
 
-// look notes what is there now. What vanishes while it looks is the next look's matter.
+// look records the current objects. The next call handles objects that vanish during this one.
 func (w *bucketWatcher) look() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -114,7 +114,7 @@ func (w *bucketWatcher) see(key, path string) {
 	w.known[key] = o
 }
 
-// check returns what is wrong with a bucket in which the given keys are expected: replaced objects,
+// check returns the problems of a bucket in which the given keys are expected: replaced objects,
 // and objects that belong to no recording.
 func (w *bucketWatcher) check(bucket string, expected map[string]bool) error {
 	w.look()

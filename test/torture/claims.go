@@ -6,16 +6,16 @@ import (
 	"github.com/syncflow/textegress"
 )
 
-// Part is one delivered recording: its statement and its transcript.
+// Part is one delivered recording: its manifest and its lines.
 type Part struct {
 	Completeness textegress.Completeness
 	Lines        []textegress.Message
 }
 
-// Claims checks what the manifests of one recorder's parts of a session claim about each connection
-// against what was sent, and returns what is not true. The oracle's senders send nothing that the
-// recorder does not get, so every gap must have been explained, "contiguous" must be so, and a tail
-// must not be called complete behind which something is missing.
+// Claims checks the statements about each connection in the manifests of one recorder's parts of a
+// session against what was sent, and returns the false ones. The oracle's senders send only packets
+// that the recorder receives too. So every gap must be explained, "contiguous" must be true, and a
+// tail after which something is missing must not be called complete.
 func Claims(sent []Sent, parts []Part) []string {
 	var wrong []string
 	stays := staysOf(sent, parts)
@@ -42,7 +42,7 @@ func Claims(sent []Sent, parts []Part) []string {
 			}
 			q := c.Sequence
 			if q == nil && c.Packets == 0 && len(numbers[c.ParticipantSID]) == 0 {
-				continue // it came, and nothing it sent was received: nothing is claimed
+				continue // it joined, but nothing it sent was received, so there is no claim
 			}
 			if q == nil || q.Received != int64(len(numbers[c.ParticipantSID])) {
 				say("the account of its numbers is %+v, the transcript has %d", q,
@@ -73,12 +73,12 @@ func Claims(sent []Sent, parts []Part) []string {
 	return wrong
 }
 
-// stay is what a sender sent over one connection; LiveKit's numbers are 1, 2, 3 … of these.
+// stay holds the messages that a sender sent over one connection, which LiveKit numbers 1, 2, 3 ….
 type stay struct {
-	sure []bool // whether it is known to have been sent
+	sure []bool // whether each is known to have been sent
 }
 
-// sureAfter counts what was surely sent after a number.
+// sureAfter counts the messages known to have been sent after a number.
 func (s stay) sureAfter(last uint32) int {
 	n := 0
 	for i := int(last); i < len(s.sure); i++ {
@@ -89,7 +89,7 @@ func (s stay) sureAfter(last uint32) int {
 	return n
 }
 
-// staysOf finds, by what was recorded of them, the connections of the senders.
+// staysOf determines the connections of the senders from the recorded messages.
 func staysOf(sent []Sent, parts []Part) map[string]stay {
 	var lines []textegress.Message
 	for _, p := range parts {

@@ -11,8 +11,9 @@ import (
 	"github.com/syncflow/textegress/test/stack"
 )
 
-// killAtRandom kills the recorder at random moments under traffic; now and then while it starts,
-// and now and then it is stopped in order instead, so that the session goes on in a next part.
+// killAtRandom kills the recorder at random moments under traffic, sometimes while it starts.
+// Sometimes it stops the recorder in order instead, so that the session continues in a further
+// part.
 func killAtRandom(ctx context.Context, w *World) error {
 	v := w.recorders[0]
 	return w.classes(ctx, pick(w, 2, 3), 5*time.Second, pick(w, 8*time.Second, 30*time.Second),
@@ -49,9 +50,10 @@ func killAtRandom(ctx context.Context, w *World) error {
 		})
 }
 
-// killBetweenStates walks sessions through their states and kills the recorder at each: when
-// inotify tells that a state file is begun or has got its name, that a segment is begun, that
-// derived objects appear, that segments are removed. Another session goes on meanwhile.
+// killBetweenStates takes sessions through their states and kills the recorder at each: when
+// inotify reports that a state file is created or renamed to its final name, that a segment is
+// created, that rendered objects appear, or that segments are removed. Another session runs
+// meanwhile.
 func killBetweenStates(ctx context.Context, w *World) error {
 	return w.classes(ctx, 1, time.Hour, 2*time.Hour, func() error {
 		begun := func(st stack.RecorderStatus) bool {
@@ -66,8 +68,8 @@ func killBetweenStates(ctx context.Context, w *World) error {
 			return err
 		}
 		for i := range pick(w, 1, 3) {
-			// The first walk kills at the very moment, the others a little later: what comes right
-			// after it is then perhaps done.
+			// The first walk kills at the crash point itself, the others slightly later, when the
+			// next step may be done.
 			if err := w.walk(ctx, time.Duration(i)*time.Millisecond); err != nil {
 				return err
 			}
@@ -110,8 +112,8 @@ func (w *World) walk(ctx context.Context, latest time.Duration) error {
 	return v.start()
 }
 
-// provoke makes a recording come to the next point, and returns the point at which the recorder was
-// killed.
+// provoke takes a recording to the next crash point, and returns the point at which the recorder
+// was killed.
 func (w *World) provoke(ctx context.Context, t *crashWatcher, s **session, next int) (int, error) {
 	v := w.recorders[0]
 	if err := v.start(); err != nil {
@@ -144,7 +146,7 @@ func (w *World) provoke(ctx context.Context, t *crashWatcher, s **session, next 
 	return t.wait(ctx, time.Minute)
 }
 
-// frozenFor stops the process under traffic and lets it go on.
+// frozenFor freezes the process under traffic and resumes it.
 func frozenFor(d time.Duration) func(context.Context, *World) error {
 	return func(ctx context.Context, w *World) error {
 		var all []*session
@@ -166,7 +168,7 @@ func frozenFor(d time.Duration) func(context.Context, *World) error {
 			w.harness.logf("  %.1f s after it went on the senders were heard again",
 				time.Since(thawed).Seconds())
 		}()
-		if d > 20*time.Second { // LiveKit has given us up, which the recorder is about to notice
+		if d > 20*time.Second { // LiveKit has dropped the recorder, which will soon detect it
 			noticed := func(st stack.RecorderStatus) bool {
 				n := 0
 				for _, r := range st.Recordings {
@@ -205,8 +207,8 @@ func outageStated(_ *World, v Verdict, outages []int) error {
 	return nil
 }
 
-// burstThenDelete ends sessions in the middle of a burst. What LiveKit still held is gone, and no
-// record may claim it.
+// burstThenDelete ends sessions in the middle of a burst. Messages that LiveKit still held are
+// lost, and no record may claim them.
 func burstThenDelete(ctx context.Context, w *World) error {
 	for range pick(w, 1, 3) {
 		s, err := w.begin(ctx, false)
@@ -223,8 +225,7 @@ func burstThenDelete(ctx context.Context, w *World) error {
 	return nil
 }
 
-// pair kills one of two recorders, then the other, never both: what one misses the other has
-// heard.
+// pair kills one of two recorders, then the other, never both: what one misses, the other receives.
 func pair(ctx context.Context, w *World) error {
 	var all []*session
 	for range pick(w, 1, 2) {
@@ -234,8 +235,9 @@ func pair(ctx context.Context, w *World) error {
 		}
 		all = append(all, s)
 	}
-	// An outage begins at the last frame before it: both must have heard something before the first
-	// of them dies, or the time until the second one has joined is an outage of both.
+	// An outage starts at the last frame before it. Both recorders must receive something before
+	// the first one is killed; otherwise the time until the second one has joined is an outage of
+	// both.
 	for _, v := range w.recorders {
 		if err := v.Until(ctx, "it is in the rooms", v.in(all...)); err != nil {
 			return err
@@ -266,7 +268,7 @@ func pair(ctx context.Context, w *World) error {
 	return nil
 }
 
-// nothingMissedByBoth is about both recorders together; each alone has outages.
+// nothingMissedByBoth checks both recorders together; each alone has outages.
 func nothingMissedByBoth(_ *World, v Verdict, outages []int) error {
 	if v.Stated > 0 || slices.Min(outages) == 0 {
 		return fmt.Errorf("together: %s, outages %v; want nothing missing, and an outage of each",

@@ -13,7 +13,7 @@ import (
 	"unsafe"
 )
 
-// point is a moment in the life of a recording that shows in its directory.
+// point is a moment in the life of a recording that is visible in its directory.
 type point struct {
 	name string
 	hit  func(mask uint32, dir, file string) bool
@@ -21,7 +21,7 @@ type point struct {
 
 const (
 	created = syscall.IN_CREATE
-	named   = syscall.IN_MOVED_TO // a state file gets its name when it is complete
+	named   = syscall.IN_MOVED_TO // a complete state file is renamed to its final name
 	removed = syscall.IN_DELETE
 )
 
@@ -32,7 +32,7 @@ func at(mask uint32, file string) point {
 		if match, _ := filepath.Match(file, f); !match || m&mask == 0 {
 			return false
 		}
-		// not a segment that was begun and has nothing in it, which goes at the next start
+		// ignore an empty segment, which the next start removes
 		if mask == removed {
 			_, err := os.Stat(filepath.Join(dir, "uploaded.json"))
 			return err == nil
@@ -41,10 +41,10 @@ func at(mask uint32, file string) point {
 	}}
 }
 
-// points are the moments at which a recorder is killed, in the order in which a recording comes to
+// points are the moments at which a recorder is killed, in the order in which a recording reaches
 // them.
 var points = []point{
-	// found by what happens beside the recordings
+	// detected by events beside the recordings
 	{"directory made", func(uint32, string, string) bool { return false }},
 	at(created, "recording.json.tmp"), at(named, "recording.json"), at(created, "*.seg"),
 	at(created, "sealed.json.tmp"), at(named, "sealed.json"),
@@ -65,9 +65,9 @@ type crashWatcher struct {
 	hit    chan int         // the index of the point that was hit
 }
 
-// watchCrashPoints watches the recordings in dir but for those to ignore, those that will be made
-// too. When the point with index from or a later one is reached, it calls act, once, and reports
-// the index.
+// watchCrashPoints watches the recordings in dir, including future ones, except those to ignore.
+// When the point with index from or a later one is reached, it calls act once and reports the
+// index.
 func watchCrashPoints(dir string, ignore map[string]bool, from int, act func()) (*crashWatcher,
 	error,
 ) {
@@ -97,7 +97,7 @@ func watchCrashPoints(dir string, ignore map[string]bool, from int, act func()) 
 }
 
 func (t *crashWatcher) watch(dir string) {
-	// else it is gone already
+	// an error means that it is already removed
 	if wd, err := syscall.InotifyAddWatch(t.fd, dir, created|named|removed); err == nil {
 		t.dirs[int32(wd)] = dir
 	}
@@ -141,7 +141,7 @@ func (t *crashWatcher) match(wd int32, mask uint32, name string, from int) int {
 	if from == 0 {
 		return 0
 	}
-	// What happened before the watch was there makes no event.
+	// Changes before the watch cause no event.
 	entries, err := os.ReadDir(sub)
 	if err != nil {
 		return -1
@@ -157,7 +157,7 @@ func (t *crashWatcher) match(wd int32, mask uint32, name string, from int) int {
 		}
 	}
 	if delivered && !segments {
-		return len(points) - 1 // the last point, which leaves nothing to be found
+		return len(points) - 1 // the last point, which leaves no trace
 	}
 	return -1
 }
@@ -178,7 +178,7 @@ func (t *crashWatcher) wait(ctx context.Context, within time.Duration) (int, err
 	}
 }
 
-// diskState names what is on disk of one recording.
+// diskState names the state of one recording on disk.
 func diskState(dir string) string {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -224,7 +224,7 @@ func diskState(dir string) string {
 	return "00 an empty directory"
 }
 
-// sealedSegments is how many segments a sealed recording had.
+// sealedSegments returns how many segments a sealed recording had.
 func sealedSegments(dir string) int {
 	var s struct {
 		Segments []struct{} `json:"segments"`

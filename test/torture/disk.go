@@ -13,7 +13,7 @@ import (
 	"github.com/syncflow/textegress/test/stack"
 )
 
-// diskFull records on a small file system of its own that fills up and is emptied again.
+// diskFull records on its own small file system, which fills up and is emptied again.
 func diskFull() Scenario {
 	return Scenario{
 		Name: "disk-full",
@@ -40,9 +40,9 @@ func diskFull() Scenario {
 
 const minFree = 3 << 20
 
-// fillDisk leaves too little room for new sessions for a while, and then none at all. Reading
-// stands still then, and LiveKit keeps the messages; when it lasts too long the rooms are left, and
-// an outage is stated. Space that returns cures everything. Whatever was written stays.
+// fillDisk leaves too little space for new sessions for a while, and then none at all. The recorder
+// then stops reading, and LiveKit holds the messages. If that lasts too long, the recorder leaves
+// the rooms and states an outage. Once space returns, everything recovers. Written data stays.
 func fillDisk(ctx context.Context, w *World) error {
 	v := w.recorders[0]
 	ballast := filepath.Join(filepath.Dir(v.data), "ballast")
@@ -67,7 +67,7 @@ func fillDisk(ctx context.Context, w *World) error {
 		return errors.Join(errs...)
 	}
 
-	// Nearly full: sessions that are recorded go on, a new one waits for space.
+	// Nearly full: running recordings continue, a new session waits for space.
 	w.harness.fault("disk nearly full")
 	if err := errors.Join(fill(ballast, minFree/2), state("low")); err != nil {
 		return err
@@ -95,7 +95,7 @@ func fillDisk(ctx context.Context, w *World) error {
 		if err := errors.Join(fill(ballast, 0), state("full")); err != nil {
 			return err
 		}
-		if i%2 == 1 { // a start on a full disk goes on with what is there
+		if i%2 == 1 { // a start on a full disk continues with existing recordings
 			if err := v.killFor(ctx, 0); err != nil {
 				return err
 			}
@@ -108,17 +108,17 @@ func fillDisk(ctx context.Context, w *World) error {
 	return late.advance(ctx, 10)
 }
 
-// How long the disk is full. Up to 30 s nothing is lost, unless the recorder is killed meanwhile.
+// Durations of the full disk. Up to 30 s, nothing is lost unless the recorder is killed meanwhile.
 var (
 	fullShort = []time.Duration{5 * time.Second}
 	fullLong  = []time.Duration{10 * time.Second, 5 * time.Second, 45 * time.Second}
 )
 
-// diskAccount: as long as the disk was full for a short time only, nothing was missed of the
-// sessions that were there before.
+// diskAccount checks that the sessions from before have no outage if the disk was full only
+// briefly.
 func diskAccount(w *World, _ Verdict, outages []int) error {
 	for i, n := range outages[:2] {
-		if want := pick(w, 0, 2); n != want { // the kill's, and that of the long time
+		if want := pick(w, 0, 2); n != want { // those of the kill and of the long full disk
 			return fmt.Errorf("%d outages of session %d, want %d", n, i+1, want)
 		}
 	}
@@ -135,7 +135,7 @@ func (v *recorder) knows(st stack.RecorderStatus, s *session) bool {
 	return false
 }
 
-// fill writes until only so many bytes are free; 0: until nothing more fits.
+// fill writes until only the given number of bytes is free; 0: until nothing more fits.
 func fill(path string, leave int64) error {
 	f, err := os.Create(path)
 	if err != nil {

@@ -9,32 +9,32 @@ import (
 	"github.com/syncflow/textegress/test/classroom"
 )
 
-// Sent is what one sender handed to LiveKit, all of it over the reliable channel.
+// Sent holds the messages that one sender passed to LiveKit, all over the reliable channel.
 type Sent struct {
 	Identity string
 	Messages []classroom.Message
-	// Unsure are numbers of which nobody knows whether they reached LiveKit: the sender's
+	// Unsure holds the numbers of messages that may not have reached LiveKit: the sender's
 	// connection broke before its buffer had drained and two more seconds had passed.
 	Unsure map[int]bool
-	// Early: the numbers up to this one may have been sent before the recorder was in the room for
-	// the first time.
+	// Early is the last number that may have been sent before the recorder first joined the room.
 	Early int
-	// Burst: the numbers from this one on were sent just before the room was deleted. 0: none were.
+	// Burst is the first number of a burst sent just before the room was deleted; 0: no burst.
 	Burst int
 }
 
-// Verdict accounts for the messages of senders. Every message is in exactly one of the first five.
+// Verdict accounts for the messages of senders. Each message is counted in exactly one of the first
+// five fields.
 type Verdict struct {
 	Sent     int
 	Recorded int
-	// Stated are missing, and the record says that they may be.
+	// Stated counts missing messages that the record states as possibly missed.
 	Stated int
-	// Unsent are missing, and it is not known that they were sent.
+	// Unsent counts missing messages that may not have been sent.
 	Unsent int
-	// Unaccounted are missing, and nothing says so.
+	// Unaccounted counts missing messages that the record does not account for.
 	Unaccounted int
 
-	// Wrong says in words what is wrong with the record: one line for everything that must not be.
+	// Wrong describes the errors of the record, one line each.
 	Wrong []string
 }
 
@@ -55,14 +55,13 @@ func (v Verdict) String() string {
 		v.Sent, v.Recorded, v.Stated, v.Unsent, v.Unaccounted)
 }
 
-// Judge compares what the senders of one session sent with its record: the lines of all its parts,
-// one after the other, as one recorder wrote them. tailUnproved is what the last part says about
-// its end.
+// Judge compares what the senders of one session sent with its record: the lines of all parts by
+// one recorder, in order. tailUnproved is the last part's statement about its end.
 //
-// A sender's missing numbers form runs. What excuses a run is in the record between the last
-// message before it and the first one after it: an outage that began and ended there (or did not
-// end), or, for the first run, the join. A run at the very end after a burst is excused by the
-// statement that the tail is unproved. Time plays no part in it.
+// A sender's missing numbers form runs. A run is excused by an entry in the record between the last
+// message before the run and the first one after it: an outage that started and ended there (or did
+// not end), or, for the first run, the join. A run at the very end, after a burst, is excused by
+// the statement that the tail is unproved. Times are not used.
 func Judge(sent []Sent, lines []textegress.Message, tailUnproved bool) Verdict {
 	var all Verdict
 	outages := outagesOf(lines)
@@ -79,8 +78,7 @@ func Judge(sent []Sent, lines []textegress.Message, tailUnproved bool) Verdict {
 	return all
 }
 
-// outage is an interval of positions in the record: it was stated at start, and the room joined
-// again at end.
+// outage is an interval of positions in the record: start states the outage, end the rejoin.
 type outage struct{ start, end int }
 
 func outagesOf(lines []textegress.Message) []outage {
@@ -126,8 +124,8 @@ func judge(s Sent, lines []textegress.Message, outages []outage, tailUnproved bo
 	return v
 }
 
-// locate compares a sender's messages with a record. at has, for each position among that sender's
-// messages in the record, the position of the line.
+// locate compares a sender's messages with a record. at maps each position among the sender's
+// recorded messages to the position of the line.
 func locate(s Sent, lines []textegress.Message) (d classroom.Difference, at []int) {
 	var got []classroom.Received
 	for i, m := range lines {
@@ -145,7 +143,7 @@ func locate(s Sent, lines []textegress.Message) (d classroom.Difference, at []in
 
 type excuses struct{ outage, tail bool }
 
-// excuse decides for each number of a run.
+// excuse counts each number of a run in the verdict.
 func (v *Verdict) excuse(s Sent, r run, e excuses, before, after int) {
 	var unaccounted []string
 	for n := r.first; n <= r.last; n++ {
@@ -167,7 +165,7 @@ func (v *Verdict) excuse(s Sent, r run, e excuses, before, after int) {
 
 type run struct{ first, last int }
 
-// runs joins ascending numbers to runs without a hole.
+// runs joins ascending numbers to runs without gaps.
 func runs(numbers []int) []run {
 	var out []run
 	for _, n := range numbers {
@@ -180,9 +178,9 @@ func runs(numbers []int) []run {
 	return out
 }
 
-// Union is what a sender's messages look like to two recorders of one session together: those that
-// both missed, and what each says about it. Together nothing may be missing that one of them does
-// not state.
+// Union accounts for a sender's messages in the records of two recorders of one session: those that
+// both missed, and each record's statement about them. A message that both missed must be stated by
+// both.
 func Union(sent []Sent, a, b []textegress.Message, tailUnproved bool) Verdict {
 	var all Verdict
 	oa, ob := outagesOf(a), outagesOf(b)
@@ -199,7 +197,7 @@ func Union(sent []Sent, a, b []textegress.Message, tailUnproved bool) Verdict {
 		}
 		v := Verdict{Sent: len(s.Messages), Recorded: len(s.Messages) - len(missed)}
 		if len(missed) > 0 {
-			// Both records must account for it, each by itself.
+			// Each record must account for it separately.
 			ja, jb := judge(s, a, oa, tailUnproved), judge(s, b, ob, tailUnproved)
 			if ja.Unaccounted+jb.Unaccounted > 0 {
 				v.Unaccounted = len(missed)
@@ -214,7 +212,7 @@ func Union(sent []Sent, a, b []textegress.Message, tailUnproved bool) Verdict {
 	return all
 }
 
-// recorded are the numbers of a sender that are in a record.
+// recorded returns the numbers of a sender's messages in a record.
 func recorded(s Sent, lines []textegress.Message) map[int]bool {
 	d, _ := locate(s, lines)
 	out := map[int]bool{}

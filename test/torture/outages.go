@@ -10,7 +10,7 @@ import (
 	"github.com/syncflow/textegress/test/stack"
 )
 
-// liveKitDies kills LiveKit in mid-session; the senders come back with it.
+// liveKitDies kills LiveKit during a session; the senders rejoin when it restarts.
 func liveKitDies(ctx context.Context, w *World) error {
 	lk := w.harness.Stack.LiveKit
 	var all []*session
@@ -45,8 +45,8 @@ func liveKitDies(ctx context.Context, w *World) error {
 	return nil
 }
 
-// brokerDies kills RabbitMQ in mid-session, with and without the recorder. The next session is
-// heard when SyncFlow has declared its exchange again.
+// brokerDies kills RabbitMQ during a session, with and without the recorder. The next session's
+// announcement arrives once SyncFlow has declared its exchange again.
 func brokerDies(ctx context.Context, w *World) error {
 	mq := w.harness.Stack.RabbitMQ
 	for i := range pick(w, 1, 2) {
@@ -94,7 +94,7 @@ func storeDies(ctx context.Context, w *World) error {
 		if err := s.advance(ctx, 15); err != nil {
 			return err
 		}
-		// A slow network, so that there is a middle.
+		// A slow network prolongs the upload.
 		if err := st.Proxies.S3.Add(stack.Toxic{
 			Type:       "latency",
 			Attributes: map[string]int64{"latency": 40, "jitter": 20},
@@ -105,7 +105,7 @@ func storeDies(ctx context.Context, w *World) error {
 		t, err := watchCrashPoints(v.data, nil, slices.IndexFunc(points,
 			func(p point) bool { return p.name == "export.json there" }), func() {
 			spin(after)
-			_ = st.S3.Kill() // it is started below, or that fails
+			_ = st.S3.Kill() // the start below fails if this failed
 		})
 		if err != nil {
 			return err
@@ -131,7 +131,8 @@ func storeDies(ctx context.Context, w *World) error {
 	return nil
 }
 
-// apiDies kills the SyncFlow API, and has it fail, stall and hang up, while sessions run and end.
+// apiDies kills the SyncFlow API, and makes it fail, stall and close connections, while sessions
+// run and end.
 func apiDies(ctx context.Context, w *World) error {
 	sf, v := w.harness.Stack.SyncFlow, w.recorders[0]
 	s, err := w.begin(ctx, false)
@@ -142,7 +143,7 @@ func apiDies(ctx context.Context, w *World) error {
 	if err := sf.Kill(); err != nil {
 		return err
 	}
-	// It cannot rejoin without a token: an outage, and nothing worse.
+	// The recorder cannot rejoin without a token: an outage, and nothing worse.
 	if err := errors.Join(v.killFor(ctx, 0), s.advance(ctx, 15), sf.Start(ctx), s.inRoom(ctx),
 		s.advance(ctx, 5)); err != nil {
 		return err
@@ -174,7 +175,7 @@ func apiDies(ctx context.Context, w *World) error {
 	return nil
 }
 
-// toxics are what a bad network does to a connection.
+// toxics are the disturbances of a bad network.
 var toxics = []stack.Toxic{
 	{Type: "latency", Attributes: map[string]int64{"latency": 300, "jitter": 200}},
 	{Type: "reset_peer", Attributes: map[string]int64{"timeout": 100}},
@@ -184,8 +185,8 @@ var toxics = []stack.Toxic{
 	{Type: "limit_data", Attributes: map[string]int64{"bytes": 700}}, // hangs up in the middle
 }
 
-// badNetwork disturbs the connections to all servers, one kind after the other, while sessions
-// begin, go on and end; now and then the recorder is killed in it.
+// badNetwork disturbs the connections to all servers, one toxic after the other, while sessions
+// start, run and end. Sometimes it also kills the recorder.
 func badNetwork(ctx context.Context, w *World) error {
 	proxies := w.harness.Stack.Proxies.All()
 	order := w.shuffled(len(toxics) * len(proxies))
@@ -193,7 +194,7 @@ func badNetwork(ctx context.Context, w *World) error {
 	if err != nil {
 		return err
 	}
-	if !w.harness.Long { // the first one before each server
+	if !w.harness.Long { // only the first disturbance for each server
 		seen := map[int]bool{}
 		order = slices.DeleteFunc(order, func(k int) bool {
 			again := seen[k%len(proxies)]
@@ -217,7 +218,7 @@ func badNetwork(ctx context.Context, w *World) error {
 			pick(w, time.Second, 4*time.Second))); err != nil {
 			return err
 		}
-		if p.Name == "S3" { // something to upload
+		if p.Name == "S3" { // give it something to upload
 			if err := s.end(ctx); err != nil {
 				return err
 			}
@@ -243,8 +244,7 @@ func (w *World) shuffled(n int) []int {
 	return w.rng.Perm(n)
 }
 
-// everything does all of it at once: kills and whatever else comes, without waiting for anything to
-// be right again.
+// everything injects all faults at once, kills included, without waiting for recovery.
 func everything(ctx context.Context, w *World) error {
 	st, v := w.harness.Stack, w.recorders[0]
 	restart := func(name string, kill func() error, start func(context.Context) error) error {

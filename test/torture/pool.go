@@ -9,10 +9,10 @@ import (
 	"github.com/syncflow/textegress/test/stack"
 )
 
-// pooled plays with a SyncFlow that has as little as the real one: five database connections, one
-// for each running session. From four sessions on it stalls for half a minute when it is asked for
-// a session, from five on it answers nothing at all until one ends. With five and more the recorder
-// has LiveKit's keys, without which it cannot join the fifth.
+// pooled runs sessions on a SyncFlow with the limits of the real one: five database connections,
+// one for each running session. From four sessions on, a request for a session stalls it for half a
+// minute; from five on, it does not respond at all until a session ends. With five or more
+// sessions, the recorder has LiveKit's keys, without which it cannot join the fifth.
 func pooled(sessions int) Scenario {
 	return Scenario{
 		Name: fmt.Sprintf("pool-%d", sessions), Alone: true, LongOnly: sessions != 4 &&
@@ -22,8 +22,8 @@ func pooled(sessions int) Scenario {
 }
 
 // backWithin is how long the recorder may take to be in all rooms again. SyncFlow may stall once
-// for half a minute, because of an ill-timed question from RabbitMQ, but the recorder must not make
-// it stall repeatedly.
+// for half a minute, because of an ill-timed authentication request from RabbitMQ, but the recorder
+// must not make it stall repeatedly.
 const backWithin = 75 * time.Second
 
 // part is a process that is killed or stopped, and restarted.
@@ -32,7 +32,7 @@ type part struct {
 	restart func(ctx context.Context) error
 }
 
-// scarce gives SyncFlow the real one's limits, until the harness is healed.
+// scarce gives SyncFlow the limits of the real one, until the harness is healed.
 func (w *World) scarce(ctx context.Context) error {
 	w.senders = 1
 	w.harness.limited = true
@@ -51,7 +51,7 @@ func (w *World) crowd(ctx context.Context, n int) error {
 	}}
 	var all []*session
 	for i := range n {
-		if i == n-5 && i > 0 { // it cannot make a sixth one itself
+		if i == n-5 && i > 0 { // SyncFlow cannot create a sixth session itself
 			if err := w.restart(ctx, api, all); err != nil {
 				return err
 			}
@@ -85,7 +85,7 @@ func (w *World) crowd(ctx context.Context, n int) error {
 			return err
 		}
 	}
-	// SyncFlow cannot end a session while it answers nothing; the room can end.
+	// SyncFlow cannot end a session while it does not respond, but the room can end.
 	if err := all[0].closeRoom(ctx); err != nil {
 		return err
 	}
@@ -110,8 +110,8 @@ func (w *World) crowd(ctx context.Context, n int) error {
 	return w.announcedToNobody(ctx, api)
 }
 
-// restart restarts a part and waits until the recorder hears all sessions; the senders keep
-// sending.
+// restart restarts a part and waits until the recorder receives messages from all sessions; the
+// senders keep sending.
 func (w *World) restart(ctx context.Context, p part, all []*session) error {
 	w.harness.fault(fmt.Sprintf("%s, %d sessions", p.name, len(all)))
 	began := time.Now()
@@ -143,8 +143,8 @@ func (w *World) restart(ctx context.Context, p part, all []*session) error {
 	return nil
 }
 
-// heard reports whether the recorder is in all rooms and has received something from each since
-// before.
+// heard reports whether the recorder is in all rooms and has received packets from each since the
+// status before.
 func heard(before stack.RecorderStatus, all []*session) func(stack.RecorderStatus) bool {
 	return func(st stack.RecorderStatus) bool {
 		for _, s := range all {
@@ -167,8 +167,8 @@ func lastPart(st stack.RecorderStatus, s *session) (part int, packets uint64, co
 	return part, packets, connected
 }
 
-// fifth has a fifth session run while SyncFlow answers nothing, without LiveKit's keys. The
-// recorder says that it is not in it, and joins when another one has ended.
+// fifth runs a fifth session while SyncFlow does not respond, without LiveKit's keys. The recorder
+// reports that it is not in the session's room, and joins when another session has ended.
 func fifth(ctx context.Context, w *World) error {
 	if err := w.scarce(ctx); err != nil {
 		return err
@@ -203,7 +203,7 @@ func fifth(ctx context.Context, w *World) error {
 	return late.advance(ctx, 10)
 }
 
-// announcedToNobody makes a session before the recorder can have bound its queue again.
+// announcedToNobody creates a session before the recorder can bind its queue again.
 func (w *World) announcedToNobody(ctx context.Context, api part) error {
 	mq := w.harness.Stack.RabbitMQ
 	w.harness.fault("RabbitMQ and SyncFlow killed and restarted, and a session made at once")
@@ -217,8 +217,8 @@ func (w *World) announcedToNobody(ctx context.Context, api part) error {
 	return errors.Join(s.advance(ctx, 10), s.end(ctx))
 }
 
-// closeRoom ends a session by the end of its room. SyncFlow is not asked; where its listener has
-// gone it never learns of it.
+// closeRoom ends a session by deleting its room, without a request to SyncFlow. If SyncFlow's
+// listener has left, SyncFlow does not detect it.
 func (s *session) closeRoom(ctx context.Context) error {
 	if err := s.leave(); err != nil {
 		return err

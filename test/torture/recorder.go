@@ -12,22 +12,22 @@ import (
 	"github.com/syncflow/textegress/test/stack"
 )
 
-// recorder is a recorder under test, which scenarios kill.
+// recorder is a recorder under test.
 type recorder struct {
 	*stack.Recorder
 	w        *World
 	instance string
-	data     string // the folder recordings
+	data     string // the directory recordings
 
-	mu   sync.Mutex // one kill or start at a time
-	ours *bool      // whether we end the present run
+	mu   sync.Mutex // held during a kill or start
+	ours *bool      // whether the harness ends the current run
 
 	ends sync.WaitGroup
 }
 
 func (w *World) newRecorder(ctx context.Context, instance string, env []string) (*recorder, error) {
 	dir := filepath.Join(w.dir, instance)
-	// A new name in each round: the queue of an earlier one would hold old announcements.
+	// Each round has a new name, because the queue of an earlier one would hold old announcements.
 	instance = filepath.Base(w.dir) + "-" + instance
 	env = append([]string{"INSTANCE=" + instance, "RETENTION=0s", "REJOIN_WINDOW=1m"}, env...)
 	rec, err := w.harness.Stack.NewRecorderOf(ctx, dir, []stack.Project{w.project}, env...)
@@ -40,7 +40,8 @@ func (w *World) newRecorder(ctx context.Context, instance string, env []string) 
 	}, nil
 }
 
-// start starts the recorder without waiting for anything. If it ends by itself, that is a problem.
+// start starts the recorder without waiting for it. If the recorder ends by itself, start reports a
+// problem.
 func (v *recorder) start() error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -64,7 +65,7 @@ func (v *recorder) start() error {
 	return nil
 }
 
-// kill sends SIGKILL and notes what is on disk.
+// kill sends SIGKILL and records the state on disk.
 func (v *recorder) kill() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -79,7 +80,7 @@ func (v *recorder) kill() {
 }
 
 func (v *recorder) note() {
-	entries, _ := os.ReadDir(v.data) // none if it was killed before it created the folder
+	entries, _ := os.ReadDir(v.data) // none if it was killed before it created the directory
 	var states []string
 	for _, e := range entries {
 		if s := diskState(filepath.Join(v.data, e.Name())); !strings.HasSuffix(s, "removed") ||
@@ -98,8 +99,8 @@ func (v *recorder) stop(ctx context.Context) error {
 	return v.Stop(ctx)
 }
 
-// killAt sets a crashWatcher that kills the recorder a little after it reaches the crash point with
-// index from or a later one.
+// killAt starts a crashWatcher that kills the recorder shortly after it reaches the crash point
+// with index from or a later one.
 func (v *recorder) killAt(from int, ignore map[string]bool, after time.Duration) (*crashWatcher,
 	error,
 ) {
@@ -109,7 +110,7 @@ func (v *recorder) killAt(from int, ignore map[string]bool, after time.Duration)
 	})
 }
 
-// spin waits for d, also where d is shorter than a timer can wait.
+// spin waits for d, even if d is shorter than a timer's resolution.
 func spin(d time.Duration) {
 	if d > 2*time.Millisecond {
 		time.Sleep(d)
@@ -119,7 +120,7 @@ func spin(d time.Duration) {
 	}
 }
 
-// killFor kills the recorder, and starts it again after a pause.
+// killFor kills the recorder and restarts it after a pause.
 func (v *recorder) killFor(ctx context.Context, pause time.Duration) error {
 	v.kill()
 	if err := sleep(ctx, pause); err != nil {
@@ -156,7 +157,7 @@ func (v *recorder) in(sessions ...*session) func(stack.RecorderStatus) bool {
 	}
 }
 
-// leaks searches the log for what must not be in it: secrets, tokens, payloads, identities.
+// leaks searches the log for forbidden content: secrets, tokens, payloads, identities.
 func (v *recorder) leaks() error {
 	b, err := os.ReadFile(v.LogPath())
 	if err != nil {

@@ -17,14 +17,14 @@ import (
 	"github.com/syncflow/textegress/test/stack"
 )
 
-// Harness is what all scenarios of a run share: the servers, the watch over their buckets, and the
-// account.
+// Harness holds the parts that all scenarios of a run share: the servers, the watcher of their
+// buckets, and the account.
 type Harness struct {
 	Stack *stack.Stack
 	// Seed determines all random choices. The same seed gives the same faults in the same order;
-	// when exactly they hit depends on the machine.
+	// their exact times depend on the machine.
 	Seed uint64
-	// Dir holds the recorders' folders.
+	// Dir holds the recorders' directories.
 	Dir string
 	// Long gives scenarios the length of `make torture`, instead of a test's.
 	Long bool
@@ -33,19 +33,19 @@ type Harness struct {
 
 	bucket  *bucketWatcher
 	closed  sync.Once
-	limited bool // SyncFlow has as little as the real one; heal gives it more
+	limited bool // SyncFlow has the limits of the real one; heal lifts them
 
 	mu      sync.Mutex
 	kills   int
 	faults  map[string]int // by name, kills of the recorder not included
-	states  map[string]int // what a kill left on disk, by name
+	states  map[string]int // states that kills left on disk, by name
 	total   Verdict
 	session int
 }
 
 // NewHarness starts servers below dir. projects bounds how many scenarios may run at the same time.
 func NewHarness(ctx context.Context, dir string, seed uint64, projects int) (*Harness, error) {
-	dir, err := filepath.Abs(dir) // the command line runs in the recorders' folders
+	dir, err := filepath.Abs(dir) // the command line runs in the recorders' directories
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +97,7 @@ func (r *Harness) killed(states []string) {
 	}
 }
 
-// Kills returns how often recorders were killed so far.
+// Kills returns the number of kills of recorders so far.
 func (r *Harness) Kills() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -126,7 +126,7 @@ func (r *Harness) Summary() string {
 		r.total.Unsent, r.total.Unaccounted)
 }
 
-// Details returns the account by fault and by what kills left on disk.
+// Details returns the account by fault and by the state that kills left on disk.
 func (r *Harness) Details() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -142,8 +142,8 @@ func (r *Harness) Details() string {
 	return b.String()
 }
 
-// Play runs one scenario to its end, on the project with this index, and returns everything that is
-// wrong. Its random choices depend on the harness's seed, the scenario's name and the round.
+// Play runs one scenario on the project with the given index, and returns all problems. Its random
+// choices depend on the harness's seed, the scenario's name and the round.
 func (r *Harness) Play(ctx context.Context, s Scenario, round, project int) error {
 	if s.Skip != nil {
 		if why := s.Skip(); why != "" {
@@ -168,7 +168,7 @@ func (r *Harness) Play(ctx context.Context, s Scenario, round, project int) erro
 
 // Options of [Run].
 type Options struct {
-	Dir      string // everything is kept below it
+	Dir      string // directory for all files
 	Seed     uint64
 	Kills    int           // at least
 	Duration time.Duration // at least
@@ -177,7 +177,7 @@ type Options struct {
 }
 
 // Run plays all scenarios repeatedly until both the number of kills and the duration are reached.
-// It returns an error if anything was wrong, after the first round in which that was so.
+// It stops after the first round with a problem and returns it as an error.
 func Run(ctx context.Context, o Options) (summary string, err error) {
 	start := time.Now()
 	scenarios := Scenarios()

@@ -10,15 +10,15 @@ import (
 	"github.com/syncflow/textegress/test/stack"
 )
 
-// contents of messages. Each contains its number, so that no two are equal.
+// contents are the kinds of payload. Each payload contains its number, so that no two are equal.
 var contents = []classroom.Content{
 	classroom.JSON, classroom.JSON, classroom.JSON, classroom.Text,
 	classroom.Hard, classroom.Binary, classroom.Long,
 }
 
-// sender sends numbered messages until it is told to stop, and joins again when its connection
-// breaks. It connects to LiveKit directly, with its own tokens, so that disturbances of the
-// recorder's connections do not affect it.
+// sender sends numbered messages until it is stopped, and rejoins when its connection breaks. It
+// connects to LiveKit directly, with its own tokens, so disturbances of the recorder's connections
+// do not affect it.
 type sender struct {
 	l    *classroom.Learner
 	rng  *rand.Rand
@@ -46,7 +46,7 @@ func newSender(lk *stack.LiveKit, room, identity string, seed uint64, rate float
 	}
 }
 
-// mark is a moment at which LiveKit had acknowledged everything up to a number.
+// mark is a time at which LiveKit had acknowledged everything up to a number.
 type mark struct {
 	n  int
 	at time.Time
@@ -67,7 +67,7 @@ func (s *sender) run(ctx context.Context) {
 	}
 }
 
-// stay runs one connection. It returns true when the sender has left as it was told to.
+// stay runs one connection. It returns true if the sender left because it was stopped.
 func (s *sender) stay(ctx context.Context) (finished bool, err error) {
 	first := s.l.Next()
 	if err := s.join(ctx); err != nil {
@@ -77,7 +77,7 @@ func (s *sender) stay(ctx context.Context) (finished bool, err error) {
 	for {
 		select {
 		case <-s.stop:
-			// no error: doubt notes what may not have been sent
+			// not an error: doubt records what may not have been sent
 			if s.l.Leave(ctx) != nil {
 				s.doubt(first, marks)
 			}
@@ -111,8 +111,8 @@ func (s *sender) send(ctx context.Context) error {
 		s.l.Next(), s.rng), true)
 }
 
-// doubt notes which messages of a broken connection may not have been sent: those not acknowledged,
-// or acknowledged less than two seconds before the connection was last seen alive.
+// doubt records the messages of a broken connection that may not have been sent: those not
+// acknowledged, or acknowledged less than two seconds before the connection was last seen alive.
 func (s *sender) doubt(first int, marks []mark) {
 	sure := first - 1
 	for _, m := range marks {
@@ -144,8 +144,8 @@ func (s *sender) join(ctx context.Context) error {
 	}
 }
 
-// blast sends n messages as fast as it can and vanishes; how many of them LiveKit took is unknown.
-// The sender must have left.
+// blast sends n messages as fast as possible and disconnects; how many of them LiveKit accepted is
+// unknown. The sender must have left.
 func (s *sender) blast(ctx context.Context, n int, then func() error) error {
 	if err := s.join(ctx); err != nil {
 		return err
@@ -173,14 +173,14 @@ func (s *sender) sent() Sent {
 	}
 }
 
-// interruptions returns how often its connection broke.
+// interruptions returns how often the sender's connection broke.
 func (s *sender) interruptions() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.broken
 }
 
-// setEarly notes that the recorder has only now been seen in the room.
+// setEarly records that the recorder has only now been seen in the room.
 func (s *sender) setEarly() {
 	n := s.l.Next() - 1
 	s.mu.Lock()

@@ -12,7 +12,7 @@ import (
 	"github.com/syncflow/textegress/test/stack"
 )
 
-// pupil is the prefix of every sender's identity, and in nearly every payload.
+// pupil is the prefix of every sender's identity, and part of nearly every payload.
 const pupil = "pupil-"
 
 // session is one session with its senders.
@@ -25,16 +25,16 @@ type session struct {
 	ended   bool
 }
 
-// begin creates and announces a session. The senders start when the recorders are in its room; with
-// early, they start at once, and the recorder may miss what they send before it joins.
+// begin creates and announces a session. The senders start when the recorders are in its room. With
+// early, they start at once, and the recorder may miss messages sent before it joins.
 func (w *World) begin(ctx context.Context, early bool) (*session, error) {
 	s, err := w.announce(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if !early {
-		// If LiveKit loses a room before anybody joins, it is not recognised as the session's
-		// until somebody does.
+		// If LiveKit loses a room before a participant joins, the room is not recognised as the
+		// session's until one does.
 		patience, cancel := context.WithTimeout(ctx, 20*time.Second)
 		defer cancel()
 		if s.inRoom(patience) == nil {
@@ -52,13 +52,13 @@ func (w *World) begin(ctx context.Context, early bool) (*session, error) {
 	return s, nil
 }
 
-// announce creates and announces a session, which is empty.
+// announce creates and announces a session without senders.
 func (w *World) announce(ctx context.Context) (*session, error) {
 	var n int
 	var x stack.Session
 	var last error
 	err := stack.Poll(ctx, func() bool {
-		n = w.harness.number() // what a failed try has left is unknown
+		n = w.harness.number() // the result of a failed attempt is unknown
 		x, last = w.harness.Stack.SyncFlow.CreateSession(ctx, w.project,
 			fmt.Sprintf("%s %d", w.name, n), stack.DeviceGroup)
 		return last == nil
@@ -78,7 +78,7 @@ func (w *World) announce(ctx context.Context) (*session, error) {
 	return s, nil
 }
 
-// number counts sessions, so that no two have the same name.
+// number returns the next session number, so that no two sessions have the same name.
 func (r *Harness) number() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -104,8 +104,8 @@ func (s *session) inRoom(ctx context.Context) error {
 	return nil
 }
 
-// leave has the senders leave cleanly: what they sent has arrived at LiveKit, which had two seconds
-// to forward it.
+// leave makes the senders leave cleanly: everything they sent has arrived at LiveKit, which had two
+// seconds to forward it.
 func (s *session) leave() error {
 	for _, x := range s.senders {
 		select {
@@ -144,8 +144,8 @@ func (s *session) over(ctx context.Context) error {
 	return nil
 }
 
-// gone reports whether SyncFlow could not end the session because it has ended already, or because
-// its room has: then it counts as started for ever.
+// gone reports whether SyncFlow could not end the session because it has already ended, or because
+// its room has, in which case the session stays Started forever.
 func (s *session) gone(ctx context.Context, err error) bool {
 	e, ok := errors.AsType[*stack.APIError](err)
 	if !ok {
@@ -158,7 +158,7 @@ func (s *session) gone(ctx context.Context, err error) bool {
 	return err == nil && room == nil
 }
 
-// burst has further senders send as fast as they can, and deletes the room at the same moment.
+// burst makes further senders send as fast as possible, and deletes the room at the same time.
 func (s *session) burst(ctx context.Context, senders, messages int) error {
 	if err := s.leave(); err != nil {
 		return err

@@ -17,7 +17,7 @@ import (
 	"github.com/syncflow/textegress/test/stack"
 )
 
-// World is the setting of one scenario: a project, its own recorders, and its sessions.
+// World is the environment of one scenario: a project, its own recorders, and its sessions.
 type World struct {
 	harness   *Harness
 	name      string
@@ -33,28 +33,28 @@ type World struct {
 	problems []error
 }
 
-// Scenario is one kind of torture.
+// Scenario is a sequence of faults with its checks.
 type Scenario struct {
 	Name string
-	// Alone: it disturbs what all recorders share, so no other scenario may run at the same time.
+	// Alone is set if the scenario disturbs what all recorders share, so no other scenario may run
+	// at the same time.
 	Alone bool
-	// LongOnly: it has no short version, because it combines others.
+	// LongOnly is set if the scenario has no short version, because it combines others.
 	LongOnly bool
-	// Pair: two recorders with different INSTANCE record everything.
+	// Pair runs two recorders with different INSTANCE, which both record everything.
 	Pair bool
-	// Env are further settings of the recorders.
+	// Env holds further settings of the recorders.
 	Env []string
-	// LiveKitKeys: the recorders have LiveKit's keys.
+	// LiveKitKeys gives the recorders LiveKit's keys.
 	LiveKitKeys bool
 	// Skip returns why the scenario cannot run on this machine, or "".
 	Skip func() string
-	// Prepare is called before the recorders start, with the folder of the first; what it returns
-	// is called at the end.
+	// Prepare is called before the recorders start, with the directory of the first one. undo is
+	// called at the end.
 	Prepare func(w *World, dir string) (undo func() error, err error)
-	// Run does what the scenario is about. Afterwards the harness repairs everything and makes the
-	// account.
+	// Run runs the scenario's faults. The harness then repairs everything and makes the account.
 	Run func(ctx context.Context, w *World) error
-	// Check checks what this scenario expects of the account, beyond its being consistent.
+	// Check checks the scenario's own expectations of the account, beyond its consistency.
 	Check func(w *World, v Verdict, outages []int) error
 }
 
@@ -133,7 +133,7 @@ func (w *World) play(ctx context.Context, s Scenario) (v Verdict, err error) {
 	return v, err
 }
 
-// heal repairs what a scenario has left broken in the servers.
+// heal repairs the servers after a scenario.
 func (r *Harness) heal(ctx context.Context) error {
 	s := r.Stack
 	var errs []error
@@ -183,7 +183,7 @@ func (w *World) heal(ctx context.Context) error {
 	return errors.Join(ends...)
 }
 
-// reckon waits until everything is delivered and makes the account. outages has the number of
+// reckon waits until everything is delivered and makes the account. outages holds the number of
 // outages that each recording of each session states.
 func (w *World) reckon(ctx context.Context) (v Verdict, outages []int, err error) {
 	var errs []error
@@ -264,9 +264,9 @@ func (s *session) union(a, b []textegress.Message) (Verdict, error) {
 	return v, errors.Join(errs...)
 }
 
-// reads runs a command that reads from the store, which another scenario may be killing just then:
-// after exit code 1 (it could not do its work) it is repeated. Problems that it finds have another
-// code.
+// reads runs a command that reads from the store. Another scenario may kill the store meanwhile, so
+// reads retries after exit code 1 (the command could not do its work). Problems found by the
+// command have another code.
 func (v *recorder) reads(ctx context.Context, args func(try int) []string) (stdout, stderr string,
 	code int, err error,
 ) {
@@ -279,8 +279,8 @@ func (v *recorder) reads(ctx context.Context, args func(try int) []string) (stdo
 	return stdout, stderr, code, err
 }
 
-// merged merges two recordings with the command line. The result must have everything that either
-// of them has, once and in order.
+// merged merges two recordings with the command line. The result must contain everything in either
+// of them, once and in order.
 func (s *session) merged(ctx context.Context, v *recorder, a, b []stack.Delivered) error {
 	if len(a) != 1 || len(b) != 1 {
 		return fmt.Errorf("session %q: %d and %d recordings to merge, want one of each", s.Name,
