@@ -113,7 +113,28 @@ func (s *Server) makeSession(ctx context.Context, project string, in newSession)
 		return s.rooms.UpdateRoomMetadata(ctx,
 			update)
 	})
+	if err == nil {
+		s.settle(ctx, update)
+	}
 	return x, http.StatusInternalServerError, err
+}
+
+// settle waits until LiveKit lists the metadata of a room. It answers the request to set them
+// before it has stored them, and a listener that is faster takes the room for another session's.
+func (s *Server) settle(ctx context.Context, update *livekit.UpdateRoomMetadataRequest) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	for {
+		room, err := s.room(ctx, update.Room)
+		if err != nil || room == nil || room.Metadata == update.Metadata {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 }
 
 func letters(n int) string {
