@@ -14,7 +14,7 @@ import (
 
 // A packet on a full disk:
 //
-//  1. The write fails, and [spool.Writer] removes the partial frame. From then on, package diskguard
+//  1. The write fails, and [spool.Writer] removes the partial frame. From then on, diskguard
 //     rejects packets without a write until there is space.
 //  2. The recorder retries the write every appendPause. Meanwhile it does not read the channel
 //     (back-pressure), and LiveKit keeps the data.
