@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// timestamped is Message with a Timestamp in the place of its time, so that encoding/json writes
+// timestamped is Message with a Timestamp for its time, so that encoding/json writes
 // the time as AppendJSON does.
 var timestamped = func() reflect.Type {
 	fields := reflect.VisibleFields(reflect.TypeFor[Message]())

@@ -10,7 +10,8 @@ import (
 )
 
 // TestReloadCorrectsSecret: a project whose key or secret was wrong works after a reload, and one
-// whose secret is replaced at SyncFlow goes on; no recording is disturbed, nothing needs a restart.
+// whose secret is replaced at SyncFlow continues; no recording is disturbed, nothing needs a
+// restart.
 func TestReloadCorrectsSecret(t *testing.T) {
 	w := newWorld(t)
 	settings := func(secret string) string {

@@ -195,7 +195,7 @@ func TestAnotherPlatform(t *testing.T) {
 		time.Sleep(time.Second) // recordings are listed by the time of their creation
 		stop()
 
-		// The session goes on after a restart, as its next part.
+		// The session continues after a restart as its next part.
 		ctl, s, stop := start()
 		defer stop()
 		h = <-l.handler

@@ -308,8 +308,8 @@ func play(t testing.TB, c choices, n network) {
 	}
 }
 
-// TestNeverWrongAndComplete: whatever is lost, repeated or comes in another order, a stream that is
-// said to be complete is exactly what was sent; and one of which everything came is complete.
+// TestNeverWrongAndComplete: whatever is lost, repeated or reordered, a stream that is called
+// complete is exactly what was sent, and a stream that arrived in full is called complete.
 func TestNeverWrongAndComplete(t *testing.T) {
 	const rounds = 300
 	for i := range 32 {

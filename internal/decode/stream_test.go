@@ -795,8 +795,7 @@ func (b *broken) ReadAt(p []byte, off int64) (int, error) {
 	return b.scratch.ReadAt(p, off)
 }
 
-// TestScratchFileFails: an error of the disk is told, and never a stream that is said to be
-// damaged.
+// TestScratchFileFails: a disk error is returned, and never makes a stream count as damaged.
 func TestScratchFileFails(t *testing.T) {
 	r := newTape(t)
 	z := deflate(bytes.Repeat([]byte("0123456789"), 9000))

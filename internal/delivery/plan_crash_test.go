@@ -52,7 +52,7 @@ func newSecondRevision(t *testing.T) *secondRevision {
 	return s
 }
 
-const planMinFree = 256 << 10 // of which a sixteenth is the reserve
+const planMinFree = 256 << 10 // a sixteenth of it is the ballast
 
 func (s *secondRevision) open(fsys durable.FS) *spool.Spool {
 	s.t.Helper()

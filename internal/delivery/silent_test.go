@@ -97,8 +97,8 @@ func TestASilentDiskDelaysNoOther(t *testing.T) {
 	}
 }
 
-// TestAPipeDelaysNoOther: a pipe in the place of a segment is a missing segment; the rest is
-// delivered.
+// TestAPipeDelaysNoOther: a pipe under the name of a segment counts as a missing segment, and the
+// rest is delivered.
 func TestAPipeDelaysNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, true, "p1")

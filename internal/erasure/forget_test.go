@@ -261,7 +261,7 @@ func (w *world) record(id string, change ...func(*spool.Info)) *spool.Recording 
 	track(3, "alice")
 	push(3, "y: 2")
 	if w.key != "" {
-		// of which a key makes one line, and without there are three
+		// the packets of one stream: one line with a key, three without
 		for _, identity := range []string{"alice", bob} {
 			text := "secret of " + identity
 			for nth, inner := range []*livekit.EncryptedPacketPayload{
