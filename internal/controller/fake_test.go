@@ -269,6 +269,9 @@ func (a *fakeRegistry) Token(ctx context.Context, of session.Session, _ string) 
 // SessionOf implements [session.Registry]: the metadata is the id.
 func (a *fakeRegistry) SessionOf(r session.Room) string { return r.Metadata }
 
+// Platform implements [session.Registry].
+func (*fakeRegistry) Platform() string { return "SyncFlow" }
+
 // CanonicalID implements [session.Registry].
 func (a *fakeRegistry) CanonicalID(text string) string { return strings.ToLower(text) }
 

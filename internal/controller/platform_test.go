@@ -131,6 +131,8 @@ func (l *bareLiveKit) Token(ctx context.Context, s session.Session, _ string) (s
 
 func (l *bareLiveKit) SessionOf(r session.Room) string { return r.SID }
 
+func (*bareLiveKit) Platform() string { return "LiveKit" }
+
 func (l *bareLiveKit) CanonicalID(text string) string { return text }
 
 func (l *bareLiveKit) ClockOffset() (time.Duration, bool) { return 0, false }

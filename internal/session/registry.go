@@ -8,6 +8,8 @@ import (
 // Registry answers questions about the sessions of one project. It is safe for concurrent use.
 // Questions change nothing on the platform; in particular, they create no room.
 type Registry interface {
+	// Platform returns the name of the platform, for messages: "SyncFlow" or "LiveKit".
+	Platform() string
 	// Project reads the project, which also proves that the credentials are valid.
 	Project(ctx context.Context) (Project, error)
 	// Register registers this service with a platform that announces sessions to registered
@@ -27,6 +29,7 @@ type Registry interface {
 	// that the session is running and that the room belongs to it.
 	Token(ctx context.Context, s Session, identity string) (Token, error)
 	// SessionOf returns the id of the session that a room names as its own, or "" if it names none.
+	// On platforms where a session is one run of a room, that is the sid of the room.
 	SessionOf(r Room) string
 	// CanonicalID converts an id as typed by a person to the form used in announcements.
 	CanonicalID(text string) string

@@ -25,7 +25,18 @@ type Session struct {
 	// State is the state in the answer that contained the session; 0 if the answer did not state
 	// it.
 	State State
+	// Limits are what the room's creator asks to have recorded; zero: everything.
+	Limits Limits
 }
+
+// Limits narrow one recording within the selection rules of its project.
+type Limits struct {
+	Topics       []string // in the form of TOPICS_ALLOW; empty: all
+	Participants []string // identities, in the form of IDENTITIES_ALLOW; empty: all
+}
+
+// IsZero reports whether there are no limits.
+func (l Limits) IsZero() bool { return len(l.Topics) == 0 && len(l.Participants) == 0 }
 
 // State is the state of a session. The zero value means unknown.
 type State int
@@ -37,6 +48,10 @@ const (
 	// not exist.
 	Empty
 	Ended
+	// Replaced means that another run of the session's room is open. It occurs only on platforms
+	// where a session is one run of a room. The other run is another session, unless the server
+	// crashed and made the room again.
+	Replaced
 )
 
 // String implements [fmt.Stringer].
@@ -48,6 +63,8 @@ func (s State) String() string {
 		return "empty"
 	case Ended:
 		return "ended"
+	case Replaced:
+		return "replaced"
 	}
 	return "unknown"
 }

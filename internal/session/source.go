@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -18,6 +19,7 @@ type Announcement struct {
 	// Backlog is true if the announcement waited while we were not connected. The session may have
 	// ended since.
 	Backlog bool
+	Limits  Limits // what the room's creator asks to have recorded; zero: everything
 }
 
 // Fresh reports whether the session has just started. Its room then exists.
@@ -41,6 +43,11 @@ type Handler interface {
 	// these gaps have been searched for. After an error, it is called again with the same gaps.
 	Resync(ctx context.Context, missed []Gap) error
 }
+
+// ErrLater is returned by [Handler.Announce] if it is not known yet whether the room that was
+// announced continues a session whose recorder is out of the room. The source announces it again.
+var ErrLater = errors.New("the room may continue a session that is being recorded; announce it " +
+	"again")
 
 // Source announces the sessions of one project.
 type Source interface {

@@ -114,6 +114,9 @@ func (r *Registry) Token(ctx context.Context, s session.Session, identity string
 // SessionOf implements [session.Registry].
 func (r *Registry) SessionOf(room session.Room) string { return SessionOf(room) }
 
+// Platform implements [session.Registry].
+func (r *Registry) Platform() string { return "SyncFlow" }
+
 // CanonicalID implements [session.Registry].
 func (r *Registry) CanonicalID(text string) string { return strings.ToLower(text) }
 
