@@ -142,18 +142,6 @@ func (w *world) measure(ctx context.Context, run runFunc) error {
 	return nil
 }
 
-// pause waits for d or until ctx ends.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
-}
-
 // profileTo returns the path prefix of a profile's files, or "" if none is taken.
 func (o Options) profileTo(name string) string {
 	if o.Profile == "" {

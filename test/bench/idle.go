@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/test/classroom"
 )
 
@@ -28,7 +29,7 @@ func (w *world) quiet() time.Duration {
 func idle(n int) func(context.Context, *world) ([]measured, error) {
 	return func(ctx context.Context, w *world) ([]measured, error) {
 		return w.withRooms(ctx, n, func(c *fixture) ([]measured, error) {
-			if err := pause(ctx, settle); err != nil {
+			if err := backoff.Sleep(ctx, settle); err != nil {
 				return nil, err
 			}
 			full, err := readRecorder(ctx, c.r)
@@ -38,7 +39,7 @@ func idle(n int) func(context.Context, *world) ([]measured, error) {
 			if name := w.o.profileTo(fmt.Sprintf("idle %d", n)); name != "" {
 				err = profile(ctx, c.r, name, w.quiet().Seconds())
 			} else {
-				err = pause(ctx, w.quiet())
+				err = backoff.Sleep(ctx, w.quiet())
 			}
 			if err != nil {
 				return nil, err
@@ -80,7 +81,7 @@ func participants(rooms, present int) func(context.Context, *world) ([]measured,
 			}
 			defer l.Close() //nolint:errcheck // it is killed, so an error has no meaning
 			// LiveKit announces the participants within seconds
-			if err := pause(ctx, 5*time.Second); err != nil {
+			if err := backoff.Sleep(ctx, 5*time.Second); err != nil {
 				return nil, err
 			}
 			joined, err := readRecorder(ctx, c.r)
@@ -95,7 +96,7 @@ func participants(rooms, present int) func(context.Context, *world) ([]measured,
 			if err != nil {
 				return nil, err
 			}
-			if err := pause(ctx, w.quiet()); err != nil {
+			if err := backoff.Sleep(ctx, w.quiet()); err != nil {
 				return nil, err
 			}
 			to, err := readRecorder(ctx, c.r)

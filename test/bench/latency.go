@@ -7,6 +7,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/test/stack"
 )
 
@@ -97,7 +98,7 @@ func awaitJoined(ctx context.Context, log *stack.LogFollower, session string) (s
 				return e, nil
 			}
 		}
-		if err := pause(ctx, 2*time.Millisecond); err != nil {
+		if err := backoff.Sleep(ctx, 2*time.Millisecond); err != nil {
 			return stack.LogEntry{}, fmt.Errorf("session %s was not joined: %w", session, err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/test/stack"
 )
 
@@ -80,7 +81,7 @@ func until(ctx context.Context, r *stack.Recorder, what string,
 		if err == nil && ok(m) {
 			return nil
 		}
-		if err := pause(ctx, 100*time.Millisecond); err != nil {
+		if err := backoff.Sleep(ctx, 100*time.Millisecond); err != nil {
 			return fmt.Errorf("waiting until %s: %w (packets %v, joins %v, uploads %v)\n%s", what,
 				err,
 				last[packets], last[joinsOK], last[uploadsOK], r.LogTail(3000))

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/test/stack"
 )
 
@@ -115,7 +116,7 @@ func peerIdle(kind string, n int) runFunc {
 			return nil, err
 		}
 		defer none.Kill() //nolint:errcheck // an error has no meaning here
-		if err := pause(ctx, 2*time.Second); err != nil {
+		if err := backoff.Sleep(ctx, 2*time.Second); err != nil {
 			return nil, err
 		}
 		empty, err := readProcess(none.Process)
@@ -132,14 +133,14 @@ func peerIdle(kind string, n int) runFunc {
 			return nil, err
 		}
 		defer p.Kill() //nolint:errcheck // an error has no meaning here
-		if err := pause(ctx, settle); err != nil {
+		if err := backoff.Sleep(ctx, settle); err != nil {
 			return nil, err
 		}
 		full, err := readProcess(p.Process)
 		if err != nil {
 			return nil, err
 		}
-		if err := pause(ctx, w.quiet()); err != nil {
+		if err := backoff.Sleep(ctx, w.quiet()); err != nil {
 			return nil, err
 		}
 		later, err := readProcess(p.Process)

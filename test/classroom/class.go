@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/syncflow/textegress/internal/backoff"
 )
 
 // Class is the plan of a class. The same plan gives the same messages in the same order for each
@@ -113,7 +115,7 @@ func (c *Class) attend(ctx context.Context, i int, l *Learner) (err error) {
 	r := rand.New(rand.NewPCG(c.Seed, uint64(i)))
 	if i >= c.Learners-c.Late {
 		// a burst has 3.5 messages on average
-		if err := sleep(ctx, c.Pause*time.Duration(c.Messages)/10); err != nil {
+		if err := backoff.Sleep(ctx, c.Pause*time.Duration(c.Messages)/10); err != nil {
 			return err
 		}
 	}
@@ -132,7 +134,7 @@ func (c *Class) attend(ctx context.Context, i int, l *Learner) (err error) {
 		}
 		if burst == 0 {
 			burst = 1 + r.IntN(6)
-			if err := sleep(ctx, time.Duration(r.Int64N(int64(2*c.Pause)))); err != nil {
+			if err := backoff.Sleep(ctx, time.Duration(r.Int64N(int64(2*c.Pause)))); err != nil {
 				l.Vanish()
 				return err
 			}
@@ -152,7 +154,7 @@ func (c *Class) serve(ctx context.Context) ([]Message, error) {
 	r := rand.New(rand.NewPCG(c.Seed, 1<<32))
 	var sent []Message
 	for n := 1; n <= c.ServerMessages; n++ {
-		if err := sleep(ctx, time.Duration(r.Int64N(int64(2*c.Pause)))); err != nil {
+		if err := backoff.Sleep(ctx, time.Duration(r.Int64N(int64(2*c.Pause)))); err != nil {
 			return sent, err
 		}
 		m := Message{
@@ -165,15 +167,4 @@ func (c *Class) serve(ctx context.Context) ([]Message, error) {
 		sent = append(sent, m)
 	}
 	return sent, nil
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/livekit/protocol/logger"
 	lksdk "github.com/livekit/server-sdk-go/v2"
 	"github.com/pion/webrtc/v4"
+
+	"github.com/syncflow/textegress/internal/backoff"
 )
 
 // Message is one data packet that a sender handed to LiveKit.
@@ -180,13 +182,7 @@ func (l *Learner) await(ctx context.Context, limit int) error {
 func (l *Learner) Leave(ctx context.Context) error {
 	err := l.Drain(ctx)
 	if err == nil {
-		t := time.NewTimer(Linger)
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
+		err = backoff.Sleep(ctx, Linger)
 	}
 	if l.broken.Load() && err == nil {
 		err = fmt.Errorf("%s: %w", l.Identity, ErrInterrupted)

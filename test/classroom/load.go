@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/livekit/protocol/auth"
+
+	"github.com/syncflow/textegress/internal/backoff"
 )
 
 // Load is a plan for many senders. It can be passed to another process as JSON.
@@ -119,7 +121,7 @@ func (p Load) Run(ctx context.Context, joined func()) (LoadResult, error) {
 		}
 	})
 	res.DrainedUnixNS = time.Now().UnixNano()
-	err = sleep(ctx, Linger)
+	err = backoff.Sleep(ctx, Linger)
 	for i, l := range all {
 		if l.Interrupted() {
 			res.Senders[i].Drained = false
@@ -168,7 +170,7 @@ func (p Load) send(ctx context.Context, i, of int, l *Learner, s *SenderLoad) er
 			at.Sub(start).Seconds() >= p.Seconds {
 			return nil
 		}
-		if err := sleep(ctx, time.Until(at)); err != nil {
+		if err := backoff.Sleep(ctx, time.Until(at)); err != nil {
 			return err
 		}
 		b := p.payload(l.Identity, n)

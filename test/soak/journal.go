@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/test/stack"
 )
 
@@ -73,7 +74,7 @@ func (j *journal) joined(ctx context.Context, session string) (string, error) {
 		if id != "" || err != nil {
 			return id, err
 		}
-		if err := wait(ctx, 20*time.Millisecond); err != nil {
+		if err := backoff.Sleep(ctx, 20*time.Millisecond); err != nil {
 			return "", fmt.Errorf("session %s was not joined: %w\n%s", session, err,
 				j.r.LogTail(3000))
 		}

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/test/stack"
 )
 
@@ -151,8 +152,8 @@ func (s *soak) churn(ctx context.Context, d time.Duration) error {
 	for _, x := range s.persistent {
 		wg.Go(func() {
 			for within.Err() == nil && !s.hasFailed() {
-				s.note(x.visit(ctx, s))         // to its end, so that what it sent is known
-				_ = wait(within, 5*time.Second) // the loop checks
+				s.note(x.visit(ctx, s))                  // to its end, so that what it sent is known
+				_ = backoff.Sleep(within, 5*time.Second) // the loop checks
 			}
 		})
 	}
@@ -217,13 +218,13 @@ func (s *soak) rest(ctx context.Context, what string) (state, error) {
 		if n == 0 {
 			break
 		}
-		if wait(within, time.Second) != nil {
+		if backoff.Sleep(within, time.Second) != nil {
 			return state{}, fmt.Errorf("the data of %d delivered recordings was not removed, "+
 				"with a retention of %v\n%s", n, retention, s.r.LogTail(3000))
 		}
 	}
 	// A connection to the bucket is kept for a minute and a half, with its goroutines.
-	if err := wait(ctx, min(100*time.Second, s.o.Duration/4)); err != nil {
+	if err := backoff.Sleep(ctx, min(100*time.Second, s.o.Duration/4)); err != nil {
 		return state{}, err
 	}
 	return s.look(ctx, what)
@@ -247,15 +248,4 @@ func (s *soak) unremoved() (int, error) {
 		}
 	}
 	return n - len(s.persistent), nil
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
 }

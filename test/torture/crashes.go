@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/test/stack"
 )
 
@@ -19,7 +20,7 @@ func killAtRandom(ctx context.Context, w *World) error {
 	return w.classes(ctx, pick(w, 2, 3), 5*time.Second, pick(w, 8*time.Second, 30*time.Second),
 		func() error {
 			for i := range pick(w, 5, 25) {
-				if err := sleep(ctx, w.between(200*time.Millisecond,
+				if err := backoff.Sleep(ctx, w.between(200*time.Millisecond,
 					pick(w, 1500*time.Millisecond, 4*time.Second))); err != nil {
 					return err
 				}
@@ -38,7 +39,7 @@ func killAtRandom(ctx context.Context, w *World) error {
 					return err
 				}
 				if w.chance(0.3) { // while it starts
-					if err := sleep(ctx, w.between(0, 400*time.Millisecond)); err != nil {
+					if err := backoff.Sleep(ctx, w.between(0, 400*time.Millisecond)); err != nil {
 						return err
 					}
 					if err := v.killFor(ctx, 0); err != nil {
@@ -249,7 +250,7 @@ func pair(ctx context.Context, w *World) error {
 		}
 	}
 	for i := range pick(w, 2, 8) {
-		if err := sleep(ctx, w.between(300*time.Millisecond, 2*time.Second)); err != nil {
+		if err := backoff.Sleep(ctx, w.between(300*time.Millisecond, 2*time.Second)); err != nil {
 			return err
 		}
 		v := w.recorders[i%2]

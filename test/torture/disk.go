@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/test/stack"
 )
 
@@ -100,7 +101,7 @@ func fillDisk(ctx context.Context, w *World) error {
 				return err
 			}
 		}
-		if err := errors.Join(sleep(ctx, d), os.Remove(ballast), state("ok"),
+		if err := errors.Join(backoff.Sleep(ctx, d), os.Remove(ballast), state("ok"),
 			advance()); err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/test/stack"
 )
 
@@ -32,7 +33,7 @@ func liveKitDies(ctx context.Context, w *World) error {
 		if i%2 == 1 {
 			w.recorders[0].kill()
 		}
-		if err := errors.Join(sleep(ctx, w.between(0, 1500*time.Millisecond)), lk.Start(ctx),
+		if err := errors.Join(backoff.Sleep(ctx, w.between(0, 1500*time.Millisecond)), lk.Start(ctx),
 			w.recorders[0].start()); err != nil {
 			return err
 		}
@@ -123,7 +124,7 @@ func storeDies(ctx context.Context, w *World) error {
 				return err
 			}
 		}
-		if err := errors.Join(sleep(ctx, w.between(0, 2*time.Second)), st.S3.Start(ctx),
+		if err := errors.Join(backoff.Sleep(ctx, w.between(0, 2*time.Second)), st.S3.Start(ctx),
 			st.Proxies.S3.Clear()); err != nil {
 			return err
 		}
@@ -214,7 +215,7 @@ func badNetwork(ctx context.Context, w *World) error {
 				return err
 			}
 		}
-		if err := sleep(ctx, w.between(500*time.Millisecond,
+		if err := backoff.Sleep(ctx, w.between(500*time.Millisecond,
 			pick(w, time.Second, 4*time.Second))); err != nil {
 			return err
 		}
@@ -222,7 +223,7 @@ func badNetwork(ctx context.Context, w *World) error {
 			if err := s.end(ctx); err != nil {
 				return err
 			}
-			if err := sleep(ctx, w.between(0, time.Second)); err != nil {
+			if err := backoff.Sleep(ctx, w.between(0, time.Second)); err != nil {
 				return err
 			}
 		}
@@ -249,7 +250,7 @@ func everything(ctx context.Context, w *World) error {
 	st, v := w.harness.Stack, w.recorders[0]
 	restart := func(name string, kill func() error, start func(context.Context) error) error {
 		w.harness.fault(name + " killed and restarted")
-		return errors.Join(kill(), sleep(ctx, w.between(0, time.Second)), start(ctx))
+		return errors.Join(kill(), backoff.Sleep(ctx, w.between(0, time.Second)), start(ctx))
 	}
 	return w.classes(ctx, 3, 10*time.Second, 30*time.Second, func() error {
 		for range 20 {
@@ -270,12 +271,12 @@ func everything(ctx context.Context, w *World) error {
 				p, t := all[w.shuffled(len(all))[0]], toxics[w.shuffled(len(toxics))[0]]
 				w.harness.fault(fmt.Sprintf("network before %s: %s", p.Name, t))
 				err = errors.Join(p.Add(t), v.killFor(ctx, 0),
-					sleep(ctx, w.between(time.Second, 3*time.Second)), p.Clear())
+					backoff.Sleep(ctx, w.between(time.Second, 3*time.Second)), p.Clear())
 			}
 			if err != nil {
 				return err
 			}
-			if err := sleep(ctx, w.between(200*time.Millisecond, 2*time.Second)); err != nil {
+			if err := backoff.Sleep(ctx, w.between(200*time.Millisecond, 2*time.Second)); err != nil {
 				return err
 			}
 		}

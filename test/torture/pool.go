@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/test/stack"
 )
 
@@ -72,7 +73,7 @@ func (w *World) crowd(ctx context.Context, n int) error {
 			return errors.Join(st.RabbitMQ.Kill(), st.RabbitMQ.Start(ctx))
 		}},
 		{"LiveKit killed and restarted", func(ctx context.Context) error {
-			return errors.Join(st.LiveKit.Kill(), sleep(ctx, w.between(0, time.Second)),
+			return errors.Join(st.LiveKit.Kill(), backoff.Sleep(ctx, w.between(0, time.Second)),
 				st.LiveKit.Start(ctx))
 		}},
 	}

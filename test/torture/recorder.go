@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/test/stack"
 )
 
@@ -123,7 +124,7 @@ func spin(d time.Duration) {
 // killFor kills the recorder and restarts it after a pause.
 func (v *recorder) killFor(ctx context.Context, pause time.Duration) error {
 	v.kill()
-	if err := sleep(ctx, pause); err != nil {
+	if err := backoff.Sleep(ctx, pause); err != nil {
 		return err
 	}
 	return v.start()
@@ -135,7 +136,7 @@ func (v *recorder) freeze(ctx context.Context, d time.Duration) error {
 	if err := v.Pause(); err != nil {
 		return err
 	}
-	err := sleep(ctx, d)
+	err := backoff.Sleep(ctx, d)
 	if e := v.Resume(); err == nil {
 		err = e
 	}
@@ -184,15 +185,4 @@ func (v *recorder) leaks() error {
 		}
 	}
 	return nil
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/test/stack"
 )
 
@@ -272,7 +273,7 @@ func (v *recorder) reads(ctx context.Context, args func(try int) []string) (stdo
 ) {
 	for try := range 20 {
 		stdout, stderr, code, err = v.CLI(ctx, args(try)...)
-		if err != nil || code != 1 || sleep(ctx, time.Second) != nil {
+		if err != nil || code != 1 || backoff.Sleep(ctx, time.Second) != nil {
 			break
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/syncflow/textegress/internal/backoff"
 )
 
 // Fault makes matching requests fail before they are handled.
@@ -215,10 +217,5 @@ func (f Fault) apply(w http.ResponseWriter) (done bool) {
 }
 
 func wait(r *http.Request, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-r.Context().Done():
-	}
+	_ = backoff.Sleep(r.Context(), d) // who asked may be gone
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/livekit/protocol/auth"
 	"github.com/livekit/protocol/livekit"
 	lksdk "github.com/livekit/server-sdk-go/v2"
+
+	"github.com/syncflow/textegress/internal/backoff"
 )
 
 // rooms is the part of LiveKit that the API uses.
@@ -145,14 +147,7 @@ func (s *Server) findRoom(x session) error {
 
 // pause waits for d and reports whether this process is still running.
 func (s *Server) pause(d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-s.ctx.Done():
-		return false
-	}
+	return backoff.Sleep(s.ctx, d) == nil
 }
 
 // listening returns the names of the rooms that this process has joined.
