@@ -177,10 +177,7 @@ func TestKilledAtEveryCall(t *testing.T) {
 							return &objtest.Fault{Applied: applied, Err: transient}
 						}
 						if n-1 > k {
-							return &objtest.Fault{Wait: func(ctx context.Context) error {
-								<-ctx.Done()
-								return ctx.Err()
-							}}
+							return &objtest.Fault{Wait: untilItEnds}
 						}
 						return nil
 					})
@@ -281,10 +278,7 @@ func TestBrokenBucketDelaysNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, true, "good", "broken")
 		w.buckets["broken"].SetFault(func(string, string) *objtest.Fault {
-			return &objtest.Fault{Wait: func(ctx context.Context) error {
-				<-ctx.Done()
-				return ctx.Err()
-			}}
+			return &objtest.Fault{Wait: untilItEnds}
 		})
 		for i := range 5 {
 			w.record("broken", fmt.Sprintf("DE_00000000001%d", i))

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/objtest"
 )
@@ -93,8 +94,7 @@ func TestFailing(t *testing.T) {
 					return &objtest.Fault{Err: answer[p]}
 				}
 				return &objtest.Fault{Applied: true, Wait: func(ctx context.Context) error {
-					sleepOrEnd(ctx, time.Second)
-					return ctx.Err()
+					return backoff.Sleep(ctx, time.Second)
 				}}
 			})
 		}

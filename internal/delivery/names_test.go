@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/livekit/protocol/livekit"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/fsname/fsnametest"
@@ -16,7 +15,6 @@ import (
 	"github.com/syncflow/textegress/internal/objstore/dir"
 	"github.com/syncflow/textegress/internal/objstore/objfs"
 	"github.com/syncflow/textegress/internal/spool"
-	"github.com/syncflow/textegress/segment"
 )
 
 // TestADirectoryThatCannotHoldEveryName delivers a class of people whose names such a directory
@@ -76,40 +74,13 @@ func TestADirectoryThatCannotHoldEveryName(t *testing.T) {
 // classOf records one packet of each participant, all within a second, and seals it.
 func (w *world) classOf(room string, identities ...string) *spool.Recording {
 	w.t.Helper()
-	rec, err := w.sp.Create(spool.Info{
+	var packets []*livekit.DataPacket
+	for _, identity := range identities {
+		packets = append(packets, said(identity, "PA_"+identity, "text of "+identity))
+	}
+	return w.recordPackets(spool.Info{
 		EgressID: id, SessionID: "s-" + id, RoomName: room, ProjectID: "p1", ProjectName: "P",
 		Part:      1,
 		KeyPrefix: textegress.Prefix("P", "p1", room, "", id),
-	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	wr, err := rec.Writer()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	for _, identity := range identities {
-		b, err := proto.Marshal(&livekit.DataPacket{
-			ParticipantIdentity: identity,
-			ParticipantSid:      "PA_" + identity, Value: &livekit.DataPacket_User{
-				User: &livekit.UserPacket{Payload: []byte("text of " + identity)},
-			},
-		})
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		if err := wr.Append(segment.Frame{
-			Type: segment.FramePacket, Channel: 1, Epoch: 1,
-			UnixNS: time.Now().UnixNano(), Payload: b,
-		}); err != nil {
-			w.t.Fatal(err)
-		}
-	}
-	if err := wr.Seal(spool.Sealed{
-		Status: textegress.StatusComplete,
-		Reason: "room_deleted",
-	}); err != nil {
-		w.t.Fatal(err)
-	}
-	return rec
+	}, packets...)
 }

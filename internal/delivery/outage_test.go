@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/objtest"
 	"github.com/syncflow/textegress/internal/spool"
@@ -80,9 +81,8 @@ func dayOfOutage(t *testing.T, answer *objstore.Error) {
 	w.buckets["p1"].SetFault(func(op, key string) *objtest.Fault {
 		r.begin()
 		slow := func(ctx context.Context) error {
-			sleepOrEnd(ctx, latency)
-			r.end()
-			return ctx.Err()
+			defer r.end()
+			return backoff.Sleep(ctx, latency)
 		}
 		if down.Load() {
 			return &objtest.Fault{Err: answer, Wait: slow}
@@ -134,15 +134,6 @@ func dayOfOutage(t *testing.T, answer *objstore.Error) {
 	}
 	w.check()
 	w.shutDown()
-}
-
-func sleepOrEnd(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }
 
 // A recording which fails by itself, for the store refuses its keys, does not stand before the
@@ -306,10 +297,7 @@ func TestDrainEndsWithItsContextInTheMiddleOfAnUpload(t *testing.T) {
 		w := newWorld(t, true, "p1")
 		w.watch(func(op, _ string) *objtest.Fault {
 			if op == "upload" {
-				return &objtest.Fault{Wait: func(ctx context.Context) error {
-					<-ctx.Done()
-					return ctx.Err()
-				}}
+				return &objtest.Fault{Wait: untilItEnds}
 			}
 			return nil
 		})

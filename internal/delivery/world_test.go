@@ -24,6 +24,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/internal/delivery"
 	"github.com/syncflow/textegress/internal/durable"
 	"github.com/syncflow/textegress/internal/objstore"
@@ -193,14 +194,31 @@ func (w *world) restart() {
 	w.run()
 }
 
-// record makes a sealed recording.
+// record makes a sealed recording of one participant.
 func (w *world) record(project, id string) *spool.Recording {
 	w.t.Helper()
-	info := spool.Info{
+	var packets []*livekit.DataPacket
+	for i := range 5 {
+		packets = append(packets,
+			said("secret-alice", "PA_1", fmt.Sprintf("message %d of %s", i, id)))
+	}
+	return w.recordPackets(spool.Info{
 		EgressID: id, SessionID: "s-" + id, RoomName: "class 1", ProjectID: project,
 		ProjectName: "P", Part: 1,
 		KeyPrefix: textegress.Prefix("P", project, "class 1", "", id), Pseudonyms: w.pseudonyms,
+	}, packets...)
+}
+
+func said(identity, sid, text string) *livekit.DataPacket {
+	return &livekit.DataPacket{
+		ParticipantIdentity: identity, ParticipantSid: sid,
+		Value: &livekit.DataPacket_User{User: &livekit.UserPacket{Payload: []byte(text)}},
 	}
+}
+
+// recordPackets makes a sealed recording of the packets.
+func (w *world) recordPackets(info spool.Info, packets ...*livekit.DataPacket) *spool.Recording {
+	w.t.Helper()
 	rec, err := w.sp.Create(info)
 	if err != nil {
 		w.t.Fatal(err)
@@ -209,13 +227,8 @@ func (w *world) record(project, id string) *spool.Recording {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	for i := range 5 {
-		b, err := proto.Marshal(&livekit.DataPacket{
-			ParticipantIdentity: "secret-alice",
-			ParticipantSid:      "PA_1", Value: &livekit.DataPacket_User{
-				User: &livekit.UserPacket{Payload: fmt.Appendf(nil, "message %d of %s", i, id)},
-			},
-		})
+	for _, p := range packets {
+		b, err := proto.Marshal(p)
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -450,14 +463,13 @@ var faults = map[string]objtest.Fault{
 }
 
 func slowly(ctx context.Context) error {
-	t := time.NewTimer(2 * time.Minute)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return backoff.Sleep(ctx, 2*time.Minute)
+}
+
+// untilItEnds is a call that hangs for as long as its context lets it.
+func untilItEnds(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
 }
 
 func keys(m map[string][]byte) []string {
