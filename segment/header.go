@@ -97,7 +97,7 @@ func (h *Header) Append(b []byte) []byte {
 type versionError struct{ version uint16 }
 
 func (e *versionError) Error() string {
-	return fmt.Sprintf("segment format version %d, this program knows %d", e.version,
+	return fmt.Sprintf("segment format version %d, this program supports %d", e.version,
 		formatVersion)
 }
 

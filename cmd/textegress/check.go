@@ -95,7 +95,7 @@ func (c *configCheckCmd) Run(env *environment) error {
 		}
 	}
 	if failed > 0 {
-		return problemsFoundError("%d of the checks failed", failed)
+		return problemsFoundError("%d checks failed", failed)
 	}
 	return nil
 }
@@ -198,7 +198,7 @@ func checkBroker(ctx context.Context, cfg *config.Config, p config.Project, inst
 		}
 		switch {
 		case r.Skipped:
-			f.Detail = "not tried, because the step before failed"
+			f.Detail = "not tried: the previous step failed"
 		case !r.OK && r.TokenRefused:
 			f.Key = credentialKeys(p)
 		case !r.OK:
@@ -222,8 +222,8 @@ func checkBucket(ctx context.Context, p config.Project) checkResult {
 		f.Detail, err = probe(ctx, bucket, p.ProjectID)
 	}
 	if err == nil && isDir && directory.IsPortable() {
-		f.Detail += "; its file system cannot hold every name: files are named as docs/FORMAT.md " +
-			"says, Names on other file systems"
+		f.Detail += "; its file system cannot store every name, so files are named as " +
+			"docs/FORMAT.md describes (Names on other file systems)"
 	}
 	if err != nil {
 		// the probe's key is of no use to the operator
@@ -241,7 +241,7 @@ const hardestName = "Zoë +1 \"学生\" <مرحبا> 👩🏽‍🎓 e\u0301?*|"
 // probe puts an object, reads it back and deletes it. Only the deletion may fail, because delivery
 // never deletes.
 func probe(ctx context.Context, bucket objstore.Bucket, projectID string) (string, error) {
-	content := []byte("written by textegress config check, may be deleted: " + rand.Text() + "\n")
+	content := []byte("written by textegress config check, safe to delete: " + rand.Text() + "\n")
 	key := textegress.Prefix("textegress-config-check", projectID, "probe: 100%", "", rand.Text()) +
 		textegress.TextViewName(strings.Repeat(hardestName, 5), "a topic: with a long name, too",
 			time.Now())
@@ -255,8 +255,8 @@ func probe(ctx context.Context, bucket objstore.Bucket, projectID string) (strin
 		return "", problem
 	}
 	if deleteErr != nil {
-		return fmt.Sprintf("%s: put and read back; the probe could not be deleted, which "+
-			"delivery does not need either: %s", bucket,
+		return fmt.Sprintf("%s: put and read back; the probe could not be deleted, but delivery "+
+			"does not need to delete: %s", bucket,
 			objstore.Redacted(deleteErr, deleteErr.Error())), nil
 	}
 	return fmt.Sprintf("%s: put, read back, deleted", bucket), nil
@@ -278,7 +278,7 @@ func readBack(ctx context.Context, bucket objstore.Bucket, key string, content [
 		return fmt.Errorf("read the probe back: %w", err)
 	}
 	if !bytes.Equal(got, content) {
-		return fmt.Errorf("%s gave back other bytes than were put there", bucket)
+		return fmt.Errorf("%s returned other content than was put there", bucket)
 	}
 	return nil
 }

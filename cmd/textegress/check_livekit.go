@@ -27,9 +27,9 @@ func checkLiveKit(ctx context.Context, p config.Project, client *room.Client,
 			"the LiveKit server URL of the project in SyncFlow"
 		return f
 	}
-	f.OK, f.Detail = true, url+": reached, and /rtc/v1 is there"
+	f.OK, f.Detail = true, url+": reached, /rtc/v1 responds"
 	if p.LiveKit == nil {
-		f.Detail += fmt.Sprintf(". Only signalling could be tried: for UDP, set %s and %s",
+		f.Detail += fmt.Sprintf(". Only signalling was tested; to test UDP too, set %s and %s",
 			projectKey(p, "LIVEKIT__API_KEY"), projectKey(p, "LIVEKIT__API_SECRET"))
 	}
 	return f
@@ -45,7 +45,8 @@ func checkRoom(ctx context.Context, cfg *config.Config, p config.Project, client
 	var joining *room.JoinError
 	switch {
 	case err == nil:
-		f.OK, f.Detail = true, fmt.Sprintf("made, joined with open data channels in %v, deleted",
+		f.OK, f.Detail = true, fmt.Sprintf("created, joined with open data channels in %v, "+
+			"deleted",
 			took.Round(time.Millisecond))
 	case errors.Is(err, livekit.ErrKeyRefused), errors.As(err, &joining) && joining.Unauthorized():
 		f.Detail, f.Key = err.Error(), projectKey(p, "LIVEKIT__API_KEY")+", "+

@@ -26,18 +26,19 @@ func checkDataDir(cfg *config.Config) checkResult {
 	if err != nil {
 		f.Detail = err.Error()
 		if errors.Is(err, fs.ErrPermission) {
-			f.Detail += " (run this check as the user of the service, who must own the directory)"
+			f.Detail += " (run this check as the user of the service; that user must own the " +
+				"directory)"
 		}
 		return f
 	}
 	space, err := durable.OS{}.Space("check", existing(cfg.DataDir))
 	switch {
 	case err != nil:
-		f.Detail = fmt.Sprintf("free space: %v", err)
+		f.Detail = fmt.Sprintf("read the free space: %v", err)
 	case space.Free < uint64(max(0, cfg.DiskMinFree)):
 		f.Key = "DATA_DIR, DISK_MIN_FREE"
-		f.Detail = fmt.Sprintf("%d MiB are free on its file system, DISK_MIN_FREE is %d MiB: no "+
-			"session would be taken", space.Free>>20, cfg.DiskMinFree>>20)
+		f.Detail = fmt.Sprintf("%d MiB free on its file system, DISK_MIN_FREE is %d MiB: new "+
+			"sessions would be refused", space.Free>>20, cfg.DiskMinFree>>20)
 	default:
 		f.OK, f.Key, f.Detail = true, "", fmt.Sprintf("%s, %d MiB free", detail, space.Free>>20)
 	}
@@ -68,7 +69,7 @@ func tryDataDir(dir string) (detail string, err error) {
 			for d := dir; d != top && os.Remove(d) == nil; d = filepath.Dir(d) {
 			}
 		}()
-		detail += "; the directory is made at the first start"
+		detail += "; the first start creates the directory"
 	}
 	t, err := os.CreateTemp(dir, ".config-check-*")
 	if err != nil {
@@ -93,7 +94,7 @@ func checkClock(p config.Project, api *syncflow.Client) (checkResult, bool) {
 	offset, known := api.ClockOffset()
 	f := checkResult{Project: p.Index, Part: "clock", Detail: project.ClockProblem(offset)}
 	if f.OK = f.Detail == ""; f.OK {
-		f.Detail = "agrees with SyncFlow's to a few seconds"
+		f.Detail = "within a few seconds of SyncFlow's"
 	}
 	return f, known
 }
@@ -115,7 +116,7 @@ func checkDevice(ctx context.Context, cfg *config.Config, p config.Project,
 
 func skipped(p config.Project, part, why string) checkResult {
 	return checkResult{
-		Project: p.Index, Part: part, Skipped: true, Detail: "not tried, because " + why,
+		Project: p.Index, Part: part, Skipped: true, Detail: "not tried: " + why,
 	}
 }
 
@@ -138,8 +139,8 @@ func checkProject(ctx context.Context, cfg *config.Config, p config.Project,
 		report(f)
 	}
 	if url == "" {
-		report(skipped(p, "device", "SyncFlow did not tell the project"))
-		report(skipped(p, "livekit", "SyncFlow did not tell where it is"))
+		report(skipped(p, "device", "SyncFlow did not return the project"))
+		report(skipped(p, "livekit", "SyncFlow did not return its URL"))
 		return
 	}
 	report(inTime(ctx, func(ctx context.Context) checkResult {
@@ -160,7 +161,7 @@ func checkProject(ctx context.Context, cfg *config.Config, p config.Project,
 	switch {
 	case p.LiveKit == nil:
 	case !signalling.OK:
-		report(skipped(p, "livekit room", "the step before failed"))
+		report(skipped(p, "livekit room", "the previous step failed"))
 	default:
 		report(inTime(ctx, func(ctx context.Context) checkResult {
 			return checkRoom(ctx, cfg, p, client,

@@ -12,8 +12,8 @@ func printClockSteps(line func(string, ...any), c textegress.Completeness) {
 	if len(c.ClockSteps) == 0 {
 		return
 	}
-	line("Steps of the recorder's clock: %d. Times before and after a step are by "+
-		"different clocks.",
+	line("Steps of the recorder's clock: %d. Times before a step are not comparable with times "+
+		"after it.",
 		int64(len(c.ClockSteps))+c.ClockStepsOmitted)
 	for i, s := range c.ClockSteps {
 		if i == maxShown {

@@ -35,8 +35,8 @@ func (env *environment) openDelivered(location string) (fs.FS, error) {
 	name, prefix, _ := strings.Cut(rest, "/")
 	prefix = strings.TrimSuffix(strings.TrimSuffix(prefix, "manifest.json"), "/")
 	if name == "" || prefix == "" {
-		return nil, usageError(fmt.Errorf("%s: write s3://bucket/prefix, where the prefix is the "+
-			"part of the keys before manifest.json", location))
+		return nil, usageError(fmt.Errorf("%s: use s3://bucket/prefix, where prefix is the part "+
+			"of the keys before manifest.json", location))
 	}
 	bucket, err := bucketOf(env, name)
 	if err != nil {
@@ -81,9 +81,8 @@ func projectOfBucket(c *config.Config, bucket string) (config.Project, error) {
 		}
 	}
 	return config.Project{},
-		usageError(fmt.Errorf("no project of the configuration delivers to the bucket %q, so "+
-			"there is no access to it; "+
-			"set PROJECTS__<n>__S3_CONFIG__… for it, or download the objects and name "+
-			"the directory",
+		usageError(fmt.Errorf("no configured project delivers to the bucket %q, so there are no "+
+			"credentials for it; set PROJECTS__<n>__S3_CONFIG__…, or download the objects and "+
+			"name the directory",
 			bucket))
 }

@@ -24,7 +24,7 @@ func (c *deregisterCmd) Run(env *environment) error {
 		return err
 	}
 	if _, err := web.Dial(cfg.DataDir).Status(env.ctx); !errors.Is(err, web.ErrNotRunning) {
-		return fmt.Errorf("a service runs on %s and would register again: stop it first",
+		return fmt.Errorf("a service is running on %s and would register again; stop it first",
 			cfg.DataDir)
 	}
 	instance, err := instanceOf(cfg)
@@ -41,8 +41,8 @@ func (c *deregisterCmd) Run(env *environment) error {
 		fmt.Fprintf(env.stdout, "project %d: %s\n", p.Index, escape(removed))
 	}
 	for _, broken := range cfg.Broken {
-		failed = append(failed, fmt.Errorf("project %d: its settings are wrong, so nothing "+
-			"was tried: %s", broken.Index, broken))
+		failed = append(failed, fmt.Errorf("project %d: not deregistered because its settings "+
+			"are invalid: %s", broken.Index, broken))
 	}
 	return errors.Join(failed...)
 }
@@ -87,9 +87,9 @@ func deregister(ctx context.Context, api devices, group string, force bool,
 		}
 	}
 	if len(ours) > 0 && others == 0 && !force {
-		return "", fmt.Errorf("our device is the last one of the group %q: without it SyncFlow "+
-			"refuses to create sessions that name the group, "+
-			"and classes cannot start; --force deletes it all the same", group)
+		return "", fmt.Errorf("this service's device is the last one of the group %q: without "+
+			"it SyncFlow refuses to create sessions that name the group, and classes cannot "+
+			"start; use --force to delete it anyway", group)
 	}
 	if err := deleteQueue(ctx); err != nil {
 		return "", fmt.Errorf("delete the queue: %w", err)
@@ -102,7 +102,7 @@ func deregister(ctx context.Context, api devices, group string, force bool,
 	done := []string{"queue deleted"}
 	switch len(ours) {
 	case 0:
-		done = append(done, "no device of ours was registered")
+		done = append(done, "no device was registered")
 	case 1:
 		done = append(done, "device deleted")
 	default:

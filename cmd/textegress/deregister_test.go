@@ -65,7 +65,7 @@ func TestDeregister(t *testing.T) {
 		},
 		"nothing registered": {
 			list: []syncflow.Device{otherGroup},
-			done: []string{"queue"}, report: "no device of ours",
+			done: []string{"queue"}, report: "no device was registered",
 		},
 		"deleted meanwhile": {
 			list: []syncflow.Device{ours, other},

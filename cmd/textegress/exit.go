@@ -11,7 +11,7 @@ import (
 const (
 	exitOK       = 0
 	exitFailure  = 1 // the command could not do its work
-	exitUsage    = 2 // wrong arguments or configuration; nothing was tried
+	exitUsage    = 2 // invalid arguments or configuration; nothing was tried
 	exitProblems = 3 // the command did its work; problems were found or work remains
 )
 

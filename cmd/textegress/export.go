@@ -20,8 +20,8 @@ type exportCmd struct {
 	dataDirFlag
 
 	From string   `placeholder:"PLACE" help:"A delivered recording: a directory or s3://bucket/prefix. Its views are derived again from the raw segments."`
-	Args []string `arg:"" name:"egress-id directory" help:"The recording in the data directory (not with --from), and where to write: a directory that is new or empty."`
-	Key  string   `name:"e2ee-key-file" type:"path" placeholder:"FILE" help:"Decrypt end-to-end encrypted packets, as the next revision: a file of passphrases (or hex:… or base64:…), one per line, or a binary file that is one key."`
+	Args []string `arg:"" name:"egress-id directory" help:"A recording in the data directory (not with --from), and the output directory, new or empty."`
+	Key  string   `name:"e2ee-key-file" type:"path" placeholder:"FILE" help:"Decrypt end-to-end encrypted packets, as the next revision. FILE holds one passphrase per line (or hex:… or base64:…), or is itself one binary key."`
 	JSON bool     `name:"json" help:"Print JSON: egress_id, status, directory, objects, messages, revision, decrypted and undecryptable packets."`
 }
 
@@ -79,8 +79,8 @@ func (c *exportCmd) Run(env *environment) error {
 		return err
 	}
 	if c.Key != "" && answer.Decrypted == 0 && answer.Undecryptable > 0 {
-		return problemsFoundError("%s has no key that fits: none of the %d encrypted "+
-			"packets could be decrypted", c.Key, answer.Undecryptable)
+		return problemsFoundError("%s holds no matching key: none of the %d encrypted packets "+
+			"could be decrypted", c.Key, answer.Undecryptable)
 	}
 	return nil
 }
@@ -134,7 +134,7 @@ func (c *exportCmd) open(env *environment) (_ render.Source, o render.Options, d
 	if c.From != "" {
 		if len(c.Args) != 1 {
 			return nil, o, "", nothing,
-				usageError(errors.New("with --from, name exactly one directory to write to"))
+				usageError(errors.New("with --from, name exactly one output directory"))
 		}
 		fsys, err := env.openDelivered(c.From)
 		if err != nil {
@@ -154,8 +154,8 @@ func (c *exportCmd) open(env *environment) (_ render.Source, o render.Options, d
 	}
 	if len(c.Args) != 2 {
 		return nil, o, "", nothing,
-			usageError(errors.New("name the egress id of a recording and a directory to write " +
-				"to, or --from and a directory"))
+			usageError(errors.New("name the egress id of a recording and an output directory, " +
+				"or --from and an output directory"))
 	}
 	dir, err := c.dataDir(env)
 	if err != nil {
@@ -168,13 +168,12 @@ func (c *exportCmd) open(env *environment) (_ render.Source, o render.Options, d
 	done = func() { _ = s.Close() }
 	recording, ok := s.Recording(c.Args[0])
 	if !ok {
-		return nil, o, "", done, fmt.Errorf("there is no recording %q in %s; `textegress list` "+
-			"shows those that are there", c.Args[0], dir)
+		return nil, o, "", done, fmt.Errorf("no recording %q in %s; `textegress list` shows the "+
+			"existing ones", c.Args[0], dir)
 	}
 	if recording.State() == spool.StateRemoved {
-		return nil, o, "", done, fmt.Errorf("recording %s was delivered to %s and its local data "+
-			"was removed after the retention time; "+
-			"use --from", c.Args[0], recording.Info().KeyPrefix)
+		return nil, o, "", done, fmt.Errorf("recording %s was delivered to %s and its local "+
+			"data was removed after RETENTION; use --from", c.Args[0], recording.Info().KeyPrefix)
 	}
 	frozen, ok, err := delivery.LoadPlan(recording)
 	if err != nil {
@@ -198,7 +197,7 @@ func newOrEmpty(directory string) error {
 	case errors.Is(err, os.ErrNotExist):
 		return nil
 	case err != nil:
-		return fmt.Errorf("directory to export to: %w", err)
+		return fmt.Errorf("output directory: %w", err)
 	case len(entries) > 0:
 		return usageError(fmt.Errorf("%s is not empty; name a new directory", directory))
 	}

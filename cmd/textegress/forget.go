@@ -20,27 +20,27 @@ import (
 )
 
 type forgetCmd struct {
-	Identity  string `arg:"" help:"The participant's identity, exactly."`
+	Identity  string `arg:"" help:"The participant's exact identity."`
 	Project   string `placeholder:"ID" help:"Only in recordings of this project."`
 	Session   string `placeholder:"ID" help:"Only in recordings of this session."`
 	Recording string `placeholder:"EGRESS-ID" help:"Only in this recording."`
-	From      string `placeholder:"PLACE" help:"In recordings that are no longer in the data directory: a directory or s3://bucket/prefix with one recording or many."`
-	Key       string `name:"e2ee-key-file" type:"path" placeholder:"FILE" help:"With --from: the keys that the recordings of encrypted rooms were decrypted with, as for export; by default those of the settings."`
-	DryRun    bool   `help:"Only search, and report what there is."`
-	Yes       bool   `help:"Remove it. Without this flag the command only searches, too."`
+	From      string `placeholder:"PLACE" help:"Only in delivered recordings below PLACE, which need not be in the data directory: a directory or s3://bucket/prefix."`
+	Key       string `name:"e2ee-key-file" type:"path" placeholder:"FILE" help:"With --from: the keys that the recordings were decrypted with, as for export; by default those of the settings."`
+	DryRun    bool   `help:"Only search and report."`
+	Yes       bool   `help:"Remove the data. Without this flag the command only searches."`
 	JSON      bool   `name:"json" help:"Print JSON: dry_run, recordings, problems."`
 }
 
 func (c *forgetCmd) Run(env *environment) error {
 	if c.DryRun && c.Yes {
-		return usageError(errors.New("--dry-run and --yes exclude each other"))
+		return usageError(errors.New("--dry-run and --yes cannot be combined"))
 	}
 	if c.Identity == "" {
 		return usageError(errors.New("the identity is empty"))
 	}
 	if c.Key != "" && c.From == "" {
-		return usageError(errors.New("--e2ee-key-file belongs to --from: without it, the keys " +
-			"are those of the settings"))
+		return usageError(errors.New("--e2ee-key-file requires --from; without --from, the keys " +
+			"of the settings are used"))
 	}
 	q := erasure.Request{
 		Identity: c.Identity, Project: c.Project, Session: c.Session,
@@ -62,7 +62,7 @@ func (c *forgetCmd) Run(env *environment) error {
 		err = c.print(env, answer)
 	}
 	if err == nil && !answer.Complete() {
-		err = problemsFoundError("not everything was done; see the problems")
+		err = problemsFoundError("not everything was searched or removed; see the problems")
 	}
 	return err
 }
@@ -117,8 +117,8 @@ func (c *forgetCmd) from(env *environment, q erasure.Request) (answer erasure.An
 		name, prefix, _ := strings.Cut(rest, "/")
 		prefix = strings.Trim(strings.TrimSuffix(prefix, "manifest.json"), "/")
 		if name == "" || prefix == "" {
-			return answer, usageError(fmt.Errorf("%s: write s3://bucket/prefix; a whole bucket "+
-				"is not taken", c.From))
+			return answer, usageError(fmt.Errorf("%s: use s3://bucket/prefix; a whole bucket is "+
+				"not accepted", c.From))
 		}
 		place.Prefix = prefix + "/"
 		place.Bucket, err = bucketOf(env, name)
@@ -172,9 +172,9 @@ func (c *forgetCmd) mayDecrypt(env *environment, projectID string) error {
 func deliversTo(c *config.Config, projectID, bucket string) error {
 	for _, p := range c.Projects {
 		if p.ProjectID == projectID && (p.S3 == nil || p.S3.Bucket != bucket) {
-			return fmt.Errorf("nothing was changed: it says that it is of project %s, which does "+
-				"not deliver to the bucket %s, so that project's key is not used; "+
-				"name a key with --e2ee-key-file if it is right", projectID, bucket)
+			return fmt.Errorf("nothing was changed: the recording names project %s, which does "+
+				"not deliver to the bucket %s, so the keys of that project are not used; if the "+
+				"project is right, give the keys with --e2ee-key-file", projectID, bucket)
 		}
 	}
 	return nil
@@ -227,9 +227,9 @@ func (c *forgetCmd) print(env *environment, a erasure.Answer) error {
 		len(a.Recordings), len(rows)-1)
 	if a.DryRun && len(rows) > 1 && !c.DryRun {
 		fmt.Fprintln(env.stderr, "Nothing was changed. Repeat the command with --yes to remove "+
-			"it for good.")
+			"the data permanently.")
 	}
-	fmt.Fprintln(env.stderr, "Audio, video and screens of the session are SyncFlow's recordings "+
-		"and are not touched.")
+	fmt.Fprintln(env.stderr, "SyncFlow's own recordings (audio, video, screens) are not "+
+		"changed.")
 	return nil
 }

@@ -50,7 +50,7 @@ func (c *listCmd) Run(env *environment) error {
 		return err
 	}
 	if !answer.ServiceRunning {
-		fmt.Fprintf(env.stderr, "No service runs on %s.\n", escape(dir))
+		fmt.Fprintf(env.stderr, "No service is running on %s.\n", escape(dir))
 	}
 	return nil
 }
@@ -107,7 +107,7 @@ func note(r web.RecordingStatus, running bool) string {
 	if !r.Suspect {
 		return text
 	}
-	return strings.TrimSuffix("suspect: the disk failed to make it durable; "+text, "; ")
+	return strings.TrimSuffix("suspect: the disk failed to make part of it durable; "+text, "; ")
 }
 
 func state(r web.RecordingStatus, running bool) string {

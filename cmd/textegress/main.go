@@ -24,14 +24,14 @@ func main() {
 const description = `Record the data channels of SyncFlow sessions and deliver them to an object store.
 
 Settings come from the environment, a YAML file and .env in the working directory;
-"textegress config check" shows and tries them.
+"textegress config check" shows and tests them.
 
 Exit codes:
 
-    0  done; serve: stopped in order
-    1  failed; serve: also stopped at once by a second signal
-    2  wrong arguments or configuration; nothing was tried
-    3  done, and problems were found or work remains (verify, config check, forget)
+    0  success; serve: stopped cleanly
+    1  failure; serve: also stopped at once by a second signal
+    2  invalid arguments or configuration; nothing was tried
+    3  completed, but problems were found or work remains (verify, config check, forget)
 `
 
 type cli struct {
@@ -39,16 +39,16 @@ type cli struct {
 
 	Serve  serveCmd `cmd:"" default:"withargs" help:"Record every announced session and deliver it, until SIGTERM (the default)."`
 	Config struct {
-		Check configCheckCmd `cmd:"" help:"Show the settings in force and try each part: SyncFlow, broker, bucket."`
-	} `cmd:"" help:"Show and try the settings."`
+		Check configCheckCmd `cmd:"" help:"Show the effective settings and test each part: SyncFlow, broker, bucket."`
+	} `cmd:"" help:"Show and test the settings."`
 	List       listCmd       `cmd:"" help:"List the recordings in the data directory."`
-	Record     recordCmd     `cmd:"" help:"Ask the running service to record a session that nobody announced."`
+	Record     recordCmd     `cmd:"" help:"Ask the running service to record a session that was not announced."`
 	Export     exportCmd     `cmd:"" help:"Derive the objects of a recording into a directory."`
 	Merge      mergeCmd      `cmd:"" help:"Merge two recordings that two deployments made of the same session."`
 	Verify     verifyCmd     `cmd:"" help:"Check a delivered recording against its manifest."`
 	Forget     forgetCmd     `cmd:"" help:"Remove one participant from recordings, on the disk and in the bucket."`
-	Pseudonyms pseudonymsCmd `cmd:"" help:"Print the pseudonyms that recordings were delivered under, and whose they are."`
-	Deregister deregisterCmd `cmd:"" help:"Delete the queue and the device of this deployment, at its end."`
+	Pseudonyms pseudonymsCmd `cmd:"" help:"Print the pseudonyms in delivered recordings, and the identities behind them."`
+	Deregister deregisterCmd `cmd:"" help:"Delete the queue and the device of this deployment, to retire it."`
 	Version    versionCmd    `cmd:"" help:"Show the version."`
 }
 
@@ -101,8 +101,8 @@ func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 			return report(stderr, err)
 		case s := <-signals:
 			if stopping {
-				return report(stderr, errors.New("stopped at once by a second signal; what is on "+
-					"disk is continued at the next start"))
+				return report(stderr, errors.New("stopped at once by a second signal; open "+
+					"recordings continue at the next start"))
 			}
 			stopping = true
 			cancel(fmt.Errorf("stopped by a signal: %s", s))

@@ -17,8 +17,8 @@ type mergeCmd struct {
 	dataDirFlag
 
 	A         string `arg:"" name:"a" help:"A delivered recording (directory or s3://bucket/prefix), or the egress id of one in the data directory."`
-	B         string `arg:"" name:"b" help:"Another recording of the same session, made by a deployment with another INSTANCE."`
-	Directory string `arg:"" name:"directory" help:"Where to write the merged recording: a directory that is new or empty."`
+	B         string `arg:"" name:"b" help:"Another recording of the same session, by a deployment with another INSTANCE."`
+	Directory string `arg:"" name:"directory" help:"Output directory for the merged recording, new or empty."`
 	JSON      bool   `name:"json" help:"Print JSON: egress_id, status, directory, objects, messages, merged, completeness."`
 }
 
@@ -86,11 +86,10 @@ func (c *mergeCmd) open(env *environment, name string) (render.Source, func(), e
 		recording, ok := s.Recording(name)
 		switch {
 		case !ok:
-			err = fmt.Errorf("there is no recording %q in %s; `textegress list` shows those "+
-				"that are there", name, dir)
+			err = fmt.Errorf("no recording %q in %s; `textegress list` shows the existing ones", name, dir)
 		case recording.State() == spool.StateRemoved:
 			err = fmt.Errorf("recording %s was delivered to %s and its local data was removed "+
-				"after the retention time; name that place",
+				"after RETENTION; name that place",
 				name, recording.Info().KeyPrefix)
 		}
 		if err != nil {

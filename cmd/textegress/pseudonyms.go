@@ -38,7 +38,7 @@ func (c *pseudonymsCmd) Run(env *environment) error {
 	}
 	if len(list) == 0 {
 		fmt.Fprintf(env.stderr, "There are no pseudonyms in %s: no recording was delivered "+
-			"under any.\n", escape(dir))
+			"under pseudonyms.\n", escape(dir))
 	}
 	return nil
 }

@@ -9,8 +9,8 @@ import (
 type recordCmd struct {
 	dataDirFlag
 
-	Session string `arg:"" name:"session-id" help:"SyncFlow's id of a session that runs."`
-	Project string `placeholder:"ID" help:"SyncFlow's id of its project; needed only where several projects could know the session."`
+	Session string `arg:"" name:"session-id" help:"SyncFlow's id of a running session."`
+	Project string `placeholder:"ID" help:"SyncFlow's id of its project; needed only if several projects could have the session."`
 	JSON    bool   `name:"json" help:"Print JSON: egress_id."`
 }
 

@@ -81,7 +81,7 @@ func instanceOf(c *config.Config) (string, error) {
 	defer func() { _ = s.Close() }()
 	name, err := s.Instance()
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("%s has no name of an instance yet: no service ever ran on it (%w)",
+		return "", fmt.Errorf("%s holds no instance name: no service has run on it yet (%w)",
 			c.DataDir, err)
 	}
 	return name, err

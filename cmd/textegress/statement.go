@@ -18,7 +18,7 @@ func printStatement(w io.Writer, c textegress.Completeness, merged []textegress.
 	line := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
 	line("")
 	for _, m := range merged {
-		line("Made of %s (instance %s, %s): %d packets, %d of them in this one only.",
+		line("Merged from %s (instance %s, %s): %d packets, %d of them only in this recording.",
 			escape(m.EgressID), escape(m.Instance), escape(string(m.Status)), m.Packets, m.Only)
 	}
 	line("%s", joined(c.Join))
@@ -26,17 +26,17 @@ func printStatement(w io.Writer, c textegress.Completeness, merged []textegress.
 	printClockSteps(line, c)
 	printNotRead(line, c)
 	if c.Tail == textegress.TailLeft {
-		line("The recorder left by itself; what was sent later was not to be recorded.")
+		line("The recorder left on its own; packets sent later were not to be recorded.")
 	} else {
-		line("Tail unproved: what was sent shortly before the end may be missing, and nothing " +
-			"would tell.")
+		line("Tail unproved: packets sent shortly before the end may be missing without a " +
+			"trace.")
 	}
 	if n := c.Streams.Complete + c.Streams.Incomplete; n > 0 {
 		line("Streams: %d, %d of them proved complete (every chunk, and the sender's numbers or "+
 			"the length), %d not.", n, c.Streams.Complete, c.Streams.Incomplete)
 	}
 	if c.PossibleDuplicates > 0 {
-		line("%d packets may be there twice; they are marked possible_duplicate.",
+		line("%d packets may be recorded twice; they are marked possible_duplicate.",
 			c.PossibleDuplicates)
 	}
 	line("")
@@ -49,8 +49,8 @@ func printStatement(w io.Writer, c textegress.Completeness, merged []textegress.
 		line("  %s: %s", who(conn), account(conn))
 	}
 	if o := c.ConnectionsOmitted; o != nil {
-		line("  %d packets of further connections are recorded and not accounted for one by one; "+
-			"nothing is claimed of them.", o.Packets)
+		line("  %d packets of further connections are recorded but not accounted for "+
+			"individually; nothing is claimed about them.", o.Packets)
 	}
 }
 
@@ -94,7 +94,7 @@ func printOutages(line func(string, ...any), c textegress.Completeness) {
 		}
 		return
 	}
-	line("Outages, in which anything may have been missed: %d", len(c.Outages))
+	line("Outages, during which anything may have been missed: %d", len(c.Outages))
 	for i, o := range c.Outages {
 		if i == maxShown {
 			line("  … and %d more (--json)", len(c.Outages)-i)
@@ -111,8 +111,8 @@ func printOutages(line func(string, ...any), c textegress.Completeness) {
 				holes++
 			}
 		}
-		line("  %d. %s, from %s %s. Connections that had sent numbered packets: %d went on "+
-			"without a missing number, %d with numbers missing, %d sent no more.",
+		line("  %d. %s, from %s %s. Connections that had sent numbered packets: %d continued "+
+			"without a missing number, %d with missing numbers, %d sent nothing more.",
 			i+1, escape(o.Cause), clock(o.StartedUnixNS), lasted(c, o), whole, holes, silent)
 	}
 }
@@ -138,7 +138,7 @@ func printNotRead(line func(string, ...any), c textegress.Completeness) {
 func who(c textegress.Connection) string {
 	switch {
 	case c.ParticipantSID == "" && c.Identity == "":
-		return "without a sender (through the server's API)"
+		return "no sender (sent through the server's API)"
 	case c.ParticipantSID == "":
 		return escape(c.Identity) + " (no sid)"
 	case c.Identity == "":
@@ -157,8 +157,8 @@ func account(c textegress.Connection) string {
 		parts = append(parts, sequence(*s))
 	}
 	if n := c.Lossy + c.Unsequenced + c.DataTrack; n > 0 {
-		parts = append(parts, fmt.Sprintf("%d lossy or without a number, about which nothing "+
-			"can be proved", n))
+		parts = append(parts, fmt.Sprintf("%d lossy or unnumbered, about which nothing can be "+
+			"proved", n))
 	}
 	if n := c.StreamsComplete + c.StreamsIncomplete; n > 0 {
 		parts = append(parts, fmt.Sprintf("%d of %d streams proved complete", c.StreamsComplete, n))
@@ -193,11 +193,11 @@ func sequence(s textegress.Sequence) string {
 		why := "unexplained"
 		switch {
 		case g.BeforeJoin:
-			why = "from before we were in the room"
+			why = "sent before the recorder joined"
 		case g.Explained:
 			why = "across an outage or damage"
 		case g.Selection:
-			why = "unexplained, perhaps not to be recorded"
+			why = "unexplained, perhaps excluded from recording"
 		}
 		fmt.Fprintf(&b, ", 1 to %d not received (%s)", g.Last, why)
 	}
@@ -214,11 +214,12 @@ func sequence(s textegress.Sequence) string {
 func unexplained(s textegress.Sequence) string {
 	switch s.SelectionGaps {
 	case 0:
-		return "not for us, or lost"
+		return "not for the recorder, or lost"
 	case s.UnexplainedGaps:
-		return "not for us, not to be recorded, or lost"
+		return "not for the recorder, excluded from recording, or lost"
 	}
-	return fmt.Sprintf("not for us, or lost; %d of them perhaps not to be recorded",
+	return fmt.Sprintf("not for the recorder, or lost; %d of them perhaps excluded from "+
+		"recording",
 		s.SelectionGaps)
 }
 

@@ -13,23 +13,23 @@ func TestSequenceInWords(t *testing.T) {
 			First: 2, Last: 9,
 			Contiguous: true, BeforeFirst: &textegress.Gap{First: 1, Last: 1},
 		},
-		"numbers 2 to 9 contiguous, 1 to 1 not received (unexplained, perhaps not to " +
-			"be recorded)": {
+		"numbers 2 to 9 contiguous, 1 to 1 not received (unexplained, perhaps excluded " +
+			"from recording)": {
 			First: 2, Last: 9, Contiguous: true, BeforeFirst: &textegress.Gap{
 				First: 1, Last: 1,
 				Selection: true,
 			},
 		},
 		"numbers 1 to 9 with 2 gaps (3 numbers), 1 across an outage or damage, 1 unexplained " +
-			"(not for us, or lost)": {
+			"(not for the recorder, or lost)": {
 			First: 1, Last: 9, GapCount: 2, MissingNumbers: 3, UnexplainedGaps: 1,
 		},
-		"numbers 1 to 9 with 2 gaps (3 numbers), 2 unexplained (not for us, not to be " +
-			"recorded, or lost)": {
+		"numbers 1 to 9 with 2 gaps (3 numbers), 2 unexplained (not for the recorder, " +
+			"excluded from recording, or lost)": {
 			First: 1, Last: 9, GapCount: 2, MissingNumbers: 3, UnexplainedGaps: 2, SelectionGaps: 2,
 		},
-		"numbers 1 to 9 with 2 gaps (3 numbers), 2 unexplained (not for us, or lost; 1 of them " +
-			"perhaps not to be recorded)": {
+		"numbers 1 to 9 with 2 gaps (3 numbers), 2 unexplained (not for the recorder, or " +
+			"lost; 1 of them perhaps excluded from recording)": {
 			First: 1, Last: 9, GapCount: 2, MissingNumbers: 3, UnexplainedGaps: 2, SelectionGaps: 1,
 		},
 	} {
@@ -56,8 +56,8 @@ func TestClockStepsInWords(t *testing.T) {
 	}{
 		"noticed with the outage": {[]textegress.ClockStep{back}, []string{
 			"from 2026-01-02T12:00:00.000Z for 10s.",
-			"Steps of the recorder's clock: 1. Times before and after a step are by " +
-				"different clocks.",
+			"Steps of the recorder's clock: 1. Times before a step are not comparable " +
+				"with times after it.",
 			"  1. back by 1h0m0s: 2026-01-02T12:00:00.000Z was followed by " +
 				"2026-01-02T11:00:01.000Z.",
 		}},

@@ -10,8 +10,8 @@ import (
 )
 
 type verifyCmd struct {
-	Location string `arg:"" name:"directory|s3://bucket/prefix" help:"Where manifest.json of the recording is."`
-	Key      string `name:"e2ee-key-file" type:"path" placeholder:"FILE" help:"Keys that a recording of an encrypted room was decrypted with, as for export; by default those of the settings."`
+	Location string `arg:"" name:"directory|s3://bucket/prefix" help:"The place that holds manifest.json of the recording."`
+	Key      string `name:"e2ee-key-file" type:"path" placeholder:"FILE" help:"The keys that the recording was decrypted with, as for export; by default those of the settings."`
 	JSON     bool   `name:"json" help:"Print JSON: ok, result (verified, not_derived, failed), problems, egress_id, objects, bytes, messages, derived, completeness."`
 }
 
@@ -42,7 +42,7 @@ func (c *verifyCmd) Run(env *environment) error {
 		return fmt.Errorf("%s could not be verified: %d objects could not be read", c.Location,
 			report.Unread)
 	}
-	return problemsFoundError("%s is not the recording that its manifest describes: %d problems",
+	return problemsFoundError("%s does not match its manifest: %d problems",
 		c.Location, len(report.Problems))
 }
 
@@ -59,12 +59,11 @@ func (c *verifyCmd) print(env *environment, report verify.Report) error {
 			escape(report.EgressID), escape(report.Status), report.Objects, report.Bytes,
 			report.Messages)
 		if report.Derived {
-			fmt.Fprintln(env.stdout, "The statement below and every view were derived again from "+
-				"the raw segments: they are the same.")
+			fmt.Fprintln(env.stdout, "The statement below and every view were derived again "+
+				"from the raw segments and are identical.")
 		} else {
-			fmt.Fprintf(env.stdout, "Every object is the one that the manifest names. %s The "+
-				"statement below could not be derived again as a whole: "+
-				"it is what the manifest says.\n", escape(report.NotDerived))
+			fmt.Fprintf(env.stdout, "Every object matches the manifest. %s The statement below "+
+				"is that of the manifest; it could not be derived again as a whole.\n", escape(report.NotDerived))
 		}
 		printConsent(env.stdout, report)
 		printStatement(env.stdout, *report.Completeness, report.Merged)
@@ -75,12 +74,12 @@ func (c *verifyCmd) print(env *environment, report verify.Report) error {
 // printConsent prints what was intentionally not recorded or was removed.
 func printConsent(w io.Writer, a verify.Report) {
 	if a.Pseudonyms {
-		fmt.Fprintf(w, "Identities are replaced by pseudonyms. Left out: %s. What people wrote "+
-			"was not searched for names.\n", escape(strings.Join(a.LeftOut, "; ")))
+		fmt.Fprintf(w, "Identities are replaced by pseudonyms. Left out: %s. Message texts were "+
+			"not searched for names.\n", escape(strings.Join(a.LeftOut, "; ")))
 	}
 	if f := a.Forgotten; f != nil {
-		fmt.Fprintf(w, "Participants were removed from this recording: %d lines of kind "+
-			"forgotten stand in their place.\n", f.Lines)
+		fmt.Fprintf(w, "Participants were removed from this recording; %d lines of kind "+
+			"forgotten replace their data.\n", f.Lines)
 	}
 	if s := a.Selection; s != nil {
 		packets := int64(0)
@@ -91,7 +90,7 @@ func printConsent(w io.Writer, a verify.Report) {
 		if s.AtLeast {
 			atLeast = "at least "
 		}
-		fmt.Fprintf(w, "Lists of topics or identities were in force: %s%d packets were received "+
-			"and not recorded.\n", atLeast, packets)
+		fmt.Fprintf(w, "Topic or identity lists were in force: %s%d packets were received but "+
+			"not recorded.\n", atLeast, packets)
 	}
 }

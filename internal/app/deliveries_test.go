@@ -59,7 +59,7 @@ func TestUnusableDirectory(t *testing.T) {
 // length, also where its project is not configured any more.
 func TestUndelivered(t *testing.T) {
 	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
-	const refused = "ask the bucket: stat (s3://b at https://s3.example.org): HTTP 403, " +
+	const refused = "check the bucket: stat (s3://b at https://s3.example.org): HTTP 403, " +
 		"SignatureDoesNotMatch; check SECRET_KEY"
 	var many []delivery.Failure
 	for i := range 7 {

@@ -20,10 +20,10 @@ import (
 const maxRevisions = 3
 
 // errAllTaken is returned when no further revision is planned.
-var errAllTaken = errors.New("its keys, and those of the revisions before it, hold other bytes " +
-	"than this recording's; no further revision is made. " +
-	"Does something else write below this recording's prefix, or can the store not tell names " +
-	"apart? Move away what is there: the delivery continues automatically")
+var errAllTaken = errors.New("its keys, and those of the revisions before it, hold other " +
+	"content; no further revision is made. Either another program writes below this recording's " +
+	"prefix, or the store does not distinguish all keys. Move the foreign objects away; " +
+	"delivery then continues automatically")
 
 // deliverSafely recovers from a panic in one delivery, so that it does not end the service and the
 // recordings in progress.
@@ -78,7 +78,7 @@ func (d *Dispatcher) deliver(ctx context.Context, j *job) error {
 func probe(ctx context.Context, j *job, bucket objstore.Bucket) error {
 	_, err := bucket.Stat(ctx, j.rec.Info().KeyPrefix+textegress.ManifestName)
 	if err != nil && !objstore.IsNotFound(err) {
-		return bucketError{&stepError{"ask the bucket", err}}
+		return bucketError{&stepError{"check the bucket", err}}
 	}
 	return nil
 }
@@ -89,7 +89,7 @@ func (d *Dispatcher) prepare(ctx context.Context, j *job) (*Staging, error) {
 	if j.plan.Revision == 0 {
 		plan, ok, err := LoadPlan(j.rec)
 		if damaged, is := errors.AsType[*DamagedPlanError](err); is {
-			d.logger(j).Error("cannot read the delivery plan: beginning the next revision", "error",
+			d.logger(j).Error("cannot read the delivery plan; starting the next revision", "error",
 				damaged)
 			return d.makePlan(ctx, j, damaged.Revision+1)
 		}
@@ -122,7 +122,7 @@ func (d *Dispatcher) prepare(ctx context.Context, j *job) (*Staging, error) {
 	if _, unknown := errors.AsType[*render.ViewError](err); err != nil && !unknown {
 		return nil, err
 	}
-	d.logger(j).Warn("cannot render again what was planned: beginning the next revision",
+	d.logger(j).Warn("cannot render the planned objects again; starting the next revision",
 		"revision", j.plan.Revision, "exporter_then", j.plan.Exporter, "exporter_now",
 		d.o.Exporter)
 	return d.makePlan(ctx, j, j.plan.Revision+1)
@@ -137,7 +137,7 @@ func (d *Dispatcher) nextRevision(ctx context.Context, j *job) error {
 	if j.plan.Revision-first >= maxRevisions {
 		return permanentError{&stepError{"revision " + strconv.Itoa(j.plan.Revision), errAllTaken}}
 	}
-	d.logger(j).Warn("a key holds other bytes than this delivery's: beginning the next revision",
+	d.logger(j).Warn("a key holds other content; starting the next revision",
 		"revision", j.plan.Revision)
 	s, err := d.makePlan(ctx, j, j.plan.Revision+1)
 	if err != nil {

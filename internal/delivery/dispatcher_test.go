@@ -404,7 +404,7 @@ func TestAllKeysTaken(t *testing.T) {
 				t.Errorf("%s: revision %d, want 4", when, f.Revision)
 			}
 			s := w.up.Snapshot()
-			if e := s.Errors[id]; !strings.Contains(e, "other bytes") ||
+			if e := s.Errors[id]; !strings.Contains(e, "other content") ||
 				!strings.Contains(e, "no further revision is made") {
 				t.Errorf("%s: error %q", when, e)
 			}

@@ -173,17 +173,17 @@ func parsePlan(data []byte, info spool.Info, revision int) (Plan, error) {
 		return Plan{}, damaged("%w", err)
 	}
 	if p.FormatVersion > planFormat {
-		return Plan{}, fmt.Errorf("read the delivery plan: format version %d, this "+
-			"program knows %d",
+		return Plan{}, fmt.Errorf("read the delivery plan: format version %d, this program "+
+			"supports %d",
 			p.FormatVersion, planFormat)
 	}
 	switch {
 	case p.FormatVersion != planFormat:
 		return Plan{}, damaged("format version %d", p.FormatVersion)
 	case p.Revision != revision:
-		return Plan{}, damaged("it says revision %d", p.Revision)
+		return Plan{}, damaged("it states revision %d", p.Revision)
 	case p.Prefix != Prefix(info, revision):
-		return Plan{}, damaged("it names another prefix in the bucket")
+		return Plan{}, damaged("it states another prefix in the bucket")
 	case len(p.Objects) == 0 || p.Objects[len(p.Objects)-1].Key != textegress.ManifestName:
 		return Plan{}, damaged("the manifest is not its last object")
 	}
@@ -192,7 +192,8 @@ func parsePlan(data []byte, info spool.Info, revision int) (Plan, error) {
 		sum, err := hex.DecodeString(o.SHA256)
 		if !fs.ValidPath(o.Key) || o.Key == "." || seen[o.Key] || o.Size < 0 || err != nil ||
 			len(sum) != sha256.Size {
-			return Plan{}, damaged("an object without a plain key, size or SHA-256, or a key twice")
+			return Plan{}, damaged("an object has an invalid or repeated key, or an invalid " +
+				"size or SHA-256")
 		}
 		seen[o.Key] = true
 	}

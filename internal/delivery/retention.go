@@ -21,7 +21,7 @@ func (d *Dispatcher) removeOld(ctx context.Context) {
 			return
 		}
 		if err := d.removeIfOld(rec, retention); err != nil {
-			d.log.Warn("local data of a delivered recording is not removed yet", "egress_id",
+			d.log.Warn("cannot remove the local data of a delivered recording yet", "egress_id",
 				rec.ID(), "error", err)
 		}
 	}

@@ -55,7 +55,7 @@ func LoadRewrite(rec *spool.Recording) (Rewrite, bool, error) {
 	}
 	if r.FormatVersion != rewriteFormat || r.Revision < 1 {
 		return Rewrite{}, false,
-			fmt.Errorf("read rewrite.json: format version %d, this program knows %d",
+			fmt.Errorf("read rewrite.json: format version %d, this program supports %d",
 				r.FormatVersion, rewriteFormat)
 	}
 	return r, true, nil

@@ -78,7 +78,7 @@ func TestASilentDiskDelaysNoOther(t *testing.T) {
 				settle(10 * time.Minute)
 				w.delivered("DE_000000000002", 1)
 				if e := w.up.Snapshot().Errors[id]; !strings.Contains(e,
-					"the disk has not answered for 2m0s, see what holds 000001.seg") {
+					"the disk has not answered for 2m0s while reading 000001.seg") {
 					t.Errorf("the error is %q", e)
 				}
 				asked := h.opened.Load()

@@ -139,8 +139,7 @@ func newMetrics(reg prometheus.Registerer, d *Dispatcher) *metrics {
 	})
 	auto.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: ns, Name: "oldest_pending_seconds",
-		Help: "How long the recording that waits longest for its delivery has been sealed, 0 if " +
-			"none waits.",
+		Help: "Time since the oldest undelivered recording was sealed; 0 if there is none.",
 	}, func() float64 {
 		var longest time.Duration
 		for _, p := range d.Snapshot().Projects {

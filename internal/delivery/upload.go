@@ -18,7 +18,7 @@ import (
 
 // errTaken is returned if a key of this revision holds other bytes, which this delivery may not
 // replace.
-var errTaken = errors.New("a key of this revision holds other bytes")
+var errTaken = errors.New("a key of this revision holds other content")
 
 // upload uploads every object and verifies it in the bucket, the manifest after all others.
 func (d *Dispatcher) upload(ctx context.Context, j *job, bucket objstore.Bucket,
@@ -73,10 +73,10 @@ func (d *Dispatcher) abortEarlier(ctx context.Context, j *job, bucket objstore.B
 	j.resumed = false
 	n, err := b.AbortUploads(ctx, j.rec.Info().KeyPrefix, func(string) bool { return false })
 	if n > 0 {
-		d.logger(j).Info("removed parts of uploads that an earlier process had begun", "uploads", n)
+		d.logger(j).Info("removed unfinished uploads of an earlier process", "uploads", n)
 	}
 	if err != nil && ctx.Err() == nil {
-		d.logger(j).Info("cannot look for parts of uploads that an earlier process may have begun",
+		d.logger(j).Info("cannot look for unfinished uploads of an earlier process",
 			"error", errorText(err))
 	}
 }
@@ -128,7 +128,7 @@ func parseUploaded(data []byte) (uploaded, error) {
 		return uploaded{}, fmt.Errorf("read uploaded.json: %w", err)
 	}
 	if up.UploadedUnixNS <= 0 {
-		return uploaded{}, errors.New("uploaded.json does not say when it was delivered")
+		return uploaded{}, errors.New("uploaded.json states no upload time")
 	}
 	return up, nil
 }

@@ -77,7 +77,7 @@ func (g *Guard) createBallast() {
 		g.ballast = true
 		g.logOnce("")
 	case IsFull(err):
-		g.setFull("there is no room for the ballast")
+		g.setFull("no space for the ballast")
 	default:
 		// Without ballast, an outage cannot be stated on a full disk until there is space; nothing
 		// else depends on the ballast.
@@ -121,7 +121,7 @@ func (g *Guard) releaseBallast(tried time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.noticed.Store(false)
-	g.setFull("a write found no space")
+	g.setFull("a write failed for lack of space")
 	if !g.ballast {
 		// another write released it
 		return !g.releasedAt.IsZero() && !g.releasedAt.Before(tried)
@@ -136,7 +136,7 @@ func (g *Guard) releaseBallast(tried time.Time) bool {
 	if err := g.fs.SyncDir(opBallast, g.dir); err != nil {
 		g.failed(opBallast, err)
 	}
-	g.log.Warn("the ballast is released, to record what the full disk makes us miss", "bytes",
+	g.log.Warn("released the ballast to record the outage", "bytes",
 		g.size)
 	return true
 }

@@ -74,7 +74,7 @@ type Guard struct {
 	size    int64  // of the ballast
 
 	full    atomic.Bool // written with mu held
-	noticed atomic.Bool // a write found no space since the last poll
+	noticed atomic.Bool // a write failed for lack of space since the last poll
 
 	// mu is held over statfs and over creating and deleting the ballast, which are all rare. No
 	// other lock is taken while it is held.
@@ -125,7 +125,7 @@ func (g *Guard) Start() {
 	g.ballast = g.findBallast()
 	g.poll(time.Now())
 	if !g.ballast && g.polled.Equal(g.lastOK) && g.space.Free < 2*uint64(g.size) {
-		g.setFull("there is no room for the ballast")
+		g.setFull("no space for the ballast")
 	}
 }
 
@@ -172,8 +172,8 @@ func (g *Guard) Admit(continued bool) error {
 	g.poll(time.Now())
 	if g.full.Load() || g.low && !continued {
 		return fmt.Errorf("%w: %s free on the file system of the data directory %s, "+
-			"DISK_MIN_FREE is %s; "+
-			"no new session is taken until there is room, those that are being recorded continue",
+			"DISK_MIN_FREE is %s; new sessions are refused until there is space, running "+
+			"recordings continue",
 			ErrLow, FormatSize(g.space.Free), g.dir, FormatSize(g.minFree))
 	}
 	return nil
@@ -194,14 +194,12 @@ func (g *Guard) Room(need uint64, what string) error {
 	case !g.full.Load() && free >= kept && free-kept >= need:
 		return nil
 	case need == 0:
-		return fmt.Errorf("%w: %s this recording would take more space than its segments have; "+
-			"%s are free and %s are kept for the recordings that continue; "+
-			"make room outside of the data directory, then it is tried again",
+		return fmt.Errorf("%w: %s this recording takes more space than its segments; %s free, "+
+			"and %s stay reserved for running recordings; free space outside the data directory",
 			ErrLow, what, FormatSize(free), FormatSize(kept))
 	default:
-		return fmt.Errorf("%w: %s this recording may need %s, %s are free and %s are kept for "+
-			"the recordings that continue; "+
-			"make room outside of the data directory, then it is tried again", ErrLow, what,
+		return fmt.Errorf("%w: %s this recording may need %s; %s free, and %s stay reserved "+
+			"for running recordings; free space outside the data directory", ErrLow, what,
 			FormatSize(need), FormatSize(free), FormatSize(kept))
 	}
 }
@@ -228,11 +226,11 @@ func (g *Guard) poll(now time.Time) {
 	if g.lastOK.Equal(g.polled) && g.ballast && !g.outOfFiles() &&
 		g.space.Free >= 2*uint64(g.size) {
 		// If a quota is the cause, rejecting packets would not help.
-		g.logOnce("a write found no space although there is some: a quota, or somebody has " +
-			"just made room")
+		g.logOnce("a write failed for lack of space although space is free: check for a quota, " +
+			"unless space was freed just now")
 		return
 	}
-	g.setFull("a write found no space")
+	g.setFull("a write failed for lack of space")
 }
 
 // considerFailure polls if a write has found no space since the last poll. Called with mu held.
@@ -247,7 +245,7 @@ func (g *Guard) refresh(now time.Time) {
 	g.polled = now
 	if err != nil {
 		g.failed("space", err)
-		g.logOnce("cannot tell how much space is free: " + err.Error())
+		g.logOnce("cannot read the free space: " + err.Error())
 		return
 	}
 	g.space, g.lastOK = space, now
@@ -279,12 +277,13 @@ func (g *Guard) updateLow() {
 	}
 	g.low = low
 	if low {
-		g.log.Error("the disk is nearly full: no new session is taken until there is room; those "+
-			"that are being recorded continue",
+		g.log.Error("the disk is nearly full: new sessions are refused until there is space; "+
+			"running recordings continue",
 			"data_dir", g.dir, "free_bytes", g.space.Free, "free_files", g.space.FreeFiles,
 			"disk_min_free", g.minFree)
 	} else {
-		g.log.Info("the disk has room again: new sessions are taken", "free_bytes", g.space.Free)
+		g.log.Info("the disk has space again: new sessions are accepted",
+			"free_bytes", g.space.Free)
 	}
 	g.updateSince()
 }
@@ -295,8 +294,8 @@ func (g *Guard) setFull(why string) {
 		return
 	}
 	g.full.Store(true)
-	g.log.Error("the disk is full: recorders stop reading, and leave their rooms after a while; "+
-		"recording resumes automatically when there is room",
+	g.log.Error("the disk is full: recorders stop reading and leave their rooms after a while; "+
+		"recording resumes automatically when there is space",
 		"data_dir", g.dir, "cause", why)
 	g.updateSince()
 }
@@ -307,7 +306,7 @@ func (g *Guard) endFull() {
 		return
 	}
 	g.full.Store(false)
-	g.log.Info("the disk can be written again", "free_bytes", g.space.Free)
+	g.log.Info("the disk has space for packets again", "free_bytes", g.space.Free)
 	g.updateSince()
 }
 
@@ -323,7 +322,7 @@ func (g *Guard) updateSince() {
 // logOnce logs a problem of the guard, unless it was the last one logged. Called with mu held.
 func (g *Guard) logOnce(trouble string) {
 	if trouble != "" && trouble != g.lastTrouble {
-		g.log.Error("the disk does not behave as expected", "data_dir", g.dir, "trouble", trouble)
+		g.log.Error("problem with the disk", "data_dir", g.dir, "trouble", trouble)
 	}
 	g.lastTrouble = trouble
 }

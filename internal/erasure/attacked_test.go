@@ -101,7 +101,7 @@ func TestForgetBelievesNoBucket(t *testing.T) {
 			a := w.forget(erasure.Request{Recording: "DE_1"})
 			if got := outcomes(a); !cmp.Equal(got, []string{"DE_1 unchecked r0"}) ||
 				len(a.Recordings[0].Problems) != 1 ||
-				!strings.Contains(a.Recordings[0].Problems[0], "not what was delivered") {
+				!strings.Contains(a.Recordings[0].Problems[0], "differs from the delivery") {
 				t.Errorf("%v %+v", got, a)
 			}
 			if d := cmp.Diff(disk, w.disk()); d != "" {

@@ -15,7 +15,7 @@ import (
 )
 
 // errOther reports that the content of a place differs from the delivery.
-var errOther = errors.New("what lies there is not what was delivered")
+var errOther = errors.New("the content differs from the delivery")
 
 // bound exposes only the objects of a recording whose size and checksum are known. Write access to
 // the place therefore determines neither the content that is read nor the recording to which it

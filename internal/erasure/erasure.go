@@ -141,11 +141,11 @@ func (f *Eraser) Erase(ctx context.Context, q Request) (Answer, error) {
 		}
 	}
 	if len(a.Recordings) == 0 && (q.Recording != "" || q.Session != "") {
-		return a, errors.New("there is no such recording in the data directory; one that is only " +
-			"in the bucket is named with --from")
+		return a, errors.New("no such recording in the data directory; if it is only in the " +
+			"bucket, use --from")
 	}
 	for _, p := range f.o.Spool.Problems() {
-		a.Problems = append(a.Problems, "not searched: "+p.Path+", which is no usable recording")
+		a.Problems = append(a.Problems, "not searched: "+p.Path+" is not a usable recording")
 	}
 	// While data of the participant remains, the list is needed to find it.
 	if f.o.ForgetPseudonym != nil && !q.DryRun && q.Session == "" && q.Recording == "" &&
@@ -172,13 +172,13 @@ func (f *Eraser) erase(ctx context.Context, rec *spool.Recording, q Request) Rec
 		return r
 	}
 	if rec.State() == spool.StateOpen {
-		r.Problems = append(r.Problems, "it is being recorded, or will be continued; do it again "+
-			"when the session has ended")
+		r.Problems = append(r.Problems, "the recording is still open; repeat the command when "+
+			"the session has ended")
 		return r
 	}
 	begun, err := rec.PurgePending()
 	if err != nil {
-		return problem("read its state", err)
+		return problem("read the state of the recording", err)
 	}
 	err = f.o.Dispatcher.WithLock(ctx, rec.ID(), func() error {
 		replaced, err := f.replace(ctx, rec, q, &r)
@@ -196,8 +196,8 @@ func (f *Eraser) erase(ctx context.Context, rec *spool.Recording, q Request) Rec
 			r.Outcome = Nothing
 		}
 		if begun {
-			r.Problems = append(r.Problems, "an earlier removal is not finished: not everything "+
-				"of it is deleted yet")
+			r.Problems = append(r.Problems, "an earlier removal is unfinished: some of the data "+
+				"is not deleted yet")
 		}
 		return r
 	}
@@ -207,7 +207,7 @@ func (f *Eraser) erase(ctx context.Context, rec *spool.Recording, q Request) Rec
 	}
 	r.Outcome = Incomplete
 	if err := f.finish(ctx, rec, &r); err != nil {
-		return problem("delete what was delivered", err)
+		return problem("delete the earlier delivery", err)
 	}
 	return r
 }

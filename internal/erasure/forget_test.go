@@ -679,7 +679,7 @@ func TestForgetVersions(t *testing.T) {
 		t.Errorf("%v %+v", got, a)
 	}
 	problems := strings.Join(a.Recordings[0].Problems, "\n")
-	if !strings.Contains(problems, "could not be deleted") || strings.Contains(problems, marker) {
+	if !strings.Contains(problems, "cannot delete") || strings.Contains(problems, marker) {
 		t.Errorf("problems: %s", problems)
 	}
 	v.locked = false

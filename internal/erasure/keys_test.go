@@ -92,13 +92,13 @@ func TestForgetFromEncrypted(t *testing.T) {
 	for name, tc := range map[string]struct{ delivered, given, refused string }{
 		"with the key":            {passphrase, passphrase, ""},
 		"with the key and others": {passphrase, "another\n" + passphrase, ""},
-		"without the key": {passphrase, "", "6 encrypted packets of this revision " +
-			"were decrypted when it was delivered, and with the keys that are given 0 can be"},
+		"without the key": {passphrase, "", "6 encrypted packets were decrypted " +
+			"when this revision was delivered, but the given keys decrypt 0"},
 		"with another key":              {passphrase, "another", "--e2ee-key-file"},
 		"delivered without, given none": {"", "", ""},
 		"delivered without, given one":  {"", passphrase, ""}, // as it was delivered
 		"delivered with a wrong one":    {"another", "another", ""},
-		"a wrong one, now the right":    {"another", passphrase, "6 can be"},
+		"a wrong one, now the right":    {"another", passphrase, "decrypt 6"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, objtest.NewMemory("b", true))

@@ -89,9 +89,9 @@ func (o *own) report(r *Recording, err error) error {
 		return err
 	}
 	r.Outcome = Incomplete
-	r.Problems = append(r.Problems, fmt.Sprintf("%d objects lie beside the recording that none "+
-		"of its manifests names; they were not looked at and are "+
-		"still there. Only in a place of its own, …/text-egress/<topic>/<egress id>/, is "+
-		"everything taken for the recording's", len(o.foreign)))
+	r.Problems = append(r.Problems, fmt.Sprintf("%d objects beside the recording are in none of "+
+		"its manifests; they were neither searched nor deleted. Only below "+
+		"…/text-egress/<topic>/<egress id>/ does every object count as part of the recording",
+		len(o.foreign)))
 	return nil
 }

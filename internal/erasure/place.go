@@ -56,7 +56,7 @@ func From(ctx context.Context, p Place, q Request) (Answer, error) {
 		return Answer{}, err
 	}
 	if len(revisions) == 0 {
-		return Answer{}, errors.New("there is no manifest.json below this place")
+		return Answer{}, errors.New("no manifest.json below this place")
 	}
 	sp, err := spool.Open(p.Scratch, spool.Options{DiskMinFree: p.DiskMinFree})
 	if err != nil {
@@ -125,7 +125,7 @@ func (p Place) erase(ctx context.Context, sp *spool.Spool, base string, revision
 		return nil
 	}
 	if m.Revision != latest {
-		return fmt.Errorf("the manifest says revision %d, and lies where revision %d belongs; "+
+		return fmt.Errorf("manifest.json states revision %d but is stored as revision %d; "+
 			"nothing was changed", m.Revision, latest)
 	}
 	src, err := delivered(ctx, fsys)
@@ -212,9 +212,9 @@ func sameKeys(m textegress.Manifest, plan *erasePlan) error {
 	if was == plan.decrypted {
 		return nil
 	}
-	return fmt.Errorf("nothing was changed: %d encrypted packets of this revision were decrypted "+
-		"when it was delivered, and with the keys that are given %d can be; "+
-		"name the keys of that time with --e2ee-key-file, or in the settings of the project", was,
+	return fmt.Errorf("nothing was changed: %d encrypted packets were decrypted when this "+
+		"revision was delivered, but the given keys decrypt %d; give the keys of that delivery "+
+		"with --e2ee-key-file or in the settings of the project", was,
 		plan.decrypted)
 }
 
@@ -228,5 +228,6 @@ func (p place) Bucket(string) (objstore.Bucket, error) { return p.bucket, nil }
 func (p place) Keys(string) *render.Keys               { return p.keys }
 
 func (place) Pseudonyms(spool.Info) (redact.Pseudonyms, error) {
-	return nil, errors.New("what was delivered under pseudonyms is not delivered again from here")
+	return nil, errors.New("a recording delivered under pseudonyms cannot be delivered again " +
+		"from its objects")
 }

@@ -52,19 +52,19 @@ func newErasePlan(ctx context.Context, src render.Source, o decode.Options, iden
 	}
 	segments, err := src.Segments(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("look for the participant: %w", err)
+		return nil, fmt.Errorf("search for the participant: %w", err)
 	}
 	for f, err := range segment.Read(segments) {
 		if err == nil {
 			err = context.Cause(ctx)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("look for the participant: %w", err)
+			return nil, fmt.Errorf("search for the participant: %w", err)
 		}
 		p.collectSIDs(f)
 	}
 	if err := p.count(ctx, segments, o); err != nil {
-		return nil, fmt.Errorf("look for the participant: %w", err)
+		return nil, fmt.Errorf("search for the participant: %w", err)
 	}
 	p.tracks = decode.Tracks{}
 	return p, nil

@@ -11,10 +11,10 @@ import (
 )
 
 // errPseudonyms reports that one participant cannot be removed from a delivered recording.
-var errPseudonyms = errors.New("it was delivered under pseudonyms, without raw segments, and the " +
-	"recorder does not have those any more: one participant " +
-	"cannot be removed from it; delete it in the bucket as a whole, or what bears the pseudonym, " +
-	"which `textegress pseudonyms` tells")
+var errPseudonyms = errors.New("the recording was delivered under pseudonyms, without raw " +
+	"segments, and its local data is gone: a single participant cannot be removed from it; " +
+	"delete the whole recording in the bucket, or the objects that contain the pseudonym (see " +
+	"`textegress pseudonyms`)")
 
 // checkPseudonym searches the delivery of a recording that is no longer on the disk for the
 // participant's pseudonym.

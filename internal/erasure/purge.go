@@ -17,12 +17,12 @@ import (
 func (f *Eraser) finish(ctx context.Context, rec *spool.Recording, r *Recording) error {
 	if s := rec.State(); s == spool.StateSealed || s == spool.StateExported {
 		if err := f.o.Dispatcher.Deliver(ctx, rec); err != nil {
-			return fmt.Errorf("the disk is clean, the bucket is not yet: %w", err)
+			return fmt.Errorf("removed from the disk, not yet from the bucket: %w", err)
 		}
 	}
 	frozen, ok, err := delivery.LoadPlan(rec)
 	if err != nil || !ok {
-		return errors.Join(errors.New("what was delivered is not known"), err)
+		return errors.Join(errors.New("the delivered objects are unknown"), err)
 	}
 	r.Revision = frozen.Revision
 	bucket, err := f.o.Projects.Bucket(rec.Info().ProjectID)
@@ -33,9 +33,9 @@ func (f *Eraser) finish(ctx context.Context, rec *spool.Recording, r *Recording)
 		return err
 	} else if ok && was.Bucket != "" && was.Bucket != bucket.String() {
 		// Deletion needs access to that bucket, which is no longer configured.
-		return fmt.Errorf("it had been delivered to %s, which is not the project's bucket now: "+
-			"what is there is not deleted; "+
-			"use --from with the settings of that bucket, or delete it there", was.Bucket)
+		return fmt.Errorf("the recording was delivered to %s, which is no longer the project's "+
+			"bucket; the objects there are not deleted: use --from with the settings of that "+
+			"bucket, or delete them there", was.Bucket)
 	}
 	complete, err := f.purge(ctx, bucket, rec.Info(), frozen, r)
 	if err != nil || !complete {
@@ -45,7 +45,7 @@ func (f *Eraser) finish(ctx context.Context, rec *spool.Recording, r *Recording)
 		return err
 	}
 	r.Outcome = Erased
-	f.o.Logger.Info("a participant was removed from a recording", "egress_id", rec.ID(),
+	f.o.Logger.Info("removed a participant from a recording", "egress_id", rec.ID(),
 		"session_id", rec.Info().SessionID,
 		"frames", r.Frames, "revision", r.Revision, "deleted", r.Deleted)
 	return nil
@@ -62,12 +62,13 @@ func (f *Eraser) purge(ctx context.Context, bucket objstore.Bucket, info spool.I
 	// The prefix must belong to this recording alone, because everything else below it is deleted.
 	if !strings.HasSuffix(info.KeyPrefix, "/"+info.EgressID+"/") ||
 		!strings.HasPrefix(frozen.Prefix, info.KeyPrefix) || frozen.Prefix == info.KeyPrefix {
-		return false, errors.New("the prefix of the recording is not its own; nothing was deleted")
+		return false, errors.New("the key prefix does not belong to this recording alone; " +
+			"nothing was deleted")
 	}
 	for _, o := range frozen.Objects {
 		if err := objstore.Verify(ctx, bucket, frozen.Prefix+o.Key, o.Size, o.SHA256); err != nil {
-			return false, fmt.Errorf("the new revision could not be verified, so the old "+
-				"one stays: %s", objstore.Redacted(err, plain(err)))
+			return false, fmt.Errorf("cannot verify the new revision, so the old one is not "+
+				"deleted: %s", objstore.Redacted(err, plain(err)))
 		}
 	}
 	keep := func(key string) bool { return strings.HasPrefix(key, frozen.Prefix) }
@@ -91,15 +92,15 @@ func (r *Recording) purge(ctx context.Context, bucket objstore.Bucket, prefix st
 	p, err := objstore.Purge(ctx, bucket, prefix, prefix+textegress.ManifestName, keep)
 	r.Deleted += p.Deleted
 	if p.Versions != "" {
-		r.Problems = append(r.Problems, "earlier versions could not be looked for: "+p.Versions)
+		r.Problems = append(r.Problems, "cannot list earlier versions: "+p.Versions)
 	}
 	if p.Uploads != "" {
-		r.Problems = append(r.Problems, "parts of interrupted uploads could not be looked for "+
-			"or removed: "+p.Uploads)
+		r.Problems = append(r.Problems, "cannot list or remove the parts of interrupted "+
+			"uploads: "+p.Uploads)
 	}
 	var why []string
 	for text, n := range p.Failed {
-		why = append(why, fmt.Sprintf("%d objects or versions could not be deleted: %s", n, text))
+		why = append(why, fmt.Sprintf("cannot delete %d objects or versions: %s", n, text))
 	}
 	slices.Sort(why)
 	r.Problems = append(r.Problems, why...)
@@ -128,7 +129,7 @@ func (f *Eraser) Resume(ctx context.Context) {
 		var r Recording
 		err := f.finish(ctx, rec, &r)
 		if err != nil || len(r.Problems) > 0 {
-			f.o.Logger.Warn("data of a removed participant could not be deleted yet",
+			f.o.Logger.Warn("cannot delete all data of a removed participant yet",
 				"egress_id", rec.ID(), "error", plain(err), "problems", r.Problems)
 		}
 	}

@@ -33,8 +33,8 @@ func (f *Eraser) source(ctx context.Context, rec *spool.Recording) (render.Sourc
 func (f *Eraser) fromBucket(ctx context.Context, rec *spool.Recording) (render.Source, error) {
 	frozen, ok, err := delivery.LoadPlan(rec)
 	if err != nil || !ok {
-		return nil, errors.Join(errors.New("its local data is removed, and where it was "+
-			"delivered is not known"), err)
+		return nil, errors.Join(errors.New("the local data is removed and the delivered objects "+
+			"are unknown"), err)
 	}
 	bucket, err := f.o.Projects.Bucket(rec.Info().ProjectID)
 	if err != nil {
@@ -71,8 +71,8 @@ func delivered(ctx context.Context, fsys fs.FS) (render.Source, error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, errors.New("what lies there is not what was delivered, see `textegress " +
-			"verify`; nothing was changed")
+		return nil, errors.New("the delivered objects do not match the manifest, see " +
+			"`textegress verify`; nothing was changed")
 	}
 	src, err := render.FromDelivered(fsys)
 	if err != nil && !errors.Is(err, render.ErrPseudonyms) {

@@ -107,13 +107,14 @@ func check(a, b render.Source) error {
 		}
 	}
 	if x.Pseudonyms || y.Pseudonyms {
-		return refuse("recordings %s and %s: one of them may leave the recorder under pseudonyms "+
-			"only; such recordings are not merged", x.EgressID, y.EgressID)
+		return refuse("recordings %s and %s cannot be merged: at least one may leave the "+
+			"recorder only under pseudonyms", x.EgressID, y.EgressID)
 	}
 	ids := map[string]bool{}
 	for _, id := range append(made(x), made(y)...) {
 		if ids[id] {
-			return refuse("recording %s is in both: name two recordings that two deployments made",
+			return refuse("recording %s is part of both: name recordings of two different "+
+				"deployments",
 				id)
 		}
 		ids[id] = true
@@ -127,9 +128,9 @@ func check(a, b render.Source) error {
 		return refuse("recordings %s and %s are limited to different topics", x.EgressID,
 			y.EgressID)
 	case len(x.Merged) == 0 && len(y.Merged) == 0 && x.Instance == y.Instance:
-		return refuse("recordings %s and %s were both made by instance %q: they are parts of one "+
-			"recording, not two of the same time; "+
-			"deployments that record together need different INSTANCE", x.EgressID, y.EgressID,
+		return refuse("recordings %s and %s were both made by instance %q: they are successive "+
+			"parts, not simultaneous recordings; deployments that record the same sessions need "+
+			"different values of INSTANCE", x.EgressID, y.EgressID,
 			x.Instance)
 	}
 	return nil

@@ -342,7 +342,7 @@ func TestWrongInput(t *testing.T) {
 		change func(a, b *source)
 		want   string
 	}{
-		"the same recording twice": {func(_, b *source) { b.info.EgressID = "DE_a" }, "in both"},
+		"the same recording twice": {func(_, b *source) { b.info.EgressID = "DE_a" }, "part of both"},
 		"another session": {
 			func(_, b *source) { b.info.SessionID = "s-2" },
 			"different sessions: s-1 of project p-1, and s-2",

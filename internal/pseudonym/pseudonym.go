@@ -256,7 +256,7 @@ func read(path string) (projectID string, _ *project, err error) {
 		return "", nil, fmt.Errorf("%s is damaged: restore it from a backup", path)
 	}
 	if f.FormatVersion > formatVersion {
-		return "", nil, fmt.Errorf("%s has format version %d, this program knows %d", path,
+		return "", nil, fmt.Errorf("%s has format version %d, this program supports %d", path,
 			f.FormatVersion, formatVersion)
 	}
 	p := &project{key: f.Key, identities: map[string]bool{}}

@@ -14,7 +14,7 @@ import (
 type DisagreementError struct{ Keys []string }
 
 func (e *DisagreementError) Error() string {
-	return "manifest.json is not of the recording in raw/: they differ in " + strings.Join(e.Keys,
+	return "manifest.json does not belong to the recording in raw/: they differ in " + strings.Join(e.Keys,
 		", ")
 }
 

@@ -61,7 +61,7 @@ func TestCompare(t *testing.T) {
 		"a view": {func(m *textegress.Manifest) { view(m, ".txt").Size++ }, "1 text views"},
 		"no view": {
 			func(m *textegress.Manifest) { view(m, ".txt").Key = textegress.RawDir },
-			"1 text views or files that the raw segments give",
+			"1 text views or files derived from the raw segments",
 		},
 	} {
 		m, _ := build(t, render.FromSpool(rec))

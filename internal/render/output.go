@@ -32,7 +32,7 @@ func newOutput(sink Sink) *Output { return &Output{sink: sink} }
 func (o *Output) Scratch() (Scratch, error) {
 	s, err := o.sink.Scratch()
 	if err != nil {
-		return nil, fmt.Errorf("export: scratch file: %w", err)
+		return nil, fmt.Errorf("render: scratch file: %w", err)
 	}
 	o.scratches = append(o.scratches, s)
 	return s, nil
@@ -173,4 +173,4 @@ func (ob *Object) append(parts ...[]byte) error {
 	return nil
 }
 
-func (ob *Object) wrap(err error) error { return fmt.Errorf("export: write %s: %w", ob.label, err) }
+func (ob *Object) wrap(err error) error { return fmt.Errorf("render: write %s: %w", ob.label, err) }

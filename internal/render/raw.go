@@ -41,7 +41,7 @@ func (b *builder) state() error {
 			continue // not sealed yet
 		}
 		if err != nil {
-			return fmt.Errorf("export: %w", err)
+			return fmt.Errorf("render: %w", err)
 		}
 		if err := b.out.WriteObject(textegress.RawDir+name, typeJSON, data); err != nil {
 			return err
@@ -60,7 +60,7 @@ type compression struct {
 func newCompression(ctx context.Context, src Source) (*compression, error) {
 	segments, err := src.Segments(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("export: %w", err)
+		return nil, fmt.Errorf("render: %w", err)
 	}
 	there := slices.DeleteFunc(slices.Clone(segments),
 		func(s segment.Source) bool { return s.Open == nil })
@@ -71,7 +71,7 @@ func newCompression(ctx context.Context, src Source) (*compression, error) {
 func (c *compression) work(ctx context.Context, out *Output) error {
 	z, err := newEncoder()
 	if err != nil {
-		return fmt.Errorf("export: compress: %w", err)
+		return fmt.Errorf("render: compress: %w", err)
 	}
 	defer z.Close() //nolint:errcheck // the result is that of Close below
 	buf := make([]byte, copyBuffer)
@@ -94,11 +94,11 @@ func compress(ctx context.Context, z *zstd.Encoder, buf []byte, o *Output,
 ) (err error) {
 	size, err := contentSize(ctx, seg, buf)
 	if err != nil {
-		return fmt.Errorf("export: read segment %s: %w", seg.Name, err)
+		return fmt.Errorf("render: read segment %s: %w", seg.Name, err)
 	}
 	r, err := seg.Open()
 	if err != nil {
-		return fmt.Errorf("export: read segment %s: %w", seg.Name, err)
+		return fmt.Errorf("render: read segment %s: %w", seg.Name, err)
 	}
 	defer r.Close() //nolint:errcheck // reading only
 	key := textegress.RawDir + seg.Name + compressedSuffix
@@ -113,10 +113,10 @@ func compress(ctx context.Context, z *zstd.Encoder, buf []byte, o *Output,
 	// Anything appended meanwhile, to a recording that is not sealed, is ignored.
 	if _, err := io.CopyBuffer(writerOnly{z}, &ctxReader{ctx, io.LimitReader(r, size)},
 		buf); err != nil {
-		return fmt.Errorf("export: compress segment %s: %w", seg.Name, err)
+		return fmt.Errorf("render: compress segment %s: %w", seg.Name, err)
 	}
 	if err := z.Close(); err != nil {
-		return fmt.Errorf("export: compress segment %s: %w", seg.Name, err)
+		return fmt.Errorf("render: compress segment %s: %w", seg.Name, err)
 	}
 	return out.Close()
 }

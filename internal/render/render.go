@@ -77,8 +77,8 @@ const (
 
 // errNoPseudonyms is returned for a recording that may be delivered only under pseudonyms, if there
 // are none.
-var errNoPseudonyms = errors.New("export: the recording may be delivered under pseudonyms only, " +
-	"and there are none here")
+var errNoPseudonyms = errors.New("render: the recording may be delivered only under pseudonyms, " +
+	"and none are available")
 
 // Build renders all objects of src, writes them to sink, the manifest last, and returns the
 // manifest.
@@ -109,7 +109,7 @@ func Build(ctx context.Context, src Source, o Options, sink Sink) (textegress.Ma
 	}
 	if b.names != nil {
 		if err := b.names.Save(); err != nil {
-			return textegress.Manifest{}, fmt.Errorf("export: %w", err)
+			return textegress.Manifest{}, fmt.Errorf("render: %w", err)
 		}
 	}
 	data, err := m.Encode()
@@ -166,7 +166,7 @@ func (b *builder) build(ctx context.Context) (textegress.Manifest, error) {
 func (b *builder) views(ctx context.Context) (m textegress.Manifest, err error) {
 	segments, err := b.src.Segments(ctx)
 	if err != nil {
-		return m, fmt.Errorf("export: %w", err)
+		return m, fmt.Errorf("render: %w", err)
 	}
 	list, err := makeViews(b.o)
 	if err != nil {
@@ -224,10 +224,10 @@ func (b *builder) frames(ctx context.Context, segments []segment.Source,
 
 // wrap adds the failed operation to the error, unless the error states it already.
 func wrap(err error) error {
-	if strings.HasPrefix(err.Error(), "export: ") {
+	if strings.HasPrefix(err.Error(), "render: ") {
 		return err
 	}
-	return fmt.Errorf("export: %w", err)
+	return fmt.Errorf("render: %w", err)
 }
 
 // lineWriter passes decoded lines to the views.

@@ -68,12 +68,12 @@ func NewDirectory(path string) (*Directory, error) {
 	parent, base := filepath.Split(filepath.Clean(path))
 	if base != "" && base != "." && base != ".." {
 		if err := mkdirIn(parent, base, 0o700); err != nil {
-			return nil, fmt.Errorf("directory to export to: %w", err)
+			return nil, fmt.Errorf("output directory: %w", err)
 		}
 	}
 	root, err := os.OpenRoot(path)
 	if err != nil {
-		return nil, fmt.Errorf("directory to export to: %w", err)
+		return nil, fmt.Errorf("output directory: %w", err)
 	}
 	return &Directory{root: root, made: map[string]bool{}}, nil
 }

@@ -48,9 +48,9 @@ func (s spooled) Segments(ctx context.Context) ([]segment.Source, error) {
 }
 
 // ErrPseudonyms is returned for a recording delivered under pseudonyms, which cannot be a source.
-var ErrPseudonyms = errors.New("it was delivered under pseudonyms, without its raw segments, " +
-	"from which alone it could be derived again; " +
-	"those are on the disk of the recorder until RETENTION has passed")
+var ErrPseudonyms = errors.New("the recording was delivered under pseudonyms, without its raw " +
+	"segments, and cannot be derived again; the recorder keeps the raw segments on its disk for " +
+	"RETENTION")
 
 type delivered struct {
 	fsys     fs.FS
@@ -153,7 +153,7 @@ func (d *delivered) StateFile(name string) ([]byte, error) {
 		return nil, err
 	}
 	if o.SHA256 != digest(b) {
-		return nil, fmt.Errorf("%s is not what the manifest describes", key)
+		return nil, fmt.Errorf("%s does not match the manifest", key)
 	}
 	return b, nil
 }

@@ -32,13 +32,12 @@ func FreeSpace(dir string, keep int64) func() error {
 	return func() error {
 		space, err := durable.OS{}.Space("room", dir)
 		if err != nil {
-			return fmt.Errorf("free space of %s: %w", dir, err)
+			return fmt.Errorf("read the free space of %s: %w", dir, err)
 		}
 		if free := space.Free; free < uint64(keep)+checkEvery {
-			return fmt.Errorf("%w: %d MiB are free on the file system of %s, and DISK_MIN_FREE "+
-				"keeps %d MiB there for recordings; "+
-				"make room, or name a directory elsewhere", diskguard.ErrLow, free>>20, dir,
-				keep>>20)
+			return fmt.Errorf("%w: %d MiB free on the file system of %s, and DISK_MIN_FREE "+
+				"reserves %d MiB for recordings; free space, or name a directory on another "+
+				"file system", diskguard.ErrLow, free>>20, dir, keep>>20)
 		}
 		return nil
 	}

@@ -91,7 +91,7 @@ func (s *speech) add(mark byte, view int, line []byte) error {
 
 func (s *speech) flush() error {
 	if _, err := s.file.WriteAt(s.buf, s.size); err != nil {
-		return fmt.Errorf("export: scratch file: %w", err)
+		return fmt.Errorf("render: scratch file: %w", err)
 	}
 	s.size += int64(len(s.buf))
 	s.buf = s.buf[:0]
@@ -129,7 +129,7 @@ func (s *speech) replace(at int64) error {
 		return nil
 	}
 	if _, err := s.file.WriteAt([]byte{lineReplaced}, at); err != nil {
-		return fmt.Errorf("export: scratch file: %w", err)
+		return fmt.Errorf("render: scratch file: %w", err)
 	}
 	return nil
 }
@@ -154,7 +154,7 @@ func (s *speech) finish(emit func(view int, packet bool, line []byte) error) err
 			_, err = io.ReadFull(in, line)
 		}
 		if err != nil {
-			return fmt.Errorf("export: scratch file: %w", err)
+			return fmt.Errorf("render: scratch file: %w", err)
 		}
 		if header[0] == lineReplaced {
 			continue

@@ -76,7 +76,7 @@ type ViewError struct {
 }
 
 func (e *ViewError) Error() string {
-	return fmt.Sprintf("export: this program does not render version %d of the view %q", e.Version,
+	return fmt.Sprintf("render: this program does not render version %d of the view %q", e.Version,
 		e.Name)
 }
 

@@ -115,7 +115,7 @@ func TestBuild_WorkersStop(t *testing.T) {
 			return nil
 		}}
 		_, err := render.Build(t.Context(), render.FromSpool(rec), render.Options{Workers: 3}, s)
-		if !errors.Is(err, full) || !strings.HasPrefix(err.Error(), "export: ") ||
+		if !errors.Is(err, full) || !strings.HasPrefix(err.Error(), "render: ") ||
 			s.open.Load() != 0 {
 			t.Errorf("%s: %v, %d objects are left open", name, err, s.open.Load())
 		}

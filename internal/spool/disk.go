@@ -36,12 +36,12 @@ func (r *Recording) CheckStaging() error {
 	if !ok {
 		return nil
 	}
-	return r.spool.disk.Room(twice(sealed.Segments), "deriving the objects of")
+	return r.spool.disk.Room(twice(sealed.Segments), "rendering")
 }
 
 // CheckRoom returns nil if the space that CheckStaging keeps for the open recordings is still free.
 func (r *Recording) CheckRoom() error {
-	return r.spool.disk.Room(0, "deriving the objects of")
+	return r.spool.disk.Room(0, "rendering")
 }
 
 // twice returns twice the total size of segments. The sizes may be wrong, so it guards against

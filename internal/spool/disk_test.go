@@ -430,7 +430,7 @@ func TestCheckStaging(t *testing.T) {
 	// a quarter of DiskMinFree, and hardly what it may need
 	remove := fillDisk(t, fs, 4<<10+8<<10+100)
 	if err := r.CheckStaging(); !errors.Is(err, diskguard.ErrLow) ||
-		!strings.Contains(err.Error(), "4096 bytes are kept") {
+		!strings.Contains(err.Error(), "4096 bytes stay reserved") {
 		t.Errorf("%v", err)
 	}
 	remove()

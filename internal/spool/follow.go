@@ -35,7 +35,8 @@ func (w *Writer) appendState(b []byte, h *segment.Header) ([]byte, uint64) {
 	s.Synced, s.Suspect = w.syncedBefore(h.Number), w.recording.firstUnsyncable()
 	payload, err := segment.EncodeState(s)
 	if err != nil || len(payload) > segment.MaxPayload {
-		w.spool.log.Error("a segment begins without a state, so that a recovery would take longer",
+		w.spool.log.Error("cannot write the state at the head of a segment; a recovery would "+
+			"take longer",
 			"egress_id", w.recording.ID(), "bytes", len(payload), "error", err)
 		return b, 0
 	}

@@ -71,8 +71,8 @@ func (r *Recording) dropJoin() {
 		}
 		there = true
 		if err != nil {
-			r.spool.log.Error("cannot remove the join token of a recording that has ended; it is "+
-				"tried again at the next start",
+			r.spool.log.Error("cannot remove the join token of an ended recording; the next "+
+				"start retries",
 				"egress_id", r.ID(), "error", r.spool.metrics.count(opRemove, err))
 		}
 	}

@@ -35,7 +35,7 @@ func newMetrics(reg prometheus.Registerer, s *Spool) *metrics {
 	m := &metrics{
 		recorded: auto.NewCounter(prometheus.CounterOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "frames_recorded_total",
-			Help: "Frames written to a segment; they survive the death of the process.",
+			Help: "Frames written to a segment; they survive a crash of the process.",
 		}),
 		durable: auto.NewCounter(prometheus.CounterOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "frames_durable_total",
@@ -53,8 +53,7 @@ func newMetrics(reg prometheus.Registerer, s *Spool) *metrics {
 		}, []string{"op"}),
 		refused: auto.NewCounter(prometheus.CounterOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "refused_total",
-			Help: "Recordings that were not begun because the disk is nearly full; every " +
-				"try counts.",
+			Help: "Recordings refused because the disk is nearly full; each attempt counts.",
 		}),
 	}
 	for _, op := range []string{
@@ -72,7 +71,7 @@ func newMetrics(reg prometheus.Registerer, s *Spool) *metrics {
 			func(s *Spool) float64 { return float64(s.Disk().Free) },
 		},
 		{
-			"disk_low", "1 while no new session is taken because the disk is nearly full.",
+			"disk_low", "1 while new sessions are refused because the disk is nearly full.",
 			func(s *Spool) float64 { return truth(s.Disk().Low) },
 		},
 		{

@@ -163,8 +163,8 @@ func (s *Spool) loadRecording(dir string, readOnly bool) (*Recording, error) {
 		// An edited key_prefix must not make the service overwrite or remove another recording.
 		was := info.KeyPrefix
 		info = info.WithOwnPrefix()
-		s.log.Error("key_prefix in recording.json is not the recording's own: its own "+
-			"place is taken",
+		s.log.Error("key_prefix in recording.json does not belong to the recording; using its "+
+			"own prefix",
 			"egress_id", info.EgressID, "key_prefix", was, "taken", info.KeyPrefix)
 	}
 	r := &Recording{spool: s, dir: dir, info: info, readOnly: readOnly}
@@ -177,7 +177,7 @@ func (s *Spool) loadRecording(dir string, readOnly bool) (*Recording, error) {
 // sweep removes a leftover directory.
 func (s *Spool) sweep(path string) {
 	if err := s.fs.RemoveAll("forget", path); err != nil {
-		s.log.Error("cannot remove a directory", "path", path, "error",
+		s.log.Error("cannot remove an incomplete recording", "path", path, "error",
 			s.metrics.count(opRemove, err))
 	}
 }

@@ -48,8 +48,8 @@ func patient(ctx context.Context, seg localSource) segment.Source {
 }
 
 func silentError(name string) error {
-	return fmt.Errorf("the disk has not answered for %v, see what holds %s; this recording waits "+
-		"for it, others are delivered", maxSilence, name)
+	return fmt.Errorf("the disk has not answered for %v while reading %s: check the disk or the "+
+		"mount; delivery of this recording waits, others continue", maxSilence, name)
 }
 
 // The ways in which a read ends.

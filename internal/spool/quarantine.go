@@ -37,7 +37,7 @@ func (s *Spool) handleUnreadable(path string, err error) {
 		err = errors.Join(err, merr)
 	}
 	s.problems = append(s.problems, Problem{path, err})
-	s.log.Error("not a usable recording", "path", path, "error", err)
+	s.log.Error("unusable recording directory", "path", path, "error", err)
 }
 
 func (s *Spool) quarantine(path string) (string, error) {

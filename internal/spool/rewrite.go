@@ -66,19 +66,19 @@ func (s *Spool) rewrite(info Info, sealed Sealed, segments []segment.Source, not
 		return nil, ErrReadOnly
 	}
 	if !validEgressID(info.EgressID) || info.FormatVersion != FormatVersion {
-		return nil, errors.New("it is of another format")
+		return nil, errors.New("the recording has another format version")
 	}
 	old, exists := s.Recording(info.EgressID)
 	if exists && old.State() == StateOpen {
 		return nil, fmt.Errorf("%w: %s", ErrState, StateOpen)
 	}
 	if exists && !info.same(old.Info()) {
-		return nil, fmt.Errorf("%w: what is to take its place is of another recording", ErrState)
+		return nil, fmt.Errorf("%w: the replacement belongs to another recording", ErrState)
 	}
 	if err := checkOrder(segments); err != nil {
 		return nil, err
 	}
-	if err := s.disk.Room(twice(sealed.Segments), "removing somebody from"); err != nil {
+	if err := s.disk.Room(twice(sealed.Segments), "removing a participant from"); err != nil {
 		return nil, err
 	}
 	entries, err := s.fs.ReadDir("replace", s.recordingsDir())

@@ -103,8 +103,8 @@ func (p *rewriter) write(f segment.Frame) error {
 		}
 	}
 	if p.fillers -= missing - 1; p.fillers < 0 {
-		return fmt.Errorf("the indexes in segment %s tell of %d missing frames, more than the "+
-			"segments of sealed.json can have held", p.name, missing)
+		return fmt.Errorf("the indexes in segment %s imply %d missing frames, more than the "+
+			"segments in sealed.json can hold", p.name, missing)
 	}
 	if f.Type == segment.FrameState {
 		// a sealed recording needs no state, and the state names participants
@@ -137,7 +137,7 @@ func (p *rewriter) append(f *segment.Frame) error {
 	p.buf = p.header.AppendFrame(p.buf[:0], f)
 	if p.unchecked += len(p.buf); p.unchecked >= checkEvery {
 		p.unchecked = 0
-		if err := p.spool.disk.Room(0, "removing somebody from"); err != nil {
+		if err := p.spool.disk.Room(0, "removing a participant from"); err != nil {
 			return err
 		}
 	}

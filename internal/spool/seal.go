@@ -143,6 +143,6 @@ func (r *Recording) markSuspect(segment string) {
 	}
 	if err != nil {
 		_ = r.spool.metrics.count(opState, err)
-		r.spool.log.Error("cannot note the failed fsync", "egress_id", r.ID(), "error", err)
+		r.spool.log.Error("cannot write suspect.json after a failed fsync", "egress_id", r.ID(), "error", err)
 	}
 }

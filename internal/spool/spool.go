@@ -172,7 +172,7 @@ func (s *Spool) Create(info Info) (*Recording, error) {
 	info.CreatedUnixNS = cmp.Or(info.CreatedUnixNS, time.Now().UnixNano())
 	info.Part = cmp.Or(info.Part, 1)
 	if !validEgressID(info.EgressID) {
-		return nil, errors.New("create recording: egress id is not a plain name")
+		return nil, errors.New("create recording: the egress id is not a plain file name")
 	}
 	data, err := encodeState(info)
 	if err != nil {

@@ -71,7 +71,7 @@ func (r *Recording) loadSealed(exported bool) error {
 	if r.readOnly {
 		return nil
 	}
-	r.spool.log.Error("damaged state file, the recording will be sealed again", "path",
+	r.spool.log.Error("damaged state file; the recording will be sealed again", "path",
 		r.path(sealedName))
 	return r.spool.fs.Rename("load", r.path(sealedName), r.path(sealedName+damagedSuffix))
 }

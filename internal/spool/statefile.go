@@ -20,11 +20,11 @@ func DecodeInfo(b []byte) (Info, error) {
 	}
 	switch {
 	case info.FormatVersion < 1:
-		return Info{}, fmt.Errorf("%s: no format version", recordingName)
+		return Info{}, fmt.Errorf("%s: format_version is missing", recordingName)
 	case info.FormatVersion > FormatVersion:
 		return Info{}, fmt.Errorf("%s: %w", recordingName, &newerError{info.FormatVersion})
 	case !validEgressID(info.EgressID):
-		return Info{}, fmt.Errorf("%s: the egress id is not a plain name", recordingName)
+		return Info{}, fmt.Errorf("%s: the egress id is not a plain file name", recordingName)
 	}
 	return info, nil
 }
@@ -33,7 +33,7 @@ func DecodeInfo(b []byte) (Info, error) {
 type newerError struct{ version int }
 
 func (e *newerError) Error() string {
-	return fmt.Sprintf("format version %d, this program knows %d", e.version, FormatVersion)
+	return fmt.Sprintf("format version %d, this program supports %d", e.version, FormatVersion)
 }
 
 // DecodeSealed decodes a sealed.json by the rules of [textegress.DecodeJSON]. The segments of the

@@ -124,7 +124,7 @@ const maxPause = time.Minute
 // durable, and the recording is suspect.
 func (w *Writer) retireSegment(seg *openSegment, err error) {
 	_ = w.spool.metrics.count(opSync, err)
-	w.spool.log.Error("cannot make a segment durable, continuing in a new one",
+	w.spool.log.Error("cannot make a segment durable; continuing in a new one",
 		"egress_id", w.recording.ID(), "segment", seg.name, "error", err)
 	w.mu.Lock()
 	if w.segment == seg {

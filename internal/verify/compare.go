@@ -51,7 +51,7 @@ func Compare(stated, derived textegress.Manifest) []string {
 		derived.Completeness,
 	}, {"counts.", stated.Counts, derived.Counts}} {
 		for _, key := range differing(part.stated, part.derived) {
-			out = append(out, fmt.Sprintf("manifest.json: %s%s is not what the raw segments say",
+			out = append(out, fmt.Sprintf("manifest.json: %s%s differs from the raw segments",
 				part.name, key))
 		}
 	}
@@ -72,18 +72,18 @@ func Compare(stated, derived textegress.Manifest) []string {
 		switch {
 		case (o.Key == textegress.EventsName || o.Key == textegress.MetadataName) &&
 			(d.SHA256 != o.SHA256 || d.Size != o.Size):
-			out = append(out, o.Key+": is not what the raw segments give")
+			out = append(out, o.Key+": differs from the raw segments")
 		case !ok || d.SHA256 != o.SHA256 || d.Size != o.Size:
 			unlike++
 		}
 	}
 	if unlike > 0 {
-		out = append(out, fmt.Sprintf("%d text views or files are not what the raw segments give",
+		out = append(out, fmt.Sprintf("%d text views or files differ from the raw segments",
 			unlike))
 	}
 	if missing := len(views); missing > 0 {
-		out = append(out, fmt.Sprintf("%d text views or files that the raw segments give are not "+
-			"in the manifest", missing))
+		out = append(out, fmt.Sprintf("%d text views or files derived from the raw segments are "+
+			"not in the manifest", missing))
 	}
 	return out
 }

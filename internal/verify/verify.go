@@ -84,8 +84,8 @@ func Recording(ctx context.Context, fsys fs.FS, o Options) (Report, error) {
 	recording, err := textegress.Open(fsys)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		r.Problems = append(r.Problems, "manifest.json is missing: the delivery is not "+
-			"finished, or this is not the place of a recording")
+		r.Problems = append(r.Problems, "manifest.json is missing: the delivery is unfinished, "+
+			"or this is not a delivered recording")
 		return r, nil
 	case err != nil && unreadable(err):
 		return r, err
@@ -142,9 +142,9 @@ func (r *Report) derive(ctx context.Context, fsys fs.FS, stated textegress.Manif
 	o Options,
 ) error {
 	if !render.HasRaw(stated) {
-		if r.NotDerived = "There are no raw segments."; stated.Pseudonyms {
-			r.NotDerived = "It was delivered under pseudonyms, without the raw segments; those " +
-				"are on the disk of the recorder until RETENTION has passed."
+		if r.NotDerived = "The recording has no raw segments."; stated.Pseudonyms {
+			r.NotDerived = "The recording was delivered under pseudonyms, without its raw " +
+				"segments; the recorder keeps those on its disk for RETENTION."
 		}
 		r.noRaw(fsys)
 		return nil
@@ -160,8 +160,8 @@ func (r *Report) derive(ctx context.Context, fsys fs.FS, stated textegress.Manif
 		}
 		if ro.Keys == nil && stated.Counts.DecryptedPackets != nil {
 			// The parts that do not depend on the key are compared anyway.
-			r.NotDerived = "It was decrypted with a key that is not in the settings; name it " +
-				"with --e2ee-key-file."
+			r.NotDerived = "The recording was decrypted with a key that is not in the settings; " +
+				"give it with --e2ee-key-file."
 		}
 		derived, err = Derive(ctx, source, ro, o.KeepFree)
 	}
@@ -172,8 +172,9 @@ func (r *Report) derive(ctx context.Context, fsys fs.FS, stated textegress.Manif
 		return err
 	}
 	if view, ok := errors.AsType[*render.ViewError](err); ok {
-		r.NotDerived = fmt.Sprintf("It has version %d of the view %q, which this program does not "+
-			"render; use the version that exported it.", view.Version, view.Name)
+		r.NotDerived = fmt.Sprintf("The recording contains version %d of the view %q, which "+
+			"this program does not render; use the version that exported it.",
+			view.Version, view.Name)
 		return nil
 	}
 	if err != nil {
@@ -182,9 +183,9 @@ func (r *Report) derive(ctx context.Context, fsys fs.FS, stated textegress.Manif
 	}
 	if stated.Exporter != derived.Exporter {
 		r.NotDerived = strings.TrimSpace(r.NotDerived + fmt.Sprintf(
-			" It was exported by %s, and this is %s, which judges streams by other rules: views "+
-				"and streams were not compared. By them %d streams are proved complete and "+
-				"%d are not.",
+			" The recording was exported by %s; this is %s, which judges streams by other "+
+				"rules, so views and streams were not compared. By the rules of this version %d "+
+				"streams are proved complete and %d are not.",
 			stated.Exporter, derived.Exporter, derived.Completeness.Streams.Complete,
 			derived.Completeness.Streams.Incomplete))
 	}
@@ -204,7 +205,7 @@ func (r *Report) noRaw(fsys fs.FS) {
 	switch {
 	case err == nil:
 		_ = f.Close() // nothing was read
-		r.add(fmt.Errorf("%s is there, and the manifest lists nothing in raw/: it is not the "+
+		r.add(fmt.Errorf("%s exists, but the manifest lists nothing in raw/: it is not the "+
 			"manifest of this recording", rawInfo))
 	case !errors.Is(err, fs.ErrNotExist):
 		r.add(err)

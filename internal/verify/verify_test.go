@@ -103,7 +103,7 @@ func TestRecording(t *testing.T) {
 		},
 		"no raw segments": {
 			o: render.Options{WithoutRaw: true}, want: verify.NotDerived,
-			says: "There are no raw segments.",
+			says: "The recording has no raw segments.",
 		},
 		"raw segments that are not listed": {
 			o: render.Options{WithoutRaw: true}, change: func(t *testing.T, dir string) {
@@ -111,7 +111,7 @@ func TestRecording(t *testing.T) {
 					t.Fatal(err)
 				}
 				write(t, dir+"/"+raw, "{}")
-			}, want: verify.Failed, says: raw + " is there",
+			}, want: verify.Failed, says: raw + " exists",
 		},
 		"raw segments that are not listed, unread": {
 			o: render.Options{WithoutRaw: true}, errs: map[string]error{raw: eio},

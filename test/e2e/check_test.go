@@ -31,7 +31,7 @@ func TestConfigCheck(t *testing.T) {
 		says  string
 	}{
 		"all well":        {livekitKeys, "", ""},
-		"no LiveKit keys": {nil, "", "Only signalling could be tried"},
+		"no LiveKit keys": {nil, "", "Only signalling was tested"},
 		"wrong secret": {append(livekitKeys[:1:1], "PROJECTS__0__LIVEKIT__API_SECRET="+
 			strings.Repeat("x", 32)), "livekit room", "API key"},
 	} {
