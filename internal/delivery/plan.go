@@ -25,6 +25,9 @@ type Plan struct {
 	Prefix        string `json:"prefix"` // of the keys in the bucket, with a trailing slash
 	// Views are the views that rendered the objects. Plans of earlier program versions name none.
 	Views render.Views `json:"views,omitempty"`
+	// Details sums up the completeness statement of the manifest in a few sentences, without names
+	// of participants. Plans of earlier program versions have none.
+	Details string `json:"details,omitempty"`
 	// Objects are all objects in the order in which they are delivered, the manifest last. Keys are
 	// relative to Prefix.
 	Objects []textegress.Object `json:"objects"`
@@ -41,7 +44,7 @@ func NewPlan(info spool.Info, m textegress.Manifest) (Plan, error) {
 	sum := sha256.Sum256(data)
 	p := Plan{
 		FormatVersion: planFormat, Exporter: m.Exporter, Revision: m.Revision,
-		Prefix: Prefix(info, m.Revision),
+		Prefix: Prefix(info, m.Revision), Details: details(m),
 	}
 	p.Objects = append(p.Objects, m.Objects...)
 	p.Objects = append(p.Objects, textegress.Object{
@@ -49,6 +52,24 @@ func NewPlan(info spool.Info, m textegress.Manifest) (Plan, error) {
 		ContentType: "application/json",
 	})
 	return p, nil
+}
+
+// details returns [Plan].Details. The sentences use the terms of docs/GUARANTEES.md.
+func details(m textegress.Manifest) string {
+	unexplained := uint64(0)
+	for _, conn := range m.Completeness.Connections {
+		if conn.Sequence != nil {
+			unexplained += conn.Sequence.UnexplainedNumbers
+		}
+	}
+	text := fmt.Sprintf("Packets: %d, in %d messages. Outages: %d. Numbers missing without "+
+		"explanation: %d. Unreadable ranges: %d. Tail: %s.", m.Counts.Packets, m.Counts.Messages,
+		len(m.Completeness.Outages), unexplained, m.Completeness.CorruptRanges,
+		m.Completeness.Tail)
+	if m.Completeness.Suspect {
+		text += " The disk reported an error while it recorded."
+	}
+	return text
 }
 
 // views returns the views with which the objects are rendered again.

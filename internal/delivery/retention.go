@@ -32,12 +32,8 @@ func (d *Dispatcher) removeIfOld(rec *spool.Recording, retention time.Duration) 
 	if state != spool.StateUploaded && state != spool.StateRemoved {
 		return nil
 	}
-	data, ok, err := rec.Uploaded()
+	up, ok, err := LoadUploaded(rec)
 	if err != nil || !ok {
-		return err
-	}
-	up, err := parseUploaded(data)
-	if err != nil {
 		return err
 	}
 	age := time.Since(time.Unix(0, up.UploadedUnixNS))

@@ -14,6 +14,7 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/redact"
+	"github.com/syncflow/textegress/internal/spool"
 )
 
 // errTaken is returned if a key of this revision holds other bytes, which this delivery may not
@@ -110,25 +111,35 @@ func hasContent(path string, o textegress.Object) bool {
 	return err == nil && n == o.Size && hex.EncodeToString(h.Sum(nil)) == o.SHA256
 }
 
-// uploaded is the content of uploaded.json.
-type uploaded struct {
+// Uploaded is the content of uploaded.json: what was verified in the bucket.
+type Uploaded struct {
 	FormatVersion  int    `json:"format_version"`
 	Revision       int    `json:"revision"`
-	Bucket         string `json:"bucket"`
-	Prefix         string `json:"prefix"`
+	Bucket         string `json:"bucket"` // objstore.Bucket.String
+	Prefix         string `json:"prefix"` // of the keys, with a trailing slash
 	Objects        int    `json:"objects"`
 	Bytes          int64  `json:"bytes"`
 	UploadedUnixNS int64  `json:"uploaded_unix_ns"` // when the last object was verified
 }
 
+// LoadUploaded returns what uploaded.json states, false if the recording is not delivered yet.
+func LoadUploaded(r *spool.Recording) (Uploaded, bool, error) {
+	data, ok, err := r.Uploaded()
+	if err != nil || !ok {
+		return Uploaded{}, false, err
+	}
+	up, err := parseUploaded(data)
+	return up, err == nil, err
+}
+
 // parseUploaded reads uploaded.json.
-func parseUploaded(data []byte) (uploaded, error) {
-	var up uploaded
+func parseUploaded(data []byte) (Uploaded, error) {
+	var up Uploaded
 	if err := textegress.DecodeJSON(data, &up); err != nil {
-		return uploaded{}, fmt.Errorf("read uploaded.json: %w", err)
+		return Uploaded{}, fmt.Errorf("read uploaded.json: %w", err)
 	}
 	if up.UploadedUnixNS <= 0 {
-		return uploaded{}, errors.New("uploaded.json states no upload time")
+		return Uploaded{}, errors.New("uploaded.json states no upload time")
 	}
 	return up, nil
 }
@@ -141,7 +152,7 @@ func (d *Dispatcher) finish(j *job, bucket objstore.Bucket) error {
 		return err
 	}
 	if !ok {
-		data, err = json.MarshalIndent(uploaded{
+		data, err = json.MarshalIndent(Uploaded{
 			FormatVersion: 1, Revision: j.plan.Revision, Bucket: bucket.String(),
 			Prefix:  j.plan.Prefix,
 			Objects: len(j.plan.Objects), Bytes: j.plan.Bytes(),
