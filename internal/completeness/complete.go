@@ -326,7 +326,7 @@ func (a *Account) Statement(s Context) textegress.Completeness {
 // without any trace in the recording. If the recorder left, the question does not arise.
 func tail(reason string) string {
 	switch reason {
-	case "left", "service_stopped":
+	case "left", "service_stopped", "stopped", "opted_out":
 		return textegress.TailLeft
 	}
 	return textegress.TailUnproved

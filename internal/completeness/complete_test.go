@@ -336,6 +336,11 @@ func TestTail(t *testing.T) {
 			t.Errorf("%s: tail %s, want %s", sid, got, tail)
 		}
 	}
+	for _, reason := range []string{"left", "service_stopped", "stopped", "opted_out"} {
+		if c := r.a.Statement(completeness.Context{Reason: reason}); c.Tail != textegress.TailLeft {
+			t.Errorf("%q: tail %s", reason, c.Tail)
+		}
+	}
 	for _, reason := range []string{
 		"room_deleted", "room_closed", "session_ended",
 		"participant_removed", "",

@@ -50,6 +50,10 @@ type openRecording struct {
 	done     chan struct{} // closed when the recording has ended
 	short    int           // number of consecutive short parts before this one
 	names    *names        // possible names of the session's room
+	stopping string        // reason given to stop; "" before. c.mu guards it
+	// pausing ends when the recording is stopped; pauses between two recorders wait for it.
+	pausing context.Context
+	cancel  context.CancelFunc
 }
 
 // handler is the [session.Handler] of a controller.
@@ -62,7 +66,7 @@ func (h handler) Announce(_ context.Context, a session.Announcement) error {
 	if errors.Is(err, ErrAlreadyRecorded) {
 		// Either the announcement is a duplicate, or the session continues after a break. Only the
 		// platform can tell.
-		c.askAtOnce(a.SessionID)
+		c.askAtOnce(a)
 		return nil
 	}
 	return err
@@ -77,8 +81,14 @@ func (c *Controller) begin(q request) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if st := c.open[q.SessionID]; st != nil {
-		st.names.add(q.Room, q.platform)
-		return st.recorder.Snapshot().Info.EgressID, nil
+		switch st.stopping {
+		case "":
+			st.names.add(q.Room, q.platform)
+			return st.recorder.Snapshot().Info.EgressID, nil
+		case recorder.ReasonStopped:
+			return st.recorder.Snapshot().Info.EgressID, ErrAlreadyRecorded
+		}
+		return "", fmt.Errorf("session %s: %w", q.SessionID, errBeingSealed)
 	}
 	if c.ctx == nil || c.ctx.Err() != nil {
 		return "", ErrStopping
@@ -133,7 +143,7 @@ func (c *Controller) mayContinue(prev *spool.Recording, q request) bool {
 		return false
 	case q.ordered:
 		return true
-	case recorder.Removed(sealed.Reason):
+	case recorder.Removed(sealed.Reason), isStopped(prev):
 		return false
 	}
 	return q.after == prev.ID()
@@ -187,6 +197,10 @@ func (c *Controller) launch(ctx context.Context, rec *spool.Recording, fresh boo
 	st := &openRecording{
 		recorder: recorder.New(rec, o), done: make(chan struct{}), short: short,
 		names: newNames(info.RoomName),
+	}
+	st.pausing, st.cancel = context.WithCancel(ctx)
+	if s, ok := rec.Stop(); ok {
+		st.stop(s.Reason)
 	}
 	c.open[info.SessionID] = st
 	c.recorders.Go(func() { c.supervise(ctx, rec, st, o) })
@@ -277,20 +291,25 @@ func (c *Controller) supervise(ctx context.Context, rec *spool.Recording, st *op
 	o recorder.Options,
 ) {
 	info := rec.Info()
+	defer st.cancel()
 	pauses := backoff.New(backoff.Policy{First: time.Second, Max: time.Minute})
 	for {
 		err := run(ctx, st.recorder)
 		switch {
 		case err == nil:
 		case errors.Is(err, session.ErrWrongRoom):
-			rec = c.correctRoom(ctx, rec, st)
+			rec = c.correctRoom(st.pausing, rec, st)
 			o.Authority, o.OwnToken, o.RoomExists = c.authority(rec.Info()), c.ownToken(rec),
 				c.roomExists(rec)
 		default:
 			c.log.Error("the recorder failed; what it wrote is on disk", "egress_id", info.EgressID,
 				"session_id", info.SessionID, "error", err)
 			c.o.Metrics.recorderFailed()
-			_ = pauses.Wait(ctx)
+			pausing := st.pausing
+			if pausing.Err() != nil { // the recording was stopped, and sealing it fails
+				pausing = ctx
+			}
+			_ = pauses.Wait(pausing)
 		}
 		// a recording that stays open is continued at the next start
 		if err == nil || ctx.Err() != nil {
@@ -323,79 +342,4 @@ func run(ctx context.Context, r *recorder.Recorder) (err error) {
 		}
 	}()
 	return r.Run(ctx)
-}
-
-// Record starts a recording of a running session at the request of an operator, even if the session
-// was not announced, was recorded before, or the recorder was removed from it. It returns the
-// egress id of the new recording or, if the session is already being recorded, of the current one.
-func (c *Controller) Record(ctx context.Context, sessionID string) (string, error) {
-	sessionID = c.o.Registry.CanonicalID(sessionID)
-	for {
-		c.mu.Lock()
-		st := c.open[sessionID]
-		prev, recorded := c.o.Spool.Latest(c.o.ProjectID, sessionID)
-		c.mu.Unlock()
-		if st == nil {
-			if recorded {
-				return c.recordAgain(ctx, prev)
-			}
-			return c.recordUnknown(ctx, sessionID)
-		}
-		switch s := st.recorder.Snapshot(); s.Status {
-		case textegress.StatusStarting:
-			// the session may have been announced with a wrong room
-			id, err := c.recordUnknown(ctx, sessionID)
-			if err != nil && !errors.Is(err, session.ErrEnded) &&
-				!errors.Is(err, session.ErrUnknown) && ctx.Err() == nil {
-				return s.Info.EgressID, nil
-			}
-			return id, err
-		case textegress.StatusActive:
-			return s.Info.EgressID, nil
-		}
-		select { // the recording is being sealed
-		case <-st.done:
-		case <-ctx.Done():
-			return "", ctx.Err()
-		}
-	}
-}
-
-// recordAgain starts the next part of a session after prev.
-func (c *Controller) recordAgain(ctx context.Context, prev *spool.Recording) (string, error) {
-	info := prev.Info()
-	state, err := c.o.Registry.State(ctx,
-		session.Session{ID: info.SessionID, Room: info.RoomName})
-	switch {
-	case errors.Is(err, session.ErrUnknown):
-		return "", fmt.Errorf("session %s: %w", info.SessionID, session.ErrUnknown)
-	case err != nil:
-		return "", fmt.Errorf("ask for session %s: %w", info.SessionID, err)
-	case state == session.Ended:
-		return "", fmt.Errorf("session %s: %w", info.SessionID, session.ErrEnded)
-	}
-	// If the room is empty, the recorder waits for the first participant.
-	return c.begin(request{ordered: true, Announcement: session.Announcement{
-		SessionID: info.SessionID, Room: info.RoomName, Source: sourceCommand,
-		ReceivedAt: time.Now(),
-	}})
-}
-
-// recordUnknown starts a recording of a session when only its id is known.
-func (c *Controller) recordUnknown(ctx context.Context, sessionID string) (string, error) {
-	s, err := c.o.Registry.Session(ctx, sessionID)
-	switch {
-	case errors.Is(err, session.ErrUnknown):
-		return "", fmt.Errorf("session %s: %w", sessionID, session.ErrUnknown)
-	case errors.Is(err, session.ErrRoomMissing):
-		return "", fmt.Errorf("session %s counts as started, but its room is gone: %w", sessionID,
-			err)
-	case errors.Is(err, session.ErrEnded):
-		return "", err
-	case err != nil:
-		return "", fmt.Errorf("ask for session %s: %w", sessionID, err)
-	}
-	return c.begin(request{ordered: true, platform: true, Announcement: session.Announcement{
-		SessionID: s.ID, Room: s.Room, Source: sourceCommand, ReceivedAt: time.Now(),
-	}})
 }

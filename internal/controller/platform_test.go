@@ -3,6 +3,7 @@ package controller_test
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -26,12 +27,14 @@ type bareLiveKit struct {
 	mu    sync.Mutex
 	rooms map[string]string    // sid by name: those that are open
 	conns map[string]*fakeConn // the recorder's, by sid
+	out   map[string]bool      // by sid: the room's creator wants no recording
+	ins   []string             // the sids of all joins
 }
 
 func newBareLiveKit() *bareLiveKit {
 	return &bareLiveKit{
 		handler: make(chan session.Handler, 1), rooms: map[string]string{},
-		conns: map[string]*fakeConn{},
+		conns: map[string]*fakeConn{}, out: map[string]bool{},
 	}
 }
 
@@ -57,6 +60,13 @@ func (l *bareLiveKit) closeRoom(name string) {
 	if conn != nil {
 		conn.stop(room.ReasonRoomDeleted)
 	}
+}
+
+// joins returns the sids of the rooms that the recorder joined, in order.
+func (l *bareLiveKit) joins() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.ins)
 }
 
 // conn returns the recorder's connection to a run of a room, nil if there is none.
@@ -114,7 +124,7 @@ func (l *bareLiveKit) Session(ctx context.Context, id string) (session.Session, 
 func (l *bareLiveKit) State(_ context.Context, s session.Session) (session.State, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.rooms[s.Room] == s.ID {
+	if l.rooms[s.Room] == s.ID && !l.out[s.ID] {
 		return session.Running, nil
 	}
 	return session.Ended, nil
@@ -149,6 +159,7 @@ func (l *bareLiveKit) Join(_ context.Context, o room.JoinOptions) (recorder.Conn
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.conns[sid] = c
+	l.ins = append(l.ins, sid)
 	return c, nil
 }
 

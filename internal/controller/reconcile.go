@@ -258,7 +258,8 @@ func (c *Controller) awaitFirst(s session.Session, src string, since time.Time) 
 // had reported its end, or the recorder left it long ago. c.mu is held.
 func (c *Controller) watchAgain(rec *spool.Recording, asked time.Time, s session.Session) {
 	sealed, ok := rec.Sealed()
-	if !ok || s.State == session.Empty || !time.Unix(0, sealed.EndedUnixNS).Before(asked) {
+	if !ok || isStopped(rec) || s.State == session.Empty ||
+		!time.Unix(0, sealed.EndedUnixNS).Before(asked) {
 		return
 	}
 	w := watchOf(rec)

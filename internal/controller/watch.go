@@ -71,16 +71,29 @@ type watch struct {
 // watchOf creates the watch of a session from its latest recording. It returns nil if the recording
 // ended with a final verdict that need not be displayed.
 func watchOf(rec *spool.Recording) *watch {
-	info := rec.Info()
 	sealed, ok := rec.Sealed()
-	if !ok || !recorder.Resumable(sealed.Reason) && !recorder.Removed(sealed.Reason) {
+	if !ok || isStopped(rec) ||
+		!recorder.Resumable(sealed.Reason) && !recorder.Removed(sealed.Reason) {
 		return nil
 	}
+	return newWatch(rec)
+}
+
+// newWatch creates the watch of a session from its latest recording, which has ended.
+func newWatch(rec *spool.Recording) *watch {
+	info := rec.Info()
+	sealed, _ := rec.Sealed()
 	return &watch{
 		sessionID: info.SessionID, room: info.RoomName, source: info.Source, egressID: rec.ID(),
 		reason: sealed.Reason,
 		since:  time.Unix(0, sealed.EndedUnixNS), removed: recorder.Removed(sealed.Reason),
 	}
+}
+
+// optedOut reports whether a recording ended because the room's creator withdrew the room.
+func optedOut(rec *spool.Recording) bool {
+	sealed, ok := rec.Sealed()
+	return ok && sealed.Reason == recorder.ReasonOptedOut && !isStopped(rec)
 }
 
 // request returns a request to resume the session.
@@ -134,8 +147,9 @@ func (c *Controller) restoreWatched() {
 }
 
 // askAtOnce makes the question about a session due immediately, because the session was announced
-// although its recording has ended. An announcement does not override a removal.
-func (c *Controller) askAtOnce(sessionID string) {
+// although its recording has ended. An announcement overrides neither a removal nor a stop.
+func (c *Controller) askAtOnce(a session.Announcement) {
+	sessionID := a.SessionID
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w := c.watched[sessionID]
@@ -144,7 +158,9 @@ func (c *Controller) askAtOnce(sessionID string) {
 		if !ok || c.open[sessionID] != nil {
 			return
 		}
-		if w = watchOf(rec); w == nil {
+		if optedOut(rec) {
+			w = newWatch(rec) // its creator may have changed their mind
+		} else if w = watchOf(rec); w == nil {
 			return // the session has ended
 		}
 		w.since = time.Now() // the session may be starting again

@@ -28,6 +28,9 @@ var errEmptyRoom = errors.New("the room is empty and names no session")
 var errUnconfirmedRoom = errors.New(
 	"nothing but the announcement says that this is the session's room")
 
+// errStopped rejects every room because somebody stopped the recording.
+var errStopped = errors.New("the recording was stopped")
+
 // handler writes the packets and events of one connection to the spool.
 type handler struct {
 	rec       *record
@@ -64,6 +67,9 @@ func newHandler(ctx context.Context, r *Recorder) *handler {
 
 // Joined checks that the room is the session's and, if so, records the join.
 func (h *handler) Joined(in room.Info) error {
+	if h.rec.ended.Load() {
+		return errStopped
+	}
 	h.rec.filter.ForgetTracks() // handles are valid for one connection only
 	before := h.rec.snapshot()
 	if err := h.checkRoom(in, before.roomSIDs); err != nil {
@@ -166,6 +172,9 @@ func participantEvent(k textegress.Kind, p room.Participant) segment.Event {
 // Packet appends one raw packet. This is the hot path: one copy into one write(2), without
 // decoding. With selection rules, it also parses sender, topic and stream id.
 func (h *handler) Packet(ch room.Channel, at time.Time, b []byte) {
+	if h.rec.ended.Load() {
+		return
+	}
 	if reason := h.rec.dropReason(ch, b); reason != "" {
 		h.rec.countDropped(reason, at)
 		return
@@ -182,6 +191,9 @@ func (h *handler) Packet(ch room.Channel, at time.Time, b []byte) {
 // Event records the server's reports about participants, data tracks and the room. It ignores write
 // errors because they have already ended the connection, see abandonFrame.
 func (h *handler) Event(ev room.Event) {
+	if h.rec.ended.Load() {
+		return
+	}
 	now := time.Now().UnixNano()
 	switch ev.Type {
 	case room.ParticipantJoined:

@@ -14,6 +14,12 @@ const (
 	ReasonRoomMissing    = "room_missing"    // no room of that name for the whole rejoin window
 	ReasonRoomReplaced   = "room_replaced"   // the room of that name belongs to another session
 	ReasonInternalError  = "internal_error"  // the recorder failed; a further part follows
+	// ReasonStopped: somebody stopped the recording. The session is not recorded again unless
+	// somebody asks for it.
+	ReasonStopped = "stopped"
+	// ReasonOptedOut: the room's creator withdrew the room. A further part follows if the creator
+	// admits the recorder again.
+	ReasonOptedOut = "opted_out"
 )
 
 // The causes of outages other than the end of a connection, for which see [room.Reason].
@@ -30,8 +36,9 @@ const (
 // Resumable reports whether a session whose recording was sealed for the given reason gets a
 // further part if the session is still running. A room closing does not end its session, which
 // continues when people return after a break. The other reasons are final: the platform reports
-// that the session has ended, an administrator removed the recorder, or the room's name now belongs
-// to another session.
+// that the session has ended, an administrator removed the recorder, somebody stopped the
+// recording, or the room's name now belongs to another session. After [ReasonOptedOut], only a new
+// announcement leads to a further part.
 func Resumable(reason string) bool {
 	switch reason {
 	case ReasonServiceStopped, ReasonUnreachable, ReasonInternalError, ReasonRoomMissing,

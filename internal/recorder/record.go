@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/syncflow/textegress"
@@ -21,6 +22,7 @@ type record struct {
 	metrics *Metrics
 	log     *slog.Logger
 	drops   dropClock
+	ended   atomic.Bool // somebody stopped the recording: nothing that arrives is recorded
 	// resuming is true while Frame is called for the frames of an earlier process.
 	resuming bool
 

@@ -115,8 +115,10 @@ type Recorder struct {
 	reason    string
 	connected bool
 	away      away
-	sealing   bool // the recorder no longer needs a room
-	writing   bool // rec.w is set
+	sealing   bool               // the recorder no longer needs a room
+	writing   bool               // rec.w is set
+	stop      string             // reason given to Stop; "" before
+	cancel    context.CancelFunc // ends the recording in Run; nil before
 }
 
 // New returns a recorder for an open recording.
@@ -177,6 +179,32 @@ func (r *Recorder) Snapshot() Snapshot {
 	return s
 }
 
+// Stop ends the recording with the given reason: nothing that arrives later is recorded, and Run
+// seals the recording, wherever the recorder is. Stop does not wait. It may be called at any time;
+// the first reason counts. A decision that must outlive the process is stored with
+// [spool.Recording.RequestStop] first.
+func (r *Recorder) Stop(reason string) {
+	r.rec.ended.Store(true)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stop == "" {
+		r.stop = reason
+		if !r.sealing {
+			r.status, r.reason = textegress.StatusEnding, reason
+		}
+	}
+	if r.cancel != nil {
+		r.cancel()
+	}
+}
+
+// stopReason returns the reason given to Stop, "" if the recording was not stopped.
+func (r *Recorder) stopReason() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stop
+}
+
 // Run records until the session has ended or ctx is done, and seals the recording. It returns nil
 // if the recording is sealed, or if ctx ended before the first join. After any error, including
 // [session.ErrWrongRoom], the recording is still open on disk with everything that was appended. A
@@ -190,12 +218,20 @@ func (r *Recorder) Run(ctx context.Context) error {
 	r.mu.Lock()
 	r.rec.w, r.writing = w, true
 	r.mu.Unlock()
+	recording, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r.mu.Lock()
+	r.cancel = cancel
+	r.mu.Unlock()
+	if s, ok := r.spooled.Stop(); ok {
+		r.Stop(s.Reason)
+	}
 	if err := r.begin(ctx); err != nil {
 		return fmt.Errorf("begin recording %s: %w", r.info.EgressID, err)
 	}
 	r.beginAway()
 	defer r.stopAwayTimer()
-	end, err := r.recordUntilEnded(ctx)
+	end, err := r.recordUntilEnded(recording)
 	if errors.Is(err, errNeverJoined) {
 		return nil
 	}
@@ -250,7 +286,10 @@ func (r *Recorder) setStatus(s textegress.Status, reason string) {
 func (r *Recorder) accepted() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.connected, r.status = true, textegress.StatusActive
+	r.connected = true
+	if r.stop == "" {
+		r.status = textegress.StatusActive
+	}
 }
 
 // disconnected marks the recorder as not connected, and reports whether it was connected.

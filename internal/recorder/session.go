@@ -42,7 +42,7 @@ var errNeverJoined = errors.New("stopped before the first join")
 // recordUntilEnded joins the room, waits until the connection ends, and rejoins, until the session
 // has ended or ctx is done. An error means that the recording stays open on disk.
 func (r *Recorder) recordUntilEnded(ctx context.Context) (verdict, error) {
-	if r.o.Excluded {
+	if r.o.Excluded && r.stopReason() == "" {
 		return endWith(textegress.StatusAborted, string(room.ReasonParticipantRemoved)), nil
 	}
 	j := &joiner{r: r, unknownSince: time.Now()}
@@ -93,9 +93,13 @@ func (r *Recorder) joinOnce(ctx context.Context, j *joiner, askFirst bool) (verd
 	return joinAgain, nil
 }
 
-// stopVerdict returns the verdict when the service stops. A recording without a join stays open:
-// there is nothing to deliver, and the next start continues it.
+// stopVerdict returns the verdict when somebody stops the recording, or when the service stops. In
+// the second case, a recording without a join stays open: there is nothing to deliver, and the next
+// start continues it.
 func (r *Recorder) stopVerdict() (verdict, error) {
+	if reason := r.stopReason(); reason != "" {
+		return r.sessionOver(reason), nil
+	}
 	if !r.rec.everJoined() {
 		return joinAgain, errNeverJoined
 	}
@@ -136,7 +140,7 @@ func (r *Recorder) recordConnection(ctx context.Context, conn Conn, h *handler, 
 	case end.Reason == room.ReasonParticipantRemoved:
 		return r.removed(), nil
 	case end.Reason == room.ReasonLeft && stopped(ctx):
-		return endWith(textegress.StatusComplete, ReasonServiceStopped), nil
+		return r.stopVerdict()
 	case end.Reason == room.ReasonDuplicateIdentity:
 		if j.duplicates++; j.duplicates >= maxDuplicates {
 			return endWith(textegress.StatusFailed, string(end.Reason)), nil

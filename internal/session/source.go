@@ -38,6 +38,11 @@ type Handler interface {
 	// durable, or if there is nothing to record. The announcement is then not delivered again;
 	// after an error it is delivered again.
 	Announce(ctx context.Context, a Announcement) error
+	// Withdraw ends the recording of a session because the room's creator does not want it any
+	// more. It returns nil once that is durable, or if there is nothing to end. If the session is
+	// announced again and is running, its next part is recorded. After an error, it is called
+	// again.
+	Withdraw(ctx context.Context, sessionID string) error
 	// Resync is called at the start, and whenever the source receives announcements again after an
 	// interval in which it may have missed some. It returns nil once the sessions that started in
 	// these gaps have been searched for. After an error, it is called again with the same gaps.

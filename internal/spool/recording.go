@@ -16,6 +16,7 @@ const (
 	uploadedName  = "uploaded.json"
 	suspectName   = "suspect.json"
 	joinName      = "join.json"
+	stopName      = "stop.json"
 	stagingName   = "objects"
 	damagedSuffix = ".damaged"
 )
@@ -35,6 +36,7 @@ type Recording struct {
 	state   State
 	sealed  Sealed
 	suspect bool
+	stop    Stop // see [Recording.Stop]
 	// suspectSegment is the first segment whose fsync failed in this process.
 	suspectSegment string
 	writer         *Writer

@@ -97,6 +97,11 @@ func (s *Spool) rewrite(info Info, sealed Sealed, segments []segment.Source, not
 	if err := s.fs.Mkdir("replace", tmp); err != nil {
 		return nil, err
 	}
+	if exists {
+		if err := s.copyStop(old, tmp); err != nil {
+			return nil, errors.Join(s.metrics.count(opState, err), s.fs.RemoveAll("replace", tmp))
+		}
+	}
 	if err := s.fillReplacement(tmp, info, sealed, segments, note, edit); err != nil {
 		return nil, errors.Join(s.metrics.count(opState, err), s.fs.RemoveAll("replace", tmp))
 	}

@@ -23,6 +23,11 @@ func (r *Recording) load() error {
 	}
 	segments := segmentNames(entries)
 	r.suspect = has[suspectName]
+	if has[stopName] {
+		if err := r.loadStop(); err != nil {
+			return err
+		}
+	}
 	r.state = StateOpen
 	if has[sealedName] {
 		if err := r.loadSealed(has[exportName]); err != nil {

@@ -82,6 +82,9 @@ type listener struct {
 	fail      int // so many announcements are refused
 }
 
+// Withdraw implements [session.Handler].
+func (*listener) Withdraw(context.Context, string) error { return nil }
+
 // Resync implements [session.Handler].
 func (l *listener) Resync(_ context.Context, missed []session.Gap) error {
 	l.mu.Lock()

@@ -146,6 +146,8 @@ type handlerFuncs struct {
 
 func (f handlerFuncs) Announce(context.Context, session.Announcement) error { return f.announce() }
 
+func (handlerFuncs) Withdraw(context.Context, string) error { return nil }
+
 func (f handlerFuncs) Resync(ctx context.Context, _ []session.Gap) error { return f.resync(ctx) }
 
 func TestSlowReconciliationDoesNotStopListening(t *testing.T) {

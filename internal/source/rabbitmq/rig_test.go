@@ -63,6 +63,9 @@ func (g *rig) Announce(_ context.Context, a session.Announcement) error {
 	return nil
 }
 
+// Withdraw implements [session.Handler].
+func (*rig) Withdraw(context.Context, string) error { return nil }
+
 // Resync implements [session.Handler].
 func (g *rig) Resync(_ context.Context, missed []session.Gap) error {
 	g.connected.Add(1)
