@@ -252,6 +252,7 @@ func TestFaults(t *testing.T) {
 		},
 		{"checksums", "PROJECTS__0__S3_CONFIG__CHECKSUMS=sometimes", []string{"neither"}},
 		{"misspelt", "RABBITMQ_HOTS=x", []string{"did you mean RABBITMQ_HOST?"}},
+		{"exchanged twice", "DTAA_DRI=x", []string{"did you mean DATA_DIR?"}},
 		{"own prefix", "TEXTEGRESS_DATA_DIR=x", []string{"did you mean DATA_DIR?"}},
 		{"own unknown", "TEXTEGRESS_COLOUR=x", []string{"TEXTEGRESS_COLOUR", "not a setting"}},
 		{"one underscore", "PROJECTS_0_KEY=x", []string{"did you mean PROJECTS__0__KEY?"}},

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	edlib "github.com/hbollon/go-edlib"
 )
 
 // A setting has one name everywhere, that of its environment variable. In YAML the name is in lower
@@ -172,35 +174,14 @@ func suggest(name string) string {
 	return best
 }
 
-// distance returns the number of single-character edits (insert, delete, replace, exchange of
-// neighbours) between a and b.
+// distance returns the number of edits (insert, delete or replace a character, exchange two
+// neighbours) between a and b. The exchange is essential: plain Levenshtein distances, such as those
+// of agext/levenshtein and lithammer/fuzzysearch, count it twice and find no setting for DTAA_DRI.
 func distance(a, b string) int {
 	if len(a) > 2*len(b) || len(b) > 2*len(a) {
 		return max(len(a), len(b)) // too different; also bounds the work for very long names
 	}
-	rows := make([][]int, 3) // two rows back, one row back, this row
-	for i := range rows {
-		rows[i] = make([]int, len(b)+1)
-	}
-	for j := range rows[1] {
-		rows[1][j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		rows[2][0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			d := min(rows[1][j]+1, rows[2][j-1]+1, rows[1][j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				d = min(d, rows[0][j-2]+1)
-			}
-			rows[2][j] = d
-		}
-		rows[0], rows[1], rows[2] = rows[1], rows[2], rows[0]
-	}
-	return rows[1][len(b)]
+	return edlib.OSADamerauLevenshteinDistance(a, b)
 }
 
 // quoteNames lists names for a message, sorted, at most ten.
