@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs missing Debian packages: those for the demo and most tests; with "bench" also those of
 # the benchmark's peer (Node.js, npm), with "test" those of the client tests (Node.js, npm, Python,
-# Chromium). It starts no service: the broker of the development stack is a private child process on
-# loopback, and the package only provides its files.
+# Chromium) and Redis for LiveKit with several nodes. It starts no service: the broker and Redis of
+# the development stack are private child processes on loopback, and the packages only provide their
+# files.
 source "$(dirname "$0")/env.sh"
 # Under sudo, root's PATH may lack Go; it is checked again when something is built.
 [ -n "${SUDO_USER:-}" ] || need_go
@@ -13,7 +14,7 @@ missing=()
 command -v "${CC:-gcc}" >/dev/null || missing+=(gcc)
 [ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
 
-# Only the client tests and the benchmark's peer need these. If they cannot be installed, those are
+# Only some tests and the benchmark's peer need these. If they cannot be installed, those are
 # skipped with a message; in continuous integration that is a failure.
 optional=()
 if [ "${1:-}" = test ] || [ "${1:-}" = bench ]; then
@@ -24,6 +25,7 @@ if [ "${1:-}" = test ]; then
   python3 -c 'import ensurepip, venv' 2>/dev/null || optional+=(python3-venv)
   command -v "${CHROMIUM:-chromium}" >/dev/null || command -v chromium-browser >/dev/null ||
     command -v google-chrome >/dev/null || optional+=(chromium)
+  command -v redis-server >/dev/null || optional+=(redis-server)
 fi
 all=("${missing[@]}" "${optional[@]}")
 [ ${#all[@]} -gt 0 ] || exit 0
@@ -32,7 +34,7 @@ all=("${missing[@]}" "${optional[@]}")
 cannot() {
   [ ${#missing[@]} -eq 0 ] || fail "$1"
   printf '%s\n' "$1" \
-    "Without them, client tests and benchmark peers on Node.js or Python are skipped." >&2
+    "Without them, the tests and benchmark peers that need them are skipped." >&2
   exit 0
 }
 
@@ -45,7 +47,7 @@ if [ "$(id -u)" -ne 0 ]; then
   sudo -n true 2>/dev/null ||
     cannot "Missing Debian packages, and no permission to install them: ${all[*]}
 Please run: sudo $PWD/scripts/setup.sh $*
-It installs these packages and starts no service (\`apt-get install rabbitmq-server\` would)."
+It installs these packages and starts no service (\`apt-get install\` would)."
 fi
 
 # Debian starts a service when its package is installed, unless this file forbids it. An existing
@@ -70,14 +72,22 @@ get() {
   apt_install "$@" >&2
 }
 
-[ ${#missing[@]} -eq 0 ] || get "${missing[@]}"
+# at_boot <packages that were installed…>: their services would start at the next boot.
+at_boot() {
+  [ -d /run/systemd/system ] || return 0
+  local service
+  for service in rabbitmq-server redis-server; do
+    [[ " $* " != *" $service "* ]] ||
+      printf '%s\n' "$service was installed, not started. To prevent a start at the next boot:
+  sudo systemctl disable $service" >&2
+  done
+}
 
-if [ -d /run/systemd/system ] && [[ " ${missing[*]} " == *" rabbitmq-server "* ]]; then
-  printf '%s\n' "rabbitmq-server was installed, not started. To prevent a start at the next boot:
-  sudo systemctl disable rabbitmq-server" >&2
-fi
+[ ${#missing[@]} -eq 0 ] || get "${missing[@]}"
+at_boot "${missing[@]}"
 
 # Ubuntu has no Chromium package that works without snap.
 missing=()
 [ ${#optional[@]} -eq 0 ] || get "${optional[@]}" ||
   cannot "These packages could not be installed: ${optional[*]}"
+at_boot "${optional[@]}"

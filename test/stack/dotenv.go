@@ -7,6 +7,9 @@ import (
 	"strings"
 )
 
+// LiveKitBucket is the bucket of a recorder of a stack without SyncFlow.
+const LiveKitBucket = "livekit"
+
 // DotEnv writes a .env file for a recorder of all projects into dir, with all keys of the
 // predecessor and those that this deployment needs, and returns its path. Extra lines ("KEY=value")
 // come last. Their keys must be new, because not every parser lets later lines override earlier
@@ -26,6 +29,9 @@ func writeDotEnv(dir string, lines []string) (string, error) {
 // Env returns a recorder's configuration as environment variables, "KEY=value", for the given
 // projects, or for all if none is given. With proxies, the addresses are those of the proxies.
 func (s *Stack) Env(projects ...Project) []string {
+	if s.SyncFlow == nil {
+		return s.liveKitEnv()
+	}
 	if len(projects) == 0 {
 		projects = s.SyncFlow.Projects
 	}
@@ -50,16 +56,32 @@ func (s *Stack) Env(projects ...Project) []string {
 	for i, p := range projects {
 		k := fmt.Sprintf("PROJECTS__%d__", i)
 		lines = append(lines, k+"KEY="+p.Key, k+"SECRET="+p.Secret, k+"PROJECT_ID="+p.ID)
-		if s.S3 != nil {
-			k += "S3_CONFIG__"
-			endpoint := s.S3.Endpoint
-			if s.Proxies != nil {
-				endpoint = "http://" + s.Proxies.S3.Addr
-			}
-			lines = append(lines, k+"ACCESS_KEY="+s.S3.AccessKey, k+"SECRET_KEY="+s.S3.SecretKey,
-				k+"ENDPOINT="+endpoint,
-				k+"BUCKET_NAME="+p.Bucket, k+"REGION="+s.S3.Region)
-		}
+		lines = append(lines, s.bucketEnv(k, p.Bucket)...)
 	}
 	return lines
+}
+
+// bucketEnv returns the lines for a bucket, with keys that begin with k; none without an S3 server.
+func (s *Stack) bucketEnv(k, bucket string) []string {
+	if s.S3 == nil {
+		return nil
+	}
+	k += "S3_CONFIG__"
+	endpoint := s.S3.Endpoint
+	if s.Proxies != nil {
+		endpoint = "http://" + s.Proxies.S3.Addr
+	}
+	return []string{
+		k + "ACCESS_KEY=" + s.S3.AccessKey, k + "SECRET_KEY=" + s.S3.SecretKey,
+		k + "ENDPOINT=" + endpoint, k + "BUCKET_NAME=" + bucket, k + "REGION=" + s.S3.Region,
+	}
+}
+
+// liveKitEnv returns the configuration for the LiveKit server alone: the three variables that
+// LiveKit's own tools read, and a bucket if there is an S3 server.
+func (s *Stack) liveKitEnv() []string {
+	return append([]string{
+		"LIVEKIT_URL=" + s.signalURL(), "LIVEKIT_API_KEY=" + s.LiveKit.APIKey,
+		"LIVEKIT_API_SECRET=" + s.LiveKit.APISecret,
+	}, s.bucketEnv("PROJECTS__0__", LiveKitBucket)...)
 }

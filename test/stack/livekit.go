@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
+	"regexp"
 	"syscall"
 	"time"
 
@@ -42,10 +42,14 @@ type LiveKitOptions struct {
 	// RoomConfig and RTCConfig are further lines of YAML for the sections room and rtc, each "key:
 	// value".
 	RoomConfig, RTCConfig []string
+	// Redis is the address of a Redis server. Servers with the same one are nodes of one cluster.
+	Redis string
+	// Webhooks are the URLs to which the server sends webhooks.
+	Webhooks []string
 }
 
-// LiveKit is a running LiveKit server without Redis, on loopback only. It keeps its rooms in
-// memory: a restart loses them.
+// LiveKit is a running LiveKit server, on loopback only. Without Redis, it keeps its rooms in
+// memory, and a restart loses them.
 type LiveKit struct {
 	*Process
 	URL               string // ws://127.0.0.1:port, for clients
@@ -145,63 +149,6 @@ func startLiveKit(ctx context.Context, o LiveKitOptions, dir string, ports *port
 	return l, nil
 }
 
-// liveKitYAML writes the configuration. Two settings look superfluous but are needed: without
-// tcp_port 0, LiveKit opens its ICE/TCP port on all interfaces; without interfaces, it offers UDP
-// candidates of the real interfaces.
-func liveKitYAML(o LiveKitOptions, l *LiveKit, port, firstUDP, lastUDP int) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "port: %d\nbind_addresses: [127.0.0.1]\nkeys: {%s: %s}\nlogging: {level: %s}\n",
-		port, l.APIKey, l.APISecret, orDefault(o.LogLevel, "info"))
-	b.WriteString("rtc:\n  tcp_port: 0\n  node_ip: 127.0.0.1\n  use_external_ip: false\n  " +
-		"enable_loopback_candidate: true\n" +
-		"  stun_servers: []\n  interfaces: {includes: [lo]}\n")
-	fmt.Fprintf(&b, "  port_range_start: %d\n  port_range_end: %d\n", firstUDP, lastUDP)
-	for _, line := range o.RTCConfig {
-		fmt.Fprintf(&b, "  %s\n", line)
-	}
-	fmt.Fprintf(&b, "room:\n  auto_create: %v\n", !o.NoAutoCreate)
-	if o.EmptyTimeout > 0 {
-		fmt.Fprintf(&b, "  empty_timeout: %d\n", int(o.EmptyTimeout.Seconds()))
-	}
-	if o.DepartureTimeout > 0 {
-		fmt.Fprintf(&b, "  departure_timeout: %d\n", int(o.DepartureTimeout.Seconds()))
-	}
-	for _, line := range o.RoomConfig {
-		fmt.Fprintf(&b, "  %s\n", line)
-	}
-	return b.String()
-}
-
-// turnYAML writes the section for LiveKit's TURN server. Since 1.13 it relays to loopback only with
-// a setting that 1.11 lacks.
-func turnYAML(certs string, l *LiveKit, ports *portBlock) (string, error) {
-	if err := os.MkdirAll(certs, 0o755); err != nil {
-		return "", err
-	}
-	if err := writeCertificates(certs); err != nil {
-		return "", err
-	}
-	tlsPort, err := ports.tcp()
-	if err != nil {
-		return "", err
-	}
-	udpPort, err := ports.tcp() // the reservation covers UDP as well
-	if err != nil {
-		return "", err
-	}
-	first, last := ports.relayRange()
-	l.TURNTLS, l.TURNUDP = fmt.Sprintf("127.0.0.1:%d", tlsPort), udpPort
-	s := fmt.Sprintf("turn:\n  enabled: true\n  domain: %s\n  bind_addresses: [127.0.0.1]\n  "+
-		"udp_port: %d\n  tls_port: %d\n"+
-		"  cert_file: %s\n  key_file: %s\n  relay_range_start: %d\n  relay_range_end: %d\n",
-		TURNDomain, udpPort, tlsPort, filepath.Join(certs, "server.pem"),
-		filepath.Join(certs, "server.key"), first, last)
-	if l.Version != "1.11.0" {
-		s += "  allow_restricted_peer_cidrs: [127.0.0.0/8]\n"
-	}
-	return s, nil
-}
-
 // Close kills the server, because a terminated LiveKit waits for its participants, and removes its
 // directory if it was temporary.
 func (l *LiveKit) Close() error {
@@ -281,6 +228,21 @@ func (l *LiveKit) TokenFor(identity string, g *auth.VideoGrant, valid time.Durat
 // RoomService returns a client of the server API.
 func (l *LiveKit) RoomService() *lksdk.RoomServiceClient {
 	return lksdk.NewRoomServiceClient(l.HTTPURL, l.APIKey, l.APISecret)
+}
+
+var nodeID = regexp.MustCompile(`starting LiveKit server.*"nodeID": ?"(ND_[^"]+)"`)
+
+// NodeID returns the id that the server gave itself when it last started.
+func (l *LiveKit) NodeID() (string, error) {
+	b, err := os.ReadFile(l.LogPath())
+	if err != nil {
+		return "", fmt.Errorf("stack: %w", err)
+	}
+	all := nodeID.FindAllSubmatch(b, -1)
+	if len(all) == 0 {
+		return "", fmt.Errorf("stack: %s does not state the id of the node", l.LogPath())
+	}
+	return string(all[len(all)-1][1]), nil
 }
 
 // CreateRoom creates a room, or returns the one of that name.

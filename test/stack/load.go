@@ -96,3 +96,16 @@ func (s *Stack) Class(p Project, x Session) classroom.Class {
 		},
 	}
 }
+
+// Class returns the plan of a class whose learners join a room of the LiveKit server.
+func (l *LiveKit) Class(room string) classroom.Class {
+	return classroom.Class{
+		Tokens: func(_ context.Context, identity string) (string, string, error) {
+			token, err := l.Token(identity, Grants(room))
+			return l.URL, token, err
+		},
+		SendData: func(ctx context.Context, topic string, reliable bool, payload []byte) error {
+			return l.SendData(ctx, room, topic, reliable, payload)
+		},
+	}
+}

@@ -6,16 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sort"
-	"strings"
 	"time"
-
-	"github.com/syncflow/textegress"
 )
 
 // Recorder is the real textegress binary as a child process, in its own directory with a .env file,
@@ -179,71 +174,4 @@ func (r *Recorder) CLI(ctx context.Context, args ...string) (stdout, stderr stri
 		return out.String(), errOut.String(), exit.ExitCode(), nil
 	}
 	return out.String(), errOut.String(), 0, err
-}
-
-// Delivered is a delivered recording, read from the S3 server's object directory.
-type Delivered struct {
-	*textegress.Recording
-	Dir    string // directory of the objects
-	Key    string // the prefix in the bucket, with a slash at the end
-	Bucket string
-}
-
-// Delivered returns the recordings of a session whose manifest is in the bucket, in the order of
-// their parts.
-func (s *Stack) Delivered(p Project, sessionID string) ([]Delivered, error) {
-	root := s.S3.BucketDir(p.Bucket)
-	var out []Delivered
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || d.Name() != "manifest.json" {
-			return err
-		}
-		dir := filepath.Dir(path)
-		rec, err := textegress.Open(os.DirFS(dir))
-		if err != nil {
-			return err
-		}
-		if rec.Manifest().Session.ID == sessionID {
-			rel, err := filepath.Rel(root, dir)
-			if err != nil {
-				return err
-			}
-			out = append(out, Delivered{rec, dir, filepath.ToSlash(rel) + "/", p.Bucket})
-		}
-		return nil
-	})
-	sort.Slice(out, func(i, j int) bool { return out[i].Manifest().Part < out[j].Manifest().Part })
-	return out, err
-}
-
-// AwaitDelivered waits until n recordings of a session are in the bucket and the recorder has
-// verified them.
-func (s *Stack) AwaitDelivered(ctx context.Context, r *Recorder, p Project, sessionID string,
-	n int,
-) ([]Delivered, error) {
-	done := func(st RecorderStatus) bool {
-		uploaded := 0
-		for _, rec := range st.Recordings {
-			if rec.SessionID == sessionID && (rec.State == "uploaded" || rec.State == "removed") {
-				uploaded++
-			}
-		}
-		return uploaded >= n
-	}
-	if err := r.Until(ctx, fmt.Sprintf("%d recordings of session %s are delivered", n, sessionID),
-		done); err != nil {
-		return nil, err
-	}
-	out, err := s.Delivered(p, sessionID)
-	if err == nil && len(out) != n {
-		err = fmt.Errorf("%d recordings of session %s are in the bucket, want %d", len(out),
-			sessionID, n)
-	}
-	return out, err
-}
-
-// S3URL returns the recording's URL for the command line.
-func (d Delivered) S3URL() string {
-	return "s3://" + d.Bucket + "/" + strings.TrimSuffix(d.Key,
-		"/")
 }

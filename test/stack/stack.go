@@ -25,6 +25,16 @@ type Options struct {
 	Proxies bool
 	// NoRabbitMQ and NoS3 leave a server out. RabbitMQ takes most of the start time.
 	NoRabbitMQ, NoS3 bool
+	// NoSyncFlow leaves SyncFlow and its RabbitMQ out: recorders are configured for the LiveKit
+	// server alone.
+	NoSyncFlow bool
+	// Nodes is the number of LiveKit nodes; default 1. Several share a Redis server; without one
+	// installed, Start returns ErrNoRedis.
+	Nodes int
+	// Webhooks makes LiveKit send webhooks to a proxy; see Stack.Webhooks.
+	Webhooks bool
+	// Gate starts a proxy in front of LiveKit for recorders without SyncFlow; see Stack.Gate.
+	Gate bool
 
 	LiveKit LiveKitOptions
 	// SyncFlow is the stand-in's limits. The zero value has those of the real API, which stalls
@@ -37,11 +47,15 @@ type Options struct {
 // Stack is a running set of servers.
 type Stack struct {
 	Dir      string
-	LiveKit  *LiveKit
-	RabbitMQ *RabbitMQ // nil with NoRabbitMQ
-	S3       *S3       // nil with NoS3
-	SyncFlow *SyncFlow
-	Proxies  *Proxies // nil without Options.Proxies
+	LiveKit  *LiveKit   // the first of Nodes
+	Nodes    []*LiveKit // all nodes
+	Redis    *Redis     // nil with one node
+	RabbitMQ *RabbitMQ  // nil with NoRabbitMQ or NoSyncFlow
+	S3       *S3        // nil with NoS3
+	SyncFlow *SyncFlow  // nil with NoSyncFlow
+	Proxies  *Proxies   // nil without Options.Proxies
+	Webhooks *Webhooks  // nil without Options.Webhooks
+	Gate     *Gate      // nil without Options.Gate
 
 	opt   Options
 	ports *portBlock
@@ -51,7 +65,8 @@ type Stack struct {
 // Start starts a stack and waits until all servers are ready, about four seconds with RabbitMQ. It
 // builds missing programs. If anything fails, nothing is left running.
 func Start(ctx context.Context, o Options) (*Stack, error) {
-	o.Projects = orDefault(o.Projects, 1)
+	o.Projects, o.Nodes = orDefault(o.Projects, 1), orDefault(o.Nodes, 1)
+	o.NoRabbitMQ = o.NoRabbitMQ || o.NoSyncFlow
 	ports, err := takePortBlock()
 	if err != nil {
 		return nil, err
@@ -83,12 +98,15 @@ func (s *Stack) start(ctx context.Context) error {
 			return err
 		}
 	}
+	if s.opt.Webhooks {
+		if s.Webhooks, err = startWebhooks(s.ports); err != nil {
+			return err
+		}
+		s.opt.LiveKit.Webhooks = append(s.opt.LiveKit.Webhooks, s.Webhooks.URL)
+	}
 	var wg sync.WaitGroup
 	var errLK, errMQ, errS3 error
-	wg.Go(func() {
-		s.LiveKit, errLK = startLiveKit(ctx, s.opt.LiveKit,
-			filepath.Join(s.Dir, "livekit"), s.ports)
-	})
+	wg.Go(func() { errLK = s.startNodes(ctx) })
 	if !s.opt.NoRabbitMQ {
 		wg.Go(func() {
 			s.RabbitMQ, errMQ = startRabbitMQ(ctx, RabbitMQOptions{
@@ -107,10 +125,21 @@ func (s *Stack) start(ctx context.Context) error {
 	if err := errors.Join(errLK, errMQ, errS3); err != nil {
 		return err
 	}
+	if s.opt.Gate {
+		if s.Gate, err = startGate(s.LiveKit, s.ports); err != nil {
+			return err
+		}
+	}
 	if s.opt.Proxies {
 		if err := s.startProxies(apiPort); err != nil {
 			return err
 		}
+	}
+	if s.opt.NoSyncFlow {
+		if s.S3 == nil {
+			return nil
+		}
+		return s.S3.CreateBucket(ctx, LiveKitBucket)
 	}
 	s.SyncFlow, err = startSyncFlow(ctx, filepath.Join(s.Dir, "syncflow"), apiPort, s.LiveKit,
 		s.signalURL(), s.RabbitMQ, s.S3, s.opt)
@@ -125,11 +154,41 @@ func (s *Stack) start(ctx context.Context) error {
 	return nil
 }
 
+// startNodes starts the LiveKit nodes, each with its share of the UDP ports, and the Redis server
+// that several of them need.
+func (s *Stack) startNodes(ctx context.Context) (err error) {
+	o := s.opt.LiveKit
+	if s.opt.Nodes == 1 {
+		s.LiveKit, err = startLiveKit(ctx, o, filepath.Join(s.Dir, "livekit"), s.ports)
+		s.Nodes = []*LiveKit{s.LiveKit}
+		return err
+	}
+	if s.Redis, err = startRedis(ctx, filepath.Join(s.Dir, "redis"), s.ports); err != nil {
+		return err
+	}
+	o.Redis = s.Redis.Addr
+	first, last := s.ports.udpRange()
+	share := (last - first + 1) / s.opt.Nodes
+	for i := range s.opt.Nodes {
+		o.UDPRange = [2]int{first + i*share, first + (i+1)*share - 1}
+		l, err := startLiveKit(ctx, o, filepath.Join(s.Dir, fmt.Sprintf("livekit-%d", i+1)),
+			s.ports)
+		if err != nil {
+			return err
+		}
+		s.Nodes = append(s.Nodes, l)
+	}
+	s.LiveKit = s.Nodes[0]
+	return nil
+}
+
 func (s *Stack) startProxies(apiPort int) (err error) {
 	s.Proxies = &Proxies{}
-	if s.Proxies.SyncFlow, err = startProxy("SyncFlow", fmt.Sprintf("127.0.0.1:%d", apiPort),
-		s.ports); err != nil {
-		return err
+	if !s.opt.NoSyncFlow {
+		if s.Proxies.SyncFlow, err = startProxy("SyncFlow", fmt.Sprintf("127.0.0.1:%d", apiPort),
+			s.ports); err != nil {
+			return err
+		}
 	}
 	if s.Proxies.LiveKit, err = startProxy("LiveKit", s.LiveKit.URL, s.ports); err != nil {
 		return err
@@ -146,8 +205,12 @@ func (s *Stack) startProxies(apiPort int) (err error) {
 	return err
 }
 
-// signalURL returns the LiveKit URL that SyncFlow gives to participants.
+// signalURL returns the LiveKit URL that SyncFlow gives to participants, or that a recorder without
+// SyncFlow is configured with.
 func (s *Stack) signalURL() string {
+	if s.Gate != nil {
+		return s.Gate.URL
+	}
 	if s.Proxies != nil {
 		return "ws://" + s.Proxies.LiveKit.Addr
 	}
@@ -185,8 +248,19 @@ func (s *Stack) Stop(ctx context.Context) error {
 	if s.RabbitMQ != nil {
 		errs = append(errs, s.RabbitMQ.epmd.Kill())
 	}
-	if s.LiveKit != nil {
-		errs = append(errs, s.LiveKit.Close())
+	if s.Gate != nil {
+		errs = append(errs, s.Gate.Close())
+	}
+	for _, l := range s.Nodes {
+		if l != nil {
+			errs = append(errs, l.Close())
+		}
+	}
+	if s.Redis != nil {
+		errs = append(errs, s.Redis.Kill())
+	}
+	if s.Webhooks != nil {
+		errs = append(errs, s.Webhooks.Close())
 	}
 	if s.temp {
 		errs = append(errs, os.RemoveAll(s.Dir))
