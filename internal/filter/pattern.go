@@ -1,18 +1,9 @@
 package filter
 
 import (
-	"errors"
 	"fmt"
-	"strings"
-)
 
-// Errors of a pattern. Their texts do not quote the pattern, which may be a participant's name.
-var (
-	errStar = errors.New(
-		`a star stands at the end only; write \* for one that is part of the name`)
-	errEscape = errors.New(
-		`a backslash stands before a comma, a star, a quote or another backslash`)
-	errEmpty = errors.New(`an entry is empty; write "" for the empty name`)
+	"github.com/syncflow/textegress/internal/pattern"
 )
 
 // set is a set of names and prefixes.
@@ -21,49 +12,21 @@ type set struct {
 	prefixes []string
 }
 
-// newSet parses patterns: a name, a prefix followed by a star, or `""` for the empty name.
-func newSet(patterns []string) (set, error) {
+// newSet parses the entries of a list, see [pattern.Parse].
+func newSet(entries []string) (set, error) {
 	s := set{exact: map[string]bool{}}
-	for _, p := range patterns {
-		name, prefix, err := parsePattern(p)
+	for _, entry := range entries {
+		p, err := pattern.Parse(entry)
 		if err != nil {
 			return set{}, err
 		}
-		if prefix {
-			s.prefixes = append(s.prefixes, name)
+		if p.Prefix {
+			s.prefixes = append(s.prefixes, p.Name)
 		} else {
-			s.exact[name] = true
+			s.exact[p.Name] = true
 		}
 	}
 	return s, nil
-}
-
-func parsePattern(p string) (name string, prefix bool, err error) {
-	switch p {
-	case "":
-		return "", false, errEmpty
-	case `""`:
-		return "", false, nil
-	}
-	var b strings.Builder
-	for i := 0; i < len(p); i++ {
-		switch c := p[i]; c {
-		case '\\':
-			i++
-			if i == len(p) || !strings.ContainsRune(`,*"\`, rune(p[i])) {
-				return "", false, errEscape
-			}
-			b.WriteByte(p[i])
-		case '*':
-			if i != len(p)-1 {
-				return "", false, errStar
-			}
-			return b.String(), true, nil
-		default:
-			b.WriteByte(c)
-		}
-	}
-	return b.String(), false, nil
 }
 
 func (s *set) empty() bool { return len(s.exact) == 0 && len(s.prefixes) == 0 }

@@ -10,8 +10,10 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/syncflow/textegress/internal/backoff"
+	"github.com/syncflow/textegress/internal/clock"
 	"github.com/syncflow/textegress/internal/redact"
 	"github.com/syncflow/textegress/internal/session"
 )
@@ -42,7 +44,7 @@ type Client struct {
 	metrics         *Metrics
 	signer          *signer
 	gate            *Gate
-	clock           clock
+	clock           clock.Offset
 	pauses          backoff.Policy // between two attempts; tests replace its jitter
 }
 
@@ -213,3 +215,7 @@ func checkID(id string) error {
 	}
 	return nil
 }
+
+// ClockOffset returns how far the server's clock is ahead of ours, to about a second; known is
+// false until an answer has been measured.
+func (c *Client) ClockOffset() (offset time.Duration, known bool) { return c.clock.Value() }

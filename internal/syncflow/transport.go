@@ -172,7 +172,7 @@ func (c *Client) try(ctx context.Context, k call, body []byte, out any) (err err
 	resp, err := c.http.Do(req)
 	if err == nil {
 		defer resp.Body.Close()
-		c.clock.measure(resp.Header.Get("Date"), sent, time.Now())
+		c.clock.Measure(resp.Header.Get("Date"), sent, time.Now())
 	}
 	if err != nil {
 		outcome = netOutcome(ctx, tryCtx, err)
