@@ -10,25 +10,33 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
-
+	"github.com/syncflow/textegress/internal/clock"
 	"github.com/syncflow/textegress/internal/redact"
+	"github.com/syncflow/textegress/internal/session"
 )
 
 const (
 	// requestTimeout bounds one request to the server.
 	requestTimeout = 15 * time.Second
-	// mostAnswer bounds the size of a response, which may contain the metadata of a room.
-	mostAnswer = 1 << 20
+	// mostAnswer bounds the size of a response. Ten thousand rooms with six kilobytes of metadata
+	// each fit in it.
+	mostAnswer = 64 << 20
+	// idleConns is the number of connections that are kept open for the next requests.
+	idleConns = 8
 )
 
-// Rooms creates, finds and deletes rooms of a LiveKit server.
+// Rooms creates, finds and deletes rooms of a LiveKit server. It keeps its connections and is safe
+// for concurrent use.
 type Rooms struct {
-	base string // …/twirp/livekit.RoomService/
-	key  Key
-	http *http.Client
+	base  string // …/twirp/livekit.RoomService/
+	http  *http.Client
+	clock clock.Offset // the server's
+
+	mu  sync.Mutex // guards key
+	key Key
 }
 
 // NewRooms returns a client for the rooms of the server at a URL (ws, wss, http or https). It does
@@ -48,84 +56,133 @@ func NewRooms(serverURL string, key Key) (*Rooms, error) {
 	}
 	base := url.URL{Scheme: scheme, Host: u.Host, Path: strings.TrimRight(u.Path, "/") +
 		"/twirp/livekit.RoomService/"}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = idleConns
 	noRedirect := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &Rooms{base: base.String(), key: key, http: &http.Client{
-		Transport: http.DefaultTransport.(*http.Transport).Clone(), Timeout: requestTimeout,
-		CheckRedirect: noRedirect,
+		Transport: transport, Timeout: requestTimeout, CheckRedirect: noRedirect,
 	}}, nil
 }
 
+// SetKey replaces the key, from the next request on.
+func (r *Rooms) SetKey(key Key) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.key = key
+}
+
+// Key returns the key.
+func (r *Rooms) Key() Key {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.key
+}
+
+// ClockOffset returns how far the server's clock is ahead of ours, to about a second; known is
+// false before the first answer.
+func (r *Rooms) ClockOffset() (offset time.Duration, known bool) { return r.clock.Value() }
+
 // Create creates a room. The server closes it when it has been empty for the given time.
 func (r *Rooms) Create(ctx context.Context, room string, emptyTimeout time.Duration) error {
-	_, err := r.call(ctx, "CreateRoom", map[string]any{
+	return r.callJSON(ctx, "CreateRoom", map[string]any{
 		"name":         room,
 		"emptyTimeout": int(emptyTimeout.Seconds()), "departureTimeout": 1,
 	})
-	return err
 }
 
 // Delete deletes a room and disconnects its participants.
 func (r *Rooms) Delete(ctx context.Context, room string) error {
-	_, err := r.call(ctx, "DeleteRoom", map[string]any{"room": room})
-	return err
+	return r.callJSON(ctx, "DeleteRoom", map[string]any{"room": room})
+}
+
+// List lists the rooms of the given names that exist; without names, all rooms. It creates none.
+func (r *Rooms) List(ctx context.Context, names ...string) ([]Room, error) {
+	answer, err := r.call(ctx, "ListRooms", contentProtobuf, listRequest(names))
+	if err != nil {
+		return nil, err
+	}
+	rooms, err := decodeRooms(answer)
+	if err != nil {
+		return nil, fmt.Errorf("LiveKit, ListRooms: the answer is not what LiveKit sends "+
+			"(%d bytes)", len(answer))
+	}
+	return rooms, nil
+}
+
+// Find returns the room of a name; found is false if there is none.
+func (r *Rooms) Find(ctx context.Context, name string) (room Room, found bool, err error) {
+	list, err := r.List(ctx, name)
+	for _, room := range list {
+		if room.Name == name {
+			return room, true, nil
+		}
+	}
+	return Room{}, false, err
 }
 
 // Exists reports whether the server has a room of that name.
 func (r *Rooms) Exists(ctx context.Context, room string) (bool, error) {
-	answer, err := r.call(ctx, "ListRooms", map[string]any{"names": []string{room}})
+	_, found, err := r.Find(ctx, room)
+	return found, err
+}
+
+// FindRoom returns the room of a name on the server at a URL; found is false if there is none.
+func (k Key) FindRoom(ctx context.Context, serverURL, name string) (room session.Room, found bool,
+	err error,
+) {
+	rooms, err := NewRooms(serverURL, k)
 	if err != nil {
-		return false, err
+		return session.Room{}, false, err
 	}
-	var list struct {
-		Rooms []struct {
-			Name string `json:"name"`
-		} `json:"rooms"`
-	}
-	if err := json.Unmarshal(answer, &list); err != nil {
-		return false, fmt.Errorf("LiveKit, ListRooms: the answer is not what LiveKit "+
-			"sends (%d bytes)", len(answer))
-	}
-	for _, r := range list.Rooms {
-		if r.Name == room {
-			return true, nil
-		}
-	}
-	return false, nil
+	defer rooms.http.CloseIdleConnections()
+	r, found, err := rooms.Find(ctx, name)
+	return session.Room{SID: r.SID, Metadata: r.Metadata}, found, err
 }
 
 // RoomExists reports whether the server at a URL has a room of that name.
 func (k Key) RoomExists(ctx context.Context, serverURL, room string) (bool, error) {
-	rooms, err := NewRooms(serverURL, k)
+	_, found, err := k.FindRoom(ctx, serverURL, room)
+	return found, err
+}
+
+// The two encodings of Twirp. Protobuf is used for lists of rooms: 5,000 rooms take the server a
+// fifth of the time that JSON takes, and us a twentieth.
+const (
+	contentJSON     = "application/json"
+	contentProtobuf = "application/protobuf"
+)
+
+func (r *Rooms) callJSON(ctx context.Context, method string, request any) error {
+	body, err := json.Marshal(request)
 	if err != nil {
-		return false, err
+		return fmt.Errorf("LiveKit, %s: %w", method, err)
 	}
-	defer rooms.http.CloseIdleConnections()
-	return rooms.Exists(ctx, room)
+	_, err = r.call(ctx, method, contentJSON, body)
+	return err
 }
 
 // call sends one request and returns the answer. Its error texts contain neither token nor key.
-func (r *Rooms) call(ctx context.Context, method string, request any) ([]byte, error) {
-	token, err := r.key.roomsToken()
+func (r *Rooms) call(ctx context.Context, method, content string, request []byte) ([]byte, error) {
+	key := r.Key()
+	token, err := key.roomsToken()
 	if err != nil {
 		return nil, err
 	}
-	body, err := json.Marshal(request)
-	if err != nil {
-		return nil, fmt.Errorf("LiveKit, %s: %w", method, err)
-	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.base+method,
-		bytes.NewReader(body))
+		bytes.NewReader(request))
 	if err != nil {
 		return nil, fmt.Errorf("LiveKit, %s: %w", method, err)
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
-	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Content-Type", content)
+	sent := time.Now()
 	resp, err := r.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("LiveKit, %s: %w", method, redact.Error(err, token, r.key.Secret))
+		return nil, fmt.Errorf("LiveKit, %s: %w", method, redact.Error(err, token, key.Secret))
 	}
+	r.clock.Measure(resp.Header.Get("Date"), sent, time.Now())
 	defer func() { _ = resp.Body.Close() }()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, mostAnswer))
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, mostAnswer+1))
 	switch {
 	case resp.StatusCode == http.StatusUnauthorized:
 		return nil, fmt.Errorf("LiveKit, %s: %w", method, ErrKeyRefused)
@@ -133,15 +190,19 @@ func (r *Rooms) call(ctx context.Context, method string, request any) ([]byte, e
 		return nil, fmt.Errorf("LiveKit, %s: HTTP status %d%s", method, resp.StatusCode,
 			reason(answer))
 	case err != nil:
-		return nil, fmt.Errorf("LiveKit, %s: read the answer: %w", method, err)
+		return nil, fmt.Errorf("LiveKit, %s: read the answer: %w", method,
+			redact.Error(err, token, key.Secret))
+	case len(answer) > mostAnswer:
+		return nil, fmt.Errorf("LiveKit, %s: the answer has more than %d MiB", method,
+			mostAnswer>>20)
 	}
 	return answer, nil
 }
 
 // ErrKeyRefused means that the key is unknown to the server, or that the secret or a clock is
-// wrong.
-var ErrKeyRefused = errors.New("the server refuses the API key, its secret, or a token by this " +
-	"machine's clock")
+// wrong. It wraps [session.ErrUnauthorized].
+var ErrKeyRefused = fmt.Errorf("the server refuses the API key, its secret, or a token by this "+
+	"machine's clock: %w", session.ErrUnauthorized)
 
 // reason returns the message of a twirp error, quoted and with a leading ": ", or "".
 func reason(answer []byte) string {
@@ -152,21 +213,4 @@ func reason(answer []byte) string {
 		return ""
 	}
 	return fmt.Sprintf(": %q", redact.Text(e.Message))
-}
-
-// roomsToken returns a token that may create, list and delete rooms, and nothing else.
-func (k Key) roomsToken() (string, error) {
-	if k.ID == "" || k.Secret == "" {
-		return "", errors.New("rooms token: key and secret are required")
-	}
-	now := time.Now()
-	t := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
-		"iss": k.ID, "nbf": now.Add(-backdated).Unix(), "exp": now.Add(backdated).Unix(),
-		"video": map[string]any{"roomCreate": true, "roomList": true},
-	})
-	signed, err := t.SignedString([]byte(k.Secret))
-	if err != nil {
-		return "", fmt.Errorf("rooms token: %w", err)
-	}
-	return signed, nil
 }

@@ -1,5 +1,5 @@
-// Package livekit creates join tokens for a LiveKit server and manages its rooms, with one of its
-// API keys.
+// Package livekit makes a LiveKit server a platform: its rooms are the sessions, and one of its API
+// keys is the key to them. It lists rooms, creates join tokens and verifies webhooks.
 package livekit
 
 import (
@@ -38,7 +38,8 @@ func (k Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
 // grants are the permissions of a hidden recorder: it takes no participant's place, does not keep
 // the room open, is invisible to other clients and cannot publish. Data packets are delivered only
 // to participants that may subscribe. False values are explicit, because LiveKit treats a missing
-// permission to publish as granted.
+// permission to publish as granted. Without recorder, a hidden participant takes a place and keeps
+// the room open.
 type grants struct {
 	RoomJoin             bool   `json:"roomJoin"`
 	Room                 string `json:"room"`
@@ -50,9 +51,14 @@ type grants struct {
 	Recorder             bool   `json:"recorder"`
 }
 
+// kindEgress makes LiveKit list the recorder as an egress, which clients and dashboards leave out of
+// their lists of people. LiveKit moves no such participant to another room.
+const kindEgress = "egress"
+
 type claims struct {
 	jwt.RegisteredClaims
 	Name  string `json:"name"`
+	Kind  string `json:"kind"`
 	Video grants `json:"video"`
 }
 
@@ -71,12 +77,29 @@ func (k Key) JoinToken(room, identity string) (string, error) {
 			NotBefore: jwt.NewNumericDate(now.Add(-backdated)),
 			ExpiresAt: jwt.NewNumericDate(now.Add(lifetime)),
 		},
-		Name:  identity,
+		Name: identity, Kind: kindEgress,
 		Video: grants{RoomJoin: true, Room: room, CanSubscribe: true, Hidden: true, Recorder: true},
 	})
 	signed, err := t.SignedString([]byte(k.Secret))
 	if err != nil {
 		return "", fmt.Errorf("join token: %w", err)
+	}
+	return signed, nil
+}
+
+// roomsToken returns a token that may create, list and delete rooms, and nothing else.
+func (k Key) roomsToken() (string, error) {
+	if k.ID == "" || k.Secret == "" {
+		return "", errors.New("rooms token: key and secret are required")
+	}
+	now := time.Now()
+	t := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
+		"iss": k.ID, "nbf": now.Add(-backdated).Unix(), "exp": now.Add(backdated).Unix(),
+		"video": map[string]any{"roomCreate": true, "roomList": true},
+	})
+	signed, err := t.SignedString([]byte(k.Secret))
+	if err != nil {
+		return "", fmt.Errorf("rooms token: %w", err)
 	}
 	return signed, nil
 }

@@ -1,0 +1,292 @@
+package livekit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/syncflow/textegress/internal/session"
+)
+
+// countDelay is the age up to which a room whose participants are counted as none may be in use.
+// The server counts them every five seconds; the rest covers whole seconds and the measurement of
+// its clock.
+const countDelay = 10 * time.Second
+
+// projectProbe is the name in the request that proves a key. The answer is the same whether such a
+// room exists or not.
+const projectProbe = CheckPrefix + "key"
+
+// Options describes a project that is a LiveKit server.
+type Options struct {
+	URL  string // of the server: ws, wss, http or https
+	Key  Key
+	Name string // of the project
+	// Records decides which rooms are recorded, usually [Policy.Verdict]. It is called concurrently.
+	Records func(Room) Verdict
+	Logger  *slog.Logger // nil: discard
+}
+
+// Registry makes the rooms of a LiveKit server the sessions of a project. The id of a session is
+// the sid of the room, so each run of a room is a session of its own. It implements
+// [session.Registry].
+//
+// The guarantee: no request creates a room, and an answer about a session is never that of another
+// run of its room.
+type Registry struct {
+	name, url string
+	rooms     *Rooms
+	records   func(Room) Verdict
+	log       *slog.Logger
+
+	joined   sids // rooms that this process has joined
+	reported sids // rooms whose metadata was reported as malformed
+}
+
+// NewRegistry returns the registry of a project. It does not connect.
+func NewRegistry(o Options) (*Registry, error) {
+	rooms, err := NewRooms(o.URL, o.Key)
+	if err != nil {
+		return nil, err
+	}
+	if o.Records == nil {
+		return nil, errors.New("livekit: which rooms are recorded is required")
+	}
+	log := o.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Registry{
+		name: o.Name, url: strings.TrimSpace(o.URL), rooms: rooms, records: o.Records, log: log,
+	}, nil
+}
+
+// SetKey replaces the API key, from the next request on.
+func (r *Registry) SetKey(key Key) { r.rooms.SetKey(key) }
+
+// Close closes idle connections.
+func (r *Registry) Close() { r.rooms.http.CloseIdleConnections() }
+
+// Platform implements [session.Registry].
+func (r *Registry) Platform() string { return "LiveKit" }
+
+// Project implements [session.Registry]. The name and the URL are settings; a request for a list of
+// rooms proves the key.
+func (r *Registry) Project(ctx context.Context) (session.Project, error) {
+	if _, err := r.rooms.List(ctx, projectProbe); err != nil {
+		return session.Project{}, err
+	}
+	return session.Project{Name: r.name, LiveKitURL: r.url}, nil
+}
+
+// Register implements [session.Registry]. LiveKit needs no registration.
+func (r *Registry) Register(context.Context) error { return nil }
+
+// Sessions implements [session.Registry]. The sessions are the rooms that are to be recorded.
+func (r *Registry) Sessions(ctx context.Context) ([]session.Session, error) {
+	sessions, _, err := r.List(ctx)
+	return sessions, err
+}
+
+// List lists the rooms that are to be recorded, and the sids of those that are not because their
+// metadata says so.
+func (r *Registry) List(ctx context.Context) (sessions []session.Session, optedOut []string,
+	err error,
+) {
+	rooms, err := r.rooms.List(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, room := range rooms {
+		v := r.verdict(room)
+		switch {
+		case v.Record:
+			sessions = append(sessions, r.session(room, v))
+		case v.OptedOut:
+			optedOut = append(optedOut, room.SID)
+		}
+	}
+	return sessions, optedOut, nil
+}
+
+// Session implements [session.Registry]. It finds every room that has not opted out, also one that
+// no pattern matches, by its sid or by its name. The server keeps no rooms that have ended, so such
+// a session is unknown.
+func (r *Registry) Session(ctx context.Context, id string) (session.Session, error) {
+	rooms, err := r.rooms.List(ctx)
+	if err != nil {
+		return session.Session{}, err
+	}
+	found := -1
+	for i, room := range rooms {
+		if room.SID == id {
+			found = i
+			break
+		}
+		if room.Name == id {
+			found = i
+		}
+	}
+	if found < 0 {
+		return session.Session{}, fmt.Errorf("LiveKit has no room with this sid or name: %w",
+			session.ErrUnknown)
+	}
+	v := r.verdict(rooms[found])
+	if v.OptedOut {
+		return session.Session{}, errOptedOut
+	}
+	return r.session(rooms[found], v), nil
+}
+
+// errOptedOut means that the room's creator does not want it recorded.
+var errOptedOut = fmt.Errorf("the room's metadata says that it is not to be recorded: %w",
+	session.ErrEnded)
+
+// State implements [session.Registry]. A room that does not exist is Empty: the server may have
+// crashed, and its participants may be about to make the room again.
+func (r *Registry) State(ctx context.Context, s session.Session) (session.State, error) {
+	room, found, err := r.rooms.Find(ctx, s.Room)
+	switch {
+	case err != nil:
+		return 0, err
+	case !found:
+		return session.Empty, nil
+	case room.SID != s.ID:
+		return session.Replaced, nil
+	case r.verdict(room).OptedOut:
+		return session.Ended, nil
+	}
+	return r.state(room), nil
+}
+
+// Confirm reports whether the run of a room that was announced exists, and what of it is to be
+// recorded now; recorded is false if nothing is.
+func (r *Registry) Confirm(ctx context.Context, s session.Session) (confirmed session.Session,
+	recorded bool, err error,
+) {
+	room, found, err := r.rooms.Find(ctx, s.Room)
+	if err != nil || !found || room.SID != s.ID {
+		return session.Session{}, false, err
+	}
+	v := r.verdict(room)
+	return r.session(room, v), v.Record, nil
+}
+
+// Token implements [session.Registry]. The token is made here, after the server has confirmed that
+// the run of the room exists.
+func (r *Registry) Token(ctx context.Context, s session.Session, identity string) (session.Token,
+	error,
+) {
+	room, found, err := r.rooms.Find(ctx, s.Room)
+	switch {
+	case err != nil:
+		return session.Token{}, err
+	case !found:
+		return session.Token{}, fmt.Errorf("LiveKit has no room of this name: %w",
+			session.ErrRoomMissing)
+	case room.SID != s.ID:
+		// indefinite: the server may have crashed and made the room again
+		return session.Token{}, errors.New("another run of the session's room is open")
+	case r.verdict(room).OptedOut:
+		return session.Token{}, errOptedOut
+	}
+	token, err := r.rooms.Key().JoinToken(s.Room, identity)
+	if err != nil {
+		return session.Token{}, err
+	}
+	return session.Token{URL: r.url, JWT: token}, nil
+}
+
+// SessionOf implements [session.Registry]. It is called whenever a room is joined, so it also marks
+// the room, see [Registry.state].
+func (r *Registry) SessionOf(room session.Room) string {
+	r.joined.add(room.SID)
+	return room.SID
+}
+
+// CanonicalID implements [session.Registry]. Sids and names are case-sensitive.
+func (r *Registry) CanonicalID(text string) string { return strings.TrimSpace(text) }
+
+// ClockOffset implements [session.Registry].
+func (r *Registry) ClockOffset() (time.Duration, bool) { return r.rooms.ClockOffset() }
+
+// session returns a room as a session.
+func (r *Registry) session(room Room, v Verdict) session.Session {
+	return session.Session{
+		ID: room.SID, Room: room.Name, StartedAt: room.Created, State: r.state(room),
+		Limits: v.Limits,
+	}
+}
+
+// state reports whether anybody is in a room. The server's count may be up to five seconds late, so
+// a new room counts as in use.
+//
+// A room that only our own join has made is new, too, and must not count as in use: it would be
+// recorded as a session although nobody is there. It is told apart by two facts. While a recorder
+// is in the room, the count is that of the moment when it joined. When a recorder of this process
+// has left, the room is marked as joined.
+func (r *Registry) state(room Room) session.State {
+	switch {
+	case room.Participants > 0:
+		return session.Running
+	case room.ActiveRecording || r.joined.has(room.SID) || room.Created.IsZero():
+		return session.Empty
+	}
+	offset, _ := r.rooms.ClockOffset()
+	if time.Now().Add(offset).Sub(room.Created) < countDelay {
+		return session.Running
+	}
+	return session.Empty
+}
+
+// verdict decides about a room, and reports malformed metadata once.
+func (r *Registry) verdict(room Room) Verdict {
+	v := r.records(room)
+	if v.Problem != nil && r.reported.add(room.SID) {
+		r.log.Warn("a room is not recorded: its metadata is malformed", "room", room.Name,
+			"session_id", room.SID, "error", v.Problem)
+	}
+	return v
+}
+
+// mostSIDs bounds the number of sids in a set.
+const mostSIDs = 10_000
+
+// sids is a set of the latest sids. The zero value is empty. It is safe for concurrent use.
+type sids struct {
+	mu    sync.Mutex
+	set   map[string]bool
+	order []string // ring, oldest at next
+	next  int
+}
+
+// add adds a sid and reports whether it is new.
+func (s *sids) add(sid string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.set[sid] {
+		return false
+	}
+	if s.set == nil {
+		s.set = map[string]bool{}
+	}
+	s.set[sid] = true
+	if len(s.order) < mostSIDs {
+		s.order = append(s.order, sid)
+		return true
+	}
+	delete(s.set, s.order[s.next])
+	s.order[s.next] = sid
+	s.next = (s.next + 1) % mostSIDs
+	return true
+}
+
+func (s *sids) has(sid string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.set[sid]
+}
