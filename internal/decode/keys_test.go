@@ -9,6 +9,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/decode"
+	"github.com/syncflow/textegress/internal/decode/decodetest"
 )
 
 // What a browser makes of a user packet with the payload "hi", encrypted with the calls that
@@ -181,7 +182,7 @@ func TestEncryptedSenderIsTheServers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := encrypt("s", &livekit.EncryptedPacketPayload{Value: &livekit.EncryptedPacketPayload_User{
+	p := decodetest.Encrypt("s", 1, &livekit.EncryptedPacketPayload{Value: &livekit.EncryptedPacketPayload_User{
 		User: &livekit.UserPacket{
 			ParticipantIdentity: "mallory", ParticipantSid: "PA_m",
 			Payload: []byte("x"),
@@ -201,15 +202,15 @@ func TestEncryptedStreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := encrypt("s", &livekit.EncryptedPacketPayload{
+	h := decodetest.Encrypt("s", 1, &livekit.EncryptedPacketPayload{
 		Value: &livekit.EncryptedPacketPayload_StreamHeader{StreamHeader: text("s",
 			2).GetStreamHeader()},
 	})
-	c := encrypt("s", &livekit.EncryptedPacketPayload{
+	c := decodetest.Encrypt("s", 1, &livekit.EncryptedPacketPayload{
 		Value: &livekit.EncryptedPacketPayload_StreamChunk{StreamChunk: part("s", 0,
 			"hi").GetStreamChunk()},
 	})
-	e := encrypt("s", &livekit.EncryptedPacketPayload{
+	e := decodetest.Encrypt("s", 1, &livekit.EncryptedPacketPayload{
 		Value: &livekit.EncryptedPacketPayload_StreamTrailer{StreamTrailer: trailer("s",
 			"").GetStreamTrailer()},
 	})
@@ -224,7 +225,7 @@ func TestEncryptedStreams(t *testing.T) {
 	if len(got) != 1 || got[0].Stream.Incomplete != textegress.StreamEncryptionMixed {
 		t.Errorf("%+v", got[0].Stream)
 	}
-	unknown := encrypt("s", &livekit.EncryptedPacketPayload{})
+	unknown := decodetest.Encrypt("s", 1, &livekit.EncryptedPacketPayload{})
 	if got := lines(t, decode.Options{Keys: keys},
 		frame(t, 1, unknown))[0]; got.Kind != textegress.KindEncrypted ||
 		got.Encryption.Reason != textegress.EncryptedMalformed {

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/decode/decodetest"
 	"github.com/syncflow/textegress/internal/delivery"
 	"github.com/syncflow/textegress/internal/erasure"
 	"github.com/syncflow/textegress/internal/objstore"
@@ -280,7 +281,9 @@ func (w *world) record(id string, change ...func(*spool.Info)) *spool.Recording 
 					StreamTrailer: &livekit.DataStream_Trailer{StreamId: "e"},
 				}},
 			} {
-				packet(encrypted(t, w.key, byte(nth+1), identity, inner))
+				p := decodetest.Encrypt(w.key, byte(nth+1), inner)
+				p.ParticipantIdentity, p.ParticipantSid = identity, "PA_"+identity
+				packet(p)
 			}
 		}
 	}

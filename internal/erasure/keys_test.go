@@ -1,17 +1,10 @@
 package erasure_test
 
 import (
-	"bytes"
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/pbkdf2"
-	"crypto/sha256"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/livekit/protocol/livekit"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/erasure"
@@ -24,60 +17,20 @@ import (
 
 const passphrase = "a shared secret"
 
-// derived makes a key out of a passphrase once: it takes a while.
-var derived = memo(func(secret string) []byte {
-	key, err := pbkdf2.Key(sha256.New, secret, []byte("LKFrameEncryptionKey"), 100_000, 16)
-	if err != nil {
-		panic(err)
-	}
-	return key
-})
-
-var newKeys = memo(func(text string) *render.Keys {
-	k, err := render.NewKeys([]byte(text))
-	if err != nil {
-		panic(err)
-	}
-	return k
-})
-
-// memo remembers what f returned; it is not safe for concurrent use.
-func memo[T any](f func(string) T) func(string) T {
-	known := map[string]T{}
-	return func(s string) T {
-		if _, ok := known[s]; !ok {
-			known[s] = f(s)
+// newKeys reads keys once: deriving them takes a while. It is not safe for concurrent use.
+var newKeys = func() func(string) *render.Keys {
+	known := map[string]*render.Keys{}
+	return func(text string) *render.Keys {
+		if known[text] == nil {
+			k, err := render.NewKeys([]byte(text))
+			if err != nil {
+				panic(err)
+			}
+			known[text] = k
 		}
-		return known[s]
+		return known[text]
 	}
-}
-
-// encrypted does what LiveKit's SDKs do with a passphrase.
-func encrypted(t *testing.T, secret string, nth byte, identity string,
-	inner *livekit.EncryptedPacketPayload,
-) *livekit.DataPacket {
-	t.Helper()
-	block, err := aes.NewCipher(derived(secret))
-	if err != nil {
-		t.Fatal(err)
-	}
-	gcm, err := cipher.NewGCM(block)
-	if err != nil {
-		t.Fatal(err)
-	}
-	plain, err := proto.Marshal(inner)
-	if err != nil {
-		t.Fatal(err)
-	}
-	iv := bytes.Repeat([]byte{nth}, 12)
-	return &livekit.DataPacket{
-		ParticipantIdentity: identity, ParticipantSid: "PA_" + identity,
-		Value: &livekit.DataPacket_EncryptedPacket{EncryptedPacket: &livekit.EncryptedPacket{
-			EncryptionType: livekit.Encryption_GCM, Iv: iv, EncryptedValue: gcm.Seal(nil, iv, plain,
-				nil),
-		}},
-	}
-}
+}()
 
 func keysOf(text string) *render.Keys {
 	if text == "" {

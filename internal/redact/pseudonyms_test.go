@@ -12,40 +12,9 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/redact/redacttest"
 	"github.com/syncflow/textegress/segment"
 )
-
-// testNames are pseudonyms that show which name they stand for to nobody but this test.
-type testNames struct {
-	of    map[string]string
-	saved []string
-	err   error
-}
-
-func (n *testNames) Of(s string) string {
-	if s == "" {
-		return ""
-	}
-	if n.of == nil {
-		n.of = map[string]string{}
-	}
-	if n.of[s] == "" {
-		n.of[s] = fmt.Sprintf("P-%d", len(n.of)+1)
-	}
-	return n.of[s]
-}
-
-func (n *testNames) ID(s string) string {
-	if s == "" {
-		return ""
-	}
-	return "I-" + n.Of("id " + s)[2:]
-}
-
-func (n *testNames) Save(list []string) error {
-	n.saved = append(n.saved, list...)
-	return n.err
-}
 
 // fate says what becomes of a field under pseudonyms.
 type fate string
@@ -204,7 +173,7 @@ var fates = map[string]map[string]fate{
 // TestPseudonyms_EveryFieldIsClassified holds the table above to the types, and [Pseudonymizer] to
 // the table.
 func TestPseudonyms_EveryFieldIsClassified(t *testing.T) {
-	names := &testNames{}
+	names := &redacttest.Pseudonyms{}
 	types := map[string]bool{}
 	var m textegress.Message
 	fill(t, reflect.ValueOf(&m).Elem(), new(int64), 0)
@@ -391,7 +360,7 @@ func TestPseudonymizer_Property(t *testing.T) {
 	}
 	property := func(seed int64, secret string, kind uint8, decrypted bool) bool {
 		secret = "SECRET " + strings.ToValidUTF8(secret, "")
-		names := &testNames{}
+		names := &redacttest.Pseudonyms{}
 		p := NewPseudonymizer(names)
 		var m textegress.Message
 		n := seed % 1000
@@ -424,11 +393,11 @@ func TestPseudonymizer_Property(t *testing.T) {
 			}
 		}
 		full := errors.New("disk full")
-		if names.err = full; !errors.Is(p.Save(), full) {
+		if names.Err = full; !errors.Is(p.Save(), full) {
 			t.Error("an error of the list is lost")
 		}
 		for _, who := range []string{m.Identity, m.DestinationIdentities[0]} {
-			if !strings.Contains(strings.Join(names.saved, "\x00"), who) {
+			if !strings.Contains(strings.Join(names.Saved, "\x00"), who) {
 				t.Errorf("%q is not on the list", who)
 			}
 		}

@@ -3,10 +3,6 @@ package render_test
 import (
 	"bytes"
 	"compress/flate"
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/pbkdf2"
-	"crypto/sha256"
 	"fmt"
 	"strings"
 
@@ -15,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/decode/decodetest"
 	"github.com/syncflow/textegress/segment"
 )
 
@@ -113,33 +110,6 @@ func deflated(s string) string {
 		panic(err)
 	}
 	return buf.String()
-}
-
-// encrypted encrypts a packet as LiveKit's SDKs do.
-func encrypted(secret string, nth byte, inner *livekit.EncryptedPacketPayload) *livekit.DataPacket {
-	key, err := pbkdf2.Key(sha256.New, secret, []byte("LKFrameEncryptionKey"), 100_000, 16)
-	if err != nil {
-		panic(err)
-	}
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		panic(err)
-	}
-	gcm, err := cipher.NewGCM(block)
-	if err != nil {
-		panic(err)
-	}
-	plain, err := proto.Marshal(inner)
-	if err != nil {
-		panic(err)
-	}
-	iv := bytes.Repeat([]byte{nth}, 12)
-	return &livekit.DataPacket{Value: &livekit.DataPacket_EncryptedPacket{
-		EncryptedPacket: &livekit.EncryptedPacket{
-			EncryptionType: livekit.Encryption_GCM, Iv: iv, KeyIndex: 0,
-			EncryptedValue: gcm.Seal(nil, iv, plain, nil),
-		},
-	}}
 }
 
 // writeKinds records everything that LiveKit can carry, as its SDKs send it and as nobody should.
@@ -282,23 +252,23 @@ func writeKinds(r *recording) {
 		[]byte("of a later version")))
 
 	// Encrypted: with the right key, with another one, and a stream.
-	r.from(alice, a, encrypted(passphrase, 1,
+	r.from(alice, a, decodetest.Encrypt(passphrase, 1,
 		&livekit.EncryptedPacketPayload{Value: &livekit.EncryptedPacketPayload_User{
 			User: &livekit.UserPacket{Payload: []byte("between us"), Topic: new("secret")},
 		}}))
-	r.from(alice, a, encrypted("another secret", 2,
+	r.from(alice, a, decodetest.Encrypt("another secret", 2,
 		&livekit.EncryptedPacketPayload{Value: &livekit.EncryptedPacketPayload_User{
 			User: &livekit.UserPacket{Payload: []byte("for others")},
 		}}))
-	r.from(alice, a, encrypted(passphrase, 3,
+	r.from(alice, a, decodetest.Encrypt(passphrase, 3,
 		&livekit.EncryptedPacketPayload{Value: &livekit.EncryptedPacketPayload_StreamHeader{
 			StreamHeader: byteHeader("e", "secret.txt", "text/plain", 6),
 		}}))
-	r.from(alice, a, encrypted(passphrase, 4,
+	r.from(alice, a, decodetest.Encrypt(passphrase, 4,
 		&livekit.EncryptedPacketPayload{Value: &livekit.EncryptedPacketPayload_StreamChunk{
 			StreamChunk: streamChunk("e", 0, "secret").GetStreamChunk(),
 		}}))
-	r.from(alice, a, encrypted(passphrase, 5,
+	r.from(alice, a, decodetest.Encrypt(passphrase, 5,
 		&livekit.EncryptedPacketPayload{Value: &livekit.EncryptedPacketPayload_StreamTrailer{
 			StreamTrailer: &livekit.DataStream_Trailer{StreamId: "e"},
 		}}))
@@ -315,7 +285,7 @@ func writeKinds(r *recording) {
 	r.track(7, 3, 0x08, "the rest")
 	r.track(7, 4, 0x1c, "\x00\x02\x02\x08\x00\x00\x00\x00\x00\x00\x00\x2awith a time")
 	iv := strings.Repeat("\x06", 12)
-	sealed := encrypted(passphrase, 6,
+	sealed := decodetest.Encrypt(passphrase, 6,
 		&livekit.EncryptedPacketPayload{Value: &livekit.EncryptedPacketPayload_User{
 			User: &livekit.UserPacket{Payload: []byte("between us")},
 		}}).GetEncryptedPacket().GetEncryptedValue()

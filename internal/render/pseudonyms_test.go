@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -17,43 +16,13 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/decode/decodetest"
+	"github.com/syncflow/textegress/internal/redact/redacttest"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/verify"
 	"github.com/syncflow/textegress/segment"
 )
-
-// testNames are pseudonyms that show which name they stand for to nobody but this test.
-type testNames struct {
-	of    map[string]string
-	saved []string
-	err   error
-}
-
-func (n *testNames) Of(s string) string {
-	if s == "" {
-		return ""
-	}
-	if n.of == nil {
-		n.of = map[string]string{}
-	}
-	if n.of[s] == "" {
-		n.of[s] = fmt.Sprintf("P-%d", len(n.of)+1)
-	}
-	return n.of[s]
-}
-
-func (n *testNames) ID(s string) string {
-	if s == "" {
-		return ""
-	}
-	return "I-" + n.Of("id " + s)[2:]
-}
-
-func (n *testNames) Save(list []string) error {
-	n.saved = append(n.saved, list...)
-	return n.err
-}
 
 // Markers: SECRETn must not be delivered, STAYn is.
 const (
@@ -194,11 +163,11 @@ func writeSecrets(r *recording) {
 	// with two extensions
 	r.track(7, 2, 0x1c, "\x00\x06\x09\x06SECRET\x01\x0fPA_SECRETSECRET\x00STAY-frame")
 	r.track(7, 3, 0xff, secretIdentity)
-	r.from(secretIdentity, a, encrypted("another secret", 2,
+	r.from(secretIdentity, a, decodetest.Encrypt("another secret", 2,
 		&livekit.EncryptedPacketPayload{Value: &livekit.EncryptedPacketPayload_User{
 			User: &livekit.UserPacket{Payload: []byte("for others")},
 		}}))
-	r.from(secretIdentity, a, encrypted(passphrase, 1,
+	r.from(secretIdentity, a, decodetest.Encrypt(passphrase, 1,
 		&livekit.EncryptedPacketPayload{Value: &livekit.EncryptedPacketPayload_User{
 			User: &livekit.UserPacket{Payload: []byte("STAY-decrypted"), Topic: new("secret")},
 		}}))
@@ -263,7 +232,7 @@ func TestPseudonyms_NoIdentity(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, o := range []render.Options{{}, {Keys: keys}} {
-		names := &testNames{}
+		names := &redacttest.Pseudonyms{}
 		o.Pseudonyms = names
 		s := newMemSink()
 		m, err := render.Build(t.Context(), render.FromSpool(r.rec), o, s)
@@ -280,7 +249,7 @@ func TestPseudonyms_NoIdentity(t *testing.T) {
 		for _, want := range []string{
 			"STAY-payload", "STAY-topic", "STAY-chat", "STAY-speech", "STAY-method", "STAY-error",
 			"STAY-text-topic", "STAY-topic-list", `"track_sid":"DTR_1"`,
-			`"identity":"` + names.of[secretIdentity] + `"`, `"participant_sid":"PA_a"`,
+			`"identity":"` + names.Known[secretIdentity] + `"`, `"participant_sid":"PA_a"`,
 			`"withheld":`, `"file":"files/P-`,
 			base64.StdEncoding.EncodeToString([]byte("\xff\xfeSTAY-binary")), `"text":"STAY-frame"`,
 			`"topic":"STAY-track"`,
@@ -293,7 +262,7 @@ func TestPseudonyms_NoIdentity(t *testing.T) {
 			t.Errorf("decrypted: %v", got)
 		}
 		// Everybody who was replaced is on the list, the recorder itself is not.
-		list := strings.Join(names.saved, ",")
+		list := strings.Join(names.Saved, ",")
 		for _, want := range []string{
 			secretIdentity, secretList, "agent", "SECRET1/../other",
 			"SECRET1 only in a list",
@@ -311,7 +280,7 @@ func TestPseudonyms_NoIdentity(t *testing.T) {
 		for _, c := range m.Completeness.Connections {
 			seen[c.ParticipantSID+" "+c.Identity] = true
 		}
-		if !seen["PA_a "+names.of[secretIdentity]] || !seen["PA_g "+names.of["agent"]] {
+		if !seen["PA_a "+names.Known[secretIdentity]] || !seen["PA_g "+names.Known["agent"]] {
 			t.Errorf("connections: %v", seen)
 		}
 		// The same again gives the same bytes.
@@ -340,7 +309,7 @@ func TestPseudonyms_Golden(t *testing.T) {
 		plain, ps := build(t, render.FromSpool(rec))
 		s := newMemSink()
 		m, err := render.Build(t.Context(), underPseudonyms{render.FromSpool(rec)},
-			render.Options{Pseudonyms: &testNames{}}, s)
+			render.Options{Pseudonyms: &redacttest.Pseudonyms{}}, s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -398,7 +367,7 @@ func TestPseudonyms_NeverWithout(t *testing.T) {
 	}
 	full := errors.New("disk full")
 	if _, err := render.Build(t.Context(), render.FromSpool(r.rec),
-		render.Options{Pseudonyms: &testNames{err: full}}, s); !errors.Is(err, full) {
+		render.Options{Pseudonyms: &redacttest.Pseudonyms{Err: full}}, s); !errors.Is(err, full) {
 		t.Errorf("the list cannot be written: %v", err)
 	}
 	if _, ok := s.objects[textegress.ManifestName]; ok {
@@ -411,7 +380,7 @@ func TestPseudonyms_NeverWithout(t *testing.T) {
 	}
 	defer d.Close()
 	if _, err := render.Build(t.Context(), render.FromSpool(r.rec),
-		render.Options{Pseudonyms: &testNames{}}, d); err != nil {
+		render.Options{Pseudonyms: &redacttest.Pseudonyms{}}, d); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := render.FromDelivered(os.DirFS(dir)); !errors.Is(err, render.ErrPseudonyms) {
@@ -423,7 +392,7 @@ func TestPseudonyms_NeverWithout(t *testing.T) {
 	plain.seal(textegress.StatusComplete, "room_deleted")
 	s = newMemSink()
 	if _, err := render.Build(t.Context(), render.FromSpool(plain.rec),
-		render.Options{Pseudonyms: &testNames{}}, s); err != nil {
+		render.Options{Pseudonyms: &redacttest.Pseudonyms{}}, s); err != nil {
 		t.Fatal(err)
 	}
 	_, without := build(t, render.FromSpool(plain.rec))
