@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/internal/status"
 	"github.com/syncflow/textegress/internal/web"
 )
 
@@ -58,9 +59,9 @@ func (c *listCmd) Run(env *environment) error {
 // listRecordings returns the service's status, which has more details (connections, received
 // packets). If no service is running, it reads the files.
 func listRecordings(ctx context.Context, dir string) (listAnswer, error) {
-	status, err := web.Dial(dir).Status(ctx)
+	running, err := web.Dial(dir).Status(ctx)
 	if err == nil {
-		return listAnswer{ServiceRunning: true, Recordings: status.Recordings}, nil
+		return listAnswer{ServiceRunning: true, Recordings: running.Recordings}, nil
 	}
 	if !errors.Is(err, web.ErrNotRunning) {
 		return listAnswer{}, err
@@ -72,24 +73,9 @@ func listRecordings(ctx context.Context, dir string) (listAnswer, error) {
 	defer func() { _ = s.Close() }()
 	answer := listAnswer{Recordings: []web.RecordingStatus{}}
 	for _, r := range s.Recordings() {
-		answer.Recordings = append(answer.Recordings, storedStatus(r))
+		answer.Recordings = append(answer.Recordings, status.Stored(r))
 	}
 	return answer, nil
-}
-
-// storedStatus returns the status stated in the files of a recording.
-func storedStatus(r *spool.Recording) web.RecordingStatus {
-	info := r.Info()
-	row := web.RecordingStatus{
-		EgressID: info.EgressID, ProjectID: info.ProjectID, SessionID: info.SessionID,
-		RoomName: info.RoomName, Part: info.Part,
-		State: string(r.State()), StartedAt: time.Unix(0, info.CreatedUnixNS).UTC(),
-		Suspect: r.Suspect(),
-	}
-	if sealed, ok := r.Sealed(); ok {
-		row.Status, row.Reason = string(sealed.Status), sealed.Reason
-	}
-	return row
 }
 
 // packetCount returns the packet count, which is known only for recordings that the running service

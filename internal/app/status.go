@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/controller"
 	"github.com/syncflow/textegress/internal/project"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/internal/status"
 	"github.com/syncflow/textegress/internal/web"
 )
 
@@ -27,7 +29,7 @@ func (a *App) Status() web.Status {
 	s.LastReload = a.lastReload
 	a.mu.RUnlock()
 	up := a.dispatcher.Snapshot()
-	live := map[string]web.RecordingStatus{}
+	live := map[string]recorder.Snapshot{}
 	for _, p := range a.snapshotProjects() {
 		ps := web.ProjectStatus{
 			Index: p.Config.Index, ID: p.Config.ProjectID, State: "broken",
@@ -40,15 +42,7 @@ func (a *App) Status() web.Status {
 			snap := p.ctl.Snapshot()
 			fillProject(&ps, snap)
 			for _, r := range snap.Recorders {
-				live[r.Info.EgressID] = web.RecordingStatus{
-					EgressID: r.Info.EgressID, ProjectID: r.Info.ProjectID,
-					SessionID: r.Info.SessionID, RoomName: r.Info.RoomName,
-					Part: r.Info.Part, StartedAt: time.Unix(0, r.Info.CreatedUnixNS).UTC(),
-					Status: string(r.Status), Reason: cmp.Or(r.Reason, r.JoinError),
-					Connected: r.Connected,
-					Packets:   r.Packets, Bytes: r.Bytes, Recorded: r.Recorded, Durable: r.Durable,
-					Participants: r.Participants, Outages: r.Outages, LastPacketAt: r.LastPacketAt,
-				}
+				live[r.Info.EgressID] = r
 			}
 		}
 		if u, ok := up.Projects[p.Config.ProjectID]; ok {
@@ -57,12 +51,11 @@ func (a *App) Status() web.Status {
 		s.Projects = append(s.Projects, ps)
 	}
 	for _, rec := range a.spool.Recordings() {
-		rs := live[rec.ID()]
-		rs.State = string(rec.State())
-		if rs.EgressID == "" {
-			rs = sealedStatus(rec)
+		rs := status.Stored(rec)
+		if r, ok := live[rec.ID()]; ok {
+			fillLive(&rs, r)
 		}
-		rs.Suspect = rec.Suspect()
+		rs.Status = cmp.Or(rs.Status, string(textegress.StatusStarting))
 		rs.UploadError = up.Errors[rec.ID()]
 		s.Recordings = append(s.Recordings, rs)
 	}
@@ -96,18 +89,12 @@ func fillProject(ps *web.ProjectStatus, snap controller.Snapshot) {
 	}
 }
 
-func sealedStatus(rec *spool.Recording) web.RecordingStatus {
-	i := rec.Info()
-	rs := web.RecordingStatus{
-		EgressID: i.EgressID, ProjectID: i.ProjectID, SessionID: i.SessionID, RoomName: i.RoomName,
-		Part:      i.Part,
-		StartedAt: time.Unix(0, i.CreatedUnixNS).UTC(), State: string(rec.State()),
-		Status: "STARTING",
-	}
-	if sealed, ok := rec.Sealed(); ok {
-		rs.Status, rs.Reason = string(sealed.Status), sealed.Reason
-	}
-	return rs
+// fillLive adds what the recorder of an open recording knows.
+func fillLive(rs *web.RecordingStatus, r recorder.Snapshot) {
+	rs.Status, rs.Reason = string(r.Status), cmp.Or(r.Reason, r.JoinError)
+	rs.Connected, rs.Participants, rs.Outages = r.Connected, r.Participants, r.Outages
+	rs.Packets, rs.Bytes, rs.Recorded, rs.Durable = r.Packets, r.Bytes, r.Recorded, r.Durable
+	rs.LastPacketAt = r.LastPacketAt
 }
 
 // NotReady implements [web.Service]. A service is ready if it would record a session announced now

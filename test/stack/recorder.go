@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"github.com/syncflow/textegress/internal/web"
 )
 
 // Recorder is the real textegress binary as a child process, in its own directory with a .env file,
@@ -69,49 +71,8 @@ func (s *Stack) StartRecorder(ctx context.Context, dir string, extra ...string) 
 	return r, r.Start(ctx)
 }
 
-// RecorderStatus is the part of /status.json that tests read.
-type RecorderStatus struct {
-	Ready    bool     `json:"ready"`
-	NotReady []string `json:"not_ready"`
-	Disk     struct {
-		State string `json:"state"` // "ok", "low" or "full"
-	} `json:"disk"`
-	Recordings []struct {
-		EgressID  string `json:"egress_id"`
-		ProjectID string `json:"project_id"`
-		SessionID string `json:"session_id"`
-		Status    string `json:"status"`
-		State     string `json:"state"`
-		Reason    string `json:"reason"`
-		Connected bool   `json:"connected"`
-		Part      int    `json:"part"`
-		Packets   uint64 `json:"packets"`
-		Bytes     uint64 `json:"bytes"`
-		Recorded  uint64 `json:"recorded"`
-		Durable   uint64 `json:"durable"`
-		Outages   int    `json:"outages"`
-	} `json:"recordings"`
-	Projects []struct {
-		ID                  string `json:"id"`
-		State               string `json:"state"`
-		Error               string `json:"error"`
-		PendingUploads      int    `json:"pending_uploads"`
-		UploadError         string `json:"upload_error"`
-		UnrequestedSessions []struct {
-			SessionID string `json:"session_id"`
-		} `json:"unrequested_sessions"`
-		UnrecordedSessions []struct {
-			SessionID string `json:"session_id"`
-			Reason    string `json:"reason"`
-		} `json:"unrecorded_sessions"`
-		Broker struct {
-			Connected bool   `json:"connected"`
-			Queue     string `json:"queue"`
-			Exclusive bool   `json:"exclusive"`
-			Error     string `json:"error"`
-		} `json:"broker"`
-	} `json:"projects"`
-}
+// RecorderStatus is the content of /status.json.
+type RecorderStatus = web.Status
 
 // Status reads /status.json.
 func (r *Recorder) Status(ctx context.Context) (RecorderStatus, error) {
