@@ -48,17 +48,17 @@ func TestAway(t *testing.T) {
 		says  string
 		logs  int
 	}{
-		"in the room":              {[]step{{info: info("RM_1", ours), stay: sit()}}, 0, "", 0},
+		"in the room":              {[]step{{info: info("RM_1", ours), run: untilLeft()}}, 0, "", 0},
 		"a server that is too old": {repeat(1000, tooOld), time.Minute, "LiveKit 1.11 or later", 1},
 		"lost, and kept out": {
 			append([]step{{
 				info: info("RM_1", ours),
-				stay: after(20*time.Second, room.ReasonConnectionLost),
+				run:  after(20*time.Second, room.ReasonConnectionLost),
 			}}, repeat(1000, tooOld)...),
 			40 * time.Second, "LiveKit 1.11 or later", 1,
 		},
 		"in at last": {
-			append(repeat(10, tooOld), step{info: info("RM_1", ours), stay: sit()}), 0,
+			append(repeat(10, tooOld), step{info: info("RM_1", ours), run: untilLeft()}), 0,
 			"", 1,
 		},
 	} {

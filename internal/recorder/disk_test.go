@@ -103,7 +103,7 @@ func TestDisk_ReadingWaits(t *testing.T) {
 		var d *disk
 		d = newDisk(t, step{
 			info: info("RM_1", ours),
-			stay: func(h room.Handler, _ <-chan struct{}) room.Reason {
+			run: func(h room.Handler, _ <-chan struct{}) room.Reason {
 				packet(h, "a")
 				d.fill()
 				time.AfterFunc(29*time.Second, d.free)
@@ -147,7 +147,7 @@ func TestDisk_Outage(t *testing.T) {
 				d = newDisk(t,
 					step{
 						info: info("RM_1", ours, "alice"),
-						stay: func(h room.Handler, left <-chan struct{}) room.Reason {
+						run: func(h room.Handler, left <-chan struct{}) room.Reason {
 							before = time.Now()
 							packet(h, "a")
 							time.Sleep(time.Second)
@@ -171,7 +171,7 @@ func TestDisk_Outage(t *testing.T) {
 					},
 					step{
 						info: info("RM_1", ours, "alice", "bob"),
-						stay: func(h room.Handler, _ <-chan struct{}) room.Reason {
+						run: func(h room.Handler, _ <-chan struct{}) room.Reason {
 							if since := time.Since(before); since < 90*time.Second {
 								t.Errorf("in the room again after %v, before the disk was well",
 									since)
@@ -211,7 +211,7 @@ func TestDisk_OtherChannelGetsThrough(t *testing.T) {
 		d = newDisk(t,
 			step{
 				info: info("RM_1", ours),
-				stay: func(h room.Handler, left <-chan struct{}) room.Reason {
+				run: func(h room.Handler, left <-chan struct{}) room.Reason {
 					packet(h, "a")
 					time.Sleep(time.Second)
 					given = time.Now()
@@ -231,7 +231,7 @@ func TestDisk_OtherChannelGetsThrough(t *testing.T) {
 					return room.ReasonLeft
 				},
 			},
-			step{info: info("RM_1", ours), stay: send(room.ReasonRoomDeleted)})
+			step{info: info("RM_1", ours), run: send(room.ReasonRoomDeleted)})
 		d.run(t.Context())
 		causes, since := d.outages()
 		if len(causes) != 1 || since[0] > given.UnixNano() {
@@ -248,7 +248,7 @@ func TestDisk_SessionEnds(t *testing.T) {
 		var d *disk
 		d = newDisk(t, step{
 			info: info("RM_1", ours),
-			stay: func(h room.Handler, _ <-chan struct{}) room.Reason {
+			run: func(h room.Handler, _ <-chan struct{}) room.Reason {
 				packet(h, "a")
 				d.fill()
 				packet(h, "given up")
@@ -281,7 +281,7 @@ func TestDisk_SessionEndsWhileAway(t *testing.T) {
 		var d *disk
 		d = newDisk(t, step{
 			info: info("RM_1", ours),
-			stay: func(h room.Handler, left <-chan struct{}) room.Reason {
+			run: func(h room.Handler, left <-chan struct{}) room.Reason {
 				d.fill()
 				packet(h, "given up")
 				<-left
@@ -302,7 +302,7 @@ func TestDisk_SessionEndsWhileAway(t *testing.T) {
 
 // TestDisk_Stop: the service is stopped while reading waits for the disk. It does
 // not wait; with the reserve the recording is sealed, without it stays open, and
-// the next start goes on with what is there.
+// the next start continues with what is there.
 func TestDisk_Stop(t *testing.T) {
 	for _, reserve := range []bool{true, false} {
 		t.Run(fmt.Sprintf("reserve %v", reserve), func(t *testing.T) {
@@ -314,7 +314,7 @@ func TestDisk_Stop(t *testing.T) {
 				d = newDisk(t,
 					step{
 						info: info("RM_1", ours),
-						stay: func(h room.Handler, left <-chan struct{}) room.Reason {
+						run: func(h room.Handler, left <-chan struct{}) room.Reason {
 							packet(h, "a")
 							d.fill()
 							if !reserve {
@@ -326,7 +326,7 @@ func TestDisk_Stop(t *testing.T) {
 							return room.ReasonLeft
 						},
 					},
-					step{info: info("RM_1", ours), stay: send(room.ReasonRoomDeleted, "b")})
+					step{info: info("RM_1", ours), run: send(room.ReasonRoomDeleted, "b")})
 				err := recorder.New(d.rec, d.options()).Run(ctx)
 				if took := time.Since(stopped); took > time.Second {
 					t.Errorf("stopping took %v", took)
@@ -378,11 +378,11 @@ func TestDisk_FullWhileJoining(t *testing.T) {
 		t.Run(failing, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := newDisk(t,
-					step{info: info("RM_1", ours), stay: send(room.ReasonConnectionLost, "a")},
-					step{info: info("RM_1", ours, "alice"), stay: sit()},
+					step{info: info("RM_1", ours), run: send(room.ReasonConnectionLost, "a")},
+					step{info: info("RM_1", ours, "alice"), run: untilLeft()},
 					step{
 						info: info("RM_1", ours, "alice"),
-						stay: send(room.ReasonRoomDeleted, "b"),
+						run:  send(room.ReasonRoomDeleted, "b"),
 					},
 				)
 				hook := d.fault.Hook
@@ -448,7 +448,7 @@ func TestSomebodyComesAndGoesForHours(t *testing.T) {
 		var snapshot func() recorder.Snapshot
 		w := newWorld(t, nil, step{
 			info: info("RM_1", ours),
-			stay: func(h room.Handler, _ <-chan struct{}) room.Reason {
+			run: func(h room.Handler, _ <-chan struct{}) room.Reason {
 				for i := range times {
 					p := room.Participant{SID: fmt.Sprintf("PA_%d", i), Identity: "eve"}
 					h.Event(room.Event{Type: room.ParticipantJoined, Participant: p})

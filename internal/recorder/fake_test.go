@@ -37,9 +37,9 @@ type fakeRoom struct {
 type step struct {
 	info room.Info
 	err  error // the join fails before the room is entered
-	// stay runs once the room accepted us; its return value ends the stay. It
-	// must return when left is closed.
-	stay func(h room.Handler, left <-chan struct{}) room.Reason
+	// run is called once the room has accepted us; the connection ends with the reason that it
+	// returns. It must return when left is closed.
+	run func(h room.Handler, left <-chan struct{}) room.Reason
 	// heard is when the server was last heard, opens how long the channels take.
 	heard time.Time
 	opens time.Duration
@@ -84,7 +84,7 @@ func (f *fakeRoom) Join(_ context.Context, o room.JoinOptions) (recorder.Conn, e
 	c := &fakeConn{done: make(chan struct{}), left: make(chan struct{})}
 	go func() {
 		defer close(c.done)
-		reason := s.stay(o.Handler, c.left)
+		reason := s.run(o.Handler, c.left)
 		c.end = room.Disconnect{Reason: reason, LastReceived: s.heard}
 	}()
 	time.Sleep(s.opens)
@@ -273,7 +273,7 @@ func info(sid, metadata string, who ...string) room.Info {
 	return in
 }
 
-// send delivers packets and then ends the stay for the given reason.
+// send delivers packets and then ends the connection for the given reason.
 func send(reason room.Reason, packets ...string) func(room.Handler, <-chan struct{}) room.Reason {
 	return func(h room.Handler, _ <-chan struct{}) room.Reason {
 		for _, p := range packets {
@@ -283,8 +283,8 @@ func send(reason room.Reason, packets ...string) func(room.Handler, <-chan struc
 	}
 }
 
-// sit stays until we leave.
-func sit(packets ...string) func(room.Handler, <-chan struct{}) room.Reason {
+// untilLeft delivers packets and stays connected until the recorder leaves.
+func untilLeft(packets ...string) func(room.Handler, <-chan struct{}) room.Reason {
 	return func(h room.Handler, left <-chan struct{}) room.Reason {
 		for _, p := range packets {
 			h.Packet(room.Reliable, time.Now(), []byte(p))

@@ -86,7 +86,7 @@ func TestDeniedParticipantsLeaveNoTrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil, step{
 			info: in,
-			stay: func(h room.Handler, _ <-chan struct{}) room.Reason {
+			run: func(h room.Handler, _ <-chan struct{}) room.Reason {
 				for range 2 {
 					h.Packet(room.Reliable, time.Now(), says("bob", secret))
 					h.Packet(room.Lossy, time.Now(), says("alice", "hello"))
@@ -127,7 +127,7 @@ func TestDroppedIsStatedSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil, step{
 			info: info("RM_1", ours, "alice"),
-			stay: func(h room.Handler, _ <-chan struct{}) room.Reason {
+			run: func(h room.Handler, _ <-chan struct{}) room.Reason {
 				for range 25 * 60 {
 					h.Packet(room.Reliable, time.Now(), says("bob", secret))
 					time.Sleep(time.Second)
@@ -146,13 +146,13 @@ func TestDroppedIsStatedSeldom(t *testing.T) {
 	})
 }
 
-// A recording that goes on follows the rules of the process that continues it, and says so.
+// A continued recording follows the rules of the process that continues it, and says so.
 func TestRulesOfAContinuedRecording(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil,
 			step{
 				info: info("RM_1", ours, "alice", "bob"),
-				stay: send(room.ReasonRoomDeleted, string(says("bob", secret))),
+				run:  send(room.ReasonRoomDeleted, string(says("bob", secret))),
 			})
 		wr, err := w.rec.Writer()
 		if err != nil {
@@ -201,7 +201,7 @@ func TestDataTracksUnderRules(t *testing.T) {
 		}}
 	}
 	synctest.Test(t, func(t *testing.T) {
-		stay := func(reason room.Reason, alice, bob byte) func(room.Handler,
+		run := func(reason room.Reason, alice, bob byte) func(room.Handler,
 			<-chan struct{}) room.Reason {
 			return func(h room.Handler, _ <-chan struct{}) room.Reason {
 				push := func(handle byte, text string) {
@@ -227,9 +227,9 @@ func TestDataTracksUnderRules(t *testing.T) {
 			}
 		}
 		w := newWorld(t, nil,
-			step{info: info("RM_1", ours, "alice"), stay: stay(room.ReasonConnectionLost, 1, 2)},
+			step{info: info("RM_1", ours, "alice"), run: run(room.ReasonConnectionLost, 1, 2)},
 			// the other way round
-			step{info: info("RM_1", ours, "alice"), stay: stay(room.ReasonRoomDeleted, 2, 1)})
+			step{info: info("RM_1", ours, "alice"), run: run(room.ReasonRoomDeleted, 2, 1)})
 		got := selected(t, w, textegress.SelectionRules{
 			IdentitiesDeny: []string{"bob"},
 			TopicsDeny:     []string{"closed"},

@@ -30,8 +30,8 @@ func afterwards(d time.Duration) func(int) time.Duration {
 }
 
 var (
-	lost    = step{info: info("RM_1", ours), stay: send(room.ReasonConnectionLost, "a")}
-	deleted = step{info: info("RM_2", ours), stay: send(room.ReasonRoomDeleted, "b")}
+	lost    = step{info: info("RM_1", ours), run: send(room.ReasonConnectionLost, "a")}
+	deleted = step{info: info("RM_2", ours), run: send(room.ReasonRoomDeleted, "b")}
 )
 
 // After an unclean loss the earlier token is used as soon as the authority has been silent for two
@@ -68,7 +68,7 @@ func TestEarlierTokenWhileTheAuthorityIsSilent(t *testing.T) {
 					t.Fatalf("sealed %s after %d joins", sealed.Status, w.room.count())
 				}
 				second := w.room.joins[1]
-				// The short stay before counts as a failed try: a pause of at most 100 ms.
+				// The short connection before counts as a failed try: a pause of at most 100 ms.
 				pause := second.at.Sub(w.room.joins[0].at) - c.at
 				if second.token != c.want || pause < 0 || pause > 100*time.Millisecond {
 					t.Errorf("joined with %s %v after the loss, want %s after %v", second.token,
@@ -79,13 +79,13 @@ func TestEarlierTokenWhileTheAuthorityIsSilent(t *testing.T) {
 	}
 }
 
-// The question goes on while the room is tried with the earlier token, and is given up when that
+// The question continues while the room is tried with the earlier token, and is given up when that
 // has led into a room of the session.
-func TestTheQuestionGoesOn(t *testing.T) {
+func TestTheQuestionContinuesWhileJoining(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil, slices.Concat([]step{lost},
 			repeat(4, step{err: &room.JoinError{Phase: "websocket"}}), []step{
-				{info: info("RM_1", ours), stay: func(room.Handler, <-chan struct{}) room.Reason {
+				{info: info("RM_1", ours), run: func(room.Handler, <-chan struct{}) room.Reason {
 					synctest.Wait()
 					return room.ReasonRoomDeleted
 				}},
@@ -106,7 +106,7 @@ func TestARoomOfAnEndedSessionIsLeft(t *testing.T) {
 		var left time.Time
 		began := time.Now()
 		w := newWorld(t, nil, lost,
-			step{info: info("RM_9", ""), stay: func(_ room.Handler, l <-chan struct{}) room.Reason {
+			step{info: info("RM_9", ""), run: func(_ room.Handler, l <-chan struct{}) room.Reason {
 				<-l
 				left = time.Now()
 				return room.ReasonLeft
@@ -132,7 +132,7 @@ func TestARoomOfAnEndedSessionIsLeft(t *testing.T) {
 func TestARoomIsNotMadeAgainAndAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil, lost,
-			step{info: info("RM_9", ""), stay: after(5*time.Minute, room.ReasonRoomClosed)})
+			step{info: info("RM_9", ""), run: after(5*time.Minute, room.ReasonRoomClosed)})
 		w.auth.stateTakes, w.auth.tokenTakes = always(time.Hour), afterwards(time.Hour)
 		sealed := w.run(t.Context())
 		if sealed.Reason != string(room.ReasonRoomClosed) || w.room.count() != 2 {
@@ -284,7 +284,7 @@ func TestOwnTokenAndAForgedRoom(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			own := func(string) (string, string, error) { return "ws://own", "own", nil }
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, nil, repeat(100, step{info: c.in, stay: sit()})...)
+				w := newWorld(t, nil, repeat(100, step{info: c.in, run: untilLeft()})...)
 				w.own = own
 				w.auth.token = func(n int) error {
 					if n < 3 { // nobody answers at first
@@ -301,7 +301,7 @@ func TestOwnTokenAndAForgedRoom(t *testing.T) {
 				}
 			})
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, nil, step{info: c.in, stay: send(room.ReasonRoomClosed)}, deleted)
+				w := newWorld(t, nil, step{info: c.in, run: send(room.ReasonRoomClosed)}, deleted)
 				w.own = own
 				o := w.options()
 				o.RoomConfirmed = true

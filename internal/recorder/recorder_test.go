@@ -43,7 +43,7 @@ func TestRecording(t *testing.T) {
 			name: "a class that ends by deletion of its room",
 			steps: []step{{
 				info: info("RM_1", ours, "alice"),
-				stay: send(room.ReasonRoomDeleted, "a", "b"),
+				run:  send(room.ReasonRoomDeleted, "a", "b"),
 			}},
 			want: want{textegress.StatusComplete, "room_deleted", 1, []string{
 				"recording_started", "joined RM_1", "participant_joined alice", "packet a epoch 1",
@@ -62,8 +62,8 @@ func TestRecording(t *testing.T) {
 		{
 			name: "the connection is lost and found again",
 			steps: []step{
-				{info: info("RM_1", ours, "alice"), stay: send(room.ReasonConnectionLost, "a")},
-				{info: info("RM_1", "changed", "bob"), stay: send(room.ReasonRoomClosed, "b")},
+				{info: info("RM_1", ours, "alice"), run: send(room.ReasonConnectionLost, "a")},
+				{info: info("RM_1", "changed", "bob"), run: send(room.ReasonRoomClosed, "b")},
 			},
 			want: want{textegress.StatusComplete, "room_closed", 2, []string{
 				"recording_started", "joined RM_1", "participant_joined alice", "packet a epoch 1",
@@ -75,7 +75,7 @@ func TestRecording(t *testing.T) {
 		{
 			name: "the connection is lost because the session ended: nobody joins, which would " +
 				"make the room again",
-			steps: []step{{info: info("RM_1", ours), stay: send(room.ReasonConnectionLost, "a")}},
+			steps: []step{{info: info("RM_1", ours), run: send(room.ReasonConnectionLost, "a")}},
 			state: func(int) (session.State, error) { return session.Ended, nil },
 			want: want{textegress.StatusComplete, "session_ended", 1, []string{
 				"recording_started", "joined RM_1", "packet a epoch 1",
@@ -84,8 +84,8 @@ func TestRecording(t *testing.T) {
 			}},
 		},
 		{
-			name:  "the room stays away: over after the rejoin window, not before",
-			steps: []step{{info: info("RM_1", ours), stay: send(room.ReasonConnectionLost, "a")}},
+			name:  "the room does not come back: over after the rejoin window, not before",
+			steps: []step{{info: info("RM_1", ours), run: send(room.ReasonConnectionLost, "a")}},
 			state: func(int) (session.State, error) {
 				return session.Empty,
 					nil
@@ -100,8 +100,8 @@ func TestRecording(t *testing.T) {
 		{
 			name: "LiveKit restarts in mid-class: the new room of that name is the continuation",
 			steps: []step{
-				{info: info("RM_1", ours, "alice"), stay: send(room.ReasonConnectionLost, "a")},
-				{info: info("RM_2", "", "alice"), stay: send(room.ReasonRoomDeleted, "b")},
+				{info: info("RM_1", ours, "alice"), run: send(room.ReasonConnectionLost, "a")},
+				{info: info("RM_2", "", "alice"), run: send(room.ReasonRoomDeleted, "b")},
 			},
 			state: func(n int) (session.State, error) {
 				if n < 5 {
@@ -119,8 +119,8 @@ func TestRecording(t *testing.T) {
 		{
 			name: "our rejoin made the room of a session that has ended: left at once",
 			steps: []step{
-				{info: info("RM_1", ours), stay: send(room.ReasonConnectionLost)},
-				{info: info("RM_2", ""), stay: sit()},
+				{info: info("RM_1", ours), run: send(room.ReasonConnectionLost)},
+				{info: info("RM_2", ""), run: untilLeft()},
 			},
 			state: func(n int) (session.State, error) {
 				if n == 1 {
@@ -138,7 +138,7 @@ func TestRecording(t *testing.T) {
 			name: "the room of that name belongs to another session",
 			steps: []step{{
 				info: info("RM_9", "|session_id:another|project_id:p|comments:|", "eve"),
-				stay: sit("secret"),
+				run:  untilLeft("secret"),
 			}},
 			want: want{
 				textegress.StatusAborted, "room_replaced", 1,
@@ -148,10 +148,10 @@ func TestRecording(t *testing.T) {
 		{
 			name: "after an outage the room belongs to another session",
 			steps: []step{
-				{info: info("RM_1", ours), stay: send(room.ReasonConnectionLost, "a")},
+				{info: info("RM_1", ours), run: send(room.ReasonConnectionLost, "a")},
 				{
 					info: info("RM_9", "|session_id:another|project_id:p|comments:|", "eve"),
-					stay: sit("secret"),
+					run:  untilLeft("secret"),
 				},
 			},
 			want: want{textegress.StatusComplete, "room_replaced", 2, []string{
@@ -163,7 +163,7 @@ func TestRecording(t *testing.T) {
 		{
 			name: "an empty room that names no session was made by our own join: left, and " +
 				"asked again",
-			steps: []step{{info: info("RM_1", ""), stay: sit()}},
+			steps: []step{{info: info("RM_1", ""), run: untilLeft()}},
 			state: func(int) (session.State, error) { return session.Ended, nil },
 			after: 30 * time.Second,
 			want: want{
@@ -175,7 +175,7 @@ func TestRecording(t *testing.T) {
 			name: "a room that names no session but has people in it is recorded",
 			steps: []step{{
 				info: info("RM_1", "", "alice"),
-				stay: send(room.ReasonRoomClosed, "a"),
+				run:  send(room.ReasonRoomClosed, "a"),
 			}},
 			want: want{textegress.StatusComplete, "room_closed", 1, []string{
 				"recording_started", "joined RM_1", "participant_joined alice", "packet a epoch 1",
@@ -184,7 +184,7 @@ func TestRecording(t *testing.T) {
 		},
 		{
 			name: "somebody removes us: respected",
-			steps: []step{{info: info("RM_1", ours), stay: send(room.ReasonParticipantRemoved,
+			steps: []step{{info: info("RM_1", ours), run: send(room.ReasonParticipantRemoved,
 				"a")}},
 			want: want{textegress.StatusAborted, "participant_removed", 1, []string{
 				"recording_started", "joined RM_1", "packet a epoch 1",
@@ -194,8 +194,8 @@ func TestRecording(t *testing.T) {
 		{
 			name: "the API is away when the connection is lost: the earlier token serves",
 			steps: []step{
-				{info: info("RM_1", ours), stay: send(room.ReasonConnectionLost, "a")},
-				{info: info("RM_1", ours), stay: send(room.ReasonRoomDeleted, "b")},
+				{info: info("RM_1", ours), run: send(room.ReasonConnectionLost, "a")},
+				{info: info("RM_1", ours), run: send(room.ReasonRoomDeleted, "b")},
 			},
 			token: func(n int) error {
 				if n > 1 {
@@ -211,8 +211,8 @@ func TestRecording(t *testing.T) {
 			}},
 		},
 		{
-			name:  "neither LiveKit nor the API for an hour: sealed, to go on as a new part",
-			steps: []step{{info: info("RM_1", ours), stay: send(room.ReasonServerShutdown, "a")}},
+			name:  "neither LiveKit nor the API for an hour: sealed, to be continued as a new part",
+			steps: []step{{info: info("RM_1", ours), run: send(room.ReasonServerShutdown, "a")}},
 			token: func(n int) error {
 				if n > 1 {
 					return errAway
@@ -234,7 +234,7 @@ func TestRecording(t *testing.T) {
 					12345
 			},
 			steps: []step{
-				{info: info("RM_1", ours), stay: send(room.ReasonRoomDeleted, "a")},
+				{info: info("RM_1", ours), run: send(room.ReasonRoomDeleted, "a")},
 			},
 			want: want{textegress.StatusComplete, "room_deleted", 1, []string{
 				"recording_started", "outage_started service_stopped", "joined RM_1",
@@ -249,7 +249,7 @@ func TestRecording(t *testing.T) {
 					"room_closed"
 			},
 			steps: []step{
-				{info: info("RM_2", "", "alice"), stay: send(room.ReasonRoomDeleted, "a")},
+				{info: info("RM_2", "", "alice"), run: send(room.ReasonRoomDeleted, "a")},
 			},
 			want: want{textegress.StatusComplete, "room_deleted", 1, []string{
 				"recording_started", "outage_started room_closed", "joined RM_2", "outage_ended",
@@ -311,8 +311,8 @@ func TestWrongRoom(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil,
-			step{info: info("RM_1", ours), stay: send(room.ReasonConnectionLost, "a")},
-			step{info: info("RM_1", ours), stay: send(room.ReasonRoomDeleted, "b")})
+			step{info: info("RM_1", ours), run: send(room.ReasonConnectionLost, "a")},
+			step{info: info("RM_1", ours), run: send(room.ReasonRoomDeleted, "b")})
 		w.auth.token = func(n int) error {
 			if n > 1 {
 				return fmt.Errorf("fake: %w", session.ErrWrongRoom)
@@ -331,7 +331,7 @@ func TestExcluded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil, step{
 			info: info("RM_1", ours),
-			stay: send(room.ReasonRoomDeleted, "a"),
+			run:  send(room.ReasonRoomDeleted, "a"),
 		})
 		o := w.options()
 		o.Excluded = true
@@ -347,7 +347,7 @@ func TestExcluded(t *testing.T) {
 
 func TestEveryAttemptHasItsOwnIdentity(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		lost := step{info: info("RM_1", ours), stay: send(room.ReasonDuplicateIdentity)}
+		lost := step{info: info("RM_1", ours), run: send(room.ReasonDuplicateIdentity)}
 		w := newWorld(t, nil, lost, lost, lost, lost, lost, lost)
 		sealed := w.run(t.Context())
 		if sealed.Status != textegress.StatusFailed || sealed.Reason != "duplicate_identity" {
@@ -369,7 +369,7 @@ func TestEveryAttemptHasItsOwnIdentity(t *testing.T) {
 
 func TestStopSealsForAFurtherPart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, nil, step{info: info("RM_1", ours), stay: sit("a")})
+		w := newWorld(t, nil, step{info: info("RM_1", ours), run: untilLeft("a")})
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		time.AfterFunc(time.Minute, cancel)
@@ -389,7 +389,7 @@ func TestStopSealsForAFurtherPart(t *testing.T) {
 }
 
 // A stop while the API is asked must not be mistaken for the end of the session:
-// the recording stays open, and the next start goes on with it.
+// the recording stays open, and the next start continues it.
 func TestStopBeforeTheFirstJoin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil)
@@ -414,7 +414,7 @@ func TestStopBeforeTheFirstJoin(t *testing.T) {
 func TestContinueAfterCrash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil,
-			step{info: info("RM_1", ours, "alice", "bob"), stay: send(room.ReasonRoomDeleted, "b")})
+			step{info: info("RM_1", ours, "alice", "bob"), run: send(room.ReasonRoomDeleted, "b")})
 		wr, err := w.rec.Writer()
 		if err != nil {
 			t.Fatal(err)
@@ -495,7 +495,7 @@ func TestContinueAfterTheClockWasSetBack(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, nil, step{
 					info: info("RM_1", ours, "alice"),
-					stay: send(room.ReasonRoomDeleted),
+					run:  send(room.ReasonRoomDeleted),
 				})
 				wr, err := w.rec.Writer()
 				if err != nil {
@@ -562,7 +562,7 @@ func TestNextPartAfterTheClockWasSetBack(t *testing.T) {
 		w := newWorld(t, func(i *spool.Info) {
 			i.Part, i.Previous, i.PreviousEndedUnixNS = 2, "DE_before",
 				time.Now().Add(time.Hour).UnixNano()
-		}, step{info: info("RM_1", ours, "alice"), stay: send(room.ReasonRoomDeleted)})
+		}, step{info: info("RM_1", ours, "alice"), run: send(room.ReasonRoomDeleted)})
 		w.run(t.Context())
 		want := []string{
 			"recording_started", "outage_started service_stopped", "clock_step", "joined RM_1",

@@ -45,7 +45,7 @@ func TestRejoinChild(t *testing.T) {
 	payload := strings.Repeat("x", 1000)
 	r := &fakeRoom{steps: []step{{
 		info: info("RM_1", ours, "alice", "bob"),
-		stay: func(h room.Handler, _ <-chan struct{}) room.Reason {
+		run: func(h room.Handler, _ <-chan struct{}) room.Reason {
 			for range size / len(payload) {
 				packet(h, payload)
 			}
@@ -93,7 +93,7 @@ func rejoin(b *testing.B, dir string) {
 	rec, _ := s.Recording("DE_long")
 	r := &fakeRoom{steps: []step{{
 		info: info("RM_1", ours, "alice", "bob"),
-		stay: func(room.Handler, <-chan struct{}) room.Reason {
+		run: func(room.Handler, <-chan struct{}) room.Reason {
 			took := time.Since(began)
 			bytes, syncs := fsys.totals()
 			b.ReportMetric(float64(took.Microseconds())/1000, "ms-to-rejoin")

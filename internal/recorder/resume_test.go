@@ -131,7 +131,7 @@ func interrupted(t *testing.T, size int) *durabletest.CrashFS {
 	payload := strings.Repeat("x", 1000)
 	r := &fakeRoom{steps: []step{{
 		info: info("RM_1", ours, "alice", "bob"),
-		stay: func(h room.Handler, left <-chan struct{}) room.Reason {
+		run: func(h room.Handler, left <-chan struct{}) room.Reason {
 			for range size / len(payload) {
 				packet(h, payload)
 			}
@@ -159,7 +159,7 @@ func TestRejoinDoesNotGrow(t *testing.T) {
 		w := &world{t: t, spool: s, rec: rec, auth: &fakeAuthority{}}
 		w.room = &fakeRoom{steps: []step{{
 			info: info("RM_1", ours, "alice"),
-			stay: func(room.Handler, <-chan struct{}) room.Reason {
+			run: func(room.Handler, <-chan struct{}) room.Reason {
 				bytes, syncs = fsys.totals()
 				packets = snapshot().Packets
 				return room.ReasonRoomDeleted
@@ -245,7 +245,7 @@ func TestResumeWithoutStates(t *testing.T) {
 		synced := 0
 		w.room = &fakeRoom{steps: []step{{
 			info: info("RM_1", ours, "alice"),
-			stay: func(room.Handler, <-chan struct{}) room.Reason {
+			run: func(room.Handler, <-chan struct{}) room.Reason {
 				synced = fsys.segmentSyncs()
 				return room.ReasonRoomDeleted
 			},

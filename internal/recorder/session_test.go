@@ -16,7 +16,7 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// after ends a stay for the given reason when it has lasted for a while.
+// after ends a connection for the given reason when it has lasted for d.
 func after(d time.Duration, reason room.Reason) func(room.Handler, <-chan struct{}) room.Reason {
 	return func(room.Handler, <-chan struct{}) room.Reason {
 		time.Sleep(d)
@@ -27,11 +27,11 @@ func after(d time.Duration, reason room.Reason) func(room.Handler, <-chan struct
 func repeat(n int, s step) []step { return slices.Repeat([]step{s}, n) }
 
 // Somebody else takes our identity, which is random, again and again: five times in a row are
-// enough. In a row means without a long stay or another end in between.
+// enough. In a row means without a long connection or another end in between.
 func TestDuplicateIdentity(t *testing.T) {
-	twin := step{info: info("RM_1", ours), stay: send(room.ReasonDuplicateIdentity)}
-	late := step{info: info("RM_1", ours), stay: after(time.Hour, room.ReasonConnectionLost)}
-	deleted := step{info: info("RM_1", ours), stay: send(room.ReasonRoomDeleted)}
+	twin := step{info: info("RM_1", ours), run: send(room.ReasonDuplicateIdentity)}
+	late := step{info: info("RM_1", ours), run: after(time.Hour, room.ReasonConnectionLost)}
+	deleted := step{info: info("RM_1", ours), run: send(room.ReasonRoomDeleted)}
 	for name, c := range map[string]struct {
 		steps  []step
 		status textegress.Status
@@ -42,7 +42,7 @@ func TestDuplicateIdentity(t *testing.T) {
 			[]step{deleted}), textegress.StatusComplete, 10},
 		"another end in between": {
 			slices.Concat(repeat(4, twin),
-				[]step{{info: info("RM_1", ours), stay: send(room.ReasonMigration)}},
+				[]step{{info: info("RM_1", ours), run: send(room.ReasonMigration)}},
 				repeat(5, twin)),
 			textegress.StatusFailed, 10,
 		},
@@ -72,16 +72,16 @@ func TestDuplicateIdentity(t *testing.T) {
 }
 
 // A server that lets us in and throws us out again is not asked without a pause, and the pauses
-// grow; after a long stay the next try is made at once.
+// grow; after a long connection the next try is made at once.
 func TestPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		out := step{info: info("RM_1", ours), stay: send(room.ReasonConnectionLost)}
+		out := step{info: info("RM_1", ours), run: send(room.ReasonConnectionLost)}
 		long := step{
 			info: info("RM_1", ours),
-			stay: after(2*time.Minute, room.ReasonConnectionLost),
+			run:  after(2*time.Minute, room.ReasonConnectionLost),
 		}
 		w := newWorld(t, nil, slices.Concat(repeat(12, out), []step{long},
-			[]step{{info: info("RM_1", ours), stay: send(room.ReasonRoomDeleted)}})...)
+			[]step{{info: info("RM_1", ours), run: send(room.ReasonRoomDeleted)}})...)
 		w.run(t.Context())
 		var pauses []time.Duration
 		for i, j := range w.room.joins[1:] {
@@ -97,7 +97,7 @@ func TestPauses(t *testing.T) {
 			}
 		}
 		if last := pauses[12] - 2*time.Minute; last > 100*time.Millisecond {
-			t.Errorf("after a long stay the next try came after %v", last)
+			t.Errorf("after a long connection the next try came after %v", last)
 		}
 	})
 }
@@ -110,7 +110,7 @@ func TestOutageBeginsWhenLastHeard(t *testing.T) {
 		w := newWorld(t, nil,
 			step{
 				info: info("RM_1", ours), heard: heard,
-				stay: func(h room.Handler, _ <-chan struct{}) room.Reason {
+				run: func(h room.Handler, _ <-chan struct{}) room.Reason {
 					time.Sleep(10 * time.Second)
 					h.Event(room.Event{
 						Type:        room.ParticipantJoined,
@@ -120,7 +120,7 @@ func TestOutageBeginsWhenLastHeard(t *testing.T) {
 					return room.ReasonConnectionLost
 				},
 			},
-			step{info: info("RM_1", ours), stay: send(room.ReasonRoomDeleted)})
+			step{info: info("RM_1", ours), run: send(room.ReasonRoomDeleted)})
 		w.run(t.Context())
 		if got := w.outages(); len(got) != 1 || got[0].SinceUnixNS != heard.UnixNano() {
 			t.Errorf("outages %+v, want one since %d", got, heard.UnixNano())
@@ -144,7 +144,7 @@ func TestSlowJoin(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, nil, step{
 				info: info("RM_1", ours), opens: opens,
-				stay: after(time.Minute, room.ReasonRoomDeleted),
+				run: after(time.Minute, room.ReasonRoomDeleted),
 			})
 			began := time.Now()
 			w.run(t.Context())
@@ -167,9 +167,9 @@ func TestTokenExpiresInAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		refused := step{err: &room.JoinError{Phase: "websocket", Status: 401}}
 		w := newWorld(t, nil, slices.Concat(
-			[]step{{info: info("RM_1", ours), stay: send(room.ReasonConnectionLost, "a")}},
+			[]step{{info: info("RM_1", ours), run: send(room.ReasonConnectionLost, "a")}},
 			repeat(5, refused),
-			[]step{{info: info("RM_1", ours), stay: send(room.ReasonRoomDeleted, "b")}})...)
+			[]step{{info: info("RM_1", ours), run: send(room.ReasonRoomDeleted, "b")}})...)
 		w.auth.state = func(int) (session.State, error) { return 0, errAway }
 		w.auth.token = func(n int) error {
 			if n > 1 && n < 7 {
@@ -206,7 +206,7 @@ func TestJoinThatDoesNotEnd(t *testing.T) {
 				Phase: "data channels",
 				Err:   context.DeadlineExceeded,
 			}}),
-			[]step{{info: info("RM_1", ours), stay: send(room.ReasonRoomDeleted, "a")}})...)
+			[]step{{info: info("RM_1", ours), run: send(room.ReasonRoomDeleted, "a")}})...)
 		if sealed := w.run(t.Context()); sealed.Status != textegress.StatusComplete ||
 			w.room.count() != 4 {
 			t.Errorf("sealed %s after %d joins", sealed.Status, w.room.count())
@@ -224,7 +224,7 @@ func TestRoomExists(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, nil, step{
 				info: info("RM_1", ours),
-				stay: send(room.ReasonRoomDeleted),
+				run:  send(room.ReasonRoomDeleted),
 			})
 			w.run(t.Context())
 			w.auth.state = func(int) (session.State, error) { return state, nil }

@@ -26,7 +26,7 @@ func TestStop(t *testing.T) {
 		want  []string
 	}{
 		"in the room": {
-			steps: []step{{info: info("RM_1", ours, "alice"), stay: sit("a")}},
+			steps: []step{{info: info("RM_1", ours, "alice"), run: untilLeft("a")}},
 			after: time.Minute,
 			want: []string{
 				"recording_started", "joined RM_1", "participant_joined alice",
@@ -44,7 +44,7 @@ func TestStop(t *testing.T) {
 			want:  []string{"recording_started", "recording_ended ABORTED stopped"},
 		},
 		"while its room is missing": {
-			steps: []step{{info: info("RM_1", ours), stay: send(room.ReasonConnectionLost, "a")}},
+			steps: []step{{info: info("RM_1", ours), run: send(room.ReasonConnectionLost, "a")}},
 			set: func(w *world) {
 				w.auth.state = func(int) (session.State, error) { return session.Empty, nil }
 			},
@@ -55,7 +55,7 @@ func TestStop(t *testing.T) {
 			},
 		},
 		"while the authority is silent": {
-			steps: []step{{info: info("RM_1", ours), stay: send(room.ReasonConnectionLost, "a")}},
+			steps: []step{{info: info("RM_1", ours), run: send(room.ReasonConnectionLost, "a")}},
 			set: func(w *world) {
 				w.auth.stateTakes, w.auth.tokenTakes = never, afterwards(time.Hour)
 			},
@@ -110,7 +110,7 @@ func TestStop_NothingFollows(t *testing.T) {
 		leaves := make(chan struct{})
 		w := newWorld(t, nil, step{
 			info: info("RM_1", ours),
-			stay: func(h room.Handler, left <-chan struct{}) room.Reason {
+			run: func(h room.Handler, left <-chan struct{}) room.Reason {
 				h.Packet(room.Reliable, time.Now(), []byte("before"))
 				<-left
 				h.Packet(room.Reliable, time.Now(), []byte("after"))
@@ -148,7 +148,7 @@ func TestStop_NothingFollows(t *testing.T) {
 // join or a question; the service's own stop does not come before it.
 func TestStop_Restart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, nil, step{info: info("RM_1", ours), stay: sit("a")})
+		w := newWorld(t, nil, step{info: info("RM_1", ours), run: untilLeft("a")})
 		ctx, cancel := context.WithCancel(t.Context())
 		r := recorder.New(w.rec, w.options())
 		done := make(chan error, 1)

@@ -53,8 +53,8 @@ func (w *world) died() {
 	}
 }
 
-// After a restart the token of the last stay is used when SyncFlow is silent, as long as it is good
-// and the process was not away for longer than the rejoin window.
+// After a restart the token of the last connection is used when SyncFlow is silent, as long as it
+// is good and the process was not away for longer than the rejoin window.
 func TestTokenOfAnEarlierProcess(t *testing.T) {
 	for name, c := range map[string]struct {
 		expires time.Duration // from the restart; 0: it does not say
@@ -71,7 +71,7 @@ func TestTokenOfAnEarlierProcess(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, nil, step{
 					info: info("RM_1", ours),
-					stay: send(room.ReasonRoomDeleted, "b"),
+					run:  send(room.ReasonRoomDeleted, "b"),
 				})
 				w.died()
 				restart := time.Now().Add(time.Hour)
@@ -102,13 +102,13 @@ func TestTokenOfAnEarlierProcess(t *testing.T) {
 	}
 }
 
-// What admitted to the room is kept from the first stay on, and so is when the recorder was last
-// in.
+// What admitted to the room is kept from the first connection on, and so is when the recorder was
+// last in.
 func TestTheTokenIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil, step{
 			info: info("RM_1", ours),
-			stay: after(time.Hour, room.ReasonRoomDeleted),
+			run:  after(time.Hour, room.ReasonRoomDeleted),
 		})
 		began := time.Now()
 		done := make(chan error)
@@ -140,8 +140,8 @@ func TestNothingIsKeptWithoutAWindow(t *testing.T) {
 		var w *world
 		w = newWorld(t, nil, step{
 			info: info("RM_1", ours),
-			stay: func(room.Handler, <-chan struct{}) room.Reason {
-				synctest.Wait() // the recorder waits for the end of the stay
+			run: func(room.Handler, <-chan struct{}) room.Reason {
+				synctest.Wait() // the recorder waits for the end of the connection
 				if _, ok := w.rec.Join(); ok {
 					t.Error("kept")
 				}
@@ -161,7 +161,7 @@ func TestATokenThatCannotBeKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk(t, step{
 			info: info("RM_1", ours),
-			stay: after(time.Hour, room.ReasonRoomDeleted),
+			run:  after(time.Hour, room.ReasonRoomDeleted),
 		})
 		hook := d.fault.Hook
 		d.fault.Hook = func(c durabletest.Call) (int, error) {
