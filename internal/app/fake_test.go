@@ -29,8 +29,10 @@ import (
 	"github.com/syncflow/textegress/internal/app"
 	"github.com/syncflow/textegress/internal/config"
 	"github.com/syncflow/textegress/internal/recorder"
+	"github.com/syncflow/textegress/internal/recorder/recordertest"
 	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/internal/session"
+	"github.com/syncflow/textegress/internal/session/sessiontest"
 	"github.com/syncflow/textegress/internal/source/rabbitmq"
 	"github.com/syncflow/textegress/internal/syncflow"
 	"github.com/syncflow/textegress/internal/web"
@@ -140,36 +142,10 @@ func (f *fakeSyncFlow) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// fakeSource announces what the test tells it.
-type fakeSource struct{ in chan announcement }
-
-type announcement struct {
-	session.Announcement
-	answer chan error
-}
-
-func (s *fakeSource) Run(ctx context.Context, h session.Handler) error {
-	if err := h.Resync(ctx, nil); err != nil {
-		return err
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case a := <-s.in:
-			a.answer <- h.Announce(ctx, a.Announcement)
-		}
-	}
-}
-
-func (s *fakeSource) State() session.SourceState {
-	return session.SourceState{Connected: true}
-}
-
 // fakeRoom holds every room open until the test ends it.
 type fakeRoom struct {
 	mu    sync.Mutex
-	conns map[string]*fakeConn // by session id, which is also the token
+	conns map[string]*recordertest.Conn // by session id, which is also the token
 }
 
 // admit returns the session to whose room a token of our own admits: one that is made with the key
@@ -191,20 +167,6 @@ func (f *fakeRoom) admit(token string) (session string, err error) {
 	return strings.TrimPrefix(claims.Video.Room, "room-"), err
 }
 
-type fakeConn struct {
-	h    room.Handler
-	done chan struct{}
-	once sync.Once
-	end  room.Disconnect
-}
-
-func (c *fakeConn) stop(r room.Reason) {
-	c.once.Do(func() { c.end = room.Disconnect{Reason: r}; close(c.done) })
-}
-func (c *fakeConn) Done() <-chan struct{} { return c.done }
-func (c *fakeConn) End() room.Disconnect  { return c.end }
-func (c *fakeConn) Leave(context.Context) { c.stop(room.ReasonLeft) }
-
 func (f *fakeRoom) Join(_ context.Context, o room.JoinOptions) (recorder.Conn, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -219,13 +181,13 @@ func (f *fakeRoom) Join(_ context.Context, o room.JoinOptions) (recorder.Conn, e
 		"|project_id:x|comments:|"}); err != nil {
 		return nil, err
 	}
-	c := &fakeConn{h: o.Handler, done: make(chan struct{})}
+	c := recordertest.NewConn(o.Handler)
 	f.conns[id] = c
 	return c, nil
 }
 
 // conn returns the recorder's stay in the room of a session, nil if there is none.
-func (f *fakeRoom) conn(session string) *fakeConn {
+func (f *fakeRoom) conn(session string) *recordertest.Conn {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.conns[session]
@@ -306,7 +268,7 @@ type world struct {
 	level    *slog.LevelVar
 
 	mu      sync.Mutex
-	sources map[string]*fakeSource
+	sources map[string]*sessiontest.Source
 	log     bytes.Buffer
 
 	app  *app.App
@@ -316,9 +278,9 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	w := &world{
 		t: t, dir: t.TempDir(), syncflow: &fakeSyncFlow{status: map[string]string{}},
-		room: &fakeRoom{conns: map[string]*fakeConn{}},
+		room: &fakeRoom{conns: map[string]*recordertest.Conn{}},
 		s3:   &fakeS3{key: "AKGOOD", objects: map[string][]byte{}}, level: new(slog.LevelVar),
-		sources: map[string]*fakeSource{},
+		sources: map[string]*sessiontest.Source{},
 	}
 	w.api, w.store = serve(t, w.syncflow), serve(t, w.s3)
 	return w
@@ -407,7 +369,7 @@ func (w *world) make() (*app.App, error) {
 		Version: "test",
 		Load:    w.load, LogLevel: w.level, Room: joins,
 		Source: func(o rabbitmq.Options) session.Source {
-			s := &fakeSource{in: make(chan announcement)}
+			s := sessiontest.NewSource()
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.sources[o.ProjectID] = s
@@ -441,7 +403,7 @@ func (w *world) start() {
 }
 
 // record announces a session and waits for the recorder in its room.
-func (w *world) record(projectID string, n int) *fakeConn {
+func (w *world) record(projectID string, n int) *recordertest.Conn {
 	w.t.Helper()
 	id := w.announce(projectID, n)
 	w.eventually("the recorder is in the room", func() bool { return w.room.conn(id) != nil })
@@ -453,25 +415,22 @@ func (w *world) announce(projectID string, n int) string {
 	w.t.Helper()
 	id := sessionID(n)
 	w.syncflow.set(id, "Started")
-	a := announcement{session.Announcement{
-		SessionID: id, Room: "room-" + id, Source: "rabbitmq",
-		ReceivedAt: time.Now(),
-	}, make(chan error, 1)}
 	w.mu.Lock()
 	s := w.sources[projectID]
 	w.mu.Unlock()
 	if s == nil {
 		w.t.Fatalf("project %s listens to nothing", projectID)
 	}
-	s.in <- a
-	if err := <-a.answer; err != nil {
+	if err := s.Announce(session.Announcement{
+		SessionID: id, Room: "room-" + id, Source: "rabbitmq", ReceivedAt: time.Now(),
+	}); err != nil {
 		w.t.Fatalf("session %d was not taken: %v", n, err)
 	}
 	return id
 }
 
 // send lets a participant say something.
-func (w *world) send(c *fakeConn, text string) {
+func (w *world) send(c *recordertest.Conn, text string) {
 	w.t.Helper()
 	b, err := proto.Marshal(&livekit.DataPacket{
 		ParticipantIdentity: "alice",
@@ -482,13 +441,13 @@ func (w *world) send(c *fakeConn, text string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	c.h.Packet(room.Reliable, time.Now(), b)
+	c.Handler.Packet(room.Reliable, time.Now(), b)
 }
 
 // end ends a session.
-func (w *world) end(c *fakeConn, n int) {
+func (w *world) end(c *recordertest.Conn, n int) {
 	w.syncflow.set(sessionID(n), "Stopped")
-	c.stop(room.ReasonRoomDeleted)
+	c.Stop(room.ReasonRoomDeleted)
 }
 
 // class is a session from its beginning to its end, in which one thing is said.

@@ -69,7 +69,7 @@ func TestNotReadyWhereAnAdministratorRemovedUs(t *testing.T) {
 	w := newWorld(t)
 	w.env(w.directory(0, projectA, "out"))
 	w.start()
-	w.record(projectA, 1).stop(room.ReasonParticipantRemoved)
+	w.record(projectA, 1).Stop(room.ReasonParticipantRemoved)
 	id := sessionID(1)
 	w.eventually("the service is not ready", func() bool { return len(w.app.NotReady()) == 1 })
 	for _, part := range []string{

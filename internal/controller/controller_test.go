@@ -46,7 +46,7 @@ func TestAnnouncedManyTimesAtOnce(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 20 {
 			wg.Go(func() {
-				err := w.src.handler.Announce(t.Context(), session.Announcement{
+				err := w.src.Handler.Announce(t.Context(), session.Announcement{
 					SessionID: "s1", Room: "room-s1", Source: "rabbitmq", ReceivedAt: time.Now(),
 				})
 				if err != nil {

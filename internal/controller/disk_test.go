@@ -29,12 +29,9 @@ func TestDiskNearlyFull(t *testing.T) {
 		disk.SetCapacity(disk.Used() + 8<<10)
 
 		w.registry.set("s2", "Started")
-		a := announcement{session.Announcement{
-			SessionID: "s2", Room: "room-s2",
-			ReceivedAt: time.Now(),
-		}, make(chan error, 1)}
-		w.src.in <- a
-		if err := <-a.answer; !errors.Is(err, diskguard.ErrLow) {
+		if err := w.src.Announce(session.Announcement{
+			SessionID: "s2", Room: "room-s2", ReceivedAt: time.Now(),
+		}); !errors.Is(err, diskguard.ErrLow) {
 			t.Errorf("an announcement on a disk that is nearly full: %v; it must stay in the queue",
 				err)
 		}
@@ -44,7 +41,7 @@ func TestDiskNearlyFull(t *testing.T) {
 		}
 		time.Sleep(10 * time.Minute) // s2 is found by looking, and refused as well
 		w.want("s1 part 1 open")
-		w.room.conns["s1"].h.Packet(room.Reliable, time.Now(), []byte("goes on"))
+		w.room.conns["s1"].Handler.Packet(room.Reliable, time.Now(), []byte("goes on"))
 		if s := w.ctl.Snapshot(); len(s.Recorders) != 1 || s.Recorders[0].Packets != 1 {
 			t.Errorf("%+v", s.Recorders)
 		}

@@ -14,8 +14,10 @@ import (
 	"github.com/syncflow/textegress/internal/controller"
 	"github.com/syncflow/textegress/internal/durable"
 	"github.com/syncflow/textegress/internal/recorder"
+	"github.com/syncflow/textegress/internal/recorder/recordertest"
 	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/internal/session"
+	"github.com/syncflow/textegress/internal/session/sessiontest"
 	"github.com/syncflow/textegress/internal/spool"
 )
 
@@ -278,49 +280,8 @@ func (a *fakeRegistry) CanonicalID(text string) string { return strings.ToLower(
 // ClockOffset implements [session.Registry].
 func (a *fakeRegistry) ClockOffset() (time.Duration, bool) { return a.ahead, true }
 
-// fakeSource delivers what the test announces, and hands back what the
-// controller said to each.
-type fakeSource struct {
-	in    chan announcement
-	call  chan call                 // calls of Resync
-	login func(ctx context.Context) // nil: it takes no time
-
-	handler session.Handler // set by Run
-}
-
-type call struct {
-	gaps   []session.Gap
-	answer chan error
-}
-
-type announcement struct {
-	session.Announcement
-	answer chan error
-}
-
-func (s *fakeSource) Run(ctx context.Context, h session.Handler) error {
-	s.handler = h
-	if s.login != nil {
-		s.login(ctx)
-	}
-	if err := h.Resync(ctx, nil); err != nil {
-		return err
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case a := <-s.in:
-			a.answer <- h.Announce(ctx, a.Announcement)
-		case k := <-s.call:
-			go func() { k.answer <- h.Resync(ctx, k.gaps) }()
-		}
-	}
-}
-
-func (s *fakeSource) State() session.SourceState {
-	return session.SourceState{Connected: true}
-}
+// fakeSource announces the sessions of the fake registry.
+type fakeSource struct{ *sessiontest.Source }
 
 func (s *fakeSource) announce(t *testing.T, id string) {
 	t.Helper()
@@ -329,12 +290,9 @@ func (s *fakeSource) announce(t *testing.T, id string) {
 
 func (s *fakeSource) announceRoom(t *testing.T, id, roomName string) {
 	t.Helper()
-	a := announcement{session.Announcement{
-		SessionID: id, Room: roomName, Source: "rabbitmq",
-		ReceivedAt: time.Now(),
-	}, make(chan error, 1)}
-	s.in <- a
-	if err := <-a.answer; err != nil {
+	if err := s.Announce(session.Announcement{
+		SessionID: id, Room: roomName, Source: "rabbitmq", ReceivedAt: time.Now(),
+	}); err != nil {
 		t.Errorf("the announcement of %s was not accepted: %v", id, err)
 	}
 }
@@ -346,23 +304,9 @@ type fakeRoom struct {
 	registry *fakeRegistry
 	mu       sync.Mutex
 	joined   map[string]int
-	conns    map[string]*fakeConn
+	conns    map[string]*recordertest.Conn
 	panics   map[string]int // how often the join of a session panics
 }
-
-type fakeConn struct {
-	h    room.Handler
-	done chan struct{}
-	once sync.Once
-	end  room.Disconnect
-}
-
-func (c *fakeConn) stop(r room.Reason) {
-	c.once.Do(func() { c.end = room.Disconnect{Reason: r}; close(c.done) })
-}
-func (c *fakeConn) Done() <-chan struct{} { return c.done }
-func (c *fakeConn) End() room.Disconnect  { return c.end }
-func (c *fakeConn) Leave(context.Context) { c.stop(room.ReasonLeft) }
 
 func (f *fakeRoom) Join(_ context.Context, o room.JoinOptions) (recorder.Conn, error) {
 	f.mu.Lock()
@@ -379,7 +323,7 @@ func (f *fakeRoom) Join(_ context.Context, o room.JoinOptions) (recorder.Conn, e
 	if err := o.Handler.Joined(in); err != nil {
 		return nil, err
 	}
-	c := &fakeConn{h: o.Handler, done: make(chan struct{})}
+	c := recordertest.NewConn(o.Handler)
 	f.conns[o.Token] = c
 	return c, nil
 }
@@ -404,7 +348,7 @@ func (f *fakeRoom) end(t *testing.T, id string, reason room.Reason) {
 	if c == nil {
 		t.Fatalf("we are not in the room of %s", id)
 	}
-	c.stop(reason)
+	c.Stop(reason)
 }
 
 type world struct {
@@ -434,8 +378,8 @@ func newWorld(t *testing.T) *world {
 	return &world{
 		t: t, dir: t.TempDir(), registry: registry,
 		room: &fakeRoom{
-			t: t, registry: registry, joined: map[string]int{}, conns: map[string]*fakeConn{},
-			panics: map[string]int{},
+			t: t, registry: registry, joined: map[string]int{},
+			conns: map[string]*recordertest.Conn{}, panics: map[string]int{},
 		},
 	}
 }
@@ -454,10 +398,8 @@ func (w *world) start() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.spool, w.src = s, &fakeSource{
-		in: make(chan announcement), call: make(chan call),
-		login: w.login,
-	}
+	w.spool, w.src = s, &fakeSource{sessiontest.NewSource()}
+	w.src.Login = w.login
 	w.ctl = controller.New(controller.Options{
 		ProjectID: project, Instance: "i", RecordAll: w.all, Registry: w.registry,
 		Sources: []session.Source{w.src}, Spool: s, Room: w.room,

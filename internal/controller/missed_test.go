@@ -22,10 +22,9 @@ func (w *world) begin(id string, at time.Time) {
 // gap tells the controller of a time in which announcements may have been lost. The channel yields
 // its answer.
 func (w *world) gap(from, to time.Time) <-chan error {
-	k := call{[]session.Gap{{From: from, To: to}}, make(chan error, 1)}
-	w.src.call <- k
+	answer := w.src.Resync(session.Gap{From: from, To: to})
 	synctest.Wait()
-	return k.answer
+	return answer
 }
 
 // sources says where the recordings come from, by session.

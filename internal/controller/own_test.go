@@ -110,12 +110,9 @@ func TestWrongRoomWithAKey(t *testing.T) {
 		w.registry.set("s2", "Started")
 		w.start()
 		defer w.stop()
-		a := announcement{
-			session.Announcement{SessionID: "s1", Room: "room-s2", ReceivedAt: time.Now()},
-			make(chan error, 1),
-		}
-		w.src.in <- a
-		if err := <-a.answer; err != nil {
+		if err := w.src.Announce(session.Announcement{
+			SessionID: "s1", Room: "room-s2", ReceivedAt: time.Now(),
+		}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Second)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/syncflow/textegress/internal/controller"
 	"github.com/syncflow/textegress/internal/recorder"
+	"github.com/syncflow/textegress/internal/recorder/recordertest"
 	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/spool"
@@ -25,16 +26,16 @@ type bareLiveKit struct {
 	handler chan session.Handler // of the source, as soon as it runs
 
 	mu    sync.Mutex
-	rooms map[string]string    // sid by name: those that are open
-	conns map[string]*fakeConn // the recorder's, by sid
-	out   map[string]bool      // by sid: the room's creator wants no recording
-	ins   []string             // the sids of all joins
+	rooms map[string]string             // sid by name: those that are open
+	conns map[string]*recordertest.Conn // the recorder's, by sid
+	out   map[string]bool               // by sid: the room's creator wants no recording
+	ins   []string                      // the sids of all joins
 }
 
 func newBareLiveKit() *bareLiveKit {
 	return &bareLiveKit{
 		handler: make(chan session.Handler, 1), rooms: map[string]string{},
-		conns: map[string]*fakeConn{}, out: map[string]bool{},
+		conns: map[string]*recordertest.Conn{}, out: map[string]bool{},
 	}
 }
 
@@ -58,7 +59,7 @@ func (l *bareLiveKit) closeRoom(name string) {
 	delete(l.rooms, name)
 	l.mu.Unlock()
 	if conn != nil {
-		conn.stop(room.ReasonRoomDeleted)
+		conn.Stop(room.ReasonRoomDeleted)
 	}
 }
 
@@ -70,7 +71,7 @@ func (l *bareLiveKit) joins() []string {
 }
 
 // conn returns the recorder's connection to a run of a room, nil if there is none.
-func (l *bareLiveKit) conn(sid string) *fakeConn {
+func (l *bareLiveKit) conn(sid string) *recordertest.Conn {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.conns[sid]
@@ -155,7 +156,7 @@ func (l *bareLiveKit) Join(_ context.Context, o room.JoinOptions) (recorder.Conn
 	if err := o.Handler.Joined(room.Info{RoomSID: sid, RoomName: o.Token}); err != nil {
 		return nil, err
 	}
-	c := &fakeConn{h: o.Handler, done: make(chan struct{})}
+	c := recordertest.NewConn(o.Handler)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.conns[sid] = c
@@ -203,8 +204,8 @@ func TestAnotherPlatform(t *testing.T) {
 		h := <-l.handler
 		l.open(t, h, "class", "RM_aB3dE")
 		want(s, "RM_aB3dE part 1 open")
-		l.conn("RM_aB3dE").h.Packet(room.Reliable, time.Now(), []byte("one"))
-		l.conn("RM_aB3dE").h.Packet(room.Reliable, time.Now(), []byte("two"))
+		l.conn("RM_aB3dE").Handler.Packet(room.Reliable, time.Now(), []byte("one"))
+		l.conn("RM_aB3dE").Handler.Packet(room.Reliable, time.Now(), []byte("two"))
 		time.Sleep(time.Second) // recordings are listed by the time of their creation
 		stop()
 

@@ -132,7 +132,7 @@ func TestStop(t *testing.T) {
 		}
 		w.want("RM_1 part 1 sealed COMPLETE stopped", "RM_1 part 2 open")
 		time.Sleep(time.Second)
-		w.conn("RM_1").stop(room.ReasonDuplicateIdentity)
+		w.conn("RM_1").Stop(room.ReasonDuplicateIdentity)
 		if err := w.ctl.Stop(t.Context(), w.egress(1)); err != nil {
 			t.Fatal(err)
 		}
