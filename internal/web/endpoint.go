@@ -24,10 +24,11 @@ type Endpoint struct {
 }
 
 // HTTP returns the server of [Server.Handler] on l. addr is the value of HTTP_ADDR, on which l
-// listens. If l is on loopback, the Host header of requests must name this machine.
+// listens. If l is on loopback, the Host header of requests must name this machine, except for
+// [Options.Routes].
 func (s *Server) HTTP(l net.Listener, addr string) *Endpoint {
-	e := s.endpoint(l, localOnly(s.Handler(), l.Addr(), addr), maxHTTPConns)
-	e.server.ReadTimeout = 10 * time.Second // no request has a body
+	e := s.endpoint(l, s.withRoutes(localOnly(s.readOnly(), l.Addr(), addr)), maxHTTPConns)
+	e.server.ReadTimeout = 10 * time.Second // bodies are small
 	e.server.WriteTimeout = 30 * time.Second
 	return e
 }

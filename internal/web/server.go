@@ -17,28 +17,49 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Options of [New]. All are required.
+// maxBody bounds the body of a request to one of [Options.Routes].
+const maxBody = 1 << 20
+
+// Options of [New]. All but Routes are required.
 type Options struct {
 	Service  Service
 	Gatherer prometheus.Gatherer
 	Logger   *slog.Logger
+	// Routes are further handlers of the HTTP endpoint by pattern of [http.ServeMux], such as "POST
+	// /livekit/webhook". They are served whatever the Host header says, because the signature of a
+	// request is their door: each must verify it before any other work. Bodies are cut at 1 MiB.
+	Routes map[string]http.Handler
 }
 
-// Server provides the handlers of the two endpoints: HTTP, which is read-only, and the control
-// socket, which also accepts commands.
+// Server provides the handlers of the two endpoints: HTTP, which is read-only but for the routes
+// that are added, and the control socket, which also accepts commands.
 type Server struct {
 	service  Service
 	gatherer prometheus.Gatherer
 	logger   *slog.Logger
+	routes   map[string]http.Handler
 }
 
 // New returns a Server. It starts nothing.
 func New(o Options) *Server {
-	return &Server{service: o.Service, gatherer: o.Gatherer, logger: o.Logger}
+	return &Server{service: o.Service, gatherer: o.Gatherer, logger: o.Logger, routes: o.Routes}
 }
 
-// Handler serves / (an index), /healthz, /readyz, /metrics and /status.json, all read-only.
-func (s *Server) Handler() http.Handler {
+// Handler serves / (an index), /healthz, /readyz, /metrics and /status.json, all read-only, and
+// [Options.Routes].
+func (s *Server) Handler() http.Handler { return s.withRoutes(s.readOnly()) }
+
+// withRoutes serves the routes, and everything else by next.
+func (s *Server) withRoutes(next http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", next)
+	for pattern, h := range s.routes {
+		mux.Handle(pattern, guarded(http.MaxBytesHandler(h, maxBody)))
+	}
+	return mux
+}
+
+func (s *Server) readOnly() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.index)
 	mux.HandleFunc("GET /healthz", s.healthz)
