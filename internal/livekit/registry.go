@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"time"
 
+	"github.com/syncflow/textegress/internal/recent"
 	"github.com/syncflow/textegress/internal/session"
 )
 
@@ -43,8 +43,8 @@ type Registry struct {
 	records   func(Room) Verdict
 	log       *slog.Logger
 
-	joined   sids // rooms that this process has joined
-	reported sids // rooms whose metadata was reported as malformed
+	joined   recent.Set // rooms that this process has joined
+	reported recent.Set // rooms whose metadata was reported as malformed
 }
 
 // NewRegistry returns the registry of a project. It does not connect.
@@ -204,7 +204,7 @@ func (r *Registry) Token(ctx context.Context, s session.Session, identity string
 // SessionOf implements [session.Registry]. It is called whenever a room is joined, so it also marks
 // the room, see [Registry.state].
 func (r *Registry) SessionOf(room session.Room) string {
-	r.joined.add(room.SID)
+	r.joined.Add(room.SID)
 	return room.SID
 }
 
@@ -233,7 +233,7 @@ func (r *Registry) state(room Room) session.State {
 	switch {
 	case room.Participants > 0:
 		return session.Running
-	case room.ActiveRecording || r.joined.has(room.SID) || room.Created.IsZero():
+	case room.ActiveRecording || r.joined.Has(room.SID) || room.Created.IsZero():
 		return session.Empty
 	}
 	offset, _ := r.rooms.ClockOffset()
@@ -246,47 +246,9 @@ func (r *Registry) state(room Room) session.State {
 // verdict decides about a room, and reports malformed metadata once.
 func (r *Registry) verdict(room Room) Verdict {
 	v := r.records(room)
-	if v.Problem != nil && r.reported.add(room.SID) {
+	if v.Problem != nil && r.reported.Add(room.SID) {
 		r.log.Warn("a room is not recorded: its metadata is malformed", "room", room.Name,
 			"session_id", room.SID, "error", v.Problem)
 	}
 	return v
-}
-
-// mostSIDs bounds the number of sids in a set.
-const mostSIDs = 10_000
-
-// sids is a set of the latest sids. The zero value is empty. It is safe for concurrent use.
-type sids struct {
-	mu    sync.Mutex
-	set   map[string]bool
-	order []string // ring, oldest at next
-	next  int
-}
-
-// add adds a sid and reports whether it is new.
-func (s *sids) add(sid string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.set[sid] {
-		return false
-	}
-	if s.set == nil {
-		s.set = map[string]bool{}
-	}
-	s.set[sid] = true
-	if len(s.order) < mostSIDs {
-		s.order = append(s.order, sid)
-		return true
-	}
-	delete(s.set, s.order[s.next])
-	s.order[s.next] = sid
-	s.next = (s.next + 1) % mostSIDs
-	return true
-}
-
-func (s *sids) has(sid string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.set[sid]
 }
