@@ -145,10 +145,6 @@ func inTime(ctx context.Context, check func(context.Context) checkResult) checkR
 	return check(ctx)
 }
 
-func projectKey(p config.Project, name string) string {
-	return fmt.Sprintf("PROJECTS__%d__%s", p.Index, name)
-}
-
 // checkSyncFlow reads the project and returns the address of its LiveKit server.
 func checkSyncFlow(ctx context.Context, p config.Project, api *syncflow.Client) (_ checkResult,
 	liveKitURL string,
@@ -165,15 +161,15 @@ func checkSyncFlow(ctx context.Context, p config.Project, api *syncflow.Client) 
 		f.Key = credentialKeys(p)
 	} else if a, ok := errors.AsType[*syncflow.APIError](err); ok &&
 		strings.EqualFold(a.Message, "Project not found") {
-		f.Key = projectKey(p, "PROJECT_ID")
+		f.Key = p.Variable("PROJECT_ID")
 	}
 	return f, ""
 }
 
 // credentialKeys are the settings with which the service authenticates at SyncFlow.
 func credentialKeys(p config.Project) string {
-	return projectKey(p, "KEY") + ", " + projectKey(p, "SECRET") + ", " +
-		projectKey(p, "PROJECT_ID")
+	return p.Variable("KEY") + ", " + p.Variable("SECRET") + ", " +
+		p.Variable("PROJECT_ID")
 }
 
 func checkBroker(ctx context.Context, cfg *config.Config, p config.Project, instance string,
@@ -209,9 +205,9 @@ func checkBroker(ctx context.Context, cfg *config.Config, p config.Project, inst
 }
 
 func checkBucket(ctx context.Context, p config.Project) checkResult {
-	f := checkResult{Project: p.Index, Part: "bucket", Key: projectKey(p, "DIRECTORY")}
+	f := checkResult{Project: p.Index, Part: "bucket", Key: p.Variable("DIRECTORY")}
 	if p.S3 != nil {
-		f.Key = projectKey(p, "S3_CONFIG__…")
+		f.Key = p.Variable("S3_CONFIG__…")
 	}
 	bucket, err := project.Bucket(p)
 	directory, isDir := bucket.(*dir.Bucket)

@@ -30,7 +30,7 @@ func checkLiveKit(ctx context.Context, p config.Project, client *room.Client,
 	f.OK, f.Detail = true, url+": reached, /rtc/v1 responds"
 	if p.LiveKit == nil {
 		f.Detail += fmt.Sprintf(". Only signalling was tested; to test UDP too, set %s and %s",
-			projectKey(p, "LIVEKIT__API_KEY"), projectKey(p, "LIVEKIT__API_SECRET"))
+			p.Variable("LIVEKIT__API_KEY"), p.Variable("LIVEKIT__API_SECRET"))
 	}
 	return f
 }
@@ -49,8 +49,8 @@ func checkRoom(ctx context.Context, cfg *config.Config, p config.Project, client
 			"deleted",
 			took.Round(time.Millisecond))
 	case errors.Is(err, livekit.ErrKeyRefused), errors.As(err, &joining) && joining.Unauthorized():
-		f.Detail, f.Key = err.Error(), projectKey(p, "LIVEKIT__API_KEY")+", "+
-			projectKey(p, "LIVEKIT__API_SECRET")
+		f.Detail, f.Key = err.Error(), p.Variable("LIVEKIT__API_KEY")+", "+
+			p.Variable("LIVEKIT__API_SECRET")
 	default:
 		f.Detail, f.Key = err.Error(), "the UDP ports between this machine and LiveKit, "+
 			"rtc.node_ip and turn in LiveKit's configuration"

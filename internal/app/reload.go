@@ -132,7 +132,8 @@ func (a *App) commit(next *config.Config, buckets map[string]objstore.Bucket,
 		}
 	}
 	for _, name := range a.o.Config.Changes(next) {
-		if !strings.HasPrefix(name, "PROJECTS__") && !slices.Contains(reloadable, name) {
+		_, _, ofProject := config.ProjectSetting(name)
+		if !ofProject && !slices.Contains(reloadable, name) {
 			status.NeedsRestart = append(status.NeedsRestart, name)
 		}
 	}
@@ -186,11 +187,14 @@ const (
 )
 
 func kindOf(name string) int {
-	switch {
-	case name == "DIRECTORY", strings.HasPrefix(name, "S3_CONFIG__"):
-		return ofBucket
-	case name == "KEY", name == "SECRET", strings.HasPrefix(name, "LIVEKIT__"):
+	switch strings.TrimSuffix(name, "_FILE") {
+	case "KEY", "SECRET", "LIVEKIT__API_KEY", "LIVEKIT__API_SECRET":
 		return ofKeys
+	case "DIRECTORY":
+		return ofBucket
+	}
+	if strings.HasPrefix(name, "S3_CONFIG__") {
+		return ofBucket
 	}
 	return ofStart
 }
@@ -199,8 +203,7 @@ func kindOf(name string) int {
 func ofProject(names []string, index, kind int) []string {
 	var found []string
 	for _, name := range names {
-		rest, ok := strings.CutPrefix(name, fmt.Sprintf("PROJECTS__%d__", index))
-		if ok && kindOf(rest) == kind {
+		if i, rest, ok := config.ProjectSetting(name); ok && i == index && kindOf(rest) == kind {
 			found = append(found, name)
 		}
 	}
@@ -210,8 +213,7 @@ func ofProject(names []string, index, kind int) []string {
 // setKeys makes a running project use the keys of n, without interrupting its broker connection or
 // its recordings. It returns what was changed. a.mu is held.
 func (p *managedProject) setKeys(n config.Project, changed []string) ([]string, error) {
-	if p.Config.Key == n.Key && p.Config.Secret == n.Secret &&
-		reflect.DeepEqual(p.Config.LiveKit, n.LiveKit) {
+	if p.Config.Key == n.Key && p.Config.Secret == n.Secret && sameLiveKitKey(p.Config, n) {
 		return nil, nil
 	}
 	if err := p.SetKeys(n); err != nil {
@@ -233,6 +235,14 @@ func find(c *config.Config, projectID string) (config.Project, bool) {
 		return config.Project{}, false
 	}
 	return c.Projects[i], true
+}
+
+// sameLiveKitKey reports whether a and b have the same LiveKit key.
+func sameLiveKitKey(a, b config.Project) bool {
+	if a.LiveKit == nil || b.LiveKit == nil {
+		return a.LiveKit == b.LiveKit
+	}
+	return a.LiveKit.APIKey == b.LiveKit.APIKey && a.LiveKit.APISecret == b.LiveKit.APISecret
 }
 
 // sameBucket reports whether a and b deliver to the same bucket with the same credentials.

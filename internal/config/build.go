@@ -3,17 +3,22 @@ package config
 import (
 	"maps"
 	"slices"
+	"strings"
 )
 
 // build checks the collected values and builds the Config.
 func (l *loader) build() (*Config, error) {
 	c := &Config{}
+	l.findTopLevel()
 	l.service(c)
+	l.syncFlow(c)
 	l.projects(c)
 	if len(c.Projects) == 0 && len(c.Broken) == 0 {
 		l.report(Problem{
 			Key: "PROJECTS", Wrong: "no project is configured",
-			Remedy: "set at least PROJECTS__0__KEY, PROJECTS__0__SECRET, PROJECTS__0__PROJECT_ID " +
+			Remedy: "for a LiveKit server set LIVEKIT_URL, LIVEKIT_API_KEY and " +
+				"LIVEKIT_API_SECRET; for SyncFlow set " + strings.Join(syncFlowKeys, ", ") +
+				", PROJECTS__0__KEY, PROJECTS__0__SECRET, PROJECTS__0__PROJECT_ID " +
 				"and PROJECTS__0__S3_CONFIG__… or PROJECTS__0__DIRECTORY",
 		})
 	}
@@ -25,8 +30,10 @@ func (l *loader) build() (*Config, error) {
 		return nil, &ProblemsError{all}
 	}
 	c.Warnings = l.warnings
-	c.settings = l.settings()
-	c.values = func() map[string]value { return l.values }
+	effective := l.effective()
+	c.settings = l.settings(effective)
+	c.values = func() map[string]value { return effective }
+	c.topLevel = l.topLevel
 	return c, nil
 }
 
@@ -39,11 +46,17 @@ type field struct {
 	def  string // the default, also an example in messages
 }
 
+// field returns a setting. A setting of the project that LIVEKIT_URL makes may be another variable
+// than key.
 func (l *loader) field(key string) field {
+	if top, ok := topLevelName(key); ok && l.topLevel {
+		key = top
+	}
 	k, _, ok := lookup(key)
 	if !ok {
 		panic("config: no setting " + key)
 	}
+	l.fromFile(key)
 	if v, ok := l.values[key]; ok {
 		return field{l: l, key: key, text: v.text, src: v.source, def: k.def}
 	}
@@ -60,19 +73,22 @@ func (f field) required(remedy string) bool {
 	if f.text != "" {
 		return true
 	}
+	if f.l.faultyFiles[f.key] {
+		return false // that is a problem of NAME_FILE already
+	}
 	p := Problem{Key: f.key, Wrong: "is missing", Remedy: remedy}
 	if src, ok := f.l.empties[f.key]; ok {
 		p.Source, p.Wrong = src, "is empty"
 	}
 	if near, ok := f.l.nearby[f.key]; ok {
-		p.Remedy = near + " is set in the environment: a spelling mistake? Otherwise " + p.Remedy
+		p.Remedy = near + ": a spelling mistake? Otherwise " + p.Remedy
 	}
 	f.l.report(p)
 	return false
 }
 
-// settings lists every setting with its source.
-func (l *loader) settings() []Setting {
+// settings lists every setting with its source. effective are the values that are in force.
+func (l *loader) settings(effective map[string]value) []Setting {
 	var out []Setting
 	invalid := map[string]bool{} // not shown: it may be a secret in the wrong line
 	for _, problems := range l.broken {
@@ -80,8 +96,8 @@ func (l *loader) settings() []Setting {
 			invalid[p.Key] = true
 		}
 	}
-	for _, k := range all(l.indices()) {
-		v, ok := l.values[k.name]
+	for _, k := range all(l.numbers()) {
+		v, ok := effective[k.name]
 		switch {
 		case !ok && k.def != "":
 			v = value{k.def, "default"}
@@ -104,6 +120,8 @@ func show(kind keyKind, text string) string {
 		return ""
 	case kind == secret:
 		return mask
+	case kind == hook:
+		return showHook(text)
 	case kind == ident:
 		if r := []rune(text); len(r) > 8 {
 			return string(r[:4]) + "…"
@@ -116,22 +134,20 @@ func show(kind keyKind, text string) string {
 	return text
 }
 
-// indices returns the numbers of all projects in the settings, in order. Numbers may have gaps, so
-// that removing one project does not rename the others.
-func (l *loader) indices() []int {
-	set := map[int]bool{}
-	for name := range l.values {
-		if i, ok := projectOf(name); ok {
-			set[i] = true
+// numbers returns the numbers of all projects and webhooks in the settings, faulty and empty ones
+// included.
+func (l *loader) numbers() numbers {
+	n := numbers{}
+	n.add(maps.Keys(l.values))
+	n.add(maps.Keys(l.empties))
+	for i, problems := range l.broken {
+		n.project(i)
+		for _, p := range problems {
+			n.add(slices.Values([]string{p.Key}))
 		}
 	}
-	for name := range l.empties {
-		if i, ok := projectOf(name); ok {
-			set[i] = true
-		}
+	if l.topLevel {
+		n.project(0)
 	}
-	for i := range l.broken {
-		set[i] = true
-	}
-	return slices.Sorted(maps.Keys(set))
+	return n
 }

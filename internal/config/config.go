@@ -12,6 +12,7 @@ import (
 
 // Config is a checked configuration. Every field is valid.
 type Config struct {
+	// The SyncFlow settings are complete if there is a SyncFlow project.
 	ServerURL   string // of the SyncFlow API, http or https, without a slash at the end
 	RabbitMQ    RabbitMQ
 	DeviceGroup string // sessions created for this group are announced to the service
@@ -20,9 +21,13 @@ type Config struct {
 	Broken   []BrokenProject // the others; the service reports them and runs without them
 
 	RecordSessions RecordSessions
-	RejoinWindow   time.Duration // how long to wait for a missing room after an unclean disconnect
-	RelayOnly      bool          // LiveKit is reached only through its TURN servers
-	Instance       string        // "" = a random name, created once in the data directory
+	// PollInterval is the time between two lists of the rooms of a LiveKit server, until a webhook
+	// of that server has come; PollIntervalWithWebhooks is the time from then on.
+	PollInterval, PollIntervalWithWebhooks time.Duration
+
+	RejoinWindow time.Duration // how long to wait for a missing room after an unclean disconnect
+	RelayOnly    bool          // LiveKit is reached only through its TURN servers
+	Instance     string        // "" = a random name, created once in the data directory
 
 	DataDir string
 	// SyncInterval bounds the time until received data, which is written to the operating system
@@ -44,6 +49,12 @@ type Config struct {
 	Retention       time.Duration
 	ShutdownTimeout time.Duration
 
+	// WebhookAllowPrivate: webhooks may be sent to loopback, link-local and private addresses.
+	WebhookAllowPrivate bool
+	// WebhookHosts are the host names, in lower case and without a port, that the webhooks of API
+	// requests may name.
+	WebhookHosts []string
+
 	HTTPAddr  string
 	LogLevel  slog.Level
 	LogFormat string // "auto" (text on a terminal, else JSON), "text" or "json"
@@ -53,6 +64,8 @@ type Config struct {
 	settings []Setting
 	// values that are set; a function, so that no %v shows the secrets
 	values func() map[string]value
+	// LIVEKIT_URL and the like make project 0
+	topLevel bool
 }
 
 // RabbitMQ is the address and login of the broker. Without Username, the service logs in with its
@@ -77,19 +90,47 @@ const (
 	RecordAll RecordSessions = "all"
 )
 
-// Project is one SyncFlow project and the target of its recordings: exactly one of S3 and Directory
-// is set.
+// Platform is what runs the sessions of a project.
+type Platform string
+
+// The platforms.
+const (
+	SyncFlow      Platform = "syncflow"
+	LiveKitServer Platform = "livekit" // a LiveKit server by itself
+)
+
+// Project is one project and the target of its recordings: exactly one of S3 and Directory is set.
 type Project struct {
-	Index     int // the number in PROJECTS__<n>__…
-	Key       string
-	Secret    Secret
-	ProjectID string // UUID, lower case with hyphens: it is part of the routing key
-	// LiveKit is the key for creating join tokens without SyncFlow; nil if SyncFlow provides them.
-	LiveKit   *LiveKit
+	Index int // the number in PROJECTS__<n>__…
+	// TopLevel: LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET made the project, see
+	// [Project.Variable].
+	TopLevel bool
+	// Name of a project of a LiveKit server, at most 64 letters, digits, dots, underscores and
+	// hyphens; "" for a SyncFlow project, whose name SyncFlow knows.
+	Name string
+	// ProjectID identifies the project. SyncFlow: a UUID, in lower case with hyphens, because it is
+	// part of the routing key. LiveKit server: the name. No two projects have the same, in any case.
+	ProjectID string
+
+	// Key and Secret belong to the SyncFlow API; empty for a LiveKit server.
+	Key    string
+	Secret Secret
+	// LiveKit is the LiveKit server, or, for a SyncFlow project, the key for creating join tokens
+	// without SyncFlow; nil if SyncFlow provides them.
+	LiveKit *LiveKit
+
 	S3        *S3
 	Directory string
 
-	Selection Selection
+	// RecordRooms are the patterns of the rooms to record on a LiveKit server, never empty there:
+	// names as in Selection, with ! before one that excludes, and \! for a room name that begins
+	// with an exclamation mark. The first match decides; a room without one is not recorded.
+	RecordRooms []string
+	// ExcludeByAttribute: participants may opt out by an attribute.
+	ExcludeByAttribute bool
+	Selection          Selection
+
+	Webhooks []Webhook // in the order of their numbers
 
 	// Pseudonyms: recordings are delivered with pseudonyms instead of identities.
 	Pseudonyms bool
@@ -97,6 +138,14 @@ type Project struct {
 	// E2EEKey (one key) and E2EEKeys (the content of a file of keys) decrypt data from encrypted
 	// rooms at export. Either may be missing. This package does not check their format.
 	E2EEKey, E2EEKeys Secret
+}
+
+// Platform returns what runs the sessions of the project.
+func (p Project) Platform() Platform {
+	if p.LiveKit != nil && p.LiveKit.URL != "" {
+		return LiveKitServer
+	}
+	return SyncFlow
 }
 
 // Selection holds the lists that select what is recorded. The entries are valid and unmodified,
@@ -123,7 +172,7 @@ type S3 struct {
 // BrokenProject is a project whose configuration is invalid.
 type BrokenProject struct {
 	Index     int
-	ProjectID string // "" if it is missing or invalid
+	ProjectID string // as in Project; "" if it is missing or invalid
 	Problems  []Problem
 }
 

@@ -106,6 +106,7 @@ func TestLoadPredecessorsEnv(t *testing.T) {
 			},
 		}},
 		RecordSessions: config.RecordNotified, RejoinWindow: 10 * time.Minute,
+		PollInterval: time.Second, PollIntervalWithWebhooks: 15 * time.Second,
 		DataDir: filepath.Join(d, "textegress-data"), SyncInterval: 200 * time.Millisecond,
 		SegmentSize: 64 << 20, SegmentAge: 15 * time.Minute, DiskMinFree: 256 << 20,
 		Retention:       72 * time.Hour,
@@ -165,9 +166,18 @@ func TestNoUsableProjectIsFatal(t *testing.T) {
 }
 
 func TestNothingConfigured(t *testing.T) {
-	got := problems(t, nil, nil)
+	one(t, problems(t, nil, nil), "PROJECTS: no project is configured",
+		"LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET", "SYNCFLOW_SERVER_URL",
+		"RABBITMQ_HOST", "RABBITMQ_PORT", "RABBITMQ_VHOST_NAME", "DEVICE_GROUP_NAME",
+		"PROJECTS__0__KEY", "PROJECTS__0__SECRET", "PROJECTS__0__PROJECT_ID", "S3_CONFIG",
+		"PROJECTS__0__DIRECTORY")
+}
+
+// TestNoProject: with a part of SyncFlow's settings, everything that is missing is listed.
+func TestNoProject(t *testing.T) {
+	got := problems(t, []string{"RABBITMQ_HOST=rmq"}, nil)
 	for _, key := range []string{
-		"SYNCFLOW_SERVER_URL", "RABBITMQ_HOST", "RABBITMQ_PORT",
+		"SYNCFLOW_SERVER_URL", "RABBITMQ_PORT",
 		"RABBITMQ_VHOST_NAME", "DEVICE_GROUP_NAME", "PROJECTS",
 	} {
 		found := false

@@ -38,6 +38,9 @@ func TestManualNamesEverySettingAndItsDefault(t *testing.T) {
 	for _, k := range projectKeys {
 		check("PROJECTS__<n>__"+k.name, k.def)
 	}
+	for _, k := range webhookKeys {
+		check("PROJECTS__<n>__WEBHOOKS__<m>__"+k.name, k.def)
+	}
 	check(keyConfigFile, "")
 	check(keyConfigBody, "")
 	for name := range rows {

@@ -88,14 +88,33 @@ func FuzzLoadText(f *testing.F) {
 				t.Errorf("%+v", x)
 			}
 		}
-		flattenYAML([]byte(text), "f", func(key, _, source string) {
-			if !isKnown(key) || source == "" {
-				t.Errorf("%q from %q", key, source)
-			}
-		}, func(p Problem) {
-			if p.Source == "" || p.Wrong == "" {
-				t.Errorf("%+v", p)
-			}
-		})
+		flattenYAML([]byte(text), "f", checkedTarget{t})
 	})
+}
+
+// checkedTarget checks whatever it gets.
+type checkedTarget struct{ t *testing.T }
+
+func (c checkedTarget) set(name, _, source string) {
+	if !isKnown(name) || source == "" {
+		c.t.Errorf("%q from %q", name, source)
+	}
+}
+
+func (c checkedTarget) report(p Problem) {
+	if p.Source == "" || p.Wrong == "" {
+		c.t.Errorf("%+v", p)
+	}
+}
+
+func (c checkedTarget) warn(text string) {
+	if text == "" {
+		c.t.Error("an empty warning")
+	}
+}
+
+func (c checkedTarget) setTopS3(source string) {
+	if source == "" {
+		c.t.Error("no source")
+	}
 }

@@ -1,22 +1,65 @@
 package config
 
 import (
-	"fmt"
-	"io"
-	"os"
-	"path/filepath"
-	"strings"
+	"regexp"
+	"slices"
+
+	"github.com/syncflow/textegress/internal/session"
 )
 
-// LiveKit is an API key of a LiveKit server.
+// LiveKit is a LiveKit server and one of its API keys.
 type LiveKit struct {
+	// URL is the address of the server: ws, wss, http or https, without a slash at the end; "" for
+	// a SyncFlow project, which gets it from SyncFlow.
+	URL       string
 	APIKey    string
 	APISecret Secret
 }
 
-// liveKit reads the key with which a project creates its own join tokens; nil if there is none.
-func (l *loader) liveKit(i int) *LiveKit {
-	key, secret := l.orFile(i, "LIVEKIT__API_KEY"), l.orFile(i, "LIVEKIT__API_SECRET")
+// defaultName is the name of a project of a LiveKit server that has none.
+const defaultName = "livekit"
+
+var serverName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+// liveKitProject reads the identity of a project of a LiveKit server, and what is recorded there.
+func (l *loader) liveKitProject(p *Project) {
+	i := p.Index
+	p.LiveKit = &LiveKit{}
+	remedy := "set it to the address of the LiveKit server, for example ws://localhost:7880"
+	if !l.topLevel && l.values["LIVEKIT_URL"].text != "" {
+		remedy += "; " + topLevelRule
+	}
+	if f := l.projectField(i, "LIVEKIT__URL"); f.required(remedy) {
+		p.LiveKit.URL = f.url("wss://livekit.example.org", "ws", "wss", "http", "https")
+	}
+	if f := l.projectField(i, "LIVEKIT__API_KEY"); f.required("set it to an API key of the " +
+		"LiveKit server") {
+		p.LiveKit.APIKey = f.word()
+	}
+	if f := l.projectField(i, "LIVEKIT__API_SECRET"); f.required("set it to the secret that " +
+		"belongs to the API key") {
+		p.LiveKit.APISecret = NewSecret(f.word())
+	}
+	name := l.projectField(i, "NAME")
+	if name.text == "" {
+		name.text = l.setDefault(name.key, defaultName)
+	}
+	p.Name = name.match(serverName, "is not a name of a project", "use 1 to 64 letters, digits, "+
+		"dots, underscores and hyphens, beginning with a letter or digit")
+	if session.CanonicalUUID(p.Name) != "" {
+		name.wrong("is a UUID, as the ids of SyncFlow projects are", "choose another name")
+	}
+	p.ProjectID = p.Name
+	p.RecordRooms = slices.Clone(l.rooms)
+	if f := l.projectField(i, "RECORD_ROOMS"); f.text != "" {
+		p.RecordRooms = f.rooms()
+	}
+}
+
+// liveKitKey reads the key with which a SyncFlow project creates its own join tokens; nil if there
+// is none.
+func (l *loader) liveKitKey(i int) *LiveKit {
+	key, secret := l.projectField(i, "LIVEKIT__API_KEY"), l.projectField(i, "LIVEKIT__API_SECRET")
 	switch {
 	case key.text == "" && secret.text == "":
 		return nil
@@ -30,47 +73,4 @@ func (l *loader) liveKit(i int) *LiveKit {
 		return nil
 	}
 	return &LiveKit{APIKey: key.word(), APISecret: NewSecret(secret.word())}
-}
-
-// orFile returns a setting of a project whose value may be the content of the file named by
-// NAME_FILE. Surrounding white space is removed, because most programs end such files with a
-// newline.
-func (l *loader) orFile(i int, name string) field {
-	f, file := l.projectField(i, name), l.projectField(i, name+"_FILE")
-	switch {
-	case file.text == "":
-		return f
-	case f.text != "":
-		file.wrong("is set together with "+f.key, "remove one of the two")
-		return f
-	}
-	data, err := readSmall(l.path(strings.TrimSpace(file.text)))
-	text := strings.TrimSpace(string(data))
-	switch {
-	case err != nil:
-		file.wrong("cannot be read: "+plainError(err), "correct the path or make the file readable")
-	case text == "":
-		file.wrong("names a file that is empty", "write the value into the file")
-	}
-	f.text, f.src = text, "the file of "+file.key
-	if text != "" {
-		l.values[f.key] = value{text, f.src} // so that new content is a change of the setting
-	}
-	return f
-}
-
-// readSmall reads a file that holds one value.
-func readSmall(path string) ([]byte, error) {
-	f, err := os.Open(filepath.Clean(path))
-	if err != nil {
-		return nil, err
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil && len(data) > maxKeyFile {
-		err = fmt.Errorf("it has more than %d bytes", maxKeyFile)
-	}
-	return data, err
 }

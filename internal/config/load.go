@@ -35,7 +35,13 @@ type loader struct {
 	warnings []string
 	unknown  []string          // names in `.env` that are not settings and resemble none
 	empties  map[string]string // name -> source, of empty values
-	nearby   map[string]string // setting -> a similar name in the environment
+	nearby   map[string]string // setting -> "NAME is set in the environment", of a similar name
+
+	topLevel    bool            // LIVEKIT_URL and the like make project 0
+	rooms       []string        // RECORD_ROOMS of the service
+	topS3       string          // source of the block s3 at the top of a YAML file
+	filesRead   map[string]bool // names of settings NAME_FILE
+	faultyFiles map[string]bool // settings whose NAME_FILE has a problem
 }
 
 // Load reads the configuration. The layers, in order of precedence, are: environment,
@@ -64,6 +70,7 @@ func read(o Options) *loader {
 	l := &loader{
 		o: o, values: map[string]value{}, broken: map[int][]Problem{},
 		empties: map[string]string{}, nearby: map[string]string{},
+		filesRead: map[string]bool{}, faultyFiles: map[string]bool{},
 	}
 	env := l.environment()
 	dotenv := l.dotenv(env)
@@ -72,7 +79,7 @@ func read(o Options) *loader {
 		body = dotenv[keyConfigBody].text
 	}
 	if strings.TrimSpace(body) != "" {
-		flattenYAML([]byte(body), bodySource, l.set, l.report)
+		flattenYAML([]byte(body), bodySource, l)
 	}
 	l.yamlFile(env, dotenv)
 	for _, name := range slices.Sorted(maps.Keys(dotenv)) {
@@ -97,6 +104,15 @@ func (l *loader) set(name, text, source string) {
 	}
 	if _, ok := l.values[name]; !ok {
 		l.values[name] = value{text, source}
+	}
+}
+
+func (l *loader) warn(text string) { l.warnings = append(l.warnings, text) }
+
+// setTopS3 notes that a YAML file has a block s3 at its top.
+func (l *loader) setTopS3(source string) {
+	if l.topS3 == "" {
+		l.topS3 = source
 	}
 }
 
@@ -129,7 +145,7 @@ func (l *loader) environment() map[string]string {
 			// Most variables belong to other programs. A name that resembles a setting is mentioned
 			// only if that setting is missing.
 			if s := suggest(name); s != "" {
-				l.nearby[s] = name
+				l.nearby[s] = name + " is set in the environment"
 			}
 		}
 	}
@@ -185,10 +201,15 @@ func (l *loader) dotenv(env map[string]string) map[string]value {
 			}
 			out[name] = value{line.value, source}
 		case strings.HasPrefix(name, projectPrefix), strings.HasPrefix(name, ownPrefix),
-			suggest(name) != "":
+			suggest(name) != "" && !isCommon(suggest(name)):
 			l.report(unknownProblem(line.key, source))
-		case !slices.Contains(l.unknown, line.key):
-			l.unknown = append(l.unknown, line.key)
+		default:
+			if s := suggest(name); s != "" && l.nearby[s] == "" {
+				l.nearby[s] = line.key + " is set in " + source
+			}
+			if !slices.Contains(l.unknown, line.key) {
+				l.unknown = append(l.unknown, line.key)
+			}
 		}
 	}
 	return out
@@ -217,7 +238,7 @@ func (l *loader) yamlFile(env map[string]string, dotenv map[string]value) {
 		})
 		return
 	}
-	flattenYAML(text, filepath.Base(name), l.set, l.report)
+	flattenYAML(text, filepath.Base(name), l)
 }
 
 // path resolves a relative path against the working directory.

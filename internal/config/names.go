@@ -22,6 +22,39 @@ func (f field) names() []string {
 	return out
 }
 
+// rooms parses a comma-separated list of patterns of room names: entries as for names, with an
+// exclamation mark before one that excludes. A backslash before an exclamation mark at the
+// beginning makes it a part of the name. The patterns are returned unmodified, except for white
+// space after the mark.
+func (f field) rooms() []string {
+	var out []string
+	excludesOnly := true
+	for _, entry := range splitNames(f.text) {
+		mark, name := "", strings.TrimSpace(entry)
+		if rest, ok := strings.CutPrefix(name, "!"); ok {
+			mark, name = "!", strings.TrimSpace(rest)
+		}
+		if strings.HasPrefix(name, "!") {
+			f.wrong("has two exclamation marks at the beginning of an entry",
+				`write \! for one that is part of a name`)
+			return nil
+		}
+		if wrong, remedy := faultOfName(strings.TrimPrefix(name, `\!`)); wrong != "" &&
+			name != `\!` {
+			f.wrong(wrong, remedy)
+			return nil
+		}
+		excludesOnly = excludesOnly && mark != "" && name != "*"
+		out = append(out, mark+name)
+	}
+	if excludesOnly {
+		f.wrong("excludes rooms and includes none", "write * as the last entry to record all "+
+			"others, or !* to record only rooms whose metadata asks for it")
+		return nil
+	}
+	return out
+}
+
 // splitNames splits at commas that are not escaped.
 func splitNames(text string) []string {
 	var out []string

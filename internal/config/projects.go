@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/syncflow/textegress/internal/session"
@@ -12,15 +13,14 @@ import (
 
 // projects checks every project, and separates the usable ones from the broken ones.
 func (l *loader) projects(c *Config) {
-	owner := map[string]int{} // project id -> number of the first project that has it
-	for _, i := range l.indices() {
-		p := l.project(i)
-		if first, dup := owner[p.ProjectID]; dup && p.ProjectID != "" {
-			l.projectField(i, "PROJECT_ID").wrong("is the project of "+
-				fmt.Sprintf("%s%d", projectPrefix, first)+" again",
-				"remove one of the two: a project is recorded once")
+	owner := map[string]int{} // project id in lower case -> number of the first project that has it
+	for _, i := range l.numbers().projects() {
+		p := l.project(c, i)
+		id := strings.ToLower(p.ProjectID)
+		if first, dup := owner[id]; dup && id != "" {
+			l.duplicate(i, first)
 		} else {
-			owner[p.ProjectID] = i
+			owner[id] = i
 		}
 		if problems := l.broken[i]; len(problems) > 0 {
 			c.Broken = append(c.Broken, BrokenProject{
@@ -33,25 +33,71 @@ func (l *loader) projects(c *Config) {
 	}
 }
 
+// duplicate reports that project i has the id of an earlier one.
+func (l *loader) duplicate(i, first int) {
+	other := fmt.Sprintf("%s%d", projectPrefix, first)
+	if l.platform(i) == LiveKitServer {
+		l.projectField(i, "NAME").wrong("is the name of "+other+" too, where upper and lower case "+
+			"are the same", "give each project of a LiveKit server a name of its own")
+		return
+	}
+	l.projectField(i, "PROJECT_ID").wrong("is the project of "+other+" again",
+		"remove one of the two: a project is recorded once")
+}
+
 func (l *loader) projectField(index int, rest string) field {
 	return l.field(projectName(index, rest))
 }
 
-func (l *loader) project(i int) Project {
-	p := Project{Index: i}
-	if f := l.projectField(i, "KEY"); f.required("copy the API key of the project from the " +
-		"SyncFlow dashboard") {
-		p.Key = f.word()
+// platform returns the platform of a project, "" if its settings name none.
+func (l *loader) platform(i int) Platform {
+	var syncFlow, liveKit, empty bool
+	for _, k := range projectKeys {
+		if !isIdentity(k.name) {
+			continue
+		}
+		name := projectName(i, k.name)
+		ofSyncFlow := isSyncFlowIdentity(k.name)
+		if _, ok := l.values[name]; ok {
+			syncFlow, liveKit = syncFlow || ofSyncFlow, liveKit || !ofSyncFlow
+		}
+		if _, ok := l.empties[name]; ok {
+			empty = empty || ofSyncFlow
+		}
 	}
-	if f := l.projectField(i, "SECRET"); f.required("copy the API secret that belongs to the key; " +
-		"SyncFlow shows it only once, make a new key if it is lost") {
-		p.Secret = NewSecret(f.word())
+	switch {
+	case i == 0 && l.topLevel:
+		return LiveKitServer
+	case syncFlow:
+		return SyncFlow
+	case liveKit:
+		return LiveKitServer
+	case empty: // KEY= is meant to be a SyncFlow project
+		return SyncFlow
 	}
-	if f := l.projectField(i, "PROJECT_ID"); f.required("copy the project's id, a UUID, from the " +
-		"SyncFlow dashboard") {
-		p.ProjectID = f.uuid()
+	return ""
+}
+
+func (l *loader) project(c *Config, i int) Project {
+	p := Project{Index: i, TopLevel: i == 0 && l.topLevel}
+	switch l.platform(i) {
+	case SyncFlow:
+		l.syncFlowProject(&p)
+	case LiveKitServer:
+		l.liveKitProject(&p)
+	default:
+		problem := Problem{
+			Key: projectName(i, "LIVEKIT__URL"), Wrong: "is missing",
+			Remedy: "a project of a LiveKit server needs it, LIVEKIT__API_KEY and " +
+				"LIVEKIT__API_SECRET; a SyncFlow project needs KEY, SECRET and PROJECT_ID instead",
+		}
+		if l.topLevel {
+			problem.Remedy += "; LIVEKIT_URL makes project 0, with the settings PROJECTS__0__…"
+		}
+		l.report(problem)
 	}
-	p.LiveKit = l.liveKit(i)
+	p.ExcludeByAttribute = l.projectField(i, "EXCLUDE_BY_ATTRIBUTE").boolean()
+	p.Webhooks = l.webhooks(p, c.WebhookAllowPrivate)
 	p.Selection = Selection{
 		TopicsAllow:     l.projectField(i, "TOPICS_ALLOW").names(),
 		TopicsDeny:      l.projectField(i, "TOPICS_DENY").names(),
@@ -75,12 +121,57 @@ func (l *loader) project(i int) Project {
 	case directory.text != "" && s3set != "":
 		directory.wrong("is set together with "+s3set,
 			"a project is delivered to one place: remove DIRECTORY or the whole S3_CONFIG")
+	case directory.text == "" && s3set == "" && l.platform(i) == LiveKitServer:
+		p.Directory = l.path(l.setDefault(directory.key, "./recordings"))
 	case directory.text != "":
 		p.Directory = l.path(strings.TrimSpace(directory.text))
 	default:
 		p.S3 = l.s3(i)
 	}
 	return p
+}
+
+// setDefault sets a default that only some projects have, and returns it.
+func (l *loader) setDefault(name, text string) string {
+	l.values[name] = value{text, "default"}
+	return text
+}
+
+// syncFlowProject reads the identity of a SyncFlow project.
+func (l *loader) syncFlowProject(p *Project) {
+	i := p.Index
+	url := l.projectField(i, "LIVEKIT__URL")
+	if url.text != "" {
+		set := slices.IndexFunc(projectKeys, func(k setting) bool {
+			_, ok := l.values[projectName(i, k.name)]
+			return ok && isSyncFlowIdentity(k.name)
+		})
+		url.wrong("is set together with "+projectName(i, projectKeys[set].name),
+			"a SyncFlow project gets this address from SyncFlow: remove it; or, to record the "+
+				"LiveKit server without SyncFlow, remove KEY, SECRET and PROJECT_ID")
+		return
+	}
+	if f := l.projectField(i, "KEY"); f.required("copy the API key of the project from the " +
+		"SyncFlow dashboard") {
+		p.Key = f.word()
+	}
+	if f := l.projectField(i, "SECRET"); f.required("copy the API secret that belongs to the key; " +
+		"SyncFlow shows it only once, make a new key if it is lost") {
+		p.Secret = NewSecret(f.word())
+	}
+	if f := l.projectField(i, "PROJECT_ID"); f.required("copy the project's id, a UUID, from the " +
+		"SyncFlow dashboard") {
+		p.ProjectID = f.uuid()
+	}
+	p.LiveKit = l.liveKitKey(i)
+	if f := l.projectField(i, "NAME"); f.text != "" {
+		l.warn(f.key + " has no effect: the name of a SyncFlow project comes from SyncFlow.")
+	}
+	// Ignoring it could mean recording what must not be recorded.
+	if f := l.projectField(i, "RECORD_ROOMS"); f.text != "" {
+		f.wrong("is set for a SyncFlow project", "remove it: RECORD_SESSIONS selects the sessions "+
+			"of SyncFlow projects")
+	}
 }
 
 func (l *loader) s3(i int) *S3 {
@@ -99,7 +190,7 @@ func (l *loader) s3(i int) *S3 {
 		if !strings.Contains(f.text, "://") {
 			f.text = "https://" + strings.TrimSpace(f.text)
 		}
-		s.Endpoint = f.url("https://s3.us-east-1.amazonaws.com")
+		s.Endpoint = f.url("https://s3.us-east-1.amazonaws.com", "http", "https")
 	}
 	if f := l.projectField(i, "S3_CONFIG__BUCKET_NAME"); f.required("set the name of an " +
 		"existing bucket") {
@@ -117,9 +208,6 @@ func (l *loader) s3(i int) *S3 {
 	s.Checksums = l.projectField(i, "S3_CONFIG__CHECKSUMS").boolean()
 	return s
 }
-
-// maxKeyFile bounds the size of a file of keys.
-const maxKeyFile = 64 << 10
 
 // keyFile returns the content of a file of keys. An unreadable file is only a warning and does not
 // prevent recording: encrypted data is kept as it is and can be decrypted later.

@@ -2,25 +2,27 @@ package config
 
 import (
 	"fmt"
+	"iter"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
-
-	edlib "github.com/hbollon/go-edlib"
 )
 
 // A setting has one name everywhere, that of its environment variable. In YAML the name is in lower
 // case, and nested where the variable has two underscores: PROJECTS__0__S3_CONFIG__REGION is
 // projects: [{s3_config: {region: …}}].
 
-// keyKind is how Settings shows a value.
+// keyKind is how a setting is read and how Settings shows its value.
 type keyKind int
 
 const (
 	plain  keyKind = iota
+	list           // separated by commas; in YAML a list is allowed too
+	hook           // a URL whose path may be a secret: only scheme and host are shown
 	ident          // the identifier of a secret: the first characters are shown
 	secret         // never shown
+	inFile         // NAME_FILE: a file with the value of NAME
 )
 
 // setting describes one setting, without its value.
@@ -32,6 +34,11 @@ type setting struct {
 
 // globalKeys are the settings of the whole service, in the order of the documentation.
 var globalKeys = []setting{
+	{"LIVEKIT_URL", plain, ""},
+	{"LIVEKIT_API_KEY", ident, ""},
+	{"LIVEKIT_API_KEY_FILE", inFile, ""},
+	{"LIVEKIT_API_SECRET", secret, ""},
+	{"LIVEKIT_API_SECRET_FILE", inFile, ""},
 	{"SYNCFLOW_SERVER_URL", plain, ""},
 	{"RABBITMQ_HOST", plain, ""},
 	{"RABBITMQ_PORT", plain, ""},
@@ -40,8 +47,12 @@ var globalKeys = []setting{
 	{"RABBITMQ_CA_FILE", plain, ""},
 	{"RABBITMQ_USERNAME", plain, ""},
 	{"RABBITMQ_PASSWORD", secret, ""},
+	{"RABBITMQ_PASSWORD_FILE", inFile, ""},
 	{"DEVICE_GROUP_NAME", plain, ""},
 	{"RECORD_SESSIONS", plain, "notified"},
+	{"RECORD_ROOMS", list, "*"},
+	{"POLL_INTERVAL", plain, "1s"},
+	{"POLL_INTERVAL_WITH_WEBHOOKS", plain, "15s"},
 	{"REJOIN_WINDOW", plain, "10m"},
 	{"ICE_TRANSPORT", plain, "all"},
 	{"INSTANCE", plain, ""},
@@ -52,36 +63,58 @@ var globalKeys = []setting{
 	{"DISK_MIN_FREE", plain, "256MiB"},
 	{"RETENTION", plain, "72h"},
 	{"SHUTDOWN_TIMEOUT", plain, "60s"},
+	{"WEBHOOK_ALLOW_PRIVATE", plain, "false"},
+	{"WEBHOOK_HOSTS", list, ""},
 	{"HTTP_ADDR", plain, "127.0.0.1:9464"},
 	{"LOG_LEVEL", plain, "info"},
 	{"LOG_FORMAT", plain, "auto"},
 }
 
-// projectKeys are the settings of one project, without the prefix PROJECTS__<n>__.
+// projectKeys are the settings of one project, without the prefix PROJECTS__<n>__. A project of a
+// LiveKit server has further defaults, see [loader.project].
 var projectKeys = []setting{
-	{"KEY", ident, ""},
-	{"SECRET", secret, ""},
-	{"PROJECT_ID", plain, ""},
+	{"NAME", plain, ""},
+	{"LIVEKIT__URL", plain, ""},
 	{"LIVEKIT__API_KEY", ident, ""},
-	{"LIVEKIT__API_KEY_FILE", plain, ""},
+	{"LIVEKIT__API_KEY_FILE", inFile, ""},
 	{"LIVEKIT__API_SECRET", secret, ""},
-	{"LIVEKIT__API_SECRET_FILE", plain, ""},
+	{"LIVEKIT__API_SECRET_FILE", inFile, ""},
+	{"KEY", ident, ""},
+	{"KEY_FILE", inFile, ""},
+	{"SECRET", secret, ""},
+	{"SECRET_FILE", inFile, ""},
+	{"PROJECT_ID", plain, ""},
 	{"DIRECTORY", plain, ""},
-	{"TOPICS_ALLOW", plain, ""},
-	{"TOPICS_DENY", plain, ""},
-	{"IDENTITIES_ALLOW", plain, ""},
-	{"IDENTITIES_DENY", plain, ""},
+	{"RECORD_ROOMS", list, ""},
+	{"EXCLUDE_BY_ATTRIBUTE", plain, "false"},
+	{"TOPICS_ALLOW", list, ""},
+	{"TOPICS_DENY", list, ""},
+	{"IDENTITIES_ALLOW", list, ""},
+	{"IDENTITIES_DENY", list, ""},
 	{"ENCRYPTED", plain, "drop"},
 	{"PSEUDONYMS", plain, "false"},
 	{"E2EE_KEY", secret, ""},
 	{"E2EE_KEY_FILE", plain, ""},
 	{"S3_CONFIG__ACCESS_KEY", ident, ""},
+	{"S3_CONFIG__ACCESS_KEY_FILE", inFile, ""},
 	{"S3_CONFIG__SECRET_KEY", secret, ""},
+	{"S3_CONFIG__SECRET_KEY_FILE", inFile, ""},
 	{"S3_CONFIG__ENDPOINT", plain, ""},
 	{"S3_CONFIG__BUCKET_NAME", plain, ""},
 	{"S3_CONFIG__REGION", plain, ""},
 	{"S3_CONFIG__PATH_STYLE", plain, ""},
 	{"S3_CONFIG__CHECKSUMS", plain, "on"},
+}
+
+// webhookKeys are the settings of one webhook, without the prefix PROJECTS__<n>__WEBHOOKS__<m>__.
+var webhookKeys = []setting{
+	{"URL", hook, ""},
+	{"API_KEY", ident, ""},
+	{"API_KEY_FILE", inFile, ""},
+	{"API_SECRET", secret, ""},
+	{"API_SECRET_FILE", inFile, ""},
+	{"EVENTS", list, "egress_started,egress_updated,egress_ended"},
+	{"MAX_AGE", plain, "168h"},
 }
 
 // The variables that locate the configuration. They are not settings: a YAML file cannot contain
@@ -93,12 +126,17 @@ const (
 
 const (
 	projectPrefix = "PROJECTS__"
+	webhookPrefix = "WEBHOOKS__"
 	ownPrefix     = "TEXTEGRESS_"
 )
 
-var projectKey = regexp.MustCompile(`^PROJECTS__(0|[1-9][0-9]{0,3})__(.+)$`)
-
-var projectAny = regexp.MustCompile(`^PROJECTS__(0|[1-9][0-9]{0,3})(?:__|$)`)
+// A number has at most four digits, and no leading zero.
+var (
+	projectKey = regexp.MustCompile(`^PROJECTS__(0|[1-9][0-9]{0,3})__(.+)$`)
+	projectAny = regexp.MustCompile(`^PROJECTS__(0|[1-9][0-9]{0,3})(?:__|$)`)
+	webhookKey = regexp.MustCompile(`^WEBHOOKS__(0|[1-9][0-9]{0,3})__(.+)$`)
+	webhookAny = regexp.MustCompile(`^WEBHOOKS__(0|[1-9][0-9]{0,3})(?:__|$)`)
+)
 
 // projectOf returns the project number in a name, for example PROJECTS__3 or PROJECTS__3__SECRETT.
 func projectOf(name string) (index int, ok bool) {
@@ -106,7 +144,20 @@ func projectOf(name string) (index int, ok bool) {
 	if m == nil {
 		return 0, false
 	}
-	index, _ = strconv.Atoi(m[1]) // at most four digits
+	index, _ = strconv.Atoi(m[1])
+	return index, true
+}
+
+// webhookOf returns the webhook number in a name of a project's setting.
+func webhookOf(name string) (index int, ok bool) {
+	m := projectKey.FindStringSubmatch(name)
+	if m == nil {
+		return 0, false
+	}
+	if m = webhookAny.FindStringSubmatch(m[2]); m == nil {
+		return 0, false
+	}
+	index, _ = strconv.Atoi(m[1])
 	return index, true
 }
 
@@ -115,6 +166,9 @@ func lookup(name string) (found setting, indexed, ok bool) {
 	keys, rest := globalKeys, name
 	if m := projectKey.FindStringSubmatch(name); m != nil {
 		keys, rest, indexed = projectKeys, m[2], true
+		if m := webhookKey.FindStringSubmatch(rest); m != nil {
+			keys, rest = webhookKeys, m[2]
+		}
 	}
 	i := slices.IndexFunc(keys, func(k setting) bool { return k.name == rest })
 	if i < 0 {
@@ -128,12 +182,48 @@ func isKnown(name string) bool {
 	return ok || name == keyConfigFile || name == keyConfigBody
 }
 
-// all lists the settings of the service and of the given projects, in the order of the manual.
-func all(projects []int) []setting {
+// numbers are the numbers of the projects in some settings, and of the webhooks of each project.
+// They may have gaps, so that removing one does not rename the others.
+type numbers map[int]map[int]bool
+
+// add notes the numbers in names, known or not.
+func (n numbers) add(names iter.Seq[string]) {
+	for name := range names {
+		i, ok := projectOf(name)
+		if !ok {
+			continue
+		}
+		n.project(i)
+		if m, ok := webhookOf(name); ok {
+			n[i][m] = true
+		}
+	}
+}
+
+func (n numbers) project(i int) {
+	if n[i] == nil {
+		n[i] = map[int]bool{}
+	}
+}
+
+// projects returns the numbers of the projects, in order.
+func (n numbers) projects() []int { return slices.Sorted(maps.Keys(n)) }
+
+// webhooks returns the numbers of a project's webhooks, in order.
+func (n numbers) webhooks(project int) []int { return slices.Sorted(maps.Keys(n[project])) }
+
+// all lists the settings of the service, and of the projects and webhooks with the given numbers,
+// in the order of the manual.
+func all(n numbers) []setting {
 	out := slices.Clone(globalKeys)
-	for _, i := range projects {
+	for _, i := range n.projects() {
 		for _, k := range projectKeys {
 			out = append(out, setting{projectName(i, k.name), k.kind, k.def})
+		}
+		for _, m := range n.webhooks(i) {
+			for _, k := range webhookKeys {
+				out = append(out, setting{webhookName(i, m, k.name), k.kind, k.def})
+			}
 		}
 	}
 	return out
@@ -143,61 +233,6 @@ func projectName(index int, rest string) string {
 	return fmt.Sprintf("%s%d__%s", projectPrefix, index, rest)
 }
 
-// suggest returns the known setting that name most resembles, or "". name may have any case.
-func suggest(name string) string {
-	name = strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
-	if isKnown(name) {
-		return name
-	}
-	// our prefix before a setting without one
-	if s, ok := strings.CutPrefix(name, ownPrefix); ok && isKnown(s) {
-		return s
-	}
-	// The settings of a project are candidates if name has an index, even with single underscores:
-	// PROJECTS_0_S3_KEY.
-	candidates := make([]string, 0, len(globalKeys)+len(projectKeys)+2)
-	for _, k := range globalKeys {
-		candidates = append(candidates, k.name)
-	}
-	candidates = append(candidates, keyConfigFile, keyConfigBody)
-	if m := regexp.MustCompile(`^[A-Z]*_+([0-9]{1,4})_`).FindStringSubmatch(name); m != nil {
-		for _, k := range projectKeys {
-			candidates = append(candidates, projectPrefix+m[1]+"__"+k.name)
-		}
-	}
-	best, bestDistance := "", 1+min(2, len(name)/4)
-	for _, c := range candidates {
-		if d := distance(name, c); d < bestDistance {
-			best, bestDistance = c, d
-		}
-	}
-	return best
-}
-
-// distance returns the number of edits (insert, delete or replace a character, exchange two
-// neighbours) between a and b. The exchange is essential: plain Levenshtein distances, such as those
-// of agext/levenshtein and lithammer/fuzzysearch, count it twice and find no setting for DTAA_DRI.
-func distance(a, b string) int {
-	if len(a) > 2*len(b) || len(b) > 2*len(a) {
-		return max(len(a), len(b)) // too different; also bounds the work for very long names
-	}
-	return edlib.OSADamerauLevenshteinDistance(a, b)
-}
-
-// quoteNames lists names for a message, sorted, at most ten.
-func quoteNames(names []string) string {
-	names = slices.Clone(names)
-	slices.Sort(names)
-	more := ""
-	if len(names) > 10 {
-		more = fmt.Sprintf(" and %d more", len(names)-10)
-		names = names[:10]
-	}
-	for i, n := range names {
-		// a line of a pasted key can look like a name
-		if len(n) > 40 {
-			names[i] = n[:8] + "…"
-		}
-	}
-	return strings.Join(names, ", ") + more
+func webhookName(project, index int, rest string) string {
+	return projectName(project, fmt.Sprintf("%s%d__%s", webhookPrefix, index, rest))
 }

@@ -32,26 +32,13 @@ const (
 // Bounds of DISK_MIN_FREE.
 const minDiskMinFree, maxDiskMinFree = 1 << 20, 16 << 40
 
-// service checks the settings of the whole service.
+// service checks the settings of the whole service that do not depend on the platform.
 func (l *loader) service(c *Config) {
-	if f := l.field("SYNCFLOW_SERVER_URL"); f.required("set it to the address of the SyncFlow " +
-		"API, for example https://api.syncflow.live") {
-		c.ServerURL = f.url("https://api.syncflow.live")
-	}
-	l.rabbitMQ(&c.RabbitMQ)
-	if f := l.field("DEVICE_GROUP_NAME"); f.required("set it to the device group that sessions " +
-		"name, usually text-egress") {
-		c.DeviceGroup = f.match(groupName, "is not a device group",
-			"use 1 to 50 letters, digits, _ and -; dots and commas have a meaning in SyncFlow")
-		if c.DeviceGroup != "" && c.DeviceGroup != predecessorGroup {
-			l.warnings = append(l.warnings,
-				fmt.Sprintf("DEVICE_GROUP_NAME is %s. The predecessor ignored this key and "+
-					"always used %s: "+
-					"sessions that are created for %s alone will not be announced.",
-					clip(c.DeviceGroup), predecessorGroup, predecessorGroup))
-		}
-	}
 	c.RecordSessions = RecordSessions(l.field("RECORD_SESSIONS").choice("notified", "all"))
+	l.rooms = l.field("RECORD_ROOMS").rooms()
+	c.PollInterval = l.field("POLL_INTERVAL").duration(100*time.Millisecond, time.Hour)
+	c.PollIntervalWithWebhooks = l.field("POLL_INTERVAL_WITH_WEBHOOKS").duration(
+		100*time.Millisecond, time.Hour)
 	c.RejoinWindow = l.field("REJOIN_WINDOW").duration(0, 24*time.Hour)
 	c.RelayOnly = l.field("ICE_TRANSPORT").choice("all", "relay") == "relay"
 	if f := l.field("INSTANCE"); f.text != "" {
@@ -65,9 +52,65 @@ func (l *loader) service(c *Config) {
 	c.DiskMinFree = l.field("DISK_MIN_FREE").bytes(minDiskMinFree, maxDiskMinFree)
 	c.Retention = l.field("RETENTION").duration(0, 10*365*24*time.Hour)
 	c.ShutdownTimeout = l.field("SHUTDOWN_TIMEOUT").duration(time.Second, time.Hour)
+	c.WebhookAllowPrivate = l.field("WEBHOOK_ALLOW_PRIVATE").boolean()
+	c.WebhookHosts = l.field("WEBHOOK_HOSTS").hosts()
 	c.HTTPAddr = l.field("HTTP_ADDR").address()
 	c.LogLevel = l.field("LOG_LEVEL").level()
 	c.LogFormat = l.field("LOG_FORMAT").choice("auto", "text", "json")
+}
+
+// syncFlowKeys are the settings of the whole service that SyncFlow projects require.
+var syncFlowKeys = []string{
+	"SYNCFLOW_SERVER_URL", "RABBITMQ_HOST", "RABBITMQ_PORT", "RABBITMQ_VHOST_NAME",
+	"DEVICE_GROUP_NAME",
+}
+
+// syncFlow checks the settings of SyncFlow and its broker. Without a SyncFlow project their
+// problems are ignored: the variables may belong to another program.
+func (l *loader) syncFlow(c *Config) {
+	needed, liveKit := false, false
+	for _, i := range l.numbers().projects() {
+		needed = needed || l.platform(i) == SyncFlow
+		liveKit = liveKit || l.platform(i) == LiveKitServer
+	}
+	for _, name := range syncFlowKeys {
+		if _, set := l.values[name]; set && !liveKit {
+			needed = true // the project is what is missing
+		}
+	}
+	problems, warnings := l.problems, l.warnings
+	l.syncFlowServer(c)
+	l.rabbitMQ(&c.RabbitMQ)
+	if !needed {
+		if len(l.problems) > len(problems) {
+			c.ServerURL, c.RabbitMQ, c.DeviceGroup = "", RabbitMQ{}, ""
+		}
+		l.problems, l.warnings = problems, warnings
+	}
+	if _, set := l.values["RECORD_ROOMS"]; set && needed && !liveKit {
+		l.warn("RECORD_ROOMS has no effect: it is for projects of a LiveKit server, and " +
+			"RECORD_SESSIONS selects the sessions of SyncFlow projects.")
+	}
+}
+
+// syncFlowServer checks the settings of SyncFlow.
+func (l *loader) syncFlowServer(c *Config) {
+	if f := l.field("SYNCFLOW_SERVER_URL"); f.required("set it to the address of the SyncFlow " +
+		"API, for example https://api.syncflow.live") {
+		c.ServerURL = f.url("https://api.syncflow.live", "http", "https")
+	}
+	if f := l.field("DEVICE_GROUP_NAME"); f.required("set it to the device group that sessions " +
+		"name, usually text-egress") {
+		c.DeviceGroup = f.match(groupName, "is not a device group",
+			"use 1 to 50 letters, digits, _ and -; dots and commas have a meaning in SyncFlow")
+		if c.DeviceGroup != "" && c.DeviceGroup != predecessorGroup {
+			l.warnings = append(l.warnings,
+				fmt.Sprintf("DEVICE_GROUP_NAME is %s. The predecessor ignored this key and "+
+					"always used %s: "+
+					"sessions that are created for %s alone will not be announced.",
+					clip(c.DeviceGroup), predecessorGroup, predecessorGroup))
+		}
+	}
 }
 
 func (l *loader) rabbitMQ(r *RabbitMQ) {
@@ -121,9 +164,13 @@ func (f field) choice(of ...string) string {
 	if slices.Contains(of, s) {
 		return s
 	}
-	f.wrong(clip(f.text)+" is not possible", "use "+strings.Join(of[:len(of)-1], ", ")+" or "+
-		of[len(of)-1])
+	f.wrong(clip(f.text)+" is not possible", "use "+orList(of))
 	return ""
+}
+
+// orList writes "a, b or c".
+func orList(of []string) string {
+	return strings.Join(of[:len(of)-1], ", ") + " or " + of[len(of)-1]
 }
 
 func (f field) boolean() bool {
@@ -160,16 +207,16 @@ func (f field) match(re *regexp.Regexp, wrong, remedy string) string {
 	return s
 }
 
-// url checks an http or https address and removes trailing slashes. Problems quote at most the
-// scheme, because the address may contain a password.
-func (f field) url(example string) string {
+// url checks an address with one of the schemes and removes trailing slashes. Problems quote at
+// most the scheme, because the address may contain a password.
+func (f field) url(example string, schemes ...string) string {
 	s := strings.TrimSpace(f.text)
 	u, err := url.Parse(s)
 	switch {
 	case err != nil, !strings.Contains(s, "://"):
 		f.wrong("is not a URL", "write it with its scheme, for example "+example)
-	case u.Scheme != "http" && u.Scheme != "https":
-		f.wrong("has the scheme "+clip(u.Scheme), "use http or https, for example "+example)
+	case !slices.Contains(schemes, u.Scheme):
+		f.wrong("has the scheme "+clip(u.Scheme), "use "+orList(schemes)+", for example "+example)
 	case u.Hostname() == "":
 		f.wrong("has no host name", "write it like "+example)
 	case u.User != nil:

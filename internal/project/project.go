@@ -85,11 +85,18 @@ func New(c *config.Config, pc config.Project, o Options) (Project, error) {
 }
 
 // SetKeys replaces the keys of the project with those of n, the new settings of the same project.
+// The address of a LiveKit server stays as it is.
 func (p *Project) SetKeys(n config.Project) error {
 	if err := p.api.SetKey(n.Key, n.Secret.Reveal()); err != nil {
 		return err
 	}
-	p.Config.Key, p.Config.Secret, p.Config.LiveKit = n.Key, n.Secret, n.LiveKit
+	liveKit := n.LiveKit
+	if p.Config.LiveKit != nil && n.LiveKit != nil {
+		same := *n.LiveKit
+		same.URL = p.Config.LiveKit.URL
+		liveKit = &same
+	}
+	p.Config.Key, p.Config.Secret, p.Config.LiveKit = n.Key, n.Secret, liveKit
 	return nil
 }
 
@@ -98,7 +105,7 @@ func Bucket(p config.Project) (objstore.Bucket, error) {
 	if p.Directory != "" {
 		b, err := dir.New(p.Directory)
 		if err != nil {
-			return nil, fmt.Errorf("PROJECTS__%d__DIRECTORY: %w", p.Index, err)
+			return nil, fmt.Errorf("%s: %w", p.Variable("DIRECTORY"), err)
 		}
 		return b, nil
 	}
@@ -108,7 +115,7 @@ func Bucket(p config.Project) (objstore.Bucket, error) {
 		PathStyle: p.S3.PathStyle, Checksums: p.S3.Checksums,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("PROJECTS__%d__S3_CONFIG: %w", p.Index, err)
+		return nil, fmt.Errorf("%s: %w", p.Variable("S3_CONFIG"), err)
 	}
 	return b, nil
 }
@@ -125,7 +132,7 @@ func Keys(p config.Project) (*render.Keys, error) {
 		}
 		more, err := render.NewKeys([]byte(k.text.Reveal()))
 		if err != nil {
-			return nil, fmt.Errorf("PROJECTS__%d__%s: %w", p.Index, k.name, err)
+			return nil, fmt.Errorf("%s: %w", p.Variable(k.name), err)
 		}
 		keys = keys.Merge(more)
 	}
