@@ -1,13 +1,7 @@
 package s3test
 
 import (
-	"io"
-	"log"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -17,38 +11,10 @@ import (
 	"github.com/syncflow/textegress/internal/objstore/objtest"
 )
 
-// frontEnd is a proxy before the real store that changes of requests what such proxies are known to
-// change.
-func frontEnd(t *testing.T) string {
-	t.Helper()
-	target, err := url.Parse(servers.S3.Endpoint)
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv := httptest.NewServer(&httputil.ReverseProxy{
-		ErrorLog: log.New(io.Discard, "", 0),
-		Rewrite: func(r *httputil.ProxyRequest) {
-			r.SetURL(target)
-			r.Out.Host = r.In.Host // the signature is for the name that was asked
-			r.SetXForwarded()
-			r.Out.Header.Set("Accept-Encoding", "gzip, br")
-			r.Out.Header.Set("Via", "1.1 front-end")
-			r.Out.Header.Set("User-Agent", "front-end")
-			r.Out.Header.Set("Content-Type", strings.ToLower(r.In.Header.Get("Content-Type"))+
-				";front-end")
-			q := r.In.URL.Query()
-			q.Del("x-id")
-			r.Out.URL.RawQuery = q.Encode()
-		},
-	})
-	t.Cleanup(srv.Close)
-	return srv.URL
-}
-
 func TestConformanceBehindAFrontEnd(t *testing.T) {
 	for name, checksums := range map[string]bool{"with checksums": true, "without": false} {
 		t.Run(name, func(t *testing.T) {
-			front := frontEnd(t)
+			front := objtest.FrontEnd(t, servers.S3.Endpoint)
 			objtest.Run(t, func(t *testing.T) objstore.Bucket {
 				o := options(t)
 				o.Endpoint, o.Checksums = front, checksums

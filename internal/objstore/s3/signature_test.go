@@ -5,11 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
-	"log"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
 	"net/url"
 	"slices"
 	"strings"
@@ -110,44 +106,13 @@ func signatureError(r *http.Request) error {
 	return nil
 }
 
-// frontEnd is a proxy that changes of a request what proxies and front ends of stores are known to
-// change: it asks for other encodings, drops the parameter that only names the operation, and adds
-// headers of its own.
-func frontEnd(t *testing.T, store *httptest.Server) *httptest.Server {
-	t.Helper()
-	target, err := url.Parse(store.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	proxy := &httputil.ReverseProxy{
-		ErrorLog: log.New(io.Discard, "", 0),
-		Rewrite: func(r *httputil.ProxyRequest) {
-			r.SetURL(target)
-			r.Out.Host = r.In.Host // the signature is for the name that was asked
-			r.SetXForwarded()
-			r.Out.Header.Set("Accept-Encoding", "gzip, br")
-			r.Out.Header.Set("Via", "1.1 front-end")
-			r.Out.Header.Set("Content-Type", strings.ToLower(r.In.Header.Get("Content-Type"))+
-				";front-end")
-			r.Out.Header.Set("User-Agent", "front-end")
-			r.Out.Header.Del("Amz-Sdk-Request")
-			r.Out.Header.Set("Amz-Sdk-Invocation-Id", "front-end")
-			q := r.In.URL.Query()
-			q.Del("x-id")
-			r.Out.URL.RawQuery = q.Encode()
-		},
-	}
-	srv := httptest.NewServer(proxy)
-	t.Cleanup(srv.Close)
-	return srv
-}
-
 func TestSignaturesSurviveAFrontEnd(t *testing.T) {
 	for name, checksums := range map[string]bool{"with checksums": true, "without": false} {
 		t.Run(name, func(t *testing.T) {
 			objtest.Run(t, func(t *testing.T) objstore.Bucket {
 				_, store := newFakeS3(t)
-				o := options(frontEnd(t, store))
+				o := options(store)
+				o.Endpoint = objtest.FrontEnd(t, store.URL)
 				o.Checksums, o.MultipartThreshold, o.PartSize = checksums, 2<<20, 2<<20
 				return open(t, o)
 			}, objtest.Options{Checksums: checksums, Large: 5 << 20})
