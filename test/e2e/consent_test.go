@@ -18,16 +18,6 @@ import (
 	"github.com/syncflow/textegress/test/stack"
 )
 
-// enroll joins a learner under an identity.
-func enroll(t *testing.T, p stack.Project, s stack.Session,
-	identity string,
-) *classroom.Learner {
-	t.Helper()
-	l := classroom.Enroll(identity, stackTokens(p, s, identity))
-	check(t, l.Join(testContext(t)))
-	return l
-}
-
 // talk sends a marked message in every way that has a topic of its own.
 func talk(t *testing.T, l *classroom.Learner, marker string, topics ...string) {
 	t.Helper()
@@ -105,7 +95,7 @@ func TestListsKeepTheExcludedOffTheDisk(t *testing.T) {
 		"PROJECTS__0__TOPICS_DENY=secret, lk.private*")
 	s := begin(t, p, "lists")
 	inRoom(t, r, s)
-	alice, bob := enroll(t, p, s, "alice-kept"), enroll(t, p, s, "bob-EXCLUDED")
+	alice, bob := join(t, p, s, "alice-kept"), join(t, p, s, "bob-EXCLUDED")
 	talk(t, bob, "EXCLUDED-bob", "open", "secret")
 	talk(t, alice, "EXCLUDED-topic", "secret", "lk.private.1")
 	talk(t, alice, "KEPT", "open")
@@ -144,7 +134,7 @@ func TestForgetLeavesNoTrace(t *testing.T) {
 	r := record(t)
 	s := begin(t, p, "forget")
 	inRoom(t, r, s)
-	alice, bob := enroll(t, p, s, "alice-kept"), enroll(t, p, s, "bob-FORGET")
+	alice, bob := join(t, p, s, "alice-kept"), join(t, p, s, "bob-FORGET")
 	for range 3 {
 		talk(t, bob, "FORGET", "open")
 		talk(t, alice, "KEPT", "open")

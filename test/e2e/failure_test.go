@@ -13,16 +13,6 @@ import (
 	"github.com/syncflow/textegress/test/stack"
 )
 
-// join lets a learner join the room of a session.
-func join(t *testing.T, p stack.Project, s stack.Session,
-	identity string,
-) *classroom.Learner {
-	t.Helper()
-	l := classroom.Enroll(identity, stackTokens(p, s, identity))
-	check(t, l.Join(testContext(t)))
-	return l
-}
-
 // send lets a learner send n numbered messages.
 func send(t *testing.T, l *classroom.Learner, n int) {
 	t.Helper()

@@ -150,6 +150,16 @@ func inRoom(t *testing.T, r *stack.Recorder, sessions ...stack.Session) {
 		}))
 }
 
+// join lets a learner join the room of a session.
+func join(t *testing.T, p stack.Project, s stack.Session,
+	identity string,
+) *classroom.Learner {
+	t.Helper()
+	l := classroom.Enroll(identity, stackTokens(p, s, identity))
+	check(t, l.Join(testContext(t)))
+	return l
+}
+
 func end(t *testing.T, p stack.Project, s stack.Session) {
 	t.Helper()
 	must(servers.SyncFlow.StopSession(testContext(t), p, s.ID))(t)

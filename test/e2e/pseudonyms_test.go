@@ -23,7 +23,7 @@ func TestPseudonymsInTheBucket(t *testing.T) {
 	s := begin(t, p, "pseudonyms")
 	inRoom(t, r, s)
 	const marker = "NAMELESS/%"
-	alice, bob := enroll(t, p, s, marker+"alice"), enroll(t, p, s, marker+"bob")
+	alice, bob := join(t, p, s, marker+"alice"), join(t, p, s, marker+"bob")
 	alice.Room().LocalParticipant.SetName(marker + "name")
 	alice.Room().LocalParticipant.SetMetadata(marker + "metadata")
 	alice.Room().LocalParticipant.SetAttributes(map[string]string{"a": marker + "attribute"})

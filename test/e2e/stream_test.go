@@ -35,7 +35,7 @@ func TestStreamOfWhoJoinsAgain(t *testing.T) {
 				}
 				check(t, l.Drain(testContext(t)))
 			}
-			first := enroll(t, p, s, "alice")
+			first := join(t, p, s, "alice")
 			send(first, &livekit.DataPacket{Value: &livekit.DataPacket_StreamHeader{
 				StreamHeader: &livekit.DataStream_Header{
 					StreamId: "torn", Topic: "essay", TotalLength: new(uint64(12)),
@@ -46,7 +46,7 @@ func TestStreamOfWhoJoinsAgain(t *testing.T) {
 			}}, &livekit.DataPacket{Value: &livekit.DataPacket_StreamChunk{
 				StreamChunk: &livekit.DataStream_Chunk{StreamId: "torn", Content: []byte("first ")},
 			}})
-			again := enroll(t, p, s, "alice") // the server ends the first connection
+			again := join(t, p, s, "alice") // the server ends the first connection
 			send(again, &livekit.DataPacket{Value: &livekit.DataPacket_StreamChunk{
 				StreamChunk: &livekit.DataStream_Chunk{
 					StreamId: "torn", ChunkIndex: 1,
