@@ -180,23 +180,24 @@ func seq(s *textegress.Sequence) string {
 	return b.String()
 }
 
+// arrived is a participant who arrives while we are in the room and sends packets of these numbers.
+func arrived(numbers ...uint32) func(*record) {
+	return func(r *record) { r.join(); r.arrive("A"); r.say("A", numbers...) }
+}
+
 func TestSequence(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		do   func(r *record)
 		want string
 	}{
-		{
-			"contiguous from 1", func(r *record) { r.join(); r.arrive("A"); r.say("A", 1, 2, 3) },
-			"1-3, 3 contiguous",
-		},
+		{"contiguous from 1", arrived(1, 2, 3), "1-3, 3 contiguous"},
 		{
 			"in the room before us", func(r *record) { r.join("A"); r.say("A", 5, 6) },
 			"5-6, 2 contiguous head 1-4 before join;",
 		},
 		{
-			"came while we looked, and its first numbers are not there",
-			func(r *record) { r.join(); r.arrive("A"); r.say("A", 3, 4) },
+			"came while we looked, and its first numbers are not there", arrived(3, 4),
 			"3-4, 2 contiguous head 1-2 unexplained;",
 		},
 		{
@@ -204,12 +205,10 @@ func TestSequence(t *testing.T) {
 			func(r *record) { r.join(); r.say("A", 2); r.arrive("A"); r.say("A", 3) },
 			"2-3, 2 contiguous head 1-1 before join;",
 		},
-		{"a gap of addressed packets", func(r *record) {
-			r.join()
-			r.arrive("A")
-			r.say("A", 1, 4,
-				5, 9)
-		}, "1-9, 4 2-3 unexplained; 6-8 unexplained;"},
+		{
+			"a gap of addressed packets", arrived(1, 4, 5, 9),
+			"1-9, 4 2-3 unexplained; 6-8 unexplained;",
+		},
 		{"a gap over an outage", func(r *record) {
 			r.join()
 			r.arrive("A")
@@ -258,41 +257,25 @@ func TestSequence(t *testing.T) {
 			r.event(segment.Event{Kind: textegress.KindCorrupt, Bytes: 9, FramesMissing: 2})
 			r.say("A", 4)
 		}, "1-4, 2 2-3 damage;"},
+		{"twice the same", arrived(1, 1, 2, 1), "1-2, 2 contiguous 2 duplicates"},
 		{
-			"twice the same", func(r *record) { r.join(); r.arrive("A"); r.say("A", 1, 1, 2, 1) },
-			"1-2, 2 contiguous 2 duplicates",
-		},
-		{
-			"another order", func(r *record) {
-				r.join()
-				r.arrive("A")
-				r.say("A", 1, 5, 3, 2, 3,
-					4)
-			},
+			"another order", arrived(1, 5, 3, 2, 3, 4),
 			"1-5, 5 contiguous 1 duplicates 3 reordered",
 		},
 		{
-			"the first one later", func(r *record) { r.join(); r.arrive("A"); r.say("A", 5, 3) },
+			"the first one later", arrived(5, 3),
 			"3-5, 2 head 1-2 unexplained; 4-4 unexplained; 1 reordered",
 		},
-		{"the very first one later", func(r *record) {
-			r.join()
-			r.arrive("A")
-			r.say("A", 3, 1,
-				2)
-		}, "1-3, 3 contiguous 2 reordered"},
-		{"the whole range", func(r *record) {
-			r.join()
-			r.arrive("A")
-			r.say("A", 1, 1<<32-1,
-				1<<32-2)
-		}, "1-4294967295, 3 2-4294967293 unexplained; 1 reordered"},
-		{"more gaps than are remembered", func(r *record) {
-			r.join()
-			r.arrive("A")
-			r.say("A", 1, 3, 5, 7, 9, 11, 2, 8, 8, 12)
-		}, "1-12, 8 4-4 unexplained; 6-6 unexplained; 1 reordered 2 unjudged"},
-		{"no number", func(r *record) { r.join(); r.arrive("A"); r.say("A", 0, 0) }, "none"},
+		{"the very first one later", arrived(3, 1, 2), "1-3, 3 contiguous 2 reordered"},
+		{
+			"the whole range", arrived(1, 1<<32-1, 1<<32-2),
+			"1-4294967295, 3 2-4294967293 unexplained; 1 reordered",
+		},
+		{
+			"more gaps than are remembered", arrived(1, 3, 5, 7, 9, 11, 2, 8, 8, 12),
+			"1-12, 8 4-4 unexplained; 6-6 unexplained; 1 reordered 2 unjudged",
+		},
+		{"no number", arrived(0, 0), "none"},
 		{"a number on the lossy channel", func(r *record) {
 			r.join()
 			r.packet(segment.ChannelLossy, &livekit.DataPacket{ParticipantSid: "A", Sequence: 7})
