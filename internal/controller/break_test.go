@@ -76,11 +76,7 @@ func (w *world) follows(cause string) {
 // Everybody leaves, the room closes, people come back: the session goes on, and so does its
 // recording. While nobody is there, we bring no room back.
 func TestBreak(t *testing.T) {
-	for name, set := range map[string]func(*world){
-		"announced":           func(*world) {},
-		"RECORD_SESSIONS=all": func(w *world) { w.all = true },
-		"without Redis":       func(w *world) { w.registry.noRedis = true },
-	} {
+	for name, set := range settings {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)

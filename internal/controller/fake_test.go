@@ -384,6 +384,13 @@ func newWorld(t *testing.T) *world {
 	}
 }
 
+// settings are ways to have a session recorded. The end of a recording is the same under each.
+var settings = map[string]func(*world){
+	"announced":           func(*world) {},
+	"RECORD_SESSIONS=all": func(w *world) { w.all = true },
+	"without Redis":       func(w *world) { w.registry.noRedis = true },
+}
+
 // start begins a process on the world's data directory.
 func (w *world) start() {
 	w.t.Helper()

@@ -16,11 +16,7 @@ import (
 // whatever is recorded otherwise, also after a restart. As long as the session runs that is shown.
 // An operator's word is stronger.
 func TestRemoved(t *testing.T) {
-	for name, set := range map[string]func(*world){
-		"announced":           func(*world) {},
-		"RECORD_SESSIONS=all": func(w *world) { w.all = true },
-		"without Redis":       func(w *world) { w.registry.noRedis = true },
-	} {
+	for name, set := range settings {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
