@@ -31,6 +31,10 @@ for module in . test; do
   check "go fix (make fmt fixes it)" "$module" go fix -diff ./...
   check "go mod tidy" "$module" go mod tidy -diff
 done
+# Optional, like shellcheck: only whoever changes the .proto file needs protoc.
+if command -v protoc >/dev/null; then
+  check "generated code" . scripts/generate.sh -check
+fi
 check "go mod tidy" test/livekit111 go mod tidy -diff
 
 [ ${#failed[@]} -eq 0 ] || fail "failed:$(printf '\n  %s' "${failed[@]}")"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Installs missing Debian packages: those for the demo and most tests; with "bench" also those of
 # the benchmark's peer (Node.js, npm), with "test" those of the client tests (Node.js, npm, Python,
-# Chromium) and Redis for LiveKit with several nodes. It starts no service: the broker and Redis of
-# the development stack are private child processes on loopback, and the packages only provide their
-# files.
+# Chromium), Redis for LiveKit with several nodes, and protoc for the check of generated code. It
+# starts no service: the broker and Redis of the development stack are private child processes on
+# loopback, and the packages only provide their files.
 source "$(dirname "$0")/env.sh"
 # Under sudo, root's PATH may lack Go; it is checked again when something is built.
 [ -n "${SUDO_USER:-}" ] || need_go
@@ -14,8 +14,8 @@ missing=()
 command -v "${CC:-gcc}" >/dev/null || missing+=(gcc)
 [ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
 
-# Only some tests and the benchmark's peer need these. If they cannot be installed, those are
-# skipped with a message; in continuous integration that is a failure.
+# Only some checks, tests and the benchmark's peer need these. If they cannot be installed, those
+# are skipped with a message; in continuous integration that is a failure.
 optional=()
 if [ "${1:-}" = test ] || [ "${1:-}" = bench ]; then
   command -v node >/dev/null || optional+=(nodejs)
@@ -26,6 +26,8 @@ if [ "${1:-}" = test ]; then
   command -v "${CHROMIUM:-chromium}" >/dev/null || command -v chromium-browser >/dev/null ||
     command -v google-chrome >/dev/null || optional+=(chromium)
   command -v redis-server >/dev/null || optional+=(redis-server)
+  command -v protoc >/dev/null || optional+=(protobuf-compiler)
+  [ -e /usr/include/google/protobuf/descriptor.proto ] || optional+=(libprotobuf-dev)
 fi
 all=("${missing[@]}" "${optional[@]}")
 [ ${#all[@]} -gt 0 ] || exit 0
@@ -34,7 +36,7 @@ all=("${missing[@]}" "${optional[@]}")
 cannot() {
   [ ${#missing[@]} -eq 0 ] || fail "$1"
   printf '%s\n' "$1" \
-    "Without them, the tests and benchmark peers that need them are skipped." >&2
+    "Without them, the checks, tests and benchmark peers that need them are skipped." >&2
   exit 0
 }
 
