@@ -19,7 +19,6 @@ import (
 	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/spool"
-	"github.com/syncflow/textegress/segment"
 )
 
 // disk is a world on a disk of 64 KiB, of which 1 KiB is in reserve.
@@ -73,26 +72,6 @@ func (d *disk) free() { d.mem.SetCapacity(64 << 10) }
 
 func (d *disk) fail(err error) { d.fails.Store(&err) }
 func (d *disk) works()         { d.fails.Store(nil) }
-
-// outages returns cause and beginning of every outage, in order.
-func (d *disk) outages() (causes []string, since []int64) {
-	for f, err := range d.rec.Frames() {
-		if err != nil {
-			d.t.Fatal(err)
-		}
-		if f.Type != segment.FrameEvent {
-			continue
-		}
-		ev, err := segment.DecodeEvent(f.Payload)
-		if err != nil {
-			d.t.Fatal(err)
-		}
-		if ev.Kind == textegress.KindOutageStarted {
-			causes, since = append(causes, ev.Cause), append(since, ev.SinceUnixNS)
-		}
-	}
-	return causes, since
-}
 
 func packet(h room.Handler, text string) { h.Packet(room.Reliable, time.Now(), []byte(text)) }
 
@@ -190,8 +169,8 @@ func TestDisk_Outage(t *testing.T) {
 				if diff := cmp.Diff(want, d.story()); diff != "" {
 					t.Errorf("the recording (-want +got):\n%s", diff)
 				}
-				if _, since := d.outages(); len(since) != 1 || since[0] != before.UnixNano() {
-					t.Errorf("the outage began at %v, want the last frame before it, %d", since,
+				if out := d.outages(); len(out) != 1 || out[0].SinceUnixNS != before.UnixNano() {
+					t.Errorf("outages %+v, want one since the last frame before it, %d", out,
 						before.UnixNano())
 				}
 				if st := d.spool.Disk(); st.Full || st.Low || st.Ballast != 1<<10 {
@@ -233,10 +212,8 @@ func TestDisk_OtherChannelGetsThrough(t *testing.T) {
 			},
 			step{info: info("RM_1", ours), run: send(room.ReasonRoomDeleted)})
 		d.run(t.Context())
-		causes, since := d.outages()
-		if len(causes) != 1 || since[0] > given.UnixNano() {
-			t.Errorf("outages %v since %v; a packet received at %d is missing", causes, since,
-				given.UnixNano())
+		if out := d.outages(); len(out) != 1 || out[0].SinceUnixNS > given.UnixNano() {
+			t.Errorf("outages %+v; a packet received at %d is missing", out, given.UnixNano())
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -258,6 +259,28 @@ func (w *world) story() []string {
 			line += " " + ev.Status + " " + ev.Reason
 		}
 		out = append(out, line)
+	}
+	return out
+}
+
+// events returns the events of these kinds in the recording, in order.
+func (w *world) events(kinds ...textegress.Kind) []segment.Event {
+	w.t.Helper()
+	var out []segment.Event
+	for f, err := range w.rec.Frames() {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if f.Type != segment.FrameEvent {
+			continue
+		}
+		ev, err := segment.DecodeEvent(f.Payload)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if slices.Contains(kinds, ev.Kind) {
+			out = append(out, ev)
+		}
 	}
 	return out
 }

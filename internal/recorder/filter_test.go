@@ -39,23 +39,7 @@ func selected(t *testing.T, w *world, rules textegress.SelectionRules) []segment
 	if err := recorder.New(w.rec, o).Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	var out []segment.Event
-	for f, err := range w.rec.Frames() {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if f.Type != segment.FrameEvent {
-			continue
-		}
-		ev, err := segment.DecodeEvent(f.Payload)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if ev.Kind == textegress.KindSelection || ev.Kind == textegress.KindDropped {
-			out = append(out, ev)
-		}
-	}
-	return out
+	return w.events(textegress.KindSelection, textegress.KindDropped)
 }
 
 func nothingOnDisk(t *testing.T, dir, marker string) {

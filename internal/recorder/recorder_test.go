@@ -457,15 +457,10 @@ func TestContinueAfterCrash(t *testing.T) {
 		if d := cmp.Diff(want, w.story()); d != "" {
 			t.Errorf("the recording (-want +got):\n%s", d)
 		}
-		for f, err := range w.rec.Frames() {
-			if err != nil {
-				t.Fatal(err)
-			}
-			if ev, err := segment.DecodeEvent(f.Payload); f.Type == segment.FrameEvent &&
-				err == nil &&
-				ev.Kind == textegress.KindOutageStarted && ev.SinceUnixNS != now {
+		for _, o := range w.outages() {
+			if o.SinceUnixNS != now {
 				t.Errorf("the outage began at %d, want the time of the last frame, %d",
-					ev.SinceUnixNS, now)
+					o.SinceUnixNS, now)
 			}
 		}
 		if w.auth.asked == 0 {

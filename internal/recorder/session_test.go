@@ -240,24 +240,8 @@ func TestRoomExists(t *testing.T) {
 	}
 }
 
-// outages returns the events that began one.
+// outages returns the events that began one, in order.
 func (w *world) outages() []segment.Event {
 	w.t.Helper()
-	var out []segment.Event
-	for f, err := range w.rec.Frames() {
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		if f.Type != segment.FrameEvent {
-			continue
-		}
-		ev, err := segment.DecodeEvent(f.Payload)
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		if ev.Kind == textegress.KindOutageStarted {
-			out = append(out, ev)
-		}
-	}
-	return out
+	return w.events(textegress.KindOutageStarted)
 }

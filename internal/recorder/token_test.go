@@ -171,8 +171,8 @@ func TestATokenThatCannotBeKept(t *testing.T) {
 			return hook(c)
 		}
 		if sealed := d.run(t.Context()); sealed.Status != textegress.StatusComplete ||
-			len(d.world.outages()) != 0 {
-			t.Errorf("sealed %s with %d outages", sealed.Status, len(d.world.outages()))
+			len(d.outages()) != 0 {
+			t.Errorf("sealed %s with %d outages", sealed.Status, len(d.outages()))
 		}
 	})
 }
