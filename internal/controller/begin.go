@@ -42,6 +42,16 @@ type request struct {
 	after string
 	// ordered is true if an operator requested the recording, which overrides every verdict.
 	ordered bool
+	// relimited is true if the room's creator set the limits after the part before.
+	relimited bool
+
+	// Set by Start.
+	api       bool
+	egressID  string                     // of the recording that is to be created
+	selection *textegress.SelectionRules // instead of Limits
+	requestID string
+	prefix    string
+	webhooks  []string
 }
 
 // openRecording is the recorder of one session.
@@ -83,8 +93,12 @@ func (c *Controller) begin(q request) (string, error) {
 	if st := c.open[q.SessionID]; st != nil {
 		switch st.stopping {
 		case "":
+			s := st.recorder.Snapshot()
+			if q.api && s.Status == textegress.StatusEnding {
+				return "", errBeingSealed
+			}
 			st.names.add(q.Room, q.platform)
-			return st.recorder.Snapshot().Info.EgressID, nil
+			return s.Info.EgressID, nil
 		case recorder.ReasonStopped:
 			return st.recorder.Snapshot().Info.EgressID, ErrAlreadyRecorded
 		}
@@ -94,7 +108,8 @@ func (c *Controller) begin(q request) (string, error) {
 		return "", ErrStopping
 	}
 	info := spool.Info{
-		EgressID: spool.NewEgressID(), SessionID: q.SessionID, RoomName: q.Room,
+		EgressID:  cmp.Or(q.egressID, spool.NewEgressID()),
+		SessionID: q.SessionID, RoomName: q.Room,
 		ProjectID: c.o.ProjectID, ProjectName: c.project.Name, Instance: c.o.Instance,
 		Part: 1, Source: q.Source, AnnouncedUnixNS: q.ReceivedAt.UnixNano(),
 		CreatedUnixNS: time.Now().UnixNano(),
@@ -107,12 +122,14 @@ func (c *Controller) begin(q request) (string, error) {
 		return prev.ID(), ErrAlreadyRecorded
 	case recorded:
 		follow(&info, prev, q)
+		c.inheritOptions(&info, prev.Info(), q)
 	case q.after != "":
 		// the session was recorded, and the recording has been removed since
 		return "", ErrAlreadyRecorded
+	default:
+		c.setOptions(&info, q)
 	}
-	info.KeyPrefix = textegress.Prefix(info.ProjectName, info.ProjectID, info.RoomName, info.Topic,
-		info.EgressID)
+	info.KeyPrefix = c.keyPrefix(info)
 	c.mu.Unlock()
 	rec, err := c.o.Spool.Create(info)
 	c.mu.Lock()
@@ -187,8 +204,8 @@ func (c *Controller) launch(ctx context.Context, rec *spool.Recording, fresh boo
 		RoomConfirmed: c.roomConfirmed(info), Excluded: c.excluded(info.SessionID),
 		Logger: c.o.Logger, Metrics: c.o.RecorderMetrics,
 	}
-	filter, err := filter.New(c.o.Selection)
-	if err != nil { // Options.Selection is invalid; never record everything instead
+	filter, err := filter.New(c.rules(info))
+	if err != nil { // a list is invalid; never record everything instead
 		c.log.Error("the recording is not started: invalid topic or identity list",
 			"egress_id", info.EgressID, "error", err)
 		return
@@ -214,7 +231,7 @@ func (c *Controller) authority(info spool.Info) *authority {
 func (c *Controller) roomConfirmed(info spool.Info) bool {
 	if info.Part == 1 {
 		switch info.Source {
-		case sourceReconcile, sourceMissed, sourceCommand:
+		case sourceReconcile, sourceMissed, sourceCommand, sourceAPI:
 			return true
 		}
 		return false
@@ -271,7 +288,8 @@ func (c *Controller) roomExists(rec *spool.Recording) func(context.Context) (boo
 		if err != nil {
 			return false, err
 		}
-		return key.RoomExists(ctx, url, info.RoomName)
+		_, found, err := key.FindRoom(ctx, url, info.RoomName)
+		return found, err
 	}
 }
 

@@ -25,8 +25,9 @@ import (
 type Key interface {
 	// JoinToken makes a token that admits a recorder with the given identity to a room.
 	JoinToken(room, identity string) (string, error)
-	// RoomExists reports whether the server at serverURL has a room with the given name.
-	RoomExists(ctx context.Context, serverURL, room string) (bool, error)
+	// FindRoom returns the room with the given name on the server at serverURL; found is false if
+	// there is none. It creates none.
+	FindRoom(ctx context.Context, serverURL, name string) (room session.Room, found bool, err error)
 }
 
 // Options configures a controller.
@@ -46,6 +47,9 @@ type Options struct {
 	// ReconcileEvery is the pause between two requests for the session list. It should be minutes,
 	// because this request costs a platform more than any other.
 	ReconcileEvery time.Duration
+	// KeyPrefix returns the key prefix of a recording, which ends with the egress id and a slash,
+	// see [spool.Info.RoomPrefix]; nil: that of [textegress.Prefix].
+	KeyPrefix func(spool.Info) string
 	// Selection contains the rules that select what is recorded. They must be valid.
 	Selection textegress.SelectionRules
 	// Pseudonyms is true if new recordings are delivered under pseudonyms, made with the key that
@@ -74,6 +78,8 @@ type Controller struct {
 
 	// creating is locked for a session while its recording is created. Lock it before mu.
 	creating keylock.Mutex[string]
+	// requests is locked for a request id while its recording is created. Lock it before creating.
+	requests keylock.Mutex[string]
 
 	mu      sync.Mutex // guards the fields below; never held across a network call or an fsync
 	ctx     context.Context

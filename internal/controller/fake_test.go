@@ -453,7 +453,10 @@ type fakeKey func(room, identity string) (string, error)
 
 func (k fakeKey) JoinToken(room, identity string) (string, error) { return k(room, identity) }
 
-func (k fakeKey) RoomExists(context.Context, string, string) (bool, error) { return true, nil }
+func (k fakeKey) FindRoom(_ context.Context, _, name string) (session.Room, bool, error) {
+	id := strings.TrimPrefix(name, "room-")
+	return session.Room{SID: "RM_" + id, Metadata: id}, true, nil
+}
 
 func (k fakeKey) key() controller.Key {
 	if k == nil {

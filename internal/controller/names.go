@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/spool"
 )
 
@@ -102,8 +101,9 @@ func (c *Controller) correctRoom(ctx context.Context, rec *spool.Recording,
 		}
 	}
 	if name != "" && name != info.RoomName {
-		prefix := textegress.Prefix(info.ProjectName, info.ProjectID, name, info.Topic,
-			info.EgressID)
+		other := info
+		other.RoomName = name
+		prefix := c.keyPrefix(other)
 		corrected, err := c.o.Spool.Correct(rec, name, prefix)
 		if err == nil {
 			log.Info("the room of the recording was corrected", "room", name)

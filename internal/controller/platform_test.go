@@ -29,13 +29,14 @@ type bareLiveKit struct {
 	rooms map[string]string             // sid by name: those that are open
 	conns map[string]*recordertest.Conn // the recorder's, by sid
 	out   map[string]bool               // by sid: the room's creator wants no recording
+	wants map[string]session.Limits     // by sid: what the room's creator wants recorded
 	ins   []string                      // the sids of all joins
 }
 
 func newBareLiveKit() *bareLiveKit {
 	return &bareLiveKit{
 		handler: make(chan session.Handler, 1), rooms: map[string]string{},
-		conns: map[string]*recordertest.Conn{}, out: map[string]bool{},
+		conns: map[string]*recordertest.Conn{}, out: map[string]bool{}, wants: map[string]session.Limits{},
 	}
 }
 
@@ -97,6 +98,17 @@ func (l *bareLiveKit) Project(context.Context) (session.Project, error) {
 	return session.Project{LiveKitURL: "ws://fake"}, nil
 }
 
+// JoinToken implements [controller.Key].
+func (l *bareLiveKit) JoinToken(room, _ string) (string, error) { return room, nil }
+
+// FindRoom implements [controller.Key].
+func (l *bareLiveKit) FindRoom(_ context.Context, _, name string) (session.Room, bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	sid, ok := l.rooms[name]
+	return session.Room{SID: sid}, ok, nil
+}
+
 func (l *bareLiveKit) Register(context.Context) error { return nil }
 
 func (l *bareLiveKit) Sessions(context.Context) ([]session.Session, error) {
@@ -104,7 +116,12 @@ func (l *bareLiveKit) Sessions(context.Context) ([]session.Session, error) {
 	defer l.mu.Unlock()
 	var list []session.Session
 	for name, sid := range l.rooms {
-		list = append(list, session.Session{ID: sid, Room: name, State: session.Running})
+		if l.out[sid] {
+			continue
+		}
+		list = append(list, session.Session{
+			ID: sid, Room: name, State: session.Running, Limits: l.wants[sid],
+		})
 	}
 	return list, nil
 }
@@ -116,7 +133,12 @@ func (l *bareLiveKit) Session(ctx context.Context, id string) (session.Session, 
 			return s, nil
 		}
 	}
-	if err == nil {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case err == nil && l.out[id]:
+		err = session.ErrEnded
+	case err == nil:
 		err = session.ErrUnknown // it keeps nothing of a room that has closed
 	}
 	return session.Session{}, err

@@ -249,7 +249,7 @@ func (c *Controller) awaitFirst(s session.Session, src string, since time.Time) 
 		return
 	}
 	c.watched[s.ID] = &watch{
-		sessionID: s.ID, room: s.Room, source: src, since: since, asked: true,
+		sessionID: s.ID, room: s.Room, source: src, since: since, asked: true, limits: s.Limits,
 		next: time.Now().Add(watchEvery),
 	}
 }
@@ -292,7 +292,7 @@ func (c *Controller) recordUnannounced(ctx context.Context, s session.Session,
 		return true, nil
 	}
 	_, err = c.begin(request{platform: true, fresh: true, Announcement: session.Announcement{
-		SessionID: s.ID, Room: s.Room, Source: src, ReceivedAt: time.Now(),
+		SessionID: s.ID, Room: s.Room, Source: src, ReceivedAt: time.Now(), Limits: s.Limits,
 	}})
 	if errors.Is(err, ErrAlreadyRecorded) {
 		return false, nil

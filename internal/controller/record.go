@@ -87,5 +87,6 @@ func (c *Controller) recordUnknown(ctx context.Context, sessionID string) (strin
 	}
 	return c.begin(request{ordered: true, platform: true, Announcement: session.Announcement{
 		SessionID: s.ID, Room: s.Room, Source: sourceCommand, ReceivedAt: time.Now(),
+		Limits: s.Limits,
 	}})
 }

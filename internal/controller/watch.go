@@ -58,6 +58,10 @@ type watch struct {
 	egressID  string // id of the recording that has ended; "" if there is none yet
 	reason    string // reason of that recording's end
 	since     time.Time
+	// limits are what the room's creator asks to have recorded, for the first recording of the
+	// session and, if relimited is true, for the next part.
+	limits    session.Limits
+	relimited bool
 	removed   bool // an administrator removed the recorder; the state is requested for display only
 	present   bool // somebody was in the room at the last answer
 	short     int  // number of consecutive short parts
@@ -98,8 +102,9 @@ func optedOut(rec *spool.Recording) bool {
 
 // request returns a request to resume the session.
 func (w *watch) request() request {
-	return request{after: w.egressID, Announcement: session.Announcement{
+	return request{after: w.egressID, relimited: w.relimited, Announcement: session.Announcement{
 		SessionID: w.sessionID, Room: w.room, Source: w.source, ReceivedAt: time.Now(),
+		Limits: w.limits,
 	}}
 }
 
@@ -158,8 +163,9 @@ func (c *Controller) askAtOnce(a session.Announcement) {
 		if !ok || c.open[sessionID] != nil {
 			return
 		}
-		if optedOut(rec) {
-			w = newWatch(rec) // its creator may have changed their mind
+		if optedOut(rec) { // its creator may have changed their mind
+			w = newWatch(rec)
+			w.limits, w.relimited = a.Limits, true
 		} else if w = watchOf(rec); w == nil {
 			return // the session has ended
 		}

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
-	"strings"
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/segment"
@@ -47,24 +45,6 @@ func DecodeSealed(b []byte) (Sealed, error) {
 		return Sealed{}, fmt.Errorf("%s: %w", sealedName, err)
 	}
 	return s, nil
-}
-
-// hasOwnPrefix reports whether KeyPrefix belongs to this recording alone: it has the form of
-// [textegress.Prefix] and ends with the egress id.
-func (i Info) hasOwnPrefix() bool {
-	parts := strings.Split(i.KeyPrefix, "/")
-	return len(parts) == 6 && parts[2] == "text-egress" &&
-		parts[4] == textegress.EscapeName(i.EgressID) && parts[5] == "" &&
-		fs.ValidPath(strings.TrimSuffix(i.KeyPrefix, "/")) && !strings.Contains(i.KeyPrefix, `\`)
-}
-
-// WithOwnPrefix returns i with a KeyPrefix that belongs to this recording alone. It keeps a valid
-// KeyPrefix and replaces any other with that of [textegress.Prefix].
-func (i Info) WithOwnPrefix() Info {
-	if !i.hasOwnPrefix() {
-		i.KeyPrefix = textegress.Prefix(i.ProjectName, i.ProjectID, i.RoomName, i.Topic, i.EgressID)
-	}
-	return i
 }
 
 // same reports whether i and other encode to the same recording.json.

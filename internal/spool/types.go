@@ -37,6 +37,15 @@ type Info struct {
 	ProjectName   string `json:"project_name"`
 	// Topic limits the recording to one topic; empty means all.
 	Topic string `json:"topic,omitempty"`
+	// Selection limits the recording within the rules of its project, from its start on; nil: no
+	// limits. It contains allow lists, and denies every topic if none is left.
+	Selection *textegress.SelectionRules `json:"selection,omitempty"`
+	// RequestID is the id that the API request for the recording carried; "" if there was none.
+	RequestID string `json:"request_id,omitempty"`
+	// Prefix is the path below the project's that the request chose for the delivery.
+	Prefix string `json:"prefix,omitempty"`
+	// Webhooks are the URLs that the request named for reports about the recording.
+	Webhooks []string `json:"webhooks,omitempty"`
 	// KeyPrefix is the key prefix of the delivery, with a trailing slash.
 	KeyPrefix string `json:"key_prefix"`
 	// LiveKitURL is the address of the room's server, empty if it was not available when the
@@ -50,7 +59,7 @@ type Info struct {
 	Previous            string `json:"previous,omitempty"`
 	PreviousEndedUnixNS int64  `json:"previous_ended_unix_ns,omitempty"`
 	PreviousReason      string `json:"previous_reason,omitempty"`
-	// Source is the source of the announcement: "rabbitmq", "reconcile", "command".
+	// Source is the source of the announcement: "rabbitmq", "reconcile", "command", "api".
 	Source          string `json:"source,omitempty"`
 	AnnouncedUnixNS int64  `json:"announced_unix_ns,omitempty"`
 	CreatedUnixNS   int64  `json:"created_unix_ns"` // set by Create if 0

@@ -1,0 +1,154 @@
+package controller
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/filter"
+	"github.com/syncflow/textegress/internal/session"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+// LimitError means that a request asks to record what the lists of the project do not let pass.
+type LimitError struct {
+	Entry   string // as requested; an identity if Setting is that of identities
+	Setting string // the setting of the project that refuses it; "" if the entry is malformed
+	Err     error  // what is wrong with a malformed entry
+}
+
+// Error implements error.
+func (e *LimitError) Error() string {
+	switch {
+	case e.Err != nil:
+		return fmt.Sprintf("the entry %q is malformed: %v", e.Entry, e.Err)
+	case strings.HasSuffix(e.Setting, "_DENY"):
+		return fmt.Sprintf("%q is not recorded in this project: its setting %s excludes it",
+			e.Entry, e.Setting)
+	}
+	return fmt.Sprintf("%q is not recorded in this project: its setting %s does not contain it",
+		e.Entry, e.Setting)
+}
+
+// Unwrap returns what is wrong with a malformed entry.
+func (e *LimitError) Unwrap() error { return e.Err }
+
+// limitsOf returns the rules that a recording with the given limits has within the project's rules,
+// nil without limits. Of an entry that the project's lists let pass in part, that part remains. If
+// no topic or no participant is left, the rules let none pass. refused contains the entries that
+// are left out, or of which a part is.
+func (c *Controller) limitsOf(l session.Limits) (own *textegress.SelectionRules,
+	refused []*LimitError,
+) {
+	if l.IsZero() {
+		return nil, nil
+	}
+	own = &textegress.SelectionRules{}
+	p := c.o.Selection
+	limit := func(kind string, allow, deny, entries []string) (kept, none []string) {
+		for _, r := range filter.Check(allow, deny, entries) {
+			e := &LimitError{Entry: r.Entry, Err: r.Err}
+			if r.Err == nil {
+				e.Setting = kind + "_" + strings.ToUpper(r.List)
+			}
+			refused = append(refused, e)
+			if !r.Part {
+				entries = without(entries, r.Entry)
+			}
+		}
+		if len(entries) == 0 {
+			return nil, filter.Nothing()
+		}
+		return entries, nil
+	}
+	if len(l.Topics) > 0 {
+		own.TopicsAllow, own.TopicsDeny = limit("TOPICS", p.TopicsAllow, p.TopicsDeny, l.Topics)
+	}
+	if len(l.Participants) > 0 {
+		own.IdentitiesAllow, own.IdentitiesDeny = limit("IDENTITIES", p.IdentitiesAllow,
+			p.IdentitiesDeny, l.Participants)
+	}
+	return own, refused
+}
+
+// without returns list without an entry. It does not change list.
+func without(list []string, entry string) []string {
+	var out []string
+	for _, e := range list {
+		if e != entry {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// creatorLimits returns the rules for the limits that a room's creator asked for, and logs what the
+// project does not let pass of them.
+func (c *Controller) creatorLimits(sessionID string, l session.Limits) *textegress.SelectionRules {
+	own, refused := c.limitsOf(l)
+	if len(refused) == 0 {
+		return own
+	}
+	seen := map[string]bool{}
+	var settings []string
+	for _, r := range refused {
+		if s := r.Setting; s != "" && !seen[s] {
+			seen[s], settings = true, append(settings, s)
+		}
+	}
+	// The entries may be identities, which are not logged.
+	c.log.Warn("a room's creator asks to record what the project's lists leave out, or entries "+
+		"that are malformed: these are not recorded", "session_id", sessionID,
+		"entries", len(refused), "settings", settings)
+	return own
+}
+
+// rules returns the rules in force for a recording: those of the project, within the limits of the
+// recording.
+func (c *Controller) rules(info spool.Info) textegress.SelectionRules {
+	if info.Selection == nil {
+		return c.o.Selection
+	}
+	return filter.Narrow(c.o.Selection, *info.Selection)
+}
+
+// both returns the rules of a recording with the limits of two sides; nil: no limits.
+func both(a, b *textegress.SelectionRules) *textegress.SelectionRules {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	}
+	rules := filter.Narrow(*a, *b)
+	return &rules
+}
+
+// setOptions sets what is recorded and how it is delivered, as the request says.
+func (c *Controller) setOptions(info *spool.Info, q request) {
+	info.Selection = q.selection
+	if !q.api {
+		info.Selection = c.creatorLimits(q.SessionID, q.Limits)
+	}
+	info.RequestID, info.Prefix, info.Webhooks = q.requestID, q.prefix, q.webhooks
+}
+
+// inheritOptions sets the options of a part that follows was. Only a new API request replaces them.
+// A creator who admitted the recorder again may have set other limits; those of an API request or
+// an operator still hold then.
+func (c *Controller) inheritOptions(info *spool.Info, was spool.Info, q request) {
+	if q.api {
+		c.setOptions(info, q)
+		return
+	}
+	info.Selection, info.RequestID = was.Selection, was.RequestID
+	info.Prefix, info.Webhooks = was.Prefix, was.Webhooks
+	if !q.relimited {
+		return
+	}
+	own := c.creatorLimits(q.SessionID, q.Limits)
+	if was.Source == sourceAPI || was.Source == sourceCommand {
+		own = both(was.Selection, own)
+	}
+	info.Selection = own
+}

@@ -1,0 +1,220 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/session"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+const (
+	// sourceAPI is the source of a recording that was requested over the API.
+	sourceAPI = "api"
+	// maxPrefix bounds the escaped prefix of a request, so that keys stay within the 1024 bytes of
+	// object stores.
+	maxPrefix = textegress.MaxName
+)
+
+// The errors of [Controller.Start] that the caller can mend.
+var (
+	// ErrPrefix means that the prefix of a request cannot be used.
+	ErrPrefix = errors.New("the prefix cannot be used")
+	// ErrRequestID means that the request id was used for another room.
+	ErrRequestID = errors.New("the request id was used for a recording of another room")
+	// ErrBeingRecorded means that the session is being recorded already, and not as requested.
+	ErrBeingRecorded = errors.New("the session is being recorded already")
+	// ErrNoServer means that the project has no key of its LiveKit server, or does not know the
+	// server's address yet.
+	ErrNoServer = errors.New("rooms cannot be looked up")
+)
+
+// StartOptions is a request to record the session in a room.
+type StartOptions struct {
+	Room string // name of the room
+	// RequestID makes the request idempotent: a repeated request with the same id returns the
+	// recording of the first one, also after that has ended. Empty: every request is a new one.
+	RequestID string
+	// Prefix is the path below the project's at which the recording is delivered, with slashes
+	// between its components. Empty: the path that announced sessions have.
+	Prefix string
+	// Limits must be within the project's rules.
+	Limits   session.Limits
+	Webhooks []string // URLs for reports about the recording; the caller has checked them
+}
+
+// plain reports whether a request asks for nothing but a recording.
+func (o StartOptions) plain() bool {
+	return o.Prefix == "" && o.Limits.IsZero() && len(o.Webhooks) == 0
+}
+
+// Start starts a recording of the session whose room is open, and returns its egress id. It
+// overrides a stop and a removal of the recorder, as an operator's request does, but not the
+// creator of a room who withdrew it. If the session is being recorded, Start returns the current
+// recording, unless the request asks for anything else; then it returns [ErrBeingRecorded].
+//
+// It returns [session.ErrRoomMissing] if the room does not exist, [session.ErrUnknown] if the room
+// belongs to no session of the project, [session.ErrEnded] if its session is over or its creator
+// does not want it recorded, a [*LimitError] if the project's lists do not let pass what the
+// request asks for, and the errors of this file. Parts that follow have the same options.
+func (c *Controller) Start(ctx context.Context, o StartOptions) (string, error) {
+	prefix, err := cleanPrefix(o.Prefix)
+	if err != nil {
+		return "", err
+	}
+	own, refused := c.limitsOf(o.Limits)
+	if len(refused) > 0 {
+		return "", fmt.Errorf("record room %q: %w", o.Room, refused[0])
+	}
+	if o.RequestID != "" {
+		defer c.requests.Lock(o.RequestID)()
+		if id, ok, err := c.requested(o); ok || err != nil {
+			return id, err
+		}
+	}
+	s, err := c.sessionIn(ctx, o.Room)
+	if err != nil {
+		return "", fmt.Errorf("record room %q: %w", o.Room, err)
+	}
+	q := request{
+		ordered: true, platform: true, fresh: true, api: true, egressID: spool.NewEgressID(),
+		selection: both(own, c.creatorLimits(s.ID, s.Limits)),
+		requestID: o.RequestID, prefix: prefix, webhooks: slices.Clone(o.Webhooks),
+		Announcement: session.Announcement{
+			SessionID: s.ID, Room: o.Room, Source: sourceAPI, ReceivedAt: time.Now(),
+		},
+	}
+	for {
+		id, created, sealing, err := c.order(q)
+		switch {
+		case sealing != nil:
+			select {
+			case <-sealing:
+				continue
+			case <-ctx.Done():
+				return "", context.Cause(ctx)
+			}
+		case err != nil:
+			return "", fmt.Errorf("record room %q: %w", o.Room, err)
+		case created || o.plain():
+			return id, nil
+		}
+		return "", fmt.Errorf("%w, as %s; stop that recording first", ErrBeingRecorded, id)
+	}
+}
+
+// order creates the recording of a request. If the session is being recorded, it returns the
+// current recording; if that is being sealed, it returns a channel that is closed afterwards.
+func (c *Controller) order(q request) (id string, created bool, sealing <-chan struct{}, err error) {
+	c.mu.Lock()
+	if st := c.open[q.SessionID]; st != nil {
+		s := st.recorder.Snapshot()
+		done := st.stopping != "" || s.Status != textegress.StatusStarting &&
+			s.Status != textegress.StatusActive
+		c.mu.Unlock()
+		if done {
+			return "", false, st.done, nil
+		}
+		return s.Info.EgressID, false, nil, nil
+	}
+	c.mu.Unlock()
+	id, err = c.begin(q)
+	if errors.Is(err, errBeingSealed) { // since a moment ago
+		return c.order(q)
+	}
+	return id, id == q.egressID, nil, err // a concurrent request may have been first
+}
+
+// requested returns the first recording of an earlier request with the same id.
+func (c *Controller) requested(o StartOptions) (id string, ok bool, err error) {
+	for _, rec := range c.o.Spool.Recordings() {
+		info := rec.Info()
+		if info.ProjectID != c.o.ProjectID || info.RequestID != o.RequestID {
+			continue
+		}
+		if info.RoomName != o.Room {
+			return "", false, fmt.Errorf("%w: it is that of %s", ErrRequestID, info.EgressID)
+		}
+		return info.EgressID, true, nil
+	}
+	return "", false, nil
+}
+
+// sessionIn returns the session in the room with the given name.
+func (c *Controller) sessionIn(ctx context.Context, name string) (session.Session, error) {
+	key, url, err := c.liveKit(spool.Info{})
+	if err != nil {
+		return session.Session{}, fmt.Errorf("%w: %w", ErrNoServer, err)
+	}
+	room, found, err := key.FindRoom(ctx, url, name)
+	switch {
+	case err != nil:
+		return session.Session{}, fmt.Errorf("look for the room: %w", err)
+	case !found:
+		return session.Session{}, session.ErrRoomMissing
+	}
+	id := c.o.Registry.SessionOf(room)
+	if id == "" {
+		return session.Session{}, fmt.Errorf("the room names no session: %w", session.ErrUnknown)
+	}
+	s, err := c.o.Registry.Session(ctx, id)
+	switch {
+	case err == nil && s.Room != name:
+		return session.Session{}, fmt.Errorf("the room names a session that is in another room: "+
+			"%w", session.ErrUnknown)
+	case err == nil:
+		return s, nil
+	case errors.Is(err, session.ErrUnknown), errors.Is(err, session.ErrEnded):
+		return session.Session{}, err
+	}
+	// The details may be unavailable although the platform knows whether the session runs.
+	s = session.Session{ID: id, Room: name}
+	state, err := stateOf(ctx, c.o.Registry, s)
+	switch {
+	case err != nil:
+		return session.Session{}, fmt.Errorf("ask for session %s: %w", id, err)
+	case state == session.Ended:
+		return session.Session{}, session.ErrEnded
+	}
+	return s, nil
+}
+
+// cleanPrefix returns a prefix without slashes at its ends.
+func cleanPrefix(prefix string) (string, error) {
+	if prefix == "" {
+		return "", nil
+	}
+	prefix = strings.Trim(prefix, "/")
+	length := 0
+	for _, part := range strings.Split(prefix, "/") {
+		switch {
+		case part == "":
+			return "", fmt.Errorf("%w: a component is empty", ErrPrefix)
+		case spool.IsEgressID(part):
+			return "", fmt.Errorf("%w: a component has the form of an egress id", ErrPrefix)
+		}
+		length += len(textegress.EscapeName(part)) + 1
+	}
+	if length > maxPrefix {
+		return "", fmt.Errorf("%w: it has %d bytes, at most %d are possible", ErrPrefix, length,
+			maxPrefix)
+	}
+	return prefix, nil
+}
+
+// keyPrefix returns the key prefix of a recording.
+func (c *Controller) keyPrefix(info spool.Info) string {
+	switch {
+	case c.o.KeyPrefix != nil:
+		return c.o.KeyPrefix(info)
+	case info.Prefix != "":
+		return info.RoomPrefix(info.ProjectName + "-" + info.ProjectID)
+	}
+	return textegress.Prefix(info.ProjectName, info.ProjectID, info.RoomName, info.Topic,
+		info.EgressID)
+}
