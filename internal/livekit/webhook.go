@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/syncflow/textegress/internal/session"
 )
 
 // webhookLeeway is how far the server's clock may differ from the time by which a webhook is
@@ -119,6 +121,16 @@ func ParseWebhook(body []byte) (WebhookEvent, error) {
 		Recorder: permission.Hidden || permission.Recorder ||
 			strings.EqualFold(e.Participant.Kind, kindEgress),
 	}, nil
+}
+
+// Announced returns the session that an event tells of, and whether it is to be recorded, as of the
+// event; its id is empty if the event is not about a room.
+func (r *Registry) Announced(e WebhookEvent) (s session.Session, recorded bool) {
+	if e.Room.SID == "" {
+		return session.Session{}, false
+	}
+	v := r.verdict(e.Room)
+	return r.session(e.Room, v), v.Record
 }
 
 // integer is a 64-bit integer, which the JSON form of protobuf writes as a string.

@@ -283,14 +283,18 @@ func TestProjects(t *testing.T) {
 			}
 		}
 		// One of them cannot tell: LiveKit sends it again, and the other does nothing then.
-		a.rooms["RM_9"], b.rooms["RM_9"] = session.Running, session.Running
-		same.err = errors.New("away")
-		event := body("EV_9", webhook.Present, "RM_9")
-		if got := post(e, "B", event); got != http.StatusServiceUnavailable {
-			t.Errorf("%d", got)
+		a.rooms["RM_90"], b.rooms["RM_90"] = session.Running, session.Running
+		b.rooms["RM_91"] = session.Running
+		event := ""
+		for i, p := range []*project{same, b} {
+			event = body(fmt.Sprintf("EV_9%d", i), webhook.Present, fmt.Sprintf("RM_9%d", i))
+			p.err = errors.New("away")
+			if got := post(e, "B", event); got != http.StatusServiceUnavailable {
+				t.Errorf("%d", got)
+			}
+			p.err = nil
 		}
-		same.err = nil
-		if got := post(e, "B", event); got != http.StatusOK || len(b.announced) != 2 ||
+		if got := post(e, "B", event); got != http.StatusOK || len(b.announced) != 3 ||
 			len(same.announced) != 1 || len(a.announced) != 1 {
 			t.Errorf("%d: %v, %v, %v", got, a.ids(), b.ids(), same.ids())
 		}
@@ -326,8 +330,12 @@ func TestStop(t *testing.T) {
 		status := make(chan int, 1)
 		go func() { status <- post(e, "", event) }()
 		synctest.Wait()
+		began := time.Now()
 		cancel()
 		<-ended
+		if d := time.Since(began); d > 0 {
+			t.Errorf("the end took %v", d)
+		}
 		if got := <-status; got != http.StatusServiceUnavailable {
 			t.Errorf("in progress: %d", got)
 		}

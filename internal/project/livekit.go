@@ -1,0 +1,62 @@
+package project
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/syncflow/textegress/internal/livekit"
+	"github.com/syncflow/textegress/internal/session"
+	"github.com/syncflow/textegress/internal/source/poll"
+	"github.com/syncflow/textegress/internal/source/webhook"
+)
+
+// LiveKitSourceOptions configures the sources of a project that is a LiveKit server.
+type LiveKitSourceOptions struct {
+	Interval             time.Duration // POLL_INTERVAL
+	IntervalWithWebhooks time.Duration // POLL_INTERVAL_WITH_WEBHOOKS
+	Index                string        // number of the project, for logs
+	Logger               *slog.Logger
+}
+
+// LiveKitSources returns the sources of a project that is a LiveKit server: its webhooks, which are
+// to be added to the endpoint, and the list of its rooms.
+func LiveKitSources(r *livekit.Registry, o LiveKitSourceOptions) (*webhook.Source, *poll.Source) {
+	var rooms *poll.Source
+	hooks := webhook.New(webhook.Options{
+		Verify: func(authorization string) (func([]byte) bool, error) {
+			digest, err := r.WebhookDigest(authorization)
+			return digest.Matches, err
+		},
+		Parse: func(body []byte) (webhook.Event, error) {
+			e, err := livekit.ParseWebhook(body)
+			if err != nil {
+				return webhook.Event{}, err
+			}
+			s, recorded := r.Announced(e)
+			return webhook.Event{ID: e.ID, Kind: kindOf(e), Session: s, Record: recorded}, nil
+		},
+		Confirm:      r.Confirm,
+		Finished:     func(session.Session) { rooms.Wake() },
+		ProjectIndex: o.Index, Logger: o.Logger,
+	})
+	rooms = poll.New(poll.Options{
+		List: r.List, Interval: o.Interval, IntervalWithWebhooks: o.IntervalWithWebhooks,
+		Webhooks: hooks, ProjectIndex: o.Index, Logger: o.Logger,
+	})
+	return hooks, rooms
+}
+
+// kindOf says what an event means. That a recorder joined, perhaps our own, means nothing.
+func kindOf(e livekit.WebhookEvent) webhook.Kind {
+	switch e.Name {
+	case livekit.EventRoomStarted:
+		return webhook.Opened
+	case livekit.EventRoomFinished:
+		return webhook.Finished
+	case livekit.EventParticipantJoined, livekit.EventTrackPublished:
+		if !e.Recorder {
+			return webhook.Present
+		}
+	}
+	return 0
+}

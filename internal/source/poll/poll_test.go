@@ -1,0 +1,399 @@
+package poll_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/syncflow/textegress/internal/session"
+	"github.com/syncflow/textegress/internal/source/poll"
+)
+
+// world is a server, the source that polls it, and the handler behind.
+type world struct {
+	*poll.Source
+
+	t *testing.T
+
+	mu       sync.Mutex
+	sessions []session.Session
+	optedOut []string
+	err      error         // of the list
+	takes    time.Duration // a list
+	lists    []time.Time
+	seen     time.Time       // the last webhook
+	known    map[string]bool // runs that webhooks have told of
+	refuses  error           // answer of the handler
+	slow     time.Duration   // a call of the handler
+	atOnce   int
+	most     int // calls of the handler at one time
+	told     []string
+	last     session.Announcement
+	resyncs  int
+	log      strings.Builder
+}
+
+const (
+	interval = time.Second
+	beside   = 15 * time.Second
+)
+
+func start(t *testing.T, sessions ...session.Session) *world {
+	w := &world{t: t, sessions: sessions, known: map[string]bool{}}
+	w.run()
+	return w
+}
+
+func (w *world) run() {
+	w.Source = poll.New(poll.Options{
+		List: w.list, Interval: interval, IntervalWithWebhooks: beside, Webhooks: w,
+		Logger: slog.New(slog.NewTextHandler(&w.log, nil)),
+	})
+	ctx, cancel := context.WithCancel(w.t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := w.Run(ctx, w); err != nil {
+			w.t.Error(err)
+		}
+	}()
+	w.t.Cleanup(func() { cancel(); <-ended })
+	synctest.Wait()
+}
+
+func (w *world) list(context.Context) ([]session.Session, []string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lists = append(w.lists, time.Now())
+	time.Sleep(w.takes)
+	return slices.Clone(w.sessions), slices.Clone(w.optedOut), w.err
+}
+
+func (w *world) Seen() time.Time       { w.mu.Lock(); defer w.mu.Unlock(); return w.seen }
+func (w *world) Knows(sid string) bool { w.mu.Lock(); defer w.mu.Unlock(); return w.known[sid] }
+
+func (w *world) call(what string, a session.Announcement) error {
+	w.mu.Lock()
+	w.atOnce++
+	w.most = max(w.most, w.atOnce)
+	w.last = a
+	w.told = append(w.told, what)
+	err, slow := w.refuses, w.slow
+	w.mu.Unlock()
+	time.Sleep(slow)
+	w.mu.Lock()
+	w.atOnce--
+	w.mu.Unlock()
+	return err
+}
+
+func (w *world) Announce(_ context.Context, a session.Announcement) error {
+	return w.call(a.SessionID, a)
+}
+
+func (w *world) Withdraw(_ context.Context, id string) error {
+	return w.call("-"+id, session.Announcement{})
+}
+
+func (w *world) Resync(_ context.Context, missed []session.Gap) error {
+	if len(missed) > 0 {
+		w.t.Errorf("%v", missed)
+	}
+	w.resyncs++
+	return nil
+}
+
+// after lets time pass.
+func (w *world) after(d time.Duration, change func()) {
+	time.Sleep(d)
+	w.mu.Lock()
+	if change != nil {
+		change()
+	}
+	w.mu.Unlock()
+	synctest.Wait()
+}
+
+// want checks what the handler was told since the last check, in any order.
+func (w *world) want(ids ...string) {
+	w.t.Helper()
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	slices.Sort(w.told)
+	slices.Sort(ids)
+	if diff := cmp.Diff(ids, w.told); diff != "" && len(ids)+len(w.told) > 0 {
+		w.t.Errorf("told (-want +got):\n%s", diff)
+	}
+	w.told = nil
+}
+
+func running(id string) session.Session {
+	return session.Session{ID: id, Room: "room of " + id, State: session.Running}
+}
+
+func empty(id string) session.Session {
+	return session.Session{ID: id, Room: "room of " + id, State: session.Empty}
+}
+
+// Each run of a room is announced once, within an interval; an empty one when somebody is there; a
+// run that is in the list again counts as new.
+func TestAnnounce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, running("RM_1"), empty("RM_2"))
+		w.want("RM_1")
+		limits := session.Limits{Topics: []string{"chat"}}
+		w.after(5*interval-interval/2, func() {
+			x := running("RM_3")
+			x.Limits = limits
+			w.sessions = append(w.sessions, x)
+		})
+		w.want()
+		w.after(interval, nil)
+		w.want("RM_3")
+		if diff := cmp.Diff(session.Announcement{
+			SessionID: "RM_3", Room: "room of RM_3", Source: "poll", ReceivedAt: w.lists[len(w.lists)-1],
+			Limits: limits,
+		}, w.last); diff != "" {
+			t.Error(diff)
+		}
+		w.after(0, func() { w.sessions = []session.Session{empty("RM_1"), running("RM_2")} })
+		w.after(interval, nil)
+		w.want("RM_2")
+		w.after(0, func() { w.sessions = []session.Session{running("RM_1"), running("RM_3")} })
+		w.after(time.Hour, nil)
+		w.want("RM_3")
+		if w.resyncs != 1 {
+			t.Errorf("%d resyncs", w.resyncs)
+		}
+	})
+}
+
+// A room that nobody ever joins, such as one that a crashed server has left, is never announced.
+func TestGhost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, empty("RM_1"))
+		w.after(24*time.Hour, nil)
+		w.want()
+	})
+}
+
+// After an error the announcement is repeated, with growing pauses, as long as the room is there.
+func TestTryAgain(t *testing.T) {
+	for _, c := range []struct {
+		err           error
+		least, atMost int // calls in two minutes
+	}{
+		{session.ErrLater, 119, 121},
+		{errors.New("the disk is nearly full"), 7, 11},
+	} {
+		t.Run(c.err.Error(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := start(t)
+				w.after(0, func() { w.refuses, w.sessions = c.err, []session.Session{running("RM_1")} })
+				w.after(interval, nil) // the list
+				if w.after(100*time.Millisecond, nil); len(w.told) != 1 {
+					t.Errorf("%d calls without a pause", len(w.told))
+				}
+				w.after(2*time.Minute, nil)
+				n := len(w.told)
+				if n < c.least || n > c.atMost || !w.last.Redelivered {
+					t.Errorf("%d calls, %+v", n, w.last)
+				}
+				if n := strings.Count(w.log.String(), "not recorded yet"); n > 1 {
+					t.Errorf("logged %d times", n)
+				}
+				w.after(0, func() { w.refuses, w.told = nil, nil })
+				w.after(time.Minute, nil)
+				w.want("RM_1")
+				w.after(0, func() { w.refuses, w.sessions = c.err, []session.Session{running("RM_2")} })
+				w.after(interval, func() { w.sessions, w.told = nil, nil })
+				w.after(time.Hour, nil)
+				if len(w.told) > 1 {
+					t.Errorf("a room that is gone was announced %d times", len(w.told))
+				}
+			})
+		})
+	}
+}
+
+// A room whose creator opts out is withdrawn, and announced again when he opts in.
+func TestOptOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, running("RM_1"))
+		w.want("RM_1")
+		out := func() { w.sessions, w.optedOut = nil, []string{"RM_1", "RM_2"} }
+		in := func() { w.sessions, w.optedOut = []session.Session{running("RM_1")}, nil }
+		w.after(0, out)
+		w.after(time.Minute, nil)
+		w.want("-RM_1", "-RM_2")
+		w.after(0, in)
+		w.after(time.Minute, nil)
+		w.want("RM_1")
+		// The wish changes while the handler cannot comply: the last one counts.
+		w.after(0, func() { w.refuses = errors.New("the disk is full"); out() })
+		w.after(2*interval, in)
+		w.after(2*interval, func() { w.refuses, w.told = nil, nil; out() })
+		w.after(time.Minute, nil)
+		w.want("-RM_1", "-RM_2")
+	})
+}
+
+// The handler is never told two things about one session at once.
+func TestOptOutWhileAnnounced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t)
+		w.after(0, func() { w.slow, w.sessions = 10*time.Second, []session.Session{running("RM_1")} })
+		w.after(2*interval, func() { w.sessions, w.optedOut = nil, []string{"RM_1"} })
+		w.want("RM_1")
+		w.after(5*time.Second, nil)
+		w.want()
+		w.after(time.Minute, nil)
+		w.want("-RM_1")
+		if w.most != 1 {
+			t.Errorf("%d calls at once", w.most)
+		}
+	})
+}
+
+// Many new rooms do not wait for each other, up to a limit.
+func TestManyRooms(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t)
+		w.after(0, func() {
+			w.slow = 100 * time.Millisecond
+			for i := range 200 {
+				w.sessions = append(w.sessions, running(fmt.Sprint("RM_", i)))
+			}
+		})
+		w.after(interval+4*w.slow, nil)
+		if len(w.told) != 200 || w.most != 64 {
+			t.Errorf("%d rooms, at most %d at once", len(w.told), w.most)
+		}
+	})
+}
+
+// When the server cannot be reached it is asked until it can, and then at once for its rooms.
+func TestOutage(t *testing.T) {
+	for _, c := range []struct {
+		err    error
+		atMost time.Duration // to the next list
+	}{
+		{errors.New("LiveKit, ListRooms: connection refused"), 2 * time.Second},
+		{fmt.Errorf("LiveKit, ListRooms: %w", session.ErrUnauthorized), 15 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := start(t, running("RM_1"))
+			w.want("RM_1")
+			if s := w.State(); !s.Connected || s.LastError != "" {
+				t.Errorf("%+v", s)
+			}
+			w.after(0, func() { w.err = c.err })
+			w.after(time.Hour, nil)
+			if s := w.State(); s.Connected || !strings.Contains(s.LastError, "ListRooms") ||
+				time.Since(s.Since) < 59*time.Minute {
+				t.Errorf("%+v", s)
+			}
+			if n := strings.Count(w.log.String(), "cannot list"); n < 2 || n > 7 {
+				t.Errorf("logged %d times in an hour", n)
+			}
+			w.after(0, func() { w.err, w.sessions = nil, append(w.sessions, running("RM_2")) })
+			w.after(c.atMost, nil)
+			w.want("RM_2")
+			if w.resyncs != 2 || !w.State().Connected {
+				t.Errorf("%d resyncs, %+v", w.resyncs, w.State())
+			}
+		})
+	}
+}
+
+// A server that is slow to answer is asked for half of the time.
+func TestSlowServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t)
+		w.after(0, func() { w.takes, w.lists = 5*time.Second, nil })
+		time.Sleep(100 * time.Second)
+		if n := len(w.lists); n < 9 || n > 12 {
+			t.Errorf("%d lists in 100 s", n)
+		}
+	})
+}
+
+// count returns the number of lists in the next minute.
+func (w *world) count() int {
+	w.after(0, func() { w.lists = nil })
+	w.after(time.Minute, nil)
+	return len(w.lists)
+}
+
+func (w *world) often(want bool) {
+	w.t.Helper()
+	n := w.count()
+	if want && (n < 58 || n > 62) || !want && (n < 3 || n > 5) {
+		w.t.Errorf("%d lists in a minute, often: %v", n, want)
+	}
+}
+
+// The list is asked for less often from the first webhook on, and often again when webhooks fail to
+// tell of a new room.
+func TestWebhooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, running("RM_1"))
+		w.often(true)
+		w.after(0, func() { w.seen = time.Now() })
+		w.after(interval, nil)
+		w.often(false)
+		var pauses []time.Duration
+		w.after(0, func() { w.lists = nil })
+		w.after(time.Hour, nil)
+		for i := range w.lists[1:] {
+			pauses = append(pauses, w.lists[i+1].Sub(w.lists[i]))
+		}
+		if a, b := slices.Min(pauses), slices.Max(pauses); a < 12*time.Second ||
+			b > 18*time.Second || b-a < time.Second {
+			t.Errorf("pauses from %v to %v", a, b)
+		}
+		add := func(id string, known bool) func() {
+			return func() {
+				w.sessions = append(w.sessions, running(id))
+				w.known[id] = known
+			}
+		}
+		w.after(0, add("RM_2", true))
+		w.after(time.Minute, nil)
+		w.often(false)
+		// A list is asked for at once when somebody wants that.
+		w.after(0, func() { w.lists = nil })
+		w.Wake()
+		synctest.Wait()
+		if len(w.lists) != 1 {
+			t.Errorf("%d lists", len(w.lists))
+		}
+		// Webhooks are lost, and another one does not make up for that.
+		w.after(0, add("RM_3", false))
+		w.after(40*time.Second, func() { w.seen = time.Now() })
+		w.often(true)
+		w.after(0, add("RM_4", false))
+		w.often(true)
+		if n := strings.Count(w.log.String(), "do not arrive"); n != 1 {
+			t.Errorf("logged %d times:\n%s", n, w.log.String())
+		}
+		w.after(0, add("RM_5", true))
+		w.after(2*interval, nil)
+		w.often(false)
+		// What was there before an outage, or began in it, says nothing about webhooks.
+		w.after(0, func() { w.err = errors.New("away") })
+		w.after(time.Minute, func() { w.err = nil; add("RM_6", false)() })
+		w.after(time.Minute, nil)
+		w.often(false)
+	})
+}

@@ -1,0 +1,197 @@
+// Package poll finds the rooms of a LiveKit server by listing them at an interval.
+//
+// The list is the truth: whatever webhooks fail to tell is found in it, and a room that is in it
+// exists. The source announces each run of a room once, and again only after an error of the
+// handler, or when the run has left the list in between.
+package poll
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/syncflow/textegress/internal/backoff"
+	"github.com/syncflow/textegress/internal/redact"
+	"github.com/syncflow/textegress/internal/session"
+)
+
+const (
+	// sourceName is the name of the source, see [session.Announcement].
+	sourceName = "poll"
+	// mostAtOnce bounds the calls of the handler at one time. Each waits for an fsync.
+	mostAtOnce = 64
+	// spread is the part of the interval beside webhooks by which it varies, in both directions, so
+	// that several instances do not ask at the same time.
+	spread = 0.2
+	// repeatLog is the time after which the same trouble is logged again.
+	repeatLog = 10 * time.Minute
+)
+
+// The pauses after failures: of the list, of a list that the server refuses to our key, which only
+// an operator can mend, and of an announcement.
+var (
+	listPauses     = backoff.Policy{First: 250 * time.Millisecond, Max: 2 * time.Second}
+	refusedPauses  = backoff.Policy{First: time.Second, Max: 15 * time.Second}
+	announcePauses = backoff.Policy{First: time.Second, Max: 30 * time.Second}
+)
+
+// Webhooks are the webhooks of the same server.
+type Webhooks interface {
+	// Seen returns when the last verified webhook arrived; zero if none has.
+	Seen() time.Time
+	// Knows reports whether a webhook has told of a run of a room.
+	Knows(sid string) bool
+}
+
+// Options configures the source of one project. List and Interval are required.
+type Options struct {
+	// List lists the sessions that are to be recorded, and the ids of those that are running and
+	// not to be recorded because the room's creator says so.
+	List func(ctx context.Context) (sessions []session.Session, optedOut []string, err error)
+	// Interval is the time from one list to the next, IntervalWithWebhooks the same while webhooks
+	// tell of new rooms.
+	Interval, IntervalWithWebhooks time.Duration
+	Webhooks                       Webhooks // nil: there are none
+	ProjectIndex                   string   // number of the project, for logs
+	Logger                         *slog.Logger
+}
+
+// Source finds the rooms of one project. It implements [session.Source].
+type Source struct {
+	o    Options
+	log  *slog.Logger
+	wake chan struct{} // asks for a list at once; capacity 1
+
+	slots chan struct{} // one for each call of the handler
+	tasks sync.WaitGroup
+
+	mu    sync.Mutex // guards state and the fields of rooms
+	state session.SourceState
+
+	// Owned by the goroutine of Run.
+	rooms      map[string]*room // by session id: the runs in the last list
+	first      bool             // no list has succeeded since the start or the last failure
+	resyncDue  bool
+	failures   int
+	webhooks   reliance
+	lastLogged string
+	loggedAt   time.Time
+}
+
+// New returns a Source. It does not connect.
+func New(o Options) *Source {
+	log := o.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Source{
+		o: o, log: log.With("project", o.ProjectIndex), wake: make(chan struct{}, 1),
+		slots: make(chan struct{}, mostAtOnce), rooms: map[string]*room{},
+		state: session.SourceState{Since: time.Now()},
+	}
+}
+
+// State implements [session.Source]. Connected means that the last list succeeded.
+func (s *Source) State() session.SourceState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state
+}
+
+// Wake makes the next list due at once.
+func (s *Source) Wake() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run implements [session.Source]. It calls the handler at most 64 times at once, and for one
+// session never twice at once.
+func (s *Source) Run(ctx context.Context, h session.Handler) error {
+	defer s.tasks.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.first, s.resyncDue = true, true
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := s.list(ctx, h)
+		pause := time.NewTimer(s.pause(err, time.Since(began)))
+		select {
+		case <-pause.C:
+		case <-s.wake:
+		case <-ctx.Done():
+		}
+		pause.Stop()
+	}
+	return nil
+}
+
+// list asks for the rooms once, and has the handler told what is new.
+func (s *Source) list(ctx context.Context, h session.Handler) error {
+	sessions, optedOut, err := s.o.List(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
+		s.failed(err)
+		return err
+	}
+	s.succeeded()
+	s.compare(ctx, h, sessions, optedOut)
+	s.first = false
+	if s.resyncDue {
+		s.resyncDue = h.Resync(ctx, nil) != nil
+	}
+	return nil
+}
+
+// pause returns the pause after a list that took the given time. A server that is slow to answer
+// is asked for half of the time at most.
+func (s *Source) pause(err error, took time.Duration) time.Duration {
+	switch {
+	case errors.Is(err, session.ErrUnauthorized):
+		return refusedPauses.Delay(s.failures)
+	case err != nil:
+		return listPauses.Delay(s.failures)
+	}
+	interval := s.o.Interval
+	if slow := s.o.IntervalWithWebhooks; s.webhooks.relied && slow > interval {
+		interval = time.Duration(float64(slow) * (1 - spread + 2*spread*rand.Float64()))
+	}
+	return max(interval-took, took)
+}
+
+func (s *Source) setState(connected bool, lastError string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state.Connected != connected {
+		s.state.Connected, s.state.Since = connected, time.Now()
+	}
+	s.state.LastError = lastError
+}
+
+// failed notes a failed list, and logs it unless the same was logged recently.
+func (s *Source) failed(err error) {
+	text := redact.Text(err.Error())
+	s.setState(false, text)
+	s.failures++
+	s.first, s.resyncDue = true, true
+	if text == s.lastLogged && time.Since(s.loggedAt) < repeatLog {
+		return
+	}
+	s.lastLogged, s.loggedAt = text, time.Now()
+	s.log.Error("cannot list the rooms of LiveKit; trying again", "error", text)
+}
+
+func (s *Source) succeeded() {
+	s.setState(true, "")
+	s.failures = 0
+	if s.lastLogged != "" {
+		s.lastLogged = ""
+		s.log.Info("the rooms of LiveKit are listed again")
+	}
+}
