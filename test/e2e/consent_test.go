@@ -147,7 +147,7 @@ func TestForgetLeavesNoTrace(t *testing.T) {
 		return fmt.Sprintf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 	if got := forget("--session", s.ID, "--yes"); !strings.Contains(got, "exit code 3") ||
-		!strings.Contains(got, "is being recorded") {
+		!strings.Contains(got, "is still open") {
 		t.Errorf("in the session: %s", got)
 	}
 	leave(t, alice, bob)
