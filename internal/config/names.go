@@ -4,8 +4,8 @@ import "strings"
 
 // names parses a comma-separated list of names. White space around an entry is ignored, a star at
 // its end matches any ending, `""` is the empty name, and a backslash escapes a comma, a star, a
-// quote or a backslash. The entries are returned unmodified. Errors do not quote the entry, which
-// may be the name of a person.
+// quote, an exclamation mark or a backslash. The entries are returned unmodified. Errors do not
+// quote the entry, which may be the name of a person.
 func (f field) names() []string {
 	if f.text == "" {
 		return nil
@@ -23,8 +23,7 @@ func (f field) names() []string {
 }
 
 // rooms parses a comma-separated list of patterns of room names: entries as for names, with an
-// exclamation mark before one that excludes. A backslash before an exclamation mark at the
-// beginning makes it a part of the name. The patterns are returned unmodified, except for white
+// exclamation mark before one that excludes. The patterns are returned unmodified, except for white
 // space after the mark.
 func (f field) rooms() []string {
 	var out []string
@@ -39,8 +38,7 @@ func (f field) rooms() []string {
 				`write \! for one that is part of a name`)
 			return nil
 		}
-		if wrong, remedy := faultOfName(strings.TrimPrefix(name, `\!`)); wrong != "" &&
-			name != `\!` {
+		if wrong, remedy := faultOfName(name); wrong != "" {
 			f.wrong(wrong, remedy)
 			return nil
 		}
@@ -78,7 +76,7 @@ func faultOfName(entry string) (wrong, remedy string) {
 	for i := 0; i < len(entry); i++ {
 		switch entry[i] {
 		case '\\':
-			if i++; i == len(entry) || !strings.ContainsRune(`,*"\`, rune(entry[i])) {
+			if i++; i == len(entry) || !strings.ContainsRune(`,*"!\`, rune(entry[i])) {
 				return "has a backslash without a meaning",
 					`write \\ for a backslash that is part of a name`
 			}

@@ -31,7 +31,7 @@ func TestRoomPatterns(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"test-1,,*": "empty entry", "!": "empty entry", "!,*": "empty entry", "!!x,*": `write \!`,
-		"*x": "at the end", `x\!`: "backslash", "!test-*": "excludes rooms and includes none",
+		"*x": "at the end", `x\y`: "backslash", "!test-*": "excludes rooms and includes none",
 		`!\*`: "includes none", "a,": "empty entry",
 	} {
 		for _, name := range []string{"RECORD_ROOMS", "PROJECTS__0__RECORD_ROOMS"} {

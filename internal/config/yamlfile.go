@@ -200,6 +200,12 @@ func (w yamlWalk) names(name string, k, v *yaml.Node) {
 				Remedy: "write one name after each dash",
 			})
 			return
+		case endsInEscape(e.Value): // it would escape the comma after the entry
+			w.report(Problem{
+				Key: name, Source: w.at(e), Wrong: "has an entry with a backslash at its end",
+				Remedy: `write \\ for a backslash that is part of a name`,
+			})
+			return
 		case e.Value == "":
 			entries = append(entries, `""`)
 		default:
@@ -215,6 +221,9 @@ func (w yamlWalk) names(name string, k, v *yaml.Node) {
 	}
 	w.set(name, strings.Join(entries, ","), w.at(k))
 }
+
+// endsInEscape reports whether a text ends in a backslash that is not itself escaped.
+func endsInEscape(s string) bool { return (len(s)-len(strings.TrimRight(s, `\`)))%2 == 1 }
 
 // isTagged reports whether a value begins with an exclamation mark that is not in quotes. YAML
 // takes the word for a tag and the value for empty.

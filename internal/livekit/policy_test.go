@@ -31,6 +31,8 @@ func TestPolicyPatterns(t *testing.T) {
 		{"!test-*", "", "test-1 class-1"},
 		{"test-9 !test-* *", "test-9 x", "test-1 test-99"},
 		{`\*`, "*", "a"},
+		{`\!a`, "!a", "a"},
+		{`!\!a* *`, "a b", "!a !ab"},
 	} {
 		p := policy(t, strings.Fields(c.patterns)...)
 		for _, name := range strings.Fields(c.yes) {

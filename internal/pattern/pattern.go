@@ -12,7 +12,8 @@ var (
 	errStar = errors.New(
 		`a star stands at the end only; write \* for one that is part of the name`)
 	errEscape = errors.New(
-		`a backslash stands before a comma, a star, a quote or another backslash`)
+		`a backslash stands before a comma, a star, a quote, an exclamation mark or another ` +
+			`backslash`)
 	errEmpty = errors.New(`an entry is empty; write "" for the empty name`)
 )
 
@@ -35,7 +36,7 @@ func Parse(entry string) (Pattern, error) {
 		switch c := entry[i]; c {
 		case '\\':
 			i++
-			if i == len(entry) || !strings.ContainsRune(`,*"\`, rune(entry[i])) {
+			if i == len(entry) || !strings.ContainsRune(`,*"!\`, rune(entry[i])) {
 				return Pattern{}, errEscape
 			}
 			b.WriteByte(entry[i])

@@ -18,6 +18,7 @@ func TestPattern(t *testing.T) {
 		{`\*`, []string{"*"}, []string{"", "x"}},
 		{`a\,b\"\\*`, []string{`a,b"\`, `a,b"\c`}, []string{`a,b"`}},
 		{`\"\"`, []string{`""`}, []string{""}},
+		{`\!a*`, []string{"!a", "!ab"}, []string{"a", `\!a`}},
 	} {
 		p, err := Parse(c.entry)
 		if err != nil {
