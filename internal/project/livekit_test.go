@@ -53,3 +53,23 @@ func TestJoinTokenOfAProject(t *testing.T) {
 		t.Errorf("claims %s, %v", b, err)
 	}
 }
+
+// TestKeysOfALiveKitProject: new keys take effect, a new address does not.
+func TestKeysOfALiveKitProject(t *testing.T) {
+	at := func(url, key string) config.Project {
+		return config.Project{LiveKit: &config.LiveKit{
+			URL: url, APIKey: key, APISecret: config.NewSecret("s"),
+		}}
+	}
+	next := at("ws://new", "new")
+	p := Project{Config: at("ws://old", "old")}
+	if err := p.SetKeys(next); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.Config.LiveKit; got.URL != "ws://old" || got.APIKey != "new" {
+		t.Errorf("%s with %s", got.URL, got.APIKey)
+	}
+	if next.LiveKit.URL != "ws://new" {
+		t.Error("the new settings were changed")
+	}
+}

@@ -87,8 +87,10 @@ func New(c *config.Config, pc config.Project, o Options) (Project, error) {
 // SetKeys replaces the keys of the project with those of n, the new settings of the same project.
 // The address of a LiveKit server stays as it is.
 func (p *Project) SetKeys(n config.Project) error {
-	if err := p.api.SetKey(n.Key, n.Secret.Reveal()); err != nil {
-		return err
+	if p.api != nil {
+		if err := p.api.SetKey(n.Key, n.Secret.Reveal()); err != nil {
+			return err
+		}
 	}
 	liveKit := n.LiveKit
 	if p.Config.LiveKit != nil && n.LiveKit != nil {
