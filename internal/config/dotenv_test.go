@@ -72,6 +72,8 @@ func TestSuggestLeavesStrangersAlone(t *testing.T) {
 func FuzzLoadText(f *testing.F) {
 	for _, s := range []string{
 		"A=b", "A='b\nc'", "projects:\n- key: x\n  s3_config: {region: r}",
+		"livekit: {ws_url: x}\ns3: {secret: y}\nrecord_rooms: ['!a', \"\"]\nredis: {}",
+		"projects: &p\n- webhooks: [{url: x, events: [a]}, {webhooks: *p}]\n  topics_deny: !a",
 		"a: &a [*a]", "A=\"$B\\", "export", "? {a: b}", "<<: *x", "\ufeff=\r\n",
 	} {
 		f.Add(s)
