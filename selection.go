@@ -14,6 +14,7 @@ const (
 	DroppedTopic         = segment.DroppedTopic
 	DroppedStreamUnknown = segment.DroppedStreamUnknown
 	DroppedTrackUnknown  = segment.DroppedTrackUnknown
+	DroppedSenderUnknown = segment.DroppedSenderUnknown
 	DroppedEncrypted     = segment.DroppedEncrypted
 	DroppedKindUnknown   = segment.DroppedKindUnknown
 	DroppedMalformed     = segment.DroppedMalformed

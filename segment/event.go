@@ -62,6 +62,10 @@ type LateLines struct {
 	Lines int64  `json:"lines"`
 }
 
+// CauseExcluded is the cause of an event participant_left if the participant is still in the room
+// and opted out of the recording by an attribute.
+const CauseExcluded = "excluded"
+
 // Event holds the details of the recorder's own events. The kind determines which fields are set.
 // Its JSON form is the payload of an event frame in a segment.
 type Event struct {

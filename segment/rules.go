@@ -17,12 +17,14 @@ type SelectionRules struct {
 	IdentitiesDenyCount  int `json:"identities_deny_count,omitempty"`
 	// EncryptedKept allows packets with an encrypted topic even if there are topic lists.
 	EncryptedKept bool `json:"encrypted_kept,omitempty"`
+	// ExcludeByAttribute excludes participants while their attribute textegress.exclude is "true".
+	ExcludeByAttribute bool `json:"exclude_by_attribute,omitempty"`
 }
 
 // IsZero reports whether the rules allow everything.
 func (r SelectionRules) IsZero() bool {
 	return len(r.TopicsAllow)+len(r.TopicsDeny)+len(r.IdentitiesAllow)+len(r.IdentitiesDeny)+
-		r.IdentitiesAllowCount+r.IdentitiesDenyCount == 0
+		r.IdentitiesAllowCount+r.IdentitiesDenyCount == 0 && !r.ExcludeByAttribute
 }
 
 // Reasons of [Dropped].
@@ -33,7 +35,10 @@ const (
 	DroppedStreamUnknown = "stream_unknown"
 	// a frame of a data track whose publisher or name the server has not announced
 	DroppedTrackUnknown = "track_unknown"
-	DroppedEncrypted    = "encrypted" // the topic is encrypted
+	// the server did not announce the sender in time, so that it was unknown whether an attribute
+	// excludes the sender
+	DroppedSenderUnknown = "sender_unknown"
+	DroppedEncrypted     = "encrypted" // the topic is encrypted
 	// a kind of packet for which the position of the topic is unknown
 	DroppedKindUnknown = "kind_unknown"
 	DroppedMalformed   = "malformed" // sender or topic cannot be determined

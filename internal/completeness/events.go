@@ -23,6 +23,9 @@ func (a *Account) event(f segment.Frame, m textegress.Message) {
 	case textegress.KindParticipantJoined:
 		a.participantArrived(f, e)
 	case textegress.KindParticipantLeft:
+		if e.Cause == segment.CauseExcluded {
+			break // the participant is still in the room, and sends what may not be recorded
+		}
 		if c := a.byKey[e.ParticipantSID]; c != nil && e.ParticipantSID != "" && !c.left {
 			c.left, c.leftOutages, c.leftDamage = true, len(a.c.Outages), a.damage
 		}

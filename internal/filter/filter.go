@@ -41,6 +41,7 @@ const maxStreams = 8192
 // Filter applies the rules of one recording. Its methods are safe for concurrent use.
 type Filter struct {
 	rules      textegress.SelectionRules
+	roster     *roster // nil: attributes exclude nobody
 	topics     lists
 	identities lists
 	byTopic    bool // there are rules for topics
@@ -53,14 +54,17 @@ type Filter struct {
 	streams map[streamKey]entry
 	order   []streamKey // ring of the keys of streams, oldest at next
 	next    int
-	// by handle of a data track: the reason to drop its frames, or "" to keep them
-	tracks map[uint16]string
-	counts map[string]*textegress.Dropped
+	tracks  map[uint16]track // by handle
+	counts  map[string]*textegress.Dropped
 }
 
 // streamKey is a keyed hash of sender and stream id. Senders choose the id without access to the
 // key, so they cannot produce a collision.
 type streamKey [16]byte
+
+// track is a data track: the reason to drop its frames, or "" to keep them while its publisher is
+// not excluded.
+type track struct{ participantSID, reason string }
 
 type entry struct {
 	denied bool
@@ -76,7 +80,7 @@ func New(rules textegress.SelectionRules) (*Filter, error) {
 	f := &Filter{
 		rules: rules, secret: []byte(rand.Text()), hash: sha256.New(),
 		streams: map[streamKey]entry{},
-		tracks:  map[uint16]string{}, counts: map[string]*textegress.Dropped{},
+		tracks:  map[uint16]track{}, counts: map[string]*textegress.Dropped{},
 	}
 	var err error
 	if f.topics, err = newLists("topics", rules.TopicsAllow, rules.TopicsDeny); err != nil {
@@ -87,9 +91,12 @@ func New(rules textegress.SelectionRules) (*Filter, error) {
 		return nil, err
 	}
 	f.byTopic, f.byIdentity = f.topics.inForce(), f.identities.inForce()
+	if rules.ExcludeByAttribute {
+		f.roster = newRoster()
+	}
 	for _, reason := range []string{
 		textegress.DroppedIdentity, textegress.DroppedTopic, textegress.DroppedStreamUnknown,
-		textegress.DroppedTrackUnknown,
+		textegress.DroppedTrackUnknown, textegress.DroppedSenderUnknown,
 		textegress.DroppedEncrypted, textegress.DroppedKindUnknown, textegress.DroppedMalformed,
 	} {
 		f.counts[reason] = &textegress.Dropped{Reason: reason}
@@ -110,14 +117,34 @@ func (f *Filter) Identity(identity string) bool {
 	return f == nil || !f.byIdentity || !f.identities.denies([]byte(identity))
 }
 
-// Packet returns "" if a raw livekit.DataPacket may be recorded, otherwise the reason to drop it.
-// It counts dropped packets and allocates only at the start of a stream. A nil filter allows all.
+// Packet returns "" if a raw livekit.DataPacket may be recorded, [Held] if that is not known yet,
+// otherwise the reason to drop it. It counts dropped packets and allocates only at the start of a
+// stream. A nil filter allows all.
 func (f *Filter) Packet(b []byte) string {
 	if f == nil {
 		return ""
 	}
-	reason := f.packet(b)
-	f.count(reason, len(b))
+	p, ok := peek(b)
+	if !ok {
+		f.count(textegress.DroppedMalformed, len(b))
+		return textegress.DroppedMalformed
+	}
+	reason := ""
+	if f.roster != nil {
+		f.mu.Lock()
+		reason = f.roster.verdict(p)
+		f.mu.Unlock()
+	}
+	// Lists are final, so a packet that they exclude need not be held.
+	if listed := f.identity(p); listed != "" {
+		reason = listed
+	}
+	if reason == "" && f.byTopic {
+		reason = f.topic(p)
+	}
+	if reason != Held {
+		f.count(reason, len(b))
+	}
 	return reason
 }
 
@@ -127,11 +154,15 @@ func (f *Filter) Frame(handle uint16, size int) string {
 		return ""
 	}
 	f.mu.Lock()
-	reason, known := f.tracks[handle]
-	f.mu.Unlock()
-	if !known {
+	t, known := f.tracks[handle]
+	reason := t.reason
+	switch {
+	case !known:
 		reason = textegress.DroppedTrackUnknown
+	case reason == "" && f.roster != nil:
+		reason = f.roster.publisher(t.participantSID)
 	}
+	f.mu.Unlock()
 	f.count(reason, size)
 	return reason
 }
@@ -139,7 +170,7 @@ func (f *Filter) Frame(handle uint16, size int) string {
 // Track records the publisher and name of the data track with this handle, as stated by the server.
 // The name is the track's topic, or "" while it is unknown. Track reports whether the track may be
 // recorded. A later call for the same handle replaces the track.
-func (f *Filter) Track(handle uint16, identity, name string) bool {
+func (f *Filter) Track(handle uint16, participantSID, identity, name string) bool {
 	if f == nil {
 		return true
 	}
@@ -153,8 +184,16 @@ func (f *Filter) Track(handle uint16, identity, name string) bool {
 		reason = textegress.DroppedTopic
 	}
 	f.mu.Lock()
-	f.tracks[handle] = reason
-	f.mu.Unlock()
+	defer f.mu.Unlock()
+	if reason == "" && f.roster != nil {
+		// Frames of an unannounced publisher are not held: without the event that the caller now
+		// leaves out, nothing would say whose they are.
+		if verdict := f.roster.publisher(participantSID); verdict != "" {
+			f.tracks[handle] = track{participantSID, verdict}
+			return false
+		}
+	}
+	f.tracks[handle] = track{participantSID, reason}
 	return reason == ""
 }
 
@@ -171,8 +210,11 @@ func (f *Filter) ForgetTracks() {
 // Learn reads a packet that an earlier process recorded, under these or other rules, so that the
 // filter can continue its stream. It counts nothing.
 func (f *Filter) Learn(b []byte) {
-	if f != nil {
-		f.packet(b)
+	if f == nil || !f.byTopic {
+		return
+	}
+	if p, ok := peek(b); ok && f.identity(p) == "" {
+		f.topic(p)
 	}
 }
 
@@ -222,25 +264,19 @@ func (f *Filter) count(reason string, size int) {
 	f.mu.Unlock()
 }
 
-func (f *Filter) packet(b []byte) string {
-	p, ok := peek(b)
-	if !ok {
-		return textegress.DroppedMalformed
-	}
-	if f.byIdentity {
-		// A packet may name two participants: the sender and, in a transcription, the speaker.
-		if len(p.inner) > 0 && f.identities.denies(p.inner) {
-			return textegress.DroppedIdentity
-		}
-		if (len(p.identity) > 0 || len(p.inner) == 0 || p.value != wire.User) &&
-			f.identities.denies(p.identity) {
-			return textegress.DroppedIdentity
-		}
-	}
-	if !f.byTopic {
+// identity applies the lists of identities. A packet may name two participants: the sender and, in
+// a transcription, the speaker.
+func (f *Filter) identity(p peeked) string {
+	switch {
+	case !f.byIdentity:
 		return ""
+	case len(p.inner) > 0 && f.identities.denies(p.inner):
+		return textegress.DroppedIdentity
+	case (len(p.identity) > 0 || len(p.inner) == 0 || p.value != wire.User) &&
+		f.identities.denies(p.identity):
+		return textegress.DroppedIdentity
 	}
-	return f.topic(p)
+	return ""
 }
 
 // topic applies the rules for topics.

@@ -316,7 +316,7 @@ func TestTracks(t *testing.T) {
 		{2, "bob", "pose", textegress.DroppedIdentity},
 		{3, "alice", "gaze", textegress.DroppedTopic},
 	} {
-		if got := f.Track(tt.handle, tt.identity, tt.name); got != (tt.want == "") {
+		if got := f.Track(tt.handle, "", tt.identity, tt.name); got != (tt.want == "") {
 			t.Errorf("track %d: %v", tt.handle, got)
 		}
 		if got := f.Frame(tt.handle, 100); got != tt.want {
@@ -325,24 +325,24 @@ func TestTracks(t *testing.T) {
 	}
 	// As long as its name is not known, its topic is not; a handle that is told again is another
 	// track's.
-	if f.Track(1, "alice", "") || f.Frame(1, 1) != textegress.DroppedTrackUnknown ||
-		!f.Track(1, "alice", "pose") || f.Frame(1, 1) != "" {
+	if f.Track(1, "", "alice", "") || f.Frame(1, 1) != textegress.DroppedTrackUnknown ||
+		!f.Track(1, "", "alice", "pose") || f.Frame(1, 1) != "" {
 		t.Error("a track without a name is kept, or one with is not")
 	}
-	if f.Track(1, "bob", "pose") || f.Frame(1, 1) != textegress.DroppedIdentity ||
-		!f.Track(1, "alice", "pose") {
+	if f.Track(1, "", "bob", "pose") || f.Frame(1, 1) != textegress.DroppedIdentity ||
+		!f.Track(1, "", "alice", "pose") {
 		t.Error("the handle means the track of before")
 	}
 	for _, rules := range []textegress.SelectionRules{
 		{TopicsDeny: []string{"gaze"}},
 		{TopicsAllow: []string{`""`}},
 	} {
-		if f := newFilter(t, rules); f.Track(1, "alice", "") ||
+		if f := newFilter(t, rules); f.Track(1, "", "alice", "") ||
 			f.Frame(1, 1) != textegress.DroppedTrackUnknown {
 			t.Errorf("%+v: a track without a name is kept", rules)
 		}
 	}
-	if f := newFilter(t, textegress.SelectionRules{IdentitiesDeny: []string{"bob"}}); !f.Track(1,
+	if f := newFilter(t, textegress.SelectionRules{IdentitiesDeny: []string{"bob"}}); !f.Track(1, "",
 		"alice", "") || f.Frame(1, 1) != "" {
 		t.Error("lists of identities need no name")
 	}
@@ -380,7 +380,7 @@ func TestPatterns(t *testing.T) {
 	}
 	var none *filter.Filter
 	if none.Packet([]byte{1}) != "" || !none.Identity("x") || none.Take() != nil ||
-		!none.Track(1, "", "") || none.Frame(1, 1) != "" {
+		!none.Track(1, "", "", "") || none.Frame(1, 1) != "" {
 		t.Error("no filter filters")
 	}
 }

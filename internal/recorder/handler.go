@@ -52,6 +52,8 @@ type handler struct {
 	// may then have created it, and the authority must confirm that the session is still running.
 	maybeMade bool
 
+	held held // under EXCLUDE_BY_ATTRIBUTE
+
 	mu      sync.Mutex // guards the fields below
 	err     error      // reason why a frame was abandoned
 	sinceNS int64      // start of the outage, unix ns
@@ -93,7 +95,9 @@ func (h *handler) Joined(in room.Info) error {
 			return fmt.Errorf("write the end of the outage: %w", err)
 		}
 	}
-	return h.updateRoster(now, before.present, in.Participants)
+	err := h.updateRoster(now, before.present, in.Participants)
+	h.announced()
+	return err
 }
 
 // checkRoom returns nil if the room is the session's. known lists the sids under which the
@@ -145,7 +149,12 @@ func (h *handler) updateRoster(now int64, before map[string]string, in []room.Pa
 // participantJoined and participantLeft change the roster only by writing events. The next join
 // therefore makes up for an event that could not be written.
 func (h *handler) participantJoined(now int64, p room.Participant) error {
-	if !h.rec.filter.Identity(p.Identity) || h.rec.isPresent(p.SID) {
+	allowed, present := h.rec.filter.Participant(p.SID, p.Identity, p.Attributes),
+		h.rec.isPresent(p.SID)
+	switch {
+	case present && !allowed && h.rec.filter.Holds(): // opted out while the recorder was away
+		return h.participantUpdated(now, p)
+	case present || !allowed:
 		return nil
 	}
 	return h.event(now, participantEvent(textegress.KindParticipantJoined, p))
@@ -172,13 +181,22 @@ func participantEvent(k textegress.Kind, p room.Participant) segment.Event {
 // Packet appends one raw packet. This is the hot path: one copy into one write(2), without
 // decoding. With selection rules, it also parses sender, topic and stream id.
 func (h *handler) Packet(ch room.Channel, at time.Time, b []byte) {
-	if h.rec.ended.Load() {
+	switch {
+	case h.rec.ended.Load():
+		return
+	case h.rec.filter.Holds():
+		h.packetHolding(ch, at, b)
 		return
 	}
 	if reason := h.rec.dropReason(ch, b); reason != "" {
 		h.rec.countDropped(reason, at)
 		return
 	}
+	h.store(ch, at, b)
+}
+
+// store appends a packet that may be recorded.
+func (h *handler) store(ch room.Channel, at time.Time, b []byte) {
 	f := segment.Frame{
 		Type: segment.FramePacket, Channel: segment.Channel(ch), Epoch: h.epoch,
 		UnixNS: at.UnixNano(), Payload: b,
@@ -198,16 +216,16 @@ func (h *handler) Event(ev room.Event) {
 	switch ev.Type {
 	case room.ParticipantJoined:
 		_ = h.participantJoined(now, ev.Participant)
+		h.announced()
 	case room.ParticipantLeft:
+		h.rec.filter.ParticipantLeft(ev.Participant.SID)
 		_ = h.participantLeft(now, participantEvent(textegress.KindParticipantLeft, ev.Participant))
 	case room.ParticipantUpdated:
-		if !h.rec.filter.Identity(ev.Participant.Identity) {
-			return
-		}
-		_ = h.event(now, participantEvent(textegress.KindParticipantUpdated, ev.Participant))
+		_ = h.participantUpdated(now, ev.Participant)
+		h.announced()
 	case room.DataTrackSubscribed:
 		t := ev.Track
-		if !h.rec.filter.Track(t.Handle, t.Identity, t.Name) {
+		if !h.rec.filter.Track(t.Handle, t.ParticipantSID, t.Identity, t.Name) {
 			return
 		}
 		_ = h.event(now, segment.Event{

@@ -121,7 +121,9 @@ func (r *Recorder) recordConnection(ctx context.Context, conn Conn, h *handler, 
 	if !h.maybeMade {
 		j.cancelQuestion()
 	}
-	if v := r.waitForDisconnect(ctx, conn, h, j); v.ended {
+	v := r.waitForDisconnect(ctx, conn, h, j)
+	h.dropHeld()
+	if v.ended {
 		return v, nil
 	}
 	end := conn.End()
@@ -245,6 +247,7 @@ func (j *joiner) handleJoinError(ctx context.Context, h *handler, err error) (ve
 	r := j.r
 	r.noteJoinError(err.Error())
 	accepted := r.disconnected()
+	h.dropHeld()
 	if since, lost := h.writeError(); lost != nil {
 		if err := r.writeDiskOutage(ctx, lost, since); err != nil {
 			return joinAgain, err
