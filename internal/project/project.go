@@ -147,7 +147,7 @@ func Rules(p config.Project) textegress.SelectionRules {
 	return textegress.SelectionRules{
 		TopicsAllow: s.TopicsAllow, TopicsDeny: s.TopicsDeny, IdentitiesAllow: s.IdentitiesAllow,
 		IdentitiesDeny: s.IdentitiesDeny,
-		EncryptedKept:  s.KeepEncrypted,
+		EncryptedKept:  s.KeepEncrypted, ExcludeByAttribute: p.ExcludeByAttribute,
 	}
 }
 
