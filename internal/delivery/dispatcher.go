@@ -47,6 +47,11 @@ type Options struct {
 	// KeepState is how long the small state files of a removed recording are kept after its
 	// delivery [30 days].
 	KeepState time.Duration
+	// Hold reports whether the state files of a removed recording are still needed, and are to be
+	// kept beyond KeepState; nil: they are not. It is called at every scan and must not block.
+	Hold func(*spool.Recording) bool
+	// Delivered is called after a recording was delivered and verified; nil: nothing is.
+	Delivered func()
 	// Rescan is how often the spool is scanned without a [Dispatcher.Wake] [30s].
 	Rescan     time.Duration
 	Logger     *slog.Logger
@@ -79,6 +84,12 @@ func New(o Options) *Dispatcher {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Hold == nil {
+		o.Hold = func(*spool.Recording) bool { return false }
+	}
+	if o.Delivered == nil {
+		o.Delivered = func() {}
 	}
 	if o.Exporter == "" {
 		o.Exporter = render.Version

@@ -468,12 +468,20 @@ func TestRetention(t *testing.T) {
 		w.shutDown()
 		w.opts.Retention = 72 * time.Hour
 		w.opts.Rescan = 10 * time.Minute // of fake time, of which weeks pass
+		var held atomic.Bool
+		held.Store(true)
+		w.opts.Hold = func(rec *spool.Recording) bool { return rec.ID() == id && held.Load() }
+		delivered := 0
+		w.opts.Delivered = func() { delivered++ }
 		w.boot()
 		w.watch(nil)
 		w.record("p1", id)
 		w.run()
 		settle(time.Minute)
 		w.delivered(id, 1)
+		if delivered != 1 {
+			t.Errorf("Delivered was called %d times", delivered)
+		}
 		settle(70 * time.Hour)
 		if s := w.rec(id).State(); s != spool.StateUploaded {
 			t.Errorf("after 70 hours: %s", s)
@@ -490,6 +498,11 @@ func TestRetention(t *testing.T) {
 		}
 		settle(24 * time.Hour)
 		settle(24 * time.Hour)
+		if _, ok := w.sp.Recording(id); !ok {
+			t.Error("forgotten although it is held")
+		}
+		held.Store(false)
+		settle(11 * time.Minute)
 		if _, ok := w.sp.Recording(id); ok {
 			t.Error("not forgotten")
 		}

@@ -48,7 +48,8 @@ func (d *Dispatcher) removeIfOld(rec *spool.Recording, retention time.Duration) 
 	if unsettled, err := rec.PurgePending(); err != nil || unsettled {
 		return err
 	}
-	if rec.State() == spool.StateRemoved && age >= max(retention, d.o.KeepState) {
+	if rec.State() == spool.StateRemoved && age >= max(retention, d.o.KeepState) &&
+		!d.o.Hold(rec) {
 		return rec.Delete()
 	}
 	return nil

@@ -167,6 +167,7 @@ func (d *Dispatcher) finish(j *job, bucket objstore.Bucket) error {
 		return err
 	}
 	d.metrics.uploads.WithLabelValues(resultOK).Inc()
+	d.o.Delivered()
 	d.mu.Lock()
 	failures := j.failures
 	d.mu.Unlock()
