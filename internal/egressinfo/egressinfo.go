@@ -36,7 +36,8 @@ type Live struct {
 func Of(rec *spool.Recording, live Live) (*livekit.EgressInfo, error) {
 	i := rec.Info()
 	e := &livekit.EgressInfo{
-		EgressId: i.EgressID, RoomName: i.RoomName, RoomId: live.RoomSID,
+		EgressId: i.EgressID, RoomId: live.RoomSID,
+		RoomName:   strings.ToValidUTF8(i.RoomName, "\uFFFD"), // protobuf refuses anything else
 		SourceType: livekit.EgressSourceType_EGRESS_SOURCE_TYPE_SDK,
 		Status:     status(live.Status),
 		StartedAt:  i.CreatedUnixNS, UpdatedAt: i.CreatedUnixNS,
