@@ -1,0 +1,187 @@
+// Package notify tells receivers on the web what happens to recordings: completion webhooks, in the
+// form and with the signature of LiveKit's own egress webhooks.
+//
+// Which events exist follows from the state files of the recordings, at any time and after any
+// crash. For each recording and receiver:
+//
+//  1. an event is due once a state file exists: see [step];
+//  2. its file is written durably to <data>/webhooks, with the bytes that will be sent;
+//  3. it is sent until the receiver accepts it, or until its age exceeds the receiver's limit;
+//  4. the file is renamed durably, so that the event is neither made nor sent again.
+//
+// The guarantees: a receiver gets every event at least once, each time with the same id and body,
+// unless the log and a metric say that it was given up. The events of a recording arrive in their
+// order: none is tried before the one before it was accepted or given up. An event of the end
+// follows only when every object was verified in the bucket. An event contains nothing about
+// participants. Requests to one receiver delay no other receiver.
+package notify
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/syncflow/textegress/internal/durable"
+	"github.com/syncflow/textegress/internal/livekit"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+// DefaultMaxAge is the age at which an event is given up.
+const DefaultMaxAge = 7 * 24 * time.Hour
+
+// Subscription is a receiver of events.
+type Subscription struct {
+	URL    string
+	Key    livekit.Key   // signs the requests
+	Events []string      // the Event… constants; empty: all
+	MaxAge time.Duration // age at which an event is given up; 0: [DefaultMaxAge]
+}
+
+// Project is what the settings say of one project.
+type Project struct {
+	Name string // for operators, such as "project 0"
+	// Key signs the events that a request to the API subscribed to.
+	Key           livekit.Key
+	Subscriptions []Subscription
+}
+
+// Options of [New].
+type Options struct {
+	Spool *spool.Spool
+	// Project returns the present settings of a project, and false if it is not configured. It is
+	// called often and must not block.
+	Project func(projectID string) (Project, bool)
+	// AllowPrivate allows receivers whose addresses are not public.
+	AllowPrivate bool
+	// Hosts are the hosts that requests to the API may name, see [CheckURL].
+	Hosts []string
+	// Rescan is how often the recordings are looked at without a [Notifier.Wake] [30s].
+	Rescan     time.Duration
+	FS         durable.FS   // nil: the operating system's
+	Logger     *slog.Logger // nil: silent
+	Registerer prometheus.Registerer
+}
+
+// Notifier writes and sends events. Create it with [New].
+type Notifier struct {
+	o       Options
+	log     *slog.Logger
+	store   store
+	client  *http.Client
+	metrics *metrics
+	wake    chan struct{}
+	done    chan struct{} // a request has ended; capacity 1
+
+	known map[string]string // projects of the receivers on disk, by receiver; of Run alone
+
+	mu         sync.Mutex // guards the fields below and those of receivers; never held over I/O
+	scanned    bool       // every recording was looked at
+	recordings map[string]*recording
+	receivers  map[string]*receiver
+}
+
+// recording is what is known of one recording. Only Run uses it, except finished, which
+// Notifier.mu guards.
+type recording struct {
+	joined   bool
+	roomSID  string
+	finished bool // every event is written
+}
+
+// New returns a notifier. Nothing happens before [Notifier.Run].
+func New(o Options) *Notifier {
+	if o.Rescan <= 0 {
+		o.Rescan = 30 * time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.FS == nil {
+		o.FS = durable.OS{}
+	}
+	n := &Notifier{
+		o: o, log: o.Logger.With("component", "webhooks"),
+		store:      store{o.FS, filepath.Join(o.Spool.Dir(), dirName)},
+		client:     newClient(o.AllowPrivate),
+		wake:       make(chan struct{}, 1),
+		done:       make(chan struct{}, 1),
+		recordings: map[string]*recording{}, receivers: map[string]*receiver{},
+	}
+	n.metrics = newMetrics(o.Registerer, n)
+	return n
+}
+
+// Wake hints that the state of a recording or the settings have changed. A lost hint only delays
+// events to the next scan.
+func (n *Notifier) Wake() { signal(n.wake) }
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// joinPoll is how often a recording is looked at that has not joined its room: the join leaves no
+// state file.
+const joinPoll = 2 * time.Second
+
+// Run writes and sends events until ctx ends, waits for the requests in progress, and returns the
+// cause. A failure of the disk does not end it.
+func (n *Notifier) Run(ctx context.Context) error {
+	var requests sync.WaitGroup
+	defer requests.Wait()
+	loaded, again := false, true
+	rescan := n.o.Rescan
+	var nextScan time.Time
+	for {
+		if !loaded {
+			loaded = n.load()
+		}
+		if loaded && (again || !time.Now().Before(nextScan)) {
+			rescan = n.scan()
+			nextScan = time.Now().Add(rescan)
+		}
+		again = false
+		wait := joinPoll
+		if loaded {
+			wait = min(n.dispatch(ctx, &requests), max(0, time.Until(nextScan)))
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return context.Cause(ctx)
+		case <-n.wake:
+			again = true
+		case <-n.done:
+		case <-t.C:
+		}
+		t.Stop()
+	}
+}
+
+// Holds reports whether the state files of a recording are still needed: an event that follows from
+// them is not written yet, or one is waiting for its receiver. Events wait no longer than the
+// receiver's MaxAge.
+func (n *Notifier) Holds(rec *spool.Recording) bool {
+	info := rec.Info()
+	project, configured := n.o.Project(info.ProjectID)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, r := range n.receivers {
+		if r.queues[info.EgressID] != nil && len(r.queues[info.EgressID].pending) > 0 {
+			return true
+		}
+	}
+	if !configured || len(project.Subscriptions)+len(requested(info)) == 0 {
+		return false
+	}
+	known := n.recordings[info.EgressID]
+	return !n.scanned || known == nil || !known.finished
+}

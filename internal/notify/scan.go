@@ -1,0 +1,369 @@
+package notify
+
+import (
+	"errors"
+	"io/fs"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/syncflow/textegress/internal/delivery"
+	"github.com/syncflow/textegress/internal/egressinfo"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+// load reads the events of earlier processes. It reports whether that succeeded.
+func (n *Notifier) load() bool {
+	err := n.readStore()
+	if err != nil {
+		n.log.Error("cannot read the events for webhooks; trying again", "error", err)
+	}
+	return err == nil
+}
+
+func (n *Notifier) readStore() error {
+	if err := n.store.open(); err != nil {
+		return err
+	}
+	known, err := n.store.receivers()
+	if err != nil {
+		return err
+	}
+	entries, err := n.store.fs.ReadDir("load", n.store.dir)
+	if err != nil {
+		return err
+	}
+	receivers, marks := map[string]*receiver{}, map[*queue]int{}
+	for _, e := range entries {
+		egressID, id, s, suffix, ok := parseName(e.Name())
+		if !ok {
+			continue
+		}
+		r := receivers[id]
+		if r == nil {
+			r = newReceiver(id)
+			receivers[id] = r
+		}
+		q := r.queue(egressID)
+		if suffix != pendingSuffix {
+			q.done = max(q.done, s)
+			marks[q]++
+			continue
+		}
+		f, err := n.store.read(n.store.path(egressID, id, s, suffix))
+		if _, damaged := errors.AsType[*damagedError](err); damaged {
+			// It is made again when its turn comes.
+			f, err = eventFile{Event: s.event(), CreatedUnixNS: time.Now().UnixNano()}, nil
+		}
+		if err != nil {
+			return err
+		}
+		if f.ProjectID != "" {
+			r.projectID = f.ProjectID
+		}
+		q.pending = append(q.pending, entryOf(s, f))
+	}
+	for q, count := range marks {
+		if count == 1 {
+			continue
+		}
+		// A process died before it removed the mark of the step before.
+		if err := n.store.removeMarks(q.egressID, q.receiver.id, q.done-1); err != nil {
+			return err
+		}
+	}
+	for _, r := range receivers {
+		for _, q := range r.queues {
+			slices.SortFunc(q.pending, func(a, b entry) int { return int(a.step - b.step) })
+			q.pending = slices.DeleteFunc(q.pending, func(e entry) bool { return e.step <= q.done })
+		}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.known, n.receivers = known, receivers
+	return nil
+}
+
+// target is a receiver of the events of one recording.
+type target struct {
+	*receiver
+	Subscription
+
+	sinceNS int64
+}
+
+// settings are the receivers of one project at the time of a scan.
+type settings struct {
+	Project
+
+	configured bool
+	failed     bool // a receiver could not be noted on disk
+	targets    []target
+}
+
+// scan compares the recordings with the events and writes what is due. It returns when to scan
+// again.
+func (n *Notifier) scan() time.Duration {
+	recordings := n.o.Spool.Recordings()
+	projects := map[string]*settings{}
+	present := make(map[string]bool, len(recordings))
+	links := map[*receiver]*link{}
+	again := n.o.Rescan
+	for _, rec := range recordings {
+		present[rec.ID()] = true
+		known := n.recordings[rec.ID()]
+		if known == nil {
+			known = &recording{}
+			n.mu.Lock()
+			n.recordings[rec.ID()] = known
+			n.mu.Unlock()
+		}
+		s := n.settings(projects, links, rec.Info().ProjectID)
+		targets := n.targets(rec, s, links)
+		if known.finished || len(targets) == 0 {
+			continue
+		}
+		finished, err := n.update(rec, known, targets)
+		if err != nil {
+			n.log.Error("events of a recording for webhooks are not written yet", "egress_id",
+				rec.ID(), "error", err)
+		}
+		if finished && err == nil && !s.failed {
+			n.mu.Lock()
+			known.finished = true
+			n.mu.Unlock()
+		}
+		if rec.State() == spool.StateOpen && !known.joined {
+			again = min(again, joinPoll)
+		}
+	}
+	n.dropReceivers(projects, links)
+	n.dropRecordings(present)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.scanned = true
+	return again
+}
+
+// settings returns the receivers of a project that its settings name, and links them.
+func (n *Notifier) settings(projects map[string]*settings, links map[*receiver]*link,
+	projectID string,
+) *settings {
+	if s := projects[projectID]; s != nil {
+		return s
+	}
+	s := &settings{}
+	projects[projectID] = s
+	if s.Project, s.configured = n.o.Project(projectID); !s.configured {
+		return s
+	}
+	for _, sub := range s.Subscriptions {
+		id := receiverID(projectID, sub.URL)
+		if slices.ContainsFunc(s.targets, func(t target) bool { return t.id == id }) {
+			continue // the same URL twice
+		}
+		r := n.receiver(id, projectID)
+		if r.sinceNS == 0 {
+			since, err := n.store.since(id, projectID, hostOf(sub.URL), time.Now().UnixNano())
+			if err != nil {
+				s.failed = true
+				n.log.Error("a webhook gets no events yet", "host", hostOf(sub.URL), "error", err)
+				continue
+			}
+			r.sinceNS, n.known[id] = since, projectID
+		}
+		s.targets = append(s.targets, target{r, sub, r.sinceNS})
+		links[r] = &link{sub, s.Name, false}
+	}
+	return s
+}
+
+func (n *Notifier) receiver(id, projectID string) *receiver {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	r := n.receivers[id]
+	if r == nil {
+		r = newReceiver(id)
+		n.receivers[id] = r
+	}
+	r.projectID = projectID
+	return r
+}
+
+// requested returns the receivers that a request to the API has named for a recording.
+func requested(info spool.Info) []string { return info.Webhooks }
+
+// targets returns the receivers of a recording, and links those that only a request has named.
+func (n *Notifier) targets(rec *spool.Recording, s *settings, links map[*receiver]*link) []target {
+	list := slices.Clone(s.targets)
+	if !s.configured {
+		return nil
+	}
+	for _, url := range requested(rec.Info()) {
+		id := receiverID(rec.Info().ProjectID, url)
+		if i := slices.IndexFunc(list, func(t target) bool { return t.id == id }); i >= 0 {
+			list[i].sinceNS = 0
+			continue
+		}
+		r := n.receiver(id, rec.Info().ProjectID)
+		sub := Subscription{URL: url, Key: s.Key}
+		if links[r] == nil {
+			links[r] = &link{sub, s.Name, true}
+		}
+		list = append(list, target{r, sub, 0})
+	}
+	return list
+}
+
+// update writes the events of one recording that are due. It reports whether nothing more can
+// become due.
+func (n *Notifier) update(rec *spool.Recording, known *recording, targets []target) (bool, error) {
+	state := rec.State() // before everything else: what is read later is not older
+	delivered := state == spool.StateUploaded || state == spool.StateRemoved
+	if delivered {
+		up, ok, err := delivery.LoadUploaded(rec)
+		if err != nil || !ok {
+			return false, err
+		}
+		targets = slices.DeleteFunc(targets, func(t target) bool {
+			return up.UploadedUnixNS < t.sinceNS // it was not subscribed then
+		})
+	}
+	if len(targets) == 0 {
+		return delivered, nil
+	}
+	if err := known.join(rec, delivered); err != nil {
+		return false, err
+	}
+	info, err := egressinfo.Of(rec, egressinfo.Live{RoomSID: known.roomSID})
+	if err != nil {
+		return false, err
+	}
+	var errs []error
+	for _, t := range targets {
+		for s := stepStarting; s <= stepEnded; s++ {
+			due := s == stepStarting || s == stepActive && known.joined ||
+				s == stepEnding && state != spool.StateOpen || s == stepEnded && delivered
+			if !due || !t.wants(s.event()) || n.written(t.receiver, rec.ID(), s) {
+				continue
+			}
+			f, err := newEvent(rec.Info().ProjectID, s, s.description(info, known.roomSID))
+			if err == nil {
+				f, err = n.store.put(n.store.path(rec.ID(), t.id, s, pendingSuffix), f)
+			}
+			if err != nil {
+				errs = append(errs, err)
+				break // a later event must not overtake this one
+			}
+			n.mu.Lock()
+			q := t.queue(rec.ID())
+			q.pending = append(q.pending, entryOf(s, f))
+			n.mu.Unlock()
+		}
+	}
+	return delivered, errors.Join(errs...)
+}
+
+// written reports whether an event, or one after it, was written before.
+func (n *Notifier) written(r *receiver, egressID string, s step) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return s <= r.queue(egressID).last()
+}
+
+// join reads whether the recorder has joined the room.
+func (k *recording) join(rec *spool.Recording, delivered bool) error {
+	if k.joined {
+		return nil
+	}
+	sid, joined, err := egressinfo.Joined(rec)
+	switch {
+	case err == nil:
+		k.roomSID, k.joined = sid, joined
+	case delivered && errors.Is(err, fs.ErrNotExist):
+		return err // the local data is being removed
+	case delivered:
+		k.joined = true // a delivered recording has been read, and nearly all were joined
+	default:
+		return err
+	}
+	return nil
+}
+
+// dropReceivers forgets the receivers that the settings no longer name, and gives up the events of
+// those that nothing names. Events of a project that is not configured wait up to their age limit:
+// its settings may be broken for a while.
+func (n *Notifier) dropReceivers(projects map[string]*settings, links map[*receiver]*link) {
+	for id, projectID := range maps.Clone(n.known) {
+		s := n.settings(projects, links, projectID)
+		named := slices.ContainsFunc(s.targets, func(t target) bool { return t.id == id })
+		if !s.configured || s.failed || named {
+			continue
+		}
+		if err := n.store.removeReceiver(id); err != nil {
+			n.log.Error("cannot forget a webhook that is no longer configured", "error", err)
+			continue
+		}
+		delete(n.known, id)
+		n.receiver(id, projectID).sinceNS = 0
+	}
+	var unlinked []*queue
+	n.mu.Lock()
+	for _, r := range n.receivers {
+		if r.linked = links[r]; r.linked != nil {
+			continue
+		}
+		for _, q := range r.queues {
+			if len(q.pending) > 0 && !q.busy {
+				q.busy = true
+				unlinked = append(unlinked, q)
+			}
+		}
+	}
+	n.mu.Unlock()
+	for _, q := range unlinked {
+		s := n.settings(projects, links, q.receiver.projectID)
+		for len(q.pending) > 0 &&
+			(s.configured && !s.failed || q.pending[0].expired(DefaultMaxAge)) {
+			if !n.giveUp(q, "its receiver is no longer configured") {
+				break
+			}
+		}
+		n.mu.Lock()
+		q.busy = false
+		n.mu.Unlock()
+	}
+}
+
+// dropRecordings forgets the recordings whose last trace was removed, with their events.
+func (n *Notifier) dropRecordings(present map[string]bool) {
+	type mark struct {
+		receiver *receiver
+		egressID string
+	}
+	var gone []mark
+	n.mu.Lock()
+	maps.DeleteFunc(n.recordings, func(id string, _ *recording) bool { return !present[id] })
+	for _, r := range n.receivers {
+		for id, q := range r.queues {
+			if !present[id] && len(q.pending) == 0 {
+				gone = append(gone, mark{r, id})
+			}
+		}
+	}
+	n.mu.Unlock()
+	for _, m := range gone {
+		if err := n.store.removeMarks(m.egressID, m.receiver.id, stepEnded); err != nil {
+			n.log.Warn("cannot remove the mark of an event", "egress_id", m.egressID, "error", err)
+			continue
+		}
+		n.mu.Lock()
+		delete(m.receiver.queues, m.egressID)
+		n.mu.Unlock()
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	maps.DeleteFunc(n.receivers, func(_ string, r *receiver) bool {
+		return len(r.queues) == 0 && r.linked == nil && r.sinceNS == 0
+	})
+}
