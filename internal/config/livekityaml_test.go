@@ -91,6 +91,8 @@ func TestYAMLWithLiveKitsNamesIsStrict(t *testing.T) {
 		name, yaml string
 		want       []string
 	}{
+		{"unknown block", projects + "  webhook: []", []string{"did you mean webhooks?"}},
+		{"unknown block at the top", livekit + "project: []", []string{"did you mean projects?"}},
 		{"both names", "livekit: {url: wss://a, ws_url: wss://b, api_key: k, api_secret: s}", []string{
 			"LIVEKIT_URL (textegress.yaml line 1)", "twice",
 		}},
@@ -104,9 +106,10 @@ func TestYAMLWithLiveKitsNamesIsStrict(t *testing.T) {
 		{"unknown in livekit", livekit[:len(livekit)-2] + ", api_kye: x}", []string{
 			"LIVEKIT (textegress.yaml line 1)", `"api_kye"`, "did you mean api_key?",
 		}},
-		{"livekit in livekit", "livekit: {livekit: {}, url: wss://a, api_key: k, api_secret: s}", []string{
-			`"livekit"`,
-		}},
+		{
+			"livekit in livekit", "livekit: {livekit: {}, url: wss://a, api_key: k, api_secret: s}",
+			[]string{`"livekit"`},
+		},
 		{"LiveKit's names elsewhere", projects + "  s3_config: {bucket: x}\n  directory: x", []string{
 			"PROJECTS__0__S3_CONFIG", `"bucket"`,
 		}},
@@ -127,8 +130,8 @@ func TestYAMLWithLiveKitsNamesIsStrict(t *testing.T) {
 		{"backslash at the end of an entry", projects + `  topics_allow: ['a\', b]`, []string{
 			"TOPICS_ALLOW", "backslash",
 		}},
-		{"list in a list", projects + "  topics_allow: [[a]]", []string{"TOPICS_ALLOW", "single value"}},
-		{"list of nothing", projects + "  topics_allow: [~]", []string{"TOPICS_ALLOW", "single value"}},
+		{"list in a list", projects + "  topics_allow: [[a]]", []string{"TOPICS_ALLOW", "single"}},
+		{"list of nothing", projects + "  topics_allow: [~]", []string{"TOPICS_ALLOW", "single"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			one(t, allProblems(t, nil, map[string]string{"textegress.yaml": tc.yaml}), tc.want...)

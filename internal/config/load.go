@@ -157,9 +157,13 @@ func unknownProblem(name, source string) Problem {
 	if s := suggest(name); s != "" {
 		p.Remedy = fmt.Sprintf("did you mean %s?", s)
 	} else if strings.HasPrefix(name, projectPrefix) {
-		if _, indexed, _ := lookup(name); !indexed {
-			p.Remedy = "project settings are called PROJECTS__<number>__<name>, the number from " +
-				"0 to 9999 without leading zeros"
+		const numbers = ", the number from 0 to 9999 without leading zeros"
+		switch m := projectKey.FindStringSubmatch(name); {
+		case m == nil:
+			p.Remedy = "project settings are called PROJECTS__<number>__<name>" + numbers
+		case strings.HasPrefix(m[2], webhookPrefix) && !webhookKey.MatchString(m[2]):
+			p.Remedy = "webhook settings are called " +
+				"PROJECTS__<number>__WEBHOOKS__<number>__<name>" + numbers
 		}
 	}
 	return p

@@ -49,7 +49,8 @@ func suggest(name string) string {
 }
 
 var (
-	withNumbers = regexp.MustCompile(`^[A-Z]*_+([0-9]{1,4})_(?:_*WEB_?HOOKS?_+([0-9]{1,4})_)?`)
+	withNumbers = regexp.MustCompile(`^[A-Z]*_+(0|[1-9][0-9]{0,3})_` +
+		`(?:_*WEB_?HOOKS?_+(0|[1-9][0-9]{0,3})_)?`)
 	underscores = regexp.MustCompile(`__+`)
 )
 

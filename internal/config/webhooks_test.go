@@ -44,7 +44,13 @@ func TestWebhookFaults(t *testing.T) {
 		{"underscores", good + "PROJECTS_0_WEBHOOKS_1_API_SECRET=hunter2", []string{
 			"did you mean " + hook + "API_SECRET?",
 		}},
-		{"number", good + "PROJECTS__0__WEBHOOKS__01__URL=x", []string{"not a setting"}},
+		{"singular", good + "PROJECTS__0__WEBHOOK__1__URL=x", []string{
+			"did you mean " + hook + "URL?",
+		}},
+		{"no number", good + "PROJECTS__0__WEBHOOKS__URL=x", []string{
+			"PROJECTS__<number>__WEBHOOKS__<number>__<name>",
+		}},
+		{"number", good + "PROJECTS__0__WEBHOOKS__01__URL=x", []string{"not a setting", "leading zeros"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got := allProblems(t, nil, map[string]string{".env": predecessorEnv + tc.dotenv})

@@ -105,6 +105,12 @@ func (b block) nested(key string) (block, bool) {
 	return block{}, false
 }
 
+// contains reports whether a key of b has settings of its own.
+func (b block) contains(key string) bool {
+	_, ok := b.nested(key)
+	return ok || b.prefix == "" && key == "projects" || b.isProject() && key == "webhooks"
+}
+
 func (w yamlWalk) at(n *yaml.Node) string { return fmt.Sprintf("%s line %d", w.origin, n.Line) }
 
 // mapping walks a mapping. The schema bounds the depth, because only known keys are nested, so
@@ -150,9 +156,9 @@ func (w yamlWalk) entry(k, v *yaml.Node, b block) {
 	name := b.prefix + strings.ToUpper(key)
 	found, _, known := lookup(name)
 	switch {
-	case b.prefix == "" && key == "projects":
+	case key == "projects" && b.contains(key):
 		w.list(v, "PROJECTS", "project", projectPrefix)
-	case b.isProject() && key == "webhooks":
+	case key == "webhooks" && b.contains(key):
 		w.list(v, name, "webhook", name+"__")
 	case b.prefix == "" && key == "redis":
 		w.warn(fmt.Sprintf("redis (%s) has no effect: textegress needs no Redis.", w.at(k)))
@@ -275,6 +281,11 @@ func (w yamlWalk) unknown(k *yaml.Node, b block) {
 		}
 	} else if s != "" {
 		p.Remedy = fmt.Sprintf("did you mean %s, at its own place?", strings.ToLower(s))
+	}
+	for _, inner := range []string{"projects", "webhooks", "livekit", "s3_config"} {
+		if distance(k.Value, inner) <= 2 && b.contains(inner) {
+			p.Remedy = fmt.Sprintf("did you mean %s?", inner)
+		}
 	}
 	w.report(p)
 }
