@@ -3,6 +3,6 @@
 source "$(dirname "$0")/env.sh"
 scripts/tools.sh
 root=$PWD
-for module in . test; do
+for module in . client test; do
   (cd "$module" && go fix ./... && "$root/build/bin/golangci-lint" fmt)
 done

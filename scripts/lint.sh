@@ -23,7 +23,7 @@ check_scripts() {
 }
 
 check scripts . check_scripts
-for module in . test; do
+for module in . client test; do
   step "formatting, linters, modernizers, go.mod: $module"
   check "golangci-lint fmt (make fmt fixes it)" "$module" "$root/build/bin/golangci-lint" fmt --diff
   check "go vet" "$module" go vet ./...

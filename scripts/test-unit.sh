@@ -1,8 +1,13 @@
 #!/usr/bin/env bash
-# Unit tests of the service's module. Arguments go to go test; -race enables cgo, which it needs.
+# Unit tests of the modules of the service and of its client. Arguments go to go test; -race enables
+# cgo, which it needs.
 source "$(dirname "$0")/env.sh"
 need_go
 for arg in "$@"; do
   [ "$arg" = -race ] && export CGO_ENABLED=1
 done
-exec go test -shuffle=on -timeout 10m "$@" ./...
+status=0
+for module in . client; do
+  (cd "$module" && go test -shuffle=on -timeout 10m "$@" ./...) || status=$?
+done
+exit "$status"
