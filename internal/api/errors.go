@@ -37,8 +37,8 @@ func (a *API) answer(ctx context.Context, method string, err error) error {
 	var (
 		already *RecordedError
 		given   twirp.Error
+		code    twirp.ErrorCode
 	)
-	code := twirp.NoError
 	switch {
 	case err == nil:
 		return nil

@@ -141,5 +141,6 @@ func notComponent(s string) bool { return s == "" || s == "." || s == ".." }
 
 func notWebURL(s string) bool {
 	u, err := url.Parse(s)
-	return len(s) > maxName || err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https"
+	return len(s) > maxName || err != nil || u.Host == "" ||
+		u.Scheme != "http" && u.Scheme != "https"
 }

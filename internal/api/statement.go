@@ -13,9 +13,10 @@ import (
 // participants: figures of connections are added up. e is the description of the recording.
 func StatementOf(m textegress.Manifest, e *livekit.EgressInfo) *dataegress.Statement {
 	c := m.Completeness
+	status := livekit.EgressStatus_value["EGRESS_"+string(m.Status)]
 	s := &dataegress.Statement{
 		EgressId:         m.EgressID,
-		Status:           livekit.EgressStatus(livekit.EgressStatus_value["EGRESS_"+string(m.Status)]),
+		Status:           livekit.EgressStatus(status),
 		Reason:           m.Reason,
 		Final:            true,
 		Summary:          e.GetDetails(),

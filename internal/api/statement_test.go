@@ -103,9 +103,9 @@ func fill(v reflect.Value, n *int, depth int) {
 			fill(v.Index(0), n, depth+1)
 		}
 	case reflect.Struct:
-		for i := range v.NumField() {
-			if v.Field(i).CanSet() {
-				fill(v.Field(i), n, depth+1)
+		for _, field := range v.Fields() {
+			if field.CanSet() {
+				fill(field, n, depth+1)
 			}
 		}
 	}

@@ -80,7 +80,9 @@ func (s *Service) call(name, project, what string) error {
 }
 
 // Start implements [api.Service].
-func (s *Service) Start(_ context.Context, project string, r api.Start) (*livekit.EgressInfo, error) {
+func (s *Service) Start(_ context.Context, project string, r api.Start) (
+	*livekit.EgressInfo, error,
+) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	failure := s.call("Start", project, r.Room)
@@ -148,7 +150,8 @@ func (s *Service) Deliver(project, egressID string) {
 	e.Details = "Packets: 42, in 40 messages. Outages: 0."
 	e.FileResults = []*livekit.FileInfo{{
 		Filename: prefix + "events.jsonl", Location: "s3://recordings/" + prefix + "events.jsonl",
-		StartedAt: e.GetStartedAt(), EndedAt: e.GetEndedAt(), Duration: int64(time.Minute), Size: 4096,
+		StartedAt: e.GetStartedAt(), EndedAt: e.GetEndedAt(), Duration: int64(time.Minute),
+		Size: 4096,
 	}}
 }
 
