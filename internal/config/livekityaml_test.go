@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -144,6 +145,9 @@ func TestYAMLWithLiveKitsNamesIsStrict(t *testing.T) {
 func TestChangesOfLiveKitProjects(t *testing.T) {
 	load := func(env ...string) *config.Config { return mustLoad(t, env, nil) }
 	three := load(threeSettings...)
+	dir := dir(t, map[string]string{"secret": "s3cr3t"})
+	file := load(threeSettings[0], threeSettings[1],
+		"LIVEKIT_API_SECRET_FILE="+filepath.Join(dir, "secret"))
 	own := []string{
 		"PROJECTS__0__LIVEKIT__URL=ws://localhost:7880/", "PROJECTS__0__LIVEKIT__API_KEY=APIabc",
 		"PROJECTS__0__LIVEKIT__API_SECRET=s3cr3t",
@@ -155,6 +159,7 @@ func TestChangesOfLiveKitProjects(t *testing.T) {
 		want     []string
 	}{
 		{"the same under other names", three, load(own...), nil},
+		{"a file that is gone", file, load(own...), []string{"LIVEKIT_API_SECRET_FILE"}},
 		{"defaults written out", three, load(append([]string{
 			"PROJECTS__0__DIRECTORY=./recordings", "PROJECTS__0__NAME=livekit", "RECORD_ROOMS=*",
 		}, own...)...), nil},

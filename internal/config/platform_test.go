@@ -260,6 +260,25 @@ func TestPlatformFaults(t *testing.T) {
 	}
 }
 
+// TestEmptySettingsOfSyncFlow: a project whose SyncFlow settings are empty is a SyncFlow project that
+// lacks them, unless it is a project of a LiveKit server.
+func TestEmptySettingsOfSyncFlow(t *testing.T) {
+	empty := "PROJECTS__1__KEY=\nPROJECTS__1__SECRET=\nPROJECTS__1__PROJECT_ID=\n"
+	got := allProblems(t, nil, map[string]string{
+		".env": predecessorEnv + empty + "PROJECTS__1__DIRECTORY=x",
+	})
+	if len(got) != 3 || !strings.HasPrefix(got[0], "PROJECTS__1__KEY (.env line 16): is empty") {
+		t.Errorf("%q", got)
+	}
+	c := mustLoad(t, nil, map[string]string{
+		".env": empty + "PROJECTS__1__LIVEKIT__URL=ws://x\nPROJECTS__1__LIVEKIT__API_KEY=k\n" +
+			"PROJECTS__1__LIVEKIT__API_SECRET=s\n",
+	})
+	if c.Projects[0].Platform() != config.LiveKitServer {
+		t.Errorf("%+v", c.Projects[0])
+	}
+}
+
 // TestCommonNamesInSharedEnv: a name of another program that resembles one of ours is no error.
 func TestCommonNamesInSharedEnv(t *testing.T) {
 	c := mustLoad(t, nil, map[string]string{

@@ -36,6 +36,7 @@ func TestWebhookFaults(t *testing.T) {
 		{"port", hook + "URL=http://x.org:0/hunter2\n" + key, []string{hook + "URL", "port"}},
 		{"loopback", hook + "URL=http://[::1]:80/hunter2\n" + key, []string{"WEBHOOK_ALLOW_PRIVATE"}},
 		{"mapped", hook + "URL=http://[::ffff:10.0.0.1]/\n" + key, []string{"WEBHOOK_ALLOW_PRIVATE"}},
+		{"mapped any", hook + "URL=http://[::ffff:0.0.0.0]/\n" + key, []string{"_PRIVATE"}},
 		{"localhost", hook + "URL=http://localhost/\n" + key, []string{"WEBHOOK_ALLOW_PRIVATE"}},
 		{"metadata", hook + "URL=http://169.254.169.254/\n" + key, []string{"WEBHOOK_ALLOW_PRIVATE"}},
 		{"event", good + hook + "EVENTS=egress_over", []string{hook + "EVENTS", "egress_ended"}},
