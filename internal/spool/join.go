@@ -17,6 +17,7 @@ type Join struct {
 	URL      string `json:"url"`
 	Token    string `json:"token"`
 	Identity string `json:"identity"`
+	NodeID   string `json:"node_id,omitempty"` // of the server's node
 	// InRoomUnixNS is the last time, as of the last write of the file, at which the recorder was
 	// certainly in the room.
 	InRoomUnixNS int64 `json:"in_room_unix_ns"`

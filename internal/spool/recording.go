@@ -17,6 +17,7 @@ const (
 	suspectName   = "suspect.json"
 	joinName      = "join.json"
 	stopName      = "stop.json"
+	runsName      = "runs.json"
 	stagingName   = "objects"
 	damagedSuffix = ".damaged"
 )
@@ -36,7 +37,8 @@ type Recording struct {
 	state   State
 	sealed  Sealed
 	suspect bool
-	stop    Stop // see [Recording.Stop]
+	stop    Stop     // see [Recording.Stop]
+	runs    []string // see [Recording.AddRun]
 	// suspectSegment is the first segment whose fsync failed in this process.
 	suspectSegment string
 	writer         *Writer

@@ -98,7 +98,7 @@ func (s *Spool) rewrite(info Info, sealed Sealed, segments []segment.Source, not
 		return nil, err
 	}
 	if exists {
-		if err := s.copyStop(old, tmp); err != nil {
+		if err := s.copySmall(old, tmp); err != nil {
 			return nil, errors.Join(s.metrics.count(opState, err), s.fs.RemoveAll("replace", tmp))
 		}
 	}

@@ -203,8 +203,10 @@ func (s *Spool) Create(info Info) (*Recording, error) {
 func (s *Spool) register(r *Recording) {
 	s.unregister(r.ID())
 	s.recordings[r.ID()] = r
-	of := sessionOf{r.info.ProjectID, r.info.SessionID}
-	s.sessions[of] = append(s.sessions[of], r)
+	for _, id := range r.sessionIDs() {
+		of := sessionOf{r.info.ProjectID, id}
+		s.sessions[of] = append(s.sessions[of], r)
+	}
 }
 
 // unregister removes the recording with this id, if there is one. Called with mu held.
@@ -214,13 +216,15 @@ func (s *Spool) unregister(id string) {
 		return
 	}
 	delete(s.recordings, id)
-	of := sessionOf{r.info.ProjectID, r.info.SessionID}
-	left := slices.DeleteFunc(s.sessions[of], func(other *Recording) bool { return other == r })
-	if len(left) == 0 {
-		delete(s.sessions, of)
-		return
+	for _, id := range r.sessionIDs() {
+		of := sessionOf{r.info.ProjectID, id}
+		left := slices.DeleteFunc(s.sessions[of], func(other *Recording) bool { return other == r })
+		if len(left) == 0 {
+			delete(s.sessions, of)
+			continue
+		}
+		s.sessions[of] = left
 	}
-	s.sessions[of] = left
 }
 
 func (s *Spool) makeRecording(dir string, info []byte) error {
@@ -269,7 +273,8 @@ func (s *Spool) Recordings() []*Recording {
 }
 
 // Latest returns the recording of a project's session with the highest part, and false if there is
-// none. Its cost does not depend on the number of recordings in the spool.
+// none. The id may be that of a run that continued the session, see [Recording.AddRun]. Its cost
+// does not depend on the number of recordings in the spool.
 func (s *Spool) Latest(projectID, sessionID string) (*Recording, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -28,6 +28,11 @@ func (r *Recording) load() error {
 			return err
 		}
 	}
+	if has[runsName] {
+		if err := r.loadRuns(); err != nil {
+			return err
+		}
+	}
 	r.state = StateOpen
 	if has[sealedName] {
 		if err := r.loadSealed(has[exportName]); err != nil {

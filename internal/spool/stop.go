@@ -2,7 +2,6 @@ package spool
 
 import (
 	"fmt"
-	"path/filepath"
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/durable"
@@ -71,17 +70,4 @@ func (r *Recording) loadStop() error {
 		r.stop = Stop{Reason: damagedStop}
 	}
 	return nil
-}
-
-// copyStop writes the decision of an earlier recording to the directory that replaces it.
-func (s *Spool) copyStop(from *Recording, dir string) error {
-	stop, ok := from.Stop()
-	if !ok {
-		return nil
-	}
-	data, err := encodeState(stop)
-	if err != nil {
-		return err
-	}
-	return durable.WriteFileOnce(s.fs, "replace", filepath.Join(dir, stopName), data)
 }

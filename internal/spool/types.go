@@ -53,6 +53,9 @@ type Info struct {
 	LiveKitURL string `json:"livekit_url,omitempty"`
 	// Instance is the name of the service instance.
 	Instance string `json:"instance,omitempty"`
+	// Run is the id by which the platform knew the session at the start of the recording, if that
+	// was no longer SessionID, see [Recording.AddRun].
+	Run string `json:"run,omitempty"`
 	// Part is 1 for the first recording of a session. Previous names the preceding part;
 	// PreviousEndedUnixNS and PreviousReason say when and why it ended.
 	Part                int    `json:"part"`
