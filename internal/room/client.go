@@ -182,5 +182,6 @@ type Info struct {
 	RoomCreated                     time.Time // the server's clock, milliseconds
 	ParticipantSID, Identity        string    // ours
 	ServerVersion, Region           string
+	NodeID                          string        // of the server's node; a restart changes it
 	Participants                    []Participant // participants in the room, without hidden ones
 }

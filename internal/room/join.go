@@ -168,6 +168,7 @@ func infoOf(j *livekit.JoinResponse) Info {
 		RoomCreated:    created,
 		ParticipantSID: p.GetSid(), Identity: p.GetIdentity(),
 		ServerVersion: j.GetServerInfo().GetVersion(), Region: j.GetServerInfo().GetRegion(),
+		NodeID: j.GetServerInfo().GetNodeId(),
 	}
 	if info.ServerVersion == "" {
 		info.ServerVersion = j.GetServerVersion()
