@@ -6,17 +6,26 @@ import (
 	"fmt"
 
 	"github.com/syncflow/textegress/internal/session"
+	"github.com/syncflow/textegress/internal/spool"
 )
 
 // authority is the [recorder.Authority] of one session.
 type authority struct {
-	registry session.Registry
-	session  session.Session
+	registry  session.Registry
+	recording *spool.Recording
+}
+
+// session returns the session as the platform knows it now.
+func (a *authority) session() session.Session { return sessionOf(a.recording) }
+
+// sessionOf returns the session of a recording as the platform knows it now.
+func sessionOf(rec *spool.Recording) session.Session {
+	return session.Session{ID: rec.Run(), Room: rec.Info().RoomName}
 }
 
 // Token implements [recorder.Authority].
 func (a *authority) Token(ctx context.Context, identity string) (url, token string, err error) {
-	t, err := a.registry.Token(ctx, a.session, identity)
+	t, err := a.registry.Token(ctx, a.session(), identity)
 	if errors.Is(err, session.ErrUnknown) {
 		err = fmt.Errorf("%w: %w", session.ErrEnded, err)
 	}
@@ -28,7 +37,7 @@ func (a *authority) Token(ctx context.Context, identity string) (url, token stri
 
 // State implements [recorder.Authority].
 func (a *authority) State(ctx context.Context) (session.State, error) {
-	return stateOf(ctx, a.registry, a.session)
+	return stateOf(ctx, a.registry, a.session())
 }
 
 // stateOf requests the state of a session. An unknown session counts as ended.

@@ -87,6 +87,7 @@ func (h handler) Announce(_ context.Context, a session.Announcement) error {
 // Recordings of different sessions are started concurrently, so that the fsyncs of many
 // announcements share the disk's commits.
 func (c *Controller) begin(q request) (string, error) {
+	q.SessionID = c.canonical(q.SessionID)
 	defer c.creating.Lock(q.SessionID)()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -106,6 +107,9 @@ func (c *Controller) begin(q request) (string, error) {
 	}
 	if c.ctx == nil || c.ctx.Err() != nil {
 		return "", ErrStopping
+	}
+	if c.undecided(q) {
+		return "", fmt.Errorf("room %q: %w", q.Room, session.ErrLater)
 	}
 	info := spool.Info{
 		EgressID:  cmp.Or(q.egressID, spool.NewEgressID()),
@@ -175,6 +179,9 @@ func follow(info *spool.Info, prev *spool.Recording, q request) {
 	// keeps the parts next to each other
 	info.ProjectName = cmp.Or(was.ProjectName, info.ProjectName)
 	info.LiveKitURL = cmp.Or(info.LiveKitURL, was.LiveKitURL)
+	if run := prev.Run(); run != info.SessionID {
+		info.Run = run
+	}
 	if !q.platform {
 		info.RoomName = was.RoomName // regardless of the announcement
 	}
@@ -198,8 +205,9 @@ func (c *Controller) launch(ctx context.Context, rec *spool.Recording, fresh boo
 		return
 	}
 	o := recorder.Options{
-		Room: c.o.Room, Authority: c.authority(info), OwnToken: c.ownToken(rec),
-		RoomExists: c.roomExists(rec), SessionOf: c.o.Registry.SessionOf,
+		Room: c.o.Room, Authority: c.authority(rec), OwnToken: c.ownToken(rec),
+		FindRoom: c.findRoom(rec), SessionOf: c.o.Registry.SessionOf,
+		Runs: c.runs, SingleNode: c.singleNode(rec), Continue: c.continueRun(rec),
 		Fresh: fresh, RejoinWindow: c.o.RejoinWindow,
 		RoomConfirmed: c.roomConfirmed(info), Excluded: c.excluded(info.SessionID),
 		Logger: c.o.Logger, Metrics: c.o.RecorderMetrics,
@@ -223,8 +231,8 @@ func (c *Controller) launch(ctx context.Context, rec *spool.Recording, fresh boo
 	c.recorders.Go(func() { c.supervise(ctx, rec, st, o) })
 }
 
-func (c *Controller) authority(info spool.Info) *authority {
-	return &authority{c.o.Registry, session.Session{ID: info.SessionID, Room: info.RoomName}}
+func (c *Controller) authority(rec *spool.Recording) *authority {
+	return &authority{c.o.Registry, rec}
 }
 
 // roomConfirmed reports whether the room of a session is confirmed by more than an announcement.
@@ -280,16 +288,17 @@ func (c *Controller) ownToken(rec *spool.Recording) func(string) (url, token str
 	}
 }
 
-// roomExists returns a function that queries LiveKit for the existence of a recording's room.
-func (c *Controller) roomExists(rec *spool.Recording) func(context.Context) (bool, error) {
+// findRoom returns a function that queries LiveKit for a recording's room.
+func (c *Controller) findRoom(rec *spool.Recording) func(context.Context) (session.Room, bool,
+	error,
+) {
 	info := rec.Info()
-	return func(ctx context.Context) (bool, error) {
+	return func(ctx context.Context) (session.Room, bool, error) {
 		key, url, err := c.liveKit(info)
 		if err != nil {
-			return false, err
+			return session.Room{}, false, err
 		}
-		_, found, err := key.FindRoom(ctx, url, info.RoomName)
-		return found, err
+		return key.FindRoom(ctx, url, info.RoomName)
 	}
 }
 
@@ -317,8 +326,8 @@ func (c *Controller) supervise(ctx context.Context, rec *spool.Recording, st *op
 		case err == nil:
 		case errors.Is(err, session.ErrWrongRoom):
 			rec = c.correctRoom(st.pausing, rec, st)
-			o.Authority, o.OwnToken, o.RoomExists = c.authority(rec.Info()), c.ownToken(rec),
-				c.roomExists(rec)
+			o.Authority, o.OwnToken, o.FindRoom = c.authority(rec), c.ownToken(rec), c.findRoom(rec)
+			o.SingleNode, o.Continue = c.singleNode(rec), c.continueRun(rec)
 		default:
 			c.log.Error("the recorder failed; what it wrote is on disk", "egress_id", info.EgressID,
 				"session_id", info.SessionID, "error", err)

@@ -28,6 +28,9 @@ type Key interface {
 	// FindRoom returns the room with the given name on the server at serverURL; found is false if
 	// there is none. It creates none.
 	FindRoom(ctx context.Context, serverURL, name string) (room session.Room, found bool, err error)
+	// SingleNode reports whether the server at serverURL keeps its rooms in its memory alone. A
+	// crash then loses their sids. Servers that share a store keep them.
+	SingleNode(ctx context.Context, serverURL string) (bool, error)
 }
 
 // Options configures a controller.
@@ -68,6 +71,8 @@ type Options struct {
 type Controller struct {
 	o   Options
 	log *slog.Logger
+	// runs is true if a session of the platform is one run of a room, and its id the room's sid.
+	runs bool
 
 	recorders  sync.WaitGroup
 	retry      chan struct{} // triggers an immediate setup of the project; capacity 1
@@ -137,7 +142,7 @@ func New(o Options) *Controller {
 		o.Sealed = func() {}
 	}
 	return &Controller{
-		o: o, key: o.Key, log: o.Logger.With("project_id", o.ProjectID), state: StateStarting,
+		o: o, runs: sessionsAreRuns(o.Registry), key: o.Key, log: o.Logger.With("project_id", o.ProjectID), state: StateStarting,
 		reconcileC: make(chan struct{}, 1), retry: make(chan struct{}, 1),
 		wake: make(chan struct{}, 1),
 		open: map[string]*openRecording{}, second: map[string][]*spool.Recording{},

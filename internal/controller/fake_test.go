@@ -458,6 +458,8 @@ func (k fakeKey) FindRoom(_ context.Context, _, name string) (session.Room, bool
 	return session.Room{SID: "RM_" + id, Metadata: id}, true, nil
 }
 
+func (k fakeKey) SingleNode(context.Context, string) (bool, error) { return false, nil }
+
 func (k fakeKey) key() controller.Key {
 	if k == nil {
 		return nil

@@ -91,6 +91,9 @@ func untilOr(t time.Time, otherwise time.Duration) time.Duration {
 // logDeferred logs why a running session is not recorded yet. It does not log a nearly full disk,
 // because the spool does.
 func (c *Controller) logDeferred(sessionID string, err error) {
+	if errors.Is(err, session.ErrLater) {
+		return // its recorder, or that of another session in the room, is at work
+	}
 	if errors.Is(err, diskguard.ErrLow) {
 		c.diskDeferred.Store(true)
 		return
@@ -123,6 +126,7 @@ func (c *Controller) reconcile(ctx context.Context) {
 	}
 	running := map[string]session.Session{}
 	for _, s := range sessions {
+		s.ID = c.canonical(s.ID)
 		running[s.ID] = s
 	}
 	c.applyList(asked, running)
@@ -249,7 +253,7 @@ func (c *Controller) awaitFirst(s session.Session, src string, since time.Time) 
 		return
 	}
 	c.watched[s.ID] = &watch{
-		sessionID: s.ID, room: s.Room, source: src, since: since, asked: true, limits: s.Limits,
+		sessionID: s.ID, run: s.ID, room: s.Room, source: src, since: since, asked: true, limits: s.Limits,
 		next: time.Now().Add(watchEvery),
 	}
 }
@@ -262,13 +266,13 @@ func (c *Controller) watchAgain(rec *spool.Recording, asked time.Time, s session
 		!time.Unix(0, sealed.EndedUnixNS).Before(asked) {
 		return
 	}
-	w := watchOf(rec)
+	w := c.watchOf(rec)
 	if w == nil {
 		if sealed.Reason != recorder.ReasonSessionEnded {
 			return // the room now belongs to another session
 		}
 		w = &watch{
-			sessionID: s.ID, room: s.Room, source: rec.Info().Source, egressID: rec.ID(),
+			sessionID: s.ID, run: rec.Run(), room: s.Room, source: rec.Info().Source, egressID: rec.ID(),
 			reason: sealed.Reason,
 		}
 	}
@@ -286,7 +290,7 @@ func (c *Controller) recordUnannounced(ctx context.Context, s session.Session,
 	switch state, err := stateOf(ctx, c.o.Registry, s); {
 	case err != nil:
 		return false, fmt.Errorf("ask for session %s: %w", s.ID, err)
-	case state == session.Ended:
+	case state == session.Ended, state == session.Replaced:
 		return false, nil
 	case state == session.Empty:
 		return true, nil

@@ -15,7 +15,7 @@ import (
 // was not announced, was recorded before, was stopped, or the recorder was removed from it. It
 // returns the egress id of the new recording or, if the session is already being recorded, of the current one.
 func (c *Controller) Record(ctx context.Context, sessionID string) (string, error) {
-	sessionID = c.o.Registry.CanonicalID(sessionID)
+	sessionID = c.canonical(c.o.Registry.CanonicalID(sessionID))
 	for {
 		c.mu.Lock()
 		st, stopping := c.open[sessionID], false
@@ -54,14 +54,13 @@ func (c *Controller) Record(ctx context.Context, sessionID string) (string, erro
 // recordAgain starts the next part of a session after prev.
 func (c *Controller) recordAgain(ctx context.Context, prev *spool.Recording) (string, error) {
 	info := prev.Info()
-	state, err := c.o.Registry.State(ctx,
-		session.Session{ID: info.SessionID, Room: info.RoomName})
+	state, err := c.o.Registry.State(ctx, sessionOf(prev))
 	switch {
 	case errors.Is(err, session.ErrUnknown):
 		return "", fmt.Errorf("session %s: %w", info.SessionID, session.ErrUnknown)
 	case err != nil:
 		return "", fmt.Errorf("ask for session %s: %w", info.SessionID, err)
-	case state == session.Ended:
+	case state == session.Ended, state == session.Replaced:
 		return "", fmt.Errorf("session %s: %w", info.SessionID, session.ErrEnded)
 	}
 	// If the room is empty, the recorder waits for the first participant.

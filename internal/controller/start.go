@@ -111,6 +111,7 @@ func (c *Controller) Start(ctx context.Context, o StartOptions) (string, error) 
 // order creates the recording of a request. If the session is being recorded, it returns the
 // current recording; if that is being sealed, it returns a channel that is closed afterwards.
 func (c *Controller) order(q request) (id string, created bool, sealing <-chan struct{}, err error) {
+	q.SessionID = c.canonical(q.SessionID)
 	c.mu.Lock()
 	if st := c.open[q.SessionID]; st != nil {
 		s := st.recorder.Snapshot()
@@ -158,7 +159,10 @@ func (c *Controller) sessionIn(ctx context.Context, name string) (session.Sessio
 	case !found:
 		return session.Session{}, session.ErrRoomMissing
 	}
-	id := c.o.Registry.SessionOf(room)
+	id := room.SID
+	if !c.runs {
+		id = c.o.Registry.SessionOf(room)
+	}
 	if id == "" {
 		return session.Session{}, fmt.Errorf("the room names no session: %w", session.ErrUnknown)
 	}
@@ -178,7 +182,7 @@ func (c *Controller) sessionIn(ctx context.Context, name string) (session.Sessio
 	switch {
 	case err != nil:
 		return session.Session{}, fmt.Errorf("ask for session %s: %w", id, err)
-	case state == session.Ended:
+	case state == session.Ended, state == session.Replaced:
 		return session.Session{}, session.ErrEnded
 	}
 	return s, nil

@@ -31,13 +31,6 @@ func (w *liveKitWorld) withKey(change func(*controller.Options)) *liveKitWorld {
 	return w
 }
 
-// appear opens a room without an announcement.
-func (l *bareLiveKit) appear(name, sid string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.rooms[name] = sid
-}
-
 // selection is what the n-th recording states about what is recorded.
 func (w *liveKitWorld) selection(n int) (rules textegress.SelectionRules) {
 	w.t.Helper()

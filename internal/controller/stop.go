@@ -42,6 +42,7 @@ func (h handler) Withdraw(_ context.Context, sessionID string) error {
 // it. If the decision cannot be stored, the recording ends all the same, and only its seal stores
 // the reason.
 func (c *Controller) endSession(sessionID, reason string) error {
+	sessionID = c.canonical(sessionID)
 	defer c.creating.Lock(sessionID)()
 	latest, ok := c.o.Spool.Latest(c.o.ProjectID, sessionID)
 	if !ok {

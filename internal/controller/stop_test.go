@@ -81,13 +81,6 @@ func (w *liveKitWorld) announce(name, sid string) {
 	}
 }
 
-// optOut changes what the room's creator wants.
-func (l *bareLiveKit) optOut(sid string, yes bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.out[sid] = yes
-}
-
 // egress returns the id of the n-th recording.
 func (w *liveKitWorld) egress(n int) string { return w.spool.Recordings()[n].ID() }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/internal/recorder"
+	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/spool"
 )
@@ -53,6 +54,7 @@ var (
 // controller's mu.
 type watch struct {
 	sessionID string
+	run       string // the id by which the platform knows the session, see runs.go
 	room      string
 	source    string
 	egressID  string // id of the recording that has ended; "" if there is none yet
@@ -74,13 +76,19 @@ type watch struct {
 
 // watchOf creates the watch of a session from its latest recording. It returns nil if the recording
 // ended with a final verdict that need not be displayed.
-func watchOf(rec *spool.Recording) *watch {
+func (c *Controller) watchOf(rec *spool.Recording) *watch {
 	sealed, ok := rec.Sealed()
-	if !ok || isStopped(rec) ||
+	if !ok || isStopped(rec) || c.runs && runEnded(sealed.Reason) ||
 		!recorder.Resumable(sealed.Reason) && !recorder.Removed(sealed.Reason) {
 		return nil
 	}
 	return newWatch(rec)
+}
+
+// runEnded reports whether a recording ended because the server closed the room. The run of the room
+// is over then; a room of that name that is opened later has another sid.
+func runEnded(reason string) bool {
+	return reason == string(room.ReasonRoomClosed) || reason == string(room.ReasonRoomDeleted)
 }
 
 // newWatch creates the watch of a session from its latest recording, which has ended.
@@ -88,7 +96,7 @@ func newWatch(rec *spool.Recording) *watch {
 	info := rec.Info()
 	sealed, _ := rec.Sealed()
 	return &watch{
-		sessionID: info.SessionID, room: info.RoomName, source: info.Source, egressID: rec.ID(),
+		sessionID: info.SessionID, run: rec.Run(), room: info.RoomName, source: info.Source, egressID: rec.ID(),
 		reason: sealed.Reason,
 		since:  time.Unix(0, sealed.EndedUnixNS), removed: recorder.Removed(sealed.Reason),
 	}
@@ -110,7 +118,7 @@ func (w *watch) request() request {
 
 // watchEnded watches a session whose recorder has just ended. c.mu is held.
 func (c *Controller) watchEnded(rec *spool.Recording, st *openRecording) {
-	w := watchOf(rec)
+	w := c.watchOf(rec)
 	if w == nil {
 		return
 	}
@@ -140,7 +148,7 @@ func (c *Controller) restoreWatched() {
 		if !ok {
 			continue
 		}
-		w := watchOf(latest)
+		w := c.watchOf(latest)
 		if w == nil || now.Sub(w.since) > watchAtAll {
 			continue
 		}
@@ -154,7 +162,7 @@ func (c *Controller) restoreWatched() {
 // askAtOnce makes the question about a session due immediately, because the session was announced
 // although its recording has ended. An announcement overrides neither a removal nor a stop.
 func (c *Controller) askAtOnce(a session.Announcement) {
-	sessionID := a.SessionID
+	sessionID := c.canonical(a.SessionID)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w := c.watched[sessionID]
@@ -166,7 +174,7 @@ func (c *Controller) askAtOnce(a session.Announcement) {
 		if optedOut(rec) { // its creator may have changed their mind
 			w = newWatch(rec)
 			w.limits, w.relimited = a.Limits, true
-		} else if w = watchOf(rec); w == nil {
+		} else if w = c.watchOf(rec); w == nil {
 			return // the session has ended
 		}
 		w.since = time.Now() // the session may be starting again
@@ -245,7 +253,7 @@ func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 		asking, cancel = context.WithTimeout(ctx, unaskedAfter)
 		defer cancel()
 	}
-	state, err := stateOf(asking, c.o.Registry, session.Session{ID: w.sessionID, Room: w.room})
+	state, err := stateOf(asking, c.o.Registry, session.Session{ID: w.run, Room: w.room})
 	took := time.Since(began)
 	c.mu.Lock()
 	// a recording has been created meanwhile, or the service is stopping
@@ -254,7 +262,7 @@ func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 		return 0
 	}
 	w.asked, w.next = true, time.Now().Add(watchEvery)
-	if err == nil && state == session.Ended {
+	if err == nil && (state == session.Ended || state == session.Replaced) {
 		delete(c.watched, w.sessionID)
 		c.mu.Unlock()
 		c.log.Debug("the session is over", "session_id", w.sessionID, "reason", w.reason)

@@ -199,9 +199,19 @@ func newWorld(t *testing.T, change func(*spool.Info), steps ...step) *world {
 
 func (w *world) options() recorder.Options {
 	return recorder.Options{
-		Room: w.room, Authority: w.auth, OwnToken: w.own, RoomExists: w.exists, Fresh: !w.stale,
+		Room: w.room, Authority: w.auth, OwnToken: w.own, FindRoom: w.findRoom(), Fresh: !w.stale,
 		RejoinWindow: 10 * time.Minute, SessionOf: syncflow.SessionOf,
 		Logger: slog.New(slog.NewTextHandler(w.t.Output(), nil)),
+	}
+}
+
+func (w *world) findRoom() func(context.Context) (session.Room, bool, error) {
+	if w.exists == nil {
+		return nil
+	}
+	return func(ctx context.Context) (session.Room, bool, error) {
+		ok, err := w.exists(ctx)
+		return session.Room{}, ok, err
 	}
 }
 

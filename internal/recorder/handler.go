@@ -16,8 +16,8 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// errOtherSession rejects a room that belongs to another session.
-var errOtherSession = errors.New("the room belongs to another session")
+// ErrOtherSession rejects a room that belongs to another session.
+var ErrOtherSession = errors.New("the room belongs to another session")
 
 // errEmptyRoom rejects a room that is empty and whose metadata names no session. Most likely, our
 // own join has just created it.
@@ -37,9 +37,11 @@ type handler struct {
 	log       *slog.Logger
 	sessionID string
 	sessionOf func(session.Room) string
-	accepted  func() // called when the room is accepted as the session's
+	keepRun   func(sid string) error // see [Options.Continue]
+	accepted  func()                 // called when the room is accepted as the session's
 	// unconfirmed is true if only the announcement links the room to the session.
 	unconfirmed bool
+	former      formerRun
 
 	ctx     context.Context // context of the recorder; after its end, writes are not retried
 	broken  chan struct{}   // closed when a frame is abandoned; nothing is written after that
@@ -48,6 +50,7 @@ type handler struct {
 	// Set by Joined.
 	epoch  uint16
 	joined time.Time // time at which the room was accepted
+	nodeID string    // of the server's node
 	// maybeMade is true if the room is new to the recorder, names no session and is empty. Our join
 	// may then have created it, and the authority must confirm that the session is still running.
 	maybeMade bool
@@ -62,8 +65,8 @@ type handler struct {
 func newHandler(ctx context.Context, r *Recorder) *handler {
 	return &handler{
 		rec: r.rec, log: r.log, sessionID: r.info.SessionID, sessionOf: r.o.SessionOf,
-		accepted: r.accepted,
-		ctx:      ctx, broken: make(chan struct{}),
+		accepted: r.accepted, keepRun: r.o.Continue,
+		ctx: ctx, broken: make(chan struct{}),
 	}
 }
 
@@ -78,7 +81,7 @@ func (h *handler) Joined(in room.Info) error {
 		return err
 	}
 	h.epoch = uint16(before.epoch + 1)
-	h.joined = time.Now()
+	h.joined, h.nodeID = time.Now(), in.NodeID
 	h.accepted()
 	now := h.joined.UnixNano()
 	if err := h.event(now, segment.Event{
@@ -107,13 +110,16 @@ func (h *handler) checkRoom(in room.Info, known []string) error {
 		return nil
 	}
 	named := h.sessionOf(session.Room{SID: in.RoomSID, Metadata: in.RoomMetadata})
+	if h.former.is {
+		return h.checkRun(in, named)
+	}
 	switch empty := len(in.Participants) == 0; {
 	case named == "" && empty && len(known) == 0:
 		return errEmptyRoom
 	case named == "" && empty:
 		h.maybeMade = true
 	case named != "" && named != h.sessionID:
-		return errOtherSession
+		return ErrOtherSession
 	case named == "" && h.unconfirmed:
 		return errUnconfirmedRoom
 	}

@@ -49,7 +49,8 @@ type joiner struct {
 	missing      int       // consecutive answers that the room is missing
 	question     *question // pending question to the authority; nil: none
 
-	last grant // grant of the last connection, usable while the authority does not answer
+	lastNode string // node of the server in the last connection; "": not known
+	last     grant  // grant of the last connection, usable while the authority does not answer
 	// end of the use of a grant saved by an earlier process; zero: last is not from one
 	lastUntil time.Time
 	notSaved  bool // the last attempt to save the grant for a restart failed
@@ -135,6 +136,8 @@ func (j *joiner) admit(ctx context.Context, a answer) (grant, verdict, error) {
 	switch {
 	case a.state == session.Ended:
 		return grant{}, r.sessionOver(ReasonSessionEnded), nil
+	case a.state == session.Replaced:
+		return j.runReplaced(a)
 	case a.state == session.Empty:
 		return grant{}, j.roomMissing(ctx), nil
 	case errors.Is(a.err, session.ErrWrongRoom) && !r.rec.everJoined():
@@ -171,7 +174,7 @@ func (j *joiner) roomMissing(ctx context.Context) verdict {
 	if since.IsZero() {
 		since = r.created
 	}
-	if time.Since(since) > r.o.RejoinWindow {
+	if time.Since(since) > r.o.RejoinWindow || j.isOver(ctx) {
 		return r.sessionOver(ReasonRoomMissing)
 	}
 	r.noteJoinError("LiveKit has no room of this name; waiting for it to come back, for " +
@@ -233,8 +236,8 @@ func (j *joiner) join(ctx context.Context, h *handler, g grant) (Conn, error) {
 	r := j.r
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
-	if j.roomKnownMissing(ctx) {
-		return nil, errNoRoom
+	if err := j.look(ctx, h); err != nil {
+		return nil, err
 	}
 	started := time.Now()
 	conn, err := r.o.Room.Join(ctx, room.JoinOptions{
@@ -258,19 +261,32 @@ func (j *joiner) join(ctx context.Context, h *handler, g grant) (Conn, error) {
 		return nil, fmt.Errorf("join: %w", err)
 	}
 	j.last, j.lastUntil, j.empty, j.emptyUntil = g, time.Time{}, 0, time.Time{}
+	j.lastNode = h.nodeID
 	j.needAuthority, j.wrongRoom = false, false
 	return conn, nil
+}
+
+// look looks for the room before a join, because a join would create it.
+func (j *joiner) look(ctx context.Context, h *handler) (err error) {
+	switch {
+	case j.r.o.Runs:
+		h.former, err = j.findRun(ctx)
+		return err
+	case j.roomKnownMissing(ctx):
+		return errNoRoom
+	}
+	return nil
 }
 
 // roomKnownMissing reports whether LiveKit confirms that the room does not exist. If the query
 // fails, the join shows whether LiveKit can be reached.
 func (j *joiner) roomKnownMissing(ctx context.Context) bool {
-	if j.r.o.RoomExists == nil {
+	if j.r.o.FindRoom == nil {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, existsTimeout)
 	defer cancel()
-	exists, err := j.r.o.RoomExists(ctx)
+	_, exists, err := j.r.o.FindRoom(ctx)
 	return err == nil && !exists
 }
 

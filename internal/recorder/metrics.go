@@ -92,7 +92,8 @@ func (m *Metrics) join(err error, took time.Duration) {
 	case err == nil:
 		m.joins.WithLabelValues("ok").Inc()
 		m.joinSec.Observe(took.Seconds())
-	case errors.Is(err, errOtherSession), errors.Is(err, errEmptyRoom):
+	case errors.Is(err, ErrOtherSession), errors.Is(err, errEmptyRoom),
+		errors.Is(err, errUndecided):
 		m.joins.WithLabelValues("refused_by_us").Inc()
 	default:
 		m.joins.WithLabelValues("failed").Inc()

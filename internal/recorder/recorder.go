@@ -61,9 +61,20 @@ type Options struct {
 	// OwnToken makes a join token for identity without the authority, or returns [ErrNoKey]. It is
 	// nil if there is never a key.
 	OwnToken func(identity string) (url, token string, err error)
-	// RoomExists queries LiveKit, with the key of OwnToken, for the existence of the room, because
-	// a join would create it. It is nil if there is never a key.
-	RoomExists func(ctx context.Context) (bool, error)
+	// FindRoom queries LiveKit, with the key of OwnToken, for the room of the session's name,
+	// because a join would create it. It returns [ErrNoKey] without a key, and is nil if there is
+	// never one.
+	FindRoom func(ctx context.Context) (found session.Room, ok bool, err error)
+	// Runs is true if a session is one run of a room and its id the sid of the room. A room with
+	// another sid is then another session, unless the server crashed and made the room again; see
+	// run.go.
+	Runs bool
+	// SingleNode reports whether the LiveKit server keeps its rooms in its memory, so that a crash
+	// loses their sids; nil: it never does.
+	SingleNode func(ctx context.Context) (bool, error)
+	// Continue stores that the run of the room with the given sid continues the session. It returns
+	// an error that wraps ErrOtherSession if that run is being recorded as a session of its own.
+	Continue func(sid string) error
 	// SessionOf returns the id of the session that a room names as its own, or "" if it names none.
 	// It is nil if no room names its session.
 	SessionOf func(session.Room) string
@@ -146,10 +157,13 @@ func New(rec *spool.Recording, o Options) *Recorder {
 
 // Snapshot is the current state of a recorder.
 type Snapshot struct {
-	Info         spool.Info
-	Status       textegress.Status
-	Reason       string
-	Connected    bool
+	Info      spool.Info
+	Status    textegress.Status
+	Reason    string
+	Connected bool
+	// EverJoined is true if the recorder, or an earlier one of the recording, was in the room, and
+	// while that is not known yet.
+	EverJoined   bool
 	Packets      uint64
 	Bytes        uint64
 	Recorded     uint64
@@ -167,9 +181,11 @@ type Snapshot struct {
 func (r *Recorder) Snapshot() Snapshot {
 	s := Snapshot{Info: r.info}
 	s.Packets, s.Bytes, s.Participants, s.Outages, s.LastPacketAt = r.rec.counts()
+	joined := r.rec.everJoined()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s.Status, s.Reason, s.Connected = r.status, r.reason, r.connected
+	s.EverJoined = joined || !r.writing
 	if !r.away.since.IsZero() {
 		s.AwaySince, s.JoinError = r.away.since, r.away.why()
 	}

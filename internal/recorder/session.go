@@ -265,13 +265,15 @@ func (j *joiner) handleJoinError(ctx context.Context, h *handler, err error) (ve
 		return r.sessionOver(ReasonSessionEnded), nil
 	case errors.Is(err, session.ErrWrongRoom) && !r.rec.everJoined():
 		return joinAgain, err
-	case errors.Is(err, errOtherSession) && h.unconfirmed, errors.Is(err, errUnconfirmedRoom):
+	case errors.Is(err, ErrOtherSession) && r.o.Runs:
+		return r.sessionOver(ReasonRoomReplaced), nil
+	case errors.Is(err, ErrOtherSession) && h.unconfirmed, errors.Is(err, errUnconfirmedRoom):
 		// The announcement may have named a wrong room. The authority grants no token for a wrong
 		// room.
 		j.needAuthority, j.wrongRoom = true, true
 		j.pause(ctx)
 		return joinAgain, nil
-	case errors.Is(err, errOtherSession):
+	case errors.Is(err, ErrOtherSession):
 		return r.sessionOver(ReasonRoomReplaced), nil
 	case errors.Is(err, errNoRoom):
 		return j.roomMissing(ctx), nil

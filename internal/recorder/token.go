@@ -29,7 +29,7 @@ func (j *joiner) saveGrant() {
 	}
 	err := r.spooled.KeepJoin(spool.Join{
 		URL: j.last.url, Token: j.last.token, Identity: j.last.identity,
-		InRoomUnixNS: time.Now().UnixNano(),
+		NodeID: j.lastNode, InRoomUnixNS: time.Now().UnixNano(),
 	})
 	if err != nil && !j.notSaved {
 		r.log.Warn("cannot save the join token for a restart", "error", err)
@@ -43,6 +43,7 @@ func (j *joiner) loadGrant() {
 	if !ok {
 		return
 	}
+	j.lastNode = saved.NodeID
 	j.last = grant{url: saved.URL, token: saved.Token, identity: saved.Identity}
 	j.lastUntil = time.Unix(0, saved.InRoomUnixNS).Add(j.r.o.RejoinWindow)
 }
