@@ -27,7 +27,7 @@ type configCheckCmd struct {
 // checkResult is the result of testing one part of one project.
 type checkResult struct {
 	Project int `json:"project"` // n of PROJECTS__n__; -1: the whole service
-	// settings, data directory, syncflow, clock, device, livekit, broker …, bucket
+	// settings, data directory, syncflow, clock, device, livekit …, broker …, webhooks, bucket
 	Part    string `json:"part"`
 	OK      bool   `json:"ok"`
 	Skipped bool   `json:"skipped,omitempty"` // not tried, because an earlier part failed
@@ -133,8 +133,12 @@ func checkAll(ctx context.Context, cfg *config.Config, report func(checkResult))
 	}
 	report(checkDataDir(cfg))
 	for _, p := range cfg.Projects {
-		checkProject(ctx, cfg, p, report)
-		checkBroker(ctx, cfg, p, instance, report)
+		if p.Platform() == config.LiveKitServer {
+			checkServer(ctx, cfg, p, report)
+		} else {
+			checkProject(ctx, cfg, p, report)
+			checkBroker(ctx, cfg, p, instance, report)
+		}
 		report(inTime(ctx, func(ctx context.Context) checkResult { return checkBucket(ctx, p) }))
 	}
 }

@@ -41,13 +41,12 @@ func checkRoom(ctx context.Context, cfg *config.Config, p config.Project, client
 ) checkResult {
 	f := checkResult{Project: p.Index, Part: "livekit room"}
 	key := livekit.Key{ID: p.LiveKit.APIKey, Secret: p.LiveKit.APISecret.Reveal()}
-	took, err := tryRoom(ctx, client, url, key)
+	took, version, err := tryRoom(ctx, client, url, key)
 	var joining *room.JoinError
 	switch {
 	case err == nil:
 		f.OK, f.Detail = true, fmt.Sprintf("created, joined with open data channels in %v, "+
-			"deleted",
-			took.Round(time.Millisecond))
+			"deleted; LiveKit %s", took.Round(time.Millisecond), version)
 	case errors.Is(err, livekit.ErrKeyRefused), errors.As(err, &joining) && joining.Unauthorized():
 		f.Detail, f.Key = err.Error(), p.Variable("LIVEKIT__API_KEY")+", "+
 			p.Variable("LIVEKIT__API_SECRET")
@@ -63,15 +62,15 @@ func checkRoom(ctx context.Context, cfg *config.Config, p config.Project, client
 
 func tryRoom(ctx context.Context, client *room.Client, url string,
 	key livekit.Key,
-) (took time.Duration, err error) {
+) (took time.Duration, version string, err error) {
 	rooms, err := livekit.NewRooms(url, key)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	name := checkRoomPrefix + strings.ToLower(rand.Text()[:10])
 	// If the room is not deleted, it closes automatically.
 	if err := rooms.Create(ctx, name, time.Minute); err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), partTimeout/2)
@@ -82,21 +81,26 @@ func tryRoom(ctx context.Context, client *room.Client, url string,
 	}()
 	token, err := key.JoinToken(name, "textegress-check")
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
+	d := &deaf{}
 	begin := time.Now()
-	conn, err := client.Join(ctx, room.JoinOptions{URL: url, Token: token, Handler: deaf{}})
+	conn, err := client.Join(ctx, room.JoinOptions{URL: url, Token: token, Handler: d})
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	took = time.Since(begin)
 	conn.Leave(ctx)
-	return took, nil
+	return took, d.version, nil
 }
 
-// deaf is a handler that discards everything.
-type deaf struct{}
+// deaf is a handler that discards everything but the version of the server.
+type deaf struct{ version string }
 
-func (deaf) Joined(room.Info) error                 { return nil }
-func (deaf) Packet(room.Channel, time.Time, []byte) {}
-func (deaf) Event(room.Event)                       {}
+func (d *deaf) Joined(in room.Info) error {
+	d.version = in.ServerVersion
+	return nil
+}
+
+func (*deaf) Packet(room.Channel, time.Time, []byte) {}
+func (*deaf) Event(room.Event)                       {}

@@ -12,6 +12,7 @@ import (
 	"github.com/syncflow/textegress/internal/durable"
 	"github.com/syncflow/textegress/internal/project"
 	"github.com/syncflow/textegress/internal/room"
+	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/syncflow"
 )
 
@@ -88,13 +89,15 @@ func tryDataDir(dir string) (detail string, err error) {
 	return detail, durable.OS{}.SyncDir("check", dir)
 }
 
-// checkClock compares this machine's clock with SyncFlow's, as far as SyncFlow's responses showed
+// checkClock compares this machine's clock with that of a platform, as far as its answers showed
 // it.
-func checkClock(p config.Project, api *syncflow.Client) (checkResult, bool) {
-	offset, known := api.ClockOffset()
-	f := checkResult{Project: p.Index, Part: "clock", Detail: project.ClockProblem(offset)}
+func checkClock(p config.Project, r session.Registry) (checkResult, bool) {
+	offset, known := r.ClockOffset()
+	f := checkResult{
+		Project: p.Index, Part: "clock", Detail: project.ClockProblem(r.Platform(), offset),
+	}
 	if f.OK = f.Detail == ""; f.OK {
-		f.Detail = "within a few seconds of SyncFlow's"
+		f.Detail = "within a few seconds of that of " + r.Platform()
 	}
 	return f, known
 }
@@ -135,7 +138,7 @@ func checkProject(ctx context.Context, cfg *config.Config, p config.Project,
 			url = checkSyncFlow(ctx, p, api)
 		return f
 	}))
-	if f, known := checkClock(p, api); known {
+	if f, known := checkClock(p, syncflow.NewRegistry(api, cfg.DeviceGroup)); known {
 		report(f)
 	}
 	if url == "" {

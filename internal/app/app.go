@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -14,16 +15,19 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/syncflow/textegress/internal/api"
 	"github.com/syncflow/textegress/internal/config"
 	"github.com/syncflow/textegress/internal/controller"
 	"github.com/syncflow/textegress/internal/delivery"
 	"github.com/syncflow/textegress/internal/erasure"
+	"github.com/syncflow/textegress/internal/notify"
 	"github.com/syncflow/textegress/internal/project"
 	"github.com/syncflow/textegress/internal/pseudonym"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/source/rabbitmq"
+	"github.com/syncflow/textegress/internal/source/webhook"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/syncflow"
 	"github.com/syncflow/textegress/internal/web"
@@ -55,7 +59,8 @@ type App struct {
 	spool      *spool.Spool
 	dispatcher *delivery.Dispatcher
 
-	eraser *erasure.Eraser
+	eraser   *erasure.Eraser
+	notifier *notify.Notifier
 
 	pseudonyms *pseudonym.Store
 
@@ -132,7 +137,7 @@ func New(o Options) (_ *App, err error) {
 	a.shared = shared{
 		project: project.Options{
 			Instance: a.instance, DataDir: a.spool.Dir(), Gate: new(syncflow.Gate),
-			NewSource: o.Source, Logger: a.log,
+			NewSource: o.Source, Webhooks: webhook.NewEndpoint(a.log), Logger: a.log,
 			SyncFlowMetrics: syncflow.NewMetrics(reg), RabbitMQMetrics: rabbitmq.NewMetrics(reg),
 		},
 		room: o.Room, controller: controller.NewMetrics(reg), recorder: recorder.NewMetrics(reg),
@@ -156,7 +161,19 @@ func New(o Options) (_ *App, err error) {
 		Spool: a.spool, Projects: liveProjects{a}, Dispatcher: a.dispatcher,
 		ForgetPseudonym: a.pseudonyms.Erase, KeepFree: c.DiskMinFree / 4, Logger: o.Logger,
 	})
-	a.web = web.New(web.Options{Service: a, Gatherer: a.registry, Logger: o.Logger})
+	a.notifier = notify.New(notify.Options{
+		Spool: a.spool, Project: a.subscriptions, AllowPrivate: c.WebhookAllowPrivate,
+		Hosts: c.WebhookHosts, Logger: o.Logger, Registerer: reg,
+	})
+	a.web = web.New(web.Options{
+		Service: a, Gatherer: a.registry, Logger: o.Logger,
+		Routes: map[string]http.Handler{
+			"POST /livekit/webhook": a.shared.project.Webhooks,
+			"POST /twirp/": api.New(api.Options{
+				Service: apiService{a}, Projects: a.apiProjects, Logger: o.Logger,
+			}),
+		},
+	})
 	return a, nil
 }
 
@@ -253,6 +270,11 @@ func (a *App) start(ctx context.Context) {
 		}
 	})
 	a.uploads.Go(func() { a.settle(uctx) })
+	a.uploads.Go(func() {
+		if err := a.notifier.Run(uctx); err != nil && uctx.Err() == nil {
+			a.log.Error("webhooks ended", "error", err)
+		}
+	})
 	cctx, stop := context.WithCancel(ctx)
 	a.stopIntake = stop
 	a.mu.Lock()
@@ -264,6 +286,9 @@ func (a *App) start(ctx context.Context) {
 	a.log.Info("textegress is running", "version", a.o.Version, "instance", a.instance, "http",
 		a.addr,
 		"data_dir", a.spool.Dir(), "projects", len(a.o.Config.Projects))
+	for _, p := range a.snapshotProjects() {
+		a.logServer(p)
+	}
 }
 
 // Close releases the data directory of an App that is not running.

@@ -14,8 +14,8 @@ func TestNotReadyWithAWrongClock(t *testing.T) {
 		says  string
 	}{
 		{10 * time.Second, ""},
-		{time.Hour, "behind SyncFlow's"},
-		{-3 * time.Minute, "ahead of SyncFlow's"},
+		{time.Hour, "behind that of SyncFlow"},
+		{-3 * time.Minute, "ahead of that of SyncFlow"},
 	} {
 		w := newWorld(t)
 		w.api = serve(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {

@@ -6,6 +6,8 @@ import (
 
 	"github.com/syncflow/textegress/internal/config"
 	"github.com/syncflow/textegress/internal/controller"
+	"github.com/syncflow/textegress/internal/livekit"
+	"github.com/syncflow/textegress/internal/notify"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/project"
 	"github.com/syncflow/textegress/internal/recorder"
@@ -54,11 +56,13 @@ func (a *App) setUpProject(c *config.Config, pc config.Project) *managedProject 
 	}
 	p.ctl = controller.New(controller.Options{
 		ProjectID: pc.ProjectID, Instance: a.instance,
-		RecordAll: a.o.Config.RecordSessions == config.RecordAll,
-		Registry:  p.Registry, Sources: p.Sources, Spool: a.spool, Room: a.shared.room,
+		RecordAll:     a.o.Config.RecordSessions == config.RecordAll,
+		ListAnnounced: pc.Platform() == config.LiveKitServer,
+		Registry:      p.Registry, Sources: p.Sources, Spool: a.spool, Room: a.shared.room,
+		KeyPrefix:    p.KeyPrefix,
 		RejoinWindow: a.o.Config.RejoinWindow, Key: liveKitKey(pc), Selection: p.Rules,
 		Pseudonyms: pc.Pseudonyms, PseudonymKey: a.pseudonymKey(pc),
-		Sealed: func() { a.dispatcher.Wake() }, Logger: a.log, Metrics: a.shared.controller,
+		Sealed: a.recordingChanged, Logger: a.log, Metrics: a.shared.controller,
 		RecorderMetrics: a.shared.recorder,
 	})
 	return p
@@ -96,6 +100,55 @@ func (a *App) pseudonymKey(pc config.Project) string {
 		}
 	}
 	return key
+}
+
+// recordingChanged is called when a recording was sealed.
+func (a *App) recordingChanged() {
+	a.dispatcher.Wake()
+	a.notifier.Wake()
+}
+
+// subscriptions returns the settings of a project's webhooks.
+func (a *App) subscriptions(projectID string) (notify.Project, bool) {
+	for _, p := range a.snapshotProjects() {
+		if p.Config.ProjectID != projectID || p.ctl == nil {
+			continue
+		}
+		key, _ := project.LiveKitKey(p.Config)
+		n := notify.Project{Name: fmt.Sprintf("project %d", p.Config.Index), Key: key}
+		for _, w := range p.Config.Webhooks {
+			s := notify.Subscription{
+				URL: w.URL, Key: livekit.Key{ID: w.APIKey, Secret: w.APISecret.Reveal()},
+				Events: w.Events, MaxAge: w.MaxAge,
+			}
+			if w.APIKey == "" {
+				s.Key = key
+			}
+			n.Subscriptions = append(n.Subscriptions, s)
+		}
+		return n, true
+	}
+	return notify.Project{}, false
+}
+
+// logServer logs what is recorded of a LiveKit server, where it is delivered, and what to set for a
+// bucket.
+func (a *App) logServer(p managedProject) {
+	if p.ctl == nil || p.Config.Platform() != config.LiveKitServer {
+		return
+	}
+	rooms := strings.Join(p.Config.RecordRooms, ", ")
+	if rooms == "*" {
+		rooms = "all"
+	}
+	args := []any{
+		"project", p.Config.Name, "livekit", p.Config.LiveKit.URL, "rooms", rooms,
+		"delivered_to", p.Bucket.String(),
+	}
+	if p.Config.Directory != "" {
+		args = append(args, "for_a_bucket", "set "+p.Config.Variable("S3_CONFIG__…"))
+	}
+	a.log.Info("recording the data of LiveKit rooms", args...)
 }
 
 // run starts recording a project. a.mu is held and a.intake set.

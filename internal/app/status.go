@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/syncflow/textegress"
@@ -12,6 +13,8 @@ import (
 	"github.com/syncflow/textegress/internal/project"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/session"
+	"github.com/syncflow/textegress/internal/source/poll"
+	"github.com/syncflow/textegress/internal/source/rabbitmq"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/status"
 	"github.com/syncflow/textegress/internal/web"
@@ -40,6 +43,7 @@ func (a *App) Status() web.Status {
 		}
 		if p.ctl != nil {
 			snap := p.ctl.Snapshot()
+			ps.Platform = p.Registry.Platform()
 			fillProject(&ps, snap)
 			for _, r := range snap.Recorders {
 				live[r.Info.EgressID] = r
@@ -70,12 +74,17 @@ func fillProject(ps *web.ProjectStatus, snap controller.Snapshot) {
 	if ps.Error == "" {
 		ps.Error = snap.ListError
 	}
-	if len(snap.Sources) > 0 { // the status shows one source
-		src := snap.Sources[0]
-		ps.Broker = web.BrokerStatus{
-			Connected: src.Connected, Queue: src.Queue, Exclusive: src.Exclusive,
-			Since: src.Since, Error: src.LastError,
+	for _, src := range snap.Sources {
+		if src.Name == rabbitmq.SourceName {
+			ps.Broker = web.BrokerStatus{
+				Connected: src.Connected, Queue: src.Queue, Exclusive: src.Exclusive,
+				Since: src.Since, Error: src.LastError,
+			}
 		}
+		ps.Sources = append(ps.Sources, web.SourceStatus{
+			Name: src.Name, Connected: src.Connected, Since: src.Since, Error: src.LastError,
+			Received: src.Received,
+		})
 	}
 	for _, u := range snap.Unrequested {
 		ps.UnrequestedSessions = append(ps.UnrequestedSessions,
@@ -101,54 +110,68 @@ func fillLive(rs *web.RecordingStatus, r recorder.Snapshot) {
 // in any of its projects, and can deliver the recording.
 func (a *App) NotReady() []string {
 	out := diskReasons(a.spool.Disk(), a.spool.Dir())
-	out = append(out, clockReason(a.snapshotProjects())...)
+	out = append(out, clockReasons(a.snapshotProjects())...)
 	for _, p := range a.snapshotProjects() {
 		switch {
 		case p.broken != "":
 			out = append(out, fmt.Sprintf("project %d: %s", p.Config.Index, p.broken))
 		case p.ctl != nil:
 			snap := p.ctl.Snapshot()
-			out = append(out, projectReasons(p.Config.Index, snap)...)
+			out = append(out, projectReasons(p.Config.Index, p.Registry.Platform(), snap)...)
 			out = append(out, missedReasons(p.Config.Index, snap)...)
 			out = append(out, awayReasons(p.Config.Index, snap.Recorders, time.Now())...)
 			out = append(out, unrecordedReasons(p.Config.Index, snap.Unrecorded)...)
 		}
 	}
 	out = append(out, unusable(a.snapshotProjects())...)
-	return append(out, undelivered(a.snapshotProjects(), a.dispatcher.Snapshot())...)
+	out = append(out, undelivered(a.snapshotProjects(), a.dispatcher.Snapshot())...)
+	return append(out, a.notifier.NotReady()...)
 }
 
 // projectReasons states why announcements of a project do not reach the service.
-func projectReasons(index int, snap controller.Snapshot) []string {
+func projectReasons(index int, platform string, snap controller.Snapshot) []string {
 	if snap.State != controller.StateRunning {
 		return []string{fmt.Sprintf("project %d is %s: %s", index, snap.State,
-			cmp.Or(snap.Error, "SyncFlow has not answered yet"))}
+			cmp.Or(snap.Error, platform+" has not answered yet"))}
 	}
 	var out []string
 	for _, src := range snap.Sources {
 		if !src.Connected {
-			out = append(out, fmt.Sprintf("project %d: no connection to the broker: %s", index,
-				cmp.Or(src.LastError, "the first try has not ended yet")))
+			out = append(out, fmt.Sprintf("project %d: %s: %s", index, silence(src.Name, platform),
+				cmp.Or(src.LastError, "the first attempt has not ended yet")))
 		}
 	}
 	return out
 }
 
-// clockReason compares this machine's clock with SyncFlow's, as known from the first project that
-// received a response.
-func clockReason(projects []managedProject) []string {
+// silence says what is missing while a source is not connected.
+func silence(source, platform string) string {
+	switch source {
+	case rabbitmq.SourceName:
+		return "no connection to the broker"
+	case poll.SourceName:
+		return "the rooms of " + platform + " cannot be listed"
+	}
+	return "announcements by " + source + " are not received"
+}
+
+// clockReasons compare this machine's clock with those of the platforms, as far as known.
+func clockReasons(projects []managedProject) []string {
+	var out []string
 	for _, p := range projects {
 		if p.Registry == nil {
 			continue
 		}
-		if offset, known := p.Registry.ClockOffset(); known {
-			if trouble := project.ClockProblem(offset); trouble != "" {
-				return []string{trouble}
-			}
-			return nil
+		offset, known := p.Registry.ClockOffset()
+		if !known {
+			continue
+		}
+		trouble := project.ClockProblem(p.Registry.Platform(), offset)
+		if trouble != "" && !slices.Contains(out, trouble) {
+			out = append(out, trouble)
 		}
 	}
-	return nil
+	return out
 }
 
 // missedReasons describes announcements that did not reach the service, as far as is known.

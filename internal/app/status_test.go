@@ -242,17 +242,17 @@ func TestProjectReasons(t *testing.T) {
 		"project 2 is retrying: read the project: no": {
 			State: controller.StateRetrying, Error: "read the project: no",
 		},
-		"project 2: no connection to the broker: the first try has " +
+		"project 2: no connection to the broker: the first attempt has " +
 			"not ended yet": {
-			State: controller.StateRunning, Sources: oneSource(session.SourceState{}),
+			State: controller.StateRunning, Sources: oneSource(session.SourceState{Name: "rabbitmq"}),
 		},
 		"project 2: no connection to the broker: refused": {
 			State:   controller.StateRunning,
-			Sources: oneSource(session.SourceState{LastError: "refused"}),
+			Sources: oneSource(session.SourceState{Name: "rabbitmq", LastError: "refused"}),
 		},
 		"": {State: controller.StateRunning, Sources: listening},
 	} {
-		if got := strings.Join(projectReasons(2, snap), "\n"); got != want {
+		if got := strings.Join(projectReasons(2, "SyncFlow", snap), "\n"); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}

@@ -38,10 +38,13 @@ type Options struct {
 	ProjectID string
 	Instance  string
 	RecordAll bool // also record sessions that were not announced
-	Registry  session.Registry
-	Sources   []session.Source
-	Spool     *spool.Spool
-	Room      recorder.Room
+	// ListAnnounced is true if a source announces every session of the registry's list. A session
+	// that was not announced yet is then nothing to report.
+	ListAnnounced bool
+	Registry      session.Registry
+	Sources       []session.Source
+	Spool         *spool.Spool
+	Room          recorder.Room
 	// Key is the API key of the project's LiveKit server. If it is nil, each join token is
 	// requested from the registry.
 	Key Key

@@ -217,6 +217,9 @@ func (c *Controller) reconcileSession(ctx context.Context, asked time.Time, s se
 		c.watchAgain(rec, asked, s)
 		return nil
 	}
+	if c.o.ListAnnounced {
+		return nil
+	}
 	missed, src, since := c.countsAsAnnounced(s, gaps), sourceReconcile, s.StartedAt
 	if missed {
 		src, since = sourceMissed, time.Now()

@@ -56,7 +56,8 @@ func (o StartOptions) plain() bool {
 // Start starts a recording of the session whose room is open, and returns its egress id. It
 // overrides a stop and a removal of the recorder, as an operator's request does, but not the
 // creator of a room who withdrew it. If the session is being recorded, Start returns the current
-// recording, unless the request asks for anything else; then it returns [ErrBeingRecorded].
+// recording, unless the request asks for anything else; then it returns [ErrBeingRecorded]. With
+// that error and [ErrRequestID], the id is that of the recording in question.
 //
 // It returns [session.ErrRoomMissing] if the room does not exist, [session.ErrUnknown] if the room
 // belongs to no session of the project, [session.ErrEnded] if its session is over or its creator
@@ -104,7 +105,7 @@ func (c *Controller) Start(ctx context.Context, o StartOptions) (string, error) 
 		case created || o.plain():
 			return id, nil
 		}
-		return "", fmt.Errorf("%w, as %s; stop that recording first", ErrBeingRecorded, id)
+		return id, fmt.Errorf("%w, as %s; stop that recording first", ErrBeingRecorded, id)
 	}
 }
 
@@ -139,7 +140,8 @@ func (c *Controller) requested(o StartOptions) (id string, ok bool, err error) {
 			continue
 		}
 		if info.RoomName != o.Room {
-			return "", false, fmt.Errorf("%w: it is that of %s", ErrRequestID, info.EgressID)
+			return info.EgressID, false, fmt.Errorf("%w: it is that of %s", ErrRequestID,
+				info.EgressID)
 		}
 		return info.EgressID, true, nil
 	}

@@ -1,14 +1,55 @@
 package project
 
 import (
+	"fmt"
 	"log/slog"
+	"strconv"
 	"time"
 
+	"github.com/syncflow/textegress/internal/config"
 	"github.com/syncflow/textegress/internal/livekit"
 	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/source/poll"
 	"github.com/syncflow/textegress/internal/source/webhook"
 )
+
+// LiveKitRegistry returns the registry of a project that is a LiveKit server.
+func LiveKitRegistry(p config.Project, log *slog.Logger) (*livekit.Registry, error) {
+	policy, err := livekit.NewPolicy(p.RecordRooms)
+	if err != nil { // checked with the configuration already
+		return nil, fmt.Errorf("%s: %w", p.Variable("RECORD_ROOMS"), err)
+	}
+	key, _ := LiveKitKey(p)
+	r, err := livekit.NewRegistry(livekit.Options{
+		URL: p.LiveKit.URL, Key: key, Name: p.Name, Records: policy.Verdict, Logger: log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", p.Variable("LIVEKIT__URL"), err)
+	}
+	return r, nil
+}
+
+// liveKit creates the registry and the sources of a project that is a LiveKit server.
+func (p *Project) liveKit(c *config.Config, o Options) error {
+	registry, err := LiveKitRegistry(p.Config, o.Logger)
+	if err != nil {
+		return err
+	}
+	hooks, rooms := LiveKitSources(registry, LiveKitSourceOptions{
+		Interval: c.PollInterval, IntervalWithWebhooks: c.PollIntervalWithWebhooks,
+		Index: strconv.Itoa(p.Config.Index), Logger: o.Logger,
+	})
+	if o.Webhooks != nil {
+		o.Webhooks.Add(hooks)
+	}
+	p.Registry, p.Sources = registry, []session.Source{rooms, hooks}
+	p.setKey = func(n config.Project) error {
+		key, _ := LiveKitKey(n)
+		registry.SetKey(key)
+		return nil
+	}
+	return nil
+}
 
 // LiveKitSourceOptions configures the sources of a project that is a LiveKit server.
 type LiveKitSourceOptions struct {

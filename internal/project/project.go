@@ -18,6 +18,7 @@ import (
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/source/rabbitmq"
+	"github.com/syncflow/textegress/internal/source/webhook"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/syncflow"
 )
@@ -27,9 +28,11 @@ type Options struct {
 	Instance string
 	DataDir  string
 	Gate     *syncflow.Gate // of the SyncFlow server, which is one for all projects
-	// NewSource creates the source of announcements; nil: a [rabbitmq.Source].
+	// NewSource creates the source of a SyncFlow project's announcements; nil: a [rabbitmq.Source].
 	NewSource func(rabbitmq.Options) session.Source
-	Logger    *slog.Logger
+	// Webhooks receives the webhooks of LiveKit servers; nil: none are received.
+	Webhooks *webhook.Endpoint
+	Logger   *slog.Logger
 	// Metrics of the parts; nil: not exported.
 	SyncFlowMetrics *syncflow.Metrics
 	RabbitMQMetrics *rabbitmq.Metrics
@@ -44,7 +47,7 @@ type Project struct {
 	Registry session.Registry // nil: the project cannot be recorded
 	Sources  []session.Source
 
-	api *syncflow.Client
+	setKey func(config.Project) error // replaces the key of the registry
 }
 
 // New creates the parts of a project. It starts nothing and makes no request, except that it checks
@@ -69,28 +72,19 @@ func New(c *config.Config, pc config.Project, o Options) (Project, error) {
 	if _, err := filter.New(p.Rules); err != nil { // checked with the configuration already
 		return p, fmt.Errorf("invalid topic or identity list: %w", err)
 	}
-	if p.api, err = SyncFlow(c, pc, o); err != nil {
-		return p, err
+	if pc.Platform() == config.LiveKitServer {
+		err = p.liveKit(c, o)
+	} else {
+		err = p.syncFlow(c, o)
 	}
-	registry := syncflow.NewRegistry(p.api, c.DeviceGroup)
-	broker := Broker(c, pc, o.Instance, registry)
-	broker.Logger, broker.Metrics = o.Logger, o.RabbitMQMetrics
-	broker.Memory = newMarks(o.DataDir, pc.ProjectID, c.DeviceGroup)
-	newSource := o.NewSource
-	if newSource == nil {
-		newSource = func(o rabbitmq.Options) session.Source { return rabbitmq.New(o) }
-	}
-	p.Registry, p.Sources = registry, []session.Source{newSource(broker)}
-	return p, nil
+	return p, err
 }
 
 // SetKeys replaces the keys of the project with those of n, the new settings of the same project.
 // The address of a LiveKit server stays as it is.
 func (p *Project) SetKeys(n config.Project) error {
-	if p.api != nil {
-		if err := p.api.SetKey(n.Key, n.Secret.Reveal()); err != nil {
-			return err
-		}
+	if err := p.setKey(n); err != nil {
+		return err
 	}
 	liveKit := n.LiveKit
 	if p.Config.LiveKit != nil && n.LiveKit != nil {
@@ -100,6 +94,17 @@ func (p *Project) SetKeys(n config.Project) error {
 	}
 	p.Config.Key, p.Config.Secret, p.Config.LiveKit = n.Key, n.Secret, liveKit
 	return nil
+}
+
+// KeyPrefix returns the key prefix of a recording of the project, for the controller.
+func (p *Project) KeyPrefix(i spool.Info) string {
+	switch {
+	case p.Config.Platform() == config.LiveKitServer:
+		return i.RoomPrefix(i.ProjectName)
+	case i.Prefix != "":
+		return i.RoomPrefix(i.ProjectName + "-" + i.ProjectID)
+	}
+	return textegress.Prefix(i.ProjectName, i.ProjectID, i.RoomName, i.Topic, i.EgressID)
 }
 
 // Bucket returns the bucket to which a project's recordings are delivered.

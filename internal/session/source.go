@@ -65,6 +65,7 @@ type Source interface {
 
 // SourceState is the current state of a source.
 type SourceState struct {
+	Name      string    // as in [Announcement]
 	Connected bool      // announcements are being received
 	Since     time.Time // when Connected last changed
 	LastError string    // why the source is not connected, or another problem; without secrets
@@ -75,6 +76,8 @@ type SourceState struct {
 	Exclusive bool
 	// Missed lists the gaps whose sessions have not been searched for yet.
 	Missed []Gap
+	// Received is when the last message arrived on a source that only receives; zero if none has.
+	Received time.Time
 	// Silent is the time since which the platform itself cannot announce sessions; zero if it can.
 	Silent time.Time
 }

@@ -79,13 +79,17 @@ const (
 
 // ProjectStatus is the state of one configured project.
 type ProjectStatus struct {
-	Index int    `json:"index"` // n of PROJECTS__n__
-	ID    string `json:"id"`
-	Name  string `json:"name,omitempty"` // from SyncFlow; absent until it is known
-	State string `json:"state"`          // one of the Project… constants
-	Error string `json:"error,omitempty"`
+	Index    int    `json:"index"`              // n of PROJECTS__n__
+	Platform string `json:"platform,omitempty"` // "SyncFlow" or "LiveKit"; absent if broken
+	ID       string `json:"id"`
+	Name     string `json:"name,omitempty"` // from the platform; absent until it is known
+	State    string `json:"state"`          // one of the Project… constants
+	Error    string `json:"error,omitempty"`
 
-	Broker BrokerStatus `json:"broker"`
+	// Broker repeats the source of a SyncFlow project.
+	Broker BrokerStatus `json:"broker,omitzero"`
+	// Sources are the ways in which sessions are announced.
+	Sources []SourceStatus `json:"sources"`
 	// target of deliveries, without secrets
 	Bucket string `json:"bucket,omitempty"`
 	// sealed recordings not yet delivered and verified
@@ -108,6 +112,16 @@ type BrokerStatus struct {
 	Exclusive bool      `json:"exclusive"`
 	Since     time.Time `json:"since,omitzero"`
 	Error     string    `json:"error,omitempty"`
+}
+
+// SourceStatus is the state of one way in which sessions are announced.
+type SourceStatus struct {
+	Name      string    `json:"name"` // "rabbitmq", "poll" or "webhook"
+	Connected bool      `json:"connected"`
+	Since     time.Time `json:"since,omitzero"`
+	Error     string    `json:"error,omitempty"`
+	// time of the last verified webhook
+	Received time.Time `json:"received,omitzero"`
 }
 
 // SessionRef names a session.
@@ -163,6 +177,7 @@ func (s Status) withEmptyLists() Status {
 		s.LastReload = &r
 	}
 	for i := range s.Projects {
+		s.Projects[i].Sources = nonNil(s.Projects[i].Sources)
 		s.Projects[i].UnrequestedSessions = nonNil(s.Projects[i].UnrequestedSessions)
 		s.Projects[i].UnrecordedSessions = nonNil(s.Projects[i].UnrecordedSessions)
 	}

@@ -112,6 +112,10 @@ func TestStatusKeys(t *testing.T) {
 		},
 		Projects: []web.ProjectStatus{{
 			Index: 1, ID: "p", Name: "n", State: web.ProjectRunning, Error: "e",
+			Platform: "LiveKit",
+			Sources: []web.SourceStatus{{
+				Name: "webhook", Connected: true, Since: at, Error: "se", Received: at,
+			}},
 			Broker: web.BrokerStatus{
 				Connected: true, Queue: "q", Exclusive: true, Since: at,
 				Error: "be",
@@ -151,6 +155,11 @@ func TestStatusKeys(t *testing.T) {
 				"connected": true, "queue": "q", "exclusive": true,
 				"since": when, "error": "be",
 			},
+			"platform": "LiveKit",
+			"sources": []any{map[string]any{
+				"name": "webhook", "connected": true, "since": when, "error": "se",
+				"received": when,
+			}},
 			"bucket": "s3://b", "pending_uploads": 2.0, "upload_error": "ue",
 			"unrequested_sessions": []any{map[string]any{"session_id": "s", "room_name": "r"}},
 			"last_reconcile":       when,

@@ -150,7 +150,7 @@ func (s *Source) call(ctx context.Context, h session.Handler, v verdict, x sessi
 		return h.Withdraw(ctx, x.ID)
 	}
 	return h.Announce(ctx, session.Announcement{
-		SessionID: x.ID, Room: x.Room, Source: sourceName, ReceivedAt: time.Now(),
+		SessionID: x.ID, Room: x.Room, Source: SourceName, ReceivedAt: time.Now(),
 		Redelivered: again, Limits: x.Limits,
 	})
 }

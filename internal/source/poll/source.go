@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	// sourceName is the name of the source, see [session.Announcement].
-	sourceName = "poll"
+	// SourceName is the name of the source, see [session.Announcement].
+	SourceName = "poll"
 	// mostAtOnce bounds the calls of the handler at one time. Each waits for an fsync.
 	mostAtOnce = 64
 	// spread is the part of the interval beside webhooks by which it varies, in both directions, so
@@ -98,7 +98,9 @@ func New(o Options) *Source {
 func (s *Source) State() session.SourceState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.state
+	state := s.state
+	state.Name = SourceName
+	return state
 }
 
 // Wake makes the next list due at once.

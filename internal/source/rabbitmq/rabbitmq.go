@@ -119,7 +119,9 @@ func New(o Options) *Source {
 	return &Source{
 		o: o, log: log.With("project", o.ProjectIndex),
 		metrics: cmp.Or(o.Metrics, NewMetrics(nil)).of(o.ProjectIndex),
-		dial:    dial, jitter: backoff.Equal, state: session.SourceState{Since: time.Now()},
+		dial:    dial, jitter: backoff.Equal, state: session.SourceState{
+			Name: SourceName, Since: time.Now(),
+		},
 		ledger: ledger{began: time.Now(), memory: o.Memory}, resync: make(chan struct{}, 1),
 		silenced: make(chan struct{}, 1),
 	}

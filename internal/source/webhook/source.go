@@ -20,8 +20,8 @@ import (
 )
 
 const (
-	// sourceName is the name of the source, see [session.Announcement].
-	sourceName = "webhook"
+	// SourceName is the name of the source, see [session.Announcement].
+	SourceName = "webhook"
 	// handleTimeout bounds the work for one request, within the web server's limit of 30 s.
 	handleTimeout = 20 * time.Second
 	// repeatLog is the time after which the same trouble is logged again.
@@ -119,7 +119,9 @@ func (s *Source) setHandler(ctx context.Context, h session.Handler) {
 func (s *Source) State() session.SourceState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.state
+	state := s.state
+	state.Name, state.Received = SourceName, s.seen
+	return state
 }
 
 // Seen returns when the last verified webhook arrived; zero if none has.
@@ -195,7 +197,7 @@ func (s *Source) handle(ctx context.Context, h session.Handler, e Event) error {
 	}
 	// Somebody is there again, perhaps after a break: the handler knows whether that is news.
 	err := h.Announce(ctx, session.Announcement{
-		SessionID: e.Session.ID, Room: e.Session.Room, Source: sourceName, ReceivedAt: time.Now(),
+		SessionID: e.Session.ID, Room: e.Session.Room, Source: SourceName, ReceivedAt: time.Now(),
 		Limits: e.Session.Limits,
 	})
 	if err == nil {
