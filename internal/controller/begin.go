@@ -207,7 +207,8 @@ func (c *Controller) launch(ctx context.Context, rec *spool.Recording, fresh boo
 	o := recorder.Options{
 		Room: c.o.Room, Authority: c.authority(rec), OwnToken: c.ownToken(rec),
 		FindRoom: c.findRoom(rec), SessionOf: c.o.Registry.SessionOf,
-		Runs: c.runs, SingleNode: c.singleNode(rec), Continue: c.continueRun(rec),
+		Platform: c.o.Registry.Platform(),
+		Runs:     c.runs, SingleNode: c.singleNode(rec), Continue: c.continueRun(rec),
 		Fresh: fresh, RejoinWindow: c.o.RejoinWindow,
 		RoomConfirmed: c.roomConfirmed(info), Excluded: c.excluded(info.SessionID),
 		Logger: c.o.Logger, Metrics: c.o.RecorderMetrics,

@@ -258,6 +258,12 @@ func TestUndecided(t *testing.T) {
 		if p.announced["RM_2"] || p.later < 50 {
 			t.Errorf("announced %v, %d times to be repeated", p.announced, p.later)
 		}
+		began := time.Now()
+		if _, err := w.ctl.Start(t.Context(), controller.StartOptions{
+			Room: "class",
+		}); !errors.Is(err, session.ErrLater) || time.Since(began) > 11*time.Second {
+			t.Errorf("Start: %v, after %v", err, time.Since(began))
+		}
 		w.set(func(l *bareLiveKit) { l.unknown, l.empty["RM_2"] = nil, true })
 		p.poll(time.Minute) // nobody is in the room
 		w.want("RM_1 part 1 open")

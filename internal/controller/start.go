@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/backoff"
 	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/spool"
 )
@@ -19,6 +20,10 @@ const (
 	// maxPrefix bounds the escaped prefix of a request, so that keys stay within the 1024 bytes of
 	// object stores.
 	maxPrefix = textegress.MaxName
+	// undecidedFor is how long a request waits while it is not known whether the room continues a
+	// session that is being recorded.
+	undecidedFor   = 10 * time.Second
+	undecidedPause = 250 * time.Millisecond
 )
 
 // The errors of [Controller.Start] that the caller can mend.
@@ -61,8 +66,9 @@ func (o StartOptions) plain() bool {
 //
 // It returns [session.ErrRoomMissing] if the room does not exist, [session.ErrUnknown] if the room
 // belongs to no session of the project, [session.ErrEnded] if its session is over or its creator
-// does not want it recorded, a [*LimitError] if the project's lists do not let pass what the
-// request asks for, and the errors of this file. Parts that follow have the same options.
+// does not want it recorded, [session.ErrLater] if it stays unknown whether the room continues
+// another session, a [*LimitError] if the project's lists do not let pass what the request asks
+// for, and the errors of this file. Parts that follow have the same options.
 func (c *Controller) Start(ctx context.Context, o StartOptions) (string, error) {
 	prefix, err := cleanPrefix(o.Prefix)
 	if err != nil {
@@ -90,9 +96,15 @@ func (c *Controller) Start(ctx context.Context, o StartOptions) (string, error) 
 			SessionID: s.ID, Room: o.Room, Source: sourceAPI, ReceivedAt: time.Now(),
 		},
 	}
+	undecided := time.Now().Add(undecidedFor)
 	for {
 		id, created, sealing, err := c.order(q)
 		switch {
+		case errors.Is(err, session.ErrLater) && time.Now().Before(undecided):
+			if err := backoff.Sleep(ctx, undecidedPause); err != nil {
+				return "", err
+			}
+			continue
 		case sealing != nil:
 			select {
 			case <-sealing:

@@ -1,6 +1,9 @@
 package recorder
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Patience is how long a recorder may be out of its room before its absence counts as a failure
 // that needs operator action. A join takes a fraction of a second; LiveKit takes 15 s to drop a
@@ -76,18 +79,21 @@ func (r *Recorder) reportAway() {
 	r.away.reported = true
 	a := r.away
 	r.mu.Unlock()
+	why := r.whyAway(a)
 	r.log.Error("the session is not being recorded: the recorder is not in the room, and "+
 		"keeps trying to join",
-		"out_of_it_since", a.since, "error", a.why())
+		"out_of_it_since", a.since, "error", why)
 }
 
-// why returns the last error or, before the first, the likely cause.
-func (a away) why() string {
-	if a.err == "" {
-		return "the first try to join has not ended yet: SyncFlow or LiveKit does not answer. " +
-			"SyncFlow gives no token while five sessions " +
-			"run, and is not asked for one where the project has LIVEKIT__API_KEY and " +
-			"LIVEKIT__API_SECRET"
+// whyAway returns the last error or, before the first, the likely cause.
+func (r *Recorder) whyAway(a away) string {
+	switch {
+	case a.err != "":
+		return a.err
+	case r.o.Runs:
+		return "the first attempt to join has not ended yet: LiveKit does not answer"
 	}
-	return a.err
+	return fmt.Sprintf("the first attempt to join has not ended yet: %s or LiveKit does not "+
+		"answer. %[1]s may give no token while several sessions run, and is not asked for one "+
+		"where the project has LIVEKIT__API_KEY and LIVEKIT__API_SECRET", r.o.Platform)
 }

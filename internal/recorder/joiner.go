@@ -119,7 +119,8 @@ func (j *joiner) admission(ctx context.Context, askFirst bool) (grant, verdict, 
 		return j.admit(ctx, a)
 	case <-unanswered:
 		g, _ := j.fallbackGrant()
-		j.logFallback(fmt.Errorf("SyncFlow has not answered for %v; still waiting", answerTimeout))
+		j.logFallback(fmt.Errorf("%s has not answered for %v; still waiting", r.o.Platform,
+			answerTimeout))
 		return g, joinAgain, nil
 	}
 }
@@ -227,7 +228,8 @@ func (j *joiner) fallbackGrant() (grant, bool) {
 
 func (j *joiner) logFallback(why error) {
 	if j.failures == 0 {
-		j.r.log.Warn("no new token from SyncFlow; joining with another one", "error", why)
+		j.r.log.Warn("no new token from "+j.r.o.Platform+"; joining with another one",
+			"error", why)
 	}
 }
 
@@ -291,7 +293,7 @@ func (j *joiner) roomKnownMissing(ctx context.Context) bool {
 }
 
 // noteOwnRefused records that LiveKit refused a token that we made. The next token is then
-// requested from SyncFlow.
+// requested from the authority.
 func (j *joiner) noteOwnRefused(g grant, err error) {
 	refused, ok := errors.AsType[*room.JoinError](err)
 	if !g.own || !ok || j.ownRefused ||
@@ -300,6 +302,6 @@ func (j *joiner) noteOwnRefused(g grant, err error) {
 	}
 	j.ownRefused = true
 	j.r.log.Error("LiveKit refuses a token made with the project's LIVEKIT__API_KEY and "+
-		"LIVEKIT__API_SECRET; asking SyncFlow",
+		"LIVEKIT__API_SECRET; asking "+j.r.o.Platform,
 		"error", err)
 }

@@ -8,6 +8,7 @@
 package recorder
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,6 +59,8 @@ type Authority interface {
 type Options struct {
 	Room      Room
 	Authority Authority
+	// Platform is the name of the platform, for messages; empty: "the platform".
+	Platform string
 	// OwnToken makes a join token for identity without the authority, or returns [ErrNoKey]. It is
 	// nil if there is never a key.
 	OwnToken func(identity string) (url, token string, err error)
@@ -143,6 +146,7 @@ func New(rec *spool.Recording, o Options) *Recorder {
 	if o.SessionOf == nil {
 		o.SessionOf = func(session.Room) string { return "" }
 	}
+	o.Platform = cmp.Or(o.Platform, "the platform")
 	info := rec.Info()
 	now := time.Now()
 	log := o.Logger.With("egress_id", info.EgressID, "session_id", info.SessionID, "room",
@@ -187,7 +191,7 @@ func (r *Recorder) Snapshot() Snapshot {
 	s.Status, s.Reason, s.Connected = r.status, r.reason, r.connected
 	s.EverJoined = joined || !r.writing
 	if !r.away.since.IsZero() {
-		s.AwaySince, s.JoinError = r.away.since, r.away.why()
+		s.AwaySince, s.JoinError = r.away.since, r.whyAway(r.away)
 	}
 	if r.writing {
 		s.Recorded, s.Durable = r.rec.w.Recorded(), r.rec.w.Durable()

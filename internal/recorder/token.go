@@ -21,7 +21,7 @@ const (
 func (r *Recorder) saveInterval() time.Duration { return min(saveEvery, r.o.RejoinWindow/2) }
 
 // saveGrant saves the token of the connection for the next process. A failure is harmless: without
-// the saved token, a restart only takes longer while SyncFlow does not answer.
+// the saved token, a restart only takes longer while the platform does not answer.
 func (j *joiner) saveGrant() {
 	r := j.r
 	if r.saveInterval() <= 0 {
