@@ -27,6 +27,7 @@ type Service struct {
 	recordings map[string][]*livekit.EgressInfo // by project
 	requests   map[string]api.Start             // by egress id
 	started    int
+	deliver    bool // what is stopped is delivered at once
 	calls      []string
 	failures   []error
 }
@@ -44,6 +45,13 @@ func (s *Service) OpenRoom(project, room string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rooms[project+" "+room] = true
+}
+
+// DeliverStopped makes a recording complete as soon as the answer of Stop is made.
+func (s *Service) DeliverStopped() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deliver = true
 }
 
 // FailNext makes the next calls return these errors, one each. A call that fails has its effect all
@@ -134,15 +142,23 @@ func (s *Service) Stop(_ context.Context, project, egressID string) (*livekit.Eg
 		e.EndedAt = e.GetStartedAt() + int64(time.Minute)
 		e.UpdatedAt = e.GetEndedAt()
 	}
-	return copyOf(e), failure
+	answer := copyOf(e)
+	if s.deliver {
+		complete(project, e)
+	}
+	return answer, failure
 }
 
 // Deliver makes a recording complete.
 func (s *Service) Deliver(project, egressID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.recording(project, egressID)
-	prefix := project + "/" + e.GetRoomName() + "/data-egress/" + egressID + "/"
+	complete(project, s.recording(project, egressID))
+}
+
+// complete makes a recording complete. The mutex of the service is held.
+func complete(project string, e *livekit.EgressInfo) {
+	prefix := project + "/" + e.GetRoomName() + "/data-egress/" + e.GetEgressId() + "/"
 	e.Status = livekit.EgressStatus_EGRESS_COMPLETE
 	e.EndedAt = e.GetStartedAt() + int64(time.Minute)
 	e.UpdatedAt = e.GetEndedAt() + int64(time.Second)
