@@ -26,6 +26,9 @@ if [ "${1:-}" = test ]; then
   command -v "${CHROMIUM:-chromium}" >/dev/null || command -v chromium-browser >/dev/null ||
     command -v google-chrome >/dev/null || optional+=(chromium)
   command -v redis-server >/dev/null || optional+=(redis-server)
+  for tool in curl jq openssl; do # of the examples in docs/API.md
+    command -v "$tool" >/dev/null || optional+=("$tool")
+  done
   command -v protoc >/dev/null || optional+=(protobuf-compiler)
   [ -e /usr/include/google/protobuf/descriptor.proto ] || optional+=(libprotobuf-dev)
 fi
