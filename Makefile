@@ -13,8 +13,8 @@ setup: ## Install missing Debian packages (as root or with sudo); starts no serv
 build: ## Build textegress and the development servers into build/bin
 	@scripts/build.sh
 
-demo: ## Record a class of 20 seconds on real servers on this machine; show what was delivered
-	@scripts/demo.sh
+demo: ## Record a class of 20 seconds on real servers (PLATFORM=livekit: without SyncFlow)
+	@PLATFORM='$(PLATFORM)' scripts/demo.sh
 
 test: ## All tests: unit tests with the race detector, then end to end on real servers
 	@scripts/test.sh

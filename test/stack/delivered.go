@@ -37,7 +37,11 @@ func (r *Recorder) DeliveredLocally(sessionID string) ([]Delivered, error) {
 
 func deliveredIn(root, bucket, sessionID string) ([]Delivered, error) {
 	var out []Delivered
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+	root, err := filepath.Abs(root) // for commands that run in another directory
+	if err != nil {
+		return nil, fmt.Errorf("stack: %w", err)
+	}
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) && path == root {
 			return nil // nothing has been delivered yet
 		}
