@@ -54,7 +54,9 @@ func TestClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	event := eventFile{Body: []byte(`{}`)}
-	for _, host := range []string{"127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0.0.0.0", "127.1"} {
+	for _, host := range []string{
+		"127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0.0.0.0", "127.1",
+	} {
 		l := link{Subscription: Subscription{
 			URL: "http://u:hunter2@" + host + ":" + port + "/?token=sesame", Key: key,
 		}}
@@ -87,7 +89,9 @@ func TestClient(t *testing.T) {
 
 // TestCheckURL: what a request to the API may name.
 func TestCheckURL(t *testing.T) {
-	hosts := []string{"hooks.example.org", "api.example.org:8443", "[2001:db8::1]:80", "2001:db8::2"}
+	hosts := []string{
+		"hooks.example.org", "api.example.org:8443", "[2001:db8::1]:80", "2001:db8::2",
+	}
 	for url, want := range map[string]bool{
 		"https://hooks.example.org/x?y=z":       true,
 		"http://HOOKS.example.org.":             true,

@@ -57,7 +57,9 @@ func (w *world) once(most int, id string) {
 // killed there. What follows tells everything in order, and repeats at most one event.
 func TestCrash(t *testing.T) {
 	for name, restart := range map[string]func(*durabletest.CrashFS, int) *durabletest.CrashFS{
-		"strict": func(c *durabletest.CrashFS, _ int) *durabletest.CrashFS { return c.Restart(nil) },
+		"strict": func(c *durabletest.CrashFS, _ int) *durabletest.CrashFS {
+			return c.Restart(nil)
+		},
 		"random": func(c *durabletest.CrashFS, at int) *durabletest.CrashFS {
 			return c.Restart(rand.New(rand.NewPCG(1, uint64(at))))
 		},
@@ -139,11 +141,12 @@ func TestRandom(t *testing.T) {
 				w := newWorld(t)
 				w.hosts = []string{"b.example.org"}
 				w.start()
-				broken := make(chan int, 1)
+				broken := make(chan int, 1) // who has taken the mood may also use answers
 				broken <- 0
+				answers := rand.New(rand.NewPCG(8, seed))
 				w.web.set(func(ctx context.Context, url string, e *lk.WebhookEvent) (int, error) {
 					mood := <-broken
-					roll := rng.IntN(4)
+					roll := answers.IntN(4)
 					broken <- mood
 					switch {
 					case mood == 0 || roll == 0:

@@ -53,9 +53,9 @@ type Project struct {
 // Options of [New].
 type Options struct {
 	Spool *spool.Spool
-	// Project returns the present settings of a project, and false if it is not configured. It is
-	// called often and must not block.
-	Project func(projectID string) (Project, bool)
+	// Projects returns the present settings of all configured projects, by id. It is called at
+	// every scan and must not block. The result is not changed.
+	Projects func() map[string]Project
 	// AllowPrivate allows receivers whose addresses are not public.
 	AllowPrivate bool
 	// Hosts are the hosts that requests to the API may name, see [CheckURL].
@@ -171,7 +171,7 @@ func (n *Notifier) Run(ctx context.Context) error {
 // receiver's MaxAge.
 func (n *Notifier) Holds(rec *spool.Recording) bool {
 	info := rec.Info()
-	project, configured := n.o.Project(info.ProjectID)
+	project, configured := n.o.Projects()[info.ProjectID]
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, r := range n.receivers {

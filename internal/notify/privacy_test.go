@@ -62,7 +62,7 @@ func talk(t *testing.T, w *spool.Writer) {
 	}
 	for _, p := range []*lk.DataPacket{
 		{Value: &lk.DataPacket_User{User: &lk.UserPacket{
-			Payload: []byte("secret text"), Topic: proto.String("secret-topic"),
+			Payload: []byte("secret text"), Topic: new("secret-topic"),
 		}}},
 		{Value: &lk.DataPacket_StreamHeader{StreamHeader: &lk.DataStream_Header{
 			StreamId: "st", MimeType: "text/plain", TotalLength: proto.Uint64(11),
@@ -73,7 +73,9 @@ func talk(t *testing.T, w *spool.Writer) {
 		{Value: &lk.DataPacket_StreamChunk{StreamChunk: &lk.DataStream_Chunk{
 			StreamId: "st", Content: []byte("secret text"),
 		}}},
-		{Value: &lk.DataPacket_StreamTrailer{StreamTrailer: &lk.DataStream_Trailer{StreamId: "st"}}},
+		{Value: &lk.DataPacket_StreamTrailer{
+			StreamTrailer: &lk.DataStream_Trailer{StreamId: "st"},
+		}},
 	} {
 		p.ParticipantIdentity, p.ParticipantSid = "secret-alice", "PA_secret"
 		b, err := proto.Marshal(p)
@@ -104,8 +106,10 @@ func TestNothingAboutParticipants(t *testing.T) {
 				}
 				defer w.spool.Close()
 				w.n = New(Options{
-					Spool:   w.spool,
-					Project: func(string) (Project, bool) { return *w.project, true },
+					Spool: w.spool,
+					Projects: func() map[string]Project {
+						return map[string]Project{"p": *w.project}
+					},
 				})
 				w.n.client.Transport = w.web
 				ctx, cancel := context.WithCancel(t.Context())
@@ -146,7 +150,8 @@ func TestNothingAboutParticipants(t *testing.T) {
 				}
 				bucket := objtest.NewMemory("b", true)
 				d := delivery.New(delivery.Options{
-					Spool: w.spool, Projects: oneProject{bucket}, Retention: -1, Delivered: w.n.Wake,
+					Spool: w.spool, Projects: oneProject{bucket}, Retention: -1,
+					Delivered: w.n.Wake,
 				})
 				if err := d.Deliver(t.Context(), rec); err != nil {
 					t.Fatal(err)

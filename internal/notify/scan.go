@@ -105,9 +105,11 @@ type settings struct {
 // again.
 func (n *Notifier) scan() time.Duration {
 	recordings := n.o.Spool.Recordings()
-	projects := map[string]*settings{}
+	now := &round{n.o.Projects(), map[string]*settings{}, map[*receiver]*link{}}
+	for id := range now.configured {
+		n.settings(now, id)
+	}
 	present := make(map[string]bool, len(recordings))
-	links := map[*receiver]*link{}
 	again := n.o.Rescan
 	for _, rec := range recordings {
 		present[rec.ID()] = true
@@ -118,8 +120,8 @@ func (n *Notifier) scan() time.Duration {
 			n.recordings[rec.ID()] = known
 			n.mu.Unlock()
 		}
-		s := n.settings(projects, links, rec.Info().ProjectID)
-		targets := n.targets(rec, s, links)
+		s := n.settings(now, rec.Info().ProjectID)
+		targets := n.targets(now, rec, s)
 		if known.finished || len(targets) == 0 {
 			continue
 		}
@@ -137,7 +139,7 @@ func (n *Notifier) scan() time.Duration {
 			again = min(again, joinPoll)
 		}
 	}
-	n.dropReceivers(projects, links)
+	n.dropReceivers(now)
 	n.dropRecordings(present)
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -145,16 +147,21 @@ func (n *Notifier) scan() time.Duration {
 	return again
 }
 
+// round is what one scan knows.
+type round struct {
+	configured map[string]Project
+	projects   map[string]*settings
+	links      map[*receiver]*link
+}
+
 // settings returns the receivers of a project that its settings name, and links them.
-func (n *Notifier) settings(projects map[string]*settings, links map[*receiver]*link,
-	projectID string,
-) *settings {
-	if s := projects[projectID]; s != nil {
+func (n *Notifier) settings(now *round, projectID string) *settings {
+	if s := now.projects[projectID]; s != nil {
 		return s
 	}
 	s := &settings{}
-	projects[projectID] = s
-	if s.Project, s.configured = n.o.Project(projectID); !s.configured {
+	now.projects[projectID] = s
+	if s.Project, s.configured = now.configured[projectID]; !s.configured {
 		return s
 	}
 	for _, sub := range s.Subscriptions {
@@ -164,7 +171,10 @@ func (n *Notifier) settings(projects map[string]*settings, links map[*receiver]*
 		}
 		r := n.receiver(id, projectID)
 		if r.sinceNS == 0 {
-			since, err := n.store.since(id, projectID, hostOf(sub.URL), time.Now().UnixNano())
+			if r.seenNS == 0 {
+				r.seenNS = time.Now().UnixNano()
+			}
+			since, err := n.store.since(id, projectID, hostOf(sub.URL), r.seenNS)
 			if err != nil {
 				s.failed = true
 				n.log.Error("a webhook gets no events yet", "host", hostOf(sub.URL), "error", err)
@@ -173,7 +183,7 @@ func (n *Notifier) settings(projects map[string]*settings, links map[*receiver]*
 			r.sinceNS, n.known[id] = since, projectID
 		}
 		s.targets = append(s.targets, target{r, sub, r.sinceNS})
-		links[r] = &link{sub, s.Name, false}
+		now.links[r] = &link{sub, s.Name, false}
 	}
 	return s
 }
@@ -194,7 +204,7 @@ func (n *Notifier) receiver(id, projectID string) *receiver {
 func requested(info spool.Info) []string { return info.Webhooks }
 
 // targets returns the receivers of a recording, and links those that only a request has named.
-func (n *Notifier) targets(rec *spool.Recording, s *settings, links map[*receiver]*link) []target {
+func (n *Notifier) targets(now *round, rec *spool.Recording, s *settings) []target {
 	list := slices.Clone(s.targets)
 	if !s.configured {
 		return nil
@@ -207,8 +217,8 @@ func (n *Notifier) targets(rec *spool.Recording, s *settings, links map[*receive
 		}
 		r := n.receiver(id, rec.Info().ProjectID)
 		sub := Subscription{URL: url, Key: s.Key}
-		if links[r] == nil {
-			links[r] = &link{sub, s.Name, true}
+		if now.links[r] == nil {
+			now.links[r] = &link{sub, s.Name, true}
 		}
 		list = append(list, target{r, sub, 0})
 	}
@@ -293,9 +303,9 @@ func (k *recording) join(rec *spool.Recording, delivered bool) error {
 // dropReceivers forgets the receivers that the settings no longer name, and gives up the events of
 // those that nothing names. Events of a project that is not configured wait up to their age limit:
 // its settings may be broken for a while.
-func (n *Notifier) dropReceivers(projects map[string]*settings, links map[*receiver]*link) {
+func (n *Notifier) dropReceivers(now *round) {
 	for id, projectID := range maps.Clone(n.known) {
-		s := n.settings(projects, links, projectID)
+		s := n.settings(now, projectID)
 		named := slices.ContainsFunc(s.targets, func(t target) bool { return t.id == id })
 		if !s.configured || s.failed || named {
 			continue
@@ -305,12 +315,13 @@ func (n *Notifier) dropReceivers(projects map[string]*settings, links map[*recei
 			continue
 		}
 		delete(n.known, id)
-		n.receiver(id, projectID).sinceNS = 0
+		r := n.receiver(id, projectID)
+		r.sinceNS, r.seenNS = 0, 0
 	}
 	var unlinked []*queue
 	n.mu.Lock()
 	for _, r := range n.receivers {
-		if r.linked = links[r]; r.linked != nil {
+		if r.linked = now.links[r]; r.linked != nil {
 			continue
 		}
 		for _, q := range r.queues {
@@ -322,7 +333,7 @@ func (n *Notifier) dropReceivers(projects map[string]*settings, links map[*recei
 	}
 	n.mu.Unlock()
 	for _, q := range unlinked {
-		s := n.settings(projects, links, q.receiver.projectID)
+		s := n.settings(now, q.receiver.projectID)
 		for len(q.pending) > 0 &&
 			(s.configured && !s.failed || q.pending[0].expired(DefaultMaxAge)) {
 			if !n.giveUp(q, "its receiver is no longer configured") {
@@ -364,6 +375,6 @@ func (n *Notifier) dropRecordings(present map[string]bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	maps.DeleteFunc(n.receivers, func(_ string, r *receiver) bool {
-		return len(r.queues) == 0 && r.linked == nil && r.sinceNS == 0
+		return len(r.queues) == 0 && r.linked == nil && r.sinceNS == 0 && r.seenNS == 0
 	})
 }

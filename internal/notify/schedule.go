@@ -29,10 +29,11 @@ var (
 )
 
 // receiver is one URL to which events of one project are sent. Notifier.mu guards all fields but
-// id and sinceNS.
+// id, sinceNS and seenNS.
 type receiver struct {
 	id        string
 	sinceNS   int64 // since when the settings name it; 0: unknown. Of Run alone.
+	seenNS    int64 // since when this process knows that they do; 0: they do not. Of Run alone.
 	projectID string
 	linked    *link             // how to send; nil: not at present
 	queues    map[string]*queue // by egress id

@@ -181,22 +181,23 @@ func (s store) removeMarks(egressID, receiver string, last step) error {
 	return nil
 }
 
-// since returns when a receiver of the settings was first known. It writes that time, now, if there
-// is none.
-func (s store) since(id, projectID, host string, now int64) (int64, error) {
+// since returns when a receiver of the settings was first known. If that is not on disk, it writes
+// seen, the time at which this process learned of it.
+func (s store) since(id, projectID, host string, seen int64) (int64, error) {
 	path := filepath.Join(s.receiversDir(), id+pendingSuffix)
 	f, err := s.readReceiver(path)
 	if err == nil {
 		return f.SinceUnixNS, s.fs.SyncDir("receiver", s.receiversDir())
 	}
-	if _, damaged := errors.AsType[*damagedError](err); !damaged && !errors.Is(err, fs.ErrNotExist) {
+	_, damaged := errors.AsType[*damagedError](err)
+	if !damaged && !errors.Is(err, fs.ErrNotExist) {
 		return 0, err
 	}
-	data, err := json.Marshal(receiverFile{formatVersion, projectID, host, now})
+	data, err := json.Marshal(receiverFile{formatVersion, projectID, host, seen})
 	if err != nil {
 		return 0, fmt.Errorf("encode %s: %w", filepath.Base(path), err)
 	}
-	return now, durable.ReplaceFile(s.fs, "receiver", path, append(data, '\n'))
+	return seen, durable.ReplaceFile(s.fs, "receiver", path, append(data, '\n'))
 }
 
 func (s store) readReceiver(path string) (receiverFile, error) {

@@ -6,9 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,10 +14,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/golang-jwt/jwt/v5"
-	lk "github.com/livekit/protocol/livekit"
-	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/delivery"
@@ -37,155 +31,6 @@ const (
 )
 
 var key = livekit.Key{ID: "key", Secret: "a secret of at least thirty-two bytes"}
-
-// request is one request that a receiver got.
-type request struct {
-	url, token string
-	body       string
-	event      *lk.WebhookEvent
-	accepted   bool
-}
-
-// web is all receivers. It checks the signature of every request.
-type web struct {
-	t *testing.T
-
-	mu       sync.Mutex
-	requests []request
-	running  map[string]int
-	most     map[string]int
-	// answer decides on a request; nil: 200. It may block on ctx.
-	answer func(ctx context.Context, url string, e *lk.WebhookEvent) (int, error)
-	header http.Header
-}
-
-// RoundTrip implements [http.RoundTripper].
-func (w *web) RoundTrip(r *http.Request) (*http.Response, error) {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return nil, err
-	}
-	url := r.URL.String()
-	if r.Method != http.MethodPost || r.Header.Get("Content-Type") != "application/webhook+json" {
-		w.t.Errorf("%s with %q", r.Method, r.Header.Get("Content-Type"))
-	}
-	got := request{url: url, token: r.Header.Get("Authorization"), body: string(body)}
-	w.verify(got)
-	got.event = &lk.WebhookEvent{}
-	if err := protojson.Unmarshal(body, got.event); err != nil {
-		w.t.Errorf("%s: %v", body, err)
-	}
-	w.mu.Lock()
-	answer, header := w.answer, w.header
-	w.running[url]++
-	w.most[url] = max(w.most[url], w.running[url])
-	w.mu.Unlock()
-	code := http.StatusOK
-	if answer != nil {
-		code, err = answer(r.Context(), url, got.event)
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.running[url]--
-	got.accepted = err == nil && code == http.StatusOK
-	w.requests = append(w.requests, got)
-	if err != nil {
-		return nil, err
-	}
-	return &http.Response{
-		StatusCode: code, Header: header.Clone(), Body: io.NopCloser(strings.NewReader("secret answer")),
-	}, nil
-}
-
-// verify checks the token as LiveKit's receivers do.
-func (w *web) verify(r request) {
-	var c struct {
-		jwt.RegisteredClaims
-
-		SHA256 string `json:"sha256"`
-	}
-	_, err := jwt.ParseWithClaims(r.token, &c,
-		func(*jwt.Token) (any, error) { return []byte(key.Secret), nil },
-		jwt.WithIssuer(key.ID), jwt.WithExpirationRequired(), jwt.WithValidMethods([]string{"HS256"}))
-	if err != nil {
-		w.t.Errorf("token: %v", err)
-		return
-	}
-	if left := time.Until(c.ExpiresAt.Time); left <= 4*time.Minute || left > 5*time.Minute {
-		w.t.Errorf("the token is valid for %v", left)
-	}
-	if c.SHA256 != digest(r.body) {
-		w.t.Error("the token signs another body")
-	}
-}
-
-func (w *web) set(f func(ctx context.Context, url string, e *lk.WebhookEvent) (int, error)) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.answer = f
-}
-
-// got returns what one receiver accepted, or was asked to, as "<egress id> <status>".
-func (w *web) got(url string, all bool) []string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	var list []string
-	for _, r := range w.requests {
-		if r.url == url && (all || r.accepted) {
-			list = append(list, label(r.event))
-		}
-	}
-	return list
-}
-
-func label(e *lk.WebhookEvent) string {
-	status := strings.TrimPrefix(e.EgressInfo.Status.String(), "EGRESS_")
-	return e.EgressInfo.EgressId + " " + status
-}
-
-// check is the invariant over all requests so far: one id, name and body for each event, and the
-// order of the events of a recording.
-func (w *web) check() {
-	w.t.Helper()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	bodies, ids := map[string]string{}, map[string]string{}
-	accepted := map[string]step{}
-	for _, r := range w.requests {
-		of := r.url + " " + label(r.event)
-		if before, ok := bodies[of]; ok && before != r.body {
-			w.t.Errorf("%s: sent\n%s\nand\n%s", of, before, r.body)
-		}
-		if before, ok := ids[r.event.Id]; ok && before != label(r.event) {
-			w.t.Errorf("%s and %s have the same id", before, label(r.event))
-		}
-		bodies[of], ids[r.event.Id] = r.body, label(r.event)
-		s := stepOf(r.event)
-		recording := r.url + " " + r.event.EgressInfo.EgressId
-		if s > accepted[recording]+1 && w.answer == nil {
-			w.t.Errorf("%s was sent before the event before it was accepted", of)
-		}
-		if s < accepted[recording] {
-			w.t.Errorf("%s was sent after the event after it", of)
-		}
-		if r.accepted {
-			accepted[recording] = max(accepted[recording], s)
-		}
-	}
-}
-
-func stepOf(e *lk.WebhookEvent) step {
-	s := stepEnded
-	switch e.EgressInfo.Status {
-	case lk.EgressStatus_EGRESS_STARTING:
-		s = stepStarting
-	case lk.EgressStatus_EGRESS_ACTIVE:
-		s = stepActive
-	case lk.EgressStatus_EGRESS_ENDING:
-		s = stepEnding
-	}
-	return s
-}
 
 // world is a data directory with the processes that work on it.
 type world struct {
@@ -235,13 +80,13 @@ func (w *world) boot() error {
 	w.n = New(Options{
 		Spool: s, FS: w.disk, Hosts: w.hosts,
 		Logger: slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Project: func(id string) (Project, bool) {
+		Projects: func() map[string]Project {
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			if id != "p" || w.project == nil {
-				return Project{}, false
+			if w.project == nil {
+				return nil
 			}
-			return *w.project, true
+			return map[string]Project{"p": *w.project}
 		},
 	})
 	w.n.client.Transport = w.web
@@ -318,7 +163,9 @@ func next(s *spool.Spool, id string, webhooks ...string) (bool, error) {
 			return true, err
 		}
 		if joined {
-			return true, w.Seal(spool.Sealed{Status: textegress.StatusComplete, Reason: "room_closed"})
+			return true, w.Seal(spool.Sealed{
+				Status: textegress.StatusComplete, Reason: "room_closed",
+			})
 		}
 		b, err := segment.EncodeEvent(segment.Event{Kind: segment.KindJoined, RoomSID: "RM_x"})
 		if err == nil {
@@ -337,7 +184,8 @@ func next(s *spool.Spool, id string, webhooks ...string) (bool, error) {
 	case spool.StateExported:
 		b, err := json.Marshal(delivery.Uploaded{
 			FormatVersion: 1, Revision: 1, Bucket: "s3://b at https://s3.example.org",
-			Prefix: delivery.Prefix(rec.Info(), 1), Objects: 1, UploadedUnixNS: time.Now().UnixNano(),
+			Prefix: delivery.Prefix(rec.Info(), 1), Objects: 1,
+			UploadedUnixNS: time.Now().UnixNano(),
 		})
 		if err != nil {
 			return true, err
@@ -406,15 +254,6 @@ func whole(ids ...string) []string {
 		}
 	}
 	return list
-}
-
-func status(code int) func(context.Context, string, *lk.WebhookEvent) (int, error) {
-	return func(context.Context, string, *lk.WebhookEvent) (int, error) { return code, nil }
-}
-
-func hang(ctx context.Context, _ string, _ *lk.WebhookEvent) (int, error) {
-	<-ctx.Done()
-	return 0, ctx.Err()
 }
 
 // path returns the path of an event for receiver A.
