@@ -1,5 +1,5 @@
-// Package egressinfo describes a recording as LiveKit's EgressInfo (protobufs/livekit_egress.proto),
-// for the API and for webhooks.
+// Package egressinfo describes a recording as LiveKit's EgressInfo
+// (protobufs/livekit_egress.proto), for the API and for webhooks.
 //
 // The guarantee: a description contains nothing about participants. It lists only objects whose
 // keys name nobody; the manifest lists all of them.

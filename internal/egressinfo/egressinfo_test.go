@@ -66,7 +66,8 @@ func packet(t *testing.T, w *spool.Writer, p *livekit.DataPacket) {
 		t.Fatal(err)
 	}
 	if err := w.Append(segment.Frame{
-		Type: segment.FramePacket, Channel: segment.ChannelReliable, Epoch: 1, UnixNS: 2, Payload: b,
+		Type: segment.FramePacket, Channel: segment.ChannelReliable, Epoch: 1, UnixNS: 2,
+		Payload: b,
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +81,7 @@ func talk(t *testing.T, w *spool.Writer) {
 		ParticipantSID: "PA_secret",
 	})
 	packet(t, w, &livekit.DataPacket{Value: &livekit.DataPacket_User{
-		User: &livekit.UserPacket{Payload: []byte("secret text"), Topic: proto.String("secret-topic")},
+		User: &livekit.UserPacket{Payload: []byte("secret text"), Topic: new("secret-topic")},
 	}})
 	for _, p := range []*livekit.DataPacket{
 		{Value: &livekit.DataPacket_StreamHeader{StreamHeader: &livekit.DataStream_Header{
@@ -184,7 +185,8 @@ func TestOf(t *testing.T) {
 				t.Errorf("%v", got.FileResults)
 			}
 			for _, f := range got.FileResults {
-				if _, ok := bucket.Objects()[f.Filename]; !ok || f.Location != "memory b/"+f.Filename {
+				_, ok := bucket.Objects()[f.Filename]
+				if !ok || f.Location != "memory b/"+f.Filename {
 					t.Errorf("no such object: %v", f)
 				}
 			}

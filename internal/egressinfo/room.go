@@ -19,7 +19,8 @@ func Joined(rec *spool.Recording) (roomSID string, joined bool, err error) {
 		}
 		switch f.Type {
 		case segment.FrameEvent:
-			if e, err := segment.DecodeEvent(f.Payload); err == nil && e.Kind == segment.KindJoined {
+			e, err := segment.DecodeEvent(f.Payload)
+			if err == nil && e.Kind == segment.KindJoined {
 				return e.RoomSID, true, nil
 			}
 		case segment.FrameState:
