@@ -1,0 +1,3 @@
+// Package webhooktest tests that LiveKit's own receivers verify and understand the webhooks of
+// internal/notify.
+package webhooktest
