@@ -45,8 +45,8 @@ func NewPolicy(patterns []string) (*Policy, error) {
 // Verdict is the decision about a room.
 type Verdict struct {
 	Record bool
-	// OptedOut is true if the room's metadata, not a pattern, is why it is not recorded. A recording
-	// that has begun then ends.
+	// OptedOut is true if the room's metadata, not a pattern, is why it is not recorded. A
+	// recording that has begun then ends.
 	OptedOut bool
 	Limits   session.Limits // what of the room is recorded
 	// Problem says what is wrong with the metadata, without quoting it. Such a room is opted out:

@@ -74,7 +74,10 @@ func TestPolicyMetadata(t *testing.T) {
 		{`{"textegress":{"record":null}}`, false, true, false, "", false},
 		{`{"textegress":{"record":true},"x":1}`, true, true, false, "", false},
 		{`{"textegress":{"record":false}}`, false, false, true, "", false},
-		{`{"textegress":{"record":true,"topics":["chat","log-*"]}}`, true, true, false, "chat log-*", false},
+		{
+			`{"textegress":{"record":true,"topics":["chat","log-*"]}}`, true, true, false,
+			"chat log-*", false,
+		},
 		{`{"textegress":{"topics":["chat"]}}`, false, true, false, "chat", false},
 		{`{"textegress":{"record":false,"topics":["chat"]}}`, false, false, true, "", false},
 		{`{"textegress":{"record":"no"}}`, false, false, true, "", true},
@@ -101,7 +104,8 @@ func TestPolicyMetadata(t *testing.T) {
 	}
 	// The rooms of `config check` are never recorded, whatever they say.
 	for _, metadata := range []string{"", `{"textegress":{"record":true}}`} {
-		if v := all.Verdict(livekit.Room{Name: "textegress-check-x", Metadata: metadata}); v.Record {
+		v := all.Verdict(livekit.Room{Name: "textegress-check-x", Metadata: metadata})
+		if v.Record {
 			t.Errorf("%+v", v)
 		}
 	}

@@ -26,7 +26,8 @@ type Options struct {
 	URL  string // of the server: ws, wss, http or https
 	Key  Key
 	Name string // of the project
-	// Records decides which rooms are recorded, usually [Policy.Verdict]. It is called concurrently.
+	// Records decides which rooms are recorded, usually [Policy.Verdict]. It is called
+	// concurrently.
 	Records func(Room) Verdict
 	Logger  *slog.Logger // nil: discard
 }

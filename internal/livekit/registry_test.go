@@ -76,7 +76,8 @@ func TestRegistryState(t *testing.T) {
 		definite := errors.Is(err, session.ErrEnded) || errors.Is(err, session.ErrUnknown) ||
 			errors.Is(err, session.ErrWrongRoom)
 		switch {
-		case c.token == nil && (err != nil || token.JWT == "" || !strings.HasPrefix(token.URL, "ws:")):
+		case c.token == nil &&
+			(err != nil || token.JWT == "" || !strings.HasPrefix(token.URL, "ws:")):
 			t.Errorf("%s in %s: %v, %v", c.id, c.room, token, err)
 		case c.token == errAny && (err == nil || definite),
 			c.token != nil && c.token != errAny && !errors.Is(err, c.token):
@@ -110,21 +111,22 @@ func TestRegistryNewRoom(t *testing.T) {
 		recording, ours bool
 		want            session.State
 	}{
-		"new":                       {age: time.Second, want: session.Running},
-		"old":                       {age: time.Minute, want: session.Empty},
-		"old, in use":               {age: time.Minute, count: 1, want: session.Running},
-		"new, by a clock ahead":     {age: time.Second, ahead: time.Hour, want: session.Running},
-		"old, by a clock ahead":     {age: time.Minute, ahead: time.Hour, want: session.Empty},
-		"new, by a clock behind":    {age: time.Second, ahead: -time.Hour, want: session.Running},
-		"old, by a clock behind":    {age: time.Minute, ahead: -time.Hour, want: session.Empty},
-		"new, a recorder is in it":  {age: time.Second, recording: true, want: session.Empty},
-		"new, we joined it":         {age: time.Second, ours: true, want: session.Empty},
-		"new, we joined, people in": {age: time.Second, ours: true, count: 1, want: session.Running},
+		"new":                      {age: time.Second, want: session.Running},
+		"old":                      {age: time.Minute, want: session.Empty},
+		"old, in use":              {age: time.Minute, count: 1, want: session.Running},
+		"new, by a clock ahead":    {age: time.Second, ahead: time.Hour, want: session.Running},
+		"old, by a clock ahead":    {age: time.Minute, ahead: time.Hour, want: session.Empty},
+		"new, by a clock behind":   {age: time.Second, ahead: -time.Hour, want: session.Running},
+		"old, by a clock behind":   {age: time.Minute, ahead: -time.Hour, want: session.Empty},
+		"new, a recorder is in it": {age: time.Second, recording: true, want: session.Empty},
+		"new, we joined it":        {age: time.Second, ours: true, want: session.Empty},
+		"new, we and people in it": {age: time.Second, ours: true, count: 1, want: session.Running},
 	} {
 		t.Run(name, func(t *testing.T) {
 			x := room("RM_1", "a", int(c.count))
 			at := time.Now().Add(c.ahead - c.age)
-			x.CreationTime, x.CreationTimeMs, x.ActiveRecording = at.Unix(), at.UnixMilli(), c.recording
+			x.CreationTime, x.CreationTimeMs = at.Unix(), at.UnixMilli()
+			x.ActiveRecording = c.recording
 			s := newServer(t, x)
 			s.ahead = c.ahead
 			r := s.registry(key)
@@ -206,7 +208,8 @@ func TestRegistryMalformedMetadata(t *testing.T) {
 			t.Errorf("%v, %v, %v", list, out, err)
 		}
 	}
-	if n := strings.Count(log.String(), "malformed"); n != 1 || strings.Contains(log.String(), "alice") {
+	if n := strings.Count(log.String(), "malformed"); n != 1 ||
+		strings.Contains(log.String(), "alice") {
 		t.Errorf("logged %d times:\n%s", n, log.String())
 	}
 	s.set([]*lkproto.Room{room("RM_2", "a", 1)}...)

@@ -51,8 +51,8 @@ type grants struct {
 	Recorder             bool   `json:"recorder"`
 }
 
-// kindEgress makes LiveKit list the recorder as an egress, which clients and dashboards leave out of
-// their lists of people. LiveKit moves no such participant to another room.
+// kindEgress makes LiveKit list the recorder as an egress, which clients and dashboards leave out
+// of their lists of people. LiveKit moves no such participant to another room.
 const kindEgress = "egress"
 
 type claims struct {

@@ -32,7 +32,8 @@ func TestJoinToken(t *testing.T) {
 		}
 		now := float64(time.Now().Unix())
 		want := jwt.MapClaims{
-			"iss": "APIkey", "sub": "bot", "name": "bot", "kind": "egress", "nbf": now - 600, "exp": now + 6*3600,
+			"iss": "APIkey", "sub": "bot", "name": "bot", "kind": "egress",
+			"nbf": now - 600, "exp": now + 6*3600,
 			"video": map[string]any{
 				"roomJoin": true, "room": "class/1", "hidden": true, "recorder": true,
 				"canSubscribe": true,

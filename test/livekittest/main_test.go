@@ -54,8 +54,8 @@ func TestMain(m *testing.M) {
 
 const interval = time.Second // POLL_INTERVAL
 
-// swallow loses webhooks for good. LiveKit would try them again for half a minute, and keep those of
-// later tests waiting.
+// swallow loses webhooks for good. LiveKit would try them again for half a minute, and keep those
+// of later tests waiting.
 func swallow() {
 	servers.Webhooks.Reset()
 	servers.Webhooks.To(&stack.Recorder{URL: "http://swallowed.invalid"})
@@ -183,7 +183,8 @@ func eventually(t *testing.T, what string, f func() bool) {
 	}
 }
 
-// enter joins a room as a person, who leaves at the end of the test. It returns the sid of the room.
+// enter joins a room as a person, who leaves at the end of the test. It returns the sid of the
+// room.
 func enter(t *testing.T, room, identity string) (*lksdk.Room, string) {
 	t.Helper()
 	token, err := servers.LiveKit.Token(identity, stack.Grants(room))

@@ -114,14 +114,16 @@ func TestForgedWebhooks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	otherSecret, otherKey := hook(servers.LiveKit.APIKey, "another"), hook("APIother",
+		servers.LiveKit.APISecret)
 	for name, c := range map[string]struct {
 		hook stack.Hook
 		want int
 	}{
 		"changed":                       {changed, http.StatusUnauthorized},
 		"unsigned":                      {unsigned, http.StatusUnauthorized},
-		"another secret":                {hook(servers.LiveKit.APIKey, "another"), http.StatusUnauthorized},
-		"another key":                   {hook("APIother", servers.LiveKit.APISecret), http.StatusUnauthorized},
+		"another secret":                {otherSecret, http.StatusUnauthorized},
+		"another key":                   {otherKey, http.StatusUnauthorized},
 		"large":                         {large, http.StatusRequestEntityTooLarge},
 		"replayed":                      {real, http.StatusOK},
 		"of a server with the same key": {elsewhere, http.StatusOK},

@@ -28,9 +28,9 @@ var seats = []seat{
 	{name: "ours", own: true},
 }
 
-// A recorder with a token of ours takes no seat and keeps no room open: a person still finds a place
-// in a room for one, and the room closes when that person has left. A hidden participant that is
-// neither a recorder nor an egress does both.
+// A recorder with a token of ours takes no seat and keeps no room open: a person still finds a
+// place in a room for one, and the room closes when that person has left. A hidden participant that
+// is neither a recorder nor an egress does both.
 func TestSeats(t *testing.T) {
 	onEach(t, func(t *testing.T, l *stack.LiveKit) {
 		const taken = "seats-taken"

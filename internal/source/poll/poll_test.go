@@ -161,8 +161,8 @@ func TestAnnounce(t *testing.T) {
 		w.after(interval, nil)
 		w.want("RM_3")
 		if diff := cmp.Diff(session.Announcement{
-			SessionID: "RM_3", Room: "room of RM_3", Source: "poll", ReceivedAt: w.lists[len(w.lists)-1],
-			Limits: limits,
+			SessionID: "RM_3", Room: "room of RM_3", Source: "poll",
+			ReceivedAt: w.lists[len(w.lists)-1], Limits: limits,
 		}, w.last); diff != "" {
 			t.Error(diff)
 		}
@@ -199,7 +199,12 @@ func TestTryAgain(t *testing.T) {
 		t.Run(c.err.Error(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := start(t)
-				w.after(0, func() { w.refuses, w.sessions = c.err, []session.Session{running("RM_1")} })
+				list := func(id string) func() {
+					return func() {
+						w.refuses, w.sessions = c.err, []session.Session{running(id)}
+					}
+				}
+				w.after(0, list("RM_1"))
 				w.after(interval, nil) // the list
 				if w.after(100*time.Millisecond, nil); len(w.told) != 1 {
 					t.Errorf("%d calls without a pause", len(w.told))
@@ -215,7 +220,7 @@ func TestTryAgain(t *testing.T) {
 				w.after(0, func() { w.refuses, w.told = nil, nil })
 				w.after(time.Minute, nil)
 				w.want("RM_1")
-				w.after(0, func() { w.refuses, w.sessions = c.err, []session.Session{running("RM_2")} })
+				w.after(0, list("RM_2"))
 				w.after(interval, func() { w.sessions, w.told = nil, nil })
 				w.after(time.Hour, nil)
 				if len(w.told) > 1 {
@@ -226,7 +231,7 @@ func TestTryAgain(t *testing.T) {
 	}
 }
 
-// A room whose creator opts out is withdrawn, and announced again when he opts in.
+// A room whose creator opts out is withdrawn, and announced again after opting in.
 func TestOptOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t, running("RM_1"))
@@ -252,7 +257,9 @@ func TestOptOut(t *testing.T) {
 func TestOptOutWhileAnnounced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t)
-		w.after(0, func() { w.slow, w.sessions = 10*time.Second, []session.Session{running("RM_1")} })
+		w.after(0, func() {
+			w.slow, w.sessions = 10*time.Second, []session.Session{running("RM_1")}
+		})
 		w.after(2*interval, func() { w.sessions, w.optedOut = nil, []string{"RM_1"} })
 		w.want("RM_1")
 		w.after(5*time.Second, nil)
@@ -325,75 +332,5 @@ func TestSlowServer(t *testing.T) {
 		if n := len(w.lists); n < 9 || n > 12 {
 			t.Errorf("%d lists in 100 s", n)
 		}
-	})
-}
-
-// count returns the number of lists in the next minute.
-func (w *world) count() int {
-	w.after(0, func() { w.lists = nil })
-	w.after(time.Minute, nil)
-	return len(w.lists)
-}
-
-func (w *world) often(want bool) {
-	w.t.Helper()
-	n := w.count()
-	if want && (n < 58 || n > 62) || !want && (n < 3 || n > 5) {
-		w.t.Errorf("%d lists in a minute, often: %v", n, want)
-	}
-}
-
-// The list is asked for less often from the first webhook on, and often again when webhooks fail to
-// tell of a new room.
-func TestWebhooks(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := start(t, running("RM_1"))
-		w.often(true)
-		w.after(0, func() { w.seen = time.Now() })
-		w.after(interval, nil)
-		w.often(false)
-		var pauses []time.Duration
-		w.after(0, func() { w.lists = nil })
-		w.after(time.Hour, nil)
-		for i := range w.lists[1:] {
-			pauses = append(pauses, w.lists[i+1].Sub(w.lists[i]))
-		}
-		if a, b := slices.Min(pauses), slices.Max(pauses); a < 12*time.Second ||
-			b > 18*time.Second || b-a < time.Second {
-			t.Errorf("pauses from %v to %v", a, b)
-		}
-		add := func(id string, known bool) func() {
-			return func() {
-				w.sessions = append(w.sessions, running(id))
-				w.known[id] = known
-			}
-		}
-		w.after(0, add("RM_2", true))
-		w.after(time.Minute, nil)
-		w.often(false)
-		// A list is asked for at once when somebody wants that.
-		w.after(0, func() { w.lists = nil })
-		w.Wake()
-		synctest.Wait()
-		if len(w.lists) != 1 {
-			t.Errorf("%d lists", len(w.lists))
-		}
-		// Webhooks are lost, and another one does not make up for that.
-		w.after(0, add("RM_3", false))
-		w.after(40*time.Second, func() { w.seen = time.Now() })
-		w.often(true)
-		w.after(0, add("RM_4", false))
-		w.often(true)
-		if n := strings.Count(w.log.String(), "do not arrive"); n != 1 {
-			t.Errorf("logged %d times:\n%s", n, w.log.String())
-		}
-		w.after(0, add("RM_5", true))
-		w.after(2*interval, nil)
-		w.often(false)
-		// What was there before an outage, or began in it, says nothing about webhooks.
-		w.after(0, func() { w.err = errors.New("away") })
-		w.after(time.Minute, func() { w.err = nil; add("RM_6", false)() })
-		w.after(time.Minute, nil)
-		w.often(false)
 	})
 }

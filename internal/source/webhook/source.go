@@ -164,7 +164,8 @@ func (s *Source) receive(ctx context.Context, body []byte) int {
 		return http.StatusServiceUnavailable
 	}
 	if err := s.handle(ctx, h, e); err != nil {
-		s.trouble("a room that a webhook announced is not recorded yet; LiveKit sends it again", err)
+		s.trouble("a room that a webhook announced is not recorded yet; LiveKit sends it again",
+			err)
 		return http.StatusServiceUnavailable
 	}
 	s.done.Add(e.ID)

@@ -309,7 +309,10 @@ func TestStop(t *testing.T) {
 			Verify: func(string) (func([]byte) bool, error) {
 				return func([]byte) bool { return true }, nil
 			},
-			Parse: func(b []byte) (ev webhook.Event, err error) { return ev, json.Unmarshal(b, &ev) },
+			Parse: func(b []byte) (ev webhook.Event, err error) {
+				err = json.Unmarshal(b, &ev)
+				return ev, err
+			},
 			Confirm: func(_ context.Context, s session.Session) (session.Session, bool, error) {
 				return s, true, nil
 			},
