@@ -67,13 +67,18 @@ func decodeRoom(b []byte) (Room, error) {
 	var room Room
 	var seconds, milliseconds int64
 	err := fields(b, func(number protowire.Number, v value) error {
+		if v.kind == protowire.BytesType {
+			switch number {
+			case fieldSID:
+				room.SID = string(v.bytes)
+			case fieldName:
+				room.Name = string(v.bytes)
+			case fieldMetadata:
+				room.Metadata = string(v.bytes)
+			}
+			return nil
+		}
 		switch number {
-		case fieldSID:
-			room.SID = string(v.bytes)
-		case fieldName:
-			room.Name = string(v.bytes)
-		case fieldMetadata:
-			room.Metadata = string(v.bytes)
 		case fieldParticipants:
 			room.Participants = int(uint32(v.number))
 		case fieldActiveRecording:

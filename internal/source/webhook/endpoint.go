@@ -78,14 +78,14 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusBadRequest)
 		return
 	}
-	status, any := http.StatusOK, false
+	status, matched := http.StatusOK, false
 	for _, s := range list {
 		if s.matches(body) {
-			any = true
+			matched = true
 			status = max(status, s.source.receive(r.Context(), body))
 		}
 	}
-	if !any {
+	if !matched {
 		e.refuse(w)
 		return
 	}
