@@ -162,7 +162,7 @@ func New(o Options) (_ *App, err error) {
 		ForgetPseudonym: a.pseudonyms.Erase, KeepFree: c.DiskMinFree / 4, Logger: o.Logger,
 	})
 	a.notifier = notify.New(notify.Options{
-		Spool: a.spool, Project: a.subscriptions, AllowPrivate: c.WebhookAllowPrivate,
+		Spool: a.spool, Projects: a.subscriptions, AllowPrivate: c.WebhookAllowPrivate,
 		Hosts: c.WebhookHosts, Logger: o.Logger, Registerer: reg,
 	})
 	a.web = web.New(web.Options{

@@ -108,10 +108,11 @@ func (a *App) recordingChanged() {
 	a.notifier.Wake()
 }
 
-// subscriptions returns the settings of a project's webhooks.
-func (a *App) subscriptions(projectID string) (notify.Project, bool) {
+// subscriptions returns the settings of the webhooks of all projects, by project id.
+func (a *App) subscriptions() map[string]notify.Project {
+	all := map[string]notify.Project{}
 	for _, p := range a.snapshotProjects() {
-		if p.Config.ProjectID != projectID || p.ctl == nil {
+		if p.ctl == nil {
 			continue
 		}
 		key, _ := project.LiveKitKey(p.Config)
@@ -126,9 +127,9 @@ func (a *App) subscriptions(projectID string) (notify.Project, bool) {
 			}
 			n.Subscriptions = append(n.Subscriptions, s)
 		}
-		return n, true
+		all[p.Config.ProjectID] = n
 	}
-	return notify.Project{}, false
+	return all
 }
 
 // logServer logs what is recorded of a LiveKit server, where it is delivered, and what to set for a
