@@ -9,15 +9,21 @@ import (
 	"github.com/syncflow/textegress/internal/delivery"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/dir"
+	"github.com/syncflow/textegress/internal/project"
 )
 
 // maxFailures bounds how many different failures of one project's deliveries are listed.
 const maxFailures = 5
 
-// unusable lists the directories that cannot hold recordings.
+// unusable lists the buckets that could not be set up, and the directories that cannot hold
+// recordings.
 func unusable(projects []managedProject) []string {
 	var out []string
 	for _, p := range projects {
+		if p.BucketError != nil {
+			out = append(out, fmt.Sprintf("project %d: nothing can be delivered: %s",
+				p.Config.Index, p.BucketError))
+		}
 		if d, ok := p.Bucket.(*dir.Bucket); ok {
 			if err := d.Problem(); err != nil {
 				out = append(out, fmt.Sprintf("project %d: nothing can be delivered: %s",
@@ -33,6 +39,27 @@ func checkUnusable(projects []managedProject) {
 	for _, p := range projects {
 		if d, ok := p.Bucket.(*dir.Bucket); ok && d.Problem() != nil {
 			d.Check() //nolint:errcheck // Problem returns the error
+		}
+	}
+}
+
+// retryBuckets sets up the buckets that could not be set up before.
+func (a *App) retryBuckets() {
+	for _, p := range a.snapshotProjects() {
+		if p.BucketError == nil {
+			continue
+		}
+		bucket, err := project.Bucket(p.Config)
+		a.mu.Lock()
+		for _, q := range a.projects {
+			if q.Config.ProjectID == p.Config.ProjectID && q.BucketError != nil {
+				q.Bucket, q.BucketError = bucket, err
+			}
+		}
+		a.mu.Unlock()
+		if err == nil {
+			a.log.Info("recordings of a project can be delivered now", "project", p.Config.Index)
+			a.dispatcher.Retry(p.Config.ProjectID)
 		}
 	}
 }

@@ -2,6 +2,8 @@ package app
 
 import (
 	"fmt"
+	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -106,5 +108,37 @@ func TestUndelivered(t *testing.T) {
 	}
 	if s := undelivered(projects, delivery.Snapshot{}); len(s) != 0 {
 		t.Errorf("nothing fails: %q", s)
+	}
+}
+
+// TestBucketThatCannotBeSetUp: a project whose directory cannot be made is recorded all the same,
+// and delivers as soon as the directory can be made.
+func TestBucketThatCannotBeSetUp(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "missing")
+	pc := config.Project{ProjectID: "p", Index: 2, Directory: filepath.Join(missing, "out")}
+	_, err := project.Bucket(pc)
+	if err == nil || !strings.Contains(err.Error(), missing) {
+		t.Fatalf("%v", err)
+	}
+	a := &App{log: slog.New(slog.DiscardHandler), dispatcher: delivery.New(delivery.Options{
+		Logger: slog.New(slog.DiscardHandler),
+	})}
+	a.projects = []*managedProject{{Project: project.Project{Config: pc, BucketError: err}}}
+	if got := unusable(a.snapshotProjects()); len(got) != 1 || !strings.Contains(got[0], missing) {
+		t.Errorf("%q", got)
+	}
+	a.retryBuckets()
+	if _, err := (liveProjects{a}).Bucket("p"); err == nil {
+		t.Error("a bucket in a directory that cannot be made")
+	}
+	if err := os.Mkdir(missing, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	a.retryBuckets()
+	if _, err := (liveProjects{a}).Bucket("p"); err != nil {
+		t.Error(err)
+	}
+	if got := unusable(a.snapshotProjects()); len(got) != 0 {
+		t.Errorf("%q", got)
 	}
 }

@@ -19,6 +19,7 @@ func (a *App) settle(ctx context.Context) {
 	for {
 		a.eraser.Resume(ctx)
 		checkUnusable(a.snapshotProjects())
+		a.retryBuckets()
 		select {
 		case <-ctx.Done():
 			return

@@ -144,7 +144,9 @@ func (a *App) logServer(p managedProject) {
 	}
 	args := []any{
 		"project", p.Config.Name, "livekit", p.Config.LiveKit.URL, "rooms", rooms,
-		"delivered_to", p.Bucket.String(),
+	}
+	if p.Bucket != nil {
+		args = append(args, "delivered_to", p.Bucket.String())
 	}
 	if p.Config.Directory != "" {
 		args = append(args, "for_a_bucket", "set "+p.Config.Variable("S3_CONFIG__…"))

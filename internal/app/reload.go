@@ -151,6 +151,7 @@ func (a *App) commit(next *config.Config, buckets map[string]objstore.Bucket,
 		}
 		if b := buckets[n.ProjectID]; b != nil {
 			p.Bucket, p.Config.S3, p.Config.Directory = b, n.S3, n.Directory
+			p.BucketError = nil
 			status.Applied = append(status.Applied, ofProject(changed, n.Index, ofBucket)...)
 		}
 		if names, err := p.setKeys(n, changed); err != nil {

@@ -1,6 +1,8 @@
 package project
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -42,13 +44,34 @@ func (p *Project) liveKit(c *config.Config, o Options) error {
 	if o.Webhooks != nil {
 		o.Webhooks.Add(hooks)
 	}
-	p.Registry, p.Sources = registry, []session.Source{rooms, hooks}
+	p.Registry, p.Sources = server{registry, p.Config}, []session.Source{rooms, hooks}
 	p.setKey = func(n config.Project) error {
 		key, _ := LiveKitKey(n)
 		registry.SetKey(key)
 		return nil
 	}
 	return nil
+}
+
+// server is a registry whose errors name the settings to look at.
+type server struct {
+	*livekit.Registry
+
+	config config.Project
+}
+
+// Project implements [session.Registry].
+func (s server) Project(ctx context.Context) (session.Project, error) {
+	p, err := s.Registry.Project(ctx)
+	switch {
+	case errors.Is(err, session.ErrUnauthorized):
+		err = fmt.Errorf("%w; check %s and %s", err, s.config.Variable("LIVEKIT__API_KEY"),
+			s.config.Variable("LIVEKIT__API_SECRET"))
+	case err != nil:
+		err = fmt.Errorf("%w; check %s, `textegress config check` says more", err,
+			s.config.Variable("LIVEKIT__URL"))
+	}
+	return p, err
 }
 
 // LiveKitSourceOptions configures the sources of a project that is a LiveKit server.

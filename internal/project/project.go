@@ -41,11 +41,13 @@ type Options struct {
 // Project is one configured project with its parts.
 type Project struct {
 	Config   config.Project
-	Bucket   objstore.Bucket
-	Keys     *render.Keys // of encrypted rooms; nil: none
+	Bucket   objstore.Bucket // nil: BucketError says why; recordings wait on disk
+	Keys     *render.Keys    // of encrypted rooms; nil: none
 	Rules    textegress.SelectionRules
 	Registry session.Registry // nil: the project cannot be recorded
 	Sources  []session.Source
+
+	BucketError error
 
 	setKey func(config.Project) error // replaces the key of the registry
 }
@@ -56,8 +58,9 @@ type Project struct {
 func New(c *config.Config, pc config.Project, o Options) (Project, error) {
 	p := Project{Config: pc, Rules: Rules(pc)}
 	var err error
-	if p.Bucket, err = Bucket(pc); err != nil {
-		return p, err
+	if p.Bucket, p.BucketError = Bucket(pc); p.BucketError != nil { // no reason not to record
+		o.Logger.Error("recordings of a project wait on disk: they cannot be delivered",
+			"project", pc.Index, "error", p.BucketError)
 	}
 	if d, ok := p.Bucket.(*dir.Bucket); ok {
 		if err := d.Check(); err != nil { // no reason not to record

@@ -10,6 +10,7 @@ package redact
 import (
 	"errors"
 	"io/fs"
+	"net"
 	"net/url"
 	"os"
 	"regexp"
@@ -58,7 +59,8 @@ func Text(s string, hidden ...string) string {
 }
 
 // Error returns an error that wraps err and whose text is [Text] of the text of err. It also hides
-// the credentials in URLs that errors of net/url quote. It returns nil for nil.
+// the credentials in URLs that errors of net/url quote, and leaves out our own port. It returns nil
+// for nil.
 //
 // Unwrapping the result yields the unredacted texts: match it with errors.Is and errors.As, and log
 // the result itself.
@@ -66,7 +68,12 @@ func Error(err error, hidden ...string) error {
 	if err == nil {
 		return nil
 	}
-	return &redacted{text: Text(err.Error(), append(quoted(err), hidden...)...), err: err}
+	text := err.Error()
+	// The port on our side differs in every attempt, so that the same error would look like another.
+	if e, ok := errors.AsType[*net.OpError](err); ok && e.Source != nil {
+		text = strings.Replace(text, e.Source.String()+"->", "", 1)
+	}
+	return &redacted{text: Text(text, append(quoted(err), hidden...)...), err: err}
 }
 
 type redacted struct {

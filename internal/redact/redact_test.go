@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"math/rand/v2"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -298,6 +299,22 @@ func TestPathsAndKeys(t *testing.T) {
 	} {
 		if got := Key(key); got != want {
 			t.Errorf("%s: %q", key, got)
+		}
+	}
+}
+
+// TestErrorWithoutOurPort: two attempts that fail in the same way have the same text.
+func TestErrorWithoutOurPort(t *testing.T) {
+	failure := func(port int) error {
+		return fmt.Errorf("ask: %w", &net.OpError{
+			Op: "read", Net: "tcp", Source: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port},
+			Addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 80}, Err: io.ErrUnexpectedEOF,
+		})
+	}
+	const want = "ask: read tcp 127.0.0.1:80: unexpected EOF"
+	for _, port := range []int{40000, 40001} {
+		if got := Error(failure(port)).Error(); got != want {
+			t.Errorf("%q, want %q", got, want)
 		}
 	}
 }

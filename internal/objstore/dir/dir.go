@@ -54,11 +54,11 @@ var _ objstore.Bucket = (*Bucket)(nil)
 // parents: an unmounted share must not be mistaken for an empty one.
 func New(path string) (*Bucket, error) {
 	if err := mkdir(path); err != nil {
-		return nil, fmt.Errorf("directory to deliver to: %w", err)
+		return nil, unusable("make", path, err)
 	}
 	root, err := os.OpenRoot(path)
 	if err != nil {
-		return nil, fmt.Errorf("directory to deliver to: %w", err)
+		return nil, unusable("open", path, err)
 	}
 	return On(root, path), nil
 }
@@ -67,6 +67,19 @@ func New(path string) (*Bucket, error) {
 // name. path is its name in messages.
 func On(root Root, path string) *Bucket {
 	return &Bucket{root: root, path: path, making: map[string]bool{}}
+}
+
+// unusable names the directory in full, because a relative one depends on where the service was
+// started.
+func unusable(op, path string, err error) error {
+	if abs, aerr := filepath.Abs(path); aerr == nil {
+		path = abs
+	}
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = e.Err
+	}
+	return fmt.Errorf("%s the directory %s: %w; it must be writable for the user that runs "+
+		"textegress, and the directory above it must exist", op, path, err)
 }
 
 func mkdir(path string) error {
