@@ -38,6 +38,8 @@ type fakeRoom struct {
 type step struct {
 	info room.Info
 	err  error // the join fails before the room is entered
+	// fails is the error of a join that the room has accepted.
+	fails error
 	// run is called once the room has accepted us; the connection ends with the reason that it
 	// returns. It must return when left is closed.
 	run func(h room.Handler, left <-chan struct{}) room.Reason
@@ -81,6 +83,9 @@ func (f *fakeRoom) Join(_ context.Context, o room.JoinOptions) (recorder.Conn, e
 	}
 	if err := o.Handler.Joined(s.info); err != nil {
 		return nil, fmt.Errorf("refused: %w", err)
+	}
+	if s.fails != nil {
+		return nil, s.fails
 	}
 	c := &fakeConn{done: make(chan struct{}), left: make(chan struct{})}
 	go func() {

@@ -258,12 +258,14 @@ func (j *joiner) join(ctx context.Context, h *handler, g grant) (Conn, error) {
 		},
 	})
 	r.o.Metrics.join(err, time.Since(started))
+	if h.nodeID != "" { // the room was accepted, even if the connection failed afterwards
+		j.lastNode = h.nodeID
+	}
 	if err != nil {
 		j.noteOwnRefused(g, err)
 		return nil, fmt.Errorf("join: %w", err)
 	}
 	j.last, j.lastUntil, j.empty, j.emptyUntil = g, time.Time{}, 0, time.Time{}
-	j.lastNode = h.nodeID
 	j.needAuthority, j.wrongRoom = false, false
 	return conn, nil
 }

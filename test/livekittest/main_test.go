@@ -1,5 +1,5 @@
-// Package livekittest tests internal/livekit, internal/source/poll and internal/source/webhook
-// against a real LiveKit server.
+// Package livekittest tests internal/livekit, internal/source/poll, internal/source/webhook and the
+// runs of rooms against a real LiveKit server.
 package livekittest
 
 import (
