@@ -156,6 +156,8 @@ func New(o Options) (_ *App, err error) {
 		Projects:  liveProjects{a},
 		Retention: c.Retention, Logger: o.Logger,
 		Registerer: reg,
+		Hold:       func(rec *spool.Recording) bool { return a.notifier.Holds(rec) },
+		Delivered:  a.wakeNotifier,
 	})
 	a.eraser = erasure.New(erasure.Options{
 		Spool: a.spool, Projects: liveProjects{a}, Dispatcher: a.dispatcher,

@@ -62,7 +62,7 @@ func (a *App) setUpProject(c *config.Config, pc config.Project) *managedProject 
 		KeyPrefix:    p.KeyPrefix,
 		RejoinWindow: a.o.Config.RejoinWindow, Key: liveKitKey(pc), Selection: p.Rules,
 		Pseudonyms: pc.Pseudonyms, PseudonymKey: a.pseudonymKey(pc),
-		Sealed: a.recordingChanged, Logger: a.log, Metrics: a.shared.controller,
+		Started: a.wakeNotifier, Sealed: a.recordingChanged, Logger: a.log, Metrics: a.shared.controller,
 		RecorderMetrics: a.shared.recorder,
 	})
 	return p
@@ -105,8 +105,11 @@ func (a *App) pseudonymKey(pc config.Project) string {
 // recordingChanged is called when a recording was sealed.
 func (a *App) recordingChanged() {
 	a.dispatcher.Wake()
-	a.notifier.Wake()
+	a.wakeNotifier()
 }
+
+// wakeNotifier is called when a recording was started or delivered.
+func (a *App) wakeNotifier() { a.notifier.Wake() }
 
 // subscriptions returns the settings of the webhooks of all projects, by project id.
 func (a *App) subscriptions() map[string]notify.Project {

@@ -136,6 +136,9 @@ func (c *Controller) begin(q request) (string, error) {
 	info.KeyPrefix = c.keyPrefix(info)
 	c.mu.Unlock()
 	rec, err := c.o.Spool.Create(info)
+	if err == nil {
+		c.o.Started()
+	}
 	c.mu.Lock()
 	if err != nil {
 		return "", fmt.Errorf("start a recording of session %s: %w", q.SessionID, err)

@@ -62,6 +62,8 @@ type Options struct {
 	// PseudonymKey names.
 	Pseudonyms   bool
 	PseudonymKey string
+	// Started is called after a recording has been created; nil: nothing is.
+	Started func()
 	// Sealed is called after a recording has been sealed.
 	Sealed          func()
 	Logger          *slog.Logger
@@ -140,6 +142,9 @@ func New(o Options) *Controller {
 	}
 	if o.ReconcileEvery == 0 {
 		o.ReconcileEvery = 5 * time.Minute
+	}
+	if o.Started == nil {
+		o.Started = func() {}
 	}
 	if o.Sealed == nil {
 		o.Sealed = func() {}
