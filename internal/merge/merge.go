@@ -343,7 +343,7 @@ func newMerged(root *os.Root, sources [2]render.Source, names [2]textegress.Merg
 	i := &m.info
 	i.FormatVersion, i.EgressID, i.Instance, i.Source = spool.FormatVersion, egressID(seed), "",
 		"merge"
-	i.KeyPrefix = textegress.Prefix(i.ProjectName, i.ProjectID, i.RoomName, i.Topic, i.EgressID)
+	i.KeyPrefix = a.PrefixOf(i.EgressID)
 	i.Part = min(a.Part, b.Part)
 	if a.Part != b.Part && b.Part == i.Part {
 		i.Previous, i.PreviousEndedUnixNS = b.Previous, b.PreviousEndedUnixNS

@@ -59,6 +59,13 @@ func (i Info) WithOwnPrefix() Info {
 	return i
 }
 
+// PrefixOf returns the key prefix of another recording, with the given egress id, beside this one.
+func (i Info) PrefixOf(egressID string) string {
+	own := i.WithOwnPrefix().KeyPrefix
+	return strings.TrimSuffix(own, textegress.EscapeName(i.EgressID)+"/") +
+		textegress.EscapeName(egressID) + "/"
+}
+
 // IsEgressID reports whether a name has the form of an egress id, see [NewEgressID].
 func IsEgressID(name string) bool {
 	id, ok := strings.CutPrefix(name, idPrefix)

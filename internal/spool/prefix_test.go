@@ -13,6 +13,25 @@ func TestRoomPrefix(t *testing.T) {
 	}
 }
 
+func TestPrefixOf(t *testing.T) {
+	const id, other = "DE_abcdefghijkl", "DE_ABCDEFGHIJKL"
+	for prefix, want := range map[string]string{
+		"p/room/data-egress/" + id + "/": "p/room/data-egress/" + other + "/",
+		"p/x/" + id + "/":                "p/x/" + other + "/",
+		"n-1/room/text-egress/all-topics/" + id + "/": "n-1/room/text-egress/all-topics/" + other +
+			"/",
+		"edited/": "n-1/room/text-egress/all-topics/" + other + "/",
+	} {
+		i := Info{
+			EgressID: id, ProjectName: "n", ProjectID: "1", RoomName: "room", KeyPrefix: prefix,
+			Prefix: "x",
+		}
+		if got := i.PrefixOf(other); got != want {
+			t.Errorf("beside %q: %q, want %q", prefix, got, want)
+		}
+	}
+}
+
 // TestOwnPrefix: a key prefix that could be within another recording is replaced.
 func TestOwnPrefix(t *testing.T) {
 	const own, other = "DE_abcdefghijkl", "DE_ABCDEFGHIJKL"
