@@ -11,7 +11,7 @@ import (
 	"github.com/syncflow/textegress/internal/api"
 )
 
-// TestEgressClient: the client of LiveKit's Go SDK lists and stops, and understands what is refused.
+// TestEgressClient: the client of LiveKit's Go SDK lists, stops, and understands what is refused.
 func TestEgressClient(t *testing.T) {
 	x := newTarget(t)
 	e, err := x.service.Start(t.Context(), project, api.Start{Room: room})
