@@ -62,7 +62,8 @@ func (a *App) setUpProject(c *config.Config, pc config.Project) *managedProject 
 		KeyPrefix:    p.KeyPrefix,
 		RejoinWindow: a.o.Config.RejoinWindow, Key: liveKitKey(pc), Selection: p.Rules,
 		Pseudonyms: pc.Pseudonyms, PseudonymKey: a.pseudonymKey(pc),
-		Started: a.wakeNotifier, Sealed: a.recordingChanged, Logger: a.log, Metrics: a.shared.controller,
+		Started: a.wakeNotifier, Sealed: a.recordingChanged,
+		Logger: a.log, Metrics: a.shared.controller,
 		RecorderMetrics: a.shared.recorder,
 	})
 	return p

@@ -137,15 +137,13 @@ func (n *Notifier) Run(ctx context.Context) error {
 	var requests sync.WaitGroup
 	defer requests.Wait()
 	loaded, again := false, true
-	rescan := n.o.Rescan
 	var nextScan time.Time
 	for {
 		if !loaded {
 			loaded = n.load()
 		}
 		if loaded && (again || !time.Now().Before(nextScan)) {
-			rescan = n.scan()
-			nextScan = time.Now().Add(rescan)
+			nextScan = time.Now().Add(n.scan())
 		}
 		again = false
 		wait := joinPoll

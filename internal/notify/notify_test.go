@@ -135,8 +135,8 @@ func TestRetry(t *testing.T) {
 					}
 				}
 				reasons := w.n.NotReady()
-				if len(reasons) != 1 || !strings.HasPrefix(reasons[0], "project 0: 4 events wait for the "+
-					"webhook at a.example.org, the oldest since ") {
+				if len(reasons) != 1 || !strings.HasPrefix(reasons[0],
+					"project 0: 4 events wait for the webhook at a.example.org, the oldest since ") {
 					t.Errorf("not ready: %q", reasons)
 				}
 				w.restart()
