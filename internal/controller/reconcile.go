@@ -256,7 +256,8 @@ func (c *Controller) awaitFirst(s session.Session, src string, since time.Time) 
 		return
 	}
 	c.watched[s.ID] = &watch{
-		sessionID: s.ID, run: s.ID, room: s.Room, source: src, since: since, asked: true, limits: s.Limits,
+		sessionID: s.ID, run: s.ID, room: s.Room, source: src, since: since,
+		asked: true, limits: s.Limits,
 		next: time.Now().Add(watchEvery),
 	}
 }

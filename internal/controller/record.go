@@ -13,7 +13,8 @@ import (
 
 // Record starts a recording of a running session at the request of an operator, even if the session
 // was not announced, was recorded before, was stopped, or the recorder was removed from it. It
-// returns the egress id of the new recording or, if the session is already being recorded, of the current one.
+// returns the egress id of the new recording or, if the session is already being recorded, of the
+// current one.
 func (c *Controller) Record(ctx context.Context, sessionID string) (string, error) {
 	sessionID = c.canonical(c.o.Registry.CanonicalID(sessionID))
 	for {

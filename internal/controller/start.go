@@ -123,7 +123,9 @@ func (c *Controller) Start(ctx context.Context, o StartOptions) (string, error) 
 
 // order creates the recording of a request. If the session is being recorded, it returns the
 // current recording; if that is being sealed, it returns a channel that is closed afterwards.
-func (c *Controller) order(q request) (id string, created bool, sealing <-chan struct{}, err error) {
+func (c *Controller) order(q request) (id string, created bool, sealing <-chan struct{},
+	err error,
+) {
 	q.SessionID = c.canonical(q.SessionID)
 	c.mu.Lock()
 	if st := c.open[q.SessionID]; st != nil {
@@ -209,7 +211,7 @@ func cleanPrefix(prefix string) (string, error) {
 	}
 	prefix = strings.Trim(prefix, "/")
 	length := 0
-	for _, part := range strings.Split(prefix, "/") {
+	for part := range strings.SplitSeq(prefix, "/") {
 		switch {
 		case part == "":
 			return "", fmt.Errorf("%w: a component is empty", ErrPrefix)

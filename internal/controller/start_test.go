@@ -189,9 +189,13 @@ func TestStart_Refused(t *testing.T) {
 				nil,
 			},
 			{controller.StartOptions{Limits: topics("a*b")}, []string{`"a*b"`, "star"}, nil},
-			{controller.StartOptions{Limits: session.Limits{Participants: []string{"guest1"}}}, []string{
-				`"guest1"`, "IDENTITIES_DENY",
-			}, nil},
+			{
+				controller.StartOptions{
+					Limits: session.Limits{Participants: []string{"guest1"}},
+				},
+				[]string{`"guest1"`, "IDENTITIES_DENY"},
+				nil,
+			},
 			{controller.StartOptions{Prefix: "a//b"}, nil, controller.ErrPrefix},
 			{controller.StartOptions{Prefix: "a/DE_abcdefghijkl"}, nil, controller.ErrPrefix},
 			{
@@ -251,7 +255,8 @@ func TestLimits(t *testing.T) {
 		}
 		h := w.conn("RM_1").Handler
 		h.Event(room.Event{
-			Type: room.ParticipantJoined, Participant: room.Participant{SID: "PA_1", Identity: "bob"},
+			Type:        room.ParticipantJoined,
+			Participant: room.Participant{SID: "PA_1", Identity: "bob"},
 		})
 		time.Sleep(time.Second)
 		w.stop()

@@ -85,8 +85,8 @@ func (c *Controller) watchOf(rec *spool.Recording) *watch {
 	return newWatch(rec)
 }
 
-// runEnded reports whether a recording ended because the server closed the room. The run of the room
-// is over then; a room of that name that is opened later has another sid.
+// runEnded reports whether a recording ended because the server closed the room. The run of the
+// room is over then; a room of that name that is opened later has another sid.
 func runEnded(reason string) bool {
 	return reason == string(room.ReasonRoomClosed) || reason == string(room.ReasonRoomDeleted)
 }
@@ -96,9 +96,10 @@ func newWatch(rec *spool.Recording) *watch {
 	info := rec.Info()
 	sealed, _ := rec.Sealed()
 	return &watch{
-		sessionID: info.SessionID, run: rec.Run(), room: info.RoomName, source: info.Source, egressID: rec.ID(),
-		reason: sealed.Reason,
-		since:  time.Unix(0, sealed.EndedUnixNS), removed: recorder.Removed(sealed.Reason),
+		sessionID: info.SessionID, run: rec.Run(), room: info.RoomName, source: info.Source,
+		egressID: rec.ID(),
+		reason:   sealed.Reason,
+		since:    time.Unix(0, sealed.EndedUnixNS), removed: recorder.Removed(sealed.Reason),
 	}
 }
 

@@ -92,10 +92,13 @@ func TestNarrow(t *testing.T) {
 // TestNarrow_Encrypted: a packet whose topic is encrypted is kept only where some topic may pass.
 func TestNarrow_Encrypted(t *testing.T) {
 	project := textegress.SelectionRules{TopicsAllow: []string{"a"}, EncryptedKept: true}
-	if r := Narrow(project, textegress.SelectionRules{TopicsAllow: []string{"a"}}); !r.EncryptedKept {
+	allow := func(topic string) textegress.SelectionRules {
+		return textegress.SelectionRules{TopicsAllow: []string{topic}}
+	}
+	if r := Narrow(project, allow("a")); !r.EncryptedKept {
 		t.Errorf("%+v", r)
 	}
-	if r := Narrow(project, textegress.SelectionRules{TopicsAllow: []string{"b"}}); r.EncryptedKept {
+	if r := Narrow(project, allow("b")); r.EncryptedKept {
 		t.Errorf("%+v", r)
 	}
 	if r := Narrow(project, textegress.SelectionRules{TopicsDeny: Nothing()}); r.EncryptedKept {

@@ -28,7 +28,7 @@ func TestSingleNode(t *testing.T) {
 		"the key is bad": {401, "", false, "API key"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			answer := func(w http.ResponseWriter, r *http.Request) {
 				body, _ := io.ReadAll(r.Body)
 				if r.URL.Path != "/twirp/livekit.Egress/ListEgress" ||
 					!strings.Contains(string(body), projectProbe) {
@@ -36,7 +36,8 @@ func TestSingleNode(t *testing.T) {
 				}
 				w.WriteHeader(c.status)
 				_, _ = io.WriteString(w, c.answer)
-			}))
+			}
+			srv := httptest.NewServer(http.HandlerFunc(answer))
 			defer srv.Close()
 			got, err := Key{ID: "k", Secret: "s"}.SingleNode(t.Context(), srv.URL)
 			if got != c.want || (err == nil) != (c.err == "") ||

@@ -228,8 +228,8 @@ func (j *joiner) fallbackGrant() (grant, bool) {
 
 func (j *joiner) logFallback(why error) {
 	if j.failures == 0 {
-		j.r.log.Warn("no new token from "+j.r.o.Platform+"; joining with another one",
-			"error", why)
+		j.r.log.Warn("no new token from the platform; joining with another one",
+			"platform", j.r.o.Platform, "error", why)
 	}
 }
 
@@ -304,6 +304,6 @@ func (j *joiner) noteOwnRefused(g grant, err error) {
 	}
 	j.ownRefused = true
 	j.r.log.Error("LiveKit refuses a token made with the project's LIVEKIT__API_KEY and "+
-		"LIVEKIT__API_SECRET; asking "+j.r.o.Platform,
-		"error", err)
+		"LIVEKIT__API_SECRET; asking the platform for one",
+		"platform", j.r.o.Platform, "error", err)
 }

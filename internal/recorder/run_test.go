@@ -95,8 +95,8 @@ func TestRun(t *testing.T) {
 				o.OwnToken = func(string) (string, string, error) { return "ws://fake", "own", nil }
 				o.SingleNode = func(context.Context) (bool, error) { return true, nil }
 				o.FindRoom = func(context.Context) (session.Room, bool, error) {
-					return session.Room{SID: c.steps[min(w.room.count(), len(c.steps)-1)].info.RoomSID},
-						true, nil
+					next := c.steps[min(w.room.count(), len(c.steps)-1)]
+					return session.Room{SID: next.info.RoomSID}, true, nil
 				}
 				o.Continue = func(sid string) error {
 					if err := c.taken; err != nil {

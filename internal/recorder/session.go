@@ -294,7 +294,8 @@ func (j *joiner) handleJoinError(ctx context.Context, h *handler, err error) (ve
 	if time.Since(j.unknownSince) > r.o.GiveUpAfter {
 		r.log.Error("nothing that knows whether the session runs could be reached; the "+
 			"recording is sealed, and a new part begins if the session turns out to run",
-			"platform", r.o.Platform, "for", time.Since(j.unknownSince).Round(time.Second), "error", err)
+			"platform", r.o.Platform, "for", time.Since(j.unknownSince).Round(time.Second),
+			"error", err)
 		return r.sessionOver(ReasonUnreachable), nil
 	}
 	if j.failures == 0 || j.failures%20 == 0 {

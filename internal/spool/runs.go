@@ -119,7 +119,8 @@ func (s *Spool) copySmall(from *Recording, dir string) error {
 		if err != nil {
 			return err
 		}
-		if err := durable.WriteFileOnce(s.fs, "replace", filepath.Join(dir, name), data); err != nil {
+		err = durable.WriteFileOnce(s.fs, "replace", filepath.Join(dir, name), data)
+		if err != nil {
 			return err
 		}
 	}

@@ -24,7 +24,7 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// service records the rooms of a pattern, as the program does: polling, controller, recorder, spool.
+// service records the rooms of a pattern, as the program does: it polls the server.
 type service struct {
 	t     *testing.T
 	spool *spool.Spool
@@ -120,7 +120,8 @@ func (s *service) joined(n int) (sids []string) {
 		if f.Type != segment.FrameEvent {
 			continue
 		}
-		if ev, err := segment.DecodeEvent(f.Payload); err == nil && ev.Kind == textegress.KindJoined {
+		ev, err := segment.DecodeEvent(f.Payload)
+		if err == nil && ev.Kind == textegress.KindJoined {
 			sids = append(sids, ev.RoomSID)
 		}
 	}
@@ -175,7 +176,9 @@ func TestZRunContinues(t *testing.T) {
 // TestZRunAfterAKill: after a kill of the service, a run that was opened meanwhile continues the
 // session only if the server was killed, too.
 func TestZRunAfterAKill(t *testing.T) {
-	for name, restarted := range map[string]bool{"the server too": true, "the service alone": false} {
+	for name, restarted := range map[string]bool{
+		"the server too": true, "the service alone": false,
+	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			srv := serve(t, dir, "kill-*")
