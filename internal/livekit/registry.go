@@ -44,7 +44,8 @@ type Registry struct {
 	records   func(Room) Verdict
 	log       *slog.Logger
 
-	joined   recent.Set // rooms that this process has joined
+	seen     recent.Set // rooms that the server has named
+	joined   recent.Set // rooms that this process has joined before the server named them
 	reported recent.Set // rooms whose metadata was reported as malformed
 }
 
@@ -98,7 +99,7 @@ func (r *Registry) Sessions(ctx context.Context) ([]session.Session, error) {
 func (r *Registry) List(ctx context.Context) (sessions []session.Session, optedOut []string,
 	err error,
 ) {
-	rooms, err := r.rooms.List(ctx)
+	rooms, err := r.list(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -118,7 +119,7 @@ func (r *Registry) List(ctx context.Context) (sessions []session.Session, optedO
 // no pattern matches, by its sid or by its name. The server keeps no rooms that have ended, so such
 // a session is unknown.
 func (r *Registry) Session(ctx context.Context, id string) (session.Session, error) {
-	rooms, err := r.rooms.List(ctx)
+	rooms, err := r.list(ctx)
 	if err != nil {
 		return session.Session{}, err
 	}
@@ -150,7 +151,7 @@ var errOptedOut = fmt.Errorf("the room's metadata says that it is not to be reco
 // State implements [session.Registry]. A room that does not exist is Empty: the server may have
 // crashed, and its participants may be about to make the room again.
 func (r *Registry) State(ctx context.Context, s session.Session) (session.State, error) {
-	room, found, err := r.rooms.Find(ctx, s.Room)
+	room, found, err := r.find(ctx, s.Room)
 	switch {
 	case err != nil:
 		return 0, err
@@ -169,7 +170,7 @@ func (r *Registry) State(ctx context.Context, s session.Session) (session.State,
 func (r *Registry) Confirm(ctx context.Context, s session.Session) (confirmed session.Session,
 	recorded bool, err error,
 ) {
-	room, found, err := r.rooms.Find(ctx, s.Room)
+	room, found, err := r.find(ctx, s.Room)
 	if err != nil || !found || room.SID != s.ID {
 		return session.Session{}, false, err
 	}
@@ -182,7 +183,7 @@ func (r *Registry) Confirm(ctx context.Context, s session.Session) (confirmed se
 func (r *Registry) Token(ctx context.Context, s session.Session, identity string) (session.Token,
 	error,
 ) {
-	room, found, err := r.rooms.Find(ctx, s.Room)
+	room, found, err := r.find(ctx, s.Room)
 	switch {
 	case err != nil:
 		return session.Token{}, err
@@ -203,10 +204,29 @@ func (r *Registry) Token(ctx context.Context, s session.Session, identity string
 }
 
 // SessionOf implements [session.Registry]. It is called whenever a room is joined, so it also marks
-// the room, see [Registry.state].
+// a room that the join may have made, see [Registry.state].
 func (r *Registry) SessionOf(room session.Room) string {
-	r.joined.Add(room.SID)
+	if !r.seen.Has(room.SID) {
+		r.joined.Add(room.SID)
+	}
 	return room.SID
+}
+
+// list lists all rooms.
+func (r *Registry) list(ctx context.Context) ([]Room, error) {
+	rooms, err := r.rooms.List(ctx)
+	for _, room := range rooms {
+		r.seen.Add(room.SID)
+	}
+	return rooms, err
+}
+
+// find returns the room of a name.
+func (r *Registry) find(ctx context.Context, name string) (room Room, found bool, err error) {
+	if room, found, err = r.rooms.Find(ctx, name); found {
+		r.seen.Add(room.SID)
+	}
+	return room, found, err
 }
 
 // CanonicalID implements [session.Registry]. Sids and names are case-sensitive.
@@ -229,7 +249,8 @@ func (r *Registry) session(room Room, v Verdict) session.Session {
 // A room that only our own join has made is new, too, and must not count as in use: it would be
 // recorded as a session although nobody is there. It is told apart by two facts. While a recorder
 // is in the room, the count is that of the moment when it joined. When a recorder of this process
-// has left, the room is marked as joined.
+// has left, the room is marked as joined. A room that the server named before was not made by the
+// join: a recorder that looks whether this run continues its own leaves it as new as it was.
 func (r *Registry) state(room Room) session.State {
 	switch {
 	case room.Participants > 0:

@@ -109,6 +109,7 @@ func TestRegistryNewRoom(t *testing.T) {
 		age, ahead      time.Duration
 		count           uint32
 		recording, ours bool
+		before          bool // the server named the room before we joined it
 		want            session.State
 	}{
 		"new":                      {age: time.Second, want: session.Running},
@@ -120,6 +121,9 @@ func TestRegistryNewRoom(t *testing.T) {
 		"old, by a clock behind":   {age: time.Minute, ahead: -time.Hour, want: session.Empty},
 		"new, a recorder is in it": {age: time.Second, recording: true, want: session.Empty},
 		"new, we joined it":        {age: time.Second, ours: true, want: session.Empty},
+		"new, named before we joined it": {
+			age: time.Second, before: true, ours: true, want: session.Running,
+		},
 		"new, we and people in it": {age: time.Second, ours: true, count: 1, want: session.Running},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -132,6 +136,11 @@ func TestRegistryNewRoom(t *testing.T) {
 			r := s.registry(key)
 			if id := r.SessionOf(session.Room{SID: "RM_other"}); id != "RM_other" {
 				t.Error(id)
+			}
+			if c.before {
+				if _, err := r.Sessions(t.Context()); err != nil {
+					t.Error(err)
+				}
 			}
 			if c.ours {
 				r.SessionOf(session.Room{SID: "RM_1"})
