@@ -21,7 +21,7 @@ func main() {
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-const description = `Record the data channels of SyncFlow sessions and deliver them to an object store.
+const description = `Record the data channels of LiveKit rooms and deliver them to an object store or a directory.
 
 Settings come from the environment, a YAML file and .env in the working directory;
 "textegress config check" shows and tests them.
@@ -39,7 +39,7 @@ type cli struct {
 
 	Serve  serveCmd `cmd:"" default:"withargs" help:"Record every announced session and deliver it, until SIGTERM (the default)."`
 	Config struct {
-		Check configCheckCmd `cmd:"" help:"Show the effective settings and test each part: SyncFlow, broker, bucket."`
+		Check configCheckCmd `cmd:"" help:"Show the effective settings and test each part: platform, broker, bucket."`
 	} `cmd:"" help:"Show and test the settings."`
 	List       listCmd       `cmd:"" help:"List the recordings in the data directory."`
 	Record     recordCmd     `cmd:"" help:"Ask the running service to record a session that was not announced."`

@@ -9,8 +9,8 @@ import (
 type recordCmd struct {
 	dataDirFlag
 
-	Session string `arg:"" name:"session-id" help:"SyncFlow's id of a running session."`
-	Project string `placeholder:"ID" help:"SyncFlow's id of its project; needed only if several projects could have the session."`
+	Session string `arg:"" name:"session-id" help:"Id of a running session: SyncFlow's, or the sid or name of a room."`
+	Project string `placeholder:"ID" help:"Id of its project (LiveKit: its name); needed only if several projects could have the session."`
 	JSON    bool   `name:"json" help:"Print JSON: egress_id."`
 }
 

@@ -244,7 +244,8 @@ func TestProjectReasons(t *testing.T) {
 		},
 		"project 2: no connection to the broker: the first attempt has " +
 			"not ended yet": {
-			State: controller.StateRunning, Sources: oneSource(session.SourceState{Name: "rabbitmq"}),
+			State:   controller.StateRunning,
+			Sources: oneSource(session.SourceState{Name: "rabbitmq"}),
 		},
 		"project 2: no connection to the broker: refused": {
 			State:   controller.StateRunning,

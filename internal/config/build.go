@@ -52,7 +52,7 @@ func (l *loader) field(key string) field {
 	if top, ok := topLevelName(key); ok && l.topLevel {
 		key = top
 	}
-	k, _, ok := lookup(key)
+	k, ok := lookup(key)
 	if !ok {
 		panic("config: no setting " + key)
 	}

@@ -109,7 +109,8 @@ type Project struct {
 	// hyphens; "" for a SyncFlow project, whose name SyncFlow knows.
 	Name string
 	// ProjectID identifies the project. SyncFlow: a UUID, in lower case with hyphens, because it is
-	// part of the routing key. LiveKit server: the name. No two projects have the same, in any case.
+	// part of the routing key. LiveKit server: the name. No two projects have the same id, whatever
+	// the case of its letters.
 	ProjectID string
 
 	// Key and Secret belong to the SyncFlow API; empty for a LiveKit server.

@@ -260,8 +260,8 @@ func TestPlatformFaults(t *testing.T) {
 	}
 }
 
-// TestEmptySettingsOfSyncFlow: a project whose SyncFlow settings are empty is a SyncFlow project that
-// lacks them, unless it is a project of a LiveKit server.
+// TestEmptySettingsOfSyncFlow: a project whose SyncFlow settings are empty is a SyncFlow project
+// that lacks them, unless it is a project of a LiveKit server.
 func TestEmptySettingsOfSyncFlow(t *testing.T) {
 	empty := "PROJECTS__1__KEY=\nPROJECTS__1__SECRET=\nPROJECTS__1__PROJECT_ID=\n"
 	got := allProblems(t, nil, map[string]string{

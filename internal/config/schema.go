@@ -161,24 +161,24 @@ func webhookOf(name string) (index int, ok bool) {
 	return index, true
 }
 
-// lookup returns the setting of a variable. indexed: the name has the form of a project setting.
-func lookup(name string) (found setting, indexed, ok bool) {
+// lookup returns the setting of a variable.
+func lookup(name string) (found setting, ok bool) {
 	keys, rest := globalKeys, name
 	if m := projectKey.FindStringSubmatch(name); m != nil {
-		keys, rest, indexed = projectKeys, m[2], true
+		keys, rest = projectKeys, m[2]
 		if m := webhookKey.FindStringSubmatch(rest); m != nil {
 			keys, rest = webhookKeys, m[2]
 		}
 	}
 	i := slices.IndexFunc(keys, func(k setting) bool { return k.name == rest })
 	if i < 0 {
-		return setting{}, indexed, false
+		return setting{}, false
 	}
-	return setting{name, keys[i].kind, keys[i].def}, indexed, true
+	return setting{name, keys[i].kind, keys[i].def}, true
 }
 
 func isKnown(name string) bool {
-	_, _, ok := lookup(name)
+	_, ok := lookup(name)
 	return ok || name == keyConfigFile || name == keyConfigBody
 }
 

@@ -17,7 +17,7 @@ const maxKeyFile = 64 << 10
 // once.
 func (l *loader) fromFile(name string) {
 	fileName := name + "_FILE"
-	if k, _, ok := lookup(fileName); !ok || k.kind != inFile || l.filesRead[fileName] {
+	if k, ok := lookup(fileName); !ok || k.kind != inFile || l.filesRead[fileName] {
 		return
 	}
 	l.filesRead[fileName] = true

@@ -54,7 +54,8 @@ func TestEverySecretCanBeAFile(t *testing.T) {
 				settings = topLevel
 			}
 			dir := t.TempDir()
-			if err := os.WriteFile(filepath.Join(dir, "f"), []byte(" from-file\n"), 0o600); err != nil {
+			file := filepath.Join(dir, "f")
+			if err := os.WriteFile(file, []byte(" from-file\n"), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			if settings[k.name] == "" {
@@ -112,7 +113,7 @@ func TestFilesOfValuesBelongToSecrets(t *testing.T) {
 		if k.kind != inFile {
 			continue
 		}
-		of, _, ok := lookup(strings.TrimSuffix(k.name, "_FILE"))
+		of, ok := lookup(strings.TrimSuffix(k.name, "_FILE"))
 		if !ok || of.kind != ident && of.kind != secret {
 			t.Errorf("%s is the file of no secret", k.name)
 		}

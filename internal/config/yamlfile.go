@@ -154,7 +154,7 @@ func (w yamlWalk) entry(k, v *yaml.Node, b block) {
 		key = ours
 	}
 	name := b.prefix + strings.ToUpper(key)
-	found, _, known := lookup(name)
+	found, known := lookup(name)
 	switch {
 	case key == "projects" && b.contains(key):
 		w.list(v, "PROJECTS", "project", projectPrefix)

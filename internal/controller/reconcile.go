@@ -276,8 +276,8 @@ func (c *Controller) watchAgain(rec *spool.Recording, asked time.Time, s session
 			return // the room now belongs to another session
 		}
 		w = &watch{
-			sessionID: s.ID, run: rec.Run(), room: s.Room, source: rec.Info().Source, egressID: rec.ID(),
-			reason: sealed.Reason,
+			sessionID: s.ID, run: rec.Run(), room: s.Room, source: rec.Info().Source,
+			egressID: rec.ID(), reason: sealed.Reason,
 		}
 	}
 	w.since, w.present, w.next = time.Now(), true, time.Now()

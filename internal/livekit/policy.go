@@ -100,7 +100,13 @@ func wishOf(metadata string) (wish, error) {
 		return wish{}, nil
 	}
 	var object map[string]json.RawMessage
-	if json.Unmarshal([]byte(metadata), &object) != nil || object[metadataKey] == nil {
+	if !json.Valid([]byte(metadata)) { // it only mentions the word
+		return wish{}, nil
+	}
+	if err := json.Unmarshal([]byte(metadata), &object); err != nil {
+		return wish{}, nil //nolint:nilerr // valid JSON that is no object is not meant for us
+	}
+	if object[metadataKey] == nil {
 		return wish{}, nil
 	}
 	var w wish

@@ -35,12 +35,12 @@ func TestPolicyPatterns(t *testing.T) {
 		{`!\!a* *`, "a b", "!a !ab"},
 	} {
 		p := policy(t, strings.Fields(c.patterns)...)
-		for _, name := range strings.Fields(c.yes) {
+		for name := range strings.FieldsSeq(c.yes) {
 			if v := p.Verdict(livekit.Room{Name: name}); !v.Record || v.OptedOut {
 				t.Errorf("%s: %s: %+v", c.patterns, name, v)
 			}
 		}
-		for _, name := range strings.Fields(c.no) {
+		for name := range strings.FieldsSeq(c.no) {
 			if v := p.Verdict(livekit.Room{Name: name}); v.Record || v.OptedOut {
 				t.Errorf("%s: %s: %+v", c.patterns, name, v)
 			}

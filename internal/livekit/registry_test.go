@@ -79,8 +79,8 @@ func TestRegistryState(t *testing.T) {
 		case c.token == nil &&
 			(err != nil || token.JWT == "" || !strings.HasPrefix(token.URL, "ws:")):
 			t.Errorf("%s in %s: %v, %v", c.id, c.room, token, err)
-		case c.token == errAny && (err == nil || definite),
-			c.token != nil && c.token != errAny && !errors.Is(err, c.token):
+		case errors.Is(c.token, errAny) && (err == nil || definite),
+			c.token != nil && !errors.Is(c.token, errAny) && !errors.Is(err, c.token):
 			t.Errorf("%s in %s: %v, want %v", c.id, c.room, err, c.token)
 		}
 		_, recorded, err := r.Confirm(t.Context(), q)

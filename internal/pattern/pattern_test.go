@@ -1,6 +1,7 @@
 package pattern
 
 import (
+	"errors"
 	"strings"
 	"testing"
 )
@@ -41,7 +42,7 @@ func TestMalformedPattern(t *testing.T) {
 	for entry, want := range map[string]error{
 		"": errEmpty, "alice*x": errStar, `alice\`: errEscape, `alice\x`: errEscape,
 	} {
-		if _, err := Parse(entry); err != want || strings.Contains(err.Error(), "alice") {
+		if _, err := Parse(entry); !errors.Is(err, want) || strings.Contains(err.Error(), "alice") {
 			t.Errorf("%q: %v", entry, err)
 		}
 	}

@@ -25,6 +25,14 @@ func participant(identity string, excluded bool) room.Participant {
 	return p
 }
 
+func joined(identity string, excluded bool) room.Event {
+	return room.Event{Type: room.ParticipantJoined, Participant: participant(identity, excluded)}
+}
+
+func updated(identity string, excluded bool) room.Event {
+	return room.Event{Type: room.ParticipantUpdated, Participant: participant(identity, excluded)}
+}
+
 // recorded runs a recording that excludes by attribute, and returns the texts, participant events
 // and counts in it.
 func recorded(t *testing.T, w *world) []string {
@@ -80,14 +88,14 @@ func TestHeldUntilAnnounced(t *testing.T) {
 				send(h, "bob", "3")
 				send(h, "alice", "4") // others need not wait
 				time.Sleep(2 * time.Second)
-				h.Event(room.Event{Type: room.ParticipantJoined, Participant: participant("bob", false)})
-				h.Event(room.Event{Type: room.ParticipantJoined, Participant: participant("carol", true)})
+				h.Event(joined("bob", false))
+				h.Event(joined("carol", true))
 				send(h, "bob", "5")
 				send(h, "carol", secret)
 				// bob opts out and in again
-				h.Event(room.Event{Type: room.ParticipantUpdated, Participant: participant("bob", true)})
+				h.Event(updated("bob", true))
 				send(h, "bob", secret)
-				h.Event(room.Event{Type: room.ParticipantUpdated, Participant: participant("bob", false)})
+				h.Event(updated("bob", false))
 				send(h, "bob", "6")
 				send(h, "dave", secret) // is never announced
 				return room.ReasonRoomDeleted
@@ -116,7 +124,7 @@ func TestHeldIsBounded(t *testing.T) {
 				for range 6 {
 					h.Packet(room.Reliable, time.Now(), says("bob", strings.Repeat("x", 1<<20)))
 				}
-				h.Event(room.Event{Type: room.ParticipantJoined, Participant: participant("bob", false)})
+				h.Event(joined("bob", false))
 				return room.ReasonRoomDeleted
 			},
 		})

@@ -152,8 +152,8 @@ func (s *soak) churn(ctx context.Context, d time.Duration) error {
 	for _, x := range s.persistent {
 		wg.Go(func() {
 			for within.Err() == nil && !s.hasFailed() {
-				s.note(x.visit(ctx, s))                  // to its end, so that what it sent is known
-				_ = backoff.Sleep(within, 5*time.Second) // the loop checks
+				s.note(x.visit(ctx, s)) // to its end, so that what it sent is known
+				_ = backoff.Sleep(within, 5*time.Second)
 			}
 		})
 	}

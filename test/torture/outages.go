@@ -33,7 +33,8 @@ func liveKitDies(ctx context.Context, w *World) error {
 		if i%2 == 1 {
 			w.recorders[0].kill()
 		}
-		if err := errors.Join(backoff.Sleep(ctx, w.between(0, 1500*time.Millisecond)), lk.Start(ctx),
+		if err := errors.Join(
+			backoff.Sleep(ctx, w.between(0, 1500*time.Millisecond)), lk.Start(ctx),
 			w.recorders[0].start()); err != nil {
 			return err
 		}
@@ -276,7 +277,8 @@ func everything(ctx context.Context, w *World) error {
 			if err != nil {
 				return err
 			}
-			if err := backoff.Sleep(ctx, w.between(200*time.Millisecond, 2*time.Second)); err != nil {
+			err = backoff.Sleep(ctx, w.between(200*time.Millisecond, 2*time.Second))
+			if err != nil {
 				return err
 			}
 		}

@@ -20,7 +20,9 @@ var derived sync.Map
 // Encrypt encrypts a packet as LiveKit's SDKs do with a passphrase: AES-128-GCM with a key derived
 // by PBKDF2, whose salt and number of iterations are those of livekit-client. The initialization
 // vector consists of the byte iv. Encrypt is safe for concurrent use.
-func Encrypt(passphrase string, iv byte, inner *livekit.EncryptedPacketPayload) *livekit.DataPacket {
+func Encrypt(passphrase string, iv byte,
+	inner *livekit.EncryptedPacketPayload,
+) *livekit.DataPacket {
 	key, ok := derived.Load(passphrase)
 	if !ok {
 		key, _ = derived.LoadOrStore(passphrase, must(pbkdf2.Key(sha256.New, passphrase,

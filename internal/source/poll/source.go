@@ -132,13 +132,14 @@ func (s *Source) Run(ctx context.Context, h session.Handler) error {
 	return nil
 }
 
-// list asks for the rooms once, and has the handler told what is new.
+// list asks for the rooms once, and has the handler told what is new. Its error is also that ctx
+// ended.
 func (s *Source) list(ctx context.Context, h session.Handler) error {
 	sessions, optedOut, err := s.o.List(ctx)
-	if ctx.Err() != nil {
-		return nil
-	}
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
 		s.failed(err)
 		return err
 	}

@@ -102,7 +102,7 @@ func New(o Options) *Source {
 func (s *Source) Run(ctx context.Context, h session.Handler) error {
 	s.setHandler(ctx, h)
 	<-ctx.Done()
-	s.setHandler(nil, nil)
+	s.setHandler(ctx, nil)
 	s.running.Wait()
 	return nil
 }

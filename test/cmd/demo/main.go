@@ -1,8 +1,8 @@
 // Command demo shows the service end to end: the real binary records a class, with messages of
 // learners and logs of a learning environment, from real servers, delivers the recording, and
 // verifies it. With -platform syncflow the servers are those of a SyncFlow deployment, and the
-// recording goes to a real S3 server; with -platform livekit there is a LiveKit server only, and the
-// recording goes to a directory.
+// recording goes to a real S3 server. With -platform livekit there is a LiveKit server only, and
+// the recording goes to a directory.
 package main
 
 import (
