@@ -33,6 +33,11 @@ func (c *deregisterCmd) Run(env *environment) error {
 	}
 	var failed []error
 	for _, p := range cfg.Projects {
+		if p.Platform() == config.LiveKitServer {
+			fmt.Fprintf(env.stdout, "project %d: a LiveKit server keeps nothing of this service, "+
+				"except its address if you set it for webhooks\n", p.Index)
+			continue
+		}
 		removed, err := deregisterProject(env.ctx, cfg, p, instance, c.Force)
 		if err != nil {
 			failed = append(failed, fmt.Errorf("project %d: %w", p.Index, err))
