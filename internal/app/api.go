@@ -82,7 +82,7 @@ func startError(egressID string, err error) error {
 	case errors.Is(err, session.ErrUnknown), errors.Is(err, session.ErrEnded):
 		return fmt.Errorf("%w: %w", api.ErrRefused, err)
 	case errors.Is(err, controller.ErrNoServer), errors.Is(err, controller.ErrStopping),
-		errors.Is(err, diskguard.ErrLow):
+		errors.Is(err, session.ErrLater), errors.Is(err, diskguard.ErrLow):
 		return fmt.Errorf("%w: %w", api.ErrLater, err)
 	}
 	return err
@@ -206,6 +206,10 @@ func (s apiService) Statement(ctx context.Context, projectID, egressID string) (
 	}
 	if sealed, ok := rec.Sealed(); ok {
 		st.Reason = sealed.Reason
+	}
+	// Each packet is a frame, so at most as many packets as frames are not durable yet.
+	if pending := live.Recorded - live.Durable; live.Packets > pending {
+		st.Packets = int64(live.Packets - pending)
 	}
 	return st, nil
 }

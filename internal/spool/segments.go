@@ -84,10 +84,25 @@ func (r *Recording) SealedSources(ctx context.Context) ([]segment.Source, error)
 	return sources, nil
 }
 
-// StateFile returns the bytes of the state file name, or an error that wraps
-// fs.ErrNotExist.
+// StateFile returns the bytes of the state file name as they are delivered, or an error that wraps
+// fs.ErrNotExist. The URLs of webhooks, which may contain passwords, are left out.
 func (r *Recording) StateFile(name string) ([]byte, error) {
-	return r.spool.fs.ReadFile("read-state", r.path(name))
+	b, err := r.spool.fs.ReadFile("read-state", r.path(name))
+	if err != nil || name != recordingName {
+		return b, err
+	}
+	return withoutWebhooks(b)
+}
+
+// withoutWebhooks returns a recording.json without the URLs of webhooks. One that has none stays as
+// it is, byte for byte.
+func withoutWebhooks(b []byte) ([]byte, error) {
+	info, err := DecodeInfo(b)
+	if err != nil || len(info.Webhooks) == 0 {
+		return b, nil //nolint:nilerr // a damaged file is delivered as it is
+	}
+	info.Webhooks = nil
+	return encodeState(info)
 }
 
 // Frames streams the frames of all segments, see segment.Read. It may run while this process or

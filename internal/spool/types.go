@@ -44,7 +44,8 @@ type Info struct {
 	RequestID string `json:"request_id,omitempty"`
 	// Prefix is the path below the project's that the request chose for the delivery.
 	Prefix string `json:"prefix,omitempty"`
-	// Webhooks are the URLs that the request named for reports about the recording.
+	// Webhooks are the URLs that the request named for reports about the recording. They stay on
+	// this machine, because a URL may contain a password.
 	Webhooks []string `json:"webhooks,omitempty"`
 	// KeyPrefix is the key prefix of the delivery, with a trailing slash.
 	KeyPrefix string `json:"key_prefix"`
