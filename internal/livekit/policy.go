@@ -1,6 +1,7 @@
 package livekit
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -110,9 +111,15 @@ func wishOf(metadata string) (wish, error) {
 		return wish{}, nil
 	}
 	var w wish
-	if json.Unmarshal(object[metadataKey], &w) != nil {
+	d := json.NewDecoder(bytes.NewReader(object[metadataKey]))
+	d.DisallowUnknownFields() // "recording": false must not be taken for no wish
+	if d.Decode(&w) != nil {
 		return wish{}, errors.New(`"textegress" in the room's metadata must be an object with ` +
-			`"record" (true or false) and "topics" (a list of texts)`)
+			`"record" (true or false) and "topics" (a list of texts), and nothing else`)
+	}
+	if w.Topics != nil && len(w.Topics) == 0 {
+		return wish{}, errors.New(`"topics" in the room's metadata is an empty list: leave it ` +
+			`out to record all topics, or set "record" to false`)
 	}
 	for i, topic := range w.Topics {
 		if _, err := pattern.Parse(topic); err != nil {

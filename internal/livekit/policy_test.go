@@ -85,6 +85,11 @@ func TestPolicyMetadata(t *testing.T) {
 		{`{"textegress":false}`, false, false, true, "", true},
 		{`{"textegress":{"topics":"alice"}}`, false, false, true, "", true},
 		{`{"textegress":{"record":true,"topics":["alice*x"]}}`, false, false, true, "", true},
+		// a wish that was misspelt must not be ignored, and nobody names no topics for all of them
+		{`{"textegress":{"recording":false}}`, false, false, true, "", true},
+		{`{"textegress":{"record":true,"topic":["chat"]}}`, false, false, true, "", true},
+		{`{"textegress":{"record":true,"topics":[]}}`, false, false, true, "", true},
+		{`{"textegress":{"record":true,"topics":null}}`, true, true, false, "", false},
 	} {
 		for _, p := range []struct {
 			*livekit.Policy
