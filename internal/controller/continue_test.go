@@ -332,3 +332,32 @@ func TestRunIsOverBeforeTheJoin(t *testing.T) {
 		})
 	}
 }
+
+// A LiveKit server that cannot be asked cannot be joined either: no next part begins before it
+// answers, because the room may have closed meanwhile.
+func TestServerDownAtStart(t *testing.T) {
+	for name, open := range map[string]bool{"the room is there": true, "it has closed": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, p := inClass(t)
+				defer func() { w.stop() }()
+				w.stop()
+				w.set(func(l *bareLiveKit) { l.cut = true })
+				w.start()
+				time.Sleep(30 * time.Second)
+				sealed := "RM_1 part 1 sealed COMPLETE service_stopped"
+				w.want(sealed)
+				if !open {
+					w.vanish("class")
+				}
+				w.set(func(l *bareLiveKit) { l.cut = false })
+				p.poll(time.Minute)
+				if open {
+					w.want(sealed, "RM_1 part 2 open")
+					return
+				}
+				w.want(sealed)
+			})
+		})
+	}
+}
