@@ -190,6 +190,19 @@ func TestPlatformFaults(t *testing.T) {
 			[]string{"LIVEKIT_API_KEY (.env line 2): is empty"},
 		},
 		{
+			"default directory in DATA_DIR", "DATA_DIR=.\n" + live,
+			[]string{"PROJECTS__0__DIRECTORY", "keeps its own files (DATA_DIR)", "outside of it"},
+		},
+		{
+			"directory is DATA_DIR", "DATA_DIR=d\nPROJECTS__0__DIRECTORY=d/.\n" + live,
+			[]string{"PROJECTS__0__DIRECTORY (.env line 2)", "keeps its own files (DATA_DIR)"},
+		},
+		{
+			"directory in a folder of state",
+			"DATA_DIR=d\nPROJECTS__0__DIRECTORY=./d/webhooks/x\n" + live,
+			[]string{"PROJECTS__0__DIRECTORY (.env line 2)", "keeps its own files (DATA_DIR)"},
+		},
+		{
 			"key with white space", "LIVEKIT_API_KEY='hunter2 '\n" + live,
 			[]string{"LIVEKIT_API_KEY (.env line 1): ", "white space"},
 		},

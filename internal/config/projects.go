@@ -128,7 +128,26 @@ func (l *loader) project(c *Config, i int) Project {
 	default:
 		p.S3 = l.s3(i)
 	}
+	if p.Directory != "" && holdsState(c.DataDir, p.Directory) {
+		directory.wrong("is where the service keeps its own files (DATA_DIR)",
+			"set a directory outside of it")
+	}
 	return p
+}
+
+// stateFolders are the folders below DATA_DIR that the service uses for itself.
+var stateFolders = []string{".", "recordings", "pseudonyms", "listening", "webhooks"}
+
+// holdsState reports whether directory is DATA_DIR itself or in one of those folders.
+func holdsState(dataDir, directory string) bool {
+	data, err := filepath.Abs(dataDir)
+	target, targetErr := filepath.Abs(directory)
+	if err != nil || targetErr != nil {
+		return false
+	}
+	rel, err := filepath.Rel(data, target)
+	first, _, _ := strings.Cut(rel, string(filepath.Separator))
+	return err == nil && slices.Contains(stateFolders, first)
 }
 
 // setDefault sets a default that only some projects have, and returns it.
