@@ -42,6 +42,15 @@ func deliveryP99(w string) string {
 	return "end of a room to verified delivery, " + w +
 		", p99 (ms)"
 }
+
+func pollCPU(rooms int) string {
+	return fmt.Sprintf("CPU per poll of a server with %d rooms (ms)", rooms)
+}
+
+func createdRooms(n int) string { return fmt.Sprintf("LiveKit creating %d rooms at once (s)", n) }
+func polledRooms(n int) string {
+	return fmt.Sprintf("creation of %d rooms at once to all joined, polling only (s)", n)
+}
 func loadCPU(name string) string    { return "CPU per 100k messages, " + name + " (s)" }
 func loadMemory(name string) string { return "memory per room, " + name + ", RSS (KB)" }
 
@@ -69,6 +78,7 @@ var targets = map[string]target{
 	idleCPU(1000):                    {0.4, 0.2},
 	idleCPU(200):                     {0.4, 0.2},
 	joiningRooms(1000):               {20, 8},
+	polledRooms(200):                 {4, 2},
 	loadCPU(dense.name):              {3.5, 2},
 	loadCPU(sparse.name):             {11, 6},
 	joiningP99(alone):                {300, 100},
@@ -99,6 +109,10 @@ func cases() []benchCase {
 		},
 		{name: "idle-200", runs: 3, quick: 1, takes: 65 * s, quickTakes: 55 * s, run: idle(200)},
 		{name: "idle-1000", runs: 3, takes: 90 * s, run: idle(1000)},
+		{
+			name: "polling", runs: 3, quick: 1, takes: 65 * s, quickTakes: 45 * s,
+			run: polling(5000, 200),
+		},
 		{name: "participants", runs: 1, takes: 60 * s, run: participants(5, 100)},
 		{
 			name: "dense", runs: 3, quick: 1, takes: 95 * s, quickTakes: 20 * s, run: load(dense),
