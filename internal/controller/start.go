@@ -114,8 +114,10 @@ func (c *Controller) Start(ctx context.Context, o StartOptions) (string, error) 
 			}
 		case err != nil:
 			return "", fmt.Errorf("record room %q: %w", o.Room, err)
-		case created || o.plain():
+		case created:
 			return id, nil
+		case o.plain():
+			return id, c.addRequest(id, o.RequestID)
 		}
 		return id, fmt.Errorf("%w, as %s; stop that recording first", ErrBeingRecorded, id)
 	}
@@ -150,7 +152,7 @@ func (c *Controller) order(q request) (id string, created bool, sealing <-chan s
 func (c *Controller) requested(o StartOptions) (id string, ok bool, err error) {
 	for _, rec := range c.o.Spool.Recordings() {
 		info := rec.Info()
-		if info.ProjectID != c.o.ProjectID || info.RequestID != o.RequestID {
+		if info.ProjectID != c.o.ProjectID || !rec.Requested(o.RequestID) {
 			continue
 		}
 		if info.RoomName != o.Room {
@@ -160,6 +162,19 @@ func (c *Controller) requested(o StartOptions) (id string, ok bool, err error) {
 		return info.EgressID, true, nil
 	}
 	return "", false, nil
+}
+
+// addRequest notes that a request found a recording: repeated after somebody has stopped that
+// recording, the request must not start another one.
+func (c *Controller) addRequest(egressID, requestID string) error {
+	rec, ok := c.o.Spool.Recording(egressID)
+	if !ok || requestID == "" {
+		return nil
+	}
+	if err := rec.AddRequest(requestID); err != nil {
+		return fmt.Errorf("note the request: %w", err)
+	}
+	return nil
 }
 
 // sessionIn returns the session in the room with the given name.

@@ -126,6 +126,17 @@ func TestStart(t *testing.T) {
 		same(0, id, err)
 		w.want("RM_1 part 1 sealed COMPLETE service_stopped", "RM_1 part 2 sealed COMPLETE stopped")
 		time.Sleep(time.Second)
+		// Nor does that of a request which found the recording, also after a restart.
+		w.stop()
+		w.start()
+		id, err = w.ctl.Start(t.Context(), controller.StartOptions{Room: "class", RequestID: "r2"})
+		same(1, id, err)
+		w.want("RM_1 part 1 sealed COMPLETE service_stopped", "RM_1 part 2 sealed COMPLETE stopped")
+		if _, err := w.ctl.Start(t.Context(), controller.StartOptions{
+			Room: "other", RequestID: "r2",
+		}); !errors.Is(err, controller.ErrRequestID) {
+			t.Errorf("the id of another request: %v", err)
+		}
 		id, err = w.ctl.Start(t.Context(), controller.StartOptions{Room: "class", RequestID: "r4"})
 		same(2, id, err)
 		w.want("RM_1 part 1 sealed COMPLETE service_stopped", "RM_1 part 2 sealed COMPLETE stopped",

@@ -18,6 +18,7 @@ const (
 	joinName      = "join.json"
 	stopName      = "stop.json"
 	runsName      = "runs.json"
+	requestsName  = "requests.json"
 	stagingName   = "objects"
 	damagedSuffix = ".damaged"
 )
@@ -39,6 +40,8 @@ type Recording struct {
 	suspect bool
 	stop    Stop     // see [Recording.Stop]
 	runs    []string // see [Recording.AddRun]
+	// requests are the ids of the API requests that found this recording, oldest first.
+	requests []string
 	// suspectSegment is the first segment whose fsync failed in this process.
 	suspectSegment string
 	writer         *Writer

@@ -114,6 +114,9 @@ func (s *Spool) copySmall(from *Recording, dir string) error {
 	if runs := from.addedRuns(); len(runs) > 0 {
 		files[runsName] = runsFile{runs}
 	}
+	if ids := from.addedRequests(); len(ids) > 0 {
+		files[requestsName] = requestsFile{ids}
+	}
 	for name, content := range files {
 		data, err := encodeState(content)
 		if err != nil {

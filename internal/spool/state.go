@@ -33,6 +33,11 @@ func (r *Recording) load() error {
 			return err
 		}
 	}
+	if has[requestsName] {
+		if err := r.loadRequests(); err != nil {
+			return err
+		}
+	}
 	r.state = StateOpen
 	if has[sealedName] {
 		if err := r.loadSealed(has[exportName]); err != nil {
