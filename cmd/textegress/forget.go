@@ -9,6 +9,7 @@ import (
 
 	"github.com/syncflow/textegress/internal/config"
 	"github.com/syncflow/textegress/internal/delivery"
+	"github.com/syncflow/textegress/internal/diskguard"
 	"github.com/syncflow/textegress/internal/erasure"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/dir"
@@ -104,7 +105,7 @@ func forgetOffline(env *environment, cfg *config.Config, q erasure.Request) (ans
 	projects := project.Configured{Projects: cfg.Projects, Names: names, Logger: logger}
 	return erasure.New(erasure.Options{
 		Spool: sp, Projects: projects, ForgetPseudonym: names.Erase,
-		KeepFree: cfg.DiskMinFree / 4, Logger: logger,
+		KeepFree: diskguard.Reserved(cfg.DiskMinFree), Logger: logger,
 		Dispatcher: delivery.New(delivery.Options{
 			Spool: sp, Projects: projects, Retention: cfg.Retention, Logger: logger,
 		}),

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress/internal/config"
+	"github.com/syncflow/textegress/internal/diskguard"
 	"github.com/syncflow/textegress/internal/spool"
 )
 
@@ -23,7 +24,7 @@ func (env *environment) diskMinFree() int64 {
 	return config.DiskMinFree(config.Options{Environ: os.Environ(), File: env.configFile})
 }
 
-func (env *environment) keepFree() int64 { return env.diskMinFree() / 4 }
+func (env *environment) keepFree() int64 { return diskguard.Reserved(env.diskMinFree()) }
 
 // dataDirFlag is for commands whose only setting is the data directory.
 type dataDirFlag struct {

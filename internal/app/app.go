@@ -19,6 +19,7 @@ import (
 	"github.com/syncflow/textegress/internal/config"
 	"github.com/syncflow/textegress/internal/controller"
 	"github.com/syncflow/textegress/internal/delivery"
+	"github.com/syncflow/textegress/internal/diskguard"
 	"github.com/syncflow/textegress/internal/erasure"
 	"github.com/syncflow/textegress/internal/notify"
 	"github.com/syncflow/textegress/internal/project"
@@ -161,7 +162,8 @@ func New(o Options) (_ *App, err error) {
 	})
 	a.eraser = erasure.New(erasure.Options{
 		Spool: a.spool, Projects: liveProjects{a}, Dispatcher: a.dispatcher,
-		ForgetPseudonym: a.pseudonyms.Erase, KeepFree: c.DiskMinFree / 4, Logger: o.Logger,
+		ForgetPseudonym: a.pseudonyms.Erase, KeepFree: diskguard.Reserved(c.DiskMinFree),
+		Logger: o.Logger,
 	})
 	a.notifier = notify.New(notify.Options{
 		Spool: a.spool, Projects: a.subscriptions, AllowPrivate: c.WebhookAllowPrivate,

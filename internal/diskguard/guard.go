@@ -49,6 +49,10 @@ const (
 	fullFiles = 16
 )
 
+// Reserved returns how many bytes of minFree (DISK_MIN_FREE) stay free for running recordings while
+// other work, such as a delivery, writes to a disk.
+func Reserved(minFree int64) int64 { return minFree / 4 }
+
 // Options tunes a Guard.
 type Options struct {
 	// MinFree is the free space in bytes below which no new session is accepted. The ballast is a
@@ -179,9 +183,8 @@ func (g *Guard) Admit(continued bool) error {
 	return nil
 }
 
-// Room returns an error that wraps ErrLow unless need bytes are free in addition to a quarter of
-// MinFree, which is kept for the recordings in progress. The error text includes what, the purpose
-// of the bytes.
+// Room returns an error that wraps ErrLow unless need bytes are free in addition to the Reserved
+// ones. The error text includes what, the purpose of the bytes.
 func (g *Guard) Room(need uint64, what string) error {
 	if g.minFree == 0 {
 		return nil
@@ -189,7 +192,7 @@ func (g *Guard) Room(need uint64, what string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.poll(time.Now())
-	kept := g.minFree / 4
+	kept := uint64(Reserved(int64(g.minFree)))
 	switch free := g.space.Free; {
 	case !g.full.Load() && free >= kept && free-kept >= need:
 		return nil

@@ -14,6 +14,7 @@ import (
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/decode"
 	"github.com/syncflow/textegress/internal/delivery"
+	"github.com/syncflow/textegress/internal/diskguard"
 	"github.com/syncflow/textegress/internal/objstore"
 	"github.com/syncflow/textegress/internal/objstore/objfs"
 	"github.com/syncflow/textegress/internal/objstore/prefixed"
@@ -149,7 +150,8 @@ func (p Place) erase(ctx context.Context, sp *spool.Spool, base string, revision
 		Dispatcher: delivery.New(delivery.Options{Spool: sp, Projects: projects, Retention: -1}),
 	})
 	f.shared = !own.alone
-	o := decode.Options{Keys: keys, Scratch: render.NewDiscardSink(p.DiskMinFree / 4).Scratch}
+	sink := render.NewDiscardSink(diskguard.Reserved(p.DiskMinFree))
+	o := decode.Options{Keys: keys, Scratch: sink.Scratch}
 	rec, err := replace(ctx, sp, src, o,
 		delivery.Rewrite{Revision: latest + 1}, q, r, func(plan *erasePlan) error {
 			return sameKeys(m, plan)
