@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -219,7 +222,11 @@ func checkBucket(ctx context.Context, p config.Project) checkResult {
 		err = directory.Check()
 	}
 	if err == nil {
-		f.Detail, err = probe(ctx, bucket, p.ProjectID)
+		var key string
+		f.Detail, key, err = probe(ctx, bucket, p.ProjectID)
+		if isDir {
+			removeEmpty(p.Directory, key)
+		}
 	}
 	if err == nil && isDir && directory.IsPortable() {
 		f.Detail += "; its file system cannot store every name, so files are named as " +
@@ -238,28 +245,40 @@ func checkBucket(ctx context.Context, p config.Project) checkResult {
 // name of 255 bytes.
 const hardestName = "Zoë +1 \"学生\" <مرحبا> 👩🏽‍🎓 e\u0301?*|"
 
-// probe puts an object, reads it back and deletes it. Only the deletion may fail, because delivery
-// never deletes.
-func probe(ctx context.Context, bucket objstore.Bucket, projectID string) (string, error) {
+// removeEmpty removes the folders that an object of a directory has left, as far as they are empty.
+// A store leaves none.
+func removeEmpty(directory, key string) {
+	for k := path.Dir(key); k != "."; k = path.Dir(k) {
+		if os.Remove(filepath.Join(directory, filepath.FromSlash(k))) != nil {
+			return // not empty, or named otherwise on this file system: harmless
+		}
+	}
+}
+
+// probe puts an object, reads it back and deletes it, and returns its key. Only the deletion may
+// fail, because delivery never deletes.
+func probe(ctx context.Context, bucket objstore.Bucket, projectID string) (detail, key string,
+	err error,
+) {
 	content := []byte("written by textegress config check, safe to delete: " + rand.Text() + "\n")
-	key := textegress.Prefix("textegress-config-check", projectID, "probe: 100%", "", rand.Text()) +
+	key = textegress.Prefix("textegress-config-check", projectID, "probe: 100%", "", rand.Text()) +
 		textegress.TextViewName(strings.Repeat(hardestName, 5), "a topic: with a long name, too",
 			time.Now())
 	object := objstore.Bytes(content, "text/plain; charset=utf-8")
 	if err := bucket.Upload(ctx, key, object); err != nil {
-		return "", err
+		return "", key, err
 	}
 	problem := readBack(ctx, bucket, key, content, object)
 	deleteErr := bucket.Delete(ctx, key)
 	if problem != nil {
-		return "", problem
+		return "", key, problem
 	}
 	if deleteErr != nil {
 		return fmt.Sprintf("%s: put and read back; the probe could not be deleted, but delivery "+
 			"does not need to delete: %s", bucket,
-			objstore.Redacted(deleteErr, deleteErr.Error())), nil
+			objstore.Redacted(deleteErr, deleteErr.Error())), key, nil
 	}
-	return fmt.Sprintf("%s: put, read back, deleted", bucket), nil
+	return fmt.Sprintf("%s: put, read back, deleted", bucket), key, nil
 }
 
 func readBack(ctx context.Context, bucket objstore.Bucket, key string, content []byte,

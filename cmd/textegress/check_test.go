@@ -29,7 +29,7 @@ func TestProbe(t *testing.T) {
 				}
 				return nil
 			})
-			report, err := probe(t.Context(), bucket, testProject)
+			report, _, err := probe(t.Context(), bucket, testProject)
 			if (err != nil) != (tt.error != "") || err != nil &&
 				!strings.Contains(err.Error(), tt.error) {
 				t.Errorf("error %v, want %q in it", err, tt.error)
