@@ -3,64 +3,64 @@ package apidoc
 import (
 	"bytes"
 	"context"
-	"log/slog"
-	"net/http/httptest"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
-	"github.com/syncflow/textegress/internal/api"
-	"github.com/syncflow/textegress/internal/api/apitest"
-	lk "github.com/syncflow/textegress/internal/livekit"
+	"github.com/livekit/protocol/logger"
+	lksdk "github.com/livekit/server-sdk-go/v2"
+
 	"github.com/syncflow/textegress/test/stack"
 )
 
-const (
-	project = "livekit"
-	room    = "Biology 2" // of the examples
-)
+// servers are LiveKit and a bucket. Each test has a recorder of its own.
+var servers *stack.Stack
 
-var key = lk.Key{ID: "APIdoc", Secret: "a secret of LiveKit"}
-
-// TestMain lets the test binary stand for `lk`, see lk_test.go.
+// TestMain starts the servers. It also lets the test binary stand for `lk`, see lk_test.go.
 func TestMain(m *testing.M) {
 	if os.Getenv(actAsLK) != "" {
 		os.Exit(lkMain(context.Background(), os.Args[1:]))
 	}
-	m.Run()
+	lksdk.SetLogger(logger.GetDiscardLogger())
+	os.Exit(func() int {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+		defer cancel()
+		var err error
+		servers, err = stack.Start(ctx, stack.Options{NoSyncFlow: true})
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer servers.Stop(context.Background())
+		return m.Run()
+	}())
 }
 
-// target is a textegress whose project has the room of the examples. What is stopped is delivered.
-type target struct {
-	service *apitest.Service
-	url     string
-}
-
-func newTarget(t *testing.T) *target {
+// testContext bounds one test, so that a wait that never ends names itself.
+func testContext(t *testing.T) context.Context {
 	t.Helper()
-	x := &target{service: apitest.New()}
-	x.service.OpenRoom(project, room)
-	x.service.DeliverStopped()
-	srv := httptest.NewServer(api.New(api.Options{
-		Service:  x.service,
-		Projects: func() []api.Project { return []api.Project{{ID: project, Key: key}} },
-		Logger:   slog.New(slog.DiscardHandler),
-	}))
-	t.Cleanup(srv.Close)
-	x.url = srv.URL
-	return x
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	t.Cleanup(cancel)
+	return ctx
 }
 
-// command returns a command with the settings that the examples read.
-func (x *target) command(t *testing.T, dir, name string, args ...string) *exec.Cmd {
+func check(t *testing.T, err error) {
 	t.Helper()
-	c := exec.CommandContext(t.Context(), name, args...)
-	c.Dir = dir
-	c.Env = append(os.Environ(), "TEXTEGRESS_URL="+x.url, "LIVEKIT_API_KEY="+key.ID,
-		"LIVEKIT_API_SECRET="+key.Secret)
-	return c
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func must[T any](v T, err error) func(*testing.T) T {
+	return func(t *testing.T) T {
+		t.Helper()
+		check(t, err)
+		return v
+	}
 }
 
 // output runs a command and returns what it printed.
@@ -91,20 +91,12 @@ func needs(t *testing.T, programs ...string) {
 
 func root(t *testing.T) string {
 	t.Helper()
-	dir, err := stack.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dir
+	return must(stack.Root())(t)
 }
 
 func read(t *testing.T, path string) string {
 	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
+	return string(must(os.ReadFile(path))(t))
 }
 
 // TestDocument: docs/API.md shows the examples that the tests run, and no other code.

@@ -22,6 +22,9 @@ const client = new EgressClient(url, key, secret);
 for (const egress of await client.listEgress({ active: true })) {
   console.log(egress.egressId, egress.roomName, EgressStatus[egress.status]);
 }
-await client.stopEgress(answer.egress_id);
-const [egress] = await client.listEgress({ egressId: answer.egress_id });
+let egress = await client.stopEgress(answer.egress_id);
+while (egress.status < EgressStatus.EGRESS_COMPLETE) { // until it is delivered and verified
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  [egress] = await client.listEgress({ egressId: answer.egress_id });
+}
 console.log(EgressStatus[egress.status], egress.manifestLocation);
