@@ -31,7 +31,7 @@ import (
 
 const (
 	apiKey    = "APIwebhook"
-	apiSecret = "a secret of at least thirty-two bytes"
+	apiSecret = "a-secret-of-at-least-thirty-two-bytes"
 	patience  = time.Minute
 )
 
@@ -58,6 +58,14 @@ func goReceiver(t *testing.T, events chan<- *lk.WebhookEvent) http.Handler {
 
 // TestNodeReceiver: WebhookReceiver of livekit-server-sdk.
 func TestNodeReceiver(t *testing.T) {
+	url, events := nodeReceiver(t)
+	check(t, url, events)
+}
+
+// nodeReceiver starts the receiver of livekit-server-sdk, and returns its address and what it has
+// verified.
+func nodeReceiver(t *testing.T) (string, <-chan *lk.WebhookEvent) {
+	t.Helper()
 	root, err := stack.Root()
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +83,7 @@ func TestNodeReceiver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	node := exec.CommandContext(ctx, "node", program, apiKey, apiSecret)
 	node.Stderr = t.Output()
 	out, err := node.StdoutPipe()
@@ -90,7 +98,7 @@ func TestNodeReceiver(t *testing.T) {
 		t.Fatalf("no address: %v", lines.Err())
 	}
 	url := lines.Text()
-	events := make(chan *lk.WebhookEvent, 16)
+	events := make(chan *lk.WebhookEvent, 64)
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
@@ -102,12 +110,12 @@ func TestNodeReceiver(t *testing.T) {
 			events <- e
 		}
 	}()
-	defer func() {
+	t.Cleanup(func() {
 		cancel()
 		<-read
 		_ = node.Wait() // it was killed
-	}()
-	check(t, url, events)
+	})
+	return url, events
 }
 
 // check takes a recording from its start to its delivery, with a receiver that has the key and one
