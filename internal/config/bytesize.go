@@ -28,8 +28,8 @@ var (
 // without a unit is refused.
 //
 // No library has these rules. go-humanize also accepts 64, 64M (as decimal), 1.5GiB and 1,000KiB;
-// alecthomas/units 1.5GiB, -1GiB and 1GiB1MiB, but not "64 mib"; go-bytesize and datasize refuse MiB
-// and read 1GB as 2^30 bytes. None formats 1000 as 1kB and 1 MiB as 1MiB.
+// alecthomas/units 1.5GiB, -1GiB and 1GiB1MiB, but not "64 mib"; go-bytesize and datasize refuse
+// MiB and read 1GB as 2^30 bytes. None formats 1000 as 1kB and 1 MiB as 1MiB.
 func (f field) bytes(least, most int64) int64 {
 	m := sizeForm.FindStringSubmatch(strings.TrimSpace(f.text))
 	if m == nil {

@@ -72,8 +72,9 @@ func isCommon(name string) bool {
 }
 
 // distance returns the number of edits (insert, delete or replace a character, exchange two
-// neighbours) between a and b. The exchange is essential: plain Levenshtein distances, such as those
-// of agext/levenshtein and lithammer/fuzzysearch, count it twice and find no setting for DTAA_DRI.
+// neighbours) between a and b. The exchange is essential: plain Levenshtein distances, such as
+// those of agext/levenshtein and lithammer/fuzzysearch, count it twice and find no setting for
+// DTAA_DRI.
 func distance(a, b string) int {
 	if len(a) > 2*len(b) || len(b) > 2*len(a) {
 		return max(len(a), len(b)) // too different; also bounds the work for very long names

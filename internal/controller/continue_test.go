@@ -221,7 +221,7 @@ func TestContinue_ThenKilled(t *testing.T) {
 		w.restart()
 		w.appear("class", "RM_2")
 		p.poll(10 * time.Second)
-		mem = w.kill(mem)
+		w.kill(mem)
 		w.start()
 		defer func() { w.stop() }()
 		clear(p.announced)

@@ -150,7 +150,8 @@ func New(o Options) *Controller {
 		o.Sealed = func() {}
 	}
 	return &Controller{
-		o: o, runs: sessionsAreRuns(o.Registry), key: o.Key, log: o.Logger.With("project_id", o.ProjectID), state: StateStarting,
+		o: o, runs: sessionsAreRuns(o.Registry), key: o.Key,
+		log: o.Logger.With("project_id", o.ProjectID), state: StateStarting,
 		reconcileC: make(chan struct{}, 1), retry: make(chan struct{}, 1),
 		wake: make(chan struct{}, 1),
 		open: map[string]*openRecording{}, second: map[string][]*spool.Recording{},

@@ -304,8 +304,8 @@ func (c *Controller) ask(ctx context.Context, w *watch) time.Duration {
 // continuesUnasked reports whether a session is resumed without confirmation by the platform that
 // it is running. That is so if the session was recorded until the service stopped, a moment ago,
 // and there is a key that admits to its room. A recorder that finds the room empty leaves
-// immediately. Where LiveKit is the platform, a server that cannot be asked cannot be joined either,
-// and a room that has closed meanwhile would leave an empty recording. c.mu is held.
+// immediately. Where LiveKit is the platform, a server that cannot be asked cannot be joined
+// either, and a room that has closed meanwhile would leave an empty recording. c.mu is held.
 func (c *Controller) continuesUnasked(w *watch) bool {
 	return c.key != nil && !c.runs && !w.asked && c.stoppedJustNow(w) && !c.nameInUse(w.room)
 }

@@ -69,7 +69,7 @@ func Error(err error, hidden ...string) error {
 		return nil
 	}
 	text := err.Error()
-	// The port on our side differs in every attempt, and would make the same error look like another.
+	// The port on our side differs in every attempt; the same error would look like another.
 	if e, ok := errors.AsType[*net.OpError](err); ok && e.Source != nil {
 		text = strings.Replace(text, e.Source.String()+"->", "", 1)
 	}

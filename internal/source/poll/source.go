@@ -152,8 +152,11 @@ func (s *Source) list(ctx context.Context, h session.Handler) error {
 	return nil
 }
 
-// pause returns the pause after a list that took the given time. A server that is slow to answer
-// is asked for half of the time at most.
+// restFactor is the pause after a list, in times that the list took: a server with thousands of
+// rooms is kept busy for a tenth of the time at most.
+const restFactor = 9
+
+// pause returns the pause after a list that took the given time.
 func (s *Source) pause(err error, took time.Duration) time.Duration {
 	switch {
 	case errors.Is(err, session.ErrUnauthorized):
@@ -165,7 +168,7 @@ func (s *Source) pause(err error, took time.Duration) time.Duration {
 	if slow := s.o.IntervalWithWebhooks; s.webhooks.relied && slow > interval {
 		interval = time.Duration(float64(slow) * (1 - spread + 2*spread*rand.Float64()))
 	}
-	return max(interval-took, took)
+	return max(interval-took, restFactor*took)
 }
 
 func (s *Source) setState(connected bool, lastError string) {
