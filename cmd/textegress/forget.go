@@ -230,7 +230,7 @@ func (c *forgetCmd) print(env *environment, a erasure.Answer) error {
 		fmt.Fprintln(env.stderr, "Nothing was changed. Repeat the command with --yes to remove "+
 			"the data permanently.")
 	}
-	fmt.Fprintln(env.stderr, "SyncFlow's own recordings (audio, video, screens) are not "+
-		"changed.")
+	fmt.Fprintln(env.stderr, "Recordings of audio, video and screens, which SyncFlow or LiveKit's "+
+		"egress made, are not changed.")
 	return nil
 }

@@ -1,5 +1,5 @@
-// Command textegress records the data channels of SyncFlow sessions and delivers them to an object
-// store.
+// Command textegress records the data channels of LiveKit rooms and delivers them to an object store
+// or a directory.
 //
 // Each subcommand has its own file. Subcommands only translate flags and environment to options,
 // signals to contexts, and errors to exit codes.
@@ -37,12 +37,12 @@ Exit codes:
 type cli struct {
 	ConfigFile string `name:"config" placeholder:"FILE" type:"path" help:"YAML file with settings. The environment overrides it, and it overrides .env."`
 
-	Serve  serveCmd `cmd:"" default:"withargs" help:"Record every announced session and deliver it, until SIGTERM (the default)."`
+	Serve  serveCmd `cmd:"" default:"withargs" help:"Record rooms and deliver the recordings, until SIGTERM (the default)."`
 	Config struct {
 		Check configCheckCmd `cmd:"" help:"Show the effective settings and test each part: platform, broker, bucket."`
 	} `cmd:"" help:"Show and test the settings."`
 	List       listCmd       `cmd:"" help:"List the recordings in the data directory."`
-	Record     recordCmd     `cmd:"" help:"Ask the running service to record a session that was not announced."`
+	Record     recordCmd     `cmd:"" help:"Ask the running service to record a session or a room that it does not record by itself."`
 	Export     exportCmd     `cmd:"" help:"Derive the objects of a recording into a directory."`
 	Merge      mergeCmd      `cmd:"" help:"Merge two recordings that two deployments made of the same session."`
 	Verify     verifyCmd     `cmd:"" help:"Check a delivered recording against its manifest."`

@@ -199,8 +199,9 @@ func TestReloadCorrectsCredentials(t *testing.T) {
 	if err := w.app.Reload(); err != nil {
 		t.Fatal(err)
 	}
-	if r := w.app.Status().LastReload; len(r.Applied) != 0 || len(r.NeedsRestart) != 3 {
-		t.Errorf("a second reload: %+v", r)
+	if r := w.app.Status().LastReload; len(r.Applied) != 0 || len(r.NeedsRestart) != 3 ||
+		!strings.Contains(w.logged(), "nothing that takes effect now has changed") {
+		t.Errorf("a second reload: %+v\n%s", r, w.logged())
 	}
 	if log := w.logged(); strings.Contains(log, "AKGOOD") || strings.Contains(log, "s3-secret") ||
 		strings.Contains(log, "alice") {

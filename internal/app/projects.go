@@ -147,7 +147,7 @@ func (a *App) logServer(p managedProject) {
 		rooms = "all"
 	}
 	args := []any{
-		"project", p.Config.Name, "livekit", p.Config.LiveKit.URL, "rooms", rooms,
+		"project", p.Config.Index, "project_id", p.Config.ProjectID, "livekit", p.Config.LiveKit.URL, "rooms", rooms,
 	}
 	if p.Bucket != nil {
 		args = append(args, "delivered_to", p.Bucket.String())

@@ -34,7 +34,11 @@ func (a *App) Reload() error {
 		status.Error = err.Error()
 		a.log.Error("settings not changed: the new ones are invalid", "error", err)
 	} else {
-		a.log.Info("settings read again", "applied", status.Applied)
+		if len(status.Applied) > 0 {
+			a.log.Info("settings read again", "applied", status.Applied)
+		} else {
+			a.log.Info("settings read again: nothing that takes effect now has changed")
+		}
 		if len(status.NeedsRestart) > 0 {
 			a.log.Warn("some new settings need a restart", "settings", status.NeedsRestart)
 		}
