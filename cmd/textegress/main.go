@@ -1,5 +1,5 @@
-// Command textegress records the data channels of LiveKit rooms and delivers them to an object store
-// or a directory.
+// Command textegress records the data channels of LiveKit rooms and delivers them to an object
+// store or a directory.
 //
 // Each subcommand has its own file. Subcommands only translate flags and environment to options,
 // signals to contexts, and errors to exit codes.
