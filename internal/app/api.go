@@ -198,6 +198,7 @@ func (s apiService) Statement(ctx context.Context, projectID, egressID string) (
 			objstore.Redacted(err, "the store refuses it"))
 	}
 	if ok {
+		s.packets.forget(egressID)
 		return api.StatementOf(m, e), nil
 	}
 	st := &dataegress.Statement{
@@ -206,6 +207,8 @@ func (s apiService) Statement(ctx context.Context, projectID, egressID string) (
 	}
 	if sealed, ok := rec.Sealed(); ok {
 		st.Reason = sealed.Reason
+		st.Packets, err = s.packets.count(ctx, rec)
+		return st, err
 	}
 	// Each packet is a frame, so at most as many packets as frames are not durable yet.
 	if pending := live.Recorded - live.Durable; live.Packets > pending {

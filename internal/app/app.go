@@ -64,6 +64,7 @@ type App struct {
 	notifier *notify.Notifier
 
 	pseudonyms *pseudonym.Store
+	packets    packetCounts // for the API
 
 	registry *prometheus.Registry // every metric of the service
 	web      *web.Server

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/livekit/protocol/livekit"
 
+	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/dataegress"
 )
 
@@ -47,7 +48,7 @@ func TestCurl(t *testing.T) {
 	if s["final"] == false && s["reason"] != "" && s["reason"] != "stopped" {
 		t.Errorf("the statement before the delivery: %v", s)
 	}
-	x.complete(id, topic)
+	x.complete(id, textegress.TailLeft, topic)
 }
 
 // TestCurl_AtOnce: what is stopped before the recorder is in the room is stopped all the same.
@@ -108,7 +109,7 @@ func TestGo(t *testing.T) {
 	if diff := cmp.Diff(e.GetDetails(), strings.Join(lines[2:], "\n")); diff != "" {
 		t.Error(diff)
 	}
-	x.complete(id, topic)
+	x.complete(id, textegress.TailLeft, topic)
 }
 
 // TestJavaScript: the example with LiveKit's SDK for Node.js.
@@ -131,7 +132,7 @@ func TestJavaScript(t *testing.T) {
 	if diff := cmp.Diff(want, out); diff != "" {
 		t.Error(diff)
 	}
-	x.complete(id, "other", topic)
+	x.complete(id, textegress.TailLeft, "other", topic)
 	// The request is repeated after the end: it was carried out already.
 	again := must(x.client.Start(testContext(t), &dataegress.StartDataEgressRequest{
 		RoomName: room, RequestId: "biology-2026-11-30",
@@ -164,7 +165,7 @@ func TestLK(t *testing.T) {
 			t.Errorf("no %s in:\n%s", part, out)
 		}
 	}
-	x.complete(id, "other", topic)
+	x.complete(id, textegress.TailLeft, "other", topic)
 }
 
 // start starts a recording of all topics, and has messages sent. It returns the egress id.

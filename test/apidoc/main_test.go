@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 		defer cancel()
 		var err error
-		servers, err = stack.Start(ctx, stack.Options{NoSyncFlow: true})
+		servers, err = stack.Start(ctx, stack.Options{NoSyncFlow: true, Proxies: true})
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1

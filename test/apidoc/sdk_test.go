@@ -8,6 +8,7 @@ import (
 	lksdk "github.com/livekit/server-sdk-go/v2"
 	"github.com/twitchtv/twirp"
 
+	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/client"
 	"github.com/syncflow/textegress/dataegress"
 )
@@ -34,7 +35,7 @@ func TestEgressClient(t *testing.T) {
 	if err != nil || stopped.GetStatus() != livekit.EgressStatus_EGRESS_ENDING {
 		t.Errorf("stop: %v, %v", stopped, err)
 	}
-	x.complete(id, "other", topic)
+	x.complete(id, textegress.TailLeft, "other", topic)
 	_, err = c.StopEgress(ctx, stop)
 	wantCode(t, "second stop", err, twirp.FailedPrecondition)
 	if _, err := x.client.Stop(ctx, id); err != nil {
@@ -93,7 +94,7 @@ func TestRefused(t *testing.T) {
 		t.Errorf("a token for another room lists %v", list)
 	}
 	must(x.client.Stop(ctx, id))(t)
-	x.complete(id, "other", topic)
+	x.complete(id, textegress.TailLeft, "other", topic)
 }
 
 // wantCode fails unless err is a twirp error with a code, and returns it.

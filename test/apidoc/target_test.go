@@ -40,14 +40,15 @@ type target struct {
 	sender *classroom.Learner
 }
 
-func newTarget(t *testing.T) *target {
+func newTarget(t *testing.T, extra ...string) *target {
 	t.Helper()
 	ctx := testContext(t)
 	l := servers.LiveKit
 	opened := must(l.RoomService().CreateRoom(ctx, &livekit.CreateRoomRequest{
 		Name: room, EmptyTimeout: 300,
 	}))(t)
-	r := must(servers.StartRecorder(ctx, t.TempDir(), "RECORD_ROOMS=!*", "POLL_INTERVAL=200ms"))(t)
+	r := must(servers.StartRecorder(ctx, t.TempDir(), append(extra, "RECORD_ROOMS=!*",
+		"POLL_INTERVAL=200ms")...))(t)
 	x := &target{
 		Recorder: r, t: t, url: r.URL, sid: opened.GetSid(),
 		client: must(client.New(r.URL, l.APIKey, l.APISecret))(t),
@@ -154,7 +155,7 @@ func manifest(egressID string) string {
 
 // complete waits until a recording is delivered, and checks that it was stopped, that it has what
 // was said of the given topics and nothing else, and that the API's statement says so.
-func (x *target) complete(egressID string, topics ...string) {
+func (x *target) complete(egressID, tail string, topics ...string) {
 	t := x.t
 	t.Helper()
 	ctx := testContext(t)
@@ -167,7 +168,7 @@ func (x *target) complete(egressID string, topics ...string) {
 	s := must(x.client.Statement(ctx, egressID))(t)
 	want := int64(said * len(topics))
 	if !s.GetFinal() || s.GetStatus() != e.GetStatus() || s.GetReason() != "stopped" ||
-		s.GetTail() != textegress.TailLeft || s.GetPackets() != want ||
+		s.GetTail() != tail || s.GetPackets() != want ||
 		s.GetMessages() != want || s.GetJoinedAt() == 0 || s.GetSelection() != (len(topics) == 1) ||
 		s.GetManifestLocation() != e.GetManifestLocation() || s.GetSummary() != e.GetDetails() {
 		t.Errorf("the statement: %v", s)
