@@ -9,6 +9,7 @@ package webhook
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -163,7 +164,10 @@ func (s *Source) receive(ctx context.Context, body []byte) int {
 	case h == nil:
 		return http.StatusServiceUnavailable
 	}
-	if err := s.handle(ctx, h, e); err != nil {
+	switch err := s.handle(ctx, h, e); {
+	case errors.Is(err, session.ErrLater): // after a crash of the server, for a moment
+		return http.StatusServiceUnavailable
+	case err != nil:
 		s.trouble("a room that a webhook announced is not recorded yet; LiveKit sends it again",
 			err)
 		return http.StatusServiceUnavailable

@@ -215,6 +215,10 @@ func TestTryAgain(t *testing.T) {
 			if d := time.Since(began); d > 20*time.Second || p.blocks && d == 0 {
 				t.Errorf("answered after %v", d)
 			}
+			// what is only undecided is no trouble
+			if s := p.State(); strings.Contains(s.LastError, session.ErrLater.Error()) {
+				t.Errorf("%+v", s)
+			}
 		}
 		p.blocks = false
 		if got := post(e, "A", event); got != http.StatusOK || len(p.announced) != 1 {
