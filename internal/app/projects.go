@@ -59,6 +59,7 @@ func (a *App) setUpProject(c *config.Config, pc config.Project) *managedProject 
 		RecordAll:     a.o.Config.RecordSessions == config.RecordAll,
 		ListAnnounced: pc.Platform() == config.LiveKitServer,
 		Registry:      p.Registry, Sources: p.Sources, Spool: a.spool, Room: a.shared.room,
+		RoomUpdated:  p.RoomUpdated,
 		KeyPrefix:    p.KeyPrefix,
 		RejoinWindow: a.o.Config.RejoinWindow, Key: liveKitKey(pc), Selection: p.Rules,
 		Pseudonyms: pc.Pseudonyms, PseudonymKey: a.pseudonymKey(pc),

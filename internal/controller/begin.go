@@ -212,7 +212,7 @@ func (c *Controller) launch(ctx context.Context, rec *spool.Recording, fresh boo
 		FindRoom: c.findRoom(rec), SessionOf: c.o.Registry.SessionOf,
 		Platform: c.o.Registry.Platform(),
 		Runs:     c.runs, SingleNode: c.singleNode(rec), Continue: c.continueRun(rec),
-		Fresh: fresh, RejoinWindow: c.o.RejoinWindow,
+		RoomUpdated: c.o.RoomUpdated, Fresh: fresh, RejoinWindow: c.o.RejoinWindow,
 		RoomConfirmed: c.roomConfirmed(info), Excluded: c.excluded(info.SessionID),
 		Logger: c.o.Logger, Metrics: c.o.RecorderMetrics,
 	}

@@ -62,6 +62,9 @@ type Options struct {
 	// PseudonymKey names.
 	Pseudonyms   bool
 	PseudonymKey string
+	// RoomUpdated is called with a room that is being recorded when its metadata may have changed;
+	// nil: nothing is. It must not block.
+	RoomUpdated func(session.Room)
 	// Started is called after a recording has been created; nil: nothing is.
 	Started func()
 	// Sealed is called after a recording has been sealed.

@@ -265,6 +265,11 @@ func (r *Registry) state(room Room) session.State {
 	return session.Empty
 }
 
+// OptedOut reports whether the metadata of a room says that it is not to be recorded.
+func (r *Registry) OptedOut(room session.Room) bool {
+	return r.records(Room{SID: room.SID, Metadata: room.Metadata}).OptedOut
+}
+
 // verdict decides about a room, and reports malformed metadata once.
 func (r *Registry) verdict(room Room) Verdict {
 	v := r.records(room)

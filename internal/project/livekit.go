@@ -45,6 +45,12 @@ func (p *Project) liveKit(c *config.Config, o Options) error {
 		o.Webhooks.Add(hooks)
 	}
 	p.Registry, p.Sources = server{registry, p.Config}, []session.Source{rooms, hooks}
+	// A creator who opts out need not wait for the next list, which tells of it anyway.
+	p.RoomUpdated = func(room session.Room) {
+		if registry.OptedOut(room) {
+			rooms.Wake()
+		}
+	}
 	p.setKey = func(n config.Project) error {
 		key, _ := LiveKitKey(n)
 		registry.SetKey(key)

@@ -47,6 +47,10 @@ type Project struct {
 	Registry session.Registry // nil: the project cannot be recorded
 	Sources  []session.Source
 
+	// RoomUpdated is to be called with a room that is being recorded when its metadata may have
+	// changed; nil: there is no need to.
+	RoomUpdated func(session.Room)
+
 	BucketError error
 
 	setKey func(config.Project) error // replaces the key of the registry

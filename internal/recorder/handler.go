@@ -39,6 +39,7 @@ type handler struct {
 	sessionOf func(session.Room) string
 	keepRun   func(sid string) error // see [Options.Continue]
 	accepted  func()                 // called when the room is accepted as the session's
+	updated   func(session.Room)     // see [Options.RoomUpdated]
 	// unconfirmed is true if only the announcement links the room to the session.
 	unconfirmed bool
 	former      formerRun
@@ -65,7 +66,7 @@ type handler struct {
 func newHandler(ctx context.Context, r *Recorder) *handler {
 	return &handler{
 		rec: r.rec, log: r.log, sessionID: r.info.SessionID, sessionOf: r.o.SessionOf,
-		accepted: r.accepted, keepRun: r.o.Continue,
+		accepted: r.accepted, keepRun: r.o.Continue, updated: r.o.RoomUpdated,
 		ctx: ctx, broken: make(chan struct{}),
 	}
 }
@@ -243,6 +244,9 @@ func (h *handler) Event(ev room.Event) {
 			Kind:         textegress.KindRoomUpdated,
 			RoomMetadata: ev.RoomMetadata,
 		})
+		if h.updated != nil {
+			h.updated(session.Room{SID: ev.RoomSID, Metadata: ev.RoomMetadata})
+		}
 	case room.SignalLost:
 		h.log.Info("signalling lost; the data channels still work")
 	case room.SignalResumed:

@@ -81,6 +81,9 @@ type Options struct {
 	// SessionOf returns the id of the session that a room names as its own, or "" if it names none.
 	// It is nil if no room names its session.
 	SessionOf func(session.Room) string
+	// RoomUpdated is called with the room when its metadata may have changed; nil: nothing is. It
+	// must not block.
+	RoomUpdated func(session.Room)
 	// Fresh is true if the announcement was made a moment ago. The room then exists, and the first
 	// join needs no check that it does.
 	Fresh bool

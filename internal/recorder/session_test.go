@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/segment"
@@ -124,6 +125,29 @@ func TestOutageBeginsWhenLastHeard(t *testing.T) {
 		w.run(t.Context())
 		if got := w.outages(); len(got) != 1 || got[0].SinceUnixNS != heard.UnixNano() {
 			t.Errorf("outages %+v, want one since %d", got, heard.UnixNano())
+		}
+	})
+}
+
+// Whoever wants to know hears of a room's new metadata.
+func TestRoomUpdated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil, step{
+			info: info("RM_1", ours),
+			run: func(h room.Handler, _ <-chan struct{}) room.Reason {
+				h.Event(room.Event{Type: room.RoomUpdated, RoomSID: "RM_1", RoomMetadata: "new"})
+				return room.ReasonRoomDeleted
+			},
+		})
+		var told []session.Room
+		o := w.options()
+		o.RoomUpdated = func(r session.Room) { told = append(told, r) }
+		if err := recorder.New(w.rec, o).Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		want := []session.Room{{SID: "RM_1", Metadata: "new"}}
+		if diff := cmp.Diff(want, told); diff != "" {
+			t.Errorf("told (-want +got):\n%s", diff)
 		}
 	})
 }
