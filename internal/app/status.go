@@ -125,6 +125,7 @@ func (a *App) NotReady() []string {
 	}
 	out = append(out, unusable(a.snapshotProjects())...)
 	out = append(out, undelivered(a.snapshotProjects(), a.dispatcher.Snapshot())...)
+	out = append(out, abandoned(a.snapshotProjects(), a.spool.Recordings())...)
 	return append(out, a.notifier.NotReady()...)
 }
 
