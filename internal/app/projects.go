@@ -60,7 +60,7 @@ func (a *App) setUpProject(c *config.Config, pc config.Project) *managedProject 
 		ListAnnounced: pc.Platform() == config.LiveKitServer,
 		Registry:      p.Registry, Sources: p.Sources, Spool: a.spool, Room: a.shared.room,
 		RoomUpdated:  p.RoomUpdated,
-		KeyPrefix:    p.KeyPrefix,
+		KeyPrefix:    project.KeyPrefix(pc.Platform()),
 		RejoinWindow: a.o.Config.RejoinWindow, Key: liveKitKey(pc), Selection: p.Rules,
 		Pseudonyms: pc.Pseudonyms, PseudonymKey: a.pseudonymKey(pc),
 		Started: a.wakeNotifier, Sealed: a.recordingChanged,

@@ -103,15 +103,17 @@ func (p *Project) SetKeys(n config.Project) error {
 	return nil
 }
 
-// KeyPrefix returns the key prefix of a recording of the project, for the controller.
-func (p *Project) KeyPrefix(i spool.Info) string {
-	switch {
-	case p.Config.Platform() == config.LiveKitServer:
-		return i.RoomPrefix(i.ProjectName)
-	case i.Prefix != "":
-		return i.RoomPrefix(i.ProjectName + "-" + i.ProjectID)
+// KeyPrefix returns the function that gives the key prefix of a recording on a platform.
+func KeyPrefix(of config.Platform) func(spool.Info) string {
+	return func(i spool.Info) string {
+		switch {
+		case of == config.LiveKitServer:
+			return i.RoomPrefix(i.ProjectName)
+		case i.Prefix != "":
+			return i.RoomPrefix(i.ProjectName + "-" + i.ProjectID)
+		}
+		return textegress.Prefix(i.ProjectName, i.ProjectID, i.RoomName, i.Topic, i.EgressID)
 	}
-	return textegress.Prefix(i.ProjectName, i.ProjectID, i.RoomName, i.Topic, i.EgressID)
 }
 
 // Bucket returns the bucket to which a project's recordings are delivered.
