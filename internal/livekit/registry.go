@@ -247,15 +247,15 @@ func (r *Registry) session(room Room, v Verdict) session.Session {
 // a new room counts as in use.
 //
 // A room that only our own join has made is new, too, and must not count as in use: it would be
-// recorded as a session although nobody is there. It is told apart by two facts. While a recorder
-// is in the room, the count is that of the moment when it joined. When a recorder of this process
-// has left, the room is marked as joined. A room that the server named before was not made by the
-// join: a recorder that looks whether this run continues its own leaves it as new as it was.
+// recorded as a session although nobody is there. It is marked as joined. A room that the server
+// named before was not made by the join: a recorder that looks whether this run continues its own
+// leaves it as new as it was. That another recorder is in the room, such as LiveKit's egress, means
+// nothing.
 func (r *Registry) state(room Room) session.State {
 	switch {
 	case room.Participants > 0:
 		return session.Running
-	case room.ActiveRecording || r.joined.Has(room.SID) || room.Created.IsZero():
+	case r.joined.Has(room.SID) || room.Created.IsZero():
 		return session.Empty
 	}
 	offset, _ := r.rooms.ClockOffset()

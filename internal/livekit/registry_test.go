@@ -119,7 +119,7 @@ func TestRegistryNewRoom(t *testing.T) {
 		"old, by a clock ahead":    {age: time.Minute, ahead: time.Hour, want: session.Empty},
 		"new, by a clock behind":   {age: time.Second, ahead: -time.Hour, want: session.Running},
 		"old, by a clock behind":   {age: time.Minute, ahead: -time.Hour, want: session.Empty},
-		"new, a recorder is in it": {age: time.Second, recording: true, want: session.Empty},
+		"new, a recorder is in it": {age: time.Second, recording: true, want: session.Running},
 		"new, we joined it":        {age: time.Second, ours: true, want: session.Empty},
 		"new, named before we joined it": {
 			age: time.Second, before: true, ours: true, want: session.Running,

@@ -178,8 +178,8 @@ func (j *joiner) roomMissing(ctx context.Context) verdict {
 	if time.Since(since) > r.o.RejoinWindow || j.isOver(ctx) {
 		return r.sessionOver(ReasonRoomMissing)
 	}
-	r.noteJoinError("LiveKit has no room of this name; waiting for it to come back, for " +
-		"REJOIN_WINDOW")
+	r.noteJoinError("nobody is in the room, or LiveKit has none of this name; waiting for " +
+		"somebody to come back, for REJOIN_WINDOW")
 	j.missing++
 	_ = backoff.Sleep(ctx, missingPauses.Delay(j.missing))
 	return joinAgain

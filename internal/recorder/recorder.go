@@ -130,12 +130,14 @@ type Recorder struct {
 	mu        sync.Mutex // guards the fields below; never held across I/O
 	status    textegress.Status
 	reason    string
-	connected bool
-	away      away
-	sealing   bool               // the recorder no longer needs a room
-	writing   bool               // rec.w is set
-	stop      string             // reason given to Stop; "" before
-	cancel    context.CancelFunc // ends the recording in Run; nil before
+	connected bool // the room was accepted
+	// the data channels are open. What the server's API sends before that does not reach us.
+	open    bool
+	away    away
+	sealing bool               // the recorder no longer needs a room
+	writing bool               // rec.w is set
+	stop    string             // reason given to Stop; "" before
+	cancel  context.CancelFunc // ends the recording in Run; nil before
 }
 
 // New returns a recorder for an open recording.
@@ -191,7 +193,7 @@ func (r *Recorder) Snapshot() Snapshot {
 	joined := r.rec.everJoined()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s.Status, s.Reason, s.Connected = r.status, r.reason, r.connected
+	s.Status, s.Reason, s.Connected = r.status, r.reason, r.connected && r.open
 	s.EverJoined = joined || !r.writing
 	if !r.away.since.IsZero() {
 		s.AwaySince, s.JoinError = r.away.since, r.whyAway(r.away)
@@ -315,10 +317,17 @@ func (r *Recorder) accepted() {
 	}
 }
 
+// opened marks the data channels as open.
+func (r *Recorder) opened() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.open = true
+}
+
 // disconnected marks the recorder as not connected, and reports whether it was connected.
 func (r *Recorder) disconnected() (was bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	was, r.connected = r.connected, false
+	was, r.connected, r.open = r.connected, false, false
 	return was
 }

@@ -110,6 +110,7 @@ func (r *Recorder) stopVerdict() (verdict, error) {
 // not ended, it states the outage.
 func (r *Recorder) recordConnection(ctx context.Context, conn Conn, h *handler, j *joiner,
 ) (verdict, error) {
+	r.opened()
 	r.log.Info("joined", "epoch", h.epoch)
 	r.endAway()
 	if opened := time.Now(); opened.Sub(h.joined) > keptForJoining {
