@@ -30,8 +30,8 @@ const (
 var (
 	// ErrPrefix means that the prefix of a request cannot be used.
 	ErrPrefix = errors.New("the prefix cannot be used")
-	// ErrRequestID means that the request id was used for another room.
-	ErrRequestID = errors.New("the request id was used for a recording of another room")
+	// ErrRequestID means that the request id was used for a request that differs.
+	ErrRequestID = errors.New("the request id was used for another request")
 	// ErrBeingRecorded means that the session is being recorded already, and not as requested.
 	ErrBeingRecorded = errors.New("the session is being recorded already")
 	// ErrNoServer means that the project has no key of its LiveKit server, or does not know the
@@ -74,6 +74,7 @@ func (c *Controller) Start(ctx context.Context, o StartOptions) (string, error) 
 	if err != nil {
 		return "", err
 	}
+	o.Prefix = prefix
 	own, refused := c.limitsOf(o.Limits)
 	if len(refused) > 0 {
 		return "", fmt.Errorf("record room %q: %w", o.Room, refused[0])
@@ -155,13 +156,23 @@ func (c *Controller) requested(o StartOptions) (id string, ok bool, err error) {
 		if info.ProjectID != c.o.ProjectID || !rec.Requested(o.RequestID) {
 			continue
 		}
-		if info.RoomName != o.Room {
+		if info.RoomName != o.Room || !sameOptions(info, o) {
 			return info.EgressID, false, fmt.Errorf("%w: it is that of %s", ErrRequestID,
 				info.EgressID)
 		}
 		return info.EgressID, true, nil
 	}
 	return "", false, nil
+}
+
+// sameOptions reports whether a recording may have been made for a repeated request. Limits are
+// compared only as far as there are any, because those of the room's creator are among them.
+func sameOptions(info spool.Info, o StartOptions) bool {
+	if info.RequestID != o.RequestID {
+		return o.plain() // it found the recording
+	}
+	return info.Prefix == o.Prefix && slices.Equal(info.Webhooks, o.Webhooks) &&
+		(o.Limits.IsZero() || info.Selection != nil)
 }
 
 // addRequest notes that a request found a recording: repeated after somebody has stopped that

@@ -109,6 +109,19 @@ func TestStart(t *testing.T) {
 			t.Errorf("the id of another request: %v", err)
 		}
 
+		for name, change := range map[string]func(*controller.StartOptions){
+			"prefix":   func(o *controller.StartOptions) { o.Prefix = "other" },
+			"webhooks": func(o *controller.StartOptions) { o.Webhooks = nil },
+			"limits":   func(o *controller.StartOptions) { o.Limits.Topics = []string{"chat"} },
+		} {
+			other := o
+			change(&other)
+			if id, err := w.ctl.Start(t.Context(), other); !errors.Is(err,
+				controller.ErrRequestID) || id != w.egress(0) {
+				t.Errorf("the same id with another %s: %q, %v", name, id, err)
+			}
+		}
+
 		// A request for nothing but a recording finds the current one.
 		id, err = w.ctl.Start(t.Context(), controller.StartOptions{Room: "class", RequestID: "r2"})
 		same(1, id, err)
