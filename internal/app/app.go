@@ -174,7 +174,7 @@ func New(o Options) (_ *App, err error) {
 		Service: a, Gatherer: a.registry, Logger: o.Logger,
 		Routes: map[string]http.Handler{
 			"POST /livekit/webhook": a.shared.project.Webhooks,
-			"POST /twirp/": api.New(api.Options{
+			"/twirp/": api.New(api.Options{
 				Service: apiService{a}, Projects: a.apiProjects, Logger: o.Logger,
 			}),
 		},

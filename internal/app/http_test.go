@@ -118,6 +118,17 @@ func TestHostOnLoopback(t *testing.T) {
 	}
 }
 
+// TestAPIByGet: a request of the API with the wrong method gets an answer of the API.
+func TestAPIByGet(t *testing.T) {
+	w := newWorld(t)
+	w.env(w.directory(0, projectA, "a"))
+	w.start()
+	code, body := w.get("/twirp/textegress.DataEgress/ListDataEgress", "")
+	if code != http.StatusNotFound || !strings.Contains(body, "the services are POST") {
+		t.Errorf("%d %s", code, body)
+	}
+}
+
 // get asks the service over HTTP; an empty host stands for its address.
 func (w *world) get(path, host string) (int, string) {
 	w.t.Helper()
