@@ -342,8 +342,8 @@ func TestTracks(t *testing.T) {
 			t.Errorf("%+v: a track without a name is kept", rules)
 		}
 	}
-	if f := newFilter(t, textegress.SelectionRules{IdentitiesDeny: []string{"bob"}}); !f.Track(1, "",
-		"alice", "") || f.Frame(1, 1) != "" {
+	byIdentity := newFilter(t, textegress.SelectionRules{IdentitiesDeny: []string{"bob"}})
+	if !byIdentity.Track(1, "", "alice", "") || byIdentity.Frame(1, 1) != "" {
 		t.Error("lists of identities need no name")
 	}
 	if got := f.Frame(9, 1); got != textegress.DroppedTrackUnknown {

@@ -145,8 +145,8 @@ func (k Key) RoomExists(ctx context.Context, serverURL, room string) (bool, erro
 	return found, err
 }
 
-// The two encodings of Twirp. Lists of rooms are in protobuf: 5,000 rooms then take LiveKit 1.13.5 a
-// fifteenth of the processor time (35 ms), us a twentieth, and a third of the bytes (1.2 MB).
+// The two encodings of Twirp. Lists of rooms are in protobuf: 5,000 rooms then take LiveKit 1.13.5
+// a fifteenth of the processor time (35 ms), us a twentieth, and a third of the bytes (1.2 MB).
 const (
 	contentJSON     = "application/json"
 	contentProtobuf = "application/protobuf"
