@@ -18,7 +18,7 @@ import (
 	"github.com/syncflow/textegress/internal/source/poll"
 )
 
-// world is a server, the source that polls it, and the handler behind.
+// world is a server, the source that polls it, and the source's handler.
 type world struct {
 	*poll.Source
 
@@ -28,15 +28,15 @@ type world struct {
 	sessions []session.Session
 	optedOut []string
 	err      error         // of the list
-	takes    time.Duration // a list
+	takes    time.Duration // duration of a list
 	lists    []time.Time
 	seen     time.Time       // the last webhook
-	known    map[string]bool // runs that webhooks have told of
-	refuses  error           // answer of the handler
-	slow     time.Duration   // a call of the handler
+	known    map[string]bool // runs that webhooks have announced
+	refuses  error           // returned by the handler
+	slow     time.Duration   // duration of a call of the handler
 	atOnce   int
 	most     int // calls of the handler at one time
-	told     []string
+	calls    []string
 	last     session.Announcement
 	resyncs  int
 	log      strings.Builder
@@ -86,7 +86,7 @@ func (w *world) call(what string, a session.Announcement) error {
 	w.atOnce++
 	w.most = max(w.most, w.atOnce)
 	w.last = a
-	w.told = append(w.told, what)
+	w.calls = append(w.calls, what)
 	err, slow := w.refuses, w.slow
 	w.mu.Unlock()
 	time.Sleep(slow)
@@ -123,18 +123,18 @@ func (w *world) after(d time.Duration, change func()) {
 	synctest.Wait()
 }
 
-// want checks what the handler was told since the last check, in any order.
+// want checks the calls of the handler since the last check, in any order.
 func (w *world) want(ids ...string) {
 	w.t.Helper()
 	synctest.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	slices.Sort(w.told)
+	slices.Sort(w.calls)
 	slices.Sort(ids)
-	if diff := cmp.Diff(ids, w.told); diff != "" && len(ids)+len(w.told) > 0 {
-		w.t.Errorf("told (-want +got):\n%s", diff)
+	if diff := cmp.Diff(ids, w.calls); diff != "" && len(ids)+len(w.calls) > 0 {
+		w.t.Errorf("calls (-want +got):\n%s", diff)
 	}
-	w.told = nil
+	w.calls = nil
 }
 
 func running(id string) session.Session {
@@ -145,8 +145,8 @@ func empty(id string) session.Session {
 	return session.Session{ID: id, Room: "room of " + id, State: session.Empty}
 }
 
-// Each run of a room is announced once, within an interval; an empty one when somebody is there; a
-// run that is in the list again counts as new.
+// Each run of a room is announced once, within an interval. An empty room is announced when a
+// participant joins. A run that returns to the list counts as new.
 func TestAnnounce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t, running("RM_1"), empty("RM_2"))
@@ -178,7 +178,7 @@ func TestAnnounce(t *testing.T) {
 	})
 }
 
-// A room that nobody ever joins, such as one that a crashed server has left, is never announced.
+// A room that nobody joins, such as one left by a crashed server, is never announced.
 func TestGhost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t, empty("RM_1"))
@@ -187,8 +187,8 @@ func TestGhost(t *testing.T) {
 	})
 }
 
-// After an error the announcement is repeated, with growing pauses, as long as the room is there.
-func TestTryAgain(t *testing.T) {
+// After an error the announcement is retried, with growing pauses, while the room is listed.
+func TestRetry(t *testing.T) {
 	for _, c := range []struct {
 		err           error
 		least, atMost int // calls in two minutes
@@ -206,25 +206,25 @@ func TestTryAgain(t *testing.T) {
 				}
 				w.after(0, list("RM_1"))
 				w.after(interval, nil) // the list
-				if w.after(100*time.Millisecond, nil); len(w.told) != 1 {
-					t.Errorf("%d calls without a pause", len(w.told))
+				if w.after(100*time.Millisecond, nil); len(w.calls) != 1 {
+					t.Errorf("%d calls without a pause", len(w.calls))
 				}
 				w.after(2*time.Minute, nil)
-				n := len(w.told)
+				n := len(w.calls)
 				if n < c.least || n > c.atMost || !w.last.Redelivered {
 					t.Errorf("%d calls, %+v", n, w.last)
 				}
 				if n := strings.Count(w.log.String(), "not recorded yet"); n > 1 {
 					t.Errorf("logged %d times", n)
 				}
-				w.after(0, func() { w.refuses, w.told = nil, nil })
+				w.after(0, func() { w.refuses, w.calls = nil, nil })
 				w.after(time.Minute, nil)
 				w.want("RM_1")
 				w.after(0, list("RM_2"))
-				w.after(interval, func() { w.sessions, w.told = nil, nil })
+				w.after(interval, func() { w.sessions, w.calls = nil, nil })
 				w.after(time.Hour, nil)
-				if len(w.told) > 1 {
-					t.Errorf("a room that is gone was announced %d times", len(w.told))
+				if len(w.calls) > 1 {
+					t.Errorf("a room that is gone was announced %d times", len(w.calls))
 				}
 			})
 		})
@@ -244,16 +244,16 @@ func TestOptOut(t *testing.T) {
 		w.after(0, in)
 		w.after(time.Minute, nil)
 		w.want("RM_1")
-		// The wish changes while the handler cannot comply: the last one counts.
+		// The request changes while the handler fails: the last one counts.
 		w.after(0, func() { w.refuses = errors.New("the disk is full"); out() })
 		w.after(2*interval, in)
-		w.after(2*interval, func() { w.refuses, w.told = nil, nil; out() })
+		w.after(2*interval, func() { w.refuses, w.calls = nil, nil; out() })
 		w.after(time.Minute, nil)
 		w.want("-RM_1", "-RM_2")
 	})
 }
 
-// The handler is never told two things about one session at once.
+// The handler is never called twice at once for one session.
 func TestOptOutWhileAnnounced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t)
@@ -283,13 +283,13 @@ func TestManyRooms(t *testing.T) {
 			}
 		})
 		w.after(interval+4*w.slow, nil)
-		if len(w.told) != 200 || w.most != 64 {
-			t.Errorf("%d rooms, at most %d at once", len(w.told), w.most)
+		if len(w.calls) != 200 || w.most != 64 {
+			t.Errorf("%d rooms, at most %d at once", len(w.calls), w.most)
 		}
 	})
 }
 
-// When the server cannot be reached it is asked until it can, and then at once for its rooms.
+// While the server cannot be reached, the list is retried; afterwards its rooms are found at once.
 func TestOutage(t *testing.T) {
 	for _, c := range []struct {
 		err    error

@@ -9,7 +9,7 @@ import (
 	"github.com/syncflow/textegress/internal/session"
 )
 
-// verdict is what a handler is told about a session.
+// verdict is what the source reports to the handler about a session.
 type verdict int
 
 const (
@@ -18,8 +18,8 @@ const (
 	withdrawn                // the room's creator does not want it recorded
 )
 
-// room is one run of a room in the list. A task, at most one, tells the handler what it is to be
-// told. The fields are guarded by the source's mu.
+// room is one run of a room in the list. At most one task at a time reports it to the handler. The
+// fields are guarded by the source's mu.
 type room struct {
 	session session.Session
 	want    verdict
@@ -28,43 +28,43 @@ type room struct {
 	gone    bool          // the run has left the list
 	changed chan struct{} // want or gone has changed; capacity 1
 
-	found   time.Time
-	unheard bool // no webhook has told of it so far; owned by the goroutine of Run
+	found       time.Time
+	unannounced bool // by webhooks, so far; owned by the goroutine of Run
 }
 
-// compare compares a list with the last one, and starts the tasks of rooms of which the handler is
-// to be told something else.
+// compare compares a list with the previous one, and starts a task for each room whose verdict has
+// changed.
 func (s *Source) compare(ctx context.Context, h session.Handler, sessions []session.Session,
 	optedOut []string,
 ) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	listed := make(map[string]bool, len(sessions)+len(optedOut))
-	newcomers := s.webhooks.newcomers(s.o.Webhooks, s.o.Interval)
+	newRooms := s.webhooks.newRooms(s.o.Webhooks, s.o.Interval)
 	update := func(x session.Session, want verdict) {
 		listed[x.ID] = true
 		r := s.rooms[x.ID]
 		if r == nil {
 			r = &room{changed: make(chan struct{}, 1), found: time.Now()}
 			s.rooms[x.ID] = r
-			r.unheard = !s.first && s.o.Webhooks != nil
+			r.unannounced = !s.first && s.o.Webhooks != nil
 		}
 		r.session = x
-		newcomers.look(x.ID, r)
-		// Nothing changes for a room that was announced and is empty for a while.
+		newRooms.check(x.ID, r)
+		// A room that was announced stays announced while it is empty.
 		if want != nothing && want != r.want {
 			r.want = want
 			r.notify()
 		}
 		if r.want != r.have && !r.busy {
 			r.busy = true
-			s.tasks.Go(func() { s.tell(ctx, h, r) })
+			s.tasks.Go(func() { s.report(ctx, h, r) })
 		}
 	}
 	for _, x := range sessions {
 		want := announced
-		// An old room without anybody is joined when somebody is there: the server may have lost it
-		// in a crash and never close it.
+		// A room that has long been empty is announced only when a participant joins: a server that
+		// crashed may list it for ever.
 		if x.State == session.Empty {
 			want = nothing
 		}
@@ -80,7 +80,7 @@ func (s *Source) compare(ctx context.Context, h session.Handler, sessions []sess
 			delete(s.rooms, id)
 		}
 	}
-	s.logReliance(newcomers.judge())
+	s.logReliance(newRooms.update())
 }
 
 // notify wakes the task of the room. The source's mu is held.
@@ -91,9 +91,9 @@ func (r *room) notify() {
 	}
 }
 
-// tell is the task of a room: it tells the handler what it is to be told, until the handler has
-// accepted that.
-func (s *Source) tell(ctx context.Context, h session.Handler, r *room) {
+// report is the task of a room. It reports the room's verdict to the handler, and retries until the
+// handler accepts it.
+func (s *Source) report(ctx context.Context, h session.Handler, r *room) {
 	pauses := backoff.New(announcePauses)
 	for {
 		s.mu.Lock()

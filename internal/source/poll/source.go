@@ -1,8 +1,8 @@
 // Package poll finds the rooms of a LiveKit server by listing them at an interval.
 //
-// The list is the truth: whatever webhooks fail to tell is found in it, and a room that is in it
-// exists. The source announces each run of a room once, and again only after an error of the
-// handler, or when the run has left the list in between.
+// The list is authoritative: it contains every open room, including rooms whose webhooks were lost.
+// The source announces each run of a room once. It announces the run again only after an error of
+// the handler, or after the run was missing from a list.
 package poll
 
 import (
@@ -23,36 +23,36 @@ const (
 	SourceName = "poll"
 	// mostAtOnce bounds the calls of the handler at one time. Each waits for an fsync.
 	mostAtOnce = 64
-	// spread is the part of the interval beside webhooks by which it varies, in both directions, so
-	// that several instances do not ask at the same time.
+	// spread is the fraction by which the interval beside webhooks varies, in both directions, so
+	// that several instances do not send their requests at the same time.
 	spread = 0.2
-	// repeatLog is the time after which the same trouble is logged again.
+	// repeatLog is the time after which the same error is logged again.
 	repeatLog = 10 * time.Minute
 )
 
-// The pauses after failures: of the list, of a list that the server refuses to our key, which only
-// an operator can mend, and of an announcement.
+// The pauses after a failed list, after a list that the server denies to our key (only an operator
+// can correct that), and after a failed announcement.
 var (
 	listPauses     = backoff.Policy{First: 250 * time.Millisecond, Max: 2 * time.Second}
 	refusedPauses  = backoff.Policy{First: time.Second, Max: 15 * time.Second}
 	announcePauses = backoff.Policy{First: time.Second, Max: 30 * time.Second}
 )
 
-// Webhooks are the webhooks of the same server.
+// Webhooks reports which webhooks of the same server were received.
 type Webhooks interface {
 	// Seen returns when the last verified webhook arrived; zero if none has.
 	Seen() time.Time
-	// Knows reports whether a webhook has told of a run of a room.
+	// Knows reports whether a webhook has announced a run of a room.
 	Knows(sid string) bool
 }
 
 // Options configures the source of one project. List and Interval are required.
 type Options struct {
-	// List lists the sessions that are to be recorded, and the ids of those that are running and
-	// not to be recorded because the room's creator says so.
+	// List lists the sessions to record, and the ids of the running sessions whose rooms' creators
+	// have opted out.
 	List func(ctx context.Context) (sessions []session.Session, optedOut []string, err error)
-	// Interval is the time from one list to the next, IntervalWithWebhooks the same while webhooks
-	// tell of new rooms.
+	// Interval is the time from one list to the next. IntervalWithWebhooks replaces it while
+	// webhooks announce new rooms.
 	Interval, IntervalWithWebhooks time.Duration
 	Webhooks                       Webhooks // nil: there are none
 	ProjectIndex                   string   // number of the project, for logs
@@ -63,7 +63,7 @@ type Options struct {
 type Source struct {
 	o    Options
 	log  *slog.Logger
-	wake chan struct{} // asks for a list at once; capacity 1
+	wake chan struct{} // requests a list at once; capacity 1
 
 	slots chan struct{} // one for each call of the handler
 	tasks sync.WaitGroup
@@ -132,8 +132,8 @@ func (s *Source) Run(ctx context.Context, h session.Handler) error {
 	return nil
 }
 
-// list asks for the rooms once, and has the handler told what is new. Its error is also that ctx
-// ended.
+// list lists the rooms once and reports changes to the handler. It returns the error of the list,
+// or the cause if ctx has ended.
 func (s *Source) list(ctx context.Context, h session.Handler) error {
 	sessions, optedOut, err := s.o.List(ctx)
 	switch {
@@ -152,8 +152,8 @@ func (s *Source) list(ctx context.Context, h session.Handler) error {
 	return nil
 }
 
-// restFactor is the pause after a list, in times that the list took: a server with thousands of
-// rooms is kept busy for a tenth of the time at most.
+// restFactor is the minimum pause after a list, as a multiple of the duration of the list: a server
+// with thousands of rooms spends at most a tenth of its time on lists.
 const restFactor = 9
 
 // pause returns the pause after a list that took the given time.
@@ -180,7 +180,7 @@ func (s *Source) setState(connected bool, lastError string) {
 	s.state.LastError = lastError
 }
 
-// failed notes a failed list, and logs it unless the same was logged recently.
+// failed records a failed list, and logs it unless the same error was logged recently.
 func (s *Source) failed(err error) {
 	text := redact.Text(err.Error())
 	s.setState(false, text)

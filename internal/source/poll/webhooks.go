@@ -2,13 +2,12 @@ package poll
 
 import "time"
 
-// reliance is whether webhooks are relied on to tell of new rooms, so that the list can be asked
-// for less often. They are from the first verified webhook on, until a new room is in the list of
-// which none tells within an interval. After that they are relied on again when one has told of a
-// new room.
+// reliance states whether the source relies on webhooks to announce new rooms, and so can list the
+// rooms less often. It does from the first verified webhook until a new room is listed that no
+// webhook announces within an interval. It does again once a webhook announces a new room.
 type reliance struct {
 	relied bool
-	failed bool // a webhook was missing once, and none has told of a new room since
+	failed bool // a webhook was missing, and none has announced a new room since
 }
 
 // change is a change of reliance.
@@ -20,39 +19,39 @@ const (
 	back             // they arrive again
 )
 
-// newcomers looks at the new rooms of one list.
-type newcomers struct {
-	r        *reliance
-	webhooks Webhooks
-	patience time.Duration
-	heard    bool // a webhook has told of a new room
-	missing  bool // none has told of one, for longer than patience
+// newRooms checks whether webhooks announced the new rooms of one list.
+type newRooms struct {
+	r         *reliance
+	webhooks  Webhooks
+	maxDelay  time.Duration // of a webhook after the list that has its room
+	announced bool          // a webhook has announced a new room
+	missing   bool          // no webhook has announced one within maxDelay
 }
 
-func (r *reliance) newcomers(w Webhooks, patience time.Duration) *newcomers {
-	return &newcomers{r: r, webhooks: w, patience: patience}
+func (r *reliance) newRooms(w Webhooks, maxDelay time.Duration) *newRooms {
+	return &newRooms{r: r, webhooks: w, maxDelay: maxDelay}
 }
 
-// look looks at a room in the list.
-func (n *newcomers) look(sid string, r *room) {
+// check checks a room in the list.
+func (n *newRooms) check(sid string, r *room) {
 	switch {
-	case !r.unheard:
+	case !r.unannounced:
 	case n.webhooks.Knows(sid):
-		r.unheard, n.heard = false, true
-	case time.Since(r.found) >= n.patience:
-		r.unheard, n.missing = false, true
+		r.unannounced, n.announced = false, true
+	case time.Since(r.found) >= n.maxDelay:
+		r.unannounced, n.missing = false, true
 	}
 }
 
-// judge returns how reliance changes after a list.
-func (n *newcomers) judge() change {
+// update updates the reliance after a list, and returns the change.
+func (n *newRooms) update() change {
 	switch {
 	case n.webhooks == nil:
 	case n.r.relied && n.missing:
 		n.r.relied, n.r.failed = false, true
 		return lost
 	case n.r.relied:
-	case n.r.failed && n.heard && !n.missing:
+	case n.r.failed && n.announced && !n.missing:
 		n.r.relied, n.r.failed = true, false
 		return back
 	case !n.r.failed && !n.webhooks.Seen().IsZero():

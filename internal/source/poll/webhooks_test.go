@@ -24,8 +24,8 @@ func (w *world) often(want bool) {
 	}
 }
 
-// The list is asked for less often from the first webhook on, and often again when webhooks fail to
-// tell of a new room.
+// Rooms are listed less often from the first webhook on, and often again when no webhook announces
+// a new room.
 func TestWebhooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t, running("RM_1"))
@@ -52,14 +52,14 @@ func TestWebhooks(t *testing.T) {
 		w.after(0, add("RM_2", true))
 		w.after(time.Minute, nil)
 		w.often(false)
-		// A list is asked for at once when somebody wants that.
+		// Wake causes a list at once.
 		w.after(0, func() { w.lists = nil })
 		w.Wake()
 		synctest.Wait()
 		if len(w.lists) != 1 {
 			t.Errorf("%d lists", len(w.lists))
 		}
-		// Webhooks are lost, and another one does not make up for that.
+		// A webhook is lost; receiving another one does not restore the reliance.
 		w.after(0, add("RM_3", false))
 		w.after(40*time.Second, func() { w.seen = time.Now() })
 		w.often(true)
@@ -71,7 +71,7 @@ func TestWebhooks(t *testing.T) {
 		w.after(0, add("RM_5", true))
 		w.after(2*interval, nil)
 		w.often(false)
-		// What was there before an outage, or began in it, says nothing about webhooks.
+		// Rooms that opened before or during an outage prove nothing about webhooks.
 		w.after(0, func() { w.err = errors.New("away") })
 		w.after(time.Minute, func() { w.err = nil; add("RM_6", false)() })
 		w.after(time.Minute, nil)
