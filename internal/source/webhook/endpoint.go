@@ -13,16 +13,16 @@ import (
 const mostBody = 1 << 20
 
 // Endpoint is the handler for POST /livekit/webhook. The sources of several projects share it. A
-// request belongs to the projects whose key signed it; where two projects have the same key, each
-// asks its own server whether it has this run of the room, so at most the right ones announce it.
+// request belongs to the projects whose key signed it. If two projects have the same key, each
+// queries its own server for the run of the room, so only projects that have the run announce it.
 //
 // It answers 200 when every announcement of the request is durable or there is nothing to announce,
 // 401 to a request that no project's key signed or whose token has expired, 413 to one that is too
-// large, 400 to one that is malformed, and 503 when the same request should come again.
+// large, 400 to one that is malformed, and 503 if the sender should retry the request.
 type Endpoint struct {
 	log *slog.Logger
 
-	mu       sync.Mutex // guards the rest
+	mu       sync.Mutex // guards the fields below
 	sources  []*Source
 	loggedAt time.Time // when a refused request was last logged
 }
@@ -30,7 +30,7 @@ type Endpoint struct {
 // NewEndpoint returns an Endpoint without sources.
 func NewEndpoint(log *slog.Logger) *Endpoint { return &Endpoint{log: log} }
 
-// Add adds the source of a project. The function that it returns removes it.
+// Add adds the source of a project. The returned function removes it.
 func (e *Endpoint) Add(s *Source) (remove func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -92,7 +92,7 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer(w, status)
 }
 
-// refuse answers a request that no key signed, and logs that now and then.
+// refuse rejects a request that no key signed, and logs that at most once per repeatLog.
 func (e *Endpoint) refuse(w http.ResponseWriter) {
 	e.mu.Lock()
 	now := time.Now()
@@ -111,5 +111,5 @@ func (e *Endpoint) refuse(w http.ResponseWriter) {
 func answer(w http.ResponseWriter, status int) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = io.WriteString(w, http.StatusText(status)+"\n") // the sender looks at the status only
+	_, _ = io.WriteString(w, http.StatusText(status)+"\n") // the sender reads the status only
 }

@@ -1,9 +1,9 @@
 // Package webhook receives the webhooks of LiveKit servers, which announce rooms as soon as they
 // are opened or joined.
 //
-// A webhook is a hint. LiveKit sends each a few times within half a minute, not necessarily in
-// order, and then forgets it. The list of rooms, which internal/source/poll reads, is the truth.
-// The source therefore asks the server about each new room before it announces it: a webhook that
+// A webhook is a hint. LiveKit retries each a few times within half a minute, not necessarily in
+// order, and then drops it. The list of rooms, which internal/source/poll reads, is authoritative.
+// The source therefore queries the server for each new room before it announces it: a webhook that
 // was delayed, replayed or sent by another server announces nothing.
 package webhook
 
@@ -25,11 +25,11 @@ const (
 	SourceName = "webhook"
 	// handleTimeout bounds the work for one request, within the web server's limit of 30 s.
 	handleTimeout = 20 * time.Second
-	// repeatLog is the time after which the same trouble is logged again.
+	// repeatLog is the time after which the same problem is logged again.
 	repeatLog = 10 * time.Minute
 )
 
-// Kind says what an event means for a session.
+// Kind is the meaning of an event for a session.
 type Kind int
 
 // The kinds of events. The zero value means nothing.
@@ -43,26 +43,27 @@ const (
 type Event struct {
 	ID   string // the same in every delivery
 	Kind Kind
-	// Session is the run of the room that the event is about; without ID if it is about none.
+	// Session is the run of the room that the event is about; its ID is empty if there is none.
 	Session session.Session
-	// Record is true if the room is to be recorded, as of the event.
+	// Record is true if, according to the event, the room is to be recorded.
 	Record bool
 }
 
 // Options configures the source of one project. The first three functions are required. All are
 // called concurrently.
 type Options struct {
-	// Verify verifies the Authorization header of a request, and returns whether a body belongs to
-	// it. An error means that the project's key has not signed it, or that it has expired.
+	// Verify verifies the Authorization header of a request, and returns a function that reports
+	// whether a body belongs to it. An error means that the header is not signed with the project's
+	// key, or that it has expired.
 	Verify func(authorization string) (matches func(body []byte) bool, err error)
 	// Parse decodes a verified body. Its error text does not quote the body.
 	Parse func(body []byte) (Event, error)
-	// Confirm asks the server whether it has this run of the room, and what of it is to be recorded
-	// now; recorded is false if nothing is.
+	// Confirm queries the server for this run of the room, and returns its current limits. recorded
+	// is false if the run does not exist or is not to be recorded.
 	Confirm func(ctx context.Context, s session.Session) (confirmed session.Session, recorded bool,
 		err error)
-	// Finished is called when a room was closed; nil: nothing is. It is a reason to ask at once
-	// whether the session goes on, and must not block.
+	// Finished, if not nil, is called when a room was closed, so that the caller can check at once
+	// whether the session continues. It must not block.
 	Finished     func(s session.Session)
 	ProjectIndex string // number of the project, for logs
 	Logger       *slog.Logger
@@ -75,10 +76,10 @@ type Source struct {
 	log *slog.Logger
 
 	done     recent.Set // ids of events that need no further work
-	rooms    recent.Set // sids that events have told of
+	rooms    recent.Set // sids that events have announced
 	accepted recent.Set // sids that were confirmed and announced
 
-	mu       sync.Mutex // guards the rest
+	mu       sync.Mutex // guards the fields below
 	ctx      context.Context
 	handler  session.Handler // nil while Run does not run
 	running  sync.WaitGroup  // requests in progress; Add only while handler is set
@@ -115,8 +116,8 @@ func (s *Source) setHandler(ctx context.Context, h session.Handler) {
 	s.state.Connected, s.state.Since = h != nil, time.Now()
 }
 
-// State implements [session.Source]. Connected means that webhooks are accepted; whether a server
-// sends any is told by [Source.Seen].
+// State implements [session.Source]. Connected means that webhooks are accepted; [Source.Seen]
+// reports whether any have arrived.
 func (s *Source) State() session.SourceState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -132,14 +133,14 @@ func (s *Source) Seen() time.Time {
 	return s.seen
 }
 
-// Knows reports whether a webhook has told of a run of a room, recorded or not.
+// Knows reports whether a webhook has announced a run of a room, recorded or not.
 func (s *Source) Knows(sid string) bool { return s.rooms.Has(sid) }
 
 // receive handles a verified body and returns the status of the answer.
 func (s *Source) receive(ctx context.Context, body []byte) int {
 	e, err := s.o.Parse(body)
 	if err != nil {
-		s.trouble("skipping a malformed webhook", err)
+		s.logProblem("skipping a malformed webhook", err)
 		return http.StatusBadRequest
 	}
 	s.mu.Lock()
@@ -168,7 +169,7 @@ func (s *Source) receive(ctx context.Context, body []byte) int {
 	case errors.Is(err, session.ErrLater): // after a crash of the server, for a moment
 		return http.StatusServiceUnavailable
 	case err != nil:
-		s.trouble("a room that a webhook announced is not recorded yet; LiveKit sends it again",
+		s.logProblem("a room that a webhook announced is not recorded yet; LiveKit sends it again",
 			err)
 		return http.StatusServiceUnavailable
 	}
@@ -189,10 +190,10 @@ func (s *Source) handle(ctx context.Context, h session.Handler, e Event) error {
 		}
 		return nil
 	case e.Kind == 0, !e.Record:
-		return nil // a wish that changes is found in the list
+		return nil // the list reports a changed request
 	case !s.accepted.Has(e.Session.ID):
 		confirmed, recorded, err := s.o.Confirm(ctx, e.Session)
-		// An empty room that was opened may be one that our own join has made.
+		// An empty room may be one that our own join created.
 		if err != nil || !recorded || e.Kind == Opened && confirmed.State == session.Empty {
 			return err
 		}
@@ -200,7 +201,7 @@ func (s *Source) handle(ctx context.Context, h session.Handler, e Event) error {
 	case e.Kind == Opened:
 		return nil
 	}
-	// Somebody is there again, perhaps after a break: the handler knows whether that is news.
+	// A participant is present, perhaps after a break: the handler ignores a known session.
 	err := h.Announce(ctx, session.Announcement{
 		SessionID: e.Session.ID, Room: e.Session.Room, Source: SourceName, ReceivedAt: time.Now(),
 		Limits: e.Session.Limits,
@@ -211,8 +212,8 @@ func (s *Source) handle(ctx context.Context, h session.Handler, e Event) error {
 	return err
 }
 
-// trouble logs a problem with webhooks, unless the same was logged recently.
-func (s *Source) trouble(message string, err error) {
+// logProblem logs a problem with webhooks, unless the same one was logged recently.
+func (s *Source) logProblem(message string, err error) {
 	text := message + ": " + redact.Text(err.Error())
 	s.mu.Lock()
 	now := time.Now()
@@ -223,6 +224,6 @@ func (s *Source) trouble(message string, err error) {
 	s.state.LastError = text
 	s.mu.Unlock()
 	if !again {
-		s.log.Warn("trouble with the webhooks of LiveKit", "reason", text)
+		s.log.Warn("problem with the webhooks of LiveKit", "reason", text)
 	}
 }

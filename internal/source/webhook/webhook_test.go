@@ -21,16 +21,16 @@ import (
 	"github.com/syncflow/textegress/internal/source/webhook"
 )
 
-// project is one project: its server, its source, and the handler behind it.
+// project is a project with its server, its source and the source's handler.
 type project struct {
 	*webhook.Source
 
 	mu        sync.Mutex
 	rooms     map[string]session.State // runs that the server has, by sid
 	asked     int
-	err       error // of every question to the server
-	refuses   error // answer of the handler
-	blocks    bool  // the handler answers when its context ends
+	err       error // of every request to the server
+	refuses   error // returned by the handler
+	blocks    bool  // the handler returns when its context ends
 	announced []session.Announcement
 	finished  []string
 }
@@ -124,7 +124,7 @@ func post(e http.Handler, key, body string) int {
 
 func endpoint() *webhook.Endpoint { return webhook.NewEndpoint(slog.New(slog.DiscardHandler)) }
 
-// Every event of a room announces it, and the same event only once.
+// Every event of a room announces the room; a repeated event does nothing.
 func TestAnnounce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := endpoint()
@@ -167,8 +167,8 @@ func TestAnnounce(t *testing.T) {
 	})
 }
 
-// What the server does not confirm is not announced: a room that is over, a room that nobody wants
-// recorded, an empty room that our own join may have made.
+// A room that the server does not confirm is not announced: a closed room, a room that is not to be
+// recorded, an empty room that our own join may have created.
 func TestUnconfirmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := endpoint()
@@ -189,13 +189,13 @@ func TestUnconfirmed(t *testing.T) {
 			t.Errorf("%v", p.ids())
 		}
 		if post(e, "A", body("EV_4", webhook.Present, "RM_made")); len(p.announced) != 1 {
-			t.Error("the room is not announced when somebody is there")
+			t.Error("the room is not announced when a participant is present")
 		}
 	})
 }
 
-// LiveKit is asked to send an event again until it is dealt with.
-func TestTryAgain(t *testing.T) {
+// An event is answered with 503, so that LiveKit retries it, until it is handled.
+func TestRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := endpoint()
 		p := newProject(t, e, "A")
@@ -215,7 +215,7 @@ func TestTryAgain(t *testing.T) {
 			if d := time.Since(began); d > 20*time.Second || p.blocks && d == 0 {
 				t.Errorf("answered after %v", d)
 			}
-			// what is only undecided is no trouble
+			// an undecided announcement is not a problem
 			if s := p.State(); strings.Contains(s.LastError, session.ErrLater.Error()) {
 				t.Errorf("%+v", s)
 			}
@@ -230,7 +230,8 @@ func TestTryAgain(t *testing.T) {
 	})
 }
 
-// What is not signed, too large or malformed is refused, before it is read if possible.
+// A request that is unsigned, too large or malformed is rejected, if possible before its body is
+// read.
 func TestRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := endpoint()
@@ -267,7 +268,7 @@ type failing struct{}
 
 func (failing) Read([]byte) (int, error) { return 0, errors.New("the body was read") }
 
-// Projects share the endpoint: the key decides, and where it is the same, the servers do.
+// Projects share the endpoint: the key selects the project; if keys are equal, the servers decide.
 func TestProjects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := endpoint()
@@ -286,7 +287,7 @@ func TestProjects(t *testing.T) {
 				t.Errorf("project %d: %v", i, got)
 			}
 		}
-		// One of them cannot tell: LiveKit sends it again, and the other does nothing then.
+		// One project fails: LiveKit retries, and the other project ignores the repetition.
 		a.rooms["RM_90"], b.rooms["RM_90"] = session.Running, session.Running
 		b.rooms["RM_91"] = session.Running
 		event := ""
@@ -305,7 +306,7 @@ func TestProjects(t *testing.T) {
 	})
 }
 
-// When the service stops, requests in progress are answered, and later ones are sent again.
+// When the service stops, requests in progress are answered, and later ones are answered with 503.
 func TestStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &project{rooms: map[string]session.State{"RM_1": session.Running}, blocks: true}
