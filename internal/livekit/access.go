@@ -8,7 +8,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// tokenLeeway is how far clocks may differ when the validity of a token is checked, as on a LiveKit
+// tokenLeeway is the clock difference that is tolerated when a token is verified, as on a LiveKit
 // server (auth/verifier.go of livekit/protocol).
 const tokenLeeway = time.Minute
 
@@ -22,7 +22,7 @@ type Access struct {
 	Room   string // the room that the token is restricted to; "": all rooms
 }
 
-// accessClaims are the claims of an access token that are read here.
+// accessClaims are the claims of an access token that this package reads.
 type accessClaims struct {
 	jwt.RegisteredClaims
 	Video struct {
@@ -42,9 +42,9 @@ func TokenKey(token string) (string, error) {
 	return claims.Issuer, nil
 }
 
-// Access verifies an access token that the key must have signed, and returns what it permits. Like
-// a LiveKit server it tolerates a minute of difference between clocks; unlike one it requires an
-// expiry. The error wraps [ErrAccess] and contains neither the token nor the secret.
+// Access verifies an access token against the key, and returns what it permits. Like a LiveKit
+// server it tolerates a clock difference of a minute; unlike one it requires an expiry. The error
+// wraps [ErrAccess] and contains neither the token nor the secret.
 func (k Key) Access(token string) (Access, error) {
 	if k.ID == "" || k.Secret == "" {
 		return Access{}, fmt.Errorf("%w: no key to verify it with", ErrAccess)

@@ -7,7 +7,7 @@ import (
 	"github.com/syncflow/textegress/internal/livekit"
 )
 
-// FuzzAccess: no text but a signed token permits anything, and every refusal is
+// FuzzAccess: only a signed token permits anything, and every other text yields
 // [livekit.ErrAccess].
 func FuzzAccess(f *testing.F) {
 	signed, err := livekit.Key{ID: "another", Secret: "another"}.JoinToken("room", "identity")

@@ -106,7 +106,7 @@ func TestAccess(t *testing.T) {
 	})
 }
 
-// TestAccessWithoutKey: an unset key signs nothing, not even with an empty secret.
+// TestAccessWithoutKey: an unset key accepts no token, not even one signed with an empty secret.
 func TestAccessWithoutKey(t *testing.T) {
 	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
 		"iss": "", "exp": time.Now().Add(time.Minute).Unix(),
@@ -119,7 +119,7 @@ func TestAccessWithoutKey(t *testing.T) {
 	}
 }
 
-// TestTokenKey: the key is read before the signature is verified.
+// TestTokenKey: the key id is read without verifying the signature.
 func TestTokenKey(t *testing.T) {
 	token, err := key.JoinToken("room", "identity")
 	if err != nil {

@@ -26,7 +26,7 @@ type server struct {
 
 	mu    sync.Mutex
 	rooms []*lkproto.Room
-	fails int           // status of every answer; 0: they are as they should be
+	fails int           // status of every answer; 0: normal answers
 	ahead time.Duration // of its clock
 	calls []string      // method and content type
 	conns atomic.Int32  // connections so far

@@ -8,8 +8,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// FuzzDecodeRooms: whatever a server answers is rooms with a sid, or an error; where LiveKit's own
-// decoder accepts an answer, both say the same.
+// FuzzDecodeRooms: every answer decodes to rooms with sids, or to an error. If LiveKit's own
+// decoder accepts an answer, both results are equal.
 func FuzzDecodeRooms(f *testing.F) {
 	for _, list := range []*lkproto.ListRoomsResponse{
 		{},
@@ -44,7 +44,7 @@ func FuzzDecodeRooms(f *testing.F) {
 	})
 }
 
-// FuzzParseWebhook: whatever a signed body is, it is an event with an id, or an error.
+// FuzzParseWebhook: every body parses to an event with an id, or to an error.
 func FuzzParseWebhook(f *testing.F) {
 	for _, e := range []*lkproto.WebhookEvent{
 		{Id: "EV_1", Event: "room_started", Room: &lkproto.Room{Sid: "RM_1", CreationTime: 1}},

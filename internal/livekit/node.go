@@ -18,14 +18,14 @@ import (
 const (
 	roomService   = "livekit.RoomService/"
 	egressService = "livekit.Egress/"
-	// noStore is in the message of a server without Redis when it is asked for recordings
+	// noStore is part of the error message of a server without Redis for a list of recordings
 	// (livekit-server, pkg/service/errors.go: "egress not connected (redis required)").
 	noStore = "redis required"
 )
 
-// SingleNode reports whether the server at a URL keeps its rooms in its memory alone. Servers that
-// share their rooms keep them in Redis, which also keeps a list of recordings; a server without
-// Redis answers that it needs Redis for that list. The request is the method ListEgress.
+// SingleNode reports whether the server at a URL keeps its rooms in memory only. Servers that share
+// rooms store them in Redis, together with a list of recordings. A server without Redis answers
+// ListEgress, the request that this function sends, with an error that Redis is required.
 func (k Key) SingleNode(ctx context.Context, serverURL string) (bool, error) {
 	rooms, err := NewRooms(serverURL, k)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/syncflow/textegress/internal/session"
 )
 
-// TestSingleNode: only the server's own word that it has no Redis makes it a single node.
+// TestSingleNode: a server is a single node only if it reports that it has no Redis.
 func TestSingleNode(t *testing.T) {
 	for name, c := range map[string]struct {
 		status int

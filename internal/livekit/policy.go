@@ -11,12 +11,12 @@ import (
 	"github.com/syncflow/textegress/internal/session"
 )
 
-// CheckPrefix begins the names of the rooms that `textegress config check` creates. They are never
-// recorded.
+// CheckPrefix is the prefix of the names of rooms that `textegress config check` creates. They are
+// never recorded.
 const CheckPrefix = "textegress-check-"
 
-// Policy decides which rooms are recorded: the patterns of RECORD_ROOMS, unless the room's creator
-// says otherwise in the room's metadata.
+// Policy decides which rooms are recorded: by the patterns of RECORD_ROOMS, unless the metadata of
+// the room overrides them.
 type Policy struct {
 	patterns []roomPattern
 }
@@ -27,9 +27,9 @@ type roomPattern struct {
 	exclude bool
 }
 
-// NewPolicy returns the policy for a list of patterns, each a name or the beginning of one followed
-// by a star; an exclamation mark before it excludes. The first pattern that matches decides. A room
-// that matches none is not recorded. The error does not quote the pattern.
+// NewPolicy returns the policy for a list of patterns. Each is a name, or a prefix followed by a
+// star; a leading exclamation mark excludes. The first pattern that matches decides. A room that
+// matches none is not recorded. The error does not quote the pattern.
 func NewPolicy(patterns []string) (*Policy, error) {
 	p := &Policy{}
 	for i, entry := range patterns {
@@ -46,21 +46,20 @@ func NewPolicy(patterns []string) (*Policy, error) {
 // Verdict is the decision about a room.
 type Verdict struct {
 	Record bool
-	// OptedOut is true if the room's metadata, not a pattern, is why it is not recorded. A
-	// recording that has begun then ends.
+	// OptedOut is true if the room's metadata, not a pattern, prevents the recording. A recording
+	// in progress then ends.
 	OptedOut bool
 	Limits   session.Limits // what of the room is recorded
-	// Problem says what is wrong with the metadata, without quoting it. Such a room is opted out:
-	// its creator asks for something that we do not understand, and text that was recorded against
-	// a wish cannot be taken back.
+	// Problem describes what is wrong with the metadata, without quoting it. Such a room is opted
+	// out: its creator's request is unclear, and a recording against it could not be undone.
 	Problem error
 }
 
 // metadataKey is the key of our object in the metadata of a room.
 const metadataKey = "textegress"
 
-// wish is that object.
-type wish struct {
+// roomOptions is the object under metadataKey: the request of the room's creator.
+type roomOptions struct {
 	Record *bool    `json:"record"`
 	Topics []string `json:"topics"`
 }
@@ -70,13 +69,13 @@ func (p *Policy) Verdict(r Room) Verdict {
 	if strings.HasPrefix(r.Name, CheckPrefix) {
 		return Verdict{}
 	}
-	w, err := wishOf(r.Metadata)
+	o, err := parseOptions(r.Metadata)
 	if err != nil {
 		return Verdict{OptedOut: true, Problem: err}
 	}
-	v := Verdict{Record: p.matches(r.Name), Limits: session.Limits{Topics: w.Topics}}
-	if w.Record != nil {
-		v.Record, v.OptedOut = *w.Record, !*w.Record
+	v := Verdict{Record: p.matches(r.Name), Limits: session.Limits{Topics: o.Topics}}
+	if o.Record != nil {
+		v.Record, v.OptedOut = *o.Record, !*o.Record
 	}
 	if !v.Record {
 		v.Limits = session.Limits{}
@@ -93,38 +92,38 @@ func (p *Policy) matches(name string) bool {
 	return false
 }
 
-// wishOf reads our object from the metadata of a room. Metadata that is no JSON object, or has no
-// such key, expresses no wish.
-func wishOf(metadata string) (wish, error) {
-	// most metadata is not ours, and may be long
+// parseOptions reads the options from the metadata of a room. Metadata that is not a JSON object,
+// or lacks the key, yields the zero value.
+func parseOptions(metadata string) (roomOptions, error) {
+	// most metadata has other purposes, and may be long
 	if !strings.Contains(metadata, metadataKey) {
-		return wish{}, nil
+		return roomOptions{}, nil
 	}
 	var object map[string]json.RawMessage
-	if !json.Valid([]byte(metadata)) { // it only mentions the word
-		return wish{}, nil
+	if !json.Valid([]byte(metadata)) { // it only contains the word
+		return roomOptions{}, nil
 	}
 	if err := json.Unmarshal([]byte(metadata), &object); err != nil {
-		return wish{}, nil //nolint:nilerr // valid JSON that is no object is not meant for us
+		return roomOptions{}, nil //nolint:nilerr // other JSON values have other purposes
 	}
 	if object[metadataKey] == nil {
-		return wish{}, nil
+		return roomOptions{}, nil
 	}
-	var w wish
+	var o roomOptions
 	d := json.NewDecoder(bytes.NewReader(object[metadataKey]))
-	d.DisallowUnknownFields() // "recording": false must not be taken for no wish
-	if d.Decode(&w) != nil {
-		return wish{}, errors.New(`"textegress" in the room's metadata must be an object with ` +
-			`"record" (true or false) and "topics" (a list of texts), and nothing else`)
+	d.DisallowUnknownFields() // a misspelt key, such as "recording", must not be ignored
+	if d.Decode(&o) != nil {
+		return roomOptions{}, errors.New(`"textegress" in the room's metadata must be an object ` +
+			`with "record" (true or false) and "topics" (a list of texts), and nothing else`)
 	}
-	if w.Topics != nil && len(w.Topics) == 0 {
-		return wish{}, errors.New(`"topics" in the room's metadata is an empty list: leave it ` +
-			`out to record all topics, or set "record" to false`)
+	if o.Topics != nil && len(o.Topics) == 0 {
+		return roomOptions{}, errors.New(`"topics" in the room's metadata is an empty list: leave ` +
+			`it out to record all topics, or set "record" to false`)
 	}
-	for i, topic := range w.Topics {
+	for i, topic := range o.Topics {
 		if _, err := pattern.Parse(topic); err != nil {
-			return wish{}, fmt.Errorf("topic %d in the room's metadata: %w", i+1, err)
+			return roomOptions{}, fmt.Errorf("topic %d in the room's metadata: %w", i+1, err)
 		}
 	}
-	return w, nil
+	return o, nil
 }

@@ -54,7 +54,7 @@ func TestPolicyPatterns(t *testing.T) {
 	}
 }
 
-// The metadata of a room beats the patterns; what is not for us expresses no wish.
+// The metadata of a room overrides the patterns; metadata without our key has no effect.
 func TestPolicyMetadata(t *testing.T) {
 	none, all := policy(t), policy(t, "*")
 	for _, c := range []struct {
@@ -85,7 +85,7 @@ func TestPolicyMetadata(t *testing.T) {
 		{`{"textegress":false}`, false, false, true, "", true},
 		{`{"textegress":{"topics":"alice"}}`, false, false, true, "", true},
 		{`{"textegress":{"record":true,"topics":["alice*x"]}}`, false, false, true, "", true},
-		// a wish that was misspelt must not be ignored, and nobody names no topics for all of them
+		// misspelt options must not be ignored, and an empty list does not mean all topics
 		{`{"textegress":{"recording":false}}`, false, false, true, "", true},
 		{`{"textegress":{"record":true,"topic":["chat"]}}`, false, false, true, "", true},
 		{`{"textegress":{"record":true,"topics":[]}}`, false, false, true, "", true},
@@ -107,7 +107,7 @@ func TestPolicyMetadata(t *testing.T) {
 			}
 		}
 	}
-	// The rooms of `config check` are never recorded, whatever they say.
+	// The rooms of `config check` are never recorded, regardless of their metadata.
 	for _, metadata := range []string{"", `{"textegress":{"record":true}}`} {
 		v := all.Verdict(livekit.Room{Name: "textegress-check-x", Metadata: metadata})
 		if v.Record {

@@ -12,13 +12,13 @@ import (
 	"github.com/syncflow/textegress/internal/session"
 )
 
-// countDelay is the age up to which a room whose participants are counted as none may be in use.
-// The server counts them every five seconds; the rest covers whole seconds and the measurement of
-// its clock.
+// countDelay is the age below which a room with a participant count of 0 may be in use. The server
+// updates the count every five seconds; the rest covers timestamps in whole seconds and the error
+// of the measured clock offset.
 const countDelay = 10 * time.Second
 
-// projectProbe is the name in the request that proves a key. The answer is the same whether such a
-// room exists or not.
+// projectProbe is the room name in the request that verifies a key. The answer does not depend on
+// whether the room exists.
 const projectProbe = CheckPrefix + "key"
 
 // Options describes a project that is a LiveKit server.
@@ -32,11 +32,11 @@ type Options struct {
 	Logger  *slog.Logger // nil: discard
 }
 
-// Registry makes the rooms of a LiveKit server the sessions of a project. The id of a session is
-// the sid of the room, so each run of a room is a session of its own. It implements
+// Registry presents the rooms of a LiveKit server as the sessions of a project. The id of a session
+// is the sid of the room, so each run of a room is a separate session. It implements
 // [session.Registry].
 //
-// The guarantee: no request creates a room, and an answer about a session is never that of another
+// The guarantee: no request creates a room, and an answer about a session never describes another
 // run of its room.
 type Registry struct {
 	name, url string
@@ -44,8 +44,8 @@ type Registry struct {
 	records   func(Room) Verdict
 	log       *slog.Logger
 
-	seen     recent.Set // rooms that the server has named
-	joined   recent.Set // rooms that this process has joined before the server named them
+	seen     recent.Set // rooms that the server has listed
+	joined   recent.Set // rooms that this process joined before the server listed them
 	reported recent.Set // rooms whose metadata was reported as malformed
 }
 
@@ -56,7 +56,7 @@ func NewRegistry(o Options) (*Registry, error) {
 		return nil, err
 	}
 	if o.Records == nil {
-		return nil, errors.New("livekit: which rooms are recorded is required")
+		return nil, errors.New("livekit: Options.Records is required")
 	}
 	log := o.Logger
 	if log == nil {
@@ -67,7 +67,7 @@ func NewRegistry(o Options) (*Registry, error) {
 	}, nil
 }
 
-// SetKey replaces the API key, from the next request on.
+// SetKey replaces the API key for all later requests.
 func (r *Registry) SetKey(key Key) { r.rooms.SetKey(key) }
 
 // Close closes idle connections.
@@ -77,7 +77,7 @@ func (r *Registry) Close() { r.rooms.http.CloseIdleConnections() }
 func (r *Registry) Platform() string { return "LiveKit" }
 
 // Project implements [session.Registry]. The name and the URL are settings; a request for a list of
-// rooms proves the key.
+// rooms verifies the key.
 func (r *Registry) Project(ctx context.Context) (session.Project, error) {
 	if _, err := r.rooms.List(ctx, projectProbe); err != nil {
 		return session.Project{}, err
@@ -94,8 +94,7 @@ func (r *Registry) Sessions(ctx context.Context) ([]session.Session, error) {
 	return sessions, err
 }
 
-// List lists the rooms that are to be recorded, and the sids of those that are not because their
-// metadata says so.
+// List lists the rooms to record, and the sids of rooms that have opted out in their metadata.
 func (r *Registry) List(ctx context.Context) (sessions []session.Session, optedOut []string,
 	err error,
 ) {
@@ -144,12 +143,12 @@ func (r *Registry) Session(ctx context.Context, id string) (session.Session, err
 	return r.session(rooms[found], v), nil
 }
 
-// errOptedOut means that the room's creator does not want it recorded.
+// errOptedOut means that the room has opted out of recording in its metadata.
 var errOptedOut = fmt.Errorf("the room's metadata says that it is not to be recorded: %w",
 	session.ErrEnded)
 
 // State implements [session.Registry]. A room that does not exist is Empty: the server may have
-// crashed, and its participants may be about to make the room again.
+// crashed, and its participants may be about to recreate the room.
 func (r *Registry) State(ctx context.Context, s session.Session) (session.State, error) {
 	room, found, err := r.find(ctx, s.Room)
 	switch {
@@ -165,8 +164,8 @@ func (r *Registry) State(ctx context.Context, s session.Session) (session.State,
 	return r.state(room), nil
 }
 
-// Confirm reports whether the run of a room that was announced exists, and what of it is to be
-// recorded now; recorded is false if nothing is.
+// Confirm returns the current state and limits of an announced run of a room. recorded is false if
+// the run does not exist or is not to be recorded.
 func (r *Registry) Confirm(ctx context.Context, s session.Session) (confirmed session.Session,
 	recorded bool, err error,
 ) {
@@ -178,8 +177,8 @@ func (r *Registry) Confirm(ctx context.Context, s session.Session) (confirmed se
 	return r.session(room, v), v.Record, nil
 }
 
-// Token implements [session.Registry]. The token is made here, after the server has confirmed that
-// the run of the room exists.
+// Token implements [session.Registry]. It signs the token after the server has confirmed that the
+// run of the room exists.
 func (r *Registry) Token(ctx context.Context, s session.Session, identity string) (session.Token,
 	error,
 ) {
@@ -191,7 +190,7 @@ func (r *Registry) Token(ctx context.Context, s session.Session, identity string
 		return session.Token{}, fmt.Errorf("LiveKit has no room of this name: %w",
 			session.ErrRoomMissing)
 	case room.SID != s.ID:
-		// indefinite: the server may have crashed and made the room again
+		// not final: the server may have crashed and recreated the room
 		return session.Token{}, errors.New("another run of the session's room is open")
 	case r.verdict(room).OptedOut:
 		return session.Token{}, errOptedOut
@@ -203,8 +202,8 @@ func (r *Registry) Token(ctx context.Context, s session.Session, identity string
 	return session.Token{URL: r.url, JWT: token}, nil
 }
 
-// SessionOf implements [session.Registry]. It is called whenever a room is joined, so it also marks
-// a room that the join may have made, see [Registry.state].
+// SessionOf implements [session.Registry]. It is called at every join of a room, so it also marks a
+// room that the join may have created, see [Registry.state].
 func (r *Registry) SessionOf(room session.Room) string {
 	if !r.seen.Has(room.SID) {
 		r.joined.Add(room.SID)
@@ -221,7 +220,7 @@ func (r *Registry) list(ctx context.Context) ([]Room, error) {
 	return rooms, err
 }
 
-// find returns the room of a name.
+// find returns the room with a name.
 func (r *Registry) find(ctx context.Context, name string) (room Room, found bool, err error) {
 	if room, found, err = r.rooms.Find(ctx, name); found {
 		r.seen.Add(room.SID)
@@ -246,11 +245,11 @@ func (r *Registry) session(room Room, v Verdict) session.Session {
 // state reports whether anybody is in a room. The server's count may be up to five seconds late, so
 // a new room counts as in use.
 //
-// A room that only our own join has made is new, too, and must not count as in use: it would be
-// recorded as a session although nobody is there. It is marked as joined. A room that the server
-// named before was not made by the join: a recorder that looks whether this run continues its own
-// leaves it as new as it was. That another recorder is in the room, such as LiveKit's egress, means
-// nothing.
+// A room that our own join created is new, too, but must not count as in use: it would be recorded
+// as a session although it is empty. It is marked as joined. A join does not mark a room that the
+// server listed before, because the join did not create it: such a room still counts as new, for
+// example when a recorder checks whether its run continues the session. Other recorders in the
+// room, such as LiveKit's egress, do not count.
 func (r *Registry) state(room Room) session.State {
 	switch {
 	case room.Participants > 0:
@@ -265,7 +264,7 @@ func (r *Registry) state(room Room) session.State {
 	return session.Empty
 }
 
-// OptedOut reports whether the metadata of a room says that it is not to be recorded.
+// OptedOut reports whether the room has opted out of recording in its metadata.
 func (r *Registry) OptedOut(room session.Room) bool {
 	return r.records(Room{SID: room.SID, Metadata: room.Metadata}).OptedOut
 }

@@ -50,7 +50,7 @@ func TestRegistrySessions(t *testing.T) {
 	}
 }
 
-// An answer about a session is that of its own run of the room.
+// An answer about a session describes its own run of the room.
 func TestRegistryState(t *testing.T) {
 	out := room("RM_3", "c", 2)
 	out.Metadata = optOut
@@ -65,7 +65,7 @@ func TestRegistryState(t *testing.T) {
 		{"RM_2", "b", session.Empty, nil},
 		{"RM_0", "a", session.Replaced, errAny},
 		{"RM_3", "c", session.Ended, session.ErrEnded},
-		{"RM_4", "no-d", session.Running, nil}, // recorded because somebody asked for it
+		{"RM_4", "no-d", session.Running, nil}, // recorded on request
 		{"RM_1", "x", session.Empty, session.ErrRoomMissing},
 	} {
 		q := session.Session{ID: c.id, Room: c.room}
@@ -103,13 +103,13 @@ func TestRegistryState(t *testing.T) {
 var errAny = errors.New("any")
 
 // The server's count of participants is late, so a room that is new counts as in use, except when
-// our own join may have made it.
+// our own join may have created it.
 func TestRegistryNewRoom(t *testing.T) {
 	for name, c := range map[string]struct {
 		age, ahead      time.Duration
 		count           uint32
 		recording, ours bool
-		before          bool // the server named the room before we joined it
+		before          bool // the server listed the room before we joined it
 		want            session.State
 	}{
 		"new":                      {age: time.Second, want: session.Running},
@@ -156,7 +156,7 @@ func TestRegistryNewRoom(t *testing.T) {
 	}
 }
 
-// The project proves the key; a key can be replaced; every failure is an error and no answer.
+// Project verifies the key; a key can be replaced; every failure is returned as an error.
 func TestRegistryKey(t *testing.T) {
 	s := newServer(t)
 	wrong := livekit.Key{ID: key.ID, Secret: "another secret"}

@@ -16,11 +16,11 @@ import (
 	"github.com/syncflow/textegress/internal/session"
 )
 
-// webhookLeeway is how far the server's clock may differ from the time by which a webhook is
-// verified. LiveKit's own receivers allow as much.
+// webhookLeeway is the clock difference that is tolerated when a webhook is verified, as in
+// LiveKit's own receivers.
 const webhookLeeway = time.Minute
 
-// The names of the webhook events that tell of rooms (livekit.WebhookEvent).
+// The names of the webhook events about rooms (livekit.WebhookEvent).
 const (
 	EventRoomStarted       = "room_started"
 	EventParticipantJoined = "participant_joined"
@@ -44,7 +44,7 @@ func (d Digest) Matches(body []byte) bool {
 
 // WebhookDigest verifies the Authorization header of a webhook at the time now by the server's
 // clock, and returns the digest of the body that belongs to it. The error is [ErrWebhookToken].
-// Nothing of the body is needed, so that a forged request is refused before it is read.
+// It does not need the body, so a forged request is rejected before the body is read.
 func (k Key) WebhookDigest(authorization string, now time.Time) (Digest, error) {
 	if k.ID == "" || k.Secret == "" {
 		return Digest{}, ErrWebhookToken
@@ -74,7 +74,7 @@ func (r *Registry) WebhookDigest(authorization string) (Digest, error) {
 	return r.rooms.Key().WebhookDigest(authorization, time.Now().Add(offset))
 }
 
-// WebhookEvent is what a webhook says about a room.
+// WebhookEvent is the part of a webhook event that concerns a room.
 type WebhookEvent struct {
 	ID   string // the same in every delivery of the event
 	Name string // EventRoomStarted, …
@@ -123,8 +123,8 @@ func ParseWebhook(body []byte) (WebhookEvent, error) {
 	}, nil
 }
 
-// Announced returns the session that an event tells of, and whether it is to be recorded, as of the
-// event; its id is empty if the event is not about a room.
+// Announced returns the session of an event, and whether it is to be recorded according to the
+// event. The id of the session is empty if the event is not about a room.
 func (r *Registry) Announced(e WebhookEvent) (s session.Session, recorded bool) {
 	if e.Room.SID == "" {
 		return session.Session{}, false

@@ -35,7 +35,7 @@ func sign(t testing.TB, k livekit.Key, body []byte, change func(jwt.MapClaims)) 
 	return token
 }
 
-// Only a token of the key that is valid now vouches for a body, and only for that body.
+// Only a currently valid token of the key verifies a body, and only that body.
 func TestWebhookDigest(t *testing.T) {
 	body, now := []byte(`{"id":"EV_1"}`), time.Now()
 	good := sign(t, key, body, nil)
@@ -93,7 +93,7 @@ func TestWebhookDigest(t *testing.T) {
 	}
 }
 
-// The time is that of the server, as its answers state it.
+// Webhooks are verified by the server's clock, as measured from its answers.
 func TestRegistryWebhookDigest(t *testing.T) {
 	s := newServer(t)
 	s.ahead = time.Hour
