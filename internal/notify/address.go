@@ -17,9 +17,9 @@ import (
 var ErrAddress = errors.New("its address is not public: set WEBHOOK_ALLOW_PRIVATE=true if events " +
 	"may be sent to it")
 
-// notPublic are the address ranges that no event is sent to, beside those that [netip.Addr] itself
-// knows. They are the special-purpose ranges of IANA's registries that are not globally reachable,
-// and the ranges that embed an IPv4 address in an IPv6 address.
+// notPublic lists address ranges to which no event is sent, in addition to those that [netip.Addr]
+// recognises. They are the special-purpose ranges of IANA's registries that are not globally
+// reachable, and the ranges that embed an IPv4 address in an IPv6 address.
 var notPublic = func() []netip.Prefix {
 	var list []netip.Prefix
 	for _, s := range []string{
@@ -54,8 +54,8 @@ func public(a netip.Addr) bool {
 		!slices.ContainsFunc(notPublic, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// onlyPublic is the Control function of a [net.Dialer]. It sees the address after the name was
-// resolved, so a name that resolves to another address than before is checked again.
+// onlyPublic is the Control function of a [net.Dialer]. It receives the resolved address, so the
+// check covers a name that resolves to a different address at each connection.
 func onlyPublic(_, address string, _ syscall.RawConn) error {
 	a, err := netip.ParseAddrPort(address)
 	if err != nil || !public(a.Addr()) {
@@ -64,9 +64,9 @@ func onlyPublic(_, address string, _ syscall.RawConn) error {
 	return nil
 }
 
-// CheckURL reports whether a request to the API may name the URL as a receiver of events: its
-// host must be in hosts (WEBHOOK_HOSTS). An entry "host" allows every port, "host:port" that port
-// alone. The error does not quote the URL, which may contain a password.
+// CheckURL returns an error unless a request to the API may name the URL as a receiver of events:
+// its host must be in hosts (WEBHOOK_HOSTS). An entry "host" allows every port, "host:port" that
+// port alone. The error does not quote the URL, which may contain a password.
 func CheckURL(raw string, hosts []string) error {
 	u, err := url.Parse(raw)
 	if err != nil {

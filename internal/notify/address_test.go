@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// TestPublic: which addresses may get events.
+// TestPublic: the addresses to which events may be sent.
 func TestPublic(t *testing.T) {
 	for addr, want := range map[string]bool{
 		"93.184.216.34": true, "2606:2800:220:1:248:1893:25c8:1946": true, "1.1.1.1": true,
@@ -38,8 +38,8 @@ func TestPublic(t *testing.T) {
 	}
 }
 
-// TestClient: the address is checked when the connection is made, whatever the URL says, and
-// redirects are not followed.
+// TestClient: the address is checked when the connection is made, for names too, and redirects are
+// not followed.
 func TestClient(t *testing.T) {
 	reached := 0
 	mux := http.NewServeMux()
@@ -87,7 +87,7 @@ func TestClient(t *testing.T) {
 	}
 }
 
-// TestCheckURL: what a request to the API may name.
+// TestCheckURL: the URLs that a request to the API may name.
 func TestCheckURL(t *testing.T) {
 	hosts := []string{
 		"hooks.example.org", "api.example.org:8443", "[2001:db8::1]:80", "2001:db8::2",

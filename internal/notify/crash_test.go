@@ -18,7 +18,7 @@ import (
 	"github.com/syncflow/textegress/internal/durable/durabletest"
 )
 
-// complete lives on with a recording until its end, or until the disk has crashed.
+// complete advances a recording to its end, or until the disk has crashed.
 func (w *world) complete(id string) {
 	for {
 		more, err := next(w.spool, id)
@@ -30,7 +30,7 @@ func (w *world) complete(id string) {
 	}
 }
 
-// process is one process that records and notifies until everything is told, or its disk crashes.
+// process is a process that records and notifies until every event is sent, or its disk crashes.
 func (w *world) process(id string) {
 	if err := w.boot(); err != nil {
 		return
@@ -40,7 +40,7 @@ func (w *world) process(id string) {
 	w.shutDown()
 }
 
-// once checks that a receiver has accepted every event, each as often as given at most.
+// once checks that a receiver has accepted every event, each at most the given number of times.
 func (w *world) once(most int, id string) {
 	w.t.Helper()
 	w.web.check()
@@ -53,8 +53,8 @@ func (w *world) once(most int, id string) {
 	}
 }
 
-// TestCrash: the machine fails at every operation on the disk, in two ways; or the process is
-// killed there. What follows tells everything in order, and repeats at most one event.
+// TestCrash: the machine fails at each disk operation, in two ways, or the process is killed there.
+// The next process sends every remaining event in order, and repeats at most one.
 func TestCrash(t *testing.T) {
 	for name, restart := range map[string]func(*durabletest.CrashFS, int) *durabletest.CrashFS{
 		"strict": func(c *durabletest.CrashFS, _ int) *durabletest.CrashFS {
@@ -93,8 +93,8 @@ func TestCrash(t *testing.T) {
 	}
 }
 
-// TestFaults: every operation of this package on the disk fails once, or for a while. Nothing is
-// lost, and nothing is sent twice: an event is repeated only by a process that does not know.
+// TestFaults: each disk operation of this package fails once, or for a while. No event is lost or
+// sent twice: only a process without memory of the request repeats an event.
 func TestFaults(t *testing.T) {
 	for _, failures := range []int{1, 5} {
 		for at := 1; ; at++ {
@@ -141,7 +141,7 @@ func TestRandom(t *testing.T) {
 				w := newWorld(t)
 				w.hosts = []string{"b.example.org"}
 				w.start()
-				broken := make(chan int, 1) // who has taken the mood may also use answers
+				broken := make(chan int, 1) // the request that has taken the mood may use answers
 				broken <- 0
 				answers := rand.New(rand.NewPCG(8, seed))
 				w.web.set(func(ctx context.Context, url string, e *lk.WebhookEvent) (int, error) {

@@ -42,8 +42,8 @@ func (s step) event() string {
 	return EventUpdated
 }
 
-// description returns the part of a current description that was true at a step. An event that is
-// written late tells the same as one that was written in time.
+// description returns the part of a current description that was true at a step, so that an event
+// that is written late states the same as one that is written in time.
 func (s step) description(now *livekit.EgressInfo, roomSID string) *livekit.EgressInfo {
 	e := proto.CloneOf(now)
 	switch s {
@@ -69,14 +69,14 @@ func (s step) description(now *livekit.EgressInfo, roomSID string) *livekit.Egre
 	return e
 }
 
-// eventID returns the id of an event. It depends on the recording and the step alone, so an event
-// that is made a second time after a crash is recognised as the same.
+// eventID returns the id of an event. It depends on the recording and the step only, so an event
+// that is created again after a crash has the same id.
 func eventID(egressID string, s step) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%d", egressID, s.event(), s))
 	return "EV_" + hex.EncodeToString(sum[:12])
 }
 
-// newEvent returns the file of an event.
+// newEvent returns the content of an event file.
 func newEvent(projectID string, s step, info *livekit.EgressInfo) (eventFile, error) {
 	now := time.Now()
 	e := eventFile{

@@ -34,7 +34,7 @@ func newMetrics(reg prometheus.Registerer, n *Notifier) *metrics {
 	return m
 }
 
-// Pending returns the number of events that wait for their receivers.
+// Pending returns the number of events that their receivers have not accepted yet.
 func (n *Notifier) Pending() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -50,8 +50,8 @@ func (n *Notifier) Pending() int {
 // LateAfter is how long an event may wait before [Notifier.NotReady] reports it.
 const LateAfter = 10 * time.Minute
 
-// NotReady returns one reason, for an operator, for each receiver with events that have been
-// waiting for longer than [LateAfter]. It names the project and the host.
+// NotReady returns a message to the operator for each receiver with events that have waited longer
+// than [LateAfter]. It names the project and the host.
 func (n *Notifier) NotReady() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -1,19 +1,19 @@
-// Package notify tells receivers on the web what happens to recordings: completion webhooks, in the
-// form and with the signature of LiveKit's own egress webhooks.
+// Package notify reports the progress of recordings to web receivers: it sends completion webhooks
+// in the format and with the signature of LiveKit's own egress webhooks.
 //
-// Which events exist follows from the state files of the recordings, at any time and after any
-// crash. For each recording and receiver:
+// The state files of the recordings determine the events, at any time and after any crash. For each
+// recording and receiver:
 //
 //  1. an event is due once a state file exists: see [step];
 //  2. its file is written durably to <data>/webhooks, with the bytes that will be sent;
 //  3. it is sent until the receiver accepts it, or until its age exceeds the receiver's limit;
-//  4. the file is renamed durably, so that the event is neither made nor sent again.
+//  4. the file is renamed durably, so that the event is neither created nor sent again.
 //
 // The guarantees: a receiver gets every event at least once, each time with the same id and body,
-// unless the log and a metric say that it was given up. The events of a recording arrive in their
-// order: none is tried before the one before it was accepted or given up. An event of the end
-// follows only when every object was verified in the bucket. An event contains nothing about
-// participants. Requests to one receiver delay no other receiver.
+// unless the log and a metric report that the event was given up. The events of a recording arrive
+// in order: each is sent only after the previous one was accepted or given up. The event of the end
+// is sent only after every object was verified in the bucket. An event contains nothing about
+// participants. Requests to one receiver do not delay other receivers.
 package notify
 
 import (
@@ -42,7 +42,7 @@ type Subscription struct {
 	MaxAge time.Duration // age at which an event is given up; 0: [DefaultMaxAge]
 }
 
-// Project is what the settings say of one project.
+// Project holds the settings of one project.
 type Project struct {
 	Name string // for operators, such as "project 0"
 	// Key signs the events that a request to the API subscribed to.
@@ -53,14 +53,14 @@ type Project struct {
 // Options of [New].
 type Options struct {
 	Spool *spool.Spool
-	// Projects returns the present settings of all configured projects, by id. It is called at
-	// every scan and must not block. The result is not changed.
+	// Projects returns the current settings of all configured projects, by id. It is called at
+	// every scan and must not block. The notifier does not modify the result.
 	Projects func() map[string]Project
 	// AllowPrivate allows receivers whose addresses are not public.
 	AllowPrivate bool
 	// Hosts are the hosts that requests to the API may name, see [CheckURL].
 	Hosts []string
-	// Rescan is how often the recordings are looked at without a [Notifier.Wake] [30s].
+	// Rescan is the interval of scans without a [Notifier.Wake]; 0: 30 s.
 	Rescan     time.Duration
 	FS         durable.FS   // nil: the operating system's
 	Logger     *slog.Logger // nil: silent
@@ -77,15 +77,15 @@ type Notifier struct {
 	wake    chan struct{}
 	done    chan struct{} // a request has ended; capacity 1
 
-	known map[string]string // projects of the receivers on disk, by receiver; of Run alone
+	known map[string]string // projects of the receivers on disk, by receiver; used by Run only
 
 	mu         sync.Mutex // guards the fields below and those of receivers; never held over I/O
-	scanned    bool       // every recording was looked at
+	scanned    bool       // a scan of all recordings has ended
 	recordings map[string]*recording
 	receivers  map[string]*receiver
 }
 
-// recording is what is known of one recording. Only Run uses it, except finished, which
+// recording is the known state of one recording. Only Run uses it, except finished, which
 // Notifier.mu guards.
 type recording struct {
 	joined   bool
@@ -93,7 +93,7 @@ type recording struct {
 	finished bool // every event is written
 }
 
-// New returns a notifier. Nothing happens before [Notifier.Run].
+// New returns a notifier. It does nothing before [Notifier.Run].
 func New(o Options) *Notifier {
 	if o.Rescan <= 0 {
 		o.Rescan = 30 * time.Second
@@ -116,8 +116,8 @@ func New(o Options) *Notifier {
 	return n
 }
 
-// Wake hints that the state of a recording or the settings have changed. A lost hint only delays
-// events to the next scan.
+// Wake causes a scan because the state of a recording or the settings have changed. A missed call
+// only delays events to the next scan.
 func (n *Notifier) Wake() { signal(n.wake) }
 
 func signal(c chan struct{}) {
@@ -127,8 +127,8 @@ func signal(c chan struct{}) {
 	}
 }
 
-// joinPoll is how often a recording is looked at that has not joined its room: the join leaves no
-// state file.
+// joinPoll is the scan interval while a recorder has not joined its room: the join writes no state
+// file.
 const joinPoll = 2 * time.Second
 
 // Run writes and sends events until ctx ends, waits for the requests in progress, and returns the

@@ -68,7 +68,8 @@ func TestEvents(t *testing.T) {
 	})
 }
 
-// TestLateEvents: what the process missed is told in order, each event as if it had been in time.
+// TestLateEvents: events that are due at the start are sent in order, with the content of their
+// time.
 func TestLateEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -105,8 +106,8 @@ func TestLateEvents(t *testing.T) {
 	})
 }
 
-// TestRetry: whatever fails, the same event is tried again, with growing pauses and a fresh token,
-// and nothing overtakes it.
+// TestRetry: after any failure the same event is retried, with growing pauses and a new token, and
+// no later event precedes it.
 func TestRetry(t *testing.T) {
 	refused := errors.New("connection refused by https://a.example.org/hook?token=sesame")
 	for name, answer := range map[string]answer{
@@ -217,7 +218,7 @@ func TestMaxAge(t *testing.T) {
 		})
 		w.start()
 		settle(2 * time.Minute)
-		// The first event is tried once more, because this process knows nothing of the receiver.
+		// The first event is tried once more, because this process has no record of failures.
 		w.wantFiles("DE_1 4.given_up")
 		if n := strings.Count(w.log(), "given up"); n != 4 {
 			t.Errorf("%d given up", n)
@@ -230,7 +231,7 @@ func TestMaxAge(t *testing.T) {
 	})
 }
 
-// TestStalledReceiver: it delays nobody, and gets few requests at a time.
+// TestStalledReceiver: it delays no other receiver, and gets few requests at a time.
 func TestStalledReceiver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -263,7 +264,7 @@ func TestStalledReceiver(t *testing.T) {
 		w.web.mu.Lock()
 		w.web.most = map[string]int{}
 		w.web.mu.Unlock()
-		settle(6 * time.Minute) // one probe, and everything that waits is due
+		settle(6 * time.Minute) // after one accepted event, all waiting events are due
 		got := w.web.got(urlA, false)
 		slices.Sort(got)
 		if len(got) != len(ids) || !strings.HasPrefix(got[7], "DE_8") {
@@ -272,7 +273,7 @@ func TestStalledReceiver(t *testing.T) {
 	})
 }
 
-// TestPoison: an event that its receiver never accepts does not hold up other recordings.
+// TestPoison: an event that its receiver never accepts does not delay other recordings.
 func TestPoison(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

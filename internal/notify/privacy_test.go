@@ -24,7 +24,7 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// secrets are what the participant is known by, and what she has sent.
+// secrets are the identity and name of the participant, and what she sent.
 var secrets = []string{
 	"secret-alice", "Alice Secret", "PA_secret", "secret text", "secret-file.txt", "secret-topic",
 	"p-0001", "i-0001",
@@ -91,8 +91,8 @@ func talk(t *testing.T, w *spool.Writer) {
 	}
 }
 
-// TestNothingAboutParticipants: neither an event nor its file nor the log names a participant or
-// quotes what was sent, with and without pseudonyms. So there is nothing in them to forget.
+// TestNothingAboutParticipants: events, their files and the log contain no participants and no
+// payload, with and without pseudonyms. A request to erase a participant need not change them.
 func TestNothingAboutParticipants(t *testing.T) {
 	for _, pseudonymised := range []bool{false, true} {
 		t.Run(fmt.Sprint("pseudonyms ", pseudonymised), func(t *testing.T) {
@@ -182,7 +182,7 @@ func TestNothingAboutParticipants(t *testing.T) {
 	}
 }
 
-// free checks that a text names nobody.
+// free checks that a text contains no secret.
 func free(t *testing.T, text string) {
 	t.Helper()
 	for _, secret := range secrets {

@@ -52,7 +52,7 @@ func (n *Notifier) readStore() error {
 		}
 		f, err := n.store.read(n.store.path(egressID, id, s, suffix))
 		if _, damaged := errors.AsType[*damagedError](err); damaged {
-			// It is made again when its turn comes.
+			// It is created again before it is sent.
 			f, err = eventFile{Event: s.event(), CreatedUnixNS: time.Now().UnixNano()}, nil
 		}
 		if err != nil {
@@ -67,7 +67,7 @@ func (n *Notifier) readStore() error {
 		if count == 1 {
 			continue
 		}
-		// A process died before it removed the mark of the step before.
+		// A process died before it removed the mark of the previous step.
 		if err := n.store.removeMarks(q.egressID, q.receiver.id, q.done-1); err != nil {
 			return err
 		}
@@ -97,12 +97,12 @@ type settings struct {
 	Project
 
 	configured bool
-	failed     bool // a receiver could not be noted on disk
+	failed     bool // a receiver could not be stored on disk
 	targets    []target
 }
 
-// scan compares the recordings with the events and writes what is due. It returns when to scan
-// again.
+// scan compares the recordings with the events and writes the events that are due. It returns the
+// time until the next scan.
 func (n *Notifier) scan() time.Duration {
 	recordings := n.o.Spool.Recordings()
 	now := &round{n.o.Projects(), map[string]*settings{}, map[*receiver]*link{}}
@@ -147,14 +147,14 @@ func (n *Notifier) scan() time.Duration {
 	return again
 }
 
-// round is what one scan knows.
+// round is the state of one scan.
 type round struct {
 	configured map[string]Project
 	projects   map[string]*settings
 	links      map[*receiver]*link
 }
 
-// settings returns the receivers of a project that its settings name, and links them.
+// settings returns the receivers in the settings of a project, and links them.
 func (n *Notifier) settings(now *round, projectID string) *settings {
 	if s := now.projects[projectID]; s != nil {
 		return s
@@ -167,7 +167,7 @@ func (n *Notifier) settings(now *round, projectID string) *settings {
 	for _, sub := range s.Subscriptions {
 		id := receiverID(projectID, sub.URL)
 		if slices.ContainsFunc(s.targets, func(t target) bool { return t.id == id }) {
-			continue // the same URL twice
+			continue // a repeated URL
 		}
 		r := n.receiver(id, projectID)
 		if r.sinceNS == 0 {
@@ -203,7 +203,7 @@ func (n *Notifier) receiver(id, projectID string) *receiver {
 // requested returns the receivers that a request to the API has named for a recording.
 func requested(info spool.Info) []string { return info.Webhooks }
 
-// targets returns the receivers of a recording, and links those that only a request has named.
+// targets returns the receivers of a recording, and links those that only a request names.
 func (n *Notifier) targets(now *round, rec *spool.Recording, s *settings) []target {
 	list := slices.Clone(s.targets)
 	if !s.configured {
@@ -225,10 +225,10 @@ func (n *Notifier) targets(now *round, rec *spool.Recording, s *settings) []targ
 	return list
 }
 
-// update writes the events of one recording that are due. It reports whether nothing more can
+// update writes the events of one recording that are due. It reports whether no further event can
 // become due.
 func (n *Notifier) update(rec *spool.Recording, known *recording, targets []target) (bool, error) {
-	state := rec.State() // before everything else: what is read later is not older
+	state := rec.State() // first: files that are read later are at least as new
 	delivered := state == spool.StateUploaded || state == spool.StateRemoved
 	if delivered {
 		up, ok, err := delivery.LoadUploaded(rec)
@@ -263,7 +263,7 @@ func (n *Notifier) update(rec *spool.Recording, known *recording, targets []targ
 			}
 			if err != nil {
 				errs = append(errs, err)
-				break // a later event must not overtake this one
+				break // later events must not precede this one
 			}
 			n.mu.Lock()
 			q := t.queue(rec.ID())
@@ -274,7 +274,7 @@ func (n *Notifier) update(rec *spool.Recording, known *recording, targets []targ
 	return delivered, errors.Join(errs...)
 }
 
-// written reports whether an event, or one after it, was written before.
+// written reports whether an event or a later one has been written.
 func (n *Notifier) written(r *receiver, egressID string, s step) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -293,16 +293,16 @@ func (k *recording) join(rec *spool.Recording, delivered bool) error {
 	case delivered && errors.Is(err, fs.ErrNotExist):
 		return err // the local data is being removed
 	case delivered:
-		k.joined = true // a delivered recording has been read, and nearly all were joined
+		k.joined = true // delivery has read the recording; nearly all recorders joined
 	default:
 		return err
 	}
 	return nil
 }
 
-// dropReceivers forgets the receivers that the settings no longer name, and gives up the events of
-// those that nothing names. Events of a project that is not configured wait up to their age limit:
-// its settings may be broken for a while.
+// dropReceivers removes receivers that the settings no longer name, and gives up the events of
+// receivers that no setting or request names. Events of a project that is not configured wait up to
+// their age limit: its settings may be temporarily invalid.
 func (n *Notifier) dropReceivers(now *round) {
 	for id, projectID := range maps.Clone(n.known) {
 		s := n.settings(now, projectID)
@@ -346,7 +346,7 @@ func (n *Notifier) dropReceivers(now *round) {
 	}
 }
 
-// dropRecordings forgets the recordings whose last trace was removed, with their events.
+// dropRecordings removes the recordings that no longer exist in the spool, and their events.
 func (n *Notifier) dropRecordings(present map[string]bool) {
 	type mark struct {
 		receiver *receiver

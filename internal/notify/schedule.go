@@ -12,17 +12,18 @@ import (
 )
 
 const (
-	// concurrency is the number of simultaneous requests to one receiver, which are of different
-	// recordings. A receiver that fails gets one at a time.
+	// concurrency is the maximum number of simultaneous requests to one receiver, each for a
+	// different recording. A failing receiver gets one at a time.
 	concurrency = 4
 	logEvery    = 10 * time.Minute // for a receiver that keeps failing
-	// lastTry is how long an event whose time is over may wait for its last attempt. The events
-	// before it may have kept it from every one. Many could wait for a receiver that is gone.
+	// lastTry is how long an expired event may wait for its last attempt: earlier events may have
+	// prevented every attempt. It bounds the number of events that wait for a receiver that is
+	// gone.
 	lastTry = time.Hour
 )
 
-// The pauses between two requests of one event, and to a receiver that fails. The second is short,
-// because an event that only the receiver's own fault makes fail must not hold up the others.
+// The pauses between attempts to send one event, and between requests to a failing receiver. The
+// second is short, because one event that the receiver always rejects must not delay the others.
 var (
 	eventPauses    = backoff.Policy{First: time.Second, Max: 5 * time.Minute}
 	receiverPauses = backoff.Policy{First: 500 * time.Millisecond, Max: 30 * time.Second}
@@ -32,10 +33,10 @@ var (
 // id, sinceNS and seenNS.
 type receiver struct {
 	id        string
-	sinceNS   int64 // since when the settings name it; 0: unknown. Of Run alone.
-	seenNS    int64 // since when this process knows that they do; 0: they do not. Of Run alone.
+	sinceNS   int64 // since when the settings name it; 0: unknown. Used by Run only.
+	seenNS    int64 // when this process first found it there; 0: never. Used by Run only.
 	projectID string
-	linked    *link             // how to send; nil: not at present
+	linked    *link             // how to send; nil: currently not configured
 	queues    map[string]*queue // by egress id
 
 	running   int // requests in progress
@@ -45,16 +46,16 @@ type receiver struct {
 	logged    time.Time
 }
 
-// link is what the present settings say of a receiver.
+// link holds the current settings of a receiver.
 type link struct {
 	Subscription
 
 	project   string
-	requested bool // only a request to the API has named it
+	requested bool // only a request to the API names it
 }
 
-// queue holds the events of one recording for one receiver. Notifier.mu guards its fields. The one
-// that has set busy may change pending[0] and verdict.
+// queue holds the events of one recording for one receiver. Notifier.mu guards its fields. Only the
+// goroutine that has set busy may change pending[0] and verdict.
 type queue struct {
 	receiver *receiver
 	egressID string
@@ -62,7 +63,7 @@ type queue struct {
 	pending  []entry // in order
 
 	busy     bool
-	verdict  string // suffix for pending[0] if it only remains to be marked as finished
+	verdict  string // suffix for pending[0] if it is settled but not marked yet
 	tried    time.Time
 	failures int // of pending[0], in a row
 	next     time.Time
@@ -96,7 +97,7 @@ func (q *queue) last() step {
 	return q.done
 }
 
-// expired reports whether an event is as old as it may become.
+// expired reports whether an event has reached its maximum age.
 func (e entry) expired(maxAge time.Duration) bool { return time.Since(e.created) >= maxAge }
 
 func (l *link) maxAge() time.Duration {
@@ -168,11 +169,11 @@ func (q *queue) before(p *queue) bool {
 	return q.pending[0].created.Before(p.pending[0].created)
 }
 
-// try makes one attempt to send the first event of a queue, and accounts for the result.
+// try makes one attempt to send the first event of a queue, and records the result.
 func (n *Notifier) try(ctx context.Context, q *queue, l link) {
 	n.mu.Lock()
 	e, verdict := q.pending[0], q.verdict
-	hopeless := q.receiver.failures > 0 && e.expired(l.maxAge()+lastTry)
+	overdue := q.receiver.failures > 0 && e.expired(l.maxAge()+lastTry)
 	n.mu.Unlock()
 	switch {
 	case ctx.Err() != nil:
@@ -180,7 +181,7 @@ func (n *Notifier) try(ctx context.Context, q *queue, l link) {
 	case verdict != "":
 		n.finish(q, verdict)
 		return
-	case hopeless:
+	case overdue:
 		n.giveUp(q, "its receiver has not accepted it in time")
 		return
 	}
@@ -205,10 +206,10 @@ func (n *Notifier) try(ctx context.Context, q *queue, l link) {
 		n.metrics.sent.Inc()
 		n.log.Debug("event accepted", "egress_id", q.egressID, "event", e.event, "host",
 			hostOf(l.URL))
-		n.works(q)
+		n.recovered(q)
 		n.finish(q, sentSuffix)
 	case code == statusGone:
-		n.works(q)
+		n.recovered(q)
 		n.giveUp(q, "its receiver answered 410 Gone")
 	default:
 		n.fail(q, l, err, retryAfter)
@@ -235,12 +236,12 @@ func (n *Notifier) remake(rec *spool.Recording, q *queue, e entry) (eventFile, e
 	return n.store.put(n.store.path(q.egressID, q.receiver.id, e.step, pendingSuffix), f)
 }
 
-// outage is the number of failures in a row after which a receiver counts as having been away. A
-// single event that always fails does not reach it while others are accepted.
+// outage is the number of consecutive failures after which a receiver counts as unavailable. A
+// single event that always fails does not reach it while other events are accepted.
 const outage = 3
 
-// works notes that the receiver answers. After an outage, the events that wait are due.
-func (n *Notifier) works(q *queue) {
+// recovered records that the receiver answers. After an outage, all waiting events become due.
+func (n *Notifier) recovered(q *queue) {
 	r := q.receiver
 	n.mu.Lock()
 	failed := r.failures >= outage
@@ -288,8 +289,8 @@ func (n *Notifier) fail(q *queue, l link, err error, retryAfter time.Duration) {
 	}
 }
 
-// giveUp ends the attempts to send the first event of a queue, which the caller has made busy. It
-// reports whether that is durable.
+// giveUp stops the attempts to send the first event of a queue, which the caller has made busy. It
+// reports whether the decision is durable.
 func (n *Notifier) giveUp(q *queue, why string) bool {
 	n.mu.Lock()
 	e, host := q.pending[0], ""
@@ -306,8 +307,8 @@ func (n *Notifier) giveUp(q *queue, why string) bool {
 	return true
 }
 
-// finish marks the first event of a queue, which the caller has made busy. It reports whether that
-// is durable; otherwise the mark is tried again, without another request.
+// finish marks the first event of a queue, which the caller has made busy. It reports whether the
+// mark is durable; otherwise the mark is retried, without another request.
 func (n *Notifier) finish(q *queue, suffix string) bool {
 	n.mu.Lock()
 	e := q.pending[0]

@@ -41,10 +41,10 @@ func newClient(allowPrivate bool) *http.Client {
 }
 
 // send makes one request. A nil error means that the receiver has accepted the event. code is the
-// status of its answer, 0 if there is none; retryAfter is how long it asks to wait.
+// status of its answer, 0 if there is none; retryAfter is the pause that the receiver requests.
 //
-// The end of ctx does not interrupt a request: the receiver may have accepted it already, and would
-// get it again.
+// The end of ctx does not interrupt a request: the receiver may already have accepted the event,
+// and would get it twice.
 func (n *Notifier) send(ctx context.Context, l link, f eventFile) (
 	code int, retryAfter time.Duration, err error,
 ) {
@@ -70,7 +70,7 @@ func (n *Notifier) send(ctx context.Context, l link, f eventFile) (
 	if err != nil {
 		return 0, 0, err
 	}
-	defer res.Body.Close()                    //nolint:errcheck // nothing in it matters
+	defer res.Body.Close()                    //nolint:errcheck // the body is ignored
 	io.CopyN(io.Discard, res.Body, maxAnswer) //nolint:errcheck // the status counts
 	switch code := res.StatusCode; {
 	case code >= 200 && code < 300:
@@ -79,14 +79,14 @@ func (n *Notifier) send(ctx context.Context, l link, f eventFile) (
 		return code, 0, fmt.Errorf("answer %d: redirects are not followed; set the final URL", code)
 	default:
 		if code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable {
-			retryAfter = wantedPause(res)
+			retryAfter = retryAfterOf(res)
 		}
 		return code, retryAfter, fmt.Errorf("answer %d %s", code, http.StatusText(code))
 	}
 }
 
-// wantedPause returns the pause in the header Retry-After of an answer, if it is in seconds.
-func wantedPause(res *http.Response) time.Duration {
+// retryAfterOf returns the Retry-After header of an answer, if it is in seconds, otherwise 0.
+func retryAfterOf(res *http.Response) time.Duration {
 	s, err := strconv.Atoi(res.Header.Get("Retry-After"))
 	if err != nil || s < 0 {
 		return 0
@@ -94,8 +94,7 @@ func wantedPause(res *http.Response) time.Duration {
 	return min(time.Duration(min(s, 1<<20))*time.Second, eventPauses.Max)
 }
 
-// errorText returns the text of an error without the URL, of which any part but the host may be a
-// secret.
+// errorText returns the text of an error without the URL: every part but the host may be a secret.
 func errorText(err error, raw string) string {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		err = e.Err

@@ -23,8 +23,8 @@ func TestEventFilter(t *testing.T) {
 	})
 }
 
-// TestSubscribe: a receiver gets everything of the recordings that are under way when it is first
-// configured, and nothing of those that were delivered before, also if it was away for a while.
+// TestSubscribe: a receiver gets all events of the recordings in progress when it is first
+// configured, and none of those that were delivered before, also after an outage.
 func TestSubscribe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -89,7 +89,7 @@ func TestUnconfigured(t *testing.T) {
 		}
 		w.wantFiles("DE_1 4.sent", "DE_2 4.given_up")
 
-		// A project that is gone for good: the age limit ends it.
+		// The project does not return: the age limit ends the wait.
 		w.configure(func(p *Project) { *p = *project })
 		settle(time.Second)
 		w.live("DE_3")
@@ -154,7 +154,7 @@ func TestHolds(t *testing.T) {
 		if len(w.n.recordings) != 0 || len(w.n.receivers) != 1 {
 			t.Errorf("%v %v", w.n.recordings, w.n.receivers)
 		}
-		// What a process that has not looked yet does not know is needed.
+		// Before its first scan, a process needs every state file.
 		w.shutDown()
 		n := New(Options{
 			Spool: w.spool, FS: durabletest.NewCrashFS(0, 0), Projects: w.n.o.Projects,
@@ -169,7 +169,7 @@ func TestHolds(t *testing.T) {
 	})
 }
 
-// TestDamagedEvent: a damaged event is made again from its recording.
+// TestDamagedEvent: a damaged event is created again from its recording.
 func TestDamagedEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -192,7 +192,7 @@ func TestDamagedEvent(t *testing.T) {
 				w.restart()
 			}
 		}
-		// A new body is another one than that of the first tries.
+		// The new body differs from the body of the first attempts.
 		w.web.mu.Lock()
 		w.web.requests = nil
 		w.web.mu.Unlock()

@@ -36,10 +36,10 @@ type eventFile struct {
 	Event         string          `json:"event"`
 	ID            string          `json:"id"`
 	CreatedUnixNS int64           `json:"created_unix_ns"`
-	Body          json.RawMessage `json:"body"` // what is sent
+	Body          json.RawMessage `json:"body"` // the body of the request
 }
 
-// receiverFile states since when a receiver of the settings is known.
+// receiverFile states since when the settings name a receiver.
 type receiverFile struct {
 	FormatVersion int    `json:"format_version"`
 	ProjectID     string `json:"project_id"`
@@ -47,13 +47,14 @@ type receiverFile struct {
 	SinceUnixNS   int64  `json:"since_unix_ns"`
 }
 
-// receiverID names a receiver in files: the URL itself may contain a secret.
+// receiverID returns the name of a receiver in files. It is a digest, because the URL may contain a
+// secret.
 func receiverID(projectID, url string) string {
 	sum := sha256.Sum256([]byte(projectID + "\n" + url))
 	return hex.EncodeToString(sum[:8])
 }
 
-// store is the directory of events. It keeps nothing in memory.
+// store is the directory of events. It caches nothing.
 type store struct {
 	fs  durable.FS
 	dir string
@@ -78,8 +79,8 @@ func parseName(name string) (egressID, receiver string, n step, suffix string, o
 	return parts[0], parts[1], n, suffix, ok
 }
 
-// open creates the directories and makes the names in them durable: a process that died may have
-// left files that are visible and not durable.
+// open creates the directories and makes their entries durable: a process that died may have left
+// files that are visible but not durable.
 func (s store) open() error {
 	if err := durable.MkdirAll(s.fs, "mkdir", s.receiversDir()); err != nil {
 		return err
@@ -110,7 +111,7 @@ func (s store) read(path string) (eventFile, error) {
 	return e, nil
 }
 
-// damagedError reports an event that cannot be read and can be made again from its recording.
+// damagedError reports an event that cannot be read but can be created again from its recording.
 type damagedError struct {
 	name string
 	err  error
@@ -119,8 +120,8 @@ type damagedError struct {
 func (e *damagedError) Error() string { return fmt.Sprintf("read %s: %v", e.name, e.err) }
 func (e *damagedError) Unwrap() error { return e.err }
 
-// put writes an event durably and returns it. If the file exists, because an earlier attempt
-// failed after it was created, its content counts.
+// put writes an event durably and returns it. If the file exists, because an earlier attempt failed
+// after creating it, put returns its content.
 func (s store) put(path string, e eventFile) (eventFile, error) {
 	there, err := s.read(path)
 	if err == nil {
@@ -135,7 +136,7 @@ func (s store) put(path string, e eventFile) (eventFile, error) {
 	}
 	data, err := json.Marshal(e)
 	if err == nil {
-		// Marshal has escaped the body for HTML: what is sent is what a later process reads.
+		// Marshal escapes the body for HTML: send the same bytes that a later process reads.
 		err = json.Unmarshal(data, &e)
 	}
 	if err != nil {
@@ -144,7 +145,7 @@ func (s store) put(path string, e eventFile) (eventFile, error) {
 	return e, durable.WriteFileOnce(s.fs, "write", path, append(data, '\n'))
 }
 
-// setAside renames a damaged event, so that it is made again.
+// setAside renames a damaged event, so that it is created again.
 func (s store) setAside(path string) error {
 	if err := s.fs.Rename("damaged", path, path+damagedSuffix); err != nil {
 		return err
@@ -152,8 +153,8 @@ func (s store) setAside(path string) error {
 	return s.fs.SyncDir("damaged", s.dir)
 }
 
-// finish marks an event as accepted or given up, by the suffix. Once that is durable, it removes
-// the mark of the step before, of which nothing is needed any more.
+// finish marks an event as accepted or given up, by the suffix. Once the mark is durable, it
+// removes the mark of the previous step, which is no longer needed.
 func (s store) finish(egressID, receiver string, n step, suffix string) error {
 	from, to := s.path(egressID, receiver, n, pendingSuffix), s.path(egressID, receiver, n, suffix)
 	if err := s.fs.Rename("finish", from, to); err != nil {
@@ -181,8 +182,9 @@ func (s store) removeMarks(egressID, receiver string, last step) error {
 	return nil
 }
 
-// since returns when a receiver of the settings was first known. If that is not on disk, it writes
-// seen, the time at which this process learned of it.
+// since returns the time, in nanoseconds since 1970, at which the settings first named a receiver.
+// If it is not on disk, since stores and returns seen, the time at which this process first found
+// the receiver there.
 func (s store) since(id, projectID, host string, seen int64) (int64, error) {
 	path := filepath.Join(s.receiversDir(), id+pendingSuffix)
 	f, err := s.readReceiver(path)
@@ -216,7 +218,7 @@ func (s store) readReceiver(path string) (receiverFile, error) {
 	return f, nil
 }
 
-// receivers returns the ids and projects of the receivers that are known from settings.
+// receivers returns the projects of the stored receivers, by receiver id.
 func (s store) receivers() (map[string]string, error) {
 	entries, err := s.fs.ReadDir("receivers", s.receiversDir())
 	if err != nil {
@@ -230,7 +232,7 @@ func (s store) receivers() (map[string]string, error) {
 		}
 		f, err := s.readReceiver(filepath.Join(s.receiversDir(), e.Name()))
 		if _, damaged := errors.AsType[*damagedError](err); damaged {
-			continue // since writes it again
+			continue // the method since replaces it
 		}
 		if err != nil {
 			return nil, err
@@ -240,8 +242,8 @@ func (s store) receivers() (map[string]string, error) {
 	return known, nil
 }
 
-// removeReceiver forgets a receiver that the settings no longer name, so that it begins anew if
-// they name it again.
+// removeReceiver removes a receiver that the settings no longer name. If they name it again, it
+// counts as new.
 func (s store) removeReceiver(id string) error {
 	err := s.fs.Remove("receiver", filepath.Join(s.receiversDir(), id+pendingSuffix))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

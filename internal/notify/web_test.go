@@ -14,7 +14,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 )
 
-// request is one request that a receiver got.
+// request is a request that a receiver got.
 type request struct {
 	url, token string
 	body       string
@@ -25,7 +25,7 @@ type request struct {
 // answer decides on a request. It may block on ctx.
 type answer func(ctx context.Context, url string, e *lk.WebhookEvent) (int, error)
 
-// web is all receivers. It checks the signature of every request.
+// web stands for all receivers. It checks the signature of every request.
 type web struct {
 	t *testing.T
 
@@ -123,8 +123,8 @@ func label(e *lk.WebhookEvent) string {
 	return e.EgressInfo.EgressId + " " + status
 }
 
-// check is the invariant over all requests so far: one id, name and body for each event, and the
-// order of the events of a recording.
+// check checks the invariants of all requests so far: each event has one id, name and body, and the
+// events of a recording arrive in order.
 func (w *web) check() {
 	w.t.Helper()
 	w.mu.Lock()

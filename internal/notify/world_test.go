@@ -102,7 +102,7 @@ func (w *world) boot() error {
 	return nil
 }
 
-// shutDown ends the process. What it knew is lost.
+// shutDown ends the process. Its memory is lost.
 func (w *world) shutDown() {
 	if w.stop != nil {
 		w.stop()
@@ -141,8 +141,8 @@ func settle(d time.Duration) {
 	synctest.Wait()
 }
 
-// next takes a recording to its next state, whatever a crash has left of it. It reports whether it
-// had one.
+// next advances a recording to its next state, also after a crash. It reports whether there was
+// one.
 func next(s *spool.Spool, id string, webhooks ...string) (bool, error) {
 	rec, ok := s.Recording(id)
 	if !ok {
@@ -195,7 +195,7 @@ func next(s *spool.Spool, id string, webhooks ...string) (bool, error) {
 	return false, nil
 }
 
-// live takes a recording through all its states, with some time in each.
+// live advances a recording through all its states, with some time in each.
 func (w *world) live(id string, webhooks ...string) {
 	w.t.Helper()
 	for {
