@@ -15,18 +15,18 @@ import (
 	lk "github.com/syncflow/textegress/internal/livekit"
 )
 
-// caller is who sent a request, by its token.
+// caller is the sender of a request, according to its token.
 type caller struct {
 	projects []string // ids
 	room     string   // "": all rooms
 }
 
-// mayUse reports whether the caller's token extends to a room.
+// mayUse reports whether the caller's token permits access to a room.
 func (c caller) mayUse(room string) bool { return c.room == "" || c.room == room }
 
 type callerKey struct{}
 
-// callerOf returns the caller of a request that ServeHTTP let through.
+// callerOf returns the caller of a request that ServeHTTP has authorized.
 func callerOf(ctx context.Context) caller {
 	c, _ := ctx.Value(callerKey{}).(caller)
 	return c
@@ -45,7 +45,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, err)
 		return
 	}
-	// The services read bodies of any size.
+	// The Twirp services do not limit the size of a body.
 	body, err := readBody(w, r)
 	if err != nil {
 		a.refuse(w, err)
@@ -74,7 +74,7 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-// authorize finds out who sent a request from its Authorization header. The error is a twirp error.
+// authorize returns the caller that an Authorization header identifies. The error is a twirp error.
 func (a *API) authorize(header string) (caller, error) {
 	scheme, token, _ := strings.Cut(strings.TrimSpace(header), " ")
 	token = strings.TrimSpace(token)

@@ -29,8 +29,8 @@ func (u untouched) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-// TestRefused: a request without a valid token is refused before its body is read or the service is
-// asked.
+// TestRefused: a request without a valid token is rejected before its body is read or the service
+// is called.
 func TestRefused(t *testing.T) {
 	w := newWorld(t)
 	signed := func(secret string, claims jwt.MapClaims) string {
@@ -101,7 +101,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestRoutes: what is no method of the services is refused in Twirp's form.
+// TestRoutes: a request for any other method is rejected with a Twirp error.
 func TestRoutes(t *testing.T) {
 	w := newWorld(t)
 	header := http.Header{
@@ -128,7 +128,7 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
-// counted counts what is read of it.
+// counted is a body that counts the bytes read from it.
 type counted struct {
 	io.Reader
 
@@ -141,7 +141,7 @@ func (c *counted) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestLargeRequest: a body is cut at the limit, whether its length is announced or not.
+// TestLargeRequest: a body above the limit is rejected, with or without Content-Length.
 func TestLargeRequest(t *testing.T) {
 	w := newWorld(t)
 	w.service.OpenRoom("a", "room")
@@ -173,8 +173,7 @@ func TestLargeRequest(t *testing.T) {
 	}
 }
 
-// TestProjects: a caller sees the recordings of its key's projects only; those of others do not
-// exist for it.
+// TestProjects: a caller sees only the recordings of its key's projects; all others are not found.
 func TestProjects(t *testing.T) {
 	w := newWorld(t)
 	e := w.start(keyA, "a", "room")
@@ -233,7 +232,7 @@ func TestSeveralProjects(t *testing.T) {
 	}
 }
 
-// TestRoomOfToken: a token for one room reaches nothing in another.
+// TestRoomOfToken: a token for one room gives no access to another.
 func TestRoomOfToken(t *testing.T) {
 	w := newWorld(t)
 	mine, other := w.start(keyA, "a", "mine"), w.start(keyA, "a", "other")

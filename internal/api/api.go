@@ -1,7 +1,7 @@
-// Package api serves the Twirp services textegress.DataEgress and livekit.Egress (of which List and
-// Stop) over HTTP. It accesses recordings through [Service], and decides who may see what: a caller
-// with an access token sees the recordings of the projects whose key signed it, and only those of
-// one room where the token names one.
+// Package api serves the Twirp services textegress.DataEgress and livekit.Egress (ListEgress and
+// StopEgress only) over HTTP. It accesses recordings through [Service], and authorizes requests: a
+// caller sees the recordings of the projects whose key signed the access token, or only those of
+// one room if the token names a room.
 //
 // The guarantee: a request without a valid token causes no work and reads no body, and no request
 // occupies more than [MaxRequest] bytes.
@@ -21,10 +21,10 @@ import (
 // MaxRequest bounds the body of a request, in bytes.
 const MaxRequest = 1 << 20
 
-// Service is what this package needs of the service. The composition root implements it. Methods
-// may be called at any time and from any goroutine. An error that wraps one of the errors of this
-// package, or a [*RecordedError], is told to the caller with its text; any other is logged, and the
-// caller learns only that the request failed.
+// Service starts, stops and lists recordings. The composition root implements it. Methods may be
+// called at any time and from any goroutine. The text of an error that wraps one of the errors of
+// this package, or of a [*RecordedError], is returned to the caller; any other error is logged, and
+// the caller receives a general error.
 //
 // Figures and states that it returns are durable.
 type Service interface {
@@ -36,8 +36,8 @@ type Service interface {
 	// decision is durable, with the new state of the recording of that id. It may be repeated.
 	// Errors: [ErrUnknown], [ErrLater].
 	Stop(ctx context.Context, projectID, egressID string) (*livekit.EgressInfo, error)
-	// List describes the recordings that f selects, in no particular order. It may return others as
-	// well.
+	// List describes the recordings that f selects, in no particular order. It may return other
+	// recordings as well.
 	List(ctx context.Context, projectID string, f Filter) ([]*livekit.EgressInfo, error)
 	// Statement sums up the completeness statement. Errors: [ErrUnknown], [ErrLater].
 	Statement(ctx context.Context, projectID, egressID string) (*dataegress.Statement, error)
@@ -48,7 +48,7 @@ type Start struct {
 	Room         string
 	Topics       []string // in the form of TOPICS_ALLOW; empty: all
 	Participants []string // in the form of IDENTITIES_ALLOW; empty: everybody
-	// Prefix is a relative path of which no component is empty, "." or ".."; "": the default.
+	// Prefix is a relative path without components that are empty, "." or ".."; "": the default.
 	Prefix    string
 	Webhooks  []string // http and https URLs; the hosts are not checked
 	RequestID string   // "": the request is not idempotent

@@ -10,26 +10,26 @@ import (
 )
 
 // Errors that a [Service] returns. The text of an error that wraps one of them is the answer to the
-// caller, so it says what to do and contains no secret and no identity.
+// caller, so it states what to do and contains no secret and no identity.
 var (
 	ErrUnknown = errors.New("no such recording")
 	ErrNoRoom  = errors.New("the room does not exist")
 	ErrInvalid = errors.New("invalid request")
-	// ErrRefused means that the state of the service or the room forbids it, and that a repetition
-	// is refused as well.
+	// ErrRefused means that the state of the service or the room forbids the request, and that a
+	// retry is refused as well.
 	ErrRefused = errors.New("refused")
-	// ErrLater means that a repetition may succeed.
+	// ErrLater means that a retry may succeed.
 	ErrLater = errors.New("not possible at the moment")
 )
 
 // RecordedError means that the room is being recorded already, or that another request had the same
 // request id.
 type RecordedError struct {
-	EgressID string // the recording in question
+	EgressID string // the existing recording
 	Reason   string // a clause without a full stop
 }
 
-// Error implements error.
+// Error implements [error].
 func (e *RecordedError) Error() string { return e.Reason + ": " + e.EgressID }
 
 // answer converts an error of the service, or of this package, to an answer.

@@ -2,7 +2,7 @@ package api
 
 import "testing"
 
-// FuzzCursor: a page token that is accepted is one that this package makes, up to its encoding.
+// FuzzCursor: an accepted page token, encoded again, yields the same cursor.
 func FuzzCursor(f *testing.F) {
 	for _, token := range []string{
 		"", "!", "eA", cursor{started: 1, egressID: "DE_1"}.String(),

@@ -12,8 +12,8 @@ import (
 	"github.com/twitchtv/twirp"
 )
 
-// Sizes of pages. Clients of LiveKit's service do not ask for a second page, because a LiveKit
-// server has one only.
+// Sizes of pages. Clients of LiveKit's service do not request a second page, because a LiveKit
+// server returns only one.
 const (
 	pageSize        = 100
 	livekitPageSize = 1000
@@ -100,14 +100,14 @@ func (a *API) find(ctx context.Context, egressID string) (
 	return "", nil, unknown(egressID)
 }
 
-// unknown is the answer for an egress id that the caller does not see. It is the same whether the
-// recording exists or not.
+// unknown is the answer for an egress id that is not visible to the caller. It does not reveal
+// whether the recording exists.
 func unknown(egressID string) error {
 	return twirp.NewError(twirp.NotFound, "no recording "+strconv.Quote(egressID)+
 		" on this instance with this access token")
 }
 
-// cursor is the place of a recording in the list.
+// cursor is the position of a recording in the list.
 type cursor struct {
 	started  int64
 	egressID string

@@ -21,8 +21,8 @@ func ids(items []*livekit.EgressInfo) []string {
 	return list
 }
 
-// TestPages: every recording is on exactly one page, in LiveKit's order, also when others begin
-// between the requests.
+// TestPages: every recording is on exactly one page, in LiveKit's order, even if other recordings
+// begin between the requests.
 func TestPages(t *testing.T) {
 	w := newWorld(t)
 	var want []string
@@ -60,8 +60,8 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// TestListEgress: LiveKit's method has the same recordings in the same order, on one page, and the
-// same filters.
+// TestListEgress: LiveKit's method returns the same recordings in the same order on one page, and
+// has the same filters.
 func TestListEgress(t *testing.T) {
 	w := newWorld(t)
 	var all250 []string
@@ -96,7 +96,7 @@ func TestListEgress(t *testing.T) {
 	wantError(t, "unknown", err, twirp.NotFound, "EG_x")
 }
 
-// TestStopEgress: LiveKit's method refuses what has ended, as a LiveKit server does.
+// TestStopEgress: LiveKit's method rejects a recording that has ended, as a LiveKit server does.
 func TestStopEgress(t *testing.T) {
 	w := newWorld(t)
 	ctx := w.as(keyA, all)
@@ -116,7 +116,7 @@ func TestStopEgress(t *testing.T) {
 	wantError(t, "no id", err, twirp.InvalidArgument, "egress_id")
 }
 
-// TestUnimplemented: LiveKit's other methods name ours.
+// TestUnimplemented: the errors of LiveKit's other methods name our method.
 func TestUnimplemented(t *testing.T) {
 	w := newWorld(t)
 	ctx, c := w.as(keyA, all), w.livekits()

@@ -106,7 +106,7 @@ func (w *world) start(key lk.Key, project, room string) *livekit.EgressInfo {
 	return e
 }
 
-// wantError fails unless err is a twirp error with a code, whose text contains says.
+// wantError fails unless err is a twirp error with a code and a text that contains says.
 func wantError(t *testing.T, what string, err error, code twirp.ErrorCode, says string) {
 	t.Helper()
 	var e twirp.Error
@@ -115,7 +115,7 @@ func wantError(t *testing.T, what string, err error, code twirp.ErrorCode, says 
 	}
 }
 
-// post sends a request as it is, and returns the status and the body of the response.
+// post sends a raw request, and returns the status and the body of the response.
 func (w *world) post(path string, header http.Header, body io.Reader) (int, string) {
 	w.t.Helper()
 	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.url+path, body)

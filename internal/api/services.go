@@ -65,7 +65,7 @@ func (d dataEgress) GetStatement(ctx context.Context, req *dataegress.GetStateme
 	return s, d.api.answer(ctx, "GetStatement", err)
 }
 
-// egress implements livekit.Egress, as far as it applies to recordings that exist.
+// egress implements the methods of livekit.Egress for existing recordings.
 type egress struct{ api *API }
 
 // ListEgress implements [livekit.Egress].
@@ -78,7 +78,8 @@ func (s egress) ListEgress(ctx context.Context, req *livekit.ListEgressRequest) 
 	return resp, s.api.answer(ctx, "ListEgress", err)
 }
 
-// StopEgress implements [livekit.Egress]. Like a LiveKit server it refuses to stop what has ended.
+// StopEgress implements [livekit.Egress]. Like a LiveKit server it rejects the stop of a recording
+// that has ended.
 func (s egress) StopEgress(ctx context.Context, req *livekit.StopEgressRequest) (
 	*livekit.EgressInfo, error,
 ) {
@@ -94,8 +95,7 @@ func (s egress) StopEgress(ctx context.Context, req *livekit.StopEgressRequest) 
 	return e, s.api.answer(ctx, "StopEgress", err)
 }
 
-// unimplemented is the answer of the methods that start recordings of sound and video, or change
-// them.
+// unimplemented is the answer of the methods that start or change recordings of audio and video.
 func unimplemented() error {
 	return twirp.NewError(twirp.Unimplemented, "textegress records data channels only: start a "+
 		"recording with POST /twirp/textegress.DataEgress/StartDataEgress, and send requests for "+

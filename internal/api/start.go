@@ -27,7 +27,7 @@ const (
 	// waitTime is how long a request waits for its room. A response must begin within 30 s.
 	waitTime  = 20 * time.Second
 	waitRetry = time.Second
-	// maxWaiting bounds the requests that wait, so that others get connections.
+	// maxWaiting bounds the requests that wait, so that connections remain for other requests.
 	maxWaiting = 16
 )
 

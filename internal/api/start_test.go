@@ -73,7 +73,7 @@ func TestLife(t *testing.T) {
 	}
 }
 
-// TestStartRefused: every refusal has its code, and says what to do.
+// TestStartRefused: every rejection has its code, and states what to do.
 func TestStartRefused(t *testing.T) {
 	w := newWorld(t)
 	recorded := w.start(keyA, "a", "recorded")
@@ -121,7 +121,7 @@ func TestStartRefused(t *testing.T) {
 	}
 }
 
-// TestRequestID: an id is not used again for another request.
+// TestRequestID: an id cannot be reused for another request.
 func TestRequestID(t *testing.T) {
 	w := newWorld(t)
 	w.service.OpenRoom("a", "1")
@@ -137,7 +137,7 @@ func TestRequestID(t *testing.T) {
 	wantError(t, "same id", err, twirp.AlreadyExists, first.GetEgressId())
 }
 
-// TestErrors: the caller learns what concerns it; other errors are in the log only.
+// TestErrors: errors of this package reach the caller; others are only logged.
 func TestErrors(t *testing.T) {
 	w := newWorld(t)
 	e := w.start(keyA, "a", "room")
@@ -165,7 +165,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// direct calls a method without a network, so that a bubble of synctest can hold it.
+// direct calls a method without a network, so that the call can run in a synctest bubble.
 func direct(ctx context.Context, t *testing.T, h http.Handler, method, body string) (int, string) {
 	req := httptest.NewRequestWithContext(ctx, http.MethodPost,
 		"/twirp/textegress.DataEgress/"+method, strings.NewReader(body))
@@ -203,7 +203,8 @@ func TestWait(t *testing.T) {
 	})
 }
 
-// TestWaitCancelled: a request whose caller is gone waits no longer, and only so many wait.
+// TestWaitCancelled: a request stops waiting when its caller disconnects, and the number of waiting
+// requests is limited.
 func TestWaitCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, service: apitest.New(), log: &strings.Builder{}}

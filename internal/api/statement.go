@@ -9,8 +9,8 @@ import (
 	"github.com/syncflow/textegress/dataegress"
 )
 
-// StatementOf sums up the completeness statement of a manifest, without anything about
-// participants: figures of connections are added up. e is the description of the recording.
+// StatementOf summarises the completeness statement of a manifest without data about participants:
+// it adds up the figures of all connections. e is the description of the recording.
 func StatementOf(m textegress.Manifest, e *livekit.EgressInfo) *dataegress.Statement {
 	c := m.Completeness
 	status := livekit.EgressStatus_value["EGRESS_"+string(m.Status)]

@@ -18,7 +18,7 @@ import (
 	"github.com/syncflow/textegress/internal/api"
 )
 
-// TestStatementOf: figures of connections are added up, everything else is taken over.
+// TestStatementOf: figures of connections are added up, all other values are copied.
 func TestStatementOf(t *testing.T) {
 	m := textegress.Manifest{
 		EgressID: "DE_1", Status: textegress.StatusFailed, Reason: "why",
@@ -63,8 +63,8 @@ func TestStatementOf(t *testing.T) {
 	}
 }
 
-// TestStatementNamesNobody fills every text of a manifest, and finds only those of four fields in
-// the statement.
+// TestStatementNamesNobody fills every text of a manifest, and checks that the statement contains
+// only the texts of four fields.
 func TestStatementNamesNobody(t *testing.T) {
 	var m textegress.Manifest
 	n := 0

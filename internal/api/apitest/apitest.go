@@ -1,5 +1,5 @@
-// Package apitest has an implementation of [api.Service] in memory, and access tokens, for tests of
-// the API and of its clients.
+// Package apitest provides an implementation of [api.Service] in memory, and access tokens, for
+// tests of the API and of its clients.
 package apitest
 
 import (
@@ -27,7 +27,7 @@ type Service struct {
 	recordings map[string][]*livekit.EgressInfo // by project
 	requests   map[string]api.Start             // by egress id
 	started    int
-	deliver    bool // what is stopped is delivered at once
+	deliver    bool // stopped recordings are delivered at once
 	calls      []string
 	failures   []error
 }
@@ -40,22 +40,22 @@ func New() *Service {
 	}
 }
 
-// OpenRoom makes a room exist.
+// OpenRoom creates a room.
 func (s *Service) OpenRoom(project, room string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rooms[project+" "+room] = true
 }
 
-// DeliverStopped makes a recording complete as soon as the answer of Stop is made.
+// DeliverStopped makes every recording complete right after its Stop.
 func (s *Service) DeliverStopped() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.deliver = true
 }
 
-// FailNext makes the next calls return these errors, one each. A call that fails has its effect all
-// the same, like one whose answer is lost.
+// FailNext makes the next calls return these errors, one each. A failed call still has its effect,
+// like a call whose answer is lost.
 func (s *Service) FailNext(errs ...error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,7 +76,7 @@ func (s *Service) Request(egressID string) api.Start {
 	return s.requests[egressID]
 }
 
-// call notes a call and returns the error that it must return.
+// call records a call and returns the error that it must return.
 func (s *Service) call(name, project, what string) error {
 	s.calls = append(s.calls, strings.TrimSpace(name+" "+project+" "+what))
 	if len(s.failures) == 0 {
