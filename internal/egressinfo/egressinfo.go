@@ -2,7 +2,7 @@
 // (protobufs/livekit_egress.proto), for the API and for webhooks.
 //
 // The guarantee: a description contains nothing about participants. It lists only objects whose
-// keys name nobody; the manifest lists all of them.
+// keys name no participant; the manifest lists all objects.
 package egressinfo
 
 import (
@@ -17,12 +17,12 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// Live is what is known of a recording beside its state files.
+// Live is the state of a recording that is not in its state files.
 type Live struct {
 	// Status is the status of an open recording; "" means [textegress.StatusStarting].
 	Status textegress.Status
 	// RoomSID is the sid of the room, "" if it is unknown. If the session id is the sid of a room,
-	// as on a LiveKit server without SyncFlow, it need not be given.
+	// as on a LiveKit server without SyncFlow, it may be empty.
 	RoomSID string
 }
 
@@ -31,13 +31,13 @@ type Live struct {
 // object was verified in the bucket. Times are in nanoseconds since 1970. The request stays unset,
 // because no message of LiveKit describes the recording of data.
 //
-// If a state file cannot be read, Of returns an error together with a description without what the
-// file holds.
+// If a state file cannot be read, Of returns an error and a description without the content of that
+// file.
 func Of(rec *spool.Recording, live Live) (*livekit.EgressInfo, error) {
 	i := rec.Info()
 	e := &livekit.EgressInfo{
 		EgressId: i.EgressID, RoomId: live.RoomSID,
-		RoomName:   strings.ToValidUTF8(i.RoomName, "\uFFFD"), // protobuf refuses anything else
+		RoomName:   strings.ToValidUTF8(i.RoomName, "\uFFFD"), // protobuf rejects invalid UTF-8
 		SourceType: livekit.EgressSourceType_EGRESS_SOURCE_TYPE_SDK,
 		Status:     status(live.Status),
 		StartedAt:  i.CreatedUnixNS, UpdatedAt: i.CreatedUnixNS,
@@ -106,8 +106,8 @@ func files(p delivery.Plan, up delivery.Uploaded, e *livekit.EgressInfo) []*live
 	return list
 }
 
-// namesNobody reports whether the key of an object is one of those that are the same for all
-// recordings. The keys of the other views and of received files contain identities.
+// namesNobody reports whether an object has the same key in all recordings. The keys of the other
+// views and of received files contain identities.
 func namesNobody(key string) bool {
 	switch key {
 	case textegress.ManifestName, textegress.MetadataName, textegress.EventsName:

@@ -21,7 +21,7 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// secrets are what participants are known by, and what they sent.
+// secrets are the identities and names of participants, and what they sent.
 var secrets = []string{
 	"secret-alice", "Alice Secret", "PA_secret", "secret text", "secret-file.txt", "secret-topic",
 }
@@ -101,8 +101,8 @@ func talk(t *testing.T, w *spool.Writer) {
 	}
 }
 
-// TestOf: the description at each state of a recording, plain and with pseudonyms, and that it
-// names nobody.
+// TestOf: the description of a recording in each state, plain and with pseudonyms, is correct and
+// names no participant.
 func TestOf(t *testing.T) {
 	for _, pseudonyms := range []bool{false, true} {
 		t.Run(fmt.Sprint("pseudonyms ", pseudonyms), func(t *testing.T) {
@@ -203,7 +203,7 @@ func TestOf(t *testing.T) {
 	}
 }
 
-// TestJoined_Removed: without segments the final status tells.
+// TestJoined_Removed: without segments, the final status shows whether the recorder had joined.
 func TestJoined_Removed(t *testing.T) {
 	s := open(t)
 	for id, status := range map[string]textegress.Status{

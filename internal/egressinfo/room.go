@@ -9,9 +9,9 @@ import (
 )
 
 // Joined reports whether the recorder was in the room, and the sid of the first run of the room
-// that it joined. It reads the segments up to the frame that says so. Recorders write few frames
-// before they join, so it reads little. Once the local data of a delivered recording is removed,
-// only its final status tells: a recording that ended normally was joined.
+// that it joined. It reads the segments up to the frame of the join, which is one of the first.
+// Once the local data of a delivered recording is removed, Joined uses the final status: the
+// recorder of a recording that ended normally has joined. The sid is then unknown.
 func Joined(rec *spool.Recording) (roomSID string, joined bool, err error) {
 	for f, err := range rec.Frames() {
 		if err != nil {
