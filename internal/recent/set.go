@@ -3,7 +3,7 @@ package recent
 
 import "sync"
 
-// Max is the number of ids in a set; beyond it, the oldest one is forgotten.
+// Max is the maximum number of ids in a set; beyond it, a new id replaces the oldest.
 const Max = 10_000
 
 // Set is a set of the latest ids. The zero value is empty. It is safe for concurrent use.
