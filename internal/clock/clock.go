@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// promptAnswer bounds the duration of a request whose answer is used.
+// promptAnswer is the maximum duration of a request whose answer is used.
 const promptAnswer = 2 * time.Second
 
-// Offset is the difference between a server's clock and ours. The zero value is not known yet. It
-// is safe for concurrent use.
+// Offset is the difference between a server's clock and ours. The zero value is an unknown offset.
+// It is safe for concurrent use.
 type Offset struct {
 	mu     sync.Mutex
 	offset time.Duration
