@@ -23,7 +23,7 @@ type Pattern struct {
 	Prefix bool   // Name is the beginning of the names that match
 }
 
-// Parse parses an entry. The error says what is wrong without quoting the entry.
+// Parse parses an entry. The error describes the problem without quoting the entry.
 func Parse(entry string) (Pattern, error) {
 	switch entry {
 	case "":
