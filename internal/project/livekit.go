@@ -45,7 +45,7 @@ func (p *Project) liveKit(c *config.Config, o Options) error {
 		o.Webhooks.Add(hooks)
 	}
 	p.Registry, p.Sources = server{registry, p.Config}, []session.Source{rooms, hooks}
-	// A creator who opts out need not wait for the next list, which tells of it anyway.
+	// Apply an opt-out at once; without this, the next list reports it.
 	p.RoomUpdated = func(room session.Room) {
 		if registry.OptedOut(room) {
 			rooms.Wake()
@@ -59,7 +59,7 @@ func (p *Project) liveKit(c *config.Config, o Options) error {
 	return nil
 }
 
-// server is a registry whose errors name the settings to look at.
+// server is a registry whose errors name the settings to check.
 type server struct {
 	*livekit.Registry
 
@@ -116,7 +116,7 @@ func LiveKitSources(r *livekit.Registry, o LiveKitSourceOptions) (*webhook.Sourc
 	return hooks, rooms
 }
 
-// kindOf says what an event means. That a recorder joined, perhaps our own, means nothing.
+// kindOf returns the meaning of an event. Events about recorders, such as our own, have none.
 func kindOf(e livekit.WebhookEvent) webhook.Kind {
 	switch e.Name {
 	case livekit.EventRoomStarted:

@@ -11,8 +11,8 @@ import (
 	"github.com/syncflow/textegress/internal/session"
 )
 
-// TestRoomUpdated: the server is asked at once when the metadata of a room that is being recorded
-// opts out, and for no other change of it.
+// TestRoomUpdated: the rooms are listed at once when a room that is being recorded opts out in its
+// metadata, and after no other change of the metadata.
 func TestRoomUpdated(t *testing.T) {
 	lists := make(chan struct{}, 10)
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
