@@ -8,8 +8,8 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// abandoned lists the projects that are not in the settings and have open recordings, one reason
-// for each: nothing continues, seals or delivers those. Sealed ones are listed by [undelivered].
+// abandoned returns one message for each project that is not in the settings but has open
+// recordings: they are not continued, sealed or delivered. [undelivered] lists sealed recordings.
 func abandoned(projects []managedProject, recordings []*spool.Recording) []string {
 	known := map[string]bool{}
 	for _, p := range projects {

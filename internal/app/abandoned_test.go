@@ -11,7 +11,7 @@ import (
 )
 
 // TestAbandoned: open recordings of a project that was removed from the settings, or renamed, are
-// not forgotten.
+// reported.
 func TestAbandoned(t *testing.T) {
 	s, err := spool.Open(t.TempDir(), spool.Options{})
 	if err != nil {

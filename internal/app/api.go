@@ -26,7 +26,7 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// maxManifest bounds the manifest that a statement is read from.
+// maxManifest is the maximum size of a manifest from which a statement is read, in bytes.
 const maxManifest = 64 << 20
 
 // apiService implements [api.Service] on the projects and the data directory of the service.
@@ -169,7 +169,7 @@ func (s apiService) info(projectID, egressID string) (*livekit.EgressInfo, error
 	return s.describe(rec, s.live(projectID)[egressID])
 }
 
-// describe describes a recording. A state file that cannot be read takes nothing from the list.
+// describe describes a recording. An unreadable state file does not remove it from the list.
 func (a *App) describe(rec *spool.Recording, r recorder.Snapshot) (*livekit.EgressInfo, error) {
 	e, err := egressinfo.Of(rec, egressinfo.Live{Status: r.Status})
 	if err != nil {
@@ -217,7 +217,7 @@ func (s apiService) Statement(ctx context.Context, projectID, egressID string) (
 	return st, nil
 }
 
-// manifest returns the manifest of a recording from where its plan says it is: staged on disk, or
+// manifest returns the manifest of a recording from the place in its plan: staged on disk, or
 // delivered. ok is false if the recording is not rendered yet.
 func (a *App) manifest(ctx context.Context, rec *spool.Recording) (
 	m textegress.Manifest, ok bool, err error,

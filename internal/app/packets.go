@@ -10,16 +10,16 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// packetCounts counts the packets of recordings that are sealed and not rendered, which they can
-// stay for as long as the store cannot be reached. A count reads the segments; it is kept, because
-// programs ask again and again. The zero value is ready for use.
+// packetCounts counts the packets of recordings that are sealed but not rendered, for example while
+// the store cannot be reached. A count reads all segments and is cached, because clients poll it.
+// The zero value is ready for use.
 type packetCounts struct {
 	mu sync.Mutex
 	of map[string]packetCount // by egress id
 }
 
 type packetCount struct {
-	segments []segment.Info // that were counted; a purge changes them
+	segments []segment.Info // the counted segments; a purge changes them
 	packets  int64
 }
 

@@ -39,7 +39,7 @@ func (h *hooks) got() []livekit.EgressStatus {
 	return slices.Clone(h.statuses)
 }
 
-// TestWebhooks: the service tells a receiver of the settings of the whole life of a recording.
+// TestWebhooks: a receiver in the settings gets all events of a recording.
 func TestWebhooks(t *testing.T) {
 	h := &hooks{}
 	url := serve(t, h)
@@ -50,10 +50,10 @@ func TestWebhooks(t *testing.T) {
 		"WEBHOOK_ALLOW_PRIVATE=true")
 	w.start()
 	c := w.record(projectA, 1)
-	w.eventually("the start is told", func() bool { return len(h.got()) >= 2 })
+	w.eventually("the start is reported", func() bool { return len(h.got()) >= 2 })
 	w.send(c, "said")
 	w.end(c, 1)
-	w.eventually("the end is told", func() bool { return len(h.got()) >= 4 })
+	w.eventually("the end is reported", func() bool { return len(h.got()) >= 4 })
 	want := []livekit.EgressStatus{
 		livekit.EgressStatus_EGRESS_STARTING, livekit.EgressStatus_EGRESS_ACTIVE,
 		livekit.EgressStatus_EGRESS_ENDING, livekit.EgressStatus_EGRESS_COMPLETE,
@@ -62,6 +62,6 @@ func TestWebhooks(t *testing.T) {
 		t.Errorf("%v, %q", got, h.bad)
 	}
 	if s := w.recording(1).State; s != "uploaded" {
-		t.Errorf("told of the end of a recording that is %s", s)
+		t.Errorf("the end was reported of a recording that is %s", s)
 	}
 }
