@@ -73,8 +73,8 @@ func (w *liveKitWorld) check(joins ...string) {
 	}
 }
 
-// A server without Redis is killed, and its participants make the room again: the session
-// continues, in one recording, under the id of its first run. So do the parts after it.
+// A server without Redis is killed, and its participants recreate the room: the session continues
+// in one recording, under the id of its first run. So do the parts after it.
 func TestContinue(t *testing.T) {
 	for name, away := range map[string]time.Duration{
 		"at once": 0, "after a while": 3 * time.Minute,
@@ -244,8 +244,8 @@ func TestNodeIsKilled(t *testing.T) {
 	})
 }
 
-// While it is not known whether a run continues the session, its announcement is to be repeated,
-// and nothing is recorded under its name.
+// While it is unknown whether a run continues the session, its announcement is answered with
+// ErrLater, and nothing is recorded under its name.
 func TestUndecided(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, p := inClass(t)
@@ -285,7 +285,7 @@ func TestUndecided(t *testing.T) {
 	})
 }
 
-// A room that nobody makes again is not made by the recorder, whatever the server was asked.
+// The recorder never recreates a room that no participant recreates.
 func TestRoomStaysAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, p := inClass(t)
@@ -302,8 +302,8 @@ func TestRoomStaysAway(t *testing.T) {
 	})
 }
 
-// A run that is over before the recorder has joined it is not waited for, and its successor is not
-// mistaken for it.
+// The recorder does not wait for a run that ends before the join, and does not mistake its
+// successor for it.
 func TestRunIsOverBeforeTheJoin(t *testing.T) {
 	for name, next := range map[string]string{"no room": "", "another run": "RM_2"} {
 		t.Run(name, func(t *testing.T) {
@@ -333,8 +333,8 @@ func TestRunIsOverBeforeTheJoin(t *testing.T) {
 	}
 }
 
-// A LiveKit server that cannot be asked cannot be joined either: no next part begins before it
-// answers, because the room may have closed meanwhile.
+// While the LiveKit server cannot be reached, no next part begins, because the room may have closed
+// meanwhile.
 func TestServerDownAtStart(t *testing.T) {
 	for name, open := range map[string]bool{"the room is there": true, "it has closed": false} {
 		t.Run(name, func(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// LimitError means that a request asks to record what the lists of the project do not let pass.
+// LimitError means that a request names something that the lists of the project exclude.
 type LimitError struct {
 	Entry   string // as requested; an identity if Setting is that of identities
 	Setting string // the setting of the project that refuses it; "" if the entry is malformed
@@ -33,10 +33,10 @@ func (e *LimitError) Error() string {
 // Unwrap returns what is wrong with a malformed entry.
 func (e *LimitError) Unwrap() error { return e.Err }
 
-// limitsOf returns the rules that a recording with the given limits has within the project's rules,
-// nil without limits. Of an entry that the project's lists let pass in part, that part remains. If
-// no topic or no participant is left, the rules let none pass. refused contains the entries that
-// are left out, or of which a part is.
+// limitsOf returns the rules of a recording with the given limits, nil without limits. An entry
+// that the project's lists allow in part remains in the rules. If no topic or no participant
+// remains, the rules allow none. refused contains the entries that are excluded in whole or in
+// part.
 func (c *Controller) limitsOf(l session.Limits) (own *textegress.SelectionRules,
 	refused []*LimitError,
 ) {
@@ -82,8 +82,8 @@ func without(list []string, entry string) []string {
 	return out
 }
 
-// creatorLimits returns the rules for the limits that a room's creator asked for, and logs what the
-// project does not let pass of them.
+// creatorLimits returns the rules for the limits that a room's creator requested, and logs that the
+// project's lists exclude some entries.
 func (c *Controller) creatorLimits(sessionID string, l session.Limits) *textegress.SelectionRules {
 	own, refused := c.limitsOf(l)
 	if len(refused) == 0 {
@@ -112,7 +112,7 @@ func (c *Controller) rules(info spool.Info) textegress.SelectionRules {
 	return filter.Narrow(c.o.Selection, *info.Selection)
 }
 
-// both returns the rules of a recording with the limits of two sides; nil: no limits.
+// both combines two sets of rules: the result allows what both allow. nil: no limits.
 func both(a, b *textegress.SelectionRules) *textegress.SelectionRules {
 	switch {
 	case a == nil:
@@ -124,7 +124,7 @@ func both(a, b *textegress.SelectionRules) *textegress.SelectionRules {
 	return &rules
 }
 
-// setOptions sets what is recorded and how it is delivered, as the request says.
+// setOptions sets the selection and the delivery options of a request.
 func (c *Controller) setOptions(info *spool.Info, q request) {
 	info.Selection = q.selection
 	if !q.api {
@@ -133,9 +133,9 @@ func (c *Controller) setOptions(info *spool.Info, q request) {
 	info.RequestID, info.Prefix, info.Webhooks = q.requestID, q.prefix, q.webhooks
 }
 
-// inheritOptions sets the options of a part that follows was. Only a new API request replaces them.
-// A creator who admitted the recorder again may have set other limits; those of an API request or
-// an operator still hold then.
+// inheritOptions sets the options of the part that follows the recording was. Only a new API
+// request replaces them. If the room's creator withdrew and opted in again, new limits may apply;
+// the limits of an API request or an operator then still apply as well.
 func (c *Controller) inheritOptions(info *spool.Info, was spool.Info, q request) {
 	if q.api {
 		c.setOptions(info, q)

@@ -15,26 +15,25 @@ import (
 	"github.com/syncflow/textegress/internal/session"
 )
 
-// bareLiveKit is a platform of another kind than SyncFlow, to show that nothing in the controller
-// and the recorder depends on that one: a LiveKit server by itself. A session is one run of a room,
-// and its id is the room's sid, which is no UUID and has upper and lower case. There is nothing to
-// register with, the registry makes tokens itself, and rooms carry no metadata. It is registry,
-// source, key and server in one.
+// bareLiveKit is a LiveKit server without SyncFlow, to test that the controller and the recorder do
+// not depend on SyncFlow. A session is one run of a room, and its id is the room's sid, which is
+// not a UUID and has upper and lower case. There is nothing to register with, the registry makes
+// tokens itself, and rooms carry no metadata. It is registry, source, key and server in one.
 type bareLiveKit struct {
 	handler chan session.Handler // of the source, as soon as it runs
 
 	mu      sync.Mutex
 	rooms   map[string]string             // sid by name: those that are open
 	conns   map[string]*recordertest.Conn // the recorder's, by sid
-	out     map[string]bool               // by sid: the room's creator wants no recording
-	wants   map[string]session.Limits     // by sid: what the room's creator wants recorded
+	out     map[string]bool               // by sid: the room's creator has opted out
+	wants   map[string]session.Limits     // by sid: the limits of the room's creator
 	empty   map[string]bool               // by sid: nobody is in the room
 	ins     []string                      // the sids of all joins that were accepted
 	made    int                           // rooms that a join made
 	node    string
 	redis   bool  // the servers share their rooms
 	cut     bool  // the recorder does not reach the server
-	unknown error // answer to the question how the server keeps its rooms; nil: the truth
+	unknown error // error of SingleNode; nil: the correct answer
 }
 
 func newBareLiveKit() *bareLiveKit {
@@ -82,7 +81,7 @@ func (l *bareLiveKit) closeRoom(name string) {
 	}
 }
 
-// vanish closes a room without a word to the recorder, whose connection it returns.
+// vanish closes a room without notifying the recorder, and returns the recorder's connection.
 func (l *bareLiveKit) vanish(name string) *recordertest.Conn {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -98,8 +97,7 @@ func (l *bareLiveKit) set(change func(*bareLiveKit)) {
 	change(l)
 }
 
-// loseAll ends all connections of the recorder without a word, and none follows until l.cut is
-// false.
+// loseAll breaks all connections of the recorder, which cannot reconnect until l.cut is false.
 func (l *bareLiveKit) loseAll() {
 	l.set(func(l *bareLiveKit) { l.cut = true })
 	for _, c := range l.conns {
@@ -119,7 +117,7 @@ func (l *bareLiveKit) restart() {
 	})
 }
 
-// optOut changes what the room's creator wants.
+// optOut changes the opt-out of the room's creator.
 func (l *bareLiveKit) optOut(sid string, yes bool) {
 	l.set(func(l *bareLiveKit) { l.out[sid] = yes })
 }
@@ -273,7 +271,7 @@ func (l *bareLiveKit) CanonicalID(text string) string { return text }
 
 func (l *bareLiveKit) ClockOffset() (time.Duration, bool) { return 0, false }
 
-// Join implements [recorder.Room]. Like LiveKit, it makes a room that does not exist.
+// Join implements [recorder.Room]. Like LiveKit, it creates a room that does not exist.
 func (l *bareLiveKit) Join(_ context.Context, o room.JoinOptions) (recorder.Conn, error) {
 	in := room.Info{RoomName: o.Token}
 	err := l.locked(func() error {

@@ -64,7 +64,7 @@ func (c *Controller) recordAgain(ctx context.Context, prev *spool.Recording) (st
 	case state == session.Ended, state == session.Replaced:
 		return "", fmt.Errorf("session %s: %w", info.SessionID, session.ErrEnded)
 	}
-	// If the room is empty, the recorder waits for the first participant.
+	// In an empty room, the recorder waits for the first participant.
 	return c.begin(request{ordered: true, Announcement: session.Announcement{
 		SessionID: info.SessionID, Room: info.RoomName, Source: sourceCommand,
 		ReceivedAt: time.Now(),

@@ -10,8 +10,8 @@ import (
 )
 
 // On platforms where a session is one run of a room, another run can continue the session after a
-// crash of the server (see run.go in internal/recorder). The session keeps its id, by which all
-// maps of the controller know it; the platform knows it by the id of the run.
+// crash of the server (see run.go in internal/recorder). The session keeps its id, the key of all
+// maps of the controller; requests to the platform use the id of the run.
 
 // probeSID is the sid of a room that does not exist.
 const probeSID = "textegress"
@@ -32,7 +32,7 @@ func (c *Controller) canonical(id string) string {
 }
 
 // undecided reports whether the room that a request names may continue another session: a recording
-// of that session is open and was in a room of this name. Its recorder finds out, see
+// of that session is open and was in a room of this name. Its recorder decides, see
 // [session.ErrLater]. c.mu is held.
 func (c *Controller) undecided(q request) bool {
 	if !c.runs {
@@ -59,7 +59,7 @@ func (c *Controller) continueRun(rec *spool.Recording) func(sid string) error {
 	}
 }
 
-// singleNode returns a function that asks the LiveKit server how it keeps its rooms.
+// singleNode returns a function that reports whether the LiveKit server keeps its rooms in memory.
 func (c *Controller) singleNode(rec *spool.Recording) func(context.Context) (bool, error) {
 	info := rec.Info()
 	return func(ctx context.Context) (bool, error) {

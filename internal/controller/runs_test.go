@@ -11,8 +11,8 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// A session counts as started for ever when its end was missed. Nobody is warned of it and its room
-// is not brought back; when somebody is in it, it is a session like any other.
+// A session whose end was missed counts as started for ever. It causes no warning and its room is
+// not recreated; once a participant is in the room, it is a session like any other.
 func TestZombies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -35,7 +35,7 @@ func TestZombies(t *testing.T) {
 			t.Errorf("still pointed out: %v", got)
 		}
 		if n := w.registry.count("state") - before; n != 0 {
-			t.Errorf("%d questions for what the list tells", n)
+			t.Errorf("%d requests for states that the list contains", n)
 		}
 	})
 }

@@ -26,7 +26,7 @@ const (
 	undecidedPause = 250 * time.Millisecond
 )
 
-// The errors of [Controller.Start] that the caller can mend.
+// The errors of [Controller.Start] that the caller can correct.
 var (
 	// ErrPrefix means that the prefix of a request cannot be used.
 	ErrPrefix = errors.New("the prefix cannot be used")
@@ -53,22 +53,22 @@ type StartOptions struct {
 	Webhooks []string // URLs for reports about the recording; the caller has checked them
 }
 
-// plain reports whether a request asks for nothing but a recording.
+// plain reports whether a request has no options.
 func (o StartOptions) plain() bool {
 	return o.Prefix == "" && o.Limits.IsZero() && len(o.Webhooks) == 0
 }
 
-// Start starts a recording of the session whose room is open, and returns its egress id. It
-// overrides a stop and a removal of the recorder, as an operator's request does, but not the
-// creator of a room who withdrew it. If the session is being recorded, Start returns the current
-// recording, unless the request asks for anything else; then it returns [ErrBeingRecorded]. With
-// that error and [ErrRequestID], the id is that of the recording in question.
+// Start starts a recording of the session whose room is open, and returns its egress id. Like a
+// request of an operator, it overrides a stop and a removal of the recorder, but not an opt-out of
+// the room's creator. If the session is being recorded, Start returns the current recording, or
+// [ErrBeingRecorded] if the request has other options. With that error and [ErrRequestID], the id
+// is that of the existing recording.
 //
 // It returns [session.ErrRoomMissing] if the room does not exist, [session.ErrUnknown] if the room
 // belongs to no session of the project, [session.ErrEnded] if its session is over or its creator
-// does not want it recorded, [session.ErrLater] if it stays unknown whether the room continues
-// another session, a [*LimitError] if the project's lists do not let pass what the request asks
-// for, and the errors of this file. Parts that follow have the same options.
+// has opted out, [session.ErrLater] if it remains unknown whether the room continues another
+// session, a [*LimitError] if the project's lists exclude part of the requested selection, and the
+// errors of this file. Parts that follow have the same options.
 func (c *Controller) Start(ctx context.Context, o StartOptions) (string, error) {
 	prefix, err := cleanPrefix(o.Prefix)
 	if err != nil {
@@ -143,7 +143,7 @@ func (c *Controller) order(q request) (id string, created bool, sealing <-chan s
 	}
 	c.mu.Unlock()
 	id, err = c.begin(q)
-	if errors.Is(err, errBeingSealed) { // since a moment ago
+	if errors.Is(err, errBeingSealed) { // sealing began in the meantime
 		return c.order(q)
 	}
 	return id, id == q.egressID, nil, err // a concurrent request may have been first
@@ -165,8 +165,8 @@ func (c *Controller) requested(o StartOptions) (id string, ok bool, err error) {
 	return "", false, nil
 }
 
-// sameOptions reports whether a recording may have been made for a repeated request. Limits are
-// compared only as far as there are any, because those of the room's creator are among them.
+// sameOptions reports whether the options of a recording match a repeated request. It compares only
+// the presence of limits, because the recording may also have limits of the room's creator.
 func sameOptions(info spool.Info, o StartOptions) bool {
 	if info.RequestID != o.RequestID {
 		return o.plain() // it found the recording
@@ -175,8 +175,8 @@ func sameOptions(info spool.Info, o StartOptions) bool {
 		(o.Limits.IsZero() || info.Selection != nil)
 }
 
-// addRequest notes that a request found a recording: repeated after somebody has stopped that
-// recording, the request must not start another one.
+// addRequest stores that a request found a recording: if that recording is stopped and the request
+// is repeated, it must not start another one.
 func (c *Controller) addRequest(egressID, requestID string) error {
 	rec, ok := c.o.Spool.Recording(egressID)
 	if !ok || requestID == "" {
@@ -218,7 +218,7 @@ func (c *Controller) sessionIn(ctx context.Context, name string) (session.Sessio
 	case errors.Is(err, session.ErrUnknown), errors.Is(err, session.ErrEnded):
 		return session.Session{}, err
 	}
-	// The details may be unavailable although the platform knows whether the session runs.
+	// The details may be unavailable although the state of the session is available.
 	s = session.Session{ID: id, Room: name}
 	state, err := stateOf(ctx, c.o.Registry, s)
 	switch {

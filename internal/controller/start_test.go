@@ -48,8 +48,8 @@ func (w *liveKitWorld) selection(n int) (rules textegress.SelectionRules) {
 	return rules
 }
 
-// TestStart: a request for the room of a session is carried out once, however often it comes and
-// whatever happened meanwhile.
+// TestStart: a request for the room of a session is carried out once, even if it is repeated after
+// other changes.
 func TestStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newLiveKitWorld(t).withKey(nil)
@@ -122,13 +122,13 @@ func TestStart(t *testing.T) {
 			}
 		}
 
-		// A request for nothing but a recording finds the current one.
+		// A request without options finds the current recording.
 		id, err = w.ctl.Start(t.Context(), controller.StartOptions{Room: "class", RequestID: "r2"})
 		same(1, id, err)
 		o.RequestID = "r3"
 		if _, err := w.ctl.Start(t.Context(), o); !errors.Is(err, controller.ErrBeingRecorded) ||
 			!strings.Contains(err.Error(), w.egress(1)) {
-			t.Errorf("a request that wants it otherwise: %v", err)
+			t.Errorf("a request with other options: %v", err)
 		}
 
 		if err := w.ctl.Stop(t.Context(), w.egress(0)); err != nil {
@@ -139,7 +139,7 @@ func TestStart(t *testing.T) {
 		same(0, id, err)
 		w.want("RM_1 part 1 sealed COMPLETE service_stopped", "RM_1 part 2 sealed COMPLETE stopped")
 		time.Sleep(time.Second)
-		// Nor does that of a request which found the recording, also after a restart.
+		// Nor does a repeated request that found the recording, also after a restart.
 		w.stop()
 		w.start()
 		id, err = w.ctl.Start(t.Context(), controller.StartOptions{Room: "class", RequestID: "r2"})
@@ -181,7 +181,7 @@ func TestStart_AfterStop(t *testing.T) {
 	})
 }
 
-// TestStart_Refused: what cannot be recorded as requested is refused, and nothing is created.
+// TestStart_Refused: an impossible request is rejected, and nothing is created.
 func TestStart_Refused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newLiveKitWorld(t).withKey(func(o *controller.Options) {
@@ -297,13 +297,13 @@ func TestLimits(t *testing.T) {
 	})
 }
 
-// TestLimits_OfTheCreator: what a room's creator asks for is recorded as far as the project's lists
-// let it pass, never more, and no identity reaches the log.
+// TestLimits_OfTheCreator: a creator's selection is recorded only as far as the project's lists
+// allow, and no identity reaches the log.
 func TestLimits_OfTheCreator(t *testing.T) {
 	for name, c := range map[string]struct {
-		asked session.Limits
-		want  textegress.SelectionRules
-		warns bool
+		requested session.Limits
+		want      textegress.SelectionRules
+		warns     bool
 	}{
 		"nothing": {
 			session.Limits{}, textegress.SelectionRules{
@@ -342,7 +342,7 @@ func TestLimits_OfTheCreator(t *testing.T) {
 				defer func() { w.stop() }()
 				w.appear("class", "RM_1")
 				if err := w.handler.Announce(t.Context(), session.Announcement{
-					SessionID: "RM_1", Room: "class", ReceivedAt: time.Now(), Limits: c.asked,
+					SessionID: "RM_1", Room: "class", ReceivedAt: time.Now(), Limits: c.requested,
 				}); err != nil {
 					t.Fatal(err)
 				}
@@ -359,8 +359,8 @@ func TestLimits_OfTheCreator(t *testing.T) {
 	}
 }
 
-// TestLimits_Changed: the creator of a room who admits us again may have changed the limits; those
-// of a request hold as well.
+// TestLimits_Changed: a creator who opts in again may change the limits; the limits of a request
+// apply as well.
 func TestLimits_Changed(t *testing.T) {
 	for name, c := range map[string]struct {
 		api  bool

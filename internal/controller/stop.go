@@ -19,7 +19,7 @@ var errBeingSealed = fmt.Errorf("its recording is being sealed: %w", session.Err
 
 // Stop ends the recording with the given egress id, and with it the recording of its session: if
 // the recording has ended and a later part follows it, that part ends. The session is not recorded
-// again, whatever announces it, unless an operator requests it or [Controller.Start] is called with
+// again after any announcement, unless an operator requests it or [Controller.Start] is called with
 // another request id. The decision is durable when Stop returns nil; the recording is sealed soon
 // after that. It may be called repeatedly. It returns [ErrNoRecording] for an unknown id.
 func (c *Controller) Stop(_ context.Context, egressID string) error {
@@ -39,8 +39,8 @@ func (h handler) Withdraw(_ context.Context, sessionID string) error {
 }
 
 // endSession durably decides that the recording of a session ends for the given reason, and ends
-// it. If the decision cannot be stored, the recording ends all the same, and only its seal stores
-// the reason.
+// it. If the decision cannot be stored, the recording still ends, and only its seal stores the
+// reason.
 func (c *Controller) endSession(sessionID, reason string) error {
 	sessionID = c.canonical(sessionID)
 	defer c.creating.Lock(sessionID)()
@@ -71,7 +71,7 @@ func (c *Controller) endSession(sessionID, reason string) error {
 	return errors.Join(errs...)
 }
 
-// isStopped reports whether somebody stopped the recording, or the rest of its session after the
+// isStopped reports whether the recording was stopped, or the rest of its session after the
 // recording had ended.
 func isStopped(rec *spool.Recording) bool {
 	if s, ok := rec.Stop(); ok && s.Reason == recorder.ReasonStopped {

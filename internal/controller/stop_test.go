@@ -85,7 +85,7 @@ func (w *liveKitWorld) announce(name, sid string) {
 func (w *liveKitWorld) egress(n int) string { return w.spool.Recordings()[n].ID() }
 
 // TestStop: a stop holds against announcements, the list of sessions, the end of the room and
-// restarts, until somebody says `textegress record`.
+// restarts, until an operator runs `textegress record`.
 func TestStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newLiveKitWorld(t)
@@ -138,7 +138,7 @@ func TestStop(t *testing.T) {
 }
 
 // TestStop_BetweenParts: a stop of a recording that has ended, in a break or after a restart,
-// concerns the part that would follow, and the part that follows already.
+// applies to a current or later part.
 func TestStop_BetweenParts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -235,8 +235,8 @@ func TestStop_Killed(t *testing.T) {
 	})
 }
 
-// TestWithdraw: a room whose creator opts out is left; when the creator admits us again, the next
-// part is recorded. Without an announcement nothing is.
+// TestWithdraw: the recorder leaves a room whose creator opts out; after the creator opts in again,
+// an announcement starts the next part.
 func TestWithdraw(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newLiveKitWorld(t)
@@ -275,7 +275,7 @@ func TestWithdraw(t *testing.T) {
 		w.announce("class", "RM_1")
 		w.want("RM_1 part 1 sealed COMPLETE opted_out", "RM_1 part 2 open")
 
-		// A stop is stronger than the creator's word.
+		// A stop overrides an opt-in of the creator.
 		if err := w.ctl.Stop(t.Context(), w.egress(1)); err != nil {
 			t.Fatal(err)
 		}
