@@ -11,17 +11,17 @@ import (
 // everything is the entry that matches every name.
 const everything = "*"
 
-// Refusal is an entry that asks for names that other lists do not let pass.
+// Refusal is an entry that names something that other lists exclude.
 type Refusal struct {
 	Entry string
-	List  string // the list that refuses it: "allow" or "deny"; "" if the entry is invalid
+	List  string // the list that excludes it: "allow" or "deny"; "" if the entry is invalid
 	Err   error  // what is wrong with an invalid entry; the text does not quote it
-	// Part is true if the allow list lets some of the names pass that the entry asks for.
+	// Part is true if the allow list allows some of the names that match the entry.
 	Part bool
 }
 
-// Check returns the entries that ask for names that the lists allow and deny do not let pass.
-// An entry that overlaps with the deny list is not refused: what the deny list names is left out.
+// Check returns the entries with names that the lists allow and deny exclude. An entry that
+// overlaps with the deny list is not refused: the names on the deny list are left out.
 func Check(allow, deny, entries []string) []Refusal {
 	var out []Refusal
 	for _, e := range entries {
@@ -50,8 +50,8 @@ func Check(allow, deny, entries []string) []Refusal {
 	return out
 }
 
-// Narrow returns the rules that let pass what both a and b let pass. If they have no name in
-// common, the result lets no name pass.
+// Narrow returns rules that allow what both a and b allow. If they have no name in common, the
+// result allows no name.
 func Narrow(a, b textegress.SelectionRules) textegress.SelectionRules {
 	out := textegress.SelectionRules{EncryptedKept: a.EncryptedKept || b.EncryptedKept}
 	out.TopicsAllow, out.TopicsDeny = narrow(a.TopicsAllow, a.TopicsDeny, b.TopicsAllow,
@@ -59,12 +59,12 @@ func Narrow(a, b textegress.SelectionRules) textegress.SelectionRules {
 	out.IdentitiesAllow, out.IdentitiesDeny = narrow(a.IdentitiesAllow, a.IdentitiesDeny,
 		b.IdentitiesAllow, b.IdentitiesDeny)
 	if slices.Contains(out.TopicsDeny, everything) {
-		out.EncryptedKept = false // an encrypted topic is none of those that are allowed
+		out.EncryptedKept = false // an encrypted topic matches no allowed topic
 	}
 	return out
 }
 
-// Nothing returns rules that let no topic pass.
+// Nothing returns a deny list that excludes every name.
 func Nothing() []string { return []string{everything} }
 
 func narrow(allowA, denyA, allowB, denyB []string) (allow, deny []string) {
@@ -82,7 +82,7 @@ func narrow(allowA, denyA, allowB, denyB []string) (allow, deny []string) {
 	}
 	allow = common(allowA, allowB)
 	if len(allow) == 0 && !slices.Contains(deny, everything) {
-		deny = append(deny, everything) // an empty allow list lets everything pass
+		deny = append(deny, everything) // an empty allow list allows everything
 	}
 	return allow, deny
 }

@@ -39,7 +39,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestNarrow: for every name, the result lets pass exactly what both rules let pass.
+// TestNarrow: for every name, the result allows exactly what both rules allow.
 func TestNarrow(t *testing.T) {
 	names := []string{"", "a", "ab", "abc", "b", "*", "ba"}
 	entries := []string{`""`, "a", "a*", "ab", "ab*", "*", `\*`, "b*", "x"}

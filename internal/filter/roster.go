@@ -12,14 +12,14 @@ const (
 	// unknown whether the sender may be recorded. LiveKit announces participants up to 3 s after
 	// their first packets. The caller keeps the packet and asks again.
 	Held = "held"
-	// maxLeft bounds the participants who left and are still known, because packets of theirs may
+	// maxLeft bounds the participants who left but remain in the roster, because their packets may
 	// arrive later.
 	maxLeft = 4096
 )
 
-// roster holds what the server says about participants, for exclusion by attribute. Filter.mu
-// guards it. Connections are told apart by participant sid: a participant who joins again may have
-// other attributes.
+// roster holds the attributes that the server reports for participants, for exclusion by attribute.
+// Filter.mu guards it. Participant sids distinguish connections: a participant who joins again may
+// have other attributes.
 type roster struct {
 	known map[string]*member // by participant sid
 	// numbers of known connections by identity: those that are excluded, and the others
@@ -120,8 +120,8 @@ func (r *roster) publisher(sid string) string {
 	return ""
 }
 
-// Participant records what the server says about a participant, and reports whether the participant
-// may be recorded. Every later report replaces the earlier one.
+// Participant stores the server's report about a participant, and reports whether the participant
+// may be recorded. A later report replaces an earlier one.
 func (f *Filter) Participant(sid, identity string, attributes map[string]string) bool {
 	if f == nil || f.roster == nil {
 		return f.Identity(identity)

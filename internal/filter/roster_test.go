@@ -60,8 +60,8 @@ func TestExcludedByAttribute(t *testing.T) {
 	}
 }
 
-// TestNextConnectionIsAnnouncedAnew: who opts out between two connections is not recorded for the
-// time until the server says so.
+// TestNextConnectionIsAnnouncedAnew: a participant who opts out between two connections is not
+// recorded before the server reports the new attributes.
 func TestNextConnectionIsAnnouncedAnew(t *testing.T) {
 	f := newFilter(t, byAttribute)
 	f.Participant("PA_bob", "bob", nil)
@@ -72,7 +72,7 @@ func TestNextConnectionIsAnnouncedAnew(t *testing.T) {
 	}
 }
 
-// TestOthersByAttribute covers packets that name nobody, a speaker, or only an identity.
+// TestOthersByAttribute covers packets that name no participant, a speaker, or only an identity.
 func TestOthersByAttribute(t *testing.T) {
 	f := newFilter(t, byAttribute)
 	f.Participant("PA_agent", "agent", nil)
@@ -130,7 +130,7 @@ func TestListsByAttribute(t *testing.T) {
 	}
 }
 
-// TestTracksByAttribute: frames follow what the server says of their publisher.
+// TestTracksByAttribute: the attributes of the publisher decide about frames.
 func TestTracksByAttribute(t *testing.T) {
 	f := newFilter(t, byAttribute)
 	if f.Track(1, "PA_bob", "bob", "pose") || f.Frame(1, 9) != textegress.DroppedTrackUnknown {
@@ -149,7 +149,7 @@ func TestTracksByAttribute(t *testing.T) {
 	}
 }
 
-// TestRosterIsBounded: participants who left are forgotten in the end, those present are not.
+// TestRosterIsBounded: participants who left are removed in the end, those present are not.
 func TestRosterIsBounded(t *testing.T) {
 	f := newFilter(t, byAttribute)
 	f.Participant("PA_alice", "alice", nil)
@@ -161,9 +161,9 @@ func TestRosterIsBounded(t *testing.T) {
 	old := user("bob", "chat")
 	old.ParticipantSid = "PA_1"
 	if got := f.Packet(marshal(t, old)); got != filter.Held {
-		t.Errorf("%q: somebody who left long ago is still known", got)
+		t.Errorf("%q: a participant who left long ago is still known", got)
 	}
 	if got := f.Packet(marshal(t, user("alice", "chat"))); got != "" {
-		t.Errorf("%q: somebody who is here was forgotten", got)
+		t.Errorf("%q: a participant who is present was removed", got)
 	}
 }
