@@ -1,10 +1,10 @@
 // Package client starts, stops and lists the recordings of a textegress service, and reads their
 // completeness statements, over the service's API.
 //
-// Every method may be called from any goroutine. A request that fails for a passing reason (the
-// service is restarting, a connection breaks) is repeated a few times; all requests are idempotent.
-// Errors of the service are [twirp.Error] values: their code says what is wrong, and their message
-// what to do. docs/API.md lists them.
+// Every method may be called from any goroutine. After a temporary error (the service restarts, a
+// connection breaks), a request is retried a few times; all requests are idempotent. Errors of the
+// service are [twirp.Error] values: the code states the problem, and the message what to do.
+// docs/API.md lists them.
 package client
 
 import (
@@ -78,7 +78,7 @@ func New(serviceURL, apiKey, apiSecret string, options ...Option) (*Client, erro
 }
 
 // Start records a room. It returns when the intent to record is durable; the recorder joins soon
-// after that. If the request has no RequestId, a random one makes its repetitions harmless.
+// after that. If the request has no RequestId, Start adds a random one, so that retries are safe.
 func (c *Client) Start(ctx context.Context, req *dataegress.StartDataEgressRequest) (
 	*livekit.EgressInfo, error,
 ) {
@@ -131,13 +131,13 @@ func (c *Client) Statement(ctx context.Context, egressID string) (*dataegress.St
 }
 
 // Wait returns a recording once it has ended: with the status EGRESS_COMPLETE it is delivered and
-// verified, with EGRESS_FAILED or EGRESS_ABORTED its Error says why it ended. Wait asks every few
-// seconds until ctx ends, however often the service cannot be reached in between.
+// verified; with EGRESS_FAILED or EGRESS_ABORTED its Error states why it ended. Wait polls every
+// few seconds until ctx ends, also while the service cannot be reached.
 func (c *Client) Wait(ctx context.Context, egressID string) (*livekit.EgressInfo, error) {
 	for n := 1; ; n++ {
 		e, err := c.get(ctx, egressID)
 		switch {
-		case err != nil && (ctx.Err() != nil || !passing(err)):
+		case err != nil && (ctx.Err() != nil || !temporary(err)):
 			return nil, err
 		case err == nil && e.GetStatus() >= livekit.EgressStatus_EGRESS_COMPLETE:
 			return e, nil
@@ -162,7 +162,7 @@ func (c *Client) get(ctx context.Context, egressID string) (*livekit.EgressInfo,
 	return list.GetItems()[0], nil
 }
 
-// call sends a request, and repeats it if it fails for a passing reason.
+// call sends a request, and retries it after a temporary error.
 func call[Req, Resp any](ctx context.Context, c *Client, what string, req *Req,
 	method func(context.Context, *Req) (*Resp, error),
 ) (*Resp, error) {
@@ -171,7 +171,7 @@ func call[Req, Resp any](ctx context.Context, c *Client, what string, req *Req,
 		if err == nil {
 			return resp, nil
 		}
-		if n < attempts && ctx.Err() == nil && passing(err) && pause(ctx, n) == nil {
+		if n < attempts && ctx.Err() == nil && temporary(err) && pause(ctx, n) == nil {
 			continue
 		}
 		return nil, fmt.Errorf("%s: %w", what, err)
@@ -211,8 +211,8 @@ func (c *Client) token() (string, error) {
 	return token, nil
 }
 
-// passing reports whether a repeated request may succeed.
-func passing(err error) bool {
+// temporary reports whether a retried request may succeed.
+func temporary(err error) bool {
 	var (
 		answer  twirp.Error
 		network *url.Error
@@ -231,8 +231,8 @@ func passing(err error) bool {
 	}
 }
 
-// pause waits after the given number of failures. Pauses double up to maxPause, and vary, so that
-// clients that failed together do not come back together.
+// pause waits after the given number of failures. Pauses double up to maxPause, with jitter, so
+// that clients that failed together do not retry together.
 func pause(ctx context.Context, failures int) error {
 	longest := min(maxPause, firstPause<<min(failures-1, 10))
 	timer := time.NewTimer(longest/2 + mathrand.N(longest/2))

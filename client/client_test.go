@@ -28,7 +28,7 @@ import (
 
 var key = lk.Key{ID: "APIkey", Secret: "a secret of LiveKit"}
 
-// wire passes requests to the API without a network, so that a bubble of synctest can hold it. It
+// wire passes requests to the API without a network, so that it works in a synctest bubble. It
 // breaks the first connections after the request was handled.
 type wire struct {
 	handler http.Handler
@@ -134,7 +134,8 @@ func TestStopRepeated(t *testing.T) {
 	})
 }
 
-// TestNotRepeated: a definite answer is not asked for again, a passing one five times.
+// TestNotRepeated: a request is not retried after a final error, and attempted five times after
+// temporary ones.
 func TestNotRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, service, w := newClient(t)
@@ -188,7 +189,7 @@ func TestList(t *testing.T) {
 	})
 }
 
-// TestWait: it returns when the recording is delivered, whatever happens on the way.
+// TestWait: Wait returns when the recording is delivered, despite temporary errors.
 func TestWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, service, w := newClient(t)
@@ -240,7 +241,7 @@ func TestRoom(t *testing.T) {
 	})
 }
 
-// TestNew: what cannot be a service is refused at once; no error contains the secret.
+// TestNew: invalid URLs and keys are rejected at once; no error contains the secret.
 func TestNew(t *testing.T) {
 	for _, args := range [][3]string{
 		{"textegress:9464", "k", "s3cr3t"},
