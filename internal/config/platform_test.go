@@ -99,7 +99,8 @@ func TestThreeSettingsSuffice(t *testing.T) {
 	}
 }
 
-// TestMoreSettingsOfTheTopLevelProject: its bucket, rooms and webhooks stand beside LIVEKIT_URL.
+// TestMoreSettingsOfTheTopLevelProject: LIVEKIT_URL can be combined with a bucket, rooms and
+// webhooks.
 func TestMoreSettingsOfTheTopLevelProject(t *testing.T) {
 	c := mustLoad(t, append([]string{
 		"PROJECTS__0__DIRECTORY=/out", "PROJECTS__0__RECORD_ROOMS=!test-*, *",
@@ -130,7 +131,7 @@ func TestMoreSettingsOfTheTopLevelProject(t *testing.T) {
 	}
 }
 
-// TestBothKinds: one service has projects of both kinds, and top-level LIVEKIT_* make none then.
+// TestBothKinds: a service can have projects of both kinds; top-level LIVEKIT_* then define none.
 func TestBothKinds(t *testing.T) {
 	own := []string{
 		"PROJECTS__1__LIVEKIT__URL=https://lk.example.org", "PROJECTS__1__LIVEKIT__API_KEY=k",

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestRoomPatterns: the patterns reach the service unmodified, and a list that is not understood
-// never means every room.
+// TestRoomPatterns: the patterns reach the service unmodified, and an invalid list never selects
+// every room.
 func TestRoomPatterns(t *testing.T) {
 	for text, want := range map[string][]string{
 		`class-*`:                    {"class-*"},
@@ -41,7 +41,7 @@ func TestRoomPatterns(t *testing.T) {
 	}
 }
 
-// TestRoomsWithoutLiveKit: a list of rooms that has no effect is mentioned.
+// TestRoomsWithoutLiveKit: a list of rooms that has no effect is reported.
 func TestRoomsWithoutLiveKit(t *testing.T) {
 	c := mustLoad(t, []string{"RECORD_ROOMS=a"}, map[string]string{".env": predecessorEnv})
 	if !strings.Contains(strings.Join(c.Warnings, "\n"), "RECORD_ROOMS has no effect") {

@@ -9,7 +9,7 @@ import (
 	edlib "github.com/hbollon/go-edlib"
 )
 
-// suggest returns the known setting that name most resembles, or "". name may have any case.
+// suggest returns the known setting that is most similar to name, or "". name may have any case.
 func suggest(name string) string {
 	name = strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 	if isKnown(name) {

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET, the variables of LiveKit's own tools, make
-// project 0. Each is another name of a setting of that project, and problems name it as the user
-// wrote it.
+// LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET, the variables of LiveKit's own tools, define
+// project 0. Each is an alias of a setting of that project, and problems contain the name that the
+// user wrote.
 const (
 	topLevelPrefix    = "LIVEKIT_"
 	topLevelOfProject = projectPrefix + "0__LIVEKIT__"
@@ -38,7 +38,7 @@ func ProjectSetting(name string) (index int, rest string, ok bool) {
 }
 
 // Variable returns the full name of a setting of the project, for messages: PROJECTS__2__DIRECTORY
-// for DIRECTORY. A project that LIVEKIT_URL makes has LIVEKIT_API_KEY for LIVEKIT__API_KEY.
+// for DIRECTORY. A project that LIVEKIT_URL defines has LIVEKIT_API_KEY for LIVEKIT__API_KEY.
 func (p Project) Variable(rest string) string {
 	name := projectName(p.Index, rest)
 	if top, ok := topLevelName(name); ok && p.TopLevel {
@@ -47,8 +47,8 @@ func (p Project) Variable(rest string) string {
 	return name
 }
 
-// findTopLevel finds out whether LIVEKIT_URL, LIVEKIT_API_KEY or LIVEKIT_API_SECRET make a project.
-// They do unless a project has an identity of its own.
+// findTopLevel determines whether LIVEKIT_URL, LIVEKIT_API_KEY or LIVEKIT_API_SECRET define a
+// project. They do unless a project has its own identity.
 func (l *loader) findTopLevel() {
 	var set []string
 	for _, k := range globalKeys {
@@ -76,7 +76,7 @@ func (l *loader) findTopLevel() {
 	}
 }
 
-// isIdentity reports whether a setting of a project says which project it is.
+// isIdentity reports whether a setting identifies its project.
 func isIdentity(rest string) bool {
 	return rest == "NAME" || isSyncFlowIdentity(rest) || strings.HasPrefix(rest, "LIVEKIT__")
 }
@@ -89,8 +89,8 @@ func isSyncFlowIdentity(rest string) bool {
 	return false
 }
 
-// effective returns the values that are in force, those of LIVEKIT_URL and the like as settings of
-// the project that they make.
+// effective returns the values in force. It returns LIVEKIT_URL and the other aliases as settings
+// of the project that they define.
 func (l *loader) effective() map[string]value {
 	out := maps.Clone(l.values)
 	for _, k := range globalKeys {

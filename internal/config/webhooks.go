@@ -18,7 +18,7 @@ type Webhook struct {
 	APIKey    string
 	APISecret Secret
 	Events    []string // some of egress_started, egress_updated and egress_ended, in this order
-	// MaxAge is the time for which a message is tried again.
+	// MaxAge is the age at which a message is given up.
 	MaxAge time.Duration
 }
 
@@ -87,8 +87,8 @@ func (f field) webhookURL(allowPrivate bool) string {
 	return ""
 }
 
-// isPrivate reports whether a host is, without asking the DNS, an address that other machines
-// cannot have.
+// isPrivate reports whether a host is an address that other machines cannot have. It does not use
+// the DNS.
 func isPrivate(host string) bool {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
