@@ -10,14 +10,14 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// Under EXCLUDE_BY_ATTRIBUTE, a packet is held in memory until the server has announced its sender:
-// until then nobody knows whether the sender may be recorded. This is the one exception to the rule
-// that a packet is on disk before anything else happens to it.
+// Under EXCLUDE_BY_ATTRIBUTE, a packet is held in memory until the server announces its sender:
+// until then it is unknown whether the sender may be recorded. This is the only exception to the
+// rule that a packet is written to disk before any other processing.
 const (
 	heldFor         = 10 * time.Second // LiveKit announces participants after at most 3 s
 	maxHeldBytes    = 4 << 20
 	maxHeldPackets  = 4096
-	heldPacketBytes = 64 // memory of an entry beside the packet itself, bytes
+	heldPacketBytes = 64 // memory of an entry without its packet, bytes
 )
 
 // held are the packets of one connection whose sender has not been announced. Its mutex also orders
@@ -56,7 +56,7 @@ func (h *handler) packetHolding(ch room.Channel, at time.Time, b []byte) {
 	h.rec.countDropped(reason, at)
 }
 
-// releaseHeld records the held packets whose sender is known by now, in the order of their arrival,
+// releaseHeld records the held packets whose sender is now known, in the order of their arrival,
 // and drops those whose sender may not be recorded or has not been announced in time. The caller
 // holds h.held.mu.
 func (h *handler) releaseHeld(now time.Time) {
@@ -99,8 +99,8 @@ func (h *handler) dropHeld() {
 	}
 }
 
-// participantUpdated records what the server reports about a participant in the room. Whether the
-// participant may be recorded can have changed: a participant who opts out leaves the record.
+// participantUpdated processes the server's report about a participant in the room. The report can
+// change whether the participant may be recorded: one who opts out leaves the record.
 func (h *handler) participantUpdated(now int64, p room.Participant) error {
 	allowed := h.rec.filter.Participant(p.SID, p.Identity, p.Attributes)
 	switch present := h.rec.isPresent(p.SID); {

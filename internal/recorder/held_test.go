@@ -86,7 +86,7 @@ func TestHeldUntilAnnounced(t *testing.T) {
 				send(h, "bob", "2") // not announced yet
 				send(h, "carol", secret)
 				send(h, "bob", "3")
-				send(h, "alice", "4") // others need not wait
+				send(h, "alice", "4") // a known sender: not held
 				time.Sleep(2 * time.Second)
 				h.Event(joined("bob", false))
 				h.Event(joined("carol", true))
@@ -113,7 +113,7 @@ func TestHeldUntilAnnounced(t *testing.T) {
 	})
 }
 
-// TestHeldIsBounded: neither time nor memory of what is held grows without limit.
+// TestHeldIsBounded: the time and the memory of held packets are limited.
 func TestHeldIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil, step{

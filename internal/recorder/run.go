@@ -10,24 +10,25 @@ import (
 )
 
 // On platforms where a session is one run of a room, the room of that name may have another sid
-// when the recorder comes back. Either the room was closed and opened again, which is another
-// session. Or the server crashed: a server that keeps rooms in its memory alone forgets their sids,
-// and its participants make the room again, which continues the session.
+// when the recorder reconnects. Either the room was closed and opened again, which is another
+// session. Or the server crashed: a server that keeps rooms only in memory loses their sids, and
+// its participants recreate the room, which continues the session.
 //
-// The recorder takes a run for a continuation only if all of these hold; otherwise, the recording
-// is sealed with [ReasonRoomReplaced], and the run is recorded as a session of its own:
+// The recorder accepts a run as a continuation only if all of these conditions hold; otherwise it
+// seals the recording with [ReasonRoomReplaced], and the run is recorded as a separate session:
 //
-//   - The recorder was in the room, and has lost it without a word from the server about its end,
-//     less than the rejoin window ago.
+//   - The recorder was in the room, and lost the connection less than the rejoin window ago,
+// without
+//     a report from the server that the room ended.
 //   - The server keeps its rooms in memory. With a shared store, a run keeps its sid in a crash.
-//   - The server is another process than before: it has another node id.
-//   - Somebody is in the room.
+//   - The server process has changed: it has another node id.
+//   - A participant is in the room.
 //   - No other recording has the run.
 
 // errUndecided rejects a room that may or may not continue the session.
 var errUndecided = errors.New("it is not known yet whether the room continues the session")
 
-// formerRun says which runs of the room a join accepts beside that of the session.
+// formerRun states which runs of the room a join accepts in addition to the session's run.
 type formerRun struct {
 	is  bool   // sessions are runs
 	run string // id of the session's run
@@ -59,8 +60,8 @@ func (h *handler) checkRun(in room.Info, named string) error {
 	return nil
 }
 
-// mayContinue reports whether another run may continue the session, as far as that is known without
-// a look at the run.
+// mayContinue reports whether another run may continue the session, by the conditions that do not
+// depend on the run.
 func (j *joiner) mayContinue() bool {
 	r := j.r
 	if !r.o.Runs || !r.rec.everJoined() || r.lostAt.IsZero() || j.lastNode == "" ||
@@ -123,8 +124,8 @@ func (j *joiner) runReplaced(a answer) (grant, verdict, error) {
 	return grant{}, joinAgain, a.err
 }
 
-// isOver reports whether a run that was never joined has ended: its room does not exist, and no
-// crash brings a sid back.
+// isOver reports whether a run that was never joined has ended: its room does not exist, and a sid
+// does not return after a crash.
 func (j *joiner) isOver(ctx context.Context) bool {
 	return j.r.o.Runs && !j.r.rec.everJoined() && j.roomKnownMissing(ctx)
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 )
 
-// TestStop: Stop seals the recording at once, wherever the recorder is, and whatever reason the
-// recording would have ended with otherwise.
+// TestStop: Stop seals the recording at once, in every state of the recorder, with the reason of
+// the stop.
 func TestStop(t *testing.T) {
 	never := func(int) time.Duration { return time.Hour }
 	for name, c := range map[string]struct {
@@ -103,8 +103,8 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// TestStop_NothingFollows: what arrives between Stop and the end of the connection is not recorded,
-// and neither is a join that LiveKit accepts then.
+// TestStop_NothingFollows: packets between Stop and the end of the connection are not recorded, and
+// neither is a join that LiveKit accepts then.
 func TestStop_NothingFollows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		leaves := make(chan struct{})
@@ -145,7 +145,7 @@ func TestStop_NothingFollows(t *testing.T) {
 }
 
 // TestStop_Restart: a decision that is on disk seals the recording at the next start, without a
-// join or a question; the service's own stop does not come before it.
+// join or a request to the authority; it precedes the stop of the service.
 func TestStop_Restart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil, step{info: info("RM_1", ours), run: untilLeft("a")})
@@ -175,7 +175,7 @@ func TestStop_Restart(t *testing.T) {
 			t.Errorf("sealed: %+v", sealed)
 		}
 		if n := w.room.count() + len(w.auth.identities) + w.auth.asked; n != 0 {
-			t.Errorf("%d joins and questions", n)
+			t.Errorf("%d joins and requests", n)
 		}
 	})
 }
