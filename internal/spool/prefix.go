@@ -59,7 +59,8 @@ func (i Info) WithOwnPrefix() Info {
 	return i
 }
 
-// PrefixOf returns the key prefix of another recording, with the given egress id, beside this one.
+// PrefixOf returns the key prefix that another recording, with the given egress id, has in the same
+// directory as this one.
 func (i Info) PrefixOf(egressID string) string {
 	own := i.WithOwnPrefix().KeyPrefix
 	return strings.TrimSuffix(own, textegress.EscapeName(i.EgressID)+"/") +

@@ -16,9 +16,9 @@ type requestsFile struct {
 	RequestIDs []string `json:"request_ids"` // oldest first
 }
 
-// AddRequest stores the id of an API request that found this recording instead of starting one. A
-// repetition of the request is then recognised, whatever happened to the recording meanwhile. When
-// AddRequest returns nil, that survives a power failure.
+// AddRequest stores the id of an API request that found this recording instead of starting one, so
+// that a repeated request is recognised in every later state of the recording. When AddRequest
+// returns nil, the id survives a power failure.
 func (r *Recording) AddRequest(id string) error {
 	r.stateMu.Lock()
 	defer r.stateMu.Unlock()

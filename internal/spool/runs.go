@@ -15,8 +15,8 @@ type runsFile struct {
 }
 
 // AddRun stores that another run of the room continues the session of an open recording: a server
-// crashed and made the room again. From then on, Latest finds the recording by the id of the run,
-// which is the sid of the room. When AddRun returns nil, that survives a power failure.
+// crashed and the room was recreated. From then on, Latest also finds the recording by the id of
+// the run, which is the sid of the room. When AddRun returns nil, the run survives a power failure.
 func (r *Recording) AddRun(sid string) error {
 	if err := r.addRun(sid); err != nil {
 		return fmt.Errorf("recording %s: %s: %w", r.ID(), runsName, err)
@@ -62,8 +62,8 @@ func (r *Recording) addRun(sid string) error {
 	return nil
 }
 
-// Run returns the id by which the platform knows the session now: that of the run of the room that
-// AddRun stored last, otherwise the one with which the recording began.
+// Run returns the current id of the session on the platform: the run of the room that AddRun stored
+// last, otherwise the id with which the recording began.
 func (r *Recording) Run() string {
 	ids := r.sessionIDs()
 	return ids[len(ids)-1]
@@ -104,7 +104,7 @@ func (r *Recording) loadRuns() error {
 	return nil
 }
 
-// copySmall copies the small state files that a rewrite keeps to the directory that replaces a
+// copySmall copies the small state files that a rewrite preserves to the directory that replaces a
 // recording.
 func (s *Spool) copySmall(from *Recording, dir string) error {
 	files := map[string]any{}

@@ -94,12 +94,12 @@ func (r *Recording) StateFile(name string) ([]byte, error) {
 	return withoutWebhooks(b)
 }
 
-// withoutWebhooks returns a recording.json without the URLs of webhooks. One that has none stays as
-// it is, byte for byte.
+// withoutWebhooks returns a recording.json without the URLs of webhooks. It returns a file without
+// webhooks unchanged, byte for byte.
 func withoutWebhooks(b []byte) ([]byte, error) {
 	info, err := DecodeInfo(b)
 	if err != nil || len(info.Webhooks) == 0 {
-		return b, nil //nolint:nilerr // a damaged file is delivered as it is
+		return b, nil //nolint:nilerr // a damaged file is delivered unchanged
 	}
 	info.Webhooks = nil
 	return encodeState(info)

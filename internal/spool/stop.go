@@ -7,19 +7,19 @@ import (
 	"github.com/syncflow/textegress/internal/durable"
 )
 
-// Stop is the content of stop.json: somebody decided that a recording ends. The decision outlives
-// the process, so an open recording with this file is sealed without another join.
+// Stop is the content of stop.json: the decision to end a recording. The decision outlives the
+// process, so an open recording with this file is sealed without another join.
 type Stop struct {
 	Reason string `json:"reason"` // the reason to seal the recording with
 	UnixNS int64  `json:"unix_ns"`
 }
 
-// damagedStop is the reason of an unreadable stop.json. Somebody decided that the recording ends.
+// damagedStop is the reason of an unreadable stop.json, which still ends the recording.
 const damagedStop = "stopped"
 
 // RequestStop stores s. The decision is durable when RequestStop returns nil. A recording has one
-// decision: a later one with another reason replaces it. A sealed recording can have a decision,
-// too; it then concerns the rest of the session.
+// decision: a later one with another reason replaces it. A sealed recording can also have a
+// decision; it then applies to the rest of the session.
 func (r *Recording) RequestStop(s Stop) error {
 	r.stateMu.Lock()
 	defer r.stateMu.Unlock()

@@ -7,8 +7,8 @@ import (
 	"github.com/syncflow/textegress"
 )
 
-// TestRequestStop: what RequestStop has accepted survives a kill and a power failure, of an open
-// recording and of a sealed one, and when the recording is corrected or rewritten meanwhile.
+// TestRequestStop: a decision that RequestStop has stored, for an open or a sealed recording,
+// survives a kill, a power failure, and a correction or a rewrite of the recording.
 func TestRequestStop(t *testing.T) {
 	mem, o := memory()
 	s := openSpool(t, "/data", o)
@@ -28,7 +28,7 @@ func TestRequestStop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Whoever still holds the recording from before the correction reaches the current one.
+	// A reference from before the correction reaches the current recording.
 	if err := r.RequestStop(Stop{Reason: "opted_out", UnixNS: 1}); err != nil {
 		t.Fatal(err)
 	}
