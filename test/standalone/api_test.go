@@ -91,8 +91,8 @@ func (r *receiver) await(t *testing.T, egressID string) []string {
 	return list
 }
 
-// A room that no pattern names is recorded by request: with a selection and a prefix, listed and
-// stopped with LiveKit's own client, and not recorded again until somebody asks.
+// A room that no pattern matches is recorded on request: with a selection and a prefix, listed and
+// stopped with LiveKit's own client, and not recorded again before another request.
 func TestStartAndStop(t *testing.T) {
 	hooks := receive(t, servers.LiveKit)
 	w := record(t, servers, pollFast, "POLL_INTERVAL_WITH_WEBHOOKS=200ms", "RECORD_ROOMS=!*",
@@ -133,7 +133,7 @@ func TestStartAndStop(t *testing.T) {
 	w.recording(room)
 	l := w.join(w.LiveKit, room, "learner-1")
 	w.say(l, 10)
-	w.heard(room.Sid, 10)
+	w.awaitPackets(room.Sid, 10)
 	list := must(egress.ListEgress(ctx, &livekit.ListEgressRequest{
 		RoomName: room.Name, Active: true,
 	}))(t)
@@ -154,7 +154,7 @@ func TestStartAndStop(t *testing.T) {
 		t.Errorf("completion webhooks: %q", got)
 	}
 
-	// The stop is a verdict: neither the search nor webhooks nor a restart undoes it.
+	// The stop holds: neither the search nor webhooks nor a restart undoes it.
 	w.join(w.LiveKit, room, "learner-2").Vanish()
 	check(t, w.r.Restart(ctx))
 	w.searched()
@@ -170,7 +170,7 @@ func TestStartAndStop(t *testing.T) {
 	w.recording(room)
 	w.say(l, 10)
 	check(t, l.Send(ctx, "chat", []byte("not for the record"), true))
-	w.heard(room.Sid, 10)
+	w.awaitPackets(room.Sid, 10)
 	w.delete(room)
 	ds := w.delivered(room.Sid, 2)
 	ended(t, ds[1], 2, textegress.StatusComplete, "room_deleted")

@@ -8,7 +8,7 @@ import (
 	"github.com/syncflow/textegress"
 )
 
-// The patterns decide, and the room's creator decides otherwise in the room's metadata.
+// The patterns decide, unless the metadata of the room overrides them.
 func TestChoiceOfRooms(t *testing.T) {
 	w := record(t, servers, pollFast, "RECORD_ROOMS=!class-private*,class-*")
 	with := func(text string) string { return `{"course":7,"textegress":{` + text + `}}` }
@@ -49,7 +49,7 @@ func TestTopicsByMetadata(t *testing.T) {
 	check(t, other.Send(ctx, "chat", []byte("not for the record"), true))
 	check(t, other.Drain(ctx))
 	w.say(l, 10)
-	w.heard(room.Sid, 20)
+	w.awaitPackets(room.Sid, 20)
 	check(t, other.Leave(ctx))
 	w.delete(room)
 	d := w.delivered(room.Sid, 1)[0]
@@ -60,7 +60,7 @@ func TestTopicsByMetadata(t *testing.T) {
 	w.faithful()
 }
 
-// The room's creator withdraws in mid-class, and changes his mind.
+// The room's creator opts out during a class, and opts in again.
 func TestWithdrawnByMetadata(t *testing.T) {
 	w := record(t, servers, pollFast)
 	ctx := testContext(t)
@@ -73,7 +73,7 @@ func TestWithdrawnByMetadata(t *testing.T) {
 	w.recording(room)
 	l := w.join(w.LiveKit, room, "learner-1")
 	w.say(l, 10)
-	w.heard(room.Sid, 10)
+	w.awaitPackets(room.Sid, 10)
 	set(room, `{"textegress":{"record":false}}`)
 	ended(t, w.delivered(room.Sid, 1)[0], 1, textegress.StatusComplete, "opted_out")
 	silent := w.join(w.LiveKit, room, "learner-2")
@@ -86,7 +86,7 @@ func TestWithdrawnByMetadata(t *testing.T) {
 	set(room, `{"textegress":{"record":true}}`)
 	w.recording(room)
 	w.say(l, 10)
-	w.heard(room.Sid, 10)
+	w.awaitPackets(room.Sid, 10)
 	w.delete(room)
 	ended(t, w.delivered(room.Sid, 2)[1], 2, textegress.StatusComplete, "room_deleted")
 	w.faithful()

@@ -84,15 +84,15 @@ func startAlone(t *testing.T, o stack.Options) *stack.Stack {
 }
 
 const (
-	// pollFast has rooms found within a fifth of a second.
+	// pollFast finds rooms within a fifth of a second.
 	pollFast = "POLL_INTERVAL=200ms"
-	// pollNever leaves the search at the start, and webhooks.
+	// pollNever finds rooms only by the search at the start and by webhooks.
 	pollNever = "POLL_INTERVAL=1h"
-	// pollNeverBesideWebhooks is the same, from the first webhook on.
+	// pollNeverBesideWebhooks does the same from the first webhook on.
 	pollNeverBesideWebhooks = "POLL_INTERVAL_WITH_WEBHOOKS=1h"
 )
 
-// world is a recorder, the servers that it records, and what was said in each run of a room.
+// world is a recorder, the servers that it records, and the messages sent in each run of a room.
 type world struct {
 	*stack.Stack
 	t      *testing.T
@@ -136,7 +136,7 @@ func record(t *testing.T, s *stack.Stack, extra ...string) *world {
 	return &world{s, t, r, map[string]map[string][]*classroom.Learner{}}
 }
 
-// leaks looks for what must not be in a log: secrets, tokens, identities, payloads.
+// leaks searches a log for forbidden content: secrets, tokens, identities, payloads.
 func leaks(t *testing.T, s *stack.Stack, r *stack.Recorder) {
 	t.Helper()
 	b, err := os.ReadFile(r.LogPath())
@@ -201,7 +201,7 @@ func (w *world) join(l *stack.LiveKit, room *livekit.Room, identity string) *cla
 		return l.Class(room.Name).Tokens(ctx, identity)
 	}
 	learner := classroom.Enroll(identity, tokens)
-	// A room that is just closing refuses to be joined.
+	// A room that is closing rejects a join.
 	check(w.t, stack.Poll(testContext(w.t), func() bool {
 		ctx, cancel := context.WithTimeout(w.t.Context(), 5*time.Second)
 		defer cancel()
@@ -211,7 +211,7 @@ func (w *world) join(l *stack.LiveKit, room *livekit.Room, identity string) *cla
 	return learner
 }
 
-// counted expects what the learner says in the recordings of a run.
+// counted expects the learner's messages in the recordings of a run.
 func (w *world) counted(sid string, l *classroom.Learner) {
 	if w.spoken[sid] == nil {
 		w.spoken[sid] = map[string][]*classroom.Learner{}
@@ -219,7 +219,7 @@ func (w *world) counted(sid string, l *classroom.Learner) {
 	w.spoken[sid][l.Identity] = append(w.spoken[sid][l.Identity], l)
 }
 
-// say has a learner send n messages, each different from those of every other learner and run.
+// say sends n messages of a learner, each different from those of every other learner and run.
 func (w *world) say(l *classroom.Learner, n int) {
 	w.t.Helper()
 	ctx := testContext(w.t)
@@ -229,8 +229,8 @@ func (w *world) say(l *classroom.Learner, n int) {
 	check(w.t, l.Drain(ctx))
 }
 
-// heard waits until the open recording of a run has at least n packets.
-func (w *world) heard(sid string, n uint64) {
+// awaitPackets waits until the open recording of a run has at least n packets.
+func (w *world) awaitPackets(sid string, n uint64) {
 	w.t.Helper()
 	check(w.t, w.r.Until(testContext(w.t), fmt.Sprintf("%d packets of %s are recorded", n, sid),
 		func(st stack.RecorderStatus) bool {
@@ -272,8 +272,8 @@ func (w *world) delivered(sid string, n int) []stack.Delivered {
 	return out
 }
 
-// faithful checks everything that has been delivered: the recordings of each run have what was said
-// in it, in order, and nothing else. Runs with nothing said may be missing.
+// faithful checks all delivered recordings: those of each run contain the messages sent in it, in
+// order, and no others. Runs without messages may be missing.
 func (w *world) faithful() {
 	w.t.Helper()
 	got := map[string]map[string][]classroom.Received{}
@@ -337,8 +337,8 @@ func (w *world) recordings(sid string) int {
 	return n
 }
 
-// searched waits until a search for rooms has begun and ended. LiveKit is asked for its rooms by
-// searches one after the other, and once more where a recorder asks about its own room.
+// searched waits until a search for rooms has begun and ended. Searches list the rooms one after
+// the other; a recorder that looks for its own room adds one request.
 func (w *world) searched() {
 	w.t.Helper()
 	before := w.Gate.Lists()

@@ -14,7 +14,7 @@ import (
 // how long it takes.
 func TestManyRooms(t *testing.T) {
 	const n = 200
-	// Now and then LiveKit deletes a room without telling a participant; the recorder then waits
+	// LiveKit sometimes deletes a room without notifying a participant; the recorder then waits
 	// for the room to come back.
 	w := record(t, servers, "REJOIN_WINDOW=5s")
 	rooms := make([]*livekit.Room, n)

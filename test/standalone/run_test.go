@@ -43,7 +43,7 @@ func TestFirstUse(t *testing.T) {
 	w.faithful()
 }
 
-// A room that closes and comes back under its name is another session, whoever comes back.
+// A room that is opened again under its name is another session, also with the same participants.
 func TestRunsOfOneRoom(t *testing.T) {
 	w := record(t, servers, pollFast)
 	ctx := testContext(t)
@@ -58,7 +58,7 @@ func TestRunsOfOneRoom(t *testing.T) {
 			w.delivered(room.Sid, 1)
 		} else {
 			// The next run begins while the recorder ends this one.
-			w.heard(room.Sid, 10)
+			w.awaitPackets(room.Sid, 10)
 			alice.Vanish()
 			w.delete(room)
 		}
@@ -74,28 +74,28 @@ func TestRunsOfOneRoom(t *testing.T) {
 	w.faithful()
 }
 
-// LiveKit's API fails while a room ends and comes back. The end is told by the room itself; the new
-// run is found when the API works again.
+// LiveKit's API fails while a room ends and is opened again. The room's own connection reports the
+// end; the new run is found when the API works again.
 func TestAPIDownAtTheEnd(t *testing.T) {
 	w := record(t, servers, pollFast)
 	first := w.open("api down", "")
 	w.recording(first)
 	alice := w.join(w.LiveKit, first, "learner-1")
 	w.say(alice, 10)
-	w.heard(first.Sid, 10)
+	w.awaitPackets(first.Sid, 10)
 	w.Gate.CloseAPI()
 	defer w.Gate.OpenAPI()
 	w.delete(first)
 	second := w.open("api down", "")
 	w.searched()
 	if n := w.recordings(second.Sid); n != 0 {
-		t.Errorf("%d recordings of a run that nobody has told of", n)
+		t.Errorf("%d recordings of a run that was not announced", n)
 	}
 	w.Gate.OpenAPI()
 	w.recording(second)
 	again := w.join(w.LiveKit, second, "learner-1")
 	w.say(again, 10)
-	w.heard(second.Sid, 10)
+	w.awaitPackets(second.Sid, 10)
 	w.delete(second)
 	for _, room := range []*livekit.Room{first, second} {
 		ended(t, w.delivered(room.Sid, 1)[0], 1, textegress.StatusComplete, "room_deleted")
@@ -111,7 +111,7 @@ func TestKilledBetweenRuns(t *testing.T) {
 	w.recording(first)
 	alice := w.join(w.LiveKit, first, "learner-1")
 	w.say(alice, 10)
-	w.heard(first.Sid, 10)
+	w.awaitPackets(first.Sid, 10)
 	check(t, w.r.Kill())
 	alice.Vanish()
 	w.delete(first)
@@ -120,7 +120,7 @@ func TestKilledBetweenRuns(t *testing.T) {
 	w.recording(second)
 	again := w.join(w.LiveKit, second, "learner-1")
 	w.say(again, 10)
-	w.heard(second.Sid, 10)
+	w.awaitPackets(second.Sid, 10)
 	w.delete(second)
 	ended(t, w.delivered(second.Sid, 1)[0], 1, textegress.StatusComplete, "room_deleted")
 	if d := w.delivered(first.Sid, 1)[0]; len(d.Manifest().Session.RoomSIDs) != 1 {
@@ -129,8 +129,8 @@ func TestKilledBetweenRuns(t *testing.T) {
 	w.faithful()
 }
 
-// A LiveKit server without Redis dies and comes back; the learners make the room again, under
-// another sid. It is the same class, and recorded further as such.
+// A LiveKit server without Redis crashes and restarts; the learners recreate the room, under
+// another sid. It is the same class, and the recording continues.
 func TestServerCrash(t *testing.T) {
 	s := startAlone(t, stack.Options{})
 	w := record(t, s, pollFast)
@@ -139,18 +139,18 @@ func TestServerCrash(t *testing.T) {
 	w.recording(room)
 	before := w.join(s.LiveKit, room, "learner-1")
 	w.say(before, 10)
-	w.heard(room.Sid, 10)
+	w.awaitPackets(room.Sid, 10)
 	check(t, s.LiveKit.Kill())
 	before.Vanish()
 	check(t, s.LiveKit.Start(ctx))
-	// Its words belong to the session of the first room.
+	// Its messages belong to the session of the first room.
 	after := w.join(s.LiveKit, room, "learner-1")
 	if sid := after.Room().SID(); sid == room.Sid {
 		t.Fatalf("LiveKit has kept the sid %s without Redis", sid)
 	}
 	w.rejoined(room.Sid, 1)
 	w.say(after, 10)
-	w.heard(room.Sid, 20)
+	w.awaitPackets(room.Sid, 20)
 	check(t, after.Leave(ctx))
 	check(t, w.r.Until(ctx, "the session is delivered", func(st stack.RecorderStatus) bool {
 		for _, rec := range st.Recordings {
@@ -175,7 +175,7 @@ func TestServerCrash(t *testing.T) {
 	}
 }
 
-// One of two nodes dies. LiveKit makes the room again on the other one, with the same sid.
+// One of two nodes crashes. LiveKit recreates the room on the other one, with the same sid.
 func TestNodeCrash(t *testing.T) {
 	s := startAlone(t, stack.Options{Nodes: 2})
 	w := record(t, s, pollFast)
@@ -187,7 +187,7 @@ func TestNodeCrash(t *testing.T) {
 	w.recording(room)
 	before := w.join(s.LiveKit, room, "learner-1")
 	w.say(before, 10)
-	w.heard(room.Sid, 10)
+	w.awaitPackets(room.Sid, 10)
 	check(t, s.Nodes[1].Kill())
 	before.Vanish()
 	after := w.join(s.LiveKit, room, "learner-1")
@@ -196,7 +196,7 @@ func TestNodeCrash(t *testing.T) {
 	}
 	w.rejoined(room.Sid, 1)
 	w.say(after, 10)
-	w.heard(room.Sid, 20)
+	w.awaitPackets(room.Sid, 20)
 	check(t, after.Leave(ctx))
 	w.delivered(room.Sid, 1)
 	w.faithful()

@@ -16,7 +16,7 @@ func (w *world) talk(room *livekit.Room) {
 	w.recording(room)
 	l := w.join(w.LiveKit, room, "learner-1")
 	w.say(l, 10)
-	w.heard(room.Sid, 10)
+	w.awaitPackets(room.Sid, 10)
 	w.delete(room)
 }
 
@@ -36,7 +36,7 @@ func (w *world) sent(event, sid string) stack.Hook {
 	return found
 }
 
-// A webhook starts a recording without any polling, however often and however late it comes.
+// A webhook starts a recording without polling, also if it is repeated or late.
 func TestWebhooks(t *testing.T) {
 	w := record(t, servers, pollNever, pollNeverBesideWebhooks)
 	w.Webhooks.To(w.r)
@@ -49,7 +49,7 @@ func TestWebhooks(t *testing.T) {
 		w.talk(room)
 		rooms = append(rooms, room)
 	}
-	// The first attempts fail; LiveKit tries again.
+	// The first attempts fail; LiveKit retries.
 	fails := 2
 	w.Webhooks.Through(func(h stack.Hook, forward func(stack.Hook) int) int {
 		if fails--; fails >= 0 {
@@ -65,11 +65,11 @@ func TestWebhooks(t *testing.T) {
 	w.faithful()
 }
 
-// Webhooks that are lost for good cost a moment, not a recording: the search finds the room.
+// Webhooks that are lost for good only delay a recording: the search finds the room.
 func TestWebhooksLost(t *testing.T) {
 	w := record(t, servers, pollFast, "POLL_INTERVAL_WITH_WEBHOOKS=1s")
 	w.Webhooks.To(w.r)
-	first := w.open("lost 1", "") // from here on the search is the slower one
+	first := w.open("lost 1", "") // from here on the search is slower
 	w.talk(first)
 	w.Webhooks.Through(stack.SwallowHooks)
 	second := w.open("lost 2", "")
@@ -120,7 +120,7 @@ func TestWebhooksOfAnotherRun(t *testing.T) {
 		}
 	}
 	w.say(l, 10)
-	w.heard(third.Sid, 20)
+	w.awaitPackets(third.Sid, 20)
 	w.delete(third)
 	ended(t, w.delivered(third.Sid, 1)[0], 1, textegress.StatusComplete, "room_deleted")
 	if n := w.recordings(first.Sid); n != 1 {
