@@ -54,15 +54,15 @@ func TestMain(m *testing.M) {
 
 const interval = time.Second // POLL_INTERVAL
 
-// swallow loses webhooks for good. LiveKit would try them again for half a minute, and keep those
-// of later tests waiting.
+// swallow loses webhooks for good. Otherwise LiveKit would retry them for half a minute, and delay
+// those of later tests.
 func swallow() {
 	servers.Webhooks.Reset()
 	servers.Webhooks.To(&stack.Recorder{URL: "http://swallowed.invalid"})
 	servers.Webhooks.Through(stack.SwallowHooks)
 }
 
-// listener is a project of the server with its two sources, and the handler behind them.
+// listener is a project of the server with its two sources, and their handler.
 type listener struct {
 	*livekit.Registry
 
@@ -71,8 +71,8 @@ type listener struct {
 	hooks *webhook.Source
 
 	mu        sync.Mutex
-	refuse    int // so many announcements are refused
-	heard     []session.Announcement
+	refuse    int // number of announcements to refuse
+	accepted  []session.Announcement
 	withdrawn []string
 }
 
@@ -80,8 +80,8 @@ func key() livekit.Key {
 	return livekit.Key{ID: servers.LiveKit.APIKey, Secret: servers.LiveKit.APISecret}
 }
 
-// listen makes a project that records the rooms of a pattern. It polls and receives webhooks, each
-// where that is asked for.
+// listen creates a project that records the rooms of a pattern. The arguments state whether it
+// polls and receives webhooks.
 func listen(t *testing.T, pattern string, polls, hooked bool) *listener {
 	t.Helper()
 	policy, err := livekit.NewPolicy([]string{pattern})
@@ -143,7 +143,7 @@ func (l *listener) Announce(_ context.Context, a session.Announcement) error {
 		l.refuse--
 		return fmt.Errorf("refused by the test")
 	}
-	l.heard = append(l.heard, a)
+	l.accepted = append(l.accepted, a)
 	return nil
 }
 
@@ -158,11 +158,11 @@ func (l *listener) Withdraw(_ context.Context, id string) error {
 // Resync implements [session.Handler].
 func (l *listener) Resync(context.Context, []session.Gap) error { return nil }
 
-// announced returns what was announced for a run of a room.
+// announced returns the announcements of a run of a room.
 func (l *listener) announced(sid string) []session.Announcement {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(l.heard),
+	return slices.DeleteFunc(slices.Clone(l.accepted),
 		func(a session.Announcement) bool { return a.SessionID != sid })
 }
 

@@ -10,10 +10,10 @@ import (
 	"github.com/syncflow/textegress/test/stack"
 )
 
-// TestSingleNode: a server by itself keeps its rooms in memory, nodes with a Redis do not.
+// TestSingleNode: a single server keeps its rooms in memory, nodes with Redis do not.
 func TestSingleNode(t *testing.T) {
 	if single, err := key().SingleNode(t.Context(), servers.LiveKit.URL); !single || err != nil {
-		t.Errorf("a server by itself: %v, %v", single, err)
+		t.Errorf("a single server: %v, %v", single, err)
 	}
 	nodes, err := stack.Start(t.Context(), stack.Options{NoSyncFlow: true, NoS3: true, Nodes: 2})
 	if errors.Is(err, stack.ErrNoRedis) && os.Getenv("CI") == "" {

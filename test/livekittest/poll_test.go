@@ -51,7 +51,7 @@ func TestPoll(t *testing.T) {
 	}
 }
 
-// The metadata of a room beats the patterns, also while it is open.
+// The metadata of a room overrides the patterns, also while the room is open.
 func TestMetadata(t *testing.T) {
 	l := listen(t, "metadata-*", true, false)
 	_, sid := enter(t, "metadata-1", "alice")
@@ -102,7 +102,7 @@ func TestManyRooms(t *testing.T) {
 		time.Since(began))
 }
 
-// A key that the server does not know is told apart from a server that is away.
+// An unknown key and an unreachable server are different errors.
 func TestKey(t *testing.T) {
 	l := listen(t, "key-*", true, false)
 	if p, err := l.Project(t.Context()); err != nil || p.Name != "school" ||
@@ -125,7 +125,7 @@ func TestKey(t *testing.T) {
 	eventually(t, "the source lists again", func() bool { return l.rooms.State().Connected })
 }
 
-// A room that only our own join has made is neither running nor announced, until somebody comes.
+// A room that our own join created is neither running nor announced before a participant joins.
 func TestOwnRoom(t *testing.T) {
 	l := listen(t, "own-*", true, false)
 	token, err := key().JoinToken("own-1", "textegress-own")
@@ -179,7 +179,7 @@ func (j *joiner) Joined(i room.Info) error {
 	return errors.New("another session")
 }
 
-// TestZRestart: a server that was away has its rooms announced when it is back, at once.
+// TestZRestart: the rooms of a restarted server are announced at once.
 func TestZRestart(t *testing.T) {
 	l := listen(t, "restart-*", true, false)
 	if err := servers.LiveKit.Kill(); err != nil {

@@ -86,7 +86,7 @@ func serve(t *testing.T, dir, pattern string) *service {
 	return srv
 }
 
-// list is what is on disk, one line a recording.
+// list returns the recordings on disk, one line each.
 func (s *service) list() string {
 	var lines []string
 	for _, r := range s.spool.Recordings() {
@@ -140,8 +140,8 @@ func (s *service) awaitsJoin(sid string) {
 	})
 }
 
-// restartServer kills the server and starts it again. A person who was in a room does not come back
-// by themselves, as the SDK would have it.
+// restartServer kills the server and starts it again. Participants do not reconnect, although the
+// SDK would do so by default.
 func restartServer(t *testing.T, person *lksdk.Room) {
 	t.Helper()
 	if err := servers.LiveKit.Kill(); err != nil {
@@ -153,7 +153,7 @@ func restartServer(t *testing.T, person *lksdk.Room) {
 	}
 }
 
-// TestZRunContinues: the server is killed without Redis, its participant makes the room again, and
+// TestZRunContinues: the server is killed without Redis, its participant recreates the room, and
 // the session continues in one recording. The run after it is another session.
 func TestZRunContinues(t *testing.T) {
 	srv := serve(t, t.TempDir(), "runs-*")

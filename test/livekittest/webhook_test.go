@@ -22,7 +22,7 @@ func sent(event, sid string) []stack.Hook {
 	})
 }
 
-// A webhook announces a room at once; the room that nobody wants recorded is not announced.
+// A webhook announces a room at once; a room that is not to be recorded is not announced.
 func TestWebhooks(t *testing.T) {
 	l := listen(t, "hook-*", false, true)
 	began := time.Now()
@@ -36,24 +36,24 @@ func TestWebhooks(t *testing.T) {
 		t.Error("the webhook was not seen")
 	}
 	_, other := enter(t, "other", "alice")
-	eventually(t, "a webhook tells of the other room", func() bool { return l.hooks.Knows(other) })
+	eventually(t, "a webhook announces the other room", func() bool { return l.hooks.Knows(other) })
 	out := create(t, "hook-2", `{"textegress":{"record":false}}`)
-	eventually(t, "a webhook tells of that room", func() bool { return l.hooks.Knows(out) })
+	eventually(t, "a webhook announces that room", func() bool { return l.hooks.Knows(out) })
 	in := create(t, "wanted-hook", `{"textegress":{"record":true,"topics":["chat"]}}`)
 	if a := l.hears(in); !slices.Equal(a.Limits.Topics, []string{"chat"}) {
 		t.Errorf("%+v", a)
 	}
 	person.Disconnect()
-	eventually(t, "the end of the room is told", func() bool {
+	eventually(t, "the end of the room is reported", func() bool {
 		return len(sent(livekit.EventRoomFinished, sid)) > 0
 	})
 	if len(l.announced(other)) > 0 || len(l.announced(out)) > 0 {
-		t.Errorf("%+v", l.heard)
+		t.Errorf("%+v", l.accepted)
 	}
 }
 
-// Webhooks are repeated, lost until LiveKit tries again, or come in the wrong order: each run of a
-// room is announced, and none that is over.
+// Webhooks are repeated, lost until LiveKit retries, or arrive in the wrong order: each open run of
+// a room is announced, and no closed one.
 func TestWebhooksInDisorder(t *testing.T) {
 	l := listen(t, "disorder-*", false, true)
 	servers.Webhooks.Through(stack.RepeatHooks(3))
@@ -83,7 +83,7 @@ func TestWebhooksInDisorder(t *testing.T) {
 	third := create(t, "disorder-3", "")
 	l.hears(third)
 	if len(l.announced(over)) > 0 || len(l.announced(sid)) != 1 || len(l.announced(second)) != 1 {
-		t.Errorf("%+v", l.heard)
+		t.Errorf("%+v", l.accepted)
 	}
 }
 
@@ -132,12 +132,12 @@ func TestForgedWebhooks(t *testing.T) {
 			t.Errorf("%s: %d, want %d", name, got, c.want)
 		}
 	}
-	if len(l.heard) != 1 {
-		t.Errorf("%+v", l.heard)
+	if len(l.accepted) != 1 {
+		t.Errorf("%+v", l.accepted)
 	}
 }
 
-// That a recorder joins is no reason to record.
+// The join of a recorder does not cause a recording.
 func TestWebhookOfOurselves(t *testing.T) {
 	listen(t, "ourselves-*", false, true)
 	sid := create(t, "ourselves-1", "")
@@ -156,7 +156,7 @@ func TestWebhookOfOurselves(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Leave(context.WithoutCancel(t.Context()))
-	eventually(t, "LiveKit tells of us", func() bool {
+	eventually(t, "LiveKit reports our join", func() bool {
 		return len(sent(livekit.EventParticipantJoined, sid)) > 0
 	})
 	e, err := livekit.ParseWebhook(sent(livekit.EventParticipantJoined, sid)[0].Body)
@@ -164,7 +164,7 @@ func TestWebhookOfOurselves(t *testing.T) {
 		t.Errorf("%+v, %v", e, err)
 	}
 	_, _ = enter(t, "ourselves-1", "alice")
-	eventually(t, "LiveKit tells of a person", func() bool {
+	eventually(t, "LiveKit reports the join of a person", func() bool {
 		return len(sent(livekit.EventParticipantJoined, sid)) > 1
 	})
 	e, err = livekit.ParseWebhook(sent(livekit.EventParticipantJoined, sid)[1].Body)
@@ -173,14 +173,14 @@ func TestWebhookOfOurselves(t *testing.T) {
 	}
 }
 
-// quiet takes everything and does nothing.
+// quiet ignores all packets and events.
 type quiet struct{}
 
 func (quiet) Joined(room.Info) error                 { return nil }
 func (quiet) Packet(room.Channel, time.Time, []byte) {}
 func (quiet) Event(room.Event)                       {}
 
-// With webhooks the list is asked for less often, until they are lost.
+// With webhooks the rooms are listed less often, until a webhook is lost.
 func TestWebhooksBesidePolling(t *testing.T) {
 	l := listen(t, "beside-*", true, true)
 	first := create(t, "beside-1", "")
