@@ -38,7 +38,7 @@ func receive(t *testing.T) *hooks {
 		}
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		if !h.ids[e.GetId()] { // an event may come again, with its id
+		if !h.ids[e.GetId()] { // an event may be repeated, with its id
 			h.ids[e.GetId()] = true
 			h.got = append(h.got, e.GetEvent()+" "+e.GetEgressInfo().GetStatus().String())
 		}
@@ -61,8 +61,8 @@ func (h *hooks) until(t *testing.T, n int) (got []string) {
 	return got
 }
 
-// TestKilled: the process is killed as soon as a request to start is answered, and again as soon as
-// a request to stop is. Both were carried out, and the receiver that the request named is told.
+// TestKilled: the process is killed right after its answer to a start, and again after its answer
+// to a stop. Both requests take effect, and the webhooks of the request are sent.
 func TestKilled(t *testing.T) {
 	h := receive(t)
 	x := newTarget(t, "WEBHOOK_HOSTS=127.0.0.1", "WEBHOOK_ALLOW_PRIVATE=true")
@@ -101,8 +101,8 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// TestStatement: while the store cannot be reached, the statement of what is stopped has what was
-// recorded, after a restart too. It is final when it is rendered, at the delivery.
+// TestStatement: while the store cannot be reached, the statement of a stopped recording has the
+// figures of the recording, also after a restart. It is final once the recording is rendered.
 func TestStatement(t *testing.T) {
 	x := newTarget(t)
 	ctx := testContext(t)

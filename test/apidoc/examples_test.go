@@ -51,7 +51,7 @@ func TestCurl(t *testing.T) {
 	x.complete(id, textegress.TailLeft, topic)
 }
 
-// TestCurl_AtOnce: what is stopped before the recorder is in the room is stopped all the same.
+// TestCurl_AtOnce: a stop also works before the recorder has joined the room.
 func TestCurl_AtOnce(t *testing.T) {
 	needs(t, "bash", "curl", "openssl", "jq")
 	x := newTarget(t)
@@ -168,7 +168,7 @@ func TestLK(t *testing.T) {
 	x.complete(id, textegress.TailLeft, "other", topic)
 }
 
-// start starts a recording of all topics, and has messages sent. It returns the egress id.
+// start starts a recording of all topics, sends messages, and returns the egress id.
 func (x *target) start() string {
 	x.t.Helper()
 	e := must(x.client.Start(testContext(x.t), &dataegress.StartDataEgressRequest{

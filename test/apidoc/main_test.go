@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// testContext bounds one test, so that a wait that never ends names itself.
+// testContext bounds one test, so that a wait that never ends is reported with its name.
 func testContext(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)

@@ -13,7 +13,7 @@ import (
 	"github.com/syncflow/textegress/dataegress"
 )
 
-// TestEgressClient: the client of LiveKit's Go SDK lists, stops, and understands what is refused.
+// TestEgressClient: the client of LiveKit's Go SDK lists, stops, and receives the error codes.
 func TestEgressClient(t *testing.T) {
 	x := newTarget(t)
 	ctx := testContext(t)
@@ -50,7 +50,7 @@ func TestEgressClient(t *testing.T) {
 	wantCode(t, "another secret", err, twirp.Unauthenticated)
 }
 
-// TestRefused: what the service refuses starts nothing, and creates no room.
+// TestRefused: a rejected request starts no recording, and creates no room.
 func TestRefused(t *testing.T) {
 	x := newTarget(t)
 	ctx := testContext(t)

@@ -29,8 +29,8 @@ const (
 	said  = 10          // messages of each topic
 )
 
-// target is the real binary beside a LiveKit server, with the room of the examples. Nothing is
-// recorded but by request. Two topics are sent in the room.
+// target is the real binary beside a LiveKit server, with the room of the examples. It records only
+// on request. Two topics are sent in the room.
 type target struct {
 	*stack.Recorder
 	t      *testing.T
@@ -153,8 +153,8 @@ func manifest(egressID string) string {
 		"/data-egress/" + egressID + "/manifest.json"
 }
 
-// complete waits until a recording is delivered, and checks that it was stopped, that it has what
-// was said of the given topics and nothing else, and that the API's statement says so.
+// complete waits until a recording is delivered, and checks that it was stopped, that it contains
+// the messages of the given topics only, and that the API's statement agrees.
 func (x *target) complete(egressID, tail string, topics ...string) {
 	t := x.t
 	t.Helper()
