@@ -32,7 +32,7 @@ import (
 const (
 	apiKey    = "APIwebhook"
 	apiSecret = "a-secret-of-at-least-thirty-two-bytes"
-	patience  = time.Minute
+	timeout   = time.Minute
 )
 
 // TestGoReceiver: the receiver of LiveKit's Go module.
@@ -118,8 +118,8 @@ func nodeReceiver(t *testing.T) (string, <-chan *lk.WebhookEvent) {
 	return url, events
 }
 
-// check takes a recording from its start to its delivery, with a receiver that has the key and one
-// that has another, and checks what the first gets.
+// check advances a recording from its start to its delivery, with one receiver that has the key and
+// one that has another key, and checks the events that the first gets.
 func check(t *testing.T, url string, events <-chan *lk.WebhookEvent) {
 	t.Helper()
 	s, err := spool.Open(filepath.Join(t.TempDir(), "data"), spool.Options{})
@@ -149,8 +149,8 @@ func check(t *testing.T, url string, events <-chan *lk.WebhookEvent) {
 		case e := <-events:
 			got = append(got, e.Event+" "+e.EgressInfo.Status.String())
 			return e
-		case <-time.After(patience):
-			t.Fatalf("only %q within %s", got, patience)
+		case <-time.After(timeout):
+			t.Fatalf("only %q within %s", got, timeout)
 			return nil
 		}
 	}
@@ -196,7 +196,7 @@ func check(t *testing.T, url string, events <-chan *lk.WebhookEvent) {
 		t.Errorf("%v", e)
 	}
 	// The receiver with another key has accepted nothing.
-	for deadline := time.Now().Add(patience); n.Pending() != 4; {
+	for deadline := time.Now().Add(timeout); n.Pending() != 4; {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d events wait, want 4", n.Pending())
 		}

@@ -17,7 +17,7 @@ import (
 	"github.com/syncflow/textegress/test/stack"
 )
 
-// inbox is what a receiver has verified of one recording.
+// inbox holds the events of one recording that a receiver has verified.
 type inbox struct {
 	name   string
 	events <-chan *lk.WebhookEvent
@@ -29,7 +29,7 @@ type inbox struct {
 // until waits for an event with a status. An event that comes again, with its id, counts once.
 func (i *inbox) until(t *testing.T, status lk.EgressStatus) {
 	t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(timeout)
 	for i.last.GetStatus() != status || len(i.got) == 0 {
 		select {
 		case e := <-i.events:
@@ -40,7 +40,7 @@ func (i *inbox) until(t *testing.T, status lk.EgressStatus) {
 			i.got = append(i.got, e.GetEvent()+" "+e.GetEgressInfo().GetStatus().String())
 			i.last = e.GetEgressInfo()
 		case <-deadline:
-			t.Fatalf("%s: only %q within %s", i.name, i.got, patience)
+			t.Fatalf("%s: only %q within %s", i.name, i.got, timeout)
 		}
 	}
 }
@@ -57,11 +57,11 @@ func interrupted(h http.Handler, down *atomic.Bool, refused chan<- struct{}) htt
 	})
 }
 
-// TestService: the real binary tells LiveKit's receivers of a recording, in order. When the
-// recording is sealed, the store does not answer and one receiver is down; then the process is
-// killed. No receiver is told of the end before the delivery, each is told after it.
+// TestService: the real binary sends all events of a recording to LiveKit's receivers, in order.
+// When the recording is sealed, the store does not answer and one receiver is down; then the
+// process is killed. Each receiver gets the event of the end after the delivery, none before it.
 func TestService(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*timeout)
 	defer cancel()
 	must := func(err error) {
 		t.Helper()
@@ -125,7 +125,7 @@ func TestService(t *testing.T) {
 	select {
 	case <-refused:
 	case <-ctx.Done():
-		t.Fatal("the receiver that is down is not told of the end of the room")
+		t.Fatal("no request reports the end of the room to the receiver that is down")
 	}
 	must(r.Kill())
 	down.Store(false)
@@ -148,7 +148,7 @@ func TestService(t *testing.T) {
 	delivered, err := s.Delivered(stack.Project{Bucket: stack.LiveKitBucket}, room.GetSid())
 	must(err)
 	if len(delivered) != 1 {
-		t.Fatalf("%d recordings are delivered when the end was told", len(delivered))
+		t.Fatalf("%d recordings are delivered when the end was reported", len(delivered))
 	}
 	m := delivered[0].Manifest()
 	for _, i := range boxes {
