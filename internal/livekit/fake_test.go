@@ -26,6 +26,7 @@ type server struct {
 
 	mu    sync.Mutex
 	rooms []*lkproto.Room
+	redis bool          // rooms are kept in Redis
 	fails int           // status of every answer; 0: normal answers
 	ahead time.Duration // of its clock
 	calls []string      // method and content type
@@ -61,6 +62,14 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if s.fails != 0 {
 		w.WriteHeader(s.fails)
+		return
+	}
+	if method == "ListEgress" {
+		if !s.redis {
+			w.WriteHeader(http.StatusInternalServerError)
+			_, _ = io.WriteString(w,
+				`{"code":"internal","msg":"egress not connected (redis required)"}`)
+		}
 		return
 	}
 	body, err := io.ReadAll(r.Body)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/syncflow/textegress/internal/recent"
@@ -43,6 +44,8 @@ type Registry struct {
 	rooms     *Rooms
 	records   func(Room) Verdict
 	log       *slog.Logger
+
+	memory memory
 
 	seen     recent.Set // rooms that the server has listed
 	joined   recent.Set // rooms that this process joined before the server listed them
@@ -147,13 +150,16 @@ func (r *Registry) Session(ctx context.Context, id string) (session.Session, err
 var errOptedOut = fmt.Errorf("the room's metadata says that it is not to be recorded: %w",
 	session.ErrEnded)
 
-// State implements [session.Registry]. A room that does not exist is Empty: the server may have
-// crashed, and its participants may be about to recreate the room.
+// State implements [session.Registry]. A room that does not exist has closed if the server keeps its
+// rooms in Redis, which outlives a crash. Otherwise the room is Empty: the server may have crashed,
+// and its participants may be about to recreate the room.
 func (r *Registry) State(ctx context.Context, s session.Session) (session.State, error) {
 	room, found, err := r.find(ctx, s.Room)
 	switch {
 	case err != nil:
 		return 0, err
+	case !found && r.keepsRooms(ctx):
+		return session.Ended, nil
 	case !found:
 		return session.Empty, nil
 	case room.SID != s.ID:
@@ -162,6 +168,33 @@ func (r *Registry) State(ctx context.Context, s session.Session) (session.State,
 		return session.Ended, nil
 	}
 	return r.state(room), nil
+}
+
+// memory is the server's latest answer to whether it keeps its rooms in its memory alone.
+type memory struct {
+	mu    sync.Mutex // held during the request
+	alone bool
+	asked time.Time
+}
+
+// askAgain is how long an answer about the server's memory is used.
+const askAgain = time.Minute
+
+// keepsRooms reports whether the server keeps its rooms over a crash, see [Key.SingleNode]. It
+// returns false if the server does not answer.
+func (r *Registry) keepsRooms(ctx context.Context) bool {
+	m := &r.memory
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.asked.IsZero() && time.Since(m.asked) < askAgain {
+		return !m.alone
+	}
+	alone, err := r.rooms.Key().SingleNode(ctx, r.url)
+	if err != nil {
+		return false
+	}
+	m.alone, m.asked = alone, time.Now()
+	return !alone
 }
 
 // Confirm returns the current state and limits of an announced run of a room. recorded is false if

@@ -102,6 +102,30 @@ func TestRegistryState(t *testing.T) {
 
 var errAny = errors.New("any")
 
+// A room that is gone has closed only where rooms outlive a crash of the server.
+func TestRegistryMissingRoom(t *testing.T) {
+	for redis, want := range map[bool]session.State{true: session.Ended, false: session.Empty} {
+		s := newServer(t, room("RM_2", "b", 1))
+		s.redis = redis
+		r := s.registry(key)
+		for range 3 {
+			got, err := r.State(t.Context(), session.Session{ID: "RM_1", Room: "a"})
+			if got != want || err != nil {
+				t.Errorf("Redis %v: %v, %v; want %v", redis, got, err, want)
+			}
+		}
+		asked := 0
+		for _, call := range s.calls {
+			if strings.HasPrefix(call, "ListEgress ") {
+				asked++
+			}
+		}
+		if asked != 1 {
+			t.Errorf("asked %d times where the rooms are", asked)
+		}
+	}
+}
+
 // The server's count of participants is late, so a room that is new counts as in use, except when
 // our own join may have created it.
 func TestRegistryNewRoom(t *testing.T) {

@@ -12,7 +12,16 @@ import (
 
 // Three settings: every room is recorded and delivered to ./recordings. The recorder takes no seat.
 func TestFirstUse(t *testing.T) {
-	w := record(t, servers)
+	t.Run("1.13.5", func(t *testing.T) { firstUse(t, servers) })
+	t.Run("1.11.0", func(t *testing.T) {
+		firstUse(t, startAlone(t, stack.Options{
+			LiveKit: stack.LiveKitOptions{Version: "1.11.0"},
+		}))
+	})
+}
+
+func firstUse(t *testing.T, s *stack.Stack) {
+	w := record(t, s)
 	room := w.open("first use / 1", "")
 	w.recording(room)
 	alice := w.join(w.LiveKit, room, "learner-1")
