@@ -18,7 +18,8 @@ import (
 	"github.com/syncflow/textegress/internal/source/poll"
 )
 
-// world is a server, the source that polls it, and the source's handler.
+// world is a server, the source that polls it, and the source's handler. The test holds mu except
+// while time passes.
 type world struct {
 	*poll.Source
 
@@ -53,10 +54,19 @@ func start(t *testing.T, sessions ...session.Session) *world {
 	return w
 }
 
+// logWriter appends to the log of a world.
+type logWriter struct{ w *world }
+
+func (l logWriter) Write(b []byte) (int, error) {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	return l.w.log.Write(b)
+}
+
 func (w *world) run() {
 	w.Source = poll.New(poll.Options{
 		List: w.list, Interval: interval, IntervalWithWebhooks: beside, Webhooks: w,
-		Logger: slog.New(slog.NewTextHandler(&w.log, nil)),
+		Logger: slog.New(slog.NewTextHandler(logWriter{w}, nil)),
 	})
 	ctx, cancel := context.WithCancel(w.t.Context())
 	ended := make(chan struct{})
@@ -66,15 +76,19 @@ func (w *world) run() {
 			w.t.Error(err)
 		}
 	}()
-	w.t.Cleanup(func() { cancel(); <-ended })
+	w.t.Cleanup(func() { w.mu.Unlock(); cancel(); <-ended })
 	synctest.Wait()
+	w.mu.Lock()
 }
 
 func (w *world) list(context.Context) ([]session.Session, []string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.lists = append(w.lists, time.Now())
-	time.Sleep(w.takes)
+	takes := w.takes
+	w.mu.Unlock()
+	time.Sleep(takes)
+	w.mu.Lock()
 	return slices.Clone(w.sessions), slices.Clone(w.optedOut), w.err
 }
 
@@ -108,12 +122,15 @@ func (w *world) Resync(_ context.Context, missed []session.Gap) error {
 	if len(missed) > 0 {
 		w.t.Errorf("%v", missed)
 	}
+	w.mu.Lock()
 	w.resyncs++
+	w.mu.Unlock()
 	return nil
 }
 
 // after lets time pass.
 func (w *world) after(d time.Duration, change func()) {
+	w.mu.Unlock()
 	time.Sleep(d)
 	w.mu.Lock()
 	if change != nil {
@@ -121,14 +138,13 @@ func (w *world) after(d time.Duration, change func()) {
 	}
 	w.mu.Unlock()
 	synctest.Wait()
+	w.mu.Lock()
 }
 
 // want checks the calls of the handler since the last check, in any order.
 func (w *world) want(ids ...string) {
 	w.t.Helper()
-	synctest.Wait()
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.after(0, nil)
 	slices.Sort(w.calls)
 	slices.Sort(ids)
 	if diff := cmp.Diff(ids, w.calls); diff != "" && len(ids)+len(w.calls) > 0 {
@@ -328,7 +344,7 @@ func TestSlowServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t)
 		w.after(0, func() { w.takes, w.lists = 5*time.Second, nil })
-		time.Sleep(500 * time.Second)
+		w.after(500*time.Second, nil)
 		if n := len(w.lists); n < 9 || n > 12 {
 			t.Errorf("%d lists in 500 s", n)
 		}

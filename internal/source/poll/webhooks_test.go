@@ -55,7 +55,7 @@ func TestWebhooks(t *testing.T) {
 		// Wake causes a list at once.
 		w.after(0, func() { w.lists = nil })
 		w.Wake()
-		synctest.Wait()
+		w.after(0, nil)
 		if len(w.lists) != 1 {
 			t.Errorf("%d lists", len(w.lists))
 		}
