@@ -35,15 +35,15 @@ type StartDataEgressRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required.
 	RoomName string `protobuf:"bytes,1,opt,name=room_name,json=roomName,proto3" json:"room_name,omitempty"`
-	// What to record, in the form of TOPICS_ALLOW; empty: all topics. The selection of the project
-	// holds as well.
+	// Topics to record, in the form of TOPICS_ALLOW; empty: all topics. The selection of the project
+	// applies as well.
 	Topics []string `protobuf:"bytes,2,rep,name=topics,proto3" json:"topics,omitempty"`
-	// Whom to record, in the form of IDENTITIES_ALLOW; empty: everybody.
+	// Participants to record, in the form of IDENTITIES_ALLOW; empty: all participants.
 	Participants []string `protobuf:"bytes,3,rep,name=participants,proto3" json:"participants,omitempty"`
 	// A path below the project's root for the objects, such as "course/week 3". Empty: the room's
 	// name and "data-egress". The egress id is appended in any case.
 	Prefix string `protobuf:"bytes,4,opt,name=prefix,proto3" json:"prefix,omitempty"`
-	// URLs that are told of the progress of this recording, beside those in the settings.
+	// URLs that receive the events of this recording, in addition to those in the settings.
 	// WEBHOOK_HOSTS must name their hosts.
 	Webhooks []string `protobuf:"bytes,5,rep,name=webhooks,proto3" json:"webhooks,omitempty"`
 	// Makes the request idempotent: a repeated request with the same id returns the same recording.
@@ -295,8 +295,8 @@ func (x *GetStatementRequest) GetEgressId() string {
 }
 
 // Statement sums up what was captured and what was not. docs/GUARANTEES.md defines its terms;
-// completeness in manifest.json is the full statement. Figures count what is durable: a power
-// failure takes nothing back.
+// completeness in manifest.json is the full statement. Figures count durable data only: a power
+// failure does not reduce them.
 type Statement struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	EgressId string                 `protobuf:"bytes,1,opt,name=egress_id,json=egressId,proto3" json:"egress_id,omitempty"`
@@ -304,11 +304,11 @@ type Statement struct {
 	// Why the recording ended, such as "stopped".
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The statement is that of the manifest. False: the recording is not rendered yet; figures may
-	// grow, and those about gaps, streams and damage are 0 because nothing is known yet.
+	// grow, and those about gaps, streams and damage are still 0.
 	Final bool `protobuf:"varint,4,opt,name=final,proto3" json:"final,omitempty"`
 	// The statement in a few sentences.
 	Summary string `protobuf:"bytes,5,opt,name=summary,proto3" json:"summary,omitempty"`
-	// Where manifest.json is; empty until it is delivered.
+	// Location of manifest.json; empty until it is delivered.
 	ManifestLocation string `protobuf:"bytes,6,opt,name=manifest_location,json=manifestLocation,proto3" json:"manifest_location,omitempty"`
 	AnnouncedAt      int64  `protobuf:"varint,7,opt,name=announced_at,json=announcedAt,proto3" json:"announced_at,omitempty"`
 	// 0: the recorder was never in the room.
@@ -320,8 +320,8 @@ type Statement struct {
 	// Sum of the raw sizes of the packets.
 	Bytes   int64     `protobuf:"varint,13,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	Outages []*Outage `protobuf:"bytes,14,rep,name=outages,proto3" json:"outages,omitempty"`
-	// "unproved": messages sent shortly before the end may be missing. "left": the recorder left, and
-	// what was sent later was not meant to be recorded.
+	// "unproved": messages sent shortly before the end may be missing. "left": the recorder left;
+	// later messages were not to be recorded.
 	Tail string `protobuf:"bytes,15,opt,name=tail,proto3" json:"tail,omitempty"`
 	// Numbers of packets that were not received, and those of them that neither an outage, damage nor
 	// the time before the join explains. A missing number does not prove loss.
@@ -340,7 +340,7 @@ type Statement struct {
 	ClockSteps int64 `protobuf:"varint,26,opt,name=clock_steps,json=clockSteps,proto3" json:"clock_steps,omitempty"`
 	// The disk failed to make a segment durable.
 	Suspect bool `protobuf:"varint,27,opt,name=suspect,proto3" json:"suspect,omitempty"`
-	// Selection rules were in force: something may have been left out on purpose.
+	// Selection rules were in force: data may have been excluded on purpose.
 	Selection     bool `protobuf:"varint,28,opt,name=selection,proto3" json:"selection,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -42,14 +42,14 @@ type DataEgress interface {
 	StartDataEgress(context.Context, *StartDataEgressRequest) (*livekit2.EgressInfo, error)
 
 	// StopDataEgress ends a recording, or the one that continues it if it has ended. The decision is
-	// durable when it answers, and it holds for the run of the room: neither an announcement nor a
-	// restart records it again. It may be repeated.
+	// durable when it answers, and applies to the run of the room: neither an announcement nor a
+	// restart records it again. The request may be repeated.
 	//
 	// Errors: not_found.
 	StopDataEgress(context.Context, *StopDataEgressRequest) (*livekit2.EgressInfo, error)
 
 	// ListDataEgress lists recordings in pages of at most 100. Each page is older than the one
-	// before; within a page the newest recording is the last, as LiveKit has it.
+	// before; within a page the newest recording is the last, as in LiveKit's API.
 	//
 	// Errors: not_found if egress_id names no recording.
 	ListDataEgress(context.Context, *ListDataEgressRequest) (*livekit2.ListEgressResponse, error)
