@@ -150,9 +150,9 @@ func (r *Registry) Session(ctx context.Context, id string) (session.Session, err
 var errOptedOut = fmt.Errorf("the room's metadata says that it is not to be recorded: %w",
 	session.ErrEnded)
 
-// State implements [session.Registry]. A room that does not exist has closed if the server keeps its
-// rooms in Redis, which outlives a crash. Otherwise the room is Empty: the server may have crashed,
-// and its participants may be about to recreate the room.
+// State implements [session.Registry]. A room that does not exist has closed if the server keeps
+// its rooms in Redis, which outlives a crash. Otherwise the room is Empty: the server may have
+// crashed, and its participants may be about to recreate the room.
 func (r *Registry) State(ctx context.Context, s session.Session) (session.State, error) {
 	room, found, err := r.find(ctx, s.Room)
 	switch {

@@ -45,9 +45,9 @@ func isPart(m textegress.Message) bool {
 		(!m.Track.Start || !m.Track.Final)
 }
 
-// longFrame checks the packets of the last frame. The server drops those that it cannot send at once
-// (rtc.datachannel_data_track_target_latency), which may be any of them. sequence is the number of
-// the packet before the frame.
+// longFrame checks the packets of the last frame. The server drops those that it cannot send at
+// once (rtc.datachannel_data_track_target_latency), which may be any of them. sequence is the
+// number of the packet before the frame.
 func (j job) longFrame(t *testing.T, sequence uint16, packets []textegress.Message) {
 	t.Helper()
 	length := len(j.Long)
