@@ -18,8 +18,7 @@ import (
 // seals the recording with [ReasonRoomReplaced], and the run is recorded as a separate session:
 //
 //   - The recorder was in the room, and lost the connection less than the rejoin window ago,
-// without
-//     a report from the server that the room ended.
+//     without a report from the server that the room ended.
 //   - The server keeps its rooms in memory. With a shared store, a run keeps its sid in a crash.
 //   - The server process has changed: it has another node id.
 //   - A participant is in the room.
