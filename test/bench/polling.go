@@ -13,9 +13,8 @@ import (
 	"github.com/syncflow/textegress/test/stack"
 )
 
-// polling measures a recorder of LiveKit alone that finds rooms by polling only: the cost of asking
-// a server that has many rooms, none of which is to be recorded, and the time until rooms that are
-// created at once beside them are joined.
+// polling measures a recorder of LiveKit alone that finds rooms by polling only: the cost of a list
+// of many rooms that are not recorded, and the time until rooms created at once are joined.
 func polling(many, atOnce int) runFunc {
 	return func(ctx context.Context, w *world) ([]measured, error) {
 		s, err := stack.Start(ctx, stack.Options{
