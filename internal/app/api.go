@@ -121,11 +121,7 @@ func (s apiService) List(_ context.Context, projectID string, f api.Filter) (
 		if i.ProjectID != projectID || f.Room != "" && i.RoomName != f.Room {
 			continue
 		}
-		e, err := s.describe(rec, live[i.EgressID])
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, e)
+		list = append(list, s.describe(rec, live[i.EgressID]))
 	}
 	return list, nil
 }
@@ -166,17 +162,17 @@ func (s apiService) info(projectID, egressID string) (*livekit.EgressInfo, error
 	if !ok {
 		return nil, fmt.Errorf("%w: %s", api.ErrUnknown, egressID)
 	}
-	return s.describe(rec, s.live(projectID)[egressID])
+	return s.describe(rec, s.live(projectID)[egressID]), nil
 }
 
 // describe describes a recording. An unreadable state file does not remove it from the list.
-func (a *App) describe(rec *spool.Recording, r recorder.Snapshot) (*livekit.EgressInfo, error) {
+func (a *App) describe(rec *spool.Recording, r recorder.Snapshot) *livekit.EgressInfo {
 	e, err := egressinfo.Of(rec, egressinfo.Live{Status: r.Status})
 	if err != nil {
 		a.log.Error("a recording is described without what a file of it states", "egress_id",
 			rec.ID(), "error", err)
 	}
-	return e, nil
+	return e
 }
 
 // Statement implements [api.Service].
@@ -188,10 +184,7 @@ func (s apiService) Statement(ctx context.Context, projectID, egressID string) (
 		return nil, fmt.Errorf("%w: %s", api.ErrUnknown, egressID)
 	}
 	live := s.live(projectID)[egressID]
-	e, err := s.describe(rec, live)
-	if err != nil {
-		return nil, err
-	}
+	e := s.describe(rec, live)
 	m, ok, err := s.manifest(ctx, rec)
 	if err != nil {
 		return nil, fmt.Errorf("%w: read the manifest of recording %s: %s", api.ErrLater, egressID,
