@@ -35,32 +35,33 @@ func TestPrefixOf(t *testing.T) {
 // TestOwnPrefix: a key prefix that could be within another recording is replaced.
 func TestOwnPrefix(t *testing.T) {
 	const own, other = "DE_abcdefghijkl", "DE_ABCDEFGHIJKL"
-	for prefix, c := range map[string]struct {
+	for _, c := range []struct {
+		prefix string
 		chosen string // prefix of the request
 		own    bool
 	}{
-		"p-1/room/text-egress/all-topics/" + own + "/":          {"", true},
-		"p-1/" + other + "/text-egress/all-topics/" + own + "/": {"", true},
-		"p/room/data-egress/" + own + "/":                       {"", true},
-		"p/" + other + "/data-egress/" + own + "/":              {"", true},
-		"p/x/y/" + own + "/":                                    {"x/y", true},
-		"p/x/y/z/a/b/c/" + own + "/":                            {"x/y/z/a/b/c", true},
-		"p/x/y/z/a/b/c/" + own:                                  {"x/y/z/a/b/c", false},
-		"p/x/" + own + "/":                                      {"", false},
-		"p/q/r/" + own + "/":                                    {"", false},
-		"p/x/" + other + "/" + own + "/":                        {"x/" + other, false},
-		"p/x/" + other + "/":                                    {"x", false},
-		"p/room/data-egress/" + other + "/" + own + "/":         {"x", false},
-		"p/../data-egress/" + own + "/":                         {"", false},
-		"p//data-egress/" + own + "/":                           {"", false},
-		"/p/room/data-egress/" + own + "/":                      {"", false},
-		own + "/":                                               {"x", false},
-		"":                                                      {"x", false},
-		"p-1/room/text-egress/all-topics/" + other + "/" + own + "/": {"", false},
+		{"p-1/room/text-egress/all-topics/" + own + "/", "", true},
+		{"p-1/" + other + "/text-egress/all-topics/" + own + "/", "", true},
+		{"p/room/data-egress/" + own + "/", "", true},
+		{"p/" + other + "/data-egress/" + own + "/", "", true},
+		{"p/x/y/" + own + "/", "x/y", true},
+		{"p/x/y/z/a/b/c/" + own + "/", "x/y/z/a/b/c", true},
+		{"p/x/y/z/a/b/c/" + own, "x/y/z/a/b/c", false},
+		{"p/x/" + own + "/", "", false},
+		{"p/q/r/" + own + "/", "", false},
+		{"p/x/" + other + "/" + own + "/", "x/" + other, false},
+		{"p/x/" + other + "/", "x", false},
+		{"p/room/data-egress/" + other + "/" + own + "/", "x", false},
+		{"p/../data-egress/" + own + "/", "", false},
+		{"p//data-egress/" + own + "/", "", false},
+		{"/p/room/data-egress/" + own + "/", "", false},
+		{own + "/", "x", false},
+		{"", "x", false},
+		{"p-1/room/text-egress/all-topics/" + other + "/" + own + "/", "", false},
 	} {
-		i := Info{EgressID: own, KeyPrefix: prefix, Prefix: c.chosen}
-		if got := i.WithOwnPrefix().KeyPrefix == prefix; got != c.own {
-			t.Errorf("%q, chosen %q: own is %v", prefix, c.chosen, got)
+		i := Info{EgressID: own, KeyPrefix: c.prefix, Prefix: c.chosen}
+		if got := i.WithOwnPrefix().KeyPrefix == c.prefix; got != c.own {
+			t.Errorf("%q, chosen %q: own is %v", c.prefix, c.chosen, got)
 		}
 	}
 }
