@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"time"
+
+	"github.com/syncflow/textegress/internal/timeline"
 )
 
 // Errors of a [Service]. The texts of errors that wrap them are for people and name no participant.
@@ -34,6 +36,8 @@ type Service interface {
 	// Events returns the lines of events.jsonl from line from on, 1 being the first. While the
 	// recording is open, its Next waits for more.
 	Events(ctx context.Context, egressID string, from int64) (Events, error)
+	// Timeline returns the recording over time, up to now.
+	Timeline(ctx context.Context, egressID string) (timeline.Data, error)
 	// Report returns report.html.
 	Report(ctx context.Context, egressID string) (io.ReadCloser, error)
 	// Zip writes all objects of a delivered recording as one archive.
