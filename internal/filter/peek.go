@@ -97,6 +97,67 @@ func (p *peeked) field(kind, number protowire.Number) *[]byte {
 	return nil
 }
 
+// BeginsMessage reports whether a raw livekit.DataPacket begins a message that a participant sent:
+// it is neither a further part of a stream nor sent by a client on its own account. identity is the
+// sender's as far as the packet names it, and aliases b. An encrypted packet counts as a message,
+// because its kind is not known.
+//
+// It decides nothing but counts, so it takes the last of several fields where [Filter.Packet] would
+// refuse the packet.
+func BeginsMessage(b []byte) (identity []byte, begins bool) {
+	var user []byte
+	for len(b) > 0 {
+		f, rest, ok := wire.Next(b)
+		if !ok {
+			return nil, false
+		}
+		b = rest
+		if f.Type != protowire.BytesType {
+			continue
+		}
+		switch f.Number {
+		case wire.Identity:
+			identity = f.Bytes
+		case wire.SID, wire.Destinations:
+		case wire.StreamChunk, wire.StreamTrailer, wire.RPCAck, wire.Metrics, wire.Speaker:
+			return nil, false
+		case wire.User:
+			user, begins = f.Bytes, true
+		default:
+			begins = true
+		}
+	}
+	if begins && len(identity) == 0 && user != nil { // of an older server
+		identity = field(user, wire.UserIdentity)
+	}
+	return identity, begins
+}
+
+// field returns a field of a message that contains bytes, nil if there is none.
+func field(b []byte, number protowire.Number) (found []byte) {
+	for len(b) > 0 {
+		f, rest, ok := wire.Next(b)
+		if !ok {
+			return nil
+		}
+		if f.Number == number {
+			found = f.Bytes
+		}
+		b = rest
+	}
+	return found
+}
+
+// BeginsFrame reports whether a packet of a data track begins a frame, and returns the handle of
+// the track.
+func BeginsFrame(b []byte) (handle uint16, begins bool) {
+	const start = 1 << 4
+	if len(b) < 4 || b[0]&start == 0 {
+		return 0, false
+	}
+	return uint16(b[2])<<8 | uint16(b[3]), true
+}
+
 // Sender returns the identity and the participant sid that the server set in a raw
 // livekit.DataPacket. about is a second identity in it: the speaker in a transcription, or the
 // sender as named inside a user packet. ok is false if they cannot be determined.

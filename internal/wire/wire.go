@@ -11,9 +11,11 @@ import "google.golang.org/protobuf/encoding/protowire"
 const (
 	Kind          protowire.Number = 1
 	User          protowire.Number = 2
+	Speaker       protowire.Number = 3
 	Identity      protowire.Number = 4
 	Destinations  protowire.Number = 5
 	Transcription protowire.Number = 7
+	Metrics       protowire.Number = 8
 	Chat          protowire.Number = 9
 	RPCRequest    protowire.Number = 10
 	RPCAck        protowire.Number = 11
