@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -29,6 +30,9 @@ type Writer struct {
 	recorded atomic.Uint64
 	durable  atomic.Uint64
 	dirty    atomic.Bool // in the syncer's queue
+	// times of the oldest frame that waits for a sync and of the oldest one that is being synced,
+	// unix ns; 0: none
+	waitsSince, syncsSince atomic.Int64
 
 	// syncMu is held while syncing, sealing or closing. It is taken before mu and, unlike mu, held
 	// over an fsync. It also guards synced, dirSynced and startErr of the segments.
@@ -161,6 +165,9 @@ func (w *Writer) write(f segment.Frame, now Reading) error {
 		return fmt.Errorf("append: %w", w.spool.metrics.count(opWrite, err))
 	}
 	w.steps.last = now.UnixNS
+	if w.waitsSince.Load() == 0 {
+		w.waitsSince.Store(now.UnixNS)
+	}
 	seg.size += size
 	seg.frames++
 	w.count()
@@ -237,6 +244,17 @@ func (w *Writer) Recorded() uint64 { return w.recorded.Load() }
 // Durable returns the number of frames that this writer has written and that survive a power
 // failure.
 func (w *Writer) Durable() uint64 { return w.durable.Load() }
+
+// DurableUpTo returns the time at which the oldest frame was written that is not yet durable, zero
+// if there is none. Frames of a segment whose fsync failed are left out, see [Writer.Suspect].
+func (w *Writer) DurableUpTo() time.Time {
+	waits := w.waitsSince.Load() // before syncsSince, to which sync moves it
+	ns := cmp.Or(w.syncsSince.Load(), waits)
+	if ns == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, ns)
+}
 
 // Close syncs and releases the recording without sealing it: it stays open, and a later Writer
 // continues it. It returns the error of Sync.

@@ -66,7 +66,10 @@ func (w *Writer) sync() {
 	if w.segment != nil {
 		jobs = append(jobs, job{w.segment, w.segment.frames, false})
 	}
+	w.syncsSince.Store(w.waitsSince.Load())
+	w.waitsSince.Store(0)
 	w.mu.Unlock()
+	defer w.syncsSince.Store(0)
 	for _, name := range unsynced {
 		w.syncRecovered(name)
 	}
