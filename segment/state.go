@@ -29,6 +29,10 @@ type State struct {
 	// Selection holds the rules of the last event of kind selection.
 	Selection *SelectionRules `json:"selection,omitempty"`
 	Streams   *OpenStreams    `json:"streams,omitempty"`
+	// People lists participants who were in the room or sent a message, at most 2000. Messages are
+	// the messages of everybody.
+	People   []Person       `json:"people,omitempty"`
+	Messages *MessageCounts `json:"messages,omitempty"`
 	// Synced is a segment number. The segments up to and including it were durable when the state
 	// was written, except for segments whose fsync failed. Suspect is the name of the first segment
 	// whose fsync failed.
@@ -40,6 +44,30 @@ type State struct {
 type Present struct {
 	ParticipantSID string `json:"participant_sid"`
 	Identity       string `json:"identity"`
+}
+
+// Person is a participant who was in the room or sent a message.
+type Person struct {
+	MessageCounts
+
+	Identity       string `json:"identity"`
+	ParticipantSID string `json:"participant_sid,omitempty"` // of the last connection
+	Name           string `json:"name,omitempty"`
+	// SinceUnixNS is the time of the event that stated the beginning of the last presence,
+	// LeftUnixNS that of its end; 0: none.
+	SinceUnixNS int64    `json:"since_unix_ns,omitempty"`
+	LeftUnixNS  int64    `json:"left_unix_ns,omitempty"`
+	Tracks      []uint16 `json:"tracks,omitempty"` // handles of the data tracks in this epoch
+}
+
+// MessageCounts counts packets that begin a message.
+type MessageCounts struct {
+	Messages   uint64 `json:"messages,omitempty"`
+	LastUnixNS int64  `json:"last_message_unix_ns,omitempty"`
+	// Recent has the counts of at most 30 consecutive intervals of 10 s. Interval is the number of
+	// the last of them since 1970.
+	Recent   []uint32 `json:"recent,omitempty"`
+	Interval int64    `json:"interval,omitempty"`
 }
 
 // OpenStreams identifies the streams whose remaining packets may be recorded because the rules

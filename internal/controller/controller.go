@@ -290,6 +290,26 @@ func (c *Controller) resumeOpen(ctx context.Context) {
 	}
 }
 
+// People returns the participants of a session that is being recorded, see [recorder.Person], and
+// false if the recording with the given egress id has no recorder.
+func (c *Controller) People(egressID string) ([]recorder.Person, bool) {
+	rec, ok := c.o.Spool.Recording(egressID)
+	if !ok || rec.Info().ProjectID != c.o.ProjectID {
+		return nil, false
+	}
+	c.mu.Lock()
+	st := c.open[rec.Info().SessionID]
+	var r *recorder.Recorder
+	if st != nil {
+		r = st.recorder
+	}
+	c.mu.Unlock()
+	if r == nil || r.ID() != egressID {
+		return nil, false
+	}
+	return r.People(), true
+}
+
 // Snapshot is the state of a project at one moment.
 type Snapshot struct {
 	State       State

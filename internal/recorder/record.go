@@ -45,6 +45,7 @@ type state struct {
 	bytes        uint64
 	lastPacketNS int64 // reception of the last packet, unix ns
 	lastFrameNS  int64 // time of the last frame, unix ns; 0: no frame yet
+	people       people
 }
 
 // apply updates the state with a written frame.
@@ -55,35 +56,34 @@ func (s *state) apply(f segment.Frame) {
 		s.packets++
 		s.bytes += uint64(len(f.Payload))
 		s.lastPacketNS = f.UnixNS
+		s.packet(f)
 	case segment.FrameEvent:
 		s.lastFrameNS = f.UnixNS
 		ev, err := segment.DecodeEvent(f.Payload)
 		if err != nil {
 			return // the decoder reports the error
 		}
-		s.event(int(f.Epoch), ev)
+		s.event(f, ev)
 	}
 }
 
-func (s *state) event(epoch int, ev segment.Event) {
+func (s *state) event(f segment.Frame, ev segment.Event) {
 	switch ev.Kind {
 	case textegress.KindJoined:
-		s.epoch = epoch
+		s.epoch = int(f.Epoch)
+		s.people.tracks = nil // handles are valid for one connection only
 		if !slices.Contains(s.roomSIDs, ev.RoomSID) {
 			s.roomSIDs = append(s.roomSIDs, ev.RoomSID)
 		}
 	case textegress.KindParticipantJoined:
-		if s.present == nil {
-			s.present = map[string]string{}
-		}
-		// A sid identifies one connection of a participant. It is removed when the connection ends,
-		// so that a participant who joins and leaves for hours uses no memory.
-		if _, known := s.present[ev.ParticipantSID]; !known {
-			s.participants++
-		}
-		s.present[ev.ParticipantSID] = ev.Identity
+		s.join(f.UnixNS, ev)
 	case textegress.KindParticipantLeft:
-		delete(s.present, ev.ParticipantSID)
+		s.leave(f.UnixNS, ev.ParticipantSID)
+		s.optedOut(ev)
+	case textegress.KindParticipantUpdated:
+		s.updated(ev)
+	case textegress.KindDataTrackSubscribed:
+		s.people.subscribed(ev.Handle, ev.Identity)
 	case textegress.KindSelection:
 		s.rules = textegress.SelectionRules{}
 		if ev.Selection != nil {
@@ -103,18 +103,21 @@ func (r *record) snapshot() state {
 	defer r.mu.Unlock()
 	s := r.state
 	s.present = maps.Clone(s.present)
+	s.people = people{} // guarded by mu
 	return s
 }
 
-// counts returns the counts of a [Snapshot].
-func (r *record) counts() (packets, bytes uint64, participants, outages int, last time.Time) {
+// counts sets the counts of a [Snapshot].
+func (r *record) counts(out *Snapshot) {
+	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := &r.state
-	if s.lastPacketNS != 0 {
-		last = time.Unix(0, s.lastPacketNS)
-	}
-	return s.packets, s.bytes, s.participants, s.outages, last
+	out.Packets, out.Bytes, out.Participants, out.Outages = s.packets, s.bytes, s.participants,
+		s.outages
+	out.LastPacketAt = timeOf(s.lastPacketNS)
+	out.Messages, out.Recent, out.MorePeople = s.people.all.n, s.people.all.last(now),
+		s.people.omitted
 }
 
 // everJoined reports whether the room was ever joined.
@@ -136,7 +139,7 @@ func (r *record) isPresent(participantSID string) bool {
 func (r *record) removePresent(participantSID string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.state.present, participantSID)
+	r.state.leave(0, participantSID)
 }
 
 // outageSinceNS returns the start of an outage: the time of the last frame before it, because

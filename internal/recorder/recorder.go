@@ -164,6 +164,9 @@ func New(rec *spool.Recording, o Options) *Recorder {
 	}
 }
 
+// ID returns the egress id of the recording.
+func (r *Recorder) ID() string { return r.info.EgressID }
+
 // Snapshot is the current state of a recorder.
 type Snapshot struct {
 	Info      spool.Info
@@ -178,6 +181,19 @@ type Snapshot struct {
 	Recorded     uint64
 	Durable      uint64
 	Participants int
+	// Messages counts packets that begin a message, of everybody, as [Person.Messages] does; Recent
+	// those of the last 30 intervals of 10 s, oldest first.
+	Messages uint64
+	Recent   [recentParts]uint32
+	// MorePeople is the number of times that a participant got no counts of his own, or lost them,
+	// because there were too many.
+	MorePeople int
+	// DurableUpTo is the time of the oldest frame that is not yet durable, zero if all are.
+	// DurableAge is how long ago that is. Frames of a segment whose fsync failed are left out: they
+	// never become durable, and make the recording Suspect.
+	DurableUpTo  time.Time
+	DurableAge   time.Duration
+	Suspect      bool
 	Outages      int
 	LastPacketAt time.Time
 	// AwaySince is the time at which the recorder lost the room or started outside it; zero while
@@ -189,7 +205,7 @@ type Snapshot struct {
 // Snapshot returns the current state.
 func (r *Recorder) Snapshot() Snapshot {
 	s := Snapshot{Info: r.info}
-	s.Packets, s.Bytes, s.Participants, s.Outages, s.LastPacketAt = r.rec.counts()
+	r.rec.counts(&s)
 	joined := r.rec.everJoined()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -200,6 +216,10 @@ func (r *Recorder) Snapshot() Snapshot {
 	}
 	if r.writing {
 		s.Recorded, s.Durable = r.rec.w.Recorded(), r.rec.w.Durable()
+		s.DurableUpTo, s.Suspect = r.rec.w.DurableUpTo(), r.rec.w.Suspect()
+		if !s.DurableUpTo.IsZero() {
+			s.DurableAge = max(0, time.Since(s.DurableUpTo))
+		}
 	}
 	return s
 }

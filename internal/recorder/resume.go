@@ -96,6 +96,7 @@ func (r *record) Restore(s segment.State) {
 	for _, p := range s.Present {
 		r.state.present[p.ParticipantSID] = p.Identity
 	}
+	r.state.restorePeople(s.People, s.Messages)
 	if s.Selection != nil {
 		r.state.rules = *s.Selection
 	}
@@ -129,6 +130,10 @@ func (r *record) State() segment.State {
 			out.Present = append(out.Present,
 				segment.Present{ParticipantSID: sid, Identity: identity})
 		}
+	}
+	out.People = s.people.state(r.filter.Identity)
+	if all := s.people.all.counts(); all.Messages > 0 {
+		out.Messages = &all
 	}
 	if !s.rules.IsZero() {
 		out.Selection = &s.rules
