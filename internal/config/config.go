@@ -135,6 +135,8 @@ type Project struct {
 
 	// Pseudonyms: recordings are delivered with pseudonyms instead of identities.
 	Pseudonyms bool
+	// LiveText: the page and the API show what participants sent, not only who sent how much.
+	LiveText bool
 
 	// E2EEKey (one key) and E2EEKeys (the content of a file of keys) decrypt data from encrypted
 	// rooms at export. Either may be missing. This package does not check their format.

@@ -106,6 +106,7 @@ func (l *loader) project(c *Config, i int) Project {
 		KeepEncrypted:   l.projectField(i, "ENCRYPTED").choice("drop", "keep") == "keep",
 	}
 	p.Pseudonyms = l.projectField(i, "PSEUDONYMS").boolean()
+	p.LiveText = l.projectField(i, "LIVE_TEXT").boolean()
 	p.E2EEKey = NewSecret(l.projectField(i, "E2EE_KEY").text)
 	p.E2EEKeys = l.projectField(i, "E2EE_KEY_FILE").keyFile()
 	directory := l.projectField(i, "DIRECTORY")

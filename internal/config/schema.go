@@ -93,6 +93,7 @@ var projectKeys = []setting{
 	{"IDENTITIES_DENY", list, ""},
 	{"ENCRYPTED", plain, "drop"},
 	{"PSEUDONYMS", plain, "false"},
+	{"LIVE_TEXT", plain, "false"},
 	{"E2EE_KEY", secret, ""},
 	{"E2EE_KEY_FILE", plain, ""},
 	{"S3_CONFIG__ACCESS_KEY", ident, ""},
