@@ -34,7 +34,8 @@ type Service interface {
 	// Recording returns one recording, or ErrNotFound.
 	Recording(ctx context.Context, egressID string) (Recording, error)
 	// Events returns the lines of events.jsonl from line from on, 1 being the first. While the
-	// recording is open, its Next waits for more.
+	// recording is open, its Next waits for more. Where LIVE_TEXT does not allow it, they are
+	// without text.
 	Events(ctx context.Context, egressID string, from int64) (Events, error)
 	// Timeline returns the recording over time, up to now.
 	Timeline(ctx context.Context, egressID string) (timeline.Data, error)
@@ -120,6 +121,9 @@ type Events interface {
 	Next(ctx context.Context) (Event, error)
 	// Ready returns the last n that Next returns without waiting.
 	Ready() int64
+	// Text reports whether the lines contain what was said. It is false where LIVE_TEXT does not
+	// allow it; the lines are then those of [WithoutText].
+	Text() bool
 	// Version identifies how the lines were made. With another version they are numbered anew.
 	Version() string
 	Close() error
