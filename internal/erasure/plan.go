@@ -80,6 +80,11 @@ func (p *erasePlan) collectSIDs(f segment.Frame) {
 				p.sids[who.ParticipantSID] = true
 			}
 		}
+		for _, who := range state.People {
+			if who.Identity == p.identity && who.ParticipantSID != "" {
+				p.sids[who.ParticipantSID] = true
+			}
+		}
 		return
 	}
 	if ev := f.Event; ev != nil && ev.Kind != textegress.KindJoined && ev.Identity == p.identity &&
@@ -191,6 +196,11 @@ func (p *erasePlan) inState(f segment.Frame) bool {
 		return p.mentions(f.Payload)
 	}
 	for _, who := range state.Present {
+		if who.Identity == p.identity || p.sids[who.ParticipantSID] {
+			return true
+		}
+	}
+	for _, who := range state.People {
 		if who.Identity == p.identity || p.sids[who.ParticipantSID] {
 			return true
 		}

@@ -15,6 +15,16 @@ import (
 // Somebody whom nothing but a recorder's state names, because the frames that told of them are
 // damaged, is found and removed.
 func TestForgetWhoIsInAState(t *testing.T) {
+	for name, state := range map[string]segment.State{
+		"present": {Present: []segment.Present{{ParticipantSID: "PA_bob", Identity: bob}}},
+		"counted": {People: []segment.Person{{ParticipantSID: "PA_bob", Identity: bob}}},
+	} {
+		t.Run(name, func(t *testing.T) { testForgetWhoIsInAState(t, state) })
+	}
+}
+
+func testForgetWhoIsInAState(t *testing.T, state segment.State) {
+	t.Helper()
 	w := newWorld(t, objtest.NewMemory("b", true))
 	rec, err := w.spool.Create(spool.Info{
 		EgressID: "DE_1", SessionID: "s", RoomName: "room", ProjectID: "p", ProjectName: "Study",
@@ -24,9 +34,7 @@ func TestForgetWhoIsInAState(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wr, err := rec.Resume(&present{segment.State{
-		Present: []segment.Present{{ParticipantSID: "PA_bob", Identity: bob}},
-	}})
+	wr, err := rec.Resume(&present{state})
 	if err != nil {
 		t.Fatal(err)
 	}
