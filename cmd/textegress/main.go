@@ -43,6 +43,7 @@ type cli struct {
 	} `cmd:"" help:"Show and test the settings."`
 	List       listCmd       `cmd:"" help:"List the recordings in the data directory."`
 	Record     recordCmd     `cmd:"" help:"Ask the running service to record a session or a room that it does not record by itself."`
+	Rehearse   rehearseCmd   `cmd:"" help:"Make a test recording with the running service, from a room to the verified bucket, and remove it again."`
 	Export     exportCmd     `cmd:"" help:"Derive the objects of a recording into a directory."`
 	Merge      mergeCmd      `cmd:"" help:"Merge two recordings that two deployments made of the same session."`
 	Verify     verifyCmd     `cmd:"" help:"Check a delivered recording against its manifest."`

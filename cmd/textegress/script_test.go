@@ -193,11 +193,29 @@ func (fakeService) Status() web.Status {
 	}}}
 }
 
-// Record of the session "slow" makes a file when it begins, and never ends by itself.
+func (fakeService) Rehearse(_ context.Context, project string,
+	report func(web.RehearsalStep),
+) error {
+	report(web.RehearsalStep{
+		Name: "room", Result: "ok", Detail: "opened the room x", TookMS: 12.4,
+	})
+	switch project {
+	case "broken":
+		report(web.RehearsalStep{
+			Name: "delivered", Result: "failed", Detail: "the bucket refuses us",
+		})
+		return errors.New("the rehearsal failed")
+	case "syncflow":
+		report(web.RehearsalStep{Name: "room", Result: web.NotTried, Detail: "no tokens"})
+	}
+	return nil
+}
+
 func (f fakeService) Forget(context.Context, []byte) ([]byte, error) {
 	return []byte(`{"dry_run":true,"recordings":[]}`), nil
 }
 
+// Record of the session "slow" makes a file when it begins, and never ends by itself.
 func (f fakeService) Record(ctx context.Context, sessionID, project string) (string, error) {
 	if sessionID == "slow" {
 		_ = os.WriteFile(f.asked, nil, 0o600)

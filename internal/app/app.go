@@ -75,7 +75,8 @@ type App struct {
 
 	cleanups []cleanup // run in reverse order by stop, or by New when it fails
 
-	reloading sync.Mutex // held during a reload
+	reloading  sync.Mutex // held during a reload
+	rehearsing sync.Mutex // held during a rehearsal
 
 	mu         sync.RWMutex // guards the fields up to the next blank line; never held over I/O
 	config     *config.Config

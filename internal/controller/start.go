@@ -253,6 +253,9 @@ func cleanPrefix(prefix string) (string, error) {
 	return prefix, nil
 }
 
+// Prefix returns the key prefix below which a recording of this project is delivered.
+func (c *Controller) Prefix(info spool.Info) string { return c.keyPrefix(info) }
+
 // keyPrefix returns the key prefix of a recording.
 func (c *Controller) keyPrefix(info spool.Info) string {
 	switch {

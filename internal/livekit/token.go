@@ -87,6 +87,29 @@ func (k Key) JoinToken(room, identity string) (string, error) {
 	return signed, nil
 }
 
+// SenderToken returns a token that admits a participant who may send data to a room, for a
+// rehearsal.
+func (k Key) SenderToken(room, identity string) (string, error) {
+	if k.ID == "" || k.Secret == "" || room == "" || identity == "" {
+		return "", errors.New("sender token: key, secret, room and identity are required")
+	}
+	now := time.Now()
+	t := jwt.NewWithClaims(jwt.SigningMethodHS256, claims{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Issuer: k.ID, Subject: identity,
+			NotBefore: jwt.NewNumericDate(now.Add(-backdated)),
+			ExpiresAt: jwt.NewNumericDate(now.Add(backdated)),
+		},
+		Name: identity, Kind: "standard",
+		Video: grants{RoomJoin: true, Room: room, CanPublishData: true, CanSubscribe: true},
+	})
+	signed, err := t.SignedString([]byte(k.Secret))
+	if err != nil {
+		return "", fmt.Errorf("sender token: %w", err)
+	}
+	return signed, nil
+}
+
 // roomsToken returns a token that may create, list and delete rooms, and nothing else.
 func (k Key) roomsToken() (string, error) {
 	if k.ID == "" || k.Secret == "" {

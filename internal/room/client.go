@@ -125,6 +125,7 @@ type rtcConn interface {
 	Status() rtc.Status
 	Events() <-chan rtc.Event
 	Drain(quiet, limit time.Duration)
+	Send(ch Channel, b []byte) error
 	Close()
 }
 

@@ -95,6 +95,10 @@ func (c *Conn) Leave(ctx context.Context) {
 	}
 }
 
+// Send sends one packet on a channel, if the token allows it: the bytes of a livekit.DataPacket. It
+// returns once the packet is queued. A recorder never sends, and its token forbids it.
+func (c *Conn) Send(ch Channel, b []byte) error { return c.rtc.Send(ch, b) }
+
 func (c *Conn) requestClose(d Disconnect) {
 	select {
 	case c.closeRequests <- d:

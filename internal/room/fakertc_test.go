@@ -179,6 +179,8 @@ func (f *fakeRTC) Status() rtc.Status {
 
 func (f *fakeRTC) Events() <-chan rtc.Event { return f.events }
 
+func (f *fakeRTC) Send(rtc.Channel, []byte) error { return nil }
+
 func (f *fakeRTC) Drain(quiet, limit time.Duration) {
 	for until := time.Now().Add(limit); ; time.Sleep(quiet) {
 		f.mu.Lock()

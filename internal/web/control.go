@@ -178,15 +178,8 @@ func (c *ControlClient) do(ctx context.Context, method, path string, body []byte
 		return fmt.Errorf("ask the service: %w", err)
 	}
 	resp, err := c.http.Do(req)
-	switch {
-	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("%w: %s; start it with `textegress serve`, or name another "+
-			"with --data-dir", ErrNotRunning, c.dataDir)
-	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("the control socket in %s may be used only by the user of the "+
-			"service, and root: %w", c.dataDir, err)
-	case err != nil:
-		return fmt.Errorf("ask the service: %w", err)
+	if err != nil {
+		return c.unreachable(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
@@ -204,4 +197,17 @@ func (c *ControlClient) do(ctx context.Context, method, path string, body []byte
 		return fmt.Errorf("decode the service's answer: %w", err)
 	}
 	return nil
+}
+
+// unreachable explains why a request did not reach the service.
+func (c *ControlClient) unreachable(err error) error {
+	switch {
+	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("%w: %s; start it with `textegress serve`, or name another "+
+			"with --data-dir", ErrNotRunning, c.dataDir)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("the control socket in %s may be used only by the user of the "+
+			"service, and root: %w", c.dataDir, err)
+	}
+	return fmt.Errorf("ask the service: %w", err)
 }

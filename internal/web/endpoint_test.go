@@ -72,6 +72,10 @@ type blockingService struct {
 	end   chan struct{}
 }
 
+func (b *blockingService) Rehearse(context.Context, string, func(web.RehearsalStep)) error {
+	return nil
+}
+
 func (b *blockingService) Forget(ctx context.Context, _ []byte) ([]byte, error) {
 	b.began <- struct{}{}
 	select {

@@ -75,10 +75,10 @@ func (s *Server) readOnly() http.Handler {
 	return guarded(mux)
 }
 
-// ControlHandler serves the control socket: GET /status.json, POST /record, POST /forget, and the
-// profiles of net/http/pprof below /debug/pprof/. Any process that can open the socket may use it.
-// Profiles are not served at the HTTP address, where anybody could request them: they contain no
-// payload, but take time.
+// ControlHandler serves the control socket: GET /status.json, POST /record, POST /forget,
+// POST /rehearse, and the profiles of net/http/pprof below /debug/pprof/. Any process that can open
+// the socket may use it. Profiles are not served at the HTTP address, where anybody could request
+// them: they contain no payload, but take time.
 func (s *Server) ControlHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
@@ -87,6 +87,7 @@ func (s *Server) ControlHandler() http.Handler {
 	mux.HandleFunc("GET /status.json", s.status)
 	mux.HandleFunc("POST /record", s.record)
 	mux.HandleFunc("POST /forget", s.forget)
+	mux.HandleFunc("POST /rehearse", s.rehearse)
 	return guarded(mux)
 }
 

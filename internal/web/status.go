@@ -21,6 +21,9 @@ type Service interface {
 	// Forget removes a participant from the recordings. request and answer are JSON of package
 	// erasure.
 	Forget(ctx context.Context, request []byte) (answer []byte, err error)
+	// Rehearse makes a test recording in a project, and reports each step as it ends. If project is
+	// empty, the only running project is used. It returns an error if a step failed.
+	Rehearse(ctx context.Context, project string, report func(RehearsalStep)) error
 }
 
 // Status is the document served as /status.json. docs/OPERATIONS.md explains its keys; a key is

@@ -29,6 +29,14 @@ type fakeService struct {
 
 func (f *fakeService) Status() web.Status { return f.status }
 func (f *fakeService) NotReady() []string { return f.notReady }
+func (f *fakeService) Rehearse(_ context.Context, project string,
+	report func(web.RehearsalStep),
+) error {
+	report(web.RehearsalStep{Name: "room", Result: "ok", Detail: "opened for " + project})
+	report(web.RehearsalStep{Name: "joined", Result: "failed", Detail: "no UDP"})
+	return errors.New("no UDP")
+}
+
 func (f *fakeService) Forget(_ context.Context, request []byte) ([]byte, error) {
 	if string(request) == "{}" {
 		return nil, errors.New("name the participant's identity")

@@ -2,6 +2,7 @@ package rtc
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -105,6 +106,21 @@ func (c *Conn) deliverAll(ch Channel, stream uint16, raw datachannel.ReadWriteCl
 			buf = make([]byte, firstBuffer)
 		}
 	}
+}
+
+// Send sends one message on a channel that we opened. It returns once SCTP has queued the message.
+// A recorder never sends. A rehearsal does, as a participant of its own.
+func (c *Conn) Send(ch Channel, b []byte) error {
+	c.mu.Lock()
+	w := c.own[ch&3]
+	c.mu.Unlock()
+	if w == nil {
+		return fmt.Errorf("data channel %s is not open", ch)
+	}
+	if _, err := w.Write(b); err != nil {
+		return fmt.Errorf("data channel %s: %w", ch, err)
+	}
+	return nil
 }
 
 // arrival returns the arrival time of the message just read from a stream, or the current time if

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,6 +43,7 @@ type Conn struct {
 	secure   *dtls.Conn
 	assoc    *sctp.Association
 	have     [4]bool       // by Channel: the channel has been opened
+	own      [4]io.Writer  // by Channel: the channel that we opened
 	reading  int           // number of channels being read
 	turn     bool          // TURN servers are set
 	found    []string      // candidates found for the next offer

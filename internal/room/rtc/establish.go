@@ -161,6 +161,9 @@ func (c *Conn) openChannels(assoc *sctp.Association, even bool) ([]*datachannel.
 			return nil, err
 		}
 		c.attach(ch, id, dc)
+		c.mu.Lock()
+		c.own[ch] = dc
+		c.mu.Unlock()
 		all = append(all, dc)
 		id += 2
 	}
