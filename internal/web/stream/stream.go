@@ -5,6 +5,7 @@ package stream
 import (
 	"bytes"
 	"context"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -130,4 +131,23 @@ func (s *Stream) flush() error {
 		return err
 	}
 	return s.rc.Flush()
+}
+
+// Long returns a writer for an answer of any length, such as a file: each write has the time of an
+// event, instead of the whole answer having that of the server.
+func Long(w http.ResponseWriter) io.Writer {
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Time{})
+	return longWriter{w, rc}
+}
+
+type longWriter struct {
+	w  http.ResponseWriter
+	rc *http.ResponseController
+}
+
+// Write implements [io.Writer].
+func (l longWriter) Write(b []byte) (int, error) {
+	_ = l.rc.SetWriteDeadline(time.Now().Add(writeTimeout))
+	return l.w.Write(b)
 }
