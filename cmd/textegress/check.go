@@ -30,7 +30,7 @@ type configCheckCmd struct {
 // checkResult is the result of testing one part of one project.
 type checkResult struct {
 	Project int `json:"project"` // n of PROJECTS__n__; -1: the whole service
-	// settings, data directory, syncflow, clock, device, livekit …, broker …, webhooks, bucket
+	// settings, data directory, access, syncflow, clock, device, livekit …, broker …, webhooks, bucket
 	Part    string `json:"part"`
 	OK      bool   `json:"ok"`
 	Skipped bool   `json:"skipped,omitempty"` // not tried, because an earlier part failed
@@ -135,6 +135,7 @@ func checkAll(ctx context.Context, cfg *config.Config, report func(checkResult))
 		instance = "not-named-yet" // the name is assigned at the first start
 	}
 	report(checkDataDir(cfg))
+	report(checkAccess(cfg))
 	for _, p := range cfg.Projects {
 		if p.Platform() == config.LiveKitServer {
 			checkServer(ctx, cfg, p, report)

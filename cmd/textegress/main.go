@@ -42,6 +42,7 @@ type cli struct {
 		Check configCheckCmd `cmd:"" help:"Show the effective settings and test each part: platform, broker, bucket."`
 	} `cmd:"" help:"Show and test the settings."`
 	List       listCmd       `cmd:"" help:"List the recordings in the data directory."`
+	Page       pageCmd       `cmd:"" help:"Print a link to the page of the running service that logs in once, within five minutes."`
 	Record     recordCmd     `cmd:"" help:"Ask the running service to record a session or a room that it does not record by itself."`
 	Rehearse   rehearseCmd   `cmd:"" help:"Make a test recording with the running service, from a room to the verified bucket, and remove it again."`
 	Export     exportCmd     `cmd:"" help:"Derive the objects of a recording into a directory."`

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -27,6 +28,7 @@ import (
 	"github.com/syncflow/textegress/internal/pseudonym"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/web"
+	"github.com/syncflow/textegress/internal/web/access"
 	"github.com/syncflow/textegress/segment"
 )
 
@@ -234,9 +236,12 @@ func controlService(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.MkdirAll(dir, 0o700))
 	listener, err := web.ListenControl(dir)
 	ts.Check(err)
+	doors := access.New(access.Options{Logger: slog.New(slog.DiscardHandler)})
+	doors.At(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9464}, "localhost:0")
 	s := web.New(web.Options{
 		Service:  fakeService{asked: ts.MkAbs("asked")},
 		Gatherer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler),
+		Doors: doors,
 	})
 	server := s.Control(listener)
 	go func() { _ = server.Run() }()

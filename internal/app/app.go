@@ -32,6 +32,7 @@ import (
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/internal/syncflow"
 	"github.com/syncflow/textegress/internal/web"
+	"github.com/syncflow/textegress/internal/web/access"
 )
 
 // Options configure the service.
@@ -68,7 +69,11 @@ type App struct {
 
 	registry *prometheus.Registry // every metric of the service
 	web      *web.Server
-	shared   shared
+	doors    *access.Doors
+	// of the HTTP server; nil: it does not use TLS
+	certificates *access.Certificates
+
+	shared shared
 
 	listening chan struct{} // closed when addr is set
 	addr      string        // of the HTTP server
@@ -171,15 +176,21 @@ func New(o Options) (_ *App, err error) {
 		Spool: a.spool, Projects: a.subscriptions, AllowPrivate: c.WebhookAllowPrivate,
 		Hosts: c.WebhookHosts, Logger: o.Logger, Registerer: reg,
 	})
-	a.web = web.New(web.Options{
-		Service: a, Gatherer: a.registry, Logger: o.Logger,
+	a.setUpDoors(c)
+	options := web.Options{
+		Service: a, Gatherer: a.registry, Logger: o.Logger, Doors: a.doors,
+		PageHost: hostOf(c.HTTP.PageURL),
 		Routes: map[string]http.Handler{
 			"POST /livekit/webhook": a.shared.project.Webhooks,
 			"/twirp/": api.New(api.Options{
 				Service: apiService{a}, Projects: a.apiProjects, Logger: o.Logger,
 			}),
 		},
-	})
+	}
+	if a.certificates != nil {
+		options.TLS = a.certificates.Config()
+	}
+	a.web = web.New(options)
 	return a, nil
 }
 
@@ -196,6 +207,9 @@ func (a *App) listen() error {
 		return fmt.Errorf("control socket: %w", err)
 	}
 	a.serve("control", a.web.Control(control))
+	if reason := a.doors.ClosedReason(); reason != "" {
+		a.log.Warn("page, API and status are closed", "reason", reason)
+	}
 	a.addr = l.Addr().String()
 	close(a.listening)
 	return nil

@@ -22,7 +22,7 @@ func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
 	w := newWorld(t)
 	w.env(w.directory(0, projectA, "out"))
 	w.start()
-	const opened, most = 250, 64
+	const opened, most = 250, 128
 	for _, door := range []struct {
 		network, addr string
 		beginning     string // what a peer sends of a request that it does not finish

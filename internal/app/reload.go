@@ -15,7 +15,10 @@ import (
 )
 
 // reloadable are the settings of the whole service that a reload can change.
-var reloadable = []string{"LOG_LEVEL", "RETENTION", "SHUTDOWN_TIMEOUT"}
+var reloadable = []string{
+	"LOG_LEVEL", "RETENTION", "SHUTDOWN_TIMEOUT",
+	"HTTP_USERS_FILE", "HTTP_BEARER_TOKEN_FILE", "HTTP_OPERATORS",
+}
 
 // Reload reads the settings again and applies those that can change while the service runs: the
 // bucket and the keys of a project, projects that are new or were broken, and the settings marked
@@ -82,6 +85,11 @@ func (a *App) reload(status *web.ReloadStatus) error {
 		added = append(added, a.brokenProject(b))
 	}
 	a.commit(next, buckets, added, status)
+	if err := a.loadAccess(next.HTTP); err != nil {
+		// No reason to do without the other settings.
+		status.Error = "logins and certificate are as before: " + err.Error()
+		a.log.Error("logins and certificate are not read again", "error", err)
+	}
 
 	if a.o.LogLevel != nil {
 		a.o.LogLevel.Set(next.LogLevel)

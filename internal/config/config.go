@@ -56,6 +56,7 @@ type Config struct {
 	WebhookHosts []string
 
 	HTTPAddr  string
+	HTTP      HTTP // who may see and do what there
 	LogLevel  slog.Level
 	LogFormat string // "auto" (text on a terminal, else JSON), "text" or "json"
 

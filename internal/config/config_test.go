@@ -111,7 +111,7 @@ func TestLoadPredecessorsEnv(t *testing.T) {
 		SegmentSize: 64 << 20, SegmentAge: 15 * time.Minute, DiskMinFree: 256 << 20,
 		Retention:       72 * time.Hour,
 		ShutdownTimeout: time.Minute, HTTPAddr: "127.0.0.1:9464", LogLevel: slog.LevelInfo,
-		LogFormat: "auto",
+		LogFormat: "auto", HTTP: config.HTTP{Operators: []string{"*"}},
 	}
 	if diff := cmp.Diff(want, c, cmpopts.IgnoreUnexported(config.Config{})); diff != "" {
 		t.Error(diff)
@@ -244,6 +244,17 @@ func TestFaults(t *testing.T) {
 		{"age out of range", "SEGMENT_AGE=1ms", []string{"out of range", "1s to 24h"}},
 		{"instance", "INSTANCE=a.b", []string{"instance name"}},
 		{"addr", "HTTP_ADDR=9464", []string{"host:port"}},
+		{
+			"certificate without key", "HTTP_TLS_CERT_FILE=c.pem",
+			[]string{"HTTP_TLS_KEY_FILE", "private key"},
+		},
+		{
+			"key without certificate", "HTTP_TLS_KEY_FILE=k.pem",
+			[]string{"HTTP_TLS_CERT_FILE", "chain"},
+		},
+		{"proxy", "HTTP_BEHIND_PROXY=nginx", []string{"true or false"}},
+		{"page with a path", "PAGE_URL=https://x.org/egress", []string{"has a path"}},
+		{"page without scheme", "PAGE_URL=x.org", []string{"is not a URL"}},
 		{"level", "LOG_LEVEL=loud", []string{"debug, info, warn or error"}},
 		{"format", "LOG_FORMAT=xml", []string{"auto, text or json"}},
 		{"transport", "ICE_TRANSPORT=turn", []string{"all or relay"}},

@@ -66,6 +66,13 @@ var globalKeys = []setting{
 	{"WEBHOOK_ALLOW_PRIVATE", plain, "false"},
 	{"WEBHOOK_HOSTS", list, ""},
 	{"HTTP_ADDR", plain, "127.0.0.1:9464"},
+	{"HTTP_USERS_FILE", plain, ""},
+	{"HTTP_BEARER_TOKEN_FILE", plain, ""},
+	{"HTTP_OPERATORS", list, "*"},
+	{"HTTP_TLS_CERT_FILE", plain, ""},
+	{"HTTP_TLS_KEY_FILE", plain, ""},
+	{"HTTP_BEHIND_PROXY", plain, "false"},
+	{"PAGE_URL", plain, ""},
 	{"LOG_LEVEL", plain, "info"},
 	{"LOG_FORMAT", plain, "auto"},
 }

@@ -68,7 +68,7 @@ func distanceOfWords(a, b string) int {
 // shared `.env` is not necessarily a spelling mistake.
 func isCommon(name string) bool {
 	return strings.HasPrefix(name, topLevelPrefix) || strings.HasPrefix(name, "WEBHOOK_") ||
-		strings.HasPrefix(name, "POLL_")
+		strings.HasPrefix(name, "POLL_") || strings.HasPrefix(name, "HTTP_") || name == "PAGE_URL"
 }
 
 // distance returns the number of edits (insert, delete or replace a character, exchange two

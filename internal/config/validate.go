@@ -55,6 +55,7 @@ func (l *loader) service(c *Config) {
 	c.WebhookAllowPrivate = l.field("WEBHOOK_ALLOW_PRIVATE").boolean()
 	c.WebhookHosts = l.field("WEBHOOK_HOSTS").hosts()
 	c.HTTPAddr = l.field("HTTP_ADDR").address()
+	l.http(&c.HTTP)
 	c.LogLevel = l.field("LOG_LEVEL").level()
 	c.LogFormat = l.field("LOG_FORMAT").choice("auto", "text", "json")
 }

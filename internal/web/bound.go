@@ -1,6 +1,7 @@
 package web
 
 import (
+	"crypto/tls"
 	"net"
 	"net/http"
 	"sync"
@@ -48,7 +49,7 @@ func (b *boundedListener) Accept() (net.Conn, error) {
 		}
 		if oldest := b.longestWaiting(); oldest != nil {
 			delete(b.conns, oldest)
-			_ = oldest.Close()
+			_ = raw(oldest).Close()
 			continue
 		}
 		b.changed.Wait()
@@ -56,6 +57,14 @@ func (b *boundedListener) Accept() (net.Conn, error) {
 	b.ticks++
 	b.conns[conn] = &boundedConn{waiting: true, since: b.ticks}
 	return conn, nil
+}
+
+// raw returns the connection below TLS. Closing that does not wait for a peer that does not read.
+func raw(conn net.Conn) net.Conn {
+	if t, ok := conn.(*tls.Conn); ok {
+		return t.NetConn()
+	}
+	return conn
 }
 
 // longestWaiting returns the connection that has waited longest for a request, nil if there is

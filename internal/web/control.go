@@ -161,6 +161,13 @@ func (c *ControlClient) Record(ctx context.Context, sessionID, project string) (
 	return resp.EgressID, nil
 }
 
+// Page returns the address of the page with a token that logs in once.
+func (c *ControlClient) Page(ctx context.Context) (url string, err error) {
+	var resp pageResponse
+	err = c.do(ctx, http.MethodPost, "/page", nil, &resp)
+	return resp.URL, err
+}
+
 // Forget removes a participant from the recordings. request and into are of package erasure. It
 // returns when those recordings have been derived, delivered and verified again.
 func (c *ControlClient) Forget(ctx context.Context, request, into any) error {

@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -10,9 +11,10 @@ import (
 )
 
 // Limits of open connections of the two servers. They are counted separately, so that the load of
-// one does not block the other.
+// one does not block the other. Open event streams take at most half of the connections of HTTP.
 const (
-	maxHTTPConns    = 64
+	maxHTTPConns    = 128
+	maxStreams      = 64
 	maxControlConns = 32
 )
 
@@ -27,9 +29,15 @@ type Endpoint struct {
 // listens. If l is on loopback, the Host header of requests must name this machine, except for
 // [Options.Routes].
 func (s *Server) HTTP(l net.Listener, addr string) *Endpoint {
-	e := s.endpoint(l, s.withRoutes(localOnly(s.readOnly(), l.Addr(), addr)), maxHTTPConns)
+	s.o.Doors.At(l.Addr(), addr)
+	h := s.withRoutes(localOnly(s.own(), l.Addr(), addr, s.o.PageHost))
+	if s.o.TLS != nil {
+		l = tls.NewListener(l, s.o.TLS)
+	}
+	e := s.endpoint(l, h, maxHTTPConns)
 	e.server.ReadTimeout = 10 * time.Second // bodies are small
 	e.server.WriteTimeout = 30 * time.Second
+	e.server.RegisterOnShutdown(s.streams.Close)
 	return e
 }
 

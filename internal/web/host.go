@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -12,14 +13,16 @@ import (
 // scripts could then read the responses in a browser on this machine. If the server is not on
 // loopback, its names are unknown here, and every client that reaches the port can send requests
 // without a browser.
-func localOnly(next http.Handler, listening net.Addr, addr string) http.Handler {
+//
+// pageHost is the host of PAGE_URL, by which a proxy on this machine may ask; "" = none.
+func localOnly(next http.Handler, listening net.Addr, addr, pageHost string) http.Handler {
 	tcp, ok := listening.(*net.TCPAddr)
 	if !ok || !tcp.IP.IsLoopback() {
 		return next
 	}
 	configured, _, _ := net.SplitHostPort(addr)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !isLocalHost(r.Host, configured) {
+		if !isLocalHost(r.Host, configured, pageHost) {
 			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 			w.Header().Set("X-Content-Type-Options", "nosniff")
 			w.WriteHeader(http.StatusMisdirectedRequest)
@@ -32,19 +35,20 @@ func localOnly(next http.Handler, listening net.Addr, addr string) http.Handler 
 
 const refusedHost = "This server listens on loopback (HTTP_ADDR) and answers only requests to " +
 	"this machine: the Host header must be\n" +
-	"localhost, 127.0.0.1, [::1], another loopback address, or the host of HTTP_ADDR. A proxy in " +
-	"front of it has to set one of these.\n"
+	"localhost, 127.0.0.1, [::1], another loopback address, or the host of HTTP_ADDR or PAGE_URL. " +
+	"A proxy in front of it has to set one of these.\n"
 
-// isLocalHost reports whether the value of a Host header is localhost, a loopback address or the
-// configured name. An empty value is accepted: browsers always send the header, but simple HTTP/1.0
+// isLocalHost reports whether the value of a Host header is localhost, a loopback address or one of
+// the configured names. An empty value is accepted: browsers always send the header, but simple HTTP/1.0
 // health checks do not.
-func isLocalHost(hostport, configured string) bool {
+func isLocalHost(hostport string, configured ...string) bool {
 	host := hostport
 	if h, _, err := net.SplitHostPort(hostport); err == nil {
 		host = h
 	}
 	host = strings.TrimSuffix(strings.TrimSuffix(strings.TrimPrefix(host, "["), "]"), ".")
-	if host == "" || strings.EqualFold(host, "localhost") || strings.EqualFold(host, configured) {
+	if host == "" || strings.EqualFold(host, "localhost") || slices.ContainsFunc(configured,
+		func(name string) bool { return strings.EqualFold(host, name) }) {
 		return true
 	}
 	ip, err := netip.ParseAddr(host)

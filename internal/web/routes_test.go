@@ -20,7 +20,7 @@ func TestRoutes(t *testing.T) {
 	var got string
 	s := web.New(web.Options{
 		Service: &fakeService{}, Gatherer: prometheus.NewRegistry(),
-		Logger: slog.New(slog.DiscardHandler),
+		Logger: slog.New(slog.DiscardHandler), Doors: newDoors(),
 		Routes: map[string]http.Handler{
 			"POST /livekit/webhook": http.HandlerFunc(
 				func(w http.ResponseWriter, r *http.Request) {

@@ -4,6 +4,7 @@
 package web
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,70 +16,111 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/syncflow/textegress/internal/web/access"
+	"github.com/syncflow/textegress/internal/web/problem"
+	"github.com/syncflow/textegress/internal/web/stream"
 )
 
 // maxBody bounds the body of a request to one of [Options.Routes].
 const maxBody = 1 << 20
 
-// Options of [New]. All but Routes are required.
+// maxRequest bounds the body of any other request.
+const maxRequest = 64 << 10
+
+// Options of [New]. Service, Gatherer, Logger and Doors are required.
 type Options struct {
 	Service  Service
 	Gatherer prometheus.Gatherer
 	Logger   *slog.Logger
+	// Doors stand before the page, the API and the status. Health and metrics are open.
+	Doors *access.Doors
+	Page  http.Handler // serves / and everything below it; nil = a list of links
+	API   http.Handler // serves /api/; nil = there is none
+	TLS   *tls.Config  // nil = HTTP without TLS
+	// PageHost is a further name that the Host header of a request on loopback may have.
+	PageHost string
 	// Routes are further handlers of the HTTP endpoint by pattern of [http.ServeMux], such as "POST
 	// /livekit/webhook". They are served whatever the Host header says, because the signature of a
 	// request is their door: each must verify it before any other work. Bodies are cut at 1 MiB.
 	Routes map[string]http.Handler
 }
 
-// Server provides the handlers of the two endpoints: HTTP, which is read-only but for the routes
-// that are added, and the control socket, which also accepts commands.
+// Server provides the handlers of the two endpoints: HTTP, and the control socket, which accepts the
+// commands.
 type Server struct {
-	service  Service
-	gatherer prometheus.Gatherer
-	logger   *slog.Logger
-	routes   map[string]http.Handler
+	o       Options
+	service Service
+	logger  *slog.Logger
+	streams *stream.Bound
 }
 
 // New returns a Server. It starts nothing.
 func New(o Options) *Server {
-	return &Server{service: o.Service, gatherer: o.Gatherer, logger: o.Logger, routes: o.Routes}
+	return &Server{
+		o: o, service: o.Service, logger: o.Logger, streams: stream.NewBound(maxStreams),
+	}
 }
 
-// Handler serves / (an index), /healthz, /readyz, /metrics and /status.json, all read-only, and
-// [Options.Routes].
-func (s *Server) Handler() http.Handler { return s.withRoutes(s.readOnly()) }
+// Handler serves /healthz, /readyz and /metrics to everybody; behind the doors the page,
+// /status.json and /api/; and [Options.Routes].
+func (s *Server) Handler() http.Handler { return s.withRoutes(s.own()) }
 
 // withRoutes serves the routes, and everything else by next.
 func (s *Server) withRoutes(next http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", next)
-	for pattern, h := range s.routes {
+	for pattern, h := range s.o.Routes {
 		mux.Handle(pattern, guarded(http.MaxBytesHandler(h, maxBody)))
 	}
 	return mux
 }
 
-func (s *Server) readOnly() http.Handler {
+func (s *Server) own() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", s.index)
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
-	mux.HandleFunc("GET /status.json", s.status)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.gatherer, promhttp.HandlerOpts{
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.o.Gatherer, promhttp.HandlerOpts{
 		ErrorLog:      slog.NewLogLogger(s.logger.Handler(), slog.LevelError),
 		ErrorHandling: promhttp.ContinueOnError,
 		// No compression: a compressor uses 0.8 MB of memory to save some ten kilobytes of local
 		// traffic.
 		DisableCompression: true,
 	}))
-	return guarded(mux)
+	// Without these, requests with another method would go to the page.
+	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
+		mux.HandleFunc(path, readOnly)
+	}
+	mux.Handle("/", s.streams.Wrap(s.o.Doors.Wrap(s.behindDoors())))
+	return guarded(http.MaxBytesHandler(mux, maxRequest))
+}
+
+// behindDoors serves what not everybody may see.
+func (s *Server) behindDoors() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status.json", s.status)
+	mux.HandleFunc("/status.json", readOnly)
+	if s.o.API != nil {
+		mux.Handle("/api/", s.o.API)
+	}
+	if s.o.Page != nil {
+		mux.Handle("/", s.o.Page)
+	} else {
+		mux.HandleFunc("GET /{$}", s.index)
+	}
+	return mux
+}
+
+// readOnly answers a request with a method that changes something.
+func readOnly(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Allow", "GET, HEAD")
+	problem.Write(w, r, http.StatusMethodNotAllowed, "Only for looking", "Use GET.")
 }
 
 // ControlHandler serves the control socket: GET /status.json, POST /record, POST /forget,
-// POST /rehearse, and the profiles of net/http/pprof below /debug/pprof/. Any process that can open
-// the socket may use it. Profiles are not served at the HTTP address, where anybody could request
-// them: they contain no payload, but take time.
+// POST /rehearse, POST /page, and the profiles of net/http/pprof below /debug/pprof/. Any process
+// that can open the socket may use it. Profiles are not served at the HTTP address, where anybody
+// could request them: they contain no payload, but take time.
 func (s *Server) ControlHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
@@ -88,6 +130,7 @@ func (s *Server) ControlHandler() http.Handler {
 	mux.HandleFunc("POST /record", s.record)
 	mux.HandleFunc("POST /forget", s.forget)
 	mux.HandleFunc("POST /rehearse", s.rehearse)
+	mux.HandleFunc("POST /page", s.page)
 	return guarded(mux)
 }
 
@@ -176,6 +219,20 @@ func (s *Server) forget(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.writeJSON(w, http.StatusOK, json.RawMessage(answer))
+}
+
+// pageResponse is the answer to POST /page.
+type pageResponse struct {
+	URL string `json:"url"`
+}
+
+func (s *Server) page(w http.ResponseWriter, _ *http.Request) {
+	url, err := s.o.Doors.Link()
+	if err != nil {
+		s.refuse(w, http.StatusConflict, err)
+		return
+	}
+	s.writeJSON(w, http.StatusOK, pageResponse{URL: url})
 }
 
 func (s *Server) refuse(w http.ResponseWriter, code int, err error) {

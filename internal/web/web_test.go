@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/syncflow/textegress/internal/web"
+	"github.com/syncflow/textegress/internal/web/access"
 )
 
 // fakeService answers what its fields say and remembers what it was asked to record.
@@ -57,7 +58,15 @@ func newServer(t *testing.T, service web.Service) *web.Server {
 	return web.New(web.Options{
 		Service: service, Gatherer: registry,
 		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Doors:  newDoors(),
 	})
+}
+
+// newDoors returns the doors of a server on loopback, without logins.
+func newDoors() *access.Doors {
+	d := access.New(access.Options{Logger: slog.New(slog.DiscardHandler)})
+	d.At(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9464}, "127.0.0.1:9464")
+	return d
 }
 
 func get(t *testing.T, h http.Handler, method, path, body string) (int, string, http.Header) {
