@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"io"
+	"maps"
 	"slices"
 
 	"github.com/livekit/protocol/livekit"
@@ -207,6 +208,32 @@ func (s *streams) observe(p *packet) {
 	if p.GetEncryptedPacket() != nil && p.seq() == snd.last {
 		snd.first = snd.last + 1 // it may have been part of a stream
 	}
+}
+
+// OpenStream describes a stream that has begun and not ended.
+type OpenStream struct {
+	Identity, Topic, ID, Name string
+	StartedUnixNS             int64
+	Size                      int64  // bytes received so far
+	Total                     uint64 // according to the header; 0: unknown
+}
+
+// Open returns the open streams in the order in which they began.
+func (d *Decoder) Open() []OpenStream {
+	var open []*stream
+	for _, snd := range d.streams.senders {
+		open = slices.AppendSeq(open, maps.Values(snd.open))
+	}
+	slices.SortFunc(open, func(a, b *stream) int { return cmp.Compare(a.order, b.order) })
+	var list []OpenStream
+	for _, st := range open {
+		list = append(list, OpenStream{
+			Identity: st.identity, Topic: st.header.GetTopic(), ID: st.id,
+			Name: st.header.GetByteHeader().GetName(), StartedUnixNS: st.startedNS,
+			Size: st.size, Total: st.header.GetTotalLength(),
+		})
+	}
+	return list
 }
 
 // packet adds a packet of a stream.

@@ -6,7 +6,6 @@
 package follow
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -27,6 +26,9 @@ var (
 	ErrGone = errors.New("the local data of the recording was removed after its delivery")
 	// ErrClosed means that the reader or the hub is closed.
 	ErrClosed = errors.New("closed")
+	// ErrChanged means that the recording is now decoded with another version or with other keys.
+	// A new reader numbers its lines anew, see [Reader.Version].
+	ErrChanged = errors.New("the lines have changed, and with them their numbers")
 )
 
 // Line is a line of events.jsonl. Readers share it; it must not be changed.
@@ -62,36 +64,6 @@ type Options struct {
 	// readers that follow the recording at the same time.
 	Decode func(*spool.Recording) (Decoding, error)
 	Logger *slog.Logger // nil: silent
+
+	scratch string // directory for files without a name; "": the data directory
 }
-
-// Hub lets readers follow the recordings of a spool. Only durable frames are decoded. Its methods
-// are safe for concurrent use.
-type Hub struct{ o Options }
-
-// New returns a hub. It starts nothing.
-func New(o Options) *Hub { return &Hub{o: o} }
-
-// Close ends all readers and waits for the decoders.
-func (h *Hub) Close() error { return nil }
-
-// Follow returns a reader of the lines from number from on; 0 means 1. The error wraps [ErrUnknown]
-// or [ErrGone], or says that the disk is too full to follow.
-func (h *Hub) Follow(egressID string, from int64) (*Reader, error) { return nil, ErrUnknown }
-
-// Reader reads the lines of one recording in order. It is used by one goroutine.
-type Reader struct{}
-
-// Next returns the next line, and waits for it if necessary. It returns io.EOF after the last line
-// of a complete recording, and the cause of ctx if that ends first.
-func (r *Reader) Next(ctx context.Context) (Line, error) { return Line{}, ErrClosed }
-
-// Ready returns the number of the last line that Next would return without waiting, 0 if there is
-// none yet.
-func (r *Reader) Ready() int64 { return 0 }
-
-// Version names the version of the lines and the keys. Numbers of lines are comparable only between
-// readers with the same version.
-func (r *Reader) Version() string { return "" }
-
-// Close ends the reader. Next then returns [ErrClosed].
-func (r *Reader) Close() error { return nil }

@@ -290,6 +290,9 @@ type Names struct {
 	key       []byte
 }
 
+// KeyName returns the name of the key, as [Store.Key] does.
+func (n *Names) KeyName() string { return keyName(n.key) }
+
 // Of returns the pseudonym of an identity: "P-" and ten characters of A to Z and 2 to 7. The empty
 // identity belongs to nobody and stays empty. Among a hundred thousand participants, the
 // probability that two have the same pseudonym is one in 200,000.

@@ -45,6 +45,14 @@ func (p *Pseudonymizer) Save() error {
 	return p.names.Save(slices.Sorted(maps.Keys(p.seen)))
 }
 
+// Replaced returns the number of identities that were replaced.
+func (p *Pseudonymizer) Replaced() int { return len(p.seen) }
+
+// OpenStream returns the delivered forms of a stream's sender and id.
+func (p *Pseudonymizer) OpenStream(identity, id string) (delivered, deliveredID string) {
+	return p.identity(identity), p.id(id)
+}
+
 func (p *Pseudonymizer) identity(s string) string {
 	if s != "" {
 		p.seen[s] = true

@@ -233,7 +233,7 @@ func wrap(err error) error {
 // lineWriter passes decoded lines to the views.
 type lineWriter struct {
 	ctx        context.Context // checked per line, because one frame can give many
-	sum        *summary
+	sum        *summary        // nil: there is no manifest
 	duplicates *duplicateFilter
 	names      *redact.Pseudonymizer // see builder
 	views      []View
@@ -260,6 +260,8 @@ func (w *lineWriter) write(l *decode.Line) error {
 		l.Stream.Complete = delivered.Stream.Complete
 		l.Stream.Incomplete = delivered.Stream.Incomplete
 	}
-	w.sum.add(&l.Message) // before redaction; the manifest is redacted as a whole
+	if w.sum != nil {
+		w.sum.add(&l.Message) // before redaction; the manifest is redacted as a whole
+	}
 	return nil
 }

@@ -101,3 +101,6 @@ func (s guardedScratch) WriteAt(p []byte, off int64) (int, error) {
 	}
 	return s.Scratch.WriteAt(p, off)
 }
+
+// Scratch returns a scratch file that writes to s and guards every write.
+func (g *SpaceGuard) Scratch(s Scratch) Scratch { return guardedScratch{s, g} }

@@ -25,7 +25,7 @@ const (
 
 // filesView writes the content of streams to files/, and names the file in the line.
 type filesView struct {
-	out   *Output
+	out   *Output // nil: files are named, but not written
 	names *names
 	next  map[string]int // the next number to try for a key in use
 	max   int
@@ -55,6 +55,10 @@ func (f *filesView) Line(l *decode.Line) error {
 		return f.inLine(m, c)
 	}
 	key := f.name(m)
+	if f.out == nil {
+		m.Stream.File = key
+		return nil
+	}
 	ob := f.out.Create(key, contentType(m.Stream), fmt.Sprintf("received file %d", f.names.len()))
 	if _, err := io.Copy(writerOnly{ob}, c.Open()); err != nil {
 		return wrap(err)

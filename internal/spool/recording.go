@@ -49,6 +49,8 @@ type Recording struct {
 	// fsync of such a segment proves nothing.
 	unsyncable map[string]bool
 	silent     map[string]*atomic.Int32 // by segment name, see localSource
+	progress   Progress                 // without its State, see [Recording.Watch]
+	changed    chan struct{}            // nil: nobody watches
 }
 
 // ID returns the egress id.

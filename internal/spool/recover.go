@@ -13,7 +13,7 @@ import (
 // so), and determines where to continue, see head. It does not alter segments otherwise. Called
 // with syncMu held, before other goroutines can use the writer. The names of the segments became
 // durable when the spool was opened or when the previous writer was closed.
-func (w *Writer) prepare() error {
+func (w *Writer) prepare() (err error) {
 	names, err := w.removeEmpty()
 	if err != nil {
 		return err
@@ -30,6 +30,11 @@ func (w *Writer) prepare() error {
 	if len(names) == 0 {
 		return nil
 	}
+	defer func() {
+		if err == nil && len(w.unsynced) == 0 {
+			w.recording.advance(w.nextIndex - 1)
+		}
+	}()
 	last := names[len(names)-1]
 	number, _ := segment.Number(last)
 	w.number = number + 1

@@ -110,9 +110,13 @@ func (s *Spool) rewrite(info Info, sealed Sealed, segments []segment.Source, not
 		defer old.stateMu.Unlock()
 		old.mu.Lock()
 		old.readOnly = true // callers that still hold it cannot change it
+		old.progress.Replacing = true
 		old.mu.Unlock()
 	}
 	if err := s.swapIn(dir, tmp, exists); err != nil {
+		if exists {
+			old.update(func(p *Progress) { p.Removing = true })
+		}
 		return nil, s.metrics.count(opState, err)
 	}
 	r := &Recording{spool: s, dir: dir, info: info}
@@ -122,6 +126,9 @@ func (s *Spool) rewrite(info Info, sealed Sealed, segments []segment.Source, not
 	s.mu.Lock()
 	s.register(r)
 	s.mu.Unlock()
+	if exists {
+		old.update(func(p *Progress) { p.Replaced = true })
+	}
 	return r, nil
 }
 

@@ -90,6 +90,7 @@ func (r *Recording) setSealed(s Sealed) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.sealed, r.state = s, StateSealed
+	r.notify()
 }
 
 // Suspect reports whether an fsync of one of its segments has ever failed, in this process or an

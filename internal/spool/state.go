@@ -118,6 +118,7 @@ func (r *Recording) setState(to State) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.state = to
+	r.notify()
 }
 
 // WriteExport writes export.json, which fixes the content of the delivery. This package does not
@@ -182,6 +183,7 @@ func (r *Recording) removeData() error {
 	if err != nil {
 		return err
 	}
+	r.update(func(p *Progress) { p.Removing = true })
 	for _, name := range names {
 		if err := fsys.Remove("remove-data", r.path(name)); err != nil {
 			return err

@@ -60,6 +60,7 @@ func (w *Writer) sync() {
 	var jobs []job
 	w.mu.Lock()
 	unsynced := slices.Clone(w.unsynced)
+	last := w.nextIndex - 1 // this and all earlier frames are in these segments
 	for _, seg := range w.retired {
 		jobs = append(jobs, job{seg, seg.frames, true})
 	}
@@ -85,6 +86,7 @@ func (w *Writer) sync() {
 			w.settled(j.openSegment)
 		}
 	}
+	w.recording.advance(last)
 }
 
 // settled removes a segment that is durable or suspect from the retired ones.
