@@ -144,6 +144,9 @@ func checkAll(ctx context.Context, cfg *config.Config, report func(checkResult))
 			checkBroker(ctx, cfg, p, instance, report)
 		}
 		report(inTime(ctx, func(ctx context.Context) checkResult { return checkBucket(ctx, p) }))
+		if p.RosterFile != "" {
+			report(checkRoster(p))
+		}
 	}
 }
 

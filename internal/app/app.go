@@ -107,6 +107,7 @@ type managedProject struct {
 	initial *config.Config         // the settings that it was set up with
 	ctl     *controller.Controller // nil: broken
 	broken  string                 // the problem of its configuration
+	roster  rosterState
 }
 
 // New opens the data directory, which recovers its recordings, and creates the parts of the
@@ -159,6 +160,7 @@ func New(o Options) (_ *App, err error) {
 	}
 	a.pseudonyms = pseudonym.Open(c.DataDir)
 	a.setUpProjects()
+	reg.MustRegister(newRosterMetrics(a))
 	a.dispatcher = delivery.New(delivery.Options{
 		Spool:     a.spool,
 		Projects:  liveProjects{a},

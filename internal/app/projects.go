@@ -47,7 +47,9 @@ func (a *App) brokenProject(b config.BrokenProject) *managedProject {
 func (a *App) setUpProject(c *config.Config, pc config.Project) *managedProject {
 	// Settings of the whole service keep their values from the start.
 	parts, err := project.New(a.o.Config, pc, a.shared.project)
-	p := &managedProject{Project: parts, initial: c}
+	p := &managedProject{
+		Project: parts, initial: c, roster: readRoster(pc, rosterState{}, a.log),
+	}
 	if err != nil {
 		p.broken = err.Error()
 		a.log.Error("a project is not recorded: it cannot be set up", "project", pc.Index, "error",

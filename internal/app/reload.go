@@ -16,14 +16,14 @@ import (
 
 // reloadable are the settings of the whole service that a reload can change.
 var reloadable = []string{
-	"LOG_LEVEL", "RETENTION", "SHUTDOWN_TIMEOUT",
+	"LOG_LEVEL", "RETENTION", "ROSTER_GRACE", "SHUTDOWN_TIMEOUT",
 	"HTTP_USERS_FILE", "HTTP_BEARER_TOKEN_FILE", "HTTP_OPERATORS",
 }
 
 // Reload reads the settings again and applies those that can change while the service runs: the
-// bucket and the keys of a project, projects that are new or were broken, and the settings marked
-// as reloadable. If the settings are invalid or would break a running project, it applies none of
-// them and returns an error. After a successful reload, every waiting delivery is due.
+// bucket, the keys and the roster of a project, projects that are new or were broken, and the
+// settings marked as reloadable. If the settings are invalid or would break a running project, it
+// applies none of them and returns an error. After a successful reload, every waiting delivery is due.
 //
 // A delivery in progress finishes in the bucket in which it started, so that it is complete in one
 // bucket. A project that is no longer in the settings keeps running until a restart, so that a
@@ -84,7 +84,7 @@ func (a *App) reload(status *web.ReloadStatus) error {
 	for _, b := range next.Broken {
 		added = append(added, a.brokenProject(b))
 	}
-	a.commit(next, buckets, added, status)
+	a.commit(next, buckets, a.readRosters(next), added, status)
 	if err := a.loadAccess(next.HTTP); err != nil {
 		// No reason to do without the other settings.
 		status.Error = "logins and certificate are as before: " + err.Error()
@@ -131,8 +131,7 @@ func (a *App) newBuckets(next *config.Config) (map[string]objstore.Bucket, error
 
 // commit applies the new settings and states in status which ones it applied.
 func (a *App) commit(next *config.Config, buckets map[string]objstore.Bucket,
-	added []*managedProject,
-	status *web.ReloadStatus,
+	rosters map[string]rosterState, added []*managedProject, status *web.ReloadStatus,
 ) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -171,6 +170,7 @@ func (a *App) commit(next *config.Config, buckets map[string]objstore.Bucket,
 		} else {
 			status.Applied = append(status.Applied, names...)
 		}
+		status.Applied = append(status.Applied, p.setView(n, rosters[n.ProjectID], changed)...)
 		// Under a different number, every setting would appear to have changed.
 		if p.Config.Index == n.Index {
 			status.NeedsRestart = append(status.NeedsRestart,
@@ -196,6 +196,7 @@ func (a *App) commit(next *config.Config, buckets map[string]objstore.Bucket,
 const (
 	ofBucket = iota // where its recordings are delivered
 	ofKeys          // for the SyncFlow API and for LiveKit tokens
+	ofView          // only what is shown of it
 	ofStart         // all others: they need a restart
 )
 
@@ -205,6 +206,8 @@ func kindOf(name string) int {
 		return ofKeys
 	case "DIRECTORY":
 		return ofBucket
+	case "LIVE_TEXT", "ROSTER":
+		return ofView
 	}
 	if strings.HasPrefix(name, "S3_CONFIG__") {
 		return ofBucket

@@ -45,6 +45,7 @@ func (a *App) Status() web.Status {
 			snap := p.ctl.Snapshot()
 			ps.Platform = p.Registry.Platform()
 			fillProject(&ps, snap)
+			ps.Roster = a.rosterStatus(&p, snap.Recorders)
 			for _, r := range snap.Recorders {
 				live[r.Info.EgressID] = r
 			}

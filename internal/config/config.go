@@ -26,6 +26,7 @@ type Config struct {
 	PollInterval, PollIntervalWithWebhooks time.Duration
 
 	RejoinWindow time.Duration // how long to wait for a missing room after an unclean disconnect
+	RosterGrace  time.Duration // how long after the start of a session an expected person may be absent
 	RelayOnly    bool          // LiveKit is reached only through its TURN servers
 	Instance     string        // "" = a random name, created once in the data directory
 
@@ -138,6 +139,9 @@ type Project struct {
 	Pseudonyms bool
 	// LiveText: the page and the API show what participants sent, not only who sent how much.
 	LiveText bool
+	// RosterFile is a CSV file with the people who are expected in the sessions; "": none. This
+	// package does not read it.
+	RosterFile string
 
 	// E2EEKey (one key) and E2EEKeys (the content of a file of keys) decrypt data from encrypted
 	// rooms at export. Either may be missing. This package does not check their format.

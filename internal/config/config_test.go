@@ -105,7 +105,7 @@ func TestLoadPredecessorsEnv(t *testing.T) {
 				Checksums: true,
 			},
 		}},
-		RecordSessions: config.RecordNotified, RejoinWindow: 10 * time.Minute,
+		RecordSessions: config.RecordNotified, RejoinWindow: 10 * time.Minute, RosterGrace: 2 * time.Minute,
 		PollInterval: time.Second, PollIntervalWithWebhooks: 15 * time.Second,
 		DataDir: filepath.Join(d, "textegress-data"), SyncInterval: 200 * time.Millisecond,
 		SegmentSize: 64 << 20, SegmentAge: 15 * time.Minute, DiskMinFree: 256 << 20,

@@ -107,6 +107,9 @@ func (l *loader) project(c *Config, i int) Project {
 	}
 	p.Pseudonyms = l.projectField(i, "PSEUDONYMS").boolean()
 	p.LiveText = l.projectField(i, "LIVE_TEXT").boolean()
+	if f := l.projectField(i, "ROSTER_FILE"); f.text != "" {
+		p.RosterFile = l.path(strings.TrimSpace(f.text))
+	}
 	p.E2EEKey = NewSecret(l.projectField(i, "E2EE_KEY").text)
 	p.E2EEKeys = l.projectField(i, "E2EE_KEY_FILE").keyFile()
 	directory := l.projectField(i, "DIRECTORY")

@@ -40,6 +40,7 @@ func (l *loader) service(c *Config) {
 	c.PollIntervalWithWebhooks = l.field("POLL_INTERVAL_WITH_WEBHOOKS").duration(
 		100*time.Millisecond, time.Hour)
 	c.RejoinWindow = l.field("REJOIN_WINDOW").duration(0, 24*time.Hour)
+	c.RosterGrace = l.field("ROSTER_GRACE").duration(0, 24*time.Hour)
 	c.RelayOnly = l.field("ICE_TRANSPORT").choice("all", "relay") == "relay"
 	if f := l.field("INSTANCE"); f.text != "" {
 		c.Instance = f.match(instanceName, "is not an instance name",

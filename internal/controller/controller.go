@@ -293,21 +293,36 @@ func (c *Controller) resumeOpen(ctx context.Context) {
 // People returns the participants of a session that is being recorded, see [recorder.Person], and
 // false if the recording with the given egress id has no recorder.
 func (c *Controller) People(egressID string) ([]recorder.Person, bool) {
+	r, ok := c.recorder(egressID)
+	if !ok {
+		return nil, false
+	}
+	return r.People(), true
+}
+
+// Allows returns whether a participant with a given identity may be recorded in a session that is
+// being recorded, and false if the recording with the given egress id has no recorder.
+func (c *Controller) Allows(egressID string) (allowed func(identity string) bool, ok bool) {
+	r, ok := c.recorder(egressID)
+	if !ok {
+		return nil, false
+	}
+	return r.Allows, true
+}
+
+// recorder returns the recorder of a recording of this project, if it has one.
+func (c *Controller) recorder(egressID string) (*recorder.Recorder, bool) {
 	rec, ok := c.o.Spool.Recording(egressID)
 	if !ok || rec.Info().ProjectID != c.o.ProjectID {
 		return nil, false
 	}
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	st := c.open[rec.Info().SessionID]
-	var r *recorder.Recorder
-	if st != nil {
-		r = st.recorder
-	}
-	c.mu.Unlock()
-	if r == nil || r.ID() != egressID {
+	if st == nil || st.recorder.ID() != egressID {
 		return nil, false
 	}
-	return r.People(), true
+	return st.recorder, true
 }
 
 // Snapshot is the state of a project at one moment.

@@ -133,6 +133,16 @@ func (f *Filter) Participant(sid, identity string, attributes map[string]string)
 	return !excluded && f.Identity(identity)
 }
 
+// Allows is Identity, and also false for a participant who is excluded by attribute at present.
+func (f *Filter) Allows(identity string) bool {
+	if f == nil || !f.Identity(identity) || f.roster == nil {
+		return f.Identity(identity)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.roster.excluded[identity] == 0
+}
+
 // ParticipantLeft records that a participant left. Packets that arrive later are judged as before.
 func (f *Filter) ParticipantLeft(sid string) {
 	if f == nil || f.roster == nil {

@@ -40,12 +40,16 @@ type Person struct {
 // and at most 2000 are, see [Snapshot.MorePeople].
 func (r *Recorder) People() []Person { return r.rec.listPeople(time.Now()) }
 
+// Allows reports whether the rules and the participant's attributes allow that a participant is
+// recorded.
+func (r *Recorder) Allows(identity string) bool { return r.rec.filter.Allows(identity) }
+
 func (r *record) listPeople(now time.Time) []Person {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var out []Person
 	for _, identity := range slices.Sorted(maps.Keys(r.state.people.by)) {
-		if !r.filter.Identity(identity) {
+		if !r.filter.Allows(identity) {
 			continue
 		}
 		p := r.state.people.by[identity]

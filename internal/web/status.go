@@ -103,8 +103,18 @@ type ProjectStatus struct {
 	UnrequestedSessions []SessionRef `json:"unrequested_sessions"`
 	// UnrecordedSessions are running sessions that are not recorded although this was requested.
 	UnrecordedSessions []UnrecordedSession `json:"unrecorded_sessions"`
+	// Roster is absent if the project has none.
+	Roster *RosterStatus `json:"roster,omitempty"`
 	// time of the last comparison of the session list with the recordings
 	LastReconcile time.Time `json:"last_reconcile,omitzero"`
+}
+
+// RosterStatus is about the people who are expected in the sessions of a project, without names.
+type RosterStatus struct {
+	Entries int `json:"entries"` // lines of the file in force
+	// Absent is how many expected people have not been in the sessions being recorded.
+	Absent int    `json:"absent"`
+	Error  string `json:"error,omitempty"` // why the file could not be read the last time
 }
 
 // BrokerStatus is the state of the connection on which sessions are announced.
