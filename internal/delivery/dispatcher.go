@@ -50,6 +50,9 @@ type Options struct {
 	// Hold reports whether the state files of a removed recording are still needed, and are to be
 	// kept beyond KeepState; nil: they are not. It is called at every scan and must not block.
 	Hold func(*spool.Recording) bool
+	// HoldData reports whether the local data of a delivered recording is still needed, and is to
+	// be kept beyond Retention; nil: it is not. It is called at every scan and must not block.
+	HoldData func(*spool.Recording) bool
 	// Delivered is called after a recording was delivered and verified; nil: nothing is.
 	Delivered func()
 	// Rescan is how often the spool is scanned without a [Dispatcher.Wake] [30s].
@@ -87,6 +90,9 @@ func New(o Options) *Dispatcher {
 	}
 	if o.Hold == nil {
 		o.Hold = func(*spool.Recording) bool { return false }
+	}
+	if o.HoldData == nil {
+		o.HoldData = func(*spool.Recording) bool { return false }
 	}
 	if o.Delivered == nil {
 		o.Delivered = func() {}

@@ -468,9 +468,12 @@ func TestRetention(t *testing.T) {
 		w.shutDown()
 		w.opts.Retention = 72 * time.Hour
 		w.opts.Rescan = 10 * time.Minute // of fake time, of which weeks pass
-		var held atomic.Bool
+		var held, dataHeld atomic.Bool
 		held.Store(true)
 		w.opts.Hold = func(rec *spool.Recording) bool { return rec.ID() == id && held.Load() }
+		w.opts.HoldData = func(rec *spool.Recording) bool {
+			return rec.ID() == id && dataHeld.Load()
+		}
 		delivered := 0
 		w.opts.Delivered = func() { delivered++ }
 		w.boot()
@@ -487,7 +490,13 @@ func TestRetention(t *testing.T) {
 			t.Errorf("after 70 hours: %s", s)
 		}
 		w.restart()
+		dataHeld.Store(true)
 		settle(3 * time.Hour)
+		if s := w.rec(id).State(); s != spool.StateUploaded {
+			t.Errorf("after 73 hours, although it is held: %s", s)
+		}
+		dataHeld.Store(false)
+		settle(11 * time.Minute)
 		if s := w.rec(id).State(); s != spool.StateRemoved {
 			t.Errorf("after 73 hours: %s", s)
 		}

@@ -37,7 +37,7 @@ func (d *Dispatcher) removeIfOld(rec *spool.Recording, retention time.Duration) 
 		return err
 	}
 	age := time.Since(time.Unix(0, up.UploadedUnixNS))
-	if state == spool.StateUploaded && age >= retention {
+	if state == spool.StateUploaded && age >= retention && !d.o.HoldData(rec) {
 		if err := rec.RemoveData(); err != nil {
 			return err
 		}
