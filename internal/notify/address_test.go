@@ -53,14 +53,14 @@ func TestClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	event := eventFile{Body: []byte(`{}`)}
+	body := []byte(`{}`)
 	for _, host := range []string{
 		"127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0.0.0.0", "127.1",
 	} {
 		l := link{Subscription: Subscription{
 			URL: "http://u:hunter2@" + host + ":" + port + "/?token=sesame", Key: key,
 		}}
-		_, _, err := (&Notifier{client: newClient(false)}).send(t.Context(), l, event)
+		_, _, err := (&Notifier{client: newClient(false)}).send(t.Context(), l, body)
 		if err == nil || reached > 0 {
 			t.Fatalf("%s: sent, %v", host, err)
 		}
@@ -77,7 +77,7 @@ func TestClient(t *testing.T) {
 	n := &Notifier{client: newClient(true)}
 	for path, code := range map[string]int{"/": 200, "/redirect": 307} {
 		l := link{Subscription: Subscription{URL: server.URL + path, Key: key}}
-		got, _, err := n.send(context.Background(), l, event)
+		got, _, err := n.send(context.Background(), l, body)
 		if got != code || (err == nil) != (code == 200) {
 			t.Errorf("%s: %d, %v", path, got, err)
 		}

@@ -99,7 +99,12 @@ func newEvent(projectID string, s step, info *livekit.EgressInfo) (eventFile, er
 	return e, nil
 }
 
-// wants reports whether a subscription includes an event; an empty list includes all.
+// wants reports whether a subscription includes an event; an empty list includes all but messages.
 func (s Subscription) wants(event string) bool {
-	return len(s.Events) == 0 || slices.Contains(s.Events, event)
+	return len(s.Events) == 0 && event != EventMessage || slices.Contains(s.Events, event)
+}
+
+// wantsEvents reports whether a subscription includes events of recordings.
+func (s Subscription) wantsEvents() bool {
+	return s.wants(EventStarted) || s.wants(EventUpdated) || s.wants(EventEnded)
 }

@@ -28,6 +28,7 @@ import (
 
 	"github.com/syncflow/textegress/internal/durable"
 	"github.com/syncflow/textegress/internal/livekit"
+	"github.com/syncflow/textegress/internal/pattern"
 	"github.com/syncflow/textegress/internal/spool"
 )
 
@@ -37,8 +38,10 @@ const DefaultMaxAge = 7 * 24 * time.Hour
 // Subscription is a receiver of events.
 type Subscription struct {
 	URL    string
-	Key    livekit.Key   // signs the requests
-	Events []string      // the Event… constants; empty: all
+	Key    livekit.Key // signs the requests
+	Events []string    // the Event… constants; empty: all but [EventMessage]
+	// Topics are the topics of the messages that are sent; empty: all.
+	Topics []pattern.Pattern
 	MaxAge time.Duration // age at which an event is given up; 0: [DefaultMaxAge]
 }
 
@@ -53,6 +56,7 @@ type Project struct {
 // Options of [New].
 type Options struct {
 	Spool *spool.Spool
+	Lines Lines // nil: no messages are sent
 	// Projects returns the current settings of all configured projects, by id. It is called at
 	// every scan and must not block. The notifier does not modify the result.
 	Projects func() map[string]Project
@@ -79,18 +83,23 @@ type Notifier struct {
 
 	known map[string]string // projects of the receivers on disk, by receiver; used by Run only
 
+	saving sync.Mutex // held while a cursor is written
+
 	mu         sync.Mutex // guards the fields below and those of receivers; never held over I/O
 	scanned    bool       // a scan of all recordings has ended
 	recordings map[string]*recording
 	receivers  map[string]*receiver
 }
 
-// recording is the known state of one recording. Only Run uses it, except finished, which
-// Notifier.mu guards.
+// recording is the known state of one recording. Only Run uses it, except finished and
+// fed, which Notifier.mu guards.
 type recording struct {
 	joined   bool
 	roomSID  string
 	finished bool // every event is written
+
+	uploadedNS int64 // when it was delivered; 0: unknown
+	fed        bool  // a feed exists for every receiver of messages
 }
 
 // New returns a notifier. It does nothing before [Notifier.Run].
@@ -144,6 +153,7 @@ func (n *Notifier) Run(ctx context.Context) error {
 		}
 		if loaded && (again || !time.Now().Before(nextScan)) {
 			nextScan = time.Now().Add(n.scan())
+			n.runFeeds(ctx, &requests)
 		}
 		again = false
 		wait := joinPoll
@@ -174,6 +184,9 @@ func (n *Notifier) Holds(rec *spool.Recording) bool {
 	defer n.mu.Unlock()
 	for _, r := range n.receivers {
 		if r.queues[info.EgressID] != nil && len(r.queues[info.EgressID].pending) > 0 {
+			return true
+		}
+		if r.feeds[info.EgressID] != nil && (r.linked != nil || !configured) {
 			return true
 		}
 	}

@@ -3,7 +3,6 @@ package notify
 import (
 	"errors"
 	"io/fs"
-	"maps"
 	"slices"
 	"time"
 
@@ -78,6 +77,9 @@ func (n *Notifier) readStore() error {
 			q.pending = slices.DeleteFunc(q.pending, func(e entry) bool { return e.step <= q.done })
 		}
 	}
+	if err := n.loadFeeds(receivers); err != nil {
+		return err
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.known, n.receivers = known, receivers
@@ -99,6 +101,17 @@ type settings struct {
 	configured bool
 	failed     bool // a receiver could not be stored on disk
 	targets    []target
+	messages   []target // the receivers of messages
+}
+
+// messagesTo returns the receiver of messages with a URL, nil if there is none.
+func (s *settings) messagesTo(url string) *receiver {
+	for _, t := range s.messages {
+		if t.URL == url {
+			return t.receiver
+		}
+	}
+	return nil
 }
 
 // scan compares the recordings with the events and writes the events that are due. It returns the
@@ -121,6 +134,10 @@ func (n *Notifier) scan() time.Duration {
 			n.mu.Unlock()
 		}
 		s := n.settings(now, rec.Info().ProjectID)
+		fed := n.updateFeeds(rec, known, s)
+		n.mu.Lock()
+		known.fed = fed
+		n.mu.Unlock()
 		targets := n.targets(now, rec, s)
 		if known.finished || len(targets) == 0 {
 			continue
@@ -165,27 +182,40 @@ func (n *Notifier) settings(now *round, projectID string) *settings {
 		return s
 	}
 	for _, sub := range s.Subscriptions {
-		id := receiverID(projectID, sub.URL)
-		if slices.ContainsFunc(s.targets, func(t target) bool { return t.id == id }) {
-			continue // a repeated URL
+		if sub.wants(EventMessage) && n.o.Lines != nil {
+			n.subscribe(now, s, &s.messages, messagesID(projectID, sub.URL), projectID, sub)
 		}
-		r := n.receiver(id, projectID)
-		if r.sinceNS == 0 {
-			if r.seenNS == 0 {
-				r.seenNS = time.Now().UnixNano()
-			}
-			since, err := n.store.since(id, projectID, hostOf(sub.URL), r.seenNS)
-			if err != nil {
-				s.failed = true
-				n.log.Error("a webhook gets no events yet", "host", hostOf(sub.URL), "error", err)
-				continue
-			}
-			r.sinceNS, n.known[id] = since, projectID
+	}
+	for _, sub := range s.Subscriptions {
+		if sub.wantsEvents() {
+			n.subscribe(now, s, &s.targets, receiverID(projectID, sub.URL), projectID, sub)
 		}
-		s.targets = append(s.targets, target{r, sub, r.sinceNS})
-		now.links[r] = &link{sub, s.Name, false}
 	}
 	return s
+}
+
+// subscribe adds a receiver to a list, and links it.
+func (n *Notifier) subscribe(now *round, s *settings, list *[]target, id, projectID string,
+	sub Subscription,
+) {
+	if slices.ContainsFunc(*list, func(t target) bool { return t.id == id }) {
+		return // a repeated URL
+	}
+	r := n.receiver(id, projectID)
+	if r.sinceNS == 0 {
+		if r.seenNS == 0 {
+			r.seenNS = time.Now().UnixNano()
+		}
+		since, err := n.store.since(id, projectID, hostOf(sub.URL), r.seenNS)
+		if err != nil {
+			s.failed = true
+			n.log.Error("a webhook gets no events yet", "host", hostOf(sub.URL), "error", err)
+			return
+		}
+		r.sinceNS, n.known[id] = since, projectID
+	}
+	*list = append(*list, target{r, sub, r.sinceNS})
+	now.links[r] = &link{sub, s.Name, false, s.messagesTo(sub.URL)}
 }
 
 func (n *Notifier) receiver(id, projectID string) *receiver {
@@ -218,7 +248,7 @@ func (n *Notifier) targets(now *round, rec *spool.Recording, s *settings) []targ
 		r := n.receiver(id, rec.Info().ProjectID)
 		sub := Subscription{URL: url, Key: s.Key}
 		if now.links[r] == nil {
-			now.links[r] = &link{sub, s.Name, true}
+			now.links[r] = &link{sub, s.Name, true, s.messagesTo(url)}
 		}
 		list = append(list, target{r, sub, 0})
 	}
@@ -298,83 +328,4 @@ func (k *recording) join(rec *spool.Recording, delivered bool) error {
 		return err
 	}
 	return nil
-}
-
-// dropReceivers removes receivers that the settings no longer name, and gives up the events of
-// receivers that no setting or request names. Events of a project that is not configured wait up to
-// their age limit: its settings may be temporarily invalid.
-func (n *Notifier) dropReceivers(now *round) {
-	for id, projectID := range maps.Clone(n.known) {
-		s := n.settings(now, projectID)
-		named := slices.ContainsFunc(s.targets, func(t target) bool { return t.id == id })
-		if !s.configured || s.failed || named {
-			continue
-		}
-		if err := n.store.removeReceiver(id); err != nil {
-			n.log.Error("cannot forget a webhook that is no longer configured", "error", err)
-			continue
-		}
-		delete(n.known, id)
-		r := n.receiver(id, projectID)
-		r.sinceNS, r.seenNS = 0, 0
-	}
-	var unlinked []*queue
-	n.mu.Lock()
-	for _, r := range n.receivers {
-		if r.linked = now.links[r]; r.linked != nil {
-			continue
-		}
-		for _, q := range r.queues {
-			if len(q.pending) > 0 && !q.busy {
-				q.busy = true
-				unlinked = append(unlinked, q)
-			}
-		}
-	}
-	n.mu.Unlock()
-	for _, q := range unlinked {
-		s := n.settings(now, q.receiver.projectID)
-		for len(q.pending) > 0 &&
-			(s.configured && !s.failed || q.pending[0].expired(DefaultMaxAge)) {
-			if !n.giveUp(q, "its receiver is no longer configured") {
-				break
-			}
-		}
-		n.mu.Lock()
-		q.busy = false
-		n.mu.Unlock()
-	}
-}
-
-// dropRecordings removes the recordings that no longer exist in the spool, and their events.
-func (n *Notifier) dropRecordings(present map[string]bool) {
-	type mark struct {
-		receiver *receiver
-		egressID string
-	}
-	var gone []mark
-	n.mu.Lock()
-	maps.DeleteFunc(n.recordings, func(id string, _ *recording) bool { return !present[id] })
-	for _, r := range n.receivers {
-		for id, q := range r.queues {
-			if !present[id] && len(q.pending) == 0 {
-				gone = append(gone, mark{r, id})
-			}
-		}
-	}
-	n.mu.Unlock()
-	for _, m := range gone {
-		if err := n.store.removeMarks(m.egressID, m.receiver.id, stepEnded); err != nil {
-			n.log.Warn("cannot remove the mark of an event", "egress_id", m.egressID, "error", err)
-			continue
-		}
-		n.mu.Lock()
-		delete(m.receiver.queues, m.egressID)
-		n.mu.Unlock()
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	maps.DeleteFunc(n.receivers, func(_ string, r *receiver) bool {
-		return len(r.queues) == 0 && r.linked == nil && r.sinceNS == 0 && r.seenNS == 0
-	})
 }

@@ -39,6 +39,14 @@ type receiver struct {
 	linked    *link             // how to send; nil: currently not configured
 	queues    map[string]*queue // by egress id
 
+	// A receiver of messages has feeds by egress id, and the recordings that are settled. The
+	// channels are semaphores: of requests, of requests while it fails, and of feeds of finished
+	// recordings.
+	feeds               map[string]*feed
+	fed                 map[string]bool
+	slots, probe, turns chan struct{}
+	up                  chan struct{} // closed when it answers again after an outage; nil: unused
+
 	running   int // requests in progress
 	failures  int // in a row
 	next      time.Time
@@ -52,6 +60,8 @@ type link struct {
 
 	project   string
 	requested bool // only a request to the API names it
+	// messages is the receiver of messages with the same URL; nil: none.
+	messages *receiver
 }
 
 // queue holds the events of one recording for one receiver. Notifier.mu guards its fields. Only the
@@ -78,7 +88,13 @@ type entry struct {
 
 func entryOf(s step, f eventFile) entry { return entry{s, f.Event, time.Unix(0, f.CreatedUnixNS)} }
 
-func newReceiver(id string) *receiver { return &receiver{id: id, queues: map[string]*queue{}} }
+func newReceiver(id string) *receiver {
+	return &receiver{
+		id: id, queues: map[string]*queue{}, feeds: map[string]*feed{}, fed: map[string]bool{},
+		slots: make(chan struct{}, messageConcurrency), probe: make(chan struct{}, 1),
+		turns: make(chan struct{}, messageConcurrency),
+	}
+}
 
 func (r *receiver) queue(egressID string) *queue {
 	q := r.queues[egressID]
@@ -150,7 +166,7 @@ func (r *receiver) choose(now time.Time) (*queue, time.Duration) {
 	}
 	var found *queue
 	for _, q := range r.queues {
-		if len(q.pending) == 0 || q.busy {
+		if len(q.pending) == 0 || q.busy || q.pending[0].step == stepEnded && q.feeding() {
 			continue
 		}
 		if pause := q.next.Sub(now); pause > 0 {
@@ -200,16 +216,16 @@ func (n *Notifier) try(ctx context.Context, q *queue, l link) {
 		n.fail(q, l, err, 0)
 		return
 	}
-	code, retryAfter, err := n.send(ctx, l, f)
+	code, retryAfter, err := n.send(ctx, l, f.Body)
 	switch {
 	case err == nil:
 		n.metrics.sent.Inc()
 		n.log.Debug("event accepted", "egress_id", q.egressID, "event", e.event, "host",
 			hostOf(l.URL))
-		n.recovered(q)
+		n.recovered(q.receiver)
 		n.finish(q, sentSuffix)
 	case code == statusGone:
-		n.recovered(q)
+		n.recovered(q.receiver)
 		n.giveUp(q, "its receiver answered 410 Gone")
 	default:
 		n.fail(q, l, err, retryAfter)
@@ -240,14 +256,17 @@ func (n *Notifier) remake(rec *spool.Recording, q *queue, e entry) (eventFile, e
 // single event that always fails does not reach it while other events are accepted.
 const outage = 3
 
-// recovered records that the receiver answers. After an outage, all waiting events become due.
-func (n *Notifier) recovered(q *queue) {
-	r := q.receiver
+// recovered records that the receiver answers. After an outage, everything that waits is due.
+func (n *Notifier) recovered(r *receiver) {
 	n.mu.Lock()
 	failed := r.failures >= outage
 	if failed {
 		for _, other := range r.queues {
 			other.next = time.Time{}
+		}
+		if r.up != nil {
+			close(r.up)
+			r.up = nil
 		}
 	}
 	r.failures, r.next, r.lastError = 0, time.Time{}, ""
@@ -257,36 +276,45 @@ func (n *Notifier) recovered(q *queue) {
 	}
 	n.mu.Unlock()
 	if failed {
-		n.log.Info("a webhook accepts events again", "host", host)
+		n.log.Info("a webhook accepts requests again", "host", host)
 	}
 }
 
 // fail schedules the next attempt.
 func (n *Notifier) fail(q *queue, l link, err error, retryAfter time.Duration) {
 	n.metrics.failed.Inc()
-	r := q.receiver
 	text := errorText(err, l.URL)
+	report, failures := n.failed(q.receiver, text, retryAfter)
 	n.mu.Lock()
 	q.failures++
-	r.failures++
 	now := time.Now()
 	pause := max(eventPauses.Delay(q.failures), retryAfter)
 	q.next = now.Add(pause)
 	if last := q.pending[0].created.Add(l.maxAge()); last.After(now) && last.Before(q.next) {
 		q.next = last
 	}
-	r.next = now.Add(max(receiverPauses.Delay(r.failures), retryAfter))
-	report := text != r.lastError || now.Sub(r.logged) >= logEvery
-	if r.lastError = text; report {
-		r.logged = now
-	}
-	failures, event := r.failures, q.pending[0].event
+	event := q.pending[0].event
 	n.mu.Unlock()
 	if report {
 		n.log.Warn("a webhook has not accepted an event", "host", hostOf(l.URL), "egress_id",
 			q.egressID, "event", event, "error", text, "failures", failures, "next_attempt_in",
 			pause)
 	}
+}
+
+// failed records that a request to a receiver has failed. It reports whether the error is to be
+// logged, and the number of failures in a row.
+func (n *Notifier) failed(r *receiver, text string, retryAfter time.Duration) (bool, int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	r.failures++
+	now := time.Now()
+	r.next = now.Add(max(receiverPauses.Delay(r.failures), retryAfter))
+	report := text != r.lastError || now.Sub(r.logged) >= logEvery
+	if r.lastError = text; report {
+		r.logged = now
+	}
+	return report, r.failures
 }
 
 // giveUp stops the attempts to send the first event of a queue, which the caller has made busy. It

@@ -32,7 +32,7 @@ func newClient(allowPrivate bool) *http.Client {
 		Transport: &http.Transport{
 			DialContext: d.DialContext, ForceAttemptHTTP2: true,
 			TLSHandshakeTimeout: requestTimeout, MaxResponseHeaderBytes: maxAnswer,
-			MaxIdleConnsPerHost: concurrency, IdleConnTimeout: time.Minute,
+			MaxIdleConnsPerHost: concurrency + messageConcurrency, IdleConnTimeout: time.Minute,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse
@@ -40,12 +40,12 @@ func newClient(allowPrivate bool) *http.Client {
 	}
 }
 
-// send makes one request. A nil error means that the receiver has accepted the event. code is the
+// send makes one request. A nil error means that the receiver has accepted the body. code is the
 // status of its answer, 0 if there is none; retryAfter is the pause that the receiver requests.
 //
-// The end of ctx does not interrupt a request: the receiver may already have accepted the event,
-// and would get it twice.
-func (n *Notifier) send(ctx context.Context, l link, f eventFile) (
+// The end of ctx does not interrupt a request: the receiver may already have accepted it, and
+// would get it twice.
+func (n *Notifier) send(ctx context.Context, l link, body []byte) (
 	code int, retryAfter time.Duration, err error,
 ) {
 	if l.requested {
@@ -55,11 +55,11 @@ func (n *Notifier) send(ctx context.Context, l link, f eventFile) (
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 	defer cancel()
-	token, err := l.Key.SignBody(f.Body)
+	token, err := l.Key.SignBody(body)
 	if err != nil {
 		return 0, 0, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, l.URL, bytes.NewReader(f.Body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, l.URL, bytes.NewReader(body))
 	if err != nil {
 		return 0, 0, err
 	}

@@ -120,6 +120,12 @@ type damagedError struct {
 func (e *damagedError) Error() string { return fmt.Sprintf("read %s: %v", e.name, e.err) }
 func (e *damagedError) Unwrap() error { return e.err }
 
+// isDamaged reports whether err is a [damagedError].
+func isDamaged(err error) bool {
+	_, damaged := errors.AsType[*damagedError](err)
+	return damaged
+}
+
 // put writes an event durably and returns it. If the file exists, because an earlier attempt failed
 // after creating it, put returns its content.
 func (s store) put(path string, e eventFile) (eventFile, error) {
@@ -180,6 +186,12 @@ func (s store) removeMarks(egressID, receiver string, last step) error {
 		}
 	}
 	return nil
+}
+
+// messagesID returns the name of a receiver as one of messages. Its events and its messages are
+// subscribed to, tried and settled independently.
+func messagesID(projectID, url string) string {
+	return receiverID(projectID, url+"\n"+EventMessage)
 }
 
 // since returns the time, in nanoseconds since 1970, at which the settings first named a receiver.

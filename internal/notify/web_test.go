@@ -31,10 +31,13 @@ type web struct {
 
 	mu       sync.Mutex
 	requests []request
-	running  map[string]int
-	most     map[string]int
-	answer   answer // nil: 200
-	header   http.Header
+	batches  []batchRequest
+
+	refuseLarger int // bytes; 0: no limit
+	running      map[string]int
+	most         map[string]int
+	answer       answer // nil: 200
+	header       http.Header
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -50,7 +53,10 @@ func (w *web) RoundTrip(r *http.Request) (*http.Response, error) {
 	got := request{url: url, token: r.Header.Get("Authorization"), body: string(body)}
 	w.verify(got)
 	got.event = &lk.WebhookEvent{}
-	if err := protojson.Unmarshal(body, got.event); err != nil {
+	decode := protojson.UnmarshalOptions{}
+	messages := strings.HasPrefix(string(body), `{"event":"data_messages"`)
+	decode.DiscardUnknown = messages // as LiveKit's receivers do
+	if err := decode.Unmarshal(body, got.event); err != nil {
 		w.t.Errorf("%s: %v", body, err)
 	}
 	w.mu.Lock()
@@ -59,14 +65,20 @@ func (w *web) RoundTrip(r *http.Request) (*http.Response, error) {
 	w.most[url] = max(w.most[url], w.running[url])
 	w.mu.Unlock()
 	code := http.StatusOK
-	if answer != nil {
+	if w.refuseLarger > 0 && len(body) > w.refuseLarger {
+		code = http.StatusRequestEntityTooLarge
+	} else if answer != nil {
 		code, err = answer(r.Context(), url, got.event)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.running[url]--
 	got.accepted = err == nil && code == http.StatusOK
-	w.requests = append(w.requests, got)
+	if messages {
+		w.addBatch(got)
+	} else {
+		w.requests = append(w.requests, got)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -40,6 +40,7 @@ type world struct {
 	// settings of project p; nil: it is not configured
 	project *Project
 	hosts   []string
+	lines   *fakeLines // nil: no messages are sent
 
 	spool *spool.Spool
 	n     *Notifier
@@ -78,7 +79,7 @@ func (w *world) boot() error {
 	}
 	w.spool = s
 	w.n = New(Options{
-		Spool: s, FS: w.disk, Hosts: w.hosts,
+		Spool: s, FS: w.disk, Hosts: w.hosts, Lines: w.source(),
 		Logger: slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Projects: func() map[string]Project {
 			w.mu.Lock()
