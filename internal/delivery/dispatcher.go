@@ -167,13 +167,10 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 
 // scan creates jobs for the recordings still to be delivered.
 func (d *Dispatcher) scan() {
-	recordings := d.o.Spool.Recordings()
+	recordings := d.o.Spool.Select(isPending)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, rec := range recordings {
-		if !isPending(rec) {
-			continue
-		}
 		if d.jobs[rec.ID()] == nil {
 			d.jobs[rec.ID()] = newJob(rec)
 		}

@@ -8,10 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/render"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/internal/statement"
 )
 
 // Plan states what will be delivered. It is durable before the first upload: the first plan of a
@@ -28,6 +30,8 @@ type Plan struct {
 	// Details sums up the completeness statement of the manifest in a few sentences, without names
 	// of participants. Plans of earlier program versions have none.
 	Details string `json:"details,omitempty"`
+	// Summary sums it up for lists of recordings. Plans of earlier program versions have none.
+	Summary *Summary `json:"summary,omitempty"`
 	// Objects are all objects in the order in which they are delivered, the manifest last. Keys are
 	// relative to Prefix.
 	Objects []textegress.Object `json:"objects"`
@@ -44,7 +48,7 @@ func NewPlan(info spool.Info, m textegress.Manifest) (Plan, error) {
 	sum := sha256.Sum256(data)
 	p := Plan{
 		FormatVersion: planFormat, Exporter: m.Exporter, Revision: m.Revision,
-		Prefix: Prefix(info, m.Revision), Details: details(m),
+		Prefix: Prefix(info, m.Revision), Details: details(m), Summary: summary(m),
 	}
 	p.Objects = append(p.Objects, m.Objects...)
 	p.Objects = append(p.Objects, textegress.Object{
@@ -70,6 +74,36 @@ func details(m textegress.Manifest) string {
 		text += " The disk reported an error while it recorded."
 	}
 	return text
+}
+
+// Summary is what a list of recordings shows of one. It names no participant.
+type Summary struct {
+	Captured     string          `json:"captured"` // see [statement.Phrase]
+	Level        statement.Level `json:"level"`
+	Messages     int64           `json:"messages"`
+	Participants int             `json:"participants"`
+	Outages      int             `json:"outages"`
+	Files        int             `json:"files"` // that participants sent
+}
+
+// NewSummary returns the summary of the recording with the manifest m.
+func NewSummary(m textegress.Manifest) Summary {
+	s := Summary{
+		Messages: m.Counts.Messages, Participants: m.Counts.Participants,
+		Outages: len(m.Completeness.Outages),
+	}
+	s.Captured, s.Level = statement.Phrase(m)
+	for _, o := range m.Objects {
+		if strings.HasPrefix(o.Key, textegress.FilesDir) {
+			s.Files++
+		}
+	}
+	return s
+}
+
+func summary(m textegress.Manifest) *Summary {
+	s := NewSummary(m)
+	return &s
 }
 
 // views returns the views with which the objects are rendered again.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/internal/statement"
 )
 
 var planInfo = spool.Info{EgressID: "DE_1", KeyPrefix: "P-1/room/text-egress/all-topics/DE_1/"}
@@ -88,4 +89,20 @@ func FuzzPlan(f *testing.F) {
 			t.Errorf("what was read is not read again: %v", err)
 		}
 	})
+}
+
+func TestSummary(t *testing.T) {
+	m := textegress.Manifest{
+		Counts: textegress.Counts{Messages: 7, Participants: 2},
+		Completeness: textegress.Completeness{
+			Join:    textegress.Join{JoinedUnixNS: 1},
+			Outages: []textegress.Outage{{Cause: "signal_lost", StartedUnixNS: 1, EndedUnixNS: 2e9}},
+		},
+		Objects: []textegress.Object{{Key: "events.jsonl"}, {Key: "files/alice/ST_1-a.png"}},
+	}
+	s := NewSummary(m)
+	if s.Messages != 7 || s.Participants != 2 || s.Outages != 1 || s.Files != 1 ||
+		s.Captured == "" || s.Level != statement.Warn {
+		t.Errorf("%+v", s)
+	}
 }

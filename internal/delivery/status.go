@@ -47,13 +47,10 @@ type Failure struct {
 func (d *Dispatcher) Snapshot() Snapshot {
 	s := Snapshot{Projects: map[string]ProjectSnapshot{}, Errors: map[string]string{}}
 	failed := map[string]time.Time{}
-	recordings := d.o.Spool.Recordings()
+	recordings := d.o.Spool.Select(isPending)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, rec := range recordings {
-		if !isPending(rec) {
-			continue
-		}
 		id := rec.Info().ProjectID
 		p := s.Projects[id]
 		p.Pending++

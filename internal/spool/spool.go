@@ -258,12 +258,19 @@ func (s *Spool) discard(dir string) (gone bool, err error) {
 // Recordings returns all recordings, oldest first. Recordings with equal creation times are ordered
 // by session and part.
 func (s *Spool) Recordings() []*Recording {
+	return s.Select(func(*Recording) bool { return true })
+}
+
+// Select returns the recordings for which keep returns true, in the order of [Spool.Recordings].
+// keep is called without a lock of the spool.
+func (s *Spool) Select(keep func(*Recording) bool) []*Recording {
 	s.mu.Lock()
 	all := make([]*Recording, 0, len(s.recordings))
 	for _, r := range s.recordings {
 		all = append(all, r)
 	}
 	s.mu.Unlock()
+	all = slices.DeleteFunc(all, func(r *Recording) bool { return !keep(r) })
 	slices.SortFunc(all, func(a, b *Recording) int {
 		return cmp.Or(cmp.Compare(a.info.CreatedUnixNS, b.info.CreatedUnixNS),
 			cmp.Compare(a.info.SessionID, b.info.SessionID),
