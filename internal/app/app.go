@@ -21,6 +21,7 @@ import (
 	"github.com/syncflow/textegress/internal/delivery"
 	"github.com/syncflow/textegress/internal/diskguard"
 	"github.com/syncflow/textegress/internal/erasure"
+	"github.com/syncflow/textegress/internal/follow"
 	"github.com/syncflow/textegress/internal/notify"
 	"github.com/syncflow/textegress/internal/project"
 	"github.com/syncflow/textegress/internal/pseudonym"
@@ -33,6 +34,7 @@ import (
 	"github.com/syncflow/textegress/internal/syncflow"
 	"github.com/syncflow/textegress/internal/web"
 	"github.com/syncflow/textegress/internal/web/access"
+	"github.com/syncflow/textegress/internal/web/rest"
 )
 
 // Options configure the service.
@@ -66,6 +68,11 @@ type App struct {
 
 	pseudonyms *pseudonym.Store
 	packets    packetCounts // for the API
+	follows    *follow.Hub
+	overview   *overviewService
+
+	diskMu   sync.Mutex // guards diskRate
+	diskRate diskRate
 
 	registry *prometheus.Registry // every metric of the service
 	web      *web.Server
@@ -178,10 +185,14 @@ func New(o Options) (_ *App, err error) {
 		Spool: a.spool, Projects: a.subscriptions, AllowPrivate: c.WebhookAllowPrivate,
 		Hosts: c.WebhookHosts, Logger: o.Logger, Registerer: reg,
 	})
+	a.follows = follow.New(follow.Options{Spool: a.spool, Decode: a.decoding, Logger: o.Logger})
+	a.onCleanup("stop following", func(context.Context) error { return a.follows.Close() })
+	a.overview = &overviewService{App: a}
 	a.setUpDoors(c)
 	options := web.Options{
 		Service: a, Gatherer: a.registry, Logger: o.Logger, Doors: a.doors,
 		PageHost: hostOf(c.HTTP.PageURL),
+		API: rest.New(rest.Options{Service: a.overview, Logger: o.Logger}),
 		Routes: map[string]http.Handler{
 			"POST /livekit/webhook": a.shared.project.Webhooks,
 			"/twirp/": api.New(api.Options{

@@ -20,6 +20,7 @@ func (a *App) settle(ctx context.Context) {
 		a.eraser.Resume(ctx)
 		checkUnusable(a.snapshotProjects())
 		a.retryBuckets()
+		a.overviewDisk(time.Now())
 		select {
 		case <-ctx.Done():
 			return

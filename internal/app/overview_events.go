@@ -1,0 +1,347 @@
+package app
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/delivery"
+	"github.com/syncflow/textegress/internal/follow"
+	"github.com/syncflow/textegress/internal/objstore"
+	"github.com/syncflow/textegress/internal/overview"
+	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/internal/timeline"
+)
+
+// Events implements [overview.Service]: from the data directory, or from the delivered events.jsonl
+// if the local data was removed.
+func (s *overviewService) Events(ctx context.Context, egressID string, from int64) (
+	overview.Events, error,
+) {
+	rec, err := s.find(egressID)
+	if err != nil {
+		return nil, err
+	}
+	lines, err := s.lines(ctx, rec, from)
+	if err != nil {
+		return nil, err
+	}
+	if s.textAllowed(rec.Info().ProjectID) {
+		return lines, nil
+	}
+	return withoutText{lines}, nil
+}
+
+// lines returns the lines of a recording with their text.
+func (s *overviewService) lines(ctx context.Context, rec *spool.Recording, from int64) (
+	overview.Events, error,
+) {
+	r, err := s.follows.Follow(rec.ID(), from)
+	switch {
+	case err == nil:
+		return followed{r}, nil
+	case errors.Is(err, follow.ErrUnknown):
+		return nil, fmt.Errorf("recording: %w", overview.ErrNotFound)
+	case errors.Is(err, follow.ErrGone):
+		return s.deliveredLines(ctx, rec, from)
+	}
+	return nil, fmt.Errorf("%w: %w", overview.ErrNotNow, err)
+}
+
+// followed adapts a [follow.Reader].
+type followed struct{ *follow.Reader }
+
+// Next implements [overview.Events].
+func (f followed) Next(ctx context.Context) (overview.Event, error) {
+	l, err := f.Reader.Next(ctx)
+	return overview.Event{
+		N: l.N, JSON: l.JSON, Kind: string(l.Kind), Topic: l.Topic, Identity: l.Identity,
+		UnixNS: l.UnixNS,
+	}, err
+}
+
+// Text implements [overview.Events].
+func (followed) Text() bool { return true }
+
+// withoutText leaves out what participants sent.
+type withoutText struct{ overview.Events }
+
+// Next implements [overview.Events].
+func (e withoutText) Next(ctx context.Context) (overview.Event, error) {
+	ev, err := e.Events.Next(ctx)
+	if err != nil {
+		return ev, err
+	}
+	ev.JSON, err = overview.WithoutText(ev.JSON)
+	return ev, err
+}
+
+// Text implements [overview.Events].
+func (withoutText) Text() bool { return false }
+
+// openDelivered opens a delivered object of a recording.
+func (s *overviewService) openDelivered(ctx context.Context, rec *spool.Recording, key string) (
+	io.ReadCloser, error,
+) {
+	up, ok, err := delivery.LoadUploaded(rec)
+	if err != nil || !ok {
+		return nil, fmt.Errorf("%w: the recording is not delivered yet", overview.ErrNotNow)
+	}
+	bucket, err := liveProjects{s.App}.Bucket(rec.Info().ProjectID)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", overview.ErrNotNow, err)
+	}
+	r, err := bucket.Open(ctx, up.Prefix+key)
+	switch {
+	case objstore.IsNotFound(err):
+		return nil, fmt.Errorf("%w: the store has it no more", overview.ErrGone)
+	case err != nil:
+		return nil, fmt.Errorf("%w: the store: %s", overview.ErrNotNow,
+			objstore.Redacted(err, "it refuses the object"))
+	}
+	return r, nil
+}
+
+// maxLine is the maximum length of a line of a delivered events.jsonl.
+const maxLine = 64 << 20
+
+func (s *overviewService) deliveredLines(ctx context.Context, rec *spool.Recording, from int64) (
+	overview.Events, error,
+) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	r, err := s.openDelivered(ctx, rec, textegress.EventsName)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return &delivered{
+		r: r, lines: bufio.NewReaderSize(r, 64<<10), from: max(1, from), cancel: cancel,
+		version: "delivered " + rec.ID(),
+	}, nil
+}
+
+// delivered reads a delivered events.jsonl.
+type delivered struct {
+	r       io.ReadCloser
+	lines   *bufio.Reader
+	from    int64
+	version string
+	cancel  context.CancelFunc
+}
+
+// Next implements [overview.Events].
+func (d *delivered) Next(ctx context.Context) (overview.Event, error) {
+	stop := context.AfterFunc(ctx, d.cancel)
+	defer stop()
+	for {
+		line, err := readLine(d.lines)
+		if len(line) == 0 {
+			switch {
+			case errors.Is(err, io.EOF):
+				return overview.Event{}, io.EOF
+			case err == nil:
+				continue
+			case ctx.Err() != nil:
+				return overview.Event{}, context.Cause(ctx)
+			}
+			return overview.Event{}, fmt.Errorf("%w: the store: %s", overview.ErrNotNow,
+				objstore.Redacted(err, "the object cannot be read"))
+		}
+		var l struct {
+			N        int64  `json:"n"`
+			Kind     string `json:"kind"`
+			Topic    string `json:"topic"`
+			Identity string `json:"identity"`
+			UnixNS   int64  `json:"unix_ns"`
+		}
+		if json.Unmarshal(line, &l) != nil {
+			return overview.Event{}, fmt.Errorf("%w: a line of %s is damaged", overview.ErrNotNow,
+				textegress.EventsName)
+		}
+		if l.N >= d.from {
+			return overview.Event{
+				N: l.N, JSON: line, Kind: l.Kind, Topic: l.Topic, Identity: l.Identity,
+				UnixNS: l.UnixNS,
+			}, nil
+		}
+	}
+}
+
+// readLine returns a line without its line feed.
+func readLine(r *bufio.Reader) ([]byte, error) {
+	var line []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		line = append(line, part...)
+		if errors.Is(err, bufio.ErrBufferFull) && len(line) < maxLine {
+			continue
+		}
+		if errors.Is(err, io.EOF) && len(line) > 0 {
+			err = io.ErrUnexpectedEOF // every line ends with a line feed
+			line = nil
+		}
+		return bytes.TrimSuffix(line, []byte("\n")), err
+	}
+}
+
+// Ready implements [overview.Events]: no line is waited for.
+func (d *delivered) Ready() int64 { return math.MaxInt64 }
+
+// Text implements [overview.Events].
+func (d *delivered) Text() bool { return true }
+
+// Version implements [overview.Events].
+func (d *delivered) Version() string { return d.version }
+
+// Close implements [overview.Events].
+func (d *delivered) Close() error {
+	d.cancel()
+	return d.r.Close()
+}
+
+// Timeline implements [overview.Service].
+func (s *overviewService) Timeline(ctx context.Context, egressID string) (timeline.Data, error) {
+	rec, err := s.find(egressID)
+	if err != nil {
+		return timeline.Data{}, err
+	}
+	until := time.Time{}
+	if rec.State() == spool.StateOpen {
+		until = time.Now()
+	}
+	t := s.timelines.get(egressID)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := s.collect(ctx, rec, t); err != nil {
+		return timeline.Data{}, err
+	}
+	return t.collector.Data(until), nil
+}
+
+// The bounds of timelines.
+const (
+	maxTimelines    = 16
+	timelineTimeout = 30 * time.Second
+	// firstLine is how long a timeline waits for the first line of an open recording: another
+	// reader may not have asked for it before.
+	firstLine = time.Second
+)
+
+// collect adds the lines that were not there before.
+func (s *overviewService) collect(ctx context.Context, rec *spool.Recording, t *timelineOf) error {
+	if t.complete {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, timelineTimeout)
+	defer cancel()
+	lines, err := s.lines(ctx, rec, t.next)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lines.Close() }()
+	if v := lines.Version(); v != t.version {
+		if t.next > 1 {
+			_ = lines.Close()
+			if lines, err = s.lines(ctx, rec, 1); err != nil {
+				return err
+			}
+		}
+		t.reset(v)
+	}
+	wait, stop := context.WithTimeout(ctx, firstLine)
+	defer stop()
+	open := rec.State() == spool.StateOpen
+	for first := true; ; first = false {
+		nctx := ctx
+		if open && t.next > lines.Ready() {
+			if !first {
+				return nil
+			}
+			nctx = wait
+		}
+		ev, err := lines.Next(nctx)
+		switch {
+		case errors.Is(err, io.EOF):
+			t.complete = true
+			return nil
+		case err != nil && wait.Err() != nil && open && ctx.Err() == nil:
+			return nil // nothing is there yet
+		case err != nil:
+			return fmt.Errorf("%w: %w", overview.ErrNotNow, err)
+		}
+		var m textegress.Message
+		if err := json.Unmarshal(ev.JSON, &m); err != nil {
+			return fmt.Errorf("%w: line %d is damaged", overview.ErrNotNow, ev.N)
+		}
+		t.collector.Add(&m)
+		t.next = ev.N + 1
+	}
+}
+
+// timelineOf is the timeline of one recording up to a line.
+type timelineOf struct {
+	mu        sync.Mutex
+	collector *timeline.Collector
+	version   string
+	next      int64 // number of the next line
+	complete  bool
+}
+
+func (t *timelineOf) reset(version string) {
+	t.collector, t.version, t.next = timeline.NewCollector(timeline.Limits{}), version, 1
+	t.complete = false
+}
+
+// timelines keeps those that were asked for last, so that each line is read once for all viewers.
+// The zero value is ready for use.
+type timelines struct {
+	mu    sync.Mutex
+	of    map[string]*timelineOf // by egress id
+	order []string               // least recently used first
+}
+
+func (c *timelines) get(egressID string) *timelineOf {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.of == nil {
+		c.of = map[string]*timelineOf{}
+	}
+	for i, id := range c.order {
+		if id == egressID {
+			c.order = append(c.order[:i], c.order[i+1:]...)
+			break
+		}
+	}
+	c.order = append(c.order, egressID)
+	if t := c.of[egressID]; t != nil {
+		return t
+	}
+	if len(c.order) > maxTimelines {
+		delete(c.of, c.order[0])
+		c.order = c.order[1:]
+	}
+	t := &timelineOf{}
+	t.reset("")
+	c.of[egressID] = t
+	return t
+}
+
+// decoding returns how the lines of a recording are made: as they will be delivered.
+func (a *App) decoding(rec *spool.Recording) (follow.Decoding, error) {
+	i := rec.Info()
+	d := follow.Decoding{Keys: liveProjects{a}.Keys(i.ProjectID), KeyName: i.PseudonymKey}
+	if !i.Pseudonyms {
+		return d, nil
+	}
+	names, err := liveProjects{a}.Pseudonyms(i)
+	d.Pseudonyms = names
+	return d, err
+}

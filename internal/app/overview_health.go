@@ -1,0 +1,230 @@
+package app
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/syncflow/textegress/internal/controller"
+	"github.com/syncflow/textegress/internal/delivery"
+	"github.com/syncflow/textegress/internal/objstore"
+	"github.com/syncflow/textegress/internal/objstore/dir"
+	"github.com/syncflow/textegress/internal/overview"
+	"github.com/syncflow/textegress/internal/session"
+	"github.com/syncflow/textegress/internal/source/poll"
+	"github.com/syncflow/textegress/internal/source/rabbitmq"
+)
+
+// health describes what recording depends on, for people.
+func (a *App) health(projects []managedProject, deliveries delivery.Snapshot, disk overview.Disk,
+) []overview.Health {
+	list := []overview.Health{}
+	for _, p := range projects {
+		add := func(what, name, text string, level overview.Level) {
+			h := overview.Health{What: what, Name: name, Text: text, Level: level}
+			if len(projects) > 1 {
+				h.Project = projectName(p)
+			}
+			list = append(list, h)
+		}
+		if p.broken != "" {
+			add(overview.HealthSettings, "Settings", p.broken, overview.Bad)
+		}
+		if p.ctl != nil {
+			platformHealth(p, add)
+		}
+		storeHealth(p, deliveries.Projects[p.Config.ProjectID], add)
+	}
+	list = append(list, diskHealth(disk))
+	for _, text := range a.notifier.NotReady() {
+		list = append(list, overview.Health{
+			What: overview.HealthWebhooks, Name: "Webhooks", Text: text, Level: overview.Warn,
+		})
+	}
+	return list
+}
+
+type addHealth func(what, name, text string, level overview.Level)
+
+// projectName names a project for people.
+func projectName(p managedProject) string {
+	if p.ctl != nil {
+		if name := p.ctl.Snapshot().ProjectName; name != "" {
+			return name
+		}
+	}
+	return fmt.Sprintf("project %d", p.Config.Index)
+}
+
+func platformHealth(p managedProject, add addHealth) {
+	snap, platform := p.ctl.Snapshot(), p.Registry.Platform()
+	if snap.State != controller.StateRunning {
+		level := overview.Bad
+		if snap.Error == "" {
+			level = overview.Warn // starting
+		}
+		add(overview.HealthPlatform, platform, cmp.Or(snap.Error, "has not answered yet"), level)
+		return
+	}
+	if snap.ListError != "" {
+		add(overview.HealthPlatform, platform, "the list of sessions cannot be read: "+
+			snap.ListError, overview.Warn)
+	} else {
+		add(overview.HealthPlatform, platform, "answers", overview.OK)
+	}
+	for _, src := range snap.Sources {
+		text, level := "sessions are announced", overview.OK
+		if !src.Connected {
+			text, level = silence(src.Name, platform)+": "+cmp.Or(src.LastError,
+				"the first attempt has not ended yet"), overview.Bad
+		}
+		add(overview.HealthSource, sourceName(src), text, level)
+	}
+}
+
+func sourceName(src session.SourceState) string {
+	switch src.Name {
+	case rabbitmq.SourceName:
+		return "Broker"
+	case poll.SourceName:
+		return "Room list"
+	}
+	return "Announcements by " + src.Name
+}
+
+func storeHealth(p managedProject, s delivery.ProjectSnapshot, add addHealth) {
+	name := "Bucket"
+	if p.Config.Directory != "" {
+		name = "Directory"
+	}
+	switch d, isDir := p.Bucket.(*dir.Bucket); {
+	case p.BucketError != nil:
+		add(overview.HealthStore, name, p.BucketError.Error(), overview.Bad)
+		return
+	case p.Bucket == nil:
+		return
+	case isDir && d.Problem() != nil:
+		add(overview.HealthStore, name, objstore.Redacted(d.Problem(), "it cannot be used"),
+			overview.Bad)
+		return
+	}
+	waiting := ""
+	if s.Pending > 0 {
+		waiting = fmt.Sprintf(", %d recordings wait", s.Pending)
+		if s.Pending == 1 {
+			waiting = ", one recording waits"
+		}
+	}
+	switch {
+	case len(s.Failing) > 0:
+		add(overview.HealthStore, name, s.LastError+waiting, overview.Bad)
+	case s.LastError != "":
+		add(overview.HealthStore, name, s.LastError+waiting, overview.Warn)
+	default:
+		place, _, _ := strings.Cut(p.Bucket.String(), " at ")
+		add(overview.HealthStore, name, strings.TrimPrefix(place, "directory ")+waiting,
+			overview.OK)
+	}
+}
+
+func diskHealth(d overview.Disk) overview.Health {
+	h := overview.Health{
+		What: overview.HealthDisk, Name: "Disk", Text: bytesText(d.FreeBytes) + " free",
+		Level: overview.OK,
+	}
+	if d.Lasts > 0 {
+		h.Text += ", enough for about " + overview.Duration(d.Lasts.Duration())
+		if d.Lasts.Duration() < lastsWarning {
+			h.Level = overview.Warn
+		}
+	}
+	switch d.State {
+	case overview.DiskFull:
+		h.Text += "; it is full, and nothing is recorded until there is space"
+		h.Level = overview.Bad
+	case overview.DiskLow:
+		h.Text += "; no new sessions are taken: free space outside of the data directory"
+		h.Level = overview.Bad
+	}
+	return h
+}
+
+// bytesText returns a number of bytes for people.
+func bytesText(n uint64) string {
+	const unit = 1000
+	switch {
+	case n >= unit*unit*unit*unit:
+		return fmt.Sprintf("%.1f TB", float64(n)/(unit*unit*unit*unit))
+	case n >= unit*unit*unit:
+		return fmt.Sprintf("%.1f GB", float64(n)/(unit*unit*unit))
+	}
+	return fmt.Sprintf("%.0f MB", float64(n)/(unit*unit))
+}
+
+// The rate at which the disk fills up is that between the oldest and the newest observation.
+const (
+	observeEvery = time.Minute
+	observeFor   = 24 * time.Hour
+	observeAtMin = 10 * time.Minute // shorter observations say nothing about days
+	lastsWarning = 48 * time.Hour
+	lastsMax     = 365 * 24 * time.Hour // beyond it, the disk lasts
+)
+
+// observation is the free space at one time.
+type observation struct {
+	at   time.Time
+	free uint64
+}
+
+// diskRate estimates for how long the disk is enough. Its methods may be used by one goroutine at a
+// time.
+type diskRate struct{ seen []observation }
+
+// observe adds an observation.
+func (d *diskRate) observe(at time.Time, free uint64) {
+	if n := len(d.seen); n > 0 && at.Sub(d.seen[n-1].at) < observeEvery {
+		return
+	}
+	d.seen = append(d.seen, observation{at, free})
+	for len(d.seen) > 2 && at.Sub(d.seen[0].at) > observeFor {
+		d.seen = d.seen[1:]
+	}
+}
+
+// lasts returns for how long the free space above minFree is enough, 0 if that is unknown.
+func (d *diskRate) lasts(free, minFree uint64) time.Duration {
+	n := len(d.seen)
+	if n < 2 || free <= minFree {
+		return 0
+	}
+	first, last := d.seen[0], d.seen[n-1]
+	took := last.at.Sub(first.at)
+	if took < observeAtMin || last.free >= first.free {
+		return 0
+	}
+	perSecond := float64(first.free-last.free) / took.Seconds()
+	seconds := float64(free-minFree) / perSecond
+	if seconds > lastsMax.Seconds() {
+		return 0
+	}
+	return time.Duration(seconds * float64(time.Second))
+}
+
+// overviewDisk describes the disk. It also observes it: callers are the page and the loop of
+// [App.settle], so that the rate is known before the first page is opened.
+func (a *App) overviewDisk(now time.Time) overview.Disk {
+	d := a.spool.Disk()
+	to := overview.Disk{State: overview.DiskOK, FreeBytes: d.Free, Since: d.Since}
+	switch {
+	case d.Full:
+		to.State = overview.DiskFull
+	case d.Low:
+		to.State = overview.DiskLow
+	}
+	a.diskMu.Lock()
+	defer a.diskMu.Unlock()
+	a.diskRate.observe(now, d.Free)
+	to.Lasts = overview.Seconds(a.diskRate.lasts(d.Free, d.MinFree).Seconds())
+	return to
+}

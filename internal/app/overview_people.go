@@ -1,0 +1,89 @@
+package app
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/syncflow/textegress/internal/overview"
+	"github.com/syncflow/textegress/internal/recorder"
+	"github.com/syncflow/textegress/internal/spool"
+)
+
+// fillPeople adds who is in a session and who is missing. If the key of the pseudonyms cannot be
+// read, it adds the counts only.
+func (s *overviewService) fillPeople(to *overview.Session, p managedProject, info spool.Info,
+	now time.Time,
+) {
+	people, ok := p.ctl.People(info.EgressID)
+	if !ok {
+		return
+	}
+	list := peopleOf(people, now)
+	to.Count, to.Silent, to.Absent = 0, 0, 0
+	for _, q := range list {
+		switch q.State {
+		case overview.PersonSilent:
+			to.Silent++
+			to.Count++
+		case overview.PersonPresent:
+			to.Count++
+		case overview.PersonAbsent:
+			to.Absent++
+		}
+		if q.LastMessageAt.After(to.LastMessageAt) {
+			to.LastMessageAt = q.LastMessageAt
+		}
+	}
+	if to.Absent > 0 || to.Silent > 0 {
+		to.Level = to.Level.Worse(overview.Warn)
+	}
+	if info.Pseudonyms {
+		names, err := liveProjects{s.App}.Pseudonyms(info)
+		if err != nil {
+			return
+		}
+		for i := range list {
+			list[i].Identity, list[i].Name = names.Of(list[i].Identity), ""
+		}
+	}
+	sortPeople(list)
+	to.People = list
+}
+
+// peopleOf describes the participants that the recorder knows.
+func peopleOf(people []recorder.Person, now time.Time) []overview.Person {
+	list := make([]overview.Person, 0, len(people))
+	for _, p := range people {
+		q := overview.Person{
+			Identity: p.Identity, State: overview.PersonLeft, Since: p.Since, LeftAt: p.LeftAt,
+			LastMessageAt: p.LastMessageAt, Messages: p.Messages, Recent: p.Recent[:],
+		}
+		if p.Present {
+			q.State, q.LeftAt = overview.PersonPresent, time.Time{}
+			last := p.LastMessageAt
+			if p.Since.After(last) {
+				last = p.Since
+			}
+			if !last.IsZero() && now.Sub(last) >= overview.SilentAfter {
+				q.State = overview.PersonSilent
+			}
+		}
+		list = append(list, q)
+	}
+	return list
+}
+
+// sortPeople puts those first who need attention, then the others by name.
+func sortPeople(list []overview.Person) {
+	order := map[string]int{
+		overview.PersonAbsent: 0, overview.PersonSilent: 1, overview.PersonExpected: 2,
+		overview.PersonPresent: 3, overview.PersonLeft: 4,
+	}
+	slices.SortStableFunc(list, func(a, b overview.Person) int {
+		return cmp.Or(cmp.Compare(order[a.State], order[b.State]),
+			strings.Compare(cmp.Or(a.Name, a.Identity), cmp.Or(b.Name, b.Identity)),
+			strings.Compare(a.Identity, b.Identity))
+	})
+}
