@@ -185,14 +185,16 @@ func New(o Options) (_ *App, err error) {
 		Spool: a.spool, Projects: a.subscriptions, AllowPrivate: c.WebhookAllowPrivate,
 		Hosts: c.WebhookHosts, Logger: o.Logger, Registerer: reg,
 	})
-	a.follows = follow.New(follow.Options{Spool: a.spool, Decode: a.decoding, Logger: o.Logger})
+	a.follows = follow.New(follow.Options{
+		Spool: a.spool, Decode: follow.Decode(liveProjects{a}), Logger: o.Logger,
+	})
 	a.onCleanup("stop following", func(context.Context) error { return a.follows.Close() })
 	a.overview = &overviewService{App: a}
 	a.setUpDoors(c)
 	options := web.Options{
 		Service: a, Gatherer: a.registry, Logger: o.Logger, Doors: a.doors,
 		PageHost: hostOf(c.HTTP.PageURL),
-		API: rest.New(rest.Options{Service: a.overview, Logger: o.Logger}),
+		API:      rest.New(rest.Options{Service: a.overview, Logger: o.Logger}),
 		Routes: map[string]http.Handler{
 			"POST /livekit/webhook": a.shared.project.Webhooks,
 			"/twirp/": api.New(api.Options{

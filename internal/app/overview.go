@@ -214,7 +214,7 @@ func (s *overviewService) liveSession(p managedProject, r recorder.Snapshot, now
 		to.Level = to.Level.Worse(overview.Warn)
 		to.Reason = cmp.Or(to.Reason, "the disk failed to make a part of it durable")
 	}
-	s.fillPeople(&to, p, i, now)
+	s.fillPeople(&to, p, r, now)
 	return to
 }
 

@@ -333,15 +333,3 @@ func (c *timelines) get(egressID string) *timelineOf {
 	c.of[egressID] = t
 	return t
 }
-
-// decoding returns how the lines of a recording are made: as they will be delivered.
-func (a *App) decoding(rec *spool.Recording) (follow.Decoding, error) {
-	i := rec.Info()
-	d := follow.Decoding{Keys: liveProjects{a}.Keys(i.ProjectID), KeyName: i.PseudonymKey}
-	if !i.Pseudonyms {
-		return d, nil
-	}
-	names, err := liveProjects{a}.Pseudonyms(i)
-	d.Pseudonyms = names
-	return d, err
-}

@@ -34,6 +34,9 @@ func (a *App) health(projects []managedProject, deliveries delivery.Snapshot, di
 		if p.ctl != nil {
 			platformHealth(p, add)
 		}
+		if err := p.roster.err; err != nil {
+			add(overview.HealthRoster, "Roster", err.Error(), overview.Warn)
+		}
 		storeHealth(p, deliveries.Projects[p.Config.ProjectID], add)
 	}
 	list = append(list, diskHealth(disk))

@@ -8,19 +8,24 @@ import (
 
 	"github.com/syncflow/textegress/internal/overview"
 	"github.com/syncflow/textegress/internal/recorder"
-	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/internal/roster"
 )
 
 // fillPeople adds who is in a session and who is missing. If the key of the pseudonyms cannot be
 // read, it adds the counts only.
-func (s *overviewService) fillPeople(to *overview.Session, p managedProject, info spool.Info,
+func (s *overviewService) fillPeople(to *overview.Session, p managedProject, r recorder.Snapshot,
 	now time.Time,
 ) {
+	info := r.Info
 	people, ok := p.ctl.People(info.EgressID)
 	if !ok {
 		return
 	}
 	list := peopleOf(people, now)
+	if p.roster.roster != nil {
+		list = addExpected(list, p.expected(r), absent(r, p.expected(r), people, s.rosterGrace(),
+			now))
+	}
 	to.Count, to.Silent, to.Absent = 0, 0, 0
 	for _, q := range list {
 		switch q.State {
@@ -71,6 +76,41 @@ func peopleOf(people []recorder.Person, now time.Time) []overview.Person {
 			}
 		}
 		list = append(list, q)
+	}
+	return list
+}
+
+// rosterGrace returns ROSTER_GRACE.
+func (a *App) rosterGrace() time.Duration {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.config.RosterGrace
+}
+
+// addExpected adds the names of a roster to the list, and the people who have not come.
+func addExpected(list []overview.Person, expected, absent []roster.Entry) []overview.Person {
+	missing := map[string]bool{}
+	for _, e := range absent {
+		missing[e.Identity] = true
+	}
+	at := map[string]int{}
+	for i, p := range list {
+		at[p.Identity] = i
+	}
+	for _, e := range expected {
+		i, came := at[e.Identity]
+		switch {
+		case came:
+			list[i].Name = e.Name
+		case missing[e.Identity]:
+			list = append(list, overview.Person{
+				Identity: e.Identity, Name: e.Name, State: overview.PersonAbsent,
+			})
+		default:
+			list = append(list, overview.Person{
+				Identity: e.Identity, Name: e.Name, State: overview.PersonExpected,
+			})
+		}
 	}
 	return list
 }

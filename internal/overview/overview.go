@@ -146,7 +146,7 @@ type Session struct {
 
 	Count  int `json:"participants"` // people in the room
 	Silent int `json:"silent"`       // of those, without a message for SilentAfter
-	Absent int `json:"absent"`       // expected and not in the room for longer than ROSTER_GRACE
+	Absent int `json:"absent"`       // expected, and not there ROSTER_GRACE after the start
 	// Unlisted is how many people are not in People because there are too many.
 	Unlisted int `json:"unlisted,omitempty"`
 	// People are those in the room, those who left, and those expected; absent and silent ones
@@ -160,11 +160,12 @@ const SilentAfter = 10 * time.Minute
 
 // States of a [Person].
 const (
-	PersonPresent  = "present"
-	PersonSilent   = "silent" // present, without a message for SilentAfter
-	PersonLeft     = "left"
-	PersonAbsent   = "absent"   // expected, not in the room for longer than ROSTER_GRACE
-	PersonExpected = "expected" // expected, within ROSTER_GRACE
+	PersonPresent = "present"
+	PersonSilent  = "silent" // present, without a message for SilentAfter
+	PersonLeft    = "left"
+	// expected, and has not come ROSTER_GRACE after the start of the recording
+	PersonAbsent   = "absent"
+	PersonExpected = "expected" // expected, and has not come; ROSTER_GRACE is not over
 )
 
 // Person is one participant, or one that the roster expects.

@@ -50,7 +50,7 @@ func TestJudge(t *testing.T) {
 			Headline: "Recording 2 sessions, but one session is cut off and one person is missing",
 			Details: []string{
 				"class-7b: cut off for 12 s, LiveKit does not answer",
-				"class-7a: “Fatima” is expected, and not in the room",
+				"class-7a: “Fatima” is expected and not there",
 				"class-7a: “chen-id” is silent for 10 min or longer",
 			},
 		}},

@@ -134,7 +134,7 @@ func sessionFindings(o Overview) []finding {
 		nSilent += s.Silent
 		if s.Absent > 0 {
 			missing.detail = append(missing.detail, s.name()+": "+
-				who(s, PersonAbsent, s.Absent, "expected, and not in the room"))
+				who(s, PersonAbsent, s.Absent, "expected and not there"))
 		}
 		if s.Silent > 0 {
 			silent.detail = append(silent.detail, s.name()+": "+
