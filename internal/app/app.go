@@ -174,6 +174,7 @@ func New(o Options) (_ *App, err error) {
 		Retention: c.Retention, Logger: o.Logger,
 		Registerer: reg,
 		Hold:       func(rec *spool.Recording) bool { return a.notifier.Holds(rec) },
+		HoldData:   func(rec *spool.Recording) bool { return a.notifier.HoldsData(rec) },
 		Delivered:  a.wakeNotifier,
 	})
 	a.eraser = erasure.New(erasure.Options{
@@ -181,14 +182,15 @@ func New(o Options) (_ *App, err error) {
 		ForgetPseudonym: a.pseudonyms.Erase, KeepFree: diskguard.Reserved(c.DiskMinFree),
 		Logger: o.Logger,
 	})
-	a.notifier = notify.New(notify.Options{
-		Spool: a.spool, Projects: a.subscriptions, AllowPrivate: c.WebhookAllowPrivate,
-		Hosts: c.WebhookHosts, Logger: o.Logger, Registerer: reg,
-	})
 	a.follows = follow.New(follow.Options{
 		Spool: a.spool, Decode: follow.Decode(liveProjects{a}), Logger: o.Logger,
 	})
 	a.onCleanup("stop following", func(context.Context) error { return a.follows.Close() })
+	a.notifier = notify.New(notify.Options{
+		Spool: a.spool, Lines: pushLines{a.follows}, Projects: a.subscriptions,
+		AllowPrivate: c.WebhookAllowPrivate, Hosts: c.WebhookHosts, Logger: o.Logger,
+		Registerer: reg,
+	})
 	a.overview = &overviewService{App: a}
 	a.setUpDoors(c)
 	options := web.Options{

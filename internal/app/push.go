@@ -1,0 +1,34 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/syncflow/textegress/internal/follow"
+	"github.com/syncflow/textegress/internal/notify"
+)
+
+// pushLines gives webhooks the lines of recordings. It implements [notify.Lines].
+type pushLines struct{ hub *follow.Hub }
+
+// Follow implements [notify.Lines].
+func (p pushLines) Follow(egressID string, from int64) (notify.Reader, error) {
+	r, err := p.hub.Follow(egressID, from)
+	switch {
+	case errors.Is(err, follow.ErrGone), errors.Is(err, follow.ErrUnknown):
+		return nil, fmt.Errorf("%w: %w", notify.ErrGone, err)
+	case err != nil:
+		return nil, err
+	}
+	return pushReader{r}, nil
+}
+
+// pushReader adapts a [follow.Reader].
+type pushReader struct{ *follow.Reader }
+
+// Next implements [notify.Reader].
+func (p pushReader) Next(ctx context.Context) (notify.Line, error) {
+	l, err := p.Reader.Next(ctx)
+	return notify.Line{N: l.N, JSON: l.JSON, Kind: l.Kind, Topic: l.Topic}, err
+}
