@@ -135,9 +135,27 @@ func neighbours(o textegress.Outage) string {
 	if o.ConnectionsOmitted > 0 {
 		more = fmt.Sprintf(" (%s more are not accounted for)", Number(o.ConnectionsOmitted))
 	}
-	return fmt.Sprintf(" Of the %s that had sent numbered packets%s, %d continued without a "+
-		"missing number, %d with missing numbers, and %d sent nothing more.",
-		Count(n, "connection"), more, whole, holes, silent)
+	var parts []string
+	if whole > 0 {
+		parts = append(parts, fmt.Sprintf("%d continued without a missing number", whole))
+	}
+	if holes > 0 {
+		parts = append(parts, fmt.Sprintf("%d with missing numbers", holes))
+	}
+	if silent > 0 {
+		parts = append(parts, fmt.Sprintf("%d sent nothing more", silent))
+	}
+	return fmt.Sprintf(" Of the %s that had sent numbered packets%s, %s.", Count(n, "connection"),
+		more, list(parts))
+}
+
+// list joins parts of a sentence.
+func list(parts []string) string {
+	if len(parts) < 2 {
+		return strings.Join(parts, "")
+	}
+	last := len(parts) - 1
+	return strings.Join(parts[:last], ", ") + " and " + parts[last]
 }
 
 // ClockSteps states when the recorder's clock was set, at most limit times.
