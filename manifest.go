@@ -27,6 +27,7 @@ const (
 const (
 	ManifestName = "manifest.json"
 	MetadataName = "metadata.json"
+	ReportName   = "report.html"
 	EventsName   = "events.jsonl"
 	RawDir       = "raw/"   // raw/000001.seg.zst …
 	FilesDir     = "files/" // files/<identity>/<stream id>-<name>

@@ -60,7 +60,7 @@ func TestPseudonyms(t *testing.T) {
 		open.Store(true)
 		settle(10 * time.Minute)
 		first := delivered()
-		if len(first) != 4 { // a text view, events.jsonl, metadata.json, manifest.json
+		if len(first) != 5 { // a text view, events.jsonl, metadata, report.html, manifest.json
 			t.Errorf("delivered: %d objects", len(first))
 		}
 		if list, err := store.List("p1"); err != nil || len(list) != 1 ||

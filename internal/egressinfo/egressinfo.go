@@ -110,7 +110,8 @@ func files(p delivery.Plan, up delivery.Uploaded, e *livekit.EgressInfo) []*live
 // views and of received files contain identities.
 func namesNobody(key string) bool {
 	switch key {
-	case textegress.ManifestName, textegress.MetadataName, textegress.EventsName:
+	case textegress.ManifestName, textegress.MetadataName, textegress.EventsName,
+		textegress.ReportName:
 		return true
 	}
 	return strings.HasPrefix(key, textegress.RawDir)

@@ -121,7 +121,8 @@ func TestCompareWithAnEarlierVersion(t *testing.T) {
 	}
 	defer sp.Close()
 	rec, _ := sp.Recording(kinds)
-	derived, err := verify.Derive(t.Context(), render.FromSpool(rec), render.Options{}, 0)
+	derived, err := verify.Derive(t.Context(), render.FromSpool(rec),
+		render.Options{Views: render.FirstViews()}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ import (
 )
 
 var (
-	update  = flag.Bool("update", false, "write testdata/golden.txt anew")
+	update  = flag.Bool("update", false, "write testdata/golden.txt and testdata/report anew")
 	fixture = flag.String("fixture", "", "write this recording of testdata/spool anew (segments "+
 		"have random parts)")
 )
@@ -49,13 +49,14 @@ func TestGolden(t *testing.T) {
 	}
 	var got bytes.Buffer
 	for _, e := range []struct {
-		id string
-		o  render.Options
+		id     string
+		o      render.Options
+		report string
 	}{
-		{full, render.Options{}},
-		{aborted, render.Options{}},
-		{kinds, render.Options{}},
-		{kinds, render.Options{Keys: keys, Revision: 2}},
+		{full, render.Options{}, "full"},
+		{aborted, render.Options{}, "aborted"},
+		{kinds, render.Options{}, "kinds"},
+		{kinds, render.Options{Keys: keys, Revision: 2}, "kinds-decrypted"},
 	} {
 		rec, ok := sp.Recording(e.id)
 		if !ok {
@@ -79,14 +80,23 @@ func TestGolden(t *testing.T) {
 			data := s.objects[key]
 			fmt.Fprintf(&got, "==== %s %q, %s, %d bytes, %x\n", e.id, key, types[key], len(data),
 				sha256.Sum256(data))
-			if !strings.HasSuffix(key, ".zst") {
+			switch {
+			case key == textegress.ReportName: // as files, because people can look at them
+				golden(t, filepath.Join("report", e.report+".html"), data)
+			case !strings.HasSuffix(key, ".zst"):
 				got.Write(data)
 			}
 		}
 	}
-	file := filepath.Join("testdata", "golden.txt")
+	golden(t, "golden.txt", got.Bytes())
+}
+
+// golden compares data with a file of testdata.
+func golden(t *testing.T, name string, data []byte) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
 	if *update {
-		if err := os.WriteFile(file, got.Bytes(), 0o644); err != nil {
+		if err := os.WriteFile(file, data, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -94,8 +104,8 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(string(want), got.String()); diff != "" {
-		t.Errorf("delivered bytes changed (-want +got):\n%s", diff)
+	if diff := cmp.Diff(string(want), string(data)); diff != "" {
+		t.Errorf("the bytes of %s changed (-want +got):\n%s", name, diff)
 	}
 }
 

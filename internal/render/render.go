@@ -70,6 +70,7 @@ func NewKeys(text []byte) (*Keys, error) { return decode.NewKeys(text) }
 // Content types of the objects.
 const (
 	typeText   = "text/plain; charset=utf-8"
+	typeHTML   = "text/html; charset=utf-8"
 	typeJSON   = "application/json"
 	typeNDJSON = "application/x-ndjson"
 	typeZstd   = "application/zstd"

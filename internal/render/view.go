@@ -21,7 +21,8 @@ type View interface {
 }
 
 // views lists every view, in the order in which a line passes through them; files is first because
-// it sets the names of files in lines. To add a view, add an entry.
+// it sets the names of files in lines, and report is last because it lists the objects of the
+// others. To add a view, add an entry.
 //
 // A version changes whenever the same lines give different bytes. A plan names its views and their
 // versions, so that neither a new view nor a new version starts another revision of a delivery in
@@ -35,6 +36,7 @@ var views = []struct {
 	{"events", 1, func(Options) View { return &eventsView{} }},
 	{"text", 1, func(Options) View { return newTextView() }},
 	{"metadata", 1, func(Options) View { return &metadataView{} }},
+	{"report", 1, func(Options) View { return newReportView() }},
 }
 
 // Views maps the names of views to their versions.

@@ -70,8 +70,8 @@ func Compare(stated, derived textegress.Manifest) []string {
 		d, ok := views[o.Key]
 		delete(views, o.Key)
 		switch {
-		case (o.Key == textegress.EventsName || o.Key == textegress.MetadataName) &&
-			(d.SHA256 != o.SHA256 || d.Size != o.Size):
+		case (o.Key == textegress.EventsName || o.Key == textegress.MetadataName ||
+			o.Key == textegress.ReportName) && (d.SHA256 != o.SHA256 || d.Size != o.Size):
 			out = append(out, o.Key+": differs from the raw segments")
 		case !ok || d.SHA256 != o.SHA256 || d.Size != o.Size:
 			unlike++

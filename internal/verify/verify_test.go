@@ -71,7 +71,7 @@ func TestRecording(t *testing.T) {
 		"fewer views than this version has": {
 			o: render.Options{Views: render.Views{"events": 1}}, want: verify.Verified,
 		},
-		"a view of a later version": {change: func(t *testing.T, dir string) {
+		"a view of a later version": {o: render.Options{Views: render.FirstViews()}, change: func(t *testing.T, dir string) {
 			b, err := os.ReadFile(dir + "/" + textegress.ManifestName)
 			if err != nil {
 				t.Fatal(err)
