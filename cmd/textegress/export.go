@@ -157,37 +157,47 @@ func (c *exportCmd) open(env *environment) (_ render.Source, o render.Options, d
 			usageError(errors.New("name the egress id of a recording and an output directory, " +
 				"or --from and an output directory"))
 	}
-	dir, err := c.dataDir(env)
+	source, o, done, err := c.openSpooled(env, c.Args[0], "use --from")
+	return source, o, c.Args[1], done, err
+}
+
+// openSpooled opens a recording in the data directory, with the options that give the delivered
+// bytes again. remedy says how to name one that is only in the bucket. done is never nil.
+func (f dataDirFlag) openSpooled(env *environment, id, remedy string) (_ render.Source,
+	o render.Options, done func(), err error,
+) {
+	done = func() {}
+	dir, err := f.dataDir(env)
 	if err != nil {
-		return nil, o, "", nothing, err
+		return nil, o, done, err
 	}
 	s, err := spool.OpenReadOnly(dir)
 	if err != nil {
-		return nil, o, "", nothing, err
+		return nil, o, done, err
 	}
 	done = func() { _ = s.Close() }
-	recording, ok := s.Recording(c.Args[0])
+	recording, ok := s.Recording(id)
 	if !ok {
-		return nil, o, "", done, fmt.Errorf("no recording %q in %s; `textegress list` shows the "+
-			"existing ones", c.Args[0], dir)
+		return nil, o, done, fmt.Errorf("no recording %q in %s; `textegress list` shows the "+
+			"existing ones", id, dir)
 	}
 	if recording.State() == spool.StateRemoved {
-		return nil, o, "", done, fmt.Errorf("recording %s was delivered to %s and its local "+
-			"data was removed after RETENTION; use --from", c.Args[0], recording.Info().KeyPrefix)
+		return nil, o, done, fmt.Errorf("recording %s was delivered to %s and its local "+
+			"data was removed after RETENTION; %s", id, recording.Info().KeyPrefix, remedy)
 	}
 	frozen, ok, err := delivery.LoadPlan(recording)
 	if err != nil {
-		return nil, o, "", done, err
+		return nil, o, done, err
 	}
 	if ok {
 		o.Revision = frozen.Revision
 	}
 	if info := recording.Info(); info.Pseudonyms {
 		if o.Pseudonyms, err = project.Pseudonyms(pseudonym.OpenReadOnly(dir), info); err != nil {
-			return nil, o, "", done, err
+			return nil, o, done, err
 		}
 	}
-	return render.FromSpool(recording), o, c.Args[1], done, nil
+	return render.FromSpool(recording), o, done, nil
 }
 
 // newOrEmpty refuses a directory that already holds other files.

@@ -46,6 +46,7 @@ type cli struct {
 	Record     recordCmd     `cmd:"" help:"Ask the running service to record a session or a room that it does not record by itself."`
 	Rehearse   rehearseCmd   `cmd:"" help:"Make a test recording with the running service, from a room to the verified bucket, and remove it again."`
 	Export     exportCmd     `cmd:"" help:"Derive the objects of a recording into a directory."`
+	Report     reportCmd     `cmd:"" help:"Write the report of a recording: what was captured, in words and over time."`
 	Merge      mergeCmd      `cmd:"" help:"Merge two recordings that two deployments made of the same session."`
 	Verify     verifyCmd     `cmd:"" help:"Check a delivered recording against its manifest."`
 	Forget     forgetCmd     `cmd:"" help:"Remove one participant from recordings, on the disk and in the bucket."`
