@@ -71,8 +71,6 @@ func Open(w http.ResponseWriter, r *http.Request) (*Stream, bool) {
 		s.ctx = ctx
 		s.release = sync.OnceFunc(func() { unlink(); cancel(); <-b.slots })
 	}
-	// The time limits of the server are for short answers. Recorders of tests have none.
-	_ = s.rc.SetReadDeadline(time.Time{})
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
@@ -126,6 +124,7 @@ func (s *Stream) flush() error {
 	if err := s.ctx.Err(); err != nil {
 		return err
 	}
+	// Instead of the limit of the server, which is for short answers. Recorders of tests have none.
 	_ = s.rc.SetWriteDeadline(time.Now().Add(writeTimeout))
 	if _, err := s.w.Write(s.buf.Bytes()); err != nil {
 		return err
@@ -136,9 +135,7 @@ func (s *Stream) flush() error {
 // Long returns a writer for an answer of any length, such as a file: each write has the time of an
 // event, instead of the whole answer having that of the server.
 func Long(w http.ResponseWriter) io.Writer {
-	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Time{})
-	return longWriter{w, rc}
+	return longWriter{w, http.NewResponseController(w)}
 }
 
 type longWriter struct {
