@@ -26,7 +26,8 @@ func checkAccess(cfg *config.Config) checkResult {
 	}
 	users, token, err := access.Check(logins)
 	if err != nil {
-		f.Key, f.Detail = "HTTP_USERS_FILE, HTTP_BEARER_TOKEN_FILE", err.Error()
+		f.Key = "HTTP_USERS_FILE, HTTP_BEARER_TOKEN_FILE, HTTP_OPERATORS"
+		f.Detail = err.Error()
 		return f
 	}
 	addr, err := net.ResolveTCPAddr("tcp", cfg.HTTPAddr)

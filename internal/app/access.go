@@ -36,10 +36,10 @@ func (a *App) loadAccess(h config.HTTP) error {
 	return err
 }
 
-// hostOf returns the host name of a URL, "" if there is none.
-func hostOf(address string) string {
-	u, err := url.Parse(address)
-	if err != nil {
+// pageHost returns the host of PAGE_URL if a proxy may ask by it, otherwise "".
+func pageHost(h config.HTTP) string {
+	u, err := url.Parse(h.PageURL)
+	if err != nil || !h.BehindProxy {
 		return ""
 	}
 	return u.Hostname()

@@ -195,7 +195,7 @@ func New(o Options) (_ *App, err error) {
 	a.setUpDoors(c)
 	options := web.Options{
 		Service: a, Gatherer: a.registry, Logger: o.Logger, Doors: a.doors,
-		PageHost: hostOf(c.HTTP.PageURL),
+		PageHost: pageHost(c.HTTP),
 		API:      rest.New(rest.Options{Service: a.overview, Logger: o.Logger}),
 		Routes: map[string]http.Handler{
 			"POST /livekit/webhook": a.shared.project.Webhooks,

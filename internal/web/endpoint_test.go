@@ -3,6 +3,7 @@ package web_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -111,6 +112,10 @@ type door func(*web.Server, net.Listener) *web.Endpoint
 
 func httpDoor(s *web.Server, l net.Listener) *web.Endpoint { return s.HTTP(l, "127.0.0.1:9464") }
 
+func tlsDoor(s *web.Server, l net.Listener) *web.Endpoint {
+	return web.WithTLS(s, &tls.Config{}).HTTP(l, "127.0.0.1:9464")
+}
+
 func controlDoor(s *web.Server, l net.Listener) *web.Endpoint { return s.Control(l) }
 
 func request(lines ...string) string { return strings.Join(lines, "\r\n") + "\r\n\r\n" }
@@ -127,6 +132,8 @@ func TestSlowPeers(t *testing.T) {
 	}{
 		{"nothing, HTTP", httpDoor, "", true, 10 * time.Second},
 		{"nothing, control", controlDoor, "", true, 10 * time.Second},
+		{"nothing, TLS", tlsDoor, "", true, 10 * time.Second},
+		{"half a handshake, TLS", tlsDoor, "\x16\x03\x01\x02\x00\x01", true, 10 * time.Second},
 		{
 			"half a header, HTTP", httpDoor, "GET /healthz HTTP/1.1\r\nHost: x\r\nA:", true,
 			10 * time.Second,

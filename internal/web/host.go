@@ -35,7 +35,8 @@ func localOnly(next http.Handler, listening net.Addr, addr, pageHost string) htt
 
 const refusedHost = "This server listens on loopback (HTTP_ADDR) and answers only requests to " +
 	"this machine: the Host header must be\n" +
-	"localhost, 127.0.0.1, [::1], another loopback address, or the host of HTTP_ADDR or PAGE_URL. " +
+	"localhost, 127.0.0.1, [::1], another loopback address, or the host of HTTP_ADDR; with " +
+	"HTTP_BEHIND_PROXY=true also that of PAGE_URL.\n" +
 	"A proxy in front of it has to set one of these.\n"
 
 // isLocalHost reports whether the value of a Host header is localhost, a loopback address or one of

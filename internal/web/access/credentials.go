@@ -132,10 +132,20 @@ func unknownUser(users map[string][]byte) []byte {
 	return hash
 }
 
-// Check reads the files of logins without putting them in force, for `config check`.
+// Check reads the files of logins without putting them in force, for `config check`. An operator
+// who cannot log in is a mistake here.
 func Check(c Credentials) (users int, token bool, err error) {
 	hashes, digest, err := read(c)
-	return len(hashes), digest != nil, err
+	if err != nil {
+		return 0, false, err
+	}
+	for _, name := range c.Operators {
+		if name != anybody && name != tokenName && hashes[name] == nil {
+			return 0, false, fmt.Errorf("HTTP_OPERATORS: %q is no user of HTTP_USERS_FILE; correct "+
+				"the name, or add the user with: htpasswd -B FILE NAME", name)
+		}
+	}
+	return len(hashes), digest != nil, nil
 }
 
 // read returns the hashes of the users' passwords by name, and that of the token, nil if there is

@@ -65,6 +65,26 @@ func TestUsersFile(t *testing.T) {
 	}
 }
 
+// TestCheck: who may act must be somebody who can log in.
+func TestCheck(t *testing.T) {
+	users := file(t, user(t, "alice", "a"))
+	for _, tt := range []struct {
+		c     Credentials
+		wrong string
+	}{
+		{Credentials{UsersFile: users, Operators: []string{"alice", "token"}}, ""},
+		{Credentials{Operators: []string{"*"}}, ""},
+		{Credentials{UsersFile: users, Operators: []string{"alcie"}}, `"alcie" is no user`},
+		{Credentials{UsersFile: "/nowhere"}, "HTTP_USERS_FILE"},
+		{Credentials{BearerTokenFile: "/nowhere"}, "HTTP_BEARER_TOKEN_FILE"},
+	} {
+		_, _, err := Check(tt.c)
+		if (err == nil) != (tt.wrong == "") || err != nil && !strings.Contains(err.Error(), tt.wrong) {
+			t.Errorf("%+v: %v, want %q", tt.c, err, tt.wrong)
+		}
+	}
+}
+
 func TestTokenFile(t *testing.T) {
 	for content, wrong := range map[string]string{
 		testToken:                   "",

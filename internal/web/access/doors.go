@@ -138,7 +138,7 @@ func (d *Doors) Wrap(next http.Handler) http.Handler {
 			return
 		}
 		d.mu.RLock()
-		needed := d.loginNeeded() && !isOpen(r.URL.Path)
+		needed := (d.loginNeeded() || viaProxy(r)) && !isOpen(r.URL.Path)
 		d.mu.RUnlock()
 		if p == nil {
 			if needed {
@@ -154,6 +154,17 @@ func (d *Doors) Wrap(next http.Handler) http.Handler {
 		defer context.AfterFunc(p.ctx, cancel)()
 		mux.ServeHTTP(w, r.WithContext(ctx))
 	})
+}
+
+// viaProxy reports whether a proxy has passed a request on: on loopback too, it can then come from
+// anywhere. Not every proxy says so, hence HTTP_BEHIND_PROXY.
+func viaProxy(r *http.Request) bool {
+	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "Via"} {
+		if r.Header.Get(name) != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // isOpen reports whether a path is served without a login wherever the doors are open.

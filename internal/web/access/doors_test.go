@@ -25,6 +25,10 @@ func TestDoors(t *testing.T) {
 			name:   "loopback: sessions and counts",
 			status: 200, body: "page for ",
 		},
+		{
+			name: "loopback: through a proxy that nobody has told us of", o: options{users: true},
+			request: request{forwarded: "192.0.2.1"}, status: 401,
+		},
 		{name: "loopback: no names", request: request{path: "/names"}, status: 401},
 		{
 			name:    "loopback: no names in a browser",
