@@ -30,7 +30,8 @@ type configCheckCmd struct {
 // checkResult is the result of testing one part of one project.
 type checkResult struct {
 	Project int `json:"project"` // n of PROJECTS__n__; -1: the whole service
-	// settings, data directory, access, syncflow, clock, device, livekit …, broker …, webhooks, bucket
+	// settings, data directory, access, syncflow, clock, device, livekit …, broker …, webhooks or
+	// bucket
 	Part    string `json:"part"`
 	OK      bool   `json:"ok"`
 	Skipped bool   `json:"skipped,omitempty"` // not tried, because an earlier part failed

@@ -51,9 +51,9 @@ func checkAccess(cfg *config.Config) checkResult {
 		f.Detail = "page, API and status are not served. " + reason
 		return f
 	}
-	f.Detail = fmt.Sprintf("page at %s; %d users", doors.PageURL(), users)
+	f.Detail = fmt.Sprintf("page at %s; users: %d", doors.PageURL(), users)
 	if token {
-		f.Detail += " and a token"
+		f.Detail += ", and a token"
 	}
 	if addr.IP.IsLoopback() && !h.BehindProxy {
 		f.Detail += "; on this machine, sessions and counts without a login"

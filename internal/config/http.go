@@ -14,7 +14,7 @@ type HTTP struct {
 	// The certificate and its key, in PEM form; both are set, or none.
 	TLSCertFile, TLSKeyFile string
 	BehindProxy             bool   // a proxy with TLS passes on all requests
-	PageURL                 string // scheme and host under which people reach the page; "" = unknown
+	PageURL                 string // scheme and host for people; "" = those of HTTPAddr
 }
 
 // http checks the settings of [HTTP].

@@ -40,8 +40,8 @@ const refusedHost = "This server listens on loopback (HTTP_ADDR) and answers onl
 	"A proxy in front of it has to set one of these.\n"
 
 // isLocalHost reports whether the value of a Host header is localhost, a loopback address or one of
-// the configured names. An empty value is accepted: browsers always send the header, but simple HTTP/1.0
-// health checks do not.
+// the configured names. An empty value is accepted: browsers always send the header, but simple
+// HTTP/1.0 health checks do not.
 func isLocalHost(hostport string, configured ...string) bool {
 	host := hostport
 	if h, _, err := net.SplitHostPort(hostport); err == nil {

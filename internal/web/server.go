@@ -46,8 +46,8 @@ type Options struct {
 	Routes map[string]http.Handler
 }
 
-// Server provides the handlers of the two endpoints: HTTP, and the control socket, which accepts the
-// commands.
+// Server provides the handlers of the two endpoints: HTTP, and the control socket, which accepts
+// the commands.
 type Server struct {
 	o       Options
 	service Service

@@ -11,11 +11,11 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// Why credentials are refused, in words for the client.
+// Why credentials are refused; see [refusalOf].
 var (
-	errWrong   = errors.New("Name or password is wrong, or the token.")
-	errLimited = errors.New("Too many attempts have failed. Wait for a minute, then try again.")
-	errBusy    = errors.New("Other logins are being checked. Try again in a moment.")
+	errWrong   = errors.New("wrong credentials")
+	errLimited = errors.New("too many attempts have failed")
+	errBusy    = errors.New("too many logins are being checked")
 )
 
 // Bounds of checking.

@@ -38,7 +38,7 @@ const (
 
 // Credentials are the settings of who may log in.
 type Credentials struct {
-	UsersFile       string   // lines name:hash with bcrypt, as nginx and Apache write them; "" = none
+	UsersFile       string   // lines name:hash with bcrypt, as htpasswd -B writes; "" = none
 	BearerTokenFile string   // "" = none
 	Operators       []string // who may act: users, "token"; "*" = everybody
 }
@@ -116,8 +116,8 @@ func (d *Doors) Load(c Credentials) error {
 	return nil
 }
 
-// unknownUser returns a hash that fits no password, and takes as long to check as the slowest of the
-// users, so that the time tells nothing about which names exist.
+// unknownUser returns a hash that fits no password, and takes as long to check as the slowest of
+// the users, so that the time tells nothing about which names exist.
 func unknownUser(users map[string][]byte) []byte {
 	slowest := 0
 	for _, hash := range users {

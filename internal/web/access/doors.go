@@ -128,8 +128,8 @@ func (d *Doors) Wrap(next http.Handler) http.Handler {
 			problem.Write(w, r, http.StatusForbidden, "Not served here", reason)
 			return
 		}
-		if err := d.checkOrigin(r); err != nil {
-			problem.Write(w, r, http.StatusForbidden, "From another page", err.Error())
+		if reason := d.foreign(r); reason != "" {
+			problem.Write(w, r, http.StatusForbidden, "From another page", reason)
 			return
 		}
 		p, err := d.identify(r)
@@ -172,22 +172,23 @@ func isOpen(path string) bool {
 	return path == "/login" || path == "/logout" || strings.HasPrefix(path, "/static/")
 }
 
-// checkOrigin refuses requests that a page of another origin has made, and could change something.
-func (d *Doors) checkOrigin(r *http.Request) error {
+// foreign says why a request that could change something may have been made by a page of another
+// origin, "" if it was not.
+func (d *Doors) foreign(r *http.Request) string {
 	if err := d.origin.Check(r); err != nil {
-		return errors.New("A page of another origin sent this request. If a proxy changes the " +
-			"Host header, set PAGE_URL to the address of the page.")
+		return "A page of another origin sent this request. If a proxy changes the Host header, " +
+			"set PAGE_URL to the address of the page."
 	}
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:
-		return nil
+		return ""
 	}
 	if _, err := r.Cookie(d.cookieName()); err == nil && r.Header.Get("Authorization") == "" &&
 		r.Header.Get("Origin") == "" && r.Header.Get("Sec-Fetch-Site") == "" {
-		return errors.New("A request with a cookie must say where it comes from, as browsers do: " +
-			"its Origin header is missing. Programs send `Authorization: Bearer`.")
+		return "A request with a cookie must say where it comes from, as browsers do: its Origin " +
+			"header is missing. Programs send `Authorization: Bearer`."
 	}
-	return nil
+	return ""
 }
 
 // identify returns whose login a request has: nil without one.
@@ -234,23 +235,37 @@ func (d *Doors) source(r *http.Request) string {
 
 // refuseCredentials answers a request whose credentials are of no use.
 func refuseCredentials(w http.ResponseWriter, r *http.Request, err error) {
-	status, title := statusOf(err)
-	if status == http.StatusUnauthorized {
+	f := refusalOf(err)
+	if f.status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="textegress", error="invalid_token"`)
 	} else {
 		w.Header().Set("Retry-After", "30")
 	}
-	problem.Write(w, r, status, title, err.Error())
+	problem.Write(w, r, f.status, f.title, f.detail)
 }
 
-func statusOf(err error) (status int, title string) {
+// refusal is why credentials are refused, in words for the client.
+type refusal struct {
+	status        int
+	title, detail string
+}
+
+func refusalOf(err error) refusal {
 	switch {
 	case errors.Is(err, errLimited):
-		return http.StatusTooManyRequests, "Too many attempts"
+		return refusal{
+			http.StatusTooManyRequests, "Too many attempts",
+			"Too many attempts have failed. Wait for a minute, then try again.",
+		}
 	case errors.Is(err, errBusy):
-		return http.StatusServiceUnavailable, "Too many logins at once"
+		return refusal{
+			http.StatusServiceUnavailable, "Too many logins at once",
+			"Other logins are being checked. Try again in a moment.",
+		}
 	}
-	return http.StatusUnauthorized, "Login refused"
+	return refusal{
+		http.StatusUnauthorized, "Login refused", "Name or password is wrong, or the token.",
+	}
 }
 
 // pageURL is the address of the page for people.

@@ -128,11 +128,11 @@ func (d *Doors) login(w http.ResponseWriter, r *http.Request) {
 			refuseCredentials(w, r, err)
 			return
 		}
-		status, _ := statusOf(err)
-		if status != http.StatusUnauthorized {
+		f := refusalOf(err)
+		if f.status != http.StatusUnauthorized {
 			w.Header().Set("Retry-After", "30")
 		}
-		d.writeLogin(w, status, err.Error(), next)
+		d.writeLogin(w, f.status, f.detail, next)
 		return
 	}
 	d.endSession(w, r) // that of another login in the same browser

@@ -84,7 +84,9 @@ func serve(t *testing.T, h http.HandlerFunc) net.Conn {
 	peer, conn := net.Pipe()
 	l := &oneConn{conn: make(chan net.Conn, 1), done: make(chan struct{})}
 	l.conn <- conn
-	server := &http.Server{Handler: h, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
+	server := &http.Server{
+		Handler: h, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
 	t.Cleanup(func() { _ = server.Close(); <-ended; _ = peer.Close() })
