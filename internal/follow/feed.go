@@ -135,6 +135,7 @@ func (f *feed) run() {
 			return
 		case <-progress:
 		case <-f.poked:
+			idle.Reset(idleFor)
 		case <-idle.C:
 			if f.hub.dropIdle(f) {
 				return
@@ -239,6 +240,9 @@ func (f *feed) scratch() (render.Scratch, error) {
 // from returns lines from number n on. If there are none yet, it returns a channel that is closed
 // when there are, or the reason why there will be none.
 func (f *feed) from(n int64) (lines []Line, changed <-chan struct{}, err error) {
+	if f.rec.Replaced() {
+		return nil, nil, errReplaced
+	}
 	f.mu.Lock()
 	if errors.Is(f.err, errReplaced) || errors.Is(f.err, ErrClosed) {
 		defer f.mu.Unlock()

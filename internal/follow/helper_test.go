@@ -52,6 +52,9 @@ type world struct {
 	w    *spool.Writer
 	hub  *Hub
 	mode decodingMode
+
+	scratch string // directory for files without a name
+	decoded int    // how often a recording was decoded from its first frame on
 }
 
 // decodingMode is how recordings of a world are decoded.
@@ -72,6 +75,9 @@ const testID = "DE_following001"
 func newWorld(t *testing.T, m decodingMode, o spool.Options) *world {
 	t.Helper()
 	w := &world{t: t, dir: filepath.Join(t.TempDir(), "data"), o: o, mode: m}
+	if o.FS != nil {
+		w.dir = "/srv/data" // in memory
+	}
 	w.open()
 	rec, err := w.sp.Create(spool.Info{
 		EgressID: testID, SessionID: "s", RoomName: "class 1", ProjectID: "p", ProjectName: "P",
@@ -95,9 +101,11 @@ func (w *world) open() {
 		w.t.Fatal(err)
 	}
 	w.sp = sp
+	w.scratch = w.t.TempDir()
 	w.hub = New(Options{
-		Spool: sp, scratch: w.t.TempDir(),
+		Spool: sp, scratch: w.scratch,
 		Decode: func(*spool.Recording) (Decoding, error) {
+			w.decoded++
 			return Decoding{Keys: w.mode.keys, Pseudonyms: w.mode.names()}, nil
 		},
 	})

@@ -102,6 +102,10 @@ func (h *Hub) acquire(egressID string) (*feed, error) {
 		h.mu.Unlock()
 		return nil, ErrUnknown
 	}
+	if rec.State() == spool.StateRemoved {
+		h.mu.Unlock()
+		return nil, ErrGone
+	}
 	f := h.feeds[egressID]
 	if f == nil || f.rec != rec {
 		f = newFeed(h, rec)
@@ -109,6 +113,7 @@ func (h *Hub) acquire(egressID string) (*feed, error) {
 	}
 	f.readers++
 	h.mu.Unlock()
+	f.poke()
 	if err := f.start(); err != nil {
 		h.mu.Lock()
 		f.readers--
@@ -167,6 +172,7 @@ type Reader struct {
 	version  string
 	next     int64  // the number of the next line
 	batch    []Line // the next lines
+	from     *feed  // of batch
 	once     sync.Once
 	closed   chan struct{}
 
@@ -178,7 +184,12 @@ type Reader struct {
 // of a complete recording, and the cause of ctx if that ends first. An error that wraps
 // [ErrChanged] means that numbering begins anew. After any other error a new reader may succeed.
 func (r *Reader) Next(ctx context.Context) (Line, error) {
-	for len(r.batch) == 0 {
+	select {
+	case <-r.closed:
+		return Line{}, ErrClosed
+	default:
+	}
+	for len(r.batch) == 0 || r.from.rec.Replaced() {
 		f := r.current()
 		if f == nil {
 			return Line{}, ErrClosed
@@ -193,7 +204,7 @@ func (r *Reader) Next(ctx context.Context) (Line, error) {
 		if err != nil {
 			return Line{}, fmt.Errorf("follow %s: %w", r.egressID, err)
 		}
-		if r.batch = batch; len(batch) > 0 || changed == nil {
+		if r.batch, r.from = batch, f; len(batch) > 0 || changed == nil {
 			continue
 		}
 		select {

@@ -51,6 +51,7 @@ type Recording struct {
 	silent     map[string]*atomic.Int32 // by segment name, see localSource
 	progress   Progress                 // without its State, see [Recording.Watch]
 	changed    chan struct{}            // nil: nobody watches
+	replaced   atomic.Bool              // a copy of progress.Replaced
 }
 
 // ID returns the egress id.

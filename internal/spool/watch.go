@@ -37,6 +37,9 @@ func (r *Recording) Watch() (Progress, <-chan struct{}) {
 	return p, r.changed
 }
 
+// Replaced reports whether a rewrite has replaced the recording.
+func (r *Recording) Replaced() bool { return r.replaced.Load() }
+
 // notify wakes those who called Watch. Called with mu held.
 func (r *Recording) notify() {
 	if r.changed != nil {
@@ -51,6 +54,7 @@ func (r *Recording) update(change func(*Progress)) {
 	defer r.mu.Unlock()
 	before := r.progress
 	if change(&r.progress); r.progress != before {
+		r.replaced.Store(r.progress.Replaced)
 		r.notify()
 	}
 }
