@@ -213,7 +213,7 @@ func (s *overviewService) manifestOf(ctx context.Context, rec *spool.Recording,
 	defer cancel()
 	m, ok, err := s.manifest(ctx, rec)
 	if err != nil || !ok {
-		return m, cmp.Or(err, error(overview.ErrNotNow))
+		return m, cmp.Or(err, overview.ErrNotNow)
 	}
 	s.manifests.put(key, m)
 	return m, nil

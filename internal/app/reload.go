@@ -23,7 +23,8 @@ var reloadable = []string{
 // Reload reads the settings again and applies those that can change while the service runs: the
 // bucket, the keys and the roster of a project, projects that are new or were broken, and the
 // settings marked as reloadable. If the settings are invalid or would break a running project, it
-// applies none of them and returns an error. After a successful reload, every waiting delivery is due.
+// applies none of them and returns an error. After a successful reload, every waiting delivery is
+// due.
 //
 // A delivery in progress finishes in the bucket in which it started, so that it is complete in one
 // bucket. A project that is no longer in the settings keeps running until a restart, so that a

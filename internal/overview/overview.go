@@ -204,4 +204,6 @@ type Disk struct {
 type Seconds float64
 
 // Duration returns s as a duration.
-func (s Seconds) Duration() time.Duration { return time.Duration(float64(s) * float64(time.Second)) }
+func (s Seconds) Duration() time.Duration {
+	return time.Duration(float64(s) * float64(time.Second))
+}

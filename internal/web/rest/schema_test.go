@@ -64,7 +64,9 @@ func (d document) check(path string, s *schema, v any) []string {
 			return []string{path + ": no schema " + name}
 		}
 	}
-	wrong := func(want string) []string { return []string{fmt.Sprintf("%s: %v is no %s", path, v, want)} }
+	wrong := func(want string) []string {
+		return []string{fmt.Sprintf("%s: %v is no %s", path, v, want)}
+	}
 	switch s.Type {
 	case "object":
 		m, ok := v.(map[string]any)
