@@ -257,7 +257,7 @@ func (f *fakeS3) dump(t *testing.T) string {
 
 // world is everything around the service, and the service.
 type world struct {
-	t        *testing.T
+	t        testing.TB
 	dir      string // with .env and the data directory
 	syncflow *fakeSyncFlow
 	api      string // URL of syncflow
@@ -275,7 +275,7 @@ type world struct {
 	stop func() error
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	w := &world{
 		t: t, dir: t.TempDir(), syncflow: &fakeSyncFlow{status: map[string]string{}},
 		room: &fakeRoom{conns: map[string]*recordertest.Conn{}},
@@ -286,7 +286,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-func serve(t *testing.T, h http.Handler) string {
+func serve(t testing.TB, h http.Handler) string {
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
 	return srv.URL

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/controller"
 	"github.com/syncflow/textegress/internal/delivery"
 	"github.com/syncflow/textegress/internal/overview"
 	"github.com/syncflow/textegress/internal/recorder"
@@ -51,11 +52,13 @@ func (s *overviewService) makeOverview(now time.Time) overview.Overview {
 	projects := s.snapshotProjects()
 	names := map[string]string{}
 	live := map[string]bool{}
-	for _, p := range projects {
+	snaps := make([]controller.Snapshot, len(projects))
+	for i, p := range projects {
 		if p.ctl == nil {
 			continue
 		}
 		snap := p.ctl.Snapshot()
+		snaps[i] = snap
 		names[p.Config.ProjectID] = snap.ProjectName
 		for _, r := range snap.Recorders {
 			if rec, ok := s.spool.Recording(r.Info.EgressID); ok && rec.State() == spool.StateOpen {
@@ -91,7 +94,7 @@ func (s *overviewService) makeOverview(now time.Time) overview.Overview {
 		}
 	}
 	sortSessions(o.Sessions)
-	o.Health = s.health(projects, deliveries, o.Disk)
+	o.Health = s.health(projects, snaps, deliveries, o.Disk)
 	o.Verdict = overview.Judge(o)
 	return o
 }
@@ -170,6 +173,8 @@ func (s *overviewService) fillDelivery(to *overview.Session, rec *spool.Recordin
 	if to.State != overview.StateDelivering {
 		return
 	}
+	p := deliveries.Progress[rec.ID()]
+	to.Delivered, to.Total = p.Done, p.Total
 	if text := deliveries.Errors[rec.ID()]; text != "" {
 		to.Level, to.Reason = overview.Warn, text
 		for _, f := range deliveries.Projects[to.Project].Failing {
@@ -187,7 +192,8 @@ func (s *overviewService) liveSession(p managedProject, r recorder.Snapshot, now
 	to := overview.Session{
 		EgressID: i.EgressID, SessionID: i.SessionID, Project: i.ProjectID, Room: i.RoomName,
 		Status: string(r.Status), Part: i.Part, Since: time.Unix(0, i.CreatedUnixNS),
-		Messages: r.Messages, PerSecond: perSecond(r.Recent[:], now), Outages: r.Outages,
+		Messages: r.Messages, Outages: r.Outages,
+		PerSecond:   perSecond(r.Recent[:], time.Unix(0, i.CreatedUnixNS), now),
 		DurableUpTo: r.DurableUpTo, LastMessageAt: r.LastPacketAt, Level: overview.OK,
 		TextAllowed: p.Config.LiveText, Pseudonyms: i.Pseudonyms, Count: r.Participants,
 		Unlisted: r.MorePeople,
@@ -218,9 +224,9 @@ func (s *overviewService) liveSession(p managedProject, r recorder.Snapshot, now
 	return to
 }
 
-// perSecond returns the mean rate of the last minute from counts of intervals of 10 s, the last of
-// which has not ended.
-func perSecond(recent []uint32, now time.Time) float64 {
+// perSecond returns the mean rate of the last minute, or since the start of the recording, from
+// counts of intervals of 10 s, the last of which has not ended.
+func perSecond(recent []uint32, since, now time.Time) float64 {
 	const intervals, length = 6, 10 * time.Second
 	if len(recent) < intervals {
 		return 0
@@ -230,5 +236,6 @@ func perSecond(recent []uint32, now time.Time) float64 {
 		sum += float64(n)
 	}
 	began := time.Duration(now.UnixNano()) % length
-	return sum / ((intervals-1)*length + began).Seconds()
+	lasted := min((intervals-1)*length+began, now.Sub(since))
+	return sum / max(lasted, time.Second).Seconds()
 }

@@ -3,7 +3,6 @@ package app
 import (
 	"cmp"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/syncflow/textegress/internal/controller"
@@ -17,14 +16,15 @@ import (
 )
 
 // health describes what recording depends on, for people.
-func (a *App) health(projects []managedProject, deliveries delivery.Snapshot, disk overview.Disk,
+func (a *App) health(projects []managedProject, snaps []controller.Snapshot,
+	deliveries delivery.Snapshot, disk overview.Disk,
 ) []overview.Health {
 	list := []overview.Health{}
-	for _, p := range projects {
+	for i, p := range projects {
 		add := func(what, name, text string, level overview.Level) {
 			h := overview.Health{What: what, Name: name, Text: text, Level: level}
 			if len(projects) > 1 {
-				h.Project = projectName(p)
+				h.Project = cmp.Or(snaps[i].ProjectName, fmt.Sprintf("project %d", p.Config.Index))
 			}
 			list = append(list, h)
 		}
@@ -32,7 +32,7 @@ func (a *App) health(projects []managedProject, deliveries delivery.Snapshot, di
 			add(overview.HealthSettings, "Settings", p.broken, overview.Bad)
 		}
 		if p.ctl != nil {
-			platformHealth(p, add)
+			platformHealth(p, snaps[i], add)
 		}
 		if err := p.roster.err; err != nil {
 			add(overview.HealthRoster, "Roster", err.Error(), overview.Warn)
@@ -50,18 +50,8 @@ func (a *App) health(projects []managedProject, deliveries delivery.Snapshot, di
 
 type addHealth func(what, name, text string, level overview.Level)
 
-// projectName names a project for people.
-func projectName(p managedProject) string {
-	if p.ctl != nil {
-		if name := p.ctl.Snapshot().ProjectName; name != "" {
-			return name
-		}
-	}
-	return fmt.Sprintf("project %d", p.Config.Index)
-}
-
-func platformHealth(p managedProject, add addHealth) {
-	snap, platform := p.ctl.Snapshot(), p.Registry.Platform()
+func platformHealth(p managedProject, snap controller.Snapshot, add addHealth) {
+	platform := p.Registry.Platform()
 	if snap.State != controller.StateRunning {
 		level := overview.Bad
 		if snap.Error == "" {
@@ -125,9 +115,7 @@ func storeHealth(p managedProject, s delivery.ProjectSnapshot, add addHealth) {
 	case s.LastError != "":
 		add(overview.HealthStore, name, s.LastError+waiting, overview.Warn)
 	default:
-		place, _, _ := strings.Cut(p.Bucket.String(), " at ")
-		add(overview.HealthStore, name, strings.TrimPrefix(place, "directory ")+waiting,
-			overview.OK)
+		add(overview.HealthStore, name, place(p.Bucket.String())+waiting, overview.OK)
 	}
 }
 

@@ -32,25 +32,30 @@ func (s *overviewService) Recordings(ctx context.Context, q overview.Query) (
 	}
 	limit = min(limit, overview.MaxLimit)
 	text := strings.ToLower(q.Text)
-	list := s.spool.Select(func(rec *spool.Recording) bool {
+	var list []cursor
+	for rec := range s.spool.All() {
 		i := rec.Info()
 		at := time.Unix(0, i.CreatedUnixNS)
-		return (q.Project == "" || i.ProjectID == q.Project) &&
+		if (q.Project == "" || i.ProjectID == q.Project) &&
 			(q.From.IsZero() || !at.Before(q.From)) && (q.To.IsZero() || at.Before(q.To)) &&
-			(q.Cursor == "" || before.after(i)) && contains(i, text)
-	})
-	slices.SortFunc(list, func(a, b *spool.Recording) int { // newest first
-		return cursorOf(b.Info()).compare(cursorOf(a.Info()))
-	})
+			(q.Cursor == "" || before.after(i)) && contains(i, text) {
+			list = append(list, cursorOf(i))
+		}
+	}
+	slices.SortFunc(list, func(a, b cursor) int { return b.compare(a) }) // newest first
 	page := overview.RecordingPage{Recordings: []overview.Recording{}}
 	if len(list) > limit {
-		page.Next = cursorOf(list[limit-1].Info()).String()
+		page.Next = list[limit-1].String()
 		list = list[:limit]
 	}
 	live := s.liveSessions()
-	for _, rec := range list {
+	for _, at := range list {
 		if err := ctx.Err(); err != nil {
 			return page, err
+		}
+		rec, ok := s.spool.Recording(at.id)
+		if !ok {
+			continue // removed meanwhile
 		}
 		r, _ := s.describeRecording(rec, live)
 		r.People = nil
@@ -133,7 +138,7 @@ func (s *overviewService) describeRecording(rec *spool.Recording,
 		r.Attended = r.Count
 	}
 	if bucket, err := (liveProjects{s.App}).Bucket(r.Project); err == nil {
-		r.Bucket, _, _ = strings.Cut(bucket.String(), " at ")
+		r.Bucket = place(bucket.String())
 	}
 	r.Prefix = rec.Info().KeyPrefix
 	if rec.State() == spool.StateOpen || rec.State() == spool.StateSealed {
@@ -144,9 +149,6 @@ func (s *overviewService) describeRecording(rec *spool.Recording,
 		return r, delivery.Plan{} // the delivery reports it
 	}
 	r.Prefix, r.Objects, r.Bytes = plan.Prefix, len(plan.Objects), plan.Bytes()
-	if r.State == overview.StateDelivering {
-		r.Total = r.Bytes
-	}
 	for _, o := range plan.Objects {
 		if o.Key == reportName {
 			r.HasReport = true
@@ -156,10 +158,16 @@ func (s *overviewService) describeRecording(rec *spool.Recording,
 		summarize(&r, *plan.Summary)
 	}
 	if up, ok, err := delivery.LoadUploaded(rec); err == nil && ok {
-		r.Bucket, _, _ = strings.Cut(up.Bucket, " at ")
+		r.Bucket = place(up.Bucket)
 		r.Prefix = up.Prefix
 	}
 	return r, plan
+}
+
+// place shortens [objstore.Bucket.String] for people.
+func place(bucket string) string {
+	bucket, _, _ = strings.Cut(bucket, " at ") // s3://name at endpoint
+	return strings.TrimPrefix(bucket, "directory ")
 }
 
 func summarize(r *overview.Recording, sum delivery.Summary) {

@@ -30,6 +30,7 @@ type job struct {
 	lastFailed   time.Time
 	lastLogged   time.Time
 	since        time.Time // of the first failure in a row
+	done, total  int64     // bytes of the objects: verified, and all of the plan
 }
 
 func newJob(rec *spool.Recording) *job {

@@ -14,7 +14,12 @@ type Snapshot struct {
 	// Errors holds the error of each recording whose last attempt failed, by egress id. The texts
 	// name no participants.
 	Errors map[string]string
+	// Progress holds how far the deliveries are that were begun by this process, by egress id.
+	Progress map[string]Progress
 }
+
+// Progress is how much of a recording is verified in the bucket.
+type Progress struct{ Done, Total int64 } // bytes
 
 // ProjectSnapshot describes what remains to be delivered to one project's bucket.
 type ProjectSnapshot struct {
@@ -45,7 +50,10 @@ type Failure struct {
 
 // Snapshot returns the current state.
 func (d *Dispatcher) Snapshot() Snapshot {
-	s := Snapshot{Projects: map[string]ProjectSnapshot{}, Errors: map[string]string{}}
+	s := Snapshot{
+		Projects: map[string]ProjectSnapshot{}, Errors: map[string]string{},
+		Progress: map[string]Progress{},
+	}
 	failed := map[string]time.Time{}
 	recordings := d.o.Spool.Select(isPending)
 	d.mu.Lock()
@@ -58,6 +66,9 @@ func (d *Dispatcher) Snapshot() Snapshot {
 			if t := time.Unix(0, sealed.EndedUnixNS); p.Oldest.IsZero() || t.Before(p.Oldest) {
 				p.Oldest = t
 			}
+		}
+		if j := d.jobs[rec.ID()]; j != nil && j.total > 0 {
+			s.Progress[rec.ID()] = Progress{j.done, j.total}
 		}
 		if j := d.jobs[rec.ID()]; j != nil && j.failures > 0 {
 			s.Errors[rec.ID()] = j.lastError

@@ -26,6 +26,7 @@ func (d *Dispatcher) upload(ctx context.Context, j *job, bucket objstore.Bucket,
 	staging *Staging,
 ) error {
 	for i, o := range j.plan.Objects {
+		d.report(j)
 		if j.verified[o.Key] {
 			continue
 		}
@@ -36,6 +37,19 @@ func (d *Dispatcher) upload(ctx context.Context, j *job, bucket objstore.Bucket,
 		j.verified[o.Key] = true
 	}
 	return nil
+}
+
+// report makes the progress of a delivery known to [Dispatcher.Snapshot].
+func (d *Dispatcher) report(j *job) {
+	done := int64(0)
+	for _, o := range j.plan.Objects {
+		if j.verified[o.Key] {
+			done += o.Size
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	j.done, j.total = done, j.plan.Bytes()
 }
 
 func (d *Dispatcher) uploadObject(ctx context.Context, j *job, bucket objstore.Bucket,

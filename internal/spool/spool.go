@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -261,19 +263,28 @@ func (s *Spool) Recordings() []*Recording {
 	return s.Select(func(*Recording) bool { return true })
 }
 
-// Select returns the recordings for which keep returns true, in the order of [Spool.Recordings].
-// keep is called without a lock of the spool.
-func (s *Spool) Select(keep func(*Recording) bool) []*Recording {
+// All yields all recordings in no particular order. No lock of the spool is held meanwhile.
+func (s *Spool) All() iter.Seq[*Recording] {
 	s.mu.Lock()
-	all := make([]*Recording, 0, len(s.recordings))
-	for _, r := range s.recordings {
-		all = append(all, r)
-	}
+	all := slices.Collect(maps.Values(s.recordings))
 	s.mu.Unlock()
-	all = slices.DeleteFunc(all, func(r *Recording) bool { return !keep(r) })
+	return slices.Values(all)
+}
+
+// Select returns the recordings for which keep returns true, in the order of [Spool.Recordings]. No
+// lock of the spool is held while keep is called.
+func (s *Spool) Select(keep func(*Recording) bool) []*Recording {
+	var all []*Recording
+	for r := range s.All() {
+		if keep(r) {
+			all = append(all, r)
+		}
+	}
 	slices.SortFunc(all, func(a, b *Recording) int {
-		return cmp.Or(cmp.Compare(a.info.CreatedUnixNS, b.info.CreatedUnixNS),
-			cmp.Compare(a.info.SessionID, b.info.SessionID),
+		if c := cmp.Compare(a.info.CreatedUnixNS, b.info.CreatedUnixNS); c != 0 {
+			return c // almost always: the rest would cost most of the time
+		}
+		return cmp.Or(cmp.Compare(a.info.SessionID, b.info.SessionID),
 			cmp.Compare(a.info.Part, b.info.Part), cmp.Compare(a.info.EgressID, b.info.EgressID))
 	})
 	return all
