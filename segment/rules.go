@@ -19,12 +19,15 @@ type SelectionRules struct {
 	EncryptedKept bool `json:"encrypted_kept,omitempty"`
 	// ExcludeByAttribute excludes participants while their attribute textegress.exclude is "true".
 	ExcludeByAttribute bool `json:"exclude_by_attribute,omitempty"`
+	// Excluded is the number of participants who are excluded by `textegress exclude`, in the room
+	// or not. They are not named, so that they can be removed from the recording altogether.
+	Excluded int `json:"excluded,omitempty"`
 }
 
 // IsZero reports whether the rules allow everything.
 func (r SelectionRules) IsZero() bool {
 	return len(r.TopicsAllow)+len(r.TopicsDeny)+len(r.IdentitiesAllow)+len(r.IdentitiesDeny)+
-		r.IdentitiesAllowCount+r.IdentitiesDenyCount == 0 && !r.ExcludeByAttribute
+		r.IdentitiesAllowCount+r.IdentitiesDenyCount+r.Excluded == 0 && !r.ExcludeByAttribute
 }
 
 // Reasons of [Dropped].

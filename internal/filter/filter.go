@@ -40,12 +40,13 @@ const maxStreams = 8192
 
 // Filter applies the rules of one recording. Its methods are safe for concurrent use.
 type Filter struct {
-	rules      textegress.SelectionRules
-	roster     *roster // nil: attributes exclude nobody
+	rules      textegress.SelectionRules // without the excluded participants
+	roster     *roster                   // nil: attributes exclude nobody
 	topics     lists
 	identities lists
 	byTopic    bool // there are rules for topics
 	byIdentity bool
+	excluded   exclusions
 
 	mu      sync.Mutex // guards the fields below
 	secret  []byte     // for the hashes of streamKey
@@ -64,19 +65,15 @@ type streamKey [16]byte
 
 // track is a data track: the reason to drop its frames, or "" to keep them while its publisher is
 // not excluded.
-type track struct{ participantSID, reason string }
+type track struct{ participantSID, identity, reason string }
 
 type entry struct {
 	denied bool
 	slot   int // index in Filter.order
 }
 
-// New returns the filter for the rules, or nil if they allow everything. The error names the
-// invalid list.
+// New returns the filter for the rules. The error names the invalid list.
 func New(rules textegress.SelectionRules) (*Filter, error) {
-	if rules.IsZero() {
-		return nil, nil //nolint:nilnil // no rules, no filter
-	}
 	f := &Filter{
 		rules: rules, secret: []byte(rand.Text()), hash: sha256.New(),
 		streams: map[streamKey]entry{},
@@ -109,19 +106,31 @@ func (f *Filter) Rules() textegress.SelectionRules {
 	if f == nil {
 		return textegress.SelectionRules{}
 	}
-	return f.rules
+	rules := f.rules
+	rules.Excluded = f.excluded.len()
+	return rules
+}
+
+// idle reports whether the rules allow everything.
+func (f *Filter) idle() bool {
+	return !f.byTopic && !f.byIdentity && f.roster == nil && f.excluded.len() == 0
 }
 
 // Identity reports whether events about a participant may be recorded. A nil filter allows all.
 func (f *Filter) Identity(identity string) bool {
-	return f == nil || !f.byIdentity || !f.identities.denies([]byte(identity))
+	return f == nil || !f.denies([]byte(identity))
+}
+
+// denies reports whether the lists of identities, or an exclusion, concern an identity.
+func (f *Filter) denies(identity []byte) bool {
+	return f.byIdentity && f.identities.denies(identity) || f.excluded.has(identity)
 }
 
 // Packet returns "" if a raw livekit.DataPacket may be recorded, [Held] if that is not known yet,
 // otherwise the reason to drop it. It counts dropped packets and allocates only at the start of a
 // stream. A nil filter allows all.
 func (f *Filter) Packet(b []byte) string {
-	if f == nil {
+	if f == nil || f.idle() {
 		return ""
 	}
 	p, ok := peek(b)
@@ -150,7 +159,7 @@ func (f *Filter) Packet(b []byte) string {
 
 // Frame is like Packet, for a frame of the data track with this handle.
 func (f *Filter) Frame(handle uint16, size int) string {
-	if f == nil {
+	if f == nil || f.idle() {
 		return ""
 	}
 	f.mu.Lock()
@@ -159,6 +168,8 @@ func (f *Filter) Frame(handle uint16, size int) string {
 	switch {
 	case !known:
 		reason = textegress.DroppedTrackUnknown
+	case reason == "" && f.excluded.has([]byte(t.identity)):
+		reason = textegress.DroppedIdentity
 	case reason == "" && f.roster != nil:
 		reason = f.roster.publisher(t.participantSID)
 	}
@@ -176,7 +187,7 @@ func (f *Filter) Track(handle uint16, participantSID, identity, name string) boo
 	}
 	reason := ""
 	switch {
-	case f.byIdentity && f.identities.denies([]byte(identity)):
+	case f.denies([]byte(identity)):
 		reason = textegress.DroppedIdentity
 	case f.byTopic && name == "": // every track has a name; this one is not known yet
 		reason = textegress.DroppedTrackUnknown
@@ -189,11 +200,11 @@ func (f *Filter) Track(handle uint16, participantSID, identity, name string) boo
 		// Frames of an unannounced publisher are not held: without the event that the caller now
 		// leaves out, nothing would say whose they are.
 		if verdict := f.roster.publisher(participantSID); verdict != "" {
-			f.tracks[handle] = track{participantSID, verdict}
+			f.tracks[handle] = track{participantSID, identity, verdict}
 			return false
 		}
 	}
-	f.tracks[handle] = track{participantSID, reason}
+	f.tracks[handle] = track{participantSID, identity, reason}
 	return reason == ""
 }
 
@@ -268,12 +279,12 @@ func (f *Filter) count(reason string, size int) {
 // a transcription, the speaker.
 func (f *Filter) identity(p peeked) string {
 	switch {
-	case !f.byIdentity:
+	case !f.byIdentity && f.excluded.len() == 0:
 		return ""
-	case len(p.inner) > 0 && f.identities.denies(p.inner):
+	case len(p.inner) > 0 && f.denies(p.inner):
 		return textegress.DroppedIdentity
 	case (len(p.identity) > 0 || len(p.inner) == 0 || p.value != wire.User) &&
-		f.identities.denies(p.identity):
+		f.denies(p.identity):
 		return textegress.DroppedIdentity
 	}
 	return ""

@@ -149,13 +149,13 @@ func field(b []byte, number protowire.Number) (found []byte) {
 }
 
 // BeginsFrame reports whether a packet of a data track begins a frame, and returns the handle of
-// the track.
+// the track, 0 if the packet is malformed.
 func BeginsFrame(b []byte) (handle uint16, begins bool) {
 	const start = 1 << 4
-	if len(b) < 4 || b[0]&start == 0 {
+	if len(b) < 4 {
 		return 0, false
 	}
-	return uint16(b[2])<<8 | uint16(b[3]), true
+	return uint16(b[2])<<8 | uint16(b[3]), b[0]&start != 0
 }
 
 // Sender returns the identity and the participant sid that the server set in a raw

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/livekit/protocol/livekit"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/filter"
@@ -165,5 +166,63 @@ func TestRosterIsBounded(t *testing.T) {
 	}
 	if got := f.Packet(marshal(t, user("alice", "chat"))); got != "" {
 		t.Errorf("%q: a participant who is present was removed", got)
+	}
+}
+
+// Participants can be excluded and included at any time, with rules and without. A packet that was
+// allowed before is judged again.
+func TestSetExcluded(t *testing.T) {
+	for name, rules := range map[string]textegress.SelectionRules{
+		"no rules": {}, "rules": {IdentitiesDeny: []string{"eve"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, err := filter.New(rules)
+			if err != nil {
+				t.Fatal(err)
+			}
+			packet := func(identity string) []byte {
+				b, err := proto.Marshal(&livekit.DataPacket{
+					ParticipantIdentity: identity,
+					Value:               &livekit.DataPacket_User{User: &livekit.UserPacket{}},
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return b
+			}
+			frame := []byte{0x18, 0, 0, 7}
+			f.Track(7, "PA_bob", "bob", "t")
+			check := func(excluded bool) {
+				t.Helper()
+				want := ""
+				if excluded {
+					want = textegress.DroppedIdentity
+				}
+				for what, got := range map[string]string{
+					"packet": f.Packet(packet("bob")), "frame": f.Frame(7, 4),
+					"packet again": f.ExcludedNow(packet("bob"), false),
+					"frame again":  f.ExcludedNow(frame, true),
+				} {
+					if got != want {
+						t.Errorf("%s: %q, want %q", what, got, want)
+					}
+				}
+				if f.Identity("bob") == excluded || f.Allows("bob") == excluded ||
+					!f.Identity("ann") || f.Packet(packet("ann")) != "" {
+					t.Error("the wrong identities are excluded")
+				}
+				if n := f.Rules().Excluded; n == 1 != excluded {
+					t.Errorf("%d are stated", n)
+				}
+			}
+			check(false)
+			f.SetExcluded([]string{"bob", ""})
+			check(true)
+			f.SetExcluded(nil)
+			check(false)
+			if f.Packet(packet("")) != "" {
+				t.Error("the server's API is excluded")
+			}
+		})
 	}
 }

@@ -245,7 +245,7 @@ func (p *Pseudonymizer) rules(r textegress.SelectionRules) textegress.SelectionR
 		SinceUnixNS: r.SinceUnixNS, TopicsAllow: r.TopicsAllow, TopicsDeny: r.TopicsDeny,
 		EncryptedKept:        r.EncryptedKept,
 		IdentitiesAllowCount: len(r.IdentitiesAllow), IdentitiesDenyCount: len(r.IdentitiesDeny),
-		ExcludeByAttribute: r.ExcludeByAttribute,
+		ExcludeByAttribute: r.ExcludeByAttribute, Excluded: r.Excluded,
 	}
 }
 
