@@ -63,7 +63,7 @@ type LateLines struct {
 }
 
 // CauseExcluded is the cause of an event participant_left if the participant is still in the room
-// and opted out of the recording by an attribute.
+// and opted out of the recording by an attribute, or was excluded by `textegress exclude`.
 const CauseExcluded = "excluded"
 
 // Event holds the details of the recorder's own events. The kind determines which fields are set.

@@ -39,24 +39,25 @@ const (
 // the outage that states it.
 var errAbandoned = errors.New("an earlier frame could not be written")
 
-// append writes one frame. If the disk rejects the frame, append retries the write and blocks the
+// append writes one frame, which is a packet, or an event about the participant with the given
+// identity; "" is an event about nobody. If the disk rejects the frame, append retries the write and blocks the
 // reader meanwhile, so that LiveKit keeps the data. Only then does it abandon the frame.
-func (h *handler) append(f segment.Frame) error {
+func (h *handler) append(f segment.Frame, identity string) error {
 	select {
 	case <-h.broken:
 		return errAbandoned
 	default:
 	}
-	err := h.rec.append(f)
-	if err == nil {
-		return nil
+	err := h.rec.appendAbout(f, identity)
+	if err == nil || errors.Is(err, errExcluded) {
+		return err
 	}
-	return h.retryWrite(f, err)
+	return h.retryWrite(f, identity, err)
 }
 
 // retryWrite retries the write of f until it succeeds, appendTimeout has passed, or the service
 // stops. err is the error of the first write.
-func (h *handler) retryWrite(f segment.Frame, err error) error {
+func (h *handler) retryWrite(f segment.Frame, identity string, err error) error {
 	// If f is abandoned, the outage begins at the last frame written before it or at f, whichever
 	// is older, because the channels write independently.
 	since := f.UnixNS
@@ -83,9 +84,10 @@ func (h *handler) retryWrite(f segment.Frame, err error) error {
 			over = true
 		case <-again.C:
 		}
-		if err = h.rec.append(f); err == nil {
+		err = h.rec.appendAbout(f, identity)
+		if err == nil || errors.Is(err, errExcluded) {
 			h.log.Info("the spool can be written again")
-			return nil
+			return err
 		}
 	}
 	h.abandonFrame(err, since)

@@ -99,9 +99,16 @@ func (h *handler) Joined(in room.Info) error {
 			return fmt.Errorf("write the end of the outage: %w", err)
 		}
 	}
-	err := h.updateRoster(now, before.present, in.Participants)
+	h.rec.unhideAll()
+	if err := h.updateRoster(now, before.present, in.Participants); err != nil {
+		return err
+	}
 	h.announced()
-	return err
+	// An earlier attempt to state them may have failed.
+	if err := h.rec.writeExclusions(h.joined, true); err != nil {
+		return fmt.Errorf("write who is excluded: %w", err)
+	}
+	return nil
 }
 
 // checkRoom returns nil if the room is the session's. known lists the sids under which the
@@ -158,6 +165,9 @@ func (h *handler) updateRoster(now int64, before map[string]string, in []room.Pa
 func (h *handler) participantJoined(now int64, p room.Participant) error {
 	allowed, present := h.rec.filter.Participant(p.SID, p.Identity, p.Attributes),
 		h.rec.isPresent(p.SID)
+	if h.rec.filter.Excluded(p.Identity) {
+		h.rec.hide(p)
+	}
 	switch {
 	case present && !allowed && h.rec.filter.Holds(): // opted out while the recorder was away
 		return h.participantUpdated(now, p)
@@ -168,6 +178,7 @@ func (h *handler) participantJoined(now int64, p room.Participant) error {
 }
 
 func (h *handler) participantLeft(now int64, ev segment.Event) error {
+	h.rec.unhide(ev.ParticipantSID)
 	if !h.rec.isPresent(ev.ParticipantSID) {
 		return nil
 	}
@@ -208,7 +219,7 @@ func (h *handler) store(ch room.Channel, at time.Time, b []byte) {
 		Type: segment.FramePacket, Channel: segment.Channel(ch), Epoch: h.epoch,
 		UnixNS: at.UnixNano(), Payload: b,
 	}
-	if err := h.append(f); err == nil {
+	if err := h.append(f, ""); err == nil {
 		h.rec.metrics.packet(ch, len(b))
 	}
 }
@@ -259,7 +270,14 @@ func (h *handler) event(unixNS int64, ev segment.Event) error {
 	if err != nil {
 		return err
 	}
-	return h.append(f)
+	identity := ev.Identity
+	if ev.Kind == textegress.KindJoined { // the recorder's own
+		identity = ""
+	}
+	if err := h.append(f, identity); !errors.Is(err, errExcluded) {
+		return err
+	}
+	return nil
 }
 
 func eventFrame(epoch uint16, unixNS int64, ev segment.Event) (segment.Frame, error) {

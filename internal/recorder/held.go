@@ -103,6 +103,10 @@ func (h *handler) dropHeld() {
 // change whether the participant may be recorded: one who opts out leaves the record.
 func (h *handler) participantUpdated(now int64, p room.Participant) error {
 	allowed := h.rec.filter.Participant(p.SID, p.Identity, p.Attributes)
+	if h.rec.filter.Excluded(p.Identity) {
+		h.rec.hide(p)
+		return nil
+	}
 	switch present := h.rec.isPresent(p.SID); {
 	case allowed && !present && h.rec.filter.Holds(): // no longer opted out
 		return h.event(now, participantEvent(textegress.KindParticipantJoined, p))

@@ -1,6 +1,7 @@
 package recorder
 
 import (
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/filter"
+	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/segment"
 )
@@ -25,9 +27,13 @@ type record struct {
 	ended   atomic.Bool // somebody stopped the recording: nothing that arrives is recorded
 	// resuming is true while Frame is called for the frames of an earlier process.
 	resuming bool
+	// gate is read-locked while one frame is judged and written, and locked while participants are
+	// excluded: no frame of theirs follows the event that states it.
+	gate sync.RWMutex
 
-	mu    sync.Mutex // guards state; never held across I/O
-	state state
+	mu     sync.Mutex // guards the fields below; never held across I/O
+	state  state
+	hidden map[string]room.Participant // excluded by Exclude and in the room, by sid
 }
 
 // state is the state of a recording after the frames so far. It is derived from the frames alone,
@@ -154,6 +160,26 @@ func (r *record) outageSinceNS() int64 {
 type writeFunc func(segment.Frame) error
 
 func (r *record) append(f segment.Frame) error { return r.w.Append(f) }
+
+// errExcluded reports that a frame was not written because its participant has been excluded since
+// it was judged.
+var errExcluded = errors.New("the participant has been excluded")
+
+// appendAbout is append for a packet, or for an event about a participant, that was judged before.
+func (r *record) appendAbout(f segment.Frame, identity string) error {
+	r.gate.RLock()
+	defer r.gate.RUnlock()
+	if f.Type == segment.FramePacket {
+		track := f.Channel == segment.ChannelDataTrack
+		if reason := r.filter.ExcludedNow(f.Payload, track); reason != "" {
+			r.metrics.dropped(reason)
+			return errExcluded
+		}
+	} else if r.filter.Excluded(identity) {
+		return errExcluded
+	}
+	return r.w.Append(f)
+}
 
 // appendReserved appends a frame without which the recording would be incorrect. It may use the
 // reserve of a full disk.

@@ -136,6 +136,7 @@ type Recorder struct {
 	away    away
 	sealing bool               // the recorder no longer needs a room
 	writing bool               // rec.w is set
+	begun   bool               // the first frames are written
 	stop    string             // reason given to Stop; "" before
 	cancel  context.CancelFunc // ends the recording in Run; nil before
 }
@@ -150,6 +151,9 @@ func New(rec *spool.Recording, o Options) *Recorder {
 	}
 	if o.SessionOf == nil {
 		o.SessionOf = func(session.Room) string { return "" }
+	}
+	if o.Selection == nil {
+		o.Selection, _ = filter.New(segment.SelectionRules{}) // no list is invalid
 	}
 	o.Platform = cmp.Or(o.Platform, "the platform")
 	info := rec.Info()
@@ -166,6 +170,9 @@ func New(rec *spool.Recording, o Options) *Recorder {
 
 // ID returns the egress id of the recording.
 func (r *Recorder) ID() string { return r.info.EgressID }
+
+// Session returns the id of the session.
+func (r *Recorder) Session() string { return r.info.SessionID }
 
 // Snapshot is the current state of a recorder.
 type Snapshot struct {
@@ -274,6 +281,9 @@ func (r *Recorder) Run(ctx context.Context) error {
 	if err := r.begin(ctx); err != nil {
 		return fmt.Errorf("begin recording %s: %w", r.info.EgressID, err)
 	}
+	r.mu.Lock()
+	r.begun = true
+	r.mu.Unlock()
 	r.beginAway()
 	defer r.stopAwayTimer()
 	end, err := r.recordUntilEnded(recording)
@@ -296,6 +306,9 @@ func (r *Recorder) seal(ctx context.Context, status textegress.Status, reason st
 	r.setStatus(textegress.StatusEnding, reason)
 	now := time.Now().UnixNano()
 	err := r.retryUntilWritten(ctx, "end the recording", func() error {
+		if err := r.rec.writeExclusions(time.Unix(0, now), false); err != nil {
+			return err
+		}
 		if err := r.rec.writeDropped(r.rec.appendReserved); err != nil {
 			return err
 		}

@@ -31,7 +31,7 @@ func (r *Recorder) begin(ctx context.Context) error {
 		return err
 	}
 	return r.retryUntilWritten(ctx, "state the selection",
-		func() error { return r.rec.writeRules(now.UnixNano()) })
+		func() error { return r.rec.writeExclusions(now, false) })
 }
 
 func (r *Recorder) beginNew(ctx context.Context) error {
