@@ -2,6 +2,7 @@
 //
 //	<data>/lock                                   flock of the process that records
 //	<data>/instance                               the name of this data directory's service
+//	<data>/exclusions.json                        who is not recorded any more
 //	<data>/recordings/<egress id>/recording.json  written before the recording begins
 //	                              000001.seg …    append-only frames
 //	                              sealed.json     nothing is appended any more

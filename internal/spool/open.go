@@ -81,6 +81,7 @@ func (s *Spool) open() error {
 		return err
 	}
 	s.disk.Start()
+	s.loadExclusions()
 	return s.load(false)
 }
 

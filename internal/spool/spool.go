@@ -78,6 +78,8 @@ type Spool struct {
 	done        chan struct{}
 	maintenance sync.WaitGroup
 
+	exclusionsMu sync.Mutex // held while the exclusions change; taken before mu
+
 	mu         sync.Mutex // guards the fields below; not held over I/O, except by Instance
 	recordings map[string]*Recording
 	sessions   map[sessionOf][]*Recording // the recordings, by session
@@ -85,6 +87,7 @@ type Spool struct {
 	problems   []Problem
 	instance   string
 	closed     bool
+	excluded   exclusions
 }
 
 // sessionOf identifies a session. A session id is scoped to its project.
