@@ -222,6 +222,13 @@ func (c *Controller) launch(ctx context.Context, rec *spool.Recording, fresh boo
 			"egress_id", info.EgressID, "error", err)
 		return
 	}
+	excluded, err := c.o.Spool.Excluded(c.o.ProjectID, info.SessionID)
+	if err != nil { // never record somebody who is excluded instead
+		c.log.Error("the recording is not started: it is not known who is excluded", "egress_id",
+			info.EgressID, "error", err)
+		return
+	}
+	filter.SetExcluded(excluded)
 	o.Selection = filter
 	st := &openRecording{
 		recorder: recorder.New(rec, o), done: make(chan struct{}), short: short,
