@@ -44,6 +44,8 @@ type cli struct {
 	List       listCmd       `cmd:"" help:"List the recordings in the data directory."`
 	Page       pageCmd       `cmd:"" help:"Print a link to the page of the running service that logs in once, within five minutes."`
 	Record     recordCmd     `cmd:"" help:"Ask the running service to record a session or a room that it does not record by itself."`
+	Stop       stopCmd       `cmd:"" help:"Stop a recording of the running service. Its session is not recorded again, unless somebody asks for it."`
+	Exclude    excludeCmd    `cmd:"" help:"Stop recording one participant, at once, or end that."`
 	Rehearse   rehearseCmd   `cmd:"" help:"Make a test recording with the running service, from a room to the verified bucket, and remove it again."`
 	Export     exportCmd     `cmd:"" help:"Derive the objects of a recording into a directory."`
 	Report     reportCmd     `cmd:"" help:"Write the report of a recording: what was captured, in words and over time."`

@@ -217,6 +217,23 @@ func (f fakeService) Forget(context.Context, []byte) ([]byte, error) {
 	return []byte(`{"dry_run":true,"recordings":[]}`), nil
 }
 
+func (fakeService) StopRecording(_ context.Context, id string) (string, error) {
+	if id != "s-1" {
+		return "", errors.New("no such recording")
+	}
+	return "DE_1", nil
+}
+
+func (fakeService) Exclude(_ context.Context, q web.ExcludeRequest) (web.ExcludeAnswer, error) {
+	switch {
+	case q.SessionID == "s-9":
+		return web.ExcludeAnswer{}, errors.New("session s-9: no such session")
+	case q.Identity == "bob":
+		return web.ExcludeAnswer{Projects: 1, Present: 1}, nil
+	}
+	return web.ExcludeAnswer{Projects: 1}, nil
+}
+
 // Record of the session "slow" makes a file when it begins, and never ends by itself.
 func (f fakeService) Record(ctx context.Context, sessionID, project string) (string, error) {
 	if sessionID == "slow" {

@@ -19,6 +19,7 @@ import (
 	"github.com/syncflow/textegress/internal/overview"
 	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/spool"
+	"github.com/syncflow/textegress/internal/web"
 )
 
 // reportName is the key of the report among the objects of a recording.
@@ -174,6 +175,16 @@ func (s *overviewService) Record(ctx context.Context, sessionID, projectID strin
 }
 
 // Exclude implements [overview.Service].
-func (s *overviewService) Exclude(context.Context, string, string, string) error {
-	return fmt.Errorf("%w: this version cannot exclude a participant", overview.ErrNotNow)
+func (s *overviewService) Exclude(ctx context.Context, identity, sessionID, projectID string,
+) error {
+	_, err := s.App.Exclude(ctx, web.ExcludeRequest{
+		Identity: identity, SessionID: sessionID, Project: projectID,
+	})
+	switch {
+	case errors.Is(err, controller.ErrNoSession):
+		return fmt.Errorf("the session: %w", overview.ErrNotFound)
+	case err != nil:
+		return fmt.Errorf("%w: %w", overview.ErrNotNow, err)
+	}
+	return nil
 }

@@ -56,6 +56,11 @@ func (a *App) setUpProject(c *config.Config, pc config.Project) *managedProject 
 			err)
 		return p
 	}
+	if _, err := a.spool.Excluded(pc.ProjectID, ""); err != nil {
+		p.broken = err.Error()
+		a.log.Error("a project is not recorded", "project", pc.Index, "error", err)
+		return p
+	}
 	p.ctl = controller.New(controller.Options{
 		ProjectID: pc.ProjectID, Instance: a.instance,
 		RecordAll:     a.o.Config.RecordSessions == config.RecordAll,

@@ -117,8 +117,8 @@ func readOnly(w http.ResponseWriter, r *http.Request) {
 	problem.Write(w, r, http.StatusMethodNotAllowed, "Only for looking", "Use GET.")
 }
 
-// ControlHandler serves the control socket: GET /status.json, POST /record, POST /forget,
-// POST /rehearse, POST /page, and the profiles of net/http/pprof below /debug/pprof/. Any process
+// ControlHandler serves the control socket: GET /status.json, POST /record, POST /stop,
+// POST /exclude, POST /forget, POST /rehearse, POST /page, and the profiles of net/http/pprof below /debug/pprof/. Any process
 // that can open the socket may use it. Profiles are not served at the HTTP address, where anybody
 // could request them: they contain no payload, but take time.
 func (s *Server) ControlHandler() http.Handler {
@@ -128,6 +128,8 @@ func (s *Server) ControlHandler() http.Handler {
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	mux.HandleFunc("GET /status.json", s.status)
 	mux.HandleFunc("POST /record", s.record)
+	mux.HandleFunc("POST /stop", s.stop)
+	mux.HandleFunc("POST /exclude", s.exclude)
 	mux.HandleFunc("POST /forget", s.forget)
 	mux.HandleFunc("POST /rehearse", s.rehearse)
 	mux.HandleFunc("POST /page", s.page)

@@ -18,6 +18,12 @@ type Service interface {
 	// egress id as soon as the intent to record it is durable. If project is empty, the configured
 	// project that has the session is used.
 	Record(ctx context.Context, sessionID, project string) (egressID string, err error)
+	// StopRecording ends a recording, and with it the recording of its session, durably. id is an
+	// egress id, or the id of a session.
+	StopRecording(ctx context.Context, id string) (egressID string, err error)
+	// Exclude excludes a participant from what is recorded, durably, or includes one again. After
+	// an error an exclusion may be in force all the same.
+	Exclude(ctx context.Context, q ExcludeRequest) (ExcludeAnswer, error)
 	// Forget removes a participant from the recordings. request and answer are JSON of package
 	// erasure.
 	Forget(ctx context.Context, request []byte) (answer []byte, err error)

@@ -45,6 +45,20 @@ func (f *fakeService) Forget(_ context.Context, request []byte) ([]byte, error) 
 	return request, nil
 }
 
+func (f *fakeService) StopRecording(_ context.Context, id string) (string, error) {
+	if id != "s-1" {
+		return "", errors.New("no such recording")
+	}
+	return "DE_1", nil
+}
+
+func (f *fakeService) Exclude(_ context.Context, q web.ExcludeRequest) (web.ExcludeAnswer, error) {
+	if q != (web.ExcludeRequest{Identity: "bob", SessionID: "s-1", Project: "p-1", Undo: true}) {
+		return web.ExcludeAnswer{}, errors.New("the exclusion is in force, but not stored")
+	}
+	return web.ExcludeAnswer{Projects: 1, Present: 2}, nil
+}
+
 func (f *fakeService) Record(_ context.Context, sessionID, project string) (string, error) {
 	return f.record(sessionID, project)
 }
@@ -286,6 +300,22 @@ func TestControl(t *testing.T) {
 			if _, err := client.Record(t.Context(), "s-2", ""); err == nil ||
 				err.Error() != "no project knows the session s-2" {
 				t.Errorf("Record of an unknown session: %v; want the service's own words", err)
+			}
+			if id, err := client.Stop(t.Context(), "s-1"); err != nil || id != "DE_1" {
+				t.Errorf("Stop = %q, %v", id, err)
+			}
+			if _, err := client.Stop(t.Context(), ""); err == nil {
+				t.Error("Stop without an id")
+			}
+			answer, err := client.Exclude(t.Context(), web.ExcludeRequest{
+				Identity: "bob", SessionID: "s-1", Project: "p-1", Undo: true,
+			})
+			if err != nil || answer != (web.ExcludeAnswer{Projects: 1, Present: 2}) {
+				t.Errorf("Exclude = %+v, %v", answer, err)
+			}
+			if _, err := client.Exclude(t.Context(), web.ExcludeRequest{Identity: "x"}); err == nil ||
+				err.Error() != "the exclusion is in force, but not stored" {
+				t.Errorf("Exclude = %v; want the service's own words", err)
 			}
 			info, err := os.Stat(filepath.Join(dir, web.SocketName))
 			if err != nil || info.Mode().Perm() != 0o600 {
