@@ -34,6 +34,7 @@ import (
 	"github.com/syncflow/textegress/internal/syncflow"
 	"github.com/syncflow/textegress/internal/web"
 	"github.com/syncflow/textegress/internal/web/access"
+	"github.com/syncflow/textegress/internal/web/page"
 	"github.com/syncflow/textegress/internal/web/rest"
 )
 
@@ -196,6 +197,7 @@ func New(o Options) (_ *App, err error) {
 	options := web.Options{
 		Service: a, Gatherer: a.registry, Logger: o.Logger, Doors: a.doors,
 		PageHost: pageHost(c.HTTP),
+		Page:     page.New(page.Options{Service: a.overview, Logger: o.Logger}),
 		API:      rest.New(rest.Options{Service: a.overview, Logger: o.Logger}),
 		Routes: map[string]http.Handler{
 			"POST /livekit/webhook": a.shared.project.Webhooks,
