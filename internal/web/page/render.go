@@ -17,17 +17,17 @@ import (
 var templateFiles embed.FS
 
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	"n":        func(v uint64) string { return number(v) },
-	"count":    count,
-	"bytes":    size,
-	"length":   func(a, b time.Time) string { return length(b.Sub(a)) },
-	"sign":     sign,
-	"word":     levelWord,
-	"pill":     statePill,
-	"rate":     rate,
-	"id":       partID,
-	"time":     timeElement,
-	"place":    place,
+	"n":      func(v uint64) string { return number(v) },
+	"count":  count,
+	"bytes":  size,
+	"length": func(a, b time.Time) string { return length(b.Sub(a)) },
+	"sign":   sign,
+	"word":   levelWord,
+	"pill":   statePill,
+	"rate":   rate,
+	"id":     partID,
+	"time":   timeElement,
+	"place":  place,
 }).ParseFS(templateFiles, "templates/*.html"))
 
 // renderer executes templates. A page is made of parts, elements that change on their own: the
@@ -131,7 +131,7 @@ func place(r overview.Recording) string {
 // "began". It is in UTC until the script shows it in the reader's zone.
 func timeElement(format string, t time.Time) template.HTML {
 	layout := map[string]string{
-		"hm": "15:04 UTC", "hms": "15:04:05", "ms": "15:04:05.000", 
+		"hm": "15:04 UTC", "hms": "15:04:05", "ms": "15:04:05.000",
 		"date": "2 Jan 2006, 15:04 UTC", "began": "Mon 2 Jan 2006, 15:04 UTC",
 	}[format]
 	return timeHTML(t, format, t.UTC().Format(layout))

@@ -50,7 +50,7 @@ type row struct {
 	Says  string // instead of numbers
 	Left  time.Time
 	// Late is when somebody came who was not there at the beginning.
-	Late time.Time
+	Late  time.Time
 	N     uint64
 	Last  time.Time
 	Spark string
