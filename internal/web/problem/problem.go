@@ -71,7 +71,7 @@ func IsBrowser(r *http.Request) bool {
 // View is the content of [Page].
 type View struct {
 	Title string
-	Text  string
+	Text  string        // a pair of backticks encloses code, as in documents
 	Home  bool          // link to the page of the service
 	Form  template.HTML // a form below the text
 	Next  string        // where the browser goes on at once; "" = nowhere
@@ -93,7 +93,22 @@ func Page(w http.ResponseWriter, status int, v View) {
 	_ = shell.Execute(w, v) // a client that is away
 }
 
-var shell = template.Must(template.New("problem").Parse(`<!doctype html>
+// marked makes code of what backticks enclose.
+func marked(text string) template.HTML {
+	var b strings.Builder
+	for i, part := range strings.Split(text, "`") {
+		part = template.HTMLEscapeString(part)
+		if i%2 == 1 {
+			part = "<code>" + part + "</code>"
+		}
+		b.WriteString(part)
+	}
+	return template.HTML(b.String())
+}
+
+var shell = template.Must(template.New("problem").Funcs(template.FuncMap{
+	"marked": marked,
+}).Parse(`<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -110,7 +125,7 @@ var shell = template.Must(template.New("problem").Parse(`<!doctype html>
 <main>
 <h1>{{.Title}}</h1>
 {{- if .Text}}
-<p>{{.Text}}</p>
+<p>{{marked .Text}}</p>
 {{- end}}
 {{- .Form}}
 {{- if .Next}}

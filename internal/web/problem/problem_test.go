@@ -24,7 +24,7 @@ func TestWrite(t *testing.T) {
 			r.Header.Set("Accept", accept)
 		}
 		w := httptest.NewRecorder()
-		problem.Write(w, r, http.StatusNotFound, "No such <b>", "Look \"elsewhere\".")
+		problem.Write(w, r, http.StatusNotFound, "No such <b>", "Look `<i>`.")
 		body, kind := w.Body.String(), w.Header().Get("Content-Type")
 		switch {
 		case w.Code != 404 || w.Header().Get("Cache-Control") != "no-store" ||
@@ -32,10 +32,11 @@ func TestWrite(t *testing.T) {
 			t.Errorf("%q: %d %v", accept, w.Code, w.Header())
 		case page && (!strings.HasPrefix(kind, "text/html") ||
 			!strings.Contains(body, "<h1>No such &lt;b&gt;</h1>") ||
+			!strings.Contains(body, "<p>Look <code>&lt;i&gt;</code>.</p>") ||
 			w.Header().Get("Content-Security-Policy") != problem.Policy):
 			t.Errorf("%q: %s\n%s", accept, kind, body)
 		case !page && (kind != problem.ContentType || body != `{"type":"about:blank",`+
-			`"title":"No such \u003cb\u003e","status":404,"detail":"Look \"elsewhere\"."}`+"\n"):
+			`"title":"No such \u003cb\u003e","status":404,"detail":"Look `+"`\\u003ci\\u003e`"+`."}`+"\n"):
 			t.Errorf("%q: %s\n%s", accept, kind, body)
 		}
 	}
