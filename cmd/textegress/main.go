@@ -42,6 +42,7 @@ type cli struct {
 		Check configCheckCmd `cmd:"" help:"Show the effective settings and test each part: platform, broker, bucket."`
 	} `cmd:"" help:"Show and test the settings."`
 	List       listCmd       `cmd:"" help:"List the recordings in the data directory."`
+	Tail       tailCmd       `cmd:"" help:"Print the messages of a recording, also of one that is being recorded."`
 	Page       pageCmd       `cmd:"" help:"Print a link to the page of the running service that logs in once, within five minutes."`
 	Record     recordCmd     `cmd:"" help:"Ask the running service to record a session or a room that it does not record by itself."`
 	Stop       stopCmd       `cmd:"" help:"Stop a recording of the running service. Its session is not recorded again, unless somebody asks for it."`
