@@ -155,7 +155,8 @@ func (w *world) append(frames ...segment.Frame) {
 
 func (w *world) seal() {
 	w.t.Helper()
-	if err := w.w.Seal(spool.Sealed{Status: textegress.StatusComplete, EndedUnixNS: 2}); err != nil {
+	sealed := spool.Sealed{Status: textegress.StatusComplete, EndedUnixNS: 2}
+	if err := w.w.Seal(sealed); err != nil {
 		w.t.Fatal(err)
 	}
 }
