@@ -14,6 +14,7 @@ import (
 	"github.com/syncflow/textegress/internal/overview"
 	"github.com/syncflow/textegress/internal/timeline"
 	"github.com/syncflow/textegress/internal/web/access"
+	"github.com/syncflow/textegress/internal/web/stream"
 )
 
 // list is a list of recordings.
@@ -204,8 +205,7 @@ func (h *Handler) zip(w http.ResponseWriter, r *http.Request) {
 	access.Log(r.Context(), h.logger, "zip", id)
 	w.Header().Set("Content-Type", "application/zip")
 	w.Header().Set("Content-Disposition", `attachment; filename="`+fileName(rec)+`.zip"`)
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
-	if err := h.service.Zip(r.Context(), id, w); err != nil {
+	if err := h.service.Zip(r.Context(), id, stream.Long(w)); err != nil {
 		h.logger.Warn("cannot send a recording as an archive", "egress_id", id, "error", err)
 		panic(http.ErrAbortHandler) // the client must not take the rest for the whole
 	}

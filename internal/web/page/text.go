@@ -170,8 +170,10 @@ func (h *Handler) textStream(w http.ResponseWriter, r *http.Request) {
 	form := r.URL.Query()
 	from, _ := strconv.ParseInt(form.Get("from"), 10, 64)
 	events, err := h.service.Events(r.Context(), rec.EgressID, max(1, from))
-	if err == nil && from < 1 {
+	if err == nil {
 		access.Log(r.Context(), h.logger, "text", rec.EgressID)
+	}
+	if err == nil && from < 1 {
 		if ready := events.Ready(); ready > linesASecond {
 			_ = events.Close()
 			events, err = h.service.Events(r.Context(), rec.EgressID, ready-linesASecond+1)
