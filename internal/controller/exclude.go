@@ -28,7 +28,8 @@ type Exclusion struct {
 // Exclude excludes a participant from the recordings of the project: the next packet and all later
 // ones are not recorded, nor further parts of streams that have begun. With Undo, it ends an
 // exclusion. present is the number of sessions under way in which the participant was seen and not
-// excluded. When Exclude returns nil, the decision is durable and stated in the record of each session.
+// excluded. When Exclude returns nil, the decision is durable and stated in the record of each
+// session.
 //
 // After an error, an exclusion is in force all the same until the process ends, unless the session
 // is unknown; a repeated call stores and states it.

@@ -48,7 +48,7 @@ func (f *Filter) ExcludedNow(b []byte, dataTrack bool) string {
 	if f == nil || f.excluded.len() == 0 {
 		return ""
 	}
-	excluded := false
+	var excluded bool
 	if dataTrack {
 		handle, _ := BeginsFrame(b)
 		f.mu.Lock()

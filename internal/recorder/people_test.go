@@ -29,7 +29,9 @@ func packetFrame(t testing.TB, at time.Time, p *livekit.DataPacket) segment.Fram
 func userPacket(identity string) *livekit.DataPacket {
 	return &livekit.DataPacket{
 		ParticipantIdentity: identity,
-		Value:               &livekit.DataPacket_User{User: &livekit.UserPacket{Payload: []byte("x")}},
+		Value: &livekit.DataPacket_User{
+			User: &livekit.UserPacket{Payload: []byte("x")},
+		},
 	}
 }
 
@@ -109,7 +111,7 @@ func TestPeople_WhatCounts(t *testing.T) {
 	}{
 		"user": {userPacket("ann"), true},
 		"user of an old server": {&livekit.DataPacket{Value: &livekit.DataPacket_User{
-			User: &livekit.UserPacket{ParticipantIdentity: "ann"},
+			User: &livekit.UserPacket{ParticipantIdentity: "ann"}, //nolint:staticcheck // servers set it
 		}}, true},
 		"chat": {&livekit.DataPacket{
 			ParticipantIdentity: "ann", Value: &livekit.DataPacket_ChatMessage{

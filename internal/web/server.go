@@ -118,9 +118,9 @@ func readOnly(w http.ResponseWriter, r *http.Request) {
 }
 
 // ControlHandler serves the control socket: GET /status.json, POST /record, POST /stop,
-// POST /exclude, POST /forget, POST /rehearse, POST /page, and the profiles of net/http/pprof below /debug/pprof/. Any process
-// that can open the socket may use it. Profiles are not served at the HTTP address, where anybody
-// could request them: they contain no payload, but take time.
+// POST /exclude, POST /forget, POST /rehearse, POST /page, and the profiles of net/http/pprof below
+// /debug/pprof/. Any process that can open the socket may use it. Profiles are not served at the
+// HTTP address, where anybody could request them: they contain no payload, but take time.
 func (s *Server) ControlHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)

@@ -313,8 +313,8 @@ func TestControl(t *testing.T) {
 			if err != nil || answer != (web.ExcludeAnswer{Projects: 1, Present: 2}) {
 				t.Errorf("Exclude = %+v, %v", answer, err)
 			}
-			if _, err := client.Exclude(t.Context(), web.ExcludeRequest{Identity: "x"}); err == nil ||
-				err.Error() != "the exclusion is in force, but not stored" {
+			_, err = client.Exclude(t.Context(), web.ExcludeRequest{Identity: "x"})
+			if err == nil || err.Error() != "the exclusion is in force, but not stored" {
 				t.Errorf("Exclude = %v; want the service's own words", err)
 			}
 			info, err := os.Stat(filepath.Join(dir, web.SocketName))
