@@ -36,6 +36,7 @@ func (a *App) Forget(ctx context.Context, request []byte) ([]byte, error) {
 		return nil, fmt.Errorf("malformed request: %w", err)
 	}
 	answer, err := a.eraser.Erase(ctx, q)
+	a.overview.timelines.clear()
 	if err != nil {
 		return nil, err
 	}

@@ -220,6 +220,10 @@ func (s *overviewService) Timeline(ctx context.Context, egressID string) (timeli
 	t := s.timelines.get(egressID)
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.rec != rec || t.complete && time.Since(t.read) > keepTimeline {
+		t.reset("") // a removed participant must not stay in memory
+		t.rec = rec
+	}
 	if err := s.collect(ctx, rec, t); err != nil {
 		return timeline.Data{}, err
 	}
@@ -230,6 +234,8 @@ func (s *overviewService) Timeline(ctx context.Context, egressID string) (timeli
 const (
 	maxTimelines    = 16
 	timelineTimeout = 30 * time.Second
+	// keepTimeline is the time after which a complete timeline is read again.
+	keepTimeline = 5 * time.Minute
 	// firstLine is how long a timeline waits for the first line of an open recording: another
 	// reader may not have asked for it before.
 	firstLine = time.Second
@@ -270,7 +276,7 @@ func (s *overviewService) collect(ctx context.Context, rec *spool.Recording, t *
 		ev, err := lines.Next(nctx)
 		switch {
 		case errors.Is(err, io.EOF):
-			t.complete = true
+			t.complete, t.read = true, time.Now()
 			return nil
 		case err != nil && wait.Err() != nil && open && ctx.Err() == nil:
 			return nil // nothing is there yet
@@ -289,10 +295,12 @@ func (s *overviewService) collect(ctx context.Context, rec *spool.Recording, t *
 // timelineOf is the timeline of one recording up to a line.
 type timelineOf struct {
 	mu        sync.Mutex
+	rec       *spool.Recording // removing a participant replaces it
 	collector *timeline.Collector
 	version   string
 	next      int64 // number of the next line
 	complete  bool
+	read      time.Time // when it became complete
 }
 
 func (t *timelineOf) reset(version string) {
@@ -306,6 +314,13 @@ type timelines struct {
 	mu    sync.Mutex
 	of    map[string]*timelineOf // by egress id
 	order []string               // least recently used first
+}
+
+// clear drops all timelines.
+func (c *timelines) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.of, c.order = nil, nil
 }
 
 func (c *timelines) get(egressID string) *timelineOf {

@@ -65,6 +65,9 @@ func peopleOf(people []recorder.Person, now time.Time) []overview.Person {
 			Identity: p.Identity, State: overview.PersonLeft, Since: p.Since, LeftAt: p.LeftAt,
 			LastMessageAt: p.LastMessageAt, Messages: p.Messages, Recent: p.Recent[:],
 		}
+		if p.Name != p.Identity {
+			q.Name = p.Name
+		}
 		if p.Present {
 			q.State, q.LeftAt = overview.PersonPresent, time.Time{}
 			last := p.LastMessageAt
@@ -101,7 +104,7 @@ func addExpected(list []overview.Person, expected, absent []roster.Entry) []over
 		i, came := at[e.Identity]
 		switch {
 		case came:
-			list[i].Name = e.Name
+			list[i].Name = cmp.Or(e.Name, list[i].Name)
 		case missing[e.Identity]:
 			list = append(list, overview.Person{
 				Identity: e.Identity, Name: e.Name, State: overview.PersonAbsent,

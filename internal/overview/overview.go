@@ -171,7 +171,7 @@ const (
 // Person is one participant, or one that the roster expects.
 type Person struct {
 	Identity string `json:"identity"`       // a pseudonym under pseudonyms
-	Name     string `json:"name,omitempty"` // from the roster
+	Name     string `json:"name,omitempty"` // of the roster, or else in the room
 	State    string `json:"state"`          // one of the Person… constants
 	// Since is the start of the present or last presence, LeftAt its end.
 	Since         time.Time `json:"since,omitzero"`
