@@ -190,6 +190,10 @@ func readUsers(path string) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseUsers(data)
+}
+
+func parseUsers(data []byte) (map[string][]byte, error) {
 	users := map[string][]byte{}
 	scanner := bufio.NewScanner(bytes.NewReader(bytes.TrimPrefix(data, []byte("\ufeff"))))
 	for n := 1; scanner.Scan(); n++ {

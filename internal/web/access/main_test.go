@@ -19,6 +19,8 @@ import (
 // testToken is the bearer token of the tests.
 const testToken = "0123456789abcdef0123456789abcdef"
 
+var discard = slog.New(slog.DiscardHandler)
+
 // file writes a file of a test and returns its path.
 func file(t *testing.T, content string) string {
 	t.Helper()
