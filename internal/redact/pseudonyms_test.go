@@ -90,7 +90,7 @@ var fates = map[string]map[string]fate{
 		"SinceUnixNS": kept, "TopicsAllow": kept, "TopicsDeny": kept, "IdentitiesAllow": dropped,
 		"IdentitiesDeny":       dropped,
 		"IdentitiesAllowCount": stated, "IdentitiesDenyCount": stated, "EncryptedKept": kept,
-		"ExcludeByAttribute": kept,
+		"ExcludeByAttribute": kept, "Excluded": kept,
 	},
 	"Dropped": {"Reason": kept, "Packets": kept, "Bytes": kept},
 	"Manifest": {
