@@ -18,7 +18,7 @@ func Methods(m textegress.Manifest) string {
 		"passively with textegress (recording %s), from %s", m.EgressID, second(c.Join.JoinedUnixNS))
 	if m.Selection != nil {
 		text = fmt.Sprintf("Messages on the LiveKit data channels of the session, except those "+
-			"excluded beforehand by lists or by participants, were recorded passively with "+
+			"excluded by lists or at the wish of participants, were recorded passively with "+
 			"textegress (recording %s), from %s", m.EgressID, second(c.Join.JoinedUnixNS))
 	}
 	if m.EndedUnixNS != 0 {
