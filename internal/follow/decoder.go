@@ -150,16 +150,14 @@ func (d *Decoder) take() *chunk {
 	if len(d.lines) == 0 {
 		return nil
 	}
-	c := &chunk{lines: slices.Clone(d.lines), size: len(d.json)}
-	text, begin := slices.Clone(d.json), 0
+	c, begin := &chunk{lines: d.lines, size: len(d.json)}, 0
 	for i, end := range d.ends {
-		c.lines[i].JSON = text[begin:end:end]
+		c.lines[i].JSON = d.json[begin:end:end]
 		begin = end
 	}
-	d.lines, d.ends, d.json = d.lines[:0], d.ends[:0], d.json[:0]
-	if cap(d.json) > 4*batchBytes {
-		d.json = nil
-	}
+	// The next batch is probably about as large.
+	d.lines, d.ends = make([]Line, 0, len(d.lines)), d.ends[:0]
+	d.json = make([]byte, 0, min(len(d.json)+len(d.json)/8, 2*batchBytes))
 	return c
 }
 
