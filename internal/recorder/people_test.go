@@ -2,6 +2,7 @@ package recorder
 
 import (
 	"fmt"
+	"log/slog"
 	"strconv"
 	"testing"
 	"time"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/filter"
+	"github.com/syncflow/textegress/internal/room"
+	"github.com/syncflow/textegress/internal/spool"
 	"github.com/syncflow/textegress/segment"
 )
 
@@ -276,19 +279,45 @@ func TestPeople_Bounded(t *testing.T) {
 	}
 }
 
-// What the counts of a packet cost beside the rest of the state.
+// What the counts of a packet cost, beside its whole way from the room to the spool.
 func BenchmarkPeople(b *testing.B) {
 	at := time.Unix(1_700_000_000, 0)
-	r := &record{}
-	for i := range 30 {
-		r.Frame(joins(b, at, "PA_"+strconv.Itoa(i), "p"+strconv.Itoa(i)))
-	}
 	p := userPacket("p7")
 	p.ParticipantSid, p.GetUser().Topic = "PA_7", new("telemetry")
 	p.GetUser().Payload = make([]byte, 200)
 	f := packetFrame(b, at, p)
-	b.ReportAllocs()
-	for b.Loop() {
-		r.Frame(f)
+	join := func(r *record) {
+		for i := range 30 {
+			r.Frame(joins(b, at, "PA_"+strconv.Itoa(i), "p"+strconv.Itoa(i)))
+		}
 	}
+	b.Run("counts", func(b *testing.B) {
+		r := &record{}
+		join(r)
+		b.ReportAllocs()
+		for b.Loop() {
+			r.state.packet(f)
+		}
+	})
+	b.Run("packet", func(b *testing.B) {
+		s, err := spool.Open(b.TempDir(), spool.Options{SyncInterval: time.Hour})
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer s.Close() //nolint:errcheck // of a benchmark
+		rec, err := s.Create(spool.Info{ProjectID: "p", SessionID: "s"})
+		if err != nil {
+			b.Fatal(err)
+		}
+		r := New(rec, Options{Logger: slog.New(slog.DiscardHandler)})
+		if r.rec.w, err = r.rec.resume(rec); err != nil {
+			b.Fatal(err)
+		}
+		join(r.rec)
+		h := newHandler(b.Context(), r)
+		b.ReportAllocs()
+		for b.Loop() {
+			h.Packet(room.Reliable, at, f.Payload)
+		}
+	})
 }
