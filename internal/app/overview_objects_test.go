@@ -214,7 +214,8 @@ func TestPerSecond(t *testing.T) {
 	if got := app.PerSecond(recent, now.Add(-time.Hour), now); got != 1 {
 		t.Errorf("%v", got)
 	}
-	if got := app.PerSecond(append(make([]uint32, 29), 10), now.Add(-5*time.Second), now); got != 2 {
+	recent = append(make([]uint32, 29), 10)
+	if got := app.PerSecond(recent, now.Add(-5*time.Second), now); got != 2 {
 		t.Errorf("of a new recording: %v", got)
 	}
 }
