@@ -40,6 +40,10 @@ func (s *overviewService) Events(ctx context.Context, egressID string, from int6
 	return withoutText{lines}, nil
 }
 
+// catchUp is how long the first reader of a recording waits, so that Ready counts the lines that
+// there are already.
+const catchUp = time.Second
+
 // lines returns the lines of a recording with their text.
 func (s *overviewService) lines(ctx context.Context, rec *spool.Recording, from int64) (
 	overview.Events, error,
@@ -47,6 +51,9 @@ func (s *overviewService) lines(ctx context.Context, rec *spool.Recording, from 
 	r, err := s.follows.Follow(rec.ID(), from)
 	switch {
 	case err == nil:
+		wait, cancel := context.WithTimeout(ctx, catchUp)
+		defer cancel()
+		r.CatchUp(wait)
 		return followed{r}, nil
 	case errors.Is(err, follow.ErrUnknown):
 		return nil, fmt.Errorf("recording: %w", overview.ErrNotFound)
@@ -236,9 +243,6 @@ const (
 	timelineTimeout = 30 * time.Second
 	// keepTimeline is the time after which a complete timeline is read again.
 	keepTimeline = 5 * time.Minute
-	// firstLine is how long a timeline waits for the first line of an open recording: another
-	// reader may not have asked for it before.
-	firstLine = time.Second
 )
 
 // collect adds the lines that were not there before.
@@ -262,24 +266,13 @@ func (s *overviewService) collect(ctx context.Context, rec *spool.Recording, t *
 		}
 		t.reset(v)
 	}
-	wait, stop := context.WithTimeout(ctx, firstLine)
-	defer stop()
 	open := rec.State() == spool.StateOpen
-	for first := true; ; first = false {
-		nctx := ctx
-		if open && t.next > lines.Ready() {
-			if !first {
-				return nil
-			}
-			nctx = wait
-		}
-		ev, err := lines.Next(nctx)
+	for !open || t.next <= lines.Ready() {
+		ev, err := lines.Next(ctx)
 		switch {
 		case errors.Is(err, io.EOF):
 			t.complete, t.read = true, time.Now()
 			return nil
-		case err != nil && wait.Err() != nil && open && ctx.Err() == nil:
-			return nil // nothing is there yet
 		case err != nil:
 			return fmt.Errorf("%w: %w", overview.ErrNotNow, err)
 		}
@@ -290,6 +283,7 @@ func (s *overviewService) collect(ctx context.Context, rec *spool.Recording, t *
 		t.collector.Add(&m)
 		t.next = ev.N + 1
 	}
+	return nil
 }
 
 // timelineOf is the timeline of one recording up to a line.

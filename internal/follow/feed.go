@@ -40,6 +40,9 @@ type feed struct {
 
 	decoder *Decoder // used by run alone
 
+	caughtUp  chan struct{} // closed when everything of the first look is decoded, or nothing will be
+	closeOnce sync.Once     // of caughtUp
+
 	mu      sync.Mutex // guards the fields below
 	recent  []*chunk   // the latest lines
 	size    int        // of recent
@@ -52,6 +55,7 @@ type feed struct {
 func newFeed(h *Hub, rec *spool.Recording) *feed {
 	return &feed{
 		hub: h, rec: rec, poked: make(chan struct{}, 1), changed: make(chan struct{}),
+		caughtUp: make(chan struct{}),
 	}
 }
 
@@ -125,6 +129,7 @@ func (f *feed) run() {
 					return
 				}
 			}
+			f.caught()
 		}
 		if watched {
 			idle.Reset(idleFor)
@@ -295,6 +300,9 @@ func (f *feed) end(err error) {
 	f.wake()
 }
 
+// caught states that the lines of the first look are there.
+func (f *feed) caught() { f.closeOnce.Do(func() { close(f.caughtUp) }) }
+
 // wake wakes the readers. Called with mu held.
 func (f *feed) wake() {
 	close(f.changed)
@@ -304,6 +312,7 @@ func (f *feed) wake() {
 // close releases the files. Readers that have not read everything get an error.
 func (f *feed) close() {
 	_ = f.decoder.Close() // only read; the scratch file has no name
+	defer f.caught()
 	f.mu.Lock()
 	if f.err == nil || errors.Is(f.err, io.EOF) {
 		f.err = ErrClosed

@@ -278,6 +278,20 @@ func (r *Reader) Ready() int64 {
 	return 0
 }
 
+// CatchUp waits until the lines are ready that were durable when the first reader of the recording
+// began to follow it, or until ctx ends.
+func (r *Reader) CatchUp(ctx context.Context) {
+	f := r.current()
+	if f == nil {
+		return
+	}
+	select {
+	case <-f.caughtUp:
+	case <-r.closed:
+	case <-ctx.Done():
+	}
+}
+
 // Version names the version of the lines and the keys. Numbers of lines are comparable only between
 // readers with the same version.
 func (r *Reader) Version() string { return r.version }
