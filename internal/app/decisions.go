@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/syncflow/textegress/internal/controller"
 	"github.com/syncflow/textegress/internal/web"
@@ -70,11 +71,9 @@ func (a *App) Exclude(ctx context.Context, q web.ExcludeRequest) (web.ExcludeAns
 
 // identityOf returns the identity behind a pseudonym of a project, or the identity as it is given.
 func (a *App) identityOf(p managedProject, q web.ExcludeRequest) string {
-	if !p.Config.Pseudonyms {
-		return q.Identity
-	}
+	// Sessions continue under pseudonyms after the setting has been removed.
 	names, err := a.pseudonyms.Names(p.Config.ProjectID, "")
-	if err != nil {
+	if err != nil { // the project has, or had, none
 		return q.Identity
 	}
 	for _, identity := range a.knownIdentities(p, q.SessionID) {
@@ -83,6 +82,19 @@ func (a *App) identityOf(p managedProject, q web.ExcludeRequest) string {
 		}
 	}
 	return q.Identity
+}
+
+// knows reports whether a request names somebody of whom a project it concerns has heard.
+func (a *App) knows(q web.ExcludeRequest) bool {
+	for _, p := range a.snapshotProjects() {
+		if p.ctl == nil || q.Project != "" && p.Config.ProjectID != q.Project {
+			continue
+		}
+		if slices.Contains(a.knownIdentities(p, q.SessionID), a.identityOf(p, q)) {
+			return true
+		}
+	}
+	return false
 }
 
 // knownIdentities returns identities that may belong to a pseudonym: of those who are, or were, in

@@ -1,11 +1,13 @@
 package app_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/syncflow/textegress/internal/overview"
 	"github.com/syncflow/textegress/internal/pseudonym"
 	"github.com/syncflow/textegress/internal/web"
 )
@@ -116,6 +118,70 @@ func TestExclude_Pseudonym(t *testing.T) {
 	w.send(c, "after")
 	w.end(c, 1)
 	if got := w.delivered(1, filepath.Join(w.dir, "out")); got != "before, after" {
+		t.Errorf("delivered %q", got)
+	}
+}
+
+// A session that began under pseudonyms continues under them, whatever the setting says since.
+func TestExclude_PseudonymAfterTheSetting(t *testing.T) {
+	w := newWorld(t)
+	w.env(w.directory(0, projectA, "out"), "PROJECTS__0__PSEUDONYMS=true")
+	w.start()
+	w.send(w.record(projectA, 1), "before")
+	if err := w.stop(); err != nil {
+		t.Fatal(err)
+	}
+	w.env(w.directory(0, projectA, "out"))
+	w.start()
+	w.eventually("the session is recorded again", func() bool {
+		r := w.recording(1)
+		return r.Part == 2 && r.Connected
+	})
+	c := w.room.conn(sessionID(1))
+	w.send(c, "before")
+	names, err := pseudonym.OpenReadOnly(filepath.Join(w.dir, "textegress-data")).Names(projectA,
+		"")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := w.exclude(web.ExcludeRequest{Identity: names.Of("alice")}); a.Present != 1 {
+		t.Errorf("%+v", a)
+	}
+	w.send(c, "excluded")
+	w.end(c, 1)
+	if got := w.delivered(1, filepath.Join(w.dir, "out")); got != "before" {
+		t.Errorf("delivered %q", got)
+	}
+}
+
+// The page and the API exclude somebody whom they show, and nobody else: a wrong name is an error
+// there, because nobody would be excluded.
+func TestExclude_ByThePage(t *testing.T) {
+	w := newWorld(t)
+	w.env(w.directory(0, projectA, "out"), "PROJECTS__0__PSEUDONYMS=true")
+	w.start()
+	c := w.record(projectA, 1)
+	w.send(c, "before")
+	service := w.app.OverviewService()
+	id := w.recording(1).EgressID
+	if err := service.Exclude(t.Context(), "P-AAAAAAAAAA", id, projectA); !errors.Is(err,
+		overview.ErrNotFound) {
+		t.Errorf("unknown: %v", err)
+	}
+	shown := service.Overview().Sessions[0].People
+	if len(shown) != 1 {
+		t.Fatalf("people: %+v", shown)
+	}
+	if err := service.Exclude(t.Context(), shown[0].Identity, id, projectA); err != nil {
+		t.Error(err)
+	}
+	w.send(c, "excluded")
+	w.app.ForgetOverview()
+	if shown := service.Overview().Sessions[0].People; len(shown) != 0 {
+		t.Errorf("shown after that: %+v", shown)
+	}
+	w.end(c, 1)
+	if got := w.delivered(1, filepath.Join(w.dir, "out")); got != "before" {
 		t.Errorf("delivered %q", got)
 	}
 }

@@ -177,9 +177,11 @@ func (s *overviewService) Record(ctx context.Context, sessionID, projectID strin
 // Exclude implements [overview.Service].
 func (s *overviewService) Exclude(ctx context.Context, identity, sessionID, projectID string,
 ) error {
-	_, err := s.App.Exclude(ctx, web.ExcludeRequest{
-		Identity: identity, SessionID: sessionID, Project: projectID,
-	})
+	q := web.ExcludeRequest{Identity: identity, SessionID: sessionID, Project: projectID}
+	if !s.knows(q) { // a pseudonym that cannot be traced, or a mistake; it would exclude nobody
+		return fmt.Errorf("the participant: %w", overview.ErrNotFound)
+	}
+	_, err := s.App.Exclude(ctx, q)
 	switch {
 	case errors.Is(err, controller.ErrNoSession):
 		return fmt.Errorf("the session: %w", overview.ErrNotFound)
