@@ -16,6 +16,9 @@ const (
 	// Recent counts are kept in recentParts intervals of recentPart each.
 	recentParts = 30
 	recentPart  = 10 * time.Second
+	// LiveKit announces participants up to 3 s after their first packets, and hidden ones never.
+	// Until unannounced has passed since their last message, they count as present.
+	unannounced = time.Minute
 )
 
 // Person is a participant of the session as far as the recorder has seen. Everything in it is
@@ -24,7 +27,8 @@ type Person struct {
 	Identity string
 	SID      string // of the last connection
 	Name     string // as the server last reported it
-	// Present is true while the participant has a connection to the room. Since is the time at
+	// Present is true while the participant has a connection to the room, and for a minute after
+	// each message of a participant whom the server has not announced. Since is the time at
 	// which the recorder learned of the last presence, LeftAt of its end; zero: unknown, or not
 	// yet.
 	Present       bool
@@ -54,7 +58,7 @@ func (r *record) listPeople(now time.Time) []Person {
 		}
 		p := r.state.people.by[identity]
 		out = append(out, Person{
-			Identity: identity, SID: p.sid, Name: p.name, Present: p.here > 0,
+			Identity: identity, SID: p.sid, Name: p.name, Present: p.present(now),
 			Since: timeOf(p.sinceNS), LeftAt: timeOf(p.leftNS), Messages: p.n,
 			LastMessageAt: timeOf(p.lastNS), Recent: p.last(now),
 		})
@@ -83,6 +87,11 @@ type person struct {
 	name, sid       string
 	here            int // number of connections to the room
 	sinceNS, leftNS int64
+}
+
+func (p *person) present(now time.Time) bool {
+	known := p.sinceNS != 0 || p.leftNS != 0
+	return p.here > 0 || !known && now.Sub(time.Unix(0, p.lastNS)) < unannounced
 }
 
 // counter counts messages, altogether and in the last intervals.

@@ -105,6 +105,33 @@ func comparePeople(t *testing.T, got, want []Person) {
 	}
 }
 
+// A sender whom the server has not announced yet, or never does, is present for a minute; one who
+// has left is not, also if packets follow.
+func TestPeople_Unannounced(t *testing.T) {
+	start := time.Unix(1_700_000_000, 0)
+	at := func(s int) time.Time { return start.Add(time.Duration(s) * time.Second) }
+	r := &record{}
+	for _, f := range []segment.Frame{
+		joins(t, at(0), "PA_1", "ann"),
+		leaves(t, at(1), "PA_1", "ann"),
+		packetFrame(t, at(2), userPacket("ann")),
+		packetFrame(t, at(2), userPacket("hidden")),
+	} {
+		r.Frame(f)
+	}
+	for s, want := range map[int]string{3: "hidden", 61: "hidden", 62: ""} {
+		got := ""
+		for _, p := range r.listPeople(at(s)) {
+			if p.Present {
+				got += p.Identity
+			}
+		}
+		if got != want {
+			t.Errorf("after %d s: %q, want %q", s, got, want)
+		}
+	}
+}
+
 // Which packets count, and for whom.
 func TestPeople_WhatCounts(t *testing.T) {
 	header := &livekit.DataPacket_StreamHeader{StreamHeader: &livekit.DataStream_Header{}}
