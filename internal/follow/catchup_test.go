@@ -31,7 +31,19 @@ func TestCatchUp(t *testing.T) {
 	if n := r.Ready(); n != 7 {
 		t.Errorf("%d lines are ready, want 7", n)
 	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	other.append(texts(3, 7)...)
+	if err := other.w.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	again := other.follow(5) // nobody followed meanwhile
+	again.CatchUp(t.Context())
+	if n := again.Ready(); n != 10 {
+		t.Errorf("%d lines are ready, want 10", n)
+	}
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
-	r.CatchUp(over)
+	again.CatchUp(over)
 }

@@ -40,9 +40,6 @@ type feed struct {
 
 	decoder *Decoder // used by run alone
 
-	caughtUp  chan struct{} // closed when everything of the first look is decoded, or nothing will be
-	closeOnce sync.Once     // of caughtUp
-
 	mu      sync.Mutex // guards the fields below
 	recent  []*chunk   // the latest lines
 	size    int        // of recent
@@ -50,12 +47,13 @@ type feed struct {
 	last    int64      // the number of the last line
 	err     error      // why there are no more lines
 	changed chan struct{}
+	waiting []chan struct{} // of catchUp, not yet looked at
+	closed  bool            // run has ended
 }
 
 func newFeed(h *Hub, rec *spool.Recording) *feed {
 	return &feed{
 		hub: h, rec: rec, poked: make(chan struct{}, 1), changed: make(chan struct{}),
-		caughtUp: make(chan struct{}),
 	}
 }
 
@@ -112,7 +110,10 @@ func (f *feed) run() {
 	defer f.close()
 	idle := time.NewTimer(idleFor)
 	defer idle.Stop()
+	var waiting []chan struct{}
+	defer func() { caughtUp(waiting) }()
 	for {
+		waiting = f.takeWaiting()
 		p, progress := f.rec.Watch()
 		if p.Replaced {
 			f.end(errReplaced)
@@ -129,8 +130,9 @@ func (f *feed) run() {
 					return
 				}
 			}
-			f.caught()
 		}
+		caughtUp(waiting)
+		waiting = nil
 		if watched {
 			idle.Reset(idleFor)
 		}
@@ -300,8 +302,36 @@ func (f *feed) end(err error) {
 	f.wake()
 }
 
-// caught states that the lines of the first look are there.
-func (f *feed) caught() { f.closeOnce.Do(func() { close(f.caughtUp) }) }
+// catchUp returns a channel that is closed when the lines are ready that are durable now, or when
+// there will be no more.
+func (f *feed) catchUp() <-chan struct{} {
+	done := make(chan struct{})
+	f.mu.Lock()
+	if f.closed {
+		close(done)
+	} else {
+		f.waiting = append(f.waiting, done)
+	}
+	f.mu.Unlock()
+	f.poke()
+	return done
+}
+
+// takeWaiting returns the channels of catchUp so far.
+func (f *feed) takeWaiting() []chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	waiting := f.waiting
+	f.waiting = nil
+	return waiting
+}
+
+// caughtUp closes channels of catchUp.
+func caughtUp(waiting []chan struct{}) {
+	for _, done := range waiting {
+		close(done)
+	}
+}
 
 // wake wakes the readers. Called with mu held.
 func (f *feed) wake() {
@@ -312,11 +342,13 @@ func (f *feed) wake() {
 // close releases the files. Readers that have not read everything get an error.
 func (f *feed) close() {
 	_ = f.decoder.Close() // only read; the scratch file has no name
-	defer f.caught()
 	f.mu.Lock()
 	if f.err == nil || errors.Is(f.err, io.EOF) {
 		f.err = ErrClosed
 	}
+	f.closed = true
+	caughtUp(f.waiting)
+	f.waiting = nil
 	file := f.file
 	f.file, f.recent, f.last = nil, nil, 0
 	f.wake()

@@ -278,15 +278,14 @@ func (r *Reader) Ready() int64 {
 	return 0
 }
 
-// CatchUp waits until the lines are ready that were durable when the first reader of the recording
-// began to follow it, or until ctx ends.
+// CatchUp waits until the lines are ready that are durable now, or until ctx ends.
 func (r *Reader) CatchUp(ctx context.Context) {
 	f := r.current()
 	if f == nil {
 		return
 	}
 	select {
-	case <-f.caughtUp:
+	case <-f.catchUp():
 	case <-r.closed:
 	case <-ctx.Done():
 	}
