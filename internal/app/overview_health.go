@@ -13,6 +13,7 @@ import (
 	"github.com/syncflow/textegress/internal/session"
 	"github.com/syncflow/textegress/internal/source/poll"
 	"github.com/syncflow/textegress/internal/source/rabbitmq"
+	"github.com/syncflow/textegress/internal/source/webhook"
 )
 
 // health describes what recording depends on, for people.
@@ -40,11 +41,36 @@ func (a *App) health(projects []managedProject, snaps []controller.Snapshot,
 		storeHealth(p, deliveries.Projects[p.Config.ProjectID], add)
 	}
 	list = append(list, diskHealth(disk))
+	list = append(list, a.otherHealth(projects, snaps)...)
 	for _, text := range a.notifier.NotReady() {
 		list = append(list, overview.Health{
 			What: overview.HealthWebhooks, Name: "Webhooks", Text: text, Level: overview.Warn,
 		})
 	}
+	return list
+}
+
+// otherHealth describes what else /readyz states, apart from single sessions.
+func (a *App) otherHealth(projects []managedProject, snaps []controller.Snapshot,
+) []overview.Health {
+	var list []overview.Health
+	add := func(what, name string, level overview.Level, texts []string) {
+		for _, text := range texts {
+			list = append(list, overview.Health{
+				What: what, Name: name, Text: text, Level: level,
+			})
+		}
+	}
+	add(overview.HealthPlatform, "Clock", overview.Warn, clockReasons(projects))
+	for i, p := range projects {
+		add(overview.HealthSource, "Announcements", overview.Bad,
+			missedReasons(p.Config.Index, snaps[i]))
+	}
+	failed := a.spool.Disk()
+	failed.Full, failed.Low = false, false // see diskHealth
+	add(overview.HealthDisk, "Disk", overview.Bad, diskReasons(failed, a.spool.Dir()))
+	add(overview.HealthStore, "Store", overview.Bad,
+		abandoned(projects, a.spool.Select(undeliveredOf)))
 	return list
 }
 
@@ -68,7 +94,12 @@ func platformHealth(p managedProject, snap controller.Snapshot, add addHealth) {
 	}
 	for _, src := range snap.Sources {
 		text, level := "sessions are announced", overview.OK
-		if !src.Connected {
+		switch {
+		case src.Connected && src.Name == poll.SourceName:
+			text = "sessions are found"
+		case src.Connected && src.Name == webhook.SourceName && src.Received.IsZero():
+			text = "none received; the room list finds sessions, a second later at most"
+		case !src.Connected:
 			text, level = silence(src.Name, platform)+": "+cmp.Or(src.LastError,
 				"the first attempt has not ended yet"), overview.Bad
 		}
@@ -82,6 +113,8 @@ func sourceName(src session.SourceState) string {
 		return "Broker"
 	case poll.SourceName:
 		return "Room list"
+	case webhook.SourceName:
+		return "Webhooks from LiveKit"
 	}
 	return "Announcements by " + src.Name
 }

@@ -183,6 +183,24 @@ func TestPageIsServed(t *testing.T) {
 	}
 }
 
+// TestRefusedBucket: the first line of the page says that nothing is delivered, and why.
+func TestRefusedBucket(t *testing.T) {
+	w := newWorld(t)
+	w.env(w.bucket(0, projectA, "AKBAD"))
+	w.start()
+	w.class(projectA, 1)
+	var o overview.Overview
+	w.eventually("the verdict names the bucket", func() bool {
+		w.ask("status", false, &o)
+		return strings.Contains(o.Verdict.Headline, "there is a problem with the bucket")
+	})
+	if o.Verdict.Level != overview.Bad || len(o.Sessions) != 1 ||
+		o.Sessions[0].State != overview.StateDelivering || o.Sessions[0].Level != overview.Bad ||
+		!strings.Contains(o.Sessions[0].Reason, "InvalidAccessKeyId") {
+		t.Errorf("%+v", o)
+	}
+}
+
 func TestDiskLasts(t *testing.T) {
 	const gb = 1e9
 	tests := []struct {

@@ -23,8 +23,8 @@ func (s *overviewService) fillPeople(to *overview.Session, p managedProject, r r
 	}
 	list := peopleOf(people, now)
 	if p.roster.roster != nil {
-		list = addExpected(list, p.expected(r), absent(r, p.expected(r), people, s.rosterGrace(),
-			now))
+		expected := p.expected(r)
+		list = addExpected(list, expected, absent(r, expected, people, s.rosterGrace(), now))
 	}
 	to.Count, to.Silent, to.Absent = 0, 0, 0
 	for _, q := range list {

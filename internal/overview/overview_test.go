@@ -65,7 +65,7 @@ func TestJudge(t *testing.T) {
 			{What: overview.HealthStore, Name: "Bucket", Text: "access denied", Level: overview.Bad},
 		}}, overview.Verdict{
 			Level:    overview.Bad,
-			Headline: "Nothing is being recorded, and Bucket has a problem",
+			Headline: "Nothing is being recorded, and there is a problem with the bucket",
 			Details:  []string{"Bucket: access denied"},
 		}},
 	}

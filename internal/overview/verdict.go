@@ -97,8 +97,9 @@ func findings(o Overview) []finding {
 			continue
 		}
 		f := finding{level: h.Level, detail: []string{h.title() + ": " + h.Text}}
-		if h.Level == Bad && h.What != HealthDisk {
-			f.clause = h.title() + " has a problem"
+		// The state of a full disk is a finding already.
+		if h.Level == Bad && (h.What != HealthDisk || o.Disk.State == DiskOK) {
+			f.clause = "there is a problem with " + h.noun()
 		}
 		all = append(all, f)
 	}
@@ -189,6 +190,18 @@ func (h Health) title() string {
 		return h.Name
 	}
 	return h.Name + " of " + h.Project
+}
+
+// noun returns what has a problem, as part of a sentence.
+func (h Health) noun() string {
+	name := h.Name
+	if h.What != HealthPlatform && name != "" {
+		name = "the " + strings.ToLower(name[:1]) + name[1:]
+	}
+	if h.Project != "" {
+		name += " of " + h.Project
+	}
+	return name
 }
 
 func because(reason string) string {
