@@ -81,6 +81,7 @@ var targets = map[string]target{
 	polledRooms(200):                 {4, 2},
 	loadCPU(dense.name):              {3.5, 2},
 	loadCPU(sparse.name):             {11, 6},
+	followersCPU(50):                 {0.35, 0.2},
 	joiningP99(alone):                {300, 100},
 	joiningP99(beside200):            {300, 100},
 	exportRate(10):                   {aim: 200},
@@ -117,6 +118,10 @@ func cases() []benchCase {
 		{
 			name: "dense", runs: 3, quick: 1, takes: 95 * s, quickTakes: 20 * s, run: load(dense),
 			peers: bothPeers(dense.peer),
+		},
+		{
+			name: "followers", runs: 3, quick: 1, takes: 35 * s, quickTakes: 15 * s,
+			run: followers(50),
 		},
 		{name: "burst", runs: 3, quick: 1, takes: 15 * s, quickTakes: 15 * s, run: load(burst)},
 		{
