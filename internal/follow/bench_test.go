@@ -15,7 +15,7 @@ import (
 
 // BenchmarkFollowers measures the processor time per message, fsync included, that is appended to a
 // recording and read by each follower. A round is what a second of a thousand messages makes
-// durable at once, with the default SYNC_INTERVAL. The share of followers is the difference to none.
+// durable at once, with the default SYNC_INTERVAL.
 func BenchmarkFollowers(b *testing.B) {
 	const round = 200
 	for _, n := range []int{0, 1, 50} {
