@@ -144,11 +144,19 @@ type delivered struct {
 	cancel  context.CancelFunc
 }
 
-// Next implements [overview.Events].
+// Next implements [overview.Events]. When its time is over, another call continues; when ctx is
+// cancelled, the reader has left, and nothing more is read.
 func (d *delivered) Next(ctx context.Context) (overview.Event, error) {
-	stop := context.AfterFunc(ctx, d.cancel)
+	stop := context.AfterFunc(ctx, func() {
+		if errors.Is(ctx.Err(), context.Canceled) {
+			d.cancel()
+		}
+	})
 	defer stop()
 	for {
+		if ctx.Err() != nil {
+			return overview.Event{}, context.Cause(ctx)
+		}
 		line, err := readLine(d.lines)
 		if len(line) == 0 {
 			switch {

@@ -1,7 +1,9 @@
 package app_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -161,6 +163,19 @@ func TestAPI(t *testing.T) {
 	texts, p := w.texts(id)
 	if got := strings.Join(texts, ","); got != "hello,goodbye" || !p.Complete || !p.Text {
 		t.Errorf("delivered lines: %s, %+v", got, p)
+	}
+	lines, err := w.app.OverviewService().Events(t.Context(), id, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lines.Close()
+	over, cancel := context.WithTimeout(t.Context(), 0)
+	defer cancel()
+	if _, err := lines.Next(over); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a delivered line without time: %v", err)
+	}
+	if ev, err := lines.Next(t.Context()); err != nil || ev.N != 1 {
+		t.Errorf("the delivered line after that: %d, %v", ev.N, err)
 	}
 	var closed struct{ Lanes []struct{ Messages int } }
 	if code, body := w.ask("recordings/"+id+"/timeline", true, &closed); code != 200 ||
