@@ -190,7 +190,7 @@ func New(o Options) (_ *App, err error) {
 	a.notifier = notify.New(notify.Options{
 		Spool: a.spool, Lines: pushLines{a.follows}, Projects: a.subscriptions,
 		AllowPrivate: c.WebhookAllowPrivate, Hosts: c.WebhookHosts, Logger: o.Logger,
-		Registerer: reg,
+		Registerer: reg, Settled: a.dispatcher.Wake,
 	})
 	a.overview = &overviewService{App: a}
 	a.setUpDoors(c)

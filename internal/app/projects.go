@@ -9,6 +9,7 @@ import (
 	"github.com/syncflow/textegress/internal/livekit"
 	"github.com/syncflow/textegress/internal/notify"
 	"github.com/syncflow/textegress/internal/objstore"
+	"github.com/syncflow/textegress/internal/pattern"
 	"github.com/syncflow/textegress/internal/project"
 	"github.com/syncflow/textegress/internal/recorder"
 	"github.com/syncflow/textegress/internal/redact"
@@ -133,6 +134,11 @@ func (a *App) subscriptions() map[string]notify.Project {
 			s := notify.Subscription{
 				URL: w.URL, Key: livekit.Key{ID: w.APIKey, Secret: w.APISecret.Reveal()},
 				Events: w.Events, MaxAge: w.MaxAge,
+			}
+			for _, entry := range w.Topics {
+				if t, err := pattern.Parse(entry); err == nil { // the settings were checked
+					s.Topics = append(s.Topics, t)
+				}
 			}
 			if w.APIKey == "" {
 				s.Key = key

@@ -106,7 +106,8 @@ func TestMoreSettingsOfTheTopLevelProject(t *testing.T) {
 		"PROJECTS__0__DIRECTORY=/out", "PROJECTS__0__RECORD_ROOMS=!test-*, *",
 		"PROJECTS__0__EXCLUDE_BY_ATTRIBUTE=true",
 		"PROJECTS__0__WEBHOOKS__2__URL=https://example.org/hook?token=hunter2",
-		"PROJECTS__0__WEBHOOKS__2__EVENTS=egress_ended, EGRESS_STARTED",
+		"PROJECTS__0__WEBHOOKS__2__EVENTS=message, egress_ended, EGRESS_STARTED",
+		`PROJECTS__0__WEBHOOKS__2__TOPICS=moves*, "", a\, b`,
 		"WEBHOOK_HOSTS=Example.org, 10.0.0.1", "WEBHOOK_ALLOW_PRIVATE=yes",
 	}, threeSettings...), nil)
 	p := c.Projects[0]
@@ -117,7 +118,8 @@ func TestMoreSettingsOfTheTopLevelProject(t *testing.T) {
 	want := []config.Webhook{{
 		Index: 2, URL: "https://example.org/hook?token=hunter2", APIKey: "APIabc",
 		APISecret: config.NewSecret("s3cr3t"),
-		Events:    []string{"egress_started", "egress_ended"}, MaxAge: 168 * time.Hour,
+		Events:    []string{"egress_started", "egress_ended", "message"},
+		Topics:    []string{"moves*", `""`, `a\, b`}, MaxAge: 168 * time.Hour,
 	}}
 	if diff := cmp.Diff(want, p.Webhooks); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -260,6 +262,16 @@ func TestPlatformFaults(t *testing.T) {
 		},
 		{"rooms misspelt", live + "RECORD_ROMS=a", []string{"did you mean RECORD_ROOMS?"}},
 		{"interval", live + "POLL_INTERVAL=1ms", []string{"POLL_INTERVAL", "100ms to 1h"}},
+		{
+			"topics without messages", live + "PROJECTS__0__WEBHOOKS__0__URL=https://a.org\n" +
+				"PROJECTS__0__WEBHOOKS__0__TOPICS=moves",
+			[]string{"PROJECTS__0__WEBHOOKS__0__TOPICS", "add message to"},
+		},
+		{
+			"topics malformed", live + "PROJECTS__0__WEBHOOKS__0__URL=https://a.org\n" +
+				"PROJECTS__0__WEBHOOKS__0__EVENTS=message\nPROJECTS__0__WEBHOOKS__0__TOPICS=a*b",
+			[]string{"PROJECTS__0__WEBHOOKS__0__TOPICS", "star"},
+		},
 		{"host with port", live + "WEBHOOK_HOSTS=a:1", []string{"WEBHOOK_HOSTS", "port"}},
 		{"host is URL", live + "WEBHOOK_HOSTS=https://a", []string{"WEBHOOK_HOSTS", "is a URL"}},
 		{"host empty", live + "WEBHOOK_HOSTS='a,,b'", []string{"not a host name"}},

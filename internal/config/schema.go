@@ -124,6 +124,7 @@ var webhookKeys = []setting{
 	{"API_SECRET", secret, ""},
 	{"API_SECRET_FILE", inFile, ""},
 	{"EVENTS", list, "egress_started,egress_updated,egress_ended"},
+	{"TOPICS", list, ""},
 	{"MAX_AGE", plain, "168h"},
 }
 

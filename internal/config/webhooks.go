@@ -17,12 +17,14 @@ type Webhook struct {
 	// has its own.
 	APIKey    string
 	APISecret Secret
-	Events    []string // some of egress_started, egress_updated and egress_ended, in this order
+	// Events are some of egress_started, egress_updated, egress_ended and message, in this order.
+	Events []string
+	Topics []string // entries of the topics of messages; none: all topics
 	// MaxAge is the age at which a message is given up.
 	MaxAge time.Duration
 }
 
-var webhookEvents = []string{"egress_started", "egress_updated", "egress_ended"}
+var webhookEvents = []string{"egress_started", "egress_updated", "egress_ended", "message"}
 
 // webhooks reads the webhooks of a project.
 func (l *loader) webhooks(p Project, allowPrivate bool) []Webhook {
@@ -36,6 +38,12 @@ func (l *loader) webhooks(p Project, allowPrivate bool) []Webhook {
 		}
 		l.webhookKey(&w, p, field("API_KEY"), field("API_SECRET"))
 		w.Events = field("EVENTS").events()
+		f := field("TOPICS")
+		if w.Topics = f.names(); len(w.Topics) > 0 && len(w.Events) > 0 &&
+			!slices.Contains(w.Events, "message") {
+			f.wrong("chooses among messages, but none are sent",
+				"add message to "+field("EVENTS").key+", or remove "+f.key)
+		}
 		w.MaxAge = field("MAX_AGE").duration(time.Minute, 365*24*time.Hour)
 		out = append(out, w)
 	}

@@ -385,4 +385,5 @@ func (n *Notifier) settle(ctx context.Context, f *feed, suffix string) {
 	f.receiver.fed[f.egressID] = true
 	n.mu.Unlock()
 	signal(n.done) // the event of the end may be due
+	n.o.Settled()
 }

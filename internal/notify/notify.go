@@ -64,6 +64,9 @@ type Options struct {
 	AllowPrivate bool
 	// Hosts are the hosts that requests to the API may name, see [CheckURL].
 	Hosts []string
+	// Settled is called when no more messages of a recording are sent to a receiver; nil: nothing
+	// is. [Notifier.HoldsData] may have changed.
+	Settled func()
 	// Rescan is the interval of scans without a [Notifier.Wake]; 0: 30 s.
 	Rescan     time.Duration
 	FS         durable.FS   // nil: the operating system's
@@ -109,6 +112,9 @@ func New(o Options) *Notifier {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Settled == nil {
+		o.Settled = func() {}
 	}
 	if o.FS == nil {
 		o.FS = durable.OS{}
