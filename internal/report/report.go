@@ -125,6 +125,8 @@ func (r *Report) topic(s subject) *topic {
 // busiest returns the topics with the most messages first.
 func (r *Report) busiest() []*topic {
 	list := slices.Clone(r.order)
-	slices.SortStableFunc(list, func(a, b *topic) int { return cmp.Compare(b.messages, a.messages) })
+	slices.SortStableFunc(list, func(a, b *topic) int {
+		return cmp.Compare(b.messages, a.messages)
+	})
 	return list
 }

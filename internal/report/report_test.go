@@ -11,10 +11,20 @@ import (
 
 	"github.com/syncflow/textegress"
 	"github.com/syncflow/textegress/internal/report"
+	"github.com/syncflow/textegress/internal/report/reporttest"
 )
 
+func render(t *testing.T, c reporttest.Class) string {
+	t.Helper()
+	s, err := c.Render()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 func TestReport(t *testing.T) {
-	s := newClass(30, time.Hour).render(t)
+	s := render(t, reporttest.New(30, time.Hour))
 	for _, want := range []string{
 		"<h1><bdi>class-7a</bdi></h1>",
 		"Outage 14 s, 2 people may be affected",
@@ -25,7 +35,7 @@ func TestReport(t *testing.T) {
 		"to 09:45:00",                     // the one who left early
 		`tutor</bdi> <span class="tl-kind">agent`,
 		"pd.read_json(&#34;events.jsonl&#34;", "stream_in(file(",
-		"textegress (recording DE_7Qm2xYbV4cKd), from 2026-03-11 09:05:00 UTC to 2026-03-11 " +
+		"textegress (recording DE_7Qm2xYbV4cKd) from 2026-03-11 09:05:00 UTC to 2026-03-11 " +
 			"10:05:00 UTC (1 h)",
 		"alice/s1-plant.jpg",
 	} {
@@ -40,17 +50,17 @@ func TestReport(t *testing.T) {
 
 // The sizes are those that docs/FORMAT.md states.
 func TestSize(t *testing.T) {
-	if n := len(newClass(30, time.Hour).render(t)); n > 300_000 {
+	if n := len(render(t, reporttest.New(30, time.Hour))); n > 300_000 {
 		t.Errorf("a class of 30 and an hour: %d bytes", n)
 	}
-	if n := len(newClass(250, 3*time.Hour).render(t)); n > 300_000 {
-		t.Errorf("250 people and three hours: %d bytes", n)
+	if n := len(render(t, reporttest.New(150, 2*time.Hour))); n > 300_000 {
+		t.Errorf("150 people and two hours: %d bytes", n)
 	}
 	// The worst of everything.
-	c := newClass(250, 3*time.Hour)
+	c := reporttest.New(150, 2*time.Hour)
 	long := strings.Repeat("学<", 300)
-	for i := range c.lines {
-		m := &c.lines[i]
+	for i := range c.Lines {
+		m := &c.Lines[i]
 		m.Topic = long + fmt.Sprint(i)
 		if m.Identity != "" {
 			m.Identity = long + m.Identity
@@ -60,17 +70,17 @@ func TestSize(t *testing.T) {
 		}
 	}
 	for range 500 {
-		m := &c.manifest
+		m := &c.Manifest
 		m.Completeness.Outages = append(m.Completeness.Outages, m.Completeness.Outages[0])
 		m.Completeness.ClockSteps = append(m.Completeness.ClockSteps,
 			textegress.ClockStep{EgressID: long})
 		m.Merged = append(m.Merged, textegress.MergedRecording{EgressID: long, Instance: long})
 		m.Objects = append(m.Objects, textegress.Object{Key: "files/" + long})
 	}
-	for i := range c.manifest.Completeness.Connections {
-		c.manifest.Completeness.Connections[i].Identity = long
+	for i := range c.Manifest.Completeness.Connections {
+		c.Manifest.Completeness.Connections[i].Identity = long
 	}
-	if n := len(c.render(t)); n > 1_000_000 {
+	if n := len(render(t, c)); n > 1_000_000 {
 		t.Errorf("the worst: %d bytes", n)
 	}
 }
@@ -78,7 +88,7 @@ func TestSize(t *testing.T) {
 // The document runs nothing and loads nothing, and its policy says so: it allows the one style
 // sheet by its hash.
 func TestPolicy(t *testing.T) {
-	s := newClass(3, time.Minute).render(t)
+	s := render(t, reporttest.New(3, time.Minute))
 	styles := regexp.MustCompile(`(?s)<style>(.*?)</style>`).FindAllStringSubmatch(s, -1)
 	if len(styles) != 1 {
 		t.Fatalf("%d style sheets", len(styles))
@@ -97,15 +107,15 @@ func TestPolicy(t *testing.T) {
 }
 
 func TestHostileNames(t *testing.T) {
-	c := newClass(3, time.Minute)
+	c := reporttest.New(3, time.Minute)
 	const evil = `</style><script>alert(1)</script><img src=x onerror="alert(1)">`
-	for i := range c.lines {
-		c.lines[i].Topic = evil
-		if e := c.lines[i].Event; e != nil && e.Identity != "" {
+	for i := range c.Lines {
+		c.Lines[i].Topic = evil
+		if e := c.Lines[i].Event; e != nil && e.Identity != "" {
 			e.Identity, e.Name, e.ParticipantKind, e.Cause = evil, evil, evil, evil
 		}
 	}
-	m := &c.manifest
+	m := &c.Manifest
 	m.Project.Name, m.Session.RoomName, m.Session.ID, m.EgressID = evil, evil, evil, evil
 	m.Instance, m.Previous, m.Reason, m.ServerVersions = evil, evil, evil, []string{evil}
 	m.Completeness.Outages[0].Cause = evil
@@ -113,7 +123,7 @@ func TestHostileNames(t *testing.T) {
 	for i := range m.Completeness.Connections {
 		m.Completeness.Connections[i].Identity = evil
 	}
-	s := c.render(t)
+	s := render(t, c)
 	if strings.Contains(s, "<script") || strings.Contains(s, "<img") ||
 		strings.Count(s, "</style") != 1 {
 		t.Error("a name is not escaped")
@@ -140,15 +150,15 @@ func TestEmpty(t *testing.T) {
 
 // Copies for old clients are not counted as messages.
 func TestCopies(t *testing.T) {
-	c := newClass(3, time.Minute)
-	want := c.render(t)
-	add := c.lines[len(c.lines)/2]
+	c := reporttest.New(3, time.Minute)
+	want := render(t, c)
+	add := c.Lines[len(c.Lines)/2]
 	for add.Kind.IsEvent() {
 		t.Fatal("this tests nothing")
 	}
 	add.CopyOf = add.N
-	c.lines = append(c.lines, add)
-	got := c.render(t)
+	c.Lines = append(c.Lines, add)
+	got := render(t, c)
 	got = strings.Replace(got, " Not counted: 1 copy of chat messages, which LiveKit's components "+
 		"send twice.", "", 1)
 	if got != want {

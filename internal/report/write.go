@@ -117,7 +117,7 @@ func (r *Report) Write(w io.Writer, m textegress.Manifest) error {
 	}
 	x.when(m, d)
 	x.facts(m, r, d)
-	if len(d.Lanes) > 0 || len(d.Outages) > 0 {
+	if len(d.Lanes) > 0 {
 		var figure strings.Builder
 		if err := d.Figure(&figure, timeline.Options{Lanes: shownLanes}); err != nil {
 			return err

@@ -14,22 +14,32 @@ func Methods(m textegress.Manifest) string {
 		return fmt.Sprintf("The session could not be recorded: the recorder (textegress, recording "+
 			"%s) was never in the room.", m.EgressID)
 	}
-	text := fmt.Sprintf("All messages on the LiveKit data channels of the session were recorded "+
-		"passively with textegress (recording %s), from %s", m.EgressID, second(c.Join.JoinedUnixNS))
+	except := ""
 	if m.Selection != nil {
-		text = fmt.Sprintf("Messages on the LiveKit data channels of the session, except those "+
-			"excluded by lists or at the wish of participants, were recorded passively with "+
-			"textegress (recording %s), from %s", m.EgressID, second(c.Join.JoinedUnixNS))
+		except = ", except those excluded by lists or at the wish of participants,"
 	}
+	text := fmt.Sprintf("Messages on the LiveKit data channels of the session%s were recorded "+
+		"passively with textegress (recording %s) from %s", except, m.EgressID,
+		second(c.Join.JoinedUnixNS))
 	if m.EndedUnixNS != 0 {
 		text += " to " + second(m.EndedUnixNS)
-		if d := time.Duration(m.EndedUnixNS - c.Join.JoinedUnixNS); len(c.ClockSteps) == 0 && d > 0 {
+		d := time.Duration(m.EndedUnixNS - c.Join.JoinedUnixNS)
+		if len(c.ClockSteps) == 0 && d > 0 {
 			text += " (" + Length(d.Round(time.Second)) + ")"
 		}
 	}
 	text += fmt.Sprintf(": %s from %s.", Count(m.Counts.Messages, "message"),
 		Count(m.Counts.Participants, "participant"))
-	text += " " + gaps(c)
+	text += " " + gaps(c) + " What was sent before the recorder joined"
+	if d := time.Duration(c.Join.JoinedUnixNS - c.Join.AnnouncedUnixNS); d > 0 &&
+		c.Join.AnnouncedUnixNS != 0 {
+		text += ", " + Length(d) + " after the session was announced,"
+	}
+	text += " is not included"
+	if c.Tail == textegress.TailUnproved {
+		text += ", and what was sent in the last moments may not be"
+	}
+	text += "."
 	if m.Forgotten != nil {
 		text += " The data of participants who withdrew consent were removed afterwards."
 	}
@@ -42,13 +52,18 @@ func Methods(m textegress.Manifest) string {
 // gaps says in one sentence what may be missing.
 func gaps(c textegress.Completeness) string {
 	var numbered, contiguous int64
+	var explained, unexplained uint64
 	for _, conn := range c.Connections {
-		if conn.Sequence != nil {
-			numbered++
-			if conn.Sequence.Contiguous {
-				contiguous++
-			}
+		s := conn.Sequence
+		if s == nil {
+			continue
 		}
+		numbered++
+		if s.Contiguous {
+			contiguous++
+		}
+		unexplained += s.UnexplainedNumbers
+		explained += s.MissingNumbers - min(s.UnexplainedNumbers, s.MissingNumbers)
 	}
 	text := "The recorder's own account states no outage"
 	if len(c.Outages) > 0 {
@@ -58,18 +73,28 @@ func gaps(c textegress.Completeness) string {
 	if c.CorruptRanges > 0 {
 		text += ", and " + Count(c.CorruptRanges, "damaged range") + " of the record"
 	}
-	switch {
-	case numbered == 0:
+	switch numbered {
+	case 0:
 		return text + "; the packets are not numbered by their senders, so that their " +
 			"completeness cannot be checked."
-	case numbered == contiguous:
+	case contiguous:
 		return text + fmt.Sprintf("; by the senders' own numbering of reliable packets, none is "+
 			"missing between the first and the last received (%s).", Count(numbered, "connection"))
 	}
-	return text + fmt.Sprintf("; by the senders' own numbering of reliable packets, none is missing "+
-		"between the first and the last received for %d of %s, while for the others numbers are "+
-		"missing, which may belong to messages addressed to other recipients.", contiguous,
+	text += fmt.Sprintf("; by the senders' own numbering of reliable packets, none is missing "+
+		"between the first and the last received for %d of %s", contiguous,
 		Count(numbered, "connection"))
+	switch {
+	case unexplained == 0:
+		return text + ", and for the others " + Count(explained, "number") + pick(explained,
+			" is", " are") + " missing across an outage or damage."
+	case explained == 0:
+		return text + ", and for the others " + Count(unexplained, "number") + pick(unexplained,
+			" is", " are") + " missing, usually those of messages addressed to other recipients."
+	}
+	return text + ", and for the others " + Count(explained, "number") + pick(explained, " is",
+		" are") + " missing across an outage or damage, and " + Number(unexplained) +
+		" elsewhere, usually those of messages addressed to other recipients."
 }
 
 // outagesOf returns "one outage (14 s)".

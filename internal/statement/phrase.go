@@ -139,7 +139,8 @@ func numbersBeforeJoin(c textegress.Completeness) int64 {
 }
 
 // Lasted returns the length of an outage, corrected for steps of the clock during it, and whether
-// it is known; it is not if the recording ended in the outage, or the clock was set by an unknown amount.
+// it is known; it is not if the recording ended in the outage, or the clock was set by an unknown
+// amount.
 func Lasted(c textegress.Completeness, o textegress.Outage) (time.Duration, bool) {
 	if o.EndedUnixNS == 0 {
 		return 0, false

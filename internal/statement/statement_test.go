@@ -289,3 +289,30 @@ func TestLength(t *testing.T) {
 		}
 	}
 }
+
+func TestMethods(t *testing.T) {
+	m := textegress.Manifest{
+		EgressID: "DE_1", EndedUnixNS: 3_700e9, Pseudonyms: true,
+		Counts: textegress.Counts{Messages: 1204, Participants: 1},
+		Completeness: textegress.Completeness{
+			Join: textegress.Join{AnnouncedUnixNS: 98_800e6, JoinedUnixNS: 100e9},
+			Tail: textegress.TailUnproved,
+			Connections: []textegress.Connection{
+				{Sequence: &textegress.Sequence{Contiguous: true}},
+				{Sequence: &textegress.Sequence{MissingNumbers: 3, UnexplainedNumbers: 2}},
+			},
+		},
+	}
+	want := "Messages on the LiveKit data channels of the session were recorded passively with " +
+		"textegress (recording DE_1) from 1970-01-01 00:01:40 UTC to 1970-01-01 01:01:40 UTC (1 h): " +
+		"1,204 messages from 1 participant. The recorder's own account states no outage; by the " +
+		"senders' own numbering of reliable packets, none is missing between the first and the last " +
+		"received for 1 of 2 connections, and for the others 1 number is missing across an outage or " +
+		"damage, and 2 elsewhere, usually those of messages addressed to other recipients. What was " +
+		"sent before the recorder joined, 1.2 s after the session was announced, is not included, " +
+		"and what was sent in the last moments may not be. Identities were replaced by keyed " +
+		"pseudonyms before the data left the recorder."
+	if got := Methods(m); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}

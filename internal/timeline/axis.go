@@ -19,7 +19,8 @@ func ticks(from, to time.Time) (time.Duration, []time.Time) {
 	length := to.Sub(from)
 	step := steps[len(steps)-1]
 	for _, s := range steps {
-		if length/s < maxTicks {
+		if limit := time.Duration(maxTicks); length/s < limit && s >= time.Minute ||
+			length/s < limit*2/3 { // labels with seconds are wider
 			step = s
 			break
 		}

@@ -254,8 +254,8 @@ func TestFigure(t *testing.T) {
 				t.Errorf("%q is not in %s", want, b.String())
 			}
 		}
-		if omitted := strings.Contains(b.String(), "Not shown: 5 further participants, who sent 10 "+
-			"messages."); omitted != (o.Lanes == 3) {
+		const omit = "Not shown: 5 further participants, who sent 10 messages."
+		if omitted := strings.Contains(b.String(), omit); omitted != (o.Lanes == 3) {
 			t.Errorf("%+v: %s", o, b.String())
 		}
 	}

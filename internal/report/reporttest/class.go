@@ -1,11 +1,11 @@
-package report_test
+// Package reporttest makes up a lesson for tests of reports and of what shows them.
+package reporttest
 
 import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/syncflow/textegress"
@@ -13,10 +13,10 @@ import (
 	"github.com/syncflow/textegress/segment"
 )
 
-// class is a made-up lesson, the same whenever it is made.
-type class struct {
-	lines    []textegress.Message
-	manifest textegress.Manifest
+// Class is a made-up lesson, the same whenever it is made.
+type Class struct {
+	Lines    []textegress.Message
+	Manifest textegress.Manifest
 }
 
 var began = time.Date(2026, 3, 11, 9, 5, 0, 0, time.UTC)
@@ -27,14 +27,14 @@ var firstNames = []string{
 	"wei", "ximena", "yara", "zoe", "amir", "bea", "carl", "dana",
 }
 
-// newClass returns a lesson of some people with a late joiner, a silent one, one who leaves early,
+// New returns a lesson of some people with a late joiner, a silent one, one who leaves early,
 // an agent and an outage.
-func newClass(people int, length time.Duration) class {
+func New(people int, length time.Duration) Class {
 	r := rand.New(rand.NewPCG(1, 2))
-	var c class
+	var c Class
 	add := func(at time.Duration, m textegress.Message) {
 		m.UnixNS = began.Add(at).UnixNano()
-		c.lines = append(c.lines, m)
+		c.Lines = append(c.Lines, m)
 	}
 	event := func(at time.Duration, kind textegress.Kind, e textegress.Event) {
 		add(at, textegress.Message{Kind: kind, Event: &e})
@@ -115,12 +115,12 @@ func newClass(people int, length time.Duration) class {
 	})
 	event(outage+gap, textegress.KindOutageEnded, segment.Event{})
 	event(length, textegress.KindRecordingEnded, segment.Event{Reason: "room_closed"})
-	slices.SortStableFunc(c.lines, func(a, b textegress.Message) int {
+	slices.SortStableFunc(c.Lines, func(a, b textegress.Message) int {
 		return int(a.UnixNS - b.UnixNS)
 	})
 	counts := textegress.Counts{Participants: people, ByKind: map[textegress.Kind]int64{}}
-	for i := range c.lines {
-		m := &c.lines[i]
+	for i := range c.Lines {
+		m := &c.Lines[i]
 		m.N = int64(i + 1)
 		m.Time = time.Unix(0, m.UnixNS).UTC()
 		counts.ByKind[m.Kind]++
@@ -130,8 +130,8 @@ func newClass(people int, length time.Duration) class {
 		}
 	}
 	end := began.Add(length).UnixNano()
-	n := int64(len(c.lines))
-	c.manifest = textegress.Manifest{
+	n := int64(len(c.Lines))
+	c.Manifest = textegress.Manifest{
 		FormatVersion: 1, EgressID: "DE_7Qm2xYbV4cKd", Status: textegress.StatusComplete,
 		Reason: "room_closed", Revision: 1, Part: 1, Instance: "lab-7",
 		Project:       textegress.Project{ID: "p1", Name: "Study 1"},
@@ -163,16 +163,13 @@ func newClass(people int, length time.Duration) class {
 	return c
 }
 
-// render returns the report of a class.
-func (c class) render(t *testing.T) string {
-	t.Helper()
+// Render returns the report of a class.
+func (c Class) Render() (string, error) {
 	r := report.New()
-	for i := range c.lines {
-		r.Add(&c.lines[i])
+	for i := range c.Lines {
+		r.Add(&c.Lines[i])
 	}
 	var b strings.Builder
-	if err := r.Write(&b, c.manifest); err != nil {
-		t.Fatal(err)
-	}
-	return b.String()
+	err := r.Write(&b, c.Manifest)
+	return b.String(), err
 }
