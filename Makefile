@@ -1,7 +1,7 @@
 # An index of targets; the work is done in scripts/.
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo test test-short race e2e lint fmt fuzz torture soak bench \
-  bench-quick bench-udp clean
+  bench-quick bench-udp pictures clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | \
@@ -52,6 +52,9 @@ bench-quick: ## The same in five minutes: shorter runs, no case of a thousand ro
 bench-udp: ## Compare ways of reading from the network: CPU, memory, error of times (ROUNDS)
 	@CGO_ENABLED=0 go test ./internal/room/rtc -run '^TestReception$$' -reception \
 		-rounds $(or $(ROUNDS),3) -count=1 -timeout 3h -v
+
+pictures: ## Take the pictures of the README anew, as tests see what they show
+	@cd test && PICTURES='$(CURDIR)/docs' go test -count=1 -run '^TestPicture' ./reporttest
 
 clean: ## Remove what was built, and the test cache
 	@scripts/clean.sh
