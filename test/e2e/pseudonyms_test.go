@@ -65,7 +65,8 @@ func TestPseudonymsInTheBucket(t *testing.T) {
 		}
 		return nil
 	}))
-	if objects < 7 { // two text views, two files, events.jsonl, metadata.json, manifest.json
+	// two text views, two files, events.jsonl, metadata.json, report.html, manifest.json
+	if objects < 8 {
 		t.Errorf("%d objects in %s", objects, id)
 	}
 	if got := traces(t, "WRITTEN", bucket); len(got) < 5 {
