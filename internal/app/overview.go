@@ -46,6 +46,7 @@ func (s *overviewService) makeOverview(now time.Time) overview.Overview {
 		At: now, StartedAt: s.started, Version: s.o.Version, Instance: s.instance,
 		Health: []overview.Health{}, Sessions: []overview.Session{},
 		Unrequested: []overview.SessionRef{}, Unrecorded: []overview.UnrecordedRef{},
+		Projects: []overview.ProjectRef{},
 	}
 	o.Disk = s.overviewDisk(now)
 	deliveries := s.dispatcher.Snapshot()
@@ -60,6 +61,9 @@ func (s *overviewService) makeOverview(now time.Time) overview.Overview {
 		snap := p.ctl.Snapshot()
 		snaps[i] = snap
 		names[p.Config.ProjectID] = snap.ProjectName
+		o.Projects = append(o.Projects, overview.ProjectRef{
+			ID: p.Config.ProjectID, Name: snap.ProjectName, Platform: p.Registry.Platform(),
+		})
 		for _, r := range snap.Recorders {
 			if rec, ok := s.spool.Recording(r.Info.EgressID); ok && rec.State() == spool.StateOpen {
 				live[rec.ID()] = true

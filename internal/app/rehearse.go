@@ -11,6 +11,7 @@ import (
 	"github.com/syncflow/textegress/internal/controller"
 	"github.com/syncflow/textegress/internal/filter"
 	"github.com/syncflow/textegress/internal/livekit"
+	"github.com/syncflow/textegress/internal/overview"
 	"github.com/syncflow/textegress/internal/project"
 	"github.com/syncflow/textegress/internal/rehearsal"
 	"github.com/syncflow/textegress/internal/room"
@@ -164,3 +165,17 @@ type nobody struct{}
 func (nobody) Joined(room.Info) error                 { return nil }
 func (nobody) Packet(room.Channel, time.Time, []byte) {}
 func (nobody) Event(room.Event)                       {}
+
+// Rehearse implements [overview.Service].
+func (s *overviewService) Rehearse(ctx context.Context, projectID string) (
+	[]overview.RehearsalStep, error,
+) {
+	var steps []overview.RehearsalStep
+	err := s.App.Rehearse(ctx, projectID, func(step web.RehearsalStep) {
+		steps = append(steps, overview.RehearsalStep{
+			Name: step.Name, Result: step.Result, Detail: step.Detail,
+			Took: time.Duration(step.TookMS * float64(time.Millisecond)),
+		})
+	})
+	return steps, err
+}

@@ -50,6 +50,15 @@ type Overview struct {
 	// Unrecorded are running sessions that are not recorded although this was requested.
 	Unrecorded []UnrecordedRef `json:"unrecorded_sessions"`
 	Disk       Disk            `json:"disk"`
+	// Projects are those that run, in the order of their numbers.
+	Projects []ProjectRef `json:"projects"`
+}
+
+// ProjectRef names a project.
+type ProjectRef struct {
+	ID       string `json:"project_id"`
+	Name     string `json:"project_name,omitempty"` // as its platform calls it
+	Platform string `json:"platform"`               // such as "LiveKit"
 }
 
 // Verdict is the overview in one line.

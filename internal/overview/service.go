@@ -51,6 +51,24 @@ type Service interface {
 	// Exclude ends the recording of a participant, durably, from the next packet on. An empty
 	// session id means all sessions of the project.
 	Exclude(ctx context.Context, identity, sessionID, project string) error
+	// Rehearse makes a test recording in a project and removes it again. It returns the steps, and
+	// an error if one of them failed. It takes some seconds, and minutes if the store is slow.
+	Rehearse(ctx context.Context, project string) ([]RehearsalStep, error)
+}
+
+// Results of a [RehearsalStep].
+const (
+	StepOK       = "ok"
+	StepFailed   = "failed"
+	StepNotTried = "not_tried" // the platform does not allow it
+)
+
+// RehearsalStep is one step of a test recording.
+type RehearsalStep struct {
+	Name   string
+	Result string // one of the Step… constants
+	Detail string
+	Took   time.Duration
 }
 
 // Query selects recordings.

@@ -69,6 +69,7 @@ func New(o Options) *Handler {
 		"GET /act/stop": h.askStop, "POST /act/stop": h.stop,
 		"GET /act/record": h.askRecord, "POST /act/record": h.record,
 		"POST /act/exclude": h.exclude,
+		"GET /rehearsal":    h.askRehearsal, "POST /act/rehearse": h.rehearse,
 	} {
 		h.mux.Handle(pattern, access.RequireAct(f))
 	}
@@ -169,7 +170,8 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 
 // refuse answers with what an error of the service means.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	status, title, detail := http.StatusInternalServerError, "", err.Error()
+	var status int
+	title, detail := "", err.Error()
 	switch {
 	case errors.Is(err, overview.ErrNotFound):
 		status, title = http.StatusNotFound, "There is no such recording"

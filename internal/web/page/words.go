@@ -133,7 +133,8 @@ func statePill(s overview.Session) pill {
 			return pill{Sign: sign(s.Level), Text: "not delivered yet"}
 		}
 		if s.Total > 0 {
-			return pill{Sign: signInfo, Text: fmt.Sprintf("delivering %d %%", s.Delivered*100/s.Total)}
+			percent := s.Delivered * 100 / s.Total
+			return pill{Sign: signInfo, Text: fmt.Sprintf("delivering %d %%", percent)}
 		}
 		return pill{Sign: signInfo, Text: "delivering"}
 	case overview.StateDelivered:
