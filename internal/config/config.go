@@ -26,9 +26,10 @@ type Config struct {
 	PollInterval, PollIntervalWithWebhooks time.Duration
 
 	RejoinWindow time.Duration // how long to wait for a missing room after an unclean disconnect
-	RosterGrace  time.Duration // how long after the start of a session an expected person may be absent
-	RelayOnly    bool          // LiveKit is reached only through its TURN servers
-	Instance     string        // "" = a random name, created once in the data directory
+	// RosterGrace is how long after the start of a session an expected person may be absent.
+	RosterGrace time.Duration
+	RelayOnly   bool   // LiveKit is reached only through its TURN servers
+	Instance    string // "" = a random name, created once in the data directory
 
 	DataDir string
 	// SyncInterval bounds the time until received data, which is written to the operating system

@@ -36,8 +36,8 @@ func say(i, more int) segment.Frame {
 		ParticipantIdentity: fmt.Sprint("learner ", i%7), ParticipantSid: "PA_1",
 		Sequence: uint32(i + 1),
 		Value: &livekit.DataPacket_User{User: &livekit.UserPacket{
-			Topic: &topic, Payload: []byte(fmt.Sprintf("message %022d%s", i,
-				strings.Repeat("x", more))),
+			Topic: &topic, Payload: fmt.Appendf(nil, "message %022d%s", i,
+				strings.Repeat("x", more)),
 		}},
 	})
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -120,14 +121,14 @@ func TestPeople_Unannounced(t *testing.T) {
 		r.Frame(f)
 	}
 	for s, want := range map[int]string{3: "hidden", 61: "hidden", 62: ""} {
-		got := ""
+		var got strings.Builder
 		for _, p := range r.listPeople(at(s)) {
 			if p.Present {
-				got += p.Identity
+				got.WriteString(p.Identity)
 			}
 		}
-		if got != want {
-			t.Errorf("after %d s: %q, want %q", s, got, want)
+		if got.String() != want {
+			t.Errorf("after %d s: %q, want %q", s, got.String(), want)
 		}
 	}
 }

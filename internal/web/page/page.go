@@ -171,7 +171,8 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 // refuse answers with what an error of the service means.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	var status int
-	title, detail := "", err.Error()
+	var title string
+	detail := err.Error()
 	switch {
 	case errors.Is(err, overview.ErrNotFound):
 		status, title = http.StatusNotFound, "There is no such recording"
