@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // the page shows times in the reader's zone, also where no zones are installed
 
 	"github.com/alecthomas/kong"
 )

@@ -64,12 +64,13 @@
         continue
       }
       if ('keep' in h.dataset) continue
-      const moved = h.nodeName === 'TIME' && h.dateTime !== w.dateTime
+      // times() has written the text of a time with a format
+      const written = h.nodeName === 'TIME' && 'f' in w.dataset && h.dateTime === w.dateTime
       for (const { name, value } of w.attributes) {
         if (h.getAttribute(name) !== value) h.setAttribute(name, value)
       }
       for (const { name } of [...h.attributes]) if (!w.hasAttribute(name)) h.removeAttribute(name)
-      if ('part' in h.dataset || (h.nodeName === 'TIME' && !moved)) continue
+      if ('part' in h.dataset || written) continue
       children(h, w)
     }
     while (at) {
