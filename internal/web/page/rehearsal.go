@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/syncflow/textegress/internal/overview"
@@ -36,6 +37,14 @@ var stepWords = map[string]struct {
 	overview.StepNotTried: {overview.Idle, "not tried"},
 }
 
+// took returns a duration, with a space before the unit.
+func took(d time.Duration) string {
+	if d < time.Second {
+		return strconv.FormatInt(d.Milliseconds(), 10) + " ms"
+	}
+	return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) + " s"
+}
+
 func (h *Handler) askRehearsal(w http.ResponseWriter, r *http.Request) {
 	o := h.service.Overview()
 	h.writeRehearsal(w, r, o, rehearsal{Projects: o.Projects})
@@ -64,7 +73,7 @@ func (h *Handler) rehearse(w http.ResponseWriter, r *http.Request) {
 		page.Untried = page.Untried || s.Result == overview.StepNotTried
 		page.Steps = append(page.Steps, step{
 			Name: s.Name, Detail: s.Detail, Level: words.level, Word: words.word,
-			Took: s.Took.Round(time.Millisecond).String(),
+			Took: took(s.Took),
 		})
 	}
 	if err != nil {

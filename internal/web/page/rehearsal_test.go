@@ -61,7 +61,7 @@ func TestRehearsal(t *testing.T) {
 
 	_, body = rehearse(t, s, operator, "POST", "/act/rehearse", url.Values{"project": {"p-1"}})
 	for _, want := range []string{
-		"This service records, delivers and verifies", "opened the room", "212ms", ">ok<",
+		"This service records, delivers and verifies", "opened the room", "212 ms", ">ok<",
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("after a rehearsal, %q is missing: %s", want, body)
