@@ -48,7 +48,7 @@ func Find() (string, error) {
 			return path, nil
 		}
 	}
-	return "", errors.New("Chromium is missing: install it (Debian: apt-get install chromium; " +
+	return "", errors.New("no Chromium: install it (Debian: apt-get install chromium; " +
 		"scripts/setup.sh test does it) or set CHROMIUM to its path")
 }
 

@@ -68,7 +68,8 @@ func TestPage(t *testing.T) {
 	if err := p.Screenshot(t.Context(), picture, true); err != nil {
 		t.Fatal(err)
 	}
-	if data, err := os.ReadFile(picture); err != nil || !strings.HasPrefix(string(data), "\x89PNG") {
+	data, err := os.ReadFile(picture)
+	if err != nil || !strings.HasPrefix(string(data), "\x89PNG") {
 		t.Errorf("picture: %v", err)
 	}
 	if err := p.Eval(t.Context(), "nowhere.at.all", nil); err == nil {

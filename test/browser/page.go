@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -192,11 +194,16 @@ func (p *Page) Text(ctx context.Context, selector string) (string, error) {
 	return s, err
 }
 
-// Wait polls until an expression is true.
+// replaced are what Chromium says of a page that another one has replaced in the meantime.
+var replaced = regexp.MustCompile("navigated|context was destroyed|Cannot find (default execution )?" +
+	"context")
+
+// Wait polls until an expression is true, also over a change to another page.
 func (p *Page) Wait(ctx context.Context, expression string) error {
 	for {
 		var ok bool
-		if err := p.Eval(ctx, "!!("+expression+")", &ok); err != nil || ok {
+		err := p.Eval(ctx, "!!("+expression+")", &ok)
+		if ok || err != nil && !replaced.MatchString(err.Error()) {
 			return err
 		}
 		select {
@@ -276,11 +283,12 @@ func (p *Page) event(method string, params json.RawMessage) {
 	case "Log.entryAdded":
 		p.console = append(p.console, e.Entry.Text+" "+e.Entry.URL)
 	case "Runtime.consoleAPICalled":
-		text := e.Type + ":"
+		var text strings.Builder
+		text.WriteString(e.Type + ":")
 		for _, a := range e.Args {
-			text += fmt.Sprint(" ", a.Value, a.Description)
+			text.WriteString(fmt.Sprint(" ", a.Value, a.Description))
 		}
-		p.console = append(p.console, text)
+		p.console = append(p.console, text.String())
 	case "Runtime.exceptionThrown":
 		p.console = append(p.console,
 			e.ExceptionDetails.Text+" "+e.ExceptionDetails.Exception.Description)

@@ -80,9 +80,8 @@ func TestRehearseWithoutStore(t *testing.T) {
 // leavesNothing checks that neither the store nor the list of recordings has the rehearsal.
 func (w *world) leavesNothing() {
 	w.t.Helper()
-	check(w.t, filepath.WalkDir(filepath.Join(w.r.Dir, "recordings"), func(path string, d fs.DirEntry,
-		err error,
-	) error {
+	recordings := filepath.Join(w.r.Dir, "recordings")
+	check(w.t, filepath.WalkDir(recordings, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() {
 			w.t.Errorf("%s is left", path)
 		}
