@@ -92,6 +92,9 @@ func TestStream(t *testing.T) {
 		next, leave = changes(t, url)
 	}
 	all := next()
+	if all.Title != "● 2 recording" || all.Icon != "ok" {
+		t.Errorf("the tab says %q, %q", all.Title, all.Icon)
+	}
 
 	o = with(pagetest.Class(at, "class-7a", 3), pagetest.Class(at, "class-7b", 3))
 	o.Sessions[0].People[1].Messages = 98765

@@ -60,7 +60,7 @@ func TestNow(t *testing.T) {
 			"Recording one session, but the recorder was removed from one session and one session " +
 				"is cut off",
 			"an administrator removed the recorder from the room, since 08:51 UTC Record again…",
-			"class-7b cut off 12 s", "LiveKit does not answer; next try in 3 s", "2 here before",
+			"class-7b cut off 12 s", "a second LiveKit does not answer; next try in 3 s 2 here before",
 			"Alice , here before the recorder was cut off", "pilot delivering 62 %",
 			"2 sessions run that nobody asked to record", "staff meeting Study 1 Record…",
 		}},

@@ -106,6 +106,7 @@
         '<time data-f="hms"></time> (<time data-f="gone"></time>). It shows what was true then. ' +
         'Whether recording continues cannot be seen from here. Trying again…</span>'
       for (const t of box.querySelectorAll('time')) t.dateTime = new Date(frozen).toISOString()
+      times(box)
       box.hidden = false
     }
     document.title = '✕ cut off · textegress'
