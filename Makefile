@@ -54,7 +54,7 @@ bench-udp: ## Compare ways of reading from the network: CPU, memory, error of ti
 		-rounds $(or $(ROUNDS),3) -count=1 -timeout 3h -v
 
 pictures: ## Take the pictures of the README anew, as tests see what they show
-	@cd test && PICTURES='$(CURDIR)/docs' go test -count=1 -run '^TestPicture' ./reporttest
+	@cd test && PICTURES='$(CURDIR)/docs' go test -count=1 -run '^TestPicture' ./reporttest ./pagetest
 
 clean: ## Remove what was built, and the test cache
 	@scripts/clean.sh
