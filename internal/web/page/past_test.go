@@ -128,7 +128,8 @@ func TestPages(t *testing.T) {
 func TestLoginNeeded(t *testing.T) {
 	for _, path := range []string{"text", "text/stream", "report", "zip", "timeline"} {
 		w := request(t, class(), nobody, "/recordings/EG_class-7a/"+path, nil)
-		if w.Code != http.StatusSeeOther || !strings.HasPrefix(w.Header().Get("Location"), "/login") ||
+		if w.Code != http.StatusSeeOther ||
+			!strings.HasPrefix(w.Header().Get("Location"), "/login") ||
 			strings.Contains(w.Body.String(), "more light") {
 			t.Errorf("%s: %d to %q: %s", path, w.Code, w.Header().Get("Location"), w.Body)
 		}
