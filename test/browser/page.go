@@ -202,7 +202,7 @@ var replaced = regexp.MustCompile("navigated|context was destroyed|Cannot find (
 func (p *Page) Wait(ctx context.Context, expression string) error {
 	for {
 		var ok bool
-		err := p.Eval(ctx, "!!("+expression+")", &ok)
+		err := p.Eval(ctx, "!!(document.body && ("+expression+"))", &ok) // no body yet: loading
 		if ok || err != nil && !replaced.MatchString(err.Error()) {
 			return err
 		}
