@@ -180,7 +180,24 @@ func delivered(t *testing.T, r *stack.Recorder, p stack.Project, s stack.Session
 			t.Errorf("verify %s: exit code %d\n%s%s", d.S3URL(), code, stdout, stderr)
 		}
 	}
+	readable(t, r, out[0])
 	return out
+}
+
+// readable checks that the commands for people read a recording in the bucket.
+func readable(t *testing.T, r *stack.Recorder, d stack.Delivered) {
+	t.Helper()
+	ctx := testContext(t)
+	stdout, stderr, code, err := r.CLI(ctx, "tail", "--json", "-n", "all", d.S3URL())
+	check(t, err)
+	if lines, want := strings.Count(stdout, "\n"), len(messages(t, d)); code != 0 || lines != want {
+		t.Errorf("tail %s: exit code %d, %d lines of %d\n%s", d.S3URL(), code, lines, want, stderr)
+	}
+	stdout, stderr, code, err = r.CLI(ctx, "report", "-o", "-", d.S3URL())
+	check(t, err)
+	if code != 0 || !strings.HasPrefix(stdout, "<!doctype html>") {
+		t.Errorf("report %s: exit code %d, %.100s\n%s", d.S3URL(), code, stdout, stderr)
+	}
 }
 
 // messages reads everything recorded.
