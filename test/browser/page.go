@@ -286,7 +286,7 @@ func (p *Page) event(method string, params json.RawMessage) {
 		var text strings.Builder
 		text.WriteString(e.Type + ":")
 		for _, a := range e.Args {
-			text.WriteString(fmt.Sprint(" ", a.Value, a.Description))
+			fmt.Fprint(&text, " ", a.Value, a.Description)
 		}
 		p.console = append(p.console, text.String())
 	case "Runtime.exceptionThrown":
