@@ -6,7 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestKindsOfSettings: keys and buckets change while a project runs; everything else, in particular
+// TestKindsOfSettings: keys, lists and buckets change while a project runs; everything else, in particular
 // the address of a LiveKit server, waits for a restart.
 func TestKindsOfSettings(t *testing.T) {
 	changed := []string{
@@ -16,6 +16,7 @@ func TestKindsOfSettings(t *testing.T) {
 		"PROJECTS__0__DIRECTORY", "PROJECTS__0__S3_CONFIG__SECRET_KEY_FILE",
 		"PROJECTS__0__RECORD_ROOMS", "PROJECTS__0__EXCLUDE_BY_ATTRIBUTE",
 		"PROJECTS__0__WEBHOOKS__0__API_SECRET", "PROJECTS__0__WEBHOOKS__0__URL",
+		"PROJECTS__0__IDENTITIES_DENY", "PROJECTS__0__TOPICS_ALLOW",
 		"PROJECTS__1__SECRET", "PROJECTS__10__SECRET", "RECORD_ROOMS", "POLL_INTERVAL",
 		"WEBHOOK_HOSTS", "WEBHOOK_ALLOW_PRIVATE",
 	}
@@ -26,6 +27,7 @@ func TestKindsOfSettings(t *testing.T) {
 			"PROJECTS__0__LIVEKIT__API_KEY_FILE",
 		},
 		ofBucket: {"PROJECTS__0__DIRECTORY", "PROJECTS__0__S3_CONFIG__SECRET_KEY_FILE"},
+		ofLists:  {"PROJECTS__0__IDENTITIES_DENY", "PROJECTS__0__TOPICS_ALLOW"},
 		ofStart: {
 			"LIVEKIT_URL", "PROJECTS__0__LIVEKIT__URL", "PROJECTS__0__RECORD_ROOMS",
 			"PROJECTS__0__EXCLUDE_BY_ATTRIBUTE", "PROJECTS__0__WEBHOOKS__0__API_SECRET",

@@ -86,9 +86,11 @@ func (a *App) reload(status *web.ReloadStatus) error {
 		added = append(added, a.brokenProject(b))
 	}
 	a.commit(next, buckets, a.readRosters(next), added, status)
+	a.applyLists(status)
 	if err := a.loadAccess(next.HTTP); err != nil {
 		// No reason to do without the other settings.
-		status.Error = "logins and certificate are as before: " + err.Error()
+		status.Error = strings.TrimPrefix(status.Error+"; logins and certificate are as before: "+
+			err.Error(), "; ")
 		a.log.Error("logins and certificate are not read again", "error", err)
 	}
 
@@ -100,6 +102,20 @@ func (a *App) reload(status *web.ReloadStatus) error {
 		a.dispatcher.Retry(p.Config.ProjectID)
 	}
 	return nil
+}
+
+// applyLists makes the recordings under way follow the lists of their projects.
+func (a *App) applyLists(status *web.ReloadStatus) {
+	for _, p := range a.snapshotProjects() {
+		if p.ctl == nil {
+			continue
+		}
+		if err := p.ctl.Select(p.Rules); err != nil {
+			status.Error = err.Error()
+			a.log.Error("the lists of a project are in force, and a record does not state them yet",
+				"project", p.Config.Index, "error", err)
+		}
+	}
 }
 
 // newBuckets returns the buckets of the running projects whose settings have changed, by project
@@ -172,6 +188,8 @@ func (a *App) commit(next *config.Config, buckets map[string]objstore.Bucket,
 			status.Applied = append(status.Applied, names...)
 		}
 		status.Applied = append(status.Applied, p.setView(n, rosters[n.ProjectID], changed)...)
+		status.Applied = append(status.Applied, ofProject(changed, n.Index, ofLists)...)
+		p.Config.Selection, p.Rules = n.Selection, project.Rules(n)
 		// Under a different number, every setting would appear to have changed.
 		if p.Config.Index == n.Index {
 			status.NeedsRestart = append(status.NeedsRestart,
@@ -198,6 +216,7 @@ const (
 	ofBucket = iota // where its recordings are delivered
 	ofKeys          // for the SyncFlow API and for LiveKit tokens
 	ofView          // only what is shown of it
+	ofLists         // what of its sessions is recorded
 	ofStart         // all others: they need a restart
 )
 
@@ -209,6 +228,8 @@ func kindOf(name string) int {
 		return ofBucket
 	case "LIVE_TEXT", "ROSTER":
 		return ofView
+	case "TOPICS_ALLOW", "TOPICS_DENY", "IDENTITIES_ALLOW", "IDENTITIES_DENY", "ENCRYPTED":
+		return ofLists
 	}
 	if strings.HasPrefix(name, "S3_CONFIG__") {
 		return ofBucket

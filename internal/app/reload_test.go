@@ -108,3 +108,41 @@ func TestReloadCorrectsLiveKitKey(t *testing.T) {
 		})
 	}
 }
+
+// TestReloadLists: new lists apply to the next packet of a running recording, which states them,
+// and end with another reload.
+func TestReloadLists(t *testing.T) {
+	w := newWorld(t)
+	w.env(w.directory(0, projectA, "out"))
+	w.start()
+	running := w.record(projectA, 1)
+	w.send(running, "before")
+	w.env(w.directory(0, projectA, "out"), "PROJECTS__0__IDENTITIES_DENY=alice")
+	if err := w.app.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	r := w.app.Status().LastReload
+	if diff := cmp.Diff([]string{"PROJECTS__0__IDENTITIES_DENY"}, r.Applied); diff != "" ||
+		len(r.NeedsRestart) != 0 {
+		t.Errorf("needs a restart: %q, applied (-want +got):\n%s", r.NeedsRestart, diff)
+	}
+	w.send(running, "meanwhile")
+	next := w.record(projectA, 2)
+	w.send(next, "meanwhile")
+
+	w.env(w.directory(0, projectA, "out"))
+	if err := w.app.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	w.send(running, "after")
+	w.end(running, 1)
+	if got := w.delivered(1, filepath.Join(w.dir, "out")); got != "before, after" {
+		t.Errorf("delivered %q", got)
+	}
+	// A recording keeps the lists of its start.
+	w.send(next, "after")
+	w.end(next, 2)
+	if got := w.delivered(2, filepath.Join(w.dir, "out")); got != "" {
+		t.Errorf("delivered of a recording that began under the list: %q", got)
+	}
+}

@@ -88,6 +88,8 @@ type Controller struct {
 	// signals that the next question about a watched session has changed; capacity 1
 	wake         chan struct{}
 	diskDeferred atomic.Bool // a running session was deferred for lack of disk space
+	// reloaded are the rules of the project since Select; nil: those of the options.
+	reloaded atomic.Pointer[textegress.SelectionRules]
 
 	// creating is locked for a session while its recording is created. Lock it before mu.
 	creating keylock.Mutex[string]

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -44,7 +45,7 @@ func (c *Controller) limitsOf(l session.Limits) (own *textegress.SelectionRules,
 		return nil, nil
 	}
 	own = &textegress.SelectionRules{}
-	p := c.o.Selection
+	p := c.selection()
 	limit := func(kind string, allow, deny, entries []string) (kept, none []string) {
 		for _, r := range filter.Check(allow, deny, entries) {
 			e := &LimitError{Entry: r.Entry, Err: r.Err}
@@ -107,9 +108,40 @@ func (c *Controller) creatorLimits(sessionID string, l session.Limits) *textegre
 // recording.
 func (c *Controller) rules(info spool.Info) textegress.SelectionRules {
 	if info.Selection == nil {
-		return c.o.Selection
+		return c.selection()
 	}
-	return filter.Narrow(c.o.Selection, *info.Selection)
+	return filter.Narrow(c.selection(), *info.Selection)
+}
+
+// selection returns the rules of the project.
+func (c *Controller) selection() textegress.SelectionRules {
+	if rules := c.reloaded.Load(); rules != nil {
+		return *rules
+	}
+	return c.o.Selection
+}
+
+// Select replaces the rules of the project. Recordings under way keep those of their start beside
+// them, and state the change; [Options.Selection].ExcludeByAttribute stays. An error means that a
+// recording does not state the rules yet, although they are in force there; a repeated call states
+// them.
+func (c *Controller) Select(rules textegress.SelectionRules) error {
+	rules.ExcludeByAttribute = c.o.Selection.ExcludeByAttribute
+	c.mu.Lock() // so that a recording that begins now has them from its start
+	c.reloaded.Store(&rules)
+	c.mu.Unlock()
+	var errs []error
+	for _, r := range c.running() {
+		rec, ok := c.o.Spool.Recording(r.ID())
+		if !ok {
+			continue
+		}
+		if err := r.Select(c.rules(rec.Info())); err != nil {
+			errs = append(errs, fmt.Errorf("recording %s: the record does not state the new "+
+				"lists yet; reload again: %w", r.ID(), err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // both combines two sets of rules: the result allows what both allow. nil: no limits.

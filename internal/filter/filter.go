@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -47,6 +48,11 @@ type Filter struct {
 	byTopic    bool // there are rules for topics
 	byIdentity bool
 	excluded   exclusions
+	// later are rules that came into force while the session runs, beside rules; nil: none. What
+	// rules allow is judged by them when it is written, see [Filter.DropNow].
+	later atomic.Pointer[Filter]
+	// isLater: this filter is the later of another one. A packet may be judged twice by it.
+	isLater bool
 
 	mu      sync.Mutex // guards the fields below
 	secret  []byte     // for the hashes of streamKey
@@ -65,7 +71,7 @@ type streamKey [16]byte
 
 // track is a data track: the reason to drop its frames, or "" to keep them while its publisher is
 // not excluded.
-type track struct{ participantSID, identity, reason string }
+type track struct{ participantSID, identity, name, reason string }
 
 type entry struct {
 	denied bool
@@ -107,6 +113,9 @@ func (f *Filter) Rules() textegress.SelectionRules {
 		return textegress.SelectionRules{}
 	}
 	rules := f.rules
+	if l := f.later.Load(); l != nil {
+		rules = f.narrowed(l)
+	}
 	rules.Excluded = f.excluded.len()
 	return rules
 }
@@ -123,7 +132,7 @@ func (f *Filter) Identity(identity string) bool {
 
 // denies reports whether the lists of identities, or an exclusion, concern an identity.
 func (f *Filter) denies(identity []byte) bool {
-	return f.byIdentity && f.identities.denies(identity) || f.excluded.has(identity)
+	return f.byIdentity && f.identities.denies(identity) || f.deniesLater(identity)
 }
 
 // Packet returns "" if a raw livekit.DataPacket may be recorded, [Held] if that is not known yet,
@@ -196,16 +205,17 @@ func (f *Filter) Track(handle uint16, participantSID, identity, name string) boo
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	later := f.later.Load().Track(handle, participantSID, identity, name) // while mu is held
 	if reason == "" && f.roster != nil {
 		// Frames of an unannounced publisher are not held: without the event that the caller now
 		// leaves out, nothing would say whose they are.
 		if verdict := f.roster.publisher(participantSID); verdict != "" {
-			f.tracks[handle] = track{participantSID, identity, verdict}
+			f.tracks[handle] = track{participantSID, identity, name, verdict}
 			return false
 		}
 	}
-	f.tracks[handle] = track{participantSID, identity, reason}
-	return reason == ""
+	f.tracks[handle] = track{participantSID, identity, name, reason}
+	return reason == "" && later
 }
 
 // ForgetTracks removes all handles. Handles are valid for one connection only.
@@ -215,6 +225,7 @@ func (f *Filter) ForgetTracks() {
 	}
 	f.mu.Lock()
 	clear(f.tracks)
+	f.later.Load().ForgetTracks()
 	f.mu.Unlock()
 }
 
@@ -357,7 +368,7 @@ func (f *Filter) stream(p peeked) string {
 		}
 		return ""
 	}
-	if p.value == wire.StreamTrailer && known {
+	if p.value == wire.StreamTrailer && known && !f.isLater {
 		delete(f.streams, key)
 		f.order[e.slot] = streamKey{}
 	}

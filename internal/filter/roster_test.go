@@ -200,8 +200,8 @@ func TestSetExcluded(t *testing.T) {
 				}
 				for what, got := range map[string]string{
 					"packet": f.Packet(packet("bob")), "frame": f.Frame(7, 4),
-					"packet again": f.ExcludedNow(packet("bob"), false),
-					"frame again":  f.ExcludedNow(frame, true),
+					"packet again": f.DropNow(packet("bob"), false),
+					"frame again":  f.DropNow(frame, true),
 				} {
 					if got != want {
 						t.Errorf("%s: %q, want %q", what, got, want)

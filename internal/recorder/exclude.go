@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/syncflow/textegress"
+	"github.com/syncflow/textegress/internal/filter"
 	"github.com/syncflow/textegress/internal/room"
 	"github.com/syncflow/textegress/segment"
 )
@@ -19,12 +20,31 @@ const maxHidden = 2000
 // participants left it or are back in it, and how many are excluded. An error means that it could
 // not; the exclusion is in force all the same, and a repeated call states it.
 func (r *Recorder) Exclude(identities []string) error {
+	return r.changeFilter(func(f *filter.Filter) error {
+		f.SetExcluded(identities)
+		return nil
+	})
+}
+
+// Select replaces the rules that apply beside those of the start, see [filter.Filter.SetRules].
+// When it returns, nothing that they exclude is recorded any more. It states in the record the
+// rules, and the participants who left the record or are back in it. An error means that the rules
+// are malformed, and others stay in force, or that the record does not state them yet, and they are
+// in force all the same.
+func (r *Recorder) Select(rules textegress.SelectionRules) error {
+	return r.changeFilter(func(f *filter.Filter) error { return f.SetRules(rules) })
+}
+
+// changeFilter changes the filter between two frames, and states the change.
+func (r *Recorder) changeFilter(change func(*filter.Filter) error) error {
 	r.mu.Lock()
 	begun, connected := r.begun, r.connected
 	r.mu.Unlock()
 	r.rec.gate.Lock()
 	defer r.rec.gate.Unlock()
-	r.rec.filter.SetExcluded(identities)
+	if err := change(r.rec.filter); err != nil {
+		return err
+	}
 	if !begun { // Run states it, at the latest when it joins
 		return nil
 	}

@@ -157,6 +157,20 @@ func testExclude(t *testing.T, rules textegress.SelectionRules) {
 // No packet of an excluded participant stands behind the event that states the exclusion, however
 // many are under way.
 func TestExclude_Concurrently(t *testing.T) {
+	t.Run("excluded", func(t *testing.T) {
+		testConcurrently(t, func(r *recorder.Recorder) error {
+			return r.Exclude([]string{"bob"})
+		})
+	})
+	t.Run("new lists", func(t *testing.T) {
+		testConcurrently(t, func(r *recorder.Recorder) error {
+			return r.Select(textegress.SelectionRules{IdentitiesDeny: []string{"bob"}})
+		})
+	})
+}
+
+func testConcurrently(t *testing.T, exclude func(*recorder.Recorder) error) {
+	t.Helper()
 	var r *recorder.Recorder
 	in := info("RM_1", ours, "alice")
 	in.Participants = append(in.Participants, bobIn())
@@ -177,7 +191,7 @@ func TestExclude_Concurrently(t *testing.T) {
 					})
 				}
 				<-started
-				must(t, r.Exclude([]string{"bob"}))
+				must(t, exclude(r))
 				wg.Wait()
 				return room.ReasonRoomDeleted
 			},

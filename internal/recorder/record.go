@@ -171,7 +171,7 @@ func (r *record) appendAbout(f segment.Frame, identity string) error {
 	defer r.gate.RUnlock()
 	if f.Type == segment.FramePacket {
 		track := f.Channel == segment.ChannelDataTrack
-		if reason := r.filter.ExcludedNow(f.Payload, track); reason != "" {
+		if reason := r.filter.DropNow(f.Payload, track); reason != "" {
 			r.metrics.dropped(reason)
 			return errExcluded
 		}
