@@ -6,8 +6,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestKindsOfSettings: keys, lists and buckets change while a project runs; everything else, in particular
-// the address of a LiveKit server, waits for a restart.
+// TestKindsOfSettings: keys, lists and buckets change while a project runs; everything else, in
+// particular the address of a LiveKit server, waits for a restart.
 func TestKindsOfSettings(t *testing.T) {
 	changed := []string{
 		"LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "LIVEKIT_API_SECRET_FILE",
