@@ -164,8 +164,8 @@ func TestPages(t *testing.T) {
 				ctx, p := open(t, b, v, server.url(s.path))
 				defer func() { _ = p.Close(ctx) }()
 				look(ctx, t, p, s.name+"-"+name, v, server.url("/"), s.want)
-				// It takes a second, and half a minute for a thousand lines of the same. Colours and
-				// what is narrow are the same in many states.
+				// It takes a second, and half a minute for a thousand lines of the same. Colours
+				// and what is narrow are the same in many states.
 				all := s.name == "busy" || s.name == "live" || s.name == "past" || s.name == "text"
 				if s.name == "many" || name != "wide" && !all {
 					return
